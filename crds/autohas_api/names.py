@@ -1,0 +1,78 @@
+"""Names that cross a process: group and kind, labels, variables, paths, ports, exit codes.
+
+Everything that the operator writes and the trainer reads (or the other way round) is spelled here once.
+This module knows nothing else of the project.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Final
+
+GROUP: Final = "autohas.dev"
+VERSION: Final = "v1alpha1"
+API_VERSION: Final = f"{GROUP}/{VERSION}"
+KIND: Final = "AutoHASSearch"
+PLURAL: Final = "autohassearches"
+SINGULAR: Final = "autohassearch"
+SHORT_NAME: Final = "ahs"
+CATEGORY: Final = "autohas"
+
+CONTRACT_VERSION: Final = 1
+"""Version of `/progress` and of the last word; operator and trainer must agree on it."""
+
+MAX_NAME_LENGTH: Final = 46
+"""Longest name of a search: `<name>-<uid8>-<attempt>` plus a pod suffix stays a DNS label."""
+
+LABEL_SEARCH: Final = f"{GROUP}/search"
+LABEL_UID: Final = f"{GROUP}/uid"
+LABEL_ATTEMPT: Final = f"{GROUP}/attempt"
+ANNOTATION_SPEC_HASH: Final = f"{GROUP}/spec-hash"
+
+TRAINER_CONTAINER: Final = "trainer"
+SEARCH_FILE: Final = "search.json"
+
+ENV_SEARCH_FILE: Final = "AUTOHAS_SEARCH_FILE"
+ENV_SEARCH_UID: Final = "AUTOHAS_SEARCH_UID"
+ENV_POD_UID: Final = "AUTOHAS_POD_UID"
+ENV_ATTEMPT: Final = "AUTOHAS_ATTEMPT"
+ENV_WORKDIR: Final = "AUTOHAS_WORKDIR"
+ENV_TERMINATION_LOG: Final = "AUTOHAS_TERMINATION_LOG"
+ENV_CPU_LIMIT: Final = "AUTOHAS_CPU_LIMIT"
+ENV_PORT: Final = "AUTOHAS_PORT"
+
+CONFIG_DIRECTORY: Final = "/etc/autohas"
+CHECKPOINT_DIRECTORY: Final = "/var/lib/autohas"
+SCRATCH_DIRECTORY: Final = "/scratch"
+TERMINATION_LOG: Final = "/dev/termination-log"
+
+TRAINER_PORT: Final = 9464
+"""TCP port on which the trainer serves /progress, /metrics and /healthz."""
+TRAINER_PORT_NAME: Final = "metrics"
+
+MAX_PROGRESS_BYTES: Final = 16 * 1024
+MAX_LAST_WORD_BYTES: Final = 4096
+"""Kubernetes cuts a container's termination message here."""
+
+
+class ExitCode(IntEnum):
+    """What a trainer's exit code means to the Job (API section 4)."""
+
+    RESULT = 0
+    BUG = 1
+    USAGE = 64
+    DATA = 65
+    NO_CHECKPOINT = 66
+    NUMERICAL = 70
+    INTERRUPTED = 75
+    CONFIGURATION = 78
+
+
+FATAL_EXIT_CODES: Final = (
+    ExitCode.USAGE,
+    ExitCode.DATA,
+    ExitCode.NO_CHECKPOINT,
+    ExitCode.NUMERICAL,
+    ExitCode.CONFIGURATION,
+)
+"""The Job fails at once: a repetition would end the same way."""

@@ -1,0 +1,1 @@
+"""The search itself: one training that chooses hyperparameters and architecture together."""
