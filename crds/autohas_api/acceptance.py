@@ -1,0 +1,136 @@
+"""What schema and CEL cannot express: names against the template, data arguments, a budget that suffices.
+
+The operator turns what is found into Accepted=False, the command line prints it; the words are the same. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+
+from autohas_api.budget import minimum_trainings
+from autohas_api.problems import Problem, SpecError
+from autohas_api.search import Search, Spec, parse
+from autohas_api.space import Space, resolve
+from autohas_api.space_spec import ArchitectureDecision
+from autohas_api.templates import TEMPLATES, TemplateDecision
+
+
+def _one_of(*allowed: str) -> Callable[[str], str | None]:
+    listed = ", ".join(allowed)
+    return lambda value: None if value in allowed else f"must be one of {listed}"
+
+
+def _positive_integer(value: str) -> str | None:
+    is_positive = value.isascii() and value.isdigit() and len(value) <= 12 and int(value) > 0  # noqa: PLR2004
+    return None if is_positive else 'must be a positive integer in quotes, for example "10000"'
+
+
+DATA_ARGUMENTS: Final[dict[str, dict[str, Callable[[str], str | None]]]] = {
+    "digits": {"variant": _one_of("original", "shifted")},
+    "idx": {"trainLimit": _positive_integer, "testLimit": _positive_integer},
+}
+"""What each data source takes: argument name to a check that returns what is allowed, or None."""
+
+
+def accept(document: Mapping[str, Any]) -> tuple[Search, Space]:
+    """Parse a resource and check everything that can be known without data.
+
+    Raises:
+        SpecError: with a JSON path for each problem.
+    """
+    search = parse(document)
+    if problems := tuple(unacceptable(search.spec)):
+        raise SpecError(problems)
+    return search, resolve(search.spec)
+
+
+def unacceptable(spec: Spec) -> Iterator[Problem]:
+    """Problems of a spec that passed schema and rules."""
+    yield from _data_arguments(spec)
+    decisions = list(_decisions(spec))
+    yield from decisions
+    if decisions:
+        return
+    space = resolve(spec)
+    if not space.searched():
+        yield Problem(path="spec.searchSpace", message="nothing to search: every decision has one choice")
+        return
+    least = minimum_trainings(spec, space)
+    if float(spec.budget.trainings) < least:
+        yield Problem(
+            path="spec.budget.trainings",
+            message=f"must be at least {least:.3g} for this space and algorithm: {spec.budget.trainings} does not pay for"
+            " the final training of the winner and of the default",
+        )
+
+
+def _data_arguments(spec: Spec) -> Iterator[Problem]:
+    data = spec.task.data
+    known = DATA_ARGUMENTS[data.name]
+    for name, value in data.arguments.items():
+        path = f"spec.task.data.arguments.{name}"
+        if name not in known:
+            yield Problem(path=path, message=f"unknown argument of data {data.name}: must be one of {', '.join(known)}")
+        elif (wrong := known[name](value)) is not None:
+            yield Problem(path=path, message=f'Invalid value: "{value}": {wrong}')
+
+
+def _decisions(spec: Spec) -> Iterator[Problem]:
+    architecture = spec.search_space.architecture
+    if architecture is None:
+        return
+    declared = {d.name: d for d in TEMPLATES[spec.task.model.template]}
+    for index, change in enumerate(architecture.decisions):
+        path = f"spec.searchSpace.architecture.decisions[{index}]"
+        if change.name not in declared:
+            listed = ", ".join(declared)
+            yield Problem(
+                path=f"{path}.name",
+                message=f'"{change.name}" is no decision of template {spec.task.model.template}: must be one of {listed}',
+            )
+            continue
+        yield from _choices(change, declared[change.name], path)
+        yield from _condition(change, declared, path)
+    yield from _cycles(architecture.decisions, declared)
+
+
+def _choices(change: ArchitectureDecision, declared: TemplateDecision, path: str) -> Iterator[Problem]:
+    listed = ", ".join(declared.choices)
+    for position, choice in enumerate(change.choices or []):
+        if choice not in declared.choices:
+            yield Problem(path=f"{path}.choices[{position}]", message=f'"{choice}" must be one of {listed}')
+    if change.default is not None and change.default not in declared.choices:
+        yield Problem(path=f"{path}.default", message=f'"{change.default}" must be one of {listed}')
+
+
+def _condition(
+    change: ArchitectureDecision, declared: Mapping[str, TemplateDecision], path: str
+) -> Iterator[Problem]:
+    if change.when is None:
+        return
+    if declared[change.name].when is not None:
+        yield Problem(path=f"{path}.when", message="the template already has a condition for this decision; it must be left out")
+    elif change.when.decision not in declared:
+        yield Problem(path=f"{path}.when.decision", message=f'"{change.when.decision}" must be one of {", ".join(declared)}')
+    else:
+        for position, value in enumerate(change.when.values):
+            allowed = declared[change.when.decision].choices
+            if value not in allowed:
+                yield Problem(path=f"{path}.when.values[{position}]", message=f'"{value}" must be one of {", ".join(allowed)}')
+
+
+def _cycles(changes: list[ArchitectureDecision], declared: Mapping[str, TemplateDecision]) -> Iterator[Problem]:
+    parents = {d.name: d.when.decision for d in declared.values() if d.when is not None}
+    parents |= {c.name: c.when.decision for c in changes if c.when is not None}
+    for index, change in enumerate(changes):
+        seen, name = [change.name], parents.get(change.name)
+        while name is not None and name not in seen:
+            seen.append(name)
+            name = parents.get(name)
+        if name == change.name:
+            yield Problem(
+                path=f"spec.searchSpace.architecture.decisions[{index}].when.decision",
+                message=f"conditions must not form a cycle: {' -> '.join([*seen, name])}",
+            )
+            return

@@ -1,0 +1,168 @@
+"""`spec.trainer`: the pod that trains. The few Kubernetes types that it needs, typed and bounded."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, StringConstraints
+
+from autohas_api.model import Model, Rule
+from autohas_api.run_spec import DnsName
+
+Key = Annotated[str, StringConstraints(min_length=1, max_length=317)]
+LabelValue = Annotated[str, StringConstraints(max_length=63)]
+QUANTITY_PATTERN = r"^[+-]?([0-9]+|[0-9]+\.[0-9]*|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]{1,2})?$"
+Quantity = (
+    Annotated[int, Field(ge=0, le=9007199254740991)]
+    | Annotated[str, StringConstraints(pattern=QUANTITY_PATTERN, min_length=1, max_length=32)]
+)
+Resources = Annotated[dict[Key, Quantity], Field(max_length=32)]
+FileMode = Annotated[int, Field(ge=0, le=511)]
+MountPath = Annotated[str, StringConstraints(pattern=r"^/[^:]*$", min_length=1, max_length=1024)]
+
+
+class ResourceRequirements(Model):
+    """Resources of the trainer container."""
+
+    limits: Resources | None = Field(default=None)
+    requests: Resources | None = Field(default=None)
+
+
+class KeyToPath(Model):
+    """One key of a ConfigMap or Secret as a file."""
+
+    key: Key = Field()
+    path: Annotated[str, StringConstraints(min_length=1, max_length=1024)] = Field()
+    mode: FileMode | None = Field(default=None)
+
+
+class ConfigMapSource(Model):
+    """A ConfigMap of the search's namespace."""
+
+    name: DnsName = Field()
+    items: Annotated[list[KeyToPath], Field(max_length=64)] | None = Field(default=None)
+    default_mode: FileMode | None = Field(default=None)
+    optional: bool | None = Field(default=None)
+
+
+class SecretSource(Model):
+    """A Secret of the search's namespace."""
+
+    secret_name: DnsName = Field()
+    items: Annotated[list[KeyToPath], Field(max_length=64)] | None = Field(default=None)
+    default_mode: FileMode | None = Field(default=None)
+    optional: bool | None = Field(default=None)
+
+
+class ClaimSource(Model):
+    """A PersistentVolumeClaim of the search's namespace."""
+
+    claim_name: DnsName = Field()
+    read_only: bool | None = Field(default=None)
+
+
+class EmptyDirSource(Model):
+    """Scratch space that lives with the pod."""
+
+    medium: Literal["", "Memory"] | None = Field(default=None)
+    size_limit: Quantity | None = Field(default=None)
+
+
+_SOURCES = ("persistentVolumeClaim", "configMap", "secret", "emptyDir")
+
+
+def _num_sources(volume: Any) -> int:  # noqa: ANN401 - a Volume, defined below
+    sources = (volume.persistent_volume_claim, volume.config_map, volume.secret, volume.empty_dir)
+    return sum(source is not None for source in sources)
+
+
+class Volume(Model):
+    """A volume of the trainer pod: a claim, ConfigMap, Secret or emptyDir, never the host's files."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", min_length=1, max_length=63)] = Field()
+    persistent_volume_claim: ClaimSource | None = Field(default=None)
+    config_map: ConfigMapSource | None = Field(default=None)
+    secret: SecretSource | None = Field(default=None)
+    empty_dir: EmptyDirSource | None = Field(default=None)
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            expression="[" + ", ".join(f"has(self.{source})" for source in _SOURCES) + "].filter(x, x).size() == 1",
+            message="exactly one of persistentVolumeClaim, configMap, secret and emptyDir must be given",
+            holds=lambda v: _num_sources(v) == 1,
+        ),
+        Rule(
+            expression="!self.name.startsWith('autohas-')",
+            message="names that start with autohas- are the operator's",
+            field_path=".name",
+            holds=lambda v: not v.name.startswith("autohas-"),
+        ),
+    )
+
+
+class VolumeMount(Model):
+    """Where a volume appears in the trainer container."""
+
+    name: Annotated[str, StringConstraints(min_length=1, max_length=63)] = Field()
+    mount_path: MountPath = Field()
+    sub_path: Annotated[str, StringConstraints(max_length=1024)] | None = Field(default=None)
+    read_only: bool | None = Field(default=None)
+
+
+class Toleration(Model):
+    """A taint that the trainer pod tolerates."""
+
+    key: Annotated[str, StringConstraints(max_length=317)] | None = Field(default=None)
+    operator: Literal["Exists", "Equal"] | None = Field(default=None)
+    value: LabelValue | None = Field(default=None)
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = Field(default=None)
+    toleration_seconds: Annotated[int, Field(ge=0, le=9007199254740991)] | None = Field(default=None)
+
+
+class Trainer(Model):
+    """The pod that trains."""
+
+    image: Annotated[str, StringConstraints(max_length=512)] = Field(
+        default="", description="Container image; empty: the chart's trainer image. Pinned in status at the first attempt."
+    )
+    resources: ResourceRequirements | None = Field(
+        default=None, description="Resources of the container; a GPU is asked for here, for example nvidia.com/gpu: 1 under limits."
+    )
+    device: Literal["Auto", "CPU", "CUDA"] = Field(
+        default="Auto", description="Auto: a GPU when one is there. CUDA without a GPU ends with exit code 78, never a silent CPU run."
+    )
+    volumes: Annotated[list[Volume], Field(max_length=32)] | None = Field(
+        default=None,
+        description="Volumes of the pod.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+    )
+    volume_mounts: Annotated[list[VolumeMount], Field(max_length=32)] | None = Field(
+        default=None,
+        description="Where the volumes appear.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["mountPath"]},
+    )
+    node_selector: Annotated[dict[Key, LabelValue], Field(max_length=32)] | None = Field(
+        default=None, description="Labels that the node must have."
+    )
+    tolerations: Annotated[list[Toleration], Field(max_length=32)] | None = Field(
+        default=None, description="Taints that the pod tolerates."
+    )
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            expression="!has(self.volumeMounts) || self.volumeMounts.all(m, has(self.volumes) && self.volumes.exists(v, v.name == m.name))",
+            message="every volumeMount must name one of volumes",
+            field_path=".volumeMounts",
+            holds=lambda t: {m.name for m in t.volume_mounts or []} <= {v.name for v in t.volumes or []},
+        ),
+        Rule(
+            expression="!has(self.volumeMounts) || self.volumeMounts.all(m, !m.mountPath.startsWith('/etc/autohas')"
+            " && !m.mountPath.startsWith('/var/lib/autohas') && !m.mountPath.startsWith('/scratch') && m.mountPath != '/')",
+            message="mountPath must not be /, /etc/autohas, /var/lib/autohas or /scratch: these are the operator's",
+            field_path=".volumeMounts",
+            holds=lambda t: not any(
+                m.mount_path == "/" or m.mount_path.startswith(("/etc/autohas", "/var/lib/autohas", "/scratch"))
+                for m in t.volume_mounts or []
+            ),
+        ),
+    )

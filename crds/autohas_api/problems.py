@@ -1,0 +1,116 @@
+"""What is wrong with a spec, in the API server's own words.
+
+`kubectl apply` and `autohas run` must say the same about the same file, so pydantic's errors are rendered in the
+sentences that the API server uses for a schema violation.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pydantic import ValidationError
+    from pydantic_core import ErrorDetails
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One thing wrong: `path` is the JSON path of the field, `message` says what is allowed."""
+
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}"
+
+
+class SpecError(Exception):
+    """The search's own text is wrong; repeating it cannot help. `problems` has at least one entry."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__("; ".join(str(problem) for problem in problems))
+        self.problems = tuple(problems)
+
+
+def json_path(location: Sequence[int | str]) -> str:
+    """`("spec", "volumes", 0, "name")` as `spec.volumes[0].name`."""
+    path = ""
+    for part in location:
+        if isinstance(part, int):
+            path += f"[{part}]"
+        elif part != "[key]":
+            path += f".{part}" if path else part
+    return path
+
+
+def _quoted(value: Any) -> str:  # noqa: ANN401 - any JSON value
+    try:
+        text = json.dumps(value, ensure_ascii=False)
+    except (TypeError, ValueError):
+        text = json.dumps(str(value))
+    return text if len(text) <= 120 else text[:117] + '..."'  # noqa: PLR2004 - enough to recognise it
+
+
+_TYPE_NAMES = {
+    "string_type": "string",
+    "int_type": "integer",
+    "bool_type": "boolean",
+    "list_type": "array",
+    "tuple_type": "array",
+    "dict_type": "object",
+    "model_type": "object",
+    "model_attributes_type": "object",
+    "float_type": "number",
+}
+
+
+def _sentence(error: ErrorDetails, path: str) -> str:  # noqa: PLR0911 - one return per kind of violation
+    """The API server's sentence for one pydantic error."""
+    kind, value, context = error["type"], error["input"], error.get("ctx", {})
+    shown = f"Invalid value: {_quoted(value)}: {path} in body"
+    match kind:
+        case "missing":
+            return "Required value"
+        case "extra_forbidden":
+            return "unknown field"
+        case "literal_error" | "enum":
+            allowed = str(context.get("expected", "")).replace("'", '"').replace(" or ", ", ")
+            return f"Unsupported value: {_quoted(value)}: supported values: {allowed}"
+        case "string_pattern_mismatch":
+            return f"{shown} should match '{context['pattern']}'"
+        case "string_too_long":
+            return f"{shown} should be at most {context['max_length']} chars long"
+        case "string_too_short":
+            return f"{shown} should be at least {context['min_length']} chars long"
+        case "greater_than_equal":
+            return f"{shown} should be greater than or equal to {context['ge']}"
+        case "less_than_equal":
+            return f"{shown} should be less than or equal to {context['le']}"
+        case "too_long":
+            return f"Too many: {context.get('actual_length')}: must have at most {context['max_length']} items"
+        case "too_short":
+            return f"{shown} should have at least {context['min_length']} items"
+        case _ if kind in _TYPE_NAMES:
+            quoted = _hint_decimal(value) if _TYPE_NAMES[kind] == "string" else ""
+            return f"{shown} must be of type {_TYPE_NAMES[kind]}{quoted}"
+        case _:
+            return f"Invalid value: {_quoted(value)}: {error['msg']}"
+
+
+def _hint_decimal(value: Any) -> str:  # noqa: ANN401 - any JSON value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return f': a number must be a quoted decimal, for example "{value}"'
+    return ""
+
+
+def problems_of(error: ValidationError) -> tuple[Problem, ...]:
+    """All of pydantic's errors as problems, in the order of the fields."""
+    found = []
+    for detail in error.errors(include_url=False):
+        path = json_path(detail["loc"])
+        found.append(Problem(path=path, message=_sentence(detail, path)))
+    return tuple(found)

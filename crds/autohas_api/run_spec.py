@@ -1,0 +1,142 @@
+"""`spec.algorithm`, `spec.budget`, `spec.retrain`, `spec.checkpoint`, `spec.failurePolicy`: how the search runs."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, StringConstraints
+
+from autohas_api.model import Decimal, Model, Rule
+
+DnsName = Annotated[
+    str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", min_length=1, max_length=253)
+]
+
+
+class AutoHAS(Model):
+    """Knobs of AutoHAS; the defaults are measured ones."""
+
+    strategy: Literal["Lanes", "OneStep"] = Field(
+        default="Lanes",
+        description="Lanes: hyperparameters by successive halving of prefixes of full trainings, then architecture by REINFORCE. "
+        "OneStep: both by REINFORCE on temporary weights one step ahead.",
+    )
+    policy_learning_rate: Decimal = Field(default="0.1", description="Adam step size of the controller's logits; greater than 0.")
+    warmup_fraction: Decimal = Field(
+        default="0.25", description="Share of the supernet steps with uniform sampling before the controller learns, 0 to 0.9."
+    )
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            expression="double(self.policyLearningRate) > 0.0",
+            message="policyLearningRate must be greater than 0",
+            field_path=".policyLearningRate",
+            holds=lambda a: float(a.policy_learning_rate) > 0,
+        ),
+        Rule(
+            expression="double(self.warmupFraction) >= 0.0 && double(self.warmupFraction) <= 0.9",
+            message="warmupFraction must be between 0 and 0.9",
+            field_path=".warmupFraction",
+            holds=lambda a: 0 <= float(a.warmup_fraction) <= 0.9,  # noqa: PLR2004 - the bound itself
+        ),
+    )
+
+
+class RandomSharing(Model):
+    """Knobs of random search with weight sharing (Li & Talwalkar)."""
+
+    num_samples: int = Field(default=100, ge=2, le=10000, description="Configurations scored on the shared weights; the best is trained.")
+
+
+class Algorithm(Model):
+    """Which search."""
+
+    name: Literal["AutoHAS", "RandomSharing"] = Field(
+        default="AutoHAS",
+        description="AutoHAS: a learned controller. RandomSharing: the one-shot control, uniform sampling, best of n.",
+    )
+    seed: int = Field(default=0, ge=0, le=9007199254740991, description="Every random draw is keyed by it.")
+    auto_has: AutoHAS | None = Field(default=None, alias="autoHAS", description="Knobs of AutoHAS.")
+    random_sharing: RandomSharing | None = Field(default=None, description="Knobs of RandomSharing.")
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            expression="self.name == 'AutoHAS' || !has(self.autoHAS)",
+            message="autoHAS must not be given unless name is AutoHAS",
+            field_path=".autoHAS",
+            holds=lambda a: a.name == "AutoHAS" or a.auto_has is None,
+        ),
+        Rule(
+            expression="self.name == 'RandomSharing' || !has(self.randomSharing)",
+            message="randomSharing must not be given unless name is RandomSharing",
+            field_path=".randomSharing",
+            holds=lambda a: a.name == "RandomSharing" or a.random_sharing is None,
+        ),
+    )
+
+
+class Budget(Model):
+    """What the search may cost."""
+
+    trainings: Decimal = Field(
+        default="5.5",
+        description="Total cost in units of one full training (retrain.steps), final training included.",
+    )
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            expression="double(self.trainings) >= 1.0 && double(self.trainings) <= 10000.0",
+            message="trainings must be between 1 and 10000",
+            field_path=".trainings",
+            holds=lambda b: 1 <= float(b.trainings) <= 10000,  # noqa: PLR2004 - the bound itself
+        ),
+    )
+
+
+class Retrain(Model):
+    """The final training of the winner: the unit of the budget."""
+
+    steps: int = Field(ge=9, le=100_000_000, description="Training steps of one full training.")
+
+
+class PersistentVolumeClaimStorage(Model):
+    """Checkpoints on a claim, under `<namespace>/<name>/<uid>/`."""
+
+    claim_name: DnsName = Field(description="Name of a claim in the search's namespace.")
+
+
+class EmptyDirStorage(Model):
+    """Checkpoints that live and die with the pod: a new pod starts at step 0."""
+
+
+class Storage(Model):
+    """Exactly one of persistentVolumeClaim and emptyDir."""
+
+    persistent_volume_claim: PersistentVolumeClaimStorage | None = Field(default=None, description="A claim in the search's namespace.")
+    empty_dir: EmptyDirStorage | None = Field(default=None, description="The pod's own disk; not durable.")
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            expression="has(self.persistentVolumeClaim) != has(self.emptyDir)",
+            message="exactly one of persistentVolumeClaim and emptyDir must be given",
+            holds=lambda s: (s.persistent_volume_claim is None) != (s.empty_dir is None),
+        ),
+    )
+
+
+class Checkpoint(Model):
+    """How often and where the search's state is kept."""
+
+    period_seconds: int = Field(default=300, ge=1, le=86400, description="Seconds between checkpoints.")
+    keep_last: int = Field(default=2, ge=2, le=20, description="Checkpoints kept; an older one serves when the newest is torn.")
+    storage: Storage = Field(
+        default_factory=lambda: Storage(empty_dir=EmptyDirStorage()),
+        description="Where checkpoints, the model and result.json lie.",
+        json_schema_extra={"default": {"emptyDir": {}}},
+    )
+
+
+class FailurePolicy(Model):
+    """What a failing trainer may cost."""
+
+    backoff_limit: int = Field(default=6, ge=0, le=50, description="Trainer failures (not interruptions) before the search fails.")

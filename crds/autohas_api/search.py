@@ -1,0 +1,147 @@
+"""The resource itself: `Search` is one AutoHASSearch as a person writes it, `parse` reads one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Final, Literal
+
+from pydantic import ConfigDict, Field, StringConstraints, ValidationError
+
+from autohas_api.model import Model, Rule, walk
+from autohas_api.names import API_VERSION, KIND, MAX_NAME_LENGTH
+from autohas_api.pod_spec import Trainer
+from autohas_api.problems import Problem, SpecError, problems_of
+from autohas_api.run_spec import Algorithm, Budget, Checkpoint, FailurePolicy, Retrain
+from autohas_api.space_spec import SearchSpace
+from autohas_api.task_spec import Objective, Task
+
+NAME_PATTERN: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+IMMUTABLE_ONCE_STARTED: Final = (
+    "task",
+    "objective",
+    "searchSpace",
+    "algorithm",
+    "budget",
+    "retrain",
+    "trainer",
+    "checkpoint",
+)
+"""Fields of the spec that may change only until the first attempt exists."""
+
+
+class Metadata(Model):
+    """What the contract reads of an object's metadata; Kubernetes' other fields are ignored."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    name: Annotated[str, StringConstraints(min_length=1, max_length=253)] = Field()
+    namespace: str = Field(default="default")
+    uid: str = Field(default="")
+    generation: int = Field(default=0)
+
+
+def _searches_training_hyperparameters(spec: Spec) -> bool:
+    return any(h.name == "weight_decay" for h in spec.search_space.hyperparameters)
+
+
+def _has_lanes(spec: Spec) -> bool:
+    knobs = spec.algorithm.auto_has
+    return spec.algorithm.name == "AutoHAS" and (knobs is None or knobs.strategy == "Lanes")
+
+
+class Spec(Model):
+    """What is asked for."""
+
+    task: Task = Field(description="What is trained.")
+    objective: Objective = Field(default_factory=Objective, description="What is better.")
+    search_space: SearchSpace = Field(description="What varies.")
+    algorithm: Algorithm = Field(default_factory=Algorithm, description="Which search.")
+    budget: Budget = Field(default_factory=Budget, description="What the search may cost.")
+    retrain: Retrain = Field(description="The final training of the winner.")
+    trainer: Trainer = Field(default_factory=Trainer, description="The pod that trains; ignored on a laptop.")
+    checkpoint: Checkpoint = Field(default_factory=Checkpoint, description="How often and where state is kept.")
+    failure_policy: FailurePolicy = Field(default_factory=FailurePolicy, description="What failures may cost.")
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            expression="!has(self.searchSpace.hyperparameters)"
+            " || !self.searchSpace.hyperparameters.exists(h, h.name == 'weight_decay')"
+            " || ((!has(self.algorithm) || !has(self.algorithm.name) || self.algorithm.name == 'AutoHAS')"
+            " && (!has(self.algorithm) || !has(self.algorithm.autoHAS) || !has(self.algorithm.autoHAS.strategy)"
+            " || self.algorithm.autoHAS.strategy == 'Lanes'))",
+            message="weight_decay cannot be seen by a one-step reward: search it with algorithm AutoHAS, strategy Lanes, or remove it",
+            field_path=".searchSpace.hyperparameters",
+            holds=lambda s: not _searches_training_hyperparameters(s) or _has_lanes(s),
+        ),
+    )
+
+
+class Search(Model):
+    """One AutoHASSearch: what a person writes, without status."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    api_version: Literal["autohas.dev/v1alpha1"] = Field(default=API_VERSION, alias="apiVersion")
+    kind: Literal["AutoHASSearch"] = Field(default=KIND)
+    metadata: Metadata
+    spec: Spec
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            expression=f"self.metadata.name.matches('{NAME_PATTERN}') && self.metadata.name.size() <= {MAX_NAME_LENGTH}",
+            message=f"metadata.name must be a DNS label of at most {MAX_NAME_LENGTH} characters",
+            holds=lambda s: re.fullmatch(NAME_PATTERN, s.metadata.name) is not None
+            and len(s.metadata.name) <= MAX_NAME_LENGTH,
+        ),
+    )
+
+
+def transition_rules() -> tuple[tuple[str, str, str], ...]:
+    """CEL rules on the root that compare old and new: (expression, message, field path)."""
+    return tuple(
+        (
+            f"!has(oldSelf.status) || !has(oldSelf.status.attempt) || self.spec.{name} == oldSelf.spec.{name}"
+            if name in ("task", "searchSpace", "retrain")
+            else f"!has(oldSelf.status) || !has(oldSelf.status.attempt)"
+            f" || (has(self.spec.{name}) == has(oldSelf.spec.{name})"
+            f" && (!has(self.spec.{name}) || self.spec.{name} == oldSelf.spec.{name}))",
+            f"{name} must not change once the search has started; create a new search instead",
+            f".spec.{name}",
+        )
+        for name in IMMUTABLE_ONCE_STARTED
+    )
+
+
+def broken_rules(model: Model, path: str = "") -> tuple[Problem, ...]:
+    """Rules that do not hold anywhere inside `model`, outermost first."""
+    found = []
+    for inner, inner_path in walk(model, path):
+        for rule in inner.rules:
+            if not rule.holds(inner):
+                blamed = f"{inner_path}{rule.field_path}".lstrip(".")
+                found.append(Problem(path=blamed, message=rule.message))
+    return tuple(found)
+
+
+def parse(document: Mapping[str, Any]) -> Search:
+    """Read one resource as kubectl would send it; `status` and foreign metadata are ignored.
+
+    Raises:
+        SpecError: schema or rules are violated; every problem names its field.
+    """
+    wanted = {key: value for key, value in document.items() if key != "status"}
+    missing = [
+        Problem(path=key, message=f"Required value: must be {value!r}".replace("'", '"'))
+        for key, value in (("apiVersion", API_VERSION), ("kind", KIND))
+        if key not in wanted
+    ]
+    if missing:
+        raise SpecError(missing)
+    try:
+        search = Search.model_validate(wanted)
+    except ValidationError as error:
+        raise SpecError(problems_of(error)) from error
+    if problems := broken_rules(search):
+        raise SpecError(problems)
+    return search

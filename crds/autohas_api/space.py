@@ -1,0 +1,176 @@
+"""The search space as data: every decision with its choices, in one fixed order.
+
+Resolved from the spec and the template's declaration by both sides: the trainer samples from it, the operator turns the
+choice indices of the last word back into names. Pure.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from autohas_api.search import Spec
+from autohas_api.space_spec import ArchitectureDecision, Hyperparameter
+from autohas_api.templates import TEMPLATES, TemplateDecision, When
+
+
+class Role(StrEnum):
+    """What a decision changes, and so which stage may search it (ALGORITHMS section 3)."""
+
+    ARCHITECTURE = "Architecture"
+    UPDATE_RULE = "UpdateRule"
+    TRAINING = "Training"
+
+
+_ROLES = {"learning_rate": Role.UPDATE_RULE, "weight_decay": Role.TRAINING}
+OFF_GRID = -1
+"""Index of a default value that is none of the choices (a continuous default between two bases)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """One decision: `choices` are architecture choices or decimals; `default` need not be one of the bases."""
+
+    name: str
+    role: Role
+    choices: tuple[str, ...]
+    default: str
+    when: When | None = None
+
+    @property
+    def default_index(self) -> int:
+        """Index of the default among the choices, or OFF_GRID."""
+        return self.choices.index(self.default) if self.default in self.choices else OFF_GRID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configuration:
+    """One choice for every decision of a space, in the space's order; inactive decisions hold their default."""
+
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Space:
+    """All decisions, hyperparameters first, then architecture, parents before the decisions that depend on them."""
+
+    decisions: tuple[Decision, ...]
+
+    @property
+    def default(self) -> Configuration:
+        """The default configuration."""
+        return Configuration(values=tuple(d.default for d in self.decisions))
+
+    def is_active(self, decision: Decision, values: Mapping[str, str]) -> bool:
+        """Whether `decision` matters given the choices of the decisions before it (a chain of conditions)."""
+        if decision.when is None:
+            return True
+        parent = next(d for d in self.decisions if d.name == decision.when.decision)
+        return self.is_active(parent, values) and values[parent.name] in decision.when.values
+
+    def configuration(self, values: Mapping[str, str]) -> Configuration:
+        """The canonical configuration: inactive decisions are set to their default."""
+        known = {d.name: values[d.name] for d in self.decisions}
+        return Configuration(
+            values=tuple(known[d.name] if self.is_active(d, known) else d.default for d in self.decisions)
+        )
+
+    def as_mapping(self, configuration: Configuration) -> dict[str, str]:
+        """Decision name to choice."""
+        return {d.name: value for d, value in zip(self.decisions, configuration.values, strict=True)}
+
+    def indices(self, configuration: Configuration) -> tuple[int, ...]:
+        """Choice indices in order; OFF_GRID where the value is a default between two bases."""
+        return tuple(
+            d.choices.index(v) if v in d.choices else OFF_GRID
+            for d, v in zip(self.decisions, configuration.values, strict=True)
+        )
+
+    def searched(self, *roles: Role) -> tuple[Decision, ...]:
+        """The decisions with more than one choice, of the given roles (all roles when none is given)."""
+        return tuple(d for d in self.decisions if len(d.choices) > 1 and (not roles or d.role in roles))
+
+    def size(self) -> int:
+        """Number of distinct active combinations: conditions make a forest, so choices add and siblings multiply."""
+
+        def combinations(decision: Decision) -> int:
+            children = [d for d in self.decisions if d.when is not None and d.when.decision == decision.name]
+            return sum(
+                math.prod(combinations(c) for c in children if c.when is not None and choice in c.when.values)
+                for choice in decision.choices
+            )
+
+        return math.prod(combinations(d) for d in self.decisions if d.when is None)
+
+
+def resolve(spec: Spec) -> Space:
+    """The space that a valid spec describes (see `autohas_api.acceptance` for what is checked before)."""
+    hyperparameters = tuple(_hyperparameter(h, spec) for h in spec.search_space.hyperparameters)
+    changes = spec.search_space.architecture
+    overrides = {d.name: d for d in changes.decisions} if changes is not None else {}
+    architecture = [
+        _architecture(declared if changes is not None else _pinned(declared), overrides.get(declared.name))
+        for declared in TEMPLATES[spec.task.model.template]
+    ]
+    return Space(decisions=(*hyperparameters, *_parents_first(architecture)))
+
+
+def bases(minimum: float, maximum: float, count: int, scale: str) -> tuple[float, ...]:
+    """`count` values from minimum to maximum, both exact: evenly spaced, or evenly spaced exponents for Log."""
+    if scale == "Log":
+        low, high = math.log(minimum), math.log(maximum)
+        inner = [math.exp(low + (high - low) * i / (count - 1)) for i in range(1, count - 1)]
+    else:
+        inner = [minimum + (maximum - minimum) * i / (count - 1) for i in range(1, count - 1)]
+    return (minimum, *inner, maximum)
+
+
+def decimal(value: float) -> str:
+    """The shortest decimal that shows six significant digits: 0.30000000000000004 is "0.3"."""
+    return f"{value:.6g}"
+
+
+def recipe_value(spec: Spec, name: str) -> str:
+    """The recipe's value of a hyperparameter, as a canonical decimal."""
+    recipe = spec.task.recipe
+    return decimal(float({"learning_rate": recipe.learning_rate, "weight_decay": recipe.weight_decay}[name]))
+
+
+def _hyperparameter(declared: Hyperparameter, spec: Spec) -> Decision:
+    c = declared.continuous
+    choices = tuple(decimal(b) for b in bases(float(c.min), float(c.max), c.num_bases, c.scale))
+    default = decimal(float(declared.default)) if declared.default else recipe_value(spec, declared.name)
+    return Decision(name=declared.name, role=_ROLES[declared.name], choices=choices, default=default)
+
+
+def _pinned(declared: TemplateDecision) -> TemplateDecision:
+    """The decision with its default as the only choice: no architecture is searched."""
+    return replace(declared, choices=(declared.default,))
+
+
+def _architecture(declared: TemplateDecision, change: ArchitectureDecision | None) -> Decision:
+    choices, default, when = declared.choices, declared.default, declared.when
+    if change is not None:
+        if change.choices is not None:
+            choices = tuple(c for c in declared.choices if c in change.choices)
+            default = default if default in choices else choices[0]
+        default = change.default or default
+        if change.when is not None:
+            when = When(decision=change.when.decision, values=tuple(change.when.values))
+    return Decision(name=declared.name, role=Role.ARCHITECTURE, choices=choices, default=default, when=when)
+
+
+def _parents_first(decisions: list[Decision]) -> list[Decision]:
+    """Stable order in which every decision follows the one its condition looks at."""
+    ordered: list[Decision] = []
+    waiting = list(decisions)
+    while waiting:
+        placed = {d.name for d in ordered}
+        ready = next((d for d in waiting if d.when is None or d.when.decision in placed), None)
+        if ready is None:
+            raise ValueError("conditions form a cycle")
+        ordered.append(ready)
+        waiting.remove(ready)
+    return ordered

@@ -1,0 +1,136 @@
+"""`status`: what the operator says. Phases, condition types and reasons are spelled here once."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from autohas_api.messages import Count
+from autohas_api.model import Model
+
+ShortText = Annotated[str, StringConstraints(max_length=128)]
+Time = Annotated[str, StringConstraints(max_length=32, pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
+
+
+class Phase(StrEnum):
+    """One word for people, derived from observations at every pass."""
+
+    PENDING = "Pending"
+    REJECTED = "Rejected"
+    STARTING = "Starting"
+    RUNNING = "Running"
+    INTERRUPTED = "Interrupted"
+    FINALIZING = "Finalizing"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+
+
+class ConditionType(StrEnum):
+    """The conditions; all are set on the first visit."""
+
+    ACCEPTED = "Accepted"
+    TRAINER_READY = "TrainerReady"
+    CHECKPOINT_READY = "CheckpointReady"
+    SUCCEEDED = "Succeeded"
+    FINISHED = "Finished"
+
+
+class Condition(Model):
+    """As metav1.Condition."""
+
+    type: Annotated[str, StringConstraints(max_length=316)] = Field(description="Type of the condition.")
+    status: Literal["True", "False", "Unknown"] = Field(description="True, False or Unknown.")
+    observed_generation: Count = Field(default=0, description="Generation of the spec that was looked at.")
+    last_transition_time: Time = Field(description="When status last changed.")
+    reason: Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Za-z]{0,62}$", max_length=64)] = Field(
+        description="One CamelCase word for programs."
+    )
+    message: Annotated[str, StringConstraints(max_length=2048)] = Field(description="A sentence for people.")
+
+
+class NamedValue(Model):
+    """One decision of the result."""
+
+    name: Annotated[str, StringConstraints(max_length=63)] = Field(description="Name of the decision.")
+    value: Annotated[str, StringConstraints(max_length=64)] = Field(description="Chosen value or choice.")
+
+
+class Scores(Model):
+    """Scores as decimals."""
+
+    metric: ShortText = Field(description="The objective's metric.")
+    test: ShortText = Field(description="Score of the winner on the test split, read once.")
+    selection: ShortText = Field(description="Score of the winner on the selection split.")
+    default_test: ShortText | None = Field(default=None, description="Test score of the default configuration, trained as long.")
+    default_selection: ShortText | None = Field(default=None, description="Selection score of the default configuration.")
+
+
+_MAP_BY_NAME = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
+
+
+class SearchResult(Model):
+    """What was found."""
+
+    hyperparameters: Annotated[list[NamedValue], Field(max_length=64, json_schema_extra=_MAP_BY_NAME)] = Field(
+        description="Hyperparameters of the winner."
+    )
+    architecture: Annotated[list[NamedValue], Field(max_length=128, json_schema_extra=_MAP_BY_NAME)] = Field(
+        description="Active architecture decisions of the winner."
+    )
+    scores: Scores = Field(description="Scores of the winner and of the default configuration.")
+    parameters: Count = Field(description="Trainable parameters of the winner.")
+    trainings: ShortText = Field(description="Cost of the whole search in units of one full training.")
+    stop_reason: ShortText = Field(description="Why the search ended.")
+    model_path: Annotated[str, StringConstraints(max_length=512)] | None = Field(
+        default=None, description="Folder of model.safetensors and config.yaml on the checkpoint claim."
+    )
+    configuration_digest: ShortText = Field(description="SHA-256 of the configuration.")
+    model_digest: ShortText = Field(description="SHA-256 of the trained weights.")
+    digest: ShortText = Field(description="SHA-256 of configuration, score and weights; equal for equal runs.")
+
+
+class CheckpointStatus(Model):
+    """The newest durable checkpoint."""
+
+    step: Count = Field(description="Steps done over all stages.")
+    time: Time = Field(description="When it was written.")
+    digest: ShortText = Field(description="SHA-256 of its manifest.")
+
+
+class TrainerStatus(Model):
+    """What was pinned at the first attempt."""
+
+    image: Annotated[str, StringConstraints(max_length=512)] = Field(description="Image of every attempt.")
+
+
+class Status(Model):
+    """What the operator observed, written by it alone."""
+
+    observed_generation: Count | None = Field(default=None, description="Generation of the spec that was looked at.")
+    phase: Phase | None = Field(default=None, description="One word for people; programs read conditions.")
+    stage: ShortText | None = Field(default=None, description="Stage that the trainer reported last.")
+    progress: ShortText | None = Field(default=None, description="Share of the planned steps, for example 42%.")
+    eta: ShortText | None = Field(default=None, description="Estimated time left, for example 1h30m.")
+    best: ShortText | None = Field(
+        default=None, description="Selection score of the leading candidate; after success the test score."
+    )
+    entropy: ShortText | None = Field(default=None, description="Normalised entropy of the policy, 1 to 0.")
+    attempt: Count | None = Field(default=None, description="Number of the newest Job, from 1.")
+    starts: Count | None = Field(default=None, description="Trainer processes so far, as the trainer counts them.")
+    interruptions: Count | None = Field(default=None, description="Starts after an interruption, as the trainer counts them.")
+    start_time: Time | None = Field(default=None, description="When the first Job was created.")
+    completion_time: Time | None = Field(default=None, description="When the search ended.")
+    last_report_time: Time | None = Field(default=None, description="When the trainer last reported.")
+    last_notice: Count | None = Field(default=None, description="Identifier of the newest notice made an event.")
+    trainer: TrainerStatus | None = Field(default=None, description="Pinned at the first attempt.")
+    checkpoint: CheckpointStatus | None = Field(default=None, description="Newest durable checkpoint.")
+    conditions: Annotated[
+        list[Condition],
+        Field(
+            max_length=16,
+            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+        ),
+    ] = Field(default_factory=list, description="The search's conditions.")
+    result: SearchResult | None = Field(default=None, description="What was found.")

@@ -1,0 +1,159 @@
+"""`spec.task` and `spec.objective`: what is trained, and what is better."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, StringConstraints
+
+from autohas_api.model import Decimal, Model, Rule
+
+ArgumentName = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z][a-zA-Z0-9]{0,62}$")]
+ArgumentValue = Annotated[str, StringConstraints(max_length=253)]
+Arguments = Annotated[dict[ArgumentName, ArgumentValue], Field(max_length=32)]
+
+
+class Data(Model):
+    """Where examples come from."""
+
+    name: Literal["digits", "idx"] = Field(
+        description="digits: 8x8 handwritten digits that scikit-learn ships. idx: a folder of MNIST-style IDX files."
+    )
+    path: Annotated[str, StringConstraints(min_length=1, max_length=1024)] | None = Field(
+        default=None, description="Folder of the files as the trainer sees it (idx only)."
+    )
+    arguments: Arguments = Field(
+        default_factory=dict,
+        description="digits: variant (original, shifted). idx: trainLimit, testLimit (use only the first N examples).",
+    )
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            expression="self.name != 'idx' || has(self.path)",
+            message="path must be given when name is idx",
+            field_path=".path",
+            holds=lambda d: d.name != "idx" or d.path is not None,
+        ),
+        Rule(
+            expression="self.name == 'idx' || !has(self.path)",
+            message="path must not be given unless name is idx",
+            field_path=".path",
+            holds=lambda d: d.name == "idx" or d.path is None,
+        ),
+    )
+
+
+class ModelTemplate(Model):
+    """The family of networks."""
+
+    template: Literal["mlp", "conv-small"] = Field(
+        description="mlp: fully connected, 1 to 3 layers. conv-small: residual convolutional network for small images."
+    )
+
+
+class Recipe(Model):
+    """The default training configuration: what is trained when nothing is searched."""
+
+    batch_size: int = Field(default=64, ge=2, le=65536, description="Examples per training step.")
+    optimizer: Literal["sgd"] = Field(default="sgd", description="Update rule: SGD with momentum.")
+    learning_rate: Decimal = Field(default="0.1", description="Peak learning rate, absolute.")
+    schedule: Literal["Cosine", "Constant"] = Field(
+        default="Cosine", description="Shape of the learning rate after the warm-up: Cosine falls to 0 at the last step."
+    )
+    warmup_fraction: Decimal = Field(default="0.05", description="Share of the steps over which the rate rises linearly, 0 to 0.5.")
+    weight_decay: Decimal = Field(default="1e-4", description="L2 factor of weights (not biases and normalisation).")
+    momentum: Decimal = Field(default="0.9", description="Momentum of SGD, 0 to below 1.")
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            expression="double(self.learningRate) > 0.0",
+            message="learningRate must be greater than 0",
+            field_path=".learningRate",
+            holds=lambda r: float(r.learning_rate) > 0,
+        ),
+        Rule(
+            expression="double(self.warmupFraction) >= 0.0 && double(self.warmupFraction) <= 0.5",
+            message="warmupFraction must be between 0 and 0.5",
+            field_path=".warmupFraction",
+            holds=lambda r: 0 <= float(r.warmup_fraction) <= 0.5,  # noqa: PLR2004 - the bound itself
+        ),
+        Rule(
+            expression="double(self.weightDecay) >= 0.0",
+            message="weightDecay must not be negative",
+            field_path=".weightDecay",
+            holds=lambda r: float(r.weight_decay) >= 0,
+        ),
+        Rule(
+            expression="double(self.momentum) >= 0.0 && double(self.momentum) < 1.0",
+            message="momentum must be at least 0 and less than 1",
+            field_path=".momentum",
+            holds=lambda r: 0 <= float(r.momentum) < 1,
+        ),
+    )
+
+
+class Splits(Model):
+    """How the training data is divided; the test data is never part of it."""
+
+    reward: Decimal = Field(default="0.1", description="Share of the training data that rewards the controller.")
+    selection: Decimal = Field(default="0.1", description="Share of the training data that chooses between candidates.")
+    stratify: bool = Field(default=True, description="Keep the class shares equal in every split.")
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            expression="double(self.reward) > 0.0 && double(self.reward) < 0.5",
+            message="reward must be greater than 0 and less than 0.5",
+            field_path=".reward",
+            holds=lambda s: 0 < float(s.reward) < 0.5,  # noqa: PLR2004 - the bound itself
+        ),
+        Rule(
+            expression="double(self.selection) > 0.0 && double(self.selection) < 0.5",
+            message="selection must be greater than 0 and less than 0.5",
+            field_path=".selection",
+            holds=lambda s: 0 < float(s.selection) < 0.5,  # noqa: PLR2004 - the bound itself
+        ),
+    )
+
+
+class Task(Model):
+    """What is trained: data, family of networks, default recipe."""
+
+    data: Data = Field(description="Where examples come from.")
+    model: ModelTemplate = Field(description="The family of networks.")
+    recipe: Recipe = Field(default_factory=Recipe, description="The default configuration: a candidate and a control everywhere.")
+    splits: Splits = Field(default_factory=Splits, description="How the training data is divided.")
+
+
+class Cost(Model):
+    """A price on size, added to the objective."""
+
+    metric: Literal["parameters"] = Field(default="parameters", description="parameters: number of trainable parameters.")
+    target: Decimal = Field(description="The cost aimed at, in units of the metric; greater than 0.")
+    weight: Decimal = Field(default="-0.1", description="Strength of the penalty; less than 0.")
+    form: Literal["Absolute", "Soft", "Hard"] = Field(
+        default="Absolute",
+        description="Absolute: Q + weight*|T/T0 - 1|. Soft: Q*(T/T0)^weight. Hard: Q*min(1, (T/T0)^weight).",
+    )
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            expression="double(self.target) > 0.0",
+            message="target must be greater than 0",
+            field_path=".target",
+            holds=lambda c: float(c.target) > 0,
+        ),
+        Rule(
+            expression="double(self.weight) < 0.0",
+            message="weight must be less than 0",
+            field_path=".weight",
+            holds=lambda c: float(c.weight) < 0,
+        ),
+    )
+
+
+class Objective(Model):
+    """What is better."""
+
+    metric: Literal["accuracy"] = Field(default="accuracy", description="accuracy: share of examples classified correctly, 0 to 1.")
+    direction: Literal["Maximize"] = Field(default="Maximize", description="Direction of the metric; accuracy is maximised.")
+    cost: Cost | None = Field(default=None, description="A price on size; absent: only the metric counts.")

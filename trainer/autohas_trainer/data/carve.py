@@ -1,0 +1,80 @@
+"""Carving train, reward and selection out of the training data, by source and keyed by the seed. Pure: indices in, indices out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from autohas_trainer.data.problem import Ints, Problem
+from autohas_trainer.errors import ConfigurationError
+from autohas_trainer.seeding import stream
+
+__all__ = ["Carving", "carve"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Carving:
+    """Row numbers of each split, disjoint, in a fixed shuffled order (a chunk of neighbours has all classes)."""
+
+    train: Ints
+    reward: Ints
+    selection: Ints
+
+
+def _count(total: int, fraction: float) -> int:
+    """Return the nearest whole share, halves upwards."""
+    return int(total * fraction + 0.5)
+
+
+def _strata(problem: Problem, *, stratify: bool) -> list[Ints]:
+    """Return the sources to divide, one group per class (or one in all)."""
+    sources, first = np.unique(problem.sources_N, return_index=True)
+    classes = problem.labels_N[first]
+    if not stratify:
+        return [sources]
+    return [sources[classes == label] for label in np.unique(classes)]
+
+
+def _check_fractions(reward: float, selection: float) -> None:
+    for name, fraction in (("reward", reward), ("selection", selection)):
+        if not 0 < fraction < 1:
+            message = f"task.splits.{name} must lie between 0 and 1, not {fraction}"
+            raise ConfigurationError(message)
+    if reward + selection >= 1:
+        message = f"task.splits.reward {reward} and task.splits.selection {selection} leave nothing to train on"
+        raise ConfigurationError(message)
+
+
+def carve(problem: Problem, *, reward: float, selection: float, stratify: bool, seed: int) -> Carving:
+    """Divide the training data.
+
+    Args:
+        problem: The task.
+        reward: Share of the sources (of each class, when stratified) that rewards the policy, in (0, 1).
+        selection: Share that chooses between candidates, in (0, 1); what remains trains.
+        stratify: Whether each class is divided by itself.
+        seed: Keys the draw.
+
+    Raises:
+        ConfigurationError: A share is out of range, or so small that a split gets nothing (of some class, when stratified).
+    """
+    _check_fractions(reward, selection)
+    owner = np.full(int(problem.sources_N.max()) + 1, -1)
+    for number, sources in enumerate(_strata(problem, stratify=stratify)):
+        num_reward, num_selection = _count(len(sources), reward), _count(len(sources), selection)
+        num_train = len(sources) - num_reward - num_selection
+        if min(num_train, num_reward, num_selection) < 1:
+            what = f"class {problem.labels_N[problem.sources_N == sources[0]][0]}" if stratify else "the training data"
+            message = (
+                f"{problem.name}: {what} has {len(sources)} sources, too few for splits of {num_train} train, "
+                f"{num_reward} reward and {num_selection} selection; enlarge task.splits or the data"
+            )
+            raise ConfigurationError(message)
+        shuffled = stream(seed, "carve", number).permutation(sources)
+        owner[shuffled] = 0
+        owner[shuffled[:num_reward]] = 1
+        owner[shuffled[num_reward : num_reward + num_selection]] = 2
+    rows = stream(seed, "carve", "order").permutation(len(problem.labels_N))
+    owners = owner[problem.sources_N[rows]]
+    return Carving(train=rows[owners == 0], reward=rows[owners == 1], selection=rows[owners == 2])

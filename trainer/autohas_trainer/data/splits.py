@@ -1,0 +1,180 @@
+"""The splits of a task, resident on the device: a batch is one `index_select`.
+
+Every batch is a pure function of its arguments: there is no iterator to checkpoint, and all lanes see the same data order by
+construction. Only `TestSplit` has state: it opens once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from autohas_trainer.data.batches import RewardBatch, SelectionBatch, TestBatch, TrainBatch
+from autohas_trainer.data.carve import Carving
+from autohas_trainer.data.problem import Floats, Ints, Problem
+from autohas_trainer.errors import ConfigurationError, DataError, TrainerError
+from autohas_trainer.seeding import stream
+
+__all__ = ["Splits", "TestSplit"]
+
+_CHUNK = 512
+"""Largest chunk of selection and test: enough to fill two cores, little memory."""
+_MAX_ORDERS = 8
+"""Epoch orders kept: one per lane in flight and its successor; 480 kB each at 60,000 examples."""
+
+
+def _chunks(total: int) -> Iterator[tuple[int, int]]:
+    """Yield (start, length) of the fewest chunks whose lengths differ by at most one."""
+    number = math.ceil(total / _CHUNK)
+    for chunk in range(number):
+        start = total * chunk // number
+        yield start, total * (chunk + 1) // number - start
+
+
+class TestSplit:
+    """The test data behind a door that opens once per process."""
+
+    __test__ = False  # pytest: a name, not a test class
+
+    def __init__(self, inputs_NCHW: Tensor, labels_N: Tensor) -> None:
+        """Hold the data; nobody sees them before `open`."""
+        self._inputs_NCHW = inputs_NCHW
+        self._labels_N = labels_N
+        self._opened = False
+
+    def __len__(self) -> int:
+        """Return the number of examples, which is no secret."""
+        return len(self._labels_N)
+
+    def open(self) -> Iterator[TestBatch]:
+        """Return the batches, in file order.
+
+        Raises:
+            TrainerError: It was opened before: some choice could have depended on the test data.
+        """
+        if self._opened:
+            message = "the test split was opened a second time; it is read once, by the final evaluation"
+            raise TrainerError(message)
+        self._opened = True
+        return (
+            TestBatch(inputs=self._inputs_NCHW.narrow(0, start, length), labels_B=self._labels_N.narrow(0, start, length))
+            for start, length in _chunks(len(self))
+        )
+
+
+class Splits:
+    """Train, reward, selection and test of one task, normalised by the mean and deviation of train."""
+
+    def __init__(self, problem: Problem, carving: Carving, device: torch.device) -> None:
+        """Normalise and move everything to `device`.
+
+        Raises:
+            DataError: The training inputs are constant or not finite, or the test split is empty.
+        """
+        if len(problem.test_labels_N) == 0:
+            message = f"{problem.name}: the test split is empty"
+            raise DataError(message)
+        mean_C, deviation_C = _moments(problem, carving.train)
+        self._inputs_NCHW = _resident(problem.inputs_NCHW, mean_C, deviation_C, device)
+        self._labels_N = torch.tensor(problem.labels_N, dtype=torch.int64, device=device)
+        self._test = TestSplit(
+            _resident(problem.test_inputs_NCHW, mean_C, deviation_C, device),
+            torch.tensor(problem.test_labels_N, dtype=torch.int64, device=device),
+        )
+        self._device = device
+        self._carving = carving
+        self._selection = torch.tensor(carving.selection, device=device)
+        reward_labels = problem.labels_N[carving.reward]
+        self._reward_by_class = [carving.reward[reward_labels == label] for label in np.unique(reward_labels)]
+        self._orders: dict[tuple[int, int, int], Tensor] = {}
+        self.num_classes = problem.num_classes
+        channels, height, width = problem.inputs_NCHW.shape[1:]
+        self.input_shape = (channels, height, width)
+        self.num_train, self.num_reward = len(carving.train), len(carving.reward)
+        self.num_selection, self.num_test = len(carving.selection), len(problem.test_labels_N)
+
+    def train_batch(self, step: int, size: int, seed: int, replica: int = 0) -> TrainBatch:
+        """Return batch number `step` of exactly `size` examples.
+
+        The order is a chain of epochs, each a permutation keyed by (seed, replica, epoch); a batch may straddle two.
+
+        Raises:
+            ConfigurationError: `size` is below 1 or above the number of training examples.
+        """
+        if not 1 <= size <= self.num_train:
+            message = f"a batch of {size} examples cannot be taken from {self.num_train} training examples"
+            raise ConfigurationError(message)
+        epoch, start = divmod(step * size, self.num_train)
+        rows_B = self._order(seed, replica, epoch)[start : start + size]
+        if len(rows_B) < size:
+            rows_B = torch.cat((rows_B, self._order(seed, replica, epoch + 1)[: size - len(rows_B)]))
+        return TrainBatch(inputs=self._inputs_NCHW.index_select(0, rows_B), labels_B=self._labels_N.index_select(0, rows_B))
+
+    def reward_batch(self, step: int, size: int, seed: int) -> RewardBatch:
+        """Return `size` reward examples keyed by (seed, step): classes in proportion, none twice.
+
+        Raises:
+            ConfigurationError: `size` is below 1 or above the number of reward examples.
+        """
+        if not 1 <= size <= self.num_reward:
+            message = f"a reward batch of {size} examples cannot be taken from {self.num_reward}; enlarge task.splits.reward"
+            raise ConfigurationError(message)
+        rng = stream(seed, "reward-batch", step)
+        quotas = _quotas([len(rows) for rows in self._reward_by_class], size)
+        rows = [
+            rows[rng.choice(len(rows), quota, replace=False, shuffle=False)]
+            for rows, quota in zip(self._reward_by_class, quotas, strict=True)
+        ]
+        rows_B = torch.from_numpy(np.concatenate(rows)).to(self._device)
+        return RewardBatch(inputs=self._inputs_NCHW.index_select(0, rows_B), labels_B=self._labels_N.index_select(0, rows_B))
+
+    def selection(self) -> Iterator[SelectionBatch]:
+        """Yield the whole selection split in a fixed order, in chunks of nearly equal size."""
+        for start, length in _chunks(self.num_selection):
+            rows_B = self._selection[start : start + length]
+            yield SelectionBatch(inputs=self._inputs_NCHW.index_select(0, rows_B), labels_B=self._labels_N.index_select(0, rows_B))
+
+    def test(self) -> Iterator[TestBatch]:
+        """Open the test split; a second call raises `TrainerError`."""
+        return self._test.open()
+
+    def _order(self, seed: int, replica: int, epoch: int) -> Tensor:
+        """Return the rows of one epoch in order, int64 on the device; computed once while it is in use."""
+        key = (seed, replica, epoch)
+        order_N = self._orders.get(key)
+        if order_N is None:
+            if len(self._orders) >= _MAX_ORDERS:
+                del self._orders[next(iter(self._orders))]
+            permutation = stream(seed, "data-order", replica, epoch).permutation(self._carving.train)
+            order_N = self._orders[key] = torch.tensor(permutation, device=self._device)
+        return order_N
+
+
+def _quotas(counts: list[int], size: int) -> list[int]:
+    """Share `size` among classes in proportion to `counts`; largest remainders round up, so no quota exceeds its count."""
+    total = sum(counts)
+    quotas = [size * count // total for count in counts]
+    by_remainder = sorted(range(len(counts)), key=lambda label: (-(size * counts[label] % total), label))
+    for label in by_remainder[: size - sum(quotas)]:
+        quotas[label] += 1
+    return quotas
+
+
+def _moments(problem: Problem, train: Ints) -> tuple[Floats, Floats]:
+    """Return mean and deviation per channel over the train split only."""
+    inputs_NCHW = problem.inputs_NCHW[train].astype(np.float64)
+    mean_C, deviation_C = inputs_NCHW.mean(axis=(0, 2, 3)), inputs_NCHW.std(axis=(0, 2, 3))
+    if not np.isfinite(deviation_C).all() or (deviation_C == 0).any():
+        message = f"{problem.name}: the training inputs are constant or not finite (deviation per channel {deviation_C.tolist()})"
+        raise DataError(message)
+    return mean_C.astype(np.float32), deviation_C.astype(np.float32)
+
+
+def _resident(inputs_NCHW: Floats, mean_C: Floats, deviation_C: Floats, device: torch.device) -> Tensor:
+    """Return normalised inputs in torch's own memory."""
+    normalised_NCHW = (inputs_NCHW - mean_C[:, None, None]) / deviation_C[:, None, None]
+    return torch.tensor(normalised_NCHW, dtype=torch.float32, device=device)

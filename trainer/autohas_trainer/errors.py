@@ -1,0 +1,55 @@
+"""Everything the trainer raises on purpose, named by the reaction it asks for.
+
+    TrainerError                 exit 1: a defect of ours
+    ├── ConfigurationError       exit 78: the search asks for something that cannot be done
+    ├── DataError                exit 65: a data file is missing or damaged
+    ├── CheckpointError          exit 66: no usable checkpoint is left
+    ├── NumericalError           exit 70: the default configuration itself diverges
+    └── Interrupted              exit 75: stopped on request, checkpoint written
+
+The message is one sentence for a person: what was found, where, and what to do. Exit codes are read in one place, the command line.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from autohas_api.names import ExitCode
+
+__all__ = ["CheckpointError", "ConfigurationError", "DataError", "Interrupted", "NumericalError", "TrainerError"]
+
+
+class TrainerError(Exception):
+    """Root of the tree; raised itself only where our own code broke a promise."""
+
+    exit_code: ClassVar[ExitCode] = ExitCode.BUG
+
+
+class ConfigurationError(TrainerError):
+    """The search cannot run as written; the sentence names the field and the offending value."""
+
+    exit_code: ClassVar[ExitCode] = ExitCode.CONFIGURATION
+
+
+class DataError(TrainerError):
+    """A data file is missing or damaged; the sentence names the file, and the row where there is one."""
+
+    exit_code: ClassVar[ExitCode] = ExitCode.DATA
+
+
+class CheckpointError(TrainerError):
+    """No usable checkpoint is left, or one belongs to another search."""
+
+    exit_code: ClassVar[ExitCode] = ExitCode.NO_CHECKPOINT
+
+
+class NumericalError(TrainerError):
+    """The default configuration diverged; an exact resume would repeat it."""
+
+    exit_code: ClassVar[ExitCode] = ExitCode.NUMERICAL
+
+
+class Interrupted(TrainerError):  # noqa: N818 - a request that was obeyed, not an error
+    """Stopped on request after a checkpoint; resume continues bit for bit."""
+
+    exit_code: ClassVar[ExitCode] = ExitCode.INTERRUPTED

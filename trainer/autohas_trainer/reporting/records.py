@@ -1,0 +1,142 @@
+"""What the engine tells its sink: plain frozen records, one per kind of fact.
+
+The engine writes them, sinks read them (files, HTTP, progress bar). A record knows no file and no clock.
+Costs are in units of one full training; steps count all stages together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from autohas_api.budget import StagePlan
+from autohas_api.messages import CheckpointInfo, Notice, Result, Stage
+from autohas_api.search import Search
+from autohas_api.space import Space
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Who speaks: uid of the search and of the pod (empty on a laptop), number of the attempt."""
+
+    search_uid: str
+    pod_uid: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunInfo:
+    """The run as it begins or resumes: `steps` planned in all, of which `step` are done already."""
+
+    search: Search
+    space: Space
+    plan: StagePlan
+    identity: Identity
+    workdir: Path
+    step: int
+    steps: int
+    starts: int
+    interruptions: int
+    active_seconds: float
+    history_bytes: int
+    """Length of history.jsonl that belongs to the restored checkpoint; what is longer is repeated and must be cut."""
+    checkpoint: CheckpointInfo | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepRecord:
+    """One optimisation step. `loss` is the training loss (nats) before it; `reward` and `sample` only in the supernet."""
+
+    stage: Stage
+    step: int
+    steps: int
+    cost: float
+    loss: float
+    learning_rate: float
+    candidate: str | None = None
+    reward: float | None = None
+    advantage: float | None = None
+    sample: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyRecord:
+    """The controller after an update: probabilities per decision (choice order), entropy ratio per decision, 0 to 1."""
+
+    step: int
+    cost: float
+    probabilities: Mapping[str, tuple[float, ...]]
+    entropy: Mapping[str, float]
+    normalized_entropy: float
+    baseline: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CandidateRecord:
+    """A candidate compared on the selection split after `fraction` (1/9, 1/3, 1) of a full training."""
+
+    stage: Stage
+    name: str
+    values: Mapping[str, str]
+    step: int
+    cost: float
+    fraction: float
+    score: float
+    """The objective on the selection split: metric plus cost term."""
+    metric: float
+    loss: float
+    kept: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """The end of a search: the message for status and everything that result.json adds to it."""
+
+    result: Result
+    winner: str
+    configuration: Mapping[str, str]
+    recipe: Mapping[str, str | int]
+    """The whole training recipe of the winner, values absolute."""
+    default: Mapping[str, str]
+    candidates: tuple[CandidateRecord, ...]
+    """Every comparison of the race, in order."""
+    cost_by_stage: Mapping[str, float]
+    seconds_by_stage: Mapping[str, float]
+
+
+class Sink(Protocol):
+    """Where records go. Called from the engine's thread only; must return quickly and must not raise."""
+
+    def started(self, info: RunInfo) -> None:
+        """Once, before the first step of this process."""
+
+    def step(self, record: StepRecord) -> None:
+        """After every step."""
+
+    def policy(self, record: PolicyRecord) -> None:
+        """After every update of the controller."""
+
+    def candidate(self, record: CandidateRecord) -> None:
+        """After every comparison."""
+
+    def flush(self) -> int:
+        """Make everything written so far durable; returns the length of history.jsonl in bytes, for the checkpoint."""
+
+    def checkpointed(self, info: CheckpointInfo, *, seconds: float, size_bytes: int) -> None:
+        """After a checkpoint became durable."""
+
+    def notice(self, notice: Notice) -> None:
+        """Something that a person should hear of once."""
+
+    def finished(self, outcome: Outcome) -> None:
+        """Once, after the test; writes result.json and config.yaml before the process may exit 0."""
+
+
+class StopRequest(Protocol):
+    """Asked by the engine after every step."""
+
+    @property
+    def requested(self) -> bool:
+        """True once the process was asked to stop (SIGTERM, SIGINT)."""

@@ -1,0 +1,60 @@
+"""Stateless randomness: every draw is keyed, no generator is ever kept.
+
+A key such as `(seed, stage, lane, step, "reward")` names a stream; the same key gives the same numbers in any process, in any
+order, on any rank. So checkpoints hold no generator state, and resume, common random numbers and "N ranks = N samples" follow.
+Nothing in the trainer may use torch's global generator; `make_deterministic` is called once, by the engine, before any tensor work.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+
+import numpy as np
+import torch
+
+__all__ = ["Key", "make_deterministic", "stream"]
+
+Key = tuple[int | str, ...]
+"""Names one stream. Integers and strings only: `1` and `"1"` are different keys."""
+
+
+def _canonical(key: Key) -> bytes:
+    """Injective encoding of a key: type, length and text of each part."""
+    parts = []
+    for part in key:
+        if type(part) is not int and type(part) is not str:
+            message = f"a random key holds only int and str, not {part!r} ({type(part).__name__}) in {key!r}"
+            raise TypeError(message)
+        text = str(part).encode()
+        parts.append(b"%c%d:%b" % (b"i" if type(part) is int else b"s", len(text), text))
+    return b"".join(parts)
+
+
+def stream(*key: int | str) -> np.random.Generator:
+    """Return a fresh generator for `key`.
+
+    Philox is counter based: 128 bits of key select one of 2^128 independent sequences, so a hash of the key is all the state.
+
+    Raises:
+        TypeError: A part of the key is neither int nor str (booleans and numpy integers included).
+    """
+    digest = hashlib.blake2b(_canonical(key), digest_size=16).digest()
+    return np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "little")))
+
+
+def make_deterministic(threads: int) -> None:
+    """Make every later torch operation of this process repeatable bit for bit.
+
+    Args:
+        threads: Intra-operation threads, at least 1. Part of the promise: another count sums in another order.
+    """
+    if threads < 1:
+        message = f"the thread count must be at least 1, not {threads}"
+        raise ValueError(message)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it when its first handle is made
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # we never read fresh memory, and filling it costs time
+    torch.backends.cudnn.benchmark = False  # it would choose kernels by the clock
+    torch.backends.cudnn.deterministic = True

@@ -1,0 +1,163 @@
+"""The supernet: full-size shared tensors, of which a step touches only the slices its path samples.
+
+Called by the engine's step context, once per gradient, trial, commit and score. Knows nothing of policies, rewards or schedules.
+
+Ours: view leaves. A leaf is `shared[name][index].detach().requires_grad_()`: the gradient is taken with respect to the slice, and the
+update writes through the view. No zero-padded gradients, no optimizer pass over unsampled weights (performance.md, section 2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from autohas_trainer.data.batches import RewardBatch, SelectionBatch, TrainBatch
+from autohas_trainer.errors import CheckpointError
+from autohas_trainer.optim.rule import UpdateRule, decays
+from autohas_trainer.optim.sliced import Slices, apply_update, temporary_update
+from autohas_trainer.seeding import Key
+from autohas_trainer.templates import Index, Path, Template
+
+__all__ = ["Supernet"]
+
+_CutKey = tuple[str, *tuple[int, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    """The views that one path samples, by name and as lists in the order of the update."""
+
+    leaves: dict[str, Tensor]
+    slices: Slices
+
+
+class Supernet:
+    """Shared weights of a template with their momentum, on one device.
+
+    Tensors stay where they are for the life of the object: updates and `load_state_dict` write in place, so views never go stale.
+    """
+
+    _MAX_CUTS = 4096
+
+    def __init__(self, template: Template, rng_key: Key, device: torch.device, dtype: torch.dtype | None = None) -> None:
+        """Initialise the shared weights.
+
+        Args:
+            template: The family of networks.
+            rng_key: Names the initialisation stream.
+            device: Where weights, momentum and batches live.
+            dtype: `torch.bfloat16` computes forwards under autocast; None computes in float32. Weights are always float32.
+        """
+        self._template = template
+        self._device = device
+        self._dtype = dtype
+        self._weights = {name: weight.to(device) for name, weight in template.shared(rng_key).items()}
+        self._momenta = {name: torch.zeros_like(weight) for name, weight in self._weights.items()}
+        self._views: dict[_CutKey, tuple[Tensor, Tensor]] = {}
+        self._cuts: dict[tuple[str, ...], _Cut] = {}
+
+    def leaves(self, path: Path) -> Mapping[str, Tensor]:
+        """Return the view leaves of `path` by name: float32, requiring gradients, sharing the supernet's memory."""
+        return self._cut(path).leaves
+
+    def gradient(self, path: Path, batch: TrainBatch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the mean training loss, a scalar tensor, and its gradient by leaf name.
+
+        Only leaves get gradients, and the shared weights are not changed. Nothing waits for the device.
+        """
+        leaves = self._cut(path).leaves
+        with torch.enable_grad():
+            with self._autocast():
+                logits_BC = self._template.forward(batch.inputs, path, leaves)
+                loss = functional.cross_entropy(logits_BC, batch.labels_B)
+            grads = torch.autograd.grad(loss, list(leaves.values()))
+        return loss.detach(), dict(zip(leaves, grads, strict=True))
+
+    @contextmanager
+    def trial(self, path: Path, grads: Mapping[str, Tensor], rule: UpdateRule) -> Iterator[None]:
+        """Hold the weights of `path` at update(W, grads, rule) inside the block; afterwards everything is as before, bit for bit."""
+        cut = self._cut(path)
+        with temporary_update(cut.slices, [grads[name] for name in cut.leaves], rule):
+            yield
+
+    def commit(self, path: Path, grads: Mapping[str, Tensor], rule: UpdateRule) -> None:
+        """Move the weights and the momentum of `path` one step; what the path does not sample is untouched."""
+        cut = self._cut(path)
+        apply_update(cut.slices, [grads[name] for name in cut.leaves], rule)
+
+    @torch.no_grad()
+    def loss_and_correct(self, path: Path, batch: TrainBatch | RewardBatch | SelectionBatch) -> tuple[Tensor, Tensor]:
+        """Return the summed loss (float32) and the number of correct answers (int64) of `path` on `batch`, scalar tensors.
+
+        A forward only, normalised by the batch's own statistics, reading the shared weights as they stand now. Nothing waits for the
+        device: read the tensors when you need numbers.
+        """
+        with self._autocast():
+            logits_BC = self._template.forward(batch.inputs, path, self._cut(path).leaves)
+            loss_sum = functional.cross_entropy(logits_BC, batch.labels_B, reduction="sum")
+        return loss_sum, (logits_BC.argmax(dim=1) == batch.labels_B).sum()
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return `weights/<leaf>` and `momenta/<leaf>`: the live tensors, to be written before the next step."""
+        weights = {f"weights/{name}": weight for name, weight in self._weights.items()}
+        return weights | {f"momenta/{name}": momentum for name, momentum in self._momenta.items()}
+
+    @torch.no_grad()
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Copy a saved state into the shared tensors; their memory, and so their alignment and sums, stay the same.
+
+        Raises:
+            CheckpointError: Names, shapes or types are not this supernet's; nothing was changed.
+        """
+        mine = self.state_dict()
+        for name in sorted(mine.keys() | state.keys()):
+            have, want = state.get(name), mine.get(name)
+            if have is None or want is None or have.shape != want.shape or have.dtype != want.dtype:
+                message = f"the checkpoint's supernet tensor {name} is {_described(have)} where this search has {_described(want)}"
+                raise CheckpointError(message)
+        for name, tensor in mine.items():
+            tensor.copy_(state[name])
+
+    def _autocast(self) -> AbstractContextManager[object]:
+        """Open a region of our own, without its weight cache.
+
+        Inside one region the cache returns the *old* value of a leaf that was changed in place, so a reward would not see the trial.
+        """
+        if self._dtype is None:
+            return nullcontext()
+        return torch.autocast(self._device.type, dtype=self._dtype, cache_enabled=False)
+
+    def _view(self, name: str, index: Index) -> tuple[Tensor, Tensor]:
+        """Return leaf and momentum view of one slice, cut once: different paths share most of theirs."""
+        key = (name, *(bound for part in index for bound in (part.start, part.stop)))
+        view = self._views.get(key)
+        if view is None:
+            leaf = self._weights[name][index].detach().requires_grad_()
+            view = self._views[key] = (leaf, self._momenta[name][index])
+        return view
+
+    def _cut(self, path: Path) -> _Cut:
+        """Return the views of `path`, decaying leaves first."""
+        key = tuple(path[decision.name] for decision in self._template.decisions)
+        cut = self._cuts.get(key)
+        if cut is None:
+            views = {name: self._view(name, index) for name, index in self._template.slices(path).items()}
+            ordered = sorted(views.items(), key=lambda item: not decays(item[1][0].ndim))
+            slices = Slices(
+                weights=tuple(leaf for _, (leaf, _) in ordered),
+                momenta=tuple(momentum for _, (_, momentum) in ordered),
+                num_decaying=sum(decays(leaf.ndim) for _, (leaf, _) in ordered),
+            )
+            if len(self._cuts) >= self._MAX_CUTS:
+                self._cuts.clear()
+            cut = self._cuts[key] = _Cut({name: leaf for name, (leaf, _) in ordered}, slices)
+        return cut
+
+
+def _described(tensor: Tensor | None) -> str:
+    return "absent" if tensor is None else f"{tuple(tensor.shape)} {tensor.dtype}"

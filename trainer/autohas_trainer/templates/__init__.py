@@ -1,0 +1,48 @@
+"""The built-in model templates; their decisions are data in `autohas_api.templates`."""
+
+from autohas_api.templates import TEMPLATES
+
+from autohas_trainer.errors import ConfigurationError
+from autohas_trainer.templates._base import (
+    Index,
+    Path,
+    Shape,
+    Template,
+    default_path,
+    export_leaves,
+    load_leaves,
+)
+from autohas_trainer.templates.conv_small import ConvSmall
+from autohas_trainer.templates.mlp import Mlp
+
+__all__ = [
+    "ConvSmall",
+    "Index",
+    "Mlp",
+    "Path",
+    "Shape",
+    "Template",
+    "build_template",
+    "default_path",
+    "export_leaves",
+    "load_leaves",
+]
+
+
+def build_template(name: str, input_shape: tuple[int, int, int], num_classes: int) -> Template:
+    """Return the template `name` for inputs of shape (C, H, W) and `num_classes` ≥ 2 classes.
+
+    Raises:
+        ConfigurationError: There is no such template, or it cannot take these inputs.
+    """
+    if min(input_shape) < 1 or num_classes < 2:  # noqa: PLR2004 - one class is nothing to learn
+        message = f"template {name} needs non-empty inputs and at least 2 classes, not inputs {input_shape} and {num_classes} classes"
+        raise ConfigurationError(message)
+    match name:
+        case "mlp":
+            return Mlp(input_shape, num_classes)
+        case "conv-small":
+            return ConvSmall(input_shape, num_classes)
+        case _:
+            message = f"there is no template {name!r}; known are {', '.join(sorted(TEMPLATES))}"
+            raise ConfigurationError(message)

@@ -1,0 +1,132 @@
+"""What a template is, and the pieces that all templates share.
+
+A template turns a *path* (decision name → choice) into a network twice: as slices of shared tensors with a functional forward
+(supernet) and as an ordinary module (stand-alone). Leaf names and the module's parameter names are the same, so weights travel by
+name. Called by the supernet and by stand-alone trainings; knows nothing of optimizers, data or policies.
+
+Shape letters: B batch, C channels or classes, H height, W width, D features.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final, Protocol
+
+import numpy as np
+import torch
+from autohas_api.templates import TemplateDecision
+from torch import Tensor, nn
+from torch.nn import functional
+
+from autohas_trainer.errors import ConfigurationError
+from autohas_trainer.seeding import Key, stream
+
+__all__ = [
+    "ACTIVATIONS",
+    "Index",
+    "Path",
+    "Shape",
+    "Template",
+    "default_path",
+    "export_leaves",
+    "initial_leaves",
+    "largest",
+    "leading",
+    "load_leaves",
+]
+
+Path = Mapping[str, str]
+"""Decision name → choice, every decision present. Inactive decisions stand at any choice and change nothing."""
+
+Shape = tuple[int, ...]
+
+Index = tuple[slice, ...]
+"""Cuts a leaf out of the shared tensor of the same name, one slice per dimension."""
+
+ACTIVATIONS: Final[Mapping[str, Callable[[Tensor], Tensor]]] = {
+    "relu": torch.relu,
+    "silu": functional.silu,
+    "tanh": torch.tanh,
+}
+
+
+class Template(Protocol):
+    """A family of networks that share weights."""
+
+    @property
+    def decisions(self) -> tuple[TemplateDecision, ...]:
+        """The decisions of a path, parents first."""
+
+    def shared(self, rng_key: Key) -> dict[str, Tensor]:
+        """Return freshly initialised full-size tensors, float32 on the CPU; a pure function of `rng_key`."""
+
+    def slices(self, path: Path) -> dict[str, Index]:
+        """Return the leaves that `path` uses, and only those, as indices into `shared`."""
+
+    def forward(self, inputs_BCHW: Tensor, path: Path, leaves: Mapping[str, Tensor]) -> Tensor:
+        """Return logits_BC of the network `path` with weights `leaves`, normalised by batch statistics."""
+
+    def build(self, path: Path, rng_key: Key) -> nn.Module:
+        """Return the stand-alone network on the CPU; its parameters are named as the leaves and depend on both arguments only."""
+
+    def num_parameters(self, path: Path) -> int:
+        """Return the number of trainable parameters of the network `path`."""
+
+
+def default_path(decisions: Iterable[TemplateDecision]) -> dict[str, str]:
+    """Return the path with every decision at its default."""
+    return {decision.name: decision.default for decision in decisions}
+
+
+def largest(parts: Iterable[Mapping[str, Shape]]) -> dict[str, Shape]:
+    """Return for every leaf the smallest shape that holds it in all of `parts`."""
+    full: dict[str, Shape] = {}
+    for shapes in parts:
+        for name, shape in shapes.items():
+            full[name] = tuple(map(max, shape, full.get(name, shape)))
+    return full
+
+
+def leading(shapes: Mapping[str, Shape]) -> dict[str, Index]:
+    """Return the indices that cut the leading corner of each shape."""
+    return {name: tuple(slice(0, size) for size in shape) for name, shape in shapes.items()}
+
+
+def _initial_leaf(name: str, shape: Shape, rng_key: Key) -> Tensor:
+    """Return one leaf, float32: He by fan-in for hidden weights, fan-in for the head, ones and zeros for vectors."""
+    leaf = torch.empty(shape, dtype=torch.float32)  # torch's own memory: numpy's is aligned differently, and so would sums be
+    if len(shape) == 1:
+        return leaf.fill_(1.0 if name.endswith("norm.weight") else 0.0)
+    gain = 1.0 if name == "head.weight" else math.sqrt(2.0)
+    values = stream(*rng_key, "initialise", name).standard_normal(shape, dtype=np.float32)
+    values *= np.float32(gain / math.sqrt(math.prod(shape[1:])))
+    return leaf.copy_(torch.from_numpy(values))
+
+
+def initial_leaves(shapes: Mapping[str, Shape], rng_key: Key) -> dict[str, Tensor]:
+    """Return initialised leaves; each depends on its own name, its shape and `rng_key`, never on its neighbours."""
+    return {name: _initial_leaf(name, shape, rng_key) for name, shape in shapes.items()}
+
+
+def export_leaves(module: nn.Module) -> dict[str, Tensor]:
+    """Return the parameters of a stand-alone network by leaf name, detached but sharing memory."""
+    return {name: parameter.detach() for name, parameter in module.named_parameters()}
+
+
+@torch.no_grad()
+def load_leaves(module: nn.Module, leaves: Mapping[str, Tensor]) -> None:
+    """Copy `leaves` into the parameters of a stand-alone network.
+
+    Raises:
+        ConfigurationError: Names or shapes differ: the leaves are another path's.
+    """
+    parameters = dict(module.named_parameters())
+    have = {name: tuple(leaf.shape) for name, leaf in leaves.items()}
+    want = {name: tuple(parameter.shape) for name, parameter in parameters.items()}
+    if have != want:
+        wrong = sorted(name for name in have.keys() | want.keys() if have.get(name) != want.get(name))
+        message = f"leaf {wrong[0]} has shape {have.get(wrong[0])} but the network wants {want.get(wrong[0])}"
+        raise ConfigurationError(message)
+    for name, parameter in parameters.items():
+        parameter.copy_(leaves[name])

@@ -1,0 +1,225 @@
+"""Template `conv-small`: a stem, two stages of one or two fused-MBConv blocks, global average pooling, a linear head.
+
+A block is a k×k convolution from c to c·expansion channels, normalisation, activation, a 1×1 convolution to the stage's width,
+normalisation, and the input added where shapes match; the first block of stage 2 has stride 2.
+
+Ours: widths and expansions cut leading channels; each kernel size has a tensor of its own (see `_shapes`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from autohas_api.templates import TEMPLATES, TemplateDecision
+from torch import Tensor, nn
+from torch.nn import functional
+
+from autohas_trainer.seeding import Key
+from autohas_trainer.templates._base import (
+    ACTIVATIONS,
+    Index,
+    Path,
+    Shape,
+    default_path,
+    initial_leaves,
+    largest,
+    leading,
+    load_leaves,
+)
+
+__all__ = ["ConvSmall"]
+
+_DECISIONS: Final = TEMPLATES["conv-small"]
+_KERNELS: Final = next(decision.choices for decision in _DECISIONS if decision.name.endswith("_kernel"))
+_STEM_KERNEL: Final = 3
+_LARGE_INPUT_PX: Final = 16
+"""From this height and width on the stem halves the image: 20 to 28 px are then 10 to 14 px in stage 1."""
+_NORM_EPSILON: Final = 1e-5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Block:
+    """One block of a path, read."""
+
+    name: str
+    in_width: int
+    out_width: int
+    expansion: int
+    kernel: int
+    stride: int
+
+    @property
+    def mid_width(self) -> int:
+        return self.in_width * self.expansion
+
+    @property
+    def residual(self) -> bool:
+        return self.stride == 1 and self.in_width == self.out_width
+
+    @property
+    def expand(self) -> str:
+        return f"{self.name}.expand.k{self.kernel}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Plan:
+    """A path, read: the active blocks, first to last."""
+
+    stem_width: int
+    blocks: tuple[_Block, ...]
+    activation: str
+
+    @property
+    def head_width(self) -> int:
+        return self.blocks[-1].out_width
+
+
+def _read(path: Path) -> _Plan:
+    stem_width = width = int(path["stage1_width"])
+    blocks = []
+    for stage in (1, 2):
+        out_width = int(path[f"stage{stage}_width"])
+        for block in range(1, int(path[f"stage{stage}_depth"]) + 1):
+            blocks.append(
+                _Block(
+                    name=f"stage{stage}.block{block}",
+                    in_width=width,
+                    out_width=out_width,
+                    expansion=int(path[f"stage{stage}_block{block}_expansion"]),
+                    kernel=int(path[f"stage{stage}_block{block}_kernel"]),
+                    stride=2 if (stage, block) == (2, 1) else 1,
+                )
+            )
+            width = out_width
+    return _Plan(stem_width=stem_width, blocks=tuple(blocks), activation=path["activation"])
+
+
+def _convolution(in_width: int, out_width: int, kernel: int, stride: int = 1) -> nn.Conv2d:
+    """Return a convolution that keeps the image size at stride 1; its weights are not initialised."""
+    return nn.utils.skip_init(
+        nn.Conv2d, in_width, out_width, kernel, stride=stride, padding=kernel // 2, bias=False
+    )
+
+
+class _FusedBlock(nn.Module):
+    """The stand-alone form of one block."""
+
+    def __init__(self, block: _Block, activation: str) -> None:
+        super().__init__()
+        self._activation = ACTIVATIONS[activation]
+        self._residual = block.residual
+        convolution = _convolution(block.in_width, block.mid_width, block.kernel, block.stride)
+        self.expand = nn.Sequential()
+        self.expand.add_module(f"k{block.kernel}", convolution)
+        self.expand_norm = nn.BatchNorm2d(block.mid_width, eps=_NORM_EPSILON)
+        self.project = _convolution(block.mid_width, block.out_width, 1)
+        self.project_norm = nn.BatchNorm2d(block.out_width, eps=_NORM_EPSILON)
+
+    def forward(self, features_BCHW: Tensor) -> Tensor:
+        hidden_BCHW = self._activation(self.expand_norm(self.expand(features_BCHW)))
+        outputs_BCHW: Tensor = self.project_norm(self.project(hidden_BCHW))
+        return features_BCHW + outputs_BCHW if self._residual else outputs_BCHW
+
+
+class _Network(nn.Module):
+    """The stand-alone network of one plan; its parameters are named as the leaves."""
+
+    def __init__(self, plan: _Plan, in_channels: int, num_classes: int, stem_stride: int) -> None:
+        super().__init__()
+        self._activation = ACTIVATIONS[plan.activation]
+        self.stem = _convolution(in_channels, plan.stem_width, _STEM_KERNEL, stem_stride)
+        self.stem_norm = nn.BatchNorm2d(plan.stem_width, eps=_NORM_EPSILON)
+        for stage in ("stage1", "stage2"):
+            blocks = [block for block in plan.blocks if block.name.startswith(stage)]
+            self.add_module(stage, nn.Sequential())
+            for block in blocks:
+                self.get_submodule(stage).add_module(block.name.removeprefix(f"{stage}."), _FusedBlock(block, plan.activation))
+        self.head = nn.utils.skip_init(nn.Linear, plan.head_width, num_classes)
+
+    def forward(self, inputs_BCHW: Tensor) -> Tensor:
+        features_BCHW = self._activation(self.stem_norm(self.stem(inputs_BCHW)))
+        features_BCHW = self.stage2(self.stage1(features_BCHW))
+        features_BC = self._activation(features_BCHW).mean(dim=(2, 3))
+        logits_BC: Tensor = self.head(features_BC)
+        return logits_BC
+
+
+def _normalise(features_BCHW: Tensor, leaves: Mapping[str, Tensor], name: str) -> Tensor:
+    """Normalise by the statistics of this batch; a supernet has no running ones, since every path would need its own."""
+    weight_C, bias_C = leaves[f"{name}.weight"], leaves[f"{name}.bias"]
+    return functional.batch_norm(features_BCHW, None, None, weight_C, bias_C, training=True, eps=_NORM_EPSILON)
+
+
+class ConvSmall:
+    """The template; see `Template` for the contract."""
+
+    def __init__(self, input_shape: tuple[int, int, int], num_classes: int) -> None:
+        """Fix what no decision changes: input channels, classes, and the stem's stride."""
+        self._in_channels, height, width = input_shape
+        self._num_classes = num_classes
+        self._stem_stride = 2 if min(height, width) >= _LARGE_INPUT_PX else 1
+
+    @property
+    def decisions(self) -> tuple[TemplateDecision, ...]:
+        """The decisions of a path."""
+        return _DECISIONS
+
+    def _shapes(self, plan: _Plan) -> dict[str, Shape]:
+        """Return the shape of every leaf: kernels (out, in, k, k), vectors (out,), head (classes, in)."""
+        shapes: dict[str, Shape] = {"stem.weight": (plan.stem_width, self._in_channels, _STEM_KERNEL, _STEM_KERNEL)}
+        norms = {"stem_norm": plan.stem_width}
+        for block in plan.blocks:
+            shapes[f"{block.expand}.weight"] = (block.mid_width, block.in_width, block.kernel, block.kernel)
+            shapes[f"{block.name}.project.weight"] = (block.out_width, block.mid_width, 1, 1)
+            norms |= {f"{block.name}.expand_norm": block.mid_width, f"{block.name}.project_norm": block.out_width}
+        shapes["head.weight"] = (self._num_classes, plan.head_width)
+        for norm, width in norms.items():
+            shapes |= {f"{norm}.weight": (width,), f"{norm}.bias": (width,)}
+        shapes["head.bias"] = (self._num_classes,)
+        return shapes
+
+    def shared(self, rng_key: Key) -> dict[str, Tensor]:
+        """Return the tensors of the widest and deepest network, once per kernel size."""
+        widest = {decision.name: max(decision.choices, key=int) for decision in _DECISIONS if decision.name != "activation"}
+        widest["activation"] = default_path(_DECISIONS)["activation"]
+        per_kernel = (
+            {name: kernel if name.endswith("_kernel") else choice for name, choice in widest.items()} for kernel in _KERNELS
+        )
+        return initial_leaves(largest(self._shapes(_read(path)) for path in per_kernel), rng_key)
+
+    def slices(self, path: Path) -> dict[str, Index]:
+        """Return the leading corners that `path` uses."""
+        return leading(self._shapes(_read(path)))
+
+    def forward(self, inputs_BCHW: Tensor, path: Path, leaves: Mapping[str, Tensor]) -> Tensor:
+        """Return logits_BC of the network `path` with weights `leaves`, normalised by batch statistics."""
+        plan = _read(path)
+        activation = ACTIVATIONS[plan.activation]
+        features_BCHW = functional.conv2d(
+            inputs_BCHW, leaves["stem.weight"], stride=self._stem_stride, padding=_STEM_KERNEL // 2
+        )
+        features_BCHW = activation(_normalise(features_BCHW, leaves, "stem_norm"))
+        for block in plan.blocks:
+            hidden_BCHW = functional.conv2d(
+                features_BCHW, leaves[f"{block.expand}.weight"], stride=block.stride, padding=block.kernel // 2
+            )
+            hidden_BCHW = activation(_normalise(hidden_BCHW, leaves, f"{block.name}.expand_norm"))
+            outputs_BCHW = functional.conv2d(hidden_BCHW, leaves[f"{block.name}.project.weight"])
+            outputs_BCHW = _normalise(outputs_BCHW, leaves, f"{block.name}.project_norm")
+            features_BCHW = features_BCHW + outputs_BCHW if block.residual else outputs_BCHW
+        features_BC = activation(features_BCHW).mean(dim=(2, 3))
+        return functional.linear(features_BC, leaves["head.weight"], leaves["head.bias"])
+
+    def build(self, path: Path, rng_key: Key) -> nn.Module:
+        """Return the stand-alone network with its own He initialisation and ordinary normalisation."""
+        plan = _read(path)
+        network = _Network(plan, self._in_channels, self._num_classes, self._stem_stride)
+        load_leaves(network, initial_leaves(self._shapes(plan), rng_key))
+        return network
+
+    def num_parameters(self, path: Path) -> int:
+        """Return the sum of the leaves' sizes."""
+        return sum(map(math.prod, self._shapes(_read(path)).values()))
