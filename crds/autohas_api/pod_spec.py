@@ -16,7 +16,7 @@ Quantity = (
     Annotated[int, Field(ge=0, le=9007199254740991)]
     | Annotated[str, StringConstraints(pattern=QUANTITY_PATTERN, min_length=1, max_length=32)]
 )
-Resources = Annotated[dict[Key, Quantity], Field(max_length=32)]
+Resources = Annotated[dict[str, Quantity], Field(max_length=32)]
 FileMode = Annotated[int, Field(ge=0, le=511)]
 MountPath = Annotated[str, StringConstraints(pattern=r"^/[^:]*$", min_length=1, max_length=1024)]
 
@@ -141,7 +141,7 @@ class Trainer(Model):
         description="Where the volumes appear.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["mountPath"]},
     )
-    node_selector: Annotated[dict[Key, LabelValue], Field(max_length=32)] | None = Field(
+    node_selector: Annotated[dict[str, LabelValue], Field(max_length=32)] | None = Field(
         default=None, description="Labels that the node must have."
     )
     tolerations: Annotated[list[Toleration], Field(max_length=32)] | None = Field(

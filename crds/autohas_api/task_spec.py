@@ -8,9 +8,9 @@ from pydantic import Field, StringConstraints
 
 from autohas_api.model import Decimal, Model, Rule
 
-ArgumentName = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z][a-zA-Z0-9]{0,62}$")]
+
 ArgumentValue = Annotated[str, StringConstraints(max_length=253)]
-Arguments = Annotated[dict[ArgumentName, ArgumentValue], Field(max_length=32)]
+Arguments = Annotated[dict[str, ArgumentValue], Field(max_length=32)]
 
 
 class Data(Model):

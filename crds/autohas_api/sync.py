@@ -1,0 +1,51 @@
+"""`python -m autohas_api.sync [--check]`: write the generated files, or fail when they differ from the models.
+
+Run from the repository's root by `make sync` and `make check`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Final
+
+import yaml
+
+from autohas_api.crd import custom_resource_definition
+from autohas_api.names import GROUP, PLURAL
+
+HEADER: Final = "# Generated from crds/autohas_api by `make sync`; do not edit.\n"
+CRD_FILES: Final = (Path("crds") / f"{GROUP}_{PLURAL}.yaml", Path("charts/autohas/files/crd.yaml"))
+
+
+class _Dumper(yaml.SafeDumper):
+    """No anchors: the same object used twice is written twice."""
+
+    def ignore_aliases(self, _data: object) -> bool:
+        return True
+
+
+def generated_files() -> dict[Path, str]:
+    """Every generated file, relative to the repository's root, with its text."""
+    text = HEADER + yaml.dump(custom_resource_definition(), Dumper=_Dumper, sort_keys=False, width=110, allow_unicode=True)
+    return dict.fromkeys(CRD_FILES, text)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Write or check; returns 1 when `--check` finds a difference."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when a file is stale")
+    check = parser.parse_args(arguments).check
+    stale = [path for path, text in generated_files().items() if not path.exists() or path.read_text() != text]
+    for path in stale:
+        if check:
+            sys.stderr.write(f"{path} is not what the models say; run `make sync`\n")
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(generated_files()[path])
+    return 1 if check and stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
