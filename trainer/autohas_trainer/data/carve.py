@@ -13,6 +13,9 @@ from autohas_trainer.seeding import stream
 __all__ = ["Carving", "carve"]
 
 
+_TRAIN, _REWARD, _SELECTION = range(3)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Carving:
     """Row numbers of each split, disjoint, in a fixed shuffled order (a chunk of neighbours has all classes)."""
@@ -60,7 +63,7 @@ def carve(problem: Problem, *, reward: float, selection: float, stratify: bool, 
         ConfigurationError: A share is out of range, or so small that a split gets nothing (of some class, when stratified).
     """
     _check_fractions(reward, selection)
-    owner = np.full(int(problem.sources_N.max()) + 1, -1)
+    owner = np.full(int(problem.sources_N.max()) + 1, _TRAIN)
     for number, sources in enumerate(_strata(problem, stratify=stratify)):
         num_reward, num_selection = _count(len(sources), reward), _count(len(sources), selection)
         num_train = len(sources) - num_reward - num_selection
@@ -72,9 +75,9 @@ def carve(problem: Problem, *, reward: float, selection: float, stratify: bool, 
             )
             raise ConfigurationError(message)
         shuffled = stream(seed, "carve", number).permutation(sources)
-        owner[shuffled] = 0
-        owner[shuffled[:num_reward]] = 1
-        owner[shuffled[num_reward : num_reward + num_selection]] = 2
+        owner[shuffled] = _TRAIN
+        owner[shuffled[:num_reward]] = _REWARD
+        owner[shuffled[num_reward : num_reward + num_selection]] = _SELECTION
     rows = stream(seed, "carve", "order").permutation(len(problem.labels_N))
     owners = owner[problem.sources_N[rows]]
-    return Carving(train=rows[owners == 0], reward=rows[owners == 1], selection=rows[owners == 2])
+    return Carving(train=rows[owners == _TRAIN], reward=rows[owners == _REWARD], selection=rows[owners == _SELECTION])

@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 import torch
-from sklearn.datasets import load_digits
+from sklearn.datasets import load_digits  # type: ignore[import-untyped]  # scikit-learn ships no types
 from torch import Tensor
 from torch.nn import functional
 
@@ -29,7 +29,15 @@ _NUM_TRAINING: Final = 5000
 """With reward and selection at 0.1 each, 4,000 remain to train."""
 _NUM_TEST: Final = 4000
 _NUM_DISTRACTORS: Final = 2
-_NOISE: Final = 0.15
+_LENDER_STRIDE: Final = 10
+_FRAGMENT_PX: Final = 4
+_MAX_ANGLE: Final = 0.25  # radians
+_MAX_SHEAR: Final = 0.2
+_SIZE_PX: Final = (10.0, 14.0)
+_DIGIT_REACH: Final = 0.25
+_FRAGMENT_REACH: Final = 0.8
+_NOISE: Final = 0.1
+"""Standard deviation; ink is 1, paper is 0."""
 
 
 def digits(arguments: Mapping[str, str]) -> Problem:
@@ -79,15 +87,67 @@ def _halves(labels_N: Ints) -> tuple[Ints, Ints]:
 
 
 def _shifted(images_NHW: Floats, labels_N: Ints, training: Ints, test: Ints) -> Problem:
-    """Make the harder task; every image is drawn from a source of its own side only, distractors included."""
-    inputs_NCHW, sources_N = _scenes(images_NHW[training], _NUM_TRAINING, "training")
-    test_inputs_NCHW, test_sources_N = _scenes(images_NHW[test], _NUM_TEST, "test")
+    """Make the harder task; each side has its own digits and, apart from those, its own lenders of fragments."""
+    inputs_NCHW, sources_N = _scenes(images_NHW, *_divided(training), _NUM_TRAINING)
+    test_inputs_NCHW, test_sources_N = _scenes(images_NHW, *_divided(test), _NUM_TEST)
     return Problem(
         name="digits (shifted)",
         inputs_NCHW=inputs_NCHW,
-        labels_N=labels_N[training][sources_N],
+        labels_N=labels_N[sources_N],
         sources_N=sources_N,
         test_inputs_NCHW=test_inputs_NCHW,
-        test_labels_N=labels_N[test][test_sources_N],
+        test_labels_N=labels_N[test_sources_N],
         num_classes=_NUM_CLASSES,
     )
+
+
+def _divided(rows: Ints) -> tuple[Ints, Ints]:
+    """Return the originals that become scenes, and those that only lend fragments: no fragment ties two splits together."""
+    lends = np.arange(len(rows)) % _LENDER_STRIDE == 0
+    scenes: Ints = rows[~lends]
+    lenders: Ints = rows[lends]
+    return scenes, lenders
+
+
+def _scenes(images_NHW: Floats, digit_rows: Ints, fragment_rows: Ints, number: int) -> tuple[Floats, Ints]:
+    """Return `number` scenes (N, 1, 20, 20) and the original of each; originals take turns."""
+    rng = stream("digits", "shifted", number, int(digit_rows[0]))
+    sources_N: Ints = digit_rows[rng.permutation(number) % len(digit_rows)]
+    scene_NCHW = _placed(images_NHW[sources_N], rng, reach=_DIGIT_REACH)
+    for _ in range(_NUM_DISTRACTORS):
+        fragments_NHW = _fragments(images_NHW[fragment_rows[rng.integers(len(fragment_rows), size=number)]], rng)
+        scene_NCHW = torch.maximum(scene_NCHW, _placed(fragments_NHW, rng, reach=_FRAGMENT_REACH))
+    noise_NCHW = torch.from_numpy(rng.standard_normal(scene_NCHW.shape, dtype=np.float32))
+    scenes: Floats = (scene_NCHW + _NOISE * noise_NCHW).numpy()
+    return scenes, sources_N
+
+
+def _fragments(images_NHW: Floats, rng: np.random.Generator) -> Floats:
+    """Keep a random 4×4 window of each 8×8 image, the rest black."""
+    corner_N2 = rng.integers(0, 5, size=(len(images_NHW), 2))
+    offset_N2P = np.arange(8)[None, None, :] - corner_N2[:, :, None]
+    inside_N2P = (offset_N2P >= 0) & (offset_N2P < _FRAGMENT_PX)
+    return images_NHW * (inside_N2P[:, 0, :, None] & inside_N2P[:, 1, None, :])
+
+
+def _placed(images_NHW: Floats, rng: np.random.Generator, reach: float) -> Tensor:
+    """Draw each image on the canvas under a random rotation, size, shear and shift; (N, 1, 20, 20).
+
+    Args:
+        images_NHW: 8×8 px originals.
+        rng: Draws the maps.
+        reach: Largest shift of the centre, as a share of half the canvas.
+    """
+    number = len(images_NHW)
+    angle_N = rng.uniform(-_MAX_ANGLE, _MAX_ANGLE, number)
+    shear_N = rng.uniform(-_MAX_SHEAR, _MAX_SHEAR, number)
+    zoom_N = _CANVAS_PX / rng.uniform(*_SIZE_PX, number)  # canvas coordinates → original coordinates
+    shift_N2 = rng.uniform(-reach, reach, (number, 2))
+    cos_N, sin_N = np.cos(angle_N), np.sin(angle_N)
+    linear_N22 = zoom_N[:, None, None] * np.stack(
+        [np.stack([cos_N + shear_N * sin_N, shear_N * cos_N - sin_N], -1), np.stack([sin_N, cos_N], -1)], axis=1
+    )
+    constant_N2 = -np.einsum("nij,nj->ni", linear_N22, shift_N2)
+    theta_N23 = torch.from_numpy(np.concatenate([linear_N22, constant_N2[:, :, None]], axis=2).astype(np.float32))
+    grid = functional.affine_grid(theta_N23, [number, 1, _CANVAS_PX, _CANVAS_PX], align_corners=False)
+    return functional.grid_sample(torch.from_numpy(images_NHW[:, None]), grid, align_corners=False)

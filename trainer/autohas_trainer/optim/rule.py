@@ -13,7 +13,7 @@ __all__ = ["UpdateRule", "decays"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateRule:
-    """SGD with momentum: v ← m·v + (g + d·w); w ← w − r·v.
+    """SGD with momentum: v ← m·v + (g + d·w); w ← w - r·v.
 
     Attributes:
         learning_rate: Absolute rate r of this step (peak times schedule), finite and at least 0.

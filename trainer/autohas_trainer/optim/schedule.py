@@ -16,7 +16,7 @@ Kind = Literal["Cosine", "Constant"]
 def schedule(step: int, total: int, warmup_fraction: float, kind: Kind = "Cosine") -> float:
     """Return the multiplier s in (0, 1] of the peak rate at `step`.
 
-    With w = round(warmup_fraction · total): s = (step + 1) / w while step < w, then ½(1 + cos π(step − w)/(total − w)) or 1.
+    With w = round(warmup_fraction · total): s = (step + 1) / w while step < w, then ½(1 + cos π(step - w)/(total - w)) or 1.
 
     Args:
         step: Steps already taken, 0 ≤ step < total.

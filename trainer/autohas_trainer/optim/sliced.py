@@ -20,10 +20,10 @@ __all__ = ["Slices", "apply_update", "temporary_update"]
 
 # torch keeps its multi-tensor operations under a leading underscore; torch.optim is built on them and so are we, only in this file.
 _add = torch._foreach_add  # noqa: SLF001
-_add_ = torch._foreach_add_  # noqa: SLF001
-_copy_ = torch._foreach_copy_  # noqa: SLF001
+_add_ = torch._foreach_add_
+_copy_ = torch._foreach_copy_
 _mul = torch._foreach_mul  # noqa: SLF001
-_mul_ = torch._foreach_mul_  # noqa: SLF001
+_mul_ = torch._foreach_mul_
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,6 +34,7 @@ __all__ = [
     "largest",
     "leading",
     "load_leaves",
+    "materialised",
 ]
 
 Path = Mapping[str, str]
@@ -130,3 +131,16 @@ def load_leaves(module: nn.Module, leaves: Mapping[str, Tensor]) -> None:
         raise ConfigurationError(message)
     for name, parameter in parameters.items():
         parameter.copy_(leaves[name])
+
+
+def materialised(network: nn.Module, leaves: Mapping[str, Tensor]) -> nn.Module:
+    """Give a network built on the meta device memory on the CPU, and `leaves` as its weights.
+
+    Built there, torch's layers draw nothing from the global generator for weights that are overwritten at once.
+    """
+    network = network.to_empty(device="cpu")
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.reset_running_stats()
+    load_leaves(network, leaves)
+    return network

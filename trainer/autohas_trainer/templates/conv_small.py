@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+import torch
 from autohas_api.templates import TEMPLATES, TemplateDecision
 from torch import Tensor, nn
 from torch.nn import functional
@@ -27,7 +28,7 @@ from autohas_trainer.templates._base import (
     initial_leaves,
     largest,
     leading,
-    load_leaves,
+    materialised,
 )
 
 __all__ = ["ConvSmall"]
@@ -98,10 +99,8 @@ def _read(path: Path) -> _Plan:
 
 
 def _convolution(in_width: int, out_width: int, kernel: int, stride: int = 1) -> nn.Conv2d:
-    """Return a convolution that keeps the image size at stride 1; its weights are not initialised."""
-    return nn.utils.skip_init(
-        nn.Conv2d, in_width, out_width, kernel, stride=stride, padding=kernel // 2, bias=False
-    )
+    """Return a convolution that keeps the image size at stride 1."""
+    return nn.Conv2d(in_width, out_width, kernel, stride=stride, padding=kernel // 2, bias=False)
 
 
 class _FusedBlock(nn.Module):
@@ -132,12 +131,12 @@ class _Network(nn.Module):
         self._activation = ACTIVATIONS[plan.activation]
         self.stem = _convolution(in_channels, plan.stem_width, _STEM_KERNEL, stem_stride)
         self.stem_norm = nn.BatchNorm2d(plan.stem_width, eps=_NORM_EPSILON)
-        for stage in ("stage1", "stage2"):
-            blocks = [block for block in plan.blocks if block.name.startswith(stage)]
-            self.add_module(stage, nn.Sequential())
-            for block in blocks:
-                self.get_submodule(stage).add_module(block.name.removeprefix(f"{stage}."), _FusedBlock(block, plan.activation))
-        self.head = nn.utils.skip_init(nn.Linear, plan.head_width, num_classes)
+        self.stage1 = nn.Sequential()
+        self.stage2 = nn.Sequential()
+        for block in plan.blocks:
+            stage, name = block.name.split(".")
+            self.get_submodule(stage).add_module(name, _FusedBlock(block, plan.activation))
+        self.head = nn.Linear(plan.head_width, num_classes)
 
     def forward(self, inputs_BCHW: Tensor) -> Tensor:
         features_BCHW = self._activation(self.stem_norm(self.stem(inputs_BCHW)))
@@ -185,9 +184,7 @@ class ConvSmall:
         """Return the tensors of the widest and deepest network, once per kernel size."""
         widest = {decision.name: max(decision.choices, key=int) for decision in _DECISIONS if decision.name != "activation"}
         widest["activation"] = default_path(_DECISIONS)["activation"]
-        per_kernel = (
-            {name: kernel if name.endswith("_kernel") else choice for name, choice in widest.items()} for kernel in _KERNELS
-        )
+        per_kernel = ({name: kernel if name.endswith("_kernel") else choice for name, choice in widest.items()} for kernel in _KERNELS)
         return initial_leaves(largest(self._shapes(_read(path)) for path in per_kernel), rng_key)
 
     def slices(self, path: Path) -> dict[str, Index]:
@@ -198,14 +195,10 @@ class ConvSmall:
         """Return logits_BC of the network `path` with weights `leaves`, normalised by batch statistics."""
         plan = _read(path)
         activation = ACTIVATIONS[plan.activation]
-        features_BCHW = functional.conv2d(
-            inputs_BCHW, leaves["stem.weight"], stride=self._stem_stride, padding=_STEM_KERNEL // 2
-        )
+        features_BCHW = functional.conv2d(inputs_BCHW, leaves["stem.weight"], stride=self._stem_stride, padding=_STEM_KERNEL // 2)
         features_BCHW = activation(_normalise(features_BCHW, leaves, "stem_norm"))
         for block in plan.blocks:
-            hidden_BCHW = functional.conv2d(
-                features_BCHW, leaves[f"{block.expand}.weight"], stride=block.stride, padding=block.kernel // 2
-            )
+            hidden_BCHW = functional.conv2d(features_BCHW, leaves[f"{block.expand}.weight"], stride=block.stride, padding=block.kernel // 2)
             hidden_BCHW = activation(_normalise(hidden_BCHW, leaves, f"{block.name}.expand_norm"))
             outputs_BCHW = functional.conv2d(hidden_BCHW, leaves[f"{block.name}.project.weight"])
             outputs_BCHW = _normalise(outputs_BCHW, leaves, f"{block.name}.project_norm")
@@ -216,9 +209,9 @@ class ConvSmall:
     def build(self, path: Path, rng_key: Key) -> nn.Module:
         """Return the stand-alone network with its own He initialisation and ordinary normalisation."""
         plan = _read(path)
-        network = _Network(plan, self._in_channels, self._num_classes, self._stem_stride)
-        load_leaves(network, initial_leaves(self._shapes(plan), rng_key))
-        return network
+        with torch.device("meta"):
+            network = _Network(plan, self._in_channels, self._num_classes, self._stem_stride)
+        return materialised(network, initial_leaves(self._shapes(plan), rng_key))
 
     def num_parameters(self, path: Path) -> int:
         """Return the sum of the leaves' sizes."""

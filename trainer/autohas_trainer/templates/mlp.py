@@ -8,8 +8,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
+import torch
 from autohas_api.templates import TEMPLATES, TemplateDecision
 from torch import Tensor, nn
 from torch.nn import functional
@@ -23,7 +25,7 @@ from autohas_trainer.templates._base import (
     default_path,
     initial_leaves,
     leading,
-    load_leaves,
+    materialised,
 )
 
 __all__ = ["Mlp"]
@@ -54,10 +56,8 @@ class _Network(nn.Module):
         super().__init__()
         widths = (num_inputs, *plan.widths)
         self._activation = ACTIVATIONS[plan.activation]
-        self.hidden = nn.ModuleList(
-            nn.utils.skip_init(nn.Linear, before, after) for before, after in zip(widths, widths[1:], strict=False)
-        )
-        self.head = nn.utils.skip_init(nn.Linear, widths[-1], num_classes)
+        self.hidden = nn.ModuleList(nn.Linear(before, after) for before, after in pairwise(widths))
+        self.head = nn.Linear(widths[-1], num_classes)
 
     def forward(self, inputs_BCHW: Tensor) -> Tensor:
         features_BD = inputs_BCHW.flatten(1)
@@ -84,7 +84,7 @@ class Mlp:
         """Return the shape of every leaf: weights (after, before), biases (after,)."""
         widths = (self._num_inputs, *_read(path).widths)
         shapes: dict[str, Shape] = {}
-        for layer, (before, after) in enumerate(zip(widths, widths[1:], strict=False)):
+        for layer, (before, after) in enumerate(pairwise(widths)):
             shapes[f"hidden.{layer}.weight"] = (after, before)
             shapes[f"hidden.{layer}.bias"] = (after,)
         shapes["head.weight"] = (self._num_classes, widths[-1])
@@ -115,9 +115,9 @@ class Mlp:
 
     def build(self, path: Path, rng_key: Key) -> nn.Module:
         """Return the stand-alone network with its own He initialisation."""
-        network = _Network(_read(path), self._num_inputs, self._num_classes)
-        load_leaves(network, initial_leaves(self._shapes(path), rng_key))
-        return network
+        with torch.device("meta"):
+            network = _Network(_read(path), self._num_inputs, self._num_classes)
+        return materialised(network, initial_leaves(self._shapes(path), rng_key))
 
     def num_parameters(self, path: Path) -> int:
         """Return the sum of the leaves' sizes."""

@@ -1,0 +1,66 @@
+"""Tasks: data sources, the carving into splits, and the four types of batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from autohas_trainer.data.batches import RewardBatch, SelectionBatch, TestBatch, TrainBatch
+from autohas_trainer.data.carve import carve
+from autohas_trainer.data.digits import digits
+from autohas_trainer.data.idx import idx
+from autohas_trainer.data.problem import Problem
+from autohas_trainer.data.splits import Splits, TestSplit
+from autohas_trainer.errors import ConfigurationError
+
+__all__ = ["Problem", "RewardBatch", "SelectionBatch", "Splits", "TestBatch", "TestSplit", "TrainBatch", "load"]
+
+
+def load(  # noqa: PLR0913 - one keyword per field of task.data and task.splits
+    name: str,
+    path: str | None,
+    arguments: Mapping[str, str],
+    *,
+    reward: float,
+    selection: float,
+    stratify: bool,
+    seed: int,
+    device: torch.device,
+) -> Splits:
+    """Read a task's data and carve it.
+
+    Args:
+        name: `digits` or `idx`.
+        path: The folder of `idx`; None for `digits`.
+        arguments: The source's own; see `digits` and `idx`.
+        reward: Share of the training data that rewards the policy, in (0, 1).
+        selection: Share that chooses between candidates, in (0, 1).
+        stratify: Whether each class is divided by itself.
+        seed: Keys the carving; the test split does not depend on it.
+        device: Where everything then lives.
+
+    Raises:
+        ConfigurationError: The search asks for data or splits that cannot be.
+        DataError: A file is missing or damaged.
+    """
+    problem = _problem(name, path, arguments)
+    return Splits(problem, carve(problem, reward=reward, selection=selection, stratify=stratify, seed=seed), device)
+
+
+def _problem(name: str, path: str | None, arguments: Mapping[str, str]) -> Problem:
+    match name:
+        case "digits":
+            if path is not None:
+                message = f"task.data.path {path!r} means nothing to digits, which is built in; remove it"
+                raise ConfigurationError(message)
+            return digits(arguments)
+        case "idx":
+            if path is None:
+                message = "task.data.path is missing: idx reads a folder"
+                raise ConfigurationError(message)
+            return idx(Path(path), arguments)
+        case _:
+            message = f"task.data.name must be digits or idx, not {name!r}"
+            raise ConfigurationError(message)

@@ -1,0 +1,98 @@
+"""Data `idx`: a folder with MNIST's four files, each plain or gzipped (MNIST, Fashion-MNIST and their kin)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from autohas_trainer.data.idx_file import read_idx
+from autohas_trainer.data.problem import Floats, Ints, Problem
+from autohas_trainer.errors import ConfigurationError, DataError
+
+__all__ = ["idx"]
+
+_LIMITS: Final = ("trainLimit", "testLimit")
+
+
+def idx(folder: Path, arguments: Mapping[str, str]) -> Problem:
+    """Return the images (1 channel, 0 to 1) and labels of `folder`.
+
+    Args:
+        folder: Holds train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte, each plain or
+            with .gz; where both exist the plain one is read.
+        arguments: `trainLimit`, `testLimit`: read only the first so many rows (the published files are shuffled already).
+
+    Raises:
+        ConfigurationError: An argument is unknown or not a positive integer.
+        DataError: A file is missing or damaged, or the four do not fit together.
+    """
+    limits = _read_limits(arguments)
+    if not folder.is_dir():
+        message = f"{folder} is not a folder; mount the volume with the IDX files there"
+        raise DataError(message)
+    inputs_NCHW, labels_N = _pair(folder, "train", limits.get("trainLimit"))
+    test_inputs_NCHW, test_labels_N = _pair(folder, "t10k", limits.get("testLimit"))
+    if inputs_NCHW.shape[1:] != test_inputs_NCHW.shape[1:]:
+        message = (
+            f"{folder}: training images are {inputs_NCHW.shape[2]}×{inputs_NCHW.shape[3]} px but test images are "
+            f"{test_inputs_NCHW.shape[2]}×{test_inputs_NCHW.shape[3]} px; they are not of one set"
+        )
+        raise DataError(message)
+    num_classes = int(labels_N.max()) + 1
+    strangers = np.flatnonzero(test_labels_N >= num_classes)
+    if len(strangers):
+        row = int(strangers[0])
+        message = (
+            f"{_found(folder, 't10k-labels-idx1-ubyte')}: row {row} has label {test_labels_N[row]}, training has 0 to {num_classes - 1}"
+        )
+        raise DataError(message)
+    return Problem(
+        name=f"idx ({folder})",
+        inputs_NCHW=inputs_NCHW,
+        labels_N=labels_N,
+        sources_N=np.arange(len(labels_N)),
+        test_inputs_NCHW=test_inputs_NCHW,
+        test_labels_N=test_labels_N,
+        num_classes=num_classes,
+    )
+
+
+def _read_limits(arguments: Mapping[str, str]) -> dict[str, int]:
+    """Return the limits as numbers."""
+    for name, text in arguments.items():
+        if name not in _LIMITS:
+            message = f"task.data.arguments.{name} is unknown to idx; it takes {' and '.join(_LIMITS)}"
+            raise ConfigurationError(message)
+        if not (text.isascii() and text.isdigit() and int(text) > 0):
+            message = f"task.data.arguments.{name} must be a positive integer, not {text!r}"
+            raise ConfigurationError(message)
+    return {name: int(text) for name, text in arguments.items()}
+
+
+def _found(folder: Path, name: str) -> Path:
+    """Return the file, plain before gzipped."""
+    for path in (folder / name, folder / f"{name}.gz"):
+        if path.is_file():
+            return path
+    message = f"{folder / name} is missing, and so is {name}.gz; put one of them there"
+    raise DataError(message)
+
+
+def _pair(folder: Path, prefix: str, limit: int | None) -> tuple[Floats, Ints]:
+    """Return images (N, 1, H, W) in 0..1 and their labels, the first `limit` of them."""
+    image_file, label_file = _found(folder, f"{prefix}-images-idx3-ubyte"), _found(folder, f"{prefix}-labels-idx1-ubyte")
+    images_NHW: npt.NDArray[np.uint8] = read_idx(image_file, 3)
+    labels_N = read_idx(label_file, 1)
+    if len(images_NHW) != len(labels_N):
+        message = f"{image_file} has {len(images_NHW)} images but {label_file} has {len(labels_N)} labels; they are not of one set"
+        raise DataError(message)
+    if limit is not None and limit > len(labels_N):
+        argument = "trainLimit" if prefix == "train" else "testLimit"
+        message = f"{image_file} has {len(images_NHW)} images, fewer than task.data.arguments.{argument} {limit}; lower it"
+        raise DataError(message)
+    inputs_NCHW = images_NHW[:limit, None].astype(np.float32) / np.float32(255)
+    return inputs_NCHW, labels_N[:limit].astype(np.int64)
