@@ -47,13 +47,16 @@ class RunInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepRecord:
-    """One optimisation step. `loss` is the training loss (nats) before it; `reward` and `sample` only in the supernet."""
+    """One optimisation step.
+
+    `loss` is the training loss (nats) before it, None when it was not finite; `reward` and `sample` only in the supernet.
+    """
 
     stage: Stage
     step: int
     steps: int
     cost: float
-    loss: float
+    loss: float | None
     learning_rate: float
     candidate: str | None = None
     reward: float | None = None
@@ -75,7 +78,10 @@ class PolicyRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CandidateRecord:
-    """A candidate compared on the selection split after `fraction` (1/9, 1/3, 1) of a full training."""
+    """A candidate compared on the selection split after `fraction` (1/9, 1/3, 1) of a full training.
+
+    `score` is the objective (metric plus cost term), `loss` in nats; both None when the training diverged.
+    """
 
     stage: Stage
     name: str
@@ -83,10 +89,9 @@ class CandidateRecord:
     step: int
     cost: float
     fraction: float
-    score: float
-    """The objective on the selection split: metric plus cost term."""
+    score: float | None
     metric: float
-    loss: float
+    loss: float | None
     kept: bool
 
 

@@ -1,0 +1,70 @@
+"""AutoHAS, strategy Lanes: hyperparameters come from lanes, the supernet searches the architecture with the winner's.
+
+Source: TuNAS for the order within a step (weight step, then the same sample with the updated weights on the reward batch).
+Ours: hyperparameters are not rewarded one step ahead, because that reward is biased (performance.md section 3, short horizon).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from autohas_api.space import Configuration, Role, Space
+from autohas_trainer.algorithms._base import Candidate, StepContext, SupernetStep
+from autohas_trainer.algorithms.policy_candidates import policy_candidates
+from autohas_trainer.space.policy import Policy
+
+__all__ = ["AutoHASLanes"]
+
+
+class AutoHASLanes:
+    """REINFORCE on the architecture at the hyperparameters of the best lane."""
+
+    def __init__(self, space: Space, policy_learning_rate: float) -> None:
+        self.policy = Policy(Space(decisions=tuple(d for d in space.decisions if d.role is Role.ARCHITECTURE)), policy_learning_rate)
+        self._space = space
+        self._reference = space.default
+
+    def begin(self, reference: Configuration) -> None:
+        """Take the best lane's hyperparameters for every step."""
+        self._reference = reference
+
+    def step(self, context: StepContext) -> SupernetStep:
+        """Sample a path, update it, and after the warm-up reward it with the updated weights."""
+        architecture = self.policy.sample(context.rng("sample"))
+        sample = self._with_hyperparameters(architecture)
+        gradient = context.gradient(sample, context.train_batch())
+        context.commit(sample, gradient, sample)
+        learning_rate = context.learning_rate(sample)
+        if context.is_warmup:
+            return SupernetStep(sample=sample, loss=gradient.loss, learning_rate=learning_rate, num_forwards=0)
+        reward = context.score(sample, context.reward_batch())
+        advantage = self.policy.advantage(reward)
+        self.policy.update(architecture, advantage, self.policy.decisions)
+        return SupernetStep(
+            sample=sample, loss=gradient.loss, learning_rate=learning_rate, num_forwards=1, reward=reward, advantage=advantage
+        )
+
+    def candidates(self, count: int, rng: np.random.Generator) -> list[Candidate]:
+        """The default architecture with the best lane's hyperparameters, argmax, samples."""
+        default = self._with_hyperparameters(Configuration(values=tuple(d.default for d in self.policy.decisions)))
+        proposed = policy_candidates(self.policy, count - 1, {}, rng)
+        return [
+            Candidate(name="default architecture", configuration=default),
+            *(Candidate(name=c.name, configuration=self._with_hyperparameters(c.configuration)) for c in proposed),
+        ]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Policy and reference."""
+        return {"policy": self.policy.state_dict(), "reference": list(self._reference.values)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from `state_dict`."""
+        self.policy.load_state_dict(state["policy"])
+        self._reference = Configuration(values=tuple(state["reference"]))
+
+    def _with_hyperparameters(self, architecture: Configuration) -> Configuration:
+        chosen = dict(zip((d.name for d in self.policy.decisions), architecture.values, strict=True))
+        return self._space.configuration({**self._space.as_mapping(self._reference), **chosen})

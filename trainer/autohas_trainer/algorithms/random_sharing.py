@@ -1,0 +1,49 @@
+"""RandomSharing: random search with weight sharing, the one-shot control.
+
+Source: Li & Talwalkar, "Random Search and Reproducibility for Neural Architecture Search": train shared weights on uniformly drawn
+configurations, score n of them on held-out data with those weights, train the best. No controller, no default in a race.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from autohas_api.space import Configuration, Space
+from autohas_trainer.algorithms._base import Candidate, StepContext, SupernetStep
+from autohas_trainer.space.policy import Policy
+
+__all__ = ["RandomSharing"]
+
+
+class RandomSharing:
+    """Uniform sampling; the policy never learns."""
+
+    def __init__(self, space: Space) -> None:
+        self.policy = Policy(space, learning_rate=1.0)
+        self._space = space
+
+    def begin(self, reference: Configuration) -> None:
+        """Nothing to take: there are no lanes."""
+
+    def step(self, context: StepContext) -> SupernetStep:
+        """Train one uniformly drawn path with the default hyperparameters."""
+        sample = self.policy.sample(context.rng("sample"))
+        gradient = context.gradient(sample, context.train_batch())
+        context.commit(sample, gradient, self._space.default)
+        return SupernetStep(
+            sample=sample, loss=gradient.loss, learning_rate=context.learning_rate(self._space.default), num_forwards=0
+        )
+
+    def candidates(self, count: int, rng: np.random.Generator) -> list[Candidate]:
+        """`count` uniform samples to score on the shared weights."""
+        return [Candidate(name=f"sample {i + 1}", configuration=self.policy.sample(rng)) for i in range(count)]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing changes."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Nothing to load."""

@@ -1,0 +1,1 @@
+"""The engine: stages, checkpoints, and what an algorithm may ask of the weights."""

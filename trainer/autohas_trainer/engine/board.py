@@ -1,0 +1,198 @@
+"""What all stages of a search share: its trainings, their comparisons, the supernet, the algorithm, the books.
+
+Stages act through the board, so that cost, records and divergence are handled once. The board knows no order of stages.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from autohas_api.messages import Notice, Stage
+from autohas_api.space import Configuration
+from autohas_trainer.algorithms import Algorithm, build_algorithm
+from autohas_trainer.engine.comparison import Comparison
+from autohas_trainer.engine.ledger import Ledger
+from autohas_trainer.engine.problem import Problem
+from autohas_trainer.engine.training import Training
+from autohas_trainer.errors import NumericalError
+from autohas_trainer.reporting.records import CandidateRecord, PolicyRecord, Sink, StepRecord
+from autohas_trainer.supernet import Supernet
+
+__all__ = ["DEFAULT", "Board"]
+
+DEFAULT = "default"
+"""Name of the default configuration's candidate."""
+MAX_NOTICE_LENGTH = 1024
+
+
+class Board:
+    """The state of a search between any two steps."""
+
+    def __init__(self, problem: Problem, sink: Sink, ledger: Ledger, wall_clock: Callable[[], float]) -> None:
+        """An empty board: no training begun, shared weights fresh, policy uniform; `wall_clock` dates notices."""
+        self._wall_clock = wall_clock
+        self.notices: list[Notice] = []
+        self.problem = problem
+        self.sink = sink
+        self.ledger = ledger
+        self.algorithm: Algorithm = build_algorithm(problem.spec, problem.space)
+        self.supernet = Supernet(problem.template, (problem.seed, "supernet"), problem.device)
+        self.supernet_is_diverged = False
+        self.configurations: dict[str, Configuration] = {DEFAULT: problem.space.default}
+        self.trainings: dict[str, Training] = {}
+        self.comparisons: dict[str, dict[int, Comparison]] = {}
+        self.records: list[CandidateRecord] = []
+        self.best_lane: str | None = None
+        self.winner: str | None = None
+
+    def enter(self, name: str, configuration: Configuration) -> str:
+        """Give a configuration a training; returns the name under which it runs (an equal one may run already)."""
+        for known, training in self.trainings.items():
+            if training.configuration == configuration:
+                return known
+        self.configurations[name] = configuration
+        self.comparisons.pop(name, None)
+        self.trainings[name] = Training(self.problem, configuration)
+        return name
+
+    def keep_only(self, names: set[str]) -> None:
+        """End the trainings of all other candidates; their comparisons stay."""
+        for name in [n for n in self.trainings if n not in names]:
+            del self.trainings[name]
+
+    def train(self, stage: Stage, name: str) -> None:
+        """One training step of a candidate.
+
+        Raises:
+            NumericalError: the default configuration diverged.
+        """
+        training = self.trainings[name]
+        loss = training.step()
+        if training.is_diverged and name == DEFAULT:
+            message = (
+                f"the default configuration diverged at step {training.num_steps_done} (loss {loss});"
+                " lower task.recipe.learningRate or raise task.recipe.warmupFraction"
+            )
+            raise NumericalError(message)
+        self.ledger.step += 1
+        self.ledger.spend(stage, 1 / self.problem.spec.retrain.steps)
+        self.sink.step(self._step_record(stage, finite(loss), training.learning_rate, candidate=name))
+
+    def compare(self, stage: Stage, name: str, rung: int) -> None:
+        """Measure a candidate at a rung, unless it was measured there before."""
+        known = self.comparisons.setdefault(name, {})
+        if rung not in known:
+            known[rung] = self.trainings[name].compare()
+            self.ledger.spend(stage, self.problem.comparison_cost)
+
+    def notify(self, reason: str, message: str) -> None:
+        """Tell a person something once: notices are numbered and kept in the checkpoint."""
+        notice = Notice(id=len(self.notices) + 1, reason=reason, message=message[:MAX_NOTICE_LENGTH], time=self._wall_clock())
+        self.notices.append(notice)
+        self.sink.notice(notice)
+
+    def report_rung(self, stage: Stage, rung: int, names: list[str], kept: list[str]) -> None:
+        """Tell the sink how the candidates of a rung compared."""
+        fraction = self.problem.plan.rungs[rung] / self.problem.plan.rungs[-1]
+        for name in names:
+            comparison = self.comparisons[name][rung]
+            record = CandidateRecord(
+                stage=stage,
+                name=name,
+                values=self.problem.space.as_mapping(self.configurations[name]),
+                step=self.ledger.step,
+                cost=self.ledger.cost,
+                fraction=fraction,
+                score=finite(comparison.score),
+                metric=comparison.metric,
+                loss=finite(comparison.loss),
+                kept=name in kept,
+            )
+            self.records.append(record)
+            self.sink.candidate(record)
+
+    def report_supernet(self, stage: Stage, record: StepRecord) -> None:
+        """Tell the sink about a supernet step and, when the controller learned, about its policy."""
+        self.sink.step(record)
+        if record.reward is None:
+            return
+        policy = self.algorithm.policy
+        self.sink.policy(
+            PolicyRecord(
+                step=record.step,
+                cost=record.cost,
+                probabilities=policy.probabilities(),
+                entropy=policy.entropy(),
+                normalized_entropy=policy.normalized_entropy(),
+                baseline=policy.baseline,
+            )
+        )
+
+    def _step_record(self, stage: Stage, loss: float | None, learning_rate: float, *, candidate: str) -> StepRecord:
+        return StepRecord(
+            stage=stage,
+            step=self.ledger.step,
+            steps=self.ledger.steps,
+            cost=self.ledger.cost,
+            loss=loss,
+            learning_rate=learning_rate,
+            candidate=candidate,
+        )
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Every tensor that changes, by name."""
+        named = {f"supernet/{name}": tensor for name, tensor in self.supernet.state_dict().items()}
+        for index, training in enumerate(self.trainings.values()):
+            named |= {f"training/{index}/{name}": tensor for name, tensor in training.tensors().items()}
+        return named
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that changes and is no tensor, as JSON."""
+        return {
+            "algorithm": self.algorithm.state_dict(),
+            "ledger": self.ledger.state_dict(),
+            "supernetIsDiverged": self.supernet_is_diverged,
+            "configurations": {name: list(c.values) for name, c in self.configurations.items()},
+            "trainings": [{"name": name, **training.state_dict()} for name, training in self.trainings.items()],
+            "comparisons": {
+                name: {str(rung): c.to_json() for rung, c in known.items()} for name, known in self.comparisons.items()
+            },
+            "records": [asdict(record) for record in self.records],
+            "notices": [notice.to_json() for notice in self.notices],
+            "bestLane": self.best_lane,
+            "winner": self.winner,
+        }
+
+    def load(self, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        """Continue from `state_dict` and `tensors`."""
+        self.algorithm.load_state_dict(state["algorithm"])
+        self.ledger.load_state_dict(state["ledger"])
+        self.supernet_is_diverged = bool(state["supernetIsDiverged"])
+        self.supernet.load_state_dict(_under("supernet/", tensors))
+        self.configurations = {n: Configuration(values=tuple(v)) for n, v in state["configurations"].items()}
+        self.trainings = {}
+        for index, saved in enumerate(state["trainings"]):
+            training = Training(self.problem, Configuration(values=tuple(saved["values"])))
+            training.load(saved, _under(f"training/{index}/", tensors))
+            self.trainings[saved["name"]] = training
+        self.comparisons = {
+            name: {int(rung): Comparison.from_json(c) for rung, c in known.items()} for name, known in state["comparisons"].items()
+        }
+        self.records = [CandidateRecord(**{**r, "stage": Stage(r["stage"])}) for r in state["records"]]
+        self.notices = [Notice.model_validate(notice) for notice in state["notices"]]
+        self.best_lane, self.winner = state["bestLane"], state["winner"]
+
+
+def finite(value: float) -> float | None:
+    """The value, or None where JSON has no word for it."""
+    return value if math.isfinite(value) else None
+
+
+def _under(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,160 @@
+"""Checkpoints: written whole or not at all, checked by digest, never unpickled.
+
+    checkpoints/000000001200/   tensors.safetensors, state.json, manifest.json (sizes and SHA-256 of the other two)
+
+A checkpoint is written to a temporary folder, fsynced and renamed; older ones are removed only after that. A torn or foreign one is
+reported and the one before it used. Knows nothing of what it stores.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from autohas_api.digest import canonical, sha256
+from autohas_api.messages import CheckpointInfo
+from autohas_trainer.errors import CheckpointError
+
+__all__ = ["Checkpoint", "CheckpointStore"]
+
+FORMAT: Final = 1
+_TENSORS, _STATE, _MANIFEST = "tensors.safetensors", "state.json", "manifest.json"
+_TEMPORARY: Final = ".writing"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """A checkpoint that was read and verified."""
+
+    info: CheckpointInfo
+    state: dict[str, Any]
+    tensors: dict[str, torch.Tensor]
+
+
+class CheckpointStore:
+    """The checkpoints of one search in one folder."""
+
+    def __init__(self, folder: Path, *, search_digest: str, keep_last: int, clock: Callable[[], float]) -> None:
+        """Nothing is read or written yet.
+
+        Args:
+            folder: Where checkpoints lie; made when the first one is written.
+            search_digest: Digest of everything about the search that a checkpoint depends on.
+            keep_last: Checkpoints to keep, at least 2.
+            clock: Returns seconds since the epoch.
+        """
+        self._folder = folder
+        self._search_digest = search_digest
+        self._keep_last = keep_last
+        self._clock = clock
+
+    def save(self, step: int, state: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> tuple[CheckpointInfo, int]:
+        """Write a checkpoint durably; returns it and its size in bytes.
+
+        Raises:
+            OSError: the disk is full, read-only or gone; the checkpoints before are untouched.
+        """
+        self._folder.mkdir(parents=True, exist_ok=True)
+        temporary = self._folder / _TEMPORARY
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary / _TENSORS)
+        (temporary / _STATE).write_text(canonical(dict(state)))
+        now = self._clock()
+        manifest = {
+            "format": FORMAT,
+            "step": step,
+            "time": now,
+            "searchDigest": self._search_digest,
+            "files": {name: _fingerprint(temporary / name) for name in (_TENSORS, _STATE)},
+        }
+        (temporary / _MANIFEST).write_text(canonical(manifest))
+        for name in (_TENSORS, _STATE, _MANIFEST):
+            _sync(temporary / name)
+        _sync(temporary)
+        self._publish(temporary, step)
+        size = sum(int(entry["size"]) for entry in manifest["files"].values())  # type: ignore[attr-defined]  # built above
+        return CheckpointInfo(step=step, time=now, digest=sha256(manifest)), size
+
+    def newest(self, on_damaged: Callable[[str], None]) -> Checkpoint | None:
+        """The newest checkpoint that is whole and of this search; None when none was ever written.
+
+        Args:
+            on_damaged: Called with a sentence for each checkpoint that cannot be used.
+
+        Raises:
+            CheckpointError: there are checkpoints and none can be used: starting from zero would hide a loss.
+        """
+        folders = self._written()
+        damage = []
+        for folder in reversed(folders):
+            try:
+                return self._read(folder)
+            except (CheckpointError, OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+                damage.append(f"checkpoint {folder.name} cannot be used: {error}")
+                on_damaged(damage[-1])
+        if folders:
+            message = f"no usable checkpoint is left in {self._folder} ({'; '.join(damage)}); remove the folder to start again"
+            raise CheckpointError(message)
+        return None
+
+    def _written(self) -> list[Path]:
+        """Folders of checkpoints, oldest first."""
+        if not self._folder.is_dir():
+            return []
+        return sorted(path for path in self._folder.iterdir() if path.is_dir() and path.name.isdigit())
+
+    def _publish(self, temporary: Path, step: int) -> None:
+        """Rename into place, then remove what is too old. A checkpoint of the same step is the same: it is replaced."""
+        final = self._folder / f"{step:012d}"
+        if final.exists():
+            retired = self._folder / ".retired"
+            shutil.rmtree(retired, ignore_errors=True)
+            final.rename(retired)
+            temporary.rename(final)
+            _sync(self._folder)
+            shutil.rmtree(retired, ignore_errors=True)
+        else:
+            temporary.rename(final)
+            _sync(self._folder)
+        for old in self._written()[: -self._keep_last]:
+            shutil.rmtree(old, ignore_errors=True)
+
+    def _read(self, folder: Path) -> Checkpoint:
+        manifest = json.loads((folder / _MANIFEST).read_text())
+        if manifest["format"] != FORMAT:
+            message = f"it has format {manifest['format']}, this version reads {FORMAT}"
+            raise CheckpointError(message)
+        if manifest["searchDigest"] != self._search_digest:
+            message = "it belongs to another search (task, objective, space, algorithm, budget or retrain differ)"
+            raise CheckpointError(message)
+        for name, expected in manifest["files"].items():
+            if _fingerprint(folder / name) != expected:
+                message = f"{name} is torn (size or SHA-256 differs from the manifest)"
+                raise CheckpointError(message)
+        info = CheckpointInfo(step=manifest["step"], time=manifest["time"], digest=sha256(manifest))
+        return Checkpoint(info=info, state=json.loads((folder / _STATE).read_text()), tensors=load_file(folder / _TENSORS))
+
+
+def _fingerprint(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"size": path.stat().st_size, "sha256": digest}
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

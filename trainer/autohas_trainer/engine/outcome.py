@@ -1,0 +1,73 @@
+"""From a finished board to the outcome: model file, digests, message. Called once, at the end of `search.run`."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors.torch import save_file
+
+from autohas_api.digest import configuration_digest, result_digest
+from autohas_api.messages import Result
+from autohas_api.space import Role
+from autohas_trainer.engine.board import DEFAULT, Board
+from autohas_trainer.engine.training import Training
+from autohas_trainer.reporting.records import Identity, Outcome
+
+__all__ = ["MODEL_FILE", "build_outcome"]
+
+MODEL_FILE = "model.safetensors"
+_LAST_RUNG = 2
+
+
+def build_outcome(board: Board, test_scores: Mapping[str, float], workdir: Path, identity: Identity) -> Outcome:
+    """Write the winner's model and state everything that was found."""
+    if board.winner is None:
+        raise RuntimeError("the search ended without a winner")
+    problem, winner = board.problem, board.winner
+    configuration = board.configurations[winner]
+    model_digest = _save_model(board.trainings[winner], workdir / MODEL_FILE)
+    values = problem.space.as_mapping(configuration)
+    selection = {name: known[_LAST_RUNG].metric for name, known in board.comparisons.items() if _LAST_RUNG in known}
+    digest = configuration_digest(values)
+    hyperparameters = [v for d, v in zip(problem.space.decisions, configuration.values, strict=True) if d.role is not Role.ARCHITECTURE]
+    result = Result(
+        search_uid=identity.search_uid,
+        pod_uid=identity.pod_uid,
+        attempt=identity.attempt,
+        choices=list(problem.space.indices(configuration)),
+        values=hyperparameters,
+        test_score=test_scores[winner],
+        selection_score=selection[winner],
+        default_test_score=test_scores.get(DEFAULT),
+        default_selection_score=selection.get(DEFAULT),
+        trainings=round(board.ledger.cost, 6),
+        parameters=problem.num_parameters(configuration),
+        stop_reason="Budget",
+        configuration_digest=digest,
+        model_digest=model_digest,
+        digest=result_digest(configuration=digest, test_score=test_scores[winner], model=model_digest),
+    )
+    return Outcome(
+        result=result,
+        winner=winner,
+        configuration=values,
+        recipe=problem.recipe(configuration).record(),
+        default=problem.space.as_mapping(problem.space.default),
+        candidates=tuple(board.records),
+        cost_by_stage=board.ledger.cost_by_stage(),
+        seconds_by_stage=board.ledger.seconds_by_stage(),
+    )
+
+
+def _save_model(training: Training, path: Path) -> str:
+    """Write model.safetensors durably; returns `sha256:` and the digest of the file."""
+    temporary = path.with_suffix(".writing")
+    save_file({name: tensor.contiguous() for name, tensor in training.model_tensors().items()}, temporary)
+    with temporary.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        os.fsync(file.fileno())
+    temporary.rename(path)
+    return f"sha256:{digest}"

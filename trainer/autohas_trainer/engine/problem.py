@@ -1,0 +1,92 @@
+"""The problem of a search: data, family of networks and space, loaded once per process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from autohas_api.budget import StagePlan, plan_stages
+from autohas_api.search import Spec
+from autohas_api.space import Configuration, Space
+from autohas_trainer.data import Splits, load
+from autohas_trainer.space.objective import objective
+from autohas_trainer.space.recipe import TrainingRecipe, path_of, recipe_of
+from autohas_trainer.templates import Template, build_template
+
+__all__ = ["Problem"]
+
+_MIN_REWARD_BATCH = 64
+"""Ours: below it batch statistics and rewards are mostly noise (ALGORITHMS section 4)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """Everything about a search that never changes while it runs."""
+
+    spec: Spec
+    space: Space
+    splits: Splits
+    template: Template
+    plan: StagePlan
+    device: torch.device
+    reward_batch_size: int
+
+    @classmethod
+    def load(cls, spec: Spec, space: Space, device: torch.device) -> Problem:
+        """Read the data and plan the stages.
+
+        Raises:
+            DataError: The files are missing or damaged.
+            ConfigurationError: The data does not suffice for the recipe.
+        """
+        data, shares = spec.task.data, spec.task.splits
+        splits = load(
+            data.name,
+            data.path,
+            data.arguments,
+            reward=float(shares.reward),
+            selection=float(shares.selection),
+            stratify=shares.stratify,
+            seed=spec.algorithm.seed,
+            device=device,
+        )
+        batch_size = spec.task.recipe.batch_size
+        return cls(
+            spec=spec,
+            space=space,
+            splits=splits,
+            template=build_template(spec.task.model.template, splits.input_shape, splits.num_classes),
+            plan=plan_stages(spec, space, selection_batches=splits.num_selection / batch_size),
+            device=device,
+            reward_batch_size=max(_MIN_REWARD_BATCH, min(batch_size, splits.num_reward)),
+        )
+
+    @property
+    def seed(self) -> int:
+        """The key of every draw."""
+        return self.spec.algorithm.seed
+
+    def recipe(self, configuration: Configuration) -> TrainingRecipe:
+        """How `configuration` is trained."""
+        return recipe_of(self.spec, self.space, configuration)
+
+    def num_parameters(self, configuration: Configuration) -> int:
+        """Trainable parameters of `configuration`'s network."""
+        return self.template.num_parameters(path_of(self.space, configuration))
+
+    def objective(self, quality: float, configuration: Configuration) -> float:
+        """Quality with the price of the configuration's size."""
+        return objective(quality, self.num_parameters(configuration), self.spec.objective.cost)
+
+    @property
+    def comparison_cost(self) -> float:
+        """Trainings that one pass over the selection split costs."""
+        return forward_cost(self.splits.num_selection, self.spec)
+
+
+def forward_cost(num_examples: int, spec: Spec) -> float:
+    """Trainings that a forward pass over `num_examples` costs."""
+    from autohas_api.budget import FORWARD_SHARE
+
+    return FORWARD_SHARE * num_examples / spec.task.recipe.batch_size / spec.retrain.steps

@@ -1,0 +1,210 @@
+"""The search: stages in their order, a checkpoint now and then, one outcome. Read this first.
+
+Called by the command line and by the container's entry point. Knows no Kubernetes, no HTTP and no terminal: what happens is told
+to a `Sink`, a wish to stop is read from a `StopRequest`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from autohas_api.digest import sha256
+from autohas_api.messages import CheckpointInfo
+from autohas_api.search import Search
+from autohas_api.space import Space
+from autohas_trainer.engine.board import Board
+from autohas_trainer.engine.checkpoint import Checkpoint, CheckpointStore
+from autohas_trainer.engine.ledger import Ledger
+from autohas_trainer.engine.lifetimes import count_start
+from autohas_trainer.engine.outcome import build_outcome
+from autohas_trainer.engine.problem import Problem
+from autohas_trainer.engine.stages import EvaluateStage, SearchStage, build_stages
+from autohas_trainer.errors import CheckpointError, Interrupted
+from autohas_trainer.reporting.records import Identity, Outcome, RunInfo, Sink, StopRequest
+from autohas_trainer.seeding import make_deterministic
+
+__all__ = ["Clocks", "Job", "run", "search_digest"]
+
+CHECKPOINTS: Final = "checkpoints"
+_DIGESTED: Final = ("task", "objective", "searchSpace", "algorithm", "budget", "retrain")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What to run and where: `threads` counts for a new search only, a resumed one keeps its own."""
+
+    search: Search
+    space: Space
+    workdir: Path
+    identity: Identity
+    threads: int
+    device: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clocks:
+    """Time as the search sees it: monotonic seconds for durations, seconds since the epoch for dates."""
+
+    monotonic: Callable[[], float] = time.monotonic
+    wall: Callable[[], float] = time.time
+
+
+def search_digest(search: Search) -> str:
+    """Digest of everything that a checkpoint depends on; trainer, storage and failure policy are not part of it.
+
+    The folder of the data is not either: the same files may be mounted elsewhere.
+    """
+    spec = search.spec.to_json()
+    spec["task"]["data"].pop("path", None)
+    return sha256({name: spec.get(name) for name in _DIGESTED})
+
+
+def run(job: Job, sink: Sink, stop: StopRequest, clocks: Clocks | None = None) -> Outcome:
+    """Run a search to its end, from its newest checkpoint when there is one.
+
+    Raises:
+        DataError, ConfigurationError, CheckpointError, NumericalError: see `autohas_trainer.errors`.
+        Interrupted: `stop` was requested; a checkpoint is written.
+        OSError: the working folder cannot be written.
+    """
+    clocks = clocks or Clocks()
+    job.workdir.mkdir(parents=True, exist_ok=True)
+    store = _store(job, clocks)
+    damage: list[str] = []
+    checkpoint = store.newest(damage.append)
+    _refuse_silent_restart(job.workdir, checkpoint)
+    starts = count_start(job.workdir)
+    make_deterministic(checkpoint.state["threads"] if checkpoint is not None else job.threads)
+
+    problem = Problem.load(job.search.spec, job.space, torch.device(job.device))
+    board, stages = _assemble(problem, sink, clocks)
+    position = _restore(board, stages, checkpoint)
+    sink.started(_run_info(job, board, checkpoint, starts))
+    _report_resume(board, checkpoint, damage)
+    keeper = _Keeper(job=job, store=store, board=board, stages=stages, sink=sink, clock=clocks.monotonic)
+    if checkpoint is None:
+        stages[0].begin()
+        keeper.save(0)
+
+    for index in range(position, len(stages)):
+        stage = stages[index]
+        while stage.advance():
+            if stop.requested:
+                keeper.save(index)
+                message = f"stopped on request in stage {stage.name} at step {board.ledger.step}; a checkpoint is written"
+                raise Interrupted(message)
+            if keeper.is_due():
+                keeper.save(index)
+        board.ledger.step = sum(done.num_steps for done in stages[: index + 1])
+        if index + 1 < len(stages):
+            stages[index + 1].begin()
+            keeper.save(index + 1)
+
+    last = stages[-1]
+    assert isinstance(last, EvaluateStage)  # noqa: S101 - build_stages ends with it
+    outcome = build_outcome(board, last.test_scores, job.workdir, job.identity)
+    sink.finished(outcome)
+    return outcome
+
+
+@dataclass(kw_only=True)
+class _Keeper:
+    """Writes checkpoints: on demand, and when the period is over."""
+
+    job: Job
+    store: CheckpointStore
+    board: Board
+    stages: tuple[SearchStage, ...]
+    sink: Sink
+    clock: Callable[[], float]
+    last: float | None = None
+
+    def is_due(self) -> bool:
+        """Whether the period since the last checkpoint is over."""
+        return self.last is not None and self.clock() - self.last >= self.job.search.spec.checkpoint.period_seconds
+
+    def save(self, index: int) -> None:
+        """Checkpoint before the next step of stage `index`."""
+        begun = self.clock()
+        state = {
+            "threads": torch.get_num_threads(),
+            "stage": index,
+            "stages": [stage.state_dict() for stage in self.stages],
+            "board": self.board.state_dict(),
+            "historyBytes": self.sink.flush(),
+        }
+        info, size = self.store.save(self.board.ledger.step, state, self.board.tensors())
+        self.last = self.clock()
+        self.sink.checkpointed(info, seconds=self.last - begun, size_bytes=size)
+
+
+def _store(job: Job, clocks: Clocks) -> CheckpointStore:
+    return CheckpointStore(
+        job.workdir / CHECKPOINTS,
+        search_digest=search_digest(job.search),
+        keep_last=job.search.spec.checkpoint.keep_last,
+        clock=clocks.wall,
+    )
+
+
+def _refuse_silent_restart(workdir: Path, checkpoint: Checkpoint | None) -> None:
+    """A history without a checkpoint means that checkpoints were lost.
+
+    Raises:
+        CheckpointError: the search ran here before and nothing to resume from is left.
+    """
+    history = workdir / "history.jsonl"
+    if checkpoint is None and history.exists() and history.stat().st_size > 0:
+        message = f"{workdir} holds the history of a search but no checkpoint to resume from; remove the folder to start again"
+        raise CheckpointError(message)
+
+
+def _assemble(problem: Problem, sink: Sink, clocks: Clocks) -> tuple[Board, tuple[SearchStage, ...]]:
+    ledger = Ledger(0, clocks.monotonic)
+    board = Board(problem, sink, ledger, clocks.wall)
+    stages = build_stages(board)
+    ledger.steps = sum(stage.num_steps for stage in stages)
+    return board, stages
+
+
+def _restore(board: Board, stages: tuple[SearchStage, ...], checkpoint: Checkpoint | None) -> int:
+    """Load a checkpoint into board and stages; returns the index of the stage to go on with."""
+    if checkpoint is None:
+        return 0
+    state: dict[str, Any] = checkpoint.state
+    board.load(state["board"], checkpoint.tensors)
+    for stage, saved in zip(stages, state["stages"], strict=True):
+        stage.load_state_dict(saved)
+    return int(state["stage"])
+
+
+def _run_info(job: Job, board: Board, checkpoint: Checkpoint | None, starts: int) -> RunInfo:
+    info: CheckpointInfo | None = checkpoint.info if checkpoint is not None else None
+    return RunInfo(
+        search=job.search,
+        space=job.space,
+        plan=board.problem.plan,
+        identity=job.identity,
+        workdir=job.workdir,
+        step=board.ledger.step,
+        steps=board.ledger.steps,
+        starts=starts,
+        interruptions=starts - 1,
+        active_seconds=board.ledger.active_seconds,
+        history_bytes=int(checkpoint.state["historyBytes"]) if checkpoint is not None else 0,
+        checkpoint=info,
+    )
+
+
+def _report_resume(board: Board, checkpoint: Checkpoint | None, damage: list[str]) -> None:
+    """Say what was restored, and what could not be."""
+    for sentence in damage:
+        board.notify("RestoreFailed", sentence)
+    if checkpoint is not None:
+        board.notify("CheckpointRestored", f"continued from step {checkpoint.info.step}")

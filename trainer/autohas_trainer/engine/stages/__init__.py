@@ -1,0 +1,28 @@
+"""The stages of a search in their order: Lanes, Warmup, Supernet, Race, Evaluate (ALGORITHMS section 1)."""
+
+from __future__ import annotations
+
+from autohas_trainer.engine.board import Board
+from autohas_trainer.engine.stages._base import SearchStage
+from autohas_trainer.engine.stages.best_of import BestOfStage
+from autohas_trainer.engine.stages.evaluate import EvaluateStage
+from autohas_trainer.engine.stages.lanes import LanesStage
+from autohas_trainer.engine.stages.race import RaceStage
+from autohas_trainer.engine.stages.supernet import SupernetStage, WarmupStage
+
+__all__ = ["EvaluateStage", "SearchStage", "build_stages"]
+
+
+def build_stages(board: Board) -> tuple[SearchStage, ...]:
+    """The stages that the plan gives work to; the last one is always Evaluate."""
+    plan = board.problem.plan
+    stages: list[SearchStage] = []
+    if plan.num_lanes:
+        stages.append(LanesStage(board))
+    if plan.warmup_steps:
+        stages.append(WarmupStage(board))
+    if plan.supernet_steps:
+        stages.append(SupernetStage(board))
+    stages.append(BestOfStage(board) if plan.num_samples else RaceStage(board))
+    stages.append(EvaluateStage(board))
+    return tuple(stages)

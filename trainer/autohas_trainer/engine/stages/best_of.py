@@ -1,0 +1,81 @@
+"""The race of RandomSharing: uniform samples scored on the shared weights; the best one is trained.
+
+Source: Li & Talwalkar, random search with weight sharing.
+Ours: a sample's hyperparameters act through temporary weights, one update ahead, because shared weights alone cannot tell them apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from autohas_api.budget import FORWARD_SHARE, SCORE_BATCHES
+from autohas_api.messages import Stage
+from autohas_api.space import Configuration
+from autohas_trainer.engine.board import Board
+from autohas_trainer.engine.stages.supernet import StepOfSupernet
+from autohas_trainer.errors import NumericalError
+from autohas_trainer.seeding import stream
+
+__all__ = ["BestOfStage"]
+
+
+class BestOfStage:
+    """Leaves on the board: the winner's name and its training at step 0."""
+
+    name = Stage.RACE
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+        self._scores: list[float] = []
+        self.num_steps = board.problem.plan.num_samples
+
+    def begin(self) -> None:
+        """The shared weights are trained.
+
+        Raises:
+            NumericalError: they are not finite, so no sample can be scored.
+        """
+        if self._board.supernet_is_diverged:
+            message = "the shared weights diverged under the default recipe; lower task.recipe.learningRate"
+            raise NumericalError(message)
+
+    def advance(self) -> bool:
+        """Score one sample; the best of all enters the final training."""
+        samples = self._samples()
+        sample = samples[len(self._scores)]
+        self._scores.append(self._score(sample))
+        board, problem = self._board, self._board.problem
+        board.ledger.step += 1
+        board.ledger.spend(self.name, (1 + FORWARD_SHARE * SCORE_BATCHES) / problem.spec.retrain.steps)
+        if len(self._scores) < len(samples):
+            return True
+        best = max(range(len(samples)), key=lambda index: (self._scores[index], -index))
+        board.winner = board.enter(f"sample {best + 1}", samples[best])
+        return False
+
+    def state_dict(self) -> dict[str, Any]:
+        """Scores so far."""
+        return {"scores": self._scores}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from `state_dict`."""
+        self._scores = list(state["scores"])
+
+    def _samples(self) -> list[Configuration]:
+        """The same draw at every call: randomness has no state."""
+        problem = self._board.problem
+        rng = stream(problem.seed, "race", "samples")
+        return [candidate.configuration for candidate in self._board.algorithm.candidates(self.num_steps, rng)]
+
+    def _score(self, sample: Configuration) -> float:
+        """Mean objective over SCORE_BATCHES reward batches at the temporary weights.
+
+        Batches and rate are the same for every sample; the rate is that of mid-training, since the last one is almost 0.
+        """
+        context = StepOfSupernet(self._board, self._board.problem.plan.supernet_steps // 2)
+        splits, problem = self._board.problem.splits, self._board.problem
+        gradient = context.gradient(sample, context.train_batch())
+        with context.trial(sample, gradient):
+            batches = (splits.reward_batch(step, problem.reward_batch_size, problem.seed) for step in range(SCORE_BATCHES))
+            return sum(context.score(sample, batch) for batch in batches) / SCORE_BATCHES

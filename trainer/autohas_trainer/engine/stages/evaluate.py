@@ -1,0 +1,70 @@
+"""Evaluate: finish the winner's training if the race did not, then read the test split, once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from autohas_api.messages import Stage
+from autohas_trainer.engine.board import DEFAULT, Board
+
+__all__ = ["EvaluateStage"]
+
+_LAST_RUNG = 2
+
+
+class EvaluateStage:
+    """Leaves `test_scores`: accuracy on the test split of the winner and, when it was trained in full, of the default."""
+
+    name = Stage.EVALUATE
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+        self.test_scores: dict[str, float] = {}
+        self.num_steps = board.problem.plan.rungs[_LAST_RUNG] if board.problem.plan.num_samples else 0
+
+    def begin(self) -> None:
+        """Only the winner and the default matter now."""
+        self._board.keep_only({self._winner, DEFAULT})
+
+    def advance(self) -> bool:
+        """Train the winner one step, or test when it is finished."""
+        training = self._board.trainings[self._winner]
+        if training.is_diverged:
+            self._fall_back()
+            return True
+        if not training.is_finished:
+            self._board.train(self.name, self._winner)
+            return True
+        self._board.compare(self.name, self._winner, _LAST_RUNG)
+        self._test()
+        return False
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing: the training's position is on the board, and an interrupted test is repeated."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Nothing to load."""
+
+    @property
+    def _winner(self) -> str:
+        winner = self._board.winner
+        if winner is None:
+            raise RuntimeError("the race ended without a winner")
+        return winner
+
+    def _fall_back(self) -> None:
+        """A winner that was never trained before (RandomSharing) may diverge; the default then is the answer."""
+        board = self._board
+        board.notify("WinnerDiverged", f"{self._winner} diverged in its final training; the default configuration is trained instead")
+        board.winner = board.enter(DEFAULT, board.problem.space.default)
+
+    def _test(self) -> None:
+        finished = {name: t for name, t in self._board.trainings.items() if t.is_finished}
+        correct = dict.fromkeys(finished, 0)
+        for batch in self._board.problem.splits.test():
+            for name, training in finished.items():
+                correct[name] += training.accuracy(batch)
+        num_examples = self._board.problem.splits.num_test
+        self.test_scores = {name: correct[name] / num_examples for name in finished}

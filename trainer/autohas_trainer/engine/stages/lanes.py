@@ -1,0 +1,57 @@
+"""Lanes: ordinary trainings with different hyperparameters, cut by successive halving at 1/9 and 1/3."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from autohas_api.messages import Stage
+from autohas_trainer.algorithms import lane_candidates
+from autohas_trainer.engine.board import DEFAULT, Board
+from autohas_trainer.engine.comparison import ranked
+from autohas_trainer.engine.rungs import Rungs
+
+__all__ = ["LanesStage"]
+
+
+class LanesStage:
+    """Leaves on the board: the trainings of the surviving lanes and of the default, and the best lane's name."""
+
+    name = Stage.LANES
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+        self._rungs = Rungs(board, self.name, self._choose)
+        self.num_steps = board.problem.plan.lane_steps
+
+    def begin(self) -> None:
+        """Enter the lanes, the default first."""
+        problem = self._board.problem
+        lanes = lane_candidates(problem.space, problem.plan.num_lanes, problem.seed)
+        self._rungs.begin([self._board.enter(lane.name, lane.configuration) for lane in lanes])
+
+    def advance(self) -> bool:
+        """Train or compare one lane; at the end hand the best lane to the algorithm."""
+        if self._rungs.advance():
+            return True
+        if self._board.best_lane is not None:
+            self._board.algorithm.begin(self._board.configurations[self._board.best_lane])
+        return False
+
+    def state_dict(self) -> dict[str, Any]:
+        """Position in the halving."""
+        return self._rungs.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from `state_dict`."""
+        self._rungs.load_state_dict(state)
+
+    def _choose(self, rung: int, names: list[str]) -> list[str]:
+        """After 1/9 the best third goes on; after 1/3 the best lane is known and nobody does."""
+        order = ranked({name: self._board.comparisons[name][rung] for name in names})
+        if rung > 0:
+            self._board.best_lane = order[0]
+            return []
+        survivors = order[: self._board.problem.plan.num_survivors]
+        self._board.keep_only({DEFAULT, *survivors})
+        return survivors

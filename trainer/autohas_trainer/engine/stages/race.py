@@ -1,0 +1,85 @@
+"""Race: default, lanes and the supernet's proposals, trained to 1/9, 1/3 and 1, compared on the selection split.
+
+Nothing is returned that did not beat the default and the best lane there; ties within noise go to the default.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from autohas_api.budget import FINALISTS
+from autohas_api.messages import Stage
+from autohas_trainer.algorithms import Candidate
+from autohas_trainer.engine.board import DEFAULT, Board
+from autohas_trainer.engine.comparison import beats, ranked
+from autohas_trainer.engine.rungs import Rungs
+from autohas_trainer.seeding import stream
+
+__all__ = ["RaceStage"]
+
+
+class RaceStage:
+    """Leaves on the board: the winner's name, its training finished, and the default's beside it."""
+
+    name = Stage.RACE
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+        self._rungs = Rungs(board, self.name, self._choose)
+        self.num_steps = board.problem.plan.race_steps
+
+    def begin(self) -> None:
+        """Enter the default and the new candidates beside the lanes that reached 1/3."""
+        board = self._board
+        entrants = [board.enter(DEFAULT, board.problem.space.default)]
+        for candidate in self._proposals():
+            name = board.enter(candidate.name, candidate.configuration)
+            if name not in entrants:
+                entrants.append(name)
+        self._rungs.begin([*entrants, *(name for name in board.trainings if name not in entrants)])
+
+    def _proposals(self) -> list[Candidate]:
+        board, plan = self._board, self._board.problem.plan
+        if plan.num_candidates == 0 or board.supernet_is_diverged:
+            return []
+        return board.algorithm.candidates(plan.num_candidates, stream(board.problem.seed, "race", "candidates"))
+
+    def advance(self) -> bool:
+        """Train or compare one candidate."""
+        return self._rungs.advance()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Position in the halving."""
+        return self._rungs.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from `state_dict`."""
+        self._rungs.load_state_dict(state)
+
+    def _choose(self, rung: int, names: list[str]) -> list[str]:
+        match rung:
+            case 0:
+                kept = self._after_first(names)
+            case 1:
+                kept = [DEFAULT, *[name for name in self._order(rung, names) if name != DEFAULT][:1]]
+            case _:
+                self._board.winner = self._decide(names, rung)
+                return [self._board.winner]
+        self._board.keep_only(set(kept))
+        return kept
+
+    def _after_first(self, names: list[str]) -> list[str]:
+        """The default, the lanes that are further already, and the best of the new ones."""
+        ahead = [name for name in names if name != DEFAULT and 1 in self._board.comparisons[name]]
+        new = [name for name in self._order(0, names) if name != DEFAULT and name not in ahead]
+        return [DEFAULT, *ahead, *new[:FINALISTS]]
+
+    def _order(self, rung: int, names: list[str]) -> list[str]:
+        return ranked({name: self._board.comparisons[name][rung] for name in names})
+
+    def _decide(self, names: list[str], rung: int) -> str:
+        comparisons, num_examples = self._board.comparisons, self._board.problem.splits.num_selection
+        challengers = [name for name in names if name != DEFAULT]
+        winners = [c for c in challengers if beats(comparisons[c][rung], comparisons[DEFAULT][rung], num_examples)]
+        return winners[0] if winners else DEFAULT

@@ -1,0 +1,165 @@
+"""Warmup and Supernet: shared weights, one sampled path per step, a controller that learns after the warm-up."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from autohas_api.budget import FORWARD_SHARE
+from autohas_api.messages import Stage
+from autohas_api.space import Configuration
+from autohas_trainer.algorithms import SupernetStep
+from autohas_trainer.algorithms._base import Gradient
+from autohas_trainer.data import RewardBatch, TrainBatch
+from autohas_trainer.engine.board import Board, finite
+from autohas_trainer.optim import UpdateRule, schedule
+from autohas_trainer.reporting.records import StepRecord
+from autohas_trainer.seeding import stream
+from autohas_trainer.space.recipe import path_of
+
+__all__ = ["StepOfSupernet", "SupernetStage", "WarmupStage"]
+
+_SUPERNET_REPLICA = -1
+"""The supernet's own data order; stand-alone trainings share replica 0."""
+
+
+class StepOfSupernet:
+    """What an algorithm may ask during supernet step `step` (see `algorithms.StepContext`)."""
+
+    def __init__(self, board: Board, step: int) -> None:
+        self.step = step
+        self.num_steps = board.problem.plan.supernet_steps
+        self.is_warmup = step < board.problem.plan.warmup_steps
+        self._board = board
+        self._train: TrainBatch | None = None
+        self._reward: RewardBatch | None = None
+
+    def train_batch(self) -> TrainBatch:
+        """The step's training batch."""
+        problem = self._board.problem
+        if self._train is None:
+            self._train = problem.splits.train_batch(
+                self.step, problem.spec.task.recipe.batch_size, problem.seed, replica=_SUPERNET_REPLICA
+            )
+        return self._train
+
+    def reward_batch(self) -> RewardBatch:
+        """The step's reward batch."""
+        problem = self._board.problem
+        if self._reward is None:
+            self._reward = problem.splits.reward_batch(self.step, problem.reward_batch_size, problem.seed)
+        return self._reward
+
+    def gradient(self, configuration: Configuration, batch: TrainBatch) -> Gradient:
+        """Gradient at the shared weights."""
+        loss, tensors = self._board.supernet.gradient(self._path(configuration), batch)
+        return Gradient(loss=float(loss), tensors=tensors)
+
+    @contextmanager
+    def trial(self, configuration: Configuration, gradient: Gradient) -> Iterator[None]:
+        """Temporary weights under the configuration's own hyperparameters."""
+        with self._board.supernet.trial(self._path(configuration), gradient.tensors, self._rule(configuration)):
+            yield
+
+    def commit(self, configuration: Configuration, gradient: Gradient, reference: Configuration) -> None:
+        """Update the shared weights, unless the gradient is of a loss that is not finite."""
+        if math.isfinite(gradient.loss):
+            self._board.supernet.commit(self._path(configuration), gradient.tensors, self._rule(reference))
+
+    def score(self, configuration: Configuration, batch: RewardBatch) -> float:
+        """Accuracy on the reward batch with the price of size."""
+        _, correct = self._board.supernet.loss_and_correct(self._path(configuration), batch)
+        return self._board.problem.objective(float(correct) / len(batch.labels_B), configuration)
+
+    def learning_rate(self, configuration: Configuration) -> float:
+        """Peak of the configuration times the supernet's own schedule."""
+        recipe = self._board.problem.recipe(configuration)
+        return recipe.learning_rate * schedule(self.step, self.num_steps, recipe.warmup_fraction, recipe.schedule)
+
+    def rng(self, name: str) -> np.random.Generator:
+        """A generator keyed by (seed, stage, step, name)."""
+        return stream(self._board.problem.seed, "supernet", self.step, name)
+
+    def _path(self, configuration: Configuration) -> Mapping[str, str]:
+        return path_of(self._board.problem.space, configuration)
+
+    def _rule(self, configuration: Configuration) -> UpdateRule:
+        recipe = self._board.problem.recipe(configuration)
+        return UpdateRule(
+            learning_rate=self.learning_rate(configuration), momentum=recipe.momentum, weight_decay=recipe.weight_decay
+        )
+
+
+class WarmupStage:
+    """The first supernet steps: uniform paths, no architecture reward."""
+
+    name = Stage.WARMUP
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+        self._steps_done = 0
+        self.num_steps = board.problem.plan.warmup_steps
+
+    @property
+    def _first(self) -> int:
+        return 0
+
+    def begin(self) -> None:
+        """Shared weights and policy are fresh on the board."""
+
+    def advance(self) -> bool:
+        """One supernet step; a loss that is not finite abandons the supernet: the race goes on with the lanes."""
+        if self._steps_done >= self.num_steps or self._board.supernet_is_diverged:
+            return False
+        done = self._board.algorithm.step(StepOfSupernet(self._board, self._first + self._steps_done))
+        self._steps_done += 1
+        self._book(done)
+        if not math.isfinite(done.loss):
+            self._board.supernet_is_diverged = True
+            self._board.notify("SupernetDiverged", f"the supernet's loss is not finite after {self._steps_done} steps of {self.name}")
+        return self._steps_done < self.num_steps and not self._board.supernet_is_diverged
+
+    def state_dict(self) -> dict[str, Any]:
+        """Steps done."""
+        return {"step": self._steps_done}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from `state_dict`."""
+        self._steps_done = int(state["step"])
+
+    def _book(self, done: SupernetStep) -> None:
+        board, problem = self._board, self._board.problem
+        share = FORWARD_SHARE * problem.reward_batch_size / problem.spec.task.recipe.batch_size
+        board.ledger.step += 1
+        board.ledger.spend(self.name, (1 + done.num_forwards * share) / problem.spec.retrain.steps)
+        record = StepRecord(
+            stage=self.name,
+            step=board.ledger.step,
+            steps=board.ledger.steps,
+            cost=board.ledger.cost,
+            loss=finite(done.loss),
+            learning_rate=done.learning_rate,
+            reward=done.reward,
+            advantage=done.advantage,
+            sample=problem.space.as_mapping(done.sample),
+        )
+        board.report_supernet(self.name, record)
+
+
+class SupernetStage(WarmupStage):
+    """The steps after the warm-up: every sample is rewarded and the controller learns."""
+
+    name = Stage.SUPERNET
+
+    def __init__(self, board: Board) -> None:
+        super().__init__(board)
+        plan = board.problem.plan
+        self.num_steps = plan.supernet_steps - plan.warmup_steps
+
+    @property
+    def _first(self) -> int:
+        return self._board.problem.plan.warmup_steps

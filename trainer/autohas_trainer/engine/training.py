@@ -1,0 +1,173 @@
+"""One ordinary training of one stand-alone network: a lane, a candidate of the race, the final model.
+
+A lane is a prefix of the final training: seed, data order and schedule do not depend on who asks for it, so the winner is
+finished, not repeated (Source: ALGORITHMS section 1). Knows nothing of stages.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from autohas_api.space import Configuration
+from autohas_trainer.data import SelectionBatch, TestBatch
+from autohas_trainer.engine.comparison import Comparison, diverged
+from autohas_trainer.engine.problem import Problem
+from autohas_trainer.errors import CheckpointError
+from autohas_trainer.optim import UpdateRule, schedule, set_rate, standalone_optimizer
+from autohas_trainer.space.objective import normalised_quality
+from autohas_trainer.space.recipe import path_of
+
+__all__ = ["Training"]
+
+_TAIL: Final = 9
+"""Source: ALGORITHMS section 1: tail average w̄ += 9/(t+9)·(w - w̄), ranked better than the last weights (0.73 and 0.97)."""
+
+
+class Training:
+    """A training that can be stopped and continued at any step."""
+
+    def __init__(self, problem: Problem, configuration: Configuration) -> None:
+        """Build the network at step 0; the same configuration always starts from the same weights."""
+        self.configuration = configuration
+        self.recipe = problem.recipe(configuration)
+        self.num_steps_done = 0
+        self.is_diverged = False
+        self.learning_rate = 0.0
+        self._problem = problem
+        self._module = problem.template.build(path_of(problem.space, configuration), (problem.seed, "network")).to(problem.device)
+        rule = UpdateRule(
+            learning_rate=self.recipe.learning_rate, momentum=self.recipe.momentum, weight_decay=self.recipe.weight_decay
+        )
+        self._optimizer = standalone_optimizer(self._module, rule)
+        self._parameters = dict(self._module.named_parameters())
+        self._average = {name: p.detach().clone() for name, p in self._parameters.items()}
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether every step of the full training is done."""
+        return self.num_steps_done >= self.recipe.steps
+
+    def step(self) -> float:
+        """Take one step and return the training loss (nats) before it; a loss that is not finite ends the training."""
+        recipe, problem = self.recipe, self._problem
+        batch = problem.splits.train_batch(self.num_steps_done, recipe.batch_size, problem.seed)
+        self.learning_rate = recipe.learning_rate * schedule(
+            self.num_steps_done, recipe.steps, recipe.warmup_fraction, recipe.schedule
+        )
+        set_rate(self._optimizer, self.learning_rate)
+        self._module.train()
+        loss = functional.cross_entropy(self._module(batch.inputs), batch.labels_B)
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            self.is_diverged = True
+            return value
+        self._optimizer.step()
+        self._update_average()
+        self.num_steps_done += 1
+        return value
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        rate = _TAIL / (self.num_steps_done + _TAIL)
+        averages, weights = list(self._average.values()), [p.detach() for p in self._parameters.values()]
+        torch._foreach_lerp_(averages, weights, rate)  # noqa: SLF001 - torch has no public multi-tensor lerp
+
+    @torch.no_grad()
+    def compare(self) -> Comparison:
+        """Measure on the selection split: averaged weights with batch statistics before the end, the model itself at the end."""
+        if self.is_diverged:
+            return diverged(self.num_steps_done)
+        module = self._module.eval() if self.is_finished else self._averaged_module()
+        loss_sum, hits = 0.0, []
+        for batch in self._problem.splits.selection():
+            loss, correct_B = _evaluate(module, batch)
+            loss_sum += loss
+            hits.append(correct_B)
+        correct_N = torch.cat(hits)
+        metric, loss = float(correct_N.double().mean()), loss_sum / len(correct_N)
+        if not math.isfinite(loss):
+            return diverged(self.num_steps_done)
+        score = self._problem.objective(metric, self.configuration)
+        quality = metric if self.is_finished else normalised_quality(loss, self._problem.splits.num_classes)
+        return Comparison(
+            step=self.num_steps_done,
+            key=self._problem.objective(quality, self.configuration),
+            score=score,
+            metric=metric,
+            loss=loss,
+            hits=_hexadecimal(correct_N),
+        )
+
+    def _averaged_module(self) -> nn.Module:
+        """A copy with the averaged weights; batch statistics, because running ones belong to other weights."""
+        module = copy.deepcopy(self._module).train()
+        for name, parameter in module.named_parameters():
+            parameter.copy_(self._average[name])
+        return module
+
+    @torch.no_grad()
+    def accuracy(self, batch: TestBatch) -> int:
+        """Number of correct answers of the finished model on one test batch."""
+        _, correct_B = _evaluate(self._module.eval(), batch)
+        return int(correct_B.sum())
+
+    def model_tensors(self) -> dict[str, Tensor]:
+        """Weights and buffers of the network: what model.safetensors holds."""
+        return {name: tensor.detach() for name, tensor in self._module.state_dict().items()}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything that changes, by name: network, average, momentum."""
+        momenta = {
+            f"momentum/{name}": self._optimizer.state[p]["momentum_buffer"]
+            for name, p in self._parameters.items()
+            if self._optimizer.state.get(p, {}).get("momentum_buffer") is not None
+        }
+        network = {f"network/{name}": tensor for name, tensor in self.model_tensors().items()}
+        return network | {f"average/{name}": tensor for name, tensor in self._average.items()} | momenta
+
+    def state_dict(self) -> dict[str, Any]:
+        """What is not a tensor, as JSON."""
+        return {"values": list(self.configuration.values), "step": self.num_steps_done, "diverged": self.is_diverged}
+
+    @torch.no_grad()
+    def load(self, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        """Continue from `state_dict` and `tensors`.
+
+        Raises:
+            CheckpointError: A tensor is missing or has another shape.
+        """
+        self.num_steps_done, self.is_diverged = int(state["step"]), bool(state["diverged"])
+        targets = {f"network/{name}": tensor for name, tensor in self._module.state_dict().items()}
+        targets |= {f"average/{name}": tensor for name, tensor in self._average.items()}
+        for name, target in targets.items():
+            source = tensors.get(name)
+            if source is None or source.shape != target.shape:
+                message = f"the checkpoint's training has no tensor {name} of shape {tuple(target.shape)}"
+                raise CheckpointError(message)
+            target.copy_(source)
+        for name, parameter in self._parameters.items():
+            saved = tensors.get(f"momentum/{name}")
+            if saved is not None:
+                self._optimizer.state[parameter]["momentum_buffer"] = torch.empty_like(parameter).copy_(saved)
+
+
+def _evaluate(module: nn.Module, batch: SelectionBatch | TestBatch) -> tuple[float, Tensor]:
+    """Summed loss in nats and, example by example, whether the answer is correct (bool, shape B)."""
+    logits_BC = module(batch.inputs)
+    loss = functional.cross_entropy(logits_BC, batch.labels_B, reduction="sum")
+    return float(loss), logits_BC.argmax(dim=1) == batch.labels_B
+
+
+def _hexadecimal(correct_N: Tensor) -> str:
+    """Bits as one hexadecimal number, first example highest."""
+    bits = "".join("1" if bit else "0" for bit in correct_N.tolist())
+    return f"{int(bits, 2):x}"

@@ -1,0 +1,40 @@
+"""The objective: quality of a configuration with the price of its size. Pure.
+
+Q is quality (higher is better), T the cost, T0 its target, b < 0 the weight:
+    Absolute  Q + b*|T/T0 - 1|          Source: TuNAS (absolute reward)
+    Soft      Q * (T/T0)^b              Source: MnasNet
+    Hard      Q * min((T/T0)^b, 1)      Source: MnasNet
+"""
+
+from __future__ import annotations
+
+import math
+
+from autohas_api.task_spec import Cost
+
+__all__ = ["normalised_quality", "objective"]
+
+
+def objective(quality: float, num_parameters: int, cost: Cost | None) -> float:
+    """Return the scalar that the search maximises.
+
+    Args:
+        quality: Q, an accuracy or a normalised loss; for Soft and Hard it should be at least 0.
+        num_parameters: T, trainable parameters of the network.
+        cost: The price; None leaves quality alone.
+    """
+    if cost is None or not math.isfinite(quality):
+        return quality
+    ratio, weight = num_parameters / float(cost.target), float(cost.weight)
+    match cost.form:
+        case "Absolute":
+            return quality + weight * abs(ratio - 1)
+        case "Soft":
+            return quality * ratio**weight
+        case "Hard":
+            return quality * min(ratio**weight, 1.0)
+
+
+def normalised_quality(loss: float, num_classes: int) -> float:
+    """Return 1 - loss / log(num_classes): 1 is perfect, 0 a constant uniform answer (Source: ALGORITHMS section 3)."""
+    return 1 - loss / math.log(num_classes)

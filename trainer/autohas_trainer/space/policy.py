@@ -1,0 +1,192 @@
+"""The controller: independent categoricals, REINFORCE in closed form. numpy only.
+
+    p = softmax(logits),   d log p(i) / d logits = onehot(i) - p,   gradient = advantage * (onehot(i) - p)
+
+Source: TuNAS controller.py: logits start at 0, Adam with beta1 = 0, baseline = exponential average 0.95 of the reward, zero-debiased.
+Ours: the advantage is divided by its own running deviation and clipped at 3 (performance.md section 3); rows of decisions that a
+sample leaves inactive move neither logits nor moments (ALGORITHMS section 3).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from autohas_api.space import Configuration, Decision, Space
+
+__all__ = ["Policy"]
+
+Floats = npt.NDArray[np.float64]
+
+_BASELINE_MOMENTUM: Final = 0.95
+_BETA2: Final = 0.999
+_EPSILON: Final = 1e-8
+_MAX_ADVANTAGE: Final = 3.0
+
+
+class _Row:
+    """Logits of one decision with their second moment and the number of updates they had."""
+
+    def __init__(self, num_choices: int) -> None:
+        self.logits: Floats = np.zeros(num_choices)
+        self.moment: Floats = np.zeros(num_choices)
+        self.updates = 0
+
+    def probabilities(self) -> Floats:
+        shifted = np.exp(self.logits - self.logits.max())
+        return np.asarray(shifted / shifted.sum())
+
+    def ascend(self, gradient: Floats, learning_rate: float) -> None:
+        """One Adam step uphill, beta1 = 0."""
+        self.updates += 1
+        self.moment = _BETA2 * self.moment + (1 - _BETA2) * gradient**2
+        deviation = np.sqrt(self.moment / (1 - _BETA2**self.updates))
+        self.logits = self.logits + learning_rate * gradient / (deviation + _EPSILON)
+
+
+class Policy:
+    """Categorical policy over the searched decisions of a space. Lifecycle: `sample`, train, `update`; `state_dict` at any time."""
+
+    def __init__(self, space: Space, learning_rate: float) -> None:
+        """Start uniform.
+
+        Args:
+            space: Decisions with one choice are left alone and take it.
+            learning_rate: Adam step size of the logits, above 0.
+        """
+        self._space = space
+        self._learning_rate = learning_rate
+        self._rows = {decision.name: _Row(len(decision.choices)) for decision in space.searched()}
+        self._baseline_sum = 0.0
+        self._square_sum = 0.0
+        self._weight = 0.0
+
+    @property
+    def decisions(self) -> tuple[Decision, ...]:
+        """The decisions of a sample, in order."""
+        return self._space.decisions
+
+    def sample(self, rng: np.random.Generator, fixed: Mapping[str, str] | None = None) -> Configuration:
+        """Draw one configuration; decisions in `fixed` take the given choice. Draws one uniform number per searched decision."""
+        values: dict[str, str] = {}
+        for decision in self._space.decisions:
+            row = self._rows.get(decision.name)
+            if row is None:
+                values[decision.name] = decision.choices[0] if len(decision.choices) == 1 else decision.default
+                continue
+            cumulative = np.cumsum(row.probabilities())
+            index = min(int(np.searchsorted(cumulative, rng.random(), side="right")), len(decision.choices) - 1)
+            values[decision.name] = decision.choices[index]
+        return self._space.configuration({**values, **(fixed or {})})
+
+    def advantage(self, reward: float) -> float:
+        """Take a reward into the baseline and return its normalised, clipped advantage over the baseline before it."""
+        if self._weight == 0:
+            centred = 0.0
+        else:
+            centred = reward - self._baseline_sum / self._weight
+        deviation = math.sqrt(self._square_sum / self._weight) if self._weight > 0 else 0.0
+        keep = _BASELINE_MOMENTUM
+        self._baseline_sum = keep * self._baseline_sum + (1 - keep) * reward
+        self._square_sum = keep * self._square_sum + (1 - keep) * centred**2
+        self._weight = keep * self._weight + (1 - keep)
+        if deviation == 0:
+            return float(np.clip(centred, -_MAX_ADVANTAGE, _MAX_ADVANTAGE))
+        return float(np.clip(centred / deviation, -_MAX_ADVANTAGE, _MAX_ADVANTAGE))
+
+    def update(self, sample: Configuration, advantage: float, decisions: Sequence[Decision]) -> None:
+        """Move the rows of `decisions` that are active in `sample`; the others stay, logits and moments."""
+        values = self._space.as_mapping(sample)
+        for decision in decisions:
+            row = self._rows.get(decision.name)
+            if row is None or not self._space.is_active(decision, values):
+                continue
+            gradient = -row.probabilities()
+            gradient[decision.choices.index(values[decision.name])] += 1
+            row.ascend(advantage * gradient, self._learning_rate)
+
+    def most_likely(self, fixed: Mapping[str, str] | None = None) -> Configuration:
+        """The configuration of the most likely choices; among equals the default, else the first. `fixed` choices are held."""
+        values = {}
+        for decision in self._space.decisions:
+            row = self._rows.get(decision.name)
+            if row is None:
+                values[decision.name] = decision.choices[0] if len(decision.choices) == 1 else decision.default
+                continue
+            best = row.logits.max()
+            winners = [c for c, logit in zip(decision.choices, row.logits, strict=True) if logit == best]
+            values[decision.name] = decision.default if decision.default in winners or row.updates == 0 else winners[0]
+        return self._space.configuration({**values, **(fixed or {})})
+
+    def probabilities(self) -> dict[str, tuple[float, ...]]:
+        """Probability of every choice of every searched decision, in the order of the choices."""
+        return {name: tuple(float(p) for p in row.probabilities()) for name, row in self._rows.items()}
+
+    def log_probability(self, configuration: Configuration) -> float:
+        """Log-probability of the active decisions of a configuration."""
+        values = self._space.as_mapping(configuration)
+        total = 0.0
+        for decision in self._space.searched():
+            if self._space.is_active(decision, values) and values[decision.name] in decision.choices:
+                p = self._rows[decision.name].probabilities()[decision.choices.index(values[decision.name])]
+                total += math.log(max(float(p), 1e-300))
+        return total
+
+    def entropy(self) -> dict[str, float]:
+        """Entropy of each searched decision divided by log n: 1 is uniform, 0 decided."""
+        return {name: _entropy(row.probabilities()) / math.log(len(row.logits)) for name, row in self._rows.items()}
+
+    def normalized_entropy(self) -> float:
+        """sum P(active)*H / sum P(active)*log n over the searched decisions; 0 when nothing is searched."""
+        activity = self._activity()
+        weights = {d.name: activity[d.name] * math.log(len(d.choices)) for d in self._space.searched()}
+        entropy = self.entropy()
+        total = sum(weights.values())
+        return sum(entropy[name] * weight for name, weight in weights.items()) / total if total > 0 else 0.0
+
+    @property
+    def baseline(self) -> float:
+        """Zero-debiased average of the rewards so far; 0 before the first."""
+        return self._baseline_sum / self._weight if self._weight > 0 else 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that changes, as JSON; floats survive exactly."""
+        rows = {n: {"logits": r.logits.tolist(), "moment": r.moment.tolist(), "updates": r.updates} for n, r in self._rows.items()}
+        return {"rows": rows, "baselineSum": self._baseline_sum, "squareSum": self._square_sum, "weight": self._weight}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from `state_dict`."""
+        for name, row in self._rows.items():
+            saved = state["rows"][name]
+            row.logits = np.asarray(saved["logits"], dtype=np.float64)
+            row.moment = np.asarray(saved["moment"], dtype=np.float64)
+            row.updates = int(saved["updates"])
+        self._baseline_sum, self._square_sum, self._weight = state["baselineSum"], state["squareSum"], state["weight"]
+
+    def _activity(self) -> dict[str, float]:
+        """Probability that each decision is active: parents are independent, so a chain multiplies."""
+        activity: dict[str, float] = {}
+        for decision in self._space.decisions:
+            if decision.when is None:
+                activity[decision.name] = 1.0
+                continue
+            parent = next(d for d in self._space.decisions if d.name == decision.when.decision)
+            activity[decision.name] = activity[parent.name] * self._mass(parent, decision.when.values)
+        return activity
+
+    def _mass(self, parent: Decision, values: Sequence[str]) -> float:
+        row = self._rows.get(parent.name)
+        if row is None:
+            only = parent.choices[0] if len(parent.choices) == 1 else parent.default
+            return float(only in values)
+        pairs = zip(parent.choices, row.probabilities(), strict=True)
+        return float(sum(p for choice, p in pairs if choice in values))
+
+
+def _entropy(probabilities: Floats) -> float:
+    positive = probabilities[probabilities > 0]
+    return float(-(positive * np.log(positive)).sum())
