@@ -30,11 +30,11 @@ _NUM_TRAINING: Final = 5000
 _NUM_TEST: Final = 4000
 _NUM_DISTRACTORS: Final = 2
 _LENDER_STRIDE: Final = 10
-_FRAGMENT_PX: Final = 4
-_MAX_ANGLE: Final = 0.25  # radians
+_FRAGMENT_PX: Final = 3
+_MAX_ANGLE: Final = 0.2  # radians
 _MAX_SHEAR: Final = 0.2
-_SIZE_PX: Final = (10.0, 14.0)
-_DIGIT_REACH: Final = 0.25
+_SIZE_PX: Final = (11.0, 14.0)
+_DIGIT_REACH: Final = 0.2
 _FRAGMENT_REACH: Final = 0.8
 _NOISE: Final = 0.1
 """Standard deviation; ink is 1, paper is 0."""
@@ -123,8 +123,8 @@ def _scenes(images_NHW: Floats, digit_rows: Ints, fragment_rows: Ints, number: i
 
 
 def _fragments(images_NHW: Floats, rng: np.random.Generator) -> Floats:
-    """Keep a random 4×4 window of each 8×8 image, the rest black."""
-    corner_N2 = rng.integers(0, 5, size=(len(images_NHW), 2))
+    """Keep a random 3×3 window of each 8×8 image, the rest black."""
+    corner_N2 = rng.integers(0, 9 - _FRAGMENT_PX, size=(len(images_NHW), 2))
     offset_N2P = np.arange(8)[None, None, :] - corner_N2[:, :, None]
     inside_N2P = (offset_N2P >= 0) & (offset_N2P < _FRAGMENT_PX)
     return images_NHW * (inside_N2P[:, 0, :, None] & inside_N2P[:, 1, None, :])

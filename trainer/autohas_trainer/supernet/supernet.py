@@ -9,7 +9,7 @@ update writes through the view. No zero-padded gradients, no optimizer pass over
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -123,14 +123,12 @@ class Supernet:
         for name, tensor in mine.items():
             tensor.copy_(state[name])
 
-    def _autocast(self) -> AbstractContextManager[object]:
-        """Open a region of our own, without its weight cache.
+    def _autocast(self) -> torch.autocast:
+        """Open a region of our own, without its weight cache, whatever region the caller is in.
 
         Inside one region the cache returns the *old* value of a leaf that was changed in place, so a reward would not see the trial.
         """
-        if self._dtype is None:
-            return nullcontext()
-        return torch.autocast(self._device.type, dtype=self._dtype, cache_enabled=False)
+        return torch.autocast(self._device.type, dtype=self._dtype, enabled=self._dtype is not None, cache_enabled=False)
 
     def _view(self, name: str, index: Index) -> tuple[Tensor, Tensor]:
         """Return leaf and momentum view of one slice, cut once: different paths share most of theirs."""

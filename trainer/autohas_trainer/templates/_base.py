@@ -31,7 +31,6 @@ __all__ = [
     "default_path",
     "export_leaves",
     "initial_leaves",
-    "largest",
     "leading",
     "load_leaves",
     "materialised",
@@ -80,15 +79,6 @@ def default_path(decisions: Iterable[TemplateDecision]) -> dict[str, str]:
     return {decision.name: decision.default for decision in decisions}
 
 
-def largest(parts: Iterable[Mapping[str, Shape]]) -> dict[str, Shape]:
-    """Return for every leaf the smallest shape that holds it in all of `parts`."""
-    full: dict[str, Shape] = {}
-    for shapes in parts:
-        for name, shape in shapes.items():
-            full[name] = tuple(map(max, shape, full.get(name, shape)))
-    return full
-
-
 def leading(shapes: Mapping[str, Shape]) -> dict[str, Index]:
     """Return the indices that cut the leading corner of each shape."""
     return {name: tuple(slice(0, size) for size in shape) for name, shape in shapes.items()}
@@ -96,7 +86,7 @@ def leading(shapes: Mapping[str, Shape]) -> dict[str, Index]:
 
 def _initial_leaf(name: str, shape: Shape, rng_key: Key) -> Tensor:
     """Return one leaf, float32: He by fan-in for hidden weights, fan-in for the head, ones and zeros for vectors."""
-    leaf = torch.empty(shape, dtype=torch.float32)  # torch's own memory: numpy's is aligned differently, and so would sums be
+    leaf = torch.empty(shape, dtype=torch.float32)  # torch aligns memory to 64 bytes, numpy to 16; sums may follow
     if len(shape) == 1:
         return leaf.fill_(1.0 if name.endswith("norm.weight") else 0.0)
     gain = 1.0 if name == "head.weight" else math.sqrt(2.0)

