@@ -104,9 +104,7 @@ def _choices(change: ArchitectureDecision, declared: TemplateDecision, path: str
         yield Problem(path=f"{path}.default", message=f'"{change.default}" must be one of {listed}')
 
 
-def _condition(
-    change: ArchitectureDecision, declared: Mapping[str, TemplateDecision], path: str
-) -> Iterator[Problem]:
+def _condition(change: ArchitectureDecision, declared: Mapping[str, TemplateDecision], path: str) -> Iterator[Problem]:
     if change.when is None:
         return
     if declared[change.name].when is not None:

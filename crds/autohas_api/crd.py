@@ -31,9 +31,7 @@ def _columns() -> list[dict[str, Any]]:
 
 
 def _schema() -> dict[str, Any]:
-    transitions = [
-        {"rule": expression, "message": message, "fieldPath": path} for expression, message, path in transition_rules()
-    ]
+    transitions = [{"rule": expression, "message": message, "fieldPath": path} for expression, message, path in transition_rules()]
     return {
         "description": "One search: hyperparameters and architecture, chosen together in one training.",
         "type": "object",

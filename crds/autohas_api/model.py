@@ -56,9 +56,7 @@ def _is_finite(value: str) -> str:
     return value
 
 
-Decimal = Annotated[
-    str, StringConstraints(pattern=DECIMAL_PATTERN, max_length=32), AfterValidator(_is_finite)
-]
+Decimal = Annotated[str, StringConstraints(pattern=DECIMAL_PATTERN, max_length=32), AfterValidator(_is_finite)]
 """A number written as a quoted decimal, for example "1e-4" (CRDs should not hold floats)."""
 
 

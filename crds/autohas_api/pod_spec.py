@@ -160,9 +160,11 @@ class Trainer(Model):
             " && !m.mountPath.startsWith('/var/lib/autohas') && !m.mountPath.startsWith('/scratch') && m.mountPath != '/')",
             message="mountPath must not be /, /etc/autohas, /var/lib/autohas or /scratch: these are the operator's",
             field_path=".volumeMounts",
-            holds=lambda t: not any(
-                m.mount_path == "/" or m.mount_path.startswith(("/etc/autohas", "/var/lib/autohas", "/scratch"))
-                for m in t.volume_mounts or []
+            holds=lambda t: (
+                not any(
+                    m.mount_path == "/" or m.mount_path.startswith(("/etc/autohas", "/var/lib/autohas", "/scratch"))
+                    for m in t.volume_mounts or []
+                )
             ),
         ),
     )

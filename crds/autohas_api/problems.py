@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,7 +55,7 @@ def _quoted(value: Any) -> str:  # noqa: ANN401 - any JSON value
     return text if len(text) <= 120 else text[:117] + '..."'  # noqa: PLR2004 - enough to recognise it
 
 
-_TYPE_NAMES = {
+_TYPE_NAMES: Final = {
     "string_type": "string",
     "int_type": "integer",
     "bool_type": "boolean",
@@ -66,39 +66,34 @@ _TYPE_NAMES = {
     "model_attributes_type": "object",
     "float_type": "number",
 }
+_BOUNDS: Final = {
+    "string_pattern_mismatch": "should match '{pattern}'",
+    "string_too_long": "should be at most {max_length} chars long",
+    "string_too_short": "should be at least {min_length} chars long",
+    "greater_than_equal": "should be greater than or equal to {ge}",
+    "less_than_equal": "should be less than or equal to {le}",
+    "too_long": "should have at most {max_length} items",
+    "too_short": "should have at least {min_length} items",
+}
 
 
-def _sentence(error: ErrorDetails, path: str) -> str:  # noqa: PLR0911 - one return per kind of violation
+def _sentence(error: ErrorDetails, path: str) -> str:
     """The API server's sentence for one pydantic error."""
     kind, value, context = error["type"], error["input"], error.get("ctx", {})
-    shown = f"Invalid value: {_quoted(value)}: {path} in body"
-    match kind:
-        case "missing":
-            return "Required value"
-        case "extra_forbidden":
-            return "unknown field"
-        case "literal_error" | "enum":
-            allowed = str(context.get("expected", "")).replace("'", '"').replace(" or ", ", ")
-            return f"Unsupported value: {_quoted(value)}: supported values: {allowed}"
-        case "string_pattern_mismatch":
-            return f"{shown} should match '{context['pattern']}'"
-        case "string_too_long":
-            return f"{shown} should be at most {context['max_length']} chars long"
-        case "string_too_short":
-            return f"{shown} should be at least {context['min_length']} chars long"
-        case "greater_than_equal":
-            return f"{shown} should be greater than or equal to {context['ge']}"
-        case "less_than_equal":
-            return f"{shown} should be less than or equal to {context['le']}"
-        case "too_long":
-            return f"Too many: {context.get('actual_length')}: must have at most {context['max_length']} items"
-        case "too_short":
-            return f"{shown} should have at least {context['min_length']} items"
-        case _ if kind in _TYPE_NAMES:
-            quoted = _hint_decimal(value) if _TYPE_NAMES[kind] == "string" else ""
-            return f"{shown} must be of type {_TYPE_NAMES[kind]}{quoted}"
-        case _:
-            return f"Invalid value: {_quoted(value)}: {error['msg']}"
+    shown = f"Invalid value: {_quoted(value)}"
+    if kind == "missing":
+        return "Required value"
+    if kind == "extra_forbidden":
+        return "unknown field"
+    if kind in ("literal_error", "enum"):
+        allowed = str(context.get("expected", "")).replace("'", '"').replace(" or ", ", ")
+        return f"Unsupported value: {_quoted(value)}: supported values: {allowed}"
+    if kind in _BOUNDS:
+        return f"{shown}: {path} in body {_BOUNDS[kind].format(**context)}"
+    if kind in _TYPE_NAMES:
+        hint = _hint_decimal(value) if _TYPE_NAMES[kind] == "string" else ""
+        return f"{shown}: {path} in body must be of type {_TYPE_NAMES[kind]}{hint}"
+    return f"{shown}: {error['msg']}"
 
 
 def _hint_decimal(value: Any) -> str:  # noqa: ANN401 - any JSON value

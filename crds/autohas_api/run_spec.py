@@ -8,9 +8,7 @@ from pydantic import Field, StringConstraints
 
 from autohas_api.model import Decimal, Model, Rule
 
-DnsName = Annotated[
-    str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", min_length=1, max_length=253)
-]
+DnsName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", min_length=1, max_length=253)]
 
 
 class AutoHAS(Model):

@@ -82,8 +82,8 @@ class Search(Model):
 
     model_config = ConfigDict(extra="forbid")
 
-    api_version: Literal["autohas.dev/v1alpha1"] = Field(default=API_VERSION, alias="apiVersion")
-    kind: Literal["AutoHASSearch"] = Field(default=KIND)
+    api_version: Literal["autohas.dev/v1alpha1"]
+    kind: Literal["AutoHASSearch"]
     metadata: Metadata
     spec: Spec
 
@@ -91,8 +91,7 @@ class Search(Model):
         Rule(
             expression=f"self.metadata.name.matches('{NAME_PATTERN}') && self.metadata.name.size() <= {MAX_NAME_LENGTH}",
             message=f"metadata.name must be a DNS label of at most {MAX_NAME_LENGTH} characters",
-            holds=lambda s: re.fullmatch(NAME_PATTERN, s.metadata.name) is not None
-            and len(s.metadata.name) <= MAX_NAME_LENGTH,
+            holds=lambda s: re.fullmatch(NAME_PATTERN, s.metadata.name) is not None and len(s.metadata.name) <= MAX_NAME_LENGTH,
         ),
     )
 

@@ -73,9 +73,7 @@ class Space:
     def configuration(self, values: Mapping[str, str]) -> Configuration:
         """The canonical configuration: inactive decisions are set to their default."""
         known = {d.name: values[d.name] for d in self.decisions}
-        return Configuration(
-            values=tuple(known[d.name] if self.is_active(d, known) else d.default for d in self.decisions)
-        )
+        return Configuration(values=tuple(known[d.name] if self.is_active(d, known) else d.default for d in self.decisions))
 
     def as_mapping(self, configuration: Configuration) -> dict[str, str]:
         """Decision name to choice."""
@@ -83,10 +81,7 @@ class Space:
 
     def indices(self, configuration: Configuration) -> tuple[int, ...]:
         """Choice indices in order; OFF_GRID where the value is a default between two bases."""
-        return tuple(
-            d.choices.index(v) if v in d.choices else OFF_GRID
-            for d, v in zip(self.decisions, configuration.values, strict=True)
-        )
+        return tuple(d.choices.index(v) if v in d.choices else OFF_GRID for d, v in zip(self.decisions, configuration.values, strict=True))
 
     def searched(self, *roles: Role) -> tuple[Decision, ...]:
         """The decisions with more than one choice, of the given roles (all roles when none is given)."""

@@ -8,9 +8,7 @@ from pydantic import Field, StringConstraints
 
 from autohas_api.model import Decimal, Model, Rule
 
-DecisionName = Annotated[
-    str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$", min_length=1, max_length=63)
-]
+DecisionName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$", min_length=1, max_length=63)]
 Choice = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 Choices = Annotated[list[Choice], Field(min_length=1, max_length=16, json_schema_extra={"x-kubernetes-list-type": "set"})]
 
@@ -20,9 +18,7 @@ class Continuous(Model):
 
     min: Decimal = Field(description="Smallest value, a quoted decimal.")
     max: Decimal = Field(description="Largest value, a quoted decimal; must be greater than min.")
-    scale: Literal["Linear", "Log"] = Field(
-        default="Linear", description="Spacing of the bases. Log needs min > 0 and combines exponents."
-    )
+    scale: Literal["Linear", "Log"] = Field(default="Linear", description="Spacing of the bases. Log needs min > 0 and combines exponents.")
     num_bases: int = Field(default=8, ge=2, le=32, description="Number of categorical bases between min and max, both included.")
     mixing: Literal["OneHot"] = Field(default="OneHot", description="How bases combine. OneHot: the value is one of the bases.")
 
@@ -60,8 +56,7 @@ class Hyperparameter(Model):
             " && double(self.default) <= double(self.continuous.max))",
             message="default must lie between continuous.min and continuous.max",
             field_path=".default",
-            holds=lambda h: h.default is None
-            or float(h.continuous.min) <= float(h.default) <= float(h.continuous.max),
+            holds=lambda h: h.default is None or float(h.continuous.min) <= float(h.default) <= float(h.continuous.max),
         ),
         Rule(
             expression="double(self.continuous.min) >= 0.0",
@@ -91,7 +86,8 @@ class ArchitectureDecision(Model):
     )
     when: Condition | None = Field(
         default=None,
-        description="Search this decision only under a condition; otherwise it takes its default. Only for decisions without a condition of their own.",
+        description="Search this decision only under a condition; otherwise it takes its default."
+        " Only for decisions without a condition of their own.",
     )
 
     rules: ClassVar[tuple[Rule, ...]] = (
@@ -130,9 +126,7 @@ class SearchSpace(Model):
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
         description="Hyperparameters to search; the others keep the recipe's values.",
     )
-    architecture: Architecture | None = Field(
-        default=None, description="Present: the template's architecture decisions are searched."
-    )
+    architecture: Architecture | None = Field(default=None, description="Present: the template's architecture decisions are searched.")
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(

@@ -113,9 +113,7 @@ class Status(Model):
     stage: ShortText | None = Field(default=None, description="Stage that the trainer reported last.")
     progress: ShortText | None = Field(default=None, description="Share of the planned steps, for example 42%.")
     eta: ShortText | None = Field(default=None, description="Estimated time left, for example 1h30m.")
-    best: ShortText | None = Field(
-        default=None, description="Selection score of the leading candidate; after success the test score."
-    )
+    best: ShortText | None = Field(default=None, description="Selection score of the leading candidate; after success the test score.")
     entropy: ShortText | None = Field(default=None, description="Normalised entropy of the policy, 1 to 0.")
     attempt: Count | None = Field(default=None, description="Number of the newest Job, from 1.")
     starts: Count | None = Field(default=None, description="Trainer processes so far, as the trainer counts them.")

@@ -111,7 +111,7 @@ def _plain(raw: dict[str, Any], definitions: dict[str, Any], item: type[Model] |
     raw = _without_null(raw, definitions)
     if "anyOf" in raw:
         return {"x-kubernetes-int-or-string": True, "anyOf": [{"type": "integer"}, {"type": "string"}], **_string_bounds(raw)}
-    schema = {key: raw[key] for key in _KEPT if key in raw}
+    schema: dict[str, Any] = {key: raw[key] for key in _KEPT if key in raw}
     if "const" in raw:
         schema["enum"] = [raw["const"]]
     if schema.get("type") == "integer":

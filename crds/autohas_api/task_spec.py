@@ -8,7 +8,6 @@ from pydantic import Field, StringConstraints
 
 from autohas_api.model import Decimal, Model, Rule
 
-
 ArgumentValue = Annotated[str, StringConstraints(max_length=253)]
 Arguments = Annotated[dict[str, ArgumentValue], Field(max_length=32)]
 

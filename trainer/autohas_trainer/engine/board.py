@@ -117,7 +117,7 @@ class Board:
             self.records.append(record)
             self.sink.candidate(record)
 
-    def report_supernet(self, stage: Stage, record: StepRecord) -> None:
+    def report_supernet(self, record: StepRecord) -> None:
         """Tell the sink about a supernet step and, when the controller learned, about its policy."""
         self.sink.step(record)
         if record.reward is None:
@@ -160,9 +160,7 @@ class Board:
             "supernetIsDiverged": self.supernet_is_diverged,
             "configurations": {name: list(c.values) for name, c in self.configurations.items()},
             "trainings": [{"name": name, **training.state_dict()} for name, training in self.trainings.items()],
-            "comparisons": {
-                name: {str(rung): c.to_json() for rung, c in known.items()} for name, known in self.comparisons.items()
-            },
+            "comparisons": {name: {str(rung): c.to_json() for rung, c in known.items()} for name, known in self.comparisons.items()},
             "records": [asdict(record) for record in self.records],
             "notices": [notice.to_json() for notice in self.notices],
             "bestLane": self.best_lane,

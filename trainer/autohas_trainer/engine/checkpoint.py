@@ -71,19 +71,20 @@ class CheckpointStore:
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary / _TENSORS)
         (temporary / _STATE).write_text(canonical(dict(state)))
         now = self._clock()
+        files = {name: _fingerprint(temporary / name) for name in (_TENSORS, _STATE)}
         manifest = {
             "format": FORMAT,
             "step": step,
             "time": now,
             "searchDigest": self._search_digest,
-            "files": {name: _fingerprint(temporary / name) for name in (_TENSORS, _STATE)},
+            "files": files,
         }
         (temporary / _MANIFEST).write_text(canonical(manifest))
         for name in (_TENSORS, _STATE, _MANIFEST):
             _sync(temporary / name)
         _sync(temporary)
         self._publish(temporary, step)
-        size = sum(int(entry["size"]) for entry in manifest["files"].values())  # type: ignore[attr-defined]  # built above
+        size = sum(int(entry["size"]) for entry in files.values())
         return CheckpointInfo(step=step, time=now, digest=sha256(manifest)), size
 
     def newest(self, on_damaged: Callable[[str], None]) -> Checkpoint | None:

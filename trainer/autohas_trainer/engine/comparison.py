@@ -42,8 +42,9 @@ class Comparison:
     @classmethod
     def from_json(cls, state: dict[str, Any]) -> Comparison:
         """Read `to_json`."""
-        floats = {"key": -math.inf, "score": -math.inf, "metric": 0.0, "loss": math.inf}
-        return cls(**{name: floats[name] if value is None else value for name, value in state.items()})
+        infinities = {"key": -math.inf, "score": -math.inf, "loss": math.inf}
+        plain: dict[str, Any] = {name: infinities[name] if value is None else value for name, value in state.items()}
+        return cls(**plain)
 
 
 def diverged(step: int) -> Comparison:

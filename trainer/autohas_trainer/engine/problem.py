@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from autohas_api.budget import StagePlan, plan_stages
+from autohas_api.budget import FORWARD_SHARE, StagePlan, plan_stages
 from autohas_api.search import Spec
 from autohas_api.space import Configuration, Space
 from autohas_trainer.data import Splits, load
@@ -87,6 +87,4 @@ class Problem:
 
 def forward_cost(num_examples: int, spec: Spec) -> float:
     """Trainings that a forward pass over `num_examples` costs."""
-    from autohas_api.budget import FORWARD_SHARE
-
     return FORWARD_SHARE * num_examples / spec.task.recipe.batch_size / spec.retrain.steps

@@ -42,9 +42,7 @@ class Training:
         self.learning_rate = 0.0
         self._problem = problem
         self._module = problem.template.build(path_of(problem.space, configuration), (problem.seed, "network")).to(problem.device)
-        rule = UpdateRule(
-            learning_rate=self.recipe.learning_rate, momentum=self.recipe.momentum, weight_decay=self.recipe.weight_decay
-        )
+        rule = UpdateRule(learning_rate=self.recipe.learning_rate, momentum=self.recipe.momentum, weight_decay=self.recipe.weight_decay)
         self._optimizer = standalone_optimizer(self._module, rule)
         self._parameters = dict(self._module.named_parameters())
         self._average = {name: p.detach().clone() for name, p in self._parameters.items()}
@@ -58,14 +56,12 @@ class Training:
         """Take one step and return the training loss (nats) before it; a loss that is not finite ends the training."""
         recipe, problem = self.recipe, self._problem
         batch = problem.splits.train_batch(self.num_steps_done, recipe.batch_size, problem.seed)
-        self.learning_rate = recipe.learning_rate * schedule(
-            self.num_steps_done, recipe.steps, recipe.warmup_fraction, recipe.schedule
-        )
+        self.learning_rate = recipe.learning_rate * schedule(self.num_steps_done, recipe.steps, recipe.warmup_fraction, recipe.schedule)
         set_rate(self._optimizer, self.learning_rate)
         self._module.train()
         loss = functional.cross_entropy(self._module(batch.inputs), batch.labels_B)
         self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch has no annotation here
         value = float(loss.detach())
         if not math.isfinite(value):
             self.is_diverged = True
@@ -79,7 +75,7 @@ class Training:
     def _update_average(self) -> None:
         rate = _TAIL / (self.num_steps_done + _TAIL)
         averages, weights = list(self._average.values()), [p.detach() for p in self._parameters.values()]
-        torch._foreach_lerp_(averages, weights, rate)  # noqa: SLF001 - torch has no public multi-tensor lerp
+        torch._foreach_lerp_(averages, weights, rate)
 
     @torch.no_grad()
     def compare(self) -> Comparison:

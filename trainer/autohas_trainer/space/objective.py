@@ -30,9 +30,9 @@ def objective(quality: float, num_parameters: int, cost: Cost | None) -> float:
         case "Absolute":
             return quality + weight * abs(ratio - 1)
         case "Soft":
-            return quality * ratio**weight
+            return quality * math.pow(ratio, weight)
         case "Hard":
-            return quality * min(ratio**weight, 1.0)
+            return quality * min(math.pow(ratio, weight), 1.0)
 
 
 def normalised_quality(loss: float, num_classes: int) -> float:

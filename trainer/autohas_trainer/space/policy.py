@@ -85,10 +85,7 @@ class Policy:
 
     def advantage(self, reward: float) -> float:
         """Take a reward into the baseline and return its normalised, clipped advantage over the baseline before it."""
-        if self._weight == 0:
-            centred = 0.0
-        else:
-            centred = reward - self._baseline_sum / self._weight
+        centred = reward - self._baseline_sum / self._weight if self._weight > 0 else 0.0
         deviation = math.sqrt(self._square_sum / self._weight) if self._weight > 0 else 0.0
         keep = _BASELINE_MOMENTUM
         self._baseline_sum = keep * self._baseline_sum + (1 - keep) * reward
@@ -141,7 +138,7 @@ class Policy:
         return {name: _entropy(row.probabilities()) / math.log(len(row.logits)) for name, row in self._rows.items()}
 
     def normalized_entropy(self) -> float:
-        """sum P(active)*H / sum P(active)*log n over the searched decisions; 0 when nothing is searched."""
+        """Return sum P(active)*H / sum P(active)*log n over the searched decisions; 0 when nothing is searched."""
         activity = self._activity()
         weights = {d.name: activity[d.name] * math.log(len(d.choices)) for d in self._space.searched()}
         entropy = self.entropy()

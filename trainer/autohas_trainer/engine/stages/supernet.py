@@ -89,9 +89,7 @@ class StepOfSupernet:
 
     def _rule(self, configuration: Configuration) -> UpdateRule:
         recipe = self._board.problem.recipe(configuration)
-        return UpdateRule(
-            learning_rate=self.learning_rate(configuration), momentum=recipe.momentum, weight_decay=recipe.weight_decay
-        )
+        return UpdateRule(learning_rate=self.learning_rate(configuration), momentum=recipe.momentum, weight_decay=recipe.weight_decay)
 
 
 class WarmupStage:
@@ -147,7 +145,7 @@ class WarmupStage:
             advantage=done.advantage,
             sample=problem.space.as_mapping(done.sample),
         )
-        board.report_supernet(self.name, record)
+        board.report_supernet(record)
 
 
 class SupernetStage(WarmupStage):

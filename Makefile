@@ -1,0 +1,68 @@
+# The verbs of this project. CI runs `make check` and `make test`, nothing else.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+CLUSTER := PYTHONPATH=tests/cluster $(BIN)/python -m testcluster
+# uv reads the system's certificates where a proxy needs its own authority.
+export UV_SYSTEM_CERTS := 1
+export UV_NO_PROGRESS := 1
+
+.PHONY: help setup demo test test-fast check sync lock images cluster cluster-down bench clean
+
+help: ## Show the verbs
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
+
+setup: $(STAMP) ## Make .venv with everything pinned in constraints.txt
+
+# uv itself comes from constraints.txt too, its hash checked by pip.
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	awk '/^uv==/ {on = 1} on {print} on && !/\\$$/ {exit}' constraints.txt > $(VENV)/uv.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[operator,trainer,dev]'
+	touch $@
+
+demo: setup ## Search the digits data set on this machine: about a minute, ends with a report
+	rm -rf autohas-out/quickstart
+	$(BIN)/autohas run examples/01-quickstart.yaml --out autohas-out/quickstart
+
+test-fast: setup ## Pure and in-process tests only
+	$(BIN)/pytest -m "not control_plane and not node"
+
+test: setup ## Every level that this machine can host: pure, in-process, control plane, node
+	$(BIN)/pytest -m "not control_plane and not node" --durations=5
+	$(CLUSTER) prepare
+	$(BIN)/pytest -m "control_plane and not node" --durations=5
+	$(BIN)/pytest -m "node" --durations=10
+
+check: setup ## Lint, types, layers, drift of generated files
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/python -m autohas_api.sync --check
+
+sync: setup ## Write what is generated: the CRD and the chart's copy
+	$(BIN)/python -m autohas_api.sync
+
+lock: setup ## Pin the newest versions that pyproject.toml allows
+	$(BIN)/uv pip compile --upgrade --quiet --generate-hashes --no-emit-index-url --no-annotate --no-header \
+		--all-extras --python-version 3.11 --universal pyproject.toml -o constraints.txt
+
+images: setup ## Build both images from the Dockerfile, without a registry
+	$(CLUSTER) images
+
+cluster: setup ## Leave a test cluster running with the chart installed; says how to use and end it
+	$(CLUSTER) up
+
+cluster-down: setup ## End what `make cluster` started
+	$(CLUSTER) down
+
+bench: setup ## Search quality at equal compute, three seeds
+	$(BIN)/python -m benchmarks.quality
+
+clean: ## Remove what the verbs made here (not the cluster's cache)
+	rm -rf $(VENV) autohas-out .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
