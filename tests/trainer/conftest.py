@@ -1,6 +1,7 @@
 """One thread and deterministic algorithms for every trainer test; equality of bits is what they assert."""
 
 import pytest
+
 from autohas_trainer.seeding import make_deterministic
 
 

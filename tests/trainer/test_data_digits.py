@@ -5,6 +5,7 @@ import hashlib
 import numpy as np
 import pytest
 import torch
+
 from autohas_trainer.data import Problem, Splits, load
 from autohas_trainer.data.digits import digits
 from autohas_trainer.errors import ConfigurationError
@@ -36,7 +37,7 @@ def test_original_keeps_a_quarter_for_test() -> None:
 
 
 def test_shifted_has_the_promised_shape(shifted: Problem) -> None:
-    """5,000 and 4,000 images of 20×20 px with every class near a tenth."""
+    """5,000 and 4,000 images of 20x20 px with every class near a tenth."""
     assert shifted.inputs_NCHW.shape == (5000, 1, 20, 20)
     assert shifted.test_inputs_NCHW.shape == (4000, 1, 20, 20)
     assert shifted.inputs_NCHW.dtype == np.float32

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+
 from autohas_trainer.data import load
 from autohas_trainer.data.idx import idx
 from autohas_trainer.errors import ConfigurationError, DataError
@@ -22,7 +23,7 @@ def encoded(array: npt.NDArray[np.uint8], type_code: int = 8) -> bytes:
 
 
 def images(number: int, side: int = 4) -> npt.NDArray[np.uint8]:
-    """So many images of side × side px."""
+    """So many images of side x side px."""
     return (np.arange(number * side * side) % 251).astype(np.uint8).reshape(number, side, side)
 
 
@@ -33,7 +34,7 @@ def labels(number: int) -> npt.NDArray[np.uint8]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A sound folder: 60 training and 12 test images of 4×4 px in three classes, training gzipped, test plain."""
+    """A sound folder: 60 training and 12 test images of 4x4 px in three classes, training gzipped, test plain."""
     (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(encoded(images(60))))
     (tmp_path / "train-labels-idx1-ubyte.gz").write_bytes(gzip.compress(encoded(labels(60))))
     (tmp_path / "t10k-images-idx3-ubyte").write_bytes(encoded(images(12)))
@@ -114,7 +115,7 @@ DEFECTS = {
         "not a sound gzip file",
     ),
     "fewer labels": (rewrite(TEST_LABELS, encoded(labels(11))), TEST_LABELS, "has 11 labels"),
-    "other size": (rewrite(TEST_IMAGES, encoded(images(12, side=5))), "", "4×4 px but test images are 5×5 px"),
+    "other size": (rewrite(TEST_IMAGES, encoded(images(12, side=5))), "", "4x4 px but test images are 5x5 px"),
     "strange label": (rewrite(TEST_LABELS, encoded(labels(12) + 1)), TEST_LABELS, "row 2 has label 3, training has 0 to 2"),
 }
 
@@ -146,7 +147,7 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not FASHION.is_dir(), reason="Fashion-MNIST is not beside this checkout (shared/data/fashion-mnist)")
 def test_fashion_mnist_is_read() -> None:
-    """The real files give 28×28 px in ten classes; the limits hold."""
+    """The real files give 28x28 px in ten classes; the limits hold."""
     task = idx(FASHION, {"trainLimit": "2000", "testLimit": "500"})
     assert task.inputs_NCHW.shape == (2000, 1, 28, 28)
     assert (task.num_classes, len(task.test_labels_N)) == (10, 500)

@@ -5,10 +5,11 @@ from collections.abc import Iterable
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
+
 from autohas_trainer.data import Problem, Splits
 from autohas_trainer.data.carve import Carving, carve
 from autohas_trainer.errors import ConfigurationError, DataError, TrainerError
-from torch import Tensor
 
 CPU = torch.device("cpu")
 

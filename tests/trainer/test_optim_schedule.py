@@ -3,6 +3,7 @@
 import math
 
 import pytest
+
 from autohas_trainer.optim import schedule
 
 

@@ -5,9 +5,10 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
+
 from autohas_trainer.optim import Slices, UpdateRule, apply_update, decays, set_rate, standalone_optimizer, temporary_update
 from autohas_trainer.seeding import stream
-from torch import Tensor, nn
 
 RULE = UpdateRule(learning_rate=0.1, momentum=0.9, weight_decay=0.01)
 

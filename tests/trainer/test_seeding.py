@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+
 from autohas_trainer.seeding import make_deterministic, stream
 
 

@@ -5,6 +5,10 @@ from pathlib import Path as File
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.nn import functional
+
 from autohas_api.templates import TEMPLATES
 from autohas_trainer.data import RewardBatch, Splits, TrainBatch, load
 from autohas_trainer.errors import CheckpointError
@@ -12,9 +16,6 @@ from autohas_trainer.optim import UpdateRule, set_rate, standalone_optimizer
 from autohas_trainer.seeding import stream
 from autohas_trainer.supernet import Supernet
 from autohas_trainer.templates import Template, build_template, default_path, load_leaves
-from safetensors.torch import load_file, save_file
-from torch import Tensor
-from torch.nn import functional
 
 CPU = torch.device("cpu")
 NAMES = sorted(TEMPLATES)

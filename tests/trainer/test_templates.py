@@ -5,11 +5,12 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
+
 from autohas_api.templates import TEMPLATES
 from autohas_trainer.errors import ConfigurationError
 from autohas_trainer.seeding import stream
 from autohas_trainer.templates import Path, Template, build_template, default_path, export_leaves, load_leaves
-from torch import Tensor, nn
 
 NAMES = sorted(TEMPLATES)
 SHAPE = (1, 20, 20)

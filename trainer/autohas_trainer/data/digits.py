@@ -1,4 +1,4 @@
-"""Data `digits`: scikit-learn's 1,797 handwritten digits of 8×8 px, as they are or as a harder task made from them.
+"""Data `digits`: scikit-learn's 1,797 handwritten digits of 8x8 px, as they are or as a harder task made from them.
 
 Both variants use one fixed quarter of the originals for test, whatever the seed.
 """
@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 import torch
-from sklearn.datasets import load_digits  # type: ignore[import-untyped]  # scikit-learn ships no types
+from sklearn.datasets import load_digits
 from torch import Tensor
 from torch.nn import functional
 
@@ -44,7 +44,7 @@ def digits(arguments: Mapping[str, str]) -> Problem:
     """Return the digits.
 
     Args:
-        arguments: `variant`: `original` (default), 8×8 px, 1,347 training and 450 test images; or `shifted`, 20×20 px: each image is a
+        arguments: `variant`: `original` (default), 8x8 px, 1,347 training and 450 test images; or `shifted`, 20x20 px: each image is a
             digit under a random affine map with two fragments of other digits and noise, 5,000 training and 4,000 test images.
 
     Raises:
@@ -123,7 +123,7 @@ def _scenes(images_NHW: Floats, digit_rows: Ints, fragment_rows: Ints, number: i
 
 
 def _fragments(images_NHW: Floats, rng: np.random.Generator) -> Floats:
-    """Keep a random 3×3 window of each 8×8 image, the rest black."""
+    """Keep a random 3x3 window of each 8x8 image, the rest black."""
     corner_N2 = rng.integers(0, 9 - _FRAGMENT_PX, size=(len(images_NHW), 2))
     offset_N2P = np.arange(8)[None, None, :] - corner_N2[:, :, None]
     inside_N2P = (offset_N2P >= 0) & (offset_N2P < _FRAGMENT_PX)
@@ -134,7 +134,7 @@ def _placed(images_NHW: Floats, rng: np.random.Generator, reach: float) -> Tenso
     """Draw each image on the canvas under a random rotation, size, shear and shift; (N, 1, 20, 20).
 
     Args:
-        images_NHW: 8×8 px originals.
+        images_NHW: 8x8 px originals.
         rng: Draws the maps.
         reach: Largest shift of the centre, as a share of half the canvas.
     """

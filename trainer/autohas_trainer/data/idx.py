@@ -38,8 +38,8 @@ def idx(folder: Path, arguments: Mapping[str, str]) -> Problem:
     test_inputs_NCHW, test_labels_N = _pair(folder, "t10k", limits.get("testLimit"))
     if inputs_NCHW.shape[1:] != test_inputs_NCHW.shape[1:]:
         message = (
-            f"{folder}: training images are {inputs_NCHW.shape[2]}×{inputs_NCHW.shape[3]} px but test images are "
-            f"{test_inputs_NCHW.shape[2]}×{test_inputs_NCHW.shape[3]} px; they are not of one set"
+            f"{folder}: training images are {inputs_NCHW.shape[2]}x{inputs_NCHW.shape[3]} px but test images are "
+            f"{test_inputs_NCHW.shape[2]}x{test_inputs_NCHW.shape[3]} px; they are not of one set"
         )
         raise DataError(message)
     num_classes = int(labels_N.max()) + 1

@@ -1,7 +1,6 @@
 """The built-in model templates; their decisions are data in `autohas_api.templates`."""
 
 from autohas_api.templates import TEMPLATES
-
 from autohas_trainer.errors import ConfigurationError
 from autohas_trainer.templates._base import (
     Index,

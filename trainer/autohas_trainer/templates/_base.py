@@ -15,10 +15,10 @@ from typing import Final, Protocol
 
 import numpy as np
 import torch
-from autohas_api.templates import TemplateDecision
 from torch import Tensor, nn
 from torch.nn import functional
 
+from autohas_api.templates import TemplateDecision
 from autohas_trainer.errors import ConfigurationError
 from autohas_trainer.seeding import Key, stream
 

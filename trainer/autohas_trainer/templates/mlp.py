@@ -12,10 +12,10 @@ from itertools import pairwise
 from typing import Final
 
 import torch
-from autohas_api.templates import TEMPLATES, TemplateDecision
 from torch import Tensor, nn
 from torch.nn import functional
 
+from autohas_api.templates import TEMPLATES, TemplateDecision
 from autohas_trainer.seeding import Key
 from autohas_trainer.templates._base import (
     ACTIVATIONS,
