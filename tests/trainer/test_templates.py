@@ -85,9 +85,9 @@ def test_parameters_are_counted_in_closed_form(name: str) -> None:
 
 
 def test_default_sizes_by_hand() -> None:
-    """By hand, mlp on 400 inputs: 400·64+64 + 64·64+64 + 64·10+10. conv-small: stem 12·9+24, two blocks, head 24·10+10."""
+    """By hand, mlp on 400 inputs: 400·64+128 + 64·64+128 + 64·10+10. conv-small: stem 12·9+24, two blocks, head 24·10+10."""
     mlp, conv = template("mlp"), template("conv-small")
-    assert mlp.num_parameters(default_path(mlp.decisions)) == 400 * 64 + 64 + 64 * 64 + 64 + 64 * 10 + 10
+    assert mlp.num_parameters(default_path(mlp.decisions)) == 400 * 64 + 2 * 64 + 64 * 64 + 2 * 64 + 64 * 10 + 10
     first = 12 * 12 * 9 + 2 * 12 + 12 * 12 + 2 * 12
     second = 12 * 12 * 9 + 2 * 12 + 12 * 24 + 2 * 24
     assert conv.num_parameters(default_path(conv.decisions)) == 12 * 9 + 2 * 12 + first + second + 24 * 10 + 10
@@ -187,7 +187,7 @@ def test_leaves_go_out_and_in_by_name() -> None:
     one, other = made.build(path, (0,)), made.build(path, (1,))
     load_leaves(other, export_leaves(one))
     assert torch.equal(one(inputs()), other(inputs()))
-    with pytest.raises(ConfigurationError, match=r"hidden\.0\.bias has shape \(64,\) but the network wants \(16,\)"):
+    with pytest.raises(ConfigurationError, match=r"hidden\.0\.linear\.weight has shape \(64, 400\) but the network wants \(16, 400\)"):
         load_leaves(made.build(path | {"width_1": "16"}, (0,)), export_leaves(one))
 
 

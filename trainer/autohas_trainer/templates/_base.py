@@ -24,6 +24,7 @@ from autohas_trainer.seeding import Key, stream
 
 __all__ = [
     "ACTIVATIONS",
+    "NORM_EPSILON",
     "Index",
     "Path",
     "Shape",
@@ -34,6 +35,7 @@ __all__ = [
     "leading",
     "load_leaves",
     "materialised",
+    "normalised",
 ]
 
 Path = Mapping[str, str]
@@ -49,6 +51,9 @@ ACTIVATIONS: Final[Mapping[str, Callable[[Tensor], Tensor]]] = {
     "silu": functional.silu,
     "tanh": torch.tanh,
 }
+
+NORM_EPSILON: Final = 1e-5
+"""Added to the variance; torch's own default, spelled out because both forms must agree."""
 
 
 class Template(Protocol):
@@ -130,7 +135,16 @@ def materialised(network: nn.Module, leaves: Mapping[str, Tensor]) -> nn.Module:
     """
     network = network.to_empty(device="cpu")
     for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
             module.reset_running_stats()
     load_leaves(network, leaves)
     return network
+
+
+def normalised(features: Tensor, leaves: Mapping[str, Tensor], name: str) -> Tensor:
+    """Return features (B, C, ...) normalised by the statistics of this batch, at least two values per channel.
+
+    A supernet has no running statistics, since every path would need its own.
+    """
+    weight_C, bias_C = leaves[f"{name}.weight"], leaves[f"{name}.bias"]
+    return functional.batch_norm(features, None, None, weight_C, bias_C, training=True, eps=NORM_EPSILON)

@@ -26,6 +26,7 @@ from autohas_api.templates import TEMPLATES, TemplateDecision
 from autohas_trainer.seeding import Key
 from autohas_trainer.templates._base import (
     ACTIVATIONS,
+    NORM_EPSILON,
     Index,
     Path,
     Shape,
@@ -33,6 +34,7 @@ from autohas_trainer.templates._base import (
     initial_leaves,
     leading,
     materialised,
+    normalised,
 )
 
 __all__ = ["ConvSmall"]
@@ -42,7 +44,6 @@ _LARGEST_KERNEL: Final = max(int(kernel) for decision in _DECISIONS if decision.
 _STEM_KERNEL: Final = 3
 _LARGE_INPUT_PX: Final = 16
 """From this height and width on the stem halves the image: 20 to 28 px are then 10 to 14 px in stage 1."""
-_NORM_EPSILON: Final = 1e-5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,9 +112,9 @@ class _FusedBlock(nn.Module):
         self._activation = ACTIVATIONS[activation]
         self._residual = block.residual
         self.expand = _convolution(block.in_width, block.mid_width, block.kernel, block.stride)
-        self.expand_norm = nn.BatchNorm2d(block.mid_width, eps=_NORM_EPSILON)
+        self.expand_norm = nn.BatchNorm2d(block.mid_width, eps=NORM_EPSILON)
         self.project = _convolution(block.mid_width, block.out_width, 1)
-        self.project_norm = nn.BatchNorm2d(block.out_width, eps=_NORM_EPSILON)
+        self.project_norm = nn.BatchNorm2d(block.out_width, eps=NORM_EPSILON)
 
     def forward(self, features_BCHW: Tensor) -> Tensor:
         hidden_BCHW = self._activation(self.expand_norm(self.expand(features_BCHW)))
@@ -128,7 +129,7 @@ class _Network(nn.Module):
         super().__init__()
         self._activation = ACTIVATIONS[plan.activation]
         self.stem = _convolution(in_channels, plan.stem_width, _STEM_KERNEL, stem_stride)
-        self.stem_norm = nn.BatchNorm2d(plan.stem_width, eps=_NORM_EPSILON)
+        self.stem_norm = nn.BatchNorm2d(plan.stem_width, eps=NORM_EPSILON)
         self.stage1 = nn.Sequential()
         self.stage2 = nn.Sequential()
         for block in plan.blocks:
@@ -142,12 +143,6 @@ class _Network(nn.Module):
         features_BC = self._activation(features_BCHW).mean(dim=(2, 3))
         logits_BC: Tensor = self.head(features_BC)
         return logits_BC
-
-
-def _normalise(features_BCHW: Tensor, leaves: Mapping[str, Tensor], name: str) -> Tensor:
-    """Normalise by the statistics of this batch; a supernet has no running ones, since every path would need its own."""
-    weight_C, bias_C = leaves[f"{name}.weight"], leaves[f"{name}.bias"]
-    return functional.batch_norm(features_BCHW, None, None, weight_C, bias_C, training=True, eps=_NORM_EPSILON)
 
 
 class ConvSmall:
@@ -198,14 +193,14 @@ class ConvSmall:
         plan = _read(path)
         activation = ACTIVATIONS[plan.activation]
         features_BCHW = functional.conv2d(inputs_BCHW, leaves["stem.weight"], stride=self._stem_stride, padding=_STEM_KERNEL // 2)
-        features_BCHW = activation(_normalise(features_BCHW, leaves, "stem_norm"))
+        features_BCHW = activation(normalised(features_BCHW, leaves, "stem_norm"))
         for block in plan.blocks:
             hidden_BCHW = functional.conv2d(
                 features_BCHW, leaves[f"{block.name}.expand.weight"], stride=block.stride, padding=block.kernel // 2
             )
-            hidden_BCHW = activation(_normalise(hidden_BCHW, leaves, f"{block.name}.expand_norm"))
+            hidden_BCHW = activation(normalised(hidden_BCHW, leaves, f"{block.name}.expand_norm"))
             outputs_BCHW = functional.conv2d(hidden_BCHW, leaves[f"{block.name}.project.weight"])
-            outputs_BCHW = _normalise(outputs_BCHW, leaves, f"{block.name}.project_norm")
+            outputs_BCHW = normalised(outputs_BCHW, leaves, f"{block.name}.project_norm")
             features_BCHW = features_BCHW + outputs_BCHW if block.residual else outputs_BCHW
         features_BC = activation(features_BCHW).mean(dim=(2, 3))
         return functional.linear(features_BC, leaves["head.weight"], leaves["head.bias"])

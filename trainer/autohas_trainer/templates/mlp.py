@@ -1,6 +1,8 @@
-"""Template `mlp`: flattened inputs, one to three hidden layers, a linear head; no normalisation.
+"""Template `mlp`: flattened inputs, one to three hidden layers (linear, normalisation, activation), a linear head.
 
-Widths cut leading units, so a narrow layer is a corner of the wide one.
+Widths cut leading units, so a narrow layer is a corner of the wide one. Ours: layers are normalised, because a corner's inputs are
+fewer than the wide layer was initialised for, and because without it a peak rate of 0.3 fails (digits, 300 steps: 0.39 and 0.94; with
+it 0.98 twice).
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from autohas_api.templates import TEMPLATES, TemplateDecision
 from autohas_trainer.seeding import Key
 from autohas_trainer.templates._base import (
     ACTIVATIONS,
+    NORM_EPSILON,
     Index,
     Path,
     Shape,
@@ -26,6 +29,7 @@ from autohas_trainer.templates._base import (
     initial_leaves,
     leading,
     materialised,
+    normalised,
 )
 
 __all__ = ["Mlp"]
@@ -49,21 +53,30 @@ def _read(path: Path) -> _Plan:
     )
 
 
+class _Layer(nn.Module):
+    """The stand-alone form of one hidden layer."""
+
+    def __init__(self, before: int, after: int, activation: str) -> None:
+        super().__init__()
+        self._activation = ACTIVATIONS[activation]
+        self.linear = nn.Linear(before, after, bias=False)
+        self.norm = nn.BatchNorm1d(after, eps=NORM_EPSILON)
+
+    def forward(self, features_BD: Tensor) -> Tensor:
+        return self._activation(self.norm(self.linear(features_BD)))
+
+
 class _Network(nn.Module):
-    """The stand-alone network of one plan."""
+    """The stand-alone network of one plan; its parameters are named as the leaves."""
 
     def __init__(self, plan: _Plan, num_inputs: int, num_classes: int) -> None:
         super().__init__()
         widths = (num_inputs, *plan.widths)
-        self._activation = ACTIVATIONS[plan.activation]
-        self.hidden = nn.ModuleList(nn.Linear(before, after) for before, after in pairwise(widths))
+        self.hidden = nn.Sequential(*(_Layer(before, after, plan.activation) for before, after in pairwise(widths)))
         self.head = nn.Linear(widths[-1], num_classes)
 
     def forward(self, inputs_BCHW: Tensor) -> Tensor:
-        features_BD = inputs_BCHW.flatten(1)
-        for layer in self.hidden:
-            features_BD = self._activation(layer(features_BD))
-        logits_BC: Tensor = self.head(features_BD)
+        logits_BC: Tensor = self.head(self.hidden(inputs_BCHW.flatten(1)))
         return logits_BC
 
 
@@ -81,12 +94,12 @@ class Mlp:
         return _DECISIONS
 
     def _shapes(self, path: Path) -> dict[str, Shape]:
-        """Return the shape of every leaf: weights (after, before), biases (after,)."""
+        """Return the shape of every leaf: weights (after, before), vectors (after,)."""
         widths = (self._num_inputs, *_read(path).widths)
         shapes: dict[str, Shape] = {}
         for layer, (before, after) in enumerate(pairwise(widths)):
-            shapes[f"hidden.{layer}.weight"] = (after, before)
-            shapes[f"hidden.{layer}.bias"] = (after,)
+            shapes[f"hidden.{layer}.linear.weight"] = (after, before)
+            shapes[f"hidden.{layer}.norm.weight"] = shapes[f"hidden.{layer}.norm.bias"] = (after,)
         shapes["head.weight"] = (self._num_classes, widths[-1])
         shapes["head.bias"] = (self._num_classes,)
         return shapes
@@ -104,17 +117,17 @@ class Mlp:
         return leading(self._shapes(path))
 
     def forward(self, inputs_BCHW: Tensor, path: Path, leaves: Mapping[str, Tensor]) -> Tensor:
-        """Return logits_BC, float32, of the network `path` with weights `leaves`."""
+        """Return logits_BC, of the network `path` with weights `leaves`, normalised by batch statistics."""
         plan = _read(path)
         activation = ACTIVATIONS[plan.activation]
         features_BD = inputs_BCHW.flatten(1)
         for layer in range(len(plan.widths)):
-            features_BD = functional.linear(features_BD, leaves[f"hidden.{layer}.weight"], leaves[f"hidden.{layer}.bias"])
-            features_BD = activation(features_BD)
+            features_BD = functional.linear(features_BD, leaves[f"hidden.{layer}.linear.weight"])
+            features_BD = activation(normalised(features_BD, leaves, f"hidden.{layer}.norm"))
         return functional.linear(features_BD, leaves["head.weight"], leaves["head.bias"])
 
     def build(self, path: Path, rng_key: Key) -> nn.Module:
-        """Return the stand-alone network with its own He initialisation."""
+        """Return the stand-alone network with its own He initialisation and ordinary normalisation."""
         with torch.device("meta"):
             network = _Network(_read(path), self._num_inputs, self._num_classes)
         return materialised(network, initial_leaves(self._shapes(path), rng_key))
