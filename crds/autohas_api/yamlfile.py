@@ -1,0 +1,229 @@
+"""Search files as kubectl reads them: its rules for plain scalars, no duplicate keys, one AutoHASSearch per file.
+
+PyYAML and kubectl (sigs.k8s.io/yaml) disagree about unquoted text: `1e-4` is a string to the one and a number to the other. What is
+accepted here must be accepted by `kubectl apply`, so kubectl's rules hold. Called by the command line and by tests; the cluster's
+trainer reads JSON.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Self
+
+import yaml
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from autohas_api.names import KIND
+from autohas_api.problems import Problem, SpecError
+
+MAX_FILE_BYTES: Final = 1 << 20
+"""A file that etcd could not hold is no search."""
+_MAX_VALUES: Final = 20_000
+"""Values after aliases are expanded: stops an alias bomb long before it costs memory."""
+_MAX_DEPTH: Final = 64
+
+_BOOLEANS: Final = {
+    **dict.fromkeys(("y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"), True),
+    **dict.fromkeys(("n", "N", "no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF"), False),
+}
+_NULLS: Final = ("", "~", "null", "Null", "NULL")
+_INTEGER: Final = re.compile(r"[-+]?(0b[01]+|0o?[0-7]+|0x[0-9a-fA-F]+|0|[1-9][0-9]*)")
+_FLOAT: Final = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_PLAIN, _STRING = "!plain", "tag:yaml.org,2002:str"
+_NOT_FINITE: Final = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+
+
+class WrittenFloat(float):
+    """A float that is shown as it was written, so that an error can say `"1e-4"` and not `0.0001`."""
+
+    written: str
+
+    def __new__(cls, text: str) -> Self:
+        """The number that `text` spells."""
+        value = super().__new__(cls, text)
+        value.written = text
+        return value
+
+    def __str__(self) -> str:
+        return self.written
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """One search as written: `lines` has the line of every value by JSON path (`spec.searchSpace.hyperparameters[0].name`)."""
+
+    source: str
+    value: dict[str, Any]
+    lines: Mapping[str, int] = field(default_factory=dict)
+
+    def place(self, path: str) -> str:
+        """`file:line` of the value at `path`, or of the nearest value around it."""
+        while path and path not in self.lines:
+            path = path[: max(path.rfind("."), path.rfind("["), 0)]
+        return f"{self.source}:{self.lines.get(path, 1)}"
+
+
+def read_search(path: Path) -> Document:
+    """The one AutoHASSearch of a file; documents of other kinds beside it are passed over.
+
+    Raises:
+        SpecError: the file cannot be read, is no YAML, repeats a key, or holds no search or several; the problem's path is `file:line`.
+    """
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise SpecError([Problem(path=str(path), message=f"cannot be read: {error.strerror or error}")]) from error
+    if len(raw) > MAX_FILE_BYTES:
+        raise SpecError([Problem(path=str(path), message=f"must be at most {MAX_FILE_BYTES} bytes long")])
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError as error:
+        raise SpecError([Problem(path=str(path), message=f"must be UTF-8: {error.reason} at byte {error.start}")]) from error
+    return parse_search(text, str(path))
+
+
+def parse_search(text: str, source: str) -> Document:
+    """As `read_search`, for text at hand; `source` is what errors call it."""
+    documents = list(_documents(text, source))
+    if len(documents) == 1:
+        return documents[0]
+    searches = [d for d in documents if d.value.get("kind") == KIND]
+    if len(searches) == 1:
+        return searches[0]
+    found = f"found {len(searches)} in {len(documents)} documents" if documents else "it is empty"
+    raise SpecError([Problem(path=source, message=f"must hold exactly one {KIND}: {found}")])
+
+
+def parse_scalar(text: str) -> Any:  # noqa: ANN401 - any JSON value
+    """A value as it would stand in a file, for `--set`: `3` is a number, `"3"` and `three` are strings, `[a, b]` is a list.
+
+    Raises:
+        SpecError: not YAML.
+    """
+    try:
+        node = yaml.compose(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise SpecError([_yaml_problem(error, "value")]) from error
+    return _Reader("value").read(node, "") if node is not None else None
+
+
+class _Loader(yaml.SafeLoader):
+    """Marks plain scalars instead of guessing their types: `plain` decides."""
+
+    def resolve(self, kind: type[Node], value: Any, implicit: Any) -> str:  # noqa: ANN401 - PyYAML's signature
+        """The tag of a node without one."""
+        if kind is ScalarNode:
+            return _PLAIN if implicit[0] else _STRING
+        tag: str = super().resolve(kind, value, implicit)  # type: ignore[no-untyped-call]  # PyYAML's stubs have no types here
+        return tag
+
+
+def _documents(text: str, source: str) -> Iterator[Document]:
+    try:
+        nodes = [node for node in yaml.compose_all(text, Loader=_Loader) if not _is_empty(node)]
+    except yaml.YAMLError as error:
+        raise SpecError([_yaml_problem(error, source)]) from error
+    except RecursionError as error:
+        raise SpecError([Problem(path=source, message="is not YAML that can be read: nested too deep")]) from error
+    for node in nodes:
+        reader = _Reader(source)
+        value = reader.read(node, "")
+        if not isinstance(value, dict):
+            raise SpecError([Problem(path=_place(source, node), message="must be an object with apiVersion, kind, metadata and spec")])
+        yield Document(source=source, value=value, lines=reader.lines)
+
+
+def _is_empty(node: Node) -> bool:
+    return isinstance(node, ScalarNode) and node.tag == _PLAIN and node.value in _NULLS
+
+
+def _yaml_problem(error: yaml.YAMLError, source: str) -> Problem:
+    mark = getattr(error, "problem_mark", None)
+    said = getattr(error, "problem", None) or str(error).splitlines()[0]
+    context = getattr(error, "context", None)
+    place = f"{source}:{mark.line + 1}" if mark is not None else source
+    return Problem(path=place, message=f"is not YAML: {said}" + (f" ({context})" if context else ""))
+
+
+def _place(source: str, node: Node) -> str:
+    return f"{source}:{node.start_mark.line + 1}"
+
+
+class _Reader:
+    """Turns nodes into JSON values and remembers their lines."""
+
+    def __init__(self, source: str) -> None:
+        self.lines: dict[str, int] = {}
+        self._source = source
+        self._num_values = 0
+
+    def read(self, node: Node, path: str, depth: int = 0) -> Any:  # noqa: ANN401 - any JSON value
+        """The value of a node that stands at `path`."""
+        self._num_values += 1
+        if self._num_values > _MAX_VALUES or depth > _MAX_DEPTH:
+            raise self._error(node, f"must have at most {_MAX_VALUES} values, {_MAX_DEPTH} deep, aliases expanded")
+        self.lines.setdefault(path, node.start_mark.line + 1)
+        match node:
+            case MappingNode():
+                return self._mapping(node, path, depth)
+            case SequenceNode():
+                return [self.read(item, f"{path}[{index}]", depth + 1) for index, item in enumerate(node.value)]
+            case ScalarNode():
+                return self._scalar(node)
+        raise self._error(node, f"unexpected {node.tag}")
+
+    def _mapping(self, node: MappingNode, path: str, depth: int) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            key = key_node.value if isinstance(key_node, ScalarNode) else None
+            if key is None:
+                raise self._error(key_node, "a key must be a word, not a list or an object")
+            if key == "<<" and key_node.tag == _PLAIN:
+                raise self._error(key_node, "merge keys (<<) are not supported; write the fields out")
+            inner = f"{path}.{key}" if path else key
+            if key in found:
+                raise self._error(key_node, f'duplicate key "{key}" (first at line {self.lines[inner]})')
+            self.lines[inner] = key_node.start_mark.line + 1
+            found[key] = self.read(value_node, inner, depth + 1)
+        return found
+
+    def _scalar(self, node: ScalarNode) -> Any:  # noqa: ANN401 - any JSON scalar
+        text: str = node.value
+        if node.tag == _STRING:
+            return text
+        if node.tag == _PLAIN:
+            return plain(text, lambda message: self._error(node, message))
+        raise self._error(node, f"the tag {node.tag} is not supported")
+
+    def _error(self, node: Node, message: str) -> SpecError:
+        return SpecError([Problem(path=_place(self._source, node), message=message)])
+
+
+def plain(text: str, failing: Callable[[str], Exception]) -> Any:  # noqa: ANN401 - any JSON scalar
+    """What kubectl makes of an unquoted scalar."""
+    if text in _NULLS:
+        return None
+    if text in _BOOLEANS:
+        return _BOOLEANS[text]
+    digits = text.replace("_", "")
+    if _INTEGER.fullmatch(digits):
+        return _integer(digits)
+    if _FLOAT.fullmatch(digits):
+        value = WrittenFloat(digits)
+        if math.isfinite(value):
+            return value
+        raise failing(f"{text} is too large for a number")
+    if _NOT_FINITE.fullmatch(text):
+        raise failing(f"{text} is not allowed: numbers must be finite")
+    return text
+
+
+def _integer(digits: str) -> int:
+    sign, bare = (-1, digits[1:]) if digits[0] == "-" else (1, digits.lstrip("+"))
+    is_old_octal = len(bare) > 1 and bare[0] == "0" and bare[1].isdigit()
+    return sign * (int(bare, 8) if is_old_octal else int(bare, 0))

@@ -1,0 +1,136 @@
+"""Search files are read as kubectl reads them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from autohas_api.acceptance import accept
+from autohas_api.problems import SpecError
+from autohas_api.yamlfile import parse_scalar, parse_search, read_search
+
+SEARCH = """\
+apiVersion: autohas.dev/v1alpha1
+kind: AutoHASSearch
+metadata: {name: small}
+spec:
+  task: {data: {name: digits}, model: {template: mlp}}
+  searchSpace: {architecture: {}}
+  budget:
+    trainings: "5.5"
+  retrain: {steps: 90}
+"""
+
+
+def problem_of(text: str) -> str:
+    with pytest.raises(SpecError) as caught:
+        parse_search(text, "search.yaml")
+    (problem,) = caught.value.problems
+    return str(problem)
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("1e-4", 1e-4),
+        (".5", 0.5),
+        ("3.", 3.0),
+        ("+7", 7),
+        ("010", 8),
+        ("0x1F", 31),
+        ("1_000", 1000),
+        ("-0b11", -3),
+        ("yes", True),
+        ("off", False),
+        ("y", True),
+        ("~", None),
+        ("1:30", "1:30"),
+        ("2026-01-01", "2026-01-01"),
+        ("1e", "1e"),
+        ("0.1.0", "0.1.0"),
+        ("'1e-4'", "1e-4"),
+        ("!!str 1e-4", "1e-4"),
+        ("[a, 1]", ["a", 1]),
+        ("", None),
+    ],
+)
+def test_plain_scalars_have_the_types_that_kubectl_gives_them(written: str, meant: object) -> None:
+    """Floats without a point, octals and booleans follow kubectl; times and base-60 numbers stay text."""
+    value = parse_scalar(written)
+    assert value == meant
+    assert isinstance(value, type(meant))
+    assert isinstance(value, bool) == isinstance(meant, bool)
+
+
+def test_an_unquoted_number_in_a_decimal_field_is_refused_as_it_was_written() -> None:
+    """The error repeats the number in quotes, exactly as a person typed it."""
+    document = parse_search(SEARCH.replace('"5.5"', "1e-4"), "search.yaml")
+    with pytest.raises(SpecError) as caught:
+        accept(document.value)
+    (problem,) = caught.value.problems
+    assert problem.path == "spec.budget.trainings"
+    assert problem.message.endswith('a number must be a quoted decimal, for example "1e-4"')
+    assert document.place(problem.path) == "search.yaml:8"
+
+
+def test_a_duplicate_key_is_refused_with_both_lines() -> None:
+    """The second of two equal keys is the error; nothing is overwritten silently."""
+    assert problem_of(SEARCH + "  retrain: {steps: 9}\n") == 'search.yaml:10: duplicate key "retrain" (first at line 9)'
+
+
+def test_text_that_is_no_yaml_names_file_and_line() -> None:
+    """A stray bracket is reported where it stands."""
+    assert problem_of("kind: [\nmetadata: }\n").startswith("search.yaml:2: is not YAML: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "search.yaml: must hold exactly one AutoHASSearch: it is empty"),
+        ("- a\n", "search.yaml:1: must be an object with apiVersion, kind, metadata and spec"),
+        (SEARCH + "---\n" + SEARCH, "search.yaml: must hold exactly one AutoHASSearch: found 2 in 2 documents"),
+        ("a: &x {b: 1}\nc: {<<: *x}\n", "search.yaml:2: merge keys (<<) are not supported; write the fields out"),
+        ("a: .inf\n", "search.yaml:1: .inf is not allowed: numbers must be finite"),
+        ("a: 1e999\n", "search.yaml:1: 1e999 is too large for a number"),
+        ("a: !!python/object:os.system x\n", "search.yaml:1: the tag tag:yaml.org,2002:python/object:os.system is not supported"),
+        ("[" * 5000, "search.yaml: is not YAML that can be read: nested too deep"),
+        ("[a]: 1\n", "search.yaml:1: a key must be a word, not a list or an object"),
+    ],
+)
+def test_what_no_search_can_be_is_refused_with_its_place(text: str, said: str) -> None:
+    """Every refusal names the file and, where there is one, the line."""
+    assert problem_of(text) == said
+
+
+def test_an_alias_bomb_is_refused_before_it_is_built() -> None:
+    """Aliases are counted as what they expand to."""
+    levels = "\n".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 9))
+    assert "must have at most 20000 values" in problem_of(f"a0: &a0 x\n{levels}\n")
+
+
+def test_an_alias_to_itself_is_refused() -> None:
+    """A cycle ends at the depth limit and not in the interpreter's stack."""
+    assert "64 deep" in problem_of("a: &a [*a]\n")
+
+
+def test_the_search_is_found_beside_other_documents() -> None:
+    """A claim in the same file is passed over; line numbers are those of the file."""
+    document = parse_search("kind: PersistentVolumeClaim\n---\n" + SEARCH, "search.yaml")
+    assert document.value["kind"] == "AutoHASSearch"
+    assert document.place("spec.retrain.steps") == "search.yaml:11"
+    assert document.place("spec.retrain.unknown[3].deep") == "search.yaml:11"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(b"\xff", "must be UTF-8"), (b"#" * (1 << 20) + b"#", "must be at most 1048576 bytes long"), (None, "cannot be read: No such file")],
+)
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, content: bytes | None, said: str) -> None:
+    """Encoding, size and absence are told apart."""
+    path = tmp_path / "search.yaml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(SpecError, match=said) as caught:
+        read_search(path)
+    assert str(path) in str(caught.value)
