@@ -137,7 +137,7 @@ def _supernet_steps(spec: Spec, trainings: float) -> tuple[int, int, float]:
     fraction = float(knobs_of(spec).warmup_fraction)
     mean_cost = 1 + FORWARD_SHARE * (1 - fraction)
     steps = max(1, int(max(trainings, MIN_SUPERNET_TRAININGS) * spec.retrain.steps / mean_cost))
-    warmup = int(steps * fraction)
+    warmup = math.ceil(steps * fraction)
     return steps, warmup, (warmup + (steps - warmup) * (1 + FORWARD_SHARE)) / spec.retrain.steps
 
 

@@ -1,0 +1,223 @@
+"""Builders and tables for tests of both sides. Not used by any product code."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any, Final
+
+from autohas_api.names import API_VERSION, KIND
+
+__all__ = ["REJECTED_BY_RULE", "REJECTED_BY_SCHEMA", "UNACCEPTABLE", "Rejection", "a_search", "changed"]
+
+_MISSING: Final = object()
+
+
+def a_search(name: str = "example") -> dict[str, Any]:
+    """A valid, small search as a person would write it, defaults left out."""
+    return {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "metadata": {"name": name},
+        "spec": {
+            "task": {"data": {"name": "digits"}, "model": {"template": "mlp"}},
+            "searchSpace": {
+                "hyperparameters": [
+                    {"name": "learning_rate", "continuous": {"min": "0.03", "max": "3", "scale": "Log", "numBases": 3}},
+                    {"name": "weight_decay", "continuous": {"min": "1e-5", "max": "1e-2", "scale": "Log", "numBases": 4}},
+                ],
+                "architecture": {},
+            },
+            "retrain": {"steps": 27},
+            "budget": {"trainings": "4"},
+        },
+    }
+
+
+def changed(document: dict[str, Any], path: str, value: Any = _MISSING) -> dict[str, Any]:  # noqa: ANN401 - any JSON value
+    """A copy with the value at `spec.a.b[0].c` replaced, or removed when no value is given. Objects on the way are made."""
+    result = copy.deepcopy(document)
+    parts: list[str | int] = []
+    for part in path.replace("]", "").split("."):
+        head, *indices = part.split("[")
+        parts += [head, *(int(index) for index in indices)]
+    target: Any = result
+    for part in parts[:-1]:
+        target = target.setdefault(part, {}) if isinstance(target, dict) else target[part]
+    if value is _MISSING:
+        del target[parts[-1]]
+    else:
+        target[parts[-1]] = value
+    return result
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejection:
+    """One wrong value: setting `path` to `value` is refused, the message blames `field` and contains `words`."""
+
+    path: str
+    value: Any
+    field: str
+    words: str = ""
+
+    def document(self) -> dict[str, Any]:
+        """The wrong search."""
+        return changed(a_search(), self.path, self.value)
+
+    def __str__(self) -> str:
+        text = f"{self.path}={self.value!r}"
+        return text if len(text) < 80 else text[:77] + "..."  # noqa: PLR2004 - a test's name
+
+
+_RATE: Final = "spec.searchSpace.hyperparameters[0]"
+_DECISIONS: Final = "spec.searchSpace.architecture.decisions"
+_CLAIM_AND_EMPTY: Final = {"emptyDir": {}, "persistentVolumeClaim": {"claimName": "c"}}
+
+REJECTED_BY_SCHEMA: Final = (
+    Rejection(path="spec.typo", value=1, field="spec.typo", words="unknown field"),
+    Rejection(path="spec.task.data.name", value="csv", field="spec.task.data.name", words='supported values: "digits", "idx"'),
+    Rejection(path="spec.task.model.template", value="resnet", field="spec.task.model.template", words='"mlp", "conv-small"'),
+    Rejection(path="spec.task.recipe.batchSize", value=1, field="spec.task.recipe.batchSize", words="greater than or equal to 2"),
+    Rejection(path="spec.task.recipe.batchSize", value="64", field="spec.task.recipe.batchSize", words="must be of type integer"),
+    Rejection(path="spec.task.recipe.learningRate", value=0.1, field="spec.task.recipe.learningRate", words="must be of type string"),
+    Rejection(path="spec.task.recipe.learningRate", value="fast", field="spec.task.recipe.learningRate", words="should match"),
+    Rejection(path="spec.task.recipe.learningRate", value="1e400", field="spec.task.recipe.learningRate", words="should match"),
+    Rejection(path="spec.task.recipe.schedule", value="cosine", field="spec.task.recipe.schedule", words='"Cosine", "Constant"'),
+    Rejection(path="spec.objective.metric", value="f1", field="spec.objective.metric", words='"accuracy"'),
+    Rejection(path="spec.objective.direction", value="Minimize", field="spec.objective.direction", words='"Maximize"'),
+    Rejection(path=f"{_RATE}.name", value="dropout", field=f"{_RATE}.name", words='"learning_rate", "weight_decay"'),
+    Rejection(path=f"{_RATE}.continuous.numBases", value=1, field=f"{_RATE}.continuous.numBases", words="greater than or equal to 2"),
+    Rejection(path=f"{_RATE}.continuous.mixing", value="TopK", field=f"{_RATE}.continuous.mixing", words='"OneHot"'),
+    Rejection(path=_DECISIONS, value=[{"name": "Depth"}], field=f"{_DECISIONS}[0].name", words="should match"),
+    Rejection(path="spec.algorithm.name", value="DARTS", field="spec.algorithm.name", words='"AutoHAS", "RandomSharing"'),
+    Rejection(path="spec.algorithm.seed", value=-1, field="spec.algorithm.seed", words="greater than or equal to 0"),
+    Rejection(path="spec.budget.trainings", value=5, field="spec.budget.trainings", words="must be of type string"),
+    Rejection(path="spec.retrain.steps", value=8, field="spec.retrain.steps", words="greater than or equal to 9"),
+    Rejection(path="spec.trainer.device", value="TPU", field="spec.trainer.device", words='"Auto", "CPU", "CUDA"'),
+    Rejection(path="spec.checkpoint.periodSeconds", value=0, field="spec.checkpoint.periodSeconds", words="greater than or equal to 1"),
+    Rejection(path="spec.checkpoint.keepLast", value=1, field="spec.checkpoint.keepLast", words="greater than or equal to 2"),
+    Rejection(path="spec.failurePolicy.backoffLimit", value=51, field="spec.failurePolicy.backoffLimit", words="less than or equal to 50"),
+)
+"""Refused by the schema itself; in the same words offline."""
+
+REJECTED_BY_RULE: Final = (
+    Rejection(path="metadata.name", value="a" * 47, field="", words="DNS label of at most 46 characters"),
+    Rejection(path="metadata.name", value="a.b", field="", words="DNS label of at most 46 characters"),
+    Rejection(path="spec.task.data", value={"name": "idx"}, field="spec.task.data.path", words="path must be given when name is idx"),
+    Rejection(path="spec.task.data.path", value="/data", field="spec.task.data.path", words="must not be given unless name is idx"),
+    Rejection(path="spec.task.recipe.learningRate", value="0", field="spec.task.recipe.learningRate", words="greater than 0"),
+    Rejection(path="spec.task.recipe.momentum", value="1", field="spec.task.recipe.momentum", words="less than 1"),
+    Rejection(path="spec.task.recipe.warmupFraction", value="0.6", field="spec.task.recipe.warmupFraction", words="between 0 and 0.5"),
+    Rejection(path="spec.task.recipe.weightDecay", value="-1", field="spec.task.recipe.weightDecay", words="must not be negative"),
+    Rejection(path="spec.task.splits.reward", value="0", field="spec.task.splits.reward", words="greater than 0 and less than 0.5"),
+    Rejection(path="spec.task.splits.selection", value="0.5", field="spec.task.splits.selection", words="less than 0.5"),
+    Rejection(path="spec.objective.cost", value={"target": "0"}, field="spec.objective.cost.target", words="greater than 0"),
+    Rejection(path="spec.objective.cost", value={"target": "9", "weight": "1"}, field="spec.objective.cost.weight", words="less than 0"),
+    Rejection(path="spec.searchSpace", value={}, field="spec.searchSpace", words="nothing to search"),
+    Rejection(path=f"{_RATE}.continuous.max", value="0.03", field=f"{_RATE}.continuous.max", words="max must be greater than min"),
+    Rejection(path=f"{_RATE}.continuous.min", value="0", field=f"{_RATE}.continuous.min", words="greater than 0 when scale is Log"),
+    Rejection(
+        path=f"{_RATE}.continuous",
+        value={"min": "-1", "max": "1"},
+        field=f"{_RATE}.continuous.min",
+        words="must not be negative",
+    ),
+    Rejection(path=f"{_RATE}.default", value="4", field=f"{_RATE}.default", words="between continuous.min and continuous.max"),
+    Rejection(
+        path=_DECISIONS,
+        value=[{"name": "depth", "choices": ["1"], "default": "2"}],
+        field=f"{_DECISIONS}[0].default",
+        words="default must be one of choices",
+    ),
+    Rejection(
+        path=_DECISIONS,
+        value=[{"name": "depth", "when": {"decision": "depth", "values": ["1"]}}],
+        field=f"{_DECISIONS}[0].when.decision",
+        words="must not depend on itself",
+    ),
+    Rejection(
+        path="spec.algorithm",
+        value={"name": "RandomSharing"},
+        field="spec.searchSpace.hyperparameters",
+        words="weight_decay cannot be seen by a one-step reward",
+    ),
+    Rejection(
+        path="spec.algorithm",
+        value={"autoHAS": {"strategy": "OneStep"}},
+        field="spec.searchSpace.hyperparameters",
+        words="weight_decay cannot be seen by a one-step reward",
+    ),
+    Rejection(
+        path="spec.algorithm.randomSharing",
+        value={"numSamples": 5},
+        field="spec.algorithm.randomSharing",
+        words="must not be given unless name is RandomSharing",
+    ),
+    Rejection(
+        path="spec.algorithm.autoHAS",
+        value={"policyLearningRate": "0"},
+        field="spec.algorithm.autoHAS.policyLearningRate",
+        words="greater than 0",
+    ),
+    Rejection(path="spec.budget.trainings", value="0.5", field="spec.budget.trainings", words="between 1 and 10000"),
+    Rejection(path="spec.checkpoint.storage", value={}, field="spec.checkpoint.storage", words="exactly one of"),
+    Rejection(path="spec.checkpoint.storage", value=_CLAIM_AND_EMPTY, field="spec.checkpoint.storage", words="exactly one of"),
+    Rejection(
+        path="spec.trainer.volumes", value=[{"name": "data"}], field="spec.trainer.volumes[0]", words="exactly one of persistentVolumeClaim"
+    ),
+    Rejection(
+        path="spec.trainer",
+        value={"volumeMounts": [{"name": "data", "mountPath": "/data"}]},
+        field="spec.trainer.volumeMounts",
+        words="must name one of volumes",
+    ),
+    Rejection(
+        path="spec.trainer",
+        value={
+            "volumes": [{"name": "data", "emptyDir": {}}],
+            "volumeMounts": [{"name": "data", "mountPath": "/etc/autohas/x"}],
+        },
+        field="spec.trainer.volumeMounts",
+        words="these are the operator's",
+    ),
+)
+"""Refused by a CEL rule on the server and by its Python twin offline, with the same message."""
+
+UNACCEPTABLE: Final = (
+    Rejection(
+        path="spec.task.data.arguments",
+        value={"shift": "1"},
+        field="spec.task.data.arguments.shift",
+        words="unknown argument of data digits",
+    ),
+    Rejection(
+        path="spec.task.data",
+        value={"name": "idx", "path": "/data", "arguments": {"trainLimit": "many"}},
+        field="spec.task.data.arguments.trainLimit",
+        words="positive integer",
+    ),
+    Rejection(path=_DECISIONS, value=[{"name": "kernel"}], field=f"{_DECISIONS}[0].name", words="must be one of depth"),
+    Rejection(
+        path=_DECISIONS,
+        value=[{"name": "depth", "choices": ["1", "9"]}],
+        field=f"{_DECISIONS}[0].choices[1]",
+        words="must be one of 1, 2, 3",
+    ),
+    Rejection(
+        path=_DECISIONS,
+        value=[{"name": "width_2", "when": {"decision": "depth", "values": ["3"]}}],
+        field=f"{_DECISIONS}[0].when",
+        words="already has a condition",
+    ),
+    Rejection(
+        path=_DECISIONS,
+        value=[
+            {"name": "activation", "when": {"decision": "width_1", "values": ["16"]}},
+            {"name": "width_1", "when": {"decision": "activation", "values": ["relu"]}},
+        ],
+        field=f"{_DECISIONS}[0].when.decision",
+        words="must not form a cycle",
+    ),
+    Rejection(path="spec.budget.trainings", value="2", field="spec.budget.trainings", words="must be at least"),
+)
+"""Accepted by the API server; refused by `autohas_api.acceptance`, so Accepted=False in the cluster."""

@@ -1,0 +1,66 @@
+"""A budget in trainings becomes steps, in closed form."""
+
+from __future__ import annotations
+
+import pytest
+
+from autohas_api.acceptance import accept
+from autohas_api.budget import FORWARD_SHARE, StagePlan, minimum_trainings, plan_stages
+from autohas_api.testing import a_search, changed
+
+
+def _plan(trainings: str, steps: int = 900, algorithm: object = None) -> StagePlan:
+    document = changed(changed(a_search(), "spec.budget.trainings", trainings), "spec.retrain.steps", steps)
+    if algorithm is not None:
+        document = changed(document, "spec.searchSpace.hyperparameters", [])
+        document = changed(document, "spec.algorithm", algorithm)
+    search, space = accept(document)
+    return plan_stages(search.spec, space)
+
+
+def test_rungs_are_a_ninth_a_third_and_all() -> None:
+    """Of 900 steps: 100, 300, 900; of 100: 12, 34, 100, rounded up."""
+    assert _plan("5.5").rungs == (100, 300, 900)
+    assert _plan("5.5", steps=100).rungs == (12, 34, 100)
+
+
+@pytest.mark.parametrize("trainings", ["3.4", "4", "5.5", "8", "20"])
+@pytest.mark.parametrize("algorithm", [None, {"autoHAS": {"strategy": "OneStep"}}, {"name": "RandomSharing"}], ids=str)
+def test_a_plan_costs_nearly_its_budget_and_never_more(trainings: str, algorithm: object) -> None:
+    """What is predicted stays within the budget and leaves less than one lane and a step of it."""
+    predicted = _plan(trainings, algorithm=algorithm).predicted_trainings
+
+    assert float(trainings) - 0.05 <= predicted <= float(trainings) + 1e-9
+
+
+def test_predicted_cost_is_the_sum_of_the_stages() -> None:
+    """Lanes to 1/9 and 1/3, supernet steps with and without reward, the race: added by hand."""
+    plan = _plan("5.5")
+    lanes = plan.lane_steps / 900
+    supernet = (plan.supernet_steps + (plan.supernet_steps - plan.warmup_steps) * FORWARD_SHARE) / 900
+    race = plan.race_steps / 900
+
+    assert plan.predicted_trainings == pytest.approx(lanes + supernet + race)
+
+
+def test_the_minimum_is_enough_for_every_stage() -> None:
+    """Exactly the minimum gives lanes, supernet and race something to do."""
+    search, space = accept(changed(a_search(), "spec.retrain.steps", 900))
+    least = minimum_trainings(search.spec, space)
+
+    plan = _plan(f"{least + 1e-6:.7f}")
+
+    assert plan.num_lanes == 3
+    assert plan.supernet_steps > 0
+    assert plan.race_steps > 0
+
+
+def test_hyperparameters_alone_need_no_supernet() -> None:
+    """Without an architecture to search the whole budget goes to lanes and race."""
+    document = changed(changed(a_search(), "spec.searchSpace.architecture"), "spec.retrain.steps", 900)
+    search, space = accept(document)
+
+    plan = plan_stages(search.spec, space)
+
+    assert plan.supernet_steps == 0
+    assert plan.num_lanes > 3

@@ -1,0 +1,63 @@
+"""The generated CustomResourceDefinition."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from autohas_api.crd import custom_resource_definition
+from autohas_api.sync import generated_files
+
+ROOT = Path(__file__).parents[2]
+
+
+def _objects(schema: dict[str, Any], path: str = "") -> list[tuple[str, dict[str, Any]]]:
+    found = [(path, schema)]
+    for name, child in schema.get("properties", {}).items():
+        found += _objects(child, f"{path}.{name}")
+    if "items" in schema:
+        found += _objects(schema["items"], f"{path}[]")
+    if isinstance(schema.get("additionalProperties"), dict):
+        found += _objects(schema["additionalProperties"], f"{path}{{}}")
+    return found
+
+
+def _schema() -> dict[str, Any]:
+    version = custom_resource_definition()["spec"]["versions"][0]
+    schema: dict[str, Any] = version["schema"]["openAPIV3Schema"]
+    return schema
+
+
+def test_generated_files_are_current() -> None:
+    """The committed YAML is what the models say."""
+    for path, text in generated_files().items():
+        assert (ROOT / path).read_text() == text, f"{path}: run `make sync`"
+
+
+def test_the_file_stays_small() -> None:
+    """Below 200 KiB, so that client-side apply works."""
+    assert all(len(text) < 200 * 1024 for text in generated_files().values())
+
+
+def test_everything_is_bounded() -> None:
+    """Every string, list, map and number of the spec has a bound, and every node a type that an API server takes."""
+    spec = _schema()["properties"]["spec"]
+    for path, node in _objects(spec):
+        if node.get("type") == "string" and "enum" not in node:
+            assert "maxLength" in node, path
+        if node.get("type") == "array":
+            assert "maxItems" in node, path
+        if "additionalProperties" in node:
+            assert "maxProperties" in node, path
+        if node.get("type") == "integer":
+            assert {"minimum", "maximum"} <= node.keys(), path
+        assert not {"$ref", "const", "title", "exclusiveMinimum"} & node.keys(), path
+
+
+def test_the_yaml_reads_back_as_the_object() -> None:
+    """What is written is the definition, whole."""
+    text = next(iter(generated_files().values()))
+
+    assert yaml.safe_load(text) == custom_resource_definition()

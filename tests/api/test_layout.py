@@ -1,0 +1,35 @@
+"""The layout's traps."""
+
+from __future__ import annotations
+
+import operator
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_operator_folder_does_not_shadow_the_standard_library() -> None:
+    """`operator/` is a plain folder and `import operator` finds the standard library's module."""
+    assert not (ROOT / "operator" / "__init__.py").exists()
+    assert operator.__name__ in sys.stdlib_module_names
+    assert ROOT not in Path(operator.__file__ or "").parents
+
+
+def test_no_package_file_below_tests() -> None:
+    """An `__init__.py` below tests/ would break collection."""
+    assert list((ROOT / "tests").rglob("__init__.py")) == []
+
+
+def test_no_module_is_named_like_a_standard_one() -> None:
+    """A sibling named `logging.py` or `types.py` would be imported instead of the standard one."""
+    own = {path.stem for side in ("crds", "operator", "trainer") for path in (ROOT / side).rglob("*.py")}
+
+    assert own & set(sys.stdlib_module_names) - {"__init__", "__main__"} == set()
+
+
+def test_files_stay_readable() -> None:
+    """No Python file is longer than 400 lines."""
+    files = [p for side in ("crds", "operator", "trainer", "tests", "benchmarks") for p in (ROOT / side).rglob("*.py")]
+
+    assert [(str(p), n) for p in files if (n := len(p.read_text().splitlines())) > 400] == []

@@ -1,0 +1,99 @@
+"""Codecs of /progress and of the last word: what is off is refused, never repaired."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from autohas_api.messages import Error, MessageError, Notice, Progress, Stage, decode_last_word, decode_progress, encode
+
+PROGRESS: dict[str, Any] = {
+    "version": 1,
+    "searchUid": "u",
+    "podUid": "p",
+    "attempt": 1,
+    "stage": "Lanes",
+    "step": 3,
+    "steps": 10,
+    "percent": 30.0,
+    "starts": 1,
+    "interruptions": 0,
+    "activeSeconds": 1.5,
+}
+
+
+def _raw(**changes: Any) -> bytes:
+    return json.dumps({**PROGRESS, **changes}).encode()
+
+
+def test_progress_survives_encoding() -> None:
+    """What is written is what is read."""
+    notices = [Notice(id=1, reason="CheckpointRestored", message="continued", time=1.0)]
+    progress = Progress(
+        search_uid="u",
+        pod_uid="p",
+        attempt=1,
+        stage=Stage.RACE,
+        step=1,
+        steps=2,
+        percent=50,
+        starts=1,
+        interruptions=0,
+        active_seconds=0.5,
+        notices=notices,
+    )
+
+    assert decode_progress(encode(progress)) == progress
+
+
+def test_unknown_fields_are_ignored() -> None:
+    """A newer trainer may say more."""
+    assert decode_progress(_raw(colour="red")).step == 3
+
+
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        (b"", "not JSON"),
+        (b"\xff\xfe", "not JSON"),
+        (b"[1]", "must be a JSON object"),
+        (b"[" * 5000, "not JSON"),
+        (b'{"version": 1' + b" " * 20000 + b"}", "longer than 16384 bytes"),
+        (_raw(version=2), "version 2, expected 1"),
+        (_raw(step=-1), "step"),
+        (_raw(percent=101), "percent"),
+        (_raw(stage="Lunch"), "stage"),
+        (_raw(searchUid="x" * 200), "searchUid"),
+        (_raw(best="NaN"), "best"),
+        (_raw().replace(b"30.0", b"NaN"), "NaN is not allowed"),
+        (_raw().replace(b"30.0", b"1e999"), "not finite"),
+        (_raw(best=1e300), "best"),
+        (_raw(notices=[{"id": 1, "reason": "bad reason", "message": "", "time": 0}]), "notices[0].reason"),
+        (_raw(notices=[{"id": 1, "reason": "R", "message": "m", "time": 0}] * 17), "notices"),
+    ],
+)
+def test_hostile_progress_is_refused(raw: bytes, words: str) -> None:
+    """Size, shape, version and numbers that are not finite are all refused with the reason."""
+    with pytest.raises(MessageError) as caught:
+        decode_progress(raw)
+
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["Result", "Victory", None])
+def test_a_last_word_without_its_fields_is_refused(kind: str | None) -> None:
+    """A kind alone is no message."""
+    with pytest.raises(MessageError):
+        decode_last_word(json.dumps({"version": 1, "kind": kind, "searchUid": "", "podUid": "", "attempt": 1}).encode())
+
+
+def test_a_last_word_longer_than_kubernetes_keeps_is_refused_by_its_writer() -> None:
+    """A message that would be cut must not be written."""
+    word = Error(search_uid="", pod_uid="", attempt=1, exit_code=1, message="ü" * 1024)
+    assert len(encode(word)) < 4096
+    assert decode_last_word(encode(word)) == word
+
+    with pytest.raises(MessageError, match="longer than 4096"):
+        decode_last_word(encode(word) + b" " * 4096)

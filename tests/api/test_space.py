@@ -1,0 +1,93 @@
+"""The search space as data, in closed form."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+
+from autohas_api.acceptance import accept
+from autohas_api.space import OFF_GRID, Space, bases, decimal
+from autohas_api.testing import a_search, changed
+
+
+def _space(path: str = "", value: object = None) -> Space:
+    document = changed(a_search(), path, value) if path else a_search()
+    return accept(document)[1]
+
+
+def test_size_counts_active_combinations_only() -> None:
+    """mlp: depth 1 has 4 widths, depth 2 has 4², depth 3 has 4³; times 3 activations, 3 rates and 4 decays."""
+    assert _space().size() == 3 * 4 * 3 * (4 + 4**2 + 4**3)
+
+
+def test_log_bases_have_equal_ratios() -> None:
+    """Seven bases from 0.03 to 3 on a log scale grow by the sixth root of 100."""
+    values = bases(0.03, 3, 7, "Log")
+
+    assert values[0] == 0.03
+    assert values[-1] == 3
+    assert [b / a for a, b in pairwise(values)] == pytest.approx([100 ** (1 / 6)] * 6)
+
+
+def test_linear_bases_have_equal_distances() -> None:
+    """Three bases from 0 to 1 are 0, a half and 1."""
+    assert bases(0, 1, 3, "Linear") == (0, 0.5, 1)
+
+
+def test_decimals_are_short() -> None:
+    """Six significant digits, no trailing noise."""
+    assert [decimal(0.30000000000000004), decimal(1e-5), decimal(3)] == ["0.3", "1e-05", "3"]
+
+
+def test_inactive_decisions_hold_their_default() -> None:
+    """With depth 1 the widths of layers 2 and 3 do not matter, so equal networks are equal configurations."""
+    space = _space()
+    chosen = {**space.as_mapping(space.default), "depth": "1", "width_2": "128", "width_3": "16"}
+
+    values = space.as_mapping(space.configuration(chosen))
+
+    assert (values["width_2"], values["width_3"]) == ("64", "64")
+
+
+def test_restricting_keeps_the_templates_order_and_moves_the_default() -> None:
+    """The choices left are in the template's order; a default that is gone becomes the first choice left."""
+    space = _space("spec.searchSpace.architecture.decisions", [{"name": "width_1", "choices": ["128", "16"]}])
+    decision = next(d for d in space.decisions if d.name == "width_1")
+
+    assert decision.choices == ("16", "128")
+    assert decision.default == "16"
+
+
+def test_one_choice_pins_a_decision() -> None:
+    """A pinned decision is not searched."""
+    space = _space("spec.searchSpace.architecture.decisions", [{"name": "activation", "choices": ["tanh"]}])
+
+    assert "activation" not in {d.name for d in space.searched()}
+    assert space.as_mapping(space.default)["activation"] == "tanh"
+
+
+def test_a_condition_can_be_added() -> None:
+    """`when` makes a decision active only under a choice of another one, which then stands before it."""
+    change = [{"name": "activation", "when": {"decision": "depth", "values": ["3"]}}]
+    space = _space("spec.searchSpace.architecture.decisions", change)
+    decision = next(d for d in space.decisions if d.name == "activation")
+
+    assert not space.is_active(decision, {**space.as_mapping(space.default), "depth": "2"})
+    assert space.is_active(decision, {**space.as_mapping(space.default), "depth": "3"})
+
+
+def test_without_architecture_only_hyperparameters_are_searched() -> None:
+    """An absent architecture block keeps the template's defaults."""
+    document = changed(a_search(), "spec.searchSpace.architecture")
+    space = accept(document)[1]
+
+    assert [d.name for d in space.searched()] == ["learning_rate", "weight_decay"]
+
+
+def test_a_default_between_two_bases_is_off_the_grid() -> None:
+    """The default keeps its own value even when no basis has it."""
+    space = _space("spec.searchSpace.hyperparameters[0].default", "0.1")
+
+    assert space.decisions[0].default_index == OFF_GRID
+    assert space.as_mapping(space.default)["learning_rate"] == "0.1"
