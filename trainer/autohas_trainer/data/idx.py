@@ -36,20 +36,8 @@ def idx(folder: Path, arguments: Mapping[str, str]) -> Problem:
         raise DataError(message)
     inputs_NCHW, labels_N = _pair(folder, "train", limits.get("trainLimit"))
     test_inputs_NCHW, test_labels_N = _pair(folder, "t10k", limits.get("testLimit"))
-    if inputs_NCHW.shape[1:] != test_inputs_NCHW.shape[1:]:
-        message = (
-            f"{folder}: training images are {inputs_NCHW.shape[2]}x{inputs_NCHW.shape[3]} px but test images are "
-            f"{test_inputs_NCHW.shape[2]}x{test_inputs_NCHW.shape[3]} px; they are not of one set"
-        )
-        raise DataError(message)
     num_classes = int(labels_N.max()) + 1
-    strangers = np.flatnonzero(test_labels_N >= num_classes)
-    if len(strangers):
-        row = int(strangers[0])
-        message = (
-            f"{_found(folder, 't10k-labels-idx1-ubyte')}: row {row} has label {test_labels_N[row]}, training has 0 to {num_classes - 1}"
-        )
-        raise DataError(message)
+    _check_fit(folder, inputs_NCHW.shape[2:], test_inputs_NCHW.shape[2:], test_labels_N, num_classes)
     return Problem(
         name=f"idx ({folder})",
         inputs_NCHW=inputs_NCHW,
@@ -59,6 +47,21 @@ def idx(folder: Path, arguments: Mapping[str, str]) -> Problem:
         test_labels_N=test_labels_N,
         num_classes=num_classes,
     )
+
+
+def _check_fit(folder: Path, size: tuple[int, ...], test_size: tuple[int, ...], test_labels_N: Ints, num_classes: int) -> None:
+    """Refuse test files that are not of the same set as the training files."""
+    if size != test_size:
+        message = (
+            f"{folder}: training images are {size[0]}x{size[1]} px but test images are {test_size[0]}x{test_size[1]} px; "
+            "they are not of one set"
+        )
+        raise DataError(message)
+    strangers = np.flatnonzero(test_labels_N >= num_classes)
+    if len(strangers):
+        row, file = int(strangers[0]), _found(folder, "t10k-labels-idx1-ubyte")
+        message = f"{file}: row {row} has label {test_labels_N[row]}, training has 0 to {num_classes - 1}; they are not of one set"
+        raise DataError(message)
 
 
 def _read_limits(arguments: Mapping[str, str]) -> dict[str, int]:

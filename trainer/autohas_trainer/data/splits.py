@@ -166,15 +166,19 @@ def _quotas(counts: list[int], size: int) -> list[int]:
 
 def _moments(problem: Problem, train: Ints) -> tuple[Floats, Floats]:
     """Return mean and deviation per channel over the train split only."""
-    inputs_NCHW = problem.inputs_NCHW[train].astype(np.float64)
-    mean_C, deviation_C = inputs_NCHW.mean(axis=(0, 2, 3)), inputs_NCHW.std(axis=(0, 2, 3))
+    inputs_NCHW = problem.inputs_NCHW[train]  # a copy, reused in place: a whole MNIST is 190 MB
+    mean_C = inputs_NCHW.mean(axis=(0, 2, 3), dtype=np.float64).astype(np.float32)
+    inputs_NCHW -= mean_C[:, None, None]
+    np.square(inputs_NCHW, out=inputs_NCHW)
+    deviation_C = np.sqrt(inputs_NCHW.mean(axis=(0, 2, 3), dtype=np.float64)).astype(np.float32)
     if not np.isfinite(deviation_C).all() or (deviation_C == 0).any():
         message = f"{problem.name}: the training inputs are constant or not finite (deviation per channel {deviation_C.tolist()})"
         raise DataError(message)
-    return mean_C.astype(np.float32), deviation_C.astype(np.float32)
+    return mean_C, deviation_C
 
 
 def _resident(inputs_NCHW: Floats, mean_C: Floats, deviation_C: Floats, device: torch.device) -> Tensor:
     """Return normalised inputs in torch's own memory."""
-    normalised_NCHW = (inputs_NCHW - mean_C[:, None, None]) / deviation_C[:, None, None]
-    return torch.tensor(normalised_NCHW, dtype=torch.float32, device=device)
+    resident_NCHW = torch.tensor(inputs_NCHW, dtype=torch.float32)
+    resident_NCHW.sub_(torch.tensor(mean_C)[:, None, None]).div_(torch.tensor(deviation_C)[:, None, None])
+    return resident_NCHW.to(device)
