@@ -1,0 +1,108 @@
+"""Kubernetes and its companions, built from their Go modules.
+
+Nothing prebuilt is downloaded: only modules, whose hashes Go checks. Each binary is an artefact of the cache,
+built once per version. Knows nothing of clusters.
+"""
+
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from testcluster import cache
+from testcluster.commands import run
+
+HERE = Path(__file__).parent
+KUBERNETES_VERSION = "v1.35.4"  # the last minor version for containerd 1.x, which Debian 12 has
+BUILD_LIMIT_S = 3600.0  # a cold build of Kubernetes takes 7 minutes on two cores
+
+_STATIC = {"CGO_ENABLED": "0"}
+_SMALL = ("-trimpath", "-buildvcs=false")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Released:
+    """A program that `go install` builds as released."""
+
+    name: str
+    package: str
+    version: str
+
+
+HELM = Released(name="helm", package="helm.sh/helm/v4/cmd/helm", version="v4.3.1")
+COREDNS = Released(name="coredns", package="github.com/coredns/coredns", version="v1.15.0")
+KUBECONFORM = Released(name="kubeconform", package="github.com/yannh/kubeconform/cmd/kubeconform", version="v0.8.0")
+
+
+def why_not_buildable() -> str | None:
+    """Why no Go program can be built here; None if one can."""
+    return None if shutil.which("go") else "needs the Go toolchain (1.25 or later) on PATH to build Kubernetes"
+
+
+def released(program: Released) -> Path:
+    """Path of the executable, built if this version never was."""
+
+    def build(folder: Path) -> None:
+        environment = {**_STATIC, "GOBIN": str(folder)}
+        command = ["go", "install", *_SMALL, "-ldflags", "-s -w", f"{program.package}@{program.version}"]
+        run(command, env=environment, timeout_s=BUILD_LIMIT_S)
+
+    return cache.artefact(program.name, cache.key(program.package, program.version), build) / program.name
+
+
+def kubernetes() -> Path:
+    """Path of the one binary whose first argument names the component."""
+    major, minor, _ = KUBERNETES_VERSION.removeprefix("v").split(".")
+    stamp = "k8s.io/component-base/version."
+    values = {"gitVersion": KUBERNETES_VERSION, "gitMajor": major, "gitMinor": minor}
+    flags = " ".join(["-s -w", *(f"-X {stamp}{name}={value}" for name, value in values.items())])
+    return _module(HERE.parent / "kubernetes", "kubernetes", flags)
+
+
+def pause() -> Path:
+    """Path of the program that holds a pod's namespaces."""
+    return _module(HERE.parent / "pause", "pause", "-s -w")
+
+
+def kubectl() -> Path:
+    """An executable named kubectl."""
+    return _script("kubectl", [str(kubernetes()), "kubectl"])
+
+
+def helm() -> Path:
+    """An executable named helm."""
+    return _script("helm", [str(released(HELM))])
+
+
+def kubeconform() -> Path:
+    """An executable named kubeconform."""
+    return _script("kubeconform", [str(released(KUBECONFORM))])
+
+
+def tools_folder() -> Path:
+    """The folder for PATH that holds kubectl, helm and kubeconform once they are built."""
+    folder = cache.root() / "bin"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def _module(folder: Path, name: str, linker_flags: str) -> Path:
+    def build(target: Path) -> None:
+        command = ["go", "build", *_SMALL, "-ldflags", linker_flags, "-o", str(target / name), "."]
+        run(command, env=_STATIC, cwd=folder, timeout_s=BUILD_LIMIT_S)
+
+    inputs = [path for path in (folder / "main.go", folder / "go.mod", folder / "go.sum") if path.exists()]
+    return cache.artefact(name, cache.key(linker_flags, *inputs), build) / name
+
+
+def _script(name: str, command: Sequence[str]) -> Path:
+    # A script, not a link: the one binary chooses by its first argument, not by its name.
+    path = tools_folder() / name
+    text = "#!/bin/sh\nexec " + " ".join(f"'{word}'" for word in command) + ' "$@"\n'
+    if not path.exists() or path.read_text() != text:
+        partial = path.with_name(f"{name}.{os.getpid()}")
+        partial.write_text(text)
+        partial.chmod(0o755)
+        partial.rename(path)
+    return path

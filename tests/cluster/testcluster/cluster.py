@@ -1,0 +1,153 @@
+"""A whole cluster on this machine, from nothing: the story that the other modules' steps make up.
+
+Called by the fixtures, for the time of a test run, and by the command line, for as long as a person wants it.
+There is one at a time, and it belongs to someone: to a process, or to nobody (left running).
+"""
+
+import json
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from testcluster import binaries, cache, images, leftovers, loading, network, packages, pause, volumes
+from testcluster.client import Tool
+from testcluster.containerd import Containerd
+from testcluster.control_plane import ControlPlane
+from testcluster.node import NAME as NODE_NAME
+from testcluster.node import RUN, Node
+from testcluster.processes import Identity, Processes
+from testcluster.steps import step
+
+LAST_LOGS = "last-logs"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cluster:
+    """A cluster that runs pods; `node` is None where it was handed to us and we know nothing of its nodes."""
+
+    kubeconfig: Path
+    url: str
+    node: Node | None
+
+    @property
+    def kubectl(self) -> Tool:
+        """The client, as the administrator."""
+        return Tool(executable=binaries.kubectl(), kubeconfig=self.kubeconfig)
+
+    @property
+    def helm(self) -> Tool:
+        """Helm as the administrator."""
+        return Tool(executable=binaries.helm(), kubeconfig=self.kubeconfig)
+
+    def local_volume(
+        self,
+        name: str,
+        host_path: Path,
+        *,
+        namespace: str = "default",
+        access_modes: tuple[str, ...] = volumes.READ_WRITE,
+    ) -> None:
+        """Make the folder `host_path` of this machine a volume and a claim, both `name`, in a namespace that exists.
+
+        The folder is made if absent; fsGroup is obeyed. Raises RuntimeError on a cluster that is not ours.
+        """
+        if self.node is None:
+            message = f"no local volume {name}: this cluster was not started here, its nodes do not see {host_path}"
+            raise RuntimeError(message)
+        host_path.mkdir(parents=True, exist_ok=True)
+        volume = volumes.LocalVolume(name=name, host_path=host_path, node=self.node.name, namespace=namespace, access_modes=access_modes)
+        self.kubectl.apply(*volume.objects())
+
+
+def start(owner: Identity | None, targets: tuple[str, ...] = images.TARGETS) -> Cluster:
+    """Start a cluster that holds the images of `targets`; its `owner` is a process, or None for nobody.
+
+    Clears away what an owner that is gone left behind. Raises RuntimeError if one is running, CommandFailedError
+    or TimeoutError with the words of what failed; nothing is left running then.
+    """
+    refuse_if_running()
+    with step("Debian packages"):
+        packages.install()
+    with step("binaries"):
+        prepare_binaries()
+    layout = images.build(targets)
+    with step("clear what an earlier cluster left"):
+        leftovers.clean()
+    leftovers.prepare()
+    _owner_file().write_text(json.dumps(asdict(owner) if owner else None))
+    try:
+        return _start(layout)
+    except BaseException:
+        stop()
+        raise
+
+
+def refuse_if_running() -> None:
+    """Raise RuntimeError if a cluster runs whose owner is alive."""
+    if is_running():
+        message = (
+            f"a cluster already runs on this machine (in {RUN}). End it with `make cluster-down`, "
+            "or run the tests on it: AUTOHAS_TEST_KUBECONFIG=" + str(RUN / "control-plane" / "kubeconfig")
+        )
+        raise RuntimeError(message)
+
+
+def is_running() -> bool:
+    """Whether there is a cluster that someone still wants."""
+    if not _owner_file().exists():
+        return False
+    owner = json.loads(_owner_file().read_text() or "null")
+    return Identity(**owner).is_alive() if owner else Processes(directory=RUN).is_alive("kubelet")
+
+
+def running() -> Cluster | None:
+    """The running cluster, whoever owns it."""
+    kubeconfig = RUN / "control-plane" / "kubeconfig"
+    if not is_running() or not kubeconfig.exists():
+        return None
+    url = json.loads(kubeconfig.read_text())["clusters"][0]["cluster"]["server"]
+    plane = ControlPlane(directory=kubeconfig.parent, address=network.HOST, url=url, etcd_url="")
+    return Cluster(kubeconfig=kubeconfig, url=url, node=Node(control_plane=plane, name=NODE_NAME))
+
+
+def refresh_images() -> list[str]:
+    """Build and load what changed since into the running cluster; returns names of images that are new."""
+    return loading.load(Containerd(directory=RUN), images.build())
+
+
+def stop() -> None:
+    """End the cluster and leave nothing of it but the logs, in the cache's folder `last-logs`."""
+    kept = cache.root() / LAST_LOGS
+    for part in (RUN, RUN / "control-plane"):
+        if (part / "logs").is_dir():
+            if part == RUN:
+                shutil.rmtree(kept, ignore_errors=True)
+            shutil.copytree(part / "logs", kept, dirs_exist_ok=True)
+    leftovers.clean()
+
+
+def prepare_binaries() -> None:
+    """Build every program that a cluster runs."""
+    binaries.kubectl()
+    binaries.pause()
+    binaries.released(binaries.COREDNS)
+    binaries.helm()
+
+
+def _start(layout: images.Layout) -> Cluster:
+    containerd = Containerd(directory=RUN)
+    with step("network and control plane"):
+        network.create_bridge()
+        plane = ControlPlane.start(RUN / "control-plane", network.HOST)
+    with step("container runtime"):
+        containerd.start()
+        pause.load(containerd)
+    with step("images"):
+        loading.load(containerd, layout)
+    with step("node"):
+        node = Node.start(plane)
+    return Cluster(kubeconfig=plane.kubeconfig, url=plane.url, node=node)
+
+
+def _owner_file() -> Path:
+    return RUN / "owner.json"

@@ -1,0 +1,72 @@
+"""pytest's way to the test cluster; the root conftest.py names this module in `pytest_plugins`.
+
+`control_plane` is cheap and one per process; `node_cluster` is one per machine, so its tests run in one process.
+Both give a Cluster, and both give the one that AUTOHAS_TEST_KUBECONFIG names, if it names one.
+"""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from testcluster import binaries, cache, cluster, levels, solitary
+from testcluster.client import Tool
+from testcluster.cluster import Cluster
+from testcluster.processes import this_process
+
+LOGS = pytest.StashKey[list[Path]]()
+START_S = pytest.StashKey[float]()
+
+
+@pytest.fixture(scope="session")
+def control_plane(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    """A control plane without a node: objects live, pods never run."""
+    given = levels.given_kubeconfig()
+    if given:
+        yield _existing(given)
+        return
+    reason = levels.why_no_control_plane()
+    if reason:
+        pytest.skip(reason)
+    with solitary.control_plane_of_this_process() as plane:
+        _remember(request.config, plane.directory / "logs")
+        yield Cluster(kubeconfig=plane.kubeconfig, url=plane.url, node=None)
+
+
+@pytest.fixture(scope="session")
+def node_cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    """A cluster whose one node runs pods and holds the project's images."""
+    given = levels.given_kubeconfig()
+    if given:
+        yield _existing(given)
+        return
+    reason = levels.why_no_node()
+    if reason:
+        pytest.skip(reason)
+    _remember(request.config, cache.root() / cluster.LAST_LOGS)
+    start = time.monotonic()
+    started = cluster.start(this_process())
+    request.config.stash[START_S] = time.monotonic() - start
+    yield started
+    cluster.stop()
+
+
+def pytest_terminal_summary(exitstatus: int, config: pytest.Config, terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how long the start took, and where the logs are when something failed."""
+    if START_S in config.stash:
+        terminalreporter.write_line(f"the test cluster with its node started in {config.stash[START_S]:.1f} s")
+    if exitstatus:
+        for logs in config.stash.get(LOGS, []):
+            terminalreporter.write_line(f"logs of the test cluster: {logs}")
+
+
+def _remember(config: pytest.Config, logs: Path) -> None:
+    config.stash.setdefault(LOGS, []).append(logs)
+
+
+def _existing(kubeconfig: Path) -> Cluster:
+    kubectl = Tool(executable=binaries.kubectl(), kubeconfig=kubeconfig)
+    view = json.loads(kubectl("config", "view", "--minify", "-o", "json"))
+    return Cluster(kubeconfig=kubeconfig, url=view["clusters"][0]["cluster"]["server"], node=None)

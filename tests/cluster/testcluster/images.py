@@ -1,0 +1,194 @@
+"""The project's images, built from its own Dockerfile where no registry can be had.
+
+The base is a Debian file system by mmdebstrap; buildah builds on it; skopeo writes uncompressed OCI layouts, whose
+blobs have the digests that buildah already knows, so that after a change of source only the last layer is written.
+Called by cluster.py; loading.py takes the layout into the container runtime. Needs root.
+"""
+
+import json
+import os
+import shutil
+import tempfile
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from testcluster import cache, leftovers
+from testcluster.commands import run, succeeds
+from testcluster.steps import step
+
+PROJECT = Path(__file__).parents[3]
+TARGETS = ("operator", "trainer")
+SOURCES = (
+    "Dockerfile",
+    ".dockerignore",
+    "pyproject.toml",
+    "constraints.txt",
+    "README.md",
+    "LICENSE",
+    "crds/autohas_api",
+    "operator/autohas_operator",
+    "trainer/autohas_trainer",
+)
+SUITE = "bookworm"
+BASE_PACKAGES = "python3,python3-venv,ca-certificates"
+AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
+# Handed to the build where this machine sets them, so that mirrors and proxies work; none stays in an image.
+PASSED_ON = ("PIP_INDEX_URL", "UV_DEFAULT_INDEX")
+BUILD_LIMIT_S = 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """A folder in OCI image layout that holds the project's images."""
+
+    folder: Path
+
+    def digests(self) -> dict[str, str]:
+        """Full image name to the digest of its manifest."""
+        return {name: entry["digest"] for name, entry in self._entries().items()}
+
+    def archive(self, image: str, digests: Iterable[str]) -> dict[str, Path | bytes]:
+        """What an archive of `image` holds, by file name; of its blobs only those named."""
+        index = json.dumps({"schemaVersion": 2, "manifests": [self._entries()[image]]})
+        blobs = [self.blob(digest) for digest in digests]
+        files: dict[str, Path | bytes] = {str(blob.relative_to(self.folder)): blob for blob in blobs}
+        return {"oci-layout": self.folder / "oci-layout", "index.json": index.encode(), **files}
+
+    def blob(self, digest: str) -> Path:
+        """The file of a digest, present or not."""
+        return self.folder / "blobs" / digest.replace(":", "/")
+
+    def blobs(self, image: str) -> list[str]:
+        """Digests of all that an image is made of: manifest, configuration, layers."""
+        digest = self.digests()[image]
+        manifest = json.loads(self.blob(digest).read_text())
+        return [digest, manifest["config"]["digest"], *(layer["digest"] for layer in manifest["layers"])]
+
+    def drop_unused(self) -> None:
+        """Delete the blobs of images that were built again since."""
+        used = {self.blob(digest) for image in self.digests() for digest in self.blobs(image)}
+        for blob in (self.folder / "blobs").glob("*/*"):
+            if blob not in used:
+                blob.unlink()
+        entries = list(self._entries().values())
+        (self.folder / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": entries}))
+
+    def _entries(self) -> dict[str, dict[str, Any]]:
+        index = self.folder / "index.json"
+        entries = json.loads(index.read_text())["manifests"] if index.exists() else []
+        # skopeo takes the name off an image that it replaces, and leaves the entry.
+        names = [entry.get("annotations", {}).get("org.opencontainers.image.ref.name") for entry in entries]
+        return {name: entry for name, entry in zip(names, entries, strict=True) if name}
+
+
+def full_name(target: str) -> str:
+    """Name under which the runtime knows the image that a chart calls `autohas-TARGET:VERSION`."""
+    return f"docker.io/library/autohas-{target}:{_project()['version']}"
+
+
+def build(targets: tuple[str, ...] = TARGETS) -> Layout:
+    """Build what changed since it was last built, and return the layout that holds these images.
+
+    Raises CommandFailedError with the end of the build's output.
+    """
+    with cache.lock("images"), tempfile.TemporaryDirectory() as scratch:
+        # A copy: others may edit the sources while the build reads them, and the key must be that of what is built.
+        context = _copy_sources(Path(scratch, "context"))
+        generation = _generation()
+        layout = Layout(folder=generation / "layout")
+        for target in targets:
+            mark, key = generation / f"{target}.key", cache.key(target, context)
+            if full_name(target) not in layout.digests() or not mark.exists() or mark.read_text() != key:
+                mark.unlink(missing_ok=True)
+                with step(f"build image autohas-{target}"):
+                    _build(target, context, generation)
+                mark.write_text(key)
+        layout.drop_unused()
+        leftovers.unmount_below(generation)  # buildah leaves its storage bound to itself
+    return layout
+
+
+def _project() -> dict[str, Any]:
+    table: dict[str, Any] = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+    return table
+
+
+def _generation() -> Path:
+    """Folder for all images with the present dependencies; others are deleted, for each takes many gigabytes."""
+    project = _project()
+    dependencies = json.dumps([project["dependencies"], project["optional-dependencies"]])
+    key = cache.key(SUITE, BASE_PACKAGES, dependencies, PROJECT / "constraints.txt")
+    shelf = cache.root() / "images"
+    (shelf / key).mkdir(parents=True, exist_ok=True)
+    for folder in shelf.iterdir():
+        if folder.name != key:
+            leftovers.unmount_below(folder)
+            leftovers.remove_tree(folder)
+    return shelf / key
+
+
+def _copy_sources(context: Path) -> Path:
+    for name in SOURCES:
+        source, target = PROJECT / name, context / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, target)
+    return context
+
+
+def _build(target: str, context: Path, generation: Path) -> None:
+    storage, local = generation / "storage", f"localhost/autohas-{target}"
+    arguments = {"BASE": _base(storage), **{name: os.environ[name] for name in PASSED_ON if name in os.environ}}
+    command = ["bud", "--isolation", "chroot", "--layers", "--network", "host", "--target", target, "--tag", local]
+    authorities = Path(os.environ.get("SSL_CERT_FILE", AUTHORITIES))
+    if authorities.exists():
+        # Behind a proxy with an authority of its own, the host knows it and the base does not.
+        arguments |= {"SSL_CERT_FILE": str(AUTHORITIES), "PIP_CERT": str(AUTHORITIES)}
+        command += ["--volume", f"{authorities}:{AUTHORITIES}:ro"]
+    for name, value in arguments.items():
+        command += ["--build-arg", f"{name}={value}"]
+    _buildah(storage, *command, str(context))
+    run(
+        [
+            "skopeo",
+            "--insecure-policy",  # which signatures to ask for: none, we made it
+            "copy",
+            "--quiet",
+            "--dest-oci-accept-uncompressed-layers",
+            f"containers-storage:[overlay@{storage}+{_scratch(storage)}]{local}",
+            f"oci:{generation / 'layout'}:{full_name(target)}",
+        ],
+        timeout_s=BUILD_LIMIT_S,
+    )
+
+
+def _base(storage: Path) -> str:
+    """Name of the base image in `storage`, made if it is not there."""
+    name = "localhost/autohas-base"
+    if not succeeds(["buildah", *_where(storage), "inspect", "--type", "image", name]):
+        with step("build the base file system"), tempfile.TemporaryDirectory() as scratch:
+            archive = Path(scratch, "base.tar")
+            run(
+                ["mmdebstrap", "--variant=minbase", f"--include={BASE_PACKAGES}", SUITE, archive],
+                timeout_s=BUILD_LIMIT_S,
+            )
+            Path(scratch, "Dockerfile").write_text("FROM scratch\nADD base.tar /\n")
+            _buildah(storage, "bud", "--isolation", "chroot", "--tag", name, scratch)
+    return name
+
+
+def _buildah(storage: Path, *arguments: str) -> None:
+    run(["buildah", *_where(storage), *arguments], timeout_s=BUILD_LIMIT_S)
+
+
+def _where(storage: Path) -> list[str]:
+    return ["--root", str(storage), "--runroot", str(_scratch(storage)), "--storage-driver", "overlay"]
+
+
+def _scratch(storage: Path) -> Path:
+    return storage.with_name("storage-run")

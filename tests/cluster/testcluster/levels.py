@@ -1,0 +1,48 @@
+"""Which levels of tests this machine can host, and why not the others.
+
+Each question returns None for yes, or a reason that a person can act on.
+"""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from testcluster import binaries, cache, packages
+
+KUBECONFIG_VARIABLE = "AUTOHAS_TEST_KUBECONFIG"
+FREE_GIB = 40  # three copies of torch's libraries while an image is built, and room to work
+
+
+def given_kubeconfig() -> Path | None:
+    """The cluster that the environment names instead of one of ours; raises FileNotFoundError if it is not there."""
+    name = os.environ.get(KUBECONFIG_VARIABLE)
+    if not name:
+        return None
+    path = Path(name).expanduser()
+    if not path.exists():
+        message = f"{KUBECONFIG_VARIABLE} names {path}, which does not exist"
+        raise FileNotFoundError(message)
+    return path
+
+
+def why_no_control_plane() -> str | None:
+    """Why no control plane can run here."""
+    if sys.platform != "linux":
+        return f"the test cluster runs on Linux, not {sys.platform}; name another by {KUBECONFIG_VARIABLE}"
+    if shutil.which("openssl") is None:
+        return "needs openssl, for the key that signs service accounts' tokens"
+    return binaries.why_not_buildable()
+
+
+def why_no_node() -> str | None:
+    """Why no pods can run here."""
+    reason = why_no_control_plane() or packages.why_not_installable()
+    if reason:
+        return reason
+    if os.geteuid() != 0:
+        return f"a node needs root (bridge, mounts, containers); name another cluster by {KUBECONFIG_VARIABLE}"
+    free_gib = shutil.disk_usage(cache.root()).free >> 30
+    if free_gib < FREE_GIB and not any((cache.root() / "images").glob("*/trainer.key")):
+        return f"building the images needs {FREE_GIB} GiB free in {cache.root()}, and there are {free_gib}"
+    return None
