@@ -148,6 +148,10 @@ class MessageError(Exception):
     """A trainer's message cannot be used; the text says why, for a condition or an event."""
 
 
+class VersionError(MessageError):
+    """The message is of another version of the contract: operator and trainer image do not belong together."""
+
+
 def encode(message: Message) -> bytes:
     """One line of JSON.
 
@@ -191,7 +195,7 @@ def _decode(raw: bytes, limit: int, adapter: TypeAdapter[Any]) -> Any:  # noqa: 
     if not isinstance(value, dict):
         raise MessageError("message must be a JSON object")
     if value.get("version") != CONTRACT_VERSION:
-        raise MessageError(f"message has version {str(value.get('version'))[:20]}, expected {CONTRACT_VERSION}")
+        raise VersionError(f"message has version {str(value.get('version'))[:20]}, expected {CONTRACT_VERSION}")
     try:
         return adapter.validate_python(value)
     except ValidationError as error:

@@ -61,11 +61,11 @@ def _conv_block(stage: int, block: int) -> tuple[TemplateDecision, ...]:
 
 def _conv_small() -> tuple[TemplateDecision, ...]:
     """Dense fused-MBConv network: stem and two stages of one or two residual blocks (31,752 architectures)."""
-    stages = ((1, ("8", "12", "16"), "12"), (2, ("16", "24", "32"), "24"))
+    stages = ((1, ("8", "16", "24"), "16"), (2, ("16", "32", "48"), "32"))
     decisions: list[TemplateDecision] = []
     for stage, widths, default in stages:
         decisions.append(TemplateDecision(name=f"stage{stage}_width", choices=widths, default=default))
-        decisions.append(TemplateDecision(name=f"stage{stage}_depth", choices=("1", "2"), default="1"))
+        decisions.append(TemplateDecision(name=f"stage{stage}_depth", choices=("1", "2"), default="2"))
         decisions.extend(_conv_block(stage, 1))
         decisions.extend(_conv_block(stage, 2))
     decisions.append(TemplateDecision(name="activation", choices=("relu", "silu"), default="relu"))

@@ -85,12 +85,15 @@ def test_parameters_are_counted_in_closed_form(name: str) -> None:
 
 
 def test_default_sizes_by_hand() -> None:
-    """By hand, mlp on 400 inputs: 400·64+128 + 64·64+128 + 64·10+10. conv-small: stem 12·9+24, two blocks, head 24·10+10."""
+    """By hand, mlp on 400 inputs: 400·64+128 + 64·64+128 + 64·10+10. conv-small: stem 16·9+32, four blocks, head 32·10+10."""
     mlp, conv = template("mlp"), template("conv-small")
     assert mlp.num_parameters(default_path(mlp.decisions)) == 400 * 64 + 2 * 64 + 64 * 64 + 2 * 64 + 64 * 10 + 10
-    first = 12 * 12 * 9 + 2 * 12 + 12 * 12 + 2 * 12
-    second = 12 * 12 * 9 + 2 * 12 + 12 * 24 + 2 * 24
-    assert conv.num_parameters(default_path(conv.decisions)) == 12 * 9 + 2 * 12 + first + second + 24 * 10 + 10
+
+    def block(width_in: int, width_out: int) -> int:
+        return width_in * width_in * 9 + 2 * width_in + width_in * width_out + 2 * width_out
+
+    blocks = 2 * block(16, 16) + block(16, 32) + block(32, 32)
+    assert conv.num_parameters(default_path(conv.decisions)) == 16 * 9 + 2 * 16 + blocks + 32 * 10 + 10
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -164,7 +167,7 @@ def test_standalone_normalisation_starts_at_zero_and_one() -> None:
     """Running statistics are initialised although the network was built without memory."""
     made = template("conv-small")
     buffers: Mapping[str, Tensor] = dict(made.build(default_path(made.decisions), (0,)).named_buffers())
-    assert len(buffers) == 15
+    assert len(buffers) == 3 * (1 + 2 * 4)
     for entry, buffer in buffers.items():
         assert torch.equal(buffer, torch.full_like(buffer, 1 if entry.endswith("running_var") else 0)), entry
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -29,13 +30,13 @@ class Ledger:
 
     @property
     def cost(self) -> float:
-        """Trainings spent so far."""
-        return sum(self._cost.values())
+        """Trainings spent so far; summed exactly, since a restored book lists its stages in another order."""
+        return math.fsum(self._cost.values())
 
     @property
     def active_seconds(self) -> float:
         """Seconds of work kept so far: what a kill repeats counts once."""
-        return sum(self._seconds.values())
+        return math.fsum(self._seconds.values())
 
     def spend(self, stage: Stage, trainings: float) -> None:
         """Book a cost and the time since the last booking."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +17,7 @@ from autohas_trainer.templates import Template, build_template
 
 __all__ = ["Problem"]
 
+_MIN_PARALLEL_ELEMENTS = 2**20
 _MIN_REWARD_BATCH = 64
 """Ours: below it batch statistics and rewards are mostly noise (ALGORITHMS section 4)."""
 
@@ -78,6 +80,15 @@ class Problem:
     def objective(self, quality: float, configuration: Configuration) -> float:
         """Quality with the price of the configuration's size."""
         return objective(quality, self.num_parameters(configuration), self.spec.objective.cost)
+
+    def useful_threads(self, available: int) -> int:
+        """CPU threads that help: one while a batch of inputs is small, else all.
+
+        Ours, measured: on 2 shared cores the default conv-small at batch 64 of 20x20 takes 6 ms of CPU with one thread and 21 to
+        90 ms with two, because its operations are shorter than the wait for the second thread.
+        """
+        batch_elements = self.spec.task.recipe.batch_size * math.prod(self.splits.input_shape)
+        return available if batch_elements >= _MIN_PARALLEL_ELEMENTS else 1
 
     @property
     def comparison_cost(self) -> float:

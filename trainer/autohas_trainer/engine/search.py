@@ -37,7 +37,7 @@ _DIGESTED: Final = ("task", "objective", "searchSpace", "algorithm", "budget", "
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What to run and where: `threads` counts for a new search only, a resumed one keeps its own."""
+    """What to run and where: at most `threads` CPU threads; a resumed search keeps the number it began with."""
 
     search: Search
     space: Space
@@ -80,9 +80,9 @@ def run(job: Job, sink: Sink, stop: StopRequest, clocks: Clocks | None = None) -
     checkpoint = store.newest(damage.append)
     _refuse_silent_restart(job.workdir, checkpoint)
     starts = count_start(job.workdir)
-    make_deterministic(checkpoint.state["threads"] if checkpoint is not None else job.threads)
 
     problem = Problem.load(job.search.spec, job.space, torch.device(job.device))
+    make_deterministic(checkpoint.state["threads"] if checkpoint is not None else problem.useful_threads(job.threads))
     board, stages = _assemble(problem, sink, clocks)
     position = _restore(board, stages, checkpoint)
     sink.started(_run_info(job, board, checkpoint, starts))

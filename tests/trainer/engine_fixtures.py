@@ -1,0 +1,108 @@
+"""A small real search and the sinks that watch it, shared by the engine's tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from autohas_api.acceptance import accept
+from autohas_api.messages import CheckpointInfo, Notice, Stage
+from autohas_api.testing import a_search, changed
+from autohas_trainer.engine.search import Clocks, Job, run
+from autohas_trainer.reporting.records import CandidateRecord, Identity, Outcome, PolicyRecord, RunInfo, StepRecord
+
+
+class Killed(BaseException):
+    """Stands for kill -9: nothing of the process survives but its files."""
+
+
+@dataclass
+class MemorySink:
+    """Keeps every record; `on_step` may stop or kill the search."""
+
+    on_step: Callable[[StepRecord], None] = lambda record: None
+    info: RunInfo | None = None
+    steps: list[StepRecord] = field(default_factory=list)
+    policies: list[PolicyRecord] = field(default_factory=list)
+    candidates: list[CandidateRecord] = field(default_factory=list)
+    notices: list[Notice] = field(default_factory=list)
+    checkpoints: list[CheckpointInfo] = field(default_factory=list)
+    outcome: Outcome | None = None
+
+    def started(self, info: RunInfo) -> None:
+        self.info = info
+
+    def step(self, record: StepRecord) -> None:
+        self.steps.append(record)
+        self.on_step(record)
+
+    def policy(self, record: PolicyRecord) -> None:
+        self.policies.append(record)
+
+    def candidate(self, record: CandidateRecord) -> None:
+        self.candidates.append(record)
+
+    def flush(self) -> int:
+        return 0
+
+    def checkpointed(self, info: CheckpointInfo, *, seconds: float, size_bytes: int) -> None:
+        self.checkpoints.append(info)
+
+    def notice(self, notice: Notice) -> None:
+        self.notices.append(notice)
+
+    def finished(self, outcome: Outcome) -> None:
+        self.outcome = outcome
+
+
+@dataclass
+class Stop:
+    """A stop request that a test flips."""
+
+    requested: bool = False
+
+
+class TickingClock:
+    """Every look costs one second, so that periods pass without waiting."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        self.now += 1.0
+        return self.now
+
+
+def small_search(algorithm: dict[str, Any] | None = None, *, hyperparameters: bool = True, steps: int = 27) -> dict[str, Any]:
+    """An mlp on the original digits: a few hundred steps of a millisecond."""
+    document = changed(a_search(), "spec.retrain.steps", steps)
+    document = changed(document, "spec.checkpoint.periodSeconds", 40)
+    if algorithm is not None:
+        document = changed(document, "spec.algorithm", algorithm)
+        document = changed(document, "spec.searchSpace.hyperparameters", [document["spec"]["searchSpace"]["hyperparameters"][0]])
+    if not hyperparameters:
+        document = changed(document, "spec.searchSpace.hyperparameters", [])
+    return document
+
+
+ALGORITHMS: dict[str, dict[str, Any] | None] = {
+    "Lanes": None,
+    "OneStep": {"autoHAS": {"strategy": "OneStep"}},
+    "RandomSharing": {"name": "RandomSharing", "randomSharing": {"numSamples": 5}},
+}
+STAGES: dict[str, list[Stage]] = {
+    "Lanes": [Stage.LANES, Stage.WARMUP, Stage.SUPERNET, Stage.RACE],
+    "OneStep": [Stage.WARMUP, Stage.SUPERNET, Stage.RACE],
+    "RandomSharing": [Stage.SUPERNET, Stage.EVALUATE],
+}
+"""Stages in which steps are taken."""
+
+
+def search(document: dict[str, Any], workdir: Path, sink: MemorySink, stop: Stop | None = None) -> Outcome:
+    """Run a search with fake clocks."""
+    parsed, space = accept(document)
+    identity = Identity(search_uid="uid", pod_uid="pod", attempt=1)
+    job = Job(search=parsed, space=space, workdir=workdir, identity=identity, threads=1, device="cpu")
+    return run(job, sink, stop or Stop(), Clocks(monotonic=TickingClock(), wall=TickingClock()))

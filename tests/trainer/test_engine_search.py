@@ -1,0 +1,150 @@
+"""What a search does, stage by stage, on a small real problem."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+from engine_fixtures import ALGORITHMS, STAGES, MemorySink, search, small_search
+from safetensors.torch import load_file
+from torch import device
+
+from autohas_api.acceptance import accept
+from autohas_api.expand import configuration_of
+from autohas_api.messages import Stage, decode_last_word, encode
+from autohas_api.testing import changed
+from autohas_trainer.engine.problem import Problem
+from autohas_trainer.engine.training import Training
+from autohas_trainer.errors import NumericalError
+
+
+def _run(tmp_path: Path, algorithm: str) -> MemorySink:
+    sink = MemorySink()
+    search(small_search(ALGORITHMS[algorithm]), tmp_path, sink)
+    return sink
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_stages_follow_each_other_and_stay_within_the_plan(algorithm: str, tmp_path: Path) -> None:
+    """Stages come in the algorithm's order, steps never exceed the plan, cost never exceeds the prediction by rounding."""
+    sink = _run(tmp_path, algorithm)
+
+    assert list(dict.fromkeys(record.stage for record in sink.steps)) == STAGES[algorithm]
+    assert all(one.step < other.step for one, other in zip(sink.steps, sink.steps[1:], strict=False))
+    assert sink.steps[-1].step <= sink.steps[-1].steps
+    assert sink.info is not None
+    assert sink.outcome is not None
+    assert sink.outcome.result.trainings <= sink.info.plan.predicted_trainings + 0.2
+
+
+def test_the_result_reads_back_on_the_operators_side(tmp_path: Path) -> None:
+    """Choice indices mean the configuration that was trained, and the last word fits its limit."""
+    sink = _run(tmp_path, "Lanes")
+    assert sink.outcome is not None
+    _, space = accept(small_search())
+
+    word = decode_last_word(encode(sink.outcome.result))
+
+    assert word.kind == "Result"
+    assert space.as_mapping(configuration_of(word, space)) == sink.outcome.configuration
+
+
+@pytest.mark.parametrize("algorithm", ["Lanes", "RandomSharing"])
+def test_the_winner_is_finished_not_repeated(algorithm: str, tmp_path: Path) -> None:
+    """The model on disk is bit for bit that of a training of the winner from scratch."""
+    sink = _run(tmp_path, algorithm)
+    assert sink.outcome is not None
+    parsed, space = accept(small_search(ALGORITHMS[algorithm]))
+    problem = Problem.load(parsed.spec, space, device("cpu"))
+    training = Training(problem, space.configuration(sink.outcome.configuration))
+    while not training.is_finished:
+        training.step()
+
+    saved = load_file(tmp_path / "model.safetensors")
+
+    assert saved.keys() == training.model_tensors().keys()
+    assert all(saved[name].equal(tensor) for name, tensor in training.model_tensors().items())
+
+
+def test_the_default_is_a_candidate_everywhere(tmp_path: Path) -> None:
+    """Lane 0, every rung of the race and the result hold the default configuration."""
+    sink = _run(tmp_path, "Lanes")
+    default = [record for record in sink.candidates if record.name == "default"]
+
+    assert [(r.stage, round(r.fraction, 2)) for r in default] == [
+        (Stage.LANES, 0.11),
+        (Stage.RACE, 0.11),
+        (Stage.RACE, 0.33),
+        (Stage.RACE, 1.0),
+    ]
+    assert sink.outcome is not None
+    assert sink.outcome.result.default_test_score is not None
+
+
+def test_the_winner_beats_the_default_on_selection_or_is_it(tmp_path: Path) -> None:
+    """No other configuration is returned without a higher selection score than the default's."""
+    for algorithm in ("Lanes", "OneStep"):
+        outcome = _run(tmp_path / algorithm, algorithm).outcome
+        assert outcome is not None
+        assert outcome.result.default_selection_score is not None
+        assert outcome.winner == "default" or outcome.result.selection_score > outcome.result.default_selection_score
+
+
+def test_another_seed_is_another_search(tmp_path: Path) -> None:
+    """The seed keys every draw."""
+    outcomes = []
+    for seed in (0, 1):
+        document = changed(small_search(), "spec.algorithm", {"seed": seed})
+        outcomes.append(search(document, tmp_path / str(seed), MemorySink()).result.digest)
+
+    assert outcomes[0] != outcomes[1]
+
+
+def test_a_diverging_lane_loses_and_a_diverging_default_is_an_error(tmp_path: Path) -> None:
+    """Rates of 1e12 ruin a lane, which is ranked last; only when the default itself diverges the search ends in an error."""
+    wild = {"name": "learning_rate", "continuous": {"min": "0.1", "max": "1e12", "numBases": 2}}
+    sink = MemorySink()
+    search(changed(small_search(), "spec.searchSpace.hyperparameters", [wild]), tmp_path / "lane", sink)
+    lost = [record for record in sink.candidates if record.score is None]
+
+    assert lost
+    assert all(record.values["learning_rate"] == "1e+12" and not record.kept for record in lost)
+
+    document = changed(small_search(), "spec.task.recipe.learningRate", "1e12")
+    with pytest.raises(NumericalError, match=r"default configuration diverged at step .*lower task.recipe.learningRate"):
+        search(document, tmp_path / "default", MemorySink())
+
+
+def test_cost_target_changes_the_objective(tmp_path: Path) -> None:
+    """With a target of 1,000 parameters every score is accuracy minus 0.1 times the relative distance."""
+    document = changed(small_search(), "spec.objective", {"cost": {"target": "1000", "weight": "-0.1"}})
+    sink = MemorySink()
+    search(document, tmp_path, sink)
+    parsed, space = accept(document)
+    problem = Problem.load(parsed.spec, space, device("cpu"))
+
+    for record in sink.candidates:
+        size = problem.num_parameters(space.configuration(record.values))
+        assert record.score == pytest.approx(record.metric - 0.1 * abs(size / 1000 - 1))
+
+
+def test_hyperparameters_alone_and_architecture_alone(tmp_path: Path) -> None:
+    """Either half of the space may be absent: the other half is searched and the result names only it as changed."""
+    hyperparameters = changed(small_search(), "spec.searchSpace.architecture")
+    outcome = search(hyperparameters, tmp_path / "hyperparameters", MemorySink())
+    default = outcome.default
+    assert all(outcome.configuration[name] == default[name] for name in default if name not in ("learning_rate", "weight_decay"))
+
+    outcome = search(small_search(hyperparameters=False), tmp_path / "architecture", MemorySink())
+    assert "learning_rate" not in outcome.configuration
+
+
+def test_the_policy_moves_only_after_the_warm_up(tmp_path: Path) -> None:
+    """Warm-up steps have no reward; afterwards every step has one and the entropy falls below 1."""
+    sink = _run(tmp_path, "Lanes")
+
+    assert all(record.reward is None for record in sink.steps if record.stage == Stage.WARMUP)
+    assert all(record.reward is not None for record in sink.steps if record.stage == Stage.SUPERNET)
+    assert sink.policies[-1].normalized_entropy < 1
+    assert all(math.isclose(sum(p), 1) for p in sink.policies[-1].probabilities.values())

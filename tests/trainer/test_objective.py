@@ -1,0 +1,72 @@
+"""The objective and the comparison of candidates, in closed form."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from autohas_api.task_spec import Cost
+from autohas_trainer.engine.comparison import Comparison, beats, diverged, paired_standard_error, ranked
+from autohas_trainer.space.objective import normalised_quality, objective
+
+
+@pytest.mark.parametrize(
+    ("form", "parameters", "expected"),
+    [
+        ("Absolute", 1000, 0.8),
+        ("Absolute", 2000, 0.7),
+        ("Absolute", 500, 0.75),
+        ("Soft", 2000, 0.8 * 2**-0.1),
+        ("Soft", 500, 0.8 * 0.5**-0.1),
+        ("Hard", 2000, 0.8 * 2**-0.1),
+        ("Hard", 500, 0.8),
+    ],
+)
+def test_price_of_size(form: str, parameters: int, expected: float) -> None:
+    """Each form at, above and below the target of 1,000 with weight -0.1."""
+    cost = Cost.model_validate({"target": "1000", "weight": "-0.1", "form": form})
+
+    assert objective(0.8, parameters, cost) == pytest.approx(expected)
+
+
+def test_without_cost_quality_counts() -> None:
+    """No price leaves quality alone."""
+    assert objective(0.5, 10**9, None) == 0.5
+
+
+def test_quality_of_a_constant_answer_is_zero() -> None:
+    """A loss of log 10 on ten classes is worth nothing, a loss of 0 is worth 1."""
+    assert normalised_quality(math.log(10), 10) == pytest.approx(0)
+    assert normalised_quality(0, 10) == 1
+
+
+def _comparison(hits: str, key: float = 0.0) -> Comparison:
+    bits = int(hits, 2)
+    metric = bits.bit_count() / len(hits)
+    return Comparison(step=1, key=key, score=metric, metric=metric, loss=1.0, hits=f"{bits:x}")
+
+
+def test_paired_standard_error_counts_disagreements() -> None:
+    """Two of four differ in opposite directions: sqrt((2/4 - 0)/4)."""
+    assert paired_standard_error(_comparison("1100"), _comparison("1010"), 4) == pytest.approx(math.sqrt(0.5 / 4))
+
+
+def test_ties_go_to_the_incumbent() -> None:
+    """Equal scores, or a lead within half a standard error, do not beat; a clear lead does."""
+    incumbent = _comparison("1" * 50 + "0" * 50)
+    noisy = _comparison("0" * 24 + "1" * 51 + "0" * 25)
+    clear = _comparison("1" * 60 + "0" * 40)
+
+    assert not beats(incumbent, incumbent, 100)
+    assert not beats(noisy, incumbent, 100)
+    assert beats(clear, incumbent, 100)
+
+
+def test_a_diverged_candidate_is_last_and_beats_nobody() -> None:
+    """A loss that is not finite ranks below everything and survives JSON."""
+    lost = Comparison.from_json(diverged(3).to_json())
+
+    assert lost == diverged(3)
+    assert ranked({"lost": lost, "poor": _comparison("0000", key=-5.0)}) == ["poor", "lost"]
+    assert not beats(lost, _comparison("0000"), 4)

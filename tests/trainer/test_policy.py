@@ -1,0 +1,126 @@
+"""The controller in closed form."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from autohas_api.acceptance import accept
+from autohas_api.space import Configuration, Decision, Role, Space
+from autohas_api.templates import When
+from autohas_api.testing import a_search
+from autohas_trainer.seeding import stream
+from autohas_trainer.space.policy import Policy
+
+
+def _decision(name: str, choices: tuple[str, ...], when: When | None = None) -> Decision:
+    return Decision(name=name, role=Role.ARCHITECTURE, choices=choices, default=choices[0], when=when)
+
+
+DEPTH = _decision("depth", ("1", "2"))
+WIDTH = _decision("width", ("a", "b", "c", "d"), When(decision="depth", values=("2",)))
+FLAT = Space(decisions=(_decision("x", ("a", "b", "c", "d")), _decision("y", ("p", "q"))))
+NESTED = Space(decisions=(DEPTH, WIDTH))
+
+
+def test_fresh_policy_is_uniform() -> None:
+    """Before any update every choice has probability 1/n and the normalised entropy is 1."""
+    policy = Policy(FLAT, learning_rate=0.1)
+
+    assert policy.probabilities() == {"x": (0.25,) * 4, "y": (0.5, 0.5)}
+    assert policy.normalized_entropy() == pytest.approx(1)
+    assert policy.entropy() == pytest.approx({"x": 1, "y": 1})
+
+
+def test_first_update_moves_every_logit_by_the_rate() -> None:
+    """Adam with beta1 = 0 divides the first gradient by its own size: each logit moves by the learning rate, towards the sample."""
+    policy = Policy(FLAT, learning_rate=0.1)
+    policy.update(Configuration(values=("b", "p")), 2.0, FLAT.decisions)
+
+    p = np.exp([-0.1, 0.1, -0.1, -0.1])
+    assert policy.probabilities()["x"] == pytest.approx(p / p.sum(), abs=1e-6)
+    assert policy.probabilities()["y"][0] == pytest.approx(1 / (1 + math.exp(-0.2)), abs=1e-6)
+
+
+def test_inactive_rows_stay_untouched() -> None:
+    """A sample with depth 1 says nothing about the width: logits and moments stay, also after later updates."""
+    policy = Policy(NESTED, learning_rate=0.1)
+    before = policy.state_dict()["rows"]["width"]
+    policy.update(Configuration(values=("1", "a")), 1.0, NESTED.decisions)
+
+    assert policy.state_dict()["rows"]["width"] == before
+    assert policy.state_dict()["rows"]["depth"]["updates"] == 1
+
+
+def test_entropy_counts_a_decision_as_often_as_it_is_active() -> None:
+    """With uniform depth the width counts half: (log 2 + log 4 / 2) over itself is 1; decided depth 1 leaves 0."""
+    policy = Policy(NESTED, learning_rate=50.0)
+    assert policy.normalized_entropy() == pytest.approx(1)
+
+    policy.update(Configuration(values=("1", "a")), 1.0, NESTED.decisions)
+    assert policy.normalized_entropy() == pytest.approx(0, abs=1e-6)
+
+
+def test_baseline_is_zero_debiased() -> None:
+    """After one reward the baseline is that reward; after two it is their weighted mean 0.95*0.05 : 0.05."""
+    policy = Policy(FLAT, learning_rate=0.1)
+    assert policy.advantage(0.8) == 0
+    assert policy.baseline == pytest.approx(0.8)
+
+    policy.advantage(0.4)
+    assert policy.baseline == pytest.approx((0.95 * 0.8 + 0.4) / 1.95)
+
+
+def test_advantage_is_clipped_at_three_deviations() -> None:
+    """An outlier counts no more than 3."""
+    policy = Policy(FLAT, learning_rate=0.1)
+    for reward in (0.5, 0.51, 0.5, 0.51, 0.5):
+        policy.advantage(reward)
+
+    assert policy.advantage(100.0) == 3
+    assert policy.advantage(-1e6) == -3
+
+
+def test_a_better_choice_wins() -> None:
+    """With reward 1 for one choice and 0 otherwise the policy concentrates on it."""
+    policy = Policy(FLAT, learning_rate=0.1)
+    for step in range(300):
+        sample = policy.sample(stream(0, step))
+        policy.update(sample, policy.advantage(float(sample.values[0] == "c")), FLAT.decisions)
+
+    assert policy.probabilities()["x"][2] > 0.9
+    assert policy.most_likely().values[0] == "c"
+
+
+def test_samples_follow_the_probabilities() -> None:
+    """Ten thousand keyed draws match the probabilities within four standard errors."""
+    policy = Policy(FLAT, learning_rate=1.0)
+    policy.update(Configuration(values=("b", "p")), 1.0, FLAT.decisions)
+    share = np.mean([policy.sample(stream(1, i)).values[0] == "b" for i in range(10_000)])
+    p = policy.probabilities()["x"][1]
+
+    assert abs(share - p) < 4 * math.sqrt(p * (1 - p) / 10_000)
+
+
+def test_among_equals_the_default_is_most_likely() -> None:
+    """An untaught policy derives the default configuration, also one between two bases."""
+    document = a_search()
+    document["spec"]["searchSpace"]["hyperparameters"][0]["default"] = "0.2"
+    _, space = accept(document)
+
+    assert Policy(space, learning_rate=0.1).most_likely() == space.default
+
+
+def test_state_survives_json_exactly() -> None:
+    """A policy restored through JSON samples and learns as the original."""
+    one, other = Policy(FLAT, learning_rate=0.1), Policy(FLAT, learning_rate=0.1)
+    for step in range(20):
+        sample = one.sample(stream(2, step))
+        one.update(sample, one.advantage(0.1 * step), FLAT.decisions)
+    other.load_state_dict(json.loads(json.dumps(one.state_dict())))
+
+    assert other.state_dict() == one.state_dict()
+    assert other.sample(stream(3)) == one.sample(stream(3))
