@@ -1,0 +1,234 @@
+"""What a finished search leaves: result.json (everything that was found) and config.yaml (the winner, enough to train it again).
+
+result.json is written last: where it lies, the search is finished.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from autohas_api.acceptance import accept
+from autohas_api.messages import Result, Stage
+from autohas_api.problems import SpecError
+from autohas_api.search import Search
+from autohas_api.space import Space
+from autohas_trainer.errors import DataError
+from autohas_trainer.reporting.atomic import write_whole
+from autohas_trainer.reporting.records import CandidateRecord, Outcome, RunInfo
+from autohas_trainer.reporting.silent import SilentSink
+
+__all__ = ["CONFIG_FILE", "RESULT_FILE", "Environment", "FilesSink", "Finished", "read_result"]
+
+RESULT_FILE: Final = "result.json"
+CONFIG_FILE: Final = "config.yaml"
+FORMAT: Final = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """Where the search ran: with an equal one, an equal search gives equal bits."""
+
+    autohas: str
+    python: str
+    torch: str
+    machine: str
+    device: str
+    threads: int
+
+    @classmethod
+    def here(cls, *, device: str, threads: int) -> Environment:
+        """This process."""
+        return cls(
+            autohas=importlib.metadata.version("autohas"),
+            python=platform.python_version(),
+            torch=importlib.metadata.version("torch"),
+            machine=platform.machine(),
+            device=device,
+            threads=threads,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """A finished search, read back from its folder."""
+
+    search: Search
+    space: Space
+    search_digest: str
+    outcome: Outcome
+    environment: Environment
+    starts: int
+
+
+class FilesSink(SilentSink):
+    """Writes both files when the search is finished."""
+
+    def __init__(self, workdir: Path, *, search_digest: str, environment: Environment) -> None:
+        """Nothing is written before the end."""
+        self._workdir = workdir
+        self._search_digest = search_digest
+        self._environment = environment
+        self._info: RunInfo | None = None
+
+    def started(self, info: RunInfo) -> None:
+        """Remember what was asked for."""
+        self._info = info
+
+    def finished(self, outcome: Outcome) -> None:
+        """Write config.yaml, then result.json.
+
+        Raises:
+            OSError: the disk is full, read-only or gone; names the file.
+        """
+        if self._info is None:
+            raise RuntimeError("the search finished before it started")
+        write_whole(self._workdir / CONFIG_FILE, config_text(self._info.search, self._info.space, outcome).encode())
+        record = {
+            "format": FORMAT,
+            "search": self._info.search.to_json(),
+            "searchDigest": self._search_digest,
+            "starts": self._info.starts,
+            "environment": asdict(self._environment),
+            **_record(self._info.space, outcome),
+        }
+        text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False)
+        write_whole(self._workdir / RESULT_FILE, text.encode() + b"\n")
+
+
+def read_result(workdir: Path) -> Finished | None:
+    """The finished search of a folder, None when there is no result.json.
+
+    Raises:
+        DataError: result.json is there and cannot be read.
+    """
+    path = workdir / RESULT_FILE
+    try:
+        record = json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read: {error}") from error
+    try:
+        if record["format"] != FORMAT:
+            raise DataError(f"{path} has format {record['format']}, this version reads {FORMAT}")
+        search, space = accept(record["search"])
+        return Finished(
+            search=search,
+            space=space,
+            search_digest=str(record["searchDigest"]),
+            outcome=_outcome(record, space),
+            environment=Environment(**record["environment"]),
+            starts=int(record["starts"]),
+        )
+    except (KeyError, TypeError, ValueError, SpecError) as error:
+        raise DataError(f"{path} is no result of this version: {type(error).__name__}: {error}") from error
+
+
+def config_text(search: Search, space: Space, outcome: Outcome) -> str:
+    """The winner as a plain record with absolute values."""
+    task = search.spec.task.to_json()
+    active = [d.name for d in space.decisions if space.is_active(d, outcome.configuration)]
+    record = {
+        "task": {"data": task["data"], "splits": task["splits"]},
+        "model": {
+            "template": search.spec.task.model.template,
+            "architecture": {n: v for n, v in _architecture(search, outcome).items() if n not in space_names(space) or n in active},
+        },
+        "recipe": dict(outcome.recipe),
+        "seed": search.spec.algorithm.seed,
+        "model_digest": outcome.result.model_digest,
+        "configuration_digest": outcome.result.configuration_digest,
+    }
+    heading = (
+        f"# Chosen by the search {search.metadata.name}: test {search.spec.objective.metric} {outcome.result.test_score:.4f}.\n"
+        "# Everything needed to train it again; values are absolute, decimals are quoted.\n"
+    )
+    return heading + yaml.safe_dump(record, sort_keys=False, allow_unicode=True, width=120)
+
+
+def space_names(space: Space) -> set[str]:
+    """Names of all decisions."""
+    return {d.name for d in space.decisions}
+
+
+def _architecture(search: Search, outcome: Outcome) -> dict[str, str]:
+    hyperparameters = {h.name for h in search.spec.search_space.hyperparameters}
+    return {name: value for name, value in outcome.configuration.items() if name not in hyperparameters}
+
+
+def _record(space: Space, outcome: Outcome) -> dict[str, Any]:
+    """The outcome in people's order: the answer, what it was compared with, what it cost, by what it is known."""
+    result = outcome.result
+    return {
+        "winner": {
+            "name": outcome.winner,
+            "testScore": result.test_score,
+            "selectionScore": result.selection_score,
+            "parameters": result.parameters,
+            "configuration": dict(outcome.configuration),
+            "inactive": [d.name for d in space.decisions if not space.is_active(d, outcome.configuration)],
+            "recipe": dict(outcome.recipe),
+        },
+        "default": {
+            "testScore": result.default_test_score,
+            "selectionScore": result.default_selection_score,
+            "configuration": dict(outcome.default),
+        },
+        "runnersUp": _runners_up(outcome),
+        "cost": {
+            "trainings": result.trainings,
+            "byStage": dict(outcome.cost_by_stage),
+            "secondsByStage": {stage: round(seconds, 3) for stage, seconds in outcome.seconds_by_stage.items()},
+        },
+        "digests": {"configuration": result.configuration_digest, "model": result.model_digest, "result": result.digest},
+        "candidates": [_candidate(record) for record in outcome.candidates],
+        "message": result.to_json(),
+    }
+
+
+def _runners_up(outcome: Outcome) -> list[dict[str, Any]]:
+    """Everybody but the winner, furthest and best first, with the scores at each share of a training."""
+    furthest: dict[str, CandidateRecord] = {}
+    for record in outcome.candidates:
+        if record.name not in furthest or record.fraction >= furthest[record.name].fraction:
+            furthest[record.name] = record
+    order = sorted(
+        (r for name, r in furthest.items() if name != outcome.winner),
+        key=lambda r: (-r.fraction, r.score is None, -(r.score or 0.0)),
+    )
+    return [
+        {
+            "name": last.name,
+            "configuration": dict(last.values),
+            "scores": [{"fraction": r.fraction, "score": r.score, "metric": r.metric} for r in outcome.candidates if r.name == last.name],
+        }
+        for last in order
+    ]
+
+
+def _candidate(record: CandidateRecord) -> dict[str, Any]:
+    return {**asdict(record), "values": dict(record.values), "stage": record.stage.value}
+
+
+def _outcome(record: Mapping[str, Any], space: Space) -> Outcome:
+    known = {d.name for d in space.decisions}
+    if set(record["winner"]["configuration"]) != known:
+        raise ValueError("the winner's configuration does not fit the space")
+    return Outcome(
+        result=Result.model_validate(record["message"]),
+        winner=record["winner"]["name"],
+        configuration=record["winner"]["configuration"],
+        recipe=record["winner"]["recipe"],
+        default=record["default"]["configuration"],
+        candidates=tuple(CandidateRecord(**{**c, "stage": Stage(c["stage"])}) for c in record["candidates"]),
+        cost_by_stage=record["cost"]["byStage"],
+        seconds_by_stage=record["cost"]["secondsByStage"],
+    )

@@ -1,0 +1,37 @@
+"""A sink that hears everything and does nothing: sinks override what they care about."""
+
+from __future__ import annotations
+
+from autohas_api.messages import CheckpointInfo, Notice
+from autohas_trainer.reporting.records import CandidateRecord, Outcome, PolicyRecord, RunInfo, StepRecord
+
+__all__ = ["SilentSink"]
+
+
+class SilentSink:
+    """Every method of `records.Sink`, without effect."""
+
+    def started(self, info: RunInfo) -> None:
+        """Once, before the first step of this process."""
+
+    def step(self, record: StepRecord) -> None:
+        """After every step."""
+
+    def policy(self, record: PolicyRecord) -> None:
+        """After every update of the controller."""
+
+    def candidate(self, record: CandidateRecord) -> None:
+        """After every comparison."""
+
+    def flush(self) -> int:
+        """Nothing is kept: 0 bytes."""
+        return 0
+
+    def checkpointed(self, info: CheckpointInfo, *, seconds: float, size_bytes: int) -> None:
+        """After a checkpoint became durable."""
+
+    def notice(self, notice: Notice) -> None:
+        """Something that a person should hear of once."""
+
+    def finished(self, outcome: Outcome) -> None:
+        """Once, after the test."""

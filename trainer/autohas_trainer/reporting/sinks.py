@@ -1,0 +1,58 @@
+"""Several sinks as one, in order. The history comes first: a result must never lie beside a history that misses its end."""
+
+from __future__ import annotations
+
+from autohas_api.messages import CheckpointInfo, Notice
+from autohas_trainer.reporting.history import HistorySink
+from autohas_trainer.reporting.records import CandidateRecord, Outcome, PolicyRecord, RunInfo, Sink, StepRecord
+
+__all__ = ["Sinks"]
+
+
+class Sinks:
+    """The history and everybody else who listens."""
+
+    def __init__(self, history: HistorySink, *others: Sink) -> None:
+        """`others` hear every record after the history, in the order given."""
+        self._history = history
+        self._all: tuple[Sink, ...] = (history, *others)
+
+    def started(self, info: RunInfo) -> None:
+        """Once, before the first step of this process."""
+        for sink in self._all:
+            sink.started(info)
+
+    def step(self, record: StepRecord) -> None:
+        """After every step."""
+        for sink in self._all:
+            sink.step(record)
+
+    def policy(self, record: PolicyRecord) -> None:
+        """After every update of the controller."""
+        for sink in self._all:
+            sink.policy(record)
+
+    def candidate(self, record: CandidateRecord) -> None:
+        """After every comparison."""
+        for sink in self._all:
+            sink.candidate(record)
+
+    def flush(self) -> int:
+        """The history's length; the others keep nothing that a checkpoint needs."""
+        return self._history.flush()
+
+    def checkpointed(self, info: CheckpointInfo, *, seconds: float, size_bytes: int) -> None:
+        """After a checkpoint became durable."""
+        for sink in self._all:
+            sink.checkpointed(info, seconds=seconds, size_bytes=size_bytes)
+
+    def notice(self, notice: Notice) -> None:
+        """Something that a person should hear of once."""
+        for sink in self._all:
+            sink.notice(notice)
+
+    def finished(self, outcome: Outcome) -> None:
+        """Once, after the test: the history is made durable before result.json appears."""
+        self._history.flush()
+        for sink in self._all:
+            sink.finished(outcome)
