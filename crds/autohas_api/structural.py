@@ -75,13 +75,13 @@ def _field(raw: dict[str, Any], field: FieldInfo, definitions: dict[str, Any]) -
 
 
 def _default(raw: dict[str, Any], field: FieldInfo) -> Any:  # noqa: ANN401 - any JSON value
-    """A static default. Nested objects default to {}, so that the API server fills in their own defaults."""
+    """A static default. Nested objects are written out whole: rules run on a default before it is completed."""
     if "default" in raw and raw["default"] is not None:
         return raw["default"]
     if field.default_factory is None:
         return None if field.default is PydanticUndefined else field.default
     value = field.default_factory()  # type: ignore[call-arg]  # no factory of the contract takes the data
-    return {} if isinstance(value, Model) else value
+    return value.to_json() if isinstance(value, Model) else value
 
 
 def _models_in(annotation: Any) -> list[type[Model]]:  # noqa: ANN401 - a type form

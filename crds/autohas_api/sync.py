@@ -20,10 +20,22 @@ CRD_FILES: Final = (Path("crds") / f"{GROUP}_{PLURAL}.yaml", Path("charts/autoha
 
 
 class _Dumper(yaml.SafeDumper):
-    """No anchors: the same object used twice is written twice."""
+    """No anchors: the same object used twice is written twice. Quotes around what kubectl would read as a number."""
 
     def ignore_aliases(self, _data: object) -> bool:
+        """Write every object where it stands."""
         return True
+
+
+def _quoted(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    try:
+        float(text)
+    except ValueError:
+        return dumper.represent_str(text)
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="'")
+
+
+_Dumper.add_representer(str, _quoted)
 
 
 def generated_files() -> dict[Path, str]:

@@ -1,0 +1,84 @@
+"""The CustomResourceDefinition on a real API server refuses what the models refuse, naming the same field."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autohas_api.testing import REJECTED_BY_RULE, REJECTED_BY_SCHEMA, UNACCEPTABLE, Rejection, a_search, changed
+from testcluster.cluster import Cluster
+from testcluster.commands import CommandFailedError
+
+pytestmark = pytest.mark.control_plane
+CRD = Path(__file__).parents[2] / "crds" / "autohas.dev_autohassearches.yaml"
+
+
+@pytest.fixture(scope="module", name="server")
+def _server(control_plane: Cluster) -> Iterator[Cluster]:
+    control_plane.kubectl("apply", "--server-side", "-f", str(CRD))
+    control_plane.kubectl("wait", "--for=condition=Established", "crd/autohassearches.autohas.dev", "--timeout=30s")
+    yield control_plane
+
+
+def _create(server: Cluster, document: dict[str, Any], *flags: str) -> str:
+    return server.kubectl("create", "--validate=strict", *flags, "-f", "-", "-o", "json", input=json.dumps(document))
+
+
+def test_the_example_is_accepted_and_completed_with_defaults(server: Cluster) -> None:
+    """A valid search is stored with every static default filled in."""
+    stored = json.loads(_create(server, a_search(), "--dry-run=server"))
+
+    assert stored["spec"]["task"]["recipe"]["momentum"] == "0.9"
+    assert stored["spec"]["checkpoint"]["storage"] == {"emptyDir": {}}
+    assert stored["spec"]["algorithm"]["name"] == "AutoHAS"
+
+
+@pytest.mark.parametrize("rejection", [*REJECTED_BY_SCHEMA, *REJECTED_BY_RULE], ids=str)
+def test_the_server_refuses_what_the_models_refuse(server: Cluster, rejection: Rejection) -> None:
+    """Each wrong value of the common table is refused on creation; field and words are those of the models."""
+    with pytest.raises(CommandFailedError) as caught:
+        _create(server, rejection.document(), "--dry-run=server")
+
+    said = str(caught.value).replace('\\"', '"')
+    assert rejection.field in said
+    if rejection.words not in ("must be of type integer", "must be of type string"):
+        assert rejection.words in said
+
+
+@pytest.mark.parametrize("rejection", UNACCEPTABLE, ids=str)
+def test_what_the_schema_cannot_say_is_stored(server: Cluster, rejection: Rejection) -> None:
+    """These pass the server; it is the operator that answers Accepted=False."""
+    _create(server, rejection.document(), "--dry-run=server")
+
+
+def test_the_spec_freezes_with_the_first_attempt(server: Cluster) -> None:
+    """Before the first attempt a rejected search can be mended; afterwards task, budget and the rest stay as they are."""
+    _create(server, a_search("frozen"))
+    mended = changed(a_search("frozen"), "spec.budget.trainings", "6")
+    server.kubectl("apply", "-f", "-", input=json.dumps(mended))
+    stored = json.loads(server.kubectl("get", "ahs", "frozen", "-o", "json"))
+    stored["status"] = {"attempt": 1}
+    server.kubectl(
+        "replace",
+        "--raw",
+        "/apis/autohas.dev/v1alpha1/namespaces/default/autohassearches/frozen/status",
+        "-f",
+        "-",
+        input=json.dumps(stored),
+    )
+
+    for path, value in (
+        ("spec.budget.trainings", "7"),
+        ("spec.retrain.steps", 30),
+        ("spec.task.recipe.momentum", "0.8"),
+        ("spec.trainer.image", "other"),
+        ("spec.checkpoint.periodSeconds", 60),
+    ):
+        with pytest.raises(CommandFailedError, match="must not change once the search has started"):
+            server.kubectl("apply", "-f", "-", input=json.dumps(changed(mended, path, value)))
+    server.kubectl("apply", "-f", "-", input=json.dumps(changed(mended, "spec.failurePolicy", {"backoffLimit": 3})))
+    server.kubectl("delete", "ahs", "frozen")
