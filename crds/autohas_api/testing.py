@@ -38,8 +38,8 @@ def changed(document: dict[str, Any], path: str, value: Any = _MISSING) -> dict[
     """A copy with the value at `spec.a.b[0].c` replaced, or removed when no value is given. Objects on the way are made."""
     result = copy.deepcopy(document)
     parts: list[str | int] = []
-    for part in path.replace("]", "").split("."):
-        head, *indices = part.split("[")
+    for segment in path.replace("]", "").split("."):
+        head, *indices = segment.split("[")
         parts += [head, *(int(index) for index in indices)]
     target: Any = result
     for part in parts[:-1]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,10 @@ CRD = Path(__file__).parents[2] / "crds" / "autohas.dev_autohassearches.yaml"
 
 
 @pytest.fixture(scope="module", name="server")
-def _server(control_plane: Cluster) -> Iterator[Cluster]:
+def _server(control_plane: Cluster) -> Cluster:
     control_plane.kubectl("apply", "--server-side", "-f", str(CRD))
     control_plane.kubectl("wait", "--for=condition=Established", "crd/autohassearches.autohas.dev", "--timeout=30s")
-    yield control_plane
+    return control_plane
 
 
 def _create(server: Cluster, document: dict[str, Any], *flags: str) -> str:

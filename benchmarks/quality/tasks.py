@@ -1,0 +1,51 @@
+"""The tasks of the quality benchmark: one search document per task and method, over one joint space."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+FASHION_MNIST = Path(__file__).parents[3] / "shared" / "data" / "fashion-mnist"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A data set with the length of one training; `missing` says why it cannot run here."""
+
+    name: str
+    data: dict[str, Any]
+    steps: int
+    learning_rate: str
+    missing: str | None = None
+
+
+TASKS = (
+    Task(name="shifted digits", data={"name": "digits", "arguments": {"variant": "shifted"}}, steps=300, learning_rate="0.1"),
+    Task(
+        name="Fashion-MNIST 10k",
+        data={"name": "idx", "path": str(FASHION_MNIST), "arguments": {"trainLimit": "10000"}},
+        steps=400,
+        learning_rate="0.1",
+        missing=None if FASHION_MNIST.is_dir() else "../shared/data/fashion-mnist is absent",
+    ),
+)
+_RATE = {"name": "learning_rate", "continuous": {"min": "0.01", "max": "1", "scale": "Log", "numBases": 7}}
+_DECAY = {"name": "weight_decay", "continuous": {"min": "1e-5", "max": "1e-2", "scale": "Log", "numBases": 4}}
+
+
+def document(task: Task, algorithm: dict[str, Any], *, trainings: float, weight_decay: bool, steps: int | None = None) -> dict[str, Any]:
+    """A search on `task`: conv-small, learning rate and architecture, optionally weight decay."""
+    return {
+        "apiVersion": "autohas.dev/v1alpha1",
+        "kind": "AutoHASSearch",
+        "metadata": {"name": "bench"},
+        "spec": {
+            "task": {"data": task.data, "model": {"template": "conv-small"}, "recipe": {"learningRate": task.learning_rate}},
+            "searchSpace": {"hyperparameters": [_RATE, *([_DECAY] if weight_decay else [])], "architecture": {}},
+            "algorithm": algorithm,
+            "budget": {"trainings": f"{trainings:.4f}"},
+            "retrain": {"steps": steps or task.steps},
+            "checkpoint": {"periodSeconds": 3600},
+        },
+    }
