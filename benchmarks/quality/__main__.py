@@ -68,10 +68,11 @@ def heading(trainings: float, seeds: int) -> str:
         "# Search quality at equal CPU seconds\n\n"
         f"{dt.datetime.now(dt.UTC):%Y-%m-%d}, {_processor()}, {os.cpu_count()} cores, one thread, torch {torch.__version__},"
         f" commit {commit}; {seeds} seeds; reference budget {trainings} trainings.\n\n"
-        "Space: learning rate (0.01 to 1, 7 bases) and the architecture of `conv-small`; the last row of each table adds weight decay, which one-step\n"
-        "rewards cannot see. Every method selects on the same selection split and is tested once. *default, trained as long*\n"
-        "spends the whole search's seconds on one longer training of the default configuration, so its network had more steps than any winner.\n"
-        "`conv-small` rewards size on these tasks (no cost target is set). Differences below about two standard deviations are noise.\n"
+        "Space: learning rate (0.01 to 1, 7 bases) and the architecture of `conv-small`; the last row of each table adds weight\n"
+        "decay, which one-step rewards cannot see. Every method selects on the same selection split and is tested once.\n"
+        "*default, trained as long* spends the whole search's seconds on one longer training of the default configuration, so its\n"
+        "network had more steps than any winner. `conv-small` rewards size on these tasks (no cost target is set). Differences\n"
+        "below about two standard deviations are noise.\n"
     )
 
 
