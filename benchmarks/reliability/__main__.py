@@ -1,0 +1,121 @@
+"""`python -m benchmarks.reliability`: kill -9 at random moments, and compare what the survivors find.
+
+For each strategy one undisturbed search is run; then searches are started, killed at a uniformly random moment of the time that an
+undisturbed one takes, and resumed, until the kills are used up. Every finished search must have the undisturbed digest, the same model file
+and the same history, byte for byte. Exit code 1 when one does not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from autohas_api.testing import a_search, changed
+
+STRATEGIES = ("Lanes", "OneStep")
+MAX_KILLS_PER_SEARCH = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class End:
+    """What a search left: digests of result, model and history."""
+
+    result: str
+    model: str
+    history: str
+
+    @classmethod
+    def of(cls, folder: Path) -> End:
+        """Read a finished search's folder."""
+        files = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in ("model.safetensors", "history.jsonl")}
+        digest = json.loads((folder / "result.json").read_text())["digest"]
+        return cls(result=digest, model=files["model.safetensors"], history=files["history.jsonl"])
+
+
+def document(strategy: str, steps: int) -> dict[str, Any]:
+    """A search of some seconds with a checkpoint every second."""
+    search = changed(a_search("killed"), "spec.task.data.arguments", {"variant": "shifted"})
+    search = changed(search, "spec.task.model.template", "conv-small")
+    search = changed(search, "spec.algorithm", {"name": "AutoHAS", "autoHAS": {"strategy": strategy}})
+    hyperparameters = search["spec"]["searchSpace"]["hyperparameters"]
+    search = changed(search, "spec.searchSpace.hyperparameters", hyperparameters[: 1 if strategy == "OneStep" else 2])
+    search = changed(search, "spec.checkpoint.periodSeconds", 1)
+    return changed(search, "spec.retrain.steps", steps)
+
+
+def start(file: Path, folder: Path, *, resume: bool) -> subprocess.Popen[bytes]:
+    """Start or resume a search in a process of its own."""
+    command = [sys.executable, "-m", "autohas_trainer.cli.app", "run", str(file), "--out", str(folder), *(["--resume"] if resume else [])]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+
+def finish(process: subprocess.Popen[bytes]) -> None:
+    """Wait for the end of a search that must succeed."""
+    _, errors = process.communicate(timeout=900)
+    if process.returncode != 0:
+        sys.exit(f"a search ended with {process.returncode}: {errors.decode()[-2000:]}")
+
+
+def survive(file: Path, folder: Path, kills: int, seconds: float, rng: random.Random) -> tuple[End, list[float]]:
+    """Run one search with `kills` kills at random moments; returns its end and the moments."""
+    moments = []
+    resume = False
+    for _ in range(kills):
+        process = start(file, folder, resume=resume)
+        moment = rng.uniform(0, seconds)
+        try:
+            process.communicate(timeout=moment)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            moments.append(moment)
+        if (folder / "result.json").exists():
+            return End.of(folder), moments
+        resume = folder.exists() and any(folder.iterdir())
+    finish(start(file, folder, resume=resume))
+    return End.of(folder), moments
+
+
+def main() -> int:
+    """Kill, resume, compare."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=30, help="kills in all, half per strategy (default 30)")
+    parser.add_argument("--steps", type=int, default=60, help="retrain.steps of the search (default 60)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the moments")
+    arguments = parser.parse_args()
+    rng = random.Random(arguments.seed)  # noqa: S311 - moments of a test, no secrets
+    failed = 0
+    for strategy in STRATEGIES:
+        with tempfile.TemporaryDirectory() as name:
+            root = Path(name)
+            file = root / "search.yaml"
+            file.write_text(yaml.safe_dump(document(strategy, arguments.steps)))
+            begun = time.monotonic()
+            finish(start(file, root / "undisturbed", resume=False))
+            seconds = time.monotonic() - begun
+            expected = End.of(root / "undisturbed")
+            print(f"{strategy}: undisturbed in {seconds:.1f} s, {expected.result}", flush=True)
+            left, run = arguments.kills // len(STRATEGIES), 0
+            while left > 0:
+                end, moments = survive(file, root / f"killed-{run}", min(left, MAX_KILLS_PER_SEARCH), seconds, rng)
+                left, run = left - len(moments), run + 1
+                verdict = "equal" if end == expected else f"DIFFERENT: {end}"
+                failed += end != expected
+                print(f"{strategy}: killed after {', '.join(f'{m:.1f}' for m in moments)} s: {verdict}", flush=True)
+    print(f"{arguments.kills} kills, {failed} searches with another end")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
