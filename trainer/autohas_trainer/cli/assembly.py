@@ -1,0 +1,81 @@
+"""Engine and sinks put together, for the pod and for the laptop. Imports torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import structlog
+
+from autohas_api.messages import Result
+from autohas_api.search import Search
+from autohas_api.space import Space
+from autohas_trainer.cli.devices import choose_device
+from autohas_trainer.cli.environment import ContainerEnvironment, available_threads
+from autohas_trainer.engine.search import Job, run, search_digest
+from autohas_trainer.reporting.files import Environment, FilesSink, Finished, read_result
+from autohas_trainer.reporting.history import HistorySink
+from autohas_trainer.reporting.live import LiveState
+from autohas_trainer.reporting.logs import LogSink
+from autohas_trainer.reporting.records import Identity, Outcome, Sink, StopRequest
+from autohas_trainer.reporting.server import TrainerServer
+from autohas_trainer.reporting.sinks import Sinks
+
+__all__ = ["finished_search", "pod_job", "repeated_result", "run_in_pod", "run_with"]
+
+
+def finished_search(search: Search, workdir: Path) -> Finished | None:
+    """The result of this very search, when `workdir` holds one.
+
+    Raises:
+        DataError: result.json is there and cannot be read.
+    """
+    found = read_result(workdir)
+    return found if found is not None and found.search_digest == search_digest(search) else None
+
+
+def repeated_result(search: Search, workdir: Path, identity: Identity) -> Result | None:
+    """The result that an earlier pod of the same search wrote, in the words of this one."""
+    found = finished_search(search, workdir)
+    if found is None or found.outcome.result.search_uid != identity.search_uid:
+        return None
+    return found.outcome.result.model_copy(update={"pod_uid": identity.pod_uid, "attempt": identity.attempt})
+
+
+def run_in_pod(job: Job, port: int, state: LiveState, stop: StopRequest) -> Result:
+    """Run with server and log; returns the last word."""
+    with TrainerServer(state, port) as server:
+        log = structlog.get_logger()
+        log.info("serving", port=server.port, device=job.device, threads=job.threads, folder=str(job.workdir))
+        return run_with(job, stop, state, LogSink(log)).result
+
+
+def pod_job(search: Search, space: Space, environment: ContainerEnvironment, identity: Identity) -> Job:
+    """The job of this container.
+
+    Raises:
+        ConfigurationError: a GPU is asked for and none is there.
+    """
+    return Job(
+        search=search,
+        space=space,
+        workdir=environment.workdir,
+        identity=identity,
+        threads=available_threads(environment.cpu_limit),
+        device=choose_device(search.spec, in_pod=True),
+    )
+
+
+def run_with(job: Job, stop: StopRequest, *listeners: Sink) -> Outcome:
+    """Run a job with its history and result files; `listeners` hear everything before result.json appears.
+
+    Raises:
+        TrainerError, OSError: see `autohas_trainer.engine.search.run`.
+    """
+    job.workdir.mkdir(parents=True, exist_ok=True)
+    history = HistorySink(job.workdir)
+    environment = Environment.here(device=job.device, threads=job.threads)
+    files = FilesSink(job.workdir, search_digest=search_digest(job.search), environment=environment)
+    try:
+        return run(job, Sinks(history, *listeners, files), stop)
+    finally:
+        history.close()

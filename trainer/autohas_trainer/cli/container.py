@@ -1,0 +1,141 @@
+"""The container's life: environment, search.json, engine, last word. Every exit writes exactly one line to the termination log."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import time
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+
+from autohas_api import names
+from autohas_api.acceptance import accept
+from autohas_api.messages import CheckpointInfo, Error, Interrupted, Message, Result, Stage, encode
+from autohas_api.names import MAX_LAST_WORD_BYTES, ExitCode
+from autohas_api.search import Search
+from autohas_api.space import Space
+from autohas_trainer import errors
+from autohas_trainer.cli.environment import ContainerEnvironment
+from autohas_trainer.cli.exits import UsageError, exit_of
+from autohas_trainer.cli.signals import StopOnSignal
+from autohas_trainer.reporting.live import LiveState
+from autohas_trainer.reporting.records import Identity
+
+__all__ = ["run_container"]
+
+_MAX_TEXT: Final = 1024
+
+
+def run_container(variables: Mapping[str, str], stop: StopOnSignal) -> int:
+    """Run the search that the environment names; returns the exit code. Never raises."""
+    _configure_logs()
+    log = structlog.get_logger()
+    state = LiveState(time.monotonic)
+    identity = _identity(variables)
+    word: Message
+    try:
+        word, code = _search(ContainerEnvironment.read(variables), identity, state, stop), ExitCode.RESULT
+    except errors.Interrupted as error:
+        word, code = _interrupted(identity, state), ExitCode.INTERRUPTED
+        log.info("search interrupted", text=str(error))
+    except BaseException as error:  # noqa: BLE001 - whatever it is, the last word must be written
+        end = exit_of(error)
+        word, code = _error(identity, end.code, end.sentence), end.code
+        trace = {"traceback": "".join(traceback.format_exception(error))} if end.is_bug else {}
+        log.error("search failed", exit_code=int(end.code), text=end.sentence, **trace)  # noqa: TRY400 - a traceback only for bugs
+    _write_last_word(Path(variables.get(names.ENV_TERMINATION_LOG, names.TERMINATION_LOG)), word, log)
+    return int(code)
+
+
+def _search(environment: ContainerEnvironment, identity: Identity, state: LiveState, stop: StopOnSignal) -> Result:
+    """Run, or repeat the result that is there already."""
+    search, space = _read_search(environment.search_file)
+    from autohas_trainer.cli.assembly import pod_job, repeated_result, run_in_pod  # noqa: PLC0415 - loads torch, after the signals are taken over
+
+    known = repeated_result(search, environment.workdir, identity)
+    if known is not None:
+        structlog.get_logger().info("result repeated", folder=str(environment.workdir), digest=known.digest)
+        return known
+    return run_in_pod(pod_job(search, space, environment, identity), environment.port, state, stop)
+
+
+def _read_search(path: Path) -> tuple[Search, Space]:
+    try:
+        document = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} cannot be read as JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise UsageError(f"{path} must hold one JSON object")
+    return accept(document)
+
+
+def _identity(variables: Mapping[str, str]) -> Identity:
+    """Who speaks, even when the environment is wrong otherwise."""
+    attempt = variables.get(names.ENV_ATTEMPT, "")
+    return Identity(
+        search_uid=variables.get(names.ENV_SEARCH_UID, "")[:128],
+        pod_uid=variables.get(names.ENV_POD_UID, "")[:128],
+        attempt=int(attempt) if attempt.isascii() and attempt.isdigit() and len(attempt) <= 10 else 0,  # noqa: PLR2004 - as the reader allows
+    )
+
+
+def _interrupted(identity: Identity, state: LiveState) -> Interrupted:
+    snapshot = state.snapshot()
+    info: CheckpointInfo | None = snapshot.checkpoint.info if snapshot.checkpoint is not None else None
+    return Interrupted(
+        search_uid=identity.search_uid,
+        pod_uid=identity.pod_uid,
+        attempt=identity.attempt,
+        step=snapshot.position,
+        stage=Stage(snapshot.stage),
+        checkpoint_digest=info.digest if info is not None else None,
+    )
+
+
+def _error(identity: Identity, code: ExitCode, sentence: str) -> Error:
+    """The error that fits: characters are cut until the line has room, whatever their width in bytes."""
+    text = sentence if len(sentence) <= _MAX_TEXT else sentence[: _MAX_TEXT - 1] + "…"
+    while True:
+        word = Error(search_uid=identity.search_uid, pod_uid=identity.pod_uid, attempt=identity.attempt, exit_code=int(code), message=text)
+        try:
+            encode(word)
+        except ValueError:
+            text = text[: len(text) * 3 // 4] + "…"
+            continue
+        return word
+
+
+def _write_last_word(path: Path, word: Message, log: Any) -> None:  # noqa: ANN401 - structlog's lazy proxy
+    """One line, whole: the file is opened once and written once (it is a bind mount, so it cannot be renamed into place)."""
+    line = encode(word)
+    if len(line) + 1 <= MAX_LAST_WORD_BYTES:
+        line += b"\n"
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        try:
+            os.write(descriptor, line)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        log.warning("termination log cannot be written", path=str(path), text=str(error), last_word=line.decode())
+
+
+def _configure_logs() -> None:
+    """JSON lines on stderr."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.EventRenamer("message"),
+            structlog.processors.JSONRenderer(ensure_ascii=False),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=False,
+    )

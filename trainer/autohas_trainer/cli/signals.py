@@ -1,0 +1,30 @@
+"""A wish to stop: SIGTERM or SIGINT sets a flag that the engine reads after every step.
+
+Installed before torch is imported, so a pod that is preempted in its first second ends in order too. Imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+import signal
+from types import FrameType
+
+__all__ = ["StopOnSignal"]
+
+
+class StopOnSignal:
+    """A `records.StopRequest` fed by signals."""
+
+    def __init__(self, *, insist: bool) -> None:
+        """`insist`: a second Ctrl-C ends the process at once (for terminals); without it, repetitions change nothing."""
+        self.requested = False
+        self._insist = insist
+
+    def install(self) -> None:
+        """Take over SIGTERM and SIGINT. The main thread only."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._handle)
+
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
+        if self.requested and self._insist and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.requested = True
