@@ -1,0 +1,69 @@
+"""Creating the children of one attempt so that a repetition does no harm, and reading what is said about them.
+
+A name that is taken is only accepted when its holder is controlled by this very search.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from autohas_api.names import ANNOTATION_SPEC_HASH
+from autohas_operator.client import CONFIG_MAPS, JOBS, KubeClient, Resource
+from autohas_operator.course import CreateAttempt
+from autohas_operator.errors import ConflictError, NameTakenError, NotFoundError, WaitError
+from autohas_operator.observe import Document, Explanation, SearchRecord
+from autohas_operator.wording import clean
+
+DELETION_POLL_S = 2.0
+"""How soon to look again whether a name has become free."""
+
+
+async def create_attempt(client: KubeClient, search: SearchRecord, attempt: CreateAttempt) -> Document:
+    """ConfigMap, then Job; returns the Job, new or found.
+
+    Raises:
+        NameTakenError: a name belongs to somebody else.
+        WaitError: a name becomes free soon.
+    """
+    config_map = await _create_or_find(client, CONFIG_MAPS, search, attempt.config_map)
+    if config_map["metadata"].get("annotations", {}).get(ANNOTATION_SPEC_HASH) != search.spec_hash:
+        metadata = config_map["metadata"]
+        await client.delete(CONFIG_MAPS, search.key.namespace, metadata["name"], uid=metadata["uid"])
+        raise WaitError(f"ConfigMap {metadata['name']} was of an older spec", delay_s=DELETION_POLL_S)
+    return await _create_or_find(client, JOBS, search, attempt.job)
+
+
+async def _create_or_find(client: KubeClient, resource: Resource, search: SearchRecord, document: Document) -> Document:
+    namespace, name = search.key.namespace, document["metadata"]["name"]
+    try:
+        return await client.create(resource, namespace, document)
+    except ConflictError as error:
+        try:
+            found = await client.get(resource, namespace, name)
+        except NotFoundError:
+            raise WaitError(f"{document['kind']} {name} has just gone", delay_s=DELETION_POLL_S) from error
+        if not _is_controlled_by(found["metadata"], search.uid):
+            raise NameTakenError(f"{document['kind']} {name} exists and does not belong to this search; delete or rename it") from error
+        if "deletionTimestamp" in found["metadata"]:
+            raise WaitError(f"{document['kind']} {name} is being deleted", delay_s=DELETION_POLL_S) from error
+        return found
+
+
+def _is_controlled_by(metadata: Document, uid: str) -> bool:
+    owners: list[Document] = metadata.get("ownerReferences", [])
+    return any(owner.get("controller") and owner.get("uid") == uid for owner in owners)
+
+
+def newest_warning(events: Iterable[Document]) -> Explanation | None:
+    """The text of the newest of these events."""
+    newest = max(events, key=_time, default=None)
+    if newest is None:
+        return None
+    return Explanation(reason=clean(newest.get("reason", ""), 64), message=clean(newest.get("message", ""), 768))
+
+
+def _time(event: Document) -> str:
+    """The API's times sort as text."""
+    times: list[Any] = [event.get("lastTimestamp"), event.get("eventTime"), event.get("metadata", {}).get("creationTimestamp")]
+    return max(str(time) for time in times if time) if any(times) else ""

@@ -1,0 +1,52 @@
+"""Conditions: one verdict per type, merged into what the status had. Pure.
+
+`lastTransitionTime` moves only when `status` flips; a repeated verdict is equal to what is there, so nothing is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from autohas_api.status import Condition, ConditionType, Status
+from autohas_operator.wording import clean, timestamp
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What one condition says."""
+
+    status: Literal["True", "False", "Unknown"]
+    reason: str
+    message: str
+
+
+def verdict_of(status: Status, kind: ConditionType) -> Verdict | None:
+    """What the status says already."""
+    found = next((c for c in status.conditions if c.type == kind), None)
+    return None if found is None else Verdict(status=found.status, reason=found.reason, message=found.message)
+
+
+def is_finished(status: Status) -> bool:
+    """Whether the search has ended for good."""
+    verdict = verdict_of(status, ConditionType.FINISHED)
+    return verdict is not None and verdict.status == "True"
+
+
+def merged(previous: Status, verdicts: Mapping[ConditionType, Verdict], generation: int, now_s: float) -> list[Condition]:
+    """All conditions in their fixed order; `verdicts` must name every type."""
+    before = {c.type: c for c in previous.conditions}
+    return [_merge(before.get(kind), kind, verdicts[kind], generation, now_s) for kind in ConditionType]
+
+
+def _merge(before: Condition | None, kind: ConditionType, verdict: Verdict, generation: int, now_s: float) -> Condition:
+    has_flipped = before is None or before.status != verdict.status
+    return Condition(
+        type=kind.value,
+        status=verdict.status,
+        observed_generation=generation,
+        last_transition_time=timestamp(now_s) if has_flipped or before is None else before.last_transition_time,
+        reason=verdict.reason,
+        message=clean(verdict.message),
+    )

@@ -1,0 +1,171 @@
+"""The rules that decide what to do about one accepted search: each looks, and decides or lets the next one look. Pure.
+
+Read `course` from top to bottom. Called by `plan` only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from autohas_api.search import Search
+from autohas_api.space import Space
+from autohas_api.status import ConditionType, Phase, Status
+from autohas_operator import manifests, policy
+from autohas_operator.conditions import verdict_of
+from autohas_operator.observe import JobRecord, Observed
+from autohas_operator.policy import Ending
+from autohas_operator.readiness import Readiness, not_ready, readiness
+from autohas_operator.settings import PodSettings
+
+RESULT_MISSING: Final = "ResultMissing"
+"""Reason of Succeeded: a Job is complete and left no result; it is about to be repeated, or was repeated in vain."""
+REPEATING: Final = "RepeatingForResult"
+"""Reason of Succeeded while the one repetition runs; a second loss is final."""
+_LOOK_AGAIN_S: Final = 5.0
+"""How soon to look again for pods and Jobs that are about to vanish, should their event be lost."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """Everything that the rules look at: the search and its space, what is observed, what was said, when it is."""
+
+    search: Search
+    space: Space
+    observed: Observed
+    previous: Status
+    pods: PodSettings
+    now_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateAttempt:
+    """Create the ConfigMap, then the Job."""
+
+    config_map: dict[str, Any]
+    job: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteJob:
+    """Delete exactly this Job, its pods first."""
+
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Course:
+    """What a rule decided.
+
+    `attempt` and `image` are set when a Job is there or is to be made. `reason` is that of the condition Succeeded while
+    the search goes on; None stands for the phase.
+    """
+
+    readiness: Readiness
+    action: CreateAttempt | DeleteJob | None = None
+    ending: Ending | None = None
+    attempt: int | None = None
+    image: str | None = None
+    reason: str | None = None
+
+
+def course(scene: Scene) -> Course:
+    """What the first rule that applies decides."""
+    job = scene.observed.job
+    if job is None:
+        return _next_attempt(scene)
+    decided = _replaced(scene, job) or _ended(scene, job) or _repeated(scene, job)
+    if decided is not None:
+        return decided
+    going_on = _exited(scene, job) or readiness(job, scene.observed, scene.previous, scene.now_s)
+    return Course(readiness=going_on, attempt=job.attempt, image=job.image, reason=_kept_reason(scene, job))
+
+
+def _next_attempt(scene: Scene) -> Course:
+    """A new Job, once no pod of the search is left that could still work on its checkpoint."""
+    record, previous, obstacle = scene.observed.search, scene.previous, scene.observed.obstacle
+    left = [pod for pod in scene.observed.pods if pod.search_uid == record.uid and not pod.is_over]
+    if left:
+        message = f"pod {left[-1].name} of an earlier attempt still runs; the next attempt follows when it is gone"
+        waiting = not_ready(Phase.INTERRUPTED, "WaitingForPodToEnd", message, _LOOK_AGAIN_S)
+        return Course(readiness=waiting, reason=_kept_reason(scene, None))
+    if obstacle is not None:
+        phase = Phase.INTERRUPTED if previous.attempt else Phase.PENDING
+        waiting = not_ready(phase, obstacle.reason, obstacle.message, policy.LOOK_AGAIN_S)
+        return Course(readiness=waiting, reason=_kept_reason(scene, None))
+    attempt = max([previous.attempt or 0, *(pod.attempt for pod in scene.observed.pods if pod.search_uid == record.uid)]) + 1
+    image = (previous.trainer.image if previous.trainer is not None else "") or scene.search.spec.trainer.image or scene.pods.image
+    name = manifests.child_name(record, attempt)
+    return Course(
+        readiness=not_ready(Phase.STARTING, "WaitingForPod", f"Job {name} is created, its pod is not yet", policy.PODS_EXPECTED_S),
+        action=CreateAttempt(
+            config_map=manifests.config_map(record, attempt),
+            job=manifests.job(record, scene.search, attempt, image, scene.pods),
+        ),
+        attempt=attempt,
+        image=image,
+        reason=REPEATING if _kept_reason(scene, None) is not None else None,
+    )
+
+
+def _replaced(scene: Scene, job: JobRecord) -> Course | None:
+    """A Job that is going, or that was made of a spec which was edited before its attempt was noted in status."""
+    if job.is_deleting:
+        waiting = not_ready(Phase.INTERRUPTED, "JobDeleted", f"Job {job.name} is being deleted; the next attempt follows", _LOOK_AGAIN_S)
+        return Course(readiness=waiting, attempt=job.attempt, image=job.image, reason=_kept_reason(scene, job))
+    if scene.previous.attempt is None and job.spec_hash != scene.observed.search.spec_hash:
+        waiting = not_ready(Phase.STARTING, "SpecChanged", f"Job {job.name} runs an older spec and is replaced", _LOOK_AGAIN_S)
+        return Course(readiness=waiting, action=DeleteJob(name=job.name, uid=job.uid))
+    return None
+
+
+def _ended(scene: Scene, job: JobRecord) -> Course | None:
+    """A trainer that exited with 0 and said something, or a Job that gave up."""
+    pods = scene.observed.pods_of(job)
+    succeeded = policy.successful_pod(pods)
+    if succeeded is not None and policy.has_last_word(succeeded):
+        return _over(policy.judge_result(succeeded, scene.search, scene.space), job)
+    if job.failure is not None:
+        return _over(policy.judge_failure(job, job.failure, pods), job)
+    return None
+
+
+def _over(ending: Ending, job: JobRecord) -> Course:
+    phase = Phase.SUCCEEDED if ending.result is not None else Phase.FAILED
+    over = not_ready(phase, "Finished", f"attempt {job.attempt} has ended")
+    return Course(readiness=over, ending=ending, attempt=job.attempt, image=job.image)
+
+
+def _repeated(scene: Scene, job: JobRecord) -> Course | None:
+    """A complete Job whose result is lost: one repetition, in which the trainer finds its result and says it again.
+
+    The intention is written to status before the Job is deleted, so that whoever comes next knows that it was one.
+    """
+    if not job.is_complete:
+        return None
+    was, attempt = _kept_reason(scene, job), scene.previous.attempt or 0
+    if was == REPEATING:
+        message = f"attempt {job.attempt} is complete like the one before it, but the result of neither could be read"
+        return _over(Ending(reason=RESULT_MISSING, message=message), job)
+    waiting = not_ready(Phase.FINALIZING, RESULT_MISSING, f"Job {job.name} is complete, but its pod is gone; it is repeated once", 0.0)
+    is_noted = was == RESULT_MISSING and attempt == job.attempt
+    action = DeleteJob(name=job.name, uid=job.uid) if is_noted else None
+    return Course(readiness=waiting, action=action, attempt=job.attempt, image=job.image, reason=RESULT_MISSING)
+
+
+def _exited(scene: Scene, job: JobRecord) -> Readiness | None:
+    """A trainer that exited with 0 and said nothing: the Job controller has the next word."""
+    succeeded = policy.successful_pod(scene.observed.pods_of(job))
+    if succeeded is None:
+        return None
+    return not_ready(Phase.FINALIZING, "TrainerExited", f"pod {succeeded.name} has ended; its Job is not complete yet", _LOOK_AGAIN_S)
+
+
+def _kept_reason(scene: Scene, job: JobRecord | None) -> str | None:
+    """A repetition stays one until the search ends, whoever restarts in between."""
+    was = verdict_of(scene.previous, ConditionType.SUCCEEDED)
+    if was is None or was.reason not in (RESULT_MISSING, REPEATING):
+        return None
+    is_next = job is not None and job.attempt > (scene.previous.attempt or 0)
+    return REPEATING if is_next else was.reason

@@ -1,0 +1,99 @@
+"""The children of a search: an immutable ConfigMap with what the trainer reads, and the Job that runs it. Pure.
+
+Names are deterministic, so a repeated create is a conflict and never a second Job.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from autohas_api.digest import canonical
+from autohas_api.names import (
+    ANNOTATION_SPEC_HASH,
+    API_VERSION,
+    FATAL_EXIT_CODES,
+    KIND,
+    LABEL_ATTEMPT,
+    LABEL_SEARCH,
+    LABEL_UID,
+    SEARCH_FILE,
+    TRAINER_CONTAINER,
+    ExitCode,
+)
+from autohas_api.search import Search
+from autohas_operator.observe import SearchRecord, search_document
+from autohas_operator.pods import pod_spec
+from autohas_operator.settings import PodSettings
+
+MANAGED_BY = {"app.kubernetes.io/managed-by": "autohas-operator"}
+
+
+def child_name(record: SearchRecord, attempt: int) -> str:
+    """`<name>-<uid8>-<attempt>`: the same for ConfigMap and Job."""
+    return f"{record.key.name}-{record.uid[:8]}-{attempt}"
+
+
+def labels(record: SearchRecord, attempt: int) -> dict[str, str]:
+    """Labels of every child and of the pods."""
+    return {**MANAGED_BY, LABEL_SEARCH: record.key.name, LABEL_UID: record.uid, LABEL_ATTEMPT: str(attempt)}
+
+
+def config_map(record: SearchRecord, attempt: int) -> dict[str, Any]:
+    """The search as the trainer reads it; immutable."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": _metadata(record, attempt),
+        "immutable": True,
+        "data": {SEARCH_FILE: canonical(search_document(record)) + "\n"},
+    }
+
+
+def job(record: SearchRecord, search: Search, attempt: int, image: str, settings: PodSettings) -> dict[str, Any]:
+    """The trainer Job of one attempt."""
+    template = pod_spec(search, name=child_name(record, attempt), attempt=attempt, image=image, settings=settings)
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": _metadata(record, attempt),
+        "spec": {
+            "completions": 1,
+            "parallelism": 1,
+            "backoffLimit": search.spec.failure_policy.backoff_limit,
+            "podReplacementPolicy": "Failed",
+            "podFailurePolicy": {"rules": _failure_rules()},
+            "template": {"metadata": {"labels": labels(record, attempt)}, "spec": template},
+        },
+    }
+
+
+def _metadata(record: SearchRecord, attempt: int) -> dict[str, Any]:
+    return {
+        "name": child_name(record, attempt),
+        "namespace": record.key.namespace,
+        "labels": labels(record, attempt),
+        "annotations": {ANNOTATION_SPEC_HASH: record.spec_hash},
+        "ownerReferences": [
+            {
+                "apiVersion": API_VERSION,
+                "kind": KIND,
+                "name": record.key.name,
+                "uid": record.uid,
+                "controller": True,
+                "blockOwnerDeletion": False,
+            }
+        ],
+    }
+
+
+def _failure_rules() -> list[dict[str, Any]]:
+    """Fatal exit codes fail the Job; what is not the trainer's fault is not counted; the rest counts to backoffLimit."""
+
+    def on_codes(action: str, codes: list[int]) -> dict[str, Any]:
+        return {"action": action, "onExitCodes": {"containerName": TRAINER_CONTAINER, "operator": "In", "values": codes}}
+
+    return [
+        on_codes("FailJob", sorted(int(code) for code in FATAL_EXIT_CODES)),
+        {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+        on_codes("Ignore", [int(ExitCode.INTERRUPTED)]),
+    ]

@@ -1,0 +1,281 @@
+"""What the operator remembers of the cluster: objects trimmed to records, and one search's view of them. Pure.
+
+A record holds what `plan` decides from and nothing else: thousands of searches stay small in memory.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple, TypeAlias
+
+from autohas_api.digest import canonical, sha256
+from autohas_api.messages import Progress
+from autohas_api.names import ANNOTATION_SPEC_HASH, API_VERSION, KIND, LABEL_ATTEMPT, LABEL_SEARCH, LABEL_UID, TRAINER_CONTAINER
+from autohas_operator.errors import Obstacle
+from autohas_operator.wording import epoch
+
+Document: TypeAlias = Mapping[str, Any]
+"""An object as the API server sends it."""
+_ATTEMPT_DIGITS: Final = 9
+MUTABLE_SPEC: Final = ("failurePolicy",)
+"""Parts of the spec that may change while a search runs; they are no part of the spec's hash."""
+
+
+class Key(NamedTuple):
+    """One search, as queue and cache know it."""
+
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchRecord:
+    """A search; `document` and `status` are canonical JSON."""
+
+    key: Key
+    uid: str
+    resource_version: str
+    generation: int
+    is_deleting: bool
+    document: str
+    spec_hash: str
+    status: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobFailure:
+    """Why the Job controller gave up."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRecord:
+    """A trainer Job; `search_uid` is that of its controlling owner, empty when it has none of our kind."""
+
+    key: Key
+    name: str
+    uid: str
+    resource_version: str
+    search_uid: str
+    attempt: int
+    spec_hash: str
+    image: str
+    created_s: float
+    is_deleting: bool
+    is_suspended: bool
+    is_complete: bool
+    failure: JobFailure | None
+    num_failed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class End:
+    """How the trainer container ended."""
+
+    exit_code: int
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodRecord:
+    """A trainer pod; `waiting` is (reason, message) of a container that cannot start."""
+
+    key: Key
+    name: str
+    uid: str
+    resource_version: str
+    search_uid: str
+    job_uid: str
+    attempt: int
+    created_s: float
+    scheduled_s: float | None
+    deletion_s: float | None
+    phase: str
+    address: str
+    node: str
+    unschedulable: str | None
+    disruption: str | None
+    waiting: tuple[str, str] | None
+    is_running: bool
+    is_started: bool
+    end: End | None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no container of it runs or will run."""
+        return self.phase in ("Succeeded", "Failed")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """The newest answers of one pod: the last good `progress` and, since then, `misses` without one."""
+
+    pod_uid: str
+    time_s: float
+    progress: Progress | None
+    misses: int = 0
+    problem: str = ""
+    is_version_skew: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """The newest warning event of a child that does not get on."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """Everything that one pass decides from. `is_fresh`: read from the API server for this pass, not from the cache."""
+
+    search: SearchRecord
+    jobs: tuple[JobRecord, ...]
+    pods: tuple[PodRecord, ...]
+    report: Report | None = None
+    explanation: Explanation | None = None
+    obstacle: Obstacle | None = None
+    is_fresh: bool = False
+
+    @property
+    def job(self) -> JobRecord | None:
+        """The newest Job that is ours."""
+        ours = [job for job in self.jobs if job.search_uid == self.search.uid]
+        return max(ours, key=lambda job: job.attempt, default=None)
+
+    def pods_of(self, job: JobRecord) -> tuple[PodRecord, ...]:
+        """The pods of a Job, the oldest first."""
+        return tuple(sorted((pod for pod in self.pods if pod.job_uid == job.uid), key=lambda pod: (pod.created_s, pod.name)))
+
+
+def search_record(document: Document) -> SearchRecord:
+    """Trim a search."""
+    metadata, spec = document["metadata"], document.get("spec", {})
+    key = Key(metadata["namespace"], metadata["name"])
+    kept = {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "metadata": {
+            "name": key.name,
+            "namespace": key.namespace,
+            "uid": metadata["uid"],
+            "generation": metadata.get("generation", 0),
+        },
+        "spec": spec,
+    }
+    return SearchRecord(
+        key=key,
+        uid=metadata["uid"],
+        resource_version=metadata.get("resourceVersion", ""),
+        generation=metadata.get("generation", 0),
+        is_deleting="deletionTimestamp" in metadata,
+        document=canonical(kept),
+        spec_hash=sha256({name: part for name, part in spec.items() if name not in MUTABLE_SPEC}),
+        status=canonical(document.get("status", {})),
+    )
+
+
+def search_document(record: SearchRecord) -> dict[str, Any]:
+    """The search as a person wrote it, with its uid and generation; a new dict at every call."""
+    document: dict[str, Any] = json.loads(record.document)
+    return document
+
+
+def job_record(document: Document) -> JobRecord | None:
+    """Trim a Job; None when it does not carry our labels."""
+    metadata, spec, status = document["metadata"], document.get("spec", {}), document.get("status", {})
+    labels = metadata.get("labels", {})
+    if LABEL_SEARCH not in labels or LABEL_UID not in labels:
+        return None
+    conditions = _true_conditions(status)
+    failed = conditions.get("Failed") or conditions.get("FailureTarget")
+    containers = spec.get("template", {}).get("spec", {}).get("containers", [])
+    owner = _controller(metadata)
+    return JobRecord(
+        key=Key(metadata["namespace"], labels[LABEL_SEARCH]),
+        name=metadata["name"],
+        uid=metadata["uid"],
+        resource_version=metadata.get("resourceVersion", ""),
+        search_uid=owner.get("uid", "") if owner.get("kind") == KIND else "",
+        attempt=_attempt(labels),
+        spec_hash=metadata.get("annotations", {}).get(ANNOTATION_SPEC_HASH, ""),
+        image=next((c.get("image", "") for c in containers if c.get("name") == TRAINER_CONTAINER), ""),
+        created_s=epoch(metadata.get("creationTimestamp")) or 0.0,
+        is_deleting="deletionTimestamp" in metadata,
+        is_suspended=bool(spec.get("suspend", False)),
+        is_complete="Complete" in conditions,
+        failure=None if failed is None else JobFailure(reason=failed.get("reason", ""), message=failed.get("message", "")),
+        num_failed=status.get("failed", 0),
+    )
+
+
+def pod_record(document: Document) -> PodRecord | None:
+    """Trim a pod; None when it does not carry our labels."""
+    metadata, status = document["metadata"], document.get("status", {})
+    labels = metadata.get("labels", {})
+    if LABEL_SEARCH not in labels or LABEL_UID not in labels:
+        return None
+    statuses: list[Document] = status.get("containerStatuses", [])
+    container: Document = next((c for c in statuses if c.get("name") == TRAINER_CONTAINER), {})
+    state = container.get("state", {})
+    owner = _controller(metadata)
+    scheduled: Document = next((c for c in status.get("conditions", []) if c.get("type") == "PodScheduled"), {})
+    is_scheduled = scheduled.get("status") == "True"
+    disruption = _true_conditions(status).get("DisruptionTarget")
+    return PodRecord(
+        key=Key(metadata["namespace"], labels[LABEL_SEARCH]),
+        name=metadata["name"],
+        uid=metadata["uid"],
+        resource_version=metadata.get("resourceVersion", ""),
+        search_uid=labels[LABEL_UID],
+        job_uid=owner.get("uid", "") if owner.get("kind") == "Job" else "",
+        attempt=_attempt(labels),
+        created_s=epoch(metadata.get("creationTimestamp")) or 0.0,
+        scheduled_s=epoch(scheduled.get("lastTransitionTime")) if is_scheduled else None,
+        deletion_s=epoch(metadata.get("deletionTimestamp")),
+        phase=status.get("phase", "Pending"),
+        address=status.get("podIP", ""),
+        node=document.get("spec", {}).get("nodeName", ""),
+        unschedulable=scheduled.get("message", "") if scheduled.get("reason") == "Unschedulable" else None,
+        disruption=None if disruption is None else disruption.get("message", ""),
+        waiting=_waiting(state),
+        is_running="running" in state,
+        is_started=bool(container.get("started", False)),
+        end=_end(state.get("terminated")),
+    )
+
+
+def _controller(metadata: Document) -> Document:
+    """The controlling owner reference, empty when there is none."""
+    owners: list[Document] = metadata.get("ownerReferences", [])
+    return next((owner for owner in owners if owner.get("controller")), {})
+
+
+def _attempt(labels: Document) -> int:
+    text = labels.get(LABEL_ATTEMPT, "0")
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _ATTEMPT_DIGITS else 0
+
+
+def _true_conditions(status: Document) -> dict[str, Document]:
+    return {c["type"]: c for c in status.get("conditions", []) if c.get("status") == "True"}
+
+
+def _waiting(state: Document) -> tuple[str, str] | None:
+    waiting = state.get("waiting")
+    return None if waiting is None else (waiting.get("reason", ""), waiting.get("message", ""))
+
+
+def _end(terminated: Document | None) -> End | None:
+    if terminated is None:
+        return None
+    return End(
+        exit_code=terminated.get("exitCode", -1),
+        reason=terminated.get("reason", ""),
+        message=terminated.get("message", ""),
+    )

@@ -1,0 +1,147 @@
+"""The decision: from what is observed to what is done and what is said. Pure; the clock is an argument.
+
+Called by `reconcile` only. A plan that cannot be taken back is made twice: `reconcile` repeats it on fresh reads
+before it acts.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from autohas_api.acceptance import accept
+from autohas_api.problems import SpecError
+from autohas_api.search import Search
+from autohas_api.space import Space
+from autohas_api.status import ConditionType, Phase, Status, TrainerStatus
+from autohas_operator.conditions import Verdict, is_finished, merged, verdict_of
+from autohas_operator.course import RESULT_MISSING, Course, CreateAttempt, DeleteJob, Scene, course
+from autohas_operator.errors import Blamed
+from autohas_operator.observe import Observed
+from autohas_operator.reports import checkpoint_verdict, is_progress_only, with_progress, write_due_in
+from autohas_operator.settings import PodSettings
+from autohas_operator.transitions import Announcement, announcements
+from autohas_operator.wording import timestamp
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What one pass does: `action`, then `status` when it differs, then `announcements`."""
+
+    status: Status
+    action: CreateAttempt | DeleteJob | None = None
+    announcements: tuple[Announcement, ...] = ()
+    look_again_s: float | None = None
+    is_grave: bool = False
+
+    @property
+    def needs_fresh_reads(self) -> bool:
+        """Whether it cannot be taken back: then the cache is not good enough."""
+        return self.action is not None or self.is_grave
+
+
+def plan(observed: Observed, previous: Status, pods: PodSettings, now_s: float) -> Plan:
+    """Decide one pass over one search."""
+    record, obstacle = observed.search, observed.obstacle
+    if record.is_deleting:
+        return Plan(status=previous)
+    if is_finished(previous):
+        return Plan(status=previous.model_copy(update={"observed_generation": record.generation}))
+    try:
+        search, space = _accept(record.document)
+    except SpecError as error:
+        return _rejected(observed, previous, Verdict(status="False", reason="InvalidSpec", message=str(error)), now_s)
+    if obstacle is not None and obstacle.blamed is Blamed.SPEC:
+        return _rejected(observed, previous, Verdict(status="False", reason=obstacle.reason, message=obstacle.message), now_s)
+    scene = Scene(search=search, space=space, observed=observed, previous=previous, pods=pods, now_s=now_s)
+    return _published(scene, course(scene))
+
+
+@lru_cache(maxsize=512)
+def _accept(document: str) -> tuple[Search, Space]:
+    """Acceptance of one text: the same text is judged once, not at every pass."""
+    return accept(json.loads(document))
+
+
+def _rejected(observed: Observed, previous: Status, accepted: Verdict, now_s: float) -> Plan:
+    """No Job is made; one that runs already (an older operator accepted it) is left alone."""
+    message = "nothing is started until the search is accepted"
+    waiting = Verdict(status="Unknown", reason="NotAccepted", message=message)
+    stopped = Verdict(status="False", reason="NotAccepted", message=message)
+    verdicts = {
+        ConditionType.ACCEPTED: accepted,
+        ConditionType.TRAINER_READY: stopped,
+        ConditionType.CHECKPOINT_READY: verdict_of(previous, ConditionType.CHECKPOINT_READY) or waiting,
+        ConditionType.SUCCEEDED: waiting,
+        ConditionType.FINISHED: stopped,
+    }
+    generation = observed.search.generation
+    conditions = merged(previous, verdicts, generation, now_s)
+    update = {"phase": Phase.REJECTED, "observed_generation": generation, "conditions": conditions}
+    status = previous.model_copy(update=update)
+    return Plan(status=status, announcements=announcements(previous, status, None))
+
+
+def _published(scene: Scene, decided: Course) -> Plan:
+    """The status that says all this, its events, and when time alone will change it."""
+    previous, report = scene.previous, scene.observed.report
+    status = _status(scene, decided)
+    look_again_s = decided.readiness.look_again_s
+    if status != previous and is_progress_only(previous, status):
+        due_s = write_due_in(previous, scene.now_s)
+        if due_s > 0:
+            status, look_again_s = previous, min(due_s, look_again_s if look_again_s is not None else due_s)
+    return Plan(
+        status=status,
+        action=decided.action,
+        announcements=announcements(previous, status, report),
+        look_again_s=look_again_s,
+        is_grave=decided.ending is not None or decided.reason == RESULT_MISSING,
+    )
+
+
+def _status(scene: Scene, decided: Course) -> Status:
+    previous, ending, generation = scene.previous, decided.ending, scene.observed.search.generation
+    update: dict[str, Any] = {"phase": decided.readiness.phase, "observed_generation": generation}
+    if decided.attempt is not None:
+        update["attempt"] = max(decided.attempt, previous.attempt or 0)
+        update["start_time"] = previous.start_time or timestamp(scene.now_s)
+        update["trainer"] = previous.trainer or TrainerStatus(image=decided.image or "")
+    status = with_progress(previous.model_copy(update=update), scene.observed.report)
+    if ending is not None:
+        done = {"best": ending.result.scores.test, "progress": "100%"} if ending.result is not None else {}
+        ended = {"completion_time": timestamp(scene.now_s), "result": ending.result, "eta": None}
+        status = status.model_copy(update={**ended, **done})
+    verdicts = {
+        ConditionType.ACCEPTED: _accepted(scene, status, decided),
+        ConditionType.TRAINER_READY: decided.readiness.verdict,
+        ConditionType.CHECKPOINT_READY: checkpoint_verdict(scene.search.spec, status, scene.now_s),
+        **_end_verdicts(decided),
+    }
+    return status.model_copy(update={"conditions": merged(previous, verdicts, generation, scene.now_s)})
+
+
+def _accepted(scene: Scene, status: Status, decided: Course) -> Verdict:
+    report, was = scene.observed.report, verdict_of(scene.previous, ConditionType.ACCEPTED)
+    is_running = decided.readiness.phase is Phase.RUNNING
+    if is_running and report is None and was is not None and was.reason == "VersionSkew":
+        return was  # this operator has just started and has not asked yet
+    if is_running and report is not None and report.is_version_skew:
+        image = status.trainer.image if status.trainer is not None else ""
+        message = f"the trainer image {image} is of another version than the operator: {report.problem}"
+        return Verdict(status="False", reason="VersionSkew", message=message)
+    return Verdict(status="True", reason="Valid", message="the search can be run as it is written")
+
+
+def _end_verdicts(decided: Course) -> dict[ConditionType, Verdict]:
+    phase, ending = decided.readiness.phase, decided.ending
+    if ending is None:
+        message = "the search has not ended"
+        succeeded = Verdict(status="Unknown", reason=decided.reason or phase.value, message=message)
+        finished = Verdict(status="False", reason="InProgress", message=message)
+    else:
+        succeeded = Verdict(status="True" if ending.result is not None else "False", reason=ending.reason, message=ending.message)
+        finished = Verdict(status="True", reason=phase.value, message=ending.message)
+    return {ConditionType.SUCCEEDED: succeeded, ConditionType.FINISHED: finished}

@@ -1,0 +1,125 @@
+"""What counts as what: exit codes, waiting times, and how an ended trainer is judged. Pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from autohas_api.expand import search_result
+from autohas_api.messages import Error, MessageError, Result, decode_last_word
+from autohas_api.names import FATAL_EXIT_CODES, ExitCode
+from autohas_api.search import Search
+from autohas_api.space import Space
+from autohas_api.status import SearchResult
+from autohas_operator.observe import JobFailure, JobRecord, PodRecord
+from autohas_operator.wording import clean
+
+PODS_EXPECTED_S: Final = 20.0
+"""A Job without a pod for longer is reported with what its events say (Source: API section 6)."""
+CONTAINER_EXPECTED_S: Final = 60.0
+"""A scheduled pod without a container for longer is reported with what its events say (Source: API section 6)."""
+NODE_LOST_S: Final = 60.0
+"""A pod that should have been gone for so long sits on a node that does not answer."""
+MAX_MISSES: Final = 3
+"""So many polls without an answer make the trainer unreachable (Source: kopf.md section 8)."""
+PROGRESS_WRITE_S: Final = 15.0
+"""At most one write of nothing but progress in this time (Source: API section 7)."""
+STALE_PERIODS: Final = 2.0
+"""A checkpoint older than so many of its periods is stale."""
+STALE_SLACK_S: Final = 60.0
+"""Added to the above: a step and a poll may take their time."""
+LOOK_AGAIN_S: Final = 30.0
+"""While something hangs outside of us: how soon its events are read again."""
+
+FAILURE_REASONS: Final[dict[int, str]] = {
+    ExitCode.USAGE: "ConfigError",
+    ExitCode.CONFIGURATION: "ConfigError",
+    ExitCode.DATA: "DataError",
+    ExitCode.NO_CHECKPOINT: "NoUsableCheckpoint",
+    ExitCode.NUMERICAL: "NumericalFailure",
+}
+"""Reason of the condition Succeeded for the exit codes that fail a search at once."""
+_EXIT_CODE_IN_JOB: Final = re.compile(r"failed with exit code (\d{1,3}) ")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How a search ended: with a `result`, or without one for `reason`."""
+
+    reason: str
+    message: str
+    result: SearchResult | None = None
+
+
+def successful_pod(pods: tuple[PodRecord, ...]) -> PodRecord | None:
+    """The pod whose trainer exited with 0."""
+    return next((pod for pod in pods if pod.end is not None and pod.end.exit_code == ExitCode.RESULT), None)
+
+
+def has_last_word(pod: PodRecord) -> bool:
+    """Whether its trainer left any message."""
+    return pod.end is not None and bool(pod.end.message.strip())
+
+
+def judge_result(pod: PodRecord, search: Search, space: Space) -> Ending:
+    """What the last word of a trainer that exited with 0 is worth: never success unless everything fits."""
+    try:
+        result = _checked_result(pod, search, space)
+    except MessageError as error:
+        message = f"the trainer exited with 0, but its result cannot be trusted: {clean(str(error), 512)}"
+        return Ending(reason="ResultInvalid", message=message)
+    score = result.scores.test
+    return Ending(reason="ResultStored", message=f"{result.scores.metric} {score} on the test split", result=result)
+
+
+def _checked_result(pod: PodRecord, search: Search, space: Space) -> SearchResult:
+    text = pod.end.message if pod.end is not None else ""
+    word = decode_last_word(text.strip().encode(errors="replace"))
+    if not isinstance(word, Result):
+        raise MessageError(f"exit code 0 with a message of kind {word.kind}")
+    said = (word.search_uid, word.pod_uid, word.attempt)
+    if said != (search.metadata.uid, pod.uid, pod.attempt):
+        raise MessageError(f"message is of search {word.search_uid}, pod {word.pod_uid}, attempt {word.attempt}")
+    result = search_result(word, search.spec, space, model_path(search))
+    return result.model_copy(update={"stop_reason": clean(result.stop_reason, 64)})
+
+
+def model_path(search: Search) -> str | None:
+    """Folder of the model on the claim; None when the disk dies with the pod."""
+    if search.spec.checkpoint.storage.persistent_volume_claim is None:
+        return None
+    identity = search.metadata
+    return f"{identity.namespace}/{identity.name}/{identity.uid}/"
+
+
+def judge_failure(job: JobRecord, failure: JobFailure, pods: tuple[PodRecord, ...]) -> Ending:
+    """Why a failed Job failed, in the trainer's own sentence where there is one."""
+    fatal = next((p for p in reversed(pods) if p.end is not None and p.end.exit_code in FATAL_EXIT_CODES), None)
+    said = _EXIT_CODE_IN_JOB.search(failure.message)
+    code = fatal.end.exit_code if fatal is not None and fatal.end is not None else int(said[1]) if said else -1
+    if failure.reason == "PodFailurePolicy" or fatal is not None:
+        reason = FAILURE_REASONS.get(code, "TrainerFailed")
+    else:
+        reason = failure.reason if failure.reason in ("BackoffLimitExceeded", "DeadlineExceeded") else "JobFailed"
+    last = fatal or next((p for p in reversed(pods) if p.end is not None), None)
+    sentence = last_sentence(last) if last is not None else ""
+    return Ending(reason=reason, message=clean(sentence or failure.message or f"Job {job.name} failed"))
+
+
+def last_sentence(pod: PodRecord) -> str:
+    """What an ended pod says to people: the trainer's sentence, else its log's end, else how it ended."""
+    if pod.end is None:
+        return clean(pod.disruption or "")
+    how = f"exit code {pod.end.exit_code}" + (f" ({pod.end.reason})" if pod.end.reason not in ("", "Error", "Completed") else "")
+    text = pod.end.message.strip()
+    try:
+        word = decode_last_word(text.encode(errors="replace"))
+    except MessageError:
+        return clean(f"{how}: {text[-700:]}" if text else how)
+    return clean(f"{how}: {word.message}" if isinstance(word, Error) else how)
+
+
+def is_interruption(pod: PodRecord) -> bool:
+    """Whether a pod ended through no fault of its own: stopped on request, evicted, preempted."""
+    return pod.disruption is not None or (pod.end is not None and pod.end.exit_code == ExitCode.INTERRUPTED)

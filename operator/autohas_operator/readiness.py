@@ -1,0 +1,148 @@
+"""Where the trainer stands: from Job, pods and report to the condition TrainerReady and the phase. Pure.
+
+Asked by `plan` while a Job is neither complete nor failed. Whatever a search waits for is named here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from autohas_api.status import ConditionType, Phase, Status
+from autohas_operator import policy
+from autohas_operator.conditions import Verdict, verdict_of
+from autohas_operator.observe import JobRecord, Observed, PodRecord, Report
+from autohas_operator.wording import epoch
+
+_IMAGE_REASONS = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"})
+_CREATING_REASONS = frozenset({"", "ContainerCreating", "PodInitializing"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readiness:
+    """Phase and TrainerReady; `look_again_s` when time alone can change them."""
+
+    phase: Phase
+    verdict: Verdict
+    look_again_s: float | None = None
+
+
+def not_ready(phase: Phase, reason: str, message: str, look_again_s: float | None = None) -> Readiness:
+    """TrainerReady is False."""
+    return Readiness(phase=phase, verdict=Verdict(status="False", reason=reason, message=message), look_again_s=look_again_s)
+
+
+def readiness(job: JobRecord, observed: Observed, previous: Status, now_s: float) -> Readiness:
+    """Judge the newest pod of an active Job."""
+    pods = observed.pods_of(job)
+    active = [pod for pod in pods if not pod.is_over and pod.end is None]
+    staying = [pod for pod in active if pod.deletion_s is None]
+    if job.is_suspended:
+        return not_ready(_before_pods(previous), "JobSuspended", "the Job is suspended; its pods start when it is resumed")
+    if staying:
+        return _staying(staying[-1], observed, previous, now_s)
+    if active:
+        return _leaving(active[-1], now_s)
+    if pods:
+        return _between_pods(pods[-1])
+    return _without_pods(job, observed, previous, now_s)
+
+
+def stuck_child(observed: Observed, now_s: float) -> str | None:
+    """Uid of the Job or pod whose events explain why nothing goes on; None while it is too early to ask."""
+    job = observed.job
+    if job is None or job.is_deleting or job.is_suspended or job.is_complete or job.failure is not None:
+        return None
+    pods = observed.pods_of(job)
+    if not pods:
+        return job.uid if now_s - job.created_s >= policy.PODS_EXPECTED_S else None
+    return pods[-1].uid if _creating_for(pods[-1], now_s) >= policy.CONTAINER_EXPECTED_S else None
+
+
+def _before_pods(previous: Status) -> Phase:
+    """Starting, or Interrupted when the search was under way before."""
+    return Phase.STARTING if previous.last_report_time is None else Phase.INTERRUPTED
+
+
+def _creating_for(pod: PodRecord, now_s: float) -> float:
+    """Seconds for which a scheduled pod has had no container; 0 when that is not its trouble."""
+    is_creating = pod.phase == "Pending" and pod.scheduled_s is not None and (pod.waiting or ("", ""))[0] in _CREATING_REASONS
+    return now_s - pod.scheduled_s if is_creating and pod.scheduled_s is not None else 0.0
+
+
+def _without_pods(job: JobRecord, observed: Observed, previous: Status, now_s: float) -> Readiness:
+    waited_s = now_s - job.created_s
+    told = observed.explanation
+    if waited_s < policy.PODS_EXPECTED_S:
+        rest_s = policy.PODS_EXPECTED_S - waited_s
+        return not_ready(_before_pods(previous), "WaitingForPod", f"Job {job.name} is created, its pod is not yet", rest_s)
+    if told is not None:
+        return not_ready(_before_pods(previous), "PodsNotCreated", f"{told.reason}: {told.message}", policy.LOOK_AGAIN_S)
+    if job.num_failed > 0 or previous.last_report_time is not None:
+        message = f"Job {job.name} waits before it makes the next pod (10 s, doubled each time up to 10 minutes)"
+        return not_ready(Phase.INTERRUPTED, "BackOff", message, policy.LOOK_AGAIN_S)
+    message = f"Job {job.name} has had no pod for {policy.PODS_EXPECTED_S:.0f} s and no event says why: is the Job controller running?"
+    return not_ready(Phase.STARTING, "PodsNotCreated", message, policy.LOOK_AGAIN_S)
+
+
+def _between_pods(pod: PodRecord) -> Readiness:
+    """The newest pod is over and the Job controller has not made the next one yet."""
+    said = policy.last_sentence(pod)
+    if policy.is_interruption(pod):
+        return not_ready(Phase.INTERRUPTED, "Interrupted", f"pod {pod.name} was stopped ({said}); the next one goes on from the checkpoint")
+    return not_ready(Phase.INTERRUPTED, "TrainerFailed", f"pod {pod.name} failed and will be repeated: {said}")
+
+
+def _leaving(pod: PodRecord, now_s: float) -> Readiness:
+    overdue_s = now_s - (pod.deletion_s or now_s) - policy.NODE_LOST_S
+    if overdue_s < 0:
+        return not_ready(Phase.INTERRUPTED, "Terminating", f"pod {pod.name} is being stopped", -overdue_s)
+    message = (
+        f"node {pod.node} does not confirm that pod {pod.name} has stopped, so no other pod may start; "
+        f"repair the node, or delete its Node object (kubectl delete node {pod.node}) when it is gone for good"
+    )
+    return not_ready(Phase.INTERRUPTED, "NodeUnreachable", message, policy.LOOK_AGAIN_S)
+
+
+def _staying(pod: PodRecord, observed: Observed, previous: Status, now_s: float) -> Readiness:
+    if pod.unschedulable is not None and pod.scheduled_s is None:
+        return not_ready(Phase.STARTING, "Unschedulable", f"pod {pod.name}: {pod.unschedulable}")
+    if pod.is_running:
+        return _running(pod, observed.report, previous)
+    reason, message = pod.waiting or ("", "")
+    if reason in _IMAGE_REASONS:
+        return not_ready(Phase.STARTING, "ImagePullFailed", f"pod {pod.name}: {reason}: {message}")
+    if reason not in _CREATING_REASONS:
+        return not_ready(Phase.STARTING, "ContainerNotCreated", f"pod {pod.name}: {reason}: {message}")
+    creating_s = _creating_for(pod, now_s)
+    if creating_s >= policy.CONTAINER_EXPECTED_S:
+        told = observed.explanation
+        reason = "FailedMount" if told is not None and told.reason in ("FailedMount", "FailedAttachVolume") else "ContainerNotCreated"
+        said = f"{told.reason}: {told.message}" if told is not None else "and no event says why"
+        message = f"pod {pod.name} has had no container for {policy.CONTAINER_EXPECTED_S:.0f} s: {said}"
+        return not_ready(Phase.STARTING, reason, message, policy.LOOK_AGAIN_S)
+    rest_s = policy.CONTAINER_EXPECTED_S - creating_s
+    return not_ready(Phase.STARTING, "PodStarting", f"pod {pod.name} is being started", rest_s)
+
+
+def _running(pod: PodRecord, report: Report | None, previous: Status) -> Readiness:
+    report = report if report is not None and report.pod_uid == pod.uid else None
+    was = verdict_of(previous, ConditionType.TRAINER_READY)
+    if report is None and was is not None and previous.phase is Phase.RUNNING and not _is_newer(pod, previous):
+        return Readiness(phase=Phase.RUNNING, verdict=was)  # this operator has just started and has not asked yet
+    has_reported = report is not None and report.progress is not None
+    if report is not None and report.is_version_skew:
+        return Readiness(phase=Phase.RUNNING, verdict=Verdict(status="Unknown", reason="VersionSkew", message=report.problem))
+    if report is not None and report.misses >= policy.MAX_MISSES and (has_reported or pod.is_started):
+        message = f"pod {pod.name} runs, but its progress cannot be read: {report.problem}"
+        return Readiness(phase=Phase.RUNNING, verdict=Verdict(status="Unknown", reason="ProgressUnreachable", message=message))
+    if has_reported:
+        reporting = Verdict(status="True", reason="Reporting", message="the trainer reports its progress")
+        return Readiness(phase=Phase.RUNNING, verdict=reporting)
+    return not_ready(Phase.STARTING, "WaitingForReport", f"pod {pod.name} runs and has not reported yet")
+
+
+def _is_newer(pod: PodRecord, previous: Status) -> bool:
+    """Whether the pod was created after TrainerReady last flipped: then what the status says is about another pod."""
+    since = next((c.last_transition_time for c in previous.conditions if c.type == ConditionType.TRAINER_READY), None)
+    flipped_s = epoch(since)
+    return flipped_s is not None and pod.created_s > flipped_s

@@ -1,0 +1,137 @@
+"""One pass over one search, told in order: observe, plan, look again before anything grave, act, write, announce.
+
+Every trigger (watch event, report, resync, retry) comes here; nothing depends on which one it was. Killed at any
+point, the next pass of any operator finds the same world and goes on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+
+from pydantic import ValidationError
+
+from autohas_api.names import LABEL_UID
+from autohas_api.status import Status
+from autohas_operator.cache import Cache
+from autohas_operator.children import create_attempt, newest_warning
+from autohas_operator.client import EVENTS, JOBS, PODS, SEARCHES, KubeClient
+from autohas_operator.course import CreateAttempt, DeleteJob
+from autohas_operator.errors import NotFoundError, OperatorError, StatusUnreadableError, reaction_to
+from autohas_operator.events import EventRecorder
+from autohas_operator.observe import Key, Observed, SearchRecord, job_record, pod_record, search_document, search_record
+from autohas_operator.plan import Plan, plan
+from autohas_operator.readiness import stuck_child
+from autohas_operator.settings import PodSettings
+
+
+class Reconciler:
+    """Makes the world follow the searches. `clock` gives seconds since the epoch."""
+
+    def __init__(
+        self, client: KubeClient, cache: Cache, events: EventRecorder, pods: PodSettings, clock: Callable[[], float]
+    ) -> None:
+        self._client = client
+        self._cache = cache
+        self._events = events
+        self._pods = pods
+        self._clock = clock
+
+    async def reconcile(self, key: Key) -> float | None:
+        """One pass; returns in how many seconds time alone asks for another one, None for never.
+
+        Raises:
+            OperatorError: nothing to show to a person; the pass is to be repeated.
+        """
+        observed = self._cache.observed(key)
+        if observed is None:
+            return None
+        observed = await self._explained(observed)
+        decided = self._plan(observed)
+        if decided.needs_fresh_reads:
+            observed = await self._reread(observed)
+            if observed is None:
+                return None
+            decided = self._plan(observed)
+        try:
+            await self._act(observed, decided)
+        except OperatorError as error:
+            obstacle = reaction_to(error).obstacle
+            if obstacle is None:
+                raise
+            observed = replace(observed, obstacle=obstacle)
+            decided = self._plan(observed)
+        await self._write(observed, decided)
+        return decided.look_again_s
+
+    def _plan(self, observed: Observed) -> Plan:
+        return plan(observed, status_of(observed.search), self._pods, self._clock())
+
+    async def _explained(self, observed: Observed) -> Observed:
+        """With the newest warning about whatever does not get on, if something does not."""
+        uid = stuck_child(observed, self._clock())
+        if uid is None:
+            return observed
+        warnings = await self._client.list(EVENTS, observed.search.key.namespace, fields=f"involvedObject.uid={uid},type=Warning")
+        return replace(observed, explanation=newest_warning(warnings.items))
+
+    async def _reread(self, observed: Observed) -> Observed | None:
+        """The same from the API server itself; None when the search is gone."""
+        key, uid = observed.search.key, observed.search.uid
+        try:
+            search = await self._client.get(SEARCHES, key.namespace, key.name)
+        except NotFoundError:
+            return None
+        if search["metadata"]["uid"] != uid:
+            return None
+        jobs = await self._client.list(JOBS, key.namespace, labels=f"{LABEL_UID}={uid}")
+        pods = await self._client.list(PODS, key.namespace, labels=f"{LABEL_UID}={uid}")
+        self._cache.put_search(search)
+        for item in jobs.items:
+            self._cache.put_job(item)
+        for item in pods.items:
+            self._cache.put_pod(item)
+        fresh = self._cache.view(
+            search_record(search),
+            tuple(job for item in jobs.items if (job := job_record(item)) is not None),
+            tuple(pod for item in pods.items if (pod := pod_record(item)) is not None),
+            is_fresh=True,
+        )
+        return replace(fresh, explanation=observed.explanation)
+
+    async def _act(self, observed: Observed, decided: Plan) -> None:
+        namespace = observed.search.key.namespace
+        match decided.action:
+            case CreateAttempt() as attempt:
+                self._cache.put_job(await create_attempt(self._client, observed.search, attempt))
+            case DeleteJob(name=name, uid=uid):
+                await self._client.delete(JOBS, namespace, name, uid=uid)
+            case None:
+                pass
+
+    async def _write(self, observed: Observed, decided: Plan) -> None:
+        """The one status write, and the events that it makes true."""
+        if decided.status == status_of(observed.search):
+            return
+        written = await self._client.replace_status(SEARCHES, _with_status(observed.search, decided.status))
+        self._cache.put_search(written)
+        self._events.announce(observed.search, decided.announcements)
+
+
+def status_of(record: SearchRecord) -> Status:
+    """The status as a model.
+
+    Raises:
+        StatusUnreadableError: it does not fit; nothing is decided on a guess.
+    """
+    try:
+        return Status.model_validate_json(record.status)
+    except ValidationError as error:
+        raise StatusUnreadableError(f"status of {record.key.namespace}/{record.key.name} cannot be read: {error}") from error
+
+
+def _with_status(record: SearchRecord, status: Status) -> dict[str, object]:
+    document = search_document(record)
+    document["metadata"]["resourceVersion"] = record.resource_version
+    return {**document, "status": json.loads(status.model_dump_json(by_alias=True, exclude_none=True))}

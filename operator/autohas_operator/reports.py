@@ -1,0 +1,76 @@
+"""From a trainer's report to the fields of status that show progress, and when these are worth a write. Pure."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from autohas_api.messages import Progress
+from autohas_api.search import Spec
+from autohas_api.space import decimal
+from autohas_api.status import CheckpointStatus, ConditionType, Status
+from autohas_operator import policy
+from autohas_operator.conditions import Verdict, verdict_of
+from autohas_operator.observe import Report
+from autohas_operator.wording import duration, epoch, percent, timestamp
+
+PROGRESS_FIELDS: Final = ("stage", "progress", "eta", "best", "entropy", "starts", "interruptions", "checkpoint")
+"""Fields that change all the time; a change of nothing else is written at most every PROGRESS_WRITE_S."""
+_LATEST_TIME_S: Final = 253402300799.0
+"""The end of the year 9999: what a trainer calls later is cut here."""
+
+
+def with_progress(status: Status, report: Report | None) -> Status:
+    """`status` with what the trainer reported last."""
+    if report is None or report.progress is None:
+        return status
+    said = report.progress
+    update: dict[str, Any] = {
+        "stage": said.stage.value,
+        "progress": percent(said.percent),
+        "eta": None if said.eta_seconds is None else duration(said.eta_seconds),
+        "best": status.best if said.best is None else decimal(said.best),
+        "entropy": None if said.entropy is None else f"{said.entropy:.2f}",
+        "starts": said.starts,
+        "interruptions": said.interruptions,
+        "checkpoint": _checkpoint(said) or status.checkpoint,
+        "last_notice": max([status.last_notice or 0, *(notice.id for notice in said.notices)]),
+    }
+    changed = status.model_copy(update=update)
+    return changed.model_copy(update={"last_report_time": timestamp(report.time_s)}) if changed != status else status
+
+
+def _checkpoint(said: Progress) -> CheckpointStatus | None:
+    newest = said.checkpoint
+    if newest is None:
+        return None
+    return CheckpointStatus(step=newest.step, time=timestamp(min(newest.time, _LATEST_TIME_S)), digest=newest.digest)
+
+
+def checkpoint_verdict(spec: Spec, status: Status, now_s: float) -> Verdict:
+    """Whether an interruption now would cost little."""
+    if spec.checkpoint.storage.persistent_volume_claim is None:
+        message = "checkpoints lie on the pod's own disk: a new pod starts at step 0; give checkpoint.storage.persistentVolumeClaim"
+        return Verdict(status="False", reason="NotDurable", message=message)
+    if status.checkpoint is None:
+        return Verdict(status="Unknown", reason="NoneYet", message="no checkpoint has been reported yet")
+    before = verdict_of(status, ConditionType.CHECKPOINT_READY)
+    period_s = spec.checkpoint.period_seconds
+    age_s = now_s - (epoch(status.checkpoint.time) or now_s)
+    if age_s > policy.STALE_PERIODS * period_s + policy.STALE_SLACK_S:
+        message = f"the newest checkpoint is older than {policy.STALE_PERIODS:.0f} periods of {period_s} s"
+        return Verdict(status="False", reason="Stale", message=message)
+    if before is not None and before.reason == "Fresh":
+        return before
+    return Verdict(status="True", reason="Fresh", message="the newest checkpoint is on the claim")
+
+
+def is_progress_only(before: Status, after: Status) -> bool:
+    """Whether the two differ in nothing that somebody may wait for."""
+    ignored = dict.fromkeys((*PROGRESS_FIELDS, "last_report_time"))
+    return before.model_copy(update=ignored) == after.model_copy(update=ignored)
+
+
+def write_due_in(before: Status, now_s: float) -> float:
+    """Seconds until progress alone may be written again."""
+    written_s = epoch(before.last_report_time)
+    return 0.0 if written_s is None else max(0.0, written_s + policy.PROGRESS_WRITE_S - now_s)

@@ -1,0 +1,110 @@
+"""Every setting of the operator: meaning, unit, default, and why that default.
+
+Read once from the environment (`AUTOHAS_TRAINER_IMAGE`) or from flags (`--trainer-image`), which win. The chart sets
+the former. Knows nothing of kopf or Kubernetes.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import Field, dataclass, field, fields
+from typing import Any, Final
+
+from autohas_operator.errors import OperatorError
+
+PREFIX: Final = "AUTOHAS_"
+
+
+class SettingError(OperatorError):
+    """A setting cannot be read; the text names it and says what is allowed."""
+
+
+def _setting(default: Any, help: str) -> Any:  # noqa: A002, ANN401 - argparse's word; a dataclass field stands for any type
+    return field(default=default, metadata={"help": help})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodSettings:
+    """What the chart decides about trainer pods."""
+
+    image: str
+    image_pull_policy: str
+    image_pull_secrets: tuple[str, ...]
+    run_as_user: int | None
+    fs_group: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All settings, flat, as environment and flags have them."""
+
+    kubeconfig: str = _setting("", "File with the API server's address and credentials. Empty: the pod's service account.")
+    namespaces: tuple[str, ...] = _setting(
+        (), "Namespaces to serve, separated by commas. Empty: all, which needs a ClusterRoleBinding."
+    )
+    trainer_image: str = _setting("autohas-trainer:0.1.0", "Image of the trainer for searches that name none.")
+    trainer_image_pull_policy: str = _setting("IfNotPresent", "Pull policy of the trainer: Always, IfNotPresent or Never.")
+    trainer_image_pull_secrets: tuple[str, ...] = _setting((), "Pull secrets of trainer pods, which must be in the search's namespace.")
+    trainer_run_as_user: int | None = _setting(65532, "Numeric user and group of trainer pods. Empty: the cluster assigns one (OpenShift).")
+    trainer_fs_group: int | None = _setting(65532, "Group that owns the files of a claim. Empty: the cluster assigns one.")
+    log_level: str = _setting("info", "Least severe log line written: debug, info, warning or error.")
+    listen_address: str = _setting("0.0.0.0", "Address of /healthz, /readyz and /metrics.")  # noqa: S104 - probes come from outside
+    listen_port: int = _setting(8080, "TCP port of /healthz, /readyz and /metrics. 0: any free one.")
+    workers: int = _setting(20, "Searches reconciled at the same time. 20 keeps the write rate below busy.")
+    writes_per_second: float = _setting(
+        20.0, "Writes to the API server, long-term mean. 20 is far below what API priority and fairness grants."
+    )
+    writes_burst: float = _setting(40.0, "Writes that may follow each other without a pause.")
+    request_timeout_s: float = _setting(30.0, "Seconds after which a request to the API server counts as lost.")
+    resync_period_s: float = _setting(600.0, "Seconds in which every search is looked at once even when nothing happened.")
+    poll_period_s: float = _setting(15.0, "Seconds between two reads of a trainer's progress; longer when there are many trainers.")
+    poll_timeout_s: float = _setting(2.0, "Seconds for one whole read of /progress, however slowly it drips.")
+    poll_concurrency: int = _setting(50, "Reads of /progress at the same time.")
+
+    @property
+    def pods(self) -> PodSettings:
+        """The part that manifests are made of."""
+        return PodSettings(
+            image=self.trainer_image,
+            image_pull_policy=self.trainer_image_pull_policy,
+            image_pull_secrets=self.trainer_image_pull_secrets,
+            run_as_user=self.trainer_run_as_user,
+            fs_group=self.trainer_fs_group,
+        )
+
+
+def read_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
+    """Settings of this process.
+
+    Raises:
+        SettingError: a value is not of its setting's type.
+    """
+    parser = argparse.ArgumentParser(prog="python -m autohas_operator", description="Operator of AutoHASSearch resources.")
+    for setting in fields(Settings):
+        help_text = f"{setting.metadata['help']} [{_variable(setting)}, default {setting.default!r}]"
+        parser.add_argument(f"--{setting.name.replace('_', '-')}", help=help_text.replace("%", "%%"))
+    given = vars(parser.parse_args(arguments))
+    values = {}
+    for setting in fields(Settings):
+        text = given[setting.name] if given[setting.name] is not None else environment.get(_variable(setting))
+        if text is not None:
+            values[setting.name] = _parsed(setting, text)
+    return Settings(**values)
+
+
+def _variable(setting: Field[Any]) -> str:
+    return PREFIX + setting.name.upper()
+
+
+def _parsed(setting: Field[Any], text: str) -> Any:  # noqa: ANN401 - the setting's type
+    """The value that `text` means; the type is written in the annotation."""
+    kind = str(setting.type)
+    try:
+        if kind == "int | None":
+            return int(text) if text.strip() else None
+        if kind == "tuple[str, ...]":
+            return tuple(part.strip() for part in text.split(",") if part.strip())
+        return {"int": int, "float": float, "str": str}[kind](text)
+    except ValueError as error:
+        raise SettingError(f'{_variable(setting)} is "{text}" and must be of type {kind}') from error

@@ -1,0 +1,118 @@
+"""Events: what a person is told when a status changes, derived from the status before and after. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from autohas_api.names import KIND
+from autohas_api.status import ConditionType, Phase, Status
+from autohas_operator.conditions import Verdict, verdict_of
+from autohas_operator.observe import Report
+from autohas_operator.wording import MAX_EVENT_MESSAGE, clean
+
+NOTICE_TYPES: Final[dict[str, Literal["Normal", "Warning"]]] = {
+    "CheckpointRestored": "Normal",
+    "RestoreFailed": "Warning",
+    "NumericalFailure": "Warning",
+    "PolicyCollapsed": "Warning",
+}
+"""Reasons that a trainer may use for its notices; any other is shown as TrainerNotice, so that it cannot forge ours."""
+_WORTH_A_WARNING: Final = frozenset(
+    {
+        "PodsNotCreated",
+        "Unschedulable",
+        "ImagePullFailed",
+        "ContainerNotCreated",
+        "FailedMount",
+        "NodeUnreachable",
+        "NameConflict",
+        "JobForbidden",
+        "TrainerFailed",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Announcement:
+    """One event to be."""
+
+    type: Literal["Normal", "Warning"]
+    reason: str
+    message: str
+
+
+def announcements(before: Status, after: Status, report: Report | None) -> tuple[Announcement, ...]:
+    """The events of one status change, in the order of what happened."""
+    told = (
+        *_acceptance(before, after),
+        *_attempts(before, after),
+        *_trainer(before, after),
+        *_notices(before, report),
+        *_end(before, after),
+    )
+    return tuple(Announcement(type=a.type, reason=a.reason, message=clean(a.message, MAX_EVENT_MESSAGE)) for a in told)
+
+
+def _changed(before: Status, after: Status, kind: ConditionType) -> Verdict | None:
+    """The new verdict when status or reason changed."""
+    old, new = verdict_of(before, kind), verdict_of(after, kind)
+    if new is None or (old is not None and (old.status, old.reason) == (new.status, new.reason)):
+        return None
+    return new
+
+
+def _acceptance(before: Status, after: Status) -> Iterator[Announcement]:
+    verdict = _changed(before, after, ConditionType.ACCEPTED)
+    if verdict is not None and verdict.status == "True":
+        yield Announcement(type="Normal", reason="SearchAccepted", message=verdict.message)
+    elif verdict is not None and verdict.reason == "VersionSkew":
+        yield Announcement(type="Warning", reason="VersionSkew", message=verdict.message)
+    elif verdict is not None and verdict.status == "False":
+        yield Announcement(type="Warning", reason="SearchRejected", message=verdict.message)
+    storage = _changed(before, after, ConditionType.CHECKPOINT_READY)
+    if storage is not None and storage.reason == "NotDurable":
+        yield Announcement(type="Warning", reason="CheckpointNotDurable", message=storage.message)
+
+
+def _attempts(before: Status, after: Status) -> Iterator[Announcement]:
+    if (after.attempt or 0) > (before.attempt or 0):
+        image = after.trainer.image if after.trainer is not None else ""
+        message = f"{KIND} attempt {after.attempt} runs image {image}"
+        yield Announcement(type="Normal", reason="TrainerJobCreated", message=message)
+
+
+def _trainer(before: Status, after: Status) -> Iterator[Announcement]:
+    verdict = verdict_of(after, ConditionType.TRAINER_READY)
+    if after.phase is Phase.RUNNING and before.last_report_time is None and after.last_report_time is not None:
+        yield Announcement(type="Normal", reason="SearchStarted", message=f"the trainer reports its progress, stage {after.stage}")
+    if after.phase is Phase.INTERRUPTED and before.phase is not Phase.INTERRUPTED and verdict is not None:
+        yield Announcement(type="Normal", reason="SearchInterrupted", message=verdict.message)
+    changed = _changed(before, after, ConditionType.TRAINER_READY)
+    if changed is not None and changed.status == "False" and changed.reason in _WORTH_A_WARNING:
+        yield Announcement(type="Warning", reason=changed.reason, message=changed.message)
+
+
+def _notices(before: Status, report: Report | None) -> Iterator[Announcement]:
+    if report is None or report.progress is None:
+        return
+    for notice in sorted(report.progress.notices, key=lambda notice: notice.id):
+        if notice.id > (before.last_notice or 0):
+            kind = NOTICE_TYPES.get(notice.reason)
+            if kind is None:
+                yield Announcement(type="Normal", reason="TrainerNotice", message=f"{notice.reason}: {notice.message}")
+            else:
+                yield Announcement(type=kind, reason=notice.reason, message=notice.message)
+
+
+def _end(before: Status, after: Status) -> Iterator[Announcement]:
+    verdict = _changed(before, after, ConditionType.SUCCEEDED)
+    if verdict is None or verdict.status == "Unknown":
+        return
+    if verdict.status == "True":
+        yield Announcement(type="Normal", reason="ResultStored", message=verdict.message)
+        return
+    if verdict.reason == "ResultInvalid":
+        yield Announcement(type="Warning", reason="ResultInvalid", message=verdict.message)
+    yield Announcement(type="Warning", reason="SearchFailed", message=f"{verdict.reason}: {verdict.message}")

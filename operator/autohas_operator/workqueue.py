@@ -1,0 +1,121 @@
+"""The work queue: every key at most once, never two workers on one key, back-off per key.
+
+A key added while it is being worked on is handed out again afterwards. The clock and the dice are arguments.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections import deque
+from collections.abc import Callable, Hashable
+from typing import Final, Generic, TypeVar
+
+K = TypeVar("K", bound=Hashable)
+
+FIRST_DELAY_S: Final = 0.5
+"""Delay after the first failure; doubled with each further one."""
+MAX_DELAY_S: Final = 300.0
+"""A search that cannot be helped costs 12 tries an hour."""
+JITTER: Final = 0.2
+"""Delays vary by this share, so that keys that failed together do not come back together."""
+
+
+class WorkQueue(Generic[K]):
+    """Keys that want attention, now or later."""
+
+    def __init__(self, clock: Callable[[], float], dice: Callable[[], float]) -> None:
+        self._clock = clock
+        self._dice = dice
+        self._ready: deque[K] = deque()
+        self._queued: set[K] = set()
+        self._processing: set[K] = set()
+        self._dirty: set[K] = set()
+        self._due: dict[K, float] = {}
+        self._heap: list[tuple[float, int, K]] = []
+        self._sequence = 0
+        self._failures: dict[K, int] = {}
+        self._changed = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._queued) + len(self._dirty)
+
+    @property
+    def num_delayed(self) -> int:
+        """Keys that wait for their time."""
+        return len(self._due)
+
+    def add(self, key: K) -> None:
+        """Hand `key` out as soon as a worker is free."""
+        self._due.pop(key, None)
+        if key in self._processing:
+            self._dirty.add(key)
+        elif key not in self._queued:
+            self._queued.add(key)
+            self._ready.append(key)
+            self._changed.set()
+
+    def add_after(self, key: K, delay_s: float) -> None:
+        """Hand `key` out in `delay_s`, or earlier when it is added meanwhile."""
+        if delay_s <= 0:
+            self.add(key)
+            return
+        due = self._clock() + delay_s
+        if key not in self._due or due < self._due[key]:
+            self._due[key] = due
+            self._sequence += 1
+            heapq.heappush(self._heap, (due, self._sequence, key))
+            self._changed.set()
+
+    def retry(self, key: K, at_least_s: float = 0.0) -> float:
+        """Hand `key` out after its back-off; returns the delay."""
+        failures = self._failures.get(key, 0)
+        self._failures[key] = failures + 1
+        usual_s: float = min(MAX_DELAY_S, FIRST_DELAY_S * 2.0 ** min(failures, 32))
+        delay_s = max(at_least_s, usual_s * (1 + JITTER * (2 * self._dice() - 1)))
+        self.add_after(key, delay_s)
+        return delay_s
+
+    def forgive(self, key: K) -> None:
+        """The key's work went well: its next failure is its first."""
+        self._failures.pop(key, None)
+
+    def done(self, key: K) -> None:
+        """The worker has finished with `key`; what came in meanwhile is handed out."""
+        self._processing.discard(key)
+        if key in self._dirty:
+            self._dirty.discard(key)
+            self.add(key)
+
+    def pop(self) -> K | None:
+        """The next key, or None when nothing is due."""
+        self._ripen()
+        if not self._ready:
+            return None
+        key = self._ready.popleft()
+        self._queued.discard(key)
+        self._processing.add(key)
+        return key
+
+    async def get(self) -> K:
+        """The next key, as soon as there is one."""
+        while (key := self.pop()) is None:
+            self._changed.clear()
+            try:
+                async with asyncio.timeout(self._next_due_in()):
+                    await self._changed.wait()
+            except TimeoutError:
+                continue
+        if self._ready:
+            self._changed.set()  # another worker may sleep
+        return key
+
+    def _next_due_in(self) -> float | None:
+        while self._heap and self._due.get(self._heap[0][2]) != self._heap[0][0]:
+            heapq.heappop(self._heap)
+        return max(0.0, self._heap[0][0] - self._clock()) if self._heap else None
+
+    def _ripen(self) -> None:
+        while self._next_due_in() == 0.0:
+            _, _, key = heapq.heappop(self._heap)
+            self.add(key)
