@@ -1,7 +1,7 @@
 """`python -m benchmarks.quality`: test score at equal CPU seconds, as one markdown file.
 
-The reference is `Lanes` at its budget. Every other search runs twice: once at the same budget in trainings, to learn its price, and once
-with the budget scaled to the reference's CPU seconds; the second run counts. Random search gets the seconds themselves.
+The reference is `Lanes` at its budget. Every other search runs once more with the first seed, at the same budget in trainings, to learn its
+price; then its budget is scaled to the reference's CPU seconds. Random search gets the seconds themselves.
 """
 
 from __future__ import annotations
@@ -29,12 +29,14 @@ OTHERS: dict[str, dict[str, Any]] = {
 
 def measure(task: Task, seeds: int, trainings: float, say: Callable[[str], None]) -> Iterator[Measurement]:
     """All methods on one task, seed by seed."""
+    prices: dict[str, float] = {}
     for seed in range(seeds):
         reference = search(task, "AutoHAS Lanes", LANES, seed, trainings, weight_decay=False)
         rows = [reference]
         for name, algorithm in OTHERS.items():
-            price = search(task, name, algorithm, seed, trainings, weight_decay=False).cpu_s
-            scaled = max(trainings * reference.cpu_s / price, 3.0)
+            if name not in prices:
+                prices[name] = search(task, name, algorithm, seed, trainings, weight_decay=False).cpu_s
+            scaled = max(trainings * reference.cpu_s / prices[name], 3.0)
             rows.append(search(task, name, algorithm, seed, scaled, weight_decay=False))
         rows.append(random_search(task, seed, reference.cpu_s))
         once = default(task, seed, task.steps, "default, one training")

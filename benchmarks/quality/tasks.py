@@ -25,7 +25,7 @@ TASKS = (
     Task(
         name="Fashion-MNIST 10k",
         data={"name": "idx", "path": str(FASHION_MNIST), "arguments": {"trainLimit": "10000"}},
-        steps=400,
+        steps=300,
         learning_rate="0.1",
         missing=None if FASHION_MNIST.is_dir() else "../shared/data/fashion-mnist is absent",
     ),
