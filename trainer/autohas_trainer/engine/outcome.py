@@ -69,5 +69,6 @@ def _save_model(training: Training, path: Path) -> str:
     with temporary.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         os.fsync(file.fileno())
+    temporary.chmod(0o644)  # safetensors makes it private; whoever reads the claim may read the model
     temporary.rename(path)
     return f"sha256:{digest}"
