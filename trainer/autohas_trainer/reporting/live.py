@@ -19,8 +19,10 @@ from autohas_trainer.reporting.history import History, read_history
 from autohas_trainer.reporting.records import CandidateRecord, Outcome, PolicyRecord, RunInfo, StepRecord
 from autohas_trainer.reporting.silent import SilentSink
 
-__all__ = ["STEP_SECONDS", "CheckpointFacts", "LiveState", "Snapshot", "leader", "stage_at", "stage_steps"]
+__all__ = ["STAGE_ORDER", "STEP_SECONDS", "CheckpointFacts", "LiveState", "Snapshot", "leader", "stage_at", "stage_steps"]
 
+STAGE_ORDER: Final = (Stage.LANES, Stage.WARMUP, Stage.SUPERNET, Stage.RACE, Stage.EVALUATE)
+"""Stages as they follow each other."""
 STEP_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds of the histogram of step durations, in seconds; one more bucket has none."""
 

@@ -1,0 +1,207 @@
+"""`autohas`: searches on this machine. Commands parse, check and print; torch is loaded only by those that train."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+from rich.console import Console
+
+from autohas_api.acceptance import accept
+from autohas_api.names import ExitCode
+from autohas_api.problems import SpecError
+from autohas_api.yamlfile import Document, read_search
+from autohas_trainer import errors
+from autohas_trainer.cli.environment import available_threads
+from autohas_trainer.cli.exits import UsageError, exit_of
+from autohas_trainer.cli.overrides import overridden
+from autohas_trainer.cli.signals import StopOnSignal
+
+__all__ = ["app", "main"]
+
+_CLICK_USAGE: Final = 2
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    help="Search hyperparameters and architecture together, in one training.\n\n"
+    "\b\nautohas run examples/01-quickstart.yaml        search on this machine, end with a report\n"
+    "autohas validate search.yaml                   what kubectl apply would say, offline\n"
+    "autohas report autohas-out/quickstart          write the report again",
+)
+
+File = Annotated[Path, typer.Argument(metavar="FILE", help="The search: a YAML file with one AutoHASSearch.", show_default=False)]
+
+
+@app.command()
+def run(  # noqa: PLR0913 - one parameter per option
+    file: File,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="PATH=VALUE", help="Change a field of spec; may be repeated.", show_default=False),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Short for --set algorithm.seed=N.", show_default=False)] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for the results; autohas-out/NAME when absent.")] = None,
+    *,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint in the folder.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show space, steps per stage and predicted time; train nothing.")] = False,
+) -> None:
+    r"""Run a search on this machine: bars while it runs, then the answer and a report.
+
+    Ctrl-C writes a checkpoint and prints the command that goes on from it; the rest is then bit for bit the same.
+
+    \b
+    autohas run examples/01-quickstart.yaml
+    autohas run search.yaml --set budget.trainings=8 --set task.recipe.learningRate=3e-2 --seed 1 --out out/b
+    autohas run search.yaml --set 'algorithm={name: RandomSharing}' --dry-run
+    """
+    stop = StopOnSignal(insist=True)
+    if not dry_run:
+        stop.install()
+    given = (*(settings or ()), *((f"algorithm.seed={seed}",) if seed is not None else ()))
+    options = _Options(settings=given, out=out, resume=resume, dry_run=dry_run)
+    raise typer.Exit(_guarded(lambda document: _run(document, options, stop), file))
+
+
+@app.command()
+def validate(files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Searches to check.", show_default=False)]) -> None:
+    r"""Check searches offline: the same rules and the same words as the API server's.
+
+    \b
+    autohas validate examples/*.yaml
+    """
+    codes = [_guarded(_validate, file) for file in files]
+    raise typer.Exit(max(codes))
+
+
+@app.command()
+def report(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a finished search.", show_default=False)]) -> None:
+    r"""Write report.html again from result.json and history.jsonl.
+
+    \b
+    autohas report autohas-out/quickstart
+    """
+    raise typer.Exit(_guarded(lambda _: _report(folder), None))
+
+
+def main() -> None:
+    """The `autohas` script."""
+    try:
+        app()
+    except SystemExit as end:
+        if end.code == _CLICK_USAGE:
+            sys.exit(int(ExitCode.USAGE))
+        raise
+
+
+def _guarded(act: Callable[[Document], None], file: Path | None) -> int:
+    """Run a command; every failure becomes sentences on stderr and an exit code."""
+    stderr = Console(stderr=True)
+    document: Document | None = None
+    try:
+        document = read_search(file) if file is not None else Document(source="", value={})
+        act(document)
+    except SpecError as error:
+        from autohas_trainer.cli.printing import print_problems  # noqa: PLC0415 - after the fast path
+
+        print_problems(stderr, error, document)
+        return int(ExitCode.CONFIGURATION)
+    except Exception as error:  # noqa: BLE001 - mapped in one place
+        end = exit_of(error)
+        if end.is_bug:
+            traceback.print_exception(error)
+        stderr.print(f"autohas: {end.sentence}", markup=False, highlight=False, soft_wrap=True)
+        return int(end.code)
+    except KeyboardInterrupt as error:
+        stderr.print(f"autohas: {exit_of(error).sentence}", markup=False, highlight=False)
+        return 130
+    return int(ExitCode.RESULT)
+
+
+def _validate(document: Document) -> None:
+    search, space = accept(document.value)
+    budget = f"{space.size():,} configurations, {search.spec.budget.trainings} trainings"
+    Console().print(f"{document.source}: {search.metadata.name} is valid: {budget}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _report(folder: Path) -> None:
+    from autohas_trainer.reporting.files import read_result  # noqa: PLC0415 - heavy, and not needed by the other commands
+    from autohas_trainer.reporting.report import write_report  # noqa: PLC0415 - as above
+
+    found = read_result(folder)
+    if found is None:
+        raise UsageError(f"{folder} holds no result.json: the search has not finished; go on with autohas run FILE --out {folder} --resume")
+    Console().print(f"Report: {write_report(folder, found)}", markup=False, highlight=False, soft_wrap=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Options:
+    """The options of `autohas run`."""
+
+    settings: tuple[str, ...]
+    out: Path | None
+    resume: bool
+    dry_run: bool
+
+
+def _run(document: Document, options: _Options, stop: StopOnSignal) -> None:
+    search, space = accept(overridden(document.value, options.settings))
+    console, threads = Console(), available_threads(None)
+    if options.dry_run:
+        from autohas_trainer.cli import dry_run as dry  # noqa: PLC0415 - loads torch
+
+        dry.dry_run(search, space, threads, console)
+        return
+    folder = options.out or Path("autohas-out") / search.metadata.name
+    command = _command(document.source, options.settings, folder)
+    if not options.resume:
+        _refuse_used(folder, command)
+    if ignored := _ignored(document.value):
+        console.print(f"Not used on this machine: {', '.join(ignored)}", style="dim", highlight=False)
+
+    from autohas_trainer.cli.laptop import LaptopRun, run_on_laptop  # noqa: PLC0415 - loads torch, after the signals are taken over
+    from autohas_trainer.reporting.live import LiveState  # noqa: PLC0415 - as above
+
+    task = LaptopRun(search=search, space=space, folder=folder, threads=threads, command=command)
+    try:
+        run_on_laptop(task, LiveState(time.monotonic), stop, console)
+    except errors.Interrupted as error:
+        raise errors.Interrupted(f"{error}. Go on with\n  {command} --resume") from error
+
+
+def _refuse_used(folder: Path, command: str) -> None:
+    """Results are never overwritten by accident.
+
+    Raises:
+        UsageError: the folder holds something.
+    """
+    if folder.is_dir() and any(os.scandir(folder)):
+        raise UsageError(f"{folder} is not empty. To go on with the search in it:\n  {command} --resume\nor choose another with --out DIR")
+
+
+def _command(source: str, settings: Sequence[str], folder: Path) -> str:
+    """What to type to run the same search into the same folder."""
+    options = [part for setting in settings for part in ("--set", setting)]
+    return shlex.join(["autohas", "run", source, *options, "--out", str(folder)])
+
+
+def _ignored(document: dict[str, Any]) -> list[str]:
+    """Sections that were written and mean nothing without a cluster; the device is obeyed."""
+    written = document.get("spec", {})
+    found = [f"spec.trainer.{name}" for name in written.get("trainer", {}) if name != "device"]
+    if "storage" in written.get("checkpoint", {}):
+        found.append("spec.checkpoint.storage")
+    if "failurePolicy" in written:
+        found.append("spec.failurePolicy")
+    return found

@@ -1,0 +1,98 @@
+"""`autohas run --dry-run`: what a search would cost, without running it. Imports torch."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from dataclasses import dataclass
+
+import torch
+from rich.console import Console
+
+from autohas_api.budget import StagePlan, plan_stages
+from autohas_api.search import Search
+from autohas_api.space import Configuration, Role, Space
+from autohas_trainer.cli.devices import choose_device
+from autohas_trainer.engine.problem import Problem
+from autohas_trainer.engine.training import Training
+from autohas_trainer.errors import DataError
+from autohas_trainer.reporting.bar import duration
+from autohas_trainer.reporting.live import stage_steps
+from autohas_trainer.seeding import make_deterministic
+
+__all__ = ["dry_run"]
+
+_WARM_STEPS, _TIMED_STEPS = 2, 8
+_CHEAP_S = 5.0
+"""Timed steps end when this is spent: a dry run should answer at once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Networks:
+    default: int
+    largest: int
+
+
+def dry_run(search: Search, space: Space, threads: int, console: Console) -> None:
+    """Print space, plan, sizes and a prediction; without the data, only what is known without it."""
+    device = choose_device(search.spec, in_pod=False)
+    make_deterministic(threads)
+    try:
+        problem = Problem.load(search.spec, space, torch.device(device))
+    except DataError as error:
+        _print_plan(search, space, plan_stages(search.spec, space), console)
+        _say(console, f"No sizes and no prediction: {error}")
+        return
+    _print_plan(search, space, problem.plan, console)
+    sizes = _Networks(default=problem.num_parameters(space.default), largest=problem.num_parameters(largest(problem)))
+    _say(console, f"parameters: default network {sizes.default:,}, largest {sizes.largest:,}")
+    seconds = _seconds_per_step(problem)
+    if seconds is not None:
+        whole = seconds * search.spec.retrain.steps * problem.plan.predicted_trainings
+        _say(console, f"about {duration(whole)} on this machine ({device}, {threads} threads), judging by a few steps of the default")
+
+
+def largest(problem: Problem) -> Configuration:
+    """The configuration with the most parameters, decision by decision, parents first."""
+    values = problem.space.as_mapping(problem.space.default)
+    for decision in problem.space.searched(Role.ARCHITECTURE):
+        sizes = {c: problem.num_parameters(problem.space.configuration({**values, decision.name: c})) for c in decision.choices}
+        values[decision.name] = max(sizes, key=sizes.__getitem__)
+    return problem.space.configuration(values)
+
+
+def _print_plan(search: Search, space: Space, plan: StagePlan, console: Console) -> None:
+    searched = space.searched()
+    shapes = sum(d.role is Role.ARCHITECTURE for d in searched)
+    _say(
+        console,
+        f"{search.metadata.name}: {space.size():,} configurations"
+        f" ({len(searched) - shapes} hyperparameters, {shapes} architecture decisions), algorithm {search.spec.algorithm.name}",
+    )
+    total = 0
+    for stage, steps in stage_steps(plan).items():
+        total += steps
+        if steps:
+            _say(console, f"  {stage:<9}{steps:>9,} steps")
+    _say(
+        console,
+        f"  {'together':<9}{total:>9,} steps at most: {plan.predicted_trainings:.2f} trainings of {search.spec.retrain.steps:,} steps",
+    )
+
+
+def _seconds_per_step(problem: Problem) -> float | None:
+    """Median over a few steps, None when they are not cheap."""
+    training = Training(problem, problem.space.default)
+    begun, durations = time.monotonic(), []
+    for _ in range(_WARM_STEPS + _TIMED_STEPS):
+        before = time.monotonic()
+        training.step()
+        durations.append(time.monotonic() - before)
+        if time.monotonic() - begun > _CHEAP_S:
+            break
+    timed = durations[_WARM_STEPS:]
+    return statistics.median(timed) if timed else None
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,61 @@
+"""What the command line says: problems as the API server words them, and a finished search. No torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from autohas_api.problems import SpecError
+from autohas_api.yamlfile import Document
+from autohas_trainer.reporting.bar import duration
+from autohas_trainer.reporting.files import Finished
+
+__all__ = ["print_problems", "print_result", "score"]
+
+
+def print_problems(console: Console, error: SpecError, document: Document | None) -> None:
+    """One line per problem; with the place in the file where it is known."""
+    for problem in error.problems:
+        place = f"{document.place(problem.path)}: " if document is not None and problem.path.startswith(("spec", "metadata")) else ""
+        console.print(f"{place}{problem}", markup=False, highlight=False, soft_wrap=True)
+
+
+def score(value: float) -> str:
+    """An accuracy as per cent."""
+    return f"{100 * value:.2f} %"
+
+
+def print_result(console: Console, found: Finished, folder: Path, report: Path | None) -> None:
+    """The answer, what changed against the default, the price, where to look."""
+    outcome, metric = found.outcome, found.search.spec.objective.metric
+    result = outcome.result
+    beside = f"; the default configuration: {score(result.default_test_score)}" if result.default_test_score is not None else ""
+    if outcome.configuration == outcome.default:
+        console.print(f"Nothing beat the default configuration: test {metric} {score(result.test_score)}", style="bold", highlight=False)
+    else:
+        console.print(f"Test {metric} {score(result.test_score)}{beside}", style="bold", highlight=False)
+    console.print(_configuration(found))
+    seconds = sum(outcome.seconds_by_stage.values())
+    console.print(
+        f"{result.trainings:.2f} trainings, {duration(seconds)}; the chosen network has {result.parameters:,} parameters", highlight=False
+    )
+    names = "result.json, config.yaml, model.safetensors, history.jsonl"
+    console.print(f"{folder}/: {names}", highlight=False, soft_wrap=True)
+    if report is not None:
+        console.print(f"Report: {report}", highlight=False, soft_wrap=True)
+
+
+def _configuration(found: Finished) -> Table:
+    outcome = found.outcome
+    table = Table(box=None, pad_edge=False, padding=(0, 2), header_style="dim")
+    for title in ("Decision", "Chosen", "Default"):
+        table.add_column(title)
+    for decision in found.space.decisions:
+        if not found.space.is_active(decision, outcome.configuration):
+            continue
+        chosen, default = outcome.configuration[decision.name], outcome.default[decision.name]
+        is_same = chosen == default
+        table.add_row(decision.name, chosen, default, style="dim" if is_same else "bold")
+    return table
