@@ -1,5 +1,6 @@
 """The control plane of the test cluster: what the tests of that level take for granted."""
 
+import secrets
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,10 @@ pytestmark = pytest.mark.control_plane
 
 def test_objects_live_and_controllers_act(control_plane: Cluster) -> None:
     """A new namespace gets the service account that only a running controller manager makes."""
-    control_plane.kubectl("create", "namespace", "alive")
-    control_plane.kubectl("wait", "-n", "alive", "--for=create", "serviceaccount/default", "--timeout=30s")
-    control_plane.kubectl("delete", "namespace", "alive", "--wait=false")
+    name = f"alive-{secrets.token_hex(3)}"  # new: on a given cluster, the last run's may still be going
+    control_plane.kubectl("create", "namespace", name)
+    control_plane.kubectl("wait", "-n", name, "--for=create", "serviceaccount/default", "--timeout=30s")
+    control_plane.kubectl("delete", "namespace", name, "--wait=false")
 
 
 def test_two_run_side_by_side(control_plane: Cluster, tmp_path: Path) -> None:
@@ -30,11 +32,11 @@ def test_two_run_side_by_side(control_plane: Cluster, tmp_path: Path) -> None:
 
 
 def test_api_server_comes_back(tmp_path: Path) -> None:
-    """An API server that was ended starts again at the same address with the same data."""
+    """An API server that was killed starts again at the same address with the same data."""
     plane = ControlPlane.start(tmp_path)
     try:
         plane.kubectl("create", "namespace", "kept")
-        plane.processes.end("kube-apiserver")
+        plane.kill_api_server()
         plane.start_api_server()
         plane.wait_api_server()
         assert "namespace/kept" in plane.kubectl("get", "namespaces", "-o", "name")

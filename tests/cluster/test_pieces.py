@@ -123,14 +123,13 @@ def test_wait_names_what_did_not_come() -> None:
         until(lambda: None, what="the moon", deadline_s=0, context=lambda: "log")
 
 
-def test_processes_end_even_if_they_refuse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processes_end_even_if_they_refuse(tmp_path: Path) -> None:
     """A process that ignores SIGTERM is killed, and its record goes while its log stays."""
-    monkeypatch.setattr("testcluster.processes.end.__defaults__", (0.2,))
     code = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); signal.pause()"
     processes = Processes(directory=tmp_path)
     identity = processes.start("deaf", [sys.executable, "-c", code])
     until(lambda: processes.log("deaf").read_text(), what="it runs", deadline_s=10)
-    processes.end()
+    processes.end(grace_s=0.2)
     assert not identity.is_alive()
     assert processes.names() == ()
     assert processes.log("deaf").read_text() == "deaf\n"

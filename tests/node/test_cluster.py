@@ -1,6 +1,7 @@
 """The test cluster itself: what every other test of this level takes for granted."""
 
 import json
+import secrets
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ from testcluster.cluster import Cluster
 
 pytestmark = pytest.mark.node
 
-NAMESPACE = "cluster-smoke"
+NAMESPACE = f"cluster-smoke-{secrets.token_hex(3)}"  # new: on a given cluster, the last run's may still be going
 USER = 65532
 ENDED = "--for=jsonpath={.status.phase}=Succeeded"
 
@@ -112,6 +113,8 @@ def test_pod_reaches_the_api_server(restricted: Cluster) -> None:
 
 def test_local_volume_is_writable_without_root(restricted: Cluster, tmp_path: Path) -> None:
     """A pod that is not root writes to a local volume through its fsGroup, and the host sees the file."""
+    if restricted.node is None:
+        pytest.skip("a given cluster's nodes do not see this machine's folders")
     restricted.local_volume("smoke-data", tmp_path / "data", namespace=NAMESPACE)
     run_to_end(restricted, pod("writer", "python", "-c", "open('/data/it', 'w').write('here')", claim="smoke-data"))
     assert (tmp_path / "data" / "it").read_text() == "here"
@@ -120,7 +123,8 @@ def test_local_volume_is_writable_without_root(restricted: Cluster, tmp_path: Pa
 
 def test_devices_are_offered_and_requested(restricted: Cluster) -> None:
     """A pod that asks for a GPU is scheduled once the node offers one."""
-    assert restricted.node is not None
+    if restricted.node is None:
+        pytest.skip("the nodes of a given cluster are not ours to change")
     restricted.node.offer_gpus(1)
     manifest = pod("device", "python", "-c", "pass")
     manifest["spec"]["containers"][0]["resources"] = {"limits": {"nvidia.com/gpu": "1"}}

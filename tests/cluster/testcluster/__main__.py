@@ -28,6 +28,7 @@ def up() -> None:
 
 def down() -> None:
     """End that cluster, or what is left of one, and clean up."""
+    cluster.refuse_if_owned()
     cluster.stop()
     _say("No cluster runs.")
 

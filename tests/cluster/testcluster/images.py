@@ -119,7 +119,8 @@ def _project() -> dict[str, Any]:
 def _generation() -> Path:
     """Folder for all images with the present dependencies; others are deleted, for each takes many gigabytes."""
     project = _project()
-    dependencies = json.dumps([project["dependencies"], project["optional-dependencies"]])
+    extras = [project["optional-dependencies"][target] for target in TARGETS]
+    dependencies = json.dumps([project["dependencies"], extras])
     key = cache.key(SUITE, BASE_PACKAGES, dependencies, PROJECT / "constraints.txt")
     shelf = cache.root() / "images"
     (shelf / key).mkdir(parents=True, exist_ok=True)

@@ -39,6 +39,8 @@ def clean() -> None:
     others = [name for name in processes.names() if name != CONTAINERD]
     if others:
         processes.end(*others)
+    # While the bridge is there: an API server that cannot reach itself takes 10 s to go.
+    control_plane.end(Processes(directory=RUN / "control-plane"))
     Containerd(directory=RUN).stop()
     _kill_shims()
     _kill_cgroup()
@@ -46,7 +48,6 @@ def clean() -> None:
     network.delete_chains(_chains_before())
     network.delete_bridge()
     _remove_cgroup()
-    control_plane.end(Processes(directory=RUN / "control-plane"))
     remove_tree(RUN)
 
 

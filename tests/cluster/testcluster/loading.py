@@ -15,7 +15,7 @@ from pathlib import Path
 from testcluster.commands import CommandFailedError, last_lines
 from testcluster.containerd import NAMESPACE, Containerd
 from testcluster.images import Layout
-from testcluster.steps import step
+from testcluster.steps import logger, step
 
 BIG_BYTES = 1 << 30
 
@@ -69,8 +69,9 @@ def _load(containerd: Containerd, layout: Layout, image: str) -> None:
             containerd.ctr("images", "remove", "--sync", image)
     try:
         import_archive(containerd, layout.archive(image, missing))
-    except CommandFailedError:
+    except CommandFailedError as error:
         # The store may have dropped a blob between our look and the import.
+        logger.warning("loading the whole image, for the part that was missing did not do: %s", error)
         import_archive(containerd, layout.archive(image, needed))
     for digest in needed:
         _share(_stored(containerd, digest), layout.blob(digest))

@@ -18,6 +18,7 @@ from testcluster.commands import last_lines
 from testcluster.waiting import until
 
 TERM_GRACE_S = 10.0
+KILL_S = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,16 +60,22 @@ def this_process() -> Identity:
 
 
 def end(identities: Sequence[Identity], grace_s: float = TERM_GRACE_S) -> None:
-    """SIGTERM to all of them, and SIGKILL to those that are there after `grace_s`; returns when all are gone."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
+    """SIGTERM to all of them, and SIGKILL to those that are there after `grace_s`; returns when all are gone.
+
+    Raises TimeoutError if a killed process stays, as one does that waits for a disk.
+    """
+
+    def are_gone() -> bool:
+        return not any(identity.is_alive() for identity in identities)
+
+    if grace_s > 0:
         for identity in identities:
-            identity.signal(number)
+            identity.signal(signal.SIGTERM)
         with contextlib.suppress(TimeoutError):
-            until(
-                lambda: not any(identity.is_alive() for identity in identities),
-                what="end of processes",
-                deadline_s=grace_s,
-            )
+            until(are_gone, what="end of processes", deadline_s=grace_s)
+    for identity in identities:
+        identity.signal(signal.SIGKILL)
+    until(are_gone, what=f"end of killed processes {[identity.pid for identity in identities]}", deadline_s=KILL_S)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,10 +120,10 @@ class Processes:
         records = sorted(self.directory.glob("processes/*.json"), key=lambda path: path.stat().st_mtime_ns)
         return tuple(record.stem for record in records)
 
-    def end(self, *names: str) -> None:
+    def end(self, *names: str, grace_s: float = TERM_GRACE_S) -> None:
         """End these, or all of them, at the same time; their records go, their logs stay."""
         chosen = names or self.names()
-        end([identity for identity in map(self.find, chosen) if identity])
+        end([identity for identity in map(self.find, chosen) if identity], grace_s)
         for name in chosen:
             self._record(name).unlink(missing_ok=True)
 
