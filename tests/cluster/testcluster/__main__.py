@@ -53,6 +53,7 @@ def prepare() -> None:
         _say(f"No control plane here: {reason}")
         return
     cluster.prepare_binaries()
+    binaries.kubeconform()
     reason = levels.why_no_node()
     if reason:
         _say(f"No node here: {reason}")
