@@ -56,7 +56,7 @@ def document(strategy: str, steps: int) -> dict[str, Any]:
 
 def start(file: Path, folder: Path, *, resume: bool) -> subprocess.Popen[bytes]:
     """Start or resume a search in a process of its own."""
-    command = [sys.executable, "-m", "autohas_trainer.cli.app", "run", str(file), "--out", str(folder), *(["--resume"] if resume else [])]
+    command = [str(Path(sys.executable).with_name("autohas")), "run", str(file), "--out", str(folder), *(["--resume"] if resume else [])]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
 
