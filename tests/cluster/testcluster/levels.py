@@ -11,7 +11,7 @@ from pathlib import Path
 from testcluster import binaries, cache, packages
 
 KUBECONFIG_VARIABLE = "AUTOHAS_TEST_KUBECONFIG"
-FREE_GIB = 40  # three copies of torch's libraries while an image is built, and room to work
+FREE_GIB = 27  # four copies of torch's libraries (6 GiB each) while images are built and loaded; three stay
 
 
 def given_kubeconfig() -> Path | None:
