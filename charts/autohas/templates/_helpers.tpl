@@ -1,0 +1,42 @@
+{{- define "autohas.name" -}}
+{{- printf "%s-operator" .Release.Name | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "autohas.selector" -}}
+app.kubernetes.io/name: autohas-operator
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "autohas.labels" -}}
+{{ include "autohas.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/part-of: autohas
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- end -}}
+
+{{- define "autohas.image" -}}
+{{- printf "%s:%s" .image.repository (default .root.Chart.AppVersion .image.tag) -}}
+{{- end -}}
+
+{{/* What the operator may do in a namespace that it serves. No secrets, no wildcard, nothing about pods but reading. */}}
+{{- define "autohas.rules" -}}
+- apiGroups: [autohas.dev]
+  resources: [autohassearches]
+  verbs: [get, list, watch]
+- apiGroups: [autohas.dev]
+  resources: [autohassearches/status]
+  verbs: [update]
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [get, list, watch, create, delete]
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs: [get, create]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [get, list, watch]
+- apiGroups: [""]
+  resources: [events]
+  verbs: [get, list, create, patch]
+{{- end -}}
