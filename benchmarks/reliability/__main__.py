@@ -19,8 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from autohas_api.testing import a_search, changed
 
 STRATEGIES = ("Lanes", "OneStep")
@@ -100,7 +98,7 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as name:
             root = Path(name)
             file = root / "search.yaml"
-            file.write_text(yaml.safe_dump(document(strategy, arguments.steps)))
+            file.write_text(json.dumps(document(strategy, arguments.steps)))
             begun = time.monotonic()
             finish(start(file, root / "undisturbed", resume=False))
             seconds = time.monotonic() - begun
