@@ -1,0 +1,172 @@
+"""Objects as an API server would send them, and what trainers say."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from autohas_api.acceptance import accept
+from autohas_api.digest import configuration_digest, result_digest, sha256
+from autohas_api.messages import CheckpointInfo, Error, Interrupted, Notice, Progress, Result, Stage, encode
+from autohas_api.names import LABEL_ATTEMPT, LABEL_SEARCH, LABEL_UID, TRAINER_CONTAINER
+from autohas_api.space import Role
+from autohas_api.testing import a_search
+from autohas_operator import manifests
+from autohas_operator.observe import Observed, Report, job_record, pod_record, search_record
+from autohas_operator.settings import PodSettings
+from autohas_operator.wording import timestamp
+
+NOW_S: Final = 1_800_000_000.0
+"""The time at which tests begin, in seconds since the epoch."""
+PODS: Final = PodSettings(image="trainer:1", image_pull_policy="IfNotPresent", image_pull_secrets=(), run_as_user=65532, fs_group=65532)
+CLAIM: Final = {"storage": {"persistentVolumeClaim": {"claimName": "ck"}}}
+SEARCH_UID: Final = "5ea4c400-0000-4000-8000-000000000001"
+
+
+def stored_search(name: str = "fashion", *, durable: bool = True, **spec: Any) -> dict[str, Any]:  # noqa: ANN401 - parts of a spec
+    """A search as it lies in the API server; `spec` replaces parts."""
+    document = a_search(name)
+    document["metadata"] |= {"namespace": "ml", "uid": SEARCH_UID, "resourceVersion": "1", "generation": 1}
+    document["spec"] |= {"checkpoint": CLAIM} if durable else {}
+    document["spec"] |= spec
+    return document
+
+
+def stored_job(
+    search: Mapping[str, Any], attempt: int = 1, *, uid: str = "", created_s: float = NOW_S, **status: Any  # noqa: ANN401 - parts of a status
+) -> dict[str, Any]:
+    """The Job that the operator makes for a search, as it lies in the API server."""
+    record = search_record(search)
+    job = manifests.job(record, accept(json.loads(record.document))[0], attempt, PODS.image, PODS)
+    job["metadata"] |= {"uid": uid or f"job-{attempt}", "resourceVersion": "1", "creationTimestamp": timestamp(created_s)}
+    return {**job, "status": status}
+
+
+def condition(kind: str, reason: str = "", message: str = "", *, at_s: float = NOW_S) -> dict[str, Any]:
+    """A true condition."""
+    return {"type": kind, "status": "True", "reason": reason, "message": message, "lastTransitionTime": timestamp(at_s)}
+
+
+def stored_pod(  # noqa: PLR0913 - one argument for each thing that pods differ in
+    job: Mapping[str, Any],
+    *,
+    uid: str = "pod-1",
+    phase: str = "Pending",
+    state: Mapping[str, Any] | None = None,
+    started: bool = False,
+    conditions: list[dict[str, Any]] | None = None,
+    created_s: float = NOW_S,
+    scheduled: bool = True,
+) -> dict[str, Any]:
+    """A pod of a Job."""
+    labels = job["metadata"]["labels"]
+    scheduling = [condition("PodScheduled", at_s=created_s)] if scheduled else []
+    container = [{"name": TRAINER_CONTAINER, "state": dict(state), "started": started}] if state is not None else []
+    return {
+        "metadata": {
+            "name": f"{job['metadata']['name']}-{uid}",
+            "namespace": job["metadata"]["namespace"],
+            "uid": uid,
+            "resourceVersion": "1",
+            "creationTimestamp": timestamp(created_s),
+            "labels": {name: labels[name] for name in (LABEL_SEARCH, LABEL_UID, LABEL_ATTEMPT)},
+            "ownerReferences": [{"kind": "Job", "name": job["metadata"]["name"], "uid": job["metadata"]["uid"], "controller": True}],
+        },
+        "spec": {"nodeName": "node-1"} if scheduled else {},
+        "status": {
+            "phase": phase,
+            "podIP": "127.0.0.1",
+            "conditions": [*scheduling, *(conditions or [])],
+            "containerStatuses": container,
+        },
+    }
+
+
+def running_pod(job: Mapping[str, Any], *, uid: str = "pod-1", started: bool = True, created_s: float = NOW_S) -> dict[str, Any]:
+    """A pod whose trainer runs."""
+    return stored_pod(job, uid=uid, phase="Running", state={"running": {}}, started=started, created_s=created_s)
+
+
+def ended_pod(
+    job: Mapping[str, Any], *, code: int, message: str = "", uid: str = "pod-1", reason: str = "Error", created_s: float = NOW_S
+) -> dict[str, Any]:
+    """A pod whose trainer has exited."""
+    state = {"terminated": {"exitCode": code, "message": message, "reason": reason}}
+    return stored_pod(job, uid=uid, phase="Succeeded" if code == 0 else "Failed", state=state, created_s=created_s)
+
+
+def observed(search: Mapping[str, Any], *children: Mapping[str, Any], report: Report | None = None, **rest: Any) -> Observed:  # noqa: ANN401
+    """What one pass sees of these objects."""
+    jobs = tuple(record for child in children if "kind" in child and (record := job_record(child)) is not None)
+    pods = tuple(record for child in children if "kind" not in child and (record := pod_record(child)) is not None)
+    return Observed(search=search_record(search), jobs=jobs, pods=pods, report=report, **rest)
+
+
+def progress(search: Mapping[str, Any], *, pod_uid: str = "pod-1", attempt: int = 1, **said: Any) -> Progress:  # noqa: ANN401 - fields of Progress
+    """A trainer's report, 42 % of the way."""
+    usual: dict[str, Any] = {
+        "stage": Stage.LANES,
+        "step": 420,
+        "steps": 1000,
+        "percent": 42.9,
+        "eta_seconds": 5400.0,
+        "best": 0.91,
+        "entropy": 0.8,
+        "starts": 1,
+        "interruptions": 0,
+        "active_seconds": 60.0,
+        "checkpoint": CheckpointInfo(step=400, time=NOW_S, digest=sha256("checkpoint")),
+    }
+    identity = {"search_uid": search["metadata"]["uid"], "pod_uid": pod_uid, "attempt": attempt}
+    return Progress(**(usual | identity | said))
+
+
+def report(search: Mapping[str, Any], *, at_s: float = NOW_S, pod_uid: str = "pod-1", **said: Any) -> Report:  # noqa: ANN401
+    """The same as the cache holds it."""
+    return Report(pod_uid=pod_uid, time_s=at_s, progress=progress(search, pod_uid=pod_uid, **said))
+
+
+def notice(number: int, reason: str, message: str = "from step 400") -> Notice:
+    """One notice of a report."""
+    return Notice(id=number, reason=reason, message=message, time=NOW_S)
+
+
+def result(search: Mapping[str, Any], *, pod_uid: str = "pod-1", attempt: int = 1, **said: Any) -> Result:  # noqa: ANN401 - fields of Result
+    """A valid result: the default configuration has won."""
+    _, space = accept({**search, "status": {}})
+    values = space.as_mapping(space.default)
+    configuration, model = configuration_digest(values), sha256("weights")
+    usual: dict[str, Any] = {
+        "choices": list(space.indices(space.default)),
+        "values": [values[d.name] for d in space.decisions if d.role is not Role.ARCHITECTURE],
+        "test_score": 0.93,
+        "selection_score": 0.94,
+        "default_test_score": 0.9,
+        "default_selection_score": 0.91,
+        "trainings": 3.9,
+        "parameters": 1234,
+        "stop_reason": "Completed",
+        "configuration_digest": configuration,
+        "model_digest": model,
+        "digest": result_digest(configuration=configuration, test_score=0.93, model=model),
+    }
+    identity = {"search_uid": search["metadata"]["uid"], "pod_uid": pod_uid, "attempt": attempt}
+    return Result(**(usual | identity | said))
+
+
+def result_text(search: Mapping[str, Any], **said: Any) -> str:  # noqa: ANN401 - fields of Result
+    """The same as a termination message."""
+    return encode(result(search, **said)).decode()
+
+
+def error_text(search: Mapping[str, Any], message: str, *, code: int, pod_uid: str = "pod-1", attempt: int = 1) -> str:
+    """A trainer's last word about a failure."""
+    uid = search["metadata"]["uid"]
+    return encode(Error(search_uid=uid, pod_uid=pod_uid, attempt=attempt, exit_code=code, message=message)).decode()
+
+
+def interrupted_text(search: Mapping[str, Any], *, pod_uid: str = "pod-1", attempt: int = 1) -> str:
+    """A trainer's last word after SIGTERM."""
+    uid = search["metadata"]["uid"]
+    return encode(Interrupted(search_uid=uid, pod_uid=pod_uid, attempt=attempt, step=420, stage=Stage.LANES)).decode()
