@@ -130,7 +130,7 @@ TRAINER_STATES = [
 ]
 
 
-@pytest.mark.parametrize(("seen", "age_s", "phase", "ready"), TRAINER_STATES, ids=lambda value: value[1] if isinstance(value, tuple) else "")
+@pytest.mark.parametrize(("seen", "age_s", "phase", "ready"), TRAINER_STATES, ids=[case[3][1] for case in TRAINER_STATES])
 def test_every_state_of_the_trainer_has_its_phase_and_reason(
     seen: Observed, age_s: float, phase: Phase, ready: tuple[str, str]
 ) -> None:

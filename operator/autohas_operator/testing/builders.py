@@ -88,7 +88,7 @@ def running_pod(job: Mapping[str, Any], *, uid: str = "pod-1", started: bool = T
     return stored_pod(job, uid=uid, phase="Running", state={"running": {}}, started=started, created_s=created_s)
 
 
-def ended_pod(
+def ended_pod(  # noqa: PLR0913 - as above
     job: Mapping[str, Any], *, code: int, message: str = "", uid: str = "pod-1", reason: str = "Error", created_s: float = NOW_S
 ) -> dict[str, Any]:
     """A pod whose trainer has exited."""

@@ -1,0 +1,281 @@
+"""A world in memory for tests: an API server with a Job controller, kubelet and garbage collector that do as told.
+
+`FakeApi` stands in for a real API server where a test needs full control over order and failures: versions, conflicts,
+the status subresource, generations and foreground deletion are as on a real one; schemas, rights, admission and
+watches are not there. The control-plane level runs the same life on a real one.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable, Mapping
+from itertools import count
+from typing import Any, Final
+
+from autohas_api.names import LABEL_UID
+from autohas_operator.cache import Cache
+from autohas_operator.client import JOBS, PODS, SEARCHES, Listing, Resource
+from autohas_operator.errors import ConflictError, NotFoundError, OperatorError
+from autohas_operator.events import EventRecorder
+from autohas_operator.metrics import Metrics
+from autohas_operator.observe import Document, Key, Report
+from autohas_operator.ratelimit import TokenBucket
+from autohas_operator.reconcile import Reconciler
+from autohas_operator.resync import refill
+from autohas_operator.testing import builders
+from autohas_operator.worker import attend
+from autohas_operator.workqueue import WorkQueue
+from autohas_operator.wording import timestamp
+
+MAX_PASSES: Final = 100
+"""More passes than this without rest are an endless loop."""
+
+
+class KilledError(BaseException):
+    """The operator's process ends here; nothing may catch it."""
+
+
+class FakeApi:
+    """`KubeClient` on a dict. `now_s` is the world's clock; tests set it.
+
+    `kill_at` n: the n-th write from now ends the operator, after it was done or, with `kill_before`, before.
+    `refusals`: an error raised at every create of a plural.
+    """
+
+    def __init__(self) -> None:
+        self.now_s = builders.NOW_S
+        self.objects: dict[tuple[str, str, str], dict[str, Any]] = {}
+        self.num_writes = 0
+        self.kill_at: int | None = None
+        self.kill_before = False
+        self.refusals: dict[str, OperatorError] = {}
+        self.jobs_made: list[str] = []
+        self._versions = count(100)
+
+    async def get(self, resource: Resource, namespace: str, name: str) -> Document:
+        return copy.deepcopy(self._find(resource, namespace, name))
+
+    async def list(
+        self, resource: Resource, namespace: str | None, *, labels: str | None = None, fields: str | None = None
+    ) -> Listing:
+        involved = (fields or "").partition("involvedObject.uid=")[2].partition(",")[0]
+        found = [
+            copy.deepcopy(document)
+            for (plural, where, _), document in self.objects.items()
+            if plural == resource.plural
+            and namespace in (None, where)
+            and _is_selected(document, labels)
+            and (not involved or document["involvedObject"]["uid"] == involved)
+        ]
+        return Listing(items=tuple(found), resource_version=str(next(self._versions)))
+
+    async def create(self, resource: Resource, namespace: str, document: Document) -> Document:
+        if resource.plural in self.refusals:
+            raise self.refusals[resource.plural]
+        return self._written(lambda: self.add(resource, namespace, document))
+
+    async def replace_status(self, resource: Resource, document: Document) -> Document:
+        metadata = document["metadata"]
+        found = self._find(resource, metadata["namespace"], metadata["name"])
+        if metadata["resourceVersion"] != found["metadata"]["resourceVersion"]:
+            raise ConflictError(status=409, message="the object has been modified", request="PUT")
+
+        def write() -> dict[str, Any]:
+            found["status"] = json.loads(json.dumps(document["status"]))
+            return self.touch(found)
+
+        return self._written(write)
+
+    async def merge(self, resource: Resource, namespace: str, name: str, patch: Document) -> Document:
+        found = self._find(resource, namespace, name)
+
+        def write() -> dict[str, Any]:
+            found.update(patch)
+            return self.touch(found)
+
+        return self._written(write)
+
+    async def delete(self, resource: Resource, namespace: str, name: str, *, uid: str) -> None:
+        found = self._find(resource, namespace, name)
+        if found["metadata"]["uid"] != uid:
+            raise ConflictError(status=409, message="the uid differs", request="DELETE")
+
+        def write() -> dict[str, Any]:
+            found["metadata"]["deletionTimestamp"] = timestamp(self.now_s)
+            return self.touch(found)
+
+        self._written(write)
+
+    # What other parts of a cluster, and people, do: not counted as the operator's writes.
+
+    def add(self, resource: Resource, namespace: str, document: Document) -> dict[str, Any]:
+        """Store an object."""
+        name = document["metadata"]["name"]
+        key = (resource.plural, namespace, name)
+        if key in self.objects:
+            raise ConflictError(status=409, message=f"{resource.plural} {name} already exists", request="POST")
+        stored = copy.deepcopy(dict(document))
+        fresh = {"uid": f"uid-{next(self._versions):06d}", "creationTimestamp": timestamp(self.now_s), "generation": 1}
+        stored["metadata"] = {**fresh, **stored["metadata"], "namespace": namespace}
+        stored.setdefault("status", {})
+        self.objects[key] = stored
+        if resource is JOBS:
+            self.jobs_made.append(name)
+        return self.touch(stored)
+
+    def touch(self, stored: dict[str, Any]) -> dict[str, Any]:
+        """Give an object its next version; returns a copy."""
+        stored["metadata"]["resourceVersion"] = str(next(self._versions))
+        return copy.deepcopy(stored)
+
+    def remove(self, resource: Resource, namespace: str, name: str) -> None:
+        """An object is gone."""
+        del self.objects[resource.plural, namespace, name]
+
+    def edit(self, resource: Resource, namespace: str, name: str, **parts: Any) -> dict[str, Any]:  # noqa: ANN401 - parts of an object
+        """Replace top-level parts; a new spec is a new generation."""
+        found = self._find(resource, namespace, name)
+        found.update(copy.deepcopy(parts))
+        if "spec" in parts:
+            found["metadata"]["generation"] += 1
+        return self.touch(found)
+
+    def all(self, resource: Resource) -> list[dict[str, Any]]:
+        """Every object of a kind, the oldest first."""
+        return [document for (plural, _, _), document in self.objects.items() if plural == resource.plural]
+
+    def _find(self, resource: Resource, namespace: str, name: str) -> dict[str, Any]:
+        try:
+            return self.objects[resource.plural, namespace, name]
+        except KeyError:
+            raise NotFoundError(status=404, message=f"{name} not found", request="GET") from None
+
+    def _written(self, write: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        self.num_writes += 1
+        is_last = self.kill_at == self.num_writes
+        if is_last and self.kill_before:
+            raise KilledError
+        answer = write()
+        if is_last:
+            raise KilledError
+        return answer
+
+
+class Operator:
+    """One process of the operator: cache, queue and reconciler over a world; watches deliver when `settle` is called."""
+
+    def __init__(self, api: FakeApi) -> None:
+        self.api = api
+        self.cache = Cache()
+        self.metrics = Metrics()
+        self.queue: WorkQueue[Key] = WorkQueue(lambda: api.now_s, lambda: 0.5)
+        bucket = TokenBucket(rate_per_s=1000, burst=1000, clock=lambda: api.now_s)
+        self.events = EventRecorder(api, self.metrics, lambda: api.now_s, bucket)
+        self.reconciler = Reconciler(api, self.cache, self.events, builders.PODS, lambda: api.now_s)
+
+    async def settle(self) -> None:
+        """Deliver everything that happened, and work until nothing is left to do now."""
+        for _ in range(MAX_PASSES):
+            for key in await refill(self.api, self.cache, ()):
+                self.queue.add(key)
+            key = self.queue.pop()
+            if key is None:
+                return
+            await attend(key, self.queue, self.reconciler, self.metrics, lambda: self.api.now_s)
+            self.queue.done(key)
+            await self.events.flush()
+        raise AssertionError("the operator does not come to rest")
+
+    def report(self, report: Report, key: Key) -> None:
+        """The poller has read a trainer."""
+        self.cache.reports[report.pod_uid] = report
+        self.queue.add(key)
+
+
+class World:
+    """A cluster and its operator; a kill is followed by a new operator, as the kubelet would start one."""
+
+    def __init__(self) -> None:
+        self.api = FakeApi()
+        self.operator = Operator(self.api)
+        self.num_restarts = 0
+
+    async def settle(self) -> None:
+        """Let the operator work; when it is killed, start another, which finishes the work."""
+        try:
+            await self.operator.settle()
+        except KilledError:
+            self.num_restarts += 1
+            self.operator = Operator(self.api)
+            await self.operator.settle()
+
+    async def wait(self, seconds: float) -> None:
+        """Time passes."""
+        self.api.now_s += seconds
+        await self.settle()
+
+    def apply(self, search: Mapping[str, Any]) -> None:
+        """A person applies a search."""
+        self.api.add(SEARCHES, search["metadata"]["namespace"], search)
+
+    @property
+    def search(self) -> dict[str, Any]:
+        """The only search."""
+        return self.api.all(SEARCHES)[0]
+
+    @property
+    def status(self) -> dict[str, Any]:
+        """Its status."""
+        status: dict[str, Any] = self.search["status"]
+        return status
+
+    @property
+    def job(self) -> dict[str, Any]:
+        """The newest Job."""
+        return self.api.all(JOBS)[-1]
+
+    def put_pod(self, pod: Mapping[str, Any]) -> None:
+        """A pod appears or changes."""
+        namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
+        if ("pods", namespace, name) in self.api.objects:
+            self.api.edit(PODS, namespace, name, status=pod["status"])
+        else:
+            self.api.add(PODS, namespace, pod)
+
+    def finish_job(self, *conditions: Mapping[str, Any]) -> None:
+        """The Job controller ends the newest Job."""
+        metadata = self.job["metadata"]
+        self.api.edit(JOBS, metadata["namespace"], metadata["name"], status={"conditions": list(conditions)})
+
+    def collect_garbage(self) -> None:
+        """Objects marked for deletion go, and the pods of Jobs with them."""
+        for resource in (JOBS, PODS):
+            for document in self.api.all(resource):
+                metadata = document["metadata"]
+                if "deletionTimestamp" in metadata:
+                    self.api.remove(resource, metadata["namespace"], metadata["name"])
+                    self._remove_pods_of(metadata["uid"])
+
+    def _remove_pods_of(self, job_uid: str) -> None:
+        for pod in self.api.all(PODS):
+            if pod["metadata"]["ownerReferences"][0]["uid"] == job_uid:
+                self.api.remove(PODS, pod["metadata"]["namespace"], pod["metadata"]["name"])
+
+    def events(self) -> list[str]:
+        """Reasons of all events, in order."""
+        return [event["reason"] for (plural, _, _), event in self.api.objects.items() if plural == "events"]
+
+
+def _is_selected(document: Mapping[str, Any], labels: str | None) -> bool:
+    """A label selector of one term: `name` or `name=value`."""
+    name, _, value = (labels or "").partition("=")
+    own = document["metadata"].get("labels", {})
+    return not name or (name in own and value in ("", own[name]))
+
+
+def owned_by(document: Mapping[str, Any], uid: str) -> bool:
+    """Whether an object's labels and owner name this search."""
+    metadata = document["metadata"]
+    is_labelled: bool = metadata["labels"][LABEL_UID] == uid
+    return is_labelled and metadata["ownerReferences"][0]["uid"] == uid

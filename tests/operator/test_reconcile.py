@@ -1,0 +1,424 @@
+"""Whole lives of a search against an API server in memory (see autohas_operator.testing.world for what it is not)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from autohas_api.testing import changed
+from autohas_operator.client import CONFIG_MAPS, EVENTS, JOBS, PODS, SEARCHES
+from autohas_operator.errors import ForbiddenError, InvalidError, UnreachableError
+from autohas_operator.observe import Key
+from autohas_operator.testing.builders import (
+    CLAIM,
+    condition,
+    ended_pod,
+    error_text,
+    interrupted_text,
+    report,
+    result_text,
+    running_pod,
+    stored_search,
+)
+from autohas_operator.testing.world import World, owned_by
+
+SEARCH = stored_search()
+KEY = Key("ml", "fashion")
+Life = Callable[[World], Awaitable[None]]
+
+
+def reasons(world: World) -> dict[str, tuple[str, str]]:
+    return {c["type"]: (c["status"], c["reason"]) for c in world.status["conditions"]}
+
+
+async def start(world: World) -> None:
+    world.apply(SEARCH)
+    await world.settle()
+    await world.wait(5)
+
+
+async def run(world: World, *, uid: str = "pod-1", attempt: int = 1) -> None:
+    """A pod of the newest Job runs and reports."""
+    world.put_pod(running_pod(world.job, uid=uid, created_s=world.api.now_s))
+    await world.wait(1)
+    said = report(world.search, at_s=world.api.now_s, pod_uid=uid, attempt=attempt)
+    world.operator.report(said, KEY)
+    await world.settle()
+    if world.status["phase"] != "Running":  # the operator was killed and its report with it: it polls again
+        world.operator.report(said, KEY)
+        await world.settle()
+
+
+async def succeed(world: World, *, uid: str = "pod-1", attempt: int = 1) -> None:
+    text = result_text(world.search, pod_uid=uid, attempt=attempt)
+    world.put_pod(ended_pod(world.job, code=0, message=text, uid=uid, reason="Completed"))
+    await world.wait(20)
+
+
+async def straight(world: World) -> None:
+    """Nothing goes wrong."""
+    await start(world)
+    await run(world)
+    await succeed(world)
+
+
+async def interrupted(world: World) -> None:
+    """The pod is preempted, the Job makes another."""
+    await start(world)
+    await run(world)
+    world.put_pod(ended_pod(world.job, code=75, message=interrupted_text(world.search)))
+    await world.wait(10)
+    await run(world, uid="pod-2")
+    await succeed(world, uid="pod-2")
+
+
+async def job_deleted(world: World) -> None:
+    """A person deletes the Job; its pod lingers for a while."""
+    await start(world)
+    await run(world)
+    metadata = world.job["metadata"]
+    world.api.remove(JOBS, "ml", metadata["name"])
+    await world.wait(1)
+    world.api.remove(PODS, "ml", f"{metadata['name']}-pod-1")
+    await world.wait(6)
+    await run(world, uid="pod-2", attempt=2)
+    await succeed(world, uid="pod-2", attempt=2)
+
+
+async def result_lost(world: World) -> None:
+    """The node dies after the trainer's exit: the Job is complete, its pod is gone."""
+    await start(world)
+    await run(world)
+    world.api.remove(PODS, "ml", f"{world.job['metadata']['name']}-pod-1")
+    world.finish_job(condition("Complete"))
+    await world.wait(1)
+    world.collect_garbage()
+    await world.wait(6)
+    await run(world, uid="pod-2", attempt=2)
+    await succeed(world, uid="pod-2", attempt=2)
+
+
+async def failed(world: World) -> None:
+    """The data is unusable."""
+    await start(world)
+    world.put_pod(ended_pod(world.job, code=65, message=error_text(world.search, "no file labels", code=65)))
+    world.finish_job(condition("Failed", "PodFailurePolicy", "failed with exit code 65 matching"))
+    await world.wait(1)
+
+
+LIVES = {"straight": straight, "interrupted": interrupted, "job deleted": job_deleted, "result lost": result_lost, "failed": failed}
+ENDS = {
+    "straight": ("Succeeded", 1),
+    "interrupted": ("Succeeded", 1),
+    "job deleted": ("Succeeded", 2),
+    "result lost": ("Succeeded", 2),
+    "failed": ("Failed", 1),
+}
+
+
+def live(life: Life, **kill: Any) -> World:
+    async def whole() -> World:
+        world = World()
+        for name, value in kill.items():
+            setattr(world.api, name, value)
+        await life(world)
+        return world
+
+    return asyncio.run(whole())
+
+
+def outcome(world: World) -> dict[str, Any]:
+    """What must not depend on restarts: the end without its times, and the Jobs that were made."""
+    status = world.status
+    kept = {name: status.get(name) for name in ("phase", "attempt", "best", "result", "trainer")}
+    ends = {c["type"]: (c["status"], c["reason"], c["message"]) for c in status["conditions"] if c["type"] in ("Succeeded", "Finished")}
+    return {**kept, "ends": ends, "jobs": world.api.jobs_made}
+
+
+@pytest.mark.parametrize("name", LIVES)
+def test_every_life_comes_to_its_end(name: str) -> None:
+    """Phase and number of attempts are as they should be."""
+    world = live(LIVES[name])
+
+    assert (world.status["phase"], world.status["attempt"]) == ENDS[name]
+    assert all(owned_by(job, world.search["metadata"]["uid"]) for job in world.api.all(JOBS))
+
+
+KILLS = [(name, write, before) for name in LIVES for write in range(1, live(LIVES[name]).api.num_writes + 1) for before in (True, False)]
+
+
+@pytest.mark.parametrize(("name", "write", "before"), KILLS)
+def test_a_kill_at_any_write_changes_no_outcome(name: str, write: int, before: bool) -> None:  # noqa: FBT001 - a table
+    """Killed before or after its n-th write, the next operator brings the same end, and never a second Job."""
+    undisturbed = live(LIVES[name])
+    killed = live(LIVES[name], kill_at=write, kill_before=before)
+
+    assert killed.num_restarts == 1
+    assert outcome(killed) == outcome(undisturbed)
+    assert len(set(killed.api.jobs_made)) == len(killed.api.jobs_made)
+
+
+def test_a_straight_life_costs_the_least_writes() -> None:
+    """ConfigMap, Job, a status per change of phase, and the events."""
+    world = live(straight)
+    num_events = len(world.api.all(EVENTS))
+
+    assert world.events() == ["SearchAccepted", "TrainerJobCreated", "SearchStarted", "ResultStored"]
+    assert world.api.num_writes - num_events == 2 + 4  # created, pod seen, running, succeeded
+
+
+def test_a_resync_writes_nothing() -> None:
+    """Every key again, at any time later: no write."""
+
+    async def whole() -> None:
+        world = World()
+        await start(world)
+        await run(world)
+        before = world.api.num_writes
+        for _ in range(5):
+            world.operator.queue.add(KEY)
+            await world.settle()
+
+        assert world.api.num_writes == before
+
+    asyncio.run(whole())
+
+
+def test_the_config_map_is_what_the_trainer_reads() -> None:
+    """search.json carries identity and spec, and cannot be changed."""
+
+    async def whole() -> None:
+        world = World()
+        await start(world)
+        (config_map,) = world.api.all(CONFIG_MAPS)
+        search = json.loads(config_map["data"]["search.json"])
+
+        assert config_map["immutable"] is True
+        assert search["metadata"] == {"generation": 1, "name": "fashion", "namespace": "ml", "uid": SEARCH["metadata"]["uid"]}
+        assert search["spec"] == SEARCH["spec"]
+        assert world.job["metadata"]["name"] == "fashion-5ea4c400-1"
+
+    asyncio.run(whole())
+
+
+def test_a_stale_cache_makes_no_second_attempt() -> None:
+    """The watch of Jobs is late: the Job is not in the cache, but a fresh read finds it."""
+
+    async def whole() -> None:
+        world = World()
+        await start(world)
+        world.operator.cache.jobs.clear()
+        world.operator.cache.jobs.by_key.clear()
+        await world.operator.reconciler.reconcile(KEY)
+
+        assert world.api.jobs_made == ["fashion-5ea4c400-1"]
+        assert world.status["attempt"] == 1
+
+    asyncio.run(whole())
+
+
+def test_a_conflicting_status_write_is_repeated_on_what_is_there() -> None:
+    """Somebody edits between read and write: the pass is repeated, nothing is lost."""
+
+    async def whole() -> None:
+        world = World()
+        await start(world)
+        world.put_pod(running_pod(world.job))
+        world.operator.cache.put_pod(world.api.all(PODS)[0])
+        world.api.edit(SEARCHES, "ml", "fashion", spec={**SEARCH["spec"], "failurePolicy": {"backoffLimit": 1}})
+        world.operator.queue.add(KEY)
+        await world.wait(1)
+        await world.wait(1)
+
+        assert reasons(world)["TrainerReady"] == ("False", "WaitingForReport")
+        assert world.status["observedGeneration"] == 2
+
+    asyncio.run(whole())
+
+
+def test_a_spec_edited_before_its_attempt_was_noted_runs_as_edited() -> None:
+    """Killed after the Job was made, edited before the next start: the Job is replaced, the new spec runs."""
+
+    async def whole() -> None:
+        world = World()
+        world.apply(SEARCH)
+        world.api.kill_at = 2
+        with pytest.raises(BaseException, match="^$"):
+            await world.operator.settle()
+        world.api.edit(SEARCHES, "ml", "fashion", spec={**SEARCH["spec"], "algorithm": {"seed": 7}})
+        world.operator = type(world.operator)(world.api)
+        await world.settle()
+        world.collect_garbage()
+        await world.wait(6)
+        await world.wait(6)
+
+        assert json.loads(world.api.all(CONFIG_MAPS)[-1]["data"]["search.json"])["spec"]["algorithm"] == {"seed": 7}
+        assert len(world.api.all(JOBS)) == 1
+
+    asyncio.run(whole())
+
+
+def test_a_name_that_is_taken_is_never_adopted() -> None:
+    """A foreign Job of our name is a NameConflict; the search starts when it is gone."""
+
+    async def whole() -> None:
+        world = World()
+        world.api.add(JOBS, "ml", {"kind": "Job", "metadata": {"name": "fashion-5ea4c400-1"}, "spec": {}})
+        world.apply(SEARCH)
+        await world.settle()
+        conflict = (world.status["phase"], reasons(world)["TrainerReady"], world.status.get("attempt"))
+        world.api.remove(JOBS, "ml", "fashion-5ea4c400-1")
+        await world.wait(31)
+
+        assert conflict == ("Pending", ("False", "NameConflict"), None)
+        assert world.status["phase"] == "Starting"
+
+    asyncio.run(whole())
+
+
+@pytest.mark.parametrize(
+    ("refusal", "phase", "said"),
+    [
+        (ForbiddenError(status=403, message="exceeded quota: count/jobs.batch", request="POST"), "Pending", "exceeded quota"),
+        (InvalidError(status=422, message="spec.template: Invalid value", request="POST"), "Rejected", "spec.template"),
+    ],
+    ids=["quota", "invalid"],
+)
+def test_a_refused_job_is_explained_and_tried_again(refusal: ForbiddenError, phase: str, said: str) -> None:
+    """The API server's sentence is in a condition; when the reason is gone the search starts."""
+
+    async def whole() -> None:
+        world = World()
+        world.api.refusals["jobs"] = refusal
+        world.apply(SEARCH)
+        await world.settle()
+        refused, text = world.status["phase"], json.dumps(world.status["conditions"])
+        del world.api.refusals["jobs"]
+        world.operator.queue.add(KEY)
+        await world.wait(600)
+
+        assert refused == phase
+        assert said in text
+        assert world.status["phase"] == "Starting"
+        assert world.api.jobs_made == ["fashion-5ea4c400-1"]
+
+    asyncio.run(whole())
+
+
+def test_an_api_server_that_does_not_answer_is_waited_for() -> None:
+    """Nothing is written to status; the pass comes back with back-off."""
+
+    async def whole() -> None:
+        world = World()
+        world.api.refusals["configmaps"] = UnreachableError("POST: timeout")
+        world.apply(SEARCH)
+        await world.settle()
+        before = dict(world.status)
+        del world.api.refusals["configmaps"]
+        await world.wait(600)
+
+        assert before == {}
+        assert world.status["phase"] == "Starting"
+
+    asyncio.run(whole())
+
+
+def test_a_status_that_cannot_be_read_is_not_acted_upon() -> None:
+    """A status of a later version could be that of a finished search."""
+
+    async def whole() -> None:
+        world = World()
+        world.apply({**SEARCH, "status": {"phase": "Levitating"}})
+        await world.settle()
+
+        assert world.api.jobs_made == []
+        assert world.status == {"phase": "Levitating"}
+
+    asyncio.run(whole())
+
+
+def test_pods_that_are_not_created_are_explained_by_their_event() -> None:
+    """Twenty seconds after the Job its newest warning is in TrainerReady."""
+
+    async def whole() -> None:
+        world = World()
+        world.apply(SEARCH)
+        await world.settle()
+        for name, text in (("e1", "older"), ("e2", 'pods "x" is forbidden: violates PodSecurity')):
+            involved = {"uid": world.job["metadata"]["uid"]}
+            event = {"metadata": {"name": name}, "involvedObject": involved, "reason": "FailedCreate", "message": text}
+            world.api.add(EVENTS, "ml", {**event, "lastTimestamp": f"2027-01-15T08:00:0{name[1]}Z"})
+        await world.wait(25)
+        ready = next(c for c in world.status["conditions"] if c["type"] == "TrainerReady")
+
+        assert (ready["reason"], ready["message"]) == ("PodsNotCreated", 'FailedCreate: pods "x" is forbidden: violates PodSecurity')
+
+    asyncio.run(whole())
+
+
+def test_a_search_that_was_made_again_has_nothing_to_do_with_the_old_one() -> None:
+    """The same name with another uid gets children of its own."""
+
+    async def whole() -> None:
+        world = World()
+        await start(world)
+        world.api.remove(SEARCHES, "ml", "fashion")
+        world.apply(changed(SEARCH, "metadata.uid", "0ther000-0000"))
+        await world.settle()
+
+        assert world.api.jobs_made == ["fashion-5ea4c400-1", "fashion-0ther000-1"]
+
+    asyncio.run(whole())
+
+
+def test_a_deleted_search_is_forgotten() -> None:
+    """Its key is dropped without an error; the garbage collector does the rest."""
+
+    async def whole() -> None:
+        world = World()
+        await start(world)
+        world.api.remove(SEARCHES, "ml", "fashion")
+        world.operator.queue.add(KEY)
+        await world.settle()
+
+        assert list(world.operator.cache.all_keys()) == []
+
+    asyncio.run(whole())
+
+
+def test_an_event_that_is_repeated_raises_its_count() -> None:
+    """One object per text, also across operators."""
+
+    async def whole() -> None:
+        world = World()
+        await start(world)
+        world.api.edit(SEARCHES, "ml", "fashion", status={})
+        world.api.remove(JOBS, "ml", world.job["metadata"]["name"])
+        world.operator = type(world.operator)(world.api)
+        await world.settle()
+        accepted = [event for event in world.api.all(EVENTS) if event["reason"] == "SearchAccepted"]
+
+        assert [event["count"] for event in accepted] == [2]
+
+    asyncio.run(whole())
+
+
+def test_checkpoints_lie_under_the_uid_of_the_search() -> None:
+    """A search that is made again never meets a foreign checkpoint."""
+
+    async def whole() -> None:
+        world = World()
+        await start(world)
+        container = world.job["spec"]["template"]["spec"]["containers"][0]
+        env = {entry["name"]: entry.get("value") for entry in container["env"]}
+
+        assert env["AUTOHAS_WORKDIR"] == f"/var/lib/autohas/ml/fashion/{SEARCH['metadata']['uid']}"
+        assert CLAIM["storage"]["persistentVolumeClaim"] in [
+            volume.get("persistentVolumeClaim") for volume in world.job["spec"]["template"]["spec"]["volumes"]
+        ]
+
+    asyncio.run(whole())
