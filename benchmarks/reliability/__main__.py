@@ -37,7 +37,7 @@ class End:
     def of(cls, folder: Path) -> End:
         """Read a finished search's folder."""
         files = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in ("model.safetensors", "history.jsonl")}
-        digest = json.loads((folder / "result.json").read_text())["digest"]
+        digest = json.loads((folder / "result.json").read_text())["digests"]["result"]
         return cls(result=digest, model=files["model.safetensors"], history=files["history.jsonl"])
 
 

@@ -36,6 +36,8 @@ from autohas_operator.worker import work
 from autohas_operator.workqueue import WorkQueue
 
 _log = structlog.get_logger(__name__)
+_IDENTITY: Final = "autohas-operator"
+"""Given, because kopf would ask for the user's name, and the numeric user of a restricted pod has none."""
 _dice: Final = random.Random().random  # noqa: S311 - jitter, not secrets
 
 
@@ -146,6 +148,7 @@ async def _watch(settings: Settings, registry: kopf.OperatorRegistry, control: C
             settings=kopf_settings(),
             clusterwide=not settings.namespaces,
             namespaces=settings.namespaces,
+            identity=_IDENTITY,  # type: ignore[arg-type]  # a private NewType of str
             stop_flag=control.stop,
         ),
         name="watches",
