@@ -1,0 +1,115 @@
+"""What the whole-line tests share: the chart installed, searches applied, trainers found on the host and killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from autohas_api.messages import Progress, Stage, decode_progress
+from autohas_api.names import ENV_POD_UID, TRAINER_PORT
+from testcluster.cluster import Cluster
+from testcluster.waiting import until
+
+NAMESPACE = "searches"
+OPERATOR_NAMESPACE = "autohas"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """A cluster with the operator installed and a namespace that admits only restricted pods."""
+
+    cluster: Cluster
+
+    def apply(self, document: dict[str, Any]) -> None:
+        """Kubectl apply in the searches' namespace."""
+        self.cluster.kubectl("apply", "-n", NAMESPACE, "-f", "-", input=json.dumps(document))
+
+    def search(self, name: str) -> dict[str, Any]:
+        """The resource as it is now."""
+        found: dict[str, Any] = self.cluster.kubectl.json("get", "-n", NAMESPACE, "ahs", name)
+        return found
+
+    def condition(self, name: str, kind: str) -> dict[str, Any]:
+        """One condition of a search; empty before it is set."""
+        conditions = self.search(name).get("status", {}).get("conditions", [])
+        return next((c for c in conditions if c["type"] == kind), {})
+
+    def wait(self, name: str, condition: str, timeout_s: int = 300) -> dict[str, Any]:
+        """Kubectl wait, as a user does; returns the search."""
+        self.cluster.kubectl(
+            "wait", "-n", NAMESPACE, f"--for=condition={condition}", f"ahs/{name}", f"--timeout={timeout_s}s", timeout_s=timeout_s + 30
+        )
+        return self.search(name)
+
+    def wait_for_phase(self, name: str, phase: str, timeout_s: float = 120) -> None:
+        """Until the printed phase is the given one."""
+        until(lambda: self.search(name).get("status", {}).get("phase") == phase, what=f"{name} is {phase}", deadline_s=timeout_s)
+
+    def objects(self, kind: str, name: str) -> list[dict[str, Any]]:
+        """Jobs or pods of a search."""
+        found: list[dict[str, Any]] = self.cluster.kubectl.json("get", "-n", NAMESPACE, kind, "-l", f"autohas.dev/search={name}")["items"]
+        return found
+
+    def progress(self, name: str) -> Progress | None:
+        """What the running trainer says on its own port, asked from the host."""
+        for pod in self.objects("pods", name):
+            address = pod["status"].get("podIP")
+            if pod["status"]["phase"] != "Running" or not address:
+                continue
+            try:
+                with urllib.request.urlopen(f"http://{address}:{TRAINER_PORT}/progress", timeout=1) as answer:
+                    return decode_progress(answer.read())
+            except OSError:
+                continue
+        return None
+
+    def kill_trainer_in(self, name: str, stage: Stage, timeout_s: float = 240) -> None:
+        """SIGKILL to the trainer's process, from the host, as soon as it reports `stage`."""
+
+        def reached() -> Progress | None:
+            progress = self.progress(name)
+            if progress is not None:
+                order = list(STAGE_ORDER)
+                assert order.index(progress.stage) <= order.index(stage), f"{name} is past {stage} already: {progress.stage}"
+            return progress if progress is not None and progress.stage == stage else None
+
+        until(reached, what=f"{name} reports stage {stage}", deadline_s=timeout_s)
+        running = [pod for pod in self.objects("pods", name) if pod["status"]["phase"] == "Running"]
+        os.kill(trainer_process(running[0]["metadata"]["uid"]), signal.SIGKILL)
+
+    def operator_pod(self) -> str:
+        """Name of the one operator pod that is not ending."""
+        pods = self.cluster.kubectl.json("get", "-n", OPERATOR_NAMESPACE, "pods")["items"]
+        alive = [p["metadata"]["name"] for p in pods if "deletionTimestamp" not in p["metadata"]]
+        assert len(alive) == 1
+        name: str = alive[0]
+        return name
+
+    def kill_operator(self) -> None:
+        """End the operator at once; its Deployment makes another one."""
+        self.cluster.kubectl("delete", "-n", OPERATOR_NAMESPACE, "pod", self.operator_pod(), "--grace-period=0", "--force")
+
+
+STAGE_ORDER = (Stage.LANES, Stage.WARMUP, Stage.SUPERNET, Stage.RACE, Stage.EVALUATE)
+
+
+def trainer_process(pod_uid: str) -> int:
+    """Process id, on this host, of the trainer of a pod: the one whose environment names the pod's uid."""
+    wanted = f"{ENV_POD_UID}={pod_uid}".encode()
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdigit():
+            continue
+        try:
+            environment = (folder / "environ").read_bytes().split(b"\0")
+            command = (folder / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if wanted in environment and b"autohas_trainer" in command:
+            return int(folder.name)
+    message = f"no trainer process of pod {pod_uid} on this host"
+    raise LookupError(message)
