@@ -50,10 +50,8 @@ def dry_run(search: Search, space: Space, threads: int, console: Console) -> Non
     seconds = _seconds_per_step(problem)
     if seconds is not None:
         whole = seconds * search.spec.retrain.steps * problem.plan.predicted_trainings
-        _say(
-            console,
-            f"about {duration(whole)} on this machine ({device}, {threads} thread{'' if threads == 1 else 's'}), judging by a few steps of the default",
-        )
+        where = f"{device}, {threads} thread{'' if threads == 1 else 's'}"
+        _say(console, f"about {duration(whole)} on this machine ({where}), judging by a few steps of the default")
 
 
 def largest(problem: Problem) -> Configuration:

@@ -1,0 +1,144 @@
+"""The trainer's server and metrics, asked over real HTTP."""
+
+from __future__ import annotations
+
+import socket
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from reporting_fixtures import FakeClock, candidate, checkpoint_info, lane_step, policy, run_info, supernet_step
+
+from autohas_api.messages import decode_progress
+from autohas_trainer.errors import ConfigurationError
+from autohas_trainer.reporting.live import LiveState
+from autohas_trainer.reporting.metrics import MAX_POLICY_SERIES
+from autohas_trainer.reporting.server import TrainerServer
+
+
+class Served:
+    """A server on a free port, its state and its clock."""
+
+    def __init__(self, tmp_path: Path) -> None:
+        self.clock = FakeClock()
+        self.state = LiveState(self.clock)
+        self.info = run_info(tmp_path)
+        self.server = TrainerServer(self.state, 0, stall_timeout_s=60, monotonic=self.clock, wall_clock=lambda: 530.0)
+
+    def get(self, path: str) -> tuple[int, str, bytes]:
+        """Status, content type and body."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.server.port}{path}", timeout=10) as answer:
+                return answer.status, answer.headers["Content-Type"], answer.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.headers["Content-Type"], error.read()
+
+    def samples(self) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+        """Every sample of /metrics by name and labels, as Prometheus parses it."""
+        status, kind, body = self.get("/metrics")
+        assert status == 200
+        assert kind.startswith("text/plain; version=")
+        families = text_string_to_metric_families(body.decode())
+        return {(s.name, tuple(sorted(s.labels.items()))): s.value for family in families for s in family.samples}
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Served]:
+    found = Served(tmp_path)
+    yield found
+    found.server.close()
+
+
+def test_progress_is_served_once_the_search_started(served: Served) -> None:
+    """503 with a sentence before, the contract's JSON afterwards."""
+    status, _, body = served.get("/progress")
+    assert (status, body) == (503, b"the search has not started: data is being loaded\n")
+    served.state.started(served.info)
+    served.state.step(lane_step(4))
+    status, kind, body = served.get("/progress?verbose=1")
+    assert (status, kind) == (200, "application/json")
+    assert decode_progress(body).step == 4
+
+
+def test_health_turns_when_steps_stop(served: Served) -> None:
+    """200 while steps come, 503 that says why when they do not."""
+    served.state.started(served.info)
+    served.state.step(lane_step(1))
+    assert served.get("/healthz")[0] == 200
+    served.clock.now += 61
+    status, _, body = served.get("/healthz")
+    assert status == 503
+    assert body.startswith(b"stalled: nothing happened for 61 s (limit 60 s)")
+    served.state.step(lane_step(2))
+    assert served.get("/healthz")[0] == 200
+
+
+def test_other_paths_say_what_is_served(served: Served) -> None:
+    """A mistyped probe explains itself."""
+    assert served.get("/") == (404, "text/plain; charset=utf-8", b"served here: /progress, /metrics, /healthz\n")
+
+
+def test_every_metric_has_its_value(served: Served) -> None:
+    """What was told last is what Prometheus parses."""
+    state = served.state
+    state.started(served.info)
+    state.step(lane_step(1))
+    served.clock.now += 0.3
+    state.step(supernet_step(2, reward=0.75))
+    state.policy(policy(2))
+    state.candidate(candidate("lane 1", 1 / 9, 0.6))
+    state.checkpointed(checkpoint_info(2, time=500.0), seconds=0.2, size_bytes=1234)
+    samples = served.samples()
+    assert samples["autohas_trainer_steps_total", (("stage", "Lanes"),)] == 1
+    assert samples["autohas_trainer_steps_total", (("stage", "Supernet"),)] == 1
+    assert samples["autohas_policy_probability", (("choice", "2"), ("decision", "depth"))] == 0.7
+    assert samples["autohas_policy_entropy_ratio", (("decision", "depth"),)] == 0.75
+    assert samples["autohas_trainer_step_duration_seconds_bucket", (("le", "0.25"),)] == 0
+    assert samples["autohas_trainer_step_duration_seconds_bucket", (("le", "0.5"),)] == 1
+    expected = {
+        "autohas_trainer_reward": 0.75,
+        "autohas_trainer_reward_baseline": 0.4,
+        "autohas_trainer_advantage": 0.25,
+        "autohas_trainer_loss": 1.5,
+        "autohas_trainer_learning_rate": 0.1,
+        "autohas_trainer_samples_total": 1,
+        "autohas_trainer_checkpoint_age_seconds": 30,
+        "autohas_trainer_checkpoint_duration_seconds": 0.2,
+        "autohas_trainer_checkpoint_size_bytes": 1234,
+        "autohas_trainer_best_score": 0.6,
+        "autohas_policy_updates_total": 1,
+        "autohas_policy_series_truncated": 0,
+        "autohas_trainer_step_duration_seconds_count": 1,
+    }
+    assert {name: samples[name, ()] for name in expected} == pytest.approx(expected)
+
+
+def test_probabilities_are_capped_to_the_likeliest_choices(served: Served) -> None:
+    """Above the cap one series per decision is left, and a metric says so."""
+    many = tuple(replace(served.info.space.decisions[-1], name=f"d{i}") for i in range(180))
+    served.state.started(replace(served.info, space=replace(served.info.space, decisions=many)))
+    served.state.policy(policy(1, {d.name: (0.2, 0.5, 0.3) for d in many}))
+    samples = served.samples()
+    series = [value for (name, _), value in samples.items() if name == "autohas_policy_probability"]
+    assert MAX_POLICY_SERIES < 180 * 3
+    assert series == [0.5] * 180
+    assert samples["autohas_policy_series_truncated", ()] == 1
+
+
+def test_a_reader_that_says_nothing_blocks_nobody(served: Served) -> None:
+    """Open connections beyond the bound are closed; others are answered meanwhile."""
+    silent = [socket.create_connection(("127.0.0.1", served.server.port)) for _ in range(8)]
+    assert served.get("/healthz")[0] == 200
+    for connection in silent:
+        connection.close()
+
+
+def test_a_port_that_is_taken_is_a_sentence(served: Served) -> None:
+    """The second server on a port says which and what to do."""
+    with pytest.raises(ConfigurationError, match=rf"port {served.server.port} cannot be served: Address already in use"):
+        TrainerServer(served.state, served.server.port)
