@@ -104,10 +104,10 @@ def _leaving(pod: PodRecord, now_s: float) -> Readiness:
 
 
 def _staying(pod: PodRecord, observed: Observed, previous: Status, now_s: float) -> Readiness:
-    if pod.unschedulable is not None and pod.scheduled_s is None:
-        return not_ready(Phase.STARTING, "Unschedulable", f"pod {pod.name}: {pod.unschedulable}")
     if pod.is_running:
         return _running(pod, observed.report, previous)
+    if pod.unschedulable is not None and pod.scheduled_s is None:
+        return not_ready(Phase.STARTING, "Unschedulable", f"pod {pod.name}: {pod.unschedulable}")
     reason, message = pod.waiting or ("", "")
     if reason in _IMAGE_REASONS:
         return not_ready(Phase.STARTING, "ImagePullFailed", f"pod {pod.name}: {reason}: {message}")

@@ -24,7 +24,7 @@ from autohas_operator.testing.builders import (
     running_pod,
     stored_search,
 )
-from autohas_operator.testing.world import World, owned_by
+from autohas_operator.testing.world import KilledError, World, owned_by
 
 SEARCH = stored_search()
 KEY = Key("ml", "fashion")
@@ -247,7 +247,7 @@ def test_a_spec_edited_before_its_attempt_was_noted_runs_as_edited() -> None:
         world = World()
         world.apply(SEARCH)
         world.api.kill_at = 2
-        with pytest.raises(BaseException, match="^$"):
+        with pytest.raises(KilledError):
             await world.operator.settle()
         world.api.edit(SEARCHES, "ml", "fashion", spec={**SEARCH["spec"], "algorithm": {"seed": 7}})
         world.operator = type(world.operator)(world.api)

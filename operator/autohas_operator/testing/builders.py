@@ -98,8 +98,8 @@ def ended_pod(  # noqa: PLR0913 - as above
 
 def observed(search: Mapping[str, Any], *children: Mapping[str, Any], report: Report | None = None, **rest: Any) -> Observed:  # noqa: ANN401
     """What one pass sees of these objects."""
-    jobs = tuple(record for child in children if "kind" in child and (record := job_record(child)) is not None)
-    pods = tuple(record for child in children if "kind" not in child and (record := pod_record(child)) is not None)
+    jobs = tuple(job for child in children if "kind" in child and (job := job_record(child)) is not None)
+    pods = tuple(pod for child in children if "kind" not in child and (pod := pod_record(child)) is not None)
     return Observed(search=search_record(search), jobs=jobs, pods=pods, report=report, **rest)
 
 

@@ -24,9 +24,9 @@ from autohas_operator.ratelimit import TokenBucket
 from autohas_operator.reconcile import Reconciler
 from autohas_operator.resync import refill
 from autohas_operator.testing import builders
+from autohas_operator.wording import timestamp
 from autohas_operator.worker import attend
 from autohas_operator.workqueue import WorkQueue
-from autohas_operator.wording import timestamp
 
 MAX_PASSES: Final = 100
 """More passes than this without rest are an endless loop."""
@@ -54,11 +54,13 @@ class FakeApi:
         self._versions = count(100)
 
     async def get(self, resource: Resource, namespace: str, name: str) -> Document:
+        """See `KubeClient`."""
         return copy.deepcopy(self._find(resource, namespace, name))
 
     async def list(
         self, resource: Resource, namespace: str | None, *, labels: str | None = None, fields: str | None = None
     ) -> Listing:
+        """See `KubeClient`."""
         involved = (fields or "").partition("involvedObject.uid=")[2].partition(",")[0]
         found = [
             copy.deepcopy(document)
@@ -71,11 +73,13 @@ class FakeApi:
         return Listing(items=tuple(found), resource_version=str(next(self._versions)))
 
     async def create(self, resource: Resource, namespace: str, document: Document) -> Document:
+        """See `KubeClient`."""
         if resource.plural in self.refusals:
             raise self.refusals[resource.plural]
         return self._written(lambda: self.add(resource, namespace, document))
 
     async def replace_status(self, resource: Resource, document: Document) -> Document:
+        """See `KubeClient`."""
         metadata = document["metadata"]
         found = self._find(resource, metadata["namespace"], metadata["name"])
         if metadata["resourceVersion"] != found["metadata"]["resourceVersion"]:
@@ -88,6 +92,7 @@ class FakeApi:
         return self._written(write)
 
     async def merge(self, resource: Resource, namespace: str, name: str, patch: Document) -> Document:
+        """See `KubeClient`."""
         found = self._find(resource, namespace, name)
 
         def write() -> dict[str, Any]:
@@ -97,6 +102,7 @@ class FakeApi:
         return self._written(write)
 
     async def delete(self, resource: Resource, namespace: str, name: str, *, uid: str) -> None:
+        """See `KubeClient`."""
         found = self._find(resource, namespace, name)
         if found["metadata"]["uid"] != uid:
             raise ConflictError(status=409, message="the uid differs", request="DELETE")
@@ -141,9 +147,9 @@ class FakeApi:
             found["metadata"]["generation"] += 1
         return self.touch(found)
 
-    def all(self, resource: Resource) -> list[dict[str, Any]]:
+    def all(self, resource: Resource) -> tuple[dict[str, Any], ...]:
         """Every object of a kind, the oldest first."""
-        return [document for (plural, _, _), document in self.objects.items() if plural == resource.plural]
+        return tuple(document for (plural, _, _), document in self.objects.items() if plural == resource.plural)
 
     def _find(self, resource: Resource, namespace: str, name: str) -> dict[str, Any]:
         try:
@@ -177,8 +183,8 @@ class Operator:
     async def settle(self) -> None:
         """Deliver everything that happened, and work until nothing is left to do now."""
         for _ in range(MAX_PASSES):
-            for key in await refill(self.api, self.cache, ()):
-                self.queue.add(key)
+            for changed in await refill(self.api, self.cache, ()):
+                self.queue.add(changed)
             key = self.queue.pop()
             if key is None:
                 return

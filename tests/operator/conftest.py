@@ -1,0 +1,218 @@
+"""What the control-plane tests share: the operator as a process of its own, and somebody who plays the kubelet.
+
+The API server, the Job controller, the scheduler and the garbage collector are real; there is no node, so tests write
+the status of pods. The operator runs with the rights that the chart grants and with nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from autohas_api.names import TRAINER_CONTAINER, TRAINER_PORT
+from testcluster import ports
+from testcluster.chart import CHART, NAMESPACE, RELEASE
+from testcluster.cluster import Cluster
+from testcluster.waiting import until
+
+DEADLINE_S = 60.0
+_addresses = count(2)
+
+
+class Trainer:
+    """Answers /progress on a loopback address of its own."""
+
+    def __init__(self) -> None:
+        self.address = f"127.0.{os.getpid() % 250 + 1}.{next(_addresses)}"
+        self.body = b"{}"
+        trainer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(trainer.body)
+
+            def log_message(self, *_: Any) -> None:
+                """Be quiet."""
+
+        self._server = ThreadingHTTPServer((self.address, TRAINER_PORT), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+class OperatorProcess:
+    """`python -m autohas_operator` with the chart's service account; `kill` is kill -9."""
+
+    def __init__(self, kubeconfig: Path, log: Path) -> None:
+        self._kubeconfig = kubeconfig
+        self._log = log
+        self._process: subprocess.Popen[bytes] | None = None
+        self.port = 0
+
+    def start(self) -> None:
+        """Start, and return when its cache is filled."""
+        (self.port,) = ports.free(1)
+        flags = {
+            "kubeconfig": self._kubeconfig,
+            "listen-address": "127.0.0.1",
+            "listen-port": self.port,
+            "poll-period-s": 1,
+            "resync-period-s": 600,
+            "trainer-image": "trainer:test",
+        }
+        command = [sys.executable, "-m", "autohas_operator", *(f"--{name}={value}" for name, value in flags.items())]
+        with self._log.open("ab") as output:
+            self._process = subprocess.Popen(command, stdout=output, stderr=output)
+        until(self._is_ready, what="the operator is ready", deadline_s=DEADLINE_S, context=self._log.read_text)
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def terminate(self) -> int:
+        """SIGTERM; the exit code."""
+        assert self._process is not None
+        self._process.terminate()
+        return self._process.wait(timeout=30)
+
+    def page(self, path: str) -> str:
+        """What the operator serves."""
+        found = subprocess.run(["curl", "-fsS", f"http://127.0.0.1:{self.port}{path}"], capture_output=True, text=True, check=False)
+        return found.stdout
+
+    def memory_mib(self) -> float:
+        """Resident memory."""
+        assert self._process is not None
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        return int(status.partition("VmRSS:")[2].split()[0]) / 1024
+
+    def _is_ready(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, self._log.read_text()
+        return self.page("/readyz") == "ok\n"
+
+
+class Bench:
+    """One namespace on the control plane with the operator at work, and hands to play the kubelet with."""
+
+    def __init__(self, cluster: Cluster, operator: OperatorProcess, namespace: str) -> None:
+        self.cluster = cluster
+        self.operator = operator
+        self.namespace = namespace
+
+    def kubectl(self, *arguments: str, input: str | None = None) -> str:  # noqa: A002 - as subprocess calls it
+        return self.cluster.kubectl("-n", self.namespace, *arguments, input=input)
+
+    def objects(self, kind: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = json.loads(self.kubectl("get", kind, "-o", "json"))["items"]
+        return found
+
+    def apply(self, document: dict[str, Any]) -> None:
+        self.kubectl("apply", "-f", "-", input=json.dumps(document))
+
+    def search(self) -> dict[str, Any]:
+        (found,) = self.objects("ahs")
+        return found
+
+    def condition(self, kind: str) -> tuple[str, str]:
+        conditions = self.search().get("status", {}).get("conditions", [])
+        return next(((c["status"], c["reason"]) for c in conditions if c["type"] == kind), ("", ""))
+
+    def until(self, condition: Callable[[], Any], what: str) -> Any:
+        return until(condition, what=what, deadline_s=DEADLINE_S, context=self.explain)
+
+    def until_phase(self, phase: str) -> None:
+        self.until(lambda: self.search().get("status", {}).get("phase") == phase, f"phase {phase}")
+
+    def explain(self) -> str:
+        return yaml.safe_dump([item.get("status") for kind in ("ahs", "jobs", "pods") for item in self.objects(kind)])
+
+    def pod(self) -> dict[str, Any]:
+        """The newest pod, as soon as there is one that is not over."""
+
+        def newest() -> dict[str, Any] | None:
+            alive = [pod for pod in self.objects("pods") if pod["status"]["phase"] not in ("Succeeded", "Failed")]
+            return alive[-1] if alive else None
+
+        found: dict[str, Any] = self.until(newest, "a pod")
+        return found
+
+    def play_kubelet(self, pod: dict[str, Any], phase: str, state: dict[str, Any], address: str = "127.0.0.1") -> None:
+        """Write the status that a kubelet would write."""
+        container = {
+            "name": TRAINER_CONTAINER,
+            "state": state,
+            "started": "running" in state,
+            "ready": "running" in state,
+            "restartCount": 0,
+            "image": "trainer:test",
+            "imageID": "trainer:test",
+        }
+        status = {"phase": phase, "podIP": address, "podIPs": [{"ip": address}], "containerStatuses": [container]}
+        self.kubectl("patch", "pod", pod["metadata"]["name"], "--subresource=status", "--type=merge", "-p", json.dumps({"status": status}))
+
+    def run(self, pod: dict[str, Any], address: str = "127.0.0.1") -> None:
+        self.play_kubelet(pod, "Running", {"running": {"startedAt": "2026-01-01T00:00:00Z"}}, address)
+
+    def end(self, pod: dict[str, Any], code: int, message: str) -> None:
+        times = {"startedAt": "2026-01-01T00:00:00Z", "finishedAt": "2026-01-01T00:01:00Z"}
+        ended = {"terminated": {"exitCode": code, "reason": "Completed" if code == 0 else "Error", "message": message, **times}}
+        self.play_kubelet(pod, "Succeeded" if code == 0 else "Failed", ended)
+
+
+@pytest.fixture(scope="session", name="operator_kubeconfig")
+def _operator_kubeconfig(control_plane: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """CRD, service account and rights as the chart renders them; a kubeconfig with a token of that account."""
+    rendered = control_plane.helm("template", RELEASE, CHART, "--namespace", NAMESPACE)
+    wanted = ("CustomResourceDefinition", "ServiceAccount", "ClusterRole", "ClusterRoleBinding")
+    objects = [document for document in yaml.safe_load_all(rendered) if document and document["kind"] in wanted]
+    control_plane.kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
+    bundle = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
+    control_plane.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", input=bundle)
+    control_plane.kubectl("wait", "--for=condition=Established", "crd/autohassearches.autohas.dev", "--timeout=30s")
+    account = next(item["metadata"]["name"] for item in objects if item["kind"] == "ServiceAccount")
+    token = control_plane.kubectl("-n", NAMESPACE, "create", "token", account, "--duration=4h").strip()
+    config = yaml.safe_load(control_plane.kubectl("config", "view", "--raw", "--minify", "--flatten"))
+    config["users"] = [{"name": config["contexts"][0]["context"]["user"], "user": {"token": token}}]
+    path = tmp_path_factory.mktemp("operator") / "kubeconfig"
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
+@pytest.fixture(name="bench")
+def _bench(control_plane: Cluster, operator_kubeconfig: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Bench]:
+    namespace = f"t-{abs(hash(request.node.name)) % 10**9}-{os.getpid()}"
+    control_plane.kubectl("create", "namespace", namespace)
+    operator = OperatorProcess(operator_kubeconfig, tmp_path / "operator.log")
+    operator.start()
+    try:
+        yield Bench(control_plane, operator, namespace)
+    finally:
+        operator.kill()
+        control_plane.kubectl("delete", "namespace", namespace, "--wait=false")
+
+
+@pytest.fixture(name="trainer")
+def _trainer() -> Iterator[Trainer]:
+    trainer = Trainer()
+    yield trainer
+    trainer.close()

@@ -1,0 +1,200 @@
+"""The operator's life on a real API server with its Job controller, scheduler and garbage collector."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from autohas_api.messages import Stage, encode
+from autohas_api.testing import a_search, changed
+from autohas_operator.testing.builders import error_text, interrupted_text, notice, progress, result_text
+
+pytestmark = pytest.mark.control_plane
+DURABLE = changed(a_search("fashion"), "spec.checkpoint", {"storage": {"persistentVolumeClaim": {"claimName": "ck"}}})
+
+
+def reported(bench: Any, trainer: Any, pod: dict[str, Any], **said: Any) -> None:
+    """The pod runs and its trainer answers."""
+    attempt = int(pod["metadata"]["labels"]["autohas.dev/attempt"])
+    trainer.body = encode(progress(bench.search(), pod_uid=pod["metadata"]["uid"], attempt=attempt, **said))
+    bench.run(pod, trainer.address)
+    bench.until_phase("Running")
+
+
+def succeeded(bench: Any, pod: dict[str, Any]) -> None:
+    attempt = int(pod["metadata"]["labels"]["autohas.dev/attempt"])
+    bench.end(pod, 0, result_text(bench.search(), pod_uid=pod["metadata"]["uid"], attempt=attempt))
+    bench.until_phase("Succeeded")
+
+
+def test_a_search_from_apply_to_result(bench: Any, trainer: Any) -> None:
+    """Created, started, reporting, succeeded; every condition is of the current generation; the events tell it."""
+    bench.apply(DURABLE)
+    pod = bench.pod()
+    bench.until(lambda: bench.condition("TrainerReady") == ("False", "Unschedulable"), "the scheduler's word")
+    reported(bench, trainer, pod, stage=Stage.RACE, notices=[notice(1, "CheckpointRestored")])
+    running = bench.search()["status"]
+    succeeded(bench, pod)
+    search = bench.search()
+
+    assert (running["stage"], running["progress"], running["best"]) == ("Race", "42%", "0.91")
+    assert search["status"]["result"]["scores"]["test"] == "0.93"
+    assert {c["observedGeneration"] for c in search["status"]["conditions"]} == {search["metadata"]["generation"]}
+    reasons = {"SearchAccepted", "TrainerJobCreated", "SearchStarted", "CheckpointRestored", "ResultStored"}
+    bench.until(lambda: reasons <= {e["reason"] for e in bench.objects("events")}, "all events")
+    assert search["metadata"].get("finalizers") is None
+    assert "annotations" not in search["metadata"] or set(search["metadata"]["annotations"]) == {
+        "kubectl.kubernetes.io/last-applied-configuration"
+    }
+
+
+def test_the_operator_killed_while_starting_and_while_running(bench: Any, trainer: Any) -> None:
+    """Two kill -9: one Job, one attempt, the same end."""
+    bench.apply(DURABLE)
+    bench.until(lambda: bench.objects("jobs"), "a Job")
+    bench.operator.kill()
+    bench.operator.start()
+    pod = bench.pod()
+    reported(bench, trainer, pod)
+    bench.operator.kill()
+    bench.end(pod, 0, result_text(bench.search(), pod_uid=pod["metadata"]["uid"]))
+    bench.operator.start()
+    bench.until_phase("Succeeded")
+
+    assert len(bench.objects("jobs")) == 1
+    assert bench.search()["status"]["attempt"] == 1
+
+
+def test_an_interruption_is_not_counted_and_the_job_makes_the_next_pod(bench: Any, trainer: Any) -> None:
+    """Exit 75: the same Job makes another pod, which finishes; backoffLimit 0 does not mind."""
+    bench.apply(changed(DURABLE, "spec.failurePolicy", {"backoffLimit": 0}))
+    pod = bench.pod()
+    reported(bench, trainer, pod)
+    bench.end(pod, 75, interrupted_text(bench.search(), pod_uid=pod["metadata"]["uid"]))
+    bench.until_phase("Interrupted")
+    after = bench.pod()
+    reported(bench, trainer, after, starts=2, interruptions=1)
+    succeeded(bench, after)
+
+    assert after["metadata"]["uid"] != pod["metadata"]["uid"]
+    assert len(bench.objects("jobs")) == 1
+    assert bench.search()["status"]["interruptions"] == 1
+
+
+def test_fatal_exit_codes_fail_the_search_at_once(bench: Any) -> None:
+    """Exit 65: no second pod, DataError, the trainer's own sentence."""
+    bench.apply(DURABLE)
+    pod = bench.pod()
+    bench.end(pod, 65, error_text(bench.search(), "no file labels in /data", code=65, pod_uid=pod["metadata"]["uid"]))
+    bench.until_phase("Failed")
+    told = next(c for c in bench.search()["status"]["conditions"] if c["type"] == "Succeeded")
+
+    assert (told["status"], told["reason"]) == ("False", "DataError")
+    assert "no file labels in /data" in told["message"]
+    assert len(bench.objects("pods")) == 1
+
+
+def test_failures_are_counted_to_the_backoff_limit(bench: Any) -> None:
+    """Exit 1 with backoffLimit 0 is BackoffLimitExceeded, with the end of the log."""
+    bench.apply(changed(DURABLE, "spec.failurePolicy", {"backoffLimit": 0}))
+    bench.end(bench.pod(), 1, "Traceback: boom")
+    bench.until_phase("Failed")
+    told = next(c for c in bench.search()["status"]["conditions"] if c["type"] == "Succeeded")
+
+    assert told["reason"] == "BackoffLimitExceeded"
+    assert "Traceback: boom" in told["message"]
+
+
+def test_a_job_deleted_by_hand_is_followed_by_one_attempt(bench: Any, trainer: Any) -> None:
+    """The next Job is number 2 and runs alone."""
+    bench.apply(DURABLE)
+    reported(bench, trainer, bench.pod())
+    (job,) = bench.objects("jobs")
+    bench.kubectl("delete", "job", job["metadata"]["name"], "--cascade=foreground", "--wait=false")
+    bench.until(lambda: [j["metadata"]["name"][-2:] for j in bench.objects("jobs")] == ["-2"], "attempt 2")
+    pod = bench.pod()
+    reported(bench, trainer, pod)
+    succeeded(bench, pod)
+
+    assert bench.search()["status"]["attempt"] == 2
+
+
+def test_an_orphaned_pod_is_waited_for(bench: Any, trainer: Any) -> None:
+    """Deleting the Job and keeping its pod makes no second trainer beside it."""
+    bench.apply(DURABLE)
+    pod = bench.pod()
+    reported(bench, trainer, pod)
+    (job,) = bench.objects("jobs")
+    bench.kubectl("delete", "job", job["metadata"]["name"], "--cascade=orphan")
+    bench.until(lambda: bench.condition("TrainerReady") == ("False", "WaitingForPodToEnd"), "the operator waits")
+    jobs_meanwhile = bench.objects("jobs")
+    bench.kubectl("delete", "pod", pod["metadata"]["name"], "--force", "--grace-period=0")
+    bench.until(lambda: bench.objects("jobs"), "attempt 2")
+
+    assert jobs_meanwhile == []
+
+
+def test_a_complete_job_without_its_pod_is_repeated_once_and_then_fails(bench: Any) -> None:
+    """The message is lost twice: ResultMissing after attempt 2."""
+    bench.apply(DURABLE)
+    for attempt in (1, 2):
+        pod = bench.pod()
+        bench.operator.kill()
+        bench.end(pod, 0, "")
+        bench.until(lambda: _is_complete(bench), f"attempt {attempt} is complete")
+        bench.kubectl("delete", "pod", pod["metadata"]["name"], "--force", "--grace-period=0")
+        bench.operator.start()
+        if attempt == 1:
+            bench.until(lambda: [j["metadata"]["name"][-2:] for j in bench.objects("jobs")] == ["-2"], "attempt 2")
+    bench.until_phase("Failed")
+
+    assert bench.condition("Succeeded") == ("False", "ResultMissing")
+
+
+def _is_complete(bench: Any) -> bool:
+    return any(c["type"] == "Complete" for job in bench.objects("jobs") for c in job.get("status", {}).get("conditions", []))
+
+
+def test_a_search_that_cannot_work_is_rejected_and_mended(bench: Any) -> None:
+    """Accepted=False names the field; the edit starts it; from then on the spec is frozen."""
+    bench.apply(changed(DURABLE, "spec.budget", {"trainings": "1"}))
+    bench.until(lambda: bench.condition("Accepted") == ("False", "InvalidSpec"), "a rejection")
+    jobs_meanwhile = bench.objects("jobs")
+    bench.apply(DURABLE)
+    bench.until(lambda: bench.objects("jobs"), "a Job")
+
+    assert jobs_meanwhile == []
+    assert bench.condition("Accepted") == ("True", "Valid")
+
+
+def test_pods_that_policy_forbids_are_explained(bench: Any) -> None:
+    """A quota without room leaves no trace but an event; it is in TrainerReady."""
+    bench.kubectl("create", "quota", "none", "--hard=pods=0")
+    bench.apply(DURABLE)
+    bench.until(lambda: bench.condition("TrainerReady") == ("False", "PodsNotCreated"), "PodsNotCreated")
+    told = next(c for c in bench.search()["status"]["conditions"] if c["type"] == "TrainerReady")
+
+    assert "exceeded quota" in told["message"]
+
+
+def test_deleting_a_search_takes_everything_along(bench: Any) -> None:
+    """Owner references suffice: no finalizer, nothing left."""
+    bench.apply(DURABLE)
+    bench.pod()
+    bench.kubectl("delete", "ahs", "fashion")
+    bench.until(lambda: not any(bench.objects(kind) for kind in ("jobs", "pods")), "nothing is left")
+    left = [c["metadata"]["name"] for c in bench.objects("configmaps") if c["metadata"]["name"] != "kube-root-ca.crt"]
+
+    assert left == []
+
+
+def test_the_operator_ends_cleanly_and_says_how_it_is(bench: Any) -> None:
+    """SIGTERM is exit 0; before, it is healthy, counts its searches and needs little memory."""
+    bench.apply(DURABLE)
+    bench.pod()
+    bench.until(lambda: 'autohas_searches{phase="Starting"} 1.0' in bench.operator.page("/metrics"), "the search is counted")
+
+    assert bench.operator.page("/healthz") == "ok\n"
+    assert bench.operator.memory_mib() < 256
+    assert bench.operator.terminate() == 0
