@@ -75,7 +75,7 @@ def course(scene: Scene) -> Course:
     job = scene.observed.job
     if job is None:
         return _next_attempt(scene)
-    decided = _replaced(scene, job) or _ended(scene, job) or _repeated(scene, job)
+    decided = _replaced(scene, job) or _ended(scene, job) or _repeated(scene, job) or _renewed(scene, job)
     if decided is not None:
         return decided
     going_on = _exited(scene, job) or readiness(job, scene.observed, scene.previous, scene.now_s)
@@ -94,16 +94,18 @@ def _next_attempt(scene: Scene) -> Course:
         phase = Phase.INTERRUPTED if previous.attempt else Phase.PENDING
         waiting = not_ready(phase, obstacle.reason, obstacle.message, policy.LOOK_AGAIN_S)
         return Course(readiness=waiting, reason=_kept_reason(scene, None))
-    attempt = max([previous.attempt or 0, *(pod.attempt for pod in scene.observed.pods if pod.search_uid == record.uid)]) + 1
+    number = max([previous.attempt or 0, *(pod.attempt for pod in scene.observed.pods if pod.search_uid == record.uid)]) + 1
     image = (previous.trainer.image if previous.trainer is not None else "") or scene.search.spec.trainer.image or scene.pods.image
-    name = manifests.child_name(record, attempt)
+    name = manifests.child_name(record, number)
+    step_before = previous.checkpoint.step if previous.checkpoint is not None else 0
+    attempt = manifests.Attempt(number=number, image=image, starts_before=previous.starts or 0, step_before=step_before)
     return Course(
         readiness=not_ready(Phase.STARTING, "WaitingForPod", f"Job {name} is created, its pod is not yet", policy.PODS_EXPECTED_S),
         action=CreateAttempt(
-            config_map=manifests.config_map(record, attempt),
-            job=manifests.job(record, scene.search, attempt, image, scene.pods),
+            config_map=manifests.config_map(record, number),
+            job=manifests.job(record, scene.search, attempt, scene.pods),
         ),
-        attempt=attempt,
+        attempt=number,
         image=image,
         reason=REPEATING if _kept_reason(scene, None) is not None else None,
     )
@@ -152,6 +154,23 @@ def _repeated(scene: Scene, job: JobRecord) -> Course | None:
     is_noted = was == RESULT_MISSING and attempt == job.attempt
     action = DeleteJob(name=job.name, uid=job.uid) if is_noted else None
     return Course(readiness=waiting, action=action, attempt=job.attempt, image=job.image, reason=RESULT_MISSING)
+
+
+def _renewed(scene: Scene, job: JobRecord) -> Course | None:
+    """A Job whose pods were interrupted again and again, and got on: its back-off, up to 10 minutes, would punish them.
+
+    Kubernetes counts no failure for them, but makes the next pod wait as if it did (Source: API section 3).
+    """
+    previous, pods = scene.previous, scene.observed.pods_of(job)
+    is_between_pods = all(pod.is_over for pod in pods) and (not pods or policy.is_interruption(pods[-1]))
+    num_interrupted = (previous.starts or 0) - job.starts_before - job.num_failed
+    step = previous.checkpoint.step if previous.checkpoint is not None else 0
+    if job.is_suspended or not is_between_pods or num_interrupted < policy.MAX_IGNORED_ENDS or step <= job.step_before:
+        return None
+    message = f"Job {job.name} was interrupted {num_interrupted} times and got on; a new one does not wait as long for its next pod"
+    waiting = not_ready(Phase.INTERRUPTED, "JobRenewed", message, _LOOK_AGAIN_S)
+    action = DeleteJob(name=job.name, uid=job.uid)
+    return Course(readiness=waiting, action=action, attempt=job.attempt, image=job.image, reason=_kept_reason(scene, job))
 
 
 def _exited(scene: Scene, job: JobRecord) -> Readiness | None:

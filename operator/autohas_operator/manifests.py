@@ -5,11 +5,14 @@ Names are deterministic, so a repeated create is a conflict and never a second J
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from autohas_api.digest import canonical
 from autohas_api.names import (
     ANNOTATION_SPEC_HASH,
+    ANNOTATION_STARTS_BEFORE,
+    ANNOTATION_STEP_BEFORE,
     API_VERSION,
     FATAL_EXIT_CODES,
     KIND,
@@ -49,20 +52,33 @@ def config_map(record: SearchRecord, attempt: int) -> dict[str, Any]:
     }
 
 
-def job(record: SearchRecord, search: Search, attempt: int, image: str, settings: PodSettings) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """What differs between the Jobs of a search; the last two are noted on it, for later counting."""
+
+    number: int
+    image: str
+    starts_before: int = 0
+    step_before: int = 0
+
+
+def job(record: SearchRecord, search: Search, attempt: Attempt, settings: PodSettings) -> dict[str, Any]:
     """The trainer Job of one attempt."""
-    template = pod_spec(search, name=child_name(record, attempt), attempt=attempt, image=image, settings=settings)
+    name = child_name(record, attempt.number)
+    template = pod_spec(search, name=name, attempt=attempt.number, image=attempt.image, settings=settings)
+    metadata = _metadata(record, attempt.number)
+    noted = {ANNOTATION_STARTS_BEFORE: str(attempt.starts_before), ANNOTATION_STEP_BEFORE: str(attempt.step_before)}
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": _metadata(record, attempt),
+        "metadata": {**metadata, "annotations": {**metadata["annotations"], **noted}},
         "spec": {
             "completions": 1,
             "parallelism": 1,
             "backoffLimit": search.spec.failure_policy.backoff_limit,
             "podReplacementPolicy": "Failed",
             "podFailurePolicy": {"rules": _failure_rules()},
-            "template": {"metadata": {"labels": labels(record, attempt)}, "spec": template},
+            "template": {"metadata": {"labels": labels(record, attempt.number)}, "spec": template},
         },
     }
 

@@ -12,13 +12,23 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from autohas_api.digest import canonical, sha256
 from autohas_api.messages import Progress
-from autohas_api.names import ANNOTATION_SPEC_HASH, API_VERSION, KIND, LABEL_ATTEMPT, LABEL_SEARCH, LABEL_UID, TRAINER_CONTAINER
+from autohas_api.names import (
+    ANNOTATION_SPEC_HASH,
+    ANNOTATION_STARTS_BEFORE,
+    ANNOTATION_STEP_BEFORE,
+    API_VERSION,
+    KIND,
+    LABEL_ATTEMPT,
+    LABEL_SEARCH,
+    LABEL_UID,
+    TRAINER_CONTAINER,
+)
 from autohas_operator.errors import Obstacle
 from autohas_operator.wording import epoch
 
 Document: TypeAlias = Mapping[str, Any]
 """An object as the API server sends it."""
-_ATTEMPT_DIGITS: Final = 9
+_MAX_DIGITS: Final = 15
 MUTABLE_SPEC: Final = ("failurePolicy",)
 """Parts of the spec that may change while a search runs; they are no part of the spec's hash."""
 
@@ -70,6 +80,8 @@ class JobRecord:
     is_complete: bool
     failure: JobFailure | None
     num_failed: int
+    starts_before: int
+    step_before: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,15 +208,15 @@ def job_record(document: Document) -> JobRecord | None:
     conditions = _true_conditions(status)
     failed = conditions.get("Failed") or conditions.get("FailureTarget")
     containers = spec.get("template", {}).get("spec", {}).get("containers", [])
-    owner = _controller(metadata)
+    owner, annotations = _controller(metadata), metadata.get("annotations", {})
     return JobRecord(
         key=Key(metadata["namespace"], labels[LABEL_SEARCH]),
         name=metadata["name"],
         uid=metadata["uid"],
         resource_version=metadata.get("resourceVersion", ""),
         search_uid=owner.get("uid", "") if owner.get("kind") == KIND else "",
-        attempt=_attempt(labels),
-        spec_hash=metadata.get("annotations", {}).get(ANNOTATION_SPEC_HASH, ""),
+        attempt=_number(labels.get(LABEL_ATTEMPT, "")),
+        spec_hash=annotations.get(ANNOTATION_SPEC_HASH, ""),
         image=next((c.get("image", "") for c in containers if c.get("name") == TRAINER_CONTAINER), ""),
         created_s=epoch(metadata.get("creationTimestamp")) or 0.0,
         is_deleting="deletionTimestamp" in metadata,
@@ -212,6 +224,8 @@ def job_record(document: Document) -> JobRecord | None:
         is_complete="Complete" in conditions,
         failure=None if failed is None else JobFailure(reason=failed.get("reason", ""), message=failed.get("message", "")),
         num_failed=status.get("failed", 0),
+        starts_before=_number(annotations.get(ANNOTATION_STARTS_BEFORE, "")),
+        step_before=_number(annotations.get(ANNOTATION_STEP_BEFORE, "")),
     )
 
 
@@ -235,7 +249,7 @@ def pod_record(document: Document) -> PodRecord | None:
         resource_version=metadata.get("resourceVersion", ""),
         search_uid=labels[LABEL_UID],
         job_uid=owner.get("uid", "") if owner.get("kind") == "Job" else "",
-        attempt=_attempt(labels),
+        attempt=_number(labels.get(LABEL_ATTEMPT, "")),
         created_s=epoch(metadata.get("creationTimestamp")) or 0.0,
         scheduled_s=epoch(scheduled.get("lastTransitionTime")) if is_scheduled else None,
         deletion_s=epoch(metadata.get("deletionTimestamp")),
@@ -257,9 +271,9 @@ def _controller(metadata: Document) -> Document:
     return next((owner for owner in owners if owner.get("controller")), {})
 
 
-def _attempt(labels: Document) -> int:
-    text = labels.get(LABEL_ATTEMPT, "0")
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= _ATTEMPT_DIGITS else 0
+def _number(text: str) -> int:
+    """What a label or annotation counts; 0 when it was tampered with."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS else 0
 
 
 def _true_conditions(status: Document) -> dict[str, Document]:

@@ -29,6 +29,8 @@ STALE_PERIODS: Final = 2.0
 """A checkpoint older than so many of its periods is stale."""
 STALE_SLACK_S: Final = 60.0
 """Added to the above: a step and a poll may take their time."""
+MAX_IGNORED_ENDS: Final = 3
+"""Interruptions of one Job after which it is replaced: its back-off has grown to 40 s (Source: API section 3)."""
 LOOK_AGAIN_S: Final = 30.0
 """While something hangs outside of us: how soon its events are read again."""
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from autohas_api.digest import sha256
+from autohas_api.messages import CheckpointInfo
 from autohas_api.testing import changed
 from autohas_operator.client import CONFIG_MAPS, EVENTS, JOBS, PODS, SEARCHES
 from autohas_operator.errors import ForbiddenError, InvalidError, UnreachableError
@@ -110,13 +112,38 @@ async def failed(world: World) -> None:
     await world.wait(1)
 
 
-LIVES = {"straight": straight, "interrupted": interrupted, "job deleted": job_deleted, "result lost": result_lost, "failed": failed}
+async def often_interrupted(world: World) -> None:
+    """Six preemptions in a row, each with a checkpoint further on: every third renews the Job."""
+    await start(world)
+    for number in range(1, 7):
+        attempt = world.status["attempt"]
+        pod = running_pod(world.job, uid=f"pod-{number}", created_s=world.api.now_s)
+        world.put_pod(pod)
+        await world.wait(1)
+        checkpoint = CheckpointInfo(step=100 * number, time=world.api.now_s, digest=sha256("checkpoint"))
+        said = {"starts": number, "interruptions": number - 1, "checkpoint": checkpoint}
+        for _ in range(2):  # again after a kill: the operator polls
+            world.operator.report(report(world.search, at_s=world.api.now_s, pod_uid=f"pod-{number}", attempt=attempt, **said), KEY)
+            await world.wait(20)
+        over = ended_pod(world.job, code=75, message=interrupted_text(world.search), uid=f"pod-{number}", created_s=world.api.now_s)
+        world.put_pod(over)
+        await world.wait(6)
+        world.collect_garbage()
+        await world.wait(6)
+    await run(world, uid="pod-7", attempt=3)
+    await succeed(world, uid="pod-7", attempt=3)
+
+
+LIVES = {"straight": straight, "interrupted": interrupted, "job deleted": job_deleted, "result lost": result_lost, "failed": failed} | {
+    "often interrupted": often_interrupted
+}
 ENDS = {
     "straight": ("Succeeded", 1),
     "interrupted": ("Succeeded", 1),
     "job deleted": ("Succeeded", 2),
     "result lost": ("Succeeded", 2),
     "failed": ("Failed", 1),
+    "often interrupted": ("Succeeded", 3),
 }
 
 

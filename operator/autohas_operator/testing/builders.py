@@ -38,7 +38,7 @@ def stored_job(
 ) -> dict[str, Any]:
     """The Job that the operator makes for a search, as it lies in the API server."""
     record = search_record(search)
-    job = manifests.job(record, accept(json.loads(record.document))[0], attempt, PODS.image, PODS)
+    job = manifests.job(record, accept(json.loads(record.document))[0], manifests.Attempt(number=attempt, image=PODS.image), PODS)
     job["metadata"] |= {"uid": uid or f"job-{attempt}", "resourceVersion": "1", "creationTimestamp": timestamp(created_s)}
     return {**job, "status": status}
 

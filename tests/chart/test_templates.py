@@ -1,0 +1,192 @@
+"""The chart as Helm renders it, and as a real API server takes it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from autohas_api import names
+from autohas_operator.settings import read_settings
+from testcluster import binaries
+from testcluster.client import Tool
+from testcluster.cluster import Cluster
+from testcluster.commands import CommandFailedError
+
+CHART = Path(__file__).parents[2] / "charts" / "autohas"
+Objects = dict[tuple[str, str], dict[str, Any]]
+
+
+@pytest.fixture(scope="session", name="helm")
+def _helm(tmp_path_factory: pytest.TempPathFactory) -> Tool:
+    if reason := binaries.why_not_buildable():
+        pytest.skip(reason)
+    return Tool(executable=binaries.helm(), kubeconfig=tmp_path_factory.mktemp("helm") / "none")
+
+
+def rendered(helm: Tool, **values: Any) -> Objects:
+    """The objects by kind and name, with these values (JSON) set."""
+    flags = [f"--set-json={path.replace('__', '.')}={json.dumps(value)}" for path, value in values.items()]
+    text = helm("template", "autohas", CHART, "--namespace", "autohas", *flags)
+    return {(item["kind"], item["metadata"]["name"]): item for item in yaml.safe_load_all(text) if item}
+
+
+def pod_of(objects: Objects) -> dict[str, Any]:
+    spec: dict[str, Any] = objects["Deployment", "autohas-operator"]["spec"]["template"]["spec"]
+    return spec
+
+
+def environment_of(objects: Objects) -> dict[str, str]:
+    (container,) = pod_of(objects)["containers"]
+    return {entry["name"]: entry["value"] for entry in container["env"]}
+
+
+def test_the_chart_passes_helms_own_lint(helm: Tool) -> None:
+    """Strict: warnings are errors."""
+    helm("lint", CHART, "--strict")
+
+
+def test_the_crd_is_the_generated_one_and_outlives_the_release(helm: Tool) -> None:
+    """Same spec as crds/, kept on uninstall; both can be switched off."""
+    generated = yaml.safe_load((CHART / "files" / "crd.yaml").read_text())
+    name = ("CustomResourceDefinition", f"{names.PLURAL}.{names.GROUP}")
+    crd = rendered(helm)[name]
+
+    assert crd["spec"] == generated["spec"]
+    assert crd["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+    assert "annotations" not in rendered(helm, crds__keep=False)[name]["metadata"]
+    assert name not in rendered(helm, crds__enabled=False)
+
+
+def test_the_operator_pod_is_restricted_single_and_probed(helm: Tool) -> None:
+    """One replica, never two at once; the restricted profile; bounded memory; both probes."""
+    objects = rendered(helm)
+    deployment, pod = objects["Deployment", "autohas-operator"], pod_of(objects)
+    (container,) = pod["containers"]
+
+    assert (deployment["spec"]["replicas"], deployment["spec"]["strategy"]["type"]) == (1, "Recreate")
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"]["type"] == "RuntimeDefault"
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert container["resources"]["limits"]["memory"] == "512Mi"
+    assert container["livenessProbe"]["httpGet"]["path"] == "/healthz"
+    assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
+    assert "runAsUser" not in pod_of(rendered(helm, runAsUser=None))["securityContext"]
+
+
+def test_the_operator_reads_every_variable_that_the_chart_sets(helm: Tool) -> None:
+    """The chart's names and values are settings of the operator, empty ones included."""
+    usual = read_settings([], environment_of(rendered(helm)))
+    changed = read_settings(
+        [],
+        environment_of(
+            rendered(
+                helm,
+                watchNamespaces=["a", "b"],
+                trainer__runAsUser=None,
+                trainer__fsGroup=2000,
+                trainer__image__tag="9",
+                trainer__imagePullSecrets=["registry"],
+                logLevel="debug",
+            )
+        ),
+    )
+    known = {f"AUTOHAS_{name.upper()}" for name in read_settings([], {}).__slots__}
+
+    assert set(environment_of(rendered(helm))) <= known
+    assert usual.trainer_image == "autohas-trainer:0.1.0"
+    assert (usual.namespaces, usual.trainer_run_as_user, usual.trainer_fs_group) == ((), 65532, 65532)
+    assert (changed.namespaces, changed.trainer_run_as_user, changed.trainer_fs_group) == (("a", "b"), None, 2000)
+    assert (changed.trainer_image, changed.trainer_image_pull_secrets) == ("autohas-trainer:9", ("registry",))
+
+
+def test_the_operator_may_do_what_it_does_and_nothing_else(helm: Tool) -> None:
+    """No secrets, no wildcards, pods only read, searches never changed."""
+    rules = rendered(helm)["ClusterRole", "autohas-operator"]["rules"]
+    granted = {(resource, verb) for rule in rules for resource in rule["resources"] for verb in rule["verbs"]}
+
+    assert granted == {
+        *((names.PLURAL, verb) for verb in ("get", "list", "watch")),
+        (f"{names.PLURAL}/status", "update"),
+        *(("jobs", verb) for verb in ("get", "list", "watch", "create", "delete")),
+        *(("configmaps", verb) for verb in ("get", "create", "delete")),
+        *(("pods", verb) for verb in ("get", "list", "watch")),
+        *(("events", verb) for verb in ("get", "list", "create", "patch")),
+    }
+
+
+def test_with_watched_namespaces_nothing_is_granted_cluster_wide(helm: Tool) -> None:
+    """A Role and a binding in each namespace, no ClusterRoleBinding."""
+    objects = rendered(helm, watchNamespaces=["a", "b"], aggregateRoles=False)
+    text = helm("template", "autohas", CHART, "--namespace", "autohas", '--set-json=watchNamespaces=["a","b"]')
+    roles = [item for item in yaml.safe_load_all(text) if item and item["kind"] in ("Role", "RoleBinding")]
+
+    assert not [kind for kind, _ in objects if kind.startswith("Cluster")]
+    assert sorted((item["kind"], item["metadata"]["namespace"]) for item in roles) == [
+        ("Role", "a"),
+        ("Role", "b"),
+        ("RoleBinding", "a"),
+        ("RoleBinding", "b"),
+    ]
+
+
+def test_whoever_may_edit_may_use_searches(helm: Tool) -> None:
+    """Aggregated into the cluster's own roles, unless switched off; nobody but the operator writes status."""
+    objects = rendered(helm)
+    edit, view = objects["ClusterRole", "autohas-searches-edit"], objects["ClusterRole", "autohas-searches-view"]
+
+    assert edit["metadata"]["labels"]["rbac.authorization.k8s.io/aggregate-to-edit"] == "true"
+    assert view["metadata"]["labels"]["rbac.authorization.k8s.io/aggregate-to-view"] == "true"
+    assert not {"create", "update", "patch", "delete"} & {verb for rule in view["rules"] for verb in rule["verbs"]}
+    assert all(rule["verbs"] == ["get"] for rule in edit["rules"] if rule["resources"] == [f"{names.PLURAL}/status"])
+    assert ("ClusterRole", "autohas-searches-edit") not in rendered(helm, aggregateRoles=False)
+
+
+@pytest.mark.parametrize(
+    "flag",
+    [
+        "--set=typo=1",
+        "--set=trainer.typo=1",
+        "--set=logLevel=loud",
+        "--set=port=80",
+        '--set-json=watchNamespaces=["A_b"]',
+        "--set=runAsUser=0",
+    ],
+)
+def test_wrong_values_are_refused(helm: Tool, flag: str) -> None:
+    """The schema is closed: a typing error never becomes a default."""
+    with pytest.raises(CommandFailedError, match="values"):
+        helm("template", "autohas", CHART, flag)
+
+
+@pytest.mark.control_plane
+@pytest.mark.parametrize("flags", [[], ['--set-json=watchNamespaces=["default"]', "--set-json=runAsUser=null"]], ids=["usual", "narrow"])
+def test_a_real_api_server_takes_every_object(control_plane: Cluster, flags: list[str]) -> None:
+    """Server-side dry run with strict field validation."""
+    text = control_plane.helm("template", "autohas", CHART, "--namespace", "default", *flags)
+
+    said = control_plane.kubectl("apply", "--dry-run=server", "--server-side", "--validate=strict", "-f", "-", input=text)
+
+    assert "deployment.apps/autohas-operator" in said
+
+
+@pytest.mark.control_plane
+def test_the_operator_pod_is_admitted_where_only_restricted_pods_are(control_plane: Cluster) -> None:
+    """Pod Security admission of level restricted lets it in."""
+    text = control_plane.helm("template", "autohas", CHART, "--namespace", "restricted")
+    spec = next(item for item in yaml.safe_load_all(text) if item and item["kind"] == "Deployment")["spec"]["template"]["spec"]
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    control_plane.kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "restricted", "labels": labels}})
+    control_plane.kubectl.apply(
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "autohas-operator", "namespace": "restricted"}}
+    )
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "operator", "namespace": "restricted"}, "spec": spec}
+
+    assert "operator" in control_plane.kubectl("create", "--dry-run=server", "-f", "-", input=json.dumps(pod))

@@ -1,0 +1,254 @@
+"""The poller against real HTTP servers on the loopback, well-behaved and hostile."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
+
+from autohas_api.messages import encode
+from autohas_api.names import MAX_PROGRESS_BYTES
+from autohas_operator.cache import Cache
+from autohas_operator.metrics import Metrics
+from autohas_operator.observe import Key, PodRecord, Report, pod_record
+from autohas_operator.poller import FIRST_PERIOD_S, HttpFetcher, Poller, UnusableError
+from autohas_operator.testing.builders import NOW_S, ended_pod, progress, running_pod, stored_job, stored_pod, stored_search
+from autohas_operator.workqueue import WorkQueue
+
+SEARCH = stored_search()
+JOB = stored_job(SEARCH)
+POD = running_pod(JOB)
+GOOD = encode(progress(SEARCH))
+Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+def http(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
+    head = "\r\n".join([f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers])
+    return f"{head}\r\n\r\n".encode() + body
+
+
+@asynccontextmanager
+async def serving(answer: Answer) -> AsyncIterator[int]:
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await answer(reader, writer)
+        except (ConnectionError, asyncio.CancelledError):
+            pass
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+
+
+def saying(raw: bytes) -> Answer:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(raw)
+        await writer.drain()
+
+    return answer
+
+
+async def dripping(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """One byte at a time, forever."""
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+    while True:
+        writer.write(b" ")
+        await writer.drain()
+        await asyncio.sleep(0.01)
+
+
+async def flooding(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Endless data without a length."""
+    writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+    while True:
+        writer.write(b"x" * 65536)
+        await writer.drain()
+
+
+async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Accepts and says nothing."""
+    await reader.read()
+
+
+def poll(answer: Answer, pod: PodRecord | None = None, times: int = 1) -> tuple[Report, str]:
+    """What the cache holds after polls of this server, and the metrics."""
+
+    async def scenario() -> tuple[Report, str]:
+        cache, metrics = Cache(), Metrics()
+        queue: WorkQueue[Key] = WorkQueue(lambda: 0.0, lambda: 0.5)
+        cache.put_pod(POD)
+        asked = pod or next(iter(cache.pods.values()))
+        async with serving(answer) as port:
+            fetcher = HttpFetcher(timeout_s=0.3, port=port)
+            poller = Poller(
+                cache, queue, fetcher, metrics, clock=lambda: NOW_S, monotonic=lambda: 0.0, dice=lambda: 0.5, period_s=15, concurrency=5
+            )
+            for _ in range(times):
+                await poller.ask(asked)
+            await fetcher.close()
+        assert queue.pop() == Key("ml", "fashion")
+        return cache.reports["pod-1"], metrics.exposition().decode()
+
+    return asyncio.run(scenario())
+
+
+def test_a_good_answer_is_remembered_and_wakes_the_search() -> None:
+    """The report holds what was said and when."""
+    report, _ = poll(saying(http(GOOD)))
+
+    assert report == Report(pod_uid="pod-1", time_s=NOW_S, progress=progress(SEARCH))
+
+
+def other(**changes: object) -> bytes:
+    return json.dumps({**json.loads(GOOD), **changes}).encode()
+
+
+HOSTILE: dict[str, tuple[Answer, str]] = {
+    "redirect": (saying(http(b"", "Location: http://169.254.169.254/", status="302 Found")), "status"),
+    "error": (saying(http(GOOD, status="500 Internal Server Error")), "status"),
+    "compressed": (saying(http(GOOD, "Content-Encoding: gzip")), "encoding"),
+    "too long": (saying(http(b" " * (MAX_PROGRESS_BYTES + 1))), "size"),
+    "flood": (flooding, "size"),
+    "drip": (dripping, "timeout"),
+    "silence": (silent, "timeout"),
+    "no http": (saying(b"\x00\xff\x00\r\n\r\n"), "connection"),
+    "headers without end": (saying(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000), "connection"),
+    "not json": (saying(http(b"<html>")), "malformed"),
+    "nan": (saying(http(GOOD.replace(b"0.91", b"NaN"))), "malformed"),
+    "infinite": (saying(http(GOOD.replace(b"0.91", b"1e999"))), "malformed"),
+    "deep": (saying(http(b"[" * 16_000)), "malformed"),
+    "deep object": (saying(http(b'{"a":' * 3_000)), "malformed"),
+    "list": (saying(http(b"[]")), "malformed"),
+    "negative step": (saying(http(other(step=-1))), "malformed"),
+    "too many notices": (saying(http(other(notices=[{"id": n, "reason": "A", "message": "", "time": 0} for n in range(17)]))), "malformed"),
+    "control characters in a reason": (saying(http(other(notices=[{"id": 1, "reason": "A\n", "message": "", "time": 0}]))), "malformed"),
+    "other search": (saying(http(other(searchUid="other"))), "identity"),
+    "other pod": (saying(http(other(podUid="other"))), "identity"),
+    "other attempt": (saying(http(other(attempt=2))), "identity"),
+    "other version": (saying(http(other(version=2))), "version"),
+}
+
+
+@pytest.mark.parametrize(("answer", "cause"), HOSTILE.values(), ids=HOSTILE)
+def test_a_hostile_answer_is_a_miss_with_a_sentence(answer: Answer, cause: str) -> None:
+    """Nothing of it is kept but one short printable line; the cause is counted."""
+    report, metrics = poll(answer)
+
+    assert (report.progress, report.misses) == (None, 1)
+    assert 0 < len(report.problem) < 400
+    assert report.is_version_skew is (cause == "version")
+    assert f'autohas_status_poll_failures_total{{reason="{cause}"}} 1.0' in metrics
+
+
+def test_misses_are_counted_beside_the_last_good_report() -> None:
+    """Three failures keep what was known."""
+    before = poll(saying(http(GOOD)))[0]
+
+    async def scenario() -> Report:
+        cache, metrics = Cache(), Metrics()
+        queue: WorkQueue[Key] = WorkQueue(lambda: 0.0, lambda: 0.5)
+        cache.put_pod(POD)
+        cache.reports["pod-1"] = before
+        poller = Poller(
+            cache,
+            queue,
+            Refusing(),
+            metrics,
+            clock=lambda: NOW_S + 60,
+            monotonic=lambda: 0.0,
+            dice=lambda: 0.5,
+            period_s=15,
+            concurrency=5,
+        )
+        for _ in range(3):
+            await poller.ask(next(iter(cache.pods.values())))
+        return cache.reports["pod-1"]
+
+    assert asyncio.run(scenario()) == replace(before, misses=3, problem="no connection")
+
+
+class Refusing:
+    """A fetcher that never answers."""
+
+    async def fetch(self, address: str) -> bytes:
+        raise UnusableError("connection", "no connection")
+
+
+class Recording:
+    """A fetcher that answers well and remembers the most requests at once."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.now = self.most = 0
+
+    async def fetch(self, address: str) -> bytes:
+        self.asked.append(address)
+        self.now += 1
+        self.most = max(self.most, self.now)
+        await asyncio.sleep(0)
+        self.now -= 1
+        return GOOD
+
+
+def test_only_running_trainers_are_asked() -> None:
+    """Pending and ended pods have nothing to say."""
+    cache = Cache()
+    for pod in (stored_pod(JOB, uid="a"), ended_pod(JOB, code=0, uid="b"), running_pod(JOB, uid="c")):
+        cache.put_pod(pod)
+
+    assert [pod.uid for pod in _poller(cache, Recording(), lambda: 0.0).due()] == ["c"]
+
+
+def test_turns_come_every_period_and_sooner_before_the_first_report() -> None:
+    """3 s until the first answer, then 15 s."""
+    cache, now = Cache(), [0.0]
+    cache.put_pod(POD)
+    pod = pod_record(POD)
+    assert pod is not None
+    poller = _poller(cache, Recording(), lambda: now[0])
+
+    async def turn() -> None:
+        await poller._take_turn(pod)
+
+    assert poller.period_of(pod) == FIRST_PERIOD_S
+    assert len(poller.due()) == 1
+    asyncio.run(turn())
+    now[0] = 14.9
+    early = poller.due()
+    now[0] = 15.0
+
+    assert early == []
+    assert len(poller.due()) == 1
+
+
+def test_many_trainers_are_asked_less_often_and_never_all_at_once() -> None:
+    """1,000 trainers stretch the period to 100 s; requests at once are bounded."""
+    cache, fetcher = Cache(), Recording()
+    for number in range(1000):
+        cache.put_pod(running_pod(JOB, uid=f"pod-{number}"))
+    poller = _poller(cache, fetcher, lambda: 0.0)
+
+    async def scenario() -> None:
+        pods = poller.due()
+        cache.reports[pods[0].uid] = Report(pod_uid=pods[0].uid, time_s=NOW_S, progress=progress(SEARCH))
+        assert poller.period_of(pods[0]) == 100
+        await asyncio.gather(*(poller._take_turn(pod) for pod in pods[:100]))
+
+    asyncio.run(scenario())
+    assert fetcher.most == 5
+
+
+def _poller(cache: Cache, fetcher: Recording, monotonic: Callable[[], float]) -> Poller:
+    queue: WorkQueue[Key] = WorkQueue(lambda: 0.0, lambda: 0.5)
+    return Poller(
+        cache, queue, fetcher, Metrics(), clock=lambda: NOW_S, monotonic=monotonic, dice=lambda: 0.5, period_s=15, concurrency=5
+    )

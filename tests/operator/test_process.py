@@ -1,0 +1,185 @@
+"""Settings, texts, workers and the HTTP pages."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import fields
+
+import aiohttp
+import pytest
+
+from autohas_operator.errors import ApiError, ConflictError, ForbiddenError, InvalidError, NotFoundError, WaitError, api_error
+from autohas_operator.metrics import Metrics
+from autohas_operator.observe import Key
+from autohas_operator.server import MAX_SILENCE_S, Health, Server
+from autohas_operator.settings import SettingError, Settings, read_settings
+from autohas_operator.wording import clean, duration, epoch, percent, timestamp
+from autohas_operator.worker import attend
+from autohas_operator.workqueue import WorkQueue
+
+KEY = Key("ml", "fashion")
+
+
+def test_settings_come_from_the_environment_and_flags_win() -> None:
+    """Lists, numbers and nothing are read as what they are."""
+    environment = {"AUTOHAS_NAMESPACES": "a, b", "AUTOHAS_WORKERS": "3", "AUTOHAS_TRAINER_RUN_AS_USER": "", "AUTOHAS_LISTEN_PORT": "1"}
+
+    settings = read_settings(["--listen-port", "2", "--poll-period-s=1.5"], environment)
+
+    assert settings == Settings(namespaces=("a", "b"), workers=3, trainer_run_as_user=None, listen_port=2, poll_period_s=1.5)
+
+
+def test_a_setting_that_cannot_be_read_is_named() -> None:
+    """The message has the variable, the value and the type."""
+    with pytest.raises(SettingError, match='AUTOHAS_WORKERS is "many" and must be of type int'):
+        read_settings([], {"AUTOHAS_WORKERS": "many"})
+
+
+def test_every_setting_is_documented() -> None:
+    """Help is a sentence, for all of them."""
+    assert all(setting.metadata["help"].endswith(".") for setting in fields(Settings))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("plain", "plain"),
+        ("two\nlines\r\n\tand tabs", "two lines and tabs"),
+        ("\x1b[31mred\x1b[0m\x00", "[31mred [0m"),
+        ("to\u202ethe \ud800 ze\u200bro", "to the ze ro"),
+        ("x" * 3000, "x" * 19 + "…"),
+    ],
+)
+def test_texts_from_outside_become_one_harmless_line(text: str, expected: str) -> None:
+    """No control, format or surrogate characters, never longer than allowed."""
+    assert clean(text, 20) == expected
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0, "0s"), (59.9, "59s"), (60, "1m"), (3599, "59m"), (5400, "1h30m"), (1e6, "277h46m")])
+def test_durations_are_short(seconds: float, text: str) -> None:
+    """Two units at most."""
+    assert duration(seconds) == text
+
+
+def test_percent_is_rounded_down() -> None:
+    """100 % means done."""
+    assert (percent(99.99), percent(100), percent(0)) == ("99%", "100%", "0%")
+
+
+def test_times_go_both_ways() -> None:
+    """Whole seconds, UTC."""
+    assert timestamp(1_800_000_000.9) == "2027-01-15T08:00:00Z"
+    assert epoch("2027-01-15T08:00:00Z") == 1_800_000_000
+    assert epoch("2027-01-15T08:00:00.123456Z") == pytest.approx(1_800_000_000.123456)
+    assert epoch(None) is None
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"), [(400, InvalidError), (403, ForbiddenError), (404, NotFoundError), (409, ConflictError), (422, InvalidError)]
+)
+def test_http_statuses_have_their_error(status: int, kind: type[ApiError]) -> None:
+    """The error says request, status and the server's sentence."""
+    error = api_error(status=status, message="why", request="POST /x")
+
+    assert type(error) is kind
+    assert str(error) == f"POST /x: {status}: why"
+
+
+class Scripted:
+    """A reconciler that returns or raises what it is told."""
+
+    def __init__(self, *script: object) -> None:
+        self._script = list(script)
+
+    async def reconcile(self, key: Key) -> float | None:
+        told = self._script.pop(0)
+        if isinstance(told, Exception):
+            raise told
+        assert told is None or isinstance(told, float)
+        return told
+
+
+def attended(*script: object) -> tuple[WorkQueue[Key], str]:
+    queue: WorkQueue[Key] = WorkQueue(lambda: 0.0, lambda: 0.5)
+    metrics, reconciler = Metrics(), Scripted(*script)
+
+    async def scenario() -> None:
+        for _ in script:
+            await attend(KEY, queue, reconciler, metrics, lambda: 0.0)
+
+    asyncio.run(scenario())
+    return queue, metrics.exposition().decode()
+
+
+def test_a_pass_that_asks_for_another_gets_it() -> None:
+    """In its own time; without a wish there is none."""
+    assert attended(5.0)[0].num_delayed == 1
+    assert attended(None)[0].num_delayed == 0
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ConflictError(status=409, message="m", request="PUT"),
+        api_error(status=500, message="m", request="PUT"),
+        WaitError("soon", delay_s=2),
+        ZeroDivisionError("a bug"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_an_error_is_retried_and_counted(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever it is, the key comes back and the worker lives."""
+    with caplog.at_level(logging.CRITICAL):
+        queue, metrics = attended(error)
+
+    assert queue.num_delayed == 1
+    assert f'autohas_reconcile_errors_total{{reason="{type(error).__name__}"}} 1.0' in metrics
+
+
+def test_a_search_that_is_gone_is_not_retried() -> None:
+    """404: its watch event follows."""
+    assert attended(NotFoundError(status=404, message="m", request="PUT"))[0].num_delayed == 0
+
+
+def test_health_fails_when_the_loop_stands_or_a_part_has_died() -> None:
+    """Ready after the cache is filled; metrics are served throughout."""
+    now = [0.0]
+    health, metrics = Health(lambda: now[0]), Metrics()
+
+    async def scenario() -> list[int]:
+        server = Server(health, metrics)
+        await server.start("127.0.0.1", 0)
+        codes = []
+        async with aiohttp.ClientSession() as session:
+
+            async def ask(path: str) -> None:
+                async with session.get(f"http://127.0.0.1:{server.port}{path}") as answer:
+                    codes.append(answer.status)
+
+            await ask("/readyz")
+            health.is_ready = True
+            await ask("/readyz")
+            await ask("/healthz")
+            now[0] = MAX_SILENCE_S + 1
+            await ask("/healthz")
+            health.tick()
+            await ask("/healthz")
+            health.dead_task = "worker 3"
+            await ask("/healthz")
+            await ask("/metrics")
+        await server.close()
+        return codes
+
+    assert asyncio.run(scenario()) == [503, 200, 200, 500, 200, 500, 200]
+
+
+def test_metrics_count_searches_when_asked() -> None:
+    """Every phase has its series, also at 0."""
+    metrics = Metrics()
+    metrics.watch_phases(lambda: {"Running": 2})
+    page = metrics.exposition().decode()
+
+    assert 'autohas_searches{phase="Running"} 2.0' in page
+    assert 'autohas_searches{phase="Failed"} 0.0' in page
+    assert "autohas_operator_build_info{" in page
