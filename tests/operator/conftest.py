@@ -27,7 +27,7 @@ from testcluster.cluster import Cluster
 from testcluster.waiting import until
 
 DEADLINE_S = 60.0
-_addresses = count(2)
+_addresses, _numbers = count(2), count(1)
 
 
 class Trainer:
@@ -60,8 +60,9 @@ class Trainer:
 class OperatorProcess:
     """`python -m autohas_operator` with the chart's service account; `kill` is kill -9."""
 
-    def __init__(self, kubeconfig: Path, log: Path) -> None:
+    def __init__(self, kubeconfig: Path, log: Path, *, namespaces: str = "") -> None:
         self._kubeconfig = kubeconfig
+        self._namespaces = namespaces
         self._log = log
         self._process: subprocess.Popen[bytes] | None = None
         self.port = 0
@@ -71,6 +72,7 @@ class OperatorProcess:
         (self.port,) = ports.free(1)
         flags = {
             "kubeconfig": self._kubeconfig,
+            "namespaces": self._namespaces,
             "listen-address": "127.0.0.1",
             "listen-port": self.port,
             "poll-period-s": 1,
@@ -179,30 +181,37 @@ class Bench:
         self.play_kubelet(pod, "Succeeded" if code == 0 else "Failed", ended)
 
 
-@pytest.fixture(scope="session", name="operator_kubeconfig")
-def _operator_kubeconfig(control_plane: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def install(cluster: Cluster, namespace: str, path: Path, *flags: str) -> Path:
     """CRD, service account and rights as the chart renders them; a kubeconfig with a token of that account."""
-    rendered = control_plane.helm("template", RELEASE, CHART, "--namespace", NAMESPACE)
-    wanted = ("CustomResourceDefinition", "ServiceAccount", "ClusterRole", "ClusterRoleBinding")
+    rendered = cluster.helm("template", RELEASE, CHART, "--namespace", namespace, *flags)
+    wanted = ("CustomResourceDefinition", "ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")
     objects = [document for document in yaml.safe_load_all(rendered) if document and document["kind"] in wanted]
-    control_plane.kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
+    cluster.kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
     bundle = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
-    control_plane.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", input=bundle)
-    control_plane.kubectl("wait", "--for=condition=Established", "crd/autohassearches.autohas.dev", "--timeout=30s")
+    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", input=bundle)
+    cluster.kubectl("wait", "--for=condition=Established", "crd/autohassearches.autohas.dev", "--timeout=30s")
     account = next(item["metadata"]["name"] for item in objects if item["kind"] == "ServiceAccount")
-    token = control_plane.kubectl("-n", NAMESPACE, "create", "token", account, "--duration=4h").strip()
-    config = yaml.safe_load(control_plane.kubectl("config", "view", "--raw", "--minify", "--flatten"))
+    token = cluster.kubectl("-n", namespace, "create", "token", account, "--duration=4h").strip()
+    config = yaml.safe_load(cluster.kubectl("config", "view", "--raw", "--minify", "--flatten"))
     config["users"] = [{"name": config["contexts"][0]["context"]["user"], "user": {"token": token}}]
-    path = tmp_path_factory.mktemp("operator") / "kubeconfig"
     path.write_text(yaml.safe_dump(config))
     return path
 
 
+@pytest.fixture(scope="session", name="operator_kubeconfig")
+def _operator_kubeconfig(control_plane: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return install(control_plane, NAMESPACE, tmp_path_factory.mktemp("operator") / "kubeconfig")
+
+
 @pytest.fixture(name="bench")
 def _bench(control_plane: Cluster, operator_kubeconfig: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Bench]:
-    namespace = f"t-{abs(hash(request.node.name)) % 10**9}-{os.getpid()}"
+    namespace = f"t-{os.getpid()}-{next(_numbers)}"
     control_plane.kubectl("create", "namespace", namespace)
     operator = OperatorProcess(operator_kubeconfig, tmp_path / "operator.log")
+    if getattr(request, "param", "") == "narrow":
+        flags = (f'--set-json=watchNamespaces=["{namespace}"]', "--set=aggregateRoles=false", "--set=crds.enabled=false")
+        narrow = install(control_plane, f"{namespace}-operator", tmp_path / "kubeconfig", *flags)
+        operator = OperatorProcess(narrow, tmp_path / "operator.log", namespaces=namespace)
     operator.start()
     try:
         yield Bench(control_plane, operator, namespace)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import time
 from typing import Any
 
 import pytest
 
-from autohas_api.messages import Stage, encode
+from autohas_api.digest import sha256
+from autohas_api.messages import CheckpointInfo, Stage, encode
 from autohas_api.testing import a_search, changed
 from autohas_operator.testing.builders import error_text, interrupted_text, notice, progress, result_text
 
@@ -198,3 +201,35 @@ def test_the_operator_ends_cleanly_and_says_how_it_is(bench: Any) -> None:
     assert bench.operator.page("/healthz") == "ok\n"
     assert bench.operator.memory_mib() < 256
     assert bench.operator.terminate() == 0
+
+
+@pytest.mark.parametrize("bench", ["narrow"], indirect=True)
+def test_an_operator_of_one_namespace_needs_no_rights_elsewhere(bench: Any, trainer: Any) -> None:
+    """With watchNamespaces a Role suffices; searches of other namespaces are left alone."""
+    bench.cluster.kubectl("-n", "default", "apply", "-f", "-", input=json.dumps(changed(DURABLE, "metadata.name", "foreign")))
+    bench.apply(DURABLE)
+    pod = bench.pod()
+    reported(bench, trainer, pod)
+    succeeded(bench, pod)
+    foreign = bench.cluster.kubectl("-n", "default", "get", "ahs", "foreign", "-o", "jsonpath={.status}")
+    bench.cluster.kubectl("-n", "default", "delete", "ahs", "foreign")
+
+    assert foreign == ""
+
+
+def test_a_job_that_is_preempted_again_and_again_is_renewed(bench: Any, trainer: Any) -> None:
+    """Three interruptions with progress: attempt 2 takes over at once instead of waiting 40 s and more."""
+    bench.apply(DURABLE)
+    for number in (1, 2, 3):
+        pod = bench.pod()
+        step = CheckpointInfo(step=100 * number, time=time.time(), digest=sha256("checkpoint"))
+        reported(bench, trainer, pod, starts=number, interruptions=number - 1, checkpoint=step, percent=10.0 * number)
+        bench.until(lambda number=number: bench.search()["status"]["starts"] == number, "the report is stored")
+        bench.end(pod, 75, interrupted_text(bench.search(), pod_uid=pod["metadata"]["uid"]))
+        bench.until_phase("Interrupted")
+    bench.until(lambda: [j["metadata"]["name"][-2:] for j in bench.objects("jobs")] == ["-2"], "attempt 2")
+    pod = bench.pod()
+    reported(bench, trainer, pod, starts=4, interruptions=3)
+    succeeded(bench, pod)
+
+    assert bench.search()["status"]["attempt"] == 2
