@@ -112,6 +112,34 @@ def parse_scalar(text: str) -> Any:  # noqa: ANN401 - any JSON value
     return _Reader("value").read(node, "") if node is not None else None
 
 
+def dump(value: Any) -> str:  # noqa: ANN401 - any JSON value
+    """YAML that kubectl reads as it was meant: text that looks like a number or a boolean to kubectl is quoted, keys keep their order.
+
+    PyYAML by itself writes the text `1e-4` without quotes, because to its own reader it is no number.
+    """
+    text: str = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+    return text
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes by kubectl's rules."""
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ANN401, ARG002 - PyYAML's signature
+        """Equal parts are written out: kubectl reads aliases, people do not."""
+        return True
+
+
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> ScalarNode:
+    try:
+        is_text = isinstance(plain(text, ValueError), str)
+    except ValueError:
+        is_text = False
+    return dumper.represent_scalar(_STRING, text, style=None if is_text else "'")
+
+
+_Dumper.add_representer(str, _represent_text)
+
+
 class _Loader(yaml.SafeLoader):
     """Marks plain scalars instead of guessing their types: `plain` decides."""
 

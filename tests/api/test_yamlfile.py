@@ -8,7 +8,7 @@ import pytest
 
 from autohas_api.acceptance import accept
 from autohas_api.problems import SpecError
-from autohas_api.yamlfile import parse_scalar, parse_search, read_search
+from autohas_api.yamlfile import dump, parse_scalar, parse_search, read_search
 
 SEARCH = """\
 apiVersion: autohas.dev/v1alpha1
@@ -134,3 +134,12 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, content: bytes | No
     with pytest.raises(SpecError, match=said) as caught:
         read_search(path)
     assert str(path) in str(caught.value)
+
+
+def test_text_that_kubectl_would_take_for_a_number_is_written_in_quotes() -> None:
+    """What is dumped is read back equal by kubectl's rules, decimals and words like `no` included."""
+    values = ["1e-4", "0.1", "10", "1e999", "no", "y", "null", "", ".inf", "silu", "0x1F", "a: b", "\u00e9t\u00e9", "1:30"]
+    value = {"choices": values, "steps": 90, "share": 0.1, "on": True, "nothing": None}
+    assert parse_scalar(dump(value)) == value
+    assert dump({"min": "1e-4"}) == "min: '1e-4'\n"
+    assert list(parse_scalar(dump({"b": 1, "a": 2}))) == ["b", "a"]

@@ -120,7 +120,7 @@ def outcome(info: RunInfo, *, test: float = 0.9, default_test: float | None = 0.
         pod_uid=info.identity.pod_uid,
         attempt=info.identity.attempt,
         choices=list(info.space.indices(configuration)),
-        values=[mapping["learning_rate"], mapping["weight_decay"]],
+        values=[v for d, v in mapping.items() if d in ("learning_rate", "weight_decay")],
         test_score=test,
         selection_score=0.91,
         default_test_score=default_test,

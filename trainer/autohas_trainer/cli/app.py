@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 import time
@@ -187,7 +186,7 @@ def _refuse_used(folder: Path, command: str) -> None:
     Raises:
         UsageError: the folder holds something.
     """
-    if folder.is_dir() and any(os.scandir(folder)):
+    if folder.is_dir() and next(folder.iterdir(), None) is not None:
         raise UsageError(f"{folder} is not empty. To go on with the search in it:\n  {command} --resume\nor choose another with --out DIR")
 
 

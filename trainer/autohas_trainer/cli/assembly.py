@@ -13,6 +13,7 @@ from autohas_api.space import Space
 from autohas_trainer.cli.devices import choose_device
 from autohas_trainer.cli.environment import ContainerEnvironment, available_threads
 from autohas_trainer.engine.search import Job, run, search_digest
+from autohas_trainer.errors import DataError
 from autohas_trainer.reporting.files import Environment, FilesSink, Finished, read_result
 from autohas_trainer.reporting.history import HistorySink
 from autohas_trainer.reporting.live import LiveState
@@ -35,8 +36,15 @@ def finished_search(search: Search, workdir: Path) -> Finished | None:
 
 
 def repeated_result(search: Search, workdir: Path, identity: Identity) -> Result | None:
-    """The result that an earlier pod of the same search wrote, in the words of this one."""
-    found = finished_search(search, workdir)
+    """The result that an earlier pod of the same search wrote, in the words of this one.
+
+    A damaged one counts as none: the last checkpoint holds the end of the search, which is then written again.
+    """
+    try:
+        found = finished_search(search, workdir)
+    except DataError as error:
+        structlog.get_logger().warning("result unreadable", text=str(error))
+        return None
     if found is None or found.outcome.result.search_uid != identity.search_uid:
         return None
     return found.outcome.result.model_copy(update={"pod_uid": identity.pod_uid, "attempt": identity.attempt})

@@ -13,8 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
-
+from autohas_api import yamlfile
 from autohas_api.acceptance import accept
 from autohas_api.messages import Result, Stage
 from autohas_api.problems import SpecError
@@ -107,14 +106,15 @@ def read_result(workdir: Path) -> Finished | None:
     """The finished search of a folder, None when there is no result.json.
 
     Raises:
-        DataError: result.json is there and cannot be read.
+        DataError: result.json is there and damaged.
+        OSError: the folder cannot be read.
     """
     path = workdir / RESULT_FILE
     try:
         record = json.loads(path.read_text())
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         raise DataError(f"{path} cannot be read: {error}") from error
     try:
         if record["format"] != FORMAT:
@@ -151,7 +151,7 @@ def config_text(search: Search, space: Space, outcome: Outcome) -> str:
         f"# Chosen by the search {search.metadata.name}: test {search.spec.objective.metric} {outcome.result.test_score:.4f}.\n"
         "# Everything needed to train it again; values are absolute, decimals are quoted.\n"
     )
-    return heading + yaml.safe_dump(record, sort_keys=False, allow_unicode=True, width=120)
+    return heading + yamlfile.dump(record)
 
 
 def space_names(space: Space) -> set[str]:

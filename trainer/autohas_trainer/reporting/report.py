@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Final
 
 import jinja2
-import yaml
 from markupsafe import Markup
 
+from autohas_api import yamlfile
 from autohas_api.messages import Stage
 from autohas_api.space import Decision, Role
 from autohas_trainer.errors import DataError
@@ -119,7 +119,7 @@ def render(found: Finished, history: History, command: str | None) -> str:
         num_hidden=max(0, len(history.policies[0].probabilities) - charts.MAX_POLICY_PANELS) if history.policies else 0,
         num_samples=sum(step.reward is not None for step in history.steps),
         command=command or shlex.join(["autohas", "run", "search.yaml", "--out", "again"]),
-        search_yaml=yaml.safe_dump(found.search.to_json(), sort_keys=False, allow_unicode=True),
+        search_yaml=yamlfile.dump(found.search.to_json()),
         config_file=CONFIG_FILE,
     )
 

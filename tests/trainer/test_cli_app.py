@@ -1,0 +1,169 @@
+"""The `autohas` command, as people type it."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from autohas_api import yamlfile
+from autohas_api.testing import a_search, changed
+from autohas_trainer.cli.app import app
+
+EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
+SCRIPT = [sys.executable, "-c", "from autohas_trainer.cli.app import main; main()"]
+
+
+def _search_file(folder: Path, **fields: object) -> Path:
+    document = a_search("small")
+    for path, value in fields.items():
+        document = changed(document, path.replace("__", "."), value)
+    path = folder / "search.yaml"
+    path.write_text(yamlfile.dump(document))
+    return path
+
+
+def _autohas(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def _flat(text: str) -> str:
+    return " ".join(text.split())
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Result]:
+    """A small search run to its end: file, folder, what was printed."""
+    folder = tmp_path_factory.mktemp("laptop")
+    file = _search_file(folder, spec__checkpoint={"storage": {"emptyDir": {}}}, spec__trainer={"device": "CPU", "image": "x"})
+    out = folder / "out"
+    return file, out, _autohas("run", file, "--set", "budget.trainings=4", "--seed", 3, "--out", out)
+
+
+def test_a_run_ends_with_the_answer_and_its_files(finished: tuple[Path, Path, Result]) -> None:
+    """Configuration and score beside the default's on the terminal; five files in the folder."""
+    _, out, printed = finished
+    assert printed.exit_code == 0, printed.output
+    assert re.search(r"Test accuracy \d+\.\d\d %; the default configuration: \d+\.\d\d %|Nothing beat the default", printed.output)
+    assert "Not used on this machine: spec.trainer.image, spec.checkpoint.storage" in _flat(printed.output)
+    assert {"result.json", "config.yaml", "model.safetensors", "history.jsonl", "report.html"} <= {p.name for p in out.iterdir()}
+    record = json.loads((out / "result.json").read_text())
+    assert record["search"]["spec"]["algorithm"]["seed"] == 3
+    page = (out / "report.html").read_text()
+    assert f"search.yaml --set budget.trainings=4 --set algorithm.seed=3 --out {out}" in page
+
+
+def test_a_used_folder_is_not_overwritten(finished: tuple[Path, Path, Result]) -> None:
+    """The refusal has the command that goes on."""
+    file, out, _ = finished
+    refused = _autohas("run", file, "--out", out)
+    assert refused.exit_code == 64
+    assert f"{out} is not empty" in _flat(refused.stderr)
+    assert f"autohas run {file} --out {out} --resume" in refused.stderr
+
+
+def test_resuming_a_finished_search_shows_it_again(finished: tuple[Path, Path, Result]) -> None:
+    """Nothing is trained twice."""
+    file, out, _ = finished
+    before = (out / "history.jsonl").stat().st_mtime_ns
+    again = _autohas("run", file, "--set", "budget.trainings=4", "--seed", 3, "--out", out, "--resume")
+    assert again.exit_code == 0
+    assert "holds the finished search already" in again.output
+    assert (out / "history.jsonl").stat().st_mtime_ns == before
+
+
+def test_resuming_another_search_is_refused(finished: tuple[Path, Path, Result]) -> None:
+    """A checkpoint of another seed is not continued."""
+    file, out, _ = finished
+    refused = _autohas("run", file, "--seed", 4, "--out", out, "--resume")
+    assert refused.exit_code == 66
+    assert "it belongs to another search" in _flat(refused.stderr)
+
+
+def test_a_report_is_written_again(finished: tuple[Path, Path, Result]) -> None:
+    """From the files alone."""
+    _, out, _ = finished
+    (out / "report.html").unlink()
+    written = _autohas("report", out)
+    assert written.exit_code == 0
+    assert (out / "report.html").exists()
+
+
+def test_a_report_of_an_unfinished_search_says_how_to_finish(tmp_path: Path) -> None:
+    """There is nothing to report yet."""
+    refused = _autohas("report", tmp_path)
+    assert refused.exit_code == 64
+    assert "has not finished; go on with autohas run FILE" in _flat(refused.stderr)
+
+
+def test_a_dry_run_trains_nothing_and_says_what_it_would_cost(tmp_path: Path) -> None:
+    """Space, steps per stage, sizes and time; no folder appears."""
+    shown = _autohas("run", _search_file(tmp_path), "--dry-run", "--out", tmp_path / "out")
+    assert shown.exit_code == 0, shown.output
+    words = _flat(shown.output)
+    assert re.search(r"small: [\d,]+ configurations \(2 hyperparameters, 5 architecture decisions\), algorithm AutoHAS", words)
+    assert re.search(r"Lanes \d+ steps Warmup \d+ steps Supernet \d+ steps Race \d+ steps together \d+ steps at most: \d\.\d\d", words)
+    assert re.search(r"default network [\d,]+, largest [\d,]+", words)
+    assert "judging by a few steps" in words
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_dry_run_without_the_data_says_so(tmp_path: Path) -> None:
+    """The plan needs no data; sizes do."""
+    file = _search_file(tmp_path, spec__task__data={"name": "idx", "path": "/no/such/folder"})
+    shown = _autohas("run", file, "--dry-run")
+    assert shown.exit_code == 0
+    assert "No sizes and no prediction: /no/such/folder is not a folder" in _flat(shown.output)
+
+
+def test_missing_data_ends_with_65(tmp_path: Path) -> None:
+    """The sentence of the data reader, no traceback."""
+    file = _search_file(tmp_path, spec__task__data={"name": "idx", "path": "/no/such/folder"})
+    refused = _autohas("run", file, "--out", tmp_path / "out")
+    assert refused.exit_code == 65
+    assert refused.stderr.startswith("autohas: /no/such/folder is not a folder")
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda p: p.name)
+def test_examples_are_valid(example: Path) -> None:
+    """What the documentation points at is accepted."""
+    assert _autohas("validate", example).exit_code == 0
+
+
+def test_validate_prints_every_problem_with_its_place(tmp_path: Path) -> None:
+    """One line per problem: file, line, path, what is allowed."""
+    good = _search_file(tmp_path)
+    bad = tmp_path / "bad.yaml"
+    bad.write_text(good.read_text().replace("trainings: '4'", "trainings: 5e0").replace("steps: 27", "steps: 2"))
+    result = _autohas("validate", good, bad)
+    assert result.exit_code == 78
+    assert "search.yaml: small is valid" in _flat(result.output)
+    problems = result.stderr.strip().splitlines()
+    assert len(problems) == 2
+    assert re.fullmatch(rf'{bad}:\d+: spec\.budget\.trainings: .*must be a quoted decimal, for example "5e0"', problems[0])
+    assert re.fullmatch(rf"{bad}:\d+: spec\.retrain\.steps: .*should be greater than or equal to 9", problems[1])
+
+
+def test_checks_and_help_load_no_torch(tmp_path: Path) -> None:
+    """Answers about text come at once."""
+    file = _search_file(tmp_path)
+    code = (
+        "import sys; from typer.testing import CliRunner; from autohas_trainer.cli.app import app\n"
+        f"assert CliRunner().invoke(app, ['validate', {str(file)!r}]).exit_code == 0\n"
+        "assert CliRunner().invoke(app, ['run', '--help']).exit_code == 0\n"
+        "print(sorted({'torch', 'matplotlib', 'sklearn', 'numpy'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_wrong_option_is_a_usage_error() -> None:
+    """Exit 64 like every other misuse."""
+    done = subprocess.run([*SCRIPT, "run", "--no-such-option"], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 64
+    assert "No such option" in done.stderr

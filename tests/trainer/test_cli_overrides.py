@@ -1,0 +1,68 @@
+"""`--set`: fields changed from the command line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from autohas_api.acceptance import accept
+from autohas_api.problems import SpecError
+from autohas_api.testing import a_search
+from autohas_trainer.cli.overrides import overridden
+
+
+@pytest.mark.parametrize(
+    ("setting", "path", "value"),
+    [
+        ("budget.trainings=6", ("budget", "trainings"), "6"),
+        ("budget.trainings=1e1", ("budget", "trainings"), "1e1"),
+        ("spec.retrain.steps=90", ("retrain", "steps"), 90),
+        ("task.splits.stratify=false", ("task", "splits", "stratify"), False),
+        ("task.data.arguments.variant=shifted", ("task", "data", "arguments", "variant"), "shifted"),
+        ("task.data.arguments.trainLimit=100", ("task", "data", "arguments", "trainLimit"), "100"),
+        ("trainer.resources.limits={cpu: 2}", ("trainer", "resources", "limits"), {"cpu": 2}),
+        ("algorithm={name: RandomSharing}", ("algorithm",), {"name": "RandomSharing"}),
+        ("searchSpace.hyperparameters[0].continuous.max=2", ("searchSpace", "hyperparameters", 0, "continuous", "max"), "2"),
+    ],
+)
+def test_a_value_takes_the_fields_type(setting: str, path: tuple[str | int, ...], value: object) -> None:
+    """Decimals stay text, numbers and booleans become what they are, objects are read as YAML."""
+    found: Any = overridden(a_search(), [setting])["spec"]
+    for key in path:
+        found = found[key]
+    assert found == value
+    assert type(found) is type(value)
+
+
+def test_later_settings_win_and_the_file_is_untouched() -> None:
+    """Settings apply in order to a copy."""
+    document = a_search()
+    changed = overridden(document, ["retrain.steps=30", "retrain.steps=60", "metadata.name=other"])
+    assert changed["spec"]["retrain"]["steps"] == 60
+    assert changed["metadata"]["name"] == "other"
+    assert document == a_search()
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("budget.trainings", "--set budget.trainings: must be path=value, for example budget.trainings=3"),
+        ("=3", "--set =3: must be path=value, for example budget.trainings=3"),
+        ("a b=3", "a b: is no path: write names with dots and list positions as [0]"),
+        ("searchSpace.hyperparameters[7].name=x", "leads nowhere: there is no [7] in a list of 2 items"),
+        ("retrain.steps.more=1", "leads nowhere: there is no more in a single value"),
+        ("retrain={", "value:1: is not YAML"),
+    ],
+)
+def test_a_setting_that_leads_nowhere_is_refused(setting: str, said: str) -> None:
+    """The sentence names the setting and what is there instead."""
+    with pytest.raises(SpecError) as caught:
+        overridden(a_search(), [setting])
+    assert said in str(caught.value)
+
+
+def test_an_unknown_field_is_named_by_validation() -> None:
+    """A misspelt field is no silent extra."""
+    with pytest.raises(SpecError, match=r"spec\.budget\.training: unknown field"):
+        accept(overridden(a_search(), ["budget.training=3"]))

@@ -1,0 +1,96 @@
+"""What people and logs see while a search runs."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+import structlog
+from reporting_fixtures import FakeClock, candidate, checkpoint_info, lane_step, outcome, policy, run_info, supernet_step
+from rich.console import Console
+
+from autohas_api.messages import Notice
+from autohas_trainer.reporting.bar import BarSink, duration
+from autohas_trainer.reporting.live import LiveState
+from autohas_trainer.reporting.logs import LogSink
+
+
+def _drawn(tmp_path: Path, *, terminal: bool) -> str:
+    clock = FakeClock()
+    text = io.StringIO()
+    console = Console(file=text, force_terminal=terminal, width=100, no_color=True)
+    state = LiveState(clock)
+    bar = BarSink(console, state)
+    info = run_info(tmp_path)
+    for sink in (state, bar):
+        sink.started(info)
+    for step in range(1, info.plan.lane_steps + 1):
+        clock.now += 0.1
+        for sink in (state, bar):
+            sink.step(lane_step(step))
+    bar.checkpointed(checkpoint_info(info.plan.lane_steps), seconds=0.1, size_bytes=1)
+    bar.notice(Notice(id=1, reason="SupernetDiverged", message="the supernet diverged", time=1.0))
+    first = info.plan.lane_steps + info.plan.warmup_steps
+    for step in range(first + 1, info.plan.lane_steps + info.plan.supernet_steps + 1):
+        bar.policy(policy(step))
+        bar.step(supernet_step(step))
+    bar.finished(outcome(info))
+    return text.getvalue()
+
+
+def test_without_a_terminal_every_tenth_is_one_line(tmp_path: Path) -> None:
+    """A log file gets at most ten lines per stage, each whole."""
+    lines = _drawn(tmp_path, terminal=False).splitlines()
+    lanes = [line for line in lines if line.startswith("Lanes")]
+    assert len(lanes) == 10
+    assert lanes[-1].startswith("Lanes     100 %  step ")
+    assert "loss 2.250  default" in lanes[-1]
+    assert lanes[-1].endswith("left")
+    assert [line for line in lines if line.startswith("Supernet  100 %")]
+    assert "the supernet diverged" in lines
+    assert [line for line in lines if line.startswith("Race      100 %")]
+
+
+def test_on_a_terminal_every_stage_has_a_bar(tmp_path: Path) -> None:
+    """All stages and the whole search are drawn; the last state is full."""
+    text = _drawn(tmp_path, terminal=True)
+    last = text[text.rindex("Lanes") :]
+    for name in ("Lanes", "Warmup", "Supernet", "Race", "Search"):
+        assert name in last
+    assert last.count("100 %") == 5
+    assert "reward 0.400  entropy 0.80" in last
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(0.2, "under 1 s"), (52.4, "52 s"), (60, "1 min 0 s"), (200, "3 min 20 s"), (7500, "2 h 5 min")]
+)
+def test_durations_are_said_as_people_say_them(seconds: float, said: str) -> None:
+    """Two units at most."""
+    assert duration(seconds) == said
+
+
+def test_the_log_has_one_line_per_fact_and_none_per_step(tmp_path: Path) -> None:
+    """Constant messages with keys: start, stage, comparison, checkpoint, notice, result."""
+    info = run_info(tmp_path)
+    with structlog.testing.capture_logs() as lines:
+        sink = LogSink(structlog.get_logger())
+        sink.started(info)
+        for step in range(1, 50):
+            sink.step(lane_step(step))
+        sink.step(supernet_step(50))
+        sink.candidate(candidate("default", 1 / 9, 0.5))
+        sink.checkpointed(checkpoint_info(50), seconds=0.1, size_bytes=10)
+        sink.notice(Notice(id=1, reason="RestoreFailed", message="a checkpoint is torn", time=1.0))
+        sink.finished(outcome(info))
+    assert [line["event"] for line in lines] == [
+        "search started",
+        "stage began",
+        "stage began",
+        "candidate compared",
+        "checkpoint written",
+        "notice",
+        "search finished",
+    ]
+    assert lines[5]["log_level"] == "warning"
+    assert lines[-1]["winner"] == "argmax"

@@ -1,0 +1,131 @@
+"""Result files: whole or not at all, and complete enough to read everything back."""
+
+from __future__ import annotations
+
+import errno
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+from reporting_fixtures import DIGEST, ENVIRONMENT, candidate, outcome, run_info
+
+from autohas_trainer.errors import DataError
+from autohas_trainer.reporting import atomic
+from autohas_trainer.reporting.atomic import write_whole
+from autohas_trainer.reporting.files import FilesSink, config_text, read_result
+from autohas_trainer.reporting.history import HistorySink
+from autohas_trainer.reporting.records import Outcome
+from autohas_trainer.reporting.silent import SilentSink
+from autohas_trainer.reporting.sinks import Sinks
+
+RACE = (
+    candidate("default", 1 / 9, 0.5),
+    candidate("argmax", 1 / 9, 0.6),
+    candidate("lane 1", 1 / 9, None, kept=False),
+    candidate("default", 1.0, 0.82),
+    candidate("argmax", 1.0, 0.91),
+)
+
+
+def _written(folder: Path) -> Outcome:
+    info = run_info(folder)
+    sink = FilesSink(folder, search_digest=DIGEST, environment=lambda: ENVIRONMENT)
+    sink.started(info)
+    found = outcome(info, candidates=RACE)
+    sink.finished(found)
+    return found
+
+
+def test_a_result_is_read_back_as_it_was(tmp_path: Path) -> None:
+    """Outcome, search, digest and environment survive result.json."""
+    written = _written(tmp_path)
+    found = read_result(tmp_path)
+    assert found is not None
+    assert found.outcome == written
+    assert found.search == run_info(tmp_path).search
+    assert (found.search_digest, found.environment) == (DIGEST, ENVIRONMENT)
+
+
+def test_result_json_holds_what_the_contract_promises(tmp_path: Path) -> None:
+    """Winner, default, runners-up with their race scores, cost by stage, digests."""
+    _written(tmp_path)
+    record = json.loads((tmp_path / "result.json").read_text())
+    assert record["winner"]["testScore"] == 0.9
+    assert record["default"]["testScore"] == 0.8
+    assert [r["name"] for r in record["runnersUp"]] == ["default", "lane 1"]
+    assert [s["score"] for s in record["runnersUp"][0]["scores"]] == [0.5, 0.82]
+    assert record["cost"]["byStage"]["Lanes"] == 1.5
+    assert set(record["digests"]) == {"configuration", "model", "result"}
+    assert record["message"]["kind"] == "Result"
+
+
+def test_config_yaml_is_a_plain_record_with_absolute_values(tmp_path: Path) -> None:
+    """Data, template, active architecture, recipe and seed; inactive decisions are left out."""
+    info = run_info(tmp_path)
+    found = outcome(info)
+    record = yaml.safe_load(config_text(info.search, info.space, replace(found, configuration={**found.configuration, "depth": "1"})))
+    assert record["task"]["data"]["name"] == "digits"
+    assert record["model"]["template"] == "mlp"
+    assert "width_1" in record["model"]["architecture"]
+    assert "width_2" not in record["model"]["architecture"]
+    assert "learning_rate" not in record["model"]["architecture"]
+    assert record["recipe"] == dict(found.recipe)
+    assert record["seed"] == 0
+
+
+def test_a_folder_without_a_result_has_none(tmp_path: Path) -> None:
+    """Absence is not an error."""
+    assert read_result(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "cannot be read"),
+        ('{"format": 2}', "has format 2, this version reads 1"),
+        ('{"format": 1}', "is no result of this version: KeyError: 'search'"),
+    ],
+)
+def test_a_damaged_result_is_named(tmp_path: Path, text: str, said: str) -> None:
+    """The sentence says which file and what is wrong."""
+    (tmp_path / "result.json").write_text(text)
+    with pytest.raises(DataError, match=r"result\.json") as caught:
+        read_result(tmp_path)
+    assert said in str(caught.value)
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that fills up in the middle costs nothing that was there."""
+    path = tmp_path / "result.json"
+    path.write_bytes(b"old")
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(atomic.os, "fsync", full)
+    with pytest.raises(OSError, match="No space left") as caught:
+        write_whole(path, b"new")
+    assert caught.value.filename == str(path)
+    assert [p.name for p in tmp_path.iterdir()] == ["result.json"]
+    assert path.read_bytes() == b"old"
+
+
+def test_the_history_is_durable_before_the_result_appears(tmp_path: Path) -> None:
+    """Whoever sees result.json sees the whole history."""
+    seen = []
+
+    class Looker(SilentSink):
+        def finished(self, outcome: Outcome) -> None:
+            seen.append((tmp_path / "history.jsonl").stat().st_size)
+
+    info = run_info(tmp_path)
+    history = HistorySink(tmp_path)
+    sinks = Sinks(history, Looker())
+    sinks.started(info)
+    sinks.candidate(RACE[0])
+    sinks.finished(outcome(info))
+    history.close()
+    assert seen == [(tmp_path / "history.jsonl").stat().st_size]
+    assert seen[0] > 0

@@ -1,0 +1,154 @@
+"""The report: self-contained, right about the answer, and in words where a search has nothing to draw."""
+
+from __future__ import annotations
+
+import html
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from reporting_fixtures import DIGEST, ENVIRONMENT, candidate, outcome, policy, run_info, supernet_step, without_architecture
+
+from autohas_api.testing import a_search, changed
+from autohas_trainer.errors import DataError
+from autohas_trainer.reporting.files import Finished
+from autohas_trainer.reporting.history import History
+from autohas_trainer.reporting.records import CandidateRecord
+from autohas_trainer.reporting.report import render, write_report
+
+RACE = tuple(
+    candidate(name, fraction, score, cost=0.3 + index)
+    for index, (name, fraction, score) in enumerate(
+        [("default", 1 / 9, 0.5), ("argmax", 1 / 9, 0.6), ("lane <3>", 1 / 9, None), ("default", 1.0, 0.82), ("argmax", 1.0, 0.91)]
+    )
+)
+
+
+def _finished(tmp_path: Path, document: dict[str, Any], *, candidates: tuple[CandidateRecord, ...] = RACE, **scores: Any) -> Finished:
+    info = run_info(tmp_path, document)
+    return Finished(
+        search=info.search,
+        space=info.space,
+        search_digest=DIGEST,
+        outcome=outcome(info, candidates=candidates, **scores),
+        environment=ENVIRONMENT,
+        starts=2,
+    )
+
+
+def _history(steps: int = 30) -> History:
+    rows = {"depth": (0.2, 0.5, 0.3), "activation": (0.4, 0.4, 0.2)}
+    positions = range(1, steps + 1)
+    return History(
+        steps=tuple(supernet_step(s, reward=0.3 + 0.01 * s) for s in positions),
+        policies=tuple(policy(s, rows) for s in positions),
+        candidates=RACE,
+    )
+
+
+NOTHING = History(steps=(), policies=(), candidates=())
+
+
+def _words(page: str) -> str:
+    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", re.sub(r"<(svg|style).*?</\1>", " ", page, flags=re.DOTALL))).split())
+
+
+def test_the_heading_answers_in_one_sentence(tmp_path: Path) -> None:
+    """Score, distance to the default, cost."""
+    words = _words(render(_finished(tmp_path, a_search()), _history(), None))
+    assert "The chosen configuration reaches 90.00 % test accuracy, 10.00 points above the default's 80.00 %." in words
+    assert "3.96 trainings · 39 s" in words
+
+
+def test_the_page_needs_nothing_from_outside(tmp_path: Path) -> None:
+    """No scripts, no links, no fonts, no pictures by address."""
+    page = render(_finished(tmp_path, a_search()), _history(), None)
+    assert page.count("<svg") == 4
+    addresses = set(re.findall(r'(?:href|src)="([^"#][^"]*)"', page))
+    assert all(address.startswith("data:image/png;base64,") for address in addresses)
+    assert "<script" not in page
+    assert "url(http" not in page
+    assert "@import" not in page
+
+
+def test_figures_take_their_colours_from_the_page(tmp_path: Path) -> None:
+    """No stand-in colour is left, so both schemes work."""
+    page = render(_finished(tmp_path, a_search()), _history(), None)
+    assert not re.search(r"#0[1-7]0[1-7]0[1-7]", page)
+    assert "var(--accent)" in page
+    assert "prefers-color-scheme: dark" in page
+
+
+def test_the_same_search_gives_the_same_page(tmp_path: Path) -> None:
+    """No dates and no random identifiers."""
+    found = _finished(tmp_path, a_search())
+    assert render(found, _history(), None) == render(found, _history(), None)
+
+
+def test_names_are_escaped(tmp_path: Path) -> None:
+    """A candidate's name is text, not markup."""
+    assert "<3>" not in render(_finished(tmp_path, a_search()), _history(), None)
+
+
+def test_a_kept_default_is_said_plainly(tmp_path: Path) -> None:
+    """An honest search may find nothing better."""
+    found = _finished(tmp_path, a_search())
+    kept = replace(found, outcome=replace(found.outcome, winner="default", configuration=found.outcome.default))
+    assert "Nothing beat the default configuration: it reaches 90.00 % test accuracy." in _words(render(kept, _history(), None))
+
+
+def test_a_worse_test_score_is_not_hidden(tmp_path: Path) -> None:
+    """Selection may mislead; the page says below."""
+    words = _words(render(_finished(tmp_path, a_search(), test=0.79), _history(), None))
+    assert "1.00 points below the default's 80.00 %" in words
+
+
+def test_random_sharing_says_what_it_does_not_do(tmp_path: Path) -> None:
+    """No race, no controller, no default: sentences instead of empty plots."""
+    document = changed(a_search(), "spec.algorithm", {"name": "RandomSharing", "randomSharing": {"numSamples": 5}})
+    document = changed(document, "spec.searchSpace.hyperparameters", document["spec"]["searchSpace"]["hyperparameters"][:1])
+    found = _finished(tmp_path, document, candidates=(), default_test=None)
+    page = render(replace(found, outcome=replace(found.outcome, cost_by_stage={"Supernet": 1.0, "Evaluate": 1.0})), NOTHING, None)
+    words = _words(page)
+    assert "<svg" not in page
+    assert "not trained by this algorithm" in words
+    assert "RandomSharing has no race" in words
+    assert "RandomSharing samples uniformly: there is no controller that learns." in words
+    assert "No lanes: this algorithm has none." in words
+
+
+def test_hyperparameters_only_has_a_race_and_no_controller(tmp_path: Path) -> None:
+    """The controller's place is taken by a sentence."""
+    found = _finished(tmp_path, without_architecture())
+    cost = {"Lanes": 1.5, "Race": 1.4}
+    page = render(replace(found, outcome=replace(found.outcome, cost_by_stage=cost)), NOTHING, None)
+    assert page.count("<svg") == 2
+    assert "No architecture was searched, so there are no shared weights and no controller" in _words(page)
+
+
+def test_many_decisions_are_shown_in_part_and_counted(tmp_path: Path) -> None:
+    """A page has room for 24 panels; the rest is named as missing."""
+    found = _finished(tmp_path, a_search())
+    extra = tuple(replace(found.space.decisions[-1], name=f"d{i}") for i in range(30))
+    values = dict.fromkeys((d.name for d in extra), extra[0].choices[0])
+    wide = replace(
+        found,
+        space=replace(found.space, decisions=(*found.space.decisions, *extra)),
+        outcome=replace(
+            found.outcome,
+            configuration={**found.outcome.configuration, **values},
+            default={**found.outcome.default, **values},
+        ),
+    )
+    policies = tuple(policy(s, {d.name: (0.5, 0.25, 0.25) for d in extra}) for s in (1, 2))
+    assert "6 further decisions are in history.jsonl" in _words(render(wide, replace(_history(), policies=policies), None))
+
+
+def test_a_damaged_history_is_a_data_error(tmp_path: Path) -> None:
+    """The report says which line, and is not written."""
+    (tmp_path / "history.jsonl").write_text("{\n")
+    with pytest.raises(DataError, match=r"history\.jsonl:1: damaged line"):
+        write_report(tmp_path, _finished(tmp_path, a_search()))
+    assert not (tmp_path / "report.html").exists()

@@ -1,0 +1,230 @@
+"""The container's entry point as a real process: signals, exit codes, one last word each time."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+from autohas_api.expand import configuration_of
+from autohas_api.messages import Error, Interrupted, Result, decode_last_word, decode_progress
+from autohas_api.search import parse
+from autohas_api.space import resolve
+from autohas_api.testing import a_search, changed
+from autohas_trainer.cli import assembly
+from autohas_trainer.cli.container import run_container
+from autohas_trainer.cli.signals import StopOnSignal
+
+
+@pytest.fixture(autouse=True)
+def _fresh_logs() -> Iterator[None]:
+    """`run_container` configures structlog for its process, which here is pytest's."""
+    yield
+    structlog.reset_defaults()
+
+
+@dataclass(frozen=True)
+class Pod:
+    """What a pod is given, in a folder of its own."""
+
+    folder: Path
+    document: dict[str, Any]
+    search_uid: str = "uid-1"
+
+    def variables(self, pod_uid: str, attempt: int) -> dict[str, str]:
+        return {
+            **{k: v for k, v in os.environ.items() if not k.startswith("AUTOHAS_")},
+            "AUTOHAS_SEARCH_FILE": str(self.folder / "search.json"),
+            "AUTOHAS_SEARCH_UID": self.search_uid,
+            "AUTOHAS_POD_UID": pod_uid,
+            "AUTOHAS_ATTEMPT": str(attempt),
+            "AUTOHAS_WORKDIR": str(self.folder / "work"),
+            "AUTOHAS_TERMINATION_LOG": str(self.folder / "termination-log"),
+            "AUTOHAS_CPU_LIMIT": "1",
+            "AUTOHAS_PORT": "0",
+        }
+
+    @contextmanager
+    def started(self, pod_uid: str = "pod-1", attempt: int = 1) -> Iterator[subprocess.Popen[str]]:
+        """A running trainer; killed when the block is left."""
+        (self.folder / "search.json").write_text(json.dumps(self.document))
+        (self.folder / "termination-log").write_bytes(b"")
+        command = [sys.executable, "-m", "autohas_trainer"]
+        with subprocess.Popen(command, env=self.variables(pod_uid, attempt), stderr=subprocess.PIPE, text=True) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
+
+    def run(self, pod_uid: str = "pod-1", attempt: int = 1) -> tuple[int, Result | Interrupted | Error, str]:
+        """Run to the end: exit code, last word, log."""
+        with self.started(pod_uid, attempt) as process:
+            _, log = process.communicate(timeout=120)
+        return process.returncode, self.last_word(), log
+
+    def run_here(self, stop: StopOnSignal | None = None) -> tuple[int, Result | Interrupted | Error]:
+        """The same without a process of its own."""
+        (self.folder / "search.json").write_text(json.dumps(self.document))
+        code = run_container(self.variables("pod-1", 1), stop or StopOnSignal(insist=False))
+        return code, self.last_word()
+
+    def last_word(self) -> Result | Interrupted | Error:
+        raw = (self.folder / "termination-log").read_bytes()
+        assert raw.count(b"\n") == 1
+        assert raw.endswith(b"\n")
+        return decode_last_word(raw)
+
+
+def _wait_for(process: subprocess.Popen[str], message: str) -> dict[str, Any]:
+    """The first line of the log with this message."""
+    assert process.stderr is not None
+    for line in process.stderr:
+        entry: dict[str, Any] = json.loads(line)
+        if entry["message"] == message:
+            return entry
+    raise AssertionError(f"the trainer ended without saying {message!r}")
+
+
+def test_a_search_interrupted_and_resumed_ends_as_the_undisturbed_one(tmp_path: Path) -> None:
+    """SIGTERM exits 75 with a checkpoint; the next pod finishes; a third one repeats the result without training."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    long = changed(a_search(), "spec.retrain.steps", 90)
+    undisturbed, disturbed = Pod(tmp_path / "a", long), Pod(tmp_path / "b", long)
+
+    with disturbed.started() as process:
+        port = _wait_for(process, "serving")["port"]
+        _wait_for(process, "stage began")
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/progress", timeout=10) as answer:
+            progress = decode_progress(answer.read())
+        process.send_signal(signal.SIGTERM)
+        _wait_for(process, "search interrupted")
+        assert process.wait(timeout=60) == 75
+    assert (progress.search_uid, progress.pod_uid, progress.attempt) == ("uid-1", "pod-1", 1)
+    interrupted = disturbed.last_word()
+    assert isinstance(interrupted, Interrupted)
+    assert interrupted.checkpoint_digest is not None
+    assert interrupted.step > 0
+
+    code, result, _ = disturbed.run("pod-2", 2)
+    expected_code, expected = undisturbed.run_here()
+    assert (code, expected_code) == (0, 0)
+    assert isinstance(result, Result)
+    assert isinstance(expected, Result)
+    assert result.digest == expected.digest
+    search = parse(long)
+    configuration_of(result, resolve(search.spec))
+    for name in ("history.jsonl", "config.yaml", "model.safetensors"):
+        assert (tmp_path / "a" / "work" / name).read_bytes() == (tmp_path / "b" / "work" / name).read_bytes()
+    assert (tmp_path / "b" / "work" / "report.html").exists()
+
+    code, repeated, log = disturbed.run("pod-3", 3)
+    assert code == 0
+    assert isinstance(repeated, Result)
+    assert (repeated.pod_uid, repeated.attempt) == ("pod-3", 3)
+    assert repeated.digest == result.digest
+    assert "result repeated" in log
+    assert "search started" not in log
+
+
+@pytest.mark.parametrize(
+    ("change", "value", "code", "said"),
+    [
+        ("spec.budget.trainings", "1", 78, "spec.budget.trainings: must be at least"),
+        ("spec.task.data", {"name": "idx", "path": "/no/such/folder"}, 65, "/no/such/folder is not a folder"),
+        ("kind", "Pod", 78, "kind: Unsupported value"),
+    ],
+)
+def test_what_cannot_run_says_why_and_how_it_ends(tmp_path: Path, change: str, value: object, code: int, said: str) -> None:
+    """The last word has the sentence and the exit code."""
+    found, word = Pod(tmp_path, changed(a_search(), change, value)).run_here()
+    assert found == code
+    assert isinstance(word, Error)
+    assert word.exit_code == code
+    assert said in word.message
+
+
+def test_an_unreadable_search_file_is_a_usage_error(tmp_path: Path) -> None:
+    """The operator mounts it; without it nothing else can be said."""
+    pod = Pod(tmp_path, {})
+    code = run_container({**pod.variables("pod-1", 1), "AUTOHAS_SEARCH_FILE": "/no/such/file"}, StopOnSignal(insist=False))
+    word = pod.last_word()
+    assert code == 64
+    assert isinstance(word, Error)
+    assert "/no/such/file cannot be read as JSON" in word.message
+
+
+def test_a_wrong_variable_is_a_usage_error_with_a_last_word(tmp_path: Path) -> None:
+    """Even when the attempt itself is what is wrong."""
+    pod = Pod(tmp_path, a_search())
+    code = run_container({**pod.variables("pod-1", 1), "AUTOHAS_ATTEMPT": "first"}, StopOnSignal(insist=False))
+    word = pod.last_word()
+    assert code == 64
+    assert isinstance(word, Error)
+    assert word.attempt == 0
+    assert word.message == "AUTOHAS_ATTEMPT must be a whole number from 0 to 2147483648, not 'first'"
+
+
+def test_a_work_folder_that_cannot_be_made_is_counted_and_explained(tmp_path: Path) -> None:
+    """A file lies where the folder should be: exit 1, so the Job tries again, and a sentence."""
+    (tmp_path / "work").write_text("in the way")
+    code, word = Pod(tmp_path, a_search()).run_here()
+    assert code == 1
+    assert isinstance(word, Error)
+    assert "this must be a folder and is none" in word.message
+
+
+def test_a_bug_ends_with_1_its_type_and_a_traceback_in_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The longest text in four-byte characters still fits the termination log."""
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("\N{CRAB}" * 5000)
+
+    monkeypatch.setattr(assembly, "repeated_result", broken)
+    code, word = Pod(tmp_path, a_search()).run_here()
+    assert code == 1
+    assert isinstance(word, Error)
+    assert word.message.startswith("ZeroDivisionError: \N{CRAB}")
+    assert word.message.endswith("…")
+    entries = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    failed = next(entry for entry in entries if entry["message"] == "search failed")
+    assert "Traceback (most recent call last)" in failed["traceback"]
+
+
+def test_a_damaged_result_is_found_again_from_the_last_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """result.json is torn: the search's end is repeated, not the search."""
+    pod = Pod(tmp_path, a_search())
+    code, first = pod.run_here()
+    (tmp_path / "work" / "result.json").write_text("{")
+    again_code, again = pod.run_here()
+    assert (code, again_code) == (0, 0)
+    assert isinstance(first, Result)
+    assert isinstance(again, Result)
+    assert again.digest == first.digest
+    log = capsys.readouterr().err
+    assert "result unreadable" in log
+    assert log.count("stage began") == len({"Lanes", "Warmup", "Supernet", "Race"})
+
+
+def test_a_termination_log_that_cannot_be_written_changes_no_exit_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The last word is in the log then."""
+    pod = Pod(tmp_path, changed(a_search(), "spec.budget.trainings", "1"))
+    (tmp_path / "search.json").write_text(json.dumps(pod.document))
+    variables = {**pod.variables("pod-1", 1), "AUTOHAS_TERMINATION_LOG": str(tmp_path / "no" / "log")}
+    assert run_container(variables, StopOnSignal(insist=False)) == 78
+    entry = json.loads(capsys.readouterr().err.splitlines()[-1])
+    assert entry["message"] == "termination log cannot be written"
+    assert isinstance(decode_last_word(entry["last_word"].strip().encode()), Error)
