@@ -24,9 +24,10 @@ from autohas_operator.transitions import Announcement
 from autohas_operator.wording import timestamp
 
 COMPONENT: Final = "autohas-operator"
-MAX_WAITING: Final = 1000
-"""Events are dropped while so many wait."""
+MAX_WAITING: Final = 10_000
+"""Events are dropped while so many wait (about 1 KiB each)."""
 EVENTS_PER_SECOND: Final = 5.0
+"""Events wait for Jobs and statuses, not the other way round: they get a quarter of the writes."""
 EVENTS_BURST: Final = 100.0
 
 _log = structlog.get_logger(__name__)
@@ -46,7 +47,7 @@ class EventRecorder:
     def announce(self, search: SearchRecord, announcements: Iterable[Announcement]) -> None:
         """Queue events about a search."""
         for announcement in announcements:
-            if len(self._waiting) >= MAX_WAITING or not self._bucket.try_take():
+            if len(self._waiting) >= MAX_WAITING:
                 self._metrics.event_dropped()
                 continue
             self._waiting.append(_document(search, announcement, timestamp(self._clock())))
@@ -57,17 +58,21 @@ class EventRecorder:
         while True:
             await self._arrived.wait()
             self._arrived.clear()
-            await self.flush()
+            while self._waiting:
+                await asyncio.sleep(self._bucket.reserve())
+                await self.post_next()
 
-    async def flush(self) -> None:
-        """Post all that waits."""
-        while self._waiting:
-            document = self._waiting.popleft()
-            try:
-                await self._post(document)
-            except OperatorError as error:
-                self._metrics.event_dropped()
-                _log.warning("event was not posted", reason=document["reason"], error=str(error))
+    async def post_next(self) -> bool:
+        """Post the oldest that waits; False when none does."""
+        if not self._waiting:
+            return False
+        document = self._waiting.popleft()
+        try:
+            await self._post(document)
+        except OperatorError as error:
+            self._metrics.event_dropped()
+            _log.warning("event was not posted", reason=document["reason"], error=str(error))
+        return True
 
     async def _post(self, document: dict[str, Any]) -> None:
         metadata = document["metadata"]

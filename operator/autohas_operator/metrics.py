@@ -29,9 +29,6 @@ class Metrics:
         self._reconciles = Histogram(
             "autohas_reconcile_duration_seconds", "Duration of one pass over one search.", ["result"], buckets=_SECONDS, registry=registry
         )
-        self._planning = Histogram(
-            "autohas_plan_duration_seconds", "Duration of the decision alone, without the API server.", buckets=_SECONDS, registry=registry
-        )
         self._errors = Counter("autohas_reconcile_errors", "Passes that ended with an error, by its kind.", ["reason"], registry=registry)
         self._requests = Histogram(
             "autohas_api_request_duration_seconds",
@@ -51,10 +48,6 @@ class Metrics:
     def reconciled(self, result: str, seconds: float) -> None:
         """One pass has ended; `result` is ok, retry or gone."""
         self._reconciles.labels(result).observe(seconds)
-
-    def planned(self, seconds: float) -> None:
-        """One decision was made."""
-        self._planning.observe(seconds)
 
     def failed(self, reason: str) -> None:
         """One pass ended with an error."""

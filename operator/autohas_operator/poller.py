@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 import aiohttp
+import structlog
 
 from autohas_api.messages import MessageError, Progress, VersionError, decode_progress
 from autohas_api.names import MAX_PROGRESS_BYTES, TRAINER_PORT
@@ -27,6 +28,8 @@ FIRST_PERIOD_S: Final = 3.0
 MAX_POLLS_PER_SECOND: Final = 10.0
 """Beyond so many, the period grows: each poll may cost a status write."""
 JITTER: Final = 0.2
+
+_log = structlog.get_logger(__name__)
 
 
 class UnusableError(Exception):
@@ -199,14 +202,20 @@ class Poller:
         try:
             progress = checked(await self._fetcher.fetch(pod.address), pod)
         except UnusableError as error:
-            self._metrics.polled(error.cause)
-            report = after_failure(pod, self._cache.reports.get(pod.uid), error, self._clock())
+            report = self._missed(pod, error)
+        except Exception as error:  # noqa: BLE001 - whatever a trainer provokes, the others are asked
+            _log.error("reading a trainer's progress failed with a bug", pod=pod.name, exc_info=error)
+            report = self._missed(pod, UnusableError("bug", "answer could not be read"))
         else:
             self._metrics.polled(None)
             report = after_success(pod, progress, self._clock())
         if pod.uid in self._cache.pods:
             self._cache.reports[pod.uid] = report
             self._queue.add(pod.key)
+
+    def _missed(self, pod: PodRecord, error: UnusableError) -> Report:
+        self._metrics.polled(error.cause)
+        return after_failure(pod, self._cache.reports.get(pod.uid), error, self._clock())
 
 
 def _is_target(pod: PodRecord) -> bool:

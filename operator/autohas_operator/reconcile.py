@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 
+import structlog
 from pydantic import ValidationError
 
 from autohas_api.names import LABEL_UID
@@ -18,12 +19,14 @@ from autohas_operator.cache import Cache
 from autohas_operator.children import create_attempt, newest_warning
 from autohas_operator.client import EVENTS, JOBS, PODS, SEARCHES, KubeClient
 from autohas_operator.course import CreateAttempt, DeleteJob
-from autohas_operator.errors import NotFoundError, OperatorError, StatusUnreadableError, reaction_to
+from autohas_operator.errors import ForbiddenError, NotFoundError, OperatorError, StatusUnreadableError, reaction_to
 from autohas_operator.events import EventRecorder
 from autohas_operator.observe import Key, Observed, SearchRecord, job_record, pod_record, search_document, search_record
 from autohas_operator.plan import Plan, plan
 from autohas_operator.readiness import stuck_child
 from autohas_operator.settings import PodSettings
+
+_log = structlog.get_logger(__name__)
 
 
 class Reconciler:
@@ -73,7 +76,10 @@ class Reconciler:
         uid = stuck_child(observed, self._clock())
         if uid is None:
             return observed
-        warnings = await self._client.list(EVENTS, observed.search.key.namespace, fields=f"involvedObject.uid={uid},type=Warning")
+        try:
+            warnings = await self._client.list(EVENTS, observed.search.key.namespace, fields=f"involvedObject.uid={uid},type=Warning")
+        except ForbiddenError:
+            return observed  # whoever trims the operator's rights loses explanations, not searches
         return replace(observed, explanation=newest_warning(warnings.items))
 
     async def _reread(self, observed: Observed) -> Observed | None:
@@ -116,6 +122,9 @@ class Reconciler:
             return
         written = await self._client.replace_status(SEARCHES, _with_status(observed.search, decided.status))
         self._cache.put_search(written)
+        for told in decided.announcements:
+            key = observed.search.key
+            _log.info("search went on", namespace=key.namespace, search=key.name, reason=told.reason, message=told.message)
         self._events.announce(observed.search, decided.announcements)
 
 

@@ -15,7 +15,7 @@ from autohas_api.names import MAX_PROGRESS_BYTES
 from autohas_operator.cache import Cache
 from autohas_operator.metrics import Metrics
 from autohas_operator.observe import Key, PodRecord, Report, pod_record
-from autohas_operator.poller import FIRST_PERIOD_S, HttpFetcher, Poller, UnusableError
+from autohas_operator.poller import FIRST_PERIOD_S, Fetcher, HttpFetcher, Poller, UnusableError
 from autohas_operator.testing.builders import NOW_S, ended_pod, progress, running_pod, stored_job, stored_pod, stored_search
 from autohas_operator.workqueue import WorkQueue
 
@@ -74,6 +74,14 @@ async def flooding(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
         await writer.drain()
 
 
+async def continuing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Interim answers without end."""
+    while True:
+        writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        await writer.drain()
+        await asyncio.sleep(0.001)
+
+
 async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Accepts and says nothing."""
     await reader.read()
@@ -122,6 +130,11 @@ HOSTILE: dict[str, tuple[Answer, str]] = {
     "silence": (silent, "timeout"),
     "no http": (saying(b"\x00\xff\x00\r\n\r\n"), "connection"),
     "headers without end": (saying(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000), "connection"),
+    "bad chunks": (saying(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n"), "connection"),
+    "short body": (saying(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"), "connection"),
+    "switching protocols": (saying(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n"), "status"),
+    "continue forever": (continuing, "timeout"),
+    "not utf-8": (saying(http(b'{"version": "\xff\xfe"}')), "malformed"),
     "not json": (saying(http(b"<html>")), "malformed"),
     "nan": (saying(http(GOOD.replace(b"0.91", b"NaN"))), "malformed"),
     "infinite": (saying(http(GOOD.replace(b"0.91", b"1e999"))), "malformed"),
@@ -174,6 +187,24 @@ def test_misses_are_counted_beside_the_last_good_report() -> None:
         return cache.reports["pod-1"]
 
     assert asyncio.run(scenario()) == replace(before, misses=3, problem="no connection")
+
+
+def test_a_bug_in_reading_one_trainer_is_a_miss_like_any_other() -> None:
+    """The loop goes on."""
+
+    class Broken:
+        """A fetcher with a bug."""
+
+        async def fetch(self, address: str) -> bytes:
+            raise ZeroDivisionError
+
+    async def scenario() -> Report:
+        cache = Cache()
+        cache.put_pod(POD)
+        await _poller(cache, Broken(), lambda: 0.0).ask(next(iter(cache.pods.values())))
+        return cache.reports["pod-1"]
+
+    assert asyncio.run(scenario()).problem == "answer could not be read"
 
 
 class Refusing:
@@ -247,7 +278,7 @@ def test_many_trainers_are_asked_less_often_and_never_all_at_once() -> None:
     assert fetcher.most == 5
 
 
-def _poller(cache: Cache, fetcher: Recording, monotonic: Callable[[], float]) -> Poller:
+def _poller(cache: Cache, fetcher: Fetcher, monotonic: Callable[[], float]) -> Poller:
     queue: WorkQueue[Key] = WorkQueue(lambda: 0.0, lambda: 0.5)
     return Poller(
         cache, queue, fetcher, Metrics(), clock=lambda: NOW_S, monotonic=monotonic, dice=lambda: 0.5, period_s=15, concurrency=5

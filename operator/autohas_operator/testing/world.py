@@ -190,7 +190,8 @@ class Operator:
                 return
             await attend(key, self.queue, self.reconciler, self.metrics, lambda: self.api.now_s)
             self.queue.done(key)
-            await self.events.flush()
+            while await self.events.post_next():
+                pass
         raise AssertionError("the operator does not come to rest")
 
     def report(self, report: Report, key: Key) -> None:
