@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from typer.testing import CliRunner, Result
 from autohas_api import yamlfile
 from autohas_api.testing import a_search, changed
 from autohas_trainer.cli.app import app
+from autohas_trainer.cli.signals import StopOnSignal
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
 SCRIPT = [sys.executable, "-c", "from autohas_trainer.cli.app import main; main()"]
@@ -83,6 +85,23 @@ def test_resuming_another_search_is_refused(finished: tuple[Path, Path, Result])
     refused = _autohas("run", file, "--seed", 4, "--out", out, "--resume")
     assert refused.exit_code == 66
     assert "it belongs to another search" in _flat(refused.stderr)
+
+
+def test_ctrl_c_prints_the_command_that_goes_on_to_the_same_result(
+    finished: tuple[Path, Path, Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit 75 after the first step; the printed command, typed as it stands, ends with the undisturbed search's digest."""
+    file, out, _ = finished
+    with monkeypatch.context() as patch:
+        patch.setattr(StopOnSignal, "install", lambda stop: setattr(stop, "requested", True))
+        stopped = _autohas("run", file, "--set", "budget.trainings=4", "--seed", 3, "--out", tmp_path / "out")
+    assert stopped.exit_code == 75
+    assert "stopped on request in stage Lanes at step 1; a checkpoint is written. Go on with" in stopped.stderr
+    program, *arguments = shlex.split(stopped.stderr.strip().splitlines()[-1])
+    assert program == "autohas"
+    assert _autohas(*arguments).exit_code == 0
+    digests = [json.loads((folder / "result.json").read_text())["digests"] for folder in (out, tmp_path / "out")]
+    assert digests[0] == digests[1]
 
 
 def test_a_report_is_written_again(finished: tuple[Path, Path, Result]) -> None:

@@ -144,8 +144,8 @@ def config_text(search: Search, space: Space, outcome: Outcome) -> str:
         },
         "recipe": dict(outcome.recipe),
         "seed": search.spec.algorithm.seed,
-        "model_digest": outcome.result.model_digest,
-        "configuration_digest": outcome.result.configuration_digest,
+        "modelDigest": outcome.result.model_digest,
+        "configurationDigest": outcome.result.configuration_digest,
     }
     heading = (
         f"# Chosen by the search {search.metadata.name}: test {search.spec.objective.metric} {outcome.result.test_score:.4f}.\n"
