@@ -6,14 +6,13 @@ A name that is taken is only accepted when its holder is controlled by this very
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from autohas_api.names import ANNOTATION_SPEC_HASH
 from autohas_operator.client import CONFIG_MAPS, JOBS, KubeClient, Resource
 from autohas_operator.course import CreateAttempt
 from autohas_operator.errors import ConflictError, NameTakenError, NotFoundError, WaitError
 from autohas_operator.observe import Document, Explanation, SearchRecord
-from autohas_operator.wording import clean
+from autohas_operator.wording import clean, epoch
 
 DELETION_POLL_S = 2.0
 """How soon to look again whether a name has become free."""
@@ -57,13 +56,14 @@ def _is_controlled_by(metadata: Document, uid: str) -> bool:
 
 def newest_warning(events: Iterable[Document]) -> Explanation | None:
     """The text of the newest of these events."""
-    newest = max(events, key=_time, default=None)
+    newest = max(events, key=_time_s, default=None)
     if newest is None:
         return None
-    return Explanation(reason=clean(newest.get("reason", ""), 64), message=clean(newest.get("message", ""), 768))
+    reason, message = clean(newest.get("reason", ""), 64), clean(newest.get("message", ""), 768)
+    return Explanation(reason=reason, message=message, time_s=_time_s(newest))
 
 
-def _time(event: Document) -> str:
-    """The API's times sort as text."""
-    times: list[Any] = [event.get("lastTimestamp"), event.get("eventTime"), event.get("metadata", {}).get("creationTimestamp")]
-    return max(str(time) for time in times if time) if any(times) else ""
+def _time_s(event: Document) -> float:
+    """When it was given last: components fill in different fields."""
+    times = (event.get("lastTimestamp"), event.get("eventTime"), event.get("metadata", {}).get("creationTimestamp"))
+    return max((epoch(time) or 0.0 for time in times), default=0.0)

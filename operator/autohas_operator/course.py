@@ -75,9 +75,10 @@ def course(scene: Scene) -> Course:
     job = scene.observed.job
     if job is None:
         return _next_attempt(scene)
-    decided = _replaced(scene, job) or _ended(scene, job) or _repeated(scene, job) or _renewed(scene, job)
-    if decided is not None:
-        return decided
+    for rule in (_outdated, _ended, _leaving, _repeated, _renewed):
+        decided = rule(scene, job)
+        if decided is not None:
+            return decided
     going_on = _exited(scene, job) or readiness(job, scene.observed, scene.previous, scene.now_s)
     return Course(readiness=going_on, attempt=job.attempt, image=job.image, reason=_kept_reason(scene, job))
 
@@ -111,15 +112,20 @@ def _next_attempt(scene: Scene) -> Course:
     )
 
 
-def _replaced(scene: Scene, job: JobRecord) -> Course | None:
-    """A Job that is going, or that was made of a spec which was edited before its attempt was noted in status."""
-    if job.is_deleting:
-        waiting = not_ready(Phase.INTERRUPTED, "JobDeleted", f"Job {job.name} is being deleted; the next attempt follows", _LOOK_AGAIN_S)
-        return Course(readiness=waiting, attempt=job.attempt, image=job.image, reason=_kept_reason(scene, job))
-    if scene.previous.attempt is None and job.spec_hash != scene.observed.search.spec_hash:
-        waiting = not_ready(Phase.STARTING, "SpecChanged", f"Job {job.name} runs an older spec and is replaced", _LOOK_AGAIN_S)
-        return Course(readiness=waiting, action=DeleteJob(name=job.name, uid=job.uid))
-    return None
+def _outdated(scene: Scene, job: JobRecord) -> Course | None:
+    """A Job of a spec that was edited before its attempt was noted in status; after that the API server allows no edits."""
+    if scene.previous.attempt is not None or job.spec_hash == scene.observed.search.spec_hash:
+        return None
+    waiting = not_ready(Phase.STARTING, "SpecChanged", f"Job {job.name} runs an older spec and is replaced", _LOOK_AGAIN_S)
+    return Course(readiness=waiting, action=None if job.is_deleting else DeleteJob(name=job.name, uid=job.uid))
+
+
+def _leaving(scene: Scene, job: JobRecord) -> Course | None:
+    """A Job that is being deleted, by a person or by one of these rules."""
+    if not job.is_deleting:
+        return None
+    waiting = not_ready(Phase.INTERRUPTED, "JobDeleted", f"Job {job.name} is being deleted; the next attempt follows", _LOOK_AGAIN_S)
+    return Course(readiness=waiting, attempt=job.attempt, image=job.image, reason=_kept_reason(scene, job))
 
 
 def _ended(scene: Scene, job: JobRecord) -> Course | None:
@@ -150,7 +156,7 @@ def _repeated(scene: Scene, job: JobRecord) -> Course | None:
     if was == REPEATING:
         message = f"attempt {job.attempt} is complete like the one before it, but the result of neither could be read"
         return _over(Ending(reason=RESULT_MISSING, message=message), job)
-    waiting = not_ready(Phase.FINALIZING, RESULT_MISSING, f"Job {job.name} is complete, but its pod is gone; it is repeated once", 0.0)
+    waiting = not_ready(Phase.FINALIZING, RESULT_MISSING, f"Job {job.name} is complete, but left no result; it is repeated once", 0.0)
     is_noted = was == RESULT_MISSING and attempt == job.attempt
     action = DeleteJob(name=job.name, uid=job.uid) if is_noted else None
     return Course(readiness=waiting, action=action, attempt=job.attempt, image=job.image, reason=RESULT_MISSING)

@@ -137,10 +137,11 @@ class Report:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """The newest warning event of a child that does not get on."""
+    """The newest warning event of a child that does not get on, and when it was given."""
 
     reason: str
     message: str
+    time_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,8 +13,8 @@ from typing import Any
 
 from autohas_api.acceptance import accept
 from autohas_api.problems import SpecError
-from autohas_api.search import Search
-from autohas_api.space import Space
+from autohas_api.search import Search, parse
+from autohas_api.space import Space, resolve
 from autohas_api.status import ConditionType, Phase, Status, TrainerStatus
 from autohas_operator.conditions import Verdict, is_finished, merged, verdict_of
 from autohas_operator.course import RESULT_MISSING, Course, CreateAttempt, DeleteJob, Scene, course
@@ -50,7 +50,7 @@ def plan(observed: Observed, previous: Status, pods: PodSettings, now_s: float) 
     if is_finished(previous):
         return Plan(status=previous.model_copy(update={"observed_generation": record.generation}))
     try:
-        search, space = _accept(record.document)
+        search, space = _accept(record.document, has_begun=previous.attempt is not None)
     except SpecError as error:
         return _rejected(observed, previous, Verdict(status="False", reason="InvalidSpec", message=str(error)), now_s)
     if obstacle is not None and obstacle.blamed is Blamed.SPEC:
@@ -60,9 +60,12 @@ def plan(observed: Observed, previous: Status, pods: PodSettings, now_s: float) 
 
 
 @lru_cache(maxsize=512)
-def _accept(document: str) -> tuple[Search, Space]:
-    """Acceptance of one text: the same text is judged once, not at every pass."""
-    return accept(json.loads(document))
+def _accept(document: str, *, has_begun: bool) -> tuple[Search, Space]:
+    """Acceptance of one text: judged once, not at every pass, and never again by a stricter operator once it has begun."""
+    if not has_begun:
+        return accept(json.loads(document))
+    search = parse(json.loads(document))
+    return search, resolve(search.spec)
 
 
 def _rejected(observed: Observed, previous: Status, accepted: Verdict, now_s: float) -> Plan:
@@ -117,10 +120,16 @@ def _status(scene: Scene, decided: Course) -> Status:
     verdicts = {
         ConditionType.ACCEPTED: _accepted(scene, status, decided),
         ConditionType.TRAINER_READY: decided.readiness.verdict,
-        ConditionType.CHECKPOINT_READY: checkpoint_verdict(scene.search.spec, status, scene.now_s),
+        ConditionType.CHECKPOINT_READY: _checkpoint(scene, status, decided),
         **_end_verdicts(decided),
     }
     return status.model_copy(update={"conditions": merged(previous, verdicts, generation, scene.now_s)})
+
+
+def _checkpoint(scene: Scene, status: Status, decided: Course) -> Verdict:
+    """The end of a search says nothing new about its checkpoints."""
+    was = verdict_of(scene.previous, ConditionType.CHECKPOINT_READY)
+    return was if was is not None and decided.ending is not None else checkpoint_verdict(scene.search.spec, status, scene.now_s)
 
 
 def _accepted(scene: Scene, status: Status, decided: Course) -> Verdict:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from autohas_api.status import ConditionType, Phase, Status
 from autohas_operator import policy
 from autohas_operator.conditions import Verdict, verdict_of
-from autohas_operator.observe import JobRecord, Observed, PodRecord, Report
+from autohas_operator.observe import Explanation, JobRecord, Observed, PodRecord, Report
 from autohas_operator.wording import epoch
 
 _IMAGE_REASONS = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"})
@@ -71,7 +71,7 @@ def _creating_for(pod: PodRecord, now_s: float) -> float:
 
 def _without_pods(job: JobRecord, observed: Observed, previous: Status, now_s: float) -> Readiness:
     waited_s = now_s - job.created_s
-    told = observed.explanation
+    told = observed.explanation if observed.explanation is not None and _is_news(observed.explanation, previous) else None
     if waited_s < policy.PODS_EXPECTED_S:
         rest_s = policy.PODS_EXPECTED_S - waited_s
         return not_ready(_before_pods(previous), "WaitingForPod", f"Job {job.name} is created, its pod is not yet", rest_s)
@@ -82,6 +82,12 @@ def _without_pods(job: JobRecord, observed: Observed, previous: Status, now_s: f
         return not_ready(Phase.INTERRUPTED, "BackOff", message, policy.LOOK_AGAIN_S)
     message = f"Job {job.name} has had no pod for {policy.PODS_EXPECTED_S:.0f} s and no event says why: is the Job controller running?"
     return not_ready(Phase.STARTING, "PodsNotCreated", message, policy.LOOK_AGAIN_S)
+
+
+def _is_news(told: Explanation, previous: Status) -> bool:
+    """Whether an event is younger than the last report: an older one explains an older wait."""
+    reported_s = epoch(previous.last_report_time)
+    return reported_s is None or told.time_s >= reported_s
 
 
 def _between_pods(pod: PodRecord) -> Readiness:

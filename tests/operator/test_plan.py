@@ -89,11 +89,13 @@ NEVER = Report(pod_uid="pod-1", time_s=NOW_S, progress=None, misses=3, problem="
 SKEW = Report(pod_uid="pod-1", time_s=NOW_S, progress=None, misses=1, problem="message has version 2", is_version_skew=True)
 DISRUPTED = changed(ended_pod(JOB, code=137), "status.conditions", [condition("DisruptionTarget", message="preempted by vip")])
 
+NO_CLAIM = Explanation(reason="FailedMount", message="no claim ck", time_s=NOW_S)
+
 TRAINER_STATES = [
     (observed(SEARCH, JOB), 1, Phase.STARTING, ("False", "WaitingForPod")),
     (observed(SEARCH, JOB), 25, Phase.STARTING, ("False", "PodsNotCreated")),
     (
-        observed(SEARCH, JOB, explanation=Explanation(reason="FailedCreate", message="exceeded quota")),
+        observed(SEARCH, JOB, explanation=Explanation(reason="FailedCreate", message="exceeded quota", time_s=NOW_S)),
         25,
         Phase.STARTING,
         ("False", "PodsNotCreated"),
@@ -107,7 +109,7 @@ TRAINER_STATES = [
     (observed(SEARCH, JOB, waiting("ContainerCreating")), 1, Phase.STARTING, ("False", "PodStarting")),
     (observed(SEARCH, JOB, waiting("ContainerCreating")), 70, Phase.STARTING, ("False", "ContainerNotCreated")),
     (
-        observed(SEARCH, JOB, waiting("ContainerCreating"), explanation=Explanation(reason="FailedMount", message="no claim ck")),
+        observed(SEARCH, JOB, waiting("ContainerCreating"), explanation=NO_CLAIM),
         70,
         Phase.STARTING,
         ("False", "FailedMount"),
@@ -145,7 +147,7 @@ def test_every_state_of_the_trainer_has_its_phase_and_reason(
 
 def test_what_hangs_outside_is_named_in_the_condition() -> None:
     """The text of the newest event, of the scheduler and of the kubelet reaches the person."""
-    quota = observed(SEARCH, JOB, explanation=Explanation(reason="FailedCreate", message="exceeded quota: gpus"))
+    quota = observed(SEARCH, JOB, explanation=Explanation(reason="FailedCreate", message="exceeded quota: gpus", time_s=NOW_S))
 
     for seen, words in ((quota, "exceeded quota: gpus"), (observed(SEARCH, JOB, UNSCHEDULABLE), "0/1 nodes: no GPU")):
         told = verdict_of(decide(seen, CREATED, at_s=NOW_S + 25).status, ConditionType.TRAINER_READY)
@@ -302,6 +304,30 @@ def test_a_job_that_is_not_ours_is_never_adopted() -> None:
     foreign = changed(JOB, "metadata.ownerReferences", [])
 
     assert isinstance(decide(observed(SEARCH, foreign)).action, CreateAttempt)
+
+
+def test_a_job_that_is_deleted_after_its_result_still_succeeds() -> None:
+    """A result is a result, whatever becomes of the Job."""
+    leaving = changed(JOB, "metadata.deletionTimestamp", "2027-01-15T08:00:00Z")
+
+    assert decide(observed(SEARCH, leaving, ended_pod(JOB, code=0, message=result_text(SEARCH))), RUNNING).status.phase is Phase.SUCCEEDED
+
+
+def test_a_stricter_operator_does_not_reject_what_has_begun() -> None:
+    """Acceptance is judged before the first attempt; an upgrade changes nothing for running searches."""
+    poor = changed(SEARCH, "spec.budget", {"trainings": "1"})
+
+    assert decide(observed(poor, JOB, POD, report=report(SEARCH)), RUNNING).status.phase is Phase.RUNNING
+
+
+def test_an_old_event_does_not_explain_a_new_wait() -> None:
+    """The quota was short before the start; now the Job backs off after an interruption."""
+    old = Explanation(reason="FailedCreate", message="exceeded quota", time_s=NOW_S - 60)
+
+    assert verdict(decide(observed(SEARCH, JOB, explanation=old), RUNNING, at_s=NOW_S + 90).status, ConditionType.TRAINER_READY) == (
+        "False",
+        "BackOff",
+    )
 
 
 def test_a_valid_result_ends_the_search() -> None:

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from autohas_api.names import LABEL_UID
 from autohas_operator.cache import Cache
-from autohas_operator.client import JOBS, PODS, SEARCHES, Listing, Resource
+from autohas_operator.client import CONFIG_MAPS, JOBS, PODS, SEARCHES, Listing, Resource
 from autohas_operator.errors import ConflictError, NotFoundError, OperatorError
 from autohas_operator.events import EventRecorder
 from autohas_operator.metrics import Metrics
@@ -257,7 +257,7 @@ class World:
 
     def collect_garbage(self) -> None:
         """Objects marked for deletion go, and the pods of Jobs with them."""
-        for resource in (JOBS, PODS):
+        for resource in (JOBS, PODS, CONFIG_MAPS):
             for document in self.api.all(resource):
                 metadata = document["metadata"]
                 if "deletionTimestamp" in metadata:
