@@ -201,7 +201,7 @@ def test_fashion_mnist_from_apply_to_result(line: Line, tmp_path: Path) -> None:
     document["metadata"].pop("namespace", None)
     document = changed(changed(document, "spec.retrain.steps", 90), "spec.budget.trainings", "4")
     line.apply(document)
-    search = line.wait(document["metadata"]["name"], "Succeeded", 600)
+    search = line.wait(document["metadata"]["name"], "Succeeded", 400)
 
     assert search["status"]["phase"] == "Succeeded"
     assert float(search["status"]["result"]["scores"]["test"]) > 0.5
