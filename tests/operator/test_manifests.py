@@ -134,7 +134,7 @@ def test_checkpoints_lie_on_the_claim_or_on_the_pods_disk(durable: bool, source:
 
 def test_what_the_user_asks_for_reaches_the_pod() -> None:
     """Resources, volumes, placement; a device brings shared memory."""
-    wish = {
+    wish: dict[str, Any] = {
         "resources": {"limits": {"nvidia.com/gpu": 1, "cpu": "2"}, "requests": {"cpu": "500m"}},
         "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "mnist", "readOnly": True}}],
         "volumeMounts": [{"name": "data", "mountPath": "/data", "readOnly": True}],

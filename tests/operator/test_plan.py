@@ -1,4 +1,4 @@
-"""The decision as tables: what is observed and said before, against phase, conditions and action."""
+"""The decision while a trainer runs or should run: what is observed against phase, conditions, action and events."""
 
 from __future__ import annotations
 
@@ -7,55 +7,24 @@ from typing import Any
 
 import pytest
 
-from autohas_api.status import ConditionType, Phase, Status
+from autohas_api.status import ConditionType, Phase
 from autohas_api.testing import changed
 from autohas_operator.conditions import verdict_of
-from autohas_operator.course import CreateAttempt, DeleteJob
-from autohas_operator.errors import Blamed, Obstacle
+from autohas_operator.course import CreateAttempt
 from autohas_operator.observe import Explanation, Observed, Report
-from autohas_operator.plan import Plan, plan
 from autohas_operator.testing.builders import (
     NOW_S,
-    PODS,
     condition,
     ended_pod,
-    error_text,
     interrupted_text,
     notice,
     observed,
     report,
-    result_text,
     running_pod,
-    stored_job,
     stored_pod,
     stored_search,
 )
-
-SEARCH = stored_search()
-JOB = stored_job(SEARCH)
-POD = running_pod(JOB)
-
-
-def decide(seen: Observed, previous: Status | None = None, *, at_s: float = NOW_S + 1) -> Plan:
-    return plan(seen, previous if previous is not None else Status(), PODS, at_s)
-
-
-def after(*views: Observed, at_s: float = NOW_S + 1) -> Status:
-    """The status after passes over these views, one second apart."""
-    status = Status()
-    for second, view in enumerate(views):
-        status = decide(view, status, at_s=at_s + second).status
-    return status
-
-
-def verdict(status: Status, kind: ConditionType) -> tuple[str, str]:
-    found = verdict_of(status, kind)
-    assert found is not None
-    return found.status, found.reason
-
-
-CREATED = after(observed(SEARCH))
-RUNNING = after(observed(SEARCH), observed(SEARCH, JOB, POD, report=report(SEARCH)))
+from autohas_operator.testing.decisions import CREATED, JOB, POD, RUNNING, SEARCH, decide, verdict
 
 
 def test_a_new_search_gets_its_first_attempt_and_all_conditions() -> None:
@@ -255,253 +224,6 @@ def test_a_checkpoint_that_grows_old_is_stale() -> None:
 
     assert verdict(decide(seen, RUNNING, at_s=NOW_S + 659).status, ConditionType.CHECKPOINT_READY) == ("True", "Fresh")
     assert verdict(decide(seen, RUNNING, at_s=NOW_S + 661).status, ConditionType.CHECKPOINT_READY) == ("False", "Stale")
-
-
-def test_a_job_deleted_by_hand_is_followed_by_the_next_attempt() -> None:
-    """Attempt 2 is created, with the image of the first, and announced as an interruption."""
-    before = RUNNING.model_copy(update={"trainer": RUNNING.trainer})
-    decided = plan(observed(SEARCH), before, replace(PODS, image="trainer:2"), NOW_S + 50)
-
-    assert isinstance(decided.action, CreateAttempt)
-    assert decided.action.job["metadata"]["name"].endswith("-2")
-    assert decided.action.job["spec"]["template"]["spec"]["containers"][0]["image"] == "trainer:1"
-    assert decided.status.attempt == 2
-
-
-@pytest.mark.parametrize("pod", [POD, TERMINATING, stored_pod(JOB)], ids=["running", "terminating", "pending"])
-def test_no_attempt_while_a_pod_is_left(pod: dict[str, Any]) -> None:
-    """Two trainers never share a checkpoint."""
-    decided = decide(observed(SEARCH, pod), RUNNING)
-
-    assert decided.action is None
-    assert decided.status.phase is Phase.INTERRUPTED
-    assert verdict(decided.status, ConditionType.TRAINER_READY) == ("False", "WaitingForPodToEnd")
-
-
-def test_an_ended_orphan_does_not_block_the_next_attempt() -> None:
-    """A pod that is over works on nothing, whoever orphaned it."""
-    assert isinstance(decide(observed(SEARCH, ended_pod(JOB, code=75)), RUNNING).action, CreateAttempt)
-
-
-def test_a_search_edited_before_its_attempt_was_noted_replaces_its_job() -> None:
-    """The operator was killed between create and status write, and the spec was changed meanwhile."""
-    edited = changed(SEARCH, "spec.algorithm", {"seed": 7})
-
-    decided = decide(observed(edited, JOB))
-
-    assert decided.action == DeleteJob(name=JOB["metadata"]["name"], uid="job-1")
-
-
-def test_a_spec_that_looks_different_after_an_upgrade_keeps_its_job() -> None:
-    """Once the attempt is noted the API server forbids edits; new defaults of a newer CRD are none."""
-    edited = changed(SEARCH, "spec.algorithm", {"seed": 0})
-
-    assert decide(observed(edited, JOB, POD, report=report(SEARCH)), RUNNING).action is None
-
-
-def test_a_job_that_is_not_ours_is_never_adopted() -> None:
-    """Labels alone do not make a Job ours."""
-    foreign = changed(JOB, "metadata.ownerReferences", [])
-
-    assert isinstance(decide(observed(SEARCH, foreign)).action, CreateAttempt)
-
-
-def test_a_job_that_is_deleted_after_its_result_still_succeeds() -> None:
-    """A result is a result, whatever becomes of the Job."""
-    leaving = changed(JOB, "metadata.deletionTimestamp", "2027-01-15T08:00:00Z")
-
-    assert decide(observed(SEARCH, leaving, ended_pod(JOB, code=0, message=result_text(SEARCH))), RUNNING).status.phase is Phase.SUCCEEDED
-
-
-def test_a_stricter_operator_does_not_reject_what_has_begun() -> None:
-    """Acceptance is judged before the first attempt; an upgrade changes nothing for running searches."""
-    poor = changed(SEARCH, "spec.budget", {"trainings": "1"})
-
-    assert decide(observed(poor, JOB, POD, report=report(SEARCH)), RUNNING).status.phase is Phase.RUNNING
-
-
-def test_an_old_event_does_not_explain_a_new_wait() -> None:
-    """The quota was short before the start; now the Job backs off after an interruption."""
-    old = Explanation(reason="FailedCreate", message="exceeded quota", time_s=NOW_S - 60)
-
-    assert verdict(decide(observed(SEARCH, JOB, explanation=old), RUNNING, at_s=NOW_S + 90).status, ConditionType.TRAINER_READY) == (
-        "False",
-        "BackOff",
-    )
-
-
-def test_a_valid_result_ends_the_search() -> None:
-    """The result is expanded and copied, best is the test score, both ends are said."""
-    seen = observed(SEARCH, JOB, ended_pod(JOB, code=0, message=result_text(SEARCH), reason="Completed"))
-    decided = decide(seen, RUNNING, at_s=NOW_S + 99)
-    status = decided.status
-
-    assert decided.needs_fresh_reads
-    assert status.phase is Phase.SUCCEEDED
-    assert verdict(status, ConditionType.SUCCEEDED) == ("True", "ResultStored")
-    assert verdict(status, ConditionType.FINISHED) == ("True", "Succeeded")
-    assert (status.best, status.progress, status.eta) == ("0.93", "100%", None)
-    assert status.result is not None
-    assert status.result.model_path == f"ml/fashion/{SEARCH['metadata']['uid']}/"
-    assert {v.name for v in status.result.hyperparameters} == {"learning_rate", "weight_decay"}
-    assert [a.reason for a in decided.announcements] == ["ResultStored"]
-
-
-def test_a_finished_search_is_left_alone() -> None:
-    """Whatever becomes of Job and pods, nothing follows but the generation that was looked at."""
-    seen = observed(SEARCH, JOB, ended_pod(JOB, code=0, message=result_text(SEARCH)))
-    done = decide(seen, RUNNING).status
-
-    decided = decide(observed(changed(SEARCH, "metadata.generation", 2)), done)
-
-    assert decided.action is None
-    assert decided.status == done.model_copy(update={"observed_generation": 2})
-
-
-HOSTILE_RESULTS = {
-    "text": "Traceback (most recent call last): boom",
-    "nan": result_text(SEARCH).replace("0.93", "NaN"),
-    "infinite": result_text(SEARCH).replace("0.93", "1e999"),
-    "deep": "[" * 4000,
-    "list": "[]",
-    "long": "x" * 5000,
-    "other kind": interrupted_text(SEARCH),
-    "other search": result_text(SEARCH).replace(SEARCH["metadata"]["uid"], "other"),
-    "other pod": result_text(SEARCH, pod_uid="pod-2"),
-    "other attempt": result_text(SEARCH, attempt=2),
-    "other version": result_text(SEARCH).replace('"version":1', '"version":2'),
-    "other score": result_text(SEARCH, test_score=0.99),
-    "other configuration": result_text(SEARCH, configuration_digest="sha256:" + "0" * 64),
-    "too few choices": result_text(SEARCH, choices=[0]),
-    "choice out of range": result_text(SEARCH).replace('"choices":[', '"choices":[64,'),
-    "lone surrogate": '"\ud800"',
-}
-
-
-@pytest.mark.parametrize("text", HOSTILE_RESULTS.values(), ids=HOSTILE_RESULTS)
-def test_exit_code_0_with_anything_but_a_valid_result_is_never_success(text: str) -> None:
-    """The search fails with ResultInvalid and no result is stored."""
-    status = decide(observed(SEARCH, JOB, ended_pod(JOB, code=0, message=text)), RUNNING).status
-
-    assert status.phase is Phase.FAILED
-    assert verdict(status, ConditionType.SUCCEEDED) == ("False", "ResultInvalid")
-    assert status.result is None
-    assert Status.model_validate_json(status.model_dump_json(by_alias=True, exclude_none=True)) == status
-
-
-FAILED_JOB = stored_job(SEARCH, conditions=[condition("Failed", "PodFailurePolicy", "Container trainer failed with exit code 78 matching")])
-EXHAUSTED_JOB = stored_job(SEARCH, conditions=[condition("Failed", "BackoffLimitExceeded", "Job has reached the specified backoff limit")])
-FAILURES = [
-    (FAILED_JOB, ended_pod(JOB, code=64, message=error_text(SEARCH, "no such flag", code=64)), "ConfigError", "no such flag"),
-    (FAILED_JOB, ended_pod(JOB, code=78, message=error_text(SEARCH, "no GPU here", code=78)), "ConfigError", "no GPU here"),
-    (FAILED_JOB, ended_pod(JOB, code=65, message=error_text(SEARCH, "no file labels", code=65)), "DataError", "no file labels"),
-    (FAILED_JOB, ended_pod(JOB, code=66), "NoUsableCheckpoint", "exit code 66"),
-    (FAILED_JOB, ended_pod(JOB, code=70, message="loss is nan"), "NumericalFailure", "loss is nan"),
-    (FAILED_JOB, None, "ConfigError", "exit code 78"),
-    (EXHAUSTED_JOB, ended_pod(JOB, code=1, message="KeyError: 'x'\n\x1b[31mred\x00"), "BackoffLimitExceeded", "KeyError: 'x' [31mred"),
-    (EXHAUSTED_JOB, ended_pod(JOB, code=137, reason="OOMKilled"), "BackoffLimitExceeded", "OOMKilled"),
-    (EXHAUSTED_JOB, None, "BackoffLimitExceeded", "backoff limit"),
-]
-
-
-@pytest.mark.parametrize(("job", "pod", "reason", "words"), FAILURES, ids=[f"{f[2]}-{i}" for i, f in enumerate(FAILURES)])
-def test_a_failed_job_fails_the_search_in_the_trainers_words(
-    job: dict[str, Any], pod: dict[str, Any] | None, reason: str, words: str
-) -> None:
-    """The reason follows the exit code, the message is the trainer's sentence, printable and short."""
-    decided = decide(observed(SEARCH, job, *([pod] if pod else [])), RUNNING)
-    told = verdict_of(decided.status, ConditionType.SUCCEEDED)
-
-    assert told is not None
-    assert (told.status, told.reason) == ("False", reason)
-    assert words in told.message
-    assert told.message.isprintable()
-    assert decided.status.phase is Phase.FAILED
-    assert [a.reason for a in decided.announcements] == ["SearchFailed"]
-
-
-COMPLETE_JOB = stored_job(SEARCH, conditions=[condition("Complete")])
-
-
-def test_a_complete_job_without_its_pod_is_repeated_once() -> None:
-    """Intention first, then the delete, then attempt 2; lost again, the search fails with ResultMissing."""
-    gone = observed(SEARCH, COMPLETE_JOB)
-    noted = decide(gone, RUNNING)
-    deleting = decide(gone, noted.status)
-    repeating = decide(observed(SEARCH), deleting.status)
-    second = stored_job(SEARCH, 2, conditions=[condition("Complete")])
-    lost = decide(observed(SEARCH, second), repeating.status)
-
-    assert noted.action is None
-    assert noted.needs_fresh_reads
-    assert verdict(noted.status, ConditionType.SUCCEEDED) == ("Unknown", "ResultMissing")
-    assert isinstance(deleting.action, DeleteJob)
-    assert isinstance(repeating.action, CreateAttempt)
-    assert verdict(repeating.status, ConditionType.SUCCEEDED) == ("Unknown", "RepeatingForResult")
-    assert verdict(lost.status, ConditionType.SUCCEEDED) == ("False", "ResultMissing")
-
-
-def test_a_repetition_is_remembered_over_a_restart_before_its_status_write() -> None:
-    """Job 2 is there and complete, status still says attempt 1: no third attempt."""
-    noted = decide(observed(SEARCH, COMPLETE_JOB), RUNNING).status
-    second = stored_job(SEARCH, 2, conditions=[condition("Complete")])
-
-    assert decide(observed(SEARCH, second), noted).status.phase is Phase.FAILED
-
-
-def test_a_repetition_that_speaks_succeeds() -> None:
-    """The trainer found its result and said it again."""
-    noted = decide(observed(SEARCH, COMPLETE_JOB), RUNNING).status
-    second = stored_job(SEARCH, 2)
-    pod = ended_pod(second, code=0, message=result_text(SEARCH, attempt=2))
-
-    assert decide(observed(SEARCH, second, pod), noted).status.phase is Phase.SUCCEEDED
-
-
-def test_a_spec_that_cannot_work_is_rejected_and_mended_by_an_edit() -> None:
-    """No Job is made; the sentence names the field; the edited spec starts."""
-    wrong = changed(SEARCH, "spec.budget", {"trainings": "1"})
-    rejected = decide(observed(wrong))
-    mended = decide(observed(changed(SEARCH, "metadata.generation", 2)), rejected.status)
-    told = verdict_of(rejected.status, ConditionType.ACCEPTED)
-
-    assert rejected.action is None
-    assert rejected.status.phase is Phase.REJECTED
-    assert told is not None
-    assert "spec.budget.trainings: must be at least" in told.message
-    assert [a.reason for a in rejected.announcements] == ["SearchRejected"]
-    assert len(rejected.status.conditions) == len(ConditionType)
-    assert isinstance(mended.action, CreateAttempt)
-    assert mended.status.phase is Phase.STARTING
-
-
-@pytest.mark.parametrize(
-    ("obstacle", "phase", "kind", "said"),
-    [
-        (Obstacle(blamed=Blamed.SPEC, reason="TemplateRejected", message="m"), Phase.REJECTED, ConditionType.ACCEPTED, "TemplateRejected"),
-        (Obstacle(blamed=Blamed.TRAINER, reason="JobForbidden", message="m"), Phase.PENDING, ConditionType.TRAINER_READY, "JobForbidden"),
-        (Obstacle(blamed=Blamed.TRAINER, reason="NameConflict", message="m"), Phase.PENDING, ConditionType.TRAINER_READY, "NameConflict"),
-    ],
-    ids=lambda value: value.reason if isinstance(value, Obstacle) else "",
-)
-def test_a_refused_create_is_shown_and_not_counted_as_an_attempt(
-    obstacle: Obstacle, phase: Phase, kind: ConditionType, said: str
-) -> None:
-    """The spec stays editable: no attempt is noted."""
-    status = decide(observed(SEARCH, obstacle=obstacle)).status
-
-    assert status.phase is phase
-    assert status.attempt is None
-    assert verdict(status, kind) == ("False", said)
-
-
-def test_a_search_that_is_being_deleted_is_left_to_the_garbage_collector() -> None:
-    """Neither action nor word."""
-    leaving = changed(SEARCH, "metadata.deletionTimestamp", "2027-01-15T08:00:00Z")
-
-    decided = decide(observed(leaving), RUNNING)
-
-    assert (decided.action, decided.status, decided.announcements) == (None, RUNNING, ())
 
 
 def test_transition_times_move_only_with_the_status() -> None:

@@ -1,197 +1,28 @@
-"""Whole lives of a search against an API server in memory (see autohas_operator.testing.world for what it is not)."""
+"""The pass against an API server in memory (see autohas_operator.testing.world for what it is not)."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
-from typing import Any
 
 import pytest
 
-from autohas_api.digest import sha256
-from autohas_api.messages import CheckpointInfo
 from autohas_api.testing import changed
 from autohas_operator.client import CONFIG_MAPS, EVENTS, JOBS, PODS, SEARCHES
 from autohas_operator.errors import ForbiddenError, InvalidError, UnreachableError
-from autohas_operator.observe import Key
-from autohas_operator.testing.builders import (
-    CLAIM,
-    condition,
-    ended_pod,
-    error_text,
-    interrupted_text,
-    report,
-    result_text,
-    running_pod,
-    stored_search,
-)
-from autohas_operator.testing.world import KilledError, World, owned_by
-
-SEARCH = stored_search()
-KEY = Key("ml", "fashion")
-Life = Callable[[World], Awaitable[None]]
+from autohas_operator.testing.builders import CLAIM, running_pod
+from autohas_operator.testing.lives import KEY, SEARCH, run, start, straight
+from autohas_operator.testing.world import KilledError, World
 
 
 def reasons(world: World) -> dict[str, tuple[str, str]]:
     return {c["type"]: (c["status"], c["reason"]) for c in world.status["conditions"]}
 
 
-async def start(world: World) -> None:
-    world.apply(SEARCH)
-    await world.settle()
-    await world.wait(5)
-
-
-async def run(world: World, *, uid: str = "pod-1", attempt: int = 1) -> None:
-    """A pod of the newest Job runs and reports."""
-    world.put_pod(running_pod(world.job, uid=uid, created_s=world.api.now_s))
-    await world.wait(1)
-    said = report(world.search, at_s=world.api.now_s, pod_uid=uid, attempt=attempt)
-    world.operator.report(said, KEY)
-    await world.settle()
-    if world.status["phase"] != "Running":  # the operator was killed and its report with it: it polls again
-        world.operator.report(said, KEY)
-        await world.settle()
-
-
-async def succeed(world: World, *, uid: str = "pod-1", attempt: int = 1) -> None:
-    text = result_text(world.search, pod_uid=uid, attempt=attempt)
-    world.put_pod(ended_pod(world.job, code=0, message=text, uid=uid, reason="Completed"))
-    await world.wait(20)
-
-
-async def straight(world: World) -> None:
-    """Nothing goes wrong."""
-    await start(world)
-    await run(world)
-    await succeed(world)
-
-
-async def interrupted(world: World) -> None:
-    """The pod is preempted, the Job makes another."""
-    await start(world)
-    await run(world)
-    world.put_pod(ended_pod(world.job, code=75, message=interrupted_text(world.search)))
-    await world.wait(10)
-    await run(world, uid="pod-2")
-    await succeed(world, uid="pod-2")
-
-
-async def job_deleted(world: World) -> None:
-    """A person deletes the Job; its pod lingers for a while."""
-    await start(world)
-    await run(world)
-    metadata = world.job["metadata"]
-    world.api.remove(JOBS, "ml", metadata["name"])
-    await world.wait(1)
-    world.api.remove(PODS, "ml", f"{metadata['name']}-pod-1")
-    await world.wait(6)
-    await run(world, uid="pod-2", attempt=2)
-    await succeed(world, uid="pod-2", attempt=2)
-
-
-async def result_lost(world: World) -> None:
-    """The node dies after the trainer's exit: the Job is complete, its pod is gone."""
-    await start(world)
-    await run(world)
-    world.api.remove(PODS, "ml", f"{world.job['metadata']['name']}-pod-1")
-    world.finish_job(condition("Complete"))
-    await world.wait(1)
-    world.collect_garbage()
-    await world.wait(6)
-    await run(world, uid="pod-2", attempt=2)
-    await succeed(world, uid="pod-2", attempt=2)
-
-
-async def failed(world: World) -> None:
-    """The data is unusable."""
-    await start(world)
-    world.put_pod(ended_pod(world.job, code=65, message=error_text(world.search, "no file labels", code=65)))
-    world.finish_job(condition("Failed", "PodFailurePolicy", "failed with exit code 65 matching"))
-    await world.wait(1)
-
-
-async def often_interrupted(world: World) -> None:
-    """Six preemptions in a row, each with a checkpoint further on: every third renews the Job."""
-    await start(world)
-    for number in range(1, 7):
-        attempt = world.status["attempt"]
-        pod = running_pod(world.job, uid=f"pod-{number}", created_s=world.api.now_s)
-        world.put_pod(pod)
-        await world.wait(1)
-        checkpoint = CheckpointInfo(step=100 * number, time=world.api.now_s, digest=sha256("checkpoint"))
-        said = {"starts": number, "interruptions": number - 1, "checkpoint": checkpoint}
-        for _ in range(2):  # again after a kill: the operator polls
-            world.operator.report(report(world.search, at_s=world.api.now_s, pod_uid=f"pod-{number}", attempt=attempt, **said), KEY)
-            await world.wait(20)
-        over = ended_pod(world.job, code=75, message=interrupted_text(world.search), uid=f"pod-{number}", created_s=world.api.now_s)
-        world.put_pod(over)
-        await world.wait(6)
-        world.collect_garbage()
-        await world.wait(6)
-    await run(world, uid="pod-7", attempt=3)
-    await succeed(world, uid="pod-7", attempt=3)
-
-
-LIVES = {"straight": straight, "interrupted": interrupted, "job deleted": job_deleted, "result lost": result_lost, "failed": failed} | {
-    "often interrupted": often_interrupted
-}
-ENDS = {
-    "straight": ("Succeeded", 1),
-    "interrupted": ("Succeeded", 1),
-    "job deleted": ("Succeeded", 2),
-    "result lost": ("Succeeded", 2),
-    "failed": ("Failed", 1),
-    "often interrupted": ("Succeeded", 3),
-}
-
-
-def live(life: Life, **kill: Any) -> World:
-    async def whole() -> World:
-        world = World()
-        for name, value in kill.items():
-            setattr(world.api, name, value)
-        await life(world)
-        return world
-
-    return asyncio.run(whole())
-
-
-def outcome(world: World) -> dict[str, Any]:
-    """What must not depend on restarts: the end without its times, and the Jobs that were made."""
-    status = world.status
-    kept = {name: status.get(name) for name in ("phase", "attempt", "best", "result", "trainer")}
-    ends = {c["type"]: (c["status"], c["reason"], c["message"]) for c in status["conditions"] if c["type"] in ("Succeeded", "Finished")}
-    return {**kept, "ends": ends, "jobs": world.api.jobs_made}
-
-
-@pytest.mark.parametrize("name", LIVES)
-def test_every_life_comes_to_its_end(name: str) -> None:
-    """Phase and number of attempts are as they should be."""
-    world = live(LIVES[name])
-
-    assert (world.status["phase"], world.status["attempt"]) == ENDS[name]
-    assert all(owned_by(job, world.search["metadata"]["uid"]) for job in world.api.all(JOBS))
-
-
-KILLS = [(name, write, before) for name in LIVES for write in range(1, live(LIVES[name]).api.num_writes + 1) for before in (True, False)]
-
-
-@pytest.mark.parametrize(("name", "write", "before"), KILLS)
-def test_a_kill_at_any_write_changes_no_outcome(name: str, write: int, before: bool) -> None:  # noqa: FBT001 - a table
-    """Killed before or after its n-th write, the next operator brings the same end, and never a second Job."""
-    undisturbed = live(LIVES[name])
-    killed = live(LIVES[name], kill_at=write, kill_before=before)
-
-    assert killed.num_restarts == 1
-    assert outcome(killed) == outcome(undisturbed)
-    assert len(set(killed.api.jobs_made)) == len(killed.api.jobs_made)
-
-
 def test_a_straight_life_costs_the_least_writes() -> None:
     """ConfigMap, Job, a status per change of phase, and the events."""
-    world = live(straight)
+    world = World()
+    asyncio.run(straight(world))
     num_events = len(world.api.all(EVENTS))
 
     assert world.events() == ["SearchAccepted", "TrainerJobCreated", "SearchStarted", "ResultStored"]

@@ -1,0 +1,144 @@
+"""Whole lives of a search, played on a world in memory; each survives a kill of the operator at any write."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from autohas_api.digest import sha256
+from autohas_api.messages import CheckpointInfo
+from autohas_operator.client import JOBS, PODS
+from autohas_operator.observe import Key
+from autohas_operator.testing.builders import (
+    condition,
+    ended_pod,
+    error_text,
+    interrupted_text,
+    report,
+    result_text,
+    running_pod,
+    stored_search,
+)
+from autohas_operator.testing.world import World
+
+SEARCH: Final = stored_search()
+KEY: Final = Key("ml", "fashion")
+Life = Callable[[World], Awaitable[None]]
+
+
+async def start(world: World) -> None:
+    """Apply the search and let its Job be made."""
+    world.apply(SEARCH)
+    await world.settle()
+    await world.wait(5)
+
+
+async def run(world: World, *, uid: str = "pod-1", attempt: int = 1) -> None:
+    """A pod of the newest Job runs and reports."""
+    world.put_pod(running_pod(world.job, uid=uid, created_s=world.api.now_s))
+    await world.wait(1)
+    said = report(world.search, at_s=world.api.now_s, pod_uid=uid, attempt=attempt)
+    world.operator.report(said, KEY)
+    await world.settle()
+    if world.status["phase"] != "Running":  # the operator was killed and its report with it: it polls again
+        world.operator.report(said, KEY)
+        await world.settle()
+
+
+async def succeed(world: World, *, uid: str = "pod-1", attempt: int = 1) -> None:
+    """The trainer ends with a valid result."""
+    text = result_text(world.search, pod_uid=uid, attempt=attempt)
+    world.put_pod(ended_pod(world.job, code=0, message=text, uid=uid, reason="Completed"))
+    await world.wait(20)
+
+
+async def straight(world: World) -> None:
+    """Nothing goes wrong."""
+    await start(world)
+    await run(world)
+    await succeed(world)
+
+
+async def interrupted(world: World) -> None:
+    """The pod is preempted, the Job makes another."""
+    await start(world)
+    await run(world)
+    world.put_pod(ended_pod(world.job, code=75, message=interrupted_text(world.search)))
+    await world.wait(10)
+    await run(world, uid="pod-2")
+    await succeed(world, uid="pod-2")
+
+
+async def job_deleted(world: World) -> None:
+    """A person deletes the Job; its pod lingers for a while."""
+    await start(world)
+    await run(world)
+    metadata = world.job["metadata"]
+    world.api.remove(JOBS, "ml", metadata["name"])
+    await world.wait(1)
+    world.api.remove(PODS, "ml", f"{metadata['name']}-pod-1")
+    await world.wait(6)
+    await run(world, uid="pod-2", attempt=2)
+    await succeed(world, uid="pod-2", attempt=2)
+
+
+async def result_lost(world: World) -> None:
+    """The node dies after the trainer's exit: the Job is complete, its pod is gone."""
+    await start(world)
+    await run(world)
+    world.api.remove(PODS, "ml", f"{world.job['metadata']['name']}-pod-1")
+    world.finish_job(condition("Complete"))
+    await world.wait(1)
+    world.collect_garbage()
+    await world.wait(6)
+    await run(world, uid="pod-2", attempt=2)
+    await succeed(world, uid="pod-2", attempt=2)
+
+
+async def failed(world: World) -> None:
+    """The data is unusable."""
+    await start(world)
+    world.put_pod(ended_pod(world.job, code=65, message=error_text(world.search, "no file labels", code=65)))
+    world.finish_job(condition("Failed", "PodFailurePolicy", "failed with exit code 65 matching"))
+    await world.wait(1)
+
+
+async def often_interrupted(world: World) -> None:
+    """Six preemptions in a row, each with a checkpoint further on: every third renews the Job."""
+    await start(world)
+    for number in range(1, 7):
+        attempt = world.status["attempt"]
+        pod = running_pod(world.job, uid=f"pod-{number}", created_s=world.api.now_s)
+        world.put_pod(pod)
+        await world.wait(1)
+        checkpoint = CheckpointInfo(step=100 * number, time=world.api.now_s, digest=sha256("checkpoint"))
+        said = {"starts": number, "interruptions": number - 1, "checkpoint": checkpoint}
+        for _ in range(2):  # again after a kill: the operator polls
+            world.operator.report(report(world.search, at_s=world.api.now_s, pod_uid=f"pod-{number}", attempt=attempt, **said), KEY)
+            await world.wait(20)
+        over = ended_pod(world.job, code=75, message=interrupted_text(world.search), uid=f"pod-{number}", created_s=world.api.now_s)
+        world.put_pod(over)
+        await world.wait(6)
+        world.collect_garbage()
+        await world.wait(6)
+    await run(world, uid="pod-7", attempt=3)
+    await succeed(world, uid="pod-7", attempt=3)
+
+
+LIVES: Final[dict[str, Life]] = {
+    "straight": straight,
+    "interrupted": interrupted,
+    "job deleted": job_deleted,
+    "result lost": result_lost,
+    "failed": failed,
+    "often interrupted": often_interrupted,
+}
+ENDS: Final = {
+    "straight": ("Succeeded", 1),
+    "interrupted": ("Succeeded", 1),
+    "job deleted": ("Succeeded", 2),
+    "result lost": ("Succeeded", 2),
+    "failed": ("Failed", 1),
+    "often interrupted": ("Succeeded", 3),
+}
+"""Phase and number of attempts at the end of each."""
