@@ -95,7 +95,7 @@ ALGORITHMS: dict[str, dict[str, Any] | None] = {
 STAGES: dict[str, list[Stage]] = {
     "Lanes": [Stage.LANES, Stage.WARMUP, Stage.SUPERNET, Stage.RACE],
     "OneStep": [Stage.WARMUP, Stage.SUPERNET, Stage.RACE],
-    "RandomSharing": [Stage.SUPERNET, Stage.EVALUATE],
+    "RandomSharing": [Stage.SUPERNET, Stage.RACE, Stage.EVALUATE],
 }
 """Stages in which steps are taken."""
 

@@ -54,7 +54,7 @@ def make_deterministic(threads: int) -> None:
         raise ValueError(message)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it when its first handle is made
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(mode=True)
+    torch.set_deterministic_debug_mode("error")  # use_deterministic_algorithms(True) without its import of the compiler, seconds long
     setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010 - untyped; filling memory we never read costs time
     torch.backends.cudnn.benchmark = False  # it would choose kernels by the clock
     torch.backends.cudnn.deterministic = True

@@ -10,7 +10,6 @@ from typing import Final
 
 import numpy as np
 import torch
-from sklearn.datasets import load_digits
 from torch import Tensor
 from torch.nn import functional
 
@@ -58,6 +57,8 @@ def digits(arguments: Mapping[str, str]) -> Problem:
     if variant not in _VARIANTS:
         message = f"task.data.arguments.variant of digits must be one of {', '.join(_VARIANTS)}, not {variant!r}"
         raise ConfigurationError(message)
+    from sklearn.datasets import load_digits  # noqa: PLC0415 - seconds long, and searches on other data do without
+
     loaded = load_digits()
     images_NHW = (loaded.images / 16).astype(np.float32)
     labels_N = loaded.target.astype(np.int64)

@@ -12,9 +12,10 @@ from typing import Any
 from autohas_api.budget import FORWARD_SHARE, SCORE_BATCHES
 from autohas_api.messages import Stage
 from autohas_api.space import Configuration
-from autohas_trainer.engine.board import Board
+from autohas_trainer.engine.board import Board, finite
 from autohas_trainer.engine.stages.supernet import StepOfSupernet
 from autohas_trainer.errors import NumericalError
+from autohas_trainer.reporting.records import StepRecord
 from autohas_trainer.seeding import stream
 
 __all__ = ["BestOfStage"]
@@ -28,6 +29,7 @@ class BestOfStage:
     def __init__(self, board: Board) -> None:
         self._board = board
         self._scores: list[float] = []
+        self._context = StepOfSupernet(board, board.problem.plan.supernet_steps // 2)
         self.num_steps = board.problem.plan.num_samples
 
     def begin(self) -> None:
@@ -44,10 +46,12 @@ class BestOfStage:
         """Score one sample; the best of all enters the final training."""
         samples = self._samples()
         sample = samples[len(self._scores)]
-        self._scores.append(self._score(sample))
-        board, problem = self._board, self._board.problem
+        loss, score = self._score(sample)
+        self._scores.append(score)
+        board = self._board
         board.ledger.step += 1
-        board.ledger.spend(self.name, (1 + FORWARD_SHARE * SCORE_BATCHES) / problem.spec.retrain.steps)
+        board.ledger.spend(self.name, (1 + FORWARD_SHARE * SCORE_BATCHES) / board.problem.spec.retrain.steps)
+        board.sink.step(self._record(sample, loss, score))
         if len(self._scores) < len(samples):
             return True
         best = max(range(len(samples)), key=lambda index: (self._scores[index], -index))
@@ -68,14 +72,27 @@ class BestOfStage:
         rng = stream(problem.seed, "race", "samples")
         return [candidate.configuration for candidate in self._board.algorithm.candidates(self.num_steps, rng)]
 
-    def _score(self, sample: Configuration) -> float:
-        """Mean objective over SCORE_BATCHES reward batches at the temporary weights.
+    def _score(self, sample: Configuration) -> tuple[float, float]:
+        """(training loss before, mean objective over SCORE_BATCHES reward batches at the temporary weights).
 
         Batches and rate are the same for every sample; the rate is that of mid-training, since the last one is almost 0.
         """
-        context = StepOfSupernet(self._board, self._board.problem.plan.supernet_steps // 2)
         splits, problem = self._board.problem.splits, self._board.problem
-        gradient = context.gradient(sample, context.train_batch())
-        with context.trial(sample, gradient):
+        gradient = self._context.gradient(sample, self._context.train_batch())
+        with self._context.trial(sample, gradient):
             batches = (splits.reward_batch(step, problem.reward_batch_size, problem.seed) for step in range(SCORE_BATCHES))
-            return sum(context.score(sample, batch) for batch in batches) / SCORE_BATCHES
+            return gradient.loss, sum(self._context.score(sample, batch) for batch in batches) / SCORE_BATCHES
+
+    def _record(self, sample: Configuration, loss: float, score: float) -> StepRecord:
+        ledger = self._board.ledger
+        return StepRecord(
+            stage=self.name,
+            step=ledger.step,
+            steps=ledger.steps,
+            cost=ledger.cost,
+            loss=finite(loss),
+            learning_rate=self._context.learning_rate(sample),
+            candidate=f"sample {len(self._scores)}",
+            reward=score,
+            sample=self._board.problem.space.as_mapping(sample),
+        )
