@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol, TypeVar
 
-from autohas_operator.client import Listing
 from autohas_operator.observe import (
     Document,
     JobRecord,
@@ -131,11 +130,9 @@ class Cache:
         """Every search."""
         return iter(tuple(self.searches.by_key))
 
-    def forget_unlisted(self, kind: _Kind[R], listing: Listing) -> set[Key]:
-        """Drop what a complete list of `kind` no longer has; a watch may miss a deletion."""
-        newest = version(listing.resource_version)
-        listed = {item["metadata"]["uid"] for item in listing.items}
-        gone = [uid for uid, record in kind.items() if uid not in listed and version(record.resource_version) <= newest]
+    def forget_unlisted(self, kind: _Kind[R], listed: set[str], list_version: int) -> set[Key]:
+        """Drop what a complete list of `kind` (uids) no longer has; a watch may miss a deletion."""
+        gone = [uid for uid, record in kind.items() if uid not in listed and version(record.resource_version) <= list_version]
         for uid in gone:
             self.reports.pop(uid, None)
         return {record.key for uid in gone if (record := kind.forget(uid)) is not None}

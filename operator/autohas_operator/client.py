@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Final, Protocol
@@ -49,8 +49,8 @@ EVENTS: Final = Resource(prefix="/api/v1", plural="events")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Listing:
-    """A complete list and the version at which it was one."""
+class Page:
+    """A part of a list; `resource_version` is that at which the whole list was true."""
 
     items: tuple[Document, ...]
     resource_version: str
@@ -62,10 +62,10 @@ class KubeClient(Protocol):
     async def get(self, resource: Resource, namespace: str, name: str) -> Document:
         """One object."""
 
-    async def list(
+    def pages(
         self, resource: Resource, namespace: str | None, *, labels: str | None = None, fields: str | None = None
-    ) -> Listing:
-        """All objects of a namespace (None: of all) that match the selectors."""
+    ) -> AsyncIterator[Page]:
+        """All objects of a namespace (None: of all) that match the selectors, so many at a time that memory stays small."""
 
     async def create(self, resource: Resource, namespace: str, document: Document) -> Document:
         """Create an object; a name that is taken is a ConflictError."""
@@ -97,18 +97,17 @@ class HttpClient:
         """See `KubeClient`."""
         return await self._request("GET", resource, resource.path(namespace, name))
 
-    async def list(
+    async def pages(
         self, resource: Resource, namespace: str | None, *, labels: str | None = None, fields: str | None = None
-    ) -> Listing:
+    ) -> AsyncIterator[Page]:
         """See `KubeClient`."""
         query = {"limit": str(PAGE_SIZE), **({"labelSelector": labels} if labels else {}), **({"fieldSelector": fields} if fields else {})}
-        items: list[Document] = []
         while True:
-            page = await self._request("GET", resource, f"{resource.path(namespace)}?{urlencode(query)}")
-            items.extend(page.get("items", []))
-            metadata = page.get("metadata", {})
+            answer = await self._request("GET", resource, f"{resource.path(namespace)}?{urlencode(query)}")
+            metadata = answer.get("metadata", {})
+            yield Page(items=tuple(answer.get("items", [])), resource_version=metadata.get("resourceVersion", ""))
             if not metadata.get("continue"):
-                return Listing(items=tuple(items), resource_version=metadata.get("resourceVersion", ""))
+                return
             query["continue"] = metadata["continue"]
 
     async def create(self, resource: Resource, namespace: str, document: Document) -> Document:
@@ -159,6 +158,13 @@ class HttpClient:
         )
         response = await self._api.call_api(method, url, headers, data, None, self._timeout_s)
         return response.status, response.headers, await response.read()  # type: ignore[no-untyped-call]  # as above
+
+
+async def listed(
+    client: KubeClient, resource: Resource, namespace: str, *, labels: str | None = None, fields: str | None = None
+) -> tuple[Document, ...]:
+    """A short list as a whole."""
+    return tuple([item async for page in client.pages(resource, namespace, labels=labels, fields=fields) for item in page.items])
 
 
 def _decoded(raw: bytes) -> dict[str, Any]:

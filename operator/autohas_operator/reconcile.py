@@ -17,7 +17,7 @@ from autohas_api.names import LABEL_UID
 from autohas_api.status import Status
 from autohas_operator.cache import Cache
 from autohas_operator.children import create_attempt, newest_warning
-from autohas_operator.client import EVENTS, JOBS, PODS, SEARCHES, KubeClient
+from autohas_operator.client import EVENTS, JOBS, PODS, SEARCHES, KubeClient, listed
 from autohas_operator.course import CreateAttempt, DeleteJob
 from autohas_operator.errors import ForbiddenError, NotFoundError, OperatorError, StatusUnreadableError, reaction_to
 from autohas_operator.events import EventRecorder
@@ -77,10 +77,11 @@ class Reconciler:
         if uid is None:
             return observed
         try:
-            warnings = await self._client.list(EVENTS, observed.search.key.namespace, fields=f"involvedObject.uid={uid},type=Warning")
+            about = f"involvedObject.uid={uid},type=Warning"
+            warnings = await listed(self._client, EVENTS, observed.search.key.namespace, fields=about)
         except ForbiddenError:
             return observed  # whoever trims the operator's rights loses explanations, not searches
-        return replace(observed, explanation=newest_warning(warnings.items))
+        return replace(observed, explanation=newest_warning(warnings))
 
     async def _reread(self, observed: Observed) -> Observed | None:
         """The same from the API server itself; None when the search is gone."""
@@ -91,17 +92,17 @@ class Reconciler:
             return None
         if search["metadata"]["uid"] != uid:
             return None
-        jobs = await self._client.list(JOBS, key.namespace, labels=f"{LABEL_UID}={uid}")
-        pods = await self._client.list(PODS, key.namespace, labels=f"{LABEL_UID}={uid}")
+        jobs = await listed(self._client, JOBS, key.namespace, labels=f"{LABEL_UID}={uid}")
+        pods = await listed(self._client, PODS, key.namespace, labels=f"{LABEL_UID}={uid}")
         self._cache.put_search(search)
-        for item in jobs.items:
+        for item in jobs:
             self._cache.put_job(item)
-        for item in pods.items:
+        for item in pods:
             self._cache.put_pod(item)
         fresh = self._cache.view(
             search_record(search),
-            tuple(job for item in jobs.items if (job := job_record(item)) is not None),
-            tuple(pod for item in pods.items if (pod := pod_record(item)) is not None),
+            tuple(job for item in jobs if (job := job_record(item)) is not None),
+            tuple(pod for item in pods if (pod := pod_record(item)) is not None),
             is_fresh=True,
         )
         return replace(fresh, explanation=observed.explanation)

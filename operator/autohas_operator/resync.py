@@ -6,16 +6,17 @@ Watches may miss a deletion; lists do not. A pass that finds nothing to do write
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 import structlog
 
 from autohas_api.names import LABEL_UID
 from autohas_operator.cache import Cache, version
-from autohas_operator.client import JOBS, PODS, SEARCHES, KubeClient, Listing, Resource
+from autohas_operator.client import JOBS, PODS, SEARCHES, KubeClient, Resource
 from autohas_operator.errors import OperatorError
-from autohas_operator.observe import Key
+from autohas_operator.observe import Document, Key
 from autohas_operator.workqueue import WorkQueue
 
 JITTER: Final = 0.1
@@ -25,23 +26,22 @@ _log = structlog.get_logger(__name__)
 
 async def refill(client: KubeClient, cache: Cache, namespaces: Sequence[str]) -> set[Key]:
     """List everything, remember it and drop what is gone; returns the searches that something changed for."""
-    searches = await _listed(client, SEARCHES, namespaces, None)
-    jobs = await _listed(client, JOBS, namespaces, LABEL_UID)
-    pods = await _listed(client, PODS, namespaces, LABEL_UID)
-    put = (*map(cache.put_search, searches.items), *map(cache.put_job, jobs.items), *map(cache.put_pod, pods.items))
-    changed = {key for key in put if key is not None}
-    changed |= cache.forget_unlisted(cache.searches, searches)
-    changed |= cache.forget_unlisted(cache.jobs, jobs)
-    changed |= cache.forget_unlisted(cache.pods, pods)
+    kinds: tuple[tuple[Resource, str | None, Callable[[Document], Key | None], Callable[[set[str], int], set[Key]]], ...] = (
+        (SEARCHES, None, cache.put_search, partial(cache.forget_unlisted, cache.searches)),
+        (JOBS, LABEL_UID, cache.put_job, partial(cache.forget_unlisted, cache.jobs)),
+        (PODS, LABEL_UID, cache.put_pod, partial(cache.forget_unlisted, cache.pods)),
+    )
+    changed: set[Key] = set()
+    for resource, labels, put, forget_unlisted in kinds:
+        uids: set[str] = set()
+        versions: set[int] = set()
+        for namespace in namespaces or (None,):
+            async for page in client.pages(resource, namespace, labels=labels):
+                versions.add(version(page.resource_version))
+                uids |= {item["metadata"]["uid"] for item in page.items}
+                changed |= {key for item in page.items if (key := put(item)) is not None}
+        changed |= forget_unlisted(uids, min(versions))
     return changed
-
-
-async def _listed(client: KubeClient, resource: Resource, namespaces: Sequence[str], labels: str | None) -> Listing:
-    """One list over all namespaces served, as old as its oldest part."""
-    where: Iterable[str | None] = namespaces or [None]
-    parts = [await client.list(resource, namespace, labels=labels) for namespace in where]
-    oldest = min((part.resource_version for part in parts), key=version)
-    return Listing(items=tuple(item for part in parts for item in part.items), resource_version=oldest)
 
 
 class Resync:

@@ -7,7 +7,7 @@ from typing import Any
 
 from autohas_api.testing import changed
 from autohas_operator.cache import Cache
-from autohas_operator.client import JOBS, SEARCHES, Listing
+from autohas_operator.client import JOBS, SEARCHES
 from autohas_operator.observe import Key
 from autohas_operator.resync import Resync, refill
 from autohas_operator.testing.builders import report, running_pod, stored_job, stored_search
@@ -83,7 +83,7 @@ def test_a_list_drops_what_is_gone_and_keeps_what_is_younger() -> None:
     cache.put_job(at(JOB, 5))
     cache.put_job(at(stored_job(SEARCH, 2), 50))
 
-    dropped = cache.forget_unlisted(cache.jobs, Listing(items=(), resource_version="10"))
+    dropped = cache.forget_unlisted(cache.jobs, set(), 10)
 
     assert dropped == {KEY}
     assert list(cache.jobs) == ["job-2"]

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from itertools import count
 from typing import Any, Final
 
 from autohas_api.names import LABEL_UID
 from autohas_operator.cache import Cache
-from autohas_operator.client import CONFIG_MAPS, JOBS, PODS, SEARCHES, Listing, Resource
+from autohas_operator.client import CONFIG_MAPS, JOBS, PODS, SEARCHES, Page, Resource
 from autohas_operator.errors import ConflictError, NotFoundError, OperatorError
 from autohas_operator.events import EventRecorder
 from autohas_operator.metrics import Metrics
@@ -57,9 +57,9 @@ class FakeApi:
         """See `KubeClient`."""
         return copy.deepcopy(self._find(resource, namespace, name))
 
-    async def list(
+    async def pages(
         self, resource: Resource, namespace: str | None, *, labels: str | None = None, fields: str | None = None
-    ) -> Listing:
+    ) -> AsyncIterator[Page]:
         """See `KubeClient`."""
         involved = (fields or "").partition("involvedObject.uid=")[2].partition(",")[0]
         found = [
@@ -70,7 +70,7 @@ class FakeApi:
             and _is_selected(document, labels)
             and (not involved or document["involvedObject"]["uid"] == involved)
         ]
-        return Listing(items=tuple(found), resource_version=str(next(self._versions)))
+        yield Page(items=tuple(found), resource_version=str(next(self._versions)))
 
     async def create(self, resource: Resource, namespace: str, document: Document) -> Document:
         """See `KubeClient`."""
