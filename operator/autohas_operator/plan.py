@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from autohas_api.acceptance import accept
+from autohas_api.messages import Stage
 from autohas_api.problems import SpecError
 from autohas_api.search import Search, parse
 from autohas_api.space import Space, resolve
@@ -114,7 +115,7 @@ def _status(scene: Scene, decided: Course) -> Status:
         update["trainer"] = previous.trainer or TrainerStatus(image=decided.image or "")
     status = with_progress(previous.model_copy(update=update), scene.observed.report)
     if ending is not None:
-        done = {"best": ending.result.scores.test, "progress": "100%"} if ending.result is not None else {}
+        done = {"best": ending.result.scores.test, "progress": "100%", "stage": Stage.EVALUATE.value} if ending.result is not None else {}
         ended = {"completion_time": timestamp(scene.now_s), "result": ending.result, "eta": None}
         status = status.model_copy(update={**ended, **done})
     verdicts = {

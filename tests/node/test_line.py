@@ -56,7 +56,7 @@ def test_a_search_succeeds_and_says_everything(line: Line, undisturbed: dict[str
     """Succeeded with a configuration, a test score beside the default's, and every condition at the current generation."""
     status = undisturbed["status"]
 
-    assert status["phase"] == "Succeeded"
+    assert (status["phase"], status["stage"], status["progress"]) == ("Succeeded", "Evaluate", "100%")
     assert {v["name"] for v in status["result"]["hyperparameters"]} == {"learning_rate", "weight_decay"}
     assert "stage1_width" in {v["name"] for v in status["result"]["architecture"]}
     assert 0 < float(status["result"]["scores"]["test"]) <= 1
