@@ -30,10 +30,10 @@ demo: setup ## Search the digits data set on this machine: about a minute, ends 
 	$(BIN)/autohas run examples/01-quickstart.yaml --out autohas-out/quickstart
 
 test-fast: setup ## Pure and in-process tests only
-	$(BIN)/pytest -m "not control_plane and not node"
+	$(BIN)/pytest -n auto --dist loadfile -m "not control_plane and not node"
 
 test: setup ## Every level that this machine can host: pure, in-process, control plane, node
-	$(BIN)/pytest -m "not control_plane and not node" --durations=5
+	$(BIN)/pytest -n auto --dist loadfile -m "not control_plane and not node" --durations=5
 	$(CLUSTER) prepare
 	$(BIN)/pytest -m "control_plane and not node" --durations=5
 	$(BIN)/pytest -m "node" --durations=10
