@@ -97,9 +97,7 @@ def _parts(  # noqa: PLR0913 - the composition root
     metrics: Metrics,
 ) -> dict[str, Coroutine[Any, Any, None]]:
     """Everything that runs beside kopf, by name."""
-    events = EventRecorder(
-        client, metrics, time.time, TokenBucket(rate_per_s=EVENTS_PER_SECOND, burst=EVENTS_BURST, clock=time.monotonic)
-    )
+    events = EventRecorder(client, metrics, time.time, TokenBucket(rate_per_s=EVENTS_PER_SECOND, burst=EVENTS_BURST, clock=time.monotonic))
     reconciler = Reconciler(client, cache, events, settings.pods, time.time)
     poller = Poller(
         cache,

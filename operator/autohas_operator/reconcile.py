@@ -32,9 +32,7 @@ _log = structlog.get_logger(__name__)
 class Reconciler:
     """Makes the world follow the searches. `clock` gives seconds since the epoch."""
 
-    def __init__(
-        self, client: KubeClient, cache: Cache, events: EventRecorder, pods: PodSettings, clock: Callable[[], float]
-    ) -> None:
+    def __init__(self, client: KubeClient, cache: Cache, events: EventRecorder, pods: PodSettings, clock: Callable[[], float]) -> None:
         self._client = client
         self._cache = cache
         self._events = events

@@ -47,11 +47,13 @@ class Server:
 
     def __init__(self, health: Health, metrics: Metrics) -> None:
         application = web.Application()
-        application.add_routes([
-            web.get("/healthz", self._healthz),
-            web.get("/readyz", self._readyz),
-            web.get("/metrics", self._metrics_page),
-        ])
+        application.add_routes(
+            [
+                web.get("/healthz", self._healthz),
+                web.get("/readyz", self._readyz),
+                web.get("/metrics", self._metrics_page),
+            ]
+        )
         self._runner = web.AppRunner(application, access_log=None)
         self._health = health
         self._metrics = metrics

@@ -40,9 +40,7 @@ class Settings:
     """All settings, flat, as environment and flags have them."""
 
     kubeconfig: str = _setting("", "File with the API server's address and credentials. Empty: the pod's service account.")
-    namespaces: tuple[str, ...] = _setting(
-        (), "Namespaces to serve, separated by commas. Empty: all, which needs a ClusterRoleBinding."
-    )
+    namespaces: tuple[str, ...] = _setting((), "Namespaces to serve, separated by commas. Empty: all, which needs a ClusterRoleBinding.")
     trainer_image: str = _setting("autohas-trainer:0.1.0", "Image of the trainer for searches that name none.")
     trainer_image_pull_policy: str = _setting("IfNotPresent", "Pull policy of the trainer: Always, IfNotPresent or Never.")
     trainer_image_pull_secrets: tuple[str, ...] = _setting((), "Pull secrets of trainer pods, which must be in the search's namespace.")

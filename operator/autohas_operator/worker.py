@@ -35,9 +35,7 @@ async def work(queue: WorkQueue[Key], reconciler: Pass, metrics: Metrics, monoto
             queue.done(key)
 
 
-async def attend(
-    key: Key, queue: WorkQueue[Key], reconciler: Pass, metrics: Metrics, monotonic: Callable[[], float]
-) -> None:
+async def attend(key: Key, queue: WorkQueue[Key], reconciler: Pass, metrics: Metrics, monotonic: Callable[[], float]) -> None:
     """One pass over one key and what follows from its end."""
     began_s = monotonic()
     try:

@@ -102,9 +102,7 @@ TRAINER_STATES = [
 
 
 @pytest.mark.parametrize(("seen", "age_s", "phase", "ready"), TRAINER_STATES, ids=[case[3][1] for case in TRAINER_STATES])
-def test_every_state_of_the_trainer_has_its_phase_and_reason(
-    seen: Observed, age_s: float, phase: Phase, ready: tuple[str, str]
-) -> None:
+def test_every_state_of_the_trainer_has_its_phase_and_reason(seen: Observed, age_s: float, phase: Phase, ready: tuple[str, str]) -> None:
     """Job, pods and report decide phase and TrainerReady; nothing is created, deleted or ended."""
     decided = decide(seen, CREATED, at_s=NOW_S + age_s)
 

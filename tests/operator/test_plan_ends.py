@@ -260,9 +260,7 @@ def test_a_spec_that_cannot_work_is_rejected_and_mended_by_an_edit() -> None:
     ],
     ids=lambda value: value.reason if isinstance(value, Obstacle) else "",
 )
-def test_a_refused_create_is_shown_and_not_counted_as_an_attempt(
-    obstacle: Obstacle, phase: Phase, kind: ConditionType, said: str
-) -> None:
+def test_a_refused_create_is_shown_and_not_counted_as_an_attempt(obstacle: Obstacle, phase: Phase, kind: ConditionType, said: str) -> None:
     """The spec stays editable: no attempt is noted."""
     status = decide(observed(SEARCH, obstacle=obstacle)).status
 

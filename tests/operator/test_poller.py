@@ -280,6 +280,4 @@ def test_many_trainers_are_asked_less_often_and_never_all_at_once() -> None:
 
 def _poller(cache: Cache, fetcher: Fetcher, monotonic: Callable[[], float]) -> Poller:
     queue: WorkQueue[Key] = WorkQueue(lambda: 0.0, lambda: 0.5)
-    return Poller(
-        cache, queue, fetcher, Metrics(), clock=lambda: NOW_S, monotonic=monotonic, dice=lambda: 0.5, period_s=15, concurrency=5
-    )
+    return Poller(cache, queue, fetcher, Metrics(), clock=lambda: NOW_S, monotonic=monotonic, dice=lambda: 0.5, period_s=15, concurrency=5)

@@ -34,7 +34,12 @@ def stored_search(name: str = "fashion", *, durable: bool = True, **spec: Any) -
 
 
 def stored_job(
-    search: Mapping[str, Any], attempt: int = 1, *, uid: str = "", created_s: float = NOW_S, **status: Any  # noqa: ANN401 - parts of a status
+    search: Mapping[str, Any],
+    attempt: int = 1,
+    *,
+    uid: str = "",
+    created_s: float = NOW_S,
+    **status: Any,  # noqa: ANN401 - parts of a status
 ) -> dict[str, Any]:
     """The Job that the operator makes for a search, as it lies in the API server."""
     record = search_record(search)
