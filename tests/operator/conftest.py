@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from pathlib import Path
@@ -176,7 +177,8 @@ class Bench:
         self.play_kubelet(pod, "Running", {"running": {"startedAt": "2026-01-01T00:00:00Z"}}, address)
 
     def end(self, pod: dict[str, Any], code: int, message: str) -> None:
-        times = {"startedAt": "2026-01-01T00:00:00Z", "finishedAt": "2026-01-01T00:01:00Z"}
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")  # the Job controller's back-off counts from it
+        times = {"startedAt": now, "finishedAt": now}
         ended = {"terminated": {"exitCode": code, "reason": "Completed" if code == 0 else "Error", "message": message, **times}}
         self.play_kubelet(pod, "Succeeded" if code == 0 else "Failed", ended)
 
