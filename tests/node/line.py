@@ -55,6 +55,11 @@ class Line:
         found: list[dict[str, Any]] = self.cluster.kubectl.json("get", "-n", NAMESPACE, kind, "-l", f"autohas.dev/search={name}")["items"]
         return found
 
+    def exit_codes(self, name: str) -> list[int]:
+        """How the trainers of a search ended, in numerical order: 137 is SIGKILL."""
+        statuses = [pod["status"]["containerStatuses"][0] for pod in self.objects("pods", name)]
+        return sorted(status["state"]["terminated"]["exitCode"] for status in statuses)
+
     def progress(self, name: str) -> Progress | None:
         """What the running trainer says on its own port, asked from the host."""
         for pod in self.objects("pods", name):
