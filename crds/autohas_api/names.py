@@ -51,7 +51,7 @@ SCRATCH_DIRECTORY: Final = "/scratch"
 TERMINATION_LOG: Final = "/dev/termination-log"
 
 TRAINER_PORT: Final = 9464
-"""TCP port on which the trainer serves /progress, /metrics and /healthz."""
+"""Usual TCP port of /progress, /metrics and /healthz of a trainer; `spec.monitoring.metricsPort` names another."""
 TRAINER_PORT_NAME: Final = "metrics"
 
 MAX_PROGRESS_BYTES: Final = 16 * 1024

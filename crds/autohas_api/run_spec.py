@@ -1,4 +1,4 @@
-"""`spec.algorithm`, `spec.budget`, `spec.retrain`, `spec.checkpoint`, `spec.failurePolicy`: how the search runs."""
+"""How the search runs: `spec.algorithm`, `.budget`, `.retrain`, `.checkpoint`, `.failurePolicy`, `.monitoring`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, StringConstraints
 
 from autohas_api.model import Decimal, Model, Rule
+from autohas_api.names import TRAINER_PORT
 
 DnsName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", min_length=1, max_length=253)]
 
@@ -138,3 +139,17 @@ class FailurePolicy(Model):
     """What a failing trainer may cost."""
 
     backoff_limit: int = Field(default=6, ge=0, le=50, description="Trainer failures (not interruptions) before the search fails.")
+
+
+class Monitoring(Model):
+    """What the trainer shows of itself. A change takes effect at the next attempt."""
+
+    metrics_port: int = Field(
+        default=TRAINER_PORT, ge=1024, le=65535, description="TCP port on which the trainer serves /metrics, /progress and /healthz."
+    )
+    per_choice_limit: int = Field(
+        default=512,
+        ge=0,
+        le=2000,
+        description="Most probabilities exported as metrics; with more choices than this, only the most likely one of each decision.",
+    )

@@ -96,6 +96,10 @@ REJECTED_BY_SCHEMA: Final = (
     Rejection(path="spec.trainer.device", value="TPU", field="spec.trainer.device", words='"Auto", "CPU", "CUDA"'),
     Rejection(path="spec.checkpoint.periodSeconds", value=0, field="spec.checkpoint.periodSeconds", words="greater than or equal to 1"),
     Rejection(path="spec.checkpoint.keepLast", value=1, field="spec.checkpoint.keepLast", words="greater than or equal to 2"),
+    Rejection(path="spec.monitoring.metricsPort", value=80, field="spec.monitoring.metricsPort", words="greater than or equal to 1024"),
+    Rejection(
+        path="spec.monitoring.perChoiceLimit", value=2001, field="spec.monitoring.perChoiceLimit", words="less than or equal to 2000"
+    ),
     Rejection(path="spec.failurePolicy.backoffLimit", value=51, field="spec.failurePolicy.backoffLimit", words="less than or equal to 50"),
 )
 """Refused by the schema itself; in the same words offline."""

@@ -22,6 +22,8 @@ from autohas_api.names import (
     LABEL_SEARCH,
     LABEL_UID,
     TRAINER_CONTAINER,
+    TRAINER_PORT,
+    TRAINER_PORT_NAME,
 )
 from autohas_operator.errors import Obstacle
 from autohas_operator.wording import epoch
@@ -29,7 +31,7 @@ from autohas_operator.wording import epoch
 Document: TypeAlias = Mapping[str, Any]
 """An object as the API server sends it."""
 _MAX_DIGITS: Final = 15
-MUTABLE_SPEC: Final = ("failurePolicy",)
+MUTABLE_SPEC: Final = ("failurePolicy", "monitoring")
 """Parts of the spec that may change while a search runs; they are no part of the spec's hash."""
 
 
@@ -109,6 +111,7 @@ class PodRecord:
     deletion_s: float | None
     phase: str
     address: str
+    port: int
     node: str
     unschedulable: str | None
     disruption: str | None
@@ -256,6 +259,7 @@ def pod_record(document: Document) -> PodRecord | None:
         deletion_s=epoch(metadata.get("deletionTimestamp")),
         phase=status.get("phase", "Pending"),
         address=status.get("podIP", ""),
+        port=_metrics_port(document),
         node=document.get("spec", {}).get("nodeName", ""),
         unschedulable=scheduled.get("message", "") if scheduled.get("reason") == "Unschedulable" else None,
         disruption=None if disruption is None else disruption.get("message", ""),
@@ -279,6 +283,13 @@ def _number(text: str) -> int:
 
 def _true_conditions(status: Document) -> dict[str, Document]:
     return {c["type"]: c for c in status.get("conditions", []) if c.get("status") == "True"}
+
+
+def _metrics_port(document: Document) -> int:
+    """Where the trainer says its progress: the port that the operator wrote into the pod's template."""
+    containers: list[Document] = document.get("spec", {}).get("containers", [])
+    ports = (port for container in containers if container.get("name") == TRAINER_CONTAINER for port in container.get("ports", []))
+    return next((int(port["containerPort"]) for port in ports if port.get("name") == TRAINER_PORT_NAME), TRAINER_PORT)
 
 
 def _waiting(state: Document) -> tuple[str, str] | None:

@@ -50,7 +50,7 @@ def _container(search: Search, attempt: int, image: str, settings: PodSettings) 
         "image": image,
         "imagePullPolicy": settings.image_pull_policy,
         "env": _environment(search, attempt),
-        "ports": [{"name": names.TRAINER_PORT_NAME, "containerPort": names.TRAINER_PORT, "protocol": "TCP"}],
+        "ports": [{"name": names.TRAINER_PORT_NAME, "containerPort": search.spec.monitoring.metrics_port, "protocol": "TCP"}],
         "resources": trainer.resources.to_json() if trainer.resources is not None else {},
         "volumeMounts": [*_own_mounts(search), *(mount.to_json() for mount in trainer.volume_mounts or [])],
         "securityContext": {
@@ -94,7 +94,7 @@ def _environment(search: Search, attempt: int) -> list[dict[str, Any]]:
         names.ENV_ATTEMPT: str(attempt),
         names.ENV_WORKDIR: f"{names.CHECKPOINT_DIRECTORY}/{identity.namespace}/{identity.name}/{identity.uid}",
         names.ENV_TERMINATION_LOG: names.TERMINATION_LOG,
-        names.ENV_PORT: str(names.TRAINER_PORT),
+        names.ENV_PORT: str(search.spec.monitoring.metrics_port),
         "HOME": names.SCRATCH_DIRECTORY,
         "TMPDIR": names.SCRATCH_DIRECTORY,
         "TRITON_CACHE_DIR": f"{names.SCRATCH_DIRECTORY}/triton",

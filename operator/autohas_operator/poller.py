@@ -15,7 +15,7 @@ import aiohttp
 import structlog
 
 from autohas_api.messages import MessageError, Progress, VersionError, decode_progress
-from autohas_api.names import MAX_PROGRESS_BYTES, TRAINER_PORT
+from autohas_api.names import MAX_PROGRESS_BYTES
 from autohas_operator.cache import Cache
 from autohas_operator.metrics import Metrics
 from autohas_operator.observe import Key, PodRecord, Report
@@ -44,7 +44,7 @@ class UnusableError(Exception):
 class Fetcher(Protocol):
     """Reads one trainer's progress."""
 
-    async def fetch(self, address: str) -> bytes:
+    async def fetch(self, address: str, port: int) -> bytes:
         """The body of /progress, at most MAX_PROGRESS_BYTES.
 
         Raises:
@@ -55,9 +55,8 @@ class Fetcher(Protocol):
 class HttpFetcher:
     """`Fetcher` over HTTP: no redirects, no compression, no cookies, no proxy."""
 
-    def __init__(self, *, timeout_s: float, port: int = TRAINER_PORT) -> None:
+    def __init__(self, *, timeout_s: float) -> None:
         self._timeout_s = timeout_s
-        self._port = port
         self._session = aiohttp.ClientSession(
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -71,11 +70,11 @@ class HttpFetcher:
         """Close the session."""
         await self._session.close()
 
-    async def fetch(self, address: str) -> bytes:
+    async def fetch(self, address: str, port: int) -> bytes:
         """See `Fetcher`."""
         host = f"[{address}]" if ":" in address else address
         try:
-            async with self._session.get(f"http://{host}:{self._port}/progress", allow_redirects=False) as response:
+            async with self._session.get(f"http://{host}:{port}/progress", allow_redirects=False) as response:
                 return await _body(response)
         except TimeoutError as error:
             raise UnusableError("timeout", f"no whole answer within {self._timeout_s:g} s") from error
@@ -200,7 +199,7 @@ class Poller:
     async def ask(self, pod: PodRecord) -> None:
         """Read one trainer once and remember what came."""
         try:
-            progress = checked(await self._fetcher.fetch(pod.address), pod)
+            progress = checked(await self._fetcher.fetch(pod.address, pod.port), pod)
         except UnusableError as error:
             report = self._missed(pod, error)
         except Exception as error:  # noqa: BLE001 - whatever a trainer provokes, the others are asked

@@ -94,9 +94,9 @@ def poll(answer: Answer, pod: PodRecord | None = None, times: int = 1) -> tuple[
         cache, metrics = Cache(), Metrics()
         queue: WorkQueue[Key] = WorkQueue(lambda: 0.0, lambda: 0.5)
         cache.put_pod(POD)
-        asked = pod or next(iter(cache.pods.values()))
         async with serving(answer) as port:
-            fetcher = HttpFetcher(timeout_s=0.3, port=port)
+            asked = replace(pod or next(iter(cache.pods.values())), port=port)
+            fetcher = HttpFetcher(timeout_s=0.3)
             poller = Poller(
                 cache, queue, fetcher, metrics, clock=lambda: NOW_S, monotonic=lambda: 0.0, dice=lambda: 0.5, period_s=15, concurrency=5
             )
@@ -195,7 +195,7 @@ def test_a_bug_in_reading_one_trainer_is_a_miss_like_any_other() -> None:
     class Broken:
         """A fetcher with a bug."""
 
-        async def fetch(self, address: str) -> bytes:
+        async def fetch(self, address: str, port: int) -> bytes:
             raise ZeroDivisionError
 
     async def scenario() -> Report:
@@ -210,7 +210,7 @@ def test_a_bug_in_reading_one_trainer_is_a_miss_like_any_other() -> None:
 class Refusing:
     """A fetcher that never answers."""
 
-    async def fetch(self, address: str) -> bytes:
+    async def fetch(self, address: str, port: int) -> bytes:
         raise UnusableError("connection", "no connection")
 
 
@@ -221,7 +221,7 @@ class Recording:
         self.asked: list[str] = []
         self.now = self.most = 0
 
-    async def fetch(self, address: str) -> bytes:
+    async def fetch(self, address: str, port: int) -> bytes:
         self.asked.append(address)
         self.now += 1
         self.most = max(self.most, self.now)
@@ -281,3 +281,19 @@ def test_many_trainers_are_asked_less_often_and_never_all_at_once() -> None:
 def _poller(cache: Cache, fetcher: Fetcher, monotonic: Callable[[], float]) -> Poller:
     queue: WorkQueue[Key] = WorkQueue(lambda: 0.0, lambda: 0.5)
     return Poller(cache, queue, fetcher, Metrics(), clock=lambda: NOW_S, monotonic=monotonic, dice=lambda: 0.5, period_s=15, concurrency=5)
+
+
+def test_a_trainer_is_asked_on_the_port_that_its_pod_names() -> None:
+    """spec.monitoring.metricsPort reaches the container's port, its environment and the poller; the usual port is the contract's."""
+    search = stored_search(monitoring={"metricsPort": 12345})
+    job = stored_job(search)
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    pod = pod_record({**running_pod(job), "spec": job["spec"]["template"]["spec"]})
+    bare = pod_record({**running_pod(job), "spec": {}})
+
+    assert container["ports"] == [{"name": "metrics", "containerPort": 12345, "protocol": "TCP"}]
+    assert {"name": "AUTOHAS_PORT", "value": "12345"} in container["env"]
+    assert pod is not None
+    assert pod.port == 12345
+    assert bare is not None
+    assert bare.port == 9464

@@ -13,10 +13,11 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from reporting_fixtures import FakeClock, candidate, checkpoint_info, lane_step, policy, run_info, supernet_step
 
+from autohas_api.acceptance import accept
 from autohas_api.messages import decode_progress
+from autohas_api.testing import a_search, changed
 from autohas_trainer.errors import ConfigurationError
 from autohas_trainer.reporting.live import LiveState
-from autohas_trainer.reporting.metrics import MAX_POLICY_SERIES
 from autohas_trainer.reporting.server import TrainerServer
 
 
@@ -27,7 +28,14 @@ class Served:
         self.clock = FakeClock()
         self.state = LiveState(self.clock)
         self.info = run_info(tmp_path)
-        self.server = TrainerServer(self.state, 0, stall_timeout_s=60, monotonic=self.clock, wall_clock=lambda: 530.0)
+        self.server = TrainerServer(
+            self.state,
+            0,
+            stall_timeout_s=60,
+            monotonic=self.clock,
+            wall_clock=lambda: 530.0,
+            gpu_memory=lambda: {"allocated": 5, "peak": 7},
+        )
 
     def get(self, path: str) -> tuple[int, str, bytes]:
         """Status, content type and body."""
@@ -86,7 +94,7 @@ def test_other_paths_say_what_is_served(served: Served) -> None:
 def test_every_metric_has_its_value(served: Served) -> None:
     """What was told last is what Prometheus parses."""
     state = served.state
-    state.started(served.info)
+    state.started(replace(served.info, starts=3, interruptions=1, active_seconds=100.0))
     state.step(lane_step(1))
     served.clock.now += 0.3
     state.step(supernet_step(2, reward=0.75))
@@ -104,8 +112,6 @@ def test_every_metric_has_its_value(served: Served) -> None:
         "autohas_trainer_reward": 0.75,
         "autohas_trainer_reward_baseline": 0.4,
         "autohas_trainer_advantage": 0.25,
-        "autohas_trainer_loss": 1.5,
-        "autohas_trainer_learning_rate": 0.1,
         "autohas_trainer_samples_total": 1,
         "autohas_trainer_checkpoint_age_seconds": 30,
         "autohas_trainer_checkpoint_duration_seconds": 0.2,
@@ -114,20 +120,58 @@ def test_every_metric_has_its_value(served: Served) -> None:
         "autohas_policy_updates_total": 1,
         "autohas_policy_series_truncated": 0,
         "autohas_trainer_step_duration_seconds_count": 1,
+        "autohas_trainer_starts_total": 3,
+        "autohas_trainer_interruptions_total": 1,
+        "autohas_trainer_active_seconds_total": 100.3,
+        "autohas_trainer_progress_ratio": 2 / served.info.steps,
+        "autohas_trainer_cost_trainings": 2 / 27,
+        "autohas_trainer_planned_cost_trainings": served.info.plan.predicted_trainings,
+        "autohas_trainer_non_finite_losses_total": 0,
     }
     assert {name: samples[name, ()] for name in expected} == pytest.approx(expected)
 
 
-def test_probabilities_are_capped_to_the_likeliest_choices(served: Served) -> None:
-    """Above the cap one series per decision is left, and a metric says so."""
+@pytest.mark.parametrize(("limit", "exported"), [(540, 540), (539, 180), (180, 180), (100, 100), (0, 0)])
+def test_probabilities_are_capped_to_the_likeliest_choices(served: Served, limit: int, exported: int) -> None:
+    """Above perChoiceLimit one series per decision is left, never more than the limit, and a metric says so."""
+    limited = accept(changed(a_search(), "spec.monitoring", {"perChoiceLimit": limit}))[0]
     many = tuple(replace(served.info.space.decisions[-1], name=f"d{i}") for i in range(180))
-    served.state.started(replace(served.info, space=replace(served.info.space, decisions=many)))
+    served.state.started(replace(served.info, search=limited, space=replace(served.info.space, decisions=many)))
     served.state.policy(policy(1, {d.name: (0.2, 0.5, 0.3) for d in many}))
     samples = served.samples()
     series = [value for (name, _), value in samples.items() if name == "autohas_policy_probability"]
-    assert MAX_POLICY_SERIES < 180 * 3
-    assert series == [0.5] * 180
-    assert samples["autohas_policy_series_truncated", ()] == 1
+    assert (len(series), max(series, default=0.0)) == (exported, 0.5 if exported else 0.0)
+    assert samples["autohas_policy_series_truncated", ()] == (exported < 180 * 3)
+    assert len([name for name, _ in samples if name == "autohas_policy_entropy_ratio"]) == 180
+
+
+def test_stage_losses_rates_and_memory_have_their_labels(served: Served) -> None:
+    """One series is 1 among the stages; losses of both splits; rates of weights and controller; losses that are not finite count."""
+    state = served.state
+    state.started(served.info)
+    state.step(lane_step(1, loss=None))
+    state.step(supernet_step(2))
+    state.policy(policy(2))
+    state.candidate(candidate("lane 1", 1 / 9, 0.6, loss=0.5))
+    state.candidate(candidate("lane 2", 1 / 9, 0.4, loss=0.7))
+    samples = served.samples()
+    stages = {dict(labels)["stage"]: value for (name, labels), value in samples.items() if name == "autohas_trainer_stage"}
+    assert [stage for stage, value in stages.items() if value] == ["Supernet"]
+    assert set(stages) == {"Lanes", "Warmup", "Supernet", "Race", "Evaluate"}
+    assert samples["autohas_trainer_loss", (("split", "train"),)] == 1.5
+    assert samples["autohas_trainer_loss", (("split", "selection"),)] == 0.7
+    assert samples["autohas_trainer_best_score", ()] == 0.6
+    assert samples["autohas_trainer_learning_rate", (("optimizer", "weights"),)] == 0.1
+    assert samples["autohas_trainer_learning_rate", (("optimizer", "policy"),)] == 0.1
+    assert samples["autohas_trainer_non_finite_losses_total", ()] == 1
+    assert samples["autohas_trainer_gpu_memory_bytes", (("kind", "peak"),)] == 7
+
+
+def test_before_the_start_there_is_no_progress(served: Served) -> None:
+    """A trainer that loads its data exports counters at 0 and nothing that it cannot know."""
+    names = {name for name, _ in served.samples()}
+    assert "autohas_trainer_samples_total" in names
+    assert not {"autohas_trainer_progress_ratio", "autohas_trainer_cost_trainings", "autohas_policy_probability"} & names
 
 
 def test_a_reader_that_says_nothing_blocks_nobody(served: Served) -> None:

@@ -10,7 +10,7 @@ import torch
 from autohas_api.messages import Result
 from autohas_api.search import Search
 from autohas_api.space import Space
-from autohas_trainer.cli.devices import choose_device
+from autohas_trainer.cli.devices import choose_device, gpu_memory
 from autohas_trainer.cli.environment import ContainerEnvironment, available_threads
 from autohas_trainer.engine.search import Job, run, search_digest
 from autohas_trainer.errors import DataError
@@ -52,7 +52,7 @@ def repeated_result(search: Search, workdir: Path, identity: Identity) -> Result
 
 def run_in_pod(job: Job, port: int, state: LiveState, stop: StopRequest) -> Result:
     """Run with server and log; returns the last word."""
-    with TrainerServer(state, port) as server:
+    with TrainerServer(state, port, gpu_memory=gpu_memory if job.device == "cuda" else None) as server:
         log = structlog.get_logger()
         log.info("serving", port=server.port, device=job.device, threads=job.threads, folder=str(job.workdir))
         result = run_with(job, stop, state, LogSink(log)).result

@@ -7,7 +7,7 @@ import torch
 from autohas_api.search import Spec
 from autohas_trainer.errors import ConfigurationError
 
-__all__ = ["choose_device"]
+__all__ = ["choose_device", "gpu_memory"]
 
 
 def choose_device(spec: Spec, *, in_pod: bool) -> str:
@@ -29,3 +29,12 @@ def choose_device(spec: Spec, *, in_pod: bool) -> str:
         message = f"spec.trainer.resources.limits asks for {gpus[0]} but torch sees no GPU: driver, runtimeClass and image must fit"
         raise ConfigurationError(message)
     return "cpu"
+
+
+def gpu_memory() -> dict[str, int]:
+    """Bytes of GPU memory by kind, as torch's allocator counts them; asking does not wait for the device."""
+    return {
+        "allocated": torch.cuda.memory_allocated(),
+        "reserved": torch.cuda.memory_reserved(),
+        "peak": torch.cuda.max_memory_allocated(),
+    }

@@ -53,11 +53,14 @@ class Snapshot:
     policy: PolicyRecord | None = None
     num_policy_updates: int = 0
     leader: CandidateRecord | None = None
+    compared: CandidateRecord | None = None
+    """The newest comparison, whoever won it."""
     checkpoint: CheckpointFacts | None = None
     notices: tuple[Notice, ...] = ()
     outcome: Outcome | None = None
     steps_by_stage: Mapping[Stage, int] = field(default_factory=dict)
     samples: int = 0
+    non_finite_losses: int = 0
     step_buckets: tuple[int, ...] = (0,) * (len(STEP_SECONDS) + 1)
     step_seconds: float = 0.0
 
@@ -91,6 +94,7 @@ class LiveState(SilentSink):
         self._steps_by_stage: dict[Stage, int] = {}
         self._buckets = [0] * (len(STEP_SECONDS) + 1)
         self._samples = 0
+        self._non_finite_losses = 0
         self._step_seconds = 0.0
         self._first: tuple[StepRecord, float] | None = None
         self._latest: StepRecord | None = None
@@ -118,6 +122,7 @@ class LiveState(SilentSink):
                 notices=tuple(self._notices),
                 steps_by_stage=dict(self._steps_by_stage),
                 samples=self._samples,
+                non_finite_losses=self._non_finite_losses,
                 step_buckets=tuple(self._buckets),
                 step_seconds=self._step_seconds,
             )
@@ -134,7 +139,8 @@ class LiveState(SilentSink):
             best = leader(best, record)
         with self._lock:
             self._policy = past.policies[-1] if past.policies else None
-            self._change(info=info, started_at=self._clock(), checkpoint=checkpoint, leader=best)
+            compared = past.candidates[-1] if past.candidates else None
+            self._change(info=info, started_at=self._clock(), checkpoint=checkpoint, leader=best, compared=compared)
 
     def step(self, record: StepRecord) -> None:
         """Count the step and its duration."""
@@ -151,6 +157,8 @@ class LiveState(SilentSink):
             self._steps_by_stage[record.stage] = self._steps_by_stage.get(record.stage, 0) + 1
             if record.sample is not None:
                 self._samples += 1
+            if record.loss is None:
+                self._non_finite_losses += 1
             if record.reward is not None:
                 self._rewarded = record
 
@@ -161,9 +169,9 @@ class LiveState(SilentSink):
             self._num_policy_updates += 1
 
     def candidate(self, record: CandidateRecord) -> None:
-        """Remember who leads."""
+        """Remember who leads, and what was seen last."""
         with self._lock:
-            self._change(leader=leader(self._snapshot.leader, record))
+            self._change(leader=leader(self._snapshot.leader, record), compared=record)
 
     def checkpointed(self, info: CheckpointInfo, *, seconds: float, size_bytes: int) -> None:
         """Remember the newest checkpoint."""

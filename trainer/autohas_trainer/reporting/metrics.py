@@ -1,54 +1,76 @@
-"""Prometheus metrics, built when they are scraped: between scrapes they cost nothing."""
+"""Prometheus metrics, built when they are scraped: between scrapes they cost nothing.
+
+Counters named `..._total` that the checkpoint keeps (starts, interruptions, active seconds) go on over processes; the
+others count this process, as Prometheus expects of a counter that restarts.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import accumulate
-from typing import Final
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from autohas_trainer.reporting.live import STEP_SECONDS, CheckpointFacts, Snapshot
-from autohas_trainer.reporting.records import PolicyRecord
+from autohas_api.budget import knobs_of
+from autohas_trainer.reporting.live import STEP_SECONDS, CheckpointFacts, Snapshot, stage_steps
+from autohas_trainer.reporting.progress import eta_seconds
+from autohas_trainer.reporting.records import PolicyRecord, RunInfo
 
-__all__ = ["MAX_POLICY_SERIES", "SearchCollector", "build_registry", "render"]
+__all__ = ["GpuMemory", "SearchCollector", "build_registry", "render"]
 
-MAX_POLICY_SERIES: Final = 512
-"""More choices than these: only the most likely choice of each decision is exported."""
+GpuMemory = Callable[[], Mapping[str, int]]
+"""Bytes of device memory by kind: allocated, reserved, peak."""
 
 
 class SearchCollector(Collector):
     """Everything that a running search exports."""
 
-    def __init__(self, snapshot: Callable[[], Snapshot], wall_clock: Callable[[], float]) -> None:
-        """Args: where the state comes from; seconds since the epoch, for the age of checkpoints."""
+    def __init__(
+        self,
+        snapshot: Callable[[], Snapshot],
+        wall_clock: Callable[[], float],
+        monotonic: Callable[[], float],
+        gpu_memory: GpuMemory | None = None,
+    ) -> None:
+        """Args: where the state comes from; seconds since the epoch, for ages; monotonic seconds; on a GPU, its memory."""
         self._snapshot = snapshot
         self._wall_clock = wall_clock
+        self._monotonic = monotonic
+        self._gpu_memory = gpu_memory
 
     def collect(self) -> Iterator[Metric]:
         """One scrape."""
         snapshot = self._snapshot()
+        if snapshot.info is not None:
+            yield from _run(snapshot, snapshot.info, self._monotonic())
         yield from _steps(snapshot)
+        yield from _losses(snapshot)
+        yield from _learning_rates(snapshot)
         yield from _supernet(snapshot)
-        if snapshot.policy is not None:
-            yield from _policy(snapshot.policy, _choices(snapshot))
+        if snapshot.policy is not None and snapshot.info is not None:
+            choices = {d.name: d.choices for d in snapshot.info.space.decisions}
+            yield from _policy(snapshot.policy, choices, snapshot.info.search.spec.monitoring.per_choice_limit)
             yield _counter("autohas_policy_updates", "Updates of the controller in this process.", snapshot.num_policy_updates)
         if snapshot.checkpoint is not None:
             yield from _checkpoint(snapshot.checkpoint, self._wall_clock())
-        if snapshot.info is not None and snapshot.info.steps:
-            share = min(1.0, snapshot.position / snapshot.info.steps)
-            yield _gauge("autohas_trainer_progress_ratio", "Share of the planned steps that are done, 0 to 1.", share)
         if snapshot.leader is not None:
             yield _gauge("autohas_trainer_best_score", "Selection-split metric of the leading candidate.", snapshot.leader.metric)
+        if self._gpu_memory is not None:
+            yield _labelled("autohas_trainer_gpu_memory_bytes", "Memory of the GPU by kind.", "kind", self._gpu_memory())
 
 
-def build_registry(snapshot: Callable[[], Snapshot], wall_clock: Callable[[], float]) -> CollectorRegistry:
+def build_registry(
+    snapshot: Callable[[], Snapshot],
+    wall_clock: Callable[[], float],
+    monotonic: Callable[[], float],
+    gpu_memory: GpuMemory | None = None,
+) -> CollectorRegistry:
     """A registry of its own: the search, and memory and CPU of the process."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(SearchCollector(snapshot, wall_clock))
+    registry.register(SearchCollector(snapshot, wall_clock, monotonic, gpu_memory))
     ProcessCollector(registry=registry)
     return registry
 
@@ -66,6 +88,33 @@ def _counter(name: str, text: str, value: float) -> CounterMetricFamily:
     return CounterMetricFamily(name, text, value=value)
 
 
+def _labelled(name: str, text: str, label: str, values: Mapping[str, float]) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(name, text, labels=[label])
+    for key, value in values.items():
+        family.add_metric([key], value)
+    return family
+
+
+def _run(snapshot: Snapshot, info: RunInfo, now: float) -> Iterator[Metric]:
+    """Where the search stands, and what it has cost."""
+    planned = stage_steps(info.plan)
+    stages = {stage.value: float(stage is snapshot.stage) for stage in {**planned, snapshot.stage: 0}}
+    yield _labelled("autohas_trainer_stage", "1 for the stage at work, 0 for the others.", "stage", stages)
+    if info.steps:
+        share = min(1.0, snapshot.position / info.steps)
+        yield _gauge("autohas_trainer_progress_ratio", "Share of the planned steps that are done, 0 to 1.", share)
+    if (left := eta_seconds(snapshot)) is not None:
+        yield _gauge("autohas_trainer_remaining_seconds", "Estimated time until the end, over all stages.", left)
+    if snapshot.latest is not None:
+        yield _gauge("autohas_trainer_cost_trainings", "Cost so far in units of one full training.", snapshot.latest.cost)
+    planned_cost = info.plan.predicted_trainings
+    yield _gauge("autohas_trainer_planned_cost_trainings", "Cost of the whole search in units of one full training.", planned_cost)
+    yield _counter("autohas_trainer_starts", "Trainer processes of this search so far.", info.starts)
+    yield _counter("autohas_trainer_interruptions", "Starts that followed an interruption.", info.interruptions)
+    active = info.active_seconds + max(0.0, now - snapshot.started_at)
+    yield _counter("autohas_trainer_active_seconds", "Time that trainers of this search have worked, over all processes.", active)
+
+
 def _steps(snapshot: Snapshot) -> Iterator[Metric]:
     steps = CounterMetricFamily("autohas_trainer_steps", "Steps done in this process.", labels=["stage"])
     for stage, count in snapshot.steps_by_stage.items():
@@ -79,10 +128,22 @@ def _steps(snapshot: Snapshot) -> Iterator[Metric]:
         buckets=list(zip(bounds, buckets, strict=True)),
         sum_value=snapshot.step_seconds,
     )
-    if (latest := snapshot.latest) is not None:
-        if latest.loss is not None:
-            yield _gauge("autohas_trainer_loss", "Training loss of the latest step, in nats.", latest.loss)
-        yield _gauge("autohas_trainer_learning_rate", "Learning rate of the latest step.", latest.learning_rate)
+
+
+def _losses(snapshot: Snapshot) -> Iterator[Metric]:
+    train = snapshot.latest.loss if snapshot.latest is not None else None
+    selection = snapshot.compared.loss if snapshot.compared is not None else None
+    known = {split: loss for split, loss in (("train", train), ("selection", selection)) if loss is not None}
+    yield _labelled("autohas_trainer_loss", "Loss in nats: of the latest step, and of the latest comparison.", "split", known)
+    yield _counter("autohas_trainer_non_finite_losses", "Steps of this process whose loss was not finite.", snapshot.non_finite_losses)
+
+
+def _learning_rates(snapshot: Snapshot) -> Iterator[Metric]:
+    """Of the weights; and of the controller where it learns."""
+    rates = {"weights": snapshot.latest.learning_rate} if snapshot.latest is not None else {}
+    if snapshot.info is not None and snapshot.policy is not None:
+        rates["policy"] = float(knobs_of(snapshot.info.search.spec).policy_learning_rate)
+    yield _labelled("autohas_trainer_learning_rate", "Learning rate of the latest step.", "optimizer", rates)
 
 
 def _supernet(snapshot: Snapshot) -> Iterator[Metric]:
@@ -96,28 +157,19 @@ def _supernet(snapshot: Snapshot) -> Iterator[Metric]:
         yield _gauge("autohas_trainer_reward_baseline", "Moving average of the rewards.", snapshot.policy.baseline)
 
 
-def _choices(snapshot: Snapshot) -> dict[str, tuple[str, ...]]:
-    return {d.name: d.choices for d in snapshot.info.space.decisions} if snapshot.info is not None else {}
-
-
-def _policy(policy: PolicyRecord, choices: dict[str, tuple[str, ...]]) -> Iterator[Metric]:
-    entropy = GaugeMetricFamily(
-        "autohas_policy_entropy_ratio", "Entropy of a decision over that of a uniform one: 1 undecided, 0 decided.", labels=["decision"]
-    )
-    for name, value in policy.entropy.items():
-        entropy.add_metric([name], value)
-    yield entropy
+def _policy(policy: PolicyRecord, choices: Mapping[str, tuple[str, ...]], limit: int) -> Iterator[Metric]:
+    text = "Entropy of a decision over that of a uniform one: 1 undecided, 0 decided."
+    yield _labelled("autohas_policy_entropy_ratio", text, "decision", policy.entropy)
     yield _gauge("autohas_policy_normalized_entropy_ratio", "Entropy of the whole policy, 1 uniform, 0 decided.", policy.normalized_entropy)
-    is_truncated = sum(map(len, policy.probabilities.values())) > MAX_POLICY_SERIES
+    is_truncated = sum(map(len, policy.probabilities.values())) > limit
     probability = GaugeMetricFamily("autohas_policy_probability", "Probability of a choice.", labels=["decision", "choice"])
-    for name, row in list(policy.probabilities.items())[:MAX_POLICY_SERIES]:
+    for name, row in list(policy.probabilities.items())[:limit]:
         shown = [max(range(len(row)), key=row.__getitem__)] if is_truncated else range(len(row))
         for index in shown:
             probability.add_metric([name, choices[name][index]], row[index])
     yield probability
-    yield _gauge(
-        "autohas_policy_series_truncated", f"1 when only top choices are exported (over {MAX_POLICY_SERIES} series).", float(is_truncated)
-    )
+    text = "1 when only top choices are exported: there are more than spec.monitoring.perChoiceLimit."
+    yield _gauge("autohas_policy_series_truncated", text, float(is_truncated))
 
 
 def _checkpoint(checkpoint: CheckpointFacts, now: float) -> Iterator[Metric]:

@@ -19,7 +19,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from autohas_trainer.errors import ConfigurationError
 from autohas_trainer.reporting.live import LiveState
-from autohas_trainer.reporting.metrics import build_registry, render
+from autohas_trainer.reporting.metrics import GpuMemory, build_registry, render
 from autohas_trainer.reporting.progress import DEFAULT_STALL_TIMEOUT_S, build_progress, encode_progress, health_of
 
 __all__ = ["TrainerServer"]
@@ -34,7 +34,7 @@ Answer = tuple[HTTPStatus, str, bytes]
 class TrainerServer:
     """Serves a `LiveState` from construction until `close`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - clocks and hardware are given, so that tests can give others
         self,
         state: LiveState,
         port: int,
@@ -42,8 +42,9 @@ class TrainerServer:
         stall_timeout_s: float = DEFAULT_STALL_TIMEOUT_S,
         monotonic: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
+        gpu_memory: GpuMemory | None = None,
     ) -> None:
-        """Listen on all addresses; port 0 takes a free one.
+        """Listen on all addresses; port 0 takes a free one. `gpu_memory` is asked at every scrape.
 
         Raises:
             ConfigurationError: the port cannot be had.
@@ -51,7 +52,7 @@ class TrainerServer:
         self._state = state
         self._stall_timeout_s = stall_timeout_s
         self._monotonic = monotonic
-        registry = build_registry(state.snapshot, wall_clock)
+        registry = build_registry(state.snapshot, wall_clock, monotonic, gpu_memory)
         routes: dict[str, Callable[[], Answer]] = {
             "/progress": self._progress,
             "/metrics": lambda: (HTTPStatus.OK, CONTENT_TYPE_LATEST, render(registry)),
