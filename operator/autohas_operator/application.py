@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -20,15 +19,16 @@ import structlog
 
 from autohas_operator import login
 from autohas_operator.cache import Cache
+from autohas_operator.census import Census
 from autohas_operator.client import HttpClient
-from autohas_operator.errors import OperatorError, StatusUnreadableError
+from autohas_operator.errors import OperatorError
 from autohas_operator.events import EVENTS_BURST, EVENTS_PER_SECOND, EventRecorder
 from autohas_operator.handlers import build_registry, kopf_settings
 from autohas_operator.metrics import Metrics
 from autohas_operator.observe import Key
 from autohas_operator.poller import HttpFetcher, Poller
 from autohas_operator.ratelimit import TokenBucket
-from autohas_operator.reconcile import Reconciler, status_of
+from autohas_operator.reconcile import Reconciler
 from autohas_operator.resync import Resync, refill
 from autohas_operator.server import Health, Server
 from autohas_operator.settings import Settings
@@ -64,7 +64,7 @@ async def run(settings: Settings, control: Control | None = None) -> None:
     metrics, cache = Metrics(), Cache()
     queue: WorkQueue[Key] = WorkQueue(time.monotonic, _dice)
     metrics.watch_queue(lambda: len(queue), lambda: queue.num_delayed)
-    metrics.watch_phases(lambda: phases(cache))
+    metrics.add(Census(cache, time.time, per_search=settings.per_search_metrics))
     health = Health(time.monotonic)
     async with AsyncExitStack() as stack:
         server = Server(health, metrics)
@@ -98,7 +98,7 @@ def _parts(  # noqa: PLR0913 - the composition root
 ) -> dict[str, Coroutine[Any, Any, None]]:
     """Everything that runs beside kopf, by name."""
     events = EventRecorder(client, metrics, time.time, TokenBucket(rate_per_s=EVENTS_PER_SECOND, burst=EVENTS_BURST, clock=time.monotonic))
-    reconciler = Reconciler(client, cache, events, settings.pods, time.time)
+    reconciler = Reconciler(client, cache, events, settings.pods, time.time, metrics=metrics)
     poller = Poller(
         cache,
         queue,
@@ -158,15 +158,3 @@ async def _watch(settings: Settings, registry: kopf.OperatorRegistry, control: C
         await asyncio.wait([watches])
         raise TaskDiedError(f"{died.result()} has ended")
     watches.result()
-
-
-def phases(cache: Cache) -> Counter[str]:
-    """How many searches are in which phase."""
-    counted: Counter[str] = Counter()
-    for record in cache.searches.values():
-        try:
-            phase = status_of(record).phase
-        except StatusUnreadableError:
-            continue
-        counted[phase.value if phase is not None else "Pending"] += 1
-    return counted

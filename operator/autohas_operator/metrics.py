@@ -1,23 +1,23 @@
 """The operator's own metrics, in a registry of their own so that several operators fit into one process.
 
-Labels are bounded: nothing here carries the name of a search.
+Labels are bounded: nothing here carries the name of a search; `census` adds what does.
 """
 
 from __future__ import annotations
 
-from collections import Counter as Tally
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from autohas_api.names import CONTRACT_VERSION
-from autohas_api.status import Phase
+from autohas_api.status import ConditionType, Status
 
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+_WAIT_SECONDS: Final = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 3600.0, 4 * 3600.0, 24 * 3600.0)
+_LIFE_SECONDS: Final = (60.0, 300.0, 900.0, 1800.0, 3600.0, 2 * 3600.0, 4 * 3600.0, 8 * 3600.0, 24 * 3600.0, 72 * 3600.0)
 
 
 class Metrics:
@@ -42,8 +42,46 @@ class Metrics:
             "autohas_status_poll_failures", "Reads of /progress that gave nothing usable, by cause.", ["reason"], registry=registry
         )
         self._dropped_events = Counter("autohas_events_dropped", "Events not posted: too many, or refused.", registry=registry)
+        self._add_lives()
         build = Gauge("autohas_operator_build_info", "Version of this operator; always 1.", ["version", "contract"], registry=registry)
         build.labels(distribution_version(), str(CONTRACT_VERSION)).set(1)
+
+    def _add_lives(self) -> None:
+        """What happens to searches. Creation times are whole seconds, so the waits are right to a second."""
+        registry = self.registry
+        self._to_job = Histogram(
+            "autohas_search_created_to_job_seconds", "From a search's creation to its first Job.", buckets=_WAIT_SECONDS, registry=registry
+        )
+        self._to_report = Histogram(
+            "autohas_search_created_to_report_seconds",
+            "From a search's creation to the trainer's first report: quota, scheduling, image, data.",
+            buckets=_WAIT_SECONDS,
+            registry=registry,
+        )
+        self._lives = Histogram(
+            "autohas_search_life_seconds", "From a search's creation to its end.", ["result"], buckets=_LIFE_SECONDS, registry=registry
+        )
+        self._finished = Counter("autohas_searches_finished", "Searches that ended.", ["namespace", "result"], registry=registry)
+        text = "Trainer starts after the one before was stopped on request (preemption, drain: interruption) or failed (failure)."
+        self._restarts = Counter("autohas_search_restarts", text, ["namespace", "reason"], registry=registry)
+
+    def job_created(self, age_s: float) -> None:
+        """The first Job of a search was made."""
+        self._to_job.observe(max(0.0, age_s))
+
+    def status_written(self, namespace: str, before: Status, after: Status, age_s: float) -> None:
+        """A status became true that differs from the one before; `age_s` is that of the search."""
+        for result in ("Succeeded", "Failed"):
+            self._finished.labels(namespace, result)  # a counter that begins at 1 hides its first increase
+        self._restarts.labels(namespace, "interruption").inc(_grown(before.interruptions, after.interruptions))
+        self._restarts.labels(namespace, "failure").inc(_grown(_failures(before), _failures(after)))
+        if before.last_report_time is None and after.last_report_time is not None:
+            self._to_report.observe(max(0.0, age_s))
+        if before.completion_time is None and after.completion_time is not None:
+            succeeded = next(c for c in after.conditions if c.type == ConditionType.SUCCEEDED)
+            result = "Succeeded" if succeeded.status == "True" else "Failed"
+            self._finished.labels(namespace, result).inc()
+            self._lives.labels(result).observe(max(0.0, age_s))
 
     def reconciled(self, result: str, seconds: float) -> None:
         """One pass has ended; `result` is ok, retry or gone."""
@@ -74,27 +112,23 @@ class Metrics:
         later = Gauge("autohas_workqueue_delayed", "Searches that wait for their time.", registry=self.registry)
         later.set_function(delayed)
 
-    def watch_phases(self, phases: Callable[[], Mapping[str, int]]) -> None:
-        """Count searches by phase at scrape time."""
-        self.registry.register(_Phases(phases))
+    def add(self, collector: Collector) -> None:
+        """Ask this collector too at every scrape."""
+        self.registry.register(collector)
 
     def exposition(self) -> bytes:
         """The text format."""
         return generate_latest(self.registry)
 
 
-class _Phases(Collector):
-    """Searches by phase, counted when asked: never out of step with the cache."""
+def _failures(status: Status) -> int:
+    """Starts that followed a failure: all but the first and those after an interruption."""
+    return max(0, (status.starts or 1) - 1 - (status.interruptions or 0))
 
-    def __init__(self, count: Callable[[], Mapping[str, int]]) -> None:
-        self._count = count
 
-    def collect(self) -> Iterable[GaugeMetricFamily]:
-        family = GaugeMetricFamily("autohas_searches", "Searches by phase.", labels=["phase"])
-        counted = Tally(self._count())
-        for phase in Phase:
-            family.add_metric([phase.value], counted[phase.value])
-        yield family
+def _grown(before: int | None, after: int | None) -> int:
+    """By how much; a trainer that forgot (its disk was not durable) counts from there on."""
+    return max(0, (after or 0) - (before or 0))
 
 
 def distribution_version() -> str:

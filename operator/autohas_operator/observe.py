@@ -50,6 +50,7 @@ class SearchRecord:
     uid: str
     resource_version: str
     generation: int
+    created_s: float
     is_deleting: bool
     document: str
     spec_hash: str
@@ -190,6 +191,7 @@ def search_record(document: Document) -> SearchRecord:
         uid=metadata["uid"],
         resource_version=metadata.get("resourceVersion", ""),
         generation=metadata.get("generation", 0),
+        created_s=epoch(metadata.get("creationTimestamp")) or 0.0,
         is_deleting="deletionTimestamp" in metadata,
         document=canonical(kept),
         spec_hash=sha256({name: part for name, part in spec.items() if name not in MUTABLE_SPEC}),

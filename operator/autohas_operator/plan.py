@@ -42,6 +42,11 @@ class Plan:
         """Whether it cannot be taken back: then the cache is not good enough."""
         return self.action is not None or self.is_grave
 
+    @property
+    def is_first_attempt(self) -> bool:
+        """Whether the action makes the first Job of the search."""
+        return isinstance(self.action, CreateAttempt) and self.status.attempt == 1
+
 
 def plan(observed: Observed, previous: Status, pods: PodSettings, now_s: float) -> Plan:
     """Decide one pass over one search."""

@@ -21,6 +21,7 @@ from autohas_operator.client import EVENTS, JOBS, PODS, SEARCHES, KubeClient, li
 from autohas_operator.course import CreateAttempt, DeleteJob
 from autohas_operator.errors import ForbiddenError, NotFoundError, OperatorError, StatusUnreadableError, reaction_to
 from autohas_operator.events import EventRecorder
+from autohas_operator.metrics import Metrics
 from autohas_operator.observe import Key, Observed, SearchRecord, job_record, pod_record, search_document, search_record
 from autohas_operator.plan import Plan, plan
 from autohas_operator.readiness import stuck_child
@@ -32,12 +33,22 @@ _log = structlog.get_logger(__name__)
 class Reconciler:
     """Makes the world follow the searches. `clock` gives seconds since the epoch."""
 
-    def __init__(self, client: KubeClient, cache: Cache, events: EventRecorder, pods: PodSettings, clock: Callable[[], float]) -> None:
+    def __init__(  # noqa: PLR0913 - each is one collaborator
+        self,
+        client: KubeClient,
+        cache: Cache,
+        events: EventRecorder,
+        pods: PodSettings,
+        clock: Callable[[], float],
+        *,
+        metrics: Metrics,
+    ) -> None:
         self._client = client
         self._cache = cache
         self._events = events
         self._pods = pods
         self._clock = clock
+        self._metrics = metrics
 
     async def reconcile(self, key: Key) -> float | None:
         """One pass; returns in how many seconds time alone asks for another one, None for never.
@@ -110,6 +121,8 @@ class Reconciler:
         match decided.action:
             case CreateAttempt() as attempt:
                 self._cache.put_job(await create_attempt(self._client, observed.search, attempt))
+                if decided.is_first_attempt:
+                    self._metrics.job_created(self._clock() - observed.search.created_s)
             case DeleteJob(name=name, uid=uid):
                 await self._client.delete(JOBS, namespace, name, uid=uid)
             case None:
@@ -117,12 +130,14 @@ class Reconciler:
 
     async def _write(self, observed: Observed, decided: Plan) -> None:
         """The one status write, and the events that it makes true."""
-        if decided.status == status_of(observed.search):
+        before = status_of(observed.search)
+        if decided.status == before:
             return
         written = await self._client.replace_status(SEARCHES, _with_status(observed.search, decided.status))
         self._cache.put_search(written)
+        key, age_s = observed.search.key, self._clock() - observed.search.created_s
+        self._metrics.status_written(key.namespace, before, decided.status, age_s)
         for told in decided.announcements:
-            key = observed.search.key
             _log.info("search went on", namespace=key.namespace, search=key.name, reason=told.reason, message=told.message)
         self._events.announce(observed.search, decided.announcements)
 

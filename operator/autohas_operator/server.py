@@ -79,4 +79,5 @@ class Server:
         return web.Response(text="ok\n") if is_ready else web.Response(status=503, text="the cache is being filled\n")
 
     async def _metrics_page(self, _request: web.Request) -> web.Response:
-        return web.Response(body=self._metrics.exposition(), content_type="text/plain", charset="utf-8")
+        page = await asyncio.to_thread(self._metrics.exposition)  # thousands of searches take longer than the loop may stand still
+        return web.Response(body=page, content_type="text/plain", charset="utf-8")

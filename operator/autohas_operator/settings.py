@@ -49,6 +49,10 @@ class Settings:
     log_level: str = _setting("info", "Least severe log line written: debug, info, warning or error.")
     listen_address: str = _setting("0.0.0.0", "Address of /healthz, /readyz and /metrics.")  # noqa: S104 - probes come from outside
     listen_port: int = _setting(8080, "TCP port of /healthz, /readyz and /metrics. 0: any free one.")
+    per_search_metrics: bool = _setting(
+        True,  # noqa: FBT003 - the default
+        "Export phase and conditions of every search; switch off beyond some thousand searches to spare Prometheus.",
+    )
     workers: int = _setting(20, "Searches reconciled at the same time. 20 keeps the write rate below busy.")
     writes_per_second: float = _setting(
         20.0, "Writes to the API server, long-term mean. 20 is far below what API priority and fairness grants."
@@ -103,6 +107,9 @@ def _parsed(setting: Field[Any], text: str) -> Any:  # noqa: ANN401 - the settin
             return int(text) if text.strip() else None
         if kind == "tuple[str, ...]":
             return tuple(part.strip() for part in text.split(",") if part.strip())
+        if kind == "bool":
+            return {"true": True, "false": False}[text.strip().lower()]
         return {"int": int, "float": float, "str": str}[kind](text)
-    except ValueError as error:
-        raise SettingError(f'{_variable(setting)} is "{text}" and must be of type {kind}') from error
+    except (ValueError, KeyError) as error:
+        allowed = "true or false" if kind == "bool" else f"of type {kind}"
+        raise SettingError(f'{_variable(setting)} is "{text}" and must be {allowed}') from error

@@ -95,12 +95,14 @@ def test_the_operator_reads_every_variable_that_the_chart_sets(helm: Tool) -> No
                 trainer__image__tag="9",
                 trainer__imagePullSecrets=["registry"],
                 logLevel="debug",
+                metrics__perSearch=False,
             )
         ),
     )
     known = {f"AUTOHAS_{name.upper()}" for name in read_settings([], {}).__slots__}
 
     assert set(environment_of(rendered(helm))) <= known
+    assert (usual.per_search_metrics, changed.per_search_metrics) == (True, False)
     assert usual.trainer_image == "autohas-trainer:0.1.0"
     assert (usual.namespaces, usual.trainer_run_as_user, usual.trainer_fs_group) == ((), 65532, 65532)
     assert (changed.namespaces, changed.trainer_run_as_user, changed.trainer_fs_group) == (("a", "b"), None, 2000)

@@ -172,14 +172,3 @@ def test_health_fails_when_the_loop_stands_or_a_part_has_died() -> None:
         return codes
 
     assert asyncio.run(scenario()) == [503, 200, 200, 500, 200, 500, 200]
-
-
-def test_metrics_count_searches_when_asked() -> None:
-    """Every phase has its series, also at 0."""
-    metrics = Metrics()
-    metrics.watch_phases(lambda: {"Running": 2})
-    page = metrics.exposition().decode()
-
-    assert 'autohas_searches{phase="Running"} 2.0' in page
-    assert 'autohas_searches{phase="Failed"} 0.0' in page
-    assert "autohas_operator_build_info{" in page

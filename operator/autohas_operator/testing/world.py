@@ -178,7 +178,7 @@ class Operator:
         self.queue: WorkQueue[Key] = WorkQueue(lambda: api.now_s, lambda: 0.5)
         bucket = TokenBucket(rate_per_s=1000, burst=1000, clock=lambda: api.now_s)
         self.events = EventRecorder(api, self.metrics, lambda: api.now_s, bucket)
-        self.reconciler = Reconciler(api, self.cache, self.events, builders.PODS, lambda: api.now_s)
+        self.reconciler = Reconciler(api, self.cache, self.events, builders.PODS, lambda: api.now_s, metrics=self.metrics)
 
     async def settle(self) -> None:
         """Deliver everything that happened, and work until nothing is left to do now."""

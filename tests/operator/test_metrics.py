@@ -1,0 +1,187 @@
+"""What the operator exports about searches: gauges from the cache, counters from status changes, and when series go."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from autohas_api.status import Condition, Status
+from autohas_operator.cache import Cache
+from autohas_operator.census import KEPT_AFTER_END_S, Census
+from autohas_operator.metrics import Metrics
+from autohas_operator.observe import Key
+from autohas_operator.settings import SettingError, read_settings
+from autohas_operator.testing.builders import NOW_S, report, running_pod, stored_search
+from autohas_operator.testing.world import World
+from autohas_operator.wording import timestamp
+
+Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
+
+
+def samples(metrics: Metrics) -> Samples:
+    """Every sample by name and labels, as Prometheus parses it."""
+    families = text_string_to_metric_families(metrics.exposition().decode())
+    return {(s.name, tuple(sorted(s.labels.items()))): s.value for family in families for s in family.samples}
+
+
+def labels(found: Samples, name: str) -> list[dict[str, str]]:
+    return [dict(pairs) for known, pairs in found if known == name]
+
+
+def condition(kind: str, status: str, reason: str) -> dict[str, Any]:
+    return {
+        "type": kind,
+        "status": status,
+        "reason": reason,
+        "message": "m",
+        "lastTransitionTime": timestamp(NOW_S),
+        "observedGeneration": 1,
+    }
+
+
+def counted(*statuses: dict[str, Any], per_search: bool = True, now_s: float = NOW_S) -> Samples:
+    """The samples of a cache with one search per status, named s0, s1, ..."""
+    cache, metrics = Cache(), Metrics()
+    for number, status in enumerate(statuses):
+        search = stored_search(f"s{number}")
+        search["metadata"]["uid"] = f"uid-{number}"
+        cache.put_search({**search, "status": status})
+    metrics.add(Census(cache, lambda: now_s, per_search=per_search))
+    return samples(metrics)
+
+
+RUNNING = {
+    "phase": "Running",
+    "conditions": [condition("Accepted", "True", "Valid"), condition("TrainerReady", "True", "Reporting")],
+}
+STARTING = {"phase": "Starting", "conditions": [condition("TrainerReady", "False", "Unschedulable")]}
+REJECTED = {
+    "phase": "Rejected",
+    "conditions": [condition("Accepted", "False", "InvalidSpec"), condition("TrainerReady", "False", "NotAccepted")],
+}
+ENDED = {"phase": "Succeeded", "completionTime": timestamp(NOW_S), "conditions": [condition("Finished", "True", "Succeeded")]}
+
+
+def test_searches_are_counted_by_phase_and_by_what_they_wait_for() -> None:
+    """Every phase has its series, also at 0; one that no pass has seen is Pending; one that runs or has ended waits for nothing."""
+    found = counted(RUNNING, STARTING, STARTING, REJECTED, ENDED, {})
+
+    assert found["autohas_searches", (("phase", "Starting"),)] == 2
+    assert found["autohas_searches", (("phase", "Pending"),)] == 1
+    assert found["autohas_searches", (("phase", "Failed"),)] == 0
+    assert {
+        waits["reason"]: found["autohas_searches_waiting", (("reason", waits["reason"]),)]
+        for waits in labels(found, "autohas_searches_waiting")
+    } == {
+        "Unschedulable": 2,
+        "InvalidSpec": 1,
+        "NotSeenYet": 1,
+    }
+
+
+def test_a_search_has_one_phase_series_and_one_per_condition() -> None:
+    """Labels carry phase, status and reason; values are always 1."""
+    found = counted(RUNNING)
+
+    assert found["autohas_search_phase", (("name", "s0"), ("namespace", "ml"), ("phase", "Running"))] == 1
+    assert labels(found, "autohas_search_condition") == [
+        {"namespace": "ml", "name": "s0", "type": "Accepted", "status": "True", "reason": "Valid"},
+        {"namespace": "ml", "name": "s0", "type": "TrainerReady", "status": "True", "reason": "Reporting"},
+    ]
+
+
+@pytest.mark.parametrize(("age_s", "is_there"), [(0.0, True), (KEPT_AFTER_END_S, True), (KEPT_AFTER_END_S + 1, False)])
+def test_the_series_of_a_search_go_an_hour_after_its_end(age_s: float, is_there: bool) -> None:  # noqa: FBT001 - a column of the table
+    """The fleet's count by phase keeps it."""
+    found = counted(ENDED, now_s=NOW_S + age_s)
+
+    assert bool(labels(found, "autohas_search_phase")) is is_there
+    assert bool(labels(found, "autohas_search_condition")) is is_there
+    assert found["autohas_searches", (("phase", "Succeeded"),)] == 1
+
+
+def test_series_of_single_searches_can_be_switched_off() -> None:
+    """The fleet's stay."""
+    names = {name for name, _ in counted(RUNNING, per_search=False)}
+
+    assert "autohas_searches" in names
+    assert not {"autohas_search_phase", "autohas_search_condition"} & names
+
+
+def test_the_series_of_a_deleted_search_go_with_it() -> None:
+    """The census looks at the cache, and remembers nothing itself."""
+    cache, metrics = Cache(), Metrics()
+    metrics.add(Census(cache, lambda: NOW_S, per_search=True))
+    search = {**stored_search(), "status": RUNNING}
+    cache.put_search(search)
+    assert labels(samples(metrics), "autohas_search_phase")
+    cache.forget(search)
+    assert not labels(samples(metrics), "autohas_search_phase")
+
+
+def test_switches_of_the_settings_are_true_or_false() -> None:
+    """Anything else says what is allowed."""
+    assert read_settings([], {}).per_search_metrics is True
+    assert read_settings([], {"AUTOHAS_PER_SEARCH_METRICS": "False"}).per_search_metrics is False
+    with pytest.raises(SettingError, match='AUTOHAS_PER_SEARCH_METRICS is "no" and must be true or false'):
+        read_settings([], {"AUTOHAS_PER_SEARCH_METRICS": "no"})
+
+
+def test_restarts_are_told_apart_and_only_growth_counts() -> None:
+    """Of four starts the first is none, one followed an interruption, so two followed failures; a trainer that forgot adds nothing."""
+    metrics = Metrics()
+    states = [(None, None), (1, 0), (2, 1), (4, 1), (1, 0), (2, 0)]
+    for before, after in pairwise(states):
+        metrics.status_written("ml", started(*before), started(*after), 5.0)
+    found = samples(metrics)
+
+    assert found["autohas_search_restarts_total", (("namespace", "ml"), ("reason", "interruption"))] == 1
+    assert found["autohas_search_restarts_total", (("namespace", "ml"), ("reason", "failure"))] == 3
+    assert found["autohas_searches_finished_total", (("namespace", "ml"), ("result", "Succeeded"))] == 0
+
+
+def started(starts: int | None, interruptions: int | None) -> Status:
+    return Status(starts=starts, interruptions=interruptions)
+
+
+@pytest.mark.parametrize(("status", "result"), [("True", "Succeeded"), ("False", "Failed")])
+def test_an_end_is_counted_once(status: Any, result: str) -> None:
+    """With the age that the search had."""
+    metrics = Metrics()
+    time = timestamp(NOW_S)
+    succeeded = Condition(type="Succeeded", status=status, last_transition_time=time, reason="R", message="m")
+    ended = Status(completion_time=time, conditions=[succeeded])
+    metrics.status_written("ml", Status(), ended, 120.0)
+    metrics.status_written("ml", ended, ended.model_copy(update={"observed_generation": 2}), 130.0)
+    found = samples(metrics)
+
+    assert found["autohas_searches_finished_total", (("namespace", "ml"), ("result", result))] == 1
+    assert found["autohas_search_life_seconds_sum", (("result", result),)] == 120
+
+
+def test_a_life_leaves_its_waits() -> None:
+    """From creation to Job and to the first report, each observed once, by the world's clock."""
+
+    async def scenario() -> Samples:
+        world = World()
+        search = stored_search()
+        world.apply(search)
+        world.api.now_s += 4
+        await world.settle()
+        pod = running_pod(world.job)
+        world.put_pod(pod)
+        world.api.now_s += 30
+        await world.settle()
+        for _ in range(2):
+            world.operator.report(report(search, at_s=world.api.now_s), Key("ml", "fashion"))
+            await world.wait(20)
+        return samples(world.operator.metrics)
+
+    found = asyncio.run(scenario())
+    assert (found["autohas_search_created_to_job_seconds_count", ()], found["autohas_search_created_to_job_seconds_sum", ()]) == (1, 4)
+    assert found["autohas_search_created_to_report_seconds_count", ()] == 1
+    assert found["autohas_search_created_to_report_seconds_sum", ()] == 54
