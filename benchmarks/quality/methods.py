@@ -106,4 +106,7 @@ def _problem(task: Task, seed: int, steps: int) -> tuple[Problem, float]:
 
 
 def _test(problem: Problem, training: Training) -> float:
-    return sum(training.accuracy(batch) for batch in problem.splits.test()) / problem.splits.num_test
+    batches = list(problem.splits.test())
+    with torch.no_grad():
+        outputs = torch.cat([training.outputs(batch) for batch in batches])
+    return problem.task.measure(outputs, torch.cat([batch.targets_B for batch in batches])).value

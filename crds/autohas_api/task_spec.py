@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, StringConstraints
 
 from autohas_api.model import Decimal, Model, Rule
+from autohas_api.scoring import METRICS
 
 ArgumentValue = Annotated[str, StringConstraints(max_length=253)]
 Arguments = Annotated[dict[str, ArgumentValue], Field(max_length=32)]
@@ -62,6 +63,11 @@ class Recipe(Model):
     warmup_fraction: Decimal = Field(default="0.05", description="Share of the steps over which the rate rises linearly, 0 to 0.5.")
     weight_decay: Decimal = Field(default="1e-4", description="L2 factor of weights (not biases and normalisation).")
     momentum: Decimal = Field(default="0.9", description="Momentum of SGD, 0 to below 1.")
+    class_weights: Literal["Uniform", "Balanced"] = Field(
+        default="Uniform",
+        description="Weight of each class in the training loss. Balanced: in inverse proportion to its number of examples."
+        " Metrics are never weighted. Classification only.",
+    )
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -153,6 +159,21 @@ class Cost(Model):
 class Objective(Model):
     """What is better."""
 
-    metric: Literal["accuracy"] = Field(default="accuracy", description="accuracy: share of examples classified correctly, 0 to 1.")
-    direction: Literal["Maximize"] = Field(default="Maximize", description="Direction of the metric; accuracy is maximised.")
+    metric: Literal["accuracy", "f1", "auc", "log_loss"] = Field(
+        default="accuracy",
+        description="accuracy: share of examples classified correctly. f1: mean of the classes' F1. auc: area under the ROC curve,"
+        " with more than two classes the mean of each against the rest. log_loss: cross-entropy in nats.",
+    )
+    direction: Literal["Maximize", "Minimize"] | None = Field(
+        default=None, description="Which way the metric is better, for readers: must be the metric's own. Absent: the metric's own."
+    )
     cost: Cost | None = Field(default=None, description="A price on size; absent: only the metric counts.")
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            expression="!has(self.direction) || (self.direction == 'Minimize') == (self.metric in ['log_loss'])",
+            message="direction must be the metric's own: Maximize for accuracy, f1 and auc, Minimize for log_loss; or leave it out",
+            field_path=".direction",
+            holds=lambda o: o.direction is None or o.direction == METRICS[o.metric].direction,
+        ),
+    )

@@ -28,34 +28,34 @@ def made(variant: str, seed: int) -> Splits:
 def test_original_keeps_a_quarter_for_test() -> None:
     """1,797 images fall into 1,347 and 450, each class a quarter, no image in both."""
     task = digits({})
-    assert task.inputs_NCHW.shape == (1347, 1, 8, 8)
-    assert task.test_inputs_NCHW.shape == (450, 1, 8, 8)
-    shares = np.bincount(task.test_labels_N) / np.bincount(np.concatenate([task.labels_N, task.test_labels_N]))
+    assert task.inputs.shape == (1347, 1, 8, 8)
+    assert task.test_inputs.shape == (450, 1, 8, 8)
+    shares = np.bincount(task.test_targets_N) / np.bincount(np.concatenate([task.targets_N, task.test_targets_N]))
     assert shares == pytest.approx(np.full(10, 0.25), abs=0.003)
-    images = {image.tobytes() for image in task.inputs_NCHW}
-    assert not images & {image.tobytes() for image in task.test_inputs_NCHW}
+    images = {image.tobytes() for image in task.inputs}
+    assert not images & {image.tobytes() for image in task.test_inputs}
 
 
 def test_shifted_has_the_promised_shape(shifted: Problem) -> None:
     """5,000 and 4,000 images of 20x20 px with every class near a tenth."""
-    assert shifted.inputs_NCHW.shape == (5000, 1, 20, 20)
-    assert shifted.test_inputs_NCHW.shape == (4000, 1, 20, 20)
-    assert shifted.inputs_NCHW.dtype == np.float32
-    for labels in (shifted.labels_N, shifted.test_labels_N):
+    assert shifted.inputs.shape == (5000, 1, 20, 20)
+    assert shifted.test_inputs.shape == (4000, 1, 20, 20)
+    assert shifted.inputs.dtype == np.float32
+    for labels in (shifted.targets_N, shifted.test_targets_N):
         assert (np.abs(np.bincount(labels) / len(labels) - 0.1) < 0.015).all()
 
 
 def test_shifted_is_the_same_every_time(shifted: Problem) -> None:
     """Made again it is equal bit for bit, test images included."""
     again = digits({"variant": "shifted"})
-    assert np.array_equal(again.inputs_NCHW, shifted.inputs_NCHW)
-    assert np.array_equal(again.test_inputs_NCHW, shifted.test_inputs_NCHW)
+    assert np.array_equal(again.inputs, shifted.inputs)
+    assert np.array_equal(again.test_inputs, shifted.test_inputs)
 
 
 def test_shifted_images_of_one_original_differ(shifted: Problem) -> None:
     """Each original makes several scenes, all different."""
     assert np.bincount(shifted.sources_N).max() in {4, 5}
-    assert len({hashlib.sha256(image.tobytes()).digest() for image in shifted.inputs_NCHW}) == 5000
+    assert len({hashlib.sha256(image.tobytes()).digest() for image in shifted.inputs}) == 5000
 
 
 def test_shifted_leaves_four_thousand_to_train() -> None:
@@ -67,7 +67,7 @@ def test_shifted_leaves_four_thousand_to_train() -> None:
 
 def test_the_seed_leaves_the_test_split_alone() -> None:
     """Seeds 0 and 1 test on the same labels in the same order."""
-    one, other = (torch.cat([batch.labels_B for batch in made("original", seed).test()]) for seed in (0, 1))
+    one, other = (torch.cat([batch.targets_B for batch in made("original", seed).test()]) for seed in (0, 1))
     assert torch.equal(one, other)
 
 

@@ -45,17 +45,17 @@ def folder(tmp_path: Path) -> Path:
 def test_a_sound_folder_is_read_whole(folder: Path) -> None:
     """Images become (N, 1, H, W) in 0..1 with their labels, plain and gzipped alike."""
     task = idx(folder, {})
-    assert np.array_equal(task.inputs_NCHW, images(60)[:, None].astype(np.float32) / 255)
-    assert np.array_equal(task.test_inputs_NCHW, images(12)[:, None].astype(np.float32) / 255)
-    assert np.array_equal(task.labels_N, labels(60))
+    assert np.array_equal(task.inputs, images(60)[:, None].astype(np.float32) / 255)
+    assert np.array_equal(task.test_inputs, images(12)[:, None].astype(np.float32) / 255)
+    assert np.array_equal(task.targets_N, labels(60))
     assert task.num_classes == 3
 
 
 def test_limits_keep_the_first_rows(folder: Path) -> None:
     """`trainLimit` and `testLimit` cut from the end."""
     task = idx(folder, {"trainLimit": "30", "testLimit": "5"})
-    assert np.array_equal(task.labels_N, labels(60)[:30])
-    assert np.array_equal(task.test_labels_N, labels(12)[:5])
+    assert np.array_equal(task.targets_N, labels(60)[:30])
+    assert np.array_equal(task.test_targets_N, labels(12)[:5])
 
 
 def test_a_folder_goes_through_load(folder: Path) -> None:
@@ -149,6 +149,6 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
 def test_fashion_mnist_is_read() -> None:
     """The real files give 28x28 px in ten classes; the limits hold."""
     task = idx(FASHION, {"trainLimit": "2000", "testLimit": "500"})
-    assert task.inputs_NCHW.shape == (2000, 1, 28, 28)
-    assert (task.num_classes, len(task.test_labels_N)) == (10, 500)
-    assert task.inputs_NCHW.max() == 1
+    assert task.inputs.shape == (2000, 1, 28, 28)
+    assert (task.num_classes, len(task.test_targets_N)) == (10, 500)
+    assert task.inputs.max() == 1

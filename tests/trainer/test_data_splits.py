@@ -20,11 +20,11 @@ def problem(num_sources: int = 60, per_source: int = 2, num_classes: int = 3, nu
     sources = rows // per_source
     return Problem(
         name="made up",
-        inputs_NCHW=np.broadcast_to(rows.astype(np.float32)[:, None, None, None], (len(rows), 1, 2, 2)).copy(),
-        labels_N=(sources % num_classes).astype(np.int64),
+        inputs=np.broadcast_to(rows.astype(np.float32)[:, None, None, None], (len(rows), 1, 2, 2)).copy(),
+        targets_N=(sources % num_classes).astype(np.int64),
         sources_N=sources.astype(np.int64),
-        test_inputs_NCHW=np.zeros((num_test, 1, 2, 2), dtype=np.float32),
-        test_labels_N=np.zeros(num_test, dtype=np.int64),
+        test_inputs=np.zeros((num_test, 1, 2, 2), dtype=np.float32),
+        test_targets_N=np.zeros(num_test, dtype=np.int64),
         num_classes=num_classes,
     )
 
@@ -42,7 +42,7 @@ def splits(task: Problem | None = None, seed: int = 0) -> Splits:
 
 def rows(task: Problem, carving: Carving, batches: Iterable[Tensor]) -> list[int]:
     """Undo the normalisation: the row numbers that batches of inputs were made of."""
-    train = task.inputs_NCHW[carving.train]
+    train = task.inputs[carving.train]
     return [round(float(value * train.std() + train.mean())) for inputs in batches for value in inputs[:, 0, 0, 0]]
 
 
@@ -65,7 +65,7 @@ def test_stratified_splits_have_the_classes_in_proportion() -> None:
     task = problem()
     carving = carved(task)
     for part, each in ((carving.train, 28), (carving.reward, 4), (carving.selection, 8)):
-        assert np.bincount(task.labels_N[part]).tolist() == [each] * 3
+        assert np.bincount(task.targets_N[part]).tolist() == [each] * 3
 
 
 def test_the_seed_decides_the_carving() -> None:
@@ -95,7 +95,7 @@ def test_inputs_are_normalised_by_train_alone() -> None:
     inputs = made.train_batch(0, made.num_train, 0).inputs
     assert inputs.mean().item() == pytest.approx(0, abs=1e-6)
     assert inputs.std(correction=0).item() == pytest.approx(1, abs=1e-6)
-    train = task.inputs_NCHW[carved(task).train]
+    train = task.inputs[carved(task).train]
     assert next(made.test()).inputs[0, 0, 0, 0].item() == pytest.approx(-train.mean() / train.std(), rel=1e-6)
 
 
@@ -105,7 +105,7 @@ def test_splits_state_their_sizes_and_types() -> None:
     assert (made.num_train, made.num_reward, made.num_selection, made.num_test) == (84, 12, 24, 7)
     assert (made.num_classes, made.input_shape) == (3, (1, 2, 2))
     batch = made.train_batch(0, 5, 0)
-    assert (batch.inputs.dtype, batch.inputs.shape, batch.labels_B.dtype) == (torch.float32, (5, 1, 2, 2), torch.int64)
+    assert (batch.inputs.dtype, batch.inputs.shape, batch.targets_B.dtype) == (torch.float32, (5, 1, 2, 2), torch.int64)
 
 
 @pytest.mark.parametrize("size", [1, 5, 50, 84])
@@ -114,7 +114,7 @@ def test_each_epoch_takes_every_example_once(size: int) -> None:
     task, made = problem(), splits()
     carving = carved(task)
     batches = [made.train_batch(step, size, 0) for step in range(3 * 84 // size)]
-    assert {len(batch.labels_B) for batch in batches} == {size}
+    assert {len(batch.targets_B) for batch in batches} == {size}
     seen = rows(task, carving, (batch.inputs for batch in batches))
     for epoch in range(len(seen) // 84):
         assert sorted(seen[84 * epoch : 84 * epoch + 84]) == sorted(carving.train)
@@ -129,7 +129,7 @@ def test_a_batch_depends_on_its_arguments_alone() -> None:
         other.train_batch(step, 7, 4)
         again = other.train_batch(step, 32, 3)
         assert torch.equal(again.inputs, forward[step].inputs)
-        assert again.labels_B.tolist() == task.labels_N[rows(task, carved(task), [again.inputs])].tolist()
+        assert again.targets_B.tolist() == task.targets_N[rows(task, carved(task), [again.inputs])].tolist()
 
 
 def test_seed_and_replica_change_the_order() -> None:
@@ -155,19 +155,19 @@ def test_reward_batches_are_stratified_keyed_and_without_repetition() -> None:
         seen = rows(task, carving, [draw.inputs])
         assert len(set(seen)) == 6
         assert set(seen) <= set(carving.reward)
-        assert torch.bincount(draw.labels_B).tolist() == [2, 2, 2]
+        assert torch.bincount(draw.targets_B).tolist() == [2, 2, 2]
     assert torch.equal(draws[7].inputs, splits().reward_batch(7, 6, 0).inputs)
     assert len({tuple(rows(task, carving, [draw.inputs])) for draw in draws}) > 10
 
 
 def test_reward_quotas_share_the_remainder() -> None:
     """Eight of twelve over three classes of four: quotas 3, 3, 2, the earlier classes first."""
-    assert torch.bincount(splits().reward_batch(0, 8, 0).labels_B).tolist() == [3, 3, 2]
+    assert torch.bincount(splits().reward_batch(0, 8, 0).targets_B).tolist() == [3, 3, 2]
 
 
 def test_a_reward_batch_may_be_the_whole_split_but_not_more() -> None:
     """Twelve of twelve works; thirteen is refused with the field to change."""
-    assert len(splits().reward_batch(0, 12, 0).labels_B) == 12
+    assert len(splits().reward_batch(0, 12, 0).targets_B) == 12
     with pytest.raises(ConfigurationError, match=r"13 examples .* 12; enlarge task\.splits\.reward"):
         splits().reward_batch(0, 13, 0)
 
@@ -179,14 +179,14 @@ def test_selection_is_read_whole_in_a_fixed_order() -> None:
     first, second = list(made.selection()), list(made.selection())
     assert all(torch.equal(one.inputs, other.inputs) for one, other in zip(first, second, strict=True))
     assert sorted(rows(task, carved(task), (batch.inputs for batch in first))) == sorted(carved(task).selection)
-    assert [len(batch.labels_B) for batch in first] == [400, 400, 400]
-    assert all(len(batch.labels_B[:30].unique()) == 3 for batch in first)
+    assert [len(batch.targets_B) for batch in first] == [400, 400, 400]
+    assert all(len(batch.targets_B[:30].unique()) == 3 for batch in first)
 
 
 @pytest.mark.parametrize("total", [2, 511, 512, 513, 1025, 4000])
 def test_no_chunk_is_a_single_example(total: int) -> None:
     """Whatever the size of the test split, its chunks differ by at most one and cover it."""
-    lengths = [len(batch.labels_B) for batch in splits(problem(num_test=total)).test()]
+    lengths = [len(batch.targets_B) for batch in splits(problem(num_test=total)).test()]
     assert sum(lengths) == total
     assert max(lengths) <= 512
     assert max(lengths) - min(lengths) <= 1
@@ -204,7 +204,7 @@ def test_the_test_split_opens_once() -> None:
 def test_constant_or_missing_data_are_named() -> None:
     """Inputs without variation cannot be normalised, and an empty test split tests nothing."""
     task = problem()
-    task.inputs_NCHW[:] = 4
+    task.inputs[:] = 4
     with pytest.raises(DataError, match="made up: the training inputs are constant"):
         splits(task)
     with pytest.raises(DataError, match="made up: the test split is empty"):

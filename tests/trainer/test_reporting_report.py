@@ -58,7 +58,7 @@ def _words(page: str) -> str:
 def test_the_heading_answers_in_one_sentence(tmp_path: Path) -> None:
     """Score, distance to the default, cost."""
     words = _words(render(_finished(tmp_path, a_search()), _history(), None))
-    assert "The chosen configuration reaches 90.00 % test accuracy, 10.00 points above the default's 80.00 %." in words
+    assert "The chosen configuration reaches 90.00 % test accuracy, 10.00 points better than the default's 80.00 %." in words
     assert "3.96 trainings · 39 s" in words
 
 
@@ -100,9 +100,9 @@ def test_a_kept_default_is_said_plainly(tmp_path: Path) -> None:
 
 
 def test_a_worse_test_score_is_not_hidden(tmp_path: Path) -> None:
-    """Selection may mislead; the page says below."""
+    """Selection may mislead; the page says worse."""
     words = _words(render(_finished(tmp_path, a_search(), test=0.79), _history(), None))
-    assert "1.00 points below the default's 80.00 %" in words
+    assert "1.00 points worse than the default's 80.00 %" in words
 
 
 def test_random_sharing_says_what_it_does_not_do(tmp_path: Path) -> None:

@@ -15,10 +15,12 @@ from autohas_trainer.errors import CheckpointError
 from autohas_trainer.optim import UpdateRule, set_rate, standalone_optimizer
 from autohas_trainer.seeding import stream
 from autohas_trainer.supernet import Supernet
+from autohas_trainer.tasks import Classification
 from autohas_trainer.templates import Template, build_template, default_path, load_leaves
 
 CPU = torch.device("cpu")
 NAMES = sorted(TEMPLATES)
+TASK = Classification("accuracy", [100] * 10, balanced=False, device=CPU)
 RULE = UpdateRule(learning_rate=0.1, momentum=0.9, weight_decay=1e-2)
 
 
@@ -60,7 +62,7 @@ def train(net: Supernet, made: Template, splits: Splits, steps: range) -> None:
         path = random_path(made, step)
         _, grads = net.gradient(path, splits.train_batch(step, 32, 0))
         with net.trial(path, grads, RULE):
-            net.loss_and_correct(path, splits.reward_batch(step, 64, 0))
+            net.loss_and_quality(path, splits.reward_batch(step, 64, 0))
         net.commit(path, grads, RULE)
 
 
@@ -68,7 +70,7 @@ def train(net: Supernet, made: Template, splits: Splits, steps: range) -> None:
 def test_gradient_touches_nothing_and_names_the_leaves(name: str, splits: Splits) -> None:
     """The gradient has exactly the path's leaves, and the shared tensors stand still."""
     made = template(name)
-    net = Supernet(made, (0,), CPU)
+    net = Supernet(made, TASK, (0,), CPU)
     before, path = snapshot(net), random_path(made, 1)
     loss, grads = net.gradient(path, splits.train_batch(0, 32, 0))
     assert loss.shape == ()
@@ -82,7 +84,7 @@ def test_gradient_touches_nothing_and_names_the_leaves(name: str, splits: Splits
 def test_commit_moves_the_sampled_slices_only(name: str, splits: Splits) -> None:
     """After a commit every changed weight and momentum lies inside the path's slices."""
     made = template(name)
-    net = Supernet(made, (0,), CPU)
+    net = Supernet(made, TASK, (0,), CPU)
     for draw in range(5):
         before, path = snapshot(net), random_path(made, draw)
         _, grads = net.gradient(path, splits.train_batch(draw, 32, 0))
@@ -100,27 +102,27 @@ def test_commit_moves_the_sampled_slices_only(name: str, splits: Splits) -> None
 def test_trial_shows_the_committed_weights_and_restores(name: str, splits: Splits) -> None:
     """Inside a trial the score is that after a commit; afterwards all tensors are what they were, momentum included."""
     made = template(name)
-    net, twin = Supernet(made, (0,), CPU), Supernet(made, (0,), CPU)
+    net, twin = Supernet(made, TASK, (0,), CPU), Supernet(made, TASK, (0,), CPU)
     train(net, made, splits, range(3))
     train(twin, made, splits, range(3))
     before, path, batch = snapshot(net), random_path(made, "trial"), splits.reward_batch(0, 64, 0)
     _, grads = net.gradient(path, splits.train_batch(9, 32, 0))
     with net.trial(path, grads, RULE):
-        inside = net.loss_and_correct(path, batch)
+        inside = net.loss_and_quality(path, batch)
     assert bits_equal(net.state_dict(), before)
     twin.commit(path, grads, RULE)
-    assert inside == twin.loss_and_correct(path, batch)
+    assert inside == twin.loss_and_quality(path, batch)
 
 
 def test_trial_with_a_poisonous_rate_leaves_no_trace(splits: Splits) -> None:
     """A step to infinity or NaN is undone bit for bit."""
     made = template("conv-small")
-    net = Supernet(made, (0,), CPU)
+    net = Supernet(made, TASK, (0,), CPU)
     before, path = snapshot(net), default_path(made.decisions)
     _, grads = net.gradient(path, splits.train_batch(0, 32, 0))
     with net.trial(path, grads, UpdateRule(learning_rate=1e38, momentum=0, weight_decay=0)):
-        loss_sum, _ = net.loss_and_correct(path, splits.reward_batch(0, 64, 0))
-    assert not loss_sum.isfinite()
+        loss, _ = net.loss_and_quality(path, splits.reward_batch(0, 64, 0))
+    assert not loss.isfinite()
     assert bits_equal(net.state_dict(), before)
 
 
@@ -130,14 +132,14 @@ def test_trial_with_a_poisonous_rate_leaves_no_trace(splits: Splits) -> None:
 def test_rewards_see_the_rate(name: str, dtype: torch.dtype | None, surrounded: bool, splits: Splits) -> None:  # noqa: FBT001
     """Under bfloat16 too, and inside a caller's own autocast region, each rate gives another reward and a repetition the same."""
     made = template(name)
-    net, batch = Supernet(made, (0,), CPU, dtype), splits.reward_batch(0, 64, 0)
+    net, batch = Supernet(made, TASK, (0,), CPU, dtype), splits.reward_batch(0, 64, 0)
     path = default_path(made.decisions)
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=surrounded):
         _, grads = net.gradient(path, splits.train_batch(0, 64, 0))
         losses = []
         for rate in (0.0, 0.05, 0.2, 0.8, 0.0):
             with net.trial(path, grads, UpdateRule(learning_rate=rate, momentum=0.9, weight_decay=0)):
-                losses.append(net.loss_and_correct(path, batch)[0].item())
+                losses.append(net.loss_and_quality(path, batch)[0].item())
     assert losses[0] == losses[-1]
     assert len(set(losses)) == 4
 
@@ -146,7 +148,7 @@ def test_rewards_see_the_rate(name: str, dtype: torch.dtype | None, surrounded: 
 def test_a_single_path_trains_as_its_standalone_network(name: str, splits: Splits) -> None:
     """Ten steps along one path equal ten steps of the stand-alone network from the same weights under torch's optimizer."""
     made = template(name)
-    net, path = Supernet(made, (0,), CPU), random_path(made, 4)
+    net, path = Supernet(made, TASK, (0,), CPU), random_path(made, 4)
     alone = made.build(path, (1,))
     load_leaves(alone, {leaf: view.detach() for leaf, view in net.leaves(path).items()})
     optimizer = standalone_optimizer(alone.train(), RULE)
@@ -156,31 +158,31 @@ def test_a_single_path_trains_as_its_standalone_network(name: str, splits: Split
         net.commit(path, grads, UpdateRule(learning_rate=rate, momentum=0.9, weight_decay=1e-2))
         set_rate(optimizer, rate)
         optimizer.zero_grad()
-        functional.cross_entropy(alone(batch.inputs), batch.labels_B).backward()
+        functional.cross_entropy(alone(batch.inputs), batch.targets_B).backward()
         optimizer.step()
     for leaf, view in net.leaves(path).items():
         torch.testing.assert_close(view.detach(), alone.get_parameter(leaf).detach(), rtol=1e-4, atol=1e-5)
 
 
-def test_score_is_the_sum_over_the_batch(splits: Splits) -> None:
-    """Loss and correct answers are those of the logits, computed by hand."""
+def test_score_is_the_mean_over_the_batch(splits: Splits) -> None:
+    """Loss and share of correct answers are those of the logits, computed by hand."""
     made = template("mlp")
-    net, batch = Supernet(made, (0,), CPU), splits.reward_batch(0, 64, 0)
+    net, batch = Supernet(made, TASK, (0,), CPU), splits.reward_batch(0, 64, 0)
     path = default_path(made.decisions)
-    loss_sum, num_correct = net.loss_and_correct(path, batch)
+    loss, quality = net.loss_and_quality(path, batch)
     logits_BC = made.forward(batch.inputs, path, net.leaves(path)).detach().numpy().astype(np.float64)
     log_partition_B = np.log(np.exp(logits_BC).sum(axis=1))
-    expected = (log_partition_B - logits_BC[np.arange(64), batch.labels_B.numpy()]).sum()
-    assert loss_sum.item() == pytest.approx(expected, rel=1e-5)
-    assert num_correct.item() == (logits_BC.argmax(axis=1) == batch.labels_B.numpy()).sum()
-    assert not loss_sum.requires_grad
+    expected = (log_partition_B - logits_BC[np.arange(64), batch.targets_B.numpy()]).mean()
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
+    assert quality.item() == (logits_BC.argmax(axis=1) == batch.targets_B.numpy()).mean()
+    assert not loss.requires_grad
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_training_resumes_bit_for_bit_through_a_file(name: str, splits: Splits, tmp_path: File) -> None:
     """Six steps, saved and loaded into another supernet, six more: equal to twelve without interruption."""
     made, file = template(name), tmp_path / "supernet.safetensors"
-    whole, first, second = Supernet(made, (0,), CPU), Supernet(made, (0,), CPU), Supernet(made, (7,), CPU)
+    whole, first, second = Supernet(made, TASK, (0,), CPU), Supernet(made, TASK, (0,), CPU), Supernet(made, TASK, (7,), CPU)
     train(whole, made, splits, range(12))
     train(first, made, splits, range(6))
     save_file(first.state_dict(), file)
@@ -194,7 +196,7 @@ def test_training_resumes_bit_for_bit_through_a_file(name: str, splits: Splits, 
 def test_a_foreign_state_is_refused_whole(defect: str) -> None:
     """A state with a wrong tensor is named and changes nothing."""
     made = template("mlp")
-    net, state = Supernet(made, (0,), CPU), dict(Supernet(made, (1,), CPU).state_dict())
+    net, state = Supernet(made, TASK, (0,), CPU), dict(Supernet(made, TASK, (1,), CPU).state_dict())
     entry = "weights/head.bias"
     match defect:
         case "missing":
@@ -215,7 +217,7 @@ def test_a_foreign_state_is_refused_whole(defect: str) -> None:
 def test_views_are_cut_once_and_never_go_stale(splits: Splits) -> None:
     """Leaves of a path share memory with the state, before and after updates of other paths."""
     made = template("conv-small")
-    net = Supernet(made, (0,), CPU)
+    net = Supernet(made, TASK, (0,), CPU)
     path = default_path(made.decisions)
     leaf = net.leaves(path)["head.weight"]
     train(net, made, splits, range(4))
@@ -226,11 +228,11 @@ def test_views_are_cut_once_and_never_go_stale(splits: Splits) -> None:
 def test_a_non_finite_batch_is_reported_not_hidden() -> None:
     """Loss and gradients of a broken batch are not finite, and the weights are untouched until somebody commits."""
     made = template("mlp")
-    net, labels_B = Supernet(made, (0,), CPU), torch.zeros(8, dtype=torch.int64)
+    net, targets_B = Supernet(made, TASK, (0,), CPU), torch.zeros(8, dtype=torch.int64)
     before, path = snapshot(net), default_path(made.decisions)
-    loss, _ = net.gradient(path, TrainBatch(inputs=torch.full((8, 1, 8, 8), torch.nan), labels_B=labels_B))
-    loss_sum, num_correct = net.loss_and_correct(path, RewardBatch(inputs=torch.zeros(8, 1, 8, 8), labels_B=labels_B))
+    loss, _ = net.gradient(path, TrainBatch(inputs=torch.full((8, 1, 8, 8), torch.nan), targets_B=targets_B))
+    later, quality = net.loss_and_quality(path, RewardBatch(inputs=torch.zeros(8, 1, 8, 8), targets_B=targets_B))
     assert not loss.isfinite()
-    assert loss_sum.isfinite()
-    assert 0 <= num_correct <= 8
+    assert later.isfinite()
+    assert 0 <= quality <= 1
     assert bits_equal(net.state_dict(), before)

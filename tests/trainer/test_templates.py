@@ -194,9 +194,11 @@ def test_leaves_go_out_and_in_by_name() -> None:
         load_leaves(made.build(path | {"width_1": "16"}, (0,)), export_leaves(one))
 
 
-@pytest.mark.parametrize(("name", "shape", "classes"), [("resnet", SHAPE, 10), ("mlp", (1, 0, 8), 10), ("conv-small", SHAPE, 1)])
-def test_impossible_templates_are_named(name: str, shape: tuple[int, int, int], classes: int) -> None:
-    """An unknown template, empty inputs or a single class are refused with the template's name."""
+@pytest.mark.parametrize(
+    ("name", "shape", "classes"), [("resnet", SHAPE, 10), ("mlp", (1, 0, 8), 10), ("conv-small", SHAPE, 0), ("conv-small", (5,), 2)]
+)
+def test_impossible_templates_are_named(name: str, shape: tuple[int, ...], classes: int) -> None:
+    """An unknown template, empty inputs, no output or a table for a convolution are refused with the template's name."""
     with pytest.raises(ConfigurationError, match=name):
         build_template(name, shape, classes)
 

@@ -8,11 +8,12 @@ from rich.console import Console
 from rich.table import Table
 
 from autohas_api.problems import SpecError
+from autohas_api.scoring import metric_text
 from autohas_api.yamlfile import Document
 from autohas_trainer.reporting.bar import duration
 from autohas_trainer.reporting.files import Finished
 
-__all__ = ["print_problems", "print_result", "score"]
+__all__ = ["print_problems", "print_result"]
 
 
 def print_problems(console: Console, error: SpecError, document: Document | None) -> None:
@@ -22,20 +23,19 @@ def print_problems(console: Console, error: SpecError, document: Document | None
         console.print(f"{place}{problem}", markup=False, highlight=False, soft_wrap=True)
 
 
-def score(value: float) -> str:
-    """An accuracy as per cent."""
-    return f"{100 * value:.2f} %"
-
-
 def print_result(console: Console, found: Finished, folder: Path, report: Path | None) -> None:
     """The answer, what changed against the default, the price, where to look."""
     outcome, metric = found.outcome, found.search.spec.objective.metric
     result = outcome.result
-    beside = f"; the default configuration: {score(result.default_test_score)}" if result.default_test_score is not None else ""
+    beside = (
+        f"; the default configuration: {metric_text(metric, result.default_test_score)}" if result.default_test_score is not None else ""
+    )
     if outcome.configuration == outcome.default:
-        console.print(f"Nothing beat the default configuration: test {metric} {score(result.test_score)}", style="bold", highlight=False)
+        console.print(
+            f"Nothing beat the default configuration: test {metric} {metric_text(metric, result.test_score)}", style="bold", highlight=False
+        )
     else:
-        console.print(f"Test {metric} {score(result.test_score)}{beside}", style="bold", highlight=False)
+        console.print(f"Test {metric} {metric_text(metric, result.test_score)}{beside}", style="bold", highlight=False)
     console.print(_configuration(found))
     seconds = sum(outcome.seconds_by_stage.values())
     console.print(

@@ -14,33 +14,33 @@ __all__ = ["RewardBatch", "SelectionBatch", "TestBatch", "TrainBatch"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainBatch:
-    """Examples that may make gradients: inputs (B, C, H, W) float32 normalised, labels_B int64."""
+    """Examples that may make gradients: inputs (B, C, ...) float32 normalised, targets_B int64 or float32."""
 
     inputs: Tensor
-    labels_B: Tensor
+    targets_B: Tensor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RewardBatch:
-    """Examples that may reward a policy: inputs (B, C, H, W) float32 normalised, labels_B int64."""
+    """Examples that may reward a policy: inputs (B, C, ...) float32 normalised, targets_B int64 or float32."""
 
     inputs: Tensor
-    labels_B: Tensor
+    targets_B: Tensor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SelectionBatch:
-    """Examples that may choose between candidates: inputs (B, C, H, W) float32 normalised, labels_B int64."""
+    """Examples that may choose between candidates: inputs (B, C, ...) float32 normalised, targets_B int64 or float32."""
 
     inputs: Tensor
-    labels_B: Tensor
+    targets_B: Tensor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TestBatch:
-    """Examples that only the final evaluation sees: inputs (B, C, H, W) float32 normalised, labels_B int64."""
+    """Examples that only the final evaluation sees: inputs (B, C, ...) float32 normalised, targets_B int64 or float32."""
 
     __test__ = False  # pytest: a name, not a test class
 
     inputs: Tensor
-    labels_B: Tensor
+    targets_B: Tensor

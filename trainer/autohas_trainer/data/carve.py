@@ -31,10 +31,10 @@ def _count(total: int, fraction: float) -> int:
 
 
 def _strata(problem: Problem, *, stratify: bool) -> list[Ints]:
-    """Return the sources to divide, one group per class (or one in all)."""
+    """Return the sources to divide, one group per class (or one in all: not stratified, or a regression)."""
     sources, first = np.unique(problem.sources_N, return_index=True)
-    classes = problem.labels_N[first]
-    if not stratify:
+    classes = problem.targets_N[first]
+    if not stratify or problem.num_classes is None:
         return [sources]
     return [sources[classes == label] for label in np.unique(classes)]
 
@@ -68,7 +68,8 @@ def carve(problem: Problem, *, reward: float, selection: float, stratify: bool, 
         num_reward, num_selection = _count(len(sources), reward), _count(len(sources), selection)
         num_train = len(sources) - num_reward - num_selection
         if min(num_train, num_reward, num_selection) < 1:
-            what = f"class {problem.labels_N[problem.sources_N == sources[0]][0]}" if stratify else "the training data"
+            by_class = stratify and problem.num_classes is not None
+            what = f"class {problem.targets_N[problem.sources_N == sources[0]][0]}" if by_class else "the training data"
             message = (
                 f"{problem.name}: {what} has {len(sources)} sources, too few for splits of {num_train} train, "
                 f"{num_reward} reward and {num_selection} selection; enlarge task.splits or the data"
@@ -78,6 +79,6 @@ def carve(problem: Problem, *, reward: float, selection: float, stratify: bool, 
         owner[shuffled] = _TRAIN
         owner[shuffled[:num_reward]] = _REWARD
         owner[shuffled[num_reward : num_reward + num_selection]] = _SELECTION
-    rows = stream(seed, "carve", "order").permutation(len(problem.labels_N))
+    rows = stream(seed, "carve", "order").permutation(len(problem.targets_N))
     owners = owner[problem.sources_N[rows]]
     return Carving(train=rows[owners == _TRAIN], reward=rows[owners == _REWARD], selection=rows[owners == _SELECTION])

@@ -67,11 +67,11 @@ def digits(arguments: Mapping[str, str]) -> Problem:
         return _shifted(images_NHW, labels_N, training, test)
     return Problem(
         name="digits (original)",
-        inputs_NCHW=images_NHW[training, None],
-        labels_N=labels_N[training],
+        inputs=images_NHW[training, None],
+        targets_N=labels_N[training],
         sources_N=np.arange(len(training)),
-        test_inputs_NCHW=images_NHW[test, None],
-        test_labels_N=labels_N[test],
+        test_inputs=images_NHW[test, None],
+        test_targets_N=labels_N[test],
         num_classes=_NUM_CLASSES,
     )
 
@@ -90,14 +90,14 @@ def _halves(labels_N: Ints) -> tuple[Ints, Ints]:
 def _shifted(images_NHW: Floats, labels_N: Ints, training: Ints, test: Ints) -> Problem:
     """Make the harder task; each side has its own digits and, apart from those, its own lenders of fragments."""
     inputs_NCHW, sources_N = _scenes(images_NHW, *_divided(training), _NUM_TRAINING)
-    test_inputs_NCHW, test_sources_N = _scenes(images_NHW, *_divided(test), _NUM_TEST)
+    test_inputs, test_sources_N = _scenes(images_NHW, *_divided(test), _NUM_TEST)
     return Problem(
         name="digits (shifted)",
-        inputs_NCHW=inputs_NCHW,
-        labels_N=labels_N[sources_N],
+        inputs=inputs_NCHW,
+        targets_N=labels_N[sources_N],
         sources_N=sources_N,
-        test_inputs_NCHW=test_inputs_NCHW,
-        test_labels_N=labels_N[test_sources_N],
+        test_inputs=test_inputs,
+        test_targets_N=labels_N[test_sources_N],
         num_classes=_NUM_CLASSES,
     )
 

@@ -35,21 +35,21 @@ def idx(folder: Path, arguments: Mapping[str, str]) -> Problem:
         message = f"{folder} is not a folder; mount the volume with the IDX files there"
         raise DataError(message)
     inputs_NCHW, labels_N = _pair(folder, "train", limits.get("trainLimit"))
-    test_inputs_NCHW, test_labels_N = _pair(folder, "t10k", limits.get("testLimit"))
+    test_inputs, test_targets_N = _pair(folder, "t10k", limits.get("testLimit"))
     num_classes = int(labels_N.max()) + 1
-    _check_fit(folder, inputs_NCHW.shape[2:], test_inputs_NCHW.shape[2:], test_labels_N, num_classes)
+    _check_fit(folder, inputs_NCHW.shape[2:], test_inputs.shape[2:], test_targets_N, num_classes)
     return Problem(
         name=f"idx ({folder})",
-        inputs_NCHW=inputs_NCHW,
-        labels_N=labels_N,
+        inputs=inputs_NCHW,
+        targets_N=labels_N,
         sources_N=np.arange(len(labels_N)),
-        test_inputs_NCHW=test_inputs_NCHW,
-        test_labels_N=test_labels_N,
+        test_inputs=test_inputs,
+        test_targets_N=test_targets_N,
         num_classes=num_classes,
     )
 
 
-def _check_fit(folder: Path, size: tuple[int, ...], test_size: tuple[int, ...], test_labels_N: Ints, num_classes: int) -> None:
+def _check_fit(folder: Path, size: tuple[int, ...], test_size: tuple[int, ...], test_targets_N: Ints, num_classes: int) -> None:
     """Refuse test files that are not of the same set as the training files."""
     if size != test_size:
         message = (
@@ -57,10 +57,10 @@ def _check_fit(folder: Path, size: tuple[int, ...], test_size: tuple[int, ...], 
             "they are not of one set"
         )
         raise DataError(message)
-    strangers = np.flatnonzero(test_labels_N >= num_classes)
+    strangers = np.flatnonzero(test_targets_N >= num_classes)
     if len(strangers):
         row, file = int(strangers[0]), _found(folder, "t10k-labels-idx1-ubyte")
-        message = f"{file}: row {row} has label {test_labels_N[row]}, training has 0 to {num_classes - 1}; they are not of one set"
+        message = f"{file}: row {row} has label {test_targets_N[row]}, training has 0 to {num_classes - 1}; they are not of one set"
         raise DataError(message)
 
 

@@ -19,18 +19,18 @@ class Problem:
 
     Attributes:
         name: How errors call it.
-        inputs_NCHW: Training inputs, unnormalised.
-        labels_N: Class of each, in [0, num_classes).
+        inputs: Training inputs (N, C, ...), not normalised.
+        targets_N: Class of each, int64 in [0, num_classes), or, in a regression, its number, float32.
         sources_N: Which original each was made from; examples of one source never land in two splits.
-        test_inputs_NCHW: Test inputs, made of other sources.
-        test_labels_N: Class of each.
-        num_classes: At least 2.
+        test_inputs: Test inputs, made of other sources.
+        test_targets_N: Target of each.
+        num_classes: At least 2; None in a regression.
     """
 
     name: str
-    inputs_NCHW: Floats
-    labels_N: Ints
+    inputs: Floats
+    targets_N: Ints | Floats
     sources_N: Ints
-    test_inputs_NCHW: Floats
-    test_labels_N: Ints
-    num_classes: int
+    test_inputs: Floats
+    test_targets_N: Ints | Floats
+    num_classes: int | None

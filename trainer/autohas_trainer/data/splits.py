@@ -40,15 +40,15 @@ class TestSplit:
 
     __test__ = False  # pytest: a name, not a test class
 
-    def __init__(self, inputs_NCHW: Tensor, labels_N: Tensor) -> None:
+    def __init__(self, inputs: Tensor, targets_N: Tensor) -> None:
         """Hold the data; nobody sees them before `open`."""
-        self._inputs_NCHW = inputs_NCHW
-        self._labels_N = labels_N
+        self._inputs = inputs
+        self._targets_N = targets_N
         self._opened = False
 
     def __len__(self) -> int:
         """Return the number of examples, which is no secret."""
-        return len(self._labels_N)
+        return len(self._targets_N)
 
     def open(self) -> Iterator[TestBatch]:
         """Return the batches, in file order.
@@ -61,7 +61,7 @@ class TestSplit:
             raise TrainerError(message)
         self._opened = True
         return (
-            TestBatch(inputs=self._inputs_NCHW.narrow(0, start, length), labels_B=self._labels_N.narrow(0, start, length))
+            TestBatch(inputs=self._inputs.narrow(0, start, length), targets_B=self._targets_N.narrow(0, start, length))
             for start, length in _chunks(len(self))
         )
 
@@ -73,29 +73,29 @@ class Splits:
         """Normalise and move everything to `device`.
 
         Raises:
-            DataError: The training inputs are constant or not finite, or the test split is empty.
+            DataError: The training inputs or targets are constant or not finite, or the test split is empty.
         """
-        if len(problem.test_labels_N) == 0:
+        if len(problem.test_targets_N) == 0:
             message = f"{problem.name}: the test split is empty"
             raise DataError(message)
+        self.train_targets_N = problem.targets_N[carving.train]
+        mean, deviation = _target_moments(problem, self.train_targets_N)
         mean_C, deviation_C = _moments(problem, carving.train)
-        self._inputs_NCHW = _resident(problem.inputs_NCHW, mean_C, deviation_C, device)
-        self._labels_N = torch.tensor(problem.labels_N, dtype=torch.int64, device=device)
+        self._inputs = _resident(problem.inputs, mean_C, deviation_C, device)
+        self._targets_N = _resident_targets(problem.targets_N, mean, deviation, device)
         self._test = TestSplit(
-            _resident(problem.test_inputs_NCHW, mean_C, deviation_C, device),
-            torch.tensor(problem.test_labels_N, dtype=torch.int64, device=device),
+            _resident(problem.test_inputs, mean_C, deviation_C, device),
+            _resident_targets(problem.test_targets_N, mean, deviation, device),
         )
         self._device = device
         self._carving = carving
         self._selection = torch.tensor(carving.selection, device=device)
-        reward_labels = problem.labels_N[carving.reward]
-        self._reward_by_class = [carving.reward[reward_labels == label] for label in np.unique(reward_labels)]
+        self._reward_strata = _by_class(problem, carving.reward)
         self._orders: dict[tuple[int, int, int], Tensor] = {}
         self.num_classes = problem.num_classes
-        channels, height, width = problem.inputs_NCHW.shape[1:]
-        self.input_shape = (channels, height, width)
+        self.input_shape = tuple(problem.inputs.shape[1:])
         self.num_train, self.num_reward = len(carving.train), len(carving.reward)
-        self.num_selection, self.num_test = len(carving.selection), len(problem.test_labels_N)
+        self.num_selection, self.num_test = len(carving.selection), len(problem.test_targets_N)
 
     def train_batch(self, step: int, size: int, seed: int, replica: int = 0) -> TrainBatch:
         """Return batch number `step` of exactly `size` examples.
@@ -112,7 +112,7 @@ class Splits:
         rows_B = self._order(seed, replica, epoch)[start : start + size]
         if len(rows_B) < size:
             rows_B = torch.cat((rows_B, self._order(seed, replica, epoch + 1)[: size - len(rows_B)]))
-        return TrainBatch(inputs=self._inputs_NCHW.index_select(0, rows_B), labels_B=self._labels_N.index_select(0, rows_B))
+        return TrainBatch(inputs=self._inputs.index_select(0, rows_B), targets_B=self._targets_N.index_select(0, rows_B))
 
     def reward_batch(self, step: int, size: int, seed: int) -> RewardBatch:
         """Return `size` reward examples keyed by (seed, step): classes in proportion, none twice.
@@ -124,19 +124,19 @@ class Splits:
             message = f"a reward batch of {size} examples cannot be taken from {self.num_reward}; enlarge task.splits.reward"
             raise ConfigurationError(message)
         rng = stream(seed, "reward-batch", step)
-        quotas = _quotas([len(rows) for rows in self._reward_by_class], size)
+        quotas = _quotas([len(rows) for rows in self._reward_strata], size)
         rows = [
             rows[rng.choice(len(rows), quota, replace=False, shuffle=False)]
-            for rows, quota in zip(self._reward_by_class, quotas, strict=True)
+            for rows, quota in zip(self._reward_strata, quotas, strict=True)
         ]
         rows_B = torch.from_numpy(np.concatenate(rows)).to(self._device)
-        return RewardBatch(inputs=self._inputs_NCHW.index_select(0, rows_B), labels_B=self._labels_N.index_select(0, rows_B))
+        return RewardBatch(inputs=self._inputs.index_select(0, rows_B), targets_B=self._targets_N.index_select(0, rows_B))
 
     def selection(self) -> Iterator[SelectionBatch]:
         """Yield the whole selection split in a fixed order, in chunks of nearly equal size."""
         for start, length in _chunks(self.num_selection):
             rows_B = self._selection[start : start + length]
-            yield SelectionBatch(inputs=self._inputs_NCHW.index_select(0, rows_B), labels_B=self._labels_N.index_select(0, rows_B))
+            yield SelectionBatch(inputs=self._inputs.index_select(0, rows_B), targets_B=self._targets_N.index_select(0, rows_B))
 
     def test(self) -> Iterator[TestBatch]:
         """Open the test split; a second call raises `TrainerError`."""
@@ -164,21 +164,61 @@ def _quotas(counts: list[int], size: int) -> list[int]:
     return quotas
 
 
+def _by_class(problem: Problem, rows: Ints) -> list[Ints]:
+    """Group rows by class; in a regression they are one group."""
+    if problem.num_classes is None:
+        return [rows]
+    classes = problem.targets_N[rows]
+    return [rows[classes == label] for label in np.unique(classes)]
+
+
 def _moments(problem: Problem, train: Ints) -> tuple[Floats, Floats]:
     """Return mean and deviation per channel over the train split only."""
-    inputs_NCHW = problem.inputs_NCHW[train]  # a copy, reused in place: a whole MNIST is 190 MB
-    mean_C = inputs_NCHW.mean(axis=(0, 2, 3), dtype=np.float64).astype(np.float32)
-    inputs_NCHW -= mean_C[:, None, None]
-    np.square(inputs_NCHW, out=inputs_NCHW)
-    deviation_C = np.sqrt(inputs_NCHW.mean(axis=(0, 2, 3), dtype=np.float64)).astype(np.float32)
+    inputs = problem.inputs[train]  # a copy, reused in place: a whole MNIST is 190 MB
+    axes = (0, *range(2, inputs.ndim))
+    mean_C = inputs.mean(axis=axes, dtype=np.float64).astype(np.float32)
+    inputs -= _per_channel(mean_C, inputs.ndim)
+    np.square(inputs, out=inputs)
+    deviation_C = np.sqrt(inputs.mean(axis=axes, dtype=np.float64)).astype(np.float32)
     if not np.isfinite(deviation_C).all() or (deviation_C == 0).any():
         message = f"{problem.name}: the training inputs are constant or not finite (deviation per channel {deviation_C.tolist()})"
         raise DataError(message)
     return mean_C, deviation_C
 
 
-def _resident(inputs_NCHW: Floats, mean_C: Floats, deviation_C: Floats, device: torch.device) -> Tensor:
+def _target_moments(problem: Problem, train_targets_N: Ints | Floats) -> tuple[float, float]:
+    """Return mean and deviation of a regression's training targets, (0, 1) for classes.
+
+    Raises:
+        DataError: There is nothing to tell apart: one class only, or one number only.
+    """
+    if problem.num_classes is not None:
+        if len(np.unique(train_targets_N)) == 1:
+            message = f"{problem.name}: all {len(train_targets_N)} training examples are of class {train_targets_N[0]}; two are needed"
+            raise DataError(message)
+        return 0.0, 1.0
+    mean, deviation = float(train_targets_N.mean(dtype=np.float64)), float(train_targets_N.std(dtype=np.float64))
+    if not (np.isfinite(deviation) and deviation > 0):
+        message = f"{problem.name}: the training targets are constant or not finite (deviation {deviation}); there is nothing to learn"
+        raise DataError(message)
+    return mean, deviation
+
+
+def _per_channel(values_C: Floats, num_dimensions: int) -> Floats:
+    """Return values that broadcast over inputs (N, C, ...)."""
+    return values_C.reshape(-1, *[1] * (num_dimensions - 2))
+
+
+def _resident(inputs: Floats, mean_C: Floats, deviation_C: Floats, device: torch.device) -> Tensor:
     """Return normalised inputs in torch's own memory."""
-    resident_NCHW = torch.tensor(inputs_NCHW, dtype=torch.float32)
-    resident_NCHW.sub_(torch.tensor(mean_C)[:, None, None]).div_(torch.tensor(deviation_C)[:, None, None])
-    return resident_NCHW.to(device)
+    resident = torch.tensor(inputs, dtype=torch.float32)
+    resident.sub_(torch.tensor(_per_channel(mean_C, inputs.ndim))).div_(torch.tensor(_per_channel(deviation_C, inputs.ndim)))
+    return resident.to(device)
+
+
+def _resident_targets(targets_N: Ints | Floats, mean: float, deviation: float, device: torch.device) -> Tensor:
+    """Return classes as int64, numbers standardised as float32."""
+    if np.issubdtype(targets_N.dtype, np.integer):
+        return torch.tensor(targets_N, dtype=torch.int64, device=device)
+    standardised_N = (targets_N.astype(np.float64) - mean) / deviation
+    return torch.tensor(standardised_N, dtype=torch.float32, device=device)

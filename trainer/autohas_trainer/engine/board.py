@@ -42,7 +42,7 @@ class Board:
         self.sink = sink
         self.ledger = ledger
         self.algorithm: Algorithm = build_algorithm(problem.spec, problem.space)
-        self.supernet = Supernet(problem.template, (problem.seed, "supernet"), problem.device)
+        self.supernet = Supernet(problem.template, problem.task, (problem.seed, "supernet"), problem.device)
         self.supernet_is_diverged = False
         self.configurations: dict[str, Configuration] = {DEFAULT: problem.space.default}
         self.trainings: dict[str, Training] = {}

@@ -5,9 +5,13 @@ Candidates at the same rung are ranked by `key`; the last word between leader an
 
 from __future__ import annotations
 
+import base64
 import math
 from dataclasses import asdict, dataclass
 from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
 
 __all__ = ["Comparison", "beats", "ranked"]
 
@@ -23,47 +27,56 @@ class Comparison:
         step: Steps of the training so far.
         key: What rungs rank by: the objective on normalised loss before the end, on the metric at the end. -inf: diverged.
         score: The objective on the metric.
-        metric: Accuracy, 0 to 1.
-        loss: Mean cross-entropy in nats.
-        hits: Correct answers as a hexadecimal bit string, example by example, for paired comparisons.
+        metric: The metric in its own unit; None: diverged.
+        loss: Mean loss of the task (nats, or squared standardised error).
+        contributions: What each example adds to the quality (see `tasks.Measurement`), float32 in base64, for paired comparisons; empty
+            before the end, where nothing is decided for good.
     """
 
     step: int
     key: float
     score: float
-    metric: float
+    metric: float | None
     loss: float
-    hits: str
+    contributions: str
 
     def to_json(self) -> dict[str, Any]:
-        """JSON form; infinities are written as null."""
+        """JSON form; what is not finite is written as null."""
         return {name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in asdict(self).items()}
 
     @classmethod
     def from_json(cls, state: dict[str, Any]) -> Comparison:
         """Read `to_json`."""
         infinities = {"key": -math.inf, "score": -math.inf, "loss": math.inf}
-        plain: dict[str, Any] = {name: infinities[name] if value is None else value for name, value in state.items()}
+        plain: dict[str, Any] = {name: infinities.get(name) if value is None else value for name, value in state.items()}
         return cls(**plain)
 
 
 def diverged(step: int) -> Comparison:
     """The comparison of a training whose loss is not finite: below every other."""
-    return Comparison(step=step, key=-math.inf, score=-math.inf, metric=0.0, loss=math.inf, hits="")
+    return Comparison(step=step, key=-math.inf, score=-math.inf, metric=None, loss=math.inf, contributions="")
 
 
-def paired_standard_error(one: Comparison, other: Comparison, num_examples: int) -> float:
-    """Standard error of the difference of two accuracies on the same `num_examples` examples."""
-    if not one.hits or not other.hits:
+def encoded(contributions_N: npt.NDArray[np.float64]) -> str:
+    """Contributions as text: little-endian float32 in base64."""
+    return base64.b64encode(contributions_N.astype("<f4").tobytes()).decode()
+
+
+def paired_standard_error(one: Comparison, other: Comparison) -> float:
+    """Standard error of the difference of two qualities on the same examples: that of a mean of paired differences."""
+    if not one.contributions or not other.contributions:
         return 0.0
-    disagreements = (int(one.hits, 16) ^ int(other.hits, 16)).bit_count() / num_examples
-    difference = one.metric - other.metric
-    return math.sqrt(max(disagreements - difference**2, 0.0) / num_examples)
+    difference_N = _decoded(one.contributions) - _decoded(other.contributions)
+    return float(difference_N.std()) / math.sqrt(len(difference_N))
 
 
-def beats(challenger: Comparison, incumbent: Comparison, num_examples: int) -> bool:
-    """Whether the challenger's score leads by more than TIE_WIDTH paired standard errors of the metric."""
-    margin = TIE_WIDTH * paired_standard_error(challenger, incumbent, num_examples)
+def _decoded(contributions: str) -> npt.NDArray[np.float64]:
+    return np.frombuffer(base64.b64decode(contributions), dtype="<f4").astype(np.float64)
+
+
+def beats(challenger: Comparison, incumbent: Comparison) -> bool:
+    """Whether the challenger's score leads by more than TIE_WIDTH paired standard errors of the quality."""
+    margin = TIE_WIDTH * paired_standard_error(challenger, incumbent)
     return challenger.score > incumbent.score + margin
 
 

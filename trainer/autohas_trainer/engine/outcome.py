@@ -30,7 +30,8 @@ def build_outcome(board: Board, test_scores: Mapping[str, float], workdir: Path,
     configuration = board.configurations[winner]
     model_digest = _save_model(board.trainings[winner], workdir / MODEL_FILE)
     values = problem.space.as_mapping(configuration)
-    selection = {name: known[_LAST_RUNG].metric for name, known in board.comparisons.items() if _LAST_RUNG in known}
+    compared = {name: known[_LAST_RUNG].metric for name, known in board.comparisons.items() if _LAST_RUNG in known}
+    selection = {name: metric for name, metric in compared.items() if metric is not None}
     digest = configuration_digest(values)
     hyperparameters = [v for d, v in zip(problem.space.decisions, configuration.values, strict=True) if d.role is not Role.ARCHITECTURE]
     result = Result(

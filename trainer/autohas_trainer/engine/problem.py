@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from autohas_api.budget import FORWARD_SHARE, StagePlan, plan_stages
@@ -13,6 +14,7 @@ from autohas_api.space import Configuration, Space
 from autohas_trainer.data import Splits, load
 from autohas_trainer.space.objective import objective
 from autohas_trainer.space.recipe import TrainingRecipe, path_of, recipe_of
+from autohas_trainer.tasks import Classification, Regression, Task
 from autohas_trainer.templates import Template, build_template
 
 __all__ = ["Problem"]
@@ -29,6 +31,7 @@ class Problem:
     spec: Spec
     space: Space
     splits: Splits
+    task: Task
     template: Template
     plan: StagePlan
     device: torch.device
@@ -54,11 +57,13 @@ class Problem:
             device=device,
         )
         batch_size = spec.task.recipe.batch_size
+        task = _task(spec, splits, device)
         return cls(
             spec=spec,
             space=space,
             splits=splits,
-            template=build_template(spec.task.model.template, splits.input_shape, splits.num_classes),
+            task=task,
+            template=build_template(spec.task.model.template, splits.input_shape, task.num_outputs),
             plan=plan_stages(spec, space, selection_batches=splits.num_selection / batch_size),
             device=device,
             reward_batch_size=max(_MIN_REWARD_BATCH, min(batch_size, splits.num_reward)),
@@ -94,6 +99,15 @@ class Problem:
     def comparison_cost(self) -> float:
         """Trainings that one pass over the selection split costs."""
         return forward_cost(self.splits.num_selection, self.spec)
+
+
+def _task(spec: Spec, splits: Splits, device: torch.device) -> Task:
+    """The kind of targets with the metric of the spec, on the scale of the train split."""
+    metric = spec.objective.metric
+    if splits.num_classes is None:
+        return Regression(metric, splits.train_targets_N)
+    counts = np.bincount(splits.train_targets_N, minlength=splits.num_classes).tolist()
+    return Classification(metric, counts, balanced=spec.task.recipe.class_weights == "Balanced", device=device)
 
 
 def forward_cost(num_examples: int, spec: Spec) -> float:

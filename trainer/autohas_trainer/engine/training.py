@@ -13,11 +13,10 @@ from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from autohas_api.space import Configuration
-from autohas_trainer.data import SelectionBatch, TestBatch
-from autohas_trainer.engine.comparison import Comparison, diverged
+from autohas_trainer.data import TestBatch
+from autohas_trainer.engine.comparison import Comparison, diverged, encoded
 from autohas_trainer.engine.problem import Problem
 from autohas_trainer.errors import CheckpointError
 from autohas_trainer.optim import UpdateRule, schedule, set_rate, standalone_optimizer
@@ -59,7 +58,7 @@ class Training:
         self.learning_rate = recipe.learning_rate * schedule(self.num_steps_done, recipe.steps, recipe.warmup_fraction, recipe.schedule)
         set_rate(self._optimizer, self.learning_rate)
         self._module.train()
-        loss = functional.cross_entropy(self._module(batch.inputs), batch.labels_B)
+        loss = problem.task.losses(self._module(batch.inputs), batch.targets_B).mean()
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]  # torch has no annotation here
         value = float(loss.detach())
@@ -83,24 +82,24 @@ class Training:
         if self.is_diverged:
             return diverged(self.num_steps_done)
         module = self._module.eval() if self.is_finished else self._averaged_module()
-        loss_sum, hits = 0.0, []
+        task = self._problem.task
+        outputs, targets = [], []
         for batch in self._problem.splits.selection():
-            loss, correct_B = _evaluate(module, batch)
-            loss_sum += loss
-            hits.append(correct_B)
-        correct_N = torch.cat(hits)
-        metric, loss = float(correct_N.double().mean()), loss_sum / len(correct_N)
+            outputs.append(module(batch.inputs))
+            targets.append(batch.targets_B)
+        outputs_NK, targets_N = torch.cat(outputs), torch.cat(targets)
+        loss = float(task.losses(outputs_NK, targets_N).double().mean())
         if not math.isfinite(loss):
             return diverged(self.num_steps_done)
-        score = self._problem.objective(metric, self.configuration)
-        quality = metric if self.is_finished else normalised_quality(loss, self._problem.splits.num_classes)
+        measured = task.measure(outputs_NK, targets_N)
+        quality = measured.quality if self.is_finished else normalised_quality(loss, task.constant_loss)
         return Comparison(
             step=self.num_steps_done,
             key=self._problem.objective(quality, self.configuration),
-            score=score,
-            metric=metric,
+            score=self._problem.objective(measured.quality, self.configuration),
+            metric=measured.value,
             loss=loss,
-            hits=_hexadecimal(correct_N),
+            contributions=encoded(measured.contributions_N) if self.is_finished else "",
         )
 
     def _averaged_module(self) -> nn.Module:
@@ -111,10 +110,10 @@ class Training:
         return module
 
     @torch.no_grad()
-    def accuracy(self, batch: TestBatch) -> int:
-        """Number of correct answers of the finished model on one test batch."""
-        _, correct_B = _evaluate(self._module.eval(), batch)
-        return int(correct_B.sum())
+    def outputs(self, batch: TestBatch) -> Tensor:
+        """Outputs (B, K) of the finished model on one test batch."""
+        outputs_BK: Tensor = self._module.eval()(batch.inputs)
+        return outputs_BK
 
     def model_tensors(self) -> dict[str, Tensor]:
         """Weights and buffers of the network: what model.safetensors holds."""
@@ -154,16 +153,3 @@ class Training:
             saved = tensors.get(f"momentum/{name}")
             if saved is not None:
                 self._optimizer.state[parameter]["momentum_buffer"] = torch.empty_like(parameter).copy_(saved)
-
-
-def _evaluate(module: nn.Module, batch: SelectionBatch | TestBatch) -> tuple[float, Tensor]:
-    """Summed loss in nats and, example by example, whether the answer is correct (bool, shape B)."""
-    logits_BC = module(batch.inputs)
-    loss = functional.cross_entropy(logits_BC, batch.labels_B, reduction="sum")
-    return float(loss), logits_BC.argmax(dim=1) == batch.labels_B
-
-
-def _hexadecimal(correct_N: Tensor) -> str:
-    """Bits as one hexadecimal number, first example highest."""
-    bits = "".join("1" if bit else "0" for bit in correct_N.tolist())
-    return f"{int(bits, 2):x}"

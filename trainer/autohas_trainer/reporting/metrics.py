@@ -56,7 +56,7 @@ class SearchCollector(Collector):
             yield _counter("autohas_policy_updates", "Updates of the controller in this process.", snapshot.num_policy_updates)
         if snapshot.checkpoint is not None:
             yield from _checkpoint(snapshot.checkpoint, self._wall_clock())
-        if snapshot.leader is not None:
+        if snapshot.leader is not None and snapshot.leader.metric is not None:
             yield _gauge("autohas_trainer_best_score", "Selection-split metric of the leading candidate.", snapshot.leader.metric)
         if self._gpu_memory is not None:
             yield _labelled("autohas_trainer_gpu_memory_bytes", "Memory of the GPU by kind.", "kind", self._gpu_memory())

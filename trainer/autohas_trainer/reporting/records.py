@@ -80,7 +80,8 @@ class PolicyRecord:
 class CandidateRecord:
     """A candidate compared on the selection split after `fraction` (1/9, 1/3, 1) of a full training.
 
-    `score` is the objective (metric plus cost term), `loss` in nats; both None when the training diverged.
+    `score` is the objective (quality with the cost term, higher is better), `metric` in its own unit, `loss` the task's; all None when
+    the training diverged.
     """
 
     stage: Stage
@@ -90,7 +91,7 @@ class CandidateRecord:
     cost: float
     fraction: float
     score: float | None
-    metric: float
+    metric: float | None
     loss: float | None
     kept: bool
 

@@ -5,6 +5,7 @@ Built from result.json and history.jsonl alone, so it can be written again at an
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from markupsafe import Markup
 
 from autohas_api import yamlfile
 from autohas_api.messages import Stage
+from autohas_api.scoring import METRICS, gain, metric_text
 from autohas_api.space import Decision, Role
 from autohas_trainer.errors import DataError
 from autohas_trainer.reporting import charts
@@ -98,16 +100,17 @@ def render(found: Finished, history: History, command: str | None) -> str:
     """The report's HTML."""
     loader = jinja2.PackageLoader("autohas_trainer.reporting", "templates")
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
-    environment.filters["percent"] = lambda value: f"{100 * value:.2f}"
-    outcome = found.outcome
+    outcome, metric = found.outcome, found.search.spec.objective.metric
+    environment.filters["score"] = lambda value: metric_text(metric, value)
     return environment.get_template(_TEMPLATE).render(
         found=found,
         search=found.search,
         result=outcome.result,
         outcome=outcome,
-        metric=found.search.spec.objective.metric,
+        metric=metric,
         kept_default=dict(outcome.configuration) == dict(outcome.default),
         gain=_gain(found),
+        gain_text=_gain_text(found),
         seconds=duration(sum(outcome.seconds_by_stage.values())),
         decisions=[_decision_row(found, d) for d in found.space.decisions],
         race=_race_rows(found),
@@ -125,9 +128,15 @@ def render(found: Finished, history: History, command: str | None) -> str:
 
 
 def _gain(found: Finished) -> float | None:
-    """Points of the metric over the default, where both were tested."""
-    result = found.outcome.result
-    return None if result.default_test_score is None else 100 * (result.test_score - result.default_test_score)
+    """By how much the metric is better than the default's, where both were tested."""
+    result, metric = found.outcome.result, found.search.spec.objective.metric
+    return None if result.default_test_score is None else gain(metric, result.test_score, result.default_test_score)
+
+
+def _gain_text(found: Finished) -> str:
+    """The size of the gain: points of per cent for shares, else in the metric's own unit."""
+    size = abs(_gain(found) or 0.0)
+    return f"{100 * size:.2f} points" if METRICS[found.search.spec.objective.metric].is_share else f"{size:.4g}"
 
 
 def _decision_row(found: Finished, decision: Decision) -> _DecisionRow:
@@ -152,7 +161,7 @@ def _race_rows(found: Finished) -> list[_RaceRow]:
     for record in found.outcome.candidates:
         shown = "diverged" if record.score is None else f"{100 * record.score:.2f}"
         by_name.setdefault(record.name, {})[fractions.index(record.fraction)] = shown
-        order[record.name] = (record.fraction, record.score if record.score is not None else -1.0)
+        order[record.name] = (record.fraction, record.score if record.score is not None else -math.inf)
     winner = found.outcome.winner
     rows = []
     for name in sorted(by_name, key=lambda n: (n == winner, *order[n]), reverse=True):

@@ -19,7 +19,8 @@ def objective(quality: float, num_parameters: int, cost: Cost | None) -> float:
     """Return the scalar that the search maximises.
 
     Args:
-        quality: Q, an accuracy or a normalised loss; for Soft and Hard it should be at least 0.
+        quality: Q, a metric on the scale of rewards (see `autohas_trainer.tasks`) or a normalised loss; for Soft and Hard it should be
+            at least 0.
         num_parameters: T, trainable parameters of the network.
         cost: The price; None leaves quality alone.
     """
@@ -35,6 +36,6 @@ def objective(quality: float, num_parameters: int, cost: Cost | None) -> float:
             return quality * min(math.pow(ratio, weight), 1.0)
 
 
-def normalised_quality(loss: float, num_classes: int) -> float:
-    """Return 1 - loss / log(num_classes): 1 is perfect, 0 a constant uniform answer (Source: ALGORITHMS section 3)."""
-    return 1 - loss / math.log(num_classes)
+def normalised_quality(loss: float, constant_loss: float) -> float:
+    """Return 1 - loss / constant_loss: 1 is perfect, 0 the best constant answer (Source: ALGORITHMS section 3)."""
+    return 1 - loss / constant_loss

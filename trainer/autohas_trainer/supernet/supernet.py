@@ -14,13 +14,13 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from autohas_trainer.data.batches import RewardBatch, SelectionBatch, TrainBatch
 from autohas_trainer.errors import CheckpointError
 from autohas_trainer.optim.rule import UpdateRule, decays
 from autohas_trainer.optim.sliced import Slices, apply_update, temporary_update
 from autohas_trainer.seeding import Key
+from autohas_trainer.tasks import Task
 from autohas_trainer.templates import Index, Path, Template
 
 __all__ = ["Supernet"]
@@ -44,16 +44,18 @@ class Supernet:
 
     _MAX_CUTS = 4096
 
-    def __init__(self, template: Template, rng_key: Key, device: torch.device, dtype: torch.dtype | None = None) -> None:
+    def __init__(self, template: Template, task: Task, rng_key: Key, device: torch.device, dtype: torch.dtype | None = None) -> None:
         """Initialise the shared weights.
 
         Args:
             template: The family of networks.
+            task: What they minimise and are rewarded for.
             rng_key: Names the initialisation stream.
             device: Where weights, momentum and batches live.
             dtype: `torch.bfloat16` computes forwards under autocast; None computes in float32. Weights are always float32.
         """
         self._template = template
+        self._task = task
         self._device = device
         self._dtype = dtype
         self._weights = {name: weight.to(device) for name, weight in template.shared(rng_key).items()}
@@ -73,8 +75,8 @@ class Supernet:
         leaves = self._cut(path).leaves
         with torch.enable_grad():
             with self._autocast():
-                logits_BC = self._template.forward(batch.inputs, path, leaves)
-                loss = functional.cross_entropy(logits_BC, batch.labels_B)
+                outputs_BK = self._template.forward(batch.inputs, path, leaves)
+                loss = self._task.losses(outputs_BK, batch.targets_B).mean()
             grads = torch.autograd.grad(loss, list(leaves.values()))
         return loss.detach(), dict(zip(leaves, grads, strict=True))
 
@@ -91,16 +93,16 @@ class Supernet:
         apply_update(cut.slices, [grads[name] for name in cut.leaves], rule)
 
     @torch.no_grad()
-    def loss_and_correct(self, path: Path, batch: TrainBatch | RewardBatch | SelectionBatch) -> tuple[Tensor, Tensor]:
-        """Return the summed loss (float32) and the number of correct answers (int64) of `path` on `batch`, scalar tensors.
+    def loss_and_quality(self, path: Path, batch: TrainBatch | RewardBatch | SelectionBatch) -> tuple[Tensor, Tensor]:
+        """Return the mean loss and the mean quality of `path` on `batch`, scalar float32 tensors.
 
         A forward only, normalised by the batch's own statistics, reading the shared weights as they stand now. Nothing waits for the
         device: read the tensors when you need numbers.
         """
         with self._autocast():
-            logits_BC = self._template.forward(batch.inputs, path, self._cut(path).leaves)
-            loss_sum = functional.cross_entropy(logits_BC, batch.labels_B, reduction="sum")
-        return loss_sum, (logits_BC.argmax(dim=1) == batch.labels_B).sum()
+            outputs_BK = self._template.forward(batch.inputs, path, self._cut(path).leaves)
+            loss = self._task.losses(outputs_BK, batch.targets_B).mean()
+        return loss, self._task.qualities(outputs_BK, batch.targets_B).mean()
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return `weights/<leaf>` and `momenta/<leaf>`: the live tensors, to be written before the next step."""

@@ -28,20 +28,23 @@ __all__ = [
 ]
 
 
-def build_template(name: str, input_shape: tuple[int, int, int], num_classes: int) -> Template:
-    """Return the template `name` for inputs of shape (C, H, W) and `num_classes` ≥ 2 classes.
+def build_template(name: str, input_shape: tuple[int, ...], num_outputs: int) -> Template:
+    """Return the template `name` for inputs of shape (C, H, W) and `num_outputs` ≥ 1 outputs.
 
     Raises:
         ConfigurationError: There is no such template, or it cannot take these inputs.
     """
-    if min(input_shape) < 1 or num_classes < 2:  # noqa: PLR2004 - one class is nothing to learn
-        message = f"template {name} needs non-empty inputs and at least 2 classes, not inputs {input_shape} and {num_classes} classes"
+    if min(input_shape) < 1 or num_outputs < 1:
+        message = f"template {name} needs non-empty inputs and at least 1 output, not inputs {input_shape} and {num_outputs} outputs"
         raise ConfigurationError(message)
     match name:
         case "mlp":
-            return Mlp(input_shape, num_classes)
+            return Mlp(input_shape, num_outputs)
         case "conv-small":
-            return ConvSmall(input_shape, num_classes)
+            if len(input_shape) != 3:  # noqa: PLR2004 - channels, height, width
+                message = f"task.model.template conv-small needs images (C, H, W), not inputs of shape {input_shape}; use mlp"
+                raise ConfigurationError(message)
+            return ConvSmall((input_shape[0], input_shape[1], input_shape[2]), num_outputs)
         case _:
             message = f"there is no template {name!r}; known are {', '.join(sorted(TEMPLATES))}"
             raise ConfigurationError(message)

@@ -125,7 +125,7 @@ class _FusedBlock(nn.Module):
 class _Network(nn.Module):
     """The stand-alone network of one plan; its parameters are named as the leaves."""
 
-    def __init__(self, plan: _Plan, in_channels: int, num_classes: int, stem_stride: int) -> None:
+    def __init__(self, plan: _Plan, in_channels: int, num_outputs: int, stem_stride: int) -> None:
         super().__init__()
         self._activation = ACTIVATIONS[plan.activation]
         self.stem = _convolution(in_channels, plan.stem_width, _STEM_KERNEL, stem_stride)
@@ -135,7 +135,7 @@ class _Network(nn.Module):
         for block in plan.blocks:
             stage, name = block.name.split(".")
             self.get_submodule(stage).add_module(name, _FusedBlock(block, plan.activation))
-        self.head = nn.Linear(plan.head_width, num_classes)
+        self.head = nn.Linear(plan.head_width, num_outputs)
 
     def forward(self, inputs_BCHW: Tensor) -> Tensor:
         features_BCHW = self._activation(self.stem_norm(self.stem(inputs_BCHW)))
@@ -148,10 +148,10 @@ class _Network(nn.Module):
 class ConvSmall:
     """The template; see `Template` for the contract."""
 
-    def __init__(self, input_shape: tuple[int, int, int], num_classes: int) -> None:
-        """Fix what no decision changes: input channels, classes, and the stem's stride."""
+    def __init__(self, input_shape: tuple[int, int, int], num_outputs: int) -> None:
+        """Fix what no decision changes: input channels, outputs, and the stem's stride."""
         self._in_channels, height, width = input_shape
-        self._num_classes = num_classes
+        self._num_outputs = num_outputs
         self._stem_stride = 2 if min(height, width) >= _LARGE_INPUT_PX else 1
 
     @property
@@ -160,17 +160,17 @@ class ConvSmall:
         return _DECISIONS
 
     def _shapes(self, plan: _Plan) -> dict[str, Shape]:
-        """Return the shape of every leaf: kernels (out, in, k, k), vectors (out,), head (classes, in)."""
+        """Return the shape of every leaf: kernels (out, in, k, k), vectors (out,), head (outputs, in)."""
         shapes: dict[str, Shape] = {"stem.weight": (plan.stem_width, self._in_channels, _STEM_KERNEL, _STEM_KERNEL)}
         norms = {"stem_norm": plan.stem_width}
         for block in plan.blocks:
             shapes[f"{block.name}.expand.weight"] = (block.mid_width, block.in_width, block.kernel, block.kernel)
             shapes[f"{block.name}.project.weight"] = (block.out_width, block.mid_width, 1, 1)
             norms |= {f"{block.name}.expand_norm": block.mid_width, f"{block.name}.project_norm": block.out_width}
-        shapes["head.weight"] = (self._num_classes, plan.head_width)
+        shapes["head.weight"] = (self._num_outputs, plan.head_width)
         for norm, width in norms.items():
             shapes |= {f"{norm}.weight": (width,), f"{norm}.bias": (width,)}
-        shapes["head.bias"] = (self._num_classes,)
+        shapes["head.bias"] = (self._num_outputs,)
         return shapes
 
     def shared(self, rng_key: Key) -> dict[str, Tensor]:
@@ -209,7 +209,7 @@ class ConvSmall:
         """Return the stand-alone network with its own He initialisation and ordinary normalisation."""
         plan = _read(path)
         with torch.device("meta"):
-            network = _Network(plan, self._in_channels, self._num_classes, self._stem_stride)
+            network = _Network(plan, self._in_channels, self._num_outputs, self._stem_stride)
         return materialised(network, initial_leaves(self._shapes(plan), rng_key))
 
     def num_parameters(self, path: Path) -> int:

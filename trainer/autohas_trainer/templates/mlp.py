@@ -69,24 +69,24 @@ class _Layer(nn.Module):
 class _Network(nn.Module):
     """The stand-alone network of one plan; its parameters are named as the leaves."""
 
-    def __init__(self, plan: _Plan, num_inputs: int, num_classes: int) -> None:
+    def __init__(self, plan: _Plan, num_inputs: int, num_outputs: int) -> None:
         super().__init__()
         widths = (num_inputs, *plan.widths)
         self.hidden = nn.Sequential(*(_Layer(before, after, plan.activation) for before, after in pairwise(widths)))
-        self.head = nn.Linear(widths[-1], num_classes)
+        self.head = nn.Linear(widths[-1], num_outputs)
 
-    def forward(self, inputs_BCHW: Tensor) -> Tensor:
-        logits_BC: Tensor = self.head(self.hidden(inputs_BCHW.flatten(1)))
+    def forward(self, inputs: Tensor) -> Tensor:
+        logits_BC: Tensor = self.head(self.hidden(inputs.flatten(1)))
         return logits_BC
 
 
 class Mlp:
     """The template; see `Template` for the contract."""
 
-    def __init__(self, input_shape: tuple[int, int, int], num_classes: int) -> None:
-        """Fix what no decision changes: the number of inputs and of classes."""
+    def __init__(self, input_shape: tuple[int, ...], num_outputs: int) -> None:
+        """Fix what no decision changes: the number of inputs and of outputs."""
         self._num_inputs = math.prod(input_shape)
-        self._num_classes = num_classes
+        self._num_outputs = num_outputs
 
     @property
     def decisions(self) -> tuple[TemplateDecision, ...]:
@@ -100,8 +100,8 @@ class Mlp:
         for layer, (before, after) in enumerate(pairwise(widths)):
             shapes[f"hidden.{layer}.linear.weight"] = (after, before)
             shapes[f"hidden.{layer}.norm.weight"] = shapes[f"hidden.{layer}.norm.bias"] = (after,)
-        shapes["head.weight"] = (self._num_classes, widths[-1])
-        shapes["head.bias"] = (self._num_classes,)
+        shapes["head.weight"] = (self._num_outputs, widths[-1])
+        shapes["head.bias"] = (self._num_outputs,)
         return shapes
 
     def shared(self, rng_key: Key) -> dict[str, Tensor]:
@@ -116,11 +116,11 @@ class Mlp:
         """Return the leading corners that `path` uses."""
         return leading(self._shapes(path))
 
-    def forward(self, inputs_BCHW: Tensor, path: Path, leaves: Mapping[str, Tensor]) -> Tensor:
+    def forward(self, inputs: Tensor, path: Path, leaves: Mapping[str, Tensor]) -> Tensor:
         """Return logits_BC, of the network `path` with weights `leaves`, normalised by batch statistics."""
         plan = _read(path)
         activation = ACTIVATIONS[plan.activation]
-        features_BD = inputs_BCHW.flatten(1)
+        features_BD = inputs.flatten(1)
         for layer in range(len(plan.widths)):
             features_BD = functional.linear(features_BD, leaves[f"hidden.{layer}.linear.weight"])
             features_BD = activation(normalised(features_BD, leaves, f"hidden.{layer}.norm"))
@@ -129,7 +129,7 @@ class Mlp:
     def build(self, path: Path, rng_key: Key) -> nn.Module:
         """Return the stand-alone network with its own He initialisation and ordinary normalisation."""
         with torch.device("meta"):
-            network = _Network(_read(path), self._num_inputs, self._num_classes)
+            network = _Network(_read(path), self._num_inputs, self._num_outputs)
         return materialised(network, initial_leaves(self._shapes(path), rng_key))
 
     def num_parameters(self, path: Path) -> int:

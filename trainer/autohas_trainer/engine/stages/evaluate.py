@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from autohas_api.messages import Stage
 from autohas_trainer.engine.board import DEFAULT, Board
 
@@ -14,7 +17,7 @@ _LAST_RUNG = 2
 
 
 class EvaluateStage:
-    """Leaves `test_scores`: accuracy on the test split of the winner and, when it was trained in full, of the default."""
+    """Leaves `test_scores`: the metric on the test split of the winner and, when it was trained in full, of the default."""
 
     name = Stage.EVALUATE
 
@@ -62,9 +65,11 @@ class EvaluateStage:
 
     def _test(self) -> None:
         finished = {name: t for name, t in self._board.trainings.items() if t.is_finished}
-        correct = dict.fromkeys(finished, 0)
+        targets: list[Tensor] = []
+        outputs: dict[str, list[Tensor]] = {name: [] for name in finished}
         for batch in self._board.problem.splits.test():
+            targets.append(batch.targets_B)
             for name, training in finished.items():
-                correct[name] += training.accuracy(batch)
-        num_examples = self._board.problem.splits.num_test
-        self.test_scores = {name: correct[name] / num_examples for name in finished}
+                outputs[name].append(training.outputs(batch))
+        targets_N, task = torch.cat(targets), self._board.problem.task
+        self.test_scores = {name: task.measure(torch.cat(parts), targets_N).value for name, parts in outputs.items()}

@@ -79,7 +79,7 @@ class RaceStage:
         return ranked({name: self._board.comparisons[name][rung] for name in names})
 
     def _decide(self, names: list[str], rung: int) -> str:
-        comparisons, num_examples = self._board.comparisons, self._board.problem.splits.num_selection
+        comparisons = self._board.comparisons
         challengers = [name for name in names if name != DEFAULT]
-        winners = [c for c in challengers if beats(comparisons[c][rung], comparisons[DEFAULT][rung], num_examples)]
+        winners = [c for c in challengers if beats(comparisons[c][rung], comparisons[DEFAULT][rung])]
         return winners[0] if winners else DEFAULT

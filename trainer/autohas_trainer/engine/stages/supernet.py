@@ -71,9 +71,9 @@ class StepOfSupernet:
             self._board.supernet.commit(self._path(configuration), gradient.tensors, self._rule(reference))
 
     def score(self, configuration: Configuration, batch: RewardBatch) -> float:
-        """Accuracy on the reward batch with the price of size."""
-        _, correct = self._board.supernet.loss_and_correct(self._path(configuration), batch)
-        return self._board.problem.objective(float(correct) / len(batch.labels_B), configuration)
+        """Quality on the reward batch with the price of size."""
+        _, quality = self._board.supernet.loss_and_quality(self._path(configuration), batch)
+        return self._board.problem.objective(float(quality), configuration)
 
     def learning_rate(self, configuration: Configuration) -> float:
         """Peak of the configuration times the supernet's own schedule."""

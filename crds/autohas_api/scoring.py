@@ -1,0 +1,43 @@
+"""The metrics by which a search is judged: kind of task, direction, and how a value is written for people. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, Literal
+
+__all__ = ["METRICS", "MetricInfo", "TaskKind", "gain", "metric_text"]
+
+
+class TaskKind(StrEnum):
+    """What the targets are: classes or numbers."""
+
+    CLASSIFICATION = "classification"
+    REGRESSION = "regression"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricInfo:
+    """One metric: the kind of task that it judges, the direction that is better, whether it is a share of 1 (shown as per cent)."""
+
+    kind: TaskKind
+    direction: Literal["Maximize", "Minimize"]
+    is_share: bool
+
+
+METRICS: Final[dict[str, MetricInfo]] = {
+    "accuracy": MetricInfo(kind=TaskKind.CLASSIFICATION, direction="Maximize", is_share=True),
+    "f1": MetricInfo(kind=TaskKind.CLASSIFICATION, direction="Maximize", is_share=True),
+    "auc": MetricInfo(kind=TaskKind.CLASSIFICATION, direction="Maximize", is_share=True),
+    "log_loss": MetricInfo(kind=TaskKind.CLASSIFICATION, direction="Minimize", is_share=False),
+}
+
+
+def metric_text(metric: str, value: float) -> str:
+    """A value of a metric as people read it: shares as per cent with two decimals, everything else with four significant digits."""
+    return f"{100 * value:.2f} %" if METRICS[metric].is_share else f"{value:.4g}"
+
+
+def gain(metric: str, value: float, reference: float) -> float:
+    """By how much `value` is better than `reference`, in the metric's unit; negative when it is worse."""
+    return value - reference if METRICS[metric].direction == "Maximize" else reference - value

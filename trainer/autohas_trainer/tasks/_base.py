@@ -1,0 +1,60 @@
+"""What a task is: loss, metric and quality of one kind of targets.
+
+Quality is what rewards and comparisons use: higher is better, 1 is perfect. Source: ALGORITHMS section 3: accuracy as it is (so are
+f1 and auc), R² for regression, 1 - loss / loss of a constant otherwise.
+
+Shape letters: N examples of a split, B of a batch, K outputs of the network.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+__all__ = ["Floats", "Measurement", "Task"]
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """A metric over a whole split.
+
+    Attributes:
+        value: The metric in its own unit.
+        quality: The same on the scale of rewards.
+        contributions_N: What each example adds: their mean is the quality (f1, auc: to first order), so the standard error of a
+            difference between two networks on the same examples is that of the mean of paired differences.
+    """
+
+    value: float
+    quality: float
+    contributions_N: Floats
+
+
+class Task(Protocol):
+    """One kind of targets with the metric that judges it."""
+
+    @property
+    def num_outputs(self) -> int:
+        """K: what the network's last layer must give."""
+
+    @property
+    def constant_loss(self) -> float:
+        """Mean loss of the best constant answer on the training examples; greater than 0."""
+
+    def losses(self, outputs_BK: Tensor, targets_B: Tensor) -> Tensor:
+        """Return what a training minimises, example by example, float32 (B,); differentiable."""
+
+    def qualities(self, outputs_BK: Tensor, targets_B: Tensor) -> Tensor:
+        """Return the reward of each example, float32 (B,); nothing waits for the device.
+
+        Metrics that are no mean over examples (f1, auc) are too noisy on one batch: their reward is the loss against a constant's.
+        """
+
+    def measure(self, outputs_NK: Tensor, targets_N: Tensor) -> Measurement:
+        """Return the metric over a whole split; outputs must be finite."""
