@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
-from autohas_api.budget import minimum_trainings
+from autohas_api.budget import minimum_trainings, plan_stages
 from autohas_api.problems import Problem, SpecError
 from autohas_api.search import Search, Spec, parse
 from autohas_api.space import Space, resolve
@@ -56,12 +56,29 @@ def unacceptable(spec: Spec) -> Iterator[Problem]:
     if not space.searched():
         yield Problem(path="spec.searchSpace", message="nothing to search: every decision has one choice")
         return
+    yield from _early_ends(spec, space)
     least = minimum_trainings(spec, space)
     if float(spec.budget.trainings) < least:
         yield Problem(
             path="spec.budget.trainings",
             message=f"must be at least {least:.3g} for this space and algorithm: {spec.budget.trainings} does not pay for"
             " the final training of the winner and of the default",
+        )
+
+
+def _early_ends(spec: Spec, space: Space) -> Iterator[Problem]:
+    """A rule for an early end that could never come true is a mistake of its author."""
+    learns = spec.algorithm.name == "AutoHAS" and plan_stages(spec, space).supernet_steps > 0
+    if spec.budget.stop is not None and not learns:
+        yield Problem(
+            path="spec.budget.stop",
+            message="there is no controller that learns in this search (only algorithm AutoHAS with an architecture to search has one):"
+            " remove stop",
+        )
+    if spec.objective.goal is not None and spec.algorithm.name == "RandomSharing":
+        yield Problem(
+            path="spec.objective.goal",
+            message="is judged when candidates are compared, and RandomSharing compares none before its final training: remove goal",
         )
 
 

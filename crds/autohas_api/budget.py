@@ -64,6 +64,12 @@ class StagePlan:
         finalists = min(FINALISTS, self.num_candidates) + 1
         return (self.num_candidates + new_default) * first + finalists * (second - first) + 2 * (last - second)
 
+    def trainings_after_supernet(self, steps: int) -> float:
+        """The most that race and final training cost, in trainings of `steps` steps; comparisons left out."""
+        if self.num_samples:
+            return 1 + self.num_samples * (1 + SCORE_BATCHES * FORWARD_SHARE) / steps
+        return self.race_steps / steps
+
 
 def has_lanes(spec: Spec) -> bool:
     """Whether the algorithm searches hyperparameters in lanes."""

@@ -56,7 +56,7 @@ def search_result(result: Result, spec: Spec, space: Space, model_path: str | No
         ),
         parameters=result.parameters,
         trainings=decimal(result.trainings),
-        stop_reason=result.stop_reason,
+        stop_reason=str(result.stop_reason),
         model_path=model_path,
         configuration_digest=result.configuration_digest,
         model_digest=result.model_digest,

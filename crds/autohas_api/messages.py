@@ -26,6 +26,19 @@ Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
 Identity = Annotated[str, StringConstraints(max_length=128)]
 Text = Annotated[str, StringConstraints(max_length=1024)]
 MAX_NOTICES: Final = 16
+NOTICE_TYPES: Final[dict[str, Literal["Normal", "Warning"]]] = {
+    "CheckpointRestored": "Normal",
+    "GoalReached": "Normal",
+    "PolicyConverged": "Normal",
+    "RewardPlateau": "Normal",
+    "TimeBudgetReached": "Normal",
+    "RestoreFailed": "Warning",
+    "SupernetDiverged": "Warning",
+    "WinnerDiverged": "Warning",
+    "PolicyCollapsed": "Warning",
+    "NumericalFailure": "Warning",
+}
+"""Every reason that a trainer may give for a notice, with the type of the event that it becomes."""
 
 
 class Stage(StrEnum):
@@ -36,6 +49,21 @@ class Stage(StrEnum):
     SUPERNET = "Supernet"
     RACE = "Race"
     EVALUATE = "Evaluate"
+
+
+class StopReason(StrEnum):
+    """Why a search ended with a result."""
+
+    COMPLETED = "Completed"
+    """Every stage did what was planned."""
+    BUDGET = "Budget"
+    """budget.maxActiveSeconds cut stages short."""
+    PLATEAU = "Plateau"
+    """budget.stop.plateauSteps without a rise of the averaged reward ended the supernet."""
+    CONVERGED = "Converged"
+    """The policy's entropy fell below budget.stop.normalizedEntropyBelow."""
+    GOAL_REACHED = "GoalReached"
+    """A candidate reached objective.goal."""
 
 
 class Message(Model):
@@ -63,7 +91,9 @@ class Result(Message):
     trainings: Score
     """Cost of the whole search in units of one full training."""
     parameters: Count
-    stop_reason: Annotated[str, StringConstraints(max_length=64)]
+    stop_reason: StopReason
+    active_seconds: Seconds = 0.0
+    """Seconds of work over all processes; what a kill repeated counts once."""
     configuration_digest: Digest
     model_digest: Digest
     digest: Digest
@@ -141,6 +171,8 @@ class Progress(Message):
     """Processes that worked on this search so far."""
     interruptions: Count
     active_seconds: Seconds
+    stop_reason: StopReason | None = None
+    """Why the search ends before its plan does, from the moment this is known; None while it goes by its plan."""
     notices: Annotated[list[Notice], Field(max_length=MAX_NOTICES)] = Field(default_factory=list)
 
 

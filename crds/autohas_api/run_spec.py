@@ -74,6 +74,49 @@ class Algorithm(Model):
     )
 
 
+class Stop(Model):
+    """When the supernet has nothing left to teach; the race then begins early and what was saved is not spent."""
+
+    plateau_steps: int | None = Field(
+        default=None,
+        ge=1,
+        le=100_000_000,
+        description="Rewarded supernet steps in a row without a rise of the averaged reward by minDelta; the first 20 rewards only fill the"
+        " average. Absent: a plateau does not end the supernet.",
+    )
+    min_delta: Decimal | None = Field(default=None, description="Rise of the averaged reward that counts, at least 0; absent: 0.001.")
+    normalized_entropy_below: Decimal | None = Field(
+        default=None, description="Normalised entropy of the policy (1 uniform, 0 decided) below which it has converged; above 0, below 1."
+    )
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            expression="has(self.plateauSteps) || has(self.normalizedEntropyBelow)",
+            message="at least one of plateauSteps and normalizedEntropyBelow must be given",
+            holds=lambda s: s.plateau_steps is not None or s.normalized_entropy_below is not None,
+        ),
+        Rule(
+            expression="!has(self.minDelta) || has(self.plateauSteps)",
+            message="minDelta must not be given unless plateauSteps is",
+            field_path=".minDelta",
+            holds=lambda s: s.min_delta is None or s.plateau_steps is not None,
+        ),
+        Rule(
+            expression="!has(self.minDelta) || double(self.minDelta) >= 0.0",
+            message="minDelta must not be negative",
+            field_path=".minDelta",
+            holds=lambda s: s.min_delta is None or float(s.min_delta) >= 0,
+        ),
+        Rule(
+            expression="!has(self.normalizedEntropyBelow)"
+            " || (double(self.normalizedEntropyBelow) > 0.0 && double(self.normalizedEntropyBelow) < 1.0)",
+            message="normalizedEntropyBelow must be greater than 0 and less than 1",
+            field_path=".normalizedEntropyBelow",
+            holds=lambda s: s.normalized_entropy_below is None or 0 < float(s.normalized_entropy_below) < 1,
+        ),
+    )
+
+
 class Budget(Model):
     """What the search may cost."""
 
@@ -81,6 +124,14 @@ class Budget(Model):
         default="5.5",
         description="Total cost in units of one full training (retrain.steps), final training included.",
     )
+    max_active_seconds: int | None = Field(
+        default=None,
+        ge=1,
+        le=315_360_000,
+        description="Seconds of work, interruptions left out, within which the search ends with a result: stages are cut short so that the"
+        " final training of the winner still fits. Absent: no limit.",
+    )
+    stop: Stop | None = Field(default=None, description="When the supernet may end early; absent: it takes its share of the budget.")
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(

@@ -167,6 +167,11 @@ class Objective(Model):
     direction: Literal["Maximize", "Minimize"] | None = Field(
         default=None, description="Which way the metric is better, for readers: must be the metric's own. Absent: the metric's own."
     )
+    goal: Decimal | None = Field(
+        default=None,
+        description="Metric on the selection split that is good enough: the first candidate that is compared and reaches it is finished and"
+        " returned. Absent: the whole budget is used.",
+    )
     cost: Cost | None = Field(default=None, description="A price on size; absent: only the metric counts.")
 
     rules: ClassVar[tuple[Rule, ...]] = (

@@ -71,6 +71,8 @@ class Rejection:
 
 _RATE: Final = "spec.searchSpace.hyperparameters[0]"
 _DECISIONS: Final = "spec.searchSpace.architecture.decisions"
+_ONLY_HYPERPARAMETERS: Final = changed(a_search(), "spec.searchSpace.architecture")
+_CONTROL: Final = changed(changed(a_search(), "spec.algorithm", {"name": "RandomSharing"}), "spec.searchSpace.hyperparameters[1]")
 _CLAIM_AND_EMPTY: Final = {"emptyDir": {}, "persistentVolumeClaim": {"claimName": "c"}}
 
 REJECTED_BY_SCHEMA: Final = (
@@ -93,6 +95,11 @@ REJECTED_BY_SCHEMA: Final = (
     Rejection(path="spec.algorithm.name", value="DARTS", field="spec.algorithm.name", words='"AutoHAS", "RandomSharing"'),
     Rejection(path="spec.algorithm.seed", value=-1, field="spec.algorithm.seed", words="greater than or equal to 0"),
     Rejection(path="spec.budget.trainings", value=5, field="spec.budget.trainings", words="must be of type string"),
+    Rejection(path="spec.budget.maxActiveSeconds", value=0, field="spec.budget.maxActiveSeconds", words="greater than or equal to 1"),
+    Rejection(
+        path="spec.budget.stop", value={"plateauSteps": 0}, field="spec.budget.stop.plateauSteps", words="greater than or equal to 1"
+    ),
+    Rejection(path="spec.objective.goal", value=0.9, field="spec.objective.goal", words="must be of type string"),
     Rejection(path="spec.retrain.steps", value=8, field="spec.retrain.steps", words="greater than or equal to 9"),
     Rejection(path="spec.trainer.device", value="TPU", field="spec.trainer.device", words='"Auto", "CPU", "CUDA"'),
     Rejection(path="spec.checkpoint.periodSeconds", value=0, field="spec.checkpoint.periodSeconds", words="greater than or equal to 1"),
@@ -172,6 +179,25 @@ REJECTED_BY_RULE: Final = (
         words="greater than 0",
     ),
     Rejection(path="spec.budget.trainings", value="0.5", field="spec.budget.trainings", words="between 1 and 10000"),
+    Rejection(path="spec.budget.stop", value={}, field="spec.budget.stop", words="at least one of plateauSteps"),
+    Rejection(
+        path="spec.budget.stop",
+        value={"minDelta": "0.1", "normalizedEntropyBelow": "0.1"},
+        field="spec.budget.stop.minDelta",
+        words="must not be given unless plateauSteps is",
+    ),
+    Rejection(
+        path="spec.budget.stop",
+        value={"minDelta": "-0.1", "plateauSteps": 9},
+        field="spec.budget.stop.minDelta",
+        words="must not be negative",
+    ),
+    Rejection(
+        path="spec.budget.stop",
+        value={"normalizedEntropyBelow": "1"},
+        field="spec.budget.stop.normalizedEntropyBelow",
+        words="greater than 0 and less than 1",
+    ),
     Rejection(path="spec.checkpoint.storage", value={}, field="spec.checkpoint.storage", words="exactly one of"),
     Rejection(path="spec.checkpoint.storage", value=_CLAIM_AND_EMPTY, field="spec.checkpoint.storage", words="exactly one of"),
     Rejection(
@@ -229,6 +255,18 @@ UNACCEPTABLE: Final = (
         ],
         field=f"{_DECISIONS}[0].when.decision",
         words="must not form a cycle",
+    ),
+    Rejection(
+        path="spec",
+        value=changed(_ONLY_HYPERPARAMETERS, "spec.budget.stop", {"plateauSteps": 9})["spec"],
+        field="spec.budget.stop",
+        words="no controller that learns",
+    ),
+    Rejection(
+        path="spec",
+        value=changed(_CONTROL, "spec.objective", {"goal": "0.9"})["spec"],
+        field="spec.objective.goal",
+        words="RandomSharing compares none",
     ),
     Rejection(path="spec.budget.trainings", value="2", field="spec.budget.trainings", words="must be at least"),
 )

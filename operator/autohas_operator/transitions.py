@@ -6,19 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from autohas_api.messages import NOTICE_TYPES
 from autohas_api.names import KIND
 from autohas_api.status import ConditionType, Phase, Status
 from autohas_operator.conditions import Verdict, verdict_of
 from autohas_operator.observe import Report
 from autohas_operator.wording import MAX_EVENT_MESSAGE, clean
 
-NOTICE_TYPES: Final[dict[str, Literal["Normal", "Warning"]]] = {
-    "CheckpointRestored": "Normal",
-    "RestoreFailed": "Warning",
-    "NumericalFailure": "Warning",
-    "PolicyCollapsed": "Warning",
-}
-"""Reasons that a trainer may use for its notices; any other is shown as TrainerNotice, so that it cannot forge ours."""
 _WORTH_A_WARNING: Final = frozenset(
     {
         "PodsNotCreated",
@@ -99,7 +93,7 @@ def _notices(before: Status, report: Report | None) -> Iterator[Announcement]:
         return
     for notice in sorted(report.progress.notices, key=lambda notice: notice.id):
         if notice.id > (before.last_notice or 0):
-            kind = NOTICE_TYPES.get(notice.reason)
+            kind = NOTICE_TYPES.get(notice.reason)  # any other reason is shown as TrainerNotice, so that a trainer cannot forge ours
             if kind is None:
                 yield Announcement(type="Normal", reason="TrainerNotice", message=f"{notice.reason}: {notice.message}")
             else:

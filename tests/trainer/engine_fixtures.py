@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from autohas_api.acceptance import accept
-from autohas_api.messages import CheckpointInfo, Notice, Stage
+from autohas_api.messages import CheckpointInfo, Notice, Stage, StopReason
 from autohas_api.testing import a_search, changed
 from autohas_trainer.engine.search import Clocks, Job, run
 from autohas_trainer.reporting.records import CandidateRecord, Identity, Outcome, PolicyRecord, RunInfo, StepRecord
@@ -29,6 +29,7 @@ class MemorySink:
     candidates: list[CandidateRecord] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
     checkpoints: list[CheckpointInfo] = field(default_factory=list)
+    ended_early: StopReason | None = None
     outcome: Outcome | None = None
 
     def started(self, info: RunInfo) -> None:
@@ -52,6 +53,9 @@ class MemorySink:
 
     def notice(self, notice: Notice) -> None:
         self.notices.append(notice)
+
+    def ends_early(self, reason: StopReason) -> None:
+        self.ended_early = reason
 
     def finished(self, outcome: Outcome) -> None:
         self.outcome = outcome

@@ -10,7 +10,7 @@ from typing import Any
 from autohas_api.acceptance import accept
 from autohas_api.budget import plan_stages
 from autohas_api.digest import configuration_digest, result_digest
-from autohas_api.messages import CheckpointInfo, Result, Stage
+from autohas_api.messages import CheckpointInfo, Result, Stage, StopReason
 from autohas_api.testing import a_search, changed
 from autohas_trainer.reporting.files import Environment
 from autohas_trainer.reporting.live import stage_steps
@@ -127,7 +127,7 @@ def outcome(info: RunInfo, *, test: float = 0.9, default_test: float | None = 0.
         default_selection_score=0.82,
         trainings=3.96,
         parameters=12345,
-        stop_reason="Budget",
+        stop_reason=StopReason.COMPLETED,
         configuration_digest=digest,
         model_digest=DIGEST,
         digest=result_digest(configuration=digest, test_score=test, model=DIGEST),

@@ -11,7 +11,7 @@ from autohas_api.problems import SpecError
 from autohas_api.scoring import metric_text
 from autohas_api.yamlfile import Document
 from autohas_trainer.reporting.bar import duration
-from autohas_trainer.reporting.files import Finished
+from autohas_trainer.reporting.files import ENDINGS, Finished
 
 __all__ = ["print_problems", "print_result"]
 
@@ -37,6 +37,8 @@ def print_result(console: Console, found: Finished, folder: Path, report: Path |
     else:
         console.print(f"Test {metric} {metric_text(metric, result.test_score)}{beside}", style="bold", highlight=False)
     console.print(_configuration(found))
+    if (ending := ENDINGS.get(result.stop_reason)) is not None:
+        console.print(f"Note: {ending}", highlight=False, soft_wrap=True)
     seconds = sum(outcome.seconds_by_stage.values())
     console.print(
         f"{result.trainings:.2f} trainings, {duration(seconds)}; the chosen network has {result.parameters:,} parameters", highlight=False

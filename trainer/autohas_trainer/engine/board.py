@@ -50,6 +50,10 @@ class Board:
         self.records: list[CandidateRecord] = []
         self.best_lane: str | None = None
         self.winner: str | None = None
+        self.goal_reached_by: str | None = None
+        """The first compared candidate whose metric reached objective.goal."""
+        self.num_rewards_here = 0
+        """Rewards in this process."""
 
     def enter(self, name: str, configuration: Configuration) -> str:
         """Give a configuration a training; returns the name under which it runs (an equal one may run already)."""
@@ -81,7 +85,7 @@ class Board:
             )
             raise NumericalError(message)
         self.ledger.step += 1
-        self.ledger.spend(stage, 1 / self.problem.spec.retrain.steps)
+        self.ledger.spend(stage, 1 / self.problem.spec.retrain.steps, candidate=name)
         self.sink.step(self._step_record(stage, finite(loss), training.learning_rate, candidate=name))
 
     def compare(self, stage: Stage, name: str, rung: int) -> None:
@@ -90,6 +94,8 @@ class Board:
         if rung not in known:
             known[rung] = self.trainings[name].compare()
             self.ledger.spend(stage, self.problem.comparison_cost)
+        if self.goal_reached_by is None and self.problem.reaches_goal(known[rung].metric):
+            self.goal_reached_by = name
 
     def notify(self, reason: str, message: str) -> None:
         """Tell a person something once: notices are numbered and kept in the checkpoint."""
@@ -122,6 +128,7 @@ class Board:
         self.sink.step(record)
         if record.reward is None:
             return
+        self.num_rewards_here += 1
         policy = self.algorithm.policy
         self.sink.policy(
             PolicyRecord(

@@ -27,6 +27,7 @@ class Ledger:
         self._mark = clock()
         self._cost: dict[str, float] = {}
         self._seconds: dict[str, float] = {}
+        self._paces: dict[str, tuple[int, float]] = {}
 
     @property
     def cost(self) -> float:
@@ -38,12 +39,27 @@ class Ledger:
         """Seconds of work kept so far: what a kill repeats counts once."""
         return math.fsum(self._seconds.values())
 
-    def spend(self, stage: Stage, trainings: float) -> None:
-        """Book a cost and the time since the last booking."""
-        self._cost[stage] = self._cost.get(stage, 0.0) + trainings
+    def book_time(self, stage: Stage) -> None:
+        """Book the time since the last booking, so that a checkpoint knows it."""
         now = self._clock()
         self._seconds[stage] = self._seconds.get(stage, 0.0) + now - self._mark
         self._mark = now
+
+    def spend(self, stage: Stage, trainings: float, *, candidate: str | None = None) -> None:
+        """Book a cost and the time since the last booking; `candidate`: the cost is one training step of it."""
+        self._cost[stage] = self._cost.get(stage, 0.0) + trainings
+        before = self._mark
+        self.book_time(stage)
+        if candidate is not None:
+            steps, seconds = self._paces.get(candidate, (0, 0.0))
+            self._paces[candidate] = (steps + 1, seconds + self._mark - before)
+
+    def seconds_per_step(self, candidate: str | None, steps_per_training: int) -> float:
+        """Mean duration of a candidate's training steps; of the search's cost in steps when it has taken none or is None."""
+        steps, seconds = self._paces.get(candidate or "", (0, 0.0))
+        if steps:
+            return seconds / steps
+        return self.active_seconds / (self.cost * steps_per_training) if self.cost else 0.0
 
     def cost_by_stage(self) -> dict[str, float]:
         """Trainings per stage."""
@@ -55,10 +71,11 @@ class Ledger:
 
     def state_dict(self) -> dict[str, Any]:
         """As JSON."""
-        return {"step": self.step, "cost": self._cost, "seconds": self._seconds}
+        return {"step": self.step, "cost": self._cost, "seconds": self._seconds, "paces": {n: list(p) for n, p in self._paces.items()}}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from `state_dict`; the clock starts now."""
         self.step = int(state["step"])
         self._cost, self._seconds = dict(state["cost"]), dict(state["seconds"])
+        self._paces = {name: (int(steps), float(seconds)) for name, (steps, seconds) in state["paces"].items()}
         self._mark = self._clock()

@@ -10,7 +10,7 @@ from pathlib import Path
 from safetensors.torch import save_file
 
 from autohas_api.digest import configuration_digest, result_digest
-from autohas_api.messages import Result
+from autohas_api.messages import Result, StopReason
 from autohas_api.space import Role
 from autohas_trainer.engine.board import DEFAULT, Board
 from autohas_trainer.engine.training import Training
@@ -22,7 +22,7 @@ MODEL_FILE = "model.safetensors"
 _LAST_RUNG = 2
 
 
-def build_outcome(board: Board, test_scores: Mapping[str, float], workdir: Path, identity: Identity) -> Outcome:
+def build_outcome(board: Board, test_scores: Mapping[str, float], workdir: Path, identity: Identity, stop_reason: StopReason) -> Outcome:
     """Write the winner's model and state everything that was found."""
     if board.winner is None:
         raise RuntimeError("the search ended without a winner")
@@ -46,7 +46,8 @@ def build_outcome(board: Board, test_scores: Mapping[str, float], workdir: Path,
         default_selection_score=selection.get(DEFAULT),
         trainings=round(board.ledger.cost, 6),
         parameters=problem.num_parameters(configuration),
-        stop_reason="Budget",
+        stop_reason=stop_reason,
+        active_seconds=round(board.ledger.active_seconds, 3),
         configuration_digest=digest,
         model_digest=model_digest,
         digest=result_digest(configuration=digest, test_score=test_scores[winner], model=model_digest),

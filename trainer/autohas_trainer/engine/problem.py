@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from autohas_api.budget import FORWARD_SHARE, StagePlan, plan_stages
+from autohas_api.scoring import METRICS
 from autohas_api.search import Spec
 from autohas_api.space import Configuration, Space
 from autohas_trainer.data import Splits, load
@@ -86,6 +87,14 @@ class Problem:
         """Quality with the price of the configuration's size."""
         return objective(quality, self.num_parameters(configuration), self.spec.objective.cost)
 
+    def reaches_goal(self, metric: float | None) -> bool:
+        """Whether a metric on the selection split is as good as objective.goal asks; never without a goal and when diverged."""
+        wanted = self.spec.objective
+        if wanted.goal is None or metric is None:
+            return False
+        goal = float(wanted.goal)
+        return metric >= goal if METRICS[wanted.metric].direction == "Maximize" else metric <= goal
+
     def useful_threads(self, available: int) -> int:
         """CPU threads that help: one while a batch of inputs is small, else all.
 
@@ -99,6 +108,11 @@ class Problem:
     def comparison_cost(self) -> float:
         """Trainings that one pass over the selection split costs."""
         return forward_cost(self.splits.num_selection, self.spec)
+
+    @property
+    def evaluation_cost(self) -> float:
+        """Trainings that the last comparison and the test of one network cost."""
+        return forward_cost(self.splits.num_selection + self.splits.num_test, self.spec)
 
 
 def _task(spec: Spec, splits: Splits, device: torch.device) -> Task:

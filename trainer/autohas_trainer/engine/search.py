@@ -15,11 +15,12 @@ from typing import Any, Final
 import torch
 
 from autohas_api.digest import sha256
-from autohas_api.messages import CheckpointInfo
+from autohas_api.messages import CheckpointInfo, StopReason
 from autohas_api.search import Search
 from autohas_api.space import Space
 from autohas_trainer.engine.board import Board
 from autohas_trainer.engine.checkpoint import Checkpoint, CheckpointStore
+from autohas_trainer.engine.early_end import EarlyEnd
 from autohas_trainer.engine.ledger import Ledger
 from autohas_trainer.engine.lifetimes import count_start
 from autohas_trainer.engine.outcome import build_outcome
@@ -84,33 +85,51 @@ def run(job: Job, sink: Sink, stop: StopRequest, clocks: Clocks | None = None) -
     problem = Problem.load(job.search.spec, job.space, torch.device(job.device))
     make_deterministic(checkpoint.state["threads"] if checkpoint is not None else problem.useful_threads(job.threads))
     board, stages = _assemble(problem, sink, clocks)
-    position = _restore(board, stages, checkpoint)
-    sink.started(_run_info(job, board, checkpoint, starts))
+    early_end = EarlyEnd(board)
+    position = _restore(board, stages, early_end, checkpoint)
+    sink.started(_run_info(job, board, early_end, checkpoint, starts))
     _report_resume(board, checkpoint, damage)
-    keeper = _Keeper(job=job, store=store, board=board, stages=stages, sink=sink, clock=clocks.monotonic)
+    keeper = _Keeper(job=job, store=store, board=board, stages=stages, early_end=early_end, sink=sink, clock=clocks.monotonic)
     if checkpoint is None:
         stages[0].begin()
         keeper.save(0)
 
-    for index in range(position, len(stages)):
-        stage = stages[index]
-        while stage.advance():
-            if stop.requested:
-                keeper.save(index)
-                message = f"stopped on request in stage {stage.name} at step {board.ledger.step}; a checkpoint is written"
-                raise Interrupted(message)
-            if keeper.is_due():
-                keeper.save(index)
-        board.ledger.step = sum(done.num_steps for done in stages[: index + 1])
-        if index + 1 < len(stages):
-            stages[index + 1].begin()
-            keeper.save(index + 1)
+    index = position
+    while True:
+        _work(stages[index], keeper, early_end, stop, index)
+        if index + 1 == len(stages):
+            break
+        index = len(stages) - 1 if early_end.goes_to_evaluate else index + 1
+        if not early_end.goes_to_evaluate:
+            board.ledger.step = sum(done.num_steps for done in stages[:index])
+        stages[index].begin()
+        keeper.save(index)
+    board.ledger.step = board.ledger.steps
 
     last = stages[-1]
     assert isinstance(last, EvaluateStage)  # noqa: S101 - build_stages ends with it
-    outcome = build_outcome(board, last.test_scores, job.workdir, job.identity)
+    outcome = build_outcome(board, last.test_scores, job.workdir, job.identity, early_end.reason or StopReason.COMPLETED)
     sink.finished(outcome)
     return outcome
+
+
+def _work(stage: SearchStage, keeper: _Keeper, early_end: EarlyEnd, stop: StopRequest, index: int) -> None:
+    """Let a stage work to its end or to an early one, with a checkpoint now and then.
+
+    Raises:
+        Interrupted: `stop` was requested; a checkpoint is written.
+    """
+    while not early_end.leaves(stage.name):
+        has_more = stage.advance()
+        early_end.look(stage.name)
+        if not has_more:
+            return
+        if stop.requested:
+            keeper.save(index)
+            message = f"stopped on request in stage {stage.name} at step {keeper.board.ledger.step}; a checkpoint is written"
+            raise Interrupted(message)
+        if keeper.is_due():
+            keeper.save(index)
 
 
 @dataclass(kw_only=True)
@@ -121,6 +140,7 @@ class _Keeper:
     store: CheckpointStore
     board: Board
     stages: tuple[SearchStage, ...]
+    early_end: EarlyEnd
     sink: Sink
     clock: Callable[[], float]
     last: float | None = None
@@ -131,10 +151,12 @@ class _Keeper:
 
     def save(self, index: int) -> None:
         """Checkpoint before the next step of stage `index`."""
+        self.board.ledger.book_time(self.stages[index].name)
         begun = self.clock()
         state = {
             "threads": torch.get_num_threads(),
             "stage": index,
+            "earlyEnd": self.early_end.state_dict(),
             "stages": [stage.state_dict() for stage in self.stages],
             "board": self.board.state_dict(),
             "historyBytes": self.sink.flush(),
@@ -173,18 +195,19 @@ def _assemble(problem: Problem, sink: Sink, clocks: Clocks) -> tuple[Board, tupl
     return board, stages
 
 
-def _restore(board: Board, stages: tuple[SearchStage, ...], checkpoint: Checkpoint | None) -> int:
+def _restore(board: Board, stages: tuple[SearchStage, ...], early_end: EarlyEnd, checkpoint: Checkpoint | None) -> int:
     """Load a checkpoint into board and stages; returns the index of the stage to go on with."""
     if checkpoint is None:
         return 0
     state: dict[str, Any] = checkpoint.state
     board.load(state["board"], checkpoint.tensors)
+    early_end.load_state_dict(state["earlyEnd"])
     for stage, saved in zip(stages, state["stages"], strict=True):
         stage.load_state_dict(saved)
     return int(state["stage"])
 
 
-def _run_info(job: Job, board: Board, checkpoint: Checkpoint | None, starts: int) -> RunInfo:
+def _run_info(job: Job, board: Board, early_end: EarlyEnd, checkpoint: Checkpoint | None, starts: int) -> RunInfo:
     info: CheckpointInfo | None = checkpoint.info if checkpoint is not None else None
     return RunInfo(
         search=job.search,
@@ -199,6 +222,7 @@ def _run_info(job: Job, board: Board, checkpoint: Checkpoint | None, starts: int
         active_seconds=board.ledger.active_seconds,
         history_bytes=int(checkpoint.state["historyBytes"]) if checkpoint is not None else 0,
         checkpoint=info,
+        stop_reason=early_end.reason,
     )
 
 

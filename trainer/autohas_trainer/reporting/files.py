@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from autohas_api import yamlfile
 from autohas_api.acceptance import accept
-from autohas_api.messages import Result, Stage
+from autohas_api.messages import Result, Stage, StopReason
 from autohas_api.problems import SpecError
 from autohas_api.search import Search
 from autohas_api.space import Space
@@ -24,7 +24,7 @@ from autohas_trainer.reporting.atomic import write_whole
 from autohas_trainer.reporting.records import CandidateRecord, Outcome, RunInfo
 from autohas_trainer.reporting.silent import SilentSink
 
-__all__ = ["CONFIG_FILE", "RESULT_FILE", "Environment", "FilesSink", "Finished", "read_result"]
+__all__ = ["CONFIG_FILE", "ENDINGS", "RESULT_FILE", "Environment", "FilesSink", "Finished", "read_result"]
 
 RESULT_FILE: Final = "result.json"
 CONFIG_FILE: Final = "config.yaml"
@@ -100,6 +100,15 @@ class FilesSink(SilentSink):
         }
         text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False)
         write_whole(self._workdir / RESULT_FILE, text.encode() + b"\n")
+
+
+ENDINGS: Final = {
+    StopReason.BUDGET: "the search ended early: budget.maxActiveSeconds was nearly used up",
+    StopReason.PLATEAU: "the supernet ended early: its averaged reward no longer rose (budget.stop)",
+    StopReason.CONVERGED: "the supernet ended early: its policy had converged (budget.stop)",
+    StopReason.GOAL_REACHED: "the search ended early: objective.goal was reached",
+}
+"""Why a search that did not go by its plan ended, for people."""
 
 
 def read_result(workdir: Path) -> Finished | None:
@@ -183,6 +192,7 @@ def _record(space: Space, outcome: Outcome) -> dict[str, Any]:
             "configuration": dict(outcome.default),
         },
         "runnersUp": _runners_up(outcome),
+        "stopReason": result.stop_reason.value,
         "cost": {
             "trainings": result.trainings,
             "byStage": dict(outcome.cost_by_stage),

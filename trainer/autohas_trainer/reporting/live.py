@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from autohas_api.budget import StagePlan
-from autohas_api.messages import MAX_NOTICES, CheckpointInfo, Notice, Stage
+from autohas_api.messages import MAX_NOTICES, CheckpointInfo, Notice, Stage, StopReason
 from autohas_trainer.reporting.history import History, read_history
 from autohas_trainer.reporting.records import CandidateRecord, Outcome, PolicyRecord, RunInfo, StepRecord
 from autohas_trainer.reporting.silent import SilentSink
@@ -57,6 +57,7 @@ class Snapshot:
     """The newest comparison, whoever won it."""
     checkpoint: CheckpointFacts | None = None
     notices: tuple[Notice, ...] = ()
+    stop_reason: StopReason | None = None
     outcome: Outcome | None = None
     steps_by_stage: Mapping[Stage, int] = field(default_factory=dict)
     samples: int = 0
@@ -141,6 +142,7 @@ class LiveState(SilentSink):
             self._policy = past.policies[-1] if past.policies else None
             compared = past.candidates[-1] if past.candidates else None
             self._change(info=info, started_at=self._clock(), checkpoint=checkpoint, leader=best, compared=compared)
+            self._change(stop_reason=info.stop_reason)
 
     def step(self, record: StepRecord) -> None:
         """Count the step and its duration."""
@@ -183,6 +185,11 @@ class LiveState(SilentSink):
         with self._lock:
             self._notices.append(notice)
             self._change()
+
+    def ends_early(self, reason: StopReason) -> None:
+        """Remember why."""
+        with self._lock:
+            self._change(stop_reason=reason)
 
     def finished(self, outcome: Outcome) -> None:
         """The end."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from autohas_api.messages import CheckpointInfo, Notice, Stage
+from autohas_api.messages import NOTICE_TYPES, CheckpointInfo, Notice, Stage
 from autohas_trainer.reporting.records import CandidateRecord, Outcome, RunInfo, StepRecord
 from autohas_trainer.reporting.silent import SilentSink
 
@@ -56,7 +56,7 @@ class LogSink(SilentSink):
 
     def notice(self, notice: Notice) -> None:
         """As a warning when something was lost."""
-        level = self._logger.info if notice.reason == "CheckpointRestored" else self._logger.warning
+        level = self._logger.info if NOTICE_TYPES.get(notice.reason) == "Normal" else self._logger.warning
         level("notice", id=notice.id, reason=notice.reason, text=notice.message)
 
     def finished(self, outcome: Outcome) -> None:
@@ -68,5 +68,6 @@ class LogSink(SilentSink):
             test_score=outcome.result.test_score,
             default_test_score=outcome.result.default_test_score,
             trainings=outcome.result.trainings,
+            stop_reason=outcome.result.stop_reason.value,
             digest=outcome.result.digest,
         )

@@ -75,6 +75,7 @@ def build_progress(snapshot: Snapshot, now: float) -> Progress | None:
         starts=info.starts,
         interruptions=info.interruptions,
         active_seconds=round(info.active_seconds + max(0.0, now - snapshot.started_at), 3),
+        stop_reason=snapshot.stop_reason,
         notices=list(snapshot.notices),
     )
 

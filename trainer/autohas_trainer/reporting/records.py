@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from autohas_api.budget import StagePlan
-from autohas_api.messages import CheckpointInfo, Notice, Result, Stage
+from autohas_api.messages import CheckpointInfo, Notice, Result, Stage, StopReason
 from autohas_api.search import Search
 from autohas_api.space import Space
 
@@ -43,6 +43,8 @@ class RunInfo:
     history_bytes: int
     """Length of history.jsonl that belongs to the restored checkpoint; what is longer is repeated and must be cut."""
     checkpoint: CheckpointInfo | None
+    stop_reason: StopReason | None = None
+    """Why the search ends before its plan does, when an earlier process found that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +137,9 @@ class Sink(Protocol):
 
     def notice(self, notice: Notice) -> None:
         """Something that a person should hear of once."""
+
+    def ends_early(self, reason: StopReason) -> None:
+        """Once, when it is known that the search ends before its plan does; a result follows all the same."""
 
     def finished(self, outcome: Outcome) -> None:
         """Once, after the test; writes result.json and config.yaml before the process may exit 0."""

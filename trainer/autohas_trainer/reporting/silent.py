@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from autohas_api.messages import CheckpointInfo, Notice
+from autohas_api.messages import CheckpointInfo, Notice, StopReason
 from autohas_trainer.reporting.records import CandidateRecord, Outcome, PolicyRecord, RunInfo, StepRecord
 
 __all__ = ["SilentSink"]
@@ -32,6 +32,9 @@ class SilentSink:
 
     def notice(self, notice: Notice) -> None:
         """Something that a person should hear of once."""
+
+    def ends_early(self, reason: StopReason) -> None:
+        """The search ends before its plan does."""
 
     def finished(self, outcome: Outcome) -> None:
         """Once, after the test."""

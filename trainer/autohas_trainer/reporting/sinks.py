@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from autohas_api.messages import CheckpointInfo, Notice
+from autohas_api.messages import CheckpointInfo, Notice, StopReason
 from autohas_trainer.reporting.history import HistorySink
 from autohas_trainer.reporting.records import CandidateRecord, Outcome, PolicyRecord, RunInfo, Sink, StepRecord
 
@@ -50,6 +50,11 @@ class Sinks:
         """Something that a person should hear of once."""
         for sink in self._all:
             sink.notice(notice)
+
+    def ends_early(self, reason: StopReason) -> None:
+        """The search ends before its plan does."""
+        for sink in self._all:
+            sink.ends_early(reason)
 
     def finished(self, outcome: Outcome) -> None:
         """Once, after the test: the history is made durable before result.json appears."""

@@ -1,0 +1,247 @@
+"""A search that ends before its plan ends with a result all the same, for the reason it gives, and resumes exactly."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from engine_fixtures import Killed, MemorySink, Stop, search, small_search
+from reporting_fixtures import FakeClock
+
+from autohas_api.acceptance import accept
+from autohas_api.messages import Stage, StopReason, decode_last_word, encode
+from autohas_api.testing import changed
+from autohas_trainer.engine.search import Clocks, Job, run
+from autohas_trainer.errors import Interrupted
+from autohas_trainer.reporting.live import LiveState
+from autohas_trainer.reporting.progress import build_progress
+from autohas_trainer.reporting.records import Identity, Outcome, StepRecord
+
+RULES: dict[str, tuple[str, Any, StopReason]] = {
+    "goal": ("spec.objective", {"goal": "0.85"}, StopReason.GOAL_REACHED),
+    "entropy": ("spec.budget.stop", {"normalizedEntropyBelow": "0.999"}, StopReason.CONVERGED),
+    "plateau": ("spec.budget.stop", {"plateauSteps": 3, "minDelta": "0.5"}, StopReason.PLATEAU),
+}
+
+
+def _document(rule: str) -> dict[str, Any]:
+    path, value, _ = RULES[rule]
+    return changed(changed(small_search(steps=54), "spec.budget.trainings", "5"), path, value)
+
+
+def _timed(document: dict[str, Any], workdir: Path, sink: MemorySink, seconds_per_step: float = 1.0, stop: Stop | None = None) -> Outcome:
+    """Run with a clock that passes only in training steps."""
+    clock = FakeClock()
+    before = sink.on_step
+
+    def tick(record: StepRecord) -> None:
+        clock.now += seconds_per_step
+        before(record)
+
+    sink.on_step = tick
+    parsed, space = accept(document)
+    identity = Identity(search_uid="uid", pod_uid="pod", attempt=1)
+    job = Job(search=parsed, space=space, workdir=workdir, identity=identity, threads=1, device="cpu")
+    return run(job, sink, stop or Stop(), Clocks(monotonic=clock, wall=clock))
+
+
+def test_a_search_that_goes_by_its_plan_is_completed(tmp_path: Path) -> None:
+    """Without any rule nothing ends early."""
+    sink = MemorySink()
+    outcome = search(small_search(), tmp_path, sink)
+
+    assert (outcome.result.stop_reason, sink.ended_early) == (StopReason.COMPLETED, None)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_each_rule_ends_with_its_reason_and_a_finished_winner(rule: str, tmp_path: Path) -> None:
+    """The result says why; the winner's training is whole; the plan's other steps are not taken."""
+    sink = MemorySink()
+    outcome = search(_document(rule), tmp_path, sink)
+
+    assert outcome.result.stop_reason is RULES[rule][2]
+    assert sink.ended_early is RULES[rule][2]
+    assert len([n for n in sink.notices if n.reason in ("GoalReached", "PolicyConverged", "RewardPlateau")]) == 1
+    assert outcome.result.test_score > 0.5
+    assert sink.info is not None
+    assert len(sink.steps) < sink.info.steps
+    assert sink.steps[-1].step <= sink.steps[-1].steps
+    assert decode_last_word(encode(outcome.result)) == outcome.result
+
+
+def test_a_reached_goal_finishes_that_candidate_and_nobody_else(tmp_path: Path) -> None:
+    """The first compared candidate at or above the goal is the winner; every later step is its own."""
+    sink = MemorySink()
+    outcome = search(_document("goal"), tmp_path, sink)
+    first = next(record for record in sink.candidates if record.metric >= 0.85)
+
+    assert outcome.winner == first.name
+    assert all(record.metric < 0.85 for record in sink.candidates[: sink.candidates.index(first)])
+    after = [s for s in sink.steps if s.step > first.step]
+    assert {(s.stage, s.candidate) for s in after} == {(Stage.EVALUATE, first.name)}
+    assert len(after) == 54 - round(54 * first.fraction)
+    assert sink.steps[-1].step == sink.steps[-1].steps
+
+
+def test_convergence_ends_the_supernet_and_the_race_follows(tmp_path: Path) -> None:
+    """The policy's last entropy is the first below the threshold; candidates still race to a full training."""
+    sink = MemorySink()
+    search(_document("entropy"), tmp_path, sink)
+    entropies = [record.normalized_entropy for record in sink.policies]
+
+    assert entropies[-1] < 0.999
+    assert all(entropy >= 0.999 for entropy in entropies[:-1])
+    assert max(record.fraction for record in sink.candidates if record.stage is Stage.RACE) == 1.0
+
+
+def test_a_plateau_is_counted_after_the_average_has_filled(tmp_path: Path) -> None:
+    """No rise by 0.5 in 3 steps after the first 20 rewards: the supernet ends with its 23rd reward."""
+    sink = MemorySink()
+    search(_document("plateau"), tmp_path, sink)
+
+    assert len(sink.policies) == 23
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_an_early_end_survives_kill_and_resume(rule: str, tmp_path: Path) -> None:
+    """Killed around the moment of the early end, the resumed search ends with the undisturbed digest, reason and steps."""
+    undisturbed = MemorySink()
+    expected = search(_document(rule), tmp_path / "whole", undisturbed)
+    total = len(undisturbed.steps)
+    ended = next(n for n, s in enumerate(undisturbed.steps) if s.stage in (Stage.RACE, Stage.EVALUATE))
+    for moment in (ended - 1, ended, ended + 2, total - 2):
+
+        def kill(record: StepRecord, moment: int = moment) -> None:
+            if record.step == undisturbed.steps[moment].step:
+                raise Killed
+
+        folder = tmp_path / str(moment)
+        with pytest.raises(Killed):
+            search(_document(rule), folder, MemorySink(on_step=kill))
+        outcome = search(_document(rule), folder, MemorySink())
+
+        assert outcome.result.digest == expected.result.digest
+        assert outcome.result.stop_reason is expected.result.stop_reason
+        assert outcome.cost_by_stage == expected.cost_by_stage
+
+
+def test_stopping_after_every_seventh_step_keeps_the_early_end(tmp_path: Path) -> None:
+    """However often the search is interrupted, the same steps are taken once."""
+    undisturbed = MemorySink()
+    expected = search(_document("plateau"), tmp_path / "whole", undisturbed)
+    steps: list[StepRecord] = []
+    outcome = None
+    while outcome is None:
+        stop = Stop()
+        done = len(steps)
+
+        def count(record: StepRecord, stop: Stop = stop, done: int = done) -> None:
+            steps.append(record)
+            stop.requested = len(steps) - done >= 7
+
+        try:
+            outcome = search(_document("plateau"), tmp_path / "parts", MemorySink(on_step=count), stop)
+        except Interrupted:
+            continue
+
+    assert steps == undisturbed.steps
+    assert outcome.result.digest == expected.result.digest
+
+
+@pytest.mark.parametrize(
+    "algorithm", [None, {"autoHAS": {"strategy": "OneStep"}}, {"name": "RandomSharing", "randomSharing": {"numSamples": 5}}]
+)
+@pytest.mark.parametrize("limit", [1, 40, 70, 150, 250])
+def test_time_ends_the_search_within_the_limit_when_one_training_fits(limit: int, algorithm: dict[str, Any] | None, tmp_path: Path) -> None:
+    """At one second per step the search is over by the limit, unless a single training (27 s) takes longer; a result is always there."""
+    document = changed(small_search(algorithm), "spec.budget.maxActiveSeconds", limit)
+    sink = MemorySink()
+    outcome = _timed(document, tmp_path, sink)
+
+    assert outcome.result.active_seconds == len(sink.steps)
+    assert len(sink.steps) <= max(limit, 27) + 2  # the clock of this test ticks after a step is booked
+    assert outcome.result.test_score > 0.2
+    assert sink.info is not None
+    if limit == 1:
+        assert (outcome.result.stop_reason, outcome.winner) == (StopReason.BUDGET, "default")
+    if limit < sink.info.plan.predicted_trainings * 27 * 0.9:
+        assert outcome.result.stop_reason is StopReason.BUDGET
+
+
+def test_enough_time_changes_nothing(tmp_path: Path) -> None:
+    """A limit that is never near leaves digest and reason as they are without one."""
+    free = _timed(small_search(), tmp_path / "free", MemorySink())
+    limited = _timed(changed(small_search(), "spec.budget.maxActiveSeconds", 10_000), tmp_path / "limited", MemorySink())
+
+    assert limited.result.stop_reason is StopReason.COMPLETED
+    assert limited.result.digest == free.result.digest
+
+
+def test_a_resumed_search_counts_on(tmp_path: Path) -> None:
+    """Interrupted every 15 steps with hours between, only seconds of work count: the limit is met as by one process."""
+    document = changed(small_search(), "spec.budget.maxActiveSeconds", 80)
+    seen = 0
+    outcome = None
+    while outcome is None:
+        stop = Stop()
+        start = seen
+
+        def count(record: StepRecord, stop: Stop = stop, start: int = start) -> None:
+            nonlocal seen
+            seen += 1
+            stop.requested = seen - start >= 15
+
+        try:
+            outcome = _timed(document, tmp_path, MemorySink(on_step=count), stop=stop)
+        except Interrupted:
+            continue
+
+    assert outcome.result.stop_reason is StopReason.BUDGET
+    assert seen <= 80
+    assert math.isclose(outcome.result.active_seconds, seen, abs_tol=20)
+
+
+def test_progress_says_why_from_the_moment_it_is_known(tmp_path: Path) -> None:
+    """/progress has no reason while the plan holds, then the rule's; a resumed process knows it from its first report."""
+    state = LiveState(FakeClock())
+    reasons: list[StopReason | None] = []
+
+    class Watching(MemorySink):
+        def started(self, info: Any) -> None:
+            super().started(info)
+            state.started(info)
+
+        def ends_early(self, reason: StopReason) -> None:
+            super().ends_early(reason)
+            state.ends_early(reason)
+
+    def look(record: StepRecord) -> None:
+        progress = build_progress(state.snapshot(), 1000.0)
+        assert progress is not None
+        reasons.append(progress.stop_reason)
+        if record.stage is Stage.RACE:
+            raise Killed
+
+    with pytest.raises(Killed):
+        search(_document("entropy"), tmp_path, Watching(on_step=look))
+
+    assert reasons[0] is None
+    assert reasons[-1] is StopReason.CONVERGED
+    resumed = MemorySink()
+    search(_document("entropy"), tmp_path, resumed)
+    assert resumed.info is not None
+    assert resumed.info.stop_reason is StopReason.CONVERGED
+
+
+def test_a_goal_of_a_metric_to_minimise_is_reached_from_above(tmp_path: Path) -> None:
+    """With log_loss the first candidate at or below the goal wins; those before it were all above."""
+    document = changed(small_search(steps=54), "spec.objective", {"metric": "log_loss", "goal": "0.6"})
+    sink = MemorySink()
+    outcome = search(document, tmp_path, sink)
+    first = next(record for record in sink.candidates if record.metric is not None and record.metric <= 0.6)
+
+    assert outcome.result.stop_reason is StopReason.GOAL_REACHED
+    assert outcome.winner == first.name
+    assert all(r.metric is None or r.metric > 0.6 for r in sink.candidates[: sink.candidates.index(first)])
