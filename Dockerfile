@@ -34,7 +34,7 @@ COPY operator/autohas_operator /build/project/operator/autohas_operator
 COPY trainer/autohas_trainer /build/project/trainer/autohas_trainer
 RUN python3 -m venv --without-pip /opt/venv \
  && /build/venv/bin/uv pip install --no-cache --no-deps --compile-bytecode \
-      --python /opt/venv/bin/python --target /opt/autohas /build/project
+      --build-constraint /build/constraints.txt --python /opt/venv/bin/python --target /opt/autohas /build/project
 
 FROM ${BASE} AS python
 RUN python3 -m venv --without-pip /opt/venv
