@@ -26,6 +26,13 @@ MIN_LANES: Final = 3
 LANE_SHARE: Final = 0.55
 """Share of what the race leaves that goes to lanes when an architecture is searched too."""
 MIN_SUPERNET_TRAININGS: Final = 0.25
+HYPERPARAMETER_WINDOW: Final = (0.05, 0.20)
+"""Share of the supernet steps in which OneStep and Paired sample and learn hyperparameters; then they are frozen.
+
+Ours (performance.md section 3): later rewards one step ahead prefer rates that are 10 to 100 times too small."""
+PAIRED_SAMPLES: Final = 4
+MIN_TRIALS: Final = 2
+"""RandomSearch: the default and one other."""
 SCORE_BATCHES: Final = 4
 """Reward batches on which RandomSharing scores one sample."""
 
@@ -35,8 +42,8 @@ class StagePlan:
     """What each stage may do. A stage with nothing to do has 0 here and is skipped.
 
     `rungs` are the steps of a training at which candidates are compared; `warmup_steps` of the `supernet_steps` sample
-    uniformly and do not teach the controller; `num_candidates` enter the race new, `num_samples` are scored by RandomSharing.
-    `predicted_trainings` is the most that the plan can cost.
+    uniformly and do not teach the controller; `num_candidates` enter the race new, `num_samples` are scored by RandomSharing,
+    `num_trials` are trained in full by RandomSearch. `predicted_trainings` is the most that the plan can cost.
     """
 
     rungs: tuple[int, int, int]
@@ -46,6 +53,7 @@ class StagePlan:
     supernet_steps: int
     num_candidates: int
     num_samples: int
+    num_trials: int = 0
     predicted_trainings: float
 
     @property
@@ -57,9 +65,11 @@ class StagePlan:
     @property
     def race_steps(self) -> int:
         """The most training steps that the race can take (0 for RandomSharing, whose race only scores)."""
+        first, second, last = self.rungs
         if self.num_samples:
             return 0
-        first, second, last = self.rungs
+        if self.num_trials:
+            return self.num_trials * last
         new_default = 0 if self.num_lanes else 1
         finalists = min(FINALISTS, self.num_candidates) + 1
         return (self.num_candidates + new_default) * first + finalists * (second - first) + 2 * (last - second)
@@ -93,8 +103,10 @@ def plan_stages(spec: Spec, space: Space, selection_batches: float = 0.0) -> Sta
     comparison = selection_batches * FORWARD_SHARE / spec.retrain.steps
     if spec.algorithm.name == "RandomSharing":
         return _random_sharing(spec, trainings)
+    if spec.algorithm.name == "RandomSearch":
+        return _random_search(spec, trainings, comparison)
     if not has_lanes(spec):
-        return _one_step(spec, trainings, comparison)
+        return _one_step(spec, space, trainings, comparison)
     if not space.searched(Role.ARCHITECTURE):
         return _lanes_only(spec, trainings, comparison)
     return _lanes(spec, trainings, comparison)
@@ -104,6 +116,8 @@ def minimum_trainings(spec: Spec, space: Space) -> float:
     """The smallest budget, in trainings, with which every stage of the algorithm can do its work."""
     if spec.algorithm.name == "RandomSharing":
         return 1 + MIN_SUPERNET_TRAININGS + _scoring_cost(spec)
+    if spec.algorithm.name == "RandomSearch":
+        return MIN_TRIALS
     if not has_lanes(spec):
         return _race_cost(MAX_NEW_CANDIDATES + 1, FINALISTS + 1, 0) + MIN_SUPERNET_TRAININGS
     if not space.searched(Role.ARCHITECTURE):
@@ -141,10 +155,35 @@ def _rungs(spec: Spec) -> tuple[int, int, int]:
 def _supernet_steps(spec: Spec, trainings: float) -> tuple[int, int, float]:
     """(steps, of which uniform, trainings they cost): warm-up steps are not rewarded."""
     fraction = float(knobs_of(spec).warmup_fraction)
-    mean_cost = 1 + FORWARD_SHARE * (1 - fraction)
-    steps = max(1, int(max(trainings, MIN_SUPERNET_TRAININGS) * spec.retrain.steps / mean_cost))
-    warmup = math.ceil(steps * fraction)
+    steps, warmup, _ = _steps_at(1 + FORWARD_SHARE * (1 - fraction), spec, trainings)
     return steps, warmup, (warmup + (steps - warmup) * (1 + FORWARD_SHARE)) / spec.retrain.steps
+
+
+def _steps_at(mean_cost: float, spec: Spec, trainings: float) -> tuple[int, int, float]:
+    """(steps, of which uniform, trainings they cost) when a supernet step costs `mean_cost` training steps on average."""
+    steps = max(1, int(max(trainings, MIN_SUPERNET_TRAININGS) * spec.retrain.steps / mean_cost))
+    return steps, math.ceil(steps * float(knobs_of(spec).warmup_fraction)), steps * mean_cost / spec.retrain.steps
+
+
+def _mean_cost_one_step(spec: Spec, space: Space) -> float:
+    """Training steps that a step of OneStep or Paired costs on average.
+
+    Inside the window: one reward per update rule, a look at the training loss after the update, perhaps a gradient of its own;
+    outside it one reward once the warm-up is over. Paired rewards the architecture besides its update rules.
+    """
+    knobs = knobs_of(spec)
+    first, last = HYPERPARAMETER_WINDOW if space.searched(Role.UPDATE_RULE) else (0.0, 0.0)
+    window, warmup = last - first, float(knobs.warmup_fraction)
+    rewarded = max(first - warmup, 0) + 1 - max(last, warmup)
+    architecture_in_window = max(last - max(first, warmup), 0)
+    in_window = num_paired(spec) * window + architecture_in_window if knobs.strategy == "Paired" else window
+    gradients = 1 + (window if knobs.temporary_batch == "Own" else 0)
+    return gradients + FORWARD_SHARE * (rewarded + in_window + window)
+
+
+def num_paired(spec: Spec) -> int:
+    """Update rules that Paired compares on one gradient."""
+    return knobs_of(spec).paired_samples or PAIRED_SAMPLES
 
 
 def _lanes_only(spec: Spec, trainings: float, comparison: float) -> StagePlan:
@@ -180,9 +219,9 @@ def _lanes(spec: Spec, trainings: float, comparison: float) -> StagePlan:
     )
 
 
-def _one_step(spec: Spec, trainings: float, comparison: float) -> StagePlan:
+def _one_step(spec: Spec, space: Space, trainings: float, comparison: float) -> StagePlan:
     race = _race_cost(MAX_NEW_CANDIDATES + 1, FINALISTS + 1, comparison)
-    steps, warmup, supernet = _supernet_steps(spec, trainings - race)
+    steps, warmup, supernet = _steps_at(_mean_cost_one_step(spec, space), spec, trainings - race)
     return StagePlan(
         rungs=_rungs(spec),
         num_lanes=0,
@@ -216,4 +255,19 @@ def _random_sharing(spec: Spec, trainings: float) -> StagePlan:
         num_candidates=1,
         num_samples=_num_samples(spec),
         predicted_trainings=1 + scoring + steps / spec.retrain.steps,
+    )
+
+
+def _random_search(spec: Spec, trainings: float, comparison: float) -> StagePlan:
+    num_trials = max(MIN_TRIALS, int(trainings / (1 + comparison)))
+    return StagePlan(
+        rungs=_rungs(spec),
+        num_lanes=0,
+        num_survivors=0,
+        warmup_steps=0,
+        supernet_steps=0,
+        num_candidates=0,
+        num_samples=0,
+        num_trials=num_trials,
+        predicted_trainings=num_trials * (1 + comparison),
     )

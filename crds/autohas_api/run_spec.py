@@ -15,17 +15,49 @@ DnsName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-
 class AutoHAS(Model):
     """Knobs of AutoHAS; the defaults are measured ones."""
 
-    strategy: Literal["Lanes", "OneStep"] = Field(
+    strategy: Literal["Lanes", "OneStep", "Paired"] = Field(
         default="Lanes",
         description="Lanes: hyperparameters by successive halving of prefixes of full trainings, then architecture by REINFORCE. "
-        "OneStep: both by REINFORCE on temporary weights one step ahead.",
+        "OneStep: both by REINFORCE on temporary weights one step ahead. "
+        "Paired: as OneStep, but several update rules are compared on one gradient and one reward batch.",
     )
     policy_learning_rate: Decimal = Field(default="0.1", description="Adam step size of the controller's logits; greater than 0.")
     warmup_fraction: Decimal = Field(
         default="0.25", description="Share of the supernet steps with uniform sampling before the controller learns, 0 to 0.9."
     )
+    shared_update: Literal["Reference", "Sampled"] | None = Field(
+        default=None,
+        description="Whose hyperparameters move the shared weights while they are searched (OneStep only)."
+        " Reference: those of the most likely configuration. Sampled: the sample's own. Absent: Reference.",
+    )
+    temporary_batch: Literal["Shared", "Own"] | None = Field(
+        default=None,
+        description="Which batch makes the temporary weights (OneStep and Paired)."
+        " Shared: the step's training batch. Own: a second one, at the price of a second gradient. Absent: Shared.",
+    )
+    paired_samples: Annotated[int, Field(ge=2, le=32)] | None = Field(
+        default=None, description="Update rules compared on one gradient (Paired only). Absent: 4."
+    )
 
     rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            expression="!has(self.sharedUpdate) || (has(self.strategy) && self.strategy == 'OneStep')",
+            message="sharedUpdate must not be given unless strategy is OneStep",
+            field_path=".sharedUpdate",
+            holds=lambda a: a.shared_update is None or a.strategy == "OneStep",
+        ),
+        Rule(
+            expression="!has(self.temporaryBatch) || (has(self.strategy) && self.strategy != 'Lanes')",
+            message="temporaryBatch must not be given unless strategy is OneStep or Paired",
+            field_path=".temporaryBatch",
+            holds=lambda a: a.temporary_batch is None or a.strategy != "Lanes",
+        ),
+        Rule(
+            expression="!has(self.pairedSamples) || (has(self.strategy) && self.strategy == 'Paired')",
+            message="pairedSamples must not be given unless strategy is Paired",
+            field_path=".pairedSamples",
+            holds=lambda a: a.paired_samples is None or a.strategy == "Paired",
+        ),
         Rule(
             expression="double(self.policyLearningRate) > 0.0",
             message="policyLearningRate must be greater than 0",
@@ -50,9 +82,10 @@ class RandomSharing(Model):
 class Algorithm(Model):
     """Which search."""
 
-    name: Literal["AutoHAS", "RandomSharing"] = Field(
+    name: Literal["AutoHAS", "RandomSharing", "RandomSearch"] = Field(
         default="AutoHAS",
-        description="AutoHAS: a learned controller. RandomSharing: the one-shot control, uniform sampling, best of n.",
+        description="AutoHAS: a learned controller. RandomSharing: the one-shot control, uniform sampling, best of n."
+        " RandomSearch: the multi-trial control, one full training per trial.",
     )
     seed: int = Field(default=0, ge=0, le=9007199254740991, description="Every random draw is keyed by it.")
     auto_has: AutoHAS | None = Field(default=None, alias="autoHAS", description="Knobs of AutoHAS.")

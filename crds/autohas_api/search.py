@@ -45,9 +45,11 @@ def _searches_training_hyperparameters(spec: Spec) -> bool:
     return any(h.name == "weight_decay" for h in spec.search_space.hyperparameters)
 
 
-def _has_lanes(spec: Spec) -> bool:
+def _trains_every_candidate(spec: Spec) -> bool:
+    """Whether hyperparameters are compared by trainings (lanes, trials), not by a reward one step ahead."""
     knobs = spec.algorithm.auto_has
-    return spec.algorithm.name == "AutoHAS" and (knobs is None or knobs.strategy == "Lanes")
+    lanes = spec.algorithm.name == "AutoHAS" and (knobs is None or knobs.strategy == "Lanes")
+    return lanes or spec.algorithm.name == "RandomSearch"
 
 
 class Spec(Model):
@@ -68,12 +70,14 @@ class Spec(Model):
         Rule(
             expression="!has(self.searchSpace.hyperparameters)"
             " || !self.searchSpace.hyperparameters.exists(h, h.name == 'weight_decay')"
+            " || (has(self.algorithm) && has(self.algorithm.name) && self.algorithm.name == 'RandomSearch')"
             " || ((!has(self.algorithm) || !has(self.algorithm.name) || self.algorithm.name == 'AutoHAS')"
             " && (!has(self.algorithm) || !has(self.algorithm.autoHAS) || !has(self.algorithm.autoHAS.strategy)"
             " || self.algorithm.autoHAS.strategy == 'Lanes'))",
-            message="weight_decay cannot be seen by a one-step reward: search it with algorithm AutoHAS, strategy Lanes, or remove it",
+            message="weight_decay cannot be seen by a one-step reward: search it with algorithm AutoHAS, strategy Lanes,"
+            " or with RandomSearch, or remove it",
             field_path=".searchSpace.hyperparameters",
-            holds=lambda s: not _searches_training_hyperparameters(s) or _has_lanes(s),
+            holds=lambda s: not _searches_training_hyperparameters(s) or _trains_every_candidate(s),
         ),
     )
 

@@ -94,11 +94,17 @@ def small_search(algorithm: dict[str, Any] | None = None, *, hyperparameters: bo
 ALGORITHMS: dict[str, dict[str, Any] | None] = {
     "Lanes": None,
     "OneStep": {"autoHAS": {"strategy": "OneStep"}},
+    "Sampled": {"autoHAS": {"strategy": "OneStep", "sharedUpdate": "Sampled", "temporaryBatch": "Own"}},
+    "Paired": {"autoHAS": {"strategy": "Paired", "pairedSamples": 3}},
     "RandomSharing": {"name": "RandomSharing", "randomSharing": {"numSamples": 5}},
+    "RandomSearch": {"name": "RandomSearch"},
 }
 STAGES: dict[str, list[Stage]] = {
     "Lanes": [Stage.LANES, Stage.WARMUP, Stage.SUPERNET, Stage.RACE],
     "OneStep": [Stage.WARMUP, Stage.SUPERNET, Stage.RACE],
+    "Sampled": [Stage.WARMUP, Stage.SUPERNET, Stage.RACE],
+    "Paired": [Stage.WARMUP, Stage.SUPERNET, Stage.RACE],
+    "RandomSearch": [Stage.RACE],
     "RandomSharing": [Stage.SUPERNET, Stage.RACE, Stage.EVALUATE],
 }
 """Stages in which steps are taken."""

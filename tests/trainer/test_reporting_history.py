@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,14 +16,14 @@ def test_what_is_written_is_read_back_equal(tmp_path: Path) -> None:
     """Every fact survives the file; `steps` is not repeated on each line."""
     sink = HistorySink(tmp_path)
     sink.started(run_info(tmp_path))
-    records = (supernet_step(7), policy(7), candidate("argmax", 1.0, 0.9))
+    records = (replace(supernet_step(7), is_rejected=True), policy(7), candidate("argmax", 1.0, 0.9))
     sink.step(records[0])
     sink.policy(records[1])
     sink.candidate(records[2])
     assert sink.flush() == (tmp_path / HISTORY_FILE).stat().st_size
     sink.close()
     history = read_history(tmp_path)
-    assert [s.reward for s in history.steps] == [0.5]
+    assert [(s.reward, s.is_rejected) for s in history.steps] == [(0.5, True)]
     assert history.policies == (records[1],)
     assert history.candidates == (records[2],)
 

@@ -8,7 +8,9 @@ from autohas_api.space import Space
 from autohas_trainer.algorithms._base import Algorithm, Candidate, StepContext, SupernetStep
 from autohas_trainer.algorithms.autohas_lanes import AutoHASLanes
 from autohas_trainer.algorithms.autohas_one_step import AutoHASOneStep
+from autohas_trainer.algorithms.autohas_paired import AutoHASPaired
 from autohas_trainer.algorithms.lanes import lane_candidates
+from autohas_trainer.algorithms.random_search import RandomSearch
 from autohas_trainer.algorithms.random_sharing import RandomSharing
 
 __all__ = ["Algorithm", "Candidate", "StepContext", "SupernetStep", "build_algorithm", "lane_candidates"]
@@ -16,10 +18,17 @@ __all__ = ["Algorithm", "Candidate", "StepContext", "SupernetStep", "build_algor
 
 def build_algorithm(spec: Spec, space: Space) -> Algorithm:
     """The algorithm that a spec names, at its start."""
-    if spec.algorithm.name == "RandomSharing":
-        return RandomSharing(space)
-    knobs = knobs_of(spec)
-    learning_rate = float(knobs.policy_learning_rate)
-    if knobs.strategy == "Lanes":
-        return AutoHASLanes(space, learning_rate)
-    return AutoHASOneStep(space, learning_rate)
+    match spec.algorithm.name:
+        case "RandomSharing":
+            return RandomSharing(space)
+        case "RandomSearch":
+            return RandomSearch(space)
+        case "AutoHAS":
+            knobs = knobs_of(spec)
+            match knobs.strategy:
+                case "Lanes":
+                    return AutoHASLanes(space, float(knobs.policy_learning_rate))
+                case "OneStep":
+                    return AutoHASOneStep(space, knobs)
+                case "Paired":
+                    return AutoHASPaired(space, knobs)

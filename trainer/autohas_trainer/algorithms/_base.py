@@ -32,15 +32,29 @@ class Gradient:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SupernetStep:
-    """What happened in one step. `reward` and `advantage` are None when the controller did not learn."""
+    """What happened in one step and what it cost.
+
+    Attributes:
+        sample: The configuration whose path was trained.
+        loss: Training loss in nats before the update.
+        learning_rate: Absolute rate of the step under `sample`.
+        num_gradients: Gradients that were taken.
+        num_reward_forwards: Forward passes on a reward batch.
+        num_train_forwards: Forward passes on a training batch, beside the gradients.
+        reward: What the controller learned from; None when it learned nothing or the update was taken back.
+        advantage: What moved the controller; None when nothing did.
+        is_rejected: Whether the update of the shared weights was taken back.
+    """
 
     sample: Configuration
     loss: float
     learning_rate: float
-    num_forwards: int
-    """Reward forwards that were run: what the step cost beside its gradient."""
+    num_gradients: int = 1
+    num_reward_forwards: int = 0
+    num_train_forwards: int = 0
     reward: float | None = None
     advantage: float | None = None
+    is_rejected: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +83,9 @@ class StepContext(Protocol):
     def train_batch(self) -> TrainBatch:
         """The step's training batch; the same object on every call."""
 
+    def temporary_batch(self) -> TrainBatch:
+        """Another training batch, for temporary weights with a gradient of their own; the same object on every call."""
+
     def reward_batch(self) -> RewardBatch:
         """The step's reward batch; the same object on every call."""
 
@@ -80,6 +97,15 @@ class StepContext(Protocol):
 
     def commit(self, configuration: Configuration, gradient: Gradient, reference: Configuration) -> None:
         """Update the shared weights along `configuration`'s path with the hyperparameters of `reference`."""
+
+    def try_commit(self, configuration: Configuration, gradient: Gradient, reference: Configuration) -> bool:
+        """As `commit`, but take the update back, bit for bit, when it harms the step's own training batch; whether it was kept.
+
+        Costs one forward pass on the training batch. The price of a configuration never counts here.
+        """
+
+    def loss(self, configuration: Configuration, batch: RewardBatch) -> float:
+        """Mean loss of `configuration` on a reward batch with the weights as they stand."""
 
     def score(self, configuration: Configuration, batch: RewardBatch) -> float:
         """The objective of `configuration` on a reward batch with the weights as they stand."""

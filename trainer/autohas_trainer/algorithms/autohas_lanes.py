@@ -39,12 +39,12 @@ class AutoHASLanes:
         context.commit(sample, gradient, sample)
         learning_rate = context.learning_rate(sample)
         if context.is_warmup:
-            return SupernetStep(sample=sample, loss=gradient.loss, learning_rate=learning_rate, num_forwards=0)
+            return SupernetStep(sample=sample, loss=gradient.loss, learning_rate=learning_rate)
         reward = context.score(sample, context.reward_batch())
         advantage = self.policy.advantage(reward)
         self.policy.update(architecture, advantage, self.policy.decisions)
         return SupernetStep(
-            sample=sample, loss=gradient.loss, learning_rate=learning_rate, num_forwards=1, reward=reward, advantage=advantage
+            sample=sample, loss=gradient.loss, learning_rate=learning_rate, num_reward_forwards=1, reward=reward, advantage=advantage
         )
 
     def candidates(self, count: int, rng: np.random.Generator) -> list[Candidate]:

@@ -33,7 +33,7 @@ class RandomSharing:
         sample = self.policy.sample(context.rng("sample"))
         gradient = context.gradient(sample, context.train_batch())
         context.commit(sample, gradient, self._space.default)
-        return SupernetStep(sample=sample, loss=gradient.loss, learning_rate=context.learning_rate(self._space.default), num_forwards=0)
+        return SupernetStep(sample=sample, loss=gradient.loss, learning_rate=context.learning_rate(self._space.default))
 
     def candidates(self, count: int, rng: np.random.Generator) -> list[Candidate]:
         """`count` uniform samples to score on the shared weights."""

@@ -17,6 +17,7 @@ from autohas_api.messages import Notice, Stage
 from autohas_api.space import Configuration
 from autohas_trainer.algorithms import Algorithm, build_algorithm
 from autohas_trainer.engine.comparison import Comparison
+from autohas_trainer.engine.guard import CollapseWatch, UpdateGuard
 from autohas_trainer.engine.ledger import Ledger
 from autohas_trainer.engine.problem import Problem
 from autohas_trainer.engine.training import Training
@@ -43,7 +44,9 @@ class Board:
         self.ledger = ledger
         self.algorithm: Algorithm = build_algorithm(problem.spec, problem.space)
         self.supernet = Supernet(problem.template, problem.task, (problem.seed, "supernet"), problem.device)
-        self.supernet_is_diverged = False
+        self.supernet_is_abandoned = False
+        self.guard = UpdateGuard()
+        self.collapse = CollapseWatch(problem.task.constant_quality)
         self.configurations: dict[str, Configuration] = {DEFAULT: problem.space.default}
         self.trainings: dict[str, Training] = {}
         self.comparisons: dict[str, dict[int, Comparison]] = {}
@@ -164,7 +167,9 @@ class Board:
         return {
             "algorithm": self.algorithm.state_dict(),
             "ledger": self.ledger.state_dict(),
-            "supernetIsDiverged": self.supernet_is_diverged,
+            "supernetIsAbandoned": self.supernet_is_abandoned,
+            "guard": self.guard.state_dict(),
+            "collapse": self.collapse.state_dict(),
             "configurations": {name: list(c.values) for name, c in self.configurations.items()},
             "trainings": [{"name": name, **training.state_dict()} for name, training in self.trainings.items()],
             "comparisons": {name: {str(rung): c.to_json() for rung, c in known.items()} for name, known in self.comparisons.items()},
@@ -178,7 +183,9 @@ class Board:
         """Continue from `state_dict` and `tensors`."""
         self.algorithm.load_state_dict(state["algorithm"])
         self.ledger.load_state_dict(state["ledger"])
-        self.supernet_is_diverged = bool(state["supernetIsDiverged"])
+        self.supernet_is_abandoned = bool(state["supernetIsAbandoned"])
+        self.guard.load_state_dict(state["guard"])
+        self.collapse.load_state_dict(state["collapse"])
         self.supernet.load_state_dict(_under("supernet/", tensors))
         self.configurations = {n: Configuration(values=tuple(v)) for n, v in state["configurations"].items()}
         self.trainings = {}

@@ -27,7 +27,7 @@ from autohas_trainer.errors import CheckpointError
 
 __all__ = ["Checkpoint", "CheckpointStore"]
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 _TENSORS, _STATE, _MANIFEST = "tensors.safetensors", "state.json", "manifest.json"
 _TEMPORARY: Final = ".writing"
 

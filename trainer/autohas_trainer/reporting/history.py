@@ -168,6 +168,8 @@ def _step_line(record: StepRecord) -> dict[str, Any]:
     }
     optional = {"candidate": record.candidate, "reward": record.reward, "advantage": record.advantage}
     line |= {name: value for name, value in optional.items() if value is not None}
+    if record.is_rejected:
+        line["rejected"] = True
     if record.sample is not None:
         line["sample"] = dict(record.sample)
     return line
@@ -184,6 +186,7 @@ def _step_of(line: Mapping[str, Any]) -> StepRecord:
         candidate=line.get("candidate"),
         reward=line.get("reward"),
         advantage=line.get("advantage"),
+        is_rejected=line.get("rejected", False),
         sample=line.get("sample"),
     )
 

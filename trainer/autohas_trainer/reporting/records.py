@@ -63,6 +63,8 @@ class StepRecord:
     candidate: str | None = None
     reward: float | None = None
     advantage: float | None = None
+    is_rejected: bool = False
+    """Whether the update of the shared weights was taken back."""
     sample: Mapping[str, str] | None = None
 
 

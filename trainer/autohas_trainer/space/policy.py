@@ -18,14 +18,14 @@ import numpy.typing as npt
 
 from autohas_api.space import Configuration, Decision, Space
 
-__all__ = ["Policy"]
+__all__ = ["MAX_ADVANTAGE", "Policy"]
 
 Floats = npt.NDArray[np.float64]
 
 _BASELINE_MOMENTUM: Final = 0.95
 _BETA2: Final = 0.999
 _EPSILON: Final = 1e-8
-_MAX_ADVANTAGE: Final = 3.0
+MAX_ADVANTAGE: Final = 3.0
 
 
 class _Row:
@@ -84,7 +84,12 @@ class Policy:
         return self._space.configuration({**values, **(fixed or {})})
 
     def advantage(self, reward: float) -> float:
-        """Take a reward into the baseline and return its normalised, clipped advantage over the baseline before it."""
+        """Take a reward into the baseline and return its normalised, clipped advantage over the baseline before it.
+
+        A reward that is not finite leaves the baseline alone and gets the lowest advantage.
+        """
+        if not math.isfinite(reward):
+            return -MAX_ADVANTAGE
         centred = reward - self._baseline_sum / self._weight if self._weight > 0 else 0.0
         deviation = math.sqrt(self._square_sum / self._weight) if self._weight > 0 else 0.0
         keep = _BASELINE_MOMENTUM
@@ -92,19 +97,27 @@ class Policy:
         self._square_sum = keep * self._square_sum + (1 - keep) * centred**2
         self._weight = keep * self._weight + (1 - keep)
         if deviation == 0:
-            return float(np.clip(centred, -_MAX_ADVANTAGE, _MAX_ADVANTAGE))
-        return float(np.clip(centred / deviation, -_MAX_ADVANTAGE, _MAX_ADVANTAGE))
+            return float(np.clip(centred, -MAX_ADVANTAGE, MAX_ADVANTAGE))
+        return float(np.clip(centred / deviation, -MAX_ADVANTAGE, MAX_ADVANTAGE))
 
     def update(self, sample: Configuration, advantage: float, decisions: Sequence[Decision]) -> None:
         """Move the rows of `decisions` that are active in `sample`; the others stay, logits and moments."""
-        values = self._space.as_mapping(sample)
+        self.update_together([sample], [advantage], decisions)
+
+    def update_together(self, samples: Sequence[Configuration], advantages: Sequence[float], decisions: Sequence[Decision]) -> None:
+        """One step along the mean gradient of several samples; each row looks only at samples in which it is active."""
+        mappings = [self._space.as_mapping(sample) for sample in samples]
         for decision in decisions:
             row = self._rows.get(decision.name)
-            if row is None or not self._space.is_active(decision, values):
+            if row is None:
                 continue
-            gradient = -row.probabilities()
-            gradient[decision.choices.index(values[decision.name])] += 1
-            row.ascend(advantage * gradient, self._learning_rate)
+            gradients = [
+                advantage * _score_gradient(row, decision.choices.index(values[decision.name]))
+                for values, advantage in zip(mappings, advantages, strict=True)
+                if self._space.is_active(decision, values)
+            ]
+            if gradients:
+                row.ascend(np.mean(gradients, axis=0), self._learning_rate)
 
     def most_likely(self, fixed: Mapping[str, str] | None = None) -> Configuration:
         """The configuration of the most likely choices; among equals the default, else the first. `fixed` choices are held."""
@@ -182,6 +195,13 @@ class Policy:
             return float(only in values)
         pairs = zip(parent.choices, row.probabilities(), strict=True)
         return float(sum(p for choice, p in pairs if choice in values))
+
+
+def _score_gradient(row: _Row, index: int) -> Floats:
+    """Gradient of log p(index) with respect to the logits: onehot - p."""
+    gradient = -row.probabilities()
+    gradient[index] += 1
+    return gradient
 
 
 def _entropy(probabilities: Floats) -> float:

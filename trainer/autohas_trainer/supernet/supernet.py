@@ -8,7 +8,7 @@ update writes through the view. No zero-padded gradients, no optimizer pass over
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -91,6 +91,23 @@ class Supernet:
         """Move the weights and the momentum of `path` one step; what the path does not sample is untouched."""
         cut = self._cut(path)
         apply_update(cut.slices, [grads[name] for name in cut.leaves], rule)
+
+    @contextmanager
+    def revertible(self, path: Path) -> Iterator[Callable[[], None]]:
+        """Yield a function that puts weights and momentum of `path` back to what they are now, bit for bit.
+
+        By copy, never by undoing the step: rounding would stay behind, and NaN forever.
+        """
+        slices = self._cut(path).slices
+        live = [*slices.weights, *slices.momenta]
+        saved = [tensor.detach().clone() for tensor in live]
+
+        @torch.no_grad()
+        def revert() -> None:
+            for tensor, value in zip(live, saved, strict=True):
+                tensor.copy_(value)
+
+        yield revert
 
     @torch.no_grad()
     def loss_and_quality(self, path: Path, batch: TrainBatch | RewardBatch | SelectionBatch) -> tuple[Tensor, Tensor]:

@@ -47,6 +47,10 @@ class Task(Protocol):
     def constant_loss(self) -> float:
         """Mean loss of the best constant answer on the training examples; greater than 0."""
 
+    @property
+    def constant_quality(self) -> float:
+        """Quality of the best constant answer: what a network that knows nothing reaches."""
+
     def losses(self, outputs_BK: Tensor, targets_B: Tensor) -> Tensor:
         """Return what a training minimises, example by example, float32 (B,); differentiable."""
 

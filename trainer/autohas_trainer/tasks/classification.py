@@ -31,6 +31,7 @@ class Classification:
         self._metric = metric
         self._weights_K = _balanced_weights(counts_K) if balanced else np.ones(len(counts_K))
         self._class_weights = torch.tensor(self._weights_K, dtype=torch.float32, device=device) if balanced else None
+        self._commonest_share = float(counts_K.max() / counts_K.sum())
         self._prior_entropy = _entropy(counts_K)
         self._constant_loss = _entropy(counts_K * self._weights_K) * float((counts_K * self._weights_K).sum() / counts_K.sum())
 
@@ -43,6 +44,11 @@ class Classification:
     def constant_loss(self) -> float:
         """Loss of always answering the (weighted) class frequencies: ln K when classes are balanced."""
         return self._constant_loss
+
+    @property
+    def constant_quality(self) -> float:
+        """The share of the commonest class for accuracy, 0 for what is measured against a constant."""
+        return self._commonest_share if self._metric == "accuracy" else 0.0
 
     def losses(self, outputs_BK: Tensor, targets_B: Tensor) -> Tensor:
         """Cross-entropy in nats, times the weight of the class."""

@@ -42,6 +42,11 @@ class Regression:
         """The variance of the standardised target."""
         return 1.0
 
+    @property
+    def constant_quality(self) -> float:
+        """0 by definition."""
+        return 0.0
+
     def losses(self, outputs_BK: Tensor, targets_B: Tensor) -> Tensor:
         """Squared error of the standardised target."""
         return (outputs_BK.squeeze(1).float() - targets_B).square()

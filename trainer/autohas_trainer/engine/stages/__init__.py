@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from autohas_api.budget import StagePlan
 from autohas_trainer.engine.board import Board
 from autohas_trainer.engine.stages._base import SearchStage
 from autohas_trainer.engine.stages.best_of import BestOfStage
@@ -9,6 +10,7 @@ from autohas_trainer.engine.stages.evaluate import EvaluateStage
 from autohas_trainer.engine.stages.lanes import LanesStage
 from autohas_trainer.engine.stages.race import RaceStage
 from autohas_trainer.engine.stages.supernet import SupernetStage, WarmupStage
+from autohas_trainer.engine.stages.trials import TrialsStage
 
 __all__ = ["EvaluateStage", "SearchStage", "build_stages"]
 
@@ -23,6 +25,15 @@ def build_stages(board: Board) -> tuple[SearchStage, ...]:
         stages.append(WarmupStage(board))
     if plan.supernet_steps:
         stages.append(SupernetStage(board))
-    stages.append(BestOfStage(board) if plan.num_samples else RaceStage(board))
+    stages.append(_race(board, plan))
     stages.append(EvaluateStage(board))
     return tuple(stages)
+
+
+def _race(board: Board, plan: StagePlan) -> SearchStage:
+    """What names the winner: the best of scored samples, of full trainings, or of a halving."""
+    if plan.num_samples:
+        return BestOfStage(board)
+    if plan.num_trials:
+        return TrialsStage(board)
+    return RaceStage(board)

@@ -38,7 +38,7 @@ class BestOfStage:
         Raises:
             NumericalError: they are not finite, so no sample can be scored.
         """
-        if self._board.supernet_is_diverged:
+        if self._board.supernet_is_abandoned:
             message = "the shared weights diverged under the default recipe; lower task.recipe.learningRate"
             raise NumericalError(message)
 

@@ -41,7 +41,7 @@ class RaceStage:
 
     def _proposals(self) -> list[Candidate]:
         board, plan = self._board, self._board.problem.plan
-        if plan.num_candidates == 0 or board.supernet_is_diverged:
+        if plan.num_candidates == 0 or board.supernet_is_abandoned:
             return []
         return board.algorithm.candidates(plan.num_candidates, stream(board.problem.seed, "race", "candidates"))
 

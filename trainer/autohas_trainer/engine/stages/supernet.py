@@ -25,6 +25,8 @@ __all__ = ["StepOfSupernet", "SupernetStage", "WarmupStage"]
 
 _SUPERNET_REPLICA = -1
 """The supernet's own data order; stand-alone trainings share replica 0."""
+_TEMPORARY_REPLICA = -2
+"""The order of the batches that make temporary weights, where they have their own."""
 
 
 class StepOfSupernet:
@@ -35,17 +37,27 @@ class StepOfSupernet:
         self.num_steps = board.problem.plan.supernet_steps
         self.is_warmup = step < board.problem.plan.warmup_steps
         self._board = board
+        self.last_quality: float | None = None
+        """What `score` measured last, without the price."""
         self._train: TrainBatch | None = None
+        self._temporary: TrainBatch | None = None
         self._reward: RewardBatch | None = None
 
     def train_batch(self) -> TrainBatch:
         """The step's training batch."""
-        problem = self._board.problem
         if self._train is None:
-            self._train = problem.splits.train_batch(
-                self.step, problem.spec.task.recipe.batch_size, problem.seed, replica=_SUPERNET_REPLICA
-            )
+            self._train = self._batch(_SUPERNET_REPLICA)
         return self._train
+
+    def temporary_batch(self) -> TrainBatch:
+        """Another training batch."""
+        if self._temporary is None:
+            self._temporary = self._batch(_TEMPORARY_REPLICA)
+        return self._temporary
+
+    def _batch(self, replica: int) -> TrainBatch:
+        problem = self._board.problem
+        return problem.splits.train_batch(self.step, problem.spec.task.recipe.batch_size, problem.seed, replica=replica)
 
     def reward_batch(self) -> RewardBatch:
         """The step's reward batch."""
@@ -70,10 +82,30 @@ class StepOfSupernet:
         if math.isfinite(gradient.loss):
             self._board.supernet.commit(self._path(configuration), gradient.tensors, self._rule(reference))
 
+    def try_commit(self, configuration: Configuration, gradient: Gradient, reference: Configuration) -> bool:
+        """Update the shared weights and take it back when the guard calls it harmful."""
+        if not math.isfinite(gradient.loss):
+            return False
+        with self._board.supernet.revertible(self._path(configuration)) as revert:
+            self.commit(configuration, gradient, reference)
+            is_kept = self._board.guard.accepts(gradient.loss, self._mean_loss(configuration, self.train_batch()))
+            if not is_kept:
+                revert()
+        return is_kept
+
+    def loss(self, configuration: Configuration, batch: RewardBatch) -> float:
+        """Mean loss on the reward batch."""
+        return self._mean_loss(configuration, batch)
+
+    def _mean_loss(self, configuration: Configuration, batch: TrainBatch | RewardBatch) -> float:
+        loss, _ = self._board.supernet.loss_and_quality(self._path(configuration), batch)
+        return float(loss)
+
     def score(self, configuration: Configuration, batch: RewardBatch) -> float:
         """Quality on the reward batch with the price of size."""
         _, quality = self._board.supernet.loss_and_quality(self._path(configuration), batch)
-        return self._board.problem.objective(float(quality), configuration)
+        self.last_quality = float(quality)
+        return self._board.problem.objective(self.last_quality, configuration)
 
     def learning_rate(self, configuration: Configuration) -> float:
         """Peak of the configuration times the supernet's own schedule."""
@@ -110,16 +142,33 @@ class WarmupStage:
         """Shared weights and policy are fresh on the board."""
 
     def advance(self) -> bool:
-        """One supernet step; a loss that is not finite abandons the supernet: the race goes on with the lanes."""
-        if self._steps_done >= self.num_steps or self._board.supernet_is_diverged:
+        """One supernet step; what cannot be mended abandons the supernet: the race goes on with the lanes."""
+        if self._steps_done >= self.num_steps or self._board.supernet_is_abandoned:
             return False
-        done = self._board.algorithm.step(StepOfSupernet(self._board, self._first + self._steps_done))
+        context = StepOfSupernet(self._board, self._first + self._steps_done)
+        done = self._board.algorithm.step(context)
         self._steps_done += 1
         self._book(done)
+        self._watch(done, context.last_quality)
+        return self._steps_done < self.num_steps and not self._board.supernet_is_abandoned
+
+    def _watch(self, done: SupernetStep, quality: float | None) -> None:
+        """Abandon shared weights that are lost, and a controller that decided on nothing."""
+        board = self._board
+        if done.is_rejected and board.guard.num_rejected == 1:
+            board.notify(
+                "UpdateRejected", "an update that harmed its own training batch was taken back; history.jsonl marks such steps as rejected"
+            )
         if not math.isfinite(done.loss):
-            self._board.supernet_is_diverged = True
-            self._board.notify("SupernetDiverged", f"the supernet's loss is not finite after {self._steps_done} steps of {self.name}")
-        return self._steps_done < self.num_steps and not self._board.supernet_is_diverged
+            board.supernet_is_abandoned = True
+            board.notify("SupernetDiverged", f"the supernet's loss is not finite after {self._steps_done} steps of {self.name}")
+        elif quality is not None and board.collapse.is_collapsed(quality, board.algorithm.policy.normalized_entropy()):
+            board.supernet_is_abandoned = True
+            board.notify(
+                "PolicyCollapsed",
+                f"the controller has decided while its samples are no better than chance, after {self._steps_done} steps of {self.name};"
+                " the supernet is abandoned and the race decides",
+            )
 
     def state_dict(self) -> dict[str, Any]:
         """Steps done."""
@@ -133,7 +182,8 @@ class WarmupStage:
         board, problem = self._board, self._board.problem
         share = FORWARD_SHARE * problem.reward_batch_size / problem.spec.task.recipe.batch_size
         board.ledger.step += 1
-        board.ledger.spend(self.name, (1 + done.num_forwards * share) / problem.spec.retrain.steps)
+        forwards = done.num_reward_forwards * share + done.num_train_forwards * FORWARD_SHARE
+        board.ledger.spend(self.name, (done.num_gradients + forwards) / problem.spec.retrain.steps)
         record = StepRecord(
             stage=self.name,
             step=board.ledger.step,
@@ -143,6 +193,7 @@ class WarmupStage:
             learning_rate=done.learning_rate,
             reward=done.reward,
             advantage=done.advantage,
+            is_rejected=done.is_rejected,
             sample=problem.space.as_mapping(done.sample),
         )
         board.report_supernet(record)

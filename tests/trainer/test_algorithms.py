@@ -1,0 +1,174 @@
+"""What each strategy does within one step, and what the multi-trial control proposes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from engine_fixtures import MemorySink, TickingClock, search, small_search
+
+from autohas_api.acceptance import accept
+from autohas_api.messages import Stage
+from autohas_api.space import Role, Space
+from autohas_api.testing import changed
+from autohas_trainer.algorithms import SupernetStep, build_algorithm
+from autohas_trainer.engine.board import Board
+from autohas_trainer.engine.ledger import Ledger
+from autohas_trainer.engine.problem import Problem
+from autohas_trainer.engine.stages.supernet import StepOfSupernet
+from autohas_trainer.space.paired import leave_one_out_advantages
+
+
+def _board(knobs: dict[str, Any], *, learning_rate: str = "0.1") -> Board:
+    document = changed(small_search({"autoHAS": knobs}, steps=270), "spec.task.recipe.learningRate", learning_rate)
+    parsed, space = accept(document)
+    return Board(Problem.load(parsed.spec, space, torch.device("cpu")), MemorySink(), Ledger(0, TickingClock()), TickingClock())
+
+
+def _in_window(board: Board) -> int:
+    return round(0.1 * board.problem.plan.supernet_steps)
+
+
+def _step(board: Board, number: int) -> SupernetStep:
+    return board.algorithm.step(StepOfSupernet(board, number))
+
+
+def _weights(board: Board) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in board.supernet.state_dict().items()}
+
+
+def test_leave_one_out_by_hand() -> None:
+    """Rewards 1, 2, 6: mean 3, deviation sqrt(14/3); centred by the others -3, -1.5, 4.5."""
+    deviation = math.sqrt(14 / 3)
+
+    assert leave_one_out_advantages([1, 2, 6]) == pytest.approx([-3 / deviation, -1.5 / deviation, 4.5 / deviation])
+
+
+def test_equal_rewards_teach_nothing_and_a_broken_one_is_the_worst() -> None:
+    """No spread gives zeros; NaN gets the lowest advantage and counts in no mean."""
+    assert leave_one_out_advantages([0.5, 0.5]) == [0.0, 0.0]
+    assert leave_one_out_advantages([math.nan, 1.0, 3.0]) == [-3.0, pytest.approx(-2.0), pytest.approx(2.0)]
+    assert leave_one_out_advantages([math.nan, math.inf]) == [0.0, 0.0]
+
+
+def test_one_step_counts_what_it_ran() -> None:
+    """In the window one gradient, one reward and one look at the training loss; with an own batch two gradients."""
+    shared, own = _board({"strategy": "OneStep"}), _board({"strategy": "OneStep", "temporaryBatch": "Own"})
+    one, two = _step(shared, _in_window(shared)), _step(own, _in_window(own))
+
+    assert (one.num_gradients, one.num_reward_forwards, one.num_train_forwards) == (1, 1, 1)
+    assert (two.num_gradients, two.num_reward_forwards, two.num_train_forwards) == (2, 1, 1)
+
+
+def test_the_own_batch_changes_the_reward_but_not_the_shared_update() -> None:
+    """Temporary weights come from another batch; the shared weights move as before."""
+    shared, own = _board({"strategy": "OneStep"}), _board({"strategy": "OneStep", "temporaryBatch": "Own"})
+    own.problem = replace(own.problem, plan=shared.problem.plan)
+    context = StepOfSupernet(own, 30)
+
+    assert not torch.equal(context.temporary_batch().inputs, context.train_batch().inputs)
+    _step(shared, _in_window(shared))
+    _step(own, _in_window(own))
+    assert all(torch.equal(tensor, _weights(own)[name]) for name, tensor in _weights(shared).items())
+
+
+def test_sampled_moves_the_shared_weights_by_the_samples_rate() -> None:
+    """With sharedUpdate Sampled the step equals gradient and commit under the sample; with Reference, under the derived rate."""
+    for knobs in ({"strategy": "OneStep", "sharedUpdate": "Sampled"}, {"strategy": "OneStep"}):
+        board, twin = _board(knobs), _board(knobs)
+        number = _in_window(board)
+        derived = board.algorithm.policy.most_likely()
+        done = _step(board, number)
+        context = StepOfSupernet(twin, number)
+        gradient = context.gradient(done.sample, context.train_batch())
+        context.commit(done.sample, gradient, done.sample if "sharedUpdate" in knobs else derived)
+
+        assert all(torch.equal(tensor, _weights(twin)[name]) for name, tensor in _weights(board).items())
+
+
+def test_a_harmful_update_is_taken_back_bit_for_bit_and_blamed_on_the_sample() -> None:
+    """At a rate of 1e30 the loss is no number: weights and momentum stay, the sample's choices lose probability."""
+    board = _board({"strategy": "OneStep", "sharedUpdate": "Sampled"}, learning_rate="1e30")
+    space = board.problem.space
+    before, policy = _weights(board), board.algorithm.policy.probabilities()
+    for name in space.searched(Role.UPDATE_RULE):
+        assert name.name == "learning_rate"
+    wild = space.configuration({**space.as_mapping(space.default), "learning_rate": "1e30"})
+    context = StepOfSupernet(board, _in_window(board))
+    gradient = context.gradient(wild, context.train_batch())
+
+    assert not context.try_commit(wild, gradient, wild)
+    assert board.guard.num_rejected == 1
+    assert all(torch.equal(tensor, before[name]) for name, tensor in _weights(board).items())
+    assert board.algorithm.policy.probabilities() == policy
+
+
+def test_paired_moves_rates_once_by_k_samples_of_one_gradient() -> None:
+    """K rewards for the update rule; in the warm-up the architecture's rows stay where they are."""
+    board = _board({"strategy": "Paired", "pairedSamples": 5})
+    before = board.algorithm.policy.probabilities()
+    done = _step(board, _in_window(board))
+    after = board.algorithm.policy.probabilities()
+
+    assert (done.num_gradients, done.num_reward_forwards, done.num_train_forwards) == (1, 5, 1)
+    assert after["learning_rate"] != before["learning_rate"]
+    assert {n: p for n, p in after.items() if n != "learning_rate"} == {n: p for n, p in before.items() if n != "learning_rate"}
+
+
+def test_a_collapsed_controller_hands_over_to_the_race(tmp_path: Path) -> None:
+    """Shared weights that learn nothing under a controller that decides anyway: a notice, then the race, and a result."""
+    knobs = {"strategy": "OneStep", "policyLearningRate": "5", "warmupFraction": "0"}
+    document = changed(small_search({"seed": 2, "autoHAS": knobs}, steps=180), "spec.task.recipe.learningRate", "1e-9")
+    document = changed(document, "spec.searchSpace.hyperparameters", [])
+    sink = MemorySink()
+
+    outcome = search(document, tmp_path, sink)
+
+    assert [notice.reason for notice in sink.notices] == ["PolicyCollapsed"]
+    assert sink.info is not None
+    supernet = [record for record in sink.steps if record.stage is Stage.SUPERNET]
+    assert 40 <= len(supernet) < sink.info.plan.supernet_steps
+    assert outcome.winner == "default"
+
+
+def _space() -> Space:
+    return accept(small_search())[1]
+
+
+def test_random_search_tries_the_default_first_and_nothing_twice() -> None:
+    """Trials are distinct, the same in every process, and another seed draws others."""
+    parsed, space = accept(small_search({"name": "RandomSearch"}))
+    algorithm = build_algorithm(parsed.spec, space)
+    trials = algorithm.candidates(12, np.random.default_rng(7))
+
+    assert trials[0].configuration == space.default
+    assert len({trial.configuration for trial in trials}) == 12
+    assert trials == build_algorithm(parsed.spec, space).candidates(12, np.random.default_rng(7))
+    assert trials != algorithm.candidates(12, np.random.default_rng(8))
+
+
+def test_random_search_ends_when_the_space_does() -> None:
+    """Two widths and one depth leave two configurations, however many trials are paid for."""
+    document = changed(small_search({"name": "RandomSearch"}), "spec.searchSpace.hyperparameters", [])
+    pinned = [
+        {"name": "depth", "choices": ["1"]},
+        {"name": "activation", "choices": ["relu"]},
+        {"name": "width_1", "choices": ["16", "32"]},
+    ]
+    parsed, space = accept(changed(document, "spec.searchSpace.architecture.decisions", pinned))
+
+    assert len(build_algorithm(parsed.spec, space).candidates(9, np.random.default_rng(0))) == 2
+
+
+def test_random_search_pays_one_training_per_trial(tmp_path: Path) -> None:
+    """A budget of 6 pays for five trials of 27 steps and their comparisons, each trained to the end."""
+    sink = MemorySink()
+    search(changed(small_search({"name": "RandomSearch"}), "spec.budget.trainings", "6"), tmp_path, sink)
+
+    assert [record.candidate for record in sink.steps[::27]] == ["default", "trial 1", "trial 2", "trial 3", "trial 4"]
+    assert [record.fraction for record in sink.candidates] == [1.0] * 5

@@ -1,0 +1,78 @@
+"""RandomSearch: the multi-trial control. Every trial is a full training of its own; nothing is shared.
+
+Source: Bergstra & Bengio, "Random Search for Hyper-Parameter Optimization"; drawn by Optuna's RandomSampler.
+Ours: the default configuration is trial 0, as it is a candidate everywhere, and trials draw from the same choices as the controller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from autohas_api.space import Configuration, Space
+from autohas_trainer.algorithms._base import Candidate, StepContext, SupernetStep
+from autohas_trainer.space.policy import Policy
+
+__all__ = ["RandomSearch"]
+
+_DRAWS_PER_TRIAL = 50
+"""Draws after which a space is taken to have no configuration left that was not tried."""
+
+
+class RandomSearch:
+    """Proposes trials; has no shared weights and no controller that learns."""
+
+    def __init__(self, space: Space) -> None:
+        self.policy = Policy(space, learning_rate=1.0)
+        self._space = space
+
+    def begin(self, reference: Configuration) -> None:
+        """Nothing to take: there are no lanes."""
+
+    def step(self, context: StepContext) -> SupernetStep:  # noqa: ARG002 - the protocol's
+        """Refuse: a plan of RandomSearch has no supernet steps."""
+        raise RuntimeError("RandomSearch has no supernet")
+
+    def candidates(self, count: int, rng: np.random.Generator) -> list[Candidate]:
+        """`count` distinct trials (fewer when the space is smaller), the default first. Needs Optuna."""
+        seen = {self._space.default}
+        trials = [Candidate(name="default", configuration=self._space.default)]
+        sampler = _OptunaSampler(self._space, int(rng.integers(2**31)))
+        for _ in range(_DRAWS_PER_TRIAL * count):
+            if len(trials) >= count:
+                break
+            configuration = sampler.draw()
+            if configuration not in seen:
+                seen.add(configuration)
+                trials.append(Candidate(name=f"trial {len(trials)}", configuration=configuration))
+        return trials
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing changes: trials are a function of the seed."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Nothing to load."""
+
+
+class _OptunaSampler:
+    """Draws configurations by Optuna's define-by-run interface, so that inactive decisions are never drawn."""
+
+    def __init__(self, space: Space, seed: int) -> None:
+        import optuna  # noqa: PLC0415 - half a second that only this algorithm pays
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self._space = space
+        self._study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
+
+    def draw(self) -> Configuration:
+        """One configuration."""
+        trial = self._study.ask()
+        values: dict[str, str] = {}
+        for decision in self._space.decisions:
+            only = decision.choices[0] if len(decision.choices) == 1 else decision.default
+            is_free = len(decision.choices) > 1 and self._space.is_active(decision, values)
+            values[decision.name] = trial.suggest_categorical(decision.name, decision.choices) if is_free else only
+        return self._space.configuration(values)

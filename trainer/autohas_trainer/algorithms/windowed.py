@@ -1,0 +1,67 @@
+"""What OneStep and Paired share: a policy over both kinds of decisions, and the window in which hyperparameters learn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from autohas_api.budget import HYPERPARAMETER_WINDOW
+from autohas_api.space import Configuration, Decision, Role, Space
+from autohas_trainer.algorithms._base import Candidate, Gradient, StepContext
+from autohas_trainer.algorithms.policy_candidates import policy_candidates
+from autohas_trainer.space.policy import Policy
+
+__all__ = ["WindowedSearch"]
+
+
+class WindowedSearch:
+    """REINFORCE on architecture and update-rule hyperparameters; the latter learn inside the window and are then frozen."""
+
+    def __init__(self, space: Space, policy_learning_rate: float, *, has_own_batch: bool) -> None:
+        """Start uniform; `has_own_batch` gives the temporary weights a gradient of their own."""
+        self.policy = Policy(space, policy_learning_rate)
+        self.architecture = space.searched(Role.ARCHITECTURE)
+        self.hyperparameters = space.searched(Role.UPDATE_RULE)
+        self._has_own_batch = has_own_batch
+
+    def begin(self, reference: Configuration) -> None:
+        """Nothing to take: there are no lanes, and the policy derives its own reference."""
+
+    def candidates(self, count: int, rng: np.random.Generator) -> list[Candidate]:
+        """Argmax, then samples of the architecture with the derived hyperparameters."""
+        return policy_candidates(self.policy, count, self.hyperparameters_of(self.policy.most_likely()), rng)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The policy."""
+        return {"policy": self.policy.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from `state_dict`."""
+        self.policy.load_state_dict(state["policy"])
+
+    def is_in_window(self, context: StepContext) -> bool:
+        """Whether this step samples hyperparameters."""
+        first, last = HYPERPARAMETER_WINDOW
+        return bool(self.hyperparameters) and first * context.num_steps <= context.step < last * context.num_steps
+
+    def hyperparameters_of(self, configuration: Configuration) -> dict[str, str]:
+        """Hyperparameter to value."""
+        values = zip(self.policy.decisions, configuration.values, strict=True)
+        return {d.name: value for d, value in values if d.role is not Role.ARCHITECTURE}
+
+    def architecture_of(self, configuration: Configuration) -> dict[str, str]:
+        """Architecture decision to choice."""
+        values = zip(self.policy.decisions, configuration.values, strict=True)
+        return {d.name: value for d, value in values if d.role is Role.ARCHITECTURE}
+
+    def learning(self, context: StepContext) -> tuple[Decision, ...]:
+        """The architecture decisions, once the warm-up is over."""
+        return () if context.is_warmup else self.architecture
+
+    def temporary_gradient(self, context: StepContext, sample: Configuration, shared: Gradient) -> tuple[Gradient, int]:
+        """The gradient that makes temporary weights, and how many gradients that took beside `shared`."""
+        if not self._has_own_batch:
+            return shared, 0
+        return context.gradient(sample, context.temporary_batch()), 1

@@ -1,0 +1,78 @@
+"""Trials: full trainings one after another, the best on the selection split wins. The race of RandomSearch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+from autohas_api.messages import Stage
+from autohas_trainer.algorithms import Candidate
+from autohas_trainer.engine.board import DEFAULT, Board
+from autohas_trainer.engine.comparison import beats
+from autohas_trainer.seeding import stream
+
+__all__ = ["TrialsStage"]
+
+_LAST_RUNG = 2
+
+
+class TrialsStage:
+    """Leaves on the board: the winner's name, its training finished, and the default's beside it."""
+
+    name = Stage.RACE
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+        self._position = 0
+        self._best = DEFAULT
+        self.num_steps = board.problem.plan.race_steps
+
+    def begin(self) -> None:
+        """Enter trial 0, the default."""
+        self._enter()
+
+    def advance(self) -> bool:
+        """Train the current trial one step, or compare it when it is finished."""
+        board, trials = self._board, self._trials
+        name = trials[self._position].name
+        training = board.trainings[name]
+        if not training.is_finished and not training.is_diverged:
+            board.train(self.name, name)
+            return True
+        board.compare(self.name, name, _LAST_RUNG)
+        self._take(name)
+        self._position += 1
+        if self._position == len(trials):
+            board.winner = self._best
+            return False
+        self._enter()
+        return True
+
+    def state_dict(self) -> dict[str, Any]:
+        """Position and leader."""
+        return {"position": self._position, "best": self._best}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from `state_dict`."""
+        self._position, self._best = int(state["position"]), str(state["best"])
+
+    @cached_property
+    def _trials(self) -> list[Candidate]:
+        """The same draw in every process: randomness has no state."""
+        problem = self._board.problem
+        return self._board.algorithm.candidates(problem.plan.num_trials, stream(problem.seed, "trials"))
+
+    def _enter(self) -> None:
+        trial = self._trials[self._position]
+        self._board.enter(trial.name, trial.configuration)
+
+    def _take(self, name: str) -> None:
+        """Keep the leader: the best score so far, unless the default is as good within noise."""
+        board = self._board
+        known = {other: board.comparisons[other][_LAST_RUNG] for other in (DEFAULT, self._best, name)}
+        is_better = known[name].score > known[self._best].score
+        if is_better and beats(known[name], known[DEFAULT]):
+            self._best = name
+        board.report_rung(self.name, _LAST_RUNG, [name], [name] if name == self._best else [])
+        board.keep_only({DEFAULT, self._best})
