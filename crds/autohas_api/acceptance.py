@@ -5,32 +5,16 @@ The operator turns what is found into Accepted=False, the command line prints it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from autohas_api.budget import minimum_trainings, plan_stages
+from autohas_api.data_arguments import wrong_data_arguments
 from autohas_api.problems import Problem, SpecError
 from autohas_api.search import Search, Spec, parse
 from autohas_api.space import Space, resolve
 from autohas_api.space_spec import ArchitectureDecision
 from autohas_api.templates import TEMPLATES, TemplateDecision
-
-
-def _one_of(*allowed: str) -> Callable[[str], str | None]:
-    listed = ", ".join(allowed)
-    return lambda value: None if value in allowed else f"must be one of {listed}"
-
-
-def _positive_integer(value: str) -> str | None:
-    is_positive = value.isascii() and value.isdigit() and len(value) <= 12 and int(value) > 0  # noqa: PLR2004
-    return None if is_positive else 'must be a positive integer in quotes, for example "10000"'
-
-
-DATA_ARGUMENTS: Final[dict[str, dict[str, Callable[[str], str | None]]]] = {
-    "digits": {"variant": _one_of("original", "shifted")},
-    "idx": {"trainLimit": _positive_integer, "testLimit": _positive_integer},
-}
-"""What each data source takes: argument name to a check that returns what is allowed, or None."""
 
 
 def accept(document: Mapping[str, Any]) -> tuple[Search, Space]:
@@ -47,7 +31,7 @@ def accept(document: Mapping[str, Any]) -> tuple[Search, Space]:
 
 def unacceptable(spec: Spec) -> Iterator[Problem]:
     """Problems of a spec that passed schema and rules."""
-    yield from _data_arguments(spec)
+    yield from wrong_data_arguments(spec.task.data)
     decisions = list(_decisions(spec))
     yield from decisions
     if decisions:
@@ -80,17 +64,6 @@ def _early_ends(spec: Spec, space: Space) -> Iterator[Problem]:
             path="spec.objective.goal",
             message="is judged when candidates are compared, and RandomSharing compares none before its final training: remove goal",
         )
-
-
-def _data_arguments(spec: Spec) -> Iterator[Problem]:
-    data = spec.task.data
-    known = DATA_ARGUMENTS[data.name]
-    for name, value in data.arguments.items():
-        path = f"spec.task.data.arguments.{name}"
-        if name not in known:
-            yield Problem(path=path, message=f"unknown argument of data {data.name}: must be one of {', '.join(known)}")
-        elif (wrong := known[name](value)) is not None:
-            yield Problem(path=path, message=f'Invalid value: "{value}": {wrong}')
 
 
 def _decisions(spec: Spec) -> Iterator[Problem]:

@@ -30,6 +30,8 @@ METRICS: Final[dict[str, MetricInfo]] = {
     "f1": MetricInfo(kind=TaskKind.CLASSIFICATION, direction="Maximize", is_share=True),
     "auc": MetricInfo(kind=TaskKind.CLASSIFICATION, direction="Maximize", is_share=True),
     "log_loss": MetricInfo(kind=TaskKind.CLASSIFICATION, direction="Minimize", is_share=False),
+    "rmse": MetricInfo(kind=TaskKind.REGRESSION, direction="Minimize", is_share=False),
+    "mae": MetricInfo(kind=TaskKind.REGRESSION, direction="Minimize", is_share=False),
 }
 
 

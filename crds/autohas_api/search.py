@@ -13,6 +13,7 @@ from autohas_api.names import API_VERSION, KIND, MAX_NAME_LENGTH
 from autohas_api.pod_spec import Trainer
 from autohas_api.problems import Problem, SpecError, problems_of
 from autohas_api.run_spec import Algorithm, Budget, Checkpoint, FailurePolicy, Monitoring, Retrain
+from autohas_api.scoring import METRICS, TaskKind
 from autohas_api.space_spec import SearchSpace
 from autohas_api.task_spec import Objective, Task
 
@@ -30,6 +31,9 @@ IMMUTABLE_ONCE_STARTED: Final = (
 """Fields of the spec that may change only until the first attempt exists."""
 
 
+_NO_REGRESSION: Final = "!has(self.objective) || !has(self.objective.metric) || !(self.objective.metric in ['rmse', 'mae'])"
+
+
 class Metadata(Model):
     """What the contract reads of an object's metadata; Kubernetes' other fields are ignored."""
 
@@ -43,6 +47,10 @@ class Metadata(Model):
 
 def _searches_training_hyperparameters(spec: Spec) -> bool:
     return any(h.name == "weight_decay" for h in spec.search_space.hyperparameters)
+
+
+def _is_regression(spec: Spec) -> bool:
+    return METRICS[spec.objective.metric].kind is TaskKind.REGRESSION
 
 
 def _trains_every_candidate(spec: Spec) -> bool:
@@ -78,6 +86,19 @@ class Spec(Model):
             " or with RandomSearch, or remove it",
             field_path=".searchSpace.hyperparameters",
             holds=lambda s: not _searches_training_hyperparameters(s) or _trains_every_candidate(s),
+        ),
+        Rule(
+            expression=f"{_NO_REGRESSION} || self.task.data.name == 'csv'",
+            message="rmse and mae need a target that is a number, which only csv data has: use accuracy, f1, auc or log_loss",
+            field_path=".objective.metric",
+            holds=lambda s: not _is_regression(s) or s.task.data.name == "csv",
+        ),
+        Rule(
+            expression=f"{_NO_REGRESSION} || !has(self.task.recipe) || !has(self.task.recipe.classWeights)"
+            " || self.task.recipe.classWeights == 'Uniform'",
+            message="classWeights must be Uniform when the metric is rmse or mae: there are no classes",
+            field_path=".task.recipe.classWeights",
+            holds=lambda s: not _is_regression(s) or s.task.recipe.class_weights == "Uniform",
         ),
     )
 

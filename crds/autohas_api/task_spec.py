@@ -9,36 +9,46 @@ from pydantic import Field, StringConstraints
 from autohas_api.model import Decimal, Model, Rule
 from autohas_api.scoring import METRICS
 
-ArgumentValue = Annotated[str, StringConstraints(max_length=253)]
+ArgumentValue = Annotated[str, StringConstraints(max_length=1024)]
 Arguments = Annotated[dict[str, ArgumentValue], Field(max_length=32)]
 
 
 class Data(Model):
     """Where examples come from."""
 
-    name: Literal["digits", "idx"] = Field(
+    name: Literal["digits", "idx", "csv"] = Field(
         description="digits: 8x8 handwritten digits that scikit-learn ships. idx: a folder of MNIST-style IDX files."
+        " csv: a table with a header, to learn a class or, with metric rmse or mae, a number."
     )
     path: Annotated[str, StringConstraints(min_length=1, max_length=1024)] | None = Field(
-        default=None, description="Folder of the files as the trainer sees it (idx only)."
+        default=None,
+        description="Where the trainer sees the data. idx: a folder. csv: a file, or a folder with train.csv and perhaps test.csv.",
     )
     arguments: Arguments = Field(
         default_factory=dict,
-        description="digits: variant (original, shifted). idx: trainLimit, testLimit (use only the first N examples).",
+        description="digits: variant (original, shifted). idx: trainLimit, testLimit (use only the first N examples)."
+        " csv: target (required: the column to learn), categorical and ignore (column names, separated by commas), missing (error,"
+        " impute), delimiter (one character, or tab), testFile (beside path) or testFraction (default 0.2).",
     )
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            expression="self.name != 'idx' || has(self.path)",
-            message="path must be given when name is idx",
+            expression="self.name == 'digits' || has(self.path)",
+            message="path must be given unless name is digits",
             field_path=".path",
-            holds=lambda d: d.name != "idx" or d.path is not None,
+            holds=lambda d: d.name == "digits" or d.path is not None,
         ),
         Rule(
-            expression="self.name == 'idx' || !has(self.path)",
-            message="path must not be given unless name is idx",
+            expression="self.name != 'digits' || !has(self.path)",
+            message="path must not be given when name is digits, which is built in",
             field_path=".path",
-            holds=lambda d: d.name == "idx" or d.path is None,
+            holds=lambda d: d.name != "digits" or d.path is None,
+        ),
+        Rule(
+            expression="self.name != 'csv' || (has(self.arguments) && 'target' in self.arguments)",
+            message="arguments.target must name the column to learn when name is csv",
+            field_path=".arguments",
+            holds=lambda d: d.name != "csv" or "target" in d.arguments,
         ),
     )
 
@@ -128,6 +138,15 @@ class Task(Model):
     recipe: Recipe = Field(default_factory=Recipe, description="The default configuration: a candidate and a control everywhere.")
     splits: Splits = Field(default_factory=Splits, description="How the training data is divided.")
 
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            expression="self.data.name != 'csv' || self.model.template != 'conv-small'",
+            message="template conv-small needs images, csv is a table: use mlp",
+            field_path=".model.template",
+            holds=lambda t: t.data.name != "csv" or t.model.template != "conv-small",
+        ),
+    )
+
 
 class Cost(Model):
     """A price on size, added to the objective."""
@@ -159,10 +178,11 @@ class Cost(Model):
 class Objective(Model):
     """What is better."""
 
-    metric: Literal["accuracy", "f1", "auc", "log_loss"] = Field(
+    metric: Literal["accuracy", "f1", "auc", "log_loss", "rmse", "mae"] = Field(
         default="accuracy",
         description="accuracy: share of examples classified correctly. f1: mean of the classes' F1. auc: area under the ROC curve,"
-        " with more than two classes the mean of each against the rest. log_loss: cross-entropy in nats.",
+        " with more than two classes the mean of each against the rest. log_loss: cross-entropy in nats."
+        " rmse, mae: root mean squared and mean absolute error in the target's unit; they make the task a regression (csv only).",
     )
     direction: Literal["Maximize", "Minimize"] | None = Field(
         default=None, description="Which way the metric is better, for readers: must be the metric's own. Absent: the metric's own."
@@ -176,8 +196,8 @@ class Objective(Model):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            expression="!has(self.direction) || (self.direction == 'Minimize') == (self.metric in ['log_loss'])",
-            message="direction must be the metric's own: Maximize for accuracy, f1 and auc, Minimize for log_loss; or leave it out",
+            expression="!has(self.direction) || (self.direction == 'Minimize') == (self.metric in ['log_loss', 'rmse', 'mae'])",
+            message="direction must be the metric's own: Maximize for accuracy, f1, auc, Minimize for log_loss, rmse, mae; or leave it out",
             field_path=".direction",
             holds=lambda o: o.direction is None or o.direction == METRICS[o.metric].direction,
         ),

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import torch
 
+from autohas_api.scoring import TaskKind
 from autohas_trainer.data.batches import RewardBatch, SelectionBatch, TestBatch, TrainBatch
 from autohas_trainer.data.carve import carve
 from autohas_trainer.data.digits import digits
 from autohas_trainer.data.idx import idx
 from autohas_trainer.data.problem import Problem
 from autohas_trainer.data.splits import Splits, TestSplit
+from autohas_trainer.data.table import table
 from autohas_trainer.errors import ConfigurationError
 
 __all__ = ["Problem", "RewardBatch", "SelectionBatch", "Splits", "TestBatch", "TestSplit", "TrainBatch", "load"]
@@ -23,6 +25,7 @@ def load(  # noqa: PLR0913 - one keyword per field of task.data and task.splits
     path: str | None,
     arguments: Mapping[str, str],
     *,
+    kind: TaskKind = TaskKind.CLASSIFICATION,
     reward: float,
     selection: float,
     stratify: bool,
@@ -32,9 +35,10 @@ def load(  # noqa: PLR0913 - one keyword per field of task.data and task.splits
     """Read a task's data and carve it.
 
     Args:
-        name: `digits` or `idx`.
-        path: The folder of `idx`; None for `digits`.
-        arguments: The source's own; see `digits` and `idx`.
+        name: `digits`, `idx` or `csv`.
+        path: The folder or file; None for `digits`.
+        arguments: The source's own; see `digits`, `idx` and `table`.
+        kind: What the targets are; only `csv` can give numbers.
         reward: Share of the training data that rewards the policy, in (0, 1).
         selection: Share that chooses between candidates, in (0, 1).
         stratify: Whether each class is divided by itself.
@@ -45,11 +49,11 @@ def load(  # noqa: PLR0913 - one keyword per field of task.data and task.splits
         ConfigurationError: The search asks for data or splits that cannot be.
         DataError: A file is missing or damaged.
     """
-    problem = _problem(name, path, arguments)
+    problem = _problem(name, path, arguments, kind)
     return Splits(problem, carve(problem, reward=reward, selection=selection, stratify=stratify, seed=seed), device)
 
 
-def _problem(name: str, path: str | None, arguments: Mapping[str, str]) -> Problem:
+def _problem(name: str, path: str | None, arguments: Mapping[str, str], kind: TaskKind) -> Problem:
     match name:
         case "digits":
             if path is not None:
@@ -57,10 +61,16 @@ def _problem(name: str, path: str | None, arguments: Mapping[str, str]) -> Probl
                 raise ConfigurationError(message)
             return digits(arguments)
         case "idx":
-            if path is None:
-                message = "task.data.path is missing: idx reads a folder"
-                raise ConfigurationError(message)
-            return idx(Path(path), arguments)
+            return idx(_required(path, "idx reads a folder"), arguments)
+        case "csv":
+            return table(_required(path, "csv reads a file or a folder"), arguments, kind)
         case _:
-            message = f"task.data.name must be digits or idx, not {name!r}"
+            message = f"task.data.name must be digits, idx or csv, not {name!r}"
             raise ConfigurationError(message)
+
+
+def _required(path: str | None, why: str) -> Path:
+    if path is None:
+        message = f"task.data.path is missing: {why}"
+        raise ConfigurationError(message)
+    return Path(path)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 __all__ = ["Floats", "Ints", "Problem"]
 
-Floats = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.floating[Any]]
 Ints = npt.NDArray[np.int64]
 
 
@@ -20,11 +21,12 @@ class Problem:
     Attributes:
         name: How errors call it.
         inputs: Training inputs (N, C, ...), not normalised.
-        targets_N: Class of each, int64 in [0, num_classes), or, in a regression, its number, float32.
+        targets_N: Class of each, int64 in [0, num_classes), or, in a regression, its number.
         sources_N: Which original each was made from; examples of one source never land in two splits.
         test_inputs: Test inputs, made of other sources.
         test_targets_N: Target of each.
         num_classes: At least 2; None in a regression.
+        scaled_C: Which channels are standardised by the train split, and NaN in them replaced by its mean; None: all.
     """
 
     name: str
@@ -34,3 +36,19 @@ class Problem:
     test_inputs: Floats
     test_targets_N: Ints | Floats
     num_classes: int | None
+    scaled_C: tuple[bool, ...] | None = None
+
+    def with_test(self, test_inputs: Floats, test_targets_N: Ints | Floats) -> Problem:
+        """Return the problem with other test data."""
+        return replace(self, test_inputs=test_inputs, test_targets_N=test_targets_N)
+
+    def split(self, is_test_N: npt.NDArray[np.bool_]) -> Problem:
+        """Return the problem with some of its training rows as its test data."""
+        return replace(
+            self,
+            inputs=self.inputs[~is_test_N],
+            targets_N=self.targets_N[~is_test_N],
+            sources_N=self.sources_N[~is_test_N],
+            test_inputs=self.inputs[is_test_N],
+            test_targets_N=self.targets_N[is_test_N],
+        )

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -92,7 +93,7 @@ class Splits:
         self._selection = torch.tensor(carving.selection, device=device)
         self._reward_strata = _by_class(problem, carving.reward)
         self._orders: dict[tuple[int, int, int], Tensor] = {}
-        self.num_classes = problem.num_classes
+        self.name, self.num_classes = problem.name, problem.num_classes
         self.input_shape = tuple(problem.inputs.shape[1:])
         self.num_train, self.num_reward = len(carving.train), len(carving.reward)
         self.num_selection, self.num_test = len(carving.selection), len(problem.test_targets_N)
@@ -175,15 +176,27 @@ def _by_class(problem: Problem, rows: Ints) -> list[Ints]:
 def _moments(problem: Problem, train: Ints) -> tuple[Floats, Floats]:
     """Return mean and deviation per channel over the train split only."""
     inputs = problem.inputs[train]  # a copy, reused in place: a whole MNIST is 190 MB
-    axes = (0, *range(2, inputs.ndim))
-    mean_C = inputs.mean(axis=axes, dtype=np.float64).astype(np.float32)
+    known = None if problem.scaled_C is None else ~np.isnan(inputs)
+    mean_C = _mean_per_channel(inputs, known).astype(inputs.dtype)
     inputs -= _per_channel(mean_C, inputs.ndim)
     np.square(inputs, out=inputs)
-    deviation_C = np.sqrt(inputs.mean(axis=axes, dtype=np.float64)).astype(np.float32)
-    if not np.isfinite(deviation_C).all() or (deviation_C == 0).any():
-        message = f"{problem.name}: the training inputs are constant or not finite (deviation per channel {deviation_C.tolist()})"
+    deviation_C = np.sqrt(_mean_per_channel(inputs, known)).astype(inputs.dtype)
+    if not np.isfinite(deviation_C).all() or not deviation_C.any():
+        message = f"{problem.name}: the training inputs are constant or not finite (deviation per channel {deviation_C.tolist()[:16]})"
         raise DataError(message)
+    deviation_C[deviation_C == 0] = 1  # a channel that is constant over the train split says nothing, and divides by nothing
+    if problem.scaled_C is not None:
+        unscaled_C = ~np.array(problem.scaled_C)
+        mean_C[unscaled_C], deviation_C[unscaled_C] = 0, 1
     return mean_C, deviation_C
+
+
+def _mean_per_channel(inputs: Floats, known: npt.NDArray[np.bool_] | None) -> npt.NDArray[np.float64]:
+    """Return the mean (C,) of inputs (N, C, ...) where they are known (None: all are); 0 where none is."""
+    axes = (0, *range(2, inputs.ndim))
+    if known is None:
+        return np.asarray(inputs.mean(axis=axes, dtype=np.float64))
+    return np.asarray(inputs.sum(axis=axes, where=known, dtype=np.float64) / np.maximum(known.sum(axis=axes), 1))
 
 
 def _target_moments(problem: Problem, train_targets_N: Ints | Floats) -> tuple[float, float]:
@@ -211,9 +224,9 @@ def _per_channel(values_C: Floats, num_dimensions: int) -> Floats:
 
 def _resident(inputs: Floats, mean_C: Floats, deviation_C: Floats, device: torch.device) -> Tensor:
     """Return normalised inputs in torch's own memory."""
-    resident = torch.tensor(inputs, dtype=torch.float32)
+    resident = torch.tensor(inputs)
     resident.sub_(torch.tensor(_per_channel(mean_C, inputs.ndim))).div_(torch.tensor(_per_channel(deviation_C, inputs.ndim)))
-    return resident.to(device)
+    return resident.masked_fill_(resident.isnan(), 0.0).to(device, torch.float32)  # a missing value becomes the mean
 
 
 def _resident_targets(targets_N: Ints | Floats, mean: float, deviation: float, device: torch.device) -> Tensor:

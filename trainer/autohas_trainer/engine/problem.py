@@ -13,6 +13,7 @@ from autohas_api.scoring import METRICS
 from autohas_api.search import Spec
 from autohas_api.space import Configuration, Space
 from autohas_trainer.data import Splits, load
+from autohas_trainer.errors import DataError
 from autohas_trainer.space.objective import objective
 from autohas_trainer.space.recipe import TrainingRecipe, path_of, recipe_of
 from autohas_trainer.tasks import Classification, Regression, Task
@@ -43,14 +44,15 @@ class Problem:
         """Read the data and plan the stages.
 
         Raises:
-            DataError: The files are missing or damaged.
-            ConfigurationError: The data does not suffice for the recipe.
+            DataError: The files are missing or damaged, or too small for the recipe.
+            ConfigurationError: The data cannot be divided or read as asked for.
         """
         data, shares = spec.task.data, spec.task.splits
         splits = load(
             data.name,
             data.path,
             data.arguments,
+            kind=METRICS[spec.objective.metric].kind,
             reward=float(shares.reward),
             selection=float(shares.selection),
             stratify=shares.stratify,
@@ -58,14 +60,15 @@ class Problem:
             device=device,
         )
         batch_size = spec.task.recipe.batch_size
-        task = _task(spec, splits, device)
+        task, plan = _task(spec, splits, device), plan_stages(spec, space, selection_batches=splits.num_selection / batch_size)
+        _check_sizes(splits, batch_size, rewards=plan.supernet_steps > 0)
         return cls(
             spec=spec,
             space=space,
             splits=splits,
             task=task,
             template=build_template(spec.task.model.template, splits.input_shape, task.num_outputs),
-            plan=plan_stages(spec, space, selection_batches=splits.num_selection / batch_size),
+            plan=plan,
             device=device,
             reward_batch_size=max(_MIN_REWARD_BATCH, min(batch_size, splits.num_reward)),
         )
@@ -113,6 +116,26 @@ class Problem:
     def evaluation_cost(self) -> float:
         """Trainings that the last comparison and the test of one network cost."""
         return forward_cost(self.splits.num_selection + self.splits.num_test, self.spec)
+
+
+def _check_sizes(splits: Splits, batch_size: int, *, rewards: bool) -> None:
+    """Refuse data that cannot fill a batch, before anything is trained.
+
+    Raises:
+        DataError: The train or the reward split is smaller than a batch.
+    """
+    if splits.num_train < batch_size:
+        message = (
+            f"{splits.name}: {splits.num_train} training examples cannot fill a batch of {batch_size};"
+            " lower task.recipe.batchSize or give more data"
+        )
+        raise DataError(message)
+    if rewards and splits.num_reward < _MIN_REWARD_BATCH:
+        message = (
+            f"{splits.name}: the reward split has {splits.num_reward} examples, rewards need at least {_MIN_REWARD_BATCH};"
+            " raise task.splits.reward, give more data, or search hyperparameters only"
+        )
+        raise DataError(message)
 
 
 def _task(spec: Spec, splits: Splits, device: torch.device) -> Task:

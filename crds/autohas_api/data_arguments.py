@@ -1,0 +1,80 @@
+"""What each data source takes as `task.data.arguments`, and what its values may be. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import PurePosixPath
+from typing import Final
+
+from autohas_api.problems import Problem
+from autohas_api.task_spec import Data
+
+__all__ = ["DATA_ARGUMENTS", "wrong_data_arguments"]
+
+Check = Callable[[str], str | None]
+"""From a value to what is allowed instead, or None."""
+
+
+def _one_of(*allowed: str) -> Check:
+    listed = ", ".join(allowed)
+    return lambda value: None if value in allowed else f"must be one of {listed}"
+
+
+def _positive_integer(value: str) -> str | None:
+    is_positive = value.isascii() and value.isdigit() and len(value) <= 12 and int(value) > 0  # noqa: PLR2004
+    return None if is_positive else 'must be a positive integer in quotes, for example "10000"'
+
+
+def _name(value: str) -> str | None:
+    return None if value.strip() else "must be the name of a column"
+
+
+def _names(value: str) -> str | None:
+    return None if all(name.strip() for name in value.split(",")) else 'must be names separated by commas, for example "city,colour"'
+
+
+def _delimiter(value: str) -> str | None:
+    return None if value == "tab" or (len(value) == 1 and value not in '"\r\n') else 'must be one character, or tab, for example ";"'
+
+
+def _file_beside(value: str) -> str | None:
+    path = PurePosixPath(value)
+    is_beside = bool(value.strip()) and not path.is_absolute() and ".." not in path.parts
+    return None if is_beside else "must be the name of a file beside the training file"
+
+
+def _share(value: str) -> str | None:
+    try:
+        is_share = 0 < float(value) <= 0.5  # noqa: PLR2004 - the bound itself
+    except ValueError:
+        is_share = False
+    return None if is_share else 'must be a quoted decimal greater than 0 and at most 0.5, for example "0.2"'
+
+
+DATA_ARGUMENTS: Final[dict[str, dict[str, Check]]] = {
+    "digits": {"variant": _one_of("original", "shifted")},
+    "idx": {"trainLimit": _positive_integer, "testLimit": _positive_integer},
+    "csv": {
+        "target": _name,
+        "categorical": _names,
+        "ignore": _names,
+        "missing": _one_of("error", "impute"),
+        "delimiter": _delimiter,
+        "testFile": _file_beside,
+        "testFraction": _share,
+    },
+}
+"""Argument name to a check that returns what is allowed, or None."""
+
+
+def wrong_data_arguments(data: Data) -> Iterator[Problem]:
+    """Arguments that are unknown to the source, or whose value means nothing to it."""
+    known = DATA_ARGUMENTS[data.name]
+    for name, value in data.arguments.items():
+        path = f"spec.task.data.arguments.{name}"
+        if name not in known:
+            yield Problem(path=path, message=f"unknown argument of data {data.name}: must be one of {', '.join(known)}")
+        elif (wrong := known[name](value)) is not None:
+            yield Problem(path=path, message=f'Invalid value: "{value}": {wrong}')
+    if "testFile" in data.arguments and "testFraction" in data.arguments:
+        yield Problem(path="spec.task.data.arguments.testFraction", message="must not be given beside testFile, which is the test data")
