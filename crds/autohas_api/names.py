@@ -33,6 +33,11 @@ ANNOTATION_STARTS_BEFORE: Final = f"{GROUP}/starts-before"
 ANNOTATION_STEP_BEFORE: Final = f"{GROUP}/step-before"
 """On a Job: step of the newest checkpoint before it, so that its progress can be told."""
 
+LABEL_QUEUE: Final = "kueue.x-k8s.io/queue-name"
+LABEL_PRIORITY: Final = "kueue.x-k8s.io/priority-class"
+QUEUE_LABELS: Final = (LABEL_QUEUE, LABEL_PRIORITY)
+"""Labels of a search that its Jobs get too, so that Kueue takes charge of them."""
+
 TRAINER_CONTAINER: Final = "trainer"
 SEARCH_FILE: Final = "search.json"
 

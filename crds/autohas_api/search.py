@@ -25,10 +25,11 @@ IMMUTABLE_ONCE_STARTED: Final = (
     "algorithm",
     "budget",
     "retrain",
-    "trainer",
     "checkpoint",
 )
 """Fields of the spec that may change only until the first attempt exists."""
+MUTABLE_WHILE_SUSPENDED: Final = ("image", "resources")
+"""Fields of spec.trainer that may change while the search is suspended; its others, as above, may not."""
 
 
 _NO_REGRESSION: Final = "!has(self.objective) || !has(self.objective.metric) || !(self.objective.metric in ['rmse', 'mae'])"
@@ -63,6 +64,10 @@ def _trains_every_candidate(spec: Spec) -> bool:
 class Spec(Model):
     """What is asked for."""
 
+    suspend: bool = Field(
+        default=False,
+        description="True: the trainer is stopped, its checkpoint kept, and no pod runs until this is false again. A search may start so.",
+    )
     task: Task = Field(description="What is trained.")
     objective: Objective = Field(default_factory=Objective, description="What is better.")
     search_space: SearchSpace = Field(description="What varies.")
@@ -124,18 +129,34 @@ class Search(Model):
 
 def transition_rules() -> tuple[tuple[str, str, str], ...]:
     """CEL rules on the root that compare old and new: (expression, message, field path)."""
-    return tuple(
-        (
-            f"!has(oldSelf.status) || !has(oldSelf.status.attempt) || self.spec.{name} == oldSelf.spec.{name}"
-            if name in ("task", "searchSpace", "retrain")
-            else f"!has(oldSelf.status) || !has(oldSelf.status.attempt)"
-            f" || (has(self.spec.{name}) == has(oldSelf.spec.{name})"
-            f" && (!has(self.spec.{name}) || self.spec.{name} == oldSelf.spec.{name}))",
-            f"{name} must not change once the search has started; create a new search instead",
-            f".spec.{name}",
-        )
-        for name in IMMUTABLE_ONCE_STARTED
+    frozen = "must not change once the search has started; create a new search instead"
+    fixed = [field.alias or name for name, field in Trainer.model_fields.items() if name not in MUTABLE_WHILE_SUSPENDED]
+    unchanged = " && ".join(_unchanged("spec.trainer", name) for name in fixed)
+    at_rest = "(has(oldSelf.spec.suspend) && oldSelf.spec.suspend && has(oldSelf.status.phase) && oldSelf.status.phase == 'Suspended')"
+    return (
+        *((_once_started(_unchanged("spec", name)), f"{name} {frozen}", f".spec.{name}") for name in IMMUTABLE_ONCE_STARTED),
+        (_once_started(f"has(self.spec.trainer) && has(oldSelf.spec.trainer) && {unchanged}"), f"trainer {frozen}", ".spec.trainer"),
+        *(
+            (
+                _once_started(f"{at_rest} || {_unchanged('spec.trainer', name)}"),
+                f"{name} must not change while the search runs: set spec.suspend to true and wait for the phase Suspended",
+                f".spec.trainer.{name}",
+            )
+            for name in MUTABLE_WHILE_SUSPENDED
+        ),
     )
+
+
+def _once_started(expression: str) -> str:
+    return f"!has(oldSelf.status) || !has(oldSelf.status.attempt) || ({expression})"
+
+
+def _unchanged(parent: str, name: str) -> str:
+    """Equal, or absent in both; a required field cannot be asked whether it is there."""
+    new, old = f"self.{parent}.{name}", f"oldSelf.{parent}.{name}"
+    if (parent, name) in (("spec", "task"), ("spec", "searchSpace"), ("spec", "retrain")):
+        return f"{new} == {old}"
+    return f"(has({new}) == has({old}) && (!has({new}) || {new} == {old}))"
 
 
 def broken_rules(model: Model, path: str = "") -> tuple[Problem, ...]:

@@ -19,9 +19,12 @@ class Phase(StrEnum):
 
     PENDING = "Pending"
     REJECTED = "Rejected"
+    QUEUED = "Queued"
     STARTING = "Starting"
     RUNNING = "Running"
     INTERRUPTED = "Interrupted"
+    SUSPENDING = "Suspending"
+    SUSPENDED = "Suspended"
     FINALIZING = "Finalizing"
     SUCCEEDED = "Succeeded"
     FAILED = "Failed"
@@ -31,8 +34,10 @@ class ConditionType(StrEnum):
     """The conditions; all are set on the first visit."""
 
     ACCEPTED = "Accepted"
+    ADMITTED = "Admitted"
     TRAINER_READY = "TrainerReady"
     CHECKPOINT_READY = "CheckpointReady"
+    SUSPENDED = "Suspended"
     SUCCEEDED = "Succeeded"
     FINISHED = "Finished"
 
@@ -100,9 +105,9 @@ class CheckpointStatus(Model):
 
 
 class TrainerStatus(Model):
-    """What was pinned at the first attempt."""
+    """What was pinned at the first attempt; only an edit of spec.trainer while the search was suspended changes it."""
 
-    image: Annotated[str, StringConstraints(max_length=512)] = Field(description="Image of every attempt.")
+    image: Annotated[str, StringConstraints(max_length=512)] = Field(description="Image of the newest attempt.")
 
 
 class Status(Model):

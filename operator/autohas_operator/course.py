@@ -15,7 +15,7 @@ from autohas_operator import manifests, policy
 from autohas_operator.conditions import verdict_of
 from autohas_operator.observe import JobRecord, Observed
 from autohas_operator.policy import Ending
-from autohas_operator.readiness import Readiness, not_ready, readiness
+from autohas_operator.readiness import Readiness, not_ready, readiness, stopping
 from autohas_operator.settings import PodSettings
 
 RESULT_MISSING: Final = "ResultMissing"
@@ -74,8 +74,8 @@ def course(scene: Scene) -> Course:
     """What the first rule that applies decides."""
     job = scene.observed.job
     if job is None:
-        return _next_attempt(scene)
-    for rule in (_outdated, _ended, _leaving, _repeated, _renewed):
+        return _at_rest(scene) or _next_attempt(scene)
+    for rule in (_outdated, _ended, _leaving, _repeated, _suspending, _renewed):
         decided = rule(scene, job)
         if decided is not None:
             return decided
@@ -83,20 +83,38 @@ def course(scene: Scene) -> Course:
     return Course(readiness=going_on, attempt=job.attempt, image=job.image, reason=_kept_reason(scene, job))
 
 
+def _at_rest(scene: Scene) -> Course | None:
+    """A suspended search without a Job; Suspended is said when no pod of it is left."""
+    if not scene.search.spec.suspend:
+        return None
+    resting = not_ready(Phase.SUSPENDED, "Suspended", "no pod runs while the search is suspended")
+    return Course(readiness=_pod_left(scene, Phase.SUSPENDING) or resting, reason=_kept_reason(scene, None))
+
+
+def _pod_left(scene: Scene, phase: Phase) -> Readiness | None:
+    """A pod whose Job is gone and that could still work on the checkpoint."""
+    left = [pod for pod in scene.observed.pods if pod.search_uid == scene.observed.search.uid and not pod.is_over]
+    if not left:
+        return None
+    stuck = stopping(left[-1], phase, scene.now_s) if left[-1].deletion_s is not None else None
+    if stuck is not None and stuck.verdict.reason == "NodeUnreachable":
+        return stuck
+    message = f"pod {left[-1].name} of an earlier attempt still runs without its Job; nothing follows before it is gone"
+    return not_ready(phase, "WaitingForPodToEnd", message, _LOOK_AGAIN_S)
+
+
 def _next_attempt(scene: Scene) -> Course:
     """A new Job, once no pod of the search is left that could still work on its checkpoint."""
     record, previous, obstacle = scene.observed.search, scene.previous, scene.observed.obstacle
-    left = [pod for pod in scene.observed.pods if pod.search_uid == record.uid and not pod.is_over]
-    if left:
-        message = f"pod {left[-1].name} of an earlier attempt still runs; the next attempt follows when it is gone"
-        waiting = not_ready(Phase.INTERRUPTED, "WaitingForPodToEnd", message, _LOOK_AGAIN_S)
-        return Course(readiness=waiting, reason=_kept_reason(scene, None))
-    if obstacle is not None:
+    waiting = _pod_left(scene, Phase.INTERRUPTED)
+    if waiting is None and obstacle is not None:
         phase = Phase.INTERRUPTED if previous.attempt else Phase.PENDING
         waiting = not_ready(phase, obstacle.reason, obstacle.message, policy.LOOK_AGAIN_S)
+    if waiting is not None:
         return Course(readiness=waiting, reason=_kept_reason(scene, None))
     number = max([previous.attempt or 0, *(pod.attempt for pod in scene.observed.pods if pod.search_uid == record.uid)]) + 1
-    image = (previous.trainer.image if previous.trainer is not None else "") or scene.search.spec.trainer.image or scene.pods.image
+    pinned = previous.trainer.image if previous.trainer is not None else ""
+    image = scene.search.spec.trainer.image or pinned or scene.pods.image
     name = manifests.child_name(record, number)
     step_before = previous.checkpoint.step if previous.checkpoint is not None else 0
     attempt = manifests.Attempt(number=number, image=image, starts_before=previous.starts or 0, step_before=step_before)
@@ -114,7 +132,8 @@ def _next_attempt(scene: Scene) -> Course:
 
 def _outdated(scene: Scene, job: JobRecord) -> Course | None:
     """A Job of a spec that was edited before its attempt was noted in status; after that the API server allows no edits."""
-    if scene.previous.attempt is not None or job.spec_hash == scene.observed.search.spec_hash:
+    is_noted = job.attempt <= (scene.previous.attempt or 0)
+    if is_noted or job.spec_hash == scene.observed.search.spec_hash:
         return None
     waiting = not_ready(Phase.STARTING, "SpecChanged", f"Job {job.name} runs an older spec and is replaced", _LOOK_AGAIN_S)
     return Course(readiness=waiting, action=None if job.is_deleting else DeleteJob(name=job.name, uid=job.uid))
@@ -124,7 +143,13 @@ def _leaving(scene: Scene, job: JobRecord) -> Course | None:
     """A Job that is being deleted, by a person or by one of these rules."""
     if not job.is_deleting:
         return None
-    waiting = not_ready(Phase.INTERRUPTED, "JobDeleted", f"Job {job.name} is being deleted; the next attempt follows", _LOOK_AGAIN_S)
+    is_suspended = scene.search.spec.suspend
+    phase = Phase.SUSPENDING if is_suspended else Phase.INTERRUPTED
+    follows = "" if is_suspended else "; the next attempt follows"
+    waiting = not_ready(phase, "JobDeleted", f"Job {job.name} is being deleted{follows}", _LOOK_AGAIN_S)
+    lost = next((stopping(pod, phase, scene.now_s) for pod in scene.observed.pods_of(job) if pod.deletion_s and not pod.is_over), None)
+    if lost is not None and lost.verdict.reason == "NodeUnreachable":
+        waiting = lost
     return Course(readiness=waiting, attempt=job.attempt, image=job.image, reason=_kept_reason(scene, job))
 
 
@@ -162,16 +187,35 @@ def _repeated(scene: Scene, job: JobRecord) -> Course | None:
     return Course(readiness=waiting, action=action, attempt=job.attempt, image=job.image, reason=RESULT_MISSING)
 
 
+def _suspending(scene: Scene, job: JobRecord) -> Course | None:
+    """The search is to be suspended: its Job goes, and with it its pod, which writes a checkpoint first.
+
+    A trainer that has just exited with 0 is waited for: a result is better than a pause.
+    """
+    if not scene.search.spec.suspend or policy.successful_pod(scene.observed.pods_of(job)) is not None:
+        return None
+    waiting = not_ready(Phase.SUSPENDING, "Suspending", f"Job {job.name} is deleted because spec.suspend is true", _LOOK_AGAIN_S)
+    action = DeleteJob(name=job.name, uid=job.uid)
+    return Course(readiness=waiting, action=action, attempt=job.attempt, image=job.image, reason=_kept_reason(scene, job))
+
+
 def _renewed(scene: Scene, job: JobRecord) -> Course | None:
     """A Job whose pods were interrupted again and again, and got on: its back-off, up to 10 minutes, would punish them.
 
-    Kubernetes counts no failure for them, but makes the next pod wait as if it did (Source: API section 3).
+    Kubernetes counts no failure for them, but makes the next pod wait as if it did (Source: API section 3). A Job that a
+    queue has admitted stays: a new one would have to queue again.
     """
     previous, pods = scene.previous, scene.observed.pods_of(job)
     is_between_pods = all(pod.is_over for pod in pods) and (not pods or policy.is_interruption(pods[-1]))
     num_interrupted = (previous.starts or 0) - job.starts_before - job.num_failed
     step = previous.checkpoint.step if previous.checkpoint is not None else 0
-    if job.is_suspended or not is_between_pods or num_interrupted < policy.MAX_IGNORED_ENDS or step <= job.step_before:
+    if (
+        job.is_suspended
+        or job.resumed_s is not None
+        or not is_between_pods
+        or num_interrupted < policy.MAX_IGNORED_ENDS
+        or step <= job.step_before
+    ):
         return None
     message = f"Job {job.name} was interrupted {num_interrupted} times and got on; a new one does not wait as long for its next pod"
     waiting = not_ready(Phase.INTERRUPTED, "JobRenewed", message, _LOOK_AGAIN_S)

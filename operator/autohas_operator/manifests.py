@@ -67,11 +67,12 @@ def job(record: SearchRecord, search: Search, attempt: Attempt, settings: PodSet
     name = child_name(record, attempt.number)
     template = pod_spec(search, name=name, attempt=attempt.number, image=attempt.image, settings=settings)
     metadata = _metadata(record, attempt.number)
+    queue = dict(record.queue_labels)
     noted = {ANNOTATION_STARTS_BEFORE: str(attempt.starts_before), ANNOTATION_STEP_BEFORE: str(attempt.step_before)}
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": {**metadata, "annotations": {**metadata["annotations"], **noted}},
+        "metadata": {**metadata, "labels": {**queue, **metadata["labels"]}, "annotations": {**metadata["annotations"], **noted}},
         "spec": {
             "completions": 1,
             "parallelism": 1,

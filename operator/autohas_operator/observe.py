@@ -19,8 +19,10 @@ from autohas_api.names import (
     API_VERSION,
     KIND,
     LABEL_ATTEMPT,
+    LABEL_QUEUE,
     LABEL_SEARCH,
     LABEL_UID,
+    QUEUE_LABELS,
     TRAINER_CONTAINER,
     TRAINER_PORT,
     TRAINER_PORT_NAME,
@@ -31,7 +33,7 @@ from autohas_operator.wording import epoch
 Document: TypeAlias = Mapping[str, Any]
 """An object as the API server sends it."""
 _MAX_DIGITS: Final = 15
-MUTABLE_SPEC: Final = ("failurePolicy", "monitoring")
+MUTABLE_SPEC: Final = ("suspend", "failurePolicy", "monitoring")
 """Parts of the spec that may change while a search runs; they are no part of the spec's hash."""
 
 
@@ -44,7 +46,7 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchRecord:
-    """A search; `document` and `status` are canonical JSON."""
+    """A search; `document` and `status` are canonical JSON. `queue_labels`: those that its Jobs get too."""
 
     key: Key
     uid: str
@@ -54,6 +56,7 @@ class SearchRecord:
     is_deleting: bool
     document: str
     spec_hash: str
+    queue_labels: tuple[tuple[str, str], ...]
     status: str
 
 
@@ -67,7 +70,10 @@ class JobFailure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRecord:
-    """A trainer Job; `search_uid` is that of its controlling owner, empty when it has none of our kind."""
+    """A trainer Job; `search_uid` is that of its controlling owner, empty when it has none of our kind.
+
+    `queue` is Kueue's, empty when nobody asked for one; `resumed_s`: when it was last resumed after it had been suspended.
+    """
 
     key: Key
     name: str
@@ -80,6 +86,8 @@ class JobRecord:
     created_s: float
     is_deleting: bool
     is_suspended: bool
+    resumed_s: float | None
+    queue: str
     is_complete: bool
     failure: JobFailure | None
     num_failed: int
@@ -174,7 +182,7 @@ class Observed:
 def search_record(document: Document) -> SearchRecord:
     """Trim a search."""
     metadata, spec = document["metadata"], document.get("spec", {})
-    key = Key(metadata["namespace"], metadata["name"])
+    key, labels = Key(metadata["namespace"], metadata["name"]), metadata.get("labels", {})
     kept = {
         "apiVersion": API_VERSION,
         "kind": KIND,
@@ -195,6 +203,7 @@ def search_record(document: Document) -> SearchRecord:
         is_deleting="deletionTimestamp" in metadata,
         document=canonical(kept),
         spec_hash=sha256({name: part for name, part in spec.items() if name not in MUTABLE_SPEC}),
+        queue_labels=tuple((name, labels[name]) for name in QUEUE_LABELS if name in labels),
         status=canonical(document.get("status", {})),
     )
 
@@ -227,6 +236,8 @@ def job_record(document: Document) -> JobRecord | None:
         created_s=epoch(metadata.get("creationTimestamp")) or 0.0,
         is_deleting="deletionTimestamp" in metadata,
         is_suspended=bool(spec.get("suspend", False)),
+        resumed_s=_resumed_s(status),
+        queue=labels.get(LABEL_QUEUE, ""),
         is_complete="Complete" in conditions,
         failure=None if failed is None else JobFailure(reason=failed.get("reason", ""), message=failed.get("message", "")),
         num_failed=status.get("failed", 0),
@@ -292,6 +303,12 @@ def _metrics_port(document: Document) -> int:
     containers: list[Document] = document.get("spec", {}).get("containers", [])
     ports = (port for container in containers if container.get("name") == TRAINER_CONTAINER for port in container.get("ports", []))
     return next((int(port["containerPort"]) for port in ports if port.get("name") == TRAINER_PORT_NAME), TRAINER_PORT)
+
+
+def _resumed_s(status: Document) -> float | None:
+    conditions: list[Document] = status.get("conditions", [])
+    ended: Document = next((c for c in conditions if c["type"] == "Suspended" and c.get("status") == "False"), {})
+    return epoch(ended.get("lastTransitionTime"))
 
 
 def _waiting(state: Document) -> tuple[str, str] | None:

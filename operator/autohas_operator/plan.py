@@ -17,6 +17,7 @@ from autohas_api.problems import SpecError
 from autohas_api.search import Search, parse
 from autohas_api.space import Space, resolve
 from autohas_api.status import ConditionType, Phase, Status, TrainerStatus
+from autohas_operator.admission import admitted_verdict, suspended_verdict
 from autohas_operator.conditions import Verdict, is_finished, merged, verdict_of
 from autohas_operator.course import RESULT_MISSING, Course, CreateAttempt, DeleteJob, Scene, course
 from autohas_operator.errors import Blamed
@@ -81,8 +82,10 @@ def _rejected(observed: Observed, previous: Status, accepted: Verdict, now_s: fl
     stopped = Verdict(status="False", reason="NotAccepted", message=message)
     verdicts = {
         ConditionType.ACCEPTED: accepted,
+        ConditionType.ADMITTED: admitted_verdict(observed.job, previous, now_s),
         ConditionType.TRAINER_READY: stopped,
         ConditionType.CHECKPOINT_READY: verdict_of(previous, ConditionType.CHECKPOINT_READY) or waiting,
+        ConditionType.SUSPENDED: suspended_verdict(Phase.REJECTED, previous, is_wanted=False),
         ConditionType.SUCCEEDED: waiting,
         ConditionType.FINISHED: stopped,
     }
@@ -117,7 +120,7 @@ def _status(scene: Scene, decided: Course) -> Status:
     if decided.attempt is not None:
         update["attempt"] = max(decided.attempt, previous.attempt or 0)
         update["start_time"] = previous.start_time or timestamp(scene.now_s)
-        update["trainer"] = previous.trainer or TrainerStatus(image=decided.image or "")
+        update["trainer"] = TrainerStatus(image=decided.image) if decided.image else previous.trainer
     status = with_progress(previous.model_copy(update=update), scene.observed.report)
     if ending is not None:
         done = {"best": ending.result.scores.test, "progress": "100%", "stage": Stage.EVALUATE.value} if ending.result is not None else {}
@@ -125,11 +128,19 @@ def _status(scene: Scene, decided: Course) -> Status:
         status = status.model_copy(update={**ended, **done})
     verdicts = {
         ConditionType.ACCEPTED: _accepted(scene, status, decided),
+        ConditionType.ADMITTED: _admitted(scene, decided),
         ConditionType.TRAINER_READY: decided.readiness.verdict,
         ConditionType.CHECKPOINT_READY: _checkpoint(scene, status, decided),
+        ConditionType.SUSPENDED: suspended_verdict(status.phase or Phase.PENDING, previous, is_wanted=scene.search.spec.suspend),
         **_end_verdicts(decided),
     }
     return status.model_copy(update={"conditions": merged(previous, verdicts, generation, scene.now_s)})
+
+
+def _admitted(scene: Scene, decided: Course) -> Verdict:
+    """The end of a search says nothing new about its quota."""
+    was = verdict_of(scene.previous, ConditionType.ADMITTED)
+    return was if was is not None and decided.ending is not None else admitted_verdict(scene.observed.job, scene.previous, scene.now_s)
 
 
 def _checkpoint(scene: Scene, status: Status, decided: Course) -> Verdict:

@@ -21,6 +21,8 @@ CONTAINER_EXPECTED_S: Final = 60.0
 """A scheduled pod without a container for longer is reported with what its events say (Source: API section 6)."""
 NODE_LOST_S: Final = 60.0
 """A pod that should have been gone for so long sits on a node that does not answer."""
+QUOTA_EXPECTED_S: Final = 600.0
+"""A Job that waits longer for quota is worth a warning."""
 MAX_MISSES: Final = 3
 """So many polls without an answer make the trainer unreachable (Source: kopf.md section 8)."""
 PROGRESS_WRITE_S: Final = 15.0

@@ -15,6 +15,8 @@ from autohas_operator.wording import epoch
 
 _IMAGE_REASONS = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"})
 _CREATING_REASONS = frozenset({"", "ContainerCreating", "PodInitializing"})
+_LOOK_AGAIN_S = 5.0
+"""How soon to look again for pods that are about to vanish, should their event be lost."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,11 +39,12 @@ def readiness(job: JobRecord, observed: Observed, previous: Status, now_s: float
     active = [pod for pod in pods if not pod.is_over and pod.end is None]
     staying = [pod for pod in active if pod.deletion_s is None]
     if job.is_suspended:
-        return not_ready(_before_pods(previous), "JobSuspended", "the Job is suspended; its pods start when it is resumed")
+        message = f"Job {job.name} is suspended; its pod starts when it is resumed (see the condition Admitted)"
+        return not_ready(Phase.QUEUED, "JobSuspended", message, policy.QUOTA_EXPECTED_S)
     if staying:
         return _staying(staying[-1], observed, previous, now_s)
     if active:
-        return _leaving(active[-1], now_s)
+        return stopping(active[-1], Phase.INTERRUPTED, now_s)
     if pods:
         return _between_pods(pods[-1])
     return _without_pods(job, observed, previous, now_s)
@@ -54,7 +57,7 @@ def stuck_child(observed: Observed, now_s: float) -> str | None:
         return None
     pods = observed.pods_of(job)
     if not pods:
-        return job.uid if now_s - job.created_s >= policy.PODS_EXPECTED_S else None
+        return job.uid if _without_pod_for(job, now_s) >= policy.PODS_EXPECTED_S else None
     return pods[-1].uid if _creating_for(pods[-1], now_s) >= policy.CONTAINER_EXPECTED_S else None
 
 
@@ -69,8 +72,13 @@ def _creating_for(pod: PodRecord, now_s: float) -> float:
     return now_s - pod.scheduled_s if is_creating and pod.scheduled_s is not None else 0.0
 
 
+def _without_pod_for(job: JobRecord, now_s: float) -> float:
+    """Seconds in which the Job could have made its first pod."""
+    return now_s - max(job.created_s, job.resumed_s or 0.0)
+
+
 def _without_pods(job: JobRecord, observed: Observed, previous: Status, now_s: float) -> Readiness:
-    waited_s = now_s - job.created_s
+    waited_s = _without_pod_for(job, now_s)
     told = observed.explanation if observed.explanation is not None and _is_news(observed.explanation, previous) else None
     if waited_s < policy.PODS_EXPECTED_S:
         rest_s = policy.PODS_EXPECTED_S - waited_s
@@ -98,15 +106,16 @@ def _between_pods(pod: PodRecord) -> Readiness:
     return not_ready(Phase.INTERRUPTED, "TrainerFailed", f"pod {pod.name} failed and will be repeated: {said}")
 
 
-def _leaving(pod: PodRecord, now_s: float) -> Readiness:
+def stopping(pod: PodRecord, phase: Phase, now_s: float) -> Readiness:
+    """A pod that is being deleted; when that takes too long, its node is to blame."""
     overdue_s = now_s - (pod.deletion_s or now_s) - policy.NODE_LOST_S
-    if overdue_s < 0:
-        return not_ready(Phase.INTERRUPTED, "Terminating", f"pod {pod.name} is being stopped", -overdue_s)
+    if overdue_s < 0 or not pod.node:
+        return not_ready(phase, "Terminating", f"pod {pod.name} is being stopped", max(-overdue_s, _LOOK_AGAIN_S))
     message = (
         f"node {pod.node} does not confirm that pod {pod.name} has stopped, so no other pod may start; "
         f"repair the node, or delete its Node object (kubectl delete node {pod.node}) when it is gone for good"
     )
-    return not_ready(Phase.INTERRUPTED, "NodeUnreachable", message, policy.LOOK_AGAIN_S)
+    return not_ready(phase, "NodeUnreachable", message, policy.LOOK_AGAIN_S)
 
 
 def _staying(pod: PodRecord, observed: Observed, previous: Status, now_s: float) -> Readiness:

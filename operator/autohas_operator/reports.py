@@ -7,7 +7,7 @@ from typing import Any, Final
 from autohas_api.messages import Progress
 from autohas_api.search import Spec
 from autohas_api.space import decimal
-from autohas_api.status import CheckpointStatus, ConditionType, Status
+from autohas_api.status import CheckpointStatus, ConditionType, Phase, Status
 from autohas_operator import policy
 from autohas_operator.conditions import Verdict, verdict_of
 from autohas_operator.observe import Report
@@ -54,6 +54,8 @@ def checkpoint_verdict(spec: Spec, status: Status, now_s: float) -> Verdict:
     if status.checkpoint is None:
         return Verdict(status="Unknown", reason="NoneYet", message="no checkpoint has been reported yet")
     before = verdict_of(status, ConditionType.CHECKPOINT_READY)
+    if status.phase is not Phase.RUNNING and before is not None and before.reason != "NoneYet":
+        return before  # while nothing is trained, a checkpoint that grows old costs nothing
     period_s = spec.checkpoint.period_seconds
     age_s = now_s - (epoch(status.checkpoint.time) or now_s)
     if age_s > policy.STALE_PERIODS * period_s + policy.STALE_SLACK_S:

@@ -41,6 +41,7 @@ def announcements(before: Status, after: Status, report: Report | None) -> tuple
     """The events of one status change, in the order of what happened."""
     told = (
         *_acceptance(before, after),
+        *_admission(before, after),
         *_attempts(before, after),
         *_trainer(before, after),
         *_notices(before, report),
@@ -70,6 +71,22 @@ def _acceptance(before: Status, after: Status) -> Iterator[Announcement]:
         yield Announcement(type="Warning", reason="CheckpointNotDurable", message=storage.message)
 
 
+def _admission(before: Status, after: Status) -> Iterator[Announcement]:
+    """What queues do to a search, and what a person does with spec.suspend."""
+    quota = _changed(before, after, ConditionType.ADMITTED)
+    if quota is not None and quota.reason == "QuotaReserved":
+        yield Announcement(type="Normal", reason="QuotaAdmitted", message=quota.message)
+    elif quota is not None and quota.reason == "Evicted":
+        yield Announcement(type="Normal", reason="SearchInterrupted", message=quota.message)
+    elif quota is not None and quota.reason == "WaitingForQuotaTooLong":
+        yield Announcement(type="Warning", reason="WaitingForQuotaTooLong", message=quota.message)
+    rest = _changed(before, after, ConditionType.SUSPENDED)
+    if rest is not None and rest.status == "True":
+        yield Announcement(type="Normal", reason="SearchSuspended", message=rest.message)
+    elif rest is not None and rest.reason == "Resumed":
+        yield Announcement(type="Normal", reason="SearchResumed", message=rest.message)
+
+
 def _attempts(before: Status, after: Status) -> Iterator[Announcement]:
     if (after.attempt or 0) > (before.attempt or 0):
         image = after.trainer.image if after.trainer is not None else ""
@@ -81,7 +98,7 @@ def _trainer(before: Status, after: Status) -> Iterator[Announcement]:
     verdict = verdict_of(after, ConditionType.TRAINER_READY)
     if after.phase is Phase.RUNNING and before.last_report_time is None and after.last_report_time is not None:
         yield Announcement(type="Normal", reason="SearchStarted", message=f"the trainer reports its progress, stage {after.stage}")
-    if after.phase is Phase.INTERRUPTED and before.phase is not Phase.INTERRUPTED and verdict is not None:
+    if after.phase is Phase.INTERRUPTED and before.phase not in (Phase.INTERRUPTED, Phase.SUSPENDING) and verdict is not None:
         yield Announcement(type="Normal", reason="SearchInterrupted", message=verdict.message)
     changed = _changed(before, after, ConditionType.TRAINER_READY)
     if changed is not None and changed.status == "False" and changed.reason in _WORTH_A_WARNING:

@@ -74,7 +74,7 @@ def test_the_spec_freezes_with_the_first_attempt(server: Cluster) -> None:
         ("spec.budget.trainings", "7"),
         ("spec.retrain.steps", 30),
         ("spec.task.recipe.momentum", "0.8"),
-        ("spec.trainer.image", "other"),
+        ("spec.trainer.device", "CPU"),
         ("spec.checkpoint.periodSeconds", 60),
     ):
         with pytest.raises(CommandFailedError, match="must not change once the search has started"):

@@ -21,7 +21,9 @@ from typing import Any
 import pytest
 import yaml
 
+from autohas_api.messages import encode
 from autohas_api.names import TRAINER_CONTAINER, TRAINER_PORT
+from autohas_operator.testing.builders import progress, result_text
 from testcluster import ports
 from testcluster.chart import CHART, NAMESPACE, RELEASE
 from testcluster.cluster import Cluster
@@ -159,6 +161,15 @@ class Bench:
         found: dict[str, Any] = self.until(newest, "a pod")
         return found
 
+    def bind(self, pod: dict[str, Any]) -> dict[str, Any]:
+        """Give a pod to a node that does not exist: deleted, it stays until somebody plays the kubelet that confirms it."""
+        name = pod["metadata"]["name"]
+        target = {"apiVersion": "v1", "kind": "Node", "name": "absent"}
+        binding = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": name}, "target": target}
+        path = f"/api/v1/namespaces/{self.namespace}/pods/{name}/binding"
+        self.kubectl("create", "--raw", path, "-f", "-", input=json.dumps(binding))
+        return pod
+
     def play_kubelet(self, pod: dict[str, Any], phase: str, state: dict[str, Any], address: str = "127.0.0.1") -> None:
         """Write the status that a kubelet would write."""
         container = {
@@ -175,6 +186,19 @@ class Bench:
 
     def run(self, pod: dict[str, Any], address: str = "127.0.0.1") -> None:
         self.play_kubelet(pod, "Running", {"running": {"startedAt": "2026-01-01T00:00:00Z"}}, address)
+
+    def reported(self, trainer: Trainer, pod: dict[str, Any], **said: Any) -> None:
+        """The pod runs and its trainer answers."""
+        attempt = int(pod["metadata"]["labels"]["autohas.dev/attempt"])
+        trainer.body = encode(progress(self.search(), pod_uid=pod["metadata"]["uid"], attempt=attempt, **said))
+        self.run(pod, trainer.address)
+        self.until_phase("Running")
+
+    def succeeded(self, pod: dict[str, Any]) -> None:
+        """The trainer ends with a valid result."""
+        attempt = int(pod["metadata"]["labels"]["autohas.dev/attempt"])
+        self.end(pod, 0, result_text(self.search(), pod_uid=pod["metadata"]["uid"], attempt=attempt))
+        self.until_phase("Succeeded")
 
     def end(self, pod: dict[str, Any], code: int, message: str) -> None:
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")  # the Job controller's back-off counts from it

@@ -9,26 +9,11 @@ from typing import Any
 import pytest
 
 from autohas_api.digest import sha256
-from autohas_api.messages import CheckpointInfo, Stage, encode
-from autohas_api.testing import a_search, changed
-from autohas_operator.testing.builders import error_text, interrupted_text, notice, progress, result_text
+from autohas_api.messages import CheckpointInfo, Stage
+from autohas_api.testing import changed
+from autohas_operator.testing.builders import DURABLE, error_text, interrupted_text, notice, result_text
 
 pytestmark = pytest.mark.control_plane
-DURABLE = changed(a_search("fashion"), "spec.checkpoint", {"storage": {"persistentVolumeClaim": {"claimName": "ck"}}})
-
-
-def reported(bench: Any, trainer: Any, pod: dict[str, Any], **said: Any) -> None:
-    """The pod runs and its trainer answers."""
-    attempt = int(pod["metadata"]["labels"]["autohas.dev/attempt"])
-    trainer.body = encode(progress(bench.search(), pod_uid=pod["metadata"]["uid"], attempt=attempt, **said))
-    bench.run(pod, trainer.address)
-    bench.until_phase("Running")
-
-
-def succeeded(bench: Any, pod: dict[str, Any]) -> None:
-    attempt = int(pod["metadata"]["labels"]["autohas.dev/attempt"])
-    bench.end(pod, 0, result_text(bench.search(), pod_uid=pod["metadata"]["uid"], attempt=attempt))
-    bench.until_phase("Succeeded")
 
 
 def test_a_search_from_apply_to_result(bench: Any, trainer: Any) -> None:
@@ -36,9 +21,9 @@ def test_a_search_from_apply_to_result(bench: Any, trainer: Any) -> None:
     bench.apply(DURABLE)
     pod = bench.pod()
     bench.until(lambda: bench.condition("TrainerReady") == ("False", "Unschedulable"), "the scheduler's word")
-    reported(bench, trainer, pod, stage=Stage.RACE, notices=[notice(1, "CheckpointRestored")])
+    bench.reported(trainer, pod, stage=Stage.RACE, notices=[notice(1, "CheckpointRestored")])
     running = bench.search()["status"]
-    succeeded(bench, pod)
+    bench.succeeded(pod)
     search = bench.search()
 
     assert (running["stage"], running["progress"], running["best"]) == ("Race", "42%", "0.91")
@@ -59,7 +44,7 @@ def test_the_operator_killed_while_starting_and_while_running(bench: Any, traine
     bench.operator.kill()
     bench.operator.start()
     pod = bench.pod()
-    reported(bench, trainer, pod)
+    bench.reported(trainer, pod)
     bench.operator.kill()
     bench.end(pod, 0, result_text(bench.search(), pod_uid=pod["metadata"]["uid"]))
     bench.operator.start()
@@ -73,12 +58,12 @@ def test_an_interruption_is_not_counted_and_the_job_makes_the_next_pod(bench: An
     """Exit 75: the same Job makes another pod, which finishes; backoffLimit 0 does not mind."""
     bench.apply(changed(DURABLE, "spec.failurePolicy", {"backoffLimit": 0}))
     pod = bench.pod()
-    reported(bench, trainer, pod)
+    bench.reported(trainer, pod)
     bench.end(pod, 75, interrupted_text(bench.search(), pod_uid=pod["metadata"]["uid"]))
     bench.until_phase("Interrupted")
     after = bench.pod()
-    reported(bench, trainer, after, starts=2, interruptions=1)
-    succeeded(bench, after)
+    bench.reported(trainer, after, starts=2, interruptions=1)
+    bench.succeeded(after)
 
     assert after["metadata"]["uid"] != pod["metadata"]["uid"]
     assert len(bench.objects("jobs")) == 1
@@ -112,13 +97,13 @@ def test_failures_are_counted_to_the_backoff_limit(bench: Any) -> None:
 def test_a_job_deleted_by_hand_is_followed_by_one_attempt(bench: Any, trainer: Any) -> None:
     """The next Job is number 2 and runs alone."""
     bench.apply(DURABLE)
-    reported(bench, trainer, bench.pod())
+    bench.reported(trainer, bench.pod())
     (job,) = bench.objects("jobs")
     bench.kubectl("delete", "job", job["metadata"]["name"], "--cascade=foreground", "--wait=false")
     bench.until(lambda: [j["metadata"]["name"][-2:] for j in bench.objects("jobs")] == ["-2"], "attempt 2")
     pod = bench.pod()
-    reported(bench, trainer, pod)
-    succeeded(bench, pod)
+    bench.reported(trainer, pod)
+    bench.succeeded(pod)
 
     assert bench.search()["status"]["attempt"] == 2
 
@@ -127,7 +112,7 @@ def test_an_orphaned_pod_is_waited_for(bench: Any, trainer: Any) -> None:
     """Deleting the Job and keeping its pod makes no second trainer beside it."""
     bench.apply(DURABLE)
     pod = bench.pod()
-    reported(bench, trainer, pod)
+    bench.reported(trainer, pod)
     (job,) = bench.objects("jobs")
     bench.kubectl("delete", "job", job["metadata"]["name"], "--cascade=orphan")
     bench.until(lambda: bench.condition("TrainerReady") == ("False", "WaitingForPodToEnd"), "the operator waits")
@@ -209,8 +194,8 @@ def test_an_operator_of_one_namespace_needs_no_rights_elsewhere(bench: Any, trai
     bench.cluster.kubectl("-n", "default", "apply", "-f", "-", input=json.dumps(changed(DURABLE, "metadata.name", "foreign")))
     bench.apply(DURABLE)
     pod = bench.pod()
-    reported(bench, trainer, pod)
-    succeeded(bench, pod)
+    bench.reported(trainer, pod)
+    bench.succeeded(pod)
     foreign = bench.cluster.kubectl("-n", "default", "get", "ahs", "foreign", "-o", "jsonpath={.status}")
     bench.cluster.kubectl("-n", "default", "delete", "ahs", "foreign")
 
@@ -223,12 +208,12 @@ def test_a_job_that_is_preempted_again_and_again_is_renewed(bench: Any, trainer:
     for number in (1, 2, 3):
         pod = bench.pod()
         step = CheckpointInfo(step=100 * number, time=time.time(), digest=sha256("checkpoint"))
-        reported(bench, trainer, pod, starts=number, interruptions=number - 1, checkpoint=step, percent=10.0 * number)
+        bench.reported(trainer, pod, starts=number, interruptions=number - 1, checkpoint=step, percent=10.0 * number)
         bench.until(lambda number=number: bench.search()["status"]["starts"] == number, "the report is stored")
         bench.end(pod, 75, interrupted_text(bench.search(), pod_uid=pod["metadata"]["uid"]))
     bench.until(lambda: [j["metadata"]["name"][-2:] for j in bench.objects("jobs")] == ["-2"], "attempt 2")
     pod = bench.pod()
-    reported(bench, trainer, pod, starts=4, interruptions=3)
-    succeeded(bench, pod)
+    bench.reported(trainer, pod, starts=4, interruptions=3)
+    bench.succeeded(pod)
 
     assert bench.search()["status"]["attempt"] == 2

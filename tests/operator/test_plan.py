@@ -70,7 +70,7 @@ TRAINER_STATES = [
         ("False", "PodsNotCreated"),
     ),
     (observed(SEARCH, {**JOB, "status": {"failed": 1}}), 25, Phase.INTERRUPTED, ("False", "BackOff")),
-    (observed(SEARCH, changed(JOB, "spec.suspend", True)), 25, Phase.STARTING, ("False", "JobSuspended")),  # noqa: FBT003 - JSON
+    (observed(SEARCH, changed(JOB, "spec.suspend", True)), 25, Phase.QUEUED, ("False", "JobSuspended")),  # noqa: FBT003 - JSON
     (observed(SEARCH, JOB, UNSCHEDULABLE), 1, Phase.STARTING, ("False", "Unschedulable")),
     (observed(SEARCH, JOB, waiting("ImagePullBackOff")), 1, Phase.STARTING, ("False", "ImagePullFailed")),
     (observed(SEARCH, JOB, waiting("ErrImageNeverPull")), 1, Phase.STARTING, ("False", "ImagePullFailed")),

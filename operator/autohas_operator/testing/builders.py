@@ -11,7 +11,7 @@ from autohas_api.digest import configuration_digest, result_digest, sha256
 from autohas_api.messages import CheckpointInfo, Error, Interrupted, Notice, Progress, Result, Stage, encode
 from autohas_api.names import LABEL_ATTEMPT, LABEL_SEARCH, LABEL_UID, TRAINER_CONTAINER
 from autohas_api.space import Role
-from autohas_api.testing import a_search
+from autohas_api.testing import a_search, changed
 from autohas_operator import manifests
 from autohas_operator.observe import Observed, Report, job_record, pod_record, search_record
 from autohas_operator.settings import PodSettings
@@ -21,6 +21,8 @@ NOW_S: Final = 1_800_000_000.0
 """The time at which tests begin, in seconds since the epoch."""
 PODS: Final = PodSettings(image="trainer:1", image_pull_policy="IfNotPresent", image_pull_secrets=(), run_as_user=65532, fs_group=65532)
 CLAIM: Final = {"storage": {"persistentVolumeClaim": {"claimName": "ck"}}}
+DURABLE: Final = changed(a_search("fashion"), "spec.checkpoint", CLAIM)
+"""As a person writes it; its checkpoints lie on a claim."""
 SEARCH_UID: Final = "5ea4c400-0000-4000-8000-000000000001"
 
 

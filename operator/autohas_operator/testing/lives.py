@@ -7,6 +7,7 @@ from typing import Final
 
 from autohas_api.digest import sha256
 from autohas_api.messages import CheckpointInfo
+from autohas_api.names import LABEL_QUEUE
 from autohas_operator.client import JOBS, PODS
 from autohas_operator.observe import Key
 from autohas_operator.testing.builders import (
@@ -125,6 +126,68 @@ async def often_interrupted(world: World) -> None:
     await succeed(world, uid="pod-7", attempt=3)
 
 
+async def suspended(world: World) -> None:
+    """A person suspends the search while it runs, looks at it for a while, and lets it go on."""
+    await start(world)
+    await run(world)
+    world.edit_spec(suspend=True)
+    await world.wait(1)
+    metadata = world.job["metadata"]
+    world.api.remove(JOBS, "ml", metadata["name"])
+    await world.wait(6)
+    world.api.remove(PODS, "ml", f"{metadata['name']}-pod-1")
+    await world.wait(6)
+    await world.wait(3600)
+    world.edit_spec(suspend=False)
+    await world.wait(1)
+    await run(world, uid="pod-2", attempt=2)
+    await succeed(world, uid="pod-2", attempt=2)
+
+
+async def suspended_at_first(world: World) -> None:
+    """A search that is applied suspended makes nothing before it is let go."""
+    world.apply(stored_search(suspend=True))
+    await world.settle()
+    await world.wait(60)
+    world.edit_spec(suspend=False)
+    await world.wait(5)
+    await run(world)
+    await succeed(world)
+
+
+async def flipped(world: World) -> None:
+    """Suspended and let go again at once, twice; then the old pod ends."""
+    await start(world)
+    await run(world)
+    for _ in range(2):
+        world.edit_spec(suspend=True)
+        await world.settle()
+        world.edit_spec(suspend=False)
+        await world.settle()
+    world.collect_garbage()
+    await world.wait(6)
+    await run(world, uid="pod-2", attempt=2)
+    await succeed(world, uid="pod-2", attempt=2)
+
+
+async def queued(world: World) -> None:
+    """Kueue holds the Job back, admits it, evicts it and admits it again."""
+    search = stored_search()
+    search["metadata"]["labels"] = {LABEL_QUEUE: "team"}
+    world.apply(search)
+    world.api.suspends_jobs = True
+    await world.settle()
+    await world.wait(60)
+    world.resume_job()
+    await run(world)
+    world.suspend_job()
+    world.api.remove(PODS, "ml", f"{world.job['metadata']['name']}-pod-1")
+    await world.wait(60)
+    world.resume_job()
+    await run(world, uid="pod-2")
+    await succeed(world, uid="pod-2")
+
+
 LIVES: Final[dict[str, Life]] = {
     "straight": straight,
     "interrupted": interrupted,
@@ -132,6 +195,10 @@ LIVES: Final[dict[str, Life]] = {
     "result lost": result_lost,
     "failed": failed,
     "often interrupted": often_interrupted,
+    "suspended": suspended,
+    "suspended at first": suspended_at_first,
+    "flipped": flipped,
+    "queued": queued,
 }
 ENDS: Final = {
     "straight": ("Succeeded", 1),
@@ -140,5 +207,9 @@ ENDS: Final = {
     "result lost": ("Succeeded", 2),
     "failed": ("Failed", 1),
     "often interrupted": ("Succeeded", 3),
+    "suspended": ("Succeeded", 2),
+    "suspended at first": ("Succeeded", 1),
+    "flipped": ("Succeeded", 2),
+    "queued": ("Succeeded", 1),
 }
 """Phase and number of attempts at the end of each."""

@@ -40,7 +40,7 @@ class FakeApi:
     """`KubeClient` on a dict. `now_s` is the world's clock; tests set it.
 
     `kill_at` n: the n-th write from now ends the operator, after it was done or, with `kill_before`, before.
-    `refusals`: an error raised at every create of a plural.
+    `refusals`: an error raised at every create of a plural. `suspends_jobs`: as Kueue's webhook does.
     """
 
     def __init__(self) -> None:
@@ -50,6 +50,7 @@ class FakeApi:
         self.kill_at: int | None = None
         self.kill_before = False
         self.refusals: dict[str, OperatorError] = {}
+        self.suspends_jobs = False
         self.jobs_made: list[str] = []
         self._versions = count(100)
 
@@ -128,6 +129,7 @@ class FakeApi:
         self.objects[key] = stored
         if resource is JOBS:
             self.jobs_made.append(name)
+            stored["spec"] |= {"suspend": True} if self.suspends_jobs else {}
         return self.touch(stored)
 
     def touch(self, stored: dict[str, Any]) -> dict[str, Any]:
@@ -158,11 +160,12 @@ class FakeApi:
             raise NotFoundError(status=404, message=f"{name} not found", request="GET") from None
 
     def _written(self, write: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        self.num_writes += 1
-        is_last = self.kill_at == self.num_writes
+        is_last = self.kill_at == self.num_writes + 1
         if is_last and self.kill_before:
+            self.num_writes += 1
             raise KilledError
         answer = write()
+        self.num_writes += 1  # a refused write is none
         if is_last:
             raise KilledError
         return answer
@@ -249,6 +252,24 @@ class World:
             self.api.edit(PODS, namespace, name, status=pod["status"])
         else:
             self.api.add(PODS, namespace, pod)
+
+    def edit_spec(self, **parts: Any) -> None:  # noqa: ANN401 - parts of a spec
+        """A person edits the search."""
+        metadata, spec = self.search["metadata"], self.search["spec"]
+        self.api.edit(SEARCHES, metadata["namespace"], metadata["name"], spec={**spec, **parts})
+
+    def suspend_job(self) -> None:
+        """A queue takes its quota back; the Job controller deletes the pods."""
+        self._edit_job(suspend=True, condition={"type": "Suspended", "status": "True", "reason": "JobSuspended"})
+
+    def resume_job(self) -> None:
+        """A queue admits the Job."""
+        self._edit_job(suspend=False, condition={"type": "Suspended", "status": "False", "reason": "JobResumed"})
+
+    def _edit_job(self, *, suspend: bool, condition: Mapping[str, Any]) -> None:
+        metadata, spec = self.job["metadata"], self.job["spec"]
+        status = {**self.job["status"], "conditions": [{**condition, "lastTransitionTime": timestamp(self.api.now_s)}]}
+        self.api.edit(JOBS, metadata["namespace"], metadata["name"], spec={**spec, "suspend": suspend}, status=status)
 
     def finish_job(self, *conditions: Mapping[str, Any]) -> None:
         """The Job controller ends the newest Job."""

@@ -1,0 +1,145 @@
+"""Suspending, resuming and queueing on a real API server with its Job controller and garbage collector."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from autohas_api.names import LABEL_QUEUE
+from autohas_api.testing import changed
+from autohas_operator.testing.builders import DURABLE
+from testcluster.commands import CommandFailedError
+
+pytestmark = pytest.mark.control_plane
+
+
+def suspend(bench: Any, *, wanted: bool = True, **trainer: Any) -> None:
+    patch = {"spec": {"suspend": wanted, **({"trainer": trainer} if trainer else {})}}
+    bench.kubectl("patch", "ahs", "fashion", "--type=merge", "-p", json.dumps(patch))
+
+
+def leave(bench: Any, pod: dict[str, Any]) -> None:
+    """The kubelet confirms that a pod has stopped."""
+    bench.until(lambda: "deletionTimestamp" in found(bench, pod)["metadata"], "the pod is told to stop")
+    bench.kubectl("delete", "pod", pod["metadata"]["name"], "--force", "--grace-period=0")
+
+
+def found(bench: Any, pod: dict[str, Any]) -> dict[str, Any]:
+    return next(other for other in bench.objects("pods") if other["metadata"]["uid"] == pod["metadata"]["uid"])
+
+
+def test_a_search_is_suspended_and_goes_on(bench: Any, trainer: Any) -> None:
+    """Suspending while the pod stops, Suspended without pods and Jobs, the checkpoint in status, then attempt 2 to the end."""
+    bench.apply(DURABLE)
+    pod = bench.bind(bench.pod())
+    bench.reported(trainer, pod)
+    bench.until(lambda: bench.condition("CheckpointReady") == ("True", "Fresh"), "a checkpoint")
+    suspend(bench)
+    bench.until_phase("Suspending")
+    leave(bench, pod)
+    bench.until_phase("Suspended")
+    left = (bench.objects("jobs"), bench.objects("pods"), bench.search()["status"]["checkpoint"]["step"])
+    suspend(bench, wanted=False, image="mine:2", resources={"limits": {"cpu": "3"}})
+    following = bench.pod()
+    bench.reported(trainer, following, starts=2, interruptions=1)
+    bench.succeeded(following)
+
+    assert left == ([], [], 400)
+    assert bench.search()["status"]["attempt"] == 2
+    assert following["spec"]["containers"][0]["image"] == bench.search()["status"]["trainer"]["image"] == "mine:2"
+    assert following["spec"]["containers"][0]["resources"]["limits"] == {"cpu": "3"}
+    reasons = {"SearchSuspended", "SearchResumed"}
+    bench.until(lambda: reasons <= {e["reason"] for e in bench.objects("events")}, "both events")
+
+
+def test_image_and_resources_change_only_while_suspended(bench: Any) -> None:
+    """While the search runs the API server refuses them, naming the field and the way; other fields stay refused."""
+    bench.apply(DURABLE)
+    bench.pod()
+    bench.until(lambda: bench.search().get("status", {}).get("attempt") == 1, "attempt 1 is noted")
+    for path, value in (("spec.trainer.image", "mine:2"), ("spec.trainer.resources", {"limits": {"cpu": "1"}})):
+        with pytest.raises(CommandFailedError, match=r"set spec\.suspend to true and wait for the phase Suspended"):
+            bench.apply(changed(DURABLE, path, value))
+    with pytest.raises(CommandFailedError, match="trainer must not change once the search has started"):
+        bench.apply(changed(DURABLE, "spec.trainer.nodeSelector", {"pool": "gpu"}))
+
+
+def test_suspend_flipped_back_and_forth_leaves_one_job(bench: Any, trainer: Any) -> None:
+    """Four flips faster than the pod can end: one Job at the end, no two pods at once, the search succeeds."""
+    bench.apply(DURABLE)
+    pod = bench.bind(bench.pod())
+    bench.reported(trainer, pod)
+    for wanted in (True, False, True, False):
+        suspend(bench, wanted=wanted)
+    if any("deletionTimestamp" in job["metadata"] for job in bench.objects("jobs")):
+        assert len(bench.objects("pods")) == 1
+        leave(bench, pod)
+        bench.until(lambda: [j["metadata"]["name"][-2:] for j in bench.objects("jobs")] == ["-2"], "attempt 2")
+    following = bench.pod()
+    bench.reported(trainer, following, starts=2, interruptions=1)
+    bench.succeeded(following)
+
+    assert len(bench.objects("jobs")) == 1
+
+
+def test_the_operator_is_killed_while_suspending_and_while_suspended(bench: Any, trainer: Any) -> None:
+    """Both restarts change nothing: the pod is waited for, then the search rests, then it goes on."""
+    bench.apply(DURABLE)
+    pod = bench.bind(bench.pod())
+    bench.reported(trainer, pod)
+    suspend(bench)
+    bench.until_phase("Suspending")
+    bench.operator.kill()
+    bench.operator.start()
+    leave(bench, pod)
+    bench.until_phase("Suspended")
+    bench.operator.kill()
+    suspend(bench, wanted=False)
+    bench.operator.start()
+    bench.reported(trainer, bench.pod(), starts=2)
+
+    assert bench.search()["status"]["attempt"] == 2
+
+
+def test_a_search_that_starts_suspended_makes_nothing(bench: Any) -> None:
+    """It is accepted and Suspended; its budget may still be changed; then it starts."""
+    bench.apply(changed(DURABLE, "spec.suspend", True))  # noqa: FBT003 - JSON
+    bench.until_phase("Suspended")
+    jobs_meanwhile = bench.objects("jobs")
+    bench.apply(changed(DURABLE, "spec.budget", {"trainings": "5"}))
+    bench.pod()
+
+    assert jobs_meanwhile == []
+    assert bench.condition("Accepted") == ("True", "Valid")
+
+
+def test_a_queue_holds_the_job_back_admits_and_evicts_it(bench: Any, trainer: Any) -> None:
+    """Played as Kueue does it, by Job.spec.suspend: Queued, running, Queued, running; one Job, no failure counted."""
+    queued = changed(DURABLE, "metadata.labels", {LABEL_QUEUE: "team"})
+    bench.apply(changed(queued, "spec.failurePolicy", {"backoffLimit": 0}))
+    pod = bench.pod()
+    (job,) = bench.objects("jobs")
+    hold(bench, job, held=True)
+    bench.until(lambda: bench.condition("Admitted") == ("False", "WaitingForQuota"), "the Job waits")
+    bench.until_phase("Queued")
+    bench.kubectl("delete", "pod", pod["metadata"]["name"], "--force", "--grace-period=0", "--ignore-not-found")
+    hold(bench, job, held=False)
+    pod = bench.bind(bench.pod())
+    bench.reported(trainer, pod)
+    bench.until(lambda: bench.condition("Admitted") == ("True", "QuotaReserved"), "the Job is admitted")
+    hold(bench, job, held=True)
+    bench.until(lambda: bench.condition("Admitted") == ("False", "Evicted"), "the Job is evicted")
+    leave(bench, pod)
+    hold(bench, job, held=False)
+    following = bench.pod()
+    bench.reported(trainer, following, starts=2, interruptions=1)
+    bench.succeeded(following)
+
+    assert job["metadata"]["labels"][LABEL_QUEUE] == "team"
+    assert [j["metadata"]["uid"] for j in bench.objects("jobs")] == [job["metadata"]["uid"]]
+
+
+def hold(bench: Any, job: dict[str, Any], *, held: bool) -> None:
+    bench.kubectl("patch", "job", job["metadata"]["name"], "--type=merge", "-p", json.dumps({"spec": {"suspend": held}}))

@@ -1,0 +1,253 @@
+"""The decision while a search is suspended by a person or held back by a queue."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from autohas_api.names import LABEL_PRIORITY, LABEL_QUEUE
+from autohas_api.status import ConditionType, Phase, Status
+from autohas_api.testing import changed
+from autohas_operator.conditions import verdict_of
+from autohas_operator.course import CreateAttempt, DeleteJob
+from autohas_operator.observe import search_record
+from autohas_operator.testing.builders import (
+    NOW_S,
+    ended_pod,
+    error_text,
+    observed,
+    report,
+    result_text,
+    stored_job,
+    stored_pod,
+    stored_search,
+)
+from autohas_operator.testing.decisions import CREATED, JOB, POD, RUNNING, SEARCH, decide, verdict
+from autohas_operator.wording import timestamp
+
+PAUSED = stored_search(suspend=True)
+LEAVING_JOB = changed(JOB, "metadata.deletionTimestamp", "2027-01-15T08:00:00Z")
+LEAVING_POD = changed(POD, "metadata.deletionTimestamp", "2027-01-15T08:00:00Z")
+LOST_POD = changed(POD, "metadata.deletionTimestamp", "2027-01-15T07:50:00Z")
+HELD = changed(JOB, "spec.suspend", True)  # noqa: FBT003 - JSON
+
+
+def in_queue(job: dict[str, Any], queue: str = "team") -> dict[str, Any]:
+    return changed(job, "metadata.labels", {**job["metadata"]["labels"], LABEL_QUEUE: queue})
+
+
+def resumed(at_s: float) -> dict[str, Any]:
+    """The Job in its queue after it was suspended and let go."""
+    ended = {"type": "Suspended", "status": "False", "reason": "JobResumed", "lastTransitionTime": timestamp(NOW_S + at_s)}
+    return {**in_queue(JOB), "status": {"conditions": [ended]}}
+
+
+def test_a_running_search_is_suspended_by_deleting_its_job() -> None:
+    """Suspending first: the Job is deleted on fresh reads, and nothing is called suspended while a pod is left."""
+    decided = decide(observed(PAUSED, JOB, POD, report=report(PAUSED)), RUNNING)
+
+    assert decided.action == DeleteJob(name=JOB["metadata"]["name"], uid="job-1")
+    assert decided.needs_fresh_reads
+    assert decided.status.phase is Phase.SUSPENDING
+    assert verdict(decided.status, ConditionType.SUSPENDED) == ("False", "Suspending")
+
+
+@pytest.mark.parametrize(
+    ("children", "reason"),
+    [
+        ((LEAVING_JOB, LEAVING_POD), "JobDeleted"),
+        ((LEAVING_POD,), "WaitingForPodToEnd"),
+        ((POD,), "WaitingForPodToEnd"),
+        ((LEAVING_JOB, LOST_POD), "NodeUnreachable"),
+        ((LOST_POD,), "NodeUnreachable"),
+    ],
+)
+def test_suspended_is_said_when_no_pod_is_left(children: tuple[dict[str, Any], ...], reason: str) -> None:
+    """Whatever of Job and pod is left, the search is Suspending and says what it waits for."""
+    decided = decide(observed(PAUSED, *children), RUNNING)
+
+    assert decided.action is None
+    assert decided.status.phase is Phase.SUSPENDING
+    assert verdict(decided.status, ConditionType.TRAINER_READY) == ("False", reason)
+    assert verdict(decided.status, ConditionType.SUSPENDED) == ("False", "Suspending")
+
+
+def test_a_suspended_search_keeps_its_checkpoint_for_as_long_as_it_rests() -> None:
+    """Suspended names the step that is kept; a day later the checkpoint is not called stale, and nothing is written."""
+    resting = decide(observed(PAUSED), RUNNING)
+    later = decide(observed(PAUSED), resting.status, at_s=NOW_S + 86400)
+    told = verdict_of(resting.status, ConditionType.SUSPENDED)
+
+    assert told is not None
+    assert (told.status, told.reason) == ("True", "SuspendRequested")
+    assert "checkpoint of step 400 is kept" in told.message
+    assert verdict(resting.status, ConditionType.CHECKPOINT_READY) == ("True", "Fresh")
+    assert [a.reason for a in resting.announcements] == ["SearchSuspended"]
+    assert later.status == resting.status
+    assert later.action is None
+
+
+def test_a_search_that_is_let_go_continues_with_the_next_attempt() -> None:
+    """Attempt 2 with the image of the first; SearchResumed is said, and no interruption."""
+    resting = decide(observed(PAUSED), RUNNING).status
+    going_on = decide(observed(SEARCH), resting)
+
+    assert isinstance(going_on.action, CreateAttempt)
+    assert going_on.status.attempt == 2
+    assert verdict(going_on.status, ConditionType.SUSPENDED) == ("False", "Resumed")
+    assert [a.reason for a in going_on.announcements] == ["SearchResumed", "TrainerJobCreated"]
+
+
+def test_what_is_edited_while_suspended_is_what_runs_next() -> None:
+    """A new image and new resources are those of attempt 2, and the new image is the pinned one."""
+    resting = decide(observed(PAUSED), RUNNING).status
+    edited = stored_search(trainer={"image": "mine:2", "resources": {"limits": {"cpu": "4"}}})
+    going_on = decide(observed(edited), resting)
+
+    assert isinstance(going_on.action, CreateAttempt)
+    (container,) = going_on.action.job["spec"]["template"]["spec"]["containers"]
+    assert (container["image"], container["resources"]) == ("mine:2", {"limits": {"cpu": "4"}})
+    assert going_on.status.trainer is not None
+    assert going_on.status.trainer.image == "mine:2"
+
+
+def test_a_job_made_before_an_edit_was_seen_is_replaced() -> None:
+    """Let go, suspended, edited and let go again faster than the operator looks: the Job of the older text goes."""
+    resting = decide(observed(PAUSED), RUNNING).status
+    early = stored_job(SEARCH, 2)
+    edited = stored_search(trainer={"image": "mine:2"})
+
+    decided = decide(observed(edited, early), resting)
+
+    assert decided.action == DeleteJob(name=early["metadata"]["name"], uid="job-2")
+
+
+def test_a_suspend_that_is_taken_back_while_the_pod_ends_is_no_interruption() -> None:
+    """The Job that is being deleted goes; the next attempt follows, and the person hears that the search goes on."""
+    suspending = decide(observed(PAUSED, JOB, POD), RUNNING).status
+    taken_back = decide(observed(SEARCH, LEAVING_JOB, LEAVING_POD), suspending)
+    next_one = decide(observed(SEARCH), taken_back.status)
+
+    assert taken_back.action is None
+    assert [a.reason for a in taken_back.announcements] == ["SearchResumed"]
+    assert isinstance(next_one.action, CreateAttempt)
+
+
+def test_a_search_may_start_suspended() -> None:
+    """It is judged, nothing is made, and its spec stays editable."""
+    decided = decide(observed(PAUSED))
+
+    assert decided.action is None
+    assert decided.status.phase is Phase.SUSPENDED
+    assert decided.status.attempt is None
+    assert verdict(decided.status, ConditionType.ACCEPTED) == ("True", "Valid")
+    assert verdict(decided.status, ConditionType.ADMITTED) == ("Unknown", "NoJob")
+
+
+def test_a_trainer_that_has_just_ended_is_heard_before_the_pause() -> None:
+    """Exit 0 while suspending: no delete; the result makes the search succeed."""
+    silent = decide(observed(PAUSED, JOB, ended_pod(JOB, code=0)), RUNNING)
+    spoken = decide(observed(PAUSED, JOB, ended_pod(JOB, code=0, message=result_text(PAUSED))), RUNNING)
+
+    assert silent.action is None
+    assert silent.status.phase is Phase.FINALIZING
+    assert spoken.status.phase is Phase.SUCCEEDED
+    assert verdict(spoken.status, ConditionType.SUSPENDED) == ("False", "NotSuspended")
+
+
+def test_a_failure_is_a_failure_also_while_suspending() -> None:
+    """The data does not become better by waiting."""
+    job = stored_job(PAUSED, conditions=[{"type": "Failed", "status": "True", "reason": "PodFailurePolicy", "message": ""}])
+    pod = ended_pod(job, code=65, message=error_text(PAUSED, "no file labels", code=65))
+
+    assert decide(observed(PAUSED, job, pod), RUNNING).status.phase is Phase.FAILED
+
+
+def test_a_wrong_spec_is_rejected_also_while_suspended() -> None:
+    """Whoever prepares a search suspended learns of mistakes at once."""
+    wrong = changed(PAUSED, "spec.budget", {"trainings": "1"})
+
+    assert decide(observed(wrong)).status.phase is Phase.REJECTED
+
+
+ADMISSIONS = [
+    (JOB, Status(), ("True", "NotQueued"), Phase.STARTING),
+    (in_queue(JOB), CREATED, ("True", "NotQueued"), Phase.STARTING),
+    (in_queue(HELD), CREATED, ("False", "WaitingForQuota"), Phase.QUEUED),
+    (HELD, CREATED, ("False", "WaitingForQuota"), Phase.QUEUED),
+]
+
+
+@pytest.mark.parametrize(("job", "before", "admitted", "phase"), ADMISSIONS)
+def test_quota_is_read_off_the_job_and_not_off_labels(job: dict[str, Any], before: Status, admitted: tuple[str, str], phase: Phase) -> None:
+    """A suspended Job waits for quota whether it names a queue or not; a label alone holds nothing back."""
+    status = decide(observed(SEARCH, job), before).status
+
+    assert verdict(status, ConditionType.ADMITTED) == admitted
+    assert status.phase is phase
+
+
+def test_quota_comes_and_goes() -> None:
+    """Waiting, too long, admitted, evicted, admitted again: each said once, and the Job stays."""
+    status, said = CREATED, []
+    for at_s, job, pods in (
+        (1, in_queue(HELD), ()),
+        (602, in_queue(HELD), ()),
+        (700, resumed(700), (POD,)),
+        (800, in_queue(HELD), (LEAVING_POD,)),
+        (900, resumed(900), ()),
+    ):
+        decided = decide(observed(SEARCH, job, *pods), status, at_s=NOW_S + at_s)
+        assert decided.action is None
+        status = decided.status
+        said.append((verdict(status, ConditionType.ADMITTED)[1], [a.reason for a in decided.announcements]))
+
+    assert said == [
+        ("WaitingForQuota", []),
+        ("WaitingForQuotaTooLong", ["WaitingForQuotaTooLong"]),
+        ("QuotaReserved", ["QuotaAdmitted"]),
+        ("Evicted", ["SearchInterrupted"]),
+        ("QuotaReserved", ["QuotaAdmitted"]),
+    ]
+
+
+def test_a_queue_that_nobody_serves_is_named() -> None:
+    """The label is there and the Job was never suspended: the person learns that Kueue may be missing."""
+    told = verdict_of(decide(observed(SEARCH, in_queue(JOB)), CREATED).status, ConditionType.ADMITTED)
+
+    assert told is not None
+    assert "queue team" in told.message
+    assert "is Kueue installed?" in told.message
+
+
+def test_queue_labels_reach_the_job_and_nothing_else_does() -> None:
+    """Kueue reads them off the Job; other labels of the search stay where they are, and ours cannot be overwritten."""
+    labelled = changed(SEARCH, "metadata.labels", {LABEL_QUEUE: "team", LABEL_PRIORITY: "low", "app": "x"})
+    action = decide(observed(labelled)).action
+
+    assert isinstance(action, CreateAttempt)
+    labels = action.job["metadata"]["labels"]
+    assert (labels[LABEL_QUEUE], labels[LABEL_PRIORITY]) == ("team", "low")
+    assert "app" not in labels
+    assert "suspend" not in action.job["spec"]
+    assert search_record(labelled).spec_hash == search_record(SEARCH).spec_hash == search_record(PAUSED).spec_hash
+
+
+def test_a_job_that_a_queue_admitted_is_not_renewed() -> None:
+    """Under a queue a new Job would have to wait for quota again: the back-off is shown instead."""
+    often = RUNNING.model_copy(update={"starts": 3})
+
+    queued = decide(observed(SEARCH, resumed(0)), often, at_s=NOW_S + 90)
+    alone = decide(observed(SEARCH, JOB), often, at_s=NOW_S + 90)
+
+    assert queued.action is None
+    assert verdict(queued.status, ConditionType.TRAINER_READY) == ("False", "BackOff")
+    assert isinstance(alone.action, DeleteJob)
+
+
+def test_a_pod_that_is_left_over_delays_the_first_look_only() -> None:
+    """An ended orphan works on nothing: it does not keep a search from being suspended."""
+    orphan = stored_pod(JOB, phase="Failed")
+
+    assert decide(observed(PAUSED, orphan), RUNNING).status.phase is Phase.SUSPENDED
