@@ -12,7 +12,7 @@ from autohas_api.budget import minimum_trainings, plan_stages
 from autohas_api.data_arguments import wrong_data_arguments
 from autohas_api.problems import Problem, SpecError
 from autohas_api.search import Search, Spec, parse
-from autohas_api.space import Space, resolve
+from autohas_api.space import Role, Space, resolve
 from autohas_api.space_spec import ArchitectureDecision
 from autohas_api.templates import TEMPLATES, TemplateDecision
 
@@ -41,6 +41,11 @@ def unacceptable(spec: Spec) -> Iterator[Problem]:
         yield Problem(path="spec.searchSpace", message="nothing to search: every decision has one choice")
         return
     yield from _early_ends(spec, space)
+    if spec.objective.cost is not None and not space.searched(Role.ARCHITECTURE):
+        yield Problem(
+            path="spec.objective.cost",
+            message="no architecture is searched, so every network costs the same: remove cost, or give searchSpace.architecture",
+        )
     least = minimum_trainings(spec, space)
     if float(spec.budget.trainings) < least:
         yield Problem(

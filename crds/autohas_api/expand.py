@@ -55,6 +55,7 @@ def search_result(result: Result, spec: Spec, space: Space, model_path: str | No
             default_selection=None if result.default_selection_score is None else decimal(result.default_selection_score),
         ),
         parameters=result.parameters,
+        cost=None if result.cost is None else f"{result.cost:.12g}",
         trainings=decimal(result.trainings),
         stop_reason=str(result.stop_reason),
         model_path=model_path,

@@ -30,9 +30,11 @@ NOTICE_TYPES: Final[dict[str, Literal["Normal", "Warning"]]] = {
     "CheckpointRestored": "Normal",
     "GoalReached": "Normal",
     "PolicyConverged": "Normal",
+    "LatencyMeasured": "Normal",
     "RewardPlateau": "Normal",
     "TimeBudgetReached": "Normal",
     "RestoreFailed": "Warning",
+    "UpdateRejected": "Warning",
     "SupernetDiverged": "Warning",
     "WinnerDiverged": "Warning",
     "PolicyCollapsed": "Warning",
@@ -91,6 +93,8 @@ class Result(Message):
     trainings: Score
     """Cost of the whole search in units of one full training."""
     parameters: Count
+    cost: Score | None = None
+    """What the winner costs in units of objective.cost.metric; None without one."""
     stop_reason: StopReason
     active_seconds: Seconds = 0.0
     """Seconds of work over all processes; what a kill repeated counts once."""

@@ -86,6 +86,7 @@ class SearchResult(Model):
     )
     scores: Scores = Field(description="Scores of the winner and of the default configuration.")
     parameters: Count = Field(description="Trainable parameters of the winner.")
+    cost: ShortText | None = Field(default=None, description="What the winner costs in units of objective.cost.metric.")
     trainings: ShortText = Field(description="Cost of the whole search in units of one full training.")
     stop_reason: ShortText = Field(description="Why the search ended.")
     model_path: Annotated[str, StringConstraints(max_length=512)] | None = Field(

@@ -151,7 +151,11 @@ class Task(Model):
 class Cost(Model):
     """A price on size, added to the objective."""
 
-    metric: Literal["parameters"] = Field(default="parameters", description="parameters: number of trainable parameters.")
+    metric: Literal["parameters", "macs", "latencyMilliseconds"] = Field(
+        default="parameters",
+        description="parameters: number of trainable parameters. macs: multiply-accumulates of one forward of one example."
+        " latencyMilliseconds: duration of that forward on the run's device, from a table measured before the first step.",
+    )
     target: Decimal = Field(description="The cost aimed at, in units of the metric; greater than 0.")
     weight: Decimal = Field(default="-0.1", description="Strength of the penalty; less than 0.")
     form: Literal["Absolute", "Soft", "Hard"] = Field(

@@ -113,6 +113,12 @@ REJECTED_BY_SCHEMA: Final = (
     Rejection(
         path="spec.budget.stop", value={"plateauSteps": 0}, field="spec.budget.stop.plateauSteps", words="greater than or equal to 1"
     ),
+    Rejection(
+        path="spec.objective.cost",
+        value={"metric": "flops", "target": "9"},
+        field="spec.objective.cost.metric",
+        words='"parameters", "macs", "latencyMilliseconds"',
+    ),
     Rejection(path="spec.objective.goal", value=0.9, field="spec.objective.goal", words="must be of type string"),
     Rejection(path="spec.retrain.steps", value=8, field="spec.retrain.steps", words="greater than or equal to 9"),
     Rejection(path="spec.trainer.device", value="TPU", field="spec.trainer.device", words='"Auto", "CPU", "CUDA"'),
@@ -328,6 +334,12 @@ UNACCEPTABLE: Final = (
         ],
         field=f"{_DECISIONS}[0].when.decision",
         words="must not form a cycle",
+    ),
+    Rejection(
+        path="spec",
+        value=changed(_ONLY_HYPERPARAMETERS, "spec.objective", {"cost": {"target": "9000"}})["spec"],
+        field="spec.objective.cost",
+        words="every network costs the same",
     ),
     Rejection(
         path="spec",

@@ -11,7 +11,7 @@ from autohas_api.problems import SpecError
 from autohas_api.scoring import metric_text
 from autohas_api.yamlfile import Document
 from autohas_trainer.reporting.bar import duration
-from autohas_trainer.reporting.files import ENDINGS, Finished
+from autohas_trainer.reporting.files import ENDINGS, Finished, cost_text
 
 __all__ = ["print_problems", "print_result"]
 
@@ -40,9 +40,8 @@ def print_result(console: Console, found: Finished, folder: Path, report: Path |
     if (ending := ENDINGS.get(result.stop_reason)) is not None:
         console.print(f"Note: {ending}", highlight=False, soft_wrap=True)
     seconds = sum(outcome.seconds_by_stage.values())
-    console.print(
-        f"{result.trainings:.2f} trainings, {duration(seconds)}; the chosen network has {result.parameters:,} parameters", highlight=False
-    )
+    size = ", ".join([f"{result.parameters:,} parameters", *cost_text(found)])
+    console.print(f"{result.trainings:.2f} trainings, {duration(seconds)}; the chosen network has {size}", highlight=False)
     names = "result.json, config.yaml, model.safetensors, history.jsonl"
     console.print(f"{folder}/: {names}", highlight=False, soft_wrap=True)
     if report is not None:

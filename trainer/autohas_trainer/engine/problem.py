@@ -13,6 +13,7 @@ from autohas_api.scoring import METRICS
 from autohas_api.search import Spec
 from autohas_api.space import Configuration, Space
 from autohas_trainer.data import Splits, load
+from autohas_trainer.engine.costs import Costs
 from autohas_trainer.errors import DataError
 from autohas_trainer.space.objective import objective
 from autohas_trainer.space.recipe import TrainingRecipe, path_of, recipe_of
@@ -28,13 +29,14 @@ _MIN_REWARD_BATCH = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """Everything about a search that never changes while it runs."""
+    """Everything about a search that never changes while it runs; `costs` of latency are measured before step 0."""
 
     spec: Spec
     space: Space
     splits: Splits
     task: Task
     template: Template
+    costs: Costs
     plan: StagePlan
     device: torch.device
     reward_batch_size: int
@@ -62,12 +64,14 @@ class Problem:
         batch_size = spec.task.recipe.batch_size
         task, plan = _task(spec, splits, device), plan_stages(spec, space, selection_batches=splits.num_selection / batch_size)
         _check_sizes(splits, batch_size, rewards=plan.supernet_steps > 0)
+        template = build_template(spec.task.model.template, splits.input_shape, task.num_outputs)
         return cls(
             spec=spec,
             space=space,
             splits=splits,
             task=task,
-            template=build_template(spec.task.model.template, splits.input_shape, task.num_outputs),
+            template=template,
+            costs=Costs(spec.objective.cost, space, template, splits.input_shape, device),
             plan=plan,
             device=device,
             reward_batch_size=max(_MIN_REWARD_BATCH, min(batch_size, splits.num_reward)),
@@ -87,8 +91,9 @@ class Problem:
         return self.template.num_parameters(path_of(self.space, configuration))
 
     def objective(self, quality: float, configuration: Configuration) -> float:
-        """Quality with the price of the configuration's size."""
-        return objective(quality, self.num_parameters(configuration), self.spec.objective.cost)
+        """Quality with the price of what the configuration's network costs."""
+        cost = self.spec.objective.cost
+        return objective(quality, self.costs.of(configuration), cost) if cost is not None else quality
 
     def reaches_goal(self, metric: float | None) -> bool:
         """Whether a metric on the selection split is as good as objective.goal asks; never without a goal and when diverged."""

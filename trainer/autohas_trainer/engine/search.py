@@ -20,6 +20,7 @@ from autohas_api.search import Search
 from autohas_api.space import Space
 from autohas_trainer.engine.board import Board
 from autohas_trainer.engine.checkpoint import Checkpoint, CheckpointStore
+from autohas_trainer.engine.costs import stopwatch
 from autohas_trainer.engine.early_end import EarlyEnd
 from autohas_trainer.engine.ledger import Ledger
 from autohas_trainer.engine.lifetimes import count_start
@@ -91,6 +92,7 @@ def run(job: Job, sink: Sink, stop: StopRequest, clocks: Clocks | None = None) -
     _report_resume(board, checkpoint, damage)
     keeper = _Keeper(job=job, store=store, board=board, stages=stages, early_end=early_end, sink=sink, clock=clocks.monotonic)
     if checkpoint is None:
+        _learn_costs(board, clocks)
         stages[0].begin()
         keeper.save(0)
 
@@ -224,6 +226,19 @@ def _run_info(job: Job, board: Board, early_end: EarlyEnd, checkpoint: Checkpoin
         checkpoint=info,
         stop_reason=early_end.reason,
     )
+
+
+def _learn_costs(board: Board, clocks: Clocks) -> None:
+    """Before step 0: measure latency where it is asked for, and refuse a cost that no network of the space can have.
+
+    Raises:
+        ConfigurationError: objective.cost.target is out of reach.
+    """
+    problem = board.problem
+    if not problem.costs.is_measured:
+        watch = stopwatch(problem.splits.input_shape, problem.device, clocks.monotonic)
+        board.notify("LatencyMeasured", problem.costs.measure(problem.seed, watch))
+    problem.costs.check_target()
 
 
 def _report_resume(board: Board, checkpoint: Checkpoint | None, damage: list[str]) -> None:

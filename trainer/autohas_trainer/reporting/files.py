@@ -24,7 +24,7 @@ from autohas_trainer.reporting.atomic import write_whole
 from autohas_trainer.reporting.records import CandidateRecord, Outcome, RunInfo
 from autohas_trainer.reporting.silent import SilentSink
 
-__all__ = ["CONFIG_FILE", "ENDINGS", "RESULT_FILE", "Environment", "FilesSink", "Finished", "read_result"]
+__all__ = ["CONFIG_FILE", "COST_UNITS", "ENDINGS", "RESULT_FILE", "Environment", "FilesSink", "Finished", "cost_text", "read_result"]
 
 RESULT_FILE: Final = "result.json"
 CONFIG_FILE: Final = "config.yaml"
@@ -102,6 +102,8 @@ class FilesSink(SilentSink):
         write_whole(self._workdir / RESULT_FILE, text.encode() + b"\n")
 
 
+COST_UNITS: Final = {"macs": "multiply-accumulates", "latencyMilliseconds": "ms per forward"}
+"""Units of objective.cost.metric beside parameters, for people."""
 ENDINGS: Final = {
     StopReason.BUDGET: "the search ended early: budget.maxActiveSeconds was nearly used up",
     StopReason.PLATEAU: "the supernet ended early: its averaged reward no longer rose (budget.stop)",
@@ -139,6 +141,14 @@ def read_result(workdir: Path) -> Finished | None:
         )
     except (KeyError, TypeError, ValueError, SpecError) as error:
         raise DataError(f"{path} is no result of this version: {type(error).__name__}: {error}") from error
+
+
+def cost_text(found: Finished) -> list[str]:
+    """What the winner costs beside its parameters, as words; empty when the search asked for nothing else."""
+    cost, amount = found.search.spec.objective.cost, found.outcome.result.cost
+    if cost is None or amount is None or cost.metric not in COST_UNITS:
+        return []
+    return [f"{amount:,.0f} {COST_UNITS[cost.metric]}" if cost.metric == "macs" else f"{amount:.3g} {COST_UNITS[cost.metric]}"]
 
 
 def config_text(search: Search, space: Space, outcome: Outcome) -> str:
@@ -182,6 +192,7 @@ def _record(space: Space, outcome: Outcome) -> dict[str, Any]:
             "testScore": result.test_score,
             "selectionScore": result.selection_score,
             "parameters": result.parameters,
+            **({"cost": result.cost} if result.cost is not None else {}),
             "configuration": dict(outcome.configuration),
             "inactive": [d.name for d in space.decisions if not space.is_active(d, outcome.configuration)],
             "recipe": dict(outcome.recipe),

@@ -23,7 +23,7 @@ from autohas_trainer.errors import DataError
 from autohas_trainer.reporting import charts
 from autohas_trainer.reporting.atomic import write_whole
 from autohas_trainer.reporting.bar import duration
-from autohas_trainer.reporting.files import CONFIG_FILE, ENDINGS, Finished
+from autohas_trainer.reporting.files import CONFIG_FILE, ENDINGS, Finished, cost_text
 from autohas_trainer.reporting.history import History, read_history
 from autohas_trainer.reporting.live import STAGE_ORDER
 
@@ -108,6 +108,7 @@ def render(found: Finished, history: History, command: str | None) -> str:
         result=outcome.result,
         outcome=outcome,
         metric=metric,
+        cost=cost_text(found),
         ending=ENDINGS.get(outcome.result.stop_reason),
         kept_default=dict(outcome.configuration) == dict(outcome.default),
         gain=_gain(found),

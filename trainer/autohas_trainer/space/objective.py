@@ -15,18 +15,18 @@ from autohas_api.task_spec import Cost
 __all__ = ["normalised_quality", "objective"]
 
 
-def objective(quality: float, num_parameters: int, cost: Cost | None) -> float:
+def objective(quality: float, amount: float, cost: Cost | None) -> float:
     """Return the scalar that the search maximises.
 
     Args:
         quality: Q, a metric on the scale of rewards (see `autohas_trainer.tasks`) or a normalised loss; for Soft and Hard it should be
             at least 0.
-        num_parameters: T, trainable parameters of the network.
+        amount: T, what the network costs in the units of `cost.metric`.
         cost: The price; None leaves quality alone.
     """
     if cost is None or not math.isfinite(quality):
         return quality
-    ratio, weight = num_parameters / float(cost.target), float(cost.weight)
+    ratio, weight = amount / float(cost.target), float(cost.weight)
     match cost.form:
         case "Absolute":
             return quality + weight * abs(ratio - 1)

@@ -12,16 +12,19 @@ from autohas_trainer.templates._base import (
     load_leaves,
 )
 from autohas_trainer.templates.conv_small import ConvSmall
+from autohas_trainer.templates.macs import CountsMacs, count_macs
 from autohas_trainer.templates.mlp import Mlp
 
 __all__ = [
     "ConvSmall",
+    "CountsMacs",
     "Index",
     "Mlp",
     "Path",
     "Shape",
     "Template",
     "build_template",
+    "count_macs",
     "default_path",
     "export_leaves",
     "load_leaves",

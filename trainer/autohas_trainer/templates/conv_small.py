@@ -151,6 +151,7 @@ class ConvSmall:
     def __init__(self, input_shape: tuple[int, int, int], num_outputs: int) -> None:
         """Fix what no decision changes: input channels, outputs, and the stem's stride."""
         self._in_channels, height, width = input_shape
+        self._image_size = (height, width)
         self._num_outputs = num_outputs
         self._stem_stride = 2 if min(height, width) >= _LARGE_INPUT_PX else 1
 
@@ -211,6 +212,16 @@ class ConvSmall:
         with torch.device("meta"):
             network = _Network(plan, self._in_channels, self._num_outputs, self._stem_stride)
         return materialised(network, initial_leaves(self._shapes(plan), rng_key))
+
+    def num_macs(self, path: Path) -> int:
+        """Return weights times positions of each convolution's output, and the head: padding keeps ceil(size / stride)."""
+        plan = _read(path)
+        height, width = (-(-size // self._stem_stride) for size in self._image_size)
+        total = self._in_channels * plan.stem_width * _STEM_KERNEL**2 * height * width
+        for block in plan.blocks:
+            height, width = -(-height // block.stride), -(-width // block.stride)
+            total += block.mid_width * (block.in_width * block.kernel**2 + block.out_width) * height * width
+        return total + plan.head_width * self._num_outputs
 
     def num_parameters(self, path: Path) -> int:
         """Return the sum of the leaves' sizes."""

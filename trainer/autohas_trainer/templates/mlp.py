@@ -132,6 +132,11 @@ class Mlp:
             network = _Network(_read(path), self._num_inputs, self._num_outputs)
         return materialised(network, initial_leaves(self._shapes(path), rng_key))
 
+    def num_macs(self, path: Path) -> int:
+        """Return inputs times outputs, summed over the linear layers."""
+        widths = (self._num_inputs, *_read(path).widths, self._num_outputs)
+        return sum(before * after for before, after in pairwise(widths))
+
     def num_parameters(self, path: Path) -> int:
         """Return the sum of the leaves' sizes."""
         return sum(map(math.prod, self._shapes(path).values()))

@@ -1,0 +1,173 @@
+"""Costs of networks: multiply-accumulates by hand, latency as one line measured once, targets out of reach refused."""
+
+from __future__ import annotations
+
+from itertools import cycle
+from pathlib import Path
+
+import pytest
+from engine_fixtures import Killed, MemorySink, search, small_search
+from torch import device, nn
+
+from autohas_api.acceptance import accept
+from autohas_api.testing import changed
+from autohas_trainer.engine import search as engine
+from autohas_trainer.engine.costs import Costs, stopwatch
+from autohas_trainer.engine.problem import Problem
+from autohas_trainer.errors import ConfigurationError
+from autohas_trainer.templates import build_template, count_macs, default_path
+from autohas_trainer.templates.mlp import Mlp
+
+CPU = device("cpu")
+
+
+def _priced(metric: str, target: str) -> dict:  # type: ignore[type-arg]
+    return changed(small_search(), "spec.objective", {"cost": {"metric": metric, "target": target}})
+
+
+def _problem(metric: str, target: str = "1") -> Problem:
+    parsed, space = accept(_priced(metric, target))
+    return Problem.load(parsed.spec, space, CPU)
+
+
+def _macs_time(network: nn.Module) -> float:
+    """A machine whose time is exactly 0.1 ms and 1 ms per 10,000 multiply-accumulates."""
+    return 0.1 + count_macs(network, (64,)) / 10_000
+
+
+def test_macs_of_the_mlp_are_its_matrix_products() -> None:
+    """Default on 64 inputs, two layers of 64, ten classes: 64*64 + 64*64 + 64*10."""
+    mlp = Mlp((64,), 10)
+    assert mlp.num_macs(default_path(mlp.decisions)) == 64 * 64 + 64 * 64 + 64 * 10
+
+
+def test_macs_of_conv_small_are_weights_times_positions() -> None:
+    """One block per stage on 20x20: stem at 10x10, stage 1 at 10x10, stage 2 at 5x5; numbers by hand."""
+    conv = build_template("conv-small", (1, 20, 20), 10)
+    path = default_path(conv.decisions) | {
+        "stage1_width": "8",
+        "stage1_depth": "1",
+        "stage1_block1_expansion": "2",
+        "stage1_block1_kernel": "3",
+        "stage2_width": "16",
+        "stage2_depth": "1",
+        "stage2_block1_expansion": "1",
+        "stage2_block1_kernel": "5",
+    }
+    stem = 1 * 8 * 9 * 100
+    stage1 = (8 * 16 * 9 + 16 * 8) * 100
+    stage2 = (8 * 8 * 25 + 8 * 16) * 25
+    assert conv.num_macs(path) == stem + stage1 + stage2 + 16 * 10  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("name", "shape"), [("mlp", (3, 9, 7)), ("conv-small", (3, 21, 17)), ("conv-small", (1, 8, 11))])
+def test_closed_forms_equal_what_hooks_count(name: str, shape: tuple[int, ...]) -> None:
+    """On odd image sizes too, for the default and for every single change of it."""
+    template = build_template(name, shape, 5)
+    default = default_path(template.decisions)
+    paths = [default, *({**default, d.name: choice} for d in template.decisions for choice in d.choices)]
+    for path in paths:
+        assert template.num_macs(path) == count_macs(template.build(path, (0, "x")), shape)  # type: ignore[attr-defined]
+
+
+def test_any_module_is_counted_by_hooks_or_refused() -> None:
+    """Grouped and transposed convolutions and sequences of vectors by hand; a layer with unknown products is named."""
+    network = nn.Sequential(nn.Conv2d(4, 8, 3, groups=2), nn.BatchNorm2d(8), nn.ReLU(), nn.ConvTranspose2d(8, 2, 2, stride=2))
+    assert count_macs(network, (4, 6, 6)) == 8 * 16 * (2 * 9) + 8 * 16 * (2 * 4)
+    assert count_macs(nn.Linear(5, 3), (7, 5)) == 7 * 5 * 3
+    with pytest.raises(ConfigurationError, match=r"layer 0 \(LSTM\) has weights and cannot be counted; use metric parameters or latency"):
+        count_macs(nn.Sequential(nn.LSTM(3, 3)), (2, 3))
+
+
+def test_a_machine_that_is_linear_in_macs_is_fitted_exactly() -> None:
+    """Where time is a line, the table gives it back for every network; a second process reads it from the checkpoint, bit for bit."""
+    problem = _problem("latencyMilliseconds")
+    said = problem.costs.measure(0, _macs_time)
+    space = problem.space
+    for width in ("16", "64", "128"):
+        configuration = space.configuration({**space.as_mapping(space.default), "width_1": width, "depth": "3"})
+        expected = 0.1 + problem.costs.num_macs(configuration) / 10_000
+        assert problem.costs.of(configuration) == pytest.approx(expected, rel=1e-2)
+    assert "80 networks timed on cpu" in said
+    again = _problem("latencyMilliseconds").costs
+    again.load_state_dict(problem.costs.state_dict())
+    assert again.of(space.default) == problem.costs.of(space.default)
+
+
+def test_latency_is_the_median_of_repeats_after_a_warm_up() -> None:
+    """A clock that makes every third forward ten times slower moves the median nowhere."""
+    durations = cycle([0.0, 0.002, 0.0, 0.002, 0.0, 0.020])
+    now = 0.0
+
+    def clock() -> float:
+        nonlocal now
+        now += next(durations)
+        return now
+
+    assert stopwatch((64,), CPU, clock)(nn.Linear(64, 2)) == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize(
+    ("metric", "target", "words"),
+    [
+        ("parameters", "10", r"target is 10, below the least parameters of any network in this space: choose a target from 1,"),
+        ("macs", "1e9", "target is 1e9, above the greatest macs"),
+    ],
+)
+def test_a_target_out_of_reach_is_refused_with_the_attainable_range(metric: str, target: str, words: str, tmp_path: Path) -> None:
+    """Before the first step, exit 78; no checkpoint is written."""
+    with pytest.raises(ConfigurationError, match=words):
+        search(_priced(metric, target), tmp_path, MemorySink())
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_the_attainable_range_is_that_of_the_smallest_and_the_largest_network() -> None:
+    """For the mlp on 64 inputs: one layer of the least width, three of the greatest, by hand."""
+    problem = _problem("macs")
+    widths = [int(w) for w in next(d for d in problem.space.decisions if d.name == "width_1").choices]
+    low, high = min(widths), max(widths)
+
+    assert problem.costs.attainable() == (64 * low + low * 10, 64 * high + 2 * high * high + high * 10)
+
+
+def test_a_latency_search_resumes_with_the_table_that_it_began_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed and resumed on a machine that is now ten times slower, the search ends with the undisturbed digest and cost."""
+    document = _priced("latencyMilliseconds", "0.9")
+    monkeypatch.setattr(engine, "stopwatch", lambda *_: _macs_time)
+    sink = MemorySink()
+    expected = search(document, tmp_path / "whole", sink)
+    assert [n.reason for n in sink.notices] == ["LatencyMeasured"]
+    assert expected.result.cost is not None
+
+    def kill(record: object) -> None:
+        if len(killed.steps) == 40:
+            raise Killed
+
+    killed = MemorySink(on_step=kill)
+    with pytest.raises(Killed):
+        search(document, tmp_path / "parts", killed)
+    monkeypatch.setattr(engine, "stopwatch", lambda *_: lambda network: 10 * _macs_time(network))
+    outcome = search(document, tmp_path / "parts", MemorySink())
+
+    assert (outcome.result.digest, outcome.result.cost) == (expected.result.digest, expected.result.cost)
+
+
+def test_every_score_carries_the_price_in_macs(tmp_path: Path) -> None:
+    """Score = accuracy - 0.1 * |macs / target - 1|, and the result states the winner's macs."""
+    sink = MemorySink()
+    outcome = search(_priced("macs", "9000"), tmp_path, sink)
+    costs = _problem("macs", "9000").costs
+    _, space = accept(_priced("macs", "9000"))
+
+    for record in sink.candidates:
+        macs = costs.of(space.configuration(record.values))
+        assert record.score == pytest.approx(record.metric - 0.1 * abs(macs / 9000 - 1))
+    assert outcome.result.cost == costs.of(space.configuration(outcome.configuration))
+
+
+def test_latency_is_never_asked_for_before_it_is_measured() -> None:
+    """A bug is loud."""
+    problem = _problem("latencyMilliseconds")
+    assert isinstance(problem.costs, Costs)
+    with pytest.raises(RuntimeError, match="before it was measured"):
+        problem.costs.of(problem.space.default)
