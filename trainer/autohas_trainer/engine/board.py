@@ -171,7 +171,6 @@ class Board:
             "guard": self.guard.state_dict(),
             "collapse": self.collapse.state_dict(),
             "costs": self.problem.costs.state_dict(),
-            "supernetIsDiverged": self.supernet_is_diverged,
             "configurations": {name: list(c.values) for name, c in self.configurations.items()},
             "trainings": [{"name": name, **training.state_dict()} for name, training in self.trainings.items()],
             "comparisons": {name: {str(rung): c.to_json() for rung, c in known.items()} for name, known in self.comparisons.items()},
@@ -189,7 +188,6 @@ class Board:
         self.guard.load_state_dict(state["guard"])
         self.collapse.load_state_dict(state["collapse"])
         self.problem.costs.load_state_dict(state["costs"])
-        self.supernet_is_diverged = bool(state["supernetIsDiverged"])
         self.supernet.load_state_dict(_under("supernet/", tensors))
         self.configurations = {n: Configuration(values=tuple(v)) for n, v in state["configurations"].items()}
         self.trainings = {}
