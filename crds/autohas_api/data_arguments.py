@@ -43,6 +43,12 @@ def _file_beside(value: str) -> str | None:
     return None if is_beside else "must be the name of a file beside the training file"
 
 
+def _image_size(value: str) -> str | None:
+    sides = value.split("x")
+    is_size = len(sides) <= 2 and all(s.isascii() and s.isdigit() and len(s) <= 4 and 0 < int(s) <= 1024 for s in sides)  # noqa: PLR2004
+    return None if is_size else 'must be a side in px, 1 to 1024, or height x width, for example "32" or "24x32"'
+
+
 def _share(value: str) -> str | None:
     try:
         is_share = 0 < float(value) <= 0.5  # noqa: PLR2004 - the bound itself
@@ -63,6 +69,7 @@ DATA_ARGUMENTS: Final[dict[str, dict[str, Check]]] = {
         "testFile": _file_beside,
         "testFraction": _share,
     },
+    "image-folder": {"size": _image_size, "grayscale": _one_of("true", "false"), "testFraction": _share},
 }
 """Argument name to a check that returns what is allowed, or None."""
 

@@ -16,19 +16,22 @@ Arguments = Annotated[dict[str, ArgumentValue], Field(max_length=32)]
 class Data(Model):
     """Where examples come from."""
 
-    name: Literal["digits", "idx", "csv"] = Field(
+    name: Literal["digits", "idx", "csv", "image-folder"] = Field(
         description="digits: 8x8 handwritten digits that scikit-learn ships. idx: a folder of MNIST-style IDX files."
         " csv: a table with a header, to learn a class or, with metric rmse or mae, a number."
+        " image-folder: train/CLASS/*.png or .jpg, and perhaps test/CLASS/*."
     )
     path: Annotated[str, StringConstraints(min_length=1, max_length=1024)] | None = Field(
         default=None,
-        description="Where the trainer sees the data. idx: a folder. csv: a file, or a folder with train.csv and perhaps test.csv.",
+        description="Where the trainer sees the data. idx: a folder. csv: a file, or a folder with train.csv and perhaps test.csv."
+        " image-folder: the folder that holds train.",
     )
     arguments: Arguments = Field(
         default_factory=dict,
         description="digits: variant (original, shifted). idx: trainLimit, testLimit (use only the first N examples)."
         " csv: target (required: the column to learn), categorical and ignore (column names, separated by commas), missing (error,"
-        " impute), delimiter (one character, or tab), testFile (beside path) or testFraction (default 0.2).",
+        " impute), delimiter (one character, or tab), testFile (beside path) or testFraction (default 0.2)."
+        " image-folder: size (px, for example 32 or 24x32), grayscale (true, false), testFraction (without test; default 0.2).",
     )
 
     rules: ClassVar[tuple[Rule, ...]] = (

@@ -85,7 +85,7 @@ _REGRESSION_WITH_CLASS_WEIGHTS: Final = {
 
 REJECTED_BY_SCHEMA: Final = (
     Rejection(path="spec.typo", value=1, field="spec.typo", words="unknown field"),
-    Rejection(path="spec.task.data.name", value="text", field="spec.task.data.name", words='supported values: "digits", "idx"'),
+    Rejection(path="spec.task.data.name", value="text", field="spec.task.data.name", words='"digits", "idx", "csv", "image-folder"'),
     Rejection(path="spec.task.model.template", value="resnet", field="spec.task.model.template", words='"mlp", "conv-small"'),
     Rejection(path="spec.task.recipe.batchSize", value=1, field="spec.task.recipe.batchSize", words="greater than or equal to 2"),
     Rejection(path="spec.task.recipe.batchSize", value="64", field="spec.task.recipe.batchSize", words="must be of type integer"),
@@ -306,6 +306,15 @@ UNACCEPTABLE: Final = (
             ("testFile", "../test.csv", "beside the training file"),
             ("testFraction", "0.9", "at most 0.5"),
         )
+    ),
+    *(
+        Rejection(
+            path="spec.task.data",
+            value={"name": "image-folder", "path": "/data", "arguments": {name: value}},
+            field=f"spec.task.data.arguments.{name}",
+            words=words,
+        )
+        for name, value, words in (("size", "0", "side in px"), ("size", "3x4x5", "side in px"), ("grayscale", "yes", "one of true, false"))
     ),
     Rejection(
         path="spec.task.data",

@@ -35,9 +35,9 @@ def load(  # noqa: PLR0913 - one keyword per field of task.data and task.splits
     """Read a task's data and carve it.
 
     Args:
-        name: `digits`, `idx` or `csv`.
+        name: `digits`, `idx`, `csv` or `image-folder`.
         path: The folder or file; None for `digits`.
-        arguments: The source's own; see `digits`, `idx` and `table`.
+        arguments: The source's own; see `digits`, `idx`, `table` and `image_folder`.
         kind: What the targets are; only `csv` can give numbers.
         reward: Share of the training data that rewards the policy, in (0, 1).
         selection: Share that chooses between candidates, in (0, 1).
@@ -64,8 +64,13 @@ def _problem(name: str, path: str | None, arguments: Mapping[str, str], kind: Ta
             return idx(_required(path, "idx reads a folder"), arguments)
         case "csv":
             return table(_required(path, "csv reads a file or a folder"), arguments, kind)
+        case "image-folder":
+            # Pillow is loaded late: other data do without
+            from autohas_trainer.data.image_folder import image_folder  # noqa: PLC0415
+
+            return image_folder(_required(path, "image-folder reads a folder"), arguments)
         case _:
-            message = f"task.data.name must be digits, idx or csv, not {name!r}"
+            message = f"task.data.name must be digits, idx, csv or image-folder, not {name!r}"
             raise ConfigurationError(message)
 
 

@@ -11,10 +11,10 @@ import numpy as np
 
 from autohas_api.scoring import TaskKind
 from autohas_trainer.data.columns import LARGEST, MISSING, number, read_columns
+from autohas_trainer.data.own_test import with_own_test
 from autohas_trainer.data.problem import Floats, Ints, Problem
 from autohas_trainer.data.table_file import Table, read_table
 from autohas_trainer.errors import ConfigurationError, DataError
-from autohas_trainer.seeding import stream
 
 __all__ = ["table"]
 
@@ -59,7 +59,7 @@ def table(path: Path, arguments: Mapping[str, str], kind: TaskKind) -> Problem:
         scaled_C=tuple(flag for column in columns for flag in column.scaled),
     )
     if test is None:
-        return _with_own_test(problem, options.test_fraction)
+        return with_own_test(problem, options.test_fraction, "csv")
     test_targets_N, _ = _targets(test, options.target, kind, classes)
     return problem.with_test(np.concatenate([column.encode(test) for column in columns], axis=1), test_targets_N)
 
@@ -194,13 +194,3 @@ def _classes(one: Table, target: str) -> tuple[str, ...]:
         raise DataError(message)
     numbers = {label: number(label) for label in labels}
     return tuple(sorted(labels, key=lambda label: (numbers[label] if None not in numbers.values() else 0.0, label)))
-
-
-def _with_own_test(problem: Problem, fraction: float) -> Problem:
-    """Return the problem with a share of its rows as test, of each class alike, the same for every seed."""
-    classes = problem.targets_N if problem.num_classes is not None else np.zeros(len(problem.targets_N), dtype=np.int64)
-    is_test = np.zeros(len(classes), dtype=bool)
-    for label in np.unique(classes):
-        rows = np.flatnonzero(classes == label)
-        is_test[stream("csv", "test", int(label)).permutation(rows)[: round(len(rows) * fraction)]] = True
-    return problem.split(is_test)
