@@ -6,6 +6,7 @@ Run from the repository's root by `make sync` and `make check`.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 from typing import Final
@@ -13,10 +14,13 @@ from typing import Final
 import yaml
 
 from autohas_api.crd import custom_resource_definition
+from autohas_api.monitoring import alerts, fleet, one_search
 from autohas_api.names import GROUP, PLURAL
 
 HEADER: Final = "# Generated from crds/autohas_api by `make sync`; do not edit.\n"
 CRD_FILES: Final = (Path("crds") / f"{GROUP}_{PLURAL}.yaml", Path("charts/autohas/files/crd.yaml"))
+DASHBOARDS: Final = Path("charts/autohas/files/dashboards")
+ALERTS: Final = Path("charts/autohas/files/alerts.yaml")
 
 
 class _Dumper(yaml.SafeDumper):
@@ -41,7 +45,13 @@ _Dumper.add_representer(str, _quoted)
 def generated_files() -> dict[Path, str]:
     """Every generated file, relative to the repository's root, with its text."""
     text = HEADER + yaml.dump(custom_resource_definition(), Dumper=_Dumper, sort_keys=False, width=110, allow_unicode=True)
-    return dict.fromkeys(CRD_FILES, text)
+    dashboards = {"search": one_search.build(), "fleet": fleet.build()}
+    return {
+        **dict.fromkeys(CRD_FILES, text),
+        **{DASHBOARDS / f"{name}.json": json.dumps(built, indent=1) + "\n" for name, built in dashboards.items()},
+        ALERTS: HEADER.replace("autohas_api", "autohas_api/monitoring")
+        + yaml.dump(alerts.build(), Dumper=_Dumper, sort_keys=False, width=110),
+    }
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -26,6 +26,7 @@ from autohas_operator.events import EVENTS_BURST, EVENTS_PER_SECOND, EventRecord
 from autohas_operator.handlers import build_registry, kopf_settings
 from autohas_operator.metrics import Metrics
 from autohas_operator.observe import Key
+from autohas_operator.policy import end_word
 from autohas_operator.poller import HttpFetcher, Poller
 from autohas_operator.ratelimit import TokenBucket
 from autohas_operator.reconcile import Reconciler
@@ -61,7 +62,8 @@ async def run(settings: Settings, control: Control | None = None) -> None:
         OperatorError: the start failed, or a part of the operator died.
     """
     control = control if control is not None else Control()
-    metrics, cache = Metrics(), Cache()
+    metrics = Metrics()
+    cache = Cache(lambda pod: metrics.trainer_ended(pod.key.namespace, end_word(pod)))
     queue: WorkQueue[Key] = WorkQueue(time.monotonic, _dice)
     metrics.watch_queue(lambda: len(queue), lambda: queue.num_delayed)
     metrics.add(Census(cache, time.time, per_search=settings.per_search_metrics))

@@ -6,7 +6,7 @@ Versions never go back: an event that is older than what is known is dropped.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol, TypeVar
 
 from autohas_operator.observe import (
@@ -74,7 +74,9 @@ def version(text: str) -> int:
 class Cache:
     """Searches, Jobs and pods as last seen."""
 
-    def __init__(self) -> None:
+    def __init__(self, ended: Callable[[PodRecord], None] = lambda _: None) -> None:
+        """`ended` is called once for each trainer that was seen alive and then ended."""
+        self._ended = ended
         self.searches: _Kind[SearchRecord] = _Kind()
         self.jobs: _Kind[JobRecord] = _Kind()
         self.pods: _Kind[PodRecord] = _Kind()
@@ -99,7 +101,12 @@ class Cache:
     def put_pod(self, document: Document) -> Key | None:
         """Remember a pod."""
         record = pod_record(document)
-        return record.key if record is not None and self.pods.put(record) else None
+        known = self.pods.get(record.uid) if record is not None else None
+        if record is None or not self.pods.put(record):
+            return None
+        if known is not None and known.end is None and record.end is not None:
+            self._ended(record)
+        return record.key
 
     def forget(self, document: Document) -> Key | None:
         """Drop an object that is gone; the key of the search that may care."""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.registry import Collector
 
 from autohas_api.names import CONTRACT_VERSION
@@ -17,6 +17,7 @@ from autohas_api.status import ConditionType, Status
 
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 _WAIT_SECONDS: Final = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 3600.0, 4 * 3600.0, 24 * 3600.0)
+_RESULTS: Final = ("Succeeded", "Failed")
 _LIFE_SECONDS: Final = (60.0, 300.0, 900.0, 1800.0, 3600.0, 2 * 3600.0, 4 * 3600.0, 8 * 3600.0, 24 * 3600.0, 72 * 3600.0)
 
 
@@ -25,6 +26,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
         registry = self.registry
         self._reconciles = Histogram(
             "autohas_reconcile_duration_seconds", "Duration of one pass over one search.", ["result"], buckets=_SECONDS, registry=registry
@@ -62,8 +64,11 @@ class Metrics:
             "autohas_search_life_seconds", "From a search's creation to its end.", ["result"], buckets=_LIFE_SECONDS, registry=registry
         )
         self._finished = Counter("autohas_searches_finished", "Searches that ended.", ["namespace", "result"], registry=registry)
-        text = "Trainer starts after the one before was stopped on request (preemption, drain: interruption) or failed (failure)."
-        self._restarts = Counter("autohas_search_restarts", text, ["namespace", "reason"], registry=registry)
+        for result in _RESULTS:
+            self._lives.labels(result)  # a series that begins with its first event hides this event from rate()
+        self._restarts = Counter("autohas_search_restarts", "Trainers started again.", ["namespace"], registry=registry)
+        text = "Trainers that were seen alive and ended, by how."
+        self._ends = Counter("autohas_search_trainer_ends", text, ["namespace", "reason"], registry=registry)
 
     def job_created(self, age_s: float) -> None:
         """The first Job of a search was made."""
@@ -71,10 +76,10 @@ class Metrics:
 
     def status_written(self, namespace: str, before: Status, after: Status, age_s: float) -> None:
         """A status became true that differs from the one before; `age_s` is that of the search."""
-        for result in ("Succeeded", "Failed"):
-            self._finished.labels(namespace, result)  # a counter that begins at 1 hides its first increase
-        self._restarts.labels(namespace, "interruption").inc(_grown(before.interruptions, after.interruptions))
-        self._restarts.labels(namespace, "failure").inc(_grown(_failures(before), _failures(after)))
+        for result in _RESULTS:
+            self._finished.labels(namespace, result)
+        restarts = max(0, (after.starts or 0) - before.starts) if before.starts is not None else 0
+        self._restarts.labels(namespace).inc(restarts)
         if before.last_report_time is None and after.last_report_time is not None:
             self._to_report.observe(max(0.0, age_s))
         if before.completion_time is None and after.completion_time is not None:
@@ -82,6 +87,10 @@ class Metrics:
             result = "Succeeded" if succeeded.status == "True" else "Failed"
             self._finished.labels(namespace, result).inc()
             self._lives.labels(result).observe(max(0.0, age_s))
+
+    def trainer_ended(self, namespace: str, reason: str) -> None:
+        """A trainer that was seen alive has ended; `reason` is one of `autohas_operator.policy.end_word`."""
+        self._ends.labels(namespace, reason).inc()
 
     def reconciled(self, result: str, seconds: float) -> None:
         """One pass has ended; `result` is ok, retry or gone."""
@@ -119,16 +128,6 @@ class Metrics:
     def exposition(self) -> bytes:
         """The text format."""
         return generate_latest(self.registry)
-
-
-def _failures(status: Status) -> int:
-    """Starts that followed a failure: all but the first and those after an interruption."""
-    return max(0, (status.starts or 1) - 1 - (status.interruptions or 0))
-
-
-def _grown(before: int | None, after: int | None) -> int:
-    """By how much; a trainer that forgot (its disk was not durable) counts from there on."""
-    return max(0, (after or 0) - (before or 0))
 
 
 def distribution_version() -> str:

@@ -44,6 +44,8 @@ FAILURE_REASONS: Final[dict[int, str]] = {
     ExitCode.NUMERICAL: "NumericalFailure",
 }
 """Reason of the condition Succeeded for the exit codes that fail a search at once."""
+_SIGKILL: Final = 137
+_END_WORDS: Final = {_SIGKILL: "Killed", **{int(code): code.name.title().replace("_", "") for code in ExitCode}}
 _EXIT_CODE_IN_JOB: Final = re.compile(r"failed with exit code (\d{1,3}) ")
 
 
@@ -127,3 +129,14 @@ def last_sentence(pod: PodRecord) -> str:
 def is_interruption(pod: PodRecord) -> bool:
     """Whether a pod ended through no fault of its own: stopped on request, evicted, preempted."""
     return pod.disruption is not None or (pod.end is not None and pod.end.exit_code == ExitCode.INTERRUPTED)
+
+
+def end_word(pod: PodRecord) -> str:
+    """How a trainer ended, in one of few words, for metrics."""
+    if is_interruption(pod):
+        return "Disrupted" if pod.disruption is not None else "Interrupted"
+    if pod.end is None:
+        return "Unknown"
+    if pod.end.reason == "OOMKilled":
+        return "OOMKilled"
+    return _END_WORDS.get(pod.end.exit_code, "Other")

@@ -160,6 +160,9 @@ def test_whoever_may_edit_may_use_searches(helm: Tool) -> None:
         "--set=port=80",
         '--set-json=watchNamespaces=["A_b"]',
         "--set=runAsUser=0",
+        "--set=metrics.typo=1",
+        "--set=metrics.podMonitor.interval=soon",
+        "--set-json=networkPolicy.apiServerPorts=[]",
     ],
 )
 def test_wrong_values_are_refused(helm: Tool, flag: str) -> None:
@@ -192,3 +195,95 @@ def test_the_operator_pod_is_admitted_where_only_restricted_pods_are(control_pla
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "operator", "namespace": "restricted"}, "spec": spec}
 
     assert "operator" in control_plane.kubectl("create", "--dry-run=server", "-f", "-", input=json.dumps(pod))
+
+
+MONITORED = {
+    "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
+    "podMonitor": {"enabled": True},
+    "prometheusRule": {"enabled": True, "runbookUrl": "https://docs.example/dashboards.md"},
+    "dashboards": {"enabled": True, "namespace": "grafana"},
+}
+
+
+def test_nothing_of_prometheus_operator_or_grafana_is_rendered_unasked(helm: Tool) -> None:
+    """A cluster without these kinds takes the chart as it stands."""
+    kinds = {kind for kind, _ in rendered(helm)}
+    assert not {"ServiceMonitor", "PodMonitor", "PrometheusRule", "ConfigMap", "NetworkPolicy"} & kinds
+
+
+def test_monitors_select_what_there_is_to_scrape(helm: Tool) -> None:
+    """The operator's service by its labels, honouring its labels; every trainer pod by its named port, labelled with its search."""
+    objects = rendered(helm, metrics=MONITORED)
+    service, monitor = objects["Service", "autohas-operator"], objects["ServiceMonitor", "autohas-operator"]
+    (endpoint,) = monitor["spec"]["endpoints"]
+    (trainer,) = objects["PodMonitor", "autohas-trainer"]["spec"]["podMetricsEndpoints"]
+    narrow = rendered(helm, metrics=MONITORED, watchNamespaces=["a"])["PodMonitor", "autohas-trainer"]
+
+    assert monitor["metadata"]["labels"]["release"] == "prometheus"
+    assert monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+    assert (endpoint["port"], endpoint["honorLabels"]) == (service["spec"]["ports"][0]["name"], True)
+    assert trainer["port"] == names.TRAINER_PORT_NAME
+    assert {rule["targetLabel"] for rule in trainer["relabelings"]} == {"name", "attempt"}
+    assert objects["PodMonitor", "autohas-trainer"]["spec"]["namespaceSelector"] == {"any": True}
+    assert narrow["spec"]["namespaceSelector"] == {"matchNames": ["a"]}
+
+
+def test_dashboards_arrive_as_they_were_generated(helm: Tool) -> None:
+    """Grafana's braces survive Helm; the sidecar's label and the namespace are values."""
+    objects = rendered(helm, metrics=MONITORED)
+    for name in ("search", "fleet"):
+        item = objects["ConfigMap", f"autohas-dashboard-{name}"]
+        (text,) = item["data"].values()
+        assert json.loads(text) == json.loads((CHART / "files" / "dashboards" / f"{name}.json").read_text())
+        assert "{{" in text
+        assert item["metadata"]["namespace"] == "grafana"
+        assert item["metadata"]["labels"]["grafana_dashboard"] == "1"
+
+
+def test_every_alert_links_to_its_runbook_when_there_is_one(helm: Tool) -> None:
+    """By its name; without an address there is no link. Every alert has a heading in docs/dashboards.md."""
+    (group,) = rendered(helm, metrics=MONITORED)["PrometheusRule", "autohas-operator"]["spec"]["groups"]
+    (plain,) = rendered(helm, metrics={"prometheusRule": {"enabled": True}})["PrometheusRule", "autohas-operator"]["spec"]["groups"]
+    page = (CHART.parents[1] / "docs" / "dashboards.md").read_text()
+
+    assert len(group["rules"]) == len(plain["rules"]) >= 10
+    for rule, bare in zip(group["rules"], plain["rules"], strict=True):
+        assert rule["annotations"]["runbook_url"] == f"https://docs.example/dashboards.md#{rule['alert'].lower()}"
+        assert "runbook_url" not in bare["annotations"]
+        assert f"### {rule['alert']}\n" in page
+
+
+def test_network_policies_let_through_what_is_needed(helm: Tool) -> None:
+    """Operator: its port in; API server, DNS and trainers out. Trainers of served namespaces: asked by the operator and by scrapers."""
+    peer = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
+    objects = rendered(helm, networkPolicy={"enabled": True, "metricsFrom": [peer]}, watchNamespaces=["a"])
+    operator, trainer = objects["NetworkPolicy", "autohas-operator"]["spec"], objects["NetworkPolicy", "autohas-trainer"]["spec"]
+    deployment = objects["Deployment", "autohas-operator"]
+    ports = [[port["port"] for port in rule.get("ports", [])] for rule in operator["egress"]]
+
+    assert operator["ingress"] == [{"ports": [{"port": "http", "protocol": "TCP"}], "from": [peer]}]
+    assert ports == [[443, 6443], [53, 53], []]
+    assert trainer["podSelector"]["matchExpressions"] == [{"key": names.LABEL_SEARCH, "operator": "Exists"}]
+    assert trainer["policyTypes"] == ["Ingress"]
+    (rule,) = trainer["ingress"]
+    assert rule["ports"] == [{"port": names.TRAINER_PORT_NAME, "protocol": "TCP"}]
+    assert rule["from"][0]["podSelector"]["matchLabels"] == deployment["spec"]["selector"]["matchLabels"]
+    assert rule["from"][1] == peer
+
+
+@pytest.mark.control_plane
+def test_a_real_api_server_takes_everything_that_watches(control_plane: Cluster) -> None:
+    """Monitors and rules against prometheus-operator's own schemas, with strict field validation; dashboards; network policies."""
+    for name in ("servicemonitors", "podmonitors", "prometheusrules"):
+        crd = binaries.prometheus_operator_crds() / f"monitoring.coreos.com_{name}.yaml"
+        control_plane.kubectl("apply", "--server-side", "-f", crd)
+        control_plane.kubectl("wait", "--for=condition=Established", f"crd/{name}.monitoring.coreos.com", "--timeout=30s")
+    values = {"metrics": {**MONITORED, "dashboards": {"enabled": True}}, "networkPolicy": {"enabled": True}, "watchNamespaces": ["default"]}
+    flags = [f"--set-json={path}={json.dumps(value)}" for path, value in values.items()]
+    text = control_plane.helm("template", "autohas", CHART, "--namespace", "default", *flags)
+
+    said = control_plane.kubectl("apply", "--dry-run=server", "--server-side", "--validate=strict", "-f", "-", input=text)
+
+    for kind in ("servicemonitor.monitoring", "podmonitor.monitoring", "prometheusrule.monitoring", "networkpolicy.networking"):
+        assert kind in said
+    assert "configmap/autohas-dashboard-search" in said

@@ -12,6 +12,7 @@ from typing import Any
 
 from autohas_api.messages import Progress, Stage, decode_progress
 from autohas_api.names import ENV_POD_UID, TRAINER_PORT
+from autohas_api.testing import a_search, changed
 from testcluster.cluster import Cluster
 from testcluster.waiting import until
 
@@ -98,6 +99,19 @@ class Line:
     def kill_operator(self) -> None:
         """End the operator at once; its Deployment makes another one."""
         self.cluster.kubectl("delete", "-n", OPERATOR_NAMESPACE, "pod", self.operator_pod(), "--grace-period=0", "--force")
+
+
+def durable(name: str, *, claim: str = "checkpoints", steps: int = 90, **settings: Any) -> dict[str, Any]:
+    """A search of some seconds on digits, checkpointed every second on the claim; `settings` replace values by their paths."""
+    document = changed(a_search(name), "spec.task.data.arguments", {"variant": "shifted"})
+    document = changed(document, "spec.task.model.template", "conv-small")
+    storage = {"persistentVolumeClaim": {"claimName": claim}}
+    document = changed(document, "spec.checkpoint", {"periodSeconds": 1, "storage": storage})
+    document = changed(document, "spec.retrain.steps", steps)
+    document = changed(document, "spec.trainer.resources", {"limits": {"cpu": "1", "memory": "2Gi"}, "requests": {"cpu": "100m"}})
+    for path, value in settings.items():
+        document = changed(document, path, value)
+    return document
 
 
 STAGE_ORDER = (Stage.LANES, Stage.WARMUP, Stage.SUPERNET, Stage.RACE, Stage.EVALUATE)

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 import yaml
-from line import NAMESPACE, OPERATOR_NAMESPACE, Line
+from line import NAMESPACE, OPERATOR_NAMESPACE, Line, durable
 
 from autohas_api.messages import Stage
-from autohas_api.testing import a_search, changed
+from autohas_api.testing import changed
 from testcluster import chart
 from testcluster.cluster import Cluster
 from testcluster.waiting import until
@@ -34,23 +34,9 @@ def _line(node_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> It
     node_cluster.kubectl("delete", "-n", NAMESPACE, "ahs", "--all", "--timeout=60s")
 
 
-def _durable(name: str, **settings: Any) -> dict[str, Any]:
-    """A search of some seconds on digits, checkpointed every second on the claim."""
-    document = changed(a_search(name), "spec.task.data.arguments", {"variant": "shifted"})
-    document = changed(document, "spec.task.model.template", "conv-small")
-    document = changed(
-        document, "spec.checkpoint", {"periodSeconds": 1, "storage": {"persistentVolumeClaim": {"claimName": "checkpoints"}}}
-    )
-    document = changed(document, "spec.retrain.steps", settings.pop("steps", 90))
-    document = changed(document, "spec.trainer.resources", {"limits": {"cpu": "1", "memory": "2Gi"}, "requests": {"cpu": "100m"}})
-    for path, value in settings.items():
-        document = changed(document, path, value)
-    return document
-
-
 @pytest.fixture(scope="module", name="undisturbed")
 def _undisturbed(line: Line) -> dict[str, Any]:
-    line.apply(_durable("undisturbed"))
+    line.apply(durable("undisturbed"))
     return line.wait("undisturbed", "Finished")
 
 
@@ -94,7 +80,7 @@ def test_printer_columns_and_describe_tell_the_story(line: Line, undisturbed: di
 def test_a_killed_trainer_changes_nothing(line: Line, undisturbed: dict[str, Any], stage: Stage) -> None:
     """SIGKILL in lanes, supernet or race: the next pod goes on from the claim and ends with the undisturbed digest."""
     name = f"killed-in-{stage.lower()}"
-    line.apply(_durable(name))
+    line.apply(durable(name))
     line.kill_trainer_in(name, stage)
     search = line.wait(name, "Finished")
 
@@ -106,7 +92,7 @@ def test_a_killed_trainer_changes_nothing(line: Line, undisturbed: dict[str, Any
 
 def test_the_operator_killed_while_starting_and_while_running(line: Line, undisturbed: dict[str, Any]) -> None:
     """Neither kill changes the outcome or makes a second Job, pod or attempt."""
-    line.apply(_durable("operator-killed"))
+    line.apply(durable("operator-killed"))
     until(lambda: line.objects("jobs", "operator-killed"), what="a Job is made", deadline_s=60)
     assert line.search("operator-killed").get("status", {}).get("phase") in (None, "Pending", "Starting")
     line.kill_operator()
@@ -123,7 +109,7 @@ def test_the_operator_killed_while_starting_and_while_running(line: Line, undist
 
 def test_a_pod_stopped_on_request_is_an_interruption_not_a_failure(line: Line, undisturbed: dict[str, Any]) -> None:
     """A pod deleted while it runs writes a checkpoint (exit 75); the next one goes on and no failure is counted."""
-    line.apply(_durable("pod-deleted", **{"spec.failurePolicy": {"backoffLimit": 0}}))
+    line.apply(durable("pod-deleted", **{"spec.failurePolicy": {"backoffLimit": 0}}))
     until(lambda: (p := line.progress("pod-deleted")) and p.step > 0, what="the trainer works", deadline_s=180)
     (pod,) = line.objects("pods", "pod-deleted")
     line.cluster.kubectl("delete", "-n", NAMESPACE, "pod", pod["metadata"]["name"])
@@ -135,7 +121,7 @@ def test_a_pod_stopped_on_request_is_an_interruption_not_a_failure(line: Line, u
 
 def test_a_deleted_job_is_replaced_by_the_next_attempt(line: Line, undisturbed: dict[str, Any]) -> None:
     """A Job deleted by hand counts as an interruption: attempt 2 goes on from the claim."""
-    line.apply(_durable("job-deleted"))
+    line.apply(durable("job-deleted"))
     until(lambda: (p := line.progress("job-deleted")) and p.step > 0, what="the trainer works", deadline_s=180)
     (job,) = line.objects("jobs", "job-deleted")
     line.cluster.kubectl("delete", "-n", NAMESPACE, "job", job["metadata"]["name"], "--cascade=foreground", timeout_s=180)
@@ -147,7 +133,7 @@ def test_a_deleted_job_is_replaced_by_the_next_attempt(line: Line, undisturbed: 
 
 def test_wrong_data_fails_at_once_with_the_trainers_sentence(line: Line) -> None:
     """A data path that is not there ends with exit 65: Failed/DataError with the file, and no second pod."""
-    line.apply(changed(_durable("wrong-data"), "spec.task.data", {"name": "idx", "path": "/nowhere"}))
+    line.apply(changed(durable("wrong-data"), "spec.task.data", {"name": "idx", "path": "/nowhere"}))
     search = line.wait("wrong-data", "Finished")
     succeeded = line.condition("wrong-data", "Succeeded")
 
@@ -159,20 +145,20 @@ def test_wrong_data_fails_at_once_with_the_trainers_sentence(line: Line) -> None
 
 def test_an_unacceptable_search_is_rejected_and_can_be_mended(line: Line) -> None:
     """Accepted=False names the field and starts nothing; mending the spec starts it."""
-    line.apply(_durable("mended", **{"spec.searchSpace.architecture": {"decisions": [{"name": "kernel"}]}}))
+    line.apply(durable("mended", **{"spec.searchSpace.architecture": {"decisions": [{"name": "kernel"}]}}))
     line.wait_for_phase("mended", "Rejected")
     accepted = line.condition("mended", "Accepted")
     assert accepted["status"] == "False"
     assert "spec.searchSpace.architecture.decisions[0].name" in accepted["message"]
     assert line.objects("jobs", "mended") == []
 
-    line.apply(_durable("mended", steps=9))
+    line.apply(durable("mended", steps=9))
     assert line.wait("mended", "Finished")["status"]["phase"] == "Succeeded"
 
 
 def test_deleting_a_search_leaves_nothing_behind(line: Line) -> None:
     """Owner references clean up Job, pod and ConfigMap; no finalizer holds the search."""
-    line.apply(_durable("deleted"))
+    line.apply(durable("deleted"))
     until(lambda: line.objects("pods", "deleted"), what="a pod is made", deadline_s=60)
     line.cluster.kubectl("delete", "-n", NAMESPACE, "ahs", "deleted", "--timeout=60s")
 

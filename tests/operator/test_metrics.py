@@ -14,8 +14,9 @@ from autohas_operator.cache import Cache
 from autohas_operator.census import KEPT_AFTER_END_S, Census
 from autohas_operator.metrics import Metrics
 from autohas_operator.observe import Key
+from autohas_operator.policy import end_word
 from autohas_operator.settings import SettingError, read_settings
-from autohas_operator.testing.builders import NOW_S, report, running_pod, stored_search
+from autohas_operator.testing.builders import NOW_S, ended_pod, report, running_pod, stored_job, stored_search
 from autohas_operator.testing.world import World
 from autohas_operator.wording import timestamp
 
@@ -131,21 +132,43 @@ def test_switches_of_the_settings_are_true_or_false() -> None:
         read_settings([], {"AUTOHAS_PER_SEARCH_METRICS": "no"})
 
 
-def test_restarts_are_told_apart_and_only_growth_counts() -> None:
-    """Of four starts the first is none, one followed an interruption, so two followed failures; a trainer that forgot adds nothing."""
+def test_only_growth_of_starts_is_a_restart() -> None:
+    """The first start is none; a trainer that forgot (its disk was not durable) counts from there on."""
     metrics = Metrics()
-    states = [(None, None), (1, 0), (2, 1), (4, 1), (1, 0), (2, 0)]
-    for before, after in pairwise(states):
-        metrics.status_written("ml", started(*before), started(*after), 5.0)
+    for before, after in pairwise([None, 1, 2, 4, 1, 2]):
+        metrics.status_written("ml", Status(starts=before), Status(starts=after), 5.0)
     found = samples(metrics)
 
-    assert found["autohas_search_restarts_total", (("namespace", "ml"), ("reason", "interruption"))] == 1
-    assert found["autohas_search_restarts_total", (("namespace", "ml"), ("reason", "failure"))] == 3
+    assert found["autohas_search_restarts_total", (("namespace", "ml"),)] == 4
     assert found["autohas_searches_finished_total", (("namespace", "ml"), ("result", "Succeeded"))] == 0
 
 
-def started(starts: int | None, interruptions: int | None) -> Status:
-    return Status(starts=starts, interruptions=interruptions)
+@pytest.mark.parametrize(
+    ("code", "reason", "disruption", "word"),
+    [
+        (0, "Completed", False, "Result"),
+        (75, "Error", False, "Interrupted"),
+        (143, "Error", True, "Disrupted"),
+        (137, "OOMKilled", False, "OOMKilled"),
+        (137, "Error", False, "Killed"),
+        (66, "Error", False, "NoCheckpoint"),
+        (1, "Error", False, "Bug"),
+        (42, "Error", False, "Other"),
+    ],
+)
+def test_a_trainer_that_was_seen_alive_ends_once(code: int, reason: str, disruption: Any, word: str) -> None:
+    """In one word; what was over already when this operator began is not counted again."""
+    ends: list[str] = []
+    cache = Cache(lambda pod: ends.append(end_word(pod)))
+    search = stored_search()
+    job = stored_job(search)
+    over = ended_pod(job, code=code, reason=reason)
+    over["status"]["conditions"] += [{"type": "DisruptionTarget", "status": "True"}] if disruption else []
+    for number, pod in enumerate([running_pod(job), over, over]):
+        cache.put_pod({**pod, "metadata": {**pod["metadata"], "resourceVersion": str(number + 1)}})
+    Cache(lambda pod: ends.append("again")).put_pod(over)
+
+    assert ends == [word]
 
 
 @pytest.mark.parametrize(("status", "result"), [("True", "Succeeded"), ("False", "Failed")])

@@ -94,7 +94,7 @@ def test_other_paths_say_what_is_served(served: Served) -> None:
 def test_every_metric_has_its_value(served: Served) -> None:
     """What was told last is what Prometheus parses."""
     state = served.state
-    state.started(replace(served.info, starts=3, interruptions=1, active_seconds=100.0))
+    state.started(replace(served.info, starts=3, active_seconds=100.0))
     state.step(lane_step(1))
     served.clock.now += 0.3
     state.step(supernet_step(2, reward=0.75))
@@ -121,7 +121,6 @@ def test_every_metric_has_its_value(served: Served) -> None:
         "autohas_policy_series_truncated": 0,
         "autohas_trainer_step_duration_seconds_count": 1,
         "autohas_trainer_starts_total": 3,
-        "autohas_trainer_interruptions_total": 1,
         "autohas_trainer_active_seconds_total": 100.3,
         "autohas_trainer_progress_ratio": 2 / served.info.steps,
         "autohas_trainer_cost_trainings": 2 / 27,

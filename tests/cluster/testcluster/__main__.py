@@ -54,6 +54,8 @@ def prepare() -> None:
         return
     cluster.prepare_binaries()
     binaries.kubeconform()
+    binaries.prometheus()
+    binaries.prometheus_operator_crds()
     reason = levels.why_no_node()
     if reason:
         _say(f"No node here: {reason}")

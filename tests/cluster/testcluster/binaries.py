@@ -4,6 +4,7 @@ Nothing prebuilt is downloaded: only modules, whose hashes Go checks. Each binar
 built once per version. Knows nothing of clusters.
 """
 
+import json
 import os
 import shutil
 import sys
@@ -33,6 +34,9 @@ class Released:
 
 HELM = Released(name="helm", package="helm.sh/helm/v4/cmd/helm", version="v4.3.1")
 COREDNS = Released(name="coredns", package="github.com/coredns/coredns", version="v1.15.0")
+PROMETHEUS = "github.com/prometheus/prometheus/cmd/"
+PROMETHEUS_TAGS = "remove_all_sd,enable_kubernetes_sd"  # of the service discoveries only the one that is tested
+OPERATOR_CRDS = Released(name="prometheus-operator-crds", package="github.com/prometheus-operator/prometheus-operator", version="v0.85.0")
 KUBECONFORM = Released(name="kubeconform", package="github.com/yannh/kubeconform/cmd/kubeconform", version="v0.8.0")
 
 
@@ -66,6 +70,29 @@ def kubernetes() -> Path:
 def pause() -> Path:
     """Path of the program that holds a pod's namespaces."""
     return _module(HERE.parent / "pause", "pause", "-s -w")
+
+
+def prometheus() -> Path:
+    """The folder with `prometheus` and `promtool`; without the pages of the user interface."""
+    folder = HERE.parent / "prometheus"
+
+    def build(target: Path) -> None:
+        command = [_go() or "go", "build", *_SMALL, "-tags", PROMETHEUS_TAGS, "-ldflags", "-s -w", "-o", f"{target}/"]
+        run([*command, f"{PROMETHEUS}prometheus", f"{PROMETHEUS}promtool"], env=_STATIC, cwd=folder, timeout_s=BUILD_LIMIT_S)
+
+    return cache.artefact("prometheus", cache.key(PROMETHEUS_TAGS, folder / "go.mod", folder / "go.sum"), build)
+
+
+def prometheus_operator_crds() -> Path:
+    """The folder with the kinds ServiceMonitor, PodMonitor, PrometheusRule, ... as prometheus-operator defines them."""
+
+    def build(target: Path) -> None:
+        module = f"{OPERATOR_CRDS.package}@{OPERATOR_CRDS.version}"
+        said = json.loads(run([_go() or "go", "mod", "download", "-json", module], cwd=target, timeout_s=BUILD_LIMIT_S))
+        for file in Path(said["Dir"], "example", "prometheus-operator-crd").glob("*.yaml"):
+            target.joinpath(file.name).write_bytes(file.read_bytes())
+
+    return cache.artefact(OPERATOR_CRDS.name, cache.key(OPERATOR_CRDS.package, OPERATOR_CRDS.version), build)
 
 
 def kubectl() -> Path:

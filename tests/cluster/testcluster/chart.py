@@ -17,12 +17,12 @@ def why_not_installable(chart: Path = CHART) -> str | None:
     return None if (chart / "Chart.yaml").exists() else f"no chart at {chart}"
 
 
-def install(cluster: Cluster, *, restart: bool, chart: Path = CHART) -> None:
-    """Install or upgrade the release; `restart` makes new pods where only the image changed under its name.
+def install(cluster: Cluster, *flags: str, restart: bool, chart: Path = CHART) -> None:
+    """Install or upgrade the release, with these flags for Helm; `restart` makes new pods where only the image changed under its name.
 
     Returns when the operator is ready; raises CommandFailedError with Helm's words.
     """
-    cluster.helm("upgrade", "--install", RELEASE, chart, "--namespace", NAMESPACE, "--create-namespace")
+    cluster.helm("upgrade", "--install", RELEASE, chart, "--namespace", NAMESPACE, "--create-namespace", *flags)
     if restart:
         cluster.kubectl("rollout", "restart", "deployment", "--namespace", NAMESPACE)
     for deployment in cluster.kubectl("get", "deployments", "--namespace", NAMESPACE, "-o", "name").split():

@@ -1,6 +1,6 @@
 """Prometheus metrics, built when they are scraped: between scrapes they cost nothing.
 
-Counters named `..._total` that the checkpoint keeps (starts, interruptions, active seconds) go on over processes; the
+Counters that outlive a process (starts, active seconds) go on over processes; the
 others count this process, as Prometheus expects of a counter that restarts.
 """
 
@@ -110,7 +110,6 @@ def _run(snapshot: Snapshot, info: RunInfo, now: float) -> Iterator[Metric]:
     planned_cost = info.plan.predicted_trainings
     yield _gauge("autohas_trainer_planned_cost_trainings", "Cost of the whole search in units of one full training.", planned_cost)
     yield _counter("autohas_trainer_starts", "Trainer processes of this search so far.", info.starts)
-    yield _counter("autohas_trainer_interruptions", "Starts that followed an interruption.", info.interruptions)
     active = info.active_seconds + max(0.0, now - snapshot.started_at)
     yield _counter("autohas_trainer_active_seconds", "Time that trainers of this search have worked, over all processes.", active)
 

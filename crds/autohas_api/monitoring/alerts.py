@@ -1,0 +1,131 @@
+"""The alerts, as the content of a PrometheusRule. Pure.
+
+Each says what happened (summary) and what to do (description); the chart adds the address of its runbook.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alert:
+    """One alert: `expr` must hold for `lasting`, a Prometheus duration."""
+
+    name: str
+    expr: str
+    lasting: str
+    severity: Literal["info", "warning", "critical"]
+    summary: str
+    description: str
+
+
+_SEARCH: Final = "{{ $labels.namespace }}/{{ $labels.name }}"
+
+ALERTS: Final = (
+    Alert(
+        name="AutoHASSearchStalled",
+        expr="sum by (namespace, name) (increase(autohas_trainer_steps_total[15m])) == 0"
+        " and on (namespace, name) max by (namespace, name) (autohas_trainer_progress_ratio) < 1",
+        lasting="5m",
+        severity="warning",
+        summary=f"Search {_SEARCH} makes no steps",
+        description="No training step for a quarter of an hour. Look at the trainer's log and at its node; the kubelet restarts the trainer"
+        " when it says nothing for spec.failurePolicy.stallTimeoutSeconds.",
+    ),
+    Alert(
+        name="AutoHASCheckpointStale",
+        expr='max by (namespace, name) (autohas_search_condition{type="CheckpointReady",status="False",reason="Stale"}) == 1',
+        lasting="10m",
+        severity="warning",
+        summary=f"Search {_SEARCH} has written no checkpoint for too long",
+        description="An interruption now would repeat all work since. Is its volume full or slow? The trainer's log says what failed.",
+    ),
+    Alert(
+        name="AutoHASRestartLoop",
+        expr="max by (namespace, name) (max_over_time(autohas_trainer_starts_total[1h]))"
+        " - min by (namespace, name) (min_over_time(autohas_trainer_starts_total[1h])) >= 3",
+        lasting="0m",
+        severity="warning",
+        summary=f"Search {_SEARCH} was started again {{{{ $value }}}} times within an hour",
+        description="Preempted again and again, out of memory, or a fault that repeats itself: the last pods' exit codes and the events of"
+        " the search tell which.",
+    ),
+    Alert(
+        name="AutoHASPendingTooLong",
+        expr='max by (namespace, name, phase) (autohas_search_phase{phase=~"Pending|Queued|Starting"}) == 1',
+        lasting="1h",
+        severity="warning",
+        summary=f"Search {_SEARCH} has been {{{{ $labels.phase }}}} for an hour",
+        description="The condition TrainerReady names what it waits for: quota, a node, an image, a claim.",
+    ),
+    Alert(
+        name="AutoHASPolicyCollapsedEarly",
+        expr="max by (namespace, name) (autohas_policy_normalized_entropy_ratio) < 0.05"
+        " and on (namespace, name) max by (namespace, name) (autohas_trainer_progress_ratio) < 0.5",
+        lasting="5m",
+        severity="info",
+        summary=f"The controller of search {_SEARCH} decided before half of the search was done",
+        description="It no longer explores. A smaller spec.algorithm.autoHAS.policyLearningRate or a longer warm-up leaves it more time.",
+    ),
+    Alert(
+        name="AutoHASNonFiniteLosses",
+        expr="sum by (namespace, name) (increase(autohas_trainer_non_finite_losses_total[15m]))"
+        " / sum by (namespace, name) (increase(autohas_trainer_steps_total[15m])) > 0.1",
+        lasting="5m",
+        severity="warning",
+        summary=f"More than a tenth of the steps of search {_SEARCH} have no finite loss",
+        description="Steps are spent on configurations that diverge: lower the upper bound of the learning rate.",
+    ),
+    Alert(
+        name="AutoHASTrainerTargetDown",
+        expr='max by (namespace, name) (autohas_search_phase{phase="Running"})'
+        " unless on (namespace, name) max by (namespace, name) (autohas_trainer_progress_ratio)",
+        lasting="10m",
+        severity="warning",
+        summary=f"Prometheus does not see the trainer of search {_SEARCH}",
+        description="The search runs, its metrics are missing: is the PodMonitor selected by this Prometheus, and may it reach the pod's"
+        " metrics port (NetworkPolicy)?",
+    ),
+    Alert(
+        name="AutoHASOperatorDown",
+        expr="absent(autohas_operator_build_info)",
+        lasting="5m",
+        severity="critical",
+        summary="No AutoHAS operator is there",
+        description="Running trainers go on, but nothing is started, restarted after the Job's own limit, or reported until it is back.",
+    ),
+    Alert(
+        name="AutoHASReconcileErrors",
+        expr='sum by (reason) (rate(autohas_reconcile_errors_total{reason!="ConflictError"}[10m]))'
+        " / on () group_left () sum(rate(autohas_reconcile_duration_seconds_count[10m])) > 0.1",
+        lasting="15m",
+        severity="warning",
+        summary="More than a tenth of the operator's passes end with {{ $labels.reason }}",
+        description="The operator's log has the sentence. ForbiddenError: its rights were trimmed; UnreachableError: the API server.",
+    ),
+    Alert(
+        name="AutoHASSeriesTruncated",
+        expr="max by (namespace, name) (autohas_policy_series_truncated) == 1",
+        lasting="5m",
+        severity="info",
+        summary=f"Not every choice of search {_SEARCH} is exported",
+        description="It has more choices than spec.monitoring.perChoiceLimit: only the most likely one of each decision is shown.",
+    ),
+)
+
+
+def build() -> dict[str, Any]:
+    """The rule file."""
+    return {"groups": [{"name": "autohas", "rules": [_rule(alert) for alert in ALERTS]}]}
+
+
+def _rule(alert: Alert) -> dict[str, Any]:
+    return {
+        "alert": alert.name,
+        "expr": alert.expr,
+        "for": alert.lasting,
+        "labels": {"severity": alert.severity},
+        "annotations": {"summary": alert.summary, "description": alert.description},
+    }

@@ -1,0 +1,195 @@
+"""Everything that the dashboards and alerts ask, asked of a real Prometheus that scrapes a real search."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from line import NAMESPACE, OPERATOR_NAMESPACE, Line, durable
+from queries import has_data, panel_queries, selectors, variable_queries
+from scraping import configuration
+
+from autohas_api.messages import Stage
+from autohas_api.testing import changed
+from testcluster import binaries, chart
+from testcluster.cluster import Cluster
+from testcluster.prometheus import Prometheus
+from testcluster.waiting import until
+
+pytestmark = pytest.mark.node
+SEARCH = "watched"
+MONITORS = {
+    "serviceMonitor": {"enabled": True, "interval": "1s"},
+    "podMonitor": {"enabled": True, "interval": "1s"},
+    "prometheusRule": {"enabled": True},
+    "dashboards": {"enabled": True},
+}
+VARIABLES = {
+    "namespace": NAMESPACE,
+    "name": SEARCH,
+    "decision": "stage1_width",
+    "job": "autohas-operator",
+    "__rate_interval": "15s",
+    "__range": "30m",
+}
+KEEP = "AUTOHAS_DASHBOARD_DATA"
+"""Names a folder: what every panel was answered is kept there, for `python -m benchmarks.dashboards`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watched:
+    """A Prometheus that saw a search from beginning to end, a failure and a kill; times are seconds since the epoch."""
+
+    line: Line
+    server: Prometheus
+    start_s: float
+    end_s: float
+
+    def asked(self, expr: str) -> list[dict[str, Any]]:
+        """The series of a query over the whole time."""
+        return self.server.query_range(expr, start_s=self.start_s, end_s=self.end_s, step_s=1)
+
+    def growth(self, one: dict[str, Any]) -> float:
+        """By how much a counter grew; one that was not there at the beginning began at 0."""
+        was_there = one["values"][0][0] - self.start_s < 1
+        return float(one["values"][-1][1]) - (float(one["values"][0][1]) if was_there else 0.0)
+
+    @property
+    def dashboards(self) -> dict[str, dict[str, Any]]:
+        """As Grafana's sidecar finds them: in ConfigMaps with its label."""
+        found = self.line.cluster.kubectl.json("get", "-n", OPERATOR_NAMESPACE, "configmaps", "-l", "grafana_dashboard=1")["items"]
+        return {name: json.loads(text) for item in found for name, text in item["data"].items()}
+
+    @property
+    def alerts(self) -> list[dict[str, Any]]:
+        """The rules, as prometheus-operator finds them."""
+        rule = self.line.cluster.kubectl.json("get", "-n", OPERATOR_NAMESPACE, "prometheusrule", "autohas-operator")
+        return [found for group in rule["spec"]["groups"] for found in group["rules"]]
+
+
+@pytest.fixture(scope="module", name="line")
+def _line(node_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
+    if node_cluster.node is None:
+        pytest.skip("a given cluster's nodes do not see this machine's folders and processes")
+    for name in ("servicemonitors", "podmonitors", "prometheusrules"):
+        file = binaries.prometheus_operator_crds() / f"monitoring.coreos.com_{name}.yaml"
+        node_cluster.kubectl("apply", "--server-side", "-f", file)
+        node_cluster.kubectl("wait", "--for=condition=Established", f"crd/{name}.monitoring.coreos.com", "--timeout=30s")
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    node_cluster.kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": labels}})
+    chart.install(node_cluster, f"--set-json=metrics={json.dumps(MONITORS)}", restart=False)
+    node_cluster.local_volume("watched", tmp_path_factory.mktemp("watched"), namespace=NAMESPACE)
+    yield Line(cluster=node_cluster)
+    node_cluster.kubectl("delete", "-n", NAMESPACE, "ahs", "--all", "--timeout=60s")
+    chart.install(node_cluster, "--reset-values", restart=False)
+
+
+@pytest.fixture(scope="module", name="watched")
+def _watched(line: Line, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+    """One search that is killed in the supernet and succeeds, one that fails, and a Prometheus that looks on."""
+    kubectl = line.cluster.kubectl
+    pods = kubectl.json("get", "-n", OPERATOR_NAMESPACE, "podmonitor", "autohas-trainer")
+    services = kubectl.json("get", "-n", OPERATOR_NAMESPACE, "servicemonitor", "autohas-operator")
+    rules = kubectl.json("get", "-n", OPERATOR_NAMESPACE, "prometheusrule", "autohas-operator")["spec"]
+    scraped = configuration(pods, services, line.cluster.kubeconfig)
+    server = Prometheus.start(tmp_path_factory.mktemp("prometheus"), scraped, rules)
+    try:
+        until(lambda: server.query("autohas_operator_build_info"), what="the operator is scraped", deadline_s=60)
+        start_s = time.time()
+        line.apply(durable(SEARCH, claim="watched", steps=450))
+        line.kill_trainer_in(SEARCH, Stage.SUPERNET)
+        line.apply(changed(durable("unlucky", claim="watched"), "spec.task.data", {"name": "idx", "path": "/nowhere"}))
+        line.wait(SEARCH, "Finished", 500)
+        line.wait("unlucky", "Finished")
+        ends = f'count_over_time(autohas_search_phase{{name="{SEARCH}",phase="Succeeded"}}[1m]) > 5'
+        until(lambda: server.query(ends), what="the end has been scraped some times", deadline_s=60)
+        assert server.query('autohas_search_phase{name="unlucky",phase="Failed"}')
+        yield Watched(line=line, server=server, start_s=start_s, end_s=time.time())
+    finally:
+        server.stop()
+
+
+def test_every_panel_of_both_dashboards_has_data(watched: Watched) -> None:
+    """Each query is executed over the life of the search; one without a single number fails, by name."""
+    answers = {query: watched.asked(query.expr) for board in watched.dashboards.values() for query in panel_queries(board, VARIABLES)}
+    if folder := os.environ.get(KEEP):
+        kept = [
+            {"dashboard": q.dashboard, "panel": q.panel, "kind": q.kind, "unit": q.unit, "legend": q.legend, "series": series}
+            for q, series in answers.items()
+        ]
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        Path(folder, "panels.json").write_text(json.dumps({"start": watched.start_s, "end": watched.end_s, "panels": kept}))
+    assert set(watched.dashboards) == {"autohas-search.json", "autohas-fleet.json"}
+    assert [str(query) for query, series in answers.items() if not has_data(series)] == []
+
+
+def test_every_variable_of_both_dashboards_has_values(watched: Watched) -> None:
+    """Grafana finds something to choose from."""
+    empty = [
+        f"{board['title']} / {name}: {expr}"
+        for board in watched.dashboards.values()
+        for name, expr in variable_queries(board, VARIABLES)
+        if not has_data(watched.asked(expr))
+    ]
+    assert empty == []
+
+
+def test_every_alert_asks_for_metrics_that_are_there(watched: Watched) -> None:
+    """Each expression is executed; each metric in it has series, and these have the labels that it asks for."""
+    unknown = []
+    for alert in watched.alerts:
+        watched.asked(alert["expr"])
+        for metric, labels in selectors(watched.server, alert["expr"]):
+            if metric == "autohas_reconcile_errors_total":
+                continue  # exists from the first error on
+            found = [one["metric"] for one in watched.asked(metric)]
+            unknown += [f"{alert['alert']}: {metric} {labels}"] if not any(set(labels) <= set(one) for one in found) else []
+    assert unknown == []
+    assert len(watched.alerts) >= 10
+
+
+def test_a_search_that_ends_well_raises_no_alert(watched: Watched) -> None:
+    """No alert fires for a short search with one kill in it."""
+    assert watched.asked('ALERTS{alertstate="firing"}') == []
+
+
+def test_series_carry_the_search_not_what_scraped_it(watched: Watched) -> None:
+    """With honorLabels, Prometheus keeps namespace and name; a trainer's series are those of its search over both pods."""
+    phases = watched.asked(f'autohas_search_phase{{namespace="{NAMESPACE}",name="{SEARCH}"}}')
+    steps = watched.asked(f'autohas_trainer_steps_total{{namespace="{NAMESPACE}",name="{SEARCH}"}}')
+
+    assert {"Starting", "Running", "Succeeded"} <= {one["metric"]["phase"] for one in phases}
+    assert len({one["metric"]["pod"] for one in steps}) == 2
+    assert {one["metric"]["attempt"] for one in steps} == {"1"}
+    assert watched.asked('{exported_namespace!=""}') == []
+
+
+def test_outcomes_and_restarts_are_what_happened(watched: Watched) -> None:
+    """One search succeeded, one failed; one trainer was killed and started again."""
+    names = ("autohas_searches_finished_total", "autohas_search_restarts_total", "autohas_search_trainer_ends_total")
+    grown = {
+        (one["metric"]["__name__"], one["metric"].get("result", one["metric"].get("reason", ""))): watched.growth(one)
+        for name in names
+        for one in watched.asked(f'{name}{{namespace="{NAMESPACE}"}}')
+    }
+    assert {key: number for key, number in grown.items() if number} == {
+        ("autohas_searches_finished_total", "Succeeded"): 1,
+        ("autohas_searches_finished_total", "Failed"): 1,
+        ("autohas_search_restarts_total", ""): 1,
+        ("autohas_search_trainer_ends_total", "Killed"): 1,
+        ("autohas_search_trainer_ends_total", "Data"): 1,
+        ("autohas_search_trainer_ends_total", "Result"): 1,
+    }
+
+
+def test_the_rules_in_the_cluster_are_the_generated_ones(watched: Watched) -> None:
+    """Nothing was lost between the generator, Helm and the API server."""
+    file = chart.CHART / "files" / "alerts.yaml"
+    assert watched.alerts == yaml.safe_load(file.read_text())["groups"][0]["rules"]
