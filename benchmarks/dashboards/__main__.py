@@ -18,9 +18,11 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image
 
 COLUMNS: Final = 5
 DPI: Final = 78
+NUM_COLORS: Final = 48
 MAX_LEGEND: Final = 5
 COLORS: Final = ("#2a6fdb", "#d9822b", "#2f9e6e", "#c0392b", "#7d4fc4", "#8a6d3b", "#d6589f", "#5f6b7a", "#9aa700", "#17a2b8")
 STYLE: Final[dict[Any, Any]] = {
@@ -71,7 +73,8 @@ def draw(title: str, panels: list[tuple[str, list[dict[str, Any]]]], start_s: fl
             axes.set_visible(True)
             draw_panel(axes, name, targets, start_s)
         figure.suptitle(f"{title}: what Prometheus answered (seconds since the search was created)", fontsize=9, color="#52606d")
-        figure.savefig(path, dpi=DPI, pil_kwargs={"optimize": True})
+        figure.savefig(path, dpi=DPI)
+    Image.open(path).convert("RGB").quantize(NUM_COLORS).save(path, optimize=True)  # a third of the size, and no eye sees it
 
 
 def draw_panel(axes: Axes, name: str, targets: list[dict[str, Any]], start_s: float) -> None:

@@ -8,6 +8,7 @@ import pytest
 from engine_fixtures import ALGORITHMS, STAGES, Killed, MemorySink, Stop, search, small_search
 
 from autohas_api.messages import Stage
+from autohas_api.testing import changed
 from autohas_trainer.errors import CheckpointError, Interrupted
 from autohas_trainer.reporting.records import Outcome, StepRecord
 
@@ -150,3 +151,27 @@ def _kill_at(workdir: Path, step: int) -> None:
 
     with pytest.raises(Killed):
         search(small_search(), workdir, MemorySink(on_step=kill))
+
+
+def test_a_resumed_process_writes_checkpoints_too(tmp_path: Path) -> None:
+    """Its first period begins with the process, not at the end of the stage: else a search preempted in a long stage never gets on."""
+    document = changed(small_search(), "spec.checkpoint.periodSeconds", 5)
+
+    def killed_after(num_steps: int) -> MemorySink:
+        sink = MemorySink()
+
+        def kill(_: StepRecord) -> None:
+            if len(sink.steps) == num_steps:
+                raise Killed
+
+        sink.on_step = kill
+        with pytest.raises(Killed):
+            search(document, tmp_path, sink)
+        return sink
+
+    killed_after(3)
+    resumed = killed_after(12)
+
+    assert {step.stage for step in resumed.steps} == {Stage.LANES}
+    assert resumed.checkpoints
+    assert resumed.checkpoints[-1].step > resumed.steps[0].step

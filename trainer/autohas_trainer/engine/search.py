@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -145,11 +145,15 @@ class _Keeper:
     early_end: EarlyEnd
     sink: Sink
     clock: Callable[[], float]
-    last: float | None = None
+    last: float = field(init=False)
+    """When the newest checkpoint was written, or this process began: by the clock."""
+
+    def __post_init__(self) -> None:
+        self.last = self.clock()
 
     def is_due(self) -> bool:
         """Whether the period since the last checkpoint is over."""
-        return self.last is not None and self.clock() - self.last >= self.job.search.spec.checkpoint.period_seconds
+        return self.clock() - self.last >= self.job.search.spec.checkpoint.period_seconds
 
     def save(self, index: int) -> None:
         """Checkpoint before the next step of stage `index`."""
