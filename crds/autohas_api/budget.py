@@ -7,7 +7,7 @@ Source of the stage shares: ALGORITHMS section 6, "First plan".
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from autohas_api.run_spec import AutoHAS, RandomSharing
@@ -43,7 +43,8 @@ class StagePlan:
 
     `rungs` are the steps of a training at which candidates are compared; `warmup_steps` of the `supernet_steps` sample
     uniformly and do not teach the controller; `num_candidates` enter the race new, `num_samples` are scored by RandomSharing,
-    `num_trials` are trained in full by RandomSearch. `predicted_trainings` is the most that the plan can cost.
+    `num_trials` are trained in full by RandomSearch, `num_repeats` are trainings of the winner with further seeds.
+    `predicted_trainings` is the most that the plan can cost.
     """
 
     rungs: tuple[int, int, int]
@@ -54,6 +55,7 @@ class StagePlan:
     num_candidates: int
     num_samples: int
     num_trials: int = 0
+    num_repeats: int = 0
     predicted_trainings: float
 
     @property
@@ -74,11 +76,15 @@ class StagePlan:
         finalists = min(FINALISTS, self.num_candidates) + 1
         return (self.num_candidates + new_default) * first + finalists * (second - first) + 2 * (last - second)
 
+    @property
+    def evaluate_steps(self) -> int:
+        """Training steps of the last stage: the repeats, and the final training where no race has done it."""
+        return (self.num_repeats + (1 if self.num_samples else 0)) * self.rungs[-1]
+
     def trainings_after_supernet(self, steps: int) -> float:
         """The most that race and final training cost, in trainings of `steps` steps; comparisons left out."""
-        if self.num_samples:
-            return 1 + self.num_samples * (1 + SCORE_BATCHES * FORWARD_SHARE) / steps
-        return self.race_steps / steps
+        scoring = self.num_samples * (1 + SCORE_BATCHES * FORWARD_SHARE) / steps
+        return scoring + (self.race_steps + self.evaluate_steps) / steps
 
 
 def has_lanes(spec: Spec) -> bool:
@@ -99,7 +105,14 @@ def plan_stages(spec: Spec, space: Space, selection_batches: float = 0.0) -> Sta
         space: Its space.
         selection_batches: Size of the selection split in batches, once the data is known: comparisons are paid for too.
     """
-    trainings = max(float(spec.budget.trainings), minimum_trainings(spec, space))
+    num_repeats = spec.retrain.seeds - 1
+    trainings = max(float(spec.budget.trainings), minimum_trainings(spec, space)) - num_repeats
+    plan = _plan_search(spec, space, trainings, selection_batches)
+    return replace(plan, num_repeats=num_repeats, predicted_trainings=plan.predicted_trainings + num_repeats)
+
+
+def _plan_search(spec: Spec, space: Space, trainings: float, selection_batches: float) -> StagePlan:
+    """The plan without repeats of the winner."""
     comparison = selection_batches * FORWARD_SHARE / spec.retrain.steps
     if spec.algorithm.name == "RandomSharing":
         return _random_sharing(spec, trainings)
@@ -113,7 +126,11 @@ def plan_stages(spec: Spec, space: Space, selection_batches: float = 0.0) -> Sta
 
 
 def minimum_trainings(spec: Spec, space: Space) -> float:
-    """The smallest budget, in trainings, with which every stage of the algorithm can do its work."""
+    """The smallest budget, in trainings, with which every stage of the algorithm can do its work, repeats of the winner included."""
+    return _minimum_search(spec, space) + spec.retrain.seeds - 1
+
+
+def _minimum_search(spec: Spec, space: Space) -> float:
     if spec.algorithm.name == "RandomSharing":
         return 1 + MIN_SUPERNET_TRAININGS + _scoring_cost(spec)
     if spec.algorithm.name == "RandomSearch":

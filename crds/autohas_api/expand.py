@@ -50,6 +50,8 @@ def search_result(result: Result, spec: Spec, space: Space, model_path: str | No
         scores=Scores(
             metric=spec.objective.metric,
             test=decimal(result.test_score),
+            test_mean=None if result.test_mean is None else decimal(result.test_mean),
+            test_standard_deviation=None if result.test_standard_deviation is None else decimal(result.test_standard_deviation),
             selection=decimal(result.selection_score),
             default_test=None if result.default_test_score is None else decimal(result.default_test_score),
             default_selection=None if result.default_selection_score is None else decimal(result.default_selection_score),

@@ -37,6 +37,7 @@ NOTICE_TYPES: Final[dict[str, Literal["Normal", "Warning"]]] = {
     "UpdateRejected": "Warning",
     "SupernetDiverged": "Warning",
     "WinnerDiverged": "Warning",
+    "RepeatDiverged": "Warning",
     "PolicyCollapsed": "Warning",
     "NumericalFailure": "Warning",
 }
@@ -95,6 +96,12 @@ class Result(Message):
     parameters: Count
     cost: Score | None = None
     """What the winner costs in units of objective.cost.metric; None without one."""
+    test_mean: Score | None = None
+    """Mean test score over retrain.seeds trainings of the winner; None with one seed."""
+    test_standard_deviation: Score | None = None
+    """Sample standard deviation of the same."""
+    seeds: Count = 1
+    """Trainings of the winner that were finished and tested."""
     stop_reason: StopReason
     active_seconds: Seconds = 0.0
     """Seconds of work over all processes; what a kill repeated counts once."""

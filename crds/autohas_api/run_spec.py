@@ -180,6 +180,13 @@ class Retrain(Model):
     """The final training of the winner: the unit of the budget."""
 
     steps: int = Field(ge=9, le=100_000_000, description="Training steps of one full training.")
+    seeds: int = Field(
+        default=1,
+        ge=1,
+        le=20,
+        description="Trainings of the winner with different seeds; more than 1 gives mean and standard deviation of the test score,"
+        " and each costs one training of the budget. The model that is kept is that of the first.",
+    )
 
 
 class PersistentVolumeClaimStorage(Model):

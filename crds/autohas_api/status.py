@@ -67,6 +67,8 @@ class Scores(Model):
 
     metric: ShortText = Field(description="The objective's metric.")
     test: ShortText = Field(description="Score of the winner on the test split, read once.")
+    test_mean: ShortText | None = Field(default=None, description="Mean test score of the winner over retrain.seeds trainings.")
+    test_standard_deviation: ShortText | None = Field(default=None, description="Sample standard deviation of these test scores.")
     selection: ShortText = Field(description="Score of the winner on the selection split.")
     default_test: ShortText | None = Field(default=None, description="Test score of the default configuration, trained as long.")
     default_selection: ShortText | None = Field(default=None, description="Selection score of the default configuration.")

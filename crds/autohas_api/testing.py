@@ -121,6 +121,7 @@ REJECTED_BY_SCHEMA: Final = (
     ),
     Rejection(path="spec.objective.goal", value=0.9, field="spec.objective.goal", words="must be of type string"),
     Rejection(path="spec.retrain.steps", value=8, field="spec.retrain.steps", words="greater than or equal to 9"),
+    Rejection(path="spec.retrain.seeds", value=21, field="spec.retrain.seeds", words="less than or equal to 20"),
     Rejection(path="spec.trainer.device", value="TPU", field="spec.trainer.device", words='"Auto", "CPU", "CUDA"'),
     Rejection(path="spec.checkpoint.periodSeconds", value=0, field="spec.checkpoint.periodSeconds", words="greater than or equal to 1"),
     Rejection(path="spec.checkpoint.keepLast", value=1, field="spec.checkpoint.keepLast", words="greater than or equal to 2"),
@@ -362,6 +363,7 @@ UNACCEPTABLE: Final = (
         field="spec.objective.goal",
         words="RandomSharing compares none",
     ),
+    Rejection(path="spec.retrain.seeds", value=3, field="spec.budget.trainings", words="must be at least"),
     Rejection(path="spec.budget.trainings", value="2", field="spec.budget.trainings", words="must be at least"),
 )
 """Accepted by the API server; refused by `autohas_api.acceptance`, so Accepted=False in the cluster."""

@@ -36,6 +36,9 @@ def print_result(console: Console, found: Finished, folder: Path, report: Path |
         )
     else:
         console.print(f"Test {metric} {metric_text(metric, result.test_score)}{beside}", style="bold", highlight=False)
+    if result.test_mean is not None and result.test_standard_deviation is not None:
+        spread = f"{metric_text(metric, result.test_mean)}, standard deviation {metric_text(metric, result.test_standard_deviation)}"
+        console.print(f"Over {result.seeds} seeds: mean {spread}", highlight=False)
     console.print(_configuration(found))
     if (ending := ENDINGS.get(result.stop_reason)) is not None:
         console.print(f"Note: {ending}", highlight=False, soft_wrap=True)

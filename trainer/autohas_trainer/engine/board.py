@@ -58,10 +58,15 @@ class Board:
         self.num_rewards_here = 0
         """Rewards in this process."""
 
+    def enter_repeat(self, name: str, configuration: Configuration, repeat: int) -> None:
+        """Give a configuration one more training, from other first weights and in another order of the data."""
+        self.configurations[name] = configuration
+        self.trainings[name] = Training(self.problem, configuration, repeat)
+
     def enter(self, name: str, configuration: Configuration) -> str:
         """Give a configuration a training; returns the name under which it runs (an equal one may run already)."""
         for known, training in self.trainings.items():
-            if training.configuration == configuration:
+            if training.configuration == configuration and training.repeat == 0:
                 return known
         self.configurations[name] = configuration
         self.comparisons.pop(name, None)
@@ -192,7 +197,7 @@ class Board:
         self.configurations = {n: Configuration(values=tuple(v)) for n, v in state["configurations"].items()}
         self.trainings = {}
         for index, saved in enumerate(state["trainings"]):
-            training = Training(self.problem, Configuration(values=tuple(saved["values"])))
+            training = Training(self.problem, Configuration(values=tuple(saved["values"])), saved["repeat"])
             training.load(saved, _under(f"training/{index}/", tensors))
             self.trainings[saved["name"]] = training
         self.comparisons = {

@@ -137,7 +137,8 @@ class EarlyEnd:
         board = self._board
         board.winner = board.enter(name, board.configurations[name])
         self._to_evaluate = True
-        missing = board.problem.plan.rungs[-1] - board.trainings[board.winner].num_steps_done
+        plan = board.problem.plan
+        missing = (1 + plan.num_repeats) * plan.rungs[-1] - board.trainings[board.winner].num_steps_done
         board.ledger.step = max(board.ledger.step, board.ledger.steps - missing)
 
     def leader(self) -> str:
@@ -152,7 +153,9 @@ class EarlyEnd:
         training = board.trainings.get(name)
         missing = board.problem.plan.rungs[-1] - (training.num_steps_done if training is not None else 0)
         forwards = board.problem.evaluation_cost * board.problem.spec.retrain.steps
-        steps = 1 + missing + forwards  # one more step passes before the next look
+        steps = (
+            1 + missing + board.problem.plan.num_repeats * board.problem.plan.rungs[-1] + forwards
+        )  # one more step passes before the next look
         return _MARGIN * steps * board.ledger.seconds_per_step(name, board.problem.spec.retrain.steps)
 
     def _seconds_after_supernet(self) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+import statistics
 from pathlib import Path
 
 from safetensors.torch import save_file
@@ -13,6 +13,7 @@ from autohas_api.digest import configuration_digest, result_digest
 from autohas_api.messages import Result, StopReason
 from autohas_api.space import Role
 from autohas_trainer.engine.board import DEFAULT, Board
+from autohas_trainer.engine.stages import EvaluateStage
 from autohas_trainer.engine.training import Training
 from autohas_trainer.reporting.records import Identity, Outcome
 
@@ -22,11 +23,12 @@ MODEL_FILE = "model.safetensors"
 _LAST_RUNG = 2
 
 
-def build_outcome(board: Board, test_scores: Mapping[str, float], workdir: Path, identity: Identity, stop_reason: StopReason) -> Outcome:
+def build_outcome(board: Board, evaluated: EvaluateStage, workdir: Path, identity: Identity, stop_reason: StopReason) -> Outcome:
     """Write the winner's model and state everything that was found."""
     if board.winner is None:
         raise RuntimeError("the search ended without a winner")
-    problem, winner = board.problem, board.winner
+    problem, winner, test_scores = board.problem, board.winner, evaluated.test_scores
+    repeated = (test_scores[winner], *evaluated.repeat_scores)
     configuration = board.configurations[winner]
     model_digest = _save_model(board.trainings[winner], workdir / MODEL_FILE)
     values = problem.space.as_mapping(configuration)
@@ -44,6 +46,9 @@ def build_outcome(board: Board, test_scores: Mapping[str, float], workdir: Path,
         selection_score=selection[winner],
         default_test_score=test_scores.get(DEFAULT),
         default_selection_score=selection.get(DEFAULT),
+        test_mean=statistics.fmean(repeated) if len(repeated) > 1 else None,
+        test_standard_deviation=statistics.stdev(repeated) if len(repeated) > 1 else None,
+        seeds=len(repeated),
         trainings=round(board.ledger.cost, 6),
         cost=problem.costs.of(configuration) if problem.spec.objective.cost is not None else None,
         parameters=problem.num_parameters(configuration),
@@ -60,6 +65,7 @@ def build_outcome(board: Board, test_scores: Mapping[str, float], workdir: Path,
         recipe=problem.recipe(configuration).record(),
         default=problem.space.as_mapping(problem.space.default),
         candidates=tuple(board.records),
+        test_scores=repeated,
         cost_by_stage=board.ledger.cost_by_stage(),
         seconds_by_stage=board.ledger.seconds_by_stage(),
     )

@@ -110,7 +110,7 @@ def run(job: Job, sink: Sink, stop: StopRequest, clocks: Clocks | None = None) -
 
     last = stages[-1]
     assert isinstance(last, EvaluateStage)  # noqa: S101 - build_stages ends with it
-    outcome = build_outcome(board, last.test_scores, job.workdir, job.identity, early_end.reason or StopReason.COMPLETED)
+    outcome = build_outcome(board, last, job.workdir, job.identity, early_end.reason or StopReason.COMPLETED)
     sink.finished(outcome)
     return outcome
 

@@ -20,6 +20,7 @@ from autohas_trainer.engine.comparison import Comparison, diverged, encoded
 from autohas_trainer.engine.problem import Problem
 from autohas_trainer.errors import CheckpointError
 from autohas_trainer.optim import UpdateRule, schedule, set_rate, standalone_optimizer
+from autohas_trainer.seeding import Key
 from autohas_trainer.space.objective import normalised_quality
 from autohas_trainer.space.recipe import path_of
 
@@ -32,15 +33,19 @@ _TAIL: Final = 9
 class Training:
     """A training that can be stopped and continued at any step."""
 
-    def __init__(self, problem: Problem, configuration: Configuration) -> None:
-        """Build the network at step 0; the same configuration always starts from the same weights."""
+    def __init__(self, problem: Problem, configuration: Configuration, repeat: int = 0) -> None:
+        """Build the network at step 0.
+
+        The same configuration always starts from the same weights and sees the same batches; another `repeat` has its own.
+        """
         self.configuration = configuration
+        self.repeat = repeat
         self.recipe = problem.recipe(configuration)
         self.num_steps_done = 0
         self.is_diverged = False
         self.learning_rate = 0.0
         self._problem = problem
-        self._module = problem.template.build(path_of(problem.space, configuration), (problem.seed, "network")).to(problem.device)
+        self._module = problem.template.build(path_of(problem.space, configuration), _network_key(problem.seed, repeat)).to(problem.device)
         rule = UpdateRule(learning_rate=self.recipe.learning_rate, momentum=self.recipe.momentum, weight_decay=self.recipe.weight_decay)
         self._optimizer = standalone_optimizer(self._module, rule)
         self._parameters = dict(self._module.named_parameters())
@@ -54,7 +59,7 @@ class Training:
     def step(self) -> float:
         """Take one step and return the training loss (nats) before it; a loss that is not finite ends the training."""
         recipe, problem = self.recipe, self._problem
-        batch = problem.splits.train_batch(self.num_steps_done, recipe.batch_size, problem.seed)
+        batch = problem.splits.train_batch(self.num_steps_done, recipe.batch_size, problem.seed, replica=self.repeat)
         self.learning_rate = recipe.learning_rate * schedule(self.num_steps_done, recipe.steps, recipe.warmup_fraction, recipe.schedule)
         set_rate(self._optimizer, self.learning_rate)
         self._module.train()
@@ -131,7 +136,7 @@ class Training:
 
     def state_dict(self) -> dict[str, Any]:
         """What is not a tensor, as JSON."""
-        return {"values": list(self.configuration.values), "step": self.num_steps_done, "diverged": self.is_diverged}
+        return {"values": list(self.configuration.values), "repeat": self.repeat, "step": self.num_steps_done, "diverged": self.is_diverged}
 
     @torch.no_grad()
     def load(self, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
@@ -153,3 +158,8 @@ class Training:
             saved = tensors.get(f"momentum/{name}")
             if saved is not None:
                 self._optimizer.state[parameter]["momentum_buffer"] = torch.empty_like(parameter).copy_(saved)
+
+
+def _network_key(seed: int, repeat: int) -> Key:
+    """The stream of the first weights."""
+    return (seed, "network", repeat) if repeat else (seed, "network")

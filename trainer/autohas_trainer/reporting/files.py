@@ -190,6 +190,9 @@ def _record(space: Space, outcome: Outcome) -> dict[str, Any]:
         "winner": {
             "name": outcome.winner,
             "testScore": result.test_score,
+            "testScores": list(outcome.test_scores),
+            "testMean": result.test_mean,
+            "testStandardDeviation": result.test_standard_deviation,
             "selectionScore": result.selection_score,
             "parameters": result.parameters,
             **({"cost": result.cost} if result.cost is not None else {}),
@@ -249,6 +252,7 @@ def _outcome(record: Mapping[str, Any], space: Space) -> Outcome:
         configuration=record["winner"]["configuration"],
         recipe=record["winner"]["recipe"],
         default=record["default"]["configuration"],
+        test_scores=tuple(record["winner"]["testScores"]),
         candidates=tuple(CandidateRecord(**{**c, "stage": Stage(c["stage"])}) for c in record["candidates"]),
         cost_by_stage=record["cost"]["byStage"],
         seconds_by_stage=record["cost"]["secondsByStage"],

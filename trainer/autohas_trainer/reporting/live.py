@@ -212,13 +212,12 @@ def leader(known: CandidateRecord | None, record: CandidateRecord) -> CandidateR
 
 def stage_steps(plan: StagePlan) -> dict[Stage, int]:
     """Steps planned per stage, in order; stages without work are left out, Evaluate never is."""
-    final_training = plan.rungs[-1] if plan.num_samples else 0
     planned = {
         Stage.LANES: plan.lane_steps,
         Stage.WARMUP: plan.warmup_steps,
         Stage.SUPERNET: plan.supernet_steps - plan.warmup_steps,
         Stage.RACE: plan.race_steps or plan.num_samples,
-        Stage.EVALUATE: final_training,
+        Stage.EVALUATE: plan.evaluate_steps,
     }
     return {stage: steps for stage, steps in planned.items() if steps or stage is Stage.EVALUATE}
 

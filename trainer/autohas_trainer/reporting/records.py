@@ -112,6 +112,8 @@ class Outcome:
     default: Mapping[str, str]
     candidates: tuple[CandidateRecord, ...]
     """Every comparison of the race, in order."""
+    test_scores: tuple[float, ...]
+    """Test scores of the winner, the kept model first, then its further seeds."""
     cost_by_stage: Mapping[str, float]
     seconds_by_stage: Mapping[str, float]
 

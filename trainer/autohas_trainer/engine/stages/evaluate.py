@@ -1,4 +1,4 @@
-"""Evaluate: finish the winner's training if the race did not, then read the test split, once."""
+"""Evaluate: finish the winner's training if the race did not, repeat it with further seeds, then read the test split, once."""
 
 from __future__ import annotations
 
@@ -24,14 +24,16 @@ class EvaluateStage:
     def __init__(self, board: Board) -> None:
         self._board = board
         self.test_scores: dict[str, float] = {}
-        self.num_steps = board.problem.plan.rungs[_LAST_RUNG] if board.problem.plan.num_samples else 0
+        self.repeat_scores: tuple[float, ...] = ()
+        """Test scores of the winner's further seeds."""
+        self.num_steps = board.problem.plan.evaluate_steps
 
     def begin(self) -> None:
         """Only the winner and the default matter now."""
         self._board.keep_only({self._winner, DEFAULT})
 
     def advance(self) -> bool:
-        """Train the winner one step, or test when it is finished."""
+        """Train the winner or one of its repeats by one step, or test when all are finished."""
         training = self._board.trainings[self._winner]
         if training.is_diverged:
             self._fall_back()
@@ -40,8 +42,27 @@ class EvaluateStage:
             self._board.train(self.name, self._winner)
             return True
         self._board.compare(self.name, self._winner, _LAST_RUNG)
+        if (repeat := self._next_repeat()) is not None:
+            self._train_repeat(repeat)
+            return True
         self._test()
         return False
+
+    def _next_repeat(self) -> int | None:
+        """The first further seed whose training is not over."""
+        for repeat in range(1, self._board.problem.plan.num_repeats + 1):
+            training = self._board.trainings.get(_repeat_name(repeat))
+            if training is None or not (training.is_finished or training.is_diverged):
+                return repeat
+        return None
+
+    def _train_repeat(self, repeat: int) -> None:
+        board, name = self._board, _repeat_name(repeat)
+        if name not in board.trainings:
+            board.enter_repeat(name, board.configurations[self._winner], repeat)
+        board.train(self.name, name)
+        if board.trainings[name].is_diverged:
+            board.notify("RepeatDiverged", f"the winner's training with seed {repeat} diverged; mean and deviation are of the others")
 
     def state_dict(self) -> dict[str, Any]:
         """Nothing: the training's position is on the board, and an interrupted test is repeated."""
@@ -72,4 +93,11 @@ class EvaluateStage:
             for name, training in finished.items():
                 outputs[name].append(training.outputs(batch))
         targets_N, task = torch.cat(targets), self._board.problem.task
-        self.test_scores = {name: task.measure(torch.cat(parts), targets_N).value for name, parts in outputs.items()}
+        scores = {name: task.measure(torch.cat(parts), targets_N).value for name, parts in outputs.items()}
+        repeats = {_repeat_name(repeat) for repeat in range(1, self._board.problem.plan.num_repeats + 1)}
+        self.test_scores = {name: score for name, score in scores.items() if name not in repeats}
+        self.repeat_scores = tuple(score for name, score in scores.items() if name in repeats)
+
+
+def _repeat_name(repeat: int) -> str:
+    return f"seed {repeat}"
