@@ -117,8 +117,8 @@ def test_a_diverging_lane_loses_and_a_diverging_default_is_an_error(tmp_path: Pa
 
 
 def test_cost_target_changes_the_objective(tmp_path: Path) -> None:
-    """With a target of 1,000 parameters every score is accuracy minus 0.1 times the relative distance."""
-    document = changed(small_search(), "spec.objective", {"cost": {"target": "1000", "weight": "-0.1"}})
+    """With a target of 5,000 parameters every score is accuracy minus 0.1 times the relative distance."""
+    document = changed(small_search(), "spec.objective", {"cost": {"target": "5000", "weight": "-0.1"}})
     sink = MemorySink()
     search(document, tmp_path, sink)
     parsed, space = accept(document)
@@ -126,7 +126,7 @@ def test_cost_target_changes_the_objective(tmp_path: Path) -> None:
 
     for record in sink.candidates:
         size = problem.num_parameters(space.configuration(record.values))
-        assert record.score == pytest.approx(record.metric - 0.1 * abs(size / 1000 - 1))
+        assert record.score == pytest.approx(record.metric - 0.1 * abs(size / 5000 - 1))
 
 
 def test_hyperparameters_alone_and_architecture_alone(tmp_path: Path) -> None:
