@@ -6,19 +6,10 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
 
+from autohas_api.environment_spec import EnvFrom, EnvVar
+from autohas_api.kube_types import DnsName, FileMode, Key, Labels, MountPath, Quantity, Resources
 from autohas_api.model import Model, Rule
-from autohas_api.run_spec import DnsName
-
-Key = Annotated[str, StringConstraints(min_length=1, max_length=317)]
-LabelValue = Annotated[str, StringConstraints(max_length=63)]
-QUANTITY_PATTERN = r"^[+-]?([0-9]+|[0-9]+\.[0-9]*|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]{1,2})?$"
-Quantity = (
-    Annotated[int, Field(ge=0, le=9007199254740991)]
-    | Annotated[str, StringConstraints(pattern=QUANTITY_PATTERN, min_length=1, max_length=32)]
-)
-Resources = Annotated[dict[str, Quantity], Field(max_length=32)]
-FileMode = Annotated[int, Field(ge=0, le=511)]
-MountPath = Annotated[str, StringConstraints(pattern=r"^/[^:]*$", min_length=1, max_length=1024)]
+from autohas_api.placement_spec import Affinity, ResourceClaim, Toleration, TopologySpreadConstraint
 
 
 class ResourceRequirements(Model):
@@ -109,14 +100,13 @@ class VolumeMount(Model):
     read_only: bool | None = Field(default=None)
 
 
-class Toleration(Model):
-    """A taint that the trainer pod tolerates."""
+class PullSecret(Model):
+    """A Secret with credentials of a registry, in the search's namespace."""
 
-    key: Annotated[str, StringConstraints(max_length=317)] | None = Field(default=None)
-    operator: Literal["Exists", "Equal"] | None = Field(default=None)
-    value: LabelValue | None = Field(default=None)
-    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = Field(default=None)
-    toleration_seconds: Annotated[int, Field(ge=0, le=9007199254740991)] | None = Field(default=None)
+    name: DnsName = Field()
+
+
+_BY_NAME: dict[str, Any] = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
 
 
 class Trainer(Model):
@@ -134,18 +124,52 @@ class Trainer(Model):
     volumes: Annotated[list[Volume], Field(max_length=32)] | None = Field(
         default=None,
         description="Volumes of the pod.",
-        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+        json_schema_extra=_BY_NAME,
     )
     volume_mounts: Annotated[list[VolumeMount], Field(max_length=32)] | None = Field(
         default=None,
         description="Where the volumes appear.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["mountPath"]},
     )
-    node_selector: Annotated[dict[str, LabelValue], Field(max_length=32)] | None = Field(
-        default=None, description="Labels that the node must have."
+    shm_size: Quantity | None = Field(
+        default=None, description="Size of /dev/shm, counted as memory; absent: no limit of its own with a device, else 64 MiB."
     )
+    env: Annotated[list[EnvVar], Field(max_length=128)] | None = Field(
+        default=None, description="Environment variables of the container.", json_schema_extra=_BY_NAME
+    )
+    env_from: Annotated[list[EnvFrom], Field(max_length=32)] | None = Field(
+        default=None, description="ConfigMaps and Secrets whose keys become environment variables."
+    )
+    node_selector: Labels | None = Field(default=None, description="Labels that the node must have.")
+    affinity: Affinity | None = Field(default=None, description="Nodes and neighbours that the pod wants or avoids.")
     tolerations: Annotated[list[Toleration], Field(max_length=32)] | None = Field(
         default=None, description="Taints that the pod tolerates."
+    )
+    topology_spread_constraints: Annotated[list[TopologySpreadConstraint], Field(max_length=8)] | None = Field(
+        default=None, description="How evenly pods lie over zones or nodes."
+    )
+    resource_claims: Annotated[list[ResourceClaim], Field(max_length=8)] | None = Field(
+        default=None,
+        description="Devices by dynamic resource allocation; the trainer container gets all of them.",
+        json_schema_extra=_BY_NAME,
+    )
+    priority_class_name: DnsName | None = Field(default=None, description="PriorityClass of the pod.")
+    scheduler_name: DnsName | None = Field(default=None, description="Scheduler of the pod; absent: the cluster's usual one.")
+    runtime_class_name: DnsName | None = Field(default=None, description="RuntimeClass of the pod, for example nvidia.")
+    image_pull_secrets: Annotated[list[PullSecret], Field(max_length=16)] | None = Field(
+        default=None, description="Secrets for the image's registry, beside those of the chart.", json_schema_extra=_BY_NAME
+    )
+    service_account_name: DnsName | None = Field(
+        default=None,
+        description="Service account of the pod, one of the chart's trainer.serviceAccounts; its token is never mounted."
+        " Absent: the namespace's default account.",
+    )
+    labels: Labels | None = Field(default=None, description="Labels of the pod; keys under autohas.dev/ are the operator's.")
+    annotations: Annotated[dict[str, Annotated[str, StringConstraints(max_length=4096)]], Field(max_length=32)] | None = Field(
+        default=None, description="Annotations of the pod."
+    )
+    termination_grace_period_seconds: int = Field(
+        default=120, ge=30, le=3600, description="Seconds to finish a step and write a checkpoint when the pod is to stop."
     )
 
     rules: ClassVar[tuple[Rule, ...]] = (
@@ -166,5 +190,11 @@ class Trainer(Model):
                     for m in t.volume_mounts or []
                 )
             ),
+        ),
+        Rule(
+            expression="!has(self.labels) || self.labels.all(k, !k.startsWith('autohas.dev/') && k != 'app.kubernetes.io/managed-by')",
+            message="labels under autohas.dev/ and app.kubernetes.io/managed-by are the operator's",
+            field_path=".labels",
+            holds=lambda t: not any(k.startswith("autohas.dev/") or k == "app.kubernetes.io/managed-by" for k in t.labels or {}),
         ),
     )

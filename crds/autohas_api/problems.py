@@ -42,7 +42,7 @@ def json_path(location: Sequence[int | str]) -> str:
     for part in location:
         if isinstance(part, int):
             path += f"[{part}]"
-        elif part != "[key]":
+        elif part not in ("[key]", *_ALTERNATIVES):
             path += f".{part}" if path else part
     return path
 
@@ -55,6 +55,8 @@ def _quoted(value: Any) -> str:  # noqa: ANN401 - any JSON value
     return text if len(text) <= 120 else text[:117] + '..."'  # noqa: PLR2004 - enough to recognise it
 
 
+_ALTERNATIVES: Final = {"constrained-int": int, "constrained-str": str}
+"""What pydantic puts into a path where a value may be a number or a string (quantities)."""
 _TYPE_NAMES: Final = {
     "string_type": "string",
     "int_type": "integer",
@@ -96,6 +98,11 @@ def _sentence(error: ErrorDetails, path: str) -> str:
     return f"{shown}: {error['msg']}"
 
 
+def _is_other_alternative(part: int | str, value: int | str) -> bool:
+    """A string that is no quantity is not blamed for not being a number, nor the other way round."""
+    return isinstance(part, str) and part in _ALTERNATIVES and not isinstance(value, _ALTERNATIVES[part])
+
+
 def _hint_decimal(value: Any) -> str:  # noqa: ANN401 - any JSON value
     if isinstance(value, int | float) and not isinstance(value, bool):
         return f': a number must be a quoted decimal, for example "{value}"'
@@ -106,6 +113,8 @@ def problems_of(error: ValidationError) -> tuple[Problem, ...]:
     """All of pydantic's errors as problems, in the order of the fields."""
     found = []
     for detail in error.errors(include_url=False):
+        if isinstance(detail["input"], int | str) and detail["loc"] and _is_other_alternative(detail["loc"][-1], detail["input"]):
+            continue
         path = json_path(detail["loc"])
         found.append(Problem(path=path, message=_sentence(detail, path)))
     return tuple(found)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
+from autohas_api.kube_types import DnsName
 from autohas_api.model import Decimal, Model, Rule
 from autohas_api.names import TRAINER_PORT
-
-DnsName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", min_length=1, max_length=253)]
 
 
 class AutoHAS(Model):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Final, Literal
@@ -167,7 +168,27 @@ def broken_rules(model: Model, path: str = "") -> tuple[Problem, ...]:
             if not rule.holds(inner):
                 blamed = f"{inner_path}{rule.field_path}".lstrip(".")
                 found.append(Problem(path=blamed, message=rule.message))
+        found += _duplicates(inner, inner_path)
     return tuple(found)
+
+
+def _duplicates(model: Model, path: str) -> list[Problem]:
+    """Items of a keyed list that have the key of an earlier one, as the API server words it."""
+    found = []
+    for name, field in type(model).model_fields.items():
+        extra = field.json_schema_extra
+        keys = extra.get("x-kubernetes-list-map-keys") if isinstance(extra, dict) else None
+        if not isinstance(keys, list):
+            continue
+        seen: list[dict[str, Any]] = []
+        for index, item in enumerate(getattr(model, name) or []):
+            document = item.to_json()
+            identity = {str(key): document.get(str(key)) for key in keys}
+            if identity in seen:
+                message = f"Duplicate value: {json.dumps(identity, separators=(',', ':'))}"
+                found.append(Problem(path=f"{path}.{field.alias or name}[{index}]".lstrip("."), message=message))
+            seen.append(identity)
+    return found
 
 
 def parse(document: Mapping[str, Any]) -> Search:

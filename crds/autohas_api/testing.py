@@ -2,72 +2,12 @@
 
 from __future__ import annotations
 
-import copy
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-from autohas_api.names import API_VERSION, KIND
+from autohas_api.testing_builders import Rejection, a_search, changed
+from autohas_api.testing_trainer import TRAINER_REJECTED_BY_RULE, TRAINER_REJECTED_BY_SCHEMA
 
 __all__ = ["REJECTED_BY_RULE", "REJECTED_BY_SCHEMA", "UNACCEPTABLE", "Rejection", "a_search", "changed"]
-
-_MISSING: Final = object()
-
-
-def a_search(name: str = "example") -> dict[str, Any]:
-    """A valid, small search as a person would write it, defaults left out."""
-    return {
-        "apiVersion": API_VERSION,
-        "kind": KIND,
-        "metadata": {"name": name},
-        "spec": {
-            "task": {"data": {"name": "digits"}, "model": {"template": "mlp"}},
-            "searchSpace": {
-                "hyperparameters": [
-                    {"name": "learning_rate", "continuous": {"min": "0.03", "max": "3", "scale": "Log", "numBases": 3}},
-                    {"name": "weight_decay", "continuous": {"min": "1e-5", "max": "1e-2", "scale": "Log", "numBases": 4}},
-                ],
-                "architecture": {},
-            },
-            "retrain": {"steps": 27},
-            "budget": {"trainings": "4"},
-        },
-    }
-
-
-def changed(document: dict[str, Any], path: str, value: Any = _MISSING) -> dict[str, Any]:  # noqa: ANN401 - any JSON value
-    """A copy with the value at `spec.a.b[0].c` replaced, or removed when no value is given. Objects on the way are made."""
-    result = copy.deepcopy(document)
-    parts: list[str | int] = []
-    for segment in path.replace("]", "").split("."):
-        head, *indices = segment.split("[")
-        parts += [head, *(int(index) for index in indices)]
-    target: Any = result
-    for part in parts[:-1]:
-        target = target.setdefault(part, {}) if isinstance(target, dict) else target[part]
-    if value is _MISSING:
-        del target[parts[-1]]
-    else:
-        target[parts[-1]] = value
-    return result
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rejection:
-    """One wrong value: setting `path` to `value` is refused, the message blames `field` and contains `words`."""
-
-    path: str
-    value: Any
-    field: str
-    words: str = ""
-
-    def document(self) -> dict[str, Any]:
-        """The wrong search."""
-        return changed(a_search(), self.path, self.value)
-
-    def __str__(self) -> str:
-        text = f"{self.path}={self.value!r}"
-        return text if len(text) < 80 else text[:77] + "..."  # noqa: PLR2004 - a test's name
-
 
 _RATE: Final = "spec.searchSpace.hyperparameters[0]"
 _DECISIONS: Final = "spec.searchSpace.architecture.decisions"
@@ -84,6 +24,7 @@ _REGRESSION_WITH_CLASS_WEIGHTS: Final = {
 }
 
 REJECTED_BY_SCHEMA: Final = (
+    *TRAINER_REJECTED_BY_SCHEMA,
     Rejection(path="spec.typo", value=1, field="spec.typo", words="unknown field"),
     Rejection(path="spec.task.data.name", value="text", field="spec.task.data.name", words='"digits", "idx", "csv", "image-folder"'),
     Rejection(path="spec.task.model.template", value="resnet", field="spec.task.model.template", words='"mlp", "conv-small"'),
@@ -134,6 +75,7 @@ REJECTED_BY_SCHEMA: Final = (
 """Refused by the schema itself; in the same words offline."""
 
 REJECTED_BY_RULE: Final = (
+    *TRAINER_REJECTED_BY_RULE,
     Rejection(path="metadata.name", value="a" * 47, field="", words="DNS label of at most 46 characters"),
     Rejection(path="metadata.name", value="a.b", field="", words="DNS label of at most 46 characters"),
     Rejection(path="spec.task.data", value={"name": "idx"}, field="spec.task.data.path", words="path must be given unless name is digits"),

@@ -79,9 +79,15 @@ def job(record: SearchRecord, search: Search, attempt: Attempt, settings: PodSet
             "backoffLimit": search.spec.failure_policy.backoff_limit,
             "podReplacementPolicy": "Failed",
             "podFailurePolicy": {"rules": _failure_rules()},
-            "template": {"metadata": {"labels": labels(record, attempt.number)}, "spec": template},
+            "template": {"metadata": _pod_metadata(record, search, attempt.number), "spec": template},
         },
     }
+
+
+def _pod_metadata(record: SearchRecord, search: Search, attempt: int) -> dict[str, Any]:
+    trainer = search.spec.trainer
+    annotations = {"annotations": dict(trainer.annotations)} if trainer.annotations else {}
+    return {"labels": {**(trainer.labels or {}), **labels(record, attempt)}, **annotations}
 
 
 def _metadata(record: SearchRecord, attempt: int) -> dict[str, Any]:

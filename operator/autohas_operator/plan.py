@@ -62,6 +62,9 @@ def plan(observed: Observed, previous: Status, pods: PodSettings, now_s: float) 
         return _rejected(observed, previous, Verdict(status="False", reason="InvalidSpec", message=str(error)), now_s)
     if obstacle is not None and obstacle.blamed is Blamed.SPEC:
         return _rejected(observed, previous, Verdict(status="False", reason=obstacle.reason, message=obstacle.message), now_s)
+    account = search.spec.trainer.service_account_name
+    if account is not None and account not in pods.service_accounts and observed.job is None:
+        return _rejected(observed, previous, _refused_account(account, pods), now_s)
     scene = Scene(search=search, space=space, observed=observed, previous=previous, pods=pods, now_s=now_s)
     return _published(scene, course(scene))
 
@@ -73,6 +76,14 @@ def _accept(document: str, *, has_begun: bool) -> tuple[Search, Space]:
         return accept(json.loads(document))
     search = parse(json.loads(document))
     return search, resolve(search.spec)
+
+
+def _refused_account(account: str, pods: PodSettings) -> Verdict:
+    """Kubernetes does not check whether the author of a search may use an account: the platform says which are for all."""
+    allowed = ", ".join(pods.service_accounts) or "none"
+    where = f'spec.trainer.serviceAccountName: "{account}"'
+    message = f"{where} must be one that the platform allows (chart value trainer.serviceAccounts): {allowed}"
+    return Verdict(status="False", reason="ServiceAccountNotAllowed", message=message)
 
 
 def _rejected(observed: Observed, previous: Status, accepted: Verdict, now_s: float) -> Plan:

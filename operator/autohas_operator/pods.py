@@ -5,14 +5,15 @@ Nothing of the user's text is merged into it but what `spec.trainer` names field
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from autohas_api import names
+from autohas_api.model import Model
+from autohas_api.pod_spec import Trainer
 from autohas_api.search import Search
 from autohas_operator.settings import PodSettings
 
-GRACE_PERIOD_S: Final = 120
-"""Time to finish a step and write a checkpoint after SIGTERM (Source: API section 1)."""
 STARTUP_PERIOD_S: Final = 10
 STARTUP_FAILURES: Final = 180
 """Half an hour for imports and for reading the data."""
@@ -25,22 +26,38 @@ _CONFIG, _CHECKPOINT, _SCRATCH, _SHM = "autohas-config", "autohas-checkpoint", "
 def pod_spec(search: Search, *, name: str, attempt: int, image: str, settings: PodSettings) -> dict[str, Any]:
     """The spec of the Job's pods; `name` is that of the ConfigMap."""
     trainer = search.spec.trainer
-    volumes = [*_own_volumes(search, name), *(volume.to_json() for volume in trainer.volumes or [])]
-    optional = {
-        "nodeSelector": dict(trainer.node_selector) if trainer.node_selector else None,
-        "tolerations": [toleration.to_json() for toleration in trainer.tolerations or []],
-        "imagePullSecrets": [{"name": secret} for secret in settings.image_pull_secrets],
-    }
     return {
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": GRACE_PERIOD_S,
+        "terminationGracePeriodSeconds": trainer.termination_grace_period_seconds,
         "securityContext": _pod_security(settings),
         "containers": [_container(search, attempt, image, settings)],
-        "volumes": volumes,
-        **{key: value for key, value in optional.items() if value},
+        "volumes": [*_own_volumes(search, name), *_documents(trainer.volumes)],
+        **_wishes(trainer, settings),
     }
+
+
+def _wishes(trainer: Trainer, settings: PodSettings) -> dict[str, Any]:
+    """What the user says about the pod as a whole; Kubernetes' own fields, under Kubernetes' own names."""
+    secrets = dict.fromkeys((*settings.image_pull_secrets, *(secret.name for secret in trainer.image_pull_secrets or [])))
+    wished = {
+        "nodeSelector": dict(trainer.node_selector or {}),
+        "affinity": trainer.affinity.to_json() if trainer.affinity is not None else None,
+        "tolerations": _documents(trainer.tolerations),
+        "topologySpreadConstraints": _documents(trainer.topology_spread_constraints),
+        "resourceClaims": _documents(trainer.resource_claims),
+        "priorityClassName": trainer.priority_class_name,
+        "schedulerName": trainer.scheduler_name,
+        "runtimeClassName": trainer.runtime_class_name,
+        "serviceAccountName": trainer.service_account_name,
+        "imagePullSecrets": [{"name": secret} for secret in secrets],
+    }
+    return {key: value for key, value in wished.items() if value}
+
+
+def _documents(items: Sequence[Model] | None) -> list[dict[str, Any]]:
+    return [item.to_json() for item in items or []]
 
 
 def _container(search: Search, attempt: int, image: str, settings: PodSettings) -> dict[str, Any]:
@@ -50,9 +67,10 @@ def _container(search: Search, attempt: int, image: str, settings: PodSettings) 
         "image": image,
         "imagePullPolicy": settings.image_pull_policy,
         "env": _environment(search, attempt),
+        "envFrom": _documents(trainer.env_from),
         "ports": [{"name": names.TRAINER_PORT_NAME, "containerPort": search.spec.monitoring.metrics_port, "protocol": "TCP"}],
-        "resources": trainer.resources.to_json() if trainer.resources is not None else {},
-        "volumeMounts": [*_own_mounts(search), *(mount.to_json() for mount in trainer.volume_mounts or [])],
+        "resources": _resources(trainer),
+        "volumeMounts": [*_own_mounts(search), *_documents(trainer.volume_mounts)],
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,
@@ -63,6 +81,13 @@ def _container(search: Search, attempt: int, image: str, settings: PodSettings) 
         "terminationMessagePath": names.TERMINATION_LOG,
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }
+
+
+def _resources(trainer: Trainer) -> dict[str, Any]:
+    """Devices of the pod's claims are the trainer's: it is the only container."""
+    asked = trainer.resources.to_json() if trainer.resources is not None else {}
+    claims = [{"name": claim.name} for claim in trainer.resource_claims or []]
+    return {**asked, "claims": claims} if claims else asked
 
 
 def _probe(period_s: int, failures: int) -> dict[str, Any]:
@@ -101,18 +126,23 @@ def _environment(search: Search, attempt: int) -> list[dict[str, Any]]:
         "TORCHINDUCTOR_CACHE_DIR": f"{names.SCRATCH_DIRECTORY}/inductor",
         "MPLCONFIGDIR": f"{names.SCRATCH_DIRECTORY}/matplotlib",
     }
+    wished = _documents(search.spec.trainer.env)
+    taken = {entry["name"] for entry in wished}
     limit = {"containerName": names.TRAINER_CONTAINER, "resource": "limits.cpu", "divisor": "1"}
     return [
-        *({"name": key, "value": value} for key, value in plain.items()),
+        *({"name": key, "value": value} for key, value in plain.items() if key not in taken),
         {"name": names.ENV_POD_UID, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.uid"}}},
         {"name": names.ENV_CPU_LIMIT, "valueFrom": {"resourceFieldRef": limit}},
+        *wished,
     ]
 
 
 def _own_volumes(search: Search, config_map: str) -> list[dict[str, Any]]:
     claim = search.spec.checkpoint.storage.persistent_volume_claim
     source: dict[str, Any] = {"emptyDir": {}} if claim is None else {"persistentVolumeClaim": {"claimName": claim.claim_name}}
-    shared = [{"name": _SHM, "emptyDir": {"medium": "Memory"}}] if _has_devices(search) else []
+    size = search.spec.trainer.shm_size
+    limit = {"sizeLimit": size} if size is not None else {}
+    shared = [{"name": _SHM, "emptyDir": {"medium": "Memory", **limit}}] if _wants_shared_memory(search) else []
     return [
         {"name": _CONFIG, "configMap": {"name": config_map}},
         {"name": _CHECKPOINT, **source},
@@ -122,7 +152,7 @@ def _own_volumes(search: Search, config_map: str) -> list[dict[str, Any]]:
 
 
 def _own_mounts(search: Search) -> list[dict[str, Any]]:
-    shared = [{"name": _SHM, "mountPath": "/dev/shm"}] if _has_devices(search) else []  # noqa: S108 - inside the pod
+    shared = [{"name": _SHM, "mountPath": "/dev/shm"}] if _wants_shared_memory(search) else []  # noqa: S108 - inside the pod
     return [
         {"name": _CONFIG, "mountPath": names.CONFIG_DIRECTORY, "readOnly": True},
         {"name": _CHECKPOINT, "mountPath": names.CHECKPOINT_DIRECTORY},
@@ -131,7 +161,8 @@ def _own_mounts(search: Search) -> list[dict[str, Any]]:
     ]
 
 
-def _has_devices(search: Search) -> bool:
-    """Whether a device (nvidia.com/gpu, ...) is asked for: its libraries want more shared memory than the usual 64 MiB."""
-    resources = search.spec.trainer.resources
-    return resources is not None and any("/" in name for name in resources.limits or {})
+def _wants_shared_memory(search: Search) -> bool:
+    """Asked for, or there is a device (nvidia.com/gpu, ...): its libraries want more shared memory than the usual 64 MiB."""
+    trainer = search.spec.trainer
+    limits = trainer.resources.limits if trainer.resources is not None else None
+    return trainer.shm_size is not None or bool(trainer.resource_claims) or any("/" in name for name in limits or {})

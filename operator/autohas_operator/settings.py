@@ -33,6 +33,7 @@ class PodSettings:
     image_pull_secrets: tuple[str, ...]
     run_as_user: int | None
     fs_group: int | None
+    service_accounts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +47,10 @@ class Settings:
     trainer_image_pull_secrets: tuple[str, ...] = _setting((), "Pull secrets of trainer pods, which must be in the search's namespace.")
     trainer_run_as_user: int | None = _setting(65532, "Numeric user and group of trainer pods. Empty: the cluster assigns one (OpenShift).")
     trainer_fs_group: int | None = _setting(65532, "Group that owns the files of a claim. Empty: the cluster assigns one.")
+    trainer_service_accounts: tuple[str, ...] = _setting(
+        (),
+        "Service accounts that searches may name. Kubernetes does not ask whether the author of a search may use them.",
+    )
     log_level: str = _setting("info", "Least severe log line written: debug, info, warning or error.")
     listen_address: str = _setting("0.0.0.0", "Address of /healthz, /readyz and /metrics.")  # noqa: S104 - probes come from outside
     listen_port: int = _setting(8080, "TCP port of /healthz, /readyz and /metrics. 0: any free one.")
@@ -73,6 +78,7 @@ class Settings:
             image_pull_secrets=self.trainer_image_pull_secrets,
             run_as_user=self.trainer_run_as_user,
             fs_group=self.trainer_fs_group,
+            service_accounts=self.trainer_service_accounts,
         )
 
 

@@ -94,6 +94,7 @@ def test_the_operator_reads_every_variable_that_the_chart_sets(helm: Tool) -> No
                 trainer__fsGroup=2000,
                 trainer__image__tag="9",
                 trainer__imagePullSecrets=["registry"],
+                trainer__serviceAccounts=["trainer", "reader"],
                 logLevel="debug",
                 metrics__perSearch=False,
             )
@@ -107,6 +108,7 @@ def test_the_operator_reads_every_variable_that_the_chart_sets(helm: Tool) -> No
     assert (usual.namespaces, usual.trainer_run_as_user, usual.trainer_fs_group) == ((), 65532, 65532)
     assert (changed.namespaces, changed.trainer_run_as_user, changed.trainer_fs_group) == (("a", "b"), None, 2000)
     assert (changed.trainer_image, changed.trainer_image_pull_secrets) == ("autohas-trainer:9", ("registry",))
+    assert (usual.trainer_service_accounts, changed.trainer_service_accounts) == ((), ("trainer", "reader"))
 
 
 def test_the_operator_may_do_what_it_does_and_nothing_else(helm: Tool) -> None:

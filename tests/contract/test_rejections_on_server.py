@@ -8,7 +8,12 @@ from typing import Any
 
 import pytest
 
+from autohas_api.acceptance import accept
 from autohas_api.testing import REJECTED_BY_RULE, REJECTED_BY_SCHEMA, UNACCEPTABLE, Rejection, a_search, changed
+from autohas_operator import manifests
+from autohas_operator.observe import search_record
+from autohas_operator.testing.builders import PODS, SEARCH_UID
+from autohas_operator.testing.wishes import EVERY_WISH, PLACEMENT
 from testcluster.cluster import Cluster
 from testcluster.commands import CommandFailedError
 
@@ -34,6 +39,19 @@ def test_the_example_is_accepted_and_completed_with_defaults(server: Cluster) ->
     assert stored["spec"]["task"]["recipe"]["momentum"] == "0.9"
     assert stored["spec"]["checkpoint"]["storage"] == {"emptyDir": {}}
     assert stored["spec"]["algorithm"]["name"] == "AutoHAS"
+
+
+def test_a_job_with_every_wish_is_taken_by_the_server(server: Cluster) -> None:
+    """Everything that a search can say about its pod is stored by the CRD and accepted by the Job's own validation."""
+    stored = json.loads(_create(server, changed(a_search(), "spec.trainer", EVERY_WISH), "--dry-run=server"))
+    stored["metadata"]["uid"] = SEARCH_UID
+    record = search_record(stored)
+    job = manifests.job(record, accept(json.loads(record.document))[0], manifests.Attempt(number=1, image="trainer:1"), PODS)
+    taken = json.loads(_create(server, job, "--dry-run=server"))
+    pod = taken["spec"]["template"]["spec"]
+
+    assert {name: pod[name] for name in PLACEMENT} == PLACEMENT
+    assert pod["containers"][0]["resources"]["claims"] == [{"name": "gpu"}]
 
 
 @pytest.mark.parametrize("rejection", [*REJECTED_BY_SCHEMA, *REJECTED_BY_RULE], ids=str)

@@ -14,6 +14,7 @@ from autohas_operator import manifests
 from autohas_operator.observe import search_record
 from autohas_operator.settings import PodSettings
 from autohas_operator.testing.builders import PODS, SEARCH_UID, stored_search
+from autohas_operator.testing.wishes import PLACEMENT, VARIABLES
 
 
 def made(settings: PodSettings = PODS, **spec: Any) -> dict[str, Any]:
@@ -151,12 +152,55 @@ def test_what_the_user_asks_for_reaches_the_pod() -> None:
     assert not any(volume["name"] == "autohas-shm" for volume in pod_of(made())["volumes"])
 
 
+def test_placement_reaches_the_pod_under_kubernetes_own_names() -> None:
+    """Every field about the pod as a whole is in its spec as it was written; the token is not mounted with any account."""
+    pod = pod_of(made(trainer=PLACEMENT))
+
+    assert {name: pod[name] for name in PLACEMENT} == PLACEMENT
+    assert pod["automountServiceAccountToken"] is False
+
+
+def test_variables_reach_the_container_and_ours_stay_ours() -> None:
+    """The user's value replaces a convenience of ours (TMPDIR), never what the contract says (AUTOHAS_...)."""
+    container = container_of(made(trainer=VARIABLES))
+    given = [entry["name"] for entry in container["env"]]
+
+    assert container["env"][-4:] == VARIABLES["env"]
+    assert container["envFrom"] == VARIABLES["envFrom"]
+    assert len(given) == len(set(given))
+    assert {names.ENV_SEARCH_UID, names.ENV_WORKDIR, names.ENV_POD_UID} <= set(given)
+
+
+def test_labels_and_annotations_are_the_pods_and_never_hide_ours() -> None:
+    """They are on the pod template; the Job keeps to its own."""
+    job = made(trainer={"labels": {"team": "vision"}, "annotations": {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"}})
+    metadata = job["spec"]["template"]["metadata"]
+
+    assert metadata["labels"] == {"team": "vision", **job["metadata"]["labels"]}
+    assert metadata["annotations"] == {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"}
+
+
+def test_claimed_devices_and_shared_memory_are_the_trainers() -> None:
+    """All claims of the pod are given to its only container; /dev/shm has the size that is asked for."""
+    claims = [{"name": "gpu", "resourceClaimTemplateName": "one-gpu"}, {"name": "nic", "resourceClaimName": "shared"}]
+    wish = {"resourceClaims": claims, "resources": {"limits": {"cpu": "2"}}, "shmSize": "8Gi"}
+    job = made(trainer=wish)
+    mounts = {mount["name"]: mount["mountPath"] for mount in container_of(job)["volumeMounts"]}
+
+    assert pod_of(job)["resourceClaims"] == claims
+    assert container_of(job)["resources"] == {"limits": {"cpu": "2"}, "claims": [{"name": "gpu"}, {"name": "nic"}]}
+    assert {"name": "autohas-shm", "emptyDir": {"medium": "Memory", "sizeLimit": "8Gi"}} in pod_of(job)["volumes"]
+    assert mounts["autohas-shm"] == "/dev/shm"
+
+
 def test_pull_secrets_and_policy_come_from_the_chart() -> None:
     """They are the platform's affair."""
     settings = replace(PODS, image_pull_secrets=("registry",), image_pull_policy="Always")
 
     assert pod_of(made(settings))["imagePullSecrets"] == [{"name": "registry"}]
     assert container_of(made(settings))["imagePullPolicy"] == "Always"
+    both = made(settings, trainer={"imagePullSecrets": [{"name": "mine"}, {"name": "registry"}]})
+    assert pod_of(both)["imagePullSecrets"] == [{"name": "registry"}, {"name": "mine"}]
 
 
 def test_the_spec_hash_ignores_what_may_change() -> None:

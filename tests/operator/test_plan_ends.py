@@ -251,6 +251,23 @@ def test_a_spec_that_cannot_work_is_rejected_and_mended_by_an_edit() -> None:
     assert mended.status.phase is Phase.STARTING
 
 
+def test_a_service_account_must_be_one_that_the_platform_allows() -> None:
+    """No Job with it is made, the sentence names field, value and what is allowed; what runs already is left alone."""
+    wish = changed(SEARCH, "spec.trainer", {"serviceAccountName": "admin"})
+    refused = decide(observed(wish))
+    allowed = plan(observed(wish), Status(), replace(PODS, service_accounts=("admin",)), NOW_S)
+    withdrawn = plan(observed(wish, JOB, POD, report=report(SEARCH)), RUNNING, replace(PODS, service_accounts=()), NOW_S)
+    told = verdict_of(refused.status, ConditionType.ACCEPTED)
+
+    assert refused.action is None
+    assert told is not None
+    assert (told.status, told.reason) == ("False", "ServiceAccountNotAllowed")
+    assert 'spec.trainer.serviceAccountName: "admin"' in told.message
+    assert told.message.endswith("trainer.serviceAccounts): none")
+    assert isinstance(allowed.action, CreateAttempt)
+    assert withdrawn.status.phase is Phase.RUNNING
+
+
 @pytest.mark.parametrize(
     ("obstacle", "phase", "kind", "said"),
     [

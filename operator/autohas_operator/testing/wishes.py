@@ -1,0 +1,59 @@
+"""Everything that a search can say about its pod, for tests that follow it into the Job."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+_SELECTOR: Final[dict[str, Any]] = {
+    "matchLabels": {"app": "x"},
+    "matchExpressions": [{"key": "tier", "operator": "NotIn", "values": ["web"]}],
+}
+_TERM: Final[dict[str, Any]] = {
+    "topologyKey": "kubernetes.io/hostname",
+    "labelSelector": _SELECTOR,
+    "namespaces": ["ml"],
+    "namespaceSelector": {},
+}
+_NODES: Final[dict[str, Any]] = {"matchExpressions": [{"key": "gpu", "operator": "In", "values": ["a100"]}]}
+PLACEMENT: Final[dict[str, Any]] = {
+    "nodeSelector": {"pool": "gpu"},
+    "affinity": {
+        "nodeAffinity": {
+            "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [_NODES]},
+            "preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 5, "preference": _NODES}],
+        },
+        "podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [_TERM]},
+        "podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 1, "podAffinityTerm": _TERM}]},
+    },
+    "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
+    "topologySpreadConstraints": [
+        {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway", "labelSelector": _SELECTOR, "matchLabelKeys": ["x"]}
+    ],
+    "priorityClassName": "low",
+    "schedulerName": "volcano",
+    "runtimeClassName": "nvidia",
+    "imagePullSecrets": [{"name": "mine"}],
+    "serviceAccountName": "trainer",
+    "terminationGracePeriodSeconds": 300,
+}
+"""What is said about the pod as a whole, as it must reach the pod's spec."""
+VARIABLES: Final[dict[str, Any]] = {
+    "env": [
+        {"name": "TMPDIR", "value": "/data/tmp"},
+        {"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "keys", "key": "token", "optional": True}}},
+        {"name": "NODE", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "spec.nodeName"}}},
+        {"name": "MEMORY", "valueFrom": {"resourceFieldRef": {"resource": "limits.memory", "divisor": "1Mi"}}},
+    ],
+    "envFrom": [{"prefix": "S3_", "secretRef": {"name": "bucket"}}, {"configMapRef": {"name": "common", "optional": True}}],
+}
+EVERY_WISH: Final[dict[str, Any]] = {
+    **PLACEMENT,
+    **VARIABLES,
+    "labels": {"team": "vision"},
+    "annotations": {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"},
+    "shmSize": "8Gi",
+    "resources": {"limits": {"nvidia.com/gpu": 1, "cpu": "2", "memory": "4Gi"}, "requests": {"cpu": "500m"}},
+    "resourceClaims": [{"name": "gpu", "resourceClaimTemplateName": "one-gpu"}],
+    "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "mnist", "readOnly": True}}],
+    "volumeMounts": [{"name": "data", "mountPath": "/data", "readOnly": True}],
+}
