@@ -32,6 +32,7 @@ COPY pyproject.toml README.md LICENSE /build/project/
 COPY crds/autohas_api /build/project/crds/autohas_api
 COPY operator/autohas_operator /build/project/operator/autohas_operator
 COPY trainer/autohas_trainer /build/project/trainer/autohas_trainer
+COPY trainer/autohas /build/project/trainer/autohas
 RUN python3 -m venv --without-pip /opt/venv \
  && /build/venv/bin/uv pip install --no-cache --no-deps --compile-bytecode \
       --build-constraint /build/constraints.txt --python /opt/venv/bin/python --target /opt/autohas /build/project

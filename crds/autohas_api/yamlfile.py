@@ -73,6 +73,10 @@ def read_search(path: Path) -> Document:
     Raises:
         SpecError: the file cannot be read, is no YAML, repeats a key, or holds no search or several; the problem's path is `file:line`.
     """
+    return parse_search(_text_of(path), str(path))
+
+
+def _text_of(path: Path) -> str:
     try:
         with path.open("rb") as file:
             raw = file.read(MAX_FILE_BYTES + 1)
@@ -81,10 +85,21 @@ def read_search(path: Path) -> Document:
     if len(raw) > MAX_FILE_BYTES:
         raise SpecError([Problem(path=str(path), message=f"must be at most {MAX_FILE_BYTES} bytes long")])
     try:
-        text = raw.decode()
+        return raw.decode()
     except UnicodeDecodeError as error:
         raise SpecError([Problem(path=str(path), message=f"must be UTF-8: {error.reason} at byte {error.start}")]) from error
-    return parse_search(text, str(path))
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """The one mapping of a YAML file, read by the same rules as a search.
+
+    Raises:
+        SpecError: the file cannot be read, is no YAML, repeats a key, or holds something else.
+    """
+    documents = list(_documents(_text_of(path), str(path)))
+    if len(documents) != 1:
+        raise SpecError([Problem(path=str(path), message=f"must hold one document, not {len(documents)}")])
+    return documents[0].value
 
 
 def parse_search(text: str, source: str) -> Document:

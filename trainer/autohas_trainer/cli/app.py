@@ -94,6 +94,33 @@ def report(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of
     raise typer.Exit(_guarded(lambda _: _report(folder), None))
 
 
+@app.command()
+def retrain(
+    config: Annotated[
+        Path, typer.Argument(metavar="CONFIG", help="config.yaml of a finished search, or one that was changed.", show_default=False)
+    ],
+    seeds: Annotated[int, typer.Option(min=1, max=1000, help="Trainings; each has its own first weights and order of the data.")] = 5,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder for scores and models; retrain/ beside CONFIG when absent.", show_default=False),
+    ] = None,
+    *,
+    resume: Annotated[bool, typer.Option("--resume", help="Keep the seeds that the folder holds and train the others.")] = False,
+) -> None:
+    r"""Train one configuration with several seeds: a table of scores, mean and standard deviation.
+
+    Seed 0 is bit for bit the final training of the search that wrote the file. Ctrl-C keeps the finished seeds.
+
+    \b
+    autohas retrain autohas-out/quickstart/config.yaml
+    autohas retrain autohas-out/quickstart/config.yaml --seeds 10 --resume
+    autohas retrain mine.yaml --seeds 3 --out out/mine
+    """
+    stop = StopOnSignal(insist=True)
+    stop.install()
+    raise typer.Exit(_guarded(lambda _: _retrain(config, seeds, out or config.parent / "retrain", resume=resume, stop=stop), None))
+
+
 def main() -> None:
     """The `autohas` script."""
     try:
@@ -142,6 +169,18 @@ def _report(folder: Path) -> None:
     if found is None:
         raise UsageError(f"{folder} holds no result.json: the search has not finished; go on with autohas run FILE --out {folder} --resume")
     Console().print(f"Report: {write_report(folder, found)}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _retrain(config: Path, seeds: int, folder: Path, *, resume: bool, stop: StopOnSignal) -> None:
+    let_threads_sleep()
+    from autohas_trainer.cli import retraining  # noqa: PLC0415 - loads torch, after the signals are taken over
+
+    task = retraining.Retraining(config=config, seeds=seeds, folder=folder, threads=available_threads(None), resume=resume)
+    command = shlex.join(["autohas", "retrain", str(config), "--seeds", str(seeds), "--out", str(folder)])
+    try:
+        retraining.retrain(task, stop, Console())
+    except errors.Interrupted as error:
+        raise errors.Interrupted(f"{error}. Go on with\n  {command} --resume") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from rich.console import Console
 
+from autohas_api.acceptance import accept
 from autohas_api.search import Search
 from autohas_api.space import Space
+from autohas_api.yamlfile import Document
 from autohas_trainer.cli.assembly import finished_search, run_with
 from autohas_trainer.cli.devices import choose_device
+from autohas_trainer.cli.environment import available_threads
+from autohas_trainer.cli.overrides import overridden
 from autohas_trainer.cli.printing import print_result
 from autohas_trainer.cli.signals import StopOnSignal
 from autohas_trainer.engine.search import Job
 from autohas_trainer.reporting.bar import BarSink
+from autohas_trainer.reporting.files import Finished
 from autohas_trainer.reporting.live import LiveState
 from autohas_trainer.reporting.records import Identity
 from autohas_trainer.reporting.report import write_report
 
-__all__ = ["LaptopRun", "run_on_laptop"]
+__all__ = ["LaptopRun", "run_on_laptop", "search_here", "torch_settings_kept"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +60,42 @@ def run_on_laptop(task: LaptopRun, state: LiveState, stop: StopOnSignal, console
             raise RuntimeError("the search ended without a result")
     report = write_report(task.folder, found, command=task.command)
     print_result(console, found, task.folder, report)
+
+
+def search_here(document: Document, settings: Sequence[str], out: Path | None, *, resume: bool, quiet: bool) -> tuple[Finished, Path]:
+    """`autohas.run`: search as `autohas run` does, but leave signals and torch's settings as they were.
+
+    Raises:
+        SpecError, TrainerError, OSError: see `run_on_laptop`.
+        FileExistsError: the folder holds something and `resume` is False.
+    """
+    search, space = accept(overridden(document.value, settings))
+    folder = out if out is not None else Path("autohas-out") / search.metadata.name
+    if not resume and folder.is_dir() and next(folder.iterdir(), None) is not None:
+        raise FileExistsError(f"{folder} is not empty: go on with the search in it by resume=True, or choose another folder by out=...")
+    stop = StopOnSignal(insist=True)
+    task = LaptopRun(
+        search=search, space=space, folder=folder, threads=available_threads(None), command=f"autohas.run(out={str(folder)!r})"
+    )
+    with stop.installed(), torch_settings_kept():
+        run_on_laptop(task, LiveState(time.monotonic), stop, Console(quiet=quiet))
+    found = finished_search(search, folder)
+    if found is None:
+        raise RuntimeError("the search ended without a result")
+    return found, folder
+
+
+@contextmanager
+def torch_settings_kept() -> Iterator[None]:
+    """Undo what `seeding.make_deterministic` changes for the whole process."""
+    threads, mode = torch.get_num_threads(), torch.get_deterministic_debug_mode()
+    benchmark, deterministic = torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.set_deterministic_debug_mode(mode)
+        torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = benchmark, deterministic
 
 
 def _search(task: LaptopRun, state: LiveState, stop: StopOnSignal, console: Console) -> None:

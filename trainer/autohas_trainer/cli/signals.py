@@ -6,6 +6,9 @@ Installed before torch is imported, so a pod that is preempted in its first seco
 from __future__ import annotations
 
 import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 __all__ = ["StopOnSignal"]
@@ -23,6 +26,20 @@ class StopOnSignal:
         """Take over SIGTERM and SIGINT. The main thread only."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._handle)
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """Take over SIGTERM and SIGINT inside the block and give them back; in another thread than the main one nothing is taken."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+        self.install()
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         if self.requested and self._insist and number == signal.SIGINT:

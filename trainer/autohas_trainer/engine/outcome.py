@@ -17,7 +17,7 @@ from autohas_trainer.engine.stages import EvaluateStage
 from autohas_trainer.engine.training import Training
 from autohas_trainer.reporting.records import Identity, Outcome
 
-__all__ = ["MODEL_FILE", "build_outcome"]
+__all__ = ["MODEL_FILE", "build_outcome", "save_model"]
 
 MODEL_FILE = "model.safetensors"
 _LAST_RUNG = 2
@@ -30,7 +30,7 @@ def build_outcome(board: Board, evaluated: EvaluateStage, workdir: Path, identit
     problem, winner, test_scores = board.problem, board.winner, evaluated.test_scores
     repeated = (test_scores[winner], *evaluated.repeat_scores)
     configuration = board.configurations[winner]
-    model_digest = _save_model(board.trainings[winner], workdir / MODEL_FILE)
+    model_digest = save_model(board.trainings[winner], workdir / MODEL_FILE)
     values = problem.space.as_mapping(configuration)
     compared = {name: known[_LAST_RUNG].metric for name, known in board.comparisons.items() if _LAST_RUNG in known}
     selection = {name: metric for name, metric in compared.items() if metric is not None}
@@ -71,7 +71,7 @@ def build_outcome(board: Board, evaluated: EvaluateStage, workdir: Path, identit
     )
 
 
-def _save_model(training: Training, path: Path) -> str:
+def save_model(training: Training, path: Path) -> str:
     """Write model.safetensors durably; returns `sha256:` and the digest of the file."""
     temporary = path.with_suffix(".writing")
     save_file({name: tensor.contiguous() for name, tensor in training.model_tensors().items()}, temporary)

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from autohas_api.messages import Stage
 from autohas_trainer.engine.board import DEFAULT, Board
+from autohas_trainer.engine.tested import tested
 
 __all__ = ["EvaluateStage"]
 
@@ -85,15 +83,7 @@ class EvaluateStage:
         board.winner = board.enter(DEFAULT, board.problem.space.default)
 
     def _test(self) -> None:
-        finished = {name: t for name, t in self._board.trainings.items() if t.is_finished}
-        targets: list[Tensor] = []
-        outputs: dict[str, list[Tensor]] = {name: [] for name in finished}
-        for batch in self._board.problem.splits.test():
-            targets.append(batch.targets_B)
-            for name, training in finished.items():
-                outputs[name].append(training.outputs(batch))
-        targets_N, task = torch.cat(targets), self._board.problem.task
-        scores = {name: task.measure(torch.cat(parts), targets_N).value for name, parts in outputs.items()}
+        scores = tested(self._board.problem, self._board.trainings)
         repeats = {_repeat_name(repeat) for repeat in range(1, self._board.problem.plan.num_repeats + 1)}
         self.test_scores = {name: score for name, score in scores.items() if name not in repeats}
         self.repeat_scores = tuple(score for name, score in scores.items() if name in repeats)

@@ -1,0 +1,131 @@
+"""`autohas retrain`: several seeds of one configuration; the first is the search's own training."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import statistics
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from autohas_api import yamlfile
+from autohas_api.testing import a_search, changed
+from autohas_trainer.cli.app import app
+from autohas_trainer.cli.signals import StopOnSignal
+from autohas_trainer.reporting.chosen import read_chosen
+from autohas_trainer.reporting.files import read_result
+from autohas_trainer.space.recipe import recipe_of
+
+
+def _autohas(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def _flat(text: str) -> str:
+    return " ".join(text.split())
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished search."""
+    folder = tmp_path_factory.mktemp("searched")
+    file = folder / "search.yaml"
+    file.write_text(yamlfile.dump(changed(a_search("small"), "spec.task.splits", {"reward": "0.2"})))
+    assert _autohas("run", file, "--out", folder / "out").exit_code == 0
+    return folder / "out"
+
+
+def test_seed_0_is_the_search_s_own_training_and_the_others_differ(searched: Path, tmp_path: Path) -> None:
+    """Same model digest and score as the search's; mean and sample deviation of all in scores.json, table and report."""
+    printed = _autohas("retrain", searched / "config.yaml", "--seeds", 3, "--out", tmp_path / "out")
+    assert printed.exit_code == 0, printed.output
+    record = json.loads((tmp_path / "out" / "scores.json").read_text())
+    found = read_result(searched)
+    assert found is not None
+    tests = [score["test"] for score in record["scores"]]
+
+    assert record["scores"][0]["model_digest"] == found.outcome.result.model_digest
+    assert tests[0] == found.outcome.result.test_score
+    assert len({score["model_digest"] for score in record["scores"]}) == 3
+    assert record["summary"] == {"num_scores": 3, "mean": statistics.fmean(tests), "standard_deviation": statistics.stdev(tests)}
+    said = f"test accuracy over 3 seeds: {100 * statistics.fmean(tests):.2f} %, standard deviation {100 * statistics.stdev(tests):.2f} %"
+    assert said in _flat(printed.output)
+    assert said in (tmp_path / "out" / "report.html").read_text()
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        *(f"model-{seed}.safetensors" for seed in range(3)),
+        "report.html",
+        "scores.json",
+    ]
+
+
+def test_what_is_read_back_is_the_recipe_that_was_written(searched: Path) -> None:
+    """The recipe of config.yaml, parsed, gives the record in config.yaml again."""
+    found = read_result(searched)
+    assert found is not None
+    search, space = read_chosen(searched / "config.yaml")
+
+    assert recipe_of(search.spec, space, space.default).record() == dict(found.outcome.recipe)
+
+
+def test_more_seeds_keep_the_finished_ones(searched: Path, tmp_path: Path) -> None:
+    """Two seeds, then --seeds 4 --resume: the two are not trained again and the four equal four at once."""
+    config = searched / "config.yaml"
+    assert _autohas("retrain", config, "--seeds", 2, "--out", tmp_path / "parts").exit_code == 0
+    first = (tmp_path / "parts" / "model-0.safetensors").stat().st_mtime_ns
+    refused = _autohas("retrain", config, "--seeds", 4, "--out", tmp_path / "parts")
+    assert refused.exit_code == 64
+    assert "is not empty. To go on with the seeds in it add --resume" in _flat(refused.stderr)
+    assert _autohas("retrain", config, "--seeds", 4, "--out", tmp_path / "parts", "--resume").exit_code == 0
+    assert _autohas("retrain", config, "--seeds", 4, "--out", tmp_path / "whole").exit_code == 0
+
+    assert (tmp_path / "parts" / "model-0.safetensors").stat().st_mtime_ns == first
+    assert (tmp_path / "parts" / "scores.json").read_bytes() == (tmp_path / "whole" / "scores.json").read_bytes()
+
+
+def test_ctrl_c_prints_the_command_that_goes_on(searched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit 75; the printed command ends with all seeds."""
+    with monkeypatch.context() as patch:
+        patch.setattr(StopOnSignal, "install", lambda stop: setattr(stop, "requested", True))
+        stopped = _autohas("retrain", searched / "config.yaml", "--seeds", 2, "--out", tmp_path / "out")
+    assert stopped.exit_code == 75
+    assert "stopped on request at step 1 of seed 0; finished seeds are kept. Go on with" in stopped.stderr
+    program, *arguments = shlex.split(stopped.stderr.strip().splitlines()[-1])
+    assert program == "autohas"
+    assert _autohas(*arguments).exit_code == 0
+    assert len(json.loads((tmp_path / "out" / "scores.json").read_text())["scores"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("seed: 0\n", "", "config.yaml: is no config.yaml of a search: it has no seed; autohas run writes one"),
+        ("  batchSize: 64\n", "  batchSize: 1\n", "config.yaml: recipe.batchSize: Invalid value: 1"),
+        ("  steps: 27\n", "", "config.yaml: recipe.steps: Required value"),
+        ("  template: mlp\n", "  template: vgg\n", 'config.yaml: model.template: Unsupported value: "vgg"'),
+    ],
+)
+def test_a_wrong_file_is_named_with_its_own_paths(searched: Path, tmp_path: Path, old: str, new: str, words: str) -> None:
+    """Paths are those of config.yaml, not of the search that it becomes; exit 78 and nothing is trained."""
+    text = (searched / "config.yaml").read_text()
+    assert old in text
+    (tmp_path / "config.yaml").write_text(text.replace(old, new))
+    refused = _autohas("retrain", tmp_path / "config.yaml")
+
+    assert refused.exit_code == 78
+    assert words in _flat(refused.stderr)
+    assert not (tmp_path / "retrain").exists()
+
+
+def test_scores_of_another_configuration_are_not_continued(searched: Path, tmp_path: Path) -> None:
+    """A changed config.yaml does not mix with the scores of the old one."""
+    config = tmp_path / "config.yaml"
+    text = (searched / "config.yaml").read_text()
+    config.write_text(text)
+    assert _autohas("retrain", config, "--seeds", 1).exit_code == 0
+    config.write_text(text.replace("batchSize: 64", "batchSize: 32"))
+    refused = _autohas("retrain", config, "--seeds", 2, "--resume")
+
+    assert refused.exit_code == 64
+    assert "is of another configuration" in _flat(refused.stderr)

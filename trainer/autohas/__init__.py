@@ -1,0 +1,13 @@
+"""AutoHAS from Python: `autohas.run(spec)` searches on this machine and returns what was found.
+
+    import autohas
+
+    result = autohas.run("search.yaml", settings=["budget.trainings=3"], out="out/first")
+    print(result.test_score, result.default_test_score, result.configuration)
+
+Needs the trainer: `pip install 'autohas[trainer]'`. The command line is `autohas --help`.
+"""
+
+from autohas.searching import Result, run
+
+__all__ = ["Result", "run"]

@@ -1,0 +1,99 @@
+"""`autohas.run`: the same search as `autohas run`, called from Python."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from autohas.extras import needs_trainer
+from autohas_api import yamlfile
+
+__all__ = ["Result", "run"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What a search found. Scores are in the metric's own unit (accuracy: 0 to 1)."""
+
+    configuration: Mapping[str, str]
+    """Every decision of the space and its choice; decimals as strings."""
+    recipe: Mapping[str, str | int]
+    """How the winner was trained, values absolute."""
+    metric: str
+    test_score: float
+    selection_score: float
+    default_test_score: float | None
+    """The default configuration's, trained as long; None when the search did not train it."""
+    test_scores: tuple[float, ...]
+    """One per `retrain.seeds`, the kept model first."""
+    trainings: float
+    """Cost of the whole search in units of one full training."""
+    parameters: int
+    stop_reason: str
+    """Completed, Budget, Plateau, Converged or GoalReached."""
+    digest: str
+    """Equal for equal runs: configuration, score and weights."""
+    folder: Path
+    """Holds result.json, config.yaml, model.safetensors, history.jsonl and report.html."""
+
+    @property
+    def model(self) -> Path:
+        """The trained weights."""
+        return self.folder / "model.safetensors"
+
+
+def run(
+    spec: str | Path | Mapping[str, Any],
+    *,
+    out: str | Path | None = None,
+    settings: Sequence[str] = (),
+    resume: bool = False,
+    quiet: bool = False,
+) -> Result:
+    """Search on this machine, to the end.
+
+    Args:
+        spec: Path of a YAML file with one AutoHASSearch, its text (anything with a line break), or the resource as a mapping.
+        out: Folder for the results, empty or absent; `autohas-out/NAME` when None.
+        settings: Fields to change, as `--set` takes them: `["budget.trainings=3", "algorithm.seed=1"]`.
+        resume: Go on from the newest checkpoint in `out`; a finished search is only read.
+        quiet: Print nothing.
+
+    Returns:
+        What was found; a Ctrl-C raises `autohas_trainer.errors.Interrupted` after a checkpoint.
+
+    Raises:
+        autohas_api.problems.SpecError: the search is wrong; every problem names its field.
+        FileExistsError: `out` holds something and `resume` is False.
+        MissingExtraError: torch and what else trains is not installed.
+        autohas_trainer.errors.TrainerError: data, checkpoint or numbers; the sentence says what to do.
+    """
+    with needs_trainer("autohas.run"):
+        from autohas_trainer.cli.laptop import search_here  # noqa: PLC0415 - `import autohas` must not load torch
+    document = _document(spec)
+    found, folder = search_here(document, settings, None if out is None else Path(out), resume=resume, quiet=quiet)
+    result = found.outcome.result
+    return Result(
+        configuration=dict(found.outcome.configuration),
+        recipe=dict(found.outcome.recipe),
+        metric=found.search.spec.objective.metric,
+        test_score=result.test_score,
+        selection_score=result.selection_score,
+        default_test_score=result.default_test_score,
+        test_scores=found.outcome.test_scores,
+        trainings=result.trainings,
+        parameters=result.parameters,
+        stop_reason=result.stop_reason.value,
+        digest=result.digest,
+        folder=folder,
+    )
+
+
+def _document(spec: str | Path | Mapping[str, Any]) -> yamlfile.Document:
+    if isinstance(spec, Mapping):
+        return yamlfile.Document(source="spec", value=dict(spec))
+    if isinstance(spec, str) and "\n" in spec:
+        return yamlfile.parse_search(spec, "spec")
+    return yamlfile.read_search(Path(spec))

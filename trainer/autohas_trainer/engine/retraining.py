@@ -1,0 +1,88 @@
+"""`autohas retrain`: one configuration trained with several seeds, each tested once. Seed 0 is the search's own final training."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from autohas_api.search import Search
+from autohas_api.space import Space
+from autohas_trainer.engine.outcome import save_model
+from autohas_trainer.engine.problem import Problem
+from autohas_trainer.engine.tested import tested
+from autohas_trainer.engine.training import Training
+from autohas_trainer.errors import Interrupted
+from autohas_trainer.reporting.records import StopRequest
+from autohas_trainer.seeding import make_deterministic
+
+__all__ = ["SeedScore", "SeedTrainer", "Spread", "spread_of"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeedScore:
+    """One seed: `test` and `selection` in the metric's unit, None when the training diverged."""
+
+    seed: int
+    test: float | None
+    selection: float | None
+    model_digest: str | None
+    steps: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spread:
+    """Mean and sample standard deviation of the test scores; the deviation is None for one score."""
+
+    num_scores: int
+    mean: float
+    standard_deviation: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeedTrainer:
+    """Trains the default configuration of a space with one seed at a time; weights go to `model-<seed>.safetensors` in `folder`."""
+
+    search: Search
+    space: Space
+    folder: Path
+    device: str
+    threads: int
+
+    def train(self, seed: int, stop: StopRequest, on_step: Callable[[int], None]) -> SeedScore:
+        """Train and test one seed; `on_step` hears the number of steps done. The data are read anew: the test split opens once per seed.
+
+        Raises:
+            DataError, ConfigurationError: as for a search.
+            Interrupted: `stop` was requested; this seed starts again the next time.
+            OSError: the folder cannot be written.
+        """
+        problem = Problem.load(self.search.spec, self.space, torch.device(self.device))
+        make_deterministic(problem.useful_threads(self.threads))
+        training = Training(problem, self.space.default, seed)
+        while not training.is_finished and not training.is_diverged:
+            training.step()
+            on_step(training.num_steps_done)
+            if stop.requested:
+                raise Interrupted(f"stopped on request at step {training.num_steps_done} of seed {seed}; finished seeds are kept")
+        if training.is_diverged:
+            return SeedScore(seed=seed, test=None, selection=None, model_digest=None, steps=training.num_steps_done)
+        return SeedScore(
+            seed=seed,
+            test=tested(problem, {"model": training})["model"],
+            selection=training.compare().metric,
+            model_digest=save_model(training, self.folder / f"model-{seed}.safetensors"),
+            steps=training.num_steps_done,
+        )
+
+
+def spread_of(scores: Sequence[SeedScore]) -> Spread | None:
+    """Mean and deviation over the seeds that did not diverge; None when all did."""
+    values = [score.test for score in scores if score.test is not None]
+    if not values:
+        return None
+    deviation = statistics.stdev(values) if len(values) > 1 else None
+    return Spread(num_scores=len(values), mean=statistics.fmean(values), standard_deviation=deviation)

@@ -1,0 +1,26 @@
+"""The test split, read once: the metric of finished trainings on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from autohas_trainer.engine.problem import Problem
+from autohas_trainer.engine.training import Training
+
+__all__ = ["tested"]
+
+
+def tested(problem: Problem, trainings: Mapping[str, Training]) -> dict[str, float]:
+    """The metric of every finished training, by name; all of them see the same pass over the split."""
+    finished = {name: training for name, training in trainings.items() if training.is_finished}
+    targets: list[Tensor] = []
+    outputs: dict[str, list[Tensor]] = {name: [] for name in finished}
+    for batch in problem.splits.test():
+        targets.append(batch.targets_B)
+        for name, training in finished.items():
+            outputs[name].append(training.outputs(batch))
+    targets_N = torch.cat(targets)
+    return {name: problem.task.measure(torch.cat(parts), targets_N).value for name, parts in outputs.items()}

@@ -1,0 +1,78 @@
+"""config.yaml read back: the chosen configuration as a search with one candidate, which can be trained again.
+
+The file is a person's to change: what it says is what is trained. Decisions that it does not name stand at the template's default.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from autohas_api.names import API_VERSION, KIND
+from autohas_api.problems import Problem, SpecError
+from autohas_api.search import Search, parse
+from autohas_api.space import Space, resolve
+from autohas_api.yamlfile import read_mapping
+
+__all__ = ["read_chosen"]
+
+_SECTIONS: Final = ("task", "model", "recipe", "objective", "seed")
+_PLACES: Final = {
+    "spec.task.recipe": "recipe",
+    "spec.retrain": "recipe",
+    "spec.task.model": "model",
+    "spec.searchSpace.architecture": "model.architecture",
+    "spec.objective": "objective",
+    "spec.algorithm.seed": "seed",
+    "spec.task": "task",
+}
+"""Where the parts of the search stand in config.yaml, the longest path first where one holds another."""
+
+
+def read_chosen(path: Path) -> tuple[Search, Space]:
+    """The configuration of a config.yaml: its default is what is to be trained.
+
+    Raises:
+        SpecError: the file is no config.yaml, or a value in it is wrong; the path is that of config.yaml.
+    """
+    value = read_mapping(path)
+    missing = [name for name in _SECTIONS if name not in value]
+    if missing:
+        listed = ", ".join(missing)
+        raise SpecError([Problem(path=str(path), message=f"is no config.yaml of a search: it has no {listed}; autohas run writes one")])
+    for name in _SECTIONS[:-1]:
+        if not isinstance(value[name], dict):
+            raise SpecError([Problem(path=f"{path}: {name}", message="must be an object")])
+    try:
+        search = parse(_document(value))
+        return search, resolve(search.spec)
+    except SpecError as error:
+        raise SpecError([Problem(path=f"{path}: {_place(p.path)}", message=p.message) for p in error.problems]) from error
+
+
+def _document(value: Mapping[str, Any]) -> dict[str, Any]:
+    model, recipe = copy.deepcopy(dict(value["model"])), dict(value["recipe"])
+    chosen = model.pop("architecture", {})
+    steps = recipe.pop("steps", None)
+    decisions = [{"name": name, "choices": [choice], "default": choice} for name, choice in chosen.items()]
+    return {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "metadata": {"name": "retrain"},
+        "spec": {
+            "task": {**value["task"], "model": model, "recipe": recipe},
+            "objective": value["objective"],
+            "searchSpace": {"architecture": {"decisions": decisions}},
+            "algorithm": {"seed": value["seed"]},
+            "retrain": {"steps": steps} if steps is not None else {},
+        },
+    }
+
+
+def _place(path: str) -> str:
+    for place, mine in _PLACES.items():
+        if path == place or path.startswith((f"{place}.", f"{place}[")):
+            return mine + path.removeprefix(place)
+    return path
