@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from autohas_api.budget import minimum_trainings, plan_stages
+from autohas_api.conditions import wrong_conditions_of_decisions, wrong_conditions_of_hyperparameters
 from autohas_api.data_arguments import wrong_data_arguments
 from autohas_api.problems import Problem, SpecError
 from autohas_api.search import Search, Spec, parse
@@ -32,9 +33,10 @@ def accept(document: Mapping[str, Any]) -> tuple[Search, Space]:
 def unacceptable(spec: Spec) -> Iterator[Problem]:
     """Problems of a spec that passed schema and rules."""
     yield from wrong_data_arguments(spec.task.data)
-    decisions = list(_decisions(spec))
-    yield from decisions
-    if decisions:
+    declared = {d.name: d for d in TEMPLATES[spec.task.model.template]}
+    wrong = [*_decisions(spec, declared), *wrong_conditions_of_hyperparameters(spec.search_space.hyperparameters, declared)]
+    yield from wrong
+    if wrong:
         return
     space = resolve(spec)
     if not space.searched():
@@ -71,11 +73,10 @@ def _early_ends(spec: Spec, space: Space) -> Iterator[Problem]:
         )
 
 
-def _decisions(spec: Spec) -> Iterator[Problem]:
+def _decisions(spec: Spec, declared: Mapping[str, TemplateDecision]) -> Iterator[Problem]:
     architecture = spec.search_space.architecture
     if architecture is None:
         return
-    declared = {d.name: d for d in TEMPLATES[spec.task.model.template]}
     for index, change in enumerate(architecture.decisions):
         path = f"spec.searchSpace.architecture.decisions[{index}]"
         if change.name not in declared:
@@ -86,8 +87,7 @@ def _decisions(spec: Spec) -> Iterator[Problem]:
             )
             continue
         yield from _choices(change, declared[change.name], path)
-        yield from _condition(change, declared, path)
-    yield from _cycles(architecture.decisions, declared)
+    yield from wrong_conditions_of_decisions(architecture.decisions, declared)
 
 
 def _choices(change: ArchitectureDecision, declared: TemplateDecision, path: str) -> Iterator[Problem]:
@@ -97,33 +97,3 @@ def _choices(change: ArchitectureDecision, declared: TemplateDecision, path: str
             yield Problem(path=f"{path}.choices[{position}]", message=f'"{choice}" must be one of {listed}')
     if change.default is not None and change.default not in declared.choices:
         yield Problem(path=f"{path}.default", message=f'"{change.default}" must be one of {listed}')
-
-
-def _condition(change: ArchitectureDecision, declared: Mapping[str, TemplateDecision], path: str) -> Iterator[Problem]:
-    if change.when is None:
-        return
-    if declared[change.name].when is not None:
-        yield Problem(path=f"{path}.when", message="the template already has a condition for this decision; it must be left out")
-    elif change.when.decision not in declared:
-        yield Problem(path=f"{path}.when.decision", message=f'"{change.when.decision}" must be one of {", ".join(declared)}')
-    else:
-        for position, value in enumerate(change.when.values):
-            allowed = declared[change.when.decision].choices
-            if value not in allowed:
-                yield Problem(path=f"{path}.when.values[{position}]", message=f'"{value}" must be one of {", ".join(allowed)}')
-
-
-def _cycles(changes: list[ArchitectureDecision], declared: Mapping[str, TemplateDecision]) -> Iterator[Problem]:
-    parents = {d.name: d.when.decision for d in declared.values() if d.when is not None}
-    parents |= {c.name: c.when.decision for c in changes if c.when is not None}
-    for index, change in enumerate(changes):
-        seen, name = [change.name], parents.get(change.name)
-        while name is not None and name not in seen:
-            seen.append(name)
-            name = parents.get(name)
-        if name == change.name:
-            yield Problem(
-                path=f"spec.searchSpace.architecture.decisions[{index}].when.decision",
-                message=f"conditions must not form a cycle: {' -> '.join([*seen, name])}",
-            )
-            return

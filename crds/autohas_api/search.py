@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints, ValidationError
 
+from autohas_api.hyperparameters import KNOWN, Role
 from autohas_api.model import Model, Rule, walk
 from autohas_api.names import API_VERSION, KIND, MAX_NAME_LENGTH
 from autohas_api.pod_spec import Trainer
@@ -47,8 +48,21 @@ class Metadata(Model):
     generation: int = Field(default=0)
 
 
+_TRAINING: Final = tuple(name for name, known in KNOWN.items() if known.role is Role.TRAINING)
+"""Hyperparameters that a reward one step ahead cannot see."""
+
+
+def _quoted(names: Iterable[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names)
+
+
 def _searches_training_hyperparameters(spec: Spec) -> bool:
-    return any(h.name == "weight_decay" for h in spec.search_space.hyperparameters)
+    return any(h.name in _TRAINING for h in spec.search_space.hyperparameters)
+
+
+def _smooths_labels(spec: Spec) -> bool:
+    searched = any(h.name == "label_smoothing" for h in spec.search_space.hyperparameters)
+    return searched or float(spec.task.recipe.label_smoothing) > 0
 
 
 def _is_regression(spec: Spec) -> bool:
@@ -83,15 +97,30 @@ class Spec(Model):
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
             expression="!has(self.searchSpace.hyperparameters)"
-            " || !self.searchSpace.hyperparameters.exists(h, h.name == 'weight_decay')"
+            f" || !self.searchSpace.hyperparameters.exists(h, h.name in [{_quoted(_TRAINING)}])"
             " || (has(self.algorithm) && has(self.algorithm.name) && self.algorithm.name == 'RandomSearch')"
             " || ((!has(self.algorithm) || !has(self.algorithm.name) || self.algorithm.name == 'AutoHAS')"
             " && (!has(self.algorithm) || !has(self.algorithm.autoHAS) || !has(self.algorithm.autoHAS.strategy)"
             " || self.algorithm.autoHAS.strategy == 'Lanes'))",
-            message="weight_decay cannot be seen by a one-step reward: search it with algorithm AutoHAS, strategy Lanes,"
-            " or with RandomSearch, or remove it",
+            message=f"{', '.join(_TRAINING)} cannot be seen by a one-step reward: search them with algorithm AutoHAS, strategy Lanes,"
+            " or with RandomSearch, or remove them",
             field_path=".searchSpace.hyperparameters",
             holds=lambda s: not _searches_training_hyperparameters(s) or _trains_every_candidate(s),
+        ),
+        Rule(
+            expression=f"!has(self.searchSpace.hyperparameters) || self.searchSpace.hyperparameters.all(h, h.name in [{_quoted(KNOWN)}])",
+            message=f"every name must be one of {', '.join(KNOWN)}",
+            field_path=".searchSpace.hyperparameters",
+            holds=lambda s: all(h.name in KNOWN for h in s.search_space.hyperparameters),
+        ),
+        Rule(
+            expression=f"{_NO_REGRESSION} || ((!has(self.task.recipe) || !has(self.task.recipe.labelSmoothing)"
+            " || double(self.task.recipe.labelSmoothing) == 0.0) && (!has(self.searchSpace.hyperparameters)"
+            " || !self.searchSpace.hyperparameters.exists(h, h.name == 'label_smoothing')))",
+            message="labels can be smoothed only where there are classes: remove labelSmoothing and label_smoothing when the metric is"
+            " rmse or mae",
+            field_path=".task.recipe.labelSmoothing",
+            holds=lambda s: not _is_regression(s) or not _smooths_labels(s),
         ),
         Rule(
             expression=f"{_NO_REGRESSION} || self.task.data.name == 'csv'",

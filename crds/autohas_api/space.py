@@ -9,22 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from enum import StrEnum
 
+from autohas_api.hyperparameters import KNOWN, Hyperparameter, Role, bases, choices_of, decimal
 from autohas_api.search import Spec
-from autohas_api.space_spec import ArchitectureDecision, Hyperparameter
+from autohas_api.space_spec import ArchitectureDecision
 from autohas_api.templates import TEMPLATES, TemplateDecision, When
 
+__all__ = ["OFF_GRID", "Configuration", "Decision", "Role", "Space", "bases", "decimal", "recipe_value", "resolve"]
 
-class Role(StrEnum):
-    """What a decision changes, and so which stage may search it (ALGORITHMS section 3)."""
-
-    ARCHITECTURE = "Architecture"
-    UPDATE_RULE = "UpdateRule"
-    TRAINING = "Training"
-
-
-_ROLES = {"learning_rate": Role.UPDATE_RULE, "weight_decay": Role.TRAINING}
 OFF_GRID = -1
 """Index of a default value that is none of the choices (a continuous default between two bases)."""
 
@@ -54,7 +46,7 @@ class Configuration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Space:
-    """All decisions, hyperparameters first, then architecture, parents before the decisions that depend on them."""
+    """All decisions, hyperparameters first, then architecture, but parents before the decisions that depend on them."""
 
     decisions: tuple[Decision, ...]
 
@@ -109,35 +101,31 @@ def resolve(spec: Spec) -> Space:
         _architecture(declared if changes is not None else _pinned(declared), overrides.get(declared.name))
         for declared in TEMPLATES[spec.task.model.template]
     ]
-    return Space(decisions=(*hyperparameters, *_parents_first(architecture)))
-
-
-def bases(minimum: float, maximum: float, count: int, scale: str) -> tuple[float, ...]:
-    """`count` values from minimum to maximum, both exact: evenly spaced, or evenly spaced exponents for Log."""
-    if scale == "Log":
-        low, high = math.log(minimum), math.log(maximum)
-        inner = [math.exp(low + (high - low) * i / (count - 1)) for i in range(1, count - 1)]
-    else:
-        inner = [minimum + (maximum - minimum) * i / (count - 1) for i in range(1, count - 1)]
-    return (minimum, *inner, maximum)
-
-
-def decimal(value: float) -> str:
-    """The shortest decimal that shows six significant digits: 0.30000000000000004 is "0.3"."""
-    return f"{value:.6g}"
+    return Space(decisions=tuple(_parents_first([*hyperparameters, *architecture])))
 
 
 def recipe_value(spec: Spec, name: str) -> str:
-    """The recipe's value of a hyperparameter, as a canonical decimal."""
+    """The recipe's value of a known hyperparameter, as a decision writes it."""
     recipe = spec.task.recipe
-    return decimal(float({"learning_rate": recipe.learning_rate, "weight_decay": recipe.weight_decay}[name]))
+    match name:
+        case "optimizer":
+            return recipe.optimizer
+        case "batch_size":
+            return str(recipe.batch_size)
+        case _:
+            return decimal(float(getattr(recipe, name)))
 
 
 def _hyperparameter(declared: Hyperparameter, spec: Spec) -> Decision:
-    c = declared.continuous
-    choices = tuple(decimal(b) for b in bases(float(c.min), float(c.max), c.num_bases, c.scale))
-    default = decimal(float(declared.default)) if declared.default else recipe_value(spec, declared.name)
-    return Decision(name=declared.name, role=_ROLES[declared.name], choices=choices, default=default)
+    default = declared.default or recipe_value(spec, declared.name)
+    when = When(decision=declared.when.decision, values=tuple(declared.when.values)) if declared.when is not None else None
+    return Decision(
+        name=declared.name,
+        role=KNOWN[declared.name].role,
+        choices=choices_of(declared),
+        default=decimal(float(default)) if declared.continuous is not None else default,
+        when=when,
+    )
 
 
 def _pinned(declared: TemplateDecision) -> TemplateDecision:

@@ -68,14 +68,26 @@ class Recipe(Model):
     """The default training configuration: what is trained when nothing is searched."""
 
     batch_size: int = Field(default=64, ge=2, le=65536, description="Examples per training step.")
-    optimizer: Literal["sgd"] = Field(default="sgd", description="Update rule: SGD with momentum.")
-    learning_rate: Decimal = Field(default="0.1", description="Peak learning rate, absolute.")
+    optimizer: Literal["sgd", "rmsprop", "adam"] = Field(default="sgd", description="Update rule.")
+    learning_rate: Decimal = Field(
+        default="0.1",
+        description="Peak learning rate, absolute for sgd; rmsprop and adam take a hundredth of it. Results record the product.",
+    )
     schedule: Literal["Cosine", "Constant"] = Field(
         default="Cosine", description="Shape of the learning rate after the warm-up: Cosine falls to 0 at the last step."
     )
     warmup_fraction: Decimal = Field(default="0.05", description="Share of the steps over which the rate rises linearly, 0 to 0.5.")
     weight_decay: Decimal = Field(default="1e-4", description="L2 factor of weights (not biases and normalisation).")
-    momentum: Decimal = Field(default="0.9", description="Momentum of SGD, 0 to below 1.")
+    momentum: Decimal = Field(default="0.9", description="Momentum of sgd, beta1 of adam; rmsprop has none. 0 to below 1.")
+    dropout: Decimal = Field(
+        default="0",
+        description="Share of features dropped in stand-alone trainings, 0 to below 1: hidden units of mlp, the head's inputs else.",
+    )
+    label_smoothing: Decimal = Field(default="0", description="Share of each label spread evenly over all classes, 0 to below 1.")
+    mixup: Decimal = Field(
+        default="0",
+        description="Alpha of mixup in stand-alone trainings: examples are mixed in a share drawn from Beta(alpha, alpha). 0: none.",
+    )
     class_weights: Literal["Uniform", "Balanced"] = Field(
         default="Uniform",
         description="Weight of each class in the training loss. Balanced: in inverse proportion to its number of examples."
@@ -106,6 +118,24 @@ class Recipe(Model):
             message="momentum must be at least 0 and less than 1",
             field_path=".momentum",
             holds=lambda r: 0 <= float(r.momentum) < 1,
+        ),
+        Rule(
+            expression="double(self.dropout) >= 0.0 && double(self.dropout) < 1.0",
+            message="dropout must be at least 0 and less than 1",
+            field_path=".dropout",
+            holds=lambda r: 0 <= float(r.dropout) < 1,
+        ),
+        Rule(
+            expression="double(self.labelSmoothing) >= 0.0 && double(self.labelSmoothing) < 1.0",
+            message="labelSmoothing must be at least 0 and less than 1",
+            field_path=".labelSmoothing",
+            holds=lambda r: 0 <= float(r.label_smoothing) < 1,
+        ),
+        Rule(
+            expression="double(self.mixup) >= 0.0 && double(self.mixup) <= 100.0",
+            message="mixup must be between 0 and 100",
+            field_path=".mixup",
+            holds=lambda r: 0 <= float(r.mixup) <= 100,  # noqa: PLR2004 - the bound itself
         ),
     )
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
+from autohas_api import rejected_hyperparameters as hyperparameters
 from autohas_api.testing_builders import Rejection, a_search, changed
 from autohas_api.testing_trainer import TRAINER_REJECTED_BY_RULE, TRAINER_REJECTED_BY_SCHEMA
 
 __all__ = ["REJECTED_BY_RULE", "REJECTED_BY_SCHEMA", "UNACCEPTABLE", "Rejection", "a_search", "changed"]
 
-_RATE: Final = "spec.searchSpace.hyperparameters[0]"
 _DECISIONS: Final = "spec.searchSpace.architecture.decisions"
 _ONLY_HYPERPARAMETERS: Final = changed(a_search(), "spec.searchSpace.architecture")
 _CONTROL: Final = changed(changed(a_search(), "spec.algorithm", {"name": "RandomSharing"}), "spec.searchSpace.hyperparameters[1]")
@@ -25,6 +25,7 @@ _REGRESSION_WITH_CLASS_WEIGHTS: Final = {
 
 REJECTED_BY_SCHEMA: Final = (
     *TRAINER_REJECTED_BY_SCHEMA,
+    *hyperparameters.REJECTED_BY_SCHEMA,
     Rejection(path="spec.typo", value=1, field="spec.typo", words="unknown field"),
     Rejection(path="spec.task.data.name", value="text", field="spec.task.data.name", words='"digits", "idx", "csv", "image-folder"'),
     Rejection(path="spec.task.model.template", value="resnet", field="spec.task.model.template", words='"mlp", "conv-small"'),
@@ -37,9 +38,6 @@ REJECTED_BY_SCHEMA: Final = (
     Rejection(path="spec.objective.metric", value="bleu", field="spec.objective.metric", words='"accuracy", "f1", "auc", "log_loss"'),
     Rejection(path="spec.objective.direction", value="minimize", field="spec.objective.direction", words='"Maximize", "Minimize"'),
     Rejection(path="spec.task.recipe.classWeights", value="on", field="spec.task.recipe.classWeights", words='"Uniform", "Balanced"'),
-    Rejection(path=f"{_RATE}.name", value="dropout", field=f"{_RATE}.name", words='"learning_rate", "weight_decay"'),
-    Rejection(path=f"{_RATE}.continuous.numBases", value=1, field=f"{_RATE}.continuous.numBases", words="greater than or equal to 2"),
-    Rejection(path=f"{_RATE}.continuous.mixing", value="TopK", field=f"{_RATE}.continuous.mixing", words='"OneHot"'),
     Rejection(path=_DECISIONS, value=[{"name": "Depth"}], field=f"{_DECISIONS}[0].name", words="should match"),
     Rejection(path="spec.algorithm.name", value="DARTS", field="spec.algorithm.name", words='"AutoHAS", "RandomSharing", "RandomSearch"'),
     Rejection(
@@ -76,6 +74,7 @@ REJECTED_BY_SCHEMA: Final = (
 
 REJECTED_BY_RULE: Final = (
     *TRAINER_REJECTED_BY_RULE,
+    *hyperparameters.REJECTED_BY_RULE,
     Rejection(path="metadata.name", value="a" * 47, field="", words="DNS label of at most 46 characters"),
     Rejection(path="metadata.name", value="a.b", field="", words="DNS label of at most 46 characters"),
     Rejection(path="spec.task.data", value={"name": "idx"}, field="spec.task.data.path", words="path must be given unless name is digits"),
@@ -115,15 +114,9 @@ REJECTED_BY_RULE: Final = (
     Rejection(path="spec.objective.cost", value={"target": "0"}, field="spec.objective.cost.target", words="greater than 0"),
     Rejection(path="spec.objective.cost", value={"target": "9", "weight": "1"}, field="spec.objective.cost.weight", words="less than 0"),
     Rejection(path="spec.searchSpace", value={}, field="spec.searchSpace", words="nothing to search"),
-    Rejection(path=f"{_RATE}.continuous.max", value="0.03", field=f"{_RATE}.continuous.max", words="max must be greater than min"),
-    Rejection(path=f"{_RATE}.continuous.min", value="0", field=f"{_RATE}.continuous.min", words="greater than 0 when scale is Log"),
-    Rejection(
-        path=f"{_RATE}.continuous",
-        value={"min": "-1", "max": "1"},
-        field=f"{_RATE}.continuous.min",
-        words="must not be negative",
-    ),
-    Rejection(path=f"{_RATE}.default", value="4", field=f"{_RATE}.default", words="between continuous.min and continuous.max"),
+    Rejection(path="spec.task.recipe.dropout", value="1", field="spec.task.recipe.dropout", words="less than 1"),
+    Rejection(path="spec.task.recipe.labelSmoothing", value="1", field="spec.task.recipe.labelSmoothing", words="less than 1"),
+    Rejection(path="spec.task.recipe.mixup", value="-1", field="spec.task.recipe.mixup", words="between 0 and 100"),
     Rejection(
         path=_DECISIONS,
         value=[{"name": "depth", "choices": ["1"], "default": "2"}],
@@ -140,13 +133,13 @@ REJECTED_BY_RULE: Final = (
         path="spec.algorithm",
         value={"name": "RandomSharing"},
         field="spec.searchSpace.hyperparameters",
-        words="weight_decay cannot be seen by a one-step reward",
+        words="weight_decay, dropout, label_smoothing, mixup, batch_size cannot be seen by a one-step reward",
     ),
     Rejection(
         path="spec.algorithm",
         value={"autoHAS": {"strategy": "OneStep"}},
         field="spec.searchSpace.hyperparameters",
-        words="weight_decay cannot be seen by a one-step reward",
+        words="weight_decay, dropout, label_smoothing, mixup, batch_size cannot be seen by a one-step reward",
     ),
     Rejection(
         path="spec.algorithm.randomSharing",
@@ -222,6 +215,7 @@ REJECTED_BY_RULE: Final = (
 """Refused by a CEL rule on the server and by its Python twin offline, with the same message."""
 
 UNACCEPTABLE: Final = (
+    *hyperparameters.UNACCEPTABLE,
     Rejection(
         path="spec.task.data.arguments",
         value={"shift": "1"},

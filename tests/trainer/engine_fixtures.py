@@ -91,6 +91,21 @@ def small_search(algorithm: dict[str, Any] | None = None, *, hyperparameters: bo
     return document
 
 
+MIXED: list[dict[str, Any]] = [
+    {"name": "optimizer", "categorical": {"choices": ["sgd", "adam", "rmsprop"]}},
+    {"name": "learning_rate", "continuous": {"min": "0.03", "max": "0.3", "scale": "Log", "numBases": 3}},
+    {
+        "name": "momentum",
+        "continuous": {"min": "0", "max": "0.9", "numBases": 3},
+        "when": {"decision": "optimizer", "values": ["sgd", "adam"]},
+    },
+    {"name": "dropout", "continuous": {"min": "0", "max": "0.5", "numBases": 3}, "when": {"decision": "depth", "values": ["2", "3"]}},
+    {"name": "batch_size", "integer": {"min": 32, "max": 128, "step": 2, "scale": "Log"}},
+]
+"""Hyperparameters of every kind, two of them conditional."""
+UPDATE_RULES = MIXED[:3]
+
+
 ALGORITHMS: dict[str, dict[str, Any] | None] = {
     "Lanes": None,
     "OneStep": {"autoHAS": {"strategy": "OneStep"}},
@@ -98,16 +113,28 @@ ALGORITHMS: dict[str, dict[str, Any] | None] = {
     "Paired": {"autoHAS": {"strategy": "Paired", "pairedSamples": 3}},
     "RandomSharing": {"name": "RandomSharing", "randomSharing": {"numSamples": 5}},
     "RandomSearch": {"name": "RandomSearch"},
+    "Mixed lanes": {"seed": 1},
+    "Mixed one-step": {"seed": 1, "autoHAS": {"strategy": "OneStep"}},
 }
+SPACES: dict[str, list[dict[str, Any]]] = {"Mixed lanes": MIXED, "Mixed one-step": UPDATE_RULES}
+"""Hyperparameters of the cases that search more than a rate."""
 STAGES: dict[str, list[Stage]] = {
     "Lanes": [Stage.LANES, Stage.WARMUP, Stage.SUPERNET, Stage.RACE],
     "OneStep": [Stage.WARMUP, Stage.SUPERNET, Stage.RACE],
+    "Mixed lanes": [Stage.LANES, Stage.WARMUP, Stage.SUPERNET, Stage.RACE],
+    "Mixed one-step": [Stage.WARMUP, Stage.SUPERNET, Stage.RACE],
     "Sampled": [Stage.WARMUP, Stage.SUPERNET, Stage.RACE],
     "Paired": [Stage.WARMUP, Stage.SUPERNET, Stage.RACE],
     "RandomSearch": [Stage.RACE],
     "RandomSharing": [Stage.SUPERNET, Stage.RACE, Stage.EVALUATE],
 }
 """Stages in which steps are taken."""
+
+
+def case(name: str) -> dict[str, Any]:
+    """The search of one of ALGORITHMS."""
+    document = small_search(ALGORITHMS[name])
+    return changed(document, "spec.searchSpace.hyperparameters", SPACES[name]) if name in SPACES else document
 
 
 def search(document: dict[str, Any], workdir: Path, sink: MemorySink, stop: Stop | None = None) -> Outcome:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import statistics
 from pathlib import Path
@@ -67,6 +68,16 @@ def test_what_is_read_back_is_the_recipe_that_was_written(searched: Path) -> Non
     search, space = read_chosen(searched / "config.yaml")
 
     assert recipe_of(search.spec, space, space.default).record() == dict(found.outcome.recipe)
+
+
+def test_an_absolute_rate_is_not_scaled_twice(searched: Path, tmp_path: Path) -> None:
+    """With adam the file's 0.002 is the rate that is trained with, not a hundredth of it."""
+    text = (searched / "config.yaml").read_text()
+    changed = re.sub(r"learningRate: .*", 'learningRate: "0.002"', text.replace("optimizer: sgd", "optimizer: adam"))
+    (tmp_path / "config.yaml").write_text(changed)
+    search, space = read_chosen(tmp_path / "config.yaml")
+
+    assert recipe_of(search.spec, space, space.default).learning_rate == pytest.approx(0.002)
 
 
 def test_more_seeds_keep_the_finished_ones(searched: Path, tmp_path: Path) -> None:

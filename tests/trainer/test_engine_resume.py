@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from engine_fixtures import ALGORITHMS, STAGES, Killed, MemorySink, Stop, search, small_search
+from engine_fixtures import ALGORITHMS, STAGES, Killed, MemorySink, Stop, case, search, small_search
 
 from autohas_api.messages import Stage
 from autohas_api.testing import changed
@@ -19,7 +19,7 @@ def _reference(algorithm: str, tmp_path_factory: pytest.TempPathFactory) -> tupl
     """The undisturbed run, once per algorithm."""
     if algorithm not in _undisturbed:
         sink = MemorySink()
-        outcome = search(small_search(ALGORITHMS[algorithm]), tmp_path_factory.mktemp(algorithm), sink)
+        outcome = search(case(algorithm), tmp_path_factory.mktemp(algorithm), sink)
         _undisturbed[algorithm] = (outcome, sink.steps)
     return _undisturbed[algorithm]
 
@@ -42,9 +42,9 @@ def test_kill_in_any_stage_changes_nothing(
             raise Killed
 
     with pytest.raises(Killed):
-        search(small_search(ALGORITHMS[algorithm]), tmp_path, MemorySink(on_step=kill))
+        search(case(algorithm), tmp_path, MemorySink(on_step=kill))
     resumed = MemorySink()
-    outcome = search(small_search(ALGORITHMS[algorithm]), tmp_path, resumed)
+    outcome = search(case(algorithm), tmp_path, resumed)
 
     assert outcome.result.digest == expected.result.digest
     assert outcome.result.model_digest == expected.result.model_digest
@@ -72,7 +72,7 @@ def test_stopping_after_every_tenth_step_changes_nothing(algorithm: str, tmp_pat
 
         sink.on_step = count
         try:
-            outcome = search(small_search(ALGORITHMS[algorithm]), tmp_path, sink, stop)
+            outcome = search(case(algorithm), tmp_path, sink, stop)
         except Interrupted:
             assert sink.checkpoints[-1].step == steps[-1].step
 

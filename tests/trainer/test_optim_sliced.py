@@ -1,13 +1,24 @@
 """The sliced update against torch.optim.SGD and against arithmetic."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from autohas_trainer.optim import Slices, UpdateRule, apply_update, decays, set_rate, standalone_optimizer, temporary_update
+from autohas_trainer.optim import (
+    STATE_KEYS,
+    OptimizerName,
+    Slices,
+    UpdateRule,
+    apply_update,
+    decays,
+    set_rate,
+    standalone_optimizer,
+    temporary_update,
+)
 from autohas_trainer.seeding import stream
 
 RULE = UpdateRule(learning_rate=0.1, momentum=0.9, weight_decay=0.01)
@@ -19,10 +30,13 @@ def keyed(*key: int | str, shape: tuple[int, ...]) -> Tensor:
 
 
 def slices(*weights: Tensor) -> Slices:
-    """Whole tensors as slices, momentum at zero."""
+    """Whole tensors as slices, moments at zero."""
+    keys = [key for keys in STATE_KEYS.values() for key in keys]
     return Slices(
+        names=tuple(f"tensor{number}" for number in range(len(weights))),
         weights=weights,
-        momenta=tuple(torch.zeros_like(weight) for weight in weights),
+        moments={key: tuple(torch.zeros_like(weight) for weight in weights) for key in keys},
+        counts={},
         num_decaying=sum(decays(weight.ndim) for weight in weights),
     )
 
@@ -36,24 +50,45 @@ def network() -> nn.Module:
     return module
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "rmsprop", "adam"])
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 @pytest.mark.parametrize("weight_decay", [0.0, 0.01])
-def test_whole_network_moves_bit_for_bit_as_torch_does(momentum: float, weight_decay: float) -> None:
-    """Over ten steps at changing rates, our update and torch.optim.SGD give equal bits."""
+def test_whole_network_moves_bit_for_bit_as_torch_does(optimizer: OptimizerName, momentum: float, weight_decay: float) -> None:
+    """Over ten steps at changing rates, our update and torch.optim's give equal bits."""
     module = network()
     names = sorted(dict(module.named_parameters()), key=lambda name: not decays(module.get_parameter(name).ndim))
     ours = slices(*(module.get_parameter(name).detach().clone() for name in names))
-    optimizer = standalone_optimizer(module, UpdateRule(learning_rate=1.0, momentum=momentum, weight_decay=weight_decay))
+    rule = UpdateRule(optimizer=optimizer, learning_rate=1.0, momentum=momentum, weight_decay=weight_decay)
+    theirs = standalone_optimizer(module, rule)
     for step in range(10):
         rate = 0.1 / (step + 1)
         grads = [keyed("gradient", step, name, shape=tuple(module.get_parameter(name).shape)) for name in names]
         for name, grad in zip(names, grads, strict=True):
             module.get_parameter(name).grad = grad.clone()
-        set_rate(optimizer, rate)
-        optimizer.step()
-        apply_update(ours, grads, UpdateRule(learning_rate=rate, momentum=momentum, weight_decay=weight_decay))
+        set_rate(theirs, rate)
+        theirs.step()
+        apply_update(ours, grads, replace(rule, learning_rate=rate))
     for name, weight in zip(names, ours.weights, strict=True):
         assert torch.equal(weight, module.get_parameter(name).detach()), name
+
+
+def test_one_step_of_adam_and_rmsprop_in_closed_form() -> None:
+    """From w=1 with g=2: Adam's first step is r·g/|g| = 0.1; RMSprop's is r·g/(0.1·|g|) = 1."""
+    for optimizer, expected in (("adam", 0.9), ("rmsprop", 0.0)):
+        ours = slices(torch.ones(2))
+        apply_update(ours, [torch.full((2,), 2.0)], UpdateRule(optimizer=optimizer, learning_rate=0.1, momentum=0.9, weight_decay=0.0))
+        assert ours.weights[0].tolist() == pytest.approx([expected] * 2, abs=1e-6)
+
+
+def test_adam_counts_a_tensor_when_any_slice_of_it_moves() -> None:
+    """A temporary update counts nothing, a commit counts each tensor of the path once, others stay."""
+    ours, rule = slices(torch.ones(2, 2), torch.ones(2)), UpdateRule(optimizer="adam", learning_rate=0.1, momentum=0.9, weight_decay=0.0)
+    one = replace(ours, names=ours.names[:1], weights=ours.weights[:1], moments={k: m[:1] for k, m in ours.moments.items()}, num_decaying=1)
+    with temporary_update(ours, [torch.ones(2, 2), torch.ones(2)], rule):
+        assert ours.counts == {}
+    apply_update(ours, [torch.ones(2, 2), torch.ones(2)], rule)
+    apply_update(one, [torch.ones(2, 2)], rule)
+    assert ours.counts == {"tensor0": 2, "tensor1": 1}
 
 
 def test_two_steps_in_closed_form() -> None:
@@ -76,20 +111,21 @@ def test_vectors_do_not_decay() -> None:
 def test_no_momentum_leaves_the_buffers() -> None:
     """A rule without momentum neither reads nor writes the momentum."""
     ours = slices(torch.ones(2, 2))
-    ours.momenta[0].fill_(math.nan)
+    ours.moments["momentum_buffer"][0].fill_(math.nan)
     apply_update(ours, [torch.ones(2, 2)], UpdateRule(learning_rate=0.5, momentum=0.0, weight_decay=0.0))
     assert torch.equal(ours.weights[0], torch.full((2, 2), 0.5))
-    assert ours.momenta[0].isnan().all()
+    assert ours.moments["momentum_buffer"][0].isnan().all()
 
 
-def test_temporary_weights_equal_the_committed_ones() -> None:
-    """Inside the block stands exactly what a commit would leave, momentum included in the step."""
-    ours = slices(keyed("w", shape=(3, 3)), keyed("b", shape=(3,)))
+@pytest.mark.parametrize("optimizer", ["sgd", "rmsprop", "adam"])
+def test_temporary_weights_equal_the_committed_ones(optimizer: OptimizerName) -> None:
+    """Inside the block stands exactly what a commit would leave, moments included in the step."""
+    ours, rule = slices(keyed("w", shape=(3, 3)), keyed("b", shape=(3,))), replace(RULE, optimizer=optimizer)
     grads = [keyed("gw", shape=(3, 3)), keyed("gb", shape=(3,))]
-    apply_update(ours, grads, RULE)
-    with temporary_update(ours, grads, RULE):
+    apply_update(ours, grads, rule)
+    with temporary_update(ours, grads, rule):
         inside = [weight.clone() for weight in ours.weights]
-    apply_update(ours, grads, RULE)
+    apply_update(ours, grads, rule)
     assert all(torch.equal(one, other) for one, other in zip(inside, ours.weights, strict=True))
 
 
@@ -97,12 +133,12 @@ def test_temporary_weights_equal_the_committed_ones() -> None:
 def test_temporary_weights_vanish_without_a_trace(poison: float) -> None:
     """Whatever the step did, even NaN, and whatever was raised inside, weights and momentum are what they were."""
     ours = slices(keyed("w", shape=(3, 3)))
-    ours.momenta[0].copy_(keyed("m", shape=(3, 3)))
-    weight, momentum = ours.weights[0].clone(), ours.momenta[0].clone()
+    ours.moments["momentum_buffer"][0].copy_(keyed("m", shape=(3, 3)))
+    weight, momentum = ours.weights[0].clone(), ours.moments["momentum_buffer"][0].clone()
     with pytest.raises(KeyError), temporary_update(ours, [torch.full((3, 3), poison)], RULE):
         raise KeyError
     assert torch.equal(ours.weights[0], weight)
-    assert torch.equal(ours.momenta[0], momentum)
+    assert torch.equal(ours.moments["momentum_buffer"][0], momentum)
 
 
 def test_gradients_are_not_consumed() -> None:
@@ -117,7 +153,7 @@ def test_gradients_are_not_consumed() -> None:
 def test_only_the_slice_moves() -> None:
     """An update through views leaves every weight and momentum outside them as it was."""
     shared, momentum = torch.ones(4, 4), torch.zeros(4, 4)
-    view = Slices(weights=(shared[:2, :3],), momenta=(momentum[:2, :3],), num_decaying=1)
+    view = Slices(names=("shared",), weights=(shared[:2, :3],), moments={"momentum_buffer": (momentum[:2, :3],)}, counts={}, num_decaying=1)
     apply_update(view, [torch.ones(2, 3)], RULE)
     moved = torch.zeros(4, 4, dtype=torch.bool)
     moved[:2, :3] = True

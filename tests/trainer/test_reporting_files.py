@@ -71,7 +71,7 @@ def test_config_yaml_is_a_plain_record_with_absolute_values(tmp_path: Path) -> N
     assert "width_1" in record["model"]["architecture"]
     assert "width_2" not in record["model"]["architecture"]
     assert "learning_rate" not in record["model"]["architecture"]
-    assert record["recipe"] == dict(found.recipe)
+    assert record["recipe"] == {**found.recipe, "classWeights": "Uniform"}
     assert record["seed"] == 0
 
 

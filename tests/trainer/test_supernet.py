@@ -91,6 +91,9 @@ def test_commit_moves_the_sampled_slices_only(name: str, splits: Splits) -> None
         net.commit(path, grads, RULE)
         slices = made.slices(path)
         for entry, mask in changed(net, before).items():
+            if entry == "counts":  # Adam's alone, and SGD moved
+                assert not mask.any()
+                continue
             leaf = entry.split("/")[1]
             assert mask.any() == (leaf in slices), entry
             if leaf in slices:
@@ -132,7 +135,7 @@ def test_trial_with_a_poisonous_rate_leaves_no_trace(splits: Splits) -> None:
 def test_rewards_see_the_rate(name: str, dtype: torch.dtype | None, surrounded: bool, splits: Splits) -> None:  # noqa: FBT001
     """Under bfloat16 too, and inside a caller's own autocast region, each rate gives another reward and a repetition the same."""
     made = template(name)
-    net, batch = Supernet(made, TASK, (0,), CPU, dtype), splits.reward_batch(0, 64, 0)
+    net, batch = Supernet(made, TASK, (0,), CPU, dtype=dtype), splits.reward_batch(0, 64, 0)
     path = default_path(made.decisions)
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=surrounded):
         _, grads = net.gradient(path, splits.train_batch(0, 64, 0))

@@ -43,7 +43,7 @@ class Board:
         self.sink = sink
         self.ledger = ledger
         self.algorithm: Algorithm = build_algorithm(problem.spec, problem.space)
-        self.supernet = Supernet(problem.template, problem.task, (problem.seed, "supernet"), problem.device)
+        self.supernet = Supernet(problem.template, problem.task, (problem.seed, "supernet"), problem.device, optimizers=problem.optimizers)
         self.supernet_is_abandoned = False
         self.guard = UpdateGuard()
         self.collapse = CollapseWatch(problem.task.constant_quality)
@@ -85,6 +85,7 @@ class Board:
             NumericalError: the default configuration diverged.
         """
         training = self.trainings[name]
+        before = training.units_done
         loss = training.step()
         if training.is_diverged and name == DEFAULT:
             message = (
@@ -92,8 +93,8 @@ class Board:
                 " lower task.recipe.learningRate or raise task.recipe.warmupFraction"
             )
             raise NumericalError(message)
-        self.ledger.step += 1
-        self.ledger.spend(stage, 1 / self.problem.spec.retrain.steps, candidate=name)
+        self.ledger.step += training.units_done - before
+        self.ledger.spend(stage, 1 / training.recipe.steps, candidate=name)
         self.sink.step(self._step_record(stage, finite(loss), training.learning_rate, candidate=name))
 
     def compare(self, stage: Stage, name: str, rung: int) -> None:

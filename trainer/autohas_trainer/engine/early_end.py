@@ -138,7 +138,7 @@ class EarlyEnd:
         board.winner = board.enter(name, board.configurations[name])
         self._to_evaluate = True
         plan = board.problem.plan
-        missing = (1 + plan.num_repeats) * plan.rungs[-1] - board.trainings[board.winner].num_steps_done
+        missing = (1 + plan.num_repeats) * plan.rungs[-1] - board.trainings[board.winner].units_done
         board.ledger.step = max(board.ledger.step, board.ledger.steps - missing)
 
     def leader(self) -> str:
@@ -151,7 +151,7 @@ class EarlyEnd:
         """Estimate for the rest of a candidate's training, its comparison and the test."""
         board = self._board
         training = board.trainings.get(name)
-        missing = board.problem.plan.rungs[-1] - (training.num_steps_done if training is not None else 0)
+        missing = board.problem.plan.rungs[-1] - (training.units_done if training is not None else 0)
         forwards = board.problem.evaluation_cost * board.problem.spec.retrain.steps
         steps = (
             1 + missing + board.problem.plan.num_repeats * board.problem.plan.rungs[-1] + forwards

@@ -15,6 +15,7 @@ from autohas_api.space import Configuration, Space
 from autohas_trainer.data import Splits, load
 from autohas_trainer.engine.costs import Costs
 from autohas_trainer.errors import DataError
+from autohas_trainer.optim import STATE_KEYS, OptimizerName
 from autohas_trainer.space.objective import objective
 from autohas_trainer.space.recipe import TrainingRecipe, path_of, recipe_of
 from autohas_trainer.tasks import Classification, Regression, Task
@@ -63,7 +64,7 @@ class Problem:
         )
         batch_size = spec.task.recipe.batch_size
         task, plan = _task(spec, splits, device), plan_stages(spec, space, selection_batches=splits.num_selection / batch_size)
-        _check_sizes(splits, batch_size, rewards=plan.supernet_steps > 0)
+        _check_sizes(splits, max(_batch_sizes(spec, space)), rewards=plan.supernet_steps > 0)
         template = build_template(spec.task.model.template, splits.input_shape, task.num_outputs)
         return cls(
             spec=spec,
@@ -85,6 +86,13 @@ class Problem:
     def recipe(self, configuration: Configuration) -> TrainingRecipe:
         """How `configuration` is trained."""
         return recipe_of(self.spec, self.space, configuration)
+
+    @property
+    def optimizers(self) -> tuple[OptimizerName, ...]:
+        """The update rules that some configuration uses."""
+        names = {self.recipe(self.space.default).optimizer}
+        searched = {c for d in self.space.decisions if d.name == "optimizer" for c in d.choices}
+        return tuple(name for name in STATE_KEYS if name in names | searched)
 
     def num_parameters(self, configuration: Configuration) -> int:
         """Trainable parameters of `configuration`'s network."""
@@ -123,6 +131,11 @@ class Problem:
         return forward_cost(self.splits.num_selection + self.splits.num_test, self.spec)
 
 
+def _batch_sizes(spec: Spec, space: Space) -> list[int]:
+    """Every size of batch that some training may take."""
+    return [spec.task.recipe.batch_size, *(int(choice) for d in space.decisions if d.name == "batch_size" for choice in d.choices)]
+
+
 def _check_sizes(splits: Splits, batch_size: int, *, rewards: bool) -> None:
     """Refuse data that cannot fill a batch, before anything is trained.
 
@@ -132,7 +145,7 @@ def _check_sizes(splits: Splits, batch_size: int, *, rewards: bool) -> None:
     if splits.num_train < batch_size:
         message = (
             f"{splits.name}: {splits.num_train} training examples cannot fill a batch of {batch_size};"
-            " lower task.recipe.batchSize or give more data"
+            " lower task.recipe.batchSize, the max of hyperparameter batch_size, or give more data"
         )
         raise DataError(message)
     if rewards and splits.num_reward < _MIN_REWARD_BATCH:

@@ -39,7 +39,7 @@ class Rungs:
             return False
         name = self._entrants[self._position]
         training = self._board.trainings[name]
-        if training.num_steps_done < self._board.problem.plan.rungs[self._rung] and not training.is_diverged:
+        if training.num_steps_done < training.rung(self._rung) and not training.is_diverged:
             self._board.train(self._stage, name)
             return True
         self._board.compare(self._stage, name, self._rung)

@@ -14,15 +14,19 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
+from autohas_api.budget import RUNG_DIVISORS
 from autohas_api.space import Configuration
-from autohas_trainer.data import TestBatch
+from autohas_trainer.data import TestBatch, TrainBatch
 from autohas_trainer.engine.comparison import Comparison, diverged, encoded
 from autohas_trainer.engine.problem import Problem
+from autohas_trainer.engine.regularisation import mixed, unmixed
+from autohas_trainer.engine.rule import rule_of
 from autohas_trainer.errors import CheckpointError
-from autohas_trainer.optim import UpdateRule, schedule, set_rate, standalone_optimizer
-from autohas_trainer.seeding import Key
+from autohas_trainer.optim import schedule, set_rate, standalone_optimizer
+from autohas_trainer.seeding import Key, stream
 from autohas_trainer.space.objective import normalised_quality
 from autohas_trainer.space.recipe import path_of
+from autohas_trainer.templates import arm_dropout, disarm_dropout
 
 __all__ = ["Training"]
 
@@ -46,8 +50,7 @@ class Training:
         self.learning_rate = 0.0
         self._problem = problem
         self._module = problem.template.build(path_of(problem.space, configuration), _network_key(problem.seed, repeat)).to(problem.device)
-        rule = UpdateRule(learning_rate=self.recipe.learning_rate, momentum=self.recipe.momentum, weight_decay=self.recipe.weight_decay)
-        self._optimizer = standalone_optimizer(self._module, rule)
+        self._optimizer = standalone_optimizer(self._module, rule_of(self.recipe, self.recipe.learning_rate))
         self._parameters = dict(self._module.named_parameters())
         self._average = {name: p.detach().clone() for name, p in self._parameters.items()}
 
@@ -56,14 +59,22 @@ class Training:
         """Whether every step of the full training is done."""
         return self.num_steps_done >= self.recipe.steps
 
+    @property
+    def units_done(self) -> int:
+        """Steps done in units of steps at the default batch size: retrain.steps of them are a full training, whatever its batch."""
+        return self.num_steps_done * self._problem.spec.retrain.steps // self.recipe.steps
+
+    def rung(self, number: int) -> int:
+        """Steps after which this training is compared at a rung (Source: ALGORITHMS section 1: 1/9, 1/3, 1)."""
+        return math.ceil(self.recipe.steps / RUNG_DIVISORS[number])
+
     def step(self) -> float:
         """Take one step and return the training loss (nats) before it; a loss that is not finite ends the training."""
         recipe, problem = self.recipe, self._problem
         batch = problem.splits.train_batch(self.num_steps_done, recipe.batch_size, problem.seed, replica=self.repeat)
         self.learning_rate = recipe.learning_rate * schedule(self.num_steps_done, recipe.steps, recipe.warmup_fraction, recipe.schedule)
         set_rate(self._optimizer, self.learning_rate)
-        self._module.train()
-        loss = problem.task.losses(self._module(batch.inputs), batch.targets_B).mean()
+        loss = self._loss(batch)
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]  # torch has no annotation here
         value = float(loss.detach())
@@ -74,6 +85,22 @@ class Training:
         self._update_average()
         self.num_steps_done += 1
         return value
+
+    def _loss(self, batch: TrainBatch) -> Tensor:
+        """Mean training loss under the recipe's dropout, label smoothing and mixup, drawn from streams of the step."""
+        recipe, task, seed = self.recipe, self._problem.task, self._problem.seed
+        draw = (self.repeat, self.num_steps_done)
+        mixture = mixed(batch, recipe.mixup, stream(seed, "mixup", *draw)) if recipe.mixup > 0 else unmixed(batch)
+        self._module.train()
+        if recipe.dropout > 0:
+            arm_dropout(self._module, recipe.dropout, int(stream(seed, "dropout", *draw).integers(2**53)))
+        outputs_BK = self._module(mixture.inputs)
+        disarm_dropout(self._module)
+        losses_B = task.training_losses(outputs_BK, batch.targets_B, recipe.label_smoothing)
+        if mixture.partners_B is not None:
+            partners_B = task.training_losses(outputs_BK, mixture.partners_B, recipe.label_smoothing)
+            losses_B = mixture.share * losses_B + (1 - mixture.share) * partners_B
+        return losses_B.mean()
 
     @torch.no_grad()
     def _update_average(self) -> None:
@@ -125,14 +152,15 @@ class Training:
         return {name: tensor.detach() for name, tensor in self._module.state_dict().items()}
 
     def tensors(self) -> dict[str, Tensor]:
-        """Everything that changes, by name: network, average, momentum."""
-        momenta = {
-            f"momentum/{name}": self._optimizer.state[p]["momentum_buffer"]
-            for name, p in self._parameters.items()
-            if self._optimizer.state.get(p, {}).get("momentum_buffer") is not None
+        """Everything that changes, by name: network, average, and what the optimizer keeps per parameter."""
+        kept = {
+            f"optimizer/{key}/{name}": value
+            for name, parameter in self._parameters.items()
+            for key, value in self._optimizer.state.get(parameter, {}).items()
+            if isinstance(value, Tensor)
         }
         network = {f"network/{name}": tensor for name, tensor in self.model_tensors().items()}
-        return network | {f"average/{name}": tensor for name, tensor in self._average.items()} | momenta
+        return network | {f"average/{name}": tensor for name, tensor in self._average.items()} | kept
 
     def state_dict(self) -> dict[str, Any]:
         """What is not a tensor, as JSON."""
@@ -154,10 +182,13 @@ class Training:
                 message = f"the checkpoint's training has no tensor {name} of shape {tuple(target.shape)}"
                 raise CheckpointError(message)
             target.copy_(source)
-        for name, parameter in self._parameters.items():
-            saved = tensors.get(f"momentum/{name}")
-            if saved is not None:
-                self._optimizer.state[parameter]["momentum_buffer"] = torch.empty_like(parameter).copy_(saved)
+        for path, saved in tensors.items():
+            kind, _, rest = path.partition("/")
+            if kind == "optimizer":
+                key, _, name = rest.partition("/")
+                parameter = self._parameters[name]
+                like = saved if saved.ndim == 0 else parameter  # torch keeps its step counts on the CPU
+                self._optimizer.state[parameter][key] = torch.empty_like(like, requires_grad=False).copy_(saved)
 
 
 def _network_key(seed: int, repeat: int) -> Key:

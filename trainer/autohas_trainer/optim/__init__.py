@@ -1,11 +1,13 @@
 """Updates of weights: the sliced rule of the supernet, its stand-alone equal, and the schedule both follow."""
 
-from autohas_trainer.optim.rule import UpdateRule, decays
+from autohas_trainer.optim.rule import STATE_KEYS, OptimizerName, UpdateRule, decays
 from autohas_trainer.optim.schedule import schedule
 from autohas_trainer.optim.sliced import Slices, apply_update, temporary_update
 from autohas_trainer.optim.standalone import set_rate, standalone_optimizer
 
 __all__ = [
+    "STATE_KEYS",
+    "OptimizerName",
     "Slices",
     "UpdateRule",
     "apply_update",

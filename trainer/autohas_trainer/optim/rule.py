@@ -6,24 +6,41 @@ Used by the supernet's sliced update and by stand-alone trainings, so that both 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final, Literal
 
-__all__ = ["UpdateRule", "decays"]
+__all__ = ["STATE_KEYS", "OptimizerName", "UpdateRule", "decays"]
+
+OptimizerName = Literal["sgd", "rmsprop", "adam"]
+
+STATE_KEYS: Final[Mapping[OptimizerName, tuple[str, ...]]] = {
+    "sgd": ("momentum_buffer",),
+    "rmsprop": ("square_avg",),
+    "adam": ("exp_avg", "exp_avg_sq"),
+}
+"""What each optimizer keeps per weight, by torch's names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateRule:
-    """SGD with momentum: v ← m·v + (g + d·w); w ← w - r·v.
+    """One step of w along h = g + d·w, as torch.optim's SGD, RMSprop (alpha 0.99) and Adam (beta2 0.999) take it.
+
+        sgd      v ← m·v + h;                                   w ← w - r·v
+        rmsprop  s ← 0.99·s + 0.01·h²;                          w ← w - r·h / (√s + 1e-8)
+        adam     v ← m·v + (1-m)·h;  s ← 0.999·s + 0.001·h²;    w ← w - r·v̂ / (√ŝ + 1e-8), both without the bias of their start
 
     Attributes:
+        optimizer: Which of the three.
         learning_rate: Absolute rate r of this step (peak times schedule), finite and at least 0.
-        momentum: m in [0, 1); 0 leaves the momentum buffers untouched.
+        momentum: m in [0, 1): SGD's momentum and Adam's beta1; RMSprop has none. 0 leaves SGD's buffers untouched.
         weight_decay: d, finite and at least 0; biases and normalisation parameters never decay.
     """
 
     learning_rate: float
     momentum: float
     weight_decay: float
+    optimizer: OptimizerName = "sgd"
 
     def __post_init__(self) -> None:
         """Refuse values under which the rule means nothing."""

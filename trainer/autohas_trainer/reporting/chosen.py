@@ -6,15 +6,18 @@ The file is a person's to change: what it says is what is trained. Decisions tha
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from autohas_api.model import DECIMAL_PATTERN
 from autohas_api.names import API_VERSION, KIND
 from autohas_api.problems import Problem, SpecError
 from autohas_api.search import Search, parse
-from autohas_api.space import Space, resolve
+from autohas_api.space import Space, decimal, resolve
 from autohas_api.yamlfile import read_mapping
+from autohas_trainer.space.recipe import RATE_FACTORS
 
 __all__ = ["read_chosen"]
 
@@ -56,6 +59,8 @@ def _document(value: Mapping[str, Any]) -> dict[str, Any]:
     model, recipe = copy.deepcopy(dict(value["model"])), dict(value["recipe"])
     chosen = model.pop("architecture", {})
     steps = recipe.pop("steps", None)
+    if (factor := RATE_FACTORS.get(recipe.get("optimizer", "sgd"), 1.0)) != 1.0 and _is_number(recipe.get("learningRate")):
+        recipe["learningRate"] = decimal(float(recipe["learningRate"]) / factor)  # the file is absolute, a recipe multiplies
     decisions = [{"name": name, "choices": [choice], "default": choice} for name, choice in chosen.items()]
     return {
         "apiVersion": API_VERSION,
@@ -69,6 +74,10 @@ def _document(value: Mapping[str, Any]) -> dict[str, Any]:
             "retrain": {"steps": steps} if steps is not None else {},
         },
     }
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, str) and re.fullmatch(DECIMAL_PATTERN, value) is not None
 
 
 def _place(path: str) -> str:

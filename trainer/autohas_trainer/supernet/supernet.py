@@ -8,16 +8,17 @@ update writes through the view. No zero-padded gradients, no optimizer pass over
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Final
 
 import torch
 from torch import Tensor
 
 from autohas_trainer.data.batches import RewardBatch, SelectionBatch, TrainBatch
 from autohas_trainer.errors import CheckpointError
-from autohas_trainer.optim.rule import UpdateRule, decays
+from autohas_trainer.optim.rule import STATE_KEYS, OptimizerName, UpdateRule, decays
 from autohas_trainer.optim.sliced import Slices, apply_update, temporary_update
 from autohas_trainer.seeding import Key
 from autohas_trainer.tasks import Task
@@ -25,7 +26,17 @@ from autohas_trainer.templates import Index, Path, Template
 
 __all__ = ["Supernet"]
 
+SGD: Final[OptimizerName] = "sgd"
+_COUNTS = "counts"
 _CutKey = tuple[str, *tuple[int, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """One slice of a shared tensor: the leaf that gradients are taken at, and its moments."""
+
+    leaf: Tensor
+    moments: dict[str, Tensor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,37 +48,49 @@ class _Cut:
 
 
 class Supernet:
-    """Shared weights of a template with their momentum, on one device.
+    """Shared weights of a template with their moments, one set per optimizer in use, on one device.
 
     Tensors stay where they are for the life of the object: updates and `load_state_dict` write in place, so views never go stale.
     """
 
     _MAX_CUTS = 4096
 
-    def __init__(self, template: Template, task: Task, rng_key: Key, device: torch.device, dtype: torch.dtype | None = None) -> None:
+    def __init__(  # noqa: PLR0913 - what a network is, what it learns, where and how
+        self,
+        template: Template,
+        task: Task,
+        rng_key: Key,
+        device: torch.device,
+        *,
+        dtype: torch.dtype | None = None,
+        optimizers: Collection[OptimizerName] = (SGD,),
+    ) -> None:
         """Initialise the shared weights.
 
         Args:
             template: The family of networks.
             task: What they minimise and are rewarded for.
             rng_key: Names the initialisation stream.
-            device: Where weights, momentum and batches live.
+            device: Where weights, moments and batches live.
             dtype: `torch.bfloat16` computes forwards under autocast; None computes in float32. Weights are always float32.
+            optimizers: The kinds of rule that `trial` and `commit` may be given.
         """
         self._template = template
         self._task = task
         self._device = device
         self._dtype = dtype
         self._weights = {name: weight.to(device) for name, weight in template.shared(rng_key).items()}
-        self._momenta = {name: torch.zeros_like(weight) for name, weight in self._weights.items()}
-        self._views: dict[_CutKey, tuple[Tensor, Tensor]] = {}
+        keys = sorted({key for optimizer in optimizers for key in STATE_KEYS[optimizer]})
+        self._moments = {key: {name: torch.zeros_like(weight) for name, weight in self._weights.items()} for key in keys}
+        self._counts = dict.fromkeys(self._weights, 0)
+        self._views: dict[_CutKey, _View] = {}
         self._cuts: dict[tuple[str, ...], _Cut] = {}
 
     def leaves(self, path: Path) -> Mapping[str, Tensor]:
         """Return the view leaves of `path` by name: float32, requiring gradients, sharing the supernet's memory."""
         return self._cut(path).leaves
 
-    def gradient(self, path: Path, batch: TrainBatch) -> tuple[Tensor, dict[str, Tensor]]:
+    def gradient(self, path: Path, batch: TrainBatch, label_smoothing: float = 0.0) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the mean training loss, a scalar tensor, and its gradient by leaf name.
 
         Only leaves get gradients, and the shared weights are not changed. Nothing waits for the device.
@@ -76,7 +99,7 @@ class Supernet:
         with torch.enable_grad():
             with self._autocast():
                 outputs_BK = self._template.forward(batch.inputs, path, leaves)
-                loss = self._task.losses(outputs_BK, batch.targets_B).mean()
+                loss = self._task.training_losses(outputs_BK, batch.targets_B, label_smoothing).mean()
             grads = torch.autograd.grad(loss, list(leaves.values()))
         return loss.detach(), dict(zip(leaves, grads, strict=True))
 
@@ -88,24 +111,25 @@ class Supernet:
             yield
 
     def commit(self, path: Path, grads: Mapping[str, Tensor], rule: UpdateRule) -> None:
-        """Move the weights and the momentum of `path` one step; what the path does not sample is untouched."""
+        """Move the weights and the moments of `path` one step; what the path does not sample is untouched."""
         cut = self._cut(path)
         apply_update(cut.slices, [grads[name] for name in cut.leaves], rule)
 
     @contextmanager
-    def revertible(self, path: Path) -> Iterator[Callable[[], None]]:
-        """Yield a function that puts weights and momentum of `path` back to what they are now, bit for bit.
+    def revertible(self, path: Path, optimizer: OptimizerName) -> Iterator[Callable[[], None]]:
+        """Yield a function that puts weights and the optimizer's moments of `path` back to what they are now, bit for bit.
 
         By copy, never by undoing the step: rounding would stay behind, and NaN forever.
         """
         slices = self._cut(path).slices
-        live = [*slices.weights, *slices.momenta]
-        saved = [tensor.detach().clone() for tensor in live]
+        live = [*slices.weights, *(moment for key in STATE_KEYS[optimizer] for moment in slices.moments[key])]
+        saved, counts = [tensor.detach().clone() for tensor in live], dict(self._counts)
 
         @torch.no_grad()
         def revert() -> None:
             for tensor, value in zip(live, saved, strict=True):
                 tensor.copy_(value)
+            self._counts.update(counts)
 
         yield revert
 
@@ -122,9 +146,11 @@ class Supernet:
         return loss, self._task.qualities(outputs_BK, batch.targets_B).mean()
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return `weights/<leaf>` and `momenta/<leaf>`: the live tensors, to be written before the next step."""
-        weights = {f"weights/{name}": weight for name, weight in self._weights.items()}
-        return weights | {f"momenta/{name}": momentum for name, momentum in self._momenta.items()}
+        """Return `weights/<leaf>`, `<moment>/<leaf>` and `counts`: live tensors, to be written before the next step."""
+        tensors = {f"weights/{name}": weight for name, weight in self._weights.items()}
+        for key, moments in self._moments.items():
+            tensors |= {f"{key}/{name}": moment for name, moment in moments.items()}
+        return tensors | {_COUNTS: torch.tensor(list(self._counts.values()), dtype=torch.int64)}
 
     @torch.no_grad()
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
@@ -141,6 +167,7 @@ class Supernet:
                 raise CheckpointError(message)
         for name, tensor in mine.items():
             tensor.copy_(state[name])
+        self._counts.update(zip(self._counts, state[_COUNTS].tolist(), strict=True))
 
     def _autocast(self) -> torch.autocast:
         """Open a region of our own, without its weight cache, whatever region the caller is in.
@@ -149,13 +176,13 @@ class Supernet:
         """
         return torch.autocast(self._device.type, dtype=self._dtype, enabled=self._dtype is not None, cache_enabled=False)
 
-    def _view(self, name: str, index: Index) -> tuple[Tensor, Tensor]:
-        """Return leaf and momentum view of one slice, cut once: different paths share most of theirs."""
+    def _view(self, name: str, index: Index) -> _View:
+        """Return leaf and moment views of one slice, cut once: different paths share most of theirs."""
         key = (name, *(bound for part in index for bound in (part.start, part.stop)))
         view = self._views.get(key)
         if view is None:
             leaf = self._weights[name][index].detach().requires_grad_()
-            view = self._views[key] = (leaf, self._momenta[name][index])
+            view = self._views[key] = _View(leaf, {key: moments[name][index] for key, moments in self._moments.items()})
         return view
 
     def _cut(self, path: Path) -> _Cut:
@@ -164,15 +191,17 @@ class Supernet:
         cut = self._cuts.get(key)
         if cut is None:
             views = {name: self._view(name, index) for name, index in self._template.slices(path).items()}
-            ordered = sorted(views.items(), key=lambda item: not decays(item[1][0].ndim))
+            ordered = dict(sorted(views.items(), key=lambda item: not decays(item[1].leaf.ndim)))
             slices = Slices(
-                weights=tuple(leaf for _, (leaf, _) in ordered),
-                momenta=tuple(momentum for _, (_, momentum) in ordered),
-                num_decaying=sum(decays(leaf.ndim) for _, (leaf, _) in ordered),
+                names=tuple(ordered),
+                weights=tuple(view.leaf for view in ordered.values()),
+                moments={moment: tuple(view.moments[moment] for view in ordered.values()) for moment in self._moments},
+                counts=self._counts,
+                num_decaying=sum(decays(view.leaf.ndim) for view in ordered.values()),
             )
             if len(self._cuts) >= self._MAX_CUTS:
                 self._cuts.clear()
-            cut = self._cuts[key] = _Cut({name: leaf for name, (leaf, _) in ordered}, slices)
+            cut = self._cuts[key] = _Cut({name: view.leaf for name, view in ordered.items()}, slices)
         return cut
 
 

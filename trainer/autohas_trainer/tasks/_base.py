@@ -52,7 +52,10 @@ class Task(Protocol):
         """Quality of the best constant answer: what a network that knows nothing reaches."""
 
     def losses(self, outputs_BK: Tensor, targets_B: Tensor) -> Tensor:
-        """Return what a training minimises, example by example, float32 (B,); differentiable."""
+        """Return the loss of each example, float32 (B,); differentiable."""
+
+    def training_losses(self, outputs_BK: Tensor, targets_B: Tensor, label_smoothing: float) -> Tensor:
+        """Return what a training minimises, float32 (B,): `losses`, but with labels smoothed where there are classes."""
 
     def qualities(self, outputs_BK: Tensor, targets_B: Tensor) -> Tensor:
         """Return the reward of each example, float32 (B,); nothing waits for the device.

@@ -52,7 +52,13 @@ class Classification:
 
     def losses(self, outputs_BK: Tensor, targets_B: Tensor) -> Tensor:
         """Cross-entropy in nats, times the weight of the class."""
-        return functional.cross_entropy(outputs_BK, targets_B, weight=self._class_weights, reduction="none")
+        return self.training_losses(outputs_BK, targets_B, 0.0)
+
+    def training_losses(self, outputs_BK: Tensor, targets_B: Tensor, label_smoothing: float) -> Tensor:
+        """Cross-entropy against (1 - s)·onehot + s / K, times the weights of the classes."""
+        return functional.cross_entropy(
+            outputs_BK, targets_B, weight=self._class_weights, label_smoothing=label_smoothing, reduction="none"
+        )
 
     def qualities(self, outputs_BK: Tensor, targets_B: Tensor) -> Tensor:
         """Whether the answer is correct, for accuracy; otherwise 1 - loss / loss of a constant."""

@@ -51,6 +51,12 @@ class Regression:
         """Squared error of the standardised target."""
         return (outputs_BK.squeeze(1).float() - targets_B).square()
 
+    def training_losses(self, outputs_BK: Tensor, targets_B: Tensor, label_smoothing: float) -> Tensor:
+        """The same: the contract refuses label smoothing where there are no classes."""
+        if label_smoothing != 0:
+            raise ValueError("a regression has no labels to smooth")
+        return self.losses(outputs_BK, targets_B)
+
     def qualities(self, outputs_BK: Tensor, targets_B: Tensor) -> Tensor:
         """1 - squared error / variance for rmse (their mean is R²), 1 - error / error of the median for mae."""
         error_B = outputs_BK.squeeze(1).float() - targets_B

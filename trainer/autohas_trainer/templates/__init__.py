@@ -12,20 +12,24 @@ from autohas_trainer.templates._base import (
     load_leaves,
 )
 from autohas_trainer.templates.conv_small import ConvSmall
+from autohas_trainer.templates.dropout import Dropout, arm_dropout, disarm_dropout
 from autohas_trainer.templates.macs import CountsMacs, count_macs
 from autohas_trainer.templates.mlp import Mlp
 
 __all__ = [
     "ConvSmall",
     "CountsMacs",
+    "Dropout",
     "Index",
     "Mlp",
     "Path",
     "Shape",
     "Template",
+    "arm_dropout",
     "build_template",
     "count_macs",
     "default_path",
+    "disarm_dropout",
     "export_leaves",
     "load_leaves",
 ]

@@ -36,6 +36,7 @@ from autohas_trainer.templates._base import (
     materialised,
     normalised,
 )
+from autohas_trainer.templates.dropout import Dropout
 
 __all__ = ["ConvSmall"]
 
@@ -135,13 +136,14 @@ class _Network(nn.Module):
         for block in plan.blocks:
             stage, name = block.name.split(".")
             self.get_submodule(stage).add_module(name, _FusedBlock(block, plan.activation))
+        self.dropout = Dropout()
         self.head = nn.Linear(plan.head_width, num_outputs)
 
     def forward(self, inputs_BCHW: Tensor) -> Tensor:
         features_BCHW = self._activation(self.stem_norm(self.stem(inputs_BCHW)))
         features_BCHW = self.stage2(self.stage1(features_BCHW))
         features_BC = self._activation(features_BCHW).mean(dim=(2, 3))
-        logits_BC: Tensor = self.head(features_BC)
+        logits_BC: Tensor = self.head(self.dropout(features_BC))
         return logits_BC
 
 

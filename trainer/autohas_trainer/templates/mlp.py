@@ -31,6 +31,7 @@ from autohas_trainer.templates._base import (
     materialised,
     normalised,
 )
+from autohas_trainer.templates.dropout import Dropout
 
 __all__ = ["Mlp"]
 
@@ -61,9 +62,11 @@ class _Layer(nn.Module):
         self._activation = ACTIVATIONS[activation]
         self.linear = nn.Linear(before, after, bias=False)
         self.norm = nn.BatchNorm1d(after, eps=NORM_EPSILON)
+        self.dropout = Dropout()
 
     def forward(self, features_BD: Tensor) -> Tensor:
-        return self._activation(self.norm(self.linear(features_BD)))
+        outputs_BD: Tensor = self.dropout(self._activation(self.norm(self.linear(features_BD))))
+        return outputs_BD
 
 
 class _Network(nn.Module):

@@ -16,6 +16,7 @@ from autohas_trainer.algorithms import SupernetStep
 from autohas_trainer.algorithms._base import Gradient
 from autohas_trainer.data import RewardBatch, TrainBatch
 from autohas_trainer.engine.board import Board, finite
+from autohas_trainer.engine.rule import rule_of
 from autohas_trainer.optim import UpdateRule, schedule
 from autohas_trainer.reporting.records import StepRecord
 from autohas_trainer.seeding import stream
@@ -68,7 +69,8 @@ class StepOfSupernet:
 
     def gradient(self, configuration: Configuration, batch: TrainBatch) -> Gradient:
         """Gradient at the shared weights."""
-        loss, tensors = self._board.supernet.gradient(self._path(configuration), batch)
+        smoothing = self._board.problem.recipe(configuration).label_smoothing
+        loss, tensors = self._board.supernet.gradient(self._path(configuration), batch, smoothing)
         return Gradient(loss=float(loss), tensors=tensors)
 
     @contextmanager
@@ -86,7 +88,8 @@ class StepOfSupernet:
         """Update the shared weights and take it back when the guard calls it harmful."""
         if not math.isfinite(gradient.loss):
             return False
-        with self._board.supernet.revertible(self._path(configuration)) as revert:
+        optimizer = self._board.problem.recipe(reference).optimizer
+        with self._board.supernet.revertible(self._path(configuration), optimizer) as revert:
             self.commit(configuration, gradient, reference)
             is_kept = self._board.guard.accepts(gradient.loss, self._mean_loss(configuration, self.train_batch()))
             if not is_kept:
@@ -120,8 +123,7 @@ class StepOfSupernet:
         return path_of(self._board.problem.space, configuration)
 
     def _rule(self, configuration: Configuration) -> UpdateRule:
-        recipe = self._board.problem.recipe(configuration)
-        return UpdateRule(learning_rate=self.learning_rate(configuration), momentum=recipe.momentum, weight_decay=recipe.weight_decay)
+        return rule_of(self._board.problem.recipe(configuration), self.learning_rate(configuration))
 
 
 class WarmupStage:

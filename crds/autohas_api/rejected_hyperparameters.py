@@ -1,0 +1,112 @@
+"""Wrong hyperparameters: rows of the tables in `autohas_api.testing`."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from autohas_api.testing_builders import Rejection
+
+_RATE: Final = "spec.searchSpace.hyperparameters[0]"
+
+REJECTED_BY_SCHEMA: Final = (
+    Rejection(path=f"{_RATE}.name", value="LearningRate", field=f"{_RATE}.name", words="should match"),
+    Rejection(
+        path=f"{_RATE}.integer",
+        value={"min": 0, "max": 4},
+        field=f"{_RATE}.integer.min",
+        words="greater than or equal to 1",
+    ),
+    Rejection(path=f"{_RATE}.continuous.numBases", value=1, field=f"{_RATE}.continuous.numBases", words="greater than or equal to 2"),
+    Rejection(path=f"{_RATE}.continuous.mixing", value="TopK", field=f"{_RATE}.continuous.mixing", words='"OneHot"'),
+)
+
+REJECTED_BY_RULE: Final = (
+    Rejection(path=f"{_RATE}.continuous.max", value="0.03", field=f"{_RATE}.continuous.max", words="max must be greater than min"),
+    Rejection(path=f"{_RATE}.continuous.min", value="0", field=f"{_RATE}.continuous.min", words="greater than 0 when scale is Log"),
+    Rejection(
+        path=f"{_RATE}.continuous",
+        value={"min": "-1", "max": "1"},
+        field=f"{_RATE}.continuous.min",
+        words="must not be negative",
+    ),
+    Rejection(path=f"{_RATE}.default", value="4", field=f"{_RATE}.default", words="between continuous.min and continuous.max"),
+    Rejection(path=f"{_RATE}.default", value="fast", field=f"{_RATE}.default", words="must be a decimal"),
+    Rejection(path=f"{_RATE}.name", value="rate", field="spec.searchSpace.hyperparameters", words="must be one of learning_rate"),
+    Rejection(path=f"{_RATE}.name", value="batch_size", field=f"{_RATE}.name", words="must be given as integer"),
+    Rejection(path=f"{_RATE}.name", value="optimizer", field=f"{_RATE}.name", words="must be given as categorical"),
+    Rejection(path=f"{_RATE}.name", value="dropout", field=f"{_RATE}.continuous.max", words="must be less than 1"),
+    Rejection(path=f"{_RATE}.integer", value={"min": 2, "max": 4}, field=_RATE, words="exactly one of continuous, integer and categorical"),
+    Rejection(path=_RATE, value={"name": "batch_size", "integer": {"min": 1, "max": 4}}, field=f"{_RATE}.integer.min", words="at least 2"),
+    Rejection(
+        path=_RATE,
+        value={"name": "batch_size", "integer": {"min": 8, "max": 8}},
+        field=f"{_RATE}.integer.max",
+        words="max must be greater than min",
+    ),
+    Rejection(
+        path=_RATE,
+        value={"name": "batch_size", "integer": {"min": 8, "max": 64, "scale": "Log"}},
+        field=f"{_RATE}.integer.step",
+        words="at least 2 when scale is Log",
+    ),
+    Rejection(
+        path=_RATE,
+        value={"name": "batch_size", "integer": {"min": 8, "max": 64}},
+        field=f"{_RATE}.integer.step",
+        words="at most 32 values",
+    ),
+    Rejection(
+        path=_RATE,
+        value={"name": "batch_size", "integer": {"min": 8, "max": 64, "step": 8}, "default": "65"},
+        field=f"{_RATE}.default",
+        words="whole number between integer.min and integer.max",
+    ),
+    Rejection(
+        path=_RATE,
+        value={"name": "optimizer", "categorical": {"choices": ["sgd", "lamb"]}},
+        field=f"{_RATE}.categorical.choices",
+        words="must be among sgd, rmsprop, adam",
+    ),
+    Rejection(
+        path=_RATE,
+        value={"name": "optimizer", "categorical": {"choices": ["sgd", "adam"]}, "default": "rmsprop"},
+        field=f"{_RATE}.default",
+        words="must be one of categorical.choices",
+    ),
+    Rejection(
+        path=f"{_RATE}.when",
+        value={"decision": "learning_rate", "values": ["1"]},
+        field=f"{_RATE}.when.decision",
+        words="must not depend on itself",
+    ),
+)
+
+UNACCEPTABLE: Final = (
+    Rejection(
+        path=f"{_RATE}.when",
+        value={"decision": "kernel", "values": ["3"]},
+        field=f"{_RATE}.when.decision",
+        words="must be one of depth",
+    ),
+    Rejection(
+        path=f"{_RATE}.when",
+        value={"decision": "weight_decay", "values": ["1e-5"]},
+        field=f"{_RATE}.when.decision",
+        words="must be one of depth",
+    ),
+    Rejection(
+        path=f"{_RATE}.when",
+        value={"decision": "depth", "values": ["1", "7"]},
+        field=f"{_RATE}.when.values[1]",
+        words="must be one of 1, 2, 3",
+    ),
+    Rejection(
+        path="spec.searchSpace.hyperparameters",
+        value=[
+            {"name": "optimizer", "categorical": {"choices": ["sgd", "adam"]}, "when": {"decision": "batch_size", "values": ["8"]}},
+            {"name": "batch_size", "integer": {"min": 8, "max": 9}, "when": {"decision": "optimizer", "values": ["sgd"]}},
+        ],
+        field="spec.searchSpace.hyperparameters[0].when.decision",
+        words="must not form a cycle",
+    ),
+)

@@ -1,0 +1,13 @@
+"""From a training recipe to the update rule of one step."""
+
+from __future__ import annotations
+
+from autohas_trainer.optim import UpdateRule
+from autohas_trainer.space.recipe import TrainingRecipe
+
+__all__ = ["rule_of"]
+
+
+def rule_of(recipe: TrainingRecipe, learning_rate: float) -> UpdateRule:
+    """The recipe's rule at an absolute rate, its peak times the schedule."""
+    return UpdateRule(optimizer=recipe.optimizer, learning_rate=learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
