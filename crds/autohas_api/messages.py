@@ -36,6 +36,7 @@ NOTICE_TYPES: Final[dict[str, Literal["Normal", "Warning"]]] = {
     "RestoreFailed": "Warning",
     "UpdateRejected": "Warning",
     "SupernetDiverged": "Warning",
+    "CheckpointFailed": "Warning",
     "WinnerDiverged": "Warning",
     "RepeatDiverged": "Warning",
     "PolicyCollapsed": "Warning",

@@ -29,6 +29,7 @@ class MemorySink:
     candidates: list[CandidateRecord] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
     checkpoints: list[CheckpointInfo] = field(default_factory=list)
+    failures: int = 0
     ended_early: StopReason | None = None
     outcome: Outcome | None = None
 
@@ -53,6 +54,9 @@ class MemorySink:
 
     def notice(self, notice: Notice) -> None:
         self.notices.append(notice)
+
+    def checkpoint_failed(self) -> None:
+        self.failures += 1
 
     def ends_early(self, reason: StopReason) -> None:
         self.ended_early = reason

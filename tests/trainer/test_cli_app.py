@@ -186,3 +186,13 @@ def test_a_wrong_option_is_a_usage_error() -> None:
     done = subprocess.run([*SCRIPT, "run", "--no-such-option"], capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 64
     assert "No such option" in done.stderr
+
+
+@pytest.mark.parametrize("out", ["/proc/x", "/dev/null/x", "/proc/1/x/y"])
+def test_a_folder_that_cannot_be_made_is_a_sentence(out: str, tmp_path: Path) -> None:
+    """No traceback: the folder and what to do."""
+    refused = _autohas("run", _search_file(tmp_path), "--out", out)
+    assert refused.exit_code in (1, 64)
+    assert "Traceback" not in refused.stderr
+    assert f"autohas: {out}" in _flat(refused.stderr)
+    assert re.search(r"choose another with --out DIR|move the file out of the way", _flat(refused.stderr))

@@ -101,11 +101,24 @@ def test_a_damaged_line_is_named(tmp_path: Path) -> None:
         read_history(tmp_path)
 
 
-def test_a_full_disk_is_reported_with_the_files_name(tmp_path: Path) -> None:
-    """write() knows no name; the error that leaves has one."""
+def test_a_full_disk_is_reported_with_the_files_name_and_loses_no_line(tmp_path: Path) -> None:
+    """write() knows no name; the error that leaves has one. When there is room again, the next flush writes every line once."""
     sink = HistorySink(tmp_path)
-    with Path("/dev/full").open("wb", buffering=0) as full:
-        sink._file = full  # type: ignore[assignment]  # a device: `started` could not cut it to length
-        with pytest.raises(OSError, match="No space left") as caught:
-            sink.step(lane_step(1))
-    assert caught.value.filename == str(tmp_path / HISTORY_FILE)
+    sink.started(run_info(tmp_path))
+    sink.step(lane_step(1))
+    sink.flush()
+    real = sink._file
+    assert real is not None
+    with open("/dev/full", "r+b", buffering=0) as full:  # noqa: PTH123 - a FileIO, as the sink's own
+        sink._file = full
+        sink.step(lane_step(2))
+        for _ in range(2):
+            with pytest.raises(OSError, match="No space left") as caught:
+                sink.flush()
+            assert caught.value.filename == str(tmp_path / HISTORY_FILE)
+    sink._file = real  # what the device took is nothing, so the file stands where it stood
+    sink.step(lane_step(3))
+    sink.flush()
+    sink.close()
+
+    assert [record.step for record in read_history(tmp_path).steps] == [1, 2, 3]

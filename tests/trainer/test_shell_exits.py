@@ -39,7 +39,6 @@ class OutOfMemoryError(RuntimeError):
         (OSError(errno.ENOSPC, "full", "/w/result.json"), ExitCode.BUG, "/w/result.json: the disk is full; free space", False),
         (OSError(errno.EROFS, "ro", "/w"), ExitCode.BUG, "/w: the file system is read-only", False),
         (PermissionError(errno.EACCES, "no", "/w"), ExitCode.BUG, "/w: permission denied; give this user", False),
-        (RuntimeError("I/O error: No space left on device (os error 28)"), ExitCode.BUG, "a checkpoint: the disk is full", False),
         (OutOfMemoryError("CUDA out of memory"), ExitCode.CONFIGURATION, "does not fit into the device's memory", False),
         (MemoryError(), ExitCode.CONFIGURATION, "does not fit into the device's memory", False),
         (KeyError("x"), ExitCode.BUG, "KeyError: 'x'", True),

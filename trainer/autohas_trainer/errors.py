@@ -12,11 +12,32 @@ The message is one sentence for a person: what was found, where, and what to do.
 
 from __future__ import annotations
 
-from typing import ClassVar
+import errno
+from typing import ClassVar, Final
 
 from autohas_api.names import ExitCode
 
-__all__ = ["CheckpointError", "ConfigurationError", "DataError", "Interrupted", "NumericalError", "TrainerError"]
+__all__ = [
+    "CheckpointError",
+    "ConfigurationError",
+    "DataError",
+    "Interrupted",
+    "NumericalError",
+    "TrainerError",
+    "storage_sentence",
+]
+
+_STORAGE: Final = {
+    errno.ENOSPC: "the disk is full; free space or enlarge the volume, then resume: the last checkpoint is whole",
+    errno.EDQUOT: "the disk quota is used up; free space or raise the quota, then resume: the last checkpoint is whole",
+    errno.EROFS: "the file system is read-only; mount it writable, then resume",
+    errno.EACCES: "permission denied; give this user (in a pod: its fsGroup) the right to write there",
+    errno.EPERM: "permission denied; give this user (in a pod: its fsGroup) the right to write there",
+    errno.ENOTDIR: "this must be a folder and is none; move the file out of the way",
+    errno.EEXIST: "this must be a folder and is none; move the file out of the way",
+    errno.EIO: "the disk reports an input/output error; move the search to a sound one",
+    errno.ESTALE: "the network file system lost the file; mount it again, then resume",
+}
 
 
 class TrainerError(Exception):
@@ -53,3 +74,9 @@ class Interrupted(TrainerError):  # noqa: N818 - a request that was obeyed, not 
     """Stopped on request after a checkpoint; resume continues bit for bit."""
 
     exit_code: ClassVar[ExitCode] = ExitCode.INTERRUPTED
+
+
+def storage_sentence(error: OSError) -> str | None:
+    """The file, what is wrong with it and what to do; None when it is no trouble of the storage."""
+    advice = _STORAGE.get(error.errno or 0)
+    return None if advice is None else f"{error.filename or 'a file'}: {advice}"

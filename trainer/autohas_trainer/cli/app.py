@@ -175,6 +175,7 @@ def _retrain(config: Path, seeds: int, folder: Path, *, resume: bool, stop: Stop
     let_threads_sleep()
     from autohas_trainer.cli import retraining  # noqa: PLC0415 - loads torch, after the signals are taken over
 
+    _make(folder)
     task = retraining.Retraining(config=config, seeds=seeds, folder=folder, threads=available_threads(None), resume=resume)
     command = shlex.join(["autohas", "retrain", str(config), "--seeds", str(seeds), "--out", str(folder)])
     try:
@@ -206,6 +207,7 @@ def _run(document: Document, options: _Options, stop: StopOnSignal) -> None:
     command = _command(document.source, options.settings, folder)
     if not options.resume:
         _refuse_used(folder, command)
+    _make(folder)
     if ignored := _ignored(document.value):
         console.print(f"Not used on this machine: {', '.join(ignored)}", style="dim", highlight=False)
 
@@ -227,6 +229,20 @@ def _refuse_used(folder: Path, command: str) -> None:
     """
     if folder.is_dir() and next(folder.iterdir(), None) is not None:
         raise UsageError(f"{folder} is not empty. To go on with the search in it:\n  {command} --resume\nor choose another with --out DIR")
+
+
+def _make(folder: Path) -> None:
+    """Make the folder before anything is loaded.
+
+    Raises:
+        UsageError: it cannot be made there at all (what a disk may get over is an OSError, as during the search).
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if errors.storage_sentence(error) is not None:
+            raise
+        raise UsageError(f"{folder}: no folder can be made here ({error.strerror or error}); choose another with --out DIR") from error
 
 
 def _command(source: str, settings: Sequence[str], folder: Path) -> str:

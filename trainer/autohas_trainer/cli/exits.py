@@ -7,28 +7,13 @@ without end.
 
 from __future__ import annotations
 
-import errno
 from dataclasses import dataclass
-from typing import Final
 
 from autohas_api.names import ExitCode
 from autohas_api.problems import SpecError
-from autohas_trainer.errors import TrainerError
+from autohas_trainer.errors import TrainerError, storage_sentence
 
 __all__ = ["Exit", "UsageError", "exit_of"]
-
-_STORAGE: Final = {
-    errno.ENOSPC: "the disk is full; free space or enlarge the volume, then resume: the last checkpoint is whole",
-    errno.EDQUOT: "the disk quota is used up; free space or raise the quota, then resume: the last checkpoint is whole",
-    errno.EROFS: "the file system is read-only; mount it writable, then resume",
-    errno.EACCES: "permission denied; give this user (in a pod: its fsGroup) the right to write there",
-    errno.EPERM: "permission denied; give this user (in a pod: its fsGroup) the right to write there",
-    errno.ENOTDIR: "this must be a folder and is none; move the file out of the way",
-    errno.EEXIST: "this must be a folder and is none; move the file out of the way",
-    errno.EIO: "the disk reports an input/output error; move the search to a sound one",
-    errno.ESTALE: "the network file system lost the file; mount it again, then resume",
-}
-_NO_SPACE_TEXT: Final = "No space left on device"
 
 
 class UsageError(Exception):
@@ -59,15 +44,13 @@ def _known(error: BaseException) -> Exit | None:
             code = ExitCode.CONFIGURATION
         case UsageError():
             code = ExitCode.USAGE
-        case OSError() if error.errno in _STORAGE:
-            text = f"{error.filename or 'a file'}: {_STORAGE[error.errno]}"
+        case OSError() if (sentence := storage_sentence(error)) is not None:
+            text = sentence
         case KeyboardInterrupt():
             text = "ended at once on request; the last checkpoint is kept"
         case _ if _is_out_of_memory(error):
             code = ExitCode.CONFIGURATION
             text = f"the search does not fit into the device's memory ({error}); lower task.recipe.batchSize or give it more memory"
-        case _ if _NO_SPACE_TEXT in text:  # safetensors wraps the operating system's error
-            text = f"a checkpoint: {_STORAGE[errno.ENOSPC]}"
         case _:
             return None
     return Exit(code=code, sentence=text, is_bug=isinstance(error, TrainerError) and code is ExitCode.BUG)

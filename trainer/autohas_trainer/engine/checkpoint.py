@@ -19,11 +19,13 @@ from typing import Any, Final
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from autohas_api.digest import canonical, sha256
 from autohas_api.messages import CheckpointInfo
+from autohas_trainer.engine.tensor_file import write_tensors
 from autohas_trainer.errors import CheckpointError
+from autohas_trainer.reporting.atomic import naming
 
 __all__ = ["Checkpoint", "CheckpointStore"]
 
@@ -68,8 +70,17 @@ class CheckpointStore:
         temporary = self._folder / _TEMPORARY
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary / _TENSORS)
-        (temporary / _STATE).write_text(canonical(dict(state)))
+        try:
+            return self._write(temporary, step, state, tensors)
+        except OSError:
+            shutil.rmtree(temporary, ignore_errors=True)  # a half-written checkpoint takes room on a full disk
+            raise
+
+    def _write(
+        self, temporary: Path, step: int, state: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]
+    ) -> tuple[CheckpointInfo, int]:
+        write_tensors(tensors, temporary / _TENSORS)
+        _write_text(temporary / _STATE, canonical(dict(state)))
         now = self._clock()
         files = {name: _fingerprint(temporary / name) for name in (_TENSORS, _STATE)}
         manifest = {
@@ -79,7 +90,7 @@ class CheckpointStore:
             "searchDigest": self._search_digest,
             "files": files,
         }
-        (temporary / _MANIFEST).write_text(canonical(manifest))
+        _write_text(temporary / _MANIFEST, canonical(manifest))
         for name in (_TENSORS, _STATE, _MANIFEST):
             _sync(temporary / name)
         _sync(temporary)
@@ -153,9 +164,15 @@ def _fingerprint(path: Path) -> dict[str, Any]:
     return {"size": path.stat().st_size, "sha256": digest}
 
 
+def _write_text(path: Path, text: str) -> None:
+    with naming(path):
+        path.write_text(text)
+
+
 def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with naming(path):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -7,13 +7,12 @@ import os
 import statistics
 from pathlib import Path
 
-from safetensors.torch import save_file
-
 from autohas_api.digest import configuration_digest, result_digest
 from autohas_api.messages import Result, StopReason
 from autohas_api.space import Role
 from autohas_trainer.engine.board import DEFAULT, Board
 from autohas_trainer.engine.stages import EvaluateStage
+from autohas_trainer.engine.tensor_file import write_tensors
 from autohas_trainer.engine.training import Training
 from autohas_trainer.reporting.records import Identity, Outcome
 
@@ -74,7 +73,7 @@ def build_outcome(board: Board, evaluated: EvaluateStage, workdir: Path, identit
 def save_model(training: Training, path: Path) -> str:
     """Write model.safetensors durably; returns `sha256:` and the digest of the file."""
     temporary = path.with_suffix(".writing")
-    save_file({name: tensor.contiguous() for name, tensor in training.model_tensors().items()}, temporary)
+    write_tensors(training.model_tensors(), temporary)
     with temporary.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         os.fsync(file.fileno())

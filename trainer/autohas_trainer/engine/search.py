@@ -27,7 +27,7 @@ from autohas_trainer.engine.lifetimes import count_start
 from autohas_trainer.engine.outcome import build_outcome
 from autohas_trainer.engine.problem import Problem
 from autohas_trainer.engine.stages import EvaluateStage, SearchStage, build_stages
-from autohas_trainer.errors import CheckpointError, Interrupted
+from autohas_trainer.errors import CheckpointError, Interrupted, storage_sentence
 from autohas_trainer.reporting.records import Identity, Outcome, RunInfo, Sink, StopRequest
 from autohas_trainer.seeding import make_deterministic
 
@@ -105,7 +105,7 @@ def run(job: Job, sink: Sink, stop: StopRequest, clocks: Clocks | None = None) -
         if not early_end.goes_to_evaluate:
             board.ledger.step = sum(done.num_steps for done in stages[:index])
         stages[index].begin()
-        keeper.save(index)
+        keeper.try_to_save(index)
     board.ledger.step = board.ledger.steps
 
     last = stages[-1]
@@ -131,7 +131,7 @@ def _work(stage: SearchStage, keeper: _Keeper, early_end: EarlyEnd, stop: StopRe
             message = f"stopped on request in stage {stage.name} at step {keeper.board.ledger.step}; a checkpoint is written"
             raise Interrupted(message)
         if keeper.is_due():
-            keeper.save(index)
+            keeper.try_to_save(index)
 
 
 @dataclass(kw_only=True)
@@ -148,6 +148,9 @@ class _Keeper:
     last: float = field(init=False)
     """When the newest checkpoint was written, or this process began: by the clock."""
 
+    is_failing: bool = False
+    """Whether the newest try failed: a person hears of the first of several."""
+
     def __post_init__(self) -> None:
         self.last = self.clock()
 
@@ -155,8 +158,26 @@ class _Keeper:
         """Whether the period since the last checkpoint is over."""
         return self.clock() - self.last >= self.job.search.spec.checkpoint.period_seconds
 
+    def try_to_save(self, index: int) -> None:
+        """As `save`; a disk that does not take it costs this checkpoint, not the search: the next period tries again."""
+        try:
+            self.save(index)
+        except OSError as error:
+            self.last = self.clock()
+            self.sink.checkpoint_failed()
+            if not self.is_failing:
+                self.is_failing = True
+                found = storage_sentence(error) or f"{error.filename or 'a file'}: {error.strerror or error}"
+                period = self.job.search.spec.checkpoint.period_seconds
+                text = f"no checkpoint at step {self.board.ledger.step}: {found}. The search goes on and tries again every {period} s"
+                self.board.notify("CheckpointFailed", text)
+
     def save(self, index: int) -> None:
-        """Checkpoint before the next step of stage `index`."""
+        """Checkpoint before the next step of stage `index`.
+
+        Raises:
+            OSError: the disk is full, read-only or gone; the checkpoints before are whole.
+        """
         self.board.ledger.book_time(self.stages[index].name)
         begun = self.clock()
         state = {
@@ -168,7 +189,7 @@ class _Keeper:
             "historyBytes": self.sink.flush(),
         }
         info, size = self.store.save(self.board.ledger.step, state, self.board.tensors())
-        self.last = self.clock()
+        self.last, self.is_failing = self.clock(), False
         self.sink.checkpointed(info, seconds=self.last - begun, size_bytes=size)
 
 

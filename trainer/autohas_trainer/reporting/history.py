@@ -15,9 +15,11 @@ import json
 import math
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 from autohas_api.messages import Stage
 from autohas_trainer.reporting.atomic import naming, sync_folder
@@ -31,6 +33,7 @@ _MAX_POLICY_LINES: Final = 400
 _MAX_PLAIN_LINES: Final = 4000
 """Step lines that carry no reward; those that do are all kept, they are the search's evidence."""
 _DECIMALS: Final = 6
+_MAX_PENDING_BYTES: Final = 64 * 1024
 
 
 class HistorySink(SilentSink):
@@ -39,7 +42,11 @@ class HistorySink(SilentSink):
     def __init__(self, workdir: Path) -> None:
         """Nothing is opened before `started`."""
         self._path = workdir / HISTORY_FILE
-        self._file: BinaryIO | None = None
+        self._file: FileIO | None = None
+        self._length = 0
+        """Bytes of whole lines in the file."""
+        self._pending = bytearray()
+        """Lines that are in no file yet: a disk that is full for a while loses none of them."""
         self._plain_stride = 1
         self._policy_stride = 1
         self._last_policy_step = 0
@@ -52,10 +59,11 @@ class HistorySink(SilentSink):
         self._last_policy_step = plan.lane_steps + plan.supernet_steps
         with naming(self._path):
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
-            self._file = os.fdopen(descriptor, "r+b")
+            self._file = os.fdopen(descriptor, "r+b", buffering=0)
             kept = min(info.history_bytes, os.fstat(descriptor).st_size)
             self._file.truncate(kept)
             self._file.seek(kept)
+            self._length = kept
             sync_folder(self._path.parent)
 
     def step(self, record: StepRecord) -> None:
@@ -78,23 +86,47 @@ class HistorySink(SilentSink):
         Raises:
             OSError: the disk is full, read-only or gone.
         """
+        self._drain()
         file = self._opened()
         with naming(self._path):
-            file.flush()
             os.fsync(file.fileno())
-            return file.tell()
+            return self._length
 
     def close(self) -> None:
-        """Release the file; what was not flushed may be lost, as after a kill."""
-        if self._file is not None:
-            with naming(self._path):
-                self._file.close()
+        """Write what is left and release the file. What the disk does not take is lost, as after a kill."""
+        if self._file is None:
+            return
+        with suppress(OSError):
+            self._drain()
+        self._file.close()
 
     def _write(self, line: Mapping[str, Any]) -> None:
-        with naming(self._path):
-            self._opened().write(_encoded(line))
+        self._pending += _encoded(line)
+        if len(self._pending) > _MAX_PENDING_BYTES:
+            with suppress(OSError):  # the next checkpoint's `flush` says it
+                self._drain()
 
-    def _opened(self) -> BinaryIO:
+    def _drain(self) -> None:
+        """Move the pending lines into the file; after a failure they are all pending still, and a part that was written is cut off.
+
+        Raises:
+            OSError: the disk is full, read-only or gone.
+        """
+        file = self._opened()
+        with naming(self._path):
+            try:
+                written = 0
+                while written < len(self._pending):
+                    written += file.write(self._pending[written:])
+            except OSError:
+                with suppress(OSError):  # the first error is the one to tell; a disk that is gone takes neither
+                    file.seek(self._length)
+                    file.truncate()
+                raise
+            self._length += written
+            self._pending.clear()
+
+    def _opened(self) -> FileIO:
         if self._file is None:
             raise RuntimeError("history was used before the search started")
         return self._file

@@ -56,6 +56,8 @@ class Snapshot:
     compared: CandidateRecord | None = None
     """The newest comparison, whoever won it."""
     checkpoint: CheckpointFacts | None = None
+    num_checkpoint_failures: int = 0
+    """Checkpoints of this process that could not be written."""
     notices: tuple[Notice, ...] = ()
     stop_reason: StopReason | None = None
     outcome: Outcome | None = None
@@ -179,6 +181,11 @@ class LiveState(SilentSink):
         """Remember the newest checkpoint."""
         with self._lock:
             self._change(checkpoint=CheckpointFacts(info=info, seconds=seconds, size_bytes=size_bytes))
+
+    def checkpoint_failed(self) -> None:
+        """Count it."""
+        with self._lock:
+            self._change(num_checkpoint_failures=self._snapshot.num_checkpoint_failures + 1)
 
     def notice(self, notice: Notice) -> None:
         """Keep the newest notices."""

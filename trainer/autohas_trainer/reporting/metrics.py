@@ -54,6 +54,8 @@ class SearchCollector(Collector):
             choices = {d.name: d.choices for d in snapshot.info.space.decisions}
             yield from _policy(snapshot.policy, choices, snapshot.info.search.spec.monitoring.per_choice_limit)
             yield _counter("autohas_policy_updates", "Updates of the controller in this process.", snapshot.num_policy_updates)
+        failures = snapshot.num_checkpoint_failures
+        yield _counter("autohas_trainer_checkpoint_failures", "Checkpoints that could not be written in this process.", failures)
         if snapshot.checkpoint is not None:
             yield from _checkpoint(snapshot.checkpoint, self._wall_clock())
         if snapshot.leader is not None and snapshot.leader.metric is not None:

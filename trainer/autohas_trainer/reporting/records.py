@@ -139,6 +139,9 @@ class Sink(Protocol):
     def checkpointed(self, info: CheckpointInfo, *, seconds: float, size_bytes: int) -> None:
         """After a checkpoint became durable."""
 
+    def checkpoint_failed(self) -> None:
+        """After a checkpoint could not be written; the search goes on and tries again after the next period."""
+
     def notice(self, notice: Notice) -> None:
         """Something that a person should hear of once."""
 

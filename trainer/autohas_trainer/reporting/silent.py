@@ -30,6 +30,9 @@ class SilentSink:
     def checkpointed(self, info: CheckpointInfo, *, seconds: float, size_bytes: int) -> None:
         """After a checkpoint became durable."""
 
+    def checkpoint_failed(self) -> None:
+        """After a checkpoint could not be written."""
+
     def notice(self, notice: Notice) -> None:
         """Something that a person should hear of once."""
 

@@ -46,6 +46,11 @@ class Sinks:
         for sink in self._all:
             sink.checkpointed(info, seconds=seconds, size_bytes=size_bytes)
 
+    def checkpoint_failed(self) -> None:
+        """After a checkpoint could not be written."""
+        for sink in self._all:
+            sink.checkpoint_failed()
+
     def notice(self, notice: Notice) -> None:
         """Something that a person should hear of once."""
         for sink in self._all:

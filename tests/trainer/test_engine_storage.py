@@ -1,0 +1,173 @@
+"""A disk that is full, read-only or gone during a search: what is written stays whole, what to do is said, the search goes on if it can."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from engine_fixtures import Killed, MemorySink, Stop, search, small_search
+from safetensors import SafetensorError
+
+from autohas_api.names import ExitCode
+from autohas_trainer.cli.exits import exit_of
+from autohas_trainer.engine import checkpoint, tensor_file
+from autohas_trainer.engine.tensor_file import write_tensors
+from autohas_trainer.reporting.live import LiveState
+from autohas_trainer.reporting.metrics import build_registry, render
+from autohas_trainer.reporting.records import StepRecord
+
+TENSORS = {"a": torch.zeros(4)}
+
+
+class Disk:
+    """Takes tensors until `fails` is set; then it answers as safetensors does on a full disk."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.fails = False
+        self.failures = 0
+        original = tensor_file.save_file
+
+        def save(tensors: dict[str, torch.Tensor], path: Path) -> None:
+            if self.fails:
+                self.failures += 1
+                path.write_bytes(b"half")
+                raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+            original(tensors, path)
+
+        monkeypatch.setattr(tensor_file, "save_file", save)
+
+
+@pytest.fixture(name="disk")
+def _disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
+    return Disk(monkeypatch)
+
+
+def _between(disk: Disk, first: int, last: int, then: Callable[[StepRecord], None] = lambda _: None) -> Callable[[StepRecord], None]:
+    def look(record: StepRecord) -> None:
+        disk.fails = first <= record.step < last
+        then(record)
+
+    return look
+
+
+def test_a_full_disk_is_an_error_that_names_the_file(disk: Disk, tmp_path: Path) -> None:
+    """Safetensors' own error has neither number nor file; ours has both and says what to do."""
+    disk.fails = True
+    with pytest.raises(OSError, match="No space left") as caught:
+        write_tensors(TENSORS, tmp_path / "tensors.safetensors")
+
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(tmp_path / "tensors.safetensors"))
+    end = exit_of(caught.value)
+    assert (end.code, end.is_bug) == (ExitCode.BUG, False)
+    assert end.sentence.startswith(f"{tmp_path / 'tensors.safetensors'}: the disk is full; free space or enlarge the volume")
+
+
+def test_the_real_library_is_understood(tmp_path: Path) -> None:
+    """Not a played error: a folder that is not there, as safetensors itself words it."""
+    with pytest.raises(OSError, match=r"No such file|not found") as caught:
+        write_tensors(TENSORS, tmp_path / "gone" / "tensors.safetensors")
+    assert caught.value.errno == errno.ENOENT
+
+
+def test_periodic_checkpoints_that_fail_cost_nothing_but_themselves(disk: Disk, tmp_path: Path) -> None:
+    """Full from step 30 to 75: one notice, each try counted, the end as undisturbed, and no half-written folder."""
+    expected = search(small_search(), tmp_path / "whole", MemorySink())
+    sink = MemorySink()
+    sink.on_step = _between(disk, 30, 75)
+    outcome = search(small_search(), tmp_path / "full", sink)
+
+    assert outcome.result.digest == expected.result.digest
+    assert sink.failures == disk.failures > 1
+    (notice,) = sink.notices
+    assert notice.reason == "CheckpointFailed"
+    assert "tensors.safetensors: the disk is full; free space or enlarge the volume" in notice.message
+    assert notice.message.endswith("The search goes on and tries again every 40 s")
+    assert not any(30 <= info.step < 75 for info in sink.checkpoints)
+    assert not (tmp_path / "full" / "checkpoints" / ".writing").exists()
+
+
+def test_killed_on_a_full_disk_the_last_whole_checkpoint_serves(disk: Disk, tmp_path: Path) -> None:
+    """What was written before the disk filled up resumes to the undisturbed end."""
+    expected = search(small_search(), tmp_path / "whole", MemorySink())
+
+    def kill(record: StepRecord) -> None:
+        if record.step == 85:
+            raise Killed
+
+    sink = MemorySink(on_step=_between(disk, 30, 1000, kill))
+    with pytest.raises(Killed):
+        search(small_search(), tmp_path / "full", sink)
+    disk.fails = False
+    resumed = MemorySink()
+    outcome = search(small_search(), tmp_path / "full", resumed)
+
+    assert resumed.info is not None
+    assert resumed.info.step == sink.checkpoints[-1].step < 30
+    assert outcome.result.digest == expected.result.digest
+
+
+def test_the_first_checkpoint_and_the_one_on_request_must_succeed(disk: Disk, tmp_path: Path) -> None:
+    """A search that cannot write at all ends at once; one that is asked to stop does not claim a checkpoint."""
+    disk.fails = True
+    with pytest.raises(OSError, match="No space left"):
+        search(small_search(), tmp_path / "never", MemorySink())
+    disk.fails = False
+    stop = Stop()
+
+    def ask(record: StepRecord) -> None:
+        stop.requested = record.step == 30
+
+    with pytest.raises(OSError, match="No space left"):
+        search(small_search(), tmp_path / "asked", MemorySink(on_step=_between(disk, 30, 31, ask)), stop)
+
+
+def test_the_model_and_the_result_must_succeed(disk: Disk, tmp_path: Path) -> None:
+    """Full at the very end: an error that names model.safetensors, never a result without its model; resumed, it ends."""
+    expected = search(small_search(), tmp_path / "whole", MemorySink())
+    steps = MemorySink()
+    search(small_search(), tmp_path / "count", steps)
+    last = steps.steps[-1].step
+    with pytest.raises(OSError, match="No space left") as caught:
+        search(small_search(), tmp_path / "full", MemorySink(on_step=_between(disk, last, last + 1)))
+
+    assert str(caught.value.filename).endswith("model.writing")
+    disk.fails = False
+    assert search(small_search(), tmp_path / "full", MemorySink()).result.digest == expected.result.digest
+
+
+@pytest.mark.parametrize(("number", "words"), [(errno.EROFS, "file system is read-only"), (errno.EIO, "input/output error")])
+def test_other_defects_of_the_volume_are_said_in_words(number: int, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A volume that turns read-only in the middle: the notice names file and cure, the search ends."""
+    real = checkpoint.os.fsync
+    is_broken = False
+
+    def sync(descriptor: int) -> None:
+        if is_broken:
+            raise OSError(number, "broken")
+        real(descriptor)
+
+    def break_it(record: StepRecord) -> None:
+        nonlocal is_broken
+        is_broken = 30 <= record.step < 75
+
+    monkeypatch.setattr(checkpoint.os, "fsync", sync)
+    sink = MemorySink(on_step=break_it)
+    search(small_search(), tmp_path, sink)
+
+    assert [notice.reason for notice in sink.notices] == ["CheckpointFailed"]
+    assert words in sink.notices[0].message
+    assert f"{tmp_path}" in sink.notices[0].message
+
+
+def test_failures_are_counted_in_the_metrics() -> None:
+    """`autohas_trainer_checkpoint_failures_total` is 0 from the start and grows by one with each."""
+    state = LiveState(lambda: 0.0)
+    registry: Any = build_registry(state.snapshot, lambda: 0.0, lambda: 0.0)
+    assert b"autohas_trainer_checkpoint_failures_total 0.0" in render(registry)
+    state.checkpoint_failed()
+    state.checkpoint_failed()
+    assert b"autohas_trainer_checkpoint_failures_total 2.0" in render(registry)
