@@ -42,6 +42,10 @@ def unacceptable(spec: Spec) -> Iterator[Problem]:
     if not space.searched():
         yield Problem(path="spec.searchSpace", message="nothing to search: every decision has one choice")
         return
+    wrong = list(_initial(spec, space))
+    yield from wrong
+    if wrong:
+        return
     yield from _early_ends(spec, space)
     if spec.objective.cost is not None and not space.searched(Role.ARCHITECTURE):
         yield Problem(
@@ -55,6 +59,23 @@ def unacceptable(spec: Spec) -> Iterator[Problem]:
             message=f"must be at least {least:.3g} for this space and algorithm: {spec.budget.trainings} does not pay for"
             " the final training of the winner and of the default",
         )
+
+
+def _initial(spec: Spec, space: Space) -> Iterator[Problem]:
+    """Values of initial configurations that their decisions do not allow."""
+    decisions = {d.name: d for d in space.decisions}
+    for index, initial in enumerate(spec.search_space.initial_configurations):
+        for name, value in initial.values.items():
+            path = f"spec.searchSpace.initialConfigurations[{index}].values.{name}"
+            if (decision := decisions.get(name)) is None:
+                yield Problem(path=path, message=f"is no decision of this search: must be one of {', '.join(decisions)}")
+            elif decision.range is not None and not decision.allows(value):
+                yield Problem(path=path, message=f'"{value}" must be a decimal in the range of {name}')
+            elif not decision.allows(value):
+                yield Problem(path=path, message=f'"{value}" must be one of {", ".join(decision.choices)}')
+    samples = spec.algorithm.random_sharing.num_samples if spec.algorithm.random_sharing is not None else None
+    if samples is not None and len(spec.search_space.initial_configurations) > samples:
+        yield Problem(path="spec.algorithm.randomSharing.numSamples", message="must be at least the number of initialConfigurations")
 
 
 def _early_ends(spec: Spec, space: Space) -> Iterator[Problem]:

@@ -134,12 +134,25 @@ def _minimum_search(spec: Spec, space: Space) -> float:
     if spec.algorithm.name == "RandomSharing":
         return 1 + MIN_SUPERNET_TRAININGS + _scoring_cost(spec)
     if spec.algorithm.name == "RandomSearch":
-        return MIN_TRIALS
+        return max(MIN_TRIALS, 1 + _num_initial(spec))
     if not has_lanes(spec):
-        return _race_cost(MAX_NEW_CANDIDATES + 1, FINALISTS + 1, 0) + MIN_SUPERNET_TRAININGS
+        return _race_cost(_num_candidates(spec) + 1, FINALISTS + 1, 0) + MIN_SUPERNET_TRAININGS
     if not space.searched(Role.ARCHITECTURE):
-        return _lanes_cost(MIN_LANES, 0) + _race_cost(0, 1, 0)
-    return _lanes_cost(MIN_LANES, 0) + _race_cost(MAX_NEW_CANDIDATES, FINALISTS + 1, 0) + MIN_SUPERNET_TRAININGS
+        return _lanes_cost(_fewest_lanes(spec), 0) + _race_cost(0, 1, 0)
+    return _lanes_cost(_fewest_lanes(spec), 0) + _race_cost(MAX_NEW_CANDIDATES, FINALISTS + 1, 0) + MIN_SUPERNET_TRAININGS
+
+
+def _num_initial(spec: Spec) -> int:
+    return len(spec.search_space.initial_configurations)
+
+
+def _num_candidates(spec: Spec) -> int:
+    """New candidates of a race without lanes: what the spec enqueues and what the supernet sends."""
+    return MAX_NEW_CANDIDATES + _num_initial(spec)
+
+
+def _fewest_lanes(spec: Spec) -> int:
+    return max(MIN_LANES, 1 + _num_initial(spec))
 
 
 def _num_survivors(num_lanes: int) -> int:
@@ -152,8 +165,8 @@ def _lanes_cost(num_lanes: int, comparison: float) -> float:
     return num_lanes / 9 + survivors * 2 / 9 + (num_lanes + survivors) * comparison
 
 
-def _most_lanes(trainings: float, comparison: float) -> int:
-    num_lanes = MIN_LANES
+def _most_lanes(spec: Spec, trainings: float, comparison: float) -> int:
+    num_lanes = _fewest_lanes(spec)
     while _lanes_cost(num_lanes + 1, comparison) <= trainings:
         num_lanes += 1
     return num_lanes
@@ -205,7 +218,7 @@ def num_paired(spec: Spec) -> int:
 
 def _lanes_only(spec: Spec, trainings: float, comparison: float) -> StagePlan:
     race = _race_cost(0, 1, comparison)
-    num_lanes = _most_lanes(trainings - race, comparison)
+    num_lanes = _most_lanes(spec, trainings - race, comparison)
     return StagePlan(
         rungs=_rungs(spec),
         num_lanes=num_lanes,
@@ -221,7 +234,7 @@ def _lanes_only(spec: Spec, trainings: float, comparison: float) -> StagePlan:
 def _lanes(spec: Spec, trainings: float, comparison: float) -> StagePlan:
     race = _race_cost(MAX_NEW_CANDIDATES, FINALISTS + 1, comparison)
     rest = trainings - race
-    num_lanes = _most_lanes(min(rest * LANE_SHARE, rest - MIN_SUPERNET_TRAININGS), comparison)
+    num_lanes = _most_lanes(spec, min(rest * LANE_SHARE, rest - MIN_SUPERNET_TRAININGS), comparison)
     lanes = _lanes_cost(num_lanes, comparison)
     steps, warmup, supernet = _supernet_steps(spec, rest - lanes)
     return StagePlan(
@@ -237,7 +250,7 @@ def _lanes(spec: Spec, trainings: float, comparison: float) -> StagePlan:
 
 
 def _one_step(spec: Spec, space: Space, trainings: float, comparison: float) -> StagePlan:
-    race = _race_cost(MAX_NEW_CANDIDATES + 1, FINALISTS + 1, comparison)
+    race = _race_cost(_num_candidates(spec) + 1, FINALISTS + 1, comparison)
     steps, warmup, supernet = _steps_at(_mean_cost_one_step(spec, space), spec, trainings - race)
     return StagePlan(
         rungs=_rungs(spec),
@@ -245,7 +258,7 @@ def _one_step(spec: Spec, space: Space, trainings: float, comparison: float) -> 
         num_survivors=0,
         warmup_steps=warmup,
         supernet_steps=steps,
-        num_candidates=MAX_NEW_CANDIDATES,
+        num_candidates=_num_candidates(spec),
         num_samples=0,
         predicted_trainings=race + supernet,
     )
@@ -276,7 +289,7 @@ def _random_sharing(spec: Spec, trainings: float) -> StagePlan:
 
 
 def _random_search(spec: Spec, trainings: float, comparison: float) -> StagePlan:
-    num_trials = max(MIN_TRIALS, int(trainings / (1 + comparison)))
+    num_trials = max(MIN_TRIALS, 1 + _num_initial(spec), int(trainings / (1 + comparison)))
     return StagePlan(
         rungs=_rungs(spec),
         num_lanes=0,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from autohas_api.digest import configuration_digest, result_digest
 from autohas_api.messages import MessageError, Result
 from autohas_api.search import Spec
-from autohas_api.space import OFF_GRID, Configuration, Role, Space, decimal
+from autohas_api.space import OFF_GRID, Configuration, Decision, Role, Space, decimal
 from autohas_api.status import NamedValue, Scores, SearchResult
 
 
@@ -17,16 +17,16 @@ def configuration_of(result: Result, space: Space) -> Configuration:
     """
     if len(result.choices) != len(space.decisions):
         raise MessageError(f"result has {len(result.choices)} choices, the space has {len(space.decisions)} decisions")
+    said = iter(result.values)
     values = []
     for decision, index in zip(space.decisions, result.choices, strict=True):
-        if index >= len(decision.choices) or (index == OFF_GRID and decision.default in decision.choices):
+        if index >= len(decision.choices):
             raise MessageError(f"result has choice {index} for {decision.name}, which has {len(decision.choices)}")
-        values.append(decision.default if index == OFF_GRID else decision.choices[index])
+        value = None if decision.role is Role.ARCHITECTURE else next(said, None)
+        values.append(_value(decision, index, value))
+    if next(said, None) is not None:
+        raise MessageError(f"result has {len(result.values)} hyperparameter values, more than the space has hyperparameters")
     configuration = Configuration(values=tuple(values))
-    said = tuple(result.values)
-    meant = tuple(v for d, v in zip(space.decisions, values, strict=True) if d.role is not Role.ARCHITECTURE)
-    if said != meant:
-        raise MessageError(f"result has hyperparameter values {said}, its choices mean {meant}")
     digest = configuration_digest(space.as_mapping(configuration))
     if digest != result.configuration_digest:
         raise MessageError("result has a configuration digest that is not that of its choices")
@@ -34,6 +34,23 @@ def configuration_of(result: Result, space: Space) -> Configuration:
     if whole != result.digest:
         raise MessageError("result has a digest that is not that of configuration, score and model")
     return configuration
+
+
+def _value(decision: Decision, index: int, said: str | None) -> str:
+    """The value of one decision: what its index means, which must be what is said of a hyperparameter.
+
+    Raises:
+        MessageError: the two differ, or a number off the grid is none that the decision allows.
+    """
+    if index == OFF_GRID:
+        meant = decision.default if decision.role is Role.ARCHITECTURE or said is None else said
+        if meant in decision.choices or not decision.allows(meant):
+            raise MessageError(f"result has the value {meant[:40]!r} off the grid of {decision.name}, which does not allow it")
+    else:
+        meant = decision.choices[index]
+    if decision.role is not Role.ARCHITECTURE and said != meant:
+        raise MessageError(f"result has the hyperparameter value {str(said)[:40]!r} for {decision.name}, its choice means {meant!r}")
+    return meant
 
 
 def search_result(result: Result, spec: Spec, space: Space, model_path: str | None) -> SearchResult:

@@ -59,7 +59,17 @@ class Continuous(Model):
     max: Decimal = Field(description="Largest value, a quoted decimal; must be greater than min.")
     scale: Literal["Linear", "Log"] = Field(default="Linear", description="Spacing of the bases. Log needs min > 0 and combines exponents.")
     num_bases: int = Field(default=8, ge=2, le=MAX_CHOICES, description="Number of categorical bases between min and max, both included.")
-    mixing: Literal["OneHot"] = Field(default="OneHot", description="How bases combine. OneHot: the value is one of the bases.")
+    mixing: Literal["OneHot", "TopK"] = Field(
+        default="OneHot",
+        description="How bases combine in a sample (strategies OneStep and Paired). OneHot: the value is one of the bases."
+        " TopK: topK of them, drawn without replacement and weighed by their probabilities.",
+    )
+    top_k: Annotated[int, Field(ge=2, le=MAX_CHOICES)] | None = Field(default=None, description="Bases in a TopK sample. Absent: 2.")
+    derive: Literal["Argmax", "Expectation"] = Field(
+        default="Argmax",
+        description="How the controller's value is read (strategies OneStep and Paired). Argmax: its most likely basis, or its topK ones."
+        " Expectation: all bases weighed by their probabilities; it races against Argmax.",
+    )
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -73,6 +83,18 @@ class Continuous(Model):
             message="min must be greater than 0 when scale is Log",
             field_path=".min",
             holds=lambda c: c.scale != "Log" or float(c.min) > 0,
+        ),
+        Rule(
+            expression="!has(self.topK) || self.mixing == 'TopK'",
+            message="topK must not be given unless mixing is TopK",
+            field_path=".topK",
+            holds=lambda c: c.top_k is None or c.mixing == "TopK",
+        ),
+        Rule(
+            expression="!has(self.topK) || self.topK <= self.numBases",
+            message="topK must be at most numBases",
+            field_path=".topK",
+            holds=lambda c: c.top_k is None or c.top_k <= c.num_bases,
         ),
         Rule(
             expression="double(self.min) >= 0.0",

@@ -9,6 +9,14 @@ from autohas_api.testing_builders import Rejection
 _RATE: Final = "spec.searchSpace.hyperparameters[0]"
 
 REJECTED_BY_SCHEMA: Final = (
+    Rejection(path=f"{_RATE}.continuous.topK", value=1, field=f"{_RATE}.continuous.topK", words="greater than or equal to 2"),
+    Rejection(path=f"{_RATE}.continuous.derive", value="Mean", field=f"{_RATE}.continuous.derive", words='"Argmax", "Expectation"'),
+    Rejection(
+        path="spec.searchSpace.initialConfigurations",
+        value=[{}],
+        field="spec.searchSpace.initialConfigurations[0].values",
+        words="Required value",
+    ),
     Rejection(path=f"{_RATE}.name", value="LearningRate", field=f"{_RATE}.name", words="should match"),
     Rejection(
         path=f"{_RATE}.integer",
@@ -17,10 +25,29 @@ REJECTED_BY_SCHEMA: Final = (
         words="greater than or equal to 1",
     ),
     Rejection(path=f"{_RATE}.continuous.numBases", value=1, field=f"{_RATE}.continuous.numBases", words="greater than or equal to 2"),
-    Rejection(path=f"{_RATE}.continuous.mixing", value="TopK", field=f"{_RATE}.continuous.mixing", words='"OneHot"'),
+    Rejection(path=f"{_RATE}.continuous.mixing", value="TopTwo", field=f"{_RATE}.continuous.mixing", words='"OneHot", "TopK"'),
 )
 
 REJECTED_BY_RULE: Final = (
+    Rejection(path=f"{_RATE}.continuous.topK", value=2, field=f"{_RATE}.continuous.topK", words="must not be given unless mixing is TopK"),
+    Rejection(
+        path=f"{_RATE}.continuous",
+        value={"min": "0.1", "max": "1", "numBases": 3, "mixing": "TopK", "topK": 4},
+        field=f"{_RATE}.continuous.topK",
+        words="must be at most numBases",
+    ),
+    Rejection(
+        path=f"{_RATE}.continuous.mixing",
+        value="TopK",
+        field="spec.searchSpace.hyperparameters",
+        words="need a controller that learns hyperparameters",
+    ),
+    Rejection(
+        path=f"{_RATE}.continuous.derive",
+        value="Expectation",
+        field="spec.searchSpace.hyperparameters",
+        words="need a controller that learns hyperparameters",
+    ),
     Rejection(path=f"{_RATE}.continuous.max", value="0.03", field=f"{_RATE}.continuous.max", words="max must be greater than min"),
     Rejection(path=f"{_RATE}.continuous.min", value="0", field=f"{_RATE}.continuous.min", words="greater than 0 when scale is Log"),
     Rejection(
@@ -81,7 +108,17 @@ REJECTED_BY_RULE: Final = (
     ),
 )
 
+_INITIAL: Final = "spec.searchSpace.initialConfigurations"
+
 UNACCEPTABLE: Final = (
+    Rejection(path=_INITIAL, value=[{"values": {"rate": "1"}}], field=f"{_INITIAL}[0].values.rate", words="must be one of learning_rate"),
+    Rejection(
+        path=_INITIAL,
+        value=[{"values": {"depth": "1"}}, {"values": {"learning_rate": "9"}}],
+        field=f"{_INITIAL}[1].values.learning_rate",
+        words="must be a decimal in the range",
+    ),
+    Rejection(path=_INITIAL, value=[{"values": {"depth": "7"}}], field=f"{_INITIAL}[0].values.depth", words="must be one of 1, 2, 3"),
     Rejection(
         path=f"{_RATE}.when",
         value={"decision": "kernel", "values": ["3"]},

@@ -60,6 +60,16 @@ def _searches_training_hyperparameters(spec: Spec) -> bool:
     return any(h.name in _TRAINING for h in spec.search_space.hyperparameters)
 
 
+def _mixes_bases(spec: Spec) -> bool:
+    ranges = [h.continuous for h in spec.search_space.hyperparameters if h.continuous is not None]
+    return any(c.mixing == "TopK" or c.derive == "Expectation" for c in ranges)
+
+
+def _learns_hyperparameters(spec: Spec) -> bool:
+    knobs = spec.algorithm.auto_has
+    return spec.algorithm.name == "AutoHAS" and knobs is not None and knobs.strategy != "Lanes"
+
+
 def _smooths_labels(spec: Spec) -> bool:
     searched = any(h.name == "label_smoothing" for h in spec.search_space.hyperparameters)
     return searched or float(spec.task.recipe.label_smoothing) > 0
@@ -106,6 +116,17 @@ class Spec(Model):
             " or with RandomSearch, or remove them",
             field_path=".searchSpace.hyperparameters",
             holds=lambda s: not _searches_training_hyperparameters(s) or _trains_every_candidate(s),
+        ),
+        Rule(
+            expression="!has(self.searchSpace.hyperparameters)"
+            " || !self.searchSpace.hyperparameters.exists(h, has(h.continuous)"
+            " && (h.continuous.mixing == 'TopK' || h.continuous.derive == 'Expectation'))"
+            " || (has(self.algorithm) && self.algorithm.name == 'AutoHAS' && has(self.algorithm.autoHAS)"
+            " && self.algorithm.autoHAS.strategy != 'Lanes')",
+            message="mixing TopK and derive Expectation need a controller that learns hyperparameters: algorithm AutoHAS with strategy"
+            " OneStep or Paired",
+            field_path=".searchSpace.hyperparameters",
+            holds=lambda s: not _mixes_bases(s) or _learns_hyperparameters(s),
         ),
         Rule(
             expression=f"!has(self.searchSpace.hyperparameters) || self.searchSpace.hyperparameters.all(h, h.name in [{_quoted(KNOWN)}])",

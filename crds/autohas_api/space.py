@@ -7,34 +7,76 @@ choice indices of the last word back into names. Pure.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from autohas_api.hyperparameters import KNOWN, Hyperparameter, Role, bases, choices_of, decimal
+from autohas_api.hyperparameters import KNOWN, Continuous, Hyperparameter, Role, bases, choices_of, decimal
+from autohas_api.model import DECIMAL_PATTERN
 from autohas_api.search import Spec
 from autohas_api.space_spec import ArchitectureDecision
 from autohas_api.templates import TEMPLATES, TemplateDecision, When
 
-__all__ = ["OFF_GRID", "Configuration", "Decision", "Role", "Space", "bases", "decimal", "recipe_value", "resolve"]
+__all__ = [
+    "OFF_GRID",
+    "Configuration",
+    "Decision",
+    "Range",
+    "Role",
+    "Space",
+    "bases",
+    "decimal",
+    "initial_configurations",
+    "recipe_value",
+    "resolve",
+]
+
+DEFAULT_TOP_K = 2
 
 OFF_GRID = -1
-"""Index of a default value that is none of the choices (a continuous default between two bases)."""
+"""Index of a value that is none of the choices: a default outside of them, or a number between two bases."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Range:
+    """The continuous range behind a decision's choices, which are its bases.
+
+    Attributes:
+        minimum: Smallest value.
+        maximum: Largest value.
+        is_log: Whether exponents are combined, not values.
+        num_mixed: Bases that a sample combines; 1 takes one as it is.
+        expects: Whether the derived value is the expectation over all bases.
+    """
+
+    minimum: float
+    maximum: float
+    is_log: bool
+    num_mixed: int = 1
+    expects: bool = False
+
+    def holds(self, value: str) -> bool:
+        """Whether a text is a decimal of this range, up to the rounding of `decimal`."""
+        if re.fullmatch(DECIMAL_PATTERN, value) is None:
+            return False
+        slack = 1e-5 * max(abs(self.minimum), abs(self.maximum))
+        return self.minimum - slack <= float(value) <= self.maximum + slack
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """One decision: `choices` are architecture choices or decimals; `default` need not be one of the bases."""
+    """One decision: `choices` are architecture choices or decimals; a value of a range need not be one of its bases."""
 
     name: str
     role: Role
     choices: tuple[str, ...]
     default: str
     when: When | None = None
+    range: Range | None = None
 
-    @property
-    def default_index(self) -> int:
-        """Index of the default among the choices, or OFF_GRID."""
-        return self.choices.index(self.default) if self.default in self.choices else OFF_GRID
+    def allows(self, value: str) -> bool:
+        """Whether a configuration may hold `value` here."""
+        return value in self.choices or value == self.default or (self.range is not None and self.range.holds(value))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +114,7 @@ class Space:
         return {d.name: value for d, value in zip(self.decisions, configuration.values, strict=True)}
 
     def indices(self, configuration: Configuration) -> tuple[int, ...]:
-        """Choice indices in order; OFF_GRID where the value is a default between two bases."""
+        """Choice indices in order; OFF_GRID where the value is none of the choices."""
         return tuple(d.choices.index(v) if v in d.choices else OFF_GRID for d, v in zip(self.decisions, configuration.values, strict=True))
 
     def searched(self, *roles: Role) -> tuple[Decision, ...]:
@@ -125,6 +167,25 @@ def _hyperparameter(declared: Hyperparameter, spec: Spec) -> Decision:
         choices=choices_of(declared),
         default=decimal(float(default)) if declared.continuous is not None else default,
         when=when,
+        range=_range(declared.continuous) if declared.continuous is not None else None,
+    )
+
+
+def _range(c: Continuous) -> Range:
+    num_mixed = (c.top_k or DEFAULT_TOP_K) if c.mixing == "TopK" else 1
+    return Range(
+        minimum=float(c.min), maximum=float(c.max), is_log=c.scale == "Log", num_mixed=num_mixed, expects=c.derive == "Expectation"
+    )
+
+
+def initial_configurations(spec: Spec, space: Space) -> tuple[Configuration, ...]:
+    """The configurations that the spec enqueues beside the default, in its order; what they leave out is the default's."""
+    default = space.as_mapping(space.default)
+    given = (initial.values for initial in spec.search_space.initial_configurations)
+    ranges = {d.name: d.range for d in space.decisions}
+    return tuple(
+        space.configuration({**default, **{name: decimal(float(v)) if ranges[name] else v for name, v in values.items()}})
+        for values in given
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
@@ -53,6 +53,14 @@ class Architecture(Model):
     )
 
 
+class InitialConfiguration(Model):
+    """A configuration that is tried beside the default."""
+
+    values: Annotated[dict[str, Choice], Field(max_length=192)] = Field(
+        description="Hyperparameters and architecture decisions by name; what is left out stands at its default."
+    )
+
+
 class SearchSpace(Model):
     """What varies: hyperparameters, architecture, or both. Absent architecture: the template's defaults are kept."""
 
@@ -63,6 +71,12 @@ class SearchSpace(Model):
         description="Hyperparameters to search; the others keep the recipe's values.",
     )
     architecture: Architecture | None = Field(default=None, description="Present: the template's architecture decisions are searched.")
+    initial_configurations: list[InitialConfiguration] = Field(
+        default_factory=list,
+        max_length=16,
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+        description="Configurations to try beside the default: as lanes, as candidates of the race, as first samples or trials.",
+    )
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(

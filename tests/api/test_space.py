@@ -89,5 +89,5 @@ def test_a_default_between_two_bases_is_off_the_grid() -> None:
     """The default keeps its own value even when no basis has it."""
     space = _space("spec.searchSpace.hyperparameters[0].default", "0.1")
 
-    assert space.decisions[0].default_index == OFF_GRID
+    assert space.indices(space.default)[0] == OFF_GRID
     assert space.as_mapping(space.default)["learning_rate"] == "0.1"

@@ -13,7 +13,7 @@ from autohas_api.space import Configuration, Decision, Role, Space
 from autohas_api.templates import When
 from autohas_api.testing import a_search
 from autohas_trainer.seeding import stream
-from autohas_trainer.space.policy import Policy
+from autohas_trainer.space.policy import Draw, Policy
 
 
 def _decision(name: str, choices: tuple[str, ...], when: When | None = None) -> Decision:
@@ -24,6 +24,12 @@ DEPTH = _decision("depth", ("1", "2"))
 WIDTH = _decision("width", ("a", "b", "c", "d"), When(decision="depth", values=("2",)))
 FLAT = Space(decisions=(_decision("x", ("a", "b", "c", "d")), _decision("y", ("p", "q"))))
 NESTED = Space(decisions=(DEPTH, WIDTH))
+
+
+def _draw(space: Space, *values: str) -> Draw:
+    """A sample of these choices."""
+    orders = {d.name: (d.choices.index(value),) for d, value in zip(space.decisions, values, strict=True)}
+    return Draw(configuration=Configuration(values=values), orders=orders)
 
 
 def test_fresh_policy_is_uniform() -> None:
@@ -38,7 +44,7 @@ def test_fresh_policy_is_uniform() -> None:
 def test_first_update_moves_every_logit_by_the_rate() -> None:
     """Adam with beta1 = 0 divides the first gradient by its own size: each logit moves by the learning rate, towards the sample."""
     policy = Policy(FLAT, learning_rate=0.1)
-    policy.update(Configuration(values=("b", "p")), 2.0, FLAT.decisions)
+    policy.update(_draw(FLAT, "b", "p"), 2.0, FLAT.decisions)
 
     p = np.exp([-0.1, 0.1, -0.1, -0.1])
     assert policy.probabilities()["x"] == pytest.approx(p / p.sum(), abs=1e-6)
@@ -49,7 +55,7 @@ def test_inactive_rows_stay_untouched() -> None:
     """A sample with depth 1 says nothing about the width: logits and moments stay, also after later updates."""
     policy = Policy(NESTED, learning_rate=0.1)
     before = policy.state_dict()["rows"]["width"]
-    policy.update(Configuration(values=("1", "a")), 1.0, NESTED.decisions)
+    policy.update(_draw(NESTED, "1", "a"), 1.0, NESTED.decisions)
 
     assert policy.state_dict()["rows"]["width"] == before
     assert policy.state_dict()["rows"]["depth"]["updates"] == 1
@@ -60,7 +66,7 @@ def test_entropy_counts_a_decision_as_often_as_it_is_active() -> None:
     policy = Policy(NESTED, learning_rate=50.0)
     assert policy.normalized_entropy() == pytest.approx(1)
 
-    policy.update(Configuration(values=("1", "a")), 1.0, NESTED.decisions)
+    policy.update(_draw(NESTED, "1", "a"), 1.0, NESTED.decisions)
     assert policy.normalized_entropy() == pytest.approx(0, abs=1e-6)
 
 
@@ -89,7 +95,7 @@ def test_a_better_choice_wins() -> None:
     policy = Policy(FLAT, learning_rate=0.1)
     for step in range(300):
         sample = policy.sample(stream(0, step))
-        policy.update(sample, policy.advantage(float(sample.values[0] == "c")), FLAT.decisions)
+        policy.update(sample, policy.advantage(float(sample.configuration.values[0] == "c")), FLAT.decisions)
 
     assert policy.probabilities()["x"][2] > 0.9
     assert policy.most_likely().values[0] == "c"
@@ -98,8 +104,8 @@ def test_a_better_choice_wins() -> None:
 def test_samples_follow_the_probabilities() -> None:
     """Ten thousand keyed draws match the probabilities within four standard errors."""
     policy = Policy(FLAT, learning_rate=1.0)
-    policy.update(Configuration(values=("b", "p")), 1.0, FLAT.decisions)
-    share = np.mean([policy.sample(stream(1, i)).values[0] == "b" for i in range(10_000)])
+    policy.update(_draw(FLAT, "b", "p"), 1.0, FLAT.decisions)
+    share = np.mean([policy.sample(stream(1, i)).configuration.values[0] == "b" for i in range(10_000)])
     p = policy.probabilities()["x"][1]
 
     assert abs(share - p) < 4 * math.sqrt(p * (1 - p) / 10_000)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from autohas_api.budget import knobs_of
 from autohas_api.search import Spec
-from autohas_api.space import Space
+from autohas_api.space import Space, initial_configurations
 from autohas_trainer.algorithms._base import Algorithm, Candidate, StepContext, SupernetStep
 from autohas_trainer.algorithms.autohas_lanes import AutoHASLanes
 from autohas_trainer.algorithms.autohas_one_step import AutoHASOneStep
@@ -20,9 +20,9 @@ def build_algorithm(spec: Spec, space: Space) -> Algorithm:
     """The algorithm that a spec names, at its start."""
     match spec.algorithm.name:
         case "RandomSharing":
-            return RandomSharing(space)
+            return RandomSharing(space, initial_configurations(spec, space))
         case "RandomSearch":
-            return RandomSearch(space)
+            return RandomSearch(space, initial_configurations(spec, space))
         case "AutoHAS":
             knobs = knobs_of(spec)
             match knobs.strategy:

@@ -34,7 +34,7 @@ class AutoHASLanes:
     def step(self, context: StepContext) -> SupernetStep:
         """Sample a path, update it, and after the warm-up reward it with the updated weights."""
         architecture = self.policy.sample(context.rng("sample"))
-        sample = self._with_hyperparameters(architecture)
+        sample = self._with_hyperparameters(architecture.configuration)
         gradient = context.gradient(sample, context.train_batch())
         context.commit(sample, gradient, sample)
         learning_rate = context.learning_rate(sample)

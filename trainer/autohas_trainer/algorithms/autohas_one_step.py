@@ -15,7 +15,7 @@ from autohas_api.run_spec import AutoHAS
 from autohas_api.space import Configuration, Space
 from autohas_trainer.algorithms._base import Gradient, StepContext, SupernetStep
 from autohas_trainer.algorithms.windowed import WindowedSearch
-from autohas_trainer.space.policy import MAX_ADVANTAGE
+from autohas_trainer.space.policy import MAX_ADVANTAGE, Draw
 
 __all__ = ["AutoHASOneStep"]
 
@@ -29,11 +29,11 @@ class AutoHASOneStep(WindowedSearch):
 
     def step(self, context: StepContext) -> SupernetStep:
         """Sample, take one gradient, reward the temporary weights, update the shared ones."""
-        derived = self.policy.most_likely()
+        derived = self.policy.derived()
         if self.is_in_window(context):
-            sample = self.policy.sample(context.rng("sample"))
-            return self._step_in_window(context, sample, derived)
-        sample = self.policy.sample(context.rng("sample"), self.hyperparameters_of(derived))
+            return self._step_in_window(context, self.policy.sample(context.rng("sample")), derived)
+        draw = self.policy.sample(context.rng("sample"), self.hyperparameters_of(derived))
+        sample = draw.configuration
         gradient = context.gradient(sample, context.train_batch())
         context.commit(sample, gradient, derived)
         rate = context.learning_rate(sample)
@@ -42,12 +42,13 @@ class AutoHASOneStep(WindowedSearch):
             return SupernetStep(sample=sample, loss=gradient.loss, learning_rate=rate)
         reward = context.score(sample, context.reward_batch())
         advantage = self.policy.advantage(reward)
-        self.policy.update(sample, advantage, learning)
+        self.policy.update(draw, advantage, learning)
         return SupernetStep(
             sample=sample, loss=gradient.loss, learning_rate=rate, num_reward_forwards=1, reward=reward, advantage=advantage
         )
 
-    def _step_in_window(self, context: StepContext, sample: Configuration, derived: Configuration) -> SupernetStep:
+    def _step_in_window(self, context: StepContext, draw: Draw, derived: Configuration) -> SupernetStep:
+        sample = draw.configuration
         gradient = context.gradient(sample, context.train_batch())
         temporary, extra_gradients = self.temporary_gradient(context, sample, gradient)
         is_same_update = self._commits_sample and temporary is gradient
@@ -58,7 +59,7 @@ class AutoHASOneStep(WindowedSearch):
         is_at_fault = self._commits_sample and not is_kept
         # Source: ALGORITHMS section 4: a rejected sample still updates the policy, clipped.
         advantage = -MAX_ADVANTAGE if is_at_fault or reward is None else self.policy.advantage(reward)
-        self.policy.update(sample, advantage, (*self.hyperparameters, *self.learning(context)))
+        self.policy.update(draw, advantage, (*self.hyperparameters, *self.learning(context)))
         return SupernetStep(
             sample=sample,
             loss=gradient.loss,

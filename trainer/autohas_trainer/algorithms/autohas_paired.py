@@ -28,8 +28,9 @@ class AutoHASPaired(WindowedSearch):
 
     def step(self, context: StepContext) -> SupernetStep:
         """Compare update rules on one gradient while the window is open, update the shared weights, reward the path."""
-        derived = self.policy.most_likely()
-        sample = self.policy.sample(context.rng("sample"), self.hyperparameters_of(derived))
+        derived = self.policy.derived()
+        draw = self.policy.sample(context.rng("sample"), self.hyperparameters_of(derived))
+        sample = draw.configuration
         gradient = context.gradient(sample, context.train_batch())
         in_window = self.is_in_window(context)
         num_gradients, num_forwards, is_kept = 1, 0, True
@@ -44,7 +45,7 @@ class AutoHASPaired(WindowedSearch):
         if learning := self.learning(context):
             reward = context.score(sample, context.reward_batch())
             advantage = self.policy.advantage(reward)
-            self.policy.update(sample, advantage, learning)
+            self.policy.update(draw, advantage, learning)
         return SupernetStep(
             sample=sample,
             loss=gradient.loss,
@@ -61,7 +62,7 @@ class AutoHASPaired(WindowedSearch):
         """Reward K update rules along the sample's path and move their policy once."""
         path = self.architecture_of(sample)
         rivals = [self.policy.sample(context.rng(f"pair-{k}"), path) for k in range(self._num_samples)]
-        rewards = [self._reward_ahead(context, rival, gradient) for rival in rivals]
+        rewards = [self._reward_ahead(context, rival.configuration, gradient) for rival in rivals]
         self.policy.update_together(rivals, leave_one_out_advantages(rewards), self.hyperparameters)
 
     def _reward_ahead(self, context: StepContext, rival: Configuration, gradient: Gradient) -> float:

@@ -18,7 +18,7 @@ _NUM_DRAWS = 64
 
 def policy_candidates(policy: Policy, count: int, fixed: Mapping[str, str], rng: np.random.Generator) -> list[Candidate]:
     """Argmax and the likeliest distinct samples, `count` in all, with the choices in `fixed` held."""
-    drawn = [policy.sample(rng, fixed) for _ in range(_NUM_DRAWS)]
+    drawn = [policy.sample(rng, fixed).configuration for _ in range(_NUM_DRAWS)]
     best = policy.most_likely(fixed)
     samples: dict[Configuration, float] = {c: policy.log_probability(c) for c in drawn if c != best}
     ordered = sorted(samples, key=lambda c: (-samples[c], c.values))

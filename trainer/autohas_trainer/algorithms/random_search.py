@@ -6,7 +6,8 @@ Ours: the default configuration is trial 0, as it is a candidate everywhere, and
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,9 @@ _DRAWS_PER_TRIAL = 50
 class RandomSearch:
     """Proposes trials; has no shared weights and no controller that learns."""
 
-    def __init__(self, space: Space) -> None:
+    def __init__(self, space: Space, initial: Sequence[Configuration] = ()) -> None:
+        """Propose the default, then `initial`, then what Optuna draws."""
+        self._initial = initial
         self.policy = Policy(space, learning_rate=1.0)
         self._space = space
 
@@ -37,17 +40,14 @@ class RandomSearch:
 
     def candidates(self, count: int, rng: np.random.Generator) -> list[Candidate]:
         """`count` distinct trials (fewer when the space is smaller), the default first. Needs Optuna."""
-        seen = {self._space.default}
-        trials = [Candidate(name="default", configuration=self._space.default)]
         sampler = _OptunaSampler(self._space, int(rng.integers(2**31)))
-        for _ in range(_DRAWS_PER_TRIAL * count):
-            if len(trials) >= count:
+        drawn = (sampler.draw() for _ in range(_DRAWS_PER_TRIAL * count))
+        distinct: dict[Configuration, None] = {}
+        for configuration in chain((self._space.default, *self._initial), drawn):
+            if len(distinct) == count:
                 break
-            configuration = sampler.draw()
-            if configuration not in seen:
-                seen.add(configuration)
-                trials.append(Candidate(name=f"trial {len(trials)}", configuration=configuration))
-        return trials
+            distinct[configuration] = None
+        return [Candidate(name=f"trial {i}" if i else "default", configuration=c) for i, c in enumerate(distinct)]
 
     def state_dict(self) -> dict[str, Any]:
         """Nothing changes: trials are a function of the seed."""

@@ -6,7 +6,7 @@ configurations, score n of them on held-out data with those weights, train the b
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,9 @@ __all__ = ["RandomSharing"]
 class RandomSharing:
     """Uniform sampling; the policy never learns."""
 
-    def __init__(self, space: Space) -> None:
+    def __init__(self, space: Space, initial: Sequence[Configuration] = ()) -> None:
+        """Start uniform; `initial` are scored before what is drawn."""
+        self._initial = initial
         self.policy = Policy(space, learning_rate=1.0)
         self._space = space
 
@@ -30,14 +32,15 @@ class RandomSharing:
 
     def step(self, context: StepContext) -> SupernetStep:
         """Train one uniformly drawn path with the default hyperparameters."""
-        sample = self.policy.sample(context.rng("sample"))
+        sample = self.policy.sample(context.rng("sample")).configuration
         gradient = context.gradient(sample, context.train_batch())
         context.commit(sample, gradient, self._space.default)
         return SupernetStep(sample=sample, loss=gradient.loss, learning_rate=context.learning_rate(self._space.default))
 
     def candidates(self, count: int, rng: np.random.Generator) -> list[Candidate]:
-        """`count` uniform samples to score on the shared weights."""
-        return [Candidate(name=f"sample {i + 1}", configuration=self.policy.sample(rng)) for i in range(count)]
+        """`count` samples to score on the shared weights: the ones given, then uniform ones."""
+        drawn = (self.policy.sample(rng).configuration for _ in range(count - len(self._initial)))
+        return [Candidate(name=f"sample {i + 1}", configuration=c) for i, c in enumerate((*self._initial, *drawn))]
 
     def state_dict(self) -> dict[str, Any]:
         """Nothing changes."""

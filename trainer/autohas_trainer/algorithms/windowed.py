@@ -30,8 +30,16 @@ class WindowedSearch:
         """Nothing to take: there are no lanes, and the policy derives its own reference."""
 
     def candidates(self, count: int, rng: np.random.Generator) -> list[Candidate]:
-        """Argmax, then samples of the architecture with the derived hyperparameters."""
-        return policy_candidates(self.policy, count, self.hyperparameters_of(self.policy.most_likely()), rng)
+        """Argmax, then samples of the architecture with the derived hyperparameters.
+
+        An expectation was never scored, so it races, and the argmax of its bases races against it.
+        """
+        derived, likeliest = self.policy.derived(), self.policy.most_likely()
+        proposed = policy_candidates(self.policy, count, self.hyperparameters_of(derived), rng)
+        if derived == likeliest:
+            return proposed
+        first = [Candidate(name="expectation", configuration=derived), Candidate(name="argmax", configuration=likeliest)]
+        return [*first, *(c for c in proposed if c.configuration not in (derived, likeliest))][:count]
 
     def state_dict(self) -> dict[str, Any]:
         """The policy."""

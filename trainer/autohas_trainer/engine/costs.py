@@ -169,7 +169,7 @@ class Costs:
         seen = {self._space.default}
         yield self._space.default
         for index in range(10 * _NUM_TIMED):
-            drawn = uniform.sample(stream(seed, "latency", index))
+            drawn = uniform.sample(stream(seed, "latency", index)).configuration
             chosen = dict(zip((d.name for d in uniform.decisions), drawn.values, strict=True))
             configuration = self._space.configuration({**self._space.as_mapping(self._space.default), **chosen})
             if configuration not in seen:

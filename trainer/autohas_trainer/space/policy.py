@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from autohas_api.space import Configuration, Decision, Space
+from autohas_api.space import Configuration, Decision, Space, decimal
+from autohas_trainer.space.mixing import combined, draw_order, order_gradient
 
-__all__ = ["MAX_ADVANTAGE", "Policy"]
+__all__ = ["MAX_ADVANTAGE", "Draw", "Policy"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -48,6 +50,14 @@ class _Row:
         self.logits = self.logits + learning_rate * gradient / (deviation + _EPSILON)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draw:
+    """A sample with what was drawn for it: one index per decision, or as many as a range mixes, in their order."""
+
+    configuration: Configuration
+    orders: Mapping[str, tuple[int, ...]]
+
+
 class Policy:
     """Categorical policy over the searched decisions of a space. Lifecycle: `sample`, train, `update`; `state_dict` at any time."""
 
@@ -70,18 +80,22 @@ class Policy:
         """The decisions of a sample, in order."""
         return self._space.decisions
 
-    def sample(self, rng: np.random.Generator, fixed: Mapping[str, str] | None = None) -> Configuration:
-        """Draw one configuration; decisions in `fixed` take the given choice. Draws one uniform number per searched decision."""
+    def sample(self, rng: np.random.Generator, fixed: Mapping[str, str] | None = None) -> Draw:
+        """Draw one configuration; decisions in `fixed` take the given value. Draws a uniform number per index, fixed or not."""
         values: dict[str, str] = {}
+        orders: dict[str, tuple[int, ...]] = {}
         for decision in self._space.decisions:
             row = self._rows.get(decision.name)
             if row is None:
                 values[decision.name] = decision.choices[0] if len(decision.choices) == 1 else decision.default
                 continue
-            cumulative = np.cumsum(row.probabilities())
-            index = min(int(np.searchsorted(cumulative, rng.random(), side="right")), len(decision.choices) - 1)
-            values[decision.name] = decision.choices[index]
-        return self._space.configuration({**values, **(fixed or {})})
+            orders[decision.name] = draw_order(row.probabilities(), _num_mixed(decision), rng)
+            values[decision.name] = _mixed_value(decision, row.probabilities(), orders[decision.name])
+        held = fixed or {}
+        return Draw(
+            configuration=self._space.configuration({**values, **held}),
+            orders={name: order for name, order in orders.items() if name not in held},
+        )
 
     def advantage(self, reward: float) -> float:
         """Take a reward into the baseline and return its normalised, clipped advantage over the baseline before it.
@@ -100,20 +114,20 @@ class Policy:
             return float(np.clip(centred, -MAX_ADVANTAGE, MAX_ADVANTAGE))
         return float(np.clip(centred / deviation, -MAX_ADVANTAGE, MAX_ADVANTAGE))
 
-    def update(self, sample: Configuration, advantage: float, decisions: Sequence[Decision]) -> None:
-        """Move the rows of `decisions` that are active in `sample`; the others stay, logits and moments."""
-        self.update_together([sample], [advantage], decisions)
+    def update(self, draw: Draw, advantage: float, decisions: Sequence[Decision]) -> None:
+        """Move the rows of `decisions` that are active in the sample; the others stay, logits and moments."""
+        self.update_together([draw], [advantage], decisions)
 
-    def update_together(self, samples: Sequence[Configuration], advantages: Sequence[float], decisions: Sequence[Decision]) -> None:
+    def update_together(self, draws: Sequence[Draw], advantages: Sequence[float], decisions: Sequence[Decision]) -> None:
         """One step along the mean gradient of several samples; each row looks only at samples in which it is active."""
-        mappings = [self._space.as_mapping(sample) for sample in samples]
+        mappings = [self._space.as_mapping(draw.configuration) for draw in draws]
         for decision in decisions:
             row = self._rows.get(decision.name)
             if row is None:
                 continue
             gradients = [
-                advantage * _score_gradient(row, decision.choices.index(values[decision.name]))
-                for values, advantage in zip(mappings, advantages, strict=True)
+                advantage * order_gradient(row.logits, draw.orders[decision.name])
+                for values, draw, advantage in zip(mappings, draws, advantages, strict=True)
                 if self._space.is_active(decision, values)
             ]
             if gradients:
@@ -121,16 +135,22 @@ class Policy:
 
     def most_likely(self, fixed: Mapping[str, str] | None = None) -> Configuration:
         """The configuration of the most likely choices; among equals the default, else the first. `fixed` choices are held."""
+        return self._read({}, fixed)
+
+    def derived(self, fixed: Mapping[str, str] | None = None) -> Configuration:
+        """As `most_likely`, but ranges that ask for their expectation stand at it."""
+        expected = {d.name: _expectation(d, self._rows[d.name]) for d in self._space.searched() if d.range is not None and d.range.expects}
+        return self._read({name: value for name, value in expected.items() if self._rows[name].updates > 0}, fixed)
+
+    def _read(self, expected: Mapping[str, str], fixed: Mapping[str, str] | None) -> Configuration:
         values = {}
         for decision in self._space.decisions:
             row = self._rows.get(decision.name)
             if row is None:
                 values[decision.name] = decision.choices[0] if len(decision.choices) == 1 else decision.default
-                continue
-            best = row.logits.max()
-            winners = [c for c, logit in zip(decision.choices, row.logits, strict=True) if logit == best]
-            values[decision.name] = decision.default if decision.default in winners or row.updates == 0 else winners[0]
-        return self._space.configuration({**values, **(fixed or {})})
+            else:
+                values[decision.name] = _likeliest(decision, row)
+        return self._space.configuration({**values, **expected, **(fixed or {})})
 
     def probabilities(self) -> dict[str, tuple[float, ...]]:
         """Probability of every choice of every searched decision, in the order of the choices."""
@@ -197,11 +217,31 @@ class Policy:
         return float(sum(p for choice, p in pairs if choice in values))
 
 
-def _score_gradient(row: _Row, index: int) -> Floats:
-    """Gradient of log p(index) with respect to the logits: onehot - p."""
-    gradient = -row.probabilities()
-    gradient[index] += 1
-    return gradient
+def _num_mixed(decision: Decision) -> int:
+    return decision.range.num_mixed if decision.range is not None else 1
+
+
+def _mixed_value(decision: Decision, probabilities: Floats, order: Sequence[int]) -> str:
+    """The choice itself, or the combination of several bases by their renormalised probabilities."""
+    if len(order) == 1 or decision.range is None:
+        return decision.choices[order[0]]
+    bases = [float(decision.choices[index]) for index in order]
+    return decimal(combined(bases, [float(probabilities[index]) for index in order], is_log=decision.range.is_log))
+
+
+def _likeliest(decision: Decision, row: _Row) -> str:
+    if row.updates == 0:
+        return decision.default
+    if _num_mixed(decision) > 1:
+        order = sorted(range(len(row.logits)), key=lambda index: (-row.logits[index], index))[: _num_mixed(decision)]
+        return _mixed_value(decision, row.probabilities(), order)
+    winners = [c for c, logit in zip(decision.choices, row.logits, strict=True) if logit == row.logits.max()]
+    return decision.default if decision.default in winners else winners[0]
+
+
+def _expectation(decision: Decision, row: _Row) -> str:
+    """The combination of all bases by their probabilities."""
+    return _mixed_value(decision, row.probabilities(), range(len(decision.choices)))
 
 
 def _entropy(probabilities: Floats) -> float:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from autohas_api.messages import Stage
+from autohas_api.space import initial_configurations
 from autohas_trainer.algorithms import lane_candidates
 from autohas_trainer.engine.board import DEFAULT, Board
 from autohas_trainer.engine.comparison import ranked
@@ -27,7 +28,7 @@ class LanesStage:
     def begin(self) -> None:
         """Enter the lanes, the default first."""
         problem = self._board.problem
-        lanes = lane_candidates(problem.space, problem.plan.num_lanes, problem.seed)
+        lanes = lane_candidates(problem.space, problem.plan.num_lanes, problem.seed, initial_configurations(problem.spec, problem.space))
         self._rungs.begin([self._board.enter(lane.name, lane.configuration) for lane in lanes])
 
     def advance(self) -> bool:

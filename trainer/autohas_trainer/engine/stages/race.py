@@ -10,6 +10,7 @@ from typing import Any
 
 from autohas_api.budget import FINALISTS
 from autohas_api.messages import Stage
+from autohas_api.space import initial_configurations
 from autohas_trainer.algorithms import Candidate
 from autohas_trainer.engine.board import DEFAULT, Board
 from autohas_trainer.engine.comparison import beats, ranked
@@ -40,10 +41,14 @@ class RaceStage:
         self._rungs.begin([*entrants, *(name for name in board.trainings if name not in entrants)])
 
     def _proposals(self) -> list[Candidate]:
-        board, plan = self._board, self._board.problem.plan
-        if plan.num_candidates == 0 or board.supernet_is_abandoned:
-            return []
-        return board.algorithm.candidates(plan.num_candidates, stream(board.problem.seed, "race", "candidates"))
+        """What the spec enqueues, unless the lanes had it, and what the supernet proposes, unless it was abandoned."""
+        board, problem = self._board, self._board.problem
+        initial = () if problem.plan.num_lanes else initial_configurations(problem.spec, problem.space)
+        given = [Candidate(name=f"initial {n}", configuration=c) for n, c in enumerate(initial, start=1)]
+        count = problem.plan.num_candidates - len(given)
+        if count <= 0 or board.supernet_is_abandoned:
+            return given
+        return [*given, *board.algorithm.candidates(count, stream(problem.seed, "race", "candidates"))]
 
     def advance(self) -> bool:
         """Train or compare one candidate."""
