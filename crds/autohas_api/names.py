@@ -38,6 +38,11 @@ LABEL_PRIORITY: Final = "kueue.x-k8s.io/priority-class"
 QUEUE_LABELS: Final = (LABEL_QUEUE, LABEL_PRIORITY)
 """Labels of a search that its Jobs get too, so that Kueue takes charge of them."""
 
+ANNOTATION_PAUSED: Final = f"{GROUP}/paused"
+"""On a search, any value but "false": the operator looks at it and does nothing. A person sets it, nobody else."""
+ANNOTATION_INTERRUPTIONS_BEFORE: Final = f"{GROUP}/interruptions-before"
+"""On a Job: interruptions of the search before it."""
+
 TRAINER_CONTAINER: Final = "trainer"
 SEARCH_FILE: Final = "search.json"
 

@@ -1,4 +1,4 @@
-"""How the search runs: `spec.algorithm`, `.budget`, `.retrain`, `.checkpoint`, `.failurePolicy`, `.monitoring`."""
+"""How the search runs: `spec.algorithm`, `.budget`, `.retrain`, `.checkpoint`, `.failurePolicy`, `.cleanup`, `.monitoring`."""
 
 from __future__ import annotations
 
@@ -163,6 +163,13 @@ class Budget(Model):
         description="Seconds of work, interruptions left out, within which the search ends with a result: stages are cut short so that the"
         " final training of the winner still fits. Absent: no limit.",
     )
+    start_deadline_seconds: int | None = Field(
+        default=None,
+        ge=1,
+        le=31_536_000,
+        description="Seconds in which a Job must get its trainer to start (queue, node, image, volumes), else the search fails."
+        " Absent: no limit.",
+    )
     stop: Stop | None = Field(default=None, description="When the supernet may end early; absent: it takes its share of the budget.")
 
     rules: ClassVar[tuple[Rule, ...]] = (
@@ -229,6 +236,31 @@ class FailurePolicy(Model):
     """What a failing trainer may cost."""
 
     backoff_limit: int = Field(default=6, ge=0, le=50, description="Trainer failures (not interruptions) before the search fails.")
+    max_interruptions: int | None = Field(
+        default=None,
+        ge=0,
+        le=100_000,
+        description="Interruptions (preemption, eviction, lost node; suspensions are none) after which the search fails. Absent: no limit.",
+    )
+    stall_timeout_seconds: int = Field(
+        default=900,
+        ge=60,
+        le=86400,
+        description="Seconds without a finished step after which the trainer is stopped and repeated from its checkpoint; four times"
+        " as much before the first step and in the final training's evaluation. A change takes effect at the next attempt.",
+    )
+
+
+class Cleanup(Model):
+    """What becomes of the Job and its pods when the search has ended."""
+
+    job_ttl_seconds: int = Field(
+        default=3600,
+        ge=0,
+        le=31_536_000,
+        alias="jobTTLSeconds",
+        description="Seconds after the end, the result stored, until Job, pods and their logs are deleted.",
+    )
 
 
 class Monitoring(Model):

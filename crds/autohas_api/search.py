@@ -14,7 +14,7 @@ from autohas_api.model import Model, Rule, walk
 from autohas_api.names import API_VERSION, KIND, MAX_NAME_LENGTH
 from autohas_api.pod_spec import Trainer
 from autohas_api.problems import Problem, SpecError, problems_of
-from autohas_api.run_spec import Algorithm, Budget, Checkpoint, FailurePolicy, Monitoring, Retrain
+from autohas_api.run_spec import Algorithm, Budget, Checkpoint, Cleanup, FailurePolicy, Monitoring, Retrain
 from autohas_api.scoring import METRICS, TaskKind
 from autohas_api.space_spec import SearchSpace
 from autohas_api.task_spec import Objective, Task
@@ -102,6 +102,7 @@ class Spec(Model):
     trainer: Trainer = Field(default_factory=Trainer, description="The pod that trains; ignored on a laptop.")
     checkpoint: Checkpoint = Field(default_factory=Checkpoint, description="How often and where state is kept.")
     failure_policy: FailurePolicy = Field(default_factory=FailurePolicy, description="What failures may cost.")
+    cleanup: Cleanup = Field(default_factory=Cleanup, description="What becomes of Job and pods after the end.")
     monitoring: Monitoring = Field(default_factory=Monitoring, description="What the trainer shows of itself.")
 
     rules: ClassVar[tuple[Rule, ...]] = (

@@ -37,7 +37,9 @@ class ConditionType(StrEnum):
     ADMITTED = "Admitted"
     TRAINER_READY = "TrainerReady"
     CHECKPOINT_READY = "CheckpointReady"
+    CONVERGED = "Converged"
     SUSPENDED = "Suspended"
+    RECONCILIATION_PAUSED = "ReconciliationPaused"
     SUCCEEDED = "Succeeded"
     FINISHED = "Finished"
 
@@ -125,7 +127,9 @@ class Status(Model):
     entropy: ShortText | None = Field(default=None, description="Normalised entropy of the policy, 1 to 0.")
     attempt: Count | None = Field(default=None, description="Number of the newest Job, from 1.")
     starts: Count | None = Field(default=None, description="Trainer processes so far, as the trainer counts them.")
-    interruptions: Count | None = Field(default=None, description="Starts after an interruption, as the trainer counts them.")
+    interruptions: Count | None = Field(
+        default=None, description="Trainers stopped through no fault of their own (preemption, eviction, lost node); suspensions are none."
+    )
     start_time: Time | None = Field(default=None, description="When the first Job was created.")
     completion_time: Time | None = Field(default=None, description="When the search ended.")
     last_report_time: Time | None = Field(default=None, description="When the trainer last reported.")

@@ -1,4 +1,4 @@
-"""The table of wrong searches: what is wrong in spec.trainer."""
+"""The table of wrong searches: what is wrong about the pod and its life."""
 
 from __future__ import annotations
 
@@ -15,6 +15,10 @@ TRAINER_REJECTED_BY_SCHEMA: Final = (
     ),
     Rejection(path="spec.trainer.shmSize", value="much", field="spec.trainer.shmSize", words="should match"),
     Rejection(path="spec.trainer.resources", value={"limits": {"cpu": "x"}}, field="spec.trainer.resources.limits.cpu", words="match"),
+    Rejection(path="spec.budget.startDeadlineSeconds", value=0, field="spec.budget.startDeadlineSeconds", words="or equal to 1"),
+    Rejection(path="spec.failurePolicy.maxInterruptions", value=-1, field="spec.failurePolicy.maxInterruptions", words="or equal to 0"),
+    Rejection(path="spec.failurePolicy.stallTimeoutSeconds", value=5, field="spec.failurePolicy.stallTimeoutSeconds", words="equal to 60"),
+    Rejection(path="spec.cleanup.jobTTLSeconds", value=-1, field="spec.cleanup.jobTTLSeconds", words="greater than or equal to 0"),
     Rejection(path="spec.suspend", value="yes", field="spec.suspend", words="must be of type boolean"),
     Rejection(path=_ENV, value=[{"name": "A"}, {"name": "A"}], field=f"{_ENV}[1]", words="Duplicate value"),
     Rejection(path=_ENV, value=[{"name": "A B"}], field=f"{_ENV}[0].name", words="should match"),

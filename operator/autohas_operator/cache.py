@@ -147,4 +147,4 @@ class Cache:
 
 def _without_version(record: SearchRecord) -> tuple[object, ...]:
     """What makes a search worth a look: not its version and, since only we write it, not its status."""
-    return (record.uid, record.generation, record.is_deleting, record.document, record.queue_labels)
+    return (record.uid, record.generation, record.is_deleting, record.document, record.queue_labels, record.is_paused)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from autohas_api.names import ANNOTATION_SPEC_HASH
+from autohas_operator.aftermath import CleanUp
 from autohas_operator.client import CONFIG_MAPS, JOBS, KubeClient, Resource
 from autohas_operator.course import CreateAttempt
 from autohas_operator.errors import ConflictError, NameTakenError, NotFoundError, WaitError
@@ -47,6 +48,20 @@ async def _create_or_find(client: KubeClient, resource: Resource, search: Search
         if "deletionTimestamp" in found["metadata"]:
             raise WaitError(f"{document['kind']} {name} is being deleted", delay_s=DELETION_POLL_S) from error
         return found
+
+
+async def clean_up(client: KubeClient, search: SearchRecord, action: CleanUp) -> None:
+    """Delete what a search that has ended left behind; what is gone already or not ours is passed over."""
+    namespace = search.key.namespace
+    for name in action.config_maps:
+        try:
+            metadata = (await client.get(CONFIG_MAPS, namespace, name))["metadata"]
+            if _is_controlled_by(metadata, search.uid):
+                await client.delete(CONFIG_MAPS, namespace, name, uid=metadata["uid"])
+        except NotFoundError:
+            continue
+    for name, uid in action.jobs:
+        await client.delete(JOBS, namespace, name, uid=uid)
 
 
 def _is_controlled_by(metadata: Document, uid: str) -> bool:

@@ -5,7 +5,7 @@ Read `course` from top to bottom. Called by `plan` only.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from autohas_api.search import Search
@@ -13,6 +13,8 @@ from autohas_api.space import Space
 from autohas_api.status import ConditionType, Phase, Status
 from autohas_operator import manifests, policy
 from autohas_operator.conditions import verdict_of
+from autohas_operator.errors import Obstacle
+from autohas_operator.limits import Moment, broken_limit, next_limit_s
 from autohas_operator.observe import JobRecord, Observed
 from autohas_operator.policy import Ending
 from autohas_operator.readiness import Readiness, not_ready, readiness, stopping
@@ -75,12 +77,27 @@ def course(scene: Scene) -> Course:
     job = scene.observed.job
     if job is None:
         return _at_rest(scene) or _next_attempt(scene)
-    for rule in (_outdated, _ended, _leaving, _repeated, _suspending, _renewed):
+    for rule in (_outdated, _ended, _leaving, _repeated, _suspending, _limited, _renewed):
         decided = rule(scene, job)
         if decided is not None:
             return decided
     going_on = _exited(scene, job) or readiness(job, scene.observed, scene.previous, scene.now_s)
+    limit_s = next_limit_s(_moment(scene, job, going_on))
+    look_again_s = min((s for s in (going_on.look_again_s, limit_s) if s is not None), default=None)
+    going_on = replace(going_on, look_again_s=look_again_s)
     return Course(readiness=going_on, attempt=job.attempt, image=job.image, reason=_kept_reason(scene, job))
+
+
+def hindered(scene: Scene, decided: Course, obstacle: Obstacle) -> Course:
+    """The API server refused the action: what it says is shown, nothing is noted as done, and it is tried again."""
+    is_create = isinstance(decided.action, CreateAttempt)
+    phase = decided.readiness.phase
+    if is_create:
+        phase = Phase.INTERRUPTED if scene.previous.attempt else Phase.PENDING
+    shown = not_ready(phase, obstacle.reason, obstacle.message, policy.LOOK_AGAIN_S)
+    attempt, image = (None, None) if is_create else (decided.attempt, decided.image)
+    reason = _kept_reason(scene, None) if is_create else decided.reason
+    return Course(readiness=shown, attempt=attempt, image=image, reason=reason)
 
 
 def _at_rest(scene: Scene) -> Course | None:
@@ -105,19 +122,21 @@ def _pod_left(scene: Scene, phase: Phase) -> Readiness | None:
 
 def _next_attempt(scene: Scene) -> Course:
     """A new Job, once no pod of the search is left that could still work on its checkpoint."""
-    record, previous, obstacle = scene.observed.search, scene.previous, scene.observed.obstacle
+    record, previous = scene.observed.search, scene.previous
     waiting = _pod_left(scene, Phase.INTERRUPTED)
-    if waiting is None and obstacle is not None:
-        phase = Phase.INTERRUPTED if previous.attempt else Phase.PENDING
-        waiting = not_ready(phase, obstacle.reason, obstacle.message, policy.LOOK_AGAIN_S)
     if waiting is not None:
         return Course(readiness=waiting, reason=_kept_reason(scene, None))
     number = max([previous.attempt or 0, *(pod.attempt for pod in scene.observed.pods if pod.search_uid == record.uid)]) + 1
     pinned = previous.trainer.image if previous.trainer is not None else ""
     image = scene.search.spec.trainer.image or pinned or scene.pods.image
     name = manifests.child_name(record, number)
-    step_before = previous.checkpoint.step if previous.checkpoint is not None else 0
-    attempt = manifests.Attempt(number=number, image=image, starts_before=previous.starts or 0, step_before=step_before)
+    attempt = manifests.Attempt(
+        number=number,
+        image=image,
+        starts_before=previous.starts or 0,
+        step_before=previous.checkpoint.step if previous.checkpoint is not None else 0,
+        interruptions_before=previous.interruptions or 0,
+    )
     return Course(
         readiness=not_ready(Phase.STARTING, "WaitingForPod", f"Job {name} is created, its pod is not yet", policy.PODS_EXPECTED_S),
         action=CreateAttempt(
@@ -197,6 +216,19 @@ def _suspending(scene: Scene, job: JobRecord) -> Course | None:
     waiting = not_ready(Phase.SUSPENDING, "Suspending", f"Job {job.name} is deleted because spec.suspend is true", _LOOK_AGAIN_S)
     action = DeleteJob(name=job.name, uid=job.uid)
     return Course(readiness=waiting, action=action, attempt=job.attempt, image=job.image, reason=_kept_reason(scene, job))
+
+
+def _limited(scene: Scene, job: JobRecord) -> Course | None:
+    """A search that its spec gives no more time or patience; a trainer that has just ended well is heard first."""
+    if policy.successful_pod(scene.observed.pods_of(job)) is not None:
+        return None
+    ending = broken_limit(_moment(scene, job, readiness(job, scene.observed, scene.previous, scene.now_s)))
+    return _over(ending, job) if ending is not None else None
+
+
+def _moment(scene: Scene, job: JobRecord, going_on: Readiness) -> Moment:
+    waits_for = f"{going_on.verdict.reason}: {going_on.verdict.message}"
+    return Moment(spec=scene.search.spec, job=job, observed=scene.observed, previous=scene.previous, waits_for=waits_for, now_s=scene.now_s)
 
 
 def _renewed(scene: Scene, job: JobRecord) -> Course | None:

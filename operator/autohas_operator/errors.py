@@ -16,8 +16,10 @@ kopf drops what its handlers raise, so nothing here is ever raised inside a hand
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 
 class OperatorError(Exception):
@@ -105,7 +107,7 @@ def reaction_to(error: Exception) -> Reaction:  # noqa: PLR0911 - one return per
         case InvalidError():
             return Reaction(obstacle=Obstacle(blamed=Blamed.SPEC, reason="TemplateRejected", message=error.message))
         case ForbiddenError():
-            return Reaction(obstacle=Obstacle(blamed=Blamed.TRAINER, reason="JobForbidden", message=error.message))
+            return Reaction(obstacle=_forbidden(error))
         case NameTakenError():
             return Reaction(obstacle=Obstacle(blamed=Blamed.TRAINER, reason="NameConflict", message=str(error)))
         case WaitError():
@@ -118,6 +120,19 @@ def reaction_to(error: Exception) -> Reaction:  # noqa: PLR0911 - one return per
             return Reaction()
         case _:
             return Reaction(is_bug=True)
+
+
+_NO_RIGHT: Final = re.compile(r"cannot (\w+) resource \"([\w/]+)\"")
+"""The words of the API server's authorization; quotas and admission policies have others."""
+
+
+def _forbidden(error: ForbiddenError) -> Obstacle:
+    """Rights that the operator lacks are for whoever runs it; what a policy forbids is for the author of the search."""
+    missing = _NO_RIGHT.search(error.message)
+    if missing is None:
+        return Obstacle(blamed=Blamed.TRAINER, reason="JobForbidden", message=error.message)
+    message = f"the operator may not {missing[1]} {missing[2]}; grant it, as the chart does, to its service account. {error.message}"
+    return Obstacle(blamed=Blamed.TRAINER, reason="OperatorForbidden", message=message)
 
 
 def api_error(*, status: int, message: str, request: str, retry_after_s: float | None = None) -> ApiError:

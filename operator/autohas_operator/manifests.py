@@ -10,6 +10,7 @@ from typing import Any
 
 from autohas_api.digest import canonical
 from autohas_api.names import (
+    ANNOTATION_INTERRUPTIONS_BEFORE,
     ANNOTATION_SPEC_HASH,
     ANNOTATION_STARTS_BEFORE,
     ANNOTATION_STEP_BEFORE,
@@ -54,12 +55,13 @@ def config_map(record: SearchRecord, attempt: int) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """What differs between the Jobs of a search; the last two are noted on it, for later counting."""
+    """What differs between the Jobs of a search; the last three are noted on it, for later counting."""
 
     number: int
     image: str
     starts_before: int = 0
     step_before: int = 0
+    interruptions_before: int = 0
 
 
 def job(record: SearchRecord, search: Search, attempt: Attempt, settings: PodSettings) -> dict[str, Any]:
@@ -68,7 +70,11 @@ def job(record: SearchRecord, search: Search, attempt: Attempt, settings: PodSet
     template = pod_spec(search, name=name, attempt=attempt.number, image=attempt.image, settings=settings)
     metadata = _metadata(record, attempt.number)
     queue = dict(record.queue_labels)
-    noted = {ANNOTATION_STARTS_BEFORE: str(attempt.starts_before), ANNOTATION_STEP_BEFORE: str(attempt.step_before)}
+    noted = {
+        ANNOTATION_STARTS_BEFORE: str(attempt.starts_before),
+        ANNOTATION_STEP_BEFORE: str(attempt.step_before),
+        ANNOTATION_INTERRUPTIONS_BEFORE: str(attempt.interruptions_before),
+    }
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",

@@ -13,6 +13,8 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from autohas_api.digest import canonical, sha256
 from autohas_api.messages import Progress
 from autohas_api.names import (
+    ANNOTATION_INTERRUPTIONS_BEFORE,
+    ANNOTATION_PAUSED,
     ANNOTATION_SPEC_HASH,
     ANNOTATION_STARTS_BEFORE,
     ANNOTATION_STEP_BEFORE,
@@ -33,7 +35,7 @@ from autohas_operator.wording import epoch
 Document: TypeAlias = Mapping[str, Any]
 """An object as the API server sends it."""
 _MAX_DIGITS: Final = 15
-MUTABLE_SPEC: Final = ("suspend", "failurePolicy", "monitoring")
+MUTABLE_SPEC: Final = ("suspend", "failurePolicy", "cleanup", "monitoring")
 """Parts of the spec that may change while a search runs; they are no part of the spec's hash."""
 
 
@@ -54,6 +56,7 @@ class SearchRecord:
     generation: int
     created_s: float
     is_deleting: bool
+    is_paused: bool
     document: str
     spec_hash: str
     queue_labels: tuple[tuple[str, str], ...]
@@ -93,6 +96,7 @@ class JobRecord:
     num_failed: int
     starts_before: int
     step_before: int
+    interruptions_before: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +106,7 @@ class End:
     exit_code: int
     reason: str
     message: str
+    finished_s: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,10 +174,15 @@ class Observed:
     is_fresh: bool = False
 
     @property
+    def own_jobs(self) -> tuple[JobRecord, ...]:
+        """The Jobs that are ours, the oldest first."""
+        return tuple(sorted((job for job in self.jobs if job.search_uid == self.search.uid), key=lambda job: job.attempt))
+
+    @property
     def job(self) -> JobRecord | None:
         """The newest Job that is ours."""
-        ours = [job for job in self.jobs if job.search_uid == self.search.uid]
-        return max(ours, key=lambda job: job.attempt, default=None)
+        ours = self.own_jobs
+        return ours[-1] if ours else None
 
     def pods_of(self, job: JobRecord) -> tuple[PodRecord, ...]:
         """The pods of a Job, the oldest first."""
@@ -201,6 +211,7 @@ def search_record(document: Document) -> SearchRecord:
         generation=metadata.get("generation", 0),
         created_s=epoch(metadata.get("creationTimestamp")) or 0.0,
         is_deleting="deletionTimestamp" in metadata,
+        is_paused=metadata.get("annotations", {}).get(ANNOTATION_PAUSED, "false") != "false",
         document=canonical(kept),
         spec_hash=sha256({name: part for name, part in spec.items() if name not in MUTABLE_SPEC}),
         queue_labels=tuple((name, labels[name]) for name in QUEUE_LABELS if name in labels),
@@ -243,6 +254,7 @@ def job_record(document: Document) -> JobRecord | None:
         num_failed=status.get("failed", 0),
         starts_before=_number(annotations.get(ANNOTATION_STARTS_BEFORE, "")),
         step_before=_number(annotations.get(ANNOTATION_STEP_BEFORE, "")),
+        interruptions_before=_number(annotations.get(ANNOTATION_INTERRUPTIONS_BEFORE, "")),
     )
 
 
@@ -323,4 +335,5 @@ def _end(terminated: Document | None) -> End | None:
         exit_code=terminated.get("exitCode", -1),
         reason=terminated.get("reason", ""),
         message=terminated.get("message", ""),
+        finished_s=epoch(terminated.get("finishedAt")),
     )

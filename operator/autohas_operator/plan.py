@@ -13,16 +13,19 @@ from typing import Any
 
 from autohas_api.acceptance import accept
 from autohas_api.messages import Stage
+from autohas_api.names import ANNOTATION_PAUSED
 from autohas_api.problems import SpecError
 from autohas_api.search import Search, parse
 from autohas_api.space import Space, resolve
 from autohas_api.status import ConditionType, Phase, Status, TrainerStatus
 from autohas_operator.admission import admitted_verdict, suspended_verdict
+from autohas_operator.aftermath import CleanUp, aftermath
 from autohas_operator.conditions import Verdict, is_finished, merged, verdict_of
-from autohas_operator.course import RESULT_MISSING, Course, CreateAttempt, DeleteJob, Scene, course
+from autohas_operator.course import RESULT_MISSING, Course, CreateAttempt, DeleteJob, Scene, course, hindered
 from autohas_operator.errors import Blamed
+from autohas_operator.limits import num_interruptions
 from autohas_operator.observe import Observed
-from autohas_operator.reports import checkpoint_verdict, is_progress_only, with_progress, write_due_in
+from autohas_operator.reports import checkpoint_verdict, converged_verdict, is_progress_only, with_progress, write_due_in
 from autohas_operator.settings import PodSettings
 from autohas_operator.transitions import Announcement, announcements
 from autohas_operator.wording import timestamp
@@ -33,7 +36,7 @@ class Plan:
     """What one pass does: `action`, then `status` when it differs, then `announcements`."""
 
     status: Status
-    action: CreateAttempt | DeleteJob | None = None
+    action: CreateAttempt | DeleteJob | CleanUp | None = None
     announcements: tuple[Announcement, ...] = ()
     look_again_s: float | None = None
     is_grave: bool = False
@@ -55,18 +58,63 @@ def plan(observed: Observed, previous: Status, pods: PodSettings, now_s: float) 
     if record.is_deleting:
         return Plan(status=previous)
     if is_finished(previous):
-        return Plan(status=previous.model_copy(update={"observed_generation": record.generation}))
+        return _afterwards(observed, previous, now_s)
+    if record.is_paused:
+        return _paused(observed, previous, now_s)
+    accepted = _judged(observed, previous, pods)
+    if isinstance(accepted, Verdict):
+        return _rejected(observed, previous, accepted, now_s)
+    search, space = accepted
+    scene = Scene(search=search, space=space, observed=observed, previous=previous, pods=pods, now_s=now_s)
+    decided = course(scene)
+    if obstacle is not None and decided.action is not None:
+        decided = hindered(scene, decided, obstacle)
+    return _published(scene, decided)
+
+
+def _afterwards(observed: Observed, previous: Status, now_s: float) -> Plan:
+    """A search that has ended: its status stays, its children go when their time has come."""
+    status = previous.model_copy(update={"observed_generation": observed.search.generation})
     try:
-        search, space = _accept(record.document, has_begun=previous.attempt is not None)
+        search, _ = _accept(observed.search.document, has_begun=True)
+    except SpecError:
+        return Plan(status=status)  # of a version that this operator does not know: nothing is deleted on a guess
+    action, look_again_s = aftermath(search, observed, previous, now_s)
+    return Plan(status=status, action=action, look_again_s=look_again_s)
+
+
+_PAUSED = f"the annotation {ANNOTATION_PAUSED} is there: the operator does nothing for this search until it is removed"
+
+
+def _paused(observed: Observed, previous: Status, now_s: float) -> Plan:
+    """Nothing is done and nothing else is said: what the other conditions say was true when the annotation was set."""
+    generation = observed.search.generation
+    unseen = Verdict(status="Unknown", reason="PausedByAnnotation", message=_PAUSED)
+    verdicts = {kind: verdict_of(previous, kind) or unseen for kind in ConditionType}
+    verdicts[ConditionType.RECONCILIATION_PAUSED] = Verdict(status="True", reason="PausedByAnnotation", message=_PAUSED)
+    conditions = merged(previous, verdicts, generation, now_s)
+    status = previous.model_copy(
+        update={"phase": previous.phase or Phase.PENDING, "observed_generation": generation, "conditions": conditions}
+    )
+    return Plan(status=status, announcements=announcements(previous, status, None))
+
+
+_NOT_PAUSED = Verdict(status="False", reason="NotPaused", message=f"the annotation {ANNOTATION_PAUSED} is not there")
+
+
+def _judged(observed: Observed, previous: Status, pods: PodSettings) -> tuple[Search, Space] | Verdict:
+    """What is asked for, or why it cannot be done."""
+    obstacle = observed.obstacle
+    try:
+        search, space = _accept(observed.search.document, has_begun=previous.attempt is not None)
     except SpecError as error:
-        return _rejected(observed, previous, Verdict(status="False", reason="InvalidSpec", message=str(error)), now_s)
+        return Verdict(status="False", reason="InvalidSpec", message=str(error))
     if obstacle is not None and obstacle.blamed is Blamed.SPEC:
-        return _rejected(observed, previous, Verdict(status="False", reason=obstacle.reason, message=obstacle.message), now_s)
+        return Verdict(status="False", reason=obstacle.reason, message=obstacle.message)
     account = search.spec.trainer.service_account_name
     if account is not None and account not in pods.service_accounts and observed.job is None:
-        return _rejected(observed, previous, _refused_account(account, pods), now_s)
-    scene = Scene(search=search, space=space, observed=observed, previous=previous, pods=pods, now_s=now_s)
-    return _published(scene, course(scene))
+        return _refused_account(account, pods)
+    return search, space
 
 
 @lru_cache(maxsize=512)
@@ -96,7 +144,9 @@ def _rejected(observed: Observed, previous: Status, accepted: Verdict, now_s: fl
         ConditionType.ADMITTED: admitted_verdict(observed.job, previous, now_s),
         ConditionType.TRAINER_READY: stopped,
         ConditionType.CHECKPOINT_READY: verdict_of(previous, ConditionType.CHECKPOINT_READY) or waiting,
+        ConditionType.CONVERGED: converged_verdict(previous, None, None),
         ConditionType.SUSPENDED: suspended_verdict(Phase.REJECTED, previous, is_wanted=False),
+        ConditionType.RECONCILIATION_PAUSED: _NOT_PAUSED,
         ConditionType.SUCCEEDED: waiting,
         ConditionType.FINISHED: stopped,
     }
@@ -111,7 +161,7 @@ def _published(scene: Scene, decided: Course) -> Plan:
     """The status that says all this, its events, and when time alone will change it."""
     previous, report = scene.previous, scene.observed.report
     status = _status(scene, decided)
-    look_again_s = decided.readiness.look_again_s
+    look_again_s = decided.readiness.look_again_s if decided.ending is None else 0.0  # there is something to clean up, now or later
     if status != previous and is_progress_only(previous, status):
         due_s = write_due_in(previous, scene.now_s)
         if due_s > 0:
@@ -133,6 +183,8 @@ def _status(scene: Scene, decided: Course) -> Status:
         update["start_time"] = previous.start_time or timestamp(scene.now_s)
         update["trainer"] = TrainerStatus(image=decided.image) if decided.image else previous.trainer
     status = with_progress(previous.model_copy(update=update), scene.observed.report)
+    if scene.observed.job is not None:
+        status = status.model_copy(update={"interruptions": num_interruptions(scene.observed.job, scene.observed, previous)})
     if ending is not None:
         done = {"best": ending.result.scores.test, "progress": "100%", "stage": Stage.EVALUATE.value} if ending.result is not None else {}
         ended = {"completion_time": timestamp(scene.now_s), "result": ending.result, "eta": None}
@@ -142,6 +194,8 @@ def _status(scene: Scene, decided: Course) -> Status:
         ConditionType.ADMITTED: _admitted(scene, decided),
         ConditionType.TRAINER_READY: decided.readiness.verdict,
         ConditionType.CHECKPOINT_READY: _checkpoint(scene, status, decided),
+        ConditionType.CONVERGED: converged_verdict(previous, scene.observed.report, ending),
+        ConditionType.RECONCILIATION_PAUSED: _NOT_PAUSED,
         ConditionType.SUSPENDED: suspended_verdict(status.phase or Phase.PENDING, previous, is_wanted=scene.search.spec.suspend),
         **_end_verdicts(decided),
     }

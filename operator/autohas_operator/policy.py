@@ -33,6 +33,11 @@ STALE_SLACK_S: Final = 60.0
 """Added to the above: a step and a poll may take their time."""
 MAX_IGNORED_ENDS: Final = 3
 """Interruptions of one Job after which it is replaced: its back-off has grown to 40 s (Source: API section 3)."""
+OVERTIME: Final = 1.2
+"""Share of budget.maxActiveSeconds after which the operator ends what the trainer should have ended (Source: API section 6)."""
+BACKOFF_S: Final = 10.0
+MAX_BACKOFF_S: Final = 600.0
+"""How long the Job controller waits for the next pod: the first, doubled with each ended pod up to the second."""
 LOOK_AGAIN_S: Final = 30.0
 """While something hangs outside of us: how soon its events are read again."""
 
@@ -124,6 +129,19 @@ def last_sentence(pod: PodRecord) -> str:
     except MessageError:
         return clean(f"{how}: {text[-700:]}" if text else how)
     return clean(f"{how}: {word.message}" if isinstance(word, Error) else how)
+
+
+def is_failure(pod: PodRecord) -> bool:
+    """Whether a pod ended through a fault of its own, which the Job counts."""
+    return pod.end is not None and pod.end.exit_code != ExitCode.RESULT and not is_interruption(pod)
+
+
+def next_pod_s(pods: tuple[PodRecord, ...]) -> float | None:
+    """About when the Job controller makes the next pod; None when the end of the newest is not known."""
+    ended = [pod.end for pod in pods if pod.end is not None]
+    if not ended or ended[-1].finished_s is None:
+        return None
+    return ended[-1].finished_s + min(MAX_BACKOFF_S, BACKOFF_S * 2.0 ** min(len(ended) - 1, 32))
 
 
 def is_interruption(pod: PodRecord) -> bool:

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from autohas_api.names import ExitCode
 from autohas_api.status import ConditionType, Phase, Status
 from autohas_operator import policy
 from autohas_operator.conditions import Verdict, verdict_of
 from autohas_operator.observe import Explanation, JobRecord, Observed, PodRecord, Report
-from autohas_operator.wording import epoch
+from autohas_operator.wording import epoch, timestamp
 
 _IMAGE_REASONS = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"})
 _CREATING_REASONS = frozenset({"", "ContainerCreating", "PodInitializing"})
+_STOPPED_CODES = frozenset({int(ExitCode.INTERRUPTED), 128 + 9, 128 + 15})
+"""How a trainer ends that the kubelet stops: with its checkpoint, by SIGKILL, by SIGTERM."""
 _LOOK_AGAIN_S = 5.0
 """How soon to look again for pods that are about to vanish, should their event be lost."""
 
@@ -46,7 +49,7 @@ def readiness(job: JobRecord, observed: Observed, previous: Status, now_s: float
     if active:
         return stopping(active[-1], Phase.INTERRUPTED, now_s)
     if pods:
-        return _between_pods(pods[-1])
+        return _between_pods(pods, observed.explanation, now_s)
     return _without_pods(job, observed, previous, now_s)
 
 
@@ -58,7 +61,18 @@ def stuck_child(observed: Observed, now_s: float) -> str | None:
     pods = observed.pods_of(job)
     if not pods:
         return job.uid if _without_pod_for(job, now_s) >= policy.PODS_EXPECTED_S else None
+    if pods[-1].is_over or pods[-1].end is not None:
+        return _ended_child(job, pods, now_s)
     return pods[-1].uid if _creating_for(pods[-1], now_s) >= policy.CONTAINER_EXPECTED_S else None
+
+
+def _ended_child(job: JobRecord, pods: tuple[PodRecord, ...], now_s: float) -> str | None:
+    """The Job, when its next pod is overdue; else a pod that may have been stopped by its liveness probe."""
+    next_s, end = policy.next_pod_s(pods), pods[-1].end
+    if next_s is not None and now_s >= next_s + policy.PODS_EXPECTED_S:
+        return job.uid
+    is_stopped = end is not None and end.exit_code in _STOPPED_CODES and end.reason != "OOMKilled" and pods[-1].disruption is None
+    return pods[-1].uid if is_stopped else None
 
 
 def _before_pods(previous: Status) -> Phase:
@@ -98,12 +112,28 @@ def _is_news(told: Explanation, previous: Status) -> bool:
     return reported_s is None or told.time_s >= reported_s
 
 
-def _between_pods(pod: PodRecord) -> Readiness:
+def _between_pods(pods: tuple[PodRecord, ...], told: Explanation | None, now_s: float) -> Readiness:
     """The newest pod is over and the Job controller has not made the next one yet."""
-    said = policy.last_sentence(pod)
+    pod, next_s = pods[-1], policy.next_pod_s(pods)
+    ended_s = pod.end.finished_s if pod.end is not None else None
+    said, look_again_s = policy.last_sentence(pod), None
+    follows = "the next one goes on from the checkpoint" + (f" at about {timestamp(next_s)}" if next_s is not None else "")
+    if told is not None and told.reason == "Unhealthy" and told.message.startswith("Liveness"):
+        message = (
+            f"pod {pod.name} was stopped because no step finished within failurePolicy.stallTimeoutSeconds; {follows} ({told.message})"
+        )
+        return not_ready(Phase.INTERRUPTED, "Stalled", message, policy.LOOK_AGAIN_S)
+    if next_s is not None and ended_s is not None:
+        is_overdue = now_s >= next_s + policy.PODS_EXPECTED_S
+        if is_overdue and told is not None and told.reason == "FailedCreate" and told.time_s >= ended_s:
+            return not_ready(Phase.INTERRUPTED, "PodsNotCreated", f"{told.reason}: {told.message}", policy.LOOK_AGAIN_S)
+        look_again_s = ended_s + policy.PODS_EXPECTED_S - now_s
+        if look_again_s <= 0:
+            message = f"pod {pod.name} has ended ({said}); its Job waits longer after each end (10 s to 10 minutes); {follows}"
+            return not_ready(Phase.INTERRUPTED, "BackOff", message, policy.LOOK_AGAIN_S)
     if policy.is_interruption(pod):
-        return not_ready(Phase.INTERRUPTED, "Interrupted", f"pod {pod.name} was stopped ({said}); the next one goes on from the checkpoint")
-    return not_ready(Phase.INTERRUPTED, "TrainerFailed", f"pod {pod.name} failed and will be repeated: {said}")
+        return not_ready(Phase.INTERRUPTED, "Interrupted", f"pod {pod.name} was stopped ({said}); {follows}", look_again_s)
+    return not_ready(Phase.INTERRUPTED, "TrainerFailed", f"pod {pod.name} failed and will be repeated: {said}", look_again_s)
 
 
 def stopping(pod: PodRecord, phase: Phase, now_s: float) -> Readiness:

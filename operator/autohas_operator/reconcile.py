@@ -15,9 +15,11 @@ from pydantic import ValidationError
 
 from autohas_api.names import LABEL_UID
 from autohas_api.status import Status
+from autohas_operator.aftermath import CleanUp
 from autohas_operator.cache import Cache
-from autohas_operator.children import create_attempt, newest_warning
+from autohas_operator.children import clean_up, create_attempt, newest_warning
 from autohas_operator.client import EVENTS, JOBS, PODS, SEARCHES, KubeClient, listed
+from autohas_operator.conditions import is_finished
 from autohas_operator.course import CreateAttempt, DeleteJob
 from autohas_operator.errors import ForbiddenError, NotFoundError, OperatorError, StatusUnreadableError, reaction_to
 from autohas_operator.events import EventRecorder
@@ -61,19 +63,21 @@ class Reconciler:
             return None
         observed = await self._explained(observed)
         decided = self._plan(observed)
-        if decided.needs_fresh_reads:
-            observed = await self._reread(observed)
-            if observed is None:
-                return None
-            decided = self._plan(observed)
         try:
+            if decided.needs_fresh_reads:
+                fresh = await self._reread(observed)
+                if fresh is None:
+                    return None
+                observed, decided = fresh, self._plan(fresh)
             await self._act(observed, decided)
         except OperatorError as error:
             obstacle = reaction_to(error).obstacle
-            if obstacle is None:
+            if obstacle is None or is_finished(status_of(observed.search)):
                 raise
             observed = replace(observed, obstacle=obstacle)
             decided = self._plan(observed)
+            if decided.is_grave and not observed.is_fresh:
+                raise  # what cannot be taken back is not said on the word of a cache
         await self._write(observed, decided)
         return decided.look_again_s
 
@@ -125,6 +129,8 @@ class Reconciler:
                     self._metrics.job_created(self._clock() - observed.search.created_s)
             case DeleteJob(name=name, uid=uid):
                 await self._client.delete(JOBS, namespace, name, uid=uid)
+            case CleanUp() as rest:
+                await clean_up(self._client, observed.search, rest)
             case None:
                 pass
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from autohas_api.messages import Progress
+from autohas_api.messages import Progress, StopReason
 from autohas_api.search import Spec
 from autohas_api.space import decimal
 from autohas_api.status import CheckpointStatus, ConditionType, Phase, Status
 from autohas_operator import policy
 from autohas_operator.conditions import Verdict, verdict_of
 from autohas_operator.observe import Report
+from autohas_operator.policy import Ending
 from autohas_operator.wording import duration, epoch, percent, timestamp
 
 PROGRESS_FIELDS: Final = ("stage", "progress", "eta", "best", "entropy", "starts", "interruptions", "checkpoint")
@@ -31,7 +32,6 @@ def with_progress(status: Status, report: Report | None) -> Status:
         "best": status.best if said.best is None else decimal(said.best),
         "entropy": None if said.entropy is None else f"{said.entropy:.2f}",
         "starts": said.starts,
-        "interruptions": said.interruptions,
         "checkpoint": _checkpoint(said) or status.checkpoint,
         "last_notice": max([status.last_notice or 0, *(notice.id for notice in said.notices)]),
     }
@@ -64,6 +64,30 @@ def checkpoint_verdict(spec: Spec, status: Status, now_s: float) -> Verdict:
     if before is not None and before.reason == "Fresh":
         return before
     return Verdict(status="True", reason="Fresh", message="the newest checkpoint is on the claim")
+
+
+_CONVERGED: Final = {
+    StopReason.PLATEAU: ("Plateau", "the averaged reward has stopped rising (budget.stop.plateauSteps)"),
+    StopReason.CONVERGED: ("EntropyBelowThreshold", "the policy has decided (budget.stop.normalizedEntropyBelow)"),
+    StopReason.GOAL_REACHED: ("GoalReached", "a candidate has reached objective.goal"),
+}
+
+
+def converged_verdict(previous: Status, report: Report | None, ending: Ending | None) -> Verdict:
+    """Whether the search ended, or is about to end, before its plan did because it had found what it was to find."""
+    was = verdict_of(previous, ConditionType.CONVERGED)
+    said = report.progress.stop_reason if report is not None and report.progress is not None else None
+    stop = StopReason(ending.result.stop_reason) if ending is not None and ending.result is not None else said
+    if stop in _CONVERGED:
+        reason, message = _CONVERGED[stop]
+        return Verdict(status="True", reason=reason, message=message)
+    if ending is not None and ending.result is not None:
+        return Verdict(status="False", reason=str(stop), message="the search used what it was given")
+    if was is not None and was.status == "True":
+        return was
+    if ending is not None:
+        return Verdict(status="False", reason="NoResult", message="the search ended without a result")
+    return Verdict(status="Unknown", reason="InProgress", message="the search has not ended")
 
 
 def is_progress_only(before: Status, after: Status) -> bool:

@@ -23,9 +23,13 @@ _WORTH_A_WARNING: Final = frozenset(
         "NodeUnreachable",
         "NameConflict",
         "JobForbidden",
+        "OperatorForbidden",
         "TrainerFailed",
+        "Stalled",
     }
 )
+_EVENT_NAMES: Final = {"Unschedulable": "TrainerUnschedulable", "Stalled": "SearchStalled"}
+"""Where an event beside its condition would be read without it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +45,7 @@ def announcements(before: Status, after: Status, report: Report | None) -> tuple
     """The events of one status change, in the order of what happened."""
     told = (
         *_acceptance(before, after),
+        *_pauses(before, after),
         *_admission(before, after),
         *_attempts(before, after),
         *_trainer(before, after),
@@ -69,6 +74,16 @@ def _acceptance(before: Status, after: Status) -> Iterator[Announcement]:
     storage = _changed(before, after, ConditionType.CHECKPOINT_READY)
     if storage is not None and storage.reason == "NotDurable":
         yield Announcement(type="Warning", reason="CheckpointNotDurable", message=storage.message)
+    elif storage is not None and storage.reason == "Stale":
+        yield Announcement(type="Warning", reason="CheckpointStale", message=storage.message)
+
+
+def _pauses(before: Status, after: Status) -> Iterator[Announcement]:
+    paused = _changed(before, after, ConditionType.RECONCILIATION_PAUSED)
+    if paused is not None and paused.status == "True":
+        yield Announcement(type="Normal", reason="ReconciliationPaused", message=paused.message)
+    elif paused is not None and verdict_of(before, ConditionType.RECONCILIATION_PAUSED) is not None:
+        yield Announcement(type="Normal", reason="ReconciliationResumed", message=paused.message)
 
 
 def _admission(before: Status, after: Status) -> Iterator[Announcement]:
@@ -102,7 +117,8 @@ def _trainer(before: Status, after: Status) -> Iterator[Announcement]:
         yield Announcement(type="Normal", reason="SearchInterrupted", message=verdict.message)
     changed = _changed(before, after, ConditionType.TRAINER_READY)
     if changed is not None and changed.status == "False" and changed.reason in _WORTH_A_WARNING:
-        yield Announcement(type="Warning", reason=changed.reason, message=changed.message)
+        reason = _EVENT_NAMES.get(changed.reason, changed.reason)
+        yield Announcement(type="Warning", reason=reason, message=changed.message)
 
 
 def _notices(before: Status, report: Report | None) -> Iterator[Announcement]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from autohas_operator.client import JOBS
+from autohas_operator.client import CONFIG_MAPS, JOBS, PODS
 from autohas_operator.testing.lives import ENDS, LIVES, Life
 from autohas_operator.testing.world import World, owned_by
 
@@ -27,11 +27,12 @@ def live(life: Life, **kill: Any) -> World:
 
 
 def outcome(world: World) -> dict[str, Any]:
-    """What must not depend on restarts: the end without its times, and the Jobs that were made."""
+    """What must not depend on restarts: the end without its times, the Jobs that were made, what is left."""
     status = world.status
     kept = {name: status.get(name) for name in ("phase", "attempt", "best", "result", "trainer")}
     ends = {c["type"]: (c["status"], c["reason"], c["message"]) for c in status["conditions"] if c["type"] in ("Succeeded", "Finished")}
-    return {**kept, "ends": ends, "jobs": world.api.jobs_made}
+    left = sorted((plural, name) for plural, _, name in world.api.objects if plural in ("jobs", "configmaps"))
+    return {**kept, "ends": ends, "jobs": world.api.jobs_made, "left": left}
 
 
 @pytest.mark.parametrize("name", LIVES)
@@ -55,3 +56,21 @@ def test_a_kill_at_any_write_changes_no_outcome(name: str, write: int, before: b
     assert killed.num_restarts == 1
     assert outcome(killed) == outcome(undisturbed)
     assert len(set(killed.api.jobs_made)) == len(killed.api.jobs_made)
+
+
+def test_a_limit_leaves_no_job_that_works_on() -> None:
+    """The search is Failed first, then its children go."""
+    for name, reason in (("too late", "StartDeadlineExceeded"), ("interrupted too often", "InterruptionLimit")):
+        world = live(LIVES[name])
+        succeeded = next(c for c in world.status["conditions"] if c["type"] == "Succeeded")
+
+        assert (succeeded["status"], succeeded["reason"]) == ("False", reason)
+        assert world.api.all(JOBS) == world.api.all(CONFIG_MAPS) == ()
+
+
+def test_cleaning_up_takes_the_children_of_all_attempts() -> None:
+    """An hour after the end Jobs, pods and ConfigMaps are gone, those of attempt 1 too; the result is where it was."""
+    world = live(LIVES["cleaned up"])
+
+    assert world.api.all(JOBS) == world.api.all(PODS) == world.api.all(CONFIG_MAPS) == ()
+    assert world.status["result"]["scores"]["test"] == "0.93"

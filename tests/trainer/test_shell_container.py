@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,11 @@ from autohas_api.testing import a_search, changed
 from autohas_trainer.cli import assembly
 from autohas_trainer.cli.container import run_container
 from autohas_trainer.cli.signals import StopOnSignal
+from autohas_trainer.engine.search import Job
+from autohas_trainer.errors import TrainerError
+from autohas_trainer.reporting.live import LiveState
+from autohas_trainer.reporting.records import Identity
+from autohas_trainer.reporting.server import TrainerServer
 
 
 @pytest.fixture(autouse=True)
@@ -228,3 +234,26 @@ def test_a_termination_log_that_cannot_be_written_changes_no_exit_code(tmp_path:
     entry = json.loads(capsys.readouterr().err.splitlines()[-1])
     assert entry["message"] == "termination log cannot be written"
     assert isinstance(decode_last_word(entry["last_word"].strip().encode()), Error)
+
+
+def test_the_stall_timeout_is_that_of_the_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """failurePolicy.stallTimeoutSeconds is when /healthz of this trainer begins to fail, and so when the kubelet stops it."""
+    search = parse(changed(a_search(), "spec.failurePolicy", {"stallTimeoutSeconds": 77}))
+    given: list[float] = []
+
+    class Recorder(TrainerServer):
+        def __init__(self, *arguments: Any, stall_timeout_s: float, **named: Any) -> None:
+            given.append(stall_timeout_s)
+            super().__init__(*arguments, stall_timeout_s=stall_timeout_s, **named)
+
+    def stopped(*_: object) -> None:
+        raise TrainerError("stopped")
+
+    monkeypatch.setattr(assembly, "TrainerServer", Recorder)
+    monkeypatch.setattr(assembly, "run_with", stopped)
+    identity = Identity(search_uid="s", pod_uid="p", attempt=1)
+    job = Job(search=search, space=resolve(search.spec), workdir=tmp_path, identity=identity, threads=1, device="cpu")
+    with pytest.raises(TrainerError):
+        assembly.run_in_pod(job, 0, LiveState(time.monotonic), StopOnSignal(insist=False))
+
+    assert given == [77.0]

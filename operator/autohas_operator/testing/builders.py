@@ -96,10 +96,18 @@ def running_pod(job: Mapping[str, Any], *, uid: str = "pod-1", started: bool = T
 
 
 def ended_pod(  # noqa: PLR0913 - as above
-    job: Mapping[str, Any], *, code: int, message: str = "", uid: str = "pod-1", reason: str = "Error", created_s: float = NOW_S
+    job: Mapping[str, Any],
+    *,
+    code: int,
+    message: str = "",
+    uid: str = "pod-1",
+    reason: str = "Error",
+    created_s: float = NOW_S,
+    ended_s: float | None = None,
 ) -> dict[str, Any]:
     """A pod whose trainer has exited."""
-    state = {"terminated": {"exitCode": code, "message": message, "reason": reason}}
+    finished = {"finishedAt": timestamp(ended_s)} if ended_s is not None else {}
+    state = {"terminated": {"exitCode": code, "message": message, "reason": reason, **finished}}
     return stored_pod(job, uid=uid, phase="Succeeded" if code == 0 else "Failed", state=state, created_s=created_s)
 
 

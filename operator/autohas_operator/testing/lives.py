@@ -7,7 +7,7 @@ from typing import Final
 
 from autohas_api.digest import sha256
 from autohas_api.messages import CheckpointInfo
-from autohas_api.names import LABEL_QUEUE
+from autohas_api.names import ANNOTATION_PAUSED, LABEL_QUEUE
 from autohas_operator.client import JOBS, PODS
 from autohas_operator.observe import Key
 from autohas_operator.testing.builders import (
@@ -18,6 +18,7 @@ from autohas_operator.testing.builders import (
     report,
     result_text,
     running_pod,
+    stored_pod,
     stored_search,
 )
 from autohas_operator.testing.world import World
@@ -34,11 +35,11 @@ async def start(world: World) -> None:
     await world.wait(5)
 
 
-async def run(world: World, *, uid: str = "pod-1", attempt: int = 1) -> None:
+async def run(world: World, *, uid: str = "pod-1", attempt: int = 1, starts: int = 1) -> None:
     """A pod of the newest Job runs and reports."""
     world.put_pod(running_pod(world.job, uid=uid, created_s=world.api.now_s))
     await world.wait(1)
-    said = report(world.search, at_s=world.api.now_s, pod_uid=uid, attempt=attempt)
+    said = report(world.search, at_s=world.api.now_s, pod_uid=uid, attempt=attempt, starts=starts)
     world.operator.report(said, KEY)
     await world.settle()
     if world.status["phase"] != "Running":  # the operator was killed and its report with it: it polls again
@@ -188,6 +189,64 @@ async def queued(world: World) -> None:
     await succeed(world, uid="pod-2")
 
 
+async def too_late(world: World) -> None:
+    """No node has room before the start deadline; the Job that is left is deleted."""
+    world.apply(stored_search(budget={"trainings": "4", "startDeadlineSeconds": 600}))
+    await world.settle()
+    world.put_pod(stored_pod(world.job, created_s=world.api.now_s, scheduled=False))
+    await world.wait(60)
+    await world.wait(540)
+    world.collect_garbage()
+    await world.wait(10)
+
+
+async def interrupted_too_often(world: World) -> None:
+    """Two preemptions where one is allowed."""
+    world.apply(stored_search(failurePolicy={"maxInterruptions": 1}))
+    await world.settle()
+    await world.wait(5)
+    for number in (1, 2):
+        await run(world, uid=f"pod-{number}", starts=number)
+        text = interrupted_text(world.search, pod_uid=f"pod-{number}")
+        world.put_pod(ended_pod(world.job, code=75, message=text, uid=f"pod-{number}", created_s=world.api.now_s))
+        await world.wait(10)
+    world.collect_garbage()
+    await world.wait(10)
+
+
+async def cleaned_up(world: World) -> None:
+    """Ended, looked at for an hour, then tidied away: the result stays."""
+    await job_deleted(world)
+    await world.wait(3600)
+    world.collect_garbage()
+    await world.wait(600)
+
+
+async def paused(world: World) -> None:
+    """A person wants the operator out of the way for a while; meanwhile the pod is preempted."""
+    await start(world)
+    await run(world)
+    world.annotate({ANNOTATION_PAUSED: "true"})
+    await world.settle()
+    world.put_pod(ended_pod(world.job, code=75, message=interrupted_text(world.search)))
+    await world.wait(60)
+    world.annotate({})
+    await world.wait(1)
+    await run(world, uid="pod-2")
+    await succeed(world, uid="pod-2")
+
+
+async def mended(world: World) -> None:
+    """A spec that cannot work is rejected, edited, and then runs."""
+    world.apply(stored_search(budget={"trainings": "1"}))
+    await world.settle()
+    await world.wait(60)
+    world.edit_spec(budget={"trainings": "4"})
+    await world.wait(5)
+    await run(world)
+    await succeed(world)
+
+
 LIVES: Final[dict[str, Life]] = {
     "straight": straight,
     "interrupted": interrupted,
@@ -199,6 +258,11 @@ LIVES: Final[dict[str, Life]] = {
     "suspended at first": suspended_at_first,
     "flipped": flipped,
     "queued": queued,
+    "too late": too_late,
+    "interrupted too often": interrupted_too_often,
+    "cleaned up": cleaned_up,
+    "paused": paused,
+    "mended": mended,
 }
 ENDS: Final = {
     "straight": ("Succeeded", 1),
@@ -211,5 +275,10 @@ ENDS: Final = {
     "suspended at first": ("Succeeded", 1),
     "flipped": ("Succeeded", 2),
     "queued": ("Succeeded", 1),
+    "too late": ("Failed", 1),
+    "interrupted too often": ("Failed", 1),
+    "cleaned up": ("Succeeded", 2),
+    "paused": ("Succeeded", 1),
+    "mended": ("Succeeded", 1),
 }
 """Phase and number of attempts at the end of each."""

@@ -258,6 +258,11 @@ class World:
         metadata, spec = self.search["metadata"], self.search["spec"]
         self.api.edit(SEARCHES, metadata["namespace"], metadata["name"], spec={**spec, **parts})
 
+    def annotate(self, annotations: Mapping[str, str]) -> None:
+        """A person sets the annotations of the search."""
+        metadata = self.search["metadata"]
+        self.api.edit(SEARCHES, metadata["namespace"], metadata["name"], metadata={**metadata, "annotations": dict(annotations)})
+
     def suspend_job(self) -> None:
         """A queue takes its quota back; the Job controller deletes the pods."""
         self._edit_job(suspend=True, condition={"type": "Suspended", "status": "True", "reason": "JobSuspended"})

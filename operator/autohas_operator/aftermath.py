@@ -1,0 +1,42 @@
+"""What is left to do when a search has ended: stop what a limit has ended, and clean up when its time has come. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from autohas_api.search import Search
+from autohas_api.status import Status
+from autohas_operator import manifests
+from autohas_operator.observe import JobRecord, Observed
+from autohas_operator.wording import epoch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CleanUp:
+    """Delete these ConfigMaps, where they are ours, then these Jobs (name, uid) with their pods."""
+
+    config_maps: tuple[str, ...]
+    jobs: tuple[tuple[str, str], ...]
+
+
+def aftermath(search: Search, observed: Observed, status: Status, now_s: float) -> tuple[CleanUp | None, float | None]:
+    """What to delete now, or in how many seconds there will be something to delete.
+
+    A Job that still works when the search has ended goes at once. What has ended stays for cleanup.jobTTLSeconds, so that its
+    log can be read. The ConfigMaps of all attempts go with it. The Jobs are last: while one is left, this is tried again.
+    """
+    left = [job for job in observed.own_jobs if not job.is_deleting]
+    if not left:
+        return None, None
+    due_s = (epoch(status.completion_time) or now_s) + search.spec.cleanup.job_ttl_seconds - now_s
+    if due_s > 0 and all(_has_ended(job, observed) for job in left):
+        return None, due_s
+    numbers = range(1, max(status.attempt or 0, left[-1].attempt) + 1)
+    names = tuple(manifests.child_name(observed.search, number) for number in numbers)
+    return CleanUp(config_maps=names, jobs=tuple((job.name, job.uid) for job in left)), None
+
+
+def _has_ended(job: JobRecord, observed: Observed) -> bool:
+    """The Job controller said so, or the trainer has and the Job controller will."""
+    said = job.is_complete or job.failure is not None
+    return said or any(pod.end is not None and pod.end.exit_code == 0 for pod in observed.pods_of(job))

@@ -1,0 +1,94 @@
+"""What ends a search from outside the trainer: deadlines and counts that the spec sets. Pure.
+
+Each limit is judged while a Job is there; the Job that is left is deleted after the end is stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from autohas_api.search import Spec
+from autohas_api.status import Status
+from autohas_operator import policy
+from autohas_operator.observe import JobRecord, Observed
+from autohas_operator.policy import Ending
+from autohas_operator.wording import duration
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """One Job at one time; `waits_for` says what TrainerReady says."""
+
+    spec: Spec
+    job: JobRecord
+    observed: Observed
+    previous: Status
+    waits_for: str
+    now_s: float
+
+
+def broken_limit(moment: Moment) -> Ending | None:
+    """How the search ends now because a limit is reached."""
+    limits: tuple[Callable[[Moment], Ending | None], ...] = (_late, _interrupted_too_often, _overtime)
+    return next((ending for limit in limits if (ending := limit(moment)) is not None), None)
+
+
+def next_limit_s(moment: Moment) -> float | None:
+    """Seconds until time alone reaches a limit."""
+    deadline_s = moment.spec.budget.start_deadline_seconds
+    if deadline_s is None or _has_started(moment):
+        return None
+    return max(0.0, moment.job.created_s + deadline_s - moment.now_s)
+
+
+def _has_started(moment: Moment) -> bool:
+    """Whether any trainer of the search got as far as running, heard or not: a network policy must not fail a search."""
+    pods = moment.observed.pods_of(moment.job)
+    return moment.previous.last_report_time is not None or moment.job.num_failed > 0 or any(pod.is_started or pod.end for pod in pods)
+
+
+def _late(moment: Moment) -> Ending | None:
+    if next_limit_s(moment) != 0.0:
+        return None
+    deadline_s = moment.spec.budget.start_deadline_seconds or 0
+    message = f"no trainer started within {deadline_s} s (budget.startDeadlineSeconds); it waited for: {moment.waits_for}"
+    return Ending(reason="StartDeadlineExceeded", message=message)
+
+
+def _interrupted_too_often(moment: Moment) -> Ending | None:
+    most, seen = moment.spec.failure_policy.max_interruptions, num_interruptions(moment.job, moment.observed, moment.previous)
+    if most is None or seen <= most:
+        return None
+    message = f"the search was interrupted {seen} times, more than failurePolicy.maxInterruptions allows ({most}); its checkpoints are kept"
+    return Ending(reason="InterruptionLimit", message=message)
+
+
+def _overtime(moment: Moment) -> Ending | None:
+    """The trainer keeps its time itself and ends with a result; this is for one that does not."""
+    limit_s, report = moment.spec.budget.max_active_seconds, moment.observed.report
+    running = [pod for pod in moment.observed.pods_of(moment.job) if pod.is_running and pod.end is None]
+    if limit_s is None or report is None or report.progress is None or not running or report.pod_uid != running[-1].uid:
+        return None
+    active_s = report.progress.active_seconds + max(0.0, moment.now_s - report.time_s)
+    if active_s <= policy.OVERTIME * limit_s:
+        return None
+    message = f"the trainer has worked {duration(active_s)}, longer than budget.maxActiveSeconds ({limit_s} s), and did not end by itself"
+    return Ending(reason="DeadlineExceeded", message=message)
+
+
+def num_interruptions(job: JobRecord, observed: Observed, previous: Status) -> int:
+    """Trainers stopped through no fault of their own, over all Jobs: starts that ended less those that failed or succeeded.
+
+    Pods that were evicted may be gone, so starts (counted by the trainers on their claim) tell more than pods do; on the
+    pod's own disk every trainer is the first, so there the pods that are left are all that is known.
+    """
+    pods, report = observed.pods_of(job), observed.report
+    reported = report.progress.starts if report is not None and report.progress is not None else 0
+    starts = max(previous.starts or 0, reported) - job.starts_before
+    num_alive = 1 if any(not pod.is_over and pod.end is None for pod in pods) else 0
+    num_failed = max(job.num_failed, sum(policy.is_failure(pod) for pod in pods))
+    num_succeeded = 1 if policy.successful_pod(pods) is not None else 0
+    num_seen = sum(policy.is_interruption(pod) and pod.end is not None for pod in pods)
+    counted = max(num_seen, starts - num_alive - num_failed - num_succeeded)
+    return max(previous.interruptions or 0, job.interruptions_before + counted)

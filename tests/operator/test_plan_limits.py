@@ -1,0 +1,298 @@
+"""The decision about deadlines and counts that the spec sets, pauses, and what is left when a search has ended."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from autohas_api.names import ANNOTATION_PAUSED
+from autohas_api.status import ConditionType, Phase, Status
+from autohas_api.testing import changed
+from autohas_operator.aftermath import CleanUp
+from autohas_operator.conditions import verdict_of
+from autohas_operator.course import CreateAttempt
+from autohas_operator.limits import num_interruptions
+from autohas_operator.observe import Explanation, Report
+from autohas_operator.testing.builders import (
+    NOW_S,
+    condition,
+    ended_pod,
+    observed,
+    progress,
+    report,
+    result_text,
+    running_pod,
+    stored_job,
+    stored_pod,
+    stored_search,
+)
+from autohas_operator.testing.decisions import CREATED, JOB, POD, RUNNING, SEARCH, decide, verdict
+
+NAME = JOB["metadata"]["name"]
+UNSCHEDULABLE = stored_pod(
+    JOB,
+    scheduled=False,
+    conditions=[{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes: no GPU"}],
+)
+
+
+def limited(**spec: Any) -> dict[str, Any]:
+    return stored_search(**spec)
+
+
+LATE = limited(budget={"trainings": "4", "startDeadlineSeconds": 600})
+
+
+def test_a_trainer_that_does_not_start_in_time_fails_the_search_with_what_it_waited_for() -> None:
+    """Nothing at 599 s but the time of the next look; at 600 s Failed in the scheduler's words, and the Job goes."""
+    early = decide(observed(LATE, JOB, UNSCHEDULABLE), CREATED, at_s=NOW_S + 599)
+    late = decide(observed(LATE, JOB, UNSCHEDULABLE), early.status, at_s=NOW_S + 600)
+    after = decide(observed(LATE, JOB, UNSCHEDULABLE), late.status, at_s=NOW_S + 601)
+    told = verdict_of(late.status, ConditionType.SUCCEEDED)
+
+    assert early.status.phase is Phase.STARTING
+    assert early.look_again_s == 1
+    assert late.needs_fresh_reads
+    assert told is not None
+    assert (late.status.phase, told.reason) == (Phase.FAILED, "StartDeadlineExceeded")
+    assert "0/1 nodes: no GPU" in told.message
+    assert [a.reason for a in late.announcements] == ["SearchFailed"]
+    assert late.look_again_s == 0
+    assert after.action == CleanUp(config_maps=(NAME,), jobs=((NAME, "job-1"),))
+    assert after.status == late.status
+
+
+STARTED = [
+    (JOB, POD, CREATED),
+    (JOB, ended_pod(JOB, code=1), CREATED),
+    ({**JOB, "status": {"failed": 1}}, UNSCHEDULABLE, CREATED),
+    (JOB, UNSCHEDULABLE, RUNNING),
+]
+
+
+@pytest.mark.parametrize(("job", "pod", "before"), STARTED, ids=["unreachable", "failed once", "failed and gone", "reported before"])
+def test_the_start_deadline_is_only_for_trainers_that_never_started(job: dict[str, Any], pod: dict[str, Any], before: Status) -> None:
+    """A trainer that the operator cannot reach, one that failed and one that waits again are no late starts."""
+    assert verdict(decide(observed(LATE, job, pod), before, at_s=NOW_S + 9999).status, ConditionType.FINISHED) == ("False", "InProgress")
+
+
+INTERRUPTED = ended_pod(JOB, code=75)
+GONE: tuple[dict[str, Any], ...] = ()
+COUNTS = [
+    ("the first runs", 1, (POD,), 0, 0),
+    ("its pod was stopped", 1, (INTERRUPTED,), 0, 1),
+    ("its pod was evicted and is gone", 1, GONE, 0, 1),
+    ("the next has not reported yet", 1, (INTERRUPTED, running_pod(JOB, uid="pod-2")), 0, 1),
+    ("the next reported", 2, (INTERRUPTED, running_pod(JOB, uid="pod-2")), 0, 1),
+    ("a failure is none", 1, (ended_pod(JOB, code=1),), 0, 0),
+    ("a failure that is gone is none", 2, (POD,), 1, 0),
+    ("a success is none", 1, (ended_pod(JOB, code=0),), 0, 0),
+    ("both kinds", 3, (ended_pod(JOB, code=1), INTERRUPTED), 1, 2),
+]
+
+
+@pytest.mark.parametrize(("case", "starts", "pods", "num_failed", "expected"), COUNTS, ids=[case[0] for case in COUNTS])
+def test_interruptions_are_starts_that_ended_without_fault(
+    case: str, starts: int, pods: tuple[dict[str, Any], ...], num_failed: int, expected: int
+) -> None:
+    """Counted from what trainers and Job say, so that pods which are gone count too."""
+    seen = observed(SEARCH, {**JOB, "status": {"failed": num_failed}}, *pods)
+    job = seen.job
+
+    assert job is not None, case
+    assert num_interruptions(job, seen, Status(starts=starts)) == expected
+    assert num_interruptions(replace(job, interruptions_before=5), seen, Status(starts=starts)) == 5 + expected
+    assert num_interruptions(replace(job, starts_before=starts), seen, Status(starts=starts, interruptions=7)) == 7
+
+
+def test_a_suspension_is_no_interruption() -> None:
+    """The Job after it begins to count anew from the starts so far."""
+    resting = decide(observed(stored_search(suspend=True)), RUNNING).status
+    action = decide(observed(SEARCH), resting).action
+
+    assert isinstance(action, CreateAttempt)
+    second = {**action.job, "status": {}}
+    second["metadata"] |= {"uid": "job-2", "creationTimestamp": "2027-01-15T08:00:00Z"}
+    pod = running_pod(second, uid="pod-2")
+    said = report(SEARCH, pod_uid="pod-2", attempt=2, starts=2)
+
+    assert decide(observed(SEARCH, second, pod, report=said), resting).status.interruptions == 0
+
+
+@pytest.mark.parametrize(("most", "phase"), [(None, Phase.INTERRUPTED), (1, Phase.INTERRUPTED), (0, Phase.FAILED)])
+def test_more_interruptions_than_allowed_fail_the_search(most: int | None, phase: Phase) -> None:
+    """The sentence names both numbers; without a limit, and below it, the search goes on."""
+    search = limited(failurePolicy={"maxInterruptions": most} if most is not None else {})
+    status = decide(observed(search, JOB, INTERRUPTED), RUNNING).status
+    told = verdict_of(status, ConditionType.SUCCEEDED)
+
+    assert status.phase is phase
+    assert status.interruptions == 1
+    assert told is not None
+    assert (told.reason == "InterruptionLimit") == (phase is Phase.FAILED)
+    if phase is Phase.FAILED:
+        assert "interrupted 1 times, more than failurePolicy.maxInterruptions allows (0)" in told.message
+
+
+def test_a_trainer_that_keeps_no_time_is_ended_at_one_and_a_fifth_of_it() -> None:
+    """The operator is the backstop only: at 1.2 times budget.maxActiveSeconds, with what the trainer itself counts."""
+    search = limited(budget={"trainings": "4", "maxActiveSeconds": 1000})
+
+    def at(active_s: float, later_s: float = 0.0) -> Status:
+        said = report(search, active_seconds=active_s)
+        return decide(observed(search, JOB, POD, report=said), RUNNING, at_s=NOW_S + later_s).status
+
+    assert at(1200.0).phase is Phase.RUNNING
+    assert at(1201.0).phase is Phase.FAILED
+    assert at(1000.0, 201.0).phase is Phase.FAILED
+    assert verdict(at(1201.0), ConditionType.SUCCEEDED) == ("False", "DeadlineExceeded")
+
+
+def test_a_result_comes_before_every_limit() -> None:
+    """A trainer that has ended well is heard, however late it is."""
+    search = limited(failurePolicy={"maxInterruptions": 0}, budget={"trainings": "4", "startDeadlineSeconds": 1, "maxActiveSeconds": 1})
+    done = ended_pod(JOB, code=0, message=result_text(search))
+    before = RUNNING.model_copy(update={"interruptions": 5})
+
+    assert decide(observed(search, JOB, done), before, at_s=NOW_S + 9999).status.phase is Phase.SUCCEEDED
+    assert decide(observed(search, JOB, ended_pod(JOB, code=0)), before, at_s=NOW_S + 9999).status.phase is Phase.FINALIZING
+
+
+def finished(search: dict[str, Any] = SEARCH) -> Status:
+    return decide(observed(search, JOB, ended_pod(JOB, code=0, message=result_text(search))), RUNNING, at_s=NOW_S).status
+
+
+def test_what_has_ended_stays_for_its_time_and_then_goes_whole() -> None:
+    """Logs stay readable for jobTTLSeconds after the result is stored; then the Job goes with the ConfigMaps of all attempts."""
+    search = limited(cleanup={"jobTTLSeconds": 100})
+    third = stored_job(search, 3, conditions=[condition("Complete")])
+    done = finished(search).model_copy(update={"attempt": 3})
+    early = decide(observed(search, third), done, at_s=NOW_S + 40)
+    due = decide(observed(search, third), done, at_s=NOW_S + 100)
+    leaving = changed(third, "metadata.deletionTimestamp", "2027-01-15T08:00:00Z")
+
+    assert (early.action, early.look_again_s) == (None, 60)
+    assert due.needs_fresh_reads
+    assert due.action == CleanUp(
+        config_maps=("fashion-5ea4c400-1", "fashion-5ea4c400-2", "fashion-5ea4c400-3"), jobs=(("fashion-5ea4c400-3", "job-3"),)
+    )
+    assert decide(observed(search, leaving), done, at_s=NOW_S + 101).action is None
+    assert decide(observed(search), done, at_s=NOW_S + 101).action is None
+    assert early.status == due.status == done
+
+
+def test_a_job_whose_controller_is_slow_is_not_taken_for_one_that_works() -> None:
+    """The result is stored, the Job is not complete yet: it keeps its time like any other."""
+    seen = observed(SEARCH, JOB, ended_pod(JOB, code=0, message=result_text(SEARCH)))
+
+    assert decide(seen, finished(), at_s=NOW_S + 1).action is None
+
+
+def test_a_paused_search_is_left_alone_and_says_so() -> None:
+    """No action and no other word while the annotation is there, at first and later; an end is still an end."""
+    paused = changed(SEARCH, "metadata.annotations", {ANNOTATION_PAUSED: "true"})
+    first = decide(observed(paused))
+    later = decide(observed(paused, JOB, ended_pod(JOB, code=75)), RUNNING)
+    again = decide(observed(paused, JOB), later.status, at_s=NOW_S + 500)
+    released = decide(observed(SEARCH, JOB, POD, report=report(SEARCH)), later.status)
+
+    assert (first.action, first.status.phase) == (None, Phase.PENDING)
+    assert len(first.status.conditions) == len(ConditionType)
+    assert verdict(first.status, ConditionType.ACCEPTED) == ("Unknown", "PausedByAnnotation")
+    assert verdict(later.status, ConditionType.RECONCILIATION_PAUSED) == ("True", "PausedByAnnotation")
+    assert (later.status.phase, later.action) == (Phase.RUNNING, None)
+    assert [a.reason for a in later.announcements] == ["ReconciliationPaused"]
+    assert again.status == later.status
+    assert verdict(released.status, ConditionType.RECONCILIATION_PAUSED) == ("False", "NotPaused")
+    assert [a.reason for a in released.announcements] == ["ReconciliationResumed"]
+    assert isinstance(decide(observed(changed(SEARCH, "metadata.annotations", {ANNOTATION_PAUSED: "false"}))).action, CreateAttempt)
+
+
+CONVERGED = [
+    ("Plateau", ("True", "Plateau")),
+    ("Converged", ("True", "EntropyBelowThreshold")),
+    ("GoalReached", ("True", "GoalReached")),
+    ("Completed", ("False", "Completed")),
+    ("Budget", ("False", "Budget")),
+]
+
+
+@pytest.mark.parametrize(("stop", "expected"), CONVERGED)
+def test_converged_says_why_the_search_stopped(stop: str, expected: tuple[str, str]) -> None:
+    """From the result; a search that found what it was to find is Converged, one that used its budget is not."""
+    status = decide(observed(SEARCH, JOB, ended_pod(JOB, code=0, message=result_text(SEARCH, stop_reason=stop))), RUNNING).status
+
+    assert verdict(status, ConditionType.CONVERGED) == expected
+
+
+def test_converged_is_said_as_soon_as_the_trainer_knows_and_stays() -> None:
+    """Before, it is unknown; a restart of the operator or of the trainer does not take it back; a failure has none."""
+    running = observed(SEARCH, JOB, POD, report=report(SEARCH, stop_reason="Plateau"))
+    known = decide(running, RUNNING).status
+    failed = stored_job(SEARCH, conditions=[condition("Failed", "BackoffLimitExceeded")])
+
+    assert verdict(RUNNING, ConditionType.CONVERGED) == ("Unknown", "InProgress")
+    assert verdict(known, ConditionType.CONVERGED) == ("True", "Plateau")
+    assert verdict(decide(observed(SEARCH, JOB, INTERRUPTED), known).status, ConditionType.CONVERGED) == ("True", "Plateau")
+    assert verdict(decide(observed(SEARCH, failed), RUNNING).status, ConditionType.CONVERGED) == ("False", "NoResult")
+
+
+def test_a_checkpoint_that_grows_old_is_announced_once() -> None:
+    """CheckpointStale, a warning: an interruption now would cost much."""
+    seen = observed(SEARCH, JOB, POD, report=report(SEARCH))
+    stale = decide(seen, RUNNING, at_s=NOW_S + 700)
+
+    assert [(a.type, a.reason) for a in stale.announcements] == [("Warning", "CheckpointStale")]
+    assert decide(seen, stale.status, at_s=NOW_S + 710).announcements == ()
+
+
+def test_a_wait_between_pods_has_its_reason_and_its_time() -> None:
+    """Just after the end its cause; after 20 s the Job's back-off and when it is over: 10 s, 20 s, 40 s after the end."""
+    pods = [ended_pod(JOB, code=1, message="boom", uid=f"pod-{n}", created_s=NOW_S + n, ended_s=NOW_S + 10 * n) for n in range(3)]
+    failed = {**JOB, "status": {"failed": 3}}
+    soon = decide(observed(SEARCH, failed, *pods), CREATED, at_s=NOW_S + 25)
+    later = decide(observed(SEARCH, failed, *pods), soon.status, at_s=NOW_S + 41)
+    told = verdict_of(later.status, ConditionType.TRAINER_READY)
+
+    assert verdict(soon.status, ConditionType.TRAINER_READY) == ("False", "TrainerFailed")
+    assert soon.look_again_s == 15
+    assert told is not None
+    assert told.reason == "BackOff"
+    assert "at about 2027-01-15T08:01:00Z" in told.message
+    assert "boom" in told.message
+
+
+def test_a_quota_that_is_used_up_meanwhile_is_named() -> None:
+    """The next pod is overdue and the Job's newest event says why."""
+    over = ended_pod(JOB, code=75, ended_s=NOW_S)
+    quota = Explanation(reason="FailedCreate", message="exceeded quota: pods", time_s=NOW_S + 11)
+    old = replace(quota, time_s=NOW_S - 1)
+
+    for told, at_s, reason in ((quota, 31, "PodsNotCreated"), (old, 31, "BackOff"), (quota, 29, "BackOff")):
+        seen = observed(SEARCH, JOB, over, explanation=told)
+        assert verdict(decide(seen, RUNNING, at_s=NOW_S + at_s).status, ConditionType.TRAINER_READY) == ("False", reason)
+
+
+@pytest.mark.parametrize("code", [75, 137])
+def test_a_trainer_that_stalled_is_called_what_it_is(code: int) -> None:
+    """Stopped by its liveness probe: the kubelet's event tells it from a preemption or a crash."""
+    unhealthy = Explanation(reason="Unhealthy", message="Liveness probe failed: HTTP probe failed with statuscode: 503", time_s=NOW_S)
+    stalled = decide(observed(SEARCH, JOB, ended_pod(JOB, code=code), explanation=unhealthy), RUNNING)
+    told = verdict_of(stalled.status, ConditionType.TRAINER_READY)
+
+    assert told is not None
+    assert told.reason == "Stalled"
+    assert "failurePolicy.stallTimeoutSeconds" in told.message
+    assert ("Warning", "SearchStalled") in [(a.type, a.reason) for a in stalled.announcements]
+
+
+def test_a_report_without_progress_ends_nothing() -> None:
+    """A poll that failed is no sign of overtime."""
+    search = limited(budget={"trainings": "4", "maxActiveSeconds": 1})
+    missed = Report(pod_uid="pod-1", time_s=NOW_S, progress=None, misses=3, problem="timeout")
+    foreign = Report(pod_uid="pod-0", time_s=NOW_S, progress=progress(search, pod_uid="pod-0", active_seconds=99.0))
+
+    for said in (missed, foreign):
+        assert decide(observed(search, JOB, POD, report=said), RUNNING).status.phase is not Phase.FAILED
