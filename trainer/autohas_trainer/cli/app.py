@@ -24,12 +24,17 @@ from autohas_trainer.cli.exits import UsageError, exit_of
 from autohas_trainer.cli.overrides import overridden
 from autohas_trainer.cli.signals import StopOnSignal
 
-__all__ = ["app", "main"]
+__all__ = ["app", "examples", "main"]
 
 _CLICK_USAGE: Final = 2
 
+
+def examples(*lines: str) -> str:
+    """The end of a verb's help: lines to type, not wrapped."""
+    return "\n".join(["\b", "Examples:", *(f"  {line}" for line in lines)])
+
+
 app = typer.Typer(
-    add_completion=False,
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -37,13 +42,23 @@ app = typer.Typer(
     help="Search hyperparameters and architecture together, in one training.\n\n"
     "\b\nautohas run examples/01-quickstart.yaml        search on this machine, end with a report\n"
     "autohas validate search.yaml                   what kubectl apply would say, offline\n"
-    "autohas report autohas-out/quickstart          write the report again",
+    "autohas report autohas-out/quickstart          write the report again\n"
+    "autohas retrain autohas-out/quickstart/config.yaml --seeds 5\n"
+    "autohas watch -n ml                            a cluster's searches as they go\n"
+    "autohas wait fashion && autohas fetch fashion  ... until one is over, then its model\n"
+    "autohas --install-completion                   complete verbs and names of searches in this shell",
 )
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="The search: a YAML file with one AutoHASSearch.", show_default=False)]
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "autohas run examples/01-quickstart.yaml",
+        "autohas run search.yaml --set budget.trainings=8 --set task.recipe.learningRate=3e-2 --seed 1 --out out/b",
+        "autohas run search.yaml --set 'algorithm={name: RandomSharing}' --dry-run",
+    )
+)
 def run(  # noqa: PLR0913 - one parameter per option
     file: File,
     settings: Annotated[
@@ -56,14 +71,9 @@ def run(  # noqa: PLR0913 - one parameter per option
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint in the folder.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show space, steps per stage and predicted time; train nothing.")] = False,
 ) -> None:
-    r"""Run a search on this machine: bars while it runs, then the answer and a report.
+    """Run a search on this machine: bars while it runs, then the answer and a report.
 
     Ctrl-C writes a checkpoint and prints the command that goes on from it; the rest is then bit for bit the same.
-
-    \b
-    autohas run examples/01-quickstart.yaml
-    autohas run search.yaml --set budget.trainings=8 --set task.recipe.learningRate=3e-2 --seed 1 --out out/b
-    autohas run search.yaml --set 'algorithm={name: RandomSharing}' --dry-run
     """
     stop = StopOnSignal(insist=True)
     if not dry_run:
@@ -73,28 +83,34 @@ def run(  # noqa: PLR0913 - one parameter per option
     raise typer.Exit(_guarded(lambda document: _run(document, options, stop), file))
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "autohas validate examples/*.yaml",
+    )
+)
 def validate(files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Searches to check.", show_default=False)]) -> None:
-    r"""Check searches offline: the same rules and the same words as the API server's.
-
-    \b
-    autohas validate examples/*.yaml
-    """
+    """Check searches offline: the same rules and the same words as the API server's."""
     codes = [_guarded(_validate, file) for file in files]
     raise typer.Exit(max(codes))
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "autohas report autohas-out/quickstart",
+    )
+)
 def report(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a finished search.", show_default=False)]) -> None:
-    r"""Write report.html again from result.json and history.jsonl.
-
-    \b
-    autohas report autohas-out/quickstart
-    """
+    """Write report.html again from result.json and history.jsonl."""
     raise typer.Exit(_guarded(lambda _: _report(folder), None))
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "autohas retrain autohas-out/quickstart/config.yaml",
+        "autohas retrain autohas-out/quickstart/config.yaml --seeds 10 --resume",
+        "autohas retrain mine.yaml --seeds 3 --out out/mine",
+    )
+)
 def retrain(
     config: Annotated[
         Path, typer.Argument(metavar="CONFIG", help="config.yaml of a finished search, or one that was changed.", show_default=False)
@@ -107,14 +123,9 @@ def retrain(
     *,
     resume: Annotated[bool, typer.Option("--resume", help="Keep the seeds that the folder holds and train the others.")] = False,
 ) -> None:
-    r"""Train one configuration with several seeds: a table of scores, mean and standard deviation.
+    """Train one configuration with several seeds: a table of scores, mean and standard deviation.
 
     Seed 0 is bit for bit the final training of the search that wrote the file. Ctrl-C keeps the finished seeds.
-
-    \b
-    autohas retrain autohas-out/quickstart/config.yaml
-    autohas retrain autohas-out/quickstart/config.yaml --seeds 10 --resume
-    autohas retrain mine.yaml --seeds 3 --out out/mine
     """
     stop = StopOnSignal(insist=True)
     stop.install()
@@ -124,7 +135,7 @@ def retrain(
 def main() -> None:
     """The `autohas` script."""
     try:
-        app()
+        app(prog_name="autohas")
     except SystemExit as end:
         if end.code == _CLICK_USAGE:
             sys.exit(int(ExitCode.USAGE))

@@ -46,6 +46,9 @@ def _known(error: BaseException) -> Exit | None:
             code = ExitCode.USAGE
         case OSError() if (sentence := storage_sentence(error)) is not None:
             text = sentence
+        case ModuleNotFoundError() if not (error.name or "autohas").startswith("autohas"):
+            code = ExitCode.USAGE
+            text = f"the package {error.name} is not installed; searches on this machine need the trainer: pip install 'autohas[trainer]'"
         case KeyboardInterrupt():
             text = "ended at once on request; the last checkpoint is kept"
         case _ if _is_out_of_memory(error):

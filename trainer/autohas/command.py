@@ -1,0 +1,153 @@
+"""The `autohas` command: the trainer's verbs for this machine and the verbs for a cluster, as one program."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from rich.console import Console
+
+from autohas.kubectl import Kubectl, KubectlError
+from autohas_api.names import ExitCode
+from autohas_trainer.cli.app import app, examples, main
+
+__all__ = ["app", "main"]
+
+_UNITS_S: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)([smhd]?)")
+
+Namespace = Annotated[str, typer.Option("--namespace", "-n", metavar="NS", help="Namespace, else kubectl's own.", show_default=False)]
+Context = Annotated[str, typer.Option(metavar="NAME", help="Context of the kubeconfig.", show_default=False)]
+Kubeconfig = Annotated[str, typer.Option(metavar="FILE", help="Kubeconfig; kubectl's own when absent.", show_default=False)]
+
+
+def _search_names(incomplete: str) -> list[str]:
+    """For the shell: the searches of the current namespace."""
+    try:
+        names = [str(search["metadata"]["name"]) for search in Kubectl().searches()]
+    except (KubectlError, ValueError, KeyError):
+        return []
+    return [name for name in names if name.startswith(incomplete)]
+
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the search.", show_default=False, autocompletion=_search_names)]
+
+
+@app.command(
+    epilog=examples(
+        "autohas watch",
+        "autohas watch fashion -n ml",
+        "autohas watch --all-namespaces --once",
+    )
+)
+def watch(  # noqa: PLR0913 - one parameter per option
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NAME...]", help="Searches to watch; all when absent.", show_default=False, autocompletion=_search_names),
+    ] = None,
+    namespace: Namespace = "",
+    context: Context = "",
+    kubeconfig: Kubeconfig = "",
+    *,
+    all_namespaces: Annotated[bool, typer.Option("--all-namespaces", "-A", help="Of every namespace.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Show the state now and end.")] = False,
+) -> None:
+    """Show the progress of a cluster's searches as it grows: stage, bar, best score, time left, and why something waits.
+
+    With names it ends when they are over: exit 0, or 1 when one failed or was rejected. Without, Ctrl-C ends it. Into a pipe it
+    writes a line for every change. Needs kubectl with access to the searches.
+    """
+    kubectl = Kubectl(namespace=namespace, context=context, kubeconfig=kubeconfig, all_namespaces=all_namespaces)
+
+    def act(console: Console) -> int:
+        from autohas.watching import watch as run  # noqa: PLC0415 - help and completion need not load it
+
+        return run(kubectl, names or (), console, once=once)
+
+    raise typer.Exit(_guarded(act))
+
+
+@app.command(
+    epilog=examples(
+        "autohas wait fashion && autohas fetch fashion",
+        "autohas wait fashion -n ml --timeout 2h",
+    )
+)
+def wait(
+    name: Name,
+    timeout: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Give up after 30s, 10m, 2h or 1d; never when absent.", show_default=False)
+    ] = None,
+    namespace: Namespace = "",
+    context: Context = "",
+    kubeconfig: Kubeconfig = "",
+) -> None:
+    """Wait until a search is over: exit 0 when it succeeded, 1 when it failed or was rejected, 124 when the time is up.
+
+    `kubectl wait` takes one condition and hangs when the other comes true; this does not.
+    """
+    kubectl = Kubectl(namespace=namespace, context=context, kubeconfig=kubeconfig)
+    timeout_s = None if timeout is None else _seconds(timeout)
+
+    def act(console: Console) -> int:
+        from autohas.watching import wait as run  # noqa: PLC0415 - as above
+
+        return run(kubectl, name, timeout_s, console)
+
+    raise typer.Exit(_guarded(act))
+
+
+@app.command(
+    epilog=examples(
+        "autohas fetch fashion -n ml --out fashion",
+        "autohas retrain fashion/config.yaml --seeds 5",
+    )
+)
+def fetch(
+    name: Name,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Empty or new folder; autohas-out/NAME when absent.")] = None,
+    namespace: Namespace = "",
+    context: Context = "",
+    kubeconfig: Kubeconfig = "",
+) -> None:
+    """Copy result, configuration, model, history and report of a succeeded search off its claim.
+
+    A pod with the trainer's image mounts the claim read-only for the time of the copy; so you need the right to create and delete
+    pods there and to exec into them. The model's digest is checked against status.result.
+    """
+    kubectl = Kubectl(namespace=namespace, context=context, kubeconfig=kubeconfig)
+
+    def act(console: Console) -> int:
+        from autohas.fetching import fetch as run  # noqa: PLC0415 - as above
+
+        for path in run(kubectl, name, out or Path("autohas-out") / name):
+            console.print(str(path), markup=False, highlight=False, soft_wrap=True)
+        return int(ExitCode.RESULT)
+
+    raise typer.Exit(_guarded(act))
+
+
+def _seconds(text: str) -> float:
+    match = _DURATION.fullmatch(text.strip())
+    if match is None:
+        raise typer.BadParameter(f"must be a number with s, m, h or d, for example 90s or 2h, not {text!r}", param_hint="--timeout")
+    return float(match[1]) * _UNITS_S[match[2] or "s"]
+
+
+def _guarded(act: Callable[[Console], int]) -> int:
+    """Run a verb; what the cluster or the disk refuses becomes a sentence on stderr."""
+    from autohas.fetching import FetchError  # noqa: PLC0415 - help and completion need not load it
+
+    stderr = Console(stderr=True)
+    try:
+        return act(Console())
+    except (KubectlError, FetchError) as error:
+        stderr.print(f"autohas: {error}", markup=False, highlight=False, soft_wrap=True)
+    except OSError as error:
+        stderr.print(f"autohas: {error.filename or 'a file'}: {error.strerror or error}", markup=False, highlight=False, soft_wrap=True)
+    except KeyboardInterrupt:
+        return 130
+    return 1

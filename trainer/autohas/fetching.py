@@ -1,0 +1,161 @@
+"""`autohas fetch`: what a finished search left on its claim, copied through a reader pod that mounts it read-only and is removed again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import tarfile
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from autohas.kubectl import Kubectl, KubectlError
+from autohas_api.names import CHECKPOINT_DIRECTORY, LABEL_SEARCH
+from autohas_api.status import Phase
+
+__all__ = ["FETCHED", "FetchError", "fetch", "reader_pod"]
+
+FETCHED: Final = ("result.json", "config.yaml", "model.safetensors", "history.jsonl", "report.html")
+_CONTAINER: Final = "reader"
+_READY_TIMEOUT: Final = "180s"
+_LIFETIME_S: Final = 900
+_SEND: Final = (
+    "import os, sys, tarfile\n"
+    "os.chdir(sys.argv[1])\n"
+    "with tarfile.open(fileobj=sys.stdout.buffer, mode='w|') as archive:\n"
+    "    for name in sys.argv[2:]:\n"
+    "        if os.path.isfile(name):\n"
+    "            archive.add(name)\n"
+)
+"""Run in the reader: the trainer's image has python, but need not have tar."""
+
+
+class FetchError(Exception):
+    """There is nothing to fetch, or it did not arrive; the text is a sentence."""
+
+
+def fetch(kubectl: Kubectl, name: str, folder: Path) -> list[Path]:
+    """Copy the files of a succeeded search into `folder`; returns them.
+
+    Raises:
+        FetchError: the search has not succeeded, keeps nothing on a claim, or the model did not arrive whole.
+        KubectlError: the cluster refused.
+        OSError: `folder` cannot be written.
+    """
+    search = kubectl.search(name)
+    place = _place(search)
+    if folder.is_dir() and next(folder.iterdir(), None) is not None:
+        raise FetchError(f"{folder} is not empty; choose another with --out DIR")
+    folder.mkdir(parents=True, exist_ok=True)
+    pod = reader_pod(search)
+    pod_name = str(pod["metadata"]["name"])
+    kubectl.run("apply", "--filename=-", input_text=json.dumps(pod))
+    try:
+        kubectl.run("wait", "--for=condition=Ready", f"pod/{pod_name}", f"--timeout={_READY_TIMEOUT}")
+        _receive(kubectl, pod_name, place, folder)
+    except KubectlError as error:
+        raise FetchError(
+            f"the reader pod {pod_name} did not answer: {error}; see {kubectl.shown(['describe', 'pod', pod_name])}"
+        ) from error
+    finally:
+        with suppress(KubectlError):
+            kubectl.run("delete", "pod", pod_name, "--wait=false", "--ignore-not-found")
+    return _checked(search, folder)
+
+
+def reader_pod(search: Mapping[str, Any]) -> dict[str, Any]:
+    """The pod that reads the claim: the trainer's image, restricted profile, read-only, gone by itself after 15 minutes."""
+    metadata, spec = search["metadata"], search["spec"]
+    claim = spec["checkpoint"]["storage"]["persistentVolumeClaim"]["claimName"]
+    trainer = spec.get("trainer") or {}
+    kept = {key: trainer[key] for key in ("nodeSelector", "tolerations", "imagePullSecrets", "runtimeClassName") if key in trainer}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": f"{metadata['name'][:46]}-fetch-{metadata['uid'][:8]}",
+            "namespace": metadata["namespace"],
+            "labels": {"app.kubernetes.io/managed-by": "autohas-fetch", f"{LABEL_SEARCH}-fetched": metadata["name"]},
+        },
+        "spec": {
+            "restartPolicy": "Never",
+            "activeDeadlineSeconds": _LIFETIME_S,
+            "terminationGracePeriodSeconds": 0,
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+            "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+            "containers": [
+                {
+                    "name": _CONTAINER,
+                    "image": search["status"]["trainer"]["image"],
+                    "command": ["python", "-c", f"import time; time.sleep({_LIFETIME_S})"],
+                    "resources": {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"cpu": "1", "memory": "256Mi"}},
+                    "securityContext": {
+                        "allowPrivilegeEscalation": False,
+                        "readOnlyRootFilesystem": True,
+                        "capabilities": {"drop": ["ALL"]},
+                    },
+                    "volumeMounts": [{"name": "checkpoints", "mountPath": CHECKPOINT_DIRECTORY, "readOnly": True}],
+                }
+            ],
+            "volumes": [{"name": "checkpoints", "persistentVolumeClaim": {"claimName": claim, "readOnly": True}}],
+            **kept,
+        },
+    }
+
+
+def _place(search: Mapping[str, Any]) -> str:
+    """Folder of the result in the reader.
+
+    Raises:
+        FetchError: there is none.
+    """
+    status, name = search.get("status") or {}, search["metadata"]["name"]
+    if status.get("phase") != Phase.SUCCEEDED:
+        raise FetchError(f"{name} is {status.get('phase') or Phase.PENDING}, not Succeeded: there is no result yet; autohas wait {name}")
+    path = (status.get("result") or {}).get("modelPath")
+    if not path:
+        message = (
+            f"{name} kept its files on its pod's own disk (checkpoint.storage.emptyDir), which is gone; configuration and scores are in"
+            f" status.result; give the next search a claim (checkpoint.storage.persistentVolumeClaim)"
+        )
+        raise FetchError(message)
+    return f"{CHECKPOINT_DIRECTORY}/{path}"
+
+
+def _receive(kubectl: Kubectl, pod: str, place: str, folder: Path) -> None:
+    """Unpack what the reader sends; names are ours, so nothing can leave `folder`."""
+    command = kubectl.command("exec", pod, f"--container={_CONTAINER}", "--", "python", "-c", _SEND, place, *FETCHED)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:  # noqa: S603 - no shell, our arguments
+        assert process.stdout is not None  # noqa: S101 - asked for above
+        assert process.stderr is not None  # noqa: S101 - as above
+        try:
+            with tarfile.open(fileobj=process.stdout, mode="r|") as archive:
+                for member in archive:
+                    if member.name in FETCHED and member.isfile():
+                        archive.extract(member, folder, filter="data")
+        except tarfile.TarError as error:
+            said = " ".join(process.stderr.read().decode(errors="replace").split())
+            raise KubectlError(said or f"what it sent is no archive: {error}") from error
+        said = " ".join(process.stderr.read().decode(errors="replace").split())
+        if process.wait() != 0:
+            raise KubectlError(said or f"kubectl exec ended with exit code {process.returncode}")
+
+
+def _checked(search: Mapping[str, Any], folder: Path) -> list[Path]:
+    """What arrived, if it is what status names.
+
+    Raises:
+        FetchError: the model is missing or is not the one whose digest status has.
+    """
+    model = folder / "model.safetensors"
+    expected = search["status"]["result"]["modelDigest"]
+    if not model.is_file():
+        raise FetchError(f"the claim has no model.safetensors under {search['status']['result']['modelPath']}: was it cleaned up?")
+    with model.open("rb") as file:
+        digest = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+    if digest != expected:
+        raise FetchError(f"{model} has digest {digest}, status.result has {expected}: it was changed on the claim, or did not arrive whole")
+    return [folder / name for name in FETCHED if (folder / name).is_file()]

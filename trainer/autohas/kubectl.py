@@ -1,0 +1,86 @@
+"""kubectl as a subprocess: whoever applies searches has it, with the login of their cluster; no Kubernetes client is needed here."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from autohas_api.names import GROUP, PLURAL
+
+__all__ = ["Kubectl", "KubectlError"]
+
+_RESOURCE = f"{PLURAL}.{GROUP}"
+_REQUEST_TIMEOUT = "--request-timeout=30s"
+
+
+class KubectlError(Exception):
+    """kubectl is absent or refused; the text is a sentence."""
+
+    def __init__(self, message: str, *, is_not_found: bool = False) -> None:
+        """`is_not_found`: the object does not exist."""
+        super().__init__(message)
+        self.is_not_found = is_not_found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kubectl:
+    """One cluster and namespace; what is empty is kubectl's own choice."""
+
+    namespace: str = ""
+    context: str = ""
+    kubeconfig: str = ""
+    all_namespaces: bool = False
+
+    def search(self, name: str) -> dict[str, Any]:
+        """One search.
+
+        Raises:
+            KubectlError: it does not exist, or the cluster does not answer.
+        """
+        found: dict[str, Any] = json.loads(self.run("get", _RESOURCE, name, "--output=json", _REQUEST_TIMEOUT))
+        return found
+
+    def searches(self) -> list[dict[str, Any]]:
+        """Every search of the namespace, or of all."""
+        everywhere = ["--all-namespaces"] if self.all_namespaces else []
+        found: list[dict[str, Any]] = json.loads(self.run("get", _RESOURCE, *everywhere, "--output=json", _REQUEST_TIMEOUT))["items"]
+        return found
+
+    def run(self, *arguments: str, input_text: str | None = None) -> str:
+        """Run to the end; returns what it printed.
+
+        Raises:
+            KubectlError: it is not there, or its exit code is not 0.
+        """
+        command = self.command(*arguments)
+        done = subprocess.run(command, input=input_text, capture_output=True, text=True, check=False)  # noqa: S603 - no shell, our arguments
+        if done.returncode != 0:
+            said = " ".join(done.stderr.split()) or f"kubectl ended with exit code {done.returncode}"
+            raise KubectlError(_explained(said), is_not_found="(NotFound)" in said)
+        return done.stdout
+
+    def command(self, *arguments: str) -> list[str]:
+        """The command line, for callers that read its output as it comes."""
+        executable = shutil.which("kubectl")
+        if executable is None:
+            raise KubectlError("kubectl is not on PATH: install it (https://kubernetes.io/docs/tasks/tools) and log in to the cluster")
+        chosen = {"--kubeconfig": self.kubeconfig, "--context": self.context, "--namespace": self.namespace}
+        return [executable, *(f"{flag}={value}" for flag, value in chosen.items() if value), *arguments]
+
+    def described(self, name: str) -> str:
+        """`search NAME in namespace NS`, for sentences."""
+        return f"search {name} in namespace {self.namespace}" if self.namespace else f"search {name} in the current namespace"
+
+    def shown(self, arguments: Sequence[str]) -> str:
+        """A kubectl command for people to type."""
+        return " ".join(["kubectl", *([f"-n {self.namespace}"] if self.namespace else []), *arguments])
+
+
+def _explained(said: str) -> str:
+    if "the server doesn't have a resource type" in said or "no matches for kind" in said:
+        return "this cluster has no AutoHASSearch resources: install the chart first (helm install autohas ...)"
+    return said.removeprefix("error: ").removeprefix("Error from server (NotFound): ").removeprefix("Error from server: ")

@@ -1,0 +1,84 @@
+"""What a search's status says, as one line for people. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from autohas_api.status import ConditionType, Phase
+
+__all__ = ["SearchLine", "line_of"]
+
+_REASONS: Final = (ConditionType.ACCEPTED, ConditionType.SUCCEEDED, ConditionType.TRAINER_READY)
+"""Conditions whose message explains, in this order, why a search is not simply running."""
+_QUIET_PHASES: Final = (Phase.RUNNING, Phase.SUCCEEDED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchLine:
+    """One search at one moment; `percent` is None before the trainer's first report."""
+
+    namespace: str
+    name: str
+    phase: str
+    stage: str
+    percent: int | None
+    best: str
+    eta: str
+    why: str
+    """One sentence where something is waited for or went wrong."""
+
+    @property
+    def is_succeeded(self) -> bool:
+        """Done, with a result."""
+        return self.phase == Phase.SUCCEEDED
+
+    @property
+    def is_lost(self) -> bool:
+        """Ended without a result, or refused: nothing more happens by itself."""
+        return self.phase in (Phase.FAILED, Phase.REJECTED)
+
+    @property
+    def is_over(self) -> bool:
+        """Nothing more happens by itself."""
+        return self.is_succeeded or self.is_lost
+
+    def text(self) -> str:
+        """For logs and pipes: what has a value, in the order of importance."""
+        percent = "" if self.percent is None else f"{self.percent} %"
+        best, eta = f"best {self.best}" if self.best else "", f"{self.eta} left" if self.eta else ""
+        parts = (self.phase, self.stage, percent, best, eta, self.why)
+        return f"{self.name}: " + "  ".join(part for part in parts if part)
+
+
+def line_of(search: Mapping[str, Any]) -> SearchLine:
+    """Read a search as kubectl prints it; before the operator's first visit it is Pending."""
+    metadata, status = search["metadata"], search.get("status") or {}
+    phase = str(status.get("phase") or Phase.PENDING)
+    is_over = phase in (Phase.SUCCEEDED, Phase.FAILED, Phase.REJECTED)
+    return SearchLine(
+        namespace=str(metadata.get("namespace", "")),
+        name=str(metadata["name"]),
+        phase=phase,
+        stage="" if is_over else str(status.get("stage") or ""),
+        percent=100 if phase == Phase.SUCCEEDED else _percent(status.get("progress")),
+        best=str(status.get("best") or ""),
+        eta="" if is_over else str(status.get("eta") or ""),
+        why="" if phase in _QUIET_PHASES else _why(status, phase),
+    )
+
+
+def _percent(text: Any) -> int | None:  # noqa: ANN401 - whatever lies in status
+    digits = str(text or "").removesuffix("%")
+    return int(digits) if digits.isascii() and digits.isdigit() else None
+
+
+def _why(status: Mapping[str, Any], phase: str) -> str:
+    """The message of the condition that explains the phase."""
+    conditions = {c.get("type"): c for c in status.get("conditions") or []}
+    for kind in _REASONS:
+        condition = conditions.get(kind)
+        if condition is not None and condition.get("status") == "False" and condition.get("message"):
+            return f"{condition.get('reason', '')}: {condition['message']}"
+    return "waiting for the operator" if phase == Phase.PENDING and not conditions else ""
