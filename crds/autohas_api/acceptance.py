@@ -6,16 +6,19 @@ The operator turns what is found into Accepted=False, the command line prints it
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from dataclasses import replace
+from typing import Any, Final
 
 from autohas_api.budget import minimum_trainings, plan_stages
 from autohas_api.conditions import wrong_conditions_of_decisions, wrong_conditions_of_hyperparameters
-from autohas_api.data_arguments import wrong_data_arguments
+from autohas_api.data_arguments import wrong_data_arguments, wrong_keywords
 from autohas_api.problems import Problem, SpecError
 from autohas_api.search import Search, Spec, parse
-from autohas_api.space import Role, Space, resolve
+from autohas_api.space import Role, Space, declared_decisions, resolve
 from autohas_api.space_spec import ArchitectureDecision
-from autohas_api.templates import TEMPLATES, TemplateDecision
+from autohas_api.templates import TemplateDecision
+
+_DECISIONS: Final = "spec.searchSpace.architecture.decisions"
 
 
 def accept(document: Mapping[str, Any]) -> tuple[Search, Space]:
@@ -33,7 +36,8 @@ def accept(document: Mapping[str, Any]) -> tuple[Search, Space]:
 def unacceptable(spec: Spec) -> Iterator[Problem]:
     """Problems of a spec that passed schema and rules."""
     yield from wrong_data_arguments(spec.task.data)
-    declared = {d.name: d for d in TEMPLATES[spec.task.model.template]}
+    yield from wrong_keywords(spec.task.model.arguments or {}, "spec.task.model.arguments", reserved=("input_shape", "num_outputs"))
+    declared = {d.name: d for d in declared_decisions(spec)}
     wrong = [*_decisions(spec, declared), *wrong_conditions_of_hyperparameters(spec.search_space.hyperparameters, declared)]
     yield from wrong
     if wrong:
@@ -98,8 +102,11 @@ def _decisions(spec: Spec, declared: Mapping[str, TemplateDecision]) -> Iterator
     architecture = spec.search_space.architecture
     if architecture is None:
         return
+    if spec.task.model.template is None:
+        yield from _listed_whole(architecture.decisions, declared)
+        return
     for index, change in enumerate(architecture.decisions):
-        path = f"spec.searchSpace.architecture.decisions[{index}]"
+        path = f"{_DECISIONS}[{index}]"
         if change.name not in declared:
             listed = ", ".join(declared)
             yield Problem(
@@ -109,6 +116,24 @@ def _decisions(spec: Spec, declared: Mapping[str, TemplateDecision]) -> Iterator
             continue
         yield from _choices(change, declared[change.name], path)
     yield from wrong_conditions_of_decisions(architecture.decisions, declared)
+
+
+def _listed_whole(listed: list[ArchitectureDecision], declared: Mapping[str, TemplateDecision]) -> Iterator[Problem]:
+    """Decisions of an entrypoint's model: nobody but the trainer can import it, so the spec must say everything."""
+    if not listed:
+        yield Problem(path=_DECISIONS, message="must list the decisions of the entrypoint's model (name, choices, default, when)")
+    incomplete = False
+    for index, decision in enumerate(listed):
+        for field, value in (("choices", decision.choices), ("default", decision.default)):
+            if value is None:
+                incomplete = True
+                yield Problem(path=f"{_DECISIONS}[{index}].{field}", message="Required value: an entrypoint's decisions are listed whole")
+    if incomplete:
+        return
+    # Which values a condition may look at is the model's affair: the choices listed here may be fewer.
+    seen = {name: {v for d in listed if d.when is not None and d.when.decision == name for v in d.when.values} for name in declared}
+    known = {name: replace(d, when=None, choices=(*d.choices, *seen[name])) for name, d in declared.items()}
+    yield from wrong_conditions_of_decisions(listed, known)
 
 
 def _choices(change: ArchitectureDecision, declared: TemplateDecision, path: str) -> Iterator[Problem]:

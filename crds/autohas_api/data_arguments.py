@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import keyword
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Final
 
 from autohas_api.problems import Problem
 from autohas_api.task_spec import Data
 
-__all__ = ["DATA_ARGUMENTS", "wrong_data_arguments"]
+__all__ = ["DATA_ARGUMENTS", "wrong_data_arguments", "wrong_keywords"]
 
 Check = Callable[[str], str | None]
 """From a value to what is allowed instead, or None."""
@@ -74,8 +75,18 @@ DATA_ARGUMENTS: Final[dict[str, dict[str, Check]]] = {
 """Argument name to a check that returns what is allowed, or None."""
 
 
+def wrong_keywords(arguments: Mapping[str, str], path: str, *, reserved: Sequence[str]) -> Iterator[Problem]:
+    """Arguments of an entrypoint that cannot be handed over as keywords; `reserved` are handed over already."""
+    for name in arguments:
+        if not name.isidentifier() or keyword.iskeyword(name) or name in reserved:
+            yield Problem(path=f"{path}.{name}", message=f'"{name}" cannot be a keyword of the entrypoint: choose another name')
+
+
 def wrong_data_arguments(data: Data) -> Iterator[Problem]:
     """Arguments that are unknown to the source, or whose value means nothing to it."""
+    if data.name is None:
+        yield from wrong_keywords(data.arguments, "spec.task.data.arguments", reserved=("path",))
+        return
     known = DATA_ARGUMENTS[data.name]
     for name, value in data.arguments.items():
         path = f"spec.task.data.arguments.{name}"

@@ -145,10 +145,11 @@ class Spec(Model):
             holds=lambda s: not _is_regression(s) or not _smooths_labels(s),
         ),
         Rule(
-            expression=f"{_NO_REGRESSION} || self.task.data.name == 'csv'",
-            message="rmse and mae need a target that is a number, which only csv data has: use accuracy, f1, auc or log_loss",
+            expression=f"{_NO_REGRESSION} || !has(self.task.data.name) || self.task.data.name == 'csv'",
+            message="rmse and mae need a target that is a number, which of the built-in data only csv has:"
+            " use accuracy, f1, auc or log_loss",
             field_path=".objective.metric",
-            holds=lambda s: not _is_regression(s) or s.task.data.name == "csv",
+            holds=lambda s: not _is_regression(s) or s.task.data.name in (None, "csv"),
         ),
         Rule(
             expression=f"{_NO_REGRESSION} || !has(self.task.recipe) || !has(self.task.recipe.classWeights)"

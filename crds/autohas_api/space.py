@@ -141,9 +141,25 @@ def resolve(spec: Spec) -> Space:
     overrides = {d.name: d for d in changes.decisions} if changes is not None else {}
     architecture = [
         _architecture(declared if changes is not None else _pinned(declared), overrides.get(declared.name))
-        for declared in TEMPLATES[spec.task.model.template]
+        for declared in declared_decisions(spec)
     ]
     return Space(decisions=tuple(_parents_first([*hyperparameters, *architecture])))
+
+
+def declared_decisions(spec: Spec) -> tuple[TemplateDecision, ...]:
+    """The model's decisions: the template's, or those that the spec lists for an entrypoint, which only the trainer can import."""
+    if spec.task.model.template is not None:
+        return TEMPLATES[spec.task.model.template]
+    listed = spec.search_space.architecture.decisions if spec.search_space.architecture is not None else []
+    return tuple(
+        TemplateDecision(
+            name=d.name,
+            choices=tuple(d.choices or ()),
+            default=d.default or "",
+            when=None if d.when is None else When(decision=d.when.decision, values=tuple(d.when.values)),
+        )
+        for d in listed
+    )
 
 
 def recipe_value(spec: Spec, name: str) -> str:

@@ -11,15 +11,25 @@ from autohas_api.scoring import METRICS
 
 ArgumentValue = Annotated[str, StringConstraints(max_length=1024)]
 Arguments = Annotated[dict[str, ArgumentValue], Field(max_length=32)]
+Entrypoint = Annotated[
+    str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*$", max_length=253)
+]
+"""`package.module:object`, from the trainer's image or its PYTHONPATH."""
 
 
 class Data(Model):
     """Where examples come from."""
 
-    name: Literal["digits", "idx", "csv", "image-folder"] = Field(
+    name: Literal["digits", "idx", "csv", "image-folder"] | None = Field(
+        default=None,
         description="digits: 8x8 handwritten digits that scikit-learn ships. idx: a folder of MNIST-style IDX files."
         " csv: a table with a header, to learn a class or, with metric rmse or mae, a number."
-        " image-folder: train/CLASS/*.png or .jpg, and perhaps test/CLASS/*."
+        " image-folder: train/CLASS/*.png or .jpg, and perhaps test/CLASS/*.",
+    )
+    entrypoint: Entrypoint | None = Field(
+        default=None,
+        description="Own data instead of name: package.module:object, called with path (when given) and arguments as keywords;"
+        " its splits() returns the examples.",
     )
     path: Annotated[str, StringConstraints(min_length=1, max_length=1024)] | None = Field(
         default=None,
@@ -31,37 +41,73 @@ class Data(Model):
         description="digits: variant (original, shifted). idx: trainLimit, testLimit (use only the first N examples)."
         " csv: target (required: the column to learn), categorical and ignore (column names, separated by commas), missing (error,"
         " impute), delimiter (one character, or tab), testFile (beside path) or testFraction (default 0.2)."
-        " image-folder: size (px, for example 32 or 24x32), grayscale (true, false), testFraction (without test; default 0.2).",
+        " image-folder: size (px, for example 32 or 24x32), grayscale (true, false), testFraction (without test; default 0.2)."
+        " entrypoint: whatever it takes.",
     )
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            expression="self.name == 'digits' || has(self.path)",
-            message="path must be given unless name is digits",
-            field_path=".path",
-            holds=lambda d: d.name == "digits" or d.path is not None,
+            expression="has(self.name) != has(self.entrypoint)",
+            message="exactly one of name and entrypoint must be given",
+            holds=lambda d: (d.name is None) != (d.entrypoint is None),
         ),
         Rule(
-            expression="self.name != 'digits' || !has(self.path)",
+            expression="!has(self.name) || self.name == 'digits' || has(self.path)",
+            message="path must be given unless name is digits",
+            field_path=".path",
+            holds=lambda d: d.name in (None, "digits") or d.path is not None,
+        ),
+        Rule(
+            expression="!has(self.name) || self.name != 'digits' || !has(self.path)",
             message="path must not be given when name is digits, which is built in",
             field_path=".path",
             holds=lambda d: d.name != "digits" or d.path is None,
         ),
         Rule(
-            expression="self.name != 'csv' || (has(self.arguments) && 'target' in self.arguments)",
+            expression="!has(self.name) || self.name != 'csv' || (has(self.arguments) && 'target' in self.arguments)",
             message="arguments.target must name the column to learn when name is csv",
             field_path=".arguments",
             holds=lambda d: d.name != "csv" or "target" in d.arguments,
         ),
     )
 
+    @property
+    def label(self) -> str:
+        """How people call it: the name, or the entrypoint."""
+        return self.name or self.entrypoint or ""
+
 
 class ModelTemplate(Model):
     """The family of networks."""
 
-    template: Literal["mlp", "conv-small"] = Field(
-        description="mlp: fully connected, 1 to 3 layers. conv-small: residual convolutional network for small images."
+    template: Literal["mlp", "conv-small"] | None = Field(
+        default=None, description="mlp: fully connected, 1 to 3 layers. conv-small: residual convolutional network for small images."
     )
+    entrypoint: Entrypoint | None = Field(
+        default=None,
+        description="An own model instead of template: package.module:object, called with the shape of one input, the number of outputs"
+        " and arguments as keywords; gives a torch.nn.Module, or a model with decisions, which searchSpace.architecture must then list.",
+    )
+    arguments: Arguments | None = Field(default=None, description="Keywords for entrypoint; templates take none.")
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            expression="has(self.template) != has(self.entrypoint)",
+            message="exactly one of template and entrypoint must be given",
+            holds=lambda m: (m.template is None) != (m.entrypoint is None),
+        ),
+        Rule(
+            expression="!has(self.arguments) || has(self.entrypoint)",
+            message="arguments must not be given without entrypoint: templates take none",
+            field_path=".arguments",
+            holds=lambda m: m.arguments is None or m.entrypoint is not None,
+        ),
+    )
+
+    @property
+    def label(self) -> str:
+        """How people call it: the template, or the entrypoint."""
+        return self.template or self.entrypoint or ""
 
 
 class Recipe(Model):
@@ -173,7 +219,8 @@ class Task(Model):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            expression="self.data.name != 'csv' || self.model.template != 'conv-small'",
+            expression="!has(self.data.name) || self.data.name != 'csv'"
+            " || !has(self.model.template) || self.model.template != 'conv-small'",
             message="template conv-small needs images, csv is a table: use mlp",
             field_path=".model.template",
             holds=lambda t: t.data.name != "csv" or t.model.template != "conv-small",
@@ -219,7 +266,8 @@ class Objective(Model):
         default="accuracy",
         description="accuracy: share of examples classified correctly. f1: mean of the classes' F1. auc: area under the ROC curve,"
         " with more than two classes the mean of each against the rest. log_loss: cross-entropy in nats."
-        " rmse, mae: root mean squared and mean absolute error in the target's unit; they make the task a regression (csv only).",
+        " rmse, mae: root mean squared and mean absolute error in the target's unit; they make the task a regression (csv and"
+        " entrypoint only).",
     )
     direction: Literal["Maximize", "Minimize"] | None = Field(
         default=None, description="Which way the metric is better, for readers: must be the metric's own. Absent: the metric's own."

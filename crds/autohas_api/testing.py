@@ -1,10 +1,11 @@
-"""Builders and tables for tests of both sides. Not used by any product code."""
+"""Builders and tables of wrong searches, for tests of both sides. Not used by any product code."""
 
 from __future__ import annotations
 
 from typing import Final
 
 from autohas_api import rejected_hyperparameters as hyperparameters
+from autohas_api.rejected_tasks import TASK_REJECTED_BY_RULE, TASK_REJECTED_BY_SCHEMA, TASK_UNACCEPTABLE
 from autohas_api.testing_builders import Rejection, a_search, changed
 from autohas_api.testing_trainer import TRAINER_REJECTED_BY_RULE, TRAINER_REJECTED_BY_SCHEMA
 
@@ -15,29 +16,17 @@ _ONLY_HYPERPARAMETERS: Final = changed(a_search(), "spec.searchSpace.architectur
 _CONTROL: Final = changed(changed(a_search(), "spec.algorithm", {"name": "RandomSharing"}), "spec.searchSpace.hyperparameters[1]")
 _CLAIM_AND_EMPTY: Final = {"emptyDir": {}, "persistentVolumeClaim": {"claimName": "c"}}
 
-_CSV: Final = {"name": "csv", "path": "/data", "arguments": {"target": "y"}}
-_REGRESSION_WITH_CLASS_WEIGHTS: Final = {
-    "task": {"data": _CSV, "model": {"template": "mlp"}, "recipe": {"classWeights": "Balanced"}},
-    "objective": {"metric": "rmse"},
-    "searchSpace": {"architecture": {}},
-    "retrain": {"steps": 27},
-}
-
 REJECTED_BY_SCHEMA: Final = (
     *TRAINER_REJECTED_BY_SCHEMA,
     *hyperparameters.REJECTED_BY_SCHEMA,
+    *TASK_REJECTED_BY_SCHEMA,
     Rejection(path="spec.typo", value=1, field="spec.typo", words="unknown field"),
-    Rejection(path="spec.task.data.name", value="text", field="spec.task.data.name", words='"digits", "idx", "csv", "image-folder"'),
-    Rejection(path="spec.task.model.template", value="resnet", field="spec.task.model.template", words='"mlp", "conv-small"'),
     Rejection(path="spec.task.recipe.batchSize", value=1, field="spec.task.recipe.batchSize", words="greater than or equal to 2"),
     Rejection(path="spec.task.recipe.batchSize", value="64", field="spec.task.recipe.batchSize", words="must be of type integer"),
     Rejection(path="spec.task.recipe.learningRate", value=0.1, field="spec.task.recipe.learningRate", words="must be of type string"),
     Rejection(path="spec.task.recipe.learningRate", value="fast", field="spec.task.recipe.learningRate", words="should match"),
     Rejection(path="spec.task.recipe.learningRate", value="1e400", field="spec.task.recipe.learningRate", words="should match"),
     Rejection(path="spec.task.recipe.schedule", value="cosine", field="spec.task.recipe.schedule", words='"Cosine", "Constant"'),
-    Rejection(path="spec.objective.metric", value="bleu", field="spec.objective.metric", words='"accuracy", "f1", "auc", "log_loss"'),
-    Rejection(path="spec.objective.direction", value="minimize", field="spec.objective.direction", words='"Maximize", "Minimize"'),
-    Rejection(path="spec.task.recipe.classWeights", value="on", field="spec.task.recipe.classWeights", words='"Uniform", "Balanced"'),
     Rejection(path=_DECISIONS, value=[{"name": "Depth"}], field=f"{_DECISIONS}[0].name", words="should match"),
     Rejection(path="spec.algorithm.name", value="DARTS", field="spec.algorithm.name", words='"AutoHAS", "RandomSharing", "RandomSearch"'),
     Rejection(
@@ -75,42 +64,15 @@ REJECTED_BY_SCHEMA: Final = (
 REJECTED_BY_RULE: Final = (
     *TRAINER_REJECTED_BY_RULE,
     *hyperparameters.REJECTED_BY_RULE,
+    *TASK_REJECTED_BY_RULE,
     Rejection(path="metadata.name", value="a" * 47, field="", words="DNS label of at most 46 characters"),
     Rejection(path="metadata.name", value="a.b", field="", words="DNS label of at most 46 characters"),
-    Rejection(path="spec.task.data", value={"name": "idx"}, field="spec.task.data.path", words="path must be given unless name is digits"),
-    Rejection(path="spec.task.data.path", value="/data", field="spec.task.data.path", words="must not be given when name is digits"),
     Rejection(path="spec.task.recipe.learningRate", value="0", field="spec.task.recipe.learningRate", words="greater than 0"),
     Rejection(path="spec.task.recipe.momentum", value="1", field="spec.task.recipe.momentum", words="less than 1"),
     Rejection(path="spec.task.recipe.warmupFraction", value="0.6", field="spec.task.recipe.warmupFraction", words="between 0 and 0.5"),
     Rejection(path="spec.task.recipe.weightDecay", value="-1", field="spec.task.recipe.weightDecay", words="must not be negative"),
     Rejection(path="spec.task.splits.reward", value="0", field="spec.task.splits.reward", words="greater than 0 and less than 0.5"),
     Rejection(path="spec.task.splits.selection", value="0.5", field="spec.task.splits.selection", words="less than 0.5"),
-    Rejection(
-        path="spec.task.data",
-        value={"name": "csv", "path": "/data"},
-        field="spec.task.data.arguments",
-        words="arguments.target must name the column",
-    ),
-    Rejection(
-        path="spec.task",
-        value={"data": {"name": "csv", "path": "/data", "arguments": {"target": "y"}}, "model": {"template": "conv-small"}},
-        field="spec.task.model.template",
-        words="csv is a table: use mlp",
-    ),
-    Rejection(path="spec.objective.metric", value="rmse", field="spec.objective.metric", words="which only csv data has"),
-    Rejection(
-        path="spec",
-        value=_REGRESSION_WITH_CLASS_WEIGHTS,
-        field="spec.task.recipe.classWeights",
-        words="there are no classes",
-    ),
-    Rejection(path="spec.objective.direction", value="Minimize", field="spec.objective.direction", words="must be the metric's own"),
-    Rejection(
-        path="spec.objective",
-        value={"metric": "log_loss", "direction": "Maximize"},
-        field="spec.objective.direction",
-        words="Minimize for log_loss",
-    ),
     Rejection(path="spec.objective.cost", value={"target": "0"}, field="spec.objective.cost.target", words="greater than 0"),
     Rejection(path="spec.objective.cost", value={"target": "9", "weight": "1"}, field="spec.objective.cost.weight", words="less than 0"),
     Rejection(path="spec.searchSpace", value={}, field="spec.searchSpace", words="nothing to search"),
@@ -216,49 +178,7 @@ REJECTED_BY_RULE: Final = (
 
 UNACCEPTABLE: Final = (
     *hyperparameters.UNACCEPTABLE,
-    Rejection(
-        path="spec.task.data.arguments",
-        value={"shift": "1"},
-        field="spec.task.data.arguments.shift",
-        words="unknown argument of data digits",
-    ),
-    Rejection(
-        path="spec.task.data",
-        value={"name": "idx", "path": "/data", "arguments": {"trainLimit": "many"}},
-        field="spec.task.data.arguments.trainLimit",
-        words="positive integer",
-    ),
-    *(
-        Rejection(
-            path="spec.task.data",
-            value={**_CSV, "arguments": {"target": "y", name: value}},
-            field=f"spec.task.data.arguments.{name}",
-            words=words,
-        )
-        for name, value, words in (
-            ("target", " ", "name of a column"),
-            ("categorical", "a,,b", "names separated by commas"),
-            ("missing", "drop", "must be one of error, impute"),
-            ("delimiter", "::", "one character, or tab"),
-            ("testFile", "../test.csv", "beside the training file"),
-            ("testFraction", "0.9", "at most 0.5"),
-        )
-    ),
-    *(
-        Rejection(
-            path="spec.task.data",
-            value={"name": "image-folder", "path": "/data", "arguments": {name: value}},
-            field=f"spec.task.data.arguments.{name}",
-            words=words,
-        )
-        for name, value, words in (("size", "0", "side in px"), ("size", "3x4x5", "side in px"), ("grayscale", "yes", "one of true, false"))
-    ),
-    Rejection(
-        path="spec.task.data",
-        value={**_CSV, "arguments": {"target": "y", "testFile": "t.csv", "testFraction": "0.2"}},
-        field="spec.task.data.arguments.testFraction",
-        words="must not be given beside testFile",
-    ),
+    *TASK_UNACCEPTABLE,
     Rejection(path=_DECISIONS, value=[{"name": "kernel"}], field=f"{_DECISIONS}[0].name", words="must be one of depth"),
     Rejection(
         path=_DECISIONS,

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import random
 
 import numpy as np
 import torch
 
-__all__ = ["Key", "make_deterministic", "stream"]
+__all__ = ["Key", "make_deterministic", "seed_globals", "stream"]
 
 Key = tuple[int | str, ...]
 """Names one stream. Integers and strings only: `1` and `"1"` are different keys."""
@@ -58,3 +59,11 @@ def make_deterministic(threads: int) -> None:
     setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010 - untyped; filling memory we never read costs time
     torch.backends.cudnn.benchmark = False  # it would choose kernels by the clock
     torch.backends.cudnn.deterministic = True
+
+
+def seed_globals(*key: int | str) -> None:
+    """Seed torch's, numpy's and Python's global generators by `key`, for own code, which may draw from them."""
+    torch.manual_seed(int(stream(*key).integers(2**63)))
+    seed = int(stream(*key, "global").integers(2**32))
+    np.random.seed(seed)  # noqa: NPY002 - it is the global one that own code may use
+    random.seed(seed)

@@ -132,6 +132,30 @@ def retrain(
     raise typer.Exit(_guarded(lambda _: _retrain(config, seeds, out or config.parent / "retrain", resume=resume, stop=stop), None))
 
 
+@app.command()
+def conformance(
+    target: Annotated[str, typer.Argument(metavar="TARGET", help="A search file, or package.module:object.", show_default=False)],
+    input_shape: Annotated[
+        str | None, typer.Option(metavar="SHAPE", help="Shape of one input, such as 1x28x28: TARGET is a model.", show_default=False)
+    ] = None,
+    outputs: Annotated[int | None, typer.Option(help="Number of classes, 1 in a regression.", show_default=False)] = None,
+    arguments: Annotated[
+        list[str] | None,
+        typer.Option("--argument", metavar="NAME=VALUE", help="Keyword for the object; may be repeated.", show_default=False),
+    ] = None,
+    *,
+    regression: Annotated[bool, typer.Option("--regression", help="The data's targets are numbers.")] = False,
+) -> None:
+    r"""Check own data and models against the entrypoint contract; own code is found as Python finds it (PYTHONPATH).
+
+    \b
+    autohas conformance examples/07-own-model/search.yaml
+    autohas conformance own_model.model:WaveNets --input-shape 1x64 --outputs 3
+    autohas conformance own_model.data:Waveforms --argument examples=100
+    """
+    raise typer.Exit(_guarded(lambda _: _conformance(target, input_shape, outputs, arguments or [], regression=regression), None))
+
+
 def main() -> None:
     """The `autohas` script."""
     try:
@@ -170,6 +194,24 @@ def _validate(document: Document) -> None:
     search, space = accept(document.value)
     budget = f"{space.size():,} configurations, {search.spec.budget.trainings} trainings"
     Console().print(f"{document.source}: {search.metadata.name} is valid: {budget}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _conformance(target: str, shape: str | None, outputs: int | None, arguments: list[str], *, regression: bool) -> None:
+    sides = [] if shape is None else shape.split("x")
+    if not all(side.isascii() and side.isdigit() and int(side) > 0 for side in sides):
+        raise UsageError(f"--input-shape must be positive numbers joined by x, such as 1x28x28, not {shape!r}")
+    if malformed := [argument for argument in arguments if "=" not in argument]:
+        raise UsageError(f"--argument must be NAME=VALUE, not {malformed[0]!r}")
+    from autohas_trainer.cli import conformance as command  # noqa: PLC0415 - loads torch
+
+    wanted = command.Target(
+        name=target,
+        input_shape=None if shape is None else tuple(map(int, sides)),
+        num_outputs=outputs,
+        arguments=dict(argument.split("=", 1) for argument in arguments),
+        regression=regression,
+    )
+    command.conformance(wanted, Console())
 
 
 def _report(folder: Path) -> None:

@@ -12,6 +12,7 @@ from autohas_trainer.data.batches import RewardBatch, SelectionBatch, TestBatch,
 from autohas_trainer.data.carve import carve
 from autohas_trainer.data.digits import digits
 from autohas_trainer.data.idx import idx
+from autohas_trainer.data.own import own_data
 from autohas_trainer.data.problem import Problem
 from autohas_trainer.data.splits import Splits, TestSplit
 from autohas_trainer.data.table import table
@@ -35,10 +36,10 @@ def load(  # noqa: PLR0913 - one keyword per field of task.data and task.splits
     """Read a task's data and carve it.
 
     Args:
-        name: `digits`, `idx`, `csv` or `image-folder`.
+        name: `digits`, `idx`, `csv`, `image-folder`, or an entrypoint `package.module:object`.
         path: The folder or file; None for `digits`.
-        arguments: The source's own; see `digits`, `idx`, `table` and `image_folder`.
-        kind: What the targets are; only `csv` can give numbers.
+        arguments: The source's own; see `digits`, `idx`, `table`, `image_folder` and `own_data`.
+        kind: What the targets are; only `csv` and an entrypoint can give numbers.
         reward: Share of the training data that rewards the policy, in (0, 1).
         selection: Share that chooses between candidates, in (0, 1).
         stratify: Whether each class is divided by itself.
@@ -54,6 +55,8 @@ def load(  # noqa: PLR0913 - one keyword per field of task.data and task.splits
 
 
 def _problem(name: str, path: str | None, arguments: Mapping[str, str], kind: TaskKind) -> Problem:
+    if ":" in name:
+        return own_data(name, path, arguments, kind)
     match name:
         case "digits":
             if path is not None:

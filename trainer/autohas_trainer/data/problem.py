@@ -26,7 +26,8 @@ class Problem:
         test_inputs: Test inputs, made of other sources.
         test_targets_N: Target of each.
         num_classes: At least 2; None in a regression.
-        scaled_C: Which channels are standardised by the train split, and NaN in them replaced by its mean; None: all.
+        scaled_C: Which channels are standardised by the train split, and NaN replaced by its mean; None: all; empty: the inputs are used as
+            they are (own data; integers stay integers).
     """
 
     name: str

@@ -81,11 +81,11 @@ class Splits:
             raise DataError(message)
         self.train_targets_N = problem.targets_N[carving.train]
         mean, deviation = _target_moments(problem, self.train_targets_N)
-        mean_C, deviation_C = _moments(problem, carving.train)
-        self._inputs = _resident(problem.inputs, mean_C, deviation_C, device)
+        moments = None if problem.scaled_C == () else _moments(problem, carving.train)
+        self._inputs = _resident(problem.inputs, moments, device)
         self._targets_N = _resident_targets(problem.targets_N, mean, deviation, device)
         self._test = TestSplit(
-            _resident(problem.test_inputs, mean_C, deviation_C, device),
+            _resident(problem.test_inputs, moments, device),
             _resident_targets(problem.test_targets_N, mean, deviation, device),
         )
         self._device = device
@@ -222,9 +222,12 @@ def _per_channel(values_C: Floats, num_dimensions: int) -> Floats:
     return values_C.reshape(-1, *[1] * (num_dimensions - 2))
 
 
-def _resident(inputs: Floats, mean_C: Floats, deviation_C: Floats, device: torch.device) -> Tensor:
-    """Return normalised inputs in torch's own memory."""
+def _resident(inputs: Floats, moments: tuple[Floats, Floats] | None, device: torch.device) -> Tensor:
+    """Return inputs in torch's own memory, standardised by (mean_C, deviation_C) where given."""
     resident = torch.tensor(inputs)
+    if moments is None:
+        return resident.to(device)
+    mean_C, deviation_C = moments
     resident.sub_(torch.tensor(_per_channel(mean_C, inputs.ndim))).div_(torch.tensor(_per_channel(deviation_C, inputs.ndim)))
     return resident.masked_fill_(resident.isnan(), 0.0).to(device, torch.float32)  # a missing value becomes the mean
 

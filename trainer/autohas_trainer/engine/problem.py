@@ -16,12 +16,13 @@ from autohas_trainer.data import Splits, load
 from autohas_trainer.engine.costs import Costs
 from autohas_trainer.errors import DataError
 from autohas_trainer.optim import STATE_KEYS, OptimizerName
+from autohas_trainer.seeding import seed_globals
 from autohas_trainer.space.objective import objective
 from autohas_trainer.space.recipe import TrainingRecipe, path_of, recipe_of
 from autohas_trainer.tasks import Classification, Regression, Task
-from autohas_trainer.templates import Template, build_template
+from autohas_trainer.templates import Template, build_own, build_template, check_agreement, check_first_step
 
-__all__ = ["Problem"]
+__all__ = ["Problem", "task_of"]
 
 _MIN_PARALLEL_ELEMENTS = 2**20
 _MIN_REWARD_BATCH = 64
@@ -52,7 +53,7 @@ class Problem:
         """
         data, shares = spec.task.data, spec.task.splits
         splits = load(
-            data.name,
+            data.label,
             data.path,
             data.arguments,
             kind=METRICS[spec.objective.metric].kind,
@@ -63,9 +64,9 @@ class Problem:
             device=device,
         )
         batch_size = spec.task.recipe.batch_size
-        task, plan = _task(spec, splits, device), plan_stages(spec, space, selection_batches=splits.num_selection / batch_size)
+        task, plan = task_of(spec, splits, device), plan_stages(spec, space, selection_batches=splits.num_selection / batch_size)
         _check_sizes(splits, max(_batch_sizes(spec, space)), rewards=plan.supernet_steps > 0)
-        template = build_template(spec.task.model.template, splits.input_shape, task.num_outputs)
+        template = _template(spec, splits, task)
         return cls(
             spec=spec,
             space=space,
@@ -82,6 +83,11 @@ class Problem:
     def seed(self) -> int:
         """The key of every draw."""
         return self.spec.algorithm.seed
+
+    def seed_own_code(self, *key: int | str) -> None:
+        """Before an own model runs: what it draws from global generators is keyed as our draws are. Built-in networks draw nothing."""
+        if self.spec.task.model.entrypoint is not None:
+            seed_globals(self.seed, *key)
 
     def recipe(self, configuration: Configuration) -> TrainingRecipe:
         """How `configuration` is trained."""
@@ -156,7 +162,19 @@ def _check_sizes(splits: Splits, batch_size: int, *, rewards: bool) -> None:
         raise DataError(message)
 
 
-def _task(spec: Spec, splits: Splits, device: torch.device) -> Task:
+def _template(spec: Spec, splits: Splits, task: Task) -> Template:
+    """The built-in family of networks, or the own model, checked against the spec."""
+    model = spec.task.model
+    if model.template is not None:
+        return build_template(model.template, splits.input_shape, task.num_outputs)
+    assert model.entrypoint is not None  # noqa: S101 - the contract's rule: exactly one of both
+    template = build_own(model.entrypoint, model.arguments, splits.input_shape, task.num_outputs)
+    check_agreement(spec, template)
+    check_first_step(template, f"task.model.entrypoint {model.entrypoint}", splits.train_batch(0, 2, 0).inputs, task.num_outputs)
+    return template
+
+
+def task_of(spec: Spec, splits: Splits, device: torch.device) -> Task:
     """The kind of targets with the metric of the spec, on the scale of the train split."""
     metric = spec.objective.metric
     if splits.num_classes is None:

@@ -26,7 +26,7 @@ from autohas_trainer.optim import schedule, set_rate, standalone_optimizer
 from autohas_trainer.seeding import Key, stream
 from autohas_trainer.space.objective import normalised_quality
 from autohas_trainer.space.recipe import path_of
-from autohas_trainer.templates import arm_dropout, disarm_dropout
+from autohas_trainer.templates import arm_dropout, disarm_dropout, use_batch_statistics
 
 __all__ = ["Training"]
 
@@ -74,6 +74,7 @@ class Training:
         batch = problem.splits.train_batch(self.num_steps_done, recipe.batch_size, problem.seed, replica=self.repeat)
         self.learning_rate = recipe.learning_rate * schedule(self.num_steps_done, recipe.steps, recipe.warmup_fraction, recipe.schedule)
         set_rate(self._optimizer, self.learning_rate)
+        problem.seed_own_code("step", self.repeat, self.num_steps_done)
         loss = self._loss(batch)
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]  # torch has no annotation here
@@ -114,6 +115,7 @@ class Training:
         if self.is_diverged:
             return diverged(self.num_steps_done)
         module = self._module.eval() if self.is_finished else self._averaged_module()
+        self._problem.seed_own_code("compare", self.num_steps_done)
         task = self._problem.task
         outputs, targets = [], []
         for batch in self._problem.splits.selection():
@@ -136,7 +138,7 @@ class Training:
 
     def _averaged_module(self) -> nn.Module:
         """A copy with the averaged weights; batch statistics, because running ones belong to other weights."""
-        module = copy.deepcopy(self._module).train()
+        module = use_batch_statistics(copy.deepcopy(self._module))
         for name, parameter in module.named_parameters():
             parameter.copy_(self._average[name])
         return module

@@ -158,7 +158,7 @@ def config_text(search: Search, space: Space, outcome: Outcome) -> str:
     record = {
         "task": {"data": task["data"], "splits": task["splits"]},
         "model": {
-            "template": search.spec.task.model.template,
+            **task["model"],
             "architecture": {n: v for n, v in _architecture(search, outcome).items() if n not in space_names(space) or n in active},
         },
         "recipe": {**outcome.recipe, "classWeights": search.spec.task.recipe.class_weights},

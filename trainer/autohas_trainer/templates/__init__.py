@@ -10,11 +10,14 @@ from autohas_trainer.templates._base import (
     default_path,
     export_leaves,
     load_leaves,
+    use_batch_statistics,
 )
+from autohas_trainer.templates.agreement import check_agreement, check_first_step
 from autohas_trainer.templates.conv_small import ConvSmall
 from autohas_trainer.templates.dropout import Dropout, arm_dropout, disarm_dropout
 from autohas_trainer.templates.macs import CountsMacs, count_macs
 from autohas_trainer.templates.mlp import Mlp
+from autohas_trainer.templates.own import OwnModel, OwnModule, build_own
 
 __all__ = [
     "ConvSmall",
@@ -22,16 +25,22 @@ __all__ = [
     "Dropout",
     "Index",
     "Mlp",
+    "OwnModel",
+    "OwnModule",
     "Path",
     "Shape",
     "Template",
     "arm_dropout",
+    "build_own",
     "build_template",
+    "check_agreement",
+    "check_first_step",
     "count_macs",
     "default_path",
     "disarm_dropout",
     "export_leaves",
     "load_leaves",
+    "use_batch_statistics",
 ]
 
 

@@ -36,6 +36,7 @@ __all__ = [
     "load_leaves",
     "materialised",
     "normalised",
+    "use_batch_statistics",
 ]
 
 Path = Mapping[str, str]
@@ -148,3 +149,12 @@ def normalised(features: Tensor, leaves: Mapping[str, Tensor], name: str) -> Ten
     """
     weight_C, bias_C = leaves[f"{name}.weight"], leaves[f"{name}.bias"]
     return functional.batch_norm(features, None, None, weight_C, bias_C, training=True, eps=NORM_EPSILON)
+
+
+def use_batch_statistics(module: nn.Module) -> nn.Module:
+    """Set a network to evaluation with the batch's own statistics, as a supernet computes: dropout off, batch normalisation on."""
+    module.eval()
+    for inner in module.modules():
+        if isinstance(inner, nn.modules.batchnorm._BatchNorm):  # noqa: SLF001 - the one base of all batch normalisations
+            inner.train()
+    return module

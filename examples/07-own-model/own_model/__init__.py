@@ -1,0 +1,1 @@
+"""An own task for AutoHAS: waveforms to tell apart, and a family of one-dimensional convolutional networks."""

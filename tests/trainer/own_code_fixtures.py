@@ -1,0 +1,230 @@
+"""Own models and data for tests of the entrypoint contract: sound ones, and one for each way to break it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+not_callable = 3
+_calls = itertools.count()
+
+
+class Linear:
+    """A linear model over the first 4 or 8 inputs, with or without a bias-like second leaf."""
+
+    def __init__(self, input_shape: tuple[int, ...], num_outputs: int) -> None:
+        self.num_inputs, self.num_outputs = int(np.prod(input_shape)), num_outputs
+
+    def decisions(self) -> list[dict[str, Any]]:
+        return [
+            {"name": "inputs", "choices": ["4", "8"], "default": "8"},
+            {"name": "shift", "choices": ["no", "yes"], "default": "no", "when": {"decision": "inputs", "values": ["8"]}},
+        ]
+
+    def shared(self) -> dict[str, torch.Tensor]:
+        return {"weight": 0.1 * torch.randn(self.num_outputs, 8), "shift": torch.zeros(8)}
+
+    def slices(self, path: dict[str, str]) -> dict[str, Any]:
+        inputs = slice(0, int(path["inputs"]))
+        found: dict[str, Any] = {"weight": (slice(None), inputs)}
+        return found | ({"shift": inputs} if self._is_shifted(path) else {})
+
+    def forward(self, inputs: torch.Tensor, path: dict[str, str], leaves: dict[str, torch.Tensor]) -> torch.Tensor:
+        features = inputs.flatten(1)[:, : int(path["inputs"])]
+        return (features + leaves["shift"] if self._is_shifted(path) else features) @ leaves["weight"].T
+
+    def build(self, configuration: dict[str, str]) -> nn.Module:
+        return _LinearNetwork(int(configuration["inputs"]), self.num_outputs, shifted=self._is_shifted(configuration))
+
+    def _is_shifted(self, path: dict[str, str]) -> bool:
+        return path["inputs"] == "8" and path["shift"] == "yes"
+
+
+class _LinearNetwork(nn.Module):
+    def __init__(self, num_inputs: int, num_outputs: int, *, shifted: bool) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(0.1 * torch.randn(num_outputs, num_inputs))
+        self.shift = nn.Parameter(torch.zeros(num_inputs)) if shifted else None
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        features = inputs.flatten(1)[:, : self.weight.shape[1]]
+        return (features if self.shift is None else features + self.shift) @ self.weight.T
+
+
+class WrongShape(Linear):
+    """One output too few."""
+
+    def forward(self, inputs: Any, path: Any, leaves: Any) -> torch.Tensor:
+        return super().forward(inputs, path, leaves)[:, :1]
+
+
+class OwnWeights(Linear):
+    """Computes without its leaves."""
+
+    def forward(self, inputs: Any, path: Any, leaves: Any) -> torch.Tensor:
+        return inputs.flatten(1)[:, : self.num_outputs]
+
+
+class UnusedLeaf(Linear):
+    """Lists a leaf that its forward does not use."""
+
+    def slices(self, path: Any) -> dict[str, Any]:
+        return super().slices(path) | {"shift": (slice(0, 8),)}
+
+
+class OutsideShared(Linear):
+    """Cuts more than there is."""
+
+    def slices(self, path: Any) -> dict[str, Any]:
+        return {"weight": (slice(None), slice(0, 9))}
+
+
+class UnknownLeaf(Linear):
+    """Cuts a leaf that is not shared."""
+
+    def slices(self, path: Any) -> dict[str, Any]:
+        return {"kernel": (slice(None),)}
+
+
+class OtherParameters(Linear):
+    """Builds a network with other names."""
+
+    def build(self, configuration: Any) -> nn.Module:
+        return nn.Sequential(nn.Flatten(), nn.Linear(self.num_inputs, self.num_outputs))
+
+
+class OtherFunction(Linear):
+    """Its two forms compute different things."""
+
+    def forward(self, inputs: Any, path: Any, leaves: Any) -> torch.Tensor:
+        return 2 * super().forward(inputs, path, leaves)
+
+
+class OwnRandomness(Linear):
+    """Draws from a generator that nobody seeds."""
+
+    def shared(self) -> dict[str, torch.Tensor]:
+        generator = torch.Generator().manual_seed(next(_calls))
+        return super().shared() | {"weight": torch.randn(self.num_outputs, 8, generator=generator)}
+
+
+class InactiveMatters(Linear):
+    """An inactive decision changes the network."""
+
+    def _is_shifted(self, path: dict[str, str]) -> bool:
+        return path["shift"] == "yes"
+
+    def slices(self, path: dict[str, str]) -> dict[str, Any]:
+        return super().slices(path) | ({"shift": slice(0, int(path["inputs"]))} if self._is_shifted(path) else {})
+
+
+class Raises(Linear):
+    """Its forward raises."""
+
+    def forward(self, inputs: Any, path: Any, leaves: Any) -> torch.Tensor:
+        raise KeyError("weights")
+
+
+class NoDefault(Linear):
+    """Its default is none of the choices."""
+
+    def decisions(self) -> list[dict[str, Any]]:
+        return [{"name": "inputs", "choices": ["4", "8"], "default": "16"}]
+
+
+class HalfModel:
+    """Has decisions and nothing else."""
+
+    def __init__(self, input_shape: tuple[int, ...], num_outputs: int) -> None: ...
+
+    def decisions(self) -> list[dict[str, Any]]:
+        return []
+
+
+class Plain(nn.Sequential):
+    """A plain module with dropout and batch normalisation."""
+
+    def __init__(self, input_shape: tuple[int, ...], num_outputs: int, width: str = "16") -> None:
+        hidden = (nn.Linear(int(np.prod(input_shape)), int(width)), nn.BatchNorm1d(int(width)), nn.ReLU(), nn.Dropout(0.2))
+        super().__init__(nn.Flatten(), *hidden, nn.Linear(int(width), num_outputs))
+
+
+class Tied(nn.Module):
+    """Two names for one tensor."""
+
+    def __init__(self, input_shape: tuple[int, ...], num_outputs: int) -> None:
+        super().__init__()
+        self.one, self.other = (nn.Linear(64, 64, bias=False) for _ in range(2))
+        self.other.weight = self.one.weight
+        self.head = nn.Linear(64, num_outputs)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return self.head(self.other(self.one(inputs.flatten(1))))
+
+
+def refuses(input_shape: tuple[int, ...], num_outputs: int) -> None:
+    raise ValueError("only images of 3 px")
+
+
+def gives_text(input_shape: tuple[int, ...], num_outputs: int) -> str:
+    return "model"
+
+
+class Data:
+    """Two classes told apart by their first number; `defect` breaks something."""
+
+    def __init__(self, defect: str = "", rows: str = "900", path: str = "") -> None:
+        self.defect, self.rows, self.path = defect, int(rows), path
+
+    def splits(self) -> dict[str, Any]:
+        train, test = self._made(self.rows, 0), self._made(100, 1)
+        if self.defect == "nan":
+            test[0][7, 0] = np.nan
+        if self.defect == "class":
+            test[1][5] = 2
+        broken: dict[str, Callable[[], dict[str, Any]]] = {
+            "file": lambda: {"train": np.load("/no/such/file")},
+            "keys": lambda: {"train": train, "validation": test},
+            "float classes": lambda: {"train": (train[0], train[1].astype(float)), "test": test},
+            "shapes": lambda: {"train": (train[0], train[1][:-1]), "test": test},
+            "alike": lambda: {"train": train, "test": (test[0][:, :4], test[1])},
+            "empty": lambda: {"train": train, "test": (test[0][:0], test[1][:0])},
+            "random": lambda: {"train": self._made(self.rows, next(_calls) + 10), "test": test},
+            "leak": lambda: {"train": train, "test": (train[0][:50], train[1][:50])},
+            "groups": lambda: {"train": (*train, np.arange(self.rows) // 3), "test": test},
+            "tokens": lambda: {"train": _tokens(*train), "test": _tokens(*test)},
+        }
+        return broken.get(self.defect, lambda: {"train": train, "test": test})()
+
+    def _made(self, rows: int, seed: int) -> tuple[Any, Any]:
+        rng = np.random.default_rng(seed)
+        inputs = rng.standard_normal((rows, 8)).astype(np.float32)
+        return inputs, (inputs[:, 0] > 0).astype(np.int64)
+
+
+def _tokens(inputs: Any, targets: Any) -> tuple[Any, Any]:
+    return np.digitize(inputs, (-1, 0, 1)), targets
+
+
+class Numbers(Data):
+    """A regression: ten times the first number."""
+
+    def splits(self) -> dict[str, Any]:
+        found = super().splits()
+        return {name: (inputs, 10 * inputs[:, 0]) for name, (inputs, _) in found.items()}
+
+
+class Tokens(nn.Module):
+    """Embeds tokens."""
+
+    def __init__(self, input_shape: tuple[int, ...], num_outputs: int) -> None:
+        super().__init__()
+        self.embedding, self.head = nn.Embedding(4, 3), nn.Linear(3 * input_shape[0], num_outputs)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        return self.head(self.embedding(tokens).flatten(1))

@@ -1,0 +1,122 @@
+"""The conformance test: built-in templates and sound own code keep every promise, each defect breaks the one that names it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import own_code_fixtures as own
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from autohas_api.scoring import TaskKind
+from autohas_api.templates import TEMPLATES
+from autohas_trainer.cli.app import app
+from autohas_trainer.conformance import assert_data_conforms, assert_model_conforms, check_data, check_model, check_template
+from autohas_trainer.seeding import stream
+from autohas_trainer.templates import build_template
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "07-own-model"
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_built_in_templates_conform(name: str) -> None:
+    """They keep every promise that own models are held to."""
+    inputs = torch.tensor(stream("noise").standard_normal((8, 1, 16, 16)), dtype=torch.float32)
+    checks = check_template(build_template(name, (1, 16, 16), 10), inputs, 10)
+
+    assert [(check.promise, check.problem) for check in checks if check.problem] == []
+    assert len(checks) == 8
+
+
+@pytest.mark.parametrize("model", [own.Linear, own.Plain])
+def test_sound_own_models_conform(model: type) -> None:
+    """A model with decisions, and a plain module with dropout and batch normalisation."""
+    assert_model_conforms(model, input_shape=(8,), num_outputs=2)
+
+
+BROKEN = {
+    own.WrongShape: ("forward gives (B, K) and uses its leaves", r"gave \(8, 1\), it must give \(8, 2\)"),
+    own.OwnWeights: ("forward gives (B, K) and uses its leaves", r"does not depend on its leaves"),
+    own.UnusedLeaf: ("forward gives (B, K) and uses its leaves", r"slices\(path\) gives leaf shift, which forward does not use"),
+    own.OutsideShared: ("forward gives (B, K) and uses its leaves", r"it must lie inside and not be empty"),
+    own.Raises: ("forward gives (B, K) and uses its leaves", r"raised KeyError: 'weights'"),
+    own.OtherParameters: ("build has the same parameters", r"build\(\) has parameter 1\.bias of shape \(2,\)"),
+    own.OtherFunction: ("both forms compute the same", r"forward\(\) and build\(\) differ by"),
+    own.OwnRandomness: ("equal seeds give equal numbers", r"shared\(\) gave another weight with the same seeds"),
+    own.InactiveMatters: ("inactive decisions change nothing", r"slices\(path\) changes with shift, which is inactive"),
+    own.refuses: ("can be made", r"raised ValueError: only images of 3 px"),
+}
+
+
+@pytest.mark.parametrize("model", list(BROKEN), ids=lambda model: model.__name__)
+def test_each_defect_breaks_its_promise(model: type) -> None:
+    """The promise is named, with a sentence that says how."""
+    promise, words = BROKEN[model]
+    problems = {check.promise: check.problem for check in check_model(model, input_shape=(8,), num_outputs=2)}
+
+    problem = problems[promise]
+    assert problem is not None
+    assert re.search(words, problem)
+    with pytest.raises(AssertionError, match=re.escape(promise)):
+        assert_model_conforms(model, input_shape=(8,), num_outputs=2)
+
+
+def test_tied_weights_do_not_conform() -> None:
+    """Two names of one tensor cannot be saved."""
+    problems = [check.problem for check in check_model(own.Tied, input_shape=(64,), num_outputs=2) if check.problem]
+
+    assert any("one.weight and other.weight in one tensor" in problem for problem in problems)
+
+
+@pytest.mark.parametrize(
+    ("defect", "words"),
+    [
+        ("keys", "splits() gave keys train, validation"),
+        ("nan", "not finite in row 7"),
+        ("random", "splits() gave other inputs at the second call"),
+        ("leak", "50 of 50 test inputs are training inputs too"),
+    ],
+)
+def test_defects_of_data_are_found(defect: str, words: str) -> None:
+    """Each broken promise of the data is a sentence."""
+    problems = [check.problem for check in check_data(own.Data(defect), "the data", TaskKind.CLASSIFICATION) if check.problem]
+
+    assert len(problems) == 1
+    assert words in problems[0]
+
+
+def test_sound_data_conform() -> None:
+    """Classes, groups and numbers."""
+    assert_data_conforms(own.Data())
+    assert_data_conforms(own.Data("groups"))
+    assert_data_conforms(own.Numbers(), regression=True)
+    assert np.array_equal(own.Data().splits()["train"][0], own.Data().splits()["train"][0])
+
+
+def test_the_command_checks_a_search_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The example keeps every promise, and each is printed."""
+    monkeypatch.syspath_prepend(str(EXAMPLE))
+    printed = CliRunner().invoke(app, ["conformance", str(EXAMPLE / "search.yaml")])
+
+    assert printed.exit_code == 0
+    assert len(re.findall(r"^  kept", printed.output, re.MULTILINE)) == 12
+    assert "agrees with the spec" in printed.output
+
+
+def test_the_command_checks_an_entrypoint() -> None:
+    """A model needs its shapes; a broken promise ends in 78, a wrong call in 64."""
+    run = CliRunner().invoke
+    options = ["--input-shape", "8", "--outputs", "2"]
+
+    assert run(app, ["conformance", "own_code_fixtures:Linear", *options]).exit_code == 0
+    assert run(app, ["conformance", "own_code_fixtures:Data", "--argument", "rows=30"]).exit_code == 0
+    broken = run(app, ["conformance", "own_code_fixtures:OtherFunction", *options])
+    assert broken.exit_code == 78
+    assert "BROKEN  both forms compute the same: forward() and build() differ" in broken.output
+    assert "1 promise is broken; see above" in broken.output
+    assert run(app, ["conformance", "own_code_fixtures:Linear", "--input-shape", "8"]).exit_code == 64
+    assert run(app, ["conformance", "own_code_fixtures:Linear", "--input-shape", "8by8"]).exit_code == 64
+    assert run(app, ["conformance", "own_code_fixtures:Data", "--argument", "rows"]).exit_code == 64

@@ -1,0 +1,281 @@
+"""The entrypoint contract: own data and own models search like built-in ones, and every breach is one sentence with its place."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from engine_fixtures import Killed, MemorySink, search, small_search
+from torch import nn
+from typer.testing import CliRunner
+
+from autohas_api.acceptance import accept
+from autohas_api.scoring import TaskKind
+from autohas_api.testing import changed
+from autohas_trainer.cli.app import app
+from autohas_trainer.data.own import own_data
+from autohas_trainer.engine.problem import Problem
+from autohas_trainer.errors import ConfigurationError, DataError
+from autohas_trainer.reporting.records import StepRecord
+from autohas_trainer.templates import build_own
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "07-own-model"
+OWN = "own_code_fixtures"
+DECISIONS = [
+    {"name": "inputs", "choices": ["4", "8"], "default": "8"},
+    {"name": "shift", "choices": ["no", "yes"], "default": "no", "when": {"decision": "inputs", "values": ["8"]}},
+]
+
+
+def own_search(model: str = "Linear", data: str = "Data", **arguments: str) -> dict[str, Any]:
+    """The small search on own data with an own model."""
+    document = changed(small_search(), "spec.task.data", {"entrypoint": f"{OWN}:{data}", "arguments": arguments})
+    document = changed(document, "spec.task.model", {"entrypoint": f"{OWN}:{model}"})
+    if model in ("Plain", "Tokens"):
+        return changed(document, "spec.searchSpace.architecture")
+    return changed(document, "spec.searchSpace.architecture", {"decisions": DECISIONS})
+
+
+def loaded(document: dict[str, Any]) -> Problem:
+    parsed, space = accept(document)
+    return Problem.load(parsed.spec, space, torch.device("cpu"))
+
+
+def test_an_own_model_on_own_data_is_searched_whole(tmp_path: Path) -> None:
+    """Hyperparameters and the model's decisions are searched; the saved model is the one that build makes."""
+    outcome = search(own_search(), tmp_path, MemorySink()).result
+
+    assert outcome.test_score > 0.9
+    assert len(outcome.choices) == 4
+
+
+def test_a_plain_module_is_searched_over_hyperparameters(tmp_path: Path) -> None:
+    """Lanes need nothing but a module; its dropout draws are keyed."""
+    sink = MemorySink()
+    outcome = search(own_search("Plain"), tmp_path, sink)
+
+    assert outcome.result.test_score > 0.8
+    assert set(outcome.configuration) == {"learning_rate", "weight_decay"}
+    assert not [record for record in sink.steps if record.reward is not None]
+
+
+def test_tokens_reach_an_embedding(tmp_path: Path) -> None:
+    """Integer inputs stay integers."""
+    assert search(own_search("Tokens", defect="tokens"), tmp_path, MemorySink()).result.test_score > 0.8
+
+
+def test_own_numbers_are_a_regression(tmp_path: Path) -> None:
+    """With metric rmse targets are numbers; a constant's error is 10."""
+    document = changed(own_search(data="Numbers"), "spec.objective", {"metric": "rmse"})
+
+    assert search(document, tmp_path, MemorySink()).result.test_score < 3
+
+
+@pytest.mark.parametrize("model", ["Linear", "Plain"])
+@pytest.mark.parametrize("step", [5, 60])
+def test_own_code_resumes_bit_for_bit(model: str, step: int, tmp_path: Path) -> None:
+    """Killed in the middle, a search with dropout and global generators ends as the undisturbed one."""
+
+    def kill(record: StepRecord) -> None:
+        if record.step == step:
+            raise Killed
+
+    undisturbed = search(own_search(model), tmp_path / "whole", MemorySink())
+    with pytest.raises(Killed):
+        search(own_search(model), tmp_path / "killed", MemorySink(on_step=kill))
+
+    assert search(own_search(model), tmp_path / "killed", MemorySink()).result.digest == undisturbed.result.digest
+
+
+def test_without_architecture_the_model_keeps_its_default() -> None:
+    """Decisions that the search does not list stay at the model's default."""
+    problem = loaded(changed(own_search(), "spec.searchSpace.architecture"))
+
+    assert problem.num_parameters(problem.space.default) == 16
+
+
+def test_groups_never_lie_in_two_splits() -> None:
+    """The third array says which examples belong together."""
+    problem = own_data(f"{OWN}:Data", None, {"defect": "groups"}, TaskKind.CLASSIFICATION)
+
+    assert problem.sources_N.tolist() == (np.arange(900) // 3).tolist()
+
+
+def test_a_path_and_arguments_arrive_as_keywords(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`task.data.path` is the keyword path."""
+    seen: dict[str, str] = {}
+
+    class Recorder:
+        def __init__(self, **given: str) -> None:
+            seen.update(given)
+
+        def splits(self) -> dict[str, Any]:
+            return {name: (np.eye(4, dtype=np.float32), np.array([0, 1, 0, 1])) for name in ("train", "test")}
+
+    monkeypatch.setattr(f"{OWN}.Data", Recorder)
+    own_data(f"{OWN}:Data", "/data", {"rows": "7"}, TaskKind.CLASSIFICATION)
+
+    assert seen == {"path": "/data", "rows": "7"}
+
+
+MODEL_FAULTS = {
+    "no_such_package.model:Net": r"task\.model\.entrypoint no_such_package\.model:Net: there is no module no_such_package; install it",
+    f"{OWN}.model:Net": rf"there is no module {OWN}\.model",
+    f"{OWN}:Nothing": rf"module {OWN} has no Nothing; it has .*Data",
+    f"{OWN}:not_callable": r"not_callable is a int and cannot be called; it must be a class or a function",
+    f"{OWN}:refuses": r"calling it with \(8,\), 2 raised ValueError: only images of 3 px",
+    f"{OWN}:gives_text": r"gave a str without decisions, shared, slices, forward, build; it must give a torch\.nn\.Module",
+    f"{OWN}:HalfModel": r"gave a HalfModel without shared, slices, forward, build",
+    f"{OWN}:NoDefault": r"decisions\(\)\[0\] is wrong: .*default must be one of choices|decisions\(\)\[0\] inputs needs choices and one",
+}
+
+
+@pytest.mark.parametrize("entrypoint", MODEL_FAULTS)
+def test_a_wrong_model_entrypoint_is_named(entrypoint: str) -> None:
+    """No module, no object, not callable, raising, or of the wrong kind: the JSON path and what to do."""
+    with pytest.raises(ConfigurationError, match=MODEL_FAULTS[entrypoint]) as caught:
+        build_own(entrypoint, None, (8,), 2)
+    assert str(caught.value).startswith("task.model.entrypoint ")
+
+
+def test_an_unknown_argument_is_named() -> None:
+    """Arguments go to the object as keywords; one that it does not take is its TypeError."""
+    with pytest.raises(ConfigurationError, match=r"calling it with \(8,\), 2, depth='3' raised TypeError: .*depth"):
+        build_own(f"{OWN}:Plain", {"depth": "3"}, (8,), 2)
+
+
+FIRST_STEP_FAULTS = {
+    "WrongShape": r"forward\(inputs, path, leaves\) gave \(2, 1\), it must give \(2, 2\)",
+    "OwnWeights": r"forward\(inputs, path, leaves\) does not depend on its leaves",
+    "UnusedLeaf": r"slices\(path\) gives leaf shift, which forward does not use",
+    "OutsideShared": r"slices\(path\) cuts slice\(0, 9, None\) out of leaf weight of shape \(2, 8\); it must lie inside",
+    "UnknownLeaf": r"slices\(path\) gave .* for leaf kernel, unknown to shared\(\), which has weight, shift",
+    "OtherParameters": r"build\(\) has parameter 1\.bias of shape \(2,\), slices\(path\) a leaf of shape None",
+    "Raises": r"forward\(\) of the default path on inputs \(2, 8\) raised KeyError: 'weights'",
+}
+
+
+@pytest.mark.parametrize("model", FIRST_STEP_FAULTS)
+def test_a_model_that_cannot_take_a_step_is_refused_before_the_first(model: str) -> None:
+    """The default path is tried once when the search starts."""
+    with pytest.raises(ConfigurationError, match=rf"task\.model\.entrypoint {OWN}:{model}: {FIRST_STEP_FAULTS[model]}"):
+        loaded(own_search(model))
+
+
+def test_two_names_of_one_tensor_are_refused() -> None:
+    """Tied weights cannot be saved by name."""
+    document = changed(own_search("Plain"), "spec.task", {"data": {"name": "digits"}, "model": {"entrypoint": f"{OWN}:Tied"}})
+    with pytest.raises(ConfigurationError, match=r"build\(\) has one\.weight and other\.weight in one tensor"):
+        loaded(document)
+
+
+DISAGREEMENTS = {
+    "lacks one": (
+        DECISIONS[:1],
+        r"decisions lacks shift, a decision of the model; add \{name: shift, choices: \[no, yes\], default: no, when: ",
+    ),
+    "unknown": (
+        [*DECISIONS, {"name": "depth", "choices": ["1"], "default": "1"}],
+        r"decisions\[2\]\.name 'depth' is no decision of the model, which has inputs, shift",
+    ),
+    "foreign choice": (
+        [{**DECISIONS[0], "choices": ["4", "8", "16"]}, DECISIONS[1]],
+        r"decisions\[0\]\.choices has '16', which the model's inputs does not know; it knows 4, 8",
+    ),
+    "other condition": (
+        [DECISIONS[0], {**DECISIONS[1], "when": {"decision": "inputs", "values": ["4"]}}],
+        r"decisions\[1\]\.when must be \{decision: inputs, values: \[8\]\}",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", DISAGREEMENTS)
+def test_the_spec_and_the_model_must_agree(case: str) -> None:
+    """What differs is said with the JSON path and what the model has."""
+    decisions, words = DISAGREEMENTS[case]
+    with pytest.raises(ConfigurationError, match=rf"spec\.searchSpace\.architecture\.{words}"):
+        loaded(changed(own_search(), "spec.searchSpace.architecture.decisions", decisions))
+
+
+def test_what_can_never_be_active_may_be_left_out() -> None:
+    """With 4 inputs pinned there is no shift to list."""
+    pinned = [{"name": "inputs", "choices": ["4"], "default": "4"}]
+    problem = loaded(changed(own_search(), "spec.searchSpace.architecture.decisions", pinned))
+
+    assert problem.num_parameters(problem.space.default) == 8
+
+
+def test_the_winner_can_be_trained_again(tmp_path: Path) -> None:
+    """`autohas retrain` of an own model's config.yaml repeats its test score with the search's own seed."""
+    (tmp_path / "search.yaml").write_text(json.dumps(own_search()))
+    run = CliRunner().invoke
+    first = run(app, ["run", str(tmp_path / "search.yaml"), "--out", str(tmp_path / "out")])
+    assert first.exit_code == 0, first.output
+    config = tmp_path / "out" / "config.yaml"
+    assert yaml.safe_load(config.read_text())["model"]["entrypoint"] == f"{OWN}:Linear"
+    again = run(app, ["retrain", str(config), "--seeds", "1", "--out", str(tmp_path / "again")])
+
+    assert again.exit_code == 0, again.output
+    score = json.loads((tmp_path / "out" / "result.json").read_text())["winner"]["testScore"]
+    assert json.loads((tmp_path / "again" / "scores.json").read_text())["scores"][0]["test"] == score
+
+
+def test_the_spec_may_restrict_and_redefault() -> None:
+    """Fewer choices and another default are the search's affair."""
+    problem = loaded(
+        changed(own_search(), "spec.searchSpace.architecture.decisions[0]", {"name": "inputs", "choices": ["4"], "default": "4"})
+    )
+
+    assert problem.num_parameters(problem.space.default) == 8
+
+
+DATA_FAULTS: dict[str, tuple[type[Exception], str]] = {
+    "keys": (ConfigurationError, r"splits\(\) gave keys train, validation; it must give a dictionary with train and test"),
+    "nan": (DataError, r"test inputs have a value that is not finite in row 7"),
+    "class": (DataError, r"the test target of row 5 is class 2; train has 0 to 1"),
+    "float classes": (ConfigurationError, r"train targets are of type float64; classes must be integers from 0, numbers need metric rmse"),
+    "shapes": (ConfigurationError, r"train arrays have shapes \(900, 8\), \(899,\); inputs must be \(N, \.\.\.\)"),
+    "alike": (ConfigurationError, r"train inputs are \(8,\) of float32, test inputs \(4,\) of float32; they must be alike"),
+    "empty": (DataError, r"test has no examples"),
+    "file": (DataError, r"splits\(\) raised FileNotFoundError: .*/no/such/file"),
+}
+
+
+@pytest.mark.parametrize("defect", DATA_FAULTS)
+def test_wrong_data_are_named_with_split_and_row(defect: str) -> None:
+    """What `splits()` gives is checked before anything is trained."""
+    kind, words = DATA_FAULTS[defect]
+    with pytest.raises(kind, match=rf"task\.data\.entrypoint {OWN}:Data: {words}"):
+        own_data(f"{OWN}:Data", None, {"defect": defect}, TaskKind.CLASSIFICATION)
+
+
+def test_data_without_splits_are_refused() -> None:
+    """Any object will not do."""
+    with pytest.raises(ConfigurationError, match=r"gave a str without splits\(\)"):
+        own_data(f"{OWN}:gives_text", None, {"input_shape": "", "num_outputs": ""}, TaskKind.CLASSIFICATION)
+
+
+def test_the_example_searches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """examples/07-own-model runs as it stands, with a reduced budget; its saved model has the leaves' names."""
+    monkeypatch.syspath_prepend(str(EXAMPLE))
+    document = yaml.safe_load((EXAMPLE / "search.yaml").read_text())
+    document = changed(changed(document, "spec.retrain.steps", 90), "spec.budget.trainings", "4.5")
+    result = search(document, tmp_path, MemorySink()).result
+
+    assert result.test_score > 0.6
+    assert len(result.choices) == 6
+
+
+def test_the_plain_example_is_a_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PlainNet of the example can be searched too."""
+    monkeypatch.syspath_prepend(str(EXAMPLE))
+    template = build_own("own_model.model:PlainNet", {"width": "8"}, (1, 64), 3)
+
+    assert isinstance(template.build({}, (0,)), nn.Module)
+    assert template.num_parameters({}) == 64 * 8 + 8 + 8 * 3 + 3
+    assert template.decisions == ()

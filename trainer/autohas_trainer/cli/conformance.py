@@ -1,0 +1,119 @@
+"""`autohas conformance`: own data and models against the entrypoint contract, promise by promise. Imports torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from autohas_api.acceptance import accept
+from autohas_api.scoring import METRICS, TaskKind
+from autohas_api.search import Spec
+from autohas_api.yamlfile import read_search
+from autohas_trainer.cli.exits import UsageError
+from autohas_trainer.conformance import Check, check_data, check_model, check_template
+from autohas_trainer.data import load
+from autohas_trainer.data.own import FIELD as DATA_FIELD
+from autohas_trainer.engine.problem import task_of
+from autohas_trainer.entrypoints import load_object, speaking_for
+from autohas_trainer.errors import ConfigurationError
+from autohas_trainer.seeding import make_deterministic
+from autohas_trainer.templates import build_template, check_agreement
+from autohas_trainer.templates.own import FIELD as MODEL_FIELD
+from autohas_trainer.templates.own import build_own
+
+__all__ = ["Target", "conformance"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What to check: the data and model of a search file, or one entrypoint; a model when `input_shape` is given, else data."""
+
+    name: str
+    input_shape: tuple[int, ...] | None
+    num_outputs: int | None
+    arguments: Mapping[str, str]
+    regression: bool
+
+
+def conformance(target: Target, console: Console) -> None:
+    """Print each promise.
+
+    Raises:
+        ConfigurationError: A promise is broken.
+        UsageError: The options do not fit together.
+    """
+    make_deterministic(1)
+    sections = _of_file(target) if target.name.endswith((".yaml", ".yml")) else _of_entrypoint(target)
+    broken = 0
+    for title, checks in sections.items():
+        console.print(title, markup=False, highlight=False, soft_wrap=True)
+        for check in checks:
+            broken += check.problem is not None
+            mark, why = ("kept  ", "") if check.problem is None else ("BROKEN", f": {check.problem}")
+            console.print(f"  {mark}  {check.promise}{why}", markup=False, highlight=False, soft_wrap=True)
+    if broken:
+        promises = "promise is" if broken == 1 else "promises are"
+        message = f"{broken} {promises} broken; see above"
+        raise ConfigurationError(message)
+
+
+def _of_entrypoint(target: Target) -> dict[str, list[Check]]:
+    if target.input_shape is None:
+        return {f"data {target.name}": _data_checks(target.name, None, target.arguments, regression=target.regression)}
+    if target.num_outputs is None:
+        raise UsageError("--input-shape is for a model, which needs --outputs too: the number of classes, or 1 in a regression")
+    factory = load_object(target.name, MODEL_FIELD)
+    checks = check_model(factory, input_shape=target.input_shape, num_outputs=target.num_outputs, arguments=target.arguments)
+    return {f"model {target.name}": checks}
+
+
+def _of_file(target: Target) -> dict[str, list[Check]]:
+    search, _ = accept(read_search(Path(target.name)).value)
+    spec, sections = search.spec, {}
+    regression = METRICS[spec.objective.metric].kind is TaskKind.REGRESSION
+    if spec.task.data.entrypoint is not None:
+        data = spec.task.data
+        assert data.entrypoint is not None  # noqa: S101 - for the type checker
+        sections[f"data {data.entrypoint}"] = _data_checks(data.entrypoint, data.path, data.arguments, regression=regression)
+        if any(check.problem is not None for check in sections[f"data {data.entrypoint}"]):
+            return sections
+    sections[f"model {spec.task.model.label}"] = _model_checks(spec)
+    return sections
+
+
+def _data_checks(entrypoint: str, path: str | None, arguments: Mapping[str, str], *, regression: bool) -> list[Check]:
+    who = f"{DATA_FIELD} {entrypoint}"
+    with speaking_for(who, "calling it"):
+        data = load_object(entrypoint, DATA_FIELD)(**({} if path is None else {"path": path}), **arguments)
+    return check_data(data, who, TaskKind.REGRESSION if regression else TaskKind.CLASSIFICATION)
+
+
+def _model_checks(spec: Spec) -> list[Check]:
+    """Check the model of a search on its own training inputs, and its decisions against the spec's."""
+    data, shares, model = spec.task.data, spec.task.splits, spec.task.model
+    splits = load(
+        data.label,
+        data.path,
+        data.arguments,
+        kind=METRICS[spec.objective.metric].kind,
+        reward=float(shares.reward),
+        selection=float(shares.selection),
+        stratify=shares.stratify,
+        seed=spec.algorithm.seed,
+        device=torch.device("cpu"),
+    )
+    num_outputs = task_of(spec, splits, torch.device("cpu")).num_outputs
+    inputs = splits.train_batch(0, min(8, splits.num_train), 0).inputs
+    if model.template is not None:
+        return check_template(build_template(model.template, splits.input_shape, num_outputs), inputs, num_outputs)
+    assert model.entrypoint is not None  # noqa: S101 - the contract's rule: exactly one of both
+    template = build_own(model.entrypoint, model.arguments, splits.input_shape, num_outputs)
+    try:
+        check_agreement(spec, template)
+    except ConfigurationError as error:
+        return [Check(promise="agrees with the spec", problem=str(error))]
+    return [Check(promise="agrees with the spec", problem=None), *check_template(template, inputs, num_outputs)]

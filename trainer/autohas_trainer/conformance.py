@@ -1,0 +1,279 @@
+"""The conformance test of own models and own data: what AutoHAS relies on, checked one by one.
+
+In a test of yours:
+
+    from autohas_trainer.conformance import assert_data_conforms, assert_model_conforms
+
+    def test_model_conforms():
+        assert_model_conforms(WaveNets, input_shape=(1, 64), num_outputs=3)
+
+    def test_data_conforms():
+        assert_data_conforms(Waveforms())
+
+The same runs as `autohas conformance`.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path as File
+from typing import Any, Final
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from autohas_api.scoring import TaskKind
+from autohas_api.templates import TemplateDecision
+from autohas_trainer.data.own import read_splits
+from autohas_trainer.errors import TrainerError
+from autohas_trainer.seeding import seed_globals, stream
+from autohas_trainer.templates import Path, Shape, Template, default_path, load_leaves, use_batch_statistics
+from autohas_trainer.templates.agreement import build_problem, forward_problem
+from autohas_trainer.templates.own import wrap_own
+
+__all__ = ["Check", "assert_data_conforms", "assert_model_conforms", "check_data", "check_model", "check_template"]
+
+_NUM_INPUTS: Final = 8
+_NUM_RANDOM_PATHS: Final = 8
+_MAX_PATHS: Final = 64
+_TOLERANCE: Final = 1e-3
+"""Relative and absolute: two ways to compute the same network in float32 differ by rounding only."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One promise: what it is, and the sentence that says how it was broken (None: kept)."""
+
+    promise: str
+    problem: str | None
+
+
+def assert_model_conforms(
+    factory: Callable[..., Any], *, input_shape: Shape, num_outputs: int, arguments: Mapping[str, str] | None = None
+) -> None:
+    """Raise an AssertionError with every broken promise of an own model.
+
+    Args:
+        factory: What the entrypoint names.
+        input_shape: Shape of one input, without the batch.
+        num_outputs: Number of classes, 1 in a regression.
+        arguments: Keywords for the factory, as in task.model.arguments.
+    """
+    _raise_broken(check_model(factory, input_shape=input_shape, num_outputs=num_outputs, arguments=arguments))
+
+
+def assert_data_conforms(data: Any, *, regression: bool = False) -> None:  # noqa: ANN401 - own code
+    """Raise an AssertionError with every broken promise of own data, an object with `splits()`."""
+    _raise_broken(check_data(data, "the data", TaskKind.REGRESSION if regression else TaskKind.CLASSIFICATION))
+
+
+def _raise_broken(checks: list[Check]) -> None:
+    broken = [f"{check.promise}: {check.problem}" for check in checks if check.problem is not None]
+    if broken:
+        raise AssertionError("\n".join(broken))
+
+
+def check_model(
+    factory: Callable[..., Any],
+    *,
+    input_shape: Shape,
+    num_outputs: int,
+    arguments: Mapping[str, str] | None = None,
+) -> list[Check]:
+    """Check an own model on noise of `input_shape`."""
+    try:
+        template = wrap_own(factory, "the model", arguments, input_shape, num_outputs)
+    except TrainerError as error:
+        return [Check(promise="can be made", problem=str(error))]
+    noise = stream("conformance", "inputs").standard_normal((_NUM_INPUTS, *input_shape))
+    return [Check(promise="can be made", problem=None), *check_template(template, torch.tensor(noise, dtype=torch.float32), num_outputs)]
+
+
+def check_template(template: Template, inputs: Tensor, num_outputs: int) -> list[Check]:
+    """Check any family of networks: the default path, every choice once, and random paths."""
+    decisions = _decisions_problem(template.decisions)
+    checks = [Check(promise="decisions are sound", problem=decisions)]
+    if decisions is not None:
+        return checks
+    paths, inputs = list(_paths(template.decisions)), inputs.cpu()
+    for promise, problem_of in _PROMISES.items():
+        checks.append(Check(promise=promise, problem=_first_problem(problem_of, template, paths, inputs, num_outputs)))
+    return checks
+
+
+def check_data(data: Any, who: str, kind: TaskKind) -> list[Check]:  # noqa: ANN401 - own code
+    """Check own data: its splits can be read, and are the same at every call."""
+    try:
+        seed_globals("own data")
+        one = read_splits(data.splits(), who, kind)
+        seed_globals("own data again")
+        other = read_splits(data.splits(), who, kind)
+    except Exception as error:  # noqa: BLE001 - whatever own code raises is the answer
+        return [Check(promise="splits can be read", problem=_said(error))]
+    pairs = {name: (getattr(one, name), getattr(other, name)) for name in ("inputs", "targets_N", "test_inputs", "test_targets_N")}
+    differing = [name for name, (first, second) in pairs.items() if not np.array_equal(first, second)]
+    problem = f"splits() gave other {differing[0]} at the second call; resuming needs the same every time" if differing else None
+    overlap = _overlap(one.inputs, one.test_inputs)
+    shared = f"{overlap} of {len(one.test_inputs)} test inputs are training inputs too" if overlap else None
+    return [
+        Check(promise="splits can be read", problem=None),
+        Check(promise="splits are the same at every call", problem=problem),
+        Check(promise="no test input is a training input", problem=shared),
+    ]
+
+
+def _overlap(inputs: Any, test_inputs: Any) -> int:  # noqa: ANN401 - arrays of any number type
+    known = {row.tobytes() for row in inputs}
+    return sum(row.tobytes() in known for row in test_inputs)
+
+
+def _said(error: Exception) -> str:
+    return str(error) if isinstance(error, TrainerError) else f"raised {type(error).__name__}: {error}"
+
+
+def _decisions_problem(decisions: tuple[TemplateDecision, ...]) -> str | None:
+    """Say what is wrong with the decisions themselves: each looks only at one before it."""
+    known: dict[str, TemplateDecision] = {}
+    for decision in decisions:
+        if decision.default not in decision.choices:
+            return f"{decision.name} has default {decision.default}, which is none of its choices"
+        if (when := decision.when) is not None:
+            if when.decision not in known:
+                return f"{decision.name} depends on {when.decision}, which must stand before it"
+            foreign = [value for value in when.values if value not in known[when.decision].choices]
+            if foreign:
+                return f"{decision.name} depends on {when.decision} being {foreign[0]}, which is none of its choices"
+        known[decision.name] = decision
+    return None
+
+
+def _paths(decisions: tuple[TemplateDecision, ...]) -> Iterator[dict[str, str]]:
+    """Yield the default, every choice once (where it is active), and random paths."""
+    default = default_path(decisions)
+    yield default
+    parents = {decision.name: decision.when for decision in decisions}
+    singles = []
+    for decision in decisions:
+        for choice in decision.choices:
+            path, when = {**default, decision.name: choice}, decision.when
+            while when is not None:
+                path[when.decision] = path[when.decision] if path[when.decision] in when.values else when.values[0]
+                when = parents[when.decision]
+            if path != default:
+                singles.append(path)
+    yield from singles[: _MAX_PATHS - _NUM_RANDOM_PATHS - 1]
+    for draw in range(_NUM_RANDOM_PATHS if decisions else 0):
+        rng = stream("conformance", "path", draw)
+        yield {decision.name: decision.choices[int(rng.integers(len(decision.choices)))] for decision in decisions}
+
+
+_Question = Callable[[Template, Path, Tensor, int], str | None]
+
+
+def _first_problem(problem_of: _Question, template: Template, paths: list[dict[str, str]], inputs: Tensor, num_outputs: int) -> str | None:
+    """Ask a question about every path; the first answer, with its path."""
+    for path in paths:
+        try:
+            problem = problem_of(template, path, inputs, num_outputs)
+        except Exception as error:  # noqa: BLE001 - whatever own code raises is the answer
+            problem = _said(error)
+        if problem is not None:
+            return f"{problem} (path {path})" if path else problem
+    return None
+
+
+def _leaves(template: Template, path: Path) -> dict[str, Tensor]:
+    """Return leaves without the symmetries of an initialisation: no ones, no zeros."""
+    shared = template.shared(("conformance",))
+    shapes = {name: tuple(shared[name][index].shape) for name, index in template.slices(path).items()}
+    return {
+        name: torch.tensor(0.3 * stream("conformance", "leaf", name).standard_normal(shape), dtype=torch.float32)
+        for name, shape in shapes.items()
+    }
+
+
+def _forward(template: Template, path: Path, inputs: Tensor, num_outputs: int) -> str | None:
+    return forward_problem(template, path, _leaves(template, path), inputs, num_outputs)
+
+
+def _build(template: Template, path: Path, inputs: Tensor, num_outputs: int) -> str | None:
+    return build_problem(template, path, _leaves(template, path), inputs, num_outputs)
+
+
+@torch.no_grad()
+def _forms_agree(template: Template, path: Path, inputs: Tensor, num_outputs: int) -> str | None:  # noqa: ARG001 - one form of question
+    leaves, network = _leaves(template, path), template.build(path, ("conformance",))
+    load_leaves(network, leaves)
+    expected, found = use_batch_statistics(network)(inputs), template.forward(inputs, path, leaves)
+    if torch.allclose(expected, found, rtol=_TOLERANCE, atol=_TOLERANCE):
+        return None
+    return f"forward() and build() differ by {float((expected - found).abs().max()):.3g} with the same weights and the batch's statistics"
+
+
+@torch.no_grad()
+def _is_deterministic(template: Template, path: Path, inputs: Tensor, num_outputs: int) -> str | None:  # noqa: ARG001 - one form of question
+    one, other = template.shared(("conformance", 1)), template.shared(("conformance", 1))
+    if differing := _differing(one, other):
+        return f"shared() gave another {differing} with the same seeds; draw from torch's, numpy's or Python's global generator only"
+    first, second = (dict(template.build(path, ("conformance", 2)).named_parameters()) for _ in range(2))
+    if differing := _differing(first, second):
+        return f"build() gave another {differing} with the same seeds; draw from torch's, numpy's or Python's global generator only"
+    leaves, outputs = _leaves(template, path), []
+    for _ in range(2):
+        seed_globals("conformance", 3)
+        outputs.append(template.forward(inputs, path, leaves))
+    return None if torch.equal(*outputs) else "forward() gave other outputs with the same seeds"
+
+
+def _differing(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> str | None:
+    return next(
+        (name for name in one.keys() | other.keys() if name not in one or name not in other or not one[name].equal(other[name])), None
+    )
+
+
+def _inactive_is_idle(template: Template, path: Path, inputs: Tensor, num_outputs: int) -> str | None:  # noqa: ARG001 - one form of question
+    known = {decision.name: decision for decision in template.decisions}
+
+    def is_active(decision: TemplateDecision) -> bool:
+        when = decision.when
+        return when is None or (path[when.decision] in when.values and is_active(known[when.decision]))
+
+    slices = template.slices(path)
+    for decision in template.decisions:
+        if is_active(decision):
+            continue
+        for choice in decision.choices:
+            if template.slices({**path, decision.name: choice}) != slices:
+                return f"slices(path) changes with {decision.name}, which is inactive"
+    return None
+
+
+def _is_counted(template: Template, path: Path, inputs: Tensor, num_outputs: int) -> str | None:  # noqa: ARG001 - one form of question
+    counted = template.num_parameters(path)
+    built = sum(parameter.numel() for parameter in template.build(path, ("conformance",)).parameters())
+    return None if counted == built else f"slices(path) hold {counted} parameters, build() has {built}"
+
+
+@torch.no_grad()
+def _survives_a_file(template: Template, path: Path, inputs: Tensor, num_outputs: int) -> str | None:  # noqa: ARG001 - one form of question
+    network, twin = template.build(path, ("conformance", 1)).eval(), template.build(path, ("conformance", 2)).eval()
+    with tempfile.TemporaryDirectory() as folder:
+        file = File(folder) / "model.safetensors"
+        save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, file)
+        twin.load_state_dict(load_file(file))
+    return None if torch.equal(network(inputs), twin(inputs)) else "a network loaded from a file gives other outputs than the one saved"
+
+
+_PROMISES: Final[dict[str, _Question]] = {
+    "forward gives (B, K) and uses its leaves": _forward,
+    "build has the same parameters": _build,
+    "both forms compute the same": _forms_agree,
+    "equal seeds give equal numbers": _is_deterministic,
+    "inactive decisions change nothing": _inactive_is_idle,
+    "parameters are counted": _is_counted,
+    "weights survive a file": _survives_a_file,
+}

@@ -1,0 +1,144 @@
+"""Own data by entrypoint: `object(**arguments)`, with `path` as a keyword when the search gives one, has `splits()`.
+
+    splits() -> {"train": (inputs, targets), "test": (inputs, targets)}
+
+Inputs are numpy arrays or tensors (N, ...), numbers or, for tokens, integers; they are used as they are, so normalise them. Targets are
+(N,): classes counted from 0, or numbers when the metric is rmse or mae. Reward and selection splits are carved out of train. A third array
+beside train's targets names the group of each example (a patient, a document): a group never lies in two splits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from autohas_api.scoring import TaskKind
+from autohas_trainer.data.problem import Floats, Ints, Problem
+from autohas_trainer.entrypoints import keywords, load_object, speaking_for
+from autohas_trainer.errors import ConfigurationError, DataError
+from autohas_trainer.seeding import seed_globals
+
+__all__ = ["own_data", "read_splits"]
+
+FIELD: Final = "task.data.entrypoint"
+Array = npt.NDArray[Any]
+
+
+def own_data(entrypoint: str, path: str | None, arguments: Mapping[str, str], kind: TaskKind) -> Problem:
+    """Import own data and read its splits.
+
+    Raises:
+        ConfigurationError: It is not there, raises, or gives something else than splits; names the JSON path.
+        DataError: A file that it reads is missing, or its examples cannot be; names split and row.
+    """
+    who = f"{FIELD} {entrypoint}"
+    factory = load_object(entrypoint, FIELD)
+    given = dict(arguments) if path is None else {"path": path, **arguments}
+    seed_globals("own data")
+    with speaking_for(who, f"calling it with {keywords(given) or 'nothing'}"):
+        data = factory(**given)
+    if not callable(getattr(data, "splits", None)):
+        message = f"{who} gave a {type(data).__name__} without splits(); see the entrypoint contract"
+        raise ConfigurationError(message)
+    with speaking_for(who, "splits()"):
+        splits = data.splits()
+    return read_splits(splits, who, kind)
+
+
+def read_splits(splits: Any, who: str, kind: TaskKind) -> Problem:  # noqa: ANN401 - own code
+    """Check what `splits()` gave; `who` speaks in errors.
+
+    Raises:
+        ConfigurationError: It is no dictionary of train and test, or the arrays do not fit together.
+        DataError: A number is not finite, a class is out of range, or a split is empty.
+    """
+    if not isinstance(splits, Mapping) or set(splits) != {"train", "test"}:
+        found = f"keys {', '.join(map(str, splits))}" if isinstance(splits, Mapping) else f"a {type(splits).__name__}"
+        message = f"{who}: splits() gave {found}; it must give a dictionary with train and test"
+        raise ConfigurationError(message)
+    inputs, targets_N, groups = _parts(splits["train"], "train", who, kind)
+    test_inputs, test_targets_N, _ = _parts(splits["test"], "test", who, kind)
+    if inputs.shape[1:] != test_inputs.shape[1:] or inputs.dtype != test_inputs.dtype:
+        message = (
+            f"{who}: train inputs are {inputs.shape[1:]} of {inputs.dtype}, test inputs {test_inputs.shape[1:]} of {test_inputs.dtype};"
+            " they must be alike"
+        )
+        raise ConfigurationError(message)
+    num_classes = None
+    if kind is TaskKind.CLASSIFICATION:
+        num_classes = int(targets_N.max()) + 1
+        _check_classes(targets_N, "train", who, num_classes)
+        _check_classes(test_targets_N, "test", who, num_classes)
+    return Problem(
+        name=who,
+        inputs=inputs,
+        targets_N=targets_N,
+        sources_N=np.arange(len(targets_N)) if groups is None else np.unique(groups, return_inverse=True)[1].reshape(-1),
+        test_inputs=test_inputs,
+        test_targets_N=test_targets_N,
+        num_classes=num_classes,
+        scaled_C=(),
+    )
+
+
+def _parts(split: Any, name: str, who: str, kind: TaskKind) -> tuple[Floats, Ints | Floats, Array | None]:  # noqa: ANN401 - own code
+    """Return inputs, targets and perhaps groups of one split."""
+    allowed = (2, 3) if name == "train" else (2,)
+    if not isinstance(split, tuple | list) or len(split) not in allowed:
+        message = f"{who}: splits()[{name!r}] must be (inputs, targets){' or (inputs, targets, groups)' if name == 'train' else ''}"
+        raise ConfigurationError(message)
+    arrays = [part.detach().cpu().numpy() if isinstance(part, Tensor) else np.asarray(part) for part in split]
+    inputs, targets_N, *groups = arrays
+    if len({len(array) if array.ndim else -1 for array in arrays}) > 1 or targets_N.ndim != 1 or inputs.ndim < 2:  # noqa: PLR2004 - (N, ...)
+        shapes = ", ".join(str(array.shape) for array in arrays)
+        message = f"{who}: {name} arrays have shapes {shapes}; inputs must be (N, ...), targets (N,), all of one length"
+        raise ConfigurationError(message)
+    if len(targets_N) == 0:
+        message = f"{who}: {name} has no examples"
+        raise DataError(message)
+    inputs = _inputs(inputs, name, who)
+    return inputs, _targets(targets_N, name, who, kind), groups[0] if groups else None
+
+
+def _inputs(inputs: Array, name: str, who: str) -> Floats:
+    """Return float32, or int64 for tokens; finite."""
+    if np.issubdtype(inputs.dtype, np.integer):
+        return inputs.astype(np.int64)
+    if not (np.issubdtype(inputs.dtype, np.floating) or inputs.dtype == np.bool_):
+        message = f"{who}: {name} inputs are of type {inputs.dtype}; they must be numbers"
+        raise ConfigurationError(message)
+    finite = np.isfinite(inputs).reshape(len(inputs), -1).all(axis=1)
+    if not finite.all():
+        message = f"{who}: {name} inputs have a value that is not finite in row {int(np.argmin(finite))}; mend or drop it"
+        raise DataError(message)
+    return inputs.astype(np.float32)
+
+
+def _targets(targets_N: Array, name: str, who: str, kind: TaskKind) -> Ints | Floats:
+    if kind is TaskKind.CLASSIFICATION:
+        if not np.issubdtype(targets_N.dtype, np.integer):
+            message = (
+                f"{who}: {name} targets are of type {targets_N.dtype}; classes must be integers from 0, numbers need metric rmse or mae"
+            )
+            raise ConfigurationError(message)
+        return targets_N.astype(np.int64)
+    if not np.issubdtype(targets_N.dtype, np.number) or np.iscomplexobj(targets_N):
+        message = f"{who}: {name} targets are of type {targets_N.dtype}; with metric rmse or mae they must be numbers"
+        raise ConfigurationError(message)
+    numbers_N = targets_N.astype(np.float64)
+    if not np.isfinite(numbers_N).all():
+        message = f"{who}: the {name} target of row {int(np.argmin(np.isfinite(numbers_N)))} is not finite; mend or drop it"
+        raise DataError(message)
+    return numbers_N
+
+
+def _check_classes(targets_N: Ints | Floats, name: str, who: str, num_classes: int) -> None:
+    wrong = np.flatnonzero((targets_N < 0) | (targets_N >= num_classes))
+    if len(wrong):
+        row = int(wrong[0])
+        message = f"{who}: the {name} target of row {row} is class {targets_N[row]}; train has 0 to {num_classes - 1}"
+        raise DataError(message)

@@ -1,0 +1,139 @@
+"""Does an own model keep the contract, and does the spec say the same about its decisions? Each answer is one sentence.
+
+Called when a search starts (the default path) and by the conformance test (many paths).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from autohas_api.search import Spec
+from autohas_api.space_spec import ArchitectureDecision
+from autohas_api.templates import TemplateDecision
+from autohas_trainer.entrypoints import speaking_for
+from autohas_trainer.errors import ConfigurationError
+from autohas_trainer.seeding import seed_globals
+from autohas_trainer.templates._base import Path, Template, default_path
+
+__all__ = ["build_problem", "check_agreement", "check_first_step", "forward_problem", "initial_leaves_of"]
+
+_LISTED = "spec.searchSpace.architecture.decisions"
+
+
+def check_agreement(spec: Spec, template: Template) -> None:
+    """Compare the spec's decisions with the model's: the same names, choices among the model's, and its conditions.
+
+    A decision may be left out where what it depends on never has the choice that it needs, and a condition where one choice is left.
+
+    Raises:
+        ConfigurationError: They differ; says where and how.
+    """
+    architecture = spec.search_space.architecture
+    if architecture is None:
+        return
+    have = {decision.name: decision for decision in template.decisions}
+    listed = {decision.name: decision for decision in architecture.decisions}
+    for name, decision in have.items():
+        parent = listed.get(decision.when.decision) if decision.when is not None else None
+        is_idle = parent is not None and decision.when is not None and not set(parent.choices or ()) & set(decision.when.values)
+        if name not in listed and not is_idle:
+            message = f"{_LISTED} lacks {name}, a decision of the model; add {_written(decision)}"
+            raise ConfigurationError(message)
+    for index, (name, given) in enumerate(listed.items()):
+        if name not in have:
+            message = f"{_LISTED}[{index}].name {name!r} is no decision of the model, which has {', '.join(have) or 'none'}; remove it"
+            raise ConfigurationError(message)
+        if difference := _difference(given, have[name]):
+            message = f"{_LISTED}[{index}].{difference}"
+            raise ConfigurationError(message)
+
+
+def _difference(listed: ArchitectureDecision, decision: TemplateDecision) -> str | None:
+    foreign = [choice for choice in listed.choices or () if choice not in decision.choices]
+    if foreign:
+        return f"choices has {foreign[0]!r}, which the model's {decision.name} does not know; it knows {', '.join(decision.choices)}"
+    when = decision.when
+    if len(listed.choices or ()) == 1 and listed.when is None:
+        return None
+    if when is not None and (listed.when is None or (listed.when.decision, tuple(listed.when.values)) != (when.decision, when.values)):
+        return f"when must be {{decision: {when.decision}, values: [{', '.join(when.values)}]}}, as the model's {decision.name} has it"
+    return None
+
+
+def _written(decision: TemplateDecision) -> str:
+    """Return a decision as the spec would list it."""
+    when = decision.when
+    condition = "" if when is None else f", when: {{decision: {when.decision}, values: [{', '.join(when.values)}]}}"
+    return f"{{name: {decision.name}, choices: [{', '.join(decision.choices)}], default: {decision.default}{condition}}}"
+
+
+def check_first_step(template: Template, who: str, inputs: Tensor, num_outputs: int) -> None:
+    """Try the default path before anything is trained; `who` speaks in errors.
+
+    Raises:
+        ConfigurationError: The model raises, gives outputs of another shape, or its two forms differ.
+    """
+    path = default_path(template.decisions)
+    leaves = initial_leaves_of(template, path)
+    inputs = inputs.cpu()
+    with speaking_for(who, f"forward() of the default path on inputs {tuple(inputs.shape)}"):
+        problem = forward_problem(template, path, leaves, inputs, num_outputs)
+    if problem is None:
+        with speaking_for(who, "build() of the default path"):
+            problem = build_problem(template, path, leaves, inputs, num_outputs)
+    if problem is not None:
+        message = f"{who}: {problem}; try autohas conformance"
+        raise ConfigurationError(message)
+
+
+def initial_leaves_of(template: Template, path: Path) -> dict[str, Tensor]:
+    """Return freshly initialised leaves of a path."""
+    shared = template.shared(("agreement",))
+    return {name: shared[name][index] for name, index in template.slices(path).items()}
+
+
+def forward_problem(template: Template, path: Path, leaves: Mapping[str, Tensor], inputs: Tensor, num_outputs: int) -> str | None:
+    """Say what is wrong with the supernet's forward and its gradient, if anything."""
+    seed_globals("agreement", "forward")
+    asked = {name: leaf.detach().requires_grad_() for name, leaf in leaves.items()}
+    outputs_BK: object = template.forward(inputs, path, asked)  # own code may give anything
+    if not isinstance(outputs_BK, Tensor) or outputs_BK.shape != (len(inputs), num_outputs):
+        shape = tuple(outputs_BK.shape) if isinstance(outputs_BK, Tensor) else type(outputs_BK).__name__
+        return f"forward(inputs, path, leaves) gave {shape}, it must give ({len(inputs)}, {num_outputs})"
+    if not outputs_BK.isfinite().all():
+        return "forward(inputs, path, leaves) gave outputs that are not finite with freshly initialised leaves"
+    if not outputs_BK.requires_grad:
+        return "forward(inputs, path, leaves) does not depend on its leaves; it must compute with them, not with weights of its own"
+    gradients: tuple[Tensor | None, ...] = torch.autograd.grad(outputs_BK.sum(), list(asked.values()), allow_unused=True)
+    unused = [name for name, gradient in zip(asked, gradients, strict=True) if gradient is None]
+    return f"slices(path) gives leaf {unused[0]}, which forward does not use; give only the leaves of the path" if unused else None
+
+
+def build_problem(template: Template, path: Path, leaves: Mapping[str, Tensor], inputs: Tensor, num_outputs: int) -> str | None:
+    """Say what is wrong with the stand-alone network, if anything."""
+    network = template.build(path, ("agreement",)).train()
+    parameters = {name: tuple(parameter.shape) for name, parameter in network.named_parameters()}
+    wanted = {name: tuple(leaf.shape) for name, leaf in leaves.items()}
+    if parameters != wanted:
+        name = next(n for n in sorted(parameters.keys() | wanted.keys()) if parameters.get(n) != wanted.get(n))
+        return (
+            f"build() has parameter {name} of shape {parameters.get(name)}, slices(path) a leaf of shape {wanted.get(name)};"
+            " they must be equal"
+        )
+    if shared := _shared_memory(network):
+        return f"build() has {shared[0]} and {shared[1]} in one tensor, which cannot be saved; give each its own"
+    seed_globals("agreement", "forward")
+    shape = tuple(network(inputs).shape)
+    return None if shape == (len(inputs), num_outputs) else f"build() gives outputs {shape}, they must be ({len(inputs)}, {num_outputs})"
+
+
+def _shared_memory(network: nn.Module) -> tuple[str, str] | None:
+    """Return two names of one tensor, if there are."""
+    seen: dict[int, str] = {}
+    for name, tensor in network.state_dict().items():
+        if tensor.numel() and (known := seen.setdefault(tensor.data_ptr(), name)) != name:
+            return known, name
+    return None

@@ -1,0 +1,209 @@
+"""Own models by entrypoint, as templates: a model with decisions, or a plain `torch.nn.Module`.
+
+The object is called as `object(input_shape, num_outputs, **arguments)` and gives either a module or an object with these methods:
+
+    decisions() -> list of {name, choices, default, when}    as in searchSpace.architecture.decisions, which must agree
+    shared() -> {leaf: Tensor}                               full-size float32 weights, freshly initialised
+    slices(path) -> {leaf: tuple of slices}                  the part of each shared tensor that a path uses, for the leaves it uses
+    forward(inputs, path, leaves) -> Tensor (B, K)           the network of a path, normalised by the batch's own statistics
+    build(configuration) -> torch.nn.Module                  the stand-alone network; its parameters are named as the leaves
+
+`path` and `configuration` map every decision to its choice. Own code may draw from torch's, numpy's and Python's global generators: they
+are seeded before every call. Conformance is checked by `autohas conformance` and, for the default path, when a search starts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import torch
+from pydantic import ValidationError
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from autohas_api.problems import problems_of
+from autohas_api.space_spec import ArchitectureDecision
+from autohas_api.templates import TemplateDecision, When
+from autohas_trainer.entrypoints import keywords, load_object, speaking_for
+from autohas_trainer.errors import ConfigurationError
+from autohas_trainer.seeding import Key, seed_globals
+from autohas_trainer.templates._base import Index, Path, Shape, Template, use_batch_statistics
+
+__all__ = ["OwnModel", "OwnModule", "build_own"]
+
+FIELD: Final = "task.model.entrypoint"
+_METHODS: Final = ("decisions", "shared", "slices", "forward", "build")
+
+
+def build_own(entrypoint: str, arguments: Mapping[str, str] | None, input_shape: Shape, num_outputs: int) -> Template:
+    """Import an own model and wrap it.
+
+    Raises:
+        ConfigurationError: It is not there, raises, or gives something else than a model; names the JSON path.
+    """
+    return wrap_own(load_object(entrypoint, FIELD), f"{FIELD} {entrypoint}", arguments, input_shape, num_outputs)
+
+
+def wrap_own(factory: Callable[..., Any], who: str, arguments: Mapping[str, str] | None, input_shape: Shape, num_outputs: int) -> Template:
+    """Call a factory and wrap what it gives; `who` speaks in errors."""
+
+    def make() -> Any:  # noqa: ANN401 - whatever own code gives
+        with speaking_for(who, f"calling it with {', '.join(filter(None, (str(input_shape), str(num_outputs), keywords(arguments))))}"):
+            return factory(input_shape, num_outputs, **(arguments or {}))
+
+    seed_globals("own model")
+    made = make()
+    if isinstance(made, nn.Module) and not all(callable(getattr(made, method, None)) for method in ("decisions", "slices", "build")):
+        return OwnModule(make, who)
+    absent = [method for method in _METHODS if not callable(getattr(made, method, None))]
+    if absent:
+        message = (
+            f"{who} gave a {type(made).__name__} without {', '.join(absent)}; it must give a torch.nn.Module,"
+            f" or an object with {', '.join(_METHODS)}"
+        )
+        raise ConfigurationError(message)
+    return OwnModel(made, who)
+
+
+class OwnModel:
+    """A model with decisions; see the module's contract."""
+
+    def __init__(self, model: Any, who: str) -> None:  # noqa: ANN401 - own code
+        """Read its decisions and the shapes of its shared tensors."""
+        self._model = model
+        self._who = who
+        self._decisions = self._read_decisions()
+        self._defaults = {decision.name: decision.default for decision in self._decisions}
+        self._shapes = {name: tuple(tensor.shape) for name, tensor in self.shared(("shapes",)).items()}
+
+    @property
+    def decisions(self) -> tuple[TemplateDecision, ...]:
+        """The decisions of a path."""
+        return self._decisions
+
+    def shared(self, rng_key: Key) -> dict[str, Tensor]:
+        """Return freshly initialised full-size tensors, float32 on the CPU, seeded by `rng_key`."""
+        seed_globals(*rng_key)
+        with speaking_for(self._who, "shared()"):
+            tensors = self._model.shared()
+        if not isinstance(tensors, Mapping) or not tensors:
+            raise self._wrong("shared()", f"gave {_kind(tensors)}, it must give a dictionary from leaf to tensor")
+        for name, tensor in tensors.items():
+            if not isinstance(tensor, Tensor) or tensor.dtype != torch.float32:
+                raise self._wrong("shared()", f"gave {_kind(tensor)} for leaf {name}, it must be a float32 tensor")
+        return {str(name): tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
+
+    def slices(self, path: Path) -> dict[str, Index]:
+        """Return the leaves that `path` uses, each with one slice of explicit bounds per dimension."""
+        with speaking_for(self._who, f"slices({dict(path)})"):
+            given = self._model.slices(self._completed(path))
+        if not isinstance(given, Mapping):
+            raise self._wrong("slices(path)", f"gave {_kind(given)}, it must give a dictionary from leaf to slices")
+        return {str(name): self._index(str(name), index) for name, index in given.items()}
+
+    def forward(self, inputs: Tensor, path: Path, leaves: Mapping[str, Tensor]) -> Tensor:
+        """Return outputs (B, K)."""
+        outputs_BK: Tensor = self._model.forward(inputs, self._completed(path), leaves)
+        return outputs_BK
+
+    def build(self, path: Path, rng_key: Key) -> nn.Module:
+        """Return the stand-alone network on the CPU, seeded by `rng_key`."""
+        seed_globals(*rng_key)
+        with speaking_for(self._who, f"build({dict(path)})"):
+            module = self._model.build(self._completed(path))
+        if not isinstance(module, nn.Module):
+            raise self._wrong("build(configuration)", f"gave {_kind(module)}, it must give a torch.nn.Module")
+        return module.cpu()
+
+    def num_parameters(self, path: Path) -> int:
+        """Return the sum of the leaves' sizes."""
+        return sum(math.prod(part.stop - part.start for part in index) for index in self.slices(path).values())
+
+    def _completed(self, path: Path) -> dict[str, str]:
+        """Return the path with what the search does not know at its default (no architecture is searched)."""
+        return {**self._defaults, **path}
+
+    def _read_decisions(self) -> tuple[TemplateDecision, ...]:
+        with speaking_for(self._who, "decisions()"):
+            given = list(self._model.decisions())
+        decisions = []
+        for position, decision in enumerate(given):
+            try:
+                read = ArchitectureDecision.model_validate(decision)
+            except ValidationError as error:
+                raise self._wrong(f"decisions()[{position}]", f"is wrong: {problems_of(error)[0]}") from error
+            if not read.choices or read.default not in read.choices:
+                raise self._wrong(f"decisions()[{position}]", f"{read.name} needs choices and one of them as default")
+            when = None if read.when is None else When(decision=read.when.decision, values=tuple(read.when.values))
+            decisions.append(TemplateDecision(name=read.name, choices=tuple(read.choices), default=read.default, when=when))
+        names = [decision.name for decision in decisions]
+        if len(set(names)) < len(names):
+            raise self._wrong("decisions()", f"names one decision twice: {', '.join(names)}")
+        return tuple(decisions)
+
+    def _index(self, name: str, index: Any) -> Index:  # noqa: ANN401 - own code
+        """Return slices of explicit bounds; those that are left out take everything."""
+        shape = self._shapes.get(name)
+        parts = index if isinstance(index, tuple) else (index,)
+        if shape is None or len(parts) > len(shape) or not all(isinstance(part, slice) and part.step in (None, 1) for part in parts):
+            known = f"of shape {shape}" if shape is not None else f"unknown to shared(), which has {', '.join(list(self._shapes)[:20])}"
+            raise self._wrong("slices(path)", f"gave {index!r} for leaf {name}, {known}; give at most one slice of step 1 per dimension")
+        whole = (*parts, *(slice(None) for _ in shape[len(parts) :]))
+        for part, size in zip(whole, shape, strict=True):
+            if not (0 <= (part.start or 0) < (size if part.stop is None else part.stop) <= size):
+                raise self._wrong("slices(path)", f"cuts {part} out of leaf {name} of shape {shape}; it must lie inside and not be empty")
+        return tuple(slice(*part.indices(size)[:2]) for part, size in zip(whole, shape, strict=True))
+
+    def _wrong(self, where: str, what: str) -> ConfigurationError:
+        return ConfigurationError(f"{self._who}: {where} {what}")
+
+
+class OwnModule:
+    """A plain module: no decisions, so its hyperparameters are all that a search can vary."""
+
+    def __init__(self, make: Callable[[], Any], who: str) -> None:
+        """Build one network, through which forwards of given leaves go."""
+        self._make = make
+        self._who = who
+        self._network = self.build({}, ("prototype",))
+
+    @property
+    def decisions(self) -> tuple[TemplateDecision, ...]:
+        """None."""
+        return ()
+
+    def shared(self, rng_key: Key) -> dict[str, Tensor]:
+        """Return the parameters of a new network: its only path uses all of them."""
+        return {name: parameter.detach().clone() for name, parameter in self.build({}, rng_key).named_parameters()}
+
+    def slices(self, path: Path) -> dict[str, Index]:  # noqa: ARG002 - there is one path
+        """Return everything."""
+        return {name: tuple(slice(0, size) for size in parameter.shape) for name, parameter in self._network.named_parameters()}
+
+    def forward(self, inputs: Tensor, path: Path, leaves: Mapping[str, Tensor]) -> Tensor:  # noqa: ARG002 - there is one path
+        """Return outputs (B, K): in training mode where gradients are taken, else with the batch's own statistics."""
+        self._network.train() if torch.is_grad_enabled() else use_batch_statistics(self._network)
+        outputs_BK: Tensor = functional_call(self._network.to(inputs.device), dict(leaves), (inputs,))
+        return outputs_BK
+
+    def build(self, path: Path, rng_key: Key) -> nn.Module:  # noqa: ARG002 - there is one path
+        """Return a new network on the CPU, seeded by `rng_key`."""
+        seed_globals(*rng_key)
+        made = self._make()
+        if not isinstance(made, nn.Module):
+            message = f"{self._who} gave {_kind(made)} this time, it gave a torch.nn.Module before"
+            raise ConfigurationError(message)
+        return made.cpu()
+
+    def num_parameters(self, path: Path) -> int:  # noqa: ARG002 - there is one path
+        """Return the number of parameters."""
+        return sum(parameter.numel() for parameter in self._network.parameters())
+
+
+def _kind(value: Any) -> str:  # noqa: ANN401 - own code
+    """Return what a value is, for an error."""
+    if isinstance(value, Tensor):
+        return f"a tensor of type {value.dtype}"
+    return "nothing" if value is None else f"a {type(value).__name__}"
