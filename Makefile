@@ -10,7 +10,7 @@ CLUSTER := PYTHONPATH=tests/cluster $(BIN)/python -m testcluster
 export UV_SYSTEM_CERTS := 1
 export UV_NO_PROGRESS := 1
 
-.PHONY: help setup demo test test-fast check sync lock images cluster cluster-down bench clean
+.PHONY: help setup demo test test-fast check sync lock images cluster cluster-down bench bench-step clean
 
 help: ## Show the verbs
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -63,6 +63,9 @@ cluster-down: setup ## End what `make cluster` started
 
 bench: setup ## Search quality at equal compute, three seeds
 	$(BIN)/python -m benchmarks.quality
+
+bench-step: setup ## Cost of a supernet step beside its floor, every strategy
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.step
 
 clean: ## Remove what the verbs made here (not the cluster's cache)
 	rm -rf $(VENV) autohas-out .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
