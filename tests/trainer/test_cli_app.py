@@ -79,6 +79,13 @@ def test_resuming_a_finished_search_shows_it_again(finished: tuple[Path, Path, R
     assert (out / "history.jsonl").stat().st_mtime_ns == before
 
 
+def test_resuming_nothing_begins_and_says_so(tmp_path: Path) -> None:
+    """A mistyped folder is not silently a new search."""
+    begun = _autohas("run", _search_file(tmp_path), "--out", tmp_path / "new", "--resume")
+    assert begun.exit_code == 0
+    assert f"{tmp_path / 'new'} holds nothing to go on from: the search begins." in _flat(begun.output)
+
+
 def test_resuming_another_search_is_refused(finished: tuple[Path, Path, Result]) -> None:
     """A checkpoint of another seed is not continued."""
     file, out, _ = finished
@@ -128,6 +135,7 @@ def test_a_dry_run_trains_nothing_and_says_what_it_would_cost(tmp_path: Path) ->
     assert re.search(r"small: [\d,]+ configurations \(2 hyperparameters, 5 architecture decisions\), algorithm AutoHAS", words)
     assert re.search(r"Lanes \d+ steps Warmup \d+ steps Supernet \d+ steps Race \d+ steps together \d+ steps at most: \d\.\d\d", words)
     assert re.search(r"default network [\d,]+, largest [\d,]+", words)
+    assert re.search(r"memory: the largest network takes \d+\.\d MiB in training at batch 64", words)
     assert "judging by a few steps" in words
     assert not (tmp_path / "out").exists()
 

@@ -260,6 +260,8 @@ def _run(document: Document, options: _Options, stop: StopOnSignal) -> None:
     command = _command(document.source, options.settings, folder)
     if not options.resume:
         _refuse_used(folder, command)
+    elif not (folder / "checkpoints").is_dir() and not (folder / "result.json").exists():
+        console.print(f"{folder} holds nothing to go on from: the search begins.", markup=False, highlight=False, soft_wrap=True)
     _make(folder)
     if ignored := _ignored(document.value):
         console.print(f"Not used on this machine: {', '.join(ignored)}", style="dim", highlight=False)

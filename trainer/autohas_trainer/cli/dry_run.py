@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import statistics
 import time
-from dataclasses import dataclass
 
 import torch
 from rich.console import Console
 
 from autohas_api.budget import StagePlan, plan_stages
 from autohas_api.search import Search
-from autohas_api.space import Configuration, Role, Space
+from autohas_api.space import Role, Space
 from autohas_trainer.cli.devices import choose_device
+from autohas_trainer.cli.memory import training_bytes
+from autohas_trainer.engine.costs import Costs
 from autohas_trainer.engine.problem import Problem
 from autohas_trainer.engine.training import Training
 from autohas_trainer.errors import DataError
@@ -27,12 +28,6 @@ _CHEAP_S = 5.0
 """Timed steps end when this is spent: a dry run should answer at once."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Networks:
-    default: int
-    largest: int
-
-
 def dry_run(search: Search, space: Space, threads: int, console: Console) -> None:
     """Print space, plan, sizes and a prediction; without the data, only what is known without it."""
     device = choose_device(search.spec, in_pod=False)
@@ -45,8 +40,7 @@ def dry_run(search: Search, space: Space, threads: int, console: Console) -> Non
     threads = problem.useful_threads(threads)
     make_deterministic(threads)
     _print_plan(search, space, problem.plan, console)
-    sizes = _Networks(default=problem.num_parameters(space.default), largest=problem.num_parameters(largest(problem)))
-    _say(console, f"parameters: default network {sizes.default:,}, largest {sizes.largest:,}")
+    _print_sizes(problem, console)
     seconds = _seconds_per_step(problem)
     if seconds is not None:
         whole = seconds * search.spec.retrain.steps * problem.plan.predicted_trainings
@@ -54,13 +48,22 @@ def dry_run(search: Search, space: Space, threads: int, console: Console) -> Non
         _say(console, f"about {duration(whole)} on this machine ({where}), judging by a few steps of the default")
 
 
-def largest(problem: Problem) -> Configuration:
-    """The configuration with the most parameters, decision by decision, parents first."""
-    values = problem.space.as_mapping(problem.space.default)
-    for decision in problem.space.searched(Role.ARCHITECTURE):
-        sizes = {c: problem.num_parameters(problem.space.configuration({**values, decision.name: c})) for c in decision.choices}
-        values[decision.name] = max(sizes, key=sizes.__getitem__)
-    return problem.space.configuration(values)
+def _print_sizes(problem: Problem, console: Console) -> None:
+    """Sizes of the default and of the largest network, its memory in training, and what objective.cost can reach."""
+    space = problem.space
+    largest = Costs(None, space, problem.template, problem.splits.input_shape, problem.device).extreme(sign=1)
+    sizes = f"default network {problem.num_parameters(space.default):,}, largest {problem.num_parameters(largest):,}"
+    _say(console, f"parameters: {sizes}")
+    memory = training_bytes(problem, largest) / 2**20
+    _say(console, f"memory: the largest network takes {memory:,.1f} MiB in training at batch {problem.recipe(largest).batch_size}")
+    if problem.spec.objective.cost is None:
+        return
+    if not problem.costs.is_measured:
+        _say(console, "cost: latency is measured when the search begins")
+        return
+    problem.costs.check_target()
+    least, greatest = problem.costs.attainable()
+    _say(console, f"cost: {problem.costs.metric} from {least:,.0f} to {greatest:,.0f}, target {problem.spec.objective.cost.target}")
 
 
 def _print_plan(search: Search, space: Space, plan: StagePlan, console: Console) -> None:

@@ -71,12 +71,21 @@ def build_outcome(board: Board, evaluated: EvaluateStage, workdir: Path, identit
 
 
 def save_model(training: Training, path: Path) -> str:
-    """Write model.safetensors durably; returns `sha256:` and the digest of the file."""
+    """Write a model durably; returns `sha256:` and the digest of the file.
+
+    Raises:
+        OSError: the disk is full, read-only or gone; names `path`.
+    """
     temporary = path.with_suffix(".writing")
-    write_tensors(training.model_tensors(), temporary)
-    with temporary.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-        os.fsync(file.fileno())
-    temporary.chmod(0o644)  # safetensors makes it private; whoever reads the claim may read the model
-    temporary.rename(path)
+    try:
+        write_tensors(training.model_tensors(), temporary)
+        with temporary.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)  # safetensors makes it private; whoever reads the claim may read the model
+        temporary.rename(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        error.filename = str(path)
+        raise
     return f"sha256:{digest}"

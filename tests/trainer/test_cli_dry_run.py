@@ -1,0 +1,58 @@
+"""`autohas run --dry-run`: memory in closed form, costs that can be reached."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from torch import device
+from typer.testing import CliRunner, Result
+
+from autohas_api import yamlfile
+from autohas_api.acceptance import accept
+from autohas_api.testing import a_search, changed
+from autohas_trainer.cli.app import app
+from autohas_trainer.cli.memory import training_bytes
+from autohas_trainer.engine.problem import Problem
+
+
+def _dry_run(document: dict[str, Any], folder: Path) -> Result:
+    file = folder / "search.yaml"
+    file.write_text(yamlfile.dump(document))
+    return CliRunner().invoke(app, ["run", str(file), "--dry-run"])
+
+
+def _bytes(batch_size: int) -> int:
+    parsed, space = accept(changed(a_search(), "spec.task.recipe.batchSize", batch_size))
+    return training_bytes(Problem.load(parsed.spec, space, device("cpu")), space.default)
+
+
+def test_memory_grows_with_the_batch_and_has_a_part_that_does_not() -> None:
+    """Activations are proportional to the batch; the rest is weights, gradients, average and momentum: four times the parameters."""
+    fixed = 2 * _bytes(32) - _bytes(64)
+    parsed, space = accept(a_search())
+    parameters = Problem.load(parsed.spec, space, device("cpu")).num_parameters(space.default)
+    buffers = 2 * (2 * 64 * 4 + 8)  # two layers of running mean and variance and a counter
+    saved_statistics = 2 * 2 * 64 * 4  # each normalisation keeps mean and inverse deviation of the batch
+
+    assert _bytes(96) - _bytes(64) == _bytes(64) - _bytes(32) > 0
+    assert fixed == pytest.approx(4 * 4 * parameters + buffers + saved_statistics, rel=0.01)
+
+
+def test_the_reachable_costs_are_shown_and_a_target_outside_is_refused(tmp_path: Path) -> None:
+    """As the search itself would, before anything is trained."""
+    shown = _dry_run(changed(a_search(), "spec.objective", {"cost": {"metric": "macs", "target": "9000"}}), tmp_path)
+    assert shown.exit_code == 0, shown.output
+    assert "cost: macs from 1,184 to" in " ".join(shown.output.split())
+    refused = _dry_run(changed(a_search(), "spec.objective", {"cost": {"metric": "macs", "target": "9"}}), tmp_path)
+    assert refused.exit_code == 78
+    assert "spec.objective.cost.target is 9, below the least macs" in " ".join(refused.stderr.split())
+    later = _dry_run(changed(a_search(), "spec.objective", {"cost": {"metric": "latencyMilliseconds", "target": "9"}}), tmp_path)
+    assert "latency is measured when the search begins" in " ".join(later.output.split())
+
+
+def test_repeats_are_steps_of_the_plan(tmp_path: Path) -> None:
+    """retrain.seeds 2 adds one training to Evaluate."""
+    document = changed(changed(a_search(), "spec.retrain.seeds", 2), "spec.budget.trainings", "6")
+    assert "Evaluate 27 steps" in " ".join(_dry_run(document, tmp_path).output.split())

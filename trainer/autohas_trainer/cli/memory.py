@@ -1,0 +1,33 @@
+"""What a training takes of the device's memory: counted on one real step, so that it holds for any network and optimizer. Imports torch."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from autohas_api.space import Configuration
+from autohas_trainer.engine.problem import Problem
+from autohas_trainer.engine.training import Training
+
+__all__ = ["training_bytes"]
+
+
+def training_bytes(problem: Problem, configuration: Configuration) -> int:
+    """Bytes of weights, averages, optimizer state and gradients, and of what autograd keeps of one batch until the backward pass.
+
+    The framework's own share (allocator, kernels' workspaces) is not in it; on a GPU add some hundred MiB.
+    """
+    training = Training(problem, configuration)
+    weights = {tensor.untyped_storage().data_ptr() for tensor in training.model_tensors().values()}
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        training.step()
+    own = sum(tensor.nbytes for tensor in training.tensors().values())
+    gradients = 4 * problem.num_parameters(configuration)
+    return own + gradients + sum(size for pointer, size in kept.items() if pointer not in weights)
