@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from autohas_api.messages import Error, MessageError, Notice, Progress, Stage, decode_last_word, decode_progress, encode
+from autohas_api.messages import Error, MessageError, Notice, Progress, Result, Stage, StopReason, decode_last_word, decode_progress, encode
 
 PROGRESS: dict[str, Any] = {
     "version": 1,
@@ -97,3 +97,33 @@ def test_a_last_word_longer_than_kubernetes_keeps_is_refused_by_its_writer() -> 
 
     with pytest.raises(MessageError, match="longer than 4096"):
         decode_last_word(encode(word) + b" " * 4096)
+
+
+def test_the_largest_result_fits_what_kubernetes_keeps() -> None:
+    """64 hyperparameters of the longest decimals, 128 architecture decisions, every optional field: below 4,096 bytes."""
+    digest = "sha256:" + "0" * 64
+    word = Result(
+        search_uid="u" * 36,
+        pod_uid="p" * 36,
+        attempt=2**31,
+        choices=[31] * 64 + [15] * 128,
+        values=["1.23456e-05"] * 64,
+        test_score=0.12345678901234567,
+        selection_score=0.12345678901234567,
+        default_test_score=0.12345678901234567,
+        default_selection_score=0.12345678901234567,
+        trainings=123.123456,
+        parameters=2**53 - 1,
+        cost=123456789.12345679,
+        test_mean=0.12345678901234567,
+        test_standard_deviation=0.012345678901234567,
+        seeds=20,
+        stop_reason=StopReason.GOAL_REACHED,
+        active_seconds=123456789.123,
+        configuration_digest=digest,
+        model_digest=digest,
+        digest=digest,
+    )
+
+    assert len(encode(word)) < 4096 - 1000
+    assert decode_last_word(encode(word)) == word

@@ -63,7 +63,7 @@ class BarSink(SilentSink):
 
     def notice(self, notice: Notice) -> None:
         """Above the bars."""
-        self._console.print(notice.message, highlight=False, markup=False)
+        self._console.print(notice.message, highlight=False, markup=False, soft_wrap=True)
 
     def finished(self, outcome: Outcome) -> None:  # noqa: ARG002 - the protocol's
         """Every stage is done."""
