@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from reporting_fixtures import FakeClock, candidate, checkpoint_info, policy, run_info, supernet_step
 
 from autohas_api.monitoring import alerts, fleet, one_search
+from autohas_api.testing import a_search, changed
 from autohas_operator.cache import Cache
 from autohas_operator.census import Census
 from autohas_operator.metrics import Metrics
@@ -44,7 +45,7 @@ def operator_registry() -> CollectorRegistry:
 def trainer_registry(folder: Path) -> CollectorRegistry:
     clock = FakeClock()
     state = LiveState(clock)
-    state.started(run_info(folder))
+    state.started(run_info(folder, changed(a_search(), "spec.budget.maxActiveSeconds", 86400)))
     for step in range(1, 20):
         state.step(supernet_step(step))
         clock.now += 0.1
@@ -151,6 +152,16 @@ FIRING: tuple[tuple[str, str, dict[str, str], list[tuple[str, str]]], ...] = (
         {},
         [(f"autohas_trainer_non_finite_losses_total{{{_ONE}}}", "0+2x60"), (f"autohas_trainer_steps_total{{{_ONE}}}", "0+10x60")],
     ),
+    (
+        "AutoHASDeadlineAtRisk",
+        "30m",
+        {},
+        [
+            (f"autohas_trainer_active_seconds_total{{{_ONE}}}", "600x60"),
+            (f"autohas_trainer_remaining_seconds{{{_ONE}}}", "600x60"),
+            (f"autohas_trainer_active_limit_seconds{{{_ONE}}}", "1000x60"),
+        ],
+    ),
     ("AutoHASTrainerTargetDown", "15m", {}, [(f'autohas_search_phase{{{_ONE},phase="Running"}}', "1x60")]),
     ("AutoHASOperatorDown", "6m", {}, []),
     (
@@ -194,6 +205,9 @@ def _healthy() -> dict[str, Any]:
         (f"autohas_trainer_non_finite_losses_total{{{_ONE}}}", "0+1x200"),
         (f"autohas_trainer_progress_ratio{{{_ONE}}}", "0+0.005x200"),
         (f"autohas_trainer_starts_total{{{_ONE}}}", "1x100 2x100"),
+        (f"autohas_trainer_active_seconds_total{{{_ONE}}}", "0+60x200"),
+        (f"autohas_trainer_remaining_seconds{{{_ONE}}}", "12000-60x200"),
+        (f"autohas_trainer_active_limit_seconds{{{_ONE}}}", "12000x200"),
         (f"autohas_policy_normalized_entropy_ratio{{{_ONE}}}", "1-0.004x200"),
         (f"autohas_policy_series_truncated{{{_ONE}}}", "0x200"),
         (f'autohas_search_phase{{{_ONE},phase="Starting"}}', "1x30"),

@@ -103,7 +103,7 @@ def _watched(line: Line, tmp_path_factory: pytest.TempPathFactory) -> Iterator[W
     try:
         until(lambda: server.query("autohas_operator_build_info"), what="the operator is scraped", deadline_s=60)
         start_s = time.time()
-        line.apply(durable(SEARCH, claim="watched", steps=300))
+        line.apply(durable(SEARCH, claim="watched", steps=300, **{"spec.budget.maxActiveSeconds": 86400}))
         line.kill_trainer_in(SEARCH, Stage.SUPERNET)
         line.apply(changed(durable("unlucky", claim="watched"), "spec.task.data", {"name": "idx", "path": "/nowhere"}))
         line.wait(SEARCH, "Finished", 500)

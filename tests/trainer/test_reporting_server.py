@@ -166,6 +166,14 @@ def test_stage_losses_rates_and_memory_have_their_labels(served: Served) -> None
     assert samples["autohas_trainer_gpu_memory_bytes", (("kind", "peak"),)] == 7
 
 
+def test_a_limit_of_time_is_exported_where_there_is_one(served: Served) -> None:
+    """spec.budget.maxActiveSeconds."""
+    served.state.started(served.info)
+    assert ("autohas_trainer_active_limit_seconds", ()) not in served.samples()
+    served.state.started(replace(served.info, search=accept(changed(a_search(), "spec.budget.maxActiveSeconds", 600))[0]))
+    assert served.samples()["autohas_trainer_active_limit_seconds", ()] == 600
+
+
 def test_before_the_start_there_is_no_progress(served: Served) -> None:
     """A trainer that loads its data exports counters at 0 and nothing that it cannot know."""
     names = {name for name, _ in served.samples()}

@@ -79,6 +79,15 @@ ALERTS: Final = (
         description="Steps are spent on configurations that diverge: lower the upper bound of the learning rate.",
     ),
     Alert(
+        name="AutoHASDeadlineAtRisk",
+        expr="max by (namespace, name) (autohas_trainer_active_seconds_total) + max by (namespace, name) (autohas_trainer_remaining_seconds)"
+        " > 1.1 * max by (namespace, name) (autohas_trainer_active_limit_seconds)",
+        lasting="15m",
+        severity="info",
+        summary=f"Search {_SEARCH} will not be done within spec.budget.maxActiveSeconds",
+        description="It will end early, with a result and with stopReason Budget: part of what was planned is left out.",
+    ),
+    Alert(
         name="AutoHASTrainerTargetDown",
         expr='max by (namespace, name) (autohas_search_phase{phase="Running"})'
         " unless on (namespace, name) max by (namespace, name) (autohas_trainer_progress_ratio)",

@@ -113,6 +113,9 @@ def _run(snapshot: Snapshot, info: RunInfo, now: float) -> Iterator[Metric]:
     yield _gauge("autohas_trainer_planned_cost_trainings", "Cost of the whole search in units of one full training.", planned_cost)
     yield _counter("autohas_trainer_starts", "Trainer processes of this search so far.", info.starts)
     active = info.active_seconds + max(0.0, now - snapshot.started_at)
+    limit = info.search.spec.budget.max_active_seconds
+    if limit is not None:
+        yield _gauge("autohas_trainer_active_limit_seconds", "spec.budget.maxActiveSeconds: how long trainers may work.", limit)
     yield _counter("autohas_trainer_active_seconds", "Time that trainers of this search have worked, over all processes.", active)
 
 
