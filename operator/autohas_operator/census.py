@@ -22,7 +22,7 @@ from autohas_operator.wording import epoch
 KEPT_AFTER_END_S: Final = 3600.0
 _UNSEEN: Final = "NotSeenYet"
 """Why a search waits that no pass has looked at."""
-_AT_REST: Final = frozenset({Phase.RUNNING, Phase.SUCCEEDED, Phase.FAILED})
+_AT_REST: Final = frozenset({Phase.RUNNING, Phase.SUSPENDED, Phase.SUCCEEDED, Phase.FAILED})
 
 
 class Census(Collector):
@@ -62,7 +62,9 @@ def _phases(seen: Seen) -> GaugeMetricFamily:
 
 def _waits(seen: Seen) -> GaugeMetricFamily:
     """Why searches do not run that could: the reason of Accepted where that is False, else of TrainerReady."""
-    family = GaugeMetricFamily("autohas_searches_waiting", "Searches that neither run nor have ended, by reason.", labels=["reason"])
+    family = GaugeMetricFamily(
+        "autohas_searches_waiting", "Searches that neither run nor are suspended nor have ended, by reason.", labels=["reason"]
+    )
     counted = Counter(_reason(status) for _, status in seen if _phase(status) not in _AT_REST)
     for reason, number in sorted(counted.items()):
         family.add_metric([reason], number)

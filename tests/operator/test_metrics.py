@@ -64,12 +64,13 @@ REJECTED = {
     "phase": "Rejected",
     "conditions": [condition("Accepted", "False", "InvalidSpec"), condition("TrainerReady", "False", "NotAccepted")],
 }
+SUSPENDED = {"phase": "Suspended", "conditions": [condition("TrainerReady", "False", "SuspendRequested")]}
 ENDED = {"phase": "Succeeded", "completionTime": timestamp(NOW_S), "conditions": [condition("Finished", "True", "Succeeded")]}
 
 
 def test_searches_are_counted_by_phase_and_by_what_they_wait_for() -> None:
-    """Every phase has its series, also at 0; one that no pass has seen is Pending; one that runs or has ended waits for nothing."""
-    found = counted(RUNNING, STARTING, STARTING, REJECTED, ENDED, {})
+    """Every phase has its series, also at 0; one that no pass has seen is Pending; one that runs, rests or has ended waits for nothing."""
+    found = counted(RUNNING, STARTING, STARTING, REJECTED, ENDED, SUSPENDED, {})
 
     assert found["autohas_searches", (("phase", "Starting"),)] == 2
     assert found["autohas_searches", (("phase", "Pending"),)] == 1

@@ -80,7 +80,8 @@ ALERTS: Final = (
     ),
     Alert(
         name="AutoHASDeadlineAtRisk",
-        expr="max by (namespace, name) (autohas_trainer_active_seconds_total) + max by (namespace, name) (autohas_trainer_remaining_seconds)"
+        expr="max by (namespace, name) (autohas_trainer_active_seconds_total)"
+        " + max by (namespace, name) (autohas_trainer_remaining_seconds)"
         " > 1.1 * max by (namespace, name) (autohas_trainer_active_limit_seconds)",
         lasting="15m",
         severity="info",

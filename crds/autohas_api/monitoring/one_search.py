@@ -261,6 +261,12 @@ _MACHINE: Final = Row(
             unit="ops",
         ),
         Panel(
+            title="Checkpoints that failed",
+            description="In this process: the volume was full, read-only or gone. The search goes on, and an interruption costs more.",
+            queries=(Query(expr=_newest("autohas_trainer_checkpoint_failures_total"), legend="failed"),),
+            unit="none",
+        ),
+        Panel(
             title="Memory",
             description="Resident memory of the process; on a GPU also what torch's allocator holds of its memory.",
             queries=(
