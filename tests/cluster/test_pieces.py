@@ -14,7 +14,7 @@ import pytest
 
 from testcluster import cache, leftovers, pause, ports
 from testcluster.commands import CommandFailedError, run
-from testcluster.images import Layout
+from testcluster.images import PROJECT, SOURCES, Layout
 from testcluster.processes import Identity, Processes
 from testcluster.volumes import LocalVolume
 from testcluster.waiting import until
@@ -186,3 +186,12 @@ def test_local_volume_is_reserved_for_its_claim(tmp_path: Path) -> None:
     assert volume["spec"]["claimRef"] == {"namespace": "team", "name": "data"}
     assert claim["spec"]["volumeName"] == "data"
     assert volume["spec"]["accessModes"] == claim["spec"]["accessModes"]
+
+
+def test_the_build_context_holds_what_the_dockerfile_copies() -> None:
+    """Every COPY from the context names something that is copied into it."""
+    lines = (PROJECT / "Dockerfile").read_text().splitlines()
+    wanted = {word for line in lines if line.startswith("COPY ") and "--from" not in line for word in line.split()[1:-1]}
+
+    assert "trainer/autohas" in wanted
+    assert wanted <= set(SOURCES)

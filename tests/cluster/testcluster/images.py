@@ -30,6 +30,7 @@ SOURCES = (
     "LICENSE",
     "crds/autohas_api",
     "operator/autohas_operator",
+    "trainer/autohas",
     "trainer/autohas_trainer",
 )
 SUITE = "bookworm"
