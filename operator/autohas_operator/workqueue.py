@@ -45,6 +45,11 @@ class WorkQueue(Generic[K]):
         """Keys that wait for their time."""
         return len(self._due)
 
+    @property
+    def num_failing(self) -> int:
+        """Keys whose last try went wrong."""
+        return len(self._failures)
+
     def add(self, key: K) -> None:
         """Hand `key` out as soon as a worker is free."""
         self._due.pop(key, None)

@@ -22,7 +22,8 @@ import pytest
 import yaml
 
 from autohas_api.messages import encode
-from autohas_api.names import TRAINER_CONTAINER, TRAINER_PORT
+from autohas_api.names import TRAINER_CONTAINER
+from autohas_api.testing import changed
 from autohas_operator.testing.builders import progress, result_text
 from testcluster import ports
 from testcluster.chart import CHART, NAMESPACE, RELEASE
@@ -30,6 +31,8 @@ from testcluster.cluster import Cluster
 from testcluster.waiting import until
 
 DEADLINE_S = 60.0
+(PORT,) = ports.free(1)
+"""Of the played trainers: a real one may run on this machine and have the usual port on all addresses."""
 _addresses, _numbers = count(2), count(1)
 
 
@@ -50,7 +53,7 @@ class Trainer:
             def log_message(self, *_: Any) -> None:
                 """Be quiet."""
 
-        self._server = ThreadingHTTPServer((self.address, TRAINER_PORT), Handler)
+        self._server = ThreadingHTTPServer((self.address, PORT), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self._thread.start()
 
@@ -132,7 +135,7 @@ class Bench:
         return found
 
     def apply(self, document: dict[str, Any]) -> None:
-        self.kubectl("apply", "-f", "-", input=json.dumps(document))
+        self.kubectl("apply", "-f", "-", input=json.dumps(changed(document, "spec.monitoring", {"metricsPort": PORT})))
 
     def search(self) -> dict[str, Any]:
         (found,) = self.objects("ahs")
@@ -251,3 +254,15 @@ def _trainer() -> Iterator[Trainer]:
     trainer = Trainer()
     yield trainer
     trainer.close()
+
+
+@pytest.fixture(name="operator_process")
+def _operator_process() -> type[OperatorProcess]:
+    """For tests that start a further operator."""
+    return OperatorProcess
+
+
+@pytest.fixture(name="bench_parts")
+def _bench_parts() -> tuple[Callable[..., Path], type[OperatorProcess], type[Bench]]:
+    """For tests on a control plane of their own."""
+    return install, OperatorProcess, Bench

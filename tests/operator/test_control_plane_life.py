@@ -202,18 +202,25 @@ def test_an_operator_of_one_namespace_needs_no_rights_elsewhere(bench: Any, trai
     assert foreign == ""
 
 
-def test_a_job_that_is_preempted_again_and_again_is_renewed(bench: Any, trainer: Any) -> None:
-    """Three interruptions with progress: attempt 2 takes over at once instead of waiting 40 s and more."""
+def test_six_interruptions_in_a_row_end_in_the_result(bench: Any, trainer: Any) -> None:
+    """Each with a checkpoint further on: after three the Job is replaced, twice, so that nobody waits out 40 s and more."""
+    began_s, waited = time.monotonic(), []
     bench.apply(DURABLE)
-    for number in (1, 2, 3):
+    for number in range(1, 7):
+        asked_s = time.monotonic()
         pod = bench.pod()
+        waited.append(time.monotonic() - asked_s)
         step = CheckpointInfo(step=100 * number, time=time.time(), digest=sha256("checkpoint"))
         bench.reported(trainer, pod, starts=number, interruptions=number - 1, checkpoint=step, percent=10.0 * number)
-        bench.until(lambda number=number: bench.search()["status"]["starts"] == number, "the report is stored")
+        bench.until(lambda number=number: bench.search()["status"].get("starts") == number, "the report is stored")
         bench.end(pod, 75, interrupted_text(bench.search(), pod_uid=pod["metadata"]["uid"]))
-    bench.until(lambda: [j["metadata"]["name"][-2:] for j in bench.objects("jobs")] == ["-2"], "attempt 2")
+        bench.until_phase("Interrupted")
+    bench.until(lambda: [j["metadata"]["name"][-2:] for j in bench.objects("jobs")] == ["-3"], "attempt 3")
     pod = bench.pod()
-    bench.reported(trainer, pod, starts=4, interruptions=3)
+    bench.reported(trainer, pod, starts=7, interruptions=6)
     bench.succeeded(pod)
 
-    assert bench.search()["status"]["attempt"] == 2
+    assert bench.search()["status"]["attempt"] == 3
+    assert bench.search()["status"]["interruptions"] == 6
+    assert max(waited) < 40, waited
+    assert time.monotonic() - began_s < 10 + 20 + 40 + 80 + 160, "as long as the Job's own back-off would have taken"

@@ -9,6 +9,7 @@ from autohas_api.digest import sha256
 from autohas_api.messages import CheckpointInfo
 from autohas_api.names import ANNOTATION_PAUSED, LABEL_QUEUE
 from autohas_operator.client import JOBS, PODS
+from autohas_operator.errors import ForbiddenError
 from autohas_operator.observe import Key
 from autohas_operator.testing.builders import (
     condition,
@@ -247,6 +248,18 @@ async def mended(world: World) -> None:
     await succeed(world)
 
 
+async def refused(world: World) -> None:
+    """A quota has no room for the Job at first."""
+    world.api.refusals["jobs"] = ForbiddenError(status=403, message="exceeded quota: count/jobs.batch", request="POST")
+    world.apply(SEARCH)
+    await world.settle()
+    await world.wait(60)
+    world.api.refusals.clear()
+    await world.wait(60)
+    await run(world)
+    await succeed(world)
+
+
 LIVES: Final[dict[str, Life]] = {
     "straight": straight,
     "interrupted": interrupted,
@@ -263,6 +276,7 @@ LIVES: Final[dict[str, Life]] = {
     "cleaned up": cleaned_up,
     "paused": paused,
     "mended": mended,
+    "refused": refused,
 }
 ENDS: Final = {
     "straight": ("Succeeded", 1),
@@ -280,5 +294,6 @@ ENDS: Final = {
     "cleaned up": ("Succeeded", 2),
     "paused": ("Succeeded", 1),
     "mended": ("Succeeded", 1),
+    "refused": ("Succeeded", 1),
 }
 """Phase and number of attempts at the end of each."""

@@ -11,7 +11,7 @@ import copy
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from itertools import count
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from autohas_api.names import LABEL_UID
 from autohas_operator.cache import Cache
@@ -36,10 +36,21 @@ class KilledError(BaseException):
     """The operator's process ends here; nothing may catch it."""
 
 
+class Trouble(Protocol):
+    """What may befall a request: raise, or let others go first."""
+
+    async def before(self, verb: str, plural: str) -> None:
+        """The request is about to arrive."""
+
+    async def after(self, verb: str, plural: str) -> None:
+        """The request was served, its answer is about to leave."""
+
+
 class FakeApi:
     """`KubeClient` on a dict. `now_s` is the world's clock; tests set it.
 
     `kill_at` n: the n-th write from now ends the operator, after it was done or, with `kill_before`, before.
+    `kill_in_phase`: the first status with it ends the operator too. `trouble` is asked at every request.
     `refusals`: an error raised at every create of a plural. `suspends_jobs`: as Kueue's webhook does.
     """
 
@@ -51,17 +62,21 @@ class FakeApi:
         self.kill_before = False
         self.refusals: dict[str, OperatorError] = {}
         self.suspends_jobs = False
+        self.trouble: Trouble | None = None
+        self.kill_in_phase = ""
         self.jobs_made: list[str] = []
         self._versions = count(100)
 
     async def get(self, resource: Resource, namespace: str, name: str) -> Document:
         """See `KubeClient`."""
+        await self._begin("get", resource)
         return copy.deepcopy(self._find(resource, namespace, name))
 
     async def pages(
         self, resource: Resource, namespace: str | None, *, labels: str | None = None, fields: str | None = None
     ) -> AsyncIterator[Page]:
         """See `KubeClient`."""
+        await self._begin("list", resource)
         involved = (fields or "").partition("involvedObject.uid=")[2].partition(",")[0]
         found = [
             copy.deepcopy(document)
@@ -75,12 +90,16 @@ class FakeApi:
 
     async def create(self, resource: Resource, namespace: str, document: Document) -> Document:
         """See `KubeClient`."""
+        await self._begin("create", resource)
         if resource.plural in self.refusals:
             raise self.refusals[resource.plural]
-        return self._written(lambda: self.add(resource, namespace, document))
+        answer = self._written(lambda: self.add(resource, namespace, document))
+        await self._end("create", resource)
+        return answer
 
     async def replace_status(self, resource: Resource, document: Document) -> Document:
         """See `KubeClient`."""
+        await self._begin("update", resource)
         metadata = document["metadata"]
         found = self._find(resource, metadata["namespace"], metadata["name"])
         if metadata["resourceVersion"] != found["metadata"]["resourceVersion"]:
@@ -90,10 +109,16 @@ class FakeApi:
             found["status"] = json.loads(json.dumps(document["status"]))
             return self.touch(found)
 
-        return self._written(write)
+        answer = self._written(write)
+        if self.kill_in_phase and answer["status"]["phase"] == self.kill_in_phase:
+            self.kill_in_phase = ""
+            raise KilledError
+        await self._end("update", resource)
+        return answer
 
     async def merge(self, resource: Resource, namespace: str, name: str, patch: Document) -> Document:
         """See `KubeClient`."""
+        await self._begin("patch", resource)
         found = self._find(resource, namespace, name)
 
         def write() -> dict[str, Any]:
@@ -104,6 +129,7 @@ class FakeApi:
 
     async def delete(self, resource: Resource, namespace: str, name: str, *, uid: str) -> None:
         """See `KubeClient`."""
+        await self._begin("delete", resource)
         found = self._find(resource, namespace, name)
         if found["metadata"]["uid"] != uid:
             raise ConflictError(status=409, message="the uid differs", request="DELETE")
@@ -113,6 +139,15 @@ class FakeApi:
             return self.touch(found)
 
         self._written(write)
+        await self._end("delete", resource)
+
+    async def _begin(self, verb: str, resource: Resource) -> None:
+        if self.trouble is not None:
+            await self.trouble.before(verb, resource.plural)
+
+    async def _end(self, verb: str, resource: Resource) -> None:
+        if self.trouble is not None:
+            await self.trouble.after(verb, resource.plural)
 
     # What other parts of a cluster, and people, do: not counted as the operator's writes.
 
@@ -186,16 +221,27 @@ class Operator:
     async def settle(self) -> None:
         """Deliver everything that happened, and work until nothing is left to do now."""
         for _ in range(MAX_PASSES):
-            for changed in await refill(self.api, self.cache, ()):
-                self.queue.add(changed)
-            key = self.queue.pop()
-            if key is None:
+            await self.hear()
+            if not await self.work():
                 return
+        raise AssertionError("the operator does not come to rest")
+
+    async def hear(self) -> None:
+        """The watches say what happened; they are no requests that trouble could befall."""
+        trouble, self.api.trouble = self.api.trouble, None
+        for changed in await refill(self.api, self.cache, ()):
+            self.queue.add(changed)
+        self.api.trouble = trouble
+
+    async def work(self) -> bool:
+        """One pass on what the cache knows; False when there was nothing to do."""
+        key = self.queue.pop()
+        if key is not None:
             await attend(key, self.queue, self.reconciler, self.metrics, lambda: self.api.now_s)
             self.queue.done(key)
             while await self.events.post_next():
                 pass
-        raise AssertionError("the operator does not come to rest")
+        return key is not None
 
     def report(self, report: Report, key: Key) -> None:
         """The poller has read a trainer."""

@@ -1,0 +1,119 @@
+"""Limits, cleaning up, missing rights and bad days on a real API server."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autohas_api.testing import changed
+from autohas_operator.testing.builders import DURABLE
+from autohas_operator.testing.wishes import EVERY_WISH
+
+pytestmark = pytest.mark.control_plane
+
+
+def children(bench: Any) -> list[str]:
+    names = [item["metadata"]["name"] for kind in ("jobs", "configmaps", "pods") for item in bench.objects(kind)]
+    return [name for name in names if name != "kube-root-ca.crt"]
+
+
+def test_a_search_that_does_not_start_in_time_fails_and_leaves_nothing(bench: Any) -> None:
+    """No node: StartDeadlineExceeded in the scheduler's words, and its Job, pod and ConfigMap go."""
+    bench.apply(changed(DURABLE, "spec.budget", {"trainings": "4", "startDeadlineSeconds": 5}))
+    bench.until_phase("Failed")
+    told = next(c for c in bench.search()["status"]["conditions"] if c["type"] == "Succeeded")
+    bench.until(lambda: children(bench) == [], "nothing is left")
+
+    assert told["reason"] == "StartDeadlineExceeded"
+    assert "no nodes available" in told["message"]
+
+
+def test_what_has_ended_is_cleaned_up_and_the_result_stays(bench: Any, trainer: Any) -> None:
+    """JobTTLSeconds after the end Job, pod and ConfigMap are gone; the search and its result are not."""
+    bench.apply(changed(DURABLE, "spec.cleanup", {"jobTTLSeconds": 3}))
+    pod = bench.pod()
+    bench.reported(trainer, pod)
+    bench.succeeded(pod)
+    bench.until(lambda: children(bench) == [], "nothing is left")
+
+    assert bench.search()["status"]["result"]["scores"]["test"] == "0.93"
+
+
+def test_a_paused_search_is_left_alone(bench: Any) -> None:
+    """The annotation keeps the operator from making a Job; removed, the search starts."""
+    bench.apply(changed(DURABLE, "metadata.annotations", {"autohas.dev/paused": "true"}))
+    bench.until(lambda: bench.condition("ReconciliationPaused") == ("True", "PausedByAnnotation"), "the pause is seen")
+    jobs_meanwhile = bench.objects("jobs")
+    bench.kubectl("annotate", "ahs", "fashion", "autohas.dev/paused-")
+    bench.pod()
+
+    assert jobs_meanwhile == []
+    bench.until(lambda: bench.condition("ReconciliationPaused") == ("False", "NotPaused"), "the end of the pause is said")
+
+
+@pytest.mark.parametrize("bench", ["narrow"], indirect=True)
+def test_a_right_that_is_missing_is_named(bench: Any) -> None:
+    """Without create on jobs the search says which verb on which resource; with it, it starts."""
+    (role,) = json.loads(bench.kubectl("get", "role", "-l", "app.kubernetes.io/name=autohas-operator", "-o", "json"))["items"]
+    whole = role["rules"]
+    poorer = [{**rule, "verbs": ["get", "list", "watch", "delete"]} if rule["resources"] == ["jobs"] else rule for rule in whole]
+    name = role["metadata"]["name"]
+    bench.kubectl("patch", "role", name, "--type=merge", "-p", json.dumps({"rules": poorer}))
+    bench.apply(DURABLE)
+    bench.until(lambda: bench.condition("TrainerReady") == ("False", "OperatorForbidden"), "the missing right is said")
+    told = next(c for c in bench.search()["status"]["conditions"] if c["type"] == "TrainerReady")
+    bench.kubectl("patch", "role", name, "--type=merge", "-p", json.dumps({"rules": whole}))
+    bench.pod()
+
+    assert "the operator may not create jobs; grant it" in told["message"]
+
+
+def test_a_pod_gets_everything_that_is_wished(bench: Any) -> None:
+    """Accepted by CRD, Job validation and admission: the pod that is made has the wishes in its spec."""
+    wish = {name: part for name, part in EVERY_WISH.items() if name not in ("serviceAccountName", "priorityClassName", "runtimeClassName")}
+    bench.apply(changed(DURABLE, "spec.trainer", wish))
+    pod = bench.pod()
+
+    assert pod["spec"]["affinity"] == wish["affinity"]
+    assert pod["spec"]["schedulerName"] == "volcano"
+    assert {"name": "TMPDIR", "value": "/data/tmp"} in pod["spec"]["containers"][0]["env"]
+    assert pod["metadata"]["labels"]["team"] == "vision"
+
+
+def test_an_account_that_is_not_allowed_is_refused(bench: Any) -> None:
+    """The chart allows none: Accepted=False, no Job."""
+    bench.apply(changed(DURABLE, "spec.trainer", {"serviceAccountName": "default"}))
+    bench.until(lambda: bench.condition("Accepted") == ("False", "ServiceAccountNotAllowed"), "the refusal")
+
+    assert bench.objects("jobs") == []
+
+
+def test_a_missing_priority_class_is_named(bench: Any) -> None:
+    """Admission refuses the pod and leaves no trace but an event: its text is in TrainerReady."""
+    bench.apply(changed(DURABLE, "spec.trainer", {"priorityClassName": "no-such-class"}))
+    bench.until(lambda: bench.condition("TrainerReady") == ("False", "PodsNotCreated"), "PodsNotCreated")
+    told = next(c for c in bench.search()["status"]["conditions"] if c["type"] == "TrainerReady")
+
+    assert "no-such-class" in told["message"]
+
+
+def test_two_operators_at_once_make_one_job_each(bench: Any, second_operator: Any, trainer: Any) -> None:
+    """Twenty searches under two operators: twenty Jobs, each attempt 1, and one of them to its end."""
+    for number in range(20):
+        bench.apply(changed(DURABLE, "metadata.name", f"s{number}"))
+    bench.until(lambda: len(bench.objects("jobs")) == 20, "a Job each")
+    bench.until(lambda: all(s.get("status", {}).get("attempt") == 1 for s in bench.objects("ahs")), "attempts are noted")
+
+    assert len(bench.objects("jobs")) == len(bench.objects("ahs")) == 20
+    assert second_operator.page("/healthz") == "ok\n"
+
+
+@pytest.fixture(name="second_operator")
+def _second_operator(operator_kubeconfig: Path, tmp_path: Path, operator_process: Any) -> Any:
+    operator = operator_process(operator_kubeconfig, tmp_path / "second.log")
+    operator.start()
+    yield operator
+    operator.kill()
