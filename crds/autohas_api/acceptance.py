@@ -6,12 +6,14 @@ The operator turns what is found into Accepted=False, the command line prints it
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import Any, Final
 
 from autohas_api.budget import minimum_trainings, plan_stages
 from autohas_api.conditions import wrong_conditions_of_decisions, wrong_conditions_of_hyperparameters
 from autohas_api.data_arguments import wrong_data_arguments, wrong_keywords
+from autohas_api.hyperparameters import KNOWN
 from autohas_api.problems import Problem, SpecError
 from autohas_api.search import Search, Spec, parse
 from autohas_api.space import Role, Space, declared_decisions, resolve
@@ -103,7 +105,7 @@ def _decisions(spec: Spec, declared: Mapping[str, TemplateDecision]) -> Iterator
     if architecture is None:
         return
     if spec.task.model.template is None:
-        yield from _listed_whole(architecture.decisions, declared)
+        yield from _listed_whole(architecture.decisions, declared, {*KNOWN, *(h.name for h in spec.search_space.hyperparameters)})
         return
     for index, change in enumerate(architecture.decisions):
         path = f"{_DECISIONS}[{index}]"
@@ -118,12 +120,16 @@ def _decisions(spec: Spec, declared: Mapping[str, TemplateDecision]) -> Iterator
     yield from wrong_conditions_of_decisions(architecture.decisions, declared)
 
 
-def _listed_whole(listed: list[ArchitectureDecision], declared: Mapping[str, TemplateDecision]) -> Iterator[Problem]:
+def _listed_whole(
+    listed: list[ArchitectureDecision], declared: Mapping[str, TemplateDecision], hyperparameters: AbstractSet[str]
+) -> Iterator[Problem]:
     """Decisions of an entrypoint's model: nobody but the trainer can import it, so the spec must say everything."""
     if not listed:
         yield Problem(path=_DECISIONS, message="must list the decisions of the entrypoint's model (name, choices, default, when)")
     incomplete = False
     for index, decision in enumerate(listed):
+        if decision.name in hyperparameters:
+            yield Problem(path=f"{_DECISIONS}[{index}].name", message=f'"{decision.name}" is the name of a hyperparameter: choose another')
         for field, value in (("choices", decision.choices), ("default", decision.default)):
             if value is None:
                 incomplete = True

@@ -57,6 +57,16 @@ TASK_REJECTED_BY_RULE: Final = (
     Rejection(path="spec.task.data.entrypoint", value="a.b:C", field="spec.task.data", words="exactly one of name and entrypoint"),
     Rejection(path="spec.task.model", value={}, field="spec.task.model", words="exactly one of template and entrypoint"),
     Rejection(path="spec.task.model.entrypoint", value="a.b:C", field="spec.task.model", words="exactly one of template and entrypoint"),
+    Rejection(
+        path="spec",
+        value={
+            **a_search()["spec"],
+            "task": {"data": {"entrypoint": "a.b:C"}, "model": {"template": "mlp"}},
+            "searchSpace": {"hyperparameters": [{"name": "noise", "continuous": {"min": "0", "max": "1"}}]},
+        },
+        field="spec.searchSpace.hyperparameters",
+        words="an own hyperparameter needs a default",
+    ),
     Rejection(path="spec.task.model.arguments", value={"a": "1"}, field="spec.task.model.arguments", words="templates take none"),
     Rejection(
         path="spec",
@@ -130,6 +140,12 @@ TASK_UNACCEPTABLE: Final = (
         words="cannot be a keyword",
     ),
     Rejection(path="spec.task.model", value={"entrypoint": "a.b:C"}, field=_DECISIONS, words="must list the decisions"),
+    Rejection(
+        path="spec",
+        value=_own_model([{**_WIDTH, "name": "dropout"}]),
+        field=f"{_DECISIONS}[0].name",
+        words="is the name of a hyperparameter",
+    ),
     *(
         Rejection(path="spec", value=_own_model(decisions), field=f"{_DECISIONS}[0].{field}", words=words)
         for decisions, field, words in (

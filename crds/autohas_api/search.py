@@ -49,7 +49,8 @@ class Metadata(Model):
 
 
 _TRAINING: Final = tuple(name for name, known in KNOWN.items() if known.role is Role.TRAINING)
-"""Hyperparameters that a reward one step ahead cannot see."""
+_UPDATE_RULE: Final = tuple(name for name, known in KNOWN.items() if known.role is Role.UPDATE_RULE)
+"""Hyperparameters that a reward one step ahead can see; all others, own ones too, it cannot."""
 
 
 def _quoted(names: Iterable[str]) -> str:
@@ -57,7 +58,11 @@ def _quoted(names: Iterable[str]) -> str:
 
 
 def _searches_training_hyperparameters(spec: Spec) -> bool:
-    return any(h.name in _TRAINING for h in spec.search_space.hyperparameters)
+    return any(h.name not in _UPDATE_RULE for h in spec.search_space.hyperparameters)
+
+
+def _has_entrypoint(spec: Spec) -> bool:
+    return spec.task.data.entrypoint is not None or spec.task.model.entrypoint is not None
 
 
 def _mixes_bases(spec: Spec) -> bool:
@@ -108,13 +113,13 @@ class Spec(Model):
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
             expression="!has(self.searchSpace.hyperparameters)"
-            f" || !self.searchSpace.hyperparameters.exists(h, h.name in [{_quoted(_TRAINING)}])"
+            f" || !self.searchSpace.hyperparameters.exists(h, !(h.name in [{_quoted(_UPDATE_RULE)}]))"
             " || (has(self.algorithm) && has(self.algorithm.name) && self.algorithm.name == 'RandomSearch')"
             " || ((!has(self.algorithm) || !has(self.algorithm.name) || self.algorithm.name == 'AutoHAS')"
             " && (!has(self.algorithm) || !has(self.algorithm.autoHAS) || !has(self.algorithm.autoHAS.strategy)"
             " || self.algorithm.autoHAS.strategy == 'Lanes'))",
-            message=f"{', '.join(_TRAINING)} cannot be seen by a one-step reward: search them with algorithm AutoHAS, strategy Lanes,"
-            " or with RandomSearch, or remove them",
+            message=f"{', '.join(_TRAINING)} and own hyperparameters cannot be seen by a one-step reward:"
+            " search them with algorithm AutoHAS, strategy Lanes, or with RandomSearch, or remove them",
             field_path=".searchSpace.hyperparameters",
             holds=lambda s: not _searches_training_hyperparameters(s) or _trains_every_candidate(s),
         ),
@@ -130,10 +135,18 @@ class Spec(Model):
             holds=lambda s: not _mixes_bases(s) or _learns_hyperparameters(s),
         ),
         Rule(
-            expression=f"!has(self.searchSpace.hyperparameters) || self.searchSpace.hyperparameters.all(h, h.name in [{_quoted(KNOWN)}])",
-            message=f"every name must be one of {', '.join(KNOWN)}",
+            expression="has(self.task.data.entrypoint) || has(self.task.model.entrypoint) || !has(self.searchSpace.hyperparameters)"
+            f" || self.searchSpace.hyperparameters.all(h, h.name in [{_quoted(KNOWN)}])",
+            message=f"every name must be one of {', '.join(KNOWN)}; own names need own data or an own model (entrypoint)",
             field_path=".searchSpace.hyperparameters",
-            holds=lambda s: all(h.name in KNOWN for h in s.search_space.hyperparameters),
+            holds=lambda s: _has_entrypoint(s) or all(h.name in KNOWN for h in s.search_space.hyperparameters),
+        ),
+        Rule(
+            expression="(!has(self.task.data.entrypoint) && !has(self.task.model.entrypoint)) || !has(self.searchSpace.hyperparameters)"
+            f" || self.searchSpace.hyperparameters.all(h, has(h.default) || h.name in [{_quoted(KNOWN)}])",
+            message="an own hyperparameter needs a default: the recipe has none for it",
+            field_path=".searchSpace.hyperparameters",
+            holds=lambda s: not _has_entrypoint(s) or all(h.default is not None or h.name in KNOWN for h in s.search_space.hyperparameters),
         ),
         Rule(
             expression=f"{_NO_REGRESSION} || ((!has(self.task.recipe) || !has(self.task.recipe.labelSmoothing)"

@@ -179,7 +179,7 @@ def _hyperparameter(declared: Hyperparameter, spec: Spec) -> Decision:
     when = When(decision=declared.when.decision, values=tuple(declared.when.values)) if declared.when is not None else None
     return Decision(
         name=declared.name,
-        role=KNOWN[declared.name].role,
+        role=KNOWN[declared.name].role if declared.name in KNOWN else Role.TRAINING,
         choices=choices_of(declared),
         default=decimal(float(default)) if declared.continuous is not None else default,
         when=when,

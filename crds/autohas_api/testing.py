@@ -95,13 +95,13 @@ REJECTED_BY_RULE: Final = (
         path="spec.algorithm",
         value={"name": "RandomSharing"},
         field="spec.searchSpace.hyperparameters",
-        words="weight_decay, dropout, label_smoothing, mixup, batch_size cannot be seen by a one-step reward",
+        words="weight_decay, dropout, label_smoothing, mixup, batch_size and own hyperparameters cannot be seen by a one-step reward",
     ),
     Rejection(
         path="spec.algorithm",
         value={"autoHAS": {"strategy": "OneStep"}},
         field="spec.searchSpace.hyperparameters",
-        words="weight_decay, dropout, label_smoothing, mixup, batch_size cannot be seen by a one-step reward",
+        words="weight_decay, dropout, label_smoothing, mixup, batch_size and own hyperparameters cannot be seen by a one-step reward",
     ),
     Rejection(
         path="spec.algorithm.randomSharing",

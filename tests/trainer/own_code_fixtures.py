@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from autohas_trainer.templates import Dropout
+
 not_callable = 3
 _calls = itertools.count()
 
@@ -228,3 +230,40 @@ class Tokens(nn.Module):
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         return self.head(self.embedding(tokens).flatten(1))
+
+
+class Noisy(Data):
+    """Its augmentation adds noise of a searched strength, or breaks the contract."""
+
+    def augment(self, inputs: torch.Tensor, rng: np.random.Generator, hyperparameters: dict[str, str]) -> Any:
+        if self.defect == "augment shape":
+            return inputs[:, :2]
+        noise = rng.standard_normal(tuple(inputs.shape), dtype=np.float32)
+        return inputs + float(hyperparameters.get("noise", "0")) * torch.from_numpy(noise)
+
+
+class Focal(Plain):
+    """A plain module with a loss of its own, and a hyperparameter of its network."""
+
+    def __init__(self, input_shape: tuple[int, ...], num_outputs: int, width: str = "16", gamma: str = "1") -> None:
+        super().__init__(input_shape, num_outputs, width)
+        self.gamma_at_build = gamma
+
+    def loss(self, outputs: torch.Tensor, targets: torch.Tensor, hyperparameters: dict[str, str]) -> torch.Tensor:
+        losses = nn.functional.cross_entropy(outputs, targets, reduction="none")
+        return (1 - (-losses).exp()) ** float(hyperparameters.get("gamma", "0")) * losses
+
+
+class MeanLoss(Plain):
+    """Its loss gives one number instead of one per example."""
+
+    def loss(self, outputs: torch.Tensor, targets: torch.Tensor, hyperparameters: dict[str, str]) -> torch.Tensor:
+        return nn.functional.cross_entropy(outputs, targets)
+
+
+class WithDropout(Plain):
+    """Has the layer that obeys the recipe's dropout."""
+
+    def __init__(self, input_shape: tuple[int, ...], num_outputs: int) -> None:
+        super().__init__(input_shape, num_outputs)
+        self.insert(1, Dropout())

@@ -78,11 +78,12 @@ def test_tied_weights_do_not_conform() -> None:
         ("nan", "not finite in row 7"),
         ("random", "splits() gave other inputs at the second call"),
         ("leak", "50 of 50 test inputs are training inputs too"),
+        ("augment shape", "must give (8, 8) of torch.float32 as it got"),
     ],
 )
 def test_defects_of_data_are_found(defect: str, words: str) -> None:
     """Each broken promise of the data is a sentence."""
-    problems = [check.problem for check in check_data(own.Data(defect), "the data", TaskKind.CLASSIFICATION) if check.problem]
+    problems = [check.problem for check in check_data(own.Noisy(defect), "the data", TaskKind.CLASSIFICATION) if check.problem]
 
     assert len(problems) == 1
     assert words in problems[0]
@@ -93,6 +94,7 @@ def test_sound_data_conform() -> None:
     assert_data_conforms(own.Data())
     assert_data_conforms(own.Data("groups"))
     assert_data_conforms(own.Numbers(), regression=True)
+    assert_data_conforms(own.Noisy())
     assert np.array_equal(own.Data().splits()["train"][0], own.Data().splits()["train"][0])
 
 
@@ -102,7 +104,7 @@ def test_the_command_checks_a_search_file(monkeypatch: pytest.MonkeyPatch) -> No
     printed = CliRunner().invoke(app, ["conformance", str(EXAMPLE / "search.yaml")])
 
     assert printed.exit_code == 0
-    assert len(re.findall(r"^  kept", printed.output, re.MULTILINE)) == 12
+    assert len(re.findall(r"^  kept", printed.output, re.MULTILINE)) == 13
     assert "agrees with the spec" in printed.output
 
 

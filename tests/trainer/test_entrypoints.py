@@ -268,7 +268,7 @@ def test_the_example_searches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     result = search(document, tmp_path, MemorySink()).result
 
     assert result.test_score > 0.6
-    assert len(result.choices) == 6
+    assert len(result.choices) == 7
 
 
 def test_the_plain_example_is_a_module(monkeypatch: pytest.MonkeyPatch) -> None:

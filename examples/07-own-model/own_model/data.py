@@ -1,11 +1,15 @@
-"""Own data: an object with `splits()`.
+"""Own data: an object with `splits()` and, if it likes, `augment()`.
 
     task.data: {entrypoint: "own_model.data:Waveforms", arguments: {examples: "3000"}}
 
 Yours would read files: `path` is handed over when the search gives one.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
+import torch
+from torch import Tensor
 
 LENGTH = 64
 
@@ -30,3 +34,12 @@ class Waveforms:
         waves = np.stack([np.sin(2 * np.pi * turns), np.sign(np.sin(2 * np.pi * turns)), 2 * (turns % 1) - 1])
         inputs = waves[classes, np.arange(number)] + self.noise * rng.standard_normal((number, LENGTH))
         return inputs[:, None].astype(np.float32), classes
+
+    def augment(self, inputs: Tensor, rng: np.random.Generator, hyperparameters: Mapping[str, str]) -> Tensor:
+        """Change a training batch: stretch each wave by up to `stretch`, a hyperparameter that the search chooses.
+
+        Optional. `rng` is keyed by the step, so that an interrupted search goes on bit for bit; values are strings.
+        """
+        most = float(hyperparameters.get("stretch", "0"))
+        factor = torch.from_numpy(rng.uniform(1 - most, 1 + most, (len(inputs), 1, 1))).to(inputs)
+        return inputs * factor

@@ -5,11 +5,16 @@
 Inputs are numpy arrays or tensors (N, ...), numbers or, for tokens, integers; they are used as they are, so normalise them. Targets are
 (N,): classes counted from 0, or numbers when the metric is rmse or mae. Reward and selection splits are carved out of train. A third array
 beside train's targets names the group of each example (a patient, a document): a group never lies in two splits.
+
+    augment(inputs, rng, hyperparameters) -> inputs     optional: changes each batch that makes gradients
+
+`rng` is a numpy generator keyed by the step; `hyperparameters` are the search's own, by name, as strings.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -46,7 +51,8 @@ def own_data(entrypoint: str, path: str | None, arguments: Mapping[str, str], ki
         raise ConfigurationError(message)
     with speaking_for(who, "splits()"):
         splits = data.splits()
-    return read_splits(splits, who, kind)
+    augment = getattr(data, "augment", None)
+    return replace(read_splits(splits, who, kind), augment=augment if callable(augment) else None)
 
 
 def read_splits(splits: Any, who: str, kind: TaskKind) -> Problem:  # noqa: ANN401 - own code

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor
 
-__all__ = ["Floats", "Ints", "Problem"]
+__all__ = ["Augment", "Floats", "Ints", "Problem"]
 
 Floats = npt.NDArray[np.floating[Any]]
 Ints = npt.NDArray[np.int64]
+
+Augment = Callable[[Tensor, np.random.Generator, Mapping[str, str]], Tensor]
+"""(inputs (B, ...), a generator keyed by the step, own hyperparameters) to inputs of the same shape and type."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +33,7 @@ class Problem:
         num_classes: At least 2; None in a regression.
         scaled_C: Which channels are standardised by the train split, and NaN replaced by its mean; None: all; empty: the inputs are used as
             they are (own data; integers stay integers).
+        augment: Own data's change of a batch that makes gradients.
     """
 
     name: str
@@ -38,6 +44,7 @@ class Problem:
     test_targets_N: Ints | Floats
     num_classes: int | None
     scaled_C: tuple[bool, ...] | None = None
+    augment: Augment | None = None
 
     def with_test(self, test_inputs: Floats, test_targets_N: Ints | Floats) -> Problem:
         """Return the problem with other test data."""

@@ -93,7 +93,8 @@ class Splits:
         self._selection = torch.tensor(carving.selection, device=device)
         self._reward_strata = _by_class(problem, carving.reward)
         self._orders: dict[tuple[int, int, int], Tensor] = {}
-        self.name, self.num_classes = problem.name, problem.num_classes
+        self.name, self.num_classes, self.augment = problem.name, problem.num_classes, problem.augment
+        self.has_real_inputs = self._inputs.is_floating_point()
         self.input_shape = tuple(problem.inputs.shape[1:])
         self.num_train, self.num_reward = len(carving.train), len(carving.reward)
         self.num_selection, self.num_test = len(carving.selection), len(problem.test_targets_N)

@@ -43,7 +43,8 @@ class Board:
         self.sink = sink
         self.ledger = ledger
         self.algorithm: Algorithm = build_algorithm(problem.spec, problem.space)
-        self.supernet = Supernet(problem.template, problem.task, (problem.seed, "supernet"), problem.device, optimizers=problem.optimizers)
+        task = problem.own.task(problem.space.default)
+        self.supernet = Supernet(problem.template, task, (problem.seed, "supernet"), problem.device, optimizers=problem.optimizers)
         self.supernet_is_abandoned = False
         self.guard = UpdateGuard()
         self.collapse = CollapseWatch(problem.task.constant_quality)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,9 +15,9 @@ from autohas_api.search import Spec
 from autohas_api.space import Configuration, Space
 from autohas_trainer.data import Splits, load
 from autohas_trainer.engine.costs import Costs
+from autohas_trainer.engine.own_code import OwnCode
 from autohas_trainer.errors import DataError
 from autohas_trainer.optim import STATE_KEYS, OptimizerName
-from autohas_trainer.seeding import seed_globals
 from autohas_trainer.space.objective import objective
 from autohas_trainer.space.recipe import TrainingRecipe, path_of, recipe_of
 from autohas_trainer.tasks import Classification, Regression, Task
@@ -38,6 +39,7 @@ class Problem:
     splits: Splits
     task: Task
     template: Template
+    own: OwnCode
     costs: Costs
     plan: StagePlan
     device: torch.device
@@ -73,6 +75,7 @@ class Problem:
             splits=splits,
             task=task,
             template=template,
+            own=OwnCode(spec, space, template, splits, task),
             costs=Costs(spec.objective.cost, space, template, splits.input_shape, device),
             plan=plan,
             device=device,
@@ -83,11 +86,6 @@ class Problem:
     def seed(self) -> int:
         """The key of every draw."""
         return self.spec.algorithm.seed
-
-    def seed_own_code(self, *key: int | str) -> None:
-        """Before an own model runs: what it draws from global generators is keyed as our draws are. Built-in networks draw nothing."""
-        if self.spec.task.model.entrypoint is not None:
-            seed_globals(self.seed, *key)
 
     def recipe(self, configuration: Configuration) -> TrainingRecipe:
         """How `configuration` is trained."""
@@ -100,9 +98,13 @@ class Problem:
         searched = {c for d in self.space.decisions if d.name == "optimizer" for c in d.choices}
         return tuple(name for name in STATE_KEYS if name in names | searched)
 
+    def built_from(self, configuration: Configuration) -> Mapping[str, str]:
+        """What `template.build` gets: the path and, for own models, their own hyperparameters."""
+        return {**path_of(self.space, configuration), **self.own.values(configuration)}
+
     def num_parameters(self, configuration: Configuration) -> int:
         """Trainable parameters of `configuration`'s network."""
-        return self.template.num_parameters(path_of(self.space, configuration))
+        return self.template.num_parameters(self.built_from(configuration))
 
     def objective(self, quality: float, configuration: Configuration) -> float:
         """Quality with the price of what the configuration's network costs."""

@@ -25,7 +25,6 @@ from autohas_trainer.errors import CheckpointError
 from autohas_trainer.optim import schedule, set_rate, standalone_optimizer
 from autohas_trainer.seeding import Key, stream
 from autohas_trainer.space.objective import normalised_quality
-from autohas_trainer.space.recipe import path_of
 from autohas_trainer.templates import arm_dropout, disarm_dropout, use_batch_statistics
 
 __all__ = ["Training"]
@@ -49,7 +48,8 @@ class Training:
         self.is_diverged = False
         self.learning_rate = 0.0
         self._problem = problem
-        self._module = problem.template.build(path_of(problem.space, configuration), _network_key(problem.seed, repeat)).to(problem.device)
+        self._task = problem.own.task(configuration)
+        self._module = problem.template.build(problem.built_from(configuration), _network_key(problem.seed, repeat)).to(problem.device)
         self._optimizer = standalone_optimizer(self._module, rule_of(self.recipe, self.recipe.learning_rate))
         self._parameters = dict(self._module.named_parameters())
         self._average = {name: p.detach().clone() for name, p in self._parameters.items()}
@@ -74,7 +74,7 @@ class Training:
         batch = problem.splits.train_batch(self.num_steps_done, recipe.batch_size, problem.seed, replica=self.repeat)
         self.learning_rate = recipe.learning_rate * schedule(self.num_steps_done, recipe.steps, recipe.warmup_fraction, recipe.schedule)
         set_rate(self._optimizer, self.learning_rate)
-        problem.seed_own_code("step", self.repeat, self.num_steps_done)
+        problem.own.seed("step", self.repeat, self.num_steps_done)
         loss = self._loss(batch)
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]  # torch has no annotation here
@@ -89,8 +89,9 @@ class Training:
 
     def _loss(self, batch: TrainBatch) -> Tensor:
         """Mean training loss under the recipe's dropout, label smoothing and mixup, drawn from streams of the step."""
-        recipe, task, seed = self.recipe, self._problem.task, self._problem.seed
+        recipe, task, seed = self.recipe, self._task, self._problem.seed
         draw = (self.repeat, self.num_steps_done)
+        batch = self._problem.own.augmented(batch, self.configuration, *draw)
         mixture = mixed(batch, recipe.mixup, stream(seed, "mixup", *draw)) if recipe.mixup > 0 else unmixed(batch)
         self._module.train()
         if recipe.dropout > 0:
@@ -115,7 +116,7 @@ class Training:
         if self.is_diverged:
             return diverged(self.num_steps_done)
         module = self._module.eval() if self.is_finished else self._averaged_module()
-        self._problem.seed_own_code("compare", self.num_steps_done)
+        self._problem.own.seed("compare", self.num_steps_done)
         task = self._problem.task
         outputs, targets = [], []
         for batch in self._problem.splits.selection():

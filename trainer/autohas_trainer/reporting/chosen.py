@@ -28,6 +28,7 @@ _PLACES: Final = {
     "spec.task.model": "model",
     "spec.searchSpace.architecture": "model.architecture",
     "spec.objective": "objective",
+    "spec.searchSpace.hyperparameters": "hyperparameters",
     "spec.algorithm.seed": "seed",
     "spec.task": "task",
 }
@@ -69,7 +70,7 @@ def _document(value: Mapping[str, Any]) -> dict[str, Any]:
         "spec": {
             "task": {**value["task"], "model": model, "recipe": recipe},
             "objective": value["objective"],
-            "searchSpace": {"architecture": {"decisions": decisions}},
+            "searchSpace": {"hyperparameters": value.get("hyperparameters", []), "architecture": {"decisions": decisions}},
             "algorithm": {"seed": value["seed"]},
             "retrain": {"steps": steps} if steps is not None else {},
         },

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from autohas_api import yamlfile
 from autohas_api.acceptance import accept
+from autohas_api.hyperparameters import KNOWN
 from autohas_api.messages import Result, Stage, StopReason
 from autohas_api.problems import SpecError
 from autohas_api.search import Search
@@ -163,6 +164,7 @@ def config_text(search: Search, space: Space, outcome: Outcome) -> str:
         },
         "recipe": {**outcome.recipe, "classWeights": search.spec.task.recipe.class_weights},
         "objective": {"metric": search.spec.objective.metric},
+        **_own_hyperparameters(search, outcome),
         "seed": search.spec.algorithm.seed,
         "modelDigest": outcome.result.model_digest,
         "configurationDigest": outcome.result.configuration_digest,
@@ -177,6 +179,13 @@ def config_text(search: Search, space: Space, outcome: Outcome) -> str:
 def space_names(space: Space) -> set[str]:
     """Names of all decisions."""
     return {d.name for d in space.decisions}
+
+
+def _own_hyperparameters(search: Search, outcome: Outcome) -> dict[str, Any]:
+    """Those of own names, as the search declares them, with the chosen values as defaults; nothing when there are none."""
+    declared = [h.to_json() for h in search.spec.search_space.hyperparameters if h.name not in KNOWN]
+    chosen = [{**{k: v for k, v in h.items() if k != "when"}, "default": outcome.configuration[h["name"]]} for h in declared]
+    return {"hyperparameters": chosen} if chosen else {}
 
 
 def _architecture(search: Search, outcome: Outcome) -> dict[str, str]:

@@ -32,7 +32,7 @@ def check_agreement(spec: Spec, template: Template) -> None:
         ConfigurationError: They differ; says where and how.
     """
     architecture = spec.search_space.architecture
-    if architecture is None:
+    if architecture is None or not architecture.decisions:  # the model stands at its default
         return
     have = {decision.name: decision for decision in template.decisions}
     listed = {decision.name: decision for decision in architecture.decisions}

@@ -7,13 +7,17 @@ The object is called as `object(input_shape, num_outputs, **arguments)` and give
     slices(path) -> {leaf: tuple of slices}                  the part of each shared tensor that a path uses, for the leaves it uses
     forward(inputs, path, leaves) -> Tensor (B, K)           the network of a path, normalised by the batch's own statistics
     build(configuration) -> torch.nn.Module                  the stand-alone network; its parameters are named as the leaves
+    loss(outputs, targets, hyperparameters) -> Tensor (B,)   optional, of a plain module too: what trainings minimise
 
-`path` and `configuration` map every decision to its choice. Own code may draw from torch's, numpy's and Python's global generators: they
-are seeded before every call. Conformance is checked by `autohas conformance` and, for the default path, when a search starts.
+`path` and `configuration` map every decision to its choice; `configuration` also holds the search's own hyperparameters by name, which a
+plain module's factory gets as keywords where it has parameters of these names. All values are strings. Own code may draw from torch's,
+numpy's and Python's global generators: they are seeded before every call. Conformance is checked by `autohas conformance` and, for the
+default path, when a search starts.
 """
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -29,6 +33,7 @@ from autohas_api.templates import TemplateDecision, When
 from autohas_trainer.entrypoints import keywords, load_object, speaking_for
 from autohas_trainer.errors import ConfigurationError
 from autohas_trainer.seeding import Key, seed_globals
+from autohas_trainer.tasks import OwnLossFunction
 from autohas_trainer.templates._base import Index, Path, Shape, Template, use_batch_statistics
 
 __all__ = ["OwnModel", "OwnModule", "build_own"]
@@ -49,14 +54,15 @@ def build_own(entrypoint: str, arguments: Mapping[str, str] | None, input_shape:
 def wrap_own(factory: Callable[..., Any], who: str, arguments: Mapping[str, str] | None, input_shape: Shape, num_outputs: int) -> Template:
     """Call a factory and wrap what it gives; `who` speaks in errors."""
 
-    def make() -> Any:  # noqa: ANN401 - whatever own code gives
-        with speaking_for(who, f"calling it with {', '.join(filter(None, (str(input_shape), str(num_outputs), keywords(arguments))))}"):
-            return factory(input_shape, num_outputs, **(arguments or {}))
+    def make(**own: str) -> Any:  # noqa: ANN401 - whatever own code gives
+        given = {**(arguments or {}), **own}
+        with speaking_for(who, f"calling it with {', '.join(filter(None, (str(input_shape), str(num_outputs), keywords(given))))}"):
+            return factory(input_shape, num_outputs, **given)
 
     seed_globals("own model")
     made = make()
     if isinstance(made, nn.Module) and not all(callable(getattr(made, method, None)) for method in ("decisions", "slices", "build")):
-        return OwnModule(make, who)
+        return OwnModule(make, factory, who)
     absent = [method for method in _METHODS if not callable(getattr(made, method, None))]
     if absent:
         message = (
@@ -82,6 +88,12 @@ class OwnModel:
     def decisions(self) -> tuple[TemplateDecision, ...]:
         """The decisions of a path."""
         return self._decisions
+
+    @property
+    def own_loss(self) -> OwnLossFunction | None:
+        """The model's training loss, if it has one."""
+        loss = getattr(self._model, "loss", None)
+        return loss if callable(loss) else None
 
     def shared(self, rng_key: Key) -> dict[str, Tensor]:
         """Return freshly initialised full-size tensors, float32 on the CPU, seeded by `rng_key`."""
@@ -163,9 +175,10 @@ class OwnModel:
 class OwnModule:
     """A plain module: no decisions, so its hyperparameters are all that a search can vary."""
 
-    def __init__(self, make: Callable[[], Any], who: str) -> None:
-        """Build one network, through which forwards of given leaves go."""
+    def __init__(self, make: Callable[..., Any], factory: Callable[..., Any], who: str) -> None:
+        """Build one network, through which forwards of given leaves go; `make` hands keywords on to `factory`."""
         self._make = make
+        self._parameters = _parameters_of(factory)
         self._who = who
         self._network = self.build({}, ("prototype",))
 
@@ -173,6 +186,16 @@ class OwnModule:
     def decisions(self) -> tuple[TemplateDecision, ...]:
         """None."""
         return ()
+
+    @property
+    def own_loss(self) -> OwnLossFunction | None:
+        """The module's training loss, if it has one."""
+        loss = getattr(self._network, "loss", None)
+        return loss if callable(loss) else None
+
+    def takes(self, name: str) -> bool:
+        """Whether the factory has a parameter of this name, or takes any."""
+        return any(p.name == name or p.kind is inspect.Parameter.VAR_KEYWORD for p in self._parameters)
 
     def shared(self, rng_key: Key) -> dict[str, Tensor]:
         """Return the parameters of a new network: its only path uses all of them."""
@@ -188,18 +211,27 @@ class OwnModule:
         outputs_BK: Tensor = functional_call(self._network.to(inputs.device), dict(leaves), (inputs,))
         return outputs_BK
 
-    def build(self, path: Path, rng_key: Key) -> nn.Module:  # noqa: ARG002 - there is one path
-        """Return a new network on the CPU, seeded by `rng_key`."""
+    def build(self, path: Path, rng_key: Key) -> nn.Module:
+        """Return a new network on the CPU, seeded by `rng_key`; `path` holds own hyperparameters only."""
         seed_globals(*rng_key)
-        made = self._make()
+        made = self._make(**{name: value for name, value in path.items() if self.takes(name)})
         if not isinstance(made, nn.Module):
             message = f"{self._who} gave {_kind(made)} this time, it gave a torch.nn.Module before"
             raise ConfigurationError(message)
         return made.cpu()
 
-    def num_parameters(self, path: Path) -> int:  # noqa: ARG002 - there is one path
+    def num_parameters(self, path: Path) -> int:
         """Return the number of parameters."""
-        return sum(parameter.numel() for parameter in self._network.parameters())
+        network = self.build(path, ("count",)) if path else self._network
+        return sum(parameter.numel() for parameter in network.parameters())
+
+
+def _parameters_of(factory: Callable[..., Any]) -> tuple[inspect.Parameter, ...]:
+    """Return the parameters of a factory; none where Python cannot say."""
+    try:
+        return tuple(inspect.signature(factory).parameters.values())
+    except (TypeError, ValueError):
+        return ()
 
 
 def _kind(value: Any) -> str:  # noqa: ANN401 - own code

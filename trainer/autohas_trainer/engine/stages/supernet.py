@@ -58,7 +58,8 @@ class StepOfSupernet:
 
     def _batch(self, replica: int) -> TrainBatch:
         problem = self._board.problem
-        return problem.splits.train_batch(self.step, problem.spec.task.recipe.batch_size, problem.seed, replica=replica)
+        batch = problem.splits.train_batch(self.step, problem.spec.task.recipe.batch_size, problem.seed, replica=replica)
+        return problem.own.augmented(batch, problem.space.default, "supernet", replica, self.step)
 
     def reward_batch(self) -> RewardBatch:
         """The step's reward batch."""
@@ -70,7 +71,7 @@ class StepOfSupernet:
     def gradient(self, configuration: Configuration, batch: TrainBatch) -> Gradient:
         """Gradient at the shared weights."""
         smoothing = self._board.problem.recipe(configuration).label_smoothing
-        self._board.problem.seed_own_code("supernet", self.step)
+        self._board.problem.own.seed("supernet", self.step)
         loss, tensors = self._board.supernet.gradient(self._path(configuration), batch, smoothing)
         return Gradient(loss=float(loss), tensors=tensors)
 
@@ -102,13 +103,13 @@ class StepOfSupernet:
         return self._mean_loss(configuration, batch)
 
     def _mean_loss(self, configuration: Configuration, batch: TrainBatch | RewardBatch) -> float:
-        self._board.problem.seed_own_code("supernet", self.step)
+        self._board.problem.own.seed("supernet", self.step)
         loss, _ = self._board.supernet.loss_and_quality(self._path(configuration), batch)
         return float(loss)
 
     def score(self, configuration: Configuration, batch: RewardBatch) -> float:
         """Quality on the reward batch with the price of size."""
-        self._board.problem.seed_own_code("supernet", self.step)
+        self._board.problem.own.seed("supernet", self.step)
         _, quality = self._board.supernet.loss_and_quality(self._path(configuration), batch)
         self.last_quality = float(quality)
         return self._board.problem.objective(self.last_quality, configuration)

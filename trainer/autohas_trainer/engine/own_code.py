@@ -1,0 +1,129 @@
+"""What own code adds to a training beside its network: a loss, an augmentation, and hyperparameters of its own names.
+
+Values of own hyperparameters are strings, as arguments are. They reach, under their names,
+
+- the data's `augment(inputs, rng, hyperparameters)`, on every batch that makes gradients; `rng` is keyed by the step;
+- the model's `loss(outputs, targets, hyperparameters)`, the training loss of each example (B,);
+- `build(configuration)` of a model with decisions, and the keywords of a plain module's factory.
+
+The supernet's steps use their defaults. Rungs and metrics use the task's own loss, so that candidates stay comparable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from autohas_api.hyperparameters import KNOWN
+from autohas_api.search import Spec
+from autohas_api.space import Configuration, Role, Space
+from autohas_trainer.data import Splits, TrainBatch
+from autohas_trainer.entrypoints import speaking_for
+from autohas_trainer.errors import ConfigurationError
+from autohas_trainer.seeding import seed_globals, stream
+from autohas_trainer.space.recipe import recipe_of
+from autohas_trainer.tasks import OwnLoss, Task
+from autohas_trainer.templates import Dropout, OwnModel, OwnModule, Template, default_path
+
+__all__ = ["OwnCode"]
+
+Values = Mapping[str, str]
+
+
+class OwnCode:
+    """The hooks of a search's own code; without an entrypoint it changes nothing."""
+
+    def __init__(self, spec: Spec, space: Space, template: Template, splits: Splits, task: Task) -> None:
+        """Find the hooks.
+
+        Raises:
+            ConfigurationError: A hook raises or gives something of another shape, or nothing takes a hyperparameter.
+        """
+        self._seed = spec.algorithm.seed
+        self._space = space
+        self._hyperparameters = [d.name for d in space.decisions if d.role is not Role.ARCHITECTURE]
+        self._task = task
+        self._augment = splits.augment
+        self._template = template if isinstance(template, OwnModel | OwnModule) else None
+        self._loss = self._template.own_loss if self._template is not None else None
+        self._is_own = self._template is not None or spec.task.data.entrypoint is not None
+        if self._is_own:
+            self._check_taken(spec)
+            self._check_built_in(spec, splits)
+            self._check_hooks(splits)
+
+    def values(self, configuration: Configuration) -> dict[str, str]:
+        """The own hyperparameters of a configuration."""
+        searched = self._space.as_mapping(configuration)
+        return {name: searched[name] for name in self._hyperparameters if name not in KNOWN}
+
+    def task(self, configuration: Configuration) -> Task:
+        """The task with the model's own training loss, where it has one."""
+        return self._task if self._loss is None else OwnLoss(self._task, self._loss, self.values(configuration))
+
+    def augmented(self, batch: TrainBatch, configuration: Configuration, *key: int | str) -> TrainBatch:
+        """The batch as the data's augmentation leaves it; the draw depends on seed and `key` alone."""
+        if self._augment is None:
+            return batch
+        inputs = self._augment(batch.inputs, stream(self._seed, "augment", *key), self.values(configuration))
+        return TrainBatch(inputs=inputs, targets_B=batch.targets_B)
+
+    def seed(self, *key: int | str) -> None:
+        """Key what own code draws from global generators, as our draws are. Built-in networks draw nothing."""
+        if self._is_own:
+            seed_globals(self._seed, *key)
+
+    def _check_taken(self, spec: Spec) -> None:
+        """Refuse a hyperparameter that nobody would see."""
+        if self._augment is not None or self._loss is not None or isinstance(self._template, OwnModel):
+            return
+        for index, declared in enumerate(spec.search_space.hyperparameters):
+            takes = isinstance(self._template, OwnModule) and self._template.takes(declared.name)
+            if declared.name not in KNOWN and not takes:
+                message = (
+                    f"spec.searchSpace.hyperparameters[{index}].name: nothing takes {declared.name}: the data has no augment, the model"
+                    f" no loss and no parameter {declared.name}; add one of them, or remove it"
+                )
+                raise ConfigurationError(message)
+
+    def _check_built_in(self, spec: Spec, splits: Splits) -> None:
+        """Refuse built-in regularisers that own code would not feel."""
+        recipe, names = recipe_of(spec, self._space, self._space.default), self._hyperparameters
+        if self._template is not None and (recipe.dropout > 0 or "dropout" in names):
+            network = self._template.build(default_path(self._template.decisions), ("dropout",))
+            if not any(isinstance(layer, Dropout) for layer in network.modules()):
+                message = (
+                    "dropout is set or searched, but the own model has no autohas_trainer.templates.Dropout layer that would obey it;"
+                    " place one, or remove dropout"
+                )
+                raise ConfigurationError(message)
+        if self._loss is not None and (recipe.label_smoothing > 0 or "label_smoothing" in names):
+            raise ConfigurationError("label smoothing is set or searched, but the own model's loss would not obey it; remove one of them")
+        if not splits.has_real_inputs and (recipe.mixup > 0 or "mixup" in names):
+            raise ConfigurationError("mixup is set or searched, but the own data's inputs are integers, which cannot be mixed; remove it")
+
+    def _check_hooks(self, splits: Splits) -> None:
+        """Call each hook once on two examples."""
+        batch = splits.train_batch(0, 2, 0)
+        self.seed("hooks")
+        with speaking_for("task.data.entrypoint", "augment(inputs, rng, hyperparameters)"):
+            inputs: object = self.augmented(batch, self._space.default, "hooks").inputs
+        if not isinstance(inputs, Tensor) or (inputs.shape, inputs.dtype) != (batch.inputs.shape, batch.inputs.dtype):
+            message = f"task.data.entrypoint: augment gave {_described(inputs)}, it must give {_described(batch.inputs)} as it got"
+            raise ConfigurationError(message)
+        if self._loss is None:
+            return
+        outputs_BK = torch.zeros(2, self._task.num_outputs, device=batch.inputs.device, requires_grad=True)
+        with speaking_for("task.model.entrypoint", "loss(outputs, targets, hyperparameters)"):
+            losses_B: object = self._loss(outputs_BK, batch.targets_B, self.values(self._space.default))
+        if not isinstance(losses_B, Tensor) or losses_B.shape != (2,) or not losses_B.requires_grad:
+            message = (
+                f"task.model.entrypoint: loss gave {_described(losses_B)}, it must give one differentiable number per example, here (2,)"
+            )
+            raise ConfigurationError(message)
+
+
+def _described(value: object) -> str:
+    return f"{tuple(value.shape)} of {value.dtype}" if isinstance(value, Tensor) else f"a {type(value).__name__}"

@@ -1,0 +1,55 @@
+"""A task whose trainings minimise a loss of the user's; everything that is compared or rewarded stays the task's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from torch import Tensor
+
+from autohas_trainer.tasks._base import Measurement, Task
+
+__all__ = ["OwnLoss", "OwnLossFunction"]
+
+OwnLossFunction = Callable[[Tensor, Tensor, Mapping[str, str]], Tensor]
+"""(outputs (B, K), targets (B,), own hyperparameters) to losses (B,)."""
+
+
+class OwnLoss:
+    """`task` with another training loss."""
+
+    def __init__(self, task: Task, loss: OwnLossFunction, values: Mapping[str, str]) -> None:
+        """Bind the loss to one configuration's hyperparameters."""
+        self._task = task
+        self._loss = loss
+        self._values = values
+
+    @property
+    def num_outputs(self) -> int:
+        """As the task's."""
+        return self._task.num_outputs
+
+    @property
+    def constant_loss(self) -> float:
+        """As the task's."""
+        return self._task.constant_loss
+
+    @property
+    def constant_quality(self) -> float:
+        """As the task's."""
+        return self._task.constant_quality
+
+    def losses(self, outputs_BK: Tensor, targets_B: Tensor) -> Tensor:
+        """As the task's."""
+        return self._task.losses(outputs_BK, targets_B)
+
+    def training_losses(self, outputs_BK: Tensor, targets_B: Tensor, label_smoothing: float) -> Tensor:  # noqa: ARG002 - refused before
+        """The own loss."""
+        return self._loss(outputs_BK, targets_B, self._values)
+
+    def qualities(self, outputs_BK: Tensor, targets_B: Tensor) -> Tensor:
+        """As the task's."""
+        return self._task.qualities(outputs_BK, targets_B)
+
+    def measure(self, outputs_NK: Tensor, targets_N: Tensor) -> Measurement:
+        """As the task's."""
+        return self._task.measure(outputs_NK, targets_N)
