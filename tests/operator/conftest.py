@@ -84,6 +84,7 @@ class OperatorProcess:
             "poll-period-s": 1,
             "resync-period-s": 600,
             "trainer-image": "trainer:test",
+            "trainer-service-accounts": "absent",
         }
         command = [sys.executable, "-m", "autohas_operator", *(f"--{name}={value}" for name, value in flags.items())]
         with self._log.open("ab") as output:

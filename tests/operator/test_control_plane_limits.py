@@ -91,6 +91,35 @@ def test_an_account_that_is_not_allowed_is_refused(bench: Any) -> None:
     assert bench.objects("jobs") == []
 
 
+def test_an_account_that_is_missing_is_named(bench: Any) -> None:
+    """Allowed by the platform, absent in the namespace: the Job controller's sentence is in TrainerReady; made, the pod comes."""
+    bench.apply(changed(DURABLE, "spec.trainer", {"serviceAccountName": "absent"}))
+    bench.until(lambda: bench.condition("TrainerReady") == ("False", "PodsNotCreated"), "PodsNotCreated")
+    told = next(c for c in bench.search()["status"]["conditions"] if c["type"] == "TrainerReady")
+
+    assert 'serviceaccount "absent" not found' in told["message"]
+
+
+def test_a_policy_that_forbids_the_pod_is_named(bench: Any) -> None:
+    """A LimitRange stands for any admission policy: its sentence is in TrainerReady."""
+    spec = {"limits": [{"type": "Container", "max": {"cpu": "1"}}]}
+    small = {"apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": "small"}, "spec": spec}
+    bench.kubectl("create", "-f", "-", input=json.dumps(small))
+    bench.apply(changed(DURABLE, "spec.trainer", {"resources": {"limits": {"cpu": "3"}}}))
+    bench.until(lambda: bench.condition("TrainerReady") == ("False", "PodsNotCreated"), "PodsNotCreated")
+    told = next(c for c in bench.search()["status"]["conditions"] if c["type"] == "TrainerReady")
+
+    assert "maximum cpu usage per Container is 1, but limit is 3" in told["message"]
+
+
+def test_a_restricted_namespace_admits_the_pod(bench: Any) -> None:
+    """Pod Security, enforced at its strictest level, has nothing to say."""
+    bench.cluster.kubectl("label", "namespace", bench.namespace, "pod-security.kubernetes.io/enforce=restricted")
+    bench.apply(DURABLE)
+
+    assert bench.pod()["status"]["phase"] == "Pending"
+
+
 def test_a_missing_priority_class_is_named(bench: Any) -> None:
     """Admission refuses the pod and leaves no trace but an event: its text is in TrainerReady."""
     bench.apply(changed(DURABLE, "spec.trainer", {"priorityClassName": "no-such-class"}))
