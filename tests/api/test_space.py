@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from autohas_api.acceptance import accept
-from autohas_api.space import OFF_GRID, Space, bases, decimal
+from autohas_api.space import OFF_GRID, Role, Space, bases, decimal
 from autohas_api.testing import a_search, changed
 
 
@@ -83,6 +83,28 @@ def test_without_architecture_only_hyperparameters_are_searched() -> None:
     space = accept(document)[1]
 
     assert [d.name for d in space.searched()] == ["learning_rate", "weight_decay"]
+
+
+def test_an_own_models_decisions_are_those_that_the_spec_lists() -> None:
+    """Nobody else knows them: names, choices, defaults and conditions as listed, parents first, and the result expands with them."""
+    width = {"name": "width", "choices": ["8", "16"], "default": "16", "when": {"decision": "kind", "values": ["wide"]}}
+    listed = [width, {"name": "kind", "choices": ["wide", "slim"], "default": "slim"}]
+    document = changed(changed(a_search(), "spec.task.model", {"entrypoint": "a.b:C"}), "spec.searchSpace.architecture.decisions", listed)
+    space = accept(document)[1]
+
+    assert [d.name for d in space.decisions] == ["learning_rate", "weight_decay", "kind", "width"]
+    assert [d.default for d in space.decisions[2:]] == ["slim", "16"]
+    assert space.size() == 3 * 4 * (2 + 1)
+    assert not space.is_active(space.decisions[3], space.as_mapping(space.default))
+
+
+def test_an_own_hyperparameter_is_a_training_one() -> None:
+    """A one-step reward cannot see it, so it is searched in lanes."""
+    noise = {"name": "noise", "continuous": {"min": "0", "max": "1", "numBases": 2}, "default": "0.5"}
+    document = changed(a_search(), "spec.task.data", {"entrypoint": "a.b:C"})
+    space = accept(changed(document, "spec.searchSpace.hyperparameters", [noise]))[1]
+
+    assert (space.decisions[0].role, space.decisions[0].choices, space.decisions[0].default) == (Role.TRAINING, ("0", "1"), "0.5")
 
 
 def test_a_default_between_two_bases_is_off_the_grid() -> None:

@@ -189,6 +189,8 @@ class Data:
             test[0][7, 0] = np.nan
         if self.defect == "class":
             test[1][5] = 2
+        if self.defect == "huge class":
+            train[1][9] = 10**9
         broken: dict[str, Callable[[], dict[str, Any]]] = {
             "file": lambda: {"train": np.load("/no/such/file")},
             "keys": lambda: {"train": train, "validation": test},

@@ -116,6 +116,11 @@ DEFECTS = {
     ),
     "fewer labels": (rewrite(TEST_LABELS, encoded(labels(11))), TEST_LABELS, "has 11 labels"),
     "other size": (rewrite(TEST_IMAGES, encoded(images(12, side=5))), "", "4x4 px but test images are 5x5 px"),
+    "stray label": (
+        rewrite(TRAIN_LABELS, gzip.compress(encoded(np.append(labels(59), 200).astype(np.uint8)))),
+        TRAIN_LABELS,
+        "row 59 has label 200, but only 4 labels occur; classes count from 0",
+    ),
     "strange label": (rewrite(TEST_LABELS, encoded(labels(12) + 1)), TEST_LABELS, "row 2 has label 3, training has 0 to 2"),
 }
 

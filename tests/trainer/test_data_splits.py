@@ -201,6 +201,12 @@ def test_the_test_split_opens_once() -> None:
         made.test()
 
 
+def test_one_class_only_is_named() -> None:
+    """There is nothing to tell apart."""
+    with pytest.raises(DataError, match="made up: all 84 training examples are of class 0; two are needed"):
+        splits(problem(num_classes=1))
+
+
 def test_constant_or_missing_data_are_named() -> None:
     """Inputs without variation cannot be normalised, and an empty test split tests nothing."""
     task = problem()

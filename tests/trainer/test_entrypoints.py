@@ -238,6 +238,7 @@ DATA_FAULTS: dict[str, tuple[type[Exception], str]] = {
     "keys": (ConfigurationError, r"splits\(\) gave keys train, validation; it must give a dictionary with train and test"),
     "nan": (DataError, r"test inputs have a value that is not finite in row 7"),
     "class": (DataError, r"the test target of row 5 is class 2; train has 0 to 1"),
+    "huge class": (DataError, r"the train target of row 9 is class 1000000000; at most 100000 are taken"),
     "float classes": (ConfigurationError, r"train targets are of type float64; classes must be integers from 0, numbers need metric rmse"),
     "shapes": (ConfigurationError, r"train arrays have shapes \(900, 8\), \(899,\); inputs must be \(N, \.\.\.\)"),
     "alike": (ConfigurationError, r"train inputs are \(8,\) of float32, test inputs \(4,\) of float32; they must be alike"),

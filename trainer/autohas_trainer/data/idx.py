@@ -37,6 +37,7 @@ def idx(folder: Path, arguments: Mapping[str, str]) -> Problem:
     inputs_NCHW, labels_N = _pair(folder, "train", limits.get("trainLimit"))
     test_inputs, test_targets_N = _pair(folder, "t10k", limits.get("testLimit"))
     num_classes = int(labels_N.max()) + 1
+    _check_labels(folder, labels_N, num_classes)
     _check_fit(folder, inputs_NCHW.shape[2:], test_inputs.shape[2:], test_targets_N, num_classes)
     return Problem(
         name=f"idx ({folder})",
@@ -50,7 +51,7 @@ def idx(folder: Path, arguments: Mapping[str, str]) -> Problem:
 
 
 def _check_fit(folder: Path, size: tuple[int, ...], test_size: tuple[int, ...], test_targets_N: Ints, num_classes: int) -> None:
-    """Refuse test files that are not of the same set as the training files."""
+    """Refuse test files that are not of the same set as the training files, and labels that cannot be classes."""
     if size != test_size:
         message = (
             f"{folder}: training images are {size[0]}x{size[1]} px but test images are {test_size[0]}x{test_size[1]} px; "
@@ -61,6 +62,15 @@ def _check_fit(folder: Path, size: tuple[int, ...], test_size: tuple[int, ...], 
     if len(strangers):
         row, file = int(strangers[0]), _found(folder, "t10k-labels-idx1-ubyte")
         message = f"{file}: row {row} has label {test_targets_N[row]}, training has 0 to {num_classes - 1}; they are not of one set"
+        raise DataError(message)
+
+
+def _check_labels(folder: Path, labels_N: Ints, num_classes: int) -> None:
+    """Refuse a stray label: more than half of the classes up to it would have no example (some sets leave out class 0)."""
+    num_present = len(np.unique(labels_N))
+    if 2 * num_present < num_classes:
+        row, file = int(labels_N.argmax()), _found(folder, "train-labels-idx1-ubyte")
+        message = f"{file}: row {row} has label {labels_N[row]}, but only {num_present} labels occur; classes count from 0, mend the row"
         raise DataError(message)
 
 

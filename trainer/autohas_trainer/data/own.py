@@ -31,6 +31,7 @@ __all__ = ["own_data", "read_splits"]
 
 FIELD: Final = "task.data.entrypoint"
 Array = npt.NDArray[Any]
+_MAX_CLASSES: Final = 100_000
 
 
 def own_data(entrypoint: str, path: str | None, arguments: Mapping[str, str], kind: TaskKind) -> Problem:
@@ -77,6 +78,11 @@ def read_splits(splits: Any, who: str, kind: TaskKind) -> Problem:  # noqa: ANN4
     num_classes = None
     if kind is TaskKind.CLASSIFICATION:
         num_classes = int(targets_N.max()) + 1
+        if num_classes > _MAX_CLASSES:
+            message = (
+                f"{who}: the train target of row {int(targets_N.argmax())} is class {num_classes - 1}; at most {_MAX_CLASSES} are taken"
+            )
+            raise DataError(message)
         _check_classes(targets_N, "train", who, num_classes)
         _check_classes(test_targets_N, "test", who, num_classes)
     return Problem(
