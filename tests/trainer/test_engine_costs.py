@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from engine_fixtures import Killed, MemorySink, search, small_search
-from torch import device, nn
+from torch import device, int64, nn, zeros
 
 from autohas_api.acceptance import accept
 from autohas_api.testing import changed
@@ -32,7 +32,7 @@ def _problem(metric: str, target: str = "1") -> Problem:
 
 def _macs_time(network: nn.Module) -> float:
     """A machine whose time is exactly 0.1 ms and 1 ms per 10,000 multiply-accumulates."""
-    return 0.1 + count_macs(network, (64,)) / 10_000
+    return 0.1 + count_macs(network, zeros(1, 64)) / 10_000
 
 
 def test_macs_of_the_mlp_are_its_matrix_products() -> None:
@@ -67,16 +67,16 @@ def test_closed_forms_equal_what_hooks_count(name: str, shape: tuple[int, ...]) 
     default = default_path(template.decisions)
     paths = [default, *({**default, d.name: choice} for d in template.decisions for choice in d.choices)]
     for path in paths:
-        assert template.num_macs(path) == count_macs(template.build(path, (0, "x")), shape)  # type: ignore[attr-defined]
+        assert template.num_macs(path) == count_macs(template.build(path, (0, "x")), zeros(1, *shape))  # type: ignore[attr-defined]
 
 
 def test_any_module_is_counted_by_hooks_or_refused() -> None:
     """Grouped and transposed convolutions and sequences of vectors by hand; a layer with unknown products is named."""
     network = nn.Sequential(nn.Conv2d(4, 8, 3, groups=2), nn.BatchNorm2d(8), nn.ReLU(), nn.ConvTranspose2d(8, 2, 2, stride=2))
-    assert count_macs(network, (4, 6, 6)) == 8 * 16 * (2 * 9) + 8 * 16 * (2 * 4)
-    assert count_macs(nn.Linear(5, 3), (7, 5)) == 7 * 5 * 3
+    assert count_macs(network, zeros(1, 4, 6, 6)) == 8 * 16 * (2 * 9) + 8 * 16 * (2 * 4)
+    assert count_macs(nn.Linear(5, 3), zeros(1, 7, 5)) == 7 * 5 * 3
     with pytest.raises(ConfigurationError, match=r"layer 0 \(LSTM\) has weights and cannot be counted; use metric parameters or latency"):
-        count_macs(nn.Sequential(nn.LSTM(3, 3)), (2, 3))
+        count_macs(nn.Sequential(nn.LSTM(3, 3)), zeros(1, 2, 3))
 
 
 def test_a_machine_that_is_linear_in_macs_is_fitted_exactly() -> None:
@@ -104,7 +104,7 @@ def test_latency_is_the_median_of_repeats_after_a_warm_up() -> None:
         now += next(durations)
         return now
 
-    assert stopwatch((64,), CPU, clock)(nn.Linear(64, 2)) == pytest.approx(2.0)
+    assert stopwatch(zeros(1, 64), clock)(nn.Linear(64, 2)) == pytest.approx(2.0)
 
 
 @pytest.mark.parametrize(
@@ -171,3 +171,31 @@ def test_latency_is_never_asked_for_before_it_is_measured() -> None:
     assert isinstance(problem.costs, Costs)
     with pytest.raises(RuntimeError, match="before it was measured"):
         problem.costs.of(problem.space.default)
+
+
+def test_networks_that_take_tokens_are_counted_and_timed() -> None:
+    """The example is one of the data, so an embedding gets whole numbers."""
+    network = nn.Sequential(nn.Embedding(10, 4), nn.Flatten(), nn.Linear(12, 2))
+    tokens = zeros(1, 3, dtype=int64)
+
+    assert count_macs(network, tokens) == 12 * 2
+    assert stopwatch(tokens, iter(range(1000)).__next__)(network) == 1000.0
+
+
+def test_an_own_model_is_counted_by_hooks_or_refused_by_name() -> None:
+    """The example's own model in whole; one whose weights stand in no known layer ends with exit 78's sentence."""
+    document = changed(small_search(), "spec.task.model", {"entrypoint": "own_code_fixtures:Linear"})
+    document = changed(document, "spec.task.data", {"entrypoint": "own_code_fixtures:Data"})
+    decisions = [
+        {"name": "inputs", "choices": ["4", "8"], "default": "8"},
+        {"name": "shift", "choices": ["no", "yes"], "default": "no", "when": {"decision": "inputs", "values": ["8"]}},
+    ]
+    document = changed(document, "spec.searchSpace.architecture", {"decisions": decisions})
+    parsed, space = accept(changed(document, "spec.objective", {"cost": {"metric": "macs", "target": "9"}}))
+    problem = Problem.load(parsed.spec, space, CPU)
+    with pytest.raises(ConfigurationError, match="has weights and cannot be counted; use metric parameters or latencyMilliseconds"):
+        problem.costs.of(space.default)
+
+    parsed, space = accept(changed(document, "spec.objective", {"cost": {"metric": "latencyMilliseconds", "target": "9"}}))
+    problem = Problem.load(parsed.spec, space, CPU)
+    assert "networks timed on cpu" in problem.costs.measure(0, lambda network: sum(p.numel() for p in network.parameters()) / 10)

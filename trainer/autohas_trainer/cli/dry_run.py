@@ -51,7 +51,7 @@ def dry_run(search: Search, space: Space, threads: int, console: Console) -> Non
 def _print_sizes(problem: Problem, console: Console) -> None:
     """Sizes of the default and of the largest network, its memory in training, and what objective.cost can reach."""
     space = problem.space
-    largest = Costs(None, space, problem.template, problem.splits.input_shape, problem.device).extreme(sign=1)
+    largest = Costs(None, space, problem.template, problem.costs.example).extreme(sign=1)
     sizes = f"default network {problem.num_parameters(space.default):,}, largest {problem.num_parameters(largest):,}"
     _say(console, f"parameters: {sizes}")
     memory = training_bytes(problem, largest) / 2**20

@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from autohas_api.space import Configuration, Role, Space
 from autohas_api.task_spec import Cost
@@ -23,7 +23,7 @@ from autohas_trainer.errors import ConfigurationError
 from autohas_trainer.seeding import stream
 from autohas_trainer.space.policy import Policy
 from autohas_trainer.space.recipe import path_of
-from autohas_trainer.templates import CountsMacs, Path, Shape, Template, count_macs
+from autohas_trainer.templates import CountsMacs, Path, Template, count_macs
 
 __all__ = ["Costs", "Stopwatch", "stopwatch"]
 
@@ -44,17 +44,17 @@ _SLACK: Final = 1.1
 class Costs:
     """Costs of the networks of one space. Latency needs `measure` or `load_state_dict` first."""
 
-    def __init__(self, cost: Cost | None, space: Space, template: Template, input_shape: Shape, device: torch.device) -> None:
-        """Nothing is measured; without a `cost` the metric is parameters, for reports."""
+    def __init__(self, cost: Cost | None, space: Space, template: Template, example: Tensor) -> None:
+        """Nothing is measured; without a `cost` the metric is parameters. `example`: one input (1, ...) on the run's device."""
         self.metric = cost.metric if cost is not None else "parameters"
         self._cost = cost
         self._space = space
         self._template = template
-        self._input_shape = input_shape
-        self._device = device
+        self.example = example
         self._known: dict[tuple[str, ...], float] = {}
         self._terms = [(d.name, choice) for d in space.searched(Role.ARCHITECTURE) for choice in d.choices]
         self._coefficients: Floats | None = None
+        self._default_macs: int | None = None
 
     @property
     def is_measured(self) -> bool:
@@ -88,7 +88,7 @@ class Costs:
         path = path_of(self._space, configuration)
         if isinstance(self._template, CountsMacs):
             return self._template.num_macs(path)
-        return count_macs(self._build(path), self._input_shape)
+        return count_macs(self._build(path), self.example)
 
     def measure(self, seed: int, time_network: Stopwatch) -> str:
         """Fit latency; returns a sentence about it. The networks are drawn by `seed`, the times are the machine's."""
@@ -100,7 +100,7 @@ class Costs:
         coefficients = _fit(features[is_fitted], times[is_fitted])
         self._coefficients = np.append(coefficients, times.min() / 2)
         self._known.clear()
-        words = f"{len(drawn)} networks timed on {self._device.type}: {times.min():.3g} to {times.max():.3g} ms"
+        words = f"{len(drawn)} networks timed on {self.example.device.type}: {times.min():.3g} to {times.max():.3g} ms"
         if not is_check.any() or is_fitted.all():
             return words
         errors = np.abs(features[is_check] @ coefficients - times[is_check]) / np.maximum(times[is_check], 1e-9)
@@ -152,16 +152,25 @@ class Costs:
         self._coefficients = None if state["latency"] is None else np.asarray(state["latency"], dtype=np.float64)
 
     def _build(self, path: Path) -> nn.Module:
-        return self._template.build(path, (0, "cost")).to(self._device)
+        return self._template.build(path, (0, "cost")).to(self.example.device)
 
     def _features(self, configuration: Configuration) -> Floats:
         """One, size in units of the default network, and one 0 or 1 per choice; inactive decisions are 0."""
         values, default = self._space.as_mapping(configuration), self._space.default
         active = {d.name for d in self._space.decisions if self._space.is_active(d, values)}
-        macs = self.num_macs(configuration) / max(1, self.num_macs(default))
+        macs = self._relative_macs(configuration)
         sizes = (self._template.num_parameters(path_of(self._space, c)) for c in (configuration, default))
         chosen = [float(name in active and values[name] == choice) for name, choice in self._terms]
         return np.asarray([1.0, macs, next(sizes) / max(1, next(sizes)), *chosen], dtype=np.float64)
+
+    def _relative_macs(self, configuration: Configuration) -> float:
+        """Multiply-accumulates in units of the default's; 0 for all networks of a model in which they cannot be counted."""
+        if self._default_macs is None:
+            try:
+                self._default_macs = self.num_macs(self._space.default)
+            except ConfigurationError:
+                self._default_macs = 0
+        return self.num_macs(configuration) / self._default_macs if self._default_macs else 0.0
 
     def _draw(self, seed: int) -> Iterator[Configuration]:
         """Distinct networks: the default, then uniform draws; fewer when the space is small."""
@@ -179,9 +188,8 @@ class Costs:
                 return
 
 
-def stopwatch(input_shape: Shape, device: torch.device, clock: Callable[[], float]) -> Stopwatch:
-    """Median milliseconds of a forward of one example in evaluation mode; `clock` returns seconds."""
-    example = torch.zeros(1, *input_shape, device=device)
+def stopwatch(example: Tensor, clock: Callable[[], float]) -> Stopwatch:
+    """Median milliseconds of a forward of `example` in evaluation mode, on its device; `clock` returns seconds."""
 
     @torch.no_grad()
     def time_network(network: nn.Module) -> float:
@@ -190,8 +198,8 @@ def stopwatch(input_shape: Shape, device: torch.device, clock: Callable[[], floa
         for _ in range(_WARM_FORWARDS + _TIMED_FORWARDS):
             begun = clock()
             network(example)
-            if device.type == "cuda":
-                torch.cuda.synchronize(device)
+            if example.device.type == "cuda":
+                torch.cuda.synchronize(example.device)
             durations.append(clock() - begun)
         return 1000 * statistics.median(durations[_WARM_FORWARDS:])
 

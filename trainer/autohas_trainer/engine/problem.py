@@ -76,7 +76,7 @@ class Problem:
             task=task,
             template=template,
             own=OwnCode(spec, space, template, splits, task),
-            costs=Costs(spec.objective.cost, space, template, splits.input_shape, device),
+            costs=Costs(spec.objective.cost, space, template, splits.train_batch(0, 2, spec.algorithm.seed).inputs[:1]),
             plan=plan,
             device=device,
             reward_batch_size=max(_MIN_REWARD_BATCH, min(batch_size, splits.num_reward)),

@@ -261,8 +261,7 @@ def _learn_costs(board: Board, clocks: Clocks) -> None:
     """
     problem = board.problem
     if not problem.costs.is_measured:
-        watch = stopwatch(problem.splits.input_shape, problem.device, clocks.monotonic)
-        board.notify("LatencyMeasured", problem.costs.measure(problem.seed, watch))
+        board.notify("LatencyMeasured", problem.costs.measure(problem.seed, stopwatch(problem.costs.example, clocks.monotonic)))
     problem.costs.check_target()
 
 

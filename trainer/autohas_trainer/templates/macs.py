@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from autohas_trainer.errors import ConfigurationError
-from autohas_trainer.templates._base import Path, Shape
+from autohas_trainer.templates._base import Path
 
 __all__ = ["CountsMacs", "count_macs"]
 
@@ -38,8 +38,8 @@ class CountsMacs(Protocol):
 
 
 @torch.no_grad()
-def count_macs(network: nn.Module, input_shape: Shape) -> int:
-    """Count by running `network` once on a zero example of `input_shape` (without the batch dimension).
+def count_macs(network: nn.Module, example: Tensor) -> int:
+    """Count by running `network` once on `example`: a batch of one, of the type and on the device that it takes.
 
     Raises:
         ConfigurationError: the network has weights in a layer whose multiply-accumulates are not known here.
@@ -56,9 +56,8 @@ def count_macs(network: nn.Module, input_shape: Shape) -> int:
             )
             raise ConfigurationError(message)
     was_training = network.training
-    device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
     try:
-        network.eval()(torch.zeros(1, *input_shape, device=device))
+        network.eval()(example)
     finally:
         network.train(was_training)
         for handle in handles:
