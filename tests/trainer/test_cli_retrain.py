@@ -7,11 +7,13 @@ import re
 import shlex
 import statistics
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from autohas_api import yamlfile
+from autohas_api.task_spec import Recipe
 from autohas_api.testing import a_search, changed
 from autohas_trainer.cli.app import app
 from autohas_trainer.cli.signals import StopOnSignal
@@ -140,3 +142,14 @@ def test_scores_of_another_configuration_are_not_continued(searched: Path, tmp_p
 
     assert refused.exit_code == 64
     assert "is of another configuration" in _flat(refused.stderr)
+
+
+@pytest.mark.parametrize("optimizer", get_args(Recipe.model_fields["optimizer"].annotation))
+def test_every_optimizer_s_recipe_is_read_back_as_it_was_written(searched: Path, tmp_path: Path, optimizer: str) -> None:
+    """The rate in config.yaml is absolute, whatever share of SGD's an optimizer takes."""
+    config = tmp_path / "config.yaml"
+    config.write_text((searched / "config.yaml").read_text().replace("optimizer: sgd", f"optimizer: {optimizer}"))
+    search, space = read_chosen(config)
+    record = recipe_of(search.spec, space, space.default).record()
+
+    assert (record["optimizer"], record["learningRate"]) == (optimizer, yamlfile.read_mapping(config)["recipe"]["learningRate"])

@@ -20,7 +20,7 @@ from autohas_api.problems import SpecError
 from autohas_api.yamlfile import Document, read_search
 from autohas_trainer import errors
 from autohas_trainer.cli.environment import available_threads, let_threads_sleep
-from autohas_trainer.cli.exits import UsageError, exit_of
+from autohas_trainer.cli.exits import UsageError, exit_of, make_folder
 from autohas_trainer.cli.overrides import overridden
 from autohas_trainer.cli.signals import StopOnSignal
 
@@ -228,7 +228,6 @@ def _retrain(config: Path, seeds: int, folder: Path, *, resume: bool, stop: Stop
     let_threads_sleep()
     from autohas_trainer.cli import retraining  # noqa: PLC0415 - loads torch, after the signals are taken over
 
-    _make(folder)
     task = retraining.Retraining(config=config, seeds=seeds, folder=folder, threads=available_threads(None), resume=resume)
     command = shlex.join(["autohas", "retrain", str(config), "--seeds", str(seeds), "--out", str(folder)])
     try:
@@ -262,7 +261,7 @@ def _run(document: Document, options: _Options, stop: StopOnSignal) -> None:
         _refuse_used(folder, command)
     elif not (folder / "checkpoints").is_dir() and not (folder / "result.json").exists():
         console.print(f"{folder} holds nothing to go on from: the search begins.", markup=False, highlight=False, soft_wrap=True)
-    _make(folder)
+    make_folder(folder)
     if ignored := _ignored(document.value):
         console.print(f"Not used on this machine: {', '.join(ignored)}", style="dim", highlight=False)
 
@@ -284,20 +283,6 @@ def _refuse_used(folder: Path, command: str) -> None:
     """
     if folder.is_dir() and next(folder.iterdir(), None) is not None:
         raise UsageError(f"{folder} is not empty. To go on with the search in it:\n  {command} --resume\nor choose another with --out DIR")
-
-
-def _make(folder: Path) -> None:
-    """Make the folder before anything is loaded.
-
-    Raises:
-        UsageError: it cannot be made there at all (what a disk may get over is an OSError, as during the search).
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        if errors.storage_sentence(error) is not None:
-            raise
-        raise UsageError(f"{folder}: no folder can be made here ({error.strerror or error}); choose another with --out DIR") from error
 
 
 def _command(source: str, settings: Sequence[str], folder: Path) -> str:

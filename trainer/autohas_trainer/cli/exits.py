@@ -8,12 +8,13 @@ without end.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from autohas_api.names import ExitCode
 from autohas_api.problems import SpecError
 from autohas_trainer.errors import TrainerError, storage_sentence
 
-__all__ = ["Exit", "UsageError", "exit_of"]
+__all__ = ["Exit", "UsageError", "exit_of", "make_folder"]
 
 
 class UsageError(Exception):
@@ -62,3 +63,17 @@ def _known(error: BaseException) -> Exit | None:
 def _is_out_of_memory(error: BaseException) -> bool:
     """Also torch's own error, which must not be imported for this."""
     return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder of an `--out` before anything is loaded.
+
+    Raises:
+        UsageError: it cannot be made there at all (what a disk may get over is an OSError, as during the search).
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if storage_sentence(error) is not None:
+            raise
+        raise UsageError(f"{folder}: no folder can be made here ({error.strerror or error}); choose another with --out DIR") from error

@@ -18,7 +18,7 @@ from autohas_api.digest import sha256
 from autohas_api.scoring import metric_text
 from autohas_api.search import Search
 from autohas_trainer.cli.devices import choose_device
-from autohas_trainer.cli.exits import UsageError
+from autohas_trainer.cli.exits import UsageError, make_folder
 from autohas_trainer.cli.signals import StopOnSignal
 from autohas_trainer.engine.retraining import SeedScore, SeedTrainer, Spread, spread_of
 from autohas_trainer.reporting.atomic import write_whole
@@ -52,7 +52,7 @@ def retrain(task: Retraining, stop: StopOnSignal, console: Console) -> None:
     search, space = read_chosen(task.config)
     digest = sha256(search.to_json())
     scores = _known_scores(task, digest)
-    task.folder.mkdir(parents=True, exist_ok=True)
+    make_folder(task.folder)
     trainer = SeedTrainer(
         search=search, space=space, folder=task.folder, device=choose_device(search.spec, in_pod=False), threads=task.threads
     )
