@@ -10,9 +10,10 @@ import pytest
 from autohas_api.testing import changed
 from autohas_operator.client import CONFIG_MAPS, EVENTS, JOBS, PODS, SEARCHES
 from autohas_operator.errors import ForbiddenError, InvalidError, UnreachableError
-from autohas_operator.testing.builders import CLAIM, running_pod
+from autohas_operator.testing.builders import CLAIM, ended_pod, running_pod
 from autohas_operator.testing.lives import KEY, SEARCH, run, start, straight
 from autohas_operator.testing.world import KilledError, World
+from autohas_operator.wording import timestamp
 
 
 def reasons(world: World) -> dict[str, tuple[str, str]]:
@@ -278,5 +279,46 @@ def test_checkpoints_lie_under_the_uid_of_the_search() -> None:
         assert CLAIM["storage"]["persistentVolumeClaim"] in [
             volume.get("persistentVolumeClaim") for volume in world.job["spec"]["template"]["spec"]["volumes"]
         ]
+
+    asyncio.run(whole())
+
+
+def warn(world: World, involved: str, reason: str, text: str) -> None:
+    """A component gives a warning about an object, now."""
+    event = {"metadata": {"name": f"{involved}.{reason}"}, "involvedObject": {"uid": involved}, "reason": reason, "message": text}
+    world.api.add(EVENTS, "ml", {**event, "lastTimestamp": timestamp(world.api.now_s)})
+
+
+def test_a_pod_that_its_liveness_probe_stopped_is_asked_after() -> None:
+    """Exit 137 alone does not tell a stall from a crash: the events of the pod are read, and they do."""
+
+    async def whole() -> None:
+        world = World()
+        await start(world)
+        await run(world)
+        warn(world, "pod-1", "Unhealthy", "Liveness probe failed: HTTP probe failed with statuscode: 503")
+        world.put_pod(ended_pod(world.job, code=137, ended_s=world.api.now_s))
+        await world.wait(1)
+
+        assert reasons(world)["TrainerReady"] == ("False", "Stalled")
+        assert "SearchStalled" in world.events()
+
+    asyncio.run(whole())
+
+
+def test_a_next_pod_that_is_overdue_is_asked_after() -> None:
+    """The quota was used up while the search was interrupted: 20 s after the next pod was due, the Job's events are read."""
+
+    async def whole() -> None:
+        world = World()
+        await start(world)
+        await run(world)
+        world.put_pod(ended_pod(world.job, code=75, ended_s=world.api.now_s))
+        await world.wait(12)
+        warn(world, world.job["metadata"]["uid"], "FailedCreate", "exceeded quota: pods")
+        await world.wait(20)
+
+        assert reasons(world)["TrainerReady"] == ("False", "PodsNotCreated")
+        assert "PodsNotCreated" in world.events()
 
     asyncio.run(whole())
