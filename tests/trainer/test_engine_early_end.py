@@ -151,7 +151,8 @@ def test_stopping_after_every_seventh_step_keeps_the_early_end(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    "algorithm", [None, {"autoHAS": {"strategy": "OneStep"}}, {"name": "RandomSharing", "randomSharing": {"numSamples": 5}}]
+    "algorithm",
+    [None, {"name": "RandomSearch"}, {"autoHAS": {"strategy": "OneStep"}}, {"name": "RandomSharing", "randomSharing": {"numSamples": 5}}],
 )
 @pytest.mark.parametrize("limit", [1, 40, 70, 150, 250])
 def test_time_ends_the_search_within_the_limit_when_one_training_fits(limit: int, algorithm: dict[str, Any] | None, tmp_path: Path) -> None:
@@ -245,3 +246,14 @@ def test_a_goal_of_a_metric_to_minimise_is_reached_from_above(tmp_path: Path) ->
     assert outcome.result.stop_reason is StopReason.GOAL_REACHED
     assert outcome.winner == first.name
     assert all(r.metric is None or r.metric > 0.6 for r in sink.candidates[: sink.candidates.index(first)])
+
+
+def test_random_search_ends_with_the_first_trial_that_reaches_the_goal(tmp_path: Path) -> None:
+    """The multi-trial control obeys the goal too: no step is taken after the trial that reached it."""
+    document = changed(small_search({"name": "RandomSearch"}), "spec.objective", {"goal": "0.5"})
+    sink = MemorySink()
+    outcome = search(document, tmp_path, sink)
+
+    assert outcome.result.stop_reason is StopReason.GOAL_REACHED
+    assert sink.steps[-1].candidate == outcome.winner
+    assert outcome.result.selection_score >= 0.5
