@@ -22,7 +22,9 @@ from PIL import Image
 
 COLUMNS: Final = 5
 DPI: Final = 78
-NUM_COLORS: Final = 48
+NUM_COLORS: Final = 200
+MAX_GAP_S: Final = 5
+"""Longer without an answer (no pod ran): the line is broken."""
 MAX_LEGEND: Final = 5
 COLORS: Final = ("#2a6fdb", "#d9822b", "#2f9e6e", "#c0392b", "#7d4fc4", "#8a6d3b", "#d6589f", "#5f6b7a", "#9aa700", "#17a2b8")
 STYLE: Final[dict[Any, Any]] = {
@@ -74,7 +76,7 @@ def draw(title: str, panels: list[tuple[str, list[dict[str, Any]]]], start_s: fl
             draw_panel(axes, name, targets, start_s)
         figure.suptitle(f"{title}: what Prometheus answered (seconds since the search was created)", fontsize=9, color="#52606d")
         figure.savefig(path, dpi=DPI)
-    Image.open(path).convert("RGB").quantize(NUM_COLORS).save(path, optimize=True)  # a third of the size, and no eye sees it
+    Image.open(path).convert("RGB").quantize(NUM_COLORS).save(path, optimize=True)  # half the size, and no eye sees it
 
 
 def draw_panel(axes: Axes, name: str, targets: list[dict[str, Any]], start_s: float) -> None:
@@ -111,10 +113,20 @@ def draw_lines(axes: Axes, series: list[Series]) -> None:
     """A line per series; beyond some, the legend only counts them."""
     for index, (name, seconds, values) in enumerate(series):
         color, label = COLORS[index % len(COLORS)], name if index < MAX_LEGEND else None
-        axes.plot(seconds, values, color=color, linewidth=1, label=label, marker="." if len(values) < 3 else None)
+        axes.plot(*broken(seconds, values), color=color, linewidth=1, label=label, marker="." if len(values) < 3 else None)
     if any(name for name, _, _ in series):
         rest = len(series) - MAX_LEGEND
         axes.legend(loc="best", title=f"and {rest} more" if rest > 0 else None, title_fontsize=5.5)
+
+
+def broken(seconds: list[float], values: list[float]) -> tuple[list[float], list[float]]:
+    """The same points, with a hole where nothing was answered for a while."""
+    xs, ys = [], []
+    for index, (at, value) in enumerate(zip(seconds, values, strict=True)):
+        if index and at - seconds[index - 1] > MAX_GAP_S:
+            xs, ys = [*xs, at], [*ys, math.nan]
+        xs, ys = [*xs, at], [*ys, value]
+    return xs, ys
 
 
 def draw_against(axes: Axes, series: list[Series]) -> None:
