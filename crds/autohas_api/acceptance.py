@@ -45,8 +45,8 @@ def unacceptable(spec: Spec) -> Iterator[Problem]:
     if wrong:
         return
     space = resolve(spec)
-    if not space.searched():
-        yield Problem(path="spec.searchSpace", message="nothing to search: every decision has one choice")
+    if space.size() == 1:
+        yield Problem(path="spec.searchSpace", message="nothing to search: every decision that can be active has one choice")
         return
     wrong = list(_initial(spec, space))
     yield from wrong

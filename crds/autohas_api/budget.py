@@ -26,6 +26,8 @@ MIN_LANES: Final = 3
 LANE_SHARE: Final = 0.55
 """Share of what the race leaves that goes to lanes when an architecture is searched too."""
 MIN_SUPERNET_TRAININGS: Final = 0.25
+MIN_REWARD_BATCH: Final = 64
+"""Ours: below it batch statistics and rewards are mostly noise (ALGORITHMS section 4)."""
 HYPERPARAMETER_WINDOW: Final = (0.05, 0.20)
 """Share of the supernet steps in which OneStep and Paired sample and learn hyperparameters; then they are frozen.
 
@@ -44,7 +46,7 @@ class StagePlan:
     `rungs` are the steps of a training at which candidates are compared; `warmup_steps` of the `supernet_steps` sample
     uniformly and do not teach the controller; `num_candidates` enter the race new, `num_samples` are scored by RandomSharing,
     `num_trials` are trained in full by RandomSearch, `num_repeats` are trainings of the winner with further seeds.
-    `predicted_trainings` is the most that the plan can cost.
+    `scoring_trainings` is what scoring costs, `predicted_trainings` the most that the plan can cost.
     """
 
     rungs: tuple[int, int, int]
@@ -56,6 +58,7 @@ class StagePlan:
     num_samples: int
     num_trials: int = 0
     num_repeats: int = 0
+    scoring_trainings: float = 0.0
     predicted_trainings: float
 
     @property
@@ -83,8 +86,7 @@ class StagePlan:
 
     def trainings_after_supernet(self, steps: int) -> float:
         """The most that race and final training cost, in trainings of `steps` steps; comparisons left out."""
-        scoring = self.num_samples * (1 + SCORE_BATCHES * FORWARD_SHARE) / steps
-        return scoring + (self.race_steps + self.evaluate_steps) / steps
+        return self.scoring_trainings + (self.race_steps + self.evaluate_steps) / steps
 
 
 def has_lanes(spec: Spec) -> bool:
@@ -106,7 +108,7 @@ def plan_stages(spec: Spec, space: Space, selection_batches: float = 0.0) -> Sta
         selection_batches: Size of the selection split in batches, once the data is known: comparisons are paid for too.
     """
     num_repeats = spec.retrain.seeds - 1
-    trainings = max(float(spec.budget.trainings), minimum_trainings(spec, space)) - num_repeats
+    trainings = max(float(spec.budget.trainings), minimum_trainings(spec, space, selection_batches)) - num_repeats
     plan = _plan_search(spec, space, trainings, selection_batches)
     return replace(plan, num_repeats=num_repeats, predicted_trainings=plan.predicted_trainings + num_repeats)
 
@@ -115,7 +117,7 @@ def _plan_search(spec: Spec, space: Space, trainings: float, selection_batches: 
     """The plan without repeats of the winner."""
     comparison = selection_batches * FORWARD_SHARE / spec.retrain.steps
     if spec.algorithm.name == "RandomSharing":
-        return _random_sharing(spec, trainings)
+        return _random_sharing(spec, trainings, comparison)
     if spec.algorithm.name == "RandomSearch":
         return _random_search(spec, trainings, comparison)
     if not has_lanes(spec):
@@ -125,21 +127,34 @@ def _plan_search(spec: Spec, space: Space, trainings: float, selection_batches: 
     return _lanes(spec, trainings, comparison)
 
 
-def minimum_trainings(spec: Spec, space: Space) -> float:
-    """The smallest budget, in trainings, with which every stage of the algorithm can do its work, repeats of the winner included."""
-    return _minimum_search(spec, space) + spec.retrain.seeds - 1
+def reward_forward(spec: Spec) -> float:
+    """Training steps that a forward pass over a reward batch costs; less only where the reward split is smaller than a batch."""
+    return FORWARD_SHARE * max(MIN_REWARD_BATCH, spec.task.recipe.batch_size) / spec.task.recipe.batch_size
 
 
-def _minimum_search(spec: Spec, space: Space) -> float:
+def minimum_trainings(spec: Spec, space: Space, selection_batches: float = 0.0) -> float:
+    """The smallest budget, in trainings, with which every stage of the algorithm can do its work, repeats of the winner included.
+
+    Args:
+        spec: The search.
+        space: Its space.
+        selection_batches: As for `plan_stages`.
+    """
+    comparison = selection_batches * FORWARD_SHARE / spec.retrain.steps
+    return _minimum_search(spec, space, comparison) + spec.retrain.seeds - 1
+
+
+def _minimum_search(spec: Spec, space: Space, comparison: float) -> float:
     if spec.algorithm.name == "RandomSharing":
-        return 1 + MIN_SUPERNET_TRAININGS + _scoring_cost(spec)
+        return 1 + comparison + MIN_SUPERNET_TRAININGS + _scoring_cost(spec)
     if spec.algorithm.name == "RandomSearch":
-        return max(MIN_TRIALS, 1 + _num_initial(spec))
+        return max(MIN_TRIALS, 1 + _num_initial(spec)) * (1 + comparison)
     if not has_lanes(spec):
-        return _race_cost(_num_candidates(spec) + 1, FINALISTS + 1, 0) + MIN_SUPERNET_TRAININGS
+        return _race_cost(_num_candidates(spec) + 1, FINALISTS + 1, comparison) + MIN_SUPERNET_TRAININGS
+    lanes = _lanes_cost(_fewest_lanes(spec), comparison)
     if not space.searched(Role.ARCHITECTURE):
-        return _lanes_cost(_fewest_lanes(spec), 0) + _race_cost(0, 1, 0)
-    return _lanes_cost(_fewest_lanes(spec), 0) + _race_cost(MAX_NEW_CANDIDATES, FINALISTS + 1, 0) + MIN_SUPERNET_TRAININGS
+        return lanes + _race_cost(0, 1, comparison)
+    return lanes + _race_cost(MAX_NEW_CANDIDATES, FINALISTS + 1, comparison) + MIN_SUPERNET_TRAININGS
 
 
 def _num_initial(spec: Spec) -> int:
@@ -184,31 +199,35 @@ def _rungs(spec: Spec) -> tuple[int, int, int]:
 
 def _supernet_steps(spec: Spec, trainings: float) -> tuple[int, int, float]:
     """(steps, of which uniform, trainings they cost): warm-up steps are not rewarded."""
-    fraction = float(knobs_of(spec).warmup_fraction)
-    steps, warmup, _ = _steps_at(1 + FORWARD_SHARE * (1 - fraction), spec, trainings)
-    return steps, warmup, (warmup + (steps - warmup) * (1 + FORWARD_SHARE)) / spec.retrain.steps
+    fraction, forward = float(knobs_of(spec).warmup_fraction), reward_forward(spec)
+    steps = max(1, int(max(trainings, MIN_SUPERNET_TRAININGS) * spec.retrain.steps / (1 + forward * (1 - fraction))))
+    warmup = math.ceil(steps * fraction)
+    return steps, warmup, (warmup + (steps - warmup) * (1 + forward)) / spec.retrain.steps
 
 
-def _steps_at(mean_cost: float, spec: Spec, trainings: float) -> tuple[int, int, float]:
-    """(steps, of which uniform, trainings they cost) when a supernet step costs `mean_cost` training steps on average."""
-    steps = max(1, int(max(trainings, MIN_SUPERNET_TRAININGS) * spec.retrain.steps / mean_cost))
-    return steps, math.ceil(steps * float(knobs_of(spec).warmup_fraction)), steps * mean_cost / spec.retrain.steps
-
-
-def _mean_cost_one_step(spec: Spec, space: Space) -> float:
-    """Training steps that a step of OneStep or Paired costs on average.
+def _cost_of_steps(spec: Spec, space: Space, steps: int) -> float:
+    """Training steps that a supernet stage of OneStep or Paired costs.
 
     Inside the window: one reward per update rule, a look at the training loss after the update, perhaps a gradient of its own;
     outside it one reward once the warm-up is over. Paired rewards the architecture besides its update rules.
     """
     knobs = knobs_of(spec)
-    first, last = HYPERPARAMETER_WINDOW if space.searched(Role.UPDATE_RULE) else (0.0, 0.0)
-    window, warmup = last - first, float(knobs.warmup_fraction)
-    rewarded = max(first - warmup, 0) + 1 - max(last, warmup)
-    architecture_in_window = max(last - max(first, warmup), 0)
-    in_window = num_paired(spec) * window + architecture_in_window if knobs.strategy == "Paired" else window
-    gradients = 1 + (window if knobs.temporary_batch == "Own" else 0)
-    return gradients + FORWARD_SHARE * (rewarded + in_window + window)
+    warmup = math.ceil(steps * float(knobs.warmup_fraction))
+    first, last = (math.ceil(steps * bound) for bound in HYPERPARAMETER_WINDOW) if space.searched(Role.UPDATE_RULE) else (0, 0)
+    window, taught_in_window = last - first, max(last - max(first, warmup), 0)
+    rewards_in_window = num_paired(spec) * window + taught_in_window if knobs.strategy == "Paired" else window
+    rewards = steps - warmup - taught_in_window + rewards_in_window
+    gradients = steps + (window if knobs.temporary_batch == "Own" else 0)
+    return gradients + reward_forward(spec) * rewards + FORWARD_SHARE * window
+
+
+def _one_step_supernet(spec: Spec, space: Space, trainings: float) -> tuple[int, int, float]:
+    """(steps, of which uniform, trainings they cost): as many as the trainings pay for."""
+    paid = max(trainings, MIN_SUPERNET_TRAININGS) * spec.retrain.steps
+    steps = max(1, int(paid * 1000 / _cost_of_steps(spec, space, 1000)) + 1)
+    while steps > 1 and _cost_of_steps(spec, space, steps) > paid:
+        steps -= 1
+    return steps, math.ceil(steps * float(knobs_of(spec).warmup_fraction)), _cost_of_steps(spec, space, steps) / spec.retrain.steps
 
 
 def num_paired(spec: Spec) -> int:
@@ -251,7 +270,7 @@ def _lanes(spec: Spec, trainings: float, comparison: float) -> StagePlan:
 
 def _one_step(spec: Spec, space: Space, trainings: float, comparison: float) -> StagePlan:
     race = _race_cost(_num_candidates(spec) + 1, FINALISTS + 1, comparison)
-    steps, warmup, supernet = _steps_at(_mean_cost_one_step(spec, space), spec, trainings - race)
+    steps, warmup, supernet = _one_step_supernet(spec, space, trainings - race)
     return StagePlan(
         rungs=_rungs(spec),
         num_lanes=0,
@@ -270,12 +289,12 @@ def _num_samples(spec: Spec) -> int:
 
 def _scoring_cost(spec: Spec) -> float:
     """Trainings to score the samples of RandomSharing: a gradient for the temporary update and SCORE_BATCHES forwards each."""
-    return _num_samples(spec) * (1 + SCORE_BATCHES * FORWARD_SHARE) / spec.retrain.steps
+    return _num_samples(spec) * (1 + SCORE_BATCHES * reward_forward(spec)) / spec.retrain.steps
 
 
-def _random_sharing(spec: Spec, trainings: float) -> StagePlan:
+def _random_sharing(spec: Spec, trainings: float, comparison: float) -> StagePlan:
     scoring = _scoring_cost(spec)
-    steps = max(1, int((trainings - 1 - scoring) * spec.retrain.steps))
+    steps = max(1, int((trainings - 1 - comparison - scoring) * spec.retrain.steps))
     return StagePlan(
         rungs=_rungs(spec),
         num_lanes=0,
@@ -284,7 +303,8 @@ def _random_sharing(spec: Spec, trainings: float) -> StagePlan:
         supernet_steps=steps,
         num_candidates=1,
         num_samples=_num_samples(spec),
-        predicted_trainings=1 + scoring + steps / spec.retrain.steps,
+        scoring_trainings=scoring,
+        predicted_trainings=1 + comparison + scoring + steps / spec.retrain.steps,
     )
 
 

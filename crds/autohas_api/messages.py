@@ -29,6 +29,7 @@ MAX_NOTICES: Final = 16
 NOTICE_TYPES: Final[dict[str, Literal["Normal", "Warning"]]] = {
     "CheckpointRestored": "Normal",
     "GoalReached": "Normal",
+    "GoalMissed": "Warning",
     "PolicyConverged": "Normal",
     "LatencyMeasured": "Normal",
     "RewardPlateau": "Normal",

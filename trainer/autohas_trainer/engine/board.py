@@ -30,6 +30,7 @@ __all__ = ["DEFAULT", "Board"]
 DEFAULT = "default"
 """Name of the default configuration's candidate."""
 MAX_NOTICE_LENGTH = 1024
+NOTICES_PER_START = 10_000
 
 
 class Board:
@@ -56,6 +57,8 @@ class Board:
         self.winner: str | None = None
         self.goal_reached_by: str | None = None
         """The first compared candidate whose metric reached objective.goal."""
+        self.starts = 1
+        """Processes that worked on the search, this one included."""
         self.num_rewards_here = 0
         """Rewards in this process."""
 
@@ -83,33 +86,47 @@ class Board:
         """One training step of a candidate.
 
         Raises:
-            NumericalError: the default configuration diverged.
+            NumericalError: the default configuration diverged, under whatever name.
         """
         training = self.trainings[name]
         before = training.units_done
         loss = training.step()
-        if training.is_diverged and name == DEFAULT:
-            message = (
-                f"the default configuration diverged at step {training.num_steps_done} (loss {loss});"
-                " lower task.recipe.learningRate or raise task.recipe.warmupFraction"
-            )
-            raise NumericalError(message)
+        self._judge_default(training)
         self.ledger.step += training.units_done - before
         self.ledger.spend(stage, 1 / training.recipe.steps, candidate=name)
         self.sink.step(self._step_record(stage, finite(loss), training.learning_rate, candidate=name))
 
+    def _judge_default(self, training: Training) -> None:
+        """Whatever else diverges only loses; without the default there is no answer (ALGORITHMS section 4)."""
+        if training.is_diverged and training.configuration == self.problem.space.default and training.repeat == 0:
+            message = (
+                f"the default configuration diverged at step {training.num_steps_done};"
+                " lower task.recipe.learningRate or raise task.recipe.warmupFraction"
+            )
+            raise NumericalError(message)
+
     def compare(self, stage: Stage, name: str, rung: int) -> None:
-        """Measure a candidate at a rung, unless it was measured there before."""
+        """Measure a candidate at a rung, unless it was measured there before.
+
+        Raises:
+            NumericalError: the default configuration diverged in its last step.
+        """
         known = self.comparisons.setdefault(name, {})
         if rung not in known:
             known[rung] = self.trainings[name].compare()
             self.ledger.spend(stage, self.problem.comparison_cost)
+            self._judge_default(self.trainings[name])
         if self.goal_reached_by is None and self.problem.reaches_goal(known[rung].metric):
             self.goal_reached_by = name
 
     def notify(self, reason: str, message: str) -> None:
-        """Tell a person something once: notices are numbered and kept in the checkpoint."""
-        notice = Notice(id=len(self.notices) + 1, reason=reason, message=message[:MAX_NOTICE_LENGTH], time=self._wall_clock())
+        """Tell a person something once.
+
+        Ids grow over all processes of a search, whatever a killed one said after its last checkpoint: readers pass over those they know.
+        """
+        last = max((known.id for known in self.notices), default=0)
+        number = max(last, self.starts * NOTICES_PER_START) + 1
+        notice = Notice(id=number, reason=reason, message=message[:MAX_NOTICE_LENGTH], time=self._wall_clock())
         self.notices.append(notice)
         self.sink.notice(notice)
 

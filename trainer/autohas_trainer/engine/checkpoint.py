@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -32,6 +33,7 @@ __all__ = ["Checkpoint", "CheckpointStore"]
 FORMAT: Final = 2
 _TENSORS, _STATE, _MANIFEST = "tensors.safetensors", "state.json", "manifest.json"
 _TEMPORARY: Final = ".writing"
+_DAMAGED: Final = ".damaged-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,14 +113,27 @@ class CheckpointStore:
         damage = []
         for folder in reversed(folders):
             try:
-                return self._read(folder)
+                found = self._read(folder)
             except (CheckpointError, OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
                 damage.append(f"checkpoint {folder.name} cannot be used: {error}")
                 on_damaged(damage[-1])
+            else:
+                self._set_aside(folders[folders.index(folder) + 1 :])
+                return found
         if folders:
             message = f"no usable checkpoint is left in {self._folder} ({'; '.join(damage)}); remove the folder to start again"
             raise CheckpointError(message)
         return None
+
+    def _set_aside(self, damaged: list[Path]) -> None:
+        """Rename checkpoints that cannot be used: they would count as the newest, and pruning would take the good ones instead."""
+        for folder in damaged:
+            with suppress(OSError):  # a folder that cannot be renamed is reported again, no more
+                folder.rename(folder.with_name(f"{_DAMAGED}{folder.name}"))
+        if self._folder.is_dir():
+            kept = sorted(path for path in self._folder.iterdir() if path.name.startswith(_DAMAGED))
+            for old in kept[: -self._keep_last]:
+                shutil.rmtree(old, ignore_errors=True)
 
     def _written(self) -> list[Path]:
         """Folders of checkpoints, oldest first."""

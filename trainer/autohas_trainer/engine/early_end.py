@@ -117,6 +117,18 @@ class EarlyEnd:
             self._end(StopReason.BUDGET, f"maxActiveSeconds ({limit} s) leaves time only for the race and the final training")
             self._left = stage
 
+    def settle(self) -> StopReason:
+        """The reason at the end: a goal that the finished winner misses is taken back, with a notice."""
+        board = self._board
+        if self.reason is not StopReason.GOAL_REACHED or board.winner is None:
+            return self.reason or StopReason.COMPLETED
+        metric = max(board.comparisons[board.winner].items())[1].metric
+        if board.problem.reaches_goal(metric):
+            return self.reason
+        goal = board.problem.spec.objective.goal
+        board.notify("GoalMissed", f"the finished {board.winner} has {metric:.4g} on the selection split, short of the goal {goal}")
+        return StopReason.COMPLETED
+
     def _end(self, reason: StopReason, message: str) -> None:
         """The first reason is the search's; later ones are only told."""
         if self.reason is None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
+
+from autohas_trainer.reporting.atomic import write_whole
 
 __all__ = ["count_start"]
 
@@ -18,10 +19,5 @@ def count_start(workdir: Path) -> int:
         starts = 1
     except (ValueError, KeyError, TypeError):
         starts = 2  # the file is torn: a process was here before us
-    temporary = path.with_suffix(".writing")
-    with temporary.open("w") as file:
-        file.write(json.dumps({"starts": starts}))
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.rename(path)
+    write_whole(path, json.dumps({"starts": starts}).encode())
     return starts

@@ -14,6 +14,7 @@ from autohas_trainer.engine.board import DEFAULT, Board
 from autohas_trainer.engine.stages import EvaluateStage
 from autohas_trainer.engine.tensor_file import write_tensors
 from autohas_trainer.engine.training import Training
+from autohas_trainer.reporting.atomic import sync_folder
 from autohas_trainer.reporting.records import Identity, Outcome
 
 __all__ = ["MODEL_FILE", "build_outcome", "save_model"]
@@ -84,6 +85,7 @@ def save_model(training: Training, path: Path) -> str:
             os.fsync(file.fileno())
         temporary.chmod(0o644)  # safetensors makes it private; whoever reads the claim may read the model
         temporary.rename(path)
+        sync_folder(path.parent)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         error.filename = str(path)

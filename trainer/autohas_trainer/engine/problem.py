@@ -9,14 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from autohas_api.budget import FORWARD_SHARE, StagePlan, plan_stages
+from autohas_api.budget import FORWARD_SHARE, MIN_REWARD_BATCH, StagePlan, minimum_trainings, plan_stages
 from autohas_api.scoring import METRICS
 from autohas_api.search import Spec
 from autohas_api.space import Configuration, Space
 from autohas_trainer.data import Splits, load
 from autohas_trainer.engine.costs import Costs
 from autohas_trainer.engine.own_code import OwnCode
-from autohas_trainer.errors import DataError
+from autohas_trainer.errors import ConfigurationError, DataError
 from autohas_trainer.optim import STATE_KEYS, OptimizerName
 from autohas_trainer.space.objective import objective
 from autohas_trainer.space.recipe import TrainingRecipe, path_of, recipe_of
@@ -26,8 +26,6 @@ from autohas_trainer.templates import Template, build_own, build_template, check
 __all__ = ["Problem", "task_of"]
 
 _MIN_PARALLEL_ELEMENTS = 2**20
-_MIN_REWARD_BATCH = 64
-"""Ours: below it batch statistics and rewards are mostly noise (ALGORITHMS section 4)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +64,9 @@ class Problem:
             device=device,
         )
         batch_size = spec.task.recipe.batch_size
-        task, plan = task_of(spec, splits, device), plan_stages(spec, space, selection_batches=splits.num_selection / batch_size)
+        selection_batches = splits.num_selection / batch_size
+        _check_budget(spec, space, selection_batches)
+        task, plan = task_of(spec, splits, device), plan_stages(spec, space, selection_batches)
         _check_sizes(splits, max(_batch_sizes(spec, space)), rewards=plan.supernet_steps > 0)
         template = _template(spec, splits, task)
         return cls(
@@ -79,7 +79,7 @@ class Problem:
             costs=Costs(spec.objective.cost, space, template, splits.train_batch(0, 2, spec.algorithm.seed).inputs[:1]),
             plan=plan,
             device=device,
-            reward_batch_size=max(_MIN_REWARD_BATCH, min(batch_size, splits.num_reward)),
+            reward_batch_size=max(MIN_REWARD_BATCH, min(batch_size, splits.num_reward)),
         )
 
     @property
@@ -129,6 +129,11 @@ class Problem:
         return available if batch_elements >= _MIN_PARALLEL_ELEMENTS else 1
 
     @property
+    def reward_forward(self) -> float:
+        """Training steps that a forward pass over a reward batch costs."""
+        return FORWARD_SHARE * self.reward_batch_size / self.spec.task.recipe.batch_size
+
+    @property
     def comparison_cost(self) -> float:
         """Trainings that one pass over the selection split costs."""
         return forward_cost(self.splits.num_selection, self.spec)
@@ -137,6 +142,21 @@ class Problem:
     def evaluation_cost(self) -> float:
         """Trainings that the last comparison and the test of one network cost."""
         return forward_cost(self.splits.num_selection + self.splits.num_test, self.spec)
+
+
+def _check_budget(spec: Spec, space: Space, selection_batches: float) -> None:
+    """Refuse a budget that does not pay for the comparisons, whose price is known only with the data.
+
+    Raises:
+        ConfigurationError: spec.budget.trainings is too small.
+    """
+    least = minimum_trainings(spec, space, selection_batches)
+    if float(spec.budget.trainings) < least:
+        message = (
+            f"spec.budget.trainings: {spec.budget.trainings} must be at least {least:.3g} for this data: each comparison of candidates"
+            f" passes over the whole selection split; raise budget.trainings or retrain.steps, or lower task.splits.selection"
+        )
+        raise ConfigurationError(message)
 
 
 def _batch_sizes(spec: Spec, space: Space) -> list[int]:
@@ -156,9 +176,9 @@ def _check_sizes(splits: Splits, batch_size: int, *, rewards: bool) -> None:
             " lower task.recipe.batchSize, the max of hyperparameter batch_size, or give more data"
         )
         raise DataError(message)
-    if rewards and splits.num_reward < _MIN_REWARD_BATCH:
+    if rewards and splits.num_reward < MIN_REWARD_BATCH:
         message = (
-            f"{splits.name}: the reward split has {splits.num_reward} examples, rewards need at least {_MIN_REWARD_BATCH};"
+            f"{splits.name}: the reward split has {splits.num_reward} examples, rewards need at least {MIN_REWARD_BATCH};"
             " raise task.splits.reward, give more data, or search hyperparameters only"
         )
         raise DataError(message)

@@ -15,7 +15,7 @@ from typing import Any, Final
 import torch
 
 from autohas_api.digest import sha256
-from autohas_api.messages import CheckpointInfo, StopReason
+from autohas_api.messages import CheckpointInfo
 from autohas_api.search import Search
 from autohas_api.space import Space
 from autohas_trainer.engine.board import Board
@@ -28,6 +28,7 @@ from autohas_trainer.engine.outcome import build_outcome
 from autohas_trainer.engine.problem import Problem
 from autohas_trainer.engine.stages import EvaluateStage, SearchStage, build_stages
 from autohas_trainer.errors import CheckpointError, Interrupted, storage_sentence
+from autohas_trainer.reporting.history import HISTORY_FILE
 from autohas_trainer.reporting.records import Identity, Outcome, RunInfo, Sink, StopRequest
 from autohas_trainer.seeding import make_deterministic
 
@@ -86,8 +87,10 @@ def run(job: Job, sink: Sink, stop: StopRequest, clocks: Clocks | None = None) -
     problem = Problem.load(job.search.spec, job.space, torch.device(job.device))
     make_deterministic(checkpoint.state["threads"] if checkpoint is not None else problem.useful_threads(job.threads))
     board, stages = _assemble(problem, sink, clocks)
+    board.starts = starts
     early_end = EarlyEnd(board)
     position = _restore(board, stages, early_end, checkpoint)
+    damage += _history_loss(job.workdir, checkpoint)
     sink.started(_run_info(job, board, early_end, checkpoint, starts))
     _report_resume(board, checkpoint, damage)
     keeper = _Keeper(job=job, store=store, board=board, stages=stages, early_end=early_end, sink=sink, clock=clocks.monotonic)
@@ -110,7 +113,7 @@ def run(job: Job, sink: Sink, stop: StopRequest, clocks: Clocks | None = None) -
 
     last = stages[-1]
     assert isinstance(last, EvaluateStage)  # noqa: S101 - build_stages ends with it
-    outcome = build_outcome(board, last, job.workdir, job.identity, early_end.reason or StopReason.COMPLETED)
+    outcome = build_outcome(board, last, job.workdir, job.identity, early_end.settle())
     sink.finished(outcome)
     return outcome
 
@@ -208,8 +211,7 @@ def _refuse_silent_restart(workdir: Path, checkpoint: Checkpoint | None) -> None
     Raises:
         CheckpointError: the search ran here before and nothing to resume from is left.
     """
-    history = workdir / "history.jsonl"
-    if checkpoint is None and history.exists() and history.stat().st_size > 0:
+    if checkpoint is None and _history_bytes(workdir) > 0:
         message = f"{workdir} holds the history of a search but no checkpoint to resume from; remove the folder to start again"
         raise CheckpointError(message)
 
@@ -250,6 +252,7 @@ def _run_info(job: Job, board: Board, early_end: EarlyEnd, checkpoint: Checkpoin
         history_bytes=int(checkpoint.state["historyBytes"]) if checkpoint is not None else 0,
         checkpoint=info,
         stop_reason=early_end.reason,
+        notices=tuple(board.notices),
     )
 
 
@@ -263,6 +266,17 @@ def _learn_costs(board: Board, clocks: Clocks) -> None:
     if not problem.costs.is_measured:
         board.notify("LatencyMeasured", problem.costs.measure(problem.seed, stopwatch(problem.costs.example, clocks.monotonic)))
     problem.costs.check_target()
+
+
+def _history_bytes(workdir: Path) -> int:
+    history = workdir / HISTORY_FILE
+    return history.stat().st_size if history.exists() else 0
+
+
+def _history_loss(workdir: Path, checkpoint: Checkpoint | None) -> list[str]:
+    """Says it when the history is shorter than the checkpoint remembers; asked before the history is opened."""
+    missing = 0 if checkpoint is None else int(checkpoint.state["historyBytes"]) - _history_bytes(workdir)
+    return [f"{workdir / HISTORY_FILE} has lost {missing} bytes: the report will lack a part of the search"] if missing > 0 else []
 
 
 def _report_resume(board: Board, checkpoint: Checkpoint | None, damage: list[str]) -> None:

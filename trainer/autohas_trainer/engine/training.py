@@ -125,6 +125,7 @@ class Training:
         outputs_NK, targets_N = torch.cat(outputs), torch.cat(targets)
         loss = float(task.losses(outputs_NK, targets_N).double().mean())
         if not math.isfinite(loss):
+            self.is_diverged = True
             return diverged(self.num_steps_done)
         measured = task.measure(outputs_NK, targets_N)
         quality = measured.quality if self.is_finished else normalised_quality(loss, task.constant_loss)

@@ -145,6 +145,7 @@ class LiveState(SilentSink):
             compared = past.candidates[-1] if past.candidates else None
             self._change(info=info, started_at=self._clock(), checkpoint=checkpoint, leader=best, compared=compared)
             self._change(stop_reason=info.stop_reason)
+            self._notices.extend(info.notices)
 
     def step(self, record: StepRecord) -> None:
         """Count the step and its duration."""

@@ -45,6 +45,8 @@ class RunInfo:
     checkpoint: CheckpointInfo | None
     stop_reason: StopReason | None = None
     """Why the search ends before its plan does, when an earlier process found that."""
+    notices: tuple[Notice, ...] = ()
+    """What earlier processes told: shown again, since a killed one may not have been heard."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

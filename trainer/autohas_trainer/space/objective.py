@@ -19,8 +19,7 @@ def objective(quality: float, amount: float, cost: Cost | None) -> float:
     """Return the scalar that the search maximises.
 
     Args:
-        quality: Q, a metric on the scale of rewards (see `autohas_trainer.tasks`) or a normalised loss; for Soft and Hard it should be
-            at least 0.
+        quality: Q, a metric on the scale of rewards (see `autohas_trainer.tasks`) or a normalised loss.
         amount: T, what the network costs in the units of `cost.metric`.
         cost: The price; None leaves quality alone.
     """
@@ -31,9 +30,14 @@ def objective(quality: float, amount: float, cost: Cost | None) -> float:
         case "Absolute":
             return quality + weight * abs(ratio - 1)
         case "Soft":
-            return quality * math.pow(ratio, weight)
+            return _scaled(quality, math.pow(ratio, weight))
         case "Hard":
-            return quality * min(math.pow(ratio, weight), 1.0)
+            return _scaled(quality, min(math.pow(ratio, weight), 1.0))
+
+
+def _scaled(quality: float, factor: float) -> float:
+    """Q·f for Q of at least 0; Q/f below, so that a higher price is worse there too (Ours: the sources know only accuracies)."""
+    return quality * factor if quality >= 0 else quality / factor
 
 
 def normalised_quality(loss: float, constant_loss: float) -> float:

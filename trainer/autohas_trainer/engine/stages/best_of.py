@@ -6,10 +6,11 @@ Ours: a sample's hyperparameters act through temporary weights, one update ahead
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
-from autohas_api.budget import FORWARD_SHARE, SCORE_BATCHES
+from autohas_api.budget import SCORE_BATCHES
 from autohas_api.messages import Stage
 from autohas_api.space import Configuration
 from autohas_trainer.engine.board import Board, finite
@@ -28,7 +29,8 @@ class BestOfStage:
 
     def __init__(self, board: Board) -> None:
         self._board = board
-        self._scores: list[float] = []
+        self._scores: list[float | None] = []
+        """One per sample so far; None where it is not finite."""
         self._context = StepOfSupernet(board, board.problem.plan.supernet_steps // 2)
         self.num_steps = board.problem.plan.num_samples
 
@@ -47,16 +49,21 @@ class BestOfStage:
         samples = self._samples()
         sample = samples[len(self._scores)]
         loss, score = self._score(sample)
-        self._scores.append(score)
+        self._scores.append(finite(score))
         board = self._board
         board.ledger.step += 1
-        board.ledger.spend(self.name, (1 + FORWARD_SHARE * SCORE_BATCHES) / board.problem.spec.retrain.steps)
+        board.ledger.spend(self.name, (1 + SCORE_BATCHES * board.problem.reward_forward) / board.problem.spec.retrain.steps)
         board.sink.step(self._record(sample, loss, score))
         if len(self._scores) < len(samples):
             return True
-        best = max(range(len(samples)), key=lambda index: (self._scores[index], -index))
+        best = max(range(len(samples)), key=self._rank)
         board.winner = board.enter(f"sample {best + 1}", samples[best])
         return False
+
+    def _rank(self, index: int) -> tuple[float, int]:
+        """Higher is better; a sample without a finite score is last, among equals the first leads."""
+        score = self._scores[index]
+        return (-math.inf if score is None else score, -index)
 
     def state_dict(self) -> dict[str, Any]:
         """Scores so far."""
@@ -93,6 +100,6 @@ class BestOfStage:
             loss=finite(loss),
             learning_rate=self._context.learning_rate(sample),
             candidate=f"sample {len(self._scores)}",
-            reward=score,
+            reward=finite(score),
             sample=self._board.problem.space.as_mapping(sample),
         )

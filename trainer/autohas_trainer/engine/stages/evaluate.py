@@ -40,6 +40,9 @@ class EvaluateStage:
             self._board.train(self.name, self._winner)
             return True
         self._board.compare(self.name, self._winner, _LAST_RUNG)
+        if training.is_diverged:
+            self._fall_back()
+            return True
         if (repeat := self._next_repeat()) is not None:
             self._train_repeat(repeat)
             return True

@@ -186,9 +186,8 @@ class WarmupStage:
 
     def _book(self, done: SupernetStep) -> None:
         board, problem = self._board, self._board.problem
-        share = FORWARD_SHARE * problem.reward_batch_size / problem.spec.task.recipe.batch_size
         board.ledger.step += 1
-        forwards = done.num_reward_forwards * share + done.num_train_forwards * FORWARD_SHARE
+        forwards = done.num_reward_forwards * problem.reward_forward + done.num_train_forwards * FORWARD_SHARE
         board.ledger.spend(self.name, (done.num_gradients + forwards) / problem.spec.retrain.steps)
         record = StepRecord(
             stage=self.name,

@@ -41,6 +41,9 @@ class TrialsStage:
             board.train(self.name, name)
             return True
         board.compare(self.name, name, _LAST_RUNG)
+        if board.goal_reached_by is not None:
+            board.report_rung(self.name, _LAST_RUNG, [name], [name])
+            return True  # the search ends here with this trial (see `early_end`)
         self._take(name)
         self._position += 1
         if self._position == len(trials):

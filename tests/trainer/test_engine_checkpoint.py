@@ -1,0 +1,95 @@
+"""Checkpoints that were damaged are set aside, and a history that lost a part is reported."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+import torch
+from engine_fixtures import Killed, MemorySink, search, small_search
+
+from autohas_trainer.engine.checkpoint import CheckpointStore
+from autohas_trainer.reporting.records import StepRecord
+
+
+def _store(folder: Path) -> CheckpointStore:
+    return CheckpointStore(folder, search_digest="sha256:0", keep_last=2, clock=lambda: 5.0)
+
+
+def _save(store: CheckpointStore, step: int) -> None:
+    store.save(step, {"step": step}, {"weights": torch.full((3,), float(step))})
+
+
+def _tear(folder: Path, step: int) -> None:
+    path = folder / f"{step:012d}" / "tensors.safetensors"
+    path.write_bytes(path.read_bytes()[:-4])
+
+
+def test_a_torn_newest_checkpoint_does_not_push_out_good_ones(tmp_path: Path) -> None:
+    """10 is read beside a torn 20; after saves at 12, 14, 16 the newest two stand, so tearing 16 leaves 14."""
+    for step in (10, 20):
+        _save(_store(tmp_path), step)
+    _tear(tmp_path, 20)
+    damage: list[str] = []
+    store = _store(tmp_path)
+    found = store.newest(damage.append)
+    for step in (12, 14, 16):
+        _save(store, step)
+    _tear(tmp_path, 16)
+    again = _store(tmp_path).newest(damage.append)
+
+    assert found is not None
+    assert again is not None
+    assert (found.state["step"], again.state["step"]) == (10, 14)
+    assert ["000000000020" in sentence for sentence in damage] == [True, False]
+
+
+def test_damage_is_reported_once_and_kept_in_bounds(tmp_path: Path) -> None:
+    """A second start hears nothing of it; of many damaged checkpoints the newest two are kept for a look."""
+    for step in range(10, 15):
+        _save(CheckpointStore(tmp_path, search_digest="sha256:0", keep_last=9, clock=lambda: 5.0), step)
+    for step in range(11, 15):
+        _tear(tmp_path, step)
+    damage: list[str] = []
+    assert _store(tmp_path).newest(damage.append) is not None
+    assert _store(tmp_path).newest(damage.append) is not None
+
+    assert len(damage) == 4
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".damaged-000000000013", ".damaged-000000000014", "000000000010"]
+
+
+def test_notices_have_growing_ids_whatever_was_killed(tmp_path: Path) -> None:
+    """Three processes, the second killed before its first checkpoint: no id comes twice, so no event is lost."""
+    ids: list[int] = []
+    for kill_after in (60, 1, None):
+        seen = 0
+
+        def kill(record: StepRecord, limit: int | None = kill_after) -> None:
+            nonlocal seen
+            seen += 1
+            if limit is not None and seen >= limit:
+                raise Killed
+
+        sink = MemorySink(on_step=kill)
+        with suppress(Killed):
+            search(small_search(), tmp_path, sink)
+        ids += [notice.id for notice in sink.notices]
+
+    assert len(ids) == 2
+    assert ids == sorted(set(ids))
+
+
+def test_what_was_told_before_a_kill_is_shown_again(tmp_path: Path) -> None:
+    """Notices of the checkpoint are handed to the sinks of the next process."""
+    for kills in (True, True, False):
+        sink = MemorySink()
+
+        def kill(record: StepRecord, sink: MemorySink = sink) -> None:
+            if len(sink.steps) == 60:
+                raise Killed
+
+        sink.on_step = kill if kills else lambda record: None
+        with suppress(Killed):
+            search(small_search(), tmp_path, sink)
+    assert sink.info is not None
+    assert [notice.reason for notice in sink.info.notices] == ["CheckpointRestored"]
