@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import re
 import shlex
@@ -204,3 +205,29 @@ def test_a_folder_that_cannot_be_made_is_a_sentence(out: str, tmp_path: Path) ->
     assert "Traceback" not in refused.stderr
     assert f"autohas: {out}" in _flat(refused.stderr)
     assert re.search(r"choose another with --out DIR|move the file out of the way", _flat(refused.stderr))
+
+
+def test_the_version_can_be_named_in_a_bug_report() -> None:
+    """`autohas --version` prints the distribution's version and nothing else."""
+    assert _autohas("--version").stdout.strip() == importlib.metadata.version("autohas")
+
+
+def test_a_printed_command_starts_as_the_program_was_started(tmp_path: Path) -> None:
+    """Started as .venv/bin/autohas, the hint for a used folder begins so too: it runs as it stands."""
+    file, out = _search_file(tmp_path), tmp_path / "out"
+    out.mkdir()
+    (out / "x").touch()
+    started = "import sys; sys.argv[0] = '.venv/bin/autohas'; from autohas_trainer.cli.app import main; main()"
+    refused = subprocess.run([sys.executable, "-c", started, "run", file, "--out", out], capture_output=True, text=True, check=False)
+
+    assert refused.returncode == 64
+    assert f"\n  .venv/bin/autohas run {file} --out {out} --resume\n" in refused.stderr
+
+
+@pytest.mark.parametrize("verb", ["run", "validate", "report", "retrain", "conformance"])
+def test_help_shows_examples_line_by_line(verb: str) -> None:
+    """Each verb's help ends with commands to type, and no mark-up is left in it."""
+    text = _autohas(verb, "--help").stdout
+
+    assert "\\b" not in text
+    assert re.search(rf"\n +autohas {verb} \S", text)

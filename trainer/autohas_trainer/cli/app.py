@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import shlex
 import sys
 import time
@@ -49,6 +50,23 @@ app = typer.Typer(
     "autohas --install-completion                   complete verbs and names of searches in this shell",
 )
 
+
+def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer's form
+    if wanted:
+        print(importlib.metadata.version("autohas"))  # noqa: T201 - the answer
+        raise typer.Exit
+
+
+@app.callback()
+def _about(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and exit.", show_default=False)
+    ] = False,
+) -> None:
+    pass
+
+
 File = Annotated[Path, typer.Argument(metavar="FILE", help="The search: a YAML file with one AutoHASSearch.", show_default=False)]
 
 
@@ -56,7 +74,7 @@ File = Annotated[Path, typer.Argument(metavar="FILE", help="The search: a YAML f
     epilog=examples(
         "autohas run examples/01-quickstart.yaml",
         "autohas run search.yaml --set budget.trainings=8 --set task.recipe.learningRate=3e-2 --seed 1 --out out/b",
-        "autohas run search.yaml --set 'algorithm={name: RandomSharing}' --dry-run",
+        "autohas run search.yaml --set 'algorithm={name: RandomSearch}' --dry-run",
     )
 )
 def run(  # noqa: PLR0913 - one parameter per option
@@ -132,7 +150,13 @@ def retrain(
     raise typer.Exit(_guarded(lambda _: _retrain(config, seeds, out or config.parent / "retrain", resume=resume, stop=stop), None))
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "autohas conformance examples/07-own-model/search.yaml",
+        "autohas conformance own_model.model:WaveNets --input-shape 1x64 --outputs 3",
+        "autohas conformance own_model.data:Waveforms --argument examples=100",
+    )
+)
 def conformance(
     target: Annotated[str, typer.Argument(metavar="TARGET", help="A search file, or package.module:object.", show_default=False)],
     input_shape: Annotated[
@@ -146,13 +170,7 @@ def conformance(
     *,
     regression: Annotated[bool, typer.Option("--regression", help="The data's targets are numbers.")] = False,
 ) -> None:
-    r"""Check own data and models against the entrypoint contract; own code is found as Python finds it (PYTHONPATH).
-
-    \b
-    autohas conformance examples/07-own-model/search.yaml
-    autohas conformance own_model.model:WaveNets --input-shape 1x64 --outputs 3
-    autohas conformance own_model.data:Waveforms --argument examples=100
-    """
+    """Check own data and models against the entrypoint contract; own code is found as Python finds it (PYTHONPATH)."""
     raise typer.Exit(_guarded(lambda _: _conformance(target, input_shape, outputs, arguments or [], regression=regression), None))
 
 
@@ -229,7 +247,7 @@ def _retrain(config: Path, seeds: int, folder: Path, *, resume: bool, stop: Stop
     from autohas_trainer.cli import retraining  # noqa: PLC0415 - loads torch, after the signals are taken over
 
     task = retraining.Retraining(config=config, seeds=seeds, folder=folder, threads=available_threads(None), resume=resume)
-    command = shlex.join(["autohas", "retrain", str(config), "--seeds", str(seeds), "--out", str(folder)])
+    command = shlex.join([_program(), "retrain", str(config), "--seeds", str(seeds), "--out", str(folder)])
     try:
         retraining.retrain(task, stop, Console())
     except errors.Interrupted as error:
@@ -285,10 +303,15 @@ def _refuse_used(folder: Path, command: str) -> None:
         raise UsageError(f"{folder} is not empty. To go on with the search in it:\n  {command} --resume\nor choose another with --out DIR")
 
 
+def _program() -> str:
+    """What was typed to start this process, so that a printed command can be typed too."""
+    return sys.argv[0] if Path(sys.argv[0]).name == "autohas" else "autohas"
+
+
 def _command(source: str, settings: Sequence[str], folder: Path) -> str:
     """What to type to run the same search into the same folder."""
     options = [part for setting in settings for part in ("--set", setting)]
-    return shlex.join(["autohas", "run", source, *options, "--out", str(folder)])
+    return shlex.join([_program(), "run", source, *options, "--out", str(folder)])
 
 
 def _ignored(document: dict[str, Any]) -> list[str]:
