@@ -19,15 +19,15 @@ setup: $(STAMP) ## Make .venv with everything pinned in constraints.txt
 
 # uv itself comes from constraints.txt too, its hash checked by pip.
 $(STAMP): pyproject.toml constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	awk '/^uv==/ {on = 1} on {print} on && !/\\$$/ {exit}' constraints.txt > $(VENV)/uv.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.txt
 	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -b constraints.txt -e '.[operator,trainer,dev]'
 	touch $@
 
-demo: setup ## Search the digits data set on this machine: about a minute, ends with a report
-	rm -rf autohas-out/quickstart
-	$(BIN)/autohas run examples/01-quickstart.yaml --out autohas-out/quickstart
+demo: setup ## Search the digits data set on this machine: about a minute, ends with a report (starts anew in autohas-out/demo)
+	rm -rf autohas-out/demo
+	$(BIN)/autohas run examples/01-quickstart.yaml --out autohas-out/demo
 
 test-fast: setup ## Pure and in-process tests only
 	$(BIN)/pytest -n auto --dist loadfile -m "not control_plane and not node"

@@ -7,16 +7,12 @@ price; then its budget is scaled to the reference's CPU seconds. Random search g
 from __future__ import annotations
 
 import argparse
-import datetime as dt
-import os
-import platform
 import statistics
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
+from benchmarks.provenance import provenance
 from benchmarks.quality.methods import Measurement, default, random_search, search
 from benchmarks.quality.tasks import TASKS, Task
 
@@ -65,24 +61,15 @@ def table(measurements: list[Measurement]) -> str:
 
 def heading(trainings: float, seeds: int) -> str:
     """What, when, where, at which commit."""
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
     return (
         "# Search quality at equal CPU seconds\n\n"
-        f"{dt.datetime.now(dt.UTC):%Y-%m-%d}, {_processor()}, {os.cpu_count()} cores, one thread, torch {torch.__version__},"
-        f" commit {commit}; {seeds} seeds; reference budget {trainings} trainings.\n\n"
+        f"{provenance()}; {seeds} seeds; reference budget {trainings} trainings.\n\n"
         "Space: learning rate (0.01 to 1, 7 bases) and the architecture of `conv-small`; the last row of each table adds weight\n"
         "decay, which one-step rewards cannot see. Every method selects on the same selection split and is tested once.\n"
         "*default, trained as long* spends the whole search's seconds on one longer training of the default configuration, so its\n"
         "network had more steps than any winner. `conv-small` rewards size on these tasks (no cost target is set). Differences\n"
         "below about two standard deviations are noise.\n"
     )
-
-
-def _processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []:
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return platform.machine()
 
 
 def main() -> None:

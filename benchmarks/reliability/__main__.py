@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.provenance import provenance
+
 from autohas_api.testing import a_search, changed
 
 STRATEGIES = ("Lanes", "OneStep")
@@ -92,6 +94,7 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=60, help="retrain.steps of the search (default 60)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the moments")
     arguments = parser.parse_args()
+    print(f"{provenance()}; seed {arguments.seed}, retrain.steps {arguments.steps}", flush=True)
     rng = random.Random(arguments.seed)  # noqa: S311 - moments of a test, no secrets
     failed = 0
     for strategy in STRATEGIES:

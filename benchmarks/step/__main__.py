@@ -10,12 +10,8 @@ Time is CPU time of this process with one thread, so that other work on the mach
 from __future__ import annotations
 
 import argparse
-import datetime as dt
-import os
-import platform
 import random
 import statistics
-import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from benchmarks.provenance import provenance
 
 from autohas_api.acceptance import accept
 from autohas_trainer.algorithms import SupernetStep
@@ -154,22 +151,13 @@ def row(name: str, pairs: list[Pair]) -> str:
 
 def heading() -> str:
     """What, when, where, at which commit."""
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
     return (
         "# Cost of a supernet step beside its floor\n\n"
-        f"{dt.datetime.now(dt.UTC):%Y-%m-%d}, {_processor()}, {os.cpu_count()} cores, one thread, torch {torch.__version__},"
-        f" commit {commit}; shifted digits, `conv-small`, batch 64, CPU time.\n\n"
+        f"{provenance()}; shifted digits, `conv-small`, batch 64, CPU time.\n\n"
         "Floor: the sampled subnetwork as a stand-alone network, as many gradients with torch's optimizer and as many forward passes as\n"
         "the step ran. Each step is paired with its own floor; the first use of a path (its views are cut then) is part of the step.\n\n"
         "| strategy | steps | step, ms | floor, ms | ratio, median (quartiles) | ratio of sums |\n|---|---|---|---|---|---|"
     )
-
-
-def _processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []:
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return platform.machine()
 
 
 def main() -> None:

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import operator
 import sys
+import tomllib
 from pathlib import Path
+
+import yaml
+
+from autohas_operator.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 
@@ -26,6 +31,15 @@ def test_no_module_is_named_like_a_standard_one() -> None:
     own = {path.stem for side in ("crds", "operator", "trainer") for path in (ROOT / side).rglob("*.py")}
 
     assert own & set(sys.stdlib_module_names) - {"__init__", "__main__"} == set()
+
+
+def test_one_version() -> None:
+    """Chart, default trainer image and distribution carry the same version, so a bump cannot break an image pull."""
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    chart = yaml.safe_load((ROOT / "charts" / "autohas" / "Chart.yaml").read_text())
+
+    assert (chart["version"], chart["appVersion"]) == (version, version)
+    assert Settings().trainer_image == f"autohas-trainer:{version}"
 
 
 def test_files_stay_readable() -> None:

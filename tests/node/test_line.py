@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +20,7 @@ from testcluster.waiting import until
 
 pytestmark = pytest.mark.node
 ROOT = Path(__file__).parents[2]
-FASHION_MNIST = ROOT.parent / "shared" / "data" / "fashion-mnist"
+FASHION_MNIST = Path(os.environ.get("AUTOHAS_FASHION_MNIST") or ROOT.parent / "shared" / "data" / "fashion-mnist")
 
 
 @pytest.fixture(scope="module", name="line")

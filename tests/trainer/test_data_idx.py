@@ -1,6 +1,7 @@
 """IDX folders: sound ones are read, every defect is one sentence that names the file."""
 
 import gzip
+import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ from autohas_trainer.data import load
 from autohas_trainer.data.idx import idx
 from autohas_trainer.errors import ConfigurationError, DataError
 
-FASHION = Path(__file__).parents[3] / "shared" / "data" / "fashion-mnist"
+FASHION = Path(os.environ.get("AUTOHAS_FASHION_MNIST") or Path(__file__).parents[3] / "shared" / "data" / "fashion-mnist")
 
 
 def encoded(array: npt.NDArray[np.uint8], type_code: int = 8) -> bytes:
@@ -150,7 +151,7 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
         idx(tmp_path / "absent", {})
 
 
-@pytest.mark.skipif(not FASHION.is_dir(), reason="Fashion-MNIST is not beside this checkout (shared/data/fashion-mnist)")
+@pytest.mark.skipif(not FASHION.is_dir(), reason="Fashion-MNIST is absent: name its folder by AUTOHAS_FASHION_MNIST")
 def test_fashion_mnist_is_read() -> None:
     """The real files give 28x28 px in ten classes; the limits hold."""
     task = idx(FASHION, {"trainLimit": "2000", "testLimit": "500"})

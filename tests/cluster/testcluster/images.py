@@ -36,7 +36,8 @@ SOURCES = (
 SUITE = "bookworm"
 BASE_PACKAGES = "python3,python3-venv,ca-certificates"
 AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
-# Handed to the build where this machine sets them, so that mirrors and proxies work; none stays in an image.
+# Handed to the build where this machine sets them, so that mirrors and proxies work. Build arguments stay in an image's history: these
+# images never leave the machine.
 PASSED_ON = ("PIP_INDEX_URL", "UV_DEFAULT_INDEX")
 BUILD_LIMIT_S = 3600.0
 

@@ -1,6 +1,6 @@
 """Race: default, lanes and the supernet's proposals, trained to 1/9, 1/3 and 1, compared on the selection split.
 
-Nothing is returned that did not beat the default and the best lane there; ties within noise go to the default.
+After a whole race nothing but the default is returned unless it beat the default there; ties within noise go to the default.
 """
 
 from __future__ import annotations
