@@ -14,6 +14,9 @@ __all__ = ["REJECTED_BY_RULE", "REJECTED_BY_SCHEMA", "UNACCEPTABLE", "Rejection"
 _DECISIONS: Final = "spec.searchSpace.architecture.decisions"
 _ONLY_HYPERPARAMETERS: Final = changed(a_search(), "spec.searchSpace.architecture")
 _CONTROL: Final = changed(changed(a_search(), "spec.algorithm", {"name": "RandomSharing"}), "spec.searchSpace.hyperparameters[1]")
+_ONLY_INACTIVE_CHOICES: Final = [
+    {"name": name, "choices": [choice], "default": choice} for name, choice in (("depth", "1"), ("width_1", "32"), ("activation", "relu"))
+]
 _CLAIM_AND_EMPTY: Final = {"emptyDir": {}, "persistentVolumeClaim": {"claimName": "c"}}
 
 REJECTED_BY_SCHEMA: Final = (
@@ -218,6 +221,12 @@ UNACCEPTABLE: Final = (
         value=changed(_CONTROL, "spec.objective", {"goal": "0.9"})["spec"],
         field="spec.objective.goal",
         words="RandomSharing compares none",
+    ),
+    Rejection(
+        path="spec.searchSpace",
+        value={"architecture": {"decisions": _ONLY_INACTIVE_CHOICES}},
+        field="spec.searchSpace",
+        words="every decision that can be active has one choice",
     ),
     Rejection(path="spec.retrain.seeds", value=3, field="spec.budget.trainings", words="must be at least"),
     Rejection(path="spec.budget.trainings", value="2", field="spec.budget.trainings", words="must be at least"),

@@ -46,6 +46,7 @@ def run_info(workdir: Path, document: dict[str, Any] | None = None, **changes: A
         interruptions=0,
         active_seconds=0.0,
         history_bytes=0,
+        threads=1,
         checkpoint=None,
     )
     return replace(info, **changes)

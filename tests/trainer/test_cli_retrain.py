@@ -153,3 +153,15 @@ def test_every_optimizer_s_recipe_is_read_back_as_it_was_written(searched: Path,
     record = recipe_of(search.spec, space, space.default).record()
 
     assert (record["optimizer"], record["learningRate"]) == (optimizer, yamlfile.read_mapping(config)["recipe"]["learningRate"])
+
+
+def test_a_retraining_needs_neither_a_search_s_budget_nor_its_rewards(searched: Path, tmp_path: Path) -> None:
+    """Beside 9 steps of 8 examples a selection split of hundreds is too dear to search, and 20 rewards are too few: no matter here."""
+    document = yamlfile.read_mapping(searched / "config.yaml")
+    document["recipe"] |= {"batchSize": 8, "steps": 9}
+    document["task"]["splits"] = {"reward": "0.02", "selection": "0.4"}
+    config = tmp_path / "config.yaml"
+    config.write_text(yamlfile.dump(document))
+    printed = _autohas("retrain", config, "--seeds", 1, "--out", tmp_path / "out")
+
+    assert printed.exit_code == 0, printed.output

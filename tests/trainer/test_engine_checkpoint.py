@@ -5,9 +5,11 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
+import pytest
 import torch
 from engine_fixtures import Killed, MemorySink, search, small_search
 
+from autohas_trainer.engine import checkpoint
 from autohas_trainer.engine.checkpoint import CheckpointStore
 from autohas_trainer.reporting.records import StepRecord
 
@@ -93,3 +95,34 @@ def test_what_was_told_before_a_kill_is_shown_again(tmp_path: Path) -> None:
             search(small_search(), tmp_path, sink)
     assert sink.info is not None
     assert [notice.reason for notice in sink.info.notices] == ["CheckpointRestored"]
+
+
+def test_a_history_that_lost_a_part_is_reported(tmp_path: Path) -> None:
+    """The checkpoint remembers 500 bytes and 400 are there: RestoreFailed says that 100 are missing."""
+
+    class Remembering(MemorySink):
+        def flush(self) -> int:
+            return 500
+
+    def kill(record: StepRecord) -> None:
+        raise Killed
+
+    with suppress(Killed):
+        search(small_search(), tmp_path, Remembering(on_step=kill))
+    (tmp_path / "history.jsonl").write_bytes(b"x" * 400)
+    sink = Remembering()
+    search(small_search(), tmp_path, sink)
+
+    assert [notice.reason for notice in sink.notices] == ["RestoreFailed", "CheckpointRestored"]
+    assert "history.jsonl has lost 100 bytes" in sink.notices[0].message
+
+
+def test_the_folder_of_the_first_checkpoint_is_durable_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new folder is a name in its parent: without an fsync there a power cut takes all checkpoints."""
+    synced: list[Path] = []
+    monkeypatch.setattr(checkpoint, "_sync", synced.append)
+    for step in (1, 2):
+        _save(_store(tmp_path / "checkpoints"), step)
+
+    assert synced.count(tmp_path) == 1
+    assert synced.count(tmp_path / "checkpoints") == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from autohas_api.acceptance import accept
 from autohas_api.budget import minimum_trainings, plan_stages
 from autohas_api.messages import Stage, StopReason, decode_last_word, encode
 from autohas_api.testing import changed
+from autohas_trainer.engine.training import Training
 from autohas_trainer.reporting.records import StepRecord
 
 
@@ -84,3 +86,20 @@ def test_a_goal_still_repeats_the_winner(tmp_path: Path) -> None:
     assert outcome.result.stop_reason is StopReason.GOAL_REACHED
     assert outcome.result.seeds == 3
     assert sink.steps[-1].step == sink.steps[-1].steps
+
+
+def test_a_repeat_that_overflows_in_its_last_step_has_no_score(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every loss of seed 2 was a number, its finished weights are not: two scores are left, and a notice says so."""
+    update = Training._update_average
+
+    def overflow(self: Training) -> None:
+        update(self)
+        if self.repeat == 2 and self.num_steps_done == self.recipe.steps - 1:
+            next(iter(self._parameters.values())).data.fill_(math.inf)
+
+    monkeypatch.setattr(Training, "_update_average", overflow)
+    sink = MemorySink()
+    outcome = search(_document(), tmp_path, sink)
+
+    assert (outcome.result.seeds, len(outcome.test_scores)) == (2, 2)
+    assert [notice.reason for notice in sink.notices] == ["RepeatDiverged"]

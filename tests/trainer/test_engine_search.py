@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 
 import pytest
-from engine_fixtures import ALGORITHMS, STAGES, MemorySink, case, search, small_search
+from engine_fixtures import ALGORITHMS, STAGES, MemorySink, Stop, case, search, small_search
 from safetensors.torch import load_file
-from torch import device
+from torch import device, get_num_threads
 
 from autohas_api.acceptance import accept
 from autohas_api.expand import configuration_of
 from autohas_api.messages import Stage, decode_last_word, encode
 from autohas_api.testing import changed
 from autohas_trainer.engine.problem import Problem
+from autohas_trainer.engine.search import Job, run
 from autohas_trainer.engine.training import Training
-from autohas_trainer.errors import NumericalError
+from autohas_trainer.errors import ConfigurationError, NumericalError
+from autohas_trainer.reporting.records import Identity
 
 
 def _run(tmp_path: Path, algorithm: str) -> MemorySink:
@@ -36,8 +39,8 @@ def test_stages_follow_each_other_and_stay_within_the_plan(algorithm: str, tmp_p
     assert sink.steps[-1].step <= sink.steps[-1].steps
 
 
-@pytest.mark.parametrize("batch_size", [8, 256])
-@pytest.mark.parametrize("algorithm", ["Lanes", "Paired", "RandomSharing"])
+@pytest.mark.parametrize("batch_size", [8, 64, 256])
+@pytest.mark.parametrize("algorithm", ["Lanes", "OneStep", "Paired", "RandomSharing"])
 def test_a_search_costs_what_its_plan_says(algorithm: str, batch_size: int, tmp_path: Path) -> None:
     """The cost stays within the prediction, up to the rounding of rungs to whole steps, whatever a reward batch costs beside a batch."""
     document = changed(changed(case(algorithm), "spec.task.recipe.batchSize", batch_size), "spec.retrain.steps", 45)
@@ -47,6 +50,21 @@ def test_a_search_costs_what_its_plan_says(algorithm: str, batch_size: int, tmp_
     assert sink.info is not None
     assert outcome.result.trainings <= sink.info.plan.predicted_trainings + 2 / 45
     assert sink.info.plan.predicted_trainings <= 5 + 1e-9
+
+
+def test_a_budget_that_does_not_pay_for_the_comparisons_is_refused_before_any_step(tmp_path: Path) -> None:
+    """Enough without data, too little for this selection split: the message gives the least budget, and that one is accepted."""
+    document = changed(changed(small_search(), "spec.task.recipe.batchSize", 8), "spec.budget.trainings", "4")
+    sink = MemorySink()
+    with pytest.raises(ConfigurationError, match=r"spec\.budget\.trainings: 4 must be at least [0-9.]+ for this data") as caught:
+        search(document, tmp_path / "a", sink)
+    least = re.search(r"at least ([0-9.]+)", str(caught.value))
+    assert least is not None
+    parsed, space = accept(changed(document, "spec.budget.trainings", str(float(least[1]) + 0.01)))
+
+    assert sink.steps == []
+    assert 4 < float(least[1]) < 20
+    assert Problem.load(parsed.spec, space, device("cpu")).plan.predicted_trainings <= float(least[1]) + 0.01
 
 
 def test_the_result_reads_back_on_the_operators_side(tmp_path: Path) -> None:
@@ -159,3 +177,15 @@ def test_the_policy_moves_only_after_the_warm_up(tmp_path: Path) -> None:
     assert all(record.reward is not None for record in sink.steps if record.stage == Stage.SUPERNET)
     assert sink.policies[-1].normalized_entropy < 1
     assert all(math.isclose(sum(p), 1) for p in sink.policies[-1].probabilities.values())
+
+
+def test_the_run_tells_the_threads_that_it_uses(tmp_path: Path) -> None:
+    """Of 2 that it may have it takes 1 for batches as small as these, and says 1."""
+    parsed, space = accept(small_search())
+    identity = Identity(search_uid="uid", pod_uid="pod", attempt=1)
+    job = Job(search=parsed, space=space, workdir=tmp_path, identity=identity, threads=2, device="cpu")
+    sink = MemorySink()
+    run(job, sink, Stop())
+
+    assert sink.info is not None
+    assert (sink.info.threads, get_num_threads()) == (1, 1)

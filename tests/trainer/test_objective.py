@@ -31,6 +31,17 @@ def test_price_of_size(form: str, parameters: int, expected: float) -> None:
     assert objective(0.8, parameters, cost) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize(
+    ("form", "parameters", "expected"),
+    [("Soft", 2000, -0.8 * 2**0.1), ("Soft", 500, -0.8 * 0.5**0.1), ("Hard", 2000, -0.8 * 2**0.1), ("Hard", 500, -0.8)],
+)
+def test_a_larger_network_is_worse_below_zero_too(form: str, parameters: int, expected: float) -> None:
+    """A negative quality is divided by the factor: twice the target lowers -0.8, half of it never counts as a loss."""
+    cost = Cost.model_validate({"target": "1000", "weight": "-0.1", "form": form})
+
+    assert objective(-0.8, parameters, cost) == pytest.approx(expected)
+
+
 def test_without_cost_quality_counts() -> None:
     """No price leaves quality alone."""
     assert objective(0.5, 10**9, None) == 0.5

@@ -72,7 +72,7 @@ def test_durations_are_said_as_people_say_them(seconds: float, said: str) -> Non
 
 def test_the_log_has_one_line_per_fact_and_none_per_step(tmp_path: Path) -> None:
     """Constant messages with keys: start, stage, comparison, checkpoint, notice, result."""
-    info = run_info(tmp_path)
+    info = run_info(tmp_path, threads=3)
     with structlog.testing.capture_logs() as lines:
         sink = LogSink(structlog.get_logger())
         sink.started(info)
@@ -92,5 +92,6 @@ def test_the_log_has_one_line_per_fact_and_none_per_step(tmp_path: Path) -> None
         "notice",
         "search finished",
     ]
+    assert lines[0]["threads"] == 3
     assert lines[5]["log_level"] == "warning"
     assert lines[-1]["winner"] == "argmax"

@@ -55,7 +55,7 @@ def run_in_pod(job: Job, port: int, state: LiveState, stop: StopRequest) -> Resu
     stall_timeout_s = float(job.search.spec.failure_policy.stall_timeout_seconds)
     with TrainerServer(state, port, stall_timeout_s=stall_timeout_s, gpu_memory=gpu_memory if job.device == "cuda" else None) as server:
         log = structlog.get_logger()
-        log.info("serving", port=server.port, device=job.device, threads=job.threads, folder=str(job.workdir))
+        log.info("serving", port=server.port, device=job.device, folder=str(job.workdir))
         result = run_with(job, stop, state, LogSink(log)).result
         _add_report(job)
         return result

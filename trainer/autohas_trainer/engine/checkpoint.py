@@ -68,7 +68,9 @@ class CheckpointStore:
         Raises:
             OSError: the disk is full, read-only or gone; the checkpoints before are untouched.
         """
-        self._folder.mkdir(parents=True, exist_ok=True)
+        if not self._folder.is_dir():
+            self._folder.mkdir(parents=True)
+            _sync(self._folder.parent)
         temporary = self._folder / _TEMPORARY
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()

@@ -44,8 +44,14 @@ class Problem:
     reward_batch_size: int
 
     @classmethod
-    def load(cls, spec: Spec, space: Space, device: torch.device) -> Problem:
+    def load(cls, spec: Spec, space: Space, device: torch.device, *, is_search: bool = True) -> Problem:
         """Read the data and plan the stages.
+
+        Args:
+            spec: The search.
+            space: Its space.
+            device: Where the data lie.
+            is_search: Whether budget and reward split must do for a search; a single training needs neither.
 
         Raises:
             DataError: The files are missing or damaged, or too small for the recipe.
@@ -65,9 +71,10 @@ class Problem:
         )
         batch_size = spec.task.recipe.batch_size
         selection_batches = splits.num_selection / batch_size
-        _check_budget(spec, space, selection_batches)
+        if is_search:
+            _check_budget(spec, space, selection_batches)
         task, plan = task_of(spec, splits, device), plan_stages(spec, space, selection_batches)
-        _check_sizes(splits, max(_batch_sizes(spec, space)), rewards=plan.supernet_steps > 0)
+        _check_sizes(splits, max(_batch_sizes(spec, space)), rewards=is_search and plan.supernet_steps > 0)
         template = _template(spec, splits, task)
         return cls(
             spec=spec,

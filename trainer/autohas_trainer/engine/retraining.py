@@ -60,7 +60,7 @@ class SeedTrainer:
             Interrupted: `stop` was requested; this seed starts again the next time.
             OSError: the folder cannot be written.
         """
-        problem = Problem.load(self.search.spec, self.space, torch.device(self.device))
+        problem = Problem.load(self.search.spec, self.space, torch.device(self.device), is_search=False)
         make_deterministic(problem.useful_threads(self.threads))
         training = Training(problem, self.space.default, seed)
         while not training.is_finished and not training.is_diverged:

@@ -99,23 +99,32 @@ def run(job: Job, sink: Sink, stop: StopRequest, clocks: Clocks | None = None) -
         stages[0].begin()
         keeper.save(0)
 
-    index = position
-    while True:
-        _work(stages[index], keeper, early_end, stop, index)
-        if index + 1 == len(stages):
-            break
-        index = len(stages) - 1 if early_end.goes_to_evaluate else index + 1
-        if not early_end.goes_to_evaluate:
-            board.ledger.step = sum(done.num_steps for done in stages[:index])
-        stages[index].begin()
-        keeper.try_to_save(index)
-    board.ledger.step = board.ledger.steps
+    _work_through(stages, position, keeper, early_end, stop)
 
     last = stages[-1]
     assert isinstance(last, EvaluateStage)  # noqa: S101 - build_stages ends with it
     outcome = build_outcome(board, last, job.workdir, job.identity, early_end.settle())
     sink.finished(outcome)
     return outcome
+
+
+def _work_through(stages: tuple[SearchStage, ...], position: int, keeper: _Keeper, early_end: EarlyEnd, stop: StopRequest) -> None:
+    """Let one stage after another work, from the one at `position` on; an early end may pass over some.
+
+    Raises:
+        Interrupted: `stop` was requested; a checkpoint is written.
+    """
+    index, ledger = position, keeper.board.ledger
+    while True:
+        _work(stages[index], keeper, early_end, stop, index)
+        if index + 1 == len(stages):
+            break
+        index = len(stages) - 1 if early_end.goes_to_evaluate else index + 1
+        if not early_end.goes_to_evaluate:
+            ledger.step = sum(done.num_steps for done in stages[:index])
+        stages[index].begin()
+        keeper.try_to_save(index)
+    ledger.step = ledger.steps
 
 
 def _work(stage: SearchStage, keeper: _Keeper, early_end: EarlyEnd, stop: StopRequest, index: int) -> None:
@@ -251,6 +260,7 @@ def _run_info(job: Job, board: Board, early_end: EarlyEnd, checkpoint: Checkpoin
         active_seconds=board.ledger.active_seconds,
         history_bytes=int(checkpoint.state["historyBytes"]) if checkpoint is not None else 0,
         checkpoint=info,
+        threads=torch.get_num_threads(),
         stop_reason=early_end.reason,
         notices=tuple(board.notices),
     )

@@ -14,8 +14,8 @@ __all__ = ["tested"]
 
 
 def tested(problem: Problem, trainings: Mapping[str, Training]) -> dict[str, float]:
-    """The metric of every finished training, by name; all of them see the same pass over the split."""
-    finished = {name: training for name, training in trainings.items() if training.is_finished}
+    """The metric of every finished training that did not diverge, by name; all of them see the same pass over the split."""
+    finished = {name: training for name, training in trainings.items() if training.is_finished and not training.is_diverged}
     targets: list[Tensor] = []
     outputs: dict[str, list[Tensor]] = {name: [] for name in finished}
     for batch in problem.splits.test():

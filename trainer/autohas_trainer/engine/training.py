@@ -69,7 +69,7 @@ class Training:
         return math.ceil(self.recipe.steps / RUNG_DIVISORS[number])
 
     def step(self) -> float:
-        """Take one step and return the training loss (nats) before it; a loss that is not finite ends the training."""
+        """Take one step and return the training loss (nats) before it; a loss or finished weights that are not finite end it."""
         recipe, problem = self.recipe, self._problem
         batch = problem.splits.train_batch(self.num_steps_done, recipe.batch_size, problem.seed, replica=self.repeat)
         self.learning_rate = recipe.learning_rate * schedule(self.num_steps_done, recipe.steps, recipe.warmup_fraction, recipe.schedule)
@@ -85,6 +85,8 @@ class Training:
         self._optimizer.step()
         self._update_average()
         self.num_steps_done += 1
+        if self.is_finished and not all(bool(p.isfinite().all()) for p in self._parameters.values()):
+            self.is_diverged = True  # no later loss would show that the last update overflowed
         return value
 
     def _loss(self, batch: TrainBatch) -> Tensor:

@@ -29,6 +29,7 @@ class LogSink(SilentSink):
             step=info.step,
             steps=info.steps,
             trainings=round(info.plan.predicted_trainings, 3),
+            threads=info.threads,
             starts=info.starts,
             resumed=info.checkpoint is not None,
         )

@@ -43,6 +43,8 @@ class RunInfo:
     history_bytes: int
     """Length of history.jsonl that belongs to the restored checkpoint; what is longer is repeated and must be cut."""
     checkpoint: CheckpointInfo | None
+    threads: int
+    """CPU threads that are used: fewer than there are when batches are small."""
     stop_reason: StopReason | None = None
     """Why the search ends before its plan does, when an earlier process found that."""
     notices: tuple[Notice, ...] = ()
