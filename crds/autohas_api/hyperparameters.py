@@ -17,6 +17,10 @@ DecisionName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$
 Choice = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 Choices = Annotated[list[Choice], Field(min_length=1, max_length=16, json_schema_extra={"x-kubernetes-list-type": "set"})]
 MAX_CHOICES: Final = 32
+MAX_MIXUP: Final = 100
+"""Largest alpha: above it every share is a half."""
+LARGEST_SHARE: Final = 0.999999
+"""Largest momentum, dropout or label smoothing: values are written with six digits, and anything between this and 1 would become 1."""
 _CEL_DECIMAL: Final = DECIMAL_PATTERN.replace("\\", "\\\\")
 
 
@@ -190,10 +194,18 @@ def _kind_rules() -> tuple[Rule, ...]:
     listed = ", ".join(f"'{name}'" for name in below_one)
     found.append(
         Rule(
-            expression=f"!(self.name in [{listed}]) || !has(self.continuous) || double(self.continuous.max) < 1.0",
-            message=f"max of {', '.join(below_one)} must be less than 1",
+            expression=f"!(self.name in [{listed}]) || !has(self.continuous) || double(self.continuous.max) <= {LARGEST_SHARE}",
+            message=f"max of {', '.join(below_one)} must be less than 1, at most {LARGEST_SHARE}",
             field_path=".continuous.max",
-            holds=lambda h: h.name not in below_one or h.continuous is None or float(h.continuous.max) < 1,
+            holds=lambda h: h.name not in below_one or h.continuous is None or float(h.continuous.max) <= LARGEST_SHARE,
+        )
+    )
+    found.append(
+        Rule(
+            expression=f"self.name != 'mixup' || !has(self.continuous) || double(self.continuous.max) <= {MAX_MIXUP}.0",
+            message=f"max of mixup must be at most {MAX_MIXUP}",
+            field_path=".continuous.max",
+            holds=lambda h: h.name != "mixup" or h.continuous is None or float(h.continuous.max) <= MAX_MIXUP,
         )
     )
     found.append(

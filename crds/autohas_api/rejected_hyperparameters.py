@@ -62,6 +62,18 @@ REJECTED_BY_RULE: Final = (
     Rejection(path=f"{_RATE}.name", value="batch_size", field=f"{_RATE}.name", words="must be given as integer"),
     Rejection(path=f"{_RATE}.name", value="optimizer", field=f"{_RATE}.name", words="must be given as categorical"),
     Rejection(path=f"{_RATE}.name", value="dropout", field=f"{_RATE}.continuous.max", words="must be less than 1"),
+    Rejection(
+        path=_RATE,
+        value={"name": "momentum", "continuous": {"min": "0", "max": "0.9999999"}},
+        field=f"{_RATE}.continuous.max",
+        words="at most 0.999999",
+    ),
+    Rejection(
+        path=_RATE,
+        value={"name": "mixup", "continuous": {"min": "0", "max": "101"}},
+        field=f"{_RATE}.continuous.max",
+        words="max of mixup must be at most 100",
+    ),
     Rejection(path=f"{_RATE}.integer", value={"min": 2, "max": 4}, field=_RATE, words="exactly one of continuous, integer and categorical"),
     Rejection(path=_RATE, value={"name": "batch_size", "integer": {"min": 1, "max": 4}}, field=f"{_RATE}.integer.min", words="at least 2"),
     Rejection(

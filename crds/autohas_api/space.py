@@ -56,11 +56,11 @@ class Range:
     expects: bool = False
 
     def holds(self, value: str) -> bool:
-        """Whether a text is a decimal of this range, up to the rounding of `decimal`."""
+        """Whether a text is a decimal of this range; beyond its bounds lie only their own roundings by `decimal`."""
         if re.fullmatch(DECIMAL_PATTERN, value) is None:
             return False
-        slack = 1e-5 * max(abs(self.minimum), abs(self.maximum))
-        return self.minimum - slack <= float(value) <= self.maximum + slack
+        low, high = min(self.minimum, float(decimal(self.minimum))), max(self.maximum, float(decimal(self.maximum)))
+        return low <= float(value) <= high
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
 
+from autohas_api.hyperparameters import LARGEST_SHARE, MAX_MIXUP
 from autohas_api.model import Decimal, Model, Rule
 from autohas_api.scoring import METRICS
 
@@ -160,28 +161,28 @@ class Recipe(Model):
             holds=lambda r: float(r.weight_decay) >= 0,
         ),
         Rule(
-            expression="double(self.momentum) >= 0.0 && double(self.momentum) < 1.0",
-            message="momentum must be at least 0 and less than 1",
+            expression=f"double(self.momentum) >= 0.0 && double(self.momentum) <= {LARGEST_SHARE}",
+            message=f"momentum must be at least 0 and less than 1, at most {LARGEST_SHARE}",
             field_path=".momentum",
-            holds=lambda r: 0 <= float(r.momentum) < 1,
+            holds=lambda r: 0 <= float(r.momentum) <= LARGEST_SHARE,
         ),
         Rule(
-            expression="double(self.dropout) >= 0.0 && double(self.dropout) < 1.0",
-            message="dropout must be at least 0 and less than 1",
+            expression=f"double(self.dropout) >= 0.0 && double(self.dropout) <= {LARGEST_SHARE}",
+            message=f"dropout must be at least 0 and less than 1, at most {LARGEST_SHARE}",
             field_path=".dropout",
-            holds=lambda r: 0 <= float(r.dropout) < 1,
+            holds=lambda r: 0 <= float(r.dropout) <= LARGEST_SHARE,
         ),
         Rule(
-            expression="double(self.labelSmoothing) >= 0.0 && double(self.labelSmoothing) < 1.0",
-            message="labelSmoothing must be at least 0 and less than 1",
+            expression=f"double(self.labelSmoothing) >= 0.0 && double(self.labelSmoothing) <= {LARGEST_SHARE}",
+            message=f"labelSmoothing must be at least 0 and less than 1, at most {LARGEST_SHARE}",
             field_path=".labelSmoothing",
-            holds=lambda r: 0 <= float(r.label_smoothing) < 1,
+            holds=lambda r: 0 <= float(r.label_smoothing) <= LARGEST_SHARE,
         ),
         Rule(
-            expression="double(self.mixup) >= 0.0 && double(self.mixup) <= 100.0",
-            message="mixup must be between 0 and 100",
+            expression=f"double(self.mixup) >= 0.0 && double(self.mixup) <= {MAX_MIXUP}.0",
+            message=f"mixup must be between 0 and {MAX_MIXUP}",
             field_path=".mixup",
-            holds=lambda r: 0 <= float(r.mixup) <= 100,  # noqa: PLR2004 - the bound itself
+            holds=lambda r: 0 <= float(r.mixup) <= MAX_MIXUP,
         ),
     )
 

@@ -72,6 +72,8 @@ REJECTED_BY_RULE: Final = (
     Rejection(path="metadata.name", value="a.b", field="", words="DNS label of at most 46 characters"),
     Rejection(path="spec.task.recipe.learningRate", value="0", field="spec.task.recipe.learningRate", words="greater than 0"),
     Rejection(path="spec.task.recipe.momentum", value="1", field="spec.task.recipe.momentum", words="less than 1"),
+    Rejection(path="spec.task.recipe.momentum", value="0.9999999", field="spec.task.recipe.momentum", words="at most 0.999999"),
+    Rejection(path="spec.task.recipe.dropout", value="0.9999999", field="spec.task.recipe.dropout", words="at most 0.999999"),
     Rejection(path="spec.task.recipe.warmupFraction", value="0.6", field="spec.task.recipe.warmupFraction", words="between 0 and 0.5"),
     Rejection(path="spec.task.recipe.weightDecay", value="-1", field="spec.task.recipe.weightDecay", words="must not be negative"),
     Rejection(path="spec.task.splits.reward", value="0", field="spec.task.splits.reward", words="greater than 0 and less than 0.5"),

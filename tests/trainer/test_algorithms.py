@@ -56,6 +56,26 @@ def test_equal_rewards_teach_nothing_and_a_broken_one_is_the_worst() -> None:
     assert leave_one_out_advantages([math.nan, math.inf]) == [0.0, 0.0]
 
 
+@pytest.mark.parametrize("strategy", ["OneStep", "Paired"])
+def test_what_was_learned_under_an_architecture_is_used_under_it(strategy: str) -> None:
+    """Momentum is searched in deep networks only and learns 0 there: deep samples train with 0 although the derived network is flat."""
+    momentum = {"name": "momentum", "continuous": {"min": "0", "max": "0.5", "numBases": 2}, "when": {"decision": "depth", "values": ["3"]}}
+    document = small_search({"autoHAS": {"strategy": strategy}}, steps=270)
+    parsed, space = accept(changed(document, "spec.searchSpace.hyperparameters", [momentum]))
+    board = Board(Problem.load(parsed.spec, space, torch.device("cpu")), MemorySink(), Ledger(0, TickingClock()), TickingClock())
+    policy, learned = board.algorithm.policy, space.searched(Role.UPDATE_RULE)
+    deep = next(d for d in map(policy.sample, (np.random.default_rng(n) for n in range(99))) if d.configuration.values[:2] == ("3", "0"))
+    policy.update(deep, 1.0, learned)
+    last = board.problem.plan.warmup_steps - 1  # the window is over, the architecture does not learn yet
+    steps = [_step(board, last - n) for n in range(12)]
+    used = {(values["depth"], values["momentum"]) for values in (space.as_mapping(step.sample) for step in steps)}
+    raced = [space.as_mapping(c.configuration) for c in board.algorithm.candidates(64, np.random.default_rng(0))]
+
+    assert space.as_mapping(policy.derived())["depth"] == "2"
+    assert used == {("1", "0.9"), ("2", "0.9"), ("3", "0")}
+    assert {values["momentum"] for values in raced if values["depth"] == "3"} == {"0"}
+
+
 def test_one_step_counts_what_it_ran() -> None:
     """In the window one gradient, one reward and one look at the training loss; with an own batch two gradients."""
     shared, own = _board({"strategy": "OneStep"}), _board({"strategy": "OneStep", "temporaryBatch": "Own"})

@@ -68,6 +68,13 @@ def test_the_gradient_is_that_of_the_log_probability() -> None:
     assert mean == pytest.approx(np.zeros(4), abs=1e-12)
 
 
+def test_an_order_never_repeats_a_basis_whose_rivals_have_no_weight_left() -> None:
+    """Probabilities that underflowed to 0 share what is left evenly: (0, 1) and (0, 2) come, (0, 0) never."""
+    draws = {draw_order(np.array([1.0, 0.0, 0.0]), 2, stream("underflow", i)) for i in range(50)}
+
+    assert draws == {(0, 1), (0, 2)}
+
+
 def test_a_fresh_top_k_sample_is_the_mean_of_its_bases() -> None:
     """Uniform probabilities weigh two of 0.01, 0.1, 1 equally: exponents -1.5, -1 or -0.5."""
     policy = Policy(_space({"mixing": "TopK"}), learning_rate=0.1)
@@ -100,6 +107,24 @@ def test_a_search_over_combinations_ends_with_a_result_that_the_operator_reads(m
     assert word.kind == "Result"
     assert _space(mixing).as_mapping(configuration_of(word, _space(mixing))) == outcome.configuration
     assert rates - {"0.01", "0.1", "1"}
+
+
+@pytest.mark.parametrize(
+    ("given", "value", "is_allowed"),
+    [
+        ({"min": "1e-5", "max": "1", "scale": "Log"}, "0", False),
+        ({"min": "1e-5", "max": "1", "scale": "Log"}, "1e-5", True),
+        ({"min": "0", "max": "0.5"}, "-0.000001", False),
+        ({"min": "0", "max": "0.5"}, "0.500001", False),
+        ({"min": "0.1000004", "max": "0.3333333"}, "0.1", True),
+        ({"min": "0.1000004", "max": "0.2000006"}, "0.200001", True),
+    ],
+)
+def test_a_range_allows_its_values_and_their_roundings_only(given: dict[str, str], value: str, *, is_allowed: bool) -> None:
+    """The bounds hold exactly; beyond them lies only what a bound is called at six digits."""
+    document = changed(small_search({"autoHAS": {"strategy": "OneStep"}}), RATE, {"numBases": 3, **given})
+
+    assert accept(document)[1].decisions[0].allows(value) == is_allowed
 
 
 def test_a_value_off_the_grid_must_lie_in_the_range(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ class AutoHASOneStep(WindowedSearch):
         derived = self.policy.derived()
         if self.is_in_window(context):
             return self._step_in_window(context, self.policy.sample(context.rng("sample")), derived)
-        draw = self.policy.sample(context.rng("sample"), self.hyperparameters_of(derived))
+        draw = self.policy.sample(context.rng("sample"), self.derived_hyperparameters())
         sample = draw.configuration
         gradient = context.gradient(sample, context.train_batch())
         context.commit(sample, gradient, derived)

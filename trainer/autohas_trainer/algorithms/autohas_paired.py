@@ -29,7 +29,7 @@ class AutoHASPaired(WindowedSearch):
     def step(self, context: StepContext) -> SupernetStep:
         """Compare update rules on one gradient while the window is open, update the shared weights, reward the path."""
         derived = self.policy.derived()
-        draw = self.policy.sample(context.rng("sample"), self.hyperparameters_of(derived))
+        draw = self.policy.sample(context.rng("sample"), self.derived_hyperparameters())
         sample = draw.configuration
         gradient = context.gradient(sample, context.train_batch())
         in_window = self.is_in_window(context)

@@ -35,7 +35,7 @@ class WindowedSearch:
         An expectation was never scored, so it races, and the argmax of its bases races against it.
         """
         derived, likeliest = self.policy.derived(), self.policy.most_likely()
-        proposed = policy_candidates(self.policy, count, self.hyperparameters_of(derived), rng)
+        proposed = policy_candidates(self.policy, count, self.derived_hyperparameters(), rng)
         if derived == likeliest:
             return proposed
         first = [Candidate(name="expectation", configuration=derived), Candidate(name="argmax", configuration=likeliest)]
@@ -54,10 +54,13 @@ class WindowedSearch:
         first, last = HYPERPARAMETER_WINDOW
         return bool(self.hyperparameters) and first * context.num_steps <= context.step < last * context.num_steps
 
-    def hyperparameters_of(self, configuration: Configuration) -> dict[str, str]:
-        """Hyperparameter to value."""
-        values = zip(self.policy.decisions, configuration.values, strict=True)
-        return {d.name: value for d, value in values if d.role is not Role.ARCHITECTURE}
+    def derived_hyperparameters(self) -> dict[str, str]:
+        """Hyperparameter to the value that the policy derives, also where the derived architecture leaves it inactive.
+
+        A hyperparameter under a condition on the architecture so keeps what it learned for the samples that activate it.
+        """
+        values = self.policy.derived_values()
+        return {d.name: values[d.name] for d in self.policy.decisions if d.role is not Role.ARCHITECTURE}
 
     def architecture_of(self, configuration: Configuration) -> dict[str, str]:
         """Architecture decision to choice."""

@@ -30,10 +30,16 @@ def combined(bases: Sequence[float], weights: Sequence[float], *, is_log: bool) 
 
 
 def draw_order(probabilities: Floats, count: int, rng: np.random.Generator) -> tuple[int, ...]:
-    """`count` distinct indices, each drawn from what is left in proportion to its probability; one uniform number each."""
+    """`count` distinct indices, each drawn from what is left in proportion to its probability; one uniform number each.
+
+    Where all that is left has underflowed to probability 0, it shares evenly.
+    """
     left = probabilities.copy()
     order: list[int] = []
     for _ in range(count):
+        if left.sum() == 0:
+            left = np.ones_like(left)
+            left[order] = 0.0
         cumulative = np.cumsum(left / left.sum())
         index = min(int(np.searchsorted(cumulative, rng.random(), side="right")), len(left) - 1)
         order.append(index)

@@ -135,14 +135,18 @@ class Policy:
 
     def most_likely(self, fixed: Mapping[str, str] | None = None) -> Configuration:
         """The configuration of the most likely choices; among equals the default, else the first. `fixed` choices are held."""
-        return self._read({}, fixed)
+        return self._space.configuration({**self._likeliest_values(), **(fixed or {})})
 
-    def derived(self, fixed: Mapping[str, str] | None = None) -> Configuration:
+    def derived(self) -> Configuration:
         """As `most_likely`, but ranges that ask for their expectation stand at it."""
-        expected = {d.name: _expectation(d, self._rows[d.name]) for d in self._space.searched() if d.range is not None and d.range.expects}
-        return self._read({name: value for name, value in expected.items() if self._rows[name].updates > 0}, fixed)
+        return self._space.configuration(self.derived_values())
 
-    def _read(self, expected: Mapping[str, str], fixed: Mapping[str, str] | None) -> Configuration:
+    def derived_values(self) -> dict[str, str]:
+        """What `derived` would give each decision if it were active: its value under other choices of its parents too."""
+        asking = [d for d in self._space.searched() if d.range is not None and d.range.expects and self._rows[d.name].updates > 0]
+        return self._likeliest_values() | {d.name: _expectation(d, self._rows[d.name]) for d in asking}
+
+    def _likeliest_values(self) -> dict[str, str]:
         values = {}
         for decision in self._space.decisions:
             row = self._rows.get(decision.name)
@@ -150,7 +154,7 @@ class Policy:
                 values[decision.name] = decision.choices[0] if len(decision.choices) == 1 else decision.default
             else:
                 values[decision.name] = _likeliest(decision, row)
-        return self._space.configuration({**values, **expected, **(fixed or {})})
+        return values
 
     def probabilities(self) -> dict[str, tuple[float, ...]]:
         """Probability of every choice of every searched decision, in the order of the choices."""
