@@ -180,9 +180,9 @@ class Progress(Message):
     """Normalised entropy of the policy, 1 = uniform."""
     top: Annotated[list[TopChoice], Field(max_length=64)] = Field(default_factory=list)
     checkpoint: CheckpointInfo | None = None
-    starts: Count
+    starts: Annotated[int, Field(ge=0, le=1_000_000)]
     """Processes that worked on this search so far."""
-    interruptions: Count
+    interruptions: Annotated[int, Field(ge=0, le=1_000_000)]
     active_seconds: Seconds
     stop_reason: StopReason | None = None
     """Why the search ends before its plan does, from the moment this is known; None while it goes by its plan."""

@@ -235,7 +235,12 @@ class Checkpoint(Model):
 class FailurePolicy(Model):
     """What a failing trainer may cost."""
 
-    backoff_limit: int = Field(default=6, ge=0, le=50, description="Trainer failures (not interruptions) before the search fails.")
+    backoff_limit: int = Field(
+        default=6,
+        ge=0,
+        le=50,
+        description="Trainer failures (not interruptions) before the search fails; a change counts from the next Job.",
+    )
     max_interruptions: int | None = Field(
         default=None,
         ge=0,

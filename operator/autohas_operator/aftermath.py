@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from autohas_api.search import Search
 from autohas_api.status import Status
 from autohas_operator import manifests
 from autohas_operator.observe import JobRecord, Observed
 from autohas_operator.wording import epoch
+
+_MOST_CONFIG_MAPS: Final = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +26,8 @@ def aftermath(search: Search, observed: Observed, status: Status, now_s: float) 
     """What to delete now, or in how many seconds there will be something to delete.
 
     A Job that still works when the search has ended goes at once. What has ended stays for cleanup.jobTTLSeconds, so that its
-    log can be read. The ConfigMaps of all attempts go with it. The Jobs are last: while one is left, this is tried again.
+    log can be read. The ConfigMaps of the last hundred attempts go with it (older ones with the search itself: a number that somebody
+    forged must not cost a thousand requests). The Jobs are last: while one is left, this is tried again.
     """
     left = [job for job in observed.own_jobs if not job.is_deleting]
     if not left:
@@ -31,7 +35,8 @@ def aftermath(search: Search, observed: Observed, status: Status, now_s: float) 
     due_s = (epoch(status.completion_time) or now_s) + search.spec.cleanup.job_ttl_seconds - now_s
     if due_s > 0 and all(_has_ended(job, observed) for job in left):
         return None, due_s
-    numbers = range(1, max(status.attempt or 0, left[-1].attempt) + 1)
+    newest = max(status.attempt or 0, left[-1].attempt)
+    numbers = range(max(1, newest - _MOST_CONFIG_MAPS + 1), newest + 1)
     names = tuple(manifests.child_name(observed.search, number) for number in numbers)
     return CleanUp(config_maps=names, jobs=tuple((job.name, job.uid) for job in left)), None
 

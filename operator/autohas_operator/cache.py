@@ -7,7 +7,7 @@ Versions never go back: an event that is older than what is known is dropped.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from autohas_operator.observe import (
     Document,
@@ -21,6 +21,9 @@ from autohas_operator.observe import (
     pod_record,
     search_record,
 )
+
+MAX_GONE: Final = 20_000
+"""Uids remembered as gone, the newest: a list or a read that was on its way takes seconds, not thousands of deletions."""
 
 
 class _Record(Protocol):
@@ -41,10 +44,13 @@ class _Kind(dict[str, R]):
     def __init__(self) -> None:
         super().__init__()
         self.by_key: dict[Key, set[str]] = {}
+        self._gone: dict[str, None] = {}
 
     def put(self, record: R) -> bool:
-        """Remember; False when something as new is known."""
+        """Remember; False when something as new is known, or that it is gone: a slow answer must not bring it back."""
         known = self.get(record.uid)
+        if record.uid in self._gone:
+            return False
         if known is not None and version(known.resource_version) >= version(record.resource_version):
             return False
         self[record.uid] = record
@@ -52,7 +58,10 @@ class _Kind(dict[str, R]):
         return True
 
     def forget(self, uid: str) -> R | None:
-        """Drop one record."""
+        """Drop one record for good: uids do not come again."""
+        self._gone[uid] = None
+        if len(self._gone) > MAX_GONE:
+            del self._gone[next(iter(self._gone))]
         record = self.pop(uid, None)
         if record is not None:
             uids = self.by_key[record.key]

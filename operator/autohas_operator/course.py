@@ -24,6 +24,8 @@ RESULT_MISSING: Final = "ResultMissing"
 """Reason of Succeeded: a Job is complete and left no result; it is about to be repeated, or was repeated in vain."""
 REPEATING: Final = "RepeatingForResult"
 """Reason of Succeeded while the one repetition runs; a second loss is final."""
+_MOST_LOST_ATTEMPTS: Final = 100
+"""Attempts that may have been made without their number reaching the status."""
 _LOOK_AGAIN_S: Final = 5.0
 """How soon to look again for pods and Jobs that are about to vanish, should their event be lost."""
 
@@ -120,13 +122,20 @@ def _pod_left(scene: Scene, phase: Phase) -> Readiness | None:
     return not_ready(phase, "WaitingForPodToEnd", message, _LOOK_AGAIN_S)
 
 
+def _next_number(scene: Scene) -> int:
+    """One more than any attempt that left a trace. Labels of pods are anybody's to write, so a number far beyond ours is no trace."""
+    known = scene.previous.attempt or 0
+    labelled = (pod.attempt for pod in scene.observed.pods if pod.search_uid == scene.observed.search.uid)
+    return max([known, *(number for number in labelled if number <= known + _MOST_LOST_ATTEMPTS)]) + 1
+
+
 def _next_attempt(scene: Scene) -> Course:
     """A new Job, once no pod of the search is left that could still work on its checkpoint."""
     record, previous = scene.observed.search, scene.previous
     waiting = _pod_left(scene, Phase.INTERRUPTED)
     if waiting is not None:
         return Course(readiness=waiting, reason=_kept_reason(scene, None))
-    number = max([previous.attempt or 0, *(pod.attempt for pod in scene.observed.pods if pod.search_uid == record.uid)]) + 1
+    number = _next_number(scene)
     pinned = previous.trainer.image if previous.trainer is not None else ""
     image = scene.search.spec.trainer.image or pinned or scene.pods.image
     name = manifests.child_name(record, number)

@@ -122,6 +122,24 @@ def reaction_to(error: Exception) -> Reaction:  # noqa: PLR0911 - one return per
             return Reaction(is_bug=True)
 
 
+def obstacle_to_creating(error: OperatorError) -> Obstacle | None:
+    """What a person must see of an error that only asks for another try.
+
+    A Job that is not made for hours must not look like one that is about to be. A lost connection and a full queue (429) say
+    nothing about this search.
+    """
+    match error:
+        case ConflictError() | ApiError(status=429):
+            return None
+        case ApiError():
+            message = f"the API server answered {error.status}: {error.message}; it is tried again"
+            return Obstacle(blamed=Blamed.TRAINER, reason="JobNotCreated", message=message)
+        case WaitError():
+            return Obstacle(blamed=Blamed.TRAINER, reason="WaitingForName", message=str(error))
+        case _:
+            return None
+
+
 _NO_RIGHT: Final = re.compile(r"cannot (\w+) resource \"([\w/]+)\"")
 """The words of the API server's authorization; quotas and admission policies have others."""
 

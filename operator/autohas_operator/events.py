@@ -29,6 +29,10 @@ MAX_WAITING: Final = 10_000
 EVENTS_PER_SECOND: Final = 5.0
 """Events wait for Jobs and statuses, not the other way round: they get a quarter of the writes."""
 EVENTS_BURST: Final = 100.0
+SHARE_BURST: Final = 50.0
+SHARE_PER_SECOND: Final = 1 / 30
+"""Of one search: a whole life makes about ten events."""
+MAX_SHARES: Final = 20_000
 
 _log = structlog.get_logger(__name__)
 
@@ -43,15 +47,24 @@ class EventRecorder:
         self._bucket = bucket
         self._waiting: deque[dict[str, Any]] = deque()
         self._arrived = asyncio.Event()
+        self._shares: dict[str, TokenBucket] = {}
 
     def announce(self, search: SearchRecord, announcements: Iterable[Announcement]) -> None:
         """Queue events about a search."""
         for announcement in announcements:
-            if len(self._waiting) >= MAX_WAITING:
+            if len(self._waiting) >= MAX_WAITING or not self._share_of(search.uid).take():
                 self._metrics.event_dropped()
                 continue
             self._waiting.append(_document(search, announcement, timestamp(self._clock())))
             self._arrived.set()
+
+    def _share_of(self, uid: str) -> TokenBucket:
+        """What one search may say: a trainer that sends notices without end must not crowd out the others' events."""
+        if uid not in self._shares:
+            if len(self._shares) >= MAX_SHARES:
+                del self._shares[next(iter(self._shares))]
+            self._shares[uid] = TokenBucket(rate_per_s=SHARE_PER_SECOND, burst=SHARE_BURST, clock=self._clock)
+        return self._shares[uid]
 
     async def run(self) -> None:
         """Post what arrives, forever."""

@@ -7,13 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from autohas_api.search import Spec
-from autohas_api.status import Status
+from autohas_api.status import ConditionType, Status
 from autohas_operator import policy
+from autohas_operator.conditions import verdict_of
 from autohas_operator.observe import JobRecord, Observed
 from autohas_operator.policy import Ending
 from autohas_operator.wording import duration
+
+_MOST: Final = 2**53 - 1
+"""The largest whole number that the schema takes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +62,8 @@ def _late(moment: Moment) -> Ending | None:
 
 
 def _interrupted_too_often(moment: Moment) -> Ending | None:
-    most, seen = moment.spec.failure_policy.max_interruptions, num_interruptions(moment.job, moment.observed, moment.previous)
+    most = moment.spec.failure_policy.max_interruptions
+    seen = num_interruptions(moment.job, moment.observed, moment.previous, is_suspended=moment.spec.suspend)
     if most is None or seen <= most:
         return None
     message = f"the search was interrupted {seen} times, more than failurePolicy.maxInterruptions allows ({most}); its checkpoints are kept"
@@ -77,12 +83,22 @@ def _overtime(moment: Moment) -> Ending | None:
     return Ending(reason="DeadlineExceeded", message=message)
 
 
-def num_interruptions(job: JobRecord, observed: Observed, previous: Status) -> int:
+def _was_suspended(previous: Status) -> bool:
+    """Whether the Job that goes was stopped by a suspension, also one that was taken back meanwhile."""
+    verdict = verdict_of(previous, ConditionType.SUSPENDED)
+    return verdict is not None and verdict.reason in ("Suspending", "SuspendRequested", "Resumed")
+
+
+def num_interruptions(job: JobRecord, observed: Observed, previous: Status, *, is_suspended: bool = False) -> int:
     """Trainers stopped through no fault of their own, over all Jobs: starts that ended less those that failed or succeeded.
 
     Pods that were evicted may be gone, so starts (counted by the trainers on their claim) tell more than pods do; on the
-    pod's own disk every trainer is the first, so there the pods that are left are all that is known.
+    pod's own disk every trainer is the first, so there the pods that are left are all that is known. A trainer that ends because
+    its search is suspended was not interrupted, whenever its end is seen.
     """
+    known = max(previous.interruptions or 0, job.interruptions_before)
+    if job.is_deleting and (is_suspended or _was_suspended(previous)):
+        return known
     pods, report = observed.pods_of(job), observed.report
     reported = report.progress.starts if report is not None and report.progress is not None else 0
     starts = max(previous.starts or 0, reported) - job.starts_before
@@ -91,4 +107,4 @@ def num_interruptions(job: JobRecord, observed: Observed, previous: Status) -> i
     num_succeeded = 1 if policy.successful_pod(pods) is not None else 0
     num_seen = sum(policy.is_interruption(pod) and pod.end is not None for pod in pods)
     counted = max(num_seen, starts - num_alive - num_failed - num_succeeded)
-    return max(previous.interruptions or 0, job.interruptions_before + counted)
+    return min(max(known, job.interruptions_before + counted), _MOST)

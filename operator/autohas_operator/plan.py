@@ -18,6 +18,7 @@ from autohas_api.problems import SpecError
 from autohas_api.search import Search, parse
 from autohas_api.space import Space, resolve
 from autohas_api.status import ConditionType, Phase, Status, TrainerStatus
+from autohas_operator import policy
 from autohas_operator.admission import admitted_verdict, suspended_verdict
 from autohas_operator.aftermath import CleanUp, aftermath
 from autohas_operator.conditions import Verdict, is_finished, merged, verdict_of
@@ -154,7 +155,9 @@ def _rejected(observed: Observed, previous: Status, accepted: Verdict, now_s: fl
     conditions = merged(previous, verdicts, generation, now_s)
     update = {"phase": Phase.REJECTED, "observed_generation": generation, "conditions": conditions}
     status = previous.model_copy(update=update)
-    return Plan(status=status, announcements=announcements(previous, status, None))
+    # What the API server refused may be accepted once somebody has mended a policy; what the spec says wrong is mended by an edit.
+    look_again_s = policy.LOOK_AGAIN_S if observed.obstacle is not None else None
+    return Plan(status=status, announcements=announcements(previous, status, None), look_again_s=look_again_s)
 
 
 def _published(scene: Scene, decided: Course) -> Plan:
@@ -184,7 +187,9 @@ def _status(scene: Scene, decided: Course) -> Status:
         update["trainer"] = TrainerStatus(image=decided.image) if decided.image else previous.trainer
     status = with_progress(previous.model_copy(update=update), scene.observed.report)
     if scene.observed.job is not None:
-        status = status.model_copy(update={"interruptions": num_interruptions(scene.observed.job, scene.observed, previous)})
+        is_suspended = scene.search.spec.suspend
+        counted = num_interruptions(scene.observed.job, scene.observed, previous, is_suspended=is_suspended)
+        status = status.model_copy(update={"interruptions": counted})
     if ending is not None:
         done = {"best": ending.result.scores.test, "progress": "100%", "stage": Stage.EVALUATE.value} if ending.result is not None else {}
         ended = {"completion_time": timestamp(scene.now_s), "result": ending.result, "eta": None}

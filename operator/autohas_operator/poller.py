@@ -28,6 +28,9 @@ FIRST_PERIOD_S: Final = 3.0
 MAX_POLLS_PER_SECOND: Final = 10.0
 """Beyond so many, the period grows: each poll may cost a status write."""
 JITTER: Final = 0.2
+MAX_FIRST_MISSES: Final = 40
+"""Misses (two minutes) after which a pod that has never answered is asked as seldom as the others."""
+_NO_ANSWER: Final = ("timeout", "connection")
 
 _log = structlog.get_logger(__name__)
 
@@ -121,13 +124,14 @@ def after_success(pod: PodRecord, progress: Progress, now_s: float) -> Report:
 def after_failure(pod: PodRecord, before: Report | None, error: UnusableError, now_s: float) -> Report:
     """The old report with one more miss."""
     known = before if before is not None else Report(pod_uid=pod.uid, time_s=now_s, progress=None)
+    keeps_skew = known.is_version_skew and error.cause in _NO_ANSWER  # no answer says nothing about its version
     return Report(
         pod_uid=pod.uid,
         time_s=known.time_s,
         progress=known.progress,
         misses=known.misses + 1,
-        problem=str(error),
-        is_version_skew=error.is_version_skew,
+        problem=known.problem if keeps_skew else str(error),
+        is_version_skew=error.is_version_skew or keeps_skew,
     )
 
 
@@ -194,7 +198,8 @@ class Poller:
         """Seconds until a pod is asked again."""
         known = self._cache.reports.get(pod.uid)
         usual_s = max(self._period_s, len(self._turns) / MAX_POLLS_PER_SECOND)
-        return usual_s if known is not None and known.progress is not None else min(FIRST_PERIOD_S, usual_s)
+        is_new = known is None or (known.progress is None and known.misses < MAX_FIRST_MISSES)
+        return min(FIRST_PERIOD_S, usual_s) if is_new else usual_s
 
     async def ask(self, pod: PodRecord) -> None:
         """Read one trainer once and remember what came."""

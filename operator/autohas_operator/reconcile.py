@@ -21,7 +21,7 @@ from autohas_operator.children import clean_up, create_attempt, newest_warning
 from autohas_operator.client import EVENTS, JOBS, PODS, SEARCHES, KubeClient, listed
 from autohas_operator.conditions import is_finished
 from autohas_operator.course import CreateAttempt, DeleteJob
-from autohas_operator.errors import ForbiddenError, NotFoundError, OperatorError, StatusUnreadableError, reaction_to
+from autohas_operator.errors import ForbiddenError, NotFoundError, OperatorError, StatusUnreadableError, obstacle_to_creating, reaction_to
 from autohas_operator.events import EventRecorder
 from autohas_operator.metrics import Metrics
 from autohas_operator.observe import Key, Observed, SearchRecord, job_record, pod_record, search_document, search_record
@@ -73,6 +73,7 @@ class Reconciler:
         except OperatorError as error:
             obstacle = reaction_to(error).obstacle
             if obstacle is None or is_finished(status_of(observed.search)):
+                await self._show_failed_create(observed, decided, error)
                 raise
             observed = replace(observed, obstacle=obstacle)
             decided = self._plan(observed)
@@ -80,6 +81,13 @@ class Reconciler:
                 raise  # what cannot be taken back is not said on the word of a cache
         await self._write(observed, decided)
         return decided.look_again_s
+
+    async def _show_failed_create(self, observed: Observed, decided: Plan, error: OperatorError) -> None:
+        """Say why there is no Job; the pass is repeated all the same, at the pace of its error."""
+        obstacle = obstacle_to_creating(error)
+        if obstacle is not None and isinstance(decided.action, CreateAttempt):
+            observed = replace(observed, obstacle=obstacle)
+            await self._write(observed, self._plan(observed))
 
     def _plan(self, observed: Observed) -> Plan:
         return plan(observed, status_of(observed.search), self._pods, self._clock())

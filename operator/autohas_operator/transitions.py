@@ -23,6 +23,7 @@ _WORTH_A_WARNING: Final = frozenset(
         "NodeUnreachable",
         "NameConflict",
         "JobForbidden",
+        "JobNotCreated",
         "OperatorForbidden",
         "TrainerFailed",
         "Stalled",

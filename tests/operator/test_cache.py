@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from autohas_api.testing import changed
-from autohas_operator.cache import Cache
+from autohas_operator.cache import MAX_GONE, Cache
 from autohas_operator.client import JOBS, SEARCHES
 from autohas_operator.observe import Key
 from autohas_operator.resync import Resync, refill
@@ -31,6 +31,26 @@ def test_an_older_event_never_replaces_a_newer_record() -> None:
 
     assert cache.put_job(at(JOB, 9)) is None
     assert next(iter(cache.jobs.values())).num_failed == 2
+
+
+def test_a_slow_answer_does_not_bring_back_what_is_gone() -> None:
+    """The read began before the deletion was seen; a uid never comes again."""
+    cache = Cache()
+    cache.put_job(at(JOB, 5))
+    cache.forget(at(JOB, 6))
+
+    assert cache.put_job(at(JOB, 5)) is None
+    assert list(cache.jobs) == []
+
+
+def test_only_the_newest_deletions_are_remembered() -> None:
+    """Memory is bounded: after 20,000 more the first one is forgotten."""
+    cache = Cache()
+    cache.forget(JOB)
+    for number in range(MAX_GONE):
+        cache.jobs.forget(f"other-{number}")
+
+    assert cache.put_job(JOB) == KEY
 
 
 def test_our_own_status_writes_wake_nobody() -> None:

@@ -274,6 +274,13 @@ def test_a_service_account_must_be_one_that_the_platform_allows() -> None:
         (Obstacle(blamed=Blamed.SPEC, reason="TemplateRejected", message="m"), Phase.REJECTED, ConditionType.ACCEPTED, "TemplateRejected"),
         (Obstacle(blamed=Blamed.TRAINER, reason="JobForbidden", message="m"), Phase.PENDING, ConditionType.TRAINER_READY, "JobForbidden"),
         (Obstacle(blamed=Blamed.TRAINER, reason="NameConflict", message="m"), Phase.PENDING, ConditionType.TRAINER_READY, "NameConflict"),
+        (Obstacle(blamed=Blamed.TRAINER, reason="JobNotCreated", message="m"), Phase.PENDING, ConditionType.TRAINER_READY, "JobNotCreated"),
+        (
+            Obstacle(blamed=Blamed.TRAINER, reason="WaitingForName", message="m"),
+            Phase.PENDING,
+            ConditionType.TRAINER_READY,
+            "WaitingForName",
+        ),
     ],
     ids=lambda value: value.reason if isinstance(value, Obstacle) else "",
 )

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from autohas_api.names import ANNOTATION_PAUSED
+from autohas_api.names import ANNOTATION_PAUSED, LABEL_ATTEMPT
 from autohas_api.status import ConditionType, Phase, Status
 from autohas_api.testing import changed
 from autohas_operator.aftermath import CleanUp
@@ -121,6 +121,30 @@ def test_a_suspension_is_no_interruption() -> None:
     assert decide(observed(SEARCH, second, pod, report=said), resting).status.interruptions == 0
 
 
+def test_a_trainer_that_ends_because_of_a_suspension_is_no_interruption() -> None:
+    """Its pod is seen ended with 75 while the Job is being deleted, and so is a search that was resumed in that moment."""
+    suspended = stored_search(suspend=True, failurePolicy={"maxInterruptions": 0})
+    asked = decide(observed(suspended, JOB, POD, report=report(SEARCH, starts=1)), RUNNING)
+    leaving = changed(JOB, "metadata.deletionTimestamp", "2027-01-15T08:00:00Z")
+    going = decide(observed(suspended, leaving, INTERRUPTED, report=report(SEARCH, starts=1)), asked.status).status
+    taken_back = stored_search(failurePolicy={"maxInterruptions": 0})
+    back = decide(observed(taken_back, leaving, INTERRUPTED, report=report(SEARCH, starts=1)), asked.status).status
+    gone = decide(observed(taken_back, leaving, report=report(SEARCH, starts=1)), back).status
+
+    assert [status.interruptions or 0 for status in (asked.status, going, back, gone)] == [0, 0, 0, 0]
+    assert going.phase is Phase.SUSPENDING
+    assert gone.phase is not Phase.FAILED
+
+
+def test_interruptions_never_outgrow_the_schema() -> None:
+    """What trainers and annotations claim together stays a number that the API server takes."""
+    seen = observed(SEARCH, JOB)
+    assert seen.job is not None
+    claimed = num_interruptions(replace(seen.job, interruptions_before=10**15 - 2), seen, Status(starts=2**53 - 1))
+
+    assert claimed == 2**53 - 1
+
+
 @pytest.mark.parametrize(("most", "phase"), [(None, Phase.INTERRUPTED), (1, Phase.INTERRUPTED), (0, Phase.FAILED)])
 def test_more_interruptions_than_allowed_fail_the_search(most: int | None, phase: Phase) -> None:
     """The sentence names both numbers; without a limit, and below it, the search goes on."""
@@ -181,6 +205,26 @@ def test_what_has_ended_stays_for_its_time_and_then_goes_whole() -> None:
     assert decide(observed(search, leaving), done, at_s=NOW_S + 101).action is None
     assert decide(observed(search), done, at_s=NOW_S + 101).action is None
     assert early.status == due.status == done
+
+
+def test_a_forged_number_of_an_attempt_costs_nothing() -> None:
+    """An ended pod with a label of a million moves the next attempt by one only."""
+    forged = changed(ended_pod(JOB, code=0, uid="pod-9"), "metadata.labels", {**POD["metadata"]["labels"], LABEL_ATTEMPT: "1000000"})
+    replaced = decide(observed(SEARCH, changed(forged, "metadata.ownerReferences", [])), RUNNING)
+
+    assert isinstance(replaced.action, CreateAttempt)
+    assert replaced.status.attempt == 2
+
+
+def test_cleaning_up_names_a_hundred_config_maps_at_most() -> None:
+    """A status that says three million attempts does not cost three million requests."""
+    job = stored_job(SEARCH, 3_000_000, conditions=[condition("Complete")])
+    done = finished().model_copy(update={"attempt": 3_000_000})
+    due = decide(observed(SEARCH, job), done, at_s=NOW_S + 10**6)
+
+    assert isinstance(due.action, CleanUp)
+    assert len(due.action.config_maps) == 100
+    assert due.action.config_maps[-1].endswith("-3000000")
 
 
 def test_a_job_whose_controller_is_slow_is_not_taken_for_one_that_works() -> None:

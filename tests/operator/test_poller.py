@@ -15,7 +15,7 @@ from autohas_api.names import MAX_PROGRESS_BYTES
 from autohas_operator.cache import Cache
 from autohas_operator.metrics import Metrics
 from autohas_operator.observe import Key, PodRecord, Report, pod_record
-from autohas_operator.poller import FIRST_PERIOD_S, Fetcher, HttpFetcher, Poller, UnusableError
+from autohas_operator.poller import FIRST_PERIOD_S, Fetcher, HttpFetcher, Poller, UnusableError, after_failure
 from autohas_operator.testing.builders import NOW_S, ended_pod, progress, running_pod, stored_job, stored_pod, stored_search
 from autohas_operator.workqueue import WorkQueue
 
@@ -24,6 +24,12 @@ JOB = stored_job(SEARCH)
 POD = running_pod(JOB)
 GOOD = encode(progress(SEARCH))
 Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+def only_pod() -> PodRecord:
+    pod = pod_record(POD)
+    assert pod is not None
+    return pod
 
 
 def http(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
@@ -189,6 +195,16 @@ def test_misses_are_counted_beside_the_last_good_report() -> None:
     assert asyncio.run(scenario()) == replace(before, misses=3, problem="no connection")
 
 
+def test_no_answer_says_nothing_about_the_version() -> None:
+    """What a trainer of another version said stays said while it is out of reach; any answer replaces it."""
+    skewed = poll(saying(http(other(version=2))))[0]
+    unreachable = after_failure(only_pod(), skewed, UnusableError("timeout", "no answer"), NOW_S)
+    answered = after_failure(only_pod(), unreachable, UnusableError("malformed", "not JSON"), NOW_S)
+
+    assert (unreachable.is_version_skew, unreachable.problem) == (True, skewed.problem)
+    assert (answered.is_version_skew, answered.problem) == (False, "not JSON")
+
+
 def test_a_bug_in_reading_one_trainer_is_a_miss_like_any_other() -> None:
     """The loop goes on."""
 
@@ -259,6 +275,18 @@ def test_turns_come_every_period_and_sooner_before_the_first_report() -> None:
 
     assert early == []
     assert len(poller.due()) == 1
+
+
+def test_a_trainer_that_never_answers_is_asked_as_seldom_as_others() -> None:
+    """3 s apart for 40 misses, 15 s from then on."""
+    cache, pod = Cache(), only_pod()
+    poller = _poller(cache, Refusing(), lambda: 0.0)
+    periods = []
+    for misses in (39, 40):
+        cache.reports[pod.uid] = Report(pod_uid=pod.uid, time_s=NOW_S, progress=None, misses=misses)
+        periods.append(poller.period_of(pod))
+
+    assert periods == [FIRST_PERIOD_S, 15]
 
 
 def test_many_trainers_are_asked_less_often_and_never_all_at_once() -> None:

@@ -9,7 +9,9 @@ import pytest
 
 from autohas_api.testing import changed
 from autohas_operator.client import CONFIG_MAPS, EVENTS, JOBS, PODS, SEARCHES
-from autohas_operator.errors import ForbiddenError, InvalidError, UnreachableError
+from autohas_operator.errors import ApiError, ForbiddenError, InvalidError, UnreachableError
+from autohas_operator.manifests import config_map
+from autohas_operator.observe import search_record
 from autohas_operator.testing.builders import CLAIM, ended_pod, running_pod
 from autohas_operator.testing.lives import KEY, SEARCH, run, start, straight
 from autohas_operator.testing.world import KilledError, World
@@ -157,13 +159,54 @@ def test_a_refused_job_is_explained_and_tried_again(refusal: ForbiddenError, pha
         await world.settle()
         refused, text = world.status["phase"], json.dumps(world.status["conditions"])
         del world.api.refusals["jobs"]
-        world.operator.queue.add(KEY)
         await world.wait(600)
 
         assert refused == phase
         assert said in text
         assert world.status["phase"] == "Starting"
         assert world.api.jobs_made == ["fashion-5ea4c400-1"]
+
+    asyncio.run(whole())
+
+
+def test_a_job_that_the_server_fails_to_make_is_no_secret() -> None:
+    """Every create ends with 500: the condition and one warning quote it, each try is repeated, and then the search starts."""
+
+    async def whole() -> None:
+        world = World()
+        world.api.refusals["jobs"] = ApiError(status=500, message="failed calling webhook", request="POST")
+        world.apply(SEARCH)
+        await world.settle()
+        await world.wait(60)
+        refused, text, told = reasons(world)["TrainerReady"], json.dumps(world.status["conditions"]), world.events()
+        del world.api.refusals["jobs"]
+        await world.wait(600)
+
+        assert refused == ("False", "JobNotCreated")
+        assert "500: failed calling webhook; it is tried again" in text
+        assert told.count("JobNotCreated") == 1
+        assert world.status["phase"] == "Starting"
+        assert world.api.jobs_made == ["fashion-5ea4c400-1"]
+
+    asyncio.run(whole())
+
+
+def test_an_object_of_our_name_that_does_not_go_is_named() -> None:
+    """A finalizer keeps the deleted ConfigMap of the first try: the condition says what is waited for, and then the search starts."""
+
+    async def whole() -> None:
+        world = World()
+        left_over = config_map(search_record(SEARCH), 1)
+        world.api.add(CONFIG_MAPS, "ml", changed(left_over, "metadata.deletionTimestamp", timestamp(0)))
+        world.apply(SEARCH)
+        await world.settle()
+        waiting, text = reasons(world)["TrainerReady"], json.dumps(world.status["conditions"])
+        world.api.remove(CONFIG_MAPS, "ml", left_over["metadata"]["name"])
+        await world.wait(31)
+
+        assert waiting == ("False", "WaitingForName")
+        assert "ConfigMap fashion-5ea4c400-1 is being deleted" in text
+        assert world.status["phase"] == "Starting"
 
     asyncio.run(whole())
 
