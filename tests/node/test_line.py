@@ -153,7 +153,7 @@ def test_an_unacceptable_search_is_rejected_and_can_be_mended(line: Line) -> Non
     assert "spec.searchSpace.architecture.decisions[0].name" in accepted["message"]
     assert line.objects("jobs", "mended") == []
 
-    line.apply(durable("mended", steps=9))
+    line.apply(durable("mended"))
     assert line.wait("mended", "Finished")["status"]["phase"] == "Succeeded"
 
 
@@ -188,7 +188,7 @@ def test_fashion_mnist_from_apply_to_result(line: Line, tmp_path: Path) -> None:
     line.cluster.local_volume("fashion-mnist", tmp_path / "fashion-mnist", namespace=NAMESPACE)
     document = yaml.safe_load((ROOT / "examples" / "02-fashion-mnist.yaml").read_text())
     document["metadata"].pop("namespace", None)
-    document = changed(changed(document, "spec.retrain.steps", 90), "spec.budget.trainings", "4")
+    document = changed(changed(document, "spec.retrain.steps", 90), "spec.budget.trainings", "4.5")
     line.apply(document)
     search = line.wait(document["metadata"]["name"], "Succeeded", 400)
 
