@@ -1,0 +1,26 @@
+"""docs/bad-input.md names tests that exist."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TABLE = (ROOT / "docs" / "bad-input.md").read_text()
+NAMED = sorted(set(re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", TABLE)))
+
+
+@pytest.mark.parametrize(("file", "test"), NAMED, ids=[test for _, test in NAMED])
+def test_every_row_is_shown_by_a_test(file: str, test: str) -> None:
+    """The function is there."""
+    assert f"def {test}(" in (ROOT / file).read_text()
+
+
+def test_every_row_has_its_three_cells() -> None:
+    """Input, what is seen, and a test of this row or the one above."""
+    rows = [line for line in TABLE.splitlines() if line.startswith("| ") and not line.startswith("| input")]
+
+    assert len(rows) > 30
+    assert [row for row in rows if row.count("|") != 4 or not re.search(r"(tests/|the same)[^|]*\|$", row)] == []
