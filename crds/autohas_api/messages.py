@@ -119,6 +119,8 @@ class Interrupted(Message):
     step: Count
     stage: Stage
     checkpoint_digest: Digest | None = None
+    starts: Count = 0
+    """Trainer processes of the search so far, this one included; 0 from one that was stopped before it knew."""
 
 
 class Error(Message):

@@ -110,9 +110,13 @@ class CheckpointStatus(Model):
 
 
 class TrainerStatus(Model):
-    """What was pinned at the first attempt; only an edit of spec.trainer while the search was suspended changes it."""
+    """What the newest attempt runs as. The image was pinned at the first; only an edit while the search was suspended changes it."""
 
     image: Annotated[str, StringConstraints(max_length=512)] = Field(description="Image of the newest attempt.")
+    run_as_user: Count | None = Field(
+        default=None, description="User of its pods, whose files are on the claim; absent: the cluster's choice."
+    )
+    fs_group: Count | None = Field(default=None, description="File-system group of its pods; absent: the cluster's choice.")
 
 
 class Status(Model):

@@ -86,6 +86,8 @@ class JobRecord:
     attempt: int
     spec_hash: str
     image: str
+    run_as_user: int | None
+    fs_group: int | None
     created_s: float
     is_deleting: bool
     is_suspended: bool
@@ -234,6 +236,7 @@ def job_record(document: Document) -> JobRecord | None:
     conditions = _true_conditions(status)
     failed = conditions.get("Failed") or conditions.get("FailureTarget")
     containers = spec.get("template", {}).get("spec", {}).get("containers", [])
+    run_as_user, fs_group = identity_in(document)
     owner, annotations = _controller(metadata), metadata.get("annotations", {})
     return JobRecord(
         key=Key(metadata["namespace"], labels[LABEL_SEARCH]),
@@ -244,6 +247,8 @@ def job_record(document: Document) -> JobRecord | None:
         attempt=_number(labels.get(LABEL_ATTEMPT, "")),
         spec_hash=annotations.get(ANNOTATION_SPEC_HASH, ""),
         image=next((c.get("image", "") for c in containers if c.get("name") == TRAINER_CONTAINER), ""),
+        run_as_user=run_as_user,
+        fs_group=fs_group,
         created_s=epoch(metadata.get("creationTimestamp")) or 0.0,
         is_deleting="deletionTimestamp" in metadata,
         is_suspended=bool(spec.get("suspend", False)),
@@ -256,6 +261,12 @@ def job_record(document: Document) -> JobRecord | None:
         step_before=_number(annotations.get(ANNOTATION_STEP_BEFORE, "")),
         interruptions_before=_number(annotations.get(ANNOTATION_INTERRUPTIONS_BEFORE, "")),
     )
+
+
+def identity_in(job: Document) -> tuple[int | None, int | None]:
+    """User and file-system group of a Job's pods; None where the cluster assigns them."""
+    context = job.get("spec", {}).get("template", {}).get("spec", {}).get("securityContext", {})
+    return context.get("runAsUser"), context.get("fsGroup")
 
 
 def pod_record(document: Document) -> PodRecord | None:

@@ -25,8 +25,15 @@ from autohas_operator.conditions import Verdict, is_finished, merged, verdict_of
 from autohas_operator.course import RESULT_MISSING, Course, CreateAttempt, DeleteJob, Scene, course, hindered
 from autohas_operator.errors import Blamed
 from autohas_operator.limits import num_interruptions
-from autohas_operator.observe import Observed
-from autohas_operator.reports import checkpoint_verdict, converged_verdict, is_progress_only, with_progress, write_due_in
+from autohas_operator.observe import Observed, PodRecord, identity_in
+from autohas_operator.reports import (
+    checkpoint_verdict,
+    converged_verdict,
+    is_progress_only,
+    with_last_words,
+    with_progress,
+    write_due_in,
+)
 from autohas_operator.settings import PodSettings
 from autohas_operator.transitions import Announcement, announcements
 from autohas_operator.wording import timestamp
@@ -165,7 +172,8 @@ def _published(scene: Scene, decided: Course) -> Plan:
     previous, report = scene.previous, scene.observed.report
     status = _status(scene, decided)
     look_again_s = decided.readiness.look_again_s if decided.ending is None else 0.0  # there is something to clean up, now or later
-    if status != previous and is_progress_only(previous, status):
+    is_last_word = with_last_words(previous, _own_pods(scene)) != previous  # its pod is soon gone: written now or never
+    if status != previous and is_progress_only(previous, status) and not is_last_word:
         due_s = write_due_in(previous, scene.now_s)
         if due_s > 0:
             status, look_again_s = previous, min(due_s, look_again_s if look_again_s is not None else due_s)
@@ -184,11 +192,12 @@ def _status(scene: Scene, decided: Course) -> Status:
     if decided.attempt is not None:
         update["attempt"] = max(decided.attempt, previous.attempt or 0)
         update["start_time"] = previous.start_time or timestamp(scene.now_s)
-        update["trainer"] = TrainerStatus(image=decided.image) if decided.image else previous.trainer
+        update["trainer"] = _trainer_status(scene, decided)
     status = with_progress(previous.model_copy(update=update), scene.observed.report)
+    status, heard = (with_last_words(said, _own_pods(scene)) for said in (status, previous))
     if scene.observed.job is not None:
         is_suspended = scene.search.spec.suspend
-        counted = num_interruptions(scene.observed.job, scene.observed, previous, is_suspended=is_suspended)
+        counted = num_interruptions(scene.observed.job, scene.observed, heard, is_suspended=is_suspended)
         status = status.model_copy(update={"interruptions": counted})
     if ending is not None:
         done = {"best": ending.result.scores.test, "progress": "100%", "stage": Stage.EVALUATE.value} if ending.result is not None else {}
@@ -205,6 +214,24 @@ def _status(scene: Scene, decided: Course) -> Status:
         **_end_verdicts(decided),
     }
     return status.model_copy(update={"conditions": merged(previous, verdicts, generation, scene.now_s)})
+
+
+def _own_pods(scene: Scene) -> tuple[PodRecord, ...]:
+    """The pods of the newest Job."""
+    job = scene.observed.job
+    return scene.observed.pods_of(job) if job is not None else ()
+
+
+def _trainer_status(scene: Scene, decided: Course) -> TrainerStatus | None:
+    """What the Job at hand runs, or the one that is about to be made."""
+    if not decided.image:
+        return scene.previous.trainer
+    if isinstance(decided.action, CreateAttempt):
+        run_as_user, fs_group = identity_in(decided.action.job)
+    else:
+        job = scene.observed.job
+        run_as_user, fs_group = (job.run_as_user, job.fs_group) if job is not None else (None, None)
+    return TrainerStatus(image=decided.image, run_as_user=run_as_user, fs_group=fs_group)
 
 
 def _admitted(scene: Scene, decided: Course) -> Verdict:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
-from autohas_api.messages import Progress, StopReason
+from autohas_api.messages import Interrupted, MessageError, Progress, StopReason, decode_last_word
+from autohas_api.names import ExitCode
 from autohas_api.search import Spec
 from autohas_api.space import decimal
 from autohas_api.status import CheckpointStatus, ConditionType, Phase, Status
 from autohas_operator import policy
 from autohas_operator.conditions import Verdict, verdict_of
-from autohas_operator.observe import Report
+from autohas_operator.observe import PodRecord, Report
 from autohas_operator.policy import Ending
 from autohas_operator.wording import duration, epoch, percent, timestamp
 
@@ -37,6 +39,33 @@ def with_progress(status: Status, report: Report | None) -> Status:
     }
     changed = status.model_copy(update=update)
     return changed.model_copy(update={"last_report_time": timestamp(report.time_s)}) if changed != status else status
+
+
+def with_last_words(status: Status, pods: Iterable[PodRecord]) -> Status:
+    """`status` with what stopped trainers said at their end and no report tells: their start, and the checkpoint written there."""
+    for pod in pods:
+        word = _word_of_the_stopped(pod)
+        if word is None or pod.end is None:
+            continue
+        if word.starts > (status.starts or 0):
+            status = status.model_copy(update={"starts": word.starts})
+        known_step = status.checkpoint.step if status.checkpoint is not None else -1
+        if word.checkpoint_digest is not None and pod.end.finished_s is not None and word.step > known_step:
+            written = CheckpointStatus(step=word.step, time=timestamp(pod.end.finished_s), digest=word.checkpoint_digest)
+            status = status.model_copy(update={"checkpoint": written})
+    return status
+
+
+def _word_of_the_stopped(pod: PodRecord) -> Interrupted | None:
+    """The last word of a trainer that was stopped on request, when it is that of this pod."""
+    if pod.end is None or pod.end.exit_code != ExitCode.INTERRUPTED:
+        return None
+    try:
+        word = decode_last_word(pod.end.message.strip().encode(errors="replace"))
+    except MessageError:
+        return None
+    is_its_own = (word.search_uid, word.pod_uid, word.attempt) == (pod.search_uid, pod.uid, pod.attempt)
+    return word if isinstance(word, Interrupted) and is_its_own else None
 
 
 def _checkpoint(said: Progress) -> CheckpointStatus | None:

@@ -194,15 +194,6 @@ def test_what_cannot_be_waited_for_is_a_sentence(cluster: Cluster, answer: str, 
     assert "Traceback" not in ended.output
 
 
-def test_kubectl_s_own_log_lines_are_left_out(cluster: Cluster) -> None:
-    """Seven lines about caches stand before the one sentence that helps."""
-    log = 'E1123 12:10:30.547333   31987 memcache.go:265] "Unhandled Error" err="couldn\'t get current server API group list"\n'
-    cluster.answers(log * 7 + "The connection to the server localhost:8080 was refused")
-    ended = _autohas("wait", "fashion")
-
-    assert _flat(ended.stderr).strip() == "autohas: The connection to the server localhost:8080 was refused"
-
-
 def test_without_kubectl_a_sentence_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The verbs for a cluster need it; the others do not."""
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -300,6 +291,25 @@ def test_fetch_copies_the_files_and_removes_its_pod(cluster: Cluster, tmp_path: 
     verbs = [call[1] for call in cluster.calls]
     assert verbs == ["get", "apply", "wait", "exec", "delete"]
     assert cluster.calls[-1][2:4] == ["pod", pod["metadata"]["name"]]
+
+
+@pytest.mark.parametrize(
+    ("trainer", "expected"),
+    [
+        ({"runAsUser": 1000, "fsGroup": 2000}, {"runAsUser": 1000, "runAsGroup": 1000, "fsGroup": 2000}),
+        ({}, {}),
+    ],
+    ids=["as the trainer", "as the cluster assigns"],
+)
+def test_the_reader_is_who_wrote_the_files(cluster: Cluster, tmp_path: Path, trainer: dict[str, int], expected: dict[str, int]) -> None:
+    """A claim may be open to the trainer's user and group alone, which status names."""
+    cluster.answers(changed(_succeeded(), "status.trainer", {"image": "registry/trainer:1", **trainer}))
+    _fill(cluster)
+    ended = _autohas("fetch", "fashion", "-n", "ml", "--out", tmp_path / "out")
+    assert ended.exit_code == 0, ended.output
+    context = json.loads((cluster.home / "applied.json").read_text())["spec"]["securityContext"]
+
+    assert context == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}, **expected}
 
 
 @pytest.mark.parametrize(

@@ -7,13 +7,15 @@ from typing import Any
 
 import pytest
 
-from autohas_api.status import ConditionType, Phase
+from autohas_api.status import ConditionType, Phase, TrainerStatus
 from autohas_api.testing import changed
 from autohas_operator.conditions import verdict_of
 from autohas_operator.course import CreateAttempt
 from autohas_operator.observe import Explanation, Observed, Report
+from autohas_operator.plan import plan
 from autohas_operator.testing.builders import (
     NOW_S,
+    PODS,
     condition,
     ended_pod,
     interrupted_text,
@@ -40,6 +42,17 @@ def test_a_new_search_gets_its_first_attempt_and_all_conditions() -> None:
     assert [c.type for c in decided.status.conditions] == [kind.value for kind in ConditionType]
     assert {c.observed_generation for c in decided.status.conditions} == {1}
     assert [a.reason for a in decided.announcements] == ["SearchAccepted", "TrainerJobCreated"]
+
+
+def test_status_names_who_wrote_the_files_on_the_claim() -> None:
+    """User and group are those of the Job that runs, not what an operator upgraded meanwhile would give the next one."""
+    made = decide(observed(SEARCH)).status
+    others = replace(PODS, run_as_user=None, fs_group=2000)
+    running = plan(observed(SEARCH, JOB, POD), made, others, NOW_S + 2).status
+    following = plan(observed(SEARCH), running, others, NOW_S + 3).status
+
+    assert made.trainer == running.trainer == TrainerStatus(image="trainer:1", run_as_user=65532, fs_group=65532)
+    assert following.trainer == TrainerStatus(image="trainer:1", run_as_user=None, fs_group=2000)
 
 
 def waiting(reason: str, message: str = "m") -> dict[str, Any]:

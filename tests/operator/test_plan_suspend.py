@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from autohas_api.digest import sha256
 from autohas_api.names import LABEL_PRIORITY, LABEL_QUEUE
-from autohas_api.status import ConditionType, Phase, Status
+from autohas_api.status import CheckpointStatus, ConditionType, Phase, Status
 from autohas_api.testing import changed
 from autohas_operator.conditions import verdict_of
 from autohas_operator.course import CreateAttempt, DeleteJob
@@ -16,6 +17,7 @@ from autohas_operator.testing.builders import (
     NOW_S,
     ended_pod,
     error_text,
+    interrupted_text,
     observed,
     report,
     result_text,
@@ -86,6 +88,47 @@ def test_a_suspended_search_keeps_its_checkpoint_for_as_long_as_it_rests() -> No
     assert [a.reason for a in resting.announcements] == ["SearchSuspended"]
     assert later.status == resting.status
     assert later.action is None
+
+
+STOPPED = {"step": 432, "checkpoint_digest": sha256("written at the stop")}
+
+
+def stopped_pod(**said: Any) -> dict[str, Any]:
+    return ended_pod(JOB, code=75, message=interrupted_text(SEARCH, **said), ended_s=NOW_S + 1.5)
+
+
+def test_the_checkpoint_written_at_the_stop_is_the_one_that_rests() -> None:
+    """Polls never see it: it comes with the last word, is written at once though it is mere progress, and stays."""
+    suspending = decide(observed(PAUSED, LEAVING_JOB, LEAVING_POD), RUNNING).status
+    stopped = decide(observed(PAUSED, LEAVING_JOB, stopped_pod(**STOPPED)), suspending).status
+    told = verdict_of(decide(observed(PAUSED), stopped).status, ConditionType.SUSPENDED)
+
+    assert suspending.checkpoint is not None
+    assert suspending.checkpoint.step == 400
+    assert stopped.checkpoint == CheckpointStatus(step=432, time=timestamp(NOW_S + 1.5), digest=sha256("written at the stop"))
+    assert told is not None
+    assert "checkpoint of step 432 is kept" in told.message
+
+
+@pytest.mark.parametrize(
+    "said",
+    [{**STOPPED, "pod_uid": "another"}, {**STOPPED, "attempt": 2}, {**STOPPED, "step": 399}, {"step": 432}],
+    ids=["of another pod", "of another attempt", "older than known", "without a checkpoint"],
+)
+def test_a_last_word_that_tells_no_newer_checkpoint_changes_nothing(said: dict[str, Any]) -> None:
+    """The checkpoint that the trainer reported last stays."""
+    decided = decide(observed(PAUSED, LEAVING_JOB, stopped_pod(**said)), RUNNING)
+
+    assert decided.status.checkpoint == RUNNING.checkpoint
+
+
+def test_a_trainer_stopped_before_it_was_asked_is_counted_by_its_last_word() -> None:
+    """Starts as it knew them from its claim, not fewer than known before."""
+    never_asked = decide(observed(SEARCH, JOB, POD), CREATED).status
+    stopped = decide(observed(SEARCH, JOB, stopped_pod(starts=3)), never_asked).status
+
+    assert (never_asked.starts, stopped.starts, stopped.interruptions) == (None, 3, 3)
+    assert decide(observed(SEARCH, JOB, stopped_pod(starts=2)), stopped).status.starts == 3
 
 
 def test_a_search_that_is_let_go_continues_with_the_next_attempt() -> None:

@@ -122,6 +122,7 @@ def test_a_search_interrupted_and_resumed_ends_as_the_undisturbed_one(tmp_path: 
     assert isinstance(interrupted, Interrupted)
     assert interrupted.checkpoint_digest is not None
     assert interrupted.step > 0
+    assert interrupted.starts == 1
 
     code, result, _ = disturbed.run("pod-2", 2)
     expected_code, expected = undisturbed.run_here()

@@ -85,7 +85,11 @@ def reader_pod(search: Mapping[str, Any]) -> dict[str, Any]:
             "terminationGracePeriodSeconds": 0,
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
-            "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+            "securityContext": {
+                "runAsNonRoot": True,
+                "seccompProfile": {"type": "RuntimeDefault"},
+                **_identity(search["status"]["trainer"]),
+            },
             "containers": [
                 {
                     "name": _CONTAINER,
@@ -104,6 +108,12 @@ def reader_pod(search: Mapping[str, Any]) -> dict[str, Any]:
             **kept,
         },
     }
+
+
+def _identity(trainer: Mapping[str, Any]) -> dict[str, int]:
+    """User and groups of the trainer's pods: a claim may be open to them alone, and a read-only mount changes no owner."""
+    user, group = trainer.get("runAsUser"), trainer.get("fsGroup")
+    return {**({"runAsUser": user, "runAsGroup": user} if user is not None else {}), **({"fsGroup": group} if group is not None else {})}
 
 
 def _place(search: Mapping[str, Any]) -> str:

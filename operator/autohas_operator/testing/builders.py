@@ -181,7 +181,7 @@ def error_text(search: Mapping[str, Any], message: str, *, code: int, pod_uid: s
     return encode(Error(search_uid=uid, pod_uid=pod_uid, attempt=attempt, exit_code=code, message=message)).decode()
 
 
-def interrupted_text(search: Mapping[str, Any], *, pod_uid: str = "pod-1", attempt: int = 1) -> str:
-    """A trainer's last word after SIGTERM."""
-    uid = search["metadata"]["uid"]
-    return encode(Interrupted(search_uid=uid, pod_uid=pod_uid, attempt=attempt, step=420, stage=Stage.LANES)).decode()
+def interrupted_text(search: Mapping[str, Any], *, pod_uid: str = "pod-1", **said: Any) -> str:  # noqa: ANN401 - fields of Interrupted
+    """A trainer's last word after SIGTERM, without a checkpoint of its own unless one is given."""
+    identity = {"search_uid": search["metadata"]["uid"], "pod_uid": pod_uid, "attempt": 1}
+    return encode(Interrupted(**({"step": 420, "stage": Stage.LANES} | identity | said))).decode()

@@ -96,6 +96,7 @@ def _interrupted(identity: Identity, state: LiveState) -> Interrupted:
         step=snapshot.position,
         stage=Stage(snapshot.stage),
         checkpoint_digest=info.digest if info is not None else None,
+        starts=snapshot.info.starts if snapshot.info is not None else 0,
     )
 
 
