@@ -8,7 +8,7 @@ import signal
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from autohas_api.messages import Progress, Stage, decode_progress
 from autohas_api.names import ENV_POD_UID, TRAINER_PORT
@@ -25,6 +25,8 @@ class Line:
     """A cluster with the operator installed and a namespace that admits only restricted pods."""
 
     cluster: Cluster
+    claim: Path
+    """Folder of this machine behind the claim `checkpoints`."""
 
     def apply(self, document: dict[str, Any]) -> None:
         """Kubectl apply in the searches' namespace."""
@@ -88,6 +90,28 @@ class Line:
         running = [pod for pod in self.objects("pods", name) if pod["status"]["phase"] == "Running"]
         os.kill(trainer_process(running[0]["metadata"]["uid"]), signal.SIGKILL)
 
+    def suspend(self, name: str, *, wanted: bool = True) -> None:
+        """Set spec.suspend, as a user does."""
+        self.cluster.kubectl("patch", "-n", NAMESPACE, "ahs", name, "--type=merge", f"--patch={json.dumps({'spec': {'suspend': wanted}})}")
+
+    def works(self, name: str, timeout_s: float = 180) -> None:
+        """Until the trainer has done a step that its newest checkpoint does not hold."""
+
+        def has_got_on() -> bool:
+            said = self.progress(name)
+            return said is not None and said.step > (said.checkpoint.step if said.checkpoint is not None else 0)
+
+        until(has_got_on, what=f"the trainer of {name} works", deadline_s=timeout_s)
+
+    def folder(self, search: dict[str, Any]) -> Path:
+        """Where a search keeps its files, on this machine."""
+        metadata = search["metadata"]
+        return self.claim / metadata["namespace"] / metadata["name"] / metadata["uid"]
+
+    def clear(self) -> None:
+        """Delete every search but the reference, which later modules compare with."""
+        self.cluster.kubectl("delete", "-n", NAMESPACE, "ahs", f"--field-selector=metadata.name!={Reference.NAME}", "--timeout=60s")
+
     def operator_pod(self) -> str:
         """Name of the one operator pod that is not ending."""
         pods = self.cluster.kubectl.json("get", "-n", OPERATOR_NAMESPACE, "pods")["items"]
@@ -99,6 +123,24 @@ class Line:
     def kill_operator(self) -> None:
         """End the operator at once; its Deployment makes another one."""
         self.cluster.kubectl("delete", "-n", OPERATOR_NAMESPACE, "pod", self.operator_pod(), "--grace-period=0", "--force")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """A search left alone: whatever is done to another one of as many STEPS must end with its digest."""
+
+    NAME: ClassVar[str] = "reference"
+    STEPS: ClassVar[int] = 120
+    line: Line
+
+    def finished(self) -> dict[str, Any]:
+        """The search after its end."""
+        return self.line.wait(self.NAME, "Finished")
+
+    def digest(self) -> str:
+        """What equal searches end with."""
+        digest: str = self.finished()["status"]["result"]["digest"]
+        return digest
 
 
 def durable(name: str, *, claim: str = "checkpoints", steps: int = 90, **settings: Any) -> dict[str, Any]:

@@ -14,8 +14,6 @@ from line import NAMESPACE, OPERATOR_NAMESPACE, Line, durable
 
 from autohas_api.messages import Stage
 from autohas_api.testing import changed
-from testcluster import chart
-from testcluster.cluster import Cluster
 from testcluster.waiting import until
 
 pytestmark = pytest.mark.node
@@ -23,22 +21,11 @@ ROOT = Path(__file__).parents[2]
 FASHION_MNIST = Path(os.environ.get("AUTOHAS_FASHION_MNIST") or ROOT.parent / "shared" / "data" / "fashion-mnist")
 
 
-@pytest.fixture(scope="module", name="line")
-def _line(node_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
-    if node_cluster.node is None:
-        pytest.skip("a given cluster's nodes do not see this machine's folders and processes")
-    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
-    node_cluster.kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": labels}})
-    chart.install(node_cluster, restart=False)
-    node_cluster.local_volume("checkpoints", tmp_path_factory.mktemp("checkpoints"), namespace=NAMESPACE)
-    yield Line(cluster=node_cluster)
-    node_cluster.kubectl("delete", "-n", NAMESPACE, "ahs", "--all", "--timeout=60s")
-
-
 @pytest.fixture(scope="module", name="undisturbed")
-def _undisturbed(line: Line) -> dict[str, Any]:
+def _undisturbed(line: Line) -> Iterator[dict[str, Any]]:
     line.apply(durable("undisturbed"))
-    return line.wait("undisturbed", "Finished")
+    yield line.wait("undisturbed", "Finished")
+    line.clear()
 
 
 def test_a_search_succeeds_and_says_everything(line: Line, undisturbed: dict[str, Any]) -> None:

@@ -85,9 +85,11 @@ def _line(node_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> It
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     node_cluster.kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": labels}})
     chart.install(node_cluster, f"--set-json=metrics={json.dumps(MONITORS)}", restart=False)
-    node_cluster.local_volume("watched", tmp_path_factory.mktemp("watched"), namespace=NAMESPACE)
-    yield Line(cluster=node_cluster)
-    node_cluster.kubectl("delete", "-n", NAMESPACE, "ahs", "--all", "--timeout=60s")
+    claim = tmp_path_factory.mktemp("watched")
+    node_cluster.local_volume("watched", claim, namespace=NAMESPACE)
+    line = Line(cluster=node_cluster, claim=claim)
+    yield line
+    line.clear()
     chart.install(node_cluster, "--reset-values", restart=False)
 
 
