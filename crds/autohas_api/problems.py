@@ -10,10 +10,12 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from autohas_api.fields import offered
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pydantic import ValidationError
+    from pydantic import BaseModel, ValidationError
     from pydantic_core import ErrorDetails
 
 
@@ -109,12 +111,13 @@ def _hint_decimal(value: Any) -> str:  # noqa: ANN401 - any JSON value
     return ""
 
 
-def problems_of(error: ValidationError) -> tuple[Problem, ...]:
-    """All of pydantic's errors as problems, in the order of the fields."""
+def problems_of(error: ValidationError, model: type[BaseModel] | None = None) -> tuple[Problem, ...]:
+    """All of pydantic's errors as problems, in the order of the fields; `model`, what was validated, offers names for unknown ones."""
     found = []
     for detail in error.errors(include_url=False):
         if isinstance(detail["input"], int | str) and detail["loc"] and _is_other_alternative(detail["loc"][-1], detail["input"]):
             continue
         path = json_path(detail["loc"])
-        found.append(Problem(path=path, message=_sentence(detail, path)))
+        offer = offered(model, detail["loc"]) if model is not None and detail["type"] == "extra_forbidden" else ""
+        found.append(Problem(path=path, message="; ".join(filter(None, (_sentence(detail, path), offer)))))
     return tuple(found)

@@ -273,7 +273,7 @@ def parse(document: Mapping[str, Any]) -> Search:
     try:
         search = Search.model_validate(wanted)
     except ValidationError as error:
-        raise SpecError(problems_of(error)) from error
+        raise SpecError(problems_of(error, Search)) from error
     if problems := broken_rules(search):
         raise SpecError(problems)
     return search

@@ -194,6 +194,15 @@ def test_what_cannot_be_waited_for_is_a_sentence(cluster: Cluster, answer: str, 
     assert "Traceback" not in ended.output
 
 
+def test_kubectl_s_own_log_lines_are_left_out(cluster: Cluster) -> None:
+    """Seven lines about caches stand before the one sentence that helps."""
+    log = 'E1123 12:10:30.547333   31987 memcache.go:265] "Unhandled Error" err="couldn\'t get current server API group list"\n'
+    cluster.answers(log * 7 + "The connection to the server localhost:8080 was refused")
+    ended = _autohas("wait", "fashion")
+
+    assert _flat(ended.stderr).strip() == "autohas: The connection to the server localhost:8080 was refused"
+
+
 def test_without_kubectl_a_sentence_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The verbs for a cluster need it; the others do not."""
     monkeypatch.setenv("PATH", str(tmp_path))

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from autohas_api.names import GROUP, PLURAL
 
 __all__ = ["Kubectl", "KubectlError"]
 
 _RESOURCE = f"{PLURAL}.{GROUP}"
+_LOG_LINE: Final = re.compile(r"[IWEF]\d{4} \d\d:\d\d:")
 _REQUEST_TIMEOUT = "--request-timeout=30s"
 
 
@@ -59,7 +61,7 @@ class Kubectl:
         command = self.command(*arguments)
         done = subprocess.run(command, input=input_text, capture_output=True, text=True, check=False)  # noqa: S603 - no shell, our arguments
         if done.returncode != 0:
-            said = " ".join(done.stderr.split()) or f"kubectl ended with exit code {done.returncode}"
+            said = _said(done.stderr) or f"kubectl ended with exit code {done.returncode}"
             raise KubectlError(_explained(said), is_not_found="(NotFound)" in said)
         return done.stdout
 
@@ -78,6 +80,12 @@ class Kubectl:
     def shown(self, arguments: Sequence[str]) -> str:
         """A kubectl command for people to type."""
         return " ".join(["kubectl", *([f"-n {self.namespace}"] if self.namespace else []), *arguments])
+
+
+def _said(stderr: str) -> str:
+    """The sentence for people: kubectl's log lines, where it has any, only when there is nothing else."""
+    lines = stderr.splitlines()
+    return " ".join(" ".join(line for line in lines if not _LOG_LINE.match(line)).split()) or " ".join(stderr.split())
 
 
 def _explained(said: str) -> str:

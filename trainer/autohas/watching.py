@@ -46,9 +46,8 @@ def wait(kubectl: Kubectl, name: str, timeout_s: float | None, console: Console,
     while True:
         line = asked(lambda: line_of(kubectl.search(name)))
         if line is not None:
-            if line.text() != said and line.is_over:
-                console.print(line.text(), markup=False, highlight=False, soft_wrap=True)
             if line.is_over:
+                console.print(line.text(), markup=False, highlight=False, soft_wrap=True)
                 return 0 if line.is_succeeded else LOST
             said = line.text()
         if timeout_s is not None and pace.clock() - begun >= timeout_s:

@@ -145,7 +145,7 @@ class OwnModel:
             try:
                 read = ArchitectureDecision.model_validate(decision)
             except ValidationError as error:
-                raise self._wrong(f"decisions()[{position}]", f"is wrong: {problems_of(error)[0]}") from error
+                raise self._wrong(f"decisions()[{position}]", f"is wrong: {problems_of(error, ArchitectureDecision)[0]}") from error
             if not read.choices or read.default not in read.choices:
                 raise self._wrong(f"decisions()[{position}]", f"{read.name} needs choices and one of them as default")
             when = None if read.when is None else When(decision=read.when.decision, values=tuple(read.when.values))

@@ -1,0 +1,176 @@
+"""What the documents for users say is true where a program can tell: searches, chart values, commands, links, Python."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+import shlex
+import textwrap
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+import typer.main
+import yaml
+
+from autohas.command import app
+from autohas_api import yamlfile
+from autohas_api.acceptance import accept
+from autohas_api.names import API_VERSION, KIND
+from autohas_api.search import Spec
+from autohas_api.testing import a_search
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "trainer" / "README.md"]
+VALUES = yaml.safe_load((ROOT / "charts" / "autohas" / "values.yaml").read_text())
+SPEC_FIELDS = {field.alias or name for name, field in Spec.model_fields.items()}
+FREE_FORM = ("labels", "annotations", "resources", "affinity", "nodeSelector", "tolerations", "podLabels", "podAnnotations", "metricsFrom")
+"""Chart values whose inside is Kubernetes' own or anybody's."""
+FOREIGN_FLAGS = {"--take-ownership", "--set", "--reset-then-reuse-values", "--force-conflicts"}
+"""Flags of helm and kubectl that documents name by themselves."""
+FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\[[^]\n]*\]\(([^)\s]+)\)")
+CLI: click.Group = typer.main.get_command(app)  # type: ignore[assignment] # an app of several verbs is a group
+
+
+def blocks(document: Path, *languages: str) -> list[str]:
+    """The fenced blocks of these languages, without the indentation of a list."""
+    return [textwrap.dedent(text) for _, language, text in FENCE.findall(document.read_text()) if language in languages]
+
+
+def prose(document: Path) -> str:
+    return FENCE.sub("", document.read_text())
+
+
+def all_blocks(*languages: str) -> list[Any]:
+    found = [(document, number, text) for document in DOCUMENTS for number, text in enumerate(blocks(document, *languages), start=1)]
+    return [pytest.param(text, id=f"{document.relative_to(ROOT)}-{number}") for document, number, text in found]
+
+
+@pytest.mark.parametrize("text", all_blocks("yaml"))
+def test_every_piece_of_yaml_is_accepted(text: str) -> None:
+    """A whole search as it stands; fields of a spec laid over a small search; chart values by the names that the chart knows."""
+    keys = set(yaml.safe_load(text))
+    if "kind" in keys:
+        documents = [part for part in re.split(r"^---$", text, flags=re.MULTILINE) if f"kind: {KIND}" in part]
+        for part in documents:
+            accept(yamlfile.parse_search(part, "document").value)
+    elif keys <= SPEC_FIELDS and not (keys <= set(VALUES) and not unknown_values(yaml.safe_load(text), VALUES)):
+        accept(with_fragment(text))
+    else:
+        assert unknown_values(yaml.safe_load(text), VALUES) == []
+
+
+def with_fragment(text: str) -> dict[str, Any]:
+    """A small search whose spec has these fields instead of its own."""
+    head = f"apiVersion: {API_VERSION}\nkind: {KIND}\nmetadata: {{name: fragment}}\nspec:\n"
+    fragment = yamlfile.parse_search(head + textwrap.indent(text, "  "), "document").value
+    search = a_search("fragment")
+    return {**search, "spec": {**search["spec"], **fragment["spec"]}}
+
+
+def unknown_values(given: Any, known: Any, path: str = "") -> list[str]:
+    """Paths of chart values that values.yaml does not have."""
+    if not isinstance(given, Mapping) or path.rpartition(".")[2] in FREE_FORM:
+        return []
+    found = []
+    for key, value in given.items():
+        here = f"{path}.{key}".lstrip(".")
+        found += [here] if not isinstance(known, Mapping) or key not in known else unknown_values(value, known[key], here)
+    return found
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_link_leads_somewhere(document: Path) -> None:
+    """Relative links name a file or folder of the repository, and a heading that it has."""
+    broken = []
+    for target in LINK.findall(prose(document)):
+        path, _, anchor = target.partition("#")
+        if re.match(r"[a-z]+:", target):
+            continue
+        file = (document.parent / path).resolve() if path else document
+        if not file.exists() or (anchor and anchor not in anchors(file)):
+            broken.append(target)
+    assert broken == []
+
+
+def anchors(document: Path) -> set[str]:
+    """As GitHub makes them from headings."""
+    headings = re.findall(r"^#+ (.*)$", prose(document), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def commands(document: Path) -> Iterator[list[str]]:
+    """Every call of `autohas`, in blocks and in the running text, as its words."""
+    lines = "\n".join(blocks(document, "", "sh", "console", "bash")).replace("\\\n", " ").splitlines()
+    for line in [*lines, *re.findall(r"`([^`\n]+)`", prose(document))]:
+        for part in re.split(r"&&|\|\||[|;]|\$\(", line):
+            words = words_of(part)
+            while words and re.match(r"[A-Z_]+=", words[0]):
+                words = words[1:]
+            if words and words[0].rpartition("/")[2] == "autohas":
+                yield words[1:]
+
+
+def words_of(line: str) -> list[str]:
+    try:
+        return shlex.split(line, comments=True)
+    except ValueError:  # a drawing, a sentence with an apostrophe
+        return line.split()
+
+
+def options(command: click.Command) -> set[str]:
+    return {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)} | {"--help", "-h"}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_command_exists_with_its_flags(document: Path) -> None:
+    """Each `autohas VERB --flag` is a verb of the program, and the flag one of that verb."""
+    wrong = []
+    for words in commands(document):
+        verb = next((word for word in words if not word.startswith("-")), None)
+        if verb is None or verb.isupper() or verb == "...":
+            known = options(CLI)
+        elif verb in CLI.commands:
+            known = options(CLI.commands[verb]) | options(CLI)
+        else:
+            wrong.append(f"autohas {verb}")
+            continue
+        flags = [word.partition("=")[0] for word in words if re.match(r"--?[a-zA-Z]", word)]
+        wrong += [f"autohas {verb} {flag}" for flag in flags if flag not in known]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_flag_that_stands_alone_is_one_of_the_program(document: Path) -> None:
+    """A flag in the running text belongs to some verb, or is a known one of helm or kubectl."""
+    known = options(CLI).union(FOREIGN_FLAGS, *(options(command) for command in CLI.commands.values()))
+    named = re.findall(r"`(--[a-z][a-z-]*)[ =`]", prose(document))
+    assert [flag for flag in named if flag not in known] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_verb_of_make_exists(document: Path) -> None:
+    """Each `make VERB` is in the Makefile."""
+    verbs = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    lines = "\n".join(blocks(document, "", "sh")).splitlines()
+    named = [match[1] for line in lines if (match := re.match(r"make ([a-z-]+)", line))] + re.findall(r"`make ([a-z-]+)`", prose(document))
+    assert [verb for verb in named if verb not in verbs] == []
+
+
+@pytest.mark.parametrize("text", all_blocks("python"))
+def test_every_piece_of_python_compiles_and_imports_what_there_is(text: str) -> None:
+    """What it takes from our packages is there under that name."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] in ("autohas", "autohas_api", "autohas_trainer"):
+            module = importlib.import_module(str(node.module))
+            assert [alias.name for alias in node.names if not hasattr(module, alias.name)] == []
+
+
+def test_the_index_names_every_document() -> None:
+    """docs/README.md links each of them."""
+    linked = set(LINK.findall((ROOT / "docs" / "README.md").read_text()))
+    assert {path.name for path in (ROOT / "docs").glob("*.md")} - {"README.md"} - linked == set()
