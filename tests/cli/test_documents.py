@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import ast
 import importlib
+import os
 import re
 import shlex
+import subprocess
+import sys
 import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -174,3 +177,28 @@ def test_the_index_names_every_document() -> None:
     """docs/README.md links each of them."""
     linked = set(LINK.findall((ROOT / "docs" / "README.md").read_text()))
     assert {path.name for path in (ROOT / "docs").glob("*.md")} - {"README.md"} - linked == set()
+
+
+def test_the_own_model_of_the_page_keeps_its_contract(tmp_path: Path) -> None:
+    """The modules and the search, taken off docs/own-models.md, pass the conformance test; so do the plain module and the page's tests."""
+    page = ROOT / "docs" / "own-models.md"
+    for text in blocks(page, "python"):
+        name = text.partition("\n")[0].removeprefix("# ") if text.startswith("# mine/") else "test_mine.py"
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    (search,) = (text for text in blocks(page, "yaml") if f"kind: {KIND}" in text)
+    (tmp_path / "search.yaml").write_text(search)
+    calls = (
+        ["conformance", "search.yaml"],
+        ["conformance", "mine.plain:net", "--input-shape", "8", "--outputs", "3"],
+        ["conformance", "mine.widths:Widths", "--input-shape", "8", "--outputs", "3"],
+        ["conformance", "mine.data:Blobs", "--argument", "examples=100"],
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    programs = [["-m", "autohas", *call] for call in calls] + [["-m", "pytest", "-q", "-p", "no:cacheprovider", "test_mine.py"]]
+    ended = [
+        subprocess.run([sys.executable, *program], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        for program in programs
+    ]
+
+    assert [done.stdout + done.stderr for done in ended if done.returncode != 0] == []
