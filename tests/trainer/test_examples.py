@@ -1,4 +1,7 @@
-"""Every search under examples/ runs with a reduced budget, by the code of `autohas run`, and keeps the promise of its comments."""
+"""Every search under examples/ runs with a reduced budget, by the code of `autohas run`, and keeps the promise of its comments.
+
+02 needs the real data: tests/node runs it. 07 runs in test_entrypoints.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from typer.testing import CliRunner, Result
 
 from autohas_api.templates import TEMPLATES
@@ -66,3 +70,53 @@ def test_architecture_only_keeps_the_recipe(tmp_path: Path) -> None:
     assert {configuration["activation"] for configuration in tried} == {"relu"}
     assert {configuration["stage2_width"] for configuration in tried} <= {"16", "32"}
     assert len({tuple(configuration.values()) for configuration in tried}) > 2
+
+
+def test_the_table_is_predicted_over_three_seeds(tmp_path: Path) -> None:
+    """03: the mean of all targets misses by 77; the search by less than 65, with three scores and their mean."""
+    table = EXAMPLES / "03-tabular-csv" / "diabetes.csv"
+    winner = _searched("03-tabular-csv/search.yaml", tmp_path, f"task.data.path={table}", "retrain.steps=45")["winner"]
+
+    assert len(winner["testScores"]) == 3
+    assert winner["testMean"] == pytest.approx(sum(winner["testScores"]) / 3)
+    assert winner["testMean"] < 65
+
+
+def test_a_gpu_that_is_not_there_is_a_sentence_and_the_cpu_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """06: exit 78 before anything else; with device CPU the same search runs (on digits here).
+
+    A stand-in hides the GPU of a machine that has one.
+    """
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    refused = _autohas("06-gpu-with-claim.yaml", tmp_path / "gpu")
+    digits = ("task.data={name: digits}", "task.recipe.batchSize=64", "retrain.steps=27", "budget.trainings=5")
+    record = _searched("06-gpu-with-claim.yaml", tmp_path / "cpu", "trainer.device=CPU", *digits)
+
+    assert refused.exit_code == 78
+    assert "spec.trainer.device is CUDA but no GPU is visible here" in " ".join(refused.output.split())
+    assert record["environment"]["device"] == "cpu"
+
+
+def test_a_price_pulls_the_network_to_its_target(tmp_path: Path) -> None:
+    """08: at ten times the price the winner lies within a fifth of 400,000 multiply-accumulates; the default needs 853,120."""
+    winner = _searched("08-cost-target.yaml", tmp_path, "retrain.steps=60", "objective.cost.weight=-1")["winner"]
+
+    assert winner["cost"] == pytest.approx(400_000, rel=0.2)
+
+
+def test_what_concerns_clusters_changes_nothing_here(tmp_path: Path) -> None:
+    """09 passes over namespace, quota and claim, 10 starts though it is suspended: the same search, the same result."""
+    restricted = _searched("09-restricted-namespace.yaml", tmp_path / "restricted", "retrain.steps=36")
+    suspended = _searched("10-suspended-start.yaml", tmp_path / "suspended", "retrain.steps=36")
+
+    assert restricted["search"]["metadata"]["namespace"] == "team-vision"
+    assert suspended["search"]["spec"]["suspend"] is True
+    assert restricted["winner"] == suspended["winner"]
+
+
+def test_the_list_of_examples_is_complete() -> None:
+    """README.md links each once."""
+    text = (EXAMPLES / "README.md").read_text()
+    files = sorted(path for path in EXAMPLES.rglob("*.yaml") if "kind: AutoHASSearch" in path.read_text())
+
+    assert [text.count(f"]({path.relative_to(EXAMPLES)})") for path in files] == [1] * 10
