@@ -10,7 +10,7 @@ CLUSTER := PYTHONPATH=tests/cluster $(BIN)/python -m testcluster
 export UV_SYSTEM_CERTS := 1
 export UV_NO_PROGRESS := 1
 
-.PHONY: help setup demo test test-fast check sync lock images cluster cluster-down bench bench-step bench-operator clean
+.PHONY: help setup demo test test-fast check sync lock images cluster cluster-down bench bench-step bench-operator bench-faults clean
 
 help: ## Show the verbs
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -69,6 +69,9 @@ bench-step: setup ## Cost of a supernet step beside its floor, every strategy
 
 bench-operator: setup ## A thousand lives of searches on a real control plane: waits, writes, memory
 	PYTHONPATH=tests/cluster $(BIN)/python -m benchmarks.operator
+
+bench-faults: setup ## Two hundred random faults over twenty searches on the node test cluster: nothing twice, nothing lost
+	PYTHONPATH=tests/cluster:tests/node $(BIN)/python -m benchmarks.faults
 
 clean: ## Remove what the verbs made here (not the cluster's cache)
 	rm -rf $(VENV) autohas-out .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,0 +1,144 @@
+"""`python -m benchmarks.faults`: random faults on the node test cluster, and nothing may come of them.
+
+A few searches run undisturbed first. Then as many searches as wanted run, several at once, while faults drawn from a seed strike them:
+trainer killed, operator killed, pod deleted, Job deleted, suspended and resumed, API server away. Only faults that hit something
+count. All the time nothing may be there twice; in the end every search must have the undisturbed result, model file and history.
+Exit code 1 when anything is not so. Needs what `make test` needs for its node level.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import sys
+import tempfile
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+from benchmarks.faults.drawing import Pot, draw
+from benchmarks.faults.reporting import conditions, report
+from benchmarks.faults.searching import SPECS, Field, Life
+from benchmarks.faults.striking import Striker
+from benchmarks.faults.watching import Server, View
+from benchmarks.provenance import provenance
+from line import NAMESPACE, Line
+
+from testcluster import chart, cluster, levels
+from testcluster.cluster import Cluster
+from testcluster.commands import CommandFailedError
+from testcluster.processes import this_process
+
+
+def prepare(running: Cluster, claim: Path) -> Line:
+    """The operator, a namespace of the restricted profile and the claim."""
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    running.kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": labels}})
+    chart.install(running, restart=False)
+    running.local_volume("checkpoints", claim, namespace=NAMESPACE)
+    return Line(cluster=running)
+
+
+def undisturbed(field: Field, parallel: int) -> list[Life]:
+    """One life per spec."""
+    pool = ThreadPoolExecutor(parallel)
+    try:
+        lives = list(pool.map(lambda number: field.live(f"undisturbed-{number}", number, []), range(len(SPECS))))
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+    for life in lives:
+        print(f"{life.name}: {life.phase} after {life.seconds:.0f} s, {life.digest}", flush=True)
+        life.compare(life)
+        if life.problems or life.phase != "Succeeded" or life.end is None:
+            sys.exit(f"{life.name} ended {life.phase}, and no fault struck: {'; '.join(life.problems)}")
+    return lives
+
+
+def disturbed(field: Field, expected: list[Life], pot: Pot, seed: int, parallel: int) -> list[Life]:
+    """Lives until the faults are used up."""
+    lives: list[Life] = []
+    lock = threading.Lock()
+
+    def work() -> None:
+        while True:
+            with lock:
+                dealt = pot.next_search()
+            if dealt is None:
+                return
+            number, count = dealt
+            life = Life(name=f"search-{number}", number=number)
+            try:
+                life = field.live(life.name, number, draw(seed, number, count))
+                life.compare(expected[number % len(SPECS)])
+            except (TimeoutError, CommandFailedError, OSError) as error:
+                life.problems.append(f"lost: {error}")
+            with lock:
+                pot.give_back(count - len(life.strikes))
+                lives.append(life)
+            verdict = "; ".join(life.problems) or "as undisturbed"
+            print(
+                f"{life.name}: {life.phase} after {life.seconds:.0f} s, {len(life.strikes)} faults, attempt {life.attempt}: {verdict}",
+                flush=True,
+            )
+
+    pool = ThreadPoolExecutor(parallel)
+    try:
+        for future in [pool.submit(work) for _ in range(parallel)]:
+            future.result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+    return sorted(lives, key=lambda life: life.number)
+
+
+def measure(running: Cluster, claim: Path, given: argparse.Namespace) -> tuple[str, bool]:
+    """Everything; returns the table and whether all is well."""
+    if running.node is None:
+        sys.exit("a cluster without a node of ours: faults need its processes")
+    line = prepare(running, claim)
+    view = View(Server.of(running.kubeconfig))
+    striker = Striker(line, running.node.control_plane, view)
+    field = Field(striker=striker, view=view, claim=claim, steps=given.steps, deadline_s=given.deadline)
+    where, begun = provenance(), time.monotonic()
+    expected = undisturbed(replace(field, deadline_s=600), parallel=2)
+    lives = disturbed(field, expected, Pot(given.searches, given.faults), given.seed, given.parallel)
+    minutes = (time.monotonic() - begun) / 60
+    command = f"python -m benchmarks.faults --searches {given.searches} --faults {given.faults} --seed {given.seed}"
+    heading = conditions(f"{where}, load average at the end {os.getloadavg()[0]:.1f}", command, given.parallel, given.steps)
+    violations = view.checker.violations
+    is_well = not violations and not any(life.problems for life in lives) and sum(len(life.strikes) for life in lives) == given.faults
+    return report(heading, expected, lives, violations, minutes), is_well
+
+
+def main() -> int:
+    """Strike, compare, print; with --out also write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--searches", type=int, default=20, help="how many are struck (default 20)")
+    parser.add_argument("--faults", type=int, default=200, help="how many hit something (default 200)")
+    parser.add_argument("--seed", type=int, default=0, help="of kinds, ways and moments (default 0)")
+    parser.add_argument("--parallel", type=int, default=4, help="searches at once (default 4)")
+    parser.add_argument("--steps", type=int, default=45, help="retrain.steps of a search: its length (default 45, some 10 CPU seconds)")
+    parser.add_argument("--deadline", type=float, default=1200, help="seconds after which a search is lost (default 1200)")
+    parser.add_argument("--out", type=Path, help="file for the table")
+    given = parser.parse_args()
+    if (reason := levels.why_no_node()) is not None:
+        sys.exit(f"no node cluster here: {reason}")
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended on request"))
+    with tempfile.TemporaryDirectory() as claim:
+        running = cluster.start(this_process())
+        try:
+            text, is_well = measure(running, Path(claim), given)
+        finally:
+            cluster.stop()
+    print(text)
+    if given.out is not None:
+        given.out.write_text(text)
+    return 0 if is_well else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,144 @@
+"""Eyes on the cluster: watches of searches, Jobs and pods, and the trainer processes of this host, all fed to the checker.
+
+A watch that breaks (the API server is killed every now and then) lists again and goes on.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import ssl
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from benchmarks.faults.checking import Checker, Document, is_over, search_of
+from line import NAMESPACE
+
+from autohas_api.names import API_VERSION, ENV_POD_UID, ENV_SEARCH_UID, PLURAL
+
+Seen = Callable[[str, Iterable[Document]], None]
+ANSWER_S: Final = 30.0
+"""Longer than an API server is frozen."""
+RENEWAL_S: Final = 20
+SCAN_S: Final = 0.5
+PATHS: Final = {
+    "searches": f"/apis/{API_VERSION}/namespaces/{NAMESPACE}/{PLURAL}",
+    "jobs": f"/apis/batch/v1/namespaces/{NAMESPACE}/jobs",
+    "pods": f"/api/v1/namespaces/{NAMESPACE}/pods",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """The API server, asked with a kubeconfig's token."""
+
+    address: str
+    context: ssl.SSLContext
+    token: str
+
+    @classmethod
+    def of(cls, kubeconfig: Path) -> Server:
+        """That of the test cluster's kubeconfig, which is JSON."""
+        document = json.loads(kubeconfig.read_text())
+        cluster = document["clusters"][0]["cluster"]
+        context = ssl.create_default_context(cafile=cluster["certificate-authority"])
+        return cls(address=urlsplit(cluster["server"]).netloc, context=context, token=document["users"][0]["user"]["token"])
+
+    def watch(self, path: str, seen: Seen) -> None:
+        """List, then every change, for ever."""
+        while True:
+            try:
+                version = self._listed(path, seen)
+                while version:
+                    version = self._followed(path, version, seen)
+            except (OSError, http.client.HTTPException, ValueError):
+                pass  # the API server is away
+            time.sleep(0.2)
+
+    def _listed(self, path: str, seen: Seen) -> str:
+        document = json.loads(self._get(path).read())
+        seen("LISTED", document["items"])
+        return str(document["metadata"]["resourceVersion"])
+
+    def _followed(self, path: str, version: str, seen: Seen) -> str:
+        """Follow until the server ends the watch; returns where to go on, empty if that is too old."""
+        for line in self._get(f"{path}?watch=1&timeoutSeconds={RENEWAL_S}&allowWatchBookmarks=true&resourceVersion={version}"):
+            event: dict[str, Any] = json.loads(line)
+            if event["type"] == "ERROR":
+                return ""
+            version = event["object"]["metadata"]["resourceVersion"]
+            if event["type"] != "BOOKMARK":
+                seen(event["type"], [event["object"]])
+        return version
+
+    def _get(self, path: str) -> http.client.HTTPResponse:
+        connection = http.client.HTTPSConnection(self.address, timeout=ANSWER_S, context=self.context)
+        connection.request("GET", path, headers={"Authorization": f"Bearer {self.token}"})
+        answer = connection.getresponse()
+        if answer.status != http.client.OK:
+            raise http.client.HTTPException(f"GET {path}: {answer.status}")
+        return answer
+
+
+class View:
+    """What is known now; safe to ask from any thread."""
+
+    def __init__(self, server: Server) -> None:
+        self.checker = Checker()
+        self._lock = threading.RLock()
+        seen = {"searches": self.checker.saw_searches, "jobs": self.checker.saw_jobs, "pods": self.checker.saw_pods}
+        for name, path in PATHS.items():
+            threading.Thread(target=server.watch, args=(path, self._locked(seen[name])), daemon=True).start()
+        threading.Thread(target=self._scan, daemon=True).start()
+
+    def search(self, name: str) -> Document:
+        """A search of this name; empty before it is seen and after it is gone."""
+        with self._lock:
+            return next((s for s in self.checker.searches.values() if s["metadata"]["name"] == name), {})
+
+    def jobs(self, uid: str) -> list[Document]:
+        """Jobs of a search."""
+        with self._lock:
+            return [job for job in self.checker.jobs.values() if search_of(job) == uid]
+
+    def pods(self, uid: str) -> list[Document]:
+        """Pods of a search that are not over."""
+        with self._lock:
+            return [pod for pod in self.checker.pods.values() if search_of(pod) == uid and not is_over(pod)]
+
+    def _locked(self, seen: Seen) -> Seen:
+        def note(kind: str, documents: Iterable[Document]) -> None:
+            with self._lock:
+                seen(kind, documents)
+
+        return note
+
+    def _scan(self) -> None:
+        while True:
+            found = trainers()
+            with self._lock:
+                self.checker.saw_processes(found)
+            time.sleep(SCAN_S)
+
+
+def trainers() -> dict[str, set[str]]:
+    """Uids of the pods whose trainer runs on this host, by uid of the search."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdigit():
+            continue
+        try:
+            if b"autohas_trainer" not in (folder / "cmdline").read_bytes():
+                continue
+            environment = dict(entry.split("=", 1) for entry in (folder / "environ").read_text().split("\0") if "=" in entry)
+        except OSError:
+            continue  # it has ended meanwhile
+        if ENV_POD_UID in environment:
+            found[environment[ENV_SEARCH_UID]].add(environment[ENV_POD_UID])
+    return found
