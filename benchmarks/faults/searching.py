@@ -32,7 +32,8 @@ POLL_S: Final = 0.3
 def document(name: str, number: int, steps: int) -> dict[str, Any]:
     """The search of this number; every fourth has the same spec and must find the same."""
     strategy, seed = SPECS[number % len(SPECS)]
-    found = durable(name, steps=steps, **{"spec.failurePolicy": {"backoffLimit": BACKOFF_LIMIT}})
+    limits = {"spec.failurePolicy": {"backoffLimit": BACKOFF_LIMIT}, "spec.budget": {"trainings": "4.5"}}
+    found = durable(name, steps=steps, **limits)
     found = changed(found, "spec.algorithm", {"name": "AutoHAS", "seed": seed, "autoHAS": {"strategy": strategy}})
     hyperparameters = found["spec"]["searchSpace"]["hyperparameters"]
     return changed(found, "spec.searchSpace.hyperparameters", hyperparameters[: 1 if strategy == "OneStep" else 2])
@@ -138,20 +139,24 @@ class Field:
         life.attempt = status.get("attempt", 0)
         life.num_jobs, life.num_results = checker.num_jobs(life.uid), checker.num_results(life.uid)
         life.num_starts = len(checker.starts[life.uid])
+        if life.phase != "Succeeded":
+            told = [f"{c['type']}={c['status']}, {c['reason']}: {c['message']}" for c in status.get("conditions", [])]
+            life.problems.append(f"phase {status.get('phase', 'none')}; {'; '.join(told)}")
         folder = self.claim / NAMESPACE / life.name / life.uid
         life.end = End.of(folder) if (folder / "result.json").exists() else None
 
     def _delete(self, life: Life) -> None:
-        """Nothing of a search outlives it but its folder on the claim."""
-        kinds = ("jobs", "pods", "configmaps")
+        """Nothing of a search outlives it but its folder on the claim; a pod that a fault took from its Job is ours to delete."""
+        with self.striker.api() as line:
+            orphans = [pod["metadata"]["name"] for pod in line.objects("pods", life.name) if "ownerReferences" not in pod["metadata"]]
+            targets = [f"ahs/{life.name}", *(f"pod/{name}" for name in orphans)]
+            line.cluster.kubectl("delete", "-n", NAMESPACE, "--wait=false", *targets)
 
         def is_gone() -> bool:
             with self.striker.api() as line:
-                return life.uid not in trainers() and not any(line.objects(kind, life.name) for kind in kinds)
+                return life.uid not in trainers() and not line.objects("jobs,pods,configmaps", life.name)
 
         try:
-            with self.striker.api() as line:
-                line.cluster.kubectl("delete", "-n", NAMESPACE, "ahs", life.name, "--wait=false")
             until(is_gone, what=f"Jobs, pods and ConfigMaps of {life.name} are gone", deadline_s=GONE_S)
         except TimeoutError as error:
             life.problems.append(f"left over: {error}")
