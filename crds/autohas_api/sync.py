@@ -16,11 +16,13 @@ import yaml
 from autohas_api.crd import custom_resource_definition
 from autohas_api.monitoring import alerts, fleet, one_search
 from autohas_api.names import GROUP, PLURAL
+from autohas_api.reference import api_reference
 
 HEADER: Final = "# Generated from crds/autohas_api by `make sync`; do not edit.\n"
 CRD_FILES: Final = (Path("crds") / f"{GROUP}_{PLURAL}.yaml", Path("charts/autohas/files/crd.yaml"))
 DASHBOARDS: Final = Path("charts/autohas/files/dashboards")
 ALERTS: Final = Path("charts/autohas/files/alerts.yaml")
+REFERENCE: Final = Path("docs/api.md")
 
 
 class _Dumper(yaml.SafeDumper):
@@ -48,6 +50,7 @@ def generated_files() -> dict[Path, str]:
     dashboards = {"search": one_search.build(), "fleet": fleet.build()}
     return {
         **dict.fromkeys(CRD_FILES, text),
+        REFERENCE: api_reference(),
         **{DASHBOARDS / f"{name}.json": json.dumps(built, indent=1) + "\n" for name, built in dashboards.items()},
         ALERTS: HEADER.replace("autohas_api", "autohas_api/monitoring")
         + yaml.dump(alerts.build(), Dumper=_Dumper, sort_keys=False, width=110),

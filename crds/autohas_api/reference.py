@@ -1,0 +1,171 @@
+"""docs/api.md: the resource, field by field, read off the same schema that the API server gets. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, Final
+
+from autohas_api.crd import custom_resource_definition
+from autohas_api.kube_types import DNS_NAME_PATTERN, QUANTITY_PATTERN
+from autohas_api.model import DECIMAL_PATTERN
+from autohas_api.names import API_VERSION, KIND, SHORT_NAME
+
+KUBERNETES_TYPES: Final = {
+    "spec.trainer.resources": "ResourceRequirements",
+    "spec.trainer.volumes": "Volume",
+    "spec.trainer.volumeMounts": "VolumeMount",
+    "spec.trainer.env": "EnvVar",
+    "spec.trainer.envFrom": "EnvFromSource",
+    "spec.trainer.affinity": "Affinity",
+    "spec.trainer.tolerations": "Toleration",
+    "spec.trainer.topologySpreadConstraints": "TopologySpreadConstraint",
+    "spec.trainer.resourceClaims": "PodResourceClaim",
+    "spec.trainer.imagePullSecrets": "LocalObjectReference",
+}
+"""Fields whose inside is Kubernetes' own: only the parts that are taken are named."""
+_KNOWN_PATTERNS: Final = {
+    DECIMAL_PATTERN: "decimal",
+    QUANTITY_PATTERN: "quantity",
+    DNS_NAME_PATTERN: "DNS name",
+    r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$": "time",
+}
+_MOST_SHOWN: Final = 20
+"""Characters of an object's default that fit beside it; a longer one is seen field by field."""
+_HEAD: Final = f"""<!-- Generated from crds/autohas_api by `make sync`; do not edit. -->
+
+# API reference: {KIND}
+
+`apiVersion: {API_VERSION}`, `kind: {KIND}`, short name `{SHORT_NAME}`, namespaced; the name is a DNS label of at most 46 characters.
+`kubectl explain {SHORT_NAME}.spec --recursive` says the same in a terminal. How to use it: [guide.md](guide.md).
+
+- A **decimal** is a number in quotes, `"1e-4"`; a **quantity** is as in Kubernetes, `500m`, `2Gi`; a **time** is `2026-01-31T08:00:00Z`.
+- **Required** stands where a default would; a dash means that the field may be left out and its description says what then happens.
+- Rules below a table tie several fields together. The API server, `autohas validate` and `autohas run` check the same ones.
+- Once the first Job is made `spec` stays as it is, but for `suspend`, `failurePolicy`, `cleanup` and `monitoring`; `trainer.image` and
+  `trainer.resources` may change while the search is suspended. The rules of the whole resource are exact.
+"""
+
+
+def api_reference() -> str:
+    """The document as Markdown."""
+    (version,) = custom_resource_definition()["spec"]["versions"]
+    schema = version["schema"]["openAPIV3Schema"]
+    sections = [_HEAD, "## The whole resource", _rules(schema)]
+    for name in ("spec", "status"):
+        sections += _sections(name, schema["properties"][name])
+    sections += ["\n## Columns of `kubectl get`\n", "| column | shown | what it says |\n|---|---|---|"]
+    sections += [
+        f"| {column['name']} | {'with `-o wide`' if column.get('priority') else 'always'} | {column['description']} |"
+        for column in version["additionalPrinterColumns"]
+    ]
+    return "\n".join(part for part in sections if part) + "\n"
+
+
+def _sections(path: str, schema: dict[str, Any]) -> Iterator[str]:
+    """One object and the objects inside it, outermost first."""
+    yield f"\n## {path}\n"
+    yield f"{schema['description']}\n" if schema.get("description") and "." in path else ""
+    yield "| field | type | default | what it does |\n|---|---|---|---|"
+    inner = []
+    for name, field in schema["properties"].items():
+        place = f"{path}.{name}"
+        held = _held(field)
+        is_opened = bool(held.get("properties")) and place not in KUBERNETES_TYPES
+        if is_opened:
+            inner.append((place + ("[]" if field.get("type") == "array" else ""), held))
+        default = _default(field, required=name in schema.get("required", ()), is_opened=is_opened)
+        yield f"| `{name}` | {_type(field, place)} | {default} | {_cell(field.get('description', ''))} |"
+    yield _rules(schema)
+    for place, held in inner:
+        yield from _sections(place, held)
+
+
+def _held(field: dict[str, Any]) -> dict[str, Any]:
+    """The object that a field is or that its list holds."""
+    items: dict[str, Any] = field.get("items", field)
+    return items
+
+
+def _rules(schema: dict[str, Any]) -> str:
+    rules = schema.get("x-kubernetes-validations", [])
+    lines = [f"- {_cell(rule['message'])}" + (f" (blames `{rule['fieldPath']}`)" if "fieldPath" in rule else "") for rule in rules]
+    return "\n".join(["\nRules:\n", *lines]) if lines else ""
+
+
+def _type(field: dict[str, Any], place: str) -> str:
+    if place in KUBERNETES_TYPES:
+        listed = "list of " if field["type"] == "array" else ""
+        return f"{listed}Kubernetes' {KUBERNETES_TYPES[place]}: {_parts(_held(field))}"
+    match field.get("type"):
+        case "array":
+            return _list(field, place)
+        case "object":
+            return _object(field, place)
+    return _scalar(field)
+
+
+def _list(field: dict[str, Any], place: str) -> str:
+    most = f", at most {field['maxItems']}" if "maxItems" in field else ""
+    return f"list of {_type(field['items'], place + '[]')}{most}"
+
+
+def _object(field: dict[str, Any], place: str) -> str:
+    if field.get("properties"):
+        return f"[object](#{_anchor(place)})"
+    values = field.get("additionalProperties")
+    return f"map of text to {_type(values, place + '{}')}" if isinstance(values, dict) else "object without fields"
+
+
+def _scalar(field: dict[str, Any]) -> str:
+    if field.get("x-kubernetes-int-or-string"):
+        return "quantity"
+    if "enum" in field:
+        return " \\| ".join(f"`{json.dumps(choice).strip(chr(34))}`" for choice in field["enum"])
+    match field["type"]:
+        case "integer":
+            return f"integer{_range(field)}"
+        case "string":
+            return _text(field)
+    return str(field["type"])
+
+
+def _text(field: dict[str, Any]) -> str:
+    pattern = field.get("pattern")
+    if pattern in _KNOWN_PATTERNS:
+        return _KNOWN_PATTERNS[pattern]
+    return "text" if pattern is None else f"text, `{_cell(pattern)}`"
+
+
+def _range(field: dict[str, Any]) -> str:
+    low, high = field.get("minimum"), field.get("maximum")
+    if low is None and high is None:
+        return ""
+    return f", {low:,} or more" if high is None or high >= 2**53 - 1 else f", {low:,} to {high:,}"
+
+
+def _parts(schema: dict[str, Any]) -> str:
+    """The fields inside a type of Kubernetes, nested ones in braces."""
+    shown = []
+    for name, field in schema["properties"].items():
+        held = _held(field)
+        shown.append(f"{name} {{{_parts(held)}}}" if held.get("properties") else name)
+    return ", ".join(shown)
+
+
+def _default(field: dict[str, Any], *, required: bool, is_opened: bool) -> str:
+    if required:
+        return "**required**"
+    if "default" not in field:
+        return "-"
+    written = json.dumps(field["default"], ensure_ascii=False)
+    return "see there" if is_opened and len(written) > _MOST_SHOWN else f"`{_cell(written)}`"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def _anchor(place: str) -> str:
+    """As GitHub makes the anchor of a heading: lower case, without punctuation."""
+    return "".join(letter for letter in place.lower() if letter.isalnum() or letter == "-")
