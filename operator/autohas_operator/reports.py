@@ -95,11 +95,12 @@ def checkpoint_verdict(spec: Spec, status: Status, now_s: float) -> Verdict:
     return Verdict(status="True", reason="Fresh", message="the newest checkpoint is on the claim")
 
 
-_CONVERGED: Final = {
+CONVERGED: Final = {
     StopReason.PLATEAU: ("Plateau", "the averaged reward has stopped rising (budget.stop.plateauSteps)"),
     StopReason.CONVERGED: ("EntropyBelowThreshold", "the policy has decided (budget.stop.normalizedEntropyBelow)"),
     StopReason.GOAL_REACHED: ("GoalReached", "a candidate has reached objective.goal"),
 }
+"""Reason and message of Converged for the ends that come from having found something."""
 
 
 def converged_verdict(previous: Status, report: Report | None, ending: Ending | None) -> Verdict:
@@ -107,8 +108,8 @@ def converged_verdict(previous: Status, report: Report | None, ending: Ending | 
     was = verdict_of(previous, ConditionType.CONVERGED)
     said = report.progress.stop_reason if report is not None and report.progress is not None else None
     stop = StopReason(ending.result.stop_reason) if ending is not None and ending.result is not None else said
-    if stop in _CONVERGED:
-        reason, message = _CONVERGED[stop]
+    if stop in CONVERGED:
+        reason, message = CONVERGED[stop]
         return Verdict(status="True", reason=reason, message=message)
     if ending is not None and ending.result is not None:
         return Verdict(status="False", reason=str(stop), message="the search used what it was given")

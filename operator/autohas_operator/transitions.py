@@ -29,7 +29,7 @@ _WORTH_A_WARNING: Final = frozenset(
         "Stalled",
     }
 )
-_EVENT_NAMES: Final = {"Unschedulable": "TrainerUnschedulable", "Stalled": "SearchStalled"}
+EVENT_NAMES: Final = {"Unschedulable": "TrainerUnschedulable", "Stalled": "SearchStalled"}
 """Where an event beside its condition would be read without it."""
 
 
@@ -118,7 +118,7 @@ def _trainer(before: Status, after: Status) -> Iterator[Announcement]:
         yield Announcement(type="Normal", reason="SearchInterrupted", message=verdict.message)
     changed = _changed(before, after, ConditionType.TRAINER_READY)
     if changed is not None and changed.status == "False" and changed.reason in _WORTH_A_WARNING:
-        reason = _EVENT_NAMES.get(changed.reason, changed.reason)
+        reason = EVENT_NAMES.get(changed.reason, changed.reason)
         yield Announcement(type="Warning", reason=reason, message=changed.message)
 
 

@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
 
 from autohas_api.status import ConditionType, Phase
 from autohas_api.testing import changed
-from autohas_operator import policy, reports, transitions
-from autohas_operator.course import REPEATING, RESULT_MISSING, DeleteJob
+from autohas_operator.course import DeleteJob
 from autohas_operator.testing.builders import condition, ended_pod, observed, stored_job, stored_pod
 from autohas_operator.testing.decisions import CREATED, JOB, RUNNING, SEARCH, decide, verdict
+from autohas_operator.testing.words import said
 
 HERE = Path(__file__)
-SOURCES = sorted(Path(policy.__file__).parent.glob("*.py"))
-_SAID = re.compile(r'reason=f?"([A-Z]\w+)"|not_ready\([^,()]+, "([A-Z]\w+)"|reason, message = f?"([A-Z]\w+)"|reason = "([A-Z]\w+)"')
-
-
-def said() -> set[str]:
-    literal = {word for path in SOURCES for groups in _SAID.findall(path.read_text()) for word in groups if word}
-    tabled = {*policy.FAILURE_REASONS.values(), *(reason for reason, _ in reports._CONVERGED.values()), *transitions._EVENT_NAMES.values()}
-    return literal | tabled | {RESULT_MISSING, REPEATING, "BackoffLimitExceeded", "DeadlineExceeded", "JobFailed"}
 
 
 def test_every_reason_phase_and_condition_is_asserted_somewhere() -> None:

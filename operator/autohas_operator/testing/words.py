@@ -1,0 +1,21 @@
+"""Every reason and event name that the operator can write, read off its own code."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Final
+
+from autohas_operator import policy, reports, transitions
+from autohas_operator.course import REPEATING, RESULT_MISSING
+
+_SAID: Final = re.compile(r'reason=f?"([A-Z]\w+)"|not_ready\([^,()]+, "([A-Z]\w+)"|reason, message = f?"([A-Z]\w+)"|reason = "([A-Z]\w+)"')
+_FROM_THE_JOB: Final = ("BackoffLimitExceeded", "DeadlineExceeded", "JobFailed")
+
+
+def said() -> set[str]:
+    """The words, without those of trainers (`autohas_api.messages.NOTICE_TYPES`)."""
+    sources = sorted(Path(policy.__file__).parent.glob("*.py"))
+    literal = {word for path in sources for groups in _SAID.findall(path.read_text()) for word in groups if word}
+    tabled = {*policy.FAILURE_REASONS.values(), *(reason for reason, _ in reports.CONVERGED.values()), *transitions.EVENT_NAMES.values()}
+    return literal | tabled | {RESULT_MISSING, REPEATING, *_FROM_THE_JOB}
