@@ -40,7 +40,7 @@ def prepare(running: Cluster, claim: Path) -> Line:
     running.kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": labels}})
     chart.install(running, restart=False)
     running.local_volume("checkpoints", claim, namespace=NAMESPACE)
-    return Line(cluster=running)
+    return Line(cluster=running, claim=claim)
 
 
 def undisturbed(field: Field, parallel: int) -> list[Life]:
@@ -101,7 +101,7 @@ def measure(running: Cluster, claim: Path, given: argparse.Namespace) -> tuple[s
     line = prepare(running, claim)
     view = View(Server.of(running.kubeconfig))
     striker = Striker(line, running.node.control_plane, view)
-    field = Field(striker=striker, view=view, claim=claim, steps=given.steps, deadline_s=given.deadline)
+    field = Field(line=line, striker=striker, view=view, steps=given.steps, deadline_s=given.deadline)
     where, begun = provenance(), time.monotonic()
     expected = undisturbed(replace(field, deadline_s=600), parallel=2)
     lives = disturbed(field, expected, Pot(given.searches, given.faults), given.seed, given.parallel)

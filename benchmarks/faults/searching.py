@@ -6,7 +6,6 @@ import time
 import urllib.request
 from dataclasses import dataclass, field
 from itertools import product
-from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.faults.checking import uid_of
@@ -14,7 +13,7 @@ from benchmarks.faults.drawing import Fault, Kind
 from benchmarks.faults.striking import Strike, Striker
 from benchmarks.faults.watching import View, trainers
 from benchmarks.reliability.__main__ import End
-from line import NAMESPACE, durable
+from line import NAMESPACE, Line, durable
 
 from autohas_api.messages import MessageError, decode_progress
 from autohas_api.names import TRAINER_PORT
@@ -81,9 +80,9 @@ def most_attempts(strikes: list[Strike]) -> int:
 class Field:
     """Where searches live."""
 
+    line: Line
     striker: Striker
     view: View
-    claim: Path
     steps: int
     deadline_s: float
 
@@ -133,7 +132,8 @@ class Field:
         return False
 
     def _read(self, life: Life) -> None:
-        status, checker = self.view.search(life.name).get("status", {}), self.view.checker
+        search, checker = self.view.search(life.name), self.view.checker
+        status = search.get("status", {})
         life.phase = status.get("phase", "lost") if "completionTime" in status else "lost"
         life.digest = status.get("result", {}).get("digest", "")
         life.attempt = status.get("attempt", 0)
@@ -142,8 +142,8 @@ class Field:
         if life.phase != "Succeeded":
             told = [f"{c['type']}={c['status']}, {c['reason']}: {c['message']}" for c in status.get("conditions", [])]
             life.problems.append(f"phase {status.get('phase', 'none')}; {'; '.join(told)}")
-        folder = self.claim / NAMESPACE / life.name / life.uid
-        life.end = End.of(folder) if (folder / "result.json").exists() else None
+        if search and (folder := self.line.folder(search)).joinpath("result.json").exists():
+            life.end = End.of(folder)
 
     def _delete(self, life: Life) -> None:
         """Nothing of a search outlives it but its folder on the claim; a pod that a fault took from its Job is ours to delete."""
