@@ -1,0 +1,68 @@
+"""docs/protocol.md says what the code says."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from autohas_api import names
+from autohas_api.messages import (
+    CheckpointInfo,
+    Error,
+    Interrupted,
+    Notice,
+    Progress,
+    Result,
+    Stage,
+    StopReason,
+    TopChoice,
+    decode_last_word,
+    decode_progress,
+)
+from autohas_api.model import Model
+from autohas_operator import policy
+
+TEXT = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
+WORDS = set(re.findall(r"`(\w+)`", TEXT)) | {"version", "kind"}
+
+
+@pytest.mark.parametrize("model", [Progress, Result, Interrupted, Error, Notice, TopChoice, CheckpointInfo], ids=lambda m: m.__name__)
+def test_every_field_of_every_message_is_named(model: type[Model]) -> None:
+    """A field that another trainer cannot know of does not exist."""
+    assert sorted({field.alias or name for name, field in model.model_fields.items()} - WORDS) == []
+
+
+def test_every_variable_and_every_exit_code_is_named() -> None:
+    """Codes with their names, and the reason that fails the search at once."""
+    variables = [value for name, value in vars(names).items() if name.startswith("ENV_")]
+    rows = {int(row[0]): row for row in re.findall(r"^\| (\d+) \| (\w+) \|[^|]*\| ([^|]*) \|$", TEXT, re.MULTILINE)}
+
+    assert [variable for variable in variables if f"`{variable}`" not in TEXT] == []
+    assert {code: row[1] for code, row in rows.items()} == {int(code): code.name for code in names.ExitCode}
+    assert [code for code, reason in policy.FAILURE_REASONS.items() if reason not in rows[int(code)][2]] == []
+
+
+def test_every_stage_and_stop_is_named() -> None:
+    """Another trainer must use these words."""
+    assert [word.value for kind in (Stage, StopReason) for word in kind if not re.search(rf"\b{word.value}\b", TEXT)] == []
+
+
+def test_the_examples_are_messages() -> None:
+    """Both are read by the operator's own codecs."""
+    progress, error = (json.loads(block) for block in re.findall(r"```json\n(.*?)```", TEXT, re.DOTALL))
+
+    assert decode_progress(json.dumps(progress).encode()).stage is Stage.SUPERNET
+    word = decode_last_word(json.dumps(error).encode())
+    assert isinstance(word, Error)
+    assert word.exit_code == names.ExitCode.DATA
+
+
+def test_the_limits_are_those_of_the_code() -> None:
+    """16 KiB, 4,096 bytes, port 9464."""
+    assert (names.MAX_PROGRESS_BYTES, names.MAX_LAST_WORD_BYTES, names.TRAINER_PORT, names.CONTRACT_VERSION) == (16 * 1024, 4096, 9464, 1)
+    assert all(
+        words in TEXT for words in ("16 KiB", "4,096 bytes", "9464", "version 1", names.CONFIG_DIRECTORY, names.CHECKPOINT_DIRECTORY)
+    )
