@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from autohas_api.crd import custom_resource_definition
@@ -23,7 +23,7 @@ KUBERNETES_TYPES: Final = {
     "spec.trainer.resourceClaims": "PodResourceClaim",
     "spec.trainer.imagePullSecrets": "LocalObjectReference",
 }
-"""Fields whose inside is Kubernetes' own: only the parts that are taken are named."""
+"""Fields whose inside is Kubernetes' own: only their first parts are named."""
 _KNOWN_PATTERNS: Final = {
     DECIMAL_PATTERN: "decimal",
     QUANTITY_PATTERN: "quantity",
@@ -42,6 +42,7 @@ _HEAD: Final = f"""<!-- Generated from crds/autohas_api by `make sync`; do not e
 - A **decimal** is a number in quotes, `"1e-4"`; a **quantity** is as in Kubernetes, `500m`, `2Gi`; a **time** is `2026-01-31T08:00:00Z`.
 - **Required** stands where a default would; a dash means that the field may be left out and its description says what then happens.
 - Rules below a table tie several fields together. The API server, `autohas validate` and `autohas run` check the same ones.
+- Of **Kubernetes' own types** only the parts that are taken are there; all of one: `kubectl explain ahs.spec.trainer.affinity --recursive`.
 - Once the first Job is made `spec` stays as it is, but for `suspend`, `failurePolicy`, `cleanup` and `monitoring`; `trainer.image` and
   `trainer.resources` may change while the search is suspended. The rules of the whole resource are exact.
 """
@@ -76,7 +77,7 @@ def _sections(path: str, schema: dict[str, Any]) -> Iterator[str]:
             inner.append((place + ("[]" if field.get("type") == "array" else ""), held))
         default = _default(field, required=name in schema.get("required", ()), is_opened=is_opened)
         yield f"| `{name}` | {_type(field, place)} | {default} | {_cell(field.get('description', ''))} |"
-    yield _rules(schema)
+    yield _rules(schema, _foreign(path, schema))
     for place, held in inner:
         yield from _sections(place, held)
 
@@ -87,16 +88,33 @@ def _held(field: dict[str, Any]) -> dict[str, Any]:
     return items
 
 
-def _rules(schema: dict[str, Any]) -> str:
-    rules = schema.get("x-kubernetes-validations", [])
-    lines = [f"- {_cell(rule['message'])}" + (f" (blames `{rule['fieldPath']}`)" if "fieldPath" in rule else "") for rule in rules]
+def _rules(schema: dict[str, Any], inner: Iterable[tuple[str, str]] = ()) -> str:
+    """The rules of an object; `inner` are those of what has no section of its own, with the field that is blamed."""
+    own = ((rule["message"], rule.get("fieldPath", "")) for rule in schema.get("x-kubernetes-validations", []))
+    lines = [f"- {_cell(message)}" + (f" (blames `{blamed}`)" if blamed else "") for message, blamed in (*own, *inner)]
     return "\n".join(["\nRules:\n", *lines]) if lines else ""
+
+
+def _foreign(path: str, schema: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Rules inside an object's fields of Kubernetes' types."""
+    for name, field in schema["properties"].items():
+        if f"{path}.{name}" in KUBERNETES_TYPES:
+            yield from _inside(f".{name}", field)
+
+
+def _inside(place: str, field: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Rules of a field, of its items and of everything below, outermost first."""
+    held, place = _held(field), place + "[]" * ("items" in field)
+    for rule in held.get("x-kubernetes-validations", []):
+        yield rule["message"], place + rule.get("fieldPath", "")
+    for name, inner in held.get("properties", {}).items():
+        yield from _inside(f"{place}.{name}", inner)
 
 
 def _type(field: dict[str, Any], place: str) -> str:
     if place in KUBERNETES_TYPES:
         listed = "list of " if field["type"] == "array" else ""
-        return f"{listed}Kubernetes' {KUBERNETES_TYPES[place]}: {_parts(_held(field))}"
+        return f"{listed}Kubernetes' {KUBERNETES_TYPES[place]}: {', '.join(_held(field)['properties'])}"
     match field.get("type"):
         case "array":
             return _list(field, place)
@@ -142,15 +160,6 @@ def _range(field: dict[str, Any]) -> str:
     if low is None and high is None:
         return ""
     return f", {low:,} or more" if high is None or high >= 2**53 - 1 else f", {low:,} to {high:,}"
-
-
-def _parts(schema: dict[str, Any]) -> str:
-    """The fields inside a type of Kubernetes, nested ones in braces."""
-    shown = []
-    for name, field in schema["properties"].items():
-        held = _held(field)
-        shown.append(f"{name} {{{_parts(held)}}}" if held.get("properties") else name)
-    return ", ".join(shown)
 
 
 def _default(field: dict[str, Any], *, required: bool, is_opened: bool) -> str:

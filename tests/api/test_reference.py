@@ -64,12 +64,27 @@ def test_links_lead_to_sections() -> None:
     assert set(re.findall(r"\(#(\w+)\)", TEXT)) == {h for h in headings if h.startswith(("spec", "status"))} - {"spec", "status"}
 
 
-@pytest.mark.parametrize(
-    "sentence", ["task must not change once the search has started", "exactly one of persistentVolumeClaim and emptyDir"]
-)
-def test_rules_are_told(sentence: str) -> None:
-    """In the words that the API server answers."""
-    assert sentence in TEXT
+def _messages(schema: dict[str, Any]) -> Iterator[str]:
+    yield from (rule["message"] for rule in schema.get("x-kubernetes-validations", []))
+    for inner in (*schema.get("properties", {}).values(), *([schema["items"]] if "items" in schema else [])):
+        yield from _messages(inner)
+
+
+def test_every_rule_is_told() -> None:
+    """In the words that the API server answers, those inside of Kubernetes' types too."""
+    messages = set(_messages(_schema()))
+
+    assert {
+        "names that start with AUTOHAS_ are the operator's",
+        "exactly one of persistentVolumeClaim and emptyDir must be given",
+    } <= messages
+    assert [message for message in sorted(messages) if f"- {message}" not in TEXT.replace("\\|", "|")] == []
+
+
+def test_types_of_kubernetes_are_not_spelled_out() -> None:
+    """A type is named with its first parts, on a line that can be read."""
+    assert "| `affinity` | Kubernetes' Affinity: nodeAffinity, podAffinity, podAntiAffinity | - |" in TEXT
+    assert max(len(line) for line in TEXT.splitlines() if "Kubernetes' " in line) < 250
 
 
 def test_a_stale_document_is_found(tmp_path: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

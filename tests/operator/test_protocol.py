@@ -23,7 +23,9 @@ from autohas_api.messages import (
     decode_progress,
 )
 from autohas_api.model import Model
-from autohas_operator import policy
+from autohas_operator import pods, policy, poller
+from autohas_operator.settings import Settings
+from autohas_operator.testing.builders import stored_job, stored_search
 
 TEXT = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
 WORDS = set(re.findall(r"`(\w+)`", TEXT)) | {"version", "kind"}
@@ -37,10 +39,11 @@ def test_every_field_of_every_message_is_named(model: type[Model]) -> None:
 
 def test_every_variable_and_every_exit_code_is_named() -> None:
     """Codes with their names, and the reason that fails the search at once."""
-    variables = [value for name, value in vars(names).items() if name.startswith("ENV_")]
+    (container,) = stored_job(stored_search())["spec"]["template"]["spec"]["containers"]
+    variables = {entry["name"] for entry in container["env"]} | {v for k, v in vars(names).items() if k.startswith("ENV_")}
     rows = {int(row[0]): row for row in re.findall(r"^\| (\d+) \| (\w+) \|[^|]*\| ([^|]*) \|$", TEXT, re.MULTILINE)}
 
-    assert [variable for variable in variables if f"`{variable}`" not in TEXT] == []
+    assert [variable for variable in sorted(variables) if f"`{variable}`" not in TEXT] == []
     assert {code: row[1] for code, row in rows.items()} == {int(code): code.name for code in names.ExitCode}
     assert [code for code, reason in policy.FAILURE_REASONS.items() if reason not in rows[int(code)][2]] == []
 
@@ -61,7 +64,15 @@ def test_the_examples_are_messages() -> None:
 
 
 def test_the_limits_are_those_of_the_code() -> None:
-    """16 KiB, 4,096 bytes, port 9464."""
+    """Sizes, the port, and how long the operator and the kubelet wait."""
+    settings = Settings()
+
+    assert (settings.poll_timeout_s, poller.FIRST_PERIOD_S, settings.poll_period_s) == (2, 3, 15)
+    assert (poller.FIRST_PERIOD_S * poller.MAX_FIRST_MISSES, settings.poll_period_s * poller.MAX_POLLS_PER_SECOND) == (120, 150)
+    assert (pods.STARTUP_PERIOD_S * pods.STARTUP_FAILURES, pods.PROBE_TIMEOUT_S) == (30 * 60, 5)
+    assert (pods.LIVENESS_FAILURES, pods.LIVENESS_PERIOD_S) == (3, 30)
+    assert all(words in TEXT for words in ("within 2 s", "every 3 s", "every 15 s", "two minutes", "150 trainers"))
+    assert all(words in TEXT for words in ("half an hour", "within 5 s", "three\nlooks 30 s apart"))
     assert (names.MAX_PROGRESS_BYTES, names.MAX_LAST_WORD_BYTES, names.TRAINER_PORT, names.CONTRACT_VERSION) == (16 * 1024, 4096, 9464, 1)
     assert all(
         words in TEXT for words in ("16 KiB", "4,096 bytes", "9464", "version 1", names.CONFIG_DIRECTORY, names.CHECKPOINT_DIRECTORY)

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from autohas_api.messages import NOTICE_TYPES, StopReason
-from autohas_api.status import ConditionType
+from autohas_api.status import ConditionType, Phase
 from autohas_operator.testing.words import said
 
 TEXT = (Path(__file__).parents[2] / "docs" / "troubleshooting.md").read_text()
@@ -16,7 +16,7 @@ ENDS_WITH = {StopReason.COMPLETED.value, StopReason.BUDGET.value}
 
 def documented() -> set[str]:
     """Words in the first cell of every table's row."""
-    cells = [line.split("|")[1] for line in TEXT.splitlines() if line.startswith("| `")]
+    cells = [line.split("|")[1] for line in TEXT.splitlines() if line.startswith("| `") and not line.startswith("| `PHASE`")]
     return {word for cell in cells for word in re.findall(r"`([A-Z]\w+)`", cell)}
 
 
@@ -33,6 +33,15 @@ def test_every_condition_has_its_heading() -> None:
     headings = " ".join(line for line in TEXT.splitlines() if line.startswith("## "))
 
     assert [kind.value for kind in ConditionType if kind.value not in headings] == []
+
+
+def test_every_phase_leads_to_its_condition() -> None:
+    """A person sees the phase first."""
+    table = TEXT.split("| `PHASE` |", 1)[1].split("\n\n", 1)[0]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
+
+    assert [word for row in rows for word in row[0].split(", ")] == [phase.value for phase in Phase]
+    assert {row[2] for row in rows} <= {kind.value for kind in ConditionType}
 
 
 def test_every_row_says_something() -> None:
