@@ -33,7 +33,7 @@ from autohas_api.templates import TEMPLATES
 from autohas_api.testing import a_search
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "trainer" / "README.md"]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "trainer" / "README.md", ROOT / "examples" / "README.md"]
 VALUES = yaml.safe_load((ROOT / "charts" / "autohas" / "values.yaml").read_text())
 SPEC_FIELDS = {field.alias or name for name, field in Spec.model_fields.items()}
 FREE_FORM = ("labels", "annotations", "resources", "affinity", "nodeSelector", "tolerations", "podLabels", "podAnnotations", "metricsFrom")

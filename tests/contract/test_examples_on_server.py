@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import copy
+import json
+import re
+import shlex
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
+from autohas_api import yamlfile
+from autohas_api.acceptance import accept
+from autohas_operator import manifests
+from autohas_operator.observe import search_record
+from autohas_operator.testing.builders import PODS, SEARCH_UID
 from testcluster.cluster import Cluster
+from testcluster.commands import CommandFailedError
 
 pytestmark = pytest.mark.control_plane
 ROOT = Path(__file__).parents[2]
+RESTRICTED, SUSPENDED = ROOT / "examples" / "09-restricted-namespace.yaml", ROOT / "examples" / "10-suspended-start.yaml"
 FILES = sorted([*(ROOT / "examples").glob("*.yaml"), *(ROOT / "examples").glob("*/search.yaml")])
 
 
@@ -28,3 +42,56 @@ def test_an_example_is_stored(server: Cluster, file: Path) -> None:
 
     assert sum(" created" in line for line in printed.splitlines()) == file.read_text().count("\nkind: ")
     assert "autohassearch.autohas.dev/" in printed
+
+
+@pytest.fixture(scope="module", name="namespace")
+def _namespace(server: Cluster) -> Iterator[str]:
+    """A namespace with the labels of example 09, under a name of its own: that of the example may still be going."""
+    labelled = next(d for d in yaml.safe_load_all(RESTRICTED.read_text()) if d["kind"] == "Namespace")
+    labelled["metadata"]["name"] = "admits-restricted"
+    server.kubectl("create", "-f", "-", input=json.dumps(labelled))
+    yield "admits-restricted"
+    server.kubectl("delete", "namespace", "admits-restricted", "--wait=false")
+
+
+def _pod(file: Path, namespace: str) -> dict[str, Any]:
+    """The pod of the Job that the operator makes of an example's search, as the Job controller would create it."""
+    search = yamlfile.read_search(file).value
+    search["metadata"] |= {"namespace": namespace, "uid": SEARCH_UID, "resourceVersion": "1", "generation": 1}
+    record = search_record(search)
+    job = manifests.job(record, accept(json.loads(record.document))[0], manifests.Attempt(number=1, image="trainer:1"), PODS)
+    template = job["spec"]["template"]
+    metadata = {"name": "trainer", "namespace": namespace, "labels": template["metadata"]["labels"]}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
+
+
+def _create(server: Cluster, document: dict[str, Any]) -> str:
+    return server.kubectl("create", "--dry-run=server", "--validate=strict", "-f", "-", input=json.dumps(document))
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda path: path.relative_to(ROOT / "examples").as_posix())
+def test_the_trainer_of_every_example_is_admitted_as_restricted(server: Cluster, namespace: str, file: Path) -> None:
+    """Whatever an example mounts or asks for, its pod keeps the restricted profile, as 09 says."""
+    assert "pod/trainer created" in _create(server, _pod(file, namespace))
+
+
+def test_the_restricted_namespace_refuses_other_pods(server: Cluster, namespace: str) -> None:
+    """09: its labels are enforced: the trainer's pod without its security context is not admitted."""
+    pod = copy.deepcopy(_pod(RESTRICTED, namespace))
+    del pod["spec"]["containers"][0]["securityContext"]
+
+    with pytest.raises(CommandFailedError, match='violates PodSecurity "restricted:latest"'):
+        _create(server, pod)
+
+
+def test_the_command_in_the_comment_starts_the_suspended_search(server: Cluster) -> None:
+    """10: applied it is suspended; after the one patch of its comment it is not."""
+    (command,) = re.findall(r"^# +(kubectl patch .*)$", SUSPENDED.read_text(), flags=re.MULTILINE)
+    wanted = ("get", "ahs", "suspended-start", "-o", "jsonpath={.spec.suspend}")
+    server.kubectl("apply", "-f", str(SUSPENDED))
+    before = server.kubectl(*wanted)
+    server.kubectl(*shlex.split(command)[1:])
+    after = server.kubectl(*wanted)
+    server.kubectl("delete", "ahs", "suspended-start")
+
+    assert (before, after) == ("true", "false")

@@ -42,7 +42,13 @@ def _flat(text: str) -> str:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Result]:
     """A small search run to its end: file, folder, what was printed."""
     folder = tmp_path_factory.mktemp("laptop")
-    file = _search_file(folder, spec__checkpoint={"storage": {"emptyDir": {}}}, spec__trainer={"device": "CPU", "image": "x"})
+    of_a_cluster = {
+        "spec__checkpoint": {"storage": {"emptyDir": {}}},
+        "spec__trainer": {"device": "CPU", "image": "x"},
+        "spec__cleanup": {"jobTTLSeconds": 60},
+        "spec__monitoring": {"perChoiceLimit": 9},
+    }
+    file = _search_file(folder, **of_a_cluster)
     out = folder / "out"
     return file, out, _autohas("run", file, "--set", "budget.trainings=4", "--seed", 3, "--out", out)
 
@@ -52,7 +58,8 @@ def test_a_run_ends_with_the_answer_and_its_files(finished: tuple[Path, Path, Re
     _, out, printed = finished
     assert printed.exit_code == 0, printed.output
     assert re.search(r"Test accuracy \d+\.\d\d %; the default configuration: \d+\.\d\d %|Nothing beat the default", printed.output)
-    assert "Not used on this machine: spec.trainer.image, spec.checkpoint.storage" in _flat(printed.output)
+    unused = "spec.trainer.image, spec.checkpoint.storage, spec.cleanup, spec.monitoring"
+    assert f"Not used on this machine: {unused}" in _flat(printed.output)
     assert {"result.json", "config.yaml", "model.safetensors", "history.jsonl", "report.html"} <= {p.name for p in out.iterdir()}
     record = json.loads((out / "result.json").read_text())
     assert record["search"]["spec"]["algorithm"]["seed"] == 3

@@ -1,21 +1,26 @@
 """Every search under examples/ runs with a reduced budget, by the code of `autohas run`, and keeps the promise of its comments.
 
-02 needs the real data: tests/node runs it. 07 runs in test_entrypoints.
+07 runs in test_entrypoints. 02 needs the real data beside the repository.
 """
 
 from __future__ import annotations
 
+import csv
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sklearn.datasets import load_diabetes
 from typer.testing import CliRunner, Result
 
 from autohas_api.templates import TEMPLATES
 from autohas_trainer.cli.app import app
+from autohas_trainer.templates import CountsMacs, build_template
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+FASHION_MNIST = Path(__file__).parents[3] / "shared" / "data" / "fashion-mnist"
 DEFAULTS = {name: {decision.name: decision.default for decision in decisions} for name, decisions in TEMPLATES.items()}
 
 
@@ -32,6 +37,10 @@ def _searched(example: str, out: Path, *settings: str) -> dict[str, Any]:
     return record
 
 
+def _flat(text: str) -> str:
+    return " ".join(text.split())
+
+
 def _tried(record: dict[str, Any]) -> list[dict[str, str]]:
     """Configurations that the record shows: winner, default, runners-up."""
     return [found["configuration"] for found in (record["winner"], record["default"], *record["runnersUp"])]
@@ -43,6 +52,17 @@ def test_the_quickstart_searches_both(tmp_path: Path) -> None:
 
     assert record["winner"]["configuration"].keys() == {"learning_rate", "weight_decay", *DEFAULTS["conv-small"]}
     assert (tmp_path / "report.html").is_file()
+
+
+def test_fashion_mnist_has_the_price_of_its_parameters(tmp_path: Path) -> None:
+    """02: on the first 2,000 of the real pictures; every network has relu, and the winner's cost is its number of parameters."""
+    if not FASHION_MNIST.is_dir():
+        pytest.skip(f"the real data is absent: {FASHION_MNIST}")
+    few = (f"task.data.path={FASHION_MNIST}", "task.data.arguments={trainLimit: '2000', testLimit: '500'}", "task.recipe.batchSize=64")
+    record = _searched("02-fashion-mnist.yaml", tmp_path, *few, "retrain.steps=27")
+
+    assert {configuration["activation"] for configuration in _tried(record)} == {"relu"}
+    assert record["winner"]["cost"] == record["winner"]["parameters"]
 
 
 def test_hyperparameters_only_keeps_the_network(tmp_path: Path) -> None:
@@ -82,6 +102,16 @@ def test_the_table_is_predicted_over_three_seeds(tmp_path: Path) -> None:
     assert winner["testMean"] < 65
 
 
+def test_the_table_is_scikit_learn_s() -> None:
+    """03: every number is that of load_diabetes; the words a and b stand for its codes 1 and 2 of sex."""
+    header, *rows = csv.reader((EXAMPLES / "03-tabular-csv" / "diabetes.csv").read_text().splitlines())
+    data = load_diabetes(scaled=False)
+
+    assert header == [*data.feature_names, "progression"]
+    read = [[float({"a": "1", "b": "2"}.get(cell, cell)) for cell in row] for row in rows]
+    assert read == [[*inputs, target] for inputs, target in zip(data.data.tolist(), data.target.tolist(), strict=True)]
+
+
 def test_a_gpu_that_is_not_there_is_a_sentence_and_the_cpu_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """06: exit 78 before anything else; with device CPU the same search runs (on digits here).
 
@@ -102,6 +132,44 @@ def test_a_price_pulls_the_network_to_its_target(tmp_path: Path) -> None:
     winner = _searched("08-cost-target.yaml", tmp_path, "retrain.steps=60", "objective.cost.weight=-1")["winner"]
 
     assert winner["cost"] == pytest.approx(400_000, rel=0.2)
+
+
+def test_the_price_is_that_of_the_formula(tmp_path: Path) -> None:
+    """08: the score of every candidate at every rung is accuracy - 0.1 * |macs / 400000 - 1|, macs in closed form."""
+    record = _searched("08-cost-target.yaml", tmp_path, "retrain.steps=27")
+    template = build_template("conv-small", (1, 20, 20), 10)
+    assert isinstance(template, CountsMacs)
+
+    for candidate in record["runnersUp"]:
+        macs = template.num_macs({name: candidate["configuration"][name] for name in DEFAULTS["conv-small"]})
+        for compared in candidate["scores"]:
+            assert compared["score"] == pytest.approx(compared["metric"] - 0.1 * abs(macs / 400_000 - 1))
+
+
+def test_a_target_out_of_reach_is_refused_with_what_is_in_reach(tmp_path: Path) -> None:
+    """08: exit 78 and the range, before anything is trained."""
+    refused = _autohas("08-cost-target.yaml", tmp_path, "objective.cost.target=1000")
+
+    assert refused.exit_code == 78
+    assert re.search(r"below the least macs of any network in this space: choose a target from [\d,]+ to [\d,]+", _flat(refused.stderr))
+
+
+PASSED_OVER = {
+    "03-tabular-csv/search.yaml": "spec.trainer.resources, spec.trainer.volumes, spec.trainer.volumeMounts",
+    "06-gpu-with-claim.yaml": "spec.trainer.resources, spec.trainer.tolerations, spec.trainer.volumes, spec.trainer.volumeMounts,"
+    " spec.checkpoint.storage, spec.budget.startDeadlineSeconds",
+    "09-restricted-namespace.yaml": "spec.trainer.resources, spec.checkpoint.storage",
+    "10-suspended-start.yaml": "spec.suspend, spec.checkpoint.storage",
+}
+
+
+@pytest.mark.parametrize("example", PASSED_OVER)
+def test_what_only_a_cluster_uses_is_named(example: str, tmp_path: Path) -> None:
+    """Nothing in a file is passed over in silence, suspend least of all."""
+    begun = _autohas(example, tmp_path, "task.data={name: idx, path: /no/such/folder}", "objective={}", "trainer.device=CPU")
+
+    assert begun.exit_code == 65
+    assert f"Not used on this machine: {PASSED_OVER[example]} " in _flat(begun.output)
 
 
 def test_what_concerns_clusters_changes_nothing_here(tmp_path: Path) -> None:

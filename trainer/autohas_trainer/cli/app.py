@@ -317,9 +317,11 @@ def _command(source: str, settings: Sequence[str], folder: Path) -> str:
 def _ignored(document: dict[str, Any]) -> list[str]:
     """Sections that were written and mean nothing without a cluster; the device is obeyed."""
     written = document.get("spec", {})
-    found = [f"spec.trainer.{name}" for name in written.get("trainer", {}) if name != "device"]
+    found = ["spec.suspend"] if written.get("suspend") else []
+    found += [f"spec.trainer.{name}" for name in written.get("trainer", {}) if name != "device"]
     if "storage" in written.get("checkpoint", {}):
         found.append("spec.checkpoint.storage")
-    if "failurePolicy" in written:
-        found.append("spec.failurePolicy")
+    if "startDeadlineSeconds" in written.get("budget", {}):
+        found.append("spec.budget.startDeadlineSeconds")
+    found += [f"spec.{section}" for section in ("failurePolicy", "cleanup", "monitoring") if section in written]
     return found
