@@ -152,53 +152,56 @@ async def measure(plane: ControlPlane, folder: Path, scale: Scale) -> dict[str, 
 
 async def _lives(site: Site, scale: Scale) -> dict[str, Any]:
     """Searches that come one by one, then all others at once."""
-    operator, session, book = (
-        site.operator("lives", writes_per_second=scale.writes_per_second, resync_period_s=100_000),
-        site.session,
-        site.book,
-    )
+    operator = site.operator("lives", writes_per_second=scale.writes_per_second, resync_period_s=100_000)
     try:
-        await operator.wait_ready(session)
-        empty_mib, _ = operator.usage()
-        figures: dict[str, Any] = {"memory without searches, MiB": empty_mib}
-
-        steady = [f"steady-{n}" for n in range(scale.steady)]
-        for name in steady:
-            await create(site, name)
-            await asyncio.sleep(1 / scale.steady_rate)
-        await all_of(book.ended, steady, "steady searches ended", 120)
-        figures |= waits("steady", book.waits(steady))
-
-        burst = [f"burst-{n}" for n in range(scale.searches - scale.steady)]
+        await operator.wait_ready(site.session)
+        figures: dict[str, Any] = {"memory without searches, MiB": operator.usage()[0]}
+        figures |= await _steadily(site, scale)
         _, cpu_before = operator.usage()
-        writes_before, begun = await operator.writes(session), time.monotonic()
-        slots = asyncio.Semaphore(CONCURRENCY)
-
-        async def bounded(name: str) -> None:
-            async with slots:
-                await create(site, name)
-
-        await asyncio.gather(*(bounded(name) for name in burst))
-        figures["burst: searches created per second by this program"] = len(burst) / (time.monotonic() - begun)
-        deadline_s = 120 + 30 * len(burst) / scale.writes_per_second
-        await all_of(book.has_job, burst, "Jobs of the burst", deadline_s)
-        last_job = max(book.has_job[name] for name in burst)
-        figures |= waits("burst", book.waits(burst))
-        figures["burst: Jobs per second"] = len(burst) / (last_job - begun)
-        await all_of(book.ended, burst, "burst searches ended", deadline_s)
-        figures["burst: whole lives per second"] = len(burst) / (max(book.ended[name] for name in burst) - begun)
-        await settled(operator, session)
+        writes_before = await operator.writes(site.session)
+        burst = [f"burst-{n}" for n in range(scale.searches - scale.steady)]
+        figures |= await _at_once(site, scale, burst)
+        await settled(operator, site.session)
         _, cpu_after = operator.usage()
         figures["operator CPU per life, ms"] = 1000 * (cpu_after - cpu_before) / len(burst)
-        spent = {key: count - writes_before.get(key, 0) for key, count in (await operator.writes(session)).items()}
+        spent = {key: count - writes_before.get(key, 0) for key, count in (await operator.writes(site.session)).items()}
         figures |= {f"writes per life: {key}": count / len(burst) for key, count in sorted(spent.items())}
         figures["writes per life"] = sum(spent.values()) / len(burst)
-        page = await operator.page(session)
+        page = await operator.page(site.session)
         figures["reconcile p99 (upper bound of its bucket), ms"] = 1000 * bucket_quantile(page, "autohas_reconcile_duration_seconds", 0.99)
         figures["memory after all lives, MiB"] = operator.usage()[0]
     finally:
         operator.stop()
     return figures
+
+
+async def _steadily(site: Site, scale: Scale) -> dict[str, Any]:
+    steady = [f"steady-{n}" for n in range(scale.steady)]
+    for name in steady:
+        await create(site, name)
+        await asyncio.sleep(1 / scale.steady_rate)
+    await all_of(site.book.ended, steady, "steady searches ended", 120)
+    return waits("steady", site.book.waits(steady))
+
+
+async def _at_once(site: Site, scale: Scale, burst: list[str]) -> dict[str, Any]:
+    book, slots, begun = site.book, asyncio.Semaphore(CONCURRENCY), time.monotonic()
+
+    async def bounded(name: str) -> None:
+        async with slots:
+            await create(site, name)
+
+    await asyncio.gather(*(bounded(name) for name in burst))
+    created_s = time.monotonic() - begun
+    deadline_s = 120 + 30 * len(burst) / scale.writes_per_second
+    await all_of(book.has_job, burst, "Jobs of the burst", deadline_s)
+    await all_of(book.ended, burst, "burst searches ended", deadline_s)
+    return {
+        "burst: searches created per second by this program": len(burst) / created_s,
+        **waits("burst", book.waits(burst)),
+        "burst: Jobs per second": len(burst) / (max(book.has_job[name] for name in burst) - begun),
+        "burst: whole lives per second": len(burst) / (max(book.ended[name] for name in burst) - begun),
+    }
 
 
 async def _rest(site: Site, scale: Scale) -> dict[str, Any]:

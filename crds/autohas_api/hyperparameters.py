@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, ClassVar, Final, Literal
@@ -176,57 +176,52 @@ def _given(kind: str, names: tuple[str, ...]) -> Callable[[Hyperparameter], bool
     return lambda h: h.name not in names or getattr(h, kind) is not None
 
 
-def _kind_rules() -> tuple[Rule, ...]:
-    """Each known name takes one kind of range, with its own bounds."""
-    found: list[Rule] = []
-    for kind in ("continuous", "integer", "categorical"):
-        names = tuple(name for name, known in KNOWN.items() if known.kind == kind)
-        listed = ", ".join(f"'{name}'" for name in names)
-        found.append(
-            Rule(
-                expression=f"!(self.name in [{listed}]) || has(self.{kind})",
-                message=f"{', '.join(names)}: the range must be given as {kind}",
-                field_path=".name",
-                holds=_given(kind, names),
-            )
-        )
-    below_one = tuple(name for name, known in KNOWN.items() if known.below == 1)
-    listed = ", ".join(f"'{name}'" for name in below_one)
-    found.append(
-        Rule(
-            expression=f"!(self.name in [{listed}]) || !has(self.continuous) || double(self.continuous.max) <= {LARGEST_SHARE}",
-            message=f"max of {', '.join(below_one)} must be less than 1, at most {LARGEST_SHARE}",
-            field_path=".continuous.max",
-            holds=lambda h: h.name not in below_one or h.continuous is None or float(h.continuous.max) <= LARGEST_SHARE,
-        )
+def _quoted(names: Iterable[str]) -> str:
+    """A CEL list's inside."""
+    return ", ".join(f"'{name}'" for name in names)
+
+
+def _kind_rule(kind: str) -> Rule:
+    """Each known name takes one kind of range."""
+    names = tuple(name for name, known in KNOWN.items() if known.kind == kind)
+    return Rule(
+        expression=f"!(self.name in [{_quoted(names)}]) || has(self.{kind})",
+        message=f"{', '.join(names)}: the range must be given as {kind}",
+        field_path=".name",
+        holds=_given(kind, names),
     )
-    found.append(
-        Rule(
-            expression=f"self.name != 'mixup' || !has(self.continuous) || double(self.continuous.max) <= {MAX_MIXUP}.0",
-            message=f"max of mixup must be at most {MAX_MIXUP}",
-            field_path=".continuous.max",
-            holds=lambda h: h.name != "mixup" or h.continuous is None or float(h.continuous.max) <= MAX_MIXUP,
-        )
-    )
-    found.append(
-        Rule(
-            expression="self.name != 'batch_size' || !has(self.integer) || self.integer.min >= 2",
-            message="min of batch_size must be at least 2",
-            field_path=".integer.min",
-            holds=lambda h: h.name != "batch_size" or h.integer is None or h.integer.min >= KNOWN["batch_size"].minimum,
-        )
-    )
-    optimizers = KNOWN["optimizer"].choices
-    listed = ", ".join(f"'{name}'" for name in optimizers)
-    found.append(
-        Rule(
-            expression=f"self.name != 'optimizer' || !has(self.categorical) || self.categorical.choices.all(c, c in [{listed}])",
-            message=f"choices of optimizer must be among {', '.join(optimizers)}",
-            field_path=".categorical.choices",
-            holds=lambda h: h.name != "optimizer" or h.categorical is None or set(h.categorical.choices) <= set(optimizers),
-        )
-    )
-    return tuple(found)
+
+
+_BELOW_ONE: Final = tuple(name for name, known in KNOWN.items() if known.below == 1)
+_OPTIMIZERS: Final = KNOWN["optimizer"].choices
+_KIND_RULES: Final = (
+    *(_kind_rule(kind) for kind in ("continuous", "integer", "categorical")),
+    Rule(
+        expression=f"!(self.name in [{_quoted(_BELOW_ONE)}]) || !has(self.continuous) || double(self.continuous.max) <= {LARGEST_SHARE}",
+        message=f"max of {', '.join(_BELOW_ONE)} must be less than 1, at most {LARGEST_SHARE}",
+        field_path=".continuous.max",
+        holds=lambda h: h.name not in _BELOW_ONE or h.continuous is None or float(h.continuous.max) <= LARGEST_SHARE,
+    ),
+    Rule(
+        expression=f"self.name != 'mixup' || !has(self.continuous) || double(self.continuous.max) <= {MAX_MIXUP}.0",
+        message=f"max of mixup must be at most {MAX_MIXUP}",
+        field_path=".continuous.max",
+        holds=lambda h: h.name != "mixup" or h.continuous is None or float(h.continuous.max) <= MAX_MIXUP,
+    ),
+    Rule(
+        expression="self.name != 'batch_size' || !has(self.integer) || self.integer.min >= 2",
+        message="min of batch_size must be at least 2",
+        field_path=".integer.min",
+        holds=lambda h: h.name != "batch_size" or h.integer is None or h.integer.min >= KNOWN["batch_size"].minimum,
+    ),
+    Rule(
+        expression=f"self.name != 'optimizer' || !has(self.categorical) || self.categorical.choices.all(c, c in [{_quoted(_OPTIMIZERS)}])",
+        message=f"choices of optimizer must be among {', '.join(_OPTIMIZERS)}",
+        field_path=".categorical.choices",
+        holds=lambda h: h.name != "optimizer" or h.categorical is None or set(h.categorical.choices) <= set(_OPTIMIZERS),
+    ),
+)
+"""Each known name with its own bounds."""
 
 
 class Hyperparameter(Model):
@@ -258,7 +253,7 @@ class Hyperparameter(Model):
             message="exactly one of continuous, integer and categorical must be given",
             holds=lambda h: _num_ranges(h) == 1,
         ),
-        *_kind_rules(),
+        *_KIND_RULES,
         Rule(
             expression="!has(self.default) || !has(self.continuous) || (self.default.matches('"
             + DECIMAL_PATTERN.replace("\\", "\\\\")

@@ -90,23 +90,21 @@ def reader_pod(search: Mapping[str, Any]) -> dict[str, Any]:
                 "seccompProfile": {"type": "RuntimeDefault"},
                 **_identity(search["status"]["trainer"]),
             },
-            "containers": [
-                {
-                    "name": _CONTAINER,
-                    "image": search["status"]["trainer"]["image"],
-                    "command": ["python", "-c", f"import time; time.sleep({_LIFETIME_S})"],
-                    "resources": {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"cpu": "1", "memory": "256Mi"}},
-                    "securityContext": {
-                        "allowPrivilegeEscalation": False,
-                        "readOnlyRootFilesystem": True,
-                        "capabilities": {"drop": ["ALL"]},
-                    },
-                    "volumeMounts": [{"name": "checkpoints", "mountPath": CHECKPOINT_DIRECTORY, "readOnly": True}],
-                }
-            ],
+            "containers": [_reader(search["status"]["trainer"]["image"])],
             "volumes": [{"name": "checkpoints", "persistentVolumeClaim": {"claimName": claim, "readOnly": True}}],
             **kept,
         },
+    }
+
+
+def _reader(image: str) -> dict[str, Any]:
+    return {
+        "name": _CONTAINER,
+        "image": image,
+        "command": ["python", "-c", f"import time; time.sleep({_LIFETIME_S})"],
+        "resources": {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"cpu": "1", "memory": "256Mi"}},
+        "securityContext": {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}},
+        "volumeMounts": [{"name": "checkpoints", "mountPath": CHECKPOINT_DIRECTORY, "readOnly": True}],
     }
 
 

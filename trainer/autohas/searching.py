@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from autohas.extras import needs_trainer
 from autohas_api import yamlfile
+
+if TYPE_CHECKING:
+    from autohas_trainer.reporting.files import Finished
 
 __all__ = ["Result", "run"]
 
@@ -74,6 +77,10 @@ def run(
         from autohas_trainer.cli.laptop import search_here  # noqa: PLC0415 - `import autohas` must not load torch
     document = _document(spec)
     found, folder = search_here(document, settings, None if out is None else Path(out), resume=resume, quiet=quiet)
+    return _summary(found, folder)
+
+
+def _summary(found: Finished, folder: Path) -> Result:
     result = found.outcome.result
     return Result(
         configuration=dict(found.outcome.configuration),

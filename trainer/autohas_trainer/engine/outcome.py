@@ -27,24 +27,41 @@ def build_outcome(board: Board, evaluated: EvaluateStage, workdir: Path, identit
     """Write the winner's model and state everything that was found."""
     if board.winner is None:
         raise RuntimeError("the search ended without a winner")
-    problem, winner, test_scores = board.problem, board.winner, evaluated.test_scores
-    repeated = (test_scores[winner], *evaluated.repeat_scores)
-    configuration = board.configurations[winner]
-    model_digest = save_model(board.trainings[winner], workdir / MODEL_FILE)
-    values = problem.space.as_mapping(configuration)
+    problem, configuration = board.problem, board.configurations[board.winner]
+    model_digest = save_model(board.trainings[board.winner], workdir / MODEL_FILE)
+    return Outcome(
+        result=_result(board, board.winner, evaluated, model_digest=model_digest, identity=identity, stop_reason=stop_reason),
+        winner=board.winner,
+        configuration=problem.space.as_mapping(configuration),
+        recipe=problem.recipe(configuration).record(),
+        default=problem.space.as_mapping(problem.space.default),
+        candidates=tuple(board.records),
+        test_scores=(evaluated.test_scores[board.winner], *evaluated.repeat_scores),
+        cost_by_stage=board.ledger.cost_by_stage(),
+        seconds_by_stage=board.ledger.seconds_by_stage(),
+    )
+
+
+def _result(  # noqa: PLR0913 - what a last word consists of
+    board: Board, winner: str, evaluated: EvaluateStage, *, model_digest: str, identity: Identity, stop_reason: StopReason
+) -> Result:
+    """The last word about the winner."""
+    tested = evaluated.test_scores
+    repeated = (tested[winner], *evaluated.repeat_scores)
+    problem, configuration = board.problem, board.configurations[winner]
     compared = {name: known[_LAST_RUNG].metric for name, known in board.comparisons.items() if _LAST_RUNG in known}
     selection = {name: metric for name, metric in compared.items() if metric is not None}
-    digest = configuration_digest(values)
-    hyperparameters = [v for d, v in zip(problem.space.decisions, configuration.values, strict=True) if d.role is not Role.ARCHITECTURE]
-    result = Result(
+    digest = configuration_digest(problem.space.as_mapping(configuration))
+    decided = zip(problem.space.decisions, configuration.values, strict=True)
+    return Result(
         search_uid=identity.search_uid,
         pod_uid=identity.pod_uid,
         attempt=identity.attempt,
         choices=list(problem.space.indices(configuration)),
-        values=hyperparameters,
-        test_score=test_scores[winner],
+        values=[value for decision, value in decided if decision.role is not Role.ARCHITECTURE],
+        test_score=tested[winner],
         selection_score=selection[winner],
-        default_test_score=test_scores.get(DEFAULT),
+        default_test_score=tested.get(DEFAULT),
         default_selection_score=selection.get(DEFAULT),
         test_mean=statistics.fmean(repeated) if len(repeated) > 1 else None,
         test_standard_deviation=statistics.stdev(repeated) if len(repeated) > 1 else None,
@@ -56,18 +73,7 @@ def build_outcome(board: Board, evaluated: EvaluateStage, workdir: Path, identit
         active_seconds=round(board.ledger.active_seconds, 3),
         configuration_digest=digest,
         model_digest=model_digest,
-        digest=result_digest(configuration=digest, test_score=test_scores[winner], model=model_digest),
-    )
-    return Outcome(
-        result=result,
-        winner=winner,
-        configuration=values,
-        recipe=problem.recipe(configuration).record(),
-        default=problem.space.as_mapping(problem.space.default),
-        candidates=tuple(board.records),
-        test_scores=repeated,
-        cost_by_stage=board.ledger.cost_by_stage(),
-        seconds_by_stage=board.ledger.seconds_by_stage(),
+        digest=result_digest(configuration=digest, test_score=tested[winner], model=model_digest),
     )
 
 

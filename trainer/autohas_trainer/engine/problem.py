@@ -57,18 +57,7 @@ class Problem:
             DataError: The files are missing or damaged, or too small for the recipe.
             ConfigurationError: The data cannot be divided or read as asked for.
         """
-        data, shares = spec.task.data, spec.task.splits
-        splits = load(
-            data.label,
-            data.path,
-            data.arguments,
-            kind=METRICS[spec.objective.metric].kind,
-            reward=float(shares.reward),
-            selection=float(shares.selection),
-            stratify=shares.stratify,
-            seed=spec.algorithm.seed,
-            device=device,
-        )
+        splits = _splits(spec, device)
         batch_size = spec.task.recipe.batch_size
         selection_batches = splits.num_selection / batch_size
         if is_search:
@@ -149,6 +138,22 @@ class Problem:
     def evaluation_cost(self) -> float:
         """Trainings that the last comparison and the test of one network cost."""
         return forward_cost(self.splits.num_selection + self.splits.num_test, self.spec)
+
+
+def _splits(spec: Spec, device: torch.device) -> Splits:
+    """The data of a search, divided as it asks for."""
+    data, shares = spec.task.data, spec.task.splits
+    return load(
+        data.label,
+        data.path,
+        data.arguments,
+        kind=METRICS[spec.objective.metric].kind,
+        reward=float(shares.reward),
+        selection=float(shares.selection),
+        stratify=shares.stratify,
+        seed=spec.algorithm.seed,
+        device=device,
+    )
 
 
 def _check_budget(spec: Spec, space: Space, selection_batches: float) -> None:
