@@ -37,20 +37,21 @@ def configuration_of(result: Result, space: Space) -> Configuration:
 
 
 def _value(decision: Decision, index: int, said: str | None) -> str:
-    """The value of one decision: what its index means, which must be what is said of a hyperparameter.
+    """The value of one decision: what its index means; beside an index nothing else may be said of a hyperparameter.
 
     Raises:
         MessageError: the two differ, or a number off the grid is none that the decision allows.
     """
+    if said is None and decision.role is not Role.ARCHITECTURE:
+        raise MessageError(f"result has no hyperparameter value for {decision.name}")
     if index == OFF_GRID:
-        meant = decision.default if decision.role is Role.ARCHITECTURE or said is None else said
+        meant = said or decision.default
         if meant in decision.choices or not decision.allows(meant):
             raise MessageError(f"result has the value {meant[:40]!r} off the grid of {decision.name}, which does not allow it")
-    else:
-        meant = decision.choices[index]
-    if decision.role is not Role.ARCHITECTURE and said != meant:
-        raise MessageError(f"result has the hyperparameter value {str(said)[:40]!r} for {decision.name}, its choice means {meant!r}")
-    return meant
+        return meant
+    if said and said != decision.choices[index]:
+        raise MessageError(f"result has the hyperparameter value {said[:40]!r} for {decision.name}, its choice means another")
+    return decision.choices[index]
 
 
 def search_result(result: Result, spec: Spec, space: Space, model_path: str | None) -> SearchResult:

@@ -88,7 +88,7 @@ class Result(Message):
     kind: Literal["Result"] = "Result"
     choices: Annotated[list[Annotated[int, Field(ge=-1, le=64)]], Field(max_length=192)]
     values: Annotated[list[Annotated[str, StringConstraints(max_length=32)]], Field(max_length=64)]
-    """Decimal values of the hyperparameters, in the space's order."""
+    """Of each hyperparameter, in the space's order: its decimal where the choice is -1, else empty (own choices may be long)."""
     test_score: Score
     selection_score: Score
     default_test_score: Score | None = None

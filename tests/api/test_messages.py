@@ -106,7 +106,7 @@ def test_the_largest_result_fits_what_kubernetes_keeps() -> None:
         search_uid="u" * 36,
         pod_uid="p" * 36,
         attempt=2**31,
-        choices=[31] * 64 + [15] * 128,
+        choices=[-1] * 64 + [31] * 128,
         values=["1.23456e-05"] * 64,
         test_score=0.12345678901234567,
         selection_score=0.12345678901234567,

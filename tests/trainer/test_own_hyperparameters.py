@@ -15,6 +15,8 @@ from torch.nn import functional
 from typer.testing import CliRunner
 
 from autohas_api.acceptance import accept
+from autohas_api.expand import configuration_of
+from autohas_api.messages import Result, decode_last_word, encode
 from autohas_api.problems import SpecError
 from autohas_api.testing import changed
 from autohas_trainer.cli.app import app
@@ -41,6 +43,18 @@ def test_values_reach_augmentation_loss_and_factory(tmp_path: Path) -> None:
     width = int(outcome.configuration["width"])
     assert outcome.result.parameters == 8 * width + width + 2 * width + 2 * width + 2
     assert outcome.result.test_score > 0.7
+
+
+def test_choices_as_long_as_the_contract_allows_reach_the_result(tmp_path: Path) -> None:
+    """One of two choices of 64 characters wins and comes out of the last word whole."""
+    choices = [f"0.{'0' * 61}{digit}" for digit in "12"]
+    document = searched("Focal", {"name": "noise", "categorical": {"choices": choices}, "default": choices[0]})
+    outcome = search(document, tmp_path, MemorySink())
+    word, (_, space) = decode_last_word(encode(outcome.result)), accept(document)
+
+    assert isinstance(word, Result)
+    assert space.as_mapping(configuration_of(word, space)) == outcome.configuration
+    assert outcome.configuration["noise"] in choices
 
 
 def test_the_augmentation_is_that_of_the_step() -> None:

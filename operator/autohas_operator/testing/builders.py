@@ -10,7 +10,7 @@ from autohas_api.acceptance import accept
 from autohas_api.digest import configuration_digest, result_digest, sha256
 from autohas_api.messages import CheckpointInfo, Error, Interrupted, Notice, Progress, Result, Stage, encode
 from autohas_api.names import LABEL_ATTEMPT, LABEL_SEARCH, LABEL_UID, TRAINER_CONTAINER
-from autohas_api.space import Role
+from autohas_api.space import OFF_GRID, Role
 from autohas_api.testing import a_search, changed
 from autohas_operator import manifests
 from autohas_operator.observe import Observed, Report, job_record, pod_record, search_record
@@ -150,11 +150,12 @@ def notice(number: int, reason: str, message: str = "from step 400") -> Notice:
 def result(search: Mapping[str, Any], *, pod_uid: str = "pod-1", attempt: int = 1, **said: Any) -> Result:  # noqa: ANN401 - fields of Result
     """A valid result: the default configuration has won."""
     _, space = accept({**search, "status": {}})
-    values = space.as_mapping(space.default)
+    values, choices = space.as_mapping(space.default), space.indices(space.default)
     configuration, model = configuration_digest(values), sha256("weights")
+    numbers = [d for d in zip(space.decisions, choices, strict=True) if d[0].role is not Role.ARCHITECTURE]
     usual: dict[str, Any] = {
-        "choices": list(space.indices(space.default)),
-        "values": [values[d.name] for d in space.decisions if d.role is not Role.ARCHITECTURE],
+        "choices": list(choices),
+        "values": [values[decision.name] if index == OFF_GRID else "" for decision, index in numbers],
         "test_score": 0.93,
         "selection_score": 0.94,
         "default_test_score": 0.9,

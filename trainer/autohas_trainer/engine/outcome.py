@@ -9,7 +9,7 @@ from pathlib import Path
 
 from autohas_api.digest import configuration_digest, result_digest
 from autohas_api.messages import Result, StopReason
-from autohas_api.space import Role
+from autohas_api.space import OFF_GRID, Role
 from autohas_trainer.engine.board import DEFAULT, Board
 from autohas_trainer.engine.stages import EvaluateStage
 from autohas_trainer.engine.tensor_file import write_tensors
@@ -52,13 +52,14 @@ def _result(  # noqa: PLR0913 - what a last word consists of
     compared = {name: known[_LAST_RUNG].metric for name, known in board.comparisons.items() if _LAST_RUNG in known}
     selection = {name: metric for name, metric in compared.items() if metric is not None}
     digest = configuration_digest(problem.space.as_mapping(configuration))
-    decided = zip(problem.space.decisions, configuration.values, strict=True)
+    choices = problem.space.indices(configuration)
+    decided = zip(problem.space.decisions, choices, configuration.values, strict=True)
     return Result(
         search_uid=identity.search_uid,
         pod_uid=identity.pod_uid,
         attempt=identity.attempt,
-        choices=list(problem.space.indices(configuration)),
-        values=[value for decision, value in decided if decision.role is not Role.ARCHITECTURE],
+        choices=list(choices),
+        values=[value if index == OFF_GRID else "" for decision, index, value in decided if decision.role is not Role.ARCHITECTURE],
         test_score=tested[winner],
         selection_score=selection[winner],
         default_test_score=tested.get(DEFAULT),
