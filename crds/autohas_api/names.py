@@ -32,6 +32,8 @@ ANNOTATION_STARTS_BEFORE: Final = f"{GROUP}/starts-before"
 """On a Job: trainer processes before it, so that its own interruptions can be counted by any operator."""
 ANNOTATION_STEP_BEFORE: Final = f"{GROUP}/step-before"
 """On a Job: step of the newest checkpoint before it, so that its progress can be told."""
+ANNOTATION_TOUCHED_AT: Final = f"{GROUP}/touched-at"
+"""On a Job: when the operator last touched it, so that its controller looks at it once more."""
 
 LABEL_QUEUE: Final = "kueue.x-k8s.io/queue-name"
 LABEL_PRIORITY: Final = "kueue.x-k8s.io/priority-class"

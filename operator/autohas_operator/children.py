@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from autohas_api.names import ANNOTATION_SPEC_HASH
+from autohas_api.names import ANNOTATION_SPEC_HASH, ANNOTATION_TOUCHED_AT
 from autohas_operator.aftermath import CleanUp
 from autohas_operator.client import CONFIG_MAPS, JOBS, KubeClient, Resource
-from autohas_operator.course import CreateAttempt
+from autohas_operator.course import CreateAttempt, TouchJob
 from autohas_operator.errors import ConflictError, NameTakenError, NotFoundError, WaitError
 from autohas_operator.observe import Document, Explanation, SearchRecord
-from autohas_operator.wording import clean, epoch
+from autohas_operator.wording import clean, epoch, timestamp
 
 DELETION_POLL_S = 2.0
 """How soon to look again whether a name has become free."""
@@ -48,6 +48,12 @@ async def _create_or_find(client: KubeClient, resource: Resource, search: Search
         if "deletionTimestamp" in found["metadata"]:
             raise WaitError(f"{document['kind']} {name} is being deleted", delay_s=DELETION_POLL_S) from error
         return found
+
+
+async def touch(client: KubeClient, namespace: str, job: TouchJob, now_s: float) -> Document:
+    """Note on a Job that it was touched now; returns it. Another one of the same name is left alone."""
+    metadata = {"uid": job.uid, "annotations": {ANNOTATION_TOUCHED_AT: timestamp(now_s)}}
+    return await client.merge(JOBS, namespace, job.name, {"metadata": metadata})
 
 
 async def clean_up(client: KubeClient, search: SearchRecord, action: CleanUp) -> None:

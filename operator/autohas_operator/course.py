@@ -19,6 +19,7 @@ from autohas_operator.observe import JobRecord, Observed
 from autohas_operator.policy import Ending
 from autohas_operator.readiness import Readiness, not_ready, readiness, stopping
 from autohas_operator.settings import PodSettings
+from autohas_operator.wording import epoch
 
 RESULT_MISSING: Final = "ResultMissing"
 """Reason of Succeeded: a Job is complete and left no result; it is about to be repeated, or was repeated in vain."""
@@ -59,6 +60,14 @@ class DeleteJob:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TouchJob:
+    """Annotate exactly this Job: its controller looks at it again, should it have forgotten it."""
+
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Course:
     """What a rule decided.
 
@@ -67,7 +76,7 @@ class Course:
     """
 
     readiness: Readiness
-    action: CreateAttempt | DeleteJob | None = None
+    action: CreateAttempt | DeleteJob | TouchJob | None = None
     ending: Ending | None = None
     attempt: int | None = None
     image: str | None = None
@@ -85,9 +94,12 @@ def course(scene: Scene) -> Course:
             return decided
     going_on = _exited(scene, job) or readiness(job, scene.observed, scene.previous, scene.now_s)
     limit_s = next_limit_s(_moment(scene, job, going_on))
-    look_again_s = min((s for s in (going_on.look_again_s, limit_s) if s is not None), default=None)
+    touch_s = policy.next_touch_s(job, scene.observed.pods_of(job), epoch(scene.previous.last_report_time))
+    action = TouchJob(name=job.name, uid=job.uid) if touch_s is not None and touch_s <= scene.now_s else None
+    rest_s = None if touch_s is None else max(_LOOK_AGAIN_S, touch_s - scene.now_s)
+    look_again_s = min((s for s in (going_on.look_again_s, limit_s, rest_s) if s is not None), default=None)
     going_on = replace(going_on, look_again_s=look_again_s)
-    return Course(readiness=going_on, attempt=job.attempt, image=job.image, reason=_kept_reason(scene, job))
+    return Course(readiness=going_on, action=action, attempt=job.attempt, image=job.image, reason=_kept_reason(scene, job))
 
 
 def hindered(scene: Scene, decided: Course, obstacle: Obstacle) -> Course:

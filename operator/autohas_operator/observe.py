@@ -18,6 +18,7 @@ from autohas_api.names import (
     ANNOTATION_SPEC_HASH,
     ANNOTATION_STARTS_BEFORE,
     ANNOTATION_STEP_BEFORE,
+    ANNOTATION_TOUCHED_AT,
     API_VERSION,
     KIND,
     LABEL_ATTEMPT,
@@ -75,7 +76,8 @@ class JobFailure:
 class JobRecord:
     """A trainer Job; `search_uid` is that of its controlling owner, empty when it has none of our kind.
 
-    `queue` is Kueue's, empty when nobody asked for one; `resumed_s`: when it was last resumed after it had been suspended.
+    `queue` is Kueue's, empty when nobody asked for one; `resumed_s`: when it was last resumed after it had been suspended;
+    `touched_s`: when the operator last made its controller look at it.
     """
 
     key: Key
@@ -92,6 +94,7 @@ class JobRecord:
     is_deleting: bool
     is_suspended: bool
     resumed_s: float | None
+    touched_s: float | None
     queue: str
     is_complete: bool
     failure: JobFailure | None
@@ -253,6 +256,7 @@ def job_record(document: Document) -> JobRecord | None:
         is_deleting="deletionTimestamp" in metadata,
         is_suspended=bool(spec.get("suspend", False)),
         resumed_s=_resumed_s(status),
+        touched_s=epoch(annotations.get(ANNOTATION_TOUCHED_AT)),
         queue=labels.get(LABEL_QUEUE, ""),
         is_complete="Complete" in conditions,
         failure=None if failed is None else JobFailure(reason=failed.get("reason", ""), message=failed.get("message", "")),

@@ -22,7 +22,7 @@ from autohas_operator import policy
 from autohas_operator.admission import admitted_verdict, suspended_verdict
 from autohas_operator.aftermath import CleanUp, aftermath
 from autohas_operator.conditions import Verdict, is_finished, merged, verdict_of
-from autohas_operator.course import RESULT_MISSING, Course, CreateAttempt, DeleteJob, Scene, course, hindered
+from autohas_operator.course import RESULT_MISSING, Course, CreateAttempt, DeleteJob, Scene, TouchJob, course, hindered
 from autohas_operator.errors import Blamed
 from autohas_operator.limits import num_interruptions
 from autohas_operator.observe import Observed, PodRecord, identity_in
@@ -44,7 +44,7 @@ class Plan:
     """What one pass does: `action`, then `status` when it differs, then `announcements`."""
 
     status: Status
-    action: CreateAttempt | DeleteJob | CleanUp | None = None
+    action: CreateAttempt | DeleteJob | TouchJob | CleanUp | None = None
     announcements: tuple[Announcement, ...] = ()
     look_again_s: float | None = None
     is_grave: bool = False

@@ -41,6 +41,11 @@ MAX_BACKOFF_S: Final = 600.0
 LOOK_AGAIN_S: Final = 30.0
 """While something hangs outside of us: how soon its events are read again."""
 
+TOUCH_S: Final = 120.0
+MAX_TOUCH_S: Final = 1800.0
+"""A Job without a living pod is touched after the first, then at distances that double up to the second (Source: measured: after
+an outage of the API server the Job controller of Kubernetes 1.35 left a Job without a pod for ever; ARCHITECTURE.md)."""
+
 FAILURE_REASONS: Final[dict[int, str]] = {
     ExitCode.USAGE: "ConfigError",
     ExitCode.CONFIGURATION: "ConfigError",
@@ -142,6 +147,19 @@ def next_pod_s(pods: tuple[PodRecord, ...]) -> float | None:
     if not ended or ended[-1].finished_s is None:
         return None
     return ended[-1].finished_s + min(MAX_BACKOFF_S, BACKOFF_S * 2.0 ** min(len(ended) - 1, 32))
+
+
+def next_touch_s(job: JobRecord, pods: tuple[PodRecord, ...], reported_s: float | None) -> float | None:
+    """When to touch a Job next, should nothing change till then; None while it has a living pod or is suspended.
+
+    `reported_s` is when its trainer last said something. All times are seconds since the epoch.
+    """
+    if job.is_suspended or any(not pod.is_over for pod in pods):
+        return None
+    ends = (pod.end.finished_s for pod in pods if pod.end is not None)
+    quiet_s = max(moment for moment in (job.created_s, job.resumed_s, reported_s, *ends) if moment is not None)
+    last_s = max(quiet_s, job.touched_s or 0.0)
+    return last_s + min(MAX_TOUCH_S, max(TOUCH_S, last_s - quiet_s))
 
 
 def is_interruption(pod: PodRecord) -> bool:

@@ -17,10 +17,10 @@ from autohas_api.names import LABEL_UID
 from autohas_api.status import Status
 from autohas_operator.aftermath import CleanUp
 from autohas_operator.cache import Cache
-from autohas_operator.children import clean_up, create_attempt, newest_warning
+from autohas_operator.children import clean_up, create_attempt, newest_warning, touch
 from autohas_operator.client import EVENTS, JOBS, PODS, SEARCHES, KubeClient, listed
 from autohas_operator.conditions import is_finished
-from autohas_operator.course import CreateAttempt, DeleteJob
+from autohas_operator.course import CreateAttempt, DeleteJob, TouchJob
 from autohas_operator.errors import ForbiddenError, NotFoundError, OperatorError, StatusUnreadableError, obstacle_to_creating, reaction_to
 from autohas_operator.events import EventRecorder
 from autohas_operator.metrics import Metrics
@@ -137,6 +137,8 @@ class Reconciler:
                     self._metrics.job_created(self._clock() - observed.search.created_s)
             case DeleteJob(name=name, uid=uid):
                 await self._client.delete(JOBS, namespace, name, uid=uid)
+            case TouchJob() as job:
+                self._cache.put_job(await touch(self._client, namespace, job, self._clock()))
             case CleanUp() as rest:
                 await clean_up(self._client, observed.search, rest)
             case None:

@@ -119,7 +119,7 @@ def test_the_operator_may_do_what_it_does_and_nothing_else(helm: Tool) -> None:
     assert granted == {
         *((names.PLURAL, verb) for verb in ("get", "list", "watch")),
         (f"{names.PLURAL}/status", "update"),
-        *(("jobs", verb) for verb in ("get", "list", "watch", "create", "delete")),
+        *(("jobs", verb) for verb in ("get", "list", "watch", "create", "patch", "delete")),
         *(("configmaps", verb) for verb in ("get", "create", "delete")),
         *(("pods", verb) for verb in ("get", "list", "watch")),
         *(("events", verb) for verb in ("get", "list", "create", "patch")),

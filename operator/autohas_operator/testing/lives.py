@@ -7,7 +7,7 @@ from typing import Final
 
 from autohas_api.digest import sha256
 from autohas_api.messages import CheckpointInfo
-from autohas_api.names import ANNOTATION_PAUSED, LABEL_QUEUE
+from autohas_api.names import ANNOTATION_PAUSED, ANNOTATION_TOUCHED_AT, LABEL_QUEUE
 from autohas_operator.client import JOBS, PODS
 from autohas_operator.errors import ForbiddenError
 from autohas_operator.observe import Key
@@ -83,6 +83,17 @@ async def job_deleted(world: World) -> None:
     await world.wait(6)
     await run(world, uid="pod-2", attempt=2)
     await succeed(world, uid="pod-2", attempt=2)
+
+
+async def job_forgotten(world: World) -> None:
+    """The pod is gone without a trace, and the Job controller makes no other before its Job is touched."""
+    await start(world)
+    await run(world)
+    world.api.remove(PODS, "ml", f"{world.job['metadata']['name']}-pod-1")
+    await world.wait(130)
+    if ANNOTATION_TOUCHED_AT in world.job["metadata"]["annotations"]:
+        await run(world, uid="pod-2", starts=2)
+        await succeed(world, uid="pod-2")
 
 
 async def result_lost(world: World) -> None:
@@ -264,6 +275,7 @@ LIVES: Final[dict[str, Life]] = {
     "straight": straight,
     "interrupted": interrupted,
     "job deleted": job_deleted,
+    "job forgotten": job_forgotten,
     "result lost": result_lost,
     "failed": failed,
     "often interrupted": often_interrupted,
@@ -282,6 +294,7 @@ ENDS: Final = {
     "straight": ("Succeeded", 1),
     "interrupted": ("Succeeded", 1),
     "job deleted": ("Succeeded", 2),
+    "job forgotten": ("Succeeded", 1),
     "result lost": ("Succeeded", 2),
     "failed": ("Failed", 1),
     "often interrupted": ("Succeeded", 3),

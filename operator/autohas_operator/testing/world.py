@@ -120,9 +120,11 @@ class FakeApi:
         """See `KubeClient`."""
         await self._begin("patch", resource)
         found = self._find(resource, namespace, name)
+        if patch.get("metadata", {}).get("uid", found["metadata"]["uid"]) != found["metadata"]["uid"]:
+            raise ConflictError(status=409, message="the uid differs", request="PATCH")
 
         def write() -> dict[str, Any]:
-            found.update(patch)
+            _merge(found, patch)
             return self.touch(found)
 
         return self._written(write)
@@ -344,6 +346,15 @@ class World:
     def events(self) -> list[str]:
         """Reasons of all events, in order."""
         return [event["reason"] for (plural, _, _), event in self.api.objects.items() if plural == "events"]
+
+
+def _merge(document: dict[str, Any], patch: Document) -> None:
+    """A JSON merge patch that deletes nothing."""
+    for name, value in patch.items():
+        if isinstance(value, dict) and isinstance(document.get(name), dict):
+            _merge(document[name], value)
+        else:
+            document[name] = copy.deepcopy(value)
 
 
 def _is_selected(document: Mapping[str, Any], labels: str | None) -> bool:

@@ -1,0 +1,79 @@
+"""The decision about a Job that its controller may have forgotten: touched, so that it is looked at again."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from autohas_api.names import ANNOTATION_TOUCHED_AT
+from autohas_api.testing import changed
+from autohas_operator.client import PODS
+from autohas_operator.course import TouchJob
+from autohas_operator.testing.builders import NOW_S, ended_pod, observed
+from autohas_operator.testing.decisions import JOB, POD, RUNNING, SEARCH, decide
+from autohas_operator.testing.lives import KEY, run, start
+from autohas_operator.testing.world import World
+from autohas_operator.wording import timestamp
+
+TOUCH = TouchJob(name=JOB["metadata"]["name"], uid=JOB["metadata"]["uid"])
+
+
+def touched(at_s: float) -> dict[str, Any]:
+    """The Job, touched so many seconds after its creation."""
+    annotations = {**JOB["metadata"]["annotations"], ANNOTATION_TOUCHED_AT: timestamp(NOW_S + at_s)}
+    return changed(JOB, "metadata.annotations", annotations)
+
+
+@pytest.mark.parametrize(
+    ("job", "due_s"),
+    [(JOB, 120), (touched(120), 240), (touched(240), 480), (touched(480), 960), (touched(4000), 5800), (touched(5800), 7600)],
+    ids=["never", "once", "twice", "thrice", "late", "again"],
+)
+def test_a_job_without_pods_is_touched_at_distances_that_double(job: dict[str, Any], due_s: float) -> None:
+    """After two minutes, then each time after as long as it has waited till then, at most half an hour."""
+    early, due = (decide(observed(SEARCH, job), at_s=NOW_S + at_s) for at_s in (due_s - 1, due_s))
+
+    assert (early.action, due.action) == (None, TOUCH)
+    assert early.look_again_s is not None
+    assert early.look_again_s <= 30
+    assert due.status.phase == early.status.phase
+
+
+def test_a_job_whose_pods_are_over_is_touched_two_minutes_after_the_last_end() -> None:
+    """What its trainer said and when its pod ended begin the wait anew."""
+    over = ended_pod(JOB, code=1, ended_s=NOW_S + 300)
+    early, due = (decide(observed(SEARCH, JOB, over), RUNNING, at_s=NOW_S + at_s).action for at_s in (419, 420))
+
+    assert (early, due) == (None, TOUCH)
+
+
+@pytest.mark.parametrize(
+    ("job", "pods"),
+    [(JOB, (POD,)), (changed(JOB, "spec.suspend", value=True), ())],
+    ids=["running", "waits for quota"],
+)
+def test_a_job_at_work_or_on_hold_is_not_touched(job: dict[str, Any], pods: tuple[dict[str, Any], ...]) -> None:
+    """A living pod is its controller's proof of life; a suspended Job needs no pod."""
+    assert decide(observed(SEARCH, job, *pods), RUNNING, at_s=NOW_S + 86_400).action is None
+
+
+def test_the_touch_is_written_once() -> None:
+    """The annotation is on the Job in the API server, its other annotations stay, and the next pass writes nothing."""
+
+    async def whole() -> None:
+        world = World()
+        await start(world)
+        await run(world)
+        before = dict(world.job["metadata"]["annotations"])
+        world.api.remove(PODS, "ml", f"{world.job['metadata']['name']}-pod-1")
+        await world.wait(600)
+        after, num_writes = world.job["metadata"]["annotations"], world.api.num_writes
+        world.operator.queue.add(KEY)
+        await world.settle()
+
+        assert after == {**before, ANNOTATION_TOUCHED_AT: timestamp(world.api.now_s)}
+        assert world.api.num_writes == num_writes
+
+    asyncio.run(whole())
