@@ -41,7 +41,6 @@ NOTICE_TYPES: Final[dict[str, Literal["Normal", "Warning"]]] = {
     "WinnerDiverged": "Warning",
     "RepeatDiverged": "Warning",
     "PolicyCollapsed": "Warning",
-    "NumericalFailure": "Warning",
 }
 """Every reason that a trainer may give for a notice, with the type of the event that it becomes."""
 

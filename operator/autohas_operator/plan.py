@@ -13,7 +13,7 @@ from typing import Any
 
 from autohas_api.acceptance import accept
 from autohas_api.messages import Stage
-from autohas_api.names import ANNOTATION_PAUSED
+from autohas_api.names import ANNOTATION_PAUSED, ExitCode
 from autohas_api.problems import SpecError
 from autohas_api.search import Search, parse
 from autohas_api.space import Space, resolve
@@ -80,34 +80,46 @@ def plan(observed: Observed, previous: Status, pods: PodSettings, now_s: float) 
     return _published(scene, decided)
 
 
+_PAUSED = Verdict(
+    status="True",
+    reason="PausedByAnnotation",
+    message=f"the annotation {ANNOTATION_PAUSED} is there: the operator does nothing for this search until it is removed",
+)
+_NOT_PAUSED = Verdict(status="False", reason="NotPaused", message=f"the annotation {ANNOTATION_PAUSED} is not there")
+
+
 def _afterwards(observed: Observed, previous: Status, now_s: float) -> Plan:
-    """A search that has ended: its status stays, its children go when their time has come."""
-    status = previous.model_copy(update={"observed_generation": observed.search.generation})
+    """A search that has ended: its status stays, its children go when their time has come, unless somebody has paused it."""
+    pause = _PAUSED if observed.search.is_paused else _NOT_PAUSED
+    is_said = verdict_of(previous, ConditionType.RECONCILIATION_PAUSED) == pause
+    status = previous if is_said else _said_again(observed, previous, pause, now_s)
+    status = status.model_copy(update={"observed_generation": observed.search.generation})
+    told = announcements(previous, status, None)
+    if observed.search.is_paused:
+        return Plan(status=status, announcements=told)
     try:
         search, _ = _accept(observed.search.document, has_begun=True)
     except SpecError:
-        return Plan(status=status)  # of a version that this operator does not know: nothing is deleted on a guess
+        return Plan(status=status, announcements=told)  # of a version that this operator does not know: nothing is deleted on a guess
     action, look_again_s = aftermath(search, observed, previous, now_s)
-    return Plan(status=status, action=action, look_again_s=look_again_s)
-
-
-_PAUSED = f"the annotation {ANNOTATION_PAUSED} is there: the operator does nothing for this search until it is removed"
+    return Plan(status=status, action=action, announcements=told, look_again_s=look_again_s)
 
 
 def _paused(observed: Observed, previous: Status, now_s: float) -> Plan:
     """Nothing is done and nothing else is said: what the other conditions say was true when the annotation was set."""
-    generation = observed.search.generation
-    unseen = Verdict(status="Unknown", reason="PausedByAnnotation", message=_PAUSED)
-    verdicts = {kind: verdict_of(previous, kind) or unseen for kind in ConditionType}
-    verdicts[ConditionType.RECONCILIATION_PAUSED] = Verdict(status="True", reason="PausedByAnnotation", message=_PAUSED)
-    conditions = merged(previous, verdicts, generation, now_s)
-    status = previous.model_copy(
-        update={"phase": previous.phase or Phase.PENDING, "observed_generation": generation, "conditions": conditions}
-    )
+    status = _said_again(observed, previous, _PAUSED, now_s)
+    status = status.model_copy(update={"phase": previous.phase or Phase.PENDING})
     return Plan(status=status, announcements=announcements(previous, status, None))
 
 
-_NOT_PAUSED = Verdict(status="False", reason="NotPaused", message=f"the annotation {ANNOTATION_PAUSED} is not there")
+def _said_again(observed: Observed, previous: Status, pause: Verdict, now_s: float) -> Status:
+    """The status as it was, but for the condition ReconciliationPaused."""
+    generation = observed.search.generation
+    unseen = Verdict(status="Unknown", reason=_PAUSED.reason, message=_PAUSED.message)
+    verdicts = {kind: verdict_of(previous, kind) or unseen for kind in ConditionType}
+    verdicts[ConditionType.RECONCILIATION_PAUSED] = pause
+    conditions = merged(previous, verdicts, generation, now_s)
+    return previous.model_copy(update={"observed_generation": generation, "conditions": conditions})
 
 
 def _judged(observed: Observed, previous: Status, pods: PodSettings) -> tuple[Search, Space] | Verdict:
@@ -241,7 +253,9 @@ def _admitted(scene: Scene, decided: Course) -> Verdict:
 
 
 def _checkpoint(scene: Scene, status: Status, decided: Course) -> Verdict:
-    """The end of a search says nothing new about its checkpoints."""
+    """The end of a search says nothing new about its checkpoints, unless none of them could be read."""
+    if decided.ending is not None and decided.ending.reason == policy.FAILURE_REASONS[ExitCode.NO_CHECKPOINT]:
+        return Verdict(status="False", reason="RestoreFailed", message=decided.ending.message)
     was = verdict_of(scene.previous, ConditionType.CHECKPOINT_READY)
     return was if was is not None and decided.ending is not None else checkpoint_verdict(scene.search.spec, status, scene.now_s)
 

@@ -29,6 +29,8 @@ _WORTH_A_WARNING: Final = frozenset(
         "Stalled",
     }
 )
+_NAMED_ENDS: Final = frozenset({"ResultInvalid", "NumericalFailure"})
+"""Ends that have an event of their own before SearchFailed (Source: operator-anchors section 6)."""
 EVENT_NAMES: Final = {"Unschedulable": "TrainerUnschedulable", "Stalled": "SearchStalled"}
 """Where an event beside its condition would be read without it."""
 
@@ -141,6 +143,6 @@ def _end(before: Status, after: Status) -> Iterator[Announcement]:
     if verdict.status == "True":
         yield Announcement(type="Normal", reason="ResultStored", message=verdict.message)
         return
-    if verdict.reason == "ResultInvalid":
-        yield Announcement(type="Warning", reason="ResultInvalid", message=verdict.message)
+    if verdict.reason in _NAMED_ENDS:
+        yield Announcement(type="Warning", reason=verdict.reason, message=verdict.message)
     yield Announcement(type="Warning", reason="SearchFailed", message=f"{verdict.reason}: {verdict.message}")

@@ -24,8 +24,10 @@ from autohas_operator.testing.builders import (
     observed,
     report,
     result_text,
+    running_pod,
     stored_job,
     stored_pod,
+    stored_search,
 )
 from autohas_operator.testing.decisions import JOB, POD, RUNNING, SEARCH, decide, verdict
 
@@ -193,7 +195,28 @@ def test_a_failed_job_fails_the_search_in_the_trainers_words(
     assert words in told.message
     assert told.message.isprintable()
     assert decided.status.phase is Phase.FAILED
-    assert [a.reason for a in decided.announcements] == ["SearchFailed"]
+    named = ["NumericalFailure"] if reason == "NumericalFailure" else []
+    assert [a.reason for a in decided.announcements] == [*named, "SearchFailed"]
+
+
+def test_a_search_without_a_usable_checkpoint_does_not_call_it_fresh() -> None:
+    """CheckpointReady says what the trainer found; any other end leaves it as it was."""
+    durable = stored_search(durable=True)
+    job = stored_job(durable)
+    before = decide(observed(durable, job, running_pod(job), report=report(durable))).status
+    failed = {**job, "status": FAILED_JOB["status"]}
+    ends = {
+        code: decide(
+            observed(durable, failed, ended_pod(job, code=code, message=error_text(durable, "each is damaged", code=code))), before
+        )
+        for code in (65, 66)
+    }
+    lost = verdict_of(ends[66].status, ConditionType.CHECKPOINT_READY)
+
+    assert verdict(ends[65].status, ConditionType.CHECKPOINT_READY) == ("True", "Fresh")
+    assert lost is not None
+    assert (lost.status, lost.reason) == ("False", "RestoreFailed")
+    assert "each is damaged" in lost.message
 
 
 COMPLETE_JOB = stored_job(SEARCH, conditions=[condition("Complete")])

@@ -235,7 +235,7 @@ def test_a_job_whose_controller_is_slow_is_not_taken_for_one_that_works() -> Non
 
 
 def test_a_paused_search_is_left_alone_and_says_so() -> None:
-    """No action and no other word while the annotation is there, at first and later; an end is still an end."""
+    """No action and no other word while the annotation is there, at first and later."""
     paused = changed(SEARCH, "metadata.annotations", {ANNOTATION_PAUSED: "true"})
     first = decide(observed(paused))
     later = decide(observed(paused, JOB, ended_pod(JOB, code=75)), RUNNING)
@@ -252,6 +252,22 @@ def test_a_paused_search_is_left_alone_and_says_so() -> None:
     assert verdict(released.status, ConditionType.RECONCILIATION_PAUSED) == ("False", "NotPaused")
     assert [a.reason for a in released.announcements] == ["ReconciliationResumed"]
     assert isinstance(decide(observed(changed(SEARCH, "metadata.annotations", {ANNOTATION_PAUSED: "false"}))).action, CreateAttempt)
+
+
+def test_a_paused_end_keeps_its_children_until_the_annotation_goes() -> None:
+    """Long after its time a finished Job stays while the annotation is there; the result is untouched."""
+    ended = {**JOB, "status": {"conditions": [condition("Complete")]}}
+    over = decide(observed(SEARCH, ended, ended_pod(JOB, code=0, message=result_text(SEARCH))), RUNNING).status
+    paused = changed(SEARCH, "metadata.annotations", {ANNOTATION_PAUSED: "true"})
+    held = decide(observed(paused, ended), over, at_s=NOW_S + 86_400)
+    released = decide(observed(SEARCH, ended), held.status, at_s=NOW_S + 86_401)
+
+    assert over.phase is Phase.SUCCEEDED
+    assert (held.action, held.status.result) == (None, over.result)
+    assert verdict(held.status, ConditionType.RECONCILIATION_PAUSED) == ("True", "PausedByAnnotation")
+    assert [a.reason for a in held.announcements] == ["ReconciliationPaused"]
+    assert isinstance(released.action, CleanUp)
+    assert [a.reason for a in released.announcements] == ["ReconciliationResumed"]
 
 
 CONVERGED = [
