@@ -71,6 +71,7 @@ class Scores(Model):
     test: ShortText = Field(description="Score of the winner on the test split, read once.")
     test_mean: ShortText | None = Field(default=None, description="Mean test score of the winner over retrain.seeds trainings.")
     test_standard_deviation: ShortText | None = Field(default=None, description="Sample standard deviation of these test scores.")
+    test_seeds: Count | None = Field(default=None, description="Trainings behind the mean: one that diverged is left out.")
     selection: ShortText = Field(description="Score of the winner on the selection split.")
     default_test: ShortText | None = Field(default=None, description="Test score of the default configuration, trained as long.")
     default_selection: ShortText | None = Field(default=None, description="Selection score of the default configuration.")
@@ -92,6 +93,9 @@ class SearchResult(Model):
     parameters: Count = Field(description="Trainable parameters of the winner.")
     cost: ShortText | None = Field(default=None, description="What the winner costs in units of objective.cost.metric.")
     trainings: ShortText = Field(description="Cost of the whole search in units of one full training.")
+    active_seconds: ShortText | None = Field(
+        default=None, description="Seconds that its trainers worked; what a kill repeated counts once."
+    )
     stop_reason: ShortText = Field(description="Why the search ended.")
     model_path: Annotated[str, StringConstraints(max_length=512)] | None = Field(
         default=None, description="Folder of model.safetensors and config.yaml on the checkpoint claim."

@@ -125,6 +125,19 @@ def test_a_valid_result_ends_the_search() -> None:
     assert [a.reason for a in decided.announcements] == ["ResultStored"]
 
 
+def test_a_result_says_how_often_it_was_tested_and_how_long_trainers_worked() -> None:
+    """A mean comes with its number of trainings; one training has no mean."""
+    repeated = {"test_mean": 0.92, "test_standard_deviation": 0.01, "seeds": 4, "active_seconds": 61.25}
+    texts = (result_text(SEARCH, **repeated), result_text(SEARCH))
+    many, one = (decide(observed(SEARCH, JOB, ended_pod(JOB, code=0, message=text)), RUNNING).status.result for text in texts)
+
+    assert many is not None
+    assert (many.scores.test_mean, many.scores.test_standard_deviation, many.scores.test_seeds) == ("0.92", "0.01", 4)
+    assert many.active_seconds == "61.25"
+    assert one is not None
+    assert (one.scores.test_mean, one.scores.test_seeds) == (None, None)
+
+
 def test_a_finished_search_is_left_alone() -> None:
     """Whatever becomes of Job and pods, nothing follows but the generation that was looked at."""
     seen = observed(SEARCH, JOB, ended_pod(JOB, code=0, message=result_text(SEARCH)))
