@@ -45,6 +45,10 @@ NOTICE_TYPES: Final[dict[str, Literal["Normal", "Warning"]]] = {
 """Every reason that a trainer may give for a notice, with the type of the event that it becomes."""
 
 
+NOTICES_PER_START: Final = 10_000
+"""Ids of a process's notices begin behind so many for each start, so that they grow over all processes."""
+
+
 class Stage(StrEnum):
     """Stages of a search in their order."""
 

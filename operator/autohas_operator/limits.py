@@ -92,9 +92,8 @@ def _was_suspended(previous: Status) -> bool:
 def num_interruptions(job: JobRecord, observed: Observed, previous: Status, *, is_suspended: bool = False) -> int:
     """Trainers stopped through no fault of their own, over all Jobs: starts that ended less those that failed or succeeded.
 
-    Pods that were evicted may be gone, so starts (counted by the trainers on their claim) tell more than pods do; on the
-    pod's own disk every trainer is the first, so there the pods that are left are all that is known. A trainer that ends because
-    its search is suspended was not interrupted, whenever its end is seen.
+    Pods that were evicted may be gone, so starts (counted by the trainers on their claim, else by their reports) tell more than
+    pods do. A trainer that ends because its search is suspended was not interrupted, whenever its end is seen.
     """
     known = max(previous.interruptions or 0, job.interruptions_before)
     if job.is_deleting and (is_suspended or _was_suspended(previous)):

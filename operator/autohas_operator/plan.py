@@ -7,7 +7,7 @@ before it acts.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -29,6 +29,7 @@ from autohas_operator.observe import Observed, PodRecord, identity_in
 from autohas_operator.reports import (
     checkpoint_verdict,
     converged_verdict,
+    counted_on,
     is_progress_only,
     with_last_words,
     with_progress,
@@ -73,6 +74,7 @@ def plan(observed: Observed, previous: Status, pods: PodSettings, now_s: float) 
     if isinstance(accepted, Verdict):
         return _rejected(observed, previous, accepted, now_s)
     search, space = accepted
+    observed = replace(observed, report=counted_on(observed.report, previous, observed.pods, search.spec))
     scene = Scene(search=search, space=space, observed=observed, previous=previous, pods=pods, now_s=now_s)
     decided = course(scene)
     if obstacle is not None and decided.action is not None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any, Final
 
-from autohas_api.messages import Interrupted, MessageError, Progress, StopReason, decode_last_word
+from autohas_api.messages import NOTICES_PER_START, Interrupted, MessageError, Progress, StopReason, decode_last_word
 from autohas_api.names import ExitCode
 from autohas_api.search import Spec
 from autohas_api.space import decimal
@@ -20,6 +21,21 @@ PROGRESS_FIELDS: Final = ("stage", "progress", "eta", "best", "entropy", "starts
 """Fields that change all the time; a change of nothing else is written at most every PROGRESS_WRITE_S."""
 _LATEST_TIME_S: Final = 253402300799.0
 """The end of the year 9999: what a trainer calls later is cut here."""
+
+
+def counted_on(report: Report | None, previous: Status, pods: Iterable[PodRecord], spec: Spec) -> Report | None:
+    """The report of a trainer whose disk is its pod's own, with its start and notices counted on from what status knows.
+
+    Such a trainer always believes to be the first. It is the next one when its pod was made after the last report that is known.
+    """
+    if report is None or report.progress is None or spec.checkpoint.storage.persistent_volume_claim is not None:
+        return report
+    said, reported_s = report.progress, epoch(previous.last_report_time)
+    is_next = reported_s is None or any(pod.uid == report.pod_uid and pod.created_s > reported_s for pod in pods)
+    starts = max(said.starts, (previous.starts or 0) + is_next)
+    shift = NOTICES_PER_START * (starts - said.starts)
+    notices = [notice.model_copy(update={"id": notice.id + shift}) for notice in said.notices]
+    return replace(report, progress=said.model_copy(update={"starts": starts, "notices": notices}))
 
 
 def with_progress(status: Status, report: Report | None) -> Status:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from autohas_api.status import ConditionType, Phase, TrainerStatus
+from autohas_api.status import ConditionType, Phase, Status, TrainerStatus
 from autohas_api.testing import changed
 from autohas_operator.conditions import verdict_of
 from autohas_operator.course import CreateAttempt
@@ -23,6 +23,7 @@ from autohas_operator.testing.builders import (
     observed,
     report,
     running_pod,
+    stored_job,
     stored_pod,
     stored_search,
 )
@@ -245,3 +246,23 @@ def test_transition_times_move_only_with_the_status() -> None:
 
     assert times[0] == times[1]
     assert times[1] < times[2]
+
+
+def test_trainers_on_their_pods_own_disks_are_counted_all_the_same() -> None:
+    """Each calls itself the first; status counts on, tells each one's notices once, and knows an interruption of a pod that is gone."""
+    search = stored_search(durable=False)
+    job = stored_job(search)
+    pods = [running_pod(job, uid=f"pod-{n}", created_s=NOW_S + 100 * n) for n in (1, 2, 3)]
+    status, starts, told = Status(), [], []
+    for number, pod in enumerate(pods, 1):
+        for second in (50, 60):
+            now_s = NOW_S + 100 * number + second
+            said = report(search, at_s=now_s, pod_uid=f"pod-{number}", percent=float(second), notices=[notice(10_001, "SupernetDiverged")])
+            decided = decide(observed(search, job, pod, report=said), status, at_s=now_s)
+            status = decided.status
+            starts.append(status.starts)
+            told += [a.reason for a in decided.announcements if a.reason == "SupernetDiverged"]
+
+    assert starts == [1, 1, 2, 2, 3, 3]
+    assert told == ["SupernetDiverged"] * 3
+    assert status.interruptions == 2

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from autohas_api.messages import Notice, Stage
+from autohas_api.messages import NOTICES_PER_START, Notice, Stage
 from autohas_api.space import Configuration
 from autohas_trainer.algorithms import Algorithm, build_algorithm
 from autohas_trainer.engine.comparison import Comparison
@@ -30,7 +30,6 @@ __all__ = ["DEFAULT", "Board"]
 DEFAULT = "default"
 """Name of the default configuration's candidate."""
 MAX_NOTICE_LENGTH = 1024
-NOTICES_PER_START = 10_000
 
 
 class Board:
