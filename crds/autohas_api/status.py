@@ -134,7 +134,7 @@ class Status(Model):
     best: ShortText | None = Field(default=None, description="Selection score of the leading candidate; after success the test score.")
     entropy: ShortText | None = Field(default=None, description="Normalised entropy of the policy, 1 to 0.")
     attempt: Count | None = Field(default=None, description="Number of the newest Job, from 1.")
-    starts: Count | None = Field(default=None, description="Trainer processes so far: as they count themselves on their claim, else those that reported.")
+    starts: Count | None = Field(default=None, description="Trainer processes so far; on a pod's own disk those that reported.")
     interruptions: Count | None = Field(
         default=None, description="Trainers stopped through no fault of their own (preemption, eviction, lost node); suspensions are none."
     )
