@@ -121,6 +121,9 @@ class TrainerStatus(Model):
         default=None, description="User of its pods, whose files are on the claim; absent: the cluster's choice."
     )
     fs_group: Count | None = Field(default=None, description="File-system group of its pods; absent: the cluster's choice.")
+    image_pull_secrets: Annotated[list[Annotated[str, StringConstraints(max_length=253)]], Field(max_length=64)] | None = Field(
+        default=None, description="Names of the Secrets that its pods pull the image with, the chart's and the search's."
+    )
 
 
 class Status(Model):

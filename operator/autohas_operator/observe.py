@@ -73,6 +73,15 @@ class JobFailure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PodIdentity:
+    """As whom and with which pull secrets a Job's pods run; user and group are None where the cluster assigns them."""
+
+    run_as_user: int | None
+    fs_group: int | None
+    pull_secrets: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobRecord:
     """A trainer Job; `search_uid` is that of its controlling owner, empty when it has none of our kind.
 
@@ -88,8 +97,7 @@ class JobRecord:
     attempt: int
     spec_hash: str
     image: str
-    run_as_user: int | None
-    fs_group: int | None
+    identity: PodIdentity
     created_s: float
     is_deleting: bool
     is_suspended: bool
@@ -239,7 +247,6 @@ def job_record(document: Document) -> JobRecord | None:
     conditions = _true_conditions(status)
     failed = conditions.get("Failed") or conditions.get("FailureTarget")
     containers = spec.get("template", {}).get("spec", {}).get("containers", [])
-    run_as_user, fs_group = identity_in(document)
     owner, annotations = _controller(metadata), metadata.get("annotations", {})
     return JobRecord(
         key=Key(metadata["namespace"], labels[LABEL_SEARCH]),
@@ -250,8 +257,7 @@ def job_record(document: Document) -> JobRecord | None:
         attempt=_number(labels.get(LABEL_ATTEMPT, "")),
         spec_hash=annotations.get(ANNOTATION_SPEC_HASH, ""),
         image=next((c.get("image", "") for c in containers if c.get("name") == TRAINER_CONTAINER), ""),
-        run_as_user=run_as_user,
-        fs_group=fs_group,
+        identity=identity_in(document),
         created_s=epoch(metadata.get("creationTimestamp")) or 0.0,
         is_deleting="deletionTimestamp" in metadata,
         is_suspended=bool(spec.get("suspend", False)),
@@ -267,10 +273,12 @@ def job_record(document: Document) -> JobRecord | None:
     )
 
 
-def identity_in(job: Document) -> tuple[int | None, int | None]:
-    """User and file-system group of a Job's pods; None where the cluster assigns them."""
-    context = job.get("spec", {}).get("template", {}).get("spec", {}).get("securityContext", {})
-    return context.get("runAsUser"), context.get("fsGroup")
+def identity_in(job: Document) -> PodIdentity:
+    """The identity of a Job's pods."""
+    pod: Document = job.get("spec", {}).get("template", {}).get("spec", {})
+    context = pod.get("securityContext", {})
+    secrets = tuple(secret.get("name", "") for secret in pod.get("imagePullSecrets", []))
+    return PodIdentity(run_as_user=context.get("runAsUser"), fs_group=context.get("fsGroup"), pull_secrets=secrets)
 
 
 def pod_record(document: Document) -> PodRecord | None:

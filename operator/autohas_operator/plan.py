@@ -240,12 +240,15 @@ def _trainer_status(scene: Scene, decided: Course) -> TrainerStatus | None:
     """What the Job at hand runs, or the one that is about to be made."""
     if not decided.image:
         return scene.previous.trainer
+    job = scene.observed.job
     if isinstance(decided.action, CreateAttempt):
-        run_as_user, fs_group = identity_in(decided.action.job)
+        known = identity_in(decided.action.job)
+    elif job is not None:
+        known = job.identity
     else:
-        job = scene.observed.job
-        run_as_user, fs_group = (job.run_as_user, job.fs_group) if job is not None else (None, None)
-    return TrainerStatus(image=decided.image, run_as_user=run_as_user, fs_group=fs_group)
+        return TrainerStatus(image=decided.image)
+    secrets = list(known.pull_secrets) or None
+    return TrainerStatus(image=decided.image, run_as_user=known.run_as_user, fs_group=known.fs_group, image_pull_secrets=secrets)
 
 
 def _admitted(scene: Scene, decided: Course) -> Verdict:

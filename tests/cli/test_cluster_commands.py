@@ -322,6 +322,24 @@ def test_the_reader_is_who_wrote_the_files(cluster: Cluster, tmp_path: Path, tra
 
 
 @pytest.mark.parametrize(
+    ("status", "expected"),
+    [({"imagePullSecrets": ["platform", "mine"]}, [{"name": "platform"}, {"name": "mine"}]), ({}, [{"name": "mine"}])],
+    ids=["of the trainer's pods", "of an older operator"],
+)
+def test_the_reader_pulls_its_image_as_the_trainer_did(
+    cluster: Cluster, tmp_path: Path, status: dict[str, Any], expected: list[dict[str, str]]
+) -> None:
+    """The chart's pull secrets stand in status; before they did, those of the spec are all that is known."""
+    search = changed(_succeeded(), "status.trainer", {"image": "registry/trainer:1", **status})
+    cluster.answers(changed(search, "spec.trainer", {"imagePullSecrets": [{"name": "mine"}]}))
+    _fill(cluster)
+    ended = _autohas("fetch", "fashion", "-n", "ml", "--out", tmp_path / "out")
+    assert ended.exit_code == 0, ended.output
+
+    assert json.loads((cluster.home / "applied.json").read_text())["spec"]["imagePullSecrets"] == expected
+
+
+@pytest.mark.parametrize(
     ("search", "words"),
     [
         (_search("Running"), "fashion is Running, not Succeeded: there is no result yet; autohas wait fashion"),

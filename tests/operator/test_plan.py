@@ -48,12 +48,12 @@ def test_a_new_search_gets_its_first_attempt_and_all_conditions() -> None:
 def test_status_names_who_wrote_the_files_on_the_claim() -> None:
     """User and group are those of the Job that runs, not what an operator upgraded meanwhile would give the next one."""
     made = decide(observed(SEARCH)).status
-    others = replace(PODS, run_as_user=None, fs_group=2000)
+    others = replace(PODS, run_as_user=None, fs_group=2000, image_pull_secrets=("registry",))
     running = plan(observed(SEARCH, JOB, POD), made, others, NOW_S + 2).status
     following = plan(observed(SEARCH), running, others, NOW_S + 3).status
 
     assert made.trainer == running.trainer == TrainerStatus(image="trainer:1", run_as_user=65532, fs_group=65532)
-    assert following.trainer == TrainerStatus(image="trainer:1", run_as_user=None, fs_group=2000)
+    assert following.trainer == TrainerStatus(image="trainer:1", run_as_user=None, fs_group=2000, image_pull_secrets=["registry"])
 
 
 def waiting(reason: str, message: str = "m") -> dict[str, Any]:

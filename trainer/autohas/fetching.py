@@ -71,6 +71,9 @@ def reader_pod(search: Mapping[str, Any]) -> dict[str, Any]:
     claim = spec["checkpoint"]["storage"]["persistentVolumeClaim"]["claimName"]
     trainer = spec.get("trainer") or {}
     kept = {key: trainer[key] for key in ("nodeSelector", "tolerations", "imagePullSecrets", "runtimeClassName") if key in trainer}
+    secrets = search["status"]["trainer"].get("imagePullSecrets")
+    if secrets:
+        kept["imagePullSecrets"] = [{"name": name} for name in secrets]
     return {
         "apiVersion": "v1",
         "kind": "Pod",
