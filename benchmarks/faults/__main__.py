@@ -107,7 +107,8 @@ def measure(running: Cluster, claim: Path, given: argparse.Namespace) -> tuple[s
     lives = disturbed(field, expected, Pot(given.searches, given.faults), given.seed, given.parallel)
     minutes = (time.monotonic() - begun) / 60
     command = f"python -m benchmarks.faults --searches {given.searches} --faults {given.faults} --seed {given.seed}"
-    heading = conditions(f"{where}, load average at the end {os.getloadavg()[0]:.1f}", command, given.parallel, given.steps)
+    where += f",\nload average at the end {os.getloadavg()[0]:.1f}"
+    heading = conditions(where, command, given.parallel, given.steps)
     violations = view.checker.violations
     is_well = not violations and not any(life.problems for life in lives) and sum(len(life.strikes) for life in lives) == given.faults
     return report(heading, expected, lives, violations, minutes), is_well
@@ -119,7 +120,7 @@ def main() -> int:
     parser.add_argument("--searches", type=int, default=20, help="how many are struck (default 20)")
     parser.add_argument("--faults", type=int, default=200, help="how many hit something (default 200)")
     parser.add_argument("--seed", type=int, default=0, help="of kinds, ways and moments (default 0)")
-    parser.add_argument("--parallel", type=int, default=4, help="searches at once (default 4)")
+    parser.add_argument("--parallel", type=int, default=5, help="searches at once (default 5)")
     parser.add_argument("--steps", type=int, default=45, help="retrain.steps of a search: its length (default 45, some 10 CPU seconds)")
     parser.add_argument("--deadline", type=float, default=1200, help="seconds after which a search is lost (default 1200)")
     parser.add_argument("--out", type=Path, help="file for the table")

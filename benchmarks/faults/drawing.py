@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 from enum import StrEnum
+from math import ceil
 from typing import Final
 
 
@@ -34,18 +35,19 @@ WEIGHTS: Final[dict[Kind, int]] = {kind: 1 if kind is Kind.API_OUTAGE else 2 for
 
 AT_ONCE: Final = 1 / 3
 """Share of faults that follow the one before without waiting for progress: they meet searches that start, end or rest."""
-MAX_DELAY_S: Final = 6.0
+MAX_DELAY_S: Final = 4.0
 MAX_HOLD_S: Final = 8.0
-MOST_DONE: Final = 0.95
+MOST_DONE: Final = 0.9
 """Later faults would come after the end of the search too often."""
+FIRST_MORE: Final = 1.15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
     """One fault to come.
 
-    It strikes `delay_s` after the one before it, but not before the share `done` of the search is done; None: whatever the search
-    does then. `hold_s` is how long a search is suspended or the API server away.
+    It strikes when the share `done` of the search is done; None: `delay_s` after the one before it, whatever the search does then.
+    `hold_s` is how long a search is suspended or the API server away.
     """
 
     kind: Kind
@@ -58,7 +60,7 @@ class Fault:
 def draw(seed: int, search: int, count: int) -> list[Fault]:
     """`count` faults for the search of this number, at shares that never fall."""
     rng = random.Random(f"faults/{seed}/{search}")  # noqa: S311 - moments of a test, no secrets
-    shares = iter(sorted(rng.uniform(0, MOST_DONE) for _ in range(count)))
+    shares = sorted(rng.uniform(0, MOST_DONE) for _ in range(count))
     return [_one(rng, share) for share in shares]
 
 
@@ -70,13 +72,16 @@ def _one(rng: random.Random, share: float | None) -> Fault:
         kind=kind,
         how=how,
         done=None if is_at_once else share,
-        delay_s=rng.uniform(0, MAX_DELAY_S),
+        delay_s=rng.uniform(0, MAX_DELAY_S) if is_at_once else 0.0,
         hold_s=rng.uniform(0.5, MAX_HOLD_S),
     )
 
 
 class Pot:
-    """How many faults are still to be dealt, over how many searches; what hit nothing comes back into it."""
+    """How many faults are still to be dealt, over how many searches; what hit nothing comes back into it.
+
+    The first searches are dealt somewhat more than the last, so that what comes back still finds searches to strike.
+    """
 
     def __init__(self, searches: int, faults: int) -> None:
         self.left = faults
@@ -91,7 +96,7 @@ class Pot:
         to_come = self._searches - self._begun
         if to_come <= 0 and self.left == 0:
             return None
-        share = -(-self.left // max(1, to_come))
+        share = self.left if to_come <= 1 else min(self.left, ceil(FIRST_MORE * self.left / to_come))
         self.left -= share
         self._begun += 1
         return self._begun - 1, share
