@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,13 +43,27 @@ def prepare(running: Cluster, claim: Path) -> Line:
     return Line(cluster=running, claim=claim)
 
 
+def at_once(parallel: int, work: Callable[[], None]) -> None:
+    """Do it in so many threads, which end with this program, however it ends."""
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(parallel)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
 def undisturbed(field: Field, parallel: int) -> list[Life]:
     """One life per spec."""
-    pool = ThreadPoolExecutor(parallel)
-    try:
-        lives = list(pool.map(lambda number: field.live(f"undisturbed-{number}", number, []), range(len(SPECS))))
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+    lives: list[Life] = []
+    numbers = iter(range(len(SPECS)))
+
+    def work() -> None:
+        lives.extend(field.live(f"undisturbed-{number}", number, []) for number in numbers)
+
+    at_once(parallel, work)
+    lives.sort(key=lambda life: life.number)
+    if len(lives) < len(SPECS):
+        sys.exit("an undisturbed search has no end")
     for life in lives:
         print(f"{life.name}: {life.phase} after {life.seconds:.0f} s, {life.digest}", flush=True)
         life.compare(life)
@@ -66,6 +80,8 @@ def disturbed(field: Field, expected: list[Life], pot: Pot, seed: int, parallel:
     def work() -> None:
         while True:
             with lock:
+                if time.monotonic() > field.last_s:
+                    pot.close()
                 dealt = pot.next_search()
             if dealt is None:
                 return
@@ -85,12 +101,7 @@ def disturbed(field: Field, expected: list[Life], pot: Pot, seed: int, parallel:
                 flush=True,
             )
 
-    pool = ThreadPoolExecutor(parallel)
-    try:
-        for future in [pool.submit(work) for _ in range(parallel)]:
-            future.result()
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+    at_once(parallel, work)
     return sorted(lives, key=lambda life: life.number)
 
 
@@ -101,7 +112,9 @@ def measure(running: Cluster, claim: Path, given: argparse.Namespace) -> tuple[s
     line = prepare(running, claim)
     view = View(Server.of(running.kubeconfig))
     striker = Striker(line, running.node.control_plane, view)
-    field = Field(line=line, striker=striker, view=view, steps=given.steps, deadline_s=given.deadline)
+    field = Field(
+        line=line, striker=striker, view=view, steps=given.steps, deadline_s=given.deadline, last_s=time.monotonic() + 60 * given.minutes
+    )
     where, begun = provenance(), time.monotonic()
     expected = undisturbed(replace(field, deadline_s=600), parallel=2)
     lives = disturbed(field, expected, Pot(given.searches, given.faults), given.seed, given.parallel)
@@ -120,9 +133,10 @@ def main() -> int:
     parser.add_argument("--searches", type=int, default=20, help="how many are struck (default 20)")
     parser.add_argument("--faults", type=int, default=200, help="how many hit something (default 200)")
     parser.add_argument("--seed", type=int, default=0, help="of kinds, ways and moments (default 0)")
-    parser.add_argument("--parallel", type=int, default=5, help="searches at once (default 5)")
-    parser.add_argument("--steps", type=int, default=45, help="retrain.steps of a search: its length (default 45, some 10 CPU seconds)")
+    parser.add_argument("--parallel", type=int, default=8, help="searches at once (default 8)")
+    parser.add_argument("--steps", type=int, default=60, help="retrain.steps of a search: its length (default 60, some 15 CPU seconds)")
     parser.add_argument("--deadline", type=float, default=1200, help="seconds after which a search is lost (default 1200)")
+    parser.add_argument("--minutes", type=float, default=120, help="after which no more faults strike (default 120)")
     parser.add_argument("--out", type=Path, help="file for the table")
     given = parser.parse_args()
     if (reason := levels.why_no_node()) is not None:

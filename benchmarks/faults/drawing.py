@@ -36,10 +36,11 @@ WEIGHTS: Final[dict[Kind, int]] = {kind: 1 if kind is Kind.API_OUTAGE else 2 for
 AT_ONCE: Final = 1 / 3
 """Share of faults that follow the one before without waiting for progress: they meet searches that start, end or rest."""
 MAX_DELAY_S: Final = 4.0
-MAX_HOLD_S: Final = 8.0
+MAX_HOLD_S: Final = 6.0
 MOST_DONE: Final = 0.9
 """Later faults would come after the end of the search too often."""
 FIRST_MORE: Final = 1.15
+MOST_PER_SEARCH: Final = 15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,15 +92,19 @@ class Pot:
     def next_search(self) -> tuple[int, int] | None:
         """Number of the next search and how many faults are dealt to it; None when nothing is left to do.
 
-        Beyond the searches that were asked for there is one more only while faults are left.
+        Beyond the searches that were asked for there are more only while faults are left.
         """
         to_come = self._searches - self._begun
         if to_come <= 0 and self.left == 0:
             return None
-        share = self.left if to_come <= 1 else min(self.left, ceil(FIRST_MORE * self.left / to_come))
+        share = min(self.left, MOST_PER_SEARCH, ceil(FIRST_MORE * self.left / max(1, to_come)))
         self.left -= share
         self._begun += 1
         return self._begun - 1, share
+
+    def close(self) -> None:
+        """No time is left: nothing more is dealt."""
+        self.left = 0
 
     def give_back(self, count: int) -> None:
         """Faults that hit nothing because their search had ended."""

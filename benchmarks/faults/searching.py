@@ -85,6 +85,8 @@ class Field:
     view: View
     steps: int
     deadline_s: float
+    last_s: float
+    """No fault strikes later, monotonic seconds."""
 
     def live(self, name: str, number: int, faults: list[Fault]) -> Life:
         """Apply, disturb, wait for the end, compare nothing yet; delete and look for what is left."""
@@ -105,14 +107,14 @@ class Field:
         return life
 
     def _disturb(self, life: Life, faults: list[Fault], end: float) -> None:
-        """Every fault in its turn, until the search ends."""
+        """Every fault in its turn, until the search or the time for faults ends."""
         for fault in faults:
             due = time.monotonic() + fault.delay_s
             while not self.striker.has_ended(life.name) and (time.monotonic() < due or not self._is_done(life, fault.done)):
                 if time.monotonic() > end:
                     raise TimeoutError(f"{life.name} did not get on to {fault}")
                 time.sleep(POLL_S)
-            strike = self.striker.strike(fault, life.name, end)
+            strike = self.striker.strike(fault, life.name, end) if time.monotonic() < self.last_s else None
             if strike is None:
                 return
             life.strikes.append(strike)
@@ -146,15 +148,18 @@ class Field:
             life.end = End.of(folder)
 
     def _delete(self, life: Life) -> None:
-        """Nothing of a search outlives it but its folder on the claim; a pod that a fault took from its Job is ours to delete."""
+        """Nothing of a search outlives it but its folder on the claim."""
         with self.striker.api() as line:
-            orphans = [pod["metadata"]["name"] for pod in line.objects("pods", life.name) if "ownerReferences" not in pod["metadata"]]
-            targets = [f"ahs/{life.name}", *(f"pod/{name}" for name in orphans)]
-            line.cluster.kubectl("delete", "-n", NAMESPACE, "--wait=false", *targets)
+            line.cluster.kubectl("delete", "-n", NAMESPACE, "--wait=false", "ahs", life.name)
 
         def is_gone() -> bool:
             with self.striker.api() as line:
-                return life.uid not in trainers() and not line.objects("jobs,pods,configmaps", life.name)
+                left = line.objects("jobs,pods,configmaps", life.name)
+                # A pod that a fault took from its Job is ours to delete; the garbage collector may do as it was told only now.
+                orphans = [one["metadata"]["name"] for one in left if "ownerReferences" not in one["metadata"]]
+                if orphans:
+                    line.cluster.kubectl("delete", "-n", NAMESPACE, "--wait=false", "--ignore-not-found", "pod", *orphans)
+            return not left and life.uid not in trainers()
 
         try:
             until(is_gone, what=f"Jobs, pods and ConfigMaps of {life.name} are gone", deadline_s=GONE_S)

@@ -52,14 +52,16 @@ def test_every_kind_and_way_is_drawn_in_its_bounds() -> None:
 
 
 def test_the_pot_deals_every_fault_and_takes_back_what_hit_nothing() -> None:
-    """The first is dealt somewhat more than its part; what comes back is dealt again, beyond the last search in one more."""
-    pot = Pot(3, 100)
-    assert [pot.next_search(), pot.next_search()] == [(0, 39), (1, 36)]
-    pot.give_back(2)
-    assert pot.next_search() == (2, 27)
-    assert pot.next_search() is None
+    """The first is dealt somewhat more than its part; what comes back is dealt again, beyond the last search in more of them."""
+    pot = Pot(3, 30)
+    assert [pot.next_search(), pot.next_search()] == [(0, 12), (1, 11)]
+    pot.give_back(9)
+    assert [pot.next_search(), pot.next_search(), pot.next_search()] == [(2, 15), (3, 1), None]
     pot.give_back(1)
-    assert [pot.next_search(), pot.next_search()] == [(3, 1), None]
+    assert [pot.next_search(), pot.next_search()] == [(4, 1), None]
+    pot.give_back(1)
+    pot.close()
+    assert pot.next_search() is None
 
 
 def test_two_live_pods_are_a_duplicate() -> None:
