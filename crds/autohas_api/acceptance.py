@@ -10,7 +10,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import Any, Final
 
-from autohas_api.budget import minimum_trainings, plan_stages
+from autohas_api.budget import HYPERPARAMETER_WINDOW, knobs_of, minimum_trainings, plan_stages
 from autohas_api.conditions import wrong_conditions_of_decisions, wrong_conditions_of_hyperparameters
 from autohas_api.data_arguments import wrong_data_arguments, wrong_keywords
 from autohas_api.hyperparameters import KNOWN
@@ -84,14 +84,24 @@ def _initial(spec: Spec, space: Space) -> Iterator[Problem]:
         yield Problem(path="spec.algorithm.randomSharing.numSamples", message="must be at least the number of initialConfigurations")
 
 
+def _is_rewarded_after_warmup(spec: Spec, space: Space) -> bool:
+    """Whether a controller is rewarded in some step of stage Supernet, the only stage in which early ends look at it."""
+    plan = plan_stages(spec, space)
+    if spec.algorithm.name != "AutoHAS" or plan.supernet_steps <= plan.warmup_steps:
+        return False
+    if space.searched(Role.ARCHITECTURE):
+        return True
+    return knobs_of(spec).strategy == "OneStep" and plan.warmup_steps < HYPERPARAMETER_WINDOW[1] * plan.supernet_steps
+
+
 def _early_ends(spec: Spec, space: Space) -> Iterator[Problem]:
     """A rule for an early end that could never come true is a mistake of its author."""
-    learns = spec.algorithm.name == "AutoHAS" and plan_stages(spec, space).supernet_steps > 0
-    if spec.budget.stop is not None and not learns:
+    if spec.budget.stop is not None and not _is_rewarded_after_warmup(spec, space):
+        last = HYPERPARAMETER_WINDOW[1]
         yield Problem(
             path="spec.budget.stop",
-            message="there is no controller that learns in this search (only algorithm AutoHAS with an architecture to search has one):"
-            " remove stop",
+            message="judges the rewards of a controller after the warm-up, and this search has none: it takes algorithm AutoHAS with an"
+            f" architecture to search, or strategy OneStep with a warmupFraction below {last:g}: remove stop",
         )
     if spec.objective.goal is not None and spec.algorithm.name == "RandomSharing":
         yield Problem(

@@ -13,6 +13,11 @@ __all__ = ["REJECTED_BY_RULE", "REJECTED_BY_SCHEMA", "UNACCEPTABLE", "Rejection"
 
 _DECISIONS: Final = "spec.searchSpace.architecture.decisions"
 _ONLY_HYPERPARAMETERS: Final = changed(a_search(), "spec.searchSpace.architecture")
+_ONLY_RATE: Final = changed(
+    _ONLY_HYPERPARAMETERS,
+    "spec.searchSpace.hyperparameters",
+    [h for h in _ONLY_HYPERPARAMETERS["spec"]["searchSpace"]["hyperparameters"] if h["name"] == "learning_rate"],
+)
 _CONTROL: Final = changed(changed(a_search(), "spec.algorithm", {"name": "RandomSharing"}), "spec.searchSpace.hyperparameters[1]")
 _ONLY_INACTIVE_CHOICES: Final = [
     {"name": name, "choices": [choice], "default": choice} for name, choice in (("depth", "1"), ("width_1", "32"), ("activation", "relu"))
@@ -216,7 +221,17 @@ UNACCEPTABLE: Final = (
         path="spec",
         value=changed(_ONLY_HYPERPARAMETERS, "spec.budget.stop", {"plateauSteps": 9})["spec"],
         field="spec.budget.stop",
-        words="no controller that learns",
+        words="rewards of a controller after the warm-up",
+    ),
+    *(
+        Rejection(
+            path="spec",
+            value=changed(_ONLY_RATE, "spec.budget.stop", {"plateauSteps": 9})["spec"]
+            | {"algorithm": {"name": "AutoHAS", "autoHAS": {"strategy": strategy}}},
+            field="spec.budget.stop",
+            words="rewards of a controller after the warm-up",
+        )
+        for strategy in ("OneStep", "Paired")
     ),
     Rejection(
         path="spec",

@@ -52,6 +52,21 @@ def test_a_search_costs_what_its_plan_says(algorithm: str, batch_size: int, tmp_
     assert sink.info.plan.predicted_trainings <= 5 + 1e-9
 
 
+@pytest.mark.parametrize("has_architecture", [True, False], ids=["both", "hyperparameters only"])
+@pytest.mark.parametrize("algorithm", ["OneStep", "Paired"])
+def test_every_update_of_the_policy_is_reported(algorithm: str, tmp_path: Path, *, has_architecture: bool) -> None:
+    """In the window from 5 to 20 % of the supernet, rewarded or compared, and with an architecture after the warm-up too."""
+    sink = MemorySink()
+    search(case(algorithm) if has_architecture else changed(case(algorithm), "spec.searchSpace.architecture"), tmp_path, sink)
+    assert sink.info is not None
+    total, warmup = sink.info.plan.supernet_steps, sink.info.plan.warmup_steps
+    window = range(math.ceil(0.05 * total), math.ceil(0.2 * total))
+    learning = sorted({*window, *(range(warmup, total) if has_architecture else ())})
+
+    assert len(window) > 2
+    assert [record.step for record in sink.policies] == [step + 1 for step in learning]
+
+
 def test_a_budget_that_does_not_pay_for_the_comparisons_is_refused_before_any_step(tmp_path: Path) -> None:
     """Enough without data, too little for this selection split: the message gives the least budget, and that one is accepted."""
     document = changed(changed(small_search(), "spec.task.recipe.batchSize", 8), "spec.budget.trainings", "4")

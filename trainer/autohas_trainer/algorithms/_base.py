@@ -44,6 +44,7 @@ class SupernetStep:
         reward: What the controller learned from; None when it learned nothing or the update was taken back.
         advantage: What moved the controller; None when nothing did.
         is_rejected: Whether the update of the shared weights was taken back.
+        has_learned: Whether the controller's policy was updated, with or without a `reward` of its own.
     """
 
     sample: Configuration
@@ -55,6 +56,7 @@ class SupernetStep:
     reward: float | None = None
     advantage: float | None = None
     is_rejected: bool = False
+    has_learned: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -44,7 +44,13 @@ class AutoHASLanes:
         advantage = self.policy.advantage(reward)
         self.policy.update(architecture, advantage, self.policy.decisions)
         return SupernetStep(
-            sample=sample, loss=gradient.loss, learning_rate=learning_rate, num_reward_forwards=1, reward=reward, advantage=advantage
+            sample=sample,
+            loss=gradient.loss,
+            learning_rate=learning_rate,
+            num_reward_forwards=1,
+            reward=reward,
+            advantage=advantage,
+            has_learned=True,
         )
 
     def candidates(self, count: int, rng: np.random.Generator) -> list[Candidate]:

@@ -44,7 +44,13 @@ class AutoHASOneStep(WindowedSearch):
         advantage = self.policy.advantage(reward)
         self.policy.update(draw, advantage, learning)
         return SupernetStep(
-            sample=sample, loss=gradient.loss, learning_rate=rate, num_reward_forwards=1, reward=reward, advantage=advantage
+            sample=sample,
+            loss=gradient.loss,
+            learning_rate=rate,
+            num_reward_forwards=1,
+            reward=reward,
+            advantage=advantage,
+            has_learned=True,
         )
 
     def _step_in_window(self, context: StepContext, draw: Draw, derived: Configuration) -> SupernetStep:
@@ -70,6 +76,7 @@ class AutoHASOneStep(WindowedSearch):
             reward=reward,
             advantage=advantage,
             is_rejected=not is_kept,
+            has_learned=True,
         )
 
     def _reward_ahead(self, context: StepContext, sample: Configuration, gradient: Gradient) -> float:

@@ -56,6 +56,7 @@ class AutoHASPaired(WindowedSearch):
             reward=reward,
             advantage=advantage,
             is_rejected=not is_kept,
+            has_learned=in_window or bool(learning),
         )
 
     def _compare(self, context: StepContext, sample: Configuration, gradient: Gradient) -> None:

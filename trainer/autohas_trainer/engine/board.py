@@ -149,12 +149,12 @@ class Board:
             self.records.append(record)
             self.sink.candidate(record)
 
-    def report_supernet(self, record: StepRecord) -> None:
+    def report_supernet(self, record: StepRecord, *, has_learned: bool) -> None:
         """Tell the sink about a supernet step and, when the controller learned, about its policy."""
         self.sink.step(record)
-        if record.reward is None:
+        self.num_rewards_here += record.reward is not None
+        if not has_learned:
             return
-        self.num_rewards_here += 1
         policy = self.algorithm.policy
         self.sink.policy(
             PolicyRecord(

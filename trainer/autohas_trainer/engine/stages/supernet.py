@@ -201,7 +201,7 @@ class WarmupStage:
             is_rejected=done.is_rejected,
             sample=problem.space.as_mapping(done.sample),
         )
-        board.report_supernet(record)
+        board.report_supernet(record, has_learned=done.has_learned)
 
 
 class SupernetStage(WarmupStage):
