@@ -35,7 +35,7 @@ test-fast: setup ## Pure and in-process tests only
 test: setup ## Every level that this machine can host: pure, in-process, control plane, node
 	$(BIN)/pytest -n auto --dist loadfile -m "not control_plane and not node" --durations=5
 	$(CLUSTER) prepare
-	$(BIN)/pytest -m "control_plane and not node" --durations=5
+	$(BIN)/pytest -n $(if $(AUTOHAS_TEST_KUBECONFIG),0,2) --dist loadfile -m "control_plane and not node" --durations=8
 	$(BIN)/pytest -m "node" --durations=10
 
 check: setup ## Lint, types, layers, drift of generated files
