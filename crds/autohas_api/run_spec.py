@@ -167,8 +167,8 @@ class Budget(Model):
         default=None,
         ge=1,
         le=31_536_000,
-        description="Seconds in which a Job must get its trainer to start (queue, node, image, volumes), else the search fails."
-        " Absent: no limit.",
+        description="Seconds in which a Job must get its trainer to start (queue, node, image, volumes), else the search fails; until"
+        " the first Job is made they count from acceptance. Absent: no limit.",
     )
     stop: Stop | None = Field(default=None, description="When the supernet may end early; absent: it takes its share of the budget.")
 
@@ -239,7 +239,8 @@ class FailurePolicy(Model):
         default=6,
         ge=0,
         le=50,
-        description="Trainer failures (not interruptions) before the search fails; a change counts from the next Job.",
+        description="Trainer failures (not interruptions) of one attempt before the search fails: each new Job (after a suspension, a"
+        " renewal or a deleted Job) begins at 0. A change counts from the next Job.",
     )
     max_interruptions: int | None = Field(
         default=None,
@@ -278,5 +279,5 @@ class Monitoring(Model):
         default=512,
         ge=0,
         le=2000,
-        description="Most probabilities exported as metrics; with more choices than this, only the most likely one of each decision.",
+        description="Most probabilities exported as metrics; with more choices than this, the likeliest of each decision; 0: none.",
     )

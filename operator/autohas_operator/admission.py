@@ -9,7 +9,7 @@ from typing import Final
 
 from autohas_api.status import ConditionType, Phase, Status
 from autohas_operator import policy
-from autohas_operator.conditions import Verdict, verdict_of
+from autohas_operator.conditions import Verdict, goes_on, is_durable, verdict_of
 from autohas_operator.observe import JobRecord
 from autohas_operator.wording import epoch
 
@@ -34,7 +34,7 @@ def admitted_verdict(job: JobRecord | None, previous: Status, now_s: float) -> V
 def _held_back(job: JobRecord, previous: Status, now_s: float) -> Verdict:
     was = verdict_of(previous, ConditionType.ADMITTED)
     if was is not None and (was.reason == "Evicted" or (was.status == "True" and was.reason == "QuotaReserved")):
-        reason, message = "Evicted", f"Job {job.name} lost its quota{_by(job)} and goes on from its checkpoint when it gets another"
+        reason, message = "Evicted", f"Job {job.name} lost its quota{_by(job)} and {goes_on(previous)} when it gets another"
     else:
         since = next(
             (c.last_transition_time for c in previous.conditions if c.type == ConditionType.ADMITTED and c.status == "False"), None
@@ -55,10 +55,13 @@ def suspended_verdict(phase: Phase, previous: Status, *, is_wanted: bool) -> Ver
     """Whether the search is at rest because a person wants it."""
     was = verdict_of(previous, ConditionType.SUSPENDED)
     if phase is Phase.SUSPENDED:
-        step = (
-            f"the checkpoint of step {previous.checkpoint.step} is kept" if previous.checkpoint is not None else "nothing has been trained"
-        )
-        return Verdict(status="True", reason="SuspendRequested", message=f"no pod is left and {step}; set spec.suspend to false to go on")
+        if previous.checkpoint is None:
+            left = "nothing has been trained; set spec.suspend to false to go on"
+        elif is_durable(previous):
+            left = f"the checkpoint of step {previous.checkpoint.step} is kept; set spec.suspend to false to go on"
+        else:
+            left = "its checkpoints went with it (no claim in checkpoint.storage); with spec.suspend set to false it begins anew"
+        return Verdict(status="True", reason="SuspendRequested", message=f"no pod is left and {left}")
     is_at_work = phase not in (Phase.SUCCEEDED, Phase.FAILED, Phase.REJECTED)
     if is_wanted and is_at_work:
         return Verdict(status="False", reason="Suspending", message="spec.suspend is true; the trainer is being stopped")

@@ -28,6 +28,17 @@ def verdict_of(status: Status, kind: ConditionType) -> Verdict | None:
     return None if found is None else Verdict(status=found.status, reason=found.reason, message=found.message)
 
 
+def is_durable(status: Status) -> bool:
+    """Whether checkpoints outlive their pod, as CheckpointReady says from the first visit on."""
+    verdict = verdict_of(status, ConditionType.CHECKPOINT_READY)
+    return verdict is None or verdict.reason != "NotDurable"
+
+
+def goes_on(status: Status) -> str:
+    """What the next trainer does, as a verb."""
+    return "goes on from the checkpoint" if is_durable(status) else "begins anew, since checkpoints lie on the pod's own disk,"
+
+
 def is_finished(status: Status) -> bool:
     """Whether the search has ended for good."""
     verdict = verdict_of(status, ConditionType.FINISHED)

@@ -14,7 +14,7 @@ from autohas_api.status import ConditionType, Phase, Status
 from autohas_operator import manifests, policy
 from autohas_operator.conditions import verdict_of
 from autohas_operator.errors import Obstacle
-from autohas_operator.limits import Moment, broken_limit, next_limit_s
+from autohas_operator.limits import Moment, broken_limit, late_without_job, next_limit_s
 from autohas_operator.observe import JobRecord, Observed
 from autohas_operator.policy import Ending
 from autohas_operator.readiness import Readiness, not_ready, readiness, stopping
@@ -107,6 +107,9 @@ def hindered(scene: Scene, decided: Course, obstacle: Obstacle) -> Course:
     is_create = isinstance(decided.action, CreateAttempt)
     phase = decided.readiness.phase
     if is_create:
+        late = late_without_job(scene.search.spec, scene.previous, f"{obstacle.reason}: {obstacle.message}", scene.now_s)
+        if late is not None:
+            return Course(readiness=not_ready(Phase.FAILED, "Finished", "no Job was made"), ending=late)
         phase = Phase.INTERRUPTED if scene.previous.attempt else Phase.PENDING
     shown = not_ready(phase, obstacle.reason, obstacle.message, policy.LOOK_AGAIN_S)
     attempt, image = (None, None) if is_create else (decided.attempt, decided.image)

@@ -1,6 +1,6 @@
 """What ends a search from outside the trainer: deadlines and counts that the spec sets. Pure.
 
-Each limit is judged while a Job is there; the Job that is left is deleted after the end is stored.
+A Job that is left is deleted after the end is stored.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import Final
 from autohas_api.search import Spec
 from autohas_api.status import ConditionType, Status
 from autohas_operator import policy
-from autohas_operator.conditions import verdict_of
+from autohas_operator.conditions import is_durable, verdict_of
 from autohas_operator.observe import JobRecord, Observed
 from autohas_operator.policy import Ending
-from autohas_operator.wording import duration
+from autohas_operator.wording import duration, epoch
 
 _MOST: Final = 2**53 - 1
 """The largest whole number that the schema takes."""
@@ -47,6 +47,20 @@ def next_limit_s(moment: Moment) -> float | None:
     return max(0.0, moment.job.created_s + deadline_s - moment.now_s)
 
 
+def late_without_job(spec: Spec, previous: Status, waits_for: str, now_s: float) -> Ending | None:
+    """How a search ends whose first Job could not be made in time, counted from its acceptance."""
+    accepted = next((c for c in previous.conditions if c.type == ConditionType.ACCEPTED and c.status == "True"), None)
+    accepted_s, deadline_s = epoch(accepted.last_transition_time) if accepted is not None else None, spec.budget.start_deadline_seconds
+    if deadline_s is None or accepted_s is None or previous.attempt is not None or now_s < accepted_s + deadline_s:
+        return None
+    return _not_started(deadline_s, waits_for)
+
+
+def _not_started(deadline_s: int, waits_for: str) -> Ending:
+    message = f"no trainer started within {deadline_s} s (budget.startDeadlineSeconds); it waited for: {waits_for}"
+    return Ending(reason="StartDeadlineExceeded", message=message)
+
+
 def _has_started(moment: Moment) -> bool:
     """Whether any trainer of the search got as far as running, heard or not: a network policy must not fail a search."""
     pods = moment.observed.pods_of(moment.job)
@@ -56,9 +70,7 @@ def _has_started(moment: Moment) -> bool:
 def _late(moment: Moment) -> Ending | None:
     if next_limit_s(moment) != 0.0:
         return None
-    deadline_s = moment.spec.budget.start_deadline_seconds or 0
-    message = f"no trainer started within {deadline_s} s (budget.startDeadlineSeconds); it waited for: {moment.waits_for}"
-    return Ending(reason="StartDeadlineExceeded", message=message)
+    return _not_started(moment.spec.budget.start_deadline_seconds or 0, moment.waits_for)
 
 
 def _interrupted_too_often(moment: Moment) -> Ending | None:
@@ -66,7 +78,8 @@ def _interrupted_too_often(moment: Moment) -> Ending | None:
     seen = num_interruptions(moment.job, moment.observed, moment.previous, is_suspended=moment.spec.suspend)
     if most is None or seen <= most:
         return None
-    message = f"the search was interrupted {seen} times, more than failurePolicy.maxInterruptions allows ({most}); its checkpoints are kept"
+    message = f"the search was interrupted {seen} times, more than failurePolicy.maxInterruptions allows ({most})"
+    message += "; its checkpoints are kept" if is_durable(moment.previous) else ""
     return Ending(reason="InterruptionLimit", message=message)
 
 

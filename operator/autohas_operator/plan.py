@@ -208,6 +208,8 @@ def _status(scene: Scene, decided: Course) -> Status:
         update["start_time"] = previous.start_time or timestamp(scene.now_s)
         update["trainer"] = _trainer_status(scene, decided)
     status = with_progress(previous.model_copy(update=update), scene.observed.report)
+    if status.phase is not Phase.RUNNING:
+        status = status.model_copy(update={"eta": None})
     status, heard = (with_last_words(said, _own_pods(scene)) for said in (status, previous))
     if scene.observed.job is not None:
         is_suspended = scene.search.spec.suspend
@@ -215,7 +217,7 @@ def _status(scene: Scene, decided: Course) -> Status:
         status = status.model_copy(update={"interruptions": counted})
     if ending is not None:
         done = {"best": ending.result.scores.test, "progress": "100%", "stage": Stage.EVALUATE.value} if ending.result is not None else {}
-        ended = {"completion_time": timestamp(scene.now_s), "result": ending.result, "eta": None}
+        ended = {"completion_time": timestamp(scene.now_s), "result": ending.result}
         status = status.model_copy(update={**ended, **done})
     verdicts = {
         ConditionType.ACCEPTED: _accepted(scene, status, decided),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from autohas_api.names import ExitCode
 from autohas_api.status import ConditionType, Phase, Status
 from autohas_operator import policy
-from autohas_operator.conditions import Verdict, verdict_of
+from autohas_operator.conditions import Verdict, goes_on, verdict_of
 from autohas_operator.observe import Explanation, JobRecord, Observed, PodRecord, Report
 from autohas_operator.wording import epoch, timestamp
 
@@ -49,7 +49,7 @@ def readiness(job: JobRecord, observed: Observed, previous: Status, now_s: float
     if active:
         return stopping(active[-1], Phase.INTERRUPTED, now_s)
     if pods:
-        return _between_pods(pods, observed.explanation, now_s)
+        return _between_pods(pods, observed.explanation, previous, now_s)
     return _without_pods(job, observed, previous, now_s)
 
 
@@ -100,7 +100,8 @@ def _without_pods(job: JobRecord, observed: Observed, previous: Status, now_s: f
     if told is not None:
         return not_ready(_before_pods(previous), "PodsNotCreated", f"{told.reason}: {told.message}", policy.LOOK_AGAIN_S)
     if job.num_failed > 0 or previous.last_report_time is not None:
-        message = f"Job {job.name} waits before it makes the next pod (10 s, doubled each time up to 10 minutes)"
+        wait = "10 s, doubled each time up to 10 minutes, since the end of a pod that is gone"
+        message = f"Job {job.name} waits before it makes the next pod: {wait}"
         return not_ready(Phase.INTERRUPTED, "BackOff", message, policy.LOOK_AGAIN_S)
     message = f"Job {job.name} has had no pod for {policy.PODS_EXPECTED_S:.0f} s and no event says why: is the Job controller running?"
     return not_ready(Phase.STARTING, "PodsNotCreated", message, policy.LOOK_AGAIN_S)
@@ -112,12 +113,12 @@ def _is_news(told: Explanation, previous: Status) -> bool:
     return reported_s is None or told.time_s >= reported_s
 
 
-def _between_pods(pods: tuple[PodRecord, ...], told: Explanation | None, now_s: float) -> Readiness:
+def _between_pods(pods: tuple[PodRecord, ...], told: Explanation | None, previous: Status, now_s: float) -> Readiness:
     """The newest pod is over and the Job controller has not made the next one yet."""
     pod, next_s = pods[-1], policy.next_pod_s(pods)
     ended_s = pod.end.finished_s if pod.end is not None else None
     said, look_again_s = policy.last_sentence(pod), None
-    follows = "the next one goes on from the checkpoint" + (f" at about {timestamp(next_s)}" if next_s is not None else "")
+    follows = f"the next one {goes_on(previous)}" + (f" at about {timestamp(next_s)}" if next_s is not None else "")
     if told is not None and told.reason == "Unhealthy" and told.message.startswith("Liveness"):
         message = (
             f"pod {pod.name} was stopped because no step finished within failurePolicy.stallTimeoutSeconds; {follows} ({told.message})"

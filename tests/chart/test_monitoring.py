@@ -139,7 +139,21 @@ FIRING: tuple[tuple[str, str, dict[str, str], list[tuple[str, str]]], ...] = (
         [(f'autohas_search_condition{{{_ONE},type="CheckpointReady",status="False",reason="Stale"}}', "1x60")],
     ),
     ("AutoHASRestartLoop", "30m", {}, [(f"autohas_trainer_starts_total{{{_ONE}}}", "1x10 2x5 3x5 4x40")]),
-    ("AutoHASPendingTooLong", "90m", {"phase": "Starting"}, [(f'autohas_search_phase{{{_ONE},phase="Starting"}}', "1x120")]),
+    (
+        "AutoHASRestartLoop",  # on the pods' own disks each trainer takes itself for the first
+        "30m",
+        {},
+        [(f'autohas_trainer_starts_total{{{_ONE},pod="{pod}"}}', f"_x{5 * number} 1x5") for number, pod in enumerate("abcd")],
+    ),
+    (
+        "AutoHASPendingTooLong",
+        "90m",
+        {},
+        [
+            (f'autohas_search_phase{{{_ONE},phase="Starting"}}', "1x40"),
+            (f'autohas_search_phase{{{_ONE},phase="Interrupted"}}', "_x40 1x80"),
+        ],
+    ),
     (
         "AutoHASPolicyCollapsedEarly",
         "10m",

@@ -13,6 +13,7 @@ from autohas_api.testing import changed
 from autohas_operator.aftermath import CleanUp
 from autohas_operator.conditions import verdict_of
 from autohas_operator.course import CreateAttempt
+from autohas_operator.errors import Blamed, Obstacle
 from autohas_operator.limits import num_interruptions
 from autohas_operator.observe import Explanation, Report
 from autohas_operator.testing.builders import (
@@ -306,6 +307,20 @@ def test_a_checkpoint_that_grows_old_is_announced_once() -> None:
 
     assert [(a.type, a.reason) for a in stale.announcements] == [("Warning", "CheckpointStale")]
     assert decide(seen, stale.status, at_s=NOW_S + 710).announcements == ()
+
+
+def test_a_first_job_that_is_refused_for_too_long_ends_the_search() -> None:
+    """Without a Job the start deadline counts from acceptance; the refusal is what it waited for."""
+    refused = Obstacle(blamed=Blamed.TRAINER, reason="JobForbidden", message="exceeded quota: count/jobs.batch")
+    first = decide(observed(LATE, obstacle=refused)).status
+    early, late = (decide(observed(LATE, obstacle=refused), first, at_s=NOW_S + at_s) for at_s in (600, 601))
+    told = verdict_of(late.status, ConditionType.SUCCEEDED)
+
+    assert verdict(early.status, ConditionType.TRAINER_READY) == ("False", "JobForbidden")
+    assert (late.status.phase, late.action, late.is_grave) == (Phase.FAILED, None, True)
+    assert told is not None
+    assert (told.status, told.reason) == ("False", "StartDeadlineExceeded")
+    assert "it waited for: JobForbidden: exceeded quota: count/jobs.batch" in told.message
 
 
 def test_a_wait_between_pods_has_its_reason_and_its_time() -> None:

@@ -132,7 +132,7 @@ def test_every_metric_has_its_value(served: Served) -> None:
 
 @pytest.mark.parametrize(("limit", "exported"), [(540, 540), (539, 180), (180, 180), (100, 100), (0, 0)])
 def test_probabilities_are_capped_to_the_likeliest_choices(served: Served, limit: int, exported: int) -> None:
-    """Above perChoiceLimit one series per decision is left, never more than the limit, and a metric says so."""
+    """Above perChoiceLimit one series per decision is left, never more than the limit, and a metric says so; 0 is no truncation."""
     limited = accept(changed(a_search(), "spec.monitoring", {"perChoiceLimit": limit}))[0]
     many = tuple(replace(served.info.space.decisions[-1], name=f"d{i}") for i in range(180))
     served.state.started(replace(served.info, search=limited, space=replace(served.info.space, decisions=many)))
@@ -140,7 +140,7 @@ def test_probabilities_are_capped_to_the_likeliest_choices(served: Served, limit
     samples = served.samples()
     series = [value for (name, _), value in samples.items() if name == "autohas_policy_probability"]
     assert (len(series), max(series, default=0.0)) == (exported, 0.5 if exported else 0.0)
-    assert samples["autohas_policy_series_truncated", ()] == (exported < 180 * 3)
+    assert samples["autohas_policy_series_truncated", ()] == (0 < exported < 180 * 3)
     assert len([name for name, _ in samples if name == "autohas_policy_entropy_ratio"]) == 180
 
 

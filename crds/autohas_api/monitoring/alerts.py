@@ -45,7 +45,8 @@ ALERTS: Final = (
     Alert(
         name="AutoHASRestartLoop",
         expr="max by (namespace, name) (max_over_time(autohas_trainer_starts_total[1h]))"
-        " - min by (namespace, name) (min_over_time(autohas_trainer_starts_total[1h])) >= 3",
+        " - min by (namespace, name) (min_over_time(autohas_trainer_starts_total[1h])) >= 3"
+        " or count by (namespace, name) (count by (namespace, name, pod) (max_over_time(autohas_trainer_starts_total[1h]))) - 1 >= 3",
         lasting="0m",
         severity="warning",
         summary=f"Search {_SEARCH} was started again {{{{ $value }}}} times within an hour",
@@ -54,11 +55,11 @@ ALERTS: Final = (
     ),
     Alert(
         name="AutoHASPendingTooLong",
-        expr='max by (namespace, name, phase) (autohas_search_phase{phase=~"Pending|Queued|Starting"}) == 1',
+        expr='max by (namespace, name) (autohas_search_phase{phase=~"Pending|Queued|Starting|Interrupted|Suspending|Finalizing"}) == 1',
         lasting="1h",
         severity="warning",
-        summary=f"Search {_SEARCH} has been {{{{ $labels.phase }}}} for an hour",
-        description="The condition TrainerReady names what it waits for: quota, a node, an image, a claim.",
+        summary=f"Search {_SEARCH} has had no running trainer for an hour",
+        description="The condition TrainerReady names what it waits for: quota, a node, an image, a claim, a pod that does not go.",
     ),
     Alert(
         name="AutoHASPolicyCollapsedEarly",

@@ -172,8 +172,8 @@ def _policy(policy: PolicyRecord, choices: Mapping[str, tuple[str, ...]], limit:
         for index in shown:
             probability.add_metric([name, choices[name][index]], row[index])
     yield probability
-    text = "1 when only top choices are exported: there are more than spec.monitoring.perChoiceLimit."
-    yield _gauge("autohas_policy_series_truncated", text, float(is_truncated))
+    text = "1 when only top choices are exported: there are more than spec.monitoring.perChoiceLimit, and that is not 0."
+    yield _gauge("autohas_policy_series_truncated", text, float(is_truncated and limit > 0))
 
 
 def _checkpoint(checkpoint: CheckpointFacts, now: float) -> Iterator[Metric]:
