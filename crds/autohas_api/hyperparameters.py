@@ -15,8 +15,8 @@ from autohas_api.model import DECIMAL_PATTERN, Decimal, Model, Rule
 
 DecisionName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$", min_length=1, max_length=63)]
 Choice = Annotated[str, StringConstraints(min_length=1, max_length=64)]
-Choices = Annotated[list[Choice], Field(min_length=1, max_length=16, json_schema_extra={"x-kubernetes-list-type": "set"})]
 MAX_CHOICES: Final = 32
+Choices = Annotated[list[Choice], Field(min_length=1, max_length=MAX_CHOICES, json_schema_extra={"x-kubernetes-list-type": "set"})]
 MAX_MIXUP: Final = 100
 """Largest alpha: above it every share is a half."""
 LARGEST_SHARE: Final = 0.999999

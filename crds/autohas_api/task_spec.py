@@ -98,10 +98,10 @@ class ModelTemplate(Model):
             holds=lambda m: (m.template is None) != (m.entrypoint is None),
         ),
         Rule(
-            expression="!has(self.arguments) || has(self.entrypoint)",
+            expression="!has(self.arguments) || size(self.arguments) == 0 || has(self.entrypoint)",
             message="arguments must not be given without entrypoint: templates take none",
             field_path=".arguments",
-            holds=lambda m: m.arguments is None or m.entrypoint is not None,
+            holds=lambda m: not m.arguments or m.entrypoint is not None,
         ),
     )
 

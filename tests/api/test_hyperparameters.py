@@ -8,12 +8,25 @@ import pytest
 
 from autohas_api.acceptance import accept
 from autohas_api.hyperparameters import Role
+from autohas_api.problems import SpecError
 from autohas_api.space import Space
 from autohas_api.testing import a_search, changed
 
 
 def _space(*hyperparameters: dict[str, Any]) -> Space:
     return accept(changed(a_search(), "spec.searchSpace.hyperparameters", list(hyperparameters)))[1]
+
+
+def test_a_condition_may_list_every_choice_that_there_can_be() -> None:
+    """32 choices, as many as bases and whole numbers; one more is refused at its field."""
+    batch_size = {"name": "batch_size", "integer": {"min": 2, "max": 33}}
+    momentum = {"name": "momentum", "continuous": {"min": "0", "max": "0.9"}}
+    listed = [str(number) for number in range(2, 34)]
+    space = _space(batch_size, {**momentum, "when": {"decision": "batch_size", "values": listed}})
+
+    assert space.decisions[0].choices == tuple(listed)
+    with pytest.raises(SpecError, match=r"hyperparameters\[1\]\.when\.values"):
+        _space(batch_size, {**momentum, "when": {"decision": "batch_size", "values": [*listed, "34"]}})
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,13 @@ def test_the_example_is_accepted() -> None:
     assert [d.name for d in space.decisions] == ["learning_rate", "weight_decay", "depth", "width_1", "width_2", "width_3", "activation"]
 
 
+def test_an_empty_map_of_arguments_is_none_at_all() -> None:
+    """API.md writes its sample so."""
+    search, _ = accept(changed(a_search(), "spec.task.model", {"template": "mlp", "arguments": {}}))
+
+    assert search.spec.task.model.template == "mlp"
+
+
 @pytest.mark.parametrize("rejection", [*REJECTED_BY_SCHEMA, *REJECTED_BY_RULE], ids=str)
 def test_wrong_values_are_refused_naming_the_field(rejection: Rejection) -> None:
     """Each wrong value is refused with its field and a message that says what is allowed."""

@@ -192,6 +192,27 @@ def test_a_timeout_that_means_nothing_is_a_usage_error(cluster: Cluster, text: s
     assert "for example 90s or 2h" in flat(ended.output)
 
 
+@pytest.mark.parametrize(
+    ("phase", "conditions", "why"),
+    [
+        ("Queued", {"Admitted": ("False", "WaitingForQuota"), "TrainerReady": ("False", "JobSuspended")}, "WaitingForQuota: of Admitted"),
+        ("Queued", {"Admitted": ("True", "NotQueued"), "TrainerReady": ("False", "PodStarting")}, "PodStarting: of TrainerReady"),
+        ("Running", {"ReconciliationPaused": ("True", "PausedByAnnotation")}, "PausedByAnnotation: of ReconciliationPaused"),
+        (
+            "Starting",
+            {"ReconciliationPaused": ("False", "NotPaused"), "TrainerReady": ("False", "PodStarting")},
+            "PodStarting: of TrainerReady",
+        ),
+        ("Running", {"Admitted": ("False", "Evicted")}, ""),
+    ],
+)
+def test_the_condition_that_holds_a_search_back_is_shown(phase: str, conditions: dict[str, tuple[str, str]], why: str) -> None:
+    """A pause before all others, a queue before the trainer that waits for it; a search that runs needs no reason."""
+    told = [{"type": kind, "status": status, "reason": reason, "message": f"of {kind}"} for kind, (status, reason) in conditions.items()]
+
+    assert line_of(stored(phase, conditions=told)).why == why
+
+
 def test_foreign_status_is_read_without_trust() -> None:
     """A status of another version, or none, gives a line and no error."""
     assert line_of(stored("Running", progress="a lot", conditions=None)).percent is None

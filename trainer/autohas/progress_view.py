@@ -10,8 +10,8 @@ from autohas_api.status import ConditionType, Phase
 
 __all__ = ["SearchLine", "line_of"]
 
-_REASONS: Final = (ConditionType.ACCEPTED, ConditionType.SUCCEEDED, ConditionType.TRAINER_READY)
-"""Conditions whose message explains, in this order, why a search is not simply running."""
+_REASONS: Final = (ConditionType.ACCEPTED, ConditionType.SUCCEEDED, ConditionType.ADMITTED, ConditionType.TRAINER_READY)
+"""Conditions whose message, while they are False, explains in this order why a search is not simply running."""
 _QUIET_PHASES: Final = (Phase.RUNNING, Phase.SUCCEEDED)
 
 
@@ -65,7 +65,7 @@ def line_of(search: Mapping[str, Any]) -> SearchLine:
         percent=100 if phase == Phase.SUCCEEDED else _percent(status.get("progress")),
         best=str(status.get("best") or ""),
         eta="" if is_over else str(status.get("eta") or ""),
-        why="" if phase in _QUIET_PHASES else _why(status, phase),
+        why=_why(status, phase),
     )
 
 
@@ -75,10 +75,11 @@ def _percent(text: Any) -> int | None:  # noqa: ANN401 - whatever lies in status
 
 
 def _why(status: Mapping[str, Any], phase: str) -> str:
-    """The message of the condition that explains the phase."""
+    """The message of the condition that explains the phase, and first of all that nobody looks after the search."""
     conditions = {c.get("type"): c for c in status.get("conditions") or []}
-    for kind in _REASONS:
+    explained = () if phase in _QUIET_PHASES else _REASONS
+    for kind, told in ((ConditionType.RECONCILIATION_PAUSED, "True"), *((kind, "False") for kind in explained)):
         condition = conditions.get(kind)
-        if condition is not None and condition.get("status") == "False" and condition.get("message"):
+        if condition is not None and condition.get("status") == told and condition.get("message"):
             return f"{condition.get('reason', '')}: {condition['message']}"
     return "waiting for the operator" if phase == Phase.PENDING and not conditions else ""
