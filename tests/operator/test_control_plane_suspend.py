@@ -67,21 +67,26 @@ def test_image_and_resources_change_only_while_suspended(bench: Any) -> None:
 
 
 def test_suspend_flipped_back_and_forth_leaves_one_job(bench: Any, trainer: Any) -> None:
-    """Four flips faster than the pod can end: one Job at the end, no two pods at once, the search succeeds."""
+    """Suspended, then flipped thrice before the pod has stopped: its Job goes, attempt 2 alone follows it and succeeds."""
     bench.apply(DURABLE)
     pod = bench.bind(bench.pod())
     bench.reported(trainer, pod)
-    for wanted in (True, False, True, False):
+    suspend(bench)
+    bench.until_phase("Suspending")
+    for wanted in (False, True, False):
         suspend(bench, wanted=wanted)
-    if any("deletionTimestamp" in job["metadata"] for job in bench.objects("jobs")):
-        assert len(bench.objects("pods")) == 1
-        leave(bench, pod)
-        bench.until(lambda: [j["metadata"]["name"][-2:] for j in bench.objects("jobs")] == ["-2"], "attempt 2")
+    bench.until(lambda: bench.condition("TrainerReady") == ("False", "JobDeleted"), "the operator has seen the last flip")
+    meanwhile = [(job["metadata"]["name"][-2:], "deletionTimestamp" in job["metadata"]) for job in bench.objects("jobs")]
+    pods_meanwhile = [other["metadata"]["uid"] for other in bench.objects("pods")]
+    leave(bench, pod)
+    bench.until(lambda: [j["metadata"]["name"][-2:] for j in bench.objects("jobs")] == ["-2"], "attempt 2")
     following = bench.pod()
     bench.reported(trainer, following, starts=2, interruptions=1)
     bench.succeeded(following)
 
-    assert len(bench.objects("jobs")) == 1
+    assert (meanwhile, pods_meanwhile) == ([("-1", True)], [pod["metadata"]["uid"]])
+    assert bench.search()["status"]["attempt"] == 2
+    assert [job["metadata"]["name"][-2:] for job in bench.objects("jobs")] == ["-2"]
 
 
 def test_the_operator_is_killed_while_suspending_and_while_suspended(bench: Any, trainer: Any) -> None:
