@@ -64,7 +64,7 @@ def _not_started(deadline_s: int, waits_for: str) -> Ending:
 def _has_started(moment: Moment) -> bool:
     """Whether any trainer of the search got as far as running, heard or not: a network policy must not fail a search."""
     pods = moment.observed.pods_of(moment.job)
-    return moment.previous.last_report_time is not None or moment.job.num_failed > 0 or any(pod.is_started or pod.end for pod in pods)
+    return moment.previous.last_report_time is not None or moment.job.num_failed > 0 or any(pod.is_running or pod.end for pod in pods)
 
 
 def _late(moment: Moment) -> Ending | None:

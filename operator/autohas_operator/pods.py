@@ -14,9 +14,9 @@ from autohas_api.pod_spec import Trainer
 from autohas_api.search import Search
 from autohas_operator.settings import PodSettings
 
+STARTUP_S: Final = 1800
+"""How long a trainer may import and read its data before the kubelet stops it."""
 STARTUP_PERIOD_S: Final = 10
-STARTUP_FAILURES: Final = 180
-"""Half an hour for imports and for reading the data."""
 LIVENESS_PERIOD_S: Final = 30
 LIVENESS_FAILURES: Final = 3
 PROBE_TIMEOUT_S: Final = 5
@@ -76,8 +76,8 @@ def _container(search: Search, attempt: int, image: str, settings: PodSettings) 
             "readOnlyRootFilesystem": True,
             "capabilities": {"drop": ["ALL"]},
         },
-        "startupProbe": _probe(STARTUP_PERIOD_S, STARTUP_FAILURES),
-        "livenessProbe": _probe(LIVENESS_PERIOD_S, LIVENESS_FAILURES),
+        "startupProbe": _probe("/progress", STARTUP_PERIOD_S, STARTUP_S // STARTUP_PERIOD_S),
+        "livenessProbe": _probe("/healthz", LIVENESS_PERIOD_S, LIVENESS_FAILURES),
         "terminationMessagePath": names.TERMINATION_LOG,
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }
@@ -90,9 +90,9 @@ def _resources(trainer: Trainer) -> dict[str, Any]:
     return {**asked, "claims": claims} if claims else asked
 
 
-def _probe(period_s: int, failures: int) -> dict[str, Any]:
+def _probe(path: str, period_s: int, failures: int) -> dict[str, Any]:
     return {
-        "httpGet": {"path": "/healthz", "port": names.TRAINER_PORT_NAME},
+        "httpGet": {"path": path, "port": names.TRAINER_PORT_NAME},
         "periodSeconds": period_s,
         "timeoutSeconds": PROBE_TIMEOUT_S,
         "failureThreshold": failures,

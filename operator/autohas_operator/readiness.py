@@ -12,6 +12,7 @@ from autohas_api.status import ConditionType, Phase, Status
 from autohas_operator import policy
 from autohas_operator.conditions import Verdict, goes_on, verdict_of
 from autohas_operator.observe import Explanation, JobRecord, Observed, PodRecord, Report
+from autohas_operator.pods import STARTUP_S
 from autohas_operator.wording import epoch, timestamp
 
 _IMAGE_REASONS = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"})
@@ -124,6 +125,9 @@ def _between_pods(pods: tuple[PodRecord, ...], told: Explanation | None, previou
             f"pod {pod.name} was stopped because no step finished within failurePolicy.stallTimeoutSeconds; {follows} ({told.message})"
         )
         return not_ready(Phase.INTERRUPTED, "Stalled", message, policy.LOOK_AGAIN_S)
+    if told is not None and told.reason == "Unhealthy" and told.message.startswith("Startup") and _lived_s(pod) >= STARTUP_S:
+        message = f"pod {pod.name} was stopped because its search had not begun after {STARTUP_S // 60} minutes of imports and data"
+        return not_ready(Phase.INTERRUPTED, "Stalled", f"{message}; {follows} ({told.message})", policy.LOOK_AGAIN_S)
     if next_s is not None and ended_s is not None:
         is_overdue = now_s >= next_s + policy.PODS_EXPECTED_S
         if is_overdue and told is not None and told.reason == "FailedCreate" and told.time_s >= ended_s:
@@ -135,6 +139,10 @@ def _between_pods(pods: tuple[PodRecord, ...], told: Explanation | None, previou
     if policy.is_interruption(pod):
         return not_ready(Phase.INTERRUPTED, "Interrupted", f"pod {pod.name} was stopped ({said}); {follows}", look_again_s)
     return not_ready(Phase.INTERRUPTED, "TrainerFailed", f"pod {pod.name} failed and will be repeated: {said}", look_again_s)
+
+
+def _lived_s(pod: PodRecord) -> float:
+    return (pod.end.finished_s if pod.end is not None and pod.end.finished_s is not None else pod.created_s) - pod.created_s
 
 
 def stopping(pod: PodRecord, phase: Phase, now_s: float) -> Readiness:

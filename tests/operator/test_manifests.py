@@ -118,6 +118,7 @@ def test_the_end_of_a_trainer_can_be_read_and_its_stall_seen() -> None:
     assert container["terminationMessagePolicy"] == "FallbackToLogsOnError"
     assert pod["terminationGracePeriodSeconds"] == 120
     assert container["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": "metrics"}
+    assert container["startupProbe"]["httpGet"] == {"path": "/progress", "port": "metrics"}  # 503 until the data is there
     assert container["startupProbe"]["periodSeconds"] * container["startupProbe"]["failureThreshold"] == 1800
     assert "args" not in container
     assert "command" not in container

@@ -371,3 +371,13 @@ def test_a_report_without_progress_ends_nothing() -> None:
 
     for said in (missed, foreign):
         assert decide(observed(search, JOB, POD, report=said), RUNNING).status.phase is not Phase.FAILED
+
+
+@pytest.mark.parametrize(("ended_s", "reason"), [(1800, "Stalled"), (1799, "Interrupted")])
+def test_a_trainer_that_never_began_is_called_stalled_too(ended_s: float, reason: str) -> None:
+    """Half an hour of imports and data without a search; a failed look during a shorter life says nothing."""
+    unhealthy = Explanation(reason="Unhealthy", message="Startup probe failed: HTTP probe failed with statuscode: 503", time_s=NOW_S)
+    over = ended_pod(JOB, code=75, ended_s=NOW_S + ended_s)
+    decided = decide(observed(SEARCH, JOB, over, explanation=unhealthy), RUNNING, at_s=NOW_S + ended_s + 1)
+
+    assert verdict(decided.status, ConditionType.TRAINER_READY) == ("False", reason)

@@ -69,7 +69,7 @@ def test_the_limits_are_those_of_the_code() -> None:
 
     assert (settings.poll_timeout_s, poller.FIRST_PERIOD_S, settings.poll_period_s) == (2, 3, 15)
     assert (poller.FIRST_PERIOD_S * poller.MAX_FIRST_MISSES, settings.poll_period_s * poller.MAX_POLLS_PER_SECOND) == (120, 150)
-    assert (pods.STARTUP_PERIOD_S * pods.STARTUP_FAILURES, pods.PROBE_TIMEOUT_S) == (30 * 60, 5)
+    assert (pods.STARTUP_S, pods.PROBE_TIMEOUT_S) == (30 * 60, 5)
     assert (pods.LIVENESS_FAILURES, pods.LIVENESS_PERIOD_S) == (3, 30)
     assert all(words in TEXT for words in ("within 2 s", "every 3 s", "every 15 s", "two minutes", "150 trainers"))
     assert all(words in TEXT for words in ("half an hour", "within 5 s", "three\nlooks 30 s apart"))
