@@ -208,6 +208,7 @@ def test_a_failed_job_fails_the_search_in_the_trainers_words(
     assert words in told.message
     assert told.message.isprintable()
     assert decided.status.phase is Phase.FAILED
+    assert verdict(decided.status, ConditionType.TRAINER_READY) == ("False", "Finished")
     named = ["NumericalFailure"] if reason == "NumericalFailure" else []
     assert [a.reason for a in decided.announcements] == [*named, "SearchFailed"]
 
@@ -279,6 +280,8 @@ def test_a_spec_that_cannot_work_is_rejected_and_mended_by_an_edit() -> None:
 
     assert rejected.action is None
     assert rejected.status.phase is Phase.REJECTED
+    assert verdict(rejected.status, ConditionType.TRAINER_READY) == ("False", "NotAccepted")
+    assert verdict(rejected.status, ConditionType.SUCCEEDED) == ("Unknown", "NotAccepted")
     assert told is not None
     assert "spec.budget.trainings: must be at least" in told.message
     assert [a.reason for a in rejected.announcements] == ["SearchRejected"]

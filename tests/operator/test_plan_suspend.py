@@ -84,6 +84,7 @@ def test_a_suspended_search_keeps_its_checkpoint_for_as_long_as_it_rests() -> No
     assert told is not None
     assert (told.status, told.reason) == ("True", "SuspendRequested")
     assert "checkpoint of step 400 is kept" in told.message
+    assert verdict(resting.status, ConditionType.TRAINER_READY) == ("False", "Suspended")
     assert verdict(resting.status, ConditionType.CHECKPOINT_READY) == ("True", "Fresh")
     assert [a.reason for a in resting.announcements] == ["SearchSuspended"]
     assert later.status == resting.status
