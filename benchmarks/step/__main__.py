@@ -4,7 +4,8 @@
 
 Every measured step is paired: the strategy takes its step, then the subnetwork that it sampled, as a stand-alone network under
 torch's optimizer, takes the same number of gradients and forwards, after one untimed run. The A/A row pairs two floors.
-Time is CPU time of this process with one thread, so that other work on the machine disturbs little.
+Time is CPU time of this process with one thread, so that other work on the machine disturbs little. The algorithm's step is timed:
+sampling, gradients, temporary weights, updates, rewards. What the stage adds (batches, ledger, history lines) is not.
 """
 
 from __future__ import annotations
