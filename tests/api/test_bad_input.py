@@ -1,40 +1,79 @@
-"""docs/bad-input.md names tests that exist."""
+"""docs/bad-input.md says what tests compare: each row's words stand in the tests that it names."""
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
 import pytest
 
+from autohas_operator.policy import FAILURE_REASONS
+
 ROOT = Path(__file__).parents[2]
 TABLE = (ROOT / "docs" / "bad-input.md").read_text()
-NAMED = sorted(set(re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", TABLE)))
+ROWS = [[cell.strip() for cell in line.split("|")[1:-1]] for line in TABLE.splitlines() if line.startswith("| ") and line[2:7] != "input"]
+_NAME = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
+_WITH_CODE = re.compile(r"(?:exit )?\b(\d\d) \((\w+)\)")
+"""An exit code and, in brackets, the reason that the operator gives it."""
 
 
-@pytest.mark.parametrize(("file", "test"), NAMED, ids=[test for _, test in NAMED])
-def test_every_row_is_shown_by_a_test(file: str, test: str) -> None:
-    """The function is there."""
-    assert f"def {test}(" in (ROOT / file).read_text()
+def _named() -> list[tuple[str, str, list[tuple[str, str]]]]:
+    """Input, what is seen, and the tests of each row; `the same` are those of the row above."""
+    told: list[tuple[str, str, list[tuple[str, str]]]] = []
+    for typed, seen, shown in ROWS:
+        told.append((typed, seen, _NAME.findall(shown) or told[-1][2]))
+    return told
 
 
-def test_the_reasons_of_a_row_stand_in_the_files_of_its_tests() -> None:
-    """What the second cell calls by its reason, some test of the third knows by the same word."""
-    files: list[str] = []
-    unknown = []
-    for row in (line for line in TABLE.splitlines() if line.startswith("| ") and not line.startswith("| input")):
-        _, told, shown = re.split(r"(?<!\\)\|", row)[1:-1]
-        files = re.findall(r"`(tests/[\w/]+\.py)::", shown) or files  # "the same" is the row above
-        texts = "".join((ROOT / file).read_text() for file in files)
-        unknown += [word for word in re.findall(r"\b(?:[A-Z][a-z]+){2,}\b", told) if word not in texts]
+def _excerpts(seen: str) -> list[str]:
+    """Quoted words between the dots, and reasons (words with a capital inside) but conditions and those that stand for an exit code."""
+    quoted = [part.strip(" ;,") for span in re.findall(r"`([^`]+)`", seen) for part in span.split("...")]
+    reasons = re.findall(r"\b[A-Z][a-z]+[A-Z]\w+\b(?!=)", re.sub(r"`[^`]+`", "", _WITH_CODE.sub("", seen)))
+    return [*(part for part in quoted if part), *reasons]
 
-    assert len(files) > 0
-    assert unknown == []
+
+def _strings(file: str, test: str) -> str:
+    """Every string of a test, its decorators, and what they use of their module, docstrings left out; backslashes as in patterns too."""
+    tree = ast.parse((ROOT / file).read_text())
+    parts: dict[str, ast.stmt] = {}
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            parts[node.name] = node
+        for target in node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []:
+            parts |= {name.id: node for name in ast.walk(target) if isinstance(name, ast.Name)}
+    used, waiting, texts = set[str](), [test], list[str]()
+    while waiting:
+        name = waiting.pop()
+        if name in used or name not in parts:
+            continue
+        used.add(name)
+        nodes = list(ast.walk(parts[name]))
+        docs = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+        values = [n.value for n in nodes if isinstance(n, ast.Constant) and id(n) not in docs]
+        texts += [str(value, errors="replace") if isinstance(value, bytes) else value for value in values if isinstance(value, str | bytes)]
+        waiting += [node.id for node in nodes if isinstance(node, ast.Name)]
+    return "\n".join((*texts, *(text.replace("\\", "") for text in texts)))
+
+
+@pytest.mark.parametrize(("seen", "tests"), [row[1:] for row in _named()], ids=[row[0] for row in _named()])
+def test_the_words_of_a_row_stand_in_its_tests(seen: str, tests: list[tuple[str, str]]) -> None:
+    """Each test is there, and each quoted word and each reason is a string of one of them."""
+    assert [(file, test) for file, test in tests if f"def {test}(" not in (ROOT / file).read_text()] == []
+
+    written = "\n".join(_strings(file, test) for file, test in tests)
+    assert [words for words in _excerpts(seen) if words not in written] == []
+
+
+def test_the_reason_in_brackets_is_that_of_the_exit_code() -> None:
+    """As the operator maps them, which tests of its own assert."""
+    pairs = [(int(code), reason) for _, seen, _ in ROWS for code, reason in _WITH_CODE.findall(seen)]
+
+    assert {reason for _, reason in pairs} == {"DataError", "ConfigError", "NoUsableCheckpoint"}
+    assert [(code, reason) for code, reason in pairs if FAILURE_REASONS.get(code) != reason] == []
 
 
 def test_every_row_has_its_three_cells() -> None:
     """Input, what is seen, and a test of this row or the one above."""
-    rows = [line for line in TABLE.splitlines() if line.startswith("| ") and not line.startswith("| input")]
-
-    assert len(rows) > 30
-    assert [row for row in rows if row.count("|") != 4 or not re.search(r"(tests/|the same)[^|]*\|$", row)] == []
+    assert len(ROWS) > 30
+    assert [row for row in ROWS if len(row) != 3 or not (_NAME.search(row[2]) or row[2] == "the same")] == []

@@ -183,7 +183,7 @@ def test_a_job_that_the_server_fails_to_make_is_no_secret() -> None:
         await world.wait(600)
 
         assert refused == ("False", "JobNotCreated")
-        assert "500: failed calling webhook; it is tried again" in text
+        assert "the API server answered 500: failed calling webhook; it is tried again" in text
         assert told.count("JobNotCreated") == 1
         assert world.status["phase"] == "Starting"
         assert world.api.jobs_made == ["fashion-5ea4c400-1"]

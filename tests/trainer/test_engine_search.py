@@ -71,13 +71,14 @@ def test_a_budget_that_does_not_pay_for_the_comparisons_is_refused_before_any_st
     """Enough without data, too little for this selection split: the message gives the least budget, and that one is accepted."""
     document = changed(changed(small_search(), "spec.task.recipe.batchSize", 8), "spec.budget.trainings", "4")
     sink = MemorySink()
-    with pytest.raises(ConfigurationError, match=r"spec\.budget\.trainings: 4 must be at least [0-9.]+ for this data") as caught:
+    with pytest.raises(ConfigurationError, match=r"spec\.budget\.trainings: 4 must be at least [0-9.]+ for this data: ") as caught:
         search(document, tmp_path / "a", sink)
     least = re.search(r"at least ([0-9.]+)", str(caught.value))
     assert least is not None
     parsed, space = accept(changed(document, "spec.budget.trainings", str(float(least[1]) + 0.01)))
 
     assert sink.steps == []
+    assert str(caught.value).endswith("; raise budget.trainings or retrain.steps, or lower task.splits.selection")
     assert 4 < float(least[1]) < 20
     assert Problem.load(parsed.spec, space, device("cpu")).plan.predicted_trainings <= float(least[1]) + 0.01
 
