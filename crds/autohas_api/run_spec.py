@@ -168,7 +168,7 @@ class Budget(Model):
         ge=1,
         le=31_536_000,
         description="Seconds in which a Job must get its trainer to start (queue, node, image, volumes), else the search fails; until"
-        " the first Job is made they count from acceptance. Absent: no limit.",
+        " the first Job is made they count from acceptance, or from the end of the last suspension or pause. Absent: no limit.",
     )
     stop: Stop | None = Field(default=None, description="When the supernet may end early; absent: it takes its share of the budget.")
 

@@ -47,11 +47,17 @@ def next_limit_s(moment: Moment) -> float | None:
     return max(0.0, moment.job.created_s + deadline_s - moment.now_s)
 
 
+_COULD_START: Final = {ConditionType.ACCEPTED: "True", ConditionType.SUSPENDED: "False", ConditionType.RECONCILIATION_PAUSED: "False"}
+"""What a first Job needs of the search itself; time at rest is no time of waiting."""
+
+
 def late_without_job(spec: Spec, previous: Status, waits_for: str, now_s: float) -> Ending | None:
-    """How a search ends whose first Job could not be made in time, counted from its acceptance."""
-    accepted = next((c for c in previous.conditions if c.type == ConditionType.ACCEPTED and c.status == "True"), None)
-    accepted_s, deadline_s = epoch(accepted.last_transition_time) if accepted is not None else None, spec.budget.start_deadline_seconds
-    if deadline_s is None or accepted_s is None or previous.attempt is not None or now_s < accepted_s + deadline_s:
+    """How a search ends whose first Job could not be made in time, counted from when it was accepted and not at rest."""
+    needed = [c for c in previous.conditions if c.type in _COULD_START]
+    if len(needed) < len(_COULD_START) or any(c.status != _COULD_START[ConditionType(c.type)] for c in needed):
+        return None
+    since_s, deadline_s = max(epoch(c.last_transition_time) or now_s for c in needed), spec.budget.start_deadline_seconds
+    if deadline_s is None or previous.attempt is not None or now_s < since_s + deadline_s:
         return None
     return _not_started(deadline_s, waits_for)
 

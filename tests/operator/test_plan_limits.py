@@ -323,6 +323,18 @@ def test_a_first_job_that_is_refused_for_too_long_ends_the_search() -> None:
     assert "it waited for: JobForbidden: exceeded quota: count/jobs.batch" in told.message
 
 
+@pytest.mark.parametrize(("path", "value"), [("spec.suspend", True), ("metadata.annotations", {ANNOTATION_PAUSED: "true"})])
+def test_time_at_rest_does_not_count_against_the_first_job(path: str, value: object) -> None:
+    """Resumed after an hour and refused: the deadline of 600 s counts from then, not from acceptance."""
+    refused = Obstacle(blamed=Blamed.TRAINER, reason="JobForbidden", message="exceeded quota: count/jobs.batch")
+    accepted = decide(observed(LATE, obstacle=refused)).status
+    resting = decide(observed(changed(LATE, path, value)), accepted, at_s=NOW_S + 2).status
+    resumed = decide(observed(LATE, obstacle=refused), resting, at_s=NOW_S + 3600)
+    early, late = (decide(observed(LATE, obstacle=refused), resumed.status, at_s=NOW_S + 3600 + at_s) for at_s in (599, 600))
+
+    assert [told.status.phase for told in (resumed, early, late)] == [Phase.PENDING, Phase.PENDING, Phase.FAILED]
+
+
 def test_a_wait_between_pods_has_its_reason_and_its_time() -> None:
     """Just after the end its cause; after 20 s the Job's back-off and when it is over: 10 s, 20 s, 40 s after the end."""
     pods = [ended_pod(JOB, code=1, message="boom", uid=f"pod-{n}", created_s=NOW_S + n, ended_s=NOW_S + 10 * n) for n in range(3)]
