@@ -75,7 +75,8 @@ def test_suspend_flipped_back_and_forth_leaves_one_job(bench: Any, trainer: Any)
     bench.until_phase("Suspending")
     for wanted in (False, True, False):
         suspend(bench, wanted=wanted)
-    bench.until(lambda: bench.condition("TrainerReady") == ("False", "JobDeleted"), "the operator has seen the last flip")
+    bench.until(lambda: bench.condition("TrainerReady") == ("False", "JobDeleted"), "the Job is told to go")
+    bench.until(lambda: bench.condition("Suspended") == ("False", "Resumed"), "the operator has seen a flip back")
     meanwhile = [(job["metadata"]["name"][-2:], "deletionTimestamp" in job["metadata"]) for job in bench.objects("jobs")]
     pods_meanwhile = [other["metadata"]["uid"] for other in bench.objects("pods")]
     leave(bench, pod)
