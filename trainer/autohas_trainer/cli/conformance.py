@@ -15,9 +15,8 @@ from autohas_api.search import Spec
 from autohas_api.yamlfile import read_search
 from autohas_trainer.cli.exits import UsageError
 from autohas_trainer.conformance import Check, check_data, check_model, check_template
-from autohas_trainer.data import load
 from autohas_trainer.data.own import FIELD as DATA_FIELD
-from autohas_trainer.engine.problem import task_of
+from autohas_trainer.engine.problem import splits_of, task_of
 from autohas_trainer.entrypoints import load_object, speaking_for
 from autohas_trainer.errors import ConfigurationError
 from autohas_trainer.seeding import make_deterministic
@@ -94,19 +93,9 @@ def _data_checks(entrypoint: str, path: str | None, arguments: Mapping[str, str]
 
 def _model_checks(spec: Spec) -> list[Check]:
     """Check the model of a search on its own training inputs, and its decisions against the spec's."""
-    data, shares, model = spec.task.data, spec.task.splits, spec.task.model
-    splits = load(
-        data.label,
-        data.path,
-        data.arguments,
-        kind=METRICS[spec.objective.metric].kind,
-        reward=float(shares.reward),
-        selection=float(shares.selection),
-        stratify=shares.stratify,
-        seed=spec.algorithm.seed,
-        device=torch.device("cpu"),
-    )
-    num_outputs = task_of(spec, splits, torch.device("cpu")).num_outputs
+    model, device = spec.task.model, torch.device("cpu")
+    splits = splits_of(spec, device)
+    num_outputs = task_of(spec, splits, device).num_outputs
     inputs = splits.train_batch(0, min(8, splits.num_train), 0).inputs
     if model.template is not None:
         return check_template(build_template(model.template, splits.input_shape, num_outputs), inputs, num_outputs)

@@ -23,7 +23,7 @@ from autohas_trainer.space.recipe import TrainingRecipe, path_of, recipe_of
 from autohas_trainer.tasks import Classification, Regression, Task
 from autohas_trainer.templates import Template, build_own, build_template, check_agreement, check_first_step
 
-__all__ = ["Problem", "task_of"]
+__all__ = ["Problem", "splits_of", "task_of"]
 
 _MIN_PARALLEL_ELEMENTS = 2**20
 
@@ -57,7 +57,7 @@ class Problem:
             DataError: The files are missing or damaged, or too small for the recipe.
             ConfigurationError: The data cannot be divided or read as asked for.
         """
-        splits = _splits(spec, device)
+        splits = splits_of(spec, device)
         batch_size = spec.task.recipe.batch_size
         selection_batches = splits.num_selection / batch_size
         if is_search:
@@ -140,7 +140,7 @@ class Problem:
         return forward_cost(self.splits.num_selection + self.splits.num_test, self.spec)
 
 
-def _splits(spec: Spec, device: torch.device) -> Splits:
+def splits_of(spec: Spec, device: torch.device) -> Splits:
     """The data of a search, divided as it asks for."""
     data, shares = spec.task.data, spec.task.splits
     return load(
