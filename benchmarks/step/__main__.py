@@ -156,7 +156,8 @@ def heading() -> str:
         "# Cost of a supernet step beside its floor\n\n"
         f"{provenance()}; shifted digits, `conv-small`, batch 64, CPU time.\n\n"
         "Floor: the sampled subnetwork as a stand-alone network, as many gradients with torch's optimizer and as many forward passes as\n"
-        "the step ran. Each step is paired with its own floor; the first use of a path (its views are cut then) is part of the step.\n\n"
+        "the step ran. Each step is paired with its own floor; the first use of a path (its views are cut then) is part of the step.\n"
+        "Timed is the algorithm's step: sampling, gradients, temporary weights, updates, rewards; not batches, ledger, history.\n\n"
         "| strategy | steps | step, ms | floor, ms | ratio, median (quartiles) | ratio of sums |\n|---|---|---|---|---|---|"
     )
 

@@ -5,12 +5,13 @@ The operator turns what is found into Accepted=False, the command line prints it
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import Any, Final
 
-from autohas_api.budget import HYPERPARAMETER_WINDOW, knobs_of, minimum_trainings, plan_stages
+from autohas_api.budget import HYPERPARAMETER_WINDOW, PLATEAU_FILLING_REWARDS, knobs_of, minimum_trainings, plan_stages
 from autohas_api.conditions import wrong_conditions_of_decisions, wrong_conditions_of_hyperparameters
 from autohas_api.data_arguments import wrong_data_arguments, wrong_keywords
 from autohas_api.hyperparameters import KNOWN
@@ -84,30 +85,44 @@ def _initial(spec: Spec, space: Space) -> Iterator[Problem]:
         yield Problem(path="spec.algorithm.randomSharing.numSamples", message="must be at least the number of initialConfigurations")
 
 
-def _is_rewarded_after_warmup(spec: Spec, space: Space) -> bool:
-    """Whether a controller is rewarded in some step of stage Supernet, the only stage in which early ends look at it."""
+def _rewards_after_warmup(spec: Spec, space: Space) -> int:
+    """How many steps of stage Supernet, the only stage in which early ends look at the controller, reward it."""
     plan = plan_stages(spec, space)
-    if spec.algorithm.name != "AutoHAS" or plan.supernet_steps <= plan.warmup_steps:
-        return False
+    if spec.algorithm.name != "AutoHAS":
+        return 0
     if space.searched(Role.ARCHITECTURE):
-        return True
-    return knobs_of(spec).strategy == "OneStep" and plan.warmup_steps < HYPERPARAMETER_WINDOW[1] * plan.supernet_steps
+        return plan.supernet_steps - plan.warmup_steps
+    if knobs_of(spec).strategy != "OneStep":
+        return 0
+    first, last = (math.ceil(plan.supernet_steps * bound) for bound in HYPERPARAMETER_WINDOW)
+    return max(0, last - max(first, plan.warmup_steps))
 
 
 def _early_ends(spec: Spec, space: Space) -> Iterator[Problem]:
     """A rule for an early end that could never come true is a mistake of its author."""
-    if spec.budget.stop is not None and not _is_rewarded_after_warmup(spec, space):
+    rewards, stop = _rewards_after_warmup(spec, space), spec.budget.stop
+    if stop is not None and rewards == 0:
         last = HYPERPARAMETER_WINDOW[1]
         yield Problem(
             path="spec.budget.stop",
             message="judges the rewards of a controller after the warm-up, and this search has none: it takes algorithm AutoHAS with an"
             f" architecture to search, or strategy OneStep with a warmupFraction below {last:g}: remove stop",
         )
+    elif stop is not None and stop.plateau_steps is not None and stop.plateau_steps + PLATEAU_FILLING_REWARDS > rewards:
+        yield Problem(
+            path="spec.budget.stop.plateauSteps",
+            message=f"could never come true: {rewards} steps are rewarded after the warm-up,"
+            f" and the first {PLATEAU_FILLING_REWARDS} only fill the average: {_at_most(rewards - PLATEAU_FILLING_REWARDS)}",
+        )
     if spec.objective.goal is not None and spec.algorithm.name == "RandomSharing":
         yield Problem(
             path="spec.objective.goal",
             message="is judged when candidates are compared, and RandomSharing compares none before its final training: remove goal",
         )
+
+
+def _at_most(limit: int) -> str:
+    return f"must be at most {limit}, or budget.trainings larger" if limit > 0 else "remove it, or give more budget.trainings"
 
 
 def _decisions(spec: Spec, declared: Mapping[str, TemplateDecision]) -> Iterator[Problem]:

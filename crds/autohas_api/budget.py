@@ -32,6 +32,8 @@ HYPERPARAMETER_WINDOW: Final = (0.05, 0.20)
 """Share of the supernet steps in which OneStep and Paired sample and learn hyperparameters; then they are frozen.
 
 Ours (performance.md section 3): later rewards one step ahead prefer rates that are 10 to 100 times too small."""
+PLATEAU_FILLING_REWARDS: Final = 20
+"""Rewards that only fill the average that budget.stop.plateauSteps watches: its window is 1/(1 - 0.95) = 20."""
 PAIRED_SAMPLES: Final = 4
 MIN_TRIALS: Final = 2
 """RandomSearch: the default and one other."""

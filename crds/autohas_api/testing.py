@@ -223,6 +223,12 @@ UNACCEPTABLE: Final = (
         field="spec.budget.stop",
         words="rewards of a controller after the warm-up",
     ),
+    Rejection(
+        path="spec.budget.stop",
+        value={"plateauSteps": 100_000, "normalizedEntropyBelow": "0.2"},
+        field="spec.budget.stop.plateauSteps",
+        words="could never come true: 15 steps are rewarded after the warm-up",
+    ),
     *(
         Rejection(
             path="spec",

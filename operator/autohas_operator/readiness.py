@@ -181,14 +181,15 @@ def _staying(pod: PodRecord, observed: Observed, previous: Status, now_s: float)
 def _running(pod: PodRecord, report: Report | None, previous: Status) -> Readiness:
     report = report if report is not None and report.pod_uid == pod.uid else None
     was = verdict_of(previous, ConditionType.TRAINER_READY)
-    if report is None and was is not None and previous.phase is Phase.RUNNING and not _is_newer(pod, previous):
-        return Readiness(phase=Phase.RUNNING, verdict=was)  # this operator has just started and has not asked yet
+    was_running = previous.phase is Phase.RUNNING and not _is_newer(pod, previous)
     has_reported = report is not None and report.progress is not None
     if report is not None and report.is_version_skew:
         return Readiness(phase=Phase.RUNNING, verdict=Verdict(status="Unknown", reason="VersionSkew", message=report.problem))
-    if report is not None and report.misses >= policy.MAX_MISSES and (has_reported or pod.is_started):
+    if report is not None and report.misses >= policy.MAX_MISSES and (has_reported or was_running or pod.is_started):
         message = f"pod {pod.name} runs, but its progress cannot be read: {report.problem}"
         return Readiness(phase=Phase.RUNNING, verdict=Verdict(status="Unknown", reason="ProgressUnreachable", message=message))
+    if was is not None and was_running and not has_reported:
+        return Readiness(phase=Phase.RUNNING, verdict=was)  # this operator has just started: it has not asked yet, or once in vain
     if has_reported:
         reporting = Verdict(status="True", reason="Reporting", message="the trainer reports its progress")
         return Readiness(phase=Phase.RUNNING, verdict=reporting)

@@ -6,6 +6,8 @@ import json
 import os
 import signal
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -89,6 +91,17 @@ class Line:
         until(reached, what=f"{name} reports stage {stage}", deadline_s=timeout_s)
         running = [pod for pod in self.objects("pods", name) if pod["status"]["phase"] == "Running"]
         os.kill(trainer_process(running[0]["metadata"]["uid"]), signal.SIGKILL)
+
+    @contextmanager
+    def holding_trainer(self, name: str) -> Iterator[None]:
+        """Stop the one trainer of a search (SIGSTOP) meanwhile, so that it does not end first, however fast it is."""
+        (running,) = (pod for pod in self.objects("pods", name) if pod["status"]["phase"] == "Running")
+        process = trainer_process(running["metadata"]["uid"])
+        os.kill(process, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(process, signal.SIGCONT)
 
     def suspend(self, name: str, *, wanted: bool = True) -> None:
         """Set spec.suspend, as a user does."""

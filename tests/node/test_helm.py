@@ -58,10 +58,13 @@ def _story(line: Line, reference: Reference, tmp_path_factory: pytest.TempPathFa
         with recorded(line, SEARCH, tmp_path_factory.mktemp("helm")) as recording:
             line.apply(durable(SEARCH, steps=Reference.STEPS))
             line.works(SEARCH)
-            upgraded = upgrade(line)
-            line.cluster.helm("uninstall", chart.RELEASE, "--namespace", chart.NAMESPACE, "--wait", "--timeout=60s")
-            running, deployments = running_pods(line), line.cluster.kubectl.json("get", "-n", OPERATOR_NAMESPACE, "deployments")["items"]
-            line.apply(durable(NEWCOMER, **{"spec.suspend": True}))
+            line.wait_for_phase(SEARCH, "Running")
+            with line.holding_trainer(SEARCH):
+                upgraded = upgrade(line)
+                line.cluster.helm("uninstall", chart.RELEASE, "--namespace", chart.NAMESPACE, "--wait", "--timeout=60s")
+                running = running_pods(line)
+                deployments = line.cluster.kubectl.json("get", "-n", OPERATOR_NAMESPACE, "deployments")["items"]
+                line.apply(durable(NEWCOMER, **{"spec.suspend": True}))
             (end,) = recording.ended(1)
             uninstalled = Uninstalled(
                 deployments=deployments,

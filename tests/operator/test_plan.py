@@ -156,6 +156,18 @@ def test_an_operator_that_has_just_started_keeps_what_was_said() -> None:
     assert decided.status == RUNNING
 
 
+@pytest.mark.parametrize("is_started", [True, False])
+def test_polls_that_fail_after_an_operators_start_leave_the_search_running(is_started: bool) -> None:  # noqa: FBT001 - a case
+    """One miss changes nothing, three say that the progress cannot be read; what ran before is not Starting again."""
+    pod = running_pod(JOB, started=is_started)
+    once = decide(observed(SEARCH, JOB, pod, report=replace(NEVER, misses=1)), RUNNING)
+    thrice = decide(observed(SEARCH, JOB, pod, report=NEVER), RUNNING)
+
+    assert once.status == RUNNING
+    assert thrice.status.phase is Phase.RUNNING
+    assert verdict(thrice.status, ConditionType.TRAINER_READY) == ("Unknown", "ProgressUnreachable")
+
+
 def test_a_new_pod_is_not_taken_for_the_one_that_reported() -> None:
     """The pod after an interruption is Starting until it reports itself."""
     late = running_pod(JOB, uid="pod-2", created_s=NOW_S + 100)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from autohas_trainer.reporting.live import LiveState
 from autohas_trainer.reporting.logs import LogSink
 
 
-def _drawn(tmp_path: Path, *, terminal: bool) -> str:
+def _drawn(tmp_path: Path, *, terminal: bool, reward: float | None = 0.5) -> str:
     clock = FakeClock()
     text = io.StringIO()
     console = Console(file=text, force_terminal=terminal, width=100, no_color=True)
@@ -34,7 +35,7 @@ def _drawn(tmp_path: Path, *, terminal: bool) -> str:
     first = info.plan.lane_steps + info.plan.warmup_steps
     for step in range(first + 1, info.plan.lane_steps + info.plan.supernet_steps + 1):
         bar.policy(policy(step))
-        bar.step(supernet_step(step))
+        bar.step(replace(supernet_step(step), reward=reward))
     bar.finished(outcome(info))
     return text.getvalue()
 
@@ -50,6 +51,16 @@ def test_without_a_terminal_every_tenth_is_one_line(tmp_path: Path) -> None:
     assert [line for line in lines if line.startswith("Supernet  100 %")]
     assert "the supernet diverged" in lines
     assert [line for line in lines if line.startswith("Race      100 %")]
+
+
+def test_a_reward_is_shown_only_where_there_is_one(tmp_path: Path) -> None:
+    """Paired over hyperparameters alone learns from differences: its average of rewards would stand at 0 for ever."""
+    with_rewards, without = (_drawn(tmp_path, terminal=False, reward=reward).splitlines() for reward in (0.5, None))
+    (rewarded,) = [line for line in with_rewards if line.startswith("Supernet  100 %")]
+    (silent,) = [line for line in without if line.startswith("Supernet  100 %")]
+    assert "reward 0.400  entropy" in rewarded
+    assert "reward" not in silent
+    assert "entropy" in silent
 
 
 def test_on_a_terminal_every_stage_has_a_bar(tmp_path: Path) -> None:

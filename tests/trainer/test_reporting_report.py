@@ -105,6 +105,26 @@ def test_a_worse_test_score_is_not_hidden(tmp_path: Path) -> None:
     assert "1.00 points worse than the default's 80.00 %" in words
 
 
+def test_a_controller_without_rewards_shows_its_entropy(tmp_path: Path) -> None:
+    """Paired over hyperparameters only learns from differences: there is entropy to draw, and a sentence says why no reward is."""
+    document = changed(a_search(), "spec.algorithm", {"name": "AutoHAS", "autoHAS": {"strategy": "Paired"}})
+    document = changed(document, "spec.searchSpace.hyperparameters", document["spec"]["searchSpace"]["hyperparameters"][:1])
+    silent = replace(_history(), steps=tuple(replace(step, reward=None) for step in _history().steps))
+    page = render(_finished(tmp_path, document), silent, None)
+    words = _words(page)
+    assert 'aria-label="Entropy of the controller' in page
+    assert "so no reward is drawn. Entropy falls as the controller makes up its mind" in words
+    assert "the line is the mean reward" not in words
+    assert "samples uniformly" not in words
+
+
+def test_a_search_that_left_its_warm_up_early_does_not_claim_to_sample_uniformly(tmp_path: Path) -> None:
+    """Out of time before the first sample was rewarded: AutoHAS has a controller, which has learned nothing."""
+    words = _words(render(_finished(tmp_path, a_search()), replace(NOTHING, candidates=RACE), None))
+    assert "The search went on to its race before the controller had learned from a sample." in words
+    assert "samples uniformly" not in words
+
+
 def test_random_sharing_says_what_it_does_not_do(tmp_path: Path) -> None:
     """No race, no controller, no default: sentences instead of empty plots."""
     document = changed(a_search(), "spec.algorithm", {"name": "RandomSharing", "randomSharing": {"numSamples": 5}})

@@ -17,14 +17,13 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
+from autohas_api.budget import PLATEAU_FILLING_REWARDS
 from autohas_api.messages import Stage, StopReason
 from autohas_trainer.engine.board import DEFAULT, Board
 
 __all__ = ["EarlyEnd"]
 
 _SUPERNET: Final = (Stage.WARMUP, Stage.SUPERNET)
-_FILLING_REWARDS: Final = 20
-"""Rewards that only fill the average: its window is 1/(1 - 0.95) = 20 (see `space.policy`)."""
 _MIN_DELTA: Final = 0.001
 _MARGIN: Final = 1.1
 """Ours: reserved seconds per estimated second; what is left over is far below the 1.2 at which the operator steps in."""
@@ -85,7 +84,7 @@ class EarlyEnd:
         min_delta = float(stop.min_delta) if stop is not None and stop.min_delta is not None else _MIN_DELTA
         average = self._board.algorithm.policy.baseline
         self._num_rewards += 1
-        if self._num_rewards <= _FILLING_REWARDS or average >= self._best_average + min_delta:
+        if self._num_rewards <= PLATEAU_FILLING_REWARDS or average >= self._best_average + min_delta:
             self._best_average, self._rewards_since_rise = average, 0
         else:
             self._rewards_since_rise += 1

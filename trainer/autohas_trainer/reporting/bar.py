@@ -33,6 +33,7 @@ class BarSink(SilentSink):
         self._tenths: dict[Stage, int] = {}
         self._said: dict[Stage, str] = {}
         self._best: CandidateRecord | None = None
+        self._is_rewarded = False
         self._bars = _Bars(console) if console.is_terminal else None
 
     def started(self, info: RunInfo) -> None:
@@ -51,11 +52,13 @@ class BarSink(SilentSink):
         if record.stage in (Stage.WARMUP, Stage.LANES, Stage.RACE, Stage.EVALUATE) and record.loss is not None:
             who = f"  {record.candidate}" if record.candidate is not None else ""
             self._said[record.stage] = f"loss {record.loss:.3f}{who}"
+        self._is_rewarded = self._is_rewarded or record.reward is not None
         self._show(record.step, record.stage)
 
     def policy(self, record: PolicyRecord) -> None:
-        """What the controller is at."""
-        self._said[Stage.SUPERNET] = f"reward {record.baseline:.3f}  entropy {record.normalized_entropy:.2f}"
+        """What the controller is at; Paired over hyperparameters alone notes no reward."""
+        reward = f"reward {record.baseline:.3f}  " if self._is_rewarded else ""
+        self._said[Stage.SUPERNET] = f"{reward}entropy {record.normalized_entropy:.2f}"
 
     def checkpointed(self, info: CheckpointInfo, *, seconds: float, size_bytes: int) -> None:  # noqa: ARG002 - the protocol's
         """A stage that ended early jumps to its end here."""

@@ -91,26 +91,35 @@ def race_chart(candidates: Sequence[CandidateRecord], winner: str) -> str:
 
 
 def controller_chart(steps: Sequence[StepRecord], policies: Sequence[PolicyRecord]) -> str:
-    """Reward of every sample with its mean, and below it how undecided the controller is."""
+    """Reward of every sample with its mean, if any was noted, and below it how undecided the controller is."""
+    rewarded = [s for s in steps if s.reward is not None]
+    if not rewarded:
+        figure = new_figure(2.2)
+        _entropy(figure.subplots(), policies)
+        return to_svg(figure, "controller")
     figure = new_figure(4.2)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
     clean(upper, ylabel="reward, %")
-    clean(lower, ylabel="entropy", xlabel="step of the search")
-    rewarded = [s for s in steps if s.reward is not None]
     xs, ys = [s.step for s in rewarded], np.array([s.reward for s in rewarded], dtype=float)
     upper.scatter(xs, 100 * ys, s=5, color=MUTED, alpha=0.45, linewidths=0, label="one sample on one batch", rasterized=len(xs) > 2000)  # noqa: PLR2004
     upper.plot(xs, 100 * _smoothed(ys), color=SECOND, linewidth=2, label="moving mean")
     _limits(upper)
     _legend(upper)
-    for name in policies[0].entropy:
-        lower.plot([p.step for p in policies], [p.entropy.get(name, np.nan) for p in policies], color=MUTED, linewidth=0.7, alpha=0.5)
-    lower.plot([p.step for p in policies], [p.normalized_entropy for p in policies], color=ACCENT, linewidth=2.2, label="whole policy")
-    lower.plot([], [], color=MUTED, linewidth=0.7, alpha=0.7, label="single decisions")
-    lower.set_ylim(0, 1.04)
-    lower.set_yticks([0, 0.5, 1], ["0 decided", "0.5", "1 uniform"])
-    lower.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _legend(lower)
+    _entropy(lower, policies)
     return to_svg(figure, "controller")
+
+
+def _entropy(axes: Axes, policies: Sequence[PolicyRecord]) -> None:
+    """Normalised entropy of the whole policy and of each decision over the steps."""
+    clean(axes, ylabel="entropy", xlabel="step of the search")
+    for name in policies[0].entropy:
+        axes.plot([p.step for p in policies], [p.entropy.get(name, np.nan) for p in policies], color=MUTED, linewidth=0.7, alpha=0.5)
+    axes.plot([p.step for p in policies], [p.normalized_entropy for p in policies], color=ACCENT, linewidth=2.2, label="whole policy")
+    axes.plot([], [], color=MUTED, linewidth=0.7, alpha=0.7, label="single decisions")
+    axes.set_ylim(0, 1.04)
+    axes.set_yticks([0, 0.5, 1], ["0 decided", "0.5", "1 uniform"])
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    _legend(axes)
 
 
 def policy_chart(policies: Sequence[PolicyRecord], decisions: Sequence[Decision], chosen: Mapping[str, str]) -> str:

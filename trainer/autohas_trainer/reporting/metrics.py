@@ -157,7 +157,7 @@ def _supernet(snapshot: Snapshot) -> Iterator[Metric]:
             yield _gauge("autohas_trainer_reward", "Reward of the latest sample.", rewarded.reward)
         if rewarded.advantage is not None:
             yield _gauge("autohas_trainer_advantage", "Advantage of the latest sample over the baseline, normalised.", rewarded.advantage)
-    if snapshot.policy is not None:
+    if snapshot.policy is not None and snapshot.rewarded is not None:
         yield _gauge("autohas_trainer_reward_baseline", "Moving average of the rewards.", snapshot.policy.baseline)
 
 

@@ -213,7 +213,7 @@ def _figures(found: Finished, history: History) -> _Figures:
     is_compared = any(record.score is not None for record in outcome.candidates)
     story = charts.story_chart(rewarded, outcome.candidates, outcome.winner, _spans(outcome.cost_by_stage)) if is_compared else ""
     race = charts.race_chart(outcome.candidates, outcome.winner) if is_compared else ""
-    controller = charts.controller_chart(rewarded, policies) if policies and rewarded else ""
+    controller = charts.controller_chart(rewarded, policies) if policies else ""
     policy = charts.policy_chart(policies, _searched(found.space.decisions), outcome.configuration) if policies else ""
     return _Figures(story=Markup(story), race=Markup(race), controller=Markup(controller), policy=Markup(policy))  # noqa: S704 - matplotlib escapes
 
