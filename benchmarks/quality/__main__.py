@@ -14,12 +14,14 @@ from typing import Any
 
 from benchmarks.provenance import provenance
 from benchmarks.quality.methods import Measurement, default, random_search, search
-from benchmarks.quality.tasks import TASKS, Task
+from benchmarks.quality.tasks import TASKS, Searched, Task
 
 LANES: dict[str, Any] = {"name": "AutoHAS", "autoHAS": {"strategy": "Lanes"}}
-OTHERS: dict[str, dict[str, Any]] = {
-    "AutoHAS OneStep": {"name": "AutoHAS", "autoHAS": {"strategy": "OneStep"}},
-    "RandomSharing": {"name": "RandomSharing"},
+OTHERS: dict[str, tuple[dict[str, Any], Searched]] = {
+    "AutoHAS OneStep": ({"name": "AutoHAS", "autoHAS": {"strategy": "OneStep"}}, Searched()),
+    "AutoHAS Paired": ({"name": "AutoHAS", "autoHAS": {"strategy": "Paired"}}, Searched()),
+    "AutoHAS Lanes, rate only": (LANES, Searched(architecture=False)),
+    "RandomSharing": ({"name": "RandomSharing"}, Searched()),
 }
 
 
@@ -27,18 +29,20 @@ def measure(task: Task, seeds: int, trainings: float, say: Callable[[str], None]
     """All methods on one task, seed by seed."""
     prices: dict[str, float] = {}
     for seed in range(seeds):
-        reference = search(task, "AutoHAS Lanes", LANES, seed, trainings, weight_decay=False)
+        reference = search(task, "AutoHAS Lanes", LANES, seed=seed, trainings=trainings)
         rows = [reference]
-        for name, algorithm in OTHERS.items():
+        for name, (algorithm, searched) in OTHERS.items():
             if name not in prices:
-                prices[name] = search(task, name, algorithm, seed, trainings, weight_decay=False).cpu_s
+                prices[name] = search(task, name, algorithm, seed=seed, trainings=trainings, searched=searched).cpu_s
             scaled = max(trainings * reference.cpu_s / prices[name], 3.0)
-            rows.append(search(task, name, algorithm, seed, scaled, weight_decay=False))
+            rows.append(search(task, name, algorithm, seed=seed, trainings=scaled, searched=searched))
         rows.append(random_search(task, seed, reference.cpu_s))
         once = default(task, seed, task.steps, "default, one training")
         rows.append(once)
         rows.append(default(task, seed, round(task.steps * reference.cpu_s / once.cpu_s), "default, trained as long"))
-        rows.append(search(task, "AutoHAS Lanes + weight decay", LANES, seed, trainings, weight_decay=True))
+        rows.append(
+            search(task, "AutoHAS Lanes + weight decay", LANES, seed=seed, trainings=trainings, searched=Searched(weight_decay=True))
+        )
         for row in rows:
             say(f"{task.name}, seed {row.seed}, {row.method}: {row.test:.4f}, {row.cpu_s:.1f} CPU s, {row.remark}")
             yield row
@@ -64,8 +68,8 @@ def heading(trainings: float, seeds: int) -> str:
     return (
         "# Search quality at equal CPU seconds\n\n"
         f"{provenance()}; {seeds} seeds; reference budget {trainings} trainings.\n\n"
-        "Space: learning rate (0.01 to 1, 7 bases) and the architecture of `conv-small`; the last row of each table adds weight\n"
-        "decay, which one-step rewards cannot see. Every method selects on the same selection split and is tested once.\n"
+        "Space: learning rate (0.01 to 1, 7 bases) and the architecture of `conv-small`; *rate only* searches no architecture, *+ weight\n"
+        "decay* adds weight decay, which one-step rewards cannot see. Every method selects on the same split and is tested once.\n"
         "*default, trained as long* spends the whole search's seconds on one longer training of the default configuration, so its\n"
         "network had more steps than any winner. `conv-small` rewards size on these tasks (no cost target is set). Differences\n"
         "below about two standard deviations are noise.\n"

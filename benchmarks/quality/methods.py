@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from benchmarks.quality.tasks import Task, document
+from benchmarks.quality.tasks import Searched, Task, document
 
 from autohas_api.acceptance import accept
 from autohas_api.space import Configuration
@@ -47,9 +47,11 @@ class _Silent:
         return lambda *_arguments, **_keywords: None
 
 
-def search(task: Task, method: str, algorithm: dict[str, Any], seed: int, trainings: float, *, weight_decay: bool) -> Measurement:
+def search(
+    task: Task, method: str, algorithm: dict[str, Any], *, seed: int, trainings: float, searched: Searched | None = None
+) -> Measurement:
     """Run one search."""
-    parsed, space = accept(document(task, {**algorithm, "seed": seed}, trainings=trainings, weight_decay=weight_decay))
+    parsed, space = accept(document(task, {**algorithm, "seed": seed}, trainings=trainings, searched=searched))
     with tempfile.TemporaryDirectory() as folder:
         identity = Identity(search_uid="", pod_uid="", attempt=1)
         job = Job(search=parsed, space=space, workdir=Path(folder), identity=identity, threads=1, device="cpu")
@@ -104,7 +106,7 @@ def random_search(task: Task, seed: int, cpu_budget_s: float) -> Measurement:
 def _problem(task: Task, seed: int, steps: int) -> tuple[Problem, float]:
     """The problem, and the CPU time before its data were read."""
     make_deterministic(1)
-    parsed, space = accept(document(task, {"seed": seed}, trainings=5.5, weight_decay=False, steps=steps))
+    parsed, space = accept(document(task, {"seed": seed}, trainings=5.5, steps=steps))
     begun = time.process_time()
     return Problem.load(parsed.spec, space, torch.device("cpu")), begun
 

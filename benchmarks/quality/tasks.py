@@ -36,15 +36,30 @@ _RATE = {"name": "learning_rate", "continuous": {"min": "0.01", "max": "1", "sca
 _DECAY = {"name": "weight_decay", "continuous": {"min": "1e-5", "max": "1e-2", "scale": "Log", "numBases": 4}}
 
 
-def document(task: Task, algorithm: dict[str, Any], *, trainings: float, weight_decay: bool, steps: int | None = None) -> dict[str, Any]:
-    """A search on `task`: conv-small, learning rate and architecture, optionally weight decay."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Searched:
+    """What is searched beside the learning rate."""
+
+    weight_decay: bool = False
+    architecture: bool = True
+
+    def space(self) -> dict[str, Any]:
+        """The search space of the document."""
+        space: dict[str, Any] = {"hyperparameters": [_RATE, *([_DECAY] if self.weight_decay else [])]}
+        return space | {"architecture": {}} if self.architecture else space
+
+
+def document(
+    task: Task, algorithm: dict[str, Any], *, trainings: float, searched: Searched | None = None, steps: int | None = None
+) -> dict[str, Any]:
+    """A search on `task`: conv-small, learning rate and architecture unless told otherwise."""
     return {
         "apiVersion": "autohas.dev/v1alpha1",
         "kind": "AutoHASSearch",
         "metadata": {"name": "bench"},
         "spec": {
             "task": {"data": task.data, "model": {"template": "conv-small"}, "recipe": {"learningRate": task.learning_rate}},
-            "searchSpace": {"hyperparameters": [_RATE, *([_DECAY] if weight_decay else [])], "architecture": {}},
+            "searchSpace": (searched or Searched()).space(),
             "algorithm": algorithm,
             "budget": {"trainings": f"{trainings:.4f}"},
             "retrain": {"steps": steps or task.steps},
