@@ -6,6 +6,7 @@ A name that is taken is only accepted when its holder is controlled by this very
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 
 from autohas_api.names import ANNOTATION_SPEC_HASH, ANNOTATION_TOUCHED_AT
 from autohas_operator.aftermath import CleanUp
@@ -67,7 +68,8 @@ async def clean_up(client: KubeClient, search: SearchRecord, action: CleanUp) ->
         except NotFoundError:
             continue
     for name, uid in action.jobs:
-        await client.delete(JOBS, namespace, name, uid=uid)
+        with suppress(NotFoundError):
+            await client.delete(JOBS, namespace, name, uid=uid)
 
 
 def _is_controlled_by(metadata: Document, uid: str) -> bool:

@@ -122,6 +122,14 @@ def reaction_to(error: Exception) -> Reaction:  # noqa: PLR0911 - one return per
             return Reaction(is_bug=True)
 
 
+def refusal(error: OperatorError, *, is_create: bool) -> Obstacle | None:
+    """What a person must see of a refused action; only the creation of a Job can say anything about the spec."""
+    obstacle = reaction_to(error).obstacle
+    if is_create or obstacle is None or obstacle.blamed is not Blamed.SPEC:
+        return obstacle
+    return Obstacle(blamed=Blamed.TRAINER, reason="JobForbidden", message=obstacle.message)
+
+
 def obstacle_to_creating(error: OperatorError) -> Obstacle | None:
     """What a person must see of an error that only asks for another try.
 

@@ -21,7 +21,7 @@ from autohas_operator.children import clean_up, create_attempt, newest_warning, 
 from autohas_operator.client import EVENTS, JOBS, PODS, SEARCHES, KubeClient, listed
 from autohas_operator.conditions import is_finished
 from autohas_operator.course import CreateAttempt, DeleteJob, TouchJob
-from autohas_operator.errors import ForbiddenError, NotFoundError, OperatorError, StatusUnreadableError, obstacle_to_creating, reaction_to
+from autohas_operator.errors import NotFoundError, OperatorError, StatusUnreadableError, obstacle_to_creating, refusal
 from autohas_operator.events import EventRecorder
 from autohas_operator.metrics import Metrics
 from autohas_operator.observe import Key, Observed, SearchRecord, job_record, pod_record, search_document, search_record
@@ -71,7 +71,7 @@ class Reconciler:
                 observed, decided = fresh, self._plan(fresh)
             await self._act(observed, decided)
         except OperatorError as error:
-            obstacle = reaction_to(error).obstacle
+            obstacle = refusal(error, is_create=isinstance(decided.action, CreateAttempt))
             if obstacle is None or is_finished(status_of(observed.search)):
                 await self._show_failed_create(observed, decided, error)
                 raise
@@ -100,8 +100,8 @@ class Reconciler:
         try:
             about = f"involvedObject.uid={uid},type=Warning"
             warnings = await listed(self._client, EVENTS, observed.search.key.namespace, fields=about)
-        except ForbiddenError:
-            return observed  # whoever trims the operator's rights loses explanations, not searches
+        except OperatorError:
+            return observed  # whoever trims the operator's rights, or a server in trouble, costs explanations, not searches
         return replace(observed, explanation=newest_warning(warnings))
 
     async def _reread(self, observed: Observed) -> Observed | None:

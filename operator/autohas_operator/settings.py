@@ -7,6 +7,7 @@ the former. Knows nothing of kopf or Kubernetes.
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
 from typing import Any, Final
@@ -14,14 +15,17 @@ from typing import Any, Final
 from autohas_operator.errors import OperatorError
 
 PREFIX: Final = "AUTOHAS_"
+_LOG_LEVELS: Final = ("debug", "info", "warning", "error")
+_PULL_POLICIES: Final = ("Always", "IfNotPresent", "Never")
 
 
 class SettingError(OperatorError):
     """A setting cannot be read; the text names it and says what is allowed."""
 
 
-def _setting(default: Any, help: str) -> Any:  # noqa: A002, ANN401 - argparse's word; a dataclass field stands for any type
-    return field(default=default, metadata={"help": help})
+def _setting(default: Any, help: str, **bounds: Any) -> Any:  # noqa: A002, ANN401 - argparse's word; a dataclass field stands for any type
+    """A field; `bounds` are `least`, `most` of a number or `choices` of a text."""
+    return field(default=default, metadata={"help": help, **bounds})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,31 +47,37 @@ class Settings:
     kubeconfig: str = _setting("", "File with the API server's address and credentials. Empty: the pod's service account.")
     namespaces: tuple[str, ...] = _setting((), "Namespaces to serve, separated by commas. Empty: all, which needs a ClusterRoleBinding.")
     trainer_image: str = _setting("autohas-trainer:0.1.0", "Image of the trainer for searches that name none.")
-    trainer_image_pull_policy: str = _setting("IfNotPresent", "Pull policy of the trainer: Always, IfNotPresent or Never.")
+    trainer_image_pull_policy: str = _setting(
+        "IfNotPresent", "Pull policy of the trainer: Always, IfNotPresent or Never.", choices=_PULL_POLICIES
+    )
     trainer_image_pull_secrets: tuple[str, ...] = _setting((), "Pull secrets of trainer pods, which must be in the search's namespace.")
-    trainer_run_as_user: int | None = _setting(65532, "Numeric user and group of trainer pods. Empty: the cluster assigns one (OpenShift).")
-    trainer_fs_group: int | None = _setting(65532, "Group that owns the files of a claim. Empty: the cluster assigns one.")
+    trainer_run_as_user: int | None = _setting(
+        65532, "Numeric user and group of trainer pods. Empty: the cluster assigns one (OpenShift).", least=1
+    )
+    trainer_fs_group: int | None = _setting(65532, "Group that owns the files of a claim. Empty: the cluster assigns one.", least=1)
     trainer_service_accounts: tuple[str, ...] = _setting(
         (),
         "Service accounts that searches may name. Kubernetes does not ask whether the author of a search may use them.",
     )
-    log_level: str = _setting("info", "Least severe log line written: debug, info, warning or error.")
+    log_level: str = _setting("info", "Least severe log line written: debug, info, warning or error.", choices=_LOG_LEVELS)
     listen_address: str = _setting("0.0.0.0", "Address of /healthz, /readyz and /metrics.")  # noqa: S104 - probes come from outside
-    listen_port: int = _setting(8080, "TCP port of /healthz, /readyz and /metrics. 0: any free one.")
+    listen_port: int = _setting(8080, "TCP port of /healthz, /readyz and /metrics. 0: any free one.", least=0, most=65535)
     per_search_metrics: bool = _setting(
         True,  # noqa: FBT003 - the default
         "Export phase and conditions of every search; switch off beyond some thousand searches to spare Prometheus.",
     )
-    workers: int = _setting(20, "Searches reconciled at the same time. 20 keeps the write rate below busy.")
+    workers: int = _setting(20, "Searches reconciled at the same time. 20 keeps the write rate below busy.", least=1)
     writes_per_second: float = _setting(
-        20.0, "Writes to the API server, long-term mean. 20 is far below what API priority and fairness grants."
+        20.0, "Writes to the API server, long-term mean. 20 is far below what API priority and fairness grants.", least=0.1
     )
-    writes_burst: float = _setting(40.0, "Writes that may follow each other without a pause.")
-    request_timeout_s: float = _setting(30.0, "Seconds after which a request to the API server counts as lost.")
-    resync_period_s: float = _setting(600.0, "Seconds in which every search is looked at once even when nothing happened.")
-    poll_period_s: float = _setting(15.0, "Seconds between two reads of a trainer's progress; longer when there are many trainers.")
-    poll_timeout_s: float = _setting(2.0, "Seconds for one whole read of /progress, however slowly it drips.")
-    poll_concurrency: int = _setting(50, "Reads of /progress at the same time.")
+    writes_burst: float = _setting(40.0, "Writes that may follow each other without a pause.", least=1)
+    request_timeout_s: float = _setting(30.0, "Seconds after which a request to the API server counts as lost.", least=0.1)
+    resync_period_s: float = _setting(600.0, "Seconds in which every search is looked at once even when nothing happened.", least=0.1)
+    poll_period_s: float = _setting(
+        15.0, "Seconds between two reads of a trainer's progress; longer when there are many trainers.", least=0.1
+    )
+    poll_timeout_s: float = _setting(2.0, "Seconds for one whole read of /progress, however slowly it drips.", least=0.1)
+    poll_concurrency: int = _setting(50, "Reads of /progress at the same time.", least=1)
 
     @property
     def pods(self) -> PodSettings:
@@ -86,7 +96,7 @@ def read_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> S
     """Settings of this process.
 
     Raises:
-        SettingError: a value is not of its setting's type.
+        SettingError: a value is not of its setting's type, or out of its bounds.
     """
     parser = argparse.ArgumentParser(prog="python -m autohas_operator", description="Operator of AutoHASSearch resources.")
     for setting in fields(Settings):
@@ -106,16 +116,33 @@ def _variable(setting: Field[Any]) -> str:
 
 
 def _parsed(setting: Field[Any], text: str) -> Any:  # noqa: ANN401 - the setting's type
-    """The value that `text` means; the type is written in the annotation."""
+    """The value that `text` means; the type is written in the annotation, the bounds beside the default."""
     kind = str(setting.type)
     try:
-        if kind == "int | None":
-            return int(text) if text.strip() else None
-        if kind == "tuple[str, ...]":
-            return tuple(part.strip() for part in text.split(",") if part.strip())
-        if kind == "bool":
-            return {"true": True, "false": False}[text.strip().lower()]
-        return {"int": int, "float": float, "str": str}[kind](text)
+        value = _typed(kind, text)
     except (ValueError, KeyError) as error:
         allowed = "true or false" if kind == "bool" else f"of type {kind}"
         raise SettingError(f'{_variable(setting)} is "{text}" and must be {allowed}') from error
+    if (allowed_bounds := _broken_bounds(setting, value)) is not None:
+        raise SettingError(f'{_variable(setting)} is "{text}" and must be {allowed_bounds}')
+    return value
+
+
+def _typed(kind: str, text: str) -> Any:  # noqa: ANN401 - as above
+    if kind == "int | None":
+        return int(text) if text.strip() else None
+    if kind == "tuple[str, ...]":
+        return tuple(part.strip() for part in text.split(",") if part.strip())
+    if kind == "bool":
+        return {"true": True, "false": False}[text.strip().lower()]
+    return {"int": int, "float": float, "str": str}[kind](text)
+
+
+def _broken_bounds(setting: Field[Any], value: Any) -> str | None:  # noqa: ANN401 - as above
+    """What is allowed, when `value` is not."""
+    choices, least, most = (setting.metadata.get(name) for name in ("choices", "least", "most"))
+    if choices is not None and value not in choices:
+        return f"one of {', '.join(choices)}"
+    if value is None or least is None or (least <= value <= (most if most is not None else math.inf) and math.isfinite(value)):
+        return None
+    return f"at least {least}" + (f" and at most {most}" if most is not None else "")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kubectl_fixtures import PLACE, Cluster, flat, invoke, stored
+from kubectl_fixtures import PLACE, UID, Cluster, flat, invoke, stored
 
 from autohas_api.testing import changed
 
@@ -117,6 +117,33 @@ def test_a_model_that_is_not_the_result_s_is_refused(cluster: Cluster, tmp_path:
 
     assert ended.exit_code == 1
     assert "was changed on the claim, or did not arrive whole" in flat(ended.stderr)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_fetch_that_broke_off_can_be_repeated(cluster: Cluster, tmp_path: Path) -> None:
+    """What a killed fetch left is in a folder of its own and is thrown away by the next, which another's pod does not disturb."""
+    cluster.answers(_succeeded())
+    _fill(cluster)
+    half = tmp_path / "out" / ".fetching"
+    half.mkdir(parents=True)
+    (half / "model.safetensors").write_bytes(b"wei")
+    (cluster.home / "exec-fails").write_text("error: connection lost")
+    broken = invoke("fetch", "fashion", "--out", tmp_path / "out")
+    first = json.loads((cluster.home / "applied.json").read_text())["metadata"]
+    (cluster.home / "exec-fails").unlink()
+    ended = invoke("fetch", "fashion", "--out", tmp_path / "out")
+    second = json.loads((cluster.home / "applied.json").read_text())["metadata"]
+
+    assert broken.exit_code == 1
+    assert ended.exit_code == 0, ended.output
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "config.yaml",
+        "history.jsonl",
+        "model.safetensors",
+        "result.json",
+    ]
+    assert first["name"] != second["name"]
+    assert [(owner["kind"], owner["uid"]) for owner in second["ownerReferences"]] == [("AutoHASSearch", UID)]
 
 
 def test_a_reader_that_fails_is_said_and_removed(cluster: Cluster, tmp_path: Path) -> None:

@@ -36,6 +36,27 @@ def test_a_setting_that_cannot_be_read_is_named() -> None:
         read_settings([], {"AUTOHAS_WORKERS": "many"})
 
 
+@pytest.mark.parametrize(
+    ("variable", "text", "allowed"),
+    [
+        ("WORKERS", "0", "at least 1"),
+        ("POLL_CONCURRENCY", "0", "at least 1"),
+        ("WRITES_PER_SECOND", "0", "at least 0.1"),
+        ("WRITES_BURST", "0.5", "at least 1"),
+        ("REQUEST_TIMEOUT_S", "-1", "at least 0.1"),
+        ("POLL_PERIOD_S", "nan", "at least 0.1"),
+        ("LISTEN_PORT", "65536", "at least 0 and at most 65535"),
+        ("TRAINER_RUN_AS_USER", "0", "at least 1"),
+        ("LOG_LEVEL", "verbose", "one of debug, info, warning, error"),
+        ("TRAINER_IMAGE_PULL_POLICY", "Sometimes", "one of Always, IfNotPresent, Never"),
+    ],
+)
+def test_a_setting_out_of_its_bounds_is_refused(variable: str, text: str, allowed: str) -> None:
+    """No operator runs that does nothing, or that fails later: the message has the variable, the value and what is allowed."""
+    with pytest.raises(SettingError, match=f'AUTOHAS_{variable} is "{text}" and must be {allowed}$'):
+        read_settings([], {f"AUTOHAS_{variable}": text})
+
+
 def test_every_setting_is_documented() -> None:
     """Help is a sentence, for all of them."""
     assert all(setting.metadata["help"].endswith(".") for setting in fields(Settings))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -58,6 +61,72 @@ def test_damage_is_reported_once_and_kept_in_bounds(tmp_path: Path) -> None:
 
     assert len(damage) == 4
     assert sorted(path.name for path in tmp_path.iterdir()) == [".damaged-000000000013", ".damaged-000000000014", "000000000010"]
+
+
+def _unreadable(path: Path, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading this file fails as a disk does that is away for a moment."""
+    read_text = Path.read_text
+
+    def read(self: Path, *arguments: Any, **keywords: Any) -> str:
+        if self == path:
+            raise OSError(number, os.strerror(number), str(path))
+        return read_text(self, *arguments, **keywords)
+
+    monkeypatch.setattr(Path, "read_text", read)
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EACCES])
+def test_a_disk_that_cannot_be_read_is_no_loss_of_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """The only checkpoint may be whole: the error is the disk's (exit 1, repeated), not exit 66, which would end the search for good."""
+    _save(_store(tmp_path), 10)
+    with monkeypatch.context() as patch:
+        _unreadable(tmp_path / f"{10:012d}" / "manifest.json", number, patch)
+        with pytest.raises(OSError, match=os.strerror(number)):
+            _store(tmp_path).newest(lambda _: None)
+    found = _store(tmp_path).newest(lambda _: None)
+
+    assert found is not None
+    assert found.state["step"] == 10
+
+
+def test_a_newest_checkpoint_that_cannot_be_read_leaves_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bad sector may stay bad: the search goes on from the older one and says so."""
+    for step in (10, 20):
+        _save(_store(tmp_path), step)
+    damage: list[str] = []
+    _unreadable(tmp_path / f"{20:012d}" / "manifest.json", errno.EIO, monkeypatch)
+    found = _store(tmp_path).newest(damage.append)
+
+    assert found is not None
+    assert found.state["step"] == 10
+    assert "000000000020" in damage[0]
+
+
+@pytest.mark.parametrize("renames", [1, 2])
+def test_a_kill_while_a_checkpoint_is_replaced_loses_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, renames: int) -> None:
+    """The old one of the same step is renamed away, then the new one into its place: after each of the two something can be read."""
+    _save(_store(tmp_path), 10)
+    rename, done = Path.rename, 0
+
+    def killed_after(self: Path, target: Path) -> Path:
+        nonlocal done
+        done += 1
+        if done > renames:
+            raise Killed
+        return rename(self, target)
+
+    with monkeypatch.context() as patch, suppress(Killed):
+        patch.setattr(Path, "rename", killed_after)
+        patch.setattr(checkpoint.shutil, "rmtree", lambda *_arguments, **_keywords: None)
+        _save(_store(tmp_path), 10)
+        raise Killed
+    store = _store(tmp_path)
+    found = store.newest(lambda _: None)
+    _save(store, 11)
+
+    assert found is not None
+    assert found.state["step"] == 10
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["000000000010", "000000000011"]
 
 
 def test_notices_have_growing_ids_whatever_was_killed(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import secrets
+import shutil
 import subprocess
 import tarfile
 from collections.abc import Mapping
@@ -18,6 +20,8 @@ from autohas_api.status import Phase
 __all__ = ["FETCHED", "FetchError", "fetch", "reader_pod"]
 
 FETCHED: Final = ("result.json", "config.yaml", "model.safetensors", "history.jsonl", "report.html")
+_ARRIVING: Final = ".fetching"
+"""Folder in the one asked for: files move out of it when all have arrived and the model is the right one."""
 _CONTAINER: Final = "reader"
 _READY_TIMEOUT: Final = "180s"
 _LIFETIME_S: Final = 900
@@ -46,9 +50,21 @@ def fetch(kubectl: Kubectl, name: str, folder: Path) -> list[Path]:
     """
     search = kubectl.search(name)
     place = _place(search)
-    if folder.is_dir() and next(folder.iterdir(), None) is not None:
+    if folder.is_dir() and any(path.name != _ARRIVING for path in folder.iterdir()):
         raise FetchError(f"{folder} is not empty; choose another with --out DIR")
-    folder.mkdir(parents=True, exist_ok=True)
+    arriving = folder / _ARRIVING
+    shutil.rmtree(arriving, ignore_errors=True)  # of a fetch that was killed
+    arriving.mkdir(parents=True)
+    try:
+        _copy(kubectl, search, place, arriving)
+        _check(search, arriving)
+        return [path.rename(folder / path.name) for name in FETCHED if (path := arriving / name).is_file()]
+    finally:
+        shutil.rmtree(arriving, ignore_errors=True)
+
+
+def _copy(kubectl: Kubectl, search: Mapping[str, Any], place: str, folder: Path) -> None:
+    """Start a reader, receive from it, and remove it, whatever happens."""
     pod = reader_pod(search)
     pod_name = str(pod["metadata"]["name"])
     kubectl.run("apply", "--filename=-", input_text=json.dumps(pod))
@@ -62,24 +78,28 @@ def fetch(kubectl: Kubectl, name: str, folder: Path) -> list[Path]:
     finally:
         with suppress(KubectlError):
             kubectl.run("delete", "pod", pod_name, "--wait=false", "--ignore-not-found")
-    return _checked(search, folder)
 
 
 def reader_pod(search: Mapping[str, Any]) -> dict[str, Any]:
-    """The pod that reads the claim: the trainer's image, restricted profile, read-only, gone by itself after 15 minutes."""
+    """The pod that reads the claim: the trainer's image, restricted profile, read-only, over after 15 minutes.
+
+    It goes with its search at the latest. Its name is new each time: two fetches do not meet, and a killed one is in nobody's way.
+    """
     metadata, spec = search["metadata"], search["spec"]
     claim = spec["checkpoint"]["storage"]["persistentVolumeClaim"]["claimName"]
     trainer = spec.get("trainer") or {}
     kept = {key: trainer[key] for key in ("nodeSelector", "tolerations", "imagePullSecrets", "runtimeClassName") if key in trainer}
-    secrets = search["status"]["trainer"].get("imagePullSecrets")
-    if secrets:
-        kept["imagePullSecrets"] = [{"name": name} for name in secrets]
+    if pull_secrets := search["status"]["trainer"].get("imagePullSecrets"):
+        kept["imagePullSecrets"] = [{"name": name} for name in pull_secrets]
     return {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {
-            "name": f"{metadata['name'][:46]}-fetch-{metadata['uid'][:8]}",
+            "name": f"{metadata['name'][:46]}-fetch-{secrets.token_hex(4)}",
             "namespace": metadata["namespace"],
+            "ownerReferences": [
+                {"apiVersion": search["apiVersion"], "kind": search["kind"], "name": metadata["name"], "uid": metadata["uid"]}
+            ],
             "labels": {"app.kubernetes.io/managed-by": "autohas-fetch", f"{LABEL_SEARCH}-fetched": metadata["name"]},
         },
         "spec": {
@@ -155,8 +175,8 @@ def _receive(kubectl: Kubectl, pod: str, place: str, folder: Path) -> None:
             raise KubectlError(said or f"kubectl exec ended with exit code {process.returncode}")
 
 
-def _checked(search: Mapping[str, Any], folder: Path) -> list[Path]:
-    """What arrived, if it is what status names.
+def _check(search: Mapping[str, Any], folder: Path) -> None:
+    """Whether what arrived is what status names.
 
     Raises:
         FetchError: the model is missing or is not the one whose digest status has.
@@ -168,5 +188,6 @@ def _checked(search: Mapping[str, Any], folder: Path) -> list[Path]:
     with model.open("rb") as file:
         digest = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
     if digest != expected:
-        raise FetchError(f"{model} has digest {digest}, status.result has {expected}: it was changed on the claim, or did not arrive whole")
-    return [folder / name for name in FETCHED if (folder / name).is_file()]
+        raise FetchError(
+            f"{model.name} has digest {digest}, status.result has {expected}: it was changed on the claim, or did not arrive whole"
+        )

@@ -3,7 +3,7 @@
     checkpoints/000000001200/   tensors.safetensors, state.json, manifest.json (sizes and SHA-256 of the other two)
 
 A checkpoint is written to a temporary folder, fsynced and renamed; older ones are removed only after that. A torn or foreign one is
-reported and the one before it used. Knows nothing of what it stores.
+reported and the one before it used; a disk that does not answer is no damage. Knows nothing of what it stores.
 """
 
 from __future__ import annotations
@@ -34,6 +34,10 @@ FORMAT: Final = 2
 _TENSORS, _STATE, _MANIFEST = "tensors.safetensors", "state.json", "manifest.json"
 _TEMPORARY: Final = ".writing"
 _DAMAGED: Final = ".damaged-"
+_RETIRED: Final = ".retired-"
+"""Before the name of a checkpoint that one of the same step is about to replace."""
+_MISSING: Final = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
+"""Errors that say what a folder holds; any other OSError says that the disk did not answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +75,7 @@ class CheckpointStore:
         if not self._folder.is_dir():
             self._folder.mkdir(parents=True)
             _sync(self._folder.parent)
+        self._settle_replacements()
         temporary = self._folder / _TEMPORARY
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
@@ -78,6 +83,8 @@ class CheckpointStore:
             return self._write(temporary, step, state, tensors)
         except OSError:
             shutil.rmtree(temporary, ignore_errors=True)  # a half-written checkpoint takes room on a full disk
+            with suppress(OSError):
+                self._settle_replacements()
             raise
 
     def _write(
@@ -110,18 +117,25 @@ class CheckpointStore:
 
         Raises:
             CheckpointError: there are checkpoints and none can be used: starting from zero would hide a loss.
+            OSError: none can be used, and of one of them it is unknown: the disk did not answer.
         """
-        folders = self._written()
-        damage = []
+        self._settle_replacements()
+        folders, damage = self._written(), []
+        unanswered: OSError | None = None
         for folder in reversed(folders):
             try:
-                found = self._read(folder)
+                with naming(folder):
+                    found = self._read(folder)
             except (CheckpointError, OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+                if isinstance(error, OSError) and not isinstance(error, _MISSING):
+                    unanswered = unanswered or error
                 damage.append(f"checkpoint {folder.name} cannot be used: {error}")
                 on_damaged(damage[-1])
             else:
                 self._set_aside(folders[folders.index(folder) + 1 :])
                 return found
+        if unanswered is not None:
+            raise unanswered
         if folders:
             message = f"no usable checkpoint is left in {self._folder} ({'; '.join(damage)}); remove the folder to start again"
             raise CheckpointError(message)
@@ -143,19 +157,26 @@ class CheckpointStore:
             return []
         return sorted(path for path in self._folder.iterdir() if path.is_dir() and path.name.isdigit())
 
+    def _settle_replacements(self) -> None:
+        """End what a kill between two renames of `_publish` left: the replaced checkpoint goes, or comes back when nothing replaced it."""
+        if not self._folder.is_dir():
+            return
+        for retired in [path for path in self._folder.iterdir() if path.name.startswith(_RETIRED)]:
+            final = self._folder / retired.name.removeprefix(_RETIRED)
+            if final.exists():
+                shutil.rmtree(retired, ignore_errors=True)
+            else:
+                retired.rename(final)
+                _sync(self._folder)
+
     def _publish(self, temporary: Path, step: int) -> None:
-        """Rename into place, then remove what is too old. A checkpoint of the same step is the same: it is replaced."""
+        """Rename into place, then remove what is too old. A checkpoint of the same step is replaced: it may be of another stage."""
         final = self._folder / f"{step:012d}"
         if final.exists():
-            retired = self._folder / ".retired"
-            shutil.rmtree(retired, ignore_errors=True)
-            final.rename(retired)
-            temporary.rename(final)
-            _sync(self._folder)
-            shutil.rmtree(retired, ignore_errors=True)
-        else:
-            temporary.rename(final)
-            _sync(self._folder)
+            final.rename(self._folder / f"{_RETIRED}{final.name}")
+        temporary.rename(final)
+        _sync(self._folder)
+        self._settle_replacements()
         for old in self._written()[: -self._keep_last]:
             shutil.rmtree(old, ignore_errors=True)
 
