@@ -111,6 +111,18 @@ def test_the_operator_reads_every_variable_that_the_chart_sets(helm: Tool) -> No
     assert (usual.trainer_service_accounts, changed.trainer_service_accounts) == ((), ("trainer", "reader"))
 
 
+def test_a_digest_pins_an_image_and_leaves_no_tag(helm: Tool) -> None:
+    """Both images by digest where one is given, by tag elsewhere."""
+    digest = f"sha256:{'ab' * 32}"
+    pinned = rendered(helm, image__digest=digest, image__tag="9", trainer__image__digest=digest)
+    (container,) = pod_of(pinned)["containers"]
+    (usual,) = pod_of(rendered(helm, image__tag="9"))["containers"]
+
+    assert container["image"] == f"autohas-operator@{digest}"
+    assert environment_of(pinned)["AUTOHAS_TRAINER_IMAGE"] == f"autohas-trainer@{digest}"
+    assert usual["image"] == "autohas-operator:9"
+
+
 def test_the_operator_may_do_what_it_does_and_nothing_else(helm: Tool) -> None:
     """No secrets, no wildcards, pods only read, searches never changed."""
     rules = rendered(helm)["ClusterRole", "autohas-operator"]["rules"]
@@ -162,6 +174,7 @@ def test_whoever_may_edit_may_use_searches(helm: Tool) -> None:
         "--set=port=80",
         '--set-json=watchNamespaces=["A_b"]',
         "--set=runAsUser=0",
+        "--set=image.digest=latest",
         "--set=metrics.typo=1",
         "--set=metrics.podMonitor.interval=soon",
         "--set-json=networkPolicy.apiServerPorts=[]",
