@@ -13,24 +13,27 @@ FASHION_MNIST = Path(os.environ.get("AUTOHAS_FASHION_MNIST") or Path(__file__).p
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """A data set with the length of one training; `missing` says why it cannot run here."""
+    """A data set with the length of one training and, perhaps, a price on size; `missing` says why it cannot run here."""
 
     name: str
     data: dict[str, Any]
-    steps: int
-    learning_rate: str
+    steps: int = 300
+    learning_rate: str = "0.1"
+    cost: dict[str, str] | None = None
     missing: str | None = None
 
 
+_SHIFTED_DIGITS: dict[str, Any] = {"name": "digits", "arguments": {"variant": "shifted"}}
+_FASHION: dict[str, Any] = {"name": "idx", "path": str(FASHION_MNIST), "arguments": {"trainLimit": "10000"}}
+_ABSENT = None if FASHION_MNIST.is_dir() else f"{FASHION_MNIST} is absent; name another folder by AUTOHAS_FASHION_MNIST"
+_SMALL = {"metric": "parameters", "target": "10000", "weight": "-0.1"}
+"""About half of the default network's parameters; one network in three of the space is smaller."""
+
 TASKS = (
-    Task(name="shifted digits", data={"name": "digits", "arguments": {"variant": "shifted"}}, steps=300, learning_rate="0.1"),
-    Task(
-        name="Fashion-MNIST 10k",
-        data={"name": "idx", "path": str(FASHION_MNIST), "arguments": {"trainLimit": "10000"}},
-        steps=300,
-        learning_rate="0.1",
-        missing=None if FASHION_MNIST.is_dir() else f"{FASHION_MNIST} is absent; name another folder by AUTOHAS_FASHION_MNIST",
-    ),
+    Task(name="shifted digits", data=_SHIFTED_DIGITS),
+    Task(name="Fashion-MNIST 10k", data=_FASHION, missing=_ABSENT),
+    Task(name="shifted digits, 10,000 parameters", data=_SHIFTED_DIGITS, cost=_SMALL),
+    Task(name="Fashion-MNIST 10k, 10,000 parameters", data=_FASHION, cost=_SMALL, missing=_ABSENT),
 )
 _RATE = {"name": "learning_rate", "continuous": {"min": "0.01", "max": "1", "scale": "Log", "numBases": 7}}
 _DECAY = {"name": "weight_decay", "continuous": {"min": "1e-5", "max": "1e-2", "scale": "Log", "numBases": 4}}
@@ -59,6 +62,7 @@ def document(
         "metadata": {"name": "bench"},
         "spec": {
             "task": {"data": task.data, "model": {"template": "conv-small"}, "recipe": {"learningRate": task.learning_rate}},
+            "objective": {"metric": "accuracy", **({"cost": task.cost} if task.cost is not None else {})},
             "searchSpace": (searched or Searched()).space(),
             "algorithm": algorithm,
             "budget": {"trainings": f"{trainings:.4f}"},
