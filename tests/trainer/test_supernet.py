@@ -11,12 +11,12 @@ from torch.nn import functional
 
 from autohas_api.templates import TEMPLATES
 from autohas_trainer.data import RewardBatch, Splits, TrainBatch, load
-from autohas_trainer.errors import CheckpointError
+from autohas_trainer.errors import CheckpointError, ConfigurationError
 from autohas_trainer.optim import UpdateRule, set_rate, standalone_optimizer
 from autohas_trainer.seeding import stream
 from autohas_trainer.supernet import Supernet
 from autohas_trainer.tasks import Classification
-from autohas_trainer.templates import Template, build_template, default_path, load_leaves
+from autohas_trainer.templates import Template, build_template, default_path, export_leaves, load_leaves, use_batch_statistics
 
 CPU = torch.device("cpu")
 NAMES = sorted(TEMPLATES)
@@ -239,3 +239,26 @@ def test_a_non_finite_batch_is_reported_not_hidden() -> None:
     assert later.isfinite()
     assert 0 <= quality <= 1
     assert bits_equal(net.state_dict(), before)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_supernet_begins_from_a_trained_network(name: str, splits: Splits) -> None:
+    """Its path then computes what the network computes; weights outside of the path and all moments stand still."""
+    made = template(name)
+    net = Supernet(made, TASK, (0,), CPU)
+    path, other = random_path(made, 1), random_path(made, 2)
+    before, network = snapshot(net), made.build(path, (7,))
+    net.adopt(path, export_leaves(network))
+    batch = splits.reward_batch(0, 64, 0)
+    loss, _ = net.loss_and_quality(path, batch)
+
+    with torch.no_grad():
+        outputs = use_batch_statistics(network)(batch.inputs)
+    assert float(loss) == pytest.approx(float(functional.cross_entropy(outputs, batch.targets_B)), abs=1e-6)
+    for leaf, index in made.slices(path).items():
+        moved = changed(net, before)[f"weights/{leaf}"]
+        moved[index] = False
+        assert not moved.any()
+    assert not any(where.any() for key, where in changed(net, before).items() if not key.startswith("weights/"))
+    with pytest.raises(ConfigurationError, match="has shape"):
+        net.adopt(other, export_leaves(network))

@@ -25,7 +25,7 @@ from autohas_trainer.errors import CheckpointError
 from autohas_trainer.optim import schedule, set_rate, standalone_optimizer
 from autohas_trainer.seeding import Key, stream
 from autohas_trainer.space.objective import normalised_quality
-from autohas_trainer.templates import arm_dropout, disarm_dropout, use_batch_statistics
+from autohas_trainer.templates import arm_dropout, disarm_dropout, export_leaves, use_batch_statistics
 
 __all__ = ["Training"]
 
@@ -152,6 +152,10 @@ class Training:
         """Outputs (B, K) of the finished model on one test batch."""
         outputs_BK: Tensor = self._module.eval()(batch.inputs)
         return outputs_BK
+
+    def parameters(self) -> dict[str, Tensor]:
+        """Trainable weights by leaf name, as they stand; they share the network's memory."""
+        return export_leaves(self._module)
 
     def model_tensors(self) -> dict[str, Tensor]:
         """Weights and buffers of the network: what model.safetensors holds."""

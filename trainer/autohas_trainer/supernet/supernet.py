@@ -22,7 +22,7 @@ from autohas_trainer.optim.rule import STATE_KEYS, OptimizerName, UpdateRule, de
 from autohas_trainer.optim.sliced import Slices, apply_update, temporary_update
 from autohas_trainer.seeding import Key
 from autohas_trainer.tasks import Task
-from autohas_trainer.templates import Index, Path, Template
+from autohas_trainer.templates import Index, Path, Template, check_same_leaves
 
 __all__ = ["Supernet"]
 
@@ -102,6 +102,18 @@ class Supernet:
                 loss = self._task.training_losses(outputs_BK, batch.targets_B, label_smoothing).mean()
             grads = torch.autograd.grad(loss, list(leaves.values()))
         return loss.detach(), dict(zip(leaves, grads, strict=True))
+
+    @torch.no_grad()
+    def adopt(self, path: Path, weights: Mapping[str, Tensor]) -> None:
+        """Begin from a trained stand-alone network: copy its parameters into the slices of `path`; moments and counts stay.
+
+        Raises:
+            ConfigurationError: Names or shapes are not those of `path`'s leaves.
+        """
+        leaves = self._cut(path).leaves
+        check_same_leaves(weights, leaves)
+        for name, leaf in leaves.items():
+            leaf.copy_(weights[name])
 
     @contextmanager
     def trial(self, path: Path, grads: Mapping[str, Tensor], rule: UpdateRule) -> Iterator[None]:

@@ -11,6 +11,7 @@ from autohas_trainer.algorithms import lane_candidates
 from autohas_trainer.engine.board import DEFAULT, Board
 from autohas_trainer.engine.comparison import ranked
 from autohas_trainer.engine.rungs import Rungs
+from autohas_trainer.space.recipe import path_of
 
 __all__ = ["LanesStage"]
 
@@ -36,8 +37,14 @@ class LanesStage:
         if self._rungs.advance():
             return True
         if self._board.best_lane is not None:
-            self._board.algorithm.begin(self._board.configurations[self._board.best_lane])
+            self._hand_over(self._board.best_lane)
         return False
+
+    def _hand_over(self, lane: str) -> None:
+        """Give the supernet the best lane's weights and the algorithm its hyperparameters."""
+        board = self._board
+        board.supernet.adopt(path_of(board.problem.space, board.configurations[lane]), board.trainings[lane].parameters())
+        board.algorithm.begin(board.configurations[lane])
 
     def state_dict(self) -> dict[str, Any]:
         """Position in the halving."""
