@@ -10,7 +10,7 @@ CLUSTER := PYTHONPATH=tests/cluster $(BIN)/python -m testcluster
 export UV_SYSTEM_CERTS := 1
 export UV_NO_PROGRESS := 1
 
-.PHONY: help setup demo test test-fast check sync lock images cluster cluster-down bench bench-step bench-operator bench-faults clean
+.PHONY: help setup demo test test-fast check sync lock images cluster cluster-down bench bench-ranking bench-step bench-operator bench-reliability bench-faults clean
 
 help: ## Show the verbs
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -63,6 +63,12 @@ cluster-down: setup ## End what `make cluster` started
 
 bench: setup ## Search quality at equal compute, three seeds
 	$(BIN)/python -m benchmarks.quality
+
+bench-ranking: setup ## What the shared weights know about architectures beyond their size
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.ranking
+
+bench-reliability: setup ## Thirty kill -9 at random moments: every search ends bit for bit as undisturbed
+	$(BIN)/python -m benchmarks.reliability
 
 bench-step: setup ## Cost of a supernet step beside its floor, every strategy
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.step

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,34 +88,51 @@ def survive(file: Path, folder: Path, kills: int, seconds: float, rng: random.Ra
     return End.of(folder), moments
 
 
+def trial(strategy: str, steps: int, kills: int, rng: random.Random) -> Iterator[tuple[str, bool]]:
+    """One undisturbed search, then searches with `kills` kills in all: a table row for each, and whether its end differs."""
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        file = root / "search.yaml"
+        file.write_text(json.dumps(document(strategy, steps)))
+        begun = time.monotonic()
+        finish(start(file, root / "undisturbed", resume=False))
+        seconds = time.monotonic() - begun
+        expected = End.of(root / "undisturbed")
+        yield f"| {strategy} | none, {seconds:.1f} s | {expected.result[:12]} |", False
+        left, run = kills, 0
+        while left > 0:
+            end, moments = survive(file, root / f"killed-{run}", min(left, MAX_KILLS_PER_SEARCH), seconds, rng)
+            left, run = left - len(moments), run + 1
+            verdict = "equal" if end == expected else f"DIFFERENT: {end}"
+            yield f"| {strategy} | {', '.join(f'{m:.1f}' for m in moments)} s | {verdict} |", end != expected
+
+
 def main() -> int:
-    """Kill, resume, compare."""
+    """Kill, resume, compare, write the file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=30, help="kills in all, half per strategy (default 30)")
     parser.add_argument("--steps", type=int, default=60, help="retrain.steps of the search (default 60)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the moments")
+    parser.add_argument("--out", type=Path, help="markdown file to write (default: print only)")
     arguments = parser.parse_args()
-    print(f"{provenance()}; seed {arguments.seed}, retrain.steps {arguments.steps}", flush=True)
     rng = random.Random(arguments.seed)  # noqa: S311 - moments of a test, no secrets
+    lines = [
+        "# kill -9 at random moments\n",
+        f"{provenance()}; seed {arguments.seed}, retrain.steps {arguments.steps}.",
+        "Equal: result digest, model file and history are those of the undisturbed search, byte for byte.\n",
+        "| strategy | killed after | end |\n|---|---|---|",
+    ]
+    print("\n".join(lines), flush=True)
     failed = 0
     for strategy in STRATEGIES:
-        with tempfile.TemporaryDirectory() as name:
-            root = Path(name)
-            file = root / "search.yaml"
-            file.write_text(json.dumps(document(strategy, arguments.steps)))
-            begun = time.monotonic()
-            finish(start(file, root / "undisturbed", resume=False))
-            seconds = time.monotonic() - begun
-            expected = End.of(root / "undisturbed")
-            print(f"{strategy}: undisturbed in {seconds:.1f} s, {expected.result}", flush=True)
-            left, run = arguments.kills // len(STRATEGIES), 0
-            while left > 0:
-                end, moments = survive(file, root / f"killed-{run}", min(left, MAX_KILLS_PER_SEARCH), seconds, rng)
-                left, run = left - len(moments), run + 1
-                verdict = "equal" if end == expected else f"DIFFERENT: {end}"
-                failed += end != expected
-                print(f"{strategy}: killed after {', '.join(f'{m:.1f}' for m in moments)} s: {verdict}", flush=True)
-    print(f"{arguments.kills} kills, {failed} searches with another end")
+        for line, is_different in trial(strategy, arguments.steps, arguments.kills // len(STRATEGIES), rng):
+            lines.append(line)
+            failed += is_different
+            print(line, flush=True)
+    lines.append(f"\n{arguments.kills} kills, {failed} searches with another end.")
+    print(lines[-1])
+    if arguments.out:
+        arguments.out.write_text("\n".join(lines) + "\n")
     return 1 if failed else 0
 
 
