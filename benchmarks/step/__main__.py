@@ -5,7 +5,8 @@
 Every measured step is paired: the strategy takes its step, then the subnetwork that it sampled, as a stand-alone network under
 torch's optimizer, takes the same number of gradients and forwards, after one untimed run. The A/A row pairs two floors.
 Time is CPU time of this process with one thread, so that other work on the machine disturbs little. The algorithm's step is timed:
-sampling, gradients, temporary weights, updates, rewards. What the stage adds (batches, ledger, history lines) is not.
+sampling, gradients, temporary weights, updates, rewards. The last rows time the whole stage instead: batches, books, history, live state
+around that step, beside a floor that makes its batches too.
 """
 
 from __future__ import annotations
@@ -21,18 +22,16 @@ from typing import Any
 
 import torch
 from benchmarks.provenance import provenance
+from benchmarks.step.floor import Floor
+from benchmarks.step.stage import stage_pairs
 
 from autohas_api.acceptance import accept
-from autohas_trainer.algorithms import SupernetStep
 from autohas_trainer.engine.board import Board
 from autohas_trainer.engine.ledger import Ledger
 from autohas_trainer.engine.problem import Problem
-from autohas_trainer.engine.rule import rule_of
 from autohas_trainer.engine.stages.supernet import StepOfSupernet
-from autohas_trainer.optim import standalone_optimizer
 from autohas_trainer.reporting.silent import SilentSink
 from autohas_trainer.seeding import make_deterministic
-from autohas_trainer.space.recipe import path_of
 
 STRATEGIES: dict[str, dict[str, Any]] = {
     "RandomSharing": {"name": "RandomSharing"},
@@ -54,50 +53,25 @@ class Pair:
     floor: float
 
 
-class Floor:
-    """The stand-alone form of one sampled subnetwork, which does what the step did and nothing else."""
-
-    def __init__(self, board: Board, context: StepOfSupernet, done: SupernetStep) -> None:
-        """Build the network and run everything once, so that only work is timed."""
-        problem = board.problem
-        recipe = problem.recipe(done.sample)
-        self._task, self._context, self._done = problem.task, context, done
-        self._module = problem.template.build(path_of(problem.space, done.sample), (0,)).to(problem.device).train()
-        self._optimizer = standalone_optimizer(self._module, rule_of(recipe, 1e-6))
-        self.run()
-
-    def run(self) -> None:
-        """The step's gradients, each with its update, and its forward passes."""
-        train = self._context.train_batch()
-        for _ in range(self._done.num_gradients):
-            loss = self._task.losses(self._module(train.inputs), train.targets_B).mean()
-            self._optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            float(loss.detach())
-            self._optimizer.step()
-        with torch.no_grad():
-            for _ in range(self._done.num_reward_forwards):
-                batch = self._context.reward_batch()
-                float(self._task.qualities(self._module(batch.inputs), batch.targets_B).mean())
-            for _ in range(self._done.num_train_forwards):
-                float(self._task.losses(self._module(train.inputs), train.targets_B).mean())
-
-
-def board_of(algorithm: dict[str, Any], steps: int, *, optimizers: bool) -> Board:
-    """A fresh board on shifted digits with conv-small, planned so that about `steps` supernet steps come."""
+def document_of(algorithm: dict[str, Any], steps: int, *, optimizers: bool = False, template: str = "conv-small") -> dict[str, Any]:
+    """A search on shifted digits, planned so that about `steps` supernet steps come."""
     hyperparameters = [_RATE, *([_OPTIMIZER] if optimizers else [])]
-    document = {
+    return {
         "apiVersion": "autohas.dev/v1alpha1",
         "kind": "AutoHASSearch",
         "metadata": {"name": "bench"},
         "spec": {
-            "task": {"data": {"name": "digits", "arguments": {"variant": "shifted"}}, "model": {"template": "conv-small"}},
+            "task": {"data": {"name": "digits", "arguments": {"variant": "shifted"}}, "model": {"template": template}},
             "searchSpace": {"hyperparameters": hyperparameters, "architecture": {}},
             "algorithm": algorithm,
             "budget": {"trainings": "6"},
             "retrain": {"steps": max(9, steps)},
         },
     }
+
+
+def board_of(document: dict[str, Any]) -> Board:
+    """A fresh board without anybody who listens."""
     parsed, space = accept(document)
     problem = Problem.load(parsed.spec, space, torch.device("cpu"))
     return Board(problem, SilentSink(), Ledger(0, time.monotonic), time.time)
@@ -110,9 +84,9 @@ def timed(work: Callable[[], Any]) -> tuple[float, Any]:
     return time.process_time() - begun, result
 
 
-def measure(algorithm: dict[str, Any], steps: int, *, optimizers: bool) -> list[Pair]:
+def measure(document: dict[str, Any]) -> list[Pair]:
     """Pairs of a whole supernet stage: uniform steps, the window of the hyperparameters, the steps after it."""
-    board = board_of(algorithm, steps, optimizers=optimizers)
+    board = board_of(document)
     total = board.problem.plan.supernet_steps
     pairs = []
     for number in range(total):
@@ -124,9 +98,15 @@ def measure(algorithm: dict[str, Any], steps: int, *, optimizers: bool) -> list[
     return pairs[total // 50 :]
 
 
+def measure_stage(document: dict[str, Any]) -> list[Pair]:
+    """Pairs of the same stage as the product runs it, with everything around the algorithm's step."""
+    pairs = [Pair(step=step, floor=floor) for step, floor in stage_pairs(document, timed)]
+    return pairs[len(pairs) // 50 :]
+
+
 def against_itself(steps: int) -> list[Pair]:
     """The A/A row: two floors of the same sampled subnetworks, in random order."""
-    board = board_of(STRATEGIES["AutoHAS Lanes"], steps, optimizers=False)
+    board = board_of(document_of(STRATEGIES["AutoHAS Lanes"], steps))
     order = random.Random(0)  # noqa: S311 - an order, no secret
     pairs = []
     for number in range(board.problem.plan.supernet_steps):
@@ -157,7 +137,8 @@ def heading() -> str:
         f"{provenance()}; shifted digits, `conv-small`, batch 64, CPU time.\n\n"
         "Floor: the sampled subnetwork as a stand-alone network, as many gradients with torch's optimizer and as many forward passes as\n"
         "the step ran. Each step is paired with its own floor; the first use of a path (its views are cut then) is part of the step.\n"
-        "Timed is the algorithm's step: sampling, gradients, temporary weights, updates, rewards; not batches, ledger, history.\n\n"
+        "Timed is the algorithm's step: sampling, gradients, temporary weights, updates, rewards. *Whole stage* also times batches,\n"
+        "books, history on disk and live state, and its floor makes the same batches; an `mlp` step is so short that these show most.\n\n"
         "| strategy | steps | step, ms | floor, ms | ratio, median (quartiles) | ratio of sums |\n|---|---|---|---|---|---|"
     )
 
@@ -172,10 +153,14 @@ def main() -> None:
     lines = [heading(), row("A/A: floor against floor", against_itself(arguments.steps))]
     print("\n".join(lines), flush=True)
     for name, algorithm in STRATEGIES.items():
-        lines.append(row(name, measure(algorithm, arguments.steps, optimizers=False)))
+        lines.append(row(name, measure(document_of(algorithm, arguments.steps))))
         print(lines[-1], flush=True)
-    lines.append(row("AutoHAS OneStep, three optimizers", measure(STRATEGIES["AutoHAS OneStep"], arguments.steps, optimizers=True)))
+    lanes, one_step = STRATEGIES["AutoHAS Lanes"], STRATEGIES["AutoHAS OneStep"]
+    lines.append(row("AutoHAS OneStep, three optimizers", measure(document_of(one_step, arguments.steps, optimizers=True))))
     print(lines[-1], flush=True)
+    for template in ("conv-small", "mlp"):
+        lines.append(row(f"whole stage: AutoHAS Lanes, {template}", measure_stage(document_of(lanes, arguments.steps, template=template))))
+        print(lines[-1], flush=True)
     if arguments.out:
         arguments.out.write_text("\n".join(lines) + "\n")
 

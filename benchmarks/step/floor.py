@@ -1,0 +1,44 @@
+"""The floor: what a supernet step would cost if the sampled subnetwork were an ordinary network."""
+
+from __future__ import annotations
+
+import torch
+
+from autohas_trainer.algorithms import SupernetStep
+from autohas_trainer.engine.board import Board
+from autohas_trainer.engine.rule import rule_of
+from autohas_trainer.engine.stages.supernet import StepOfSupernet
+from autohas_trainer.optim import standalone_optimizer
+from autohas_trainer.space.recipe import path_of
+
+__all__ = ["Floor"]
+
+
+class Floor:
+    """The stand-alone form of one sampled subnetwork, which does what the step did and nothing else."""
+
+    def __init__(self, board: Board, context: StepOfSupernet, done: SupernetStep) -> None:
+        """Build the network and run everything once, so that only work is timed."""
+        problem = board.problem
+        recipe = problem.recipe(done.sample)
+        self._task, self._context, self._done = problem.task, context, done
+        self._module = problem.template.build(path_of(problem.space, done.sample), (0,)).to(problem.device).train()
+        self._optimizer = standalone_optimizer(self._module, rule_of(recipe, 1e-6))
+        self.run()
+
+    def run(self, context: StepOfSupernet | None = None) -> None:
+        """The step's gradients, each with its update, and its forward passes; a fresh `context` makes its batches anew."""
+        context = context or self._context
+        train = context.train_batch()
+        for _ in range(self._done.num_gradients):
+            loss = self._task.losses(self._module(train.inputs), train.targets_B).mean()
+            self._optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            float(loss.detach())
+            self._optimizer.step()
+        with torch.no_grad():
+            for _ in range(self._done.num_reward_forwards):
+                batch = context.reward_batch()
+                float(self._task.qualities(self._module(batch.inputs), batch.targets_B).mean())
+            for _ in range(self._done.num_train_forwards):
+                float(self._task.losses(self._module(train.inputs), train.targets_B).mean())

@@ -1,0 +1,76 @@
+"""The whole stage: one `advance` as the product runs it, with batches, books, history on disk and live state for /progress."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from benchmarks.step.floor import Floor
+
+from autohas_api.acceptance import accept
+from autohas_api.messages import Stage
+from autohas_api.search import Search
+from autohas_trainer.algorithms import SupernetStep
+from autohas_trainer.engine.board import Board
+from autohas_trainer.engine.ledger import Ledger
+from autohas_trainer.engine.problem import Problem
+from autohas_trainer.engine.stages import build_stages
+from autohas_trainer.engine.stages.supernet import StepOfSupernet
+from autohas_trainer.reporting.history import HistorySink
+from autohas_trainer.reporting.live import LiveState
+from autohas_trainer.reporting.records import Identity, RunInfo
+from autohas_trainer.reporting.sinks import Sinks
+
+__all__ = ["stage_pairs"]
+
+_SUPERNET = (Stage.WARMUP, Stage.SUPERNET)
+
+
+def stage_pairs(document: Mapping[str, Any], timed: Callable[[Callable[[], Any]], tuple[float, Any]]) -> list[tuple[float, float]]:
+    """(seconds of the stage, seconds of its floor) for every supernet step of a search; the floor makes its own batches too."""
+    parsed, space = accept(dict(document))
+    problem = Problem.load(parsed.spec, space, torch.device("cpu"))
+    with tempfile.TemporaryDirectory() as folder:
+        history = HistorySink(Path(folder))
+        sink = Sinks(history, LiveState())
+        board = Board(problem, sink, Ledger(0, time.monotonic), time.time)
+        done: list[SupernetStep] = []
+        step = board.algorithm.step
+        board.algorithm.step = lambda context: done.append(step(context)) or done[-1]  # type: ignore[method-assign,func-returns-value]
+        stages = [stage for stage in build_stages(board) if stage.name in _SUPERNET]
+        board.ledger.steps = sum(stage.num_steps for stage in stages)
+        sink.started(_info(parsed, board, Path(folder)))
+        pairs = []
+        for stage in stages:
+            stage.begin()
+            has_more = stage.num_steps > 0
+            while has_more:
+                number = len(done)
+                seconds, has_more = timed(stage.advance)
+                floor = Floor(board, StepOfSupernet(board, number), done[-1])
+                fresh = StepOfSupernet(board, number)
+                pairs.append((seconds, timed(lambda floor=floor, fresh=fresh: floor.run(fresh))[0]))
+        history.close()
+    return pairs
+
+
+def _info(search: Search, board: Board, workdir: Path) -> RunInfo:
+    return RunInfo(
+        search=search,
+        space=board.problem.space,
+        plan=board.problem.plan,
+        identity=Identity(search_uid="", pod_uid="", attempt=1),
+        workdir=workdir,
+        step=0,
+        steps=board.ledger.steps,
+        starts=1,
+        interruptions=0,
+        active_seconds=0.0,
+        history_bytes=0,
+        checkpoint=None,
+        threads=1,
+    )
