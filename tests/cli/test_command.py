@@ -91,7 +91,7 @@ def test_without_the_trainer_s_packages_checks_work_and_searches_say_what_to_ins
     refused = _without(TRAINER_ONLY, "run", example, "--out", tmp_path / "out")
     assert refused.returncode == 64
     assert re.search(r"the package \w+ is not installed; searches on this machine need the trainer", _flat(refused.stderr))
-    assert "pip install 'autohas[trainer]'" in _flat(refused.stderr)
+    assert "run `make setup` in the checkout of AutoHAS, or `pip install '.[trainer]'` there" in _flat(refused.stderr)
     assert "Traceback" not in refused.stderr
 
 
