@@ -49,6 +49,13 @@ def test_every_verb_teaches_by_examples(verb: str) -> None:
     assert options
 
 
+@pytest.mark.parametrize(("verb", "arguments"), [("run", "FILE"), ("validate", "FILE..."), ("wait", "NAME"), ("watch", "[NAME]...")])
+def test_usage_names_arguments_as_they_are_typed(verb: str, arguments: str) -> None:
+    """No braces and no doubled brackets."""
+    usage = CliRunner().invoke(app, [verb, "--help"]).output.splitlines()[0]
+    assert usage.endswith(f"{verb} [OPTIONS] {arguments}")
+
+
 def test_the_program_s_help_names_every_verb() -> None:
     """Those for this machine and those for a cluster."""
     shown = CliRunner().invoke(app, ["--help"]).output
