@@ -1,4 +1,4 @@
-# The verbs of this project. CI runs `make check` and `make test`, nothing else.
+# The commands of this project. CI runs `make check` and `make test`, nothing else.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON ?= python3
@@ -12,7 +12,7 @@ export UV_NO_PROGRESS := 1
 
 .PHONY: help setup demo test test-fast check sync lock images cluster cluster-down bench bench-ranking bench-step bench-operator bench-reliability bench-faults clean
 
-help: ## Show the verbs
+help: ## Show the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
 
 setup: $(STAMP) ## Make .venv with everything pinned in constraints.txt
@@ -79,5 +79,5 @@ bench-operator: setup ## A thousand lives of searches on a real control plane: w
 bench-faults: setup ## Two hundred random faults over twenty searches on the node test cluster: nothing twice, nothing lost
 	PYTHONPATH=tests/cluster:tests/node $(BIN)/python -m benchmarks.faults
 
-clean: ## Remove what the verbs made here (not the cluster's cache)
+clean: ## Remove what these commands made here (not the cluster's cache)
 	rm -rf $(VENV) autohas-out .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -239,7 +239,7 @@ class Hyperparameter(Model):
     categorical: Categorical | None = Field(default=None, description="Named choices (optimizer).")
     default: Annotated[str, StringConstraints(min_length=1, max_length=64)] | None = Field(
         default=None,
-        description="Value in the default configuration; absent: the recipe's. Must lie within the range or be one of the choices.",
+        description="Value in the default configuration; absent: the recipe's. Must be within the range or one of the choices.",
     )
     when: Condition | None = Field(
         default=None,

@@ -111,7 +111,7 @@ class Affinity(Model):
 
 
 class TopologySpreadConstraint(Model):
-    """How evenly pods lie over zones or nodes."""
+    """Spread of pods over zones or nodes."""
 
     max_skew: Annotated[int, Field(ge=1, le=1000)] = Field()
     topology_key: Key = Field()

@@ -146,7 +146,7 @@ class Trainer(Model):
         default=None, description="Taints that the pod tolerates."
     )
     topology_spread_constraints: Annotated[list[TopologySpreadConstraint], Field(max_length=8)] | None = Field(
-        default=None, description="How evenly pods lie over zones or nodes."
+        default=None, description="Spread of pods over zones or nodes."
     )
     resource_claims: Annotated[list[ResourceClaim], Field(max_length=8)] | None = Field(
         default=None,

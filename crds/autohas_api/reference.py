@@ -37,13 +37,15 @@ _HEAD: Final = f"""<!-- Generated from crds/autohas_api by `make sync`; do not e
 # API reference: {KIND}
 
 `apiVersion: {API_VERSION}`, `kind: {KIND}`, short name `{SHORT_NAME}`, namespaced; the name is a DNS label of at most 46 characters.
-`kubectl explain {SHORT_NAME}.spec --recursive` says the same in a terminal. How to use it: [guide.md](guide.md).
+In a terminal, `kubectl explain {SHORT_NAME}.spec.budget` describes the fields of one level; defaults are in the tables below.
+How to use it: [guide.md](guide.md).
 
 - A **decimal** is a number in quotes, `"1e-4"`; a **quantity** is as in Kubernetes, `500m`, `2Gi`; a **time** is `2026-01-31T08:00:00Z`.
-- **Required** stands where a default would; a dash means that the field may be left out and its description says what then happens.
+- **Required** is in the place of a default; a dash means that the field may be left out and its description says what then happens.
 - Rules below a table tie several fields together. The API server, `autohas validate` and `autohas run` check the same ones.
-- Of **Kubernetes' own types** only the parts that are taken are there; all of one: `kubectl explain ahs.spec.trainer.affinity --recursive`.
-- Once the first Job is made `spec` stays as it is, but for `suspend`, `failurePolicy`, `cleanup` and `monitoring`; `trainer.image` and
+- Of **Kubernetes' own types** only the parts that the API server takes are there; the names of all parts of one:
+  `kubectl explain ahs.spec.trainer.affinity --recursive`.
+- Once the first Job is made `spec` cannot change, except `suspend`, `failurePolicy`, `cleanup` and `monitoring`; `trainer.image` and
   `trainer.resources` may change while the search is suspended. The rules of the whole resource are exact.
 """
 

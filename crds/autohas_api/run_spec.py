@@ -208,7 +208,9 @@ class EmptyDirStorage(Model):
 class Storage(Model):
     """Exactly one of persistentVolumeClaim and emptyDir."""
 
-    persistent_volume_claim: PersistentVolumeClaimStorage | None = Field(default=None, description="A claim in the search's namespace.")
+    persistent_volume_claim: PersistentVolumeClaimStorage | None = Field(
+        default=None, description="A PersistentVolumeClaim (claim) in the search's namespace."
+    )
     empty_dir: EmptyDirStorage | None = Field(default=None, description="The pod's own disk; not durable.")
 
     rules: ClassVar[tuple[Rule, ...]] = (
@@ -227,7 +229,7 @@ class Checkpoint(Model):
     keep_last: int = Field(default=2, ge=2, le=20, description="Checkpoints kept; an older one serves when the newest is torn.")
     storage: Storage = Field(
         default_factory=lambda: Storage(empty_dir=EmptyDirStorage()),
-        description="Where checkpoints, the model and result.json lie.",
+        description="Where checkpoints, the model and result.json are kept.",
         json_schema_extra={"default": {"emptyDir": {}}},
     )
 
@@ -246,7 +248,7 @@ class FailurePolicy(Model):
         default=None,
         ge=0,
         le=100_000,
-        description="Interruptions (preemption, eviction, lost node; suspensions are none) after which the search fails. Absent: no limit.",
+        description="Interruptions (preemption, eviction, lost node; not suspensions) after which the search fails. Absent: no limit.",
     )
     stall_timeout_seconds: int = Field(
         default=900,

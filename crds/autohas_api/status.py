@@ -139,7 +139,7 @@ class Status(Model):
     attempt: Count | None = Field(default=None, description="Number of the newest Job, from 1.")
     starts: Count | None = Field(default=None, description="Trainer processes so far; on a pod's own disk those that reported.")
     interruptions: Count | None = Field(
-        default=None, description="Trainers stopped through no fault of their own (preemption, eviction, lost node); suspensions are none."
+        default=None, description="Trainers stopped through no fault of their own (preemption, eviction, lost node; not suspensions)."
     )
     start_time: Time | None = Field(default=None, description="When the first Job was created.")
     completion_time: Time | None = Field(default=None, description="When the search ended.")

@@ -49,6 +49,13 @@ def test_every_verb_teaches_by_examples(verb: str) -> None:
     assert options
 
 
+@pytest.mark.parametrize(("verb", "arguments"), [("run", "FILE"), ("validate", "FILE..."), ("wait", "NAME"), ("watch", "[NAME]...")])
+def test_usage_names_arguments_as_they_are_typed(verb: str, arguments: str) -> None:
+    """No braces and no doubled brackets."""
+    usage = CliRunner().invoke(app, [verb, "--help"]).output.splitlines()[0]
+    assert usage.endswith(f"{verb} [OPTIONS] {arguments}")
+
+
 def test_the_program_s_help_names_every_verb() -> None:
     """Those for this machine and those for a cluster."""
     shown = CliRunner().invoke(app, ["--help"]).output
@@ -91,7 +98,7 @@ def test_without_the_trainer_s_packages_checks_work_and_searches_say_what_to_ins
     refused = _without(TRAINER_ONLY, "run", example, "--out", tmp_path / "out")
     assert refused.returncode == 64
     assert re.search(r"the package \w+ is not installed; searches on this machine need the trainer", _flat(refused.stderr))
-    assert "pip install 'autohas[trainer]'" in _flat(refused.stderr)
+    assert "run `make setup` in the checkout of AutoHAS, or `pip install '.[trainer]'` there" in _flat(refused.stderr)
     assert "Traceback" not in refused.stderr
 
 

@@ -62,7 +62,7 @@ def all_blocks(*languages: str) -> list[Any]:
 @pytest.mark.parametrize("text", all_blocks("yaml"))
 def test_every_piece_of_yaml_is_accepted(text: str) -> None:
     """A whole search as it stands; fields of a spec laid over a small search; chart values by the names that the chart knows."""
-    keys = set(yaml.safe_load(text))
+    keys = set(next(yaml.safe_load_all(text)))
     if "kind" in keys:
         documents = [part for part in re.split(r"^---$", text, flags=re.MULTILINE) if f"kind: {KIND}" in part]
         for part in documents:
@@ -71,6 +71,16 @@ def test_every_piece_of_yaml_is_accepted(text: str) -> None:
         accept(with_fragment(text))
     else:
         assert unknown_values(yaml.safe_load(text), VALUES) == []
+
+
+def test_the_claims_of_the_guide_are_those_of_the_gpu_example() -> None:
+    """One may be applied after the other: size and access mode of a claim stay as they were made."""
+
+    def claims(text: str) -> list[Any]:
+        return [document for document in yaml.safe_load_all(text) if document["kind"] == "PersistentVolumeClaim"]
+
+    guide = [text for text in blocks(ROOT / "docs" / "guide.md", "yaml") if "kind: PersistentVolumeClaim" in text]
+    assert [claims(text) for text in guide] == [claims((ROOT / "examples" / "06-gpu-with-claim.yaml").read_text())]
 
 
 def with_fragment(text: str) -> dict[str, Any]:

@@ -23,7 +23,9 @@ from testcluster.commands import CommandFailedError
 
 pytestmark = pytest.mark.control_plane
 ROOT = Path(__file__).parents[2]
-RESTRICTED, SUSPENDED = ROOT / "examples" / "09-restricted-namespace.yaml", ROOT / "examples" / "10-suspended-start.yaml"
+RESTRICTED = ROOT / "examples" / "09-restricted-namespace.yaml"
+SUSPENDED = ("06-gpu-with-claim.yaml", "10-suspended-start.yaml")
+GUIDE = (ROOT / "docs" / "guide.md").read_text().partition("### Putting data on a claim\n")[2].partition("\n## ")[0]
 FILES = sorted([*(ROOT / "examples").glob("*.yaml"), *(ROOT / "examples").glob("*/search.yaml")])
 
 
@@ -84,14 +86,33 @@ def test_the_restricted_namespace_refuses_other_pods(server: Cluster, namespace:
         _create(server, pod)
 
 
-def test_the_command_in_the_comment_starts_the_suspended_search(server: Cluster) -> None:
-    """10: applied it is suspended; after the one patch of its comment it is not."""
-    (command,) = re.findall(r"^# +(kubectl patch .*)$", SUSPENDED.read_text(), flags=re.MULTILINE)
-    wanted = ("get", "ahs", "suspended-start", "-o", "jsonpath={.spec.suspend}")
-    server.kubectl("apply", "-f", str(SUSPENDED))
+@pytest.mark.parametrize("example", SUSPENDED)
+def test_the_command_in_the_comment_starts_the_suspended_search(server: Cluster, example: str) -> None:
+    """06 and 10: created it is suspended; after the one patch of its comment it is not."""
+    file = ROOT / "examples" / example
+    (command,) = re.findall(r"^# +(kubectl patch .*)$", file.read_text(), flags=re.MULTILINE)
+    search = yamlfile.read_search(file).value
+    name = search["metadata"]["name"]
+    wanted = ("get", "ahs", name, "-o", "jsonpath={.spec.suspend}")
+    server.kubectl("apply", "-f", "-", input=json.dumps(search))
     before = server.kubectl(*wanted)
     server.kubectl(*shlex.split(command)[1:])
     after = server.kubectl(*wanted)
-    server.kubectl("delete", "ahs", "suspended-start")
+    server.kubectl("delete", "ahs", name)
 
     assert (before, after) == ("true", "false")
+
+
+def test_the_claims_and_the_loader_of_the_guide_are_admitted_as_restricted(server: Cluster, namespace: str) -> None:
+    """Each object of "Putting data on a claim" is accepted in a restricted namespace; the pod mounts a claim that is beside it."""
+    blocks = re.findall(r"^```yaml\n(.*?)^```$", GUIDE, flags=re.MULTILINE | re.DOTALL)
+    objects = [document for block in blocks for document in yaml.safe_load_all(block)]
+    for document in objects:
+        document["metadata"]["namespace"] = namespace
+        assert " created" in _create(server, document)
+
+    claims = {document["metadata"]["name"]: document for document in objects if document["kind"] == "PersistentVolumeClaim"}
+    (pod,) = (document for document in objects if document["kind"] == "Pod")
+    mounted = [volume["persistentVolumeClaim"]["claimName"] for volume in pod["spec"]["volumes"]]
+    assert mounted == ["fashion-mnist"]
+    assert set(mounted) < claims.keys() == {"fashion-mnist", "checkpoints"}

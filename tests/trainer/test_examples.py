@@ -156,8 +156,8 @@ def test_a_target_out_of_reach_is_refused_with_what_is_in_reach(tmp_path: Path) 
 
 PASSED_OVER = {
     "03-tabular-csv/search.yaml": "spec.trainer.resources, spec.trainer.volumes, spec.trainer.volumeMounts",
-    "06-gpu-with-claim.yaml": "spec.trainer.resources, spec.trainer.tolerations, spec.trainer.volumes, spec.trainer.volumeMounts,"
-    " spec.checkpoint.storage, spec.budget.startDeadlineSeconds",
+    "06-gpu-with-claim.yaml": "spec.suspend, spec.trainer.resources, spec.trainer.tolerations, spec.trainer.volumes,"
+    " spec.trainer.volumeMounts, spec.checkpoint.storage, spec.budget.startDeadlineSeconds",
     "09-restricted-namespace.yaml": "spec.trainer.resources, spec.checkpoint.storage",
     "10-suspended-start.yaml": "spec.suspend, spec.checkpoint.storage",
 }

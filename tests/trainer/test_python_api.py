@@ -98,7 +98,8 @@ def test_without_the_trainer_extra_a_sentence_says_what_to_install(monkeypatch: 
         return original(name, *arguments, **keywords)
 
     monkeypatch.setattr(builtins, "__import__", without_torch)
-    with pytest.raises(MissingExtraError, match=r"needs the package torch: pip install 'autohas\[trainer\]'"):
+    said = r"needs the package torch: run `make setup` in the checkout of AutoHAS, or `pip install '\.\[trainer\]'` there"
+    with pytest.raises(MissingExtraError, match=said):
         autohas.run(a_search("small"))
 
 

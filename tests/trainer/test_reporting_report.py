@@ -99,6 +99,14 @@ def test_a_kept_default_is_said_plainly(tmp_path: Path) -> None:
     assert "Nothing beat the default configuration: it reaches 90.00 % test accuracy." in _words(render(kept, _history(), None))
 
 
+def test_the_note_says_how_far_another_seed_can_move_the_scores(tmp_path: Path) -> None:
+    """Points for shares; where the metric has a unit of its own, only that another seed gives other numbers; and the command to check."""
+    accuracy = _words(render(_finished(tmp_path, a_search()), _history(), None))
+    assert "(seed 0); another seed can move each by a point or two: check with autohas retrain config.yaml --seeds 5 ." in accuracy
+    loss = _words(render(_finished(tmp_path, changed(a_search(), "spec.objective", {"metric": "log_loss"})), _history(), None))
+    assert "another seed gives other numbers: check with autohas retrain config.yaml --seeds 5 ." in loss
+
+
 def test_a_worse_test_score_is_not_hidden(tmp_path: Path) -> None:
     """Selection may mislead; the page says worse."""
     words = _words(render(_finished(tmp_path, a_search(), test=0.79), _history(), None))

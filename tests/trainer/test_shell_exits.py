@@ -89,6 +89,15 @@ def test_threads_follow_the_limit_and_the_cores() -> None:
     assert available_threads(cores - 0.5) == cores
 
 
+def test_threads_are_all_cores_where_the_system_names_none_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on macOS, which has no sched_getaffinity; a machine that does not tell its cores gives one thread."""
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: 5)
+    assert (available_threads(None), available_threads(2.5), available_threads(1000)) == (5, 3, 5)
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert available_threads(None) == 1
+
+
 def test_a_gpu_that_is_asked_for_and_absent_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """CUDA never becomes a silent CPU run; Auto does, unless the pod's limits ask for a GPU."""
     monkeypatch.setattr(devices.torch.cuda, "is_available", lambda: False)

@@ -1,4 +1,4 @@
-"""The `autohas` command: the trainer's verbs for this machine and the verbs for a cluster, as one program."""
+"""The `autohas` command: the trainer's commands for this machine and those for a cluster, as one program."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.console import Console
 
 from autohas.kubectl import Kubectl, KubectlError
 from autohas_api.names import ExitCode
-from autohas_trainer.cli.app import app, examples, main
+from autohas_trainer.cli.app import PlainUsage, app, examples, main
 
 __all__ = ["app", "main"]
 
@@ -37,16 +37,17 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the search.",
 
 
 @app.command(
+    cls=PlainUsage,
     epilog=examples(
         "autohas watch",
         "autohas watch fashion -n ml",
         "autohas watch --all-namespaces --once",
-    )
+    ),
 )
 def watch(  # noqa: PLR0913 - one parameter per option
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[NAME...]", help="Searches to watch; all when absent.", show_default=False, autocompletion=_search_names),
+        typer.Argument(metavar="NAME", help="Searches to watch; all when absent.", show_default=False, autocompletion=_search_names),
     ] = None,
     namespace: Namespace = "",
     context: Context = "",
@@ -71,10 +72,11 @@ def watch(  # noqa: PLR0913 - one parameter per option
 
 
 @app.command(
+    cls=PlainUsage,
     epilog=examples(
         "autohas wait fashion && autohas fetch fashion",
         "autohas wait fashion -n ml --timeout 2h",
-    )
+    ),
 )
 def wait(
     name: Name,
@@ -101,10 +103,11 @@ def wait(
 
 
 @app.command(
+    cls=PlainUsage,
     epilog=examples(
         "autohas fetch fashion -n ml --out fashion",
         "autohas retrain fashion/config.yaml --seeds 5",
-    )
+    ),
 )
 def fetch(
     name: Name,
@@ -113,7 +116,7 @@ def fetch(
     context: Context = "",
     kubeconfig: Kubeconfig = "",
 ) -> None:
-    """Copy result, configuration, model, history and report of a succeeded search off its claim.
+    """Copy result, configuration, model, history and report of a succeeded search from its PersistentVolumeClaim (claim).
 
     A pod with the trainer's image mounts the claim read-only for the time of the copy; so you need the right to create and delete
     pods there and to exec into them. The model's digest is checked against status.result.
@@ -138,7 +141,7 @@ def _seconds(text: str) -> float:
 
 
 def _guarded(act: Callable[[Console], int]) -> int:
-    """Run a verb; what the cluster or the disk refuses becomes a sentence on stderr."""
+    """Run a command; what the cluster or the disk refuses becomes a sentence on stderr."""
     from autohas.fetching import FetchError  # noqa: PLC0415 - help and completion need not load it
 
     stderr = Console(stderr=True)

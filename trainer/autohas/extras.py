@@ -24,5 +24,8 @@ def needs_trainer(what: str) -> Iterator[None]:
     except ModuleNotFoundError as error:
         if error.name is not None and error.name.partition(".")[0] in ("autohas", "autohas_api", "autohas_trainer"):
             raise
-        message = f"{what} trains on this machine and needs the package {error.name}: pip install 'autohas[trainer]'"
+        message = (
+            f"{what} trains on this machine and needs the package {error.name}:"
+            " run `make setup` in the checkout of AutoHAS, or `pip install '.[trainer]'` there"
+        )
         raise MissingExtraError(message, name=error.name) from error

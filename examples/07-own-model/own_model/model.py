@@ -100,10 +100,10 @@ class _Network(nn.Module):
 
 
 class PlainNet(nn.Sequential):
-    """A plain module: nothing to choose, so learning rate, weight decay and their like are searched, in lanes."""
+    """A plain module: it has no decisions, so learning rate, weight decay and other hyperparameters are searched, in lanes."""
 
     def __init__(self, input_shape: tuple[int, ...], num_outputs: int, width: str = "32") -> None:
-        """Build it as ever; arguments of the search arrive as strings."""
+        """Build it as usual; arguments of the search arrive as strings."""
         channels, length = input_shape
         super().__init__(
             nn.Flatten(), nn.Linear(channels * length, int(width)), nn.ReLU(), nn.Dropout(0.1), nn.Linear(int(width), num_outputs)

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
+from typer.core import TyperCommand
 
 from autohas_api.acceptance import accept
 from autohas_api.names import ExitCode
@@ -25,14 +26,22 @@ from autohas_trainer.cli.exits import UsageError, exit_of, make_folder
 from autohas_trainer.cli.overrides import overridden
 from autohas_trainer.cli.signals import StopOnSignal
 
-__all__ = ["app", "examples", "main"]
+__all__ = ["PlainUsage", "app", "examples", "main"]
 
 _CLICK_USAGE: Final = 2
 
 
 def examples(*lines: str) -> str:
-    """The end of a verb's help: lines to type, not wrapped."""
+    """The end of a command's help: lines to type, not wrapped."""
     return "\n".join(["\b", "Examples:", *(f"  {line}" for line in lines)])
+
+
+class PlainUsage(TyperCommand):
+    """A command whose usage line has `FILE` for an argument that must be given, not typer's `{FILE}`."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:  # noqa: ANN401 - typer's context is of click or of its own copy, by version
+        """As typer's, without the braces."""
+        return [piece.replace("{", "").replace("}", "") for piece in super().collect_usage_pieces(ctx)]
 
 
 app = typer.Typer(
@@ -40,14 +49,14 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-    help="Search hyperparameters and architecture together, in one training.\n\n"
+    help="Search hyperparameters and architecture in one job with a fixed budget.\n\n"
     "\b\nautohas run examples/01-quickstart.yaml        search on this machine, end with a report\n"
     "autohas validate search.yaml                   what kubectl apply would say, offline\n"
     "autohas report autohas-out/quickstart          write the report again\n"
     "autohas retrain autohas-out/quickstart/config.yaml --seeds 5\n"
     "autohas watch -n ml                            a cluster's searches as they go\n"
     "autohas wait fashion && autohas fetch fashion  ... until one is over, then its model\n"
-    "autohas --install-completion                   complete verbs and names of searches in this shell",
+    "autohas --install-completion                   complete commands and names of searches in this shell",
 )
 
 
@@ -71,11 +80,12 @@ File = Annotated[Path, typer.Argument(metavar="FILE", help="The search: a YAML f
 
 
 @app.command(
+    cls=PlainUsage,
     epilog=examples(
         "autohas run examples/01-quickstart.yaml",
         "autohas run search.yaml --set budget.trainings=8 --set task.recipe.learningRate=3e-2 --seed 1 --out out/b",
         "autohas run search.yaml --set 'algorithm={name: RandomSearch}' --dry-run",
-    )
+    ),
 )
 def run(  # noqa: PLR0913 - one parameter per option
     file: File,
@@ -87,7 +97,7 @@ def run(  # noqa: PLR0913 - one parameter per option
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for the results; autohas-out/NAME when absent.")] = None,
     *,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint in the folder.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show space, steps per stage and predicted time; train nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show space, steps, memory and predicted time; train nothing.")] = False,
 ) -> None:
     """Run a search on this machine: bars while it runs, then the answer and a report.
 
@@ -102,20 +112,22 @@ def run(  # noqa: PLR0913 - one parameter per option
 
 
 @app.command(
+    cls=PlainUsage,
     epilog=examples(
         "autohas validate examples/*.yaml",
-    )
+    ),
 )
-def validate(files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Searches to check.", show_default=False)]) -> None:
+def validate(files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Searches to check.", show_default=False)]) -> None:
     """Check searches offline: the same rules and the same words as the API server's."""
     codes = [_guarded(_validate, file) for file in files]
     raise typer.Exit(max(codes))
 
 
 @app.command(
+    cls=PlainUsage,
     epilog=examples(
         "autohas report autohas-out/quickstart",
-    )
+    ),
 )
 def report(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a finished search.", show_default=False)]) -> None:
     """Write report.html again from result.json and history.jsonl."""
@@ -123,11 +135,12 @@ def report(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of
 
 
 @app.command(
+    cls=PlainUsage,
     epilog=examples(
         "autohas retrain autohas-out/quickstart/config.yaml",
         "autohas retrain autohas-out/quickstart/config.yaml --seeds 10 --resume",
         "autohas retrain mine.yaml --seeds 3 --out out/mine",
-    )
+    ),
 )
 def retrain(
     config: Annotated[
@@ -151,11 +164,13 @@ def retrain(
 
 
 @app.command(
+    cls=PlainUsage,
     epilog=examples(
+        "export PYTHONPATH=examples/07-own-model",
         "autohas conformance examples/07-own-model/search.yaml",
         "autohas conformance own_model.model:WaveNets --input-shape 1x64 --outputs 3",
         "autohas conformance own_model.data:Waveforms --argument examples=100",
-    )
+    ),
 )
 def conformance(
     target: Annotated[str, typer.Argument(metavar="TARGET", help="A search file, or package.module:object.", show_default=False)],

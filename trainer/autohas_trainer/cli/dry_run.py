@@ -45,7 +45,8 @@ def dry_run(search: Search, space: Space, threads: int, console: Console) -> Non
     if seconds is not None:
         whole = seconds * search.spec.retrain.steps * problem.plan.predicted_trainings
         where = f"{device}, {threads} thread{'' if threads == 1 else 's'}"
-        _say(console, f"about {duration(whole)} on this machine ({where}), judging by a few steps of the default")
+        _say(console, f"about {duration(whole)} on this machine ({where}) if every step took as long as the default network's;")
+        _say(console, "larger candidates take longer per step: budget.maxActiveSeconds limits the time")
 
 
 def _print_sizes(problem: Problem, console: Console) -> None:

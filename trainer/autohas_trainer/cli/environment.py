@@ -49,8 +49,15 @@ class ContainerEnvironment:
 
 def available_threads(cpu_limit: float | None) -> int:
     """Threads worth having: the CPU limit rounded up, never more than the cores that this process may run on."""
-    cores = len(os.sched_getaffinity(0))
+    cores = _cores_of_this_process()
     return cores if cpu_limit is None else max(1, min(cores, math.ceil(cpu_limit)))
+
+
+def _cores_of_this_process() -> int:
+    """Cores that this process may run on; all of the machine's where the system does not say (macOS)."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def let_threads_sleep() -> None:

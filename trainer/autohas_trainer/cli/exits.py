@@ -49,7 +49,10 @@ def _known(error: BaseException) -> Exit | None:
             text = sentence
         case ModuleNotFoundError() if not (error.name or "autohas").startswith("autohas"):
             code = ExitCode.USAGE
-            text = f"the package {error.name} is not installed; searches on this machine need the trainer: pip install 'autohas[trainer]'"
+            text = (
+                f"the package {error.name} is not installed; searches on this machine need the trainer:"
+                " run `make setup` in the checkout of AutoHAS, or `pip install '.[trainer]'` there"
+            )
         case KeyboardInterrupt():
             text = "ended at once on request; the last checkpoint is kept"
         case _ if _is_out_of_memory(error):

@@ -53,7 +53,7 @@ class Numeric:
         value = number(cell)
         if value is None or not abs(value) < LARGEST:
             message = (
-                f"{table.place(row)}: {cell!r} in column {self.name} is no finite number, as the others are; mend it{_declare(self.name)}"
+                f"{table.place(row)}: {cell!r} in column {self.name} is no finite number, as the others are; fix it{_declare(self.name)}"
             )
             raise DataError(message)
         return value
@@ -114,7 +114,7 @@ def _inferred(table: Table, name: str) -> Column:
     if words:
         row, cell = words[0]
         message = (
-            f"{table.place(row)}: {cell!r} in column {name} is no number, {len(known) - len(words)} others are; mend it{_declare(name)}"
+            f"{table.place(row)}: {cell!r} in column {name} is no number, {len(known) - len(words)} others are; fix it{_declare(name)}"
         )
         raise DataError(message)
     return Numeric(name=name, marks_missing=len(known) < len(cells))

@@ -70,7 +70,7 @@ def _check_labels(folder: Path, labels_N: Ints, num_classes: int) -> None:
     num_present = len(np.unique(labels_N))
     if 2 * num_present < num_classes:
         row, file = int(labels_N.argmax()), _found(folder, "train-labels-idx1-ubyte")
-        message = f"{file}: row {row} has label {labels_N[row]}, but only {num_present} labels occur; classes count from 0, mend the row"
+        message = f"{file}: row {row} has label {labels_N[row]}, but only {num_present} labels occur; classes count from 0, fix the row"
         raise DataError(message)
 
 

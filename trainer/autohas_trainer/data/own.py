@@ -125,7 +125,7 @@ def _inputs(inputs: Array, name: str, who: str) -> Floats:
         raise ConfigurationError(message)
     finite = np.isfinite(inputs).reshape(len(inputs), -1).all(axis=1)
     if not finite.all():
-        message = f"{who}: {name} inputs have a value that is not finite in row {int(np.argmin(finite))}; mend or drop it"
+        message = f"{who}: {name} inputs have a value that is not finite in row {int(np.argmin(finite))}; fix or drop it"
         raise DataError(message)
     return inputs.astype(np.float32)
 
@@ -143,7 +143,7 @@ def _targets(targets_N: Array, name: str, who: str, kind: TaskKind) -> Ints | Fl
         raise ConfigurationError(message)
     numbers_N = targets_N.astype(np.float64)
     if not np.isfinite(numbers_N).all():
-        message = f"{who}: the {name} target of row {int(np.argmin(np.isfinite(numbers_N)))} is not finite; mend or drop it"
+        message = f"{who}: the {name} target of row {int(np.argmin(np.isfinite(numbers_N)))} is not finite; fix or drop it"
         raise DataError(message)
     return numbers_N
 

@@ -161,7 +161,7 @@ def _targets(one: Table, target: str, kind: TaskKind, known: tuple[str, ...] | N
     position = {label: index for index, label in enumerate(classes)}
     for row, cell in enumerate(cells):
         if cell not in position:
-            message = f"{one.place(row)}: class {cell!r} of column {target} never occurs in training; mend it or add examples"
+            message = f"{one.place(row)}: class {cell!r} of column {target} never occurs in training; fix it or add examples"
             raise DataError(message)
     return np.array([position[cell] for cell in cells], dtype=np.int64), classes
 
@@ -172,7 +172,7 @@ def _target_numbers(one: Table, target: str) -> Floats:
         value = number(cell)
         if value is None or not abs(value) < LARGEST:
             message = (
-                f"{one.place(row)}: target {cell!r} in column {target} is no finite number; mend it,"
+                f"{one.place(row)}: target {cell!r} in column {target} is no finite number; fix it,"
                 " or choose a metric of classes such as accuracy in objective.metric"
             )
             raise DataError(message)

@@ -55,7 +55,7 @@ def read_table(path: Path, delimiter: str) -> Table:
         message = f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8"
         raise DataError(message) from error
     except csv.Error as error:
-        message = f"{path}, line {reader.line_num}: {error}; mend the quotes or the line"
+        message = f"{path}, line {reader.line_num}: {error}; fix the quotes or the line"
         raise DataError(message) from error
     except OSError as error:
         message = f"{path} cannot be read ({error.strerror or error}); check task.data.path, the volume and its permissions"
@@ -87,7 +87,7 @@ def _header(path: Path, rows: list[list[str]], delimiter: str) -> tuple[str, ...
 def _check_rectangle(path: Path, rows: list[list[str]], lines: list[int], width: int) -> None:
     for cells, line in zip(rows, lines, strict=True):
         if len(cells) != width:
-            message = f"{path}, line {line} has {len(cells)} cells, the header has {width} ({_listed(rows[0])}); mend the line"
+            message = f"{path}, line {line} has {len(cells)} cells, the header has {width} ({_listed(rows[0])}); fix the line"
             raise DataError(message)
 
 

@@ -113,6 +113,7 @@ def render(found: Finished, history: History, command: str | None) -> str:
         kept_default=dict(outcome.configuration) == dict(outcome.default),
         gain=_gain(found),
         gain_text=_gain_text(found),
+        is_share=METRICS[metric].is_share,
         seconds=duration(sum(outcome.seconds_by_stage.values())),
         decisions=[_decision_row(found, d) for d in found.space.decisions],
         race=_race_rows(found),

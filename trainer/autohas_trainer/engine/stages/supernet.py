@@ -148,7 +148,7 @@ class WarmupStage:
         """Shared weights and policy are fresh on the board."""
 
     def advance(self) -> bool:
-        """One supernet step; what cannot be mended abandons the supernet: the race goes on with the lanes."""
+        """One supernet step; what cannot be repaired abandons the supernet: the race goes on with the lanes."""
         if self._steps_done >= self.num_steps or self._board.supernet_is_abandoned:
             return False
         context = StepOfSupernet(self._board, self._first + self._steps_done)
