@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+import pytest
+
 from autohas_api.acceptance import accept
 from autohas_api.space import Space
 from autohas_api.testing import a_search, changed
@@ -54,14 +56,20 @@ def test_both_halves_see_every_choice() -> None:
     assert halves == {True: {"sgd", "adam"}, False: {"sgd", "adam"}}
 
 
-def test_every_second_lane_keeps_the_default_architecture() -> None:
-    """Of 16 lanes beside the default 8 do, and these have all 8 rates."""
-    space = space_of([_RATE], architecture=True)
+@pytest.mark.parametrize("num_rates", [7, 8])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_every_second_lane_keeps_the_default_architecture(num_rates: int, seed: int) -> None:
+    """The first n lanes have n rates; of 2n, n have the default architecture and all n rates, whether n is odd or even."""
+    rate = {**_RATE, "continuous": {**_RATE["continuous"], "min": "0.013", "numBases": num_rates}}  # the default, 0.1, is no basis
+    space = space_of([rate], architecture=True)
     default = space.as_mapping(space.default)
     names = [d.name for d in space.decisions if d.name != "learning_rate"]
-    kept = [lane["learning_rate"] for lane in lanes_of(space, 17)[1:] if all(lane[name] == default[name] for name in names)]
+    choices = sorted(next(d for d in space.decisions if d.name == "learning_rate").choices)
+    lanes = lanes_of(space, 2 * num_rates + 1, seed)[1:]
+    kept = [lane["learning_rate"] for lane in lanes if all(lane[name] == default[name] for name in names)]
 
-    assert sorted(kept) == sorted(space.decisions[[d.name for d in space.decisions].index("learning_rate")].choices)
+    assert sorted(lane["learning_rate"] for lane in lanes[:num_rates]) == choices
+    assert sorted(kept) == choices
 
 
 def test_a_small_space_ends_the_design() -> None:

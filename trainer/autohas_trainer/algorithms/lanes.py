@@ -1,8 +1,8 @@
 """Which configurations the lanes train: the default first, then a Latin design over the hyperparameters.
 
-Ours (ALGORITHMS section 6, "First plan"): every second lane keeps the default architecture, the others draw one. Each half has a design
-of its own, in which every choice of a hyperparameter is used equally often, so few lanes cover a range; permutations are drawn anew
-whenever all choices were used, so that hyperparameters with equally many choices do not go in step.
+Ours (ALGORITHMS section 6, "First plan"): every second lane keeps the default architecture, the others draw one. Each choice of a
+hyperparameter is used equally often, and equally often with the default architecture, so few lanes cover a range. Permutations are
+drawn anew, for each hyperparameter by itself, so that two with equally many choices do not go in step.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import count, islice
 
-from autohas_api.space import Configuration, Role, Space
+from autohas_api.space import Configuration, Decision, Role, Space
 from autohas_trainer.algorithms._base import Candidate
 from autohas_trainer.seeding import stream
 from autohas_trainer.space.policy import Policy
@@ -34,28 +34,25 @@ def lane_candidates(space: Space, num_lanes: int, seed: int, initial: Sequence[C
 def _design(space: Space, seed: int) -> Iterator[Configuration]:
     """Lanes without end: default architecture and drawn one in turn, where both are searched."""
     uniform = Policy(space, learning_rate=1.0)
-    of_default, of_drawn = _latin(space, seed, "default"), _latin(space, seed, "drawn")
-    has_drawn_lanes = bool(space.searched(Role.ARCHITECTURE))
-    has_default_lanes = bool(space.searched(Role.UPDATE_RULE, Role.TRAINING)) or not has_drawn_lanes
-    for number in count():
-        if has_default_lanes:
-            yield _merged(space, space.default, next(of_default))
-        if has_drawn_lanes:
-            drawn = uniform.sample(stream(seed, "lanes", "architecture", number)).configuration
-            yield _merged(space, drawn, next(of_drawn))
-
-
-def _latin(space: Space, seed: int, half: str) -> Iterator[dict[str, str]]:
-    """Hyperparameters of one half's lanes: in each run of as many lanes as a hyperparameter has choices, each choice once."""
     hyperparameters = space.searched(Role.UPDATE_RULE, Role.TRAINING)
+    is_mixed = bool(hyperparameters) and bool(space.searched(Role.ARCHITECTURE))
     for number in count():
-        chosen = {}
-        for decision in hyperparameters:
-            block, position = divmod(number, len(decision.choices))
-            order = stream(seed, "lanes", half, decision.name, block).permutation(len(decision.choices))
-            chosen[decision.name] = decision.choices[int(order[position])]
-        yield chosen
+        latin = {decision.name: _latin(decision, number, seed) for decision in hyperparameters}
+        keeps_default = bool(hyperparameters) and not (is_mixed and number % 2)
+        drawn = space.default if keeps_default else uniform.sample(stream(seed, "lanes", "architecture", number)).configuration
+        yield space.configuration({**space.as_mapping(drawn), **latin})
 
 
-def _merged(space: Space, architecture: Configuration, hyperparameters: dict[str, str]) -> Configuration:
-    return space.configuration({**space.as_mapping(architecture), **hyperparameters})
+def _latin(decision: Decision, number: int, seed: int) -> str:
+    """The choice of lane `number`: in each run of n lanes each of n choices once, in each run of 2n once with either architecture.
+
+    The second run of a pair repeats the first's permutation, turned by an odd number of places where n is even: otherwise a choice
+    would come back on lanes of the same parity, and so always with the default architecture, or never.
+    """
+    num_choices = len(decision.choices)
+    run, position = divmod(number, num_choices)
+    rng = stream(seed, "lanes", "order", decision.name, run // 2)
+    order, turn = rng.permutation(num_choices), 2 * int(rng.integers((num_choices + 1) // 2)) + 1
+    if run % 2 and num_choices % 2 == 0:
+        position += turn
+    return decision.choices[int(order[position % num_choices])]
