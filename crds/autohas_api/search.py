@@ -245,14 +245,14 @@ def _duplicates(model: Model, path: str) -> list[Problem]:
         keys = extra.get("x-kubernetes-list-map-keys") if isinstance(extra, dict) else None
         if not isinstance(keys, list):
             continue
-        seen: list[dict[str, Any]] = []
+        seen: set[str] = set()
         for index, item in enumerate(getattr(model, name) or []):
             document = item.to_json()
-            identity = {str(key): document.get(str(key)) for key in keys}
+            identity = json.dumps({str(key): document.get(str(key)) for key in keys}, separators=(",", ":"))
             if identity in seen:
-                message = f"Duplicate value: {json.dumps(identity, separators=(',', ':'))}"
+                message = f"Duplicate value: {identity}"
                 found.append(Problem(path=f"{path}.{field.alias or name}[{index}]".lstrip("."), message=message))
-            seen.append(identity)
+            seen.add(identity)
     return found
 
 
