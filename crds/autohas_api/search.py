@@ -262,6 +262,18 @@ def parse(document: Mapping[str, Any]) -> Search:
     Raises:
         SpecError: schema or rules are violated; every problem names its field.
     """
+    search = read(document)
+    if problems := broken_rules(search):
+        raise SpecError(problems)
+    return search
+
+
+def read(document: Mapping[str, Any]) -> Search:
+    """As `parse`, without the rules: for what was accepted once, perhaps by a version with fewer of them.
+
+    Raises:
+        SpecError: the schema is violated.
+    """
     wanted = {key: value for key, value in document.items() if key != "status"}
     missing = [
         Problem(path=key, message=f"Required value: must be {value!r}".replace("'", '"'))
@@ -271,9 +283,6 @@ def parse(document: Mapping[str, Any]) -> Search:
     if missing:
         raise SpecError(missing)
     try:
-        search = Search.model_validate(wanted)
+        return Search.model_validate(wanted)
     except ValidationError as error:
         raise SpecError(problems_of(error, Search)) from error
-    if problems := broken_rules(search):
-        raise SpecError(problems)
-    return search

@@ -15,7 +15,7 @@ from autohas_api.acceptance import accept
 from autohas_api.messages import Stage
 from autohas_api.names import ANNOTATION_PAUSED, ExitCode
 from autohas_api.problems import SpecError
-from autohas_api.search import Search, parse
+from autohas_api.search import Search, read
 from autohas_api.space import Space, resolve
 from autohas_api.status import ConditionType, Phase, Status, TrainerStatus
 from autohas_operator import policy
@@ -37,7 +37,7 @@ from autohas_operator.reports import (
 )
 from autohas_operator.settings import PodSettings
 from autohas_operator.transitions import Announcement, announcements
-from autohas_operator.wording import timestamp
+from autohas_operator.wording import clean, timestamp
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,11 +99,10 @@ def _afterwards(observed: Observed, previous: Status, now_s: float) -> Plan:
     told = announcements(previous, status, None)
     if observed.search.is_paused:
         return Plan(status=status, announcements=told)
-    try:
-        search, _ = _accept(observed.search.document, has_begun=True)
-    except SpecError:
+    judged = _judgement(observed.search.document, has_begun=True)
+    if isinstance(judged, Verdict):
         return Plan(status=status, announcements=told)  # of a version that this operator does not know: nothing is deleted on a guess
-    action, look_again_s = aftermath(search, observed, previous, now_s)
+    action, look_again_s = aftermath(judged[0], observed, previous, now_s)
     return Plan(status=status, action=action, announcements=told, look_again_s=look_again_s)
 
 
@@ -127,25 +126,27 @@ def _said_again(observed: Observed, previous: Status, pause: Verdict, now_s: flo
 def _judged(observed: Observed, previous: Status, pods: PodSettings) -> tuple[Search, Space] | Verdict:
     """What is asked for, or why it cannot be done."""
     obstacle = observed.obstacle
-    try:
-        search, space = _accept(observed.search.document, has_begun=previous.attempt is not None)
-    except SpecError as error:
-        return Verdict(status="False", reason="InvalidSpec", message=str(error))
+    judged = _judgement(observed.search.document, has_begun=previous.attempt is not None)
+    if isinstance(judged, Verdict):
+        return judged
     if obstacle is not None and obstacle.blamed is Blamed.SPEC:
         return Verdict(status="False", reason=obstacle.reason, message=obstacle.message)
-    account = search.spec.trainer.service_account_name
+    account = judged[0].spec.trainer.service_account_name
     if account is not None and account not in pods.service_accounts and observed.job is None:
         return _refused_account(account, pods)
-    return search, space
+    return judged
 
 
 @lru_cache(maxsize=512)
-def _accept(document: str, *, has_begun: bool) -> tuple[Search, Space]:
-    """Acceptance of one text: judged once, not at every pass, and never again by a stricter operator once it has begun."""
-    if not has_begun:
-        return accept(json.loads(document))
-    search = parse(json.loads(document))
-    return search, resolve(search.spec)
+def _judgement(document: str, *, has_begun: bool) -> tuple[Search, Space] | Verdict:
+    """Acceptance or refusal of one text: judged once, not at every pass, and never again by a stricter operator once it has begun."""
+    try:
+        if not has_begun:
+            return accept(json.loads(document))
+        search = read(json.loads(document))
+        return search, resolve(search.spec)
+    except SpecError as error:
+        return Verdict(status="False", reason="InvalidSpec", message=clean(str(error)))
 
 
 def _refused_account(account: str, pods: PodSettings) -> Verdict:
