@@ -155,7 +155,10 @@ class PodRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """The newest answers of one pod: the last good `progress` and, since then, `misses` without one."""
+    """The newest answers of one pod: the last good `progress` and, since then, `misses` without one.
+
+    `is_early`: the misses are from before its startup probe passed, when a trainer that imports torch cannot answer yet.
+    """
 
     pod_uid: str
     time_s: float
@@ -163,6 +166,7 @@ class Report:
     misses: int = 0
     problem: str = ""
     is_version_skew: bool = False
+    is_early: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

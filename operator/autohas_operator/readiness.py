@@ -185,7 +185,8 @@ def _running(pod: PodRecord, report: Report | None, previous: Status) -> Readine
     has_reported = report is not None and report.progress is not None
     if report is not None and report.is_version_skew:
         return Readiness(phase=Phase.RUNNING, verdict=Verdict(status="Unknown", reason="VersionSkew", message=report.problem))
-    if report is not None and report.misses >= policy.MAX_MISSES and (has_reported or was_running or pod.is_started):
+    is_expected = has_reported or was_running or (pod.is_started and report is not None and not report.is_early)
+    if report is not None and report.misses >= policy.MAX_MISSES and is_expected:
         message = f"pod {pod.name} runs, but its progress cannot be read: {report.problem}"
         return Readiness(phase=Phase.RUNNING, verdict=Verdict(status="Unknown", reason="ProgressUnreachable", message=message))
     if was is not None and was_running and not has_reported:

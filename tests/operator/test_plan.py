@@ -69,6 +69,7 @@ TERMINATING = changed(POD, "metadata.deletionTimestamp", "2027-01-15T08:00:00Z")
 LOST = changed(POD, "metadata.deletionTimestamp", "2027-01-15T07:50:00Z")
 MISSED = replace(report(SEARCH), misses=3, problem="no connection: ClientConnectorError")
 NEVER = Report(pod_uid="pod-1", time_s=NOW_S, progress=None, misses=3, problem="timeout")
+EARLY = replace(NEVER, misses=4, is_early=True)
 SKEW = Report(pod_uid="pod-1", time_s=NOW_S, progress=None, misses=1, problem="message has version 2", is_version_skew=True)
 DISRUPTED = changed(ended_pod(JOB, code=137), "status.conditions", [condition("DisruptionTarget", message="preempted by vip")])
 
@@ -98,7 +99,8 @@ TRAINER_STATES = [
         ("False", "FailedMount"),
     ),
     (observed(SEARCH, JOB, running_pod(JOB, started=False)), 1, Phase.STARTING, ("False", "WaitingForReport")),
-    (observed(SEARCH, JOB, running_pod(JOB, started=False), report=NEVER), 1, Phase.STARTING, ("False", "WaitingForReport")),
+    (observed(SEARCH, JOB, running_pod(JOB, started=False), report=EARLY), 1, Phase.STARTING, ("False", "WaitingForReport")),
+    (observed(SEARCH, JOB, POD, report=EARLY), 1, Phase.STARTING, ("False", "WaitingForReport")),
     (observed(SEARCH, JOB, POD, report=NEVER), 1, Phase.RUNNING, ("Unknown", "ProgressUnreachable")),
     (observed(SEARCH, JOB, POD, report=report(SEARCH)), 1, Phase.RUNNING, ("True", "Reporting")),
     (observed(SEARCH, JOB, POD, report=replace(MISSED, misses=2)), 1, Phase.RUNNING, ("True", "Reporting")),
