@@ -12,7 +12,7 @@ from autohas_api.status import ConditionType, Phase, Status
 from autohas_operator import policy
 from autohas_operator.conditions import Verdict, goes_on, verdict_of
 from autohas_operator.observe import Explanation, JobRecord, Observed, PodRecord, Report
-from autohas_operator.pods import STARTUP_S
+from autohas_operator.pods import LIVENESS_PERIOD_S, STARTUP_S
 from autohas_operator.wording import epoch, timestamp
 
 _IMAGE_REASONS = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"})
@@ -120,7 +120,7 @@ def _between_pods(pods: tuple[PodRecord, ...], told: Explanation | None, previou
     ended_s = pod.end.finished_s if pod.end is not None else None
     said, look_again_s = policy.last_sentence(pod), None
     follows = f"the next one {goes_on(previous)}" + (f" at about {timestamp(next_s)}" if next_s is not None else "")
-    if told is not None and told.reason == "Unhealthy" and told.message.startswith("Liveness"):
+    if told is not None and told.reason == "Unhealthy" and told.message.startswith("Liveness") and _has_ended_of(pod, told):
         message = (
             f"pod {pod.name} was stopped because no step finished within failurePolicy.stallTimeoutSeconds; {follows} ({told.message})"
         )
@@ -139,6 +139,12 @@ def _between_pods(pods: tuple[PodRecord, ...], told: Explanation | None, previou
     if policy.is_interruption(pod):
         return not_ready(Phase.INTERRUPTED, "Interrupted", f"pod {pod.name} was stopped ({said}); {follows}", look_again_s)
     return not_ready(Phase.INTERRUPTED, "TrainerFailed", f"pod {pod.name} failed and will be repeated: {said}", look_again_s)
+
+
+def _has_ended_of(pod: PodRecord, told: Explanation) -> bool:
+    """Whether the warning came with the pod's end: one look that failed long before a crash or a deletion is not its cause."""
+    ended_s = pod.end.finished_s if pod.end is not None else None
+    return ended_s is not None and abs(ended_s - told.time_s) <= pod.grace_s + LIVENESS_PERIOD_S
 
 
 def _lived_s(pod: PodRecord) -> float:
