@@ -6,7 +6,6 @@ choice indices of the last word back into names. Pure.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from types import CodeType, FrameType
 from typing import Any
 
@@ -54,7 +55,7 @@ def chain(prefix: str, number: int) -> list[dict[str, Any]]:
     """Decisions of which each depends on the one before it, under all of its choices."""
     names = [f"{prefix}{n}" for n in range(number)]
     first: dict[str, Any] = {"name": names[0]}
-    return [first, *({"name": b, "when": {"decision": a, "values": CHOICES}} for a, b in zip(names, names[1:], strict=False))]
+    return [first, *({"name": b, "when": {"decision": a, "values": CHOICES}} for a, b in pairwise(names))]
 
 
 def largest(algorithm: dict[str, Any]) -> dict[str, Any]:
@@ -113,8 +114,8 @@ def test_a_search_that_is_wrong_everywhere_is_refused_in_few_words() -> None:
 def _supernet_step_by_step(spec: Spec, space: Space, trainings: float) -> int:
     """As defined: the most steps that the trainings pay for, found one by one from the estimate downwards."""
     paid = max(trainings, budget.MIN_SUPERNET_TRAININGS) * spec.retrain.steps
-    steps = max(1, int(paid * 1000 / budget._cost_of_steps(spec, space, 1000)) + 1)  # noqa: SLF001 - the definition
-    while steps > 1 and budget._cost_of_steps(spec, space, steps) > paid:  # noqa: SLF001 - the definition
+    steps = max(1, int(paid * 1000 / budget._cost_of_steps(spec, space, 1000)) + 1)
+    while steps > 1 and budget._cost_of_steps(spec, space, steps) > paid:
         steps -= 1
     return steps
 
@@ -145,7 +146,7 @@ def test_steps_of_one_step_are_those_found_one_by_one(fraction: str, knobs: dict
     budgets = [0.25, 0.3, 1.0, 2.07, math.pi, 5.5, 17.0, 100.0]
     for steps in (9, 10, 100, 777, 900):
         spec, space = _one_step(fraction, knobs, steps)
-        found = [budget._one_step_supernet(spec, space, trainings)[0] for trainings in budgets]  # noqa: SLF001 - the unit under test
+        found = [budget._one_step_supernet(spec, space, trainings)[0] for trainings in budgets]
 
         assert found == [_supernet_step_by_step(spec, space, trainings) for trainings in budgets]
 
@@ -159,12 +160,12 @@ def test_steps_of_one_step_are_found_at_once(fraction: str, batch: int, knobs: d
     spec = spec.model_copy(update={"task": _with_batch(spec, batch)})
 
     with bounded(1000):
-        steps, _, cost = budget._one_step_supernet(spec, space, float(TRAININGS))  # noqa: SLF001 - the unit under test
+        steps, _, cost = budget._one_step_supernet(spec, space, float(TRAININGS))
 
-    assert cost <= float(TRAININGS) < budget._cost_of_steps(spec, space, steps + 300) / STEPS  # noqa: SLF001 - the definition
+    assert cost <= float(TRAININGS) < budget._cost_of_steps(spec, space, steps + 300) / STEPS
 
 
-def _with_batch(spec: Spec, batch: int) -> Any:  # noqa: ANN401 - a task
+def _with_batch(spec: Spec, batch: int) -> Any:
     return spec.task.model_copy(update={"recipe": spec.task.recipe.model_copy(update={"batch_size": batch})})
 
 
@@ -175,10 +176,10 @@ def test_lanes_are_as_many_as_counting_finds(comparison: float) -> None:
 
     def counted(trainings: float) -> int:
         number = budget.MIN_LANES
-        while budget._lanes_cost(number + 1, comparison) <= trainings:  # noqa: SLF001 - the definition
+        while budget._lanes_cost(number + 1, comparison) <= trainings:
             number += 1
         return number
 
-    costs = [budget._lanes_cost(n, comparison) for n in range(1, 40)]  # noqa: SLF001 - the definition
+    costs = [budget._lanes_cost(n, comparison) for n in range(1, 40)]
     for trainings in (-1.0, 0.0, *costs, *(cost - 1e-9 for cost in costs), 500.0):
-        assert budget._most_lanes(spec, trainings, comparison) == counted(trainings)  # noqa: SLF001 - the unit under test
+        assert budget._most_lanes(spec, trainings, comparison) == counted(trainings)

@@ -16,6 +16,7 @@ from autohas_operator.course import CreateAttempt
 from autohas_operator.errors import Blamed, Obstacle
 from autohas_operator.limits import num_interruptions
 from autohas_operator.observe import Explanation, Report
+from autohas_operator.testing import sentences
 from autohas_operator.testing.builders import (
     NOW_S,
     condition,
@@ -35,7 +36,7 @@ NAME = JOB["metadata"]["name"]
 UNSCHEDULABLE = stored_pod(
     JOB,
     scheduled=False,
-    conditions=[{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes: no GPU"}],
+    conditions=[{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": sentences.NO_GPU}],
 )
 
 
@@ -58,7 +59,7 @@ def test_a_trainer_that_does_not_start_in_time_fails_the_search_with_what_it_wai
     assert late.needs_fresh_reads
     assert told is not None
     assert (late.status.phase, told.reason) == (Phase.FAILED, "StartDeadlineExceeded")
-    assert "0/1 nodes: no GPU" in told.message
+    assert "0/1 nodes are available: 1 Insufficient nvidia.com/gpu." in told.message
     assert [a.reason for a in late.announcements] == ["SearchFailed"]
     assert late.look_again_s == 0
     assert after.action == CleanUp(config_maps=(NAME,), jobs=((NAME, "job-1"),))
