@@ -12,9 +12,9 @@ from autohas_api.search import Search
 from autohas_api.space import Space
 from autohas_api.status import ConditionType, Phase, Status
 from autohas_operator import manifests, policy
-from autohas_operator.conditions import verdict_of
+from autohas_operator.conditions import changed_s, verdict_of
 from autohas_operator.errors import Obstacle
-from autohas_operator.limits import Moment, broken_limit, late_without_job, next_limit_s
+from autohas_operator.limits import COULD_START, Moment, broken_limit, late_without_job, next_limit_s, start_due_s
 from autohas_operator.observe import JobRecord, Observed
 from autohas_operator.policy import Ending
 from autohas_operator.readiness import Readiness, not_ready, readiness, stopping
@@ -103,7 +103,7 @@ def course(scene: Scene) -> Course:
 
 
 def hindered(scene: Scene, decided: Course, obstacle: Obstacle) -> Course:
-    """The API server refused the action: what it says is shown, nothing is noted as done, and it is tried again."""
+    """The API server refused the action: what it says is shown, nothing is noted as done, and it is tried again, ever more seldom."""
     is_create = isinstance(decided.action, CreateAttempt)
     phase = decided.readiness.phase
     if is_create:
@@ -111,7 +111,11 @@ def hindered(scene: Scene, decided: Course, obstacle: Obstacle) -> Course:
         if late is not None:
             return Course(readiness=not_ready(Phase.FAILED, "Finished", "no Job was made"), ending=late)
         phase = Phase.INTERRUPTED if scene.previous.attempt else Phase.PENDING
-    shown = not_ready(phase, obstacle.reason, obstacle.message, policy.LOOK_AGAIN_S)
+    since_s = changed_s(scene.previous, ConditionType.TRAINER_READY, *COULD_START)
+    look_again_s, due_s = policy.retry_s(since_s, scene.now_s), start_due_s(scene.search.spec, scene.previous)
+    if due_s is not None:
+        look_again_s = min(look_again_s, max(0.0, due_s - scene.now_s))
+    shown = not_ready(phase, obstacle.reason, obstacle.message, look_again_s)
     attempt, image = (None, None) if is_create else (decided.attempt, decided.image)
     reason = _kept_reason(scene, None) if is_create else decided.reason
     return Course(readiness=shown, attempt=attempt, image=image, reason=reason)

@@ -14,9 +14,9 @@ CURES: Final = {
     "ImagePullFailed": "check spec.trainer.image and spec.trainer.imagePullSecrets, or the chart's trainer.image and imagePullSecrets",
     "ContainerNotCreated": "check the Secrets and ConfigMaps that spec.trainer names (env, envFrom, volumes) and its runtimeClassName",
     "FailedMount": "check that the claims and volumes of spec.checkpoint and spec.trainer exist, are bound, and are held by no other node",
-    "TemplateRejected": "correct the field of spec.trainer that it comes from, or the admission policy; it is tried again",
-    "JobForbidden": "raise the quota on Jobs, or choose in spec.trainer what the admission policy allows; it is tried again",
-    "JobNotCreated": "repair the webhook or the namespace that it names; it is tried again",
+    "TemplateRejected": "correct the field of spec.trainer that it comes from, or the admission policy; tried again within 10 minutes",
+    "JobForbidden": "raise the quota on Jobs, or choose in spec.trainer what the admission policy allows; tried again within 10 minutes",
+    "JobNotCreated": "repair the webhook or the namespace that it names; tried again within 10 minutes",
     "WaitingForName": "if it stays, look at its finalizers",
 }
 """By reason: what the author of a search, or whoever runs the namespace, checks first."""

@@ -21,7 +21,7 @@ from autohas_api.status import ConditionType, Phase, Status, TrainerStatus
 from autohas_operator import policy
 from autohas_operator.admission import admitted_verdict, suspended_verdict
 from autohas_operator.aftermath import CleanUp, aftermath
-from autohas_operator.conditions import Verdict, is_finished, merged, verdict_of
+from autohas_operator.conditions import Verdict, changed_s, is_finished, merged, verdict_of
 from autohas_operator.course import RESULT_MISSING, Course, CreateAttempt, DeleteJob, Scene, TouchJob, course, hindered
 from autohas_operator.errors import Blamed
 from autohas_operator.limits import num_interruptions
@@ -178,7 +178,7 @@ def _rejected(observed: Observed, previous: Status, accepted: Verdict, now_s: fl
     update = {"phase": Phase.REJECTED, "observed_generation": generation, "conditions": conditions}
     status = previous.model_copy(update=update)
     # What the API server refused may be accepted once somebody has mended a policy; what the spec says wrong is mended by an edit.
-    look_again_s = policy.LOOK_AGAIN_S if observed.obstacle is not None else None
+    look_again_s = policy.retry_s(changed_s(status, ConditionType.ACCEPTED), now_s) if observed.obstacle is not None else None
     return Plan(status=status, announcements=announcements(previous, status, None), look_again_s=look_again_s)
 
 

@@ -1,0 +1,91 @@
+"""What a namespace without quota costs the others: refusals and missing pods that last for hours, in a world in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+import pytest
+
+from autohas_api.status import ConditionType
+from autohas_operator.errors import Blamed, ForbiddenError, InvalidError, Obstacle, OperatorError
+from autohas_operator.testing import sentences
+from autohas_operator.testing.builders import NOW_S, observed, stored_search
+from autohas_operator.testing.decisions import SEARCH, decide
+from autohas_operator.testing.world import World
+
+FORBIDDEN = ForbiddenError(status=403, message=sentences.JOB_QUOTA, request="POST")
+INVALID = InvalidError(status=422, message="spec.template: Invalid value", request="POST")
+
+
+class Counting:
+    """Counts requests by verb and plural, refused ones too."""
+
+    def __init__(self) -> None:
+        self.seen: Counter[tuple[str, str]] = Counter()
+
+    async def before(self, verb: str, plural: str) -> None:
+        self.seen[verb, plural] += 1
+
+    async def after(self, verb: str, plural: str) -> None:
+        """An answer costs nothing."""
+
+
+OBSTACLES = [
+    Obstacle(blamed=Blamed.TRAINER, reason="JobForbidden", message=sentences.JOB_QUOTA),
+    Obstacle(blamed=Blamed.SPEC, reason="TemplateRejected", message="spec.template: Invalid value"),
+]
+
+
+@pytest.mark.parametrize("obstacle", OBSTACLES, ids=lambda obstacle: obstacle.reason)
+def test_what_has_been_refused_for_long_is_asked_for_ever_more_seldom(obstacle: Obstacle) -> None:
+    """After 30 s, then after as long as it has lasted: 60, 120, 240, 480 s, and 600 s at most."""
+    status, now_s, waits = decide(observed(SEARCH, obstacle=obstacle), at_s=NOW_S).status, NOW_S, []
+    for _ in range(8):
+        decided = decide(observed(SEARCH, obstacle=obstacle), status, at_s=now_s)
+        status = decided.status
+        assert decided.look_again_s is not None
+        waits.append(decided.look_again_s)
+        now_s += decided.look_again_s
+
+    assert waits == [30, 30, 60, 120, 240, 480, 600, 600]
+
+
+def test_a_search_that_is_resumed_is_tried_soon() -> None:
+    """A week of suspension is no week of refusals: the first retry comes after 30 s."""
+    obstacle = OBSTACLES[0]
+    accepted = decide(observed(SEARCH, obstacle=obstacle), at_s=NOW_S).status
+    resting = decide(observed(stored_search(suspend=True)), accepted, at_s=NOW_S + 60).status
+    resumed = decide(observed(SEARCH, obstacle=obstacle), resting, at_s=NOW_S + 604_800).status
+
+    assert decide(observed(SEARCH, obstacle=obstacle), resumed, at_s=NOW_S + 604_801).look_again_s == 30
+
+
+def test_the_start_deadline_does_not_wait_for_a_retry() -> None:
+    """Refused for 599 s of 600: the next look is when the deadline passes."""
+    search = stored_search(budget={"trainings": "4", "startDeadlineSeconds": 600})
+    first = decide(observed(search, obstacle=OBSTACLES[0]), at_s=NOW_S).status
+
+    assert decide(observed(search, obstacle=OBSTACLES[0]), first, at_s=NOW_S + 480).look_again_s == 120
+
+
+@pytest.mark.parametrize(("error", "ready"), [(FORBIDDEN, "JobForbidden"), (INVALID, "NotAccepted")], ids=["quota", "invalid"])
+def test_a_search_that_is_refused_for_an_hour_costs_a_dozen_writes(error: OperatorError, ready: str) -> None:
+    """Tries at 0, 30, 60, 120, 240, 480, 960 s and four more 600 s apart; one ConfigMap, one status."""
+
+    async def whole() -> None:
+        world, counting = World(), Counting()
+        world.api.refusals["jobs"] = error
+        world.apply(SEARCH)
+        world.api.trouble = counting
+        await world.settle()
+        for _ in range(720):
+            await world.wait(5)
+
+        assert counting.seen["create", "jobs"] == 7 + 4
+        assert counting.seen["create", "configmaps"] == 1
+        assert counting.seen["update", "autohassearches"] == 1
+        conditions = {c["type"]: c["reason"] for c in world.status["conditions"]}
+        assert conditions[ConditionType.TRAINER_READY] == ready
+
+    asyncio.run(whole())
