@@ -36,7 +36,7 @@ async def create_attempt(client: KubeClient, search: SearchRecord, attempt: Crea
 
 
 async def _find_or_create(client: KubeClient, search: SearchRecord, config_map: Document) -> Document:
-    """Looked for first: while the Job is refused, the ConfigMap of an earlier try is there, and reading costs none of the rationed writes."""
+    """Looked for first: while the Job is refused, that of an earlier try is there, and reading costs none of the rationed writes."""
     try:
         found = await client.get(CONFIG_MAPS, search.key.namespace, config_map["metadata"]["name"])
     except NotFoundError:

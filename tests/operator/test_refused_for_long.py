@@ -8,11 +8,16 @@ from collections import Counter
 import pytest
 
 from autohas_api.status import ConditionType
+from autohas_operator.client import EVENTS, JOBS, SEARCHES
 from autohas_operator.errors import Blamed, ForbiddenError, InvalidError, Obstacle, OperatorError
+from autohas_operator.explanations import Explanations
+from autohas_operator.observe import Explanation
 from autohas_operator.testing import sentences
-from autohas_operator.testing.builders import NOW_S, observed, stored_search
+from autohas_operator.testing.builders import NOW_S, ended_pod, observed, stored_job, stored_search
 from autohas_operator.testing.decisions import SEARCH, decide
-from autohas_operator.testing.world import World
+from autohas_operator.testing.lives import KEY, run
+from autohas_operator.testing.world import FakeApi, World
+from autohas_operator.wording import timestamp
 
 FORBIDDEN = ForbiddenError(status=403, message=sentences.JOB_QUOTA, request="POST")
 INVALID = InvalidError(status=422, message="spec.template: Invalid value", request="POST")
@@ -87,5 +92,92 @@ def test_a_search_that_is_refused_for_an_hour_costs_a_dozen_writes(error: Operat
         assert counting.seen["update", "autohassearches"] == 1
         conditions = {c["type"]: c["reason"] for c in world.status["conditions"]}
         assert conditions[ConditionType.TRAINER_READY] == ready
+
+    asyncio.run(whole())
+
+
+async def _stuck(world: World, counting: Counting, hours: float) -> None:
+    """A Job without a pod, looked after every 5 s."""
+    world.apply(SEARCH)
+    await world.settle()
+    world.api.trouble = counting
+    for _ in range(int(hours * 720)):
+        await world.wait(5)
+
+
+def test_events_of_a_job_without_a_pod_are_listed_ever_more_seldom() -> None:
+    """First after 20 s, then 60, 120, 300 s later and every 600 s: 4 in the first ten minutes, 9 in the first hour."""
+
+    async def whole() -> None:
+        world, counting = World(), Counting()
+        await _stuck(world, counting, 1 / 6)
+        early = counting.seen["list", "events"]
+        for _ in range(600):
+            await world.wait(5)
+
+        assert (early, counting.seen["list", "events"]) == (4, 9)
+
+    asyncio.run(whole())
+
+
+def test_a_quota_that_is_lifted_and_used_up_again_is_asked_after_at_once() -> None:
+    """After an hour without a pod one comes, and is stopped: the events of the new trouble are not those of the old one."""
+
+    async def whole() -> None:
+        world, counting = World(), Counting()
+        await _stuck(world, counting, 1)
+        before = counting.seen["list", "events"]
+        await run(world)
+        world.put_pod(ended_pod(world.job, code=75, ended_s=world.api.now_s))
+        await world.wait(1)
+        stopped = counting.seen["list", "events"] - before
+        await world.wait(30)
+        overdue = counting.seen["list", "events"] - before
+
+        assert (stopped, overdue) == (1, 2)
+
+    asyncio.run(whole())
+
+
+def test_a_thousand_stuck_searches_list_as_many_events_as_the_ration_allows() -> None:
+    """At once 100, and 5 for every further second; what is known is told again meanwhile."""
+
+    async def whole() -> None:
+        api = FakeApi()
+        counting = Counting()
+        api.trouble = counting
+        explanations = Explanations(api, lambda: api.now_s)
+        searches = [stored_search(f"s{n}") for n in range(1000)]
+        seen = [observed(search, stored_job(search, uid=f"job-{n}")) for n, search in enumerate(searches)]
+        warning = {"reason": "FailedCreate", "message": sentences.QUOTA, "lastTimestamp": timestamp(NOW_S)}
+        api.add(EVENTS, "ml", {"metadata": {"name": "e"}, "involvedObject": {"uid": "job-0"}, **warning})
+        api.now_s = NOW_S + 20
+        first = [await explanations.about(view) for view in seen]
+        at_once = counting.seen["list", "events"]
+        api.now_s += 10
+        again = [await explanations.about(view) for view in seen]
+
+        assert (at_once, counting.seen["list", "events"]) == (100, 150)
+        assert first[0] == again[0] == Explanation(reason="FailedCreate", message=sentences.QUOTA, time_s=NOW_S)
+
+    asyncio.run(whole())
+
+
+def test_what_is_remembered_goes_with_the_trouble_and_with_the_search() -> None:
+    """Neither a search that gets on nor one that is deleted leaves anything behind."""
+
+    async def whole() -> None:
+        world = World()
+        await _stuck(world, Counting(), 1 / 60)
+        troubles = world.operator.reconciler._explanations._troubles
+        stuck = len(troubles)
+        await run(world)
+        running = len(troubles)
+        world.api.remove(JOBS, "ml", world.job["metadata"]["name"])
+        world.api.remove(SEARCHES, "ml", "fashion")
+        world.operator.queue.add(KEY)
+        await world.settle()
+
+        assert (stuck, running, len(troubles)) == (1, 0, 0)
 
     asyncio.run(whole())
