@@ -265,7 +265,9 @@ def _checkpoint(scene: Scene, status: Status, decided: Course) -> Verdict:
     if decided.ending is not None and decided.ending.reason == policy.FAILURE_REASONS[ExitCode.NO_CHECKPOINT]:
         return Verdict(status="False", reason="RestoreFailed", message=decided.ending.message)
     was = verdict_of(scene.previous, ConditionType.CHECKPOINT_READY)
-    return was if was is not None and decided.ending is not None else checkpoint_verdict(scene.search.spec, status, scene.now_s)
+    if was is not None and decided.ending is not None:
+        return was
+    return checkpoint_verdict(scene.search.spec, status, scene.observed.report, decided.readiness.verdict, scene.now_s)
 
 
 def _accepted(scene: Scene, status: Status, decided: Course) -> Verdict:
