@@ -81,8 +81,18 @@ class Reconciler:
             decided = self._plan(observed)
             if decided.is_grave and not observed.is_fresh:
                 raise  # what cannot be taken back is not said on the word of a cache
+            await self._leave_nothing(observed, decided)
         await self._write(observed, decided)
         return decided.look_again_s
+
+    async def _leave_nothing(self, observed: Observed, decided: Plan) -> None:
+        """Clean up before the end of a search without a Job is written: afterwards nothing would tell that something is left."""
+        try:
+            await self._act(observed, decided)
+        except OperatorError as error:
+            if refusal(error, is_create=False) is None:
+                raise
+            _log.warning("what is left goes with the search", search=observed.search.key.name, error=str(error))
 
     async def _show_failed_create(self, observed: Observed, decided: Plan, error: OperatorError) -> None:
         """Say why there is no Job; the pass is repeated all the same, at the pace of its error."""

@@ -318,7 +318,7 @@ def test_a_first_job_that_is_refused_for_too_long_ends_the_search() -> None:
     told = verdict_of(late.status, ConditionType.SUCCEEDED)
 
     assert verdict(early.status, ConditionType.TRAINER_READY) == ("False", "JobForbidden")
-    assert (late.status.phase, late.action, late.is_grave) == (Phase.FAILED, None, True)
+    assert (late.status.phase, late.action, late.is_grave) == (Phase.FAILED, CleanUp(config_maps=(NAME,), jobs=()), True)
     assert told is not None
     assert (told.status, told.reason) == ("False", "StartDeadlineExceeded")
     assert "it waited for: JobForbidden: exceeded quota: count/jobs.batch" in told.message

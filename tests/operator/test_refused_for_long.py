@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from autohas_api.status import ConditionType
-from autohas_operator.client import EVENTS, JOBS, SEARCHES
+from autohas_operator.client import CONFIG_MAPS, EVENTS, JOBS, SEARCHES
 from autohas_operator.errors import Blamed, ForbiddenError, InvalidError, Obstacle, OperatorError
 from autohas_operator.explanations import Explanations
 from autohas_operator.observe import Explanation
@@ -16,7 +16,7 @@ from autohas_operator.testing import sentences
 from autohas_operator.testing.builders import NOW_S, ended_pod, observed, stored_job, stored_search
 from autohas_operator.testing.decisions import SEARCH, decide
 from autohas_operator.testing.lives import KEY, run
-from autohas_operator.testing.world import FakeApi, World
+from autohas_operator.testing.world import FakeApi, Refusing, World
 from autohas_operator.wording import timestamp
 
 FORBIDDEN = ForbiddenError(status=403, message=sentences.JOB_QUOTA, request="POST")
@@ -179,5 +179,51 @@ def test_what_is_remembered_goes_with_the_trouble_and_with_the_search() -> None:
         await world.settle()
 
         assert (stuck, running, len(troubles)) == (1, 0, 0)
+
+    asyncio.run(whole())
+
+
+async def _too_late(world: World) -> None:
+    """No quota for the first Job before the start deadline."""
+    world.api.refusals["jobs"] = FORBIDDEN
+    world.apply(stored_search(budget={"trainings": "4", "startDeadlineSeconds": 600}))
+    await world.settle()
+    for _ in range(70):
+        await world.wait(10)
+
+
+def _end(world: World) -> tuple[str, str]:
+    succeeded = next(c for c in world.status["conditions"] if c["type"] == "Succeeded")
+    return world.status["phase"], succeeded["reason"]
+
+
+@pytest.mark.parametrize("kill_before", [True, False])
+@pytest.mark.parametrize("kill_at", [None, *range(1, 8)])
+def test_a_search_that_ends_without_a_job_leaves_no_config_map(kill_at: int | None, kill_before: bool) -> None:  # noqa: FBT001 - a case
+    """Its ConfigMap was made for a Job that was never allowed; killed at any write, the next operator deletes it all the same."""
+
+    async def whole() -> None:
+        world = World()
+        world.api.kill_at, world.api.kill_before = kill_at, kill_before
+        await _too_late(world)
+        world.collect_garbage()
+
+        assert _end(world) == ("Failed", "StartDeadlineExceeded")
+        assert world.api.all(CONFIG_MAPS) == ()
+        assert world.num_restarts == (kill_at is not None)
+
+    asyncio.run(whole())
+
+
+def test_a_config_map_that_may_not_be_deleted_does_not_keep_the_search_from_its_end() -> None:
+    """It goes with the search, whose it is."""
+
+    async def whole() -> None:
+        world = World()
+        world.api.trouble = Refusing("delete", "configmaps", FORBIDDEN)
+        await _too_late(world)
+
+        assert _end(world) == ("Failed", "StartDeadlineExceeded")
+        assert len(world.api.all(CONFIG_MAPS)) == 1
 
     asyncio.run(whole())
