@@ -102,7 +102,8 @@ class Reconciler:
             await self._write(observed, self._plan(observed))
 
     def _plan(self, observed: Observed) -> Plan:
-        return plan(observed, status_of(observed.search), self._pods, self._clock())
+        with self._metrics.deciding():
+            return plan(observed, status_of(observed.search), self._pods, self._clock())
 
     async def _reread(self, observed: Observed) -> Observed | None:
         """The same from the API server itself; None when the search is gone."""
