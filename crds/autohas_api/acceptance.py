@@ -172,7 +172,10 @@ def _listed_whole(
     if incomplete:
         return
     # Which values a condition may look at is the model's affair: the choices listed here may be fewer.
-    seen = {name: {v for d in listed if d.when is not None and d.when.decision == name for v in d.when.values} for name in declared}
+    seen: dict[str, set[str]] = {name: set() for name in declared}
+    for decision in listed:
+        if decision.when is not None:
+            seen.setdefault(decision.when.decision, set()).update(decision.when.values)
     known = {name: replace(d, when=None, choices=(*d.choices, *seen[name])) for name, d in declared.items()}
     yield from wrong_conditions_of_decisions(listed, known)
 
