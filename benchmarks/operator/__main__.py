@@ -169,6 +169,7 @@ async def _lives(site: Site, scale: Scale) -> dict[str, Any]:
         figures["writes per life"] = sum(spent.values()) / len(burst)
         page = await operator.page(site.session)
         figures["reconcile p99 (upper bound of its bucket), ms"] = 1000 * bucket_quantile(page, "autohas_reconcile_duration_seconds", 0.99)
+        figures["decision p99 (upper bound of its bucket), ms"] = 1000 * bucket_quantile(page, "autohas_reconcile_decide_seconds", 0.99)
         figures["memory after all lives, MiB"] = operator.usage()[0]
     finally:
         operator.stop()

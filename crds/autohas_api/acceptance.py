@@ -6,9 +6,10 @@ The operator turns what is found into Accepted=False, the command line prints it
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
+from itertools import chain, islice
 from typing import Any, Final
 
 from autohas_api.budget import HYPERPARAMETER_WINDOW, PLATEAU_FILLING_REWARDS, knobs_of, minimum_trainings, plan_stages
@@ -21,6 +22,9 @@ from autohas_api.space import Role, Space, declared_decisions, resolve
 from autohas_api.space_spec import ArchitectureDecision
 from autohas_api.templates import TemplateDecision
 
+MOST_PROBLEMS: Final = 100
+"""Each may list all names that are allowed: thousands of problems would be megabytes that nobody reads."""
+_MORE: Final = Problem(path="spec", message=f"and more: only the first {MOST_PROBLEMS} problems are listed; correct them first")
 _DECISIONS: Final = "spec.searchSpace.architecture.decisions"
 
 
@@ -31,8 +35,8 @@ def accept(document: Mapping[str, Any]) -> tuple[Search, Space]:
         SpecError: with a JSON path for each problem.
     """
     search = parse(document)
-    if problems := tuple(unacceptable(search.spec)):
-        raise SpecError(problems)
+    if problems := tuple(islice(unacceptable(search.spec), MOST_PROBLEMS + 1)):
+        raise SpecError(problems if len(problems) <= MOST_PROBLEMS else (*problems[:-1], _MORE))
     return search, resolve(search.spec)
 
 
@@ -41,17 +45,14 @@ def unacceptable(spec: Spec) -> Iterator[Problem]:
     yield from wrong_data_arguments(spec.task.data)
     yield from wrong_keywords(spec.task.model.arguments or {}, "spec.task.model.arguments", reserved=("input_shape", "num_outputs"))
     declared = {d.name: d for d in declared_decisions(spec)}
-    wrong = [*_decisions(spec, declared), *wrong_conditions_of_hyperparameters(spec.search_space.hyperparameters, declared)]
-    yield from wrong
-    if wrong:
+    wrong = chain(_decisions(spec, declared), wrong_conditions_of_hyperparameters(spec.search_space.hyperparameters, declared))
+    if (yield from _any(wrong)):
         return
     space = resolve(spec)
     if space.size() == 1:
         yield Problem(path="spec.searchSpace", message="nothing to search: every decision that can be active has one choice")
         return
-    wrong = list(_initial(spec, space))
-    yield from wrong
-    if wrong:
+    if (yield from _any(_initial(spec, space))):
         return
     yield from _early_ends(spec, space)
     if spec.objective.cost is not None and not space.searched(Role.ARCHITECTURE):
@@ -66,6 +67,15 @@ def unacceptable(spec: Spec) -> Iterator[Problem]:
             message=f"must be at least {least:.3g} for this space and algorithm: {spec.budget.trainings} does not pay for"
             " the final training of the winner and of the default",
         )
+
+
+def _any(problems: Iterable[Problem]) -> Generator[Problem, None, bool]:
+    """Pass the problems on one by one; whether there was one."""
+    is_wrong = False
+    for problem in problems:
+        is_wrong = True
+        yield problem
+    return is_wrong
 
 
 def _initial(spec: Spec, space: Space) -> Iterator[Problem]:
@@ -162,7 +172,10 @@ def _listed_whole(
     if incomplete:
         return
     # Which values a condition may look at is the model's affair: the choices listed here may be fewer.
-    seen = {name: {v for d in listed if d.when is not None and d.when.decision == name for v in d.when.values} for name in declared}
+    seen: dict[str, set[str]] = {name: set() for name in declared}
+    for decision in listed:
+        if decision.when is not None:
+            seen.setdefault(decision.when.decision, set()).update(decision.when.values)
     known = {name: replace(d, when=None, choices=(*d.choices, *seen[name])) for name, d in declared.items()}
     yield from wrong_conditions_of_decisions(listed, known)
 

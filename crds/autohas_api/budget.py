@@ -7,6 +7,7 @@ Source of the stage shares: ALGORITHMS section 6, "First plan".
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -25,6 +26,8 @@ FINALISTS: Final = 2
 MIN_LANES: Final = 3
 LANE_SHARE: Final = 0.55
 """Share of what the race leaves that goes to lanes when an architecture is searched too."""
+_LANE_COSTS_AT_LEAST: Final = 5 / 27
+"""A ninth, and of every third lane two ninths."""
 MIN_SUPERNET_TRAININGS: Final = 0.25
 MIN_REWARD_BATCH: Final = 64
 """Ours: below it batch statistics and rewards are mostly noise (ALGORITHMS section 4)."""
@@ -35,6 +38,8 @@ Ours (performance.md section 3): later rewards one step ahead prefer rates that 
 PLATEAU_FILLING_REWARDS: Final = 20
 """Rewards that only fill the average that budget.stop.plateauSteps watches: its window is 1/(1 - 0.95) = 20."""
 PAIRED_SAMPLES: Final = 4
+_ROUNDING_STEPS: Final = 100
+"""More steps than the rounding of warm-up and window can be worth: at most 35 rewards, in units of at least 0.3 rewards a step."""
 MIN_TRIALS: Final = 2
 """RandomSearch: the default and one other."""
 SCORE_BATCHES: Final = 4
@@ -183,10 +188,9 @@ def _lanes_cost(num_lanes: int, comparison: float) -> float:
 
 
 def _most_lanes(spec: Spec, trainings: float, comparison: float) -> int:
-    num_lanes = _fewest_lanes(spec)
-    while _lanes_cost(num_lanes + 1, comparison) <= trainings:
-        num_lanes += 1
-    return num_lanes
+    fewest = _fewest_lanes(spec)
+    more = range(fewest + 1, max(fewest, math.ceil(trainings / _LANE_COSTS_AT_LEAST)) + 2)
+    return fewest + bisect_right(more, trainings, key=lambda number: _lanes_cost(number, comparison))
 
 
 def _race_cost(to_first: int, to_second: int, comparison: float) -> float:
@@ -226,7 +230,9 @@ def _cost_of_steps(spec: Spec, space: Space, steps: int) -> float:
 def _one_step_supernet(spec: Spec, space: Space, trainings: float) -> tuple[int, int, float]:
     """(steps, of which uniform, trainings they cost): as many as the trainings pay for."""
     paid = max(trainings, MIN_SUPERNET_TRAININGS) * spec.retrain.steps
-    steps = max(1, int(paid * 1000 / _cost_of_steps(spec, space, 1000)) + 1)
+    most = max(1, int(paid * 1000 / _cost_of_steps(spec, space, 1000)) + 1)
+    # The cost is linear but for the rounding of its bounds: scaled from so near it is right to a few steps, however many there are.
+    steps = min(most, int(paid * most / _cost_of_steps(spec, space, most)) + _ROUNDING_STEPS)
     while steps > 1 and _cost_of_steps(spec, space, steps) > paid:
         steps -= 1
     return steps, math.ceil(steps * float(knobs_of(spec).warmup_fraction)), _cost_of_steps(spec, space, steps) / spec.retrain.steps

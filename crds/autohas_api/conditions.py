@@ -57,9 +57,9 @@ def _wrong_condition(when: Condition, choices: Mapping[str, Sequence[str]], path
 def _cycle(names: Sequence[str], parents: Mapping[str, str], path: str) -> Iterator[Problem]:
     """The first cycle among `names`, if any."""
     for index, start in enumerate(names):
-        seen, name = [start], parents.get(start)
+        seen, name = {start: None}, parents.get(start)
         while name is not None and name not in seen:
-            seen.append(name)
+            seen[name] = None
             name = parents.get(name)
         if name == start:
             yield Problem(path=f"{path}[{index}].when.decision", message=f"conditions must not form a cycle: {' -> '.join([*seen, start])}")

@@ -245,14 +245,14 @@ def _duplicates(model: Model, path: str) -> list[Problem]:
         keys = extra.get("x-kubernetes-list-map-keys") if isinstance(extra, dict) else None
         if not isinstance(keys, list):
             continue
-        seen: list[dict[str, Any]] = []
+        seen: set[str] = set()
         for index, item in enumerate(getattr(model, name) or []):
             document = item.to_json()
-            identity = {str(key): document.get(str(key)) for key in keys}
+            identity = json.dumps({str(key): document.get(str(key)) for key in keys}, separators=(",", ":"))
             if identity in seen:
-                message = f"Duplicate value: {json.dumps(identity, separators=(',', ':'))}"
+                message = f"Duplicate value: {identity}"
                 found.append(Problem(path=f"{path}.{field.alias or name}[{index}]".lstrip("."), message=message))
-            seen.append(identity)
+            seen.add(identity)
     return found
 
 
@@ -261,6 +261,18 @@ def parse(document: Mapping[str, Any]) -> Search:
 
     Raises:
         SpecError: schema or rules are violated; every problem names its field.
+    """
+    search = read(document)
+    if problems := broken_rules(search):
+        raise SpecError(problems)
+    return search
+
+
+def read(document: Mapping[str, Any]) -> Search:
+    """As `parse`, without the rules: for what was accepted once, perhaps by a version with fewer of them.
+
+    Raises:
+        SpecError: the schema is violated.
     """
     wanted = {key: value for key, value in document.items() if key != "status"}
     missing = [
@@ -271,9 +283,6 @@ def parse(document: Mapping[str, Any]) -> Search:
     if missing:
         raise SpecError(missing)
     try:
-        search = Search.model_validate(wanted)
+        return Search.model_validate(wanted)
     except ValidationError as error:
         raise SpecError(problems_of(error, Search)) from error
-    if problems := broken_rules(search):
-        raise SpecError(problems)
-    return search

@@ -6,7 +6,6 @@ choice indices of the last word back into names. Pure.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -99,10 +98,12 @@ class Space:
 
     def is_active(self, decision: Decision, values: Mapping[str, str]) -> bool:
         """Whether `decision` matters given the choices of the decisions before it (a chain of conditions)."""
-        if decision.when is None:
-            return True
-        parent = next(d for d in self.decisions if d.name == decision.when.decision)
-        return self.is_active(parent, values) and values[parent.name] in decision.when.values
+        by_name = {d.name: d for d in self.decisions}
+        conditions = []
+        while decision.when is not None:
+            conditions.append(decision.when)
+            decision = by_name[decision.when.decision]
+        return all(values[when.decision] in when.values for when in reversed(conditions))
 
     def configuration(self, values: Mapping[str, str]) -> Configuration:
         """The canonical configuration: inactive decisions are set to their default."""
@@ -123,15 +124,17 @@ class Space:
 
     def size(self) -> int:
         """Number of distinct active combinations: conditions make a forest, so choices add and siblings multiply."""
-
-        def combinations(decision: Decision) -> int:
-            children = [d for d in self.decisions if d.when is not None and d.when.decision == decision.name]
-            return sum(
-                math.prod(combinations(c) for c in children if c.when is not None and choice in c.when.values)
-                for choice in decision.choices
-            )
-
-        return math.prod(combinations(d) for d in self.decisions if d.when is None)
+        under: dict[tuple[str, str], int] = {}  # by parent and its choice; each decision is counted once, since a chain has countless paths
+        whole = 1
+        for decision in reversed(self.decisions):
+            combinations = sum(under.get((decision.name, choice), 1) for choice in decision.choices)
+            if decision.when is None:
+                whole *= combinations
+                continue
+            for value in set(decision.when.values):
+                parent = (decision.when.decision, value)
+                under[parent] = under.get(parent, 1) * combinations
+        return whole
 
 
 def resolve(spec: Spec) -> Space:
@@ -225,12 +228,12 @@ def _architecture(declared: TemplateDecision, change: ArchitectureDecision | Non
 def _parents_first(decisions: list[Decision]) -> list[Decision]:
     """Stable order in which every decision follows the one its condition looks at."""
     ordered: list[Decision] = []
+    placed: set[str] = set()
     waiting = list(decisions)
     while waiting:
-        placed = {d.name for d in ordered}
-        ready = next((d for d in waiting if d.when is None or d.when.decision in placed), None)
-        if ready is None:
+        index = next((i for i, d in enumerate(waiting) if d.when is None or d.when.decision in placed), None)
+        if index is None:
             raise ValueError("conditions form a cycle")
-        ordered.append(ready)
-        waiting.remove(ready)
+        ordered.append(waiting.pop(index))
+        placed.add(ordered[-1].name)
     return ordered

@@ -27,7 +27,7 @@ async def create_attempt(client: KubeClient, search: SearchRecord, attempt: Crea
         NameTakenError: a name belongs to somebody else.
         WaitError: a name becomes free soon.
     """
-    config_map = await _create_or_find(client, CONFIG_MAPS, search, attempt.config_map)
+    config_map = await _find_or_create(client, search, attempt.config_map)
     if config_map["metadata"].get("annotations", {}).get(ANNOTATION_SPEC_HASH) != search.spec_hash:
         metadata = config_map["metadata"]
         await client.delete(CONFIG_MAPS, search.key.namespace, metadata["name"], uid=metadata["uid"])
@@ -35,20 +35,35 @@ async def create_attempt(client: KubeClient, search: SearchRecord, attempt: Crea
     return await _create_or_find(client, JOBS, search, attempt.job)
 
 
+async def _find_or_create(client: KubeClient, search: SearchRecord, config_map: Document) -> Document:
+    """Looked for first: while the Job is refused, that of an earlier try is there, and reading costs none of the rationed writes."""
+    try:
+        found = await client.get(CONFIG_MAPS, search.key.namespace, config_map["metadata"]["name"])
+    except NotFoundError:
+        return await _create_or_find(client, CONFIG_MAPS, search, config_map)
+    return _ours(found, "ConfigMap", search)
+
+
 async def _create_or_find(client: KubeClient, resource: Resource, search: SearchRecord, document: Document) -> Document:
-    namespace, name = search.key.namespace, document["metadata"]["name"]
+    namespace, name, kind = search.key.namespace, document["metadata"]["name"], document["kind"]
     try:
         return await client.create(resource, namespace, document)
     except ConflictError as error:
         try:
             found = await client.get(resource, namespace, name)
         except NotFoundError:
-            raise WaitError(f"{document['kind']} {name} has just gone", delay_s=DELETION_POLL_S) from error
-        if not _is_controlled_by(found["metadata"], search.uid):
-            raise NameTakenError(f"{document['kind']} {name} exists and does not belong to this search; delete or rename it") from error
-        if "deletionTimestamp" in found["metadata"]:
-            raise WaitError(f"{document['kind']} {name} is being deleted", delay_s=DELETION_POLL_S) from error
-        return found
+            raise WaitError(f"{kind} {name} has just gone", delay_s=DELETION_POLL_S) from error
+        return _ours(found, kind, search)
+
+
+def _ours(found: Document, kind: str, search: SearchRecord) -> Document:
+    """What has our name, when it is ours and stays."""
+    name = found["metadata"]["name"]
+    if not _is_controlled_by(found["metadata"], search.uid):
+        raise NameTakenError(f"{kind} {name} exists and does not belong to this search; delete or rename it")
+    if "deletionTimestamp" in found["metadata"]:
+        raise WaitError(f"{kind} {name} is being deleted", delay_s=DELETION_POLL_S)
+    return found
 
 
 async def touch(client: KubeClient, namespace: str, job: TouchJob, now_s: float) -> Document:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from autohas_api.status import Condition, ConditionType, Status
-from autohas_operator.wording import clean, timestamp
+from autohas_operator.wording import clean, epoch, timestamp
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +26,12 @@ def verdict_of(status: Status, kind: ConditionType) -> Verdict | None:
     """What the status says already."""
     found = next((c for c in status.conditions if c.type == kind), None)
     return None if found is None else Verdict(status=found.status, reason=found.reason, message=found.message)
+
+
+def changed_s(status: Status, *kinds: ConditionType) -> float | None:
+    """When the last of these conditions flipped, in seconds since the epoch."""
+    flips = (epoch(c.last_transition_time) for c in status.conditions if c.type in kinds)
+    return max((flip for flip in flips if flip is not None), default=None)
 
 
 def is_durable(status: Status) -> bool:

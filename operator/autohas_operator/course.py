@@ -12,9 +12,10 @@ from autohas_api.search import Search
 from autohas_api.space import Space
 from autohas_api.status import ConditionType, Phase, Status
 from autohas_operator import manifests, policy
-from autohas_operator.conditions import verdict_of
+from autohas_operator.aftermath import CleanUp
+from autohas_operator.conditions import changed_s, verdict_of
 from autohas_operator.errors import Obstacle
-from autohas_operator.limits import Moment, broken_limit, late_without_job, next_limit_s
+from autohas_operator.limits import COULD_START, Moment, broken_limit, late_without_job, next_limit_s, start_due_s
 from autohas_operator.observe import JobRecord, Observed
 from autohas_operator.policy import Ending
 from autohas_operator.readiness import Readiness, not_ready, readiness, stopping
@@ -76,7 +77,7 @@ class Course:
     """
 
     readiness: Readiness
-    action: CreateAttempt | DeleteJob | TouchJob | None = None
+    action: CreateAttempt | DeleteJob | TouchJob | CleanUp | None = None
     ending: Ending | None = None
     attempt: int | None = None
     image: str | None = None
@@ -103,17 +104,22 @@ def course(scene: Scene) -> Course:
 
 
 def hindered(scene: Scene, decided: Course, obstacle: Obstacle) -> Course:
-    """The API server refused the action: what it says is shown, nothing is noted as done, and it is tried again."""
-    is_create = isinstance(decided.action, CreateAttempt)
+    """The API server refused the action: what it says is shown, nothing is noted as done, and it is tried again, ever more seldom."""
+    attempted = decided.action if isinstance(decided.action, CreateAttempt) else None
     phase = decided.readiness.phase
-    if is_create:
+    if attempted is not None:
         late = late_without_job(scene.search.spec, scene.previous, f"{obstacle.reason}: {obstacle.message}", scene.now_s)
         if late is not None:
-            return Course(readiness=not_ready(Phase.FAILED, "Finished", "no Job was made"), ending=late)
+            left = CleanUp(config_maps=(attempted.config_map["metadata"]["name"],), jobs=())
+            return Course(readiness=not_ready(Phase.FAILED, "Finished", "no Job was made"), action=left, ending=late)
         phase = Phase.INTERRUPTED if scene.previous.attempt else Phase.PENDING
-    shown = not_ready(phase, obstacle.reason, obstacle.message, policy.LOOK_AGAIN_S)
-    attempt, image = (None, None) if is_create else (decided.attempt, decided.image)
-    reason = _kept_reason(scene, None) if is_create else decided.reason
+    since_s = changed_s(scene.previous, ConditionType.TRAINER_READY, *COULD_START)
+    look_again_s, due_s = policy.retry_s(since_s, scene.now_s), start_due_s(scene.search.spec, scene.previous)
+    if due_s is not None:
+        look_again_s = min(look_again_s, max(0.0, due_s - scene.now_s))
+    shown = not_ready(phase, obstacle.reason, obstacle.message, look_again_s)
+    attempt, image = (None, None) if attempted is not None else (decided.attempt, decided.image)
+    reason = _kept_reason(scene, None) if attempted is not None else decided.reason
     return Course(readiness=shown, attempt=attempt, image=image, reason=reason)
 
 

@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from autohas_operator.cures import with_cure
+
 
 class OperatorError(Exception):
     """Base of everything that the operator expects to happen."""
@@ -105,7 +107,8 @@ def reaction_to(error: Exception) -> Reaction:  # noqa: PLR0911 - one return per
     """The one mapping from errors to requeue, condition and log."""
     match error:
         case InvalidError():
-            return Reaction(obstacle=Obstacle(blamed=Blamed.SPEC, reason="TemplateRejected", message=error.message))
+            message = with_cure("TemplateRejected", error.message)
+            return Reaction(obstacle=Obstacle(blamed=Blamed.SPEC, reason="TemplateRejected", message=message))
         case ForbiddenError():
             return Reaction(obstacle=_forbidden(error))
         case NameTakenError():
@@ -124,10 +127,9 @@ def reaction_to(error: Exception) -> Reaction:  # noqa: PLR0911 - one return per
 
 def refusal(error: OperatorError, *, is_create: bool) -> Obstacle | None:
     """What a person must see of a refused action; only the creation of a Job can say anything about the spec."""
-    obstacle = reaction_to(error).obstacle
-    if is_create or obstacle is None or obstacle.blamed is not Blamed.SPEC:
-        return obstacle
-    return Obstacle(blamed=Blamed.TRAINER, reason="JobForbidden", message=obstacle.message)
+    if isinstance(error, InvalidError) and not is_create:
+        return Obstacle(blamed=Blamed.TRAINER, reason="JobForbidden", message=with_cure("JobForbidden", error.message))
+    return reaction_to(error).obstacle
 
 
 def obstacle_to_creating(error: OperatorError) -> Obstacle | None:
@@ -140,10 +142,10 @@ def obstacle_to_creating(error: OperatorError) -> Obstacle | None:
         case ConflictError() | ApiError(status=429):
             return None
         case ApiError():
-            message = f"the API server answered {error.status}: {error.message}; it is tried again"
+            message = with_cure("JobNotCreated", f"the API server answered {error.status}: {error.message}")
             return Obstacle(blamed=Blamed.TRAINER, reason="JobNotCreated", message=message)
         case WaitError():
-            return Obstacle(blamed=Blamed.TRAINER, reason="WaitingForName", message=str(error))
+            return Obstacle(blamed=Blamed.TRAINER, reason="WaitingForName", message=with_cure("WaitingForName", str(error)))
         case _:
             return None
 
@@ -156,7 +158,7 @@ def _forbidden(error: ForbiddenError) -> Obstacle:
     """Rights that the operator lacks are for whoever runs it; what a policy forbids is for the author of the search."""
     missing = _NO_RIGHT.search(error.message)
     if missing is None:
-        return Obstacle(blamed=Blamed.TRAINER, reason="JobForbidden", message=error.message)
+        return Obstacle(blamed=Blamed.TRAINER, reason="JobForbidden", message=with_cure("JobForbidden", error.message))
     message = f"the operator may not {missing[1]} {missing[2]}; grant it, as the chart does, to its service account. {error.message}"
     return Obstacle(blamed=Blamed.TRAINER, reason="OperatorForbidden", message=message)
 

@@ -12,10 +12,10 @@ from typing import Final
 from autohas_api.search import Spec
 from autohas_api.status import ConditionType, Status
 from autohas_operator import policy
-from autohas_operator.conditions import is_durable, verdict_of
+from autohas_operator.conditions import changed_s, is_durable, verdict_of
 from autohas_operator.observe import JobRecord, Observed
 from autohas_operator.policy import Ending
-from autohas_operator.wording import duration, epoch
+from autohas_operator.wording import duration
 
 _MOST: Final = 2**53 - 1
 """The largest whole number that the schema takes."""
@@ -47,19 +47,23 @@ def next_limit_s(moment: Moment) -> float | None:
     return max(0.0, moment.job.created_s + deadline_s - moment.now_s)
 
 
-_COULD_START: Final = {ConditionType.ACCEPTED: "True", ConditionType.SUSPENDED: "False", ConditionType.RECONCILIATION_PAUSED: "False"}
+COULD_START: Final = {ConditionType.ACCEPTED: "True", ConditionType.SUSPENDED: "False", ConditionType.RECONCILIATION_PAUSED: "False"}
 """What a first Job needs of the search itself; time at rest is no time of waiting."""
 
 
+def start_due_s(spec: Spec, previous: Status) -> float | None:
+    """When the first Job must have been made, counted from when the search was accepted and not at rest; None: at no time."""
+    needed = [c for c in previous.conditions if c.type in COULD_START]
+    if len(needed) < len(COULD_START) or any(c.status != COULD_START[ConditionType(c.type)] for c in needed):
+        return None
+    since_s, deadline_s = changed_s(previous, *COULD_START), spec.budget.start_deadline_seconds
+    return None if since_s is None or deadline_s is None or previous.attempt is not None else since_s + deadline_s
+
+
 def late_without_job(spec: Spec, previous: Status, waits_for: str, now_s: float) -> Ending | None:
-    """How a search ends whose first Job could not be made in time, counted from when it was accepted and not at rest."""
-    needed = [c for c in previous.conditions if c.type in _COULD_START]
-    if len(needed) < len(_COULD_START) or any(c.status != _COULD_START[ConditionType(c.type)] for c in needed):
-        return None
-    since_s, deadline_s = max(epoch(c.last_transition_time) or now_s for c in needed), spec.budget.start_deadline_seconds
-    if deadline_s is None or previous.attempt is not None or now_s < since_s + deadline_s:
-        return None
-    return _not_started(deadline_s, waits_for)
+    """How a search ends whose first Job could not be made in time."""
+    due_s, deadline_s = start_due_s(spec, previous), spec.budget.start_deadline_seconds
+    return None if due_s is None or deadline_s is None or now_s < due_s else _not_started(deadline_s, waits_for)
 
 
 def _not_started(deadline_s: int, waits_for: str) -> Ending:

@@ -6,6 +6,7 @@ Labels are bounded: nothing here carries the name of a search; `census` adds wha
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
@@ -16,6 +17,9 @@ from autohas_api.names import CONTRACT_VERSION
 from autohas_api.status import ConditionType, Status
 
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+_PASS_SECONDS: Final = (*_SECONDS, 30.0, 60.0, 300.0)
+"""A pass waits for its turn to write, behind thousands of others after an outage, and for several requests."""
+_DECISION_SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0)
 _WAIT_SECONDS: Final = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 3600.0, 4 * 3600.0, 24 * 3600.0)
 _RESULTS: Final = ("Succeeded", "Failed")
 _LIFE_SECONDS: Final = (60.0, 300.0, 900.0, 1800.0, 3600.0, 2 * 3600.0, 4 * 3600.0, 8 * 3600.0, 24 * 3600.0, 72 * 3600.0)
@@ -29,7 +33,17 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         registry = self.registry
         self._reconciles = Histogram(
-            "autohas_reconcile_duration_seconds", "Duration of one pass over one search.", ["result"], buckets=_SECONDS, registry=registry
+            "autohas_reconcile_duration_seconds",
+            "Duration of one pass over one search, requests and waits for their turn included.",
+            ["result"],
+            buckets=_PASS_SECONDS,
+            registry=registry,
+        )
+        self._decisions = Histogram(
+            "autohas_reconcile_decide_seconds",
+            "Duration of one decision of a pass, from what is observed to the next status: no request and no wait, but nothing else runs.",
+            buckets=_DECISION_SECONDS,
+            registry=registry,
         )
         self._errors = Counter("autohas_reconcile_errors", "Passes that ended with an error, by its kind.", ["reason"], registry=registry)
         self._requests = Histogram(
@@ -95,6 +109,10 @@ class Metrics:
     def reconciled(self, result: str, seconds: float) -> None:
         """One pass has ended; `result` is ok, retry or gone."""
         self._reconciles.labels(result).observe(seconds)
+
+    def deciding(self) -> AbstractContextManager[object]:
+        """One decision is made inside; one that fails is counted too."""
+        return self._decisions.time()
 
     def failed(self, reason: str) -> None:
         """One pass ended with an error."""

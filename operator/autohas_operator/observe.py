@@ -36,6 +36,8 @@ from autohas_operator.wording import epoch
 Document: TypeAlias = Mapping[str, Any]
 """An object as the API server sends it."""
 _MAX_DIGITS: Final = 15
+_USUAL_GRACE_S: Final = 30
+"""Kubernetes' own."""
 MUTABLE_SPEC: Final = ("suspend", "failurePolicy", "cleanup", "monitoring")
 """Parts of the spec that may change while a search runs; they are no part of the spec's hash."""
 
@@ -124,7 +126,7 @@ class End:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PodRecord:
-    """A trainer pod; `waiting` is (reason, message) of a container that cannot start."""
+    """A trainer pod; `waiting` is (reason, message) of a container that cannot start, `grace_s` its time to end when asked to."""
 
     key: Key
     name: str
@@ -136,6 +138,7 @@ class PodRecord:
     created_s: float
     scheduled_s: float | None
     deletion_s: float | None
+    grace_s: float
     phase: str
     address: str
     port: int
@@ -155,7 +158,10 @@ class PodRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """The newest answers of one pod: the last good `progress` and, since then, `misses` without one."""
+    """The newest answers of one pod: the last good `progress` and, since then, `misses` without one.
+
+    `is_early`: the misses are from before its startup probe passed, when a trainer that imports torch cannot answer yet.
+    """
 
     pod_uid: str
     time_s: float
@@ -163,6 +169,7 @@ class Report:
     misses: int = 0
     problem: str = ""
     is_version_skew: bool = False
+    is_early: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -305,6 +312,7 @@ def pod_record(document: Document) -> PodRecord | None:
         created_s=epoch(metadata.get("creationTimestamp")) or 0.0,
         scheduled_s=epoch(scheduled.get("lastTransitionTime")) if is_scheduled else None,
         deletion_s=epoch(metadata.get("deletionTimestamp")),
+        grace_s=document.get("spec", {}).get("terminationGracePeriodSeconds", _USUAL_GRACE_S),
         phase=status.get("phase", "Pending"),
         address=status.get("podIP", ""),
         port=_metrics_port(document),

@@ -15,13 +15,13 @@ from autohas_api.acceptance import accept
 from autohas_api.messages import Stage
 from autohas_api.names import ANNOTATION_PAUSED, ExitCode
 from autohas_api.problems import SpecError
-from autohas_api.search import Search, parse
+from autohas_api.search import Search, read
 from autohas_api.space import Space, resolve
 from autohas_api.status import ConditionType, Phase, Status, TrainerStatus
 from autohas_operator import policy
 from autohas_operator.admission import admitted_verdict, suspended_verdict
 from autohas_operator.aftermath import CleanUp, aftermath
-from autohas_operator.conditions import Verdict, is_finished, merged, verdict_of
+from autohas_operator.conditions import Verdict, changed_s, is_finished, merged, verdict_of
 from autohas_operator.course import RESULT_MISSING, Course, CreateAttempt, DeleteJob, Scene, TouchJob, course, hindered
 from autohas_operator.errors import Blamed
 from autohas_operator.limits import num_interruptions
@@ -37,7 +37,7 @@ from autohas_operator.reports import (
 )
 from autohas_operator.settings import PodSettings
 from autohas_operator.transitions import Announcement, announcements
-from autohas_operator.wording import timestamp
+from autohas_operator.wording import clean, timestamp
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,11 +99,10 @@ def _afterwards(observed: Observed, previous: Status, now_s: float) -> Plan:
     told = announcements(previous, status, None)
     if observed.search.is_paused:
         return Plan(status=status, announcements=told)
-    try:
-        search, _ = _accept(observed.search.document, has_begun=True)
-    except SpecError:
+    judged = _judgement(observed.search.document, has_begun=True)
+    if isinstance(judged, Verdict):
         return Plan(status=status, announcements=told)  # of a version that this operator does not know: nothing is deleted on a guess
-    action, look_again_s = aftermath(search, observed, previous, now_s)
+    action, look_again_s = aftermath(judged[0], observed, previous, now_s)
     return Plan(status=status, action=action, announcements=told, look_again_s=look_again_s)
 
 
@@ -127,25 +126,27 @@ def _said_again(observed: Observed, previous: Status, pause: Verdict, now_s: flo
 def _judged(observed: Observed, previous: Status, pods: PodSettings) -> tuple[Search, Space] | Verdict:
     """What is asked for, or why it cannot be done."""
     obstacle = observed.obstacle
-    try:
-        search, space = _accept(observed.search.document, has_begun=previous.attempt is not None)
-    except SpecError as error:
-        return Verdict(status="False", reason="InvalidSpec", message=str(error))
+    judged = _judgement(observed.search.document, has_begun=previous.attempt is not None)
+    if isinstance(judged, Verdict):
+        return judged
     if obstacle is not None and obstacle.blamed is Blamed.SPEC:
         return Verdict(status="False", reason=obstacle.reason, message=obstacle.message)
-    account = search.spec.trainer.service_account_name
+    account = judged[0].spec.trainer.service_account_name
     if account is not None and account not in pods.service_accounts and observed.job is None:
         return _refused_account(account, pods)
-    return search, space
+    return judged
 
 
 @lru_cache(maxsize=512)
-def _accept(document: str, *, has_begun: bool) -> tuple[Search, Space]:
-    """Acceptance of one text: judged once, not at every pass, and never again by a stricter operator once it has begun."""
-    if not has_begun:
-        return accept(json.loads(document))
-    search = parse(json.loads(document))
-    return search, resolve(search.spec)
+def _judgement(document: str, *, has_begun: bool) -> tuple[Search, Space] | Verdict:
+    """Acceptance or refusal of one text: judged once, not at every pass, and never again by a stricter operator once it has begun."""
+    try:
+        if not has_begun:
+            return accept(json.loads(document))
+        search = read(json.loads(document))
+        return search, resolve(search.spec)
+    except SpecError as error:
+        return Verdict(status="False", reason="InvalidSpec", message=clean(str(error)))
 
 
 def _refused_account(account: str, pods: PodSettings) -> Verdict:
@@ -177,7 +178,7 @@ def _rejected(observed: Observed, previous: Status, accepted: Verdict, now_s: fl
     update = {"phase": Phase.REJECTED, "observed_generation": generation, "conditions": conditions}
     status = previous.model_copy(update=update)
     # What the API server refused may be accepted once somebody has mended a policy; what the spec says wrong is mended by an edit.
-    look_again_s = policy.LOOK_AGAIN_S if observed.obstacle is not None else None
+    look_again_s = policy.retry_s(changed_s(status, ConditionType.ACCEPTED), now_s) if observed.obstacle is not None else None
     return Plan(status=status, announcements=announcements(previous, status, None), look_again_s=look_again_s)
 
 
@@ -264,7 +265,9 @@ def _checkpoint(scene: Scene, status: Status, decided: Course) -> Verdict:
     if decided.ending is not None and decided.ending.reason == policy.FAILURE_REASONS[ExitCode.NO_CHECKPOINT]:
         return Verdict(status="False", reason="RestoreFailed", message=decided.ending.message)
     was = verdict_of(scene.previous, ConditionType.CHECKPOINT_READY)
-    return was if was is not None and decided.ending is not None else checkpoint_verdict(scene.search.spec, status, scene.now_s)
+    if was is not None and decided.ending is not None:
+        return was
+    return checkpoint_verdict(scene.search.spec, status, scene.observed.report, decided.readiness.verdict, scene.now_s)
 
 
 def _accepted(scene: Scene, status: Status, decided: Course) -> Verdict:

@@ -39,7 +39,9 @@ BACKOFF_S: Final = 10.0
 MAX_BACKOFF_S: Final = 600.0
 """How long the Job controller waits for the next pod: the first, doubled with each ended pod up to the second."""
 LOOK_AGAIN_S: Final = 30.0
-"""While something hangs outside of us: how soon its events are read again."""
+"""While something hangs outside of us: how soon its events are read again, or what was refused is asked for again."""
+MAX_RETRY_S: Final = 600.0
+"""What has been refused for long is asked for so seldom: a namespace without quota must not use up the writes of all others."""
 
 TOUCH_S: Final = 120.0
 MAX_TOUCH_S: Final = 1800.0
@@ -160,6 +162,12 @@ def next_touch_s(job: JobRecord, pods: tuple[PodRecord, ...], reported_s: float 
     quiet_s = max(moment for moment in (job.created_s, job.resumed_s, reported_s, *ends) if moment is not None)
     last_s = max(quiet_s, job.touched_s or 0.0)
     return last_s + min(MAX_TOUCH_S, max(TOUCH_S, last_s - quiet_s))
+
+
+def retry_s(since_s: float | None, now_s: float) -> float:
+    """How soon to ask again for what has been refused since then: the distances double, within their bounds."""
+    age_s = now_s - since_s if since_s is not None else 0.0
+    return min(MAX_RETRY_S, max(LOOK_AGAIN_S, age_s))
 
 
 def is_interruption(pod: PodRecord) -> bool:

@@ -122,16 +122,18 @@ def after_success(pod: PodRecord, progress: Progress, now_s: float) -> Report:
 
 
 def after_failure(pod: PodRecord, before: Report | None, error: UnusableError, now_s: float) -> Report:
-    """The old report with one more miss."""
+    """The old report with one more miss; those from before the startup probe passed and those from after it are counted apart."""
+    is_early = not pod.is_started
     known = before if before is not None else Report(pod_uid=pod.uid, time_s=now_s, progress=None)
     keeps_skew = known.is_version_skew and error.cause in _NO_ANSWER  # no answer says nothing about its version
     return Report(
         pod_uid=pod.uid,
         time_s=known.time_s,
         progress=known.progress,
-        misses=known.misses + 1,
+        misses=known.misses + 1 if known.is_early == is_early else 1,
         problem=known.problem if keeps_skew else str(error),
         is_version_skew=error.is_version_skew or keeps_skew,
+        is_early=is_early,
     )
 
 

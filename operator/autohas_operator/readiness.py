@@ -11,8 +11,9 @@ from autohas_api.names import ExitCode
 from autohas_api.status import ConditionType, Phase, Status
 from autohas_operator import policy
 from autohas_operator.conditions import Verdict, goes_on, verdict_of
+from autohas_operator.cures import with_cure
 from autohas_operator.observe import Explanation, JobRecord, Observed, PodRecord, Report
-from autohas_operator.pods import STARTUP_S
+from autohas_operator.pods import LIVENESS_PERIOD_S, STARTUP_S
 from autohas_operator.wording import epoch, timestamp
 
 _IMAGE_REASONS = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"})
@@ -99,7 +100,8 @@ def _without_pods(job: JobRecord, observed: Observed, previous: Status, now_s: f
         rest_s = policy.PODS_EXPECTED_S - waited_s
         return not_ready(_before_pods(previous), "WaitingForPod", f"Job {job.name} is created, its pod is not yet", rest_s)
     if told is not None:
-        return not_ready(_before_pods(previous), "PodsNotCreated", f"{told.reason}: {told.message}", policy.LOOK_AGAIN_S)
+        message = with_cure("PodsNotCreated", f"{told.reason}: {told.message}")
+        return not_ready(_before_pods(previous), "PodsNotCreated", message, policy.LOOK_AGAIN_S)
     if job.num_failed > 0 or previous.last_report_time is not None:
         wait = "10 s, doubled each time up to 10 minutes, since the end of a pod that is gone"
         message = f"Job {job.name} waits before it makes the next pod: {wait}"
@@ -120,7 +122,7 @@ def _between_pods(pods: tuple[PodRecord, ...], told: Explanation | None, previou
     ended_s = pod.end.finished_s if pod.end is not None else None
     said, look_again_s = policy.last_sentence(pod), None
     follows = f"the next one {goes_on(previous)}" + (f" at about {timestamp(next_s)}" if next_s is not None else "")
-    if told is not None and told.reason == "Unhealthy" and told.message.startswith("Liveness"):
+    if told is not None and told.reason == "Unhealthy" and told.message.startswith("Liveness") and _has_ended_of(pod, told):
         message = (
             f"pod {pod.name} was stopped because no step finished within failurePolicy.stallTimeoutSeconds; {follows} ({told.message})"
         )
@@ -131,7 +133,8 @@ def _between_pods(pods: tuple[PodRecord, ...], told: Explanation | None, previou
     if next_s is not None and ended_s is not None:
         is_overdue = now_s >= next_s + policy.PODS_EXPECTED_S
         if is_overdue and told is not None and told.reason == "FailedCreate" and told.time_s >= ended_s:
-            return not_ready(Phase.INTERRUPTED, "PodsNotCreated", f"{told.reason}: {told.message}", policy.LOOK_AGAIN_S)
+            message = with_cure("PodsNotCreated", f"{told.reason}: {told.message}")
+            return not_ready(Phase.INTERRUPTED, "PodsNotCreated", message, policy.LOOK_AGAIN_S)
         look_again_s = ended_s + policy.PODS_EXPECTED_S - now_s
         if look_again_s <= 0:
             message = f"pod {pod.name} has ended ({said}); its Job waits longer after each end (10 s to 10 minutes); {follows}"
@@ -139,6 +142,12 @@ def _between_pods(pods: tuple[PodRecord, ...], told: Explanation | None, previou
     if policy.is_interruption(pod):
         return not_ready(Phase.INTERRUPTED, "Interrupted", f"pod {pod.name} was stopped ({said}); {follows}", look_again_s)
     return not_ready(Phase.INTERRUPTED, "TrainerFailed", f"pod {pod.name} failed and will be repeated: {said}", look_again_s)
+
+
+def _has_ended_of(pod: PodRecord, told: Explanation) -> bool:
+    """Whether the warning came with the pod's end: one look that failed long before a crash or a deletion is not its cause."""
+    ended_s = pod.end.finished_s if pod.end is not None else None
+    return ended_s is not None and abs(ended_s - told.time_s) <= pod.grace_s + LIVENESS_PERIOD_S
 
 
 def _lived_s(pod: PodRecord) -> float:
@@ -161,18 +170,18 @@ def _staying(pod: PodRecord, observed: Observed, previous: Status, now_s: float)
     if pod.is_running:
         return _running(pod, observed.report, previous)
     if pod.unschedulable is not None and pod.scheduled_s is None:
-        return not_ready(Phase.STARTING, "Unschedulable", f"pod {pod.name}: {pod.unschedulable}")
+        return not_ready(Phase.STARTING, "Unschedulable", with_cure("Unschedulable", f"pod {pod.name}: {pod.unschedulable}"))
     reason, message = pod.waiting or ("", "")
     if reason in _IMAGE_REASONS:
-        return not_ready(Phase.STARTING, "ImagePullFailed", f"pod {pod.name}: {reason}: {message}")
+        return not_ready(Phase.STARTING, "ImagePullFailed", with_cure("ImagePullFailed", f"pod {pod.name}: {reason}: {message}"))
     if reason not in _CREATING_REASONS:
-        return not_ready(Phase.STARTING, "ContainerNotCreated", f"pod {pod.name}: {reason}: {message}")
+        return not_ready(Phase.STARTING, "ContainerNotCreated", with_cure("ContainerNotCreated", f"pod {pod.name}: {reason}: {message}"))
     creating_s = _creating_for(pod, now_s)
     if creating_s >= policy.CONTAINER_EXPECTED_S:
         told = observed.explanation
         reason = "FailedMount" if told is not None and told.reason in ("FailedMount", "FailedAttachVolume") else "ContainerNotCreated"
         said = f"{told.reason}: {told.message}" if told is not None else "and no event says why"
-        message = f"pod {pod.name} has had no container for {policy.CONTAINER_EXPECTED_S:.0f} s: {said}"
+        message = with_cure(reason, f"pod {pod.name} has had no container for {policy.CONTAINER_EXPECTED_S:.0f} s: {said}")
         return not_ready(Phase.STARTING, reason, message, policy.LOOK_AGAIN_S)
     rest_s = policy.CONTAINER_EXPECTED_S - creating_s
     return not_ready(Phase.STARTING, "PodStarting", f"pod {pod.name} is being started", rest_s)
@@ -185,7 +194,8 @@ def _running(pod: PodRecord, report: Report | None, previous: Status) -> Readine
     has_reported = report is not None and report.progress is not None
     if report is not None and report.is_version_skew:
         return Readiness(phase=Phase.RUNNING, verdict=Verdict(status="Unknown", reason="VersionSkew", message=report.problem))
-    if report is not None and report.misses >= policy.MAX_MISSES and (has_reported or was_running or pod.is_started):
+    is_expected = has_reported or was_running or (pod.is_started and report is not None and not report.is_early)
+    if report is not None and report.misses >= policy.MAX_MISSES and is_expected:
         message = f"pod {pod.name} runs, but its progress cannot be read: {report.problem}"
         return Readiness(phase=Phase.RUNNING, verdict=Verdict(status="Unknown", reason="ProgressUnreachable", message=message))
     if was is not None and was_running and not has_reported:

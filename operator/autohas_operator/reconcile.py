@@ -17,16 +17,16 @@ from autohas_api.names import LABEL_UID
 from autohas_api.status import Status
 from autohas_operator.aftermath import CleanUp
 from autohas_operator.cache import Cache
-from autohas_operator.children import clean_up, create_attempt, newest_warning, touch
-from autohas_operator.client import EVENTS, JOBS, PODS, SEARCHES, KubeClient, listed
+from autohas_operator.children import clean_up, create_attempt, touch
+from autohas_operator.client import JOBS, PODS, SEARCHES, KubeClient, listed
 from autohas_operator.conditions import is_finished
 from autohas_operator.course import CreateAttempt, DeleteJob, TouchJob
 from autohas_operator.errors import NotFoundError, OperatorError, StatusUnreadableError, obstacle_to_creating, refusal
 from autohas_operator.events import EventRecorder
+from autohas_operator.explanations import Explanations
 from autohas_operator.metrics import Metrics
 from autohas_operator.observe import Key, Observed, SearchRecord, job_record, pod_record, search_document, search_record
 from autohas_operator.plan import Plan, plan
-from autohas_operator.readiness import stuck_child
 from autohas_operator.settings import PodSettings
 
 _log = structlog.get_logger(__name__)
@@ -51,6 +51,7 @@ class Reconciler:
         self._pods = pods
         self._clock = clock
         self._metrics = metrics
+        self._explanations = Explanations(client, clock)
 
     async def reconcile(self, key: Key) -> float | None:
         """One pass; returns in how many seconds time alone asks for another one, None for never.
@@ -60,8 +61,9 @@ class Reconciler:
         """
         observed = self._cache.observed(key)
         if observed is None:
+            self._explanations.forget(key)
             return None
-        observed = await self._explained(observed)
+        observed = replace(observed, explanation=await self._explanations.about(observed))
         decided = self._plan(observed)
         try:
             if decided.needs_fresh_reads:
@@ -79,8 +81,18 @@ class Reconciler:
             decided = self._plan(observed)
             if decided.is_grave and not observed.is_fresh:
                 raise  # what cannot be taken back is not said on the word of a cache
+            await self._leave_nothing(observed, decided)
         await self._write(observed, decided)
         return decided.look_again_s
+
+    async def _leave_nothing(self, observed: Observed, decided: Plan) -> None:
+        """Clean up before the end of a search without a Job is written: afterwards nothing would tell that something is left."""
+        try:
+            await self._act(observed, decided)
+        except OperatorError as error:
+            if refusal(error, is_create=False) is None:
+                raise
+            _log.warning("what is left goes with the search", search=observed.search.key.name, error=str(error))
 
     async def _show_failed_create(self, observed: Observed, decided: Plan, error: OperatorError) -> None:
         """Say why there is no Job; the pass is repeated all the same, at the pace of its error."""
@@ -90,19 +102,8 @@ class Reconciler:
             await self._write(observed, self._plan(observed))
 
     def _plan(self, observed: Observed) -> Plan:
-        return plan(observed, status_of(observed.search), self._pods, self._clock())
-
-    async def _explained(self, observed: Observed) -> Observed:
-        """With the newest warning about whatever does not get on, if something does not."""
-        uid = stuck_child(observed, self._clock())
-        if uid is None:
-            return observed
-        try:
-            about = f"involvedObject.uid={uid},type=Warning"
-            warnings = await listed(self._client, EVENTS, observed.search.key.namespace, fields=about)
-        except OperatorError:
-            return observed  # whoever trims the operator's rights, or a server in trouble, costs explanations, not searches
-        return replace(observed, explanation=newest_warning(warnings))
+        with self._metrics.deciding():
+            return plan(observed, status_of(observed.search), self._pods, self._clock())
 
     async def _reread(self, observed: Observed) -> Observed | None:
         """The same from the API server itself; None when the search is gone."""

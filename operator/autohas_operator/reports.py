@@ -91,24 +91,42 @@ def _checkpoint(said: Progress) -> CheckpointStatus | None:
     return CheckpointStatus(step=newest.step, time=timestamp(min(newest.time, _LATEST_TIME_S)), digest=newest.digest)
 
 
-def checkpoint_verdict(spec: Spec, status: Status, now_s: float) -> Verdict:
-    """Whether an interruption now would cost little."""
+def checkpoint_verdict(spec: Spec, status: Status, report: Report | None, ready: Verdict, now_s: float) -> Verdict:
+    """Whether an interruption now would cost little; `ready` is what TrainerReady says.
+
+    A checkpoint is called old on the word of its trainer only: one that cannot be heard may have written many since.
+    """
     if spec.checkpoint.storage.persistent_volume_claim is None:
         message = "checkpoints lie on the pod's own disk: a new pod starts at step 0; give checkpoint.storage.persistentVolumeClaim"
         return Verdict(status="False", reason="NotDurable", message=message)
     if status.checkpoint is None:
         return Verdict(status="Unknown", reason="NoneYet", message="no checkpoint has been reported yet")
-    before = verdict_of(status, ConditionType.CHECKPOINT_READY)
-    if status.phase is not Phase.RUNNING and before is not None and before.reason != "NoneYet":
-        return before  # while nothing is trained, a checkpoint that grows old costs nothing
-    period_s = spec.checkpoint.period_seconds
     age_s = now_s - (epoch(status.checkpoint.time) or now_s)
-    if age_s > policy.STALE_PERIODS * period_s + policy.STALE_SLACK_S:
-        message = f"the newest checkpoint is older than {policy.STALE_PERIODS:.0f} periods of {period_s} s"
-        return Verdict(status="False", reason="Stale", message=message)
-    if before is not None and before.reason == "Fresh":
-        return before
-    return Verdict(status="True", reason="Fresh", message="the newest checkpoint is on the claim")
+    is_old = age_s > policy.STALE_PERIODS * spec.checkpoint.period_seconds + policy.STALE_SLACK_S
+    before = verdict_of(status, ConditionType.CHECKPOINT_READY)
+    is_known = before is not None and before.reason not in ("NoneYet", "ProgressUnreachable")
+    if before is not None and is_known and status.phase is not Phase.RUNNING:
+        return before  # while nothing is trained, a checkpoint that grows old costs nothing
+    if is_old:
+        return _old_checkpoint(spec, status, report, ready)
+    return before if before is not None and before.reason == "Fresh" else _FRESH
+
+
+_FRESH: Final = Verdict(status="True", reason="Fresh", message="the newest checkpoint is on the claim")
+
+
+def _old_checkpoint(spec: Spec, status: Status, report: Report | None, ready: Verdict) -> Verdict:
+    age = f"older than {policy.STALE_PERIODS:.0f} periods of {spec.checkpoint.period_seconds} s"
+    if ready.status == "Unknown":
+        message = (
+            f"the newest checkpoint that is known is {age}; its trainer cannot be heard and may have written others (see TrainerReady)"
+        )
+        return Verdict(status="Unknown", reason="ProgressUnreachable", message=message)
+    is_heard = status.phase is Phase.RUNNING and report is not None and report.progress is not None
+    before = verdict_of(status, ConditionType.CHECKPOINT_READY)
+    if not is_heard and before is not None and before.reason != "NoneYet":
+        return before  # this operator has just started and has not asked yet, or nothing is trained
+    return Verdict(status="False", reason="Stale", message=f"the newest checkpoint is {age}")
 
 
 CONVERGED: Final = {

@@ -129,8 +129,23 @@ def test_a_missing_priority_class_is_named(bench: Any) -> None:
     assert "no-such-class" in told["message"]
 
 
-def test_two_operators_at_once_make_one_job_each(bench: Any, second_operator: Any, trainer: Any) -> None:
-    """Twenty searches under two operators: twenty Jobs, each attempt 1, and one of them to its end."""
+def test_two_operators_at_once_bring_a_search_to_its_end_once(bench: Any, second_operator: Any, trainer: Any) -> None:
+    """Both read the trainer and both see its last word: one Job, attempt 1, one result that is told once."""
+    bench.apply(DURABLE)
+    pod = bench.pod()
+    bench.reported(trainer, pod)
+    bench.succeeded(pod)
+    status = bench.search()["status"]
+    bench.until(lambda: "ResultStored" in [event["reason"] for event in bench.objects("events")], "the end is told")
+
+    assert (status["attempt"], status["result"]["scores"]["test"]) == (1, "0.93")
+    assert len(bench.objects("jobs")) == 1
+    assert [event["count"] for event in bench.objects("events") if event["reason"] == "ResultStored"] == [1]
+    assert second_operator.page("/healthz") == "ok\n"
+
+
+def test_two_operators_at_once_make_one_job_each(bench: Any, second_operator: Any) -> None:
+    """Twenty searches under two operators: twenty Jobs, each attempt 1."""
     for number in range(20):
         bench.apply(changed(DURABLE, "metadata.name", f"s{number}"))
     bench.until(lambda: len(bench.objects("jobs")) == 20, "a Job each")

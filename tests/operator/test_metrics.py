@@ -209,3 +209,39 @@ def test_a_life_leaves_its_waits() -> None:
     assert (found["autohas_search_created_to_job_seconds_count", ()], found["autohas_search_created_to_job_seconds_sum", ()]) == (1, 4)
     assert found["autohas_search_created_to_report_seconds_count", ()] == 1
     assert found["autohas_search_created_to_report_seconds_sum", ()] == 54
+
+
+class Slow:
+    """Each write waits 40 s for its turn."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    async def before(self, verb: str, plural: str) -> None:
+        if verb in ("create", "update"):
+            self._world.api.now_s += 40
+
+    async def after(self, verb: str, plural: str) -> None:
+        """An answer takes no time."""
+
+
+def test_a_decision_is_timed_without_the_requests_of_its_pass() -> None:
+    """ConfigMap, Job and status wait 40 s each: the pass takes 120 s, within its buckets; its two decisions wait for nothing."""
+
+    async def whole() -> None:
+        world = World()
+        world.apply(stored_search())
+        world.api.trouble = Slow(world)
+        await world.operator.hear()
+        await world.operator.work()
+        found = samples(world.operator.metrics)
+        passes = {
+            bound: found["autohas_reconcile_duration_seconds_bucket", (("le", bound), ("result", "ok"))] for bound in ("60.0", "300.0")
+        }
+
+        assert passes == {"60.0": 0, "300.0": 1}
+        assert found["autohas_reconcile_duration_seconds_sum", (("result", "ok"),)] == 120
+        assert found["autohas_reconcile_decide_seconds_count", ()] == 2
+        assert found["autohas_reconcile_decide_seconds_sum", ()] < 40
+
+    asyncio.run(whole())

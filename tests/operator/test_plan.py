@@ -13,6 +13,7 @@ from autohas_operator.conditions import verdict_of
 from autohas_operator.course import CreateAttempt
 from autohas_operator.observe import Explanation, Observed, Report
 from autohas_operator.plan import plan
+from autohas_operator.testing import sentences
 from autohas_operator.testing.builders import (
     NOW_S,
     PODS,
@@ -56,29 +57,30 @@ def test_status_names_who_wrote_the_files_on_the_claim() -> None:
     assert following.trainer == TrainerStatus(image="trainer:1", run_as_user=None, fs_group=2000, image_pull_secrets=["registry"])
 
 
-def waiting(reason: str, message: str = "m") -> dict[str, Any]:
+def waiting(reason: str, message: str = "") -> dict[str, Any]:
     return stored_pod(JOB, state={"waiting": {"reason": reason, "message": message}})
 
 
 UNSCHEDULABLE = stored_pod(
     JOB,
     scheduled=False,
-    conditions=[{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes: no GPU"}],
+    conditions=[{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": sentences.NO_GPU}],
 )
 TERMINATING = changed(POD, "metadata.deletionTimestamp", "2027-01-15T08:00:00Z")
 LOST = changed(POD, "metadata.deletionTimestamp", "2027-01-15T07:50:00Z")
 MISSED = replace(report(SEARCH), misses=3, problem="no connection: ClientConnectorError")
 NEVER = Report(pod_uid="pod-1", time_s=NOW_S, progress=None, misses=3, problem="timeout")
+EARLY = replace(NEVER, misses=4, is_early=True)
 SKEW = Report(pod_uid="pod-1", time_s=NOW_S, progress=None, misses=1, problem="message has version 2", is_version_skew=True)
 DISRUPTED = changed(ended_pod(JOB, code=137), "status.conditions", [condition("DisruptionTarget", message="preempted by vip")])
 
-NO_CLAIM = Explanation(reason="FailedMount", message="no claim ck", time_s=NOW_S)
+UNMOUNTED = Explanation(reason="FailedMount", message=sentences.NO_MOUNT, time_s=NOW_S)
 
 TRAINER_STATES = [
     (observed(SEARCH, JOB), 1, Phase.STARTING, ("False", "WaitingForPod")),
     (observed(SEARCH, JOB), 25, Phase.STARTING, ("False", "PodsNotCreated")),
     (
-        observed(SEARCH, JOB, explanation=Explanation(reason="FailedCreate", message="exceeded quota", time_s=NOW_S)),
+        observed(SEARCH, JOB, explanation=Explanation(reason="FailedCreate", message=sentences.QUOTA, time_s=NOW_S)),
         25,
         Phase.STARTING,
         ("False", "PodsNotCreated"),
@@ -86,19 +88,25 @@ TRAINER_STATES = [
     (observed(SEARCH, {**JOB, "status": {"failed": 1}}), 25, Phase.INTERRUPTED, ("False", "BackOff")),
     (observed(SEARCH, changed(JOB, "spec.suspend", True)), 25, Phase.QUEUED, ("False", "JobSuspended")),  # noqa: FBT003 - JSON
     (observed(SEARCH, JOB, UNSCHEDULABLE), 1, Phase.STARTING, ("False", "Unschedulable")),
-    (observed(SEARCH, JOB, waiting("ImagePullBackOff")), 1, Phase.STARTING, ("False", "ImagePullFailed")),
+    (observed(SEARCH, JOB, waiting("ImagePullBackOff", sentences.NO_IMAGE)), 1, Phase.STARTING, ("False", "ImagePullFailed")),
     (observed(SEARCH, JOB, waiting("ErrImageNeverPull")), 1, Phase.STARTING, ("False", "ImagePullFailed")),
-    (observed(SEARCH, JOB, waiting("CreateContainerConfigError")), 1, Phase.STARTING, ("False", "ContainerNotCreated")),
+    (
+        observed(SEARCH, JOB, waiting("CreateContainerConfigError", sentences.NO_ENVIRONMENT)),
+        1,
+        Phase.STARTING,
+        ("False", "ContainerNotCreated"),
+    ),
     (observed(SEARCH, JOB, waiting("ContainerCreating")), 1, Phase.STARTING, ("False", "PodStarting")),
     (observed(SEARCH, JOB, waiting("ContainerCreating")), 70, Phase.STARTING, ("False", "ContainerNotCreated")),
     (
-        observed(SEARCH, JOB, waiting("ContainerCreating"), explanation=NO_CLAIM),
+        observed(SEARCH, JOB, waiting("ContainerCreating"), explanation=UNMOUNTED),
         70,
         Phase.STARTING,
         ("False", "FailedMount"),
     ),
     (observed(SEARCH, JOB, running_pod(JOB, started=False)), 1, Phase.STARTING, ("False", "WaitingForReport")),
-    (observed(SEARCH, JOB, running_pod(JOB, started=False), report=NEVER), 1, Phase.STARTING, ("False", "WaitingForReport")),
+    (observed(SEARCH, JOB, running_pod(JOB, started=False), report=EARLY), 1, Phase.STARTING, ("False", "WaitingForReport")),
+    (observed(SEARCH, JOB, POD, report=EARLY), 1, Phase.STARTING, ("False", "WaitingForReport")),
     (observed(SEARCH, JOB, POD, report=NEVER), 1, Phase.RUNNING, ("Unknown", "ProgressUnreachable")),
     (observed(SEARCH, JOB, POD, report=report(SEARCH)), 1, Phase.RUNNING, ("True", "Reporting")),
     (observed(SEARCH, JOB, POD, report=replace(MISSED, misses=2)), 1, Phase.RUNNING, ("True", "Reporting")),
@@ -128,9 +136,10 @@ def test_every_state_of_the_trainer_has_its_phase_and_reason(seen: Observed, age
 
 def test_what_hangs_outside_is_named_in_the_condition() -> None:
     """The text of the newest event, of the scheduler and of the kubelet reaches the person."""
-    quota = observed(SEARCH, JOB, explanation=Explanation(reason="FailedCreate", message="exceeded quota: gpus", time_s=NOW_S))
+    quota = observed(SEARCH, JOB, explanation=Explanation(reason="FailedCreate", message=sentences.QUOTA, time_s=NOW_S))
+    gpu = "0/1 nodes are available: 1 Insufficient nvidia.com/gpu."
 
-    for seen, words in ((quota, "exceeded quota: gpus"), (observed(SEARCH, JOB, UNSCHEDULABLE), "0/1 nodes: no GPU")):
+    for seen, words in ((quota, "exceeded quota: gpus"), (observed(SEARCH, JOB, UNSCHEDULABLE), gpu)):
         told = verdict_of(decide(seen, CREATED, at_s=NOW_S + 25).status, ConditionType.TRAINER_READY)
         assert told is not None
         assert words in told.message

@@ -168,6 +168,19 @@ def test_a_hostile_answer_is_a_miss_with_a_sentence(answer: Answer, cause: str) 
     assert f'autohas_status_poll_failures_total{{reason="{cause}"}} 1.0' in metrics
 
 
+def test_misses_before_the_startup_probe_passed_are_no_misses_after_it() -> None:
+    """Four while torch loads, then the pod is started: the count begins anew, and three make the progress unreachable."""
+    error = UnusableError("connection", "no connection")
+    pods = [pod_record(running_pod(JOB, started=started)) for started in (False, True)]
+    report, counted = None, []
+    for pod in (*pods[:1] * 4, *pods[1:] * 3):
+        assert pod is not None
+        report = after_failure(pod, report, error, NOW_S)
+        counted.append((report.misses, report.is_early))
+
+    assert counted == [(1, True), (2, True), (3, True), (4, True), (1, False), (2, False), (3, False)]
+
+
 def test_misses_are_counted_beside_the_last_good_report() -> None:
     """Three failures keep what was known."""
     before = poll(saying(http(GOOD)))[0]

@@ -11,6 +11,7 @@ import pytest
 from autohas_api.status import ConditionType, Phase
 from autohas_api.testing import changed
 from autohas_operator.course import DeleteJob
+from autohas_operator.testing import sentences
 from autohas_operator.testing.builders import condition, ended_pod, observed, stored_job, stored_pod
 from autohas_operator.testing.decisions import CREATED, JOB, RUNNING, SEARCH, decide, verdict
 from autohas_operator.testing.words import said
@@ -118,7 +119,7 @@ def test_before_the_first_checkpoint_nothing_is_promised() -> None:
 
 def test_a_pod_that_finds_no_node_is_announced_under_a_name_that_tells() -> None:
     """The event stands beside those of pods: TrainerUnschedulable."""
-    unschedulable = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes: no GPU"}
+    unschedulable = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": sentences.NO_GPU}
     pod = stored_pod(JOB, scheduled=False, conditions=[unschedulable])
 
     assert [(a.type, a.reason) for a in decide(observed(SEARCH, JOB, pod), CREATED).announcements] == [("Warning", "TrainerUnschedulable")]

@@ -183,7 +183,7 @@ def test_a_job_that_the_server_fails_to_make_is_no_secret() -> None:
         await world.wait(600)
 
         assert refused == ("False", "JobNotCreated")
-        assert "the API server answered 500: failed calling webhook; it is tried again" in text
+        assert "the API server answered 500: failed calling webhook; repair the webhook" in text
         assert told.count("JobNotCreated") == 1
         assert world.status["phase"] == "Starting"
         assert world.api.jobs_made == ["fashion-5ea4c400-1"]
@@ -257,7 +257,9 @@ def test_pods_that_are_not_created_are_explained_by_their_event() -> None:
         await world.wait(25)
         ready = next(c for c in world.status["conditions"] if c["type"] == "TrainerReady")
 
-        assert (ready["reason"], ready["message"]) == ("PodsNotCreated", 'FailedCreate: pods "x" is forbidden: violates PodSecurity')
+        cure = "raise the quota, create what is missing, or choose in spec.trainer what the policy allows"
+        said = f'FailedCreate: pods "x" is forbidden: violates PodSecurity; {cure}'
+        assert (ready["reason"], ready["message"]) == ("PodsNotCreated", said)
 
     asyncio.run(whole())
 

@@ -3,31 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 
 from autohas_operator.aftermath import CleanUp
 from autohas_operator.children import clean_up
-from autohas_operator.errors import ApiError, InvalidError, OperatorError
+from autohas_operator.errors import ApiError, InvalidError
 from autohas_operator.observe import search_record
 from autohas_operator.testing.lives import run, start, succeed
-from autohas_operator.testing.world import World
-
-
-@dataclass(frozen=True, slots=True)
-class Refusing:
-    """Every request of one kind ends with an error."""
-
-    verb: str
-    plural: str
-    error: OperatorError
-
-    async def before(self, verb: str, plural: str) -> None:
-        """Refuse, or let pass."""
-        if (verb, plural) == (self.verb, self.plural):
-            raise self.error
-
-    async def after(self, verb: str, plural: str) -> None:
-        """Nothing is lost on the way back."""
+from autohas_operator.testing.world import Refusing, World
 
 
 def reasons(world: World) -> dict[str, tuple[str, str]]:

@@ -266,7 +266,7 @@ async def refused(world: World) -> None:
     await world.settle()
     await world.wait(60)
     world.api.refusals.clear()
-    await world.wait(60)
+    await world.wait(300)  # it was refused for a minute or two, so it is asked for again within as long
     await run(world)
     await succeed(world)
 

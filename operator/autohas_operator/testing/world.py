@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
 from itertools import count
 from typing import Any, Final, Protocol
 
@@ -44,6 +45,23 @@ class Trouble(Protocol):
 
     async def after(self, verb: str, plural: str) -> None:
         """The request was served, its answer is about to leave."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusing:
+    """Every request of one kind ends with an error."""
+
+    verb: str
+    plural: str
+    error: OperatorError
+
+    async def before(self, verb: str, plural: str) -> None:
+        """Refuse, or let pass."""
+        if (verb, plural) == (self.verb, self.plural):
+            raise self.error
+
+    async def after(self, verb: str, plural: str) -> None:
+        """Nothing is lost on the way back."""
 
 
 class FakeApi:

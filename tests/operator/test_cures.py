@@ -1,0 +1,158 @@
+"""A sentence of Kubernetes is followed by what to do, whoever said it and however long it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from autohas_api.status import ConditionType
+from autohas_operator.conditions import verdict_of
+from autohas_operator.cures import CURES
+from autohas_operator.errors import (
+    ApiError,
+    ForbiddenError,
+    InvalidError,
+    Obstacle,
+    OperatorError,
+    WaitError,
+    obstacle_to_creating,
+    refusal,
+)
+from autohas_operator.observe import Explanation
+from autohas_operator.testing import sentences
+from autohas_operator.testing.builders import NOW_S, ended_pod, observed, stored_pod
+from autohas_operator.testing.decisions import CREATED, JOB, RUNNING, SEARCH, decide
+from autohas_operator.testing.words import said
+from autohas_operator.wording import MAX_CONDITION_MESSAGE
+
+LONG = "0/5000 nodes are available: " + "1 node(s) had an untolerated taint, " * 200
+
+
+def unscheduled(text: str) -> dict[str, Any]:
+    condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": text}
+    return stored_pod(JOB, scheduled=False, conditions=[condition])
+
+
+def waiting(reason: str, message: str = "") -> dict[str, Any]:
+    return stored_pod(JOB, state={"waiting": {"reason": reason, "message": message}})
+
+
+def event(reason: str, message: str) -> Explanation:
+    return Explanation(reason=reason, message=message, time_s=NOW_S + 11)
+
+
+RELAYED = [
+    (
+        (unscheduled(sentences.NO_GPU),),
+        None,
+        "Unschedulable",
+        "0/1 nodes are available: 1 Insufficient nvidia.com/gpu.",
+        "check spec.trainer (resources, nodeSelector, affinity, tolerations) and the claims that it and spec.checkpoint name",
+    ),
+    (
+        (unscheduled(sentences.NO_CLAIM),),
+        None,
+        "Unschedulable",
+        '0/1 nodes are available: persistentvolumeclaim "ck" not found.',
+        "check spec.trainer (resources, nodeSelector, affinity, tolerations) and the claims that it and spec.checkpoint name",
+    ),
+    (
+        (waiting("ImagePullBackOff", sentences.NO_IMAGE),),
+        None,
+        "ImagePullFailed",
+        'ImagePullBackOff: Back-off pulling image "ghcr.io/none/trainer:1"',
+        "check spec.trainer.image and spec.trainer.imagePullSecrets, or the chart's trainer.image and imagePullSecrets",
+    ),
+    (
+        (waiting("CreateContainerConfigError", sentences.NO_ENVIRONMENT),),
+        None,
+        "ContainerNotCreated",
+        'CreateContainerConfigError: secret "token" not found',
+        "check the Secrets and ConfigMaps that spec.trainer names (env, envFrom, volumes) and its runtimeClassName",
+    ),
+    (
+        (waiting("ContainerCreating"),),
+        event("FailedAttachVolume", sentences.ELSEWHERE),
+        "FailedMount",
+        'FailedAttachVolume: Multi-Attach error for volume "pvc-1" Volume is already used by pod(s) other',
+        "check that the claims and volumes of spec.checkpoint and spec.trainer exist, are bound, and are held by no other node",
+    ),
+    (
+        (),
+        event("FailedCreate", sentences.QUOTA),
+        "PodsNotCreated",
+        "exceeded quota: gpus, requested: requests.nvidia.com/gpu=1",
+        "raise the quota, create what is missing, or choose in spec.trainer what the policy allows",
+    ),
+    (
+        (ended_pod(JOB, code=75, ended_s=NOW_S),),
+        event("FailedCreate", sentences.QUOTA),
+        "PodsNotCreated",
+        "exceeded quota: gpus, requested: requests.nvidia.com/gpu=1",
+        "raise the quota, create what is missing, or choose in spec.trainer what the policy allows",
+    ),
+]
+
+
+@pytest.mark.parametrize(("pods", "told", "reason", "quoted", "cure"), RELAYED, ids=[f"{case[2]} {n}" for n, case in enumerate(RELAYED)])
+def test_a_sentence_about_a_pod_is_followed_by_what_to_do(
+    pods: tuple[dict[str, Any], ...], told: Explanation | None, reason: str, quoted: str, cure: str
+) -> None:
+    """TrainerReady quotes the scheduler, the kubelet or a controller, and ends with the fields to look at."""
+    seen = observed(SEARCH, JOB, *pods, explanation=told)
+    verdict = verdict_of(
+        decide(seen, RUNNING if pods and told is not None else CREATED, at_s=NOW_S + 70).status, ConditionType.TRAINER_READY
+    )
+
+    assert verdict is not None
+    assert verdict.reason == reason
+    assert quoted in verdict.message
+    assert verdict.message.endswith(f"; {cure}")
+
+
+FORBIDDEN = ForbiddenError(status=403, message=sentences.JOB_QUOTA, request="POST")
+INVALID = InvalidError(status=422, message="spec.template.spec.nodeSelector: Invalid value", request="POST")
+DOWN = ApiError(status=500, message='failed calling webhook "mjob.kb.io"', request="POST")
+ABOUT_JOBS = [
+    (refusal(FORBIDDEN, is_create=True), "JobForbidden", "exceeded quota: jobs, requested: count/jobs.batch=1", "raise the quota on Jobs"),
+    (refusal(INVALID, is_create=True), "TemplateRejected", "nodeSelector: Invalid value", "correct the field of spec.trainer"),
+    (refusal(INVALID, is_create=False), "JobForbidden", "nodeSelector: Invalid value", "choose in spec.trainer what the admission policy"),
+    (obstacle_to_creating(DOWN), "JobNotCreated", 'answered 500: failed calling webhook "mjob.kb.io"', "repair the webhook"),
+    (obstacle_to_creating(WaitError("Job x is being deleted", delay_s=2)), "WaitingForName", "Job x is", "look at its finalizers"),
+]
+
+
+@pytest.mark.parametrize(("told", "reason", "quoted", "cure"), ABOUT_JOBS, ids=[f"{case[1]} {n}" for n, case in enumerate(ABOUT_JOBS)])
+def test_a_refused_job_is_followed_by_what_to_do(told: Obstacle | None, reason: str, quoted: str, cure: str) -> None:
+    """The API server's sentence, then the cure, and one cure only."""
+    assert told is not None
+    assert told.reason == reason
+    assert quoted in told.message
+    assert cure in told.message.partition(quoted)[2]
+    assert [word for word, text in CURES.items() if told.message.endswith(text)] == [reason]
+
+
+LONG_ONES: list[OperatorError] = [
+    ForbiddenError(status=403, message=LONG, request="POST"),
+    InvalidError(status=422, message=LONG, request="POST"),
+]
+
+
+@pytest.mark.parametrize("error", LONG_ONES, ids=lambda error: type(error).__name__)
+def test_however_long_the_sentence_the_cure_is_there(error: OperatorError) -> None:
+    """A scheduler of five thousand nodes, or a policy of many words, is cut, and not what to do."""
+    refused = refusal(error, is_create=True)
+    ready = verdict_of(decide(observed(SEARCH, JOB, unscheduled(LONG)), CREATED).status, ConditionType.TRAINER_READY)
+
+    assert refused is not None
+    assert ready is not None
+    for reason, message in ((refused.reason, refused.message), (ready.reason, ready.message)):
+        assert len(message) <= MAX_CONDITION_MESSAGE
+        assert message.endswith(CURES[reason])
+
+
+def test_every_cure_is_for_a_word_that_is_said() -> None:
+    """And leaves room for the sentence before it."""
+    assert CURES.keys() <= said()
+    assert max(len(cure) for cure in CURES.values()) < 200

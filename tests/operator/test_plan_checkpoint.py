@@ -1,0 +1,52 @@
+"""What the decision says of checkpoints whose trainer cannot be heard."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from autohas_api.digest import sha256
+from autohas_api.messages import CheckpointInfo
+from autohas_api.status import ConditionType
+from autohas_operator.testing.builders import NOW_S, ended_pod, interrupted_text, observed, report
+from autohas_operator.testing.decisions import JOB, POD, RUNNING, SEARCH, decide, verdict
+
+BLOCKED = replace(report(SEARCH), misses=3, problem="no connection")
+UNREACHABLE = ("Unknown", "ProgressUnreachable")
+
+
+def test_a_trainer_that_cannot_be_heard_is_not_said_to_write_no_checkpoints() -> None:
+    """A network policy cuts the polls off: Fresh for two periods and a minute after the last one known, then unknown, and no event."""
+    seen = observed(SEARCH, JOB, POD, report=BLOCKED)
+    early = decide(seen, RUNNING, at_s=NOW_S + 659)
+    late = decide(seen, early.status, at_s=NOW_S + 661)
+
+    assert verdict(early.status, ConditionType.CHECKPOINT_READY) == ("True", "Fresh")
+    assert verdict(late.status, ConditionType.CHECKPOINT_READY) == UNREACHABLE
+    assert late.announcements == ()
+
+
+def test_polls_that_come_through_again_tell_fresh_from_stale() -> None:
+    """The trainer says which checkpoint is its newest: one of this minute, or the old one still."""
+    blocked = decide(observed(SEARCH, JOB, POD, report=BLOCKED), RUNNING, at_s=NOW_S + 661).status
+    newest = CheckpointInfo(step=900, time=NOW_S + 690, digest=sha256("newer"))
+    fresh = observed(SEARCH, JOB, POD, report=report(SEARCH, at_s=NOW_S + 700, checkpoint=newest))
+    stale = observed(SEARCH, JOB, POD, report=report(SEARCH, at_s=NOW_S + 700))
+
+    assert verdict(decide(fresh, blocked, at_s=NOW_S + 700).status, ConditionType.CHECKPOINT_READY) == ("True", "Fresh")
+    assert verdict(decide(stale, blocked, at_s=NOW_S + 700).status, ConditionType.CHECKPOINT_READY) == ("False", "Stale")
+
+
+def test_an_operator_that_was_away_for_an_hour_calls_nothing_stale_before_it_has_asked() -> None:
+    """Its status is an hour old, and so is the newest checkpoint in it."""
+    assert decide(observed(SEARCH, JOB, POD), RUNNING, at_s=NOW_S + 3600).status == RUNNING
+
+
+def test_what_could_not_be_heard_is_not_stale_when_it_has_ended() -> None:
+    """Unknown stays while nothing is trained, unless the last word names a checkpoint of its end."""
+    blocked = decide(observed(SEARCH, JOB, POD, report=BLOCKED), RUNNING, at_s=NOW_S + 661).status
+    silent = ended_pod(JOB, code=75, ended_s=NOW_S + 700)
+    word = interrupted_text(SEARCH, step=900, starts=1, checkpoint_digest=sha256("last"))
+    telling = ended_pod(JOB, code=75, message=word, ended_s=NOW_S + 700)
+    after = [decide(observed(SEARCH, JOB, pod, report=BLOCKED), blocked, at_s=NOW_S + 701).status for pod in (silent, telling)]
+
+    assert [verdict(status, ConditionType.CHECKPOINT_READY) for status in after] == [UNREACHABLE, ("True", "Fresh")]

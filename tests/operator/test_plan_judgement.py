@@ -1,0 +1,60 @@
+"""How the decision judges a spec: once for each text, and by no rule that came after its search had begun."""
+
+from __future__ import annotations
+
+import pytest
+
+from autohas_api.model import Rule
+from autohas_api.problems import Problem, SpecError
+from autohas_api.search import Search, Spec
+from autohas_api.status import ConditionType, Phase
+from autohas_operator import plan as module
+from autohas_operator.testing.builders import NOW_S, ended_pod, observed, report, result_text, stored_search
+from autohas_operator.testing.decisions import JOB, POD, RUNNING, SEARCH, decide, verdict
+
+_LATER = Rule(expression="false", message="is not taken any more", field_path=".budget", holds=lambda _: False)
+
+
+def test_a_rule_of_a_later_version_is_for_searches_that_have_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The operator is upgraded: a new search is rejected, the one that runs goes on and its result is stored."""
+    module._judgement.cache_clear()
+    monkeypatch.setattr(Spec, "rules", (*Spec.rules, _LATER))
+    over = ended_pod(JOB, code=0, message=result_text_before(monkeypatch))
+
+    fresh = decide(observed(SEARCH)).status
+    running = decide(observed(SEARCH, JOB, POD, report=report(SEARCH)), RUNNING).status
+    ended = decide(observed(SEARCH, JOB, over), RUNNING).status
+    module._judgement.cache_clear()
+
+    assert (fresh.phase, verdict(fresh, ConditionType.ACCEPTED)) == (Phase.REJECTED, ("False", "InvalidSpec"))
+    assert (running.phase, verdict(running, ConditionType.ACCEPTED)) == (Phase.RUNNING, ("True", "Valid"))
+    assert ended.phase is Phase.SUCCEEDED
+    assert ended.result is not None
+
+
+def result_text_before(monkeypatch: pytest.MonkeyPatch) -> str:
+    """What a trainer of the earlier version says."""
+    with monkeypatch.context() as earlier:
+        earlier.setattr(Spec, "rules", Spec.rules[:-1])
+        return result_text(SEARCH)
+
+
+def test_a_search_that_is_wrong_is_judged_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hundred passes over the same text cost one judgement, and only what a condition can hold of a long refusal is kept."""
+    judged: list[str] = []
+
+    def refuse(document: dict[str, object]) -> Search:
+        judged.append(str(document["kind"]))
+        raise SpecError([Problem(path="spec", message="m" * 10**6)])
+
+    monkeypatch.setattr(module, "accept", refuse)
+    wrong = stored_search(budget={"trainings": "1.25"})
+    status = decide(observed(wrong)).status
+    for second in range(99):
+        status = decide(observed(wrong), status, at_s=NOW_S + second).status
+    kept = module._judgement(observed(wrong).search.document, has_begun=False)
+    module._judgement.cache_clear()
+
+    assert judged == ["AutoHASSearch"]
+    assert verdict(status, ConditionType.ACCEPTED) == ("False", "InvalidSpec")
+    assert len(str(kept)) < 2000

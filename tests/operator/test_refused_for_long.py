@@ -1,0 +1,229 @@
+"""What a namespace without quota costs the others: refusals and missing pods that last for hours, in a world in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+import pytest
+
+from autohas_api.status import ConditionType
+from autohas_operator.client import CONFIG_MAPS, EVENTS, JOBS, SEARCHES
+from autohas_operator.errors import Blamed, ForbiddenError, InvalidError, Obstacle, OperatorError
+from autohas_operator.explanations import Explanations
+from autohas_operator.observe import Explanation
+from autohas_operator.testing import sentences
+from autohas_operator.testing.builders import NOW_S, ended_pod, observed, stored_job, stored_search
+from autohas_operator.testing.decisions import SEARCH, decide
+from autohas_operator.testing.lives import KEY, run
+from autohas_operator.testing.world import FakeApi, Refusing, World
+from autohas_operator.wording import timestamp
+
+FORBIDDEN = ForbiddenError(status=403, message=sentences.JOB_QUOTA, request="POST")
+INVALID = InvalidError(status=422, message="spec.template: Invalid value", request="POST")
+
+
+class Counting:
+    """Counts requests by verb and plural, refused ones too."""
+
+    def __init__(self) -> None:
+        self.seen: Counter[tuple[str, str]] = Counter()
+
+    async def before(self, verb: str, plural: str) -> None:
+        self.seen[verb, plural] += 1
+
+    async def after(self, verb: str, plural: str) -> None:
+        """An answer costs nothing."""
+
+
+OBSTACLES = [
+    Obstacle(blamed=Blamed.TRAINER, reason="JobForbidden", message=sentences.JOB_QUOTA),
+    Obstacle(blamed=Blamed.SPEC, reason="TemplateRejected", message="spec.template: Invalid value"),
+]
+
+
+@pytest.mark.parametrize("obstacle", OBSTACLES, ids=lambda obstacle: obstacle.reason)
+def test_what_has_been_refused_for_long_is_asked_for_ever_more_seldom(obstacle: Obstacle) -> None:
+    """After 30 s, then after as long as it has lasted: 60, 120, 240, 480 s, and 600 s at most."""
+    status, now_s, waits = decide(observed(SEARCH, obstacle=obstacle), at_s=NOW_S).status, NOW_S, []
+    for _ in range(8):
+        decided = decide(observed(SEARCH, obstacle=obstacle), status, at_s=now_s)
+        status = decided.status
+        assert decided.look_again_s is not None
+        waits.append(decided.look_again_s)
+        now_s += decided.look_again_s
+
+    assert waits == [30, 30, 60, 120, 240, 480, 600, 600]
+
+
+def test_a_search_that_is_resumed_is_tried_soon() -> None:
+    """A week of suspension is no week of refusals: the first retry comes after 30 s."""
+    obstacle = OBSTACLES[0]
+    accepted = decide(observed(SEARCH, obstacle=obstacle), at_s=NOW_S).status
+    resting = decide(observed(stored_search(suspend=True)), accepted, at_s=NOW_S + 60).status
+    resumed = decide(observed(SEARCH, obstacle=obstacle), resting, at_s=NOW_S + 604_800).status
+
+    assert decide(observed(SEARCH, obstacle=obstacle), resumed, at_s=NOW_S + 604_801).look_again_s == 30
+
+
+def test_the_start_deadline_does_not_wait_for_a_retry() -> None:
+    """Refused for 599 s of 600: the next look is when the deadline passes."""
+    search = stored_search(budget={"trainings": "4", "startDeadlineSeconds": 600})
+    first = decide(observed(search, obstacle=OBSTACLES[0]), at_s=NOW_S).status
+
+    assert decide(observed(search, obstacle=OBSTACLES[0]), first, at_s=NOW_S + 480).look_again_s == 120
+
+
+@pytest.mark.parametrize(("error", "ready"), [(FORBIDDEN, "JobForbidden"), (INVALID, "NotAccepted")], ids=["quota", "invalid"])
+def test_a_search_that_is_refused_for_an_hour_costs_a_dozen_writes(error: OperatorError, ready: str) -> None:
+    """Tries at 0, 30, 60, 120, 240, 480, 960 s and four more 600 s apart; one ConfigMap, one status."""
+
+    async def whole() -> None:
+        world, counting = World(), Counting()
+        world.api.refusals["jobs"] = error
+        world.apply(SEARCH)
+        world.api.trouble = counting
+        await world.settle()
+        for _ in range(720):
+            await world.wait(5)
+
+        assert counting.seen["create", "jobs"] == 7 + 4
+        assert counting.seen["create", "configmaps"] == 1
+        assert counting.seen["update", "autohassearches"] == 1
+        conditions = {c["type"]: c["reason"] for c in world.status["conditions"]}
+        assert conditions[ConditionType.TRAINER_READY] == ready
+
+    asyncio.run(whole())
+
+
+async def _stuck(world: World, counting: Counting, hours: float) -> None:
+    """A Job without a pod, looked after every 5 s."""
+    world.apply(SEARCH)
+    await world.settle()
+    world.api.trouble = counting
+    for _ in range(int(hours * 720)):
+        await world.wait(5)
+
+
+def test_events_of_a_job_without_a_pod_are_listed_ever_more_seldom() -> None:
+    """First after 20 s, then 60, 120, 300 s later and every 600 s: 4 in the first ten minutes, 9 in the first hour."""
+
+    async def whole() -> None:
+        world, counting = World(), Counting()
+        await _stuck(world, counting, 1 / 6)
+        early = counting.seen["list", "events"]
+        for _ in range(600):
+            await world.wait(5)
+
+        assert (early, counting.seen["list", "events"]) == (4, 9)
+
+    asyncio.run(whole())
+
+
+def test_a_quota_that_is_lifted_and_used_up_again_is_asked_after_at_once() -> None:
+    """After an hour without a pod one comes, and is stopped: the events of the new trouble are not those of the old one."""
+
+    async def whole() -> None:
+        world, counting = World(), Counting()
+        await _stuck(world, counting, 1)
+        before = counting.seen["list", "events"]
+        await run(world)
+        world.put_pod(ended_pod(world.job, code=75, ended_s=world.api.now_s))
+        await world.wait(1)
+        stopped = counting.seen["list", "events"] - before
+        await world.wait(30)
+        overdue = counting.seen["list", "events"] - before
+
+        assert (stopped, overdue) == (1, 2)
+
+    asyncio.run(whole())
+
+
+def test_a_thousand_stuck_searches_list_as_many_events_as_the_ration_allows() -> None:
+    """At once 100, and 5 for every further second; what is known is told again meanwhile."""
+
+    async def whole() -> None:
+        api = FakeApi()
+        counting = Counting()
+        api.trouble = counting
+        explanations = Explanations(api, lambda: api.now_s)
+        searches = [stored_search(f"s{n}") for n in range(1000)]
+        seen = [observed(search, stored_job(search, uid=f"job-{n}")) for n, search in enumerate(searches)]
+        warning = {"reason": "FailedCreate", "message": sentences.QUOTA, "lastTimestamp": timestamp(NOW_S)}
+        api.add(EVENTS, "ml", {"metadata": {"name": "e"}, "involvedObject": {"uid": "job-0"}, **warning})
+        api.now_s = NOW_S + 20
+        first = [await explanations.about(view) for view in seen]
+        at_once = counting.seen["list", "events"]
+        api.now_s += 10
+        again = [await explanations.about(view) for view in seen]
+
+        assert (at_once, counting.seen["list", "events"]) == (100, 150)
+        assert first[0] == again[0] == Explanation(reason="FailedCreate", message=sentences.QUOTA, time_s=NOW_S)
+
+    asyncio.run(whole())
+
+
+def test_what_is_remembered_goes_with_the_trouble_and_with_the_search() -> None:
+    """Neither a search that gets on nor one that is deleted leaves anything behind."""
+
+    async def whole() -> None:
+        world = World()
+        await _stuck(world, Counting(), 1 / 60)
+        troubles = world.operator.reconciler._explanations._troubles
+        stuck = len(troubles)
+        await run(world)
+        running = len(troubles)
+        world.api.remove(JOBS, "ml", world.job["metadata"]["name"])
+        world.api.remove(SEARCHES, "ml", "fashion")
+        world.operator.queue.add(KEY)
+        await world.settle()
+
+        assert (stuck, running, len(troubles)) == (1, 0, 0)
+
+    asyncio.run(whole())
+
+
+async def _too_late(world: World) -> None:
+    """No quota for the first Job before the start deadline."""
+    world.api.refusals["jobs"] = FORBIDDEN
+    world.apply(stored_search(budget={"trainings": "4", "startDeadlineSeconds": 600}))
+    await world.settle()
+    for _ in range(70):
+        await world.wait(10)
+
+
+def _end(world: World) -> tuple[str, str]:
+    succeeded = next(c for c in world.status["conditions"] if c["type"] == "Succeeded")
+    return world.status["phase"], succeeded["reason"]
+
+
+@pytest.mark.parametrize("kill_before", [True, False])
+@pytest.mark.parametrize("kill_at", [None, *range(1, 8)])
+def test_a_search_that_ends_without_a_job_leaves_no_config_map(kill_at: int | None, kill_before: bool) -> None:  # noqa: FBT001 - a case
+    """Its ConfigMap was made for a Job that was never allowed; killed at any write, the next operator deletes it all the same."""
+
+    async def whole() -> None:
+        world = World()
+        world.api.kill_at, world.api.kill_before = kill_at, kill_before
+        await _too_late(world)
+        world.collect_garbage()
+
+        assert _end(world) == ("Failed", "StartDeadlineExceeded")
+        assert world.api.all(CONFIG_MAPS) == ()
+        assert world.num_restarts == (kill_at is not None)
+
+    asyncio.run(whole())
+
+
+def test_a_config_map_that_may_not_be_deleted_does_not_keep_the_search_from_its_end() -> None:
+    """It goes with the search, whose it is."""
+
+    async def whole() -> None:
+        world = World()
+        world.api.trouble = Refusing("delete", "configmaps", FORBIDDEN)
+        await _too_late(world)
+
+        assert _end(world) == ("Failed", "StartDeadlineExceeded")
+        assert len(world.api.all(CONFIG_MAPS)) == 1
+
+    asyncio.run(whole())
