@@ -23,7 +23,7 @@ from autohas_operator.census import Census
 from autohas_operator.client import HttpClient
 from autohas_operator.errors import OperatorError
 from autohas_operator.events import EVENTS_BURST, EVENTS_PER_SECOND, EventRecorder
-from autohas_operator.handlers import build_registry, kopf_settings
+from autohas_operator.handlers import Login, build_registry, kopf_settings
 from autohas_operator.intake import Intake
 from autohas_operator.metrics import Metrics
 from autohas_operator.observe import Key
@@ -56,6 +56,48 @@ class Control:
     port: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What everything that runs beside kopf is made of."""
+
+    settings: Settings
+    client: HttpClient
+    intake: Intake
+    queue: WorkQueue[Key]
+    fetcher: HttpFetcher
+    health: Health
+
+    def coroutines(self, lost: Callable[[frozenset[str]], None]) -> dict[str, Coroutine[Any, Any, None]]:
+        """All of it, by name."""
+        settings, cache, metrics = self.settings, self.intake.cache, self.intake.metrics
+        ration = TokenBucket(rate_per_s=EVENTS_PER_SECOND, burst=EVENTS_BURST, clock=time.monotonic)
+        events = EventRecorder(self.client, metrics, time.time, ration, monotonic=time.monotonic)
+        reconciler = Reconciler(self.client, cache, events, settings.pods, time.time, metrics=metrics)
+        poller = Poller(
+            cache,
+            self.queue,
+            self.fetcher,
+            metrics,
+            clock=time.time,
+            monotonic=time.monotonic,
+            dice=_dice,
+            period_s=settings.poll_period_s,
+            concurrency=settings.poll_concurrency,
+        )
+        resync = Resync(
+            self.client,
+            self.intake,
+            self.queue,
+            namespaces=settings.namespaces,
+            period_s=settings.resync_period_s,
+            dice=_dice,
+            monotonic=time.monotonic,
+            lost=lost,
+        )
+        workers = {f"worker {n}": work(self.queue, reconciler, metrics, time.monotonic) for n in range(settings.workers)}
+        return {"events": events.run(), "poller": poller.run(), "resync": resync.run(), "health": self.health.run(), **workers}
+
+
 async def run(settings: Settings, control: Control | None = None) -> bool:
     """Run until SIGTERM, SIGINT or `control.stop`; True when it is to be run again, since other namespaces can be read now.
 
@@ -84,67 +126,34 @@ async def run(settings: Settings, control: Control | None = None) -> bool:
         stack.push_async_callback(client.close)
         fetcher = HttpFetcher(timeout_s=settings.poll_timeout_s)
         stack.push_async_callback(fetcher.close)
-        lost = await refill(client, intake, settings.namespaces)
-        health.is_ready = True
-        moved = asyncio.Event()
+        parts = _Parts(settings, client, intake, queue, fetcher, health)
+        return await _serve(parts, lambda: login.connection_info(loaded), control)
 
-        def compare(now: frozenset[str]) -> None:
-            if now != lost:
-                moved.set()
 
-        parts = _parts(settings, client=client, intake=intake, queue=queue, fetcher=fetcher, lost=compare) | {"health": health.run()}
-        async with _running(parts, health) as died:
-            registry = build_registry(intake, lambda: login.connection_info(loaded))
-            control.ready.set()
-            namespaces = tuple(name for name in settings.namespaces if name not in lost)
-            try:
-                return await _watch(namespaces, registry, control.stop, died, moved)
-            except OperatorError:
+async def _serve(parts: _Parts, credentials: Login, control: Control) -> bool:
+    """Fill the cache, start everything, and watch the namespaces that can be read; True when these are others than before."""
+    namespaces = parts.settings.namespaces
+    lost = await refill(parts.client, parts.intake, namespaces)
+    parts.health.is_ready = True
+    moved = asyncio.Event()
+
+    def compare(now: frozenset[str]) -> None:
+        if now != lost:
+            moved.set()
+
+    async with _running(parts.coroutines(compare), parts.health) as died:
+        registry = build_registry(parts.intake, credentials)
+        control.ready.set()
+        readable = tuple(name for name in namespaces if name not in lost)
+        try:
+            return await _watch(readable, registry, control.stop, died, moved)
+        except OperatorError:
+            raise
+        except Exception as error:
+            if not namespaces or await refill(parts.client, parts.intake, namespaces) == lost:
                 raise
-            except Exception as error:
-                if not settings.namespaces or await refill(client, intake, settings.namespaces) == lost:
-                    raise
-                _log.warning("the watches have ended, and other namespaces can be read than before", error=str(error))
-                return True
-
-
-def _parts(  # noqa: PLR0913 - the composition root
-    settings: Settings,
-    *,
-    client: HttpClient,
-    intake: Intake,
-    queue: WorkQueue[Key],
-    fetcher: HttpFetcher,
-    lost: Callable[[frozenset[str]], None],
-) -> dict[str, Coroutine[Any, Any, None]]:
-    """Everything that runs beside kopf, by name."""
-    cache, metrics = intake.cache, intake.metrics
-    ration = TokenBucket(rate_per_s=EVENTS_PER_SECOND, burst=EVENTS_BURST, clock=time.monotonic)
-    events = EventRecorder(client, metrics, time.time, ration, monotonic=time.monotonic)
-    reconciler = Reconciler(client, cache, events, settings.pods, time.time, metrics=metrics)
-    poller = Poller(
-        cache,
-        queue,
-        fetcher,
-        metrics,
-        clock=time.time,
-        monotonic=time.monotonic,
-        dice=_dice,
-        period_s=settings.poll_period_s,
-        concurrency=settings.poll_concurrency,
-    )
-    resync = Resync(
-        client,
-        intake,
-        queue,
-        namespaces=settings.namespaces,
-        period_s=settings.resync_period_s,
-        dice=_dice,
-        monotonic=time.monotonic,
-        lost=lost,
-    )
-    workers = {f"worker {n}": work(queue, reconciler, metrics, time.monotonic) for n in range(settings.workers)}
-    return {"events": events.run(), "poller": poller.run(), "resync": resync.run(), **workers}
+            _log.warning("the watches have ended, and other namespaces can be read than before", error=str(error))
+            return True
 
 
 @asynccontextmanager
