@@ -159,7 +159,7 @@ class Reconciler:
         try:
             written = await self._client.replace_status(SEARCHES, _with_status(observed.search, decided.status))
         except InvalidError as error:
-            await self._write_without_report(observed, error)
+            await self._write_without_report(observed, decided, error)
             return
         self._cache.put_search(written)
         key, age_s = observed.search.key, self._clock() - observed.search.created_s
@@ -168,12 +168,14 @@ class Reconciler:
             _log.info("search went on", namespace=key.namespace, search=key.name, reason=told.reason, message=told.message)
         self._events.announce(observed.search, decided.announcements)
 
-    async def _write_without_report(self, observed: Observed, error: InvalidError) -> None:
+    async def _write_without_report(self, observed: Observed, refused: Plan, error: InvalidError) -> None:
         """The same without what the trainer reported: whatever it says must not keep the search's end from being stored."""
+        if observed.report is None:
+            raise error
         bare = replace(observed, report=None)
         decided = self._plan(bare)
-        if observed.report is None or (decided.is_grave and not observed.is_fresh):
-            raise error
+        if decided.action != refused.action or (decided.is_grave and not observed.is_fresh):
+            raise error  # it would say what was not done, or what nobody has looked at again
         if observed.search.uid not in self._unwritable:
             self._unwritable[observed.search.uid] = None
             if len(self._unwritable) > MAX_UNWRITABLE:
