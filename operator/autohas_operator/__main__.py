@@ -45,7 +45,8 @@ def main() -> int:
     try:
         settings = read_settings(sys.argv[1:], os.environ)
         configure_logs(settings.log_level)
-        asyncio.run(run(settings))
+        while asyncio.run(run(settings)):
+            log.info("starting anew: other namespaces can be read than before")
     except OperatorError as error:
         log.error("the operator cannot go on", error=str(error))  # noqa: TRY400 - the sentence says it all
         return 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -23,7 +23,8 @@ from autohas_operator.census import Census
 from autohas_operator.client import HttpClient
 from autohas_operator.errors import OperatorError
 from autohas_operator.events import EVENTS_BURST, EVENTS_PER_SECOND, EventRecorder
-from autohas_operator.handlers import build_registry, kopf_settings
+from autohas_operator.handlers import Login, build_registry, kopf_settings
+from autohas_operator.intake import Intake
 from autohas_operator.metrics import Metrics
 from autohas_operator.observe import Key
 from autohas_operator.policy import end_word
@@ -55,8 +56,53 @@ class Control:
     port: int = 0
 
 
-async def run(settings: Settings, control: Control | None = None) -> None:
-    """Run until SIGTERM, SIGINT or `control.stop`.
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What everything that runs beside kopf is made of."""
+
+    settings: Settings
+    client: HttpClient
+    intake: Intake
+    queue: WorkQueue[Key]
+    fetcher: HttpFetcher
+    health: Health
+
+    def coroutines(self, lost: Callable[[frozenset[str]], None]) -> dict[str, Coroutine[Any, Any, None]]:
+        """All of it, by name."""
+        settings, cache, metrics = self.settings, self.intake.cache, self.intake.metrics
+        ration = TokenBucket(rate_per_s=EVENTS_PER_SECOND, burst=EVENTS_BURST, clock=time.monotonic)
+        events = EventRecorder(self.client, metrics, time.time, ration, monotonic=time.monotonic)
+        reconciler = Reconciler(self.client, cache, events, settings.pods, time.time, metrics=metrics)
+        poller = Poller(
+            cache,
+            self.queue,
+            self.fetcher,
+            metrics,
+            clock=time.time,
+            monotonic=time.monotonic,
+            dice=_dice,
+            period_s=settings.poll_period_s,
+            concurrency=settings.poll_concurrency,
+        )
+        resync = Resync(
+            self.client,
+            self.intake,
+            self.queue,
+            namespaces=settings.namespaces,
+            period_s=settings.resync_period_s,
+            dice=_dice,
+            monotonic=time.monotonic,
+            lost=lost,
+        )
+        workers = {f"worker {n}": work(self.queue, reconciler, metrics, time.monotonic) for n in range(settings.workers)}
+        return {"events": events.run(), "poller": poller.run(), "resync": resync.run(), "health": self.health.run(), **workers}
+
+
+async def run(settings: Settings, control: Control | None = None) -> bool:
+    """Run until SIGTERM, SIGINT or `control.stop`; True when it is to be run again, since other namespaces can be read now.
+
+    One watch that is refused ends all of kopf, and its own way to add a namespace needs the right to list all of them. A whole
+    new start costs seconds and is the same for a namespace that goes and for one that comes.
 
     Raises:
         OperatorError: the start failed, or a part of the operator died.
@@ -65,7 +111,8 @@ async def run(settings: Settings, control: Control | None = None) -> None:
     metrics = Metrics()
     cache = Cache(lambda pod: metrics.trainer_ended(pod.key.namespace, end_word(pod)))
     queue: WorkQueue[Key] = WorkQueue(time.monotonic, _dice)
-    metrics.watch_queue(lambda: len(queue), lambda: queue.num_delayed)
+    metrics.watch_queue(queue)
+    intake = Intake(cache, queue.add, metrics)
     metrics.add(Census(cache, time.time, per_search=settings.per_search_metrics))
     health = Health(time.monotonic)
     async with AsyncExitStack() as stack:
@@ -79,42 +126,34 @@ async def run(settings: Settings, control: Control | None = None) -> None:
         stack.push_async_callback(client.close)
         fetcher = HttpFetcher(timeout_s=settings.poll_timeout_s)
         stack.push_async_callback(fetcher.close)
-        for key in await refill(client, cache, settings.namespaces):
-            queue.add(key)
-        health.is_ready = True
-        parts = _parts(settings, client=client, cache=cache, queue=queue, fetcher=fetcher, metrics=metrics) | {"health": health.run()}
-        async with _running(parts, health) as died:
-            registry = build_registry(cache, queue, lambda: login.connection_info(loaded))
-            control.ready.set()
-            await _watch(settings, registry, control, died)
+        parts = _Parts(settings, client, intake, queue, fetcher, health)
+        return await _serve(parts, lambda: login.connection_info(loaded), control)
 
 
-def _parts(  # noqa: PLR0913 - the composition root
-    settings: Settings,
-    *,
-    client: HttpClient,
-    cache: Cache,
-    queue: WorkQueue[Key],
-    fetcher: HttpFetcher,
-    metrics: Metrics,
-) -> dict[str, Coroutine[Any, Any, None]]:
-    """Everything that runs beside kopf, by name."""
-    events = EventRecorder(client, metrics, time.time, TokenBucket(rate_per_s=EVENTS_PER_SECOND, burst=EVENTS_BURST, clock=time.monotonic))
-    reconciler = Reconciler(client, cache, events, settings.pods, time.time, metrics=metrics)
-    poller = Poller(
-        cache,
-        queue,
-        fetcher,
-        metrics,
-        clock=time.time,
-        monotonic=time.monotonic,
-        dice=_dice,
-        period_s=settings.poll_period_s,
-        concurrency=settings.poll_concurrency,
-    )
-    resync = Resync(client, cache, queue, namespaces=settings.namespaces, period_s=settings.resync_period_s, dice=_dice)
-    workers = {f"worker {n}": work(queue, reconciler, metrics, time.monotonic) for n in range(settings.workers)}
-    return {"events": events.run(), "poller": poller.run(), "resync": resync.run(), **workers}
+async def _serve(parts: _Parts, credentials: Login, control: Control) -> bool:
+    """Fill the cache, start everything, and watch the namespaces that can be read; True when these are others than before."""
+    namespaces = parts.settings.namespaces
+    lost = await refill(parts.client, parts.intake, namespaces)
+    parts.health.is_ready = True
+    moved = asyncio.Event()
+
+    def compare(now: frozenset[str]) -> None:
+        if now != lost:
+            moved.set()
+
+    async with _running(parts.coroutines(compare), parts.health) as died:
+        registry = build_registry(parts.intake, credentials)
+        control.ready.set()
+        readable = tuple(name for name in namespaces if name not in lost)
+        try:
+            return await _watch(readable, registry, control.stop, died, moved)
+        except OperatorError:
+            raise
+        except Exception as error:
+            if not namespaces or await refill(parts.client, parts.intake, namespaces) == lost:
+                raise
+            _log.warning("the watches have ended, and other namespaces can be read than before", error=str(error))
+            return True
 
 
 @asynccontextmanager
@@ -140,23 +179,34 @@ async def _running(parts: Mapping[str, Coroutine[Any, Any, None]], health: Healt
         died.cancel()
 
 
-async def _watch(settings: Settings, registry: kopf.OperatorRegistry, control: Control, died: asyncio.Future[str]) -> None:
-    """Run kopf until it ends by itself (a signal, or a watch that cannot be repaired), is stopped, or a part dies."""
+async def _watch(
+    namespaces: Sequence[str], registry: kopf.OperatorRegistry, stop: asyncio.Event, died: asyncio.Future[str], moved: asyncio.Event
+) -> bool:
+    """Run kopf until it ends by itself (a signal, or a watch that cannot be repaired), is stopped, a part dies, or namespaces move.
+
+    Returns whether the last is the reason.
+    """
+    moving = asyncio.create_task(moved.wait(), name="namespaces")
     watches = asyncio.create_task(
         kopf.operator(
             registry=registry,
             settings=kopf_settings(),
-            clusterwide=not settings.namespaces,
-            namespaces=settings.namespaces,
+            clusterwide=not namespaces,
+            namespaces=namespaces,
             identity=_IDENTITY,  # type: ignore[arg-type]  # a private NewType of str
-            stop_flag=control.stop,
+            stop_flag=stop,
         ),
         name="watches",
     )
-    both: list[asyncio.Future[Any]] = [watches, died]
-    await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-    if died.done():
-        control.stop.set()
+    reasons: list[asyncio.Future[Any]] = [watches, died, moving]
+    await asyncio.wait(reasons, return_when=asyncio.FIRST_COMPLETED)
+    moving.cancel()
+    is_moving = not watches.done()
+    if is_moving:
+        stop.set()
         await asyncio.wait([watches])
+    if died.done():
         raise TaskDiedError(f"{died.result()} has ended")
-    watches.result()
+    if not is_moving:
+        watches.result()
+    return is_moving

@@ -6,6 +6,7 @@ Versions never go back: an event that is older than what is known is dropped.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Final, Protocol, TypeVar
 
@@ -21,9 +22,12 @@ from autohas_operator.observe import (
     pod_record,
     search_record,
 )
+from autohas_operator.tolerant import text
 
 MAX_GONE: Final = 20_000
 """Uids remembered as gone, the newest: a list or a read that was on its way takes seconds, not thousands of deletions."""
+_MAX_DIGITS: Final = 20
+"""Of a resource version: an unsigned number of 64 bits."""
 
 
 class _Record(Protocol):
@@ -44,40 +48,47 @@ class _Kind(dict[str, R]):
     def __init__(self) -> None:
         super().__init__()
         self.by_key: dict[Key, set[str]] = {}
-        self._gone: dict[str, None] = {}
+        self._gone: dict[str, float] = {}
 
     def put(self, record: R) -> bool:
         """Remember; False when something as new is known, or that it is gone: a slow answer must not bring it back."""
-        known = self.get(record.uid)
-        if record.uid in self._gone:
+        known, seen = self.get(record.uid), version(record.resource_version)
+        if seen <= self._gone.get(record.uid, -1) or (known is not None and version(known.resource_version) >= seen):
             return False
-        if known is not None and version(known.resource_version) >= version(record.resource_version):
-            return False
+        if known is not None:
+            self._leave(known)  # a label that names the search may have been changed
         self[record.uid] = record
         self.by_key.setdefault(record.key, set()).add(record.uid)
         return True
 
-    def forget(self, uid: str) -> R | None:
-        """Drop one record for good: uids do not come again."""
-        self._gone[uid] = None
+    def forget(self, uid: str, at: int = 0) -> R | None:
+        """Drop one record; only what is younger than version `at` (0: nothing) brings it back.
+
+        A watch also calls deleted what has lost the label that it selects by, and that may come again.
+        """
+        self._gone[uid] = at or math.inf
         if len(self._gone) > MAX_GONE:
             del self._gone[next(iter(self._gone))]
         record = self.pop(uid, None)
         if record is not None:
-            uids = self.by_key[record.key]
-            uids.discard(uid)
-            if not uids:
-                del self.by_key[record.key]
+            self._leave(record)
         return record
+
+    def _leave(self, record: R) -> None:
+        """Take a record away from its search."""
+        uids = self.by_key.get(record.key, set())
+        uids.discard(record.uid)
+        if not uids:
+            self.by_key.pop(record.key, None)
 
     def of(self, key: Key) -> tuple[R, ...]:
         """The records of one search."""
-        return tuple(self[uid] for uid in self.by_key.get(key, ()))
+        return tuple(self[uid] for uid in self.by_key.get(key, ()) if uid in self)
 
 
-def version(text: str) -> int:
+def version(word: str) -> int:
     """Resource versions of one kind are ordered numbers (Source: Kubernetes API concepts, since 1.35; true of etcd before)."""
-    return int(text) if text.isdigit() else 0
+    return int(word) if word.isascii() and word.isdigit() and len(word) <= _MAX_DIGITS else 0
 
 
 class Cache:
@@ -95,23 +106,30 @@ class Cache:
         """Remember a search; its key when that is worth a look (our own status writes are not)."""
         record = search_record(document)
         known = self.search(record.key)
+        if known is not None and known.uid != record.uid:
+            if _age(record) < _age(known):
+                self.searches.forget(record.uid)  # a watch that was cut tells the past: the name belongs to the younger one
+                return None
+            self.searches.forget(known.uid)
         if not self.searches.put(record):
             return None
-        if known is not None and known.uid != record.uid:
-            self.searches.forget(known.uid)
         is_same = known is not None and _without_version(known) == _without_version(record)
         return None if is_same else record.key
 
     def put_job(self, document: Document) -> Key | None:
-        """Remember a Job."""
+        """Remember a Job; one that no longer has our labels is forgotten."""
         record = job_record(document)
-        return record.key if record is not None and self.jobs.put(record) else None
+        if record is None:
+            return _key_of(self._stripped(self.jobs, document))
+        return record.key if self.jobs.put(record) else None
 
     def put_pod(self, document: Document) -> Key | None:
-        """Remember a pod."""
+        """Remember a pod; one that no longer has our labels is forgotten."""
         record = pod_record(document)
-        known = self.pods.get(record.uid) if record is not None else None
-        if record is None or not self.pods.put(record):
+        if record is None:
+            return _key_of(self._stripped(self.pods, document))
+        known = self.pods.get(record.uid)
+        if not self.pods.put(record):
             return None
         if known is not None and known.end is None and record.end is not None:
             self._ended(record)
@@ -119,10 +137,21 @@ class Cache:
 
     def forget(self, document: Document) -> Key | None:
         """Drop an object that is gone; the key of the search that may care."""
-        uid = document["metadata"]["uid"]
+        metadata = document["metadata"]
+        uid, at = metadata["uid"], version(text(metadata, "resourceVersion"))
         self.reports.pop(uid, None)
-        gone = self.searches.forget(uid) or self.jobs.forget(uid) or self.pods.forget(uid)
-        return None if gone is None else gone.key
+        return _key_of(self.searches.forget(uid, at) or self.jobs.forget(uid, at) or self.pods.forget(uid, at))
+
+    def _stripped(self, kind: _Kind[R], document: Document) -> R | None:
+        """Drop a child that has lost our labels."""
+        metadata = document["metadata"]
+        known, seen = kind.get(metadata["uid"]), version(text(metadata, "resourceVersion"))
+        return kind.forget(known.uid, seen) if known is not None and version(known.resource_version) < seen else None
+
+    def is_trainer(self, pod: PodRecord) -> bool:
+        """Whether a pod belongs to a Job that a known search owns: anybody who may create pods can label them."""
+        job = self.jobs.get(pod.job_uid)
+        return job is not None and job.search_uid == pod.search_uid and job.search_uid in self.searches
 
     def search(self, key: Key) -> SearchRecord | None:
         """The search of this name."""
@@ -138,7 +167,8 @@ class Cache:
     def view(self, search: SearchRecord, jobs: tuple[JobRecord, ...], pods: tuple[PodRecord, ...], *, is_fresh: bool) -> Observed:
         """These records with the report of the newest pod that has one."""
         newest_first = sorted(pods, key=lambda pod: (pod.created_s, pod.name), reverse=True)
-        own = (pod for pod in newest_first if pod.search_uid == search.uid)
+        own_jobs = {job.uid for job in jobs if job.search_uid == search.uid}
+        own = (pod for pod in newest_first if pod.search_uid == search.uid and pod.job_uid in own_jobs)
         report = next((self.reports[pod.uid] for pod in own if pod.uid in self.reports), None)
         return Observed(search=search, jobs=jobs, pods=pods, report=report, is_fresh=is_fresh)
 
@@ -146,12 +176,25 @@ class Cache:
         """Every search."""
         return iter(tuple(self.searches.by_key))
 
-    def forget_unlisted(self, kind: _Kind[R], listed: set[str], list_version: int) -> set[Key]:
-        """Drop what a complete list of `kind` (uids) no longer has; a watch may miss a deletion."""
-        gone = [uid for uid, record in kind.items() if uid not in listed and version(record.resource_version) <= list_version]
+    def forget_unlisted(self, kind: _Kind[R], listed: set[str], list_version: int, namespace: str | None = None) -> set[Key]:
+        """Drop what a complete list of `kind` (uids) in a namespace (None: in all) no longer has; a watch may miss a deletion."""
+        gone = [
+            uid
+            for uid, record in kind.items()
+            if uid not in listed and version(record.resource_version) <= list_version and namespace in (None, record.key.namespace)
+        ]
         for uid in gone:
             self.reports.pop(uid, None)
-        return {record.key for uid in gone if (record := kind.forget(uid)) is not None}
+        return {record.key for uid in gone if (record := kind.forget(uid, list_version)) is not None}
+
+
+def _key_of(record: _Record | None) -> Key | None:
+    return None if record is None else record.key
+
+
+def _age(record: SearchRecord) -> tuple[int, float]:
+    """What orders two searches of one name: the later one was made after the earlier one had gone."""
+    return version(record.resource_version), record.created_s
 
 
 def _without_version(record: SearchRecord) -> tuple[object, ...]:

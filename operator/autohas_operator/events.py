@@ -38,12 +38,18 @@ _log = structlog.get_logger(__name__)
 
 
 class EventRecorder:
-    """Takes announcements at once and posts them when there is time. `clock` gives seconds since the epoch."""
+    """Takes announcements at once and posts them when there is time.
 
-    def __init__(self, client: KubeClient, metrics: Metrics, clock: Callable[[], float], bucket: TokenBucket) -> None:
+    `clock` (seconds since the epoch) dates them, `monotonic` rations them: a clock that is set back must silence nobody.
+    """
+
+    def __init__(
+        self, client: KubeClient, metrics: Metrics, clock: Callable[[], float], bucket: TokenBucket, *, monotonic: Callable[[], float]
+    ) -> None:
         self._client = client
         self._metrics = metrics
         self._clock = clock
+        self._monotonic = monotonic
         self._bucket = bucket
         self._waiting: deque[dict[str, Any]] = deque()
         self._arrived = asyncio.Event()
@@ -63,7 +69,7 @@ class EventRecorder:
         if uid not in self._shares:
             if len(self._shares) >= MAX_SHARES:
                 del self._shares[next(iter(self._shares))]
-            self._shares[uid] = TokenBucket(rate_per_s=SHARE_PER_SECOND, burst=SHARE_BURST, clock=self._clock)
+            self._shares[uid] = TokenBucket(rate_per_s=SHARE_PER_SECOND, burst=SHARE_BURST, clock=self._monotonic)
         return self._shares[uid]
 
     async def run(self) -> None:

@@ -1,4 +1,4 @@
-"""kopf's side: three `on.event` handlers that refresh the cache and wake the queue, and kopf's settings.
+"""kopf's side: three `on.event` handlers that hand what they hear to the intake, and kopf's settings.
 
 No logic here: kopf drops what these handlers raise, so they only remember. Nothing of kopf's bookkeeping (finalizers,
 annotations, events, peering) is used (Source: kopf.md sections 0 and 1).
@@ -12,16 +12,16 @@ from typing import Any, Final
 import kopf
 
 from autohas_api.names import GROUP, LABEL_UID, PLURAL, VERSION
-from autohas_operator.cache import Cache
-from autohas_operator.observe import Document, Key
-from autohas_operator.workqueue import WorkQueue
+from autohas_operator.client import JOBS, PODS, SEARCHES, Resource
+from autohas_operator.intake import Intake
+from autohas_operator.observe import Document
 
 Login = Callable[[], Awaitable[kopf.ConnectionInfo]]
 
 DELETED: Final = "DELETED"
 
 
-def build_registry(cache: Cache, queue: WorkQueue[Key], login: Login) -> kopf.OperatorRegistry:
+def build_registry(intake: Intake, login: Login) -> kopf.OperatorRegistry:
     """A private registry, so that several operators fit into one process."""
     registry = kopf.OperatorRegistry()
 
@@ -29,17 +29,16 @@ def build_registry(cache: Cache, queue: WorkQueue[Key], login: Login) -> kopf.Op
     async def authenticate(**_: Any) -> kopf.ConnectionInfo:  # noqa: ANN401 - kopf's keyword arguments
         return await login()
 
-    def remember(put: Callable[[Document], Key | None]) -> Callable[..., Awaitable[None]]:
+    def remember(resource: Resource) -> Callable[..., Awaitable[None]]:
         async def handler(event: Document, **_: Any) -> None:  # noqa: ANN401 - kopf's keyword arguments
-            key = cache.forget(event["object"]) if event["type"] == DELETED else put(event["object"])
-            if key is not None:
-                queue.add(key)
+            take = intake.forget if event["type"] == DELETED else intake.put
+            take(resource, event["object"])
 
         return handler
 
-    kopf.on.event(GROUP, VERSION, PLURAL, id="searches", registry=registry)(remember(cache.put_search))
-    kopf.on.event("batch", "v1", "jobs", id="jobs", registry=registry)(remember(cache.put_job))
-    kopf.on.event("", "v1", "pods", id="pods", registry=registry)(remember(cache.put_pod))
+    kopf.on.event(GROUP, VERSION, PLURAL, id="searches", registry=registry)(remember(SEARCHES))
+    kopf.on.event("batch", "v1", "jobs", id="jobs", registry=registry)(remember(JOBS))
+    kopf.on.event("", "v1", "pods", id="pods", registry=registry)(remember(PODS))
     return registry
 
 

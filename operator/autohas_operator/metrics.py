@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from importlib.metadata import PackageNotFoundError, version
-from typing import Final
+from typing import Final, Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.registry import Collector
@@ -23,6 +23,26 @@ _DECISION_SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1
 _WAIT_SECONDS: Final = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 3600.0, 4 * 3600.0, 24 * 3600.0)
 _RESULTS: Final = ("Succeeded", "Failed")
 _LIFE_SECONDS: Final = (60.0, 300.0, 900.0, 1800.0, 3600.0, 2 * 3600.0, 4 * 3600.0, 8 * 3600.0, 24 * 3600.0, 72 * 3600.0)
+
+KEPT_WITHOUT_SEARCH_S: Final = 3600.0
+"""The series of a namespace outlive its last search by so much: whoever counts ends sees the last one."""
+
+
+class QueueState(Protocol):
+    """What a scrape reads of `autohas_operator.workqueue.WorkQueue`."""
+
+    def __len__(self) -> int: ...
+    @property
+    def num_delayed(self) -> int:
+        """See there."""
+
+    @property
+    def num_failing(self) -> int:
+        """See there."""
+
+    @property
+    def oldest_failing_s(self) -> float:
+        """See there."""
 
 
 class Metrics:
@@ -46,6 +66,8 @@ class Metrics:
             registry=registry,
         )
         self._errors = Counter("autohas_reconcile_errors", "Passes that ended with an error, by its kind.", ["reason"], registry=registry)
+        text = "Passes that met an obstacle and said so in a condition, by the condition's reason."
+        self._obstacles = Counter("autohas_reconcile_obstacles", text, ["reason"], registry=registry)
         self._requests = Histogram(
             "autohas_api_request_duration_seconds",
             "Requests to the API server; code 0 is no answer.",
@@ -58,9 +80,19 @@ class Metrics:
             "autohas_status_poll_failures", "Reads of /progress that gave nothing usable, by cause.", ["reason"], registry=registry
         )
         self._dropped_events = Counter("autohas_events_dropped", "Events not posted: too many, or refused.", registry=registry)
+        self._add_world()
         self._add_lives()
         build = Gauge("autohas_operator_build_info", "Version of this operator; always 1.", ["version", "contract"], registry=registry)
         build.labels(distribution_version(), str(CONTRACT_VERSION)).set(1)
+
+    def _add_world(self) -> None:
+        """What the operator cannot see."""
+        registry = self.registry
+        text = "Objects of a watch or a list that could not be read and were left out."
+        self._unreadable = Counter("autohas_objects_unreadable", text, ["resource"], registry=registry)
+        self._resync_failures = Counter("autohas_resync_failures", "Complete lists that were not brought to their end.", registry=registry)
+        text = "Namespaces that are to be served and cannot be read."
+        self._lost_namespaces = Gauge("autohas_namespaces_unreadable", text, registry=registry)
 
     def _add_lives(self) -> None:
         """What happens to searches. Creation times are whole seconds, so the waits are right to a second."""
@@ -83,6 +115,8 @@ class Metrics:
         self._restarts = Counter("autohas_search_restarts", "Trainers started again.", ["namespace"], registry=registry)
         text = "Trainers that were seen alive and ended, by how."
         self._ends = Counter("autohas_search_trainer_ends", text, ["namespace", "reason"], registry=registry)
+        self._empty_since_s: dict[str, float] = {}
+        """Namespaces without a search, and since when; their series go a while after."""
 
     def job_created(self, age_s: float) -> None:
         """The first Job of a search was made."""
@@ -118,6 +152,36 @@ class Metrics:
         """One pass ended with an error."""
         self._errors.labels(reason).inc()
 
+    def hindered(self, reason: str) -> None:
+        """One pass met an obstacle that a condition names; reasons are words of the operator's own."""
+        self._obstacles.labels(reason).inc()
+
+    def unreadable(self, resource: str) -> None:
+        """One object was left out."""
+        self._unreadable.labels(resource).inc()
+
+    def resync_failed(self) -> None:
+        """One complete list came to no end."""
+        self._resync_failures.inc()
+
+    def namespaces_unreadable(self, number: int) -> None:
+        """So many namespaces are left out."""
+        self._lost_namespaces.set(number)
+
+    def served(self, namespaces: set[str], now_s: float) -> None:
+        """These have searches; the series of those that have had none for a while go. `now_s` is a monotonic clock's."""
+        empty = {labels["namespace"] for _, labels in self._counted()} - namespaces
+        self._empty_since_s = {name: self._empty_since_s.get(name, now_s) for name in empty}
+        for counter, labels in self._counted():
+            if now_s - self._empty_since_s.get(labels["namespace"], now_s) >= KEPT_WITHOUT_SEARCH_S:
+                counter.remove(*labels.values())
+
+    def _counted(self) -> list[tuple[Counter, dict[str, str]]]:
+        """The series that name a namespace."""
+        counters = (self._finished, self._restarts, self._ends)
+        found = [(counter, family.samples) for counter in counters for family in counter.collect()]
+        return [(counter, sample.labels) for counter, samples in found for sample in samples if sample.name.endswith("_total")]
+
     def api_request(self, verb: str, resource: str, status: int, seconds: float) -> None:
         """One request was answered, or not (status 0)."""
         self._requests.labels(verb, resource, str(status)).observe(seconds)
@@ -132,12 +196,20 @@ class Metrics:
         """One event was not posted."""
         self._dropped_events.inc()
 
-    def watch_queue(self, depth: Callable[[], int], delayed: Callable[[], int]) -> None:
+    def watch_queue(self, queue: QueueState) -> None:
         """Read the queue's gauges at scrape time."""
-        gauge = Gauge("autohas_workqueue_depth", "Searches that wait for a worker.", registry=self.registry)
-        gauge.set_function(depth)
-        later = Gauge("autohas_workqueue_delayed", "Searches that wait for their time.", registry=self.registry)
-        later.set_function(delayed)
+        gauges: tuple[tuple[str, str, Callable[[], float]], ...] = (
+            ("autohas_workqueue_depth", "Searches that wait for a worker.", queue.__len__),
+            ("autohas_workqueue_delayed", "Searches that wait for their time.", lambda: queue.num_delayed),
+            ("autohas_workqueue_failing", "Searches whose last pass ended with an error.", lambda: queue.num_failing),
+            (
+                "autohas_workqueue_oldest_failing_seconds",
+                "For how long every pass over one search has ended with an error, at most.",
+                lambda: queue.oldest_failing_s,
+            ),
+        )
+        for name, text, read in gauges:
+            Gauge(name, text, registry=self.registry).set_function(read)
 
     def add(self, collector: Collector) -> None:
         """Ask this collector too at every scrape."""

@@ -31,6 +31,7 @@ from autohas_api.names import (
     TRAINER_PORT_NAME,
 )
 from autohas_operator.errors import Obstacle
+from autohas_operator.tolerant import number, optional_number, part, parts, text
 from autohas_operator.wording import epoch
 
 Document: TypeAlias = Mapping[str, Any]
@@ -211,31 +212,27 @@ class Observed:
 
 def search_record(document: Document) -> SearchRecord:
     """Trim a search."""
-    metadata, spec = document["metadata"], document.get("spec", {})
-    key, labels = Key(metadata["namespace"], metadata["name"]), metadata.get("labels", {})
+    metadata, spec = document["metadata"], part(document, "spec")
+    key, labels = Key(metadata["namespace"], metadata["name"]), part(metadata, "labels")
+    generation = number(metadata, "generation", 0)
     kept = {
         "apiVersion": API_VERSION,
         "kind": KIND,
-        "metadata": {
-            "name": key.name,
-            "namespace": key.namespace,
-            "uid": metadata["uid"],
-            "generation": metadata.get("generation", 0),
-        },
+        "metadata": {"name": key.name, "namespace": key.namespace, "uid": metadata["uid"], "generation": generation},
         "spec": spec,
     }
     return SearchRecord(
         key=key,
         uid=metadata["uid"],
-        resource_version=metadata.get("resourceVersion", ""),
-        generation=metadata.get("generation", 0),
+        resource_version=text(metadata, "resourceVersion"),
+        generation=generation,
         created_s=epoch(metadata.get("creationTimestamp")) or 0.0,
         is_deleting="deletionTimestamp" in metadata,
-        is_paused=metadata.get("annotations", {}).get(ANNOTATION_PAUSED, "false") != "false",
+        is_paused=text(part(metadata, "annotations"), ANNOTATION_PAUSED, "false") != "false",
         document=canonical(kept),
-        spec_hash=sha256({name: part for name, part in spec.items() if name not in MUTABLE_SPEC}),
-        queue_labels=tuple((name, labels[name]) for name in QUEUE_LABELS if name in labels),
-        status=canonical(document.get("status", {})),
+        spec_hash=sha256({name: value for name, value in spec.items() if name not in MUTABLE_SPEC}),
+        queue_labels=tuple((name, text(labels, name)) for name in QUEUE_LABELS if name in labels),
+        status=canonical(part(document, "status")),
     )
 
 
@@ -247,124 +244,137 @@ def search_document(record: SearchRecord) -> dict[str, Any]:
 
 def job_record(document: Document) -> JobRecord | None:
     """Trim a Job; None when it does not carry our labels."""
-    metadata, spec, status = document["metadata"], document.get("spec", {}), document.get("status", {})
-    labels = metadata.get("labels", {})
-    if LABEL_SEARCH not in labels or LABEL_UID not in labels:
+    metadata, spec, status = document["metadata"], part(document, "spec"), part(document, "status")
+    labels, owner, annotations = part(metadata, "labels"), _controller(metadata), part(metadata, "annotations")
+    search_uid = text(owner, "uid") if owner.get("kind") == KIND else ""
+    search = text(owner, "name") if search_uid else text(labels, LABEL_SEARCH)
+    if not search or LABEL_UID not in labels:
         return None
-    conditions = _true_conditions(status)
-    failed = conditions.get("Failed") or conditions.get("FailureTarget")
-    containers = spec.get("template", {}).get("spec", {}).get("containers", [])
-    owner, annotations = _controller(metadata), metadata.get("annotations", {})
     return JobRecord(
-        key=Key(metadata["namespace"], labels[LABEL_SEARCH]),
+        key=Key(metadata["namespace"], search),
         name=metadata["name"],
         uid=metadata["uid"],
-        resource_version=metadata.get("resourceVersion", ""),
-        search_uid=owner.get("uid", "") if owner.get("kind") == KIND else "",
-        attempt=_number(labels.get(LABEL_ATTEMPT, "")),
-        spec_hash=annotations.get(ANNOTATION_SPEC_HASH, ""),
-        image=next((c.get("image", "") for c in containers if c.get("name") == TRAINER_CONTAINER), ""),
+        resource_version=text(metadata, "resourceVersion"),
+        search_uid=search_uid,
+        attempt=_counted(labels, LABEL_ATTEMPT),
+        spec_hash=text(annotations, ANNOTATION_SPEC_HASH),
+        image=text(_trainer(_pod_spec(document), "containers"), "image"),
         identity=identity_in(document),
         created_s=epoch(metadata.get("creationTimestamp")) or 0.0,
         is_deleting="deletionTimestamp" in metadata,
-        is_suspended=bool(spec.get("suspend", False)),
+        is_suspended=spec.get("suspend") is True,
         resumed_s=_resumed_s(status),
         touched_s=epoch(annotations.get(ANNOTATION_TOUCHED_AT)),
-        queue=labels.get(LABEL_QUEUE, ""),
-        is_complete="Complete" in conditions,
-        failure=None if failed is None else JobFailure(reason=failed.get("reason", ""), message=failed.get("message", "")),
-        num_failed=status.get("failed", 0),
-        starts_before=_number(annotations.get(ANNOTATION_STARTS_BEFORE, "")),
-        step_before=_number(annotations.get(ANNOTATION_STEP_BEFORE, "")),
-        interruptions_before=_number(annotations.get(ANNOTATION_INTERRUPTIONS_BEFORE, "")),
+        queue=text(labels, LABEL_QUEUE),
+        is_complete="Complete" in _true_conditions(status),
+        failure=_failure(status),
+        num_failed=number(status, "failed", 0),
+        starts_before=_counted(annotations, ANNOTATION_STARTS_BEFORE),
+        step_before=_counted(annotations, ANNOTATION_STEP_BEFORE),
+        interruptions_before=_counted(annotations, ANNOTATION_INTERRUPTIONS_BEFORE),
     )
 
 
 def identity_in(job: Document) -> PodIdentity:
     """The identity of a Job's pods."""
-    pod: Document = job.get("spec", {}).get("template", {}).get("spec", {})
-    context = pod.get("securityContext", {})
-    secrets = tuple(secret.get("name", "") for secret in pod.get("imagePullSecrets", []))
-    return PodIdentity(run_as_user=context.get("runAsUser"), fs_group=context.get("fsGroup"), pull_secrets=secrets)
+    pod = _pod_spec(job)
+    context = part(pod, "securityContext")
+    secrets = tuple(text(secret, "name") for secret in parts(pod, "imagePullSecrets"))
+    return PodIdentity(
+        run_as_user=optional_number(context, "runAsUser"), fs_group=optional_number(context, "fsGroup"), pull_secrets=secrets
+    )
 
 
 def pod_record(document: Document) -> PodRecord | None:
     """Trim a pod; None when it does not carry our labels."""
-    metadata, status = document["metadata"], document.get("status", {})
-    labels = metadata.get("labels", {})
-    if LABEL_SEARCH not in labels or LABEL_UID not in labels:
+    metadata, spec, status = document["metadata"], part(document, "spec"), part(document, "status")
+    labels, owner = part(metadata, "labels"), _controller(metadata)
+    if not text(labels, LABEL_SEARCH) or LABEL_UID not in labels:
         return None
-    statuses: list[Document] = status.get("containerStatuses", [])
-    container: Document = next((c for c in statuses if c.get("name") == TRAINER_CONTAINER), {})
-    state = container.get("state", {})
-    owner = _controller(metadata)
-    scheduled: Document = next((c for c in status.get("conditions", []) if c.get("type") == "PodScheduled"), {})
+    container = _trainer(status, "containerStatuses")
+    state = part(container, "state")
+    scheduled: Document = next((c for c in parts(status, "conditions") if c.get("type") == "PodScheduled"), {})
     is_scheduled = scheduled.get("status") == "True"
     disruption = _true_conditions(status).get("DisruptionTarget")
     return PodRecord(
         key=Key(metadata["namespace"], labels[LABEL_SEARCH]),
         name=metadata["name"],
         uid=metadata["uid"],
-        resource_version=metadata.get("resourceVersion", ""),
-        search_uid=labels[LABEL_UID],
-        job_uid=owner.get("uid", "") if owner.get("kind") == "Job" else "",
-        attempt=_number(labels.get(LABEL_ATTEMPT, "")),
+        resource_version=text(metadata, "resourceVersion"),
+        search_uid=text(labels, LABEL_UID),
+        job_uid=text(owner, "uid") if owner.get("kind") == "Job" else "",
+        attempt=_counted(labels, LABEL_ATTEMPT),
         created_s=epoch(metadata.get("creationTimestamp")) or 0.0,
         scheduled_s=epoch(scheduled.get("lastTransitionTime")) if is_scheduled else None,
         deletion_s=epoch(metadata.get("deletionTimestamp")),
-        grace_s=document.get("spec", {}).get("terminationGracePeriodSeconds", _USUAL_GRACE_S),
-        phase=status.get("phase", "Pending"),
-        address=status.get("podIP", ""),
-        port=_metrics_port(document),
-        node=document.get("spec", {}).get("nodeName", ""),
-        unschedulable=scheduled.get("message", "") if scheduled.get("reason") == "Unschedulable" else None,
-        disruption=None if disruption is None else disruption.get("message", ""),
+        grace_s=number(spec, "terminationGracePeriodSeconds", _USUAL_GRACE_S),
+        phase=text(status, "phase", "Pending"),
+        address=text(status, "podIP"),
+        port=_metrics_port(spec),
+        node=text(spec, "nodeName"),
+        unschedulable=text(scheduled, "message") if scheduled.get("reason") == "Unschedulable" else None,
+        disruption=None if disruption is None else text(disruption, "message"),
         waiting=_waiting(state),
         is_running="running" in state,
-        is_started=bool(container.get("started", False)),
-        end=_end(state.get("terminated")),
+        is_started=container.get("started") is True,
+        end=_end(state),
     )
 
 
 def _controller(metadata: Document) -> Document:
     """The controlling owner reference, empty when there is none."""
-    owners: list[Document] = metadata.get("ownerReferences", [])
-    return next((owner for owner in owners if owner.get("controller")), {})
+    return next((owner for owner in parts(metadata, "ownerReferences") if owner.get("controller")), {})
 
 
-def _number(text: str) -> int:
+def _counted(written: Document, name: str) -> int:
     """What a label or annotation counts; 0 when it was tampered with."""
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS else 0
+    digits = text(written, name)
+    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) <= _MAX_DIGITS else 0
 
 
 def _true_conditions(status: Document) -> dict[str, Document]:
-    return {c["type"]: c for c in status.get("conditions", []) if c.get("status") == "True"}
+    return {text(c, "type"): c for c in parts(status, "conditions") if c.get("status") == "True"}
 
 
-def _metrics_port(document: Document) -> int:
+def _pod_spec(job: Document) -> Document:
+    return part(part(part(job, "spec"), "template"), "spec")
+
+
+def _trainer(document: Document, name: str) -> Document:
+    """What a list of containers, or of their statuses, says of the trainer."""
+    return next((c for c in parts(document, name) if c.get("name") == TRAINER_CONTAINER), {})
+
+
+def _metrics_port(spec: Document) -> int:
     """Where the trainer says its progress: the port that the operator wrote into the pod's template."""
-    containers: list[Document] = document.get("spec", {}).get("containers", [])
-    ports = (port for container in containers if container.get("name") == TRAINER_CONTAINER for port in container.get("ports", []))
-    return next((int(port["containerPort"]) for port in ports if port.get("name") == TRAINER_PORT_NAME), TRAINER_PORT)
+    ports = parts(_trainer(spec, "containers"), "ports")
+    return next((number(port, "containerPort", TRAINER_PORT) for port in ports if port.get("name") == TRAINER_PORT_NAME), TRAINER_PORT)
+
+
+def _failure(status: Document) -> JobFailure | None:
+    conditions = _true_conditions(status)
+    failed = conditions.get("Failed") or conditions.get("FailureTarget")
+    return None if failed is None else JobFailure(reason=text(failed, "reason"), message=text(failed, "message"))
 
 
 def _resumed_s(status: Document) -> float | None:
-    conditions: list[Document] = status.get("conditions", [])
-    ended: Document = next((c for c in conditions if c["type"] == "Suspended" and c.get("status") == "False"), {})
+    conditions = parts(status, "conditions")
+    ended: Document = next((c for c in conditions if c.get("type") == "Suspended" and c.get("status") == "False"), {})
     return epoch(ended.get("lastTransitionTime"))
 
 
 def _waiting(state: Document) -> tuple[str, str] | None:
-    waiting = state.get("waiting")
-    return None if waiting is None else (waiting.get("reason", ""), waiting.get("message", ""))
+    waiting = part(state, "waiting")
+    return (text(waiting, "reason"), text(waiting, "message")) if "waiting" in state else None
 
 
-def _end(terminated: Document | None) -> End | None:
-    if terminated is None:
+def _end(state: Document) -> End | None:
+    if "terminated" not in state:
         return None
+    terminated = part(state, "terminated")
     return End(
-        exit_code=terminated.get("exitCode", -1),
-        reason=terminated.get("reason", ""),
-        message=terminated.get("message", ""),
+        exit_code=number(terminated, "exitCode", -1),
+        reason=text(terminated, "reason"),
+        message=text(terminated, "message"),
         finished_s=epoch(terminated.get("finishedAt")),
     )

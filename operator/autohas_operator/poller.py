@@ -184,7 +184,7 @@ class Poller:
     def due(self) -> list[PodRecord]:
         """The running trainers whose turn it is; those that are gone are forgotten."""
         now_s = self._monotonic()
-        targets = {pod.uid: pod for pod in self._cache.pods.values() if _is_target(pod)}
+        targets = {pod.uid: pod for pod in self._cache.pods.values() if _is_target(pod) and self._cache.is_trainer(pod)}
         self._turns = {uid: self._turns.get(uid, _Turn(due_s=now_s)) for uid in targets}
         return [pod for uid, pod in targets.items() if not self._turns[uid].is_busy and self._turns[uid].due_s <= now_s]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Final
 
 import structlog
 from pydantic import ValidationError
@@ -21,13 +22,16 @@ from autohas_operator.children import clean_up, create_attempt, touch
 from autohas_operator.client import JOBS, PODS, SEARCHES, KubeClient, listed
 from autohas_operator.conditions import is_finished
 from autohas_operator.course import CreateAttempt, DeleteJob, TouchJob
-from autohas_operator.errors import NotFoundError, OperatorError, StatusUnreadableError, obstacle_to_creating, refusal
+from autohas_operator.errors import InvalidError, NotFoundError, OperatorError, StatusUnreadableError, obstacle_to_creating, refusal
 from autohas_operator.events import EventRecorder
 from autohas_operator.explanations import Explanations
 from autohas_operator.metrics import Metrics
 from autohas_operator.observe import Key, Observed, SearchRecord, job_record, pod_record, search_document, search_record
 from autohas_operator.plan import Plan, plan
 from autohas_operator.settings import PodSettings
+
+MAX_UNWRITABLE: Final = 1000
+"""Searches whose reports were complained of, the newest: one line each."""
 
 _log = structlog.get_logger(__name__)
 
@@ -52,6 +56,7 @@ class Reconciler:
         self._clock = clock
         self._metrics = metrics
         self._explanations = Explanations(client, clock)
+        self._unwritable: dict[str, None] = {}
 
     async def reconcile(self, key: Key) -> float | None:
         """One pass; returns in how many seconds time alone asks for another one, None for never.
@@ -77,6 +82,7 @@ class Reconciler:
             if obstacle is None or is_finished(status_of(observed.search)):
                 await self._show_failed_create(observed, decided, error)
                 raise
+            self._metrics.hindered(obstacle.reason)
             observed = replace(observed, obstacle=obstacle)
             decided = self._plan(observed)
             if decided.is_grave and not observed.is_fresh:
@@ -98,6 +104,7 @@ class Reconciler:
         """Say why there is no Job; the pass is repeated all the same, at the pace of its error."""
         obstacle = obstacle_to_creating(error)
         if obstacle is not None and isinstance(decided.action, CreateAttempt):
+            self._metrics.hindered(obstacle.reason)
             observed = replace(observed, obstacle=obstacle)
             await self._write(observed, self._plan(observed))
 
@@ -150,13 +157,33 @@ class Reconciler:
         before = status_of(observed.search)
         if decided.status == before:
             return
-        written = await self._client.replace_status(SEARCHES, _with_status(observed.search, decided.status))
+        try:
+            written = await self._client.replace_status(SEARCHES, _with_status(observed.search, decided.status))
+        except InvalidError as error:
+            await self._write_without_report(observed, decided, error)
+            return
         self._cache.put_search(written)
         key, age_s = observed.search.key, self._clock() - observed.search.created_s
         self._metrics.status_written(key.namespace, before, decided.status, age_s)
         for told in decided.announcements:
             _log.info("search went on", namespace=key.namespace, search=key.name, reason=told.reason, message=told.message)
         self._events.announce(observed.search, decided.announcements)
+
+    async def _write_without_report(self, observed: Observed, refused: Plan, error: InvalidError) -> None:
+        """The same without what the trainer reported: whatever it says must not keep the search's end from being stored."""
+        if observed.report is None:
+            raise error
+        bare = replace(observed, report=None)
+        decided = self._plan(bare)
+        if decided.action != refused.action or (decided.is_grave and not observed.is_fresh):
+            raise error  # it would say what was not done, or what nobody has looked at again
+        if observed.search.uid not in self._unwritable:
+            self._unwritable[observed.search.uid] = None
+            if len(self._unwritable) > MAX_UNWRITABLE:
+                del self._unwritable[next(iter(self._unwritable))]
+            key = observed.search.key
+            _log.warning("a trainer's report does not fit into status", namespace=key.namespace, search=key.name, error=str(error))
+        await self._write(bare, decided)
 
 
 def status_of(record: SearchRecord) -> Status:

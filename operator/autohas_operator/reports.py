@@ -21,6 +21,8 @@ PROGRESS_FIELDS: Final = ("stage", "progress", "eta", "best", "entropy", "starts
 """Fields that change all the time; a change of nothing else is written at most every PROGRESS_WRITE_S."""
 _LATEST_TIME_S: Final = 253402300799.0
 """The end of the year 9999: what a trainer calls later is cut here."""
+_MAX_COUNT: Final = 2**53 - 1
+"""Greatest number that status may hold (`Count`)."""
 
 
 def counted_on(report: Report | None, previous: Status, pods: Iterable[PodRecord], spec: Spec) -> Report | None:
@@ -34,7 +36,7 @@ def counted_on(report: Report | None, previous: Status, pods: Iterable[PodRecord
     is_next = reported_s is None or any(pod.uid == report.pod_uid and pod.created_s > reported_s for pod in pods)
     starts = max(said.starts, (previous.starts or 0) + is_next)
     shift = NOTICES_PER_START * (starts - said.starts)
-    notices = [notice.model_copy(update={"id": notice.id + shift}) for notice in said.notices]
+    notices = [notice.model_copy(update={"id": min(notice.id + shift, _MAX_COUNT)}) for notice in said.notices]
     return replace(report, progress=said.model_copy(update={"starts": starts, "notices": notices}))
 
 
@@ -161,6 +163,11 @@ def is_progress_only(before: Status, after: Status) -> bool:
 
 
 def write_due_in(before: Status, now_s: float) -> float:
-    """Seconds until progress alone may be written again."""
+    """Seconds until progress alone may be written again.
+
+    A report from the future is another node's, whose clock is ahead: waiting for its time would hold progress up for as long.
+    """
     written_s = epoch(before.last_report_time)
-    return 0.0 if written_s is None else max(0.0, written_s + policy.PROGRESS_WRITE_S - now_s)
+    if written_s is None or written_s > now_s:
+        return 0.0
+    return max(0.0, written_s + policy.PROGRESS_WRITE_S - now_s)

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Final
 
 import structlog
 
 from autohas_api.names import LABEL_UID
-from autohas_operator.cache import Cache, version
-from autohas_operator.client import JOBS, PODS, SEARCHES, KubeClient, Resource
-from autohas_operator.errors import OperatorError
-from autohas_operator.observe import Document, Key
+from autohas_operator.cache import version
+from autohas_operator.client import SEARCHES, KubeClient, Resource
+from autohas_operator.errors import ForbiddenError, NotFoundError, OperatorError
+from autohas_operator.intake import KINDS, Intake
+from autohas_operator.observe import Key
+from autohas_operator.tolerant import part, text
 from autohas_operator.workqueue import WorkQueue
 
 JITTER: Final = 0.1
@@ -24,45 +25,68 @@ JITTER: Final = 0.1
 _log = structlog.get_logger(__name__)
 
 
-async def refill(client: KubeClient, cache: Cache, namespaces: Sequence[str]) -> set[Key]:
-    """List everything, remember it and drop what is gone; returns the searches that something changed for."""
-    kinds: tuple[tuple[Resource, str | None, Callable[[Document], Key | None], Callable[[set[str], int], set[Key]]], ...] = (
-        (SEARCHES, None, cache.put_search, partial(cache.forget_unlisted, cache.searches)),
-        (JOBS, LABEL_UID, cache.put_job, partial(cache.forget_unlisted, cache.jobs)),
-        (PODS, LABEL_UID, cache.put_pod, partial(cache.forget_unlisted, cache.pods)),
-    )
-    changed: set[Key] = set()
-    for resource, labels, put, forget_unlisted in kinds:
-        uids: set[str] = set()
-        versions: set[int] = set()
-        for namespace in namespaces or (None,):
-            async for page in client.pages(resource, namespace, labels=labels):
-                versions.add(version(page.resource_version))
-                uids |= {item["metadata"]["uid"] for item in page.items}
-                changed |= {key for item in page.items if (key := put(item)) is not None}
-        changed |= forget_unlisted(uids, min(versions))
-    return changed
+async def refill(client: KubeClient, intake: Intake, namespaces: Sequence[str]) -> frozenset[str]:
+    """List everything, remember it, drop what is gone and wake whom it concerns; returns the namespaces that cannot be read.
+
+    A namespace that was deleted takes the operator's role in it along: it must not take the others.
+
+    Raises:
+        OperatorError: no answer, or not one namespace can be read.
+    """
+    lost: dict[str, OperatorError] = {}
+    for namespace in namespaces or (None,):
+        try:
+            for resource in KINDS:
+                await _list(client, intake, resource, namespace)
+        except (ForbiddenError, NotFoundError) as error:
+            if namespace is None:
+                raise
+            lost[namespace] = error
+            _log.warning("a namespace cannot be read and is left out until it can", namespace=namespace, error=str(error))
+    intake.metrics.namespaces_unreadable(len(lost))
+    if lost and len(lost) == len(set(namespaces)):
+        raise next(iter(lost.values()))
+    return frozenset(lost)
+
+
+async def _list(client: KubeClient, intake: Intake, resource: Resource, namespace: str | None) -> None:
+    """One complete list into the cache; each search is woken at once, since the next page may fail."""
+    uids: set[str] = set()
+    list_version = 0
+    async for page in client.pages(resource, namespace, labels=None if resource is SEARCHES else LABEL_UID):
+        list_version = version(page.resource_version)
+        for item in page.items:
+            uids.add(text(part(item, "metadata"), "uid"))
+            intake.put(resource, item)
+    intake.forget_unlisted(resource, uids, list_version, namespace)
 
 
 class Resync:
-    """The loop that refills the cache and hands out every key once in `period_s`."""
+    """The loop that refills the cache and hands out every key once in `period_s`.
+
+    `lost` is told after each round which namespaces cannot be read; `monotonic` says how long one has been without a search.
+    """
 
     def __init__(  # noqa: PLR0913 - each is one collaborator or one knob
         self,
         client: KubeClient,
-        cache: Cache,
+        intake: Intake,
         queue: WorkQueue[Key],
         *,
         namespaces: Sequence[str],
         period_s: float,
         dice: Callable[[], float],
+        monotonic: Callable[[], float],
+        lost: Callable[[frozenset[str]], None] = lambda _: None,
     ) -> None:
         self._client = client
-        self._cache = cache
+        self._intake = intake
         self._queue = queue
         self._namespaces = namespaces
         self._period_s = period_s
         self._dice = dice
+        self._monotonic = monotonic
+        self._lost = lost
 
     async def run(self) -> None:
         """Round after round, forever; the first one begins after one period."""
@@ -71,11 +95,18 @@ class Resync:
             try:
                 await self.round()
             except OperatorError as error:
+                self._intake.metrics.resync_failed()
                 _log.warning("resync failed and is repeated in the next round", error=str(error))
+            except Exception as error:  # noqa: BLE001 - a bug in one round must not end the operator
+                self._intake.metrics.resync_failed()
+                _log.error("resync failed with a bug and is repeated in the next round", exc_info=error)
 
     async def round(self) -> None:
-        """List, queue what changed at once and everything else spread over the period."""
-        for key in await refill(self._client, self._cache, self._namespaces):
-            self._queue.add(key)
-        for key in self._cache.all_keys():
-            self._queue.add_after(key, self._dice() * self._period_s)
+        """List, queue what changed at once and everything else spread over the period, whatever became of the lists."""
+        try:
+            self._lost(await refill(self._client, self._intake, self._namespaces))
+        finally:
+            keys = tuple(self._intake.cache.all_keys())
+            for key in keys:
+                self._queue.add_after(key, self._dice() * self._period_s)
+            self._intake.metrics.served({key.namespace for key in keys}, self._monotonic())

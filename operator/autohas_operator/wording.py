@@ -46,8 +46,12 @@ def timestamp(epoch_s: float) -> str:
     return datetime.fromtimestamp(int(epoch_s), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def epoch(text: str | None) -> float | None:
-    """The API's time as seconds since the epoch."""
-    if not text:
+def epoch(text: object) -> float | None:
+    """The API's time as seconds since the epoch; None for whatever is not one: people write into annotations what they like."""
+    if not isinstance(text, str):
         return None
-    return datetime.fromisoformat(text).timestamp()
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return None if time.tzinfo is None else time.timestamp()

@@ -9,7 +9,7 @@ import asyncio
 import heapq
 from collections import deque
 from collections.abc import Callable, Hashable
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 
@@ -19,6 +19,16 @@ MAX_DELAY_S: Final = 300.0
 """A search that cannot be helped costs 12 tries an hour."""
 JITTER: Final = 0.2
 """Delays vary by this share, so that keys that failed together do not come back together."""
+
+MAX_STALE: Final = 64
+"""So many times that no longer count are kept in any case: few are not worth a rebuild."""
+
+
+class _Failures(NamedTuple):
+    """How often a key has failed in a row, and since when."""
+
+    times: int
+    since_s: float
 
 
 class WorkQueue(Generic[K]):
@@ -34,7 +44,7 @@ class WorkQueue(Generic[K]):
         self._due: dict[K, float] = {}
         self._heap: list[tuple[float, int, K]] = []
         self._sequence = 0
-        self._failures: dict[K, int] = {}
+        self._failures: dict[K, _Failures] = {}
         self._changed = asyncio.Event()
 
     def __len__(self) -> int:
@@ -49,6 +59,12 @@ class WorkQueue(Generic[K]):
     def num_failing(self) -> int:
         """Keys whose last try went wrong."""
         return len(self._failures)
+
+    @property
+    def oldest_failing_s(self) -> float:
+        """For how long the key has failed that has failed for longest; 0 when none does. Other threads may ask."""
+        now_s = self._clock()
+        return max((now_s - failures.since_s for failures in tuple(self._failures.values())), default=0.0)
 
     def add(self, key: K) -> None:
         """Hand `key` out as soon as a worker is free."""
@@ -70,13 +86,14 @@ class WorkQueue(Generic[K]):
             self._due[key] = due
             self._sequence += 1
             heapq.heappush(self._heap, (due, self._sequence, key))
+            self._compact()
             self._changed.set()
 
     def retry(self, key: K, at_least_s: float = 0.0) -> float:
         """Hand `key` out after its back-off; returns the delay."""
-        failures = self._failures.get(key, 0)
-        self._failures[key] = failures + 1
-        usual_s: float = min(MAX_DELAY_S, FIRST_DELAY_S * 2.0 ** min(failures, 32))
+        before = self._failures.get(key, _Failures(0, self._clock()))
+        self._failures[key] = before._replace(times=before.times + 1)
+        usual_s: float = min(MAX_DELAY_S, FIRST_DELAY_S * 2.0 ** min(before.times, 32))
         delay_s = max(at_least_s, usual_s * (1 + JITTER * (2 * self._dice() - 1)))
         self.add_after(key, delay_s)
         return delay_s
@@ -114,6 +131,12 @@ class WorkQueue(Generic[K]):
         if self._ready:
             self._changed.set()  # another worker may sleep
         return key
+
+    def _compact(self) -> None:
+        """Drop the times that no longer count, before they outnumber the others: one far away would lie there for days."""
+        if len(self._heap) > 2 * len(self._due) + MAX_STALE:
+            self._heap = [entry for entry in self._heap if self._due.get(entry[2]) == entry[0]]
+            heapq.heapify(self._heap)
 
     def _next_due_in(self) -> float | None:
         while self._heap and self._due.get(self._heap[0][2]) != self._heap[0][0]:

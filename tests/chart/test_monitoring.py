@@ -37,7 +37,7 @@ def expressions() -> list[str]:
 def operator_registry() -> CollectorRegistry:
     metrics = Metrics()
     queue: WorkQueue[str] = WorkQueue(lambda: 0.0, lambda: 0.5)
-    metrics.watch_queue(lambda: len(queue), lambda: queue.num_delayed)
+    metrics.watch_queue(queue)
     metrics.add(Census(Cache(), lambda: 0.0, per_search=True))
     return metrics.registry
 
@@ -188,10 +188,11 @@ FIRING: tuple[tuple[str, str, dict[str, str], list[tuple[str, str]]], ...] = (
             ('autohas_reconcile_duration_seconds_count{result="ok"}', "0+10x60"),
         ],
     ),
+    ("AutoHASSearchNotReconciled", "40m", {}, [("autohas_workqueue_oldest_failing_seconds", "0x5 0+60x60")]),
     ("AutoHASSeriesTruncated", "10m", {}, [(f"autohas_policy_series_truncated{{{_ONE}}}", "1x60")]),
 )
 """Alert, when to look, labels beside namespace and name, and the history as promtool writes it."""
-_FLEET = ("AutoHASOperatorDown", "AutoHASReconcileErrors")
+_FLEET = ("AutoHASOperatorDown", "AutoHASReconcileErrors", "AutoHASSearchNotReconciled")
 
 
 def _case(name: str, at: str, labels: dict[str, str], history: list[tuple[str, str]]) -> dict[str, Any]:
@@ -199,6 +200,7 @@ def _case(name: str, at: str, labels: dict[str, str], history: list[tuple[str, s
     of = {} if name in _FLEET else {"namespace": "ml", "name": "fashion"}
     everything = {**of, **labels}
     values = {"{{ $labels.%s }}" % key: value for key, value in everything.items()} | {"{{ $value }}": "3"}  # noqa: UP031 - braces
+    values |= {"{{ $value | humanizeDuration }}": "34m 0s"}
     texts = {"summary": alert.summary, "description": alert.description}
     for before, after in values.items():
         texts = {key: text.replace(before, after) for key, text in texts.items()}
@@ -229,6 +231,7 @@ def _healthy() -> dict[str, Any]:
         (f'autohas_search_condition{{{_ONE},type="CheckpointReady",status="True",reason="Fresh"}}', "1x200"),
         ('autohas_reconcile_errors_total{reason="ConflictError"}', "0+9x200"),
         ('autohas_reconcile_duration_seconds_count{result="ok"}', "0+10x200"),
+        ("autohas_workqueue_oldest_failing_seconds", "0+60x30 0x170"),
     ]
     return {
         "name": "a healthy search",

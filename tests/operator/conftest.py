@@ -66,15 +66,34 @@ class Trainer:
 class OperatorProcess:
     """`python -m autohas_operator` with the chart's service account; `kill` is kill -9."""
 
-    def __init__(self, kubeconfig: Path, log: Path, *, namespaces: str = "") -> None:
+    def __init__(self, kubeconfig: Path, log: Path, *, namespaces: str = "", resync_period_s: float = 600) -> None:
         self._kubeconfig = kubeconfig
         self._namespaces = namespaces
+        self._resync_period_s = resync_period_s
         self._log = log
         self._process: subprocess.Popen[bytes] | None = None
         self.port = 0
 
     def start(self) -> None:
         """Start, and return when its cache is filled."""
+        self._spawn()
+        until(self._is_ready, what="the operator is ready", deadline_s=DEADLINE_S, context=self._log.read_text)
+
+    def ended(self) -> int:
+        """Start, and return the exit code of a process that does not go on."""
+        self._spawn()
+        assert self._process is not None
+        return self._process.wait(timeout=DEADLINE_S)
+
+    def is_running(self) -> bool:
+        """Whether the process that was started is there."""
+        return self._process is not None and self._process.poll() is None
+
+    def log(self) -> str:
+        """What it wrote, of all starts."""
+        return self._log.read_text()
+
+    def _spawn(self) -> None:
         (self.port,) = ports.free(1)
         flags = {
             "kubeconfig": self._kubeconfig,
@@ -82,14 +101,13 @@ class OperatorProcess:
             "listen-address": "127.0.0.1",
             "listen-port": self.port,
             "poll-period-s": 1,
-            "resync-period-s": 600,
+            "resync-period-s": self._resync_period_s,
             "trainer-image": "trainer:test",
             "trainer-service-accounts": "absent",
         }
         command = [sys.executable, "-m", "autohas_operator", *(f"--{name}={value}" for name, value in flags.items())]
         with self._log.open("ab") as output:
             self._process = subprocess.Popen(command, stdout=output, stderr=output)
-        until(self._is_ready, what="the operator is ready", deadline_s=DEADLINE_S, context=self._log.read_text)
 
     def kill(self) -> None:
         """SIGKILL."""

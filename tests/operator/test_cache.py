@@ -5,9 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
 from autohas_api.testing import changed
 from autohas_operator.cache import MAX_GONE, Cache
-from autohas_operator.client import JOBS, SEARCHES
+from autohas_operator.client import JOBS, PODS, SEARCHES
+from autohas_operator.errors import UnreachableError
+from autohas_operator.intake import Intake
+from autohas_operator.metrics import Metrics
 from autohas_operator.observe import Key
 from autohas_operator.resync import Resync, refill
 from autohas_operator.testing.builders import report, running_pod, stored_job, stored_search
@@ -22,6 +27,10 @@ POD = running_pod(JOB)
 
 def at(document: dict[str, Any], version: int) -> dict[str, Any]:
     return changed(document, "metadata.resourceVersion", str(version))
+
+
+def resync(api: FakeApi, intake: Intake, queue: WorkQueue[Key]) -> Resync:
+    return Resync(api, intake, queue, namespaces=(), period_s=600, dice=lambda: 0.5, monotonic=lambda: 0.0)
 
 
 def test_an_older_event_never_replaces_a_newer_record() -> None:
@@ -97,6 +106,87 @@ def test_a_search_made_again_replaces_the_one_of_its_name() -> None:
     assert len(cache.searches) == 1
 
 
+def test_a_late_event_of_the_old_search_does_not_evict_the_new_one() -> None:
+    """Deleted and made again in a gap of the watch: the list knows the new one before the watch tells of the old one's life."""
+    cache = Cache()
+    cache.put_search(at(changed(SEARCH, "metadata.uid", "new"), 30))
+
+    assert cache.put_search(at(SEARCH, 10)) is None
+    assert cache.forget(at(SEARCH, 20)) is None
+    assert cache.put_search(at(changed(SEARCH, "metadata.uid", "new"), 31)) is None
+    assert [record.uid for record in cache.searches.values()] == ["new"]
+
+
+def test_searches_without_a_readable_version_are_ordered_by_their_creation() -> None:
+    """A version that is no number orders nothing and harms nothing."""
+    cache = Cache()
+    for uid, second in (("new", 2), ("old", 1)):
+        search = changed(changed(SEARCH, "metadata.uid", uid), "metadata.creationTimestamp", f"2027-01-15T08:00:0{second}Z")
+        cache.put_search(changed(search, "metadata.resourceVersion", "\u00b2"))
+
+    assert [record.uid for record in cache.searches.values()] == ["new"]
+
+
+def test_a_pod_that_is_given_to_another_search_leaves_its_own() -> None:
+    """`kubectl label --overwrite`: each search is shown what has its name now, also after the pod has gone."""
+    cache = Cache()
+    cache.put_search(SEARCH)
+    cache.put_pod(at(POD, 1))
+    moved = at(changed(POD, "metadata.labels", {**POD["metadata"]["labels"], "autohas.dev/search": "quarantine"}), 2)
+    cache.put_pod(moved)
+    observed = cache.observed(KEY)
+    elsewhere = [pod.uid for pod in cache.pods.of(Key("ml", "quarantine"))]
+    cache.forget(at(moved, 3))
+
+    assert observed is not None
+    assert (observed.pods, elsewhere) == ((), ["pod-1"])
+    assert cache.observed(KEY) is not None
+    assert cache.pods.by_key == {}
+
+
+def test_a_job_stays_with_the_search_that_owns_it() -> None:
+    """A label can be changed by anybody who may label; the owner is what counts."""
+    cache = Cache()
+    labels = {**JOB["metadata"]["labels"], "autohas.dev/search": "quarantine"}
+
+    assert cache.put_job(changed(JOB, "metadata.labels", labels)) == KEY
+
+
+def test_a_child_that_loses_its_labels_goes_and_may_come_again() -> None:
+    """A watch that selects by label says DELETED when the label goes, and ADDED, of the same uid, when it is put back."""
+    cache = Cache()
+    cache.put_job(at(JOB, 1))
+    cache.forget(at(changed(JOB, "metadata.labels", {}), 2))
+    slow = cache.put_job(at(JOB, 1))
+    cache.put_pod(at(POD, 1))
+
+    assert (slow, cache.put_job(at(JOB, 3))) == (None, KEY)
+    assert cache.put_pod(at(changed(POD, "metadata.labels", {}), 2)) == KEY
+    assert list(cache.pods) == []
+
+
+def test_a_list_that_breaks_off_wakes_whom_it_has_changed() -> None:
+    """The page of pods fails: the new search is queued all the same, once now and once within the period."""
+
+    class NoPods(FakeApi):
+        def pages(self, resource: Any, namespace: Any, **selectors: Any) -> Any:
+            if resource is PODS:
+                raise UnreachableError("GET pods: timeout")
+            return super().pages(resource, namespace, **selectors)
+
+    async def scenario() -> None:
+        api, cache = NoPods(), Cache()
+        queue: WorkQueue[Key] = WorkQueue(lambda: 0.0, lambda: 0.5)
+        api.add(SEARCHES, "ml", SEARCH)
+        with pytest.raises(UnreachableError):
+            await resync(api, Intake(cache, queue.add, Metrics()), queue).round()
+
+        assert queue.pop() == KEY
+        assert queue.num_delayed == 1
+
+    asyncio.run(scenario())
+
+
 def test_a_list_drops_what_is_gone_and_keeps_what_is_younger() -> None:
     """Deleted while the watch was down, against created after the list."""
     cache = Cache()
@@ -118,9 +208,9 @@ def test_a_resync_round_heals_and_hands_out_every_key() -> None:
         for name in ("fashion", "other"):
             api.add(SEARCHES, "ml", changed(stored_search(name), "metadata.uid", name))
         api.add(JOBS, "ml", JOB)
-        await refill(api, cache, ())
+        await refill(api, Intake(cache, lambda _: None, Metrics()), ())
         api.remove(JOBS, "ml", JOB["metadata"]["name"])
-        await Resync(api, cache, queue, namespaces=(), period_s=600, dice=lambda: 0.5).round()
+        await resync(api, Intake(cache, queue.add, Metrics()), queue).round()
 
         assert queue.pop() == KEY
         assert queue.pop() is None
@@ -137,7 +227,7 @@ def test_only_served_namespaces_are_listed() -> None:
         api, cache = FakeApi(), Cache()
         for namespace in ("ml", "secret"):
             api.add(SEARCHES, namespace, changed(SEARCH, "metadata.uid", namespace))
-        await refill(api, cache, ("ml",))
+        await refill(api, Intake(cache, lambda _: None, Metrics()), ("ml",))
 
         assert list(cache.all_keys()) == [KEY]
 

@@ -9,7 +9,7 @@ from autohas_operator.events import SHARE_BURST, EventRecorder
 from autohas_operator.metrics import Metrics
 from autohas_operator.observe import SearchRecord, search_record
 from autohas_operator.ratelimit import TokenBucket
-from autohas_operator.testing.builders import stored_search
+from autohas_operator.testing.builders import NOW_S, stored_search
 from autohas_operator.testing.world import FakeApi
 from autohas_operator.transitions import Announcement
 
@@ -21,7 +21,8 @@ def notice(message: str) -> Announcement:
 def told(words: dict[str, int], *, later_s: float = 0.0) -> tuple[dict[str, int], str]:
     """How many events each search has after it said so many things, and again one more `later_s` seconds later; the metrics."""
     api, metrics = FakeApi(), Metrics()
-    recorder = EventRecorder(api, metrics, lambda: api.now_s, TokenBucket(rate_per_s=1000, burst=1000, clock=lambda: api.now_s))
+    bucket = TokenBucket(rate_per_s=1000, burst=1000, clock=lambda: api.now_s)
+    recorder = EventRecorder(api, metrics, lambda: api.now_s, bucket, monotonic=lambda: api.now_s)
 
     def record(name: str) -> SearchRecord:
         document = stored_search(name)
@@ -53,3 +54,20 @@ def test_a_share_grows_back_with_time() -> None:
     """One event every half minute."""
     assert told({"loud": 500}, later_s=29)[0] == {"loud": SHARE_BURST}
     assert told({"loud": 500}, later_s=31)[0] == {"loud": SHARE_BURST + 1}
+
+
+def test_a_clock_that_is_set_back_silences_nobody() -> None:
+    """An hour back would have cost 120 words: what a search may say is rationed by a clock that only goes on."""
+    api, metrics, wall_s = FakeApi(), Metrics(), [NOW_S]
+    bucket = TokenBucket(rate_per_s=1000, burst=1000, clock=lambda: 0.0)
+    recorder = EventRecorder(api, metrics, lambda: wall_s[0], bucket, monotonic=lambda: 0.0)
+
+    async def scenario() -> None:
+        for later_s in (0, -3600):
+            wall_s[0] += later_s
+            recorder.announce(search_record(stored_search()), [notice(f"at {later_s}")])
+        while await recorder.post_next():
+            pass
+
+    asyncio.run(scenario())
+    assert [event["message"] for event in api.all(EVENTS)] == ["at 0", "at -3600"]

@@ -187,6 +187,22 @@ def test_an_end_is_counted_once(status: Any, result: str) -> None:
     assert found["autohas_search_life_seconds_sum", (("result", result),)] == 120
 
 
+def test_the_series_of_a_namespace_go_an_hour_after_its_last_search() -> None:
+    """Counters stay while there is a search and an hour longer; the other namespace keeps its own."""
+    metrics = Metrics()
+    for namespace in ("ml", "gone"):
+        metrics.status_written(namespace, Status(starts=1), Status(starts=3), 5.0)
+        metrics.trainer_ended(namespace, "Result")
+    left = []
+    for served, now_s in [({"ml", "gone"}, 0), ({"ml"}, 600), ({"ml", "gone"}, 4000), ({"ml"}, 4600), ({"ml"}, 8199), ({"ml"}, 8200)]:
+        metrics.served(served, now_s)
+        found = samples(metrics)
+        left.append({pairs["namespace"] for name, _ in found for pairs in labels(found, name) if "namespace" in pairs})
+
+    assert left == [{"ml", "gone"}] * 5 + [{"ml"}]
+    assert samples(metrics)["autohas_search_restarts_total", (("namespace", "ml"),)] == 2
+
+
 def test_a_life_leaves_its_waits() -> None:
     """From creation to Job and to the first report, each observed once, by the world's clock."""
 

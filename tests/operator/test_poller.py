@@ -12,6 +12,7 @@ import pytest
 
 from autohas_api.messages import encode
 from autohas_api.names import MAX_PROGRESS_BYTES
+from autohas_api.testing import changed
 from autohas_operator.cache import Cache
 from autohas_operator.metrics import Metrics
 from autohas_operator.observe import Key, PodRecord, Report, pod_record
@@ -30,6 +31,14 @@ def only_pod() -> PodRecord:
     pod = pod_record(POD)
     assert pod is not None
     return pod
+
+
+def known() -> Cache:
+    """A cache that knows the search and its Job."""
+    cache = Cache()
+    cache.put_search(SEARCH)
+    cache.put_job(JOB)
+    return cache
 
 
 def http(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
@@ -261,16 +270,38 @@ class Recording:
 
 def test_only_running_trainers_are_asked() -> None:
     """Pending and ended pods have nothing to say."""
-    cache = Cache()
+    cache = known()
     for pod in (stored_pod(JOB, uid="a"), ended_pod(JOB, code=0, uid="b"), running_pod(JOB, uid="c")):
         cache.put_pod(pod)
 
     assert [pod.uid for pod in _poller(cache, Recording(), lambda: 0.0).due()] == ["c"]
 
 
+def test_only_pods_of_a_job_that_a_known_search_owns_are_asked() -> None:
+    """3,000 labelled sleepers neither stretch the period of a trainer nor speak for its search."""
+    cache = known()
+    strange = changed(JOB, "metadata", {**JOB["metadata"], "uid": "job-of-nobody", "name": "sleeper", "ownerReferences": []})
+    cache.put_job(strange)
+    cache.put_pod(POD)
+    for number in range(1500):
+        bare = running_pod(JOB, uid=f"bare-{number}")
+        cache.put_pod(changed(bare, "metadata.ownerReferences", []))
+        cache.put_pod(running_pod(strange, uid=f"sleeper-{number}"))
+    poller = _poller(cache, Recording(), lambda: 0.0)
+    cache.reports["pod-1"] = Report(pod_uid="pod-1", time_s=NOW_S, progress=progress(SEARCH))
+    cache.reports["bare-1"] = Report(pod_uid="bare-1", time_s=NOW_S, progress=progress(SEARCH, pod_uid="bare-1", best=1.0))
+    observed = cache.observed(Key("ml", "fashion"))
+
+    assert [pod.uid for pod in poller.due()] == ["pod-1"]
+    assert poller.period_of(only_pod()) == 15
+    assert observed is not None
+    assert observed.report is not None
+    assert observed.report.pod_uid == "pod-1"
+
+
 def test_turns_come_every_period_and_sooner_before_the_first_report() -> None:
     """3 s until the first answer, then 15 s."""
-    cache, now = Cache(), [0.0]
+    cache, now = known(), [0.0]
     cache.put_pod(POD)
     pod = pod_record(POD)
     assert pod is not None
@@ -304,7 +335,7 @@ def test_a_trainer_that_never_answers_is_asked_as_seldom_as_others() -> None:
 
 def test_many_trainers_are_asked_less_often_and_never_all_at_once() -> None:
     """1,000 trainers stretch the period to 100 s; requests at once are bounded."""
-    cache, fetcher = Cache(), Recording()
+    cache, fetcher = known(), Recording()
     for number in range(1000):
         cache.put_pod(running_pod(JOB, uid=f"pod-{number}"))
     poller = _poller(cache, fetcher, lambda: 0.0)

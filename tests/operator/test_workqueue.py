@@ -94,6 +94,39 @@ def test_back_off_doubles_up_to_its_limit_and_is_forgiven(queue: WorkQueue[str])
     assert queue.retry("b", at_least_s=7) == 7
 
 
+def test_times_that_no_longer_count_do_not_pile_up(queue: WorkQueue[str], clock: Clock) -> None:
+    """50 keys far away, brought forward by a thousand resyncs: the heap stays within twice the 50 that count, and 64."""
+    keys = [f"search {number}" for number in range(50)]
+    for _ in range(1000):
+        clock.now_s += 600
+        for key in keys:
+            queue.add_after(key, 86_400 * 30)
+            queue.add_after(key, 300)
+            queue.add(key)
+        for key in drained(queue):
+            queue.done(key)
+            queue.add_after(key, 86_400 * 30)
+    waiting = len(queue._heap)
+    clock.now_s += 86_400 * 30
+
+    assert waiting <= 2 * 50 + 64
+    assert sorted(drained(queue)) == sorted(keys)
+
+
+def test_failures_that_last_have_an_age(queue: WorkQueue[str], clock: Clock) -> None:
+    """From the first failure in a row, of the key that has failed for longest."""
+    none_yet = queue.oldest_failing_s
+    queue.retry("a")
+    clock.now_s = 100
+    queue.retry("a")
+    queue.retry("b")
+    clock.now_s = 130
+    both = (queue.num_failing, queue.oldest_failing_s)
+    queue.forgive("a")
+
+    assert (none_yet, both, queue.oldest_failing_s) == (0, (2, 130), 30)
+
+
 def test_back_off_is_jittered(clock: Clock) -> None:
     """Keys that failed together do not come back together."""
     low, high = WorkQueue[str](clock, lambda: 0.0), WorkQueue[str](clock, lambda: 1.0)

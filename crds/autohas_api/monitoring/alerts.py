@@ -117,6 +117,14 @@ ALERTS: Final = (
         description="The operator's log has the sentence. ForbiddenError: its rights were trimmed; UnreachableError: the API server.",
     ),
     Alert(
+        name="AutoHASSearchNotReconciled",
+        expr="max(autohas_workqueue_oldest_failing_seconds) > 1800",
+        lasting="0m",
+        severity="warning",
+        summary="Every pass over at least one search has failed for {{ $value | humanizeDuration }}",
+        description="It is neither started nor followed, and its status is old. The operator's log names it and the error.",
+    ),
+    Alert(
         name="AutoHASSeriesTruncated",
         expr="max by (namespace, name) (autohas_policy_series_truncated) == 1",
         lasting="5m",

@@ -245,6 +245,35 @@ _OPERATOR: Final = Row(
             unit="none",
         ),
         Panel(
+            title="Searches that fail",
+            description="Searches whose last pass ended with an error, and for how long the oldest of them has failed.",
+            queries=(
+                Query(expr=f"sum(autohas_workqueue_failing{{{_JOB}}})", legend="failing"),
+                Query(expr=f"max(autohas_workqueue_oldest_failing_seconds{{{_JOB}}})", legend="seconds, the oldest"),
+            ),
+            unit="none",
+        ),
+        Panel(
+            title="Obstacles",
+            description="Passes per second that met an obstacle which the search's conditions name, by that reason.",
+            queries=(
+                Query(
+                    expr=f"sum by (reason) (rate(autohas_reconcile_obstacles_total{{{_JOB}}}[{_RATE}])) or vector(0)", legend="{{reason}}"
+                ),
+            ),
+            unit="ops",
+        ),
+        Panel(
+            title="Left out",
+            description="Namespaces that cannot be read, objects that cannot be read, and complete lists that failed.",
+            queries=(
+                Query(expr=f"max(autohas_namespaces_unreadable{{{_JOB}}})", legend="namespaces"),
+                Query(expr=f"sum(increase(autohas_objects_unreadable_total{{{_JOB}}}[{_RATE}])) or vector(0)", legend="objects"),
+                Query(expr=f"sum(increase(autohas_resync_failures_total{{{_JOB}}}[{_RATE}]))", legend="lists"),
+            ),
+            unit="none",
+        ),
+        Panel(
             title="Requests to the API server",
             description="Per second, by verb and resource.",
             queries=(

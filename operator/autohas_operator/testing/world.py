@@ -19,6 +19,7 @@ from autohas_operator.cache import Cache
 from autohas_operator.client import CONFIG_MAPS, JOBS, PODS, SEARCHES, Page, Resource
 from autohas_operator.errors import ConflictError, NotFoundError, OperatorError
 from autohas_operator.events import EventRecorder
+from autohas_operator.intake import Intake
 from autohas_operator.metrics import Metrics
 from autohas_operator.observe import Document, Key, Report
 from autohas_operator.ratelimit import TokenBucket
@@ -235,7 +236,8 @@ class Operator:
         self.metrics = Metrics()
         self.queue: WorkQueue[Key] = WorkQueue(lambda: api.now_s, lambda: 0.5)
         bucket = TokenBucket(rate_per_s=1000, burst=1000, clock=lambda: api.now_s)
-        self.events = EventRecorder(api, self.metrics, lambda: api.now_s, bucket)
+        self.intake = Intake(self.cache, self.queue.add, self.metrics)
+        self.events = EventRecorder(api, self.metrics, lambda: api.now_s, bucket, monotonic=lambda: api.now_s)
         self.reconciler = Reconciler(api, self.cache, self.events, builders.PODS, lambda: api.now_s, metrics=self.metrics)
 
     async def settle(self) -> None:
@@ -249,8 +251,7 @@ class Operator:
     async def hear(self) -> None:
         """The watches say what happened; they are no requests that trouble could befall."""
         trouble, self.api.trouble = self.api.trouble, None
-        for changed in await refill(self.api, self.cache, ()):
-            self.queue.add(changed)
+        await refill(self.api, self.intake, ())
         self.api.trouble = trouble
 
     async def work(self) -> bool:

@@ -1,0 +1,91 @@
+"""watchNamespaces: a namespace that goes, or whose role goes, takes no other one along."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from autohas_api.testing import changed
+from autohas_operator.cache import Cache
+from autohas_operator.client import SEARCHES
+from autohas_operator.errors import ForbiddenError, OperatorError, UnreachableError, api_error
+from autohas_operator.intake import Intake
+from autohas_operator.metrics import Metrics
+from autohas_operator.observe import Key
+from autohas_operator.resync import Resync, refill
+from autohas_operator.testing.builders import stored_search
+from autohas_operator.testing.world import FakeApi
+from autohas_operator.workqueue import WorkQueue
+
+SERVED = ("a", "b", "c")
+
+
+class Roles(FakeApi):
+    """Refuses lists in some namespaces, each with its status."""
+
+    def __init__(self, **refused: int) -> None:
+        super().__init__()
+        self.refused = refused
+        for namespace in SERVED:
+            self.add(SEARCHES, namespace, changed(stored_search(), "metadata", {"name": "s", "uid": namespace}))
+
+    async def pages(self, resource: Any, namespace: Any, **selectors: Any) -> AsyncIterator[Any]:
+        if namespace in self.refused:
+            raise api_error(status=self.refused[namespace], message="no role", request=f"GET {resource.plural}")
+        async for page in super().pages(resource, namespace, **selectors):
+            yield page
+
+
+def refilled(api: FakeApi) -> tuple[frozenset[str], list[Key], str]:
+    cache, metrics = Cache(), Metrics()
+    lost = asyncio.run(refill(api, Intake(cache, lambda _: None, metrics), SERVED))
+    return lost, list(cache.all_keys()), metrics.exposition().decode()
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_a_namespace_that_cannot_be_read_is_left_out(status: int) -> None:
+    """The others are served, it is counted."""
+    lost, keys, metrics = refilled(Roles(b=status))
+
+    assert (lost, keys) == ({"b"}, [Key("a", "s"), Key("c", "s")])
+    assert "autohas_namespaces_unreadable 1.0" in metrics
+
+
+def test_without_any_namespace_the_operator_cannot_go_on() -> None:
+    """It has nothing to do, and its log must say why."""
+    with pytest.raises(ForbiddenError, match="no role"):
+        refilled(Roles(a=403, b=404, c=403))
+
+
+def test_an_error_that_is_not_of_the_namespace_is_one_of_the_whole_list() -> None:
+    """A server in trouble takes no namespace away."""
+    with pytest.raises(OperatorError) as told:
+        refilled(Roles(b=500))
+    assert not isinstance(told.value, (ForbiddenError, UnreachableError))
+
+
+def test_every_round_says_which_namespaces_are_lost() -> None:
+    """One goes, it comes back: its searches are there again, those of the others never went."""
+
+    async def scenario() -> list[tuple[frozenset[str], int]]:
+        api, cache = Roles(), Cache()
+        queue: WorkQueue[Key] = WorkQueue(lambda: 0.0, lambda: 0.5)
+        told: list[tuple[frozenset[str], int]] = []
+        resync = Resync(
+            api,
+            Intake(cache, queue.add, Metrics()),
+            queue,
+            namespaces=SERVED,
+            period_s=600,
+            dice=lambda: 0.5,
+            monotonic=lambda: 0.0,
+            lost=lambda lost: told.append((lost, len(cache.searches))),
+        )
+        for api.refused in ({}, {"b": 403}, {}):
+            await resync.round()
+        return told
+
+    assert asyncio.run(scenario()) == [(frozenset(), 3), (frozenset({"b"}), 3), (frozenset(), 3)]

@@ -1,0 +1,100 @@
+"""Reports against clocks that disagree and numbers that grow too large: progress is written, and the end always is."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from autohas_api.status import Status
+from autohas_operator.errors import ForbiddenError, InvalidError
+from autohas_operator.reports import write_due_in
+from autohas_operator.testing.builders import NOW_S, notice, observed, report, running_pod, stored_job, stored_search
+from autohas_operator.testing.decisions import JOB, POD, RUNNING, SEARCH, decide
+from autohas_operator.testing.lives import KEY, run, start, succeed
+from autohas_operator.testing.world import FakeApi, Operator, World
+from autohas_operator.wording import timestamp
+
+GREATEST = 2**53 - 1
+"""The CRD's maximum of status.lastNotice."""
+
+
+@pytest.mark.parametrize(("age_s", "due_s"), [(0, 15), (5, 10), (15, 0), (600, 0), (-1, 0), (-600, 0)])
+def test_progress_waits_for_no_time_that_another_clock_wrote(age_s: float, due_s: float) -> None:
+    """The operator moved here from a node whose clock is ten minutes ahead: the next report is written at once, then every 15 s."""
+    assert write_due_in(Status(last_report_time=timestamp(NOW_S)), NOW_S + age_s) == due_s
+
+
+def test_progress_goes_on_after_a_move_to_a_slower_clock() -> None:
+    """One write takes the new clock's time over; the one after it waits for its 15 s again."""
+    before = RUNNING.model_copy(update={"last_report_time": timestamp(NOW_S + 600)})
+    first = decide(observed(SEARCH, JOB, POD, report=report(SEARCH, at_s=NOW_S + 5, percent=50.0)), before, at_s=NOW_S + 5).status
+    soon = decide(observed(SEARCH, JOB, POD, report=report(SEARCH, at_s=NOW_S + 10, percent=51.0)), first, at_s=NOW_S + 10)
+
+    assert (first.progress, first.last_report_time) == ("50%", timestamp(NOW_S + 5))
+    assert (soon.status.progress, soon.look_again_s) == ("50%", 10)
+
+
+def test_a_notice_number_never_outgrows_what_status_may_hold() -> None:
+    """The third start on a pod's own disk tells of the notice with the greatest number there is: it stays that."""
+    search, job = stored_search(durable=False), stored_job(stored_search(durable=False))
+    before = Status(starts=2, last_report_time=timestamp(NOW_S))
+    said = report(search, at_s=NOW_S + 200, pod_uid="pod-3", notices=[notice(GREATEST, "SupernetDiverged")])
+    status = decide(
+        observed(search, job, running_pod(job, uid="pod-3", created_s=NOW_S + 100), report=said), before, at_s=NOW_S + 201
+    ).status
+
+    assert (status.starts, status.last_notice) == (3, GREATEST)
+
+
+class Strict(FakeApi):
+    """Holds status to one rule of a schema: no checkpoint beyond step 1000."""
+
+    async def replace_status(self, resource: Any, document: Any) -> Any:
+        if document["status"].get("checkpoint", {}).get("step", 0) > 1000:
+            raise InvalidError(status=422, message="status.checkpoint.step: Invalid value", request="PUT")
+        return await super().replace_status(resource, document)
+
+
+def test_a_report_that_does_not_fit_into_status_keeps_no_end_from_being_stored() -> None:
+    """Whatever the trainer said before, its result is written, without that; the log says it once."""
+
+    async def whole() -> World:
+        world = World()
+        world.api = Strict()
+        world.operator = Operator(world.api)
+        await start(world)
+        await run(world)
+        told = report(SEARCH, at_s=world.api.now_s + 20).progress
+        assert told is not None
+        assert told.checkpoint is not None
+        far = told.model_copy(update={"checkpoint": told.checkpoint.model_copy(update={"step": 1001}), "percent": 99.0})
+        for _ in range(3):
+            world.api.now_s += 20
+            world.operator.report(replace(report(SEARCH, at_s=world.api.now_s), progress=far), KEY)
+            await world.settle()
+        await succeed(world)
+        return world
+
+    with capture_logs() as lines:
+        world = asyncio.run(whole())
+    assert world.status["phase"] == "Succeeded"
+    assert world.status["result"]["scores"]["test"] == "0.93"
+    assert world.status["checkpoint"]["step"] == 400
+    assert world.operator.queue.num_failing == 0
+    assert [line["event"] for line in lines].count("a trainer's report does not fit into status") == 1
+
+
+def test_an_obstacle_that_a_condition_names_is_counted() -> None:
+    """The pass ends well, since it said so; the counter tells of it all the same."""
+
+    async def whole() -> str:
+        world = World()
+        world.api.refusals["jobs"] = ForbiddenError(status=403, message="exceeded quota", request="POST")
+        await start(world)
+        return world.operator.metrics.exposition().decode()
+
+    assert 'autohas_reconcile_obstacles_total{reason="JobForbidden"} 1.0' in asyncio.run(whole())
