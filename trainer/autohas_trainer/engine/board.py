@@ -53,6 +53,8 @@ class Board:
         self.comparisons: dict[str, dict[int, Comparison]] = {}
         self.records: list[CandidateRecord] = []
         self.best_lane: str | None = None
+        self.best_sample: str | None = None
+        """The best of RandomSharing's samples so far: known again from its scores after a restore."""
         self.winner: str | None = None
         self.goal_reached_by: str | None = None
         """The first compared candidate whose metric reached objective.goal."""
