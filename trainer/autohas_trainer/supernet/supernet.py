@@ -97,11 +97,19 @@ class Supernet:
         """
         leaves = self._cut(path).leaves
         with torch.enable_grad():
-            with self._autocast():
-                outputs_BK = self._template.forward(batch.inputs, path, leaves)
-                loss = self._task.training_losses(outputs_BK, batch.targets_B, label_smoothing).mean()
+            loss = self._training_loss(path, batch, label_smoothing)
             grads = torch.autograd.grad(loss, list(leaves.values()))
         return loss.detach(), dict(zip(leaves, grads, strict=True))
+
+    def training_loss(self, path: Path, batch: TrainBatch, label_smoothing: float = 0.0) -> Tensor:
+        """Return the loss that `gradient` would, in the same mode, so that both can be compared; nothing is differentiated."""
+        with torch.enable_grad():  # own modules are in training mode where gradients could be taken
+            return self._training_loss(path, batch, label_smoothing).detach()
+
+    def _training_loss(self, path: Path, batch: TrainBatch, label_smoothing: float) -> Tensor:
+        with self._autocast():
+            outputs_BK = self._template.forward(batch.inputs, path, self._cut(path).leaves)
+            return self._task.training_losses(outputs_BK, batch.targets_B, label_smoothing).mean()
 
     @contextmanager
     def trial(self, path: Path, grads: Mapping[str, Tensor], rule: UpdateRule) -> Iterator[None]:

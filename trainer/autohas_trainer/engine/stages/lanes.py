@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -48,10 +49,11 @@ class LanesStage:
         self._rungs.load_state_dict(state)
 
     def _choose(self, rung: int, names: list[str]) -> list[str]:
-        """After 1/9 the best third goes on; after 1/3 the best lane is known and nobody does."""
+        """After 1/9 the best third goes on; after 1/3 the best lane is known (the default, when all diverged) and nobody does."""
         order = ranked({name: self._board.comparisons[name][rung] for name in names})
         if rung > 0:
-            self._board.best_lane = order[0]
+            best = order[0]
+            self._board.best_lane = DEFAULT if self._board.comparisons[best][rung].key == -math.inf else best
             return []
         survivors = order[: self._board.problem.plan.num_survivors]
         self._board.keep_only({DEFAULT, *survivors})
