@@ -48,6 +48,22 @@ def test_progress_survives_encoding() -> None:
     assert decode_progress(encode(progress)) == progress
 
 
+@pytest.mark.parametrize("best", [1.7976931348623157e308, -1.7976931348623157e308, 3e12, 5e-324])
+def test_every_finite_number_can_be_a_score(best: float) -> None:
+    """An rmse in bytes or nanoseconds has no bound that a contract could know."""
+    progress = decode_progress(_raw(best=best))
+
+    assert progress.best == best
+    assert decode_progress(encode(progress)) == progress
+
+
+@pytest.mark.parametrize("best", [10**400, -(10**400)])
+def test_a_whole_number_beyond_every_float_is_no_score(best: int) -> None:
+    """JSON can write it; nothing could show it."""
+    with pytest.raises(MessageError, match="malformed"):
+        decode_progress(_raw(best=best))
+
+
 def test_unknown_fields_are_ignored() -> None:
     """A newer trainer may say more."""
     assert decode_progress(_raw(colour="red")).step == 3

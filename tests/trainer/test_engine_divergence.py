@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from engine_fixtures import MemorySink, search, small_search
 
 from autohas_api.messages import Stage
@@ -16,6 +18,7 @@ from autohas_api.space import Role
 from autohas_api.testing import changed
 from autohas_trainer.algorithms import Candidate
 from autohas_trainer.algorithms.random_sharing import RandomSharing
+from autohas_trainer.data import TestBatch
 from autohas_trainer.engine import training as training_module
 from autohas_trainer.engine.comparison import Comparison, diverged, ranked
 from autohas_trainer.engine.stages import lanes as lanes_module
@@ -105,6 +108,63 @@ def test_a_winner_that_overflows_in_its_last_step_loses(
     assert search(small_search(algorithm), tmp_path, MemorySink()).winner == "default"
 
 
+def _no_answer_on_test(monkeypatch: pytest.MonkeyPatch, concerned: Callable[[Training], bool]) -> None:
+    """Let trainings give no number on the test split: the selection split had none of the inputs that overflow."""
+    original = Training.outputs
+
+    def outputs(self: Training, batch: TestBatch) -> torch.Tensor:
+        given = original(self, batch)
+        return given * math.nan if concerned(self) else given
+
+    monkeypatch.setattr(training_module.Training, "outputs", outputs)
+
+
+def _is_other(training: Training) -> bool:
+    return training.configuration != training._problem.space.default
+
+
+def test_a_winner_without_a_finite_answer_on_the_test_split_loses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The default is the answer with its own test score, and a notice says why."""
+    expected = search(small_search(), tmp_path / "plain", MemorySink())
+    _no_answer_on_test(monkeypatch, _is_other)
+    sink = MemorySink()
+    outcome = search(small_search(), tmp_path / "broken", sink)
+
+    assert (expected.winner == "default", outcome.winner) == (False, "default")
+    assert outcome.result.test_score == expected.result.default_test_score
+    text = f"{expected.winner} gives outputs on the test split that are not finite, though those on the selection split are"
+    assert [(n.reason, n.message) for n in sink.notices] == [
+        ("WinnerDiverged", f"{text}; the default configuration, trained as long, is the answer instead")
+    ]
+
+
+def test_a_default_without_a_finite_answer_has_no_test_score(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The winner's result stands alone."""
+    _no_answer_on_test(monkeypatch, lambda training: not _is_other(training))
+    outcome = search(small_search(), tmp_path, MemorySink())
+
+    assert (outcome.winner == "default", outcome.result.default_test_score) == (False, None)
+
+
+def test_a_repeat_without_a_finite_answer_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mean and deviation are of the other two seeds."""
+    _no_answer_on_test(monkeypatch, lambda training: training.repeat == 1)
+    sink = MemorySink()
+    document = changed(changed(small_search(), "spec.retrain.seeds", 3), "spec.budget.trainings", "6")
+    outcome = search(document, tmp_path, sink)
+
+    assert outcome.result.seeds == 2
+    assert [notice.reason for notice in sink.notices] == ["RepeatDiverged"]
+
+
+def test_nobody_with_a_finite_answer_on_the_test_split_is_a_failure_that_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rate is not to blame: the sentence points to the test inputs."""
+    _no_answer_on_test(monkeypatch, lambda training: True)
+
+    with pytest.raises(NumericalError, match="look for numbers in the test inputs that lie far outside of the training inputs"):
+        search(small_search(SHARING), tmp_path, MemorySink())
+
+
 def test_a_sample_without_a_finite_score_is_last(tmp_path: Path) -> None:
     """Rates of 1e20 under log_loss give scores that are no numbers: the search ends with a result all the same."""
     document = changed(small_search(SHARING), "spec.objective", {"metric": "log_loss", "direction": "Minimize"})
@@ -147,7 +207,7 @@ def test_lanes_that_all_diverged_leave_the_default_as_the_reference(tmp_path: Pa
 
 
 def test_a_supernet_that_is_lost_is_told_and_the_race_decides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its loss is no number at the first step after a warm-up of 4: one notice, no further supernet step, and a race between default and lanes."""
+    """Its loss is no number at the first step after a warm-up of 4: a notice, no further step, a race of default and lanes."""
     original = Supernet.gradient
     asked = count(1)
 

@@ -237,6 +237,7 @@ def test_the_spec_may_restrict_and_redefault() -> None:
 DATA_FAULTS: dict[str, tuple[type[Exception], str]] = {
     "keys": (ConfigurationError, r"splits\(\) gave keys train, validation; it must give a dictionary with train and test"),
     "nan": (DataError, r"test inputs have a value that is not finite in row 7"),
+    "large": (DataError, r"test inputs have a value that is not finite in float32 in row 7; mend or drop it"),
     "class": (DataError, r"the test target of row 5 is class 2; train has 0 to 1"),
     "huge class": (DataError, r"the train target of row 9 is class 1000000000; at most 100000 are taken"),
     "float classes": (ConfigurationError, r"train targets are of type float64; classes must be integers from 0, numbers need metric rmse"),
