@@ -54,6 +54,7 @@ class LanesStage:
         if rung > 0:
             best = order[0]
             self._board.best_lane = DEFAULT if self._board.comparisons[best][rung].key == -math.inf else best
+            self._board.forget_contributions(rung, [name for name in names if name != self._board.best_lane])
             return []
         survivors = order[: self._board.problem.plan.num_survivors]
         self._board.keep_only({DEFAULT, *survivors})
