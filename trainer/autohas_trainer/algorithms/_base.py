@@ -76,7 +76,7 @@ class StepContext(Protocol):
 
     @property
     def num_steps(self) -> int:
-        """Supernet steps planned, warm-up included."""
+        """Steps that the supernet's schedule is laid out for, warm-up included; for hyperparameters alone only the first are taken."""
 
     @property
     def is_warmup(self) -> bool:

@@ -35,7 +35,7 @@ class StepOfSupernet:
 
     def __init__(self, board: Board, step: int) -> None:
         self.step = step
-        self.num_steps = board.problem.plan.supernet_steps
+        self.num_steps = board.problem.plan.schedule_steps
         self.is_warmup = step < board.problem.plan.warmup_steps
         self._board = board
         self.last_quality: float | None = None
