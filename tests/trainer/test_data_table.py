@@ -11,6 +11,7 @@ import torch
 from engine_fixtures import MemorySink, search, small_search
 
 from autohas_api.acceptance import accept
+from autohas_api.messages import decode_last_word, encode
 from autohas_api.scoring import TaskKind
 from autohas_api.testing import changed
 from autohas_trainer.data import Problem, Splits
@@ -266,6 +267,18 @@ def test_a_search_on_a_table_learns(metric: str, worst: float | None, tmp_path: 
     result = search(tabular_search(tmp_path / "t.csv", metric), tmp_path / "out", MemorySink()).result
 
     assert result.test_score < worst if worst is not None else result.test_score > 0.9
+
+
+@pytest.mark.parametrize("metric", ["rmse", "mae"])
+def test_an_error_of_more_than_a_million_millions_is_a_score(metric: str, tmp_path: Path) -> None:
+    """Targets in the unit of 1e15: the search ends, and its last word says the error in that unit."""
+    document = tabular_search(tmp_path / "t.csv", metric)
+    rows = (tmp_path / "t.csv").read_text().splitlines()
+    (tmp_path / "t.csv").write_text("\n".join([rows[0], *(f"{row}e15" for row in rows[1:])]) + "\n")
+    result = search(document, tmp_path / "out", MemorySink()).result
+
+    assert 1e13 < result.test_score < 1.5e15
+    assert decode_last_word(encode(result)) == result
 
 
 def test_a_batch_larger_than_the_split_is_refused_before_training(tmp_path: Path) -> None:

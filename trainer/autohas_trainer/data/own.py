@@ -94,6 +94,8 @@ def read_splits(splits: Any, who: str, kind: TaskKind) -> Problem:  # noqa: ANN4
         test_targets_N=test_targets_N,
         num_classes=num_classes,
         scaled_C=(),
+        place=lambda row: f"{who}: train row {row}",
+        test_place=lambda row: f"{who}: test row {row}",
     )
 
 
