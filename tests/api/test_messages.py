@@ -57,13 +57,6 @@ def test_every_finite_number_can_be_a_score(best: float) -> None:
     assert decode_progress(encode(progress)) == progress
 
 
-@pytest.mark.parametrize("best", [10**400, -(10**400)])
-def test_a_whole_number_beyond_every_float_is_no_score(best: int) -> None:
-    """JSON can write it; nothing could show it."""
-    with pytest.raises(MessageError, match="malformed"):
-        decode_progress(_raw(best=best))
-
-
 def test_unknown_fields_are_ignored() -> None:
     """A newer trainer may say more."""
     assert decode_progress(_raw(colour="red")).step == 3
@@ -85,7 +78,7 @@ def test_unknown_fields_are_ignored() -> None:
         (_raw(best="NaN"), "best"),
         (_raw().replace(b"30.0", b"NaN"), "NaN is not allowed"),
         (_raw().replace(b"30.0", b"1e999"), "not finite"),
-        (_raw(best=1e300), "best"),
+        (_raw(best=10**400), "best"),
         (_raw(notices=[{"id": 1, "reason": "bad reason", "message": "", "time": 0}]), "notices[0].reason"),
         (_raw(notices=[{"id": 1, "reason": "R", "message": "m", "time": 0}] * 17), "notices"),
     ],
