@@ -104,19 +104,17 @@ def _rewards_after_warmup(spec: Spec, space: Space) -> int:
         return plan.supernet_steps - plan.warmup_steps
     if knobs_of(spec).strategy != "OneStep":
         return 0
-    first, last = (math.ceil(plan.supernet_steps * bound) for bound in HYPERPARAMETER_WINDOW)
-    return max(0, last - max(first, plan.warmup_steps))
+    return plan.supernet_steps - math.ceil(plan.schedule_steps * HYPERPARAMETER_WINDOW[0])
 
 
 def _early_ends(spec: Spec, space: Space) -> Iterator[Problem]:
     """A rule for an early end that could never come true is a mistake of its author."""
     rewards, stop = _rewards_after_warmup(spec, space), spec.budget.stop
     if stop is not None and rewards == 0:
-        last = HYPERPARAMETER_WINDOW[1]
         yield Problem(
             path="spec.budget.stop",
             message="judges the rewards of a controller after the warm-up, and this search has none: it takes algorithm AutoHAS with an"
-            f" architecture to search, or strategy OneStep with a warmupFraction below {last:g}: remove stop",
+            " architecture to search, or strategy OneStep: remove stop",
         )
     elif stop is not None and stop.plateau_steps is not None and stop.plateau_steps + PLATEAU_FILLING_REWARDS > rewards:
         yield Problem(

@@ -34,7 +34,8 @@ MIN_REWARD_BATCH: Final = 64
 HYPERPARAMETER_WINDOW: Final = (0.05, 0.20)
 """Share of the supernet steps in which OneStep and Paired sample and learn hyperparameters; then they are frozen.
 
-Ours (performance.md section 3): later rewards one step ahead prefer rates that are 10 to 100 times too small."""
+Ours (performance.md section 3): later rewards one step ahead prefer rates that are 10 to 100 times too small. Where no architecture is
+searched, nothing is learned afterwards: the supernet ends with the window, and its budget pays for a longer schedule."""
 PLATEAU_FILLING_REWARDS: Final = 20
 """Rewards that only fill the average that budget.stop.plateauSteps watches: its window is 1/(1 - 0.95) = 20."""
 PAIRED_SAMPLES: Final = 4
@@ -50,8 +51,9 @@ SCORE_BATCHES: Final = 4
 class StagePlan:
     """What each stage may do. A stage with nothing to do has 0 here and is skipped.
 
-    `rungs` are the steps of a training at which candidates are compared; `warmup_steps` of the `supernet_steps` sample
-    uniformly and do not teach the controller; `num_candidates` enter the race new, `num_samples` are scored by RandomSharing,
+    `rungs` are the steps of a training at which candidates are compared; `schedule_steps` are those that the supernet's learning rate
+    and hyperparameter window are laid out for, of which the first `supernet_steps` are taken; `warmup_steps` of them sample uniformly
+    and do not teach the controller; `num_candidates` enter the race new, `num_samples` are scored by RandomSharing,
     `num_trials` are trained in full by RandomSearch, `num_repeats` are trainings of the winner with further seeds.
     `scoring_trainings` is what scoring costs, `predicted_trainings` the most that the plan can cost.
     """
@@ -61,6 +63,7 @@ class StagePlan:
     num_survivors: int
     warmup_steps: int
     supernet_steps: int
+    schedule_steps: int
     num_candidates: int
     num_samples: int
     num_trials: int = 0
@@ -211,31 +214,45 @@ def _supernet_steps(spec: Spec, trainings: float) -> tuple[int, int, float]:
     return steps, warmup, (warmup + (steps - warmup) * (1 + forward)) / spec.retrain.steps
 
 
-def _cost_of_steps(spec: Spec, space: Space, steps: int) -> float:
+def _window(space: Space, schedule: int) -> tuple[int, int]:
+    """(first step, step after the last) in which hyperparameters are learned."""
+    first, last = (math.ceil(schedule * bound) for bound in HYPERPARAMETER_WINDOW)
+    return (first, last) if space.searched(Role.UPDATE_RULE) else (0, 0)
+
+
+def _steps_of_schedule(spec: Spec, space: Space, schedule: int) -> tuple[int, int]:
+    """(steps taken, of which uniform): all of them for an architecture; for hyperparameters alone no more than their window needs."""
+    if not space.searched(Role.ARCHITECTURE):
+        return _window(space, schedule)[1], 0
+    return schedule, math.ceil(schedule * float(knobs_of(spec).warmup_fraction))
+
+
+def _cost_of_schedule(spec: Spec, space: Space, schedule: int) -> float:
     """Training steps that a supernet stage of OneStep or Paired costs.
 
     Inside the window: one reward per update rule, a look at the training loss after the update, perhaps a gradient of its own;
-    outside it one reward once the warm-up is over. Paired rewards the architecture besides its update rules.
+    outside it one reward of the architecture once the warm-up is over. Paired rewards the architecture besides its update rules.
     """
-    knobs = knobs_of(spec)
-    warmup = math.ceil(steps * float(knobs.warmup_fraction))
-    first, last = (math.ceil(steps * bound) for bound in HYPERPARAMETER_WINDOW) if space.searched(Role.UPDATE_RULE) else (0, 0)
-    window, taught_in_window = last - first, max(last - max(first, warmup), 0)
+    knobs, has_architecture = knobs_of(spec), bool(space.searched(Role.ARCHITECTURE))
+    steps, warmup = _steps_of_schedule(spec, space, schedule)
+    first, last = _window(space, schedule)
+    window = last - first
+    taught, taught_in_window = (steps - warmup, max(last - max(first, warmup), 0)) if has_architecture else (0, 0)
     rewards_in_window = num_paired(spec) * window + taught_in_window if knobs.strategy == "Paired" else window
-    rewards = steps - warmup - taught_in_window + rewards_in_window
+    rewards = taught - taught_in_window + rewards_in_window
     gradients = steps + (window if knobs.temporary_batch == "Own" else 0)
     return gradients + reward_forward(spec) * rewards + FORWARD_SHARE * window
 
 
-def _one_step_supernet(spec: Spec, space: Space, trainings: float) -> tuple[int, int, float]:
-    """(steps, of which uniform, trainings they cost): as many as the trainings pay for."""
+def _one_step_schedule(spec: Spec, space: Space, trainings: float) -> tuple[int, float]:
+    """(steps of the schedule, trainings that what is taken of it costs): as many as the trainings pay for."""
     paid = max(trainings, MIN_SUPERNET_TRAININGS) * spec.retrain.steps
-    most = max(1, int(paid * 1000 / _cost_of_steps(spec, space, 1000)) + 1)
+    most = max(1, int(paid * 1000 / _cost_of_schedule(spec, space, 1000)) + 1)
     # The cost is linear but for the rounding of its bounds: scaled from so near it is right to a few steps, however many there are.
-    steps = min(most, int(paid * most / _cost_of_steps(spec, space, most)) + _ROUNDING_STEPS)
-    while steps > 1 and _cost_of_steps(spec, space, steps) > paid:
-        steps -= 1
-    return steps, math.ceil(steps * float(knobs_of(spec).warmup_fraction)), _cost_of_steps(spec, space, steps) / spec.retrain.steps
+    schedule = min(most, int(paid * most / _cost_of_schedule(spec, space, most)) + _ROUNDING_STEPS)
+    while schedule > 1 and _cost_of_schedule(spec, space, schedule) > paid:
+        schedule -= 1
+    return schedule, _cost_of_schedule(spec, space, schedule) / spec.retrain.steps
 
 
 def num_paired(spec: Spec) -> int:
@@ -252,6 +269,7 @@ def _lanes_only(spec: Spec, trainings: float, comparison: float) -> StagePlan:
         num_survivors=_num_survivors(num_lanes),
         warmup_steps=0,
         supernet_steps=0,
+        schedule_steps=0,
         num_candidates=0,
         num_samples=0,
         predicted_trainings=_lanes_cost(num_lanes, comparison) + race,
@@ -270,6 +288,7 @@ def _lanes(spec: Spec, trainings: float, comparison: float) -> StagePlan:
         num_survivors=_num_survivors(num_lanes),
         warmup_steps=warmup,
         supernet_steps=steps,
+        schedule_steps=steps,
         num_candidates=MAX_NEW_CANDIDATES,
         num_samples=0,
         predicted_trainings=race + lanes + supernet,
@@ -278,13 +297,15 @@ def _lanes(spec: Spec, trainings: float, comparison: float) -> StagePlan:
 
 def _one_step(spec: Spec, space: Space, trainings: float, comparison: float) -> StagePlan:
     race = _race_cost(_num_candidates(spec) + 1, FINALISTS + 1, comparison)
-    steps, warmup, supernet = _one_step_supernet(spec, space, trainings - race)
+    schedule, supernet = _one_step_schedule(spec, space, trainings - race)
+    steps, warmup = _steps_of_schedule(spec, space, schedule)
     return StagePlan(
         rungs=_rungs(spec),
         num_lanes=0,
         num_survivors=0,
         warmup_steps=warmup,
         supernet_steps=steps,
+        schedule_steps=schedule,
         num_candidates=_num_candidates(spec),
         num_samples=0,
         predicted_trainings=race + supernet,
@@ -309,6 +330,7 @@ def _random_sharing(spec: Spec, trainings: float, comparison: float) -> StagePla
         num_survivors=0,
         warmup_steps=0,
         supernet_steps=steps,
+        schedule_steps=steps,
         num_candidates=1,
         num_samples=_num_samples(spec),
         scoring_trainings=scoring,
@@ -324,6 +346,7 @@ def _random_search(spec: Spec, trainings: float, comparison: float) -> StagePlan
         num_survivors=0,
         warmup_steps=0,
         supernet_steps=0,
+        schedule_steps=0,
         num_candidates=0,
         num_samples=0,
         num_trials=num_trials,

@@ -18,7 +18,8 @@ from autohas_api.model import Model
 from autohas_api.names import CONTRACT_VERSION, MAX_LAST_WORD_BYTES, MAX_PROGRESS_BYTES
 from autohas_api.problems import problems_of
 
-Score = Annotated[float, Field(allow_inf_nan=False, ge=-1e12, le=1e12)]
+Score = Annotated[float, Field(allow_inf_nan=False)]
+"""Any finite number: an rmse is in the target's own unit, which may be bytes or nanoseconds."""
 Share = Annotated[float, Field(allow_inf_nan=False, ge=0, le=1)]
 Count = Annotated[int, Field(ge=0, le=2**53 - 1)]
 Seconds = Annotated[float, Field(allow_inf_nan=False, ge=0, le=1e12)]

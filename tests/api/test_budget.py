@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from autohas_api.acceptance import accept
@@ -53,6 +55,29 @@ def test_the_minimum_is_enough_for_every_stage() -> None:
     assert plan.num_lanes == 3
     assert plan.supernet_steps > 0
     assert plan.race_steps > 0
+
+
+@pytest.mark.parametrize(("strategy", "in_window"), [("OneStep", 2 * FORWARD_SHARE), ("Paired", 5 * FORWARD_SHARE)])
+def test_hyperparameters_alone_end_the_supernet_with_their_window(strategy: str, in_window: float) -> None:
+    """A fifth of the schedule is run, without a warm-up; steps, rewards and looks by hand are what the race leaves of the budget."""
+    document = changed(changed(a_search(), "spec.searchSpace.architecture"), "spec.retrain.steps", 900)
+    document = changed(document, "spec.searchSpace.hyperparameters", document["spec"]["searchSpace"]["hyperparameters"][:1])
+    document = changed(changed(document, "spec.budget.trainings", "6"), "spec.algorithm", {"autoHAS": {"strategy": strategy}})
+    search, space = accept(document)
+    plan = plan_stages(search.spec, space)
+    window = plan.supernet_steps - math.ceil(0.05 * plan.schedule_steps)
+
+    assert (plan.warmup_steps, plan.supernet_steps) == (0, math.ceil(0.2 * plan.schedule_steps))
+    assert plan.predicted_trainings == pytest.approx((plan.race_steps + plan.supernet_steps + in_window * window) / 900)
+    assert 6 - 0.005 < plan.predicted_trainings <= 6
+
+
+@pytest.mark.parametrize("algorithm", [None, {"autoHAS": {"strategy": "OneStep"}}, {"name": "RandomSharing"}], ids=str)
+def test_a_supernet_that_searches_an_architecture_runs_its_whole_schedule(algorithm: object) -> None:
+    """Lanes, OneStep and RandomSharing learn to the last step."""
+    plan = _plan("5.5", algorithm=algorithm)
+
+    assert 0 < plan.supernet_steps == plan.schedule_steps
 
 
 def test_hyperparameters_alone_need_no_supernet() -> None:

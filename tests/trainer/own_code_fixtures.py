@@ -187,6 +187,9 @@ class Data:
         train, test = self._made(self.rows, 0), self._made(100, 1)
         if self.defect == "nan":
             test[0][7, 0] = np.nan
+        if self.defect == "large":
+            test = (test[0].astype(np.float64), test[1])
+            test[0][7, 0] = 1e40
         if self.defect == "class":
             test[1][5] = 2
         if self.defect == "huge class":

@@ -14,14 +14,17 @@ from engine_fixtures import MemorySink, TickingClock, search, small_search
 
 from autohas_api.acceptance import accept
 from autohas_api.messages import Stage
-from autohas_api.space import Role, Space
+from autohas_api.space import Configuration, Role, Space
 from autohas_api.testing import changed
-from autohas_trainer.algorithms import SupernetStep, build_algorithm
+from autohas_trainer.algorithms import SupernetStep, build_algorithm, random_search
 from autohas_trainer.engine.board import Board
+from autohas_trainer.engine.guard import UpdateGuard
 from autohas_trainer.engine.ledger import Ledger
 from autohas_trainer.engine.problem import Problem
 from autohas_trainer.engine.stages.supernet import StepOfSupernet
 from autohas_trainer.space.paired import leave_one_out_advantages
+
+RATES = {"name": "learning_rate", "continuous": {"min": "0.03", "max": "0.3", "scale": "Log", "numBases": 3}}
 
 
 def _board(knobs: dict[str, Any], *, learning_rate: str = "0.1") -> Board:
@@ -111,8 +114,8 @@ def test_sampled_moves_the_shared_weights_by_the_samples_rate() -> None:
         assert all(torch.equal(tensor, _weights(twin)[name]) for name, tensor in _weights(board).items())
 
 
-def test_a_harmful_update_is_taken_back_bit_for_bit_and_blamed_on_the_sample() -> None:
-    """At a rate of 1e30 the loss is no number: weights and momentum stay, the sample's choices lose probability."""
+def test_a_harmful_update_is_taken_back_bit_for_bit() -> None:
+    """At a rate of 1e30 the loss is no number: weights and momentum stay; whom to blame is the algorithm's affair."""
     board = _board({"strategy": "OneStep", "sharedUpdate": "Sampled"}, learning_rate="1e30")
     space = board.problem.space
     before, policy = _weights(board), board.algorithm.policy.probabilities()
@@ -126,6 +129,77 @@ def test_a_harmful_update_is_taken_back_bit_for_bit_and_blamed_on_the_sample() -
     assert board.guard.num_rejected == 1
     assert all(torch.equal(tensor, before[name]) for name, tensor in _weights(board).items())
     assert board.algorithm.policy.probabilities() == policy
+
+
+class _Refusing(UpdateGuard):
+    """Calls every update harmful, and remembers what it judged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.judged: list[tuple[float, float]] = []
+
+    def accepts(self, before: float, after: float) -> bool:
+        self.judged.append((before, after))
+        return False
+
+
+def _refused_step(knobs: dict[str, Any]) -> tuple[SupernetStep, float, bool]:
+    """A step in the window whose update is refused: what was done, how the probability of the sample's rate moved, weights kept."""
+    board = _board(knobs)
+    board.guard = _Refusing()
+    policy = board.algorithm.policy
+    policy.advantage(-1.0)  # any accuracy is better than this baseline
+    before, uniform = _weights(board), policy.probabilities()["learning_rate"]
+    done = _step(board, _in_window(board))
+    rate = next(d for d in board.problem.space.decisions if d.name == "learning_rate")
+    index = rate.choices.index(board.problem.space.as_mapping(done.sample)["learning_rate"])
+    is_kept = all(torch.equal(tensor, before[name]) for name, tensor in _weights(board).items())
+    return done, policy.probabilities()["learning_rate"][index] - uniform[index], is_kept
+
+
+@pytest.mark.parametrize("batch", ["Shared", "Own"])
+def test_a_rejected_update_is_blamed_on_the_sample_that_made_it(batch: str) -> None:
+    """Sampled: the lowest advantage in place of a reward, and the sample's rate loses probability; the weights are what they were."""
+    done, gain, is_kept = _refused_step({"strategy": "OneStep", "sharedUpdate": "Sampled", "temporaryBatch": batch})
+
+    assert (done.is_rejected, done.advantage, done.reward, done.has_learned) == (True, -3, None, True)
+    assert done.num_reward_forwards == (1 if batch == "Own" else 0)
+    assert gain < 0
+    assert is_kept
+
+
+@pytest.mark.parametrize("batch", ["Shared", "Own"])
+def test_a_rejected_update_of_the_reference_is_not_blamed_on_the_sample(batch: str) -> None:
+    """Reference: the sample learns from its own temporary weights, here better than the baseline, and gains probability."""
+    done, gain, is_kept = _refused_step({"strategy": "OneStep", "temporaryBatch": batch})
+
+    assert done.is_rejected
+    assert done.reward is not None
+    assert done.advantage == min(done.reward + 1, 3)
+    assert gain > 0
+    assert is_kept
+
+
+@pytest.mark.parametrize(
+    "model", [None, "own_code_fixtures:Focal", "own_code_fixtures:Plain"], ids=["smoothing", "own loss", "dropout of its own"]
+)
+def test_the_guard_compares_one_loss_with_itself(model: str | None) -> None:
+    """An update at rate 0 changes nothing, so before and after are equal: same smoothing, own loss, training mode and draws."""
+    document = changed(small_search({"autoHAS": {"strategy": "OneStep"}}, steps=270), "spec.searchSpace.hyperparameters", [RATES])
+    if model is None:
+        document = changed(document, "spec.task.recipe.labelSmoothing", "0.3")
+    else:
+        document = changed(changed(document, "spec.task.model", {"entrypoint": model}), "spec.searchSpace.architecture")
+        document = changed(document, "spec.task.data", {"entrypoint": "own_code_fixtures:Data"})
+    parsed, space = accept(document)
+    board = Board(Problem.load(parsed.spec, space, torch.device("cpu")), MemorySink(), Ledger(0, TickingClock()), TickingClock())
+    guard = board.guard = _Refusing()
+    still = StepOfSupernet(board, 0)  # the schedule's warm-up starts at a rate near 0
+    still.learning_rate = lambda configuration: 0.0  # type: ignore[method-assign]
+    still.try_commit(space.default, still.gradient(space.default, still.train_batch()), space.default)
+
+    ((before, after),) = guard.judged
+    assert before == pytest.approx(after, abs=1e-6)
 
 
 def test_paired_moves_rates_once_by_k_samples_of_one_gradient() -> None:
@@ -183,6 +257,24 @@ def test_random_search_ends_when_the_space_does() -> None:
     parsed, space = accept(changed(document, "spec.searchSpace.architecture.decisions", pinned))
 
     assert len(build_algorithm(parsed.spec, space).candidates(9, np.random.default_rng(0))) == 2
+
+
+def test_random_search_does_not_draw_on_when_the_space_is_used_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A space of two configurations and a budget of 900 trials: drawing ends with the second one that is different."""
+    document = changed(small_search({"name": "RandomSearch"}), "spec.searchSpace.hyperparameters", [])
+    pinned = [
+        {"name": "depth", "choices": ["1"]},
+        {"name": "activation", "choices": ["relu"]},
+        {"name": "width_1", "choices": ["16", "32"]},
+    ]
+    parsed, space = accept(changed(document, "spec.searchSpace.architecture.decisions", pinned))
+    drawn: list[Configuration] = []
+    original = random_search._OptunaSampler.draw
+    monkeypatch.setattr(random_search._OptunaSampler, "draw", lambda sampler: drawn.append(original(sampler)) or drawn[-1])
+
+    assert len(build_algorithm(parsed.spec, space).candidates(900, np.random.default_rng(0))) == space.size() == 2
+    assert len(set(drawn)) == 2
+    assert len(set(drawn[:-1])) == 1
 
 
 def test_random_search_pays_one_training_per_trial(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from autohas_api.task_spec import Recipe
 from autohas_api.testing import a_search, changed
 from autohas_trainer.cli.app import app
 from autohas_trainer.cli.signals import StopOnSignal
+from autohas_trainer.engine.training import Training
 from autohas_trainer.reporting.chosen import read_chosen
 from autohas_trainer.reporting.files import read_result
 from autohas_trainer.space.recipe import recipe_of
@@ -38,6 +39,30 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file.write_text(yamlfile.dump(changed(a_search("small"), "spec.task.splits", {"reward": "0.2"})))
     assert _autohas("run", file, "--out", folder / "out").exit_code == 0
     return folder / "out"
+
+
+@pytest.mark.parametrize("where", ["compare", "outputs"])
+def test_a_seed_whose_finished_network_gives_no_number_is_named_diverged(
+    where: str, searched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seed 1 overflows in its last update, or on the test split: it is left out, and scores.json is readable JSON."""
+    original = getattr(Training, where)
+
+    def broken(self: Training, *batch: object) -> object:
+        if self.repeat == 1:
+            for tensor in (*self._module.parameters(), *self._module.buffers()):
+                if tensor.is_floating_point():
+                    tensor.data.fill_(float("nan"))
+        return original(self, *batch)
+
+    monkeypatch.setattr(Training, where, broken)
+    printed = _autohas("retrain", searched / "config.yaml", "--seeds", 3, "--out", tmp_path / "out")
+
+    assert printed.exit_code == 0, printed.output
+    record = json.loads((tmp_path / "out" / "scores.json").read_text())
+    assert [score["test"] is None for score in record["scores"]] == [False, True, False]
+    assert record["summary"]["num_scores"] == 2
+    assert "seed 1: diverged" in printed.output
 
 
 def test_seed_0_is_the_search_s_own_training_and_the_others_differ(searched: Path, tmp_path: Path) -> None:

@@ -11,10 +11,11 @@ import torch
 from engine_fixtures import MemorySink, search, small_search
 
 from autohas_api.acceptance import accept
+from autohas_api.messages import decode_last_word, encode
 from autohas_api.scoring import TaskKind
 from autohas_api.testing import changed
 from autohas_trainer.data import Problem, Splits
-from autohas_trainer.data.carve import carve
+from autohas_trainer.data.carve import Carving, carve
 from autohas_trainer.data.table import table
 from autohas_trainer.engine.problem import Problem as SearchProblem
 from autohas_trainer.errors import ConfigurationError, DataError
@@ -181,6 +182,46 @@ def test_defects_of_the_test_file_name_it(folder: Path) -> None:
             table(folder, {"target": "label"}, CLASSES)
 
 
+@pytest.mark.parametrize("file", ["train", "test"])
+def test_a_number_that_float32_cannot_hold_beside_the_others_is_named(file: str, tmp_path: Path) -> None:
+    """1e40 years, in the test file or in a row of another split than train: standardised by ages of 10 to 40 it would be infinite."""
+    rows = ["age,city,label", *("10,Ulm,no", "20,Bonn,yes", "30,Ulm,no", "40,Bonn,yes") * 5]
+    wild = [*rows, "1e40,Ulm,no", "25,Ulm,yes"]
+    written(tmp_path / "train.csv", "\n".join(wild if file == "train" else rows) + "\n")
+    written(tmp_path / "test.csv", "\n".join(wild if file == "test" else rows) + "\n")
+    task = table(tmp_path, {"target": "label"}, CLASSES)
+    carving = Carving(train=np.arange(16), reward=np.arange(16, 18), selection=np.arange(18, len(task.targets_N)))
+
+    with pytest.raises(DataError, match=rf"{file}\.csv, line 22: 1e\+40 in column age is too large: standardised .*; mend or drop it"):
+        Splits(task, carving, torch.device("cpu"))
+
+
+def test_a_number_too_large_in_rows_taken_as_test_is_named_by_its_line(tmp_path: Path) -> None:
+    """Without a test file a share of the rows is the test: the error still gives the line of the file."""
+    rows = ["age,label", *("10,no", "20,yes", "30,no", "40,yes") * 10]
+    plain = table(written(tmp_path / "a.csv", "\n".join(rows) + "\n"), {"target": "label"}, CLASSES)
+    line = int(plain.test_place(3).rpartition(" ")[2])
+    rows[line - 1] = f"1e40,{rows[line - 1].split(',')[1]}"
+    task = table(written(tmp_path / "b.csv", "\n".join(rows) + "\n"), {"target": "label"}, CLASSES)
+    count = len(task.targets_N)
+    carving = Carving(train=np.arange(count - 8), reward=np.arange(count - 8, count - 4), selection=np.arange(count - 4, count))
+
+    with pytest.raises(DataError, match=rf"b\.csv, line {line}: 1e\+40 in column age is too large"):
+        Splits(task, carving, torch.device("cpu"))
+
+
+def test_a_target_too_large_in_the_test_file_is_named(tmp_path: Path) -> None:
+    """Ages of 10 to 40 were learned; an age of 1e60 would make the test score infinite."""
+    text = "age,size\n" + "".join(f"{10 * n},{n}\n" for n in range(1, 5)) * 5
+    written(tmp_path / "train.csv", text)
+    written(tmp_path / "test.csv", text + "1e60,3\n")
+    task = table(tmp_path, {"target": "age"}, NUMBERS)
+    carving = Carving(train=np.arange(16), reward=np.arange(16, 18), selection=np.arange(18, 20))
+
+    with pytest.raises(DataError, match=r"test\.csv, line 22: 1e\+60 in the target is too large"):
+        Splits(task, carving, torch.device("cpu"))
+
+
 def test_a_target_that_is_no_number_is_named(folder: Path) -> None:
     """A regression on words says which cell, and how to ask for classes."""
     with pytest.raises(
@@ -226,6 +267,18 @@ def test_a_search_on_a_table_learns(metric: str, worst: float | None, tmp_path: 
     result = search(tabular_search(tmp_path / "t.csv", metric), tmp_path / "out", MemorySink()).result
 
     assert result.test_score < worst if worst is not None else result.test_score > 0.9
+
+
+@pytest.mark.parametrize("metric", ["rmse", "mae"])
+def test_an_error_of_more_than_a_million_millions_is_a_score(metric: str, tmp_path: Path) -> None:
+    """Targets in the unit of 1e15: the search ends, and its last word says the error in that unit."""
+    document = tabular_search(tmp_path / "t.csv", metric)
+    rows = (tmp_path / "t.csv").read_text().splitlines()
+    (tmp_path / "t.csv").write_text("\n".join([rows[0], *(f"{row}e15" for row in rows[1:])]) + "\n")
+    result = search(document, tmp_path / "out", MemorySink()).result
+
+    assert 1e13 < result.test_score < 1.5e15
+    assert decode_last_word(encode(result)) == result
 
 
 def test_a_batch_larger_than_the_split_is_refused_before_training(tmp_path: Path) -> None:

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from engine_fixtures import MemorySink, search, small_search
 
+from autohas_api.messages import Stage
+from autohas_api.space import Role
 from autohas_api.testing import changed
+from autohas_trainer.algorithms import Candidate
+from autohas_trainer.algorithms.random_sharing import RandomSharing
+from autohas_trainer.data import TestBatch
 from autohas_trainer.engine import training as training_module
-from autohas_trainer.engine.comparison import Comparison, diverged
+from autohas_trainer.engine.comparison import Comparison, diverged, ranked
+from autohas_trainer.engine.stages import lanes as lanes_module
 from autohas_trainer.engine.stages.best_of import BestOfStage
 from autohas_trainer.engine.training import Training
 from autohas_trainer.errors import NumericalError
+from autohas_trainer.supernet import Supernet
 
 SHARING: dict[str, Any] = {"name": "RandomSharing", "randomSharing": {"numSamples": 5}}
 
@@ -35,7 +46,7 @@ def _diverge_at(monkeypatch: pytest.MonkeyPatch, step: int, *, only_default: boo
 
 def test_a_winner_that_is_the_default_under_another_name_ends_the_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """RandomSharing's sample equals the default and diverges: there is nothing to fall back to, so exit 70, not a loop."""
-    monkeypatch.setattr(BestOfStage, "_samples", lambda stage: [stage._board.problem.space.default])
+    monkeypatch.setattr(BestOfStage, "_samples", property(lambda stage: [stage._board.problem.space.default]))
     _diverge_at(monkeypatch, 20, only_default=True)
     sink = MemorySink()
 
@@ -97,6 +108,63 @@ def test_a_winner_that_overflows_in_its_last_step_loses(
     assert search(small_search(algorithm), tmp_path, MemorySink()).winner == "default"
 
 
+def _no_answer_on_test(monkeypatch: pytest.MonkeyPatch, concerned: Callable[[Training], bool]) -> None:
+    """Let trainings give no number on the test split: the selection split had none of the inputs that overflow."""
+    original = Training.outputs
+
+    def outputs(self: Training, batch: TestBatch) -> torch.Tensor:
+        given = original(self, batch)
+        return given * math.nan if concerned(self) else given
+
+    monkeypatch.setattr(training_module.Training, "outputs", outputs)
+
+
+def _is_other(training: Training) -> bool:
+    return training.configuration != training._problem.space.default
+
+
+def test_a_winner_without_a_finite_answer_on_the_test_split_loses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The default is the answer with its own test score, and a notice says why."""
+    expected = search(small_search(), tmp_path / "plain", MemorySink())
+    _no_answer_on_test(monkeypatch, _is_other)
+    sink = MemorySink()
+    outcome = search(small_search(), tmp_path / "broken", sink)
+
+    assert (expected.winner == "default", outcome.winner) == (False, "default")
+    assert outcome.result.test_score == expected.result.default_test_score
+    text = f"{expected.winner} gives outputs on the test split that are not finite, though those on the selection split are"
+    assert [(n.reason, n.message) for n in sink.notices] == [
+        ("WinnerDiverged", f"{text}; the default configuration, trained as long, is the answer instead")
+    ]
+
+
+def test_a_default_without_a_finite_answer_has_no_test_score(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The winner's result stands alone."""
+    _no_answer_on_test(monkeypatch, lambda training: not _is_other(training))
+    outcome = search(small_search(), tmp_path, MemorySink())
+
+    assert (outcome.winner == "default", outcome.result.default_test_score) == (False, None)
+
+
+def test_a_repeat_without_a_finite_answer_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mean and deviation are of the other two seeds."""
+    _no_answer_on_test(monkeypatch, lambda training: training.repeat == 1)
+    sink = MemorySink()
+    document = changed(changed(small_search(), "spec.retrain.seeds", 3), "spec.budget.trainings", "6")
+    outcome = search(document, tmp_path, sink)
+
+    assert outcome.result.seeds == 2
+    assert [notice.reason for notice in sink.notices] == ["RepeatDiverged"]
+
+
+def test_nobody_with_a_finite_answer_on_the_test_split_is_a_failure_that_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rate is not to blame: the sentence points to the test inputs."""
+    _no_answer_on_test(monkeypatch, lambda training: True)
+
+    with pytest.raises(NumericalError, match="look for numbers in the test inputs that lie far outside of the training inputs"):
+        search(small_search(SHARING), tmp_path, MemorySink())
+
+
 def test_a_sample_without_a_finite_score_is_last(tmp_path: Path) -> None:
     """Rates of 1e20 under log_loss give scores that are no numbers: the search ends with a result all the same."""
     document = changed(small_search(SHARING), "spec.objective", {"metric": "log_loss", "direction": "Minimize"})
@@ -111,6 +179,84 @@ def test_a_sample_without_a_finite_score_is_last(tmp_path: Path) -> None:
 
     assert None in scores
     assert outcome.configuration["learning_rate"] == "0.1" or outcome.winner == "default"
+
+
+def test_lanes_that_all_diverged_leave_the_default_as_the_reference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every survivor but the default diverges between 1/9 and 1/3: the supernet trains with the default's hyperparameters."""
+    original = Training.step
+
+    def stepped(self: Training) -> float:
+        if self.num_steps_done == 5 and self.configuration != self._problem.space.default:
+            self.is_diverged = True
+            return math.nan
+        return original(self)
+
+    monkeypatch.setattr(training_module.Training, "step", stepped)
+    monkeypatch.setattr(lanes_module, "ranked", lambda comparisons: sorted(ranked(comparisons), key="default".__eq__))  # default last
+    sink = MemorySink()
+    search(small_search(), tmp_path, sink)
+    hyperparameters = [d.name for d in sink.info.space.decisions if d.role is not Role.ARCHITECTURE] if sink.info else []
+    default = sink.info.space.as_mapping(sink.info.space.default) if sink.info else {}
+    used = [record.sample for record in sink.steps if record.stage is Stage.SUPERNET]
+
+    assert {r.loss for r in sink.candidates if r.stage is Stage.LANES and r.fraction > 0.2} == {None}
+    assert used
+    assert all(
+        sample is not None and {n: sample[n] for n in hyperparameters} == {n: default[n] for n in hyperparameters} for sample in used
+    )
+
+
+def test_a_supernet_that_is_lost_is_told_and_the_race_decides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its loss is no number at the first step after a warm-up of 4: a notice, no further step, a race of default and lanes."""
+    original = Supernet.gradient
+    asked = count(1)
+
+    def gradient(self: Supernet, *arguments: Any) -> Any:
+        loss, tensors = original(self, *arguments)
+        return (loss * math.nan if next(asked) == 5 else loss), tensors
+
+    monkeypatch.setattr(Supernet, "gradient", gradient)
+    sink = MemorySink()
+    outcome = search(small_search(), tmp_path, sink)
+    supernet = [record for record in sink.steps if record.stage in (Stage.WARMUP, Stage.SUPERNET)]
+
+    assert [(n.reason, n.message) for n in sink.notices] == [
+        ("SupernetDiverged", "the supernet's loss is not finite after 1 steps of Supernet")
+    ]
+    assert [record.loss is None for record in supernet] == [False] * 4 + [True]
+    raced = {record.name for record in sink.candidates if record.stage is Stage.RACE}
+    assert outcome.winner in raced
+    assert raced <= {"default", *(f"lane {n}" for n in range(99))}
+
+
+def test_updates_that_are_taken_back_are_told_once(tmp_path: Path) -> None:
+    """Rates of 1e38 in the window: every such update is marked as rejected, one notice says so, and the race decides."""
+    rates = {"name": "learning_rate", "continuous": {"min": "0.1", "max": "1e38", "scale": "Log", "numBases": 2}, "default": "0.1"}
+    document = small_search({"autoHAS": {"strategy": "OneStep", "sharedUpdate": "Sampled"}}, steps=90)
+    sink = MemorySink()
+    outcome = search(changed(document, "spec.searchSpace.hyperparameters", [rates]), tmp_path, sink)
+    rejected = [record for record in sink.steps if record.is_rejected]
+
+    assert len(rejected) > 1
+    assert all(record.advantage == -3 and record.reward is None for record in rejected)
+    assert [notice.reason for notice in sink.notices] == ["UpdateRejected"]
+    assert any(record.stage is Stage.RACE and record.fraction == 1.0 for record in sink.candidates)
+    assert outcome.configuration["learning_rate"] == "0.1"
+
+
+def test_samples_are_drawn_once_however_many_are_scored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand samples drawn anew at each of a thousand steps took minutes."""
+    original = RandomSharing.candidates
+    asked: list[int] = []
+
+    def candidates(self: RandomSharing, number: int, rng: np.random.Generator) -> list[Candidate]:
+        asked.append(number)
+        return original(self, number, rng)
+
+    monkeypatch.setattr(RandomSharing, "candidates", candidates)
+    search(small_search(SHARING), tmp_path, MemorySink())
+
+    assert asked == [5]
 
 
 def test_a_diverged_comparison_is_below_every_other() -> None:

@@ -8,12 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine_fixtures import Killed, MemorySink, Stop, search, small_search
+from engine_fixtures import Killed, MemorySink, Stop, TickingClock, search, small_search
 from reporting_fixtures import FakeClock
+from torch import device
 
 from autohas_api.acceptance import accept
 from autohas_api.messages import Stage, StopReason, decode_last_word, encode
 from autohas_api.testing import changed
+from autohas_trainer.engine.board import Board
+from autohas_trainer.engine.comparison import Comparison
+from autohas_trainer.engine.early_end import EarlyEnd
+from autohas_trainer.engine.ledger import Ledger
 from autohas_trainer.engine.problem import Problem
 from autohas_trainer.engine.search import Clocks, Job, run
 from autohas_trainer.errors import Interrupted
@@ -33,13 +38,19 @@ def _document(rule: str) -> dict[str, Any]:
     return changed(changed(small_search(steps=54), "spec.budget.trainings", "5"), path, value)
 
 
-def _timed(document: dict[str, Any], workdir: Path, sink: MemorySink, seconds_per_step: float = 1.0, stop: Stop | None = None) -> Outcome:
-    """Run with a clock that passes only in training steps."""
+def _timed(
+    document: dict[str, Any],
+    workdir: Path,
+    sink: MemorySink,
+    seconds: Callable[[StepRecord], float] = lambda record: 1.0,
+    stop: Stop | None = None,
+) -> Outcome:
+    """Run with a clock that passes only in steps."""
     clock = FakeClock()
     before = sink.on_step
 
     def tick(record: StepRecord) -> None:
-        clock.now += seconds_per_step
+        clock.now += seconds(record)
         before(record)
 
     sink.on_step = tick
@@ -171,6 +182,72 @@ def test_time_ends_the_search_within_the_limit_when_one_training_fits(limit: int
         assert (outcome.result.stop_reason, outcome.winner) == (StopReason.BUDGET, "default")
     if limit < sink.info.plan.predicted_trainings * 27 * 0.9:
         assert outcome.result.stop_reason is StopReason.BUDGET
+
+
+def test_time_that_runs_out_is_told_with_its_limit(tmp_path: Path) -> None:
+    """Notices TimeBudgetReached say what the time that is left is used for: race and final training, then the final training alone."""
+    sink = MemorySink()
+    outcome = _timed(changed(small_search(), "spec.budget.maxActiveSeconds", 40), tmp_path, sink)
+
+    assert [(notice.reason, notice.message) for notice in sink.notices] == [
+        ("TimeBudgetReached", "maxActiveSeconds (40 s) leaves time only for the race and the final training"),
+        ("TimeBudgetReached", f"maxActiveSeconds (40 s) leaves time only to finish {outcome.winner}: it is finished and tested"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "limit", "is_short"),
+    [("8", 500, True), ("8", 950, False), ("64", 100, True), ("64", 120, False), ("128", 50, True), ("128", 80, False)],
+)
+def test_the_time_that_a_training_needs_is_that_of_its_own_steps(batch_size: str, limit: int, is_short: bool) -> None:  # noqa: FBT001 - a column
+    """At one second per step and 100 steps of 64, a batch of 8 takes 800 s and one of 128 takes 50 s, a tenth more for safety."""
+    sizes = {"name": "batch_size", "integer": {"min": 8, "max": 128, "step": 2, "scale": "Log"}}
+    document = changed(changed(small_search(steps=100), "spec.searchSpace.hyperparameters", [sizes]), "spec.budget.maxActiveSeconds", limit)
+    parsed, space = accept(document)
+    board = Board(Problem.load(parsed.spec, space, device("cpu")), MemorySink(), Ledger(9, TickingClock()), TickingClock())
+    name = board.enter("one", space.configuration({**space.as_mapping(space.default), "batch_size": batch_size}))
+    for _ in range(2):
+        board.train(Stage.LANES, name)
+    board.comparisons[name] = {0: Comparison(step=2, key=0.0, score=0.0, metric=0.5, loss=1.0, contributions="")}
+    early_end = EarlyEnd(board)
+    early_end.look(Stage.LANES)
+
+    assert early_end.leader() == name
+    assert early_end.goes_to_evaluate == is_short
+
+
+def test_time_that_ends_while_samples_are_scored_gives_the_best_so_far(tmp_path: Path) -> None:
+    """RandomSharing whose scoring is slower than its plan: the best of the samples that were scored is finished, not the default."""
+    document = small_search({"name": "RandomSharing", "randomSharing": {"numSamples": 20}})
+    sink = MemorySink()
+    outcome = _timed(
+        changed(document, "spec.budget.maxActiveSeconds", 300), tmp_path, sink, lambda r: 15.0 if r.stage is Stage.RACE else 1.0
+    )
+    scored = {record.candidate: record.reward for record in sink.steps if record.stage is Stage.RACE}
+
+    assert outcome.result.stop_reason is StopReason.BUDGET
+    assert 1 < len(scored) < 20
+    assert outcome.winner == max(scored, key=lambda name: scored[name] or -math.inf)
+    assert {record.candidate for record in sink.steps if record.stage is Stage.EVALUATE} == {outcome.winner}
+
+
+def test_a_restored_search_still_knows_the_best_sample_so_far(tmp_path: Path) -> None:
+    """Interrupted while scoring, the process that comes back has no time left and finishes the best sample of both."""
+    document = small_search({"name": "RandomSharing", "randomSharing": {"numSamples": 20}})
+    document = changed(document, "spec.budget.maxActiveSeconds", 300)
+    stop, first = Stop(), MemorySink()
+
+    def at_the_fifth(record: StepRecord) -> None:
+        stop.requested = record.candidate == "sample 5"
+
+    first.on_step = at_the_fifth
+    with pytest.raises(Interrupted):
+        _timed(document, tmp_path, first, stop=stop)
+    second = MemorySink()
+    outcome = _timed(document, tmp_path, second, lambda r: 300.0 if r.stage is Stage.RACE else 1.0)
+    scored = {r.candidate: r.reward for r in [*first.steps, *second.steps] if r.stage is Stage.RACE}
+
+    assert outcome.winner == max(scored, key=lambda name: scored[name] or -math.inf)
 
 
 def test_enough_time_changes_nothing(tmp_path: Path) -> None:

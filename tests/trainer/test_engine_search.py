@@ -52,6 +52,27 @@ def test_a_search_costs_what_its_plan_says(algorithm: str, batch_size: int, tmp_
     assert sink.info.plan.predicted_trainings <= 5 + 1e-9
 
 
+@pytest.mark.parametrize("algorithm", ["OneStep", "Sampled", "Paired"])
+def test_hyperparameters_alone_end_the_supernet_with_their_window(algorithm: str, tmp_path: Path) -> None:
+    """No warm-up; what is booked is gradients, rewards and looks of the steps that are taken, at the rates of the long schedule."""
+    document = changed(changed(case(algorithm), "spec.searchSpace.architecture"), "spec.budget.trainings", "5")
+    sink = MemorySink()
+    outcome = search(document, tmp_path, sink)
+    assert sink.info is not None
+    plan = sink.info.plan
+    supernet = [record for record in sink.steps if record.stage is Stage.SUPERNET]
+    window = plan.supernet_steps - math.ceil(0.05 * plan.schedule_steps)
+    per_step_in_window = {"OneStep": 2 * 0.35, "Sampled": 1 + 2 * 0.35, "Paired": 4 * 0.35}[algorithm]
+
+    assert (plan.warmup_steps, plan.supernet_steps) == (0, math.ceil(0.2 * plan.schedule_steps))
+    assert len(supernet) == plan.supernet_steps
+    assert outcome.cost_by_stage[Stage.SUPERNET] == pytest.approx((plan.supernet_steps + per_step_in_window * window) / 27)
+    assert outcome.result.trainings <= plan.predicted_trainings + 2 / 27
+    assert 5 - 0.05 <= plan.predicted_trainings <= 5 + 1e-9
+    rates = {record.sample["learning_rate"]: record.learning_rate for record in supernet[-3:] if record.sample is not None}
+    assert all(0.85 < used / float(peak) < 1 for peak, used in rates.items())  # a cosine after a fifth: (1 + cos 36°) / 2 = 0.905
+
+
 @pytest.mark.parametrize("has_architecture", [True, False], ids=["both", "hyperparameters only"])
 @pytest.mark.parametrize("algorithm", ["OneStep", "Paired"])
 def test_every_update_of_the_policy_is_reported(algorithm: str, tmp_path: Path, *, has_architecture: bool) -> None:
@@ -59,11 +80,13 @@ def test_every_update_of_the_policy_is_reported(algorithm: str, tmp_path: Path, 
     sink = MemorySink()
     search(case(algorithm) if has_architecture else changed(case(algorithm), "spec.searchSpace.architecture"), tmp_path, sink)
     assert sink.info is not None
-    total, warmup = sink.info.plan.supernet_steps, sink.info.plan.warmup_steps
+    plan = sink.info.plan
+    total, warmup = plan.schedule_steps, plan.warmup_steps
     window = range(math.ceil(0.05 * total), math.ceil(0.2 * total))
     learning = sorted({*window, *(range(warmup, total) if has_architecture else ())})
 
     assert len(window) > 2
+    assert plan.supernet_steps == (total if has_architecture else window.stop)
     assert [record.step for record in sink.policies] == [step + 1 for step in learning]
 
 

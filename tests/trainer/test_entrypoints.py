@@ -18,7 +18,9 @@ from autohas_api.acceptance import accept
 from autohas_api.scoring import TaskKind
 from autohas_api.testing import changed
 from autohas_trainer.cli.app import app
-from autohas_trainer.data.own import own_data
+from autohas_trainer.data import Splits
+from autohas_trainer.data.carve import Carving
+from autohas_trainer.data.own import own_data, read_splits
 from autohas_trainer.engine.problem import Problem
 from autohas_trainer.errors import ConfigurationError, DataError
 from autohas_trainer.reporting.records import StepRecord
@@ -237,6 +239,7 @@ def test_the_spec_may_restrict_and_redefault() -> None:
 DATA_FAULTS: dict[str, tuple[type[Exception], str]] = {
     "keys": (ConfigurationError, r"splits\(\) gave keys train, validation; it must give a dictionary with train and test"),
     "nan": (DataError, r"test inputs have a value that is not finite in row 7"),
+    "large": (DataError, r"test inputs have a value that is not finite in float32 in row 7; mend or drop it"),
     "class": (DataError, r"the test target of row 5 is class 2; train has 0 to 1"),
     "huge class": (DataError, r"the train target of row 9 is class 1000000000; at most 100000 are taken"),
     "float classes": (ConfigurationError, r"train targets are of type float64; classes must be integers from 0, numbers need metric rmse"),
@@ -253,6 +256,19 @@ def test_wrong_data_are_named_with_split_and_row(defect: str) -> None:
     kind, words = DATA_FAULTS[defect]
     with pytest.raises(kind, match=rf"task\.data\.entrypoint {OWN}:Data: {words}"):
         own_data(f"{OWN}:Data", None, {"defect": defect}, TaskKind.CLASSIFICATION)
+
+
+def test_a_target_of_own_data_that_float32_cannot_hold_is_named() -> None:
+    """Numbers of about 10 were learned; 1e60 in the test split would make its score infinite."""
+    rng = np.random.default_rng(0)
+    inputs = rng.standard_normal((40, 3)).astype(np.float32)
+    targets = 10 * inputs[:, 0].astype(np.float64)
+    spoilt = np.where(np.arange(40) == 5, 1e60, targets)
+    problem = read_splits({"train": (inputs, targets), "test": (inputs, spoilt)}, "own data", TaskKind.REGRESSION)
+    carving = Carving(train=np.arange(30), reward=np.arange(30, 35), selection=np.arange(35, 40))
+
+    with pytest.raises(DataError, match=r"own data: test row 5: 1e\+60 in the target is too large"):
+        Splits(problem, carving, torch.device("cpu"))
 
 
 def test_data_without_splits_are_refused() -> None:

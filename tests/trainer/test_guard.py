@@ -62,6 +62,17 @@ def test_low_entropy_at_chance_is_a_collapse(quality: float, entropy: float, is_
     assert verdicts == [False] * 39 + [is_collapsed]
 
 
+def test_one_wild_batch_is_no_collapse() -> None:
+    """Thirty-nine qualities of 0.5 and one of -1e6, which counts as -1: the average stays at 0.5 - 0.05·1.5/(1 - 0.95^40)."""
+    watch = CollapseWatch(chance=0.0)
+    for _ in range(39):
+        watch.is_collapsed(0.5, 0.4)
+
+    assert not watch.is_collapsed(-1e6, 0.4)
+    state = watch.state_dict()
+    assert state["sum"] / state["weight"] == pytest.approx(0.5 - 0.05 * 1.5 / (1 - 0.95**40))
+
+
 def test_the_watch_goes_on_from_its_state() -> None:
     """A restored watch has counted the rewards of the first one."""
     watch, restored = CollapseWatch(chance=0.1), CollapseWatch(chance=0.1)

@@ -53,10 +53,12 @@ def test_quality_of_a_constant_answer_is_zero() -> None:
     assert normalised_quality(0, math.log(10)) == 1
 
 
-def _comparison(hits: str, key: float = 0.0) -> Comparison:
+def _comparison(hits: str, key: float | None = None) -> Comparison:
     contributions_N = np.array([float(hit) for hit in hits])
     metric = float(contributions_N.mean())
-    return Comparison(step=1, key=key, score=metric, metric=metric, loss=1.0, contributions=encoded(contributions_N))
+    return Comparison(
+        step=1, key=metric if key is None else key, score=metric, metric=metric, loss=1.0, contributions=encoded(contributions_N)
+    )
 
 
 def test_paired_standard_error_counts_disagreements() -> None:

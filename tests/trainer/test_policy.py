@@ -11,7 +11,7 @@ import pytest
 from autohas_api.acceptance import accept
 from autohas_api.space import Configuration, Decision, Role, Space
 from autohas_api.templates import When
-from autohas_api.testing import a_search
+from autohas_api.testing import a_search, changed
 from autohas_trainer.seeding import stream
 from autohas_trainer.space.policy import Draw, Policy
 
@@ -90,6 +90,51 @@ def test_advantage_is_clipped_at_three_deviations() -> None:
     assert policy.advantage(-1e6) == -3
 
 
+@pytest.mark.parametrize("outlier", [-1e4, 1e4])
+def test_an_outlier_moves_the_sums_by_three_deviations_at_most(outlier: float) -> None:
+    """After 100 rewards of 0.5 it counts as 0.5 -+ 3·0.2, in closed form; a hundred rewards later 0.55 is good and 0.45 bad again."""
+    policy = Policy(FLAT, learning_rate=0.1)
+    for _ in range(100):
+        policy.advantage(0.5)
+
+    assert policy.advantage(outlier) == math.copysign(3, outlier)
+    state = policy.state_dict()
+    assert state["baselineSum"] == pytest.approx(0.95 * 0.5 * (1 - 0.95**100) + 0.05 * (0.5 + math.copysign(0.6, outlier)))
+    assert state["squareSum"] == pytest.approx(0.05 * 0.6**2)
+    for _ in range(100):
+        policy.advantage(0.5)
+    assert policy.advantage(0.55) == 3
+    assert policy.advantage(0.45) < -1
+
+
+def test_what_an_outlier_is_follows_from_the_rewards_own_deviation() -> None:
+    """Rewards of 0 and 4 in turns have deviations of about 2: -1e4 counts as three of them below the baseline."""
+    policy = Policy(FLAT, learning_rate=0.1)
+    for step in range(200):
+        policy.advantage(4.0 * (step % 2))
+    before = policy.state_dict()
+    deviation = math.sqrt(before["squareSum"] / before["weight"])
+    lowest = policy.baseline - 3 * deviation
+    policy.advantage(-1e4)
+    after = policy.state_dict()
+
+    assert 1.9 < deviation < 2.2
+    assert after["baselineSum"] == pytest.approx(0.95 * before["baselineSum"] + 0.05 * lowest)
+    assert after["squareSum"] == pytest.approx(0.95 * before["squareSum"] + 0.05 * 9 * deviation**2)
+
+
+def test_a_wild_first_reward_does_not_silence_the_controller() -> None:
+    """It counts as -1; a hundred rewards of 0.5 later 0.55 is better than the baseline and 0.45 worse."""
+    policy = Policy(FLAT, learning_rate=0.1)
+    policy.advantage(-1e4)
+    assert policy.baseline == -1
+    for _ in range(100):
+        policy.advantage(0.5)
+
+    assert policy.advantage(0.55) > 0.4
+    assert policy.advantage(0.45) < -0.4
+
+
 def test_a_better_choice_wins() -> None:
     """With reward 1 for one choice and 0 otherwise the policy concentrates on it."""
     policy = Policy(FLAT, learning_rate=0.1)
@@ -118,6 +163,25 @@ def test_among_equals_the_default_is_most_likely() -> None:
     _, space = accept(document)
 
     assert Policy(space, learning_rate=0.1).most_likely() == space.default
+
+
+@pytest.mark.parametrize("derive", ["Argmax", "Expectation"])
+def test_a_first_reward_does_not_move_a_default_between_two_bases(derive: str) -> None:
+    """Its advantage is 0 and teaches nothing: all logits are equal still, and the default is derived; a second reward decides."""
+    document = changed(a_search(), "spec.algorithm", {"autoHAS": {"strategy": "OneStep"}})
+    document["spec"]["searchSpace"]["hyperparameters"] = document["spec"]["searchSpace"]["hyperparameters"][:1]
+    document["spec"]["searchSpace"]["hyperparameters"][0] |= {"default": "0.2"}
+    document["spec"]["searchSpace"]["hyperparameters"][0]["continuous"] |= {"derive": derive}
+    _, space = accept(document)
+    policy = Policy(space, learning_rate=0.1)
+    sample = policy.sample(stream(4))
+    policy.update(sample, policy.advantage(0.7), space.decisions)
+
+    assert policy.state_dict()["rows"]["learning_rate"]["updates"] == 1
+    assert (policy.most_likely(), policy.derived()) == (space.default, space.default)
+    policy.update(sample, policy.advantage(0.9), space.decisions)
+    assert space.as_mapping(policy.most_likely())["learning_rate"] == space.as_mapping(sample.configuration)["learning_rate"]
+    assert space.as_mapping(policy.derived())["learning_rate"] != "0.2"
 
 
 def test_state_survives_json_exactly() -> None:

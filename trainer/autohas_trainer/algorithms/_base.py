@@ -41,7 +41,7 @@ class SupernetStep:
         num_gradients: Gradients that were taken.
         num_reward_forwards: Forward passes on a reward batch.
         num_train_forwards: Forward passes on a training batch, beside the gradients.
-        reward: What the controller learned from; None when it learned nothing or the update was taken back.
+        reward: What the controller learned from; None when it learned nothing, or from a rejection that the sample is blamed for.
         advantage: What moved the controller; None when nothing did.
         is_rejected: Whether the update of the shared weights was taken back.
         has_learned: Whether the controller's policy was updated, with or without a `reward` of its own.
@@ -76,7 +76,7 @@ class StepContext(Protocol):
 
     @property
     def num_steps(self) -> int:
-        """Supernet steps planned, warm-up included."""
+        """Steps that the supernet's schedule is laid out for, warm-up included; for hyperparameters alone only the first are taken."""
 
     @property
     def is_warmup(self) -> bool:

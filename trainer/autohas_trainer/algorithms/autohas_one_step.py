@@ -73,7 +73,7 @@ class AutoHASOneStep(WindowedSearch):
             num_gradients=1 + extra_gradients,
             num_reward_forwards=int(reward is not None),
             num_train_forwards=1,
-            reward=reward,
+            reward=None if is_at_fault else reward,
             advantage=advantage,
             is_rejected=not is_kept,
             has_learned=True,

@@ -7,7 +7,7 @@ Ours: the default configuration is trial 0, as it is a candidate everywhere, and
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import chain
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from autohas_trainer.space.policy import Policy
 __all__ = ["RandomSearch"]
 
 _DRAWS_PER_TRIAL = 50
-"""Draws after which a space is taken to have no configuration left that was not tried."""
+"""Draws after which what is left of a space is too unlikely to be drawn."""
 
 
 class RandomSearch:
@@ -41,11 +41,13 @@ class RandomSearch:
     def candidates(self, count: int, rng: np.random.Generator) -> list[Candidate]:
         """`count` distinct trials (fewer when the space is smaller), the default first. Needs Optuna."""
         sampler = _OptunaSampler(self._space, int(rng.integers(2**31)))
-        drawn = (sampler.draw() for _ in range(_DRAWS_PER_TRIAL * count))
-        distinct: dict[Configuration, None] = {}
-        for configuration in chain((self._space.default, *self._initial), drawn):
-            if len(distinct) == count:
+        distinct = dict.fromkeys(islice((self._space.default, *self._initial), count))
+        drawn: set[Configuration] = set()
+        for _ in range(_DRAWS_PER_TRIAL * count):
+            if len(distinct) == count or len(drawn) == self._space.size():
                 break
+            configuration = sampler.draw()
+            drawn.add(configuration)
             distinct[configuration] = None
         return [Candidate(name=f"trial {i}" if i else "default", configuration=c) for i, c in enumerate(distinct)]
 

@@ -94,6 +94,8 @@ def read_splits(splits: Any, who: str, kind: TaskKind) -> Problem:  # noqa: ANN4
         test_targets_N=test_targets_N,
         num_classes=num_classes,
         scaled_C=(),
+        place=lambda row: f"{who}: train row {row}",
+        test_place=lambda row: f"{who}: test row {row}",
     )
 
 
@@ -123,11 +125,15 @@ def _inputs(inputs: Array, name: str, who: str) -> Floats:
     if not (np.issubdtype(inputs.dtype, np.floating) or inputs.dtype == np.bool_):
         message = f"{who}: {name} inputs are of type {inputs.dtype}; they must be numbers"
         raise ConfigurationError(message)
-    finite = np.isfinite(inputs).reshape(len(inputs), -1).all(axis=1)
+    with np.errstate(over="ignore"):
+        single = inputs.astype(np.float32)
+    finite = np.isfinite(single).reshape(len(single), -1).all(axis=1)
     if not finite.all():
-        message = f"{who}: {name} inputs have a value that is not finite in row {int(np.argmin(finite))}; fix or drop it"
+        row = int(np.argmin(finite))
+        in_what = " in float32" if np.isfinite(inputs[row]).all() else ""
+        message = f"{who}: {name} inputs have a value that is not finite{in_what} in row {row}; fix or drop it"
         raise DataError(message)
-    return inputs.astype(np.float32)
+    return single
 
 
 def _targets(targets_N: Array, name: str, who: str, kind: TaskKind) -> Ints | Floats:

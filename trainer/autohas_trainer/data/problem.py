@@ -19,6 +19,10 @@ Augment = Callable[[Tensor, np.random.Generator, Mapping[str, str]], Tensor]
 """(inputs (B, ...), a generator keyed by the step, own hyperparameters) to inputs of the same shape and type."""
 
 
+Place = Callable[[int], str]
+"""A row, counted from 0, to where a person finds it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
     """Training data, from which train, reward and selection are carved, and test data.
@@ -34,6 +38,9 @@ class Problem:
         scaled_C: Which channels are standardised by the train split, and NaN replaced by its mean; None: all; empty: the inputs are used as
             they are (own data; integers stay integers).
         augment: Own data's change of a batch that makes gradients.
+        columns: Names of the C input columns of a table; empty: errors count them.
+        place: Where a training row lies, for errors.
+        test_place: Where a test row lies.
     """
 
     name: str
@@ -45,10 +52,13 @@ class Problem:
     num_classes: int | None
     scaled_C: tuple[bool, ...] | None = None
     augment: Augment | None = None
+    columns: tuple[str, ...] = ()
+    place: Place = "training row {}".format
+    test_place: Place = "test row {}".format
 
-    def with_test(self, test_inputs: Floats, test_targets_N: Ints | Floats) -> Problem:
-        """Return the problem with other test data."""
-        return replace(self, test_inputs=test_inputs, test_targets_N=test_targets_N)
+    def with_test(self, test_inputs: Floats, test_targets_N: Ints | Floats, place: Place) -> Problem:
+        """Return the problem with other test data, whose rows lie at `place`."""
+        return replace(self, test_inputs=test_inputs, test_targets_N=test_targets_N, test_place=place)
 
     def split(self, is_test_N: npt.NDArray[np.bool_]) -> Problem:
         """Return the problem with some of its training rows as its test data."""
@@ -59,4 +69,12 @@ class Problem:
             sources_N=self.sources_N[~is_test_N],
             test_inputs=self.inputs[is_test_N],
             test_targets_N=self.targets_N[is_test_N],
+            place=_of(self.place, ~is_test_N),
+            test_place=_of(self.place, is_test_N),
         )
+
+
+def _of(place: Place, chosen_N: npt.NDArray[np.bool_]) -> Place:
+    """The places of the chosen rows."""
+    rows = np.flatnonzero(chosen_N)
+    return lambda row: place(int(rows[row]))

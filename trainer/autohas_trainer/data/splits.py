@@ -7,7 +7,7 @@ construction. Only `TestSplit` has state: it opens once.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from autohas_trainer.data.batches import RewardBatch, SelectionBatch, TestBatch, TrainBatch
 from autohas_trainer.data.carve import Carving
-from autohas_trainer.data.problem import Floats, Ints, Problem
+from autohas_trainer.data.problem import Floats, Ints, Place, Problem
 from autohas_trainer.errors import ConfigurationError, DataError, TrainerError
 from autohas_trainer.seeding import stream
 
@@ -74,7 +74,8 @@ class Splits:
         """Normalise and move everything to `device`.
 
         Raises:
-            DataError: The training inputs or targets are constant or not finite, or the test split is empty.
+            DataError: The training inputs or targets are constant or not finite, the test split is empty, or a number lies so far from the
+                others that it is infinite in float32.
         """
         if len(problem.test_targets_N) == 0:
             message = f"{problem.name}: the test split is empty"
@@ -84,10 +85,14 @@ class Splits:
         moments = None if problem.scaled_C == () else _moments(problem, carving.train)
         self._inputs = _resident(problem.inputs, moments, device)
         self._targets_N = _resident_targets(problem.targets_N, mean, deviation, device)
-        self._test = TestSplit(
-            _resident(problem.test_inputs, moments, device),
-            _resident_targets(problem.test_targets_N, mean, deviation, device),
-        )
+        test_inputs = _resident(problem.test_inputs, moments, device)
+        test_targets_N = _resident_targets(problem.test_targets_N, mean, deviation, device)
+        columns = [f"column {name}" for name in problem.columns]
+        _check_range(self._inputs, problem.inputs, columns, problem.place)
+        _check_range(test_inputs, problem.test_inputs, columns, problem.test_place)
+        _check_range(self._targets_N[:, None], problem.targets_N[:, None], ("the target",), problem.place)
+        _check_range(test_targets_N[:, None], problem.test_targets_N[:, None], ("the target",), problem.test_place)
+        self._test = TestSplit(test_inputs, test_targets_N)
         self._device = device
         self._carving = carving
         self._selection = torch.tensor(carving.selection, device=device)
@@ -239,3 +244,21 @@ def _resident_targets(targets_N: Ints | Floats, mean: float, deviation: float, d
         return torch.tensor(targets_N, dtype=torch.int64, device=device)
     standardised_N = (targets_N.astype(np.float64) - mean) / deviation
     return torch.tensor(standardised_N, dtype=torch.float32, device=device)
+
+
+def _check_range(resident: Tensor, raw: Floats | Ints, columns: Sequence[str], place: Place) -> None:
+    """Refuse what no network can be given, before anything is trained on it: a loss would not be finite, or a score.
+
+    Raises:
+        DataError: A number is not finite once standardised and in float32; names column and row.
+    """
+    if not resident.is_floating_point() or bool(resident.isfinite().all()):
+        return
+    first = int((~resident.isfinite()).reshape(-1).to(torch.uint8).argmax())
+    row, channel, *_ = (int(index) for index in np.unravel_index(first, tuple(resident.shape)))
+    column = columns[channel] if columns else f"channel {channel}"
+    message = (
+        f"{place(row)}: {raw.reshape(-1)[first]!s} in {column} is too large: standardised by the training rows it is no finite"
+        " float32; fix or drop it"
+    )
+    raise DataError(message)

@@ -57,11 +57,13 @@ def table(path: Path, arguments: Mapping[str, str], kind: TaskKind) -> Problem:
         test_targets_N=targets_N[:0],
         num_classes=None if classes is None else len(classes),
         scaled_C=tuple(flag for column in columns for flag in column.scaled),
+        columns=tuple(column.name for column in columns for _ in column.scaled),
+        place=train.place,
     )
     if test is None:
         return with_own_test(problem, options.test_fraction, "csv")
     test_targets_N, _ = _targets(test, options.target, kind, classes)
-    return problem.with_test(np.concatenate([column.encode(test) for column in columns], axis=1), test_targets_N)
+    return problem.with_test(np.concatenate([column.encode(test) for column in columns], axis=1), test_targets_N, test.place)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,8 +6,8 @@ Stages act through the board, so that cost, records and divergence are handled o
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -53,6 +53,8 @@ class Board:
         self.comparisons: dict[str, dict[int, Comparison]] = {}
         self.records: list[CandidateRecord] = []
         self.best_lane: str | None = None
+        self.best_sample: str | None = None
+        """The best of RandomSharing's samples so far: known again from its scores after a restore."""
         self.winner: str | None = None
         self.goal_reached_by: str | None = None
         """The first compared candidate whose metric reached objective.goal."""
@@ -117,6 +119,11 @@ class Board:
             self._judge_default(self.trainings[name])
         if self.goal_reached_by is None and self.problem.reaches_goal(known[rung].metric):
             self.goal_reached_by = name
+
+    def forget_contributions(self, rung: int, names: Iterable[str]) -> None:
+        """Drop what no further paired comparison needs: a number per example and candidate in every checkpoint."""
+        for name in names:
+            self.comparisons[name][rung] = replace(self.comparisons[name][rung], contributions="")
 
     def notify(self, reason: str, message: str) -> None:
         """Tell a person something once.

@@ -29,8 +29,8 @@ class Comparison:
         score: The objective on the metric.
         metric: The metric in its own unit; None: diverged.
         loss: Mean loss of the task (nats, or squared standardised error).
-        contributions: What each example adds to the quality (see `tasks.Measurement`), float32 in base64, for paired comparisons; empty
-            before the end, where nothing is decided for good.
+        contributions: What each example adds to the quality that `key` is made of (see `tasks.Measurement`; before the end 1 - its loss /
+            loss of a constant), float32 in base64, for paired comparisons; empty before 1/3, where nothing that led before is dropped.
     """
 
     step: int
@@ -75,9 +75,9 @@ def _decoded(contributions: str) -> npt.NDArray[np.float64]:
 
 
 def beats(challenger: Comparison, incumbent: Comparison) -> bool:
-    """Whether the challenger's score leads by more than TIE_WIDTH paired standard errors of the quality."""
+    """Whether the challenger's key leads by more than TIE_WIDTH paired standard errors of the quality; both are at the same rung."""
     margin = TIE_WIDTH * paired_standard_error(challenger, incumbent)
-    return challenger.score > incumbent.score + margin
+    return challenger.key > incumbent.key + margin
 
 
 def ranked(comparisons: dict[str, Comparison]) -> list[str]:

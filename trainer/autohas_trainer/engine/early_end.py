@@ -153,28 +153,25 @@ class EarlyEnd:
         board.ledger.step = max(board.ledger.step, board.ledger.steps - missing)
 
     def leader(self) -> str:
-        """The candidate to finish when time is short: the furthest compared one, the best among equally far ones, else the default."""
+        """The candidate to finish when time is short: the furthest and then best compared, else the best scored, else the default."""
         known = {n: max(self._board.comparisons[n].items()) for n in self._board.trainings if self._board.comparisons.get(n)}
         places = {name: (rung, comparison.key, name == DEFAULT) for name, (rung, comparison) in known.items() if comparison.key > -math.inf}
-        return max(places, key=places.__getitem__, default=DEFAULT)
+        return max(places, key=places.__getitem__, default=self._board.best_sample or DEFAULT)
 
     def _seconds_to_finish(self, name: str) -> float:
         """Estimate for the rest of a candidate's training, its comparison and the test."""
-        board = self._board
+        board, problem = self._board, self._board.problem
         training = board.trainings.get(name)
-        missing = board.problem.plan.rungs[-1] - (training.units_done if training is not None else 0)
-        forwards = board.problem.evaluation_cost * board.problem.spec.retrain.steps
-        steps = (
-            1 + missing + board.problem.plan.num_repeats * board.problem.plan.rungs[-1] + forwards
-        )  # one more step passes before the next look
-        return _MARGIN * steps * board.ledger.seconds_per_step(name, board.problem.spec.retrain.steps)
+        steps = problem.recipe(board.configurations[name]).steps
+        missing = steps - (training.num_steps_done if training is not None else 0)
+        trainings = (1 + missing) / steps + problem.plan.num_repeats + problem.evaluation_cost  # one more step passes before the next look
+        return _MARGIN * trainings * board.ledger.seconds_per_training(name)
 
     def _seconds_after_supernet(self) -> float:
         """Estimate for race and final training at the pace of the search so far."""
-        board = self._board
-        steps = board.problem.spec.retrain.steps
-        cost = board.problem.plan.trainings_after_supernet(steps) + board.problem.evaluation_cost
-        return _MARGIN * cost * steps * board.ledger.seconds_per_step(None, steps)
+        board, problem = self._board, self._board.problem
+        cost = problem.plan.trainings_after_supernet(problem.spec.retrain.steps) + problem.evaluation_cost
+        return _MARGIN * cost * board.ledger.seconds_per_training(None)
 
     def state_dict(self) -> dict[str, Any]:
         """As JSON."""

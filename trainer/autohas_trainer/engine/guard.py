@@ -41,7 +41,7 @@ class UpdateGuard:
 
         Args:
             before: Mean training loss of the path before the update.
-            after: The same batch and path afterwards.
+            after: The same loss of the same batch and path afterwards: same smoothing, same mode, same draws.
         """
         improvement = before - after
         is_kept = math.isfinite(improvement) and improvement >= self._lowest()
@@ -73,13 +73,15 @@ class CollapseWatch:
     def __init__(self, chance: float) -> None:
         """Watch a quality whose value for a constant answer is `chance` and whose best is 1."""
         self._lowest = chance + _MARGIN * (1 - chance)
+        self._floor = chance - (1 - chance)
+        """As far below chance as perfect is above: a worse batch counts as that, or a single one would look like a collapse for long."""
         self._sum = 0.0
         self._weight = 0.0
         self._rewards = 0
 
     def is_collapsed(self, quality: float, entropy: float) -> bool:
         """Take the quality of one sample, without its price, and the policy's normalised entropy after it."""
-        self._sum = _KEEP * self._sum + (1 - _KEEP) * (quality if math.isfinite(quality) else 0.0)
+        self._sum = _KEEP * self._sum + (1 - _KEEP) * (max(quality, self._floor) if math.isfinite(quality) else 0.0)
         self._weight = _KEEP * self._weight + (1 - _KEEP)
         self._rewards += 1
         return self._rewards >= _MIN_REWARDS and entropy < _LOW_ENTROPY and self._sum / self._weight < self._lowest

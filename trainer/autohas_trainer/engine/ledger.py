@@ -27,7 +27,8 @@ class Ledger:
         self._mark = clock()
         self._cost: dict[str, float] = {}
         self._seconds: dict[str, float] = {}
-        self._paces: dict[str, tuple[int, float]] = {}
+        self._paces: dict[str, tuple[float, float]] = {}
+        """(trainings, seconds) per candidate: a step of a larger batch is more of a training, so steps of two batches are no unit."""
 
     @property
     def cost(self) -> float:
@@ -51,15 +52,15 @@ class Ledger:
         before = self._mark
         self.book_time(stage)
         if candidate is not None:
-            steps, seconds = self._paces.get(candidate, (0, 0.0))
-            self._paces[candidate] = (steps + 1, seconds + self._mark - before)
+            done, seconds = self._paces.get(candidate, (0.0, 0.0))
+            self._paces[candidate] = (done + trainings, seconds + self._mark - before)
 
-    def seconds_per_step(self, candidate: str | None, steps_per_training: int) -> float:
-        """Mean duration of a candidate's training steps; of the search's cost in steps when it has taken none or is None."""
-        steps, seconds = self._paces.get(candidate or "", (0, 0.0))
-        if steps:
-            return seconds / steps
-        return self.active_seconds / (self.cost * steps_per_training) if self.cost else 0.0
+    def seconds_per_training(self, candidate: str | None) -> float:
+        """Seconds of a full training at the pace of a candidate's steps; at the search's pace when it has taken none or is None."""
+        trainings, seconds = self._paces.get(candidate or "", (0.0, 0.0))
+        if trainings:
+            return seconds / trainings
+        return self.active_seconds / self.cost if self.cost else 0.0
 
     def cost_by_stage(self) -> dict[str, float]:
         """Trainings per stage."""
@@ -77,5 +78,5 @@ class Ledger:
         """Continue from `state_dict`; the clock starts now."""
         self.step = int(state["step"])
         self._cost, self._seconds = dict(state["cost"]), dict(state["seconds"])
-        self._paces = {name: (int(steps), float(seconds)) for name, (steps, seconds) in state["paces"].items()}
+        self._paces = {name: (float(trainings), float(seconds)) for name, (trainings, seconds) in state["paces"].items()}
         self._mark = self._clock()

@@ -68,12 +68,14 @@ class SeedTrainer:
             on_step(training.num_steps_done)
             if stop.requested:
                 raise Interrupted(f"stopped on request at step {training.num_steps_done} of seed {seed}; finished seeds are kept")
-        if training.is_diverged:
+        selection = training.compare().metric  # may find that the finished weights give no finite loss
+        test = tested(problem, {"model": training}).get("model")
+        if training.is_diverged or test is None:
             return SeedScore(seed=seed, test=None, selection=None, model_digest=None, steps=training.num_steps_done)
         return SeedScore(
             seed=seed,
-            test=tested(problem, {"model": training})["model"],
-            selection=training.compare().metric,
+            test=test,
+            selection=selection,
             model_digest=save_model(training, self.folder / f"model-{seed}.safetensors"),
             steps=training.num_steps_done,
         )

@@ -14,7 +14,11 @@ __all__ = ["tested"]
 
 
 def tested(problem: Problem, trainings: Mapping[str, Training]) -> dict[str, float]:
-    """The metric of every finished training that did not diverge, by name; all of them see the same pass over the split."""
+    """The metric of every finished training, by name; all of them see the same pass over the split.
+
+    Those that diverged are left out, and so are those whose outputs are not finite here although they are on the selection split: the
+    test inputs lie where no training example does.
+    """
     finished = {name: training for name, training in trainings.items() if training.is_finished and not training.is_diverged}
     targets: list[Tensor] = []
     outputs: dict[str, list[Tensor]] = {name: [] for name in finished}
@@ -23,4 +27,5 @@ def tested(problem: Problem, trainings: Mapping[str, Training]) -> dict[str, flo
         for name, training in finished.items():
             outputs[name].append(training.outputs(batch))
     targets_N = torch.cat(targets)
-    return {name: problem.task.measure(torch.cat(parts), targets_N).value for name, parts in outputs.items()}
+    joined = {name: torch.cat(parts) for name, parts in outputs.items()}
+    return {name: problem.task.measure(out_NK, targets_N).value for name, out_NK in joined.items() if bool(out_NK.isfinite().all())}

@@ -25,6 +25,7 @@ from autohas_trainer.errors import CheckpointError
 from autohas_trainer.optim import schedule, set_rate, standalone_optimizer
 from autohas_trainer.seeding import Key, stream
 from autohas_trainer.space.objective import normalised_quality
+from autohas_trainer.tasks import Measurement
 from autohas_trainer.templates import arm_dropout, disarm_dropout, export_leaves, use_batch_statistics
 
 __all__ = ["Training"]
@@ -125,7 +126,8 @@ class Training:
             outputs.append(module(batch.inputs))
             targets.append(batch.targets_B)
         outputs_NK, targets_N = torch.cat(outputs), torch.cat(targets)
-        loss = float(task.losses(outputs_NK, targets_N).double().mean())
+        losses_N = task.losses(outputs_NK, targets_N).double()
+        loss = float(losses_N.mean())
         if not math.isfinite(loss):
             self.is_diverged = True
             return diverged(self.num_steps_done)
@@ -137,8 +139,15 @@ class Training:
             score=self._problem.objective(measured.quality, self.configuration),
             metric=measured.value,
             loss=loss,
-            contributions=encoded(measured.contributions_N) if self.is_finished else "",
+            contributions=self._contributions(losses_N, measured),
         )
+
+    def _contributions(self, losses_N: Tensor, measured: Measurement) -> str:
+        """What each example adds to the quality that the comparison ranks by, from 1/3 on."""
+        if self.is_finished:
+            return encoded(measured.contributions_N)
+        is_decided_on = self.num_steps_done >= self.rung(1)
+        return encoded((1 - losses_N / self._problem.task.constant_loss).cpu().numpy()) if is_decided_on else ""
 
     def _averaged_module(self) -> nn.Module:
         """A copy with the averaged weights; batch statistics, because running ones belong to other weights."""

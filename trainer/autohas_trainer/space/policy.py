@@ -3,8 +3,9 @@
     p = softmax(logits),   d log p(i) / d logits = onehot(i) - p,   gradient = advantage * (onehot(i) - p)
 
 Source: TuNAS controller.py: logits start at 0, Adam with beta1 = 0, baseline = exponential average 0.95 of the reward, zero-debiased.
-Ours: the advantage is divided by its own running deviation and clipped at 3 (performance.md section 3); rows of decisions that a
-sample leaves inactive move neither logits nor moments (ALGORITHMS section 3).
+Ours: the advantage is divided by its own running deviation and clipped at 3 (performance.md section 3), and no reward moves baseline
+or deviation by more than it would as such an outlier, or one wild reward would silence the controller for hundreds of steps; rows of
+decisions that a sample leaves inactive move neither logits nor moments (ALGORITHMS section 3).
 """
 
 from __future__ import annotations
@@ -28,6 +29,10 @@ _BASELINE_MOMENTUM: Final = 0.95
 _BETA2: Final = 0.999
 _EPSILON: Final = 1e-8
 MAX_ADVANTAGE: Final = 3.0
+_LEAST_DEVIATION: Final = 0.2
+"""Ours: what outliers are measured by while the rewards' deviation is smaller, a fifth of the way from a constant answer's quality to 1."""
+_FIRST_REACH: Final = 1.0
+"""Ours: how far from 0 the first reward, which no other judges, may put the baseline: qualities of use lie between 0 and 1."""
 
 
 class _Row:
@@ -37,6 +42,11 @@ class _Row:
         self.logits: Floats = np.zeros(num_choices)
         self.moment: Floats = np.zeros(num_choices)
         self.updates = 0
+
+    @property
+    def is_undecided(self) -> bool:
+        """Whether all choices are equal: no update yet, or none that taught anything (an advantage of 0, as of the first reward)."""
+        return bool((self.logits == self.logits[0]).all())
 
     def probabilities(self) -> Floats:
         shifted = np.exp(self.logits - self.logits.max())
@@ -100,19 +110,25 @@ class Policy:
     def advantage(self, reward: float) -> float:
         """Take a reward into the baseline and return its normalised, clipped advantage over the baseline before it.
 
-        A reward that is not finite leaves the baseline alone and gets the lowest advantage.
+        A reward that is not finite leaves the baseline alone and gets the lowest advantage; an outlier counts there as one of
+        MAX_ADVANTAGE deviations.
         """
         if not math.isfinite(reward):
             return -MAX_ADVANTAGE
-        centred = reward - self._baseline_sum / self._weight if self._weight > 0 else 0.0
-        deviation = math.sqrt(self._square_sum / self._weight) if self._weight > 0 else 0.0
+        if self._weight == 0:
+            self._take(_clipped(reward, _FIRST_REACH), 0.0)
+            return 0.0
+        baseline, deviation = self.baseline, math.sqrt(self._square_sum / self._weight)
+        centred = reward - baseline
+        taken = _clipped(centred, MAX_ADVANTAGE * max(deviation, _LEAST_DEVIATION))
+        self._take(baseline + taken, taken)
+        return _clipped(centred if deviation == 0 else centred / deviation, MAX_ADVANTAGE)
+
+    def _take(self, reward: float, centred: float) -> None:
         keep = _BASELINE_MOMENTUM
         self._baseline_sum = keep * self._baseline_sum + (1 - keep) * reward
         self._square_sum = keep * self._square_sum + (1 - keep) * centred**2
         self._weight = keep * self._weight + (1 - keep)
-        if deviation == 0:
-            return float(np.clip(centred, -MAX_ADVANTAGE, MAX_ADVANTAGE))
-        return float(np.clip(centred / deviation, -MAX_ADVANTAGE, MAX_ADVANTAGE))
 
     def update(self, draw: Draw, advantage: float, decisions: Sequence[Decision]) -> None:
         """Move the rows of `decisions` that are active in the sample; the others stay, logits and moments."""
@@ -143,7 +159,7 @@ class Policy:
 
     def derived_values(self) -> dict[str, str]:
         """What `derived` would give each decision if it were active: its value under other choices of its parents too."""
-        asking = [d for d in self._space.searched() if d.range is not None and d.range.expects and self._rows[d.name].updates > 0]
+        asking = [d for d in self._space.searched() if d.range is not None and d.range.expects and not self._rows[d.name].is_undecided]
         return self._likeliest_values() | {d.name: _expectation(d, self._rows[d.name]) for d in asking}
 
     def _likeliest_values(self) -> dict[str, str]:
@@ -221,6 +237,10 @@ class Policy:
         return float(sum(p for choice, p in pairs if choice in values))
 
 
+def _clipped(value: float, reach: float) -> float:
+    return max(-reach, min(reach, value))
+
+
 def _num_mixed(decision: Decision) -> int:
     return decision.range.num_mixed if decision.range is not None else 1
 
@@ -234,7 +254,7 @@ def _mixed_value(decision: Decision, probabilities: Floats, order: Sequence[int]
 
 
 def _likeliest(decision: Decision, row: _Row) -> str:
-    if row.updates == 0:
+    if row.is_undecided:
         return decision.default
     if _num_mixed(decision) > 1:
         order = sorted(range(len(row.logits)), key=lambda index: (-row.logits[index], index))[: _num_mixed(decision)]

@@ -22,7 +22,7 @@ from autohas_trainer.optim.rule import STATE_KEYS, OptimizerName, UpdateRule, de
 from autohas_trainer.optim.sliced import Slices, apply_update, temporary_update
 from autohas_trainer.seeding import Key
 from autohas_trainer.tasks import Task
-from autohas_trainer.templates import Index, Path, Template, check_same_leaves
+from autohas_trainer.templates import Index, Path, Template
 
 __all__ = ["Supernet"]
 
@@ -97,23 +97,32 @@ class Supernet:
         """
         leaves = self._cut(path).leaves
         with torch.enable_grad():
-            with self._autocast():
-                outputs_BK = self._template.forward(batch.inputs, path, leaves)
-                loss = self._task.training_losses(outputs_BK, batch.targets_B, label_smoothing).mean()
+            loss = self._training_loss(path, batch, label_smoothing)
             grads = torch.autograd.grad(loss, list(leaves.values()))
         return loss.detach(), dict(zip(leaves, grads, strict=True))
 
+    def training_loss(self, path: Path, batch: TrainBatch, label_smoothing: float = 0.0) -> Tensor:
+        """Return the loss that `gradient` would, in the same mode, so that both can be compared; nothing is differentiated."""
+        with torch.enable_grad():  # own modules are in training mode where gradients could be taken
+            return self._training_loss(path, batch, label_smoothing).detach()
+
+    def _training_loss(self, path: Path, batch: TrainBatch, label_smoothing: float) -> Tensor:
+        with self._autocast():
+            outputs_BK = self._template.forward(batch.inputs, path, self._cut(path).leaves)
+            return self._task.training_losses(outputs_BK, batch.targets_B, label_smoothing).mean()
+
     @torch.no_grad()
-    def adopt(self, path: Path, weights: Mapping[str, Tensor]) -> None:
+    def adopt(self, path: Path, weights: Mapping[str, Tensor]) -> bool:
         """Begin from a trained stand-alone network: copy its parameters into the slices of `path`; moments and counts stay.
 
-        Raises:
-            ConfigurationError: Names or shapes are not those of `path`'s leaves.
+        Returns whether they fit: own hyperparameters may change an own network, and then the shared weights stay as they are.
         """
         leaves = self._cut(path).leaves
-        check_same_leaves(weights, leaves)
+        if {name: leaf.shape for name, leaf in leaves.items()} != {name: weight.shape for name, weight in weights.items()}:
+            return False
         for name, leaf in leaves.items():
             leaf.copy_(weights[name])
+        return True
 
     @contextmanager
     def trial(self, path: Path, grads: Mapping[str, Tensor], rule: UpdateRule) -> Iterator[None]:

@@ -29,7 +29,6 @@ __all__ = [
     "Path",
     "Shape",
     "Template",
-    "check_same_leaves",
     "default_path",
     "export_leaves",
     "initial_leaves",
@@ -112,19 +111,6 @@ def export_leaves(module: nn.Module) -> dict[str, Tensor]:
     return {name: parameter.detach() for name, parameter in module.named_parameters()}
 
 
-def check_same_leaves(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
-    """Refuse the leaves of another path.
-
-    Raises:
-        ConfigurationError: Names or shapes differ; the first of them is named.
-    """
-    have, want = ({name: tuple(leaf.shape) for name, leaf in leaves.items()} for leaves in (given, wanted))
-    if have != want:
-        wrong = min(name for name in have.keys() | want.keys() if have.get(name) != want.get(name))
-        message = f"leaf {wrong} has shape {have.get(wrong)} but the network wants {want.get(wrong)}"
-        raise ConfigurationError(message)
-
-
 @torch.no_grad()
 def load_leaves(module: nn.Module, leaves: Mapping[str, Tensor]) -> None:
     """Copy `leaves` into the parameters of a stand-alone network.
@@ -133,7 +119,12 @@ def load_leaves(module: nn.Module, leaves: Mapping[str, Tensor]) -> None:
         ConfigurationError: Names or shapes differ: the leaves are another path's.
     """
     parameters = dict(module.named_parameters())
-    check_same_leaves(leaves, parameters)
+    have = {name: tuple(leaf.shape) for name, leaf in leaves.items()}
+    want = {name: tuple(parameter.shape) for name, parameter in parameters.items()}
+    if have != want:
+        wrong = sorted(name for name in have.keys() | want.keys() if have.get(name) != want.get(name))
+        message = f"leaf {wrong[0]} has shape {have.get(wrong[0])} but the network wants {want.get(wrong[0])}"
+        raise ConfigurationError(message)
     for name, parameter in parameters.items():
         parameter.copy_(leaves[name])
 

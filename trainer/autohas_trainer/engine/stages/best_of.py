@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 from autohas_api.budget import SCORE_BATCHES
@@ -46,19 +47,25 @@ class BestOfStage:
 
     def advance(self) -> bool:
         """Score one sample; the best of all enters the final training."""
-        samples = self._samples()
-        sample = samples[len(self._scores)]
+        board, sample = self._board, self._samples[len(self._scores)]
         loss, score = self._score(sample)
         self._scores.append(finite(score))
-        board = self._board
+        self._lead()
         board.ledger.step += 1
         board.ledger.spend(self.name, (1 + SCORE_BATCHES * board.problem.reward_forward) / board.problem.spec.retrain.steps)
         board.sink.step(self._record(sample, loss, score))
-        if len(self._scores) < len(samples):
+        if len(self._scores) < len(self._samples):
             return True
-        best = max(range(len(samples)), key=self._rank)
-        board.winner = board.enter(f"sample {best + 1}", samples[best])
+        leader = board.best_sample or _name(0)
+        board.winner = board.enter(leader, board.configurations.get(leader, self._samples[0]))
         return False
+
+    def _lead(self) -> None:
+        """Put the best sample so far on the board, should time end the search here."""
+        best = max(range(len(self._scores)), key=self._rank, default=None)
+        if best is not None and self._scores[best] is not None:
+            self._board.best_sample = _name(best)
+            self._board.configurations[_name(best)] = self._samples[best]
 
     def _rank(self, index: int) -> tuple[float, int]:
         """Higher is better; a sample without a finite score is last, among equals the first leads."""
@@ -72,9 +79,11 @@ class BestOfStage:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from `state_dict`."""
         self._scores = list(state["scores"])
+        self._lead()
 
+    @cached_property
     def _samples(self) -> list[Configuration]:
-        """The same draw at every call: randomness has no state."""
+        """The same draw in every process: randomness has no state."""
         problem = self._board.problem
         rng = stream(problem.seed, "race", "samples")
         return [candidate.configuration for candidate in self._board.algorithm.candidates(self.num_steps, rng)]
@@ -99,7 +108,11 @@ class BestOfStage:
             cost=ledger.cost,
             loss=finite(loss),
             learning_rate=self._context.learning_rate(sample),
-            candidate=f"sample {len(self._scores)}",
+            candidate=_name(len(self._scores) - 1),
             reward=finite(score),
             sample=self._board.problem.space.as_mapping(sample),
         )
+
+
+def _name(index: int) -> str:
+    return f"sample {index + 1}"

@@ -8,10 +8,12 @@ from typing import Any
 from autohas_api.messages import Stage
 from autohas_trainer.engine.board import DEFAULT, Board
 from autohas_trainer.engine.tested import tested
+from autohas_trainer.errors import NumericalError
 
 __all__ = ["EvaluateStage"]
 
 _LAST_RUNG = 2
+_NO_ANSWER = "gives outputs on the test split that are not finite, though those on the selection split are"
 
 
 class EvaluateStage:
@@ -86,10 +88,29 @@ class EvaluateStage:
         board.winner = board.enter(DEFAULT, board.problem.space.default)
 
     def _test(self) -> None:
-        scores = tested(self._board.problem, self._board.trainings)
-        repeats = {_repeat_name(repeat) for repeat in range(1, self._board.problem.plan.num_repeats + 1)}
+        board = self._board
+        scores = tested(board.problem, board.trainings)
+        repeats = [_repeat_name(repeat) for repeat in range(1, board.problem.plan.num_repeats + 1)]
+        for repeat, name in enumerate(repeats, start=1):
+            if name not in scores and not board.trainings[name].is_diverged:
+                board.notify("RepeatDiverged", f"the winner with seed {repeat} {_NO_ANSWER}; mean and deviation are of the others")
         self.test_scores = {name: score for name, score in scores.items() if name not in repeats}
-        self.repeat_scores = tuple(score for name, score in scores.items() if name in repeats)
+        self.repeat_scores = tuple(scores[name] for name in repeats if name in scores)
+        if self._winner not in scores:
+            self._answer_with_default()
+
+    def _answer_with_default(self) -> None:
+        """A winner without an answer on the test split lost, as one that diverges; the split is not read a second time.
+
+        Raises:
+            NumericalError: the default was not trained to its end, or has no answer either.
+        """
+        board = self._board
+        if DEFAULT not in self.test_scores:
+            message = f"{self._winner} {_NO_ANSWER}: look for numbers in the test inputs that lie far outside of the training inputs"
+            raise NumericalError(message)
+        board.notify("WinnerDiverged", f"{self._winner} {_NO_ANSWER}; the default configuration, trained as long, is the answer instead")
+        board.winner, self.repeat_scores = DEFAULT, ()
 
 
 def _repeat_name(repeat: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -41,10 +42,14 @@ class LanesStage:
         return False
 
     def _hand_over(self, lane: str) -> None:
-        """Give the supernet the best lane's weights and the algorithm its hyperparameters."""
-        board = self._board
-        board.supernet.adopt(path_of(board.problem.space, board.configurations[lane]), board.trainings[lane].parameters())
-        board.algorithm.begin(board.configurations[lane])
+        """Give the algorithm the best lane's hyperparameters and the supernet, if one follows, its weights.
+
+        Ours (ALGORITHMS section 6, idea 5): measured by `benchmarks.ranking`.
+        """
+        board, configuration = self._board, self._board.configurations[lane]
+        board.algorithm.begin(configuration)
+        if board.problem.plan.supernet_steps:
+            board.supernet.adopt(path_of(board.problem.space, configuration), board.trainings[lane].parameters())
 
     def state_dict(self) -> dict[str, Any]:
         """Position in the halving."""
@@ -55,10 +60,12 @@ class LanesStage:
         self._rungs.load_state_dict(state)
 
     def _choose(self, rung: int, names: list[str]) -> list[str]:
-        """After 1/9 the best third goes on; after 1/3 the best lane is known and nobody does."""
+        """After 1/9 the best third goes on; after 1/3 the best lane is known (the default, when all diverged) and nobody does."""
         order = ranked({name: self._board.comparisons[name][rung] for name in names})
         if rung > 0:
-            self._board.best_lane = order[0]
+            best = order[0]
+            self._board.best_lane = DEFAULT if self._board.comparisons[best][rung].key == -math.inf else best
+            self._board.forget_contributions(rung, [name for name in names if name != self._board.best_lane])
             return []
         survivors = order[: self._board.problem.plan.num_survivors]
         self._board.keep_only({DEFAULT, *survivors})

@@ -1,6 +1,7 @@
 """Race: default, lanes and the supernet's proposals, trained to 1/9, 1/3 and 1, compared on the selection split.
 
-After a whole race nothing but the default is returned unless it beat the default there; ties within noise go to the default.
+After a whole race nothing but the default is returned unless it beat the default there, and nothing new takes the best lane's place
+unless it beat the lane at 1/3; ties within noise go to the default, and to the lane.
 """
 
 from __future__ import annotations
@@ -67,7 +68,8 @@ class RaceStage:
             case 0:
                 kept = self._after_first(names)
             case 1:
-                kept = [DEFAULT, *[name for name in self._order(rung, names) if name != DEFAULT][:1]]
+                kept = [DEFAULT, *self._challenger(rung, names)]
+                self._board.forget_contributions(rung, names)
             case _:
                 self._board.winner = self._decide(names, rung)
                 return [self._board.winner]
@@ -79,6 +81,15 @@ class RaceStage:
         ahead = [name for name in names if name != DEFAULT and 1 in self._board.comparisons[name]]
         new = [name for name in self._order(0, names) if name != DEFAULT and name not in ahead]
         return [DEFAULT, *ahead, *new[:FINALISTS]]
+
+    def _challenger(self, rung: int, names: list[str]) -> list[str]:
+        """Who goes on beside the default: the best lane, unless a new candidate beats it; without such a lane the first in order."""
+        comparisons, lane = self._board.comparisons, self._board.best_lane
+        order = [name for name in self._order(rung, names) if name != DEFAULT]
+        if lane is None or lane not in order:
+            return order[:1]
+        better = [name for name in order if beats(comparisons[name][rung], comparisons[lane][rung])]
+        return [*better, lane][:1]
 
     def _order(self, rung: int, names: list[str]) -> list[str]:
         return ranked({name: self._board.comparisons[name][rung] for name in names})

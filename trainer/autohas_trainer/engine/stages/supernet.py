@@ -35,7 +35,7 @@ class StepOfSupernet:
 
     def __init__(self, board: Board, step: int) -> None:
         self.step = step
-        self.num_steps = board.problem.plan.supernet_steps
+        self.num_steps = board.problem.plan.schedule_steps
         self.is_warmup = step < board.problem.plan.warmup_steps
         self._board = board
         self.last_quality: float | None = None
@@ -70,9 +70,8 @@ class StepOfSupernet:
 
     def gradient(self, configuration: Configuration, batch: TrainBatch) -> Gradient:
         """Gradient at the shared weights."""
-        smoothing = self._board.problem.recipe(configuration).label_smoothing
         self._board.problem.own.seed("supernet", self.step)
-        loss, tensors = self._board.supernet.gradient(self._path(configuration), batch, smoothing)
+        loss, tensors = self._board.supernet.gradient(self._path(configuration), batch, self._smoothing(configuration))
         return Gradient(loss=float(loss), tensors=tensors)
 
     @contextmanager
@@ -93,19 +92,25 @@ class StepOfSupernet:
         optimizer = self._board.problem.recipe(reference).optimizer
         with self._board.supernet.revertible(self._path(configuration), optimizer) as revert:
             self.commit(configuration, gradient, reference)
-            is_kept = self._board.guard.accepts(gradient.loss, self._mean_loss(configuration, self.train_batch()))
+            is_kept = self._board.guard.accepts(gradient.loss, self._training_loss(configuration))
             if not is_kept:
                 revert()
         return is_kept
 
     def loss(self, configuration: Configuration, batch: RewardBatch) -> float:
         """Mean loss on the reward batch."""
-        return self._mean_loss(configuration, batch)
-
-    def _mean_loss(self, configuration: Configuration, batch: TrainBatch | RewardBatch) -> float:
         self._board.problem.own.seed("supernet", self.step)
         loss, _ = self._board.supernet.loss_and_quality(self._path(configuration), batch)
         return float(loss)
+
+    def _training_loss(self, configuration: Configuration) -> float:
+        """The loss of `gradient` on the step's training batch with the weights as they stand: the same draws, the same mode."""
+        self._board.problem.own.seed("supernet", self.step)
+        batch, smoothing = self.train_batch(), self._smoothing(configuration)
+        return float(self._board.supernet.training_loss(self._path(configuration), batch, smoothing))
+
+    def _smoothing(self, configuration: Configuration) -> float:
+        return self._board.problem.recipe(configuration).label_smoothing
 
     def score(self, configuration: Configuration, batch: RewardBatch) -> float:
         """Quality on the reward batch with the price of size."""

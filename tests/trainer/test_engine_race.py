@@ -1,0 +1,85 @@
+"""The race at 1/3: the best lane is an incumbent, and ties within noise go to it (ALGORITHMS section 1)."""
+
+from __future__ import annotations
+
+import base64
+
+import numpy as np
+import pytest
+from engine_fixtures import MemorySink, TickingClock, small_search
+from torch import device
+
+from autohas_api.acceptance import accept
+from autohas_trainer.engine.board import Board
+from autohas_trainer.engine.comparison import Comparison, encoded
+from autohas_trainer.engine.ledger import Ledger
+from autohas_trainer.engine.problem import Problem
+from autohas_trainer.engine.stages.lanes import LanesStage
+from autohas_trainer.engine.stages.race import RaceStage
+from autohas_trainer.engine.training import Training
+
+
+def _board() -> Board:
+    parsed, space = accept(small_search())
+    return Board(Problem.load(parsed.spec, space, device("cpu")), MemorySink(), Ledger(0, TickingClock()), TickingClock())
+
+
+def _at_a_third(contributions: list[float]) -> Comparison:
+    quality = float(np.mean(contributions))
+    return Comparison(step=9, key=quality, score=0.5, metric=0.5, loss=1 - quality, contributions=encoded(np.array(contributions)))
+
+
+NOISE = [0.9, 0.1] * 50
+
+
+@pytest.mark.parametrize(
+    ("new", "kept"),
+    [
+        ([*[0.1, 0.9] * 49, 0.1, 0.9 + 1e-6], "lane 1"),
+        ([0.1, 0.9] * 49 + [0.5, 0.9], "lane 1"),
+        ([value + 0.05 * (1 + index % 2) for index, value in enumerate(NOISE)], "argmax"),
+    ],
+    ids=["a hair", "within noise", "clear"],
+)
+@pytest.mark.parametrize("best_lane", ["lane 1", "default", None])
+def test_a_new_candidate_takes_the_place_of_the_best_lane_only_beyond_noise(new: list[float], kept: str, best_lane: str | None) -> None:
+    """Differences of 0.8 in turns have a standard error of 0.08: leads of 1e-8 and 0.004 are noise, one of 0.075 per example is not."""
+    board = _board()
+    space = board.problem.space
+    for name, width in (("default", None), ("lane 1", "16"), ("argmax", "32")):
+        values = space.as_mapping(space.default) | ({} if width is None else {"width_1": width})
+        board.enter(name, space.configuration(values))
+        board.comparisons[name] = {1: _at_a_third({"default": [0.0] * 100, "lane 1": NOISE, "argmax": new}[name])}
+    board.best_lane = best_lane
+    race = RaceStage(board)
+
+    assert race._choose(1, ["default", "argmax", "lane 1"]) == ["default", kept if best_lane == "lane 1" else "argmax"]
+    assert set(board.trainings) == {"default", kept if best_lane == "lane 1" else "argmax"}
+    assert {known[1].contributions for known in board.comparisons.values()} == {""}
+
+
+def test_contributions_from_a_third_on_have_the_quality_as_their_mean() -> None:
+    """At 1/9 none; at 1/3 of the averaged weights' losses; at the end of the metric: each time their mean is what the rung ranks by."""
+    training = Training(_board().problem, _board().problem.space.default)
+    found = []
+    for rung in range(3):
+        while training.num_steps_done < training.rung(rung):
+            training.step()
+        comparison = training.compare()
+        parts = np.frombuffer(base64.b64decode(comparison.contributions), dtype="<f4")
+        found.append(len(parts))
+        assert not len(parts) or float(parts.mean(dtype=np.float64)) == pytest.approx(comparison.key, abs=1e-6)
+
+    assert found == [0, _board().problem.splits.num_selection, _board().problem.splits.num_selection]
+
+
+def test_after_the_lanes_only_the_best_one_keeps_its_contributions() -> None:
+    """A checkpoint of the supernet holds one number per example of the selection split, not one per lane."""
+    board = _board()
+    lanes = LanesStage(board)
+    lanes.begin()
+    while lanes.advance():
+        pass
+    kept = {name for name, known in board.comparisons.items() for comparison in known.values() if comparison.contributions}
+
+    assert kept == {board.best_lane}
