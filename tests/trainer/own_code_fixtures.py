@@ -58,6 +58,16 @@ class _LinearNetwork(nn.Module):
         return (features if self.shift is None else features + self.shift) @ self.weight.T
 
 
+class Scaled(Linear):
+    """Has a third decision: by how much its outputs are scaled."""
+
+    def decisions(self) -> list[dict[str, Any]]:
+        return [*super().decisions(), {"name": "scale", "choices": ["1", "2"], "default": "1"}]
+
+    def forward(self, inputs: Any, path: Any, leaves: Any) -> torch.Tensor:
+        return float(path["scale"]) * super().forward(inputs, path, leaves)
+
+
 class WrongShape(Linear):
     """One output too few."""
 

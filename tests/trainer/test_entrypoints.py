@@ -210,6 +210,38 @@ def test_what_can_never_be_active_may_be_left_out() -> None:
     assert problem.num_parameters(problem.space.default) == 8
 
 
+PINNED = {"decisions": [{"name": "inputs", "choices": ["4"], "default": "4"}]}
+SHARING = {
+    "OneStep": {"autoHAS": {"strategy": "OneStep"}},
+    "Paired": {"autoHAS": {"strategy": "Paired", "pairedSamples": 2}},
+    "RandomSharing": {"name": "RandomSharing", "randomSharing": {"numSamples": 3}},
+}
+
+
+@pytest.mark.parametrize("algorithm", SHARING)
+@pytest.mark.parametrize("architecture", [None, PINNED], ids=["none", "one left out"])
+def test_decisions_that_the_search_does_not_list_stand_at_their_default_in_the_supernet_too(
+    algorithm: str, architecture: dict[str, Any] | None, tmp_path: Path
+) -> None:
+    """All inputs without an architecture, the first 4 where they are pinned and shift is left out: 16 and 8 parameters."""
+    document = changed(own_search(), "spec.searchSpace.architecture", architecture)
+    document = changed(document, "spec.searchSpace.hyperparameters", document["spec"]["searchSpace"]["hyperparameters"][:1])
+    outcome = search(changed(document, "spec.algorithm", SHARING[algorithm]), tmp_path, MemorySink()).result
+
+    assert outcome.parameters == (16 if architecture is None else 8)
+    assert outcome.test_score > 0.8
+
+
+def test_the_supernet_of_lanes_takes_a_space_with_a_decision_left_out(tmp_path: Path) -> None:
+    """Another decision is searched, so that there is a supernet; shift, which can never be active, is on no path of the spec."""
+    decisions = [*PINNED["decisions"], {"name": "scale", "choices": ["1", "2"], "default": "1"}]
+    document = changed(own_search("Scaled"), "spec.searchSpace.architecture.decisions", decisions)
+    sink = MemorySink()
+    search(document, tmp_path, sink)
+
+    assert {record.sample["scale"] for record in sink.steps if record.sample is not None} == {"1", "2"}
+
+
 def test_the_winner_can_be_trained_again(tmp_path: Path) -> None:
     """`autohas retrain` of an own model's config.yaml repeats its test score with the search's own seed."""
     (tmp_path / "search.yaml").write_text(json.dumps(own_search()))

@@ -21,7 +21,7 @@ from autohas_trainer.optim import STATE_KEYS, OptimizerName
 from autohas_trainer.space.objective import objective
 from autohas_trainer.space.recipe import TrainingRecipe, path_of, recipe_of
 from autohas_trainer.tasks import Classification, Regression, Task
-from autohas_trainer.templates import Template, build_own, build_template, check_agreement, check_first_step
+from autohas_trainer.templates import Path, Template, build_own, build_template, check_agreement, check_first_step, whole_path
 
 __all__ = ["Problem", "splits_of", "task_of"]
 
@@ -94,9 +94,13 @@ class Problem:
         searched = {c for d in self.space.decisions if d.name == "optimizer" for c in d.choices}
         return tuple(name for name in STATE_KEYS if name in names | searched)
 
+    def path(self, configuration: Configuration) -> Path:
+        """The path of a configuration's network, every decision of the model present."""
+        return whole_path(self.template.decisions, path_of(self.space, configuration))
+
     def built_from(self, configuration: Configuration) -> Mapping[str, str]:
         """What `template.build` gets: the path and, for own models, their own hyperparameters."""
-        return {**path_of(self.space, configuration), **self.own.values(configuration)}
+        return {**self.path(configuration), **self.own.values(configuration)}
 
     def num_parameters(self, configuration: Configuration) -> int:
         """Trainable parameters of `configuration`'s network."""

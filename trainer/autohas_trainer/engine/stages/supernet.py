@@ -20,7 +20,6 @@ from autohas_trainer.engine.rule import rule_of
 from autohas_trainer.optim import UpdateRule, schedule
 from autohas_trainer.reporting.records import StepRecord
 from autohas_trainer.seeding import stream
-from autohas_trainer.space.recipe import path_of
 
 __all__ = ["StepOfSupernet", "SupernetStage", "WarmupStage"]
 
@@ -72,26 +71,26 @@ class StepOfSupernet:
         """Gradient at the shared weights."""
         smoothing = self._board.problem.recipe(configuration).label_smoothing
         self._board.problem.own.seed("supernet", self.step)
-        loss, tensors = self._board.supernet.gradient(self._path(configuration), batch, smoothing)
+        loss, tensors = self._board.supernet.gradient(self._board.problem.path(configuration), batch, smoothing)
         return Gradient(loss=float(loss), tensors=tensors)
 
     @contextmanager
     def trial(self, configuration: Configuration, gradient: Gradient) -> Iterator[None]:
         """Temporary weights under the configuration's own hyperparameters."""
-        with self._board.supernet.trial(self._path(configuration), gradient.tensors, self._rule(configuration)):
+        with self._board.supernet.trial(self._board.problem.path(configuration), gradient.tensors, self._rule(configuration)):
             yield
 
     def commit(self, configuration: Configuration, gradient: Gradient, reference: Configuration) -> None:
         """Update the shared weights, unless the gradient is of a loss that is not finite."""
         if math.isfinite(gradient.loss):
-            self._board.supernet.commit(self._path(configuration), gradient.tensors, self._rule(reference))
+            self._board.supernet.commit(self._board.problem.path(configuration), gradient.tensors, self._rule(reference))
 
     def try_commit(self, configuration: Configuration, gradient: Gradient, reference: Configuration) -> bool:
         """Update the shared weights and take it back when the guard calls it harmful."""
         if not math.isfinite(gradient.loss):
             return False
         optimizer = self._board.problem.recipe(reference).optimizer
-        with self._board.supernet.revertible(self._path(configuration), optimizer) as revert:
+        with self._board.supernet.revertible(self._board.problem.path(configuration), optimizer) as revert:
             self.commit(configuration, gradient, reference)
             is_kept = self._board.guard.accepts(gradient.loss, self._mean_loss(configuration, self.train_batch()))
             if not is_kept:
@@ -104,13 +103,13 @@ class StepOfSupernet:
 
     def _mean_loss(self, configuration: Configuration, batch: TrainBatch | RewardBatch) -> float:
         self._board.problem.own.seed("supernet", self.step)
-        loss, _ = self._board.supernet.loss_and_quality(self._path(configuration), batch)
+        loss, _ = self._board.supernet.loss_and_quality(self._board.problem.path(configuration), batch)
         return float(loss)
 
     def score(self, configuration: Configuration, batch: RewardBatch) -> float:
         """Quality on the reward batch with the price of size."""
         self._board.problem.own.seed("supernet", self.step)
-        _, quality = self._board.supernet.loss_and_quality(self._path(configuration), batch)
+        _, quality = self._board.supernet.loss_and_quality(self._board.problem.path(configuration), batch)
         self.last_quality = float(quality)
         return self._board.problem.objective(self.last_quality, configuration)
 
@@ -122,9 +121,6 @@ class StepOfSupernet:
     def rng(self, name: str) -> np.random.Generator:
         """A generator keyed by (seed, stage, step, name)."""
         return stream(self._board.problem.seed, "supernet", self.step, name)
-
-    def _path(self, configuration: Configuration) -> Mapping[str, str]:
-        return path_of(self._board.problem.space, configuration)
 
     def _rule(self, configuration: Configuration) -> UpdateRule:
         return rule_of(self._board.problem.recipe(configuration), self.learning_rate(configuration))
