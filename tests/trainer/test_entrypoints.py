@@ -275,6 +275,14 @@ DATA_FAULTS: dict[str, tuple[type[Exception], str]] = {
     "shapes": (ConfigurationError, r"train arrays have shapes \(900, 8\), \(899,\); inputs must be \(N, \.\.\.\)"),
     "alike": (ConfigurationError, r"train inputs are \(8,\) of float32, test inputs \(4,\) of float32; they must be alike"),
     "empty": (DataError, r"test has no examples"),
+    "groups with none": (DataError, r"the train group of row 1 is None; every row needs one"),
+    "groups with nan": (DataError, r"the train group of row 2 is nan; every row needs one"),
+    "groups of two": (
+        ConfigurationError,
+        r"train arrays have shapes \(900, 8\), \(900,\), \(900, 2\); inputs .* targets and groups \(N,\)",
+    ),
+    "groups of two kinds": (ConfigurationError, r"comparing the train groups raised TypeError: .*'int' and 'str'"),
+    "ragged": (ConfigurationError, r"reading the train inputs as an array raised ValueError: .*inhomogeneous"),
     "file": (DataError, r"splits\(\) raised FileNotFoundError: .*/no/such/file"),
 }
 
@@ -285,6 +293,21 @@ def test_wrong_data_are_named_with_split_and_row(defect: str) -> None:
     kind, words = DATA_FAULTS[defect]
     with pytest.raises(kind, match=rf"task\.data\.entrypoint {OWN}:Data: {words}"):
         own_data(f"{OWN}:Data", None, {"defect": defect}, TaskKind.CLASSIFICATION)
+
+
+@pytest.mark.parametrize("template", ["mlp", "conv-small"])
+def test_integers_for_a_built_in_template_are_refused_before_the_first_step(template: str) -> None:
+    """Images of bytes stay integers, which only an own model can take: 78 says what to return instead."""
+    document = changed(own_search(defect="images"), "spec.task.model", {"template": template})
+    with pytest.raises(ConfigurationError, match=rf"Data: inputs are integers, .* {template} needs floats: return .*float32.* by 255"):
+        loaded(changed(document, "spec.searchSpace.architecture", {}))
+
+
+def test_a_selection_split_of_one_example_is_refused() -> None:
+    """Ten numbers give a tenth, 1 example, to selection: rungs normalise by the statistics of a batch, which one has not."""
+    document = changed(own_search("Plain", data="Numbers", rows="10"), "spec.objective", {"metric": "rmse"})
+    with pytest.raises(DataError, match=r"the selection split has 1 example, comparisons need at least 2; raise task\.splits\.selection"):
+        loaded(changed(document, "spec.task.recipe", {"batchSize": 4}))
 
 
 def test_data_without_splits_are_refused() -> None:
