@@ -60,8 +60,9 @@ class SeedTrainer:
             Interrupted: `stop` was requested; this seed starts again the next time.
             OSError: the folder cannot be written.
         """
+        make_deterministic(self.threads)
         problem = Problem.load(self.search.spec, self.space, torch.device(self.device), is_search=False)
-        make_deterministic(problem.useful_threads(self.threads))
+        torch.set_num_threads(problem.useful_threads(self.threads))
         training = Training(problem, self.space.default, seed)
         while not training.is_finished and not training.is_diverged:
             training.step()

@@ -84,8 +84,9 @@ def run(job: Job, sink: Sink, stop: StopRequest, clocks: Clocks | None = None) -
     _refuse_silent_restart(job.workdir, checkpoint)
     starts = count_start(job.workdir)
 
+    make_deterministic(job.threads)
     problem = Problem.load(job.search.spec, job.space, torch.device(job.device))
-    make_deterministic(checkpoint.state["threads"] if checkpoint is not None else problem.useful_threads(job.threads))
+    torch.set_num_threads(checkpoint.state["threads"] if checkpoint is not None else problem.useful_threads(job.threads))
     board, stages = _assemble(problem, sink, clocks)
     board.starts = starts
     early_end = EarlyEnd(board)

@@ -193,7 +193,7 @@ class Training:
             if kind == "optimizer":
                 key, _, name = rest.partition("/")
                 parameter = self._parameters[name]
-                like = saved if saved.ndim == 0 else parameter  # torch keeps its step counts on the CPU
+                like = saved if key == "step" else parameter  # torch keeps its step counts on the CPU
                 self._optimizer.state[parameter][key] = torch.empty_like(like, requires_grad=False).copy_(saved)
 
 
