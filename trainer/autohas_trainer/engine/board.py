@@ -91,7 +91,7 @@ class Board:
         before = training.units_done
         loss = training.step()
         self._judge_default(training)
-        self.ledger.step += training.units_done - before
+        self.ledger.advance_to(self.ledger.step + training.units_done - before)
         self.ledger.spend(stage, 1 / training.recipe.steps, candidate=name)
         self.sink.step(self._step_record(stage, finite(loss), training.learning_rate, candidate=name))
 

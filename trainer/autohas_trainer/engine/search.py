@@ -122,10 +122,10 @@ def _work_through(stages: tuple[SearchStage, ...], position: int, keeper: _Keepe
             break
         index = len(stages) - 1 if early_end.goes_to_evaluate else index + 1
         if not early_end.goes_to_evaluate:
-            ledger.step = sum(done.num_steps for done in stages[:index])
+            ledger.advance_to(sum(done.num_steps for done in stages[:index]))
         stages[index].begin()
         keeper.try_to_save(index)
-    ledger.step = ledger.steps
+    ledger.advance_to(ledger.steps)
 
 
 def _work(stage: SearchStage, keeper: _Keeper, early_end: EarlyEnd, stop: StopRequest, index: int) -> None:
