@@ -18,7 +18,6 @@ from autohas_trainer.engine import checkpoint
 from autohas_trainer.engine.checkpoint import CheckpointStore
 from autohas_trainer.reporting.records import StepRecord
 
-
 BATCHES: dict[str, Any] = {"name": "batch_size", "integer": {"min": 128, "max": 256, "step": 2, "scale": "Log"}}
 
 

@@ -16,8 +16,7 @@ class Ledger:
 
     Attributes:
         step: Position over all stages: steps planned for the finished stages plus steps done in the current one. Never falls, since
-            checkpoints are ordered by it: where rounding takes a stage a little beyond its plan (see `Training.units_done`), the next begins
-            there.
+            checkpoints are ordered by it: where rounding takes a stage beyond its plan (see `Training.units_done`), the next begins there.
         steps: Steps planned over all stages.
     """
 
