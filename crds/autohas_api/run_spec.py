@@ -255,8 +255,9 @@ class FailurePolicy(Model):
         default=900,
         ge=60,
         le=86400,
-        description="Seconds without a finished step after which the trainer is stopped and repeated from its checkpoint; four times"
-        " as much before the first step and in the final training's evaluation. A change takes effect at the next attempt.",
+        description="Seconds without a finished step, or batch of a comparison, after which the trainer is stopped and repeated from its"
+        " checkpoint; four times as much before the first step and in the final training's evaluation. A change takes effect at the next"
+        " attempt.",
     )
 
 

@@ -112,7 +112,7 @@ class Board:
         """
         known = self.comparisons.setdefault(name, {})
         if rung not in known:
-            known[rung] = self.trainings[name].compare()
+            known[rung] = self.trainings[name].compare(self.sink.at_work)
             self.ledger.spend(stage, self.problem.comparison_cost)
             self._judge_default(self.trainings[name])
         if self.goal_reached_by is None and self.problem.reaches_goal(known[rung].metric):

@@ -73,7 +73,7 @@ class SeedTrainer:
             return SeedScore(seed=seed, test=None, selection=None, model_digest=None, steps=training.num_steps_done)
         return SeedScore(
             seed=seed,
-            test=tested(problem, {"model": training})["model"],
+            test=tested(problem, {"model": training}, on_batch=lambda: None)["model"],
             selection=training.compare().metric,
             model_digest=save_model(training, self.folder / f"model-{seed}.safetensors"),
             steps=training.num_steps_done,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -13,8 +13,11 @@ from autohas_trainer.engine.training import Training
 __all__ = ["tested"]
 
 
-def tested(problem: Problem, trainings: Mapping[str, Training]) -> dict[str, float]:
-    """The metric of every finished training that did not diverge, by name; all of them see the same pass over the split."""
+def tested(problem: Problem, trainings: Mapping[str, Training], on_batch: Callable[[], None]) -> dict[str, float]:
+    """The metric of every finished training that did not diverge, by name; all of them see the same pass over the split.
+
+    `on_batch` is called after every batch of each.
+    """
     finished = {name: training for name, training in trainings.items() if training.is_finished and not training.is_diverged}
     targets: list[Tensor] = []
     outputs: dict[str, list[Tensor]] = {name: [] for name in finished}
@@ -22,5 +25,6 @@ def tested(problem: Problem, trainings: Mapping[str, Training]) -> dict[str, flo
         targets.append(batch.targets_B)
         for name, training in finished.items():
             outputs[name].append(training.outputs(batch))
+            on_batch()
     targets_N = torch.cat(targets)
     return {name: problem.task.measure(torch.cat(parts), targets_N).value for name, parts in outputs.items()}

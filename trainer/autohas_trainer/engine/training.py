@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import torch
@@ -113,8 +113,11 @@ class Training:
         torch._foreach_lerp_(averages, weights, rate)
 
     @torch.no_grad()
-    def compare(self) -> Comparison:
-        """Measure on the selection split: averaged weights with batch statistics before the end, the model itself at the end."""
+    def compare(self, on_batch: Callable[[], None] = lambda: None) -> Comparison:
+        """Measure on the selection split: averaged weights with batch statistics before the end, the model itself at the end.
+
+        `on_batch` is called after every batch.
+        """
         if self.is_diverged:
             return diverged(self.num_steps_done)
         module = self._module.eval() if self.is_finished else self._averaged_module()
@@ -124,6 +127,7 @@ class Training:
         for batch in self._problem.splits.selection():
             outputs.append(module(batch.inputs))
             targets.append(batch.targets_B)
+            on_batch()
         outputs_NK, targets_N = torch.cat(outputs), torch.cat(targets)
         loss = float(task.losses(outputs_NK, targets_N).double().mean())
         if not math.isfinite(loss):

@@ -131,6 +131,9 @@ class Sink(Protocol):
     def step(self, record: StepRecord) -> None:
         """After every step."""
 
+    def at_work(self) -> None:
+        """After every batch of work that makes no steps, a comparison or the last test: it may take longer than a stall may."""
+
     def policy(self, record: PolicyRecord) -> None:
         """After every update of the controller."""
 

@@ -86,7 +86,7 @@ class EvaluateStage:
         board.winner = board.enter(DEFAULT, board.problem.space.default)
 
     def _test(self) -> None:
-        scores = tested(self._board.problem, self._board.trainings)
+        scores = tested(self._board.problem, self._board.trainings, self._board.sink.at_work)
         repeats = {_repeat_name(repeat) for repeat in range(1, self._board.problem.plan.num_repeats + 1)}
         self.test_scores = {name: score for name, score in scores.items() if name not in repeats}
         self.repeat_scores = tuple(score for name, score in scores.items() if name in repeats)
