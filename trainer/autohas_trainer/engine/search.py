@@ -23,7 +23,7 @@ from autohas_trainer.engine.checkpoint import Checkpoint, CheckpointStore
 from autohas_trainer.engine.costs import stopwatch
 from autohas_trainer.engine.early_end import EarlyEnd
 from autohas_trainer.engine.ledger import Ledger
-from autohas_trainer.engine.lifetimes import count_start
+from autohas_trainer.engine.lifetimes import CHECKPOINTS, count_start
 from autohas_trainer.engine.outcome import build_outcome
 from autohas_trainer.engine.problem import Problem
 from autohas_trainer.engine.stages import EvaluateStage, SearchStage, build_stages
@@ -34,7 +34,6 @@ from autohas_trainer.seeding import make_deterministic
 
 __all__ = ["Clocks", "Job", "run", "search_digest"]
 
-CHECKPOINTS: Final = "checkpoints"
 _DIGESTED: Final = ("task", "objective", "searchSpace", "algorithm", "budget", "retrain")
 
 
