@@ -13,10 +13,10 @@ from engine_fixtures import MemorySink, search, small_search
 from autohas_api.acceptance import accept
 from autohas_api.scoring import TaskKind
 from autohas_api.testing import changed
-from autohas_trainer.data import Problem, Splits
+from autohas_trainer.data import RawData, Splits
 from autohas_trainer.data.carve import carve
 from autohas_trainer.data.table import table
-from autohas_trainer.engine.problem import Problem as SearchProblem
+from autohas_trainer.engine.problem import Problem
 from autohas_trainer.errors import ConfigurationError, DataError
 
 CLASSES, NUMBERS = TaskKind.CLASSIFICATION, TaskKind.REGRESSION
@@ -236,13 +236,13 @@ def test_a_batch_larger_than_the_split_is_refused_before_training(tmp_path: Path
     ):
         parsed, space = accept(tabular_search(tmp_path / "t.csv", "accuracy", **spec))
         with pytest.raises(DataError, match=words):
-            SearchProblem.load(parsed.spec, space, torch.device("cpu"))
+            Problem.load(parsed.spec, space, torch.device("cpu"))
 
 
 def test_the_problem_is_the_same_at_every_reading(folder: Path) -> None:
     """Nothing of a table depends on the process that reads it."""
     one, other = (table(folder, {"target": "label"}, CLASSES) for _ in range(2))
 
-    assert isinstance(one, Problem)
+    assert isinstance(one, RawData)
     assert np.array_equal(one.inputs, other.inputs)
     assert np.array_equal(one.targets_N, other.targets_N)

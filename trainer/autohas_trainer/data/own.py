@@ -22,7 +22,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from autohas_api.scoring import TaskKind
-from autohas_trainer.data.problem import Floats, Ints, Problem
+from autohas_trainer.data.raw import Floats, Ints, RawData
 from autohas_trainer.entrypoints import keywords, load_object, speaking_for
 from autohas_trainer.errors import ConfigurationError, DataError
 from autohas_trainer.seeding import seed_globals
@@ -34,7 +34,7 @@ Array = npt.NDArray[Any]
 _MAX_CLASSES: Final = 100_000
 
 
-def own_data(entrypoint: str, path: str | None, arguments: Mapping[str, str], kind: TaskKind) -> Problem:
+def own_data(entrypoint: str, path: str | None, arguments: Mapping[str, str], kind: TaskKind) -> RawData:
     """Import own data and read its splits.
 
     Raises:
@@ -56,7 +56,7 @@ def own_data(entrypoint: str, path: str | None, arguments: Mapping[str, str], ki
     return replace(read_splits(splits, who, kind), augment=augment if callable(augment) else None)
 
 
-def read_splits(splits: Any, who: str, kind: TaskKind) -> Problem:  # noqa: ANN401 - own code
+def read_splits(splits: Any, who: str, kind: TaskKind) -> RawData:  # noqa: ANN401 - own code
     """Check what `splits()` gave; `who` speaks in errors.
 
     Raises:
@@ -85,7 +85,7 @@ def read_splits(splits: Any, who: str, kind: TaskKind) -> Problem:  # noqa: ANN4
             raise DataError(message)
         _check_classes(targets_N, "train", who, num_classes)
         _check_classes(test_targets_N, "test", who, num_classes)
-    return Problem(
+    return RawData(
         name=who,
         inputs=inputs,
         targets_N=targets_N,

@@ -22,13 +22,11 @@ from autohas_trainer.engine.ledger import Ledger
 from autohas_trainer.engine.problem import Problem
 from autohas_trainer.engine.training import Training
 from autohas_trainer.errors import NumericalError
-from autohas_trainer.reporting.records import CandidateRecord, PolicyRecord, Sink, StepRecord
+from autohas_trainer.reporting.records import DEFAULT, CandidateRecord, PolicyRecord, Sink, StepRecord
 from autohas_trainer.supernet import Supernet
 
 __all__ = ["DEFAULT", "Board"]
 
-DEFAULT = "default"
-"""Name of the default configuration's candidate."""
 MAX_NOTICE_LENGTH = 1024
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from autohas_api.budget import LAST_RUNG
 from autohas_api.messages import Stage
 from autohas_trainer.engine.board import DEFAULT, Board
 from autohas_trainer.engine.tested import tested
 
 __all__ = ["EvaluateStage"]
-
-_LAST_RUNG = 2
 
 
 class EvaluateStage:
@@ -39,7 +38,7 @@ class EvaluateStage:
         if not training.is_finished:
             self._board.train(self.name, self._winner)
             return True
-        self._board.compare(self.name, self._winner, _LAST_RUNG)
+        self._board.compare(self.name, self._winner, LAST_RUNG)
         if training.is_diverged:
             self._fall_back()
             return True

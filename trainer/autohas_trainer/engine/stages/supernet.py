@@ -21,7 +21,7 @@ from autohas_trainer.optim import UpdateRule, schedule
 from autohas_trainer.reporting.records import StepRecord
 from autohas_trainer.seeding import stream
 
-__all__ = ["StepOfSupernet", "SupernetStage", "WarmupStage"]
+__all__ = ["StepOfSupernet", "SupernetStage"]
 
 _SUPERNET_REPLICA = -1
 """The supernet's own data order; stand-alone trainings share replica 0."""
@@ -126,19 +126,19 @@ class StepOfSupernet:
         return rule_of(self._board.problem.recipe(configuration), self.learning_rate(configuration))
 
 
-class WarmupStage:
-    """The first supernet steps: uniform paths, no architecture reward."""
+class SupernetStage:
+    """A run of supernet steps.
 
-    name = Stage.WARMUP
+    Warmup: the first ones, uniform paths, no architecture reward. Supernet: the others, every sample is rewarded and the controller learns.
+    """
 
-    def __init__(self, board: Board) -> None:
+    def __init__(self, board: Board, name: Stage, first: int, num_steps: int) -> None:
+        """`first`: the number of its first step among all `plan.supernet_steps`."""
         self._board = board
+        self._first = first
         self._steps_done = 0
-        self.num_steps = board.problem.plan.warmup_steps
-
-    @property
-    def _first(self) -> int:
-        return 0
+        self.name = name
+        self.num_steps = num_steps
 
     def begin(self) -> None:
         """Shared weights and policy are fresh on the board."""
@@ -198,18 +198,3 @@ class WarmupStage:
             sample=problem.space.as_mapping(done.sample),
         )
         board.report_supernet(record, has_learned=done.has_learned)
-
-
-class SupernetStage(WarmupStage):
-    """The steps after the warm-up: every sample is rewarded and the controller learns."""
-
-    name = Stage.SUPERNET
-
-    def __init__(self, board: Board) -> None:
-        super().__init__(board)
-        plan = board.problem.plan
-        self.num_steps = plan.supernet_steps - plan.warmup_steps
-
-    @property
-    def _first(self) -> int:
-        return self._board.problem.plan.warmup_steps
