@@ -124,11 +124,11 @@ def _array(part: Any, what: str, who: str) -> Array:  # noqa: ANN401 - own code
 
 def _sources(groups: Array, who: str) -> Ints:
     """Return the number of each row's group."""
-    for row, group in enumerate(groups.tolist()):
-        if group is None or group != group:  # noqa: PLR0124 - only NaN differs from itself
-            message = f"{who}: the train group of row {row} is {group}; every row needs one, its own where it belongs to nobody"
-            raise DataError(message)
     with speaking_for(who, "comparing the train groups"):
+        for row, group in enumerate(groups.tolist()):
+            if group is None or group != group:  # noqa: PLR0124 - only NaN differs from itself
+                message = f"{who}: the train group of row {row} is {group}; every row needs one, its own where it belongs to nobody"
+                raise DataError(message)
         return np.unique(groups, return_inverse=True)[1]
 
 
