@@ -17,6 +17,8 @@ from autohas_api.space import Role, Space
 
 RUNG_DIVISORS: Final = (9, 3, 1)
 """A candidate is compared at 1/9, 1/3 and 1 of a full training (Source: ALGORITHMS section 1)."""
+LAST_RUNG: Final = len(RUNG_DIVISORS) - 1
+"""Number of the rung at which a training is whole."""
 FORWARD_SHARE: Final = 0.35
 """A forward pass in units of a training step of the same network (measured: performance.md section 2, 0.21 to 0.35)."""
 MAX_NEW_CANDIDATES: Final = 4

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Field
 
 from autohas_api.kube_types import DnsName
 from autohas_api.model import Decimal, Model, Rule
 from autohas_api.names import TRAINER_PORT
+
+MIN_STEPS: Final = 9
+"""Of a full training in a search: its first rung is a ninth."""
 
 
 class AutoHAS(Model):
@@ -185,7 +188,7 @@ class Budget(Model):
 class Retrain(Model):
     """The final training of the winner: the unit of the budget."""
 
-    steps: int = Field(ge=9, le=100_000_000, description="Training steps of one full training.")
+    steps: int = Field(ge=MIN_STEPS, le=100_000_000, description="Training steps of one full training.")
     seeds: int = Field(
         default=1,
         ge=1,
@@ -254,8 +257,9 @@ class FailurePolicy(Model):
         default=900,
         ge=60,
         le=86400,
-        description="Seconds without a finished step after which the trainer is stopped and repeated from its checkpoint; four times"
-        " as much before the first step and in the final training's evaluation. A change takes effect at the next attempt.",
+        description="Seconds without a finished step, or batch of a comparison, after which the trainer is stopped and repeated from its"
+        " checkpoint; four times as much before the first step and in the final training's evaluation. A change takes effect at the next"
+        " attempt.",
     )
 
 

@@ -238,7 +238,7 @@ class Cost(Model):
         " latencyMilliseconds: duration of that forward on the run's device, from a table measured before the first step.",
     )
     target: Decimal = Field(description="The cost aimed at, in units of the metric; greater than 0.")
-    weight: Decimal = Field(default="-0.1", description="Strength of the penalty; less than 0.")
+    weight: Decimal = Field(default="-0.1", description="Strength of the penalty; less than 0, at least -10.")
     form: Literal["Absolute", "Soft", "Hard"] = Field(
         default="Absolute",
         description="Absolute: Q + weight*|T/T0 - 1|. Soft: Q*(T/T0)^weight. Hard: Q*min(1, (T/T0)^weight).",
@@ -252,10 +252,10 @@ class Cost(Model):
             holds=lambda c: float(c.target) > 0,
         ),
         Rule(
-            expression="double(self.weight) < 0.0",
-            message="weight must be less than 0",
+            expression="double(self.weight) < 0.0 && double(self.weight) >= -10.0",
+            message="weight must be less than 0 and at least -10",
             field_path=".weight",
-            holds=lambda c: float(c.weight) < 0,
+            holds=lambda c: -10 <= float(c.weight) < 0,  # noqa: PLR2004 - the bound itself
         ),
     )
 

@@ -84,7 +84,12 @@ REJECTED_BY_RULE: Final = (
     Rejection(path="spec.task.splits.reward", value="0", field="spec.task.splits.reward", words="greater than 0 and less than 0.5"),
     Rejection(path="spec.task.splits.selection", value="0.5", field="spec.task.splits.selection", words="less than 0.5"),
     Rejection(path="spec.objective.cost", value={"target": "0"}, field="spec.objective.cost.target", words="greater than 0"),
-    Rejection(path="spec.objective.cost", value={"target": "9", "weight": "1"}, field="spec.objective.cost.weight", words="less than 0"),
+    *(
+        Rejection(
+            path="spec.objective.cost", value={"target": "9", "weight": weight}, field="spec.objective.cost.weight", words="less than 0"
+        )
+        for weight in ("1", "0", "-10.1", "-400")
+    ),
     Rejection(path="spec.searchSpace", value={}, field="spec.searchSpace", words="nothing to search"),
     Rejection(path="spec.task.recipe.dropout", value="1", field="spec.task.recipe.dropout", words="less than 1"),
     Rejection(path="spec.task.recipe.labelSmoothing", value="1", field="spec.task.recipe.labelSmoothing", words="less than 1"),

@@ -40,6 +40,9 @@ class MemorySink:
         self.steps.append(record)
         self.on_step(record)
 
+    def at_work(self) -> None:
+        pass
+
     def policy(self, record: PolicyRecord) -> None:
         self.policies.append(record)
 

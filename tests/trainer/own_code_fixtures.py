@@ -58,6 +58,16 @@ class _LinearNetwork(nn.Module):
         return (features if self.shift is None else features + self.shift) @ self.weight.T
 
 
+class Scaled(Linear):
+    """Has a third decision: by how much its outputs are scaled."""
+
+    def decisions(self) -> list[dict[str, Any]]:
+        return [*super().decisions(), {"name": "scale", "choices": ["1", "2"], "default": "1"}]
+
+    def forward(self, inputs: Any, path: Any, leaves: Any) -> torch.Tensor:
+        return float(path["scale"]) * super().forward(inputs, path, leaves)
+
+
 class WrongShape(Linear):
     """One output too few."""
 
@@ -156,6 +166,54 @@ class Plain(nn.Sequential):
         super().__init__(nn.Flatten(), *hidden, nn.Linear(int(width), num_outputs))
 
 
+class Constant(Plain):
+    """Divides by a constant tensor that is no buffer, so that it stays on the CPU."""
+
+    def __init__(self, input_shape: tuple[int, ...], num_outputs: int) -> None:
+        super().__init__(input_shape, num_outputs)
+        self.scale = torch.full((num_outputs,), 2.0)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return super().forward(inputs) / self.scale
+
+
+class _Scattered(torch.autograd.Function):
+    """The identity, with a gradient for which torch has no deterministic algorithm (`put_`), on the CPU as on a GPU."""
+
+    @staticmethod
+    def forward(ctx: Any, outputs: torch.Tensor) -> torch.Tensor:
+        return outputs.clone()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+        return torch.zeros_like(gradient).put_(torch.arange(gradient.numel()), gradient)
+
+
+class Scattering(Plain):
+    """A plain module without a deterministic gradient."""
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return _Scattered.apply(super().forward(inputs))
+
+
+class ScatteringLoss(Plain):
+    """A plain module with a loss without a deterministic gradient."""
+
+    def loss(self, outputs: torch.Tensor, targets: torch.Tensor, hyperparameters: dict[str, str]) -> torch.Tensor:
+        return nn.functional.cross_entropy(_Scattered.apply(outputs), targets, reduction="none")
+
+
+class Scalar(Plain):
+    """A plain module with a parameter of no dimension."""
+
+    def __init__(self, input_shape: tuple[int, ...], num_outputs: int) -> None:
+        super().__init__(input_shape, num_outputs)
+        self.temperature = nn.Parameter(torch.tensor(1.0))
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return super().forward(inputs) * self.temperature
+
+
 class Tied(nn.Module):
     """Two names for one tensor."""
 
@@ -204,6 +262,12 @@ class Data:
             "random": lambda: {"train": self._made(self.rows, next(_calls) + 10), "test": test},
             "leak": lambda: {"train": train, "test": (train[0][:50], train[1][:50])},
             "groups": lambda: {"train": (*train, np.arange(self.rows) // 3), "test": test},
+            "groups with none": lambda: {"train": (*train, ["a", None] * (self.rows // 2)), "test": test},
+            "groups with nan": lambda: {"train": (*train, [1.0, 2.0, np.nan] * (self.rows // 3)), "test": test},
+            "groups of two": lambda: {"train": (*train, np.zeros((self.rows, 2))), "test": test},
+            "groups of two kinds": lambda: {"train": (*train, np.array(["a", 1] * (self.rows // 2), dtype=object)), "test": test},
+            "ragged": lambda: {"train": ([[1.0, 2.0], [1.0]], [0, 1]), "test": test},
+            "images": lambda: {name: _images(*split) for name, split in (("train", train), ("test", test))},
             "tokens": lambda: {"train": _tokens(*train), "test": _tokens(*test)},
         }
         return broken.get(self.defect, lambda: {"train": train, "test": test})()
@@ -216,6 +280,10 @@ class Data:
 
 def _tokens(inputs: Any, targets: Any) -> tuple[Any, Any]:
     return np.digitize(inputs, (-1, 0, 1)), targets
+
+
+def _images(inputs: Any, targets: Any) -> tuple[Any, Any]:
+    return (inputs[:, None, :, None] > 0).astype(np.uint8) * np.full(8, 255, dtype=np.uint8), targets
 
 
 class Numbers(Data):
@@ -243,6 +311,8 @@ class Noisy(Data):
     def augment(self, inputs: torch.Tensor, rng: np.random.Generator, hyperparameters: dict[str, str]) -> Any:
         if self.defect == "augment shape":
             return inputs[:, :2]
+        if self.defect == "augment device":
+            return inputs.to("meta")
         noise = rng.standard_normal(tuple(inputs.shape), dtype=np.float32)
         return inputs + float(hyperparameters.get("noise", "0")) * torch.from_numpy(noise)
 

@@ -22,6 +22,8 @@ from autohas_trainer.reporting.chosen import read_chosen
 from autohas_trainer.reporting.files import read_result
 from autohas_trainer.space.recipe import recipe_of
 
+BATCHES = {"name": "batch_size", "integer": {"min": 256, "max": 512, "step": 2, "scale": "Log"}, "default": "512"}
+
 
 def _autohas(*arguments: object) -> Result:
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
@@ -141,6 +143,7 @@ def test_ctrl_c_prints_the_command_that_goes_on(searched: Path, tmp_path: Path, 
         ("seed: 0\n", "", "config.yaml: is no config.yaml of a search: it has no seed; autohas run writes one"),
         ("  batchSize: 64\n", "  batchSize: 1\n", "config.yaml: recipe.batchSize: Invalid value: 1"),
         ("  steps: 27\n", "", "config.yaml: recipe.steps: Required value"),
+        ("  steps: 27\n", "  steps: 0\n", "config.yaml: recipe.steps: Invalid value: 0: must be at least 1"),
         ("  template: mlp\n", "  template: vgg\n", 'config.yaml: model.template: Unsupported value: "vgg"'),
     ],
 )
@@ -190,3 +193,21 @@ def test_a_retraining_needs_neither_a_search_s_budget_nor_its_rewards(searched: 
     printed = _autohas("retrain", config, "--seeds", 1, "--out", tmp_path / "out")
 
     assert printed.exit_code == 0, printed.output
+
+
+def test_a_winner_with_few_large_batches_can_be_trained_again(tmp_path: Path) -> None:
+    """60 steps of 64 are 8 of 512: fewer than the 9 that a search needs for its rungs, and enough for a training."""
+    document = changed(a_search("small"), "spec.retrain.steps", 60)
+    document = changed(document, "spec.searchSpace.hyperparameters", [BATCHES])
+    document = changed(document, "spec.objective", {"goal": "0.01"})  # the first that is compared wins: the default
+    file = tmp_path / "search.yaml"
+    file.write_text(yamlfile.dump(changed(document, "spec.searchSpace.architecture")))
+    assert _autohas("run", file, "--out", tmp_path / "out").exit_code == 0
+    printed = _autohas("retrain", tmp_path / "out" / "config.yaml", "--seeds", 1, "--out", tmp_path / "again")
+    found = read_result(tmp_path / "out")
+
+    assert printed.exit_code == 0, printed.output
+    assert found is not None
+    assert found.outcome.recipe["steps"] == 8
+    record = json.loads((tmp_path / "again" / "scores.json").read_text())
+    assert (record["steps"], record["scores"][0]["test"]) == (8, found.outcome.result.test_score)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from autohas_trainer.data import Problem, Splits, load
+from autohas_trainer.data import RawData, Splits, load
 from autohas_trainer.data.digits import digits
 from autohas_trainer.errors import ConfigurationError
 
@@ -14,7 +14,7 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
-def shifted() -> Problem:
+def shifted() -> RawData:
     """The harder variant, made once."""
     return digits({"variant": "shifted"})
 
@@ -36,7 +36,7 @@ def test_original_keeps_a_quarter_for_test() -> None:
     assert not images & {image.tobytes() for image in task.test_inputs}
 
 
-def test_shifted_has_the_promised_shape(shifted: Problem) -> None:
+def test_shifted_has_the_promised_shape(shifted: RawData) -> None:
     """5,000 and 4,000 images of 20x20 px with every class near a tenth."""
     assert shifted.inputs.shape == (5000, 1, 20, 20)
     assert shifted.test_inputs.shape == (4000, 1, 20, 20)
@@ -45,14 +45,14 @@ def test_shifted_has_the_promised_shape(shifted: Problem) -> None:
         assert (np.abs(np.bincount(labels) / len(labels) - 0.1) < 0.015).all()
 
 
-def test_shifted_is_the_same_every_time(shifted: Problem) -> None:
+def test_shifted_is_the_same_every_time(shifted: RawData) -> None:
     """Made again it is equal bit for bit, test images included."""
     again = digits({"variant": "shifted"})
     assert np.array_equal(again.inputs, shifted.inputs)
     assert np.array_equal(again.test_inputs, shifted.test_inputs)
 
 
-def test_shifted_images_of_one_original_differ(shifted: Problem) -> None:
+def test_shifted_images_of_one_original_differ(shifted: RawData) -> None:
     """Each original makes several scenes, all different."""
     assert np.bincount(shifted.sources_N).max() in {4, 5}
     assert len({hashlib.sha256(image.tobytes()).digest() for image in shifted.inputs}) == 5000

@@ -7,18 +7,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from autohas_trainer.data import Problem, Splits
+from autohas_trainer.data import RawData, Splits
 from autohas_trainer.data.carve import Carving, carve
 from autohas_trainer.errors import ConfigurationError, DataError, TrainerError
 
 CPU = torch.device("cpu")
 
 
-def problem(num_sources: int = 60, per_source: int = 2, num_classes: int = 3, num_test: int = 7) -> Problem:
+def problem(num_sources: int = 60, per_source: int = 2, num_classes: int = 3, num_test: int = 7) -> RawData:
     """Input n is the constant n, its source n // per_source, its class the source modulo the number of classes."""
     rows = np.arange(num_sources * per_source)
     sources = rows // per_source
-    return Problem(
+    return RawData(
         name="made up",
         inputs=np.broadcast_to(rows.astype(np.float32)[:, None, None, None], (len(rows), 1, 2, 2)).copy(),
         targets_N=(sources % num_classes).astype(np.int64),
@@ -29,18 +29,18 @@ def problem(num_sources: int = 60, per_source: int = 2, num_classes: int = 3, nu
     )
 
 
-def carved(task: Problem, *, stratify: bool = True, seed: int = 0) -> Carving:
+def carved(task: RawData, *, stratify: bool = True, seed: int = 0) -> Carving:
     """A tenth for reward, a fifth for selection."""
     return carve(task, reward=0.1, selection=0.2, stratify=stratify, seed=seed)
 
 
-def splits(task: Problem | None = None, seed: int = 0) -> Splits:
+def splits(task: RawData | None = None, seed: int = 0) -> Splits:
     """The made-up task, carved and resident."""
     task = task or problem()
     return Splits(task, carved(task, seed=seed), CPU)
 
 
-def rows(task: Problem, carving: Carving, batches: Iterable[Tensor]) -> list[int]:
+def rows(task: RawData, carving: Carving, batches: Iterable[Tensor]) -> list[int]:
     """Undo the normalisation: the row numbers that batches of inputs were made of."""
     train = task.inputs[carving.train]
     return [round(float(value * train.std() + train.mean())) for inputs in batches for value in inputs[:, 0, 0, 0]]

@@ -14,10 +14,10 @@ from autohas_api.acceptance import accept
 from autohas_api.messages import decode_last_word, encode
 from autohas_api.scoring import TaskKind
 from autohas_api.testing import changed
-from autohas_trainer.data import Problem, Splits
+from autohas_trainer.data import RawData, Splits
 from autohas_trainer.data.carve import Carving, carve
 from autohas_trainer.data.table import table
-from autohas_trainer.engine.problem import Problem as SearchProblem
+from autohas_trainer.engine.problem import Problem
 from autohas_trainer.errors import ConfigurationError, DataError
 
 CLASSES, NUMBERS = TaskKind.CLASSIFICATION, TaskKind.REGRESSION
@@ -192,7 +192,7 @@ def test_a_number_that_float32_cannot_hold_beside_the_others_is_named(file: str,
     task = table(tmp_path, {"target": "label"}, CLASSES)
     carving = Carving(train=np.arange(16), reward=np.arange(16, 18), selection=np.arange(18, len(task.targets_N)))
 
-    with pytest.raises(DataError, match=rf"{file}\.csv, line 22: 1e\+40 in column age is too large: standardised .*; mend or drop it"):
+    with pytest.raises(DataError, match=rf"{file}\.csv, line 22: 1e\+40 in column age is too large: standardised .*; fix or drop it"):
         Splits(task, carving, torch.device("cpu"))
 
 
@@ -289,13 +289,13 @@ def test_a_batch_larger_than_the_split_is_refused_before_training(tmp_path: Path
     ):
         parsed, space = accept(tabular_search(tmp_path / "t.csv", "accuracy", **spec))
         with pytest.raises(DataError, match=words):
-            SearchProblem.load(parsed.spec, space, torch.device("cpu"))
+            Problem.load(parsed.spec, space, torch.device("cpu"))
 
 
 def test_the_problem_is_the_same_at_every_reading(folder: Path) -> None:
     """Nothing of a table depends on the process that reads it."""
     one, other = (table(folder, {"target": "label"}, CLASSES) for _ in range(2))
 
-    assert isinstance(one, Problem)
+    assert isinstance(one, RawData)
     assert np.array_equal(one.inputs, other.inputs)
     assert np.array_equal(one.targets_N, other.targets_N)

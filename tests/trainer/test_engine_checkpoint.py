@@ -12,9 +12,13 @@ import pytest
 import torch
 from engine_fixtures import Killed, MemorySink, search, small_search
 
+from autohas_api.messages import Stage
+from autohas_api.testing import changed
 from autohas_trainer.engine import checkpoint
 from autohas_trainer.engine.checkpoint import CheckpointStore
 from autohas_trainer.reporting.records import StepRecord
+
+BATCHES: dict[str, Any] = {"name": "batch_size", "integer": {"min": 128, "max": 256, "step": 2, "scale": "Log"}}
 
 
 def _store(folder: Path) -> CheckpointStore:
@@ -127,6 +131,40 @@ def test_a_kill_while_a_checkpoint_is_replaced_loses_none(tmp_path: Path, monkey
     assert found is not None
     assert found.state["step"] == 10
     assert sorted(path.name for path in tmp_path.iterdir()) == ["000000000010", "000000000011"]
+
+
+def test_steps_never_fall_so_the_newest_checkpoint_has_the_highest_name(tmp_path: Path) -> None:
+    """60 steps of 64 are 15 of 256: after 2 of those, its ninth, a lane is at unit 8 where the plan counts 7."""
+    document = changed(small_search(steps=60), "spec.searchSpace.hyperparameters[1]", BATCHES)
+    sink = MemorySink()
+    search(changed(document, "spec.checkpoint.periodSeconds", 5), tmp_path, sink)
+    assert sink.info is not None
+    lanes = [record.step for record in sink.steps if record.stage is Stage.LANES]
+    steps, named = [record.step for record in sink.steps], [info.step for info in sink.checkpoints]
+
+    assert lanes[-1] > sink.info.plan.lane_steps
+    assert steps == sorted(steps)
+    assert named == sorted(named)
+    assert steps[-1] <= sink.info.steps
+
+
+def test_a_kill_after_a_stage_went_beyond_its_plan_repeats_one_step(tmp_path: Path) -> None:
+    """With a checkpoint after every step, a kill in the second of the warm-up leaves that one to do again, and the end is the same."""
+    document = changed(small_search(steps=60), "spec.searchSpace.hyperparameters[1]", BATCHES)
+    whole, resumed, seen = MemorySink(), MemorySink(), 0
+
+    def kill(record: StepRecord) -> None:
+        nonlocal seen
+        seen += record.stage is Stage.WARMUP
+        if seen == 2:
+            raise Killed
+
+    undisturbed = search(document, tmp_path / "whole", whole)
+    with suppress(Killed):
+        search(changed(document, "spec.checkpoint.periodSeconds", 1), tmp_path / "killed", MemorySink(on_step=kill))
+
+    assert search(document, tmp_path / "killed", resumed).result.digest == undisturbed.result.digest
+    assert resumed.steps == whole.steps[[record.stage for record in whole.steps].index(Stage.WARMUP) + 1 :]
 
 
 def test_notices_have_growing_ids_whatever_was_killed(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def _last_comparison_fails(monkeypatch: pytest.MonkeyPatch, *, of_default: bool)
     """Let the last update of trainings overflow: every loss before it was finite, the comparison is not."""
     compare = Training.compare
 
-    def compared(self: Training) -> Comparison:
+    def compared(self: Training, on_batch: Callable[[], None]) -> Comparison:
         is_default = self.configuration == self._problem.space.default
         if self.is_finished and is_default == of_default:
             for parameter in self._parameters.values():
@@ -85,7 +85,7 @@ def _last_comparison_fails(monkeypatch: pytest.MonkeyPatch, *, of_default: bool)
             for buffer in self._module.buffers():
                 if buffer.is_floating_point():
                     buffer.fill_(math.nan)
-        return compare(self)
+        return compare(self, on_batch)
 
     monkeypatch.setattr(training_module.Training, "compare", compared)
 

@@ -212,6 +212,38 @@ def test_what_can_never_be_active_may_be_left_out() -> None:
     assert problem.num_parameters(problem.space.default) == 8
 
 
+PINNED = {"decisions": [{"name": "inputs", "choices": ["4"], "default": "4"}]}
+SHARING = {
+    "OneStep": {"autoHAS": {"strategy": "OneStep"}},
+    "Paired": {"autoHAS": {"strategy": "Paired", "pairedSamples": 2}},
+    "RandomSharing": {"name": "RandomSharing", "randomSharing": {"numSamples": 3}},
+}
+
+
+@pytest.mark.parametrize("algorithm", SHARING)
+@pytest.mark.parametrize("architecture", [None, PINNED], ids=["none", "one left out"])
+def test_decisions_that_the_search_does_not_list_stand_at_their_default_in_the_supernet_too(
+    algorithm: str, architecture: dict[str, Any] | None, tmp_path: Path
+) -> None:
+    """All inputs without an architecture, the first 4 where they are pinned and shift is left out: 16 and 8 parameters."""
+    document = changed(own_search(), "spec.searchSpace.architecture", architecture)
+    document = changed(document, "spec.searchSpace.hyperparameters", document["spec"]["searchSpace"]["hyperparameters"][:1])
+    outcome = search(changed(document, "spec.algorithm", SHARING[algorithm]), tmp_path, MemorySink()).result
+
+    assert outcome.parameters == (16 if architecture is None else 8)
+    assert outcome.test_score > 0.8
+
+
+def test_the_supernet_of_lanes_takes_a_space_with_a_decision_left_out(tmp_path: Path) -> None:
+    """Another decision is searched, so that there is a supernet; shift, which can never be active, is on no path of the spec."""
+    decisions = [*PINNED["decisions"], {"name": "scale", "choices": ["1", "2"], "default": "1"}]
+    document = changed(own_search("Scaled"), "spec.searchSpace.architecture.decisions", decisions)
+    sink = MemorySink()
+    search(document, tmp_path, sink)
+
+    assert {record.sample["scale"] for record in sink.steps if record.sample is not None} == {"1", "2"}
+
+
 def test_the_winner_can_be_trained_again(tmp_path: Path) -> None:
     """`autohas retrain` of an own model's config.yaml repeats its test score with the search's own seed."""
     (tmp_path / "search.yaml").write_text(json.dumps(own_search()))
@@ -239,13 +271,21 @@ def test_the_spec_may_restrict_and_redefault() -> None:
 DATA_FAULTS: dict[str, tuple[type[Exception], str]] = {
     "keys": (ConfigurationError, r"splits\(\) gave keys train, validation; it must give a dictionary with train and test"),
     "nan": (DataError, r"test inputs have a value that is not finite in row 7"),
-    "large": (DataError, r"test inputs have a value that is not finite in float32 in row 7; mend or drop it"),
+    "large": (DataError, r"test inputs have a value that is not finite in float32 in row 7; fix or drop it"),
     "class": (DataError, r"the test target of row 5 is class 2; train has 0 to 1"),
     "huge class": (DataError, r"the train target of row 9 is class 1000000000; at most 100000 are taken"),
     "float classes": (ConfigurationError, r"train targets are of type float64; classes must be integers from 0, numbers need metric rmse"),
     "shapes": (ConfigurationError, r"train arrays have shapes \(900, 8\), \(899,\); inputs must be \(N, \.\.\.\)"),
     "alike": (ConfigurationError, r"train inputs are \(8,\) of float32, test inputs \(4,\) of float32; they must be alike"),
     "empty": (DataError, r"test has no examples"),
+    "groups with none": (DataError, r"the train group of row 1 is None; every row needs one"),
+    "groups with nan": (DataError, r"the train group of row 2 is nan; every row needs one"),
+    "groups of two": (
+        ConfigurationError,
+        r"train arrays have shapes \(900, 8\), \(900,\), \(900, 2\); inputs .* targets and groups \(N,\)",
+    ),
+    "groups of two kinds": (ConfigurationError, r"comparing the train groups raised TypeError: .*'int' and 'str'"),
+    "ragged": (ConfigurationError, r"reading the train inputs as an array raised ValueError: .*inhomogeneous"),
     "file": (DataError, r"splits\(\) raised FileNotFoundError: .*/no/such/file"),
 }
 
@@ -269,6 +309,21 @@ def test_a_target_of_own_data_that_float32_cannot_hold_is_named() -> None:
 
     with pytest.raises(DataError, match=r"own data: test row 5: 1e\+60 in the target is too large"):
         Splits(problem, carving, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("template", ["mlp", "conv-small"])
+def test_integers_for_a_built_in_template_are_refused_before_the_first_step(template: str) -> None:
+    """Images of bytes stay integers, which only an own model can take: 78 says what to return instead."""
+    document = changed(own_search(defect="images"), "spec.task.model", {"template": template})
+    with pytest.raises(ConfigurationError, match=rf"Data: inputs are integers, .* {template} needs floats: return .*float32.* by 255"):
+        loaded(changed(document, "spec.searchSpace.architecture", {}))
+
+
+def test_a_selection_split_of_one_example_is_refused() -> None:
+    """Ten numbers give a tenth, 1 example, to selection: rungs normalise by the statistics of a batch, which one has not."""
+    document = changed(own_search("Plain", data="Numbers", rows="10"), "spec.objective", {"metric": "rmse"})
+    with pytest.raises(DataError, match=r"the selection split has 1 example, comparisons need at least 2; raise task\.splits\.selection"):
+        loaded(changed(document, "spec.task.recipe", {"batchSize": 4}))
 
 
 def test_data_without_splits_are_refused() -> None:

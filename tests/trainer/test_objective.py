@@ -42,6 +42,27 @@ def test_a_larger_network_is_worse_below_zero_too(form: str, parameters: int, ex
     assert objective(-0.8, parameters, cost) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("weight", ["-0.1", "-10"])
+@pytest.mark.parametrize("form", ["Absolute", "Soft", "Hard"])
+@pytest.mark.parametrize("quality", [0.8, -0.8])
+@pytest.mark.parametrize("target", ["1e-30", "1000", "1e30"])
+def test_no_amount_is_too_small_or_too_large_for_a_price(form: str, weight: str, quality: float, target: str) -> None:
+    """A network of flattening alone has 0 multiply-accumulates, and nothing costs less: every form has a number that ranks it so."""
+    cost = Cost.model_validate({"target": target, "weight": weight, "form": form, "metric": "macs"})
+    scores = [objective(quality, amount, cost) for amount in (0, 1, 10**15)]
+
+    assert all(math.isfinite(score) for score in scores)
+    assert form == "Absolute" or scores == sorted(scores, reverse=True)
+
+
+def test_a_ratio_is_bounded_at_a_million() -> None:
+    """Soft with weight -0.5 multiplies by at most 1000 and at least a thousandth."""
+    cost = Cost.model_validate({"target": "1000", "weight": "-0.5", "form": "Soft"})
+
+    assert objective(0.8, 0, cost) == pytest.approx(800)
+    assert objective(0.8, 10**12, cost) == pytest.approx(0.0008)
+
+
 def test_without_cost_quality_counts() -> None:
     """No price leaves quality alone."""
     assert objective(0.5, 10**9, None) == 0.5

@@ -18,8 +18,10 @@ from typing import Any
 import pytest
 import structlog
 
+from autohas_api import acceptance
 from autohas_api.expand import configuration_of
 from autohas_api.messages import Error, Interrupted, Result, decode_last_word, decode_progress
+from autohas_api.problems import Problem
 from autohas_api.search import parse
 from autohas_api.space import resolve
 from autohas_api.testing import a_search, changed
@@ -164,6 +166,26 @@ def test_what_cannot_run_says_why_and_how_it_ends(tmp_path: Path, change: str, v
     assert isinstance(word, Error)
     assert word.exit_code == code
     assert said in word.message
+
+
+def test_a_stricter_image_ends_no_search_that_has_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """After a suspension the image may be another: what it would not accept any more is finished, and its result repeated, all the same."""
+    pod, new, stop = Pod(tmp_path, a_search()), Pod(tmp_path / "new", a_search()), StopOnSignal(insist=False)
+    stop.requested = True
+    new.folder.mkdir()
+    begun, _ = pod.run_here(stop)
+    monkeypatch.setattr(acceptance, "unacceptable", lambda _: iter([Problem(path="spec.task", message="is too easy")]))
+    refused, word = new.run_here()
+    finished, repeated = pod.run_here(), pod.run_here()
+
+    assert (begun, refused) == (75, 78)
+    assert isinstance(word, Error)
+    assert word.message == "spec.task: is too easy"
+    assert (finished[0], repeated[0]) == (0, 0)
+    assert finished[1] == repeated[1]
+    assert "result repeated" in capsys.readouterr().err
 
 
 def test_an_unreadable_search_file_is_a_usage_error(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from torch import Tensor
 
 from autohas_api.scoring import TaskKind
 from autohas_api.templates import TemplateDecision
-from autohas_trainer.data import Problem
+from autohas_trainer.data import RawData
 from autohas_trainer.data.own import read_splits
 from autohas_trainer.errors import TrainerError
 from autohas_trainer.seeding import seed_globals, stream
@@ -128,18 +128,18 @@ def check_data(data: Any, who: str, kind: TaskKind) -> list[Check]:  # noqa: ANN
     ]
 
 
-def _augments(data: Any, problem: Problem) -> Check:  # noqa: ANN401 - own code
+def _augments(data: Any, raw: RawData) -> Check:  # noqa: ANN401 - own code
     """Check that an augmentation keeps shape and type and draws from its generator only."""
-    inputs, problem_found = torch.from_numpy(problem.inputs[:_NUM_INPUTS]), None
+    inputs, problem = torch.from_numpy(raw.inputs[:_NUM_INPUTS]), None
     try:
         one, other = (data.augment(inputs.clone(), stream("conformance", "augment"), {}) for _ in range(2))
         if not isinstance(one, Tensor) or (one.shape, one.dtype) != (inputs.shape, inputs.dtype):
-            problem_found = f"augment(inputs, rng, hyperparameters) must give {tuple(inputs.shape)} of {inputs.dtype} as it got"
+            problem = f"augment(inputs, rng, hyperparameters) must give {tuple(inputs.shape)} of {inputs.dtype} as it got"
         elif not torch.equal(one, other):
-            problem_found = "augment() gave other inputs with an equal rng; draw from it only"
+            problem = "augment() gave other inputs with an equal rng; draw from it only"
     except Exception as error:  # noqa: BLE001 - whatever own code raises is the answer
-        problem_found = _said(error)
-    return Check(promise="augment keeps the shape and draws from its generator", problem=problem_found)
+        problem = _said(error)
+    return Check(promise="augment keeps the shape and draws from its generator", problem=problem)
 
 
 def _overlap(inputs: Any, test_inputs: Any) -> int:  # noqa: ANN401 - arrays of any number type

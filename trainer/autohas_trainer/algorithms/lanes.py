@@ -12,6 +12,7 @@ from itertools import count, islice
 
 from autohas_api.space import Configuration, Decision, Role, Space
 from autohas_trainer.algorithms._base import Candidate
+from autohas_trainer.reporting.records import DEFAULT
 from autohas_trainer.seeding import stream
 from autohas_trainer.space.policy import Policy
 
@@ -28,7 +29,7 @@ def lane_candidates(space: Space, num_lanes: int, seed: int, initial: Sequence[C
         if len(distinct) >= num_lanes:
             break
         distinct[configuration] = None
-    return [Candidate(name=f"lane {n}" if n else "default", configuration=c) for n, c in enumerate(distinct)]
+    return [Candidate(name=f"lane {n}" if n else DEFAULT, configuration=c) for n, c in enumerate(distinct)]
 
 
 def _design(space: Space, seed: int) -> Iterator[Configuration]:

@@ -14,6 +14,7 @@ import numpy as np
 
 from autohas_api.space import Configuration, Space
 from autohas_trainer.algorithms._base import Candidate, StepContext, SupernetStep
+from autohas_trainer.reporting.records import DEFAULT
 from autohas_trainer.space.policy import Policy
 
 __all__ = ["RandomSearch"]
@@ -49,7 +50,7 @@ class RandomSearch:
             configuration = sampler.draw()
             drawn.add(configuration)
             distinct[configuration] = None
-        return [Candidate(name=f"trial {i}" if i else "default", configuration=c) for i, c in enumerate(distinct)]
+        return [Candidate(name=f"trial {i}" if i else DEFAULT, configuration=c) for i, c in enumerate(distinct)]
 
     def state_dict(self) -> dict[str, Any]:
         """Nothing changes: trials are a function of the seed."""

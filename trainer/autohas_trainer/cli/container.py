@@ -18,12 +18,13 @@ from autohas_api import names
 from autohas_api.acceptance import accept
 from autohas_api.messages import CheckpointInfo, Error, Interrupted, Message, Result, Stage, encode
 from autohas_api.names import MAX_LAST_WORD_BYTES, ExitCode
-from autohas_api.search import Search
-from autohas_api.space import Space
+from autohas_api.search import Search, parse
+from autohas_api.space import Space, resolve
 from autohas_trainer import errors
 from autohas_trainer.cli.environment import ContainerEnvironment, let_threads_sleep
 from autohas_trainer.cli.exits import UsageError, exit_of
 from autohas_trainer.cli.signals import StopOnSignal
+from autohas_trainer.engine.lifetimes import has_begun
 from autohas_trainer.reporting.live import LiveState
 from autohas_trainer.reporting.records import Identity
 
@@ -55,7 +56,7 @@ def run_container(variables: Mapping[str, str], stop: StopOnSignal) -> int:
 
 def _search(environment: ContainerEnvironment, identity: Identity, state: LiveState, stop: StopOnSignal) -> Result:
     """Run, or repeat the result that is there already."""
-    search, space = _read_search(environment.search_file)
+    search, space = _read_search(environment)
     let_threads_sleep()
     from autohas_trainer.cli.assembly import pod_job, repeated_result, run_in_pod  # noqa: PLC0415 - loads torch, after the signals are taken over
 
@@ -66,14 +67,19 @@ def _search(environment: ContainerEnvironment, identity: Identity, state: LiveSt
     return run_in_pod(pod_job(search, space, environment, identity), environment.port, state, stop)
 
 
-def _read_search(path: Path) -> tuple[Search, Space]:
+def _read_search(environment: ContainerEnvironment) -> tuple[Search, Space]:
+    """The search of this container: once it has begun it is not judged again, as the operator does, by an image that accepts less."""
+    path = environment.search_file
     try:
         document = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} cannot be read as JSON: {error}") from error
     if not isinstance(document, dict):
         raise UsageError(f"{path} must hold one JSON object")
-    return accept(document)
+    if not has_begun(environment.workdir):
+        return accept(document)
+    search = parse(document)
+    return search, resolve(search.spec)
 
 
 def _identity(variables: Mapping[str, str]) -> Identity:

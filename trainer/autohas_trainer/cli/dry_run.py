@@ -31,6 +31,7 @@ _CHEAP_S = 5.0
 def dry_run(search: Search, space: Space, threads: int, console: Console) -> None:
     """Print space, plan, sizes and a prediction; without the data, only what is known without it."""
     device = choose_device(search.spec, in_pod=False)
+    make_deterministic(threads)
     try:
         problem = Problem.load(search.spec, space, torch.device(device))
     except DataError as error:
@@ -38,7 +39,7 @@ def dry_run(search: Search, space: Space, threads: int, console: Console) -> Non
         _say(console, f"No sizes and no prediction: {error}")
         return
     threads = problem.useful_threads(threads)
-    make_deterministic(threads)
+    torch.set_num_threads(threads)
     _print_plan(search, space, problem.plan, console)
     _print_sizes(problem, console)
     seconds = _seconds_per_step(problem)

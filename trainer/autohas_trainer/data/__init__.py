@@ -13,12 +13,12 @@ from autohas_trainer.data.carve import carve
 from autohas_trainer.data.digits import digits
 from autohas_trainer.data.idx import idx
 from autohas_trainer.data.own import own_data
-from autohas_trainer.data.problem import Problem
+from autohas_trainer.data.raw import RawData
 from autohas_trainer.data.splits import Splits, TestSplit
 from autohas_trainer.data.table import table
 from autohas_trainer.errors import ConfigurationError
 
-__all__ = ["Problem", "RewardBatch", "SelectionBatch", "Splits", "TestBatch", "TestSplit", "TrainBatch", "load"]
+__all__ = ["RawData", "RewardBatch", "SelectionBatch", "Splits", "TestBatch", "TestSplit", "TrainBatch", "load"]
 
 
 def load(  # noqa: PLR0913 - one keyword per field of task.data and task.splits
@@ -50,11 +50,11 @@ def load(  # noqa: PLR0913 - one keyword per field of task.data and task.splits
         ConfigurationError: The search asks for data or splits that cannot be.
         DataError: A file is missing or damaged.
     """
-    problem = _problem(name, path, arguments, kind)
-    return Splits(problem, carve(problem, reward=reward, selection=selection, stratify=stratify, seed=seed), device)
+    raw = _raw(name, path, arguments, kind)
+    return Splits(raw, carve(raw, reward=reward, selection=selection, stratify=stratify, seed=seed), device)
 
 
-def _problem(name: str, path: str | None, arguments: Mapping[str, str], kind: TaskKind) -> Problem:
+def _raw(name: str, path: str | None, arguments: Mapping[str, str], kind: TaskKind) -> RawData:
     if ":" in name:
         return own_data(name, path, arguments, kind)
     match name:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from autohas_trainer.data.problem import Ints, Problem
+from autohas_trainer.data.raw import Ints, RawData
 from autohas_trainer.errors import ConfigurationError
 from autohas_trainer.seeding import stream
 
@@ -30,11 +30,11 @@ def _count(total: int, fraction: float) -> int:
     return int(total * fraction + 0.5)
 
 
-def _strata(problem: Problem, *, stratify: bool) -> list[Ints]:
+def _strata(raw: RawData, *, stratify: bool) -> list[Ints]:
     """Return the sources to divide, one group per class (or one in all: not stratified, or a regression)."""
-    sources, first = np.unique(problem.sources_N, return_index=True)
-    classes = problem.targets_N[first]
-    if not stratify or problem.num_classes is None:
+    sources, first = np.unique(raw.sources_N, return_index=True)
+    classes = raw.targets_N[first]
+    if not stratify or raw.num_classes is None:
         return [sources]
     return [sources[classes == label] for label in np.unique(classes)]
 
@@ -49,11 +49,11 @@ def _check_fractions(reward: float, selection: float) -> None:
         raise ConfigurationError(message)
 
 
-def carve(problem: Problem, *, reward: float, selection: float, stratify: bool, seed: int) -> Carving:
+def carve(raw: RawData, *, reward: float, selection: float, stratify: bool, seed: int) -> Carving:
     """Divide the training data.
 
     Args:
-        problem: The task.
+        raw: What is divided.
         reward: Share of the sources (of each class, when stratified) that rewards the policy, in (0, 1).
         selection: Share that chooses between candidates, in (0, 1); what remains trains.
         stratify: Whether each class is divided by itself.
@@ -63,15 +63,15 @@ def carve(problem: Problem, *, reward: float, selection: float, stratify: bool, 
         ConfigurationError: A share is out of range, or so small that a split gets nothing (of some class, when stratified).
     """
     _check_fractions(reward, selection)
-    owner = np.full(int(problem.sources_N.max()) + 1, _TRAIN)
-    for number, sources in enumerate(_strata(problem, stratify=stratify)):
+    owner = np.full(int(raw.sources_N.max()) + 1, _TRAIN)
+    for number, sources in enumerate(_strata(raw, stratify=stratify)):
         num_reward, num_selection = _count(len(sources), reward), _count(len(sources), selection)
         num_train = len(sources) - num_reward - num_selection
         if min(num_train, num_reward, num_selection) < 1:
-            by_class = stratify and problem.num_classes is not None
-            what = f"class {problem.targets_N[problem.sources_N == sources[0]][0]}" if by_class else "the training data"
+            by_class = stratify and raw.num_classes is not None
+            what = f"class {raw.targets_N[raw.sources_N == sources[0]][0]}" if by_class else "the training data"
             message = (
-                f"{problem.name}: {what} has {len(sources)} sources, too few for splits of {num_train} train, "
+                f"{raw.name}: {what} has {len(sources)} sources, too few for splits of {num_train} train, "
                 f"{num_reward} reward and {num_selection} selection; enlarge task.splits or the data"
             )
             raise ConfigurationError(message)
@@ -79,6 +79,6 @@ def carve(problem: Problem, *, reward: float, selection: float, stratify: bool, 
         owner[shuffled] = _TRAIN
         owner[shuffled[:num_reward]] = _REWARD
         owner[shuffled[num_reward : num_reward + num_selection]] = _SELECTION
-    rows = stream(seed, "carve", "order").permutation(len(problem.targets_N))
-    owners = owner[problem.sources_N[rows]]
+    rows = stream(seed, "carve", "order").permutation(len(raw.targets_N))
+    owners = owner[raw.sources_N[rows]]
     return Carving(train=rows[owners == _TRAIN], reward=rows[owners == _REWARD], selection=rows[owners == _SELECTION])

@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from autohas_trainer.data.problem import Floats
+from autohas_trainer.data.raw import Floats
 from autohas_trainer.data.table_file import Table
 from autohas_trainer.errors import DataError
 

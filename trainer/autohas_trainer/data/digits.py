@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from autohas_trainer.data.problem import Floats, Ints, Problem
+from autohas_trainer.data.raw import Floats, Ints, RawData
 from autohas_trainer.errors import ConfigurationError
 from autohas_trainer.seeding import stream
 
@@ -39,7 +39,7 @@ _NOISE: Final = 0.1
 """Standard deviation; ink is 1, paper is 0."""
 
 
-def digits(arguments: Mapping[str, str]) -> Problem:
+def digits(arguments: Mapping[str, str]) -> RawData:
     """Return the digits.
 
     Args:
@@ -65,7 +65,7 @@ def digits(arguments: Mapping[str, str]) -> Problem:
     training, test = _halves(labels_N)
     if variant == "shifted":
         return _shifted(images_NHW, labels_N, training, test)
-    return Problem(
+    return RawData(
         name="digits (original)",
         inputs=images_NHW[training, None],
         targets_N=labels_N[training],
@@ -87,11 +87,11 @@ def _halves(labels_N: Ints) -> tuple[Ints, Ints]:
     return np.flatnonzero(~is_test), np.flatnonzero(is_test)
 
 
-def _shifted(images_NHW: Floats, labels_N: Ints, training: Ints, test: Ints) -> Problem:
+def _shifted(images_NHW: Floats, labels_N: Ints, training: Ints, test: Ints) -> RawData:
     """Make the harder task; each side has its own digits and, apart from those, its own lenders of fragments."""
     inputs_NCHW, sources_N = _scenes(images_NHW, *_divided(training), _NUM_TRAINING)
     test_inputs, test_sources_N = _scenes(images_NHW, *_divided(test), _NUM_TEST)
-    return Problem(
+    return RawData(
         name="digits (shifted)",
         inputs=inputs_NCHW,
         targets_N=labels_N[sources_N],

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from autohas_trainer.data.idx_file import read_idx
-from autohas_trainer.data.problem import Floats, Ints, Problem
+from autohas_trainer.data.raw import Floats, Ints, RawData
 from autohas_trainer.errors import ConfigurationError, DataError
 
 __all__ = ["idx"]
@@ -18,7 +18,7 @@ __all__ = ["idx"]
 _LIMITS: Final = ("trainLimit", "testLimit")
 
 
-def idx(folder: Path, arguments: Mapping[str, str]) -> Problem:
+def idx(folder: Path, arguments: Mapping[str, str]) -> RawData:
     """Return the images (1 channel, 0 to 1) and labels of `folder`.
 
     Args:
@@ -39,7 +39,7 @@ def idx(folder: Path, arguments: Mapping[str, str]) -> Problem:
     num_classes = int(labels_N.max()) + 1
     _check_labels(folder, labels_N, num_classes)
     _check_fit(folder, inputs_NCHW.shape[2:], test_inputs.shape[2:], test_targets_N, num_classes)
-    return Problem(
+    return RawData(
         name=f"idx ({folder})",
         inputs=inputs_NCHW,
         targets_N=labels_N,

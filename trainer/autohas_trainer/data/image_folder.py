@@ -12,7 +12,7 @@ import numpy.typing as npt
 from PIL import Image, ImageOps
 
 from autohas_trainer.data.own_test import with_own_test
-from autohas_trainer.data.problem import Floats, Problem
+from autohas_trainer.data.raw import Floats, RawData
 from autohas_trainer.errors import ConfigurationError, DataError
 
 __all__ = ["image_folder"]
@@ -55,7 +55,7 @@ class _Options:
         )
 
 
-def image_folder(folder: Path, arguments: Mapping[str, str]) -> Problem:
+def image_folder(folder: Path, arguments: Mapping[str, str]) -> RawData:
     """Return the images of `folder` (N, C, H, W) in 0..1 and their classes, in alphabetical order of the class folders.
 
     Args:
@@ -75,7 +75,7 @@ def image_folder(folder: Path, arguments: Mapping[str, str]) -> Problem:
     test_files, test_labels = _listed(test, classes) if test.is_dir() else ([], [])
     size = options.size or _size_of(files[0])
     _check_memory(folder, len(files) + len(test_files), size, options.channels)
-    problem = Problem(
+    raw = RawData(
         name=f"image-folder ({folder})",
         inputs=_read(files, size, options),
         targets_N=np.array(labels, dtype=np.int64),
@@ -84,7 +84,7 @@ def image_folder(folder: Path, arguments: Mapping[str, str]) -> Problem:
         test_targets_N=np.array(test_labels, dtype=np.int64),
         num_classes=len(classes),
     )
-    return problem if test_files else with_own_test(problem, options.test_fraction, "image-folder")
+    return raw if test_files else with_own_test(raw, options.test_fraction, "image-folder")
 
 
 def _classes(folder: Path) -> list[str]:

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from autohas_api.scoring import TaskKind
-from autohas_trainer.data.problem import Floats, Ints, Problem
+from autohas_trainer.data.raw import Floats, Ints, RawData
 from autohas_trainer.entrypoints import keywords, load_object, speaking_for
 from autohas_trainer.errors import ConfigurationError, DataError
 from autohas_trainer.seeding import seed_globals
@@ -34,7 +34,7 @@ Array = npt.NDArray[Any]
 _MAX_CLASSES: Final = 100_000
 
 
-def own_data(entrypoint: str, path: str | None, arguments: Mapping[str, str], kind: TaskKind) -> Problem:
+def own_data(entrypoint: str, path: str | None, arguments: Mapping[str, str], kind: TaskKind) -> RawData:
     """Import own data and read its splits.
 
     Raises:
@@ -56,7 +56,7 @@ def own_data(entrypoint: str, path: str | None, arguments: Mapping[str, str], ki
     return replace(read_splits(splits, who, kind), augment=augment if callable(augment) else None)
 
 
-def read_splits(splits: Any, who: str, kind: TaskKind) -> Problem:  # noqa: ANN401 - own code
+def read_splits(splits: Any, who: str, kind: TaskKind) -> RawData:  # noqa: ANN401 - own code
     """Check what `splits()` gave; `who` speaks in errors.
 
     Raises:
@@ -85,11 +85,11 @@ def read_splits(splits: Any, who: str, kind: TaskKind) -> Problem:  # noqa: ANN4
             raise DataError(message)
         _check_classes(targets_N, "train", who, num_classes)
         _check_classes(test_targets_N, "test", who, num_classes)
-    return Problem(
+    return RawData(
         name=who,
         inputs=inputs,
         targets_N=targets_N,
-        sources_N=np.arange(len(targets_N)) if groups is None else np.unique(groups, return_inverse=True)[1].reshape(-1),
+        sources_N=np.arange(len(targets_N)) if groups is None else _sources(groups, who),
         test_inputs=test_inputs,
         test_targets_N=test_targets_N,
         num_classes=num_classes,
@@ -105,17 +105,33 @@ def _parts(split: Any, name: str, who: str, kind: TaskKind) -> tuple[Floats, Int
     if not isinstance(split, tuple | list) or len(split) not in allowed:
         message = f"{who}: splits()[{name!r}] must be (inputs, targets){' or (inputs, targets, groups)' if name == 'train' else ''}"
         raise ConfigurationError(message)
-    arrays = [part.detach().cpu().numpy() if isinstance(part, Tensor) else np.asarray(part) for part in split]
-    inputs, targets_N, *groups = arrays
-    if len({len(array) if array.ndim else -1 for array in arrays}) > 1 or targets_N.ndim != 1 or inputs.ndim < 2:  # noqa: PLR2004 - (N, ...)
+    arrays = [_array(part, f"{name} {what}", who) for part, what in zip(split, ("inputs", "targets", "groups"), strict=False)]
+    inputs, *rows = arrays
+    targets_N, *groups = rows
+    if len({len(array) if array.ndim else -1 for array in arrays}) > 1 or inputs.ndim < 2 or any(array.ndim != 1 for array in rows):  # noqa: PLR2004 - (N, ...)
         shapes = ", ".join(str(array.shape) for array in arrays)
-        message = f"{who}: {name} arrays have shapes {shapes}; inputs must be (N, ...), targets (N,), all of one length"
+        message = f"{who}: {name} arrays have shapes {shapes}; inputs must be (N, ...), targets and groups (N,), all of one length"
         raise ConfigurationError(message)
     if len(targets_N) == 0:
         message = f"{who}: {name} has no examples"
         raise DataError(message)
     inputs = _inputs(inputs, name, who)
     return inputs, _targets(targets_N, name, who, kind), groups[0] if groups else None
+
+
+def _array(part: Any, what: str, who: str) -> Array:  # noqa: ANN401 - own code
+    with speaking_for(who, f"reading the {what} as an array"):
+        return part.detach().cpu().numpy() if isinstance(part, Tensor) else np.asarray(part)
+
+
+def _sources(groups: Array, who: str) -> Ints:
+    """Return the number of each row's group."""
+    with speaking_for(who, "comparing the train groups"):
+        for row, group in enumerate(groups.tolist()):
+            if group is None or group != group:  # noqa: PLR0124 - only NaN differs from itself
+                message = f"{who}: the train group of row {row} is {group}; every row needs one, its own where it belongs to nobody"
+                raise DataError(message)
+        return np.unique(groups, return_inverse=True)[1]
 
 
 def _inputs(inputs: Array, name: str, who: str) -> Floats:

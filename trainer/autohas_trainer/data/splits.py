@@ -16,7 +16,7 @@ from torch import Tensor
 
 from autohas_trainer.data.batches import RewardBatch, SelectionBatch, TestBatch, TrainBatch
 from autohas_trainer.data.carve import Carving
-from autohas_trainer.data.problem import Floats, Ints, Place, Problem
+from autohas_trainer.data.raw import Floats, Ints, Place, RawData
 from autohas_trainer.errors import ConfigurationError, DataError, TrainerError
 from autohas_trainer.seeding import stream
 
@@ -70,7 +70,7 @@ class TestSplit:
 class Splits:
     """Train, reward, selection and test of one task, normalised by the mean and deviation of train."""
 
-    def __init__(self, problem: Problem, carving: Carving, device: torch.device) -> None:
+    def __init__(self, problem: RawData, carving: Carving, device: torch.device) -> None:
         """Normalise and move everything to `device`.
 
         Raises:
@@ -171,7 +171,7 @@ def _quotas(counts: list[int], size: int) -> list[int]:
     return quotas
 
 
-def _by_class(problem: Problem, rows: Ints) -> list[Ints]:
+def _by_class(problem: RawData, rows: Ints) -> list[Ints]:
     """Group rows by class; in a regression they are one group."""
     if problem.num_classes is None:
         return [rows]
@@ -179,7 +179,7 @@ def _by_class(problem: Problem, rows: Ints) -> list[Ints]:
     return [rows[classes == label] for label in np.unique(classes)]
 
 
-def _moments(problem: Problem, train: Ints) -> tuple[Floats, Floats]:
+def _moments(problem: RawData, train: Ints) -> tuple[Floats, Floats]:
     """Return mean and deviation per channel over the train split only."""
     inputs = problem.inputs[train]  # a copy, reused in place: a whole MNIST is 190 MB
     known = None if problem.scaled_C is None else ~np.isnan(inputs)
@@ -205,7 +205,7 @@ def _mean_per_channel(inputs: Floats, known: npt.NDArray[np.bool_] | None) -> np
     return np.asarray(inputs.sum(axis=axes, where=known, dtype=np.float64) / np.maximum(known.sum(axis=axes), 1))
 
 
-def _target_moments(problem: Problem, train_targets_N: Ints | Floats) -> tuple[float, float]:
+def _target_moments(problem: RawData, train_targets_N: Ints | Floats) -> tuple[float, float]:
     """Return mean and deviation of a regression's training targets, (0, 1) for classes.
 
     Raises:

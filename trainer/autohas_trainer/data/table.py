@@ -12,7 +12,7 @@ import numpy as np
 from autohas_api.scoring import TaskKind
 from autohas_trainer.data.columns import LARGEST, MISSING, number, read_columns
 from autohas_trainer.data.own_test import with_own_test
-from autohas_trainer.data.problem import Floats, Ints, Problem
+from autohas_trainer.data.raw import Floats, Ints, RawData
 from autohas_trainer.data.table_file import Table, read_table
 from autohas_trainer.errors import ConfigurationError, DataError
 
@@ -23,7 +23,7 @@ _TRAIN_FILE, _TEST_FILE = "train.csv", "test.csv"
 _MAX_CLASSES: Final = 1000
 
 
-def table(path: Path, arguments: Mapping[str, str], kind: TaskKind) -> Problem:
+def table(path: Path, arguments: Mapping[str, str], kind: TaskKind) -> RawData:
     """Return the rows of `path` as inputs (N, D) and targets.
 
     Args:
@@ -48,7 +48,7 @@ def table(path: Path, arguments: Mapping[str, str], kind: TaskKind) -> Problem:
             _check_missing(one, names if options.missing == "error" else [], options.target)
     columns = read_columns(train, names, options.categorical)
     targets_N, classes = _targets(train, options.target, kind, None)
-    problem = Problem(
+    raw = RawData(
         name=f"csv ({train_file})",
         inputs=np.concatenate([column.encode(train) for column in columns], axis=1),
         targets_N=targets_N,
@@ -61,9 +61,9 @@ def table(path: Path, arguments: Mapping[str, str], kind: TaskKind) -> Problem:
         place=train.place,
     )
     if test is None:
-        return with_own_test(problem, options.test_fraction, "csv")
+        return with_own_test(raw, options.test_fraction, "csv")
     test_targets_N, _ = _targets(test, options.target, kind, classes)
-    return problem.with_test(np.concatenate([column.encode(test) for column in columns], axis=1), test_targets_N, test.place)
+    return raw.with_test(np.concatenate([column.encode(test) for column in columns], axis=1), test_targets_N, test.place)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

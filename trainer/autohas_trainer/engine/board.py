@@ -22,13 +22,11 @@ from autohas_trainer.engine.ledger import Ledger
 from autohas_trainer.engine.problem import Problem
 from autohas_trainer.engine.training import Training
 from autohas_trainer.errors import NumericalError
-from autohas_trainer.reporting.records import CandidateRecord, PolicyRecord, Sink, StepRecord
+from autohas_trainer.reporting.records import DEFAULT, CandidateRecord, PolicyRecord, Sink, StepRecord
 from autohas_trainer.supernet import Supernet
 
 __all__ = ["DEFAULT", "Board"]
 
-DEFAULT = "default"
-"""Name of the default configuration's candidate."""
 MAX_NOTICE_LENGTH = 1024
 
 
@@ -93,7 +91,7 @@ class Board:
         before = training.units_done
         loss = training.step()
         self._judge_default(training)
-        self.ledger.step += training.units_done - before
+        self.ledger.advance_to(self.ledger.step + training.units_done - before)
         self.ledger.spend(stage, 1 / training.recipe.steps, candidate=name)
         self.sink.step(self._step_record(stage, finite(loss), training.learning_rate, candidate=name))
 
@@ -114,7 +112,7 @@ class Board:
         """
         known = self.comparisons.setdefault(name, {})
         if rung not in known:
-            known[rung] = self.trainings[name].compare()
+            known[rung] = self.trainings[name].compare(self.sink.at_work)
             self.ledger.spend(stage, self.problem.comparison_cost)
             self._judge_default(self.trainings[name])
         if self.goal_reached_by is None and self.problem.reaches_goal(known[rung].metric):

@@ -23,7 +23,7 @@ from autohas_trainer.errors import ConfigurationError
 from autohas_trainer.seeding import stream
 from autohas_trainer.space.policy import Policy
 from autohas_trainer.space.recipe import path_of
-from autohas_trainer.templates import CountsMacs, Path, Template, count_macs
+from autohas_trainer.templates import CountsMacs, Path, Template, count_macs, whole_path
 
 __all__ = ["Costs", "Stopwatch", "stopwatch"]
 
@@ -63,7 +63,7 @@ class Costs:
 
     def of(self, configuration: Configuration) -> float:
         """The cost of a configuration's network."""
-        key = tuple(path_of(self._space, configuration).values())
+        key = tuple(self._path(configuration).values())
         known = self._known.get(key)
         if known is None:
             if len(self._known) >= _MAX_KNOWN:
@@ -74,7 +74,7 @@ class Costs:
     def _of(self, configuration: Configuration) -> float:
         match self.metric:
             case "parameters":
-                return float(self._template.num_parameters(path_of(self._space, configuration)))
+                return float(self._template.num_parameters(self._path(configuration)))
             case "macs":
                 return float(self.num_macs(configuration))
             case "latencyMilliseconds":
@@ -85,7 +85,7 @@ class Costs:
 
     def num_macs(self, configuration: Configuration) -> int:
         """Multiply-accumulates of one forward of one example: in closed form, or counted on the network itself."""
-        path = path_of(self._space, configuration)
+        path = self._path(configuration)
         if isinstance(self._template, CountsMacs):
             return self._template.num_macs(path)
         return count_macs(self._build(path), self.example)
@@ -94,7 +94,7 @@ class Costs:
         """Fit latency; returns a sentence about it. The networks are drawn by `seed`, the times are the machine's."""
         drawn = list(self._draw(seed))
         features = np.stack([self._features(c) for c in drawn])
-        times = np.asarray([time_network(self._build(path_of(self._space, c))) for c in drawn], dtype=np.float64)
+        times = np.asarray([time_network(self._build(self._path(c))) for c in drawn], dtype=np.float64)
         is_check = np.arange(len(drawn)) % _CHECK_EVERY == _CHECK_EVERY - 1
         is_fitted = ~is_check if len(drawn) > 2 * _CHECK_EVERY else np.ones(len(drawn), dtype=bool)
         coefficients = _fit(features[is_fitted], times[is_fitted])
@@ -151,6 +151,9 @@ class Costs:
         self._known.clear()
         self._coefficients = None if state["latency"] is None else np.asarray(state["latency"], dtype=np.float64)
 
+    def _path(self, configuration: Configuration) -> Path:
+        return whole_path(self._template.decisions, path_of(self._space, configuration))
+
     def _build(self, path: Path) -> nn.Module:
         return self._template.build(path, (0, "cost")).to(self.example.device)
 
@@ -159,7 +162,7 @@ class Costs:
         values, default = self._space.as_mapping(configuration), self._space.default
         active = {d.name for d in self._space.decisions if self._space.is_active(d, values)}
         macs = self._relative_macs(configuration)
-        sizes = (self._template.num_parameters(path_of(self._space, c)) for c in (configuration, default))
+        sizes = (self._template.num_parameters(self._path(c)) for c in (configuration, default))
         chosen = [float(name in active and values[name] == choice) for name, choice in self._terms]
         return np.asarray([1.0, macs, next(sizes) / max(1, next(sizes)), *chosen], dtype=np.float64)
 

@@ -15,7 +15,8 @@ class Ledger:
     """What has been done and what it cost.
 
     Attributes:
-        step: Position over all stages: steps planned for the finished stages plus steps done in the current one.
+        step: Position over all stages: steps planned for the finished stages plus steps done in the current one. Never falls, since
+            checkpoints are ordered by it: where rounding takes a stage beyond its plan (see `Training.units_done`), the next begins there.
         steps: Steps planned over all stages.
     """
 
@@ -39,6 +40,10 @@ class Ledger:
     def active_seconds(self) -> float:
         """Seconds of work kept so far: what a kill repeats counts once."""
         return math.fsum(self._seconds.values())
+
+    def advance_to(self, step: int) -> None:
+        """Move to a later position, the last one at most."""
+        self.step = max(self.step, min(step, self.steps))
 
     def book_time(self, stage: Stage) -> None:
         """Book the time since the last booking, so that a checkpoint knows it."""

@@ -1,13 +1,30 @@
-"""How many processes have worked on a search: counted at the start, so that even one killed at once is counted."""
+"""Has a search begun, and how many processes have worked on it: counted at the start, so that even one killed at once is counted.
+
+Asked before torch is loaded too.
+"""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Final
 
 from autohas_trainer.reporting.atomic import write_whole
 
-__all__ = ["count_start"]
+__all__ = ["CHECKPOINTS", "count_start", "has_begun"]
+
+CHECKPOINTS: Final = "checkpoints"
+"""The folder of checkpoints in the working folder."""
+
+
+def has_begun(workdir: Path) -> bool:
+    """Whether a checkpoint was ever written there; a damaged one counts.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    folder = workdir / CHECKPOINTS
+    return folder.is_dir() and next(folder.iterdir(), None) is not None
 
 
 def count_start(workdir: Path) -> int:

@@ -7,6 +7,7 @@ import os
 import statistics
 from pathlib import Path
 
+from autohas_api.budget import LAST_RUNG
 from autohas_api.digest import configuration_digest, result_digest
 from autohas_api.messages import Result, StopReason
 from autohas_api.space import OFF_GRID, Role
@@ -20,7 +21,6 @@ from autohas_trainer.reporting.records import Identity, Outcome
 __all__ = ["MODEL_FILE", "build_outcome", "save_model"]
 
 MODEL_FILE = "model.safetensors"
-_LAST_RUNG = 2
 
 
 def build_outcome(board: Board, evaluated: EvaluateStage, workdir: Path, identity: Identity, stop_reason: StopReason) -> Outcome:
@@ -49,7 +49,7 @@ def _result(  # noqa: PLR0913 - what a last word consists of
     tested = evaluated.test_scores
     repeated = (tested[winner], *evaluated.repeat_scores)
     problem, configuration = board.problem, board.configurations[winner]
-    compared = {name: known[_LAST_RUNG].metric for name, known in board.comparisons.items() if _LAST_RUNG in known}
+    compared = {name: known[LAST_RUNG].metric for name, known in board.comparisons.items() if LAST_RUNG in known}
     selection = {name: metric for name, metric in compared.items() if metric is not None}
     digest = configuration_digest(problem.space.as_mapping(configuration))
     choices = problem.space.indices(configuration)

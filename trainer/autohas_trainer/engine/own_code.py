@@ -105,13 +105,19 @@ class OwnCode:
             raise ConfigurationError("mixup is set or searched, but the own data's inputs are integers, which cannot be mixed; remove it")
 
     def _check_hooks(self, splits: Splits) -> None:
-        """Call each hook once on two examples."""
+        """Call each hook once on two examples, the loss with its gradient; they lie where the search will run."""
         batch = splits.train_batch(0, 2, 0)
         self.seed("hooks")
         with speaking_for("task.data.entrypoint", "augment(inputs, rng, hyperparameters)"):
             inputs: object = self.augmented(batch, self._space.default, "hooks").inputs
         if not isinstance(inputs, Tensor) or (inputs.shape, inputs.dtype) != (batch.inputs.shape, batch.inputs.dtype):
             message = f"task.data.entrypoint: augment gave {_described(inputs)}, it must give {_described(batch.inputs)} as it got"
+            raise ConfigurationError(message)
+        if inputs.device != batch.inputs.device:
+            message = (
+                f"task.data.entrypoint: augment gave inputs on {inputs.device}, it got them on {batch.inputs.device};"
+                " make tensors with device=inputs.device"
+            )
             raise ConfigurationError(message)
         if self._loss is None:
             return
@@ -123,6 +129,8 @@ class OwnCode:
                 f"task.model.entrypoint: loss gave {_described(losses_B)}, it must give one differentiable number per example, here (2,)"
             )
             raise ConfigurationError(message)
+        with speaking_for("task.model.entrypoint", "the gradient of loss(outputs, targets, hyperparameters)"):
+            torch.autograd.grad(losses_B.sum(), outputs_BK)
 
 
 def _described(value: object) -> str:

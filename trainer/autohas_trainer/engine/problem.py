@@ -21,11 +21,13 @@ from autohas_trainer.optim import STATE_KEYS, OptimizerName
 from autohas_trainer.space.objective import objective
 from autohas_trainer.space.recipe import TrainingRecipe, path_of, recipe_of
 from autohas_trainer.tasks import Classification, Regression, Task
-from autohas_trainer.templates import Template, build_own, build_template, check_agreement, check_first_step
+from autohas_trainer.templates import Path, Template, build_own, build_template, check_agreement, check_first_step, whole_path
 
 __all__ = ["Problem", "splits_of", "task_of"]
 
 _MIN_PARALLEL_ELEMENTS = 2**20
+_MIN_SELECTION = 2
+"""Rungs normalise by the statistics of the batch, which one example does not have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,9 +96,13 @@ class Problem:
         searched = {c for d in self.space.decisions if d.name == "optimizer" for c in d.choices}
         return tuple(name for name in STATE_KEYS if name in names | searched)
 
+    def path(self, configuration: Configuration) -> Path:
+        """The path of a configuration's network, every decision of the model present."""
+        return whole_path(self.template.decisions, path_of(self.space, configuration))
+
     def built_from(self, configuration: Configuration) -> Mapping[str, str]:
         """What `template.build` gets: the path and, for own models, their own hyperparameters."""
-        return {**path_of(self.space, configuration), **self.own.values(configuration)}
+        return {**self.path(configuration), **self.own.values(configuration)}
 
     def num_parameters(self, configuration: Configuration) -> int:
         """Trainable parameters of `configuration`'s network."""
@@ -180,12 +186,18 @@ def _check_sizes(splits: Splits, batch_size: int, *, rewards: bool) -> None:
     """Refuse data that cannot fill a batch, before anything is trained.
 
     Raises:
-        DataError: The train or the reward split is smaller than a batch.
+        DataError: The train or the reward split is smaller than a batch, or selection too small for the statistics of one.
     """
     if splits.num_train < batch_size:
         message = (
             f"{splits.name}: {splits.num_train} training examples cannot fill a batch of {batch_size};"
             " lower task.recipe.batchSize, the max of hyperparameter batch_size, or give more data"
+        )
+        raise DataError(message)
+    if splits.num_selection < _MIN_SELECTION:
+        message = (
+            f"{splits.name}: the selection split has {splits.num_selection} example, comparisons need at least {_MIN_SELECTION};"
+            " raise task.splits.selection, or give more data"
         )
         raise DataError(message)
     if rewards and splits.num_reward < MIN_REWARD_BATCH:
@@ -200,12 +212,27 @@ def _template(spec: Spec, splits: Splits, task: Task) -> Template:
     """The built-in family of networks, or the own model, checked against the spec."""
     model = spec.task.model
     if model.template is not None:
+        _check_real(splits, model.template)
         return build_template(model.template, splits.input_shape, task.num_outputs)
     assert model.entrypoint is not None  # noqa: S101 - the contract's rule: exactly one of both
     template = build_own(model.entrypoint, model.arguments, splits.input_shape, task.num_outputs)
     check_agreement(spec, template)
     check_first_step(template, f"task.model.entrypoint {model.entrypoint}", splits.train_batch(0, 2, 0).inputs, task.num_outputs)
     return template
+
+
+def _check_real(splits: Splits, template: str) -> None:
+    """Refuse own integers for a built-in template.
+
+    Raises:
+        ConfigurationError: The inputs are integers.
+    """
+    if not splits.has_real_inputs:
+        message = (
+            f"{splits.name}: inputs are integers, which only an own model can take; template {template} needs floats:"
+            " return inputs.astype('float32'), images of bytes divided by 255, or give task.model.entrypoint"
+        )
+        raise ConfigurationError(message)
 
 
 def task_of(spec: Spec, splits: Splits, device: torch.device) -> Task:

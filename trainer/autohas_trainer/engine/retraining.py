@@ -60,8 +60,9 @@ class SeedTrainer:
             Interrupted: `stop` was requested; this seed starts again the next time.
             OSError: the folder cannot be written.
         """
+        make_deterministic(self.threads)
         problem = Problem.load(self.search.spec, self.space, torch.device(self.device), is_search=False)
-        make_deterministic(problem.useful_threads(self.threads))
+        torch.set_num_threads(problem.useful_threads(self.threads))
         training = Training(problem, self.space.default, seed)
         while not training.is_finished and not training.is_diverged:
             training.step()
@@ -69,7 +70,7 @@ class SeedTrainer:
             if stop.requested:
                 raise Interrupted(f"stopped on request at step {training.num_steps_done} of seed {seed}; finished seeds are kept")
         selection = training.compare().metric  # may find that the finished weights give no finite loss
-        test = tested(problem, {"model": training}).get("model")
+        test = tested(problem, {"model": training}, on_batch=lambda: None).get("model")
         if training.is_diverged or test is None:
             return SeedScore(seed=seed, test=None, selection=None, model_digest=None, steps=training.num_steps_done)
         return SeedScore(

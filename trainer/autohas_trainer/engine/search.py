@@ -23,7 +23,7 @@ from autohas_trainer.engine.checkpoint import Checkpoint, CheckpointStore
 from autohas_trainer.engine.costs import stopwatch
 from autohas_trainer.engine.early_end import EarlyEnd
 from autohas_trainer.engine.ledger import Ledger
-from autohas_trainer.engine.lifetimes import count_start
+from autohas_trainer.engine.lifetimes import CHECKPOINTS, count_start
 from autohas_trainer.engine.outcome import build_outcome
 from autohas_trainer.engine.problem import Problem
 from autohas_trainer.engine.stages import EvaluateStage, SearchStage, build_stages
@@ -34,7 +34,6 @@ from autohas_trainer.seeding import make_deterministic
 
 __all__ = ["Clocks", "Job", "run", "search_digest"]
 
-CHECKPOINTS: Final = "checkpoints"
 _DIGESTED: Final = ("task", "objective", "searchSpace", "algorithm", "budget", "retrain")
 
 
@@ -84,8 +83,9 @@ def run(job: Job, sink: Sink, stop: StopRequest, clocks: Clocks | None = None) -
     _refuse_silent_restart(job.workdir, checkpoint)
     starts = count_start(job.workdir)
 
+    make_deterministic(job.threads)
     problem = Problem.load(job.search.spec, job.space, torch.device(job.device))
-    make_deterministic(checkpoint.state["threads"] if checkpoint is not None else problem.useful_threads(job.threads))
+    torch.set_num_threads(checkpoint.state["threads"] if checkpoint is not None else problem.useful_threads(job.threads))
     board, stages = _assemble(problem, sink, clocks)
     board.starts = starts
     early_end = EarlyEnd(board)
@@ -121,10 +121,10 @@ def _work_through(stages: tuple[SearchStage, ...], position: int, keeper: _Keepe
             break
         index = len(stages) - 1 if early_end.goes_to_evaluate else index + 1
         if not early_end.goes_to_evaluate:
-            ledger.step = sum(done.num_steps for done in stages[:index])
+            ledger.advance_to(sum(done.num_steps for done in stages[:index]))
         stages[index].begin()
         keeper.try_to_save(index)
-    ledger.step = ledger.steps
+    ledger.advance_to(ledger.steps)
 
 
 def _work(stage: SearchStage, keeper: _Keeper, early_end: EarlyEnd, stop: StopRequest, index: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -13,11 +13,11 @@ from autohas_trainer.engine.training import Training
 __all__ = ["tested"]
 
 
-def tested(problem: Problem, trainings: Mapping[str, Training]) -> dict[str, float]:
+def tested(problem: Problem, trainings: Mapping[str, Training], on_batch: Callable[[], None]) -> dict[str, float]:
     """The metric of every finished training, by name; all of them see the same pass over the split.
 
     Those that diverged are left out, and so are those whose outputs are not finite here although they are on the selection split: the
-    test inputs lie where no training example does.
+    test inputs lie where no training example does. `on_batch` is called after every batch of each.
     """
     finished = {name: training for name, training in trainings.items() if training.is_finished and not training.is_diverged}
     targets: list[Tensor] = []
@@ -26,6 +26,7 @@ def tested(problem: Problem, trainings: Mapping[str, Training]) -> dict[str, flo
         targets.append(batch.targets_B)
         for name, training in finished.items():
             outputs[name].append(training.outputs(batch))
+            on_batch()
     targets_N = torch.cat(targets)
     joined = {name: torch.cat(parts) for name, parts in outputs.items()}
     return {name: problem.task.measure(out_NK, targets_N).value for name, out_NK in joined.items() if bool(out_NK.isfinite().all())}

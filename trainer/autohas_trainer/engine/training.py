@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import torch
@@ -114,8 +114,11 @@ class Training:
         torch._foreach_lerp_(averages, weights, rate)
 
     @torch.no_grad()
-    def compare(self) -> Comparison:
-        """Measure on the selection split: averaged weights with batch statistics before the end, the model itself at the end."""
+    def compare(self, on_batch: Callable[[], None] = lambda: None) -> Comparison:
+        """Measure on the selection split: averaged weights with batch statistics before the end, the model itself at the end.
+
+        `on_batch` is called after every batch.
+        """
         if self.is_diverged:
             return diverged(self.num_steps_done)
         module = self._module.eval() if self.is_finished else self._averaged_module()
@@ -125,6 +128,7 @@ class Training:
         for batch in self._problem.splits.selection():
             outputs.append(module(batch.inputs))
             targets.append(batch.targets_B)
+            on_batch()
         outputs_NK, targets_N = torch.cat(outputs), torch.cat(targets)
         losses_N = task.losses(outputs_NK, targets_N).double()
         loss = float(losses_N.mean())
@@ -206,7 +210,7 @@ class Training:
             if kind == "optimizer":
                 key, _, name = rest.partition("/")
                 parameter = self._parameters[name]
-                like = saved if saved.ndim == 0 else parameter  # torch keeps its step counts on the CPU
+                like = saved if key == "step" else parameter  # torch keeps its step counts on the CPU
                 self._optimizer.state[parameter][key] = torch.empty_like(like, requires_grad=False).copy_(saved)
 
 

@@ -14,11 +14,10 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from autohas_api.messages import Stage
 from autohas_api.space import Decision
 from autohas_trainer.reporting.drawing import ACCENT, BAND, HEAT_RGB, INK, LINE, MUTED, SECOND, clean, new_figure, to_svg
-from autohas_trainer.reporting.records import CandidateRecord, PolicyRecord, StepRecord
+from autohas_trainer.reporting.records import DEFAULT, CandidateRecord, PolicyRecord, StepRecord
 
-__all__ = ["DEFAULT_NAME", "MAX_POLICY_PANELS", "controller_chart", "policy_chart", "race_chart", "story_chart"]
+__all__ = ["MAX_POLICY_PANELS", "controller_chart", "policy_chart", "race_chart", "story_chart"]
 
-DEFAULT_NAME: Final = "default"
 MAX_POLICY_PANELS: Final = 24
 _COLUMNS: Final = 3
 _HEAT_COLUMNS: Final = 150
@@ -40,7 +39,7 @@ def story_chart(
         axes.plot([s.cost for s in rewarded], 100 * _smoothed(reward), color=SECOND, linewidth=1.8, label="mean reward of samples")
     first = {(c.name, c.fraction): c for c in reversed(candidates) if c.score is not None}  # the race repeats what the lanes measured
     drawn = sorted(first.values(), key=lambda c: c.cost)
-    kinds = {"other candidates": (MUTED, 2), "default": (INK, 3), "winner": (ACCENT, 4)}
+    kinds = {"other candidates": (MUTED, 2), DEFAULT: (INK, 3), "winner": (ACCENT, 4)}
     for kind, (colour, order) in kinds.items():
         points = [(c.cost, 100 * (c.score or 0.0), 16 + 60 * c.fraction) for c in drawn if _kind(c.name, winner) == kind]
         if points:
@@ -56,7 +55,7 @@ def story_chart(
 
 
 def _kind(name: str, winner: str) -> str:
-    return "winner" if name == winner else "default" if name == DEFAULT_NAME else "other candidates"
+    return "winner" if name == winner else DEFAULT if name == DEFAULT else "other candidates"
 
 
 def race_chart(candidates: Sequence[CandidateRecord], winner: str) -> str:
@@ -69,16 +68,16 @@ def race_chart(candidates: Sequence[CandidateRecord], winner: str) -> str:
         if record.score is not None:
             curves.setdefault(record.name, {})[round(record.fraction, 4)] = 100 * record.score
     ends = []
-    for name in sorted(curves, key=lambda n: (n == winner, n == DEFAULT_NAME)):
+    for name in sorted(curves, key=lambda n: (n == winner, n == DEFAULT)):
         xs, ys = list(curves[name]), list(curves[name].values())
-        colour, width = (ACCENT, 2.6) if name == winner else (INK, 1.8) if name == DEFAULT_NAME else (MUTED, 0.9)
-        alpha = 1.0 if name in (winner, DEFAULT_NAME) else 0.55
-        style = (0, (4, 2)) if name == DEFAULT_NAME and name != winner else "-"
+        colour, width = (ACCENT, 2.6) if name == winner else (INK, 1.8) if name == DEFAULT else (MUTED, 0.9)
+        alpha = 1.0 if name in (winner, DEFAULT) else 0.55
+        style = (0, (4, 2)) if name == DEFAULT and name != winner else "-"
         axes.plot(xs, ys, color=colour, linewidth=width, alpha=alpha, linestyle=style, zorder=3 if alpha == 1 else 2)
         axes.scatter(
             xs, ys, color=colour, s=18 if alpha == 1 else 10, alpha=alpha, linewidths=0, zorder=4 if alpha == 1 else 2, clip_on=False
         )
-        if name in (winner, DEFAULT_NAME) or xs[-1] >= 1:
+        if name in (winner, DEFAULT) or xs[-1] >= 1:
             ends.append((xs[-1], ys[-1], name, colour))
     axes.set_xscale("log")
     fractions = sorted({x for curve in curves.values() for x in curve})

@@ -14,6 +14,7 @@ from typing import Any, Final
 from autohas_api.model import DECIMAL_PATTERN
 from autohas_api.names import API_VERSION, KIND
 from autohas_api.problems import Problem, SpecError
+from autohas_api.run_spec import MIN_STEPS
 from autohas_api.search import Search, parse
 from autohas_api.space import Space, decimal, resolve
 from autohas_api.yamlfile import read_mapping
@@ -50,7 +51,7 @@ def read_chosen(path: Path) -> tuple[Search, Space]:
         if not isinstance(value[name], dict):
             raise SpecError([Problem(path=f"{path}: {name}", message="must be an object")])
     try:
-        search = parse(_document(value))
+        search = _with_steps(parse(_document(value)), value["recipe"].get("steps"))
         return search, resolve(search.spec)
     except SpecError as error:
         raise SpecError([Problem(path=f"{path}: {_place(p.path)}", message=p.message) for p in error.problems]) from error
@@ -60,6 +61,8 @@ def _document(value: Mapping[str, Any]) -> dict[str, Any]:
     model, recipe = copy.deepcopy(dict(value["model"])), dict(value["recipe"])
     chosen = model.pop("architecture", {})
     steps = recipe.pop("steps", None)
+    if type(steps) is int and steps < 1:
+        raise SpecError([Problem(path="spec.retrain.steps", message=f"Invalid value: {steps}: must be at least 1")])
     if (factor := RATE_FACTORS.get(recipe.get("optimizer", "sgd"), 1.0)) != 1.0 and _is_number(recipe.get("learningRate")):
         recipe["learningRate"] = decimal(float(recipe["learningRate"]) / factor)  # the file is absolute, a recipe multiplies
     decisions = [{"name": name, "choices": [choice], "default": choice} for name, choice in chosen.items()]
@@ -72,9 +75,17 @@ def _document(value: Mapping[str, Any]) -> dict[str, Any]:
             "objective": value["objective"],
             "searchSpace": {"hyperparameters": value.get("hyperparameters", []), "architecture": {"decisions": decisions}},
             "algorithm": {"seed": value["seed"]},
-            "retrain": {"steps": steps} if steps is not None else {},
+            "retrain": {"steps": max(steps, MIN_STEPS) if type(steps) is int else steps} if steps is not None else {},
         },
     }
+
+
+def _with_steps(search: Search, steps: object) -> Search:
+    """The search with a training of fewer steps than a search could halve: few large batches are as many examples."""
+    if type(steps) is not int or steps >= MIN_STEPS:
+        return search
+    retrain = search.spec.retrain.model_copy(update={"steps": steps})
+    return search.model_copy(update={"spec": search.spec.model_copy(update={"retrain": retrain})})
 
 
 def _is_number(value: object) -> bool:

@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from autohas_api import yamlfile
-from autohas_api.acceptance import accept
 from autohas_api.hyperparameters import KNOWN
 from autohas_api.messages import Result, Stage, StopReason
 from autohas_api.problems import SpecError
-from autohas_api.search import Search
-from autohas_api.space import Space
+from autohas_api.search import Search, parse
+from autohas_api.space import Space, resolve
 from autohas_trainer.errors import DataError
 from autohas_trainer.reporting.atomic import write_whole
 from autohas_trainer.reporting.records import CandidateRecord, Outcome, RunInfo
@@ -131,7 +130,8 @@ def read_result(workdir: Path) -> Finished | None:
     try:
         if record["format"] != FORMAT:
             raise DataError(f"{path} has format {record['format']}, this version reads {FORMAT}")
-        search, space = accept(record["search"])
+        search = parse(record["search"])
+        space = resolve(search.spec)
         return Finished(
             search=search,
             space=space,

@@ -42,7 +42,7 @@ class Snapshot:
 
     begun_at: float
     active_at: float
-    """When the engine last said anything: a step, a comparison, a checkpoint."""
+    """When the engine last said anything: a step, a batch of a comparison, a checkpoint."""
     info: RunInfo | None = None
     started_at: float = 0.0
     first: StepRecord | None = None
@@ -166,6 +166,11 @@ class LiveState(SilentSink):
                 self._non_finite_losses += 1
             if record.reward is not None:
                 self._rewarded = record
+
+    def at_work(self) -> None:
+        """A sign of life."""
+        with self._lock:
+            self._change()
 
     def policy(self, record: PolicyRecord) -> None:
         """Remember the controller."""

@@ -14,7 +14,7 @@ __all__ = ["DEFAULT_STALL_TIMEOUT_S", "Health", "build_progress", "encode_progre
 
 DEFAULT_STALL_TIMEOUT_S: Final = 900.0
 _PATIENCE: Final = 4
-"""Stall timeouts allowed where no steps are expected for a while: before the first step, and in the evaluation."""
+"""Stall timeouts allowed where the engine may be silent for a while: before the first step, and in Evaluate, which writes the model."""
 _MAX_TOP: Final = 64
 _MIN_ETA_STEPS: Final = 10
 _NOTICE_TEXT: Final = 300

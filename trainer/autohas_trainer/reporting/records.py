@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from autohas_api.budget import StagePlan
 from autohas_api.messages import CheckpointInfo, Notice, Result, Stage, StopReason
 from autohas_api.search import Search
 from autohas_api.space import Space
+
+DEFAULT: Final = "default"
+"""Name of the default configuration among the candidates."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +133,9 @@ class Sink(Protocol):
 
     def step(self, record: StepRecord) -> None:
         """After every step."""
+
+    def at_work(self) -> None:
+        """After every batch of work that makes no steps, a comparison or the last test: it may take longer than a stall may."""
 
     def policy(self, record: PolicyRecord) -> None:
         """After every update of the controller."""

@@ -26,6 +26,7 @@ from autohas_trainer.reporting.bar import duration
 from autohas_trainer.reporting.files import CONFIG_FILE, ENDINGS, Finished, cost_text
 from autohas_trainer.reporting.history import History, read_history
 from autohas_trainer.reporting.live import STAGE_ORDER
+from autohas_trainer.reporting.records import DEFAULT
 
 __all__ = ["REPORT_FILE", "write_report"]
 
@@ -174,7 +175,7 @@ def _race_rows(found: Finished) -> list[_RaceRow]:
                 name=name,
                 scores=(scores.get(0, ""), scores.get(1, ""), scores.get(2, "")),
                 is_winner=name == winner,
-                note="the answer" if name == winner else "control" if name == charts.DEFAULT_NAME else "",
+                note="the answer" if name == winner else "control" if name == DEFAULT else "",
             )
         )
     return rows

@@ -17,6 +17,9 @@ class SilentSink:
     def step(self, record: StepRecord) -> None:
         """After every step."""
 
+    def at_work(self) -> None:
+        """After every batch of work that makes no steps."""
+
     def policy(self, record: PolicyRecord) -> None:
         """After every update of the controller."""
 

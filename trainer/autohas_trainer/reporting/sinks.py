@@ -27,6 +27,11 @@ class Sinks:
         for sink in self._all:
             sink.step(record)
 
+    def at_work(self) -> None:
+        """After every batch of work that makes no steps."""
+        for sink in self._all:
+            sink.at_work()
+
     def policy(self, record: PolicyRecord) -> None:
         """After every update of the controller."""
         for sink in self._all:

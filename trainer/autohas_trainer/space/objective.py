@@ -4,15 +4,21 @@ Q is quality (higher is better), T the cost, T0 its target, b < 0 the weight:
     Absolute  Q + b*|T/T0 - 1|          Source: TuNAS (absolute reward)
     Soft      Q * (T/T0)^b              Source: MnasNet
     Hard      Q * min((T/T0)^b, 1)      Source: MnasNet
+
+Ours: the T/T0 that is raised to a power is bounded to a millionth and a million. A network may have 0 multiply-accumulates, of which no
+negative power exists, and with b of at least -10 every factor is then a number.
 """
 
 from __future__ import annotations
 
 import math
+from typing import Final
 
 from autohas_api.task_spec import Cost
 
 __all__ = ["normalised_quality", "objective"]
+
+_MAX_RATIO: Final = 1e6
 
 
 def objective(quality: float, amount: float, cost: Cost | None) -> float:
@@ -26,13 +32,14 @@ def objective(quality: float, amount: float, cost: Cost | None) -> float:
     if cost is None or not math.isfinite(quality):
         return quality
     ratio, weight = amount / float(cost.target), float(cost.weight)
+    bounded = min(max(ratio, 1 / _MAX_RATIO), _MAX_RATIO)
     match cost.form:
         case "Absolute":
             return quality + weight * abs(ratio - 1)
         case "Soft":
-            return _scaled(quality, math.pow(ratio, weight))
+            return _scaled(quality, math.pow(bounded, weight))
         case "Hard":
-            return _scaled(quality, min(math.pow(ratio, weight), 1.0))
+            return _scaled(quality, min(math.pow(bounded, weight), 1.0))
 
 
 def _scaled(quality: float, factor: float) -> float:

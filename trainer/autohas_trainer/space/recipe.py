@@ -55,7 +55,7 @@ class TrainingRecipe:
 
 
 def path_of(space: Space, configuration: Configuration) -> Mapping[str, str]:
-    """The architecture decisions of a configuration: decision name to choice, the template's path."""
+    """The architecture decisions of a configuration: decision name to choice, as far as the search lists them."""
     pairs = zip(space.decisions, configuration.values, strict=True)
     return {decision.name: value for decision, value in pairs if decision.role is Role.ARCHITECTURE}
 

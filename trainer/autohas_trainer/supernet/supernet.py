@@ -72,7 +72,8 @@ class Supernet:
             task: What they minimise and are rewarded for.
             rng_key: Names the initialisation stream.
             device: Where weights, moments and batches live.
-            dtype: `torch.bfloat16` computes forwards under autocast; None computes in float32. Weights are always float32.
+            dtype: `torch.bfloat16` computes forwards under autocast; None computes in float32. Weights are always float32. Searches
+                give None; the other is there for the test of the autocast trap that ALGORITHMS section 7 asks for.
             optimizers: The kinds of rule that `trial` and `commit` may be given.
         """
         self._template = template

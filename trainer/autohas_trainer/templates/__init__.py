@@ -11,6 +11,7 @@ from autohas_trainer.templates._base import (
     export_leaves,
     load_leaves,
     use_batch_statistics,
+    whole_path,
 )
 from autohas_trainer.templates.agreement import check_agreement, check_first_step
 from autohas_trainer.templates.conv_small import ConvSmall
@@ -41,6 +42,7 @@ __all__ = [
     "export_leaves",
     "load_leaves",
     "use_batch_statistics",
+    "whole_path",
 ]
 
 

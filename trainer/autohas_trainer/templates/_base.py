@@ -37,6 +37,7 @@ __all__ = [
     "materialised",
     "normalised",
     "use_batch_statistics",
+    "whole_path",
 ]
 
 Path = Mapping[str, str]
@@ -83,6 +84,11 @@ class Template(Protocol):
 def default_path(decisions: Iterable[TemplateDecision]) -> dict[str, str]:
     """Return the path with every decision at its default."""
     return {decision.name: decision.default for decision in decisions}
+
+
+def whole_path(decisions: Iterable[TemplateDecision], chosen: Mapping[str, str]) -> Path:
+    """Return the path with `chosen`, and what a search of an own model does not list at the model's default."""
+    return {**default_path(decisions), **chosen}
 
 
 def leading(shapes: Mapping[str, Shape]) -> dict[str, Index]:

@@ -71,22 +71,29 @@ def _written(decision: TemplateDecision) -> str:
 
 
 def check_first_step(template: Template, who: str, inputs: Tensor, num_outputs: int) -> None:
-    """Try the default path before anything is trained; `who` speaks in errors.
+    """Try the default path on the device of `inputs` before anything is trained; `who` speaks in errors.
+
+    Forward and gradient of both forms run where the search will run and, with deterministic algorithms chosen before, under its rules:
+    a constant that is no buffer or an operation without a deterministic gradient shows here. What is not run: other paths, the optimizer.
 
     Raises:
         ConfigurationError: The model raises, gives outputs of another shape, or its two forms differ.
     """
     path = default_path(template.decisions)
-    leaves = initial_leaves_of(template, path)
-    inputs = inputs.cpu()
-    with speaking_for(who, f"forward() of the default path on inputs {tuple(inputs.shape)}"):
+    leaves = {name: leaf.to(inputs.device) for name, leaf in initial_leaves_of(template, path).items()}
+    with speaking_for(who, f"forward() of the default path on inputs {tuple(inputs.shape)}{_place(inputs)}"):
         problem = forward_problem(template, path, leaves, inputs, num_outputs)
     if problem is None:
-        with speaking_for(who, "build() of the default path"):
+        with speaking_for(who, f"build() of the default path{_place(inputs)}"):
             problem = build_problem(template, path, leaves, inputs, num_outputs)
     if problem is not None:
         message = f"{who}: {problem}; try autohas conformance"
         raise ConfigurationError(message)
+
+
+def _place(inputs: Tensor) -> str:
+    """Return the device for an error, where it is no matter of course."""
+    return "" if inputs.device.type == "cpu" else f" on {inputs.device}"
 
 
 def initial_leaves_of(template: Template, path: Path) -> dict[str, Tensor]:
@@ -113,7 +120,7 @@ def forward_problem(template: Template, path: Path, leaves: Mapping[str, Tensor]
 
 
 def build_problem(template: Template, path: Path, leaves: Mapping[str, Tensor], inputs: Tensor, num_outputs: int) -> str | None:
-    """Say what is wrong with the stand-alone network, if anything."""
+    """Say what is wrong with the stand-alone network and its gradient, if anything."""
     network = template.build(path, ("agreement",)).train()
     parameters = {name: tuple(parameter.shape) for name, parameter in network.named_parameters()}
     wanted = {name: tuple(leaf.shape) for name, leaf in leaves.items()}
@@ -126,7 +133,10 @@ def build_problem(template: Template, path: Path, leaves: Mapping[str, Tensor], 
     if shared := _shared_memory(network):
         return f"build() has {shared[0]} and {shared[1]} in one tensor, which cannot be saved; give each its own"
     seed_globals("agreement", "forward")
-    shape = tuple(network(inputs).shape)
+    network.to(inputs.device)
+    outputs_BK = network(inputs)
+    outputs_BK.sum().backward()
+    shape = tuple(outputs_BK.shape)
     return None if shape == (len(inputs), num_outputs) else f"build() gives outputs {shape}, they must be ({len(inputs)}, {num_outputs})"
 
 

@@ -81,7 +81,6 @@ class OwnModel:
         self._model = model
         self._who = who
         self._decisions = self._read_decisions()
-        self._defaults = {decision.name: decision.default for decision in self._decisions}
         self._shapes = {name: tuple(tensor.shape) for name, tensor in self.shared(("shapes",)).items()}
 
     @property
@@ -110,21 +109,21 @@ class OwnModel:
     def slices(self, path: Path) -> dict[str, Index]:
         """Return the leaves that `path` uses, each with one slice of explicit bounds per dimension."""
         with speaking_for(self._who, f"slices({dict(path)})"):
-            given = self._model.slices(self._completed(path))
+            given = self._model.slices(dict(path))
         if not isinstance(given, Mapping):
             raise self._wrong("slices(path)", f"gave {_kind(given)}, it must give a dictionary from leaf to slices")
         return {str(name): self._index(str(name), index) for name, index in given.items()}
 
     def forward(self, inputs: Tensor, path: Path, leaves: Mapping[str, Tensor]) -> Tensor:
         """Return outputs (B, K)."""
-        outputs_BK: Tensor = self._model.forward(inputs, self._completed(path), leaves)
+        outputs_BK: Tensor = self._model.forward(inputs, dict(path), leaves)
         return outputs_BK
 
     def build(self, path: Path, rng_key: Key) -> nn.Module:
         """Return the stand-alone network on the CPU, seeded by `rng_key`."""
         seed_globals(*rng_key)
         with speaking_for(self._who, f"build({dict(path)})"):
-            module = self._model.build(self._completed(path))
+            module = self._model.build(dict(path))
         if not isinstance(module, nn.Module):
             raise self._wrong("build(configuration)", f"gave {_kind(module)}, it must give a torch.nn.Module")
         return module.cpu()
@@ -132,10 +131,6 @@ class OwnModel:
     def num_parameters(self, path: Path) -> int:
         """Return the sum of the leaves' sizes."""
         return sum(math.prod(part.stop - part.start for part in index) for index in self.slices(path).values())
-
-    def _completed(self, path: Path) -> dict[str, str]:
-        """Return the path with what the search does not know at its default (no architecture is searched)."""
-        return {**self._defaults, **path}
 
     def _read_decisions(self) -> tuple[TemplateDecision, ...]:
         with speaking_for(self._who, "decisions()"):

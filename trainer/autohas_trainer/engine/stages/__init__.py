@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from autohas_api.budget import StagePlan
+from autohas_api.messages import Stage
 from autohas_trainer.engine.board import Board
 from autohas_trainer.engine.stages._base import SearchStage
 from autohas_trainer.engine.stages.best_of import BestOfStage
 from autohas_trainer.engine.stages.evaluate import EvaluateStage
 from autohas_trainer.engine.stages.lanes import LanesStage
 from autohas_trainer.engine.stages.race import RaceStage
-from autohas_trainer.engine.stages.supernet import SupernetStage, WarmupStage
+from autohas_trainer.engine.stages.supernet import SupernetStage
 from autohas_trainer.engine.stages.trials import TrialsStage
 
 __all__ = ["EvaluateStage", "SearchStage", "build_stages"]
@@ -22,9 +23,9 @@ def build_stages(board: Board) -> tuple[SearchStage, ...]:
     if plan.num_lanes:
         stages.append(LanesStage(board))
     if plan.warmup_steps:
-        stages.append(WarmupStage(board))
+        stages.append(SupernetStage(board, Stage.WARMUP, 0, plan.warmup_steps))
     if plan.supernet_steps:
-        stages.append(SupernetStage(board))
+        stages.append(SupernetStage(board, Stage.SUPERNET, plan.warmup_steps, plan.supernet_steps - plan.warmup_steps))
     stages.append(_race(board, plan))
     stages.append(EvaluateStage(board))
     return tuple(stages)

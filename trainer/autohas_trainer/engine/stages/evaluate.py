@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from autohas_api.budget import LAST_RUNG
 from autohas_api.messages import Stage
 from autohas_trainer.engine.board import DEFAULT, Board
 from autohas_trainer.engine.tested import tested
@@ -12,7 +13,6 @@ from autohas_trainer.errors import NumericalError
 
 __all__ = ["EvaluateStage"]
 
-_LAST_RUNG = 2
 _NO_ANSWER = "gives outputs on the test split that are not finite, though those on the selection split are"
 
 
@@ -41,7 +41,7 @@ class EvaluateStage:
         if not training.is_finished:
             self._board.train(self.name, self._winner)
             return True
-        self._board.compare(self.name, self._winner, _LAST_RUNG)
+        self._board.compare(self.name, self._winner, LAST_RUNG)
         if training.is_diverged:
             self._fall_back()
             return True
@@ -89,7 +89,7 @@ class EvaluateStage:
 
     def _test(self) -> None:
         board = self._board
-        scores = tested(board.problem, board.trainings)
+        scores = tested(board.problem, board.trainings, board.sink.at_work)
         repeats = [_repeat_name(repeat) for repeat in range(1, board.problem.plan.num_repeats + 1)]
         for repeat, name in enumerate(repeats, start=1):
             if name not in scores and not board.trainings[name].is_diverged:

@@ -12,7 +12,6 @@ from autohas_trainer.algorithms import lane_candidates
 from autohas_trainer.engine.board import DEFAULT, Board
 from autohas_trainer.engine.comparison import ranked
 from autohas_trainer.engine.rungs import Rungs
-from autohas_trainer.space.recipe import path_of
 
 __all__ = ["LanesStage"]
 
@@ -49,7 +48,7 @@ class LanesStage:
         board, configuration = self._board, self._board.configurations[lane]
         board.algorithm.begin(configuration)
         if board.problem.plan.supernet_steps:
-            board.supernet.adopt(path_of(board.problem.space, configuration), board.trainings[lane].parameters())
+            board.supernet.adopt(board.problem.path(configuration), board.trainings[lane].parameters())
 
     def state_dict(self) -> dict[str, Any]:
         """Position in the halving."""

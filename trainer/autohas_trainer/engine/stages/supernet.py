@@ -20,9 +20,8 @@ from autohas_trainer.engine.rule import rule_of
 from autohas_trainer.optim import UpdateRule, schedule
 from autohas_trainer.reporting.records import StepRecord
 from autohas_trainer.seeding import stream
-from autohas_trainer.space.recipe import path_of
 
-__all__ = ["StepOfSupernet", "SupernetStage", "WarmupStage"]
+__all__ = ["StepOfSupernet", "SupernetStage"]
 
 _SUPERNET_REPLICA = -1
 """The supernet's own data order; stand-alone trainings share replica 0."""
@@ -71,26 +70,26 @@ class StepOfSupernet:
     def gradient(self, configuration: Configuration, batch: TrainBatch) -> Gradient:
         """Gradient at the shared weights."""
         self._board.problem.own.seed("supernet", self.step)
-        loss, tensors = self._board.supernet.gradient(self._path(configuration), batch, self._smoothing(configuration))
+        loss, tensors = self._board.supernet.gradient(self._board.problem.path(configuration), batch, self._smoothing(configuration))
         return Gradient(loss=float(loss), tensors=tensors)
 
     @contextmanager
     def trial(self, configuration: Configuration, gradient: Gradient) -> Iterator[None]:
         """Temporary weights under the configuration's own hyperparameters."""
-        with self._board.supernet.trial(self._path(configuration), gradient.tensors, self._rule(configuration)):
+        with self._board.supernet.trial(self._board.problem.path(configuration), gradient.tensors, self._rule(configuration)):
             yield
 
     def commit(self, configuration: Configuration, gradient: Gradient, reference: Configuration) -> None:
         """Update the shared weights, unless the gradient is of a loss that is not finite."""
         if math.isfinite(gradient.loss):
-            self._board.supernet.commit(self._path(configuration), gradient.tensors, self._rule(reference))
+            self._board.supernet.commit(self._board.problem.path(configuration), gradient.tensors, self._rule(reference))
 
     def try_commit(self, configuration: Configuration, gradient: Gradient, reference: Configuration) -> bool:
         """Update the shared weights and take it back when the guard calls it harmful."""
         if not math.isfinite(gradient.loss):
             return False
         optimizer = self._board.problem.recipe(reference).optimizer
-        with self._board.supernet.revertible(self._path(configuration), optimizer) as revert:
+        with self._board.supernet.revertible(self._board.problem.path(configuration), optimizer) as revert:
             self.commit(configuration, gradient, reference)
             is_kept = self._board.guard.accepts(gradient.loss, self._training_loss(configuration))
             if not is_kept:
@@ -100,14 +99,14 @@ class StepOfSupernet:
     def loss(self, configuration: Configuration, batch: RewardBatch) -> float:
         """Mean loss on the reward batch."""
         self._board.problem.own.seed("supernet", self.step)
-        loss, _ = self._board.supernet.loss_and_quality(self._path(configuration), batch)
+        loss, _ = self._board.supernet.loss_and_quality(self._board.problem.path(configuration), batch)
         return float(loss)
 
     def _training_loss(self, configuration: Configuration) -> float:
         """The loss of `gradient` on the step's training batch with the weights as they stand: the same draws, the same mode."""
         self._board.problem.own.seed("supernet", self.step)
         batch, smoothing = self.train_batch(), self._smoothing(configuration)
-        return float(self._board.supernet.training_loss(self._path(configuration), batch, smoothing))
+        return float(self._board.supernet.training_loss(self._board.problem.path(configuration), batch, smoothing))
 
     def _smoothing(self, configuration: Configuration) -> float:
         return self._board.problem.recipe(configuration).label_smoothing
@@ -115,7 +114,7 @@ class StepOfSupernet:
     def score(self, configuration: Configuration, batch: RewardBatch) -> float:
         """Quality on the reward batch with the price of size."""
         self._board.problem.own.seed("supernet", self.step)
-        _, quality = self._board.supernet.loss_and_quality(self._path(configuration), batch)
+        _, quality = self._board.supernet.loss_and_quality(self._board.problem.path(configuration), batch)
         self.last_quality = float(quality)
         return self._board.problem.objective(self.last_quality, configuration)
 
@@ -128,26 +127,23 @@ class StepOfSupernet:
         """A generator keyed by (seed, stage, step, name)."""
         return stream(self._board.problem.seed, "supernet", self.step, name)
 
-    def _path(self, configuration: Configuration) -> Mapping[str, str]:
-        return path_of(self._board.problem.space, configuration)
-
     def _rule(self, configuration: Configuration) -> UpdateRule:
         return rule_of(self._board.problem.recipe(configuration), self.learning_rate(configuration))
 
 
-class WarmupStage:
-    """The first supernet steps: uniform paths, no architecture reward."""
+class SupernetStage:
+    """A run of supernet steps.
 
-    name = Stage.WARMUP
+    Warmup: the first ones, uniform paths, no architecture reward. Supernet: the others, every sample is rewarded and the controller learns.
+    """
 
-    def __init__(self, board: Board) -> None:
+    def __init__(self, board: Board, name: Stage, first: int, num_steps: int) -> None:
+        """`first`: the number of its first step among all `plan.supernet_steps`."""
         self._board = board
+        self._first = first
         self._steps_done = 0
-        self.num_steps = board.problem.plan.warmup_steps
-
-    @property
-    def _first(self) -> int:
-        return 0
+        self.name = name
+        self.num_steps = num_steps
 
     def begin(self) -> None:
         """Shared weights and policy are fresh on the board."""
@@ -207,18 +203,3 @@ class WarmupStage:
             sample=problem.space.as_mapping(done.sample),
         )
         board.report_supernet(record, has_learned=done.has_learned)
-
-
-class SupernetStage(WarmupStage):
-    """The steps after the warm-up: every sample is rewarded and the controller learns."""
-
-    name = Stage.SUPERNET
-
-    def __init__(self, board: Board) -> None:
-        super().__init__(board)
-        plan = board.problem.plan
-        self.num_steps = plan.supernet_steps - plan.warmup_steps
-
-    @property
-    def _first(self) -> int:
-        return self._board.problem.plan.warmup_steps

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
+from autohas_api.budget import LAST_RUNG
 from autohas_api.messages import Stage
 from autohas_trainer.algorithms import Candidate
 from autohas_trainer.engine.board import DEFAULT, Board
@@ -13,8 +14,6 @@ from autohas_trainer.engine.comparison import beats
 from autohas_trainer.seeding import stream
 
 __all__ = ["TrialsStage"]
-
-_LAST_RUNG = 2
 
 
 class TrialsStage:
@@ -40,9 +39,9 @@ class TrialsStage:
         if not training.is_finished and not training.is_diverged:
             board.train(self.name, name)
             return True
-        board.compare(self.name, name, _LAST_RUNG)
+        board.compare(self.name, name, LAST_RUNG)
         if board.goal_reached_by is not None:
-            board.report_rung(self.name, _LAST_RUNG, [name], [name])
+            board.report_rung(self.name, LAST_RUNG, [name], [name])
             return True  # the search ends here with this trial (see `early_end`)
         self._take(name)
         self._position += 1
@@ -73,9 +72,9 @@ class TrialsStage:
     def _take(self, name: str) -> None:
         """Keep the leader: the best score so far, unless the default is as good within noise."""
         board = self._board
-        known = {other: board.comparisons[other][_LAST_RUNG] for other in (DEFAULT, self._best, name)}
+        known = {other: board.comparisons[other][LAST_RUNG] for other in (DEFAULT, self._best, name)}
         is_better = known[name].score > known[self._best].score
         if is_better and beats(known[name], known[DEFAULT]):
             self._best = name
-        board.report_rung(self.name, _LAST_RUNG, [name], [name] if name == self._best else [])
+        board.report_rung(self.name, LAST_RUNG, [name], [name] if name == self._best else [])
         board.keep_only({DEFAULT, self._best})

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-__all__ = ["Augment", "Floats", "Ints", "Problem"]
+__all__ = ["Augment", "Floats", "Ints", "RawData"]
 
 Floats = npt.NDArray[np.floating[Any]]
 Ints = npt.NDArray[np.int64]
@@ -24,7 +24,7 @@ Place = Callable[[int], str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
+class RawData:
     """Training data, from which train, reward and selection are carved, and test data.
 
     Attributes:
@@ -56,12 +56,12 @@ class Problem:
     place: Place = "training row {}".format
     test_place: Place = "test row {}".format
 
-    def with_test(self, test_inputs: Floats, test_targets_N: Ints | Floats, place: Place) -> Problem:
-        """Return the problem with other test data, whose rows lie at `place`."""
+    def with_test(self, test_inputs: Floats, test_targets_N: Ints | Floats, place: Place) -> RawData:
+        """Return the data with other test data, whose rows are at `place`."""
         return replace(self, test_inputs=test_inputs, test_targets_N=test_targets_N, test_place=place)
 
-    def split(self, is_test_N: npt.NDArray[np.bool_]) -> Problem:
-        """Return the problem with some of its training rows as its test data."""
+    def split(self, is_test_N: npt.NDArray[np.bool_]) -> RawData:
+        """Return the data with some of its training rows as its test data."""
         return replace(
             self,
             inputs=self.inputs[~is_test_N],

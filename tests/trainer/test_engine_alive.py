@@ -1,0 +1,79 @@
+"""Work without steps, a comparison or the last test, shows that it is alive: by a clock that each batch moves on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from engine_fixtures import small_search
+from reporting_fixtures import FakeClock, lane_step, run_info
+
+from autohas_api.acceptance import accept
+from autohas_api.messages import Stage
+from autohas_trainer.data import splits
+from autohas_trainer.engine.board import DEFAULT, Board
+from autohas_trainer.engine.ledger import Ledger
+from autohas_trainer.engine.problem import Problem
+from autohas_trainer.engine.stages import EvaluateStage
+from autohas_trainer.reporting.live import LiveState
+from autohas_trainer.reporting.progress import health_of
+
+STALL_S = 900.0
+
+
+class SlowSplit:
+    """The batches of a split, each after 400 s; notes what the liveness probe would be told meanwhile."""
+
+    def __init__(self, batches: Callable[[], Iterator[Any]], state: LiveState, clock: FakeClock) -> None:
+        self._batches, self._state, self._clock = batches, state, clock
+        self.told: list[bool] = []
+
+    def __call__(self) -> Iterator[Any]:
+        for batch in self._batches():
+            self._clock.now += 400
+            self.told.append(health_of(self._state.snapshot(), self._clock.now, STALL_S).is_alive)
+            yield batch
+
+
+@pytest.fixture(name="board")
+def _board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Board:
+    """A board whose state hears it, on splits in chunks of 16."""
+    monkeypatch.setattr(splits, "_CHUNK", 16)
+    search, space = accept(small_search())
+    clock = FakeClock()
+    state = LiveState(clock)
+    board = Board(Problem.load(search.spec, space, torch.device("cpu")), state, Ledger(200, clock), clock)
+    state.started(run_info(tmp_path))
+    state.step(lane_step(1))
+    for name in ("selection", "test"):
+        monkeypatch.setattr(board.problem.splits, name, SlowSplit(getattr(board.problem.splits, name), state, clock))
+    board.enter(DEFAULT, space.default)
+    return board
+
+
+def test_a_comparison_longer_than_the_stall_timeout_is_no_stall(board: Board) -> None:
+    """Nine chunks of 400 s each between two steps of a lane: alive at each, though 900 s without a step would be a stall."""
+    board.compare(Stage.LANES, DEFAULT, 0)
+    slow = board.problem.splits.selection
+
+    assert isinstance(slow, SlowSplit)
+    assert len(slow.told) == 9
+    assert all(slow.told)
+
+
+def test_the_last_test_is_no_stall_either(board: Board) -> None:
+    """Every chunk of the test split counts, however many there are."""
+    while not board.trainings[DEFAULT].is_finished:
+        board.train(Stage.RACE, DEFAULT)
+    board.winner = DEFAULT
+    evaluate = EvaluateStage(board)
+    while evaluate.advance():
+        pass
+    slow = board.problem.splits.test
+
+    assert isinstance(slow, SlowSplit)
+    assert len(slow.told) > 4 * STALL_S / 400
+    assert all(slow.told)
