@@ -12,7 +12,7 @@ from autohas_api.status import ConditionType, Phase, Status
 from autohas_operator import policy
 from autohas_operator.conditions import Verdict, goes_on, verdict_of
 from autohas_operator.observe import Explanation, JobRecord, Observed, PodRecord, Report
-from autohas_operator.pods import STARTUP_S
+from autohas_operator.pods import LIVENESS_FAILURES, LIVENESS_PERIOD_S, PROBE_TIMEOUT_S, STARTUP_S
 from autohas_operator.wording import epoch, timestamp
 
 _IMAGE_REASONS = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"})
@@ -121,9 +121,7 @@ def _between_pods(pods: tuple[PodRecord, ...], told: Explanation | None, previou
     said, look_again_s = policy.last_sentence(pod), None
     follows = f"the next one {goes_on(previous)}" + (f" at about {timestamp(next_s)}" if next_s is not None else "")
     if told is not None and told.reason == "Unhealthy" and told.message.startswith("Liveness"):
-        message = (
-            f"pod {pod.name} was stopped because no step finished within failurePolicy.stallTimeoutSeconds; {follows} ({told.message})"
-        )
+        message = f"pod {pod.name} was stopped because {_why_unhealthy(told)}; {follows} ({told.message})"
         return not_ready(Phase.INTERRUPTED, "Stalled", message, policy.LOOK_AGAIN_S)
     if told is not None and told.reason == "Unhealthy" and told.message.startswith("Startup") and _lived_s(pod) >= STARTUP_S:
         message = f"pod {pod.name} was stopped because its search had not begun after {STARTUP_S // 60} minutes of imports and data"
@@ -139,6 +137,13 @@ def _between_pods(pods: tuple[PodRecord, ...], told: Explanation | None, previou
     if policy.is_interruption(pod):
         return not_ready(Phase.INTERRUPTED, "Interrupted", f"pod {pod.name} was stopped ({said}); {follows}", look_again_s)
     return not_ready(Phase.INTERRUPTED, "TrainerFailed", f"pod {pod.name} failed and will be repeated: {said}", look_again_s)
+
+
+def _why_unhealthy(told: Explanation) -> str:
+    """A trainer that says 503 has waited for a step; one that says nothing is frozen or starved, whatever its limit for steps."""
+    if "statuscode: 503" in told.message:
+        return "no step finished within failurePolicy.stallTimeoutSeconds"
+    return f"{LIVENESS_FAILURES} looks at /healthz, {LIVENESS_PERIOD_S} s apart, had no answer within {PROBE_TIMEOUT_S} s"
 
 
 def _lived_s(pod: PodRecord) -> float:
