@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
-from line import NAMESPACE, Line, durable
+from line import Line, durable
 
 from autohas_api.testing import changed
 from testcluster.waiting import until
