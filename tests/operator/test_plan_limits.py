@@ -389,6 +389,15 @@ def test_a_frozen_trainer_is_not_blamed_for_slow_steps() -> None:
     assert silence in told.message
 
 
+def test_a_frozen_trainer_is_stalled_though_its_last_warning_is_old() -> None:
+    """Once the kubelet stops a pod it looks no more: the last warning is older than the end by the whole grace period, 120 s."""
+    silence = Explanation(reason="Unhealthy", message="Liveness probe failed: context deadline exceeded", time_s=NOW_S)
+    over = ended_pod(JOB, code=137, ended_s=NOW_S + 120)
+    decided = decide(observed(SEARCH, JOB, over, explanation=silence), RUNNING, at_s=NOW_S + 121)
+
+    assert verdict(decided.status, ConditionType.TRAINER_READY) == ("False", "Stalled")
+
+
 def test_a_report_without_progress_ends_nothing() -> None:
     """A poll that failed is no sign of overtime."""
     search = limited(budget={"trainings": "4", "maxActiveSeconds": 1})
