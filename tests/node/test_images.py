@@ -60,36 +60,34 @@ def test_own_code_in_an_image_of_its_own_searches_as_on_a_laptop(asking: Line, t
 
 def test_an_image_that_is_not_there_is_named(asking: Line) -> None:
     """ImagePullFailed in the kubelet's words, in condition and event, and the search waits."""
-    words = f'ImagePullBackOff: Back-off pulling image "{IMAGE}"'
-    until(lambda: words in asking.condition(NO_IMAGE, "TrainerReady")["message"], what="the kubelet gives up for a while", deadline_s=60)
-    ready = asking.condition(NO_IMAGE, "TrainerReady")
+    told = told_once(asking, NO_IMAGE, f'ImagePullBackOff: Back-off pulling image "{IMAGE}"')
 
-    assert (ready["status"], ready["reason"]) == ("False", "ImagePullFailed")
-    assert asking.search(NO_IMAGE)["status"]["phase"] == "Starting"
+    assert told == ("False", "ImagePullFailed", "Starting")
     assert "ImagePullFailed" in asking.events(NO_IMAGE)
 
 
 def test_a_claim_that_is_not_there_is_named(asking: Line) -> None:
-    """Unschedulable in the scheduler's words, in condition and event."""
-    words = '0/1 nodes are available: persistentvolumeclaim "absent" not found'
-    said = waiting_for_a_node(asking, NO_CLAIM)
+    """Unschedulable in the scheduler's words, in condition and event, and the search waits."""
+    told = told_once(asking, NO_CLAIM, '0/1 nodes are available: persistentvolumeclaim "absent" not found')
 
-    assert words in said
+    assert told == ("False", "Unschedulable", "Starting")
+    assert "TrainerUnschedulable" in asking.events(NO_CLAIM)
 
 
 def test_a_device_that_no_node_has_is_named(asking: Line) -> None:
-    """Unschedulable in the scheduler's words, in condition and event."""
-    said = waiting_for_a_node(asking, NO_DEVICE)
+    """Unschedulable in the scheduler's words, in condition and event, and the search waits."""
+    told = told_once(asking, NO_DEVICE, "0/1 nodes are available: 1 Insufficient nvidia.com/gpu")
 
-    assert "0/1 nodes are available: 1 Insufficient nvidia.com/gpu" in said
+    assert told == ("False", "Unschedulable", "Starting")
+    assert "TrainerUnschedulable" in asking.events(NO_DEVICE)
 
 
-def waiting_for_a_node(line: Line, name: str) -> str:
-    """What the condition says of a search whose pod finds no node; event and phase say the same."""
-    until(lambda: line.condition(name, "TrainerReady").get("reason") == "Unschedulable", what=f"{name} finds no node", deadline_s=60)
-    ready = line.condition(name, "TrainerReady")
-    assert ready["status"] == "False"
-    assert line.search(name)["status"]["phase"] == "Starting"
-    assert line.events(name)["TrainerUnschedulable"] == ready["message"]
-    message: str = ready["message"]
-    return message
+def told_once(line: Line, name: str, words: str) -> tuple[str, str, str]:
+    """Status and reason of TrainerReady, and the phase, as soon as the condition's message holds these words."""
+
+    def found() -> tuple[str, str, str] | None:
+        status = line.search(name).get("status", {})
+        ready = next((c for c in status.get("conditions", []) if c["type"] == "TrainerReady"), None)
+        return (ready["status"], ready["reason"], status["phase"]) if ready is not None and words in ready["message"] else None
+
+    return until(found, what=f"{name} is told: {words}", deadline_s=60, context=lambda: str(line.condition(name, "TrainerReady")))

@@ -154,6 +154,12 @@ def test_a_frozen_trainer_is_stopped_by_the_kubelet_and_told_as_stalled(referenc
     assert (len({life.job for life in lives}), frozen.status["attempt"]) == (1, 1)
     assert (frozen.status["phase"], frozen.status.get("interruptions", 0)) == ("Succeeded", 0)
     assert frozen.status["result"]["digest"] == reference.digest()
+    assert [one for one in started_again(frozen.told) if one.reason == "ProgressUnreachable"] == []
+
+
+def started_again(told: list[Told]) -> list[Told]:
+    """What was told from the end of the frozen trainer on: the next one's start is an ordinary one."""
+    return told[[one.reason for one in told].index("Stalled") :]
 
 
 def test_six_interruptions_in_a_row_do_not_wait_out_the_back_off(reference: Reference, interrupted: Future[Interrupted]) -> None:
