@@ -375,20 +375,6 @@ def test_a_trainer_that_stalled_is_called_what_it_is(code: int) -> None:
     assert ("Warning", "SearchStalled") in [(a.type, a.reason) for a in stalled.announcements]
 
 
-def test_a_frozen_trainer_is_not_blamed_for_slow_steps() -> None:
-    """Three looks without an answer end a pod after 90 s whatever stallTimeoutSeconds is: raising that would not help."""
-    silence = 'Liveness probe failed: Get "http://10.244.0.9:8080/healthz": context deadline exceeded (Client.Timeout exceeded ...)'
-    unhealthy = Explanation(reason="Unhealthy", message=silence, time_s=NOW_S)
-    stalled = decide(observed(SEARCH, JOB, ended_pod(JOB, code=137, ended_s=NOW_S + 30), explanation=unhealthy), RUNNING)
-    told = verdict_of(stalled.status, ConditionType.TRAINER_READY)
-
-    assert told is not None
-    assert told.reason == "Stalled"
-    assert "was stopped because 3 looks at /healthz, 30 s apart, had no answer within 5 s" in told.message
-    assert "stallTimeoutSeconds" not in told.message
-    assert silence in told.message
-
-
 def test_a_report_without_progress_ends_nothing() -> None:
     """A poll that failed is no sign of overtime."""
     search = limited(budget={"trainings": "4", "maxActiveSeconds": 1})
