@@ -13,7 +13,7 @@ from autohas_operator import policy
 from autohas_operator.conditions import Verdict, goes_on, verdict_of
 from autohas_operator.cures import with_cure
 from autohas_operator.observe import Explanation, JobRecord, Observed, PodRecord, Report
-from autohas_operator.pods import LIVENESS_PERIOD_S, STARTUP_S
+from autohas_operator.pods import LIVENESS_FAILURES, LIVENESS_PERIOD_S, PROBE_TIMEOUT_S, STARTUP_S
 from autohas_operator.wording import epoch, timestamp
 
 _IMAGE_REASONS = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"})
@@ -123,9 +123,7 @@ def _between_pods(pods: tuple[PodRecord, ...], told: Explanation | None, previou
     said, look_again_s = policy.last_sentence(pod), None
     follows = f"the next one {goes_on(previous)}" + (f" at about {timestamp(next_s)}" if next_s is not None else "")
     if told is not None and told.reason == "Unhealthy" and told.message.startswith("Liveness") and _has_ended_of(pod, told):
-        message = (
-            f"pod {pod.name} was stopped because no step finished within failurePolicy.stallTimeoutSeconds; {follows} ({told.message})"
-        )
+        message = f"pod {pod.name} was stopped because {_why_unhealthy(told)}; {follows} ({told.message})"
         return not_ready(Phase.INTERRUPTED, "Stalled", message, policy.LOOK_AGAIN_S)
     if told is not None and told.reason == "Unhealthy" and told.message.startswith("Startup") and _lived_s(pod) >= STARTUP_S:
         message = f"pod {pod.name} was stopped because its search had not begun after {STARTUP_S // 60} minutes of imports and data"
@@ -148,6 +146,13 @@ def _has_ended_of(pod: PodRecord, told: Explanation) -> bool:
     """Whether the warning came with the pod's end: one look that failed long before a crash or a deletion is not its cause."""
     ended_s = pod.end.finished_s if pod.end is not None else None
     return ended_s is not None and abs(ended_s - told.time_s) <= pod.grace_s + LIVENESS_PERIOD_S
+
+
+def _why_unhealthy(told: Explanation) -> str:
+    """A trainer that says 503 has waited for a step; one that says nothing is frozen or starved, whatever its limit for steps."""
+    if "statuscode: 503" in told.message:
+        return "no step finished within failurePolicy.stallTimeoutSeconds"
+    return f"{LIVENESS_FAILURES} looks at /healthz, {LIVENESS_PERIOD_S} s apart, had no answer within {PROBE_TIMEOUT_S} s"
 
 
 def _lived_s(pod: PodRecord) -> float:

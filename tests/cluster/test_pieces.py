@@ -9,11 +9,13 @@ import sys
 import tarfile
 import threading
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
-from testcluster import cache, leftovers, pause, ports
+from testcluster import cache, leftovers, loading, pause, ports
 from testcluster.commands import CommandFailedError, run
+from testcluster.containerd import PAUSE_IMAGE, Containerd
 from testcluster.images import PROJECT, SOURCES, Layout
 from testcluster.processes import Identity, Processes
 from testcluster.volumes import LocalVolume
@@ -195,3 +197,25 @@ def test_the_build_context_holds_what_the_dockerfile_copies() -> None:
 
     assert "trainer/autohas" in wanted
     assert wanted <= set(SOURCES)
+
+
+class Runtime(Containerd):
+    """A container runtime that only knows the names of images, and their digests."""
+
+    held: ClassVar[dict[str, str]] = {}
+
+    def ctr(self, *arguments: str | Path, input: bytes | None = None, timeout_s: float = 900) -> str:  # noqa: A002 - as the other
+        """List, remove."""
+        if arguments[1] == "remove":
+            del self.held[str(arguments[-1])]
+        return "\n".join(["REF TYPE DIGEST", *(f"{name} type {digest}" for name, digest in self.held.items())])
+
+
+def test_an_image_whose_name_went_on_is_forgotten(tmp_path: Path) -> None:
+    """The runtime holds 6 GiB of old dependencies by their digest until told; named images, also a user's own, and the pause stay."""
+    layout = Layout(folder=tmp_path / "layout")
+    named = {PAUSE_IMAGE: "p", "trainer": "new", "mine": "own"}
+    Runtime.held = {**named, "sha256:1": "p", "sha256:2": "old", "sha256:3": "new", "sha256:4": "own"}
+    loading.load(Runtime(directory=tmp_path), layout)
+
+    assert Runtime.held == {**named, "sha256:1": "p", "sha256:3": "new", "sha256:4": "own"}

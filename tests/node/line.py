@@ -92,16 +92,27 @@ class Line:
         running = [pod for pod in self.objects("pods", name) if pod["status"]["phase"] == "Running"]
         os.kill(trainer_process(running[0]["metadata"]["uid"]), signal.SIGKILL)
 
-    @contextmanager
-    def holding_trainer(self, name: str) -> Iterator[None]:
-        """Stop the one trainer of a search (SIGSTOP) meanwhile, so that it does not end first, however fast it is."""
+    def freeze_trainer(self, name: str) -> int:
+        """SIGSTOP to the one trainer of a search, from the host; returns its process."""
         (running,) = (pod for pod in self.objects("pods", name) if pod["status"]["phase"] == "Running")
         process = trainer_process(running["metadata"]["uid"])
         os.kill(process, signal.SIGSTOP)
+        return process
+
+    @contextmanager
+    def holding_trainer(self, name: str) -> Iterator[None]:
+        """Freeze the one trainer of a search meanwhile, so that it does not end first, however fast it is."""
+        process = self.freeze_trainer(name)
         try:
             yield
         finally:
             os.kill(process, signal.SIGCONT)
+
+    def events(self, name: str) -> dict[str, str]:
+        """Reason and newest message of the events about a search."""
+        about = f"--field-selector=involvedObject.kind=AutoHASSearch,involvedObject.name={name}"
+        found = self.cluster.kubectl.json("get", "-n", NAMESPACE, "events", about)["items"]
+        return {event["reason"]: event["message"] for event in sorted(found, key=lambda event: event["lastTimestamp"])}
 
     def suspend(self, name: str, *, wanted: bool = True) -> None:
         """Set spec.suspend, as a user does."""

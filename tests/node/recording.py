@@ -1,4 +1,4 @@
-"""Every pod that a search ever had, as a watch saw it: pods of replaced Jobs are gone when a test asks."""
+"""Every pod that a search ever had and every status, as watches saw them: when a test asks, pods of replaced Jobs are gone."""
 
 from __future__ import annotations
 
@@ -54,14 +54,45 @@ class Recording:
         return until(all_ended, what=f"{number} trainers have ended", deadline_s=30, context=lambda: str(self.lives()))
 
     def _events(self) -> Iterator[dict[str, Any]]:
-        text, decoder, place = self.file.read_text(), json.JSONDecoder(), 0
-        while text[place:].strip():
-            place += len(text[place:]) - len(text[place:].lstrip())
-            try:
-                event, place = decoder.raw_decode(text, place)
-            except json.JSONDecodeError:  # kubectl is still writing it
-                return
-            yield event
+        return watched(self.file)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What one status of a search said about its trainer; `has_reported`: whether any trainer had by then."""
+
+    phase: str
+    status: str
+    reason: str
+    message: str
+    has_reported: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """What a watch on one search has written so far."""
+
+    file: Path
+
+    def told(self) -> list[Told]:
+        """TrainerReady and phase, one for each status that was written."""
+        return [_told(event["object"].get("status", {})) for event in watched(self.file)]
+
+    def until_phase(self, phase: str) -> list[Told]:
+        """The same, once the watch has seen a phase, which the search has reached."""
+        return until(lambda: (told := self.told()) and told[-1].phase == phase and told, what=f"the watch has seen {phase}", deadline_s=30)
+
+
+def watched(file: Path) -> Iterator[dict[str, Any]]:
+    """The events that kubectl has written whole."""
+    text, decoder, place = file.read_text(), json.JSONDecoder(), 0
+    while text[place:].strip():
+        place += len(text[place:]) - len(text[place:].lstrip())
+        try:
+            event, place = decoder.raw_decode(text, place)
+        except json.JSONDecodeError:  # kubectl is still writing it
+            return
+        yield event
 
 
 def overlapping(lives: list[Life]) -> list[tuple[str, str]]:
@@ -73,14 +104,42 @@ def overlapping(lives: list[Life]) -> list[tuple[str, str]]:
 @contextmanager
 def recorded(line: Line, name: str, folder: Path) -> Iterator[Recording]:
     """Watch the pods of a search that need not exist yet."""
-    tool, file = line.cluster.kubectl, folder / f"{name}-pods.json"
-    selection = ["-n", NAMESPACE, "-l", f"autohas.dev/search={name}", "--watch", "--output-watch-events", "-o", "json"]
-    command = [str(tool.executable), f"--kubeconfig={tool.kubeconfig}", "get", "pods", *selection]
-    with file.open("wb") as target, subprocess.Popen(command, stdout=target) as process:
+    file = folder / f"{name}-pods.json"
+    with _watching(line, file, "pods", "-l", f"autohas.dev/search={name}"):
+        yield Recording(file=file)
+
+
+@contextmanager
+def followed(line: Line, name: str, folder: Path) -> Iterator[History]:
+    """Watch a search that need not exist yet."""
+    file = folder / f"{name}-statuses.json"
+    with _watching(line, file, "ahs", f"--field-selector=metadata.name={name}"):
+        yield History(file=file)
+
+
+@contextmanager
+def _watching(line: Line, file: Path, *selection: str) -> Iterator[None]:
+    tool = line.cluster.kubectl
+    what = ["get", *selection, "-n", NAMESPACE, "--watch", "--output-watch-events", "-o", "json"]
+    with (
+        file.open("wb") as target,
+        subprocess.Popen([str(tool.executable), f"--kubeconfig={tool.kubeconfig}", *what], stdout=target) as process,
+    ):
         try:
-            yield Recording(file=file)
+            yield
         finally:
             process.terminate()
+
+
+def _told(status: dict[str, Any]) -> Told:
+    ready = next((c for c in status.get("conditions", []) if c["type"] == "TrainerReady"), {})
+    return Told(
+        phase=status.get("phase", ""),
+        status=ready.get("status", ""),
+        reason=ready.get("reason", ""),
+        message=ready.get("message", ""),
+        has_reported="lastReportTime" in status,
+    )
 
 
 def _life(changes: list[tuple[int, str, dict[str, Any]]]) -> Life:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 from line import NAMESPACE, OPERATOR_NAMESPACE, Line, durable
+from recording import History, followed
 
 from autohas_api.messages import Stage
 from autohas_api.testing import changed
@@ -21,8 +22,14 @@ ROOT = Path(__file__).parents[2]
 FASHION_MNIST = Path(os.environ.get("AUTOHAS_FASHION_MNIST") or ROOT.parent / "shared" / "data" / "fashion-mnist")
 
 
+@pytest.fixture(scope="module", name="history")
+def _history(line: Line, tmp_path_factory: pytest.TempPathFactory) -> Iterator[History]:
+    with followed(line, "undisturbed", tmp_path_factory.mktemp("history")) as history:
+        yield history
+
+
 @pytest.fixture(scope="module", name="undisturbed")
-def _undisturbed(line: Line) -> Iterator[dict[str, Any]]:
+def _undisturbed(line: Line, history: History) -> Iterator[dict[str, Any]]:
     line.apply(durable("undisturbed"))
     yield line.wait("undisturbed", "Finished")
     line.clear()
@@ -40,6 +47,20 @@ def test_a_search_succeeds_and_says_everything(line: Line, undisturbed: dict[str
     assert status["result"]["modelPath"] == f"{NAMESPACE}/undisturbed/{undisturbed['metadata']['uid']}/"
     assert {c["type"] for c in status["conditions"]} >= {"Accepted", "TrainerReady", "CheckpointReady", "Succeeded", "Finished"}
     assert {c["observedGeneration"] for c in status["conditions"]} == {undisturbed["metadata"]["generation"]}
+
+
+@pytest.mark.usefixtures("undisturbed")
+def test_an_ordinary_start_is_told_as_what_it_is(history: History) -> None:
+    """Starting until the first report, without a word of a trainer that cannot be reached; from then on Running, and reporting."""
+    told = history.until_phase("Succeeded")
+    before = [one for one in told if not one.has_reported]
+    running = [one for one in told if one.phase == "Running"]
+
+    assert [one for one in told if one.reason == "ProgressUnreachable"] == []
+    assert {one.phase for one in before} <= {"", "Pending", "Starting"}
+    assert {one.reason for one in before} <= {"", "WaitingForPod", "PodStarting", "WaitingForReport"}
+    assert [one for one in running if (one.has_reported, one.status, one.reason) != (True, "True", "Reporting")] == []
+    assert running != []
 
 
 def test_the_trainer_has_no_api_token(line: Line, undisturbed: dict[str, Any]) -> None:

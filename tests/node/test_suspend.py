@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,7 +12,9 @@ from typing import Any
 
 import pytest
 from line import NAMESPACE, Line, Reference, durable
-from recording import Life, Recording, overlapping, recorded
+from recording import History, Life, Recording, Told, followed, overlapping, recorded
+
+from autohas_operator.pods import LIVENESS_FAILURES, LIVENESS_PERIOD_S, PROBE_TIMEOUT_S
 
 pytestmark = pytest.mark.node
 FIRST_BACKOFF_S = 10.0
@@ -19,6 +22,8 @@ FIRST_BACKOFF_S = 10.0
 NUM_INTERRUPTIONS = 6
 LATEST_S = 10.0
 """How much later than its back-off says a pod may appear: two cores that are busy, timestamps cut to seconds."""
+GRACE_S = 30
+"""The least that a search may give its trainer to stop; a frozen one needs all of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +32,41 @@ class Interrupted:
 
     status: dict[str, Any]
     lives: list[Life]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stalled:
+    """A search whose trainer was frozen once, after its end: with all its pods, all that was told, and its events by reason."""
+
+    frozen_s: float
+    status: dict[str, Any]
+    lives: list[Life]
+    told: list[Told]
+    events: dict[str, str]
+
+
+@pytest.fixture(scope="module", name="stalled")
+def _stalled(line: Line, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Future[Stalled]]:
+    """As the next: nothing but the kubelet's patience, two minutes of it."""
+    name, folder = "stalled", tmp_path_factory.mktemp("stalled")
+    with (
+        recorded(line, name, folder) as recording,
+        followed(line, name, folder) as history,
+        ThreadPoolExecutor(max_workers=1) as pool,
+    ):
+        yield pool.submit(stall, line, name, recording, history)
+
+
+def stall(line: Line, name: str, recording: Recording, history: History) -> Stalled:
+    """Freeze the trainer of a search (SIGSTOP) while it works, and leave the rest to kubelet, Job controller and operator."""
+    limits = {"spec.failurePolicy.stallTimeoutSeconds": 60, "spec.trainer.terminationGracePeriodSeconds": GRACE_S}
+    line.apply(durable(name, steps=Reference.STEPS, **limits))
+    line.works(name)
+    line.freeze_trainer(name)
+    frozen_s = time.time()
+    status = line.wait(name, "Finished")["status"]
+    told = history.until_phase("Succeeded")
+    return Stalled(frozen_s=frozen_s, status=status, lives=recording.ended(2), told=told, events=line.events(name))
 
 
 @pytest.fixture(scope="module", name="interrupted")
@@ -48,7 +88,7 @@ def interrupt(line: Line, name: str, recording: Recording) -> Interrupted:
     return Interrupted(status=line.wait(name, "Finished")["status"], lives=recording.ended(NUM_INTERRUPTIONS + 1))
 
 
-@pytest.mark.usefixtures("interrupted")
+@pytest.mark.usefixtures("interrupted", "stalled")
 def test_a_suspended_search_rests_on_its_checkpoint_and_goes_on(line: Line, reference: Reference, tmp_path: Path) -> None:
     """Suspending, then Suspended: no pod, no Job, the checkpoint that status names is on the claim; then attempt 2 to the same end."""
     name = "suspended"
@@ -74,7 +114,7 @@ def test_a_suspended_search_rests_on_its_checkpoint_and_goes_on(line: Line, refe
     assert status["result"]["digest"] == reference.digest()
 
 
-@pytest.mark.usefixtures("interrupted")
+@pytest.mark.usefixtures("interrupted", "stalled")
 def test_created_suspended_it_starts_nothing_and_flips_never_make_two_pods(line: Line, reference: Reference, tmp_path: Path) -> None:
     """Nothing before suspend is false; then suspended and let go twice faster than a pod ends: pods follow each other, same end."""
     name = "flipped"
@@ -95,6 +135,31 @@ def test_created_suspended_it_starts_nothing_and_flips_never_make_two_pods(line:
     assert lives[-1].exit_code == 0
     assert status["phase"] == "Succeeded"
     assert status["result"]["digest"] == reference.digest()
+
+
+def test_a_frozen_trainer_is_stopped_by_the_kubelet_and_told_as_stalled(reference: Reference, stalled: Future[Stalled]) -> None:
+    """Three looks at /healthz without an answer, the time to stop, SIGKILL: Stalled in condition and event, the next pod, the same end."""
+    frozen = stalled.result()
+    lives, said = frozen.lives, {one.message for one in frozen.told if (one.status, one.reason) == ("False", "Stalled")}
+    took_s = (lives[0].finished_s or 0.0) - frozen.frozen_s
+    least_s, most_s = ((LIVENESS_FAILURES - n) * LIVENESS_PERIOD_S + PROBE_TIMEOUT_S + GRACE_S for n in (1, 0))
+    why = f"{LIVENESS_FAILURES} looks at /healthz, {LIVENESS_PERIOD_S} s apart, had no answer within {PROBE_TIMEOUT_S} s; the next"
+
+    assert [life.exit_code for life in lives] == [137, 0]
+    assert least_s - 1 <= took_s <= most_s + LATEST_S
+    assert len(said) == 1
+    assert why in min(said)
+    assert "(Liveness probe failed: " in min(said)
+    assert frozen.events["SearchStalled"] in said
+    assert (len({life.job for life in lives}), frozen.status["attempt"]) == (1, 1)
+    assert (frozen.status["phase"], frozen.status.get("interruptions", 0)) == ("Succeeded", 0)
+    assert frozen.status["result"]["digest"] == reference.digest()
+    assert [one for one in started_again(frozen.told) if one.reason == "ProgressUnreachable"] == []
+
+
+def started_again(told: list[Told]) -> list[Told]:
+    """What was told from the end of the frozen trainer on: the next one's start is an ordinary one."""
+    return told[[one.reason for one in told].index("Stalled") :]
 
 
 def test_six_interruptions_in_a_row_do_not_wait_out_the_back_off(reference: Reference, interrupted: Future[Interrupted]) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 _NO_PREEMPTION: Final = "preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."
-NO_GPU: Final = f"0/1 nodes are available: 1 Insufficient nvidia.com/gpu. {_NO_PREEMPTION}"
+NO_GPU: Final = f"0/1 nodes are available: 1 Insufficient nvidia.com/gpu. no new claims to deallocate, {_NO_PREEMPTION}"
 """Of the scheduler, in the condition PodScheduled."""
-NO_CLAIM: Final = f'0/1 nodes are available: persistentvolumeclaim "ck" not found. {_NO_PREEMPTION}'
+NO_CLAIM: Final = '0/1 nodes are available: persistentvolumeclaim "ck" not found. not found'
 NO_IMAGE: Final = (
     'Back-off pulling image "ghcr.io/none/trainer:1": ErrImagePull: failed to pull and unpack image "ghcr.io/none/trainer:1":'
     ' failed to resolve reference "ghcr.io/none/trainer:1": ghcr.io/none/trainer:1: not found'

@@ -75,6 +75,16 @@ class Cluster:
         volume = volumes.LocalVolume(name=name, host_path=host_path, node=self.node.name, namespace=namespace, access_modes=access_modes)
         self.kubectl.apply(*volume.objects())
 
+    def image_on_trainer(self, name: str, folder: Path) -> None:
+        """Build the Dockerfile of `folder` on the trainer's image and give it to the node as `name`, a full name with registry and tag.
+
+        Raises RuntimeError on a cluster that is not ours.
+        """
+        if self.node is None:
+            message = f"no image {name}: this cluster was not started here; push the image to a registry that its nodes know"
+            raise RuntimeError(message)
+        loading.load(Containerd(directory=RUN), images.build_on_trainer(name, folder))
+
 
 def start(owner: Identity | None, targets: tuple[str, ...] = images.TARGETS) -> Cluster:
     """Start a cluster that holds the images of `targets`; its `owner` is a process, or None for nobody.

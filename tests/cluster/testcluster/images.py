@@ -108,9 +108,37 @@ def build(targets: tuple[str, ...] = TARGETS) -> Layout:
                 with step(f"build image autohas-{target}"):
                     _build(target, context, generation)
                 mark.write_text(key)
-        layout.drop_unused()
-        leftovers.unmount_below(generation)  # buildah leaves its storage bound to itself
+        _tidy(generation, layout)
     return layout
+
+
+def build_on_trainer(name: str, folder: Path) -> Layout:
+    """Build the Dockerfile of `folder`, whose argument TRAINER names the image it begins with, on the trainer's; call the result `name`.
+
+    Nothing is done if neither has changed. Of the layout that returns, only the image's own layers are new: the trainer's lie there once.
+    Raises KeyError before the trainer is built, CommandFailedError with the end of the build's output.
+    """
+    with cache.lock("images"), tempfile.TemporaryDirectory() as scratch:
+        context = Path(scratch, folder.name)
+        shutil.copytree(folder, context, ignore=shutil.ignore_patterns("__pycache__"))
+        generation = _generation()
+        layout = Layout(folder=generation / "layout")
+        mark, key = generation / f"{Path(name).name}.key", cache.key(layout.digests()[full_name("trainer")], context)
+        if name not in layout.digests() or not mark.exists() or mark.read_text() != key:
+            mark.unlink(missing_ok=True)
+            with step(f"build image {name}"):
+                storage, local = generation / "storage", f"localhost/{Path(name).name}"
+                trainer = ["--build-arg", "TRAINER=localhost/autohas-trainer"]
+                _buildah(storage, "bud", "--isolation", "chroot", "--layers", "--tag", local, *trainer, str(context))
+                _export(storage, local, layout, name)
+            mark.write_text(key)
+        _tidy(generation, layout)
+    return layout
+
+
+def _tidy(generation: Path, layout: Layout) -> None:
+    layout.drop_unused()
+    leftovers.unmount_below(generation)  # buildah leaves its storage bound to itself
 
 
 def _project() -> dict[str, Any]:
@@ -156,6 +184,11 @@ def _build(target: str, context: Path, generation: Path) -> None:
     for name, value in arguments.items():
         command += ["--build-arg", f"{name}={value}"]
     _buildah(storage, *command, str(context))
+    _export(storage, local, Layout(folder=generation / "layout"), full_name(target))
+
+
+def _export(storage: Path, local: str, layout: Layout, name: str) -> None:
+    """Write an image of buildah's into the layout under its full name; layers that are there stay as they are."""
     run(
         [
             "skopeo",
@@ -164,7 +197,7 @@ def _build(target: str, context: Path, generation: Path) -> None:
             "--quiet",
             "--dest-oci-accept-uncompressed-layers",
             f"containers-storage:[overlay@{storage}+{_scratch(storage)}]{local}",
-            f"oci:{generation / 'layout'}:{full_name(target)}",
+            f"oci:{layout.folder}:{name}",
         ],
         timeout_s=BUILD_LIMIT_S,
     )

@@ -9,15 +9,17 @@ import io
 import os
 import subprocess
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from testcluster.commands import CommandFailedError, last_lines
-from testcluster.containerd import NAMESPACE, Containerd
+from testcluster.containerd import NAMESPACE, PAUSE_IMAGE, Containerd
 from testcluster.images import Layout
 from testcluster.steps import logger, step
 
 BIG_BYTES = 1 << 30
+BY_DIGEST = "sha256:"
+"""Names that the runtime itself gives."""
 
 
 def load(containerd: Containerd, layout: Layout) -> list[str]:
@@ -30,7 +32,22 @@ def load(containerd: Containerd, layout: Layout) -> list[str]:
     for image in changed:
         with step(f"load {image}"):
             _load(containerd, layout, image)
+    named = {digest for name, digest in images(containerd).items() if not name.startswith(BY_DIGEST)}
+    forget_all_but(containerd, named)
     return changed
+
+
+def forget_all_but(containerd: Containerd, digests: Collection[str]) -> None:
+    """Remove every image but the pause and those whose manifest's digest is given.
+
+    An image stays when its name has gone on to another: the kubelet's side of the runtime holds each by its digest too, for ever.
+    """
+    held = images(containerd)
+    kept = {*digests, held.get(PAUSE_IMAGE)}
+    for name, digest in held.items():
+        if digest not in kept:
+            with contextlib.suppress(CommandFailedError):
+                containerd.ctr("images", "remove", "--sync", name)
 
 
 def images(containerd: Containerd) -> dict[str, str]:
@@ -64,9 +81,8 @@ def _load(containerd: Containerd, layout: Layout, image: str) -> None:
     needed = layout.blobs(image)
     missing = [digest for digest in needed if not _stored(containerd, digest).exists()]
     if sum(layout.blob(digest).stat().st_size for digest in missing) > BIG_BYTES:
-        # New dependencies: the old ones go first, for both do not fit on every disk.
-        with contextlib.suppress(CommandFailedError):
-            containerd.ctr("images", "remove", "--sync", image)
+        # New dependencies: what was made with the old ones goes first, for both do not fit on every disk.
+        forget_all_but(containerd, layout.digests().values())
     try:
         import_archive(containerd, layout.archive(image, missing))
     except CommandFailedError as error:

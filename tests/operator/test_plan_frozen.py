@@ -1,0 +1,28 @@
+"""A trainer that answers its liveness probe no more: stopped like one whose steps take too long, and told apart from it."""
+
+from __future__ import annotations
+
+from autohas_api.status import ConditionType
+from autohas_operator.conditions import verdict_of
+from autohas_operator.observe import Explanation
+from autohas_operator.testing.builders import NOW_S, ended_pod, observed
+from autohas_operator.testing.decisions import JOB, RUNNING, SEARCH, decide
+
+SILENCE = (
+    'Liveness probe failed: Get "http://10.244.0.8:9464/healthz": context deadline exceeded'
+    " (Client.Timeout exceeded while awaiting headers)"
+)
+"""Of a kubelet 1.35 whose trainer was frozen (SIGSTOP), as tests/node/test_suspend.py meets it."""
+
+
+def test_a_frozen_trainer_is_not_blamed_for_slow_steps() -> None:
+    """Three looks without an answer end a pod after 90 s whatever stallTimeoutSeconds is: raising that would not help."""
+    unhealthy = Explanation(reason="Unhealthy", message=SILENCE, time_s=NOW_S)
+    stalled = decide(observed(SEARCH, JOB, ended_pod(JOB, code=137, ended_s=NOW_S + 30), explanation=unhealthy), RUNNING)
+    told = verdict_of(stalled.status, ConditionType.TRAINER_READY)
+
+    assert told is not None
+    assert told.reason == "Stalled"
+    assert "was stopped because 3 looks at /healthz, 30 s apart, had no answer within 5 s" in told.message
+    assert "stallTimeoutSeconds" not in told.message
+    assert SILENCE in told.message
