@@ -155,6 +155,25 @@ FIRING: tuple[tuple[str, str, dict[str, str], list[tuple[str, str]]], ...] = (
         ],
     ),
     (
+        "AutoHASQueuedTooLong",
+        "1445m",
+        {},
+        [(f'autohas_search_phase{{{_ONE},phase="Queued"}}', "1x1500")],
+    ),
+    (
+        "AutoHASSearchFailed",
+        "20m",
+        {"namespace": "ml"},
+        [('autohas_searches_finished_total{namespace="ml",result="Failed"}', "0x10 1x60")],
+    ),
+    (
+        "AutoHASSearchFailed",  # the first thing that a new operator saw: the series begins at 1
+        "20m",
+        {"namespace": "ml"},
+        [('autohas_searches_finished_total{namespace="ml",result="Failed"}', "_x10 1x60")],
+    ),
+    ("AutoHASSearchRejected", "16m", {}, [(f'autohas_search_phase{{{_ONE},phase="Rejected"}}', "1x60")]),
+    (
         "AutoHASPolicyCollapsedEarly",
         "10m",
         {},
@@ -181,17 +200,18 @@ FIRING: tuple[tuple[str, str, dict[str, str], list[tuple[str, str]]], ...] = (
     (
         "AutoHASReconcileErrors",
         "40m",
-        {"reason": "ForbiddenError"},
+        {"reason": "ForbiddenError", "job": "autohas-operator"},
         [
-            ('autohas_reconcile_errors_total{reason="ForbiddenError"}', "0+3x60"),
-            ('autohas_reconcile_errors_total{reason="ConflictError"}', "0+9x60"),
-            ('autohas_reconcile_duration_seconds_count{result="ok"}', "0+10x60"),
+            ('autohas_reconcile_errors_total{job="autohas-operator",reason="ForbiddenError"}', "0+3x60"),
+            ('autohas_reconcile_errors_total{job="autohas-operator",reason="ConflictError"}', "0+9x60"),
+            ('autohas_reconcile_duration_seconds_count{job="autohas-operator",result="ok"}', "0+10x60"),
+            ('autohas_reconcile_duration_seconds_count{job="another",result="ok"}', "0+90x60"),  # a calm release beside it
         ],
     ),
     ("AutoHASSeriesTruncated", "10m", {}, [(f"autohas_policy_series_truncated{{{_ONE}}}", "1x60")]),
 )
 """Alert, when to look, labels beside namespace and name, and the history as promtool writes it."""
-_FLEET = ("AutoHASOperatorDown", "AutoHASReconcileErrors")
+_FLEET = ("AutoHASOperatorDown", "AutoHASReconcileErrors", "AutoHASSearchFailed")
 
 
 def _case(name: str, at: str, labels: dict[str, str], history: list[tuple[str, str]]) -> dict[str, Any]:
@@ -226,6 +246,10 @@ def _healthy() -> dict[str, Any]:
         (f"autohas_policy_series_truncated{{{_ONE}}}", "0x200"),
         (f'autohas_search_phase{{{_ONE},phase="Starting"}}', "1x30"),
         (f'autohas_search_phase{{{_ONE},phase="Running"}}', "_x30 1x170"),
+        ('autohas_search_phase{namespace="ml",name="patient",phase="Queued"}', "1x200"),  # a queue may take hours
+        ('autohas_search_phase{namespace="ml",name="edited",phase="Rejected"}', "1x10"),
+        ('autohas_searches_finished_total{namespace="ml",result="Failed"}', "4x30 4x170"),  # of yesterday
+        ('autohas_searches_finished_total{namespace="ml",result="Succeeded"}', "0+1x200"),
         (f'autohas_search_condition{{{_ONE},type="CheckpointReady",status="True",reason="Fresh"}}', "1x200"),
         ('autohas_reconcile_errors_total{reason="ConflictError"}', "0+9x200"),
         ('autohas_reconcile_duration_seconds_count{result="ok"}', "0+10x200"),
