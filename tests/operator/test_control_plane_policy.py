@@ -46,6 +46,14 @@ def test_the_operator_is_held_to_the_children_of_searches(bench: Any, trainer: A
     bench.kubectl("create", "-f", "-", input=json.dumps(foreign))
     bench.until(lambda: "an AutoHASSearch controls" in refusal(bench, "delete", "configmap", "foreign"), "the policy is at work")
 
+    def checked() -> dict[str, Any] | None:
+        policy = bench.cluster.kubectl.json("get", "validatingadmissionpolicy", f"autohas-operator.{bench.namespace}-operator")
+        found: dict[str, Any] | None = policy.get("status", {}).get("typeChecking")
+        return found
+
+    assert bench.until(lambda: checked() is not None, "the policy's types are checked")
+    assert (checked() or {}).get("expressionWarnings", []) == []
+
     bench.apply(DURABLE)
     pod = bench.bind(bench.pod())
     bench.reported(trainer, pod)
