@@ -1,4 +1,4 @@
-"""Who holds a search back: a queue (Kueue) that suspends its Job, or the person who suspended the search. Pure.
+"""Who holds a search back: the platform, a queue (Kueue) that suspends its Job, or the person who suspended the search. Pure.
 
 Kueue is recognised by what it does to the Job and never guessed from labels: a cluster may give Jobs a queue by default.
 """
@@ -7,13 +7,36 @@ from __future__ import annotations
 
 from typing import Final
 
+from autohas_api.pod_spec import Trainer
 from autohas_api.status import ConditionType, Phase, Status
 from autohas_operator import policy
 from autohas_operator.conditions import Verdict, goes_on, is_durable, verdict_of
 from autohas_operator.observe import JobRecord
+from autohas_operator.settings import PodSettings
 from autohas_operator.wording import epoch
 
 _QUEUED: Final = ("QuotaReserved", "WaitingForQuota", "WaitingForQuotaTooLong", "Evicted")
+
+
+def platform_refusal(trainer: Trainer, pods: PodSettings) -> Verdict | None:
+    """Why the platform makes no Job of this, if it does not: Kubernetes does not ask whether the author may use image and account."""
+    account = trainer.service_account_name
+    if account is not None and account not in pods.service_accounts:
+        allowed = ", ".join(pods.service_accounts) or "none"
+        where = f'spec.trainer.serviceAccountName: "{account}"'
+        message = f"{where} must be one that the platform allows (chart value trainer.serviceAccounts): {allowed}"
+        return Verdict(status="False", reason="ServiceAccountNotAllowed", message=message)
+    if trainer.image and pods.allowed_images and not any(_begins_with(trainer.image, part) for part in pods.allowed_images):
+        where, allowed = f'spec.trainer.image: "{trainer.image}"', ", ".join(pods.allowed_images)
+        message = f"{where} must begin with one of what the platform allows (chart value trainer.allowedImages): {allowed}"
+        return Verdict(status="False", reason="ImageNotAllowed", message=message)
+    return None
+
+
+def _begins_with(image: str, prefix: str) -> bool:
+    """Whole parts only: `registry.example/team` must not let `registry.example/team-of-somebody-else/image` pass."""
+    rest = image.removeprefix(prefix)
+    return image.startswith(prefix) and (not rest or prefix[-1] in "/:@" or rest[0] in "/:@")
 
 
 def admitted_verdict(job: JobRecord | None, previous: Status, now_s: float) -> Verdict:

@@ -19,7 +19,7 @@ from autohas_api.search import Search, read
 from autohas_api.space import Space, resolve
 from autohas_api.status import ConditionType, Phase, Status, TrainerStatus
 from autohas_operator import policy
-from autohas_operator.admission import admitted_verdict, suspended_verdict
+from autohas_operator.admission import admitted_verdict, platform_refusal, suspended_verdict
 from autohas_operator.aftermath import CleanUp, aftermath
 from autohas_operator.conditions import Verdict, changed_s, is_finished, merged, verdict_of
 from autohas_operator.course import RESULT_MISSING, Course, CreateAttempt, DeleteJob, Scene, TouchJob, course, hindered
@@ -131,10 +131,8 @@ def _judged(observed: Observed, previous: Status, pods: PodSettings) -> tuple[Se
         return judged
     if obstacle is not None and obstacle.blamed is Blamed.SPEC:
         return Verdict(status="False", reason=obstacle.reason, message=obstacle.message)
-    account = judged[0].spec.trainer.service_account_name
-    if account is not None and account not in pods.service_accounts and observed.job is None:
-        return _refused_account(account, pods)
-    return judged
+    refusal = platform_refusal(judged[0].spec.trainer, pods) if observed.job is None else None
+    return refusal or judged
 
 
 @lru_cache(maxsize=512)
@@ -147,14 +145,6 @@ def _judgement(document: str, *, has_begun: bool) -> tuple[Search, Space] | Verd
         return search, resolve(search.spec)
     except SpecError as error:
         return Verdict(status="False", reason="InvalidSpec", message=clean(str(error)))
-
-
-def _refused_account(account: str, pods: PodSettings) -> Verdict:
-    """Kubernetes does not check whether the author of a search may use an account: the platform says which are for all."""
-    allowed = ", ".join(pods.service_accounts) or "none"
-    where = f'spec.trainer.serviceAccountName: "{account}"'
-    message = f"{where} must be one that the platform allows (chart value trainer.serviceAccounts): {allowed}"
-    return Verdict(status="False", reason="ServiceAccountNotAllowed", message=message)
 
 
 def _rejected(observed: Observed, previous: Status, accepted: Verdict, now_s: float) -> Plan:

@@ -1,6 +1,7 @@
 """The trainer's pod template: restricted profile, no token, read-only root. Pure.
 
-Nothing of the user's text is merged into it but what `spec.trainer` names field by field.
+Nothing of the user's text is merged into it but what `spec.trainer` names field by field; what is missing there is the platform's
+default.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from autohas_api import names
 from autohas_api.model import Model
 from autohas_api.pod_spec import Trainer
 from autohas_api.search import Search
+from autohas_operator.defaults import with_defaults
 from autohas_operator.settings import PodSettings
 
 STARTUP_S: Final = 1800
@@ -25,6 +27,7 @@ _CONFIG, _CHECKPOINT, _SCRATCH, _SHM = "autohas-config", "autohas-checkpoint", "
 
 def pod_spec(search: Search, *, name: str, attempt: int, image: str, settings: PodSettings) -> dict[str, Any]:
     """The spec of the Job's pods; `name` is that of the ConfigMap."""
+    search = with_defaults(search, settings.defaults)
     trainer = search.spec.trainer
     return {
         "restartPolicy": "Never",

@@ -1,7 +1,7 @@
 """Every setting of the operator: meaning, unit, default, and why that default.
 
 Read once from the environment (`AUTOHAS_TRAINER_IMAGE`) or from flags (`--trainer-image`), which win. The chart sets
-the former. Knows nothing of kopf or Kubernetes.
+the former. Knows nothing of kopf; of Kubernetes only what `spec.trainer` knows.
 """
 
 from __future__ import annotations
@@ -12,6 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
 from typing import Any, Final
 
+from pydantic import ValidationError
+
+from autohas_api.problems import problems_of
+from autohas_operator.defaults import NO_DEFAULTS, TrainerDefaults
 from autohas_operator.errors import OperatorError
 
 PREFIX: Final = "AUTOHAS_"
@@ -38,6 +42,8 @@ class PodSettings:
     run_as_user: int | None
     fs_group: int | None
     service_accounts: tuple[str, ...] = ()
+    allowed_images: tuple[str, ...] = ()
+    defaults: TrainerDefaults = NO_DEFAULTS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +64,10 @@ class Settings:
     trainer_service_accounts: tuple[str, ...] = _setting(
         (),
         "Service accounts that searches may name. Kubernetes does not ask whether the author of a search may use them.",
+    )
+    trainer_allowed_images: tuple[str, ...] = _setting((), "What the images that searches name must begin with. Empty: any image.")
+    trainer_defaults: TrainerDefaults = _setting(  # noqa: RUF009 - frozen, which ruff does not see
+        NO_DEFAULTS, "Fields of spec.trainer for searches without them, as JSON: resources, nodeSelector, tolerations and the class names."
     )
     log_level: str = _setting("info", "Least severe log line written: debug, info, warning or error.", choices=_LOG_LEVELS)
     listen_address: str = _setting("0.0.0.0", "Address of /healthz, /readyz and /metrics.")  # noqa: S104 - probes come from outside
@@ -89,6 +99,8 @@ class Settings:
             run_as_user=self.trainer_run_as_user,
             fs_group=self.trainer_fs_group,
             service_accounts=self.trainer_service_accounts,
+            allowed_images=self.trainer_allowed_images,
+            defaults=self.trainer_defaults,
         )
 
 
@@ -120,6 +132,9 @@ def _parsed(setting: Field[Any], text: str) -> Any:  # noqa: ANN401 - the settin
     kind = str(setting.type)
     try:
         value = _typed(kind, text)
+    except ValidationError as error:
+        wrong = "; ".join(str(problem) for problem in problems_of(error, TrainerDefaults))
+        raise SettingError(f"{_variable(setting)}: {wrong}") from error
     except (ValueError, KeyError) as error:
         allowed = "true or false" if kind == "bool" else f"of type {kind}"
         raise SettingError(f'{_variable(setting)} is "{text}" and must be {allowed}') from error
@@ -135,6 +150,8 @@ def _typed(kind: str, text: str) -> Any:  # noqa: ANN401 - as above
         return tuple(part.strip() for part in text.split(",") if part.strip())
     if kind == "bool":
         return {"true": True, "false": False}[text.strip().lower()]
+    if kind == "TrainerDefaults":
+        return TrainerDefaults.model_validate_json(text or "{}")
     return {"int": int, "float": float, "str": str}[kind](text)
 
 

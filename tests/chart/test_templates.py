@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
+from rendering import CHART, environment_of, pod_of, rendered, rules_of
 
 from autohas_api import names
 from autohas_operator.settings import read_settings
@@ -15,33 +14,6 @@ from testcluster import binaries
 from testcluster.client import Tool
 from testcluster.cluster import Cluster
 from testcluster.commands import CommandFailedError
-
-CHART = Path(__file__).parents[2] / "charts" / "autohas"
-Objects = dict[tuple[str, str], dict[str, Any]]
-
-
-@pytest.fixture(scope="session", name="helm")
-def _helm(tmp_path_factory: pytest.TempPathFactory) -> Tool:
-    if reason := binaries.why_not_buildable():
-        pytest.skip(reason)
-    return Tool(executable=binaries.helm(), kubeconfig=tmp_path_factory.mktemp("helm") / "none")
-
-
-def rendered(helm: Tool, **values: Any) -> Objects:
-    """The objects by kind and name, with these values (JSON) set."""
-    flags = [f"--set-json={path.replace('__', '.')}={json.dumps(value)}" for path, value in values.items()]
-    text = helm("template", "autohas", CHART, "--namespace", "autohas", *flags)
-    return {(item["kind"], item["metadata"]["name"]): item for item in yaml.safe_load_all(text) if item}
-
-
-def pod_of(objects: Objects) -> dict[str, Any]:
-    spec: dict[str, Any] = objects["Deployment", "autohas-operator"]["spec"]["template"]["spec"]
-    return spec
-
-
-def environment_of(objects: Objects) -> dict[str, str]:
-    (container,) = pod_of(objects)["containers"]
-    return {entry["name"]: entry["value"] for entry in container["env"]}
 
 
 def test_the_chart_passes_helms_own_lint(helm: Tool) -> None:
@@ -176,6 +148,7 @@ def test_whoever_may_edit_may_use_searches(helm: Tool) -> None:
         "--set=runAsUser=0",
         "--set=image.digest=latest",
         "--set=metrics.typo=1",
+        "--set=metrics.prometheusRule.scrapedByHand.operatorLabels.job-name=x",
         "--set=metrics.podMonitor.interval=soon",
         "--set-json=networkPolicy.apiServerPorts=[]",
     ],
@@ -257,15 +230,42 @@ def test_dashboards_arrive_as_they_were_generated(helm: Tool) -> None:
 
 def test_every_alert_links_to_its_runbook_when_there_is_one(helm: Tool) -> None:
     """By its name; without an address there is no link. Every alert has a heading in docs/dashboards.md."""
-    (group,) = rendered(helm, metrics=MONITORED)["PrometheusRule", "autohas-operator"]["spec"]["groups"]
-    (plain,) = rendered(helm, metrics={"prometheusRule": {"enabled": True}})["PrometheusRule", "autohas-operator"]["spec"]["groups"]
+    linked = rules_of(rendered(helm, metrics=MONITORED))
+    plain = rules_of(rendered(helm, metrics={**MONITORED, "prometheusRule": {"enabled": True}}))
     page = (CHART.parents[1] / "docs" / "dashboards.md").read_text()
 
-    assert len(group["rules"]) == len(plain["rules"]) >= 10
-    for rule, bare in zip(group["rules"], plain["rules"], strict=True):
-        assert rule["annotations"]["runbook_url"] == f"https://docs.example/dashboards.md#{rule['alert'].lower()}"
-        assert "runbook_url" not in bare["annotations"]
-        assert f"### {rule['alert']}\n" in page
+    assert list(linked) == list(plain)
+    assert len(linked) >= 10
+    for name, rule in linked.items():
+        assert rule["annotations"]["runbook_url"] == f"https://docs.example/dashboards.md#{name.lower()}"
+        assert "runbook_url" not in plain[name]["annotations"]
+        assert f"### {name}\n" in page
+
+
+def test_an_operator_is_missed_by_its_own_release(helm: Tool) -> None:
+    """AutoHASOperatorDown asks for the labels that this release's ServiceMonitor gives; other expressions are the generated ones."""
+    rules = rules_of(rendered(helm, "second", "ml", metrics=MONITORED), "second-operator")
+    generated = yaml.safe_load((CHART / "files" / "alerts.yaml").read_text())["groups"][0]["rules"]
+
+    assert rules["AutoHASOperatorDown"]["expr"] == 'absent(autohas_operator_build_info{job="second-operator",namespace="ml"})'
+    others = [rule for rule in generated if rule["alert"] != "AutoHASOperatorDown"]
+    assert [rules[rule["alert"]]["expr"] for rule in others] == [rule["expr"] for rule in others]
+
+
+def test_alerts_on_missing_targets_need_something_that_scrapes_them(helm: Tool) -> None:
+    """Without its monitor each would fire for ever; who scrapes by hand says so, and by which labels the operator is known."""
+    rule = {"prometheusRule": {"enabled": True}}
+    by_hand = {"prometheusRule": {"enabled": True, "scrapedByHand": {"trainers": True, "operatorLabels": {"job": "mine"}}}}
+
+    def missing(metrics: dict[str, object]) -> set[str]:
+        return {"AutoHASOperatorDown", "AutoHASTrainerTargetDown"} & set(rules_of(rendered(helm, metrics=metrics)))
+
+    assert missing(rule) == set()
+    assert missing({**rule, "serviceMonitor": {"enabled": True}}) == {"AutoHASOperatorDown"}
+    assert missing({**rule, "podMonitor": {"enabled": True}}) == {"AutoHASTrainerTargetDown"}
+    assert missing(by_hand) == {"AutoHASOperatorDown", "AutoHASTrainerTargetDown"}
+    expr = rules_of(rendered(helm, metrics=by_hand))["AutoHASOperatorDown"]["expr"]
+    assert expr == 'absent(autohas_operator_build_info{job="mine"})'
 
 
 def test_network_policies_let_through_what_is_needed(helm: Tool) -> None:

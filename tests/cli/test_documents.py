@@ -36,7 +36,18 @@ ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "trainer" / "README.md", ROOT / "examples" / "README.md"]
 VALUES = yaml.safe_load((ROOT / "charts" / "autohas" / "values.yaml").read_text())
 SPEC_FIELDS = {field.alias or name for name, field in Spec.model_fields.items()}
-FREE_FORM = ("labels", "annotations", "resources", "affinity", "nodeSelector", "tolerations", "podLabels", "podAnnotations", "metricsFrom")
+FREE_FORM = (
+    "labels",
+    "annotations",
+    "resources",
+    "affinity",
+    "nodeSelector",
+    "tolerations",
+    "podLabels",
+    "podAnnotations",
+    "metricsFrom",
+    "operatorLabels",
+)
 """Chart values whose inside is Kubernetes' own or anybody's."""
 FOREIGN_FLAGS = {"--take-ownership", "--set", "--reset-then-reuse-values", "--force-conflicts"}
 """Flags of helm and kubectl that documents name by themselves."""

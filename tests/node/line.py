@@ -20,6 +20,7 @@ from testcluster.waiting import until
 
 NAMESPACE = "searches"
 OPERATOR_NAMESPACE = "autohas"
+GIVEN = "a given cluster's nodes do not see this machine's folders and processes: searches on a real node need a cluster of ours"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

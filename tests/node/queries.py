@@ -10,6 +10,8 @@ from typing import Any
 
 from testcluster.prometheus import Prometheus
 
+_ZERO = " or vector(0)"
+"""What a panel says for a person's sake when there is nothing to count. It always has data, so it proves nothing."""
 _LABEL_VALUES = re.compile(r"label_values\((?P<selector>.+), *(?P<label>\w+)\)")
 
 
@@ -59,6 +61,11 @@ def filled(expr: str, variables: Mapping[str, str]) -> str:
         expr = expr.replace(f"${name}", variables[name])
     assert "$" not in expr, f"unknown variable in {expr}"
     return expr
+
+
+def parts(expr: str) -> tuple[str, ...]:
+    """What of a query must have data of its own: each side of an `or`, without constants that stand in for nothing."""
+    return tuple(expr.replace(_ZERO, "").split(" or "))
 
 
 def has_data(series: list[dict[str, Any]]) -> bool:

@@ -230,9 +230,10 @@ class Bench:
 
 
 def install(cluster: Cluster, namespace: str, path: Path, *flags: str) -> Path:
-    """CRD, service account and rights as the chart renders them; a kubeconfig with a token of that account."""
+    """CRD, service account, rights and policies as the chart renders them; a kubeconfig with a token of that account."""
     rendered = cluster.helm("template", RELEASE, CHART, "--namespace", namespace, *flags)
-    wanted = ("CustomResourceDefinition", "ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")
+    rights = ("ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")
+    wanted = ("CustomResourceDefinition", *rights, "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
     objects = [document for document in yaml.safe_load_all(rendered) if document and document["kind"] in wanted]
     cluster.kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
     bundle = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
@@ -256,8 +257,9 @@ def _bench(control_plane: Cluster, operator_kubeconfig: Path, tmp_path: Path, re
     namespace = f"t-{os.getpid()}-{next(_numbers)}"
     control_plane.kubectl("create", "namespace", namespace)
     operator = OperatorProcess(operator_kubeconfig, tmp_path / "operator.log")
-    if getattr(request, "param", "") == "narrow":
-        flags = (f'--set-json=watchNamespaces=["{namespace}"]', "--set=aggregateRoles=false", "--set=crds.enabled=false")
+    if (kind := getattr(request, "param", "")) in ("narrow", "guarded"):
+        flags = [f'--set-json=watchNamespaces=["{namespace}"]', "--set=aggregateRoles=false", "--set=crds.enabled=false"]
+        flags += ["--set=admissionPolicy.enabled=true"] if kind == "guarded" else []
         narrow = install(control_plane, f"{namespace}-operator", tmp_path / "kubeconfig", *flags)
         operator = OperatorProcess(narrow, tmp_path / "operator.log", namespaces=namespace)
     operator.start()

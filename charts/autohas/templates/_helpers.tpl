@@ -24,6 +24,15 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 {{- end -}}
 
+{{/* What is not empty, as JSON under the names of spec.trainer. */}}
+{{- define "autohas.trainerDefaults" -}}
+{{- $given := dict }}
+{{- range $field, $value := .Values.trainer.defaults }}
+{{- if $value }}{{ $_ := set $given $field $value }}{{ end }}
+{{- end }}
+{{- toJson $given -}}
+{{- end -}}
+
 {{/* What the operator may do in a namespace that it serves. No secrets, no wildcard, nothing about pods but reading. */}}
 {{- define "autohas.rules" -}}
 - apiGroups: [autohas.dev]

@@ -1,6 +1,7 @@
 """The alerts, as the content of a PrometheusRule. Pure.
 
-Each says what happened (summary) and what to do (description); the chart adds the address of its runbook.
+Each says what happened (summary) and what to do (description). The chart adds the address of its runbook, the labels of this
+release's operator to AutoHASOperatorDown, and leaves out the two that tell of missing targets where nothing is scraped.
 """
 
 from __future__ import annotations
@@ -22,6 +23,12 @@ class Alert:
 
 
 _SEARCH: Final = "{{ $labels.namespace }}/{{ $labels.name }}"
+_FAILED: Final = 'autohas_searches_finished_total{result="Failed"}'
+_NEWLY_FAILED: Final = (
+    f"sum by (namespace) (increase({_FAILED}[15m])) > 0"
+    # A series that begins at 1, after a restart of the operator, does not increase.
+    f" or sum by (namespace) ({_FAILED} unless {_FAILED} offset 15m) > 0"
+)
 
 ALERTS: Final = (
     Alert(
@@ -55,11 +62,36 @@ ALERTS: Final = (
     ),
     Alert(
         name="AutoHASPendingTooLong",
-        expr='max by (namespace, name) (autohas_search_phase{phase=~"Pending|Queued|Starting|Interrupted|Suspending|Finalizing"}) == 1',
+        expr='max by (namespace, name) (autohas_search_phase{phase=~"Pending|Starting|Interrupted|Suspending|Finalizing"}) == 1',
         lasting="1h",
         severity="warning",
         summary=f"Search {_SEARCH} has had no running trainer for an hour",
-        description="The condition TrainerReady names what it waits for: quota, a node, an image, a claim, a pod that does not go.",
+        description="The condition TrainerReady names what it waits for: a node, an image, a claim, a pod that does not go.",
+    ),
+    Alert(
+        name="AutoHASQueuedTooLong",
+        expr='max by (namespace, name) (autohas_search_phase{phase="Queued"}) == 1',
+        lasting="24h",
+        severity="info",
+        summary=f"Search {_SEARCH} has waited for quota for a day",
+        description="Queues make searches wait, that is their purpose; a day may mean a queue without enough quota for it. The condition"
+        " Admitted names the queue.",
+    ),
+    Alert(
+        name="AutoHASSearchFailed",
+        expr=_NEWLY_FAILED,
+        lasting="0m",
+        severity="warning",
+        summary="A search in namespace {{ $labels.namespace }} has failed",
+        description="kubectl get ahs shows which; its condition Succeeded says why, and what to do.",
+    ),
+    Alert(
+        name="AutoHASSearchRejected",
+        expr='max by (namespace, name) (autohas_search_phase{phase="Rejected"}) == 1',
+        lasting="15m",
+        severity="info",
+        summary=f"Search {_SEARCH} is rejected, and nobody has edited it",
+        description="Its condition Accepted names the field, what is allowed there and what to do; nothing runs until it is edited.",
     ),
     Alert(
         name="AutoHASPolicyCollapsedEarly",
@@ -109,8 +141,8 @@ ALERTS: Final = (
     ),
     Alert(
         name="AutoHASReconcileErrors",
-        expr='sum by (reason) (rate(autohas_reconcile_errors_total{reason!="ConflictError"}[10m]))'
-        " / on () group_left () sum(rate(autohas_reconcile_duration_seconds_count[10m])) > 0.1",
+        expr='sum by (namespace, job, reason) (rate(autohas_reconcile_errors_total{reason!="ConflictError"}[10m]))'
+        " / on (namespace, job) group_left () sum by (namespace, job) (rate(autohas_reconcile_duration_seconds_count[10m])) > 0.1",
         lasting="15m",
         severity="warning",
         summary="More than a tenth of the operator's passes end with {{ $labels.reason }}",

@@ -7,11 +7,25 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from typing import NoReturn
+
+import pytest
 
 from testcluster import binaries, cache, packages
 
 KUBECONFIG_VARIABLE = "AUTOHAS_TEST_KUBECONFIG"
+REQUIRE_VARIABLE = "AUTOHAS_REQUIRE_ALL_LEVELS"
 FREE_GIB = 27  # four copies of torch's libraries (6 GiB each) while images are built and loaded; three stay
+
+
+def leave_out(reason: str) -> NoReturn:
+    """Skip a test whose level is not to be had here, or fail it where AUTOHAS_REQUIRE_ALL_LEVELS=1 says that there must be all."""
+    required = os.environ.get(REQUIRE_VARIABLE, "")
+    if required not in ("", "0", "1"):
+        pytest.fail(f'{REQUIRE_VARIABLE} is "{required}" and must be 1, 0 or absent', pytrace=False)
+    if required == "1":
+        pytest.fail(f"{REQUIRE_VARIABLE}=1 and this level cannot run: {reason}", pytrace=False)
+    pytest.skip(reason)
 
 
 def given_kubeconfig() -> Path | None:

@@ -1,0 +1,110 @@
+"""Every setting of the operator has its value in the chart, with the same default and the same bounds."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from typing import Any
+
+import pytest
+import yaml
+from rendering import CHART, environment_of, rendered
+
+from autohas_operator.settings import Settings, read_settings
+from testcluster.client import Tool
+from testcluster.commands import CommandFailedError
+
+NOT_IN_THE_CHART = {
+    "kubeconfig": "the pod has its service account",
+    "listen_address": "probes and Prometheus come from outside the pod",
+}
+"""Settings that only make sense outside of a cluster, with the reason."""
+NUMBERS = {
+    "workers": "workers",
+    "writes_per_second": "writesPerSecond",
+    "writes_burst": "writesBurst",
+    "request_timeout_s": "requestTimeoutSeconds",
+    "resync_period_s": "resyncPeriodSeconds",
+    "poll_period_s": "pollPeriodSeconds",
+    "poll_timeout_s": "pollTimeoutSeconds",
+    "poll_concurrency": "pollConcurrency",
+}
+"""Settings by number: their names under `operator` in the values."""
+DEFAULTS = {
+    "resources": {"requests": {"cpu": 2, "memory": "4Gi"}, "limits": {"memory": 8000000000}},
+    "nodeSelector": {"pool": "training"},
+    "tolerations": [{"key": "spot", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 3600000}],
+    "priorityClassName": "research",
+    "runtimeClassName": "nvidia",
+}
+
+
+def test_every_setting_is_reachable_from_the_chart(helm: Tool) -> None:
+    """Named as one that is not, or set; and everything that is set is a setting."""
+    settings = {f"AUTOHAS_{setting.name.upper()}" for setting in fields(Settings) if setting.name not in NOT_IN_THE_CHART}
+
+    assert set(environment_of(rendered(helm))) == settings
+
+
+def test_the_charts_defaults_are_the_operators(helm: Tool) -> None:
+    """An operator of an untouched chart is one without any setting."""
+    assert read_settings([], environment_of(rendered(helm))) == Settings()
+
+
+@pytest.mark.parametrize(("setting", "value"), NUMBERS.items(), ids=NUMBERS)
+def test_a_number_has_one_bound_in_both(helm: Tool, setting: str, value: str) -> None:
+    """The schema's minimum is the setting's; a value of one's own arrives."""
+    schema = json.loads((CHART / "values.schema.json").read_text())["properties"]["operator"]["properties"][value]
+    (field,) = (field for field in fields(Settings) if field.name == setting)
+    given = read_settings([], environment_of(rendered(helm, **{f"operator__{value}": 1234567})))
+
+    assert schema == {"type": "integer" if field.type == "int" else "number", "minimum": field.metadata["least"]}
+    assert getattr(given, setting) == 1234567
+    with pytest.raises(CommandFailedError, match=f"operator.{value}|/operator/{value}"):
+        helm("template", "autohas", CHART, f"--set=operator.{value}=0")
+
+
+def test_no_other_number_is_a_setting() -> None:
+    """The table above is complete: whole numbers aside that stand elsewhere in the values."""
+    numbers = {field.name for field in fields(Settings) if field.type in ("int", "float")}
+
+    assert numbers - set(NUMBERS) == {"listen_port"}
+
+
+def test_defaults_and_images_of_trainers_arrive_whole(helm: Tool) -> None:
+    """All five fields, numbers as numbers; what is empty is not said."""
+    allowed = ["registry.example/team", "ghcr.io/lab/"]
+    given = read_settings([], environment_of(rendered(helm, trainer__defaults=DEFAULTS, trainer__allowedImages=allowed))).pods
+    one = read_settings([], environment_of(rendered(helm, trainer__defaults={"nodeSelector": {"a": "b"}}))).pods
+
+    assert given.defaults.to_json() == DEFAULTS
+    assert given.allowed_images == tuple(allowed)
+    assert one.defaults.to_json() == {"nodeSelector": {"a": "b"}}
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("trainer.defaults", {"affinity": {}}),
+        ("trainer.defaults", {"resources": {"claims": []}}),
+        ("trainer.defaults", {"resources": {"limits": {"cpu": 0.5}}}),
+        ("trainer.defaults", {"tolerations": [{"effect": "Never"}]}),
+        ("trainer.defaults", {"priorityClassName": "Research!"}),
+        ("trainer.allowedImages", [""]),
+        ("trainer.allowedImages", ["a,b"]),
+        ("operator", {"extraEnv": []}),
+    ],
+)
+def test_what_the_operator_could_not_read_is_refused_by_helm(helm: Tool, path: str, value: Any) -> None:
+    """Before anything is installed."""
+    with pytest.raises(CommandFailedError, match="values"):
+        helm("template", "autohas", CHART, f"--set-json={path}={json.dumps(value)}")
+
+
+def test_the_values_say_every_value(helm: Tool) -> None:
+    """values.yaml is where people look: each property of the schema that has settings behind it stands there."""
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+
+    assert set(values["operator"]) == set(NUMBERS.values())
+    assert set(values["trainer"]["defaults"]) == set(DEFAULTS)
+    helm("lint", CHART, "--strict")

@@ -1,0 +1,46 @@
+"""Two releases in one cluster, each with namespaces of its own, as docs/install.md tells it."""
+
+from __future__ import annotations
+
+from rendering import Objects, rendered
+
+from testcluster.client import Tool
+
+EVERYTHING = {
+    "admissionPolicy": {"enabled": True},
+    "networkPolicy": {"enabled": True},
+    "metrics": {key: {"enabled": True} for key in ("serviceMonitor", "podMonitor", "prometheusRule", "dashboards")},
+}
+
+
+def cluster_scoped(objects: Objects) -> set[tuple[str, str]]:
+    """Objects without a namespace: the chart gives one to all others."""
+    return {key for key, item in objects.items() if "namespace" not in item["metadata"]}
+
+
+def test_two_releases_share_no_cluster_scoped_name(helm: Tool) -> None:
+    """The first brings CRD and roles, the second is told not to; that they bear one name in two namespaces does no harm."""
+    first = cluster_scoped(rendered(helm, namespace="vision-operator", watchNamespaces=["vision"], **EVERYTHING))
+    plain = cluster_scoped(rendered(helm, namespace="ml-operator", watchNamespaces=["ml"], **EVERYTHING))
+    second = cluster_scoped(
+        rendered(helm, namespace="ml-operator", watchNamespaces=["ml"], crds__enabled=False, aggregateRoles=False, **EVERYTHING)
+    )
+
+    assert {kind for kind, _ in first & plain} == {"CustomResourceDefinition", "ClusterRole"}
+    assert first & second == set()
+    assert {kind for kind, _ in second} == {"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
+
+
+def test_the_policy_is_for_one_account_and_its_binding_denies(helm: Tool) -> None:
+    """Off unless asked for; it names the account of its own release and the accounts that trainers may have."""
+    values = {"admissionPolicy": {"enabled": True}, "trainer__serviceAccounts": ["trainer", "reader"]}
+    objects = rendered(helm, "second", "ml", **values)
+    policy = objects["ValidatingAdmissionPolicy", "second-operator.ml"]["spec"]
+    binding = objects["ValidatingAdmissionPolicyBinding", "second-operator.ml"]["spec"]
+
+    assert [c["expression"] for c in policy["matchConditions"]] == [
+        "request.userInfo.username == 'system:serviceaccount:ml:second-operator'"
+    ]
+    assert "p.serviceAccountName in ['', 'trainer', 'reader']" in policy["validations"][2]["expression"]
+    assert (binding["policyName"], binding["validationActions"]) == ("second-operator.ml", ["Deny"])
+    assert not [kind for kind, _ in rendered(helm) if kind.startswith("Validating")]

@@ -1,0 +1,154 @@
+"""What the platform decides about trainer pods: which images, and what a search gets that asks for nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from autohas_api.status import ConditionType, Phase, Status
+from autohas_api.testing import changed
+from autohas_operator.conditions import verdict_of
+from autohas_operator.course import CreateAttempt
+from autohas_operator.defaults import TrainerDefaults
+from autohas_operator.plan import Plan, plan
+from autohas_operator.settings import PodSettings, SettingError, read_settings
+from autohas_operator.testing.builders import NOW_S, PODS, observed, report
+from autohas_operator.testing.decisions import JOB, POD, RUNNING, SEARCH
+
+DEFAULTS = {
+    "resources": {"requests": {"cpu": "2", "memory": "4Gi"}, "limits": {"memory": "4Gi"}},
+    "nodeSelector": {"pool": "training"},
+    "tolerations": [{"key": "training", "operator": "Exists", "effect": "NoSchedule"}],
+    "priorityClassName": "research",
+    "runtimeClassName": "nvidia",
+}
+PLATFORM = replace(PODS, defaults=TrainerDefaults.model_validate(DEFAULTS))
+
+
+def decided(trainer: dict[str, Any], pods: PodSettings) -> Plan:
+    return plan(observed(changed(SEARCH, "spec.trainer", trainer)), Status(), pods, NOW_S)
+
+
+def pod_of(decision: Plan) -> dict[str, Any]:
+    assert isinstance(decision.action, CreateAttempt)
+    spec: dict[str, Any] = decision.action.job["spec"]["template"]["spec"]
+    return spec
+
+
+def shown(pod: dict[str, Any]) -> dict[str, Any]:
+    """The fields that can have a default."""
+    resources = pod["containers"][0]["resources"]
+    return {name: pod[name] for name in DEFAULTS if name in pod} | ({"resources": resources} if resources else {})
+
+
+def test_a_search_that_asks_for_nothing_gets_what_the_platform_gives() -> None:
+    """All five fields stand in the Job's pod; without defaults none does."""
+    assert shown(pod_of(decided({}, PLATFORM))) == DEFAULTS
+    assert shown(pod_of(decided({}, PODS))) == {}
+
+
+@pytest.mark.parametrize(
+    ("field", "own"),
+    [
+        ("resources", {"limits": {"nvidia.com/gpu": 1}}),
+        ("nodeSelector", {"zone": "b"}),
+        ("tolerations", [{"key": "spot", "operator": "Exists"}]),
+        ("priorityClassName", "urgent"),
+        ("runtimeClassName", "gvisor"),
+    ],
+)
+def test_a_field_of_the_search_replaces_the_whole_default(field: str, own: Any) -> None:
+    """Nothing is merged: of that field only the search's own word is left, the other four are the platform's."""
+    assert shown(pod_of(decided({field: own}, PLATFORM))) == {**DEFAULTS, field: own}
+
+
+def test_an_empty_field_of_the_search_declines_the_default() -> None:
+    """`tolerations: []` and `nodeSelector: {}` are words too."""
+    left = {name: value for name, value in DEFAULTS.items() if name not in ("tolerations", "nodeSelector")}
+
+    assert shown(pod_of(decided({"tolerations": [], "nodeSelector": {}}, PLATFORM))) == left
+
+
+def test_a_device_by_default_brings_its_shared_memory() -> None:
+    """As one that the search asks for: /dev/shm is a volume of its own."""
+    device = replace(PODS, defaults=TrainerDefaults.model_validate({"resources": {"limits": {"nvidia.com/gpu": 1}}}))
+
+    assert "/dev/shm" in [mount["mountPath"] for mount in pod_of(decided({}, device))["containers"][0]["volumeMounts"]]
+
+
+def test_a_default_that_appears_later_leaves_a_job_alone() -> None:
+    """The running Job is neither replaced nor touched."""
+    later = plan(observed(SEARCH, JOB, POD, report=report(SEARCH)), RUNNING, PLATFORM, NOW_S)
+
+    assert later.action is None
+    assert later.status.phase is Phase.RUNNING
+
+
+ALLOWED = ("registry.example/team", "ghcr.io/lab/", "mirror.example/autohas-trainer:0.1.0")
+
+
+@pytest.mark.parametrize(
+    ("image", "is_allowed"),
+    [
+        ("", True),
+        ("registry.example/team/mine:1", True),
+        ("registry.example/team:2", True),
+        ("registry.example/team@sha256:ab", True),
+        ("registry.example/team-of-others/mine:1", False),
+        ("ghcr.io/lab/mine", True),
+        ("ghcr.io/laboratory/mine", False),
+        ("mirror.example/autohas-trainer:0.1.0", True),
+        ("mirror.example/autohas-trainer:0.1.01", False),
+        ("evil.example/registry.example/team/mine", False),
+    ],
+)
+def test_an_image_must_begin_with_what_the_platform_allows(image: str, is_allowed: bool) -> None:  # noqa: FBT001 - a case
+    """Up to a whole part of its name; the chart's own image always passes; the sentence has path, value and what is allowed."""
+    decision = decided({"image": image}, replace(PODS, allowed_images=ALLOWED))
+    told = verdict_of(decision.status, ConditionType.ACCEPTED)
+
+    assert told is not None
+    if is_allowed:
+        assert pod_of(decision)["containers"][0]["image"] == (image or PODS.image)
+    else:
+        assert (decision.action, decision.status.phase, told.status, told.reason) == (None, Phase.REJECTED, "False", "ImageNotAllowed")
+        assert told.message.startswith(f'spec.trainer.image: "{image}" must begin with one of')
+        assert told.message.endswith(": registry.example/team, ghcr.io/lab/, mirror.example/autohas-trainer:0.1.0")
+
+
+def test_a_list_of_images_that_appears_later_leaves_a_running_trainer_alone() -> None:
+    """Like an account that is withdrawn: what runs goes on, the next Job is not made."""
+    wish = changed(SEARCH, "spec.trainer", {"image": "trainer:1"})
+    strict = replace(PODS, allowed_images=("registry.example/",))
+
+    assert plan(observed(wish, JOB, POD, report=report(SEARCH)), RUNNING, strict, NOW_S).status.phase is Phase.RUNNING
+    assert plan(observed(wish), RUNNING, strict, NOW_S).status.phase is Phase.REJECTED
+
+
+def test_both_come_from_the_environment() -> None:
+    """A list by commas, the defaults as JSON under the names of spec.trainer."""
+    environment = {
+        "AUTOHAS_TRAINER_ALLOWED_IMAGES": "registry.example/team, ghcr.io/lab/",
+        "AUTOHAS_TRAINER_DEFAULTS": '{"nodeSelector": {"pool": "training"}}',
+    }
+    pods = read_settings([], environment).pods
+
+    assert pods.allowed_images == ("registry.example/team", "ghcr.io/lab/")
+    assert pods.defaults == TrainerDefaults(node_selector={"pool": "training"})
+    assert read_settings([], {"AUTOHAS_TRAINER_DEFAULTS": ""}).pods.defaults == TrainerDefaults()
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("{", "AUTOHAS_TRAINER_DEFAULTS: .*JSON"),
+        ('{"affinity": {}}', "AUTOHAS_TRAINER_DEFAULTS: affinity: unknown field"),
+        ('{"resources": {"limits": {"cpu": "two"}}}', 'AUTOHAS_TRAINER_DEFAULTS: resources.limits.cpu: Invalid value: "two"'),
+    ],
+)
+def test_defaults_that_cannot_be_used_end_the_operator_at_its_start(text: str, told: str) -> None:
+    """No search meets them first; the message has the variable, the path and what is wrong."""
+    with pytest.raises(SettingError, match=told):
+        read_settings([], {"AUTOHAS_TRAINER_DEFAULTS": text})
