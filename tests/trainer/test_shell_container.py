@@ -215,7 +215,7 @@ def test_a_work_folder_that_cannot_be_made_is_counted_and_explained(tmp_path: Pa
     code, word = Pod(tmp_path, a_search()).run_here()
     assert code == 1
     assert isinstance(word, Error)
-    assert "this must be a folder and is none" in word.message
+    assert "a folder on this path is a file; move that file out of the way" in word.message
 
 
 def test_a_bug_ends_with_1_its_type_and_a_traceback_in_the_log(

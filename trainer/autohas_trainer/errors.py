@@ -33,8 +33,8 @@ _STORAGE: Final = {
     errno.EROFS: "the file system is read-only; mount it writable, then resume",
     errno.EACCES: "permission denied; give this user (in a pod: its fsGroup) the right to read and write there",
     errno.EPERM: "permission denied; give this user (in a pod: its fsGroup) the right to read and write there",
-    errno.ENOTDIR: "this must be a folder, and it is a file; move the file out of the way",
-    errno.EEXIST: "this must be a folder, and it is a file; move the file out of the way",
+    errno.ENOTDIR: "a folder on this path is a file; move that file out of the way",
+    errno.EEXIST: "a file is where a folder must be; move the file out of the way",
     errno.EIO: "the disk reports an input/output error; move the search to a sound one",
     errno.ESTALE: "the network file system lost the file; mount it again, then resume",
 }
