@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -216,28 +217,33 @@ def _supernet_steps(spec: Spec, trainings: float) -> tuple[int, int, float]:
     return steps, warmup, (warmup + (steps - warmup) * (1 + forward)) / spec.retrain.steps
 
 
-def _window(space: Space, schedule: int) -> tuple[int, int]:
+def _roles(space: Space) -> frozenset[Role]:
+    """The kinds of decisions that are searched."""
+    return frozenset(decision.role for decision in space.searched())
+
+
+def _window(roles: Collection[Role], schedule: int) -> tuple[int, int]:
     """(first step, step after the last) in which hyperparameters are learned."""
     first, last = (math.ceil(schedule * bound) for bound in HYPERPARAMETER_WINDOW)
-    return (first, last) if space.searched(Role.UPDATE_RULE) else (0, 0)
+    return (first, last) if Role.UPDATE_RULE in roles else (0, 0)
 
 
-def _steps_of_schedule(spec: Spec, space: Space, schedule: int) -> tuple[int, int]:
+def _steps_of_schedule(spec: Spec, roles: Collection[Role], schedule: int) -> tuple[int, int]:
     """(steps taken, of which uniform): all of them for an architecture; for hyperparameters alone no more than their window needs."""
-    if not space.searched(Role.ARCHITECTURE):
-        return _window(space, schedule)[1], 0
+    if Role.ARCHITECTURE not in roles:
+        return _window(roles, schedule)[1], 0
     return schedule, math.ceil(schedule * float(knobs_of(spec).warmup_fraction))
 
 
-def _cost_of_schedule(spec: Spec, space: Space, schedule: int) -> float:
+def _cost_of_schedule(spec: Spec, roles: Collection[Role], schedule: int) -> float:
     """Training steps that a supernet stage of OneStep or Paired costs.
 
     Inside the window: one reward per update rule, a look at the training loss after the update, perhaps a gradient of its own;
     outside it one reward of the architecture once the warm-up is over. Paired rewards the architecture besides its update rules.
     """
-    knobs, has_architecture = knobs_of(spec), bool(space.searched(Role.ARCHITECTURE))
-    steps, warmup = _steps_of_schedule(spec, space, schedule)
-    first, last = _window(space, schedule)
+    knobs, has_architecture = knobs_of(spec), Role.ARCHITECTURE in roles
+    steps, warmup = _steps_of_schedule(spec, roles, schedule)
+    first, last = _window(roles, schedule)
     window = last - first
     taught, taught_in_window = (steps - warmup, max(last - max(first, warmup), 0)) if has_architecture else (0, 0)
     rewards_in_window = num_paired(spec) * window + taught_in_window if knobs.strategy == "Paired" else window
@@ -246,15 +252,15 @@ def _cost_of_schedule(spec: Spec, space: Space, schedule: int) -> float:
     return gradients + reward_forward(spec) * rewards + FORWARD_SHARE * window
 
 
-def _one_step_schedule(spec: Spec, space: Space, trainings: float) -> tuple[int, float]:
+def _one_step_schedule(spec: Spec, roles: Collection[Role], trainings: float) -> tuple[int, float]:
     """(steps of the schedule, trainings that what is taken of it costs): as many as the trainings pay for."""
     paid = max(trainings, MIN_SUPERNET_TRAININGS) * spec.retrain.steps
-    most = max(1, int(paid * 1000 / _cost_of_schedule(spec, space, 1000)) + 1)
+    most = max(1, int(paid * 1000 / _cost_of_schedule(spec, roles, 1000)) + 1)
     # The cost is linear but for the rounding of its bounds: scaled from so near it is right to a few steps, however many there are.
-    schedule = min(most, int(paid * most / _cost_of_schedule(spec, space, most)) + _ROUNDING_STEPS)
-    while schedule > 1 and _cost_of_schedule(spec, space, schedule) > paid:
+    schedule = min(most, int(paid * most / _cost_of_schedule(spec, roles, most)) + _ROUNDING_STEPS)
+    while schedule > 1 and _cost_of_schedule(spec, roles, schedule) > paid:
         schedule -= 1
-    return schedule, _cost_of_schedule(spec, space, schedule) / spec.retrain.steps
+    return schedule, _cost_of_schedule(spec, roles, schedule) / spec.retrain.steps
 
 
 def num_paired(spec: Spec) -> int:
@@ -299,8 +305,9 @@ def _lanes(spec: Spec, trainings: float, comparison: float) -> StagePlan:
 
 def _one_step(spec: Spec, space: Space, trainings: float, comparison: float) -> StagePlan:
     race = _race_cost(_num_candidates(spec) + 1, FINALISTS + 1, comparison)
-    schedule, supernet = _one_step_schedule(spec, space, trainings - race)
-    steps, warmup = _steps_of_schedule(spec, space, schedule)
+    roles = _roles(space)
+    schedule, supernet = _one_step_schedule(spec, roles, trainings - race)
+    steps, warmup = _steps_of_schedule(spec, roles, schedule)
     return StagePlan(
         rungs=_rungs(spec),
         num_lanes=0,

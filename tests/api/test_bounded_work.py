@@ -114,8 +114,8 @@ def test_a_search_that_is_wrong_everywhere_is_refused_in_few_words() -> None:
 def _supernet_step_by_step(spec: Spec, space: Space, trainings: float) -> int:
     """As defined: the most steps that the trainings pay for, found one by one from the estimate downwards."""
     paid = max(trainings, budget.MIN_SUPERNET_TRAININGS) * spec.retrain.steps
-    steps = max(1, int(paid * 1000 / budget._cost_of_steps(spec, space, 1000)) + 1)
-    while steps > 1 and budget._cost_of_steps(spec, space, steps) > paid:
+    steps = max(1, int(paid * 1000 / budget._cost_of_schedule(spec, budget._roles(space), 1000)) + 1)
+    while steps > 1 and budget._cost_of_schedule(spec, budget._roles(space), steps) > paid:
         steps -= 1
     return steps
 
@@ -129,9 +129,10 @@ KNOBS = [
 ]
 
 
-def _one_step(fraction: str, knobs: dict[str, Any], steps: int) -> tuple[Spec, Space]:
+def _one_step(fraction: str, knobs: dict[str, Any], steps: int, *, architecture: bool = True) -> tuple[Spec, Space]:
     rate = {"name": "learning_rate", "continuous": {"min": "0.01", "max": "1", "scale": "Log"}}
     document = changed(a_search(), "spec.searchSpace.hyperparameters", [rate])
+    document = document if architecture else changed(document, "spec.searchSpace.architecture")
     document = changed(document, "spec.algorithm", {"autoHAS": {"strategy": "OneStep"}})
     search, space = accept(document)
     chosen = search.spec.algorithm.model_copy(update={"auto_has": AutoHAS(warmup_fraction=fraction, **knobs)})
@@ -140,29 +141,31 @@ def _one_step(fraction: str, knobs: dict[str, Any], steps: int) -> tuple[Spec, S
 
 
 @pytest.mark.parametrize("knobs", KNOBS, ids=str)
+@pytest.mark.parametrize("architecture", [True, False], ids=["both", "hyperparameters"])
 @pytest.mark.parametrize("fraction", ["0", "0.049", "0.0501", "0.125001", "0.1999", "0.25001", "0.9"])
-def test_steps_of_one_step_are_those_found_one_by_one(fraction: str, knobs: dict[str, Any]) -> None:
+def test_steps_of_one_step_are_those_found_one_by_one(fraction: str, knobs: dict[str, Any], *, architecture: bool) -> None:
     """The same number as counting down from the estimate, for every rounding of warm-up and window."""
     budgets = [0.25, 0.3, 1.0, 2.07, math.pi, 5.5, 17.0, 100.0]
     for steps in (9, 10, 100, 777, 900):
-        spec, space = _one_step(fraction, knobs, steps)
-        found = [budget._one_step_supernet(spec, space, trainings)[0] for trainings in budgets]
+        spec, space = _one_step(fraction, knobs, steps, architecture=architecture)
+        found = [budget._one_step_schedule(spec, budget._roles(space), trainings)[0] for trainings in budgets]
 
         assert found == [_supernet_step_by_step(spec, space, trainings) for trainings in budgets]
 
 
 @pytest.mark.parametrize("knobs", KNOBS, ids=str)
 @pytest.mark.parametrize("batch", [2, 64])
+@pytest.mark.parametrize("architecture", [True, False], ids=["both", "hyperparameters"])
 @pytest.mark.parametrize("fraction", ["0.0501", "0.25001", "0.9"])
-def test_steps_of_one_step_are_found_at_once(fraction: str, batch: int, knobs: dict[str, Any]) -> None:
+def test_steps_of_one_step_are_found_at_once(fraction: str, batch: int, knobs: dict[str, Any], *, architecture: bool) -> None:
     """At the schema's largest budget too, and they are the most that it pays for."""
-    spec, space = _one_step(fraction, knobs, STEPS)
+    spec, space = _one_step(fraction, knobs, STEPS, architecture=architecture)
     spec = spec.model_copy(update={"task": _with_batch(spec, batch)})
 
     with bounded(1000):
-        steps, _, cost = budget._one_step_supernet(spec, space, float(TRAININGS))
+        steps, cost = budget._one_step_schedule(spec, budget._roles(space), float(TRAININGS))
 
-    assert cost <= float(TRAININGS) < budget._cost_of_steps(spec, space, steps + 300) / STEPS
+    assert cost <= float(TRAININGS) < budget._cost_of_schedule(spec, budget._roles(space), steps + 300) / STEPS
 
 
 def _with_batch(spec: Spec, batch: int) -> Any:

@@ -205,7 +205,7 @@ def test_a_folder_that_cannot_be_made_is_a_sentence(out: str, tmp_path: Path) ->
     assert refused.exit_code in (1, 64)
     assert "Traceback" not in refused.stderr
     assert f"autohas: {out}" in _flat(refused.stderr)
-    assert re.search(r"choose another with --out DIR|move the file out of the way", _flat(refused.stderr))
+    assert re.search(r"choose another with --out DIR|move that file out of the way", _flat(refused.stderr))
 
 
 def test_the_version_can_be_named_in_a_bug_report() -> None:
