@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -126,4 +127,5 @@ def test_an_annotation_on_a_job_keeps_no_operator_from_starting(pair: tuple[Any,
     kept.operator.start()
 
     kept.reported(trainer, pod)
-    assert "autohas_objects_unreadable_total{" not in kept.operator.page("/metrics")
+    unreadable = re.findall(r'^autohas_objects_unreadable_total{resource="(\w+)"} (\S+)$', kept.operator.page("/metrics"), re.MULTILINE)
+    assert sorted(unreadable) == [("autohassearches", "0.0"), ("jobs", "0.0"), ("pods", "0.0")]

@@ -268,7 +268,7 @@ _OPERATOR: Final = Row(
             description="Namespaces that cannot be read, objects that cannot be read, and complete lists that failed.",
             queries=(
                 Query(expr=f"max(autohas_namespaces_unreadable{{{_JOB}}})", legend="namespaces"),
-                Query(expr=f"sum(increase(autohas_objects_unreadable_total{{{_JOB}}}[{_RATE}])) or vector(0)", legend="objects"),
+                Query(expr=f"sum(increase(autohas_objects_unreadable_total{{{_JOB}}}[{_RATE}]))", legend="objects"),
                 Query(expr=f"sum(increase(autohas_resync_failures_total{{{_JOB}}}[{_RATE}]))", legend="lists"),
             ),
             unit="none",
