@@ -36,7 +36,7 @@ def stage_pairs(document: Mapping[str, Any], timed: Callable[[Callable[[], Any]]
     problem = Problem.load(parsed.spec, space, torch.device("cpu"))
     with tempfile.TemporaryDirectory() as folder:
         history = HistorySink(Path(folder))
-        sink = Sinks(history, LiveState())
+        sink = Sinks(history, LiveState(time.monotonic))
         board = Board(problem, sink, Ledger(0, time.monotonic), time.time)
         done: list[SupernetStep] = []
         step = board.algorithm.step

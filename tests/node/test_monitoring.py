@@ -136,6 +136,7 @@ def _watched(line: Line, tmp_path_factory: pytest.TempPathFactory) -> Iterator[W
         start_s = time.time()
         line.apply(durable(SEARCH, claim="watched", steps=300, **{"spec.budget.maxActiveSeconds": 86400}))
         line.works(SEARCH)
+        until(lambda: server.query("autohas_trainer_steps_total"), what="the first pod is scraped", deadline_s=60)
         with line.holding_trainer(SEARCH):
             until(lambda: server.query("autohas_status_poll_failures_total"), what="a read of progress has failed", deadline_s=60)
         line.kill_trainer_in(SEARCH, Stage.SUPERNET)
