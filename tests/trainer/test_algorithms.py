@@ -246,28 +246,27 @@ def test_random_search_tries_the_default_first_and_nothing_twice() -> None:
     assert trials != algorithm.candidates(12, np.random.default_rng(8))
 
 
-def test_random_search_ends_when_the_space_does() -> None:
-    """Two widths and one depth leave two configurations, however many trials are paid for."""
+def _random_search_over_two() -> dict[str, Any]:
+    """RandomSearch in a space of two configurations: two widths, everything else pinned."""
     document = changed(small_search({"name": "RandomSearch"}), "spec.searchSpace.hyperparameters", [])
     pinned = [
         {"name": "depth", "choices": ["1"]},
         {"name": "activation", "choices": ["relu"]},
         {"name": "width_1", "choices": ["16", "32"]},
     ]
-    parsed, space = accept(changed(document, "spec.searchSpace.architecture.decisions", pinned))
+    return changed(document, "spec.searchSpace.architecture.decisions", pinned)
+
+
+def test_random_search_ends_when_the_space_does() -> None:
+    """Two widths and one depth leave two configurations, however many trials are paid for."""
+    parsed, space = accept(_random_search_over_two())
 
     assert len(build_algorithm(parsed.spec, space).candidates(9, np.random.default_rng(0))) == 2
 
 
 def test_random_search_does_not_draw_on_when_the_space_is_used_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """A space of two configurations and a budget of 900 trials: drawing ends with the second one that is different."""
-    document = changed(small_search({"name": "RandomSearch"}), "spec.searchSpace.hyperparameters", [])
-    pinned = [
-        {"name": "depth", "choices": ["1"]},
-        {"name": "activation", "choices": ["relu"]},
-        {"name": "width_1", "choices": ["16", "32"]},
-    ]
-    parsed, space = accept(changed(document, "spec.searchSpace.architecture.decisions", pinned))
+    parsed, space = accept(_random_search_over_two())
     drawn: list[Configuration] = []
     original = random_search._OptunaSampler.draw
     monkeypatch.setattr(random_search._OptunaSampler, "draw", lambda sampler: drawn.append(original(sampler)) or drawn[-1])
