@@ -31,5 +31,6 @@ class TokenBucket:
 
     def _refill(self) -> None:
         now = self._clock()
-        self._tokens = min(self._burst, self._tokens + (now - self._seen) * self._rate)
+        passed_s = max(0.0, now - self._seen)  # a clock that is set back brings nothing and takes nothing away
+        self._tokens = min(self._burst, self._tokens + passed_s * self._rate)
         self._seen = now

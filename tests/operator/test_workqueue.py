@@ -189,3 +189,15 @@ def test_the_bucket_lets_a_burst_through_and_then_the_rate(clock: Clock) -> None
     assert [bucket.reserve() for _ in range(4)] == [0, 0, 0.5, 1.0]
     clock.now_s = 100
     assert [bucket.reserve() for _ in range(3)] == [0, 0, 0.5]
+
+
+def test_a_clock_that_is_set_back_takes_no_tokens_away() -> None:
+    """Three tokens of five are left; an hour back they still are, and time goes on from there: half a second later there is a fourth."""
+    now = [3600.0]
+    bucket = TokenBucket(rate_per_s=2, burst=5, clock=lambda: now[0])
+    assert [bucket.take() for _ in range(2)] == [True, True]
+
+    now[0] = 0.0
+    assert [bucket.take() for _ in range(4)] == [True, True, True, False]
+    now[0] = 0.5
+    assert [bucket.take() for _ in range(2)] == [True, False]
