@@ -128,6 +128,15 @@ class Line:
 
         until(has_got_on, what=f"the trainer of {name} works", deadline_s=timeout_s)
 
+    def is_watched(self, name: str, timeout_s: float = 60) -> None:
+        """Until the startup probe of the one trainer has passed: before that, no liveness probe looks at it, however well it works."""
+
+        def started() -> bool:
+            pods = self.objects("pods", name)
+            return any(status.get("started", False) for pod in pods for status in pod["status"].get("containerStatuses", []))
+
+        until(started, what=f"the kubelet watches over the trainer of {name}", deadline_s=timeout_s)
+
     def folder(self, search: dict[str, Any]) -> Path:
         """Where a search keeps its files, on this machine."""
         metadata = search["metadata"]

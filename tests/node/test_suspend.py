@@ -22,6 +22,8 @@ FIRST_BACKOFF_S = 10.0
 NUM_INTERRUPTIONS = 6
 LATEST_S = 10.0
 """How much later than its back-off says a pod may appear: two cores that are busy, timestamps cut to seconds."""
+SLOW_CPU = "500m"
+"""Half a core: the trainer is at work for longer than the kubelet waits between two looks at whether it has started."""
 GRACE_S = 30
 """The least that a search may give its trainer to stop; a frozen one needs all of it."""
 
@@ -59,12 +61,17 @@ def _stalled(line: Line, tmp_path_factory: pytest.TempPathFactory) -> Iterator[F
 
 def stall(line: Line, name: str, recording: Recording, history: History) -> Stalled:
     """Freeze the trainer of a search (SIGSTOP) while it works, and leave the rest to kubelet, Job controller and operator."""
-    limits = {"spec.failurePolicy.stallTimeoutSeconds": 60, "spec.trainer.terminationGracePeriodSeconds": GRACE_S}
+    limits = {
+        "spec.failurePolicy.stallTimeoutSeconds": 60,
+        "spec.trainer.terminationGracePeriodSeconds": GRACE_S,
+        "spec.trainer.resources.limits.cpu": SLOW_CPU,
+    }
     line.apply(durable(name, steps=Reference.STEPS, **limits))
     line.works(name)
+    line.is_watched(name)
     line.freeze_trainer(name)
     frozen_s = time.time()
-    status = line.wait(name, "Finished")["status"]
+    status = line.wait(name, "Finished", 600)["status"]
     told = history.until_phase("Succeeded")
     return Stalled(frozen_s=frozen_s, status=status, lives=recording.ended(2), told=told, events=line.events(name))
 
