@@ -121,7 +121,8 @@ def draw_lines(axes: Axes, series: list[Series]) -> None:
 
 def broken(seconds: list[float], values: list[float]) -> tuple[list[float], list[float]]:
     """The same points, with a hole where nothing was answered for a while."""
-    xs, ys = [], []
+    xs: list[float] = []
+    ys: list[float] = []
     for index, (at, value) in enumerate(zip(seconds, values, strict=True)):
         if index and at - seconds[index - 1] > MAX_GAP_S:
             xs, ys = [*xs, at], [*ys, math.nan]

@@ -31,7 +31,7 @@ POLL_S: Final = 0.3
 def document(name: str, number: int, steps: int) -> dict[str, Any]:
     """The search of this number; every fourth has the same spec and must find the same."""
     strategy, seed = SPECS[number % len(SPECS)]
-    limits = {"spec.failurePolicy": {"backoffLimit": BACKOFF_LIMIT}, "spec.budget": {"trainings": "4.5"}}
+    limits: dict[str, Any] = {"spec.failurePolicy": {"backoffLimit": BACKOFF_LIMIT}, "spec.budget": {"trainings": "4.5"}}
     found = durable(name, steps=steps, **limits)
     found = changed(found, "spec.algorithm", {"name": "AutoHAS", "seed": seed, "autoHAS": {"strategy": strategy}})
     hyperparameters = found["spec"]["searchSpace"]["hyperparameters"]

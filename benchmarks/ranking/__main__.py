@@ -70,7 +70,7 @@ def judge(problem: Problem, architectures: tuple[Configuration, ...]) -> Sample:
     return Sample(architectures=architectures, truth=np.asarray(truth), log_size=np.log(sizes))
 
 
-def share(problem: Problem, architectures: int, steps: int, begin: Callable[[Supernet], None]) -> Supernet:
+def share(problem: Problem, architectures: int, steps: int, begin: Callable[[Supernet], object]) -> Supernet:
     """Shared weights after `steps` uniform paths under the default recipe; `begin` may set them before the first."""
     net = Supernet(problem.template, problem.task, (problem.seed, "supernet"), problem.device)
     begin(net)
@@ -108,7 +108,7 @@ def rows(task: Task, seed: int, count: int, steps: int) -> list[str]:
     while lane.num_steps_done < lane.rung(1):
         lane.step()
     path = path_of(problem.space, problem.space.default)
-    ways: dict[str, Callable[[Supernet], None]] = {
+    ways: dict[str, Callable[[Supernet], object]] = {
         "fresh weights": lambda _net: None,
         "the default's lane (1/3 of a training)": lambda net: net.adopt(path, lane.parameters()),
     }

@@ -17,6 +17,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,7 @@ def measure(document: dict[str, Any]) -> list[Pair]:
     for number in range(total):
         context = StepOfSupernet(board, number)
         context.train_batch(), context.reward_batch(), context.temporary_batch()
-        seconds, done = timed(lambda context=context: board.algorithm.step(context))
+        seconds, done = timed(partial(board.algorithm.step, context))
         floor = Floor(board, context, done)
         pairs.append(Pair(step=seconds, floor=timed(floor.run)[0]))
     return pairs[total // 50 :]

@@ -33,7 +33,7 @@ class Floor:
         for _ in range(self._done.num_gradients):
             loss = self._task.losses(self._module(train.inputs), train.targets_B).mean()
             self._optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]  # torch has no annotation here
             float(loss.detach())
             self._optimizer.step()
         with torch.no_grad():

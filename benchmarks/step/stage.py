@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from benchmarks.step.floor import Floor
 from autohas_api.acceptance import accept
 from autohas_api.messages import Stage
 from autohas_api.search import Search
-from autohas_trainer.algorithms import SupernetStep
+from autohas_trainer.algorithms import StepContext, SupernetStep
 from autohas_trainer.engine.board import Board
 from autohas_trainer.engine.ledger import Ledger
 from autohas_trainer.engine.problem import Problem
@@ -40,7 +41,12 @@ def stage_pairs(document: Mapping[str, Any], timed: Callable[[Callable[[], Any]]
         board = Board(problem, sink, Ledger(0, time.monotonic), time.time)
         done: list[SupernetStep] = []
         step = board.algorithm.step
-        board.algorithm.step = lambda context: done.append(step(context)) or done[-1]  # type: ignore[method-assign,func-returns-value]
+
+        def recorded(context: StepContext) -> SupernetStep:
+            done.append(step(context))
+            return done[-1]
+
+        board.algorithm.step = recorded  # type: ignore[method-assign]
         stages = [stage for stage in build_stages(board) if stage.name in _SUPERNET]
         board.ledger.steps = sum(stage.num_steps for stage in stages)
         sink.started(_info(parsed, board, Path(folder)))
@@ -53,7 +59,7 @@ def stage_pairs(document: Mapping[str, Any], timed: Callable[[Callable[[], Any]]
                 seconds, has_more = timed(stage.advance)
                 floor = Floor(board, StepOfSupernet(board, number), done[-1])
                 fresh = StepOfSupernet(board, number)
-                pairs.append((seconds, timed(lambda floor=floor, fresh=fresh: floor.run(fresh))[0]))
+                pairs.append((seconds, timed(partial(floor.run, fresh))[0]))
         history.close()
     return pairs
 

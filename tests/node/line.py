@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,9 +137,9 @@ class Line:
 
         until(started, what=f"the kubelet watches over the trainer of {name}", deadline_s=timeout_s)
 
-    def folder(self, search: dict[str, Any]) -> Path:
+    def folder(self, search: Mapping[str, Any]) -> Path:
         """Where a search keeps its files, on this machine."""
-        metadata = search["metadata"]
+        metadata: dict[str, str] = search["metadata"]
         return self.claim / metadata["namespace"] / metadata["name"] / metadata["uid"]
 
     def clear(self) -> None:
