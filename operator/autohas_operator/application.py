@@ -23,6 +23,7 @@ from autohas_operator.census import Census
 from autohas_operator.client import HttpClient
 from autohas_operator.errors import OperatorError
 from autohas_operator.events import EVENTS_BURST, EVENTS_PER_SECOND, EventRecorder
+from autohas_operator.explanations import Explanations
 from autohas_operator.handlers import Login, build_registry, kopf_settings
 from autohas_operator.intake import Intake
 from autohas_operator.metrics import Metrics
@@ -72,7 +73,8 @@ class _Parts:
         settings, cache, metrics = self.settings, self.intake.cache, self.intake.metrics
         ration = TokenBucket(rate_per_s=EVENTS_PER_SECOND, burst=EVENTS_BURST, clock=time.monotonic)
         events = EventRecorder(self.client, metrics, time.time, ration, monotonic=time.monotonic)
-        reconciler = Reconciler(self.client, cache, events, settings.pods, time.time, metrics=metrics)
+        explanations = Explanations(self.client, time.time, monotonic=time.monotonic)
+        reconciler = Reconciler(self.client, cache, events, settings.pods, time.time, explanations=explanations, metrics=metrics)
         poller = Poller(
             cache,
             self.queue,

@@ -6,6 +6,7 @@ told again, and all lists together are rationed.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -31,16 +32,20 @@ class _Trouble:
     subject: tuple[str, str]
     told: Explanation | None = None
     num_looks: int = 0
-    due_s: float = 0.0
+    due_s: float = -math.inf
 
 
 class Explanations:
-    """Remembers one trouble for each search that is stuck. `clock` gives seconds since the epoch."""
+    """Remembers one trouble for each search that is stuck.
 
-    def __init__(self, client: KubeClient, clock: Callable[[], float]) -> None:
+    `clock` gives seconds since the epoch, as the server's objects do; between looks it is `monotonic` that counts, which nobody sets.
+    """
+
+    def __init__(self, client: KubeClient, clock: Callable[[], float], *, monotonic: Callable[[], float]) -> None:
         self._client = client
         self._clock = clock
-        self._bucket = TokenBucket(rate_per_s=LOOKS_PER_SECOND, burst=LOOKS_BURST, clock=clock)
+        self._monotonic = monotonic
+        self._bucket = TokenBucket(rate_per_s=LOOKS_PER_SECOND, burst=LOOKS_BURST, clock=monotonic)
         self._troubles: dict[Key, _Trouble] = {}
 
     def forget(self, key: Key) -> None:
@@ -57,12 +62,12 @@ class Explanations:
         trouble = self._troubles.get(key)
         if trouble is None or trouble.subject != subject:
             trouble = self._troubles[key] = _Trouble(subject=subject)
-        if trouble.due_s <= self._clock() and self._bucket.take():
+        if trouble.due_s <= self._monotonic() and self._bucket.take():
             await self._look(trouble, key.namespace, uid)
         return trouble.told
 
     async def _look(self, trouble: _Trouble, namespace: str, uid: str) -> None:
-        trouble.due_s = self._clock() + DISTANCES_S[min(trouble.num_looks, len(DISTANCES_S) - 1)]
+        trouble.due_s = self._monotonic() + DISTANCES_S[min(trouble.num_looks, len(DISTANCES_S) - 1)]
         trouble.num_looks += 1
         try:
             warnings = await listed(self._client, EVENTS, namespace, fields=f"involvedObject.uid={uid},type=Warning")

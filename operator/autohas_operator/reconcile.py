@@ -47,6 +47,7 @@ class Reconciler:
         pods: PodSettings,
         clock: Callable[[], float],
         *,
+        explanations: Explanations,
         metrics: Metrics,
     ) -> None:
         self._client = client
@@ -55,7 +56,7 @@ class Reconciler:
         self._pods = pods
         self._clock = clock
         self._metrics = metrics
-        self._explanations = Explanations(client, clock)
+        self._explanations = explanations
         self._unwritable: dict[str, None] = {}
 
     async def reconcile(self, key: Key) -> float | None:

@@ -146,7 +146,7 @@ def test_a_thousand_stuck_searches_list_as_many_events_as_the_ration_allows() ->
         api = FakeApi()
         counting = Counting()
         api.trouble = counting
-        explanations = Explanations(api, lambda: api.now_s)
+        explanations = Explanations(api, lambda: api.now_s, monotonic=lambda: api.now_s)
         searches = [stored_search(f"s{n}") for n in range(1000)]
         seen = [observed(search, stored_job(search, uid=f"job-{n}")) for n, search in enumerate(searches)]
         warning = {"reason": "FailedCreate", "message": sentences.QUOTA, "lastTimestamp": timestamp(NOW_S)}
@@ -163,13 +163,36 @@ def test_a_thousand_stuck_searches_list_as_many_events_as_the_ration_allows() ->
     asyncio.run(whole())
 
 
+def test_a_wall_clock_that_is_set_back_delays_no_look() -> None:
+    """Told once; an hour passes while somebody sets the clock back by half of one: the newest warning is found all the same."""
+
+    async def whole() -> None:
+        api, passed_s = FakeApi(), [0.0]
+        explanations = Explanations(api, lambda: api.now_s, monotonic=lambda: passed_s[0])
+        search = stored_search("s")
+        view = observed(search, stored_job(search, uid="job"))
+        about = {"involvedObject": {"uid": "job"}, "reason": "FailedCreate"}
+        api.now_s = NOW_S
+        api.add(EVENTS, "ml", {"metadata": {"name": "old"}, **about, "message": "old", "lastTimestamp": timestamp(NOW_S)})
+        api.now_s = NOW_S + 3600
+        old = await explanations.about(view)
+        api.add(EVENTS, "ml", {"metadata": {"name": "new"}, **about, "message": "new", "lastTimestamp": timestamp(NOW_S + 3600)})
+        api.now_s -= 1800
+        passed_s[0] += 3600
+        new = await explanations.about(view)
+
+        assert [told and told.message for told in (old, new)] == ["old", "new"]
+
+    asyncio.run(whole())
+
+
 def test_what_is_remembered_goes_with_the_trouble_and_with_the_search() -> None:
     """Neither a search that gets on nor one that is deleted leaves anything behind."""
 
     async def whole() -> None:
         world = World()
         await _stuck(world, Counting(), 1 / 60)
-        troubles = world.operator.reconciler._explanations._troubles
+        troubles = world.operator.explanations._troubles
         stuck = len(troubles)
         await run(world)
         running = len(troubles)

@@ -19,6 +19,7 @@ from autohas_operator.cache import Cache
 from autohas_operator.client import CONFIG_MAPS, JOBS, PODS, SEARCHES, Page, Resource
 from autohas_operator.errors import ConflictError, NotFoundError, OperatorError
 from autohas_operator.events import EventRecorder
+from autohas_operator.explanations import Explanations
 from autohas_operator.intake import Intake
 from autohas_operator.metrics import Metrics
 from autohas_operator.observe import Document, Key, Report
@@ -238,7 +239,10 @@ class Operator:
         bucket = TokenBucket(rate_per_s=1000, burst=1000, clock=lambda: api.now_s)
         self.intake = Intake(self.cache, self.queue.add, self.metrics)
         self.events = EventRecorder(api, self.metrics, lambda: api.now_s, bucket, monotonic=lambda: api.now_s)
-        self.reconciler = Reconciler(api, self.cache, self.events, builders.PODS, lambda: api.now_s, metrics=self.metrics)
+        self.explanations = Explanations(api, lambda: api.now_s, monotonic=lambda: api.now_s)
+        self.reconciler = Reconciler(
+            api, self.cache, self.events, builders.PODS, lambda: api.now_s, explanations=self.explanations, metrics=self.metrics
+        )
 
     async def settle(self) -> None:
         """Deliver everything that happened, and work until nothing is left to do now."""
