@@ -18,6 +18,11 @@ class ResourceRequirements(Model):
     limits: Resources | None = Field(default=None)
     requests: Resources | None = Field(default=None)
 
+    @property
+    def gpu(self) -> str:
+        """Name of the GPU resource that the limits ask for (nvidia.com/gpu, amd.com/gpu ...); empty without one."""
+        return next((name for name, amount in (self.limits or {}).items() if name.endswith("/gpu") and str(amount) != "0"), "")
+
 
 class KeyToPath(Model):
     """One key of a ConfigMap or Secret as a file."""

@@ -122,6 +122,7 @@ def _environment(search: Search, attempt: int) -> list[dict[str, Any]]:
         names.ENV_ATTEMPT: str(attempt),
         names.ENV_WORKDIR: f"{names.CHECKPOINT_DIRECTORY}/{identity.namespace}/{identity.name}/{identity.uid}",
         names.ENV_TERMINATION_LOG: names.TERMINATION_LOG,
+        names.ENV_GPU: search.spec.trainer.resources.gpu if search.spec.trainer.resources is not None else "",
         names.ENV_PORT: str(search.spec.monitoring.metrics_port),
         "HOME": names.SCRATCH_DIRECTORY,
         "TMPDIR": names.SCRATCH_DIRECTORY,

@@ -71,11 +71,19 @@ def test_an_empty_field_of_the_search_declines_the_default() -> None:
     assert shown(pod_of(decided({"tolerations": [], "nodeSelector": {}}, PLATFORM))) == left
 
 
-def test_a_device_by_default_brings_its_shared_memory() -> None:
-    """As one that the search asks for: /dev/shm is a volume of its own."""
+def test_a_device_by_default_counts_as_one_that_the_search_asks_for() -> None:
+    """/dev/shm is a volume of its own, and the trainer knows that it should see a GPU; a search that declines is told of none."""
     device = replace(PODS, defaults=TrainerDefaults.model_validate({"resources": {"limits": {"nvidia.com/gpu": 1}}}))
+    given, declined = (pod_of(decided(own, device))["containers"][0] for own in ({}, {"resources": {"limits": {"nvidia.com/gpu": 0}}}))
 
-    assert "/dev/shm" in [mount["mountPath"] for mount in pod_of(decided({}, device))["containers"][0]["volumeMounts"]]
+    assert "/dev/shm" in [mount["mountPath"] for mount in given["volumeMounts"]]
+    assert [gpu_told_to(container) for container in (given, declined)] == ["nvidia.com/gpu", ""]
+
+
+def gpu_told_to(container: dict[str, Any]) -> str:
+    """The value of AUTOHAS_GPU."""
+    (value,) = (entry["value"] for entry in container["env"] if entry["name"] == "AUTOHAS_GPU")
+    return str(value)
 
 
 def test_a_default_that_appears_later_leaves_a_job_alone() -> None:

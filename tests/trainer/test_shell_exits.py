@@ -59,9 +59,10 @@ def test_the_environment_has_defaults_and_units() -> None:
     empty = ContainerEnvironment.read({})
     assert empty.search_file == Path("/etc/autohas/search.json")
     assert empty.workdir == Path("/var/lib/autohas")
-    assert (empty.attempt, empty.port, empty.cpu_limit) == (1, 9464, None)
-    full = ContainerEnvironment.read({"AUTOHAS_ATTEMPT": "3", "AUTOHAS_PORT": "0", "AUTOHAS_CPU_LIMIT": "1500m"})
-    assert (full.attempt, full.port, full.cpu_limit) == (3, 0, 1.5)
+    assert (empty.attempt, empty.port, empty.cpu_limit, empty.gpu) == (1, 9464, None, "")
+    told = {"AUTOHAS_ATTEMPT": "3", "AUTOHAS_PORT": "0", "AUTOHAS_CPU_LIMIT": "1500m", "AUTOHAS_GPU": "nvidia.com/gpu"}
+    full = ContainerEnvironment.read(told)
+    assert (full.attempt, full.port, full.cpu_limit, full.gpu) == (3, 0, 1.5, "nvidia.com/gpu")
 
 
 @pytest.mark.parametrize(
@@ -99,20 +100,19 @@ def test_threads_are_all_cores_where_the_system_names_none_of_the_process(monkey
 
 
 def test_a_gpu_that_is_asked_for_and_absent_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """CUDA never becomes a silent CPU run; Auto does, unless the pod's limits ask for a GPU."""
+    """CUDA never becomes a silent CPU run; Auto does, unless the pod's limits ask for a GPU, which on a laptop they cannot."""
     monkeypatch.setattr(devices.torch.cuda, "is_available", lambda: False)
     auto, _ = accept(a_search())
     asking, _ = accept(changed(a_search(), "spec.trainer", {"device": "CUDA"}))
     limited, _ = accept(changed(a_search(), "spec.trainer", {"resources": {"limits": {"nvidia.com/gpu": 1}}}))
-    assert choose_device(auto.spec, in_pod=True) == "cpu"
+    assert choose_device(auto.spec) == choose_device(limited.spec) == "cpu"
     with pytest.raises(errors.ConfigurationError, match="device is CUDA but no GPU is visible"):
-        choose_device(asking.spec, in_pod=False)
-    with pytest.raises(errors.ConfigurationError, match=r"asks for nvidia\.com/gpu but torch sees no GPU"):
-        choose_device(limited.spec, in_pod=True)
-    assert choose_device(limited.spec, in_pod=False) == "cpu"
+        choose_device(asking.spec)
+    with pytest.raises(errors.ConfigurationError, match=r"limits of this pod ask for nvidia\.com/gpu but torch sees no GPU"):
+        choose_device(auto.spec, pod_gpu="nvidia.com/gpu")
     monkeypatch.setattr(devices.torch.cuda, "is_available", lambda: True)
-    assert choose_device(asking.spec, in_pod=True) == "cuda"
-    assert choose_device(changed_to_cpu(), in_pod=True) == "cpu"
+    assert choose_device(asking.spec) == choose_device(auto.spec, pod_gpu="nvidia.com/gpu") == "cuda"
+    assert choose_device(changed_to_cpu(), pod_gpu="nvidia.com/gpu") == "cpu"
 
 
 def changed_to_cpu():  # type: ignore[no-untyped-def]  # noqa: ANN201 - one line of a test

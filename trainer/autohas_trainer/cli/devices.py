@@ -10,8 +10,12 @@ from autohas_trainer.errors import ConfigurationError
 __all__ = ["choose_device", "gpu_memory"]
 
 
-def choose_device(spec: Spec, *, in_pod: bool) -> str:
-    """`cuda` or `cpu`. In a pod, a GPU among the resource limits is a request for one.
+def choose_device(spec: Spec, *, pod_gpu: str = "") -> str:
+    """`cuda` or `cpu`.
+
+    Args:
+        spec: The search.
+        pod_gpu: The GPU resource among the limits of the pod that this process runs in: a request for one. Empty: none, or no pod.
 
     Raises:
         ConfigurationError: a GPU is asked for and none is there: never a silent run on the CPU.
@@ -23,10 +27,8 @@ def choose_device(spec: Spec, *, in_pod: bool) -> str:
         return "cuda"
     if wanted == "CUDA":
         raise ConfigurationError("spec.trainer.device is CUDA but no GPU is visible here; give the pod one, or set device to CPU or Auto")
-    limits = spec.trainer.resources.limits if spec.trainer.resources is not None else None
-    gpus = [name for name, amount in (limits or {}).items() if name.endswith("/gpu") and str(amount) != "0"]
-    if in_pod and gpus:
-        message = f"spec.trainer.resources.limits asks for {gpus[0]} but torch sees no GPU: driver, runtimeClass and image must fit"
+    if pod_gpu:
+        message = f"the limits of this pod ask for {pod_gpu} but torch sees no GPU: driver, runtimeClass and image must fit"
         raise ConfigurationError(message)
     return "cpu"
 

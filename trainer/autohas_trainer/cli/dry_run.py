@@ -30,7 +30,7 @@ _CHEAP_S = 5.0
 
 def dry_run(search: Search, space: Space, threads: int, console: Console) -> None:
     """Print space, plan, sizes and a prediction; without the data, only what is known without it."""
-    device = choose_device(search.spec, in_pod=False)
+    device = choose_device(search.spec)
     make_deterministic(threads)
     try:
         problem = Problem.load(search.spec, space, torch.device(device))

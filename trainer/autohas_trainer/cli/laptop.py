@@ -105,7 +105,7 @@ def _search(task: LaptopRun, state: LiveState, stop: StopOnSignal, console: Cons
         workdir=task.folder,
         identity=Identity(search_uid="", pod_uid="", attempt=1),
         threads=task.threads,
-        device=choose_device(task.search.spec, in_pod=False),
+        device=choose_device(task.search.spec),
     )
     bar = BarSink(console, state)
     try:

@@ -53,9 +53,7 @@ def retrain(task: Retraining, stop: StopOnSignal, console: Console) -> None:
     digest = sha256(search.to_json())
     scores = _known_scores(task, digest)
     make_folder(task.folder)
-    trainer = SeedTrainer(
-        search=search, space=space, folder=task.folder, device=choose_device(search.spec, in_pod=False), threads=task.threads
-    )
+    trainer = SeedTrainer(search=search, space=space, folder=task.folder, device=choose_device(search.spec), threads=task.threads)
     for seed in range(len(scores), task.seeds):
         scores.append(_one(trainer, search, seed, stop, console))
         _write_scores(task, search, digest, scores)
