@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import Field, StringConstraints
 
@@ -10,6 +10,9 @@ from autohas_api.environment_spec import EnvFrom, EnvVar
 from autohas_api.kube_types import DnsName, FileMode, Key, Labels, MountPath, Quantity, Resources
 from autohas_api.model import Model, Rule
 from autohas_api.placement_spec import Affinity, ResourceClaim, Toleration, TopologySpreadConstraint
+
+_GPU_KINDS: Final = ("gpu", "mig-")
+"""How the devices' names begin after the vendor's domain: whole or shared GPUs, and NVIDIA's slices of one."""
 
 
 class ResourceRequirements(Model):
@@ -20,8 +23,9 @@ class ResourceRequirements(Model):
 
     @property
     def gpu(self) -> str:
-        """Name of the GPU resource that the limits ask for (nvidia.com/gpu, amd.com/gpu ...); empty without one."""
-        return next((name for name, amount in (self.limits or {}).items() if name.endswith("/gpu") and str(amount) != "0"), "")
+        """Name of the GPU resource that the limits ask for: nvidia.com/gpu, nvidia.com/mig-1g.5gb, amd.com/gpu ...; empty without one."""
+        asked = (name for name, amount in (self.limits or {}).items() if str(amount) != "0")
+        return next((name for name in asked if name.partition("/")[2].startswith(_GPU_KINDS)), "")
 
 
 class KeyToPath(Model):

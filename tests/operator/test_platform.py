@@ -80,6 +80,24 @@ def test_a_device_by_default_counts_as_one_that_the_search_asks_for() -> None:
     assert [gpu_told_to(container) for container in (given, declined)] == ["nvidia.com/gpu", ""]
 
 
+@pytest.mark.parametrize(
+    ("limits", "gpu"),
+    [
+        ({"cpu": "2", "nvidia.com/gpu": 1}, "nvidia.com/gpu"),
+        ({"nvidia.com/gpu.shared": 1}, "nvidia.com/gpu.shared"),
+        ({"nvidia.com/mig-1g.5gb": "1"}, "nvidia.com/mig-1g.5gb"),
+        ({"amd.com/gpu": 1}, "amd.com/gpu"),
+        ({"nvidia.com/hostdev": 1, "cpu": 1}, ""),
+        ({"nvidia.com/gpu": "0"}, ""),
+    ],
+)
+def test_the_trainer_is_told_which_gpu_its_pod_has(limits: dict[str, Any], gpu: str) -> None:
+    """Whole, shared, a slice, another vendor's; a network device is none, and nor are zero of them."""
+    (container,) = pod_of(decided({"resources": {"limits": limits}}, PODS))["containers"]
+
+    assert gpu_told_to(container) == gpu
+
+
 def gpu_told_to(container: dict[str, Any]) -> str:
     """The value of AUTOHAS_GPU."""
     (value,) = (entry["value"] for entry in container["env"] if entry["name"] == "AUTOHAS_GPU")
