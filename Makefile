@@ -36,7 +36,7 @@ test: setup ## Every level that this machine can host: pure, in-process, control
 	$(BIN)/pytest -n auto --dist loadfile -m "not control_plane and not node" --durations=5
 	$(CLUSTER) prepare
 	$(BIN)/pytest -n $(if $(AUTOHAS_TEST_KUBECONFIG),0,2) --dist loadfile -m "control_plane and not node" --durations=8
-	$(BIN)/pytest -m "node" --durations=10
+	$(BIN)/pytest -m "node" --timeout=1800 --durations=10
 
 check: setup ## Lint, types, layers, drift of generated files
 	$(BIN)/ruff check .

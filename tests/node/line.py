@@ -20,6 +20,8 @@ from testcluster.waiting import until
 
 NAMESPACE = "searches"
 OPERATOR_NAMESPACE = "autohas"
+SLOW_CPU = "500m"
+"""Half a core, for a trainer that must be at work for longer than somebody waits between two looks at it: the kubelet, a new operator."""
 GIVEN = "a given cluster's nodes do not see this machine's folders and processes: searches on a real node need a cluster of ours"
 
 
@@ -184,7 +186,9 @@ def durable(name: str, *, claim: str = "checkpoints", steps: int = 90, **setting
     storage = {"persistentVolumeClaim": {"claimName": claim}}
     document = changed(document, "spec.checkpoint", {"periodSeconds": 1, "storage": storage})
     document = changed(document, "spec.retrain.steps", steps)
-    document = changed(document, "spec.trainer.resources", {"limits": {"cpu": "1", "memory": "2Gi"}, "requests": {"cpu": "100m"}})
+    document = changed(
+        document, "spec.trainer.resources", {"limits": {"cpu": "1", "memory": "2Gi"}, "requests": {"cpu": "100m", "memory": "512Mi"}}
+    )
     for path, value in settings.items():
         document = changed(document, path, value)
     return document

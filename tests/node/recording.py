@@ -16,6 +16,9 @@ from line import NAMESPACE, Line
 
 from testcluster.waiting import until
 
+ENDED_S = 180
+"""The longest that a trainer may take to its end from where a test asks for it: the rest of a search, on a slow machine."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Life:
@@ -51,7 +54,7 @@ class Recording:
             lives = self.lives()
             return lives if sum(life.exit_code is not None for life in lives) >= number else None
 
-        return until(all_ended, what=f"{number} trainers have ended", deadline_s=30, context=lambda: str(self.lives()))
+        return until(all_ended, what=f"{number} trainers have ended", deadline_s=ENDED_S, context=lambda: str(self.lives()))
 
     def _events(self) -> Iterator[dict[str, Any]]:
         return watched(self.file)

@@ -63,7 +63,7 @@ def run_to_end(cluster: Cluster, manifest: dict[str, Any]) -> dict[str, Any]:
     """The status of a pod that succeeded."""
     name = manifest["metadata"]["name"]
     cluster.kubectl.apply(manifest)
-    cluster.kubectl("wait", "-n", NAMESPACE, ENDED, f"pod/{name}", "--timeout=60s")
+    cluster.kubectl("wait", "-n", NAMESPACE, ENDED, f"pod/{name}", "--timeout=180s", timeout_s=210)
     status: dict[str, Any] = cluster.kubectl.json("get", "-n", NAMESPACE, "pod", name)["status"]
     return status
 

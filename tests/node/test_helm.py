@@ -61,6 +61,7 @@ def _story(line: Line, reference: Reference, tmp_path_factory: pytest.TempPathFa
             line.wait_for_phase(SEARCH, "Running")
             with line.holding_trainer(SEARCH):
                 upgraded = upgrade(line)
+            with line.holding_trainer(SEARCH):  # anew: held for two looks of the kubelet in a row, a third would stop it
                 line.cluster.helm("uninstall", chart.RELEASE, "--namespace", chart.NAMESPACE, "--wait", "--timeout=60s")
                 running = running_pods(line)
                 deployments = line.cluster.kubectl.json("get", "-n", OPERATOR_NAMESPACE, "deployments")["items"]

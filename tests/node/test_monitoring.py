@@ -139,7 +139,7 @@ def _watched(line: Line, tmp_path_factory: pytest.TempPathFactory) -> Iterator[W
         until(lambda: server.query("autohas_trainer_steps_total"), what="the first pod is scraped", deadline_s=60)
         with line.holding_trainer(SEARCH):
             until(lambda: server.query("autohas_status_poll_failures_total"), what="a read of progress has failed", deadline_s=60)
-        line.kill_trainer_in(SEARCH, Stage.SUPERNET)
+        line.kill_trainer_in(SEARCH, Stage.RACE)
         with failing_webhook(line.cluster):
             line.apply(changed(durable("unlucky", claim="watched"), "spec.task.data", {"name": "idx", "path": "/nowhere"}))
             until(lambda: all(server.query(fault) for fault in FAULTS), what="the refusals are counted", deadline_s=60)

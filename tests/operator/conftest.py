@@ -184,9 +184,12 @@ class Bench:
         return found
 
     def bind(self, pod: dict[str, Any]) -> dict[str, Any]:
-        """Give a pod to a node that does not exist: deleted, it stays until somebody plays the kubelet that confirms it."""
+        """Give a pod to a node that does not exist: deleted, it stays until somebody plays the kubelet that confirms it.
+
+        A node of its own: 40 s after it missed one, the pod garbage collector deletes whatever is bound to that name by then.
+        """
         name = pod["metadata"]["name"]
-        target = {"apiVersion": "v1", "kind": "Node", "name": "absent"}
+        target = {"apiVersion": "v1", "kind": "Node", "name": f"absent-{pod['metadata']['uid']}"}
         binding = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": name}, "target": target}
         path = f"/api/v1/namespaces/{self.namespace}/pods/{name}/binding"
         self.kubectl("create", "--raw", path, "-f", "-", input=json.dumps(binding))

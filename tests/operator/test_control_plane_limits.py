@@ -22,7 +22,7 @@ def children(bench: Any) -> list[str]:
 
 def test_a_search_that_does_not_start_in_time_fails_and_leaves_nothing(bench: Any) -> None:
     """No node: StartDeadlineExceeded in the scheduler's words, and its Job, pod and ConfigMap go."""
-    bench.apply(changed(DURABLE, "spec.budget", {"trainings": "4", "startDeadlineSeconds": 5}))
+    bench.apply(changed(DURABLE, "spec.budget", {"trainings": "4", "startDeadlineSeconds": 15}))
     bench.until_phase("Failed")
     told = next(c for c in bench.search()["status"]["conditions"] if c["type"] == "Succeeded")
     bench.until(lambda: children(bench) == [], "nothing is left")

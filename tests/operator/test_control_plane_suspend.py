@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
 
+from autohas_api.digest import sha256
+from autohas_api.messages import CheckpointInfo
 from autohas_api.names import LABEL_QUEUE
 from autohas_api.testing import changed
 from autohas_operator.testing.builders import DURABLE
@@ -34,7 +37,7 @@ def test_a_search_is_suspended_and_goes_on(bench: Any, trainer: Any) -> None:
     """Suspending while the pod stops, Suspended without pods and Jobs, the checkpoint in status, then attempt 2 to the end."""
     bench.apply(DURABLE)
     pod = bench.bind(bench.pod())
-    bench.reported(trainer, pod)
+    bench.reported(trainer, pod, checkpoint=CheckpointInfo(step=400, time=time.time(), digest=sha256("checkpoint")))
     bench.until(lambda: bench.condition("CheckpointReady") == ("True", "Fresh"), "a checkpoint")
     suspend(bench)
     bench.until_phase("Suspending")

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from testcluster import cache, cluster, levels, solitary
+from testcluster import cache, cluster, images, levels, solitary
 from testcluster.cluster import Cluster
 from testcluster.processes import this_process
 
 LOGS = pytest.StashKey[list[Path]]()
+FIRST_IMPORT_S = 600
 START_S = pytest.StashKey[float]()
 
 
@@ -47,6 +48,7 @@ def node_cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     start = time.monotonic()
     started = cluster.start(this_process())
     request.config.stash[START_S] = time.monotonic() - start
+    _read_trainer_image(started)
     yield started
     cluster.stop()
 
@@ -58,6 +60,15 @@ def pytest_terminal_summary(exitstatus: int, config: pytest.Config, terminalrepo
     if exitstatus:
         for logs in config.stash.get(LOGS, []):
             terminalreporter.write_line(f"logs of the test cluster: {logs}")
+
+
+def _read_trainer_image(node: Cluster) -> None:
+    """Import once what every trainer imports: from a cold disk that takes minutes, which no test is about."""
+    imports = "import torch, sklearn, matplotlib, optuna"
+    node.kubectl("run", "reader", f"--image={images.full_name('trainer')}", "--restart=Never", "--command", "--", "python", "-c", imports)
+    ended = "--for=jsonpath={.status.phase}=Succeeded"
+    node.kubectl("wait", ended, "pod/reader", f"--timeout={FIRST_IMPORT_S}s", timeout_s=FIRST_IMPORT_S + 30)
+    node.kubectl("delete", "pod", "reader", "--wait=false")
 
 
 def _remember(config: pytest.Config, logs: Path) -> None:
