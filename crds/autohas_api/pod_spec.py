@@ -11,21 +11,12 @@ from autohas_api.kube_types import DnsName, FileMode, Key, Labels, MountPath, Qu
 from autohas_api.model import Model, Rule
 from autohas_api.placement_spec import Affinity, ResourceClaim, Toleration, TopologySpreadConstraint
 
-_GPU_KINDS: Final = ("gpu", "mig-")
-"""How the devices' names begin after the vendor's domain: whole or shared GPUs, and NVIDIA's slices of one."""
-
 
 class ResourceRequirements(Model):
     """Resources of the trainer container."""
 
     limits: Resources | None = Field(default=None)
     requests: Resources | None = Field(default=None)
-
-    @property
-    def gpu(self) -> str:
-        """Name of the GPU resource that the limits ask for: nvidia.com/gpu, nvidia.com/mig-1g.5gb, amd.com/gpu ...; empty without one."""
-        asked = (name for name, amount in (self.limits or {}).items() if str(amount) != "0")
-        return next((name for name in asked if name.partition("/")[2].startswith(_GPU_KINDS)), "")
 
 
 class KeyToPath(Model):
@@ -115,6 +106,8 @@ class PullSecret(Model):
     name: DnsName = Field()
 
 
+_GPU_KINDS: Final = ("gpu", "mig-")
+"""How the devices' names begin after the vendor's domain: whole or shared GPUs, and NVIDIA's slices of one."""
 _BY_NAME: dict[str, Any] = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
 
 
@@ -180,6 +173,17 @@ class Trainer(Model):
     termination_grace_period_seconds: int = Field(
         default=120, ge=30, le=3600, description="Seconds to finish a step and write a checkpoint when the pod is to stop."
     )
+
+    @property
+    def limits(self) -> Resources:
+        """Limits of the container; empty without any."""
+        return (self.resources.limits if self.resources is not None else None) or {}
+
+    @property
+    def gpu(self) -> str:
+        """Name of the GPU resource that the limits ask for: nvidia.com/gpu, nvidia.com/mig-1g.5gb, amd.com/gpu ...; empty without one."""
+        asked = (name for name, amount in self.limits.items() if str(amount) != "0")
+        return next((name for name in asked if name.partition("/")[2].startswith(_GPU_KINDS)), "")
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(

@@ -40,6 +40,8 @@ class Intake:
             JOBS: partial(cache.forget_unlisted, cache.jobs),
             PODS: partial(cache.forget_unlisted, cache.pods),
         }
+        for kind in KINDS:
+            metrics.reads(kind.plural)
 
     def put(self, resource: Resource, document: Document) -> None:
         """An object was seen."""

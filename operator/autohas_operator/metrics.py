@@ -13,7 +13,7 @@ from typing import Final, Protocol
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.registry import Collector
 
-from autohas_api.names import CONTRACT_VERSION, PLURAL
+from autohas_api.names import CONTRACT_VERSION
 from autohas_api.status import ConditionType, Status
 
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
@@ -90,8 +90,6 @@ class Metrics:
         registry = self.registry
         text = "Objects of a watch or a list that could not be read and were left out."
         self._unreadable = Counter("autohas_objects_unreadable", text, ["resource"], registry=registry)
-        for resource in (PLURAL, "jobs", "pods"):
-            self._unreadable.labels(resource)  # there from the start: the first one is an increase, and 0 is an answer
         self._resync_failures = Counter("autohas_resync_failures", "Complete lists that were not brought to their end.", registry=registry)
         text = "Namespaces that are to be served and cannot be read."
         self._lost_namespaces = Gauge("autohas_namespaces_unreadable", text, registry=registry)
@@ -157,6 +155,10 @@ class Metrics:
     def hindered(self, reason: str) -> None:
         """One pass met an obstacle that a condition names; reasons are words of the operator's own."""
         self._obstacles.labels(reason).inc()
+
+    def reads(self, resource: str) -> None:
+        """Objects of this kind are taken in: those left out are counted from 0, so that the first one is an increase."""
+        self._unreadable.labels(resource)
 
     def unreadable(self, resource: str) -> None:
         """One object was left out."""

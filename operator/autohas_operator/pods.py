@@ -122,7 +122,7 @@ def _environment(search: Search, attempt: int) -> list[dict[str, Any]]:
         names.ENV_ATTEMPT: str(attempt),
         names.ENV_WORKDIR: f"{names.CHECKPOINT_DIRECTORY}/{identity.namespace}/{identity.name}/{identity.uid}",
         names.ENV_TERMINATION_LOG: names.TERMINATION_LOG,
-        names.ENV_GPU: search.spec.trainer.resources.gpu if search.spec.trainer.resources is not None else "",
+        names.ENV_GPU: search.spec.trainer.gpu,
         names.ENV_PORT: str(search.spec.monitoring.metrics_port),
         "HOME": names.SCRATCH_DIRECTORY,
         "TMPDIR": names.SCRATCH_DIRECTORY,
@@ -168,5 +168,4 @@ def _own_mounts(search: Search) -> list[dict[str, Any]]:
 def _wants_shared_memory(search: Search) -> bool:
     """Asked for, or there is a device (nvidia.com/gpu, ...): its libraries want more shared memory than the usual 64 MiB."""
     trainer = search.spec.trainer
-    limits = trainer.resources.limits if trainer.resources is not None else None
-    return trainer.shm_size is not None or bool(trainer.resource_claims) or any("/" in name for name in limits or {})
+    return trainer.shm_size is not None or bool(trainer.resource_claims) or any("/" in name for name in trainer.limits)
