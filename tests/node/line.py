@@ -20,8 +20,8 @@ from testcluster.waiting import until
 
 NAMESPACE = "searches"
 OPERATOR_NAMESPACE = "autohas"
-SLOW_CPU = "500m"
-"""Half a core, for a trainer that must be at work for longer than somebody waits between two looks at it: the kubelet, a new operator."""
+HALF_A_CORE = {"spec.trainer.resources.limits.cpu": "500m"}
+"""For a trainer that must be at work for longer than somebody waits between two looks at it: the kubelet, a new operator."""
 GIVEN = "a given cluster's nodes do not see this machine's folders and processes: searches on a real node need a cluster of ours"
 
 
@@ -130,7 +130,7 @@ class Line:
 
         until(has_got_on, what=f"the trainer of {name} works", deadline_s=timeout_s)
 
-    def is_watched(self, name: str, timeout_s: float = 60) -> None:
+    def until_watched(self, name: str, timeout_s: float = 60) -> None:
         """Until the startup probe of the one trainer has passed: before that, no liveness probe looks at it, however well it works."""
 
         def started() -> bool:

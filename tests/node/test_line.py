@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from line import NAMESPACE, OPERATOR_NAMESPACE, SLOW_CPU, Line, durable
+from line import HALF_A_CORE, NAMESPACE, OPERATOR_NAMESPACE, Line, durable
 from recording import History, followed
 
 from autohas_api.messages import Stage
@@ -101,7 +101,7 @@ def test_a_killed_trainer_changes_nothing(line: Line, undisturbed: dict[str, Any
 
 def test_the_operator_killed_while_starting_and_while_running(line: Line, undisturbed: dict[str, Any]) -> None:
     """Neither kill changes the outcome or makes a second Job, pod or attempt."""
-    line.apply(durable("operator-killed", **{"spec.trainer.resources.limits.cpu": SLOW_CPU}))
+    line.apply(durable("operator-killed", **HALF_A_CORE))
     until(lambda: line.objects("jobs", "operator-killed"), what="a Job is made", deadline_s=60)
     assert line.search("operator-killed").get("status", {}).get("phase") in (None, "Pending", "Starting")
     line.kill_operator()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from line import NAMESPACE, SLOW_CPU, Line, Reference, durable
+from line import HALF_A_CORE, NAMESPACE, Line, Reference, durable
 from recording import History, Life, Recording, Told, followed, overlapping, recorded
 
 from autohas_operator.pods import LIVENESS_FAILURES, LIVENESS_PERIOD_S, PROBE_TIMEOUT_S
@@ -60,14 +60,10 @@ def _stalled(line: Line, tmp_path_factory: pytest.TempPathFactory) -> Iterator[F
 
 def stall(line: Line, name: str, recording: Recording, history: History) -> Stalled:
     """Freeze the trainer of a search (SIGSTOP) while it works, and leave the rest to kubelet, Job controller and operator."""
-    limits = {
-        "spec.failurePolicy.stallTimeoutSeconds": 60,
-        "spec.trainer.terminationGracePeriodSeconds": GRACE_S,
-        "spec.trainer.resources.limits.cpu": SLOW_CPU,
-    }
-    line.apply(durable(name, steps=Reference.STEPS, **limits))
+    limits = {"spec.failurePolicy.stallTimeoutSeconds": 60, "spec.trainer.terminationGracePeriodSeconds": GRACE_S}
+    line.apply(durable(name, steps=Reference.STEPS, **limits, **HALF_A_CORE))
     line.works(name)
-    line.is_watched(name)
+    line.until_watched(name)
     line.freeze_trainer(name)
     frozen_s = time.time()
     status = line.wait(name, "Finished", 600)["status"]

@@ -48,9 +48,11 @@ def node_cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     start = time.monotonic()
     started = cluster.start(this_process())
     request.config.stash[START_S] = time.monotonic() - start
-    _read_trainer_image(started)
-    yield started
-    cluster.stop()
+    try:
+        _read_trainer_image(started)
+        yield started
+    finally:
+        cluster.stop()
 
 
 def pytest_terminal_summary(exitstatus: int, config: pytest.Config, terminalreporter: pytest.TerminalReporter) -> None:
