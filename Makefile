@@ -5,10 +5,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+TRAINER_STAMP := $(VENV)/.installed-trainer
 CLUSTER := PYTHONPATH=tests/cluster $(BIN)/python -m testcluster
 # uv reads the system's certificates where a proxy needs its own authority.
 export UV_SYSTEM_CERTS := 1
-export UV_NO_PROGRESS := 1
 
 .PHONY: help setup demo test test-fast check sync lock images cluster cluster-down bench bench-ranking bench-step bench-operator bench-reliability bench-faults clean
 
@@ -17,33 +17,47 @@ help: ## Show the commands
 
 setup: $(STAMP) ## Make .venv with everything pinned in constraints.txt
 
-# uv itself comes from constraints.txt too, its hash checked by pip.
 $(STAMP): pyproject.toml constraints.txt
-	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
-	awk '/^uv==/ {on = 1} on {print} on && !/\\$$/ {exit}' constraints.txt > $(VENV)/uv.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.txt
-	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -b constraints.txt -e '.[operator,trainer,dev]'
-	touch $@
+	@$(call install,operator$(COMMA)trainer$(COMMA)dev)
+	@touch $(TRAINER_STAMP) $@
 
-demo: setup ## Search the digits data set on this machine: about a minute, ends with a report (starts anew in autohas-out/demo)
-	rm -rf autohas-out/demo
-	$(BIN)/autohas run examples/01-quickstart.yaml --out autohas-out/demo
+$(TRAINER_STAMP): pyproject.toml constraints.txt
+	@$(call install,trainer)
+	@touch $@
+
+# Installs the extras $(1). uv itself comes from constraints.txt too, its hash checked by pip. On a terminal uv shows its progress; in a log it is quiet.
+COMMA := ,
+define install
+set -e; \
+echo 'Installing into $(VENV): AutoHAS [$(1)], pinned in constraints.txt.'; \
+echo 'Without a cache this downloads about 3 GB from PyPI, most of it PyTorch with its CUDA libraries (Linux; less on macOS), and takes 6 GB of disk.'; \
+$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV); \
+awk '/^uv==/ {on = 1} on {print} on && !/\\$$/ {exit}' constraints.txt > $(VENV)/uv.txt; \
+$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.txt; \
+$(BIN)/uv pip install $$([ -t 2 ] || echo --quiet) --python $(BIN)/python -c constraints.txt -b constraints.txt -e '.[$(1)]'
+endef
+
+demo: $(TRAINER_STAMP) ## Search the digits data set on this machine: about a minute, ends with a report (starts afresh in autohas-out/demo)
+	@rm -rf autohas-out/demo
+	@$(BIN)/autohas run examples/01-quickstart.yaml --out autohas-out/demo
 
 test-fast: setup ## Pure and in-process tests only
 	$(BIN)/pytest -n auto --dist loadfile -m "not control_plane and not node"
 
-test: setup ## Every level that this machine can host: pure, in-process, control plane, node
-	$(BIN)/pytest -n auto --dist loadfile -m "not control_plane and not node" --durations=5
-	$(CLUSTER) prepare
-	$(BIN)/pytest -n $(if $(AUTOHAS_TEST_KUBECONFIG),0,2) --dist loadfile -m "control_plane and not node" --durations=8
-	$(BIN)/pytest -m "node" --timeout=1800 --durations=10
+test: setup ## Every level that this machine can host: pure, in-process, control plane, node; all run, a summary names what failed
+	@tests/run-all \
+		in-process '$(BIN)/pytest -n auto --dist loadfile -m "not control_plane and not node" --durations=5' \
+		prepare '$(CLUSTER) prepare' \
+		control-plane '$(BIN)/pytest -n $(if $(AUTOHAS_TEST_KUBECONFIG),0,2) --dist loadfile -m "control_plane and not node" --durations=8' \
+		node '$(BIN)/pytest -m "node" --timeout=1800 --durations=10'
 
 check: setup ## Lint, types, layers, drift of generated files
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports --no-logo
-	$(BIN)/python -m autohas_api.sync --check
+	@tests/run-all \
+		lint '$(BIN)/ruff check .' \
+		format '$(BIN)/ruff format --check .' \
+		types '$(BIN)/mypy' \
+		layers '$(BIN)/lint-imports --no-logo' \
+		generated '$(BIN)/python -m autohas_api.sync --check'
 
 sync: setup ## Write what is generated: the CRD and the chart's copy
 	$(BIN)/python -m autohas_api.sync
