@@ -7,11 +7,18 @@ import logging
 import os
 import sys
 
-import structlog
+from autohas_api.extras import install_hint
 
-from autohas_operator.application import run
-from autohas_operator.errors import OperatorError
-from autohas_operator.settings import read_settings
+try:
+    import structlog
+
+    from autohas_operator.application import run
+    from autohas_operator.errors import OperatorError
+    from autohas_operator.settings import read_settings
+except ModuleNotFoundError as error:
+    if (error.name or "autohas").startswith("autohas"):
+        raise
+    sys.exit(f"the package {error.name} is not installed; the operator needs it: {install_hint('operator')}")
 
 
 def configure_logs(level: str) -> None:

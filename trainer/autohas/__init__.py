@@ -5,7 +5,7 @@
     result = autohas.run("search.yaml", settings=["budget.trainings=3"], out="out/first")
     print(result.test_score, result.default_test_score, result.configuration)
 
-Needs the trainer: `make setup` in the checkout, or `pip install '.[trainer]'` there. The command line is `autohas --help`.
+Needs the trainer: `make setup` in a checkout, `pip install 'autohas[trainer]'` with a wheel. The command line is `autohas --help`.
 """
 
 from autohas.searching import Result, run

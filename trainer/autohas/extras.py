@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from autohas_api.extras import install_hint
+
 __all__ = ["MissingExtraError", "needs_trainer"]
 
 
@@ -24,8 +26,5 @@ def needs_trainer(what: str) -> Iterator[None]:
     except ModuleNotFoundError as error:
         if error.name is not None and error.name.partition(".")[0] in ("autohas", "autohas_api", "autohas_trainer"):
             raise
-        message = (
-            f"{what} trains on this machine and needs the package {error.name}:"
-            " run `make setup` in the checkout of AutoHAS, or `pip install '.[trainer]'` there"
-        )
+        message = f"{what} trains on this machine and needs the package {error.name}, which is not installed: {install_hint('trainer')}"
         raise MissingExtraError(message, name=error.name) from error

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from autohas_api.extras import install_hint
 from autohas_api.names import ExitCode
 from autohas_api.problems import SpecError
 from autohas_trainer.errors import TrainerError, storage_sentence
@@ -49,10 +50,7 @@ def _known(error: BaseException) -> Exit | None:
             text = sentence
         case ModuleNotFoundError() if not (error.name or "autohas").startswith("autohas"):
             code = ExitCode.USAGE
-            text = (
-                f"the package {error.name} is not installed; searches on this machine need the trainer:"
-                " run `make setup` in the checkout of AutoHAS, or `pip install '.[trainer]'` there"
-            )
+            text = f"the package {error.name} is not installed; searches on this machine need the trainer: {install_hint('trainer')}"
         case KeyboardInterrupt():
             text = "ended at once on request; the last checkpoint is kept"
         case _ if _is_out_of_memory(error):
