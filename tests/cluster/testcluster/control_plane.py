@@ -19,7 +19,7 @@ from testcluster.waiting import until
 
 LOOPBACK = "127.0.0.1"
 SERVICE_RANGE = "10.96.0.0/16"
-READY_S = 60.0  # takes 3 s on an idle machine
+READY_S = 180.0  # takes 3 s on an idle machine, a minute on one that is busy with builds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,10 +69,11 @@ class ControlPlane:
             plane._write_credentials()
             plane._start_etcd(f"http://{LOOPBACK}:{peer}")
             plane.start_api_server()
-            # It makes its certificate first of all; every other component reads that when it starts.
-            plane._until(plane._authority.exists, "the API server has made its certificate")
+            # The others read its certificate when they start, and end if it does not answer within their first seconds.
+            plane.wait_api_server()
             plane._start_controllers()
-            plane._wait_ready()
+            # The last of the controllers' first acts that pods depend on.
+            plane._until(lambda: plane._answers("get", "serviceaccount", "default"), "the default service account exists")
         except BaseException:
             plane.stop()
             raise
@@ -150,11 +151,6 @@ class ControlPlane:
         run(["openssl", "genrsa", "-out", self.directory / "service-accounts.key", "2048"])
         self.kubeconfig.touch(mode=0o600)
         self.kubeconfig.write_text(json.dumps(_kubeconfig(self.url, self._authority, token), indent=2))
-
-    def _wait_ready(self) -> None:
-        self.wait_api_server()
-        # The last of the controllers' first acts that pods depend on.
-        self._until(lambda: self._answers("get", "serviceaccount", "default"), "the default service account exists")
 
     def _answers(self, *arguments: str) -> bool:
         try:
