@@ -1,4 +1,4 @@
-"""What the watches have said so far: one record per object, one report per pod.
+"""What the watches have said so far: one record per object, and of each search the report of the newest pod that gave one.
 
 Filled by `handlers` (events) and `resync` (lists), read by `reconcile` and `poller`; all in one event loop, no locks.
 Versions never go back: an event that is older than what is known is dropped.
@@ -101,6 +101,7 @@ class Cache:
         self.jobs: _Kind[JobRecord] = _Kind()
         self.pods: _Kind[PodRecord] = _Kind()
         self.reports: dict[str, Report] = {}
+        self._reporters: dict[str, tuple[float, str]] = {}
 
     def put_search(self, document: Document) -> Key | None:
         """Remember a search; its key when that is worth a look (our own status writes are not)."""
@@ -135,11 +136,32 @@ class Cache:
             self._ended(record)
         return record.key
 
+    def put_report(self, report: Report) -> bool:
+        """Remember what a pod said; False when it is older than what is known of its search.
+
+        Pods of one search work one after the other, and vanish in any order: once a pod has reported, its predecessors' reports
+        are history. The answers of one pod are ordered by the time that its trainer has worked.
+        """
+        pod = self.pods.get(report.pod_uid)
+        if pod is None:
+            return False
+        rank, newest = _rank(pod), self._reporters.get(pod.search_uid)
+        if (newest is not None and rank < newest) or _worked_s(report) < _worked_s(self.reports.get(pod.uid)):
+            return False
+        if newest != rank:
+            for earlier in self.pods.of(pod.key):
+                if earlier.search_uid == pod.search_uid:
+                    self.reports.pop(earlier.uid, None)
+            self._reporters[pod.search_uid] = rank
+        self.reports[pod.uid] = report
+        return True
+
     def forget(self, document: Document) -> Key | None:
         """Drop an object that is gone; the key of the search that may care."""
         metadata = document["metadata"]
         uid, at = metadata["uid"], version(text(metadata, "resourceVersion"))
         self.reports.pop(uid, None)
+        self._reporters.pop(uid, None)
         return _key_of(self.searches.forget(uid, at) or self.jobs.forget(uid, at) or self.pods.forget(uid, at))
 
     def _stripped(self, kind: _Kind[R], document: Document) -> R | None:
@@ -166,7 +188,7 @@ class Cache:
 
     def view(self, search: SearchRecord, jobs: tuple[JobRecord, ...], pods: tuple[PodRecord, ...], *, is_fresh: bool) -> Observed:
         """These records with the report of the newest pod that has one."""
-        newest_first = sorted(pods, key=lambda pod: (pod.created_s, pod.name), reverse=True)
+        newest_first = sorted(pods, key=_rank, reverse=True)
         own_jobs = {job.uid for job in jobs if job.search_uid == search.uid}
         own = (pod for pod in newest_first if pod.search_uid == search.uid and pod.job_uid in own_jobs)
         report = next((self.reports[pod.uid] for pod in own if pod.uid in self.reports), None)
@@ -185,11 +207,22 @@ class Cache:
         ]
         for uid in gone:
             self.reports.pop(uid, None)
+            self._reporters.pop(uid, None)
         return {record.key for uid in gone if (record := kind.forget(uid, list_version)) is not None}
 
 
 def _key_of(record: _Record | None) -> Key | None:
     return None if record is None else record.key
+
+
+def _rank(pod: PodRecord) -> tuple[float, str]:
+    """What orders the pods of a search: a pod is made when its predecessor has ended."""
+    return pod.created_s, pod.name
+
+
+def _worked_s(report: Report | None) -> float:
+    """How far a report is, in seconds of work of its search; -1 without a progress."""
+    return -1.0 if report is None or report.progress is None else report.progress.active_seconds
 
 
 def _age(record: SearchRecord) -> tuple[int, float]:

@@ -215,8 +215,7 @@ class Poller:
         else:
             self._metrics.polled(None)
             report = after_success(pod, progress, self._clock())
-        if pod.uid in self._cache.pods:
-            self._cache.reports[pod.uid] = report
+        if self._cache.put_report(report):
             self._queue.add(pod.key)
 
     def _missed(self, pod: PodRecord, error: UnusableError) -> Report:

@@ -26,22 +26,31 @@ _MAX_COUNT: Final = 2**53 - 1
 
 
 def counted_on(report: Report | None, previous: Status, pods: Iterable[PodRecord], spec: Spec) -> Report | None:
-    """The report of a trainer whose disk is its pod's own, with its start and notices counted on from what status knows.
+    """The report of a trainer that counts from the beginning, with its start and notices counted on from what status knows.
 
-    Such a trainer always believes to be the first. It is the next one when its pod was made after the last report that is known.
+    A trainer whose disk is its pod's own always believes to be the first, and so does one whose claim was emptied. It is the next
+    one when its pod was made after the last report that is known. On a claim a lower number of starts may also be an older report:
+    that of a pod that has ended or that others followed is not taken.
     """
-    if report is None or report.progress is None or spec.checkpoint.storage.persistent_volume_claim is not None:
+    if report is None or report.progress is None:
         return report
-    said, reported_s = report.progress, epoch(previous.last_report_time)
+    said, reported_s, known = report.progress, epoch(previous.last_report_time), previous.starts or 0
+    if spec.checkpoint.storage.persistent_volume_claim is not None:
+        if said.starts >= known:
+            return report
+        newest = max(pods, key=lambda pod: (pod.created_s, pod.name), default=None)
+        if newest is None or newest.uid != report.pod_uid or newest.end is not None or newest.is_over:
+            return None
+        pods = (newest,)
     is_next = reported_s is None or any(pod.uid == report.pod_uid and pod.created_s > reported_s for pod in pods)
-    starts = max(said.starts, (previous.starts or 0) + is_next)
+    starts = max(said.starts, known + is_next)
     shift = NOTICES_PER_START * (starts - said.starts)
     notices = [notice.model_copy(update={"id": min(notice.id + shift, _MAX_COUNT)}) for notice in said.notices]
     return replace(report, progress=said.model_copy(update={"starts": starts, "notices": notices}))
 
 
 def with_progress(status: Status, report: Report | None) -> Status:
-    """`status` with what the trainer reported last."""
+    """`status` with what the trainer reported last; what only grows never falls, whatever order reports come in."""
     if report is None or report.progress is None:
         return status
     said = report.progress
@@ -51,8 +60,8 @@ def with_progress(status: Status, report: Report | None) -> Status:
         "eta": None if said.eta_seconds is None else duration(said.eta_seconds),
         "best": status.best if said.best is None else decimal(said.best),
         "entropy": None if said.entropy is None else f"{said.entropy:.2f}",
-        "starts": said.starts,
-        "checkpoint": _checkpoint(said) or status.checkpoint,
+        "starts": max(said.starts, status.starts or 0),
+        "checkpoint": _newest_checkpoint(status.checkpoint, said),
         "last_notice": max([status.last_notice or 0, *(notice.id for notice in said.notices)]),
     }
     changed = status.model_copy(update=update)
@@ -86,11 +95,17 @@ def _word_of_the_stopped(pod: PodRecord) -> Interrupted | None:
     return word if isinstance(word, Interrupted) and is_its_own else None
 
 
-def _checkpoint(said: Progress) -> CheckpointStatus | None:
-    newest = said.checkpoint
-    if newest is None:
-        return None
-    return CheckpointStatus(step=newest.step, time=timestamp(min(newest.time, _LATEST_TIME_S)), digest=newest.digest)
+def _newest_checkpoint(known: CheckpointStatus | None, said: Progress) -> CheckpointStatus | None:
+    """The checkpoint that was written last: one of a lower step only when it is younger.
+
+    A trainer that could not read the newest one went back to an older one, and writes its own from there.
+    """
+    if said.checkpoint is None:
+        return known
+    written = min(said.checkpoint.time, _LATEST_TIME_S)
+    reported = CheckpointStatus(step=said.checkpoint.step, time=timestamp(written), digest=said.checkpoint.digest)
+    is_older = known is not None and reported.step < known.step and reported.time <= known.time
+    return known if is_older else reported
 
 
 def checkpoint_verdict(spec: Spec, status: Status, report: Report | None, ready: Verdict, now_s: float) -> Verdict:

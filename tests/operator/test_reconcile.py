@@ -114,7 +114,7 @@ def test_a_spec_edited_before_its_attempt_was_noted_runs_as_edited() -> None:
         world.operator = type(world.operator)(world.api)
         await world.settle()
         for _ in range(3):
-            world.collect_garbage()
+            await world.collect_garbage()
             await world.wait(6)
 
         assert json.loads(world.api.all(CONFIG_MAPS)[-1]["data"]["search.json"])["spec"]["algorithm"] == {"seed": 7}

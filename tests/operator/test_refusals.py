@@ -30,7 +30,7 @@ def test_a_refused_delete_does_not_reject_the_search() -> None:
         refused = (world.status["phase"], reasons(world)["TrainerReady"], reasons(world)["Accepted"])
         world.api.trouble = None
         await world.wait(600)
-        world.collect_garbage()
+        await world.collect_garbage()
         await world.wait(10)
 
         assert refused == ("Suspending", ("False", "JobForbidden"), ("True", "Valid"))
@@ -50,7 +50,7 @@ def test_events_that_cannot_be_read_hold_nothing_up() -> None:
         waiting = reasons(world)["TrainerReady"]
         world.edit_spec(suspend=True)
         await world.wait(60)
-        world.collect_garbage()
+        await world.collect_garbage()
         await world.wait(10)
 
         assert waiting == ("False", "PodsNotCreated")

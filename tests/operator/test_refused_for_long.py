@@ -229,7 +229,7 @@ def test_a_search_that_ends_without_a_job_leaves_no_config_map(kill_at: int | No
         world = World()
         world.api.kill_at, world.api.kill_before = kill_at, kill_before
         await _too_late(world)
-        world.collect_garbage()
+        await world.collect_garbage()
 
         assert _end(world) == ("Failed", "StartDeadlineExceeded")
         assert world.api.all(CONFIG_MAPS) == ()

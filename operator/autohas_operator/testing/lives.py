@@ -103,7 +103,7 @@ async def result_lost(world: World) -> None:
     world.api.remove(PODS, "ml", f"{world.job['metadata']['name']}-pod-1")
     world.finish_job(condition("Complete"))
     await world.wait(1)
-    world.collect_garbage()
+    await world.collect_garbage()
     await world.wait(6)
     await run(world, uid="pod-2", attempt=2)
     await succeed(world, uid="pod-2", attempt=2)
@@ -133,7 +133,7 @@ async def often_interrupted(world: World) -> None:
         over = ended_pod(world.job, code=75, message=interrupted_text(world.search), uid=f"pod-{number}", created_s=world.api.now_s)
         world.put_pod(over)
         await world.wait(6)
-        world.collect_garbage()
+        await world.collect_garbage()
         await world.wait(6)
     await run(world, uid="pod-7", attempt=3)
     await succeed(world, uid="pod-7", attempt=3)
@@ -177,7 +177,7 @@ async def flipped(world: World) -> None:
         await world.settle()
         world.edit_spec(suspend=False)
         await world.settle()
-    world.collect_garbage()
+    await world.collect_garbage()
     await world.wait(6)
     await run(world, uid="pod-2", attempt=2)
     await succeed(world, uid="pod-2", attempt=2)
@@ -208,7 +208,7 @@ async def too_late(world: World) -> None:
     world.put_pod(stored_pod(world.job, created_s=world.api.now_s, scheduled=False))
     await world.wait(60)
     await world.wait(540)
-    world.collect_garbage()
+    await world.collect_garbage()
     await world.wait(10)
 
 
@@ -222,7 +222,7 @@ async def interrupted_too_often(world: World) -> None:
         text = interrupted_text(world.search, pod_uid=f"pod-{number}")
         world.put_pod(ended_pod(world.job, code=75, message=text, uid=f"pod-{number}", created_s=world.api.now_s))
         await world.wait(10)
-    world.collect_garbage()
+    await world.collect_garbage()
     await world.wait(10)
 
 
@@ -230,7 +230,7 @@ async def cleaned_up(world: World) -> None:
     """Ended, looked at for an hour, then tidied away: the result stays."""
     await job_deleted(world)
     await world.wait(3600)
-    world.collect_garbage()
+    await world.collect_garbage()
     await world.wait(600)
 
 

@@ -27,6 +27,7 @@ from autohas_operator.ratelimit import TokenBucket
 from autohas_operator.reconcile import Reconciler
 from autohas_operator.resync import refill
 from autohas_operator.testing import builders
+from autohas_operator.testing.documents import is_selected, merge, nth_order
 from autohas_operator.wording import timestamp
 from autohas_operator.worker import attend
 from autohas_operator.workqueue import WorkQueue
@@ -103,7 +104,7 @@ class FakeApi:
             for (plural, where, _), document in self.objects.items()
             if plural == resource.plural
             and namespace in (None, where)
-            and _is_selected(document, labels)
+            and is_selected(document, labels)
             and (not involved or document["involvedObject"]["uid"] == involved)
         ]
         yield Page(items=tuple(found), resource_version=str(next(self._versions)))
@@ -144,7 +145,7 @@ class FakeApi:
             raise ConflictError(status=409, message="the uid differs", request="PATCH")
 
         def write() -> dict[str, Any]:
-            _merge(found, patch)
+            merge(found, patch)
             return self.touch(found)
 
         return self._written(write)
@@ -270,15 +271,19 @@ class Operator:
 
     def report(self, report: Report, key: Key) -> None:
         """The poller has read a trainer."""
-        self.cache.reports[report.pod_uid] = report
+        self.cache.put_report(report)
         self.queue.add(key)
 
 
 class World:
-    """A cluster and its operator; a kill is followed by a new operator, as the kubelet would start one."""
+    """A cluster and its operator; a kill is followed by a new operator, as the kubelet would start one.
+
+    `removal_order`: in which order the pods of a deleted Job go (see `collect_garbage`); -1 is the newest first.
+    """
 
     def __init__(self) -> None:
         self.api = FakeApi()
+        self.removal_order = -1
         self.operator = Operator(self.api)
         self.num_restarts = 0
 
@@ -352,39 +357,30 @@ class World:
         metadata = self.job["metadata"]
         self.api.edit(JOBS, metadata["namespace"], metadata["name"], status={"conditions": list(conditions)})
 
-    def collect_garbage(self) -> None:
-        """Objects marked for deletion go, and the pods of Jobs with them."""
-        for resource in (JOBS, PODS, CONFIG_MAPS):
-            for document in self.api.all(resource):
-                metadata = document["metadata"]
-                if "deletionTimestamp" in metadata:
-                    self.api.remove(resource, metadata["namespace"], metadata["name"])
-                    self._remove_pods_of(metadata["uid"])
+    async def collect_garbage(self) -> None:
+        """Objects marked for deletion go one by one, a Job after its pods (foreground deletion); the operator sees every step.
 
-    def _remove_pods_of(self, job_uid: str) -> None:
-        for pod in self.api.all(PODS):
-            if pod["metadata"]["ownerReferences"][0]["uid"] == job_uid:
-                self.api.remove(PODS, pod["metadata"]["namespace"], pod["metadata"]["name"])
+        The pods of a Job go in the order that `removal_order` numbers among all orders of its pods, from the oldest.
+        """
+        for job in self.api.all(JOBS):
+            if "deletionTimestamp" in job["metadata"]:
+                pods = [pod for pod in self.api.all(PODS) if pod["metadata"]["ownerReferences"][0]["uid"] == job["metadata"]["uid"]]
+                for pod in nth_order(pods, self.removal_order):
+                    await self._vanish(PODS, pod)
+                await self._vanish(JOBS, job)
+        for resource in (PODS, CONFIG_MAPS):
+            for document in self.api.all(resource):
+                if "deletionTimestamp" in document["metadata"]:
+                    await self._vanish(resource, document)
+
+    async def _vanish(self, resource: Resource, document: Mapping[str, Any]) -> None:
+        """One object is gone, and the operator sees it."""
+        self.api.remove(resource, document["metadata"]["namespace"], document["metadata"]["name"])
+        await self.settle()
 
     def events(self) -> list[str]:
         """Reasons of all events, in order."""
         return [event["reason"] for (plural, _, _), event in self.api.objects.items() if plural == "events"]
-
-
-def _merge(document: dict[str, Any], patch: Document) -> None:
-    """A JSON merge patch that deletes nothing."""
-    for name, value in patch.items():
-        if isinstance(value, dict) and isinstance(document.get(name), dict):
-            _merge(document[name], value)
-        else:
-            document[name] = copy.deepcopy(value)
-
-
-def _is_selected(document: Mapping[str, Any], labels: str | None) -> bool:
-    """A label selector of one term: `name` or `name=value`."""
-    name, _, value = (labels or "").partition("=")
-    own = document["metadata"].get("labels", {})
-    return not name or (name in own and value in ("", own[name]))
 
 
 def owned_by(document: Mapping[str, Any], uid: str) -> bool:

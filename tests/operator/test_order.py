@@ -1,0 +1,229 @@
+"""What a search has counted never falls, in whatever order the operator comes to see its pods, their reports and their last words."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from collections.abc import Callable
+from itertools import pairwise, permutations
+from typing import Any
+
+import pytest
+
+from autohas_api.digest import sha256
+from autohas_api.messages import CheckpointInfo
+from autohas_operator.cache import Cache
+from autohas_operator.client import PODS
+from autohas_operator.observe import Report
+from autohas_operator.testing.builders import NOW_S, ended_pod, interrupted_text, notice, observed, report, running_pod, stored_search
+from autohas_operator.testing.decisions import JOB, RUNNING, SEARCH, decide
+from autohas_operator.testing.documents import nth_order
+from autohas_operator.testing.lives import KEY
+from autohas_operator.testing.world import FakeApi, Operator, World
+
+NUM_PODS = 3
+
+
+class Historian(FakeApi):
+    """Keeps every status that was written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.statuses: list[dict[str, Any]] = []
+
+    async def replace_status(self, resource: Any, document: Any) -> Any:
+        written = await super().replace_status(resource, document)
+        self.statuses.append(copy.deepcopy(written["status"]))
+        return written
+
+
+class Observer(World):
+    """A world that remembers its statuses, what trainers said, and how their pods looked while they ran; `disturb` acts at each removal."""
+
+    def __init__(self, removal_order: int, disturb: Callable[[Observer], None]) -> None:
+        super().__init__()
+        self.api: Historian = Historian()
+        self.operator = Operator(self.api)
+        self.removal_order = removal_order
+        self.said: list[Report] = []
+        self.seen: list[dict[str, Any]] = []
+        self.disturb = disturb
+
+    async def _vanish(self, resource: Any, document: Any) -> None:
+        self.disturb(self)
+        await super()._vanish(resource, document)
+        self.disturb(self)
+        await self.settle()
+
+
+def undisturbed(world: Observer) -> None:
+    """Only the pods vanish."""
+
+
+def restarted(world: Observer) -> None:
+    """Another operator takes over, with empty caches."""
+    world.operator = Operator(world.api)
+
+
+def polled_late(world: Observer) -> None:
+    """Every answer that a trainer ever gave arrives once more, the newest first."""
+    for said in reversed(world.said):
+        world.operator.report(said, KEY)
+
+
+def watched_late(world: Observer) -> None:
+    """The watch tells once more what the pods looked like while they ran."""
+    for document in world.seen:
+        world.operator.cache.put_pod(document)
+    world.operator.queue.add(KEY)
+
+
+def heard_late(world: Observer) -> None:
+    """The kubelet delivers the last words of the trainers, each with a checkpoint of its own, only now."""
+    for pod in world.api.all(PODS):
+        number = int(pod["metadata"]["uid"].removeprefix("pod-"))
+        word = interrupted_text(
+            world.search, pod_uid=f"pod-{number}", starts=number, step=100 * number - 50, checkpoint_digest=sha256(f"{number}")
+        )
+        pod["status"]["containerStatuses"][0]["state"]["terminated"]["message"] = word
+        world.api.touch(pod)
+
+
+DISTURBANCES = (undisturbed, restarted, polled_late, watched_late, heard_late)
+
+
+async def interrupt(world: Observer, number: int, *, attempt: int = 1) -> None:
+    """The `number`-th trainer reports that far, and is stopped."""
+    world.put_pod(running_pod(world.job, uid=f"pod-{number}", created_s=world.api.now_s))
+    await world.wait(1)
+    world.seen.append(world.api.all(PODS)[-1] | {})
+    checkpoint = CheckpointInfo(step=100 * number, time=world.api.now_s, digest=sha256("checkpoint"))
+    said = {"starts": number, "interruptions": number - 1, "checkpoint": checkpoint, "percent": 10.0 * number, "step": 100 * number}
+    notices = [notice(10_000 * number, "CheckpointRestored")]
+    world.said.append(
+        report(
+            world.search,
+            at_s=world.api.now_s,
+            pod_uid=f"pod-{number}",
+            attempt=attempt,
+            notices=notices,
+            active_seconds=60.0 * number,
+            **said,
+        )
+    )
+    world.operator.report(world.said[-1], KEY)
+    await world.wait(20)
+    world.put_pod(ended_pod(world.job, code=75, uid=f"pod-{number}", created_s=world.api.now_s - 21, ended_s=world.api.now_s))
+    await world.wait(1)
+
+
+async def whole(world: Observer) -> None:
+    """Three interruptions, after which the operator renews the Job; its pods vanish one by one; a fourth interruption."""
+    world.apply(stored_search(failurePolicy={"maxInterruptions": 4}))
+    await world.settle()
+    for number in range(1, NUM_PODS + 1):
+        await interrupt(world, number)
+    await world.collect_garbage()
+    await world.wait(6)
+    await interrupt(world, NUM_PODS + 1, attempt=2)
+
+
+def counts(status: dict[str, Any]) -> dict[str, int]:
+    """Everything in status that only grows."""
+    names = ("attempt", "starts", "interruptions", "lastNotice")
+    return {name: status.get(name, 0) for name in names} | {"step": status.get("checkpoint", {}).get("step", 0)}
+
+
+@pytest.mark.parametrize("disturb", DISTURBANCES, ids=lambda disturb: disturb.__name__)
+@pytest.mark.parametrize("removal_order", range(6))
+def test_no_order_of_what_is_seen_takes_anything_back(removal_order: int, disturb: Callable[[Observer], None]) -> None:
+    """Four interruptions are four, in every order of removal; with maxInterruptions 4 the search is not Failed."""
+    world = Observer(removal_order, disturb)
+    asyncio.run(whole(world))
+    history = [counts(status) for status in world.api.statuses]
+    falls = [(name, one[name], two[name]) for one, two in pairwise(history) for name in one if two[name] < one[name]]
+
+    assert falls == []
+    assert world.status["phase"] == "Interrupted"
+    assert history[-1] == {"attempt": 2, "starts": 4, "interruptions": 4, "lastNotice": 40_000, "step": 400}
+    assert world.status["progress"] == "40%"
+
+
+@pytest.mark.parametrize("disturb", DISTURBANCES, ids=lambda disturb: disturb.__name__)
+@pytest.mark.parametrize("removal_order", range(6))
+def test_progress_stays_that_of_the_newest_trainer_while_its_job_goes(removal_order: int, disturb: Callable[[Observer], None]) -> None:
+    """Between the third interruption and the next trainer it stays at 30 %."""
+    world = Observer(removal_order, disturb)
+    asyncio.run(whole(world))
+    shown = [status["progress"] for status in world.api.statuses if "progress" in status]
+
+    assert shown == sorted(shown)
+
+
+def test_answers_of_one_trainer_that_arrive_in_the_wrong_order_leave_the_later_one() -> None:
+    """Asked twice at once, the trainer's earlier answer comes second: it is no news, and nobody is woken."""
+    cache = Cache()
+    cache.put_pod(running_pod(JOB))
+    late, early = (report(SEARCH, active_seconds=seconds, percent=percent) for seconds, percent in ((70.0, 50.0), (60.0, 42.0)))
+
+    assert (cache.put_report(late), cache.put_report(early)) == (True, False)
+    assert cache.reports == {"pod-1": late}
+
+
+def test_an_answer_of_a_pod_that_others_followed_is_history() -> None:
+    """Its successor has reported: what arrives late is not remembered, also when that one is gone."""
+    cache = Cache()
+    first, second = (running_pod(JOB, uid=f"pod-{number}", created_s=NOW_S + number) for number in (1, 2))
+    cache.put_pod(first)
+    cache.put_report(report(SEARCH))
+    cache.put_pod(second)
+    cache.put_report(report(SEARCH, pod_uid="pod-2", starts=2))
+    cache.forget(second)
+
+    assert cache.put_report(report(SEARCH)) is False
+    assert cache.reports == {}
+
+
+BEFORE = RUNNING.model_copy(update={"starts": 3, "last_notice": 30_004})
+
+
+def test_a_trainer_on_a_claim_that_was_emptied_is_counted_on() -> None:
+    """It believes to be the first, and its pod was made after the last report: it is the fourth start, and its notices are heard."""
+    pod = running_pod(JOB, uid="pod-4", created_s=NOW_S + 60)
+    said = report(SEARCH, at_s=NOW_S + 90, pod_uid="pod-4", notices=[notice(10_000, "UpdateRejected")])
+    seen = decide(observed(SEARCH, JOB, pod, report=said), BEFORE, at_s=NOW_S + 90)
+
+    assert (seen.status.starts, seen.status.last_notice) == (4, 40_000)
+    assert [a.reason for a in seen.announcements] == ["UpdateRejected"]
+
+
+@pytest.mark.parametrize("pods", [("pod-1",), ("pod-1", "pod-4")], ids=["ended", "followed"])
+def test_the_report_of_a_trainer_before_the_last_one_is_not_taken(pods: tuple[str, ...]) -> None:
+    """A restarted operator reads the first trainer, which has ended or was followed: progress, starts and notices stay."""
+    ended = [ended_pod(JOB, code=75, uid="pod-1", ended_s=NOW_S)]
+    later = [running_pod(JOB, uid=uid, created_s=NOW_S + 60) for uid in pods[1:]]
+    said = report(SEARCH, at_s=NOW_S + 90, percent=99.0, notices=[notice(10_000, "UpdateRejected")])
+    seen = decide(observed(SEARCH, JOB, *ended, *later, report=said), BEFORE, at_s=NOW_S + 90)
+
+    assert (seen.status.starts, seen.status.last_notice, seen.status.progress) == (3, 30_004, "42%")
+    assert "UpdateRejected" not in [a.reason for a in seen.announcements]
+
+
+GONE_BACK = CheckpointInfo(step=200, time=NOW_S + 80, digest=sha256("back"))
+OUTDATED = CheckpointInfo(step=200, time=NOW_S - 80, digest=sha256("old"))
+
+
+@pytest.mark.parametrize(("checkpoint", "step"), [(GONE_BACK, 200), (OUTDATED, 400)], ids=["written later", "written before"])
+def test_a_checkpoint_of_a_lower_step_counts_only_when_it_is_younger(checkpoint: CheckpointInfo, step: int) -> None:
+    """A trainer that could not read step 400 restored an older one and writes from there; an older report says nothing new."""
+    said = report(SEARCH, at_s=NOW_S + 90, checkpoint=checkpoint)
+    after = decide(observed(SEARCH, JOB, running_pod(JOB), report=said), RUNNING, at_s=NOW_S + 90).status.checkpoint
+
+    assert after is not None
+    assert after.step == step
+
+
+def test_the_orders_of_removal_are_all_orders() -> None:
+    """The world plays each of the six orders of three pods."""
+    assert [tuple(nth_order((1, 2, 3), number)) for number in range(6)] == list(permutations((1, 2, 3)))
+    assert nth_order((1, 2, 3), -1) == [3, 2, 1]
