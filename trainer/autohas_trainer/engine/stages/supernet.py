@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import torch
 
 from autohas_api.budget import FORWARD_SHARE
 from autohas_api.messages import Stage
@@ -17,7 +18,7 @@ from autohas_trainer.algorithms._base import Gradient
 from autohas_trainer.data import RewardBatch, TrainBatch
 from autohas_trainer.engine.board import Board, finite
 from autohas_trainer.engine.rule import rule_of
-from autohas_trainer.optim import UpdateRule, schedule
+from autohas_trainer.optim import UpdateRule, clip, norm_of, schedule
 from autohas_trainer.reporting.records import StepRecord
 from autohas_trainer.seeding import stream
 
@@ -68,10 +69,16 @@ class StepOfSupernet:
         return self._reward
 
     def gradient(self, configuration: Configuration, batch: TrainBatch) -> Gradient:
-        """Gradient at the shared weights."""
+        """Gradient at the shared weights, clipped: temporary and shared updates see the same.
+
+        A gradient that is not finite counts as a loss that is not: no scaling makes it an update.
+        """
         self._board.problem.own.seed("supernet", self.step)
         loss, tensors = self._board.supernet.gradient(self._board.problem.path(configuration), batch, self._smoothing(configuration))
-        return Gradient(loss=float(loss), tensors=tensors)
+        value, norm = torch.stack((loss, norm_of(tensors))).tolist()  # one wait for the device instead of two
+        if not math.isfinite(norm):
+            return Gradient(loss=math.nan, tensors=tensors)
+        return Gradient(loss=value, tensors=clip(tensors, norm))
 
     @contextmanager
     def trial(self, configuration: Configuration, gradient: Gradient) -> Iterator[None]:

@@ -1,0 +1,92 @@
+"""One search of the spending benchmark, and what is kept of it."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks.spending.tables import Table
+
+from autohas_api.acceptance import accept
+from autohas_api.messages import Notice, Stage
+from autohas_trainer.engine.search import Job, run
+from autohas_trainer.errors import NumericalError
+from autohas_trainer.reporting.records import Identity, StepRecord
+from autohas_trainer.reporting.silent import SilentSink
+
+__all__ = ["BUDGET", "RATES", "SEEDS", "search_once"]
+
+BUDGET: Final = "5.5"
+RATES: Final = ("0.01", "0.03", "0.1", "0.17", "0.3")
+SEEDS: Final = (0, 1, 2, 3)
+_SUPERNET: Final = (Stage.WARMUP, Stage.SUPERNET)
+
+
+class _Watch(SilentSink):
+    """Counts steps of the supernet and remembers whether it diverged."""
+
+    def __init__(self) -> None:
+        self.num_supernet_steps = 0
+        self.has_diverged = False
+        self.notices: list[str] = []
+
+    def step(self, record: StepRecord) -> None:
+        """Count it."""
+        self.num_supernet_steps += record.stage in _SUPERNET
+
+    def notice(self, notice: Notice) -> None:
+        """Look for the end of a supernet."""
+        self.notices.append(notice.reason)
+        self.has_diverged = self.has_diverged or notice.reason == "SupernetDiverged"
+
+
+class _NeverStopped:
+    requested = False
+
+
+def search_once(table: Table, path: Path, folder: Path, *, rate: str, seed: int) -> dict[str, Any]:
+    """Search `table` once and return what is compared; `failure` says why there is no result."""
+    search, space = accept(_document(table, path, rate, seed))
+    watch = _Watch()
+    job = Job(
+        search=search,
+        space=space,
+        workdir=Path(tempfile.mkdtemp(dir=folder)),
+        identity=Identity(search_uid="", pod_uid="", attempt=1),
+        threads=1,
+        device="cpu",
+    )
+    row: dict[str, Any] = {"failure": None}
+    try:
+        outcome = run(job, watch, _NeverStopped())
+    except NumericalError:
+        row["failure"] = "the default diverged"
+    else:
+        result = outcome.result
+        row |= {"spent": result.trainings, "winner": outcome.winner, "selection": result.selection_score, "test": result.test_score}
+        row |= {"by_stage": dict(outcome.cost_by_stage), "configuration": dict(outcome.configuration)}
+    diverged_after = watch.num_supernet_steps if watch.has_diverged else None
+    return row | {"diverged_after": diverged_after, "supernet_steps": watch.num_supernet_steps, "notices": watch.notices}
+
+
+def _document(table: Table, path: Path, rate: str, seed: int) -> dict[str, Any]:
+    return {
+        "apiVersion": "autohas.dev/v1alpha1",
+        "kind": "AutoHASSearch",
+        "metadata": {"name": "bench"},
+        "spec": {
+            "task": {
+                "data": {"name": "csv", "path": str(path), "arguments": table.arguments},
+                "model": {"template": "mlp"},
+                "recipe": {"learningRate": rate, "batchSize": table.batch_size},
+                **({"splits": table.splits} if table.splits else {}),
+            },
+            "objective": {"metric": "rmse"},
+            "searchSpace": {"hyperparameters": list(table.hyperparameters), "architecture": {}},
+            "algorithm": {"seed": seed},
+            "budget": {"trainings": BUDGET},
+            "retrain": {"steps": table.steps},
+            "checkpoint": {"periodSeconds": 3600},
+        },
+    }

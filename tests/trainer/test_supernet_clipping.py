@@ -1,0 +1,135 @@
+"""Updates of the shared weights see a gradient of norm 1 at most; stand-alone trainings see their own."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from engine_fixtures import MemorySink, TickingClock, search, small_search
+from torch import Tensor, device
+
+from autohas_api.acceptance import accept
+from autohas_api.testing import changed
+from autohas_trainer.engine.board import Board
+from autohas_trainer.engine.ledger import Ledger
+from autohas_trainer.engine.problem import Problem
+from autohas_trainer.engine.stages.supernet import StepOfSupernet
+from autohas_trainer.engine.training import Training
+from autohas_trainer.optim import clip, norm_of
+
+DIABETES = Path(__file__).parents[2] / "examples" / "03-tabular-csv" / "diabetes.csv"
+
+
+def _board(optimizer: str = "sgd") -> Board:
+    document = changed(changed(small_search(), "spec.task.recipe.optimizer", optimizer), "spec.task.recipe.weightDecay", "0")
+    parsed, space = accept(document)
+    return Board(Problem.load(parsed.spec, space, device("cpu")), MemorySink(), Ledger(0, TickingClock()), TickingClock())
+
+
+def _enlarge(board: Board, factor: float) -> None:
+    """Make gradients of the head's inputs larger than any healthy one."""
+    head = board.supernet.state_dict()["weights/head.weight"]
+    head.mul_(factor)
+
+
+def _torch_optimizer(name: str, parameters: list[Tensor], rate: float) -> torch.optim.Optimizer:
+    match name:
+        case "sgd":
+            return torch.optim.SGD(parameters, lr=rate, momentum=0.9)
+        case "rmsprop":
+            return torch.optim.RMSprop(parameters, lr=rate, alpha=0.99, eps=1e-8)
+        case _:
+            return torch.optim.Adam(parameters, lr=rate, betas=(0.9, 0.999), eps=1e-8)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "rmsprop", "adam"])
+def test_temporary_and_shared_updates_are_those_of_torch_with_a_clipped_gradient(optimizer: str) -> None:
+    """Three steps on the default path: weights in the trial and after the commit equal torch's, clipped by `clip_grad_norm_`."""
+    board = _board(optimizer)
+    _enlarge(board, 100.0)
+    path = board.problem.path(board.problem.space.default)
+    leaves = board.supernet.leaves(path)
+    copies = [leaf.detach().clone().requires_grad_() for leaf in leaves.values()]
+    reference = _torch_optimizer(optimizer, copies, 1.0)
+    for number in range(3):
+        context = StepOfSupernet(board, 2 + number)
+        loss, raw = board.supernet.gradient(path, context.train_batch())
+        assert math.sqrt(sum(float(grad.double().square().sum()) for grad in raw.values())) > 10
+        for copy, grad in zip(copies, raw.values(), strict=True):
+            copy.grad = grad.clone()
+        torch.nn.utils.clip_grad_norm_(copies, 1.0)
+        for group in reference.param_groups:
+            group["lr"] = context.learning_rate(board.problem.space.default)
+        reference.step()
+
+        gradient = context.gradient(board.problem.space.default, context.train_batch())
+        assert gradient.loss == float(loss)
+        with context.trial(board.problem.space.default, gradient):
+            tried = [leaf.detach().clone() for leaf in leaves.values()]
+        context.commit(board.problem.space.default, gradient, board.problem.space.default)
+        for one, other, expected in zip(tried, leaves.values(), copies, strict=True):
+            assert torch.equal(one, other)
+            torch.testing.assert_close(other, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("scale", "norm"), [(0.1, 0.5), (0.2, 1.0), (1.0, 1.0), (100.0, 1.0)])
+def test_the_norm_is_that_of_all_leaves_together_and_at_most_one(scale: float, norm: float) -> None:
+    """(3, 0) and (0, 4) have norm 5: scaled to at most 1 with their direction; what is not longer than 1 stays bit for bit."""
+    gradients = {"a": torch.tensor([[3.0, 0.0]]) * scale, "b": torch.tensor([0.0, 4.0]) * scale}
+    seen = clip(gradients, float(norm_of(gradients)))
+
+    assert float(torch.cat([grad.flatten() for grad in seen.values()]).norm()) == pytest.approx(norm)
+    assert float(seen["b"][1] / seen["a"][0, 0]) == pytest.approx(4 / 3)
+    assert (seen is gradients) == (scale < 1)
+
+
+def test_a_gradient_that_is_not_finite_never_reaches_the_weights() -> None:
+    """A finite loss whose gradient overflows counts as lost, so nothing is committed."""
+    board = _board()
+    context = StepOfSupernet(board, 0)
+    _, raw = board.supernet.gradient(board.problem.path(board.problem.space.default), context.train_batch())
+    broken = dict.fromkeys(raw)
+    board.supernet.gradient = lambda *_: (torch.tensor(1.0), {n: torch.full_like(raw[n], math.inf) for n in broken})  # type: ignore[method-assign]
+    before = {name: tensor.clone() for name, tensor in board.supernet.state_dict().items()}
+    gradient = context.gradient(board.problem.space.default, context.train_batch())
+    context.commit(board.problem.space.default, gradient, board.problem.space.default)
+
+    assert not math.isfinite(gradient.loss)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in board.supernet.state_dict().items())
+
+
+def test_a_stand_alone_training_is_not_clipped() -> None:
+    """One step of sgd without momentum moves the weights by rate times the gradient's own norm."""
+    document = changed(changed(small_search(), "spec.task.recipe.momentum", "0"), "spec.task.recipe.warmupFraction", "0")
+    parsed, space = accept(changed(document, "spec.task.recipe.weightDecay", "0"))
+    problem = Problem.load(parsed.spec, space, device("cpu"))
+    training = Training(problem, space.default)
+    with torch.no_grad():
+        for name, parameter in training._module.named_parameters():
+            parameter.mul_(100.0 if name == "head.weight" else 1.0)
+    before = [parameter.detach().clone() for parameter in training._module.parameters()]
+    training.step()
+    moved = [(parameter.detach() - old) for parameter, old in zip(training._module.parameters(), before, strict=True)]
+
+    assert math.sqrt(sum(float(m.double().square().sum()) for m in moved)) / training.learning_rate > 10
+
+
+def _table(rate: str, seed: int) -> dict[str, Any]:
+    document = changed(small_search({"seed": seed}, steps=300), "spec.task.data", {"name": "csv", "path": str(DIABETES)})
+    arguments = {"target": "progression", "categorical": "sex", "testFraction": "0.2"}
+    document = changed(document, "spec.task.data.arguments", arguments)
+    document = changed(document, "spec.task.recipe", {"batchSize": 32, "learningRate": rate})
+    document = changed(document, "spec.task.splits", {"reward": "0.2", "selection": "0.2"})
+    return changed(changed(document, "spec.objective", {"metric": "rmse"}), "spec.budget.trainings", "5.5")
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_supernet_of_mlp_survives_its_recipe(seed: int, tmp_path: Path) -> None:
+    """The diabetes table at a rate of 0.1, where shared weights that were not clipped were lost within a hundred steps."""
+    sink = MemorySink()
+    search(_table("0.1", seed), tmp_path, sink)
+
+    assert "SupernetDiverged" not in [notice.reason for notice in sink.notices]
