@@ -96,12 +96,17 @@ def _initial(spec: Spec, space: Space) -> Iterator[Problem]:
 
 
 def _rewards_after_warmup(spec: Spec, space: Space) -> int:
-    """How many steps of stage Supernet, the only stage in which early ends look at the controller, reward it."""
+    """How many steps of stage Supernet, the only stage in which early ends look at the controller, reward it without a break.
+
+    OneStep forgets its average where the hyperparameters' window closes, if that is later than the warm-up's end.
+    """
     plan = plan_stages(spec, space)
     if spec.algorithm.name != "AutoHAS":
         return 0
     if space.searched(Role.ARCHITECTURE):
-        return plan.supernet_steps - plan.warmup_steps
+        has_window = knobs_of(spec).strategy == "OneStep" and bool(space.searched(Role.UPDATE_RULE))
+        window_end = math.ceil(plan.schedule_steps * HYPERPARAMETER_WINDOW[1]) if has_window else 0
+        return plan.supernet_steps - max(plan.warmup_steps, window_end)
     if knobs_of(spec).strategy != "OneStep":
         return 0
     return plan.supernet_steps - math.ceil(plan.schedule_steps * HYPERPARAMETER_WINDOW[0])

@@ -66,13 +66,14 @@ class Continuous(Model):
     mixing: Literal["OneHot", "TopK"] = Field(
         default="OneHot",
         description="How bases combine in a sample (strategies OneStep and Paired). OneHot: the value is one of the bases."
-        " TopK: topK of them, drawn without replacement and weighed by their probabilities.",
+        " TopK: the mean of topK draws, of which several may be the same basis.",
     )
-    top_k: Annotated[int, Field(ge=2, le=MAX_CHOICES)] | None = Field(default=None, description="Bases in a TopK sample. Absent: 2.")
-    derive: Literal["Argmax", "Expectation"] = Field(
-        default="Argmax",
-        description="How the controller's value is read (strategies OneStep and Paired). Argmax: its most likely basis, or its topK ones."
-        " Expectation: all bases weighed by their probabilities; it races against Argmax.",
+    top_k: Annotated[int, Field(ge=2, le=MAX_CHOICES)] | None = Field(default=None, description="Draws in a TopK sample. Absent: 2.")
+    derive: Literal["Argmax", "Expectation"] | None = Field(
+        default=None,
+        description="How the controller's value is read (strategies OneStep and Paired). Argmax: its most likely basis."
+        " Expectation: all bases weighed by their probabilities; it races against the most likely basis."
+        " Absent: Expectation where mixing is TopK, else Argmax.",
     )
 
     rules: ClassVar[tuple[Rule, ...]] = (
@@ -99,6 +100,12 @@ class Continuous(Model):
             message="topK must be at most numBases",
             field_path=".topK",
             holds=lambda c: c.top_k is None or c.top_k <= c.num_bases,
+        ),
+        Rule(
+            expression="self.mixing != 'TopK' || !has(self.derive) || self.derive == 'Expectation'",
+            message="derive must not be Argmax when mixing is TopK: the samples are means of bases, and so is what they teach",
+            field_path=".derive",
+            holds=lambda c: c.mixing != "TopK" or c.derive != "Argmax",
         ),
         Rule(
             expression="double(self.min) >= 0.0",

@@ -37,6 +37,12 @@ REJECTED_BY_RULE: Final = (
         words="must be at most numBases",
     ),
     Rejection(
+        path=f"{_RATE}.continuous",
+        value={"min": "0.1", "max": "1", "mixing": "TopK", "derive": "Argmax"},
+        field=f"{_RATE}.continuous.derive",
+        words="must not be Argmax when mixing is TopK",
+    ),
+    Rejection(
         path=f"{_RATE}.continuous.mixing",
         value="TopK",
         field="spec.searchSpace.hyperparameters",

@@ -30,7 +30,7 @@ class AutoHAS(Model):
     shared_update: Literal["Reference", "Sampled"] | None = Field(
         default=None,
         description="Whose hyperparameters move the shared weights while they are searched (OneStep only)."
-        " Reference: those of the most likely configuration. Sampled: the sample's own. Absent: Reference.",
+        " Reference: those that the controller derives for the sample's architecture. Sampled: the sample's own. Absent: Reference.",
     )
     temporary_batch: Literal["Shared", "Own"] | None = Field(
         default=None,

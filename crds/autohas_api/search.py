@@ -126,7 +126,7 @@ class Spec(Model):
         Rule(
             expression="!has(self.searchSpace.hyperparameters)"
             " || !self.searchSpace.hyperparameters.exists(h, has(h.continuous)"
-            " && (h.continuous.mixing == 'TopK' || h.continuous.derive == 'Expectation'))"
+            " && (h.continuous.mixing == 'TopK' || (has(h.continuous.derive) && h.continuous.derive == 'Expectation')))"
             " || (has(self.algorithm) && self.algorithm.name == 'AutoHAS' && has(self.algorithm.autoHAS)"
             " && self.algorithm.autoHAS.strategy != 'Lanes')",
             message="mixing TopK and derive Expectation need a controller that learns hyperparameters: algorithm AutoHAS with strategy"

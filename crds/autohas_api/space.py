@@ -44,8 +44,8 @@ class Range:
         minimum: Smallest value.
         maximum: Largest value.
         is_log: Whether exponents are combined, not values.
-        num_mixed: Bases that a sample combines; 1 takes one as it is.
-        expects: Whether the derived value is the expectation over all bases.
+        num_mixed: Draws of a basis, with replacement, that a sample averages; 1 takes a basis as it is.
+        expects: Whether the derived value is the expectation over all bases: where it is asked for, and where samples are means.
     """
 
     minimum: float
@@ -192,9 +192,8 @@ def _hyperparameter(declared: Hyperparameter, spec: Spec) -> Decision:
 
 def _range(c: Continuous) -> Range:
     num_mixed = (c.top_k or DEFAULT_TOP_K) if c.mixing == "TopK" else 1
-    return Range(
-        minimum=float(c.min), maximum=float(c.max), is_log=c.scale == "Log", num_mixed=num_mixed, expects=c.derive == "Expectation"
-    )
+    expects = c.derive == "Expectation" or num_mixed > 1
+    return Range(minimum=float(c.min), maximum=float(c.max), is_log=c.scale == "Log", num_mixed=num_mixed, expects=expects)
 
 
 def initial_configurations(spec: Spec, space: Space) -> tuple[Configuration, ...]:

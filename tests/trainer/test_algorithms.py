@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -77,6 +78,91 @@ def test_what_was_learned_under_an_architecture_is_used_under_it(strategy: str) 
     assert space.as_mapping(policy.derived())["depth"] == "2"
     assert used == {("1", "0.9"), ("2", "0.9"), ("3", "0")}
     assert {values["momentum"] for values in raced if values["depth"] == "3"} == {"0"}
+
+
+def _momentum_under_depth(knobs: dict[str, Any]) -> tuple[Board, Configuration]:
+    """A board whose policy has learned momentum 0 in networks of depth 3, where alone it is searched, and such a network."""
+    momentum = {"name": "momentum", "continuous": {"min": "0", "max": "0.5", "numBases": 2}, "when": {"decision": "depth", "values": ["3"]}}
+    parsed, space = accept(changed(small_search({"autoHAS": knobs}, steps=270), "spec.searchSpace.hyperparameters", [momentum, RATES]))
+    board = Board(Problem.load(parsed.spec, space, torch.device("cpu")), MemorySink(), Ledger(0, TickingClock()), TickingClock())
+    policy, learned = board.algorithm.policy, space.searched(Role.UPDATE_RULE)
+    samples = (policy.sample(np.random.default_rng(n)) for n in itertools.count())
+    deep = next(d for d in samples if {"depth": "3", "momentum": "0"}.items() <= space.as_mapping(d.configuration).items())
+    policy.update(deep, 1.0, learned)
+    return board, deep.configuration
+
+
+@pytest.mark.parametrize("place", ["in the window", "after it"])
+@pytest.mark.parametrize(
+    "knobs", [{"strategy": "OneStep"}, {"strategy": "Paired"}, {"strategy": "OneStep", "sharedUpdate": "Sampled"}], ids=str
+)
+def test_the_shared_update_uses_what_is_reported(knobs: dict[str, Any], place: str) -> None:
+    """Weights and moments after a step of a deep sample equal those of a commit with its architecture and what was learned for it.
+
+    In the window with sharedUpdate Sampled that is the sample itself; the derived network is flat, so the derived configuration as a
+    whole would hold momentum at its default of 0.9.
+    """
+    board, deep = _momentum_under_depth(knobs)
+    twin, space = _momentum_under_depth(knobs)[0], board.problem.space
+    learned = {name: space.as_mapping(deep)[name] for name in ("momentum", "learning_rate")}
+    first = _in_window(board) if place == "in the window" else board.problem.plan.warmup_steps - 12
+    for number in range(first, first + 40):  # until a deep one is drawn
+        before, moved = _weights(board), board.algorithm.state_dict()
+        done = _step(board, number)
+        if space.as_mapping(done.sample)["depth"] == "3":
+            break
+        board.supernet.load_state_dict(before)
+        board.algorithm.load_state_dict(moved)
+    is_sampled = place == "in the window" and "sharedUpdate" in knobs
+    expected = done.sample if is_sampled else space.configuration({**space.as_mapping(done.sample), **learned})
+    context = StepOfSupernet(twin, number)
+    context.commit(done.sample, context.gradient(done.sample, context.train_batch()), expected)
+
+    assert space.as_mapping(board.algorithm.policy.derived())["depth"] != "3"
+    assert done.learning_rate == context.learning_rate(expected)
+    assert all(torch.equal(tensor, _weights(twin)[name]) for name, tensor in _weights(board).items())
+
+
+def test_random_sharing_reports_the_hyperparameters_that_it_trains_with() -> None:
+    """Its steps sample architectures; their hyperparameters are the default's, in the record as in the update."""
+    parsed, space = accept(small_search({"name": "RandomSharing"}, steps=270))
+    board = Board(Problem.load(parsed.spec, space, torch.device("cpu")), MemorySink(), Ledger(0, TickingClock()), TickingClock())
+    samples = [space.as_mapping(_step(board, number).sample) for number in range(8)]
+
+    assert {sample["learning_rate"] for sample in samples} == {space.as_mapping(space.default)["learning_rate"]}
+    assert len({tuple(sample.items()) for sample in samples}) > 1
+
+
+def test_the_window_and_the_architecture_have_a_baseline_each() -> None:
+    """The average and the deviation of the window's rewards are forgotten when it closes, and those before it when it opens."""
+    board = _board({"strategy": "OneStep", "warmupFraction": "0"})
+    policy, total = board.algorithm.policy, board.problem.plan.supernet_steps
+    opens, closes = math.ceil(0.05 * total), math.ceil(0.2 * total)
+    num_rewards = []
+    for number in range(closes + 2):
+        _step(board, number)
+        num_rewards.append(policy.num_rewards)
+
+    assert num_rewards == [*range(1, opens + 1), *range(1, closes - opens + 1), 1, 2]
+    assert policy.baseline == pytest.approx(0.5, abs=0.5)
+
+
+def test_rewards_after_the_window_are_not_measured_by_its_baseline() -> None:
+    """After a window of rewards of 0.2 and the steps of 0.6 that follow it, half of the first twenty advantages are positive."""
+    board = _board({"strategy": "OneStep"})
+    rewards = np.random.default_rng(0)
+    total = board.problem.plan.supernet_steps
+    contexts = [StepOfSupernet(board, number) for number in range(round(0.05 * total), board.problem.plan.warmup_steps + 40)]
+    advantages = []
+    for context in contexts:
+        level = 0.2 if context.step < 0.2 * total else 0.6
+        context.score = lambda configuration, batch, level=level: level + 0.05 * float(rewards.standard_normal())  # type: ignore[misc]
+        done = board.algorithm.step(context)
+        if context.step >= 0.2 * total and done.reward is not None:
+            advantages.append(done.advantage)
+
+    assert 4 <= sum(advantage is not None and advantage > 0 for advantage in advantages[:20]) <= 15
+    assert advantages[0] == 0
 
 
 def test_one_step_counts_what_it_ran() -> None:

@@ -1,15 +1,20 @@
-"""Combinations of bases and ordered samples, in closed form."""
+"""Combinations of bases and the draws that make them, against enumeration and autograd."""
 
 from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
+import torch
 from engine_fixtures import MemorySink, search, small_search
+from scipy.stats import chi2
 
 from autohas_api.acceptance import accept
 from autohas_api.expand import configuration_of
@@ -17,7 +22,7 @@ from autohas_api.messages import MessageError, decode_last_word, encode
 from autohas_api.space import OFF_GRID, Space
 from autohas_api.testing import changed
 from autohas_trainer.seeding import stream
-from autohas_trainer.space.mixing import combined, draw_order, order_gradient
+from autohas_trainer.space.mixing import combined, draws_gradient
 from autohas_trainer.space.policy import Policy
 
 RATE = "spec.searchSpace.hyperparameters[0].continuous"
@@ -38,49 +43,122 @@ def test_values_are_combined_or_their_exponents() -> None:
     assert combined([0.01, 1], [1, 3], is_log=True) == pytest.approx(10**-0.5)
 
 
-def test_orders_follow_plackett_luce() -> None:
-    """With p = 1/2, 1/3, 1/6 the order (1, 0) has probability 1/3 · (1/2)/(2/3) = 1/4; 20,000 draws agree within 4 errors."""
-    p = np.array([1 / 2, 1 / 3, 1 / 6])
-    draws = [draw_order(p, 2, stream("orders", i)) for i in range(20_000)]
-    share = np.mean([draw == (1, 0) for draw in draws])
-
-    assert abs(share - 0.25) < 4 * math.sqrt(0.25 * 0.75 / 20_000)
-    assert all(len(set(draw)) == 2 for draw in draws)
+_NUM_BASES = 5
+_WIDE = {"min": "0.001", "max": "1", "scale": "Log", "numBases": _NUM_BASES}
+_POLICIES = ([0.5, 0.0, -0.3, 0.2, 0.1], [2.0, 1.0, 0.0, -1.0, -2.0], [-1.0, 1.5, 0.3, 1.2, -0.5])
+"""Logits of policies that are not uniform."""
 
 
-def test_the_gradient_is_that_of_the_log_probability() -> None:
-    """Central differences of log P(order) agree; over all orders the gradients weigh out to zero."""
-    logits = np.array([0.3, -0.2, 0.5, 0.0])
-
-    def log_probability(values: np.ndarray[Any, Any], order: tuple[int, ...]) -> float:
-        left, total = list(range(4)), 0.0
-        for index in order:
-            total += values[index] - math.log(sum(math.exp(values[i]) for i in left))
-            left.remove(index)
-        return total
-
-    for order in ((2, 0), (1,), (3, 1, 0)):
-        numeric = [
-            (log_probability(logits + 1e-6 * step, order) - log_probability(logits - 1e-6 * step, order)) / 2e-6 for step in np.eye(4)
-        ]
-        assert order_gradient(logits, order) == pytest.approx(numeric, abs=1e-8)
-    mean = sum(math.exp(log_probability(logits, order)) * order_gradient(logits, order) for order in itertools.permutations(range(4), 2))
-    assert mean == pytest.approx(np.zeros(4), abs=1e-12)
+def _policy(logits: list[float], mixing: dict[str, Any]) -> Policy:
+    """A policy over one rate with these logits."""
+    document = changed(small_search({"autoHAS": {"strategy": "OneStep"}}, hyperparameters=True), RATE, {**_WIDE, **mixing})
+    space = Space(decisions=accept(document)[1].decisions[:1])
+    policy = Policy(space, learning_rate=1.0)
+    state = policy.state_dict()
+    state["rows"]["learning_rate"]["logits"] = logits
+    policy.load_state_dict(state)
+    return policy
 
 
-def test_an_order_never_repeats_a_basis_whose_rivals_have_no_weight_left() -> None:
-    """Probabilities that underflowed to 0 share what is left evenly: (0, 1) and (0, 2) come, (0, 0) never."""
-    draws = {draw_order(np.array([1.0, 0.0, 0.0]), 2, stream("underflow", i)) for i in range(50)}
+class _Scripted:
+    """Stands for a generator whose uniform numbers lie in the middle of what the wanted indices own."""
 
-    assert draws == {(0, 1), (0, 2)}
+    def __init__(self, probabilities: Sequence[float], indices: Sequence[int]) -> None:
+        bounds = [0.0, *itertools.accumulate(probabilities)]
+        self._numbers = [(bounds[index] + bounds[index + 1]) / 2 for index in indices]
+
+    def random(self) -> float:
+        return self._numbers.pop(0)
 
 
-def test_a_fresh_top_k_sample_is_the_mean_of_its_bases() -> None:
-    """Uniform probabilities weigh two of 0.01, 0.1, 1 equally: exponents -1.5, -1 or -0.5."""
+def _reward(value: float) -> float:
+    """Best at 0.05, so that neither end of the range is."""
+    return -abs(math.log10(value) - math.log10(0.05))
+
+
+def _estimated_gradient(policy: Policy, num_draws: int) -> npt.NDArray[np.float64]:
+    """The mean of the policy's gradient over every tuple of draws, weighed by how likely the tuple is; read off one Adam step."""
+    p = policy.probabilities()["learning_rate"]
+    decision = policy.decisions[0]
+    tuples = list(itertools.product(range(len(p)), repeat=num_draws))
+    draws = [policy.sample(_Scripted(p, indices)) for indices in tuples]  # type: ignore[arg-type]
+    rewards = [_reward(float(draw.configuration.values[0])) for draw in draws]
+    weights = [len(tuples) * math.prod(p[i] for i in indices) for indices in tuples]
+    before = np.array(policy.state_dict()["rows"]["learning_rate"]["logits"])
+    policy.update_together(draws, [weight * reward for weight, reward in zip(weights, rewards, strict=True)], [decision])
+    after = policy.state_dict()["rows"]["learning_rate"]
+    return np.asarray(np.sign(np.array(after["logits"]) - before) * np.sqrt(np.array(after["moment"]) / (1 - 0.999)))
+
+
+def _true_gradient(logits: list[float], num_draws: int) -> npt.NDArray[np.float64]:
+    """Autograd's gradient of the expected reward: all tuples of independent draws, the mean exponent of each, its reward."""
+    leaf = torch.tensor(logits, dtype=torch.float64, requires_grad=True)
+    exponents = torch.linspace(-3, 0, _NUM_BASES, dtype=torch.float64)
+    p = torch.softmax(leaf, dim=0)
+    expected = torch.zeros((), dtype=torch.float64)
+    for indices in itertools.product(range(_NUM_BASES), repeat=num_draws):
+        expected = expected + torch.prod(p[list(indices)]) * _reward(10.0 ** float(exponents[list(indices)].mean()))
+    (gradient,) = torch.autograd.grad(expected, leaf)
+    return np.asarray(gradient.numpy())
+
+
+def _cosine(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64]) -> float:
+    return float(one @ other / np.linalg.norm(one) / np.linalg.norm(other))
+
+
+@pytest.mark.parametrize("logits", _POLICIES)
+@pytest.mark.parametrize("num_draws", [1, 2, 3])
+def test_the_mean_gradient_is_that_of_the_expected_reward(logits: list[float], num_draws: int) -> None:
+    """Direction and length of REINFORCE's mean agree with autograd through the enumerated expectation, for one basis and for means."""
+    mixing = {"mixing": "TopK", "topK": num_draws} if num_draws > 1 else {}
+    estimated, true = _estimated_gradient(_policy(logits, mixing), num_draws), _true_gradient(logits, num_draws)
+
+    assert _cosine(estimated, true) > 0.999
+    assert estimated == pytest.approx(true, rel=1e-4, abs=1e-6)  # values are written with six digits
+
+
+@pytest.mark.parametrize("mixing", [{}, {"mixing": "TopK"}, {"mixing": "TopK", "topK": 3}], ids=["one", "two", "three"])
+def test_draws_are_independent_and_follow_the_probabilities(mixing: dict[str, Any]) -> None:
+    """Chi-square of 5,000 samples over all tuples of bases, against products of the probabilities; its 99.99 % point bounds it."""
+    policy = _policy(_POLICIES[0], mixing)
+    p, num_draws, number = policy.probabilities()["learning_rate"], mixing.get("topK", 2) if mixing else 1, 5000
+    counts = Counter(policy.sample(stream("draws", i)).indices["learning_rate"] for i in range(number))
+    tuples = list(itertools.product(range(len(p)), repeat=num_draws))
+    expected = {indices: number * math.prod(p[i] for i in indices) for indices in tuples}
+    statistic = sum((counts[indices] - expected[indices]) ** 2 / expected[indices] for indices in tuples)
+
+    assert counts.keys() <= expected.keys()
+    assert min(expected.values()) > 5  # below it the statistic is no chi-square
+    assert statistic < chi2.ppf(0.9999, len(tuples) - 1)
+
+
+@pytest.mark.parametrize("draws", [(2,), (2, 0), (1, 1), (3, 1, 0)])
+def test_the_gradient_of_draws_is_autograds(draws: tuple[int, ...]) -> None:
+    """The closed form equals autograd through log softmax to 1e-15."""
+    logits = [0.3, -0.2, 0.5, 0.0]
+    leaf = torch.tensor(logits, dtype=torch.float64, requires_grad=True)
+    (gradient,) = torch.autograd.grad(torch.log_softmax(leaf, dim=0)[list(draws)].sum(), leaf)
+
+    assert draws_gradient(np.array(logits), draws) == pytest.approx(gradient.numpy(), abs=1e-15)
+
+
+def test_a_fresh_top_k_sample_is_the_mean_of_its_draws() -> None:
+    """Two draws of 0.01, 0.1, 1 have mean exponents -2, -1.5, -1, -0.5 or 0; the same basis twice is that basis, as it is written."""
     policy = Policy(_space({"mixing": "TopK"}), learning_rate=0.1)
     values = {policy.sample(stream(i)).configuration.values[0] for i in range(100)}
 
-    assert {round(math.log10(float(value)), 4) for value in values} == {-1.5, -1.0, -0.5}
+    assert {round(math.log10(float(value)), 4) for value in values} == {-2.0, -1.5, -1.0, -0.5, 0.0}
+    assert {"0.01", "0.1", "1"} <= values
+
+
+@pytest.mark.parametrize("mixing", [{"mixing": "TopK"}, {"mixing": "TopK", "topK": 3, "derive": "Expectation"}, {"derive": "Expectation"}])
+def test_where_samples_are_means_the_value_is_the_mean_of_the_policy(mixing: dict[str, Any]) -> None:
+    """With TopK, whether derive says so or not, the derived rate is the mean exponent under the policy; the likeliest basis races it."""
+    policy = _policy(_POLICIES[1], mixing)
+    p = np.array(policy.probabilities()["learning_rate"])
+
+    assert math.log10(float(policy.derived().values[0])) == pytest.approx(float(p @ np.linspace(-3, 0, _NUM_BASES)), abs=1e-5)
+    assert policy.most_likely().values[0] == "0.001"
 
 
 def test_an_expectation_weighs_all_bases() -> None:

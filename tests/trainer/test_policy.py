@@ -28,8 +28,8 @@ NESTED = Space(decisions=(DEPTH, WIDTH))
 
 def _draw(space: Space, *values: str) -> Draw:
     """A sample of these choices."""
-    orders = {d.name: (d.choices.index(value),) for d, value in zip(space.decisions, values, strict=True)}
-    return Draw(configuration=Configuration(values=values), orders=orders)
+    indices = {d.name: (d.choices.index(value),) for d, value in zip(space.decisions, values, strict=True)}
+    return Draw(configuration=Configuration(values=values), indices=indices)
 
 
 def test_fresh_policy_is_uniform() -> None:

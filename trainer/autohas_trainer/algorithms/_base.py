@@ -37,7 +37,7 @@ class SupernetStep:
     Attributes:
         sample: The configuration whose path was trained.
         loss: Training loss in nats before the update.
-        learning_rate: Absolute rate of the step under `sample`.
+        learning_rate: Absolute rate of the update of the shared weights.
         num_gradients: Gradients that were taken.
         num_reward_forwards: Forward passes on a reward batch.
         num_train_forwards: Forward passes on a training batch, beside the gradients.

@@ -3,8 +3,9 @@
     sample (a, h) → gradient along a → W* = update(W, gradient, h) → reward of a at W* → REINFORCE → shared W gets its own update
 
 Source: AutoHAS abstract and overview figure. The text leaves two things open, so both are switches: whose hyperparameters the shared
-update uses (`sharedUpdate`; Ours: those of the currently derived configuration), and whether the temporary update has a batch of its
-own (`temporaryBatch`; Ours: one gradient serves both). With Sampled and Shared the temporary weights *are* the next shared ones.
+update uses (`sharedUpdate`; Ours: those that the policy derives for the sample's architecture), and whether the temporary update has
+a batch of its own (`temporaryBatch`; Ours: one gradient serves both). With Sampled and Shared the temporary weights *are* the next
+shared ones.
 Ours: hyperparameters learn inside a window only and are then frozen (performance.md section 3), and while they do, an update that
 harms its own training batch is taken back (ALGORITHMS section 4).
 """
@@ -29,13 +30,13 @@ class AutoHASOneStep(WindowedSearch):
 
     def step(self, context: StepContext) -> SupernetStep:
         """Sample, take one gradient, reward the temporary weights, update the shared ones."""
-        derived = self.policy.derived()
+        self.forget_baseline_at_edges(context)
         if self.is_in_window(context):
-            return self._step_in_window(context, self.policy.sample(context.rng("sample")), derived)
+            return self._step_in_window(context, self.policy.sample(context.rng("sample")))
         draw = self.policy.sample(context.rng("sample"), self.derived_hyperparameters())
         sample = draw.configuration
         gradient = context.gradient(sample, context.train_batch())
-        context.commit(sample, gradient, derived)
+        context.commit(sample, gradient, sample)
         rate = context.learning_rate(sample)
         learning = self.learning(context)
         if not learning:
@@ -53,13 +54,14 @@ class AutoHASOneStep(WindowedSearch):
             has_learned=True,
         )
 
-    def _step_in_window(self, context: StepContext, draw: Draw, derived: Configuration) -> SupernetStep:
+    def _step_in_window(self, context: StepContext, draw: Draw) -> SupernetStep:
         sample = draw.configuration
+        reference = sample if self._commits_sample else self.reference(sample)
         gradient = context.gradient(sample, context.train_batch())
         temporary, extra_gradients = self.temporary_gradient(context, sample, gradient)
         is_same_update = self._commits_sample and temporary is gradient
         reward = None if is_same_update else self._reward_ahead(context, sample, temporary)
-        is_kept = context.try_commit(sample, gradient, sample if self._commits_sample else derived)
+        is_kept = context.try_commit(sample, gradient, reference)
         if is_same_update and is_kept:
             reward = context.score(sample, context.reward_batch())
         is_at_fault = self._commits_sample and not is_kept
@@ -69,7 +71,7 @@ class AutoHASOneStep(WindowedSearch):
         return SupernetStep(
             sample=sample,
             loss=gradient.loss,
-            learning_rate=context.learning_rate(sample),
+            learning_rate=context.learning_rate(reference),
             num_gradients=1 + extra_gradients,
             num_reward_forwards=int(reward is not None),
             num_train_forwards=1,

@@ -28,7 +28,6 @@ class AutoHASPaired(WindowedSearch):
 
     def step(self, context: StepContext) -> SupernetStep:
         """Compare update rules on one gradient while the window is open, update the shared weights, reward the path."""
-        derived = self.policy.derived()
         draw = self.policy.sample(context.rng("sample"), self.derived_hyperparameters())
         sample = draw.configuration
         gradient = context.gradient(sample, context.train_batch())
@@ -38,9 +37,9 @@ class AutoHASPaired(WindowedSearch):
             temporary, extra_gradients = self.temporary_gradient(context, sample, gradient)
             self._compare(context, sample, temporary)
             num_gradients, num_forwards = 1 + extra_gradients, self._num_samples
-            is_kept = context.try_commit(sample, gradient, derived)
+            is_kept = context.try_commit(sample, gradient, sample)
         else:
-            context.commit(sample, gradient, derived)
+            context.commit(sample, gradient, sample)
         reward = advantage = None
         if learning := self.learning(context):
             reward = context.score(sample, context.reward_batch())

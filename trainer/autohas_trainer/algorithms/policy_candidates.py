@@ -20,7 +20,7 @@ def policy_candidates(policy: Policy, count: int, fixed: Mapping[str, str], rng:
     """Argmax and the likeliest distinct samples, `count` in all, with the choices in `fixed` held."""
     drawn = [policy.sample(rng, fixed).configuration for _ in range(_NUM_DRAWS)]
     best = policy.most_likely(fixed)
-    samples: dict[Configuration, float] = {c: policy.log_probability(c) for c in drawn if c != best}
+    samples: dict[Configuration, float] = {c: policy.log_probability(c, fixed) for c in drawn if c != best}
     ordered = sorted(samples, key=lambda c: (-samples[c], c.values))
     named = [Candidate(name=f"sample {index + 1}", configuration=c) for index, c in enumerate(ordered)]
     return [Candidate(name="argmax", configuration=best), *named][:count]

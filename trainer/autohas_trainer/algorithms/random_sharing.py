@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from autohas_api.space import Configuration, Space
+from autohas_api.space import Configuration, Role, Space
 from autohas_trainer.algorithms._base import Candidate, StepContext, SupernetStep
 from autohas_trainer.space.policy import Policy
 
@@ -25,17 +25,17 @@ class RandomSharing:
         """Start uniform; `initial` are scored before what is drawn."""
         self._initial = initial
         self.policy = Policy(space, learning_rate=1.0)
-        self._space = space
+        self._hyperparameters = {d.name: d.default for d in space.decisions if d.role is not Role.ARCHITECTURE}
 
     def begin(self, reference: Configuration) -> None:
         """Nothing to take: there are no lanes."""
 
     def step(self, context: StepContext) -> SupernetStep:
-        """Train one uniformly drawn path with the default hyperparameters."""
-        sample = self.policy.sample(context.rng("sample")).configuration
+        """Train one uniformly drawn path; its hyperparameters are the default's."""
+        sample = self.policy.sample(context.rng("sample"), self._hyperparameters).configuration
         gradient = context.gradient(sample, context.train_batch())
-        context.commit(sample, gradient, self._space.default)
-        return SupernetStep(sample=sample, loss=gradient.loss, learning_rate=context.learning_rate(self._space.default))
+        context.commit(sample, gradient, sample)
+        return SupernetStep(sample=sample, loss=gradient.loss, learning_rate=context.learning_rate(sample))
 
     def candidates(self, count: int, rng: np.random.Generator) -> list[Candidate]:
         """`count` samples to score on the shared weights: the ones given, then uniform ones."""

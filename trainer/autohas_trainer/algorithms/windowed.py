@@ -22,6 +22,7 @@ class WindowedSearch:
     def __init__(self, space: Space, policy_learning_rate: float, *, has_own_batch: bool) -> None:
         """Start uniform; `has_own_batch` gives the temporary weights a gradient of their own."""
         self.policy = Policy(space, policy_learning_rate)
+        self._space = space
         self.architecture = space.searched(Role.ARCHITECTURE)
         self.hyperparameters = space.searched(Role.UPDATE_RULE)
         self._has_own_batch = has_own_batch
@@ -51,8 +52,23 @@ class WindowedSearch:
 
     def is_in_window(self, context: StepContext) -> bool:
         """Whether this step samples hyperparameters."""
+        return self._is_in_window(context.step, context.num_steps)
+
+    def _is_in_window(self, step: int, num_steps: int) -> bool:
         first, last = HYPERPARAMETER_WINDOW
-        return bool(self.hyperparameters) and first * context.num_steps <= context.step < last * context.num_steps
+        return bool(self.hyperparameters) and first * num_steps <= step < last * num_steps
+
+    def forget_baseline_at_edges(self, context: StepContext) -> None:
+        """Forget the baseline where the window opens and where it closes: rewards inside are those of sampled hyperparameters.
+
+        They are lower on average, so that with their baseline almost every reward after the window would look good.
+        """
+        if self._is_in_window(context.step, context.num_steps) != self._is_in_window(context.step - 1, context.num_steps):
+            self.policy.forget_baseline()
+
+    def reference(self, sample: Configuration) -> Configuration:
+        """The sample's architecture with the derived hyperparameters, those under a condition on it included."""
+        return self._space.configuration({**self.architecture_of(sample), **self.derived_hyperparameters()})
 
     def derived_hyperparameters(self) -> dict[str, str]:
         """Hyperparameter to the value that the policy derives, also where the derived architecture leaves it inactive.

@@ -41,7 +41,6 @@ class EarlyEnd:
         self._to_evaluate = False
         self._best_average = -math.inf
         self._num_rewards_seen = 0
-        self._num_rewards = 0
         self._rewards_since_rise = 0
 
     def leaves(self, stage: Stage) -> bool:
@@ -82,9 +81,8 @@ class EarlyEnd:
     def _count_reward(self) -> None:
         stop = self._board.problem.spec.budget.stop
         min_delta = float(stop.min_delta) if stop is not None and stop.min_delta is not None else _MIN_DELTA
-        average = self._board.algorithm.policy.baseline
-        self._num_rewards += 1
-        if self._num_rewards <= PLATEAU_FILLING_REWARDS or average >= self._best_average + min_delta:
+        average, num_averaged = self._board.algorithm.policy.baseline, self._board.algorithm.policy.num_rewards
+        if num_averaged <= PLATEAU_FILLING_REWARDS or average >= self._best_average + min_delta:
             self._best_average, self._rewards_since_rise = average, 0
         else:
             self._rewards_since_rise += 1
@@ -180,7 +178,6 @@ class EarlyEnd:
             "left": self._left,
             "toEvaluate": self._to_evaluate,
             "bestAverage": None if math.isinf(self._best_average) else self._best_average,
-            "numRewards": self._num_rewards,
             "rewardsSinceRise": self._rewards_since_rise,
         }
 
@@ -190,4 +187,4 @@ class EarlyEnd:
         self._left = Stage(state["left"]) if state["left"] is not None else None
         self._to_evaluate = bool(state["toEvaluate"])
         self._best_average = -math.inf if state["bestAverage"] is None else float(state["bestAverage"])
-        self._num_rewards, self._rewards_since_rise = int(state["numRewards"]), int(state["rewardsSinceRise"])
+        self._rewards_since_rise = int(state["rewardsSinceRise"])

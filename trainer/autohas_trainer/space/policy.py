@@ -11,7 +11,7 @@ decisions that a sample leaves inactive move neither logits nor moments (ALGORIT
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from autohas_api.space import Configuration, Decision, Space, decimal
-from autohas_trainer.space.mixing import combined, draw_order, order_gradient
+from autohas_trainer.space.mixing import combined, draw_bases, draws_gradient
 
 __all__ = ["MAX_ADVANTAGE", "Draw", "Policy"]
 
@@ -62,10 +62,10 @@ class _Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draw:
-    """A sample with what was drawn for it: one index per decision, or as many as a range mixes, in their order."""
+    """A sample with what was drawn for it: one index per decision, or as many as a range mixes."""
 
     configuration: Configuration
-    orders: Mapping[str, tuple[int, ...]]
+    indices: Mapping[str, tuple[int, ...]]
 
 
 class Policy:
@@ -84,6 +84,7 @@ class Policy:
         self._baseline_sum = 0.0
         self._square_sum = 0.0
         self._weight = 0.0
+        self._num_rewards = 0
 
     @property
     def decisions(self) -> tuple[Decision, ...]:
@@ -93,18 +94,18 @@ class Policy:
     def sample(self, rng: np.random.Generator, fixed: Mapping[str, str] | None = None) -> Draw:
         """Draw one configuration; decisions in `fixed` take the given value. Draws a uniform number per index, fixed or not."""
         values: dict[str, str] = {}
-        orders: dict[str, tuple[int, ...]] = {}
+        indices: dict[str, tuple[int, ...]] = {}
         for decision in self._space.decisions:
             row = self._rows.get(decision.name)
             if row is None:
                 values[decision.name] = decision.choices[0] if len(decision.choices) == 1 else decision.default
                 continue
-            orders[decision.name] = draw_order(row.probabilities(), _num_mixed(decision), rng)
-            values[decision.name] = _mixed_value(decision, row.probabilities(), orders[decision.name])
+            indices[decision.name] = draw_bases(row.probabilities(), _num_mixed(decision), rng)
+            values[decision.name] = _value_of_draws(decision, indices[decision.name])
         held = fixed or {}
         return Draw(
             configuration=self._space.configuration({**values, **held}),
-            orders={name: order for name, order in orders.items() if name not in held},
+            indices={name: drawn for name, drawn in indices.items() if name not in held},
         )
 
     def advantage(self, reward: float) -> float:
@@ -124,11 +125,17 @@ class Policy:
         self._take(baseline + taken, taken)
         return _clipped(centred if deviation == 0 else centred / deviation, MAX_ADVANTAGE)
 
+    def forget_baseline(self) -> None:
+        """Begin baseline and deviation again with the next reward: what follows is rewarded for something else."""
+        self._baseline_sum = self._square_sum = self._weight = 0.0
+        self._num_rewards = 0
+
     def _take(self, reward: float, centred: float) -> None:
         keep = _BASELINE_MOMENTUM
         self._baseline_sum = keep * self._baseline_sum + (1 - keep) * reward
         self._square_sum = keep * self._square_sum + (1 - keep) * centred**2
         self._weight = keep * self._weight + (1 - keep)
+        self._num_rewards += 1
 
     def update(self, draw: Draw, advantage: float, decisions: Sequence[Decision]) -> None:
         """Move the rows of `decisions` that are active in the sample; the others stay, logits and moments."""
@@ -142,7 +149,7 @@ class Policy:
             if row is None:
                 continue
             gradients = [
-                advantage * order_gradient(row.logits, draw.orders[decision.name])
+                advantage * draws_gradient(row.logits, draw.indices[decision.name])
                 for values, draw, advantage in zip(mappings, draws, advantages, strict=True)
                 if self._space.is_active(decision, values)
             ]
@@ -154,7 +161,7 @@ class Policy:
         return self._space.configuration({**self._likeliest_values(), **(fixed or {})})
 
     def derived(self) -> Configuration:
-        """As `most_likely`, but ranges that ask for their expectation stand at it."""
+        """As `most_likely`, but ranges that ask for their expectation, and those whose samples mix bases, stand at it."""
         return self._space.configuration(self.derived_values())
 
     def derived_values(self) -> dict[str, str]:
@@ -176,12 +183,13 @@ class Policy:
         """Probability of every choice of every searched decision, in the order of the choices."""
         return {name: tuple(float(p) for p in row.probabilities()) for name, row in self._rows.items()}
 
-    def log_probability(self, configuration: Configuration) -> float:
-        """Log-probability of the active decisions of a configuration."""
+    def log_probability(self, configuration: Configuration, fixed: Collection[str] = ()) -> float:
+        """Log-probability of the active decisions of a configuration; those in `fixed` are given and count for nothing."""
         values = self._space.as_mapping(configuration)
         total = 0.0
         for decision in self._space.searched():
-            if self._space.is_active(decision, values) and values[decision.name] in decision.choices:
+            is_drawn = decision.name not in fixed and self._space.is_active(decision, values)
+            if is_drawn and values[decision.name] in decision.choices:
                 p = self._rows[decision.name].probabilities()[decision.choices.index(values[decision.name])]
                 total += math.log(max(float(p), 1e-300))
         return total
@@ -203,10 +211,16 @@ class Policy:
         """Zero-debiased average of the rewards so far; 0 before the first."""
         return self._baseline_sum / self._weight if self._weight > 0 else 0.0
 
+    @property
+    def num_rewards(self) -> int:
+        """Rewards in the baseline: those since it was forgotten last."""
+        return self._num_rewards
+
     def state_dict(self) -> dict[str, Any]:
         """Everything that changes, as JSON; floats survive exactly."""
         rows = {n: {"logits": r.logits.tolist(), "moment": r.moment.tolist(), "updates": r.updates} for n, r in self._rows.items()}
-        return {"rows": rows, "baselineSum": self._baseline_sum, "squareSum": self._square_sum, "weight": self._weight}
+        average = {"baselineSum": self._baseline_sum, "squareSum": self._square_sum, "weight": self._weight, "rewards": self._num_rewards}
+        return {"rows": rows, **average}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from `state_dict`."""
@@ -216,6 +230,7 @@ class Policy:
             row.moment = np.asarray(saved["moment"], dtype=np.float64)
             row.updates = int(saved["updates"])
         self._baseline_sum, self._square_sum, self._weight = state["baselineSum"], state["squareSum"], state["weight"]
+        self._num_rewards = int(state["rewards"])
 
     def _activity(self) -> dict[str, float]:
         """Probability that each decision is active: parents are independent, so a chain multiplies."""
@@ -245,27 +260,29 @@ def _num_mixed(decision: Decision) -> int:
     return decision.range.num_mixed if decision.range is not None else 1
 
 
-def _mixed_value(decision: Decision, probabilities: Floats, order: Sequence[int]) -> str:
-    """The choice itself, or the combination of several bases by their renormalised probabilities."""
-    if len(order) == 1 or decision.range is None:
-        return decision.choices[order[0]]
-    bases = [float(decision.choices[index]) for index in order]
-    return decimal(combined(bases, [float(probabilities[index]) for index in order], is_log=decision.range.is_log))
+def _value_of_draws(decision: Decision, drawn: Sequence[int]) -> str:
+    """The choice itself where one was drawn, once or every time; else the combination in which each draw counts the same."""
+    if len(set(drawn)) == 1 or decision.range is None:
+        return decision.choices[drawn[0]]
+    return _combination(decision, [drawn.count(index) for index in range(len(decision.choices))])
+
+
+def _combination(decision: Decision, weights: Sequence[float]) -> str:
+    """The combination of all bases of a range by `weights`."""
+    assert decision.range is not None  # noqa: S101 - only ranges have bases
+    return decimal(combined([float(choice) for choice in decision.choices], weights, is_log=decision.range.is_log))
 
 
 def _likeliest(decision: Decision, row: _Row) -> str:
     if row.is_undecided:
         return decision.default
-    if _num_mixed(decision) > 1:
-        order = sorted(range(len(row.logits)), key=lambda index: (-row.logits[index], index))[: _num_mixed(decision)]
-        return _mixed_value(decision, row.probabilities(), order)
     winners = [c for c, logit in zip(decision.choices, row.logits, strict=True) if logit == row.logits.max()]
     return decision.default if decision.default in winners else winners[0]
 
 
 def _expectation(decision: Decision, row: _Row) -> str:
     """The combination of all bases by their probabilities."""
-    return _mixed_value(decision, row.probabilities(), range(len(decision.choices)))
+    return _combination(decision, [float(p) for p in row.probabilities()])
 
 
 def _entropy(probabilities: Floats) -> float:
