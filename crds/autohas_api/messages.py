@@ -36,6 +36,7 @@ NOTICE_TYPES: Final[dict[str, Literal["Normal", "Warning"]]] = {
     "RewardPlateau": "Normal",
     "TimeBudgetReached": "Normal",
     "RestoreFailed": "Warning",
+    "EnvironmentChanged": "Warning",
     "UpdateRejected": "Warning",
     "SupernetDiverged": "Warning",
     "CheckpointFailed": "Warning",

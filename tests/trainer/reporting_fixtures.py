@@ -12,7 +12,7 @@ from autohas_api.budget import plan_stages
 from autohas_api.digest import configuration_digest, result_digest
 from autohas_api.messages import CheckpointInfo, Result, Stage, StopReason
 from autohas_api.testing import a_search, changed
-from autohas_trainer.reporting.files import Environment
+from autohas_trainer.provenance import Environment
 from autohas_trainer.reporting.live import stage_steps
 from autohas_trainer.reporting.records import CandidateRecord, Identity, Outcome, PolicyRecord, RunInfo, StepRecord
 
@@ -48,6 +48,7 @@ def run_info(workdir: Path, document: dict[str, Any] | None = None, **changes: A
         history_bytes=0,
         threads=1,
         checkpoint=None,
+        environment=ENVIRONMENT,
     )
     return replace(info, **changes)
 

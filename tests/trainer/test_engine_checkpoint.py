@@ -26,7 +26,7 @@ def _store(folder: Path) -> CheckpointStore:
 
 
 def _save(store: CheckpointStore, step: int) -> None:
-    store.save(step, {"step": step}, {"weights": torch.full((3,), float(step))})
+    store.save(step, {"step": step}, {"weights": torch.full((3,), float(step))}, {})
 
 
 def _tear(folder: Path, step: int) -> None:

@@ -31,7 +31,7 @@ RACE = (
 
 def _written(folder: Path) -> Outcome:
     info = run_info(folder)
-    sink = FilesSink(folder, search_digest=DIGEST, environment=lambda: ENVIRONMENT)
+    sink = FilesSink(folder, search_digest=DIGEST)
     sink.started(info)
     found = outcome(info, candidates=RACE)
     sink.finished(found)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import structlog
-import torch
 
 from autohas_api.messages import Result
 from autohas_api.search import Search
@@ -14,7 +13,7 @@ from autohas_trainer.cli.devices import choose_device, gpu_memory
 from autohas_trainer.cli.environment import ContainerEnvironment, available_threads
 from autohas_trainer.engine.search import Job, run, search_digest
 from autohas_trainer.errors import DataError
-from autohas_trainer.reporting.files import Environment, FilesSink, Finished, read_result
+from autohas_trainer.reporting.files import FilesSink, Finished, read_result
 from autohas_trainer.reporting.history import HistorySink
 from autohas_trainer.reporting.live import LiveState
 from autohas_trainer.reporting.logs import LogSink
@@ -98,11 +97,7 @@ def run_with(job: Job, stop: StopRequest, *listeners: Sink) -> Outcome:
     """
     job.workdir.mkdir(parents=True, exist_ok=True)
     history = HistorySink(job.workdir)
-    files = FilesSink(
-        job.workdir,
-        search_digest=search_digest(job.search),
-        environment=lambda: Environment.here(device=job.device, threads=torch.get_num_threads()),
-    )
+    files = FilesSink(job.workdir, search_digest=search_digest(job.search))
     try:
         return run(job, Sinks(history, *listeners, files), stop)
     finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -17,12 +17,16 @@ from rich.table import Table
 from autohas_api.digest import sha256
 from autohas_api.scoring import metric_text
 from autohas_api.search import Search
+from autohas_api.yamlfile import read_mapping
 from autohas_trainer.cli.devices import choose_device
 from autohas_trainer.cli.exits import UsageError, make_folder
 from autohas_trainer.cli.signals import StopOnSignal
+from autohas_trainer.engine.origin import Begun
 from autohas_trainer.engine.retraining import SeedScore, SeedTrainer, Spread, spread_of
+from autohas_trainer.errors import DataError
 from autohas_trainer.reporting.atomic import write_whole
 from autohas_trainer.reporting.chosen import read_chosen
+from autohas_trainer.reporting.files import read_result
 
 __all__ = ["Retraining", "retrain"]
 
@@ -51,12 +55,13 @@ def retrain(task: Retraining, stop: StopOnSignal, console: Console) -> None:
     """
     search, space = read_chosen(task.config)
     digest = sha256(search.to_json())
-    scores = _known_scores(task, digest)
+    scores, begun = _known_scores(task, digest)
+    judge = _Judge(task, begun, console)
     make_folder(task.folder)
     trainer = SeedTrainer(search=search, space=space, folder=task.folder, device=choose_device(search.spec), threads=task.threads)
     for seed in range(len(scores), task.seeds):
-        scores.append(_one(trainer, search, seed, stop, console))
-        _write_scores(task, search, digest, scores)
+        scores.append(_one(trainer, seed, stop=stop, judge=judge, console=console))
+        _write_scores(task, search, digest, scores, judge.begun)
     shown = scores[: task.seeds]
     _print(console, search.spec.objective.metric, shown)
     report = task.folder / REPORT_FILE
@@ -64,38 +69,77 @@ def retrain(task: Retraining, stop: StopOnSignal, console: Console) -> None:
     console.print(f"Report: {report}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _one(trainer: SeedTrainer, search: Search, seed: int, stop: StopOnSignal, console: Console) -> SeedScore:
+def _one(trainer: SeedTrainer, seed: int, *, stop: StopOnSignal, judge: Callable[[Begun], None], console: Console) -> SeedScore:
     columns = (TextColumn("{task.description:<9}"), BarColumn(bar_width=32), TextColumn("{task.percentage:>3.0f} %"))
-    begun = time.monotonic()
+    begun, search = time.monotonic(), trainer.search
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
         bar = bars.add_task(f"seed {seed}", total=search.spec.retrain.steps)
-        score = trainer.train(seed, stop, on_step=lambda step: bars.update(bar, completed=step))
+        score = trainer.train(seed, stop, on_step=lambda step: bars.update(bar, completed=step), judge=judge)
     metric = search.spec.objective.metric
     said = "diverged" if score.test is None else f"test {metric} {metric_text(metric, score.test)}"
     console.print(f"seed {seed}: {said}, {time.monotonic() - begun:.1f} s", markup=False, highlight=False)
     return score
 
 
-def _known_scores(task: Retraining, digest: str) -> list[SeedScore]:
-    """Scores of an earlier call, with --resume; without, the folder must be empty."""
+class _Judge:
+    """Refuses data that are not those of the seeds in the folder, and says once what differs from the search that chose the winner."""
+
+    def __init__(self, task: Retraining, begun: Begun | None, console: Console) -> None:
+        """`begun`: what the seeds in the folder were trained with; None without any."""
+        self.begun = begun
+        self._task = task
+        self._console = console
+        self._has_spoken = False
+
+    def __call__(self, here: Begun) -> None:
+        """Judge the data and the environment of one seed.
+
+        Raises:
+            DataError: the data are not those that the seeds in the folder were trained with.
+        """
+        self.begun = self.begun or here
+        if difference := here.data.difference(self.begun.data):
+            message = (
+                f"the data are not those that the seeds in {self._task.folder} were trained with ({difference});"
+                " restore the files, or choose another folder with --out DIR"
+            )
+            raise DataError(message)
+        if not self._has_spoken:
+            self._has_spoken = True
+            for sentence in (*here.environment.differences(self.begun.environment), *self._against_search(here)):
+                self._console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+
+    def _against_search(self, here: Begun) -> list[str]:
+        """Sentences about result.json beside config.yaml; without one the digest of the data in config.yaml is all that is known."""
+        found = read_result(self._task.config.parent)
+        if found is None or found.data is None:
+            wanted = read_mapping(self._task.config).get("dataDigest")
+            return ["the data are not those of the search that chose this configuration"] if wanted not in (None, here.data.digest) else []
+        difference = here.data.difference(found.data)
+        said = [f"the data are not those of the search: its scores and these cannot be compared ({difference})"] if difference else []
+        return [*said, *here.environment.differences(found.environment)]
+
+
+def _known_scores(task: Retraining, digest: str) -> tuple[list[SeedScore], Begun | None]:
+    """Scores of an earlier call and what they were trained with, with --resume; without, the folder must be empty."""
     path = task.folder / SCORES_FILE
     if not task.resume:
         if task.folder.is_dir() and next(task.folder.iterdir(), None) is not None:
             message = f"{task.folder} is not empty. To go on with the seeds in it add --resume, or choose another folder with --out DIR"
             raise UsageError(message)
-        return []
+        return [], None
     try:
-        record = json.loads(path.read_text())
+        record = json.loads(path.read_text(encoding="utf-8"))
         if record["configuration"] != digest:
             raise UsageError(f"{path} is of another configuration than {task.config}; choose another folder with --out DIR")
-        return [SeedScore(**score) for score in record["scores"]]
+        return [SeedScore(**score) for score in record["scores"]], Begun.from_json(record["origin"])
     except FileNotFoundError:
-        return []
+        return [], None
     except (ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{path} cannot be read ({error}); remove it, or choose another folder with --out DIR") from error
 
 
-def _write_scores(task: Retraining, search: Search, digest: str, scores: Sequence[SeedScore]) -> None:
+def _write_scores(task: Retraining, search: Search, digest: str, scores: Sequence[SeedScore], begun: Begun | None) -> None:
     spread = spread_of(scores)
     record = {
         "configuration": digest,
@@ -103,6 +147,7 @@ def _write_scores(task: Retraining, search: Search, digest: str, scores: Sequenc
         "steps": search.spec.retrain.steps,
         "scores": [asdict(score) for score in scores],
         "summary": asdict(spread) if spread is not None else None,
+        "origin": begun.to_json() if begun is not None else None,
     }
     write_whole(task.folder / SCORES_FILE, json.dumps(record, indent=2, allow_nan=False).encode() + b"\n")
 
@@ -139,7 +184,7 @@ def _html(task: Retraining, search: Search, scores: Sequence[SeedScore]) -> str:
     metric = search.spec.objective.metric
     return environment.get_template("retrain.html.j2").render(
         config=str(task.config),
-        text=task.config.read_text(),
+        text=task.config.read_text(encoding="utf-8"),
         metric=metric,
         steps=search.spec.retrain.steps,
         rows=_rows(metric, scores),

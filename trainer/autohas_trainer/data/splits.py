@@ -18,6 +18,7 @@ from autohas_trainer.data.batches import RewardBatch, SelectionBatch, TestBatch,
 from autohas_trainer.data.carve import Carving
 from autohas_trainer.data.raw import Floats, Ints, Place, RawData
 from autohas_trainer.errors import ConfigurationError, DataError, TrainerError
+from autohas_trainer.provenance import DataIdentity, digest_array
 from autohas_trainer.seeding import stream
 
 __all__ = ["Splits", "TestSplit"]
@@ -98,6 +99,7 @@ class Splits:
         self._selection = torch.tensor(carving.selection, device=device)
         self._reward_strata = _by_class(problem, carving.reward)
         self._orders: dict[tuple[int, int, int], Tensor] = {}
+        self.identity = _identity(problem, carving)
         self.name, self.num_classes, self.augment = problem.name, problem.num_classes, problem.augment
         self.has_real_inputs = self._inputs.is_floating_point()
         self.input_shape = tuple(problem.inputs.shape[1:])
@@ -159,6 +161,27 @@ class Splits:
             permutation = stream(seed, "data-order", replica, epoch).permutation(self._carving.train)
             order_N = self._orders[key] = torch.tensor(permutation, device=self._device)
         return order_N
+
+
+def _identity(problem: RawData, carving: Carving) -> DataIdentity:
+    """Identify the examples by what was read, before it is normalised, and the rows of each split."""
+    parts = {
+        "train inputs": problem.inputs,
+        "train targets": problem.targets_N,
+        "train groups": problem.sources_N,
+        "test inputs": problem.test_inputs,
+        "test targets": problem.test_targets_N,
+        "the division into splits": np.concatenate((carving.train, [-1], carving.reward, [-1], carving.selection)),
+    }
+    facts = {
+        "rows": str(len(problem.targets_N)),
+        "test rows": str(len(problem.test_targets_N)),
+        "shape": " x ".join(map(str, problem.inputs.shape[1:])),
+        "type": str(problem.inputs.dtype),
+        "classes": "none" if problem.num_classes is None else str(problem.num_classes),
+        **({"columns": ", ".join(problem.columns)} if problem.columns else {}),
+    }
+    return DataIdentity(facts=facts, digests={name: digest_array(array) for name, array in parts.items()})
 
 
 def _quotas(counts: list[int], size: int) -> list[int]:

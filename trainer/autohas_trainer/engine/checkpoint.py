@@ -9,6 +9,7 @@ reported and the one before it used; a disk that does not answer is no damage. K
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import json
 import os
 import shutil
@@ -30,7 +31,8 @@ from autohas_trainer.reporting.atomic import naming
 
 __all__ = ["Checkpoint", "CheckpointStore"]
 
-FORMAT: Final = 2
+FORMAT: Final = 3
+"""Bumped whenever a checkpoint of an earlier version would be read wrongly; `newest` refuses every other one."""
 _TENSORS, _STATE, _MANIFEST = "tensors.safetensors", "state.json", "manifest.json"
 _TEMPORARY: Final = ".writing"
 _DAMAGED: Final = ".damaged-"
@@ -45,8 +47,14 @@ class Checkpoint:
     """A checkpoint that was read and verified."""
 
     info: CheckpointInfo
+    origin: dict[str, Any]
+    """What the search was begun with, as `save` was given it."""
     state: dict[str, Any]
     tensors: dict[str, torch.Tensor]
+
+
+class _OtherFormatError(CheckpointError):
+    """The checkpoint is of another version of AutoHAS, and not damaged."""
 
 
 class CheckpointStore:
@@ -66,8 +74,10 @@ class CheckpointStore:
         self._keep_last = keep_last
         self._clock = clock
 
-    def save(self, step: int, state: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> tuple[CheckpointInfo, int]:
-        """Write a checkpoint durably; returns it and its size in bytes.
+    def save(
+        self, step: int, state: Mapping[str, Any], tensors: Mapping[str, torch.Tensor], origin: Mapping[str, Any]
+    ) -> tuple[CheckpointInfo, int]:
+        """Write a checkpoint durably; returns it and its size in bytes. `origin` goes into the manifest: what the search was begun with.
 
         Raises:
             OSError: the disk is full, read-only or gone; the checkpoints before are untouched.
@@ -80,7 +90,7 @@ class CheckpointStore:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
         try:
-            return self._write(temporary, step, state, tensors)
+            return self._write(temporary, step, state, tensors, origin)
         except OSError:
             shutil.rmtree(temporary, ignore_errors=True)  # a half-written checkpoint takes room on a full disk
             with suppress(OSError):
@@ -88,7 +98,7 @@ class CheckpointStore:
             raise
 
     def _write(
-        self, temporary: Path, step: int, state: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]
+        self, temporary: Path, step: int, state: Mapping[str, Any], tensors: Mapping[str, torch.Tensor], origin: Mapping[str, Any]
     ) -> tuple[CheckpointInfo, int]:
         write_tensors(tensors, temporary / _TENSORS)
         _write_text(temporary / _STATE, canonical(dict(state)))
@@ -99,6 +109,7 @@ class CheckpointStore:
             "step": step,
             "time": now,
             "searchDigest": self._search_digest,
+            "origin": dict(origin),
             "files": files,
         }
         _write_text(temporary / _MANIFEST, canonical(manifest))
@@ -116,7 +127,8 @@ class CheckpointStore:
             on_damaged: Called with a sentence for each checkpoint that cannot be used.
 
         Raises:
-            CheckpointError: there are checkpoints and none can be used: starting from zero would hide a loss.
+            CheckpointError: there are checkpoints and none can be used: starting from zero would hide a loss; or the newest that can be
+                read has the format of another version: an older one instead of it would hide a loss too.
             OSError: none can be used, and of one of them it is unknown: the disk did not answer.
         """
         self._settle_replacements()
@@ -126,6 +138,8 @@ class CheckpointStore:
             try:
                 with naming(folder):
                     found = self._read(folder)
+            except _OtherFormatError:
+                raise
             except (CheckpointError, OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
                 if isinstance(error, OSError) and not isinstance(error, _MISSING):
                     unanswered = unanswered or error
@@ -181,10 +195,15 @@ class CheckpointStore:
             shutil.rmtree(old, ignore_errors=True)
 
     def _read(self, folder: Path) -> Checkpoint:
-        manifest = json.loads((folder / _MANIFEST).read_text())
+        manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
         if manifest["format"] != FORMAT:
-            message = f"it has format {manifest['format']}, this version reads {FORMAT}"
-            raise CheckpointError(message)
+            message = (
+                f"checkpoint {folder} has format {manifest['format']},"
+                f" AutoHAS {importlib.metadata.version('autohas')} reads format {FORMAT}:"
+                " let the version that began the search finish it (in a cluster: suspend, set spec.trainer.image to that version's"
+                " image, resume), or start again in a new folder"
+            )
+            raise _OtherFormatError(message)
         if manifest["searchDigest"] != self._search_digest:
             message = "it belongs to another search (task, objective, space, algorithm, budget or retrain differ)"
             raise CheckpointError(message)
@@ -193,7 +212,8 @@ class CheckpointStore:
                 message = f"{name} is torn (size or SHA-256 differs from the manifest)"
                 raise CheckpointError(message)
         info = CheckpointInfo(step=manifest["step"], time=manifest["time"], digest=sha256(manifest))
-        return Checkpoint(info=info, state=json.loads((folder / _STATE).read_text()), tensors=load_file(folder / _TENSORS))
+        state = json.loads((folder / _STATE).read_text(encoding="utf-8"))
+        return Checkpoint(info=info, origin=manifest["origin"], state=state, tensors=load_file(folder / _TENSORS))
 
 
 def _fingerprint(path: Path) -> dict[str, Any]:
@@ -204,7 +224,7 @@ def _fingerprint(path: Path) -> dict[str, Any]:
 
 def _write_text(path: Path, text: str) -> None:
     with naming(path):
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8")
 
 
 def _sync(path: Path) -> None:

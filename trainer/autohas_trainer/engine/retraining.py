@@ -11,6 +11,7 @@ import torch
 
 from autohas_api.search import Search
 from autohas_api.space import Space
+from autohas_trainer.engine.origin import Begun, environment_of
 from autohas_trainer.engine.outcome import save_model
 from autohas_trainer.engine.problem import Problem
 from autohas_trainer.engine.tested import tested
@@ -52,8 +53,10 @@ class SeedTrainer:
     device: str
     threads: int
 
-    def train(self, seed: int, stop: StopRequest, on_step: Callable[[int], None]) -> SeedScore:
-        """Train and test one seed; `on_step` hears the number of steps done. The data are read anew: the test split opens once per seed.
+    def train(self, seed: int, stop: StopRequest, on_step: Callable[[int], None], judge: Callable[[Begun], None]) -> SeedScore:
+        """Train and test one seed; `on_step` hears the number of steps done. The data are read again: the test split opens once per seed.
+
+        `judge` is given the data and the environment before the first step, and raises where they are not what they must be.
 
         Raises:
             DataError, ConfigurationError: as for a search.
@@ -63,6 +66,7 @@ class SeedTrainer:
         make_deterministic(self.threads)
         problem = Problem.load(self.search.spec, self.space, torch.device(self.device), is_search=False)
         torch.set_num_threads(problem.useful_threads(self.threads))
+        judge(Begun(data=problem.splits.identity, environment=environment_of(problem, torch.get_num_threads())))
         training = Training(problem, self.space.default, seed)
         while not training.is_finished and not training.is_diverged:
             training.step()

@@ -24,6 +24,7 @@ from autohas_trainer.engine.costs import stopwatch
 from autohas_trainer.engine.early_end import EarlyEnd
 from autohas_trainer.engine.ledger import Ledger
 from autohas_trainer.engine.lifetimes import CHECKPOINTS, count_start
+from autohas_trainer.engine.origin import Origin
 from autohas_trainer.engine.outcome import build_outcome
 from autohas_trainer.engine.problem import Problem
 from autohas_trainer.engine.stages import EvaluateStage, SearchStage, build_stages
@@ -86,14 +87,17 @@ def run(job: Job, sink: Sink, stop: StopRequest, clocks: Clocks | None = None) -
     make_deterministic(job.threads)
     problem = Problem.load(job.search.spec, job.space, torch.device(job.device))
     torch.set_num_threads(checkpoint.state["threads"] if checkpoint is not None else problem.useful_threads(job.threads))
+    origin = Origin.of(problem, checkpoint, threads=torch.get_num_threads())
     board, stages = _assemble(problem, sink, clocks)
     board.starts = starts
     early_end = EarlyEnd(board)
     position = _restore(board, stages, early_end, checkpoint)
     damage += _history_loss(job.workdir, checkpoint)
-    sink.started(_run_info(job, board, early_end, checkpoint, starts))
-    _report_resume(board, checkpoint, damage)
-    keeper = _Keeper(job=job, store=store, board=board, stages=stages, early_end=early_end, sink=sink, clock=clocks.monotonic)
+    sink.started(_run_info(job, board, early_end, checkpoint, origin))
+    _report_resume(board, checkpoint, damage, origin)
+    keeper = _Keeper(
+        job=job, store=store, origin=origin, board=board, stages=stages, early_end=early_end, sink=sink, clock=clocks.monotonic
+    )
     if checkpoint is None:
         _learn_costs(board, clocks)
         stages[0].begin()
@@ -152,6 +156,7 @@ class _Keeper:
 
     job: Job
     store: CheckpointStore
+    origin: Origin
     board: Board
     stages: tuple[SearchStage, ...]
     early_end: EarlyEnd
@@ -200,7 +205,7 @@ class _Keeper:
             "board": self.board.state_dict(),
             "historyBytes": self.sink.flush(),
         }
-        info, size = self.store.save(self.board.ledger.step, state, self.board.tensors())
+        info, size = self.store.save(self.board.ledger.step, state, self.board.tensors(), self.origin.begun.to_json())
         self.last, self.is_failing = self.clock(), False
         self.sink.checkpointed(info, seconds=self.last - begun, size_bytes=size)
 
@@ -245,7 +250,7 @@ def _restore(board: Board, stages: tuple[SearchStage, ...], early_end: EarlyEnd,
     return int(state["stage"])
 
 
-def _run_info(job: Job, board: Board, early_end: EarlyEnd, checkpoint: Checkpoint | None, starts: int) -> RunInfo:
+def _run_info(job: Job, board: Board, early_end: EarlyEnd, checkpoint: Checkpoint | None, origin: Origin) -> RunInfo:
     info: CheckpointInfo | None = checkpoint.info if checkpoint is not None else None
     return RunInfo(
         search=job.search,
@@ -255,12 +260,14 @@ def _run_info(job: Job, board: Board, early_end: EarlyEnd, checkpoint: Checkpoin
         workdir=job.workdir,
         step=board.ledger.step,
         steps=board.ledger.steps,
-        starts=starts,
-        interruptions=starts - 1,
+        starts=board.starts,
+        interruptions=board.starts - 1,
         active_seconds=board.ledger.active_seconds,
         history_bytes=int(checkpoint.state["historyBytes"]) if checkpoint is not None else 0,
         checkpoint=info,
         threads=torch.get_num_threads(),
+        data=origin.begun.data,
+        environment=origin.environment,
         stop_reason=early_end.reason,
         notices=tuple(board.notices),
     )
@@ -289,9 +296,13 @@ def _history_loss(workdir: Path, checkpoint: Checkpoint | None) -> list[str]:
     return [f"{workdir / HISTORY_FILE} has lost {missing} bytes: the report will lack a part of the search"] if missing > 0 else []
 
 
-def _report_resume(board: Board, checkpoint: Checkpoint | None, damage: list[str]) -> None:
+def _report_resume(board: Board, checkpoint: Checkpoint | None, damage: list[str], origin: Origin) -> None:
     """Say what was restored, and what could not be."""
     for sentence in damage:
         board.notify("RestoreFailed", sentence)
     if checkpoint is not None:
         board.notify("CheckpointRestored", f"continued from step {checkpoint.info.step}")
+    known = {notice.message for notice in board.notices}
+    for sentence in origin.differences():
+        if sentence not in known:
+            board.notify("EnvironmentChanged", sentence)

@@ -5,10 +5,8 @@ result.json is written last: where it lies, the search is finished.
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
-import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +18,7 @@ from autohas_api.problems import SpecError
 from autohas_api.search import Search, parse
 from autohas_api.space import Space, resolve
 from autohas_trainer.errors import DataError
+from autohas_trainer.provenance import DataIdentity, Environment
 from autohas_trainer.reporting.atomic import write_whole
 from autohas_trainer.reporting.records import CandidateRecord, Outcome, RunInfo
 from autohas_trainer.reporting.silent import SilentSink
@@ -32,30 +31,6 @@ FORMAT: Final = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Environment:
-    """Where the search ran: with an equal one, an equal search gives equal bits."""
-
-    autohas: str
-    python: str
-    torch: str
-    machine: str
-    device: str
-    threads: int
-
-    @classmethod
-    def here(cls, *, device: str, threads: int) -> Environment:
-        """This process."""
-        return cls(
-            autohas=importlib.metadata.version("autohas"),
-            python=platform.python_version(),
-            torch=importlib.metadata.version("torch"),
-            machine=platform.machine(),
-            device=device,
-            threads=threads,
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
     """A finished search, read back from its folder."""
 
@@ -65,16 +40,17 @@ class Finished:
     outcome: Outcome
     environment: Environment
     starts: int
+    data: DataIdentity | None = None
+    """The examples that were read; None in a result of an earlier version."""
 
 
 class FilesSink(SilentSink):
     """Writes both files when the search is finished."""
 
-    def __init__(self, workdir: Path, *, search_digest: str, environment: Callable[[], Environment]) -> None:
-        """Nothing is written before the end; `environment` is asked then."""
+    def __init__(self, workdir: Path, *, search_digest: str) -> None:
+        """Nothing is written before the end."""
         self._workdir = workdir
         self._search_digest = search_digest
-        self._environment = environment
         self._info: RunInfo | None = None
 
     def started(self, info: RunInfo) -> None:
@@ -87,15 +63,17 @@ class FilesSink(SilentSink):
         Raises:
             OSError: the disk is full, read-only or gone; names the file.
         """
-        if self._info is None:
+        if self._info is None or self._info.environment is None:
             raise RuntimeError("the search finished before it started")
-        write_whole(self._workdir / CONFIG_FILE, config_text(self._info.search, self._info.space, outcome).encode())
+        data = self._info.data
+        write_whole(self._workdir / CONFIG_FILE, config_text(self._info.search, self._info.space, outcome, data).encode())
         record = {
             "format": FORMAT,
             "search": self._info.search.to_json(),
             "searchDigest": self._search_digest,
             "starts": self._info.starts,
-            "environment": asdict(self._environment()),
+            "environment": asdict(self._info.environment),
+            **({"data": data.to_json()} if data is not None else {}),
             **_record(self._info.space, outcome),
         }
         text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False)
@@ -122,7 +100,7 @@ def read_result(workdir: Path) -> Finished | None:
     """
     path = workdir / RESULT_FILE
     try:
-        record = json.loads(path.read_text())
+        record = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     except ValueError as error:
@@ -139,6 +117,7 @@ def read_result(workdir: Path) -> Finished | None:
             outcome=_outcome(record, space),
             environment=Environment(**record["environment"]),
             starts=int(record["starts"]),
+            data=DataIdentity.from_json(record["data"]) if "data" in record else None,
         )
     except (KeyError, TypeError, ValueError, SpecError) as error:
         raise DataError(f"{path} is no result of this version: {type(error).__name__}: {error}") from error
@@ -152,7 +131,7 @@ def cost_text(found: Finished) -> list[str]:
     return [f"{amount:,.0f} {COST_UNITS[cost.metric]}" if cost.metric == "macs" else f"{amount:.3g} {COST_UNITS[cost.metric]}"]
 
 
-def config_text(search: Search, space: Space, outcome: Outcome) -> str:
+def config_text(search: Search, space: Space, outcome: Outcome, data: DataIdentity | None = None) -> str:
     """The winner as a plain record with absolute values."""
     task = search.spec.task.to_json()
     active = [d.name for d in space.decisions if space.is_active(d, outcome.configuration)]
@@ -168,6 +147,7 @@ def config_text(search: Search, space: Space, outcome: Outcome) -> str:
         "seed": search.spec.algorithm.seed,
         "modelDigest": outcome.result.model_digest,
         "configurationDigest": outcome.result.configuration_digest,
+        **({"dataDigest": data.digest} if data is not None else {}),
     }
     heading = (
         f"# Chosen by the search {search.metadata.name}: test {search.spec.objective.metric} {outcome.result.test_score:.4f}.\n"

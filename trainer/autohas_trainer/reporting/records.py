@@ -15,6 +15,7 @@ from autohas_api.budget import StagePlan
 from autohas_api.messages import CheckpointInfo, Notice, Result, Stage, StopReason
 from autohas_api.search import Search
 from autohas_api.space import Space
+from autohas_trainer.provenance import DataIdentity, Environment
 
 DEFAULT: Final = "default"
 """Name of the default configuration among the candidates."""
@@ -52,6 +53,10 @@ class RunInfo:
     """Why the search ends before its plan does, when an earlier process found that."""
     notices: tuple[Notice, ...] = ()
     """What earlier processes told: shown again, since a killed one may not have been heard."""
+    data: DataIdentity | None = None
+    """The examples that were read."""
+    environment: Environment | None = None
+    """Where this process runs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

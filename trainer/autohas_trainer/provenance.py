@@ -1,0 +1,163 @@
+"""What a search was computed from and under: the data that were read, the versions, the processor, the own code.
+
+A checkpoint, result.json and scores.json hold both records. Other data end a resume: candidates would be compared on different
+examples. Another environment does not, since it changes the last digits only; a notice says what differs. Imports no torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import platform
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from autohas_api.digest import sha256
+
+__all__ = ["DataIdentity", "Environment", "code_digests", "digest_array"]
+
+_CPU_INFO: Final = Path("/proc/cpuinfo")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataIdentity:
+    """The examples that were read, whatever file or code they came from.
+
+    Attributes:
+        facts: What a person can compare, by name: rows, shape, type, classes, columns.
+        digests: SHA-256 of the bytes of each part, by name.
+    """
+
+    facts: Mapping[str, str]
+    digests: Mapping[str, str]
+
+    @property
+    def digest(self) -> str:
+        """One digest of all parts."""
+        return sha256(self.to_json())
+
+    def difference(self, before: DataIdentity) -> str | None:
+        """What differs from the data of `before`, for an error: the facts, or where they agree the parts; None when nothing does."""
+        names = dict.fromkeys([*self.facts, *before.facts])  # in the order in which they were taken, which JSON does not keep
+        changed = [f"{n} {before.facts.get(n)} → {self.facts.get(n)}" for n in names if before.facts.get(n) != self.facts.get(n)]
+        if changed:
+            return ", ".join(changed)
+        parts = dict.fromkeys([*self.digests, *before.digests])
+        other = [name for name in parts if before.digests.get(name) != self.digests.get(name)]
+        return f"other values in {', '.join(other)}" if other else None
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON form."""
+        return {"facts": dict(self.facts), "digests": dict(self.digests)}
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> DataIdentity:
+        """Read `to_json`."""
+        return cls(facts=dict(record["facts"]), digests=dict(record["digests"]))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """Where the search ran: with an equal one, an equal search gives equal bits. An empty string was not recorded."""
+
+    autohas: str
+    python: str
+    torch: str
+    machine: str
+    device: str
+    threads: int
+    numpy: str = ""
+    cpu: str = ""
+    """Model of the processor."""
+    instructions: str = ""
+    """The instruction set that torch's kernels use, such as AVX2."""
+    gpu: str = ""
+    code: Mapping[str, str] = field(default_factory=dict)
+    """Digest of the source of each package that an entrypoint names."""
+
+    @classmethod
+    def here(cls, *, device: str, threads: int, entrypoints: Iterable[str] = ()) -> Environment:
+        """This process; the modules of `entrypoints` have been imported."""
+        import torch  # noqa: PLC0415 - the records are read without it
+
+        return cls(
+            autohas=importlib.metadata.version("autohas"),
+            python=platform.python_version(),
+            torch=importlib.metadata.version("torch"),
+            machine=platform.machine(),
+            device=device,
+            threads=threads,
+            numpy=importlib.metadata.version("numpy"),
+            cpu=_cpu_model(),
+            instructions=torch.backends.cpu.get_cpu_capability(),
+            gpu=torch.cuda.get_device_name() if device == "cuda" else "",
+            code=code_digests(entrypoints),
+        )
+
+    def differences(self, begun: Environment) -> list[str]:
+        """Sentences about what differs from the environment that a search began under; threads are kept and not compared."""
+        names = {"autohas": "autohas", "torch": "torch", "numpy": "numpy", "python": "Python", "device": "device"}
+        names |= {"cpu": "processor", "instructions": "instruction set", "gpu": "GPU"}
+        now, before = asdict(self), asdict(begun)
+        other = [name for name in names if now[name] != before[name]]
+        sentences = []
+        if other:
+            here = ", ".join(f"{names[name]} {now[name] or 'none'}" for name in other)
+            there = ", ".join(before[name] or "none" for name in other)
+            sentences.append(f"continued under {here}; it began under {there}: the results may differ in the last digits")
+        packages = [name for name in dict.fromkeys([*begun.code, *self.code]) if begun.code.get(name) != self.code.get(name)]
+        if packages:
+            sentences.append(
+                f"the code of {', '.join(packages)} is not that which the search began with: candidates from before and after the change"
+                " are compared all the same; restore the code, or start in a new folder"
+            )
+        return sentences
+
+
+def digest_array(array: npt.NDArray[Any]) -> str:
+    """SHA-256 of type, shape and values of an array of numbers."""
+    whole = np.ascontiguousarray(array)
+    digest = hashlib.sha256(f"{whole.dtype.str}{whole.shape}".encode())
+    digest.update(whole.reshape(-1).view(np.uint8).data)
+    return f"sha256:{digest.hexdigest()}"
+
+
+def code_digests(entrypoints: Iterable[str]) -> dict[str, str]:
+    """SHA-256 of the source files of each entrypoint's package that are imported; a package without files is left out."""
+    digests = {}
+    for package in sorted({entrypoint.partition(":")[0].partition(".")[0] for entrypoint in entrypoints}):
+        names = sorted(name for name in list(sys.modules) if name == package or name.startswith(f"{package}."))
+        digest, is_known = hashlib.sha256(), False
+        for name in names:
+            content = _source(name)
+            if content is not None:
+                is_known = True
+                digest.update(f"{name} {len(content)} ".encode() + content)
+        if is_known:
+            digests[package] = f"sha256:{digest.hexdigest()}"
+    return digests
+
+
+def _source(module: str) -> bytes | None:
+    """The file of a module; None for one without, as those typed into a notebook."""
+    file = getattr(sys.modules.get(module), "__file__", None)
+    try:
+        return None if file is None else Path(file).read_bytes()
+    except OSError:
+        return None
+
+
+def _cpu_model() -> str:
+    """The processor's name as the kernel gives it, else as Python does."""
+    try:
+        lines = _CPU_INFO.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
