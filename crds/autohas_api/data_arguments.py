@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keyword
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Final
@@ -41,7 +42,17 @@ def _delimiter(value: str) -> str | None:
 def _file_beside(value: str) -> str | None:
     path = PurePosixPath(value)
     is_beside = bool(value.strip()) and not path.is_absolute() and ".." not in path.parts
-    return None if is_beside else "must be the name of a file beside the training file"
+    return None if is_beside else "must be the name of a file next to the training file"
+
+
+def _folder_beside(value: str) -> str | None:
+    is_beside = bool(value.strip()) and "/" not in value and value not in (".", "..", "train")
+    return None if is_beside else 'must be the name of a folder next to train, for example "val"'
+
+
+def _colour(value: str) -> str | None:
+    is_colour = value in ("white", "black") or re.fullmatch(r"#[0-9a-fA-F]{6}", value) is not None
+    return None if is_colour else 'must be white, black or a colour in hexadecimal digits, for example "#808080"'
 
 
 def _image_size(value: str) -> str | None:
@@ -64,13 +75,19 @@ DATA_ARGUMENTS: Final[dict[str, dict[str, Check]]] = {
     "csv": {
         "target": _name,
         "categorical": _names,
+        "numeric": _names,
         "ignore": _names,
         "missing": _one_of("error", "impute"),
         "delimiter": _delimiter,
+        "header": _one_of("true", "false"),
         "testFile": _file_beside,
         "testFraction": _share,
     },
-    "image-folder": {"size": _image_size, "grayscale": _one_of("true", "false"), "testFraction": _share},
+    "image-folder": {
+        "size": _image_size,
+        "grayscale": _one_of("true", "false"),
+        "testFraction": _share,
+    },
 }
 """Argument name to a check that returns what is allowed, or None."""
 
@@ -94,5 +111,10 @@ def wrong_data_arguments(data: Data) -> Iterator[Problem]:
             yield Problem(path=path, message=f"unknown argument of data {data.name}: must be one of {', '.join(known)}")
         elif (wrong := known[name](value)) is not None:
             yield Problem(path=path, message=f'Invalid value: "{value}": {wrong}')
-    if "testFile" in data.arguments and "testFraction" in data.arguments:
-        yield Problem(path="spec.task.data.arguments.testFraction", message="must not be given beside testFile, which is the test data")
+    for own, what in (("testFile", "which is the test data"), ("testFolder", "which holds the test data")):
+        if own in data.arguments and "testFraction" in data.arguments:
+            yield Problem(path="spec.task.data.arguments.testFraction", message=f"must not be given beside {own}, {what}")
+    numeric = {name.strip() for name in data.arguments.get("numeric", "").split(",")}
+    both = [name for name in data.arguments.get("categorical", "").split(",") if name.strip() and name.strip() in numeric]
+    if both:
+        yield Problem(path="spec.task.data.arguments.numeric", message=f'"{both[0].strip()}" is named in categorical too: choose one')

@@ -29,6 +29,7 @@ Text = Annotated[str, StringConstraints(max_length=1024)]
 MAX_NOTICES: Final = 16
 NOTICE_TYPES: Final[dict[str, Literal["Normal", "Warning"]]] = {
     "CheckpointRestored": "Normal",
+    "DataConverted": "Normal",
     "GoalReached": "Normal",
     "GoalMissed": "Warning",
     "PolicyConverged": "Normal",

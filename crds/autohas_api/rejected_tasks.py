@@ -107,8 +107,10 @@ TASK_UNACCEPTABLE: Final = (
             ("target", " ", "name of a column"),
             ("categorical", "a,,b", "names separated by commas"),
             ("missing", "drop", "must be one of error, impute"),
+            ("numeric", ",", "names separated by commas"),
             ("delimiter", "::", "one character, or tab"),
-            ("testFile", "../test.csv", "beside the training file"),
+            ("header", "no", "must be one of true, false"),
+            ("testFile", "../test.csv", "next to the training file"),
             ("testFraction", "0.9", "at most 0.5"),
         )
     ),
@@ -126,6 +128,12 @@ TASK_UNACCEPTABLE: Final = (
         value={**_CSV, "arguments": {"target": "y", "testFile": "t.csv", "testFraction": "0.2"}},
         field="spec.task.data.arguments.testFraction",
         words="must not be given beside testFile",
+    ),
+    Rejection(
+        path="spec.task.data",
+        value={**_CSV, "arguments": {"target": "y", "categorical": "city,zip", "numeric": "zip"}},
+        field="spec.task.data.arguments.numeric",
+        words='"zip" is named in categorical too: choose one',
     ),
     Rejection(
         path="spec.task.data",

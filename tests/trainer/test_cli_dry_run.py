@@ -56,3 +56,21 @@ def test_repeats_are_steps_of_the_plan(tmp_path: Path) -> None:
     """retrain.seeds 2 adds one training to Evaluate."""
     document = changed(changed(a_search(), "spec.retrain.seeds", 2), "spec.budget.trainings", "6")
     assert "Evaluate 27 steps" in " ".join(_dry_run(document, tmp_path).output.split())
+
+
+def test_every_column_and_what_was_converted_are_shown(tmp_path: Path) -> None:
+    """Sizes of the splits, what became of each column, and a word of the test file that training never saw."""
+    rows = "".join(f"{i % 50},{('Ulm', 'Bonn')[i % 2]},{i},{'xy'[i % 2]}\n" for i in range(900))
+    (tmp_path / "train.csv").write_text("age,city,id,label\n" + rows)
+    (tmp_path / "test.csv").write_text("age,city,id,label\n3,Kiel,1,x\n4,Ulm,2,y\n")
+    data = {"name": "csv", "path": str(tmp_path), "arguments": {"target": "label", "ignore": "id"}}
+    shown = _dry_run(changed(a_search(), "spec.task.data", data), tmp_path)
+    lines = [line.strip() for line in shown.output.splitlines()]
+
+    assert shown.exit_code == 0, shown.output
+    assert f"data: csv ({tmp_path}/train.csv): 720 train, 90 reward, 90 selection, 2 test" in lines
+    assert "age: number from 0 to 49" in lines
+    assert "city: one input for each of 2 words in 900 rows (Bonn, Ulm)" in lines
+    assert "id: ignored" in lines
+    assert "label: target, 2 classes (x, y)" in lines
+    assert f"note: {tmp_path}/test.csv: 1 of 2 rows have a word in column city that training never saw: 0 in all" in lines

@@ -153,6 +153,12 @@ def test_a_search_interrupted_and_resumed_ends_as_the_undisturbed_one(tmp_path: 
         ("spec.budget.trainings", "1", 78, "spec.budget.trainings: must be at least"),
         ("spec.task.data", {"name": "idx", "path": "/no/such/folder"}, 65, "/no/such/folder is not a folder"),
         ("spec.task.data", {"name": "csv", "path": "/no/such.csv", "arguments": {"target": "y"}}, 65, "/no/such.csv is missing"),
+        (
+            "spec.task.data",
+            {"name": "csv", "path": "~/x.csv", "arguments": {"target": "y"}},
+            78,
+            "spec.task.data.path '~/x.csv' begins with ~, a home folder, which only a laptop has; in a cluster give the mountPath",
+        ),
         ("spec.task.data", {"name": "image-folder", "path": "/no/such"}, 65, "/no/such/train is missing"),
         ("spec.task.data", {"entrypoint": "no_such_package:Data"}, 78, "task.data.entrypoint no_such_package:Data: there is no module"),
         ("spec.task.recipe.batchSize", 60000, 65, "1075 training examples cannot fill a batch of 60000; lower task.recipe.batchSize"),

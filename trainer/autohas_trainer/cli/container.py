@@ -57,6 +57,7 @@ def run_container(variables: Mapping[str, str], stop: StopOnSignal) -> int:
 def _search(environment: ContainerEnvironment, identity: Identity, state: LiveState, stop: StopOnSignal) -> Result:
     """Run, or repeat the result that is there already."""
     search, space = _read_search(environment)
+    _refuse_home_folder(search)
     let_threads_sleep()
     from autohas_trainer.cli.assembly import pod_job, repeated_result, run_in_pod  # noqa: PLC0415 - loads torch, after the signals are taken over
 
@@ -80,6 +81,21 @@ def _read_search(environment: ContainerEnvironment) -> tuple[Search, Space]:
         return accept(document)
     search = parse(document)
     return search, resolve(search.spec)
+
+
+def _refuse_home_folder(search: Search) -> None:
+    """A pod's user has no home folder with data; on a laptop the same path is the user's own.
+
+    Raises:
+        ConfigurationError: task.data.path begins with ~.
+    """
+    path = search.spec.task.data.path
+    if path is not None and path.startswith("~"):
+        message = (
+            f"spec.task.data.path {path!r} begins with ~, a home folder, which only a laptop has; in a cluster give the mountPath of"
+            " a volume in spec.trainer.volumeMounts"
+        )
+        raise errors.ConfigurationError(message)
 
 
 def _identity(variables: Mapping[str, str]) -> Identity:

@@ -41,6 +41,7 @@ def dry_run(search: Search, space: Space, threads: int, console: Console) -> Non
     threads = problem.useful_threads(threads)
     torch.set_num_threads(threads)
     _print_plan(search, space, problem.plan, console)
+    _print_data(problem, console)
     _print_sizes(problem, console)
     seconds = _seconds_per_step(problem)
     if seconds is not None:
@@ -48,6 +49,17 @@ def dry_run(search: Search, space: Space, threads: int, console: Console) -> Non
         where = f"{device}, {threads} thread{'' if threads == 1 else 's'}"
         _say(console, f"about {duration(whole)} on this machine ({where}) if every step took as long as the default network's;")
         _say(console, "larger candidates take longer per step: budget.maxActiveSeconds limits the time")
+
+
+def _print_data(problem: Problem, console: Console) -> None:
+    """How many examples each split has, what became of each column, what was converted."""
+    splits = problem.splits
+    sizes = f"{splits.num_train:,} train, {splits.num_reward:,} reward, {splits.num_selection:,} selection, {splits.num_test:,} test"
+    _say(console, f"data: {splits.name}: {sizes}")
+    for line in splits.summary:
+        _say(console, f"  {line}")
+    for note in splits.notes:
+        _say(console, f"note: {note}")
 
 
 def _print_sizes(problem: Problem, console: Console) -> None:

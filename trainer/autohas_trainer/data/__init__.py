@@ -13,6 +13,7 @@ from autohas_trainer.data.carve import carve
 from autohas_trainer.data.digits import digits
 from autohas_trainer.data.idx import idx
 from autohas_trainer.data.own import own_data
+from autohas_trainer.data.paths import expanded
 from autohas_trainer.data.raw import RawData
 from autohas_trainer.data.splits import Splits, TestSplit
 from autohas_trainer.data.table import table
@@ -37,7 +38,7 @@ def load(  # noqa: PLR0913 - one keyword per field of task.data and task.splits
 
     Args:
         name: `digits`, `idx`, `csv`, `image-folder`, or an entrypoint `package.module:object`.
-        path: The folder or file; None for `digits`.
+        path: The folder or file; a leading ~ is this machine's home folder. None for `digits`.
         arguments: The source's own; see `digits`, `idx`, `table`, `image_folder` and `own_data`.
         kind: What the targets are; only `csv` and an entrypoint can give numbers.
         reward: Share of the training data that rewards the policy, in (0, 1).
@@ -50,7 +51,7 @@ def load(  # noqa: PLR0913 - one keyword per field of task.data and task.splits
         ConfigurationError: The search asks for data or splits that cannot be.
         DataError: A file is missing or damaged.
     """
-    raw = _raw(name, path, arguments, kind)
+    raw = _raw(name, None if path is None else expanded(path), arguments, kind)
     return Splits(raw, carve(raw, reward=reward, selection=selection, stratify=stratify, seed=seed), device)
 
 

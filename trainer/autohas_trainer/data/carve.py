@@ -7,12 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from autohas_trainer.data.raw import Ints, RawData
+from autohas_trainer.data.spellings import number
 from autohas_trainer.errors import ConfigurationError
 from autohas_trainer.seeding import stream
 
 __all__ = ["Carving", "carve"]
 
 
+_MANY_CLASSES = 10
 _TRAIN, _REWARD, _SELECTION = range(3)
 
 
@@ -37,6 +39,22 @@ def _strata(raw: RawData, *, stratify: bool) -> list[Ints]:
     if not stratify or raw.num_classes is None:
         return [sources]
     return [sources[classes == label] for label in np.unique(classes)]
+
+
+def _too_few(raw: RawData, sources: Ints, counts: tuple[int, int, int], *, by_class: bool) -> str:
+    """Return the error about sources that cannot be divided, with what to do."""
+    what = "examples" if len(np.unique(raw.sources_N)) == len(raw.sources_N) else "sources"
+    have = f"has {len(sources)} {what if len(sources) != 1 else what[:-1]}"
+    splits = "too few for splits of {} train, {} reward and {} selection".format(*counts)
+    if not by_class or raw.num_classes is None:
+        return f"{raw.name}: the training data {have}, {splits}; enlarge task.splits or the data"
+    label = int(raw.targets_N[raw.sources_N == sources[0]][0])
+    is_numeric = len(raw.classes) >= _MANY_CLASSES and all(number(name) is not None for name in raw.classes)
+    regression = "; if the target is a number and no class, set objective.metric to rmse" if is_numeric else ""
+    return (
+        f"{raw.name}: class {raw.class_name(label)} {have} outside of the test data, {splits}; merge it with another class or remove it,"
+        f" or set task.splits.stratify to false{regression}"
+    )
 
 
 def _check_fractions(reward: float, selection: float) -> None:
@@ -64,18 +82,12 @@ def carve(raw: RawData, *, reward: float, selection: float, stratify: bool, seed
     """
     _check_fractions(reward, selection)
     owner = np.full(int(raw.sources_N.max()) + 1, _TRAIN)
-    for number, sources in enumerate(_strata(raw, stratify=stratify)):
+    for index, sources in enumerate(_strata(raw, stratify=stratify)):
         num_reward, num_selection = _count(len(sources), reward), _count(len(sources), selection)
         num_train = len(sources) - num_reward - num_selection
         if min(num_train, num_reward, num_selection) < 1:
-            by_class = stratify and raw.num_classes is not None
-            what = f"class {raw.targets_N[raw.sources_N == sources[0]][0]}" if by_class else "the training data"
-            message = (
-                f"{raw.name}: {what} has {len(sources)} sources, too few for splits of {num_train} train, "
-                f"{num_reward} reward and {num_selection} selection; enlarge task.splits or the data"
-            )
-            raise ConfigurationError(message)
-        shuffled = stream(seed, "carve", number).permutation(sources)
+            raise ConfigurationError(_too_few(raw, sources, (num_train, num_reward, num_selection), by_class=stratify))
+        shuffled = stream(seed, "carve", index).permutation(sources)
         owner[shuffled] = _TRAIN
         owner[shuffled[:num_reward]] = _REWARD
         owner[shuffled[num_reward : num_reward + num_selection]] = _SELECTION

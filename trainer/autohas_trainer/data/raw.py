@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,10 @@ class RawData:
         columns: Names of the C input columns of a table; empty: errors count them.
         place: Where a training row lies, for errors.
         test_place: Where a test row lies.
+        classes: Names of the classes in order; empty: they are called by their numbers.
+        summary: What became of each part of the data, a line each, for `--dry-run`.
+        notes: What was converted or left out, a sentence each, which a person should see once.
+        preprocessing: How one raw example becomes one row of inputs, as preprocessing.json says it; moments are the splits' to add.
     """
 
     name: str
@@ -55,6 +59,14 @@ class RawData:
     columns: tuple[str, ...] = ()
     place: Place = "training row {}".format
     test_place: Place = "test row {}".format
+    classes: tuple[str, ...] = ()
+    summary: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    preprocessing: Mapping[str, Any] = field(default_factory=dict)
+
+    def class_name(self, label: int) -> str:
+        """Return how a person calls class number `label`."""
+        return repr(self.classes[label]) if self.classes else str(label)
 
     def with_test(self, test_inputs: Floats, test_targets_N: Ints | Floats, place: Place) -> RawData:
         """Return the data with other test data, whose rows are at `place`."""

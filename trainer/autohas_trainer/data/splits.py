@@ -101,6 +101,7 @@ class Splits:
         self._orders: dict[tuple[int, int, int], Tensor] = {}
         self.identity = _identity(problem, carving)
         self.name, self.num_classes, self.augment = problem.name, problem.num_classes, problem.augment
+        self.summary, self.notes = problem.summary, problem.notes
         self.has_real_inputs = self._inputs.is_floating_point()
         self.input_shape = tuple(problem.inputs.shape[1:])
         self.num_train, self.num_reward = len(carving.train), len(carving.reward)
@@ -236,7 +237,8 @@ def _target_moments(problem: RawData, train_targets_N: Ints | Floats) -> tuple[f
     """
     if problem.num_classes is not None:
         if len(np.unique(train_targets_N)) == 1:
-            message = f"{problem.name}: all {len(train_targets_N)} training examples are of class {train_targets_N[0]}; two are needed"
+            only = problem.class_name(int(train_targets_N[0]))
+            message = f"{problem.name}: all {len(train_targets_N)} training examples are of class {only}; two are needed"
             raise DataError(message)
         return 0.0, 1.0
     mean, deviation = float(train_targets_N.mean(dtype=np.float64)), float(train_targets_N.std(dtype=np.float64))

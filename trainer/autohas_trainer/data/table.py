@@ -3,51 +3,56 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
 from autohas_api.scoring import TaskKind
-from autohas_trainer.data.columns import LARGEST, MISSING, number, read_columns
+from autohas_trainer.data.columns import MISSING, Categorical, Column, Declared, Numeric, is_missing_number, read_columns
 from autohas_trainer.data.own_test import with_own_test
-from autohas_trainer.data.raw import Floats, Ints, RawData
-from autohas_trainer.data.table_file import Table, read_table
+from autohas_trainer.data.paths import relative_to
+from autohas_trainer.data.raw import Floats, RawData
+from autohas_trainer.data.table_file import Table, hint_at_missing_header, read_table
+from autohas_trainer.data.targets import read_targets
 from autohas_trainer.errors import ConfigurationError, DataError
 
 __all__ = ["table"]
 
-_ARGUMENTS: Final = ("target", "categorical", "ignore", "missing", "delimiter", "testFile", "testFraction")
-_TRAIN_FILE, _TEST_FILE = "train.csv", "test.csv"
-_MAX_CLASSES: Final = 1000
+_ARGUMENTS: Final = ("target", "categorical", "numeric", "ignore", "missing", "delimiter", "header", "testFile", "testFraction")
+_MAX_SHOWN: Final = 5
+_TRAIN_FILES, _TEST_FILES = ("train.csv", "train.csv.gz"), ("test.csv", "test.csv.gz")
 
 
 def table(path: Path, arguments: Mapping[str, str], kind: TaskKind) -> RawData:
     """Return the rows of `path` as inputs (N, D) and targets.
 
     Args:
-        path: A CSV file, or a folder with train.csv and perhaps test.csv.
-        arguments: `target`: name of the target's column. `categorical`, `ignore`: names separated by commas; a column of words is
-            categorical anyway. `missing`: `error` (default) or `impute` (the mean of the train split and a mark; a category of its own).
-            `delimiter`: one character (default a comma) or `tab`. `testFile`: beside `path`; else `testFraction` of the rows (default
-            0.2), the same for every seed.
+        path: A CSV file, or a folder with train.csv and perhaps test.csv; plain or gzipped.
+        arguments: `target`: name of the target's column. `categorical`, `numeric`, `ignore`: names separated by commas; a column of words
+            is categorical and a column of numbers is numeric anyway, and one that is doubtful is refused until it is named. `missing`:
+            `error` (default) or `impute` (the mean of the train split and a mark; a category of its own). `delimiter`: one character
+            (default a comma) or `tab`. `header`: `true` (default), or `false`: columns are called 1, 2, ... `testFile`: next to `path`;
+            else `testFraction` of the rows (default 0.2), the same for every seed.
         kind: Whether the target is a class (any text) or a number.
 
     Raises:
         ConfigurationError: An argument is unknown or cannot be.
-        DataError: A file is missing or damaged; names file and line.
+        DataError: A file is missing or damaged, or a column is doubtful; names file and line.
     """
     options = _Options.read(arguments)
     train_file, test_file = _files(path, options.test_file)
-    train = read_table(train_file, options.delimiter)
+    train = read_table(train_file, options.delimiter, has_header=options.has_header)
     names = _input_names(train, options)
-    test = _test_table(train, read_table(test_file, options.delimiter)) if test_file is not None else None
+    test = None
+    if test_file is not None:
+        test = _test_table(train, read_table(test_file, options.delimiter, has_header=options.has_header))
+    columns = read_columns(train, names, Declared(categorical=options.categorical, numeric=options.numeric))
     for one in (train, test):
         if one is not None:
-            _check_missing(one, names if options.missing == "error" else [], options.target)
-    columns = read_columns(train, names, options.categorical)
-    targets_N, classes = _targets(train, options.target, kind, None)
+            _check_missing(one, columns if options.missing == "error" else [], options.target)
+    targets_N, classes = read_targets(train, options.target, kind)
     raw = RawData(
         name=f"csv ({train_file})",
         inputs=np.concatenate([column.encode(train) for column in columns], axis=1),
@@ -59,11 +64,16 @@ def table(path: Path, arguments: Mapping[str, str], kind: TaskKind) -> RawData:
         scaled_C=tuple(flag for column in columns for flag in column.scaled),
         columns=tuple(column.name for column in columns for _ in column.scaled),
         place=train.place,
+        classes=classes or (),
+        summary=_summary(train, options, columns, classes),
+        preprocessing={"kind": "table", **options.record(), "columns": [column.record() for column in columns]},
     )
     if test is None:
         return with_own_test(raw, options.test_fraction, "csv")
-    test_targets_N, _ = _targets(test, options.target, kind, classes)
-    return raw.with_test(np.concatenate([column.encode(test) for column in columns], axis=1), test_targets_N, test.place)
+    test_inputs = np.concatenate([column.encode(test) for column in columns], axis=1)
+    test_targets_N, _ = read_targets(test, options.target, kind, classes)
+    raw = replace(raw, notes=_notes(train, test, columns, test_inputs))
+    return raw.with_test(test_inputs, test_targets_N, test.place)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,9 +82,11 @@ class _Options:
 
     target: str
     categorical: frozenset[str]
+    numeric: frozenset[str]
     ignored: frozenset[str]
     missing: str
     delimiter: str
+    has_header: bool
     test_file: str | None
     test_fraction: float
 
@@ -89,15 +101,25 @@ class _Options:
             message = "task.data.arguments.target is missing: it names the column that is to be learned"
             raise ConfigurationError(message)
         delimiter = arguments.get("delimiter", ",")
+        categorical, numeric = _names(arguments.get("categorical", "")), _names(arguments.get("numeric", ""))
+        if both := sorted(categorical & numeric):
+            message = f"task.data.arguments.categorical and numeric both name {both[0]}; it can be only one of them"
+            raise ConfigurationError(message)
         return cls(
             target=arguments["target"],
-            categorical=_names(arguments.get("categorical", "")),
+            categorical=categorical,
+            numeric=numeric,
             ignored=_names(arguments.get("ignore", "")),
             missing=arguments.get("missing", "error"),
             delimiter="\t" if delimiter == "tab" else delimiter,
+            has_header=arguments.get("header", "true") == "true",
             test_file=arguments.get("testFile"),
             test_fraction=float(arguments.get("testFraction", "0.2")),
         )
+
+    def record(self) -> dict[str, Any]:
+        """Return how the file is read, for preprocessing.json."""
+        return {"target": self.target, "delimiter": self.delimiter, "hasHeader": self.has_header, "missing": sorted(MISSING)}
 
 
 def _names(listed: str) -> frozenset[str]:
@@ -106,15 +128,16 @@ def _names(listed: str) -> frozenset[str]:
 
 def _files(path: Path, test_file: str | None) -> tuple[Path, Path | None]:
     """Return the training file and the test file, if there is one."""
-    folder, train = (path, path / _TRAIN_FILE) if path.is_dir() else (path.parent, path)
-    if not train.is_file():
-        what = f"{path} has no {_TRAIN_FILE}" if path.is_dir() else f"{path} is missing"
+    folder, candidates = (path, [path / name for name in _TRAIN_FILES]) if path.is_dir() else (path.parent, [path])
+    train = next((file for file in candidates if file.is_file()), None)
+    if train is None:
+        what = f"{path} has no {_TRAIN_FILES[0]}" if path.is_dir() else f"{path} is missing{relative_to(path)}"
         message = f"{what}; put the file there or correct task.data.path"
         raise DataError(message)
     if test_file is not None:
         return train, folder / PurePath(test_file)
-    beside = folder / _TEST_FILE
-    return train, beside if path.is_dir() and beside.is_file() else None
+    tests = [folder / name for name in _TEST_FILES] if path.is_dir() else []
+    return train, next((file for file in tests if file.is_file()), None)
 
 
 def _input_names(train: Table, options: _Options) -> list[str]:
@@ -124,11 +147,12 @@ def _input_names(train: Table, options: _Options) -> list[str]:
         DataError: A column that the arguments name is not there, or no input is left.
     """
     listed = ", ".join(train.header[:20])
-    named = [("target", options.target), *(("categorical", n) for n in options.categorical), *(("ignore", n) for n in options.ignored)]
+    lists = {"categorical": options.categorical, "numeric": options.numeric, "ignore": options.ignored}
+    named = [("target", options.target), *((argument, name) for argument, listing in lists.items() for name in listing)]
     for argument, name in sorted(named):
         if name not in train.header:
             message = f"{train.path} has no column {name!r} (task.data.arguments.{argument}); its columns are {listed}"
-            raise DataError(message)
+            raise DataError(message + hint_at_missing_header(train.header if not train.is_headerless else ()))
     names = [name for name in train.header if name != options.target and name not in options.ignored]
     if not names:
         message = f"{train.path} has no column left as input beside the target {options.target}; its columns are {listed}"
@@ -144,55 +168,47 @@ def _test_table(train: Table, test: Table) -> Table:
     return test
 
 
-def _check_missing(one: Table, names: Sequence[str], target: str) -> None:
-    """Refuse a missing target, and missing inputs of `names`."""
-    for name in (target, *names):
-        for row, cell in enumerate(one.columns[name]):
-            if cell in MISSING:
-                cure = "remove the row" if name == target else "fill it in, or set task.data.arguments.missing to impute"
-                message = f"{one.place(row)}: column {name} has no value ({cell!r}); {cure}"
+def _check_missing(one: Table, columns: Sequence[Column], target: str) -> None:
+    """Refuse a missing target, and missing inputs of `columns`."""
+    for row, cell in enumerate(one.columns[target]):
+        if cell in MISSING:
+            message = f"{one.place(row)}: column {target} has no value ({cell!r}); remove the row"
+            raise DataError(message)
+    for column in columns:
+        for row, cell in enumerate(one.columns[column.name]):
+            if cell in MISSING or (isinstance(column, Numeric) and is_missing_number(cell)):
+                cure = "fill it in, or set task.data.arguments.missing to impute"
+                message = f"{one.place(row)}: column {column.name} has no value ({cell!r}); {cure}"
                 raise DataError(message)
 
 
-def _targets(one: Table, target: str, kind: TaskKind, known: tuple[str, ...] | None) -> tuple[Ints | Floats, tuple[str, ...] | None]:
-    """Return targets, and the classes in order unless they are numbers; `known` are the classes of training."""
-    cells = one.columns[target]
-    if kind is TaskKind.REGRESSION:
-        return _target_numbers(one, target), None
-    classes = known if known is not None else _classes(one, target)
-    position = {label: index for index, label in enumerate(classes)}
-    for row, cell in enumerate(cells):
-        if cell not in position:
-            message = f"{one.place(row)}: class {cell!r} of column {target} never occurs in training; fix it or add examples"
-            raise DataError(message)
-    return np.array([position[cell] for cell in cells], dtype=np.int64), classes
+def _summary(train: Table, options: _Options, columns: Sequence[Column], classes: tuple[str, ...] | None) -> tuple[str, ...]:
+    """Return what each column became, in the file's order."""
+    known = {column.name: column for column in columns}
+    described = []
+    for name in train.header:
+        if name in known:
+            described.append(known[name].describe(train))
+        elif name == options.target:
+            shown = ", ".join((classes or ())[:_MAX_SHOWN]) + (", ..." if len(classes or ()) > _MAX_SHOWN else "")
+            described.append(f"{name}: target, " + ("a number" if classes is None else f"{len(classes)} classes ({shown})"))
+        else:
+            described.append(f"{name}: ignored")
+    return tuple(described)
 
 
-def _target_numbers(one: Table, target: str) -> Floats:
-    values = []
-    for row, cell in enumerate(one.columns[target]):
-        value = number(cell)
-        if value is None or not abs(value) < LARGEST:
-            message = (
-                f"{one.place(row)}: target {cell!r} in column {target} is no finite number; fix it,"
-                " or choose a metric of classes such as accuracy in objective.metric"
+def _notes(train: Table, test: Table, columns: Sequence[Column], test_inputs: Floats) -> tuple[str, ...]:
+    """Return what of the test file is not used as it stands."""
+    notes = []
+    if extra := [name for name in test.header if name not in train.header]:
+        notes.append(f"{test.path}: columns that {train.path.name} lacks are not read ({', '.join(extra[:_MAX_SHOWN])})")
+    start = 0
+    for column in columns:
+        end = start + len(column.scaled)
+        strange = int((test_inputs[:, start:end] == 0).all(axis=1).sum()) if isinstance(column, Categorical) else 0
+        if strange:
+            notes.append(
+                f"{test.path}: {strange} of {len(test)} rows have a word in column {column.name} that training never saw: 0 in all"
             )
-            raise DataError(message)
-        values.append(value)
-    return np.array(values, dtype=np.float64)
-
-
-def _classes(one: Table, target: str) -> tuple[str, ...]:
-    """Return the classes in order: by number where all are numbers, else by name."""
-    labels = set(one.columns[target])
-    if len(labels) == 1:
-        message = f"{one.path}: column {target} holds one class only ({labels.pop()!r}); at least two are needed"
-        raise DataError(message)
-    if len(labels) > _MAX_CLASSES:
-        message = (
-            f"{one.path}: column {target} has {len(labels)} different values in {len(one)} rows, at most {_MAX_CLASSES} classes are taken;"
-            " to learn a number set objective.metric to rmse or mae"
-        )
-        raise DataError(message)
-    numbers = {label: number(label) for label in labels}
-    return tuple(sorted(labels, key=lambda label: (numbers[label] if None not in numbers.values() else 0.0, label)))
+        start = end
+    return tuple(notes)

@@ -1,14 +1,24 @@
-"""One CSV file, read with suspicion: every defect ends in a `DataError` that names the file and the line."""
+"""One CSV file, read with suspicion: every defect ends in a `DataError` that names the file and the line.
+
+The parser is Python's own: pyarrow's counts rows where a person needs lines, and takes open quotes, NUL bytes and other encodings.
+"""
 
 from __future__ import annotations
 
 import csv
+import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
+from autohas_trainer.data.spellings import number
+from autohas_trainer.data.text_file import read_text
 from autohas_trainer.errors import DataError
 
-__all__ = ["Table", "read_table"]
+__all__ = ["Table", "hint_at_missing_header", "read_table"]
+
+_DELIMITERS: Final = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar", " ": "space"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,12 +30,14 @@ class Table:
         header: Names of the columns, all different.
         columns: Cells by column, each as long as `lines`.
         lines: Line of the file on which each row ends, the header being line 1.
+        is_headerless: Whether columns are named by their position, counted from 1.
     """
 
     path: Path
     header: tuple[str, ...]
     columns: dict[str, tuple[str, ...]]
     lines: tuple[int, ...]
+    is_headerless: bool = False
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -36,58 +48,82 @@ class Table:
         return f"{self.path}, line {self.lines[row]}"
 
 
-def read_table(path: Path, delimiter: str) -> Table:
-    """Return the table in `path`: UTF-8, a header, at least one row; blank lines are skipped, cells stripped of blanks.
+def read_table(path: Path, delimiter: str, *, has_header: bool = True) -> Table:
+    """Return the table in `path`: UTF-8, plain or gzipped, at least one row; blank lines are skipped, cells stripped of blanks.
 
     Raises:
-        DataError: The file is missing, not text, empty or ragged, or a column has no name or another's.
+        DataError: The file is missing, not text, empty or ragged, has another delimiter, or a column has no name or another's.
     """
+    text = read_text(path)
     rows: list[list[str]] = []
     lines: list[int] = []
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, delimiter=delimiter, strict=True)
-            for cells in reader:
-                if cells and not (len(cells) == 1 and not cells[0].strip()):
-                    rows.append([cell.strip() for cell in cells])
-                    lines.append(reader.line_num)
-    except UnicodeDecodeError as error:
-        message = f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8"
-        raise DataError(message) from error
+        for cells in reader:
+            if cells and not (len(cells) == 1 and not cells[0].strip()):
+                rows.append([cell.strip() for cell in cells])
+                lines.append(reader.line_num)
     except csv.Error as error:
+        _check_delimiter(path, text.lstrip().splitlines()[0], delimiter)
         message = f"{path}, line {reader.line_num}: {error}; fix the quotes or the line"
         raise DataError(message) from error
-    except OSError as error:
-        message = f"{path} cannot be read ({error.strerror or error}); check task.data.path, the volume and its permissions"
-        raise DataError(message) from error
-    header = _header(path, rows, delimiter)
-    _check_rectangle(path, rows, lines, len(header))
-    columns = dict(zip(header, zip(*rows[1:], strict=True), strict=True))
-    return Table(path=path, header=header, columns=columns, lines=tuple(lines[1:]))
+    if not rows:
+        message = f"{path} is empty; it must hold {'a header and rows' if has_header else 'rows'}"
+        raise DataError(message)
+    if len(rows[0]) == 1:
+        _check_delimiter(path, rows[0][0], delimiter)
+    header = _header(path, rows, delimiter) if has_header else tuple(str(position + 1) for position in range(len(rows[0])))
+    _check_rectangle(path, rows, lines, len(header), "header" if has_header else "first line")
+    first = 1 if has_header else 0
+    columns = dict(zip(header, zip(*rows[first:], strict=True), strict=True))
+    return Table(path=path, header=header, columns=columns, lines=tuple(lines[first:]), is_headerless=not has_header)
+
+
+def hint_at_missing_header(header: Sequence[str]) -> str:
+    """Return what to do, as the end of an error, when the names of the columns look like a row of data."""
+    data = next((name for name in header if number(name) is not None), None)
+    return "" if data is None else f'; if the file has no header ({data!r} is no name), set task.data.arguments.header to "false"'
+
+
+def _check_delimiter(path: Path, line: str, delimiter: str) -> None:
+    """Refuse a first line that the delimiter does not divide and another would.
+
+    Raises:
+        DataError: Names the delimiter that is there.
+    """
+    counts = {other: line.count(other) for other in _DELIMITERS if other != delimiter}
+    other = max(counts, key=lambda candidate: (candidate != " " and counts[candidate], counts[candidate]))
+    if delimiter in line or counts[other] == 0:
+        return
+    value = "tab" if other == "\t" else other
+    cure = "remove task.data.arguments.delimiter" if other == "," else f'set task.data.arguments.delimiter to "{value}"'
+    message = (
+        f"{path}, line 1 has no {_DELIMITERS.get(delimiter, repr(delimiter))} but {counts[other]}"
+        f" {_DELIMITERS[other]}{'' if counts[other] == 1 else 's'} ({line[:60]!r}): {cure}"
+    )
+    raise DataError(message)
 
 
 def _header(path: Path, rows: list[list[str]], delimiter: str) -> tuple[str, ...]:
-    if not rows:
-        message = f"{path} is empty; it must hold a header and rows"
-        raise DataError(message)
     header = rows[0]
+    hint = hint_at_missing_header(header)
     for position, name in enumerate(header):
         if not name:
-            message = f"{path}, line 1: column {position + 1} has no name; the first line must name every column"
+            message = f"{path}, line 1: column {position + 1} has no name; the first line must name every column{hint}"
             raise DataError(message)
         if name in header[:position]:
-            message = f"{path}, line 1: two columns are called {name!r}; rename one"
+            message = f"{path}, line 1: two columns are called {name!r}; rename one{hint}"
             raise DataError(message)
     if len(rows) == 1:
-        message = f"{path} has a header but no rows (columns: {_listed(header)}; the delimiter is {delimiter!r})"
+        message = f"{path} has a header but no rows (columns: {_listed(header)}; the delimiter is {delimiter!r}){hint}"
         raise DataError(message)
     return tuple(header)
 
 
-def _check_rectangle(path: Path, rows: list[list[str]], lines: list[int], width: int) -> None:
+def _check_rectangle(path: Path, rows: list[list[str]], lines: list[int], width: int, first: str) -> None:
     for cells, line in zip(rows, lines, strict=True):
         if len(cells) != width:
-            message = f"{path}, line {line} has {len(cells)} cells, the header has {width} ({_listed(rows[0])}); fix the line"
+            message = f"{path}, line {line} has {len(cells)} cells, the {first} has {width} ({_listed(rows[0])}); fix the line"
             raise DataError(message)
 
 

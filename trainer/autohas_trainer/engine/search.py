@@ -99,6 +99,8 @@ def run(job: Job, sink: Sink, stop: StopRequest, clocks: Clocks | None = None) -
         job=job, store=store, origin=origin, board=board, stages=stages, early_end=early_end, sink=sink, clock=clocks.monotonic
     )
     if checkpoint is None:
+        if problem.splits.notes:
+            board.notify("DataConverted", "; ".join(problem.splits.notes))
         _learn_costs(board, clocks)
         stages[0].begin()
         keeper.save(0)
