@@ -41,7 +41,10 @@ NOTATIONS: dict[str, tuple[Callable[[int], str], str]] = {
     "currency in front": (lambda i: f"${i}.50", r"looks like amounts of money"),
     "currency behind": (lambda i: f"{i},50 EUR", r"looks like amounts of money"),
     "unit": (lambda i: f"{i}kg", r"looks like numbers with a unit"),
-    "dates": (lambda i: f"2024-01-{1 + i % 28:02}", r"line 2: column a looks like dates \('2024-01-01'\); convert it to numbers \(days"),
+    "dates": (
+        lambda i: f"2024-01-{1 + i % 28:02}",
+        r"line 2: column a looks like dates \('2024-01-01'\); convert it to numbers \(days.* or name it in ",
+    ),
     "German dates": (lambda i: f"{1 + i % 28}.1.2024", r"looks like dates"),
     "moments": (lambda i: f"2024-01-01T10:{i:02}:00Z", r"looks like dates"),
     "months by name": (lambda i: f"{1 + i % 28} Jan 2024", r"looks like dates"),
