@@ -41,7 +41,12 @@ def _schema() -> dict[str, Any]:
             "kind": {"type": "string"},
             "metadata": {"type": "object"},
             "spec": {"description": "What is asked for.", **structural_schema(Spec)},
-            "status": {"description": "What was observed; written by the operator alone.", **structural_schema(Status)},
+            "status": {
+                "description": "What was observed; written by the operator alone.",
+                **structural_schema(Status),
+                # Before the operator's first visit kstatus (Helm, Flux) then sees that the generation has not been observed yet.
+                "default": {"observedGeneration": 0},
+            },
         },
         "x-kubernetes-validations": [*cel(Search.rules), *transitions],
     }

@@ -42,6 +42,9 @@ class ConditionType(StrEnum):
     RECONCILIATION_PAUSED = "ReconciliationPaused"
     SUCCEEDED = "Succeeded"
     FINISHED = "Finished"
+    READY = "Ready"
+    RECONCILING = "Reconciling"
+    STALLED = "Stalled"
 
 
 class Condition(Model):

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
-from autohas_api.status import Condition, ConditionType, Status
+from autohas_api.status import Condition, ConditionType, Phase, Status
 from autohas_operator.wording import clean, epoch, timestamp
 
 
@@ -49,6 +49,44 @@ def is_finished(status: Status) -> bool:
     """Whether the search has ended for good."""
     verdict = verdict_of(status, ConditionType.FINISHED)
     return verdict is not None and verdict.status == "True"
+
+
+_EXPLAINED_BY: Final = {
+    Phase.REJECTED: ConditionType.ACCEPTED,
+    Phase.SUSPENDED: ConditionType.SUSPENDED,
+    Phase.SUCCEEDED: ConditionType.SUCCEEDED,
+    Phase.FAILED: ConditionType.SUCCEEDED,
+}
+"""The condition whose message explains a phase; TrainerReady where none is named."""
+_TRUE_IN: Final = {
+    Phase.SUCCEEDED: ConditionType.READY,
+    Phase.SUSPENDED: ConditionType.READY,  # at rest as its spec asks: Flux must not wait for what nobody asked for
+    Phase.REJECTED: ConditionType.STALLED,
+    Phase.FAILED: ConditionType.STALLED,
+}
+"""Which of the summary conditions is True; Reconciling where none is named."""
+
+
+def with_summary(phase: Phase, verdicts: Mapping[ConditionType, Verdict]) -> dict[ConditionType, Verdict]:
+    """The verdicts, and the summary for tools that know no AutoHASSearch, in the words of the condition that explains the phase."""
+    why = verdicts[_EXPLAINED_BY.get(phase, ConditionType.TRAINER_READY)]
+    return {**verdicts, **summary_verdicts(phase, f"{why.reason}: {why.message}")}
+
+
+def summary_verdicts(phase: Phase, why: str) -> dict[ConditionType, Verdict]:
+    """Ready, Reconciling and Stalled as kstatus reads them: exactly one is True, and its message and Ready's say why.
+
+    Source: the conditions of sigs.k8s.io/cli-utils/pkg/kstatus, which Helm 4 and Flux wait by.
+    """
+    true = _TRUE_IN.get(phase, ConditionType.RECONCILING)
+    return {
+        kind: Verdict(
+            status="True" if kind is true else "False",
+            reason=phase.value,
+            message=why if kind in (true, ConditionType.READY) else f"the phase is {phase.value}; see the condition {true.value}",
+        )
+        for kind in (ConditionType.READY, ConditionType.RECONCILING, ConditionType.STALLED)
+    }
 
 
 def merged(previous: Status, verdicts: Mapping[ConditionType, Verdict], generation: int, now_s: float) -> list[Condition]:

@@ -21,7 +21,7 @@ from autohas_api.status import ConditionType, Phase, Status, TrainerStatus
 from autohas_operator import policy
 from autohas_operator.admission import admitted_verdict, platform_refusal, suspended_verdict
 from autohas_operator.aftermath import CleanUp, aftermath
-from autohas_operator.conditions import Verdict, changed_s, is_finished, merged, verdict_of
+from autohas_operator.conditions import Verdict, changed_s, is_finished, merged, verdict_of, with_summary
 from autohas_operator.course import RESULT_MISSING, Course, CreateAttempt, DeleteJob, Scene, TouchJob, course, hindered
 from autohas_operator.errors import Blamed
 from autohas_operator.limits import num_interruptions
@@ -164,7 +164,7 @@ def _rejected(observed: Observed, previous: Status, accepted: Verdict, now_s: fl
         ConditionType.FINISHED: stopped,
     }
     generation = observed.search.generation
-    conditions = merged(previous, verdicts, generation, now_s)
+    conditions = merged(previous, with_summary(Phase.REJECTED, verdicts), generation, now_s)
     update = {"phase": Phase.REJECTED, "observed_generation": generation, "conditions": conditions}
     status = previous.model_copy(update=update)
     # What the API server refused may be accepted once somebody has mended a policy; what the spec says wrong is mended by an edit.
@@ -220,7 +220,8 @@ def _status(scene: Scene, decided: Course) -> Status:
         ConditionType.SUSPENDED: suspended_verdict(status.phase or Phase.PENDING, previous, is_wanted=scene.search.spec.suspend),
         **_end_verdicts(decided),
     }
-    return status.model_copy(update={"conditions": merged(previous, verdicts, generation, scene.now_s)})
+    summed_up = with_summary(status.phase or Phase.PENDING, verdicts)
+    return status.model_copy(update={"conditions": merged(previous, summed_up, generation, scene.now_s)})
 
 
 def _own_pods(scene: Scene) -> tuple[PodRecord, ...]:

@@ -49,7 +49,7 @@ FREE_FORM = (
     "operatorLabels",
 )
 """Chart values whose inside is Kubernetes' own or anybody's."""
-FOREIGN_FLAGS = {"--take-ownership", "--set", "--reset-then-reuse-values", "--force-conflicts"}
+FOREIGN_FLAGS = {"--wait", "--take-ownership", "--set", "--reset-then-reuse-values", "--force-conflicts"}
 """Flags of helm and kubectl that documents name by themselves."""
 FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^]\n]*\]\(([^)\s]+)\)")

@@ -41,6 +41,7 @@ class Trainer:
 
     def __init__(self) -> None:
         self.address = f"127.0.{os.getpid() % 250 + 1}.{next(_addresses)}"
+        self.port = PORT
         self.body = b"{}"
         trainer = self
 

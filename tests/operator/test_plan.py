@@ -32,7 +32,7 @@ from autohas_operator.testing.decisions import CREATED, JOB, POD, RUNNING, SEARC
 
 
 def test_a_new_search_gets_its_first_attempt_and_all_conditions() -> None:
-    """The first visit creates attempt 1 and says all five conditions, each of the spec's generation."""
+    """The first visit creates attempt 1 and says all conditions, each of the spec's generation."""
     decided = decide(observed(SEARCH))
 
     assert isinstance(decided.action, CreateAttempt)

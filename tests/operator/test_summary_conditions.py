@@ -1,0 +1,143 @@
+"""Ready, Reconciling and Stalled: what tools that know no AutoHASSearch read off it (kstatus: Helm 4 and Flux; Argo CD)."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lupa.lua51 import LuaRuntime
+
+from autohas_api.crd import custom_resource_definition
+from autohas_api.status import ConditionType, Phase, Status
+from autohas_api.testing import changed
+from autohas_operator.conditions import summary_verdicts
+from autohas_operator.testing.builders import ended_pod, observed, report, result_text, stored_job
+from autohas_operator.testing.decisions import CREATED, JOB, POD, RUNNING, SEARCH, after, decide, verdict
+
+GUIDE = Path(__file__).parents[2] / "docs" / "install.md"
+NEW_SCHEMA = custom_resource_definition()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]
+
+
+def kstatus(document: dict[str, Any]) -> str:
+    """What sigs.k8s.io/cli-utils/pkg/kstatus/status computes for a kind without rules of its own.
+
+    Source: its README, and checkGenericProperties and checkReadyCondition of its core.go: the deletion, the generation, Reconciling and
+    Stalled in the order of the list, then Ready; without any of them the object is Current.
+    """
+    metadata, status = document["metadata"], document.get("status", {})
+    if "deletionTimestamp" in metadata:
+        return "Terminating"
+    if "observedGeneration" in status and status["observedGeneration"] != metadata["generation"]:
+        return "InProgress"
+    conditions = status.get("conditions", [])
+    for condition in conditions:
+        if (condition["type"], condition["status"]) == ("Reconciling", "True"):
+            return "InProgress"
+        if (condition["type"], condition["status"]) == ("Stalled", "True"):
+            return "Failed"
+    ready = next((condition["status"] for condition in conditions if condition["type"] == "Ready"), "True")
+    return "Current" if ready == "True" else "InProgress"
+
+
+@pytest.fixture(scope="module", name="argo")
+def _argo() -> Any:
+    """The health script of docs/install.md as Argo CD runs it: Lua 5.1 with the object as the global `obj`."""
+    (script,) = re.findall(r"resource\.customizations\.health\.autohas\.dev_AutoHASSearch: \|\n((?:    .*\n|\n)+)", GUIDE.read_text())
+    lua = LuaRuntime()
+    run = lua.execute(f"return function(document) obj = document\n{script}\nend")
+
+    def health(document: dict[str, Any]) -> tuple[str, str]:
+        found = run(lua.table_from(document, recursive=True))
+        return found["status"], found["message"]
+
+    return health
+
+
+def document(status: Status, generation: int = 1) -> dict[str, Any]:
+    """A search as the API server gives it out."""
+    return {"metadata": {"generation": generation}, "status": json.loads(status.model_dump_json(by_alias=True, exclude_none=True))}
+
+
+ENDED_WELL = ended_pod(JOB, code=0, message=result_text(SEARCH))
+ENDED_BADLY = ended_pod(JOB, code=65, message="")
+SUSPENDED = changed(SEARCH, "spec.suspend", True)  # noqa: FBT003 - JSON
+UNKNOWN_ACCOUNT = changed(SEARCH, "spec.trainer", {"serviceAccountName": "other"})
+PAUSED = changed(SEARCH, "metadata.annotations", {"autohas.dev/paused": "true"})
+FAILED_JOB = stored_job(SEARCH, conditions=[{"type": "Failed", "status": "True", "reason": "PodFailurePolicy", "message": "exit code 65"}])
+SUCCEEDED = after(observed(SEARCH), observed(SEARCH, JOB, POD, report=report(SEARCH)), observed(SEARCH, JOB, ENDED_WELL))
+FAILED = after(observed(SEARCH), observed(SEARCH, FAILED_JOB, ENDED_BADLY))
+
+LIVES = [
+    ("new", CREATED, Phase.STARTING, "InProgress", "Progressing"),
+    ("at work", RUNNING, Phase.RUNNING, "InProgress", "Progressing"),
+    ("queued", after(observed(SEARCH, changed(JOB, "spec.suspend", True))), Phase.QUEUED, "InProgress", "Progressing"),  # noqa: FBT003
+    ("stopping", after(observed(SUSPENDED, JOB, POD)), Phase.SUSPENDING, "InProgress", "Progressing"),
+    ("suspended", after(observed(SUSPENDED)), Phase.SUSPENDED, "Current", "Suspended"),
+    ("rejected", after(observed(UNKNOWN_ACCOUNT)), Phase.REJECTED, "Failed", "Degraded"),
+    ("failed", FAILED, Phase.FAILED, "Failed", "Degraded"),
+    ("succeeded", SUCCEEDED, Phase.SUCCEEDED, "Current", "Healthy"),
+    ("paused before its start", after(observed(PAUSED)), Phase.PENDING, "InProgress", "Progressing"),
+]
+
+
+@pytest.mark.parametrize(("status", "phase", "tools", "argo_says"), [row[1:] for row in LIVES], ids=[row[0] for row in LIVES])
+def test_tools_read_every_state_as_it_is(argo: Any, status: Status, phase: Phase, tools: str, argo_says: str) -> None:
+    """A search is settled when it has its result or rests as asked for, stalled when nothing follows without a person."""
+    assert status.phase is phase
+    assert kstatus(document(status)) == tools
+    assert argo(document(status))[0] == argo_says
+
+
+@pytest.mark.parametrize("phase", Phase)
+def test_no_phase_is_stalled_and_at_work_at_once(phase: Phase) -> None:
+    """Exactly one of Ready, Reconciling and Stalled is True, whatever the phase; all have the phase as their reason."""
+    verdicts = summary_verdicts(phase, "why")
+
+    assert sorted(verdict.status for verdict in verdicts.values()) == ["False", "False", "True"]
+    assert {verdict.reason for verdict in verdicts.values()} == {phase.value}
+    assert set(verdicts) == {ConditionType.READY, ConditionType.RECONCILING, ConditionType.STALLED}
+
+
+def test_the_message_says_what_is_waited_for_and_why_it_ended() -> None:
+    """Helm and Flux print the message of the condition that decided, and know no other."""
+    messages = {phase: dict(_messages(status)) for _, status, phase, *_ in LIVES}
+
+    assert messages[Phase.STARTING]["Reconciling"].startswith("WaitingForPod: Job ")
+    assert messages[Phase.REJECTED]["Stalled"].startswith('ServiceAccountNotAllowed: spec.trainer.serviceAccountName: "other" must be')
+    assert messages[Phase.FAILED]["Stalled"].startswith("DataError: ")
+    assert messages[Phase.SUSPENDED]["Ready"].startswith("SuspendRequested: no pod is left")
+    assert messages[Phase.SUCCEEDED]["Ready"].startswith("ResultStored: ")
+
+
+def _messages(status: Status) -> list[tuple[str, str]]:
+    return [(condition.type, condition.message) for condition in status.conditions if condition.status == "True"]
+
+
+def test_an_edited_search_is_in_progress_until_it_was_looked_at(argo: Any) -> None:
+    """A rejected search that was corrected is not called failed for the old spec."""
+    status = after(observed(UNKNOWN_ACCOUNT))
+
+    assert kstatus(document(status, generation=2)) == "InProgress"
+    assert argo(document(status, generation=2))[0] == "Progressing"
+    assert verdict(decide(observed(SEARCH), status).status, ConditionType.STALLED) == ("False", "Starting")
+
+
+def test_a_search_that_nobody_has_looked_at_is_in_progress(argo: Any) -> None:
+    """The API server fills in observedGeneration 0 when a search is made: a wait that begins at once does not pass."""
+    made = {"metadata": {"generation": 1}, "status": NEW_SCHEMA["default"]}
+
+    assert kstatus(made) == "InProgress"
+    assert argo(made)[0] == "Progressing"
+    assert argo({"metadata": {"generation": 1}})[0] == "Progressing"
+
+
+def test_a_search_that_is_paused_keeps_what_it_said() -> None:
+    """A pause changes ReconciliationPaused alone: what runs goes on, and a search at work stays in progress."""
+    held = decide(observed(PAUSED, JOB, POD), RUNNING).status
+
+    assert kstatus(document(held)) == "InProgress"
+    assert verdict(held, ConditionType.READY) == verdict(RUNNING, ConditionType.READY) == ("False", "Running")
+    assert verdict(held, ConditionType.RECONCILING) == ("True", "Running")
