@@ -22,7 +22,7 @@ from autohas_operator.cache import Cache
 from autohas_operator.census import Census
 from autohas_operator.client import HttpClient
 from autohas_operator.errors import OperatorError
-from autohas_operator.events import EVENTS_BURST, EVENTS_PER_SECOND, EventRecorder
+from autohas_operator.events import EventRecorder
 from autohas_operator.explanations import Explanations
 from autohas_operator.handlers import Login, build_registry, kopf_settings
 from autohas_operator.intake import Intake
@@ -71,7 +71,7 @@ class _Parts:
     def coroutines(self, lost: Callable[[frozenset[str]], None]) -> dict[str, Coroutine[Any, Any, None]]:
         """All of it, by name."""
         settings, cache, metrics = self.settings, self.intake.cache, self.intake.metrics
-        ration = TokenBucket(rate_per_s=EVENTS_PER_SECOND, burst=EVENTS_BURST, clock=time.monotonic)
+        ration = TokenBucket(rate_per_s=settings.events_per_second, burst=settings.events_burst, clock=time.monotonic)
         events = EventRecorder(self.client, metrics, time.time, ration, monotonic=time.monotonic)
         explanations = Explanations(self.client, time.time, monotonic=time.monotonic)
         reconciler = Reconciler(self.client, cache, events, settings.pods, time.time, explanations=explanations, metrics=metrics)

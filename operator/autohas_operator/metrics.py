@@ -79,7 +79,9 @@ class Metrics:
         self._poll_failures = Counter(
             "autohas_status_poll_failures", "Reads of /progress that gave nothing usable, by cause.", ["reason"], registry=registry
         )
-        self._dropped_events = Counter("autohas_events_dropped", "Events not posted: too many, or refused.", registry=registry)
+        self._dropped_events = Counter(
+            "autohas_events_dropped", "Events not posted: overtaken by a newer one, too late, too many, or refused.", registry=registry
+        )
         self._add_world()
         self._add_lives()
         build = Gauge("autohas_operator_build_info", "Version of this operator; always 1.", ["version", "contract"], registry=registry)

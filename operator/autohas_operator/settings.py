@@ -81,6 +81,12 @@ class Settings:
         20.0, "Writes to the API server, long-term mean. 20 is far below what API priority and fairness grants.", least=0.1
     )
     writes_burst: float = _setting(40.0, "Writes that may follow each other without a pause.", least=1)
+    events_per_second: float = _setting(
+        5.0,
+        "Events posted, long-term mean. A quarter of the writes: Jobs and statuses come first.",
+        least=0.1,
+    )
+    events_burst: float = _setting(100.0, "Events that may follow each other without a pause.", least=1)
     request_timeout_s: float = _setting(30.0, "Seconds after which a request to the API server counts as lost.", least=0.1)
     resync_period_s: float = _setting(600.0, "Seconds in which every search is looked at once even when nothing happened.", least=0.1)
     poll_period_s: float = _setting(

@@ -23,6 +23,8 @@ NUMBERS = {
     "workers": "workers",
     "writes_per_second": "writesPerSecond",
     "writes_burst": "writesBurst",
+    "events_per_second": "eventsPerSecond",
+    "events_burst": "eventsBurst",
     "request_timeout_s": "requestTimeoutSeconds",
     "resync_period_s": "resyncPeriodSeconds",
     "poll_period_s": "pollPeriodSeconds",

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
+
+import pytest
 
 from autohas_operator.client import EVENTS
 from autohas_operator.events import SHARE_BURST, EventRecorder
@@ -71,3 +74,115 @@ def test_a_clock_that_is_set_back_silences_nobody() -> None:
 
     asyncio.run(scenario())
     assert [event["message"] for event in api.all(EVENTS)] == ["at 0", "at -3600"]
+
+
+class Crowd:
+    """Many searches and one recorder that may post 5 events a second after a burst of 100, as the chart has it."""
+
+    def __init__(self) -> None:
+        self.api = FakeApi()
+        self.start_s = self.api.now_s
+        self.metrics = Metrics()
+        bucket = TokenBucket(rate_per_s=5, burst=100, clock=self._clock)
+        self.recorder = EventRecorder(self.api, self.metrics, self._clock, bucket, monotonic=self._clock)
+        self.bucket = bucket
+        self.posted_s: dict[str, float] = {}
+
+    def _clock(self) -> float:
+        return self.api.now_s
+
+    def say(self, name: str, reason: str, message: str = "m") -> None:
+        document = stored_search(name)
+        record = search_record({**document, "metadata": {**document["metadata"], "uid": name}})
+        self.recorder.announce(record, [Announcement(type="Normal", reason=reason, message=message)])
+
+    def post(self, until_s: float = 1e9) -> None:
+        """Post what waits at the pace of the bucket, until nothing waits or this many seconds have passed since the start."""
+
+        async def scenario() -> None:
+            while self.api.now_s - self.start_s < until_s:
+                self.api.now_s += self.bucket.reserve()
+                if not await self.recorder.post_next():
+                    break
+                for event in self.events():
+                    self.posted_s.setdefault(f"{event['involvedObject']['name']}: {event['reason']}", self.api.now_s - self.start_s)
+
+        asyncio.run(scenario())
+
+    def events(self) -> list[dict[str, Any]]:
+        return list(self.api.all(EVENTS))
+
+    def num_dropped(self) -> int:
+        (value,) = (
+            line.split()[1] for line in self.metrics.exposition().decode().splitlines() if line.startswith("autohas_events_dropped_t")
+        )
+        return int(float(value))
+
+
+def test_in_a_flood_the_newest_is_posted_first() -> None:
+    """Of 400 searches the last one fails while hundreds of events wait: a second later it can be read."""
+    crowd = Crowd()
+    for number in range(400):
+        crowd.say(f"s{number}", "SearchAccepted")
+    crowd.post(until_s=10)
+    crowd.say("s7", "SearchFailed")
+    crowd.post(until_s=11)
+
+    assert crowd.posted_s["s7: SearchFailed"] <= 10.4
+
+
+def test_what_is_ten_minutes_late_is_dropped_and_counted() -> None:
+    """6,000 events at once: 100 and 5 a second for ten minutes are posted, the rest never, and then the queue is empty."""
+    crowd = Crowd()
+    for number in range(2000):
+        for reason in ("SearchAccepted", "CheckpointNotDurable", "TrainerJobCreated"):
+            crowd.say(f"s{number}", reason)
+    posted = 0
+
+    async def scenario() -> None:
+        nonlocal posted
+        while True:
+            crowd.api.now_s += crowd.bucket.reserve()
+            if not await crowd.recorder.post_next():
+                break
+            posted += 1
+
+    asyncio.run(scenario())
+    assert crowd.api.now_s - crowd.start_s == pytest.approx(600, abs=1)
+    assert posted == pytest.approx(100 + 5 * 600, abs=2)
+    assert posted + crowd.num_dropped() == 6000
+
+
+def test_under_a_backlog_an_event_replaces_the_older_one_of_its_kind() -> None:
+    """Interrupted three times while 150 others wait: the last interruption is told, the two before it are counted as dropped."""
+    crowd = Crowd()
+    for number in range(150):
+        crowd.say(f"s{number}", "SearchAccepted")
+    for pod in ("a", "b", "c"):
+        crowd.say("s1", "SearchInterrupted", f"pod {pod} was stopped")
+    crowd.post()
+
+    assert [event["message"] for event in crowd.events() if event["reason"] == "SearchInterrupted"] == ["pod c was stopped"]
+    assert crowd.num_dropped() == 2
+    assert len(crowd.events()) == 151
+
+
+def test_without_a_backlog_nothing_is_lost_and_the_order_stays() -> None:
+    """Three interruptions are three events, posted as they happened; what is said twice is one event that counts both."""
+    crowd = Crowd()
+    for pod in ("a", "b", "c", "c"):
+        crowd.say("s1", "SearchInterrupted", f"pod {pod} was stopped")
+    crowd.post()
+
+    assert [(event["message"][4], event["count"]) for event in crowd.events()] == [("a", 1), ("b", 1), ("c", 2)]
+
+
+def test_the_newest_ten_thousand_are_kept() -> None:
+    """Memory is bounded: of 10,500 that wait the oldest 500 are dropped."""
+    crowd = Crowd()
+    for number in range(10_500):
+        crowd.say(f"s{number}", "SearchAccepted")
+
+    assert crowd.num_dropped() == 500
+    crowd.post(until_s=1)
+    assert "s10499: SearchAccepted" in crowd.posted_s

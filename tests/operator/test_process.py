@@ -43,6 +43,8 @@ def test_a_setting_that_cannot_be_read_is_named() -> None:
         ("POLL_CONCURRENCY", "0", "at least 1"),
         ("WRITES_PER_SECOND", "0", "at least 0.1"),
         ("WRITES_BURST", "0.5", "at least 1"),
+        ("EVENTS_PER_SECOND", "0", "at least 0.1"),
+        ("EVENTS_BURST", "0", "at least 1"),
         ("REQUEST_TIMEOUT_S", "-1", "at least 0.1"),
         ("POLL_PERIOD_S", "nan", "at least 0.1"),
         ("LISTEN_PORT", "65536", "at least 0 and at most 65535"),
