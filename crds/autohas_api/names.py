@@ -45,6 +45,9 @@ ANNOTATION_PAUSED: Final = f"{GROUP}/paused"
 ANNOTATION_INTERRUPTIONS_BEFORE: Final = f"{GROUP}/interruptions-before"
 """On a Job: interruptions of the search before it."""
 
+ANNOTATION_FAILURES_BEFORE: Final = f"{GROUP}/failures-before"
+"""On a Job: failures of the Jobs that it follows which count towards its backoffLimit, since those could not count them."""
+
 TRAINER_CONTAINER: Final = "trainer"
 SEARCH_FILE: Final = "search.json"
 

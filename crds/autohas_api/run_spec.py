@@ -245,7 +245,8 @@ class FailurePolicy(Model):
         ge=0,
         le=50,
         description="Trainer failures (not interruptions) of one attempt before the search fails: each new Job (after a suspension, a"
-        " renewal or a deleted Job) begins at 0. A change counts from the next Job.",
+        " renewal or a deleted Job) begins at 0, except where a lost node or a sidecar ended the Job before. A change counts from the next"
+        " Job.",
     )
     max_interruptions: int | None = Field(
         default=None,

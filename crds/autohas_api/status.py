@@ -144,6 +144,11 @@ class Status(Model):
     interruptions: Count | None = Field(
         default=None, description="Trainers stopped through no fault of their own (preemption, eviction, lost node; not suspensions)."
     )
+    failures: Count | None = Field(
+        default=None,
+        description="Failures of earlier Jobs that count towards failurePolicy.backoffLimit, because those Jobs were replaced for what they"
+        " cannot count: a lost node, or a sidecar that outlived the trainer.",
+    )
     start_time: Time | None = Field(default=None, description="When the first Job was created.")
     completion_time: Time | None = Field(default=None, description="When the search ended.")
     last_report_time: Time | None = Field(default=None, description="When the trainer last reported.")

@@ -7,7 +7,7 @@ from typing import Final
 
 from autohas_api.search import Search
 from autohas_api.status import Status
-from autohas_operator import manifests
+from autohas_operator import manifests, policy
 from autohas_operator.observe import JobRecord, Observed
 from autohas_operator.wording import epoch
 
@@ -26,13 +26,16 @@ def aftermath(search: Search, observed: Observed, status: Status, now_s: float) 
     """What to delete now, or in how many seconds there will be something to delete.
 
     A Job that still works when the search has ended goes at once. What has ended stays for cleanup.jobTTLSeconds, so that its
-    log can be read. The ConfigMaps of the last hundred attempts go with it (older ones with the search itself: a number that somebody
-    forged must not cost a thousand requests). The Jobs are last: while one is left, this is tried again.
+    log can be read, unless a sidecar keeps its pod alive. The ConfigMaps of the last hundred attempts go with it (older ones with the
+    search itself: a forged number must not cost a thousand requests). The Jobs are last: while one is left, this is tried again.
     """
     left = [job for job in observed.own_jobs if not job.is_deleting]
     if not left:
         return None, None
     due_s = (epoch(status.completion_time) or now_s) + search.spec.cleanup.job_ttl_seconds - now_s
+    held_s = (epoch(status.completion_time) or now_s) + policy.SIDECAR_S - now_s
+    if any(_is_held(job, observed) for job in left):
+        due_s = min(due_s, held_s)
     if due_s > 0 and all(_has_ended(job, observed) for job in left):
         return None, due_s
     newest = max(status.attempt or 0, left[-1].attempt)
@@ -43,5 +46,11 @@ def aftermath(search: Search, observed: Observed, status: Status, now_s: float) 
 
 def _has_ended(job: JobRecord, observed: Observed) -> bool:
     """The Job controller said so, or the trainer has and the Job controller will."""
+    pods = observed.pods_of(job)
     said = job.is_complete or job.failure is not None
-    return said or any(pod.end is not None and pod.end.exit_code == 0 for pod in observed.pods_of(job))
+    return said or policy.successful_pod(pods) is not None or policy.certain_failure(job, pods) is not None
+
+
+def _is_held(job: JobRecord, observed: Observed) -> bool:
+    """Whether a sidecar keeps a pod, and with it its GPU, though the trainer has ended."""
+    return any(pod.is_outlived for pod in observed.pods_of(job))

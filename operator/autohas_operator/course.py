@@ -13,10 +13,12 @@ from autohas_api.space import Space
 from autohas_api.status import ConditionType, Phase, Status
 from autohas_operator import manifests, policy
 from autohas_operator.aftermath import CleanUp
-from autohas_operator.conditions import changed_s, verdict_of
+from autohas_operator.conditions import changed_s, goes_on, verdict_of
+from autohas_operator.cures import with_cure
 from autohas_operator.errors import Obstacle
+from autohas_operator.last_words import last_sentence
 from autohas_operator.limits import COULD_START, Moment, broken_limit, late_without_job, next_limit_s, start_due_s
-from autohas_operator.observe import JobRecord, Observed
+from autohas_operator.observe import JobRecord, Observed, PodRecord
 from autohas_operator.policy import Ending
 from autohas_operator.readiness import Readiness, not_ready, readiness, stopping
 from autohas_operator.settings import PodSettings
@@ -73,7 +75,7 @@ class Course:
     """What a rule decided.
 
     `attempt` and `image` are set when a Job is there or is to be made. `reason` is that of the condition Succeeded while
-    the search goes on; None stands for the phase.
+    the search goes on; None stands for the phase. `failures`: those that the next Job begins with, when they change.
     """
 
     readiness: Readiness
@@ -82,6 +84,7 @@ class Course:
     attempt: int | None = None
     image: str | None = None
     reason: str | None = None
+    failures: int | None = None
 
 
 def course(scene: Scene) -> Course:
@@ -89,7 +92,7 @@ def course(scene: Scene) -> Course:
     job = scene.observed.job
     if job is None:
         return _at_rest(scene) or _next_attempt(scene)
-    for rule in (_outdated, _ended, _leaving, _repeated, _suspending, _limited, _renewed):
+    for rule in (_outdated, _ended, _leaving, _repeated, _suspending, _limited, _replaced, _renewed):
         decided = rule(scene, job)
         if decided is not None:
             return decided
@@ -166,6 +169,7 @@ def _next_attempt(scene: Scene) -> Course:
         starts_before=previous.starts or 0,
         step_before=previous.checkpoint.step if previous.checkpoint is not None else 0,
         interruptions_before=previous.interruptions or 0,
+        failures_before=previous.failures or 0,
     )
     return Course(
         readiness=not_ready(Phase.STARTING, "WaitingForPod", f"Job {name} is created, its pod is not yet", policy.PODS_EXPECTED_S),
@@ -207,15 +211,19 @@ def _ended(scene: Scene, job: JobRecord) -> Course | None:
     pods = scene.observed.pods_of(job)
     succeeded = policy.successful_pod(pods)
     if succeeded is not None and policy.has_last_word(succeeded):
-        return _over(policy.judge_result(succeeded, scene.search, scene.space), job)
-    if job.failure is not None:
-        return _over(policy.judge_failure(job, job.failure, pods), job)
-    return None
+        return _over(policy.judge_result(succeeded, scene.search, scene.space), job, pods)
+    failure = job.failure or policy.certain_failure(job, pods)
+    is_on_its_way = job.is_deleting and _was_ready_reason(scene) in ("PodLost", "JobDeleted")
+    if failure is None or policy.is_forgiven(job, pods) or (is_on_its_way and failure.reason == "BackoffLimitExceeded"):
+        return None
+    return _over(policy.judge_failure(job, failure, pods), job, pods)
 
 
-def _over(ending: Ending, job: JobRecord) -> Course:
-    phase = Phase.SUCCEEDED if ending.result is not None else Phase.FAILED
-    over = not_ready(phase, "Finished", f"attempt {job.attempt} has ended")
+def _over(ending: Ending, job: JobRecord, pods: tuple[PodRecord, ...] = ()) -> Course:
+    phase, message = Phase.SUCCEEDED if ending.result is not None else Phase.FAILED, f"attempt {job.attempt} has ended"
+    if pods and pods[-1].is_outlived:
+        message = with_cure("SidecarRunning", f"{message}; its Job is deleted, since {_outliving(pods[-1])}")
+    over = not_ready(phase, "Finished", message)
     return Course(readiness=over, ending=ending, attempt=job.attempt, image=job.image)
 
 
@@ -224,7 +232,8 @@ def _repeated(scene: Scene, job: JobRecord) -> Course | None:
 
     The intention is written to status before the Job is deleted, so that whoever comes next knows that it was one.
     """
-    if not job.is_complete:
+    silent = policy.successful_pod(scene.observed.pods_of(job))
+    if not job.is_complete and (silent is None or not _is_held(silent, scene.now_s)):
         return None
     was, attempt = _kept_reason(scene, job), scene.previous.attempt or 0
     if was == REPEATING:
@@ -241,11 +250,12 @@ def _suspending(scene: Scene, job: JobRecord) -> Course | None:
 
     A trainer that has just exited with 0 is waited for: a result is better than a pause.
     """
-    if not scene.search.spec.suspend or policy.successful_pod(scene.observed.pods_of(job)) is not None:
+    ended_well = policy.successful_pod(scene.observed.pods_of(job))
+    if not scene.search.spec.suspend or (ended_well is not None and not ended_well.is_outlived):
         return None
     waiting = not_ready(Phase.SUSPENDING, "Suspending", f"Job {job.name} is deleted because spec.suspend is true", _LOOK_AGAIN_S)
     action = DeleteJob(name=job.name, uid=job.uid)
-    return Course(readiness=waiting, action=action, attempt=job.attempt, image=job.image, reason=_kept_reason(scene, job))
+    return Course(readiness=waiting, action=action, attempt=job.attempt, image=job.image, reason=_kept_reason(scene, job), failures=0)
 
 
 def _limited(scene: Scene, job: JobRecord) -> Course | None:
@@ -261,6 +271,57 @@ def _moment(scene: Scene, job: JobRecord, going_on: Readiness) -> Moment:
     return Moment(spec=scene.search.spec, job=job, observed=scene.observed, previous=scene.previous, waits_for=waits_for, now_s=scene.now_s)
 
 
+def _replaced(scene: Scene, job: JobRecord) -> Course | None:
+    """A Job that cannot go on by itself though its search can: a sidecar holds its pod, or it gave up on pods that were lost.
+
+    That, and what its failures have used up of backoffLimit, is written to status before it is deleted: its pods may vanish first.
+    """
+    pods = scene.observed.pods_of(job)
+    newest = pods[-1] if pods else None
+    if newest is not None and newest.is_outlived and policy.successful_pod(pods) is None:
+        message = (
+            f"{_outliving(newest)} ({last_sentence(newest)}); Job {job.name} is deleted, and the next attempt {goes_on(scene.previous)}"
+        )
+        readiness = not_ready(Phase.INTERRUPTED, "SidecarRunning", with_cure("SidecarRunning", message))
+        rest_s = policy.SIDECAR_S - (policy.outlived_s(newest, scene.now_s) or 0.0)
+    elif policy.is_forgiven(job, pods) and newest is not None:
+        message = f"Job {job.name} gave up because it counts lost pods as failures; the next attempt {goes_on(scene.previous)}"
+        readiness = not_ready(Phase.INTERRUPTED, "PodLost", f"pod {newest.name}: {last_sentence(newest)}; {message}")
+        rest_s = 0.0
+    else:
+        return None
+    failures = job.failures_before + policy.num_failures(job, pods)
+    is_noted = failures == (scene.previous.failures or 0) and _was_ready_reason(scene) == readiness.verdict.reason
+    action = DeleteJob(name=job.name, uid=job.uid) if rest_s <= 0 and is_noted else None
+    readiness = replace(readiness, look_again_s=_LOOK_AGAIN_S if action is not None else max(0.0, rest_s))
+    return Course(
+        readiness=readiness,
+        action=action,
+        attempt=job.attempt,
+        image=job.image,
+        reason=_kept_reason(scene, job),
+        failures=failures,
+    )
+
+
+def _was_ready_reason(scene: Scene) -> str:
+    """Reason of TrainerReady as status has it."""
+    was = verdict_of(scene.previous, ConditionType.TRAINER_READY)
+    return was.reason if was is not None else ""
+
+
+def _is_held(pod: PodRecord, now_s: float) -> bool:
+    """Whether other containers have had their time to end after the trainer."""
+    held_s = policy.outlived_s(pod, now_s)
+    return held_s is not None and held_s >= policy.SIDECAR_S
+
+
+def _outliving(pod: PodRecord) -> str:
+    """What keeps a pod from ending."""
+    containers = " and ".join(pod.living)
+    return f"container {containers} of pod {pod.name} still runs after the trainer has ended"
+
+
 def _renewed(scene: Scene, job: JobRecord) -> Course | None:
     """A Job whose pods were interrupted again and again, and got on: its back-off, up to 10 minutes, would punish them.
 
@@ -269,7 +330,7 @@ def _renewed(scene: Scene, job: JobRecord) -> Course | None:
     """
     previous, pods = scene.previous, scene.observed.pods_of(job)
     is_between_pods = all(pod.is_over for pod in pods) and (not pods or policy.is_interruption(pods[-1]))
-    num_interrupted = (previous.starts or 0) - job.starts_before - job.num_failed
+    num_interrupted = (previous.starts or 0) - job.starts_before - policy.num_failures(job, pods)
     step = previous.checkpoint.step if previous.checkpoint is not None else 0
     if (
         job.is_suspended
@@ -282,7 +343,7 @@ def _renewed(scene: Scene, job: JobRecord) -> Course | None:
     message = f"Job {job.name} was interrupted {num_interrupted} times and got on; a new one does not wait as long for its next pod"
     waiting = not_ready(Phase.INTERRUPTED, "JobRenewed", message, _LOOK_AGAIN_S)
     action = DeleteJob(name=job.name, uid=job.uid)
-    return Course(readiness=waiting, action=action, attempt=job.attempt, image=job.image, reason=_kept_reason(scene, job))
+    return Course(readiness=waiting, action=action, attempt=job.attempt, image=job.image, reason=_kept_reason(scene, job), failures=0)
 
 
 def _exited(scene: Scene, job: JobRecord) -> Readiness | None:

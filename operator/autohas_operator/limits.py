@@ -125,7 +125,9 @@ def num_interruptions(job: JobRecord, observed: Observed, previous: Status, *, i
     reported = report.progress.starts if report is not None and report.progress is not None else 0
     starts = max(previous.starts or 0, reported) - job.starts_before
     num_alive = 1 if any(not pod.is_over and pod.end is None for pod in pods) else 0
-    num_failed = max(job.num_failed, sum(policy.is_failure(pod) for pod in pods))
+    num_unstarted = sum(policy.is_failure(pod) and pod.end is None for pod in pods)
+    num_noted = (previous.failures or 0) - job.failures_before  # of pods that vanished before their Job could count them
+    num_failed = max(num_noted, policy.num_failures(job, pods) - num_unstarted)
     num_succeeded = 1 if policy.successful_pod(pods) is not None else 0
     num_seen = sum(policy.is_interruption(pod) and pod.end is not None for pod in pods)
     counted = max(num_seen, starts - num_alive - num_failed - num_succeeded)

@@ -10,6 +10,7 @@ from typing import Any
 
 from autohas_api.digest import canonical
 from autohas_api.names import (
+    ANNOTATION_FAILURES_BEFORE,
     ANNOTATION_INTERRUPTIONS_BEFORE,
     ANNOTATION_SPEC_HASH,
     ANNOTATION_STARTS_BEFORE,
@@ -55,13 +56,14 @@ def config_map(record: SearchRecord, attempt: int) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """What differs between the Jobs of a search; the last three are noted on it, for later counting."""
+    """What differs between the Jobs of a search; the last four are noted on it, for later counting."""
 
     number: int
     image: str
     starts_before: int = 0
     step_before: int = 0
     interruptions_before: int = 0
+    failures_before: int = 0
 
 
 def job(record: SearchRecord, search: Search, attempt: Attempt, settings: PodSettings) -> dict[str, Any]:
@@ -74,6 +76,7 @@ def job(record: SearchRecord, search: Search, attempt: Attempt, settings: PodSet
         ANNOTATION_STARTS_BEFORE: str(attempt.starts_before),
         ANNOTATION_STEP_BEFORE: str(attempt.step_before),
         ANNOTATION_INTERRUPTIONS_BEFORE: str(attempt.interruptions_before),
+        ANNOTATION_FAILURES_BEFORE: str(attempt.failures_before),
     }
     return {
         "apiVersion": "batch/v1",
@@ -82,7 +85,7 @@ def job(record: SearchRecord, search: Search, attempt: Attempt, settings: PodSet
         "spec": {
             "completions": 1,
             "parallelism": 1,
-            "backoffLimit": search.spec.failure_policy.backoff_limit,
+            "backoffLimit": max(0, search.spec.failure_policy.backoff_limit - attempt.failures_before),
             "podReplacementPolicy": "Failed",
             "podFailurePolicy": {"rules": _failure_rules()},
             "template": {"metadata": _pod_metadata(record, search, attempt.number), "spec": template},

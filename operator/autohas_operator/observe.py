@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from autohas_api.digest import canonical, sha256
 from autohas_api.messages import Progress
 from autohas_api.names import (
+    ANNOTATION_FAILURES_BEFORE,
     ANNOTATION_INTERRUPTIONS_BEFORE,
     ANNOTATION_PAUSED,
     ANNOTATION_SPEC_HASH,
@@ -26,10 +27,8 @@ from autohas_api.names import (
     LABEL_SEARCH,
     LABEL_UID,
     QUEUE_LABELS,
-    TRAINER_CONTAINER,
-    TRAINER_PORT,
-    TRAINER_PORT_NAME,
 )
+from autohas_operator.containers import End, end_of, living_in, metrics_port, trainer_in, waiting_of
 from autohas_operator.errors import Obstacle
 from autohas_operator.tolerant import number, optional_number, part, parts, text
 from autohas_operator.wording import epoch
@@ -38,6 +37,7 @@ Document: TypeAlias = Mapping[str, Any]
 """An object as the API server sends it."""
 _MAX_DIGITS: Final = 15
 _USUAL_GRACE_S: Final = 30
+_USUAL_BACKOFF_LIMIT: Final = 6
 """Kubernetes' own."""
 MUTABLE_SPEC: Final = ("suspend", "failurePolicy", "cleanup", "monitoring")
 """Parts of the spec that may change while a search runs; they are no part of the spec's hash."""
@@ -110,24 +110,19 @@ class JobRecord:
     is_complete: bool
     failure: JobFailure | None
     num_failed: int
+    backoff_limit: int
     starts_before: int
     step_before: int
     interruptions_before: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class End:
-    """How the trainer container ended."""
-
-    exit_code: int
-    reason: str
-    message: str
-    finished_s: float | None
+    failures_before: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PodRecord:
-    """A trainer pod; `waiting` is (reason, message) of a container that cannot start, `grace_s` its time to end when asked to."""
+    """A trainer pod; `waiting` is (reason, message) of a container that cannot start, `grace_s` its time to end when asked to.
+
+    `reason` and `message`: why the pod as a whole failed. `living`: other containers that run, such as the proxy of a mesh.
+    """
 
     key: Key
     name: str
@@ -150,6 +145,14 @@ class PodRecord:
     is_running: bool
     is_started: bool
     end: End | None
+    reason: str = ""
+    message: str = ""
+    living: tuple[str, ...] = ()
+
+    @property
+    def is_outlived(self) -> bool:
+        """Whether the trainer has ended and another container keeps its pod from ending: no controller counts that end."""
+        return self.end is not None and not self.is_over and bool(self.living)
 
     @property
     def is_over(self) -> bool:
@@ -258,7 +261,7 @@ def job_record(document: Document) -> JobRecord | None:
         search_uid=search_uid,
         attempt=_counted(labels, LABEL_ATTEMPT),
         spec_hash=text(annotations, ANNOTATION_SPEC_HASH),
-        image=text(_trainer(_pod_spec(document), "containers"), "image"),
+        image=text(trainer_in(_pod_spec(document), "containers"), "image"),
         identity=identity_in(document),
         created_s=epoch(metadata.get("creationTimestamp")) or 0.0,
         is_deleting="deletionTimestamp" in metadata,
@@ -269,9 +272,11 @@ def job_record(document: Document) -> JobRecord | None:
         is_complete="Complete" in _true_conditions(status),
         failure=_failure(status),
         num_failed=number(status, "failed", 0),
+        backoff_limit=number(spec, "backoffLimit", _USUAL_BACKOFF_LIMIT),
         starts_before=_counted(annotations, ANNOTATION_STARTS_BEFORE),
         step_before=_counted(annotations, ANNOTATION_STEP_BEFORE),
         interruptions_before=_counted(annotations, ANNOTATION_INTERRUPTIONS_BEFORE),
+        failures_before=_counted(annotations, ANNOTATION_FAILURES_BEFORE),
     )
 
 
@@ -291,7 +296,7 @@ def pod_record(document: Document) -> PodRecord | None:
     labels, owner = part(metadata, "labels"), _controller(metadata)
     if not text(labels, LABEL_SEARCH) or LABEL_UID not in labels:
         return None
-    container = _trainer(status, "containerStatuses")
+    container = trainer_in(status, "containerStatuses")
     state = part(container, "state")
     scheduled: Document = next((c for c in parts(status, "conditions") if c.get("type") == "PodScheduled"), {})
     is_scheduled = scheduled.get("status") == "True"
@@ -310,14 +315,17 @@ def pod_record(document: Document) -> PodRecord | None:
         grace_s=number(spec, "terminationGracePeriodSeconds", _USUAL_GRACE_S),
         phase=text(status, "phase", "Pending"),
         address=text(status, "podIP"),
-        port=_metrics_port(spec),
+        port=metrics_port(spec),
         node=text(spec, "nodeName"),
         unschedulable=text(scheduled, "message") if scheduled.get("reason") == "Unschedulable" else None,
         disruption=None if disruption is None else text(disruption, "message"),
-        waiting=_waiting(state),
+        waiting=waiting_of(state),
         is_running="running" in state,
         is_started=container.get("started") is True,
-        end=_end(state),
+        end=end_of(state),
+        reason=text(status, "reason"),
+        message=text(status, "message"),
+        living=living_in(status),
     )
 
 
@@ -340,17 +348,6 @@ def _pod_spec(job: Document) -> Document:
     return part(part(part(job, "spec"), "template"), "spec")
 
 
-def _trainer(document: Document, name: str) -> Document:
-    """What a list of containers, or of their statuses, says of the trainer."""
-    return next((c for c in parts(document, name) if c.get("name") == TRAINER_CONTAINER), {})
-
-
-def _metrics_port(spec: Document) -> int:
-    """Where the trainer says its progress: the port that the operator wrote into the pod's template."""
-    ports = parts(_trainer(spec, "containers"), "ports")
-    return next((number(port, "containerPort", TRAINER_PORT) for port in ports if port.get("name") == TRAINER_PORT_NAME), TRAINER_PORT)
-
-
 def _failure(status: Document) -> JobFailure | None:
     conditions = _true_conditions(status)
     failed = conditions.get("Failed") or conditions.get("FailureTarget")
@@ -361,20 +358,3 @@ def _resumed_s(status: Document) -> float | None:
     conditions = parts(status, "conditions")
     ended: Document = next((c for c in conditions if c.get("type") == "Suspended" and c.get("status") == "False"), {})
     return epoch(ended.get("lastTransitionTime"))
-
-
-def _waiting(state: Document) -> tuple[str, str] | None:
-    waiting = part(state, "waiting")
-    return (text(waiting, "reason"), text(waiting, "message")) if "waiting" in state else None
-
-
-def _end(state: Document) -> End | None:
-    if "terminated" not in state:
-        return None
-    terminated = part(state, "terminated")
-    return End(
-        exit_code=number(terminated, "exitCode", -1),
-        reason=text(terminated, "reason"),
-        message=text(terminated, "message"),
-        finished_s=epoch(terminated.get("finishedAt")),
-    )

@@ -198,6 +198,8 @@ def _status(scene: Scene, decided: Course) -> Status:
         update["attempt"] = max(decided.attempt, previous.attempt or 0)
         update["start_time"] = previous.start_time or timestamp(scene.now_s)
         update["trainer"] = _trainer_status(scene, decided)
+    if decided.failures is not None and decided.failures != (previous.failures or 0):
+        update["failures"] = decided.failures
     status = with_progress(previous.model_copy(update=update), scene.observed.report)
     if status.phase is not Phase.RUNNING:
         status = status.model_copy(update={"eta": None})

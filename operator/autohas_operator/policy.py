@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from autohas_api.expand import search_result
-from autohas_api.messages import Error, MessageError, Result, decode_last_word
+from autohas_api.messages import MessageError, Result, decode_last_word
 from autohas_api.names import FATAL_EXIT_CODES, ExitCode
 from autohas_api.search import Search
 from autohas_api.space import Space
 from autohas_api.status import SearchResult
+from autohas_operator.last_words import last_sentence
 from autohas_operator.observe import JobFailure, JobRecord, PodRecord
 from autohas_operator.wording import clean
 
@@ -48,6 +49,12 @@ MAX_TOUCH_S: Final = 1800.0
 """A Job without a living pod is touched after the first, then at distances that double up to the second (Source: measured: after
 an outage of the API server the Job controller of Kubernetes 1.35 left a Job without a pod for ever; ARCHITECTURE.md)."""
 
+SIDECAR_S: Final = 30.0
+"""Time for the other containers of a pod to end after its trainer; then its Job is deleted."""
+_LOST_CONTAINERS: Final = frozenset({"Unknown", "ContainerStatusUnknown"})
+"""Reasons that containerd (after a reboot) and the kubelet (after a restart of the runtime) give for ends that they have not seen."""
+_LOST_PODS: Final = frozenset({"NodeLost", "NodeShutdown"})
+
 FAILURE_REASONS: Final[dict[int, str]] = {
     ExitCode.USAGE: "ConfigError",
     ExitCode.CONFIGURATION: "ConfigError",
@@ -56,6 +63,8 @@ FAILURE_REASONS: Final[dict[int, str]] = {
     ExitCode.NUMERICAL: "NumericalFailure",
 }
 """Reason of the condition Succeeded for the exit codes that fail a search at once."""
+_BY_RULE: Final = "PodFailurePolicy"
+"""The Job controller's reason when a rule of the Job's podFailurePolicy failed it."""
 _SIGKILL: Final = 137
 _END_WORDS: Final = {_SIGKILL: "Killed", **{int(code): code.name.title().replace("_", "") for code in ExitCode}}
 _EXIT_CODE_IN_JOB: Final = re.compile(r"failed with exit code (\d{1,3}) ")
@@ -113,34 +122,59 @@ def model_path(search: Search) -> str | None:
 
 def judge_failure(job: JobRecord, failure: JobFailure, pods: tuple[PodRecord, ...]) -> Ending:
     """Why a failed Job failed, in the trainer's own sentence where there is one."""
-    fatal = next((p for p in reversed(pods) if p.end is not None and p.end.exit_code in FATAL_EXIT_CODES), None)
+    fatal = fatal_pod(pods)
     said = _EXIT_CODE_IN_JOB.search(failure.message)
     code = fatal.end.exit_code if fatal is not None and fatal.end is not None else int(said[1]) if said else -1
-    if failure.reason == "PodFailurePolicy" or fatal is not None:
+    if failure.reason == _BY_RULE or fatal is not None:
         reason = FAILURE_REASONS.get(code, "TrainerFailed")
     else:
         reason = failure.reason if failure.reason in ("BackoffLimitExceeded", "DeadlineExceeded") else "JobFailed"
-    last = fatal or next((p for p in reversed(pods) if p.end is not None), None)
+    last = fatal or next((p for p in reversed(pods) if p.end is not None or p.reason), None)
     sentence = last_sentence(last) if last is not None else ""
     return Ending(reason=reason, message=clean(sentence or failure.message or f"Job {job.name} failed"))
 
 
-def last_sentence(pod: PodRecord) -> str:
-    """What an ended pod says to people: the trainer's sentence, else its log's end, else how it ended."""
-    if pod.end is None:
-        return clean(pod.disruption or "")
-    how = f"exit code {pod.end.exit_code}" + (f" ({pod.end.reason})" if pod.end.reason not in ("", "Error", "Completed") else "")
-    text = pod.end.message.strip()
-    try:
-        word = decode_last_word(text.encode(errors="replace"))
-    except MessageError:
-        return clean(f"{how}: {text[-700:]}" if text else how)
-    return clean(f"{how}: {word.message}" if isinstance(word, Error) else how)
-
-
 def is_failure(pod: PodRecord) -> bool:
-    """Whether a pod ended through a fault of its own, which the Job counts."""
-    return pod.end is not None and pod.end.exit_code != ExitCode.RESULT and not is_interruption(pod)
+    """Whether a pod ended, or never began, through what is no interruption: it counts towards backoffLimit."""
+    has_failed = pod.end.exit_code != ExitCode.RESULT if pod.end is not None else pod.phase == "Failed"
+    return has_failed and not is_interruption(pod)
+
+
+def num_failures(job: JobRecord, pods: tuple[PodRecord, ...]) -> int:
+    """Failures of one Job: what its controller counted, less the lost pods, which it cannot tell from failures."""
+    num_lost = sum(is_lost(pod) for pod in pods)
+    return max(0, job.num_failed - num_lost, sum(is_failure(pod) for pod in pods))
+
+
+def certain_failure(job: JobRecord, pods: tuple[PodRecord, ...]) -> JobFailure | None:
+    """The failure that the rules in the Job (see `manifests`) make of ends which its controller has not judged yet, or never will.
+
+    It judges pods that have ended; one that a sidecar outlives has not.
+    """
+    if fatal_pod(pods) is not None:
+        return JobFailure(reason=_BY_RULE, message="")
+    is_last_seen = bool(pods) and pods[-1].is_outlived and is_failure(pods[-1])
+    if is_last_seen and num_failures(job, pods) > job.backoff_limit:
+        return JobFailure(reason="BackoffLimitExceeded", message="")
+    return None
+
+
+def is_forgiven(job: JobRecord, pods: tuple[PodRecord, ...]) -> bool:
+    """Whether a Job gave up only because its controller counted lost pods as failures."""
+    is_exhausted = job.failure is not None and job.failure.reason == "BackoffLimitExceeded"
+    return is_exhausted and any(is_lost(pod) for pod in pods) and num_failures(job, pods) <= job.backoff_limit
+
+
+def fatal_pod(pods: tuple[PodRecord, ...]) -> PodRecord | None:
+    """The newest pod whose trainer ended in a way that a repetition would repeat."""
+    return next((p for p in reversed(pods) if p.end is not None and p.end.exit_code in FATAL_EXIT_CODES), None)
+
+
+def outlived_s(pod: PodRecord, now_s: float) -> float | None:
+    """Seconds for which other containers have outlived the trainer of a pod; None when they have not."""
+    if not pod.is_outlived or pod.end is None:
+        return None
+    return now_s - pod.end.finished_s if pod.end.finished_s is not None else SIDECAR_S
 
 
 def next_pod_s(pods: tuple[PodRecord, ...]) -> float | None:
@@ -171,12 +205,23 @@ def retry_s(since_s: float | None, now_s: float) -> float:
 
 
 def is_interruption(pod: PodRecord) -> bool:
-    """Whether a pod ended through no fault of its own: stopped on request, evicted, preempted."""
-    return pod.disruption is not None or (pod.end is not None and pod.end.exit_code == ExitCode.INTERRUPTED)
+    """Whether a pod ended through no fault of its own: stopped on request, evicted, preempted, lost."""
+    return pod.disruption is not None or is_lost(pod) or (pod.end is not None and pod.end.exit_code == ExitCode.INTERRUPTED)
+
+
+def is_lost(pod: PodRecord) -> bool:
+    """Whether nobody saw the end of a pod: its node rebooted, or its container runtime was restarted.
+
+    The exit code is made up then (255 and 137), and the Job's rules, which see no reasons, count it as a failure.
+    """
+    is_unseen = pod.end is not None and pod.end.reason in _LOST_CONTAINERS
+    return pod.disruption is None and (is_unseen or pod.reason in _LOST_PODS)
 
 
 def end_word(pod: PodRecord) -> str:
     """How a trainer ended, in one of few words, for metrics."""
+    if is_lost(pod):
+        return "Lost"
     if is_interruption(pod):
         return "Disrupted" if pod.disruption is not None else "Interrupted"
     if pod.end is None:

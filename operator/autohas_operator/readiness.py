@@ -12,6 +12,7 @@ from autohas_api.status import ConditionType, Phase, Status
 from autohas_operator import policy
 from autohas_operator.conditions import Verdict, goes_on, verdict_of
 from autohas_operator.cures import with_cure
+from autohas_operator.last_words import last_sentence
 from autohas_operator.observe import Explanation, JobRecord, Observed, PodRecord, Report
 from autohas_operator.pods import LIVENESS_FAILURES, LIVENESS_PERIOD_S, PROBE_TIMEOUT_S, STARTUP_S
 from autohas_operator.wording import epoch, timestamp
@@ -51,7 +52,7 @@ def readiness(job: JobRecord, observed: Observed, previous: Status, now_s: float
     if active:
         return stopping(active[-1], Phase.INTERRUPTED, now_s)
     if pods:
-        return _between_pods(pods, observed.explanation, previous, now_s)
+        return _between_pods(job, pods, observed.explanation, previous, now_s)
     return _without_pods(job, observed, previous, now_s)
 
 
@@ -73,7 +74,8 @@ def _ended_child(job: JobRecord, pods: tuple[PodRecord, ...], now_s: float) -> s
     next_s, end = policy.next_pod_s(pods), pods[-1].end
     if next_s is not None and now_s >= next_s + policy.PODS_EXPECTED_S:
         return job.uid
-    is_stopped = end is not None and end.exit_code in _STOPPED_CODES and end.reason != "OOMKilled" and pods[-1].disruption is None
+    is_known = (end is not None and end.reason == "OOMKilled") or policy.is_lost(pods[-1]) or pods[-1].disruption is not None
+    is_stopped = end is not None and end.exit_code in _STOPPED_CODES and not is_known
     return pods[-1].uid if is_stopped else None
 
 
@@ -116,30 +118,54 @@ def _is_news(told: Explanation, previous: Status) -> bool:
     return reported_s is None or told.time_s >= reported_s
 
 
-def _between_pods(pods: tuple[PodRecord, ...], told: Explanation | None, previous: Status, now_s: float) -> Readiness:
+def _between_pods(job: JobRecord, pods: tuple[PodRecord, ...], told: Explanation | None, previous: Status, now_s: float) -> Readiness:
     """The newest pod is over and the Job controller has not made the next one yet."""
     pod, next_s = pods[-1], policy.next_pod_s(pods)
     ended_s = pod.end.finished_s if pod.end is not None else None
-    said, look_again_s = policy.last_sentence(pod), None
-    follows = f"the next one {goes_on(previous)}" + (f" at about {timestamp(next_s)}" if next_s is not None else "")
-    if told is not None and told.reason == "Unhealthy" and told.message.startswith("Liveness") and _has_ended_of(pod, told):
-        message = f"pod {pod.name} was stopped because {_why_unhealthy(told)}; {follows} ({told.message})"
+    said, look_again_s = last_sentence(pod), None
+    is_last = policy.is_failure(pod) and policy.num_failures(job, pods) > job.backoff_limit
+    follows = _what_follows(job, previous, None if is_last else next_s, is_last=is_last)
+    stalled = _stalled(pod, told) if told is not None and told.reason == "Unhealthy" else None
+    if told is not None and stalled is not None:
+        message = f"pod {pod.name} was stopped because {stalled}; {follows} ({told.message})"
         return not_ready(Phase.INTERRUPTED, "Stalled", message, policy.LOOK_AGAIN_S)
-    if told is not None and told.reason == "Unhealthy" and told.message.startswith("Startup") and _lived_s(pod) >= STARTUP_S:
-        message = f"pod {pod.name} was stopped because its search had not begun after {STARTUP_S // 60} minutes of imports and data"
-        return not_ready(Phase.INTERRUPTED, "Stalled", f"{message}; {follows} ({told.message})", policy.LOOK_AGAIN_S)
-    if next_s is not None and ended_s is not None:
+    if next_s is not None and ended_s is not None and not is_last:
         is_overdue = now_s >= next_s + policy.PODS_EXPECTED_S
         if is_overdue and told is not None and told.reason == "FailedCreate" and told.time_s >= ended_s:
             message = with_cure("PodsNotCreated", f"{told.reason}: {told.message}")
             return not_ready(Phase.INTERRUPTED, "PodsNotCreated", message, policy.LOOK_AGAIN_S)
         look_again_s = ended_s + policy.PODS_EXPECTED_S - now_s
-        if look_again_s <= 0:
+        if look_again_s <= 0 and not _is_untold_failure(pod, previous):
             message = f"pod {pod.name} has ended ({said}); its Job waits longer after each end (10 s to 10 minutes); {follows}"
             return not_ready(Phase.INTERRUPTED, "BackOff", message, policy.LOOK_AGAIN_S)
+    if policy.is_lost(pod):
+        message = f"pod {pod.name} was lost with its node or its container runtime ({said}); {follows}"
+        return not_ready(Phase.INTERRUPTED, "PodLost", message, look_again_s)
     if policy.is_interruption(pod):
         return not_ready(Phase.INTERRUPTED, "Interrupted", f"pod {pod.name} was stopped ({said}); {follows}", look_again_s)
-    return not_ready(Phase.INTERRUPTED, "TrainerFailed", f"pod {pod.name} failed and will be repeated: {said}", look_again_s)
+    return not_ready(Phase.INTERRUPTED, "TrainerFailed", f"pod {pod.name} failed: {said}; {follows}", look_again_s)
+
+
+def _stalled(pod: PodRecord, told: Explanation) -> str | None:
+    """Why the kubelet stopped a trainer that failed this probe; None when it ended for another reason."""
+    if told.message.startswith("Liveness") and _has_ended_of(pod, told):
+        return _why_unhealthy(told)
+    if told.message.startswith("Startup") and _lived_s(pod) >= STARTUP_S:
+        return f"its search had not begun after {STARTUP_S // 60} minutes of imports and data"
+    return None
+
+
+def _what_follows(job: JobRecord, previous: Status, next_s: float | None, *, is_last: bool) -> str:
+    """What the rules that the Job was made with ask of its controller next."""
+    if is_last:
+        return f"no other follows, since Job {job.name} may not fail more often (failurePolicy.backoffLimit)"
+    return f"the next one {goes_on(previous)}" + (f" at about {timestamp(next_s)}" if next_s is not None else "")
+
+
+def _is_untold_failure(pod: PodRecord, previous: Status) -> bool:
+    """Whether a failure is seen for the first time: it has its event, however late an operator comes."""
+    was = verdict_of(previous, ConditionType.TRAINER_READY)
+    return policy.is_failure(pod) and previous.phase is not Phase.INTERRUPTED and (was is None or was.reason != "TrainerFailed")
 
 
 def _has_ended_of(pod: PodRecord, told: Explanation) -> bool:

@@ -27,8 +27,11 @@ _WORTH_A_WARNING: Final = frozenset(
         "OperatorForbidden",
         "TrainerFailed",
         "Stalled",
+        "SidecarRunning",
     }
 )
+_NO_INTERRUPTIONS: Final = frozenset({"TrainerFailed", "Stalled"})
+"""Why a trainer ended by its own fault: their own events say it."""
 _NAMED_ENDS: Final = frozenset({"ResultInvalid", "NumericalFailure"})
 """Ends that have an event of their own before SearchFailed (Source: operator-anchors section 6)."""
 EVENT_NAMES: Final = {"Unschedulable": "TrainerUnschedulable", "Stalled": "SearchStalled"}
@@ -116,7 +119,8 @@ def _trainer(before: Status, after: Status) -> Iterator[Announcement]:
     verdict = verdict_of(after, ConditionType.TRAINER_READY)
     if after.phase is Phase.RUNNING and before.last_report_time is None and after.last_report_time is not None:
         yield Announcement(type="Normal", reason="SearchStarted", message=f"the trainer reports its progress, stage {after.stage}")
-    if after.phase is Phase.INTERRUPTED and before.phase not in (Phase.INTERRUPTED, Phase.SUSPENDING) and verdict is not None:
+    is_stopped = after.phase is Phase.INTERRUPTED and before.phase not in (Phase.INTERRUPTED, Phase.SUSPENDING)
+    if is_stopped and verdict is not None and verdict.reason not in _NO_INTERRUPTIONS:
         yield Announcement(type="Normal", reason="SearchInterrupted", message=verdict.message)
     changed = _changed(before, after, ConditionType.TRAINER_READY)
     if changed is not None and changed.status == "False" and changed.reason in _WORTH_A_WARNING:

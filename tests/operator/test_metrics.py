@@ -150,6 +150,8 @@ def test_only_growth_of_starts_is_a_restart() -> None:
         (0, "Completed", False, "Result"),
         (75, "Error", False, "Interrupted"),
         (143, "Error", True, "Disrupted"),
+        (255, "Unknown", False, "Lost"),
+        (137, "ContainerStatusUnknown", False, "Lost"),
         (137, "OOMKilled", False, "OOMKilled"),
         (137, "Error", False, "Killed"),
         (66, "Error", False, "NoCheckpoint"),

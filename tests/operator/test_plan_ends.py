@@ -189,7 +189,12 @@ FAILURES = [
     (FAILED_JOB, ended_pod(JOB, code=66), "NoUsableCheckpoint", "exit code 66"),
     (FAILED_JOB, ended_pod(JOB, code=70, message="loss is nan"), "NumericalFailure", "loss is nan"),
     (FAILED_JOB, None, "ConfigError", "exit code 78"),
-    (EXHAUSTED_JOB, ended_pod(JOB, code=1, message="KeyError: 'x'\n\x1b[31mred\x00"), "BackoffLimitExceeded", "KeyError: 'x' [31mred"),
+    (
+        EXHAUSTED_JOB,
+        ended_pod(JOB, code=1, message="KeyError: 'x'\n\x1b[31mred\x00"),
+        "BackoffLimitExceeded",
+        "KeyError: 'x'; the log ends: [31mred",
+    ),
     (EXHAUSTED_JOB, ended_pod(JOB, code=137, reason="OOMKilled"), "BackoffLimitExceeded", "OOMKilled"),
     (EXHAUSTED_JOB, None, "BackoffLimitExceeded", "backoff limit"),
 ]

@@ -181,7 +181,8 @@ _WAITS: Final = Row(
         Panel(
             title="How trainers ended",
             description="Since the operator started. Result: well. Interrupted, Disrupted: stopped on request, evicted."
-            " OOMKilled, Killed: by the kernel or a person. The others are exit codes of the trainer protocol.",
+            " Lost: with a node or its runtime. OOMKilled, Killed: by the kernel or a person."
+            " The others are exit codes of the trainer protocol.",
             queries=(Query(expr=f"sum by (reason) (autohas_search_trainer_ends_total{{{_JOB},{_SEARCHES}}})", legend="{{reason}}"),),
             unit="none",
         ),

@@ -111,6 +111,18 @@ def ended_pod(  # noqa: PLR0913 - as above
     return stored_pod(job, uid=uid, phase="Succeeded" if code == 0 else "Failed", state=state, created_s=created_s)
 
 
+def outlived(pod: dict[str, Any], container: str = "istio-proxy") -> dict[str, Any]:
+    """The same pod with a sidecar that still runs: to Kubernetes it has not ended."""
+    statuses = [*pod["status"]["containerStatuses"], {"name": container, "state": {"running": {}}, "started": True}]
+    return changed(changed(pod, "status.containerStatuses", statuses), "status.phase", "Running")
+
+
+def refused_pod(job: Mapping[str, Any], reason: str, message: str, *, uid: str = "pod-1") -> dict[str, Any]:
+    """A pod that its kubelet did not take, or gave up as a whole: it has no container."""
+    pod = stored_pod(job, uid=uid, phase="Failed")
+    return {**pod, "status": {**pod["status"], "reason": reason, "message": message}}
+
+
 def observed(search: Mapping[str, Any], *children: Mapping[str, Any], report: Report | None = None, **rest: Any) -> Observed:  # noqa: ANN401
     """What one pass sees of these objects."""
     jobs = tuple(job for child in children if "kind" in child and (job := job_record(child)) is not None)

@@ -16,6 +16,7 @@ from autohas_operator.testing.builders import (
     ended_pod,
     error_text,
     interrupted_text,
+    outlived,
     report,
     result_text,
     running_pod,
@@ -106,6 +107,40 @@ async def result_lost(world: World) -> None:
     await world.collect_garbage()
     await world.wait(6)
     await run(world, uid="pod-2", attempt=2)
+    await succeed(world, uid="pod-2", attempt=2)
+
+
+async def held_by_a_sidecar(world: World) -> None:
+    """The proxy of a mesh outlives two trainers: one that crashed, and one that succeeded."""
+    await start(world)
+    await run(world)
+    pod = ended_pod(world.job, code=1, message="boom", created_s=world.api.now_s, ended_s=world.api.now_s)
+    world.put_pod(outlived(pod))
+    await world.wait(30)
+    await world.wait(5)
+    await world.collect_garbage()
+    await world.wait(6)
+    await run(world, uid="pod-2", attempt=2, starts=2)
+    text = result_text(world.search, pod_uid="pod-2", attempt=2)
+    world.put_pod(outlived(ended_pod(world.job, code=0, message=text, uid="pod-2", reason="Completed", ended_s=world.api.now_s)))
+    await world.wait(1)
+    await world.wait(30)
+    await world.collect_garbage()
+    await world.wait(6)
+
+
+async def lost_with_its_node(world: World) -> None:
+    """The node reboots; with no retries left the Job gives up, and the search takes another one."""
+    world.apply(stored_search(failurePolicy={"backoffLimit": 0}))
+    await world.settle()
+    await world.wait(5)
+    await run(world)
+    world.put_pod(ended_pod(world.job, code=255, reason="Unknown", created_s=world.api.now_s, ended_s=world.api.now_s))
+    world.finish_job(condition("Failed", "BackoffLimitExceeded", "Job has reached the specified backoff limit"))
+    await world.wait(1)
+    await world.collect_garbage()
+    await world.wait(6)
+    await run(world, uid="pod-2", attempt=2, starts=2)
     await succeed(world, uid="pod-2", attempt=2)
 
 
@@ -277,6 +312,8 @@ LIVES: Final[dict[str, Life]] = {
     "job deleted": job_deleted,
     "job forgotten": job_forgotten,
     "result lost": result_lost,
+    "held by a sidecar": held_by_a_sidecar,
+    "lost with its node": lost_with_its_node,
     "failed": failed,
     "often interrupted": often_interrupted,
     "suspended": suspended,
@@ -296,6 +333,8 @@ ENDS: Final = {
     "job deleted": ("Succeeded", 2),
     "job forgotten": ("Succeeded", 1),
     "result lost": ("Succeeded", 2),
+    "held by a sidecar": ("Succeeded", 2),
+    "lost with its node": ("Succeeded", 2),
     "failed": ("Failed", 1),
     "often interrupted": ("Succeeded", 3),
     "suspended": ("Succeeded", 2),

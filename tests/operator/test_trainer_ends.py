@@ -1,0 +1,285 @@
+"""How a trainer ended decides, whatever becomes of its pod, and a person reads why in words."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from autohas_api.status import ConditionType, Phase, Status
+from autohas_api.testing import changed
+from autohas_operator.aftermath import CleanUp
+from autohas_operator.client import JOBS
+from autohas_operator.conditions import verdict_of
+from autohas_operator.course import CreateAttempt, DeleteJob
+from autohas_operator.last_words import end_of_log
+from autohas_operator.testing.builders import (
+    NOW_S,
+    condition,
+    ended_pod,
+    error_text,
+    interrupted_text,
+    observed,
+    outlived,
+    refused_pod,
+    report,
+    result_text,
+    stored_job,
+    stored_search,
+)
+from autohas_operator.testing.decisions import JOB, RUNNING, SEARCH, decide, verdict
+from autohas_operator.testing.lives import ENDS, LIVES
+from autohas_operator.testing.world import World
+
+NAME = JOB["metadata"]["name"]
+DELETED = DeleteJob(name=NAME, uid="job-1")
+CURE = 'sidecar.istio.io/inject: "false"'
+
+
+def held(code: int, message: str = "", **said: Any) -> dict[str, Any]:
+    return outlived(ended_pod(JOB, code=code, message=message, ended_s=NOW_S, **said))
+
+
+def ready(status: Status) -> str:
+    found = verdict_of(status, ConditionType.TRAINER_READY)
+    assert found is not None
+    return found.message
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "phase", "reason"),
+    [
+        (65, error_text(SEARCH, "no file labels", code=65), Phase.FAILED, "DataError"),
+        (0, result_text(SEARCH), Phase.SUCCEEDED, "ResultStored"),
+        (0, "nonsense", Phase.FAILED, "ResultInvalid"),
+    ],
+)
+def test_an_end_ends_the_search_though_a_sidecar_keeps_the_pod(code: int, message: str, phase: Phase, reason: str) -> None:
+    """It ends at once; half a minute later the Job goes, and with it the pod and its GPU."""
+    seen = observed(SEARCH, JOB, held(code, message))
+    ended = decide(seen, RUNNING, at_s=NOW_S + 1)
+    soon = decide(seen, ended.status, at_s=NOW_S + 30)
+    late = decide(seen, ended.status, at_s=NOW_S + 31)
+
+    assert ended.status.phase is phase
+    assert verdict(ended.status, ConditionType.SUCCEEDED)[1] == reason
+    assert "container istio-proxy of pod" in ready(ended.status)
+    assert CURE in ready(ended.status)
+    assert (soon.action, soon.look_again_s) == (None, 1)
+    assert late.action == CleanUp(config_maps=(NAME,), jobs=((NAME, "job-1"),))
+
+
+@pytest.mark.parametrize(("code", "failures"), [(75, None), (1, 1), (137, 1)])
+def test_an_end_that_is_repeated_replaces_the_job_of_a_pod_that_a_sidecar_keeps(code: int, failures: int | None) -> None:
+    """After half a minute, and after its failures are noted, the Job is deleted; the next one has as many retries fewer."""
+    seen = observed(SEARCH, JOB, held(code, interrupted_text(SEARCH) if code == 75 else "boom"), report=report(SEARCH))
+    early = decide(seen, RUNNING, at_s=NOW_S + 10)
+    due = decide(seen, early.status, at_s=NOW_S + 30)
+    following = decide(observed(SEARCH), due.status, at_s=NOW_S + 40)
+
+    assert verdict(early.status, ConditionType.TRAINER_READY) == ("False", "SidecarRunning")
+    assert early.action is None
+    assert early.look_again_s == 20
+    assert "container istio-proxy of pod" in ready(early.status)
+    assert ready(early.status).endswith("in spec.trainer")
+    assert ("Warning", "SidecarRunning") in [(a.type, a.reason) for a in early.announcements]
+    assert due.action == DELETED
+    assert due.status.failures == failures
+    assert due.status.interruptions == (1 if code == 75 else 0)
+    assert isinstance(following.action, CreateAttempt)
+    assert following.action.job["spec"]["backoffLimit"] == 6 - (failures or 0)
+
+
+def test_failures_under_a_sidecar_count_as_failures_of_one_job() -> None:
+    """With backoffLimit 1 the second failure is the last: the next Job begins with no retry, and ends the search."""
+    search = stored_search(failurePolicy={"backoffLimit": 1})
+    first = stored_job(search)
+    status = decide(observed(search, first, outlived(ended_pod(first, code=1, ended_s=NOW_S))), RUNNING, at_s=NOW_S + 10).status
+    created = decide(observed(search), status, at_s=NOW_S + 40)
+    assert isinstance(created.action, CreateAttempt)
+    second = changed(created.action.job, "metadata.uid", "job-2") | {"status": {}}
+    last = outlived(ended_pod(second, code=1, message="boom", uid="pod-2", ended_s=NOW_S + 50))
+    ended = decide(observed(search, second, last), created.status, at_s=NOW_S + 51)
+
+    assert created.action.job["spec"]["backoffLimit"] == 0
+    assert created.action.job["metadata"]["annotations"]["autohas.dev/failures-before"] == "1"
+    assert verdict(ended.status, ConditionType.SUCCEEDED) == ("False", "BackoffLimitExceeded")
+
+
+def test_a_trainer_that_ended_well_and_said_nothing_is_repeated_though_a_sidecar_keeps_its_pod() -> None:
+    """It is not waited for longer than half a minute, nor does it keep a search from being suspended."""
+    silent = held(0)
+    noted = decide(observed(SEARCH, JOB, silent), RUNNING, at_s=NOW_S + 30)
+    repeated = decide(observed(SEARCH, JOB, silent), noted.status, at_s=NOW_S + 31)
+    suspended = decide(observed(stored_search(suspend=True), JOB, silent), RUNNING, at_s=NOW_S + 1)
+
+    assert verdict(noted.status, ConditionType.SUCCEEDED) == ("Unknown", "ResultMissing")
+    assert repeated.action == suspended.action == DELETED
+
+
+def test_in_a_world_with_sidecars_the_search_ends_and_its_gpu_is_free() -> None:
+    """A crash is counted once and repeated, the result is stored, and no Job is left half a minute later."""
+    world = World()
+    asyncio.run(LIVES["held by a sidecar"](world))
+
+    assert (world.status["phase"], world.status["attempt"]) == ENDS["held by a sidecar"]
+    assert (world.status["failures"], world.status["interruptions"]) == (1, 0)
+    assert world.api.all(JOBS) == ()
+
+
+EXHAUSTED = {"conditions": [condition("Failed", "BackoffLimitExceeded", "Job has reached the specified backoff limit")]}
+LOST = [(255, "Unknown", "was lost with its node"), (137, "ContainerStatusUnknown", "was lost with its node")]
+
+
+@pytest.mark.parametrize(("code", "reason", "words"), LOST)
+def test_a_lost_pod_is_an_interruption(code: int, reason: str, words: str) -> None:
+    """A reboot of its node or a restart of its runtime is not the trainer's fault, whatever the Job counts."""
+    lost = ended_pod(JOB, code=code, reason=reason, ended_s=NOW_S)
+    seen = decide(observed(SEARCH, {**JOB, "status": {"failed": 1}}, lost), RUNNING, at_s=NOW_S + 5)
+
+    assert verdict(seen.status, ConditionType.TRAINER_READY) == ("False", "PodLost")
+    assert words in ready(seen.status)
+    assert seen.status.interruptions == 1
+    assert [a.reason for a in seen.announcements] == ["SearchInterrupted"]
+
+
+@pytest.mark.parametrize(("code", "reason", "words"), LOST)
+def test_a_job_that_gives_up_on_lost_pods_is_replaced(code: int, reason: str, words: str) -> None:
+    """With no retries left the search goes on all the same; what really failed is carried over."""
+    search = stored_search(failurePolicy={"backoffLimit": 1})
+    job = stored_job(search, failed=2, **EXHAUSTED)
+    pods = (ended_pod(job, code=1, ended_s=NOW_S - 60, created_s=NOW_S - 90), ended_pod(job, code=code, reason=reason, uid="pod-2"))
+    noted = decide(observed(search, job, *pods), RUNNING, at_s=NOW_S + 5)
+    deleted = decide(observed(search, job, *pods), noted.status, at_s=NOW_S + 6)
+    following = decide(observed(search), deleted.status, at_s=NOW_S + 20)
+
+    assert (noted.action, noted.look_again_s, noted.status.failures) == (None, 0, 1)
+    assert deleted.action == DELETED
+    assert isinstance(following.action, CreateAttempt)
+    assert following.action.job["spec"]["backoffLimit"] == 0
+    assert following.action.job["metadata"]["annotations"]["autohas.dev/interruptions-before"] == "1"
+
+
+@pytest.mark.parametrize(("code", "reason"), [(255, "Error"), (137, "Error"), (137, "OOMKilled")])
+def test_the_same_codes_with_a_reason_of_their_own_count_as_failures(code: int, reason: str) -> None:
+    """`sys.exit(-1)`, a kill and a trainer out of memory end a search without retries."""
+    search = stored_search(failurePolicy={"backoffLimit": 0})
+    job = stored_job(search, failed=1, **EXHAUSTED)
+    ended = decide(observed(search, job, ended_pod(job, code=code, reason=reason)), RUNNING)
+
+    assert verdict(ended.status, ConditionType.SUCCEEDED) == ("False", "BackoffLimitExceeded")
+    assert ended.status.interruptions == 0
+
+
+REFUSED = [
+    ("UnexpectedAdmissionError", "Allocate failed due to no healthy devices present", "look at the node's devices, or cordon it"),
+    ("OutOfcpu", "Node didn't have enough resource: cpu", "or lower spec.trainer.resources"),
+    ("OutOfnvidia.com/gpu", "Node didn't have enough resource: nvidia.com/gpu", "or lower spec.trainer.resources"),
+    ("NodeAffinity", "Predicate NodeAffinity failed", "correct either"),
+    ("Evicted", "Pod ephemeral local storage usage exceeds the total limit", "to what the trainer uses"),
+    ("DeadlineExceeded", "Pod was active on the node longer than the specified deadline", "remove it there"),
+    ("Surprise", "of a later Kubernetes", "of a later Kubernetes"),
+]
+
+
+@pytest.mark.parametrize(("reason", "message", "cure"), REFUSED, ids=[case[0] for case in REFUSED])
+def test_a_pod_that_failed_without_a_container_says_why(reason: str, message: str, cure: str) -> None:
+    """TrainerReady quotes reason and message of the pod, and so does the end when no retry is left."""
+    pod = refused_pod(JOB, reason, message)
+    seen = decide(observed(SEARCH, JOB, pod), RUNNING)
+    ended = decide(observed(SEARCH, {**JOB, "status": EXHAUSTED}, pod), RUNNING)
+    told = verdict_of(ended.status, ConditionType.SUCCEEDED)
+
+    assert verdict(seen.status, ConditionType.TRAINER_READY) == ("False", "TrainerFailed")
+    assert f"failed: {reason}: {message}" in ready(seen.status)
+    assert cure in ready(seen.status)
+    assert told is not None
+    assert told.message.startswith(f"{reason}: {message}")
+    assert told.message.endswith(cure)
+
+
+@pytest.mark.parametrize("reason", ["NodeShutdown", "NodeLost"])
+def test_a_pod_that_went_with_its_node_is_an_interruption(reason: str) -> None:
+    """Its kubelet or the control plane gave it up."""
+    seen = decide(observed(SEARCH, JOB, refused_pod(JOB, reason, "node is shutting down")), RUNNING)
+
+    assert verdict(seen.status, ConditionType.TRAINER_READY) == ("False", "PodLost")
+    assert "was lost with its node" in ready(seen.status)
+
+
+def test_the_end_of_a_trainer_with_a_fatal_code_is_not_called_a_retry() -> None:
+    """Before the Job says anything the search ends, by the rule that the Job was made with; the Job stays for its log."""
+    seen = observed(SEARCH, JOB, ended_pod(JOB, code=65, message=error_text(SEARCH, "no file labels", code=65)))
+    ended = decide(seen, RUNNING)
+    later = decide(seen, ended.status, at_s=NOW_S + 60)
+
+    assert verdict(ended.status, ConditionType.SUCCEEDED) == ("False", "DataError")
+    assert [a.reason for a in ended.announcements] == ["SearchFailed"]
+    assert later.action is None
+
+
+@pytest.mark.parametrize(("limit", "words"), [(0, "no other follows"), (1, "the next one goes on from the checkpoint at about")])
+def test_a_failure_promises_no_retry_that_its_job_does_not_have(limit: int, words: str) -> None:
+    """With backoffLimit 0 the Job gives up; the event is TrainerFailed, and nothing else, at any moment."""
+    search = stored_search(failurePolicy={"backoffLimit": limit})
+    job = stored_job(search)
+    for later_s in (1, 90):
+        seen = decide(observed(search, job, ended_pod(job, code=1, message="boom", ended_s=NOW_S)), RUNNING, at_s=NOW_S + later_s)
+
+        assert verdict(seen.status, ConditionType.TRAINER_READY) == ("False", "TrainerFailed")
+        assert words in ready(seen.status)
+        assert "repeated" not in ready(seen.status)
+        assert [(a.type, a.reason) for a in seen.announcements] == [("Warning", "TrainerFailed")]
+
+
+def test_a_trainer_out_of_memory_is_told_what_to_raise() -> None:
+    """While there are retries, and at the end."""
+    pod = ended_pod(JOB, code=137, reason="OOMKilled", ended_s=NOW_S)
+    seen = decide(observed(SEARCH, JOB, pod), RUNNING)
+    told = verdict_of(decide(observed(SEARCH, {**JOB, "status": EXHAUSTED}, pod), RUNNING).status, ConditionType.SUCCEEDED)
+
+    assert "exit code 137 (OOMKilled); raise spec.trainer.resources.limits.memory" in ready(seen.status)
+    assert told is not None
+    assert told.message == "exit code 137 (OOMKilled); raise spec.trainer.resources.limits.memory"
+
+
+def line(message: str, level: str = "info", **fields: Any) -> str:
+    return json.dumps({"level": level, "timestamp": "2027-01-15T08:00:00Z", "message": message, **fields})
+
+
+LOGS = {
+    "json": (
+        '0", "message": "stage began", "stage": "Lanes"}\n'
+        + line("notice", "error", text="disk full")
+        + "\n"
+        + line("stage began", step=3),
+        "notice (text=disk full); the log ends: stage began (step=3)",
+    ),
+    "no error": (
+        line("stage began", step=3) + "\n" + line("stage began", step=4),
+        "stage began (step=4); the log ends: stage began (step=3)",
+    ),
+    "traceback": (
+        "Traceback (most recent call last):\n  File \"a.py\", line 1, in <module>\n    boom()\nKeyError: 'x'\n",
+        "KeyError: 'x'; the log ends: Traceback (most recent call last): | File \"a.py\", line 1, in <module> | boom()",
+    ),
+    "cut by the kubelet": ("x" * 2000 + "\n" + "y" * 30 + "\n" + "z" * 16, "z" * 16 + "; the log ends: " + "y" * 30),
+    "one line": ("boom", "boom"),
+    "nothing": (" \n", ""),
+}
+
+
+@pytest.mark.parametrize(("log", "said"), LOGS.values(), ids=LOGS)
+def test_the_end_of_a_log_is_read_as_a_person_would(log: str, said: str) -> None:
+    """The last error first, then whole lines only; lines in JSON are text."""
+    assert end_of_log(log) == said
+
+
+def test_a_killed_trainer_is_quoted_in_whole_lines() -> None:
+    """The condition begins with how it ended, and no line has lost its beginning."""
+    log = ('"Lanes", "message": "candidate compared"}\n' + line("stage began", stage="Race") + "\n") * 1
+    seen = decide(observed(SEARCH, JOB, ended_pod(JOB, code=137, message=log, ended_s=NOW_S)), RUNNING)
+
+    assert "failed: exit code 137: stage began (stage=Race); the next one" in ready(seen.status)
