@@ -86,6 +86,8 @@ DATA_ARGUMENTS: Final[dict[str, dict[str, Check]]] = {
     "image-folder": {
         "size": _image_size,
         "grayscale": _one_of("true", "false"),
+        "background": _colour,
+        "testFolder": _folder_beside,
         "testFraction": _share,
     },
 }

@@ -121,7 +121,13 @@ TASK_UNACCEPTABLE: Final = (
             field=f"spec.task.data.arguments.{name}",
             words=words,
         )
-        for name, value, words in (("size", "0", "side in px"), ("size", "3x4x5", "side in px"), ("grayscale", "yes", "one of true, false"))
+        for name, value, words in (
+            ("size", "0", "side in px"),
+            ("size", "3x4x5", "side in px"),
+            ("grayscale", "yes", "one of true, false"),
+            ("background", "transparent", "white, black or a colour"),
+            ("testFolder", "../val", "name of a folder next to train"),
+        )
     ),
     Rejection(
         path="spec.task.data",

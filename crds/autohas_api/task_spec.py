@@ -35,7 +35,8 @@ class Data(Model):
     path: Annotated[str, StringConstraints(min_length=1, max_length=1024)] | None = Field(
         default=None,
         description="Where the trainer sees the data. idx: a folder. csv: a file, plain or gzipped, or a folder with train.csv and perhaps"
-        " test.csv. image-folder: the folder that holds train. A leading ~ is the home folder on a laptop; a pod has none.",
+        " test.csv. image-folder: the folder that holds train, or the folders of the classes. A leading ~ is the home folder on a"
+        " laptop; a pod has none.",
     )
     arguments: Arguments = Field(
         default_factory=dict,
@@ -43,7 +44,8 @@ class Data(Model):
         " csv: target (required: the column to learn), categorical, numeric and ignore (column names, separated by commas), missing"
         " (error, impute), delimiter (one character, or tab), header (true, or false: columns are called 1, 2, ...), testFile (next to"
         " path) or testFraction (default 0.2)."
-        " image-folder: size (px, for example 32 or 24x32), grayscale (true, false), testFraction (without test; default 0.2)."
+        " image-folder: size (px, for example 32 or 24x32), grayscale (true, false), background (white, black or #rrggbb, behind"
+        " transparent parts), testFolder (default test) or testFraction (without test images; default 0.2)."
         " entrypoint: whatever it takes.",
     )
 

@@ -22,6 +22,7 @@ from autohas_trainer.errors import DataError
 __all__ = ["read_idx"]
 
 _UNSIGNED_BYTE: Final = 0x08
+_TYPES: Final = {0x09: "signed bytes", 0x0B: "16-bit integers", 0x0C: "32-bit integers", 0x0D: "32-bit floats", 0x0E: "64-bit floats"}
 _MAX_DEFLATE_RATIO: Final = 1032
 """No deflate stream is more than this many times smaller than its content."""
 _MAX_GIB: Final = 4
@@ -60,7 +61,11 @@ def _header(path: Path, file: BinaryIO, num_dimensions: int) -> tuple[int, ...]:
         message = f"{path} does not begin as an IDX file (first bytes {magic.hex() or 'absent'}); is it the right file?"
         raise DataError(message)
     if magic[2] != _UNSIGNED_BYTE:
-        message = f"{path} has IDX type code 0x{magic[2]:02x}, only unsigned bytes (0x08) are read; convert it"
+        kind = _TYPES.get(magic[2], "an unknown type")
+        message = (
+            f"{path} has IDX type code 0x{magic[2]:02x} ({kind}), only unsigned bytes (0x08) are read, since rounding would lose digits;"
+            " convert it, or read it with own code (task.data.entrypoint)"
+        )
         raise DataError(message)
     if magic[3] != num_dimensions:
         message = f"{path} has {magic[3]} dimensions instead of {num_dimensions}; are images and labels swapped?"

@@ -1,43 +1,37 @@
-"""Data `image-folder`: train/CLASS/*.png and perhaps test/CLASS/*.png, read whole into memory."""
+"""Data `image-folder`: train/CLASS/*.png and perhaps test/CLASS/*.png, or the classes alone, read whole into memory."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
-from PIL import Image, ImageOps
 
+from autohas_trainer.data.image_file import ImageOptions, ImageReader
+from autohas_trainer.data.image_layout import find_images
 from autohas_trainer.data.own_test import with_own_test
 from autohas_trainer.data.raw import Floats, RawData
 from autohas_trainer.errors import ConfigurationError, DataError
 
 __all__ = ["image_folder"]
 
-_ARGUMENTS: Final = ("size", "grayscale", "testFraction")
-_SUFFIXES: Final = (".png", ".jpg", ".jpeg")
+_ARGUMENTS: Final = ("size", "grayscale", "background", "testFolder", "testFraction")
 _MAX_GIB: Final = 8
 """Of float32 in memory."""
-
-Bytes = npt.NDArray[np.uint8]
+_WHITE_LEVEL: Final = 255
+_MAX_SHOWN: Final = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Options:
     """The arguments, read."""
 
-    size: tuple[int, int] | None
-    """(height, width) px; None: every image as it is, all alike."""
-    mode: str
+    image: ImageOptions
+    test_folder: str | None
     test_fraction: float
-
-    @property
-    def channels(self) -> int:
-        """One for grey, three for colour."""
-        return len(self.mode)
+    may_divide: bool
 
     @classmethod
     def read(cls, arguments: Mapping[str, str]) -> _Options:
@@ -48,10 +42,16 @@ class _Options:
             raise ConfigurationError(message)
         size = arguments.get("size")
         height, _, width = (size or "").partition("x")
-        return cls(
+        image = ImageOptions(
             size=None if size is None else (int(height), int(width or height)),
             mode="L" if arguments.get("grayscale") == "true" else "RGB",
+            background=arguments.get("background", "white"),
+        )
+        return cls(
+            image=image,
+            test_folder=arguments.get("testFolder"),
             test_fraction=float(arguments.get("testFraction", "0.2")),
+            may_divide="testFraction" in arguments,
         )
 
 
@@ -59,69 +59,54 @@ def image_folder(folder: Path, arguments: Mapping[str, str]) -> RawData:
     """Return the images of `folder` (N, C, H, W) in 0..1 and their classes, in alphabetical order of the class folders.
 
     Args:
-        folder: Holds train/ with one folder of PNG or JPEG files per class, and test/ of the same shape, or else `testFraction` of the
-            training images become the test, the same for every seed.
+        folder: Holds train/ with one folder of images per class (PNG, JPEG, WebP, BMP, GIF or TIFF; 8 bits, one frame), and test/ of the
+            same shape; or the class folders themselves. Without test images `testFraction` of the training images become the test, the
+            same for every seed.
         arguments: `size`: "32" or "24x32" (height x width, px), to which images are resized; without it all must be of one size.
-            `grayscale`: `true` or `false` (default). `testFraction`: default 0.2.
+            `grayscale`: `true` or `false` (default). `background`: `white` (default), `black` or `#rrggbb`, on which transparent parts are
+            laid. `testFolder`: the folder of the test images, default `test`. `testFraction`: default 0.2.
 
     Raises:
         ConfigurationError: An argument is unknown.
-        DataError: A folder is missing or empty, or a file is no sound image; names it.
+        DataError: A folder is missing or empty, a file is no sound image, or would lose something; names it.
     """
     options = _Options.read(arguments)
-    train, test = folder / "train", folder / "test"
-    classes = _classes(train)
-    files, labels = _listed(train, classes)
-    test_files, test_labels = _listed(test, classes) if test.is_dir() else ([], [])
-    size = options.size or _size_of(files[0])
-    _check_memory(folder, len(files) + len(test_files), size, options.channels)
+    layout = find_images(folder, options.test_folder, may_divide=options.may_divide)
+    reader = ImageReader(options=options.image)
+    size = options.image.size or reader.size_of(layout.files[0])
+    _check_memory(folder, len(layout.files) + len(layout.test_files), size, options.image.channels)
     raw = RawData(
         name=f"image-folder ({folder})",
-        inputs=_read(files, size, options),
-        targets_N=np.array(labels, dtype=np.int64),
-        sources_N=np.arange(len(files)),
-        test_inputs=_read(test_files, size, options),
-        test_targets_N=np.array(test_labels, dtype=np.int64),
-        num_classes=len(classes),
+        inputs=_read(layout.files, size, reader),
+        targets_N=np.array(layout.labels, dtype=np.int64),
+        sources_N=np.arange(len(layout.files)),
+        test_inputs=_read(layout.test_files, size, reader),
+        test_targets_N=np.array(layout.test_labels, dtype=np.int64),
+        num_classes=len(layout.classes),
+        place=lambda row: str(layout.files[row]),
+        test_place=lambda row: str(layout.test_files[row]),
+        classes=tuple(layout.classes),
+        summary=_summary(layout.classes, layout.labels, size, options.image.channels),
+        preprocessing={
+            "kind": "images",
+            "height": size[0],
+            "width": size[1],
+            "mode": options.image.mode,
+            "background": list(options.image.colour),
+            "resize": "bilinear",
+            "divideBy": _WHITE_LEVEL,
+        },
     )
-    return raw if test_files else with_own_test(raw, options.test_fraction, "image-folder")
+    raw = replace(raw, notes=(*layout.notes, *reader.notes()))
+    return raw if layout.test_files else with_own_test(raw, options.test_fraction, "image-folder")
 
 
-def _classes(folder: Path) -> list[str]:
-    """Return the names of the class folders, in order."""
-    if not folder.is_dir():
-        message = f"{folder} is missing; put one folder of images per class there, or correct task.data.path"
-        raise DataError(message)
-    classes = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    if len(classes) < 2:  # noqa: PLR2004 - one class is nothing to learn
-        found = f"only the folder {classes[0]}" if classes else "no folder"
-        message = f"{folder} holds {found}; it must hold one folder of images per class, at least two"
-        raise DataError(message)
-    return classes
-
-
-def _listed(folder: Path, classes: list[str]) -> tuple[list[Path], list[int]]:
-    """Return the images of `folder` and the class of each, by class and name."""
-    strangers = sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".") and p.name not in classes)
-    if strangers:
-        message = f"{folder / strangers[0]}: there is no such class in training ({', '.join(classes[:20])}); move the folder"
-        raise DataError(message)
-    files: list[Path] = []
-    labels: list[int] = []
-    for label, name in enumerate(classes):
-        inside = folder / name
-        found = (
-            sorted(p for p in inside.iterdir() if p.suffix.lower() in _SUFFIXES and not p.name.startswith(".")) if inside.is_dir() else []
-        )
-        if not found and folder.name == "train":
-            message = f"{inside} holds no image ({', '.join(_SUFFIXES)}); add some, or remove the folder"
-            raise DataError(message)
-        files += found
-        labels += [label] * len(found)
-    if not files:
-        message = f"{folder} holds no image ({', '.join(_SUFFIXES)}); add some, or remove the folder"
-        raise DataError(message)
-    return files, labels
+def _summary(classes: list[str], labels: list[int], size: tuple[int, int], channels: int) -> tuple[str, ...]:
+    """Return how many images each class has, and their form."""
+    counts = np.bincount(labels, minlength=len(classes))
+    listed = ", ".join(f"{name} {count:,}" for name, count in zip(classes[:_MAX_SHOWN], counts, strict=False))
+    more = f" and {len(classes) - _MAX_SHOWN} more" if len(classes) > _MAX_SHOWN else ""
+    return (f"{len(classes)} classes: {listed}{more}", f"images: {size[0]}x{size[1]} px, {channels} channel{'' if channels == 1 else 's'}")
 
 
 def _check_memory(folder: Path, number: int, size: tuple[int, int], channels: int) -> None:
@@ -134,50 +119,11 @@ def _check_memory(folder: Path, number: int, size: tuple[int, int], channels: in
         raise DataError(message)
 
 
-def _read(files: list[Path], size: tuple[int, int], options: _Options) -> Floats:
+def _read(files: list[Path], size: tuple[int, int], reader: ImageReader) -> Floats:
     """Return images (N, C, H, W) float32 in 0..1."""
-    images = np.empty((len(files), options.channels, *size), dtype=np.float32)
+    images = np.empty((len(files), reader.options.channels, *size), dtype=np.float32)
     for index, file in enumerate(files):
-        pixels = _pixels(file, size, options)
+        pixels = reader.read(file, size)
         images[index] = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)  # noqa: PLR2004 - grey has no channels
-    images /= np.float32(255)
+    images /= np.float32(_WHITE_LEVEL)
     return images
-
-
-def _size_of(file: Path) -> tuple[int, int]:
-    image = _opened(file)
-    return image.height, image.width
-
-
-def _pixels(file: Path, size: tuple[int, int], options: _Options) -> Bytes:
-    """Return one image (H, W) or (H, W, 3)."""
-    image = _opened(file).convert(options.mode)
-    if (image.height, image.width) != size:
-        if options.size is None:
-            message = (
-                f"{file} is {image.height}x{image.width} px, the first image {size[0]}x{size[1]} px;"
-                ' set task.data.arguments.size, for example "32", to bring all to one size'
-            )
-            raise DataError(message)
-        image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
-    return np.asarray(image, dtype=np.uint8)
-
-
-def _opened(file: Path) -> Image.Image:
-    """Return the image, decoded and turned as its camera says.
-
-    Raises:
-        DataError: The file cannot be read or decoded, or has more than 8 bits per channel.
-    """
-    try:
-        with Image.open(file, formats=("PNG", "JPEG")) as image:
-            upright = ImageOps.exif_transpose(image)
-            upright.load()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).replace(str(file), "the file")
-        message = f"{file} is no sound PNG or JPEG image ({reason}); replace or remove it"
-        raise DataError(message) from error
-    if upright.mode.startswith(("I", "F")):
-        message = f"{file} has more than 8 bits per channel (mode {upright.mode}); convert it to 8 bits"
-        raise DataError(message)
-    return upright

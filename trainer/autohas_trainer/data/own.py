@@ -23,6 +23,7 @@ from torch import Tensor
 
 from autohas_api.scoring import TaskKind
 from autohas_trainer.data.raw import Floats, Ints, RawData
+from autohas_trainer.data.spellings import equal_numbers
 from autohas_trainer.entrypoints import keywords, load_object, speaking_for
 from autohas_trainer.errors import ConfigurationError, DataError
 from autohas_trainer.seeding import seed_globals
@@ -131,6 +132,14 @@ def _sources(groups: Array, who: str) -> Ints:
             if group is None or group != group:  # noqa: PLR0124 - only NaN differs from itself
                 message = f"{who}: the train group of row {row} is {group}; every row needs one, its own where it belongs to nobody"
                 raise DataError(message)
+        pair = equal_numbers(map(str, dict.fromkeys(groups.tolist()))) if groups.dtype.kind in "OSU" else None
+        if pair is not None:
+            rows = [next(row for row, group in enumerate(groups.tolist()) if str(group) == spelling) for spelling in pair]
+            message = (
+                f"{who}: the train group of row {rows[1]} is {pair[1]!r}, the number that row {rows[0]} writes as {pair[0]!r}: one group in"
+                " two spellings could lie in two splits; write them alike"
+            )
+            raise DataError(message)
         return np.unique(groups, return_inverse=True)[1]
 
 

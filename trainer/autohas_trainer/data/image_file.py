@@ -1,0 +1,187 @@
+"""One image file to 8-bit pixels. What a conversion would lose is refused with the file; what is converted without loss is counted.
+
+Transparent parts are laid on a background; an image whose shape is in its transparency alone and vanishes on it is refused.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from PIL import ExifTags, Image, ImageOps
+
+from autohas_trainer.errors import DataError
+
+__all__ = ["SUFFIXES", "UNREAD_SUFFIXES", "Bytes", "ImageOptions", "ImageReader"]
+
+_FORMATS: Final = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
+SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+UNREAD_SUFFIXES: Final = frozenset(
+    {".heic", ".heif", ".avif", ".jp2", ".j2k", ".jxl", ".svg", ".psd", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".ico", ".exr", ".hdr"}
+    | {".dcm", ".nii", ".npy", ".npz", ".mat", ".raw", ".cr2", ".nef", ".arw", ".dng", ".mp4", ".avi", ".mov", ".zip", ".tar", ".pdf"}
+)
+"""Kinds that hold examples and are not read: they are never passed over."""
+_GREY_MODES: Final = ("1", "L", "LA")
+_MODES: Final = (*_GREY_MODES, "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
+_PNG_DEPTH_BYTE: Final = 24
+_MAX_BITS: Final = 8
+_BITS_PER_SAMPLE: Final = 258
+"""Tag of TIFF."""
+_OPAQUE: Final = 255
+
+Bytes = npt.NDArray[np.uint8]
+Colour = tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageOptions:
+    """How images are brought to one form: (height, width) px or None for as they are, grey (L) or colour (RGB), and the background."""
+
+    size: tuple[int, int] | None
+    mode: str
+    background: str
+
+    @property
+    def channels(self) -> int:
+        """One for grey, three for colour."""
+        return len(self.mode)
+
+    @property
+    def colour(self) -> Colour:
+        """The background as red, green, blue."""
+        digits = {"white": "ffffff", "black": "000000"}.get(self.background, self.background.removeprefix("#"))
+        return int(digits[:2], 16), int(digits[2:4], 16), int(digits[4:], 16)
+
+
+@dataclass(slots=True, kw_only=True)
+class ImageReader:
+    """Reads images in one form and counts what it converts."""
+
+    options: ImageOptions
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def size_of(self, file: Path) -> tuple[int, int]:
+        """Return (height, width) of an image as it stands upright.
+
+        Raises:
+            DataError: As `read`.
+        """
+        image, _ = _opened(file)
+        return image.height, image.width
+
+    def read(self, file: Path, size: tuple[int, int]) -> Bytes:
+        """Return one image (H, W) or (H, W, 3).
+
+        Raises:
+            DataError: The file cannot be read or decoded, has more than 8 bits, several frames, another size, or no shape but its
+                transparency.
+        """
+        self.counts["images"] += 1
+        opened, facts = _opened(file)
+        self.counts.update(facts)
+        image = self._flat(opened, file).convert(self.options.mode)
+        if (image.height, image.width) != size:
+            if self.options.size is None:
+                message = (
+                    f"{file} is {image.height}x{image.width} px, the first image {size[0]}x{size[1]} px;"
+                    ' set task.data.arguments.size, for example "32", to bring all to one size'
+                )
+                raise DataError(message)
+            self.counts["stretched"] += image.height * size[1] != image.width * size[0]
+            image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
+        return np.asarray(image, dtype=np.uint8)
+
+    def notes(self) -> list[str]:
+        """Return a sentence for each kind of conversion, with the number of images."""
+        number, counts = self.counts["images"], self.counts
+        form = "" if self.options.size is None else "{}x{} px".format(*self.options.size)
+        said = {
+            "transparent": f"have transparent parts: laid on {self.options.background} (task.data.arguments.background)",
+            "turned": "were turned as their camera says (EXIF orientation)",
+            "CMYK": "are CMYK: converted to RGB without their colour profile",
+            "several": "hold further pictures (MPO): the first is read",
+            "stretched": f"have another aspect than {form}: stretched to it",
+        }
+        notes = [f"{counts[kind]:,} of {number:,} images {words}" for kind, words in said.items() if counts[kind]]
+        if self.options.mode == "RGB" and counts["grey"] == number:
+            notes.append(f'all {number:,} images are grey: grayscale "true" makes the inputs a third as large')
+        elif self.options.mode == "RGB" and counts["grey"]:
+            notes.append(f"{counts['grey']:,} of {number:,} images are grey: their three channels are equal")
+        return notes
+
+    def _flat(self, image: Image.Image, file: Path) -> Image.Image:
+        """Return the image without transparency."""
+        self.counts["CMYK"] += image.mode == "CMYK"
+        self.counts["grey"] += image.mode in _GREY_MODES
+        if not image.has_transparency_data:
+            return image
+        pixels = image.convert("RGBA")
+        alpha = pixels.getchannel("A")
+        least, most = (int(value) for value in np.percentile(np.asarray(alpha), (0, 100)))
+        if least == _OPAQUE:
+            return pixels.convert("RGB")
+        self.counts["transparent"] += 1
+        flat = Image.new("RGB", image.size, self.options.colour)
+        flat.paste(pixels, mask=alpha)
+        if least < most and len(np.unique(np.asarray(flat).reshape(-1, 3), axis=0)) == 1:
+            other = "black" if self.options.background == "white" else "white"
+            message = (
+                f"{file}: its shape is in its transparency alone and vanishes on {self.options.background}; set"
+                f" task.data.arguments.background to {other}, or lay it on a background yourself"
+            )
+            raise DataError(message)
+        return flat
+
+
+def _opened(file: Path) -> tuple[Image.Image, list[str]]:
+    """Return the image, decoded and turned as its camera says, and what there is to count."""
+    try:
+        with warnings.catch_warnings(), Image.open(file, formats=_FORMATS) as image:
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            _refuse_lossy(image, file)
+            is_turned = image.getexif().get(ExifTags.Base.Orientation, 1) not in (0, 1)
+            facts = [fact for fact, holds in (("several", image.format == "MPO"), ("turned", is_turned)) if holds]
+            upright = ImageOps.exif_transpose(image)
+            upright.load()
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).replace(str(file), "the file")
+        message = f"{file} is no sound image ({reason}); replace or remove it"
+        raise DataError(message) from error
+    return upright, facts
+
+
+def _refuse_lossy(image: Image.Image, file: Path) -> None:
+    """Refuse what 8-bit pixels of one frame cannot hold.
+
+    Raises:
+        DataError: Names what it is and what to do.
+    """
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1 and image.format != "MPO":
+        message = f"{file} has {frames} frames; only still images are read: keep one frame, or remove it"
+        raise DataError(message)
+    bits = _bits(image, file)
+    if bits > _MAX_BITS or image.mode.startswith(("I", "F")):
+        what = f"{bits} bits per channel" if bits > _MAX_BITS else f"more than 8 bits per channel (mode {image.mode})"
+        message = f"{file} has {what}, which would be cut; convert it to 8 bits"
+        raise DataError(message)
+    if image.mode not in _MODES:
+        message = f"{file} has the colour mode {image.mode}, which is not converted; save it as RGB or grey"
+        raise DataError(message)
+
+
+def _bits(image: Image.Image, file: Path) -> int:
+    """Return the bits per channel as the file states them: Pillow opens 16-bit colour as 8 bits, without a word."""
+    if image.format == "PNG":
+        with file.open("rb") as raw:
+            return raw.read(_PNG_DEPTH_BYTE + 1)[_PNG_DEPTH_BYTE]
+    if image.format == "TIFF":
+        tags: dict[int, object] = getattr(image, "tag_v2", {})
+        bits = tags.get(_BITS_PER_SAMPLE, 1)
+        return max(int(value) for value in (bits if isinstance(bits, tuple) else (bits,)))
+    return _MAX_BITS
