@@ -11,6 +11,7 @@ from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Field, StringConstraints
 
+from autohas_api.decimals import decimal_between
 from autohas_api.model import DECIMAL_PATTERN, Decimal, Model, Rule
 
 DecisionName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$", min_length=1, max_length=63)]
@@ -20,7 +21,9 @@ Choices = Annotated[list[Choice], Field(min_length=1, max_length=MAX_CHOICES, js
 MAX_MIXUP: Final = 100
 """Largest alpha: above it every share is a half."""
 LARGEST_SHARE: Final = 0.999999
-"""Largest momentum, dropout or label smoothing: values are written with six digits, and anything between this and 1 would become 1."""
+"""Largest momentum, dropout or label smoothing: closer to 1 than a millionth, an update never ends and nothing is left to learn from."""
+LEAST_WIDTH: Final = 1e-9
+"""Of a range, in its largest value: 32 bases within are further apart than the spacing of doubles, a ten-millionth of this."""
 _CEL_DECIMAL: Final = DECIMAL_PATTERN.replace("\\", "\\\\")
 
 
@@ -82,6 +85,12 @@ class Continuous(Model):
             message="max must be greater than min",
             field_path=".max",
             holds=lambda c: float(c.min) < float(c.max),
+        ),
+        Rule(
+            expression=f"double(self.max) <= double(self.min) || double(self.max) - double(self.min) >= {LEAST_WIDTH} * double(self.max)",
+            message="the range is too narrow for different bases: max must exceed min by at least a billionth of itself",
+            field_path=".max",
+            holds=lambda c: float(c.max) <= float(c.min) or float(c.max) - float(c.min) >= LEAST_WIDTH * float(c.max),
         ),
         Rule(
             expression="self.scale != 'Log' || double(self.min) > 0.0",
@@ -302,16 +311,12 @@ def bases(minimum: float, maximum: float, count: int, scale: str) -> tuple[float
     return (minimum, *inner, maximum)
 
 
-def decimal(value: float) -> str:
-    """The shortest decimal that shows six significant digits: 0.30000000000000004 is "0.3"."""
-    return f"{value:.6g}"
-
-
 def choices_of(declared: Hyperparameter) -> tuple[str, ...]:
     """The choices that a hyperparameter's range becomes."""
     match declared.continuous, declared.integer, declared.categorical:
         case Continuous() as c, _, _:
-            return tuple(decimal(b) for b in bases(float(c.min), float(c.max), c.num_bases, c.scale))
+            low, high = float(c.min), float(c.max)
+            return tuple(decimal_between(base, low, high) for base in bases(low, high, c.num_bases, c.scale))
         case _, Integer() as i, _:
             return tuple(str(value) for value in _integers(i))
         case _:

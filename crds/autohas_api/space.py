@@ -10,7 +10,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from autohas_api.hyperparameters import KNOWN, Continuous, Hyperparameter, Role, bases, choices_of, decimal
+from autohas_api.decimals import decimal, decimal_between, exact_decimal
+from autohas_api.hyperparameters import KNOWN, Continuous, Hyperparameter, Role, bases, choices_of
 from autohas_api.model import DECIMAL_PATTERN
 from autohas_api.search import Spec
 from autohas_api.space_spec import ArchitectureDecision
@@ -25,6 +26,7 @@ __all__ = [
     "Space",
     "bases",
     "decimal",
+    "exact_decimal",
     "initial_configurations",
     "recipe_value",
     "resolve",
@@ -55,11 +57,12 @@ class Range:
     expects: bool = False
 
     def holds(self, value: str) -> bool:
-        """Whether a text is a decimal of this range; beyond its bounds lie only their own roundings by `decimal`."""
-        if re.fullmatch(DECIMAL_PATTERN, value) is None:
-            return False
-        low, high = min(self.minimum, float(decimal(self.minimum))), max(self.maximum, float(decimal(self.maximum)))
-        return low <= float(value) <= high
+        """Whether a text is a decimal of this range."""
+        return re.fullmatch(DECIMAL_PATTERN, value) is not None and self.minimum <= float(value) <= self.maximum
+
+    def write(self, value: float) -> str:
+        """A computed value of this range, with as few digits as tell it apart."""
+        return decimal_between(value, self.minimum, self.maximum)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,7 +177,7 @@ def recipe_value(spec: Spec, name: str) -> str:
         case "batch_size":
             return str(recipe.batch_size)
         case _:
-            return decimal(float(getattr(recipe, name)))
+            return exact_decimal(float(getattr(recipe, name)))
 
 
 def _hyperparameter(declared: Hyperparameter, spec: Spec) -> Decision:
@@ -184,7 +187,7 @@ def _hyperparameter(declared: Hyperparameter, spec: Spec) -> Decision:
         name=declared.name,
         role=KNOWN[declared.name].role if declared.name in KNOWN else Role.TRAINING,
         choices=choices_of(declared),
-        default=decimal(float(default)) if declared.continuous is not None else default,
+        default=exact_decimal(float(default)) if declared.continuous is not None else default,
         when=when,
         range=_range(declared.continuous) if declared.continuous is not None else None,
     )
@@ -202,7 +205,7 @@ def initial_configurations(spec: Spec, space: Space) -> tuple[Configuration, ...
     given = (initial.values for initial in spec.search_space.initial_configurations)
     ranges = {d.name: d.range for d in space.decisions}
     return tuple(
-        space.configuration({**default, **{name: decimal(float(v)) if ranges[name] else v for name, v in values.items()}})
+        space.configuration({**default, **{name: exact_decimal(float(v)) if ranges[name] else v for name, v in values.items()}})
         for values in given
     )
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 
 import pytest
 
 from autohas_api.acceptance import accept
-from autohas_api.space import OFF_GRID, Role, Space, bases, decimal
+from autohas_api.decimals import exact_decimal
+from autohas_api.model import DECIMAL_PATTERN
+from autohas_api.space import OFF_GRID, Role, Space, bases, decimal, initial_configurations
 from autohas_api.testing import a_search, changed
 
 
@@ -113,3 +116,79 @@ def test_a_default_between_two_bases_is_off_the_grid() -> None:
 
     assert space.indices(space.default)[0] == OFF_GRID
     assert space.as_mapping(space.default)["learning_rate"] == "0.1"
+
+
+_NARROW = {"min": "0.1000001", "max": "0.1000004", "numBases": 4}
+_RATE = "spec.searchSpace.hyperparameters[0]"
+
+
+@pytest.mark.parametrize("scale", ["Linear", "Log"])
+@pytest.mark.parametrize(
+    ("low", "high"),
+    [
+        ("0.1000001", "0.1000004"),
+        ("1", "1.00000001"),
+        ("0.000123456789", "0.000123456790"),
+        ("1e-9", "2e-9"),
+        ("99999.9999", "100000.0001"),
+        ("0.123456789012345", "0.2"),
+        ("1e-5", "1"),
+    ],
+)
+@pytest.mark.parametrize("count", [2, 4, 32])
+def test_choices_differ_and_stay_inside_of_their_range(low: str, high: str, scale: str, count: int) -> None:
+    """Ends are the file's own numbers; between them the choices rise, whatever the digits that this takes, and each is a decimal."""
+    space = _space(f"{_RATE}.continuous", {"min": low, "max": high, "numBases": count, "scale": scale})
+    choices = next(d for d in space.decisions if d.name == "learning_rate").choices
+    numbers = [float(choice) for choice in choices]
+
+    assert len(choices) == count
+    assert (numbers[0], numbers[-1]) == (float(low), float(high))
+    assert all(before < after for before, after in pairwise(numbers))
+    assert [choice for choice in choices if re.fullmatch(DECIMAL_PATTERN, choice) is None] == []
+
+
+def test_the_narrow_range_of_a_report_has_its_four_values() -> None:
+    """Four choices between 0.1000001 and 0.1000004, as one would write them."""
+    choices = next(d for d in _space(f"{_RATE}.continuous", _NARROW).decisions if d.name == "learning_rate").choices
+
+    assert choices == ("0.1000001", "0.1000002", "0.1000003", "0.1000004")
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [("0.123456789", "0.123456789"), ("0.10", "0.1"), ("1.0e-1", "0.1"), ("3", "3"), ("0.123456789012345e-3", "1.23456789012345e-4")],
+)
+def test_a_default_is_the_files_own_number(written: str, meant: str) -> None:
+    """The recipe's, the hyperparameter's own, and a value of an initial configuration: nothing is rounded."""
+    recipe = changed(a_search(), "spec.task.recipe.learningRate", written)
+    own = changed(changed(a_search(), f"{_RATE}.continuous.min", "1e-9"), f"{_RATE}.default", written)
+    initial = changed(
+        changed(a_search(), f"{_RATE}.continuous.min", "1e-9"),
+        "spec.searchSpace.initialConfigurations",
+        [{"values": {"learning_rate": written}}],
+    )
+
+    assert [accept(d)[1].as_mapping(accept(d)[1].default)["learning_rate"] for d in (recipe, own)] == [meant, meant]
+    search, space = accept(initial)
+    assert space.as_mapping(initial_configurations(search.spec, space)[0])["learning_rate"] == meant
+    assert float(meant) == float(written)
+
+
+@pytest.mark.parametrize("value", [0.1, 1 / 3, 1e-5, 123456.789, 5e-324, 1.7976931348623157e308, 0.00012345678901234567, -2.5, 0.0, 1e22])
+def test_an_exact_decimal_reads_back_as_the_same_number(value: float) -> None:
+    """Of any double."""
+    assert float(exact_decimal(value)) == value
+
+
+@pytest.mark.parametrize(("low", "high"), [("0.1000001", "0.1000004"), ("0.03", "3"), ("1e-9", "2e-9")])
+def test_a_mixed_value_stays_inside_of_its_range(low: str, high: str) -> None:
+    """A computed value near an end, or beyond it by a rounding, is allowed by the range that wrote it, and is that value."""
+    space = _space(f"{_RATE}.continuous", {"min": low, "max": high, "numBases": 2})
+    decision = next(d for d in space.decisions if d.name == "learning_rate")
+    assert decision.range is not None
+    width = float(high) - float(low)
+    for share in (0.0, 1e-9, 0.1, 1 / 3, 0.5, 0.9999999, 1.0, 1 + 1e-15):
+        text = decision.range.write(float(low) + share * width)
+        assert decision.allows(text), text
+        assert float(text) == pytest.approx(float(low) + share * width, abs=1e-4 * width)

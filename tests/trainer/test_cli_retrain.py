@@ -6,13 +6,17 @@ import json
 import re
 import shlex
 import statistics
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
 from autohas_api import yamlfile
+from autohas_api.acceptance import accept
+from autohas_api.model import DECIMAL_PATTERN
 from autohas_api.task_spec import Recipe
 from autohas_api.testing import a_search, changed
 from autohas_trainer.cli.app import app
@@ -20,7 +24,7 @@ from autohas_trainer.cli.signals import StopOnSignal
 from autohas_trainer.engine.training import Training
 from autohas_trainer.reporting.chosen import read_chosen
 from autohas_trainer.reporting.files import read_result
-from autohas_trainer.space.recipe import recipe_of
+from autohas_trainer.space.recipe import rate_of_recipe, recipe_of
 
 BATCHES = {"name": "batch_size", "integer": {"min": 256, "max": 512, "step": 2, "scale": "Log"}, "default": "512"}
 
@@ -211,3 +215,24 @@ def test_a_winner_with_few_large_batches_can_be_trained_again(tmp_path: Path) ->
     assert found.outcome.recipe["steps"] == 8
     record = json.loads((tmp_path / "again" / "scores.json").read_text())
     assert (record["steps"], record["scores"][0]["test"]) == (8, found.outcome.result.test_score)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "rmsprop"])
+def test_every_rate_of_a_recipe_survives_the_file(optimizer: str) -> None:
+    """Two thousand rates of 1 to 15 digits: what config.yaml says is read back as the rate that was trained with, to the bit."""
+    rng = np.random.default_rng(7)
+    factor = {"sgd": 1.0, "adam": 0.01, "rmsprop": 0.01}[optimizer]
+    written = [f"{rng.uniform(1e-5, 3):.{rng.integers(1, 16)}g}" for _ in range(2000)]
+    search, space = accept(changed(a_search(), "spec.task.recipe.optimizer", optimizer))
+    recipe = recipe_of(search.spec, space, space.default)
+    records = [str(replace(recipe, learning_rate=float(text) * factor).record()["learningRate"]) for text in written]
+
+    assert [float(rate_of_recipe(text, optimizer)) * factor for text in records] == [float(text) * factor for text in written]
+    assert [text for text in records if re.fullmatch(DECIMAL_PATTERN, text) is None] == []
+
+
+def test_a_rate_that_people_write_stays_short() -> None:
+    """The product with a hundredth has a tail of digits that no file shows."""
+    search, space = accept(changed(changed(a_search(), "spec.task.recipe.optimizer", "adam"), "spec.task.recipe.learningRate", "0.07"))
+
+    assert recipe_of(search.spec, space, space.default).record()["learningRate"] == "0.0007"

@@ -16,9 +16,9 @@ from autohas_api.names import API_VERSION, KIND
 from autohas_api.problems import Problem, SpecError
 from autohas_api.run_spec import MIN_STEPS
 from autohas_api.search import Search, parse
-from autohas_api.space import Space, decimal, resolve
+from autohas_api.space import Space, resolve
 from autohas_api.yamlfile import read_mapping
-from autohas_trainer.space.recipe import RATE_FACTORS
+from autohas_trainer.space.recipe import rate_of_recipe
 
 __all__ = ["read_chosen"]
 
@@ -63,8 +63,8 @@ def _document(value: Mapping[str, Any]) -> dict[str, Any]:
     steps = recipe.pop("steps", None)
     if type(steps) is int and steps < 1:
         raise SpecError([Problem(path="spec.retrain.steps", message=f"Invalid value: {steps}: must be at least 1")])
-    if (factor := RATE_FACTORS.get(recipe.get("optimizer", "sgd"), 1.0)) != 1.0 and _is_number(recipe.get("learningRate")):
-        recipe["learningRate"] = decimal(float(recipe["learningRate"]) / factor)  # the file is absolute, a recipe multiplies
+    if _is_number(recipe.get("learningRate")):
+        recipe["learningRate"] = rate_of_recipe(recipe["learningRate"], str(recipe.get("optimizer", "sgd")))
     decisions = [{"name": name, "choices": [choice], "default": choice} for name, choice in chosen.items()]
     return {
         "apiVersion": API_VERSION,

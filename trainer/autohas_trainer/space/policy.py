@@ -18,7 +18,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from autohas_api.space import Configuration, Decision, Space, decimal
+from autohas_api.space import Configuration, Decision, Space
 from autohas_trainer.space.mixing import combined, draw_bases, draws_gradient
 
 __all__ = ["MAX_ADVANTAGE", "Draw", "Policy"]
@@ -270,7 +270,7 @@ def _value_of_draws(decision: Decision, drawn: Sequence[int]) -> str:
 def _combination(decision: Decision, weights: Sequence[float]) -> str:
     """The combination of all bases of a range by `weights`."""
     assert decision.range is not None  # noqa: S101 - only ranges have bases
-    return decimal(combined([float(choice) for choice in decision.choices], weights, is_log=decision.range.is_log))
+    return decision.range.write(combined([float(choice) for choice in decision.choices], weights, is_log=decision.range.is_log))
 
 
 def _likeliest(decision: Decision, row: _Row) -> str:

@@ -7,15 +7,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, cast
 
+from autohas_api.decimals import exact_decimal, rounded, significant_digits
 from autohas_api.hyperparameters import KNOWN
 from autohas_api.search import Spec
-from autohas_api.space import Configuration, Role, Space, decimal, recipe_value
+from autohas_api.space import Configuration, Role, Space, recipe_value
 
-__all__ = ["RATE_FACTORS", "TrainingRecipe", "path_of", "recipe_of"]
+__all__ = ["RATE_FACTORS", "TrainingRecipe", "path_of", "rate_of_recipe", "recipe_of"]
 
 
 RATE_FACTORS: Final[Mapping[str, float]] = {"sgd": 1.0, "rmsprop": 0.01, "adam": 0.01}
 """What a learning rate is multiplied by (ALGORITHMS section 3): normalised steps need a hundredth of SGD's rate, roughly."""
+
+_FEWEST_DIGITS: Final = 6
+_MOST_DIGITS: Final = 17
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,20 +42,33 @@ class TrainingRecipe:
     steps: int
 
     def record(self) -> dict[str, str | int]:
-        """The recipe as config.yaml shows it: decimals as strings."""
+        """The recipe as config.yaml shows it: decimals as strings, each of which reads back as the number that was trained with."""
         return {
             "batchSize": self.batch_size,
             "optimizer": self.optimizer,
-            "learningRate": decimal(self.learning_rate),
-            "weightDecay": decimal(self.weight_decay),
-            "momentum": decimal(self.momentum),
-            "dropout": decimal(self.dropout),
-            "labelSmoothing": decimal(self.label_smoothing),
-            "mixup": decimal(self.mixup),
+            "learningRate": _absolute_rate(self.learning_rate, self.optimizer),
+            "weightDecay": exact_decimal(self.weight_decay),
+            "momentum": exact_decimal(self.momentum),
+            "dropout": exact_decimal(self.dropout),
+            "labelSmoothing": exact_decimal(self.label_smoothing),
+            "mixup": exact_decimal(self.mixup),
             "schedule": self.schedule,
-            "warmupFraction": decimal(self.warmup_fraction),
+            "warmupFraction": exact_decimal(self.warmup_fraction),
             "steps": self.steps,
         }
+
+
+def rate_of_recipe(absolute: str, optimizer: str) -> str:
+    """The `learningRate` of a recipe for the absolute rate of a config.yaml, with as many digits: 0.0007 of adam is 0.07."""
+    factor = RATE_FACTORS.get(optimizer, 1.0)
+    return absolute if factor == 1.0 else rounded(float(absolute) / factor, max(_FEWEST_DIGITS, significant_digits(absolute)))
+
+
+def _absolute_rate(rate: float, optimizer: str) -> str:
+    """The shortest text from which `rate_of_recipe` finds the way back to the bit: a factor's product has a tail of digits."""
+    factor = RATE_FACTORS[optimizer]
+    texts = (rounded(rate, digits) for digits in range(_FEWEST_DIGITS, _MOST_DIGITS + 1))
+    return next((text for text in texts if float(rate_of_recipe(text, optimizer)) * factor == rate), exact_decimal(rate))
 
 
 def path_of(space: Space, configuration: Configuration) -> Mapping[str, str]:
