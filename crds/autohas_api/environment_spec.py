@@ -6,24 +6,29 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
 
-from autohas_api.kube_types import DnsName, Key, Quantity
+from autohas_api.kube_types import DataKey, DnsName, Quantity
 from autohas_api.model import Model, Rule
 
-ENV_NAME_PATTERN = r"^[-._a-zA-Z][-._a-zA-Z0-9]*$"
+ENV_NAME_PATTERN = r"^([-_a-zA-Z][-._a-zA-Z0-9]*|\.[-_a-zA-Z0-9][-._a-zA-Z0-9]*)$"
+"""Kubernetes refuses what begins with two dots, and a single one."""
+_FIELDS = (
+    r"^(metadata\.(name|namespace|uid|(labels|annotations)\['[^']+'\])|spec\.(nodeName|serviceAccountName)|status\.(hostIPs?|podIPs?))$"
+)
+_RESOURCES = r"^(limits|requests)\.(cpu|memory|ephemeral-storage|hugepages-[0-9]+[KMG]i)$"
 
 
 class FieldRef(Model):
     """A field of the pod."""
 
     api_version: Literal["v1"] | None = Field(default=None)
-    field_path: Annotated[str, StringConstraints(min_length=1, max_length=256)] = Field()
+    field_path: Annotated[str, StringConstraints(pattern=_FIELDS, min_length=1, max_length=400)] = Field()
 
 
 class ResourceFieldRef(Model):
     """A resource of the container."""
 
     container_name: Literal["trainer"] | None = Field(default=None)
-    resource: Annotated[str, StringConstraints(min_length=1, max_length=128)] = Field()
+    resource: Annotated[str, StringConstraints(pattern=_RESOURCES, min_length=1, max_length=128)] = Field()
     divisor: Quantity | None = Field(default=None)
 
 
@@ -31,7 +36,7 @@ class KeyRef(Model):
     """One key of a ConfigMap or Secret of the search's namespace."""
 
     name: DnsName = Field()
-    key: Key = Field()
+    key: DataKey = Field()
     optional: bool | None = Field(default=None)
 
 
@@ -86,7 +91,7 @@ class ObjectRef(Model):
 class EnvFrom(Model):
     """All keys of a ConfigMap or Secret as variables."""
 
-    prefix: Annotated[str, StringConstraints(max_length=256)] | None = Field(default=None)
+    prefix: Annotated[str, StringConstraints(pattern=f"^$|{ENV_NAME_PATTERN}", max_length=256)] | None = Field(default=None)
     config_map_ref: ObjectRef | None = Field(default=None)
     secret_ref: ObjectRef | None = Field(default=None)
 
@@ -95,5 +100,11 @@ class EnvFrom(Model):
             expression="has(self.configMapRef) != has(self.secretRef)",
             message="exactly one of configMapRef and secretRef must be given",
             holds=lambda e: (e.config_map_ref is None) != (e.secret_ref is None),
+        ),
+        Rule(
+            expression="!has(self.prefix) || !self.prefix.startsWith('AUTOHAS_')",
+            message="a prefix that starts with AUTOHAS_ would make names that are the operator's",
+            field_path=".prefix",
+            holds=lambda e: not (e.prefix or "").startswith("AUTOHAS_"),
         ),
     )

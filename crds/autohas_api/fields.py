@@ -1,10 +1,11 @@
-"""The fields that exist at a place of a model: what to offer somebody who wrote one that does not."""
+"""The fields that exist at a place of a model: which names are offered for an unknown one, and which nulls the API server drops. Pure."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
-from typing import Any, Final, get_args
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any, Final, get_args, get_origin
 
 from pydantic import BaseModel
 
@@ -21,10 +22,53 @@ def offered(model: type[BaseModel], location: Sequence[int | str]) -> str:
     names = sorted(field.alias or name for name, field in holder.model_fields.items())
     if not names:
         return "there are none here"
-    near = difflib.get_close_matches(str(wrong), names, n=1)
+    bare = {_bare(name): name for name in names}
+    near = difflib.get_close_matches(_bare(str(wrong)), bare, n=1)
     if near:
-        return f'did you mean "{near[0]}"?'
+        return f'did you mean "{bare[near[0]]}"?'
     return f"known are {', '.join(names)}" if len(names) <= _MOST_LISTED else ""
+
+
+def _bare(name: str) -> str:
+    """A name without what differs between spellings: `num_bases`, `num-bases` and `numbases` are `numBases`."""
+    return name.replace("_", "").replace("-", "").lower()
+
+
+def without_nulls(document: Any, model: type[BaseModel]) -> Any:  # noqa: ANN401 - any JSON value
+    """The document without the nulls that the API server drops: those of fields that it knows and of entries of free mappings.
+
+    What has a default then takes it, what is required is missing. An unknown field stays, and so does a null inside a list: the server
+    refuses both. (Source: the API server's PruneNonNullableNullsWithoutDefaults, before it fills in defaults.)
+    """
+    if not isinstance(document, Mapping):
+        return document
+    known = _shapes(model)
+    return {
+        key: _inside(value, *known[key]) if key in known else value
+        for key, value in document.items()
+        if value is not None or key not in known
+    }
+
+
+@cache
+def _shapes(model: type[BaseModel]) -> Mapping[str, tuple[type[BaseModel] | None, bool]]:
+    """By the name of the wire: the model inside the field, and whether it is a free mapping."""
+    fields = ((field.alias or name, field.annotation) for name, field in model.model_fields.items())
+    return {alias: (_inner(annotation), _is_mapping(annotation)) for alias, annotation in fields}
+
+
+def _inside(value: Any, inner: type[BaseModel] | None, is_mapping: bool) -> Any:  # noqa: ANN401, FBT001 - any JSON value; as `_shapes` has it
+    if isinstance(value, list):
+        return value if inner is None else [without_nulls(item, inner) for item in value]
+    if inner is not None:
+        return without_nulls(value, inner)
+    if isinstance(value, Mapping) and is_mapping:
+        return {key: item for key, item in value.items() if item is not None}
+    return value
+
+
+def _is_mapping(annotation: Any) -> bool:  # noqa: ANN401 - any type expression
+    return get_origin(annotation) is dict or any(_is_mapping(part) for part in get_args(annotation))
 
 
 def model_at(model: type[BaseModel], location: Sequence[int | str]) -> type[BaseModel] | None:
@@ -32,7 +76,7 @@ def model_at(model: type[BaseModel], location: Sequence[int | str]) -> type[Base
     for part in location:
         if isinstance(part, int):
             continue
-        field = next((f for name, f in model.model_fields.items() if part in (name, f.alias)), None)
+        field = next((f for name, f in model.model_fields.items() if part == (f.alias or name)), None)
         inner = None if field is None else _inner(field.annotation)
         if inner is None:
             return None

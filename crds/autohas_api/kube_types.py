@@ -2,20 +2,42 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import re
+from typing import Annotated, Final
 
 from pydantic import Field, StringConstraints
 
-DNS_NAME_PATTERN = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
+_DNS_LABEL: Final = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_DOMAIN: Final = rf"{_DNS_LABEL}(\.{_DNS_LABEL})*"
+_QUALIFIED: Final = "[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+DNS_NAME_PATTERN = f"^{_DOMAIN}$"
+LABEL_KEY_PATTERN: Final = f"^({_DOMAIN}/)?{_QUALIFIED}$"
+ANNOTATION_KEY_PATTERN: Final = f"^({_DOMAIN.replace('a-z', 'A-Za-z')}/)?{_QUALIFIED}$"
+"""The domain of an annotation may have capitals (Source: Kubernetes' ValidateAnnotations compares it in lower case)."""
+LABEL_VALUE_PATTERN: Final = f"^({_QUALIFIED})?$"
+RESOURCE_PATTERN: Final = f"^(cpu|memory|ephemeral-storage|hugepages-[0-9]+[KMG]i|{_DOMAIN}/{_QUALIFIED})$"
+KEY_IS: Final = "a name of at most 63 letters, digits, -, _ and . that begins and ends with a letter or digit, perhaps after a domain and /"
+
 DnsName = Annotated[str, StringConstraints(pattern=DNS_NAME_PATTERN, min_length=1, max_length=253)]
-Key = Annotated[str, StringConstraints(min_length=1, max_length=317)]
-LabelValue = Annotated[str, StringConstraints(max_length=63)]
+DataKey = Annotated[str, StringConstraints(pattern=r"^\.?[-_a-zA-Z0-9][-._a-zA-Z0-9]*$", min_length=1, max_length=253)]
+"""A key of a ConfigMap or Secret."""
+LabelKey = Annotated[str, StringConstraints(pattern=LABEL_KEY_PATTERN, min_length=1, max_length=317)]
+LabelValue = Annotated[str, StringConstraints(pattern=LABEL_VALUE_PATTERN, max_length=63)]
 Labels = Annotated[dict[str, LabelValue], Field(max_length=32)]
-QUANTITY_PATTERN = r"^[+-]?([0-9]+|[0-9]+\.[0-9]*|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]{1,2})?$"
+QUANTITY_PATTERN = r"^\+?([0-9]+|[0-9]+\.[0-9]*|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]{1,2})?$"
 Quantity = (
     Annotated[int, Field(ge=0, le=9007199254740991)]
     | Annotated[str, StringConstraints(pattern=QUANTITY_PATTERN, min_length=1, max_length=32)]
 )
 Resources = Annotated[dict[str, Quantity], Field(max_length=32)]
 FileMode = Annotated[int, Field(ge=0, le=511)]
-MountPath = Annotated[str, StringConstraints(pattern=r"^/[^:]*$", min_length=1, max_length=1024)]
+
+
+def is_label_key(key: str) -> bool:
+    """Whether Kubernetes takes it as the key of a label."""
+    return re.fullmatch(LABEL_KEY_PATTERN, key) is not None
+
+
+def is_annotation_key(key: str) -> bool:
+    """Whether Kubernetes takes it as the key of an annotation."""
+    return re.fullmatch(ANNOTATION_KEY_PATTERN, key) is not None

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 
 from autohas_api.digest import canonical
-from autohas_api.model import Model
+from autohas_api.model import BY_ALIAS, Model
 from autohas_api.names import CONTRACT_VERSION, MAX_LAST_WORD_BYTES, MAX_PROGRESS_BYTES
 from autohas_api.problems import problems_of
 
@@ -250,7 +250,7 @@ def _decode(raw: bytes, limit: int, adapter: TypeAdapter[Any]) -> Any:  # noqa: 
     if value.get("version") != CONTRACT_VERSION:
         raise VersionError(f"message has version {str(value.get('version'))[:20]}, expected {CONTRACT_VERSION}")
     try:
-        return adapter.validate_python(value)
+        return adapter.validate_python(value, **BY_ALIAS)
     except ValidationError as error:
         problem = problems_of(error)[0]
         raise MessageError(f"message is malformed: {str(problem)[:300]}") from error

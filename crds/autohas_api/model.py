@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Final
+from typing import Annotated, Any, ClassVar, Final, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
 from pydantic.alias_generators import to_camel
@@ -17,22 +17,37 @@ from pydantic.alias_generators import to_camel
 DECIMAL_PATTERN: Final = r"^-?[0-9]{1,15}(\.[0-9]{1,15})?([eE][+-]?[0-9]{1,2})?$"
 """A double as a string. The exponent is bounded: CEL answers `1e400` with an opaque conversion error."""
 
+BY_ALIAS: Final[dict[str, Any]] = {"by_alias": True, "by_name": False}
+"""Options of pydantic for whatever reads a document: `model_validate` has them, a `TypeAdapter` must be given them."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
     """One cross-field rule of a model: `expression` is its CEL, `holds` its Python twin.
 
-    `field_path` names the field to blame, relative to the model and in CEL's form (`.min`); empty blames the model.
+    `field_path` names the field to blame, relative to the model and in CEL's form (`.min`); empty blames the model. `blamed` is for the
+    fields that CEL cannot name (metadata): what is blamed offline. A rule without an expression is one that the server has by itself.
+    `message_expression` is the CEL of a message that repeats a value, `telling` its Python twin; `message` stands for both elsewhere.
     """
 
-    expression: str
     message: str
     holds: Callable[[Any], bool]
+    expression: str = ""
     field_path: str = ""
+    blamed: str = ""
+    message_expression: str = ""
+    telling: Callable[[Any], str] | None = None
+
+    def says(self, model: Model) -> str:
+        """The message about a model that breaks the rule."""
+        return self.message if self.telling is None else self.telling(model)
 
 
 class Model(BaseModel):
-    """Base of all contract models: strict types, camelCase on the wire, frozen, unknown fields rejected."""
+    """Base of all contract models: strict types, camelCase on the wire, frozen, unknown fields rejected.
+
+    Python's own names are for constructors only: a document that says `learning_rate` is refused, as the API server refuses it.
+    """
 
     model_config = ConfigDict(
         alias_generator=to_camel,
@@ -44,6 +59,16 @@ class Model(BaseModel):
     )
 
     rules: ClassVar[tuple[Rule, ...]] = ()
+
+    @classmethod
+    def model_validate(cls, obj: Any, **options: Any) -> Self:  # noqa: ANN401 - pydantic's; its options pass through
+        """Read a document by the names of the wire."""
+        return super().model_validate(obj, **{**BY_ALIAS, **options})
+
+    @classmethod
+    def model_validate_json(cls, json_data: str | bytes | bytearray, **options: Any) -> Self:  # noqa: ANN401 - as above
+        """Read a JSON text by the names of the wire."""
+        return super().model_validate_json(json_data, **{**BY_ALIAS, **options})
 
     def to_json(self) -> dict[str, Any]:
         """The model as the API server stores it: camelCase keys, absent optionals left out."""

@@ -59,11 +59,13 @@ ENV_WORKDIR: Final = "AUTOHAS_WORKDIR"
 ENV_TERMINATION_LOG: Final = "AUTOHAS_TERMINATION_LOG"
 ENV_CPU_LIMIT: Final = "AUTOHAS_CPU_LIMIT"
 ENV_GPU: Final = "AUTOHAS_GPU"
+"""The device that the pod asks for, by its name; empty without one."""
 ENV_PORT: Final = "AUTOHAS_PORT"
 
 CONFIG_DIRECTORY: Final = "/etc/autohas"
 CHECKPOINT_DIRECTORY: Final = "/var/lib/autohas"
 SCRATCH_DIRECTORY: Final = "/scratch"
+SHM_DIRECTORY: Final = "/dev/shm"  # noqa: S108 - inside the pod
 TERMINATION_LOG: Final = "/dev/termination-log"
 
 TRAINER_PORT: Final = 9464

@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, ClassVar, Final, Literal
+from functools import cache
+from typing import Annotated, Any, ClassVar, Final, Literal, get_args
 
 from pydantic import ConfigDict, Field, StringConstraints, ValidationError
+from pydantic.fields import FieldInfo
 
+from autohas_api.fields import without_nulls
 from autohas_api.hyperparameters import KNOWN, Role
+from autohas_api.kube_types import KEY_IS, LabelValue, is_annotation_key, is_label_key
 from autohas_api.model import Model, Rule, walk
 from autohas_api.names import API_VERSION, KIND, MAX_NAME_LENGTH
 from autohas_api.pod_spec import Trainer
@@ -20,6 +24,11 @@ from autohas_api.space_spec import SearchSpace
 from autohas_api.task_spec import Objective, Task
 
 NAME_PATTERN: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+_OBJECT_META: Final = (
+    *("annotations", "creationTimestamp", "deletionGracePeriodSeconds", "deletionTimestamp", "finalizers", "generateName", "generation"),
+    *("labels", "managedFields", "name", "namespace", "ownerReferences", "resourceVersion", "selfLink", "uid"),
+)
+"""The fields of Kubernetes' ObjectMeta."""
 IMMUTABLE_ONCE_STARTED: Final = (
     "task",
     "objective",
@@ -43,9 +52,20 @@ class Metadata(Model):
     model_config = ConfigDict(extra="ignore")
 
     name: Annotated[str, StringConstraints(min_length=1, max_length=253)] = Field()
-    namespace: str = Field(default="default")
+    namespace: Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=63)] = Field(default="default")
     uid: str = Field(default="")
     generation: int = Field(default=0)
+    labels: dict[str, LabelValue] = Field(default_factory=dict)
+    annotations: dict[str, str] = Field(default_factory=dict)
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(message=f"keys of labels must be {KEY_IS}", field_path=".labels", holds=lambda m: all(map(is_label_key, m.labels))),
+        Rule(
+            message=f"keys of annotations must be {KEY_IS}",
+            field_path=".annotations",
+            holds=lambda m: all(map(is_annotation_key, m.annotations)),
+        ),
+    )
 
 
 _TRAINING: Final = tuple(name for name, known in KNOWN.items() if known.role is Role.TRAINING)
@@ -188,6 +208,7 @@ class Search(Model):
         Rule(
             expression=f"self.metadata.name.matches('{NAME_PATTERN}') && self.metadata.name.size() <= {MAX_NAME_LENGTH}",
             message=f"metadata.name must be a DNS label of at most {MAX_NAME_LENGTH} characters",
+            blamed="metadata.name",
             holds=lambda s: re.fullmatch(NAME_PATTERN, s.metadata.name) is not None and len(s.metadata.name) <= MAX_NAME_LENGTH,
         ),
     )
@@ -231,29 +252,46 @@ def broken_rules(model: Model, path: str = "") -> tuple[Problem, ...]:
     for inner, inner_path in walk(model, path):
         for rule in inner.rules:
             if not rule.holds(inner):
-                blamed = f"{inner_path}{rule.field_path}".lstrip(".")
-                found.append(Problem(path=blamed, message=rule.message))
+                blamed = f"{inner_path}{rule.field_path or rule.blamed}".lstrip(".")
+                found.append(Problem(path=blamed, message=rule.says(inner)))
         found += _duplicates(inner, inner_path)
     return tuple(found)
 
 
 def _duplicates(model: Model, path: str) -> list[Problem]:
-    """Items of a keyed list that have the key of an earlier one, as the API server words it."""
+    """Items of a set, or of a list with keys, that an earlier one equals, as the API server words it."""
     found = []
-    for name, field in type(model).model_fields.items():
-        extra = field.json_schema_extra
-        keys = extra.get("x-kubernetes-list-map-keys") if isinstance(extra, dict) else None
-        if not isinstance(keys, list):
-            continue
+    for name, alias, keys in _keyed_lists(type(model)):
         seen: set[str] = set()
         for index, item in enumerate(getattr(model, name) or []):
-            document = item.to_json()
-            identity = json.dumps({str(key): document.get(str(key)) for key in keys}, separators=(",", ":"))
+            value = {key: item.to_json().get(key) for key in keys} if isinstance(item, Model) else item
+            identity = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
             if identity in seen:
                 message = f"Duplicate value: {identity}"
-                found.append(Problem(path=f"{path}.{field.alias or name}[{index}]".lstrip("."), message=message))
+                found.append(Problem(path=f"{path}.{alias}[{index}]".lstrip("."), message=message))
             seen.add(identity)
     return found
+
+
+@cache
+def _keyed_lists(model: type[Model]) -> tuple[tuple[str, str, list[str]], ...]:
+    """Name, name of the wire and keys of each list whose items must differ."""
+    fields = ((name, field.alias or name, _identity_of(field)) for name, field in model.model_fields.items())
+    return tuple((name, alias, keys) for name, alias, keys in fields if keys is not None)
+
+
+def _identity_of(part: Any) -> list[str] | None:  # noqa: ANN401 - a field, or a part of its type
+    """Keys by which the items of a list differ; empty in a set, whose items themselves must; None where items may be equal."""
+    extra = getattr(part, "json_schema_extra", None)
+    if isinstance(extra, dict):
+        kind, keys = extra.get("x-kubernetes-list-type"), extra.get("x-kubernetes-list-map-keys")
+        if kind == "set":
+            return []
+        if kind == "map" and isinstance(keys, list):
+            return [str(key) for key in keys]
+    annotation = part.annotation if isinstance(part, FieldInfo) else part
+    inside = (*get_args(annotation), *getattr(annotation, "__metadata__", ()))
+    return next((found for inner in inside if (found := _identity_of(inner)) is not None), None)
 
 
 def parse(document: Mapping[str, Any]) -> Search:
@@ -274,7 +312,7 @@ def read(document: Mapping[str, Any]) -> Search:
     Raises:
         SpecError: the schema is violated.
     """
-    wanted = {key: value for key, value in document.items() if key != "status"}
+    wanted = {key: value for key, value in without_nulls(document, Search).items() if key != "status"}
     missing = [
         Problem(path=key, message=f"Required value: must be {value!r}".replace("'", '"'))
         for key, value in (("apiVersion", API_VERSION), ("kind", KIND))
@@ -282,7 +320,17 @@ def read(document: Mapping[str, Any]) -> Search:
     ]
     if missing:
         raise SpecError(missing)
+    unknown = _unknown_metadata(wanted.get("metadata"))
     try:
-        return Search.model_validate(wanted)
+        search = Search.model_validate(wanted)
     except ValidationError as error:
-        raise SpecError(problems_of(error, Search)) from error
+        raise SpecError([*unknown, *problems_of(error, Search)]) from error
+    if unknown:
+        raise SpecError(unknown)
+    return search
+
+
+def _unknown_metadata(metadata: Any) -> list[Problem]:  # noqa: ANN401 - any JSON value
+    """Fields that Kubernetes' metadata does not have."""
+    names = [] if not isinstance(metadata, Mapping) else [str(name) for name in metadata if name not in _OBJECT_META]
+    return [Problem(path=f"metadata.{name}", message=f"unknown field; known are {', '.join(_OBJECT_META)}") for name in names]

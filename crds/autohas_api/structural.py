@@ -38,7 +38,11 @@ def cel(rules: tuple[Rule, ...]) -> list[dict[str, str]]:
     """Rules in the CRD's form."""
     rendered = []
     for rule in rules:
+        if not rule.expression:
+            continue
         entry = {"rule": rule.expression, "message": rule.message}
+        if rule.message_expression:
+            entry["messageExpression"] = rule.message_expression
         if rule.field_path:
             entry["fieldPath"] = rule.field_path
         rendered.append(entry)
@@ -110,7 +114,7 @@ def _plain(raw: dict[str, Any], definitions: dict[str, Any], item: type[Model] |
     """A scalar, list or map; `item` is the model of a list's items."""
     raw = _without_null(raw, definitions)
     if "anyOf" in raw:
-        return {"x-kubernetes-int-or-string": True, "anyOf": [{"type": "integer"}, {"type": "string"}], **_string_bounds(raw)}
+        return {"x-kubernetes-int-or-string": True, "anyOf": [{"type": "integer"}, {"type": "string"}], **_bounds_of_both(raw)}
     schema: dict[str, Any] = {key: raw[key] for key in _KEPT if key in raw}
     if "const" in raw:
         schema["enum"] = [raw["const"]]
@@ -125,9 +129,9 @@ def _plain(raw: dict[str, Any], definitions: dict[str, Any], item: type[Model] |
     return schema
 
 
-def _string_bounds(raw: dict[str, Any]) -> dict[str, Any]:
-    text = next(option for option in raw["anyOf"] if option.get("type") == "string")
-    return {key: text[key] for key in ("pattern", "maxLength") if key in text}
+def _bounds_of_both(raw: dict[str, Any]) -> dict[str, Any]:
+    """Bounds of the number and of the text: each applies to values of its own type only."""
+    return {key: option[key] for option in raw["anyOf"] for key in ("pattern", "maxLength", "minimum", "maximum") if key in option}
 
 
 def _without_null(raw: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:

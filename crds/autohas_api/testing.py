@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from autohas_api import rejected_hyperparameters as hyperparameters
+from autohas_api.rejected_pods import POD_REJECTED_BY_RULE, POD_REJECTED_BY_SCHEMA
 from autohas_api.rejected_tasks import TASK_REJECTED_BY_RULE, TASK_REJECTED_BY_SCHEMA, TASK_UNACCEPTABLE
 from autohas_api.testing_builders import Rejection, a_search, changed
 from autohas_api.testing_trainer import TRAINER_REJECTED_BY_RULE, TRAINER_REJECTED_BY_SCHEMA
@@ -26,6 +27,7 @@ _CLAIM_AND_EMPTY: Final = {"emptyDir": {}, "persistentVolumeClaim": {"claimName"
 
 REJECTED_BY_SCHEMA: Final = (
     *TRAINER_REJECTED_BY_SCHEMA,
+    *POD_REJECTED_BY_SCHEMA,
     *hyperparameters.REJECTED_BY_SCHEMA,
     *TASK_REJECTED_BY_SCHEMA,
     Rejection(path="spec.typo", value=1, field="spec.typo", words="unknown field"),
@@ -71,10 +73,11 @@ REJECTED_BY_SCHEMA: Final = (
 
 REJECTED_BY_RULE: Final = (
     *TRAINER_REJECTED_BY_RULE,
+    *POD_REJECTED_BY_RULE,
     *hyperparameters.REJECTED_BY_RULE,
     *TASK_REJECTED_BY_RULE,
-    Rejection(path="metadata.name", value="a" * 47, field="", words="DNS label of at most 46 characters"),
-    Rejection(path="metadata.name", value="a.b", field="", words="DNS label of at most 46 characters"),
+    Rejection(path="metadata.name", value="a" * 47, field="metadata.name", words="DNS label of at most 46 characters"),
+    Rejection(path="metadata.name", value="a.b", field="metadata.name", words="DNS label of at most 46 characters"),
     Rejection(path="spec.task.recipe.learningRate", value="0", field="spec.task.recipe.learningRate", words="greater than 0"),
     Rejection(path="spec.task.recipe.momentum", value="1", field="spec.task.recipe.momentum", words="less than 1"),
     Rejection(path="spec.task.recipe.momentum", value="0.9999999", field="spec.task.recipe.momentum", words="at most 0.999999"),
@@ -186,7 +189,7 @@ REJECTED_BY_RULE: Final = (
             "volumeMounts": [{"name": "data", "mountPath": "/etc/autohas/x"}],
         },
         field="spec.trainer.volumeMounts",
-        words="these are the operator's",
+        words="these are the operator's or the image's own",
     ),
 )
 """Refused by a CEL rule on the server and by its Python twin offline, with the same message."""

@@ -54,6 +54,6 @@ TRAINER_REJECTED_BY_RULE: Final = (
         field="spec.trainer.resourceClaims[0]",
         words="exactly one of resourceClaimName",
     ),
-    Rejection(path="spec.trainer.labels", value={"autohas.dev/uid": "x"}, field="spec.trainer.labels", words="are the operator's"),
+    Rejection(path="spec.trainer.labels", value={"autohas.dev/uid": "x"}, field="spec.trainer.labels", words="are the operator's and"),
 )
 """Refused by a rule in two languages."""

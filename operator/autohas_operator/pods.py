@@ -122,7 +122,7 @@ def _environment(search: Search, attempt: int) -> list[dict[str, Any]]:
         names.ENV_ATTEMPT: str(attempt),
         names.ENV_WORKDIR: f"{names.CHECKPOINT_DIRECTORY}/{identity.namespace}/{identity.name}/{identity.uid}",
         names.ENV_TERMINATION_LOG: names.TERMINATION_LOG,
-        names.ENV_GPU: search.spec.trainer.gpu,
+        names.ENV_GPU: search.spec.trainer.asked_device,
         names.ENV_PORT: str(search.spec.monitoring.metrics_port),
         "HOME": names.SCRATCH_DIRECTORY,
         "TMPDIR": names.SCRATCH_DIRECTORY,
@@ -156,7 +156,7 @@ def _own_volumes(search: Search, config_map: str) -> list[dict[str, Any]]:
 
 
 def _own_mounts(search: Search) -> list[dict[str, Any]]:
-    shared = [{"name": _SHM, "mountPath": "/dev/shm"}] if _wants_shared_memory(search) else []  # noqa: S108 - inside the pod
+    shared = [{"name": _SHM, "mountPath": names.SHM_DIRECTORY}] if _wants_shared_memory(search) else []
     return [
         {"name": _CONFIG, "mountPath": names.CONFIG_DIRECTORY, "readOnly": True},
         {"name": _CHECKPOINT, "mountPath": names.CHECKPOINT_DIRECTORY},
@@ -166,6 +166,6 @@ def _own_mounts(search: Search) -> list[dict[str, Any]]:
 
 
 def _wants_shared_memory(search: Search) -> bool:
-    """Asked for, or there is a device (nvidia.com/gpu, ...): its libraries want more shared memory than the usual 64 MiB."""
+    """Asked for, or there is a device: its libraries want more shared memory than the usual 64 MiB. The search's own volume goes first."""
     trainer = search.spec.trainer
-    return trainer.shm_size is not None or bool(trainer.resource_claims) or any("/" in name for name in trainer.limits)
+    return not trainer.has_shared_memory and (trainer.shm_size is not None or bool(trainer.asked_device))

@@ -6,6 +6,7 @@ import pytest
 
 from autohas_api.acceptance import accept
 from autohas_api.problems import SpecError
+from autohas_api.rejected_pods import ACCEPTED_PATHS
 from autohas_api.search import parse
 from autohas_api.testing import REJECTED_BY_RULE, REJECTED_BY_SCHEMA, UNACCEPTABLE, Rejection, a_search, changed
 
@@ -65,3 +66,13 @@ def test_another_kind_is_refused() -> None:
     """A resource of another kind is not a search."""
     with pytest.raises(SpecError, match="kind: Unsupported value"):
         parse(changed(a_search(), "kind", "Job"))
+
+
+@pytest.mark.parametrize("path", ACCEPTED_PATHS)
+def test_a_path_that_only_looks_like_the_operators_is_accepted(path: str) -> None:
+    """Whole parts are compared, not beginnings of text."""
+    parse(changed(a_search(), "spec.trainer", mounted(path)))
+
+
+def mounted(path: str) -> dict[str, object]:
+    return {"volumes": [{"name": "data", "emptyDir": {}}], "volumeMounts": [{"name": "data", "mountPath": path}]}

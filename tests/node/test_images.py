@@ -28,7 +28,7 @@ def _asking(line: Line) -> Iterator[Line]:
     """Three searches that wait, all at once."""
     line.apply(changed(durable(NO_IMAGE), "spec.trainer.image", IMAGE))
     line.apply(durable(NO_CLAIM, claim="absent"))
-    line.apply(changed(durable(NO_DEVICE), "spec.trainer.resources", {"limits": {"nvidia.com/gpu": "8"}}))
+    line.apply(changed(durable(NO_DEVICE), "spec.trainer.resources", {"limits": {"nvidia.com/gpu": "1"}}))
     yield line
     line.clear()
 

@@ -210,3 +210,38 @@ def test_the_spec_hash_ignores_what_may_change() -> None:
     other = search_record(stored_search(algorithm={"seed": 1}))
 
     assert search_record(stored_search()).spec_hash == same.spec_hash != other.spec_hash
+
+
+@pytest.mark.parametrize("path", ["/dev/shm", "/dev/shm/"])
+def test_a_volume_of_the_users_at_dev_shm_takes_the_place_of_ours(path: str) -> None:
+    """The usual recipe of PyTorch's users, beside a GPU: the pod mounts one volume there, theirs."""
+    wish = {
+        "resources": {"limits": {"nvidia.com/gpu": 1}},
+        "volumes": [{"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "8Gi"}}],
+        "volumeMounts": [{"name": "shm", "mountPath": path}],
+    }
+    job = made(trainer=wish)
+
+    assert [m["name"] for m in container_of(job)["volumeMounts"] if m["mountPath"].rstrip("/") == "/dev/shm"] == ["shm"]
+    assert [v["name"] for v in pod_of(job)["volumes"]] == ["autohas-config", "autohas-checkpoint", "autohas-scratch", "shm"]
+
+
+def test_nothing_in_a_pod_is_named_twice() -> None:
+    """Whatever the user names, volumes, variables, ports and mount paths of the pod are distinct."""
+    wish = {
+        **VARIABLES,
+        "volumes": [{"name": name, "emptyDir": {}} for name in ("scratch", "config", "tmp")],
+        "volumeMounts": [{"name": name, "mountPath": path} for name, path in (("scratch", "/scratch-data"), ("tmp", "/tmp"))],
+        "shmSize": "1Gi",
+        "resources": {"limits": {"nvidia.com/gpu": 1}},
+    }
+    job = made(trainer=wish)
+    container = container_of(job)
+    named = [
+        [volume["name"] for volume in pod_of(job)["volumes"]],
+        [entry["name"] for entry in container["env"]],
+        [mount["mountPath"] for mount in container["volumeMounts"]],
+        [port["containerPort"] for port in container["ports"]],
+    ]
+
+    assert [names for names in named if len(set(names)) < len(names)] == []

@@ -87,15 +87,26 @@ def test_a_device_by_default_counts_as_one_that_the_search_asks_for() -> None:
         ({"nvidia.com/gpu.shared": 1}, "nvidia.com/gpu.shared"),
         ({"nvidia.com/mig-1g.5gb": "1"}, "nvidia.com/mig-1g.5gb"),
         ({"amd.com/gpu": 1}, "amd.com/gpu"),
-        ({"nvidia.com/hostdev": 1, "cpu": 1}, ""),
+        ({"gpu.intel.com/i915": 1}, "gpu.intel.com/i915"),
+        ({"nvidia.com/hostdev": 1, "cpu": 1}, "nvidia.com/hostdev"),
+        ({"nvidia.com/hostdev": 1, "nvidia.com/gpu": 1}, "nvidia.com/gpu"),
         ({"nvidia.com/gpu": "0"}, ""),
     ],
 )
 def test_the_trainer_is_told_which_gpu_its_pod_has(limits: dict[str, Any], gpu: str) -> None:
-    """Whole, shared, a slice, another vendor's; a network device is none, and nor are zero of them."""
+    """Whole, shared, a slice, another vendor's, a device of unknown use (a GPU goes before it); zero of them are none."""
     (container,) = pod_of(decided({"resources": {"limits": limits}}, PODS))["containers"]
 
     assert gpu_told_to(container) == gpu
+
+
+def test_a_claim_counts_as_a_device() -> None:
+    """Nobody but its driver knows what a claim brings, so the trainer looks for a GPU, and /dev/shm is large."""
+    claim = {"resourceClaims": [{"name": "card", "resourceClaimTemplateName": "one-gpu"}]}
+    (container,) = pod_of(decided(claim, PODS))["containers"]
+
+    assert gpu_told_to(container) == "the resource claim card"
+    assert "/dev/shm" in [mount["mountPath"] for mount in container["volumeMounts"]]
 
 
 def gpu_told_to(container: dict[str, Any]) -> str:
@@ -121,7 +132,7 @@ ALLOWED = ("registry.example/team", "ghcr.io/lab/", "mirror.example/autohas-trai
         ("", True),
         ("registry.example/team/mine:1", True),
         ("registry.example/team:2", True),
-        ("registry.example/team@sha256:ab", True),
+        ("registry.example/team@sha256:" + "ab" * 32, True),
         ("registry.example/team-of-others/mine:1", False),
         ("ghcr.io/lab/mine", True),
         ("ghcr.io/laboratory/mine", False),

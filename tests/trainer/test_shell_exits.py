@@ -59,10 +59,10 @@ def test_the_environment_has_defaults_and_units() -> None:
     empty = ContainerEnvironment.read({})
     assert empty.search_file == Path("/etc/autohas/search.json")
     assert empty.workdir == Path("/var/lib/autohas")
-    assert (empty.attempt, empty.port, empty.cpu_limit, empty.gpu) == (1, 9464, None, "")
+    assert (empty.attempt, empty.port, empty.cpu_limit, empty.device) == (1, 9464, None, "")
     told = {"AUTOHAS_ATTEMPT": "3", "AUTOHAS_PORT": "0", "AUTOHAS_CPU_LIMIT": "1500m", "AUTOHAS_GPU": "nvidia.com/gpu"}
     full = ContainerEnvironment.read(told)
-    assert (full.attempt, full.port, full.cpu_limit, full.gpu) == (3, 0, 1.5, "nvidia.com/gpu")
+    assert (full.attempt, full.port, full.cpu_limit, full.device) == (3, 0, 1.5, "nvidia.com/gpu")
 
 
 @pytest.mark.parametrize(
@@ -108,11 +108,13 @@ def test_a_gpu_that_is_asked_for_and_absent_is_refused(monkeypatch: pytest.Monke
     assert choose_device(auto.spec) == choose_device(limited.spec) == "cpu"
     with pytest.raises(errors.ConfigurationError, match="device is CUDA but no GPU is visible"):
         choose_device(asking.spec)
-    with pytest.raises(errors.ConfigurationError, match=r"limits of this pod ask for nvidia\.com/gpu but torch sees no GPU"):
-        choose_device(auto.spec, pod_gpu="nvidia.com/gpu")
+    with pytest.raises(
+        errors.ConfigurationError, match=r"this pod asks for nvidia\.com/gpu but torch sees no GPU.*set spec\.trainer\.device to CPU"
+    ):
+        choose_device(auto.spec, pod_device="nvidia.com/gpu")
     monkeypatch.setattr(devices.torch.cuda, "is_available", lambda: True)
-    assert choose_device(asking.spec) == choose_device(auto.spec, pod_gpu="nvidia.com/gpu") == "cuda"
-    assert choose_device(changed_to_cpu(), pod_gpu="nvidia.com/gpu") == "cpu"
+    assert choose_device(asking.spec) == choose_device(auto.spec, pod_device="nvidia.com/gpu") == "cuda"
+    assert choose_device(changed_to_cpu(), pod_device="nvidia.com/gpu") == "cpu"
 
 
 def changed_to_cpu():  # type: ignore[no-untyped-def]  # noqa: ANN201 - one line of a test

@@ -72,7 +72,7 @@ def pod_job(search: Search, space: Space, environment: ContainerEnvironment, ide
         workdir=environment.workdir,
         identity=identity,
         threads=available_threads(environment.cpu_limit),
-        device=choose_device(search.spec, pod_gpu=environment.gpu),
+        device=choose_device(search.spec, pod_device=environment.device),
     )
 
 

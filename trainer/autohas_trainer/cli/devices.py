@@ -10,12 +10,12 @@ from autohas_trainer.errors import ConfigurationError
 __all__ = ["choose_device", "gpu_memory"]
 
 
-def choose_device(spec: Spec, *, pod_gpu: str = "") -> str:
+def choose_device(spec: Spec, *, pod_device: str = "") -> str:
     """`cuda` or `cpu`.
 
     Args:
         spec: The search.
-        pod_gpu: The GPU resource among the limits of the pod that this process runs in: a request for one. Empty: none, or no pod.
+        pod_device: What the pod that this process runs in asks for beside CPU and memory: a resource or a claim. Empty: none, or no pod.
 
     Raises:
         ConfigurationError: a GPU is asked for and none is there: never a silent run on the CPU.
@@ -27,8 +27,11 @@ def choose_device(spec: Spec, *, pod_gpu: str = "") -> str:
         return "cuda"
     if wanted == "CUDA":
         raise ConfigurationError("spec.trainer.device is CUDA but no GPU is visible here; give the pod one, or set device to CPU or Auto")
-    if pod_gpu:
-        message = f"the limits of this pod ask for {pod_gpu} but torch sees no GPU: driver, runtimeClass and image must fit"
+    if pod_device:
+        message = (
+            f"this pod asks for {pod_device} but torch sees no GPU: driver, runtimeClass and image must fit;"
+            " if that is no device to train on, set spec.trainer.device to CPU"
+        )
         raise ConfigurationError(message)
     return "cpu"
 

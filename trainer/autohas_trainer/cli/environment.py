@@ -27,8 +27,8 @@ class ContainerEnvironment:
     workdir: Path
     cpu_limit: float | None
     """Cores the container may use; None: as many as the node gives."""
-    gpu: str
-    """The GPU resource among the container's limits, the platform's defaults included; empty without one."""
+    device: str
+    """What the pod asks for beside CPU and memory, the platform's defaults included; empty without a device."""
     port: int
 
     @classmethod
@@ -45,7 +45,7 @@ class ContainerEnvironment:
             attempt=_whole(variables, names.ENV_ATTEMPT, default=1, most=2**31),
             workdir=Path(variables.get(names.ENV_WORKDIR, names.CHECKPOINT_DIRECTORY)),
             cpu_limit=_cores(variables),
-            gpu=variables.get(names.ENV_GPU, "")[:256],
+            device=variables.get(names.ENV_GPU, "")[:256],
             port=_whole(variables, names.ENV_PORT, default=names.TRAINER_PORT, most=_MAX_PORT),
         )
 
