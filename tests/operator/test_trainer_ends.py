@@ -83,6 +83,7 @@ def test_an_end_that_is_repeated_replaces_the_job_of_a_pod_that_a_sidecar_keeps(
     assert early.action is None
     assert early.look_again_s == 20
     assert "container istio-proxy of pod" in ready(early.status)
+    assert "still runs after the trainer has ended" in ready(early.status)
     assert ready(early.status).endswith("in spec.trainer")
     assert ("Warning", "SidecarRunning") in [(a.type, a.reason) for a in early.announcements]
     assert due.action == DELETED
@@ -130,7 +131,10 @@ def test_in_a_world_with_sidecars_the_search_ends_and_its_gpu_is_free() -> None:
 
 
 EXHAUSTED = {"conditions": [condition("Failed", "BackoffLimitExceeded", "Job has reached the specified backoff limit")]}
-LOST = [(255, "Unknown", "was lost with its node"), (137, "ContainerStatusUnknown", "was lost with its node")]
+LOST = [
+    (255, "Unknown", "was lost with its node or its container runtime (exit code 255 (Unknown))"),
+    (137, "ContainerStatusUnknown", "was lost with its node or its container runtime (exit code 137 (ContainerStatusUnknown))"),
+]
 
 
 @pytest.mark.parametrize(("code", "reason", "words"), LOST)
@@ -145,8 +149,8 @@ def test_a_lost_pod_is_an_interruption(code: int, reason: str, words: str) -> No
     assert [a.reason for a in seen.announcements] == ["SearchInterrupted"]
 
 
-@pytest.mark.parametrize(("code", "reason", "words"), LOST)
-def test_a_job_that_gives_up_on_lost_pods_is_replaced(code: int, reason: str, words: str) -> None:
+@pytest.mark.parametrize(("code", "reason"), [case[:2] for case in LOST])
+def test_a_job_that_gives_up_on_lost_pods_is_replaced(code: int, reason: str) -> None:
     """With no retries left the search goes on all the same; what really failed is carried over."""
     search = stored_search(failurePolicy={"backoffLimit": 1})
     job = stored_job(search, failed=2, **EXHAUSTED)
@@ -240,8 +244,10 @@ def test_a_trainer_out_of_memory_is_told_what_to_raise() -> None:
     seen = decide(observed(SEARCH, JOB, pod), RUNNING)
     told = verdict_of(decide(observed(SEARCH, {**JOB, "status": EXHAUSTED}, pod), RUNNING).status, ConditionType.SUCCEEDED)
 
+    assert verdict(seen.status, ConditionType.TRAINER_READY) == ("False", "TrainerFailed")
     assert "exit code 137 (OOMKilled); raise spec.trainer.resources.limits.memory" in ready(seen.status)
     assert told is not None
+    assert told.reason == "BackoffLimitExceeded"
     assert told.message == "exit code 137 (OOMKilled); raise spec.trainer.resources.limits.memory"
 
 
