@@ -16,17 +16,19 @@ def _column(name: str, path: str, *, kind: str = "string", wide: bool = False, d
 
 
 def _columns() -> list[dict[str, Any]]:
-    reason = '.status.conditions[?(@.type=="Succeeded")].reason'
+    reason = '.status.conditions[?(@.type=="Ready")].reason'
     return [
         _column("Phase", ".status.phase", description="Where the search is in its life."),
         _column("Stage", ".status.stage", description="Stage that the trainer reported last."),
         _column("Progress", ".status.progress", description="Share of the planned steps."),
         _column("Best", ".status.best", description="Selection score of the leader; after success the test score."),
         _column("ETA", ".status.eta", description="Estimated time left."),
+        _column(
+            "Reason", reason, description="Why it is in this phase: what it waits for, or why it ended (reason of the condition Ready)."
+        ),
         _column("Age", ".metadata.creationTimestamp", kind="date", description="Time since creation."),
         _column("Entropy", ".status.entropy", wide=True, description="Normalised entropy of the policy."),
         _column("Attempt", ".status.attempt", kind="integer", wide=True, description="Number of the newest Job."),
-        _column("Reason", reason, wide=True, description="Reason of the condition Succeeded."),
     ]
 
 

@@ -53,11 +53,12 @@ def is_finished(status: Status) -> bool:
 
 _EXPLAINED_BY: Final = {
     Phase.REJECTED: ConditionType.ACCEPTED,
+    Phase.QUEUED: ConditionType.ADMITTED,
     Phase.SUSPENDED: ConditionType.SUSPENDED,
     Phase.SUCCEEDED: ConditionType.SUCCEEDED,
     Phase.FAILED: ConditionType.SUCCEEDED,
 }
-"""The condition whose message explains a phase; TrainerReady where none is named."""
+"""The condition whose reason and message explain a phase; TrainerReady where none is named."""
 _TRUE_IN: Final = {
     Phase.SUCCEEDED: ConditionType.READY,
     Phase.SUSPENDED: ConditionType.READY,  # at rest as its spec asks: Flux must not wait for what nobody asked for
@@ -70,20 +71,23 @@ _TRUE_IN: Final = {
 def with_summary(phase: Phase, verdicts: Mapping[ConditionType, Verdict]) -> dict[ConditionType, Verdict]:
     """The verdicts, and the summary for tools that know no AutoHASSearch, in the words of the condition that explains the phase."""
     why = verdicts[_EXPLAINED_BY.get(phase, ConditionType.TRAINER_READY)]
-    return {**verdicts, **summary_verdicts(phase, f"{why.reason}: {why.message}")}
+    return {**verdicts, **summary_verdicts(phase, why)}
 
 
-def summary_verdicts(phase: Phase, why: str) -> dict[ConditionType, Verdict]:
+def summary_verdicts(phase: Phase, why: Verdict) -> dict[ConditionType, Verdict]:
     """Ready, Reconciling and Stalled as kstatus reads them: exactly one is True, and its message and Ready's say why.
 
+    The reason of Ready is that of the explaining condition, which `kubectl get` shows; the others have the phase as theirs.
     Source: the conditions of sigs.k8s.io/cli-utils/pkg/kstatus, which Helm 4 and Flux wait by.
     """
     true = _TRUE_IN.get(phase, ConditionType.RECONCILING)
     return {
         kind: Verdict(
             status="True" if kind is true else "False",
-            reason=phase.value,
-            message=why if kind in (true, ConditionType.READY) else f"the phase is {phase.value}; see the condition {true.value}",
+            reason=why.reason if kind is ConditionType.READY else phase.value,
+            message=f"{why.reason}: {why.message}"
+            if kind in (true, ConditionType.READY)
+            else f"the phase is {phase.value}; see the condition {true.value}",
         )
         for kind in (ConditionType.READY, ConditionType.RECONCILING, ConditionType.STALLED)
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from typing import Final
 
 from autohas_operator.wording import clean
@@ -9,14 +11,14 @@ from autohas_operator.wording import clean
 MAX_QUOTED: Final = 768
 """Of a foreign sentence; the cure after it is never cut off."""
 CURES: Final = {
-    "PodsNotCreated": "raise the quota, create what is missing, or choose in spec.trainer what the policy allows",
+    "PodsNotCreated": "create what is missing, or choose in spec.trainer what is allowed",
     "Unschedulable": "check spec.trainer (resources, nodeSelector, affinity, tolerations) and the claims that it and spec.checkpoint name",
     "ImagePullFailed": "check spec.trainer.image and spec.trainer.imagePullSecrets, or the chart's trainer.image and imagePullSecrets",
     "ContainerNotCreated": "check the Secrets and ConfigMaps that spec.trainer names (env, envFrom, volumes) and its runtimeClassName",
     "FailedMount": "check that the claims and volumes of spec.checkpoint and spec.trainer exist, are bound, and are held by no other node",
     "TemplateRejected": "correct the field of spec.trainer that it comes from, or the admission policy; tried again within 10 minutes",
-    "JobForbidden": "raise the quota on Jobs, or choose in spec.trainer what the admission policy allows; tried again within 10 minutes",
-    "JobNotCreated": "repair the webhook or the namespace that it names; tried again within 10 minutes",
+    "JobForbidden": "choose in spec.trainer what is allowed, or change what forbids it; tried again within 10 minutes",
+    "JobNotCreated": "repair the webhook that it names, or the API server; tried again within 10 minutes",
     "WaitingForName": "if it stays, look at its finalizers",
     "SidecarRunning": 'make it a native sidecar, or set the label sidecar.istio.io/inject: "false" (Linkerd: the annotation'
     " linkerd.io/inject: disabled) in spec.trainer",
@@ -32,6 +34,54 @@ CURES_OF_ENDS: Final = {
     "TopologyAffinityError": "the node cannot align what spec.trainer.resources asks for: ask for less, or choose another node",
 }
 """By the reason of a pod or container that has ended (`OutOf`: OutOfcpu, OutOfmemory, OutOfpods, ...)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Cause:
+    """Words by which a refusal is known, whatever its status code; `reason` replaces the general one, None keeps it."""
+
+    words: str
+    reason: str | None = None
+    cure: str
+
+
+TERMINATING: Final = "the namespace is being deleted; nothing can start in it"
+_CAUSES: Final = (
+    _Cause(words=r"because it is being terminated", reason="NamespaceTerminating", cure=TERMINATING),
+    _Cause(words=r"exceeded quota", reason="QuotaExceeded", cure="raise the quota, or wait until others have ended"),
+    _Cause(words=r"failed quota:.* must specify", cure="set in spec.trainer.resources what the quota counts"),
+    _Cause(
+        words=r"violates PodSecurity", cure="leave out in spec.trainer what it names, or allow it in the namespace's Pod Security level"
+    ),
+    _Cause(
+        words=r"(maximum|minimum) \S+ (usage|storage).* per |max limit to request ratio per ",
+        cure="keep spec.trainer.resources within the namespace's LimitRange",
+    ),
+    _Cause(
+        words=r"serviceaccount \"[^\"]*\" not found|looking up service account",
+        cure="create the service account, or choose another in spec.trainer.serviceAccountName",
+    ),
+    _Cause(
+        words=r"no PriorityClass with name|PriorityClass.* not found",
+        cure="create the priority class, or choose another in spec.trainer.priorityClassName",
+    ),
+    _Cause(
+        words=r"admission webhook .* denied|ValidatingAdmissionPolicy .* denied request",
+        cure="choose in spec.trainer what the admission policy allows, or change the policy",
+    ),
+)
+"""Why the API server refuses an object. Source: the admission plugins of Kubernetes 1.35, whose sentences these are."""
+TRIED_AGAIN: Final = "tried again within 10 minutes"
+
+
+def refused(reason: str, sentence: str) -> tuple[str, str]:
+    """Reason and message of a refusal, by the cause that its sentence names: one status code (403, 422) has many causes."""
+    cause = next((cause for cause in _CAUSES if re.search(cause.words, sentence)), None)
+    if cause is None:
+        return reason, with_cure(reason, sentence)
+    if cause.cure == TERMINATING:
+        return cause.reason or reason, TERMINATING
+    return cause.reason or reason, f"{clean(sentence, MAX_QUOTED).rstrip('.')}; {cause.cure}; {TRIED_AGAIN}"
 
 
 def with_cure(reason: str, sentence: str) -> str:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from autohas_operator.cures import with_cure
+from autohas_operator.cures import refused, with_cure
 
 
 class OperatorError(Exception):
@@ -107,7 +107,7 @@ def reaction_to(error: Exception) -> Reaction:  # noqa: PLR0911 - one return per
     """The one mapping from errors to requeue, condition and log."""
     match error:
         case InvalidError():
-            message = with_cure("TemplateRejected", error.message)
+            _, message = refused("TemplateRejected", error.message)
             return Reaction(obstacle=Obstacle(blamed=Blamed.SPEC, reason="TemplateRejected", message=message))
         case ForbiddenError():
             return Reaction(obstacle=_forbidden(error))
@@ -128,7 +128,7 @@ def reaction_to(error: Exception) -> Reaction:  # noqa: PLR0911 - one return per
 def refusal(error: OperatorError, *, is_create: bool) -> Obstacle | None:
     """What a person must see of a refused action; only the creation of a Job can say anything about the spec."""
     if isinstance(error, InvalidError) and not is_create:
-        return Obstacle(blamed=Blamed.TRAINER, reason="JobForbidden", message=with_cure("JobForbidden", error.message))
+        return _forbidden_job(error)
     return reaction_to(error).obstacle
 
 
@@ -158,9 +158,15 @@ def _forbidden(error: ForbiddenError) -> Obstacle:
     """Rights that the operator lacks are for whoever runs it; what a policy forbids is for the author of the search."""
     missing = _NO_RIGHT.search(error.message)
     if missing is None:
-        return Obstacle(blamed=Blamed.TRAINER, reason="JobForbidden", message=with_cure("JobForbidden", error.message))
+        return _forbidden_job(error)
     message = f"the operator may not {missing[1]} {missing[2]}; grant it, as the chart does, to its service account. {error.message}"
     return Obstacle(blamed=Blamed.TRAINER, reason="OperatorForbidden", message=message)
+
+
+def _forbidden_job(error: ApiError) -> Obstacle:
+    """What a quota, a policy or the namespace's own end forbids."""
+    reason, message = refused("JobForbidden", error.message)
+    return Obstacle(blamed=Blamed.TRAINER, reason=reason, message=message)
 
 
 def api_error(*, status: int, message: str, request: str, retry_after_s: float | None = None) -> ApiError:

@@ -11,7 +11,7 @@ from autohas_api.names import ExitCode
 from autohas_api.status import ConditionType, Phase, Status
 from autohas_operator import policy
 from autohas_operator.conditions import Verdict, goes_on, verdict_of
-from autohas_operator.cures import with_cure
+from autohas_operator.cures import refused, with_cure
 from autohas_operator.last_words import last_sentence
 from autohas_operator.observe import Explanation, JobRecord, Observed, PodRecord, Report
 from autohas_operator.pods import LIVENESS_FAILURES, LIVENESS_PERIOD_S, PROBE_TIMEOUT_S, STARTUP_S
@@ -102,8 +102,7 @@ def _without_pods(job: JobRecord, observed: Observed, previous: Status, now_s: f
         rest_s = policy.PODS_EXPECTED_S - waited_s
         return not_ready(_before_pods(previous), "WaitingForPod", f"Job {job.name} is created, its pod is not yet", rest_s)
     if told is not None:
-        message = with_cure("PodsNotCreated", f"{told.reason}: {told.message}")
-        return not_ready(_before_pods(previous), "PodsNotCreated", message, policy.LOOK_AGAIN_S)
+        return not_ready(_before_pods(previous), *refused("PodsNotCreated", f"{told.reason}: {told.message}"), policy.LOOK_AGAIN_S)
     if job.num_failed > 0 or previous.last_report_time is not None:
         wait = "10 s, doubled each time up to 10 minutes, since the end of a pod that is gone"
         message = f"Job {job.name} waits before it makes the next pod: {wait}"
@@ -132,8 +131,7 @@ def _between_pods(job: JobRecord, pods: tuple[PodRecord, ...], told: Explanation
     if next_s is not None and ended_s is not None and not is_last:
         is_overdue = now_s >= next_s + policy.PODS_EXPECTED_S
         if is_overdue and told is not None and told.reason == "FailedCreate" and told.time_s >= ended_s:
-            message = with_cure("PodsNotCreated", f"{told.reason}: {told.message}")
-            return not_ready(Phase.INTERRUPTED, "PodsNotCreated", message, policy.LOOK_AGAIN_S)
+            return not_ready(Phase.INTERRUPTED, *refused("PodsNotCreated", f"{told.reason}: {told.message}"), policy.LOOK_AGAIN_S)
         look_again_s = ended_s + policy.PODS_EXPECTED_S - now_s
         if look_again_s <= 0 and not _is_untold_failure(pod, previous):
             message = f"pod {pod.name} has ended ({said}); its Job waits longer after each end (10 s to 10 minutes); {follows}"

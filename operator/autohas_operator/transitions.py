@@ -16,6 +16,8 @@ from autohas_operator.wording import MAX_EVENT_MESSAGE, clean
 _WORTH_A_WARNING: Final = frozenset(
     {
         "PodsNotCreated",
+        "QuotaExceeded",
+        "NamespaceTerminating",
         "Unschedulable",
         "ImagePullFailed",
         "ContainerNotCreated",

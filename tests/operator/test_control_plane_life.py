@@ -160,7 +160,7 @@ def test_pods_that_policy_forbids_are_explained(bench: Any) -> None:
     """A quota without room leaves no trace but an event; it is in TrainerReady."""
     bench.kubectl("create", "quota", "none", "--hard=pods=0")
     bench.apply(DURABLE)
-    bench.until(lambda: bench.condition("TrainerReady") == ("False", "PodsNotCreated"), "PodsNotCreated")
+    bench.until(lambda: bench.condition("TrainerReady") == ("False", "QuotaExceeded"), "QuotaExceeded")
     told = next(c for c in bench.search()["status"]["conditions"] if c["type"] == "TrainerReady")
 
     assert "exceeded quota" in told["message"]

@@ -83,7 +83,7 @@ TRAINER_STATES = [
         observed(SEARCH, JOB, explanation=Explanation(reason="FailedCreate", message=sentences.QUOTA, time_s=NOW_S)),
         25,
         Phase.STARTING,
-        ("False", "PodsNotCreated"),
+        ("False", "QuotaExceeded"),
     ),
     (observed(SEARCH, {**JOB, "status": {"failed": 1}}), 25, Phase.INTERRUPTED, ("False", "BackOff")),
     (observed(SEARCH, changed(JOB, "spec.suspend", True)), 25, Phase.QUEUED, ("False", "JobSuspended")),  # noqa: FBT003 - JSON

@@ -358,7 +358,7 @@ def test_a_quota_that_is_used_up_meanwhile_is_named() -> None:
     quota = Explanation(reason="FailedCreate", message="exceeded quota: pods", time_s=NOW_S + 11)
     old = replace(quota, time_s=NOW_S - 1)
 
-    for told, at_s, reason in ((quota, 31, "PodsNotCreated"), (old, 31, "BackOff"), (quota, 29, "BackOff")):
+    for told, at_s, reason in ((quota, 31, "QuotaExceeded"), (old, 31, "BackOff"), (quota, 29, "BackOff")):
         seen = observed(SEARCH, JOB, over, explanation=told)
         assert verdict(decide(seen, RUNNING, at_s=NOW_S + at_s).status, ConditionType.TRAINER_READY) == ("False", reason)
 

@@ -257,7 +257,7 @@ def test_pods_that_are_not_created_are_explained_by_their_event() -> None:
         await world.wait(25)
         ready = next(c for c in world.status["conditions"] if c["type"] == "TrainerReady")
 
-        cure = "raise the quota, create what is missing, or choose in spec.trainer what the policy allows"
+        cure = "leave out in spec.trainer what it names, or allow it in the namespace's Pod Security level; tried again within 10 minutes"
         said = f'FailedCreate: pods "x" is forbidden: violates PodSecurity; {cure}'
         assert (ready["reason"], ready["message"]) == ("PodsNotCreated", said)
 
@@ -363,7 +363,7 @@ def test_a_next_pod_that_is_overdue_is_asked_after() -> None:
         warn(world, world.job["metadata"]["uid"], "FailedCreate", "exceeded quota: pods")
         await world.wait(20)
 
-        assert reasons(world)["TrainerReady"] == ("False", "PodsNotCreated")
-        assert "PodsNotCreated" in world.events()
+        assert reasons(world)["TrainerReady"] == ("False", "QuotaExceeded")
+        assert "QuotaExceeded" in world.events()
 
     asyncio.run(whole())

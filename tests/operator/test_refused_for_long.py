@@ -74,7 +74,7 @@ def test_the_start_deadline_does_not_wait_for_a_retry() -> None:
     assert decide(observed(search, obstacle=OBSTACLES[0]), first, at_s=NOW_S + 480).look_again_s == 120
 
 
-@pytest.mark.parametrize(("error", "ready"), [(FORBIDDEN, "JobForbidden"), (INVALID, "NotAccepted")], ids=["quota", "invalid"])
+@pytest.mark.parametrize(("error", "ready"), [(FORBIDDEN, "QuotaExceeded"), (INVALID, "NotAccepted")], ids=["quota", "invalid"])
 def test_a_search_that_is_refused_for_an_hour_costs_a_dozen_writes(error: OperatorError, ready: str) -> None:
     """Tries at 0, 30, 60, 120, 240, 480, 960 s and four more 600 s apart; one ConfigMap, one status."""
 

@@ -97,4 +97,4 @@ def test_an_obstacle_that_a_condition_names_is_counted() -> None:
         await start(world)
         return world.operator.metrics.exposition().decode()
 
-    assert 'autohas_reconcile_obstacles_total{reason="JobForbidden"} 1.0' in asyncio.run(whole())
+    assert 'autohas_reconcile_obstacles_total{reason="QuotaExceeded"} 1.0' in asyncio.run(whole())

@@ -13,7 +13,7 @@ from lupa.lua51 import LuaRuntime
 from autohas_api.crd import custom_resource_definition
 from autohas_api.status import ConditionType, Phase, Status
 from autohas_api.testing import changed
-from autohas_operator.conditions import summary_verdicts
+from autohas_operator.conditions import Verdict, summary_verdicts
 from autohas_operator.testing.builders import ended_pod, observed, report, result_text, stored_job
 from autohas_operator.testing.decisions import CREATED, JOB, POD, RUNNING, SEARCH, after, decide, verdict
 
@@ -93,11 +93,12 @@ def test_tools_read_every_state_as_it_is(argo: Any, status: Status, phase: Phase
 
 @pytest.mark.parametrize("phase", Phase)
 def test_no_phase_is_stalled_and_at_work_at_once(phase: Phase) -> None:
-    """Exactly one of Ready, Reconciling and Stalled is True, whatever the phase; all have the phase as their reason."""
-    verdicts = summary_verdicts(phase, "why")
+    """Exactly one of Ready, Reconciling and Stalled is True, whatever the phase; Ready has the reason, the others the phase as theirs."""
+    verdicts = summary_verdicts(phase, Verdict(status="False", reason="QuotaExceeded", message="why"))
 
     assert sorted(verdict.status for verdict in verdicts.values()) == ["False", "False", "True"]
-    assert {verdict.reason for verdict in verdicts.values()} == {phase.value}
+    assert verdicts[ConditionType.READY].reason == "QuotaExceeded"
+    assert {verdicts[kind].reason for kind in (ConditionType.RECONCILING, ConditionType.STALLED)} == {phase.value}
     assert set(verdicts) == {ConditionType.READY, ConditionType.RECONCILING, ConditionType.STALLED}
 
 
@@ -139,5 +140,5 @@ def test_a_search_that_is_paused_keeps_what_it_said() -> None:
     held = decide(observed(PAUSED, JOB, POD), RUNNING).status
 
     assert kstatus(document(held)) == "InProgress"
-    assert verdict(held, ConditionType.READY) == verdict(RUNNING, ConditionType.READY) == ("False", "Running")
+    assert verdict(held, ConditionType.READY) == verdict(RUNNING, ConditionType.READY) == ("False", "Reporting")
     assert verdict(held, ConditionType.RECONCILING) == ("True", "Running")

@@ -9,7 +9,9 @@ from typing import Final
 from autohas_operator import policy, reports, transitions
 from autohas_operator.course import REPEATING, RESULT_MISSING
 
-_SAID: Final = re.compile(r'reason=f?"([A-Z]\w+)"|not_ready\([^,()]+, "([A-Z]\w+)"|reason, message = f?"([A-Z]\w+)"|reason = "([A-Z]\w+)"')
+_SAID: Final = re.compile(
+    r'reason=f?"([A-Z]\w+)"|not_ready\([^,()]+, "([A-Z]\w+)"|reason, message = f?"([A-Z]\w+)"|reason = "([A-Z]\w+)"|refused\("([A-Z]\w+)"'
+)
 _FROM_THE_JOB: Final = ("BackoffLimitExceeded", "DeadlineExceeded", "JobFailed")
 
 
