@@ -19,6 +19,7 @@ from autohas_trainer.optim import (
     standalone_optimizer,
     temporary_update,
 )
+from autohas_trainer.optim.cells import Cells, UpdateCounts
 from autohas_trainer.seeding import stream
 
 RULE = UpdateRule(learning_rate=0.1, momentum=0.9, weight_decay=0.01)
@@ -32,11 +33,12 @@ def keyed(*key: int | str, shape: tuple[int, ...]) -> Tensor:
 def slices(*weights: Tensor) -> Slices:
     """Whole tensors as slices, moments at zero."""
     keys = [key for keys in STATE_KEYS.values() for key in keys]
+    shapes = {f"tensor{number}": tuple(weight.shape) for number, weight in enumerate(weights)}
+    whole = {name: tuple(slice(0, size) for size in shape) for name, shape in shapes.items()}
     return Slices(
-        names=tuple(f"tensor{number}" for number in range(len(weights))),
         weights=weights,
         moments={key: tuple(torch.zeros_like(weight) for weight in weights) for key in keys},
-        counts={},
+        cells=Cells(UpdateCounts(shapes, torch.device("cpu")), whole),
         num_decaying=sum(decays(weight.ndim) for weight in weights),
     )
 
@@ -80,15 +82,125 @@ def test_one_step_of_adam_and_rmsprop_in_closed_form() -> None:
         assert ours.weights[0].tolist() == pytest.approx([expected] * 2, abs=1e-6)
 
 
-def test_adam_counts_a_tensor_when_any_slice_of_it_moves() -> None:
-    """A temporary update counts nothing, a commit counts each tensor of the path once, others stay."""
-    ours, rule = slices(torch.ones(2, 2), torch.ones(2)), UpdateRule(optimizer="adam", learning_rate=0.1, momentum=0.9, weight_decay=0.0)
-    one = replace(ours, names=ours.names[:1], weights=ours.weights[:1], moments={k: m[:1] for k, m in ours.moments.items()}, num_decaying=1)
-    with temporary_update(ours, [torch.ones(2, 2), torch.ones(2)], rule):
-        assert ours.counts == {}
-    apply_update(ours, [torch.ones(2, 2), torch.ones(2)], rule)
-    apply_update(one, [torch.ones(2, 2)], rule)
-    assert ours.counts == {"tensor0": 2, "tensor1": 1}
+ADAM = UpdateRule(optimizer="adam", learning_rate=0.1, momentum=0.9, weight_decay=0.0)
+
+
+class Shared:
+    """One shared tensor with Adam's moments and counts, of which an update moves a slice."""
+
+    def __init__(self, *shape: int) -> None:
+        self.weights = torch.zeros(shape, dtype=torch.float32)
+        self.moments = {key: torch.zeros(shape) for key in STATE_KEYS["adam"]}
+        self.counts = UpdateCounts({"shared": shape}, torch.device("cpu"))
+
+    def cut(self, *parts: slice) -> Slices:
+        """The views of one slice."""
+        return Slices(
+            weights=(self.weights[parts],),
+            moments={key: (moment[parts],) for key, moment in self.moments.items()},
+            cells=Cells(self.counts, {"shared": parts}),
+            num_decaying=int(decays(self.weights.ndim)),
+        )
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_a_step_of_adam_is_the_rate_however_rarely_a_slice_is_sampled(momentum: float) -> None:
+    """With a gradient of 1 every step of every weight is the rate: slices that lie in 1, 1/2, 1/4 and 1/8 of the steps."""
+    shared, rule = Shared(8), replace(ADAM, momentum=momentum)
+    draws = stream("sampling").integers(8, size=400)
+    for draw in draws:
+        width = 8 if draw == 0 else 4 if draw == 1 else 2 if draw < 4 else 1  # within 1/8, 1/4, 1/2 and all of the steps
+        before = shared.weights.clone()
+        ours = shared.cut(slice(0, width))
+        with temporary_update(ours, [torch.ones(width)], rule):
+            tried = shared.weights.clone()
+        apply_update(ours, [torch.ones(width)], rule)
+        step = (before - shared.weights) / rule.learning_rate
+
+        assert torch.equal(tried, shared.weights)
+        assert step[:width].tolist() == pytest.approx([1.0] * width, abs=1e-4)
+        assert not step[width:].any()
+
+
+def test_the_first_step_of_a_slice_after_two_thousand_of_its_tensor_is_the_rate() -> None:
+    """What is sampled for the first time at step 2,000 moves as everything did in its own first step."""
+    shared = Shared(2, 2)
+    for _ in range(2000):
+        apply_update(shared.cut(slice(0, 1), slice(0, 2)), [torch.ones(1, 2)], replace(ADAM, learning_rate=1e-4))
+    before = shared.weights.clone()
+    apply_update(shared.cut(slice(0, 2), slice(0, 2)), [torch.ones(2, 2)], ADAM)
+
+    assert ((before - shared.weights) / ADAM.learning_rate).tolist() == [pytest.approx([1.0] * 2, abs=1e-4)] * 2
+
+
+def test_every_element_moves_as_a_parameter_of_its_own_under_torchs_adam() -> None:
+    """Random slices of a tensor of three dimensions, random gradients: each element against its own torch.optim.Adam."""
+    shared, shape, rng = Shared(3, 4, 5), (3, 4, 5), stream("elements")
+    alone = {place: torch.nn.Parameter(torch.zeros(1)) for place in np.ndindex(shape)}
+    theirs = {place: torch.optim.Adam([weight], lr=0.1, betas=(0.9, 0.999), eps=1e-8) for place, weight in alone.items()}
+    for step in range(40):
+        parts = []
+        for size in shape:
+            start = int(rng.integers(size))
+            parts.append(slice(start, int(rng.integers(start + 1, size + 1))))
+        gradient = keyed("element gradient", step, shape=shape)
+        apply_update(shared.cut(*parts), [gradient[tuple(parts)]], ADAM)
+        for place in np.ndindex(shape):
+            if all(part.start <= position < part.stop for part, position in zip(parts, place, strict=True)):
+                alone[place].grad = gradient[place].reshape(1).clone()
+                theirs[place].step()
+    expected = torch.stack([alone[place].detach().reshape(()) for place in np.ndindex(shape)]).reshape(shape)
+
+    torch.testing.assert_close(shared.weights, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_new_cuts_keep_the_counts_of_what_they_cut() -> None:
+    """The grid grows by the lines that paths need; a temporary update counts nothing; the state has a number per cell."""
+    shared = Shared(4, 4)
+    apply_update(shared.cut(slice(0, 4), slice(0, 4)), [torch.ones(4, 4)], ADAM)
+    apply_update(shared.cut(slice(0, 2), slice(1, 3)), [torch.ones(2, 2)], ADAM)
+    with temporary_update(shared.cut(slice(0, 1), slice(0, 4)), [torch.ones(1, 4)], ADAM):
+        pass
+    state = shared.counts.state_dict()
+
+    assert state["bounds/shared"].tolist() == [0, 1, 2, 4, 0, 1, 3, 4]
+    assert state["counts/shared"].tolist() == [[1, 2, 1], [1, 2, 1], [1, 1, 1]]
+
+
+def test_counts_survive_their_state() -> None:
+    """Restored into another supernet whose views were cut already, the same cells have the same counts and the next step is the same."""
+    one, other = Shared(4, 4), Shared(4, 4)
+    for shared in (one, other):
+        apply_update(shared.cut(slice(0, 4), slice(0, 3)), [torch.ones(4, 3)], ADAM)
+    apply_update(one.cut(slice(0, 2), slice(0, 4)), [torch.ones(2, 4)], ADAM)
+    ours, theirs = (shared.cut(slice(0, 4), slice(0, 4)) for shared in (one, other))
+    with temporary_update(theirs, [torch.ones(4, 4)], ADAM):
+        pass
+    other.counts.load_state_dict(one.counts.state_dict())
+    other.weights.copy_(one.weights)
+    for key, moment in one.moments.items():
+        other.moments[key].copy_(moment)
+    for moved in (ours, theirs):
+        apply_update(moved, [torch.ones(4, 4)], ADAM)
+
+    assert torch.equal(one.weights, other.weights)
+    assert all(torch.equal(count, other.counts.state_dict()[name]) for name, count in one.counts.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("bounds", "counts"),
+    [([0, 4, 0, 5], (1, 1)), ([0, 4], (1,)), ([0, 2, 4, 0, 4], (1, 1)), ([0, 3, 3, 4, 0, 4], (3, 1)), ([2, 4, 0, 4], (1, 1))],
+)
+def test_counts_of_another_tensor_are_refused_whole(bounds: list[int], counts: tuple[int, ...]) -> None:
+    """Lines beyond the shape, of another number of dimensions, out of order, or counts that are no cell's: refused by name."""
+    shared = Shared(4, 4)
+    apply_update(shared.cut(slice(0, 2), slice(0, 4)), [torch.ones(2, 4)], ADAM)
+    before = shared.counts.state_dict()
+    wrong = {"bounds/shared": torch.tensor(bounds), "counts/shared": torch.zeros(counts, dtype=torch.int64)}
+    with pytest.raises(ValueError, match="shared"):
+        shared.counts.load_state_dict(wrong)
+
+    assert all(torch.equal(tensor, shared.counts.state_dict()[name]) for name, tensor in before.items())
 
 
 def test_two_steps_in_closed_form() -> None:
@@ -153,7 +265,7 @@ def test_gradients_are_not_consumed() -> None:
 def test_only_the_slice_moves() -> None:
     """An update through views leaves every weight and momentum outside them as it was."""
     shared, momentum = torch.ones(4, 4), torch.zeros(4, 4)
-    view = Slices(names=("shared",), weights=(shared[:2, :3],), moments={"momentum_buffer": (momentum[:2, :3],)}, counts={}, num_decaying=1)
+    view = Slices(weights=(shared[:2, :3],), moments={"momentum_buffer": (momentum[:2, :3],)}, cells=None, num_decaying=1)
     apply_update(view, [torch.ones(2, 3)], RULE)
     moved = torch.zeros(4, 4, dtype=torch.bool)
     moved[:2, :3] = True

@@ -1,21 +1,25 @@
 """Updates on slices of shared tensors, in place: SGD, RMSprop and Adam.
 
 Called by the supernet with the views that one path samples: decay and moments touch those views and nothing else. The operations and
-their order are torch.optim's (foreach), so a path that is the whole network moves bit for bit as a stand-alone one. Adam's number of
-updates belongs to the shared tensor and grows when any slice of it is sampled (Ours: a count per element would cost as much as a
-moment, and only the first steps would show it). Knows nothing of paths or losses.
+their order are torch.optim's (foreach), so a path that is the whole network moves bit for bit as a stand-alone one. Adam corrects the
+bias of its moments by the updates that each cell of a tensor had (see `cells`): a count per tensor would be too large for slices that
+are sampled less often than others, and their steps with it. RMSprop and SGD correct nothing, so they count nothing: what they keep is kept
+per element already. Knows nothing of paths or losses.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from autohas_trainer.optim.cells import Cells
 from autohas_trainer.optim.rule import STATE_KEYS, UpdateRule, decays
 
 __all__ = ["Slices", "apply_update", "temporary_update"]
@@ -29,6 +33,7 @@ _add = torch._foreach_add  # noqa: SLF001
 _sqrt = torch._foreach_sqrt  # noqa: SLF001
 _add_ = torch._foreach_add_
 _addcdiv_ = torch._foreach_addcdiv_
+_addcmul = torch._foreach_addcmul  # noqa: SLF001
 _addcmul_ = torch._foreach_addcmul_
 _copy_ = torch._foreach_copy_
 _div_ = torch._foreach_div_
@@ -36,6 +41,7 @@ _lerp_ = torch._foreach_lerp_
 _mul_ = torch._foreach_mul_
 
 _Moments = Mapping[str, list[Tensor]]
+_Counts = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,25 +51,23 @@ class Slices:
     Decaying tensors stand first, so that decay is one operation over a prefix.
 
     Attributes:
-        names: The shared tensors that the views belong to.
         weights: Views of the weights.
         moments: Views of the moments by torch's name for them; of the optimizers in use only.
-        counts: Adam's updates so far by shared tensor; owned by the supernet and changed by `apply_update`.
+        cells: Adam's updates so far, in the same order; changed by `apply_update`. None where Adam is not in use.
         num_decaying: How many of the weights decay.
     """
 
-    names: tuple[str, ...]
     weights: tuple[Tensor, ...]
     moments: Mapping[str, tuple[Tensor, ...]]
-    counts: MutableMapping[str, int]
+    cells: Cells | None
     num_decaying: int
 
     def __post_init__(self) -> None:
         """Hold the order that `num_decaying` promises."""
         flags = [decays(weight.ndim) for weight in self.weights]
-        lengths = {len(self.weights), len(self.names), *map(len, self.moments.values())}
+        lengths = {len(self.weights), *map(len, self.moments.values())}
         if len(lengths) > 1 or flags != sorted(flags, reverse=True) or sum(flags) != self.num_decaying:
-            message = "slices must pair weights with names and moments, decaying tensors first"
+            message = "slices must pair weights with moments, decaying tensors first"
             raise ValueError(message)
 
 
@@ -77,11 +81,10 @@ def apply_update(slices: Slices, grads: Sequence[Tensor], rule: UpdateRule) -> N
         rule: The numbers of this step.
     """
     moments = {key: list(slices.moments[key]) for key in STATE_KEYS[rule.optimizer]}
-    if rule.optimizer == "adam":
-        for name in slices.names:
-            slices.counts[name] = slices.counts.get(name, 0) + 1
-    counts = [slices.counts.get(name, 0) for name in slices.names]
-    _move(list(slices.weights), _decayed(slices, grads, rule), moments, counts, rule)
+    counts = _next_counts(slices, rule)
+    _move(slices, _decayed(slices, grads, rule), moments, counts, rule)
+    if slices.cells is not None and counts is not None:
+        slices.cells.put(counts)
 
 
 @contextmanager
@@ -95,8 +98,7 @@ def temporary_update(slices: Slices, grads: Sequence[Tensor], rule: UpdateRule) 
     with torch.no_grad():
         saved = [weight.clone() for weight in weights]
         moments = {key: [moment.clone() for moment in slices.moments[key]] for key in STATE_KEYS[rule.optimizer]}
-        counts = [slices.counts.get(name, 0) + 1 for name in slices.names]
-        _move(weights, _decayed(slices, grads, rule), moments, counts, rule)
+        _move(slices, _decayed(slices, grads, rule), moments, _next_counts(slices, rule), rule)
     try:
         yield
     finally:
@@ -112,15 +114,28 @@ def _decayed(slices: Slices, grads: Sequence[Tensor], rule: UpdateRule) -> list[
     return [*_add(list(grads[:n]), list(slices.weights[:n]), alpha=rule.weight_decay), *grads[n:]]
 
 
-def _move(weights: list[Tensor], direction: list[Tensor], moments: _Moments, counts: list[int], rule: UpdateRule) -> None:
-    """Step `weights` and `moments` in place; `counts` are Adam's updates with this one."""
+def _next_counts(slices: Slices, rule: UpdateRule) -> _Counts | None:
+    """Return Adam's updates of each cell with this one; None for rules that count nothing."""
+    if rule.optimizer != "adam":
+        return None
+    if slices.cells is None:
+        message = "slices without cells cannot be moved by adam"
+        raise ValueError(message)
+    return slices.cells.current() + 1
+
+
+def _move(slices: Slices, direction: list[Tensor], moments: _Moments, counts: _Counts | None, rule: UpdateRule) -> None:
+    """Step the weights of `slices` and `moments` in place; `counts` are Adam's updates of each cell with this one."""
+    weights = list(slices.weights)
     match rule.optimizer:
         case "sgd":
             _move_sgd(weights, direction, moments["momentum_buffer"], rule)
         case "rmsprop":
             _move_rmsprop(weights, direction, moments["square_avg"], rule)
         case "adam":
-            _move_adam(weights, direction, moments, counts, rule)
+            assert slices.cells is not None  # noqa: S101 - `_next_counts` has asked
+            assert counts is not None  # noqa: S101
+            _move_adam(weights, direction, moments, _Corrections(slices.cells, counts), rule)
 
 
 def _move_sgd(weights: list[Tensor], direction: list[Tensor], buffers: list[Tensor], rule: UpdateRule) -> None:
@@ -139,12 +154,43 @@ def _move_rmsprop(weights: list[Tensor], direction: list[Tensor], squares: list[
     _addcdiv_(weights, direction, scales, value=-rule.learning_rate)
 
 
-def _move_adam(weights: list[Tensor], direction: list[Tensor], moments: _Moments, counts: list[int], rule: UpdateRule) -> None:
+def _move_adam(weights: list[Tensor], direction: list[Tensor], moments: _Moments, corrections: _Corrections, rule: UpdateRule) -> None:
     averages, squares = moments["exp_avg"], moments["exp_avg_sq"]
     _lerp_(averages, direction, 1 - rule.momentum)
     _mul_(squares, BETA2)
     _addcmul_(squares, direction, direction, 1 - BETA2)
     scales = list(_sqrt(squares))
-    _div_(scales, [(1 - BETA2**count) ** 0.5 for count in counts])
-    _add_(scales, EPSILON)
-    _addcdiv_(weights, averages, scales, [-rule.learning_rate / (1 - rule.momentum**count) for count in counts])
+    places, counts = corrections.common()
+    if places:
+        even = [scales[place] for place in places]
+        _div_(even, [(1 - BETA2**count) ** 0.5 for count in counts])
+        _add_(even, EPSILON)
+        rates = [-rule.learning_rate / (1 - rule.momentum**count) for count in counts]
+        _addcdiv_([weights[place] for place in places], [averages[place] for place in places], even, rates)
+    if len(places) < len(weights):
+        rest = sorted(set(range(len(weights))).difference(places))
+        factors, summands = corrections.spread(rest, rule.momentum)
+        divisors = list(_addcmul(summands, [scales[place] for place in rest], factors))
+        _addcdiv_([weights[place] for place in rest], [averages[place] for place in rest], divisors, value=-rule.learning_rate)
+
+
+@dataclass(frozen=True, slots=True)
+class _Corrections:
+    """The bias of Adam's moments, per cell: `counts` are the updates with this one."""
+
+    cells: Cells
+    counts: _Counts
+
+    def common(self) -> tuple[list[int], list[int]]:
+        """Return the places of the tensors whose cells all have one count, and that count."""
+        known = [(place, count) for place, count in enumerate(self.cells.common(self.counts)) if count is not None]
+        return [place for place, _ in known], [count for _, count in known]
+
+    def spread(self, places: Sequence[int], momentum: float) -> tuple[list[Tensor], list[Tensor]]:
+        """Return, per element, the factor a of the root of the squares and the summand e in m·r / (a·√s + e), for the other tensors.
+
+        With n updates a = (1 - β1ⁿ) / √(1 - β2ⁿ) and e = (1 - β1ⁿ)·ε: the same as dividing both moments by their bias first.
+        """
+        first, second = 1 - momentum**self.counts, np.sqrt(1 - BETA2**self.counts)
+        both = self.cells.spread(np.stack((first / second, first * EPSILON)), places)
+        return [tensor[0] for tensor in both], [tensor[1] for tensor in both]

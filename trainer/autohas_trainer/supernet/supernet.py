@@ -18,6 +18,7 @@ from torch import Tensor
 
 from autohas_trainer.data.batches import RewardBatch, SelectionBatch, TrainBatch
 from autohas_trainer.errors import CheckpointError
+from autohas_trainer.optim.cells import Cells, UpdateCounts
 from autohas_trainer.optim.rule import STATE_KEYS, OptimizerName, UpdateRule, decays
 from autohas_trainer.optim.sliced import Slices, apply_update, temporary_update
 from autohas_trainer.seeding import Key
@@ -27,7 +28,8 @@ from autohas_trainer.templates import Index, Path, Template
 __all__ = ["Supernet"]
 
 SGD: Final[OptimizerName] = "sgd"
-_COUNTS = "counts"
+_GRIDS: Final = ("counts/", "bounds/")
+"""Names of what `UpdateCounts` keeps begin so."""
 _CutKey = tuple[str, *tuple[int, ...]]
 
 
@@ -83,7 +85,8 @@ class Supernet:
         self._weights = {name: weight.to(device) for name, weight in template.shared(rng_key).items()}
         keys = sorted({key for optimizer in optimizers for key in STATE_KEYS[optimizer]})
         self._moments = {key: {name: torch.zeros_like(weight) for name, weight in self._weights.items()} for key in keys}
-        self._counts = dict.fromkeys(self._weights, 0)
+        shapes = {name: tuple(weight.shape) for name, weight in self._weights.items()}
+        self._counts = UpdateCounts(shapes, device) if "adam" in optimizers else None
         self._views: dict[_CutKey, _View] = {}
         self._cuts: dict[tuple[str, ...], _Cut] = {}
 
@@ -144,14 +147,16 @@ class Supernet:
         By copy, never by undoing the step: rounding would stay behind, and NaN forever.
         """
         slices = self._cut(path).slices
+        cells = slices.cells if optimizer == "adam" else None
         live = [*slices.weights, *(moment for key in STATE_KEYS[optimizer] for moment in slices.moments[key])]
-        saved, counts = [tensor.detach().clone() for tensor in live], dict(self._counts)
+        saved, counts = [tensor.detach().clone() for tensor in live], None if cells is None else cells.current()
 
         @torch.no_grad()
         def revert() -> None:
             for tensor, value in zip(live, saved, strict=True):
                 tensor.copy_(value)
-            self._counts.update(counts)
+            if cells is not None and counts is not None:
+                cells.put(counts)
 
         yield revert
 
@@ -168,11 +173,11 @@ class Supernet:
         return loss, self._task.qualities(outputs_BK, batch.targets_B).mean()
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return `weights/<leaf>`, `<moment>/<leaf>` and `counts`: live tensors, to be written before the next step."""
+        """Return `weights/<leaf>`, `<moment>/<leaf>` and Adam's counts: live tensors, to be written before the next step."""
         tensors = {f"weights/{name}": weight for name, weight in self._weights.items()}
         for key, moments in self._moments.items():
             tensors |= {f"{key}/{name}": moment for name, moment in moments.items()}
-        return tensors | {_COUNTS: torch.tensor(list(self._counts.values()), dtype=torch.int64)}
+        return tensors if self._counts is None else tensors | self._counts.state_dict()
 
     @torch.no_grad()
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
@@ -184,12 +189,19 @@ class Supernet:
         mine = self.state_dict()
         for name in sorted(mine.keys() | state.keys()):
             have, want = state.get(name), mine.get(name)
-            if have is None or want is None or have.shape != want.shape or have.dtype != want.dtype:
+            is_count = name.startswith(_GRIDS)  # as many as there are cells
+            if have is None or want is None or have.dtype != want.dtype or (have.shape != want.shape and not is_count):
                 message = f"the checkpoint's supernet tensor {name} is {_described(have)} where this search has {_described(want)}"
                 raise CheckpointError(message)
+        if self._counts is not None:
+            try:
+                self._counts.load_state_dict(state)
+            except ValueError as error:
+                message = f"the checkpoint's counts of Adam's updates do not fit this search: {error}"
+                raise CheckpointError(message) from error
         for name, tensor in mine.items():
-            tensor.copy_(state[name])
-        self._counts.update(zip(self._counts, state[_COUNTS].tolist(), strict=True))
+            if not name.startswith(_GRIDS):
+                tensor.copy_(state[name])
 
     def _autocast(self) -> torch.autocast:
         """Open a region of our own, without its weight cache, whatever region the caller is in.
@@ -212,13 +224,13 @@ class Supernet:
         key = tuple(path[decision.name] for decision in self._template.decisions)
         cut = self._cuts.get(key)
         if cut is None:
-            views = {name: self._view(name, index) for name, index in self._template.slices(path).items()}
+            indices = self._template.slices(path)
+            views = {name: self._view(name, index) for name, index in indices.items()}
             ordered = dict(sorted(views.items(), key=lambda item: not decays(item[1].leaf.ndim)))
             slices = Slices(
-                names=tuple(ordered),
                 weights=tuple(view.leaf for view in ordered.values()),
                 moments={moment: tuple(view.moments[moment] for view in ordered.values()) for moment in self._moments},
-                counts=self._counts,
+                cells=None if self._counts is None else Cells(self._counts, {name: indices[name] for name in ordered}),
                 num_decaying=sum(decays(view.leaf.ndim) for view in ordered.values()),
             )
             if len(self._cuts) >= self._MAX_CUTS:

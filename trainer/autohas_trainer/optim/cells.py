@@ -1,0 +1,206 @@
+"""How often Adam has updated each part of each shared tensor.
+
+Every cut that a path makes in a shared tensor, in any of its dimensions, is a line of a grid; the cells between the lines have been
+updated equally often at each of their elements, because every update so far touched whole cells. So one number per cell is exact, and
+few numbers are enough: a kernel tensor of `conv-small` has up to a few hundred cells. A new cut splits cells in two that keep their count.
+
+Called by `sliced` with the cells of one path. Knows nothing of weights, moments or rates.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+__all__ = ["Cells", "UpdateCounts"]
+
+Index = tuple[tuple[int, int], ...]
+"""Where a slice begins and ends, per dimension."""
+Counts = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """The part of a grid that one slice covers.
+
+    `places` are its cells in the block of its tensor, flat; `shape` is theirs as a grid. `elements` give the cell of each element per
+    dimension, None in a dimension of one cell; `vector_elements` the same of a vector, on the CPU.
+    """
+
+    places: Counts
+    shape: tuple[int, ...]
+    elements: tuple[Tensor | None, ...]
+    vector_elements: Counts | None
+
+
+class UpdateCounts:
+    """The counts of all shared tensors: one array over all cells, of which each tensor has a block in the shape of its grid."""
+
+    def __init__(self, shapes: Mapping[str, Sequence[int]], device: torch.device) -> None:
+        """Start at 0, each tensor one cell; `device` is where the weights lie."""
+        self.device = device
+        self.version = 0
+        """Grows with every cut, since it moves cells to other places of `flat`."""
+        self._bounds = {name: [[0, size] for size in shape] for name, shape in shapes.items()}
+        self._parts: dict[str, dict[Index, _Part]] = {name: {} for name in shapes}
+        self._lay_out({name: np.zeros([1] * len(shape), dtype=np.int64) for name, shape in shapes.items()})
+
+    def _lay_out(self, blocks: Mapping[str, Counts]) -> None:
+        """Take the counts of every tensor."""
+        self.flat: Counts = np.concatenate([block.reshape(-1) for block in blocks.values()])
+        self._shapes = {name: block.shape for name, block in blocks.items()}
+        ends = np.cumsum([block.size for block in blocks.values()]).tolist()
+        self.offsets = dict(zip(blocks, (0, *ends), strict=False))  # the last end begins no block
+        """Where the block of each tensor begins in `flat`."""
+        self.version += 1
+
+    def _blocks(self) -> dict[str, Counts]:
+        """The counts of every tensor in the shape of its grid."""
+        return {name: self.flat[self.offsets[name] :][: math.prod(shape)].reshape(shape) for name, shape in self._shapes.items()}
+
+    def parts(self, indices: Mapping[str, Index]) -> list[_Part]:
+        """The parts of a path's slices; draws the lines that they need, whose cells keep their counts."""
+        unknown = {name: index for name, index in indices.items() if index not in self._parts[name]}
+        if unknown:
+            self._cut(unknown)
+            for name, index in unknown.items():
+                self._parts[name][index] = self._part(name, index)
+        return [self._parts[name][index] for name, index in indices.items()]
+
+    def _cut(self, indices: Mapping[str, Index]) -> None:
+        cut: dict[str, Counts] = {}
+        blocks = self._blocks()
+        for name, index in indices.items():
+            for dimension, part in enumerate(index):
+                bounds = self._bounds[name][dimension]
+                for bound in part:
+                    place = bisect_left(bounds, bound)
+                    if bounds[place] != bound:
+                        block = cut.get(name, blocks[name])
+                        cut[name] = np.insert(block, place, block.take(place - 1, axis=dimension), axis=dimension)
+                        bounds.insert(place, bound)
+        for name in cut:
+            self._parts[name].clear()
+        if cut:
+            self._lay_out(blocks | cut)
+
+    def _part(self, name: str, index: Index) -> _Part:
+        spans = [
+            (bounds, bisect_left(bounds, start), bisect_left(bounds, stop))
+            for bounds, (start, stop) in zip(self._bounds[name], index, strict=True)
+        ]
+        block = np.arange(math.prod(self._shapes[name])).reshape(self._shapes[name])
+        places = block[tuple(slice(first, last) for _, first, last in spans)]
+        cells = [np.repeat(np.arange(last - first), np.diff(bounds[first : last + 1])) for bounds, first, last in spans]
+        elements = (
+            None if last - first == 1 else torch.from_numpy(c).to(self.device) for c, (_, first, last) in zip(cells, spans, strict=True)
+        )
+        return _Part(places.reshape(-1), places.shape, tuple(elements), cells[0] if len(cells) == 1 else None)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return `counts/<tensor>`, one number per cell, and `bounds/<tensor>`, the lines of each dimension one after another."""
+        state = {f"counts/{name}": torch.from_numpy(block.copy()) for name, block in self._blocks().items()}
+        lines = {name: [bound for dimension in bounds for bound in dimension] for name, bounds in self._bounds.items()}
+        return state | {f"bounds/{name}": torch.tensor(bounds, dtype=torch.int64) for name, bounds in lines.items()}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Continue from `state_dict`.
+
+        Raises:
+            ValueError: The lines or the counts of a tensor are not those of its shape; names it; nothing was changed.
+        """
+        read = {name: _read_bounds(state[f"bounds/{name}"].tolist()) for name in self._bounds}
+        counts = {name: np.asarray(state[f"counts/{name}"].numpy().copy(), dtype=np.int64) for name in self._bounds}
+        for name, bounds in read.items():
+            sizes = [dimension[-1] for dimension in self._bounds[name]]
+            is_grid = [dimension[-1] for dimension in bounds] == sizes and all(b > a for line in bounds for a, b in pairwise(line))
+            if not is_grid or counts[name].shape != tuple(len(dimension) - 1 for dimension in bounds):
+                message = f"{name}: lines {bounds} and {counts[name].shape} counts are no grid over {tuple(sizes)}"
+                raise ValueError(message)
+        self._bounds = read
+        for parts in self._parts.values():
+            parts.clear()
+        self._lay_out(counts)
+
+
+class Cells:
+    """The cells of one path's slices, tensor by tensor in the order of the update."""
+
+    def __init__(self, counts: UpdateCounts, slices: Mapping[str, tuple[slice, ...]]) -> None:
+        """Cut nothing yet: a path that Adam never moves has no lines."""
+        self._counts = counts
+        self._indices = {name: tuple((part.start, part.stop) for part in parts) for name, parts in slices.items()}
+        self._version = -1
+
+    def current(self) -> Counts:
+        """The updates so far of every cell, one tensor's after another's; a copy."""
+        self._look_up()
+        return np.asarray(self._counts.flat[self._places])
+
+    def put(self, values: Counts) -> None:
+        """Set the updates of every cell; in the order of `current`."""
+        self._look_up()
+        self._counts.flat[self._places] = values
+
+    def _look_up(self) -> None:
+        """Find the cells, drawing the lines that are missing; again only when some path has drawn more."""
+        if self._version == self._counts.version:
+            return
+        self._parts = self._counts.parts(self._indices)
+        offsets = self._counts.offsets
+        self._places = np.concatenate([part.places + offsets[name] for name, part in zip(self._indices, self._parts, strict=True)])
+        self._bounds = [0, *accumulate(part.places.size for part in self._parts)]
+        self._look_up_vectors()
+        self._version = self._counts.version
+
+    def _look_up_vectors(self) -> None:
+        """Lay all vectors end to end: they are most of the tensors, short, and one look-up serves them all."""
+        found = [(tensor, part.vector_elements) for tensor, part in enumerate(self._parts)]
+        vectors = {tensor: elements for tensor, elements in found if elements is not None}
+        spans = pairwise((0, *accumulate(map(len, vectors.values()))))
+        self._vectors = dict(zip(vectors, spans, strict=True))
+        cells = [elements + self._bounds[tensor] for tensor, elements in vectors.items()]
+        joined = np.concatenate(cells) if cells else np.zeros(0, dtype=np.int64)
+        self._vector_elements = torch.from_numpy(joined).to(self._counts.device)
+
+    def common(self, values: Counts) -> list[int | None]:
+        """Per tensor the count that all of its cells have, None where they differ; `values` as `current` gives them."""
+        least, most = (reduce.reduceat(values, self._bounds[:-1]).tolist() for reduce in (np.minimum, np.maximum))
+        return [low if low == high else None for low, high in zip(least, most, strict=True)]
+
+    def spread(self, values: npt.NDArray[np.float64], tensors: Sequence[int]) -> list[Tensor]:
+        """Give every element the numbers of its cell, float32 on the device, for the tensors at these places of the order.
+
+        Args:
+            values: (K, cells) numbers in the order of `current`.
+            tensors: Places in the order of the update.
+
+        Returns:
+            (K, ...) per tensor, to be broadcast: a dimension of one cell has length 1.
+        """
+        on_device = torch.from_numpy(values.astype(np.float32)).to(self._counts.device)
+        vectors = on_device.index_select(1, self._vector_elements)
+        spread = []
+        for tensor in tensors:
+            if (span := self._vectors.get(tensor)) is not None:
+                spread.append(vectors[:, span[0] : span[1]])
+                continue
+            cells = on_device[:, self._bounds[tensor] : self._bounds[tensor + 1]].view(len(values), *self._parts[tensor].shape)
+            for dimension, elements in reversed(list(enumerate(self._parts[tensor].elements, start=1))):
+                cells = cells if elements is None else cells.index_select(dimension, elements)
+            spread.append(cells)
+        return spread
+
+
+def _read_bounds(lines: Sequence[int]) -> list[list[int]]:
+    """Return the lines of each dimension: every dimension begins at 0."""
+    starts = [*(place for place, bound in enumerate(lines) if bound == 0), len(lines)]
+    return [list(lines[start:stop]) for start, stop in pairwise(starts)]
