@@ -39,8 +39,21 @@ IMMUTABLE_ONCE_STARTED: Final = (
     "checkpoint",
 )
 """Fields of the spec that may change only until the first attempt exists."""
-MUTABLE_WHILE_SUSPENDED: Final = ("image", "resources")
-"""Fields of spec.trainer that may change while the search is suspended; its others, as above, may not."""
+MUTABLE_WHILE_SUSPENDED: Final = (
+    "image",
+    "imagePullSecrets",
+    "resources",
+    "resourceClaims",
+    "nodeSelector",
+    "affinity",
+    "tolerations",
+    "topologySpreadConstraints",
+    "priorityClassName",
+    "schedulerName",
+    "runtimeClassName",
+)
+"""Fields of spec.trainer that may change while the search is suspended: what runs and where, none of which the result depends on by
+intention. Its others, as above, may not."""
 
 
 _NO_REGRESSION: Final = "!has(self.objective) || !has(self.objective.metric) || !(self.objective.metric in ['rmse', 'mae'])"
@@ -217,7 +230,7 @@ class Search(Model):
 def transition_rules() -> tuple[tuple[str, str, str], ...]:
     """CEL rules on the root that compare old and new: (expression, message, field path)."""
     frozen = "must not change once the search has started; create a new search instead"
-    fixed = [field.alias or name for name, field in Trainer.model_fields.items() if name not in MUTABLE_WHILE_SUSPENDED]
+    fixed = [alias for name, field in Trainer.model_fields.items() if (alias := field.alias or name) not in MUTABLE_WHILE_SUSPENDED]
     unchanged = " && ".join(_unchanged("spec.trainer", name) for name in fixed)
     at_rest = "(has(oldSelf.spec.suspend) && oldSelf.spec.suspend && has(oldSelf.status.phase) && oldSelf.status.phase == 'Suspended')"
     return (

@@ -73,7 +73,7 @@ async def touch(client: KubeClient, namespace: str, job: TouchJob, now_s: float)
 
 
 async def clean_up(client: KubeClient, search: SearchRecord, action: CleanUp) -> None:
-    """Delete what a search that has ended left behind; what is gone already or not ours is passed over."""
+    """Delete what a search that has ended left behind, now or by a Job's own time; what is gone already or not ours is passed over."""
     namespace = search.key.namespace
     for name in action.config_maps:
         try:
@@ -85,6 +85,9 @@ async def clean_up(client: KubeClient, search: SearchRecord, action: CleanUp) ->
     for name, uid in action.jobs:
         with suppress(NotFoundError):
             await client.delete(JOBS, namespace, name, uid=uid)
+    for name, uid, seconds in action.expiring:
+        with suppress(NotFoundError):
+            await client.merge(JOBS, namespace, name, {"metadata": {"uid": uid}, "spec": {"ttlSecondsAfterFinished": seconds}})
 
 
 def _is_controlled_by(metadata: Document, uid: str) -> bool:

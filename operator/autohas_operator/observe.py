@@ -89,7 +89,7 @@ class JobRecord:
     """A trainer Job; `search_uid` is that of its controlling owner, empty when it has none of our kind.
 
     `queue` is Kueue's, empty when nobody asked for one; `resumed_s`: when it was last resumed after it had been suspended;
-    `touched_s`: when the operator last made its controller look at it.
+    `touched_s`: when the operator last made its controller look at it; `ttl_s`: its `ttlSecondsAfterFinished`.
     """
 
     key: Key
@@ -106,6 +106,7 @@ class JobRecord:
     is_suspended: bool
     resumed_s: float | None
     touched_s: float | None
+    ttl_s: int | None
     queue: str
     is_complete: bool
     failure: JobFailure | None
@@ -268,6 +269,7 @@ def job_record(document: Document) -> JobRecord | None:
         is_suspended=spec.get("suspend") is True,
         resumed_s=_resumed_s(status),
         touched_s=epoch(annotations.get(ANNOTATION_TOUCHED_AT)),
+        ttl_s=optional_number(spec, "ttlSecondsAfterFinished"),
         queue=text(labels, LABEL_QUEUE),
         is_complete="Complete" in _true_conditions(status),
         failure=_failure(status),

@@ -62,4 +62,4 @@ def test_a_search_that_was_just_made_has_observed_no_generation(bench: Any) -> N
     bench.operator.kill()
     bench.apply(DURABLE)
 
-    assert bench.search()["status"] == {"observedGeneration": 0}
+    assert bench.search()["status"] == {"observedGeneration": 0, "conditions": []}

@@ -42,6 +42,25 @@ def test_what_has_ended_is_cleaned_up_and_the_result_stays(bench: Any, trainer: 
     assert bench.search()["status"]["result"]["scores"]["test"] == "0.93"
 
 
+def test_what_an_orphaning_deletion_leaves_goes_by_itself(bench: Any, trainer: Any) -> None:
+    """The Job of an ended search has a time of its own and no ConfigMap: without the search it goes, and its pod with it."""
+    bench.apply(DURABLE)
+    pod = bench.pod()
+    bench.reported(trainer, pod)
+    bench.succeeded(pod)
+    bench.until(
+        lambda: [job["spec"].get("ttlSecondsAfterFinished") for job in bench.objects("jobs")] == [3600 + 3600], "the Job has its time"
+    )
+    bench.until(lambda: len(children(bench)) == 2, "the ConfigMap is gone")
+    bench.kubectl("delete", "ahs", "fashion", "--cascade=orphan")
+    bench.until(lambda: "ownerReferences" not in bench.objects("jobs")[0]["metadata"], "the Job is an orphan")
+    (name,) = (job["metadata"]["name"] for job in bench.objects("jobs"))
+    bench.kubectl("patch", "job", name, "--type=merge", "-p", '{"spec": {"ttlSecondsAfterFinished": 1}}')  # no test waits for two hours
+    bench.until(lambda: children(bench) == [], "nothing is left")
+
+    assert bench.objects("ahs") == []
+
+
 def test_a_paused_search_is_left_alone(bench: Any) -> None:
     """The annotation keeps the operator from making a Job; removed, the search starts."""
     bench.apply(changed(DURABLE, "metadata.annotations", {"autohas.dev/paused": "true"}))

@@ -11,6 +11,7 @@ import pytest
 from autohas_api.digest import sha256
 from autohas_api.messages import CheckpointInfo
 from autohas_api.names import LABEL_QUEUE
+from autohas_api.search import MUTABLE_WHILE_SUSPENDED
 from autohas_api.testing import changed
 from autohas_operator.testing.builders import DURABLE
 from testcluster.commands import CommandFailedError
@@ -44,7 +45,8 @@ def test_a_search_is_suspended_and_goes_on(bench: Any, trainer: Any) -> None:
     leave(bench, pod)
     bench.until_phase("Suspended")
     left = (bench.objects("jobs"), bench.objects("pods"), bench.search()["status"]["checkpoint"]["step"])
-    suspend(bench, wanted=False, image="mine:2", resources={"limits": {"cpu": "3"}})
+    placed = {"nodeSelector": {"pool": "spot"}, "tolerations": [{"key": "spot", "operator": "Exists"}]}
+    suspend(bench, wanted=False, image="mine:2", resources={"limits": {"cpu": "3"}}, **placed)
     following = bench.pod()
     bench.reported(trainer, following, starts=2, interruptions=1)
     bench.succeeded(following)
@@ -53,20 +55,48 @@ def test_a_search_is_suspended_and_goes_on(bench: Any, trainer: Any) -> None:
     assert bench.search()["status"]["attempt"] == 2
     assert following["spec"]["containers"][0]["image"] == bench.search()["status"]["trainer"]["image"] == "mine:2"
     assert following["spec"]["containers"][0]["resources"]["limits"] == {"cpu": "3"}
+    assert following["spec"]["nodeSelector"] == {"pool": "spot"}
+    assert {"key": "spot", "operator": "Exists"} in following["spec"]["tolerations"]
     reasons = {"SearchSuspended", "SearchResumed"}
     bench.until(lambda: reasons <= {e["reason"] for e in bench.objects("events")}, "both events")
 
 
-def test_image_and_resources_change_only_while_suspended(bench: Any) -> None:
-    """While the search runs the API server refuses them, naming the field and the way; other fields stay refused."""
+MOVABLE = {
+    "image": "mine:2",
+    "imagePullSecrets": [{"name": "registry"}],
+    "resources": {"limits": {"cpu": "1"}},
+    "resourceClaims": [{"name": "gpu", "resourceClaimTemplateName": "gpu"}],
+    "nodeSelector": {"pool": "gpu"},
+    "affinity": {"nodeAffinity": {}},
+    "tolerations": [{"key": "spot", "operator": "Exists"}],
+    "topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway"}],
+    "priorityClassName": "research",
+    "schedulerName": "other",
+    "runtimeClassName": "nvidia",
+}
+"""What runs and where, each with a value of its own."""
+
+
+def test_what_runs_and_where_changes_only_while_suspended(bench: Any) -> None:
+    """While the search runs the API server refuses them, naming the field and the way; Suspended they pass; other fields stay refused."""
+    assert set(MOVABLE) == set(MUTABLE_WHILE_SUSPENDED)
     bench.apply(DURABLE)
     bench.pod()
     bench.until(lambda: bench.search().get("status", {}).get("attempt") == 1, "attempt 1 is noted")
-    for path, value in (("spec.trainer.image", "mine:2"), ("spec.trainer.resources", {"limits": {"cpu": "1"}})):
-        with pytest.raises(CommandFailedError, match=r"set spec\.suspend to true and wait for the phase Suspended"):
-            bench.apply(changed(DURABLE, path, value))
+    for name, value in MOVABLE.items():
+        with pytest.raises(
+            CommandFailedError, match=rf"{name} must not change .* set spec\.suspend to true and wait for the phase Suspended"
+        ):
+            suspend(bench, wanted=False, **{name: value})
     with pytest.raises(CommandFailedError, match="trainer must not change once the search has started"):
-        bench.apply(changed(DURABLE, "spec.trainer.nodeSelector", {"pool": "gpu"}))
+        suspend(bench, wanted=False, device="CPU")
+    suspend(bench)
+    bench.until_phase("Suspended")
+    suspend(bench, **MOVABLE)
+    with pytest.raises(CommandFailedError, match="trainer must not change once the search has started"):
+        suspend(bench, device="CPU")
+
+    assert {name: bench.search()["spec"]["trainer"][name] for name in MOVABLE} == MOVABLE
 
 
 def test_suspend_flipped_back_and_forth_leaves_one_job(bench: Any, trainer: Any) -> None:

@@ -191,22 +191,38 @@ def finished(search: dict[str, Any] = SEARCH) -> Status:
 
 
 def test_what_has_ended_stays_for_its_time_and_then_goes_whole() -> None:
-    """Logs stay readable for jobTTLSeconds after the result is stored; then the Job goes with the ConfigMaps of all attempts."""
+    """Logs stay readable for jobTTLSeconds after the result is stored, then the Job goes; the ConfigMaps of all attempts go at once."""
     search = limited(cleanup={"jobTTLSeconds": 100})
     third = stored_job(search, 3, conditions=[condition("Complete")])
     done = finished(search).model_copy(update={"attempt": 3})
+    first = decide(observed(search, third), done, at_s=NOW_S + 1)
+    third = changed(third, "spec.ttlSecondsAfterFinished", 3700)
     early = decide(observed(search, third), done, at_s=NOW_S + 40)
     due = decide(observed(search, third), done, at_s=NOW_S + 100)
     leaving = changed(third, "metadata.deletionTimestamp", "2027-01-15T08:00:00Z")
 
+    assert first.action == CleanUp(
+        config_maps=("fashion-5ea4c400-1", "fashion-5ea4c400-2", "fashion-5ea4c400-3"),
+        jobs=(),
+        expiring=(("fashion-5ea4c400-3", "job-3", 100 + 3600),),
+    )
+    assert first.look_again_s == 99
     assert (early.action, early.look_again_s) == (None, 60)
     assert due.needs_fresh_reads
-    assert due.action == CleanUp(
-        config_maps=("fashion-5ea4c400-1", "fashion-5ea4c400-2", "fashion-5ea4c400-3"), jobs=(("fashion-5ea4c400-3", "job-3"),)
-    )
+    assert due.action == CleanUp(config_maps=(), jobs=(("fashion-5ea4c400-3", "job-3"),))
     assert decide(observed(search, leaving), done, at_s=NOW_S + 101).action is None
     assert decide(observed(search), done, at_s=NOW_S + 101).action is None
     assert early.status == due.status == done
+
+
+@pytest.mark.parametrize(("seconds", "expiring"), [(100, ()), (50, ()), (200, (("fashion-5ea4c400-3", "job-3", 3800),))])
+def test_a_longer_time_is_told_to_kubernetes_too(seconds: int, expiring: tuple[tuple[str, str, int], ...]) -> None:
+    """After an edit of cleanup.jobTTLSeconds the Job may not go before it; when it is shortened, the operator is first all the same."""
+    search = limited(cleanup={"jobTTLSeconds": seconds})
+    kept = changed(stored_job(search, 3, conditions=[condition("Complete")]), "spec.ttlSecondsAfterFinished", 3700)
+    action = decide(observed(search, kept), finished(search), at_s=NOW_S + 1).action
+
+    assert action == (CleanUp(config_maps=(), jobs=(), expiring=expiring) if expiring else None)
 
 
 def test_a_forged_number_of_an_attempt_costs_nothing() -> None:
@@ -230,7 +246,7 @@ def test_cleaning_up_names_a_hundred_config_maps_at_most() -> None:
 
 
 def test_a_job_whose_controller_is_slow_is_not_taken_for_one_that_works() -> None:
-    """The result is stored, the Job is not complete yet: it keeps its time like any other."""
+    """The result is stored, the Job is not complete yet: it keeps its ConfigMap, and its time like any other."""
     seen = observed(SEARCH, JOB, ended_pod(JOB, code=0, message=result_text(SEARCH)))
 
     assert decide(seen, finished(), at_s=NOW_S + 1).action is None
