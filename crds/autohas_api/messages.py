@@ -43,6 +43,7 @@ NOTICE_TYPES: Final[dict[str, Literal["Normal", "Warning"]]] = {
     "CheckpointFailed": "Warning",
     "WinnerDiverged": "Warning",
     "RepeatDiverged": "Warning",
+    "CandidateFailed": "Warning",
     "PolicyCollapsed": "Warning",
 }
 """Every reason that a trainer may give for a notice, with the type of the event that it becomes."""

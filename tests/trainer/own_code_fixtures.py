@@ -166,6 +166,30 @@ class Plain(nn.Sequential):
         super().__init__(nn.Flatten(), *hidden, nn.Linear(int(width), num_outputs))
 
 
+class Faulty(Plain):
+    """A plain module whose forwards do first what a test asks for."""
+
+    fault: Callable[[nn.Module, torch.Tensor], None] = staticmethod(lambda module, inputs: None)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        type(self).fault(self, inputs)
+        return super().forward(inputs)
+
+
+class FaultyLinear(Linear):
+    """A model with decisions whose supernet forwards and builds do first what a test asks for."""
+
+    fault: Callable[[dict[str, str], str], None] = staticmethod(lambda path, where: None)
+
+    def forward(self, inputs: torch.Tensor, path: dict[str, str], leaves: dict[str, torch.Tensor]) -> torch.Tensor:
+        type(self).fault(path, "forward")
+        return super().forward(inputs, path, leaves)
+
+    def build(self, configuration: dict[str, str]) -> nn.Module:
+        type(self).fault(configuration, "build")
+        return super().build(configuration)
+
+
 class Constant(Plain):
     """Divides by a constant tensor that is no buffer, so that it stays on the CPU."""
 

@@ -148,14 +148,6 @@ def test_a_dry_run_trains_nothing_and_says_what_it_would_cost(tmp_path: Path) ->
     assert not (tmp_path / "out").exists()
 
 
-def test_a_dry_run_without_the_data_says_so(tmp_path: Path) -> None:
-    """The plan needs no data; sizes do."""
-    file = _search_file(tmp_path, spec__task__data={"name": "idx", "path": "/no/such/folder"})
-    shown = _autohas("run", file, "--dry-run")
-    assert shown.exit_code == 0
-    assert "No sizes and no prediction: /no/such/folder is not a folder" in _flat(shown.output)
-
-
 def test_missing_data_ends_with_65(tmp_path: Path) -> None:
     """The sentence of the data reader, no traceback."""
     file = _search_file(tmp_path, spec__task__data={"name": "idx", "path": "/no/such/folder"})

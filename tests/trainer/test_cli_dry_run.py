@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from own_code_fixtures import Faulty, FaultyLinear
+from test_entrypoints import own_search
 from torch import device
 from typer.testing import CliRunner, Result
 
@@ -50,6 +54,75 @@ def test_the_reachable_costs_are_shown_and_a_target_outside_is_refused(tmp_path:
     assert "spec.objective.cost.target is 9, below the least macs" in " ".join(refused.stderr.split())
     later = _dry_run(changed(a_search(), "spec.objective", {"cost": {"metric": "latencyMilliseconds", "target": "9"}}), tmp_path)
     assert "latency is measured when the search begins" in " ".join(later.output.split())
+
+
+def _tiny(folder: Path) -> dict[str, Any]:
+    """Eighty rows: 6 of them would reward, 64 are needed."""
+    rows = "\n".join(f"{n},{n * n % 7},{'even' if n % 2 == 0 else 'odd'}" for n in range(80))
+    (folder / "tiny.csv").write_text(f"a,b,label\n{rows}\n", encoding="utf-8")
+    data = {"name": "csv", "path": str(folder / "tiny.csv"), "arguments": {"target": "label"}}
+    return changed(changed(a_search(), "spec.task.recipe.batchSize", 16), "spec.task.data", data)
+
+
+def _own(model: str) -> dict[str, Any]:
+    document = changed(a_search(), "spec.task.data", {"entrypoint": "own_code_fixtures:Data"})
+    document = changed(document, "spec.task.model", {"entrypoint": model})
+    rates = {"name": "learning_rate", "continuous": {"min": "0.03", "max": "0.3", "scale": "Log", "numBases": 3}}
+    return changed(document, "spec.searchSpace", {"hyperparameters": [rates]})
+
+
+CANNOT_RUN: dict[str, tuple[Callable[[Path], dict[str, Any]], int, str]] = {
+    "too few rewards": (_tiny, 65, "the reward split has 6 examples, rewards need at least 64"),
+    "no data": (
+        lambda _: changed(a_search(), "spec.task.data", {"name": "idx", "path": "/no/such/folder"}),
+        65,
+        "/no/such/folder is not a folder",
+    ),
+    "no module": (lambda _: _own("nowhere.model:Net"), 78, "there is no module nowhere"),
+    "no device": (lambda _: changed(a_search(), "spec.trainer.device", "CUDA"), 78, "spec.trainer.device is CUDA"),
+    "a default that fails": (lambda _: _own("own_code_fixtures:Faulty"), 78, "the default configuration cannot be trained"),
+}
+
+
+@pytest.mark.parametrize("case", CANNOT_RUN)
+def test_a_search_that_cannot_run_ends_a_dry_run_as_the_run(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same exit code and the same last sentence; nothing is trained."""
+
+    def fault(_module: object, inputs: torch.Tensor) -> None:
+        if torch.is_grad_enabled() and len(inputs) > 2:
+            raise MemoryError
+
+    monkeypatch.setattr(Faulty, "fault", staticmethod(fault))
+    make, code, said = CANNOT_RUN[case]
+    dry = _dry_run(make(tmp_path), tmp_path)
+    run = CliRunner().invoke(app, ["run", str(tmp_path / "search.yaml"), "--out", str(tmp_path / "out")])
+
+    assert (dry.exit_code, run.exit_code) == (code, code)
+    assert said in dry.stderr
+    assert dry.stderr == run.stderr
+
+
+def test_the_plan_is_shown_without_the_data(tmp_path: Path) -> None:
+    """It needs none, and helps to correct the rest."""
+    shown = _dry_run(changed(a_search(), "spec.task.data", {"name": "idx", "path": "/no/such/folder"}), tmp_path)
+    assert "steps at most" in " ".join(shown.stdout.split())
+
+
+def test_a_largest_network_that_fails_is_no_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The search would leave it out: exit 0, and the line of the memory says why."""
+
+    def fault(path: dict[str, str], where: str) -> None:
+        if where == "build" and path["shift"] == "yes":
+            raise MemoryError
+
+    monkeypatch.setattr(FaultyLinear, "fault", staticmethod(fault))
+    shown = _dry_run(own_search("FaultyLinear"), tmp_path)
+    assert shown.exit_code == 0, shown.output
+    assert "memory: the largest network cannot be trained, the search would leave it out: building its network" in _flat(shown.output)
+
+
+def _flat(text: str) -> str:
+    return " ".join(text.split())
 
 
 def test_repeats_are_steps_of_the_plan(tmp_path: Path) -> None:

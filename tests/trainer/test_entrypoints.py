@@ -38,7 +38,7 @@ def own_search(model: str = "Linear", data: str = "Data", **arguments: str) -> d
     """The small search on own data with an own model."""
     document = changed(small_search(), "spec.task.data", {"entrypoint": f"{OWN}:{data}", "arguments": arguments})
     document = changed(document, "spec.task.model", {"entrypoint": f"{OWN}:{model}"})
-    if model in ("Plain", "Tokens"):
+    if model in ("Plain", "Tokens", "Faulty"):
         return changed(document, "spec.searchSpace.architecture")
     return changed(document, "spec.searchSpace.architecture", {"decisions": DECISIONS})
 

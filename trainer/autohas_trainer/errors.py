@@ -5,6 +5,8 @@
     ├── DataError                exit 65: a data file is missing or damaged
     ├── CheckpointError          exit 66: no usable checkpoint is left
     ├── NumericalError           exit 70: the default configuration itself diverges
+    ├── CandidateError           exit 78: one candidate cannot be trained; a search continues with the others
+    │   └── DeviceError          exit 75: the device failed under it; the next process leaves the candidate out
     └── Interrupted              exit 75: stopped on request, checkpoint written
 
 The message is one sentence for a person: what was found, where, and what to do. Exit codes are read in one place, the command line.
@@ -18,9 +20,11 @@ from typing import ClassVar, Final
 from autohas_api.names import ExitCode
 
 __all__ = [
+    "CandidateError",
     "CheckpointError",
     "ConfigurationError",
     "DataError",
+    "DeviceError",
     "Interrupted",
     "NumericalError",
     "TrainerError",
@@ -68,6 +72,28 @@ class NumericalError(TrainerError):
     """The default configuration diverged; an exact resume would repeat it."""
 
     exit_code: ClassVar[ExitCode] = ExitCode.NUMERICAL
+
+
+class CandidateError(TrainerError):
+    """One candidate cannot be trained: memory is full, or own code raises. A search continues without it; alone it is the end."""
+
+    exit_code: ClassVar[ExitCode] = ExitCode.CONFIGURATION
+
+    def __init__(self, message: str, *, is_memory: bool = False) -> None:
+        """`is_memory`: a smaller candidate, or more memory, would help."""
+        super().__init__(message)
+        self.is_memory = is_memory
+
+
+class DeviceError(CandidateError):
+    """The device failed while it worked for one candidate: nothing more can be computed in this process."""
+
+    exit_code: ClassVar[ExitCode] = ExitCode.INTERRUPTED
+
+    def __init__(self, message: str, *, culprit: str) -> None:
+        """`culprit`: name of the candidate among the faults."""
+        super().__init__(message)
+        self.culprit = culprit
 
 
 class Interrupted(TrainerError):  # noqa: N818 - a request that was obeyed, not an error

@@ -132,6 +132,9 @@ class Algorithm(Protocol):
     def step(self, context: StepContext) -> SupernetStep:
         """One supernet step: sample, gradient, update, reward, controller."""
 
+    def reject(self, sample: Configuration) -> bool:
+        """Learn, after the warm-up, that a sample's network cannot be trained; whether the controller's policy was updated."""
+
     def candidates(self, count: int, rng: np.random.Generator) -> list[Candidate]:
         """At most `count` configurations for the race, the most trusted first."""
 

@@ -53,6 +53,11 @@ class AutoHASLanes:
             has_learned=True,
         )
 
+    def reject(self, sample: Configuration) -> bool:
+        """Blame the architecture."""
+        self.policy.reject(self._space.as_mapping(sample), self.policy.decisions)
+        return True
+
     def candidates(self, count: int, rng: np.random.Generator) -> list[Candidate]:
         """The default architecture with the best lane's hyperparameters, argmax, samples."""
         default = self._with_hyperparameters(Configuration(values=tuple(d.default for d in self.policy.decisions)))

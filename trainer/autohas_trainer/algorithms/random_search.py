@@ -39,6 +39,10 @@ class RandomSearch:
         """Refuse: a plan of RandomSearch has no supernet steps."""
         raise RuntimeError("RandomSearch has no supernet")
 
+    def reject(self, sample: Configuration) -> bool:  # noqa: ARG002 - the protocol's
+        """Nothing learns."""
+        return False
+
     def candidates(self, count: int, rng: np.random.Generator) -> list[Candidate]:
         """`count` distinct trials (fewer when the space is smaller), the default first. Needs Optuna."""
         sampler = _OptunaSampler(self._space, int(rng.integers(2**31)))

@@ -37,6 +37,10 @@ class RandomSharing:
         context.commit(sample, gradient, sample)
         return SupernetStep(sample=sample, loss=gradient.loss, learning_rate=context.learning_rate(sample))
 
+    def reject(self, sample: Configuration) -> bool:  # noqa: ARG002 - the protocol's
+        """Nothing learns."""
+        return False
+
     def candidates(self, count: int, rng: np.random.Generator) -> list[Candidate]:
         """`count` samples to score on the shared weights: the ones given, then uniform ones."""
         drawn = (self.policy.sample(rng).configuration for _ in range(count - len(self._initial)))

@@ -30,6 +30,11 @@ class WindowedSearch:
     def begin(self, reference: Configuration) -> None:
         """Nothing to take: there are no lanes, and the policy derives its own reference."""
 
+    def reject(self, sample: Configuration) -> bool:
+        """Blame the architecture: its network failed, whatever the update rule."""
+        self.policy.reject(self._space.as_mapping(sample), self.architecture)
+        return bool(self.architecture)
+
     def candidates(self, count: int, rng: np.random.Generator) -> list[Candidate]:
         """Argmax, then samples of the architecture with the derived hyperparameters.
 

@@ -10,13 +10,14 @@ from rich.console import Console
 
 from autohas_api.budget import StagePlan, plan_stages
 from autohas_api.search import Search
-from autohas_api.space import Role, Space
+from autohas_api.space import Configuration, Role, Space
 from autohas_trainer.cli.devices import choose_device
 from autohas_trainer.cli.memory import training_bytes
 from autohas_trainer.engine.costs import Costs
+from autohas_trainer.engine.faults import default_failed
 from autohas_trainer.engine.problem import Problem
 from autohas_trainer.engine.training import Training
-from autohas_trainer.errors import DataError
+from autohas_trainer.errors import CandidateError, TrainerError
 from autohas_trainer.reporting.bar import duration
 from autohas_trainer.reporting.live import stage_steps
 from autohas_trainer.seeding import make_deterministic
@@ -29,21 +30,27 @@ _CHEAP_S = 5.0
 
 
 def dry_run(search: Search, space: Space, threads: int, console: Console) -> None:
-    """Print space, plan, sizes and a prediction; without the data, only what is known without it."""
+    """Print space, plan, sizes and a prediction; a search that cannot run ends as the run itself would.
+
+    Raises:
+        TrainerError: as `autohas_trainer.engine.search.run`, after what is known without the data was printed.
+    """
     device = choose_device(search.spec)
     make_deterministic(threads)
     try:
         problem = Problem.load(search.spec, space, torch.device(device))
-    except DataError as error:
+    except TrainerError:
         _print_plan(search, space, plan_stages(search.spec, space), console)
-        _say(console, f"No sizes and no prediction: {error}")
-        return
+        raise
     threads = problem.useful_threads(threads)
     torch.set_num_threads(threads)
     _print_plan(search, space, problem.plan, console)
     _print_data(problem, console)
+    try:
+        seconds = _seconds_per_step(problem)
+    except CandidateError as error:
+        raise default_failed(error) from error
     _print_sizes(problem, console)
-    seconds = _seconds_per_step(problem)
     if seconds is not None:
         whole = seconds * search.spec.retrain.steps * problem.plan.predicted_trainings
         where = f"{device}, {threads} thread{'' if threads == 1 else 's'}"
@@ -68,8 +75,7 @@ def _print_sizes(problem: Problem, console: Console) -> None:
     largest = Costs(None, space, problem.template, problem.costs.example).extreme(sign=1)
     sizes = f"default network {problem.num_parameters(space.default):,}, largest {problem.num_parameters(largest):,}"
     _say(console, f"parameters: {sizes}")
-    memory = training_bytes(problem, largest) / 2**20
-    _say(console, f"memory: the largest network takes {memory:,.1f} MiB in training at batch {problem.recipe(largest).batch_size}")
+    _say(console, _memory(problem, largest))
     if problem.spec.objective.cost is None:
         return
     if not problem.costs.is_measured:
@@ -78,6 +84,15 @@ def _print_sizes(problem: Problem, console: Console) -> None:
     problem.costs.check_target()
     least, greatest = problem.costs.attainable()
     _say(console, f"cost: {problem.costs.metric} from {least:,.0f} to {greatest:,.0f}, target {problem.spec.objective.cost.target}")
+
+
+def _memory(problem: Problem, largest: Configuration) -> str:
+    """What the largest network takes; one that cannot be trained would only lose in the search."""
+    try:
+        mebibytes = training_bytes(problem, largest) / 2**20
+    except CandidateError as error:
+        return f"memory: the largest network cannot be trained, the search would leave it out: {error}"
+    return f"memory: the largest network takes {mebibytes:,.1f} MiB in training at batch {problem.recipe(largest).batch_size}"
 
 
 def _print_plan(search: Search, space: Space, plan: StagePlan, console: Console) -> None:

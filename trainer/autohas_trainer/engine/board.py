@@ -17,11 +17,13 @@ from autohas_api.messages import NOTICES_PER_START, Notice, Stage
 from autohas_api.space import Configuration
 from autohas_trainer.algorithms import Algorithm, build_algorithm
 from autohas_trainer.engine.comparison import Comparison
+from autohas_trainer.engine.faults import default_failed, fault_key
 from autohas_trainer.engine.guard import CollapseWatch, UpdateGuard
 from autohas_trainer.engine.ledger import Ledger
 from autohas_trainer.engine.problem import Problem
+from autohas_trainer.engine.tested import tested
 from autohas_trainer.engine.training import Training
-from autohas_trainer.errors import NumericalError
+from autohas_trainer.errors import CandidateError, DeviceError, NumericalError
 from autohas_trainer.reporting.records import DEFAULT, CandidateRecord, PolicyRecord, Sink, StepRecord
 from autohas_trainer.supernet import Supernet
 
@@ -44,6 +46,14 @@ class Board:
         task = problem.own.task(problem.space.default)
         self.supernet = Supernet(problem.template, task, (problem.seed, "supernet"), problem.device, optimizers=problem.optimizers)
         self.supernet_is_abandoned = False
+        self.supernet_fault: str | None = None
+        """What kept every sample of the supernet from being trained; None where something was."""
+        self.failed_samples = 0
+        """Samples of the supernet in a row that could not be trained."""
+        self.faults: dict[str, str] = {}
+        """What failed, by `faults.fault_key` or the name of a step, with the sentence: none of it is tried again."""
+        self._said: set[str] = set()
+        """Faults that a notice has named."""
         self.guard = UpdateGuard()
         self.collapse = CollapseWatch(problem.task.constant_quality)
         self.configurations: dict[str, Configuration] = {DEFAULT: problem.space.default}
@@ -64,7 +74,8 @@ class Board:
     def enter_repeat(self, name: str, configuration: Configuration, repeat: int) -> None:
         """Give a configuration one more training, from other first weights and in another order of the data."""
         self.configurations[name] = configuration
-        self.trainings[name] = Training(self.problem, configuration, repeat)
+        self.trainings[name] = self._begin(configuration, repeat)
+        self.say_faults()
 
     def enter(self, name: str, configuration: Configuration) -> str:
         """Give a configuration a training; returns the name under which it runs (an equal one may run already)."""
@@ -73,8 +84,57 @@ class Board:
                 return known
         self.configurations[name] = configuration
         self.comparisons.pop(name, None)
-        self.trainings[name] = Training(self.problem, configuration)
+        self.trainings[name] = self._begin(configuration)
+        self.say_faults()
         return name
+
+    def _begin(self, configuration: Configuration, repeat: int = 0) -> Training:
+        """Build a training; one that failed before, or cannot be built, is out.
+
+        Raises:
+            ConfigurationError: it is the default's.
+            DeviceError: the device failed.
+        """
+        fault = self.faults.get(fault_key(configuration, repeat))
+        if fault is None:
+            try:
+                return Training(self.problem, configuration, repeat)
+            except DeviceError:
+                raise
+            except CandidateError as error:
+                self._judge_failure(configuration, repeat, error)
+                fault = str(error)
+        self.faults[fault_key(configuration, repeat)] = fault
+        return Training(self.problem, configuration, repeat, fault=fault)
+
+    def _judge_failure(self, configuration: Configuration, repeat: int, error: CandidateError) -> None:
+        """Whoever else fails only loses; without the default there is no answer.
+
+        Raises:
+            ConfigurationError: it was the default.
+        """
+        if configuration == self.problem.space.default and repeat == 0:
+            raise default_failed(error) from None
+
+    def _take_out(self, training: Training, fault: str) -> None:
+        """Keep a training that failed from being tried again, here and after a resume, and say it once."""
+        training.give_up(fault)
+        self.faults[fault_key(training.configuration, training.repeat)] = fault
+        self.say_faults()
+
+    def say_faults(self) -> None:
+        """Say what was left out and is not said yet; after a restore the sinks hear it once they have started."""
+        for name, training in self.trainings.items():
+            key = fault_key(training.configuration, training.repeat)
+            if training.fault is not None and key not in self._said:
+                self._said.add(key)
+                self.notify("CandidateFailed", f"{name} is out: {training.fault}; {self.values_text(training.configuration)}")
+
+    def values_text(self, configuration: Configuration) -> str:
+        """The active values of a configuration, for a notice."""
+        space = self.problem.space
+        values = space.as_mapping(configuration)
+        return ", ".join(f"{d.name} {values[d.name]}" for d in space.searched() if space.is_active(d, values))
 
     def keep_only(self, names: set[str]) -> None:
         """End the trainings of all other candidates; their comparisons stay."""
@@ -82,14 +142,23 @@ class Board:
             del self.trainings[name]
 
     def train(self, stage: Stage, name: str) -> None:
-        """One training step of a candidate.
+        """One training step of a candidate; one that cannot be taken puts the candidate out.
 
         Raises:
             NumericalError: the default configuration diverged, under whatever name.
+            ConfigurationError: the default configuration cannot be trained.
+            DeviceError: the device failed.
         """
         training = self.trainings[name]
         before = training.units_done
-        loss = training.step()
+        try:
+            loss = training.step()
+        except DeviceError:
+            raise
+        except CandidateError as error:
+            self._judge_failure(training.configuration, training.repeat, error)
+            self._take_out(training, str(error))
+            loss = math.nan
         self._judge_default(training)
         self.ledger.advance_to(self.ledger.step + training.units_done - before)
         self.ledger.spend(stage, 1 / training.recipe.steps, candidate=name)
@@ -105,18 +174,43 @@ class Board:
             raise NumericalError(message)
 
     def compare(self, stage: Stage, name: str, rung: int) -> None:
-        """Measure a candidate at a rung, unless it was measured there before.
+        """Measure a candidate at a rung, unless it was measured there before; one that gives no outputs is out.
 
         Raises:
             NumericalError: the default configuration diverged in its last step.
+            ConfigurationError: the default configuration gives no outputs.
+            DeviceError: the device failed.
         """
         known = self.comparisons.setdefault(name, {})
         if rung not in known:
-            known[rung] = self.trainings[name].compare(self.sink.at_work)
+            known[rung] = self._compare(name)
             self.ledger.spend(stage, self.problem.comparison_cost)
             self._judge_default(self.trainings[name])
         if self.goal_reached_by is None and self.problem.reaches_goal(known[rung].metric):
             self.goal_reached_by = name
+
+    def _compare(self, name: str) -> Comparison:
+        training = self.trainings[name]
+        try:
+            return training.compare(self.sink.at_work)
+        except DeviceError:
+            raise
+        except CandidateError as error:
+            self._judge_failure(training.configuration, training.repeat, error)
+            self._take_out(training, str(error))
+            return training.compare()
+
+    def test(self) -> dict[str, float]:
+        """Read the test split: the metric of every finished training by name; one that gives no outputs is out.
+
+        Raises:
+            DeviceError: the device failed.
+        """
+
+        def fail(name: str, error: CandidateError) -> None:
+            self._take_out(self.trainings[name], str(error))
+
+        return tested(self.problem, self.trainings, self.sink.at_work, fail)
 
     def forget_contributions(self, rung: int, names: Iterable[str]) -> None:
         """Drop what no further paired comparison needs: a number per example and candidate in every checkpoint."""
@@ -196,6 +290,10 @@ class Board:
             "algorithm": self.algorithm.state_dict(),
             "ledger": self.ledger.state_dict(),
             "supernetIsAbandoned": self.supernet_is_abandoned,
+            "supernetFault": self.supernet_fault,
+            "failedSamples": self.failed_samples,
+            "faults": self.faults,
+            "faultsSaid": sorted(self._said),
             "guard": self.guard.state_dict(),
             "collapse": self.collapse.state_dict(),
             "costs": self.problem.costs.state_dict(),
@@ -212,7 +310,10 @@ class Board:
         """Continue from `state_dict` and `tensors`."""
         self.algorithm.load_state_dict(state["algorithm"])
         self.ledger.load_state_dict(state["ledger"])
-        self.supernet_is_abandoned = bool(state["supernetIsAbandoned"])
+        self.supernet_is_abandoned, self.supernet_fault = bool(state["supernetIsAbandoned"]), state["supernetFault"]
+        self.failed_samples = int(state["failedSamples"])
+        self.faults = {**self.faults, **state["faults"]}
+        self._said = set(state["faultsSaid"])
         self.guard.load_state_dict(state["guard"])
         self.collapse.load_state_dict(state["collapse"])
         self.problem.costs.load_state_dict(state["costs"])
@@ -220,7 +321,7 @@ class Board:
         self.configurations = {n: Configuration(values=tuple(v)) for n, v in state["configurations"].items()}
         self.trainings = {}
         for index, saved in enumerate(state["trainings"]):
-            training = Training(self.problem, Configuration(values=tuple(saved["values"])), saved["repeat"])
+            training = self._begin(Configuration(values=tuple(saved["values"])), saved["repeat"])
             training.load(saved, _under(f"training/{index}/", tensors))
             self.trainings[saved["name"]] = training
         self.comparisons = {

@@ -19,11 +19,12 @@ from torch import Tensor, nn
 
 from autohas_api.space import Configuration, Role, Space
 from autohas_api.task_spec import Cost
-from autohas_trainer.errors import ConfigurationError
+from autohas_trainer.engine.faults import candidate_part, fault_key
+from autohas_trainer.errors import CandidateError, ConfigurationError, DeviceError
 from autohas_trainer.seeding import stream
 from autohas_trainer.space.policy import Policy
 from autohas_trainer.space.recipe import path_of
-from autohas_trainer.templates import CountsMacs, Path, Template, count_macs, whole_path
+from autohas_trainer.templates import CountsMacs, OwnModel, Path, Template, count_macs, whole_path
 
 __all__ = ["Costs", "Stopwatch", "stopwatch"]
 
@@ -91,10 +92,16 @@ class Costs:
         return count_macs(self._build(path), self.example)
 
     def measure(self, seed: int, time_network: Stopwatch) -> str:
-        """Fit latency; returns a sentence about it. The networks are drawn by `seed`, the times are the machine's."""
-        drawn = list(self._draw(seed))
+        """Fit latency; returns a sentence about it. The networks are drawn by `seed`, the times are the machine's.
+
+        Raises:
+            CandidateError: the default's network cannot be run.
+            DeviceError: the device failed.
+        """
+        timed = [(c, self._time(c, time_network)) for c in self._draw(seed)]
+        drawn = [c for c, milliseconds in timed if milliseconds is not None]
         features = np.stack([self._features(c) for c in drawn])
-        times = np.asarray([time_network(self._build(self._path(c))) for c in drawn], dtype=np.float64)
+        times = np.asarray([milliseconds for _, milliseconds in timed if milliseconds is not None], dtype=np.float64)
         is_check = np.arange(len(drawn)) % _CHECK_EVERY == _CHECK_EVERY - 1
         is_fitted = ~is_check if len(drawn) > 2 * _CHECK_EVERY else np.ones(len(drawn), dtype=bool)
         coefficients = _fit(features[is_fitted], times[is_fitted])
@@ -105,6 +112,23 @@ class Costs:
             return words
         errors = np.abs(features[is_check] @ coefficients - times[is_check]) / np.maximum(times[is_check], 1e-9)
         return f"{words}; the line through them is off by {100 * errors.mean():.1f} % on networks that it has not seen"
+
+    def _time(self, configuration: Configuration, time_network: Stopwatch) -> float | None:
+        """The milliseconds of one network; None for one that cannot be built or run, which cannot win either.
+
+        Raises:
+            CandidateError: it is the default's.
+            DeviceError: the device failed.
+        """
+        try:
+            with candidate_part("timing its network", culprit=fault_key(configuration), is_own=isinstance(self._template, OwnModel)):
+                return time_network(self._build(self._path(configuration)))
+        except DeviceError:
+            raise
+        except CandidateError:
+            if configuration == self._space.default:
+                raise
+            return None
 
     def attainable(self) -> tuple[float, float]:
         """The least and the greatest cost in the space, by changing one decision at a time until nothing helps."""

@@ -54,6 +54,11 @@ class OwnCode:
             self._check_built_in(spec, splits)
             self._check_hooks(splits)
 
+    @property
+    def is_own(self) -> bool:
+        """Whether model or data are own code."""
+        return self._is_own
+
     def values(self, configuration: Configuration) -> dict[str, str]:
         """The own hyperparameters of a configuration."""
         searched = self._space.as_mapping(configuration)

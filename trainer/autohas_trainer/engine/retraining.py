@@ -16,7 +16,7 @@ from autohas_trainer.engine.outcome import save_model
 from autohas_trainer.engine.problem import Problem
 from autohas_trainer.engine.tested import tested
 from autohas_trainer.engine.training import Training
-from autohas_trainer.errors import Interrupted
+from autohas_trainer.errors import CandidateError, Interrupted
 from autohas_trainer.reporting.records import StopRequest
 from autohas_trainer.seeding import make_deterministic
 
@@ -74,7 +74,7 @@ class SeedTrainer:
             if stop.requested:
                 raise Interrupted(f"stopped on request at step {training.num_steps_done} of seed {seed}; finished seeds are kept")
         selection = training.compare().metric  # may find that the finished weights give no finite loss
-        test = tested(problem, {"model": training}, on_batch=lambda: None).get("model")
+        test = tested(problem, {"model": training}, on_batch=lambda: None, on_failure=_end).get("model")
         if training.is_diverged or test is None:
             return SeedScore(seed=seed, test=None, selection=None, model_digest=None, steps=training.num_steps_done)
         return SeedScore(
@@ -84,6 +84,11 @@ class SeedTrainer:
             model_digest=save_model(training, self.folder / f"model-{seed}.safetensors"),
             steps=training.num_steps_done,
         )
+
+
+def _end(name: str, error: CandidateError) -> None:  # noqa: ARG001 - the callback's form
+    """There is one configuration here: what it raises is the end."""
+    raise error
 
 
 def spread_of(scores: Sequence[SeedScore]) -> Spread | None:

@@ -22,13 +22,14 @@ from autohas_trainer.engine.board import Board
 from autohas_trainer.engine.checkpoint import Checkpoint, CheckpointStore
 from autohas_trainer.engine.costs import stopwatch
 from autohas_trainer.engine.early_end import EarlyEnd
+from autohas_trainer.engine.faults import default_failed, device_faults, fault_key, leaving_out_at_next_start
 from autohas_trainer.engine.ledger import Ledger
 from autohas_trainer.engine.lifetimes import CHECKPOINTS, count_start
 from autohas_trainer.engine.origin import Origin
 from autohas_trainer.engine.outcome import build_outcome
 from autohas_trainer.engine.problem import Problem
 from autohas_trainer.engine.stages import EvaluateStage, SearchStage, build_stages
-from autohas_trainer.errors import CheckpointError, Interrupted, storage_sentence
+from autohas_trainer.errors import CandidateError, CheckpointError, DeviceError, Interrupted, storage_sentence
 from autohas_trainer.reporting.history import HISTORY_FILE
 from autohas_trainer.reporting.records import Identity, Outcome, RunInfo, Sink, StopRequest
 from autohas_trainer.seeding import make_deterministic
@@ -73,12 +74,12 @@ def run(job: Job, sink: Sink, stop: StopRequest, clocks: Clocks | None = None) -
 
     Raises:
         DataError, ConfigurationError, CheckpointError, NumericalError: see `autohas_trainer.errors`.
-        Interrupted: `stop` was requested; a checkpoint is written.
+        Interrupted: `stop` was requested and a checkpoint is written, or the device failed and the next process leaves a candidate out.
         OSError: the working folder cannot be written.
     """
     clocks = clocks or Clocks()
     job.workdir.mkdir(parents=True, exist_ok=True)
-    store = _store(job, clocks)
+    store, digest = _store(job, clocks), search_digest(job.search)
     damage: list[str] = []
     checkpoint = store.newest(damage.append)
     _refuse_silent_restart(job.workdir, checkpoint)
@@ -90,22 +91,25 @@ def run(job: Job, sink: Sink, stop: StopRequest, clocks: Clocks | None = None) -
     origin = Origin.of(problem, checkpoint, threads=torch.get_num_threads())
     board, stages = _assemble(problem, sink, clocks)
     board.starts = starts
+    default = fault_key(job.space.default)
+    board.faults = device_faults(job.workdir, digest, default)
     early_end = EarlyEnd(board)
-    position = _restore(board, stages, early_end, checkpoint)
+    with leaving_out_at_next_start(job.workdir, digest, default):
+        position = _restore(board, stages, early_end, checkpoint)
     damage += _history_loss(job.workdir, checkpoint)
     sink.started(_run_info(job, board, early_end, checkpoint, origin))
     _report_resume(board, checkpoint, damage, origin)
     keeper = _Keeper(
         job=job, store=store, origin=origin, board=board, stages=stages, early_end=early_end, sink=sink, clock=clocks.monotonic
     )
-    if checkpoint is None:
-        if problem.splits.notes:
-            board.notify("DataConverted", "; ".join(problem.splits.notes))
-        _learn_costs(board, clocks)
-        stages[0].begin()
-        keeper.save(0)
-
-    _work_through(stages, position, keeper, early_end, stop)
+    with leaving_out_at_next_start(job.workdir, digest, default):
+        if checkpoint is None:
+            if problem.splits.notes:
+                board.notify("DataConverted", "; ".join(problem.splits.notes))
+            _learn_costs(board, clocks)
+            stages[0].begin()
+            keeper.save(0)
+        _work_through(stages, position, keeper, early_end, stop)
 
     last = stages[-1]
     assert isinstance(last, EvaluateStage)  # noqa: S101 - build_stages ends with it
@@ -279,11 +283,18 @@ def _learn_costs(board: Board, clocks: Clocks) -> None:
     """Before step 0: measure latency where it is asked for, and refuse a cost that no network of the space can have.
 
     Raises:
-        ConfigurationError: objective.cost.target is out of reach.
+        ConfigurationError: objective.cost.target is out of reach, or the default's network cannot be run.
+        DeviceError: the device failed.
     """
     problem = board.problem
     if not problem.costs.is_measured:
-        board.notify("LatencyMeasured", problem.costs.measure(problem.seed, stopwatch(problem.costs.example, clocks.monotonic)))
+        try:
+            measured = problem.costs.measure(problem.seed, stopwatch(problem.costs.example, clocks.monotonic))
+        except DeviceError:
+            raise
+        except CandidateError as error:
+            raise default_failed(error) from error
+        board.notify("LatencyMeasured", measured)
     problem.costs.check_target()
 
 
@@ -304,6 +315,7 @@ def _report_resume(board: Board, checkpoint: Checkpoint | None, damage: list[str
         board.notify("RestoreFailed", sentence)
     if checkpoint is not None:
         board.notify("CheckpointRestored", f"continued from step {checkpoint.info.step}")
+    board.say_faults()
     known = {notice.message for notice in board.notices}
     for sentence in origin.differences():
         if sentence not in known:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any, Final
 
 import torch
@@ -18,6 +19,7 @@ from autohas_api.budget import RUNG_DIVISORS
 from autohas_api.space import Configuration
 from autohas_trainer.data import TestBatch, TrainBatch
 from autohas_trainer.engine.comparison import Comparison, diverged, encoded
+from autohas_trainer.engine.faults import candidate_part, fault_key
 from autohas_trainer.engine.problem import Problem
 from autohas_trainer.engine.regularisation import mixed, unmixed
 from autohas_trainer.engine.rule import rule_of
@@ -37,23 +39,46 @@ _TAIL: Final = 9
 class Training:
     """A training that can be stopped and continued at any step."""
 
-    def __init__(self, problem: Problem, configuration: Configuration, repeat: int = 0) -> None:
+    def __init__(self, problem: Problem, configuration: Configuration, repeat: int = 0, *, fault: str | None = None) -> None:
         """Build the network at step 0.
 
-        The same configuration always starts from the same weights and sees the same batches; another `repeat` has its own.
+        The same configuration always starts from the same weights and sees the same batches; another `repeat` has its own. With a `fault`,
+        the sentence about what failed before, nothing is built: the training is out, as one that diverged.
+
+        Raises:
+            CandidateError: the network cannot be built.
         """
         self.configuration = configuration
         self.repeat = repeat
         self.recipe = problem.recipe(configuration)
         self.num_steps_done = 0
         self.is_diverged = False
+        self.fault: str | None = None
+        """What failed in it, for a person; None where nothing did."""
         self.learning_rate = 0.0
         self._problem = problem
         self._task = problem.own.task(configuration)
-        self._module = problem.template.build(problem.built_from(configuration), _network_key(problem.seed, repeat)).to(problem.device)
-        self._optimizer = standalone_optimizer(self._module, rule_of(self.recipe, self.recipe.learning_rate))
-        self._parameters = dict(self._module.named_parameters())
+        if fault is not None:
+            self.give_up(fault)
+            return
+        with self._part("building its network"):
+            module = problem.template.build(problem.built_from(configuration), _network_key(problem.seed, repeat)).to(problem.device)
+            self._hold(module, standalone_optimizer(module, rule_of(self.recipe, self.recipe.learning_rate)))
+
+    def _hold(self, module: nn.Module, optimizer: torch.optim.Optimizer | None) -> None:
+        self._module, self._optimizer = module, optimizer
+        self._parameters = dict(module.named_parameters())
         self._average = {name: p.detach().clone() for name, p in self._parameters.items()}
+
+    def give_up(self, fault: str) -> None:
+        """Be out, as a training that diverged, and let go of the network."""
+        self.fault, self.is_diverged = fault, True
+        self._hold(nn.Module(), None)
+
+    def _part(self, doing: str, *, is_own: bool | None = None) -> AbstractContextManager[None]:
+        """What fails inside is this training's doing; `is_own`: whether own code runs there, by default where there is any."""
+        owned = self._problem.own.is_own if is_own is None else is_own
+        return candidate_part(doing, culprit=fault_key(self.configuration, self.repeat), is_own=owned)
 
     @property
     def is_finished(self) -> bool:
@@ -70,20 +95,30 @@ class Training:
         return math.ceil(self.recipe.steps / RUNG_DIVISORS[number])
 
     def step(self) -> float:
-        """Take one step and return the training loss (nats) before it; a loss or finished weights that are not finite end it."""
+        """Take one step and return the training loss (nats) before it; a loss or finished weights that are not finite end it.
+
+        Raises:
+            CandidateError: the step cannot be taken; the training must be given up.
+        """
+        with self._part(f"training step {self.num_steps_done}", is_own=False):
+            return self._step()
+
+    def _step(self) -> float:
         recipe, problem = self.recipe, self._problem
         batch = problem.splits.train_batch(self.num_steps_done, recipe.batch_size, problem.seed, replica=self.repeat)
         self.learning_rate = recipe.learning_rate * schedule(self.num_steps_done, recipe.steps, recipe.warmup_fraction, recipe.schedule)
+        assert self._optimizer is not None  # noqa: S101 - a training that was given up takes no steps
         set_rate(self._optimizer, self.learning_rate)
         problem.own.seed("step", self.repeat, self.num_steps_done)
-        loss = self._loss(batch)
-        self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]  # torch has no annotation here
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            self.is_diverged = True
-            return value
-        self._optimizer.step()
+        with self._part(f"training step {self.num_steps_done}"):
+            loss = self._loss(batch)
+            self._optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]  # torch has no annotation here
+            value = float(loss.detach())
+            if not math.isfinite(value):
+                self.is_diverged = True
+                return value
+            self._optimizer.step()
         self._update_average()
         self.num_steps_done += 1
         if self.is_finished and not all(bool(p.isfinite().all()) for p in self._parameters.values()):
@@ -118,9 +153,16 @@ class Training:
         """Measure on the selection split: averaged weights with batch statistics before the end, the model itself at the end.
 
         `on_batch` is called after every batch.
+
+        Raises:
+            CandidateError: the network gives no outputs; the training must be given up.
         """
         if self.is_diverged:
             return diverged(self.num_steps_done)
+        with self._part(f"the comparison after {self.num_steps_done} steps"):
+            return self._compare(on_batch)
+
+    def _compare(self, on_batch: Callable[[], None]) -> Comparison:
         module = self._module.eval() if self.is_finished else self._averaged_module()
         self._problem.own.seed("compare", self.num_steps_done)
         task = self._problem.task
@@ -162,9 +204,14 @@ class Training:
 
     @torch.no_grad()
     def outputs(self, batch: TestBatch) -> Tensor:
-        """Outputs (B, K) of the finished model on one test batch."""
-        outputs_BK: Tensor = self._module.eval()(batch.inputs)
-        return outputs_BK
+        """Outputs (B, K) of the finished model on one test batch.
+
+        Raises:
+            CandidateError: the network gives none.
+        """
+        with self._part("the test"):
+            outputs_BK: Tensor = self._module.eval()(batch.inputs)
+            return outputs_BK
 
     def parameters(self) -> dict[str, Tensor]:
         """Trainable weights by leaf name, as they stand; they share the network's memory."""
@@ -179,7 +226,7 @@ class Training:
         kept = {
             f"optimizer/{key}/{name}": value
             for name, parameter in self._parameters.items()
-            for key, value in self._optimizer.state.get(parameter, {}).items()
+            for key, value in (self._optimizer.state.get(parameter, {}) if self._optimizer is not None else {}).items()
             if isinstance(value, Tensor)
         }
         network = {f"network/{name}": tensor for name, tensor in self.model_tensors().items()}
@@ -187,7 +234,13 @@ class Training:
 
     def state_dict(self) -> dict[str, Any]:
         """What is not a tensor, as JSON."""
-        return {"values": list(self.configuration.values), "repeat": self.repeat, "step": self.num_steps_done, "diverged": self.is_diverged}
+        return {
+            "values": list(self.configuration.values),
+            "repeat": self.repeat,
+            "step": self.num_steps_done,
+            "diverged": self.is_diverged,
+            "fault": self.fault,
+        }
 
     @torch.no_grad()
     def load(self, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
@@ -196,7 +249,9 @@ class Training:
         Raises:
             CheckpointError: A tensor is missing or has another shape.
         """
-        self.num_steps_done, self.is_diverged = int(state["step"]), bool(state["diverged"])
+        self.num_steps_done, self.is_diverged = int(state["step"]), bool(state["diverged"]) or self.fault is not None
+        if self._optimizer is None:
+            return
         targets = {f"network/{name}": tensor for name, tensor in self._module.state_dict().items()}
         targets |= {f"average/{name}": tensor for name, tensor in self._average.items()}
         for name, target in targets.items():

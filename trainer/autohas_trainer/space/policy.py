@@ -156,6 +156,18 @@ class Policy:
             if gradients:
                 row.ascend(np.mean(gradients, axis=0), self._learning_rate)
 
+    def reject(self, values: Mapping[str, str], decisions: Sequence[Decision]) -> None:
+        """Give a sample that cannot be trained the lowest advantage in the rows of `decisions`; the baseline stays as it is.
+
+        Args:
+            values: The sample, every decision of the space by name.
+            decisions: Those that are to blame; one whose value mixes bases is not.
+        """
+        drawn = {d.name: (d.choices.index(values[d.name]),) for d in decisions if values[d.name] in d.choices}
+        configuration = self._space.configuration({d.name: values[d.name] for d in self._space.decisions})
+        draw = Draw(configuration=configuration, indices=drawn)
+        self.update(draw, -MAX_ADVANTAGE, [decision for decision in decisions if decision.name in drawn])
+
     def most_likely(self, fixed: Mapping[str, str] | None = None) -> Configuration:
         """The configuration of the most likely choices; among equals the default, else the first. `fixed` choices are held."""
         return self._space.configuration({**self._likeliest_values(), **(fixed or {})})

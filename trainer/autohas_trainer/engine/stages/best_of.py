@@ -16,7 +16,7 @@ from autohas_api.messages import Stage
 from autohas_api.space import Configuration
 from autohas_trainer.engine.board import Board, finite
 from autohas_trainer.engine.stages.supernet import StepOfSupernet
-from autohas_trainer.errors import NumericalError
+from autohas_trainer.errors import CandidateError, ConfigurationError, DeviceError, NumericalError
 from autohas_trainer.reporting.records import StepRecord
 from autohas_trainer.seeding import stream
 
@@ -40,7 +40,10 @@ class BestOfStage:
 
         Raises:
             NumericalError: they are not finite, so no sample can be scored.
+            ConfigurationError: no sample could be trained.
         """
+        if (fault := self._board.supernet_fault) is not None:
+            raise ConfigurationError(f"no sample of the supernet can be trained: {fault}; correct what raised, or give it more memory")
         if self._board.supernet_is_abandoned:
             message = "the shared weights diverged under the default recipe; lower task.recipe.learningRate"
             raise NumericalError(message)
@@ -48,7 +51,7 @@ class BestOfStage:
     def advance(self) -> bool:
         """Score one sample; the best of all enters the final training."""
         board, sample = self._board, self._samples[len(self._scores)]
-        loss, score = self._score(sample)
+        loss, score = self._try_to_score(sample)
         self._scores.append(finite(score))
         self._lead()
         board.ledger.step += 1
@@ -87,6 +90,18 @@ class BestOfStage:
         problem = self._board.problem
         rng = stream(problem.seed, "race", "samples")
         return [candidate.configuration for candidate in self._board.algorithm.candidates(self.num_steps, rng)]
+
+    def _try_to_score(self, sample: Configuration) -> tuple[float, float]:
+        """As `_score`; a sample that fails has no score, and is said."""
+        name = _name(len(self._scores))
+        self._context.culprit = name
+        try:
+            return self._score(sample)
+        except DeviceError:
+            raise
+        except CandidateError as error:
+            self._board.notify("CandidateFailed", f"{name} has no score: {error}; {self._board.values_text(sample)}")
+            return math.nan, math.nan
 
     def _score(self, sample: Configuration) -> tuple[float, float]:
         """(training loss before, mean objective over SCORE_BATCHES reward batches at the temporary weights).

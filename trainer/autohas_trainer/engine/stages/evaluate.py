@@ -8,7 +8,6 @@ from typing import Any
 from autohas_api.budget import LAST_RUNG
 from autohas_api.messages import Stage
 from autohas_trainer.engine.board import DEFAULT, Board
-from autohas_trainer.engine.tested import tested
 from autohas_trainer.errors import NumericalError
 
 __all__ = ["EvaluateStage"]
@@ -64,7 +63,7 @@ class EvaluateStage:
         if name not in board.trainings:
             board.enter_repeat(name, board.configurations[self._winner], repeat)
         board.train(self.name, name)
-        if board.trainings[name].is_diverged:
+        if board.trainings[name].is_diverged and board.trainings[name].fault is None:
             board.notify("RepeatDiverged", f"the winner's training with seed {repeat} diverged; mean and deviation are of the others")
 
     def state_dict(self) -> dict[str, Any]:
@@ -84,12 +83,13 @@ class EvaluateStage:
     def _fall_back(self) -> None:
         """A winner that was never trained before (RandomSharing) may diverge; the default then is the answer."""
         board = self._board
-        board.notify("WinnerDiverged", f"{self._winner} diverged in its final training; the default configuration is trained instead")
+        what = "diverged" if board.trainings[self._winner].fault is None else "failed"
+        board.notify("WinnerDiverged", f"{self._winner} {what} in its final training; the default configuration is trained instead")
         board.winner = board.enter(DEFAULT, board.problem.space.default)
 
     def _test(self) -> None:
         board = self._board
-        scores = tested(board.problem, board.trainings, board.sink.at_work)
+        scores = board.test()
         repeats = [_repeat_name(repeat) for repeat in range(1, board.problem.plan.num_repeats + 1)]
         for repeat, name in enumerate(repeats, start=1):
             if name not in scores and not board.trainings[name].is_diverged:

@@ -17,7 +17,9 @@ from autohas_trainer.algorithms import SupernetStep
 from autohas_trainer.algorithms._base import Gradient
 from autohas_trainer.data import RewardBatch, TrainBatch
 from autohas_trainer.engine.board import Board, finite
+from autohas_trainer.engine.faults import candidate_part
 from autohas_trainer.engine.rule import rule_of
+from autohas_trainer.errors import CandidateError, DeviceError
 from autohas_trainer.optim import UpdateRule, clip, norm_of, schedule
 from autohas_trainer.reporting.records import StepRecord
 from autohas_trainer.seeding import stream
@@ -28,6 +30,10 @@ _SUPERNET_REPLICA = -1
 """The supernet's own data order; stand-alone trainings share replica 0."""
 _TEMPORARY_REPLICA = -2
 """The order of the batches that make temporary weights, where they have their own."""
+_CULPRIT = "supernet step "
+_MAX_DEVICE_ERRORS = 3
+_MAX_FAILURES = 8
+"""Ours: samples in a row that fail before the supernet is left; a single choice that always fails is learned sooner."""
 
 
 class StepOfSupernet:
@@ -38,6 +44,10 @@ class StepOfSupernet:
         self.num_steps = board.problem.plan.schedule_steps
         self.is_warmup = step < board.problem.plan.warmup_steps
         self._board = board
+        self.culprit = f"{_CULPRIT}{step}"
+        """Name of what this works on among the faults."""
+        self.failed: Configuration | None = None
+        """The sample that could not be trained or scored."""
         self.last_quality: float | None = None
         """What `score` measured last, without the price."""
         self._train: TrainBatch | None = None
@@ -74,8 +84,9 @@ class StepOfSupernet:
         A gradient that is not finite counts as a loss that is not: no scaling makes it an update.
         """
         self._board.problem.own.seed("supernet", self.step)
-        loss, tensors = self._board.supernet.gradient(self._board.problem.path(configuration), batch, self._smoothing(configuration))
-        value, norm = torch.stack((loss, norm_of(tensors))).tolist()  # one wait for the device instead of two
+        with self._part(configuration):
+            loss, tensors = self._board.supernet.gradient(self._board.problem.path(configuration), batch, self._smoothing(configuration))
+            value, norm = torch.stack((loss, norm_of(tensors))).tolist()  # one wait for the device instead of two
         if not math.isfinite(norm):
             return Gradient(loss=math.nan, tensors=tensors)
         return Gradient(loss=value, tensors=clip(tensors, norm))
@@ -106,14 +117,16 @@ class StepOfSupernet:
     def loss(self, configuration: Configuration, batch: RewardBatch) -> float:
         """Mean loss on the reward batch."""
         self._board.problem.own.seed("supernet", self.step)
-        loss, _ = self._board.supernet.loss_and_quality(self._board.problem.path(configuration), batch)
-        return float(loss)
+        with self._part(configuration):
+            loss, _ = self._board.supernet.loss_and_quality(self._board.problem.path(configuration), batch)
+            return float(loss)
 
     def _training_loss(self, configuration: Configuration) -> float:
         """The loss of `gradient` on the step's training batch with the weights as they stand: the same draws, the same mode."""
         self._board.problem.own.seed("supernet", self.step)
         batch, smoothing = self.train_batch(), self._smoothing(configuration)
-        return float(self._board.supernet.training_loss(self._board.problem.path(configuration), batch, smoothing))
+        with self._part(configuration):
+            return float(self._board.supernet.training_loss(self._board.problem.path(configuration), batch, smoothing))
 
     def _smoothing(self, configuration: Configuration) -> float:
         return self._board.problem.recipe(configuration).label_smoothing
@@ -121,9 +134,24 @@ class StepOfSupernet:
     def score(self, configuration: Configuration, batch: RewardBatch) -> float:
         """Quality on the reward batch with the price of size."""
         self._board.problem.own.seed("supernet", self.step)
-        _, quality = self._board.supernet.loss_and_quality(self._board.problem.path(configuration), batch)
-        self.last_quality = float(quality)
-        return self._board.problem.objective(self.last_quality, configuration)
+        with self._part(configuration):
+            _, quality = self._board.supernet.loss_and_quality(self._board.problem.path(configuration), batch)
+            self.last_quality = float(quality)
+            return self._board.problem.objective(self.last_quality, configuration)
+
+    @contextmanager
+    def _part(self, configuration: Configuration) -> Iterator[None]:
+        """What fails inside is the sample's doing; nothing is computed where the device failed at this place in an earlier process.
+
+        Raises:
+            CandidateError: The sample cannot be trained or scored.
+        """
+        self.failed = configuration
+        if (known := self._board.faults.get(self.culprit)) is not None:
+            raise CandidateError(known)
+        with candidate_part(f"a sample at step {self.step}", culprit=self.culprit, is_own=self._board.problem.own.is_own):
+            yield
+        self.failed = None
 
     def learning_rate(self, configuration: Configuration) -> float:
         """Peak of the configuration times the supernet's own schedule."""
@@ -149,6 +177,7 @@ class SupernetStage:
         self._board = board
         self._first = first
         self._steps_done = 0
+        self._failures = 0
         self.name = name
         self.num_steps = num_steps
 
@@ -157,14 +186,53 @@ class SupernetStage:
 
     def advance(self) -> bool:
         """One supernet step; what cannot be repaired abandons the supernet: the race goes on with the lanes."""
+        self._leave_failing_device()
         if self._steps_done >= self.num_steps or self._board.supernet_is_abandoned:
             return False
         context = StepOfSupernet(self._board, self._first + self._steps_done)
-        done = self._board.algorithm.step(context)
-        self._steps_done += 1
-        self._book(done)
-        self._watch(done, context.last_quality)
+        try:
+            done = self._board.algorithm.step(context)
+        except DeviceError:
+            raise
+        except CandidateError as error:
+            done = self._reject(context)
+            self._steps_done += 1
+            self._book(done)
+            self._count_failure(done.sample, str(error))
+        else:
+            self._steps_done += 1
+            self._board.failed_samples = 0
+            self._book(done)
+            self._watch(done, context.last_quality)
         return self._steps_done < self.num_steps and not self._board.supernet_is_abandoned
+
+    def _leave_failing_device(self) -> None:
+        """Leave a supernet under which the device fails again and again: every failure costs a process."""
+        board = self._board
+        if not board.supernet_is_abandoned and sum(fault.startswith(_CULPRIT) for fault in board.faults) >= _MAX_DEVICE_ERRORS:
+            board.supernet_is_abandoned = True
+            board.notify(
+                "SupernetDiverged", f"the device failed {_MAX_DEVICE_ERRORS} times in the supernet; it is left, and the race decides"
+            )
+
+    def _reject(self, context: StepOfSupernet) -> SupernetStep:
+        """A sample that fails counts as one whose update was taken back: the weights stay, and the controller learns to avoid it."""
+        sample = context.failed or self._board.problem.space.default
+        has_learned = not context.is_warmup and self._board.algorithm.reject(sample)
+        return SupernetStep(
+            sample=sample, loss=math.nan, learning_rate=context.learning_rate(sample), is_rejected=True, has_learned=has_learned
+        )
+
+    def _count_failure(self, sample: Configuration, fault: str) -> None:
+        """Say the first failure of the stage; leave a supernet in which nothing can be trained."""
+        board = self._board
+        self._failures, board.failed_samples = self._failures + 1, board.failed_samples + 1
+        if self._failures == 1:
+            text = f"a sample of {self.name} failed and is rejected, as others may be: {fault}; {board.values_text(sample)}"
+            board.notify("CandidateFailed", text)
+        if board.failed_samples == _MAX_FAILURES:
+            board.supernet_is_abandoned, board.supernet_fault = True, fault
+            board.notify("SupernetDiverged", f"{_MAX_FAILURES} samples of the supernet in a row failed; it is left: {fault}")
 
     def _watch(self, done: SupernetStep, quality: float | None) -> None:
         """Abandon shared weights that are lost, and a controller that decided on nothing."""
@@ -185,12 +253,13 @@ class SupernetStage:
             )
 
     def state_dict(self) -> dict[str, Any]:
-        """Steps done."""
-        return {"step": self._steps_done}
+        """Steps done, and those that failed."""
+        return {"step": self._steps_done, "failures": self._failures}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from `state_dict`."""
         self._steps_done = int(state["step"])
+        self._failures = int(state["failures"])
 
     def _book(self, done: SupernetStep) -> None:
         board, problem = self._board, self._board.problem
