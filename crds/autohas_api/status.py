@@ -101,7 +101,7 @@ class SearchResult(Model):
     )
     stop_reason: ShortText = Field(description="Why the search ended.")
     model_path: Annotated[str, StringConstraints(max_length=512)] | None = Field(
-        default=None, description="Folder of model.safetensors and config.yaml on the checkpoint claim."
+        default=None, description="Folder of model.safetensors, preprocessing.json and config.yaml on the checkpoint claim."
     )
     configuration_digest: ShortText = Field(description="SHA-256 of the configuration.")
     model_digest: ShortText = Field(description="SHA-256 of the trained weights.")

@@ -120,6 +120,22 @@ def test_a_model_that_is_not_the_result_s_is_refused(cluster: Cluster, tmp_path:
     assert list((tmp_path / "out").iterdir()) == []
 
 
+@pytest.mark.parametrize(("content", "code"), [(b"{}", 0), (b"{ }", 1), (None, 1)], ids=["sound", "changed", "missing"])
+def test_preprocessing_that_is_not_the_result_s_is_refused(cluster: Cluster, tmp_path: Path, content: bytes | None, code: int) -> None:
+    """result.json has its digest: with another file predictions would be wrong."""
+    cluster.answers(_succeeded())
+    _fill(cluster)
+    place = cluster.home / "claim" / PLACE
+    (place / "result.json").write_text(json.dumps({"digests": {"preprocessing": f"sha256:{hashlib.sha256(b'{}').hexdigest()}"}}))
+    if content is not None:
+        (place / "preprocessing.json").write_bytes(content)
+    ended = invoke("fetch", "fashion", "--out", tmp_path / "out")
+
+    assert ended.exit_code == code, ended.output
+    assert (tmp_path / "out" / "preprocessing.json").exists() is (code == 0)
+    assert ("predictions with it would be wrong" in flat(ended.stderr)) is (code == 1)
+
+
 def test_a_fetch_that_broke_off_can_be_repeated(cluster: Cluster, tmp_path: Path) -> None:
     """What a killed fetch left is in a folder of its own and is thrown away by the next, which another's pod does not disturb."""
     cluster.answers(_succeeded())

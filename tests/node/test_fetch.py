@@ -12,7 +12,7 @@ import pytest
 from line import NAMESPACE, Line, Reference
 
 pytestmark = pytest.mark.node
-FILES = ("result.json", "config.yaml", "model.safetensors", "history.jsonl", "report.html")
+FILES = ("result.json", "config.yaml", "model.safetensors", "preprocessing.json", "history.jsonl", "report.html")
 
 
 def autohas(line: Line, *arguments: str | Path) -> subprocess.Popen[str]:

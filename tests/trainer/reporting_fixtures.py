@@ -144,6 +144,7 @@ def outcome(info: RunInfo, *, test: float = 0.9, default_test: float | None = 0.
         test_scores=(test,),
         cost_by_stage={"Lanes": 1.5, "Race": 1.46, "Supernet": 0.8, "Warmup": 0.2},
         seconds_by_stage={"Lanes": 15.0, "Race": 14.0, "Supernet": 8.0, "Warmup": 2.0},
+        preprocessing_digest=DIGEST,
     )
 
 

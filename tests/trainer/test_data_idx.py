@@ -93,7 +93,7 @@ DEFECTS = {
     "a folder": (lambda folder: [(folder / TEST_LABELS).unlink(), (folder / TEST_LABELS).mkdir()], TEST_LABELS, "is missing"),
     "empty": (rewrite(TEST_IMAGES, b""), TEST_IMAGES, "first bytes absent"),
     "text": (rewrite(TEST_IMAGES, b"<html>not found</html>"), TEST_IMAGES, "does not begin as an IDX file"),
-    "floats": (rewrite(TEST_IMAGES, encoded(images(12), 0x0D)), TEST_IMAGES, r"type code 0x0d \(32-bit floats\), only unsigned bytes"),
+    "floats": (rewrite(TEST_IMAGES, encoded(images(12), 0x0D)), TEST_IMAGES, "type code 0x0d (32-bit floats), only unsigned bytes"),
     "swapped": (rewrite(TEST_IMAGES, encoded(labels(12))), TEST_IMAGES, "1 dimensions instead of 3"),
     "half a header": (rewrite(TEST_IMAGES, encoded(images(12))[:9]), TEST_IMAGES, "ends inside its header"),
     "no rows": (rewrite(TEST_IMAGES, encoded(images(0))), TEST_IMAGES, "holds nothing"),

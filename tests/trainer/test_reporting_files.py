@@ -57,7 +57,7 @@ def test_result_json_holds_what_the_contract_promises(tmp_path: Path) -> None:
     assert [r["name"] for r in record["runnersUp"]] == ["default", "lane 1"]
     assert [s["score"] for s in record["runnersUp"][0]["scores"]] == [0.5, 0.82]
     assert record["cost"]["byStage"]["Lanes"] == 1.5
-    assert set(record["digests"]) == {"configuration", "model", "result"}
+    assert set(record["digests"]) == {"configuration", "model", "result", "preprocessing"}
     assert record["message"]["kind"] == "Result"
 
 

@@ -19,7 +19,7 @@ from autohas_api.status import Phase
 
 __all__ = ["FETCHED", "FetchError", "fetch", "reader_pod"]
 
-FETCHED: Final = ("result.json", "config.yaml", "model.safetensors", "history.jsonl", "report.html")
+FETCHED: Final = ("result.json", "config.yaml", "model.safetensors", "preprocessing.json", "history.jsonl", "report.html")
 _ARRIVING: Final = ".fetching"
 """Folder in the one asked for: files move out of it when all have arrived and the model is the right one."""
 _CONTAINER: Final = "reader"
@@ -190,4 +190,24 @@ def _check(search: Mapping[str, Any], folder: Path) -> None:
     if digest != expected:
         raise FetchError(
             f"{model.name} has digest {digest}, status.result has {expected}: it was changed on the claim, or did not arrive whole"
+        )
+    _check_preprocessing(folder)
+
+
+def _check_preprocessing(folder: Path) -> None:
+    """Whether preprocessing.json is the one of result.json; results of earlier versions have none.
+
+    Raises:
+        FetchError: it is missing, or another: predictions with it would be wrong.
+    """
+    try:
+        expected = json.loads((folder / "result.json").read_text(encoding="utf-8"))["digests"]["preprocessing"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    file = folder / "preprocessing.json"
+    digest = f"sha256:{hashlib.sha256(file.read_bytes()).hexdigest()}" if file.is_file() else "no digest, since it is missing"
+    if digest != expected:
+        raise FetchError(
+            f"{file.name} has {digest}, result.json has {expected}: it was changed on the claim, or did not arrive whole; predictions"
+            " with it would be wrong"
         )

@@ -39,7 +39,7 @@ class Result:
     digest: str
     """Equal for equal runs: configuration, score and weights."""
     folder: Path
-    """Holds result.json, config.yaml, model.safetensors, history.jsonl and report.html."""
+    """Holds result.json, config.yaml, model.safetensors, preprocessing.json, history.jsonl and report.html."""
 
     @property
     def model(self) -> Path:

@@ -45,7 +45,7 @@ def print_result(console: Console, found: Finished, folder: Path, report: Path |
     seconds = sum(outcome.seconds_by_stage.values())
     size = ", ".join([f"{result.parameters:,} parameters", *cost_text(found)])
     console.print(f"{result.trainings:.2f} trainings, {duration(seconds)}; the chosen network has {size}", highlight=False)
-    names = "result.json, config.yaml, model.safetensors, history.jsonl"
+    names = "result.json, config.yaml, model.safetensors, preprocessing.json, history.jsonl"
     console.print(f"{folder}/: {names}", highlight=False, soft_wrap=True)
     if report is not None:
         console.print(f"Report: {report}", highlight=False, soft_wrap=True)

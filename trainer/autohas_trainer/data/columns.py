@@ -19,11 +19,11 @@ from autohas_trainer.data.spellings import equal_numbers, equal_words, number
 from autohas_trainer.data.table_file import Table
 from autohas_trainer.errors import DataError
 
-__all__ = ["LARGEST", "MISSING", "Categorical", "Column", "Declared", "Numeric", "is_missing_number", "read_columns"]
+__all__ = ["LARGEST", "MISSING", "MISSING_NUMBERS", "Categorical", "Column", "Declared", "Numeric", "is_missing_number", "read_columns"]
 
 MISSING: Final = frozenset({"", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "?"})
 """Cells that say that a value is not known."""
-_MISSING_NUMBERS: Final = frozenset(
+MISSING_NUMBERS: Final = frozenset(
     {
         "na",
         "n/a",
@@ -158,7 +158,7 @@ def read_columns(table: Table, names: Sequence[str], declared: Declared) -> list
 
 def is_missing_number(cell: str) -> bool:
     """Whether a cell among numbers says that a value is not known."""
-    return cell in MISSING or cell.lower() in _MISSING_NUMBERS
+    return cell in MISSING or cell.lower() in MISSING_NUMBERS
 
 
 def _inferred(table: Table, name: str, declared: Declared) -> Column:

@@ -73,6 +73,7 @@ def digits(arguments: Mapping[str, str]) -> RawData:
         test_inputs=images_NHW[test, None],
         test_targets_N=labels_N[test],
         num_classes=_NUM_CLASSES,
+        preprocessing={"kind": "pixels", "divideBy": 16},
     )
 
 
@@ -99,6 +100,7 @@ def _shifted(images_NHW: Floats, labels_N: Ints, training: Ints, test: Ints) -> 
         test_inputs=test_inputs,
         test_targets_N=labels_N[test_sources_N],
         num_classes=_NUM_CLASSES,
+        preprocessing={"kind": "pixels", "divideBy": 1},
     )
 
 

@@ -47,6 +47,7 @@ def idx(folder: Path, arguments: Mapping[str, str]) -> RawData:
         test_inputs=test_inputs,
         test_targets_N=test_targets_N,
         num_classes=num_classes,
+        preprocessing={"kind": "pixels", "divideBy": 255},
     )
 
 

@@ -95,6 +95,7 @@ def read_splits(splits: Any, who: str, kind: TaskKind) -> RawData:  # noqa: ANN4
         test_targets_N=test_targets_N,
         num_classes=num_classes,
         scaled_C=(),
+        preprocessing={"kind": "own", "entrypoint": who.removeprefix(f"{FIELD} ")},
         place=lambda row: f"{who}: train row {row}",
         test_place=lambda row: f"{who}: test row {row}",
     )

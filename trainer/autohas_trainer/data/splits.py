@@ -16,6 +16,7 @@ from torch import Tensor
 
 from autohas_trainer.data.batches import RewardBatch, SelectionBatch, TestBatch, TrainBatch
 from autohas_trainer.data.carve import Carving
+from autohas_trainer.data.preprocessing import preprocessing_record
 from autohas_trainer.data.raw import Floats, Ints, Place, RawData
 from autohas_trainer.errors import ConfigurationError, DataError, TrainerError
 from autohas_trainer.provenance import DataIdentity, digest_array
@@ -102,6 +103,7 @@ class Splits:
         self.identity = _identity(problem, carving)
         self.name, self.num_classes, self.augment = problem.name, problem.num_classes, problem.augment
         self.summary, self.notes = problem.summary, problem.notes
+        self.preprocessing = preprocessing_record(problem, moments, mean, deviation)
         self.has_real_inputs = self._inputs.is_floating_point()
         self.input_shape = tuple(problem.inputs.shape[1:])
         self.num_train, self.num_reward = len(carving.train), len(carving.reward)

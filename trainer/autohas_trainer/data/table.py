@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from autohas_api.scoring import TaskKind
-from autohas_trainer.data.columns import MISSING, Categorical, Column, Declared, Numeric, is_missing_number, read_columns
+from autohas_trainer.data.columns import MISSING, MISSING_NUMBERS, Categorical, Column, Declared, Numeric, is_missing_number, read_columns
 from autohas_trainer.data.own_test import with_own_test
 from autohas_trainer.data.paths import relative_to
 from autohas_trainer.data.raw import Floats, RawData
@@ -119,7 +119,8 @@ class _Options:
 
     def record(self) -> dict[str, Any]:
         """Return how the file is read, for preprocessing.json."""
-        return {"target": self.target, "delimiter": self.delimiter, "hasHeader": self.has_header, "missing": sorted(MISSING)}
+        missing = {"missing": sorted(MISSING), "missingNumbers": sorted(MISSING_NUMBERS)}
+        return {"target": self.target, "delimiter": self.delimiter, "hasHeader": self.has_header, **missing}
 
 
 def _names(listed: str) -> frozenset[str]:

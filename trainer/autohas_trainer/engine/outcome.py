@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import statistics
 from pathlib import Path
@@ -11,14 +12,16 @@ from autohas_api.budget import LAST_RUNG
 from autohas_api.digest import configuration_digest, result_digest
 from autohas_api.messages import Result, StopReason
 from autohas_api.space import OFF_GRID, Role
+from autohas_trainer.data.preprocessing import PREPROCESSING_FILE
 from autohas_trainer.engine.board import DEFAULT, Board
+from autohas_trainer.engine.problem import Problem
 from autohas_trainer.engine.stages import EvaluateStage
 from autohas_trainer.engine.tensor_file import write_tensors
 from autohas_trainer.engine.training import Training
-from autohas_trainer.reporting.atomic import sync_folder
+from autohas_trainer.reporting.atomic import sync_folder, write_whole
 from autohas_trainer.reporting.records import Identity, Outcome
 
-__all__ = ["MODEL_FILE", "build_outcome", "save_model"]
+__all__ = ["MODEL_FILE", "build_outcome", "save_model", "save_preprocessing"]
 
 MODEL_FILE = "model.safetensors"
 
@@ -29,6 +32,7 @@ def build_outcome(board: Board, evaluated: EvaluateStage, workdir: Path, identit
         raise RuntimeError("the search ended without a winner")
     problem, configuration = board.problem, board.configurations[board.winner]
     model_digest = save_model(board.trainings[board.winner], workdir / MODEL_FILE)
+    preprocessing_digest = save_preprocessing(problem, workdir)
     return Outcome(
         result=_result(board, board.winner, evaluated, model_digest=model_digest, identity=identity, stop_reason=stop_reason),
         winner=board.winner,
@@ -39,6 +43,7 @@ def build_outcome(board: Board, evaluated: EvaluateStage, workdir: Path, identit
         test_scores=(evaluated.test_scores[board.winner], *evaluated.repeat_scores),
         cost_by_stage=board.ledger.cost_by_stage(),
         seconds_by_stage=board.ledger.seconds_by_stage(),
+        preprocessing_digest=preprocessing_digest,
     )
 
 
@@ -76,6 +81,18 @@ def _result(  # noqa: PLR0913 - what a last word consists of
         model_digest=model_digest,
         digest=result_digest(configuration=digest, test_score=tested[winner], model=model_digest),
     )
+
+
+def save_preprocessing(problem: Problem, folder: Path) -> str:
+    """Write preprocessing.json durably; returns `sha256:` and the digest of the file.
+
+    Raises:
+        OSError: the disk is full, read-only or gone; names the file.
+    """
+    text = json.dumps(problem.splits.preprocessing, indent=1, ensure_ascii=False, allow_nan=False)
+    content = text.encode("utf-8") + b"\n"
+    write_whole(folder / PREPROCESSING_FILE, content)
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
 def save_model(training: Training, path: Path) -> str:

@@ -12,7 +12,7 @@ import torch
 from autohas_api.search import Search
 from autohas_api.space import Space
 from autohas_trainer.engine.origin import Begun, environment_of
-from autohas_trainer.engine.outcome import save_model
+from autohas_trainer.engine.outcome import save_model, save_preprocessing
 from autohas_trainer.engine.problem import Problem
 from autohas_trainer.engine.tested import tested
 from autohas_trainer.engine.training import Training
@@ -45,7 +45,10 @@ class Spread:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeedTrainer:
-    """Trains the default configuration of a space with one seed at a time; weights go to `model-<seed>.safetensors` in `folder`."""
+    """Trains the default configuration of a space with one seed at a time; weights go to `model-<seed>.safetensors` in `folder`.
+
+    preprocessing.json next to them holds for every seed: the data are divided alike.
+    """
 
     search: Search
     space: Space
@@ -77,6 +80,7 @@ class SeedTrainer:
         test = tested(problem, {"model": training}, on_batch=lambda: None, on_failure=_end).get("model")
         if training.is_diverged or test is None:
             return SeedScore(seed=seed, test=None, selection=None, model_digest=None, steps=training.num_steps_done)
+        save_preprocessing(problem, self.folder)
         return SeedScore(
             seed=seed,
             test=test,

@@ -202,7 +202,12 @@ def _record(space: Space, outcome: Outcome) -> dict[str, Any]:
             "byStage": dict(outcome.cost_by_stage),
             "secondsByStage": {stage: round(seconds, 3) for stage, seconds in outcome.seconds_by_stage.items()},
         },
-        "digests": {"configuration": result.configuration_digest, "model": result.model_digest, "result": result.digest},
+        "digests": {
+            "configuration": result.configuration_digest,
+            "model": result.model_digest,
+            "result": result.digest,
+            **({"preprocessing": outcome.preprocessing_digest} if outcome.preprocessing_digest is not None else {}),
+        },
         "candidates": [_candidate(record) for record in outcome.candidates],
         "message": result.to_json(),
     }
@@ -246,4 +251,5 @@ def _outcome(record: Mapping[str, Any], space: Space) -> Outcome:
         candidates=tuple(CandidateRecord(**{**c, "stage": Stage(c["stage"])}) for c in record["candidates"]),
         cost_by_stage=record["cost"]["byStage"],
         seconds_by_stage=record["cost"]["secondsByStage"],
+        preprocessing_digest=record["digests"].get("preprocessing"),
     )

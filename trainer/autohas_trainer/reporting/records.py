@@ -128,6 +128,8 @@ class Outcome:
     """Test scores of the winner, the kept model first, then its further seeds."""
     cost_by_stage: Mapping[str, float]
     seconds_by_stage: Mapping[str, float]
+    preprocessing_digest: str | None = None
+    """Of preprocessing.json; None in a result.json of an earlier version, which wrote none."""
 
 
 class Sink(Protocol):
