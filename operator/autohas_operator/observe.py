@@ -122,6 +122,7 @@ class JobRecord:
 class PodRecord:
     """A trainer pod; `waiting` is (reason, message) of a container that cannot start, `grace_s` its time to end when asked to.
 
+    `ready_s`: when its trainer began to work, as its startup probe found.
     `reason` and `message`: why the pod as a whole failed. `living`: other containers that run, such as the proxy of a mesh.
     """
 
@@ -146,6 +147,7 @@ class PodRecord:
     is_running: bool
     is_started: bool
     end: End | None
+    ready_s: float | None = None
     reason: str = ""
     message: str = ""
     living: tuple[str, ...] = ()
@@ -302,7 +304,8 @@ def pod_record(document: Document) -> PodRecord | None:
     state = part(container, "state")
     scheduled: Document = next((c for c in parts(status, "conditions") if c.get("type") == "PodScheduled"), {})
     is_scheduled = scheduled.get("status") == "True"
-    disruption = _true_conditions(status).get("DisruptionTarget")
+    conditions = _true_conditions(status)
+    disruption = conditions.get("DisruptionTarget")
     return PodRecord(
         key=Key(metadata["namespace"], labels[LABEL_SEARCH]),
         name=metadata["name"],
@@ -325,6 +328,7 @@ def pod_record(document: Document) -> PodRecord | None:
         is_running="running" in state,
         is_started=container.get("started") is True,
         end=end_of(state),
+        ready_s=epoch(conditions.get("Ready", {}).get("lastTransitionTime")),
         reason=text(status, "reason"),
         message=text(status, "message"),
         living=living_in(status),

@@ -33,6 +33,7 @@ from autohas_operator.reports import (
     is_progress_only,
     with_last_words,
     with_progress,
+    worked_since_s,
     write_due_in,
 )
 from autohas_operator.settings import PodSettings
@@ -260,7 +261,10 @@ def _checkpoint(scene: Scene, status: Status, decided: Course) -> Verdict:
     was = verdict_of(scene.previous, ConditionType.CHECKPOINT_READY)
     if was is not None and decided.ending is not None:
         return was
-    return checkpoint_verdict(scene.search.spec, status, scene.observed.report, decided.readiness.verdict, scene.now_s)
+    since_s = worked_since_s(_own_pods(scene))
+    return checkpoint_verdict(
+        scene.search.spec, status, scene.observed.report, decided.readiness.verdict, since_s=since_s, now_s=scene.now_s
+    )
 
 
 def _accepted(scene: Scene, status: Status, decided: Course) -> Verdict:

@@ -108,8 +108,15 @@ def _newest_checkpoint(known: CheckpointStatus | None, said: Progress) -> Checkp
     return known if is_older else reported
 
 
-def checkpoint_verdict(spec: Spec, status: Status, report: Report | None, ready: Verdict, now_s: float) -> Verdict:
-    """Whether an interruption now would cost little; `ready` is what TrainerReady says.
+def worked_since_s(pods: Iterable[PodRecord]) -> float | None:
+    """When the trainer at work began to work: while it reads its data, and before its pod was made, no checkpoint grows old."""
+    return next((pod.ready_s or pod.created_s for pod in pods if pod.is_running and pod.end is None), None)
+
+
+def checkpoint_verdict(  # noqa: PLR0913 - one argument for each thing that it depends on
+    spec: Spec, status: Status, report: Report | None, ready: Verdict, *, since_s: float | None, now_s: float
+) -> Verdict:
+    """Whether an interruption now would cost little; `ready` is what TrainerReady says, `since_s` is `worked_since_s`.
 
     A checkpoint is called old on the word of its trainer only: one that cannot be heard may have written many since.
     """
@@ -118,7 +125,7 @@ def checkpoint_verdict(spec: Spec, status: Status, report: Report | None, ready:
         return Verdict(status="False", reason="NotDurable", message=message)
     if status.checkpoint is None:
         return Verdict(status="Unknown", reason="NoneYet", message="no checkpoint has been reported yet")
-    age_s = now_s - (epoch(status.checkpoint.time) or now_s)
+    age_s = now_s - max(epoch(status.checkpoint.time) or now_s, since_s or 0.0)
     is_old = age_s > policy.STALE_PERIODS * spec.checkpoint.period_seconds + policy.STALE_SLACK_S
     before = verdict_of(status, ConditionType.CHECKPOINT_READY)
     is_known = before is not None and before.reason not in ("NoneYet", "ProgressUnreachable")

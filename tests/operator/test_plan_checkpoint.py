@@ -4,11 +4,25 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from autohas_api.digest import sha256
 from autohas_api.messages import CheckpointInfo
 from autohas_api.status import ConditionType
-from autohas_operator.testing.builders import NOW_S, ended_pod, interrupted_text, observed, report
+from autohas_api.testing import changed
+from autohas_operator.observe import Observed
+from autohas_operator.testing.builders import (
+    NOW_S,
+    ended_pod,
+    interrupted_text,
+    observed,
+    report,
+    running_pod,
+    stored_pod,
+    stored_search,
+)
 from autohas_operator.testing.decisions import JOB, POD, RUNNING, SEARCH, decide, verdict
+from autohas_operator.wording import timestamp
 
 BLOCKED = replace(report(SEARCH), misses=3, problem="no connection")
 UNREACHABLE = ("Unknown", "ProgressUnreachable")
@@ -39,6 +53,34 @@ def test_polls_that_come_through_again_tell_fresh_from_stale() -> None:
 def test_an_operator_that_was_away_for_an_hour_calls_nothing_stale_before_it_has_asked() -> None:
     """Its status is an hour old, and so is the newest checkpoint in it."""
     assert decide(observed(SEARCH, JOB, POD), RUNNING, at_s=NOW_S + 3600).status == RUNNING
+
+
+PAUSES = [
+    ("suspended", observed(stored_search(suspend=True))),
+    ("queued", observed(SEARCH, changed(JOB, "spec.suspend", True))),  # noqa: FBT003 - JSON
+    ("without a node", observed(SEARCH, JOB, stored_pod(JOB, uid="pod-2", created_s=NOW_S + 60, scheduled=False))),
+    ("reading its data", observed(SEARCH, JOB, running_pod(JOB, uid="pod-2", created_s=NOW_S + 60, started=False))),
+]
+
+
+@pytest.mark.parametrize("pause", [case[1] for case in PAUSES], ids=[case[0] for case in PAUSES])
+def test_a_checkpoint_does_not_grow_old_while_no_trainer_works(pause: Observed) -> None:
+    """An hour later the first report brings no warning; two periods and a minute of work without another checkpoint do."""
+    resting = decide(pause, RUNNING, at_s=NOW_S + 60).status
+    ready = {"type": "Ready", "status": "True", "lastTransitionTime": timestamp(NOW_S + 3600)}
+    pod = running_pod(JOB, uid="pod-2", created_s=NOW_S + 60)
+    pod["status"]["conditions"].append(ready)
+    first, later, late = (
+        observed(SEARCH, JOB, pod, report=report(SEARCH, at_s=NOW_S + 3600 + age_s, pod_uid="pod-2", starts=2)) for age_s in (1, 660, 661)
+    )
+    resumed = decide(first, resting, at_s=NOW_S + 3601)
+    fresh = decide(later, resumed.status, at_s=NOW_S + 3600 + 660).status
+    stale = decide(late, resumed.status, at_s=NOW_S + 3600 + 661)
+
+    assert verdict(resumed.status, ConditionType.CHECKPOINT_READY) == verdict(fresh, ConditionType.CHECKPOINT_READY) == ("True", "Fresh")
+    assert "CheckpointStale" not in [a.reason for a in resumed.announcements]
+    assert verdict(stale.status, ConditionType.CHECKPOINT_READY) == ("False", "Stale")
+    assert "CheckpointStale" in [a.reason for a in stale.announcements]
 
 
 def test_what_could_not_be_heard_is_not_stale_when_it_has_ended() -> None:

@@ -91,6 +91,14 @@ def test_other_paths_say_what_is_served(served: Served) -> None:
     assert served.get("/") == (404, "text/plain; charset=utf-8", b"served here: /progress, /metrics, /healthz\n")
 
 
+def test_a_checkpoint_does_not_age_while_no_process_works(served: Served) -> None:
+    """Restored 500 s after it was written, it is as old as this process has worked."""
+    served.state.started(replace(served.info, checkpoint=checkpoint_info(2, time=30.0)))
+    served.clock.now += 7
+
+    assert served.samples()["autohas_trainer_checkpoint_age_seconds", ()] == pytest.approx(7)
+
+
 def test_every_metric_has_its_value(served: Served) -> None:
     """What was told last is what Prometheus parses."""
     state = served.state
@@ -100,7 +108,7 @@ def test_every_metric_has_its_value(served: Served) -> None:
     state.step(supernet_step(2, reward=0.75))
     state.policy(policy(2))
     state.candidate(candidate("lane 1", 1 / 9, 0.6))
-    state.checkpointed(checkpoint_info(2, time=500.0), seconds=0.2, size_bytes=1234)
+    state.checkpointed(checkpoint_info(2, time=529.8), seconds=0.2, size_bytes=1234)
     samples = served.samples()
     assert samples["autohas_trainer_steps_total", (("stage", "Lanes"),)] == 1
     assert samples["autohas_trainer_steps_total", (("stage", "Supernet"),)] == 1
@@ -113,7 +121,7 @@ def test_every_metric_has_its_value(served: Served) -> None:
         "autohas_trainer_reward_baseline": 0.4,
         "autohas_trainer_advantage": 0.25,
         "autohas_trainer_samples_total": 1,
-        "autohas_trainer_checkpoint_age_seconds": 30,
+        "autohas_trainer_checkpoint_age_seconds": 0.2,
         "autohas_trainer_checkpoint_duration_seconds": 0.2,
         "autohas_trainer_checkpoint_size_bytes": 1234,
         "autohas_trainer_best_score": 0.6,

@@ -57,7 +57,8 @@ class SearchCollector(Collector):
         failures = snapshot.num_checkpoint_failures
         yield _counter("autohas_trainer_checkpoint_failures", "Checkpoints that could not be written in this process.", failures)
         if snapshot.checkpoint is not None:
-            yield from _checkpoint(snapshot.checkpoint, self._wall_clock())
+            worked_s = self._monotonic() - snapshot.started_at
+            yield from _checkpoint(snapshot.checkpoint, min(worked_s, self._wall_clock() - snapshot.checkpoint.info.time))
         if snapshot.leader is not None and snapshot.leader.metric is not None:
             yield _gauge("autohas_trainer_best_score", "Selection-split metric of the leading candidate.", snapshot.leader.metric)
         if self._gpu_memory is not None:
@@ -176,8 +177,9 @@ def _policy(policy: PolicyRecord, choices: Mapping[str, tuple[str, ...]], limit:
     yield _gauge("autohas_policy_series_truncated", text, float(is_truncated and limit > 0))
 
 
-def _checkpoint(checkpoint: CheckpointFacts, now: float) -> Iterator[Metric]:
-    yield _gauge("autohas_trainer_checkpoint_age_seconds", "Age of the newest durable checkpoint.", max(0.0, now - checkpoint.info.time))
+def _checkpoint(checkpoint: CheckpointFacts, age_s: float) -> Iterator[Metric]:
+    meaning = "Seconds of work since the newest durable checkpoint: a pause before this process does not count."
+    yield _gauge("autohas_trainer_checkpoint_age_seconds", meaning, max(0.0, age_s))
     if checkpoint.seconds is not None:
         yield _gauge("autohas_trainer_checkpoint_duration_seconds", "Time to write the newest checkpoint.", checkpoint.seconds)
     if checkpoint.size_bytes is not None:
