@@ -53,9 +53,9 @@ def main() -> int:
         settings = read_settings(sys.argv[1:], os.environ)
         configure_logs(settings.log_level)
         while asyncio.run(run(settings)):
-            log.info("starting anew: other namespaces can be read than before")
+            log.info("restarting: the readable namespaces have changed")
     except OperatorError as error:
-        log.error("the operator cannot go on", error=str(error))  # noqa: TRY400 - the sentence says it all
+        log.error("operator failed", error=str(error))  # noqa: TRY400 - the sentence says it all
         return 1
     return 0
 

@@ -154,7 +154,7 @@ async def _serve(parts: _Parts, credentials: Login, control: Control) -> bool:
         except Exception as error:
             if not namespaces or await refill(parts.client, parts.intake, namespaces) == lost:
                 raise
-            _log.warning("the watches have ended, and other namespaces can be read than before", error=str(error))
+            _log.warning("watches ended: the readable namespaces have changed", error=str(error))
             return True
 
 
@@ -165,7 +165,7 @@ async def _running(parts: Mapping[str, Coroutine[Any, Any, None]], health: Healt
 
     def report(task: asyncio.Task[None]) -> None:
         if not task.cancelled() and not died.done():
-            _log.error("a part of the operator has died", part=task.get_name(), exc_info=task.exception())
+            _log.error("operator task ended with a bug", task=task.get_name(), error=str(task.exception()), exc_info=task.exception())
             health.dead_task = task.get_name()
             died.set_result(task.get_name())
 

@@ -63,7 +63,7 @@ class Intake:
             self.metrics.unreadable(resource.plural)
             metadata = part(document, "metadata")
             where = {"namespace": text(metadata, "namespace"), "name": text(metadata, "name")}
-            _log.error("an object cannot be read and is left out", resource=resource.plural, exc_info=error, **where)
+            _log.error("object ignored: it cannot be read", resource=resource.plural, error=str(error), exc_info=error, **where)
             return
         if key is not None:
             self._wake(key)

@@ -15,9 +15,9 @@ MAX_LOG_BYTES: Final = 2048
 """What the kubelet takes of a log's end for a container without a termination message (FallbackToLogsOnError): it cuts anywhere."""
 _MAX_BEFORE: Final = 400
 """Characters of the log's other lines."""
-_SENTENCES: Final = ("message", "event", "msg")
-"""Under which keys log lines in JSON carry their sentence."""
-_HIDDEN: Final = (*_SENTENCES, "level", "timestamp", "time", "ts", "logger")
+_SENTENCES: Final = ("event", "msg", "message")
+"""Under which keys log lines in JSON say what happened; the first of them that is there."""
+_HIDDEN: Final = ("level", "timestamp", "time", "ts", "logger")
 _ERROR_LEVELS: Final = ("error", "critical", "fatal", "exception")
 _ERROR_LINE: Final = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Interrupt|Exit)\b|(CRITICAL|ERROR|FATAL|panic|fatal)\b")
 """Begins the last line of a traceback, or of a log in plain text."""
@@ -67,8 +67,9 @@ def _read(line: str) -> tuple[str, bool]:
     fields = _object_in(line)
     if fields is None:
         return line, _ERROR_LINE.match(line) is not None
-    sentence = next((str(fields[key]) for key in _SENTENCES if fields.get(key)), "")
-    rest = ", ".join(f"{key}={value}" for key, value in fields.items() if key not in _HIDDEN and value is not None)
+    named = next((key for key in _SENTENCES if fields.get(key)), "")
+    sentence = str(fields.get(named, ""))
+    rest = ", ".join(f"{key}={value}" for key, value in fields.items() if key not in (*_HIDDEN, named) and value is not None)
     text = f"{sentence} ({rest})" if sentence and rest else sentence or rest
     return text, str(fields.get("level", "")).lower() in _ERROR_LEVELS
 

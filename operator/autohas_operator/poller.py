@@ -210,7 +210,8 @@ class Poller:
         except UnusableError as error:
             report = self._missed(pod, error)
         except Exception as error:  # noqa: BLE001 - whatever a trainer provokes, the others are asked
-            _log.error("reading a trainer's progress failed with a bug", pod=pod.name, exc_info=error)
+            where = {"namespace": pod.key.namespace, "search": pod.key.name, "pod": pod.name}
+            _log.error("poll failed with a bug", error=str(error), exc_info=error, **where)
             report = self._missed(pod, UnusableError("bug", "answer could not be read"))
         else:
             self._metrics.polled(None)

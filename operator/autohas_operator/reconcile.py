@@ -29,6 +29,7 @@ from autohas_operator.metrics import Metrics
 from autohas_operator.observe import Key, Observed, SearchRecord, job_record, pod_record, search_document, search_record
 from autohas_operator.plan import Plan, plan
 from autohas_operator.settings import PodSettings
+from autohas_operator.transitions import log_event
 
 MAX_UNWRITABLE: Final = 1000
 """Searches whose reports were complained of, the newest: one line each."""
@@ -99,7 +100,8 @@ class Reconciler:
         except OperatorError as error:
             if refusal(error, is_create=False) is None:
                 raise
-            _log.warning("what is left goes with the search", search=observed.search.key.name, error=str(error))
+            key = observed.search.key
+            _log.warning("clean-up refused, left to the garbage collector", namespace=key.namespace, search=key.name, error=str(error))
 
     async def _show_failed_create(self, observed: Observed, decided: Plan, error: OperatorError) -> None:
         """Say why there is no Job; the pass is repeated all the same, at the pace of its error."""
@@ -167,7 +169,8 @@ class Reconciler:
         key, age_s = observed.search.key, self._clock() - observed.search.created_s
         self._metrics.status_written(key.namespace, before, decided.status, age_s)
         for told in decided.announcements:
-            _log.info("search went on", namespace=key.namespace, search=key.name, reason=told.reason, message=told.message)
+            log = _log.warning if told.type == "Warning" else _log.info
+            log(log_event(told), namespace=key.namespace, search=key.name, reason=told.reason, message=told.message)
         self._events.announce(observed.search, decided.announcements)
 
     async def _write_without_report(self, observed: Observed, refused: Plan, error: InvalidError) -> None:
@@ -183,7 +186,7 @@ class Reconciler:
             if len(self._unwritable) > MAX_UNWRITABLE:
                 del self._unwritable[next(iter(self._unwritable))]
             key = observed.search.key
-            _log.warning("a trainer's report does not fit into status", namespace=key.namespace, search=key.name, error=str(error))
+            _log.warning("report does not fit into status", namespace=key.namespace, search=key.name, error=str(error))
         await self._write(bare, decided)
 
 

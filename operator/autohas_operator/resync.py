@@ -42,7 +42,7 @@ async def refill(client: KubeClient, intake: Intake, namespaces: Sequence[str]) 
             if namespace is None:
                 raise
             lost[namespace] = error
-            _log.warning("a namespace cannot be read and is left out until it can", namespace=namespace, error=str(error))
+            _log.warning("namespace ignored until it can be read", namespace=namespace, error=str(error))
     intake.metrics.namespaces_unreadable(len(lost))
     if lost and len(lost) == len(set(namespaces)):
         raise next(iter(lost.values()))
@@ -96,10 +96,10 @@ class Resync:
                 await self.round()
             except OperatorError as error:
                 self._intake.metrics.resync_failed()
-                _log.warning("resync failed and is repeated in the next round", error=str(error))
+                _log.warning("resync failed", error=str(error))
             except Exception as error:  # noqa: BLE001 - a bug in one round must not end the operator
                 self._intake.metrics.resync_failed()
-                _log.error("resync failed with a bug and is repeated in the next round", exc_info=error)
+                _log.error("resync failed with a bug", error=str(error), exc_info=error)
 
     async def round(self) -> None:
         """List, queue what changed at once and everything else spread over the period, whatever became of the lists."""

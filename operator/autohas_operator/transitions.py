@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -47,6 +48,15 @@ class Announcement:
     type: Literal["Normal", "Warning"]
     reason: str
     message: str
+
+
+_LOG_EVENTS: Final = {"SearchInterrupted": "trainer interrupted"}
+
+
+def log_event(announcement: Announcement) -> str:
+    """What happened, as a log names it: `search failed` for SearchFailed."""
+    words = re.sub(r"(?<!^)(?=[A-Z])", " ", announcement.reason).lower()
+    return _LOG_EVENTS.get(announcement.reason, words)
 
 
 def announcements(before: Status, after: Status, report: Report | None) -> tuple[Announcement, ...]:

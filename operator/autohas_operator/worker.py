@@ -59,6 +59,6 @@ def _react(key: Key, error: Exception, queue: WorkQueue[Key], metrics: Metrics) 
     delay_s = queue.retry(key, at_least_s=reaction.delay_s or 0.0)
     told = {"namespace": key.namespace, "search": key.name, "retry_in_s": round(delay_s, 1), "error": str(error)}
     if reaction.is_bug:
-        _log.error("pass failed with a bug", exc_info=error, **told)
+        _log.error("reconciliation failed with a bug", exc_info=error, **told)
     elif not reaction.is_noise:
-        _log.warning("pass failed", **told)
+        _log.warning("reconciliation failed", **told)

@@ -251,17 +251,17 @@ def test_a_trainer_out_of_memory_is_told_what_to_raise() -> None:
     assert told.message == "exit code 137 (OOMKilled); raise spec.trainer.resources.limits.memory"
 
 
-def line(message: str, level: str = "info", **fields: Any) -> str:
-    return json.dumps({"level": level, "timestamp": "2027-01-15T08:00:00Z", "message": message, **fields})
+def line(event: str, level: str = "info", **fields: Any) -> str:
+    return json.dumps({"level": level, "timestamp": "2027-01-15T08:00:00Z", "event": event, **fields})
 
 
 LOGS = {
     "json": (
-        '0", "message": "stage began", "stage": "Lanes"}\n'
-        + line("notice", "error", text="disk full")
+        '0", "event": "stage began", "stage": "Lanes"}\n'
+        + line("notice", "error", message="disk full")
         + "\n"
         + line("stage began", step=3),
-        "notice (text=disk full); the log ends: stage began (step=3)",
+        "notice (message=disk full); the log ends: stage began (step=3)",
     ),
     "no error": (
         line("stage began", step=3) + "\n" + line("stage began", step=4),
@@ -285,7 +285,7 @@ def test_the_end_of_a_log_is_read_as_a_person_would(log: str, said: str) -> None
 
 def test_a_killed_trainer_is_quoted_in_whole_lines() -> None:
     """The condition begins with how it ended, and no line has lost its beginning."""
-    log = ('"Lanes", "message": "candidate compared"}\n' + line("stage began", stage="Race") + "\n") * 1
+    log = ('"Lanes", "event": "candidate compared"}\n' + line("stage began", stage="Race") + "\n") * 1
     seen = decide(observed(SEARCH, JOB, ended_pod(JOB, code=137, message=log, ended_s=NOW_S)), RUNNING)
 
     assert "failed: exit code 137: stage began (stage=Race); the next one" in ready(seen.status)

@@ -99,7 +99,7 @@ def _wait_for(process: subprocess.Popen[str], message: str) -> dict[str, Any]:
     assert process.stderr is not None
     for line in process.stderr:
         entry: dict[str, Any] = json.loads(line)
-        if entry["message"] == message:
+        if entry["event"] == message:
             return entry
     raise AssertionError(f"the trainer ended without saying {message!r}")
 
@@ -239,8 +239,8 @@ def test_a_bug_ends_with_1_its_type_and_a_traceback_in_the_log(
     assert word.message.startswith("ZeroDivisionError: \N{CRAB}")
     assert word.message.endswith("…")
     entries = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
-    failed = next(entry for entry in entries if entry["message"] == "search failed")
-    assert "Traceback (most recent call last)" in failed["traceback"]
+    failed = next(entry for entry in entries if entry["event"] == "search failed")
+    assert "Traceback (most recent call last)" in failed["exception"]
 
 
 def test_a_damaged_result_is_found_again_from_the_last_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -265,7 +265,7 @@ def test_a_termination_log_that_cannot_be_written_changes_no_exit_code(tmp_path:
     variables = {**pod.variables("pod-1", 1), "AUTOHAS_TERMINATION_LOG": str(tmp_path / "no" / "log")}
     assert run_container(variables, StopOnSignal(insist=False)) == 78
     entry = json.loads(capsys.readouterr().err.splitlines()[-1])
-    assert entry["message"] == "termination log cannot be written"
+    assert entry["event"] == "termination log cannot be written"
     assert isinstance(decode_last_word(entry["last_word"].strip().encode()), Error)
 
 

@@ -42,7 +42,7 @@ def repeated_result(search: Search, workdir: Path, identity: Identity) -> Result
     try:
         found = finished_search(search, workdir)
     except DataError as error:
-        structlog.get_logger().warning("result unreadable", text=str(error))
+        structlog.get_logger().warning("result unreadable", error=str(error))
         return None
     if found is None or found.outcome.result.search_uid != identity.search_uid:
         return None
@@ -86,7 +86,7 @@ def _add_report(job: Job) -> None:
     try:
         write_report(job.workdir, found)
     except Exception as error:  # noqa: BLE001 - see above
-        structlog.get_logger().warning("report not written", text=f"{type(error).__name__}: {error}")
+        structlog.get_logger().warning("report not written", error=f"{type(error).__name__}: {error}")
 
 
 def run_with(job: Job, stop: StopRequest, *listeners: Sink) -> Outcome:

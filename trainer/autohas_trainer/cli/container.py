@@ -44,12 +44,12 @@ def run_container(variables: Mapping[str, str], stop: StopOnSignal) -> int:
         word, code = _search(ContainerEnvironment.read(variables), identity, state, stop), ExitCode.RESULT
     except errors.Interrupted as error:
         word, code = _interrupted(identity, state), ExitCode.INTERRUPTED
-        log.info("search interrupted", text=str(error))
+        log.info("search interrupted", message=str(error))
     except BaseException as error:  # noqa: BLE001 - whatever it is, the last word must be written
         end = exit_of(error)
         word, code = _error(identity, end.code, end.sentence), end.code
-        trace = {"traceback": "".join(traceback.format_exception(error))} if end.is_bug else {}
-        log.error("search failed", exit_code=int(end.code), text=end.sentence, **trace)  # noqa: TRY400 - a traceback only for bugs
+        trace = {"exception": "".join(traceback.format_exception(error))} if end.is_bug else {}
+        log.error("search failed", exit_code=int(end.code), error=end.sentence, **trace)  # noqa: TRY400 - a traceback only for bugs
     _write_last_word(Path(variables.get(names.ENV_TERMINATION_LOG, names.TERMINATION_LOG)), word, log)
     return int(code)
 
@@ -147,7 +147,7 @@ def _write_last_word(path: Path, word: Message, log: Any) -> None:  # noqa: ANN4
         finally:
             os.close(descriptor)
     except OSError as error:
-        log.warning("termination log cannot be written", path=str(path), text=str(error), last_word=line.decode())
+        log.warning("termination log cannot be written", path=str(path), error=str(error), last_word=line.decode())
 
 
 def _configure_logs() -> None:
@@ -156,7 +156,6 @@ def _configure_logs() -> None:
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.EventRenamer("message"),
             structlog.processors.JSONRenderer(ensure_ascii=False),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),

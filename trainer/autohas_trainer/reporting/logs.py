@@ -58,7 +58,7 @@ class LogSink(SilentSink):
     def notice(self, notice: Notice) -> None:
         """As a warning when something was lost."""
         level = self._logger.info if NOTICE_TYPES.get(notice.reason) == "Normal" else self._logger.warning
-        level("notice", id=notice.id, reason=notice.reason, text=notice.message)
+        level("notice", id=notice.id, reason=notice.reason, message=notice.message)
 
     def finished(self, outcome: Outcome) -> None:
         """The result."""

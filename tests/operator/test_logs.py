@@ -1,0 +1,69 @@
+"""Log lines name what happened, at a level that fits, under the same keys everywhere."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+import autohas_operator
+import autohas_trainer
+from autohas_operator.testing.lives import LIVES
+from autohas_operator.testing.world import World
+
+SOURCES = sorted(path for package in (autohas_operator, autohas_trainer) for path in Path(package.__path__[0]).rglob("*.py"))
+ALIASES = {"text", "err", "msg", "sentence", "reason_text", "exception", "ns", "name_of_search"}
+"""What `message`, `error`, `namespace` and `search` were or could be called."""
+
+TOLD = [
+    (
+        "straight",
+        [("info", "search accepted"), ("info", "trainer job created"), ("info", "search started"), ("info", "result stored")],
+    ),
+    ("interrupted", [("info", "trainer interrupted")]),
+    ("failed", [("warning", "search failed")]),
+    ("mended", [("warning", "search rejected"), ("info", "search accepted")]),
+    ("suspended", [("info", "search suspended"), ("info", "search resumed")]),
+    ("held by a sidecar", [("warning", "sidecar running")]),
+    ("too late", [("warning", "search failed")]),
+]
+
+
+@pytest.mark.parametrize(("life", "lines"), TOLD, ids=[case[0] for case in TOLD])
+def test_every_transition_is_a_line_of_its_own_name(life: str, lines: list[tuple[str, str]]) -> None:
+    """What goes wrong is a warning; search, namespace, reason and sentence are always under the same keys."""
+    with capture_logs() as written:
+        asyncio.run(LIVES[life](World()))
+    told = [(line["log_level"], line["event"]) for line in written]
+
+    assert [pair for pair in told if pair in lines] == lines
+    assert {"search", "namespace", "reason", "message"} <= set.intersection(*(set(line) for line in written))
+    assert "search went on" not in {line["event"] for line in written}
+
+
+def _calls() -> list[tuple[str, ast.Call]]:
+    """Every call of a logger's method in operator and trainer."""
+    calls = ((path.name, node) for path in SOURCES for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call))
+    return [
+        (f"{name}:{call.lineno}", call)
+        for name, call in calls
+        if isinstance(call.func, ast.Attribute) and call.func.attr in ("info", "warning", "error")
+    ]
+
+
+def test_one_thing_has_one_key() -> None:
+    """An error is under `error`, a sentence under `message`; what goes wrong with a bug has its text beside its traceback."""
+    calls = _calls()
+    aliased = [place for place, call in calls for keyword in call.keywords if keyword.arg in ALIASES]
+    elsewhere = [
+        place
+        for place, call in calls
+        for keyword in call.keywords
+        if keyword.arg not in ("error", "message") and isinstance(keyword.value, ast.Call) and ast.unparse(keyword.value) == "str(error)"
+    ]
+
+    assert len(calls) > 20
+    assert aliased == elsewhere == []
