@@ -42,6 +42,7 @@ IMMUTABLE_ONCE_STARTED: Final = (
 MUTABLE_WHILE_SUSPENDED: Final = (
     "image",
     "imagePullSecrets",
+    "serviceAccountName",
     "resources",
     "resourceClaims",
     "nodeSelector",
@@ -52,8 +53,11 @@ MUTABLE_WHILE_SUSPENDED: Final = (
     "schedulerName",
     "runtimeClassName",
 )
-"""Fields of spec.trainer that may change while the search is suspended: what runs and where, none of which the result depends on by
-intention. Its others, as above, may not."""
+"""Fields of spec.trainer that may change while the search is at rest, suspended or rejected: what runs, where and as whom, none of which
+the result depends on by intention. Its others, as above, may not.
+
+All that the platform's lists judge is among them: a list that becomes stricter must leave a begun search a way to continue.
+"""
 
 
 _NO_REGRESSION: Final = "!has(self.objective) || !has(self.objective.metric) || !(self.objective.metric in ['rmse', 'mae'])"
@@ -232,7 +236,8 @@ def transition_rules() -> tuple[tuple[str, str, str], ...]:
     frozen = "must not change once the search has started; create a new search instead"
     fixed = [alias for name, field in Trainer.model_fields.items() if (alias := field.alias or name) not in MUTABLE_WHILE_SUSPENDED]
     unchanged = " && ".join(_unchanged("spec.trainer", name) for name in fixed)
-    at_rest = "(has(oldSelf.spec.suspend) && oldSelf.spec.suspend && has(oldSelf.status.phase) && oldSelf.status.phase == 'Suspended')"
+    is_suspended = "has(oldSelf.spec.suspend) && oldSelf.spec.suspend && oldSelf.status.phase == 'Suspended'"
+    at_rest = f"(has(oldSelf.status.phase) && (oldSelf.status.phase == 'Rejected' || ({is_suspended})))"
     return (
         *((_once_started(_unchanged("spec", name)), f"{name} {frozen}", f".spec.{name}") for name in IMMUTABLE_ONCE_STARTED),
         (_once_started(f"has(self.spec.trainer) && has(oldSelf.spec.trainer) && {unchanged}"), f"trainer {frozen}", ".spec.trainer"),

@@ -117,9 +117,14 @@ class CheckpointStatus(Model):
 
 
 class TrainerStatus(Model):
-    """What the newest attempt runs as. The image was pinned at the first; only an edit while the search was suspended changes it."""
+    """What the newest attempt runs as. Its image is pinned once a trainer has started with it: later attempts run it again."""
 
     image: Annotated[str, StringConstraints(max_length=512)] = Field(description="Image of the newest attempt.")
+    pinned_image: Annotated[str, StringConstraints(max_length=512)] | None = Field(
+        default=None,
+        description="Image that a trainer of this search started with last; later attempts run it again unless spec.trainer.image names"
+        " another.",
+    )
     run_as_user: Count | None = Field(
         default=None, description="User of its pods, whose files are on the claim; absent: the cluster's choice."
     )
@@ -140,6 +145,9 @@ class Status(Model):
     best: ShortText | None = Field(default=None, description="Selection score of the leading candidate; after success the test score.")
     entropy: ShortText | None = Field(default=None, description="Normalised entropy of the policy, 1 to 0.")
     attempt: Count | None = Field(default=None, description="Number of the newest Job, from 1.")
+    job_uid: ShortText | None = Field(
+        default=None, description="Uid of the newest Job, noted when the operator made it: no other Job counts while that one is there."
+    )
     starts: Count | None = Field(default=None, description="Trainer processes so far; on a pod's own disk those that reported.")
     interruptions: Count | None = Field(
         default=None, description="Trainers stopped through no fault of their own (preemption, eviction, lost node; not suspensions)."
@@ -153,7 +161,7 @@ class Status(Model):
     completion_time: Time | None = Field(default=None, description="When the search ended.")
     last_report_time: Time | None = Field(default=None, description="When the trainer last reported.")
     last_notice: Count | None = Field(default=None, description="Identifier of the newest notice made an event.")
-    trainer: TrainerStatus | None = Field(default=None, description="Pinned at the first attempt.")
+    trainer: TrainerStatus | None = Field(default=None, description="What the newest attempt runs as.")
     checkpoint: CheckpointStatus | None = Field(default=None, description="Newest durable checkpoint.")
     conditions: Annotated[
         list[Condition],

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from autohas_api.pod_spec import Trainer
+from autohas_api.search import Search
 from autohas_api.status import ConditionType, Phase, Status
 from autohas_operator import policy
 from autohas_operator.conditions import Verdict, goes_on, is_durable, verdict_of
@@ -15,26 +16,79 @@ from autohas_operator.observe import JobRecord
 from autohas_operator.settings import PodSettings
 from autohas_operator.wording import epoch
 
+_SYSTEM: Final = "system-"
+_USUAL_SCHEDULER: Final = "default-scheduler"
+"""Which a pod gets as well when it names none."""
 _QUEUED: Final = ("QuotaReserved", "WaitingForQuota", "WaitingForQuotaTooLong", "Evicted")
 
 
-def platform_refusal(trainer: Trainer, pods: PodSettings) -> Verdict | None:
-    """Why the platform makes no Job of this, if it does not: Kubernetes does not ask whether the author may use image and account."""
-    account = trainer.service_account_name
+def image_for(search: Search, status: Status, pods: PodSettings) -> str:
+    """The image of the next attempt: the search's own, else the one that its trainers ran with, else the chart's."""
+    return search.spec.trainer.image or pinned_image(status) or pods.image
+
+
+def pinned_image(status: Status) -> str:
+    """The image that a trainer of this search ran with; older operators noted no more than that one reported."""
+    if status.trainer is None:
+        return ""
+    reported = status.trainer.image if status.last_report_time is not None else ""
+    return status.trainer.pinned_image or reported
+
+
+def platform_refusal(search: Search, status: Status, pods: PodSettings) -> Verdict | None:
+    """Why the platform makes no Job of this, if it does not: Kubernetes does not ask whether the author may use what a search names."""
+    trainer = search.spec.trainer
+    account, priority = trainer.service_account_name, trainer.priority_class_name
+    runtime, scheduler = trainer.runtime_class_name, trainer.scheduler_name
     if account is not None and account not in pods.service_accounts:
-        allowed = ", ".join(pods.service_accounts) or "none"
-        where = f'spec.trainer.serviceAccountName: "{account}"'
-        message = f"{where} must be one that the platform allows (chart value trainer.serviceAccounts): {allowed}"
+        message = _listed("serviceAccountName", account, "serviceAccounts", pods.service_accounts)
         return Verdict(status="False", reason="ServiceAccountNotAllowed", message=message)
-    if trainer.image and pods.allowed_images and not any(_begins_with(trainer.image, part) for part in pods.allowed_images):
-        where, allowed = f'spec.trainer.image: "{trainer.image}"', ", ".join(pods.allowed_images)
-        message = f"{where} must begin with one of what the platform allows (chart value trainer.allowedImages): {allowed}"
-        return Verdict(status="False", reason="ImageNotAllowed", message=message)
-    return None
+    if priority is not None and priority.startswith(_SYSTEM):
+        message = f'spec.trainer.priorityClassName: "{priority}" must not begin with {_SYSTEM}: such classes are the cluster\'s own'
+        return Verdict(status="False", reason="PriorityClassNotAllowed", message=message)
+    if _is_missing(priority, pods.priority_classes):
+        message = _listed("priorityClassName", priority, "priorityClasses", pods.priority_classes)
+        return Verdict(status="False", reason="PriorityClassNotAllowed", message=message)
+    if _is_missing(runtime, pods.runtime_classes):
+        message = _listed("runtimeClassName", runtime, "runtimeClasses", pods.runtime_classes)
+        return Verdict(status="False", reason="RuntimeClassNotAllowed", message=message)
+    if _is_missing(scheduler, (*pods.schedulers, *([_USUAL_SCHEDULER] if pods.schedulers else []))):
+        message = _listed("schedulerName", scheduler, "schedulers", pods.schedulers)
+        return Verdict(status="False", reason="SchedulerNotAllowed", message=message)
+    return _refused_image(trainer, status, pods)
+
+
+def _is_missing(name: str | None, allowed: tuple[str, ...]) -> bool:
+    """Whether a list of the platform lacks it; an empty list allows all."""
+    return name is not None and bool(allowed) and name not in allowed
+
+
+def _listed(field: str, name: str | None, value: str, allowed: tuple[str, ...]) -> str:
+    listed = ", ".join(allowed) or "none"
+    return f'spec.trainer.{field}: "{name}" must be one that the platform allows (chart value trainer.{value}): {listed}'
+
+
+def _refused_image(trainer: Trainer, status: Status, pods: PodSettings) -> Verdict | None:
+    """The chart's own image always passes; so does an earlier one of its repository with which the trainers of this search ran."""
+    image = trainer.image or pinned_image(status)
+    is_known = image in ("", pods.image) or (not trainer.image and _repository(image) == _repository(pods.image))
+    if is_known or not pods.allowed_images or any(_begins_with(image, part) for part in pods.allowed_images):
+        return None
+    where, allowed = "spec.trainer.image" if trainer.image else "status.trainer.pinnedImage", ", ".join(pods.allowed_images)
+    message = f'{where}: "{image}" must begin with one of what the platform allows (chart value trainer.allowedImages): {allowed}'
+    cure = "" if trainer.image else "; name another in spec.trainer.image"
+    return Verdict(status="False", reason="ImageNotAllowed", message=message + cure)
+
+
+def _repository(image: str) -> str:
+    """An image without tag and digest; a port belongs to the registry."""
+    name = image.partition("@")[0]
+    before, slash, last = name.rpartition("/")
+    return before + slash + last.partition(":")[0]
 
 
 def _begins_with(image: str, prefix: str) -> bool:
-    """Whole parts only: `registry.example/team` must not let `registry.example/team-of-somebody-else/image` pass."""
+    """Whole parts only: `registry.example/team` must not let `registry.example/team-of-others/image` pass."""
     rest = image.removeprefix(prefix)
     return image.startswith(prefix) and (not rest or prefix[-1] in "/:@" or rest[0] in "/:@")
 

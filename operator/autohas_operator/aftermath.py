@@ -8,8 +8,8 @@ from typing import Final
 
 from autohas_api.search import Search
 from autohas_api.status import Status
-from autohas_operator import manifests, policy
-from autohas_operator.observe import JobRecord, Observed
+from autohas_operator import policy
+from autohas_operator.observe import JobRecord, Observed, child_name
 from autohas_operator.wording import epoch
 
 _MOST_CONFIG_MAPS: Final = 100
@@ -60,7 +60,7 @@ def _expiring(left: Sequence[JobRecord], config_maps: tuple[str, ...], ttl_s: in
 def _config_maps(observed: Observed, status: Status, last: JobRecord) -> tuple[str, ...]:
     newest = max(status.attempt or 0, last.attempt)
     numbers = range(max(1, newest - _MOST_CONFIG_MAPS + 1), newest + 1)
-    return tuple(manifests.child_name(observed.search, number) for number in numbers)
+    return tuple(child_name(observed.search, number) for number in numbers)
 
 
 def _has_ended(job: JobRecord, observed: Observed) -> bool:

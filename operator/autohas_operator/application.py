@@ -74,7 +74,16 @@ class _Parts:
         ration = TokenBucket(rate_per_s=settings.events_per_second, burst=settings.events_burst, clock=time.monotonic)
         events = EventRecorder(self.client, metrics, time.time, ration, monotonic=time.monotonic)
         explanations = Explanations(self.client, time.time, monotonic=time.monotonic)
-        reconciler = Reconciler(self.client, cache, events, settings.pods, time.time, explanations=explanations, metrics=metrics)
+        reconciler = Reconciler(
+            self.client,
+            cache,
+            events,
+            settings.pods,
+            time.time,
+            explanations=explanations,
+            metrics=metrics,
+            monotonic=time.monotonic,
+        )
         poller = Poller(
             cache,
             self.queue,
@@ -111,7 +120,7 @@ async def run(settings: Settings, control: Control | None = None) -> bool:
     """
     control = control if control is not None else Control()
     metrics = Metrics()
-    cache = Cache(lambda pod: metrics.trainer_ended(pod.key.namespace, end_word(pod)))
+    cache = Cache(lambda pod: metrics.trainer_ended(pod.key.namespace, end_word(pod)), settings.trainer_injected_mounts)
     queue: WorkQueue[Key] = WorkQueue(time.monotonic, _dice)
     metrics.watch_queue(queue)
     intake = Intake(cache, queue.add, metrics)

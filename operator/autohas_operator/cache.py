@@ -22,6 +22,7 @@ from autohas_operator.observe import (
     pod_record,
     search_record,
 )
+from autohas_operator.pod_template import difference
 from autohas_operator.tolerant import text
 
 MAX_GONE: Final = 20_000
@@ -94,9 +95,10 @@ def version(word: str) -> int:
 class Cache:
     """Searches, Jobs and pods as last seen."""
 
-    def __init__(self, ended: Callable[[PodRecord], None] = lambda _: None) -> None:
-        """`ended` is called once for each trainer that was seen alive and then ended."""
+    def __init__(self, ended: Callable[[PodRecord], None] = lambda _: None, injected_mounts: tuple[str, ...] = ()) -> None:
+        """`ended` is called once for each trainer that was seen alive and then ended; `injected_mounts` are those of webhooks."""
         self._ended = ended
+        self._injected_mounts = injected_mounts
         self.searches: _Kind[SearchRecord] = _Kind()
         self.jobs: _Kind[JobRecord] = _Kind()
         self.pods: _Kind[PodRecord] = _Kind()
@@ -171,9 +173,13 @@ class Cache:
         return kind.forget(known.uid, seen) if known is not None and version(known.resource_version) < seen else None
 
     def is_trainer(self, pod: PodRecord) -> bool:
-        """Whether a pod belongs to a Job that a known search owns: anybody who may create pods can label them."""
-        job = self.jobs.get(pod.job_uid)
-        return job is not None and job.search_uid == pod.search_uid and job.search_uid in self.searches
+        """Whether a pod is what the Job describes that is noted in its search's status: whoever may create pods can label them."""
+        job, search = self.jobs.get(pod.job_uid), self.searches.get(pod.search_uid)
+        return job is not None and search is not None and self._speaks_for(pod, job, search)
+
+    def _speaks_for(self, pod: PodRecord, job: JobRecord, search: SearchRecord) -> bool:
+        is_noted = job.uid == search.job_uid and job.search_uid == search.uid
+        return is_noted and difference(pod.template, job.template, self._injected_mounts) is None
 
     def search(self, key: Key) -> SearchRecord | None:
         """The search of this name."""
@@ -189,8 +195,8 @@ class Cache:
     def view(self, search: SearchRecord, jobs: tuple[JobRecord, ...], pods: tuple[PodRecord, ...], *, is_fresh: bool) -> Observed:
         """These records with the report of the newest pod that has one."""
         newest_first = sorted(pods, key=_rank, reverse=True)
-        own_jobs = {job.uid for job in jobs if job.search_uid == search.uid}
-        own = (pod for pod in newest_first if pod.search_uid == search.uid and pod.job_uid in own_jobs)
+        own_jobs = {job.uid: job for job in jobs}
+        own = (pod for pod in newest_first if pod.job_uid in own_jobs and self._speaks_for(pod, own_jobs[pod.job_uid], search))
         report = next((self.reports[pod.uid] for pod in own if pod.uid in self.reports), None)
         return Observed(search=search, jobs=jobs, pods=pods, report=report, is_fresh=is_fresh)
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import suppress
 
-from autohas_api.names import ANNOTATION_SPEC_HASH, ANNOTATION_TOUCHED_AT
+from autohas_api.names import ANNOTATION_TOUCHED_AT
 from autohas_operator.aftermath import CleanUp
 from autohas_operator.client import CONFIG_MAPS, JOBS, KubeClient, Resource
 from autohas_operator.course import CreateAttempt, TouchJob
 from autohas_operator.errors import ConflictError, NameTakenError, NotFoundError, WaitError
 from autohas_operator.observe import Document, Explanation, SearchRecord
+from autohas_operator.pod_template import difference, pod_spec_in, pod_template
 from autohas_operator.wording import clean, epoch, timestamp
 
 DELETION_POLL_S = 2.0
@@ -27,21 +28,18 @@ async def create_attempt(client: KubeClient, search: SearchRecord, attempt: Crea
         NameTakenError: a name belongs to somebody else.
         WaitError: a name becomes free soon.
     """
-    config_map = await _find_or_create(client, search, attempt.config_map)
-    if config_map["metadata"].get("annotations", {}).get(ANNOTATION_SPEC_HASH) != search.spec_hash:
-        metadata = config_map["metadata"]
-        await client.delete(CONFIG_MAPS, search.key.namespace, metadata["name"], uid=metadata["uid"])
-        raise WaitError(f"ConfigMap {metadata['name']} was of an older spec", delay_s=DELETION_POLL_S)
+    await _find_or_create(client, search, attempt.config_map)
     return await _create_or_find(client, JOBS, search, attempt.job)
 
 
-async def _find_or_create(client: KubeClient, search: SearchRecord, config_map: Document) -> Document:
+async def _find_or_create(client: KubeClient, search: SearchRecord, config_map: Document) -> None:
     """Looked for first: while the Job is refused, that of an earlier try is there, and reading costs none of the rationed writes."""
     try:
         found = await client.get(CONFIG_MAPS, search.key.namespace, config_map["metadata"]["name"])
     except NotFoundError:
-        return await _create_or_find(client, CONFIG_MAPS, search, config_map)
-    return _ours(found, "ConfigMap", search)
+        await _create_or_find(client, CONFIG_MAPS, search, config_map)
+    else:
+        await _accept_or_replace(client, CONFIG_MAPS, search, found, config_map)
 
 
 async def _create_or_find(client: KubeClient, resource: Resource, search: SearchRecord, document: Document) -> Document:
@@ -53,7 +51,22 @@ async def _create_or_find(client: KubeClient, resource: Resource, search: Search
             found = await client.get(resource, namespace, name)
         except NotFoundError:
             raise WaitError(f"{kind} {name} has just gone", delay_s=DELETION_POLL_S) from error
-        return _ours(found, kind, search)
+        return await _accept_or_replace(client, resource, search, found, document)
+
+
+async def _accept_or_replace(client: KubeClient, resource: Resource, search: SearchRecord, found: Document, wanted: Document) -> Document:
+    """What has our name, if it is what we would make; else it is deleted: it is of an older spec, or somebody's forgery."""
+    metadata, kind = _ours(found, wanted["kind"], search)["metadata"], wanted["kind"]
+    if not _is_alike(found, wanted):
+        await client.delete(resource, search.key.namespace, metadata["name"], uid=metadata["uid"])
+        raise WaitError(f"{kind} {metadata['name']} is not what this search needs, and is replaced", delay_s=DELETION_POLL_S)
+    return found
+
+
+def _is_alike(found: Document, wanted: Document) -> bool:
+    if wanted["kind"] == "ConfigMap":
+        return (found.get("data"), found.get("immutable")) == (wanted["data"], True)
+    return difference(pod_template(pod_spec_in(found)), pod_template(pod_spec_in(wanted))) is None
 
 
 def _ours(found: Document, kind: str, search: SearchRecord) -> Document:

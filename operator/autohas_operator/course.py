@@ -6,21 +6,23 @@ Read `course` from top to bottom. Called by `plan` only.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import Any, Final
 
 from autohas_api.search import Search
 from autohas_api.space import Space
 from autohas_api.status import ConditionType, Phase, Status
 from autohas_operator import manifests, policy
+from autohas_operator.admission import image_for
 from autohas_operator.aftermath import CleanUp
 from autohas_operator.conditions import changed_s, goes_on, verdict_of
 from autohas_operator.cures import with_cure
 from autohas_operator.errors import Obstacle
 from autohas_operator.last_words import last_sentence
 from autohas_operator.limits import COULD_START, Moment, broken_limit, late_without_job, next_limit_s, start_due_s
-from autohas_operator.observe import JobRecord, Observed, PodRecord
+from autohas_operator.observe import JobRecord, Observed, PodRecord, child_name
 from autohas_operator.policy import Ending
-from autohas_operator.readiness import Readiness, not_ready, readiness, stopping
+from autohas_operator.readiness import Readiness, not_ready, readiness, spoiled, stopping, unpullable
 from autohas_operator.settings import PodSettings
 from autohas_operator.wording import epoch
 
@@ -48,8 +50,9 @@ class Scene:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateAttempt:
-    """Create the ConfigMap, then the Job."""
+    """Create the ConfigMap, then the Job, of attempt `number`."""
 
+    number: int
     config_map: dict[str, Any]
     job: dict[str, Any]
 
@@ -92,7 +95,7 @@ def course(scene: Scene) -> Course:
     job = scene.observed.job
     if job is None:
         return _at_rest(scene) or _next_attempt(scene)
-    for rule in (_outdated, _ended, _leaving, _repeated, _suspending, _limited, _replaced, _renewed):
+    for rule in (_outdated, _ended, _leaving, _spoiled, _repeated, _suspending, _limited, _replaced, _renewed, _unpullable):
         decided = rule(scene, job)
         if decided is not None:
             return decided
@@ -147,10 +150,14 @@ def _pod_left(scene: Scene, phase: Phase) -> Readiness | None:
 
 
 def _next_number(scene: Scene) -> int:
-    """One more than any attempt that left a trace. Labels of pods are anybody's to write, so a number far beyond ours is no trace."""
+    """One more than any attempt that left a trace, and no name that others hold.
+
+    Labels of pods are anybody's to write, so a number far beyond ours is no trace.
+    """
     known = scene.previous.attempt or 0
     labelled = (pod.attempt for pod in scene.observed.pods if pod.search_uid == scene.observed.search.uid)
-    return max([known, *(number for number in labelled if number <= known + _MOST_LOST_ATTEMPTS)]) + 1
+    first = max([known, *(number for number in labelled if number <= known + _MOST_LOST_ATTEMPTS)]) + 1
+    return next(number for number in count(first) if number not in scene.observed.taken)
 
 
 def _next_attempt(scene: Scene) -> Course:
@@ -160,9 +167,8 @@ def _next_attempt(scene: Scene) -> Course:
     if waiting is not None:
         return Course(readiness=waiting, reason=_kept_reason(scene, None))
     number = _next_number(scene)
-    pinned = previous.trainer.image if previous.trainer is not None else ""
-    image = scene.search.spec.trainer.image or pinned or scene.pods.image
-    name = manifests.child_name(record, number)
+    image = image_for(scene.search, previous, scene.pods)
+    name = child_name(record, number)
     attempt = manifests.Attempt(
         number=number,
         image=image,
@@ -174,6 +180,7 @@ def _next_attempt(scene: Scene) -> Course:
     return Course(
         readiness=not_ready(Phase.STARTING, "WaitingForPod", f"Job {name} is created, its pod is not yet", policy.PODS_EXPECTED_S),
         action=CreateAttempt(
+            number=number,
             config_map=manifests.config_map(record, number),
             job=manifests.job(record, scene.search, attempt, scene.pods),
         ),
@@ -208,7 +215,7 @@ def _leaving(scene: Scene, job: JobRecord) -> Course | None:
 
 def _ended(scene: Scene, job: JobRecord) -> Course | None:
     """A trainer that exited with 0 and said something, or a Job that gave up."""
-    pods = scene.observed.pods_of(job)
+    pods, ignored = scene.observed.pods_of(job), scene.observed.ignored
     succeeded = policy.successful_pod(pods)
     if succeeded is not None and policy.has_last_word(succeeded):
         return _over(policy.judge_result(succeeded, scene.search, scene.space), job, pods)
@@ -216,7 +223,26 @@ def _ended(scene: Scene, job: JobRecord) -> Course | None:
     is_on_its_way = job.is_deleting and _was_ready_reason(scene) in ("PodLost", "JobDeleted")
     if failure is None or policy.is_forgiven(job, pods) or (is_on_its_way and failure.reason == "BackoffLimitExceeded"):
         return None
+    if policy.is_spoiled(job, pods, ignored):
+        return None
     return _over(policy.judge_failure(job, failure, pods), job, pods)
+
+
+def _spoiled(scene: Scene, job: JobRecord) -> Course | None:
+    """A Job that pods have ended which count for nothing."""
+    found = spoiled(job, scene.observed, scene.previous, is_suspended=scene.search.spec.suspend)
+    if found is None:
+        return None
+    waiting, is_replaced = found
+    if is_replaced:
+        return _deleting(scene, job, waiting)
+    return Course(readiness=waiting, attempt=job.attempt, image=job.image, reason=_kept_reason(scene, job))
+
+
+def _deleting(scene: Scene, job: JobRecord, waiting: Readiness) -> Course:
+    """The Job goes; whatever it had counted stays in status."""
+    waiting, action = replace(waiting, look_again_s=_LOOK_AGAIN_S), DeleteJob(name=job.name, uid=job.uid)
+    return Course(readiness=waiting, action=action, attempt=job.attempt, image=job.image, reason=_kept_reason(scene, job))
 
 
 def _over(ending: Ending, job: JobRecord, pods: tuple[PodRecord, ...] = ()) -> Course:
@@ -344,6 +370,12 @@ def _renewed(scene: Scene, job: JobRecord) -> Course | None:
     waiting = not_ready(Phase.INTERRUPTED, "JobRenewed", message, _LOOK_AGAIN_S)
     action = DeleteJob(name=job.name, uid=job.uid)
     return Course(readiness=waiting, action=action, attempt=job.attempt, image=job.image, reason=_kept_reason(scene, job), failures=0)
+
+
+def _unpullable(scene: Scene, job: JobRecord) -> Course | None:
+    """A Job whose image cannot be pulled while a new Job would have another."""
+    waiting = unpullable(job, scene.observed, image_for(scene.search, scene.previous, scene.pods))
+    return _deleting(scene, job, waiting) if waiting is not None else None
 
 
 def _exited(scene: Scene, job: JobRecord) -> Readiness | None:

@@ -19,6 +19,7 @@ CURES: Final = {
     "TemplateRejected": "correct the field of spec.trainer that it comes from, or the admission policy; tried again within 10 minutes",
     "JobForbidden": "choose in spec.trainer what is allowed, or change what forbids it; tried again within 10 minutes",
     "JobNotCreated": "repair the webhook that it names, or the API server; tried again within 10 minutes",
+    "PodIgnored": "if a webhook changes it, exempt the namespace, or name in the search what it writes (docs/install.md, Forged pods)",
     "WaitingForName": "if it stays, look at its finalizers",
     "SidecarRunning": 'make it a native sidecar, or set the label sidecar.istio.io/inject: "false" (Linkerd: the annotation'
     " linkerd.io/inject: disabled) in spec.trainer",

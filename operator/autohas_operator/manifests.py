@@ -26,16 +26,11 @@ from autohas_api.names import (
     ExitCode,
 )
 from autohas_api.search import Search
-from autohas_operator.observe import SearchRecord, search_document
+from autohas_operator.observe import SearchRecord, child_name, search_document
 from autohas_operator.pods import pod_spec
 from autohas_operator.settings import PodSettings
 
 MANAGED_BY = {"app.kubernetes.io/managed-by": "autohas-operator"}
-
-
-def child_name(record: SearchRecord, attempt: int) -> str:
-    """`<name>-<uid8>-<attempt>`: the same for ConfigMap and Job."""
-    return f"{record.key.name}-{record.uid[:8]}-{attempt}"
 
 
 def labels(record: SearchRecord, attempt: int) -> dict[str, str]:

@@ -30,6 +30,7 @@ from autohas_api.names import (
 )
 from autohas_operator.containers import End, end_of, living_in, metrics_port, trainer_in, waiting_of
 from autohas_operator.errors import Obstacle
+from autohas_operator.pod_template import PodIdentity, PodTemplate, identity_in, pod_spec_in, pod_template
 from autohas_operator.tolerant import number, optional_number, part, parts, text
 from autohas_operator.wording import epoch
 
@@ -52,7 +53,10 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchRecord:
-    """A search; `document` and `status` are canonical JSON. `queue_labels`: those that its Jobs get too."""
+    """A search; `document` and `status` are canonical JSON. `queue_labels`: those that its Jobs get too.
+
+    `job_uid`: of the Job that the operator noted in status when it made it; empty before the first.
+    """
 
     key: Key
     uid: str
@@ -65,6 +69,7 @@ class SearchRecord:
     spec_hash: str
     queue_labels: tuple[tuple[str, str], ...]
     status: str
+    job_uid: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,18 +81,10 @@ class JobFailure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PodIdentity:
-    """As whom and with which pull secrets a Job's pods run; user and group are None where the cluster assigns them."""
-
-    run_as_user: int | None
-    fs_group: int | None
-    pull_secrets: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class JobRecord:
     """A trainer Job; `search_uid` is that of its controlling owner, empty when it has none of our kind.
 
+    `attempt` is read off its name, which nobody can change; 0 when that is not the name of a search's child.
     `queue` is Kueue's, empty when nobody asked for one; `resumed_s`: when it was last resumed after it had been suspended;
     `touched_s`: when the operator last made its controller look at it; `ttl_s`: its `ttlSecondsAfterFinished`.
     """
@@ -100,6 +97,7 @@ class JobRecord:
     attempt: int
     spec_hash: str
     image: str
+    template: PodTemplate
     identity: PodIdentity
     created_s: float
     is_deleting: bool
@@ -132,6 +130,7 @@ class PodRecord:
     resource_version: str
     search_uid: str
     job_uid: str
+    template: PodTemplate
     attempt: int
     created_s: float
     scheduled_s: float | None
@@ -189,8 +188,19 @@ class Explanation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class IgnoredPod:
+    """A pod that its Job does not describe, and in what it differs."""
+
+    pod: PodRecord
+    difference: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:
-    """Everything that one pass decides from. `is_fresh`: read from the API server for this pass, not from the cache."""
+    """Everything that one pass decides from. `is_fresh`: read from the API server for this pass, not from the cache.
+
+    `ignored`: pods of the search's Job that count for nothing (see `recognition`). `taken`: attempts whose names others hold.
+    """
 
     search: SearchRecord
     jobs: tuple[JobRecord, ...]
@@ -199,26 +209,34 @@ class Observed:
     explanation: Explanation | None = None
     obstacle: Obstacle | None = None
     is_fresh: bool = False
+    ignored: tuple[IgnoredPod, ...] = ()
+    taken: frozenset[int] = frozenset()
 
     @property
     def own_jobs(self) -> tuple[JobRecord, ...]:
-        """The Jobs that are ours, the oldest first."""
-        return tuple(sorted((job for job in self.jobs if job.search_uid == self.search.uid), key=lambda job: job.attempt))
+        """The Jobs that the search controls under the names of its attempts, the oldest first; see `recognition` for who made them."""
+        ours = (job for job in self.jobs if job.search_uid == self.search.uid and job.name == child_name(self.search, job.attempt))
+        return tuple(sorted(ours, key=lambda job: job.attempt))
 
     @property
     def job(self) -> JobRecord | None:
-        """The newest Job that is ours."""
+        """The Job that is noted in status, else the newest that is ours."""
         ours = self.own_jobs
-        return ours[-1] if ours else None
+        return next((job for job in ours if job.uid == self.search.job_uid), ours[-1] if ours else None)
 
     def pods_of(self, job: JobRecord) -> tuple[PodRecord, ...]:
         """The pods of a Job, the oldest first."""
         return tuple(sorted((pod for pod in self.pods if pod.job_uid == job.uid), key=lambda pod: (pod.created_s, pod.name)))
 
 
+def child_name(record: SearchRecord, attempt: int) -> str:
+    """`<name>-<uid8>-<attempt>`: the same for ConfigMap and Job."""
+    return f"{record.key.name}-{record.uid[:8]}-{attempt}"
+
+
 def search_record(document: Document) -> SearchRecord:
     """Trim a search."""
-    metadata, spec = document["metadata"], part(document, "spec")
+    metadata, spec, status = document["metadata"], part(document, "spec"), part(document, "status")
     key, labels = Key(metadata["namespace"], metadata["name"]), part(metadata, "labels")
     generation = number(metadata, "generation", 0)
     kept = {
@@ -238,7 +256,8 @@ def search_record(document: Document) -> SearchRecord:
         document=canonical(kept),
         spec_hash=sha256({name: value for name, value in spec.items() if name not in MUTABLE_SPEC}),
         queue_labels=tuple((name, text(labels, name)) for name in QUEUE_LABELS if name in labels),
-        status=canonical(part(document, "status")),
+        status=canonical(status),
+        job_uid=text(status, "jobUid"),
     )
 
 
@@ -262,9 +281,10 @@ def job_record(document: Document) -> JobRecord | None:
         uid=metadata["uid"],
         resource_version=text(metadata, "resourceVersion"),
         search_uid=search_uid,
-        attempt=_counted(labels, LABEL_ATTEMPT),
+        attempt=_number(text(metadata, "name").rpartition("-")[2]),
         spec_hash=text(annotations, ANNOTATION_SPEC_HASH),
-        image=text(trainer_in(_pod_spec(document), "containers"), "image"),
+        image=text(trainer_in(pod_spec_in(document), "containers"), "image"),
+        template=pod_template(pod_spec_in(document)),
         identity=identity_in(document),
         created_s=epoch(metadata.get("creationTimestamp")) or 0.0,
         is_deleting="deletionTimestamp" in metadata,
@@ -281,16 +301,6 @@ def job_record(document: Document) -> JobRecord | None:
         step_before=_counted(annotations, ANNOTATION_STEP_BEFORE),
         interruptions_before=_counted(annotations, ANNOTATION_INTERRUPTIONS_BEFORE),
         failures_before=_counted(annotations, ANNOTATION_FAILURES_BEFORE),
-    )
-
-
-def identity_in(job: Document) -> PodIdentity:
-    """The identity of a Job's pods."""
-    pod = _pod_spec(job)
-    context = part(pod, "securityContext")
-    secrets = tuple(text(secret, "name") for secret in parts(pod, "imagePullSecrets"))
-    return PodIdentity(
-        run_as_user=optional_number(context, "runAsUser"), fs_group=optional_number(context, "fsGroup"), pull_secrets=secrets
     )
 
 
@@ -313,6 +323,7 @@ def pod_record(document: Document) -> PodRecord | None:
         resource_version=text(metadata, "resourceVersion"),
         search_uid=text(labels, LABEL_UID),
         job_uid=text(owner, "uid") if owner.get("kind") == "Job" else "",
+        template=pod_template(spec),
         attempt=_counted(labels, LABEL_ATTEMPT),
         created_s=epoch(metadata.get("creationTimestamp")) or 0.0,
         scheduled_s=epoch(scheduled.get("lastTransitionTime")) if is_scheduled else None,
@@ -342,16 +353,15 @@ def _controller(metadata: Document) -> Document:
 
 def _counted(written: Document, name: str) -> int:
     """What a label or annotation counts; 0 when it was tampered with."""
-    digits = text(written, name)
+    return _number(text(written, name))
+
+
+def _number(digits: str) -> int:
     return int(digits) if digits.isascii() and digits.isdigit() and len(digits) <= _MAX_DIGITS else 0
 
 
 def _true_conditions(status: Document) -> dict[str, Document]:
     return {text(c, "type"): c for c in parts(status, "conditions") if c.get("status") == "True"}
-
-
-def _pod_spec(job: Document) -> Document:
-    return part(part(part(job, "spec"), "template"), "spec")
 
 
 def _failure(status: Document) -> JobFailure | None:

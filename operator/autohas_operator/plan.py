@@ -7,7 +7,8 @@ before it acts.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -19,13 +20,15 @@ from autohas_api.search import Search, read
 from autohas_api.space import Space, resolve
 from autohas_api.status import ConditionType, Phase, Status, TrainerStatus
 from autohas_operator import policy
-from autohas_operator.admission import admitted_verdict, platform_refusal, suspended_verdict
+from autohas_operator.admission import admitted_verdict, pinned_image, platform_refusal, suspended_verdict
 from autohas_operator.aftermath import CleanUp, aftermath
 from autohas_operator.conditions import Verdict, changed_s, is_finished, merged, verdict_of, with_summary
 from autohas_operator.course import RESULT_MISSING, Course, CreateAttempt, DeleteJob, Scene, TouchJob, course, hindered
 from autohas_operator.errors import Blamed
 from autohas_operator.limits import num_interruptions
-from autohas_operator.observe import Observed, PodRecord, identity_in
+from autohas_operator.observe import JobRecord, Observed, PodRecord
+from autohas_operator.pod_template import identity_in
+from autohas_operator.recognition import recognize
 from autohas_operator.reports import (
     checkpoint_verdict,
     converged_verdict,
@@ -43,18 +46,23 @@ from autohas_operator.wording import clean, timestamp
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What one pass does: `action`, then `status` when it differs, then `announcements`."""
+    """What one pass does: `action`, then `status` when it differs, then `announcements`.
+
+    `strays` are Jobs to be deleted that claim to be the search's; `warnings` are told once for each uid, whatever becomes of the status.
+    """
 
     status: Status
     action: CreateAttempt | DeleteJob | TouchJob | CleanUp | None = None
     announcements: tuple[Announcement, ...] = ()
     look_again_s: float | None = None
     is_grave: bool = False
+    strays: tuple[JobRecord, ...] = ()
+    warnings: Mapping[str, Announcement] = field(default_factory=dict)
 
     @property
     def needs_fresh_reads(self) -> bool:
         """Whether it cannot be taken back: then the cache is not good enough."""
-        return self.action is not None or self.is_grave
+        return self.action is not None or self.is_grave or bool(self.strays)
 
     @property
     def is_first_attempt(self) -> bool:
@@ -64,19 +72,31 @@ class Plan:
 
 def plan(observed: Observed, previous: Status, pods: PodSettings, now_s: float) -> Plan:
     """Decide one pass over one search."""
-    record, obstacle = observed.search, observed.obstacle
+    record = observed.search
     if record.is_deleting:
         return Plan(status=previous)
     if is_finished(previous):
         return _afterwards(observed, previous, now_s)
     if record.is_paused:
         return _paused(observed, previous, now_s)
-    accepted = _judged(observed, previous, pods)
-    if isinstance(accepted, Verdict):
-        return _rejected(observed, previous, accepted, now_s)
-    search, space = accepted
-    observed = replace(observed, report=counted_on(observed.report, previous, observed.pods, search.spec))
-    scene = Scene(search=search, space=space, observed=observed, previous=previous, pods=pods, now_s=now_s)
+    judged = _judgement(record.document, has_begun=previous.attempt is not None)
+    if isinstance(judged, Verdict):
+        return _rejected(observed, previous, judged, now_s)
+    search, space = judged
+    recognized = recognize(observed, previous, search, pods)
+    scene = Scene(search=search, space=space, observed=recognized.observed, previous=previous, pods=pods, now_s=now_s)
+    decided = _decided(scene)
+    return replace(decided, strays=recognized.strays, warnings=recognized.warnings)
+
+
+def _decided(scene: Scene) -> Plan:
+    """The decision about a search that can be read, from what counts as its Job and pods."""
+    observed, previous, obstacle = scene.observed, scene.previous, scene.observed.obstacle
+    refused = _refused(scene)
+    if refused is not None and not scene.search.spec.suspend:
+        return _rejected(observed, previous, refused, scene.now_s)
+    report = counted_on(observed.report, previous, observed.pods, scene.search.spec)
+    scene = replace(scene, observed=replace(observed, report=report))
     decided = course(scene)
     if obstacle is not None and decided.action is not None:
         decided = hindered(scene, decided, obstacle)
@@ -124,16 +144,12 @@ def _said_again(observed: Observed, previous: Status, pause: Verdict, now_s: flo
     return previous.model_copy(update={"observed_generation": generation, "conditions": conditions})
 
 
-def _judged(observed: Observed, previous: Status, pods: PodSettings) -> tuple[Search, Space] | Verdict:
-    """What is asked for, or why it cannot be done."""
-    obstacle = observed.obstacle
-    judged = _judgement(observed.search.document, has_begun=previous.attempt is not None)
-    if isinstance(judged, Verdict):
-        return judged
+def _refused(scene: Scene) -> Verdict | None:
+    """Why the API server or the platform makes no Job of this; a Job that is there is left alone."""
+    obstacle = scene.observed.obstacle
     if obstacle is not None and obstacle.blamed is Blamed.SPEC:
         return Verdict(status="False", reason=obstacle.reason, message=obstacle.message)
-    refusal = platform_refusal(judged[0].spec.trainer, pods) if observed.job is None else None
-    return refusal or judged
+    return platform_refusal(scene.search, scene.previous, scene.pods) if scene.observed.job is None else None
 
 
 @lru_cache(maxsize=512)
@@ -199,6 +215,8 @@ def _status(scene: Scene, decided: Course) -> Status:
         update["attempt"] = max(decided.attempt, previous.attempt or 0)
         update["start_time"] = previous.start_time or timestamp(scene.now_s)
         update["trainer"] = _trainer_status(scene, decided)
+        job = None if isinstance(decided.action, CreateAttempt) else scene.observed.job
+        update["job_uid"] = job.uid if job is not None else None  # of a Job that is about to be made, `reconcile` notes it
     if decided.failures is not None and decided.failures != (previous.failures or 0):
         update["failures"] = decided.failures
     status = with_progress(previous.model_copy(update=update), scene.observed.report)
@@ -243,9 +261,19 @@ def _trainer_status(scene: Scene, decided: Course) -> TrainerStatus | None:
     elif job is not None:
         known = job.identity
     else:
-        return TrainerStatus(image=decided.image)
-    secrets = list(known.pull_secrets) or None
-    return TrainerStatus(image=decided.image, run_as_user=known.run_as_user, fs_group=known.fs_group, image_pull_secrets=secrets)
+        return scene.previous.trainer
+    return TrainerStatus(
+        image=decided.image,
+        pinned_image=decided.image if _has_started(scene, decided) else pinned_image(scene.previous) or None,
+        run_as_user=known.run_as_user,
+        fs_group=known.fs_group,
+        image_pull_secrets=list(known.pull_secrets) or None,
+    )
+
+
+def _has_started(scene: Scene, decided: Course) -> bool:
+    """Whether a trainer has started with this image: one that was never pulled pins nothing."""
+    return not isinstance(decided.action, CreateAttempt) and any(policy.has_started(pod) for pod in _own_pods(scene))
 
 
 def _admitted(scene: Scene, decided: Course) -> Verdict:
@@ -276,7 +304,7 @@ def _accepted(scene: Scene, status: Status, decided: Course) -> Verdict:
         image = status.trainer.image if status.trainer is not None else ""
         message = f"the trainer image {image} is of another version than the operator: {report.problem}"
         return Verdict(status="False", reason="VersionSkew", message=message)
-    return Verdict(status="True", reason="Valid", message="the search can be run as it is written")
+    return _refused(scene) or Verdict(status="True", reason="Valid", message="the search can be run as it is written")
 
 
 def _end_verdicts(decided: Course) -> dict[ConditionType, Verdict]:

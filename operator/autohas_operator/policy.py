@@ -13,7 +13,7 @@ from autohas_api.search import Search
 from autohas_api.space import Space
 from autohas_api.status import SearchResult
 from autohas_operator.last_words import last_sentence
-from autohas_operator.observe import JobFailure, JobRecord, PodRecord
+from autohas_operator.observe import IgnoredPod, JobFailure, JobRecord, PodRecord
 from autohas_operator.wording import clean
 
 PODS_EXPECTED_S: Final = 20.0
@@ -175,6 +175,26 @@ def outlived_s(pod: PodRecord, now_s: float) -> float | None:
     if not pod.is_outlived or pod.end is None:
         return None
     return now_s - pod.end.finished_s if pod.end.finished_s is not None else SIDECAR_S
+
+
+_NEVER_STARTED: Final = ("StartError", "ContainerCannotRun")
+"""Reasons of the kubelet for a container that has ended and never ran."""
+
+
+def has_started(pod: PodRecord) -> bool:
+    """Whether its trainer container has run."""
+    return pod.is_running or (pod.end is not None and pod.end.reason not in _NEVER_STARTED)
+
+
+def is_spoiled(job: JobRecord, pods: tuple[PodRecord, ...], ignored: tuple[IgnoredPod, ...]) -> bool:
+    """Whether a Job was ended by pods that count for nothing, and its own pods do not explain its end."""
+    if not any(item.pod.is_over for item in ignored):
+        return False
+    if job.failure is None:
+        return job.is_complete and successful_pod(pods) is None
+    if job.failure.reason not in ("PodFailurePolicy", "BackoffLimitExceeded"):
+        return False
+    return fatal_pod(pods) is None and sum(is_failure(pod) for pod in pods) <= job.backoff_limit
 
 
 def next_pod_s(pods: tuple[PodRecord, ...]) -> float | None:

@@ -11,9 +11,9 @@ from autohas_api.names import ExitCode
 from autohas_api.status import ConditionType, Phase, Status
 from autohas_operator import policy
 from autohas_operator.conditions import Verdict, goes_on, verdict_of
-from autohas_operator.cures import refused, with_cure
+from autohas_operator.cures import CURES, refused, with_cure
 from autohas_operator.last_words import last_sentence
-from autohas_operator.observe import Explanation, JobRecord, Observed, PodRecord, Report
+from autohas_operator.observe import Explanation, IgnoredPod, JobRecord, Observed, PodRecord, Report
 from autohas_operator.pods import LIVENESS_FAILURES, LIVENESS_PERIOD_S, PROBE_TIMEOUT_S, STARTUP_S
 from autohas_operator.wording import epoch, timestamp
 
@@ -97,6 +97,8 @@ def _without_pod_for(job: JobRecord, now_s: float) -> float:
 
 def _without_pods(job: JobRecord, observed: Observed, previous: Status, now_s: float) -> Readiness:
     waited_s = _without_pod_for(job, now_s)
+    if observed.ignored:
+        return _ignored(observed.ignored[-1], previous)
     told = observed.explanation if observed.explanation is not None and _is_news(observed.explanation, previous) else None
     if waited_s < policy.PODS_EXPECTED_S:
         rest_s = policy.PODS_EXPECTED_S - waited_s
@@ -109,6 +111,40 @@ def _without_pods(job: JobRecord, observed: Observed, previous: Status, now_s: f
         return not_ready(Phase.INTERRUPTED, "BackOff", message, policy.LOOK_AGAIN_S)
     message = f"Job {job.name} has had no pod for {policy.PODS_EXPECTED_S:.0f} s and no event says why: is the Job controller running?"
     return not_ready(Phase.STARTING, "PodsNotCreated", message, policy.LOOK_AGAIN_S)
+
+
+def _ignored(item: IgnoredPod, previous: Status) -> Readiness:
+    """The only pod counts for nothing: a webhook changed it, or it is a forgery and the Job's own is not there yet."""
+    message = f"pod {item.pod.name} is not what its Job describes, and counts for nothing: {item.difference}; {CURES['PodIgnored']}"
+    return not_ready(_before_pods(previous), "PodIgnored", message, policy.LOOK_AGAIN_S)
+
+
+def spoiled(job: JobRecord, observed: Observed, previous: Status, *, is_suspended: bool) -> tuple[Readiness, bool] | None:
+    """What to say of a Job that pods have ended which count for nothing, and whether it is replaced; None of any other.
+
+    It is replaced when a trainer of its own has worked. Otherwise something changes every pod (a webhook that names another image),
+    and another Job would only burn as much again.
+    """
+    pods, ignored = observed.pods_of(job), observed.ignored
+    if not policy.is_spoiled(job, pods, ignored):
+        return None
+    culprit = next(item for item in reversed(ignored) if item.pod.is_over)
+    ended = f"Job {job.name} was ended by pod {culprit.pod.name}, which counts for nothing: {culprit.difference}"
+    if is_suspended:
+        return not_ready(Phase.SUSPENDING, "JobReplaced", f"{ended}; it is deleted because spec.suspend is true"), True
+    if pods or (previous.starts or 0) > job.starts_before:
+        return not_ready(Phase.INTERRUPTED, "JobReplaced", f"{ended}; the next attempt {goes_on(previous)}"), True
+    cure = f"exempt the namespace from what changes its pods (docs/install.md), then delete Job {job.name}: the next attempt follows"
+    return not_ready(Phase.INTERRUPTED, "PodIgnored", f"{ended}; {cure}"), False
+
+
+def unpullable(job: JobRecord, observed: Observed, image: str) -> Readiness | None:
+    """What to say of a Job that cannot pull its image while a new one would have `image`: the chart was corrected."""
+    pods = observed.pods_of(job)
+    if image == job.image or not pods or (pods[-1].waiting or ("", ""))[0] not in _IMAGE_REASONS:
+        return None
+    message = f"Job {job.name} cannot pull image {job.image}, with which no trainer has started; the next attempt takes {image}"
+    return not_ready(Phase.STARTING, "JobReplaced", message)
 
 
 def _is_news(told: Explanation, previous: Status) -> bool:

@@ -22,15 +22,27 @@ from autohas_operator.children import clean_up, create_attempt, touch
 from autohas_operator.client import JOBS, PODS, SEARCHES, KubeClient, listed
 from autohas_operator.conditions import is_finished
 from autohas_operator.course import CreateAttempt, DeleteJob, TouchJob
-from autohas_operator.errors import InvalidError, NotFoundError, OperatorError, StatusUnreadableError, obstacle_to_creating, refusal
+from autohas_operator.errors import (
+    ApiError,
+    InvalidError,
+    NameTakenError,
+    NotFoundError,
+    OperatorError,
+    StatusUnreadableError,
+    obstacle_to_creating,
+    refusal,
+)
 from autohas_operator.events import EventRecorder
 from autohas_operator.explanations import Explanations
 from autohas_operator.metrics import Metrics
 from autohas_operator.observe import Key, Observed, SearchRecord, job_record, pod_record, search_document, search_record
 from autohas_operator.plan import Plan, plan
 from autohas_operator.settings import PodSettings
-from autohas_operator.transitions import log_event
+from autohas_operator.stray_warnings import StrayWarnings
+from autohas_operator.transitions import Announcement, log_event
 
+MAX_TAKEN: Final = 20
+"""Names of attempts, held by others, that one pass passes over."""
 MAX_UNWRITABLE: Final = 1000
 """Searches whose reports were complained of, the newest: one line each."""
 
@@ -38,7 +50,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Reconciler:
-    """Makes the world follow the searches. `clock` gives seconds since the epoch."""
+    """Makes the world follow the searches. `clock` gives seconds since the epoch, `monotonic` rations warnings."""
 
     def __init__(  # noqa: PLR0913 - each is one collaborator
         self,
@@ -50,6 +62,7 @@ class Reconciler:
         *,
         explanations: Explanations,
         metrics: Metrics,
+        monotonic: Callable[[], float],
     ) -> None:
         self._client = client
         self._cache = cache
@@ -59,6 +72,7 @@ class Reconciler:
         self._metrics = metrics
         self._explanations = explanations
         self._unwritable: dict[str, None] = {}
+        self._strays = StrayWarnings(events, monotonic=monotonic)
 
     async def reconcile(self, key: Key) -> float | None:
         """One pass; returns in how many seconds time alone asks for another one, None for never.
@@ -78,7 +92,9 @@ class Reconciler:
                 if fresh is None:
                     return None
                 observed, decided = fresh, self._plan(fresh)
-            await self._act(observed, decided)
+            self._strays.tell(observed.search, decided.warnings)
+            await self._delete_strays(observed, decided)
+            observed, decided = await self._carry_out(observed, decided)
         except OperatorError as error:
             obstacle = refusal(error, is_create=isinstance(decided.action, CreateAttempt))
             if obstacle is None or is_finished(status_of(observed.search)):
@@ -92,6 +108,30 @@ class Reconciler:
             await self._leave_nothing(observed, decided)
         await self._write(observed, decided)
         return decided.look_again_s
+
+    async def _carry_out(self, observed: Observed, decided: Plan) -> tuple[Observed, Plan]:
+        """Act. The number of an attempt whose name others hold is passed over: a name must not keep a search from going on."""
+        for _ in range(MAX_TAKEN):
+            try:
+                return observed, await self._act(observed, decided)
+            except NameTakenError as error:
+                if not isinstance(decided.action, CreateAttempt):
+                    raise
+                number = decided.action.number
+                message = f"{error}; attempt {number} is passed over"
+                taken = Announcement(type="Warning", reason="NameConflict", message=message)
+                self._strays.tell(observed.search, {f"{observed.search.uid}/{number}": taken})
+                observed = replace(observed, taken=observed.taken | {number})
+                decided = self._plan(observed)
+        return observed, await self._act(observed, decided)
+
+    async def _delete_strays(self, observed: Observed, decided: Plan) -> None:
+        """Delete Jobs that claim to be the search's; one that cannot be deleted must not keep the search's own from its course."""
+        for job in decided.strays:
+            try:
+                await self._client.delete(JOBS, observed.search.key.namespace, job.name, uid=job.uid)
+            except ApiError as error:
+                _log.warning("a Job that claims to be a search's cannot be deleted", search=observed.search.key.name, error=str(error))
 
     async def _leave_nothing(self, observed: Observed, decided: Plan) -> None:
         """Clean up before the end of a search without a Job is written: afterwards nothing would tell that something is left."""
@@ -139,21 +179,26 @@ class Reconciler:
         )
         return replace(fresh, explanation=observed.explanation)
 
-    async def _act(self, observed: Observed, decided: Plan) -> None:
+    async def _act(self, observed: Observed, decided: Plan) -> Plan:
+        """Do it; returns the plan, with the uid of the Job that was made to be noted."""
         namespace = observed.search.key.namespace
         match decided.action:
             case CreateAttempt() as attempt:
-                self._cache.put_job(await create_attempt(self._client, observed.search, attempt))
+                job = await create_attempt(self._client, observed.search, attempt)
+                self._cache.put_job(job)
+                noted = {"job_uid": job["metadata"]["uid"]}
+                decided = replace(decided, status=decided.status.model_copy(update=noted))
                 if decided.is_first_attempt:
                     self._metrics.job_created(self._clock() - observed.search.created_s)
             case DeleteJob(name=name, uid=uid):
                 await self._client.delete(JOBS, namespace, name, uid=uid)
-            case TouchJob() as job:
-                self._cache.put_job(await touch(self._client, namespace, job, self._clock()))
+            case TouchJob() as touched:
+                self._cache.put_job(await touch(self._client, namespace, touched, self._clock()))
             case CleanUp() as rest:
                 await clean_up(self._client, observed.search, rest)
             case None:
                 pass
+        return decided
 
     async def _write(self, observed: Observed, decided: Plan) -> None:
         """The one status write, and the events that it makes true."""

@@ -43,6 +43,10 @@ class PodSettings:
     fs_group: int | None
     service_accounts: tuple[str, ...] = ()
     allowed_images: tuple[str, ...] = ()
+    priority_classes: tuple[str, ...] = ()
+    runtime_classes: tuple[str, ...] = ()
+    schedulers: tuple[str, ...] = ()
+    injected_mounts: tuple[str, ...] = ()
     defaults: TrainerDefaults = NO_DEFAULTS
 
 
@@ -66,6 +70,12 @@ class Settings:
         "Service accounts that searches may name. Kubernetes does not ask whether the author of a search may use them.",
     )
     trainer_allowed_images: tuple[str, ...] = _setting((), "What the images that searches name must begin with. Empty: any image.")
+    trainer_priority_classes: tuple[str, ...] = _setting((), "Priority classes that searches may name, never system-*. Empty: any.")
+    trainer_runtime_classes: tuple[str, ...] = _setting((), "Runtime classes that searches may name. Empty: any.")
+    trainer_schedulers: tuple[str, ...] = _setting((), "Schedulers that searches may name. Empty: any.")
+    trainer_injected_mounts: tuple[str, ...] = _setting(
+        (), "Folders where webhooks may mount something in trainer containers. Tokens under /var/run/secrets are allowed without it."
+    )
     trainer_defaults: TrainerDefaults = _setting(  # noqa: RUF009 - frozen, which ruff does not see
         NO_DEFAULTS, "Fields of spec.trainer for searches without them, as JSON: resources, nodeSelector, tolerations and the class names."
     )
@@ -106,6 +116,10 @@ class Settings:
             fs_group=self.trainer_fs_group,
             service_accounts=self.trainer_service_accounts,
             allowed_images=self.trainer_allowed_images,
+            priority_classes=self.trainer_priority_classes,
+            runtime_classes=self.trainer_runtime_classes,
+            schedulers=self.trainer_schedulers,
+            injected_mounts=self.trainer_injected_mounts,
             defaults=self.trainer_defaults,
         )
 

@@ -53,8 +53,11 @@ def test_status_names_who_wrote_the_files_on_the_claim() -> None:
     running = plan(observed(SEARCH, JOB, POD), made, others, NOW_S + 2).status
     following = plan(observed(SEARCH), running, others, NOW_S + 3).status
 
-    assert made.trainer == running.trainer == TrainerStatus(image="trainer:1", run_as_user=65532, fs_group=65532)
-    assert following.trainer == TrainerStatus(image="trainer:1", run_as_user=None, fs_group=2000, image_pull_secrets=["registry"])
+    assert made.trainer == TrainerStatus(image="trainer:1", run_as_user=65532, fs_group=65532)
+    assert running.trainer == TrainerStatus(image="trainer:1", pinned_image="trainer:1", run_as_user=65532, fs_group=65532)
+    assert following.trainer == TrainerStatus(
+        image="trainer:1", pinned_image="trainer:1", run_as_user=None, fs_group=2000, image_pull_secrets=["registry"]
+    )
 
 
 def waiting(reason: str, message: str = "") -> dict[str, Any]:

@@ -14,7 +14,7 @@ from autohas_operator.course import CreateAttempt
 from autohas_operator.defaults import TrainerDefaults
 from autohas_operator.plan import Plan, plan
 from autohas_operator.settings import PodSettings, SettingError, read_settings
-from autohas_operator.testing.builders import NOW_S, PODS, observed, report
+from autohas_operator.testing.builders import NOW_S, PODS, observed, report, running_pod, stored_job
 from autohas_operator.testing.decisions import JOB, POD, RUNNING, SEARCH
 
 DEFAULTS = {
@@ -157,11 +157,13 @@ def test_an_image_must_begin_with_what_the_platform_allows(image: str, is_allowe
 
 def test_a_list_of_images_that_appears_later_leaves_a_running_trainer_alone() -> None:
     """Like an account that is withdrawn: what runs goes on, the next Job is not made."""
-    wish = changed(SEARCH, "spec.trainer", {"image": "trainer:1"})
+    wish = changed(SEARCH, "spec.trainer", {"image": "mine:1"})
+    job = stored_job(wish)
     strict = replace(PODS, allowed_images=("registry.example/",))
+    running = plan(observed(wish, job, running_pod(job), report=report(SEARCH)), Status(), PODS, NOW_S).status
 
-    assert plan(observed(wish, JOB, POD, report=report(SEARCH)), RUNNING, strict, NOW_S).status.phase is Phase.RUNNING
-    assert plan(observed(wish), RUNNING, strict, NOW_S).status.phase is Phase.REJECTED
+    assert plan(observed(wish, job, running_pod(job), report=report(SEARCH)), running, strict, NOW_S).status.phase is Phase.RUNNING
+    assert plan(observed(wish), running, strict, NOW_S).status.phase is Phase.REJECTED
 
 
 def test_both_come_from_the_environment() -> None:

@@ -34,9 +34,9 @@ def only_pod() -> PodRecord:
 
 
 def known() -> Cache:
-    """A cache that knows the search and its Job."""
+    """A cache that knows the search and its Job, which is noted in status."""
     cache = Cache()
-    cache.put_search(SEARCH)
+    cache.put_search({**SEARCH, "status": {"jobUid": "job-1"}})
     cache.put_job(JOB)
     return cache
 

@@ -124,15 +124,40 @@ def test_a_spec_edited_before_its_attempt_was_noted_runs_as_edited() -> None:
 
 
 def test_a_name_that_is_taken_is_never_adopted() -> None:
-    """A foreign Job of our name is a NameConflict; the search starts when it is gone."""
+    """A foreign Job or ConfigMap of our name is passed over for the next number, with a Warning that names it."""
+
+    async def whole() -> World:
+        world = World()
+        world.api.add(JOBS, "ml", {"kind": "Job", "metadata": {"name": "fashion-5ea4c400-1"}, "spec": {}})
+        world.api.add(CONFIG_MAPS, "ml", {"kind": "ConfigMap", "metadata": {"name": "fashion-5ea4c400-2"}, "data": {}})
+        world.apply(SEARCH)
+        await world.settle()
+        return world
+
+    world = asyncio.run(whole())
+    told = [event["message"] for event in world.api.all(EVENTS) if event["reason"] == "NameConflict"]
+
+    assert (world.status["phase"], world.status["attempt"]) == ("Starting", 3)
+    assert world.status["jobUid"] == world.job["metadata"]["uid"]
+    assert told == [
+        "Job fashion-5ea4c400-1 exists and does not belong to this search; delete or rename it; attempt 1 is passed over",
+        "ConfigMap fashion-5ea4c400-2 exists and does not belong to this search; delete or rename it; attempt 2 is passed over",
+    ]
+
+
+def test_names_that_are_all_taken_are_shown() -> None:
+    """Who takes twenty names in a row is named in TrainerReady; the search starts when they are gone."""
 
     async def whole() -> None:
         world = World()
-        world.api.add(JOBS, "ml", {"kind": "Job", "metadata": {"name": "fashion-5ea4c400-1"}, "spec": {}})
+        names = [f"fashion-5ea4c400-{number}" for number in range(1, 31)]
+        for name in names:
+            world.api.add(JOBS, "ml", {"kind": "Job", "metadata": {"name": name}, "spec": {}})
         world.apply(SEARCH)
         await world.settle()
         conflict = (world.status["phase"], reasons(world)["TrainerReady"], world.status.get("attempt"))
-        world.api.remove(JOBS, "ml", "fashion-5ea4c400-1")
+        for name in names:
+            world.api.remove(JOBS, "ml", name)
         await world.wait(31)
 
         assert conflict == ("Pending", ("False", "NameConflict"), None)

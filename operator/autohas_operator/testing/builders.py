@@ -45,7 +45,9 @@ def stored_job(
 ) -> dict[str, Any]:
     """The Job that the operator makes for a search, as it lies in the API server."""
     record = search_record(search)
-    job = manifests.job(record, accept(json.loads(record.document))[0], manifests.Attempt(number=attempt, image=PODS.image), PODS)
+    accepted = accept(json.loads(record.document))[0]
+    image = accepted.spec.trainer.image or PODS.image
+    job = manifests.job(record, accepted, manifests.Attempt(number=attempt, image=image), PODS)
     job["metadata"] |= {"uid": uid or f"job-{attempt}", "resourceVersion": "1", "creationTimestamp": timestamp(created_s)}
     return {**job, "status": status}
 
@@ -80,7 +82,7 @@ def stored_pod(  # noqa: PLR0913 - one argument for each thing that pods differ 
             "labels": {name: labels[name] for name in (LABEL_SEARCH, LABEL_UID, LABEL_ATTEMPT)},
             "ownerReferences": [{"kind": "Job", "name": job["metadata"]["name"], "uid": job["metadata"]["uid"], "controller": True}],
         },
-        "spec": {"nodeName": "node-1"} if scheduled else {},
+        "spec": {**job["spec"]["template"]["spec"], **({"nodeName": "node-1"} if scheduled else {})},
         "status": {
             "phase": phase,
             "podIP": "127.0.0.1",

@@ -242,7 +242,14 @@ class Operator:
         self.events = EventRecorder(api, self.metrics, lambda: api.now_s, bucket, monotonic=lambda: api.now_s)
         self.explanations = Explanations(api, lambda: api.now_s, monotonic=lambda: api.now_s)
         self.reconciler = Reconciler(
-            api, self.cache, self.events, builders.PODS, lambda: api.now_s, explanations=self.explanations, metrics=self.metrics
+            api,
+            self.cache,
+            self.events,
+            builders.PODS,
+            lambda: api.now_s,
+            explanations=self.explanations,
+            metrics=self.metrics,
+            monotonic=lambda: api.now_s,
         )
 
     async def settle(self) -> None:

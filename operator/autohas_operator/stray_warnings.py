@@ -1,0 +1,58 @@
+"""Warnings about objects that claim to be a search's: one event and one log line for each object, and few for each search.
+
+Whoever may create pods can create thousands of them; the events of the search itself must not drown in those about them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final, TypeVar
+
+import structlog
+
+from autohas_operator.events import EventRecorder
+from autohas_operator.observe import SearchRecord
+from autohas_operator.ratelimit import TokenBucket
+from autohas_operator.transitions import Announcement
+
+BURST: Final = 5.0
+PER_SECOND: Final = 1 / 60
+"""Of one search."""
+MAX_REMEMBERED: Final = 20_000
+
+T = TypeVar("T")
+_log = structlog.get_logger(__name__)
+
+
+class StrayWarnings:
+    """Remembers what was told. `monotonic` rations."""
+
+    def __init__(self, events: EventRecorder, *, monotonic: Callable[[], float]) -> None:
+        self._events = events
+        self._monotonic = monotonic
+        self._told: dict[str, None] = {}
+        self._shares: dict[str, TokenBucket] = {}
+
+    def tell(self, search: SearchRecord, warnings: Mapping[str, Announcement]) -> None:
+        """Tell what has not been told, by the object that it is about; what is over the ration is told at a later pass."""
+        for subject, warning in warnings.items():
+            if subject in self._told:
+                continue
+            if not self._share_of(search.uid).take():
+                return
+            _remember(self._told, subject, None)
+            key = search.key
+            _log.warning("an object is ignored", namespace=key.namespace, search=key.name, reason=warning.reason, message=warning.message)
+            self._events.announce(search, (warning,))
+
+    def _share_of(self, uid: str) -> TokenBucket:
+        if uid not in self._shares:
+            _remember(self._shares, uid, TokenBucket(rate_per_s=PER_SECOND, burst=BURST, clock=self._monotonic))
+        return self._shares[uid]
+
+
+def _remember(known: dict[str, T], key: str, value: T) -> None:
+    """Keep the newest."""
+    if len(known) >= MAX_REMEMBERED:
+        del known[next(iter(known))]
+    known[key] = value

@@ -1,0 +1,518 @@
+"""Pods and Jobs that claim to be a search's: whoever may create them can copy labels, owner references, finalizers and hashes."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from autohas_api.names import ANNOTATION_SPEC_HASH
+from autohas_api.status import ConditionType, Phase, Status
+from autohas_api.testing import changed
+from autohas_operator.cache import Cache
+from autohas_operator.client import CONFIG_MAPS, EVENTS, JOBS, PODS
+from autohas_operator.conditions import verdict_of
+from autohas_operator.course import CreateAttempt, DeleteJob
+from autohas_operator.errors import ForbiddenError
+from autohas_operator.observe import Key, Report
+from autohas_operator.plan import plan
+from autohas_operator.testing.builders import (
+    NOW_S,
+    condition,
+    ended_pod,
+    error_text,
+    observed,
+    progress,
+    result_text,
+    running_pod,
+    stored_job,
+    stored_search,
+)
+from autohas_operator.testing.builders import (
+    PODS as SETTINGS,
+)
+from autohas_operator.testing.decisions import CREATED, JOB, POD, RUNNING, SEARCH, decide, verdict
+from autohas_operator.testing.lives import run, start, succeed
+from autohas_operator.testing.wishes import EVERY_WISH
+from autohas_operator.testing.world import Refusing, World
+
+FORGED_RESULT = result_text(SEARCH, pod_uid="forged", test_score=0.999)
+
+
+def pod_spec(**parts: Any) -> dict[str, Any]:
+    """The spec of the Job's pods with parts replaced."""
+    return {**copy.deepcopy(JOB["spec"]["template"]["spec"]), **parts}
+
+
+def with_trainer(**parts: Any) -> dict[str, Any]:
+    """The same with parts of the trainer container replaced."""
+    (container,) = pod_spec()["containers"]
+    return pod_spec(containers=[{**container, **parts}])
+
+
+def added(name: str, *items: Any) -> dict[str, Any]:
+    """The same with items appended to a list of the trainer container."""
+    (container,) = pod_spec()["containers"]
+    return with_trainer(**{name: [*container[name], *items]})
+
+
+def with_mount(path: str, volume: dict[str, Any]) -> dict[str, Any]:
+    """The same with one more volume, mounted in the trainer container."""
+    spec = added("volumeMounts", {"name": volume["name"], "mountPath": path})
+    return {**spec, "volumes": [*spec["volumes"], volume]}
+
+
+def with_container(container: dict[str, Any], kind: str = "containers") -> dict[str, Any]:
+    """The same with a further container."""
+    spec = pod_spec()
+    return {**spec, kind: [*spec.get(kind, []), container]}
+
+
+def replaced(items: list[Any], index: int, item: Any) -> list[Any]:
+    return [*items[:index], item, *items[index + 1 :]]
+
+
+TOKEN = {"name": "token", "projected": {"sources": [{"serviceAccountToken": {"path": "token", "expirationSeconds": 86400}}]}}
+USUAL_TOKEN = {
+    "name": "kube-api-access-x2x7z",
+    "projected": {
+        "defaultMode": 420,
+        "sources": [
+            {"serviceAccountToken": {"path": "token", "expirationSeconds": 3607}},
+            {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+            {"downwardAPI": {"items": [{"path": "namespace", "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}}]}},
+        ],
+    },
+}
+PROXY = {"name": "istio-proxy", "image": "istio/proxyv2:1.27", "volumeMounts": [{"name": "istio-envoy", "mountPath": "/etc/istio/proxy"}]}
+(TRAINER,) = pod_spec()["containers"]
+ADDED_BY_WEBHOOKS: dict[str, dict[str, Any]] = {
+    "nothing": pod_spec(),
+    "a mesh's sidecar and init container": {
+        **with_container(PROXY),
+        "initContainers": [
+            {"name": "istio-init", "image": "istio/proxyv2:1.27", "securityContext": {"capabilities": {"add": ["NET_ADMIN"]}}}
+        ],
+        "volumes": [*pod_spec()["volumes"], {"name": "istio-envoy", "emptyDir": {}}],
+    },
+    "a mesh's probes": with_trainer(startupProbe={"httpGet": {"path": "/app-health/trainer/startupz", "port": 15020}}),
+    "variables": added(
+        "env", {"name": "AWS_ROLE_ARN", "value": "arn:aws:iam::1:role/x"}, {"name": "HTTPS_PROXY", "value": "http://proxy:3128"}
+    ),
+    "a cloud identity": {
+        **with_mount("/var/run/secrets/eks.amazonaws.com/serviceaccount", TOKEN),
+    },
+    "the usual token": with_mount("/var/run/secrets/kubernetes.io/serviceaccount", USUAL_TOKEN),
+    "placement": pod_spec(
+        nodeSelector={"flavor": "spot"}, tolerations=[{"operator": "Exists"}], schedulerName="x", priority=7, nodeName="n"
+    ),
+    "pull secrets and account": pod_spec(imagePullSecrets=[{"name": "mirror"}], serviceAccountName="default"),
+    "resources": with_trainer(resources={"requests": {"cpu": "100m"}}, imagePullPolicy="Always"),
+    "identities (OpenShift)": pod_spec(securityContext={"runAsUser": 1000650000, "fsGroup": 1000650000}),
+    "defaults of the API server": {
+        **with_trainer(livenessProbe={**TRAINER["livenessProbe"], "successThreshold": 1}),
+        "volumes": replaced(pod_spec()["volumes"], 0, changed(pod_spec()["volumes"][0], "configMap.defaultMode", 420)),
+        "dnsPolicy": "ClusterFirst",
+    },
+}
+
+
+@pytest.mark.parametrize("spec", ADDED_BY_WEBHOOKS.values(), ids=ADDED_BY_WEBHOOKS)
+def test_what_webhooks_add_does_not_cost_a_pod_its_word(spec: dict[str, Any]) -> None:
+    """The pod's result is the search's, and nothing is warned about."""
+    pod = {**ended_pod(JOB, code=0, message=result_text(SEARCH)), "spec": spec}
+    decided = decide(observed(SEARCH, JOB, pod), CREATED)
+
+    assert decided.warnings == {}
+    assert decided.status.phase is Phase.SUCCEEDED
+
+
+OTHER_CONFIG = replaced(pod_spec()["volumes"], 0, {"name": "autohas-config", "configMap": {"name": "mine"}})
+CODE = {"name": "code", "configMap": {"name": "code"}}
+POST_START = {"postStart": {"exec": {"command": ["sh", "-c", "echo {} >/dev/termination-log"]}}}
+FORGERIES: dict[str, tuple[dict[str, Any], str]] = {
+    "image": (with_trainer(image="evil:1"), 'its image is "evil:1", not "trainer:1"'),
+    "no trainer": (pod_spec(containers=[{**TRAINER, "name": "other"}]), 'its image is "", not "trainer:1"'),
+    "command": (with_trainer(command=["sh"]), "command differs from its Job's"),
+    "args": (with_trainer(args=["--help"]), "args differs from its Job's"),
+    "working folder": (with_trainer(workingDir="/scratch"), "workingDir differs from its Job's"),
+    "hook": (with_trainer(lifecycle=POST_START), "lifecycle differs from its Job's"),
+    "probe that runs a command": (with_trainer(startupProbe={"exec": {"command": ["sh"]}}), "startupProbe.exec differs from its Job's"),
+    "message from elsewhere": (
+        with_trainer(terminationMessagePath="/etc/autohas/search.json"),
+        "terminationMessagePath differs from its Job's",
+    ),
+    "variables from a Secret": (with_trainer(envFrom=[{"secretRef": {"name": "x"}}]), "envFrom differs from its Job's"),
+    "another value": (
+        with_trainer(env=replaced(TRAINER["env"], 0, {"name": "AUTOHAS_SEARCH_FILE", "value": "/tmp/x"})),
+        "variable AUTOHAS_SEARCH_FILE differs from its Job's",
+    ),
+    "the last of two values": (added("env", {"name": "AUTOHAS_GPU", "value": "x"}), "variable AUTOHAS_GPU differs from its Job's"),
+    "no value": (with_trainer(env=TRAINER["env"][1:]), "variable AUTOHAS_SEARCH_FILE differs from its Job's"),
+    "preloaded code": (added("env", {"name": "LD_PRELOAD", "value": "x"}), "it has the variable LD_PRELOAD, which its Job has not"),
+    "a browser that Python starts": (
+        added("env", {"name": "PYTHONWARNINGS", "value": "all:0:antigravity.x:0:0"}),
+        "it has the variable PYTHONWARNINGS, which its Job has not",
+    ),
+    "another search": (pod_spec(volumes=OTHER_CONFIG), "volume autohas-config differs from its Job's"),
+    "other checkpoints": (
+        pod_spec(volumes=replaced(pod_spec()["volumes"], 1, {"name": "autohas-checkpoint", "emptyDir": {}})),
+        "volume autohas-checkpoint differs from its Job's",
+    ),
+    "moved mount": (
+        with_trainer(volumeMounts=replaced(TRAINER["volumeMounts"], 0, {"name": "autohas-config", "mountPath": "/x"})),
+        "mount /etc/autohas differs from its Job's",
+    ),
+    "code over code": (with_mount("/opt/autohas", CODE), "it mounts /opt/autohas, which its Job does not"),
+    "code among tokens": (with_mount("/var/run/secrets/x", CODE), "it mounts /var/run/secrets/x, which its Job does not"),
+    "a path that climbs": (
+        with_mount("/var/run/secrets/../../../opt/autohas", TOKEN),
+        "it mounts /var/run/secrets/../../../opt/autohas, which its Job does not",
+    ),
+    "a sidecar in its files": (
+        with_container({"name": "x", "volumeMounts": [{"name": "autohas-checkpoint", "mountPath": "/x"}]}, "initContainers"),
+        "another of its containers mounts autohas-checkpoint",
+    ),
+    "shared processes": (pod_spec(shareProcessNamespace=True), "shareProcessNamespace differs from its Job's"),
+    "the node's processes": (pod_spec(hostPID=True), "hostPID differs from its Job's"),
+}
+
+
+@pytest.mark.parametrize(("spec", "difference"), FORGERIES.values(), ids=FORGERIES)
+def test_a_pod_that_its_job_does_not_describe_counts_for_nothing(spec: dict[str, Any], difference: str) -> None:
+    """Its result is not taken, no Job is deleted, and the warning says in what it differs; the Job's own pod speaks for the search."""
+    forged = {**ended_pod(JOB, code=0, message=FORGED_RESULT, uid="forged", created_s=NOW_S + 1), "spec": spec}
+    decided = decide(observed(SEARCH, JOB, POD, forged), RUNNING)
+
+    assert (decided.status.phase, decided.action, decided.status.result) == (Phase.RUNNING, None, None)
+    assert [(warning.type, warning.reason) for warning in decided.warnings.values()] == [("Warning", "PodIgnored")]
+    assert decided.warnings["forged"].message.endswith(f"claims to be a trainer, but {difference}: it counts for nothing")
+
+
+def test_every_wish_of_a_search_is_part_of_what_its_pods_are_compared_with() -> None:
+    """A pod as the Job controller makes it counts, whatever its search asks for; taking away any mount or variable makes it another."""
+    search = stored_search(trainer=EVERY_WISH)
+    settings = replace(SETTINGS, service_accounts=("trainer",))
+    job = stored_job(search)
+    pod = running_pod(job)
+    (container,) = pod["spec"]["containers"]
+    poorer = [
+        changed(pod, "spec.containers", [{**container, name: replaced(container[name], index, {"name": "X", "mountPath": "/x"})}])
+        for name in ("env", "envFrom", "volumeMounts")
+        for index in range(len(container[name]))
+    ]
+
+    assert plan(observed(search, job, pod), Status(), settings, NOW_S).warnings == {}
+    assert len(poorer) > 20
+    assert [pod for pod in poorer if not plan(observed(search, job, pod), Status(), settings, NOW_S).warnings] == []
+
+
+def test_the_platform_says_where_its_webhooks_mount() -> None:
+    """Below trainer.injectedMounts whatever a webhook mounts is accepted, beside it nothing."""
+    allowing = replace(SETTINGS, injected_mounts=("/etc/ssl/certs",))
+    inside, outside = (
+        {**ended_pod(JOB, code=0, message=result_text(SEARCH)), "spec": with_mount(path, CODE)}
+        for path in ("/etc/ssl/certs", "/etc/ssl/certs-2")
+    )
+
+    assert plan(observed(SEARCH, JOB, inside), CREATED, allowing, NOW_S).status.phase is Phase.SUCCEEDED
+    assert plan(observed(SEARCH, JOB, outside), CREATED, allowing, NOW_S).status.phase is Phase.STARTING
+
+
+def test_a_forged_pod_alone_is_named_in_the_condition() -> None:
+    """A webhook that names another image in every pod: TrainerReady says which, and what to do."""
+    mirrored = {**running_pod(JOB), "spec": with_trainer(image="mirror.example/trainer:1")}
+    told = verdict_of(decide(observed(SEARCH, JOB, mirrored), CREATED).status, ConditionType.TRAINER_READY)
+
+    assert told is not None
+    assert (told.status, told.reason) == ("False", "PodIgnored")
+    assert 'its image is "mirror.example/trainer:1", not "trainer:1"; if a webhook changes it' in told.message
+
+
+FATAL = condition(
+    "Failed", "PodFailurePolicy", "Container trainer for pod ml/forged failed with exit code 65 matching FailJob rule at index 0"
+)
+TOO_MANY = condition("Failed", "BackoffLimitExceeded", "Job has reached the specified backoff limit")
+SPOILED = [
+    (ended_pod(JOB, code=0, message=FORGED_RESULT, uid="forged"), condition("Complete")),
+    (ended_pod(JOB, code=65, message=error_text(SEARCH, "no", code=65, pod_uid="forged"), uid="forged"), FATAL),
+    (ended_pod(JOB, code=1, uid="forged"), TOO_MANY),
+]
+
+
+@pytest.mark.parametrize(("pod", "end"), SPOILED, ids=["complete", "fatal", "backoff"])
+def test_a_job_that_a_forged_pod_ended_is_replaced(pod: dict[str, Any], end: dict[str, Any]) -> None:
+    """The Job controller believes the forgery and stops the real trainer: the next attempt continues from its checkpoint."""
+    job = {**JOB, "status": {"conditions": [end]}}
+    decided = decide(observed(SEARCH, job, {**pod, "spec": with_trainer(image="evil:1")}), RUNNING)
+
+    assert decided.action == DeleteJob(name=JOB["metadata"]["name"], uid="job-1")
+    assert decided.status.phase is Phase.INTERRUPTED
+    assert verdict(decided.status, ConditionType.TRAINER_READY) == ("False", "JobReplaced")
+    assert verdict(decided.status, ConditionType.FINISHED)[0] == "False"
+
+
+def test_a_job_that_only_changed_pods_have_ended_is_not_repeated_for_ever() -> None:
+    """No trainer of its own has worked: another Job would burn as much again, so the search says what to do and waits."""
+    job = {**JOB, "status": {"conditions": [condition("Complete")]}}
+    changed_pod = {**ended_pod(JOB, code=0, message=result_text(SEARCH)), "spec": with_trainer(image="mirror.example/trainer:1")}
+    decided = decide(observed(SEARCH, job, changed_pod), CREATED)
+    told = verdict_of(decided.status, ConditionType.TRAINER_READY)
+
+    assert decided.action is None
+    assert told is not None
+    assert told.reason == "PodIgnored"
+    assert "then delete Job fashion-5ea4c400-1: the next attempt follows" in told.message
+
+
+def test_a_real_failure_beside_a_forged_one_is_the_searchs() -> None:
+    """The trainer's own exit code 65 ends the search, whatever else is there."""
+    job = {**JOB, "status": {"conditions": [FATAL]}}
+    forged = {**ended_pod(JOB, code=65, uid="forged"), "spec": with_trainer(image="evil:1")}
+    own = ended_pod(JOB, code=65, message=error_text(SEARCH, "no file labels", code=65))
+    status = decide(observed(SEARCH, job, own, forged), RUNNING).status
+
+    assert status.phase is Phase.FAILED
+    assert verdict(status, ConditionType.SUCCEEDED) == ("False", "DataError")
+
+
+def test_a_forged_pod_is_never_asked_for_progress() -> None:
+    """The poller passes it over, and its report is none of the search's; nor is that of a Job that nobody noted."""
+    cache = Cache()
+    cache.put_search({**SEARCH, "status": {"jobUid": "job-1"}})
+    for job in (JOB, stored_job(SEARCH, 60)):
+        cache.put_job(job)
+    stray = running_pod(stored_job(SEARCH, 60), uid="stray", created_s=NOW_S + 2)
+    forged = {**running_pod(JOB, uid="forged", created_s=NOW_S + 1), "spec": with_trainer(image="evil:1")}
+    for pod in (POD, forged, stray):
+        cache.put_pod(pod)
+    for uid in ("pod-1", "forged", "stray"):
+        cache.reports[uid] = Report(pod_uid=uid, time_s=NOW_S, progress=progress(SEARCH, pod_uid=uid))
+    seen = cache.observed(Key("ml", "fashion"))
+
+    assert [pod.uid for pod in cache.pods.values() if cache.is_trainer(pod)] == ["pod-1"]
+    assert seen is not None
+    assert seen.report is not None
+    assert seen.report.pod_uid == "pod-1"
+
+
+def test_a_forger_is_warned_about_once_and_the_search_succeeds() -> None:
+    """Twenty forged pods: five events and log lines at once, one more in a minute, and the trainer's own result."""
+
+    async def whole() -> World:
+        world = World()
+        await start(world)
+        await run(world)
+        for number in range(20):
+            pod = ended_pod(world.job, code=0, message=FORGED_RESULT, uid=f"forged-{number}")
+            world.put_pod({**pod, "spec": with_trainer(image="evil:1")})
+            await world.wait(0.1)
+        warned.append(len([line for line in lines if line["event"] == "an object is ignored"]))
+        await succeed(world)
+        return world
+
+    warned: list[int] = []
+    with capture_logs() as lines:
+        world = asyncio.run(whole())
+
+    assert warned == [5]
+    assert world.status["result"]["scores"]["test"] == "0.93"
+    events = [event for event in world.api.all(EVENTS) if event["reason"] == "PodIgnored"]
+    assert len(events) == len({event["message"] for event in events})
+    assert 5 <= len(events) <= 6
+
+
+def foreign_job(attempt: int, **parts: Any) -> dict[str, Any]:
+    """A copy of the search's Job under another attempt, with its hash, labels and owner, and parts of the pod's spec replaced."""
+    job = stored_job(SEARCH, attempt, uid=f"foreign-{attempt}")
+    return changed(job, "spec.template.spec", {**job["spec"]["template"]["spec"], **parts})
+
+
+def foreign_image(attempt: int) -> dict[str, Any]:
+    (container,) = stored_job(SEARCH, attempt)["spec"]["template"]["spec"]["containers"]
+    return foreign_job(attempt, containers=[{**container, "image": "evil:1"}])
+
+
+def test_a_job_that_the_operator_did_not_make_is_never_an_attempt() -> None:
+    """Attempt 60 by a user with the role edit: it is deleted, the noted Job works on, and the image of attempt 61 is nobody's."""
+
+    async def whole() -> World:
+        world = World()
+        await start(world)
+        await run(world)
+        uids.append(world.job["metadata"]["uid"])
+        world.api.add(JOBS, "ml", foreign_image(60))
+        world.put_pod(running_pod(foreign_image(60), uid="foreign"))
+        await world.wait(1)
+        during.append((world.status["phase"], world.status["attempt"], world.status["jobUid"]))
+        await world.collect_garbage()
+        await world.wait(1)
+        await succeed(world)
+        return world
+
+    during: list[tuple[str, int, str]] = []
+    uids: list[str] = []
+    world = asyncio.run(whole())
+    warned = [(event["type"], event["reason"]) for event in world.api.all(EVENTS) if event["type"] == "Warning"]
+    told = [event["message"] for event in world.api.all(EVENTS) if event["type"] == "Warning"]
+
+    assert warned == [("Warning", "JobIgnored")]
+    assert during == [("Running", 1, *uids)]
+    assert [job["metadata"]["name"] for job in world.api.all(JOBS)] == ["fashion-5ea4c400-1"]
+    assert told == [
+        "Job fashion-5ea4c400-60 claims to be attempt 60, but this operator did not make it: it is deleted, and counts for nothing"
+    ]
+    assert (world.status["phase"], world.status["attempt"], world.status["trainer"]["image"]) == ("Succeeded", 1, "trainer:1")
+
+
+(JOB_TRAINER,) = stored_job(SEARCH, 2)["spec"]["template"]["spec"]["containers"]
+FOREIGN = {
+    "image": foreign_image(2),
+    "account": foreign_job(2, serviceAccountName="admin"),
+    "host": foreign_job(2, hostPID=True),
+    "volume": foreign_job(
+        2, volumes=[*JOB["spec"]["template"]["spec"]["volumes"][1:], {"name": "autohas-config", "hostPath": {"path": "/"}}]
+    ),
+    "variable": foreign_job(2, containers=[{**JOB_TRAINER, "env": [*JOB_TRAINER["env"], {"name": "PYTHONPATH", "value": "/x"}]}]),
+    "command": foreign_job(2, containers=[{**JOB_TRAINER, "command": ["sleep", "9"]}]),
+}
+
+
+@pytest.mark.parametrize("job", FOREIGN.values(), ids=FOREIGN)
+def test_a_foreign_job_between_two_attempts_is_not_adopted(job: dict[str, Any]) -> None:
+    """The noted Job is gone and somebody is faster than the operator: what he made is deleted, nothing of it is noted."""
+    decided = decide(observed(SEARCH, job), RUNNING)
+
+    assert [stray.uid for stray in decided.strays] == ["foreign-2"]
+    assert isinstance(decided.action, CreateAttempt)
+    assert decided.status.job_uid is None
+    assert decided.status.trainer is not None
+    assert decided.status.trainer.image == "trainer:1"
+
+
+def test_a_foreign_job_under_the_next_name_holds_nothing_up() -> None:
+    """With our owner it is deleted and the name taken; the ConfigMap of another search is replaced as well."""
+
+    async def whole() -> World:
+        world = World()
+        await start(world)
+        await run(world)
+        world.api.remove(JOBS, "ml", "fashion-5ea4c400-1")
+        world.api.remove(PODS, "ml", "fashion-5ea4c400-1-pod-1")
+        world.api.add(JOBS, "ml", foreign_image(2))
+        forged = copy.deepcopy(world.api.objects["configmaps", "ml", "fashion-5ea4c400-1"])
+        forged["metadata"] |= {"name": "fashion-5ea4c400-2", "uid": "forged"}
+        world.api.add(CONFIG_MAPS, "ml", {**forged, "data": {"search.json": '{"spec": {"task": "an easier one"}}'}})
+        for _ in range(3):
+            await world.wait(3)
+            await world.collect_garbage()
+        await world.wait(6)
+        await run(world, uid="pod-2", attempt=2, starts=2)
+        await succeed(world, uid="pod-2", attempt=2)
+        return world
+
+    world = asyncio.run(whole())
+    (container,) = world.job["spec"]["template"]["spec"]["containers"]
+
+    assert (world.status["phase"], world.status["attempt"], container["image"]) == ("Succeeded", 2, "trainer:1")
+    assert "an easier one" not in world.api.objects["configmaps", "ml", "fashion-5ea4c400-2"]["data"]["search.json"]
+
+
+def test_a_job_made_just_before_a_kill_is_found_again() -> None:
+    """Nothing is noted yet: attempt 1 as this operator would make it is adopted, and its uid is noted."""
+    decided = decide(observed(SEARCH, JOB))
+
+    assert (decided.strays, decided.action) == ((), None)
+    assert (decided.status.attempt, decided.status.job_uid) == (1, "job-1")
+
+
+def test_kueue_may_change_where_a_job_runs() -> None:
+    """Admitted with another flavour, its node selector, tolerations, labels and suspension are Kueue's: the Job stays the noted one."""
+    flavor = foreign_job(1, nodeSelector={"cloud.example/spot": "true"}, tolerations=[{"key": "spot", "operator": "Exists"}])
+    flavor = changed(
+        flavor, "spec.template.metadata.labels", {**JOB["spec"]["template"]["metadata"]["labels"], "kueue.x-k8s.io/podset": "main"}
+    )
+    flavor = changed(changed(flavor, "spec.suspend", False), "spec.parallelism", 1)  # noqa: FBT003 - JSON
+    pod = running_pod(flavor)
+
+    unnoted = decide(observed(SEARCH, flavor, pod))
+    noted = decide(observed(SEARCH, flavor, pod), unnoted.status)
+
+    assert unnoted.status.job_uid == noted.status.job_uid == "foreign-1"
+    assert (unnoted.strays, noted.strays, unnoted.warnings, noted.warnings) == ((), (), {}, {})
+    assert noted.action is None
+
+
+def test_a_search_that_an_older_operator_started_goes_on() -> None:
+    """Its status has no uid, and its Job lacks a volume, a mount and a variable of ours: it is noted and left alone."""
+    spec = stored_job(SEARCH, 3)["spec"]["template"]["spec"]
+    (container,) = spec["containers"]
+    older = {
+        **container,
+        "env": [entry for entry in container["env"] if entry["name"] != "AUTOHAS_GPU"],
+        "volumeMounts": container["volumeMounts"][:2],
+    }
+    volumes = [*spec["volumes"][:2], {"name": "autohas-shm", "emptyDir": {"medium": "Memory"}}]
+    job = foreign_job(3, containers=[older], volumes=volumes)
+    before = RUNNING.model_copy(update={"attempt": 3, "job_uid": None})
+    decided = decide(observed(SEARCH, job, running_pod(job)), before)
+
+    assert (decided.action, decided.strays, decided.warnings) == (None, (), {})
+    assert (decided.status.attempt, decided.status.job_uid, decided.status.phase) == (3, "foreign-3", Phase.RUNNING)
+
+
+@pytest.mark.parametrize("job", [foreign_image(3), foreign_job(3, hostPID=True), foreign_job(3, serviceAccountName="admin")])
+def test_an_upgrade_adopts_no_foreign_job(job: dict[str, Any]) -> None:
+    """Without a noted uid too, image, account and host flags must be those that the operator makes."""
+    before = RUNNING.model_copy(update={"attempt": 3, "job_uid": None})
+    decided = decide(observed(SEARCH, job), before)
+
+    assert [stray.uid for stray in decided.strays] == ["foreign-3"]
+    assert decided.status.job_uid is None
+
+
+def test_labels_of_a_noted_job_may_be_changed() -> None:
+    """`kubectl label --overwrite job autohas.dev/attempt=60`: the number is read off the name, and no second Job is made."""
+    job = changed(JOB, "metadata.labels", {**JOB["metadata"]["labels"], "autohas.dev/attempt": "60"})
+    decided = decide(observed(SEARCH, job, POD), RUNNING)
+
+    assert (decided.action, decided.status.attempt) == (None, 1)
+
+
+def test_a_job_under_another_name_is_left_alone() -> None:
+    """The operator may not delete it under its policy, and takes no notice of it."""
+    odd = changed(foreign_image(60), "metadata.name", "mine")
+    decided = decide(observed(SEARCH, JOB, POD, odd), RUNNING)
+
+    assert (decided.action, decided.strays, decided.status.attempt) == (None, (), 1)
+
+
+def test_a_stray_that_cannot_be_deleted_holds_nothing_up() -> None:
+    """A policy forbids the deletion: the search's own Job is followed all the same, to its result."""
+
+    async def whole() -> World:
+        world = World()
+        await start(world)
+        await run(world)
+        own = world.job
+        world.api.add(JOBS, "ml", foreign_image(60))
+        world.api.trouble = Refusing("delete", "jobs", ForbiddenError(status=403, message="denied by a policy", request="DELETE"))
+        await world.wait(1)
+        world.put_pod(ended_pod(own, code=0, message=result_text(world.search)))
+        await world.wait(1)
+        return world
+
+    assert asyncio.run(whole()).status["phase"] == "Succeeded"
+
+
+def test_a_spec_hash_is_no_secret() -> None:
+    """A Job with an older hash is not adopted either: it is deleted as one of an older spec."""
+    job = changed(foreign_image(1), "metadata.annotations", {ANNOTATION_SPEC_HASH: "sha256:old"})
+    decided = decide(observed(SEARCH, job))
+
+    assert decided.action == DeleteJob(name="fashion-5ea4c400-1", uid="foreign-1")
+    assert decided.status.job_uid is None

@@ -1,0 +1,210 @@
+"""Which image an attempt takes, what the platform lets a search name, and the way out of every refusal."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from autohas_api.search import IMMUTABLE_ONCE_STARTED, MUTABLE_WHILE_SUSPENDED, transition_rules
+from autohas_api.status import ConditionType, Phase, Status
+from autohas_api.testing import changed
+from autohas_operator.conditions import verdict_of
+from autohas_operator.course import CreateAttempt, DeleteJob
+from autohas_operator.plan import Plan, plan
+from autohas_operator.settings import PodSettings
+from autohas_operator.testing.builders import NOW_S, PODS, ended_pod, observed, report, running_pod, stored_job, stored_pod, stored_search
+from autohas_operator.testing.decisions import CREATED, JOB, RUNNING, SEARCH, decide, verdict
+
+MISSPELT = replace(PODS, image="autohas-trainer:no-such-tag")
+CORRECTED = replace(PODS, image="autohas-trainer:0.1.0")
+
+
+def image_of(decided: Plan) -> str:
+    assert isinstance(decided.action, CreateAttempt)
+    return str(decided.action.job["spec"]["template"]["spec"]["containers"][0]["image"])
+
+
+def job_with(image: str) -> dict[str, Any]:
+    """The Job that a chart with this image makes of a search that names none."""
+    (container,) = JOB["spec"]["template"]["spec"]["containers"]
+    return changed(JOB, "spec.template.spec.containers", [{**container, "image": image}])
+
+
+def waiting_pod(job: dict[str, Any], reason: str = "ImagePullBackOff") -> dict[str, Any]:
+    return stored_pod(job, state={"waiting": {"reason": reason, "message": "not found"}})
+
+
+def test_an_image_that_was_never_pulled_is_not_kept() -> None:
+    """`helm upgrade` to a tag that is not there, a search, `helm rollback`: the Job is replaced by one with the chart's image."""
+    job = job_with(MISSPELT.image)
+    created = plan(observed(SEARCH), Status(), MISSPELT, NOW_S).status
+    waiting = plan(observed(SEARCH, job, waiting_pod(job)), created, MISSPELT, NOW_S + 30)
+    corrected = plan(observed(SEARCH, job, waiting_pod(job)), waiting.status, CORRECTED, NOW_S + 60)
+    following = plan(observed(SEARCH), corrected.status, CORRECTED, NOW_S + 90)
+    told = verdict_of(corrected.status, ConditionType.TRAINER_READY)
+
+    assert waiting.action is None
+    assert verdict(waiting.status, ConditionType.TRAINER_READY) == ("False", "ImagePullFailed")
+    assert corrected.action == DeleteJob(name="fashion-5ea4c400-1", uid="job-1")
+    assert told is not None
+    assert told.reason == "JobReplaced"
+    assert told.message == (
+        "Job fashion-5ea4c400-1 cannot pull image autohas-trainer:no-such-tag, with which no trainer has started;"
+        " the next attempt takes autohas-trainer:0.1.0"
+    )
+    assert image_of(following) == "autohas-trainer:0.1.0"
+
+
+NEVER_STARTED = [
+    waiting_pod(job_with(MISSPELT.image), "CreateContainerError"),
+    stored_pod(job_with(MISSPELT.image), scheduled=False),
+    ended_pod(job_with(MISSPELT.image), code=128, reason="StartError"),
+]
+
+
+@pytest.mark.parametrize("pod", NEVER_STARTED, ids=["not created", "not scheduled", "not started"])
+def test_only_a_trainer_that_started_pins_its_image(pod: dict[str, Any]) -> None:
+    """A suspension deletes the Job: what comes then takes the chart's image of the day."""
+    job = job_with(MISSPELT.image)
+    created = plan(observed(SEARCH), Status(), MISSPELT, NOW_S).status
+    seen = plan(observed(SEARCH, job, pod), created, MISSPELT, NOW_S + 30).status
+
+    assert image_of(plan(observed(SEARCH), seen, CORRECTED, NOW_S + 90)) == "autohas-trainer:0.1.0"
+
+
+@pytest.mark.parametrize("pod", [running_pod(JOB), ended_pod(JOB, code=1)], ids=["running", "failed before its first report"])
+def test_the_image_of_a_trainer_that_started_is_taken_again(pod: dict[str, Any]) -> None:
+    """Heard or not: the checkpoint is that version's."""
+    started = decide(observed(SEARCH, JOB, pod), CREATED).status
+
+    assert image_of(plan(observed(SEARCH), started, CORRECTED, NOW_S + 90)) == "trainer:1"
+
+
+def test_a_status_of_an_older_operator_keeps_its_image_when_a_trainer_reported() -> None:
+    """It knows no pinnedImage: the image of an attempt that was heard counts."""
+    assert RUNNING.trainer is not None
+    older = RUNNING.model_copy(update={"trainer": RUNNING.trainer.model_copy(update={"pinned_image": None})})
+    unheard = older.model_copy(update={"last_report_time": None})
+
+    assert image_of(plan(observed(SEARCH), older, CORRECTED, NOW_S + 90)) == "trainer:1"
+    assert image_of(plan(observed(SEARCH), unheard, CORRECTED, NOW_S + 90)) == "autohas-trainer:0.1.0"
+
+
+STRICT = replace(PODS, image="charts.example/autohas-trainer:2", allowed_images=("registry.example/team",))
+
+
+def test_the_charts_own_image_always_passes() -> None:
+    """Named in the search, as the guide's way out of a version skew says, or an earlier one of its repository that is pinned."""
+    assert RUNNING.trainer is not None
+    named = changed(SEARCH, "spec.trainer", {"image": STRICT.image})
+    pinned = RUNNING.trainer.model_copy(
+        update={"image": "charts.example/autohas-trainer:1", "pinned_image": "charts.example/autohas-trainer:1"}
+    )
+    earlier = RUNNING.model_copy(update={"trainer": pinned})
+
+    assert image_of(plan(observed(named), Status(), STRICT, NOW_S)) == STRICT.image
+    assert image_of(plan(observed(SEARCH), earlier, STRICT, NOW_S)) == "charts.example/autohas-trainer:1"
+
+
+def test_a_pinned_image_is_held_against_the_list_before_each_job() -> None:
+    """Whatever came into status: an image that the platform does not allow is not started, and the sentence says how to go on."""
+    decided = plan(observed(SEARCH), RUNNING, STRICT, NOW_S)
+    told = verdict_of(decided.status, ConditionType.ACCEPTED)
+
+    assert (decided.action, decided.status.phase) == (None, Phase.REJECTED)
+    assert told is not None
+    assert told.reason == "ImageNotAllowed"
+    assert told.message == (
+        'status.trainer.pinnedImage: "trainer:1" must begin with one of what the platform allows (chart value trainer.allowedImages):'
+        " registry.example/team; name another in spec.trainer.image"
+    )
+
+
+LISTS = replace(PODS, priority_classes=("research", "batch"), runtime_classes=("nvidia",), schedulers=("volcano",))
+LISTED = [
+    ("priorityClassName", "urgent", "PriorityClassNotAllowed", "trainer.priorityClasses): research, batch"),
+    ("runtimeClassName", "kata", "RuntimeClassNotAllowed", "trainer.runtimeClasses): nvidia"),
+    ("schedulerName", "mine", "SchedulerNotAllowed", "trainer.schedulers): volcano"),
+]
+
+
+@pytest.mark.parametrize(("field", "name", "reason", "listed"), LISTED)
+def test_a_class_must_be_one_of_the_platforms(field: str, name: str, reason: str, listed: str) -> None:
+    """Priority, runtime and scheduler: no Job, and path, value and list in the sentence; an empty list allows any."""
+    wish = changed(SEARCH, "spec.trainer", {field: name})
+    refused, free = plan(observed(wish), Status(), LISTS, NOW_S), plan(observed(wish), Status(), PODS, NOW_S)
+    told = verdict_of(refused.status, ConditionType.ACCEPTED)
+
+    assert (refused.action, refused.status.phase) == (None, Phase.REJECTED)
+    assert told is not None
+    assert (told.status, told.reason) == ("False", reason)
+    assert "must be one that the platform allows (chart value" in told.message
+    assert told.message == f'spec.trainer.{field}: "{name}" must be one that the platform allows (chart value {listed}'
+    assert isinstance(free.action, CreateAttempt)
+
+
+def test_what_is_on_the_lists_passes() -> None:
+    """So does the scheduler that a pod gets anyway."""
+    wish = {"priorityClassName": "batch", "runtimeClassName": "nvidia", "schedulerName": "volcano"}
+
+    for trainer in (wish, {"schedulerName": "default-scheduler"}, {}):
+        assert isinstance(plan(observed(changed(SEARCH, "spec.trainer", trainer)), Status(), LISTS, NOW_S).action, CreateAttempt)
+
+
+@pytest.mark.parametrize("pods", [PODS, replace(PODS, priority_classes=("system-node-critical",))], ids=["no list", "on the list"])
+def test_a_system_priority_is_never_allowed(pods: PodSettings) -> None:
+    """Not even by a list: such pods push out the cluster's own. A stored search of before the schema refused it is refused here."""
+    begun = changed(SEARCH, "spec.trainer", {"priorityClassName": "system-node-critical"})
+    decided = plan(observed(begun), RUNNING, pods, NOW_S)
+    told = verdict_of(decided.status, ConditionType.ACCEPTED)
+
+    assert (decided.action, decided.status.phase) == (None, Phase.REJECTED)
+    assert told is not None
+    assert told.message.startswith('spec.trainer.priorityClassName: "system-node-critical" must not begin with system-')
+
+
+REFUSALS: dict[str, tuple[dict[str, Any], PodSettings]] = {
+    "image": ({"image": "mine:1"}, STRICT),
+    "serviceAccountName": ({"serviceAccountName": "admin"}, PODS),
+    "priorityClassName": ({"priorityClassName": "urgent"}, LISTS),
+    "runtimeClassName": ({"runtimeClassName": "kata"}, LISTS),
+    "schedulerName": ({"schedulerName": "mine"}, LISTS),
+}
+
+
+@pytest.mark.parametrize(("field", "wish", "pods"), [(field, *case) for field, case in REFUSALS.items()], ids=REFUSALS)
+def test_a_refused_search_without_a_job_can_be_suspended(field: str, wish: dict[str, Any], pods: PodSettings) -> None:
+    """Phase Suspended with the refusal in Accepted: its checkpoints are not stranded, and the blamed field may then be edited."""
+    before = RUNNING.model_copy(update={"phase": Phase.REJECTED})
+    resting = plan(observed(stored_search(trainer=wish, suspend=True)), before, pods, NOW_S + 60)
+    edited = plan(observed(stored_search(trainer={"image": pods.image})), resting.status, pods, NOW_S + 120)
+    told = verdict_of(resting.status, ConditionType.ACCEPTED)
+
+    assert (resting.action, resting.status.phase) == (None, Phase.SUSPENDED)
+    assert told is not None
+    assert told.status == "False"
+    assert f"spec.trainer.{field}" in told.message
+    assert isinstance(edited.action, CreateAttempt)
+    assert verdict(edited.status, ConditionType.ACCEPTED) == ("True", "Valid")
+
+
+def test_everything_that_the_platform_judges_may_be_edited_at_rest() -> None:
+    """Suspended or Rejected: otherwise a list that becomes stricter would leave a begun search without any way on."""
+    rules = {path: expression for expression, _, path in transition_rules()}
+
+    assert set(REFUSALS) <= set(MUTABLE_WHILE_SUSPENDED)
+    for field in REFUSALS:
+        assert "oldSelf.status.phase == 'Rejected'" in rules[f".spec.trainer.{field}"]
+        assert "oldSelf.status.phase == 'Suspended'" in rules[f".spec.trainer.{field}"]
+    assert "trainer" not in IMMUTABLE_ONCE_STARTED
+
+
+def test_a_running_search_is_not_judged_by_new_lists() -> None:
+    """What runs is left alone; only the next Job is refused."""
+    wish = changed(SEARCH, "spec.trainer", {"priorityClassName": "urgent"})
+    job = stored_job(wish)
+    running = plan(observed(wish, job, running_pod(job), report=report(wish)), CREATED, PODS, NOW_S + 1).status
+
+    assert plan(observed(wish, job, running_pod(job), report=report(wish)), running, LISTS, NOW_S + 2).status.phase is Phase.RUNNING
