@@ -116,6 +116,10 @@ def wrong_data_arguments(data: Data) -> Iterator[Problem]:
     for own, what in (("testFile", "which is the test data"), ("testFolder", "which holds the test data")):
         if own in data.arguments and "testFraction" in data.arguments:
             yield Problem(path="spec.task.data.arguments.testFraction", message=f"must not be given beside {own}, {what}")
+    for argument in ("categorical", "numeric", "ignore"):
+        if data.arguments.get("target", "") in {name.strip() for name in data.arguments.get(argument, "").split(",")} - {""}:
+            message = f'"{data.arguments["target"]}" is the target, which is no input: leave it out'
+            yield Problem(path=f"spec.task.data.arguments.{argument}", message=message)
     numeric = {name.strip() for name in data.arguments.get("numeric", "").split(",")}
     both = [name for name in data.arguments.get("categorical", "").split(",") if name.strip() and name.strip() in numeric]
     if both:

@@ -135,6 +135,15 @@ TASK_UNACCEPTABLE: Final = (
         field="spec.task.data.arguments.testFraction",
         words="must not be given beside testFile",
     ),
+    *(
+        Rejection(
+            path="spec.task.data",
+            value={**_CSV, "arguments": {"target": "y", name: "a, y"}},
+            field=f"spec.task.data.arguments.{name}",
+            words='"y" is the target, which is no input: leave it out',
+        )
+        for name in ("categorical", "numeric", "ignore")
+    ),
     Rejection(
         path="spec.task.data",
         value={**_CSV, "arguments": {"target": "y", "categorical": "city,zip", "numeric": "zip"}},

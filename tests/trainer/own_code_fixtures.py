@@ -290,6 +290,7 @@ class Data:
             "groups with nan": lambda: {"train": (*train, [1.0, 2.0, np.nan] * (self.rows // 3)), "test": test},
             "groups of two": lambda: {"train": (*train, np.zeros((self.rows, 2))), "test": test},
             "groups of two kinds": lambda: {"train": (*train, np.array(["a", 1] * (self.rows // 2), dtype=object)), "test": test},
+            "moments": lambda: {"train": (train[0].astype(np.float64) * 9 + 1.7e9, train[1]), "test": test},
             "groups in two spellings": lambda: {"train": (*train, ["1", "2", "1.0"] * (self.rows // 3)), "test": test},
             "ragged": lambda: {"train": ([[1.0, 2.0], [1.0]], [0, 1]), "test": test},
             "images": lambda: {name: _images(*split) for name, split in (("train", train), ("test", test))},

@@ -131,6 +131,13 @@ def test_another_delimiter_is_named_where_cells_are_quoted(tmp_path: Path) -> No
         table(tmp_path / "t.csv", {"target": "label"}, CLASSES)
 
 
+def test_excel_s_note_of_the_delimiter_is_named(tmp_path: Path) -> None:
+    """It is neither a header nor a row."""
+    (tmp_path / "t.csv").write_text("sep=;\n" + text(";"))
+    with pytest.raises(DataError, match=r"line 1: 'sep=;' is Excel's note of the delimiter; remove the line"):
+        table(tmp_path / "t.csv", {"target": "label", "delimiter": ";"}, CLASSES)
+
+
 def test_a_file_without_a_header_has_columns_by_position(tmp_path: Path) -> None:
     """Counted from 1; every line is a row and keeps its number; a test file is read alike."""
     (tmp_path / "train.csv").write_text(text(header=False))

@@ -280,6 +280,7 @@ DATA_FAULTS: dict[str, tuple[type[Exception], str]] = {
     "empty": (DataError, r"test has no examples"),
     "groups with none": (DataError, r"the train group of row 1 is None; every row needs one"),
     "groups with nan": (DataError, r"the train group of row 2 is nan; every row needs one"),
+    "moments": (DataError, r"train inputs \[:, 0\] lie around 1\.7e\+09 and differ by about .*, which float32 rounds away; subtract"),
     "groups in two spellings": (DataError, r"the train group of row 2 is '1\.0', the number that row 0 writes as '1': one group in two"),
     "groups of two": (
         ConfigurationError,

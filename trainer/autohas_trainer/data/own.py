@@ -33,6 +33,8 @@ __all__ = ["own_data", "read_splits"]
 FIELD: Final = "task.data.entrypoint"
 Array = npt.NDArray[Any]
 _MAX_CLASSES: Final = 100_000
+_MAX_ROUNDING: Final = 0.01
+"""Of an input's standard deviation."""
 
 
 def own_data(entrypoint: str, path: str | None, arguments: Mapping[str, str], kind: TaskKind) -> RawData:
@@ -159,7 +161,26 @@ def _inputs(inputs: Array, name: str, who: str) -> Floats:
         in_what = " in float32" if np.isfinite(inputs[row]).all() else ""
         message = f"{who}: {name} inputs have a value that is not finite{in_what} in row {row}; fix or drop it"
         raise DataError(message)
+    if inputs.dtype == np.float64:
+        _refuse_lost_differences(inputs, single, name, who)
     return single
+
+
+def _refuse_lost_differences(inputs: Array, single: Floats, name: str, who: str) -> None:
+    """Refuse float64 inputs whose differences float32 does not hold: moments in seconds, say, of one day.
+
+    Raises:
+        DataError: Rounding moves the values of some input by more than a hundredth of their deviation.
+    """
+    deviation = inputs.std(axis=0)
+    lost = np.abs(inputs - single).max(axis=0) > _MAX_ROUNDING * deviation
+    if (lost & (deviation > 0)).any():
+        place = np.unravel_index(int(np.argmax(lost & (deviation > 0))), lost.shape)
+        message = (
+            f"{who}: {name} inputs [:, {', '.join(map(str, place))}] lie around {float(inputs[(0, *place)]):g} and differ by about"
+            f" {float(deviation[place]):g}, which float32 rounds away; subtract their mean first"
+        )
+        raise DataError(message)
 
 
 def _targets(targets_N: Array, name: str, who: str, kind: TaskKind) -> Ints | Floats:

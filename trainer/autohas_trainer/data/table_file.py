@@ -70,6 +70,9 @@ def read_table(path: Path, delimiter: str, *, has_header: bool = True) -> Table:
     if not rows:
         message = f"{path} is empty; it must hold {'a header and rows' if has_header else 'rows'}"
         raise DataError(message)
+    if rows[0][0].lower().startswith("sep="):
+        message = f"{path}, line 1: {text.splitlines()[0]!r} is Excel's note of the delimiter; remove the line"
+        raise DataError(message)
     if len(rows[0]) == 1:
         _check_delimiter(path, rows[0][0], delimiter)
     header = _header(path, rows, delimiter) if has_header else tuple(str(position + 1) for position in range(len(rows[0])))
