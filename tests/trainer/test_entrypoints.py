@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import json
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import own_code_fixtures
 import pytest
 import torch
 import yaml
@@ -22,6 +27,7 @@ from autohas_trainer.data import Splits
 from autohas_trainer.data.carve import Carving
 from autohas_trainer.data.own import own_data, read_splits
 from autohas_trainer.engine.problem import Problem
+from autohas_trainer.engine.training import Training
 from autohas_trainer.errors import ConfigurationError, DataError
 from autohas_trainer.reporting.records import StepRecord
 from autohas_trainer.templates import build_own
@@ -149,6 +155,105 @@ def test_an_unknown_argument_is_named() -> None:
     """Arguments go to the object as keywords; one that it does not take is its TypeError."""
     with pytest.raises(ConfigurationError, match=r"calling it with \(8,\), 2, depth='3' raised TypeError: .*depth"):
         build_own(f"{OWN}:Plain", {"depth": "3"}, (8,), 2)
+
+
+def resnet(*, weights: str | None = None, progress: bool = True, **kwargs: Any) -> nn.Module:
+    """As torchvision's factories are declared."""
+    return nn.Linear(8, 2)
+
+
+def by_position(input_shape: tuple[int, ...], num_outputs: int, /) -> nn.Module:
+    return nn.Linear(8, 2)
+
+
+def of_anything(*given: Any) -> nn.Module:
+    return nn.Linear(8, 2)
+
+
+FACTORIES: dict[str, tuple[Callable[..., Any], str]] = {
+    "of another library": (
+        resnet,
+        (
+            "takes (weights, progress, **kwargs); it is called with input_shape, num_outputs by name and cannot take input_shape,"
+            f" num_outputs; write\nfrom {__name__} import resnet\ndef make(input_shape, num_outputs):\n"
+            "    return resnet(num_classes=num_outputs)"
+        ),
+    ),
+    "a layer": (nn.Linear, "takes (in_features, out_features, bias, device, dtype); it is called with input_shape"),
+    "positional only": (by_position, "takes (input_shape by position, num_outputs by position); it is called"),
+    "any arguments": (of_anything, "takes (*given); it is called with"),
+    "a builtin": (dict, "takes arguments that Python cannot name; it is called with"),
+}
+
+
+@pytest.mark.parametrize("case", FACTORIES)
+def test_a_factory_that_cannot_take_our_names_is_refused_before_it_is_called(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By position the shape would land in any parameter; here the first is `weights`, and a download begins."""
+    function, said = FACTORIES[case]
+    calls: list[str] = []
+    if inspect.isfunction(function):
+
+        @functools.wraps(function)
+        def counting(*_positional: Any, **_named: Any) -> Any:
+            calls.append(case)
+
+        function = counting
+    monkeypatch.setattr(f"{OWN}.Plain", function)
+    with pytest.raises(ConfigurationError, match=re.escape(said)):
+        build_own(f"{OWN}:Plain", None, (8,), 2)
+    assert calls == []
+
+
+def test_names_count_and_not_positions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A factory, a loss and an augmentation with their parameters in another order, or by name only, get the right ones."""
+
+    class Turned(own_code_fixtures.Plain):
+        def __init__(self, *, width: str = "16", num_outputs: int, input_shape: tuple[int, ...]) -> None:
+            super().__init__(input_shape, num_outputs, width)
+
+        def loss(self, hyperparameters: dict[str, str], targets: torch.Tensor, outputs: torch.Tensor) -> torch.Tensor:
+            return nn.functional.cross_entropy(outputs, targets, reduction="none")
+
+    class TurnedData(own_code_fixtures.Data):
+        def augment(self, rng: np.random.Generator, *, hyperparameters: dict[str, str], inputs: torch.Tensor) -> torch.Tensor:
+            return inputs + 0 * rng.standard_normal()
+
+    monkeypatch.setattr(f"{OWN}.Plain", Turned)
+    monkeypatch.setattr(f"{OWN}.Data", TurnedData)
+    problem = loaded(own_search("Plain"))
+
+    assert Training(problem, problem.space.default).step() > 0
+
+
+def test_hooks_that_cannot_take_our_names_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A loss module as the attribute loss, an augmentation of other names, data that takes no path."""
+
+    class WithModule(own_code_fixtures.Plain):
+        def __init__(self, input_shape: tuple[int, ...], num_outputs: int) -> None:
+            super().__init__(input_shape, num_outputs)
+            self.loss = nn.CrossEntropyLoss()
+
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            for layer in list(self)[:-1]:
+                inputs = layer(inputs)
+            return inputs
+
+    class Renamed(own_code_fixtures.Data):
+        def augment(self, batch: torch.Tensor) -> torch.Tensor:
+            return batch
+
+    monkeypatch.setattr(f"{OWN}.Plain", WithModule)
+    said = "task.model.entrypoint: loss takes (input, target); it is called with outputs, targets, hyperparameters by name"
+    with pytest.raises(ConfigurationError, match=re.escape(said)):
+        loaded(own_search("Plain"))
+    monkeypatch.undo()
+    monkeypatch.setattr(f"{OWN}.Data", Renamed)
+    with pytest.raises(
+        ConfigurationError, match=re.escape("augment takes (batch); it is called with inputs, rng, hyperparameters by name")
+    ):
+        loaded(own_search("Plain"))
+    with pytest.raises(ConfigurationError, match=re.escape("takes (defect, rows, path); it is called with depth by name and cannot take")):
+        own_data(f"{OWN}:Data", None, {"depth": "3"}, TaskKind.CLASSIFICATION)
 
 
 FIRST_STEP_FAULTS = {

@@ -6,13 +6,14 @@ Whatever it raises while it is imported or called for the first time is the sear
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator, Mapping
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from autohas_trainer.errors import ConfigurationError, DataError, TrainerError
 
-__all__ = ["keywords", "load_object", "speaking_for"]
+__all__ = ["keywords", "load_object", "require_names", "speaking_for"]
 
 
 def load_object(entrypoint: str, field: str) -> Callable[..., Any]:
@@ -49,6 +50,51 @@ def load_object(entrypoint: str, field: str) -> Callable[..., Any]:
         raise ConfigurationError(message)
     called: Callable[..., Any] = found
     return called
+
+
+def require_names(function: Callable[..., Any], names: Sequence[str], who: str, wrapper: str, *, explicit: bool) -> None:
+    """Refuse a function that cannot take what we give it by name, before it is called: by position, a value lands in any parameter.
+
+    Args:
+        function: Own code: a factory or a hook.
+        names: Keywords that it is called with.
+        who: Speaks in the error.
+        wrapper: The code to write instead.
+        explicit: Whether each name must be a parameter: a function of another library takes `**kwargs` and means something else by them.
+
+    Raises:
+        ConfigurationError: it does not take them; names its parameters.
+    """
+    inner = getattr(function, "forward", None)  # a torch.nn.Module: its __call__ takes anything
+    try:
+        parameters = tuple(inspect.signature(function if inner is None or inspect.isclass(function) else inner).parameters.values())
+    except (TypeError, ValueError):
+        if not explicit:
+            return
+        parameters, shown = (), "arguments that Python cannot name"
+    else:
+        shown = f"({', '.join(map(_shown, parameters))})"
+    named = {p.name for p in parameters if p.kind in (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)}
+    takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters) and not explicit
+    missing = [name for name in names if name not in named and not takes_any]
+    if missing:
+        message = (
+            f"{who} takes {shown}; it is called with {', '.join(names)} by name and cannot take {', '.join(missing)}; write\n{wrapper}"
+        )
+        raise ConfigurationError(message)
+
+
+def _shown(parameter: inspect.Parameter) -> str:
+    """A parameter without its type and default, marked where it takes no name."""
+    match parameter.kind:
+        case inspect.Parameter.VAR_POSITIONAL:
+            return f"*{parameter.name}"
+        case inspect.Parameter.VAR_KEYWORD:
+            return f"**{parameter.name}"
+        case inspect.Parameter.POSITIONAL_ONLY:
+            return f"{parameter.name} by position"
+        case _:
+            return parameter.name
 
 
 @contextmanager

@@ -16,8 +16,9 @@ from autohas_api.yamlfile import read_search
 from autohas_trainer.cli.exits import UsageError
 from autohas_trainer.conformance import Check, check_data, check_model, check_template
 from autohas_trainer.data.own import FIELD as DATA_FIELD
+from autohas_trainer.data.own import make_data
 from autohas_trainer.engine.problem import splits_of, task_of
-from autohas_trainer.entrypoints import load_object, speaking_for
+from autohas_trainer.entrypoints import load_object
 from autohas_trainer.errors import ConfigurationError
 from autohas_trainer.seeding import make_deterministic
 from autohas_trainer.templates import build_template, check_agreement
@@ -85,10 +86,9 @@ def _of_file(target: Target) -> dict[str, list[Check]]:
 
 
 def _data_checks(entrypoint: str, path: str | None, arguments: Mapping[str, str], *, regression: bool) -> list[Check]:
-    who = f"{DATA_FIELD} {entrypoint}"
-    with speaking_for(who, "calling it"):
-        data = load_object(entrypoint, DATA_FIELD)(**({} if path is None else {"path": path}), **arguments)
-    return check_data(data, who, TaskKind.REGRESSION if regression else TaskKind.CLASSIFICATION)
+    return check_data(
+        make_data(entrypoint, path, arguments), f"{DATA_FIELD} {entrypoint}", TaskKind.REGRESSION if regression else TaskKind.CLASSIFICATION
+    )
 
 
 def _model_checks(spec: Spec) -> list[Check]:

@@ -24,11 +24,11 @@ from torch import Tensor
 from autohas_api.scoring import TaskKind
 from autohas_trainer.data.raw import Floats, Ints, RawData
 from autohas_trainer.data.spellings import equal_numbers
-from autohas_trainer.entrypoints import keywords, load_object, speaking_for
+from autohas_trainer.entrypoints import keywords, load_object, require_names, speaking_for
 from autohas_trainer.errors import ConfigurationError, DataError
 from autohas_trainer.seeding import seed_globals
 
-__all__ = ["own_data", "read_splits"]
+__all__ = ["make_data", "own_data", "read_splits"]
 
 FIELD: Final = "task.data.entrypoint"
 Array = npt.NDArray[Any]
@@ -45,11 +45,7 @@ def own_data(entrypoint: str, path: str | None, arguments: Mapping[str, str], ki
         DataError: A file that it reads is missing, or its examples cannot be; names split and row.
     """
     who = f"{FIELD} {entrypoint}"
-    factory = load_object(entrypoint, FIELD)
-    given = dict(arguments) if path is None else {"path": path, **arguments}
-    seed_globals("own data")
-    with speaking_for(who, f"calling it with {keywords(given) or 'nothing'}"):
-        data = factory(**given)
+    data = make_data(entrypoint, path, arguments)
     if not callable(getattr(data, "splits", None)):
         message = f"{who} gave a {type(data).__name__} without splits(); see the entrypoint contract"
         raise ConfigurationError(message)
@@ -57,6 +53,24 @@ def own_data(entrypoint: str, path: str | None, arguments: Mapping[str, str], ki
         splits = data.splits()
     augment = getattr(data, "augment", None)
     return replace(read_splits(splits, who, kind), augment=augment if callable(augment) else None)
+
+
+def make_data(entrypoint: str, path: str | None, arguments: Mapping[str, str]) -> Any:  # noqa: ANN401 - own code
+    """Import own data and call it by name.
+
+    Raises:
+        ConfigurationError: It is not there, does not take the arguments, or raises.
+        DataError: A file that it reads is missing.
+    """
+    who = f"{FIELD} {entrypoint}"
+    factory = load_object(entrypoint, FIELD)
+    given = dict(arguments) if path is None else {"path": path, **arguments}
+    name, module = getattr(factory, "__qualname__", "factory"), getattr(factory, "__module__", "package.module")
+    wrapper = f"from {module} import {name}\ndef make({', '.join(given)}):\n    return {name}(...)"
+    require_names(factory, tuple(given), who, wrapper, explicit=False)
+    seed_globals("own data")
+    with speaking_for(who, f"calling it with {keywords(given) or 'nothing'}"):
+        return factory(**given)
 
 
 def read_splits(splits: Any, who: str, kind: TaskKind) -> RawData:  # noqa: ANN401 - own code

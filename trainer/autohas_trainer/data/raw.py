@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +15,12 @@ __all__ = ["Augment", "Floats", "Ints", "RawData"]
 Floats = npt.NDArray[np.floating[Any]]
 Ints = npt.NDArray[np.int64]
 
-Augment = Callable[[Tensor, np.random.Generator, Mapping[str, str]], Tensor]
-"""(inputs (B, ...), a generator keyed by the step, own hyperparameters) to inputs of the same shape and type."""
+
+class Augment(Protocol):
+    """(inputs (B, ...), a generator keyed by the step, own hyperparameters) to inputs of the same shape and type; called by name."""
+
+    def __call__(self, *, inputs: Tensor, rng: np.random.Generator, hyperparameters: Mapping[str, str]) -> Tensor:
+        """The changed batch."""
 
 
 Place = Callable[[int], str]

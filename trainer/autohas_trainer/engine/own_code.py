@@ -11,7 +11,7 @@ The supernet's steps use their defaults. Rungs and metrics use the task's own lo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -20,7 +20,7 @@ from autohas_api.hyperparameters import KNOWN
 from autohas_api.search import Spec
 from autohas_api.space import Configuration, Role, Space
 from autohas_trainer.data import Splits, TrainBatch
-from autohas_trainer.entrypoints import speaking_for
+from autohas_trainer.entrypoints import require_names, speaking_for
 from autohas_trainer.errors import ConfigurationError
 from autohas_trainer.seeding import seed_globals, stream
 from autohas_trainer.space.recipe import recipe_of
@@ -72,7 +72,8 @@ class OwnCode:
         """The batch as the data's augmentation leaves it; the draw depends on seed and `key` alone."""
         if self._augment is None:
             return batch
-        inputs = self._augment(batch.inputs, stream(self._seed, "augment", *key), self.values(configuration))
+        rng = stream(self._seed, "augment", *key)
+        inputs = self._augment(inputs=batch.inputs, rng=rng, hyperparameters=self.values(configuration))
         return TrainBatch(inputs=inputs, targets_B=batch.targets_B)
 
     def seed(self, *key: int | str) -> None:
@@ -111,6 +112,10 @@ class OwnCode:
 
     def _check_hooks(self, splits: Splits) -> None:
         """Call each hook once on two examples, the loss with its gradient; they lie where the search will run."""
+        if self._augment is not None:
+            _require(self._augment, "task.data.entrypoint: augment", "augment", ("inputs", "rng", "hyperparameters"))
+        if self._loss is not None:
+            _require(self._loss, "task.model.entrypoint: loss", "loss", ("outputs", "targets", "hyperparameters"))
         batch = splits.train_batch(0, 2, 0)
         self.seed("hooks")
         with speaking_for("task.data.entrypoint", "augment(inputs, rng, hyperparameters)"):
@@ -128,7 +133,8 @@ class OwnCode:
             return
         outputs_BK = torch.zeros(2, self._task.num_outputs, device=batch.inputs.device, requires_grad=True)
         with speaking_for("task.model.entrypoint", "loss(outputs, targets, hyperparameters)"):
-            losses_B: object = self._loss(outputs_BK, batch.targets_B, self.values(self._space.default))
+            values = self.values(self._space.default)
+            losses_B: object = self._loss(outputs=outputs_BK, targets=batch.targets_B, hyperparameters=values)
         if not isinstance(losses_B, Tensor) or losses_B.shape != (2,) or not losses_B.requires_grad:
             message = (
                 f"task.model.entrypoint: loss gave {_described(losses_B)}, it must give one differentiable number per example, here (2,)"
@@ -136,6 +142,11 @@ class OwnCode:
             raise ConfigurationError(message)
         with speaking_for("task.model.entrypoint", "the gradient of loss(outputs, targets, hyperparameters)"):
             torch.autograd.grad(losses_B.sum(), outputs_BK)
+
+
+def _require(hook: Callable[..., Tensor], who: str, name: str, names: tuple[str, ...]) -> None:
+    wrapper = f"def {name}(self, {', '.join(names)}):\n    return ...  # hand them on as the other function wants them"
+    require_names(hook, names, who, wrapper, explicit=False)
 
 
 def _described(value: object) -> str:

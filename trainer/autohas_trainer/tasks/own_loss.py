@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from typing import Protocol
 
 from torch import Tensor
 
@@ -10,8 +11,12 @@ from autohas_trainer.tasks._base import Measurement, Task
 
 __all__ = ["OwnLoss", "OwnLossFunction"]
 
-OwnLossFunction = Callable[[Tensor, Tensor, Mapping[str, str]], Tensor]
-"""(outputs (B, K), targets (B,), own hyperparameters) to losses (B,)."""
+
+class OwnLossFunction(Protocol):
+    """(outputs (B, K), targets (B,), own hyperparameters) to losses (B,); called by name."""
+
+    def __call__(self, *, outputs: Tensor, targets: Tensor, hyperparameters: Mapping[str, str]) -> Tensor:
+        """The training loss of each example."""
 
 
 class OwnLoss:
@@ -44,7 +49,7 @@ class OwnLoss:
 
     def training_losses(self, outputs_BK: Tensor, targets_B: Tensor, label_smoothing: float) -> Tensor:  # noqa: ARG002 - refused before
         """The own loss."""
-        return self._loss(outputs_BK, targets_B, self._values)
+        return self._loss(outputs=outputs_BK, targets=targets_B, hyperparameters=self._values)
 
     def qualities(self, outputs_BK: Tensor, targets_B: Tensor) -> Tensor:
         """As the task's."""

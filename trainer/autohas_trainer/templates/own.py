@@ -1,6 +1,7 @@
 """Own models by entrypoint, as templates: a model with decisions, or a plain `torch.nn.Module`.
 
-The object is called as `object(input_shape, num_outputs, **arguments)` and gives either a module or an object with these methods:
+The object is called as `object(input_shape=..., num_outputs=..., **arguments)`, always by name, and both names must be parameters of its
+own: `**kwargs` alone is refused. It gives either a module or an object with these methods:
 
     decisions() -> list of {name, choices, default, when}    as in searchSpace.architecture.decisions, which must agree
     shared() -> {leaf: Tensor}                               full-size float32 weights, freshly initialised
@@ -30,7 +31,7 @@ from torch.func import functional_call
 from autohas_api.problems import problems_of
 from autohas_api.space_spec import ArchitectureDecision
 from autohas_api.templates import TemplateDecision, When
-from autohas_trainer.entrypoints import keywords, load_object, speaking_for
+from autohas_trainer.entrypoints import keywords, load_object, require_names, speaking_for
 from autohas_trainer.errors import ConfigurationError
 from autohas_trainer.seeding import Key, seed_globals
 from autohas_trainer.tasks import OwnLossFunction
@@ -53,11 +54,12 @@ def build_own(entrypoint: str, arguments: Mapping[str, str] | None, input_shape:
 
 def wrap_own(factory: Callable[..., Any], who: str, arguments: Mapping[str, str] | None, input_shape: Shape, num_outputs: int) -> Template:
     """Call a factory and wrap what it gives; `who` speaks in errors."""
+    require_names(factory, ("input_shape", "num_outputs"), who, _wrapper(factory), explicit=True)
 
     def make(**own: str) -> Any:  # noqa: ANN401 - whatever own code gives
         given = {**(arguments or {}), **own}
         with speaking_for(who, f"calling it with {', '.join(filter(None, (str(input_shape), str(num_outputs), keywords(given))))}"):
-            return factory(input_shape, num_outputs, **given)
+            return factory(input_shape=input_shape, num_outputs=num_outputs, **given)
 
     seed_globals("own model")
     made = make()
@@ -71,6 +73,13 @@ def wrap_own(factory: Callable[..., Any], who: str, arguments: Mapping[str, str]
         )
         raise ConfigurationError(message)
     return OwnModel(made, who)
+
+
+def _wrapper(factory: Callable[..., Any]) -> str:
+    """The function to write around a factory of another library."""
+    name, module = getattr(factory, "__qualname__", "factory"), getattr(factory, "__module__", "package.module")
+    inside = "num_classes=num_outputs" if any(p.name in ("num_classes", "kwargs") for p in _parameters_of(factory)) else "..."
+    return f"from {module} import {name}\ndef make(input_shape, num_outputs):\n    return {name}({inside})"
 
 
 class OwnModel:
