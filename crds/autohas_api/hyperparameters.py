@@ -65,7 +65,12 @@ class Continuous(Model):
     min: Decimal = Field(description="Smallest value, a quoted decimal.")
     max: Decimal = Field(description="Largest value, a quoted decimal; must be greater than min.")
     scale: Literal["Linear", "Log"] = Field(default="Linear", description="Spacing of the bases. Log needs min > 0 and combines exponents.")
-    num_bases: int = Field(default=8, ge=2, le=MAX_CHOICES, description="Number of categorical bases between min and max, both included.")
+    num_bases: int = Field(
+        default=8,
+        ge=2,
+        le=MAX_CHOICES,
+        description="Number of categorical bases between min and max, both included. RandomSearch draws from the range itself.",
+    )
     mixing: Literal["OneHot", "TopK"] = Field(
         default="OneHot",
         description="How bases combine in a sample (strategies OneStep and Paired). OneHot: the value is one of the bases."

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from engine_fixtures import MemorySink, TickingClock, search, small_search
+from engine_fixtures import MIXED, MemorySink, TickingClock, search, small_search
 
 from autohas_api.acceptance import accept
 from autohas_api.messages import Stage
@@ -330,6 +330,39 @@ def test_random_search_tries_the_default_first_and_nothing_twice() -> None:
     assert len({trial.configuration for trial in trials}) == 12
     assert trials == build_algorithm(parsed.spec, space).candidates(12, np.random.default_rng(7))
     assert trials != algorithm.candidates(12, np.random.default_rng(8))
+
+
+@pytest.mark.parametrize(
+    ("scale", "low", "high", "mean", "square"),
+    [
+        ("Log", 1e-3, 1.0, 0.999 / math.log(1e3), (1 - 1e-6) / 2 / math.log(1e3)),
+        ("Linear", 0.2, 0.8, 0.5, 0.5**2 + 0.6**2 / 12),
+    ],
+)
+def test_random_search_draws_from_the_range_itself(scale: str, low: float, high: float, mean: float, square: float) -> None:
+    """The mean of 20,000 rates is that of the log-uniform, (b - a) / ln(b / a), or uniform distribution within four standard errors."""
+    rate = {"name": "learning_rate", "continuous": {"min": str(low), "max": str(high), "scale": scale, "numBases": 2}}
+    _, space = accept(changed(small_search({"name": "RandomSearch"}), "spec.searchSpace", {"hyperparameters": [rate]}))
+    sampler = random_search._OptunaSampler(Space(decisions=space.decisions[:1]), 5)
+    values = np.array([float(sampler.draw().values[0]) for _ in range(20_000)])
+
+    assert abs(values.mean() - mean) < 4 * math.sqrt((square - mean**2) / 20_000)
+    assert low <= values.min() < low * 1.01
+    assert high * 0.99 < values.max() <= high
+
+
+def test_random_search_obeys_steps_choices_and_conditions() -> None:
+    """Whole numbers come from their steps, choices from the choices, and a range only under its condition; all are allowed."""
+    parsed, space = accept(changed(small_search({"name": "RandomSearch"}), "spec.searchSpace.hyperparameters", MIXED))
+    trials = build_algorithm(parsed.spec, space).candidates(60, np.random.default_rng(1))[1:]
+    drawn = [space.as_mapping(trial.configuration) for trial in trials]
+    default, momentum = space.as_mapping(space.default), next(d for d in space.decisions if d.name == "momentum")
+
+    assert {values["batch_size"] for values in drawn} == {"32", "64", "128"}
+    assert {values["optimizer"] for values in drawn} == {"sgd", "adam", "rmsprop"}
+    assert {v["momentum"] for v in drawn if v["optimizer"] == "rmsprop"} == {default["momentum"]}
+    assert len({v["momentum"] for v in drawn if v["optimizer"] != "rmsprop"}) > len(momentum.choices)
+    assert all(d.allows(values[d.name]) for values in drawn for d in space.decisions)
 
 
 def _random_search_over_two() -> dict[str, Any]:

@@ -1,21 +1,25 @@
 """RandomSearch: the multi-trial control. Every trial is a full training of its own; nothing is shared.
 
 Source: Bergstra & Bengio, "Random Search for Hyper-Parameter Optimization"; drawn by Optuna's RandomSampler.
-Ours: the default configuration is trial 0, as it is a candidate everywhere, and trials draw from the same choices as the controller.
+Ours: the default configuration is trial 0, as it is a candidate everywhere. A continuous range is drawn from itself, uniformly or by its
+exponent; its bases are the controller's. Whole numbers are drawn from those that `step` leaves, choices from the choices.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from autohas_api.space import Configuration, Space
+from autohas_api.space import Configuration, Decision, Space
 from autohas_trainer.algorithms._base import Candidate, StepContext, SupernetStep
 from autohas_trainer.reporting.records import DEFAULT
 from autohas_trainer.space.policy import Policy
+
+if TYPE_CHECKING:
+    import optuna
 
 __all__ = ["RandomSearch"]
 
@@ -45,11 +49,12 @@ class RandomSearch:
 
     def candidates(self, count: int, rng: np.random.Generator) -> list[Candidate]:
         """`count` distinct trials (fewer when the space is smaller), the default first. Needs Optuna."""
+        is_countable = all(decision.range is None for decision in self._space.searched())
         sampler = _OptunaSampler(self._space, int(rng.integers(2**31)))
         distinct = dict.fromkeys(islice((self._space.default, *self._initial), count))
         drawn: set[Configuration] = set()
         for _ in range(_DRAWS_PER_TRIAL * count):
-            if len(distinct) == count or len(drawn) == self._space.size():
+            if len(distinct) == count or (is_countable and len(drawn) == self._space.size()):
                 break
             configuration = sampler.draw()
             drawn.add(configuration)
@@ -81,5 +86,13 @@ class _OptunaSampler:
         for decision in self._space.decisions:
             only = decision.choices[0] if len(decision.choices) == 1 else decision.default
             is_free = len(decision.choices) > 1 and self._space.is_active(decision, values)
-            values[decision.name] = trial.suggest_categorical(decision.name, decision.choices) if is_free else only
+            values[decision.name] = _suggested(trial, decision) if is_free else only
         return self._space.configuration(values)
+
+
+def _suggested(trial: optuna.Trial, decision: Decision) -> str:
+    """A value of the range, or one of the choices."""
+    if decision.range is None:
+        return str(trial.suggest_categorical(decision.name, decision.choices))
+    low, high = decision.range.minimum, decision.range.maximum
+    return decision.range.write(trial.suggest_float(decision.name, low, high, log=decision.range.is_log))
