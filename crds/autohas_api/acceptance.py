@@ -18,7 +18,7 @@ from autohas_api.data_arguments import wrong_data_arguments, wrong_keywords
 from autohas_api.hyperparameters import KNOWN
 from autohas_api.problems import Problem, SpecError
 from autohas_api.search import Search, Spec, parse
-from autohas_api.space import Role, Space, declared_decisions, resolve
+from autohas_api.space import Decision, Role, Space, declared_decisions, initial_configurations, resolve
 from autohas_api.space_spec import ArchitectureDecision
 from autohas_api.templates import TemplateDecision
 
@@ -26,6 +26,7 @@ MOST_PROBLEMS: Final = 100
 """Each may list all names that are allowed: thousands of problems would be megabytes that nobody reads."""
 _MORE: Final = Problem(path="spec", message=f"and more: only the first {MOST_PROBLEMS} problems are listed; correct them first")
 _DECISIONS: Final = "spec.searchSpace.architecture.decisions"
+_INITIAL: Final = "spec.searchSpace.initialConfigurations"
 
 
 def accept(document: Mapping[str, Any]) -> tuple[Search, Space]:
@@ -52,7 +53,8 @@ def unacceptable(spec: Spec) -> Iterator[Problem]:
     if space.size() == 1:
         yield Problem(path="spec.searchSpace", message="nothing to search: every decision that can be active has one choice")
         return
-    if (yield from _any(_initial(spec, space))):
+    yield from _idle_momentum(spec)
+    if (yield from _any(_initial(spec, space))) or (yield from _any(_repeated(spec, space))):
         return
     yield from _early_ends(spec, space)
     if spec.objective.cost is not None and not space.searched(Role.ARCHITECTURE):
@@ -79,20 +81,58 @@ def _any(problems: Iterable[Problem]) -> Generator[Problem, None, bool]:
 
 
 def _initial(spec: Spec, space: Space) -> Iterator[Problem]:
-    """Values of initial configurations that their decisions do not allow."""
-    decisions = {d.name: d for d in space.decisions}
+    """Initial configurations with values that their decisions do not allow, or that would have no effect."""
+    decisions, default = {d.name: d for d in space.decisions}, space.as_mapping(space.default)
     for index, initial in enumerate(spec.search_space.initial_configurations):
+        completed = {**default, **initial.values}
         for name, value in initial.values.items():
-            path = f"spec.searchSpace.initialConfigurations[{index}].values.{name}"
+            path = f"{_INITIAL}[{index}].values.{name}"
             if (decision := decisions.get(name)) is None:
                 yield Problem(path=path, message=f"is no decision of this search: must be one of {', '.join(decisions)}")
             elif decision.range is not None and not decision.allows(value):
                 yield Problem(path=path, message=f'"{value}" must be a decimal in the range of {name}')
             elif not decision.allows(value):
                 yield Problem(path=path, message=f'"{value}" must be one of {", ".join(decision.choices)}')
+            elif (missing := _missing_condition(decision, decisions, completed)) is not None:
+                yield Problem(path=path, message=f'"{value}" has no effect: {name} is searched only where {missing}')
     samples = spec.algorithm.random_sharing.num_samples if spec.algorithm.random_sharing is not None else None
     if samples is not None and len(spec.search_space.initial_configurations) > samples:
         yield Problem(path="spec.algorithm.randomSharing.numSamples", message="must be at least the number of initialConfigurations")
+
+
+def _missing_condition(decision: Decision, by_name: Mapping[str, Decision], values: Mapping[str, str]) -> str | None:
+    """The first condition, from the decision upwards, that the values do not fulfil."""
+    while (when := decision.when) is not None:
+        if values[when.decision] not in when.values:
+            return f"{when.decision} is {' or '.join(when.values)}"
+        decision = by_name[when.decision]
+    return None
+
+
+def _repeated(spec: Spec, space: Space) -> Iterator[Problem]:
+    """Initial configurations that are the default, which is always tried, or an earlier one."""
+    known = {space.default: "the default configuration, which is always tried"}
+    for index, configuration in enumerate(initial_configurations(spec, space)):
+        if configuration in known:
+            yield Problem(path=f"{_INITIAL}[{index}]", message=f"is {known[configuration]}: remove it")
+        known.setdefault(configuration, f"the same as initialConfigurations[{index}]")
+
+
+def _idle_momentum(spec: Spec) -> Iterator[Problem]:
+    """Momentum is searched where no optimizer takes one."""
+    listed = {h.name: h for h in spec.search_space.hyperparameters}
+    searched, momentum = listed.get("optimizer"), listed.get("momentum")
+    if momentum is None:
+        return
+    optimizers = searched.categorical.choices if searched is not None and searched.categorical is not None else [spec.task.recipe.optimizer]
+    if momentum.when is not None and momentum.when.decision == "optimizer":
+        optimizers = [name for name in optimizers if name in momentum.when.values]
+    if set(optimizers) == {"rmsprop"}:
+        index = list(listed).index("momentum")
+        yield Problem(
+            path=f"spec.searchSpace.hyperparameters[{index}].name",
+            message='"momentum" has no effect: it is searched where the optimizer is rmsprop, which has none; remove it, or take sgd',
+        )
 
 
 def _rewards_after_warmup(spec: Spec, space: Space) -> int:

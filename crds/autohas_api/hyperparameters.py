@@ -18,6 +18,7 @@ DecisionName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$
 Choice = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 MAX_CHOICES: Final = 32
 Choices = Annotated[list[Choice], Field(min_length=1, max_length=MAX_CHOICES, json_schema_extra={"x-kubernetes-list-type": "set"})]
+MAX_BATCH: Final = 65536
 MAX_MIXUP: Final = 100
 """Largest alpha: above it every share is a half."""
 LARGEST_SHARE: Final = 0.999999
@@ -152,6 +153,12 @@ class Integer(Model):
             holds=lambda i: i.scale != "Log" or i.step >= 2,  # noqa: PLR2004 - the bound itself
         ),
         Rule(
+            expression="self.min >= self.max || (self.scale == 'Log' ? self.min * self.step : self.min + self.step) <= self.max",
+            message="only min itself is in the range: step must be small enough for a second value",
+            field_path=".step",
+            holds=lambda i: i.min >= i.max or (i.min * i.step if i.scale == "Log" else i.min + i.step) <= i.max,
+        ),
+        Rule(
             expression=f"self.scale == 'Log' || (self.max - self.min) / self.step < {MAX_CHOICES}",
             message=f"at most {MAX_CHOICES} values: enlarge step",
             field_path=".step",
@@ -234,6 +241,12 @@ _KIND_RULES: Final = (
         message="min of batch_size must be at least 2",
         field_path=".integer.min",
         holds=lambda h: h.name != "batch_size" or h.integer is None or h.integer.min >= KNOWN["batch_size"].minimum,
+    ),
+    Rule(
+        expression=f"self.name != 'batch_size' || !has(self.integer) || self.integer.max <= {MAX_BATCH}",
+        message=f"max of batch_size must be at most {MAX_BATCH}, as recipe.batchSize",
+        field_path=".integer.max",
+        holds=lambda h: h.name != "batch_size" or h.integer is None or h.integer.max <= MAX_BATCH,
     ),
     Rule(
         expression=f"self.name != 'optimizer' || !has(self.categorical) || self.categorical.choices.all(c, c in [{_quoted(_OPTIMIZERS)}])",

@@ -7,7 +7,7 @@ sentences that the API server uses for a schema violation.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from autohas_api.fields import offered
@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """One thing wrong: `path` is the JSON path of the field, `message` says what is allowed."""
+    """One thing wrong: `path` is the JSON path of the field, `message` says what is allowed; `wants_text` where only text is."""
 
     path: str
     message: str
+    wants_text: bool = field(default=False, compare=False)
 
     def __str__(self) -> str:
         return f"{self.path}: {self.message}"
@@ -49,7 +50,8 @@ def json_path(location: Sequence[int | str]) -> str:
     return path
 
 
-def _quoted(value: Any) -> str:  # noqa: ANN401 - any JSON value
+def shown(value: Any) -> str:  # noqa: ANN401 - any JSON value
+    """A value as JSON, cut where it is long."""
     try:
         text = json.dumps(value, ensure_ascii=False)
     except (TypeError, ValueError):
@@ -84,20 +86,20 @@ _BOUNDS: Final = {
 def _sentence(error: ErrorDetails, path: str) -> str:
     """The API server's sentence for one pydantic error."""
     kind, value, context = error["type"], error["input"], error.get("ctx", {})
-    shown = f"Invalid value: {_quoted(value)}"
+    start = f"Invalid value: {shown(value)}"
     if kind == "missing":
         return "Required value"
     if kind == "extra_forbidden":
         return "unknown field"
     if kind in ("literal_error", "enum"):
         allowed = str(context.get("expected", "")).replace("'", '"').replace(" or ", ", ")
-        return f"Unsupported value: {_quoted(value)}: supported values: {allowed}"
+        return f"Unsupported value: {shown(value)}: supported values: {allowed}"
     if kind in _BOUNDS:
-        return f"{shown}: {path} in body {_BOUNDS[kind].format(**context)}"
+        return f"{start}: {path} in body {_BOUNDS[kind].format(**context)}"
     if kind in _TYPE_NAMES:
         hint = _hint_decimal(value) if _TYPE_NAMES[kind] == "string" else ""
-        return f"{shown}: {path} in body must be of type {_TYPE_NAMES[kind]}{hint}"
-    return f"{shown}: {error['msg']}"
+        return f"{start}: {path} in body must be of type {_TYPE_NAMES[kind]}{hint}"
+    return f"{start}: {error['msg']}"
 
 
 def _is_other_alternative(part: int | str, value: int | str) -> bool:
@@ -119,5 +121,6 @@ def problems_of(error: ValidationError, model: type[BaseModel] | None = None) ->
             continue
         path = json_path(detail["loc"])
         offer = offered(model, detail["loc"]) if model is not None and detail["type"] == "extra_forbidden" else ""
-        found.append(Problem(path=path, message="; ".join(filter(None, (_sentence(detail, path), offer)))))
+        wants_text = detail["type"] == "string_type" or (detail["type"] == "literal_error" and not isinstance(detail["input"], str))
+        found.append(Problem(path=path, message="; ".join(filter(None, (_sentence(detail, path), offer))), wants_text=wants_text))
     return tuple(found)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from autohas_api.crd import custom_resource_definition
-from autohas_api.kube_types import DNS_NAME_PATTERN, QUANTITY_PATTERN
+from autohas_api.kube_types import DNS_NAME_PATTERN, LABEL_VALUE_PATTERN, QUANTITY_PATTERN
 from autohas_api.model import DECIMAL_PATTERN
 from autohas_api.names import API_VERSION, KIND, SHORT_NAME
 
@@ -28,6 +28,7 @@ _KNOWN_PATTERNS: Final = {
     DECIMAL_PATTERN: "decimal",
     QUANTITY_PATTERN: "quantity",
     DNS_NAME_PATTERN: "DNS name",
+    LABEL_VALUE_PATTERN: "label value",
     r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$": "time",
 }
 _MOST_SHOWN: Final = 20

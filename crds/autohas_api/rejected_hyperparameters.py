@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from autohas_api.testing_builders import Rejection
+from autohas_api.testing_builders import Rejection, a_search
 
 _RATE: Final = "spec.searchSpace.hyperparameters[0]"
 
@@ -100,6 +100,27 @@ REJECTED_BY_RULE: Final = (
         field=f"{_RATE}.integer.step",
         words="at most 32 values",
     ),
+    *(
+        Rejection(
+            path=_RATE,
+            value={"name": "batch_size", "integer": {"min": 8, "max": 9, "step": 5, **scale}},
+            field=f"{_RATE}.integer.step",
+            words="only min itself is in the range",
+        )
+        for scale in ({}, {"scale": "Log"})
+    ),
+    Rejection(
+        path=_RATE,
+        value={"name": "batch_size", "integer": {"min": 8, "max": 100_000, "step": 8, "scale": "Log"}},
+        field=f"{_RATE}.integer.max",
+        words="max of batch_size must be at most 65536",
+    ),
+    Rejection(
+        path=f"{_RATE}.continuous",
+        value={"min": "1", "max": "1.0000000001"},
+        field=f"{_RATE}.continuous.max",
+        words="too narrow for different bases",
+    ),
     Rejection(
         path=_RATE,
         value={"name": "batch_size", "integer": {"min": 8, "max": 64, "step": 8}, "default": "65"},
@@ -126,9 +147,45 @@ REJECTED_BY_RULE: Final = (
     ),
 )
 
+_MOMENTUM: Final = {"name": "momentum", "continuous": {"min": "0", "max": "0.9"}}
+_OPTIMIZER: Final = {"name": "optimizer", "categorical": {"choices": ["sgd", "adam", "rmsprop"]}}
+_CONDITIONAL: Final = {
+    "hyperparameters": [_OPTIMIZER, {**_MOMENTUM, "when": {"decision": "optimizer", "values": ["sgd"]}}],
+    "architecture": {},
+}
 _INITIAL: Final = "spec.searchSpace.initialConfigurations"
 
 UNACCEPTABLE: Final = (
+    *(
+        Rejection(path="spec.searchSpace", value={**_CONDITIONAL, "initialConfigurations": given}, field=f"{_INITIAL}{place}", words=words)
+        for given, place, words in (
+            (
+                [{"values": {"optimizer": "adam", "momentum": "0.45"}}],
+                "[0].values.momentum",
+                '"0.45" has no effect: momentum is searched only where optimizer is sgd',
+            ),
+            ([{"values": {"depth": "1", "width_2": "16"}}], "[0].values.width_2", "width_2 is searched only where depth is 2 or 3"),
+            ([{"values": {"optimizer": "adam", "momentum": "0.9"}}], "[0].values.momentum", "has no effect"),
+            ([{"values": {}}], "[0]", "is the default configuration, which is always tried: remove it"),
+            (
+                [{"values": {"optimizer": "adam"}}, {"values": {"depth": "1"}}, {"values": {"optimizer": "adam"}}],
+                "[2]",
+                "is the same as initialConfigurations[0]: remove it",
+            ),
+        )
+    ),
+    *(
+        Rejection(
+            path="spec",
+            value={**a_search()["spec"], **task, "searchSpace": {"hyperparameters": given}},
+            field=f"spec.searchSpace.hyperparameters[{index}].name",
+            words='"momentum" has no effect: it is searched where the optimizer is rmsprop, which has none',
+        )
+        for task, given, index in (
+            ({"task": {**a_search()["spec"]["task"], "recipe": {"optimizer": "rmsprop"}}}, [_MOMENTUM], 0),
+            ({}, [_OPTIMIZER, {**_MOMENTUM, "when": {"decision": "optimizer", "values": ["rmsprop"]}}], 1),
+        )
+    ),
     Rejection(path=_INITIAL, value=[{"values": {"rate": "1"}}], field=f"{_INITIAL}[0].values.rate", words="must be one of learning_rate"),
     Rejection(
         path=_INITIAL,

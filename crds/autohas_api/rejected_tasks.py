@@ -17,6 +17,16 @@ _REGRESSION_WITH_CLASS_WEIGHTS: Final = {
     "retrain": {"steps": 27},
 }
 
+
+def _regression_with_goal(metric: str) -> dict[str, Any]:
+    """A spec whose goal no error can reach."""
+    return {
+        **_REGRESSION_WITH_CLASS_WEIGHTS,
+        "task": {"data": _CSV, "model": {"template": "mlp"}},
+        "objective": {"metric": metric, "goal": "-0.1"},
+    }
+
+
 _WIDTH: Final = {"name": "width", "choices": ["8", "16"], "default": "8"}
 
 
@@ -80,6 +90,27 @@ TASK_REJECTED_BY_RULE: Final = (
         value={"metric": "log_loss", "direction": "Maximize"},
         field="spec.objective.direction",
         words="Minimize for log_loss",
+    ),
+    *(
+        Rejection(path="spec.objective", value={"metric": metric, "goal": goal}, field="spec.objective.goal", words=words)
+        for metric, goal, words in (
+            ("accuracy", "95", '95 is more than 1: accuracy is a share, write 95 % as "0.95"'),
+            ("f1", "1.5", '1.5 is more than 1: f1 is a share, write 95 % as "0.95"'),
+            ("auc", "100", "100 is more than 1: auc is a share"),
+            ("accuracy", "0", "0 must be greater than 0: every candidate reaches it"),
+            ("auc", "-0.5", "-0.5 must be greater than 0: every candidate reaches it"),
+            ("log_loss", "-1", "-1 must be greater than 0: no candidate reaches it, log_loss, rmse, mae are never less"),
+            ("log_loss", "0", "0 must be greater than 0: no candidate reaches it"),
+        )
+    ),
+    *(
+        Rejection(
+            path="spec",
+            value=_regression_with_goal(metric),
+            field="spec.objective.goal",
+            words="-0.1 must be greater than 0: no candidate reaches it",
+        )
+        for metric in ("rmse", "mae")
     ),
 )
 

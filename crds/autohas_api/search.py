@@ -13,11 +13,12 @@ from pydantic.fields import FieldInfo
 
 from autohas_api.fields import without_nulls
 from autohas_api.hyperparameters import KNOWN, Role
+from autohas_api.kube_rules import field_value
 from autohas_api.kube_types import KEY_IS, LabelValue, is_annotation_key, is_label_key
 from autohas_api.model import Model, Rule, walk
 from autohas_api.names import API_VERSION, KIND, MAX_NAME_LENGTH
 from autohas_api.pod_spec import Trainer
-from autohas_api.problems import Problem, SpecError, problems_of
+from autohas_api.problems import Problem, SpecError, problems_of, shown
 from autohas_api.run_spec import Algorithm, Budget, Checkpoint, Cleanup, FailurePolicy, Monitoring, Retrain
 from autohas_api.scoring import METRICS, TaskKind
 from autohas_api.space_spec import SearchSpace
@@ -226,6 +227,10 @@ class Search(Model):
             expression=f"self.metadata.name.matches('{NAME_PATTERN}') && self.metadata.name.size() <= {MAX_NAME_LENGTH}",
             message=f"metadata.name must be a DNS label of at most {MAX_NAME_LENGTH} characters",
             blamed="metadata.name",
+            telling=lambda s: (
+                f"Invalid value: {shown(s.metadata.name)}: must be a DNS label of at most {MAX_NAME_LENGTH} characters:"
+                " lower-case letters, digits and -, a letter or digit at both ends"
+            ),
             holds=lambda s: re.fullmatch(NAME_PATTERN, s.metadata.name) is not None and len(s.metadata.name) <= MAX_NAME_LENGTH,
         ),
     )
@@ -271,9 +276,18 @@ def broken_rules(model: Model, path: str = "") -> tuple[Problem, ...]:
         for rule in inner.rules:
             if not rule.holds(inner):
                 blamed = f"{inner_path}{rule.field_path or rule.blamed}".lstrip(".")
-                found.append(Problem(path=blamed, message=rule.says(inner)))
+                found.append(Problem(path=blamed, message=_with_value(rule, inner)))
         found += _duplicates(inner, inner_path)
     return tuple(found)
+
+
+def _with_value(rule: Rule, model: Model) -> str:
+    """The message of a broken rule after the blamed value, where that is a scalar; a message with a value of its own stands alone."""
+    value: Any = model
+    for part in rule.field_path.split(".")[1:]:
+        value = field_value(value, part)
+    is_shown = rule.telling is None and isinstance(value, str | int | float)
+    return f"Invalid value: {shown(value)}: {rule.message}" if is_shown else rule.says(model)
 
 
 def _duplicates(model: Model, path: str) -> list[Problem]:

@@ -110,8 +110,11 @@ class Space:
 
     def configuration(self, values: Mapping[str, str]) -> Configuration:
         """The canonical configuration: inactive decisions are set to their default."""
-        known = {d.name: values[d.name] for d in self.decisions}
-        return Configuration(values=tuple(known[d.name] if self.is_active(d, known) else d.default for d in self.decisions))
+        active: dict[str, bool] = {}  # parents come first, so one look at each decision is enough
+        for decision in self.decisions:
+            when = decision.when
+            active[decision.name] = when is None or (active[when.decision] and values[when.decision] in when.values)
+        return Configuration(values=tuple(values[d.name] if active[d.name] else d.default for d in self.decisions))
 
     def as_mapping(self, configuration: Configuration) -> dict[str, str]:
         """Decision name to choice."""

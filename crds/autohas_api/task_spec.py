@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Callable
+from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Field, StringConstraints
 
-from autohas_api.hyperparameters import LARGEST_SHARE, MAX_MIXUP
+from autohas_api.hyperparameters import LARGEST_SHARE, MAX_BATCH, MAX_MIXUP
 from autohas_api.model import Decimal, Model, Rule
 from autohas_api.scoring import METRICS
 
@@ -117,7 +118,7 @@ class ModelTemplate(Model):
 class Recipe(Model):
     """The default training configuration: what is trained when nothing is searched."""
 
-    batch_size: int = Field(default=64, ge=2, le=65536, description="Examples per training step.")
+    batch_size: int = Field(default=64, ge=2, le=MAX_BATCH, description="Examples per training step.")
     optimizer: Literal["sgd", "rmsprop", "adam"] = Field(default="sgd", description="Update rule.")
     learning_rate: Decimal = Field(
         default="0.1",
@@ -263,6 +264,23 @@ class Cost(Model):
     )
 
 
+_SHARES: Final = tuple(name for name, metric in METRICS.items() if metric.is_share)
+_ERRORS: Final = tuple(name for name, metric in METRICS.items() if not metric.is_share)
+
+
+def _goal(metrics: tuple[str, ...], bound: str, holds: Callable[[float], bool], fate: str) -> Rule:
+    """A bound of the goal when the metric is one of `metrics`; `fate` follows the goal in the message."""
+    listed = ", ".join(f"'{name}'" for name in metrics)
+    return Rule(
+        expression=f"!has(self.goal) || !(self.metric in [{listed}]) || double(self.goal) {bound}",
+        message=f"goal{fate}",
+        message_expression=f"self.goal + '{fate}'",
+        field_path=".goal",
+        holds=lambda o: o.goal is None or o.metric not in metrics or holds(float(o.goal)),
+        telling=lambda o: f"{o.goal}{fate}",
+    )
+
+
 class Objective(Model):
     """What is better."""
 
@@ -278,8 +296,8 @@ class Objective(Model):
     )
     goal: Decimal | None = Field(
         default=None,
-        description="Metric on the selection split that is good enough: the first candidate that is compared and reaches it is finished and"
-        " returned. Absent: the whole budget is used.",
+        description="Metric on the selection split that is good enough, above 0 and, for accuracy, f1 and auc, at most 1: the first"
+        " candidate that is compared and reaches it is finished and returned. Absent: the whole budget is used.",
     )
     cost: Cost | None = Field(default=None, description="A price on size; absent: only the metric counts.")
 
@@ -289,5 +307,16 @@ class Objective(Model):
             message="direction must be the metric's own: Maximize for accuracy, f1, auc, Minimize for log_loss, rmse, mae; or leave it out",
             field_path=".direction",
             holds=lambda o: o.direction is None or o.direction == METRICS[o.metric].direction,
+        ),
+        *(
+            _goal((name,), "<= 1.0", lambda goal: goal <= 1, f' is more than 1: {name} is a share, write 95 % as "0.95"')
+            for name in _SHARES
+        ),
+        _goal(_SHARES, "> 0.0", lambda goal: goal > 0, " must be greater than 0: every candidate reaches it"),
+        _goal(
+            _ERRORS,
+            "> 0.0",
+            lambda goal: goal > 0,
+            f" must be greater than 0: no candidate reaches it, {', '.join(_ERRORS)} are never less",
         ),
     )

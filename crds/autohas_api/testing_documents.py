@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -157,7 +158,7 @@ def _learned(knobs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 _OWN: Final = {"data": {"entrypoint": "a.b:C"}, "model": {"entrypoint": "a.b:D", "arguments": {"width": "3"}}}
-EVERY_FIELD: Final[tuple[dict[str, Any], ...]] = (
+_DOCUMENTS: Final = (
     {**a_search(), "spec": _TABLE},
     changed(a_search(), "spec.trainer", _TRAINER),
     changed(a_search(), "spec.trainer.affinity", _NEAR),
@@ -171,7 +172,8 @@ EVERY_FIELD: Final[tuple[dict[str, Any], ...]] = (
     ),
     changed(changed(a_search(), "spec.task", _OWN), "spec.checkpoint", {"storage": {"emptyDir": {}}}),
 )
-"""Valid for schema and rules. A field that one has is left out of another where the two exclude each other."""
+EVERY_FIELD: Final[tuple[dict[str, Any], ...]] = tuple(json.loads(json.dumps(document)) for document in _DOCUMENTS)
+"""Valid for schema and rules, no part shared with another. A field that one has is left out of another where the two exclude each other."""
 
 _OTHERS: Final[tuple[Any, ...]] = (None, True, 7, -1, 10**20, 0.5, "", "x", "7", "0.5", "yes", "é" * 40, " ", [], ["x"], {}, {"x": "y"})
 """A value of every JSON type, and texts of every kind that a field may want."""

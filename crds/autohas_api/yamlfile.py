@@ -7,10 +7,12 @@ trainer reads JSON.
 
 from __future__ import annotations
 
+import json
 import math
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -25,6 +27,8 @@ MAX_FILE_BYTES: Final = 1 << 20
 _MAX_VALUES: Final = 20_000
 """Values after aliases are expanded: stops an alias bomb long before it costs memory."""
 _MAX_DEPTH: Final = 64
+_MOST_KINDS: Final = 8
+"""A longer list is no help in a sentence."""
 
 _BOOLEANS: Final = {
     **dict.fromkeys(("y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"), True),
@@ -33,6 +37,8 @@ _BOOLEANS: Final = {
 _NULLS: Final = ("", "~", "null", "Null", "NULL")
 _INTEGER: Final = re.compile(r"[-+]?(0b[01]+|0o?[0-7]+|0x[0-9a-fA-F]+|0|[1-9][0-9]*)")
 _FLOAT: Final = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_INTEGERS_OF_JSON: Final = 1e21
+"""From here on Go writes a whole number with an exponent, and a server takes it for a fraction."""
 _PLAIN, _STRING = "!plain", "tag:yaml.org,2002:str"
 _NOT_FINITE: Final = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 
@@ -52,13 +58,33 @@ class WrittenFloat(float):
         return self.written
 
 
+class WrittenInteger(int):
+    """A whole number that is shown as it was written: `010` is 8."""
+
+    written: str
+
+    def __new__(cls, value: int, text: str) -> Self:
+        """`value`, which `text` spells."""
+        number = super().__new__(cls, value)
+        number.written = text
+        return number
+
+    def __str__(self) -> str:
+        return self.written
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
-    """One search as written: `lines` has the line of every value by JSON path (`spec.searchSpace.hyperparameters[0].name`)."""
+    """One search as written.
+
+    By JSON path (`spec.searchSpace.hyperparameters[0].name`), `lines` has the line of every value, and `unquoted` the words without
+    quotes that YAML does not take for text.
+    """
 
     source: str
     value: dict[str, Any]
     lines: Mapping[str, int] = field(default_factory=dict)
+    unquoted: Mapping[str, str] = field(default_factory=dict)
 
     def place(self, path: str) -> str:
         """`file:line` of the value at `path`, or of the nearest value around it."""
@@ -67,19 +93,52 @@ class Document:
         return f"{self.source}:{self.lines.get(path, 1)}"
 
 
+def explained(problem: Problem, document: Document) -> Problem:
+    """The problem with what YAML made of an unquoted word, where that is the cause: `target: y`, `name: 010`, `target: ~`."""
+    text = document.unquoted.get(problem.path)
+    if text is not None and problem.wants_text and (meaning := _meaning(text)):
+        return replace(
+            problem, message=f'{problem.message.partition(": a number must")[0]}: {text} without quotes is {meaning}: write "{text}"'
+        )
+    below = f"{problem.path}."
+    nulls = [path for path, word in document.unquoted.items() if word in _NULLS and (path == problem.path or path.startswith(below))]
+    if not problem.path or not nulls or problem.wants_text:
+        return problem
+    word = document.unquoted[nulls[0]]
+    reason = (
+        f'{word} without quotes is a YAML null, as if it were left out: for the text write "{word}"' if word else "nothing stands there"
+    )
+    return replace(problem, message=f"{problem.message} ({nulls[0]}: {reason})")
+
+
+def _meaning(text: str) -> str:
+    """What YAML takes an unquoted word for, when it is no number as people write one."""
+    value = plain(text, ValueError)
+    if value is None:
+        return "a YAML null"
+    if isinstance(value, bool):
+        return "a YAML boolean"
+    if isinstance(value, WrittenInteger) or "_" in text or "e" in text.lower():
+        return f"the number {int(value) if value == int(value) else float(value)!r}"
+    return ""
+
+
 def read_search(path: Path) -> Document:
-    """The one AutoHASSearch of a file; documents of other kinds beside it are passed over.
+    """The one AutoHASSearch of a file, or of standard input for `-`; documents of other kinds beside it are passed over.
 
     Raises:
         SpecError: the file cannot be read, is no YAML, repeats a key, or holds no search or several; the problem's path is `file:line`.
     """
-    return parse_search(_text_of(path), str(path))
+    return parse_search(_text_of(path), "standard input" if str(path) == "-" else str(path))
 
 
 def _text_of(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_FILE_BYTES + 1)
+        if str(path) == "-":
+            raw = sys.stdin.buffer.read(MAX_FILE_BYTES + 1)
+        else:
+            with path.open("rb") as file:
+                raw = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise SpecError([Problem(path=str(path), message=f"cannot be read: {error.strerror or error}")]) from error
     if len(raw) > MAX_FILE_BYTES:
@@ -110,7 +169,10 @@ def parse_search(text: str, source: str) -> Document:
     searches = [d for d in documents if d.value.get("kind") == KIND]
     if len(searches) == 1:
         return searches[0]
-    found = f"found {len(searches)} in {len(documents)} documents" if documents else "it is empty"
+    kinds = ", ".join(
+        f"{d.value.get('kind', 'no kind')} at line {d.lines.get('kind', d.lines.get('', 1))}" for d in documents[:_MOST_KINDS]
+    )
+    found = f"found {len(searches)} in {len(documents)} documents ({kinds})" if documents else "it is empty"
     raise SpecError([Problem(path=source, message=f"must hold exactly one {KIND}: {found}")])
 
 
@@ -167,6 +229,8 @@ class _Loader(yaml.SafeLoader):
 
 
 def _documents(text: str, source: str) -> Iterator[Document]:
+    if text.lstrip().startswith("{"):
+        text = text.replace("\t", " ")  # JSON may be indented by tabs, YAML may not; in a string of JSON a tab is \\t
     try:
         nodes = [node for node in yaml.compose_all(text, Loader=_Loader) if not _is_empty(node)]
     except yaml.YAMLError as error:
@@ -178,7 +242,7 @@ def _documents(text: str, source: str) -> Iterator[Document]:
         value = reader.read(node, "")
         if not isinstance(value, dict):
             raise SpecError([Problem(path=_place(source, node), message="must be an object with apiVersion, kind, metadata and spec")])
-        yield Document(source=source, value=value, lines=reader.lines)
+        yield Document(source=source, value=value, lines=reader.lines, unquoted=reader.unquoted)
 
 
 def _is_empty(node: Node) -> bool:
@@ -202,6 +266,7 @@ class _Reader:
 
     def __init__(self, source: str) -> None:
         self.lines: dict[str, int] = {}
+        self.unquoted: dict[str, str] = {}
         self._source = source
         self._num_values = 0
 
@@ -217,7 +282,7 @@ class _Reader:
             case SequenceNode():
                 return [self.read(item, f"{path}[{index}]", depth + 1) for index, item in enumerate(node.value)]
             case ScalarNode():
-                return self._scalar(node)
+                return self._scalar(node, path)
         raise self._error(node, f"unexpected {node.tag}")
 
     def _mapping(self, node: MappingNode, path: str, depth: int) -> dict[str, Any]:
@@ -228,6 +293,7 @@ class _Reader:
                 raise self._error(key_node, "a key must be a word, not a list or an object")
             if key == "<<" and key_node.tag == _PLAIN:
                 raise self._error(key_node, "merge keys (<<) are not supported; write the fields out")
+            self._check_key(key_node, key)
             inner = f"{path}.{key}" if path else key
             if key in found:
                 raise self._error(key_node, f'duplicate key "{key}" (first at line {self.lines[inner]})')
@@ -235,13 +301,36 @@ class _Reader:
             found[key] = self.read(value_node, inner, depth + 1)
         return found
 
-    def _scalar(self, node: ScalarNode) -> Any:  # noqa: ANN401 - any JSON scalar
+    def _check_key(self, node: Node, key: str) -> None:
+        """A key that kubectl would send as another text is refused: `on: x` is sent as `true: x`."""
+        if node.tag != _PLAIN:
+            return
+        value = plain(key, lambda message: self._error(node, message))
+        if value is None:
+            raise self._error(node, f"the key {key or 'before the colon'} is a YAML null: write it in quotes")
+        sent = key if isinstance(value, str) else json.dumps(value)
+        if sent != key:
+            raise self._error(node, f'the key {key} without quotes is {_meaning(key)}, which kubectl sends as "{sent}": write "{key}"')
+
+    def _scalar(self, node: ScalarNode, path: str) -> Any:  # noqa: ANN401 - any JSON scalar
         text: str = node.value
         if node.tag == _STRING:
-            return text
+            return self._unicode(node, text)
         if node.tag == _PLAIN:
-            return plain(text, lambda message: self._error(node, message))
+            value = plain(text, lambda message: self._error(node, message))
+            if not isinstance(value, str):
+                self.unquoted[path] = text
+            return value
         raise self._error(node, f"the tag {node.tag} is not supported")
+
+    def _unicode(self, node: Node, text: str) -> str:
+        """Text whose escapes make whole characters: JSON writes one beyond 16 bits as two halves."""
+        if text.isascii():
+            return text
+        try:
+            return text.encode("utf-16", "surrogatepass").decode("utf-16")
+        except UnicodeDecodeError:
+            raise self._error(node, "half of a character (\\ud800 to \\udfff) is no Unicode text") from None
 
     def _error(self, node: Node, message: str) -> SpecError:
         return SpecError([Problem(path=_place(self._source, node), message=message)])
@@ -255,9 +344,12 @@ def plain(text: str, failing: Callable[[str], Exception]) -> Any:  # noqa: ANN40
         return _BOOLEANS[text]
     digits = text.replace("_", "")
     if _INTEGER.fullmatch(digits):
-        return _integer(digits)
+        number = _integer(digits)
+        return number if str(number) == text else WrittenInteger(number, text)
     if _FLOAT.fullmatch(digits):
         value = WrittenFloat(digits)
+        if value.is_integer() and abs(value) < _INTEGERS_OF_JSON:
+            return WrittenInteger(int(value), text)  # kubectl sends 90.0 and 9e1 as 90
         if math.isfinite(value):
             return value
         raise failing(f"{text} is too large for a number")

@@ -63,7 +63,8 @@ def largest(algorithm: dict[str, Any]) -> dict[str, Any]:
     own = [{**h, "categorical": {"choices": CHOICES}, "default": "0"} for h in chain("h_", 64)]
     listed = [{**d, "choices": CHOICES, "default": "0"} for d in chain("d_", 128)]
     document = changed(a_search(), "spec.task.model", {"entrypoint": "mine:Net"})
-    space = {"hyperparameters": own, "architecture": {"decisions": listed}, "initialConfigurations": [{"values": {}}] * 16}
+    initial = [{"values": {"h_63": str(n + 1)}} for n in range(16)]
+    space = {"hyperparameters": own, "architecture": {"decisions": listed}, "initialConfigurations": initial}
     for path, value in (("searchSpace", space), ("budget", {"trainings": TRAININGS}), ("retrain", {"steps": STEPS, "seeds": 20})):
         document = changed(document, f"spec.{path}", value)
     return changed(document, "spec.algorithm", algorithm)

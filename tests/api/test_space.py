@@ -164,7 +164,7 @@ def test_a_default_is_the_files_own_number(written: str, meant: str) -> None:
     recipe = changed(a_search(), "spec.task.recipe.learningRate", written)
     own = changed(changed(a_search(), f"{_RATE}.continuous.min", "1e-9"), f"{_RATE}.default", written)
     initial = changed(
-        changed(a_search(), f"{_RATE}.continuous.min", "1e-9"),
+        changed(changed(a_search(), f"{_RATE}.continuous.min", "1e-9"), f"{_RATE}.default", "0.2"),
         "spec.searchSpace.initialConfigurations",
         [{"values": {"learning_rate": written}}],
     )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from autohas_api.acceptance import accept
 from autohas_api.problems import SpecError
-from autohas_api.yamlfile import dump, parse_scalar, parse_search, read_search
+from autohas_api.testing import a_search, changed
+from autohas_api.yamlfile import dump, explained, parse_scalar, parse_search, read_search
 
 SEARCH = """\
 apiVersion: autohas.dev/v1alpha1
@@ -35,7 +37,10 @@ def problem_of(text: str) -> str:
     [
         ("1e-4", 1e-4),
         (".5", 0.5),
-        ("3.", 3.0),
+        ("3.", 3),
+        ("90.0", 90),
+        ("1e2", 100),
+        ("0o10", 8),
         ("+7", 7),
         ("010", 8),
         ("0x1F", 31),
@@ -89,7 +94,19 @@ def test_text_that_is_no_yaml_names_file_and_line() -> None:
     [
         ("", "search.yaml: must hold exactly one AutoHASSearch: it is empty"),
         ("- a\n", "search.yaml:1: must be an object with apiVersion, kind, metadata and spec"),
-        (SEARCH + "---\n" + SEARCH, "search.yaml: must hold exactly one AutoHASSearch: found 2 in 2 documents"),
+        (
+            SEARCH + "---\n" + SEARCH,
+            "search.yaml: must hold exactly one AutoHASSearch: found 2 in 2 documents (AutoHASSearch at line 2, AutoHASSearch at line 12)",
+        ),
+        (
+            "a: 1\n---\nkind: autohassearch\n",
+            "search.yaml: must hold exactly one AutoHASSearch: found 0 in 2 documents (no kind at line 1, autohassearch at line 3)",
+        ),
+        ("a: {on: 1}\n", 'search.yaml:1: the key on without quotes is a YAML boolean, which kubectl sends as "true": write "on"'),
+        ("a: {010: 1}\n", 'search.yaml:1: the key 010 without quotes is the number 8, which kubectl sends as "8": write "010"'),
+        ("a: {1_000: 1}\n", 'search.yaml:1: the key 1_000 without quotes is the number 1000, which kubectl sends as "1000": write "1_000"'),
+        ("a: {~: 1}\n", "search.yaml:1: the key ~ is a YAML null: write it in quotes"),
+        ('{"a": "\\ud83d"}\n', "search.yaml:1: half of a character (\\ud800 to \\udfff) is no Unicode text"),
         ("a: &x {b: 1}\nc: {<<: *x}\n", "search.yaml:2: merge keys (<<) are not supported; write the fields out"),
         ("a: .inf\n", "search.yaml:1: .inf is not allowed: numbers must be finite"),
         ("a: 1e999\n", "search.yaml:1: 1e999 is too large for a number"),
@@ -143,3 +160,69 @@ def test_text_that_kubectl_would_take_for_a_number_is_written_in_quotes() -> Non
     assert parse_scalar(dump(value)) == value
     assert dump({"min": "1e-4"}) == "min: '1e-4'\n"
     assert list(parse_scalar(dump({"b": 1, "a": 2}))) == ["b", "a"]
+
+
+@pytest.mark.parametrize(
+    ("written", "meaning"),
+    [
+        *((word, "a YAML boolean") for word in ("y", "Y", "n", "yes", "No", "on", "OFF", "true", "False")),
+        ("010", "the number 8"),
+        ("0o10", "the number 8"),
+        ("0x1F", "the number 31"),
+        ("1_000", "the number 1000"),
+        ("1e3", "the number 1000"),
+        ("1e-4", "the number 0.0001"),
+        ("+7", "the number 7"),
+    ],
+)
+@pytest.mark.parametrize("path", ["spec.task.data.arguments.target", "spec.task.data.path", "metadata.name"])
+def test_a_word_that_yaml_takes_for_something_else_is_explained(path: str, written: str, meaning: str) -> None:
+    """Where text is wanted: what the word means without quotes, and how to write it."""
+    table = changed(a_search(), "spec.task.data", {"name": "csv", "path": "/data", "arguments": {"target": "label"}})
+    document = parse_search(dump(changed(table, path, "WORD")).replace("WORD", written), "search.yaml")
+    with pytest.raises(SpecError) as caught:
+        accept(document.value)
+
+    told = {problem.path: explained(problem, document).message for problem in caught.value.problems}
+    assert told[path].endswith(f'must be of type string: {written} without quotes is {meaning}: write "{written}"')
+
+
+@pytest.mark.parametrize("written", ["1:30", "2026-01-01", "0.1.0", "1e", "."])
+def test_a_word_that_looks_like_a_time_stays_text(written: str) -> None:
+    """Kubectl sends these as text too."""
+    table = changed(a_search(), "spec.task.data", {"name": "csv", "path": "/data", "arguments": {"target": "WORD"}})
+    document = parse_search(dump(table).replace("WORD", written), "search.yaml")
+
+    assert accept(document.value)[0].spec.task.data.arguments["target"] == written
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("~", 'arguments.target: ~ without quotes is a YAML null, as if it were left out: for the text write "~")'),
+        ("null", 'null without quotes is a YAML null, as if it were left out: for the text write "null")'),
+        ("", "arguments.target: nothing stands there)"),
+    ],
+)
+def test_a_null_is_named_where_something_is_missing(written: str, said: str) -> None:
+    """The server drops a null, so what is missing is the field around it."""
+    table = changed(a_search(), "spec.task.data", {"name": "csv", "path": "/data", "arguments": {"target": "WORD"}})
+    document = parse_search(dump(table).replace("WORD", written), "search.yaml")
+    with pytest.raises(SpecError) as caught:
+        accept(document.value)
+
+    (problem,) = (explained(problem, document) for problem in caught.value.problems)
+    assert problem.path == "spec.task.data.arguments"
+    assert problem.message.startswith("arguments.target must name the column to learn")
+    assert problem.message.endswith(said)
+
+
+def test_a_json_file_is_read_like_any_other() -> None:
+    """Indented by tabs, a character beyond 16 bits written as two halves; lines are those of the file."""
+    text = json.dumps(
+        changed(a_search(), "spec.task.data", {"name": "csv", "path": "/\U0001f600", "arguments": {"target": "y"}}), indent="\t"
+    )
+    document = parse_search(text, "search.json")
+
+    assert accept(document.value)[0].spec.task.data.path == "/\U0001f600"
+    assert document.place("metadata.name") == "search.json:5"

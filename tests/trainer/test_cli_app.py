@@ -166,8 +166,58 @@ def test_validate_prints_every_problem_with_its_place(tmp_path: Path) -> None:
     assert "search.yaml: small is valid" in _flat(result.output)
     problems = result.stderr.strip().splitlines()
     assert len(problems) == 2
-    assert re.fullmatch(rf'{bad}:\d+: spec\.budget\.trainings: .*must be a quoted decimal, for example "5e0"', problems[0])
+    assert re.fullmatch(rf'{bad}:\d+: spec\.budget\.trainings: .*5e0 without quotes is the number 5: write "5e0"', problems[0])
     assert re.fullmatch(rf"{bad}:\d+: spec\.retrain\.steps: .*should be greater than or equal to 9", problems[1])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("name: small", "name: small.one", 'metadata.name: Invalid value: "small.one": must be a DNS label of at most 46 characters'),
+        ("name: small", "name: y", 'must be of type string: y without quotes is a YAML boolean: write "y"'),
+        ("name: small", "nam: small", "metadata.nam: unknown field; known are annotations"),
+        ("name: small", "name: small\n  namespace: A B", 'metadata.namespace: Invalid value: "A B"'),
+        ("name: small", "name: small\n  labels: {bad key!: x}", "metadata.labels: keys of labels must be a name of at most 63"),
+        (
+            "autohas.dev/v1alpha1",
+            "autohas.dev/v1",
+            'apiVersion: Unsupported value: "autohas.dev/v1": supported values: "autohas.dev/v1alpha1"',
+        ),
+        ("AutoHASSearch", "AutoHasSearch", 'kind: Unsupported value: "AutoHasSearch": supported values: "AutoHASSearch"'),
+        ("apiVersion: autohas.dev/v1alpha1\n", "", 'apiVersion: Required value: must be "autohas.dev/v1alpha1"'),
+        ("retrain:", "retrains:", 'spec.retrains: unknown field; did you mean "retrain"?'),
+    ],
+)
+def test_validate_names_file_line_and_value_at_the_root_too(tmp_path: Path, old: str, new: str, said: str) -> None:
+    """As for every field of spec; the sound file next to it is still checked."""
+    good, bad = _search_file(tmp_path), tmp_path / "bad.yaml"
+    text = good.read_text()
+    assert old in text
+    bad.write_text(text.replace(old, new))
+    result = _autohas("validate", bad, good)
+
+    assert result.exit_code == 78
+    assert "small is valid" in _flat(result.output)
+    (problem,) = [line for line in result.stderr.strip().splitlines() if said in line]
+    assert re.match(rf"{bad}:\d+: ", problem)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "standard input: must hold exactly one AutoHASSearch: it is empty"),
+        ("- a\n", "standard input:1: must be an object with apiVersion, kind, metadata and spec"),
+        ("kind: Job\n---\nkind: Pod\n", "found 0 in 2 documents (Job at line 1, Pod at line 3)"),
+        (json.dumps(a_search()), "standard input: example is valid"),
+        (json.dumps(changed(a_search(), "metadata.name", "A"), indent=1), "standard input:5: metadata.name: Invalid value"),
+    ],
+)
+def test_validate_reads_standard_input(text: str, said: str) -> None:
+    """As `kubectl apply -f -`: YAML or JSON."""
+    result = CliRunner().invoke(app, ["validate", "-"], input=text)
+
+    assert said in _flat(result.output)
+    assert (result.exit_code == 0) == ("is valid" in said)
 
 
 def test_checks_and_help_load_no_torch(tmp_path: Path) -> None:

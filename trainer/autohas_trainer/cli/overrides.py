@@ -56,7 +56,7 @@ def _typed(keys: Sequence[str | int], text: str) -> Any:  # noqa: ANN401 - any J
             break
         properties = schema.get("properties", {})
         schema = schema.get("items") if isinstance(key, int) else properties.get(key, schema.get("additionalProperties"))
-    wants_text = isinstance(schema, Mapping) and schema.get("type") == "string"
+    wants_text = keys[0] == "metadata" or (isinstance(schema, Mapping) and schema.get("type") == "string")
     return text if wants_text else parse_scalar(text)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from rich.console import Console
@@ -9,7 +10,7 @@ from rich.table import Table
 
 from autohas_api.problems import SpecError
 from autohas_api.scoring import metric_text
-from autohas_api.yamlfile import Document
+from autohas_api.yamlfile import Document, explained
 from autohas_trainer.reporting.bar import duration
 from autohas_trainer.reporting.files import ENDINGS, Finished, cost_text
 
@@ -19,8 +20,15 @@ __all__ = ["print_problems", "print_result"]
 def print_problems(console: Console, error: SpecError, document: Document | None) -> None:
     """One line per problem; with the place in the file where it is known."""
     for problem in error.problems:
-        place = f"{document.place(problem.path)}: " if document is not None and problem.path.startswith(("spec", "metadata")) else ""
-        console.print(f"{place}{problem}", markup=False, highlight=False, soft_wrap=True)
+        told = explained(problem, document) if document is not None else problem
+        place = f"{document.place(problem.path)}: " if document is not None and _is_inside(problem.path, document) else ""
+        console.print(f"{place}{told}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _is_inside(path: str, document: Document) -> bool:
+    """Whether the path is one of the document, and not that of a file or of an option."""
+    first = re.split(r"[.\[]", path, maxsplit=1)[0]
+    return first in document.value or first in ("apiVersion", "kind", "metadata", "spec")
 
 
 def print_result(console: Console, found: Finished, folder: Path, report: Path | None) -> None:
