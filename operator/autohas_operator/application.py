@@ -26,6 +26,7 @@ from autohas_operator.events import EventRecorder
 from autohas_operator.explanations import Explanations
 from autohas_operator.handlers import Login, build_registry, kopf_settings
 from autohas_operator.intake import Intake
+from autohas_operator.leases import NamespaceLeases
 from autohas_operator.metrics import Metrics
 from autohas_operator.observe import Key
 from autohas_operator.policy import end_word
@@ -74,6 +75,8 @@ class _Parts:
         ration = TokenBucket(rate_per_s=settings.events_per_second, burst=settings.events_burst, clock=time.monotonic)
         events = EventRecorder(self.client, metrics, time.time, ration, monotonic=time.monotonic)
         explanations = Explanations(self.client, time.time, monotonic=time.monotonic)
+        leases = self._leases()
+        self.health.taken = leases.taken
         reconciler = Reconciler(
             self.client,
             cache,
@@ -83,6 +86,7 @@ class _Parts:
             explanations=explanations,
             metrics=metrics,
             monotonic=time.monotonic,
+            may_serve=leases.holds,
         )
         poller = Poller(
             cache,
@@ -106,7 +110,33 @@ class _Parts:
             lost=lost,
         )
         workers = {f"worker {n}": work(self.queue, reconciler, metrics, time.monotonic) for n in range(settings.workers)}
-        return {"events": events.run(), "poller": poller.run(), "resync": resync.run(), "health": self.health.run(), **workers}
+        return {
+            "events": events.run(),
+            "poller": poller.run(),
+            "resync": resync.run(),
+            "health": self.health.run(),
+            "leases": leases.run(),
+            **workers,
+        }
+
+    def _leases(self) -> NamespaceLeases:
+        cache = self.intake.cache
+
+        def wake(namespace: str) -> None:
+            for key in cache.all_keys():
+                if key.namespace == namespace:
+                    self.queue.add(key)
+
+        return NamespaceLeases(
+            self.client,
+            self.intake.metrics,
+            identity=self.settings.identity,
+            namespaces=self.settings.namespaces,
+            in_use=lambda: {key.namespace for key in cache.all_keys()},
+            wake=wake,
+            clock=time.time,
+            monotonic=time.monotonic,
+        )
 
 
 async def run(settings: Settings, control: Control | None = None) -> bool:

@@ -95,6 +95,8 @@ class Metrics:
         self._resync_failures = Counter("autohas_resync_failures", "Complete lists that were not brought to their end.", registry=registry)
         text = "Namespaces that are to be served and cannot be read."
         self._lost_namespaces = Gauge("autohas_namespaces_unreadable", text, registry=registry)
+        text = "Namespaces that are to be served and that another operator serves."
+        self._taken_namespaces = Gauge("autohas_namespaces_taken", text, registry=registry)
 
     def _add_lives(self) -> None:
         """What happens to searches. Creation times are whole seconds, so the waits are right to a second."""
@@ -197,6 +199,10 @@ class Metrics:
         self._polls.inc()
         if failure is not None:
             self._poll_failures.labels(failure).inc()
+
+    def namespaces_taken(self, count: int) -> None:
+        """So many are another operator's."""
+        self._taken_namespaces.set(count)
 
     def event_dropped(self) -> None:
         """One event was not posted."""

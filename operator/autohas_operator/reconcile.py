@@ -7,7 +7,7 @@ point, the next pass of any operator finds the same world and goes on.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Final
 
@@ -49,6 +49,10 @@ MAX_UNWRITABLE: Final = 1000
 _log = structlog.get_logger(__name__)
 
 
+async def _always(_namespace: str) -> bool:
+    return True
+
+
 class Reconciler:
     """Makes the world follow the searches. `clock` gives seconds since the epoch, `monotonic` rations warnings."""
 
@@ -63,7 +67,9 @@ class Reconciler:
         explanations: Explanations,
         metrics: Metrics,
         monotonic: Callable[[], float],
+        may_serve: Callable[[str], Awaitable[bool]] = _always,
     ) -> None:
+        """`may_serve`: whether no other operator serves this namespace."""
         self._client = client
         self._cache = cache
         self._events = events
@@ -71,6 +77,7 @@ class Reconciler:
         self._clock = clock
         self._metrics = metrics
         self._explanations = explanations
+        self._may_serve = may_serve
         self._unwritable: dict[str, None] = {}
         self._strays = StrayWarnings(events, monotonic=monotonic)
 
@@ -84,6 +91,8 @@ class Reconciler:
         if observed is None:
             self._explanations.forget(key)
             return None
+        if not await self._may_serve(key.namespace):
+            return None  # the key is added again when the namespace is taken over
         observed = replace(observed, explanation=await self._explanations.about(observed))
         decided = self._plan(observed)
         try:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from aiohttp import web
 
+from autohas_operator.leases import LEASE_NAME
 from autohas_operator.metrics import Metrics
 
 TICK_S: Final = 1.0
@@ -22,6 +23,7 @@ class Health:
         self._monotonic = monotonic
         self._ticked_s = monotonic()
         self.is_ready = False
+        self.taken: Callable[[], Mapping[str, str]] = dict  # namespaces that another operator serves, with its name
         self.dead_task: str | None = None
 
     def tick(self) -> None:
@@ -34,6 +36,12 @@ class Health:
             return f"{self.dead_task} has ended"
         silence_s = self._monotonic() - self._ticked_s
         return f"the event loop has not ticked for {silence_s:.0f} s" if silence_s > MAX_SILENCE_S else None
+
+    def why_not_ready(self) -> str | None:
+        """What keeps this operator from its work, or None; a second release for a namespace is not ready, so Helm and Flux say so."""
+        if not self.is_ready:
+            return "the cache is being filled"
+        return "; ".join(f"namespace {name} is served by {holder} (Lease {LEASE_NAME})" for name, holder in self.taken().items()) or None
 
     async def run(self) -> None:
         """Tick forever."""
@@ -75,8 +83,8 @@ class Server:
         return web.Response(text="ok\n") if problem is None else web.Response(status=500, text=problem + "\n")
 
     async def _readyz(self, _request: web.Request) -> web.Response:
-        is_ready = self._health.is_ready
-        return web.Response(text="ok\n") if is_ready else web.Response(status=503, text="the cache is being filled\n")
+        reason = self._health.why_not_ready()
+        return web.Response(text="ok\n") if reason is None else web.Response(status=503, text=reason + "\n")
 
     async def _metrics_page(self, _request: web.Request) -> web.Response:
         page = await asyncio.to_thread(self._metrics.exposition)  # thousands of searches take longer than the loop may stand still

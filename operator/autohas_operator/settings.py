@@ -56,6 +56,10 @@ class Settings:
 
     kubeconfig: str = _setting("", "File with the API server's address and credentials. Empty: the pod's service account.")
     namespaces: tuple[str, ...] = _setting((), "Namespaces to serve, separated by commas. Empty: all, which needs a ClusterRoleBinding.")
+    identity: str = _setting(
+        "autohas-operator",
+        "Name in the Leases of the namespaces served: the same after a restart, another for each release.",
+    )
     trainer_image: str = _setting("autohas-trainer:0.1.0", "Image of the trainer for searches that name none.")
     trainer_image_pull_policy: str = _setting(
         "IfNotPresent", "Pull policy of the trainer: Always, IfNotPresent or Never.", choices=_PULL_POLICIES

@@ -9,6 +9,7 @@ import yaml
 from rendering import CHART, environment_of, pod_of, rendered, rules_of
 
 from autohas_api import names
+from autohas_operator.leases import LEASE_NAME
 from autohas_operator.settings import read_settings
 from testcluster import binaries
 from testcluster.client import Tool
@@ -105,9 +106,17 @@ def test_the_operator_may_do_what_it_does_and_nothing_else(helm: Tool) -> None:
         (f"{names.PLURAL}/status", "update"),
         *(("jobs", verb) for verb in ("get", "list", "watch", "create", "patch", "delete")),
         *(("configmaps", verb) for verb in ("get", "create", "delete")),
+        *(("leases", verb) for verb in ("get", "create", "patch")),
         *(("pods", verb) for verb in ("get", "list", "watch")),
         *(("events", verb) for verb in ("get", "list", "create", "patch")),
     }
+
+
+def test_no_lease_but_its_own_can_be_read_or_changed(helm: Tool) -> None:
+    """Leases hold the leadership of controllers and the heartbeats of nodes: only `create` is without a name, which RBAC cannot give it."""
+    rules = [rule for rule in rendered(helm)["ClusterRole", "autohas-operator"]["rules"] if rule["resources"] == ["leases"]]
+
+    assert [(rule.get("resourceNames"), rule["verbs"]) for rule in rules] == [([LEASE_NAME], ["get", "patch"]), (None, ["create"])]
 
 
 def test_with_watched_namespaces_nothing_is_granted_cluster_wide(helm: Tool) -> None:

@@ -67,10 +67,11 @@ class Trainer:
 class OperatorProcess:
     """`python -m autohas_operator` with the chart's service account; `kill` is kill -9."""
 
-    def __init__(self, kubeconfig: Path, log: Path, *, namespaces: str = "", resync_period_s: float = 600) -> None:
+    def __init__(self, kubeconfig: Path, log: Path, *, namespaces: str = "", resync_period_s: float = 600, **flags: str) -> None:
         self._kubeconfig = kubeconfig
         self._namespaces = namespaces
         self._resync_period_s = resync_period_s
+        self._flags = flags
         self._log = log
         self._process: subprocess.Popen[bytes] | None = None
         self.port = 0
@@ -94,6 +95,15 @@ class OperatorProcess:
         """What it wrote, of all starts."""
         return self._log.read_text()
 
+    def start_unready(self, sentence: str) -> None:
+        """Start, and return when /readyz says why it is not ready."""
+        self._spawn()
+        until(lambda: sentence in self._readyz(), what=f"/readyz says {sentence}", deadline_s=DEADLINE_S, context=self._log.read_text)
+
+    def _readyz(self) -> str:
+        url = f"http://127.0.0.1:{self.port}/readyz"
+        return subprocess.run(["curl", "-sS", url], capture_output=True, text=True, check=False).stdout
+
     def _spawn(self) -> None:
         (self.port,) = ports.free(1)
         flags = {
@@ -105,6 +115,7 @@ class OperatorProcess:
             "resync-period-s": self._resync_period_s,
             "trainer-image": "trainer:test",
             "trainer-service-accounts": "absent",
+            **self._flags,
         }
         command = [sys.executable, "-m", "autohas_operator", *(f"--{name}={value}" for name, value in flags.items())]
         with self._log.open("ab") as output:

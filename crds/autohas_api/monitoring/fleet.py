@@ -266,9 +266,10 @@ _OPERATOR: Final = Row(
         ),
         Panel(
             title="Left out",
-            description="Namespaces that cannot be read, objects that cannot be read, and complete lists that failed.",
+            description="Namespaces that cannot be read or are another operator's, unreadable objects, lists that failed.",
             queries=(
                 Query(expr=f"max(autohas_namespaces_unreadable{{{_JOB}}})", legend="namespaces"),
+                Query(expr=f"max(autohas_namespaces_taken{{{_JOB}}})", legend="namespaces of another operator"),
                 Query(expr=f"sum(increase(autohas_objects_unreadable_total{{{_JOB}}}[{_RATE}]))", legend="objects"),
                 Query(expr=f"sum(increase(autohas_resync_failures_total{{{_JOB}}}[{_RATE}]))", legend="lists"),
             ),

@@ -143,6 +143,8 @@ class FakeApi:
         found = self._find(resource, namespace, name)
         if patch.get("metadata", {}).get("uid", found["metadata"]["uid"]) != found["metadata"]["uid"]:
             raise ConflictError(status=409, message="the uid differs", request="PATCH")
+        if patch.get("metadata", {}).get("resourceVersion", found["metadata"]["resourceVersion"]) != found["metadata"]["resourceVersion"]:
+            raise ConflictError(status=409, message="the object has been modified", request="PATCH")
 
         def write() -> dict[str, Any]:
             merge(found, patch)

@@ -1,0 +1,215 @@
+"""One operator for each namespace: who holds the Lease acts, the others say so and take over when it has expired."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from autohas_operator.client import EVENTS, JOBS
+from autohas_operator.errors import ForbiddenError, UnreachableError
+from autohas_operator.leases import DURATIONS, LEASES, PERIOD_S, NamespaceLeases
+from autohas_operator.metrics import Metrics
+from autohas_operator.reconcile import Reconciler
+from autohas_operator.server import Health
+from autohas_operator.testing import builders
+from autohas_operator.testing.lives import SEARCH
+from autohas_operator.testing.world import FakeApi, Refusing, World
+
+LASTS_S = DURATIONS * PERIOD_S
+
+
+class Rivals:
+    """Two releases and one API server; `elapsed_s` is everybody's monotonic clock."""
+
+    def __init__(self) -> None:
+        self.api = FakeApi()
+        self.elapsed_s = 0.0
+        self.woken: list[tuple[str, str]] = []
+        self.first, self.second = (self.operator(name) for name in ("a/autohas-operator", "b/autohas-operator"))
+
+    def operator(self, identity: str, skew_s: float = 0.0) -> NamespaceLeases:
+        return NamespaceLeases(
+            self.api,
+            Metrics(),
+            identity=identity,
+            namespaces=("ml",),
+            in_use=lambda: (),
+            wake=lambda namespace: self.woken.append((identity, namespace)),
+            clock=lambda: self.api.now_s + self.elapsed_s + skew_s,
+            monotonic=lambda: self.elapsed_s,
+        )
+
+    @property
+    def holder(self) -> str:
+        (lease,) = self.api.all(LEASES)
+        return str(lease["spec"]["holderIdentity"])
+
+
+def run(scenario: Callable[[Rivals], Awaitable[Any]]) -> Any:
+    async def whole() -> Any:
+        return await scenario(Rivals())
+
+    return asyncio.run(whole())
+
+
+def test_the_first_serves_and_the_second_names_it() -> None:
+    """Each asks twice; the Lease is written once, and who holds it is what the second one says."""
+
+    async def scenario(world: Rivals) -> None:
+        answers = [await who.holds("ml") for who in (world.first, world.second, world.first, world.second)]
+
+        assert answers == [True, False, True, False]
+        assert world.holder == "a/autohas-operator"
+        assert (world.first.taken(), world.second.taken()) == ({}, {"ml": "a/autohas-operator"})
+
+    run(scenario)
+
+
+def test_the_second_takes_over_when_the_first_is_gone() -> None:
+    """Not one second before the Lease has expired; then its searches are looked at again."""
+
+    async def scenario(world: Rivals) -> None:
+        await world.first.holds("ml")
+        await world.second.holds("ml")
+        world.elapsed_s = LASTS_S - 1
+        await world.second.refresh("ml")
+        early = world.holder
+        world.elapsed_s = LASTS_S
+        await world.second.refresh("ml")
+
+        assert (early, world.holder) == ("a/autohas-operator", "b/autohas-operator")
+        assert await world.second.holds("ml")
+        assert world.woken == [("b/autohas-operator", "ml")]
+        assert not await world.first.holds("ml")  # it comes back and asks before it acts
+        assert world.first.taken() == {"ml": "b/autohas-operator"}
+
+    run(scenario)
+
+
+def test_a_holder_that_renews_keeps_its_namespace() -> None:
+    """An hour of renewals, each period one."""
+
+    async def scenario(world: Rivals) -> None:
+        for second in range(0, 3600, int(PERIOD_S)):
+            world.elapsed_s = second
+            await world.first.refresh("ml")
+            await world.second.refresh("ml")
+
+        assert world.holder == "a/autohas-operator"
+        assert world.woken == []
+
+    run(scenario)
+
+
+def test_a_restart_of_the_holder_serves_at_once() -> None:
+    """The holder is the release: a new pod of it does not wait for its predecessor's Lease."""
+
+    async def scenario(world: Rivals) -> None:
+        await world.first.holds("ml")
+        assert await world.operator("a/autohas-operator").holds("ml")
+
+    run(scenario)
+
+
+def test_clocks_need_not_agree() -> None:
+    """An operator whose clock is a day ahead does not take a Lease that is renewed."""
+
+    async def scenario(world: Rivals) -> None:
+        ahead = world.operator("c/autohas-operator", skew_s=86_400)
+        await world.first.holds("ml")
+        answers = []
+        for second in range(0, 400, int(PERIOD_S)):
+            world.elapsed_s = second
+            await world.first.refresh("ml")
+            await ahead.refresh("ml")
+            answers.append(await ahead.holds("ml"))
+
+        assert set(answers) == {False}
+
+    run(scenario)
+
+
+def test_of_two_that_find_it_expired_one_wins() -> None:
+    """Both have read the same version: the second write is a conflict and its author looks again."""
+
+    async def scenario(world: Rivals) -> None:
+        third = world.operator("c/autohas-operator")
+        for who in (world.first, world.second, third):
+            await who.holds("ml")
+        world.elapsed_s = LASTS_S
+        await asyncio.gather(world.second.refresh("ml"), third.refresh("ml"))
+
+        assert sorted([await world.second.holds("ml"), await third.holds("ml")]) == [False, True]
+
+    run(scenario)
+
+
+def test_without_the_right_to_leases_the_namespace_is_served() -> None:
+    """Roles of an older chart: a warning, and everything as before."""
+
+    async def scenario(world: Rivals) -> None:
+        world.api.trouble = Refusing("get", "leases", ForbiddenError(status=403, message="leases is forbidden", request="GET"))
+        assert await world.first.holds("ml")
+        assert world.first.taken() == {}
+
+    run(scenario)
+
+
+def test_a_holder_that_cannot_renew_stops_in_time() -> None:
+    """When its Lease has expired by its own clock and the API server does not answer, it is not sure any more."""
+
+    async def scenario(world: Rivals) -> None:
+        await world.first.holds("ml")
+        world.api.trouble = Refusing("get", "leases", UnreachableError("no answer"))
+        world.elapsed_s = LASTS_S - 1
+        assert await world.first.holds("ml")
+        world.elapsed_s = LASTS_S
+        with pytest.raises(UnreachableError):
+            await world.first.holds("ml")
+
+    run(scenario)
+
+
+def test_a_namespace_of_another_operator_is_left_alone() -> None:
+    """A search appears there: no Job, no status, no event."""
+
+    async def scenario() -> None:
+        world = World()
+        operator = world.operator
+
+        async def never(_namespace: str) -> bool:
+            return False
+
+        operator.reconciler = Reconciler(
+            world.api,
+            operator.cache,
+            operator.events,
+            builders.PODS,
+            lambda: world.api.now_s,
+            explanations=operator.explanations,
+            metrics=operator.metrics,
+            monotonic=lambda: world.api.now_s,
+            may_serve=never,
+        )
+        world.apply(SEARCH)
+        await world.settle()
+
+        assert world.api.num_writes == 0
+        assert world.status == {}
+        assert (list(world.api.all(JOBS)), list(world.api.all(EVENTS))) == ([], [])
+
+    asyncio.run(scenario())
+
+
+def test_an_operator_that_may_not_serve_is_not_ready() -> None:
+    """The sentence of /readyz names namespace, holder and Lease, so that `helm install --wait` fails with it in sight."""
+    health = Health(lambda: 0.0)
+    health.is_ready = True
+    ready = health.why_not_ready()
+    health.taken = lambda: {"ml": "a/autohas-operator"}
+
+    assert ready is None
+    assert health.why_not_ready() == "namespace ml is served by a/autohas-operator (Lease autohas-operator)"
