@@ -39,15 +39,15 @@ def _delimiter(value: str) -> str | None:
     return None if value == "tab" or (len(value) == 1 and value not in '"\r\n') else 'must be one character, or tab, for example ";"'
 
 
-def _file_beside(value: str) -> str | None:
+def _file_next_to(value: str) -> str | None:
     path = PurePosixPath(value)
-    is_beside = bool(value.strip()) and not path.is_absolute() and ".." not in path.parts
-    return None if is_beside else "must be the name of a file next to the training file"
+    is_next_to = bool(value.strip()) and not path.is_absolute() and ".." not in path.parts
+    return None if is_next_to else "must be the name of a file next to the training file"
 
 
-def _folder_beside(value: str) -> str | None:
-    is_beside = bool(value.strip()) and "/" not in value and value not in (".", "..", "train")
-    return None if is_beside else 'must be the name of a folder next to train, for example "val"'
+def _folder_next_to(value: str) -> str | None:
+    is_next_to = bool(value.strip()) and "/" not in value and value not in (".", "..", "train")
+    return None if is_next_to else 'must be the name of a folder next to train, for example "val"'
 
 
 def _colour(value: str) -> str | None:
@@ -80,14 +80,14 @@ DATA_ARGUMENTS: Final[dict[str, dict[str, Check]]] = {
         "missing": _one_of("error", "impute"),
         "delimiter": _delimiter,
         "header": _one_of("true", "false"),
-        "testFile": _file_beside,
+        "testFile": _file_next_to,
         "testFraction": _share,
     },
     "image-folder": {
         "size": _image_size,
         "grayscale": _one_of("true", "false"),
         "background": _colour,
-        "testFolder": _folder_beside,
+        "testFolder": _folder_next_to,
         "testFraction": _share,
     },
 }

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from autohas_api.scoring import TaskKind
-from autohas_trainer.data.carve import carve
+from autohas_trainer.data import RawData, Splits
+from autohas_trainer.data.carve import Carving, carve
 from autohas_trainer.data.notation import notation
 from autohas_trainer.data.table import table
 from autohas_trainer.errors import ConfigurationError, DataError
@@ -198,8 +200,13 @@ def test_a_number_to_learn_is_not_taken_for_classes(tmp_path: Path) -> None:
         table(file, {"target": "y"}, CLASSES)
 
 
+def unstratified(task: RawData, seed: int) -> Carving:
+    """A tenth each for rewards and selection, whatever the classes."""
+    return carve(task, reward=0.1, selection=0.1, stratify=False, seed=seed)
+
+
 def test_a_class_too_small_for_the_splits_is_called_by_its_name(tmp_path: Path) -> None:
-    """One row of class rare: its name, its count and three ways out; not stratified, the splits can be made."""
+    """One row of class rare: its name, its count and three ways out; not stratified, what no network learns is said."""
     file = tmp_path / "t.csv"
     file.write_text("a,label\n" + "".join(f"{i % 9},{'yes' if i % 2 else 'no'}\n" for i in range(100)) + "4,rare\n")
     task = table(file, {"target": "label"}, CLASSES)
@@ -207,7 +214,11 @@ def test_a_class_too_small_for_the_splits_is_called_by_its_name(tmp_path: Path) 
     with pytest.raises(ConfigurationError, match=words):
         carve(task, reward=0.1, selection=0.1, stratify=True, seed=0)
 
-    assert len(carve(task, reward=0.1, selection=0.1, stratify=False, seed=0).train) == 65
+    without = next(carving for seed in range(99) if 1 not in task.targets_N[(carving := unstratified(task, seed)).train])
+    assert len(without.train) == 65
+    assert Splits(task, without, torch.device("cpu")).notes == (
+        f"{task.name}: one class has no example in the train split, so no network learns it ('rare')",
+    )
 
 
 def test_many_numeric_classes_too_small_for_the_splits_suggest_a_regression(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a column of a table may be beside what it looks like: identifiers, codes, dates, numbers in another notation.
+"""What a column of a table may be in spite of what it looks like: identifiers, codes, dates, numbers in another notation.
 
 Each of these would be learned without an error and without a use (an identifier in a sorted file even gives the class away), so each is
 refused with the argument that settles it.
@@ -36,7 +36,7 @@ _LOST_SHARE: Final = 0.5
 
 
 def doubt_words(table: Table, name: str, rows: Sequence[int]) -> None:
-    """Refuse a column of words, known in `rows`, that nobody would learn as words.
+    """Refuse a column of words, known in `rows`, that are hardly meant as words.
 
     Raises:
         DataError: They look like numbers or dates in some notation, or almost every row has a word of its own.
@@ -113,7 +113,7 @@ def _doubt_about_identity(name: str, cells: Sequence[str]) -> tuple[int, str] | 
 
 
 def _doubt_about_digits(cells: Sequence[str]) -> tuple[int, str] | None:
-    """Integers that float64 rounds, and numbers that become equal in float32 beside a few much larger ones."""
+    """Integers that float64 rounds, and numbers that become equal in float32 next to a few much larger ones."""
     for index, cell in enumerate(cells):
         if _INTEGER.fullmatch(cell) and abs(int(cell)) > _MAX_EXACT and int(float(cell)) != int(cell):
             return index, f"looks like an identifier: {cell!r} has more digits than a floating-point number keeps"
@@ -125,6 +125,6 @@ def _doubt_about_digits(cells: Sequence[str]) -> tuple[int, str] | None:
         index = int(np.abs(values_N - np.median(values_N)).argmax())
         return (
             index,
-            f"has {before} different numbers, of which {after} remain in float32 beside {cells[index]}; take its logarithm or fix it",
+            f"has {before} different numbers, of which {after} remain in float32 next to {cells[index]}; take its logarithm or fix it",
         )
     return None

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from autohas_trainer.data.idx_file import read_idx
+from autohas_trainer.data.paths import relative_to
 from autohas_trainer.data.raw import Floats, Ints, RawData
 from autohas_trainer.errors import ConfigurationError, DataError
 
@@ -32,7 +33,7 @@ def idx(folder: Path, arguments: Mapping[str, str]) -> RawData:
     """
     limits = _read_limits(arguments)
     if not folder.is_dir():
-        message = f"{folder} is not a folder; mount the volume with the IDX files there"
+        message = f"{folder} is not a folder{relative_to(folder)}; mount the volume with the IDX files there"
         raise DataError(message)
     inputs_NCHW, labels_N = _pair(folder, "train", limits.get("trainLimit"))
     test_inputs, test_targets_N = _pair(folder, "t10k", limits.get("testLimit"))

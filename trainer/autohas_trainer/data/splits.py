@@ -26,6 +26,7 @@ __all__ = ["Splits", "TestSplit"]
 
 _CHUNK = 512
 """Largest chunk of selection and test: enough to fill two cores, little memory."""
+_MAX_SHOWN = 5
 _MAX_ORDERS = 8
 """Epoch orders kept: one per lane in flight and its successor; 480 kB each at 60,000 examples."""
 
@@ -102,7 +103,7 @@ class Splits:
         self._orders: dict[tuple[int, int, int], Tensor] = {}
         self.identity = _identity(problem, carving)
         self.name, self.num_classes, self.augment = problem.name, problem.num_classes, problem.augment
-        self.summary, self.notes = problem.summary, problem.notes
+        self.summary, self.notes = problem.summary, (*problem.notes, *_unlearned(problem, self.train_targets_N))
         self.preprocessing = preprocessing_record(problem, moments, mean, deviation)
         self.has_real_inputs = self._inputs.is_floating_point()
         self.input_shape = tuple(problem.inputs.shape[1:])
@@ -185,6 +186,17 @@ def _identity(problem: RawData, carving: Carving) -> DataIdentity:
         **({"columns": ", ".join(problem.columns)} if problem.columns else {}),
     }
     return DataIdentity(facts=facts, digests={name: digest_array(array) for name, array in parts.items()})
+
+
+def _unlearned(problem: RawData, train_targets_N: Ints | Floats) -> Iterator[str]:
+    """Yield a sentence if some class of the data has no training example: splits that are not stratified may leave one out."""
+    if problem.num_classes is None:
+        return
+    absent = np.setdiff1d(np.concatenate((problem.targets_N, problem.test_targets_N)), train_targets_N)
+    if len(absent):
+        listed = ", ".join(problem.class_name(int(label)) for label in absent[:_MAX_SHOWN])
+        number = f"{len(absent)} classes have" if len(absent) > 1 else "one class has"
+        yield f"{problem.name}: {number} no example in the train split, so no network learns it ({listed})"
 
 
 def _quotas(counts: list[int], size: int) -> list[int]:
