@@ -41,7 +41,7 @@ def _schema() -> dict[str, Any]:
         "properties": {
             "apiVersion": {"type": "string"},
             "kind": {"type": "string"},
-            "metadata": {"type": "object"},
+            "metadata": {"type": "object", "properties": {"name": {"type": "string"}}},  # named, so that a rule can point to it
             "spec": {"description": "What is asked for.", **structural_schema(Spec)},
             "status": {
                 "description": "What was observed; written by the operator alone.",

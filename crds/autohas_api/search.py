@@ -231,6 +231,7 @@ class Search(Model):
                 f"Invalid value: {shown(s.metadata.name)}: must be a DNS label of at most {MAX_NAME_LENGTH} characters:"
                 " lower-case letters, digits and -, a letter or digit at both ends"
             ),
+            field_path=".metadata.name",
             holds=lambda s: re.fullmatch(NAME_PATTERN, s.metadata.name) is not None and len(s.metadata.name) <= MAX_NAME_LENGTH,
         ),
     )

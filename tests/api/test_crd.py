@@ -56,6 +56,14 @@ def test_everything_is_bounded() -> None:
         assert not {"$ref", "const", "title", "exclusiveMinimum"} & node.keys(), path
 
 
+def test_every_rule_of_the_whole_object_points_to_a_field() -> None:
+    """A server prints `<nil>` for one that does not."""
+    rules = _schema()["x-kubernetes-validations"]
+
+    assert len(rules) > 10
+    assert [rule["rule"] for rule in rules if not rule.get("fieldPath", "").startswith(".")] == []
+
+
 def test_the_yaml_reads_back_as_the_object() -> None:
     """What is written is the definition, whole."""
     text = next(iter(generated_files().values()))

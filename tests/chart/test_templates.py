@@ -34,6 +34,23 @@ def test_the_crd_is_the_generated_one_and_outlives_the_release(helm: Tool) -> No
     assert name not in rendered(helm, crds__enabled=False)
 
 
+@pytest.mark.parametrize(
+    ("flags", "said", "unsaid"),
+    [
+        ((), "keeps the CustomResourceDefinition", "not part of this release"),
+        (("--set=crds.keep=false",), "kubectl get ahs", "CustomResourceDefinition"),
+        (("--set=crds.enabled=false",), "is not part of this release (crds.enabled is false)", "keeps the CustomResourceDefinition"),
+    ],
+    ids=["kept", "not kept", "not ours"],
+)
+def test_the_notes_claim_only_what_the_release_has(helm: Tool, flags: tuple[str, ...], said: str, unsaid: str) -> None:
+    """What a person reads after the installation."""
+    notes = helm("install", "autohas", CHART, "--dry-run=client", *flags).partition("NOTES:")[2]
+
+    assert said in notes
+    assert unsaid not in notes
+
+
 def test_the_operator_pod_is_restricted_single_and_probed(helm: Tool) -> None:
     """One replica, never two at once; the restricted profile; bounded memory; both probes."""
     objects = rendered(helm)

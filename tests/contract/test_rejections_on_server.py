@@ -54,6 +54,16 @@ def test_a_job_with_every_wish_is_taken_by_the_server(server: Cluster) -> None:
     assert pod["containers"][0]["resources"]["claims"] == [{"name": "gpu"}]
 
 
+def test_a_name_that_is_too_long_is_refused_at_its_place(server: Cluster) -> None:
+    """A rule of the whole object that points nowhere is printed as `<nil>`."""
+    with pytest.raises(CommandFailedError) as caught:
+        _create(server, changed(a_search(), "metadata.name", "a" * 47), "--dry-run=server")
+
+    assert "metadata.name: Invalid value" in str(caught.value)
+    assert "at most 46 characters" in str(caught.value)
+    assert "<nil>" not in str(caught.value)
+
+
 @pytest.mark.parametrize("rejection", [*REJECTED_BY_SCHEMA, *REJECTED_BY_RULE], ids=str)
 def test_the_server_refuses_what_the_models_refuse(server: Cluster, rejection: Rejection) -> None:
     """Each wrong value of the common table is refused on creation; field and words are those of the models."""
