@@ -37,8 +37,12 @@ ANNOTATION_TOUCHED_AT: Final = f"{GROUP}/touched-at"
 
 LABEL_QUEUE: Final = "kueue.x-k8s.io/queue-name"
 LABEL_PRIORITY: Final = "kueue.x-k8s.io/priority-class"
-QUEUE_LABELS: Final = (LABEL_QUEUE, LABEL_PRIORITY)
-"""Labels of a search that its Jobs get too, so that Kueue takes charge of them."""
+QUEUE_PREFIXES: Final = ("kueue.x-k8s.io/", "provreq.kueue.x-k8s.io/")
+"""Labels and annotations of a search that its Jobs get too: Kueue reads queue, priority, longest time and provisioning off them."""
+TOPOLOGY_PREFIX: Final = "kueue.x-k8s.io/podset-"
+"""Annotations of a search that its Jobs' pods get too: Kueue reads topology requests off the pod template."""
+ANNOTATION_QUEUE_HASH: Final = f"{GROUP}/queue-hash"
+"""On a Job: hash of what it got for Kueue, so that a correction made before it was admitted is seen."""
 
 ANNOTATION_PAUSED: Final = f"{GROUP}/paused"
 """On a search, any value but "false": the operator looks at it and does nothing. A person sets it, nobody else."""

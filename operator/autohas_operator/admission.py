@@ -5,6 +5,7 @@ Kueue is recognised by what it does to the Job and never guessed from labels: a 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from autohas_api.pod_spec import Trainer
@@ -12,7 +13,7 @@ from autohas_api.search import Search
 from autohas_api.status import ConditionType, Phase, Status
 from autohas_operator import policy
 from autohas_operator.conditions import Verdict, goes_on, is_durable, verdict_of
-from autohas_operator.observe import JobRecord
+from autohas_operator.observe import JobRecord, SearchRecord
 from autohas_operator.settings import PodSettings
 from autohas_operator.wording import epoch
 
@@ -93,8 +94,27 @@ def _begins_with(image: str, prefix: str) -> bool:
     return image.startswith(prefix) and (not rest or prefix[-1] in "/:@" or rest[0] in "/:@")
 
 
-def admitted_verdict(job: JobRecord | None, previous: Status, now_s: float) -> Verdict:
+def is_relabelled(search: SearchRecord, job: JobRecord) -> bool:
+    """Whether a search has got other labels or annotations for Kueue than its Job was made with; Jobs of older operators note none."""
+    return bool(job.queue_hash) and job.queue_hash != search.queue_hash
+
+
+def has_been_admitted(job: JobRecord, previous: Status) -> bool:
+    """Whether a queue has ever let this Job go, or none has ever held it."""
+    was = verdict_of(previous, ConditionType.ADMITTED)
+    return not job.is_suspended or job.resumed_s is not None or (was is not None and was.reason in ("QuotaReserved", "Evicted"))
+
+
+def admitted_verdict(search: SearchRecord, job: JobRecord | None, previous: Status, now_s: float) -> Verdict:
     """Whether the Job may make pods, as far as queues are concerned."""
+    verdict = _admitted(job, previous, now_s)
+    if job is None or job.is_deleting or not is_relabelled(search, job) or not has_been_admitted(job, previous):
+        return verdict
+    later = "the search has other labels or annotations for Kueue by now: they act on its next Job (suspend it and let it continue)"
+    return replace(verdict, message=f"{verdict.message}; {later}")
+
+
+def _admitted(job: JobRecord | None, previous: Status, now_s: float) -> Verdict:
     was = verdict_of(previous, ConditionType.ADMITTED)
     if job is None or job.is_deleting:
         return Verdict(status="Unknown", reason="NoJob", message="no Job asks for quota")

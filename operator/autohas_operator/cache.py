@@ -238,4 +238,4 @@ def _age(record: SearchRecord) -> tuple[int, float]:
 
 def _without_version(record: SearchRecord) -> tuple[object, ...]:
     """What makes a search worth a look: not its version and, since only we write it, not its status."""
-    return (record.uid, record.generation, record.is_deleting, record.document, record.queue_labels, record.is_paused)
+    return (record.uid, record.generation, record.is_deleting, record.document, record.queue_hash, record.is_paused)

@@ -13,7 +13,7 @@ from autohas_api.search import Search
 from autohas_api.space import Space
 from autohas_api.status import ConditionType, Phase, Status
 from autohas_operator import manifests, policy
-from autohas_operator.admission import image_for
+from autohas_operator.admission import has_been_admitted, image_for, is_relabelled
 from autohas_operator.aftermath import CleanUp
 from autohas_operator.conditions import changed_s, goes_on, verdict_of
 from autohas_operator.cures import with_cure
@@ -95,7 +95,8 @@ def course(scene: Scene) -> Course:
     job = scene.observed.job
     if job is None:
         return _at_rest(scene) or _next_attempt(scene)
-    for rule in (_outdated, _ended, _leaving, _spoiled, _repeated, _suspending, _limited, _replaced, _renewed, _unpullable):
+    rules = (_outdated, _ended, _leaving, _spoiled, _repeated, _suspending, _limited, _requeued, _replaced, _renewed, _unpullable)
+    for rule in rules:
         decided = rule(scene, job)
         if decided is not None:
             return decided
@@ -295,6 +296,16 @@ def _limited(scene: Scene, job: JobRecord) -> Course | None:
 def _moment(scene: Scene, job: JobRecord, going_on: Readiness) -> Moment:
     waits_for = f"{going_on.verdict.reason}: {going_on.verdict.message}"
     return Moment(spec=scene.search.spec, job=job, observed=scene.observed, previous=scene.previous, waits_for=waits_for, now_s=scene.now_s)
+
+
+def _requeued(scene: Scene, job: JobRecord) -> Course | None:
+    """A Job that no queue has admitted, and whose search has other labels or annotations for Kueue by now: they act at creation."""
+    if not is_relabelled(scene.observed.search, job) or has_been_admitted(job, scene.previous) or scene.observed.pods_of(job):
+        return None
+    message = f"Job {job.name} was made with other labels or annotations for Kueue and was never admitted; it is replaced"
+    waiting = not_ready(Phase.QUEUED, "QueueChanged", message, _LOOK_AGAIN_S)
+    action = DeleteJob(name=job.name, uid=job.uid)
+    return Course(readiness=waiting, action=action, attempt=job.attempt, image=job.image, reason=_kept_reason(scene, job))
 
 
 def _replaced(scene: Scene, job: JobRecord) -> Course | None:

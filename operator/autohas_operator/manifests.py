@@ -12,6 +12,7 @@ from autohas_api.digest import canonical
 from autohas_api.names import (
     ANNOTATION_FAILURES_BEFORE,
     ANNOTATION_INTERRUPTIONS_BEFORE,
+    ANNOTATION_QUEUE_HASH,
     ANNOTATION_SPEC_HASH,
     ANNOTATION_STARTS_BEFORE,
     ANNOTATION_STEP_BEFORE,
@@ -22,6 +23,7 @@ from autohas_api.names import (
     LABEL_SEARCH,
     LABEL_UID,
     SEARCH_FILE,
+    TOPOLOGY_PREFIX,
     TRAINER_CONTAINER,
     ExitCode,
 )
@@ -66,8 +68,9 @@ def job(record: SearchRecord, search: Search, attempt: Attempt, settings: PodSet
     name = child_name(record, attempt.number)
     template = pod_spec(search, name=name, attempt=attempt.number, image=attempt.image, settings=settings)
     metadata = _metadata(record, attempt.number)
-    queue = dict(record.queue_labels)
+    queued = {name: value for name, value in record.queue_annotations if not name.startswith(TOPOLOGY_PREFIX)}
     noted = {
+        ANNOTATION_QUEUE_HASH: record.queue_hash,
         ANNOTATION_STARTS_BEFORE: str(attempt.starts_before),
         ANNOTATION_STEP_BEFORE: str(attempt.step_before),
         ANNOTATION_INTERRUPTIONS_BEFORE: str(attempt.interruptions_before),
@@ -76,7 +79,11 @@ def job(record: SearchRecord, search: Search, attempt: Attempt, settings: PodSet
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": {**metadata, "labels": {**queue, **metadata["labels"]}, "annotations": {**metadata["annotations"], **noted}},
+        "metadata": {
+            **metadata,
+            "labels": {**dict(record.queue_labels), **metadata["labels"]},
+            "annotations": {**queued, **metadata["annotations"], **noted},
+        },
         "spec": {
             "completions": 1,
             "parallelism": 1,
@@ -90,8 +97,9 @@ def job(record: SearchRecord, search: Search, attempt: Attempt, settings: PodSet
 
 def _pod_metadata(record: SearchRecord, search: Search, attempt: int) -> dict[str, Any]:
     trainer = search.spec.trainer
-    annotations = {"annotations": dict(trainer.annotations)} if trainer.annotations else {}
-    return {"labels": {**(trainer.labels or {}), **labels(record, attempt)}, **annotations}
+    topology = {name: value for name, value in record.queue_annotations if name.startswith(TOPOLOGY_PREFIX)}
+    annotations = {**topology, **(trainer.annotations or {})}
+    return {"labels": {**(trainer.labels or {}), **labels(record, attempt)}, **({"annotations": annotations} if annotations else {})}
 
 
 def _metadata(record: SearchRecord, attempt: int) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from autohas_api.names import (
     ANNOTATION_FAILURES_BEFORE,
     ANNOTATION_INTERRUPTIONS_BEFORE,
     ANNOTATION_PAUSED,
+    ANNOTATION_QUEUE_HASH,
     ANNOTATION_SPEC_HASH,
     ANNOTATION_STARTS_BEFORE,
     ANNOTATION_STEP_BEFORE,
@@ -26,7 +27,7 @@ from autohas_api.names import (
     LABEL_QUEUE,
     LABEL_SEARCH,
     LABEL_UID,
-    QUEUE_LABELS,
+    QUEUE_PREFIXES,
 )
 from autohas_operator.containers import End, end_of, living_in, metrics_port, trainer_in, waiting_of
 from autohas_operator.errors import Obstacle
@@ -53,7 +54,7 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchRecord:
-    """A search; `document` and `status` are canonical JSON. `queue_labels`: those that its Jobs get too.
+    """A search; `document` and `status` are canonical JSON. `queue_labels`, `queue_annotations`: what its Jobs get for Kueue.
 
     `job_uid`: of the Job that the operator noted in status when it made it; empty before the first.
     """
@@ -68,8 +69,14 @@ class SearchRecord:
     document: str
     spec_hash: str
     queue_labels: tuple[tuple[str, str], ...]
+    queue_annotations: tuple[tuple[str, str], ...]
     status: str
     job_uid: str
+
+    @property
+    def queue_hash(self) -> str:
+        """Hash of what its Jobs get for Kueue."""
+        return sha256([dict(self.queue_labels), dict(self.queue_annotations)])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +113,7 @@ class JobRecord:
     touched_s: float | None
     ttl_s: int | None
     queue: str
+    queue_hash: str
     is_complete: bool
     failure: JobFailure | None
     num_failed: int
@@ -255,10 +263,16 @@ def search_record(document: Document) -> SearchRecord:
         is_paused=text(part(metadata, "annotations"), ANNOTATION_PAUSED, "false") != "false",
         document=canonical(kept),
         spec_hash=sha256({name: value for name, value in spec.items() if name not in MUTABLE_SPEC}),
-        queue_labels=tuple((name, text(labels, name)) for name in QUEUE_LABELS if name in labels),
+        queue_labels=_of_kueue(labels),
+        queue_annotations=_of_kueue(part(metadata, "annotations")),
         status=canonical(status),
         job_uid=text(status, "jobUid"),
     )
+
+
+def _of_kueue(written: Document) -> tuple[tuple[str, str], ...]:
+    """The labels or annotations of a search that Kueue reads off its Jobs."""
+    return tuple((name, text(written, name)) for name in sorted(written) if name.startswith(QUEUE_PREFIXES))
 
 
 def search_document(record: SearchRecord) -> dict[str, Any]:
@@ -293,6 +307,7 @@ def job_record(document: Document) -> JobRecord | None:
         touched_s=epoch(annotations.get(ANNOTATION_TOUCHED_AT)),
         ttl_s=optional_number(spec, "ttlSecondsAfterFinished"),
         queue=text(labels, LABEL_QUEUE),
+        queue_hash=text(annotations, ANNOTATION_QUEUE_HASH),
         is_complete="Complete" in _true_conditions(status),
         failure=_failure(status),
         num_failed=number(status, "failed", 0),

@@ -171,7 +171,7 @@ def _rejected(observed: Observed, previous: Status, accepted: Verdict, now_s: fl
     stopped = Verdict(status="False", reason="NotAccepted", message=message)
     verdicts = {
         ConditionType.ACCEPTED: accepted,
-        ConditionType.ADMITTED: admitted_verdict(observed.job, previous, now_s),
+        ConditionType.ADMITTED: admitted_verdict(observed.search, observed.job, previous, now_s),
         ConditionType.TRAINER_READY: stopped,
         ConditionType.CHECKPOINT_READY: verdict_of(previous, ConditionType.CHECKPOINT_READY) or waiting,
         ConditionType.CONVERGED: converged_verdict(previous, None, None),
@@ -279,7 +279,9 @@ def _has_started(scene: Scene, decided: Course) -> bool:
 def _admitted(scene: Scene, decided: Course) -> Verdict:
     """The end of a search says nothing new about its quota."""
     was = verdict_of(scene.previous, ConditionType.ADMITTED)
-    return was if was is not None and decided.ending is not None else admitted_verdict(scene.observed.job, scene.previous, scene.now_s)
+    if was is not None and decided.ending is not None:
+        return was
+    return admitted_verdict(scene.observed.search, scene.observed.job, scene.previous, scene.now_s)
 
 
 def _checkpoint(scene: Scene, status: Status, decided: Course) -> Verdict:

@@ -15,12 +15,14 @@ from autohas_operator.course import CreateAttempt, DeleteJob
 from autohas_operator.observe import search_record
 from autohas_operator.testing.builders import (
     NOW_S,
+    condition,
     ended_pod,
     error_text,
     interrupted_text,
     observed,
     report,
     result_text,
+    running_pod,
     stored_job,
     stored_pod,
     stored_search,
@@ -276,6 +278,85 @@ def test_queue_labels_reach_the_job_and_nothing_else_does() -> None:
     assert "app" not in labels
     assert "suspend" not in action.job["spec"]
     assert search_record(labelled).spec_hash == search_record(SEARCH).spec_hash == search_record(PAUSED).spec_hash
+
+
+KUEUE = {
+    "labels": {LABEL_QUEUE: "team", "kueue.x-k8s.io/max-exec-time-seconds": "3600", "app": "x"},
+    "annotations": {
+        "provreq.kueue.x-k8s.io/maxRunDurationSeconds": "3600",
+        "kueue.x-k8s.io/podset-required-topology": "cloud.provider.com/rack",
+        "note": "x",
+    },
+}
+
+
+def test_whatever_kueue_reads_is_where_it_reads_it() -> None:
+    """Labels and annotations of its domain are on the Job, topology requests on the pods; the pod's own annotations win."""
+    search = {**SEARCH, "metadata": {**SEARCH["metadata"], **KUEUE}}
+    own = changed(search, "spec.trainer", {"annotations": {"kueue.x-k8s.io/podset-required-topology": "rack", "a": "b"}})
+    jobs = []
+    for document in (search, own):
+        action = decide(observed(document)).action
+        assert isinstance(action, CreateAttempt)
+        jobs.append(action.job)
+    annotations = jobs[0]["metadata"]["annotations"]
+    pods = [job["spec"]["template"]["metadata"]["annotations"] for job in jobs]
+
+    assert jobs[0]["metadata"]["labels"]["kueue.x-k8s.io/max-exec-time-seconds"] == "3600"
+    assert annotations["provreq.kueue.x-k8s.io/maxRunDurationSeconds"] == "3600"
+    assert "kueue.x-k8s.io/podset-required-topology" not in annotations
+    assert "note" not in annotations
+    assert pods == [
+        {"kueue.x-k8s.io/podset-required-topology": "cloud.provider.com/rack"},
+        {"kueue.x-k8s.io/podset-required-topology": "rack", "a": "b"},
+    ]
+
+
+WRONG = changed(SEARCH, "metadata.labels", {LABEL_QUEUE: "taem"})
+CORRECTIONS = {
+    "queue": changed(SEARCH, "metadata.labels", {LABEL_QUEUE: "team"}),
+    "priority": changed(SEARCH, "metadata.labels", {LABEL_QUEUE: "taem", LABEL_PRIORITY: "high"}),
+    "none": SEARCH,
+    "annotation": changed(WRONG, "metadata.annotations", {"provreq.kueue.x-k8s.io/a": "b"}),
+}
+
+
+@pytest.mark.parametrize("corrected", CORRECTIONS.values(), ids=CORRECTIONS)
+def test_a_corrected_queue_replaces_a_job_that_was_never_admitted(corrected: dict[str, Any]) -> None:
+    """What Kueue reads acts at creation: the Job goes, and the next one has what the search says now."""
+    held = changed(stored_job(WRONG), "spec.suspend", True)  # noqa: FBT003 - JSON
+    queued = decide(observed(WRONG, held), CREATED).status
+    replaced = decide(observed(corrected, held), queued)
+    following = decide(observed(corrected), replaced.status)
+
+    assert replaced.action == DeleteJob(name=held["metadata"]["name"], uid="job-1")
+    assert verdict(replaced.status, ConditionType.TRAINER_READY) == ("False", "QueueChanged")
+    assert isinstance(following.action, CreateAttempt)
+    assert search_record(corrected).queue_hash == following.action.job["metadata"]["annotations"]["autohas.dev/queue-hash"]
+    assert following.action.job["metadata"]["labels"].get(LABEL_QUEUE) == corrected["metadata"].get("labels", {}).get(LABEL_QUEUE)
+
+
+def test_a_queue_that_a_webhook_chose_is_no_correction() -> None:
+    """Kueue may give a Job a default queue: what was asked for has not changed, and the Job stays."""
+    held = changed(stored_job(SEARCH), "spec.suspend", True)  # noqa: FBT003 - JSON
+    defaulted = changed(held, "metadata.labels", {**held["metadata"]["labels"], LABEL_QUEUE: "default"})
+
+    assert decide(observed(SEARCH, defaulted), CREATED).action is None
+
+
+@pytest.mark.parametrize("is_evicted", [False, True], ids=["at work", "evicted"])
+def test_a_corrected_queue_of_an_admitted_job_is_said_to_act_later(is_evicted: bool) -> None:  # noqa: FBT001 - a case
+    """The Job stays; Admitted says what makes the correction act."""
+    job = stored_job(WRONG, conditions=[{**condition("Suspended"), "status": "False"}])
+    admitted = decide(observed(WRONG, job, running_pod(job), report=report(SEARCH)), CREATED).status
+    seen = changed(stored_job(WRONG), "spec.suspend", True) if is_evicted else job  # noqa: FBT003 - JSON
+    pods = [] if is_evicted else [running_pod(job)]
+    later = decide(observed(CORRECTIONS["queue"], seen, *pods, report=report(SEARCH)), admitted)
+    told = verdict_of(later.status, ConditionType.ADMITTED)
+
+    assert later.action is None
+    assert told is not None
+    assert told.message.endswith("they act on its next Job (suspend it and let it continue)")
 
 
 def test_a_job_that_a_queue_admitted_is_not_renewed() -> None:

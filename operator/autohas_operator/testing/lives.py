@@ -8,7 +8,7 @@ from typing import Final
 from autohas_api.digest import sha256
 from autohas_api.messages import CheckpointInfo
 from autohas_api.names import ANNOTATION_PAUSED, ANNOTATION_TOUCHED_AT, LABEL_QUEUE
-from autohas_operator.client import JOBS, PODS
+from autohas_operator.client import JOBS, PODS, SEARCHES
 from autohas_operator.errors import ForbiddenError
 from autohas_operator.observe import Key
 from autohas_operator.testing.builders import (
@@ -236,6 +236,23 @@ async def queued(world: World) -> None:
     await succeed(world, uid="pod-2")
 
 
+async def requeued(world: World) -> None:
+    """The queue's name is misspelt, corrected while the Job waits, and then Kueue admits it."""
+    search = stored_search()
+    search["metadata"]["labels"] = {LABEL_QUEUE: "taem"}
+    world.apply(search)
+    world.api.suspends_jobs = True
+    await world.settle()
+    await world.wait(60)
+    world.api.edit(SEARCHES, "ml", "fashion", metadata={**world.search["metadata"], "labels": {LABEL_QUEUE: "team"}})
+    await world.wait(1)
+    await world.collect_garbage()
+    await world.wait(6)
+    world.resume_job()
+    await run(world, attempt=2)
+    await succeed(world, attempt=2)
+
+
 async def too_late(world: World) -> None:
     """No node has room before the start deadline; the Job that is left is deleted."""
     world.apply(stored_search(budget={"trainings": "4", "startDeadlineSeconds": 600}))
@@ -320,6 +337,7 @@ LIVES: Final[dict[str, Life]] = {
     "suspended at first": suspended_at_first,
     "flipped": flipped,
     "queued": queued,
+    "requeued": requeued,
     "too late": too_late,
     "interrupted too often": interrupted_too_often,
     "cleaned up": cleaned_up,
@@ -341,6 +359,7 @@ ENDS: Final = {
     "suspended at first": ("Succeeded", 1),
     "flipped": ("Succeeded", 2),
     "queued": ("Succeeded", 1),
+    "requeued": ("Succeeded", 2),
     "too late": ("Failed", 1),
     "interrupted too often": ("Failed", 1),
     "cleaned up": ("Succeeded", 2),
