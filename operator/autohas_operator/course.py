@@ -15,14 +15,14 @@ from autohas_api.status import ConditionType, Phase, Status
 from autohas_operator import manifests, policy
 from autohas_operator.admission import has_been_admitted, image_for, is_relabelled
 from autohas_operator.aftermath import CleanUp
-from autohas_operator.conditions import changed_s, goes_on, verdict_of
+from autohas_operator.conditions import changed_s, verdict_of
 from autohas_operator.cures import with_cure
 from autohas_operator.errors import Obstacle
-from autohas_operator.last_words import last_sentence
 from autohas_operator.limits import COULD_START, Moment, broken_limit, late_without_job, next_limit_s, start_due_s
 from autohas_operator.observe import JobRecord, Observed, PodRecord, child_name
 from autohas_operator.policy import Ending
 from autohas_operator.readiness import Readiness, not_ready, readiness, spoiled, stopping, unpullable
+from autohas_operator.replacements import is_held, outliving, replacement
 from autohas_operator.settings import PodSettings
 from autohas_operator.wording import epoch
 
@@ -249,7 +249,7 @@ def _deleting(scene: Scene, job: JobRecord, waiting: Readiness) -> Course:
 def _over(ending: Ending, job: JobRecord, pods: tuple[PodRecord, ...] = ()) -> Course:
     phase, message = Phase.SUCCEEDED if ending.result is not None else Phase.FAILED, f"attempt {job.attempt} has ended"
     if pods and pods[-1].is_outlived:
-        message = with_cure("SidecarRunning", f"{message}; its Job is deleted, since {_outliving(pods[-1])}")
+        message = with_cure("SidecarRunning", f"{message}; its Job is deleted, since {outliving(pods[-1])}")
     over = not_ready(phase, "Finished", message)
     return Course(readiness=over, ending=ending, attempt=job.attempt, image=job.image)
 
@@ -260,7 +260,7 @@ def _repeated(scene: Scene, job: JobRecord) -> Course | None:
     The intention is written to status before the Job is deleted, so that whoever comes next knows that it was one.
     """
     silent = policy.successful_pod(scene.observed.pods_of(job))
-    if not job.is_complete and (silent is None or not _is_held(silent, scene.now_s)):
+    if not job.is_complete and (silent is None or not is_held(silent, scene.now_s)):
         return None
     was, attempt = _kept_reason(scene, job), scene.previous.attempt or 0
     if was == REPEATING:
@@ -309,30 +309,19 @@ def _requeued(scene: Scene, job: JobRecord) -> Course | None:
 
 
 def _replaced(scene: Scene, job: JobRecord) -> Course | None:
-    """A Job that cannot go on by itself though its search can: a sidecar holds its pod, or it gave up on pods that were lost.
+    """A Job that cannot go on by itself though its search can (see `replacements`).
 
-    That, and what its failures have used up of backoffLimit, is written to status before it is deleted: its pods may vanish first.
+    Why, and what its failures have used up of backoffLimit, is written to status before it is deleted: its pods may vanish first.
     """
     pods = scene.observed.pods_of(job)
-    newest = pods[-1] if pods else None
-    if newest is not None and newest.is_outlived and policy.successful_pod(pods) is None:
-        message = (
-            f"{_outliving(newest)} ({last_sentence(newest)}); Job {job.name} is deleted, and the next attempt {goes_on(scene.previous)}"
-        )
-        readiness = not_ready(Phase.INTERRUPTED, "SidecarRunning", with_cure("SidecarRunning", message))
-        rest_s = policy.SIDECAR_S - (policy.outlived_s(newest, scene.now_s) or 0.0)
-    elif policy.is_forgiven(job, pods) and newest is not None:
-        message = f"Job {job.name} gave up because it counts lost pods as failures; the next attempt {goes_on(scene.previous)}"
-        readiness = not_ready(Phase.INTERRUPTED, "PodLost", f"pod {newest.name}: {last_sentence(newest)}; {message}")
-        rest_s = 0.0
-    else:
+    found = replacement(job, pods, scene.previous, scene.now_s)
+    if found is None:
         return None
     failures = job.failures_before + policy.num_failures(job, pods)
-    is_noted = failures == (scene.previous.failures or 0) and _was_ready_reason(scene) == readiness.verdict.reason
-    action = DeleteJob(name=job.name, uid=job.uid) if rest_s <= 0 and is_noted else None
-    readiness = replace(readiness, look_again_s=_LOOK_AGAIN_S if action is not None else max(0.0, rest_s))
+    is_noted = failures == (scene.previous.failures or 0) and _was_ready_reason(scene) == found.readiness.verdict.reason
+    action = DeleteJob(name=job.name, uid=job.uid) if found.rest_s <= 0 and is_noted else None
     return Course(
-        readiness=readiness,
+        readiness=replace(found.readiness, look_again_s=_LOOK_AGAIN_S if action is not None else max(0.0, found.rest_s)),
         action=action,
         attempt=job.attempt,
         image=job.image,
@@ -345,18 +334,6 @@ def _was_ready_reason(scene: Scene) -> str:
     """Reason of TrainerReady as status has it."""
     was = verdict_of(scene.previous, ConditionType.TRAINER_READY)
     return was.reason if was is not None else ""
-
-
-def _is_held(pod: PodRecord, now_s: float) -> bool:
-    """Whether other containers have had their time to end after the trainer."""
-    held_s = policy.outlived_s(pod, now_s)
-    return held_s is not None and held_s >= policy.SIDECAR_S
-
-
-def _outliving(pod: PodRecord) -> str:
-    """What keeps a pod from ending."""
-    containers = " and ".join(pod.living)
-    return f"container {containers} of pod {pod.name} still runs after the trainer has ended"
 
 
 def _renewed(scene: Scene, job: JobRecord) -> Course | None:
