@@ -54,6 +54,7 @@ def unacceptable(spec: Spec) -> Iterator[Problem]:
         yield Problem(path="spec.searchSpace", message="nothing to search: every decision that can be active has one choice")
         return
     yield from _idle_momentum(spec)
+    yield from _never_active(spec, space)
     if (yield from _any(_initial(spec, space))) or (yield from _any(_repeated(spec, space))):
         return
     yield from _early_ends(spec, space)
@@ -116,6 +117,27 @@ def _repeated(spec: Spec, space: Space) -> Iterator[Problem]:
         if configuration in known:
             yield Problem(path=f"{_INITIAL}[{index}]", message=f"is {known[configuration]}: remove it")
         known.setdefault(configuration, f"the same as initialConfigurations[{index}]")
+
+
+def _never_active(spec: Spec, space: Space) -> Iterator[Problem]:
+    """What is written about a decision that no choice of the others makes active: it would have no effect."""
+    reached: dict[str, bool] = {}
+    choices = {d.name: (*d.choices, d.default) for d in space.decisions}
+    pinned: dict[str, str] = {}
+    for decision in space.decisions:
+        when = decision.when
+        reached[decision.name] = when is None or (reached[when.decision] and any(c in when.values for c in choices[when.decision]))
+        if when is not None and not reached[decision.name]:
+            pinned[decision.name] = f"{when.decision} is never {' or '.join(when.values)} in this space"
+    architecture = spec.search_space.architecture
+    listed = {
+        "spec.searchSpace.hyperparameters": [h.name for h in spec.search_space.hyperparameters],
+        _DECISIONS: [d.name for d in architecture.decisions] if architecture is not None else [],
+    }
+    for place, names in listed.items():
+        for index, name in enumerate(names):
+            if name in pinned:
+                yield Problem(path=f"{place}[{index}]", message=f'"{name}" has no effect: {pinned[name]}; remove it')
 
 
 def _idle_momentum(spec: Spec) -> Iterator[Problem]:

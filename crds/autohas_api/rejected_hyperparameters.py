@@ -156,6 +156,21 @@ _CONDITIONAL: Final = {
 _INITIAL: Final = "spec.searchSpace.initialConfigurations"
 
 UNACCEPTABLE: Final = (
+    Rejection(
+        path="spec.searchSpace.architecture.decisions",
+        value=[{"name": "depth", "choices": ["1"]}, {"name": "width_2", "choices": ["16", "32"]}],
+        field="spec.searchSpace.architecture.decisions[1]",
+        words='"width_2" has no effect: depth is never 2 or 3 in this space; remove it',
+    ),
+    Rejection(
+        path="spec.searchSpace",
+        value={
+            "hyperparameters": [{**_MOMENTUM, "when": {"decision": "depth", "values": ["3"]}}],
+            "architecture": {"decisions": [{"name": "depth", "choices": ["1", "2"]}]},
+        },
+        field="spec.searchSpace.hyperparameters[0]",
+        words='"momentum" has no effect: depth is never 3 in this space',
+    ),
     *(
         Rejection(path="spec.searchSpace", value={**_CONDITIONAL, "initialConfigurations": given}, field=f"{_INITIAL}{place}", words=words)
         for given, place, words in (

@@ -92,6 +92,15 @@ TASK_REJECTED_BY_RULE: Final = (
         words="Minimize for log_loss",
     ),
     *(
+        Rejection(
+            path="spec.objective.cost",
+            value={"metric": metric, "target": "0.5"},
+            field="spec.objective.cost.target",
+            words="at least 1 when metric is parameters or macs",
+        )
+        for metric in ("parameters", "macs")
+    ),
+    *(
         Rejection(path="spec.objective", value={"metric": metric, "goal": goal}, field="spec.objective.goal", words=words)
         for metric, goal, words in (
             ("accuracy", "95", '95 is more than 1: accuracy is a share, write 95 % as "0.95"'),

@@ -256,6 +256,12 @@ class Cost(Model):
             holds=lambda c: float(c.target) > 0,
         ),
         Rule(
+            expression="self.metric == 'latencyMilliseconds' || double(self.target) <= 0.0 || double(self.target) >= 1.0",
+            message="target must be at least 1 when metric is parameters or macs: these are counted",
+            field_path=".target",
+            holds=lambda c: c.metric == "latencyMilliseconds" or float(c.target) <= 0 or float(c.target) >= 1,
+        ),
+        Rule(
             expression="double(self.weight) < 0.0 && double(self.weight) >= -10.0",
             message="weight must be less than 0 and at least -10",
             field_path=".weight",

@@ -21,9 +21,11 @@ import structlog
 from autohas_api import acceptance
 from autohas_api.expand import configuration_of
 from autohas_api.messages import Error, Interrupted, Result, decode_last_word, decode_progress
+from autohas_api.model import Rule
 from autohas_api.problems import Problem
 from autohas_api.search import parse
 from autohas_api.space import resolve
+from autohas_api.task_spec import Task
 from autohas_api.testing import a_search, changed
 from autohas_trainer.cli import assembly
 from autohas_trainer.cli.container import run_container
@@ -182,7 +184,8 @@ def test_a_stricter_image_ends_no_search_that_has_begun(
     stop.requested = True
     new.folder.mkdir()
     begun, _ = pod.run_here(stop)
-    monkeypatch.setattr(acceptance, "unacceptable", lambda _: iter([Problem(path="spec.task", message="is too easy")]))
+    monkeypatch.setattr(acceptance, "unacceptable", lambda _: iter([Problem(path="spec.task", message="is too hard")]))
+    monkeypatch.setattr(Task, "rules", (Rule(message="is too easy", holds=lambda _: False),))
     refused, word = new.run_here()
     finished, repeated = pod.run_here(), pod.run_here()
 

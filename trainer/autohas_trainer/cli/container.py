@@ -18,7 +18,7 @@ from autohas_api import names
 from autohas_api.acceptance import accept
 from autohas_api.messages import CheckpointInfo, Error, Interrupted, Message, Result, Stage, encode
 from autohas_api.names import MAX_LAST_WORD_BYTES, ExitCode
-from autohas_api.search import Search, parse
+from autohas_api.search import Search, read
 from autohas_api.space import Space, resolve
 from autohas_trainer import errors
 from autohas_trainer.cli.environment import ContainerEnvironment, let_threads_sleep
@@ -69,7 +69,7 @@ def _search(environment: ContainerEnvironment, identity: Identity, state: LiveSt
 
 
 def _read_search(environment: ContainerEnvironment) -> tuple[Search, Space]:
-    """The search of this container: once it has begun it is not judged again, as the operator does, by an image that accepts less."""
+    """The search of this container: once it has begun only its shape is read, as the operator does, by an image with more rules."""
     path = environment.search_file
     try:
         document = json.loads(path.read_bytes())
@@ -79,7 +79,7 @@ def _read_search(environment: ContainerEnvironment) -> tuple[Search, Space]:
         raise UsageError(f"{path} must hold one JSON object")
     if not has_begun(environment.workdir):
         return accept(document)
-    search = parse(document)
+    search = read(document)
     return search, resolve(search.spec)
 
 

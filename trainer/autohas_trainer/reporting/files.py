@@ -15,7 +15,7 @@ from autohas_api import yamlfile
 from autohas_api.hyperparameters import KNOWN
 from autohas_api.messages import Result, Stage, StopReason
 from autohas_api.problems import SpecError
-from autohas_api.search import Search, parse
+from autohas_api.search import Search, read
 from autohas_api.space import Space, resolve
 from autohas_trainer.errors import DataError
 from autohas_trainer.provenance import DataIdentity, Environment
@@ -108,7 +108,7 @@ def read_result(workdir: Path) -> Finished | None:
     try:
         if record["format"] != FORMAT:
             raise DataError(f"{path} has format {record['format']}, this version reads {FORMAT}")
-        search = parse(record["search"])
+        search = read(record["search"])
         space = resolve(search.spec)
         return Finished(
             search=search,
