@@ -17,6 +17,7 @@ from autohas_api.conditions import wrong_conditions_of_decisions, wrong_conditio
 from autohas_api.data_arguments import wrong_data_arguments, wrong_keywords
 from autohas_api.hyperparameters import KNOWN
 from autohas_api.problems import Problem, SpecError
+from autohas_api.quantities import amount
 from autohas_api.search import Search, Spec, parse
 from autohas_api.space import Decision, Role, Space, declared_decisions, initial_configurations, resolve
 from autohas_api.space_spec import ArchitectureDecision
@@ -45,6 +46,7 @@ def unacceptable(spec: Spec) -> Iterator[Problem]:
     """Problems of a spec that passed schema and rules."""
     yield from wrong_data_arguments(spec.task.data)
     yield from wrong_keywords(spec.task.model.arguments or {}, "spec.task.model.arguments", reserved=("input_shape", "num_outputs"))
+    yield from _requests_beyond_limits(spec)
     declared = {d.name: d for d in declared_decisions(spec)}
     wrong = chain(_decisions(spec, declared), wrong_conditions_of_hyperparameters(spec.search_space.hyperparameters, declared))
     if (yield from _any(wrong)):
@@ -70,6 +72,16 @@ def unacceptable(spec: Spec) -> Iterator[Problem]:
             message=f"must be at least {least:.3g} for this space and algorithm: {spec.budget.trainings} does not pay for"
             " the final training of the winner and of the default",
         )
+
+
+def _requests_beyond_limits(spec: Spec) -> Iterator[Problem]:
+    """Kubernetes guarantees no more than it allows."""
+    resources = spec.trainer.resources
+    limits = spec.trainer.limits
+    for name, asked in ((resources.requests if resources is not None else None) or {}).items():
+        if name in limits and amount(asked) > amount(limits[name]):
+            path = f"spec.trainer.resources.requests.{name}"
+            yield Problem(path=path, message=f'Invalid value: "{asked}": must be at most the limit, which is {limits[name]}')
 
 
 def _any(problems: Iterable[Problem]) -> Generator[Problem, None, bool]:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from autohas_api.testing_builders import Rejection
 
-__all__ = ["ACCEPTED_PATHS", "POD_REJECTED_BY_RULE", "POD_REJECTED_BY_SCHEMA"]
+__all__ = ["ACCEPTED_PATHS", "POD_REJECTED_BY_RULE", "POD_REJECTED_BY_SCHEMA", "POD_UNACCEPTABLE"]
 
 _TRAINER: Final = "spec.trainer"
 _TERM: Final = f"{_TRAINER}.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution"
@@ -184,3 +184,15 @@ POD_REJECTED_BY_RULE: Final = (
     ),
 )
 """Refused by a rule in two languages."""
+
+POD_UNACCEPTABLE: Final = tuple(
+    _trainer("resources", {"limits": {name: limit}, "requests": {name: asked}}, f"most the limit, which is {limit}", f".requests.{name}")
+    for name, limit, asked in (
+        ("cpu", "1", "1500m"),
+        ("cpu", 1, 2),
+        ("memory", "1G", "1Gi"),
+        ("memory", "1e3", "1001"),
+        ("cpu", "0.5", "501m"),
+    )
+)
+"""Stored by the server; its Jobs would be refused."""

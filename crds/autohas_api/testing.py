@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from autohas_api import rejected_hyperparameters as hyperparameters
-from autohas_api.rejected_pods import POD_REJECTED_BY_RULE, POD_REJECTED_BY_SCHEMA
+from autohas_api.rejected_pods import POD_REJECTED_BY_RULE, POD_REJECTED_BY_SCHEMA, POD_UNACCEPTABLE
 from autohas_api.rejected_tasks import TASK_REJECTED_BY_RULE, TASK_REJECTED_BY_SCHEMA, TASK_UNACCEPTABLE
 from autohas_api.testing_builders import Rejection, a_search, changed
 from autohas_api.testing_trainer import TRAINER_REJECTED_BY_RULE, TRAINER_REJECTED_BY_SCHEMA
@@ -197,6 +197,7 @@ REJECTED_BY_RULE: Final = (
 UNACCEPTABLE: Final = (
     *hyperparameters.UNACCEPTABLE,
     *TASK_UNACCEPTABLE,
+    *POD_UNACCEPTABLE,
     Rejection(path=_DECISIONS, value=[{"name": "kernel"}], field=f"{_DECISIONS}[0].name", words="must be one of depth"),
     Rejection(
         path=_DECISIONS,

@@ -15,6 +15,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from autohas_api.problems import problems_of
+from autohas_api.search import broken_rules
 from autohas_operator.defaults import NO_DEFAULTS, TrainerDefaults
 from autohas_operator.errors import OperatorError
 
@@ -162,6 +163,8 @@ def _parsed(setting: Field[Any], text: str) -> Any:  # noqa: ANN401 - the settin
     except (ValueError, KeyError) as error:
         allowed = "true or false" if kind == "bool" else f"of type {kind}"
         raise SettingError(f'{_variable(setting)} is "{text}" and must be {allowed}') from error
+    if isinstance(value, TrainerDefaults) and (broken := broken_rules(value)):
+        raise SettingError(f"{_variable(setting)}: {'; '.join(map(str, broken))}")
     if (allowed_bounds := _broken_bounds(setting, value)) is not None:
         raise SettingError(f'{_variable(setting)} is "{text}" and must be {allowed_bounds}')
     return value

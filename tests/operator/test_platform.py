@@ -184,6 +184,12 @@ def test_both_come_from_the_environment() -> None:
     [
         ("{", "AUTOHAS_TRAINER_DEFAULTS: .*JSON"),
         ('{"affinity": {}}', "AUTOHAS_TRAINER_DEFAULTS: affinity: unknown field"),
+        ('{"node_selector": {}}', 'AUTOHAS_TRAINER_DEFAULTS: node_selector: unknown field; did you mean "nodeSelector"'),
+        (
+            '{"resources": {"limits": {"nvidia.com/gpu": 8}}}',
+            "TRAINER_DEFAULTS: resources.limits: .* must be 1: one search uses one GPU",
+        ),
+        ('{"tolerations": [{"value": "x"}]}', r"AUTOHAS_TRAINER_DEFAULTS: tolerations\[0\]\.operator: operator must be Exists"),
         ('{"resources": {"limits": {"cpu": "two"}}}', 'AUTOHAS_TRAINER_DEFAULTS: resources.limits.cpu: Invalid value: "two"'),
     ],
 )
