@@ -58,7 +58,7 @@ def test_the_reachable_costs_are_shown_and_a_target_outside_is_refused(tmp_path:
 
 def _tiny(folder: Path) -> dict[str, Any]:
     """Eighty rows: 6 of them would reward, 64 are needed."""
-    rows = "\n".join(f"{n},{n * n % 7},{'even' if n % 2 == 0 else 'odd'}" for n in range(80))
+    rows = "\n".join(f"{n}.5,{n * n % 7},{'even' if n % 2 == 0 else 'odd'}" for n in range(80))
     (folder / "tiny.csv").write_text(f"a,b,label\n{rows}\n", encoding="utf-8")
     data = {"name": "csv", "path": str(folder / "tiny.csv"), "arguments": {"target": "label"}}
     return changed(changed(a_search(), "spec.task.recipe.batchSize", 16), "spec.task.data", data)
