@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from autohas_api.messages import Stage
@@ -22,6 +23,10 @@ MAX_POLICY_PANELS: Final = 24
 _COLUMNS: Final = 3
 _HEAT_COLUMNS: Final = 150
 _FEW_PER_CENT: Final = 1.0
+_CHARACTER_SHARE: Final = 0.0085
+"""Width of a letter of a stage's name, as a share of the axes."""
+_ROW_SHARE: Final = 0.075
+"""Height of a row of such names, likewise."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -170,14 +175,23 @@ def _smoothed(values: Floats) -> Floats:
 
 
 def _bands(axes: Axes, spans: Mapping[Stage, tuple[float, float]]) -> None:
-    """Stages behind the data, named at the top where there is room."""
+    """Stages behind the data, each named above its band; a name that would touch the one before stands higher, with a line to its band."""
     whole = max(end for _, end in spans.values())
+    ends: list[float] = []  # where the last name of each row ends
     for index, (stage, (begin, end)) in enumerate(spans.items()):
         if index % 2 == 0:
             axes.axvspan(begin, end, color=BAND, linewidth=0, zorder=0)
-        if (end - begin) / whole > 0.05:  # noqa: PLR2004 - narrower than its name
-            position = (begin + end) / 2
-            axes.text(position, 1.02, stage, color=MUTED, ha="center", va="bottom", fontsize=8, transform=axes.get_xaxis_transform())
+        half = whole * _CHARACTER_SHARE * (len(stage) + 1) / 2
+        centre = min(max((begin + end) / 2, half), whole - half)
+        row = next((row for row, taken in enumerate(ends) if centre - half >= taken), len(ends))
+        ends[row : row + 1] = [centre + half]
+        height = 1.02 + _ROW_SHARE * row
+        transform = axes.get_xaxis_transform()
+        axes.text(centre, height, stage, color=MUTED, ha="center", va="bottom", fontsize=8, transform=transform)
+        if row:
+            middle = (begin + end) / 2
+            line = Line2D([middle, middle], [1.0, height], color=LINE, linewidth=0.6, transform=transform, clip_on=False)
+            axes.add_artist(line)
 
 
 def _limits(axes: Axes) -> None:

@@ -23,6 +23,7 @@ from autohas_trainer.errors import DataError
 from autohas_trainer.reporting import charts
 from autohas_trainer.reporting.atomic import write_whole
 from autohas_trainer.reporting.bar import duration
+from autohas_trainer.reporting.explained import explanations
 from autohas_trainer.reporting.files import CONFIG_FILE, ENDINGS, Finished, cost_text
 from autohas_trainer.reporting.history import History, read_history
 from autohas_trainer.reporting.live import STAGE_ORDER
@@ -102,7 +103,7 @@ def render(found: Finished, history: History, command: str | None) -> str:
     loader = jinja2.PackageLoader("autohas_trainer.reporting", "templates")
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
     outcome, metric = found.outcome, found.search.spec.objective.metric
-    environment.filters["score"] = lambda value: metric_text(metric, value)
+    environment.filters["score"] = lambda value: metric_text(metric, value).replace(" ", "\u00a0")  # the unit stays with its number
     return environment.get_template(_TEMPLATE).render(
         found=found,
         search=found.search,
@@ -118,6 +119,10 @@ def render(found: Finished, history: History, command: str | None) -> str:
         seconds=duration(sum(outcome.seconds_by_stage.values())),
         decisions=[_decision_row(found, d) for d in found.space.decisions],
         race=_race_rows(found),
+        explanations=explanations(
+            dict.fromkeys((outcome.winner, *(record.name for record in outcome.candidates))),
+            has_controller=found.search.spec.algorithm.name != "RandomSharing",
+        ),
         stages=_stage_rows(found),
         figures=_figures(found, history),
         has_lanes=Stage.LANES in outcome.cost_by_stage,
@@ -145,7 +150,7 @@ def _gain_text(found: Finished) -> str:
 
 def _decision_row(found: Finished, decision: Decision) -> _DecisionRow:
     chosen, default = found.outcome.configuration[decision.name], found.outcome.default[decision.name]
-    choices = decision.choices if default in decision.choices else (*decision.choices, default)
+    choices = _with_default(decision.choices, default)
     shown = {(True, True): "chosen default", (True, False): "chosen", (False, True): "default", (False, False): ""}
     return _DecisionRow(
         name=decision.name,
@@ -155,6 +160,16 @@ def _decision_row(found: Finished, decision: Decision) -> _DecisionRow:
         is_hyperparameter=decision.role is not Role.ARCHITECTURE,
         is_active=found.space.is_active(decision, found.outcome.configuration),
     )
+
+
+def _with_default(choices: tuple[str, ...], default: str) -> tuple[str, ...]:
+    """The default among the choices: a number between the bases of a range where it belongs, a word at the end."""
+    if default in choices:
+        return choices
+    try:
+        return tuple(sorted((*choices, default), key=float))
+    except ValueError:
+        return (*choices, default)
 
 
 def _race_rows(found: Finished) -> list[_RaceRow]:

@@ -1,0 +1,30 @@
+"""What the names of candidates mean, for the report."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+__all__ = ["CANDIDATES", "explanations"]
+
+CANDIDATES: Final[Mapping[str, str]] = {
+    "default": "your configuration as you wrote it; it is the answer unless another one beat it on held-out data",
+    "lane": "a short training of the first stage, which compares hyperparameters; its number says which one it was",
+    "initial": "a configuration of spec.initialConfigurations, numbered as they stand there",
+    "default architecture": "the default architecture with the hyperparameters of the best lane",
+    "argmax": "the likeliest choice for every decision when the controller had finished learning",
+    "expectation": "the mean of each hyperparameter under what the controller had learned",
+    "sample": "a configuration drawn at random from what the controller had learned; sample 1 is the likeliest of those drawn",
+    "trial": "a configuration drawn at random, numbered as they were drawn",
+}
+"""By the name without its number."""
+_SCORED: Final = "a network drawn at random and scored on the shared weights; its number says which one it was"
+
+
+def explanations(names: Iterable[str], *, has_controller: bool) -> dict[str, str]:
+    """A sentence for each kind of candidate among `names`, in the order of the table; `has_controller`: samples come from a controller."""
+    kinds = {re.sub(r" \d+$", "", name) for name in names}
+    table = CANDIDATES if has_controller else {**CANDIDATES, "sample": _SCORED}
+    numbered = {"lane", "initial", "sample", "trial"}
+    return {f"{kind} …" if kind in numbered else kind: text for kind, text in table.items() if kind in kinds}
