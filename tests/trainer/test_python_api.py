@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import builtins
+import decimal
 import json
+import logging
+import os
+import random
 import re
 import signal
 import subprocess
 import sys
 import threading
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
+import numpy as np
 import pytest
 import torch
 
@@ -21,6 +29,7 @@ from autohas_api import yamlfile
 from autohas_api.extras import install_hint
 from autohas_api.problems import SpecError
 from autohas_api.testing import a_search, changed
+from autohas_trainer.errors import NumericalError
 
 
 @pytest.fixture(scope="module", name="first")
@@ -66,18 +75,87 @@ def test_a_used_folder_is_refused(first: autohas.Result) -> None:
         autohas.run(a_search("small"), out=first.folder, quiet=True)
 
 
-def test_the_process_is_left_as_it_was(tmp_path: Path) -> None:
-    """Signal handlers and torch's global settings are given back, after a failure too."""
-    before = (signal.getsignal(signal.SIGINT), torch.get_num_threads(), torch.get_deterministic_debug_mode())
-    torch.set_deterministic_debug_mode("default")
+def _environment() -> dict[str, str]:
+    return dict(os.environ)
+
+
+def _set_device(device: torch.device) -> None:
+    torch.set_default_device(None if device.type == "cpu" else device)
+
+
+HOSTILE: dict[str, tuple[Callable[[], Any], Callable[[Any], Any], Any]] = {
+    "default type": (torch.get_default_dtype, torch.set_default_dtype, torch.float64),
+    "default device": (
+        torch.get_default_device,
+        lambda device: torch.set_default_device(None if device.type == "cpu" else device),
+        torch.device("meta"),
+    ),
+    "gradients": (torch.is_grad_enabled, torch.set_grad_enabled, False),
+    "anomaly": (torch.is_anomaly_enabled, torch.set_anomaly_enabled, True),
+    "precision": (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, "medium"),
+    "threads": (torch.get_num_threads, torch.set_num_threads, 2),
+    "determinism": (torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode, 0),
+    "cudnn": (lambda: torch.backends.cudnn.benchmark, lambda on: setattr(torch.backends.cudnn, "benchmark", on), True),
+    "torch's draws": (
+        lambda: torch.get_rng_state().tolist(),
+        lambda state: torch.set_rng_state(torch.tensor(state, device="cpu", dtype=torch.uint8)),
+        None,
+    ),
+    "numpy's draws": (lambda: repr(np.random.get_state()), lambda _: None, None),  # noqa: NPY002 - the global one
+    "Python's draws": (random.getstate, random.setstate, None),
+    "numpy's errors": (np.geterr, lambda errors: np.seterr(**errors), dict.fromkeys(("divide", "over", "under", "invalid"), "raise")),
+    "decimals": (lambda: decimal.getcontext().prec, lambda digits: setattr(decimal.getcontext(), "prec", digits), 2),
+    "warnings": (lambda: list(warnings.filters), lambda filters: warnings.filters.__setitem__(slice(None), filters), None),  # type: ignore[attr-defined,index]
+    "environment": (_environment, lambda variables: (os.environ.clear(), os.environ.update(variables)), {**_environment(), "MINE": "1"}),
+    "folder": (os.getcwd, os.chdir, None),
+    "SIGINT": (lambda: signal.getsignal(signal.SIGINT), lambda handler: signal.signal(signal.SIGINT, handler), signal.SIG_IGN),
+    "SIGTERM": (lambda: signal.getsignal(signal.SIGTERM), lambda handler: signal.signal(signal.SIGTERM, handler), signal.SIG_IGN),
+    "backend": (lambda: mpl.get_backend(auto_select=False), lambda _: None, None),
+    "logging": (lambda: (logging.root.level, list(logging.root.handlers)), lambda _: None, None),
+}
+"""What a caller may have set: how to see it, how to set it, and a value that a search cannot use (None: as it is)."""
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["a result", "an error"])
+def test_the_callers_global_state_neither_matters_nor_changes(fails: bool, first: autohas.Result, tmp_path: Path) -> None:  # noqa: FBT001 - a column
+    """Under every hostile setting at once, inside inference mode and autocast, the digest is the same and all is as it was."""
+    before = {name: get() for name, (get, _, _) in HOSTILE.items()}
+    rate = "1e12" if fails else "0.1"
+    document = changed(a_search("small"), "spec.task.recipe.learningRate", rate) if fails else a_search("small")
     try:
-        wild = changed(a_search("small"), "spec.task.recipe.learningRate", "1e12")
-        with pytest.raises(Exception, match="default configuration diverged"):
-            autohas.run(wild, out=tmp_path / "out", quiet=True)
-        assert torch.get_deterministic_debug_mode() == 0
-        assert (signal.getsignal(signal.SIGINT), torch.get_num_threads()) == before[:2]
+        for _, put, value in HOSTILE.values():
+            if value is not None:
+                put(value)
+        hostile = {name: get() for name, (get, _, _) in HOSTILE.items()}
+        with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
+            if fails:
+                with pytest.raises(NumericalError):
+                    autohas.run(document, out=tmp_path / "out", quiet=True)
+            else:
+                assert autohas.run(document, out=tmp_path / "out", quiet=True).digest == first.digest
+            assert (torch.is_inference_mode_enabled(), torch.is_autocast_enabled("cpu")) == (True, True)
+        assert {name: get() for name, (get, _, _) in HOSTILE.items()} == hostile
     finally:
-        torch.set_deterministic_debug_mode(before[2])
+        for name, (_, put, _) in HOSTILE.items():
+            put(before[name])
+
+
+def test_own_code_that_changes_the_folder_and_the_default_type_harms_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files go where they were asked for, though the folder was relative; built-in networks stay float32."""
+    (tmp_path / "rude.py").write_text(
+        "import os, torch\nfrom own_code_fixtures import Data as Base\n"
+        "class Data(Base):\n    def splits(self):\n        os.chdir('/')\n        torch.set_default_dtype(torch.float64)\n"
+        "        return super().splits()\n",
+        encoding="utf-8",
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    document = changed(a_search("small"), "spec.task.data", {"entrypoint": "rude:Data"})
+    result = autohas.run(document, out="out", quiet=True)
+
+    assert (tmp_path / "out" / "result.json").is_file()
+    assert result.model.is_file()
+    assert (Path.cwd(), torch.get_default_dtype()) == (tmp_path, torch.float32)
 
 
 def test_it_works_in_a_thread(tmp_path: Path) -> None:

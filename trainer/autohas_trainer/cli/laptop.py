@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from rich.console import Console
 
 from autohas_api.acceptance import accept
@@ -21,6 +19,7 @@ from autohas_trainer.cli.environment import available_threads
 from autohas_trainer.cli.overrides import overridden
 from autohas_trainer.cli.printing import print_result
 from autohas_trainer.cli.signals import StopOnSignal
+from autohas_trainer.cli.surroundings import surroundings_kept
 from autohas_trainer.engine.search import Job
 from autohas_trainer.reporting.bar import BarSink
 from autohas_trainer.reporting.files import Finished
@@ -28,7 +27,7 @@ from autohas_trainer.reporting.live import LiveState
 from autohas_trainer.reporting.records import Identity
 from autohas_trainer.reporting.report import write_report
 
-__all__ = ["LaptopRun", "run_on_laptop", "search_here", "torch_settings_kept"]
+__all__ = ["LaptopRun", "run_on_laptop", "search_here"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,20 +49,21 @@ def run_on_laptop(task: LaptopRun, state: LiveState, stop: StopOnSignal, console
         Interrupted: stopped on request, a checkpoint is written.
         TrainerError, OSError: see `autohas_trainer.engine.search.run`.
     """
-    found = finished_search(task.search, task.folder)
+    folder = task.folder.absolute()  # own code may change the working folder
+    found = finished_search(task.search, folder)
     if found is not None:
         console.print(f"{task.folder} holds the finished search already.", markup=False, highlight=False)
     else:
-        _search(task, state, stop, console)
-        found = finished_search(task.search, task.folder)
+        _search(task, folder, state, stop, console)
+        found = finished_search(task.search, folder)
         if found is None:
             raise RuntimeError("the search ended without a result")
-    report = write_report(task.folder, found, command=task.command)
-    print_result(console, found, task.folder, report)
+    report = write_report(folder, found, command=task.command)
+    print_result(console, found, task.folder, task.folder / report.name)
 
 
 def search_here(document: Document, settings: Sequence[str], out: Path | None, *, resume: bool, quiet: bool) -> tuple[Finished, Path]:
-    """`autohas.run`: search as `autohas run` does, but leave signals and torch's settings as they were.
+    """`autohas.run`: search as `autohas run` does, but leave signals and the process's other global state as they were.
 
     Raises:
         SpecError, TrainerError, OSError: see `run_on_laptop`.
@@ -77,7 +77,7 @@ def search_here(document: Document, settings: Sequence[str], out: Path | None, *
     task = LaptopRun(
         search=search, space=space, folder=folder, threads=available_threads(None), command=f"autohas.run(out={str(folder)!r})"
     )
-    with stop.installed(), torch_settings_kept():
+    with stop.installed(), surroundings_kept():
         run_on_laptop(task, LiveState(time.monotonic), stop, Console(quiet=quiet))
     found = finished_search(search, folder)
     if found is None:
@@ -85,24 +85,11 @@ def search_here(document: Document, settings: Sequence[str], out: Path | None, *
     return found, folder
 
 
-@contextmanager
-def torch_settings_kept() -> Iterator[None]:
-    """Undo what `seeding.make_deterministic` changes for the whole process."""
-    threads, mode = torch.get_num_threads(), torch.get_deterministic_debug_mode()
-    benchmark, deterministic = torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-        torch.set_deterministic_debug_mode(mode)
-        torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = benchmark, deterministic
-
-
-def _search(task: LaptopRun, state: LiveState, stop: StopOnSignal, console: Console) -> None:
+def _search(task: LaptopRun, folder: Path, state: LiveState, stop: StopOnSignal, console: Console) -> None:
     job = Job(
         search=task.search,
         space=task.space,
-        workdir=task.folder,
+        workdir=folder,
         identity=Identity(search_uid="", pod_uid="", attempt=1),
         threads=task.threads,
         device=choose_device(task.search.spec),

@@ -87,6 +87,7 @@ def run(job: Job, sink: Sink, stop: StopRequest, clocks: Clocks | None = None) -
 
     make_deterministic(job.threads)
     problem = Problem.load(job.search.spec, job.space, torch.device(job.device))
+    torch.set_default_dtype(torch.float32)  # own code that was imported may have changed it
     torch.set_num_threads(checkpoint.state["threads"] if checkpoint is not None else problem.useful_threads(job.threads))
     origin = Origin.of(problem, checkpoint, threads=torch.get_num_threads())
     board, stages = _assemble(problem, sink, clocks)

@@ -1,0 +1,105 @@
+"""The process around a search that is called from Python: it gets the global state that it needs, the caller gets its own back.
+
+`autohas run` and the container own their process and need none of this.
+"""
+
+from __future__ import annotations
+
+import decimal
+import os
+import random
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, Final
+
+import numpy as np
+import torch
+
+__all__ = ["surroundings_kept"]
+
+_DEVICES: Final = ("cpu", "cuda")
+_NUMPY_ERRORS: Final = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
+"""numpy's own defaults: where the caller raises, an overflow of one candidate would be an exception."""
+
+
+@contextmanager
+def surroundings_kept() -> Iterator[None]:
+    """Give the block the global state of a fresh process, and put back what was there, also after an error.
+
+    Of torch: default type and device, gradients, inference mode, autocast, anomaly detection, precision of matrix products, threads,
+    determinism. Besides: the states of the global generators, numpy's and decimal's handling of errors, warning filters, variables of the
+    environment, the working folder, Optuna's log level.
+    """
+    with ExitStack() as stack:
+        stack.callback(_restorer())
+        stack.enter_context(warnings.catch_warnings())
+        stack.enter_context(np.errstate(**_NUMPY_ERRORS))  # type: ignore[arg-type]  # numpy's stubs want literals
+        stack.enter_context(decimal.localcontext(decimal.Context()))
+        stack.enter_context(torch.inference_mode(mode=False))
+        stack.enter_context(torch.enable_grad())
+        for device in _DEVICES:
+            if torch.is_autocast_enabled(device):
+                stack.enter_context(torch.autocast(device, enabled=False))
+        if torch.get_default_device().type != "cpu":  # only then: the mode costs some microseconds in every call of torch
+            stack.enter_context(torch.device("cpu"))
+        torch.set_default_dtype(torch.float32)
+        torch.set_anomaly_enabled(False)
+        if _precision() not in (None, "highest"):
+            torch.set_float32_matmul_precision("highest")
+        yield
+
+
+def _restorer() -> Callable[[], None]:
+    """Remember the state that has no context manager; the function puts it back."""
+    undo: list[Callable[[], Any]] = []
+
+    def keep(get: Callable[[], Any], put: Callable[[Any], Any]) -> None:
+        value = get()
+        undo.append(lambda: put(value))
+
+    keep(torch.get_num_threads, torch.set_num_threads)
+    keep(torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode)
+    keep(torch.get_default_dtype, torch.set_default_dtype)
+    keep(torch.is_anomaly_enabled, lambda enabled: torch.set_anomaly_enabled(enabled, check))
+    check = torch.is_anomaly_check_nan_enabled()
+    if _precision() is not None:
+        keep(torch.get_float32_matmul_precision, torch.set_float32_matmul_precision)
+    for owner, name in _ATTRIBUTES:
+        keep(lambda owner=owner, name=name: getattr(owner, name), lambda value, owner=owner, name=name: setattr(owner, name, value))  # type: ignore[misc]  # defaults bind the loop's values
+    keep(torch.get_rng_state, torch.set_rng_state)
+    if torch.cuda.is_available():
+        keep(torch.cuda.get_rng_state_all, torch.cuda.set_rng_state_all)
+    keep(np.random.get_state, np.random.set_state)
+    keep(random.getstate, random.setstate)
+    keep(os.environ.copy, _set_environment)
+    keep(os.getcwd, os.chdir)
+    if "optuna" in sys.modules:
+        keep(sys.modules["optuna"].logging.get_verbosity, sys.modules["optuna"].logging.set_verbosity)
+
+    def put_back() -> None:
+        for put in reversed(undo):
+            put()
+
+    return put_back
+
+
+_ATTRIBUTES: Final[tuple[tuple[Any, str], ...]] = (
+    (torch.backends.cudnn, "benchmark"),
+    (torch.backends.cudnn, "deterministic"),
+    (torch.utils.deterministic, "fill_uninitialized_memory"),
+)
+
+
+def _precision() -> str | None:
+    """The precision of products of float32 matrices; None where the caller set it by torch's other, newer interface, which then stands."""
+    try:
+        return torch.get_float32_matmul_precision()
+    except RuntimeError:
+        return None
+
+
+def _set_environment(variables: dict[str, str]) -> None:
+    os.environ.clear()
+    os.environ.update(variables)
