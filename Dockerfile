@@ -43,7 +43,8 @@ RUN python3 -m venv --without-pip /opt/venv
 ENV PATH=/opt/venv/bin:/opt/autohas/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     PYTHONPATH=/opt/autohas \
     PYTHONDONTWRITEBYTECODE=1 \
-    PYTHONUNBUFFERED=1
+    PYTHONUNBUFFERED=1 \
+    PYTHONUTF8=1
 
 FROM python AS operator
 ARG SSL_CERT_FILE

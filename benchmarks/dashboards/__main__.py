@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="folder with panels.json")
     parser.add_argument("images", type=Path, help="folder for the pictures")
     given = parser.parse_args()
-    document = json.loads((given.data / "panels.json").read_text())
+    document = json.loads((given.data / "panels.json").read_text(encoding="utf-8"))
     given.images.mkdir(parents=True, exist_ok=True)
     for title, targets in groupby(document["panels"], key=lambda target: target["dashboard"]):
         panels = [(name, list(group)) for name, group in groupby(targets, key=lambda target: target["panel"])]

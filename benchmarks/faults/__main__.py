@@ -151,7 +151,7 @@ def main() -> int:
             cluster.stop()
     print(text)
     if given.out is not None:
-        given.out.write_text(text)
+        given.out.write_text(text, encoding="utf-8")
     return 0 if is_well else 1
 
 

@@ -45,7 +45,7 @@ class Server:
     @classmethod
     def of(cls, kubeconfig: Path) -> Server:
         """That of the test cluster's kubeconfig, which is JSON."""
-        document = json.loads(kubeconfig.read_text())
+        document = json.loads(kubeconfig.read_text(encoding="utf-8"))
         cluster = document["clusters"][0]["cluster"]
         context = ssl.create_default_context(cafile=cluster["certificate-authority"])
         return cls(address=urlsplit(cluster["server"]).netloc, context=context, token=document["users"][0]["user"]["token"])
@@ -136,7 +136,9 @@ def trainers() -> dict[str, set[str]]:
         try:
             if b"autohas_trainer" not in (folder / "cmdline").read_bytes():
                 continue
-            environment = dict(entry.split("=", 1) for entry in (folder / "environ").read_text().split("\0") if "=" in entry)
+            environment = dict(
+                entry.split("=", 1) for entry in (folder / "environ").read_text(encoding="utf-8").split("\0") if "=" in entry
+            )
         except OSError:
             continue  # it has ended meanwhile
         if ENV_POD_UID in environment:

@@ -258,7 +258,8 @@ def prepare(plane: ControlPlane) -> None:
 
 def table(figures: Mapping[str, float], scale: Scale) -> str:
     """Markdown."""
-    model = next((line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), "?")
+    processors = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    model = next((line.partition(":")[2].strip() for line in processors if "model name" in line), "?")
     lines = [
         f"# Operator at {scale.searches} searches, {datetime.now(UTC):%Y-%m-%d}",
         "",
@@ -295,7 +296,7 @@ def main() -> None:
     text = table(figures, scale)
     print(text)
     if given.out is not None:
-        given.out.write_text(text)
+        given.out.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -72,8 +72,8 @@ class Operator:
 
 def usage_of(pid: int) -> tuple[float, float]:
     """Resident memory in MiB and CPU seconds of a process."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    times = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+    times = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     return int(status.partition("VmRSS:")[2].split()[0]) / 1024, (int(times[11]) + int(times[12])) / os.sysconf("SC_CLK_TCK")
 
 

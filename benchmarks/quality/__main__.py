@@ -77,7 +77,7 @@ def main() -> None:
     text = "\n".join(parts)
     print(text)
     if arguments.out:
-        arguments.out.write_text(text)
+        arguments.out.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -143,7 +143,7 @@ def main() -> None:
                 print("\n".join(found), flush=True)
                 lines += found
     if arguments.out:
-        arguments.out.write_text("\n".join(lines) + "\n")
+        arguments.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

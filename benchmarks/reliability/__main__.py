@@ -40,7 +40,7 @@ class End:
     def of(cls, folder: Path) -> End:
         """Read a finished search's folder."""
         files = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in ("model.safetensors", "history.jsonl")}
-        digest = json.loads((folder / "result.json").read_text())["digests"]["result"]
+        digest = json.loads((folder / "result.json").read_text(encoding="utf-8"))["digests"]["result"]
         return cls(result=digest, model=files["model.safetensors"], history=files["history.jsonl"])
 
 
@@ -93,7 +93,7 @@ def trial(strategy: str, steps: int, kills: int, rng: random.Random) -> Iterator
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         file = root / "search.yaml"
-        file.write_text(json.dumps(document(strategy, steps)))
+        file.write_text(json.dumps(document(strategy, steps)), encoding="utf-8")
         begun = time.monotonic()
         finish(start(file, root / "undisturbed", resume=False))
         seconds = time.monotonic() - begun
@@ -132,7 +132,7 @@ def main() -> int:
     lines.append(f"\n{arguments.kills} kills, {failed} searches with another end.")
     print(lines[-1])
     if arguments.out:
-        arguments.out.write_text("\n".join(lines) + "\n")
+        arguments.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return 1 if failed else 0
 
 

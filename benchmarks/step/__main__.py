@@ -163,7 +163,7 @@ def main() -> None:
         lines.append(row(f"whole stage: AutoHAS Lanes, {template}", measure_stage(document_of(lanes, arguments.steps, template=template))))
         print(lines[-1], flush=True)
     if arguments.out:
-        arguments.out.write_text("\n".join(lines) + "\n")
+        arguments.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

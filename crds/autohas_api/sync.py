@@ -62,13 +62,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when a file is stale")
     check = parser.parse_args(arguments).check
-    stale = [path for path, text in generated_files().items() if not path.exists() or path.read_text() != text]
+    stale = [path for path, text in generated_files().items() if not path.exists() or path.read_text(encoding="utf-8") != text]
     for path in stale:
         if check:
             sys.stderr.write(f"{path} is not what the models say; run `make sync`\n")
         else:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(generated_files()[path])
+            path.write_text(generated_files()[path], encoding="utf-8")
     return 1 if check and stale else 0
 
 

@@ -8,6 +8,7 @@ import os
 import sys
 
 from autohas_api.extras import install_hint
+from autohas_api.streams import use_utf8
 
 try:
     import structlog
@@ -48,6 +49,7 @@ def configure_logs(level: str) -> None:
 
 def main() -> int:
     """The process: 0 after a signal, 1 when the operator cannot go on."""
+    use_utf8(always=True)
     log = structlog.get_logger(__name__)
     try:
         settings = read_settings(sys.argv[1:], os.environ)

@@ -59,7 +59,9 @@ class Kubectl:
             KubectlError: it is not there, or its exit code is not 0.
         """
         command = self.command(*arguments)
-        done = subprocess.run(command, input=input_text, capture_output=True, text=True, check=False)  # noqa: S603 - no shell, our arguments
+        done = subprocess.run(  # noqa: S603 - no shell, our arguments
+            command, input=input_text, capture_output=True, encoding="utf-8", errors="replace", check=False
+        )
         if done.returncode != 0:
             said = _said(done.stderr) or f"kubectl ended with exit code {done.returncode}"
             raise KubectlError(_explained(said), is_not_found="(NotFound)" in said)

@@ -6,6 +6,7 @@ import faulthandler
 import os
 import sys
 
+from autohas_api.streams import use_utf8
 from autohas_trainer.cli.signals import StopOnSignal
 
 
@@ -14,6 +15,7 @@ def main() -> int:
     stop = StopOnSignal(insist=False)
     stop.install()
     faulthandler.enable()
+    use_utf8(always=True)
     from autohas_trainer.cli.container import run_container  # noqa: PLC0415 - a signal during this import must already be heard
 
     return run_container(os.environ, stop)

@@ -18,6 +18,6 @@ _FROM_THE_JOB: Final = ("BackoffLimitExceeded", "DeadlineExceeded", "JobFailed")
 def said() -> set[str]:
     """The words, without those of trainers (`autohas_api.messages.NOTICE_TYPES`)."""
     sources = sorted(Path(policy.__file__).parent.glob("*.py"))
-    literal = {word for path in sources for groups in _SAID.findall(path.read_text()) for word in groups if word}
+    literal = {word for path in sources for groups in _SAID.findall(path.read_text(encoding="utf-8")) for word in groups if word}
     tabled = {*policy.FAILURE_REASONS.values(), *(reason for reason, _ in reports.CONVERGED.values()), *transitions.EVENT_NAMES.values()}
     return literal | tabled | {RESULT_MISSING, REPEATING, *_FROM_THE_JOB}

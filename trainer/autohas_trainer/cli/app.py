@@ -19,6 +19,7 @@ from typer.core import TyperCommand
 from autohas_api.acceptance import accept
 from autohas_api.names import ExitCode
 from autohas_api.problems import SpecError
+from autohas_api.streams import use_utf8
 from autohas_api.yamlfile import Document, read_search
 from autohas_trainer import errors
 from autohas_trainer.cli.environment import available_threads, let_threads_sleep
@@ -191,6 +192,7 @@ def conformance(
 
 def main() -> None:
     """The `autohas` script."""
+    use_utf8()
     try:
         app(prog_name="autohas")
     except SystemExit as end:

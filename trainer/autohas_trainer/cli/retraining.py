@@ -17,6 +17,7 @@ from rich.table import Table
 from autohas_api.digest import sha256
 from autohas_api.scoring import metric_text
 from autohas_api.search import Search
+from autohas_api.streams import readable
 from autohas_api.yamlfile import read_mapping
 from autohas_trainer.cli.devices import choose_device
 from autohas_trainer.cli.exits import UsageError, make_folder
@@ -65,7 +66,7 @@ def retrain(task: Retraining, stop: StopOnSignal, console: Console) -> None:
     shown = scores[: task.seeds]
     _print(console, search.spec.objective.metric, shown)
     report = task.folder / REPORT_FILE
-    write_whole(report, _html(task, search, shown).encode())
+    write_whole(report, readable(_html(task, search, shown)).encode())
     console.print(f"Report: {report}", markup=False, highlight=False, soft_wrap=True)
 
 

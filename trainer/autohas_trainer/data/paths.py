@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Final
 
+from autohas_api.streams import as_file_name
 from autohas_trainer.errors import DataError
 
 __all__ = ["expanded", "relative_to"]
@@ -20,6 +21,7 @@ def expanded(path: str) -> str:
     Raises:
         DataError: There is no such home, or the path is a URL or holds a variable that a shell would replace and nothing here does.
     """
+    path = as_file_name(path)
     if _URL.match(path):
         message = f"task.data.path {path!r} is a URL; only files of this machine are read: download it first, or mount it"
         raise DataError(message)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from autohas_api.messages import NOTICES_PER_START, Notice, Stage
 from autohas_api.space import Configuration
+from autohas_api.streams import readable
 from autohas_trainer.algorithms import Algorithm, build_algorithm
 from autohas_trainer.engine.comparison import Comparison
 from autohas_trainer.engine.faults import default_failed, fault_key
@@ -224,7 +225,7 @@ class Board:
         """
         last = max((known.id for known in self.notices), default=0)
         number = max(last, self.starts * NOTICES_PER_START) + 1
-        notice = Notice(id=number, reason=reason, message=message[:MAX_NOTICE_LENGTH], time=self._wall_clock())
+        notice = Notice(id=number, reason=reason, message=readable(message)[:MAX_NOTICE_LENGTH], time=self._wall_clock())
         self.notices.append(notice)
         self.sink.notice(notice)
 

@@ -31,7 +31,7 @@ def count_start(workdir: Path) -> int:
     """Add this process to `starts.json` durably; returns the number of starts including it."""
     path = workdir / "starts.json"
     try:
-        starts = int(json.loads(path.read_text())["starts"]) + 1
+        starts = int(json.loads(path.read_text(encoding="utf-8"))["starts"]) + 1
     except FileNotFoundError:
         starts = 1
     except (ValueError, KeyError, TypeError):

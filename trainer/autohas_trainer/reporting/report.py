@@ -19,6 +19,7 @@ from autohas_api import yamlfile
 from autohas_api.messages import Stage
 from autohas_api.scoring import METRICS, gain, metric_text
 from autohas_api.space import Decision, Role
+from autohas_api.streams import readable
 from autohas_trainer.errors import DataError
 from autohas_trainer.reporting import charts
 from autohas_trainer.reporting.atomic import write_whole
@@ -94,7 +95,7 @@ def write_report(folder: Path, found: Finished, command: str | None = None) -> P
     except ValueError as error:
         raise DataError(str(error)) from error
     path = folder / REPORT_FILE
-    write_whole(path, render(found, history, command).encode())
+    write_whole(path, readable(render(found, history, command)).encode())
     return path
 
 
