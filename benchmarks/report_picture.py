@@ -39,7 +39,7 @@ def photograph(page: str, image: Path, *, width: int, scale: float) -> None:
     """One screenshot of the whole page, without the empty rest below it."""
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder, "page.html")
-        source.write_text(page)
+        source.write_text(page, encoding="utf-8")
         profile, size = f"--user-data-dir={folder}/profile", f"--window-size={width},{TALLEST}"
         target = f"--screenshot={folder}/page.png"
         subprocess.run(["chromium", *FLAGS, profile, size, f"--force-device-scale-factor={scale}", target, source.as_uri()], check=True)
@@ -72,7 +72,7 @@ def main() -> None:
     if shutil.which("chromium") is None:
         sys.exit("needs Chromium: apt-get install -y chromium")
     subprocess.run([sys.executable, "-m", "autohas", "report", given.folder], check=True)
-    page = until_section((given.folder / "report.html").read_text(), given.sections)
+    page = until_section((given.folder / "report.html").read_text(encoding="utf-8"), given.sections)
     photograph(page, given.image, width=given.width, scale=given.scale)
     if (size := given.image.stat().st_size) > MAX_BYTES:
         sys.exit(f"{given.image} has {size:,} bytes and must have at most {MAX_BYTES:,}: show fewer sections or lower --scale")
