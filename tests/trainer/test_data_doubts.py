@@ -264,3 +264,18 @@ def test_a_column_is_declared_one_thing_only(tmp_path: Path) -> None:
         table(file, {**arguments, "categorical": "a"}, CLASSES)
     with pytest.raises(DataError, match=r"line 2: 'a' in column a is no number, but the column is declared as numeric"):
         table(file, arguments, CLASSES)
+
+
+def test_a_notation_is_named_among_numbers_and_in_a_target_too(tmp_path: Path) -> None:
+    """Whole numbers among decimal commas, a test file that has them, a target to learn: the cell, its line and what it looks like."""
+    file = written(tmp_path / "t.csv", lambda i: f"{i},5" if i % 2 else str(i))
+    arguments = {"target": "label", "delimiter": ";"}
+    looks = r" \(it looks like numbers with a decimal comma: convert it to numbers with a decimal point\)"
+    with pytest.raises(DataError, match=r"line 3: '1,5' in column a is no number, 20 others are" + looks):
+        table(file, arguments, CLASSES)
+    with pytest.raises(DataError, match=r"line 3: target '1,5' in column a is no finite number" + looks):
+        table(file, {"target": "a", "delimiter": ";"}, NUMBERS)
+    (tmp_path / "train.csv").write_text("a;label\n" + "".join(f"{i % 5};{'xy'[i % 2]}\n" for i in range(ROWS)))
+    (tmp_path / "test.csv").write_text("a;label\n1,5;x\n")
+    with pytest.raises(DataError, match=r"test\.csv, line 2: '1,5' in column a is no finite number, as the others are" + looks):
+        table(tmp_path, arguments, CLASSES)
