@@ -15,6 +15,7 @@ from benchmarks.step.floor import Floor
 from autohas_api.acceptance import accept
 from autohas_api.messages import Stage
 from autohas_api.search import Search
+from autohas_api.stage_plan import stage_steps
 from autohas_trainer.algorithms import StepContext, SupernetStep
 from autohas_trainer.engine.board import Board
 from autohas_trainer.engine.ledger import Ledger
@@ -72,7 +73,7 @@ def _info(search: Search, board: Board, workdir: Path) -> RunInfo:
         identity=Identity(search_uid="", pod_uid="", attempt=1),
         workdir=workdir,
         step=0,
-        steps=board.ledger.steps,
+        stages=stage_steps(board.problem.plan),
         starts=1,
         interruptions=0,
         active_seconds=0.0,

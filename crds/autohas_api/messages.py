@@ -45,6 +45,9 @@ NOTICE_TYPES: Final[dict[str, Literal["Normal", "Warning"]]] = {
     "RepeatDiverged": "Warning",
     "CandidateFailed": "Warning",
     "PolicyCollapsed": "Warning",
+    "BudgetMoved": "Normal",
+    "BudgetLeft": "Normal",
+    "SupernetShort": "Warning",
 }
 """Every reason that a trainer may give for a notice, with the type of the event that it becomes."""
 

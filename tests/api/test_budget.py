@@ -7,7 +7,8 @@ import math
 import pytest
 
 from autohas_api.acceptance import accept
-from autohas_api.budget import FORWARD_SHARE, StagePlan, minimum_trainings, plan_stages
+from autohas_api.budget import FORWARD_SHARE, minimum_trainings, plan_stages
+from autohas_api.stage_plan import StagePlan
 from autohas_api.testing import a_search, changed
 
 

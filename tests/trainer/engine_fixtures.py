@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,9 +29,15 @@ class MemorySink:
     candidates: list[CandidateRecord] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
     checkpoints: list[CheckpointInfo] = field(default_factory=list)
+    plans: list[tuple[Stage, dict[Stage, int]]] = field(default_factory=list)
     failures: int = 0
     ended_early: StopReason | None = None
     outcome: Outcome | None = None
+
+    @property
+    def other_notices(self) -> list[Notice]:
+        """The notices without those of the budget, which `test_engine_spending` looks at."""
+        return [notice for notice in self.notices if notice.reason not in ("SupernetShort", "BudgetMoved", "BudgetLeft")]
 
     def started(self, info: RunInfo) -> None:
         self.info = info
@@ -39,6 +45,9 @@ class MemorySink:
     def step(self, record: StepRecord) -> None:
         self.steps.append(record)
         self.on_step(record)
+
+    def planned(self, stage: Stage, stages: Mapping[Stage, int]) -> None:
+        self.plans.append((stage, dict(stages)))
 
     def at_work(self) -> None:
         pass

@@ -11,9 +11,9 @@ from autohas_api.acceptance import accept
 from autohas_api.budget import plan_stages
 from autohas_api.digest import configuration_digest, result_digest
 from autohas_api.messages import CheckpointInfo, Result, Stage, StopReason
+from autohas_api.stage_plan import stage_steps
 from autohas_api.testing import a_search, changed
 from autohas_trainer.provenance import Environment
-from autohas_trainer.reporting.live import stage_steps
 from autohas_trainer.reporting.records import CandidateRecord, Identity, Outcome, PolicyRecord, RunInfo, StepRecord
 
 DIGEST = "sha256:" + "0" * 64
@@ -41,7 +41,7 @@ def run_info(workdir: Path, document: dict[str, Any] | None = None, **changes: A
         identity=Identity(search_uid="uid", pod_uid="pod", attempt=2),
         workdir=workdir,
         step=0,
-        steps=sum(stage_steps(plan).values()),
+        stages=stage_steps(plan),
         starts=1,
         interruptions=0,
         active_seconds=0.0,

@@ -105,7 +105,7 @@ def test_a_search_that_cannot_run_ends_a_dry_run_as_the_run(case: str, tmp_path:
 def test_the_plan_is_shown_without_the_data(tmp_path: Path) -> None:
     """It needs none, and helps to correct the rest."""
     shown = _dry_run(changed(a_search(), "spec.task.data", {"name": "idx", "path": "/no/such/folder"}), tmp_path)
-    assert "steps at most" in " ".join(shown.stdout.split())
+    assert "steps planned" in " ".join(shown.stdout.split())
 
 
 def test_a_largest_network_that_fails_is_no_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from autohas_trainer.data import RawData, Splits
+from autohas_trainer.data import RawData, Splits, load
 from autohas_trainer.data.carve import Carving, carve
 from autohas_trainer.errors import ConfigurationError, DataError, TrainerError
 
@@ -215,3 +215,46 @@ def test_constant_or_missing_data_are_named() -> None:
         splits(task)
     with pytest.raises(DataError, match="made up: the test split is empty"):
         splits(problem(num_test=0))
+
+
+def test_a_part_of_the_selection_split_is_always_the_same_with_classes_in_proportion() -> None:
+    """100 of 300 examples, three classes of 50, 100 and 150: every time the same rows of the split, 17, 33 and 50 of them."""
+    classes_N = np.repeat([0, 1, 2], [500, 1000, 1500]).astype(np.int64)
+    inputs = np.arange(3000, dtype=np.float32)[:, None]
+    task = RawData(
+        name="made up",
+        inputs=inputs,
+        targets_N=classes_N,
+        sources_N=np.arange(3000),
+        test_inputs=inputs[:5],
+        test_targets_N=classes_N[:5],
+        num_classes=3,
+        scaled_C=(),
+    )
+    made = Splits(task, carve(task, reward=0.1, selection=0.1, stratify=True, seed=0), CPU)
+
+    def selected(most: int | None) -> tuple[list[float], list[int]]:
+        batches = list(made.selection(most))
+        return torch.cat([b.inputs for b in batches]).flatten().tolist(), torch.cat([b.targets_B for b in batches]).tolist()
+
+    part, targets = selected(100)
+    assert selected(100) == (part, targets)
+    assert np.bincount(targets).tolist() == [17, 33, 50]
+    assert len(set(part)) == 100
+    assert set(part) <= set(selected(None)[0])
+    assert selected(300) == selected(1000) == selected(None)
+
+
+def test_the_size_of_the_selection_split_may_be_refused_before_anything_is_converted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A search whose budget is too small for its data ends before minutes of standardising, not after them."""
+    seen: list[int] = []
+
+    def refuse(num_selection: int) -> None:
+        seen.append(num_selection)
+        raise ConfigurationError("too small")
+
+    monkeypatch.setattr(Splits, "__init__", lambda *_: pytest.fail("the data was converted"))
+    with pytest.raises(ConfigurationError, match="too small"):
+        load("digits", None, {}, reward=0.1, selection=0.1, stratify=True, seed=0, device=CPU, check=refuse)
+    assert len(seen) == 1
+    assert seen[0] > 100

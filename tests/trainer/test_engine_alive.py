@@ -27,12 +27,12 @@ STALL_S = 900.0
 class SlowSplit:
     """The batches of a split, each after 400 s; notes what the liveness probe would be told meanwhile."""
 
-    def __init__(self, batches: Callable[[], Iterator[Any]], state: LiveState, clock: FakeClock) -> None:
+    def __init__(self, batches: Callable[..., Iterator[Any]], state: LiveState, clock: FakeClock) -> None:
         self._batches, self._state, self._clock = batches, state, clock
         self.told: list[bool] = []
 
-    def __call__(self) -> Iterator[Any]:
-        for batch in self._batches():
+    def __call__(self, *arguments: Any) -> Iterator[Any]:
+        for batch in self._batches(*arguments):
             self._clock.now += 400
             self.told.append(health_of(self._state.snapshot(), self._clock.now, STALL_S).is_alive)
             yield batch

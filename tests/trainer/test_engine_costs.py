@@ -140,7 +140,7 @@ def test_a_latency_search_resumes_with_the_table_that_it_began_with(tmp_path: Pa
     monkeypatch.setattr(engine, "stopwatch", lambda *_: _macs_time)
     sink = MemorySink()
     expected = search(document, tmp_path / "whole", sink)
-    assert [n.reason for n in sink.notices] == ["LatencyMeasured"]
+    assert [n.reason for n in sink.other_notices] == ["LatencyMeasured"]
     assert expected.result.cost is not None
 
     def kill(record: object) -> None:

@@ -52,7 +52,7 @@ def test_a_winner_that_is_the_default_under_another_name_ends_the_search(tmp_pat
 
     with pytest.raises(NumericalError, match="the default configuration diverged at step 20"):
         search(small_search(SHARING), tmp_path, sink)
-    assert [notice.reason for notice in sink.notices] == []
+    assert [notice.reason for notice in sink.other_notices] == []
 
 
 def test_another_winner_that_diverges_falls_back_to_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,7 +70,7 @@ def test_another_winner_that_diverges_falls_back_to_the_default(tmp_path: Path, 
     outcome = search(small_search(SHARING), tmp_path, sink)
 
     assert outcome.winner == "default"
-    assert [notice.reason for notice in sink.notices] == ["WinnerDiverged"]
+    assert [notice.reason for notice in sink.other_notices] == ["WinnerDiverged"]
 
 
 def _last_comparison_fails(monkeypatch: pytest.MonkeyPatch, *, of_default: bool) -> None:
@@ -133,7 +133,7 @@ def test_a_winner_without_a_finite_answer_on_the_test_split_loses(tmp_path: Path
     assert (expected.winner == "default", outcome.winner) == (False, "default")
     assert outcome.result.test_score == expected.result.default_test_score
     text = f"{expected.winner} gives outputs on the test split that are not finite, though those on the selection split are"
-    assert [(n.reason, n.message) for n in sink.notices] == [
+    assert [(n.reason, n.message) for n in sink.other_notices] == [
         ("WinnerDiverged", f"{text}; the default configuration, trained as long, is the answer instead")
     ]
 
@@ -154,7 +154,7 @@ def test_a_repeat_without_a_finite_answer_is_left_out(tmp_path: Path, monkeypatc
     outcome = search(document, tmp_path, sink)
 
     assert outcome.result.seeds == 2
-    assert [notice.reason for notice in sink.notices] == ["RepeatDiverged"]
+    assert [notice.reason for notice in sink.other_notices] == ["RepeatDiverged"]
 
 
 def test_nobody_with_a_finite_answer_on_the_test_split_is_a_failure_that_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,8 +220,13 @@ def test_a_supernet_that_is_lost_is_told_and_the_race_decides(tmp_path: Path, mo
     outcome = search(small_search(), tmp_path, sink)
     supernet = [record for record in sink.steps if record.stage in (Stage.WARMUP, Stage.SUPERNET)]
 
-    assert [(n.reason, n.message) for n in sink.notices] == [
-        ("SupernetDiverged", "the supernet's loss is not finite after 1 steps of Supernet")
+    found = "the supernet's loss or gradient is not finite after 1 steps of Supernet"
+    assert [(n.reason, n.message) for n in sink.notices if n.reason != "SupernetShort"] == [
+        (
+            "SupernetDiverged",
+            f"{found}: it is abandoned, and 0.40 of its 0.60 trainings are not spent",
+        ),
+        ("BudgetMoved", "1.50 trainings are left for a wider race: lane 3 to lane 9 (7) join it"),
     ]
     assert [record.loss is None for record in supernet] == [False] * 4 + [True]
     raced = {record.name for record in sink.candidates if record.stage is Stage.RACE}
@@ -239,7 +244,7 @@ def test_updates_that_are_taken_back_are_told_once(tmp_path: Path) -> None:
 
     assert len(rejected) > 1
     assert all(record.advantage == -3 and record.reward is None for record in rejected)
-    assert [notice.reason for notice in sink.notices] == ["UpdateRejected"]
+    assert [notice.reason for notice in sink.other_notices] == ["UpdateRejected"]
     assert any(record.stage is Stage.RACE and record.fraction == 1.0 for record in sink.candidates)
     assert outcome.configuration["learning_rate"] == "0.1"
 

@@ -189,7 +189,7 @@ def test_time_that_runs_out_is_told_with_its_limit(tmp_path: Path) -> None:
     sink = MemorySink()
     outcome = _timed(changed(small_search(), "spec.budget.maxActiveSeconds", 40), tmp_path, sink)
 
-    assert [(notice.reason, notice.message) for notice in sink.notices] == [
+    assert [(notice.reason, notice.message) for notice in sink.other_notices] == [
         ("TimeBudgetReached", "maxActiveSeconds (40 s) leaves time only for the race and the final training"),
         ("TimeBudgetReached", f"maxActiveSeconds (40 s) leaves time only to finish {outcome.winner}: it is finished and tested"),
     ]
@@ -377,6 +377,6 @@ def test_a_goal_that_the_finished_model_misses_is_not_claimed(tmp_path: Path, mo
     outcome = search(changed(small_search(), "spec.objective", {"goal": "0.999"}), tmp_path, sink)
 
     assert outcome.result.stop_reason is StopReason.COMPLETED
-    assert [notice.reason for notice in sink.notices] == ["GoalReached", "GoalMissed"]
+    assert [notice.reason for notice in sink.other_notices] == ["GoalReached", "GoalMissed"]
     score = f"{outcome.result.selection_score:.4g}"
-    assert sink.notices[-1].message == f"the finished default has {score} on the selection split, short of the goal 0.999"
+    assert sink.other_notices[-1].message == f"the finished default has {score} on the selection split, short of the goal 0.999"

@@ -103,8 +103,8 @@ def test_any_place_of_a_training_may_fail(
     outcome = search(_hyperparameters(WIDTHS, algorithm=algorithm), tmp_path, sink)
 
     assert outcome.configuration["width"] != "32"
-    assert [notice.reason for notice in sink.notices] == ["CandidateFailed"]
-    assert sink.notices[0].message.endswith("; width 32")
+    assert [notice.reason for notice in sink.other_notices] == ["CandidateFailed"]
+    assert sink.other_notices[0].message.endswith("; width 32")
 
 
 def test_a_network_that_cannot_be_built_is_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,8 +121,8 @@ def test_a_network_that_cannot_be_built_is_out(tmp_path: Path, monkeypatch: pyte
     outcome = search(_hyperparameters(WIDTHS), tmp_path, sink)
 
     assert outcome.configuration["width"] != "32"
-    assert ["is out: building its network: " in notice.message for notice in sink.notices] == [True]
-    assert "raised ValueError: too wide; width 32" in sink.notices[0].message
+    assert ["is out: building its network: " in notice.message for notice in sink.other_notices] == [True]
+    assert "raised ValueError: too wide; width 32" in sink.other_notices[0].message
 
 
 def test_what_failed_is_not_tried_again_after_a_resume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,9 +218,9 @@ def test_an_error_of_the_device_is_noted_and_left_out_at_the_next_start(
 
     assert ended.value.exit_code == 75
     assert outcome.configuration["width"] != "32"
-    assert [notice.reason for notice in sink.notices] == ["CheckpointRestored", "CandidateFailed"]
-    assert "an error of the device" in sink.notices[1].message
-    assert sink.notices[1].message.endswith("; width 32")
+    assert [notice.reason for notice in sink.other_notices] == ["CheckpointRestored", "CandidateFailed"]
+    assert "an error of the device" in sink.other_notices[1].message
+    assert sink.other_notices[1].message.endswith("; width 32")
 
 
 def test_a_candidate_in_a_checkpoint_is_left_out_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -242,7 +242,7 @@ def test_a_candidate_in_a_checkpoint_is_left_out_too(tmp_path: Path, monkeypatch
 
     assert outcome.configuration["width"] != "32"
     assert len(calls) == 3
-    assert [notice.reason for notice in sink.notices] == ["CheckpointRestored", "CandidateFailed"]
+    assert [notice.reason for notice in sink.other_notices] == ["CheckpointRestored", "CandidateFailed"]
 
 
 def test_a_device_that_fails_under_the_default_ends_the_search_at_the_second_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -299,9 +299,9 @@ def test_a_sample_of_the_supernet_that_fails_is_rejected(algorithm: str, tmp_pat
     assert failed
     assert len(failed) < len(sampled)
     assert all(r.is_rejected and r.sample is not None and r.sample["inputs"] == "4" for r in failed)
-    assert {n.reason for n in sink.notices} == {"CandidateFailed"}
-    assert "a sample of " in sink.notices[0].message
-    assert "raised ValueError: no" in sink.notices[0].message
+    assert {n.reason for n in sink.other_notices} == {"CandidateFailed"}
+    assert "a sample of " in sink.other_notices[0].message
+    assert "raised ValueError: no" in sink.other_notices[0].message
     if sink.policies and algorithm != "RandomSharing":
         first, second = sink.policies[-1].probabilities["inputs"]
         assert second > first
@@ -320,7 +320,7 @@ def test_a_supernet_in_which_nothing_can_be_trained_is_left(tmp_path: Path, monk
     outcome = search(_of_architecture("Lanes"), tmp_path, sink)
 
     assert sum(r.stage in (Stage.WARMUP, Stage.SUPERNET) for r in sink.steps) == 8
-    assert [n.reason for n in sink.notices].count("SupernetDiverged") == 1
+    assert [n.reason for n in sink.other_notices].count("SupernetDiverged") == 1
     assert outcome.result.test_score > 0.5
 
 
@@ -344,7 +344,7 @@ def test_a_device_that_fails_in_the_supernet_costs_a_sample_and_at_last_the_supe
     outcome = search(_of_architecture("OneStep"), tmp_path, sink)
 
     assert outcome.result.test_score > 0.5
-    assert "SupernetDiverged" in [n.reason for n in sink.notices]
+    assert "SupernetDiverged" in [n.reason for n in sink.other_notices]
 
 
 def test_a_winner_of_random_sharing_that_cannot_be_trained_falls_back_to_the_default(
@@ -364,8 +364,8 @@ def test_a_winner_of_random_sharing_that_cannot_be_trained_falls_back_to_the_def
     outcome = search(document, tmp_path, sink)
 
     assert outcome.winner == "default"
-    assert [n.reason for n in sink.notices] == ["CandidateFailed", "WinnerDiverged"]
-    assert "failed in its final training" in sink.notices[1].message
+    assert [n.reason for n in sink.other_notices] == ["CandidateFailed", "WinnerDiverged"]
+    assert "failed in its final training" in sink.other_notices[1].message
 
 
 def test_a_repeat_that_fails_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -383,7 +383,7 @@ def test_a_repeat_that_fails_is_left_out(tmp_path: Path, monkeypatch: pytest.Mon
     outcome = search(document, tmp_path, sink)
 
     assert outcome.result.seeds == 2
-    assert [n.reason for n in sink.notices] == ["CandidateFailed"]
+    assert [n.reason for n in sink.other_notices] == ["CandidateFailed"]
 
 
 def test_a_winner_that_fails_on_the_test_split_loses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

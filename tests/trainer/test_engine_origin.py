@@ -89,7 +89,7 @@ def test_equal_data_elsewhere_continue(tmp_path: Path) -> None:
     sink = MemorySink()
     search(_document(tmp_path / "moved"), tmp_path / "out", sink)
 
-    assert [notice.reason for notice in sink.notices] == ["CheckpointRestored"]
+    assert [notice.reason for notice in sink.other_notices] == ["CheckpointRestored"]
 
 
 def test_another_environment_is_said_once_and_refuses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,7 +116,7 @@ def test_another_environment_is_said_once_and_refuses_nothing(tmp_path: Path, mo
             " same; restore the code, or start in a new folder"
         ),
     ]
-    assert [notice.reason for notice in sinks[1].notices] == ["CheckpointRestored"]
+    assert [notice.reason for notice in sinks[1].other_notices] == ["CheckpointRestored"]
 
 
 def _kill_at(step: int) -> Callable[[StepRecord], None]:

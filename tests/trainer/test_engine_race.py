@@ -10,6 +10,7 @@ from engine_fixtures import MemorySink, TickingClock, small_search
 from torch import device
 
 from autohas_api.acceptance import accept
+from autohas_api.messages import Stage
 from autohas_trainer.engine.board import Board
 from autohas_trainer.engine.comparison import Comparison, encoded
 from autohas_trainer.engine.ledger import Ledger
@@ -51,6 +52,7 @@ def test_a_new_candidate_takes_the_place_of_the_best_lane_only_beyond_noise(new:
         board.enter(name, space.configuration(values))
         board.comparisons[name] = {1: _at_a_third({"default": [0.0] * 100, "lane 1": NOISE, "argmax": new}[name])}
     board.best_lane = best_lane
+    board.ledger.spend(Stage.LANES, board.trainings_left - 2 * board.prices.last)  # the default and one other can be finished
     race = RaceStage(board)
 
     assert race._choose(1, ["default", "argmax", "lane 1"]) == ["default", kept if best_lane == "lane 1" else "argmax"]

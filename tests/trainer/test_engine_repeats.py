@@ -102,4 +102,4 @@ def test_a_repeat_that_overflows_in_its_last_step_has_no_score(tmp_path: Path, m
     outcome = search(_document(), tmp_path, sink)
 
     assert (outcome.result.seeds, len(outcome.test_scores)) == (2, 2)
-    assert [notice.reason for notice in sink.notices] == ["RepeatDiverged"]
+    assert [notice.reason for notice in sink.other_notices] == ["RepeatDiverged"]

@@ -53,7 +53,7 @@ def test_kill_in_any_stage_changes_nothing(
     assert resumed.steps == expected_steps[-len(resumed.steps) :]
     assert resumed.info is not None
     assert (resumed.info.starts, resumed.info.interruptions) == (2, 1)
-    assert [n.reason for n in resumed.notices] == ["CheckpointRestored"]
+    assert [n.reason for n in resumed.other_notices] == ["CheckpointRestored"]
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -92,8 +92,8 @@ def test_a_torn_checkpoint_is_passed_over(tmp_path: Path, tmp_path_factory: pyte
     outcome = search(small_search(), tmp_path, sink)
 
     assert outcome.result.digest == expected.result.digest
-    assert [n.reason for n in sink.notices] == ["RestoreFailed", "CheckpointRestored"]
-    assert "torn" in sink.notices[0].message
+    assert [n.reason for n in sink.other_notices] == ["RestoreFailed", "CheckpointRestored"]
+    assert "torn" in sink.other_notices[0].message
 
 
 @pytest.mark.parametrize("name", ["tensors.safetensors", "state.json", "manifest.json"])

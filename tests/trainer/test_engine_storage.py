@@ -82,7 +82,7 @@ def test_periodic_checkpoints_that_fail_cost_nothing_but_themselves(disk: Disk, 
 
     assert outcome.result.digest == expected.result.digest
     assert sink.failures == disk.failures > 1
-    (notice,) = sink.notices
+    (notice,) = sink.other_notices
     assert notice.reason == "CheckpointFailed"
     assert "tensors.safetensors: the disk is full; free space or enlarge the volume" in notice.message
     assert notice.message.endswith("The search goes on and tries again every 40 s")
@@ -159,9 +159,9 @@ def test_other_defects_of_the_volume_are_said_in_words(number: int, words: str, 
     sink = MemorySink(on_step=break_it)
     search(small_search(), tmp_path, sink)
 
-    assert [notice.reason for notice in sink.notices] == ["CheckpointFailed"]
-    assert words in sink.notices[0].message
-    assert f"{tmp_path}" in sink.notices[0].message
+    assert [notice.reason for notice in sink.other_notices] == ["CheckpointFailed"]
+    assert words in sink.other_notices[0].message
+    assert f"{tmp_path}" in sink.other_notices[0].message
 
 
 def test_failures_are_counted_in_the_metrics() -> None:

@@ -11,7 +11,7 @@ import structlog
 from reporting_fixtures import FakeClock, candidate, checkpoint_info, lane_step, outcome, policy, run_info, supernet_step
 from rich.console import Console
 
-from autohas_api.messages import Notice
+from autohas_api.messages import Notice, Stage
 from autohas_trainer.reporting.bar import BarSink, duration
 from autohas_trainer.reporting.live import LiveState
 from autohas_trainer.reporting.logs import LogSink
@@ -106,3 +106,34 @@ def test_the_log_has_one_line_per_fact_and_none_per_step(tmp_path: Path) -> None
     assert lines[0]["threads"] == 3
     assert lines[5]["log_level"] == "warning"
     assert lines[-1]["winner"] == "argmax"
+
+
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_a_stage_that_was_dropped_is_not_drawn_as_done(tmp_path: Path, is_terminal: bool) -> None:  # noqa: FBT001 - a test parameter
+    """The supernet ends after 3 of its steps: no line calls it whole, and the race behind it begins where it ended."""
+    clock, text = FakeClock(), io.StringIO()
+    state = LiveState(clock)
+    bar = BarSink(Console(file=text, force_terminal=is_terminal, width=100, no_color=True), state)
+    info = run_info(tmp_path)
+    plan = info.plan
+    for sink in (state, bar):
+        sink.started(info)
+    first = plan.lane_steps + plan.warmup_steps
+    for step in range(first + 1, first + 4):
+        bar.step(supernet_step(step))
+    stages = {**info.stages, Stage.SUPERNET: 3, Stage.RACE: 90}
+    for sink in (state, bar):
+        sink.planned(Stage.RACE, stages)
+    race = replace(lane_step(first + 3 + 90), stage=Stage.RACE)
+    for sink in (state, bar):
+        sink.step(race)
+    bar.close()
+    shown = text.getvalue()
+
+    assert state.snapshot().stage is Stage.RACE
+    assert state.snapshot().steps == first + 93 == state.snapshot().position
+    if is_terminal:
+        assert f"ended after 3 of {plan.supernet_steps - plan.warmup_steps} steps" in shown
+    else:
+        assert not [line for line in shown.splitlines() if line.startswith("Supernet  100 %")]
+        assert [line for line in shown.splitlines() if line.startswith("Race      100 %  step 90 of 90")]

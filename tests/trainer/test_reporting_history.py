@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from reporting_fixtures import candidate, lane_step, policy, run_info, supernet_step
 
+from autohas_api.testing import a_search, changed
 from autohas_trainer.reporting.history import HISTORY_FILE, HistorySink, read_history
 
 
@@ -66,7 +67,8 @@ def test_nothing_is_written_before_the_first_fact(tmp_path: Path) -> None:
 
 def test_long_searches_are_thinned_but_no_reward_is_lost(tmp_path: Path) -> None:
     """Plain steps and policies are thinned by position; the policy's last state stays."""
-    info = run_info(tmp_path, steps=40_000)
+    info = run_info(tmp_path, changed(a_search(), "spec.retrain.steps", 10_000))
+    assert 36_000 < info.steps <= 40_000
     last = info.plan.lane_steps + info.plan.supernet_steps
     sink = HistorySink(tmp_path)
     sink.started(info)

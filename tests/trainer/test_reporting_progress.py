@@ -19,9 +19,10 @@ from reporting_fixtures import (
 )
 
 from autohas_api.messages import Notice, Progress, Stage, TopChoice, decode_progress
+from autohas_api.stage_plan import stage_steps
 from autohas_api.testing import a_search, changed
 from autohas_trainer.reporting.history import HistorySink
-from autohas_trainer.reporting.live import LiveState, stage_at, stage_steps
+from autohas_trainer.reporting.live import LiveState, stage_at
 from autohas_trainer.reporting.progress import build_progress, encode_progress, eta_seconds, health_of
 
 
@@ -123,7 +124,7 @@ def test_every_position_belongs_to_one_stage(tmp_path: Path, document: dict[str,
     """Walking through all positions meets the planned stages in order."""
     info = run_info(tmp_path, document)
     assert list(stage_steps(info.plan)) == stages
-    assert list(dict.fromkeys(stage_at(info.plan, position) for position in range(info.steps + 1))) == stages
+    assert list(dict.fromkeys(stage_at(info.stages, position) for position in range(info.steps + 1))) == stages
 
 
 def test_a_resumed_search_remembers_who_led(tmp_path: Path) -> None:

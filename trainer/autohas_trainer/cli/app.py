@@ -18,6 +18,7 @@ from typer.core import TyperCommand
 
 from autohas_api.acceptance import accept
 from autohas_api.names import ExitCode
+from autohas_api.plan_check import plan_lines
 from autohas_api.problems import SpecError
 from autohas_api.streams import use_utf8
 from autohas_api.yamlfile import Document, read_search
@@ -228,7 +229,8 @@ def _guarded(act: Callable[[Document], None], file: Path | None) -> int:
 def _validate(document: Document) -> None:
     search, space = accept(document.value)
     budget = f"{space.size():,} configurations, {search.spec.budget.trainings} trainings"
-    Console().print(f"{document.source}: {search.metadata.name} is valid: {budget}", markup=False, highlight=False, soft_wrap=True)
+    lines = [f"{document.source}: {search.metadata.name} is valid: {budget}", *(f"  {line}" for line in plan_lines(search.spec, space))]
+    Console().print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
 
 
 def _conformance(target: str, shape: str | None, outputs: int | None, arguments: list[str], *, regression: bool) -> None:

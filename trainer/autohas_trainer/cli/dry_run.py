@@ -8,9 +8,11 @@ import time
 import torch
 from rich.console import Console
 
-from autohas_api.budget import StagePlan, plan_stages
+from autohas_api.budget import plan_stages
+from autohas_api.plan_check import short_supernet, stage_trainings
 from autohas_api.search import Search
 from autohas_api.space import Configuration, Role, Space
+from autohas_api.stage_plan import StagePlan, stage_steps
 from autohas_trainer.cli.devices import choose_device
 from autohas_trainer.cli.memory import training_bytes
 from autohas_trainer.engine.costs import Costs
@@ -19,7 +21,6 @@ from autohas_trainer.engine.problem import Problem
 from autohas_trainer.engine.training import Training
 from autohas_trainer.errors import CandidateError, TrainerError
 from autohas_trainer.reporting.bar import duration
-from autohas_trainer.reporting.live import stage_steps
 from autohas_trainer.seeding import make_deterministic
 
 __all__ = ["dry_run"]
@@ -103,15 +104,17 @@ def _print_plan(search: Search, space: Space, plan: StagePlan, console: Console)
         f"{search.metadata.name}: {space.size():,} configurations"
         f" ({len(searched) - shapes} hyperparameters, {shapes} architecture decisions), algorithm {search.spec.algorithm.name}",
     )
-    total = 0
+    total, shares = 0, stage_trainings(plan)
     for stage, steps in stage_steps(plan).items():
         total += steps
         if steps:
-            _say(console, f"  {stage:<9}{steps:>9,} steps")
+            _say(console, f"  {stage:<9}{steps:>9,} steps {shares.get(stage, 0.0):>8.2f} trainings")
     _say(
         console,
-        f"  {'together':<9}{total:>9,} steps at most: {plan.predicted_trainings:.2f} trainings of {search.spec.retrain.steps:,} steps",
+        f"  {'together':<9}{total:>9,} steps planned: {plan.predicted_trainings:.2f} trainings of {search.spec.retrain.steps:,} steps",
     )
+    if (warning := short_supernet(search.spec, space, plan)) is not None:
+        _say(console, f"warning: {warning}")
 
 
 def _seconds_per_step(problem: Problem) -> float | None:

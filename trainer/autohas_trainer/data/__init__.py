@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -33,6 +33,7 @@ def load(  # noqa: PLR0913 - one keyword per field of task.data and task.splits
     stratify: bool,
     seed: int,
     device: torch.device,
+    check: Callable[[int], None] = lambda _: None,
 ) -> Splits:
     """Read a task's data and carve it.
 
@@ -46,13 +47,16 @@ def load(  # noqa: PLR0913 - one keyword per field of task.data and task.splits
         stratify: Whether each class is divided by itself.
         seed: Keys the carving; the test split does not depend on it.
         device: Where everything then lives.
+        check: Is given the size of the selection split, and may refuse it, before anything is converted or moved to the device.
 
     Raises:
         ConfigurationError: The search asks for data or splits that cannot be.
         DataError: A file is missing or damaged.
     """
     raw = _raw(name, None if path is None else expanded(path), arguments, kind)
-    return Splits(raw, carve(raw, reward=reward, selection=selection, stratify=stratify, seed=seed), device)
+    carving = carve(raw, reward=reward, selection=selection, stratify=stratify, seed=seed)
+    check(len(carving.selection))
+    return Splits(raw, carving, device)
 
 
 def _raw(name: str, path: str | None, arguments: Mapping[str, str], kind: TaskKind) -> RawData:

@@ -99,7 +99,7 @@ class Splits:
         self._device = device
         self._carving = carving
         self._selection = torch.tensor(carving.selection, device=device)
-        self._reward_strata = _by_class(problem, carving.reward)
+        self._reward_strata, self._selection_strata = _by_class(problem, carving.reward), _by_class(problem, carving.selection)
         self._orders: dict[tuple[int, int, int], Tensor] = {}
         self.identity = _identity(problem, carving)
         self.name, self.num_classes, self.augment = problem.name, problem.num_classes, problem.augment
@@ -145,11 +145,26 @@ class Splits:
         rows_B = torch.from_numpy(np.concatenate(rows)).to(self._device)
         return RewardBatch(inputs=self._inputs.index_select(0, rows_B), targets_B=self._targets_N.index_select(0, rows_B))
 
-    def selection(self) -> Iterator[SelectionBatch]:
-        """Yield the whole selection split in a fixed order, in chunks of nearly equal size."""
-        for start, length in _chunks(self.num_selection):
-            rows_B = self._selection[start : start + length]
+    def selection(self, most: int | None = None) -> Iterator[SelectionBatch]:
+        """Yield the selection split in a fixed order, in chunks of nearly equal size.
+
+        Args:
+            most: Yield so many examples of a larger split: always the same ones, classes in proportion. None: the whole split.
+        """
+        rows_N = self._selection if most is None or most >= self.num_selection else self._selection_of(most)
+        for start, length in _chunks(len(rows_N)):
+            rows_B = rows_N[start : start + length]
             yield SelectionBatch(inputs=self._inputs.index_select(0, rows_B), targets_B=self._targets_N.index_select(0, rows_B))
+
+    def _selection_of(self, size: int) -> Tensor:
+        """Return the rows of a fixed part of the selection split, in its order."""
+        quotas = _quotas([len(rows) for rows in self._selection_strata], size)
+        drawn = [
+            stream("selection", label).permutation(rows)[:quota]
+            for label, (rows, quota) in enumerate(zip(self._selection_strata, quotas, strict=True))
+        ]
+        is_drawn_N = np.isin(self._carving.selection, np.concatenate(drawn))
+        return self._selection[torch.from_numpy(is_drawn_N).to(self._device)]
 
     def test(self) -> Iterator[TestBatch]:
         """Open the test split; a second call raises `TrainerError`."""

@@ -14,14 +14,15 @@ import torch
 from torch import Tensor
 
 from autohas_api.messages import NOTICES_PER_START, Notice, Stage
-from autohas_api.space import Configuration
+from autohas_api.space import Configuration, initial_configurations
 from autohas_api.streams import readable
-from autohas_trainer.algorithms import Algorithm, build_algorithm
+from autohas_trainer.algorithms import Algorithm, Candidate, build_algorithm, lane_candidates
 from autohas_trainer.engine.comparison import Comparison
 from autohas_trainer.engine.faults import default_failed, fault_key
 from autohas_trainer.engine.guard import CollapseWatch, UpdateGuard
 from autohas_trainer.engine.ledger import Ledger
 from autohas_trainer.engine.problem import Problem
+from autohas_trainer.engine.spending import Prices
 from autohas_trainer.engine.tested import tested
 from autohas_trainer.engine.training import Training
 from autohas_trainer.errors import CandidateError, DeviceError, NumericalError
@@ -67,6 +68,8 @@ class Board:
         self.winner: str | None = None
         self.goal_reached_by: str | None = None
         """The first compared candidate whose metric reached objective.goal."""
+        self.withheld = 0.0
+        """Trainings of the budget that an early end saves: the race must not spend them."""
         self.starts = 1
         """Processes that worked on the search, this one included."""
         self.num_rewards_here = 0
@@ -182,11 +185,13 @@ class Board:
             ConfigurationError: the default configuration gives no outputs.
             DeviceError: the device failed.
         """
-        known = self.comparisons.setdefault(name, {})
+        known, training = self.comparisons.setdefault(name, {}), self.trainings[name]
         if rung not in known:
+            was_diverged, prices = training.is_diverged, self.problem.comparisons
             known[rung] = self._compare(name)
-            self.ledger.spend(stage, self.problem.comparison_cost)
-            self._judge_default(self.trainings[name])
+            if not was_diverged:  # nothing is measured of a training without an answer
+                self.ledger.spend(stage, prices.last if training.is_finished else prices.early)
+            self._judge_default(training)
         if self.goal_reached_by is None and self.problem.reaches_goal(known[rung].metric):
             self.goal_reached_by = name
 
@@ -212,6 +217,32 @@ class Board:
             self._take_out(self.trainings[name], str(error))
 
         return tested(self.problem, self.trainings, self.sink.at_work, fail)
+
+    @property
+    def trainings_left(self) -> float:
+        """Trainings that lanes and race may still spend: without the repeats, and without what an early end saves."""
+        return self.problem.plan.search_trainings - self.withheld - self.ledger.cost
+
+    @property
+    def prices(self) -> Prices:
+        """What bringing a candidate from one rung to the next costs."""
+        return Prices.of(self.problem.plan.rungs, self.problem.comparisons)
+
+    def further_lanes(self, count: int) -> list[Candidate]:
+        """The next `count` lanes of the design whose configuration was no candidate yet; fewer when the space is smaller."""
+        problem, known = self.problem, set(self.configurations.values())
+        initial = initial_configurations(problem.spec, problem.space)
+        lanes = lane_candidates(problem.space, count + len(known) + 1, problem.seed, initial) if count > 0 else []
+        return [lane for lane in lanes if lane.configuration not in known][:count]
+
+    def replan(self, stage: Stage, num_steps: int) -> None:
+        """Let the stage at work have `num_steps` more steps than it has taken."""
+        self.lay_out(stage, {stage: self.ledger.steps_in_stage + num_steps})
+
+    def lay_out(self, stage: Stage, planned: Mapping[Stage, int]) -> None:
+        """Change the plan of the stage at work and of those after it, and tell the sink."""
+        self.ledger.lay_out(planned)
+        self.sink.planned(stage, self.ledger.stages)
 
     def forget_contributions(self, rung: int, names: Iterable[str]) -> None:
         """Drop what no further paired comparison needs: a number per example and candidate in every checkpoint."""
@@ -295,6 +326,7 @@ class Board:
             "failedSamples": self.failed_samples,
             "faults": self.faults,
             "faultsSaid": sorted(self._said),
+            "withheld": self.withheld,
             "guard": self.guard.state_dict(),
             "collapse": self.collapse.state_dict(),
             "costs": self.problem.costs.state_dict(),
@@ -315,6 +347,7 @@ class Board:
         self.failed_samples = int(state["failedSamples"])
         self.faults = {**self.faults, **state["faults"]}
         self._said = set(state["faultsSaid"])
+        self.withheld = float(state["withheld"])
         self.guard.load_state_dict(state["guard"])
         self.collapse.load_state_dict(state["collapse"])
         self.problem.costs.load_state_dict(state["costs"])

@@ -95,11 +95,11 @@ class EarlyEnd:
         if stop.normalized_entropy_below is not None and entropy < float(stop.normalized_entropy_below):
             text = f"the policy has converged: normalised entropy {entropy:.4f} is below {stop.normalized_entropy_below}"
             self._end(StopReason.CONVERGED, f"{text}; the race begins")
-            self._left = Stage.SUPERNET
+            self._leave(Stage.SUPERNET, StopReason.CONVERGED)
         elif stop.plateau_steps is not None and self._rewards_since_rise >= stop.plateau_steps:
             text = f"the averaged reward {self._best_average:.4f} has not risen for {self._rewards_since_rise} steps"
             self._end(StopReason.PLATEAU, f"{text}; the race begins")
-            self._left = Stage.SUPERNET
+            self._leave(Stage.SUPERNET, StopReason.PLATEAU)
 
     def _look_at_time(self, stage: Stage) -> None:
         limit = self._board.problem.spec.budget.max_active_seconds
@@ -112,7 +112,14 @@ class EarlyEnd:
             self._finish(name)
         elif stage in _SUPERNET and left <= self._seconds_after_supernet():
             self._end(StopReason.BUDGET, f"maxActiveSeconds ({limit} s) leaves time only for the race and the final training")
-            self._left = stage
+            self._leave(stage, StopReason.BUDGET)
+
+    def _leave(self, stage: Stage, reason: StopReason) -> None:
+        """The race comes next, as it is planned: what the supernet does not spend is saved. Short of time it is as narrow as it may be."""
+        self._left = stage
+        board = self._board
+        beyond_plan = board.trainings_left - board.problem.plan.race_trainings
+        board.withheld = board.problem.plan.search_trainings if reason is StopReason.BUDGET else max(0.0, beyond_plan)
 
     def settle(self) -> StopReason:
         """The reason at the end: a goal that the finished winner misses is taken back, with a notice."""
@@ -146,9 +153,6 @@ class EarlyEnd:
         board = self._board
         board.winner = board.enter(name, board.configurations[name])
         self._to_evaluate = True
-        plan = board.problem.plan
-        missing = (1 + plan.num_repeats) * plan.rungs[-1] - board.trainings[board.winner].units_done
-        board.ledger.step = max(board.ledger.step, board.ledger.steps - missing)
 
     def leader(self) -> str:
         """The candidate to finish when time is short: the furthest and then best compared, else the best scored, else the default."""

@@ -15,15 +15,19 @@ class Ledger:
     """What has been done and what it cost.
 
     Attributes:
-        step: Position over all stages: steps planned for the finished stages plus steps done in the current one. Never falls, since
-            checkpoints are ordered by it: where rounding takes a stage beyond its plan (see `Training.units_done`), the next begins there.
-        steps: Steps planned over all stages.
+        step: Position over all stages: the steps done. Never falls, since checkpoints are ordered by it: the next stage begins where a
+            stage ended, before its plan or, by rounding (see `Training.units_done`), beyond it.
+        steps: Steps over all stages: those that the stages behind took and those that are planned for the others.
+        stages: The same per stage, in their order.
     """
 
     def __init__(self, steps: int, clock: Callable[[], float]) -> None:
         """Start at zero; `clock` returns monotonic seconds."""
         self.step = 0
         self.steps = steps
+        self.stages: dict[Stage, int] = {}
+        self._begun = 0
+        """Position at which the stage at work began."""
         self._clock = clock
         self._mark = clock()
         self._cost: dict[str, float] = {}
@@ -40,6 +44,21 @@ class Ledger:
     def active_seconds(self) -> float:
         """Seconds of work kept so far: what a kill repeats counts once."""
         return math.fsum(self._seconds.values())
+
+    def lay_out(self, planned: Mapping[Stage, int]) -> None:
+        """Take the steps planned for the stage at work, from its first one on, and for those after it."""
+        self.stages.update(planned)
+        self.steps = sum(self.stages.values())
+
+    def close(self, stage: Stage) -> None:
+        """End a stage, or pass it over: what it took takes the place of what was planned for it."""
+        self.lay_out({stage: self.step - self._begun})
+        self._begun = self.step
+
+    @property
+    def steps_in_stage(self) -> int:
+        """Steps that the stage at work has taken."""
+        return self.step - self._begun
 
     def advance_to(self, step: int) -> None:
         """Move to a later position, the last one at most."""
@@ -77,11 +96,19 @@ class Ledger:
 
     def state_dict(self) -> dict[str, Any]:
         """As JSON."""
-        return {"step": self.step, "cost": self._cost, "seconds": self._seconds, "paces": {n: list(p) for n, p in self._paces.items()}}
+        return {
+            "step": self.step,
+            "begun": self._begun,
+            "stages": self.stages,
+            "cost": self._cost,
+            "seconds": self._seconds,
+            "paces": {n: list(p) for n, p in self._paces.items()},
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from `state_dict`; the clock starts now."""
-        self.step = int(state["step"])
+        self.step, self._begun = int(state["step"]), int(state["begun"])
+        self.lay_out({Stage(name): int(steps) for name, steps in state["stages"].items()})
         self._cost, self._seconds = dict(state["cost"]), dict(state["seconds"])
         self._paces = {name: (float(trainings), float(seconds)) for name, (trainings, seconds) in state["paces"].items()}
         self._mark = self._clock()

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 
-from autohas_api.budget import FORWARD_SHARE, MIN_REWARD_BATCH, StagePlan, minimum_trainings, plan_stages
+from autohas_api.budget import (
+    EARLY_EXAMPLES,
+    FORWARD_SHARE,
+    MIN_REWARD_BATCH,
+    Comparisons,
+    minimum_trainings,
+    plan_stages,
+    price_comparisons,
+)
 from autohas_api.scoring import METRICS
 from autohas_api.search import Spec
 from autohas_api.space import Configuration, Space
+from autohas_api.stage_plan import StagePlan
 from autohas_trainer.data import Splits, load
 from autohas_trainer.engine.costs import Costs
 from autohas_trainer.engine.own_code import OwnCode
@@ -59,12 +69,9 @@ class Problem:
             DataError: The files are missing or damaged, or too small for the recipe.
             ConfigurationError: The data cannot be divided or read as asked for.
         """
-        splits = splits_of(spec, device)
+        splits = splits_of(spec, device, check=partial(_check_budget, spec, space) if is_search else _accept_any)
         batch_size = spec.task.recipe.batch_size
-        selection_batches = splits.num_selection / batch_size
-        if is_search:
-            _check_budget(spec, space, selection_batches)
-        task, plan = task_of(spec, splits, device), plan_stages(spec, space, selection_batches)
+        task, plan = task_of(spec, splits, device), plan_stages(spec, space, splits.num_selection)
         _check_sizes(splits, max(_batch_sizes(spec, space)), rewards=is_search and plan.supernet_steps > 0)
         template = _template(spec, splits, task)
         return cls(
@@ -136,9 +143,9 @@ class Problem:
         return FORWARD_SHARE * self.reward_batch_size / self.spec.task.recipe.batch_size
 
     @property
-    def comparison_cost(self) -> float:
-        """Trainings that one pass over the selection split costs."""
-        return forward_cost(self.splits.num_selection, self.spec)
+    def comparisons(self) -> Comparisons:
+        """Trainings that comparing one candidate costs."""
+        return price_comparisons(self.spec, self.splits.num_selection)
 
     @property
     def evaluation_cost(self) -> float:
@@ -146,8 +153,12 @@ class Problem:
         return forward_cost(self.splits.num_selection + self.splits.num_test, self.spec)
 
 
-def splits_of(spec: Spec, device: torch.device) -> Splits:
-    """The data of a search, divided as it asks for."""
+def _accept_any(num_selection: int) -> None:
+    """A single training compares nothing."""
+
+
+def splits_of(spec: Spec, device: torch.device, check: Callable[[int], None] = _accept_any) -> Splits:
+    """The data of a search, divided as it asks for; `check` may refuse the size of its selection split."""
     data, shares = spec.task.data, spec.task.splits
     return load(
         data.label,
@@ -159,20 +170,23 @@ def splits_of(spec: Spec, device: torch.device) -> Splits:
         stratify=shares.stratify,
         seed=spec.algorithm.seed,
         device=device,
+        check=check,
     )
 
 
-def _check_budget(spec: Spec, space: Space, selection_batches: float) -> None:
+def _check_budget(spec: Spec, space: Space, num_selection: int) -> None:
     """Refuse a budget that does not pay for the comparisons, whose price is known only with the data.
 
     Raises:
         ConfigurationError: spec.budget.trainings is too small.
     """
-    least = minimum_trainings(spec, space, selection_batches)
+    least = minimum_trainings(spec, space, num_selection)
     if float(spec.budget.trainings) < least:
         message = (
-            f"spec.budget.trainings: {spec.budget.trainings} must be at least {least:.3g} for this data: each comparison of candidates"
-            f" passes over the whole selection split; raise budget.trainings or retrain.steps, or lower task.splits.selection"
+            f"spec.budget.trainings: {spec.budget.trainings} must be at least {least:.4g} for this data: comparisons of candidates pass"
+            f" over the selection split of {num_selection:,} examples, over {EARLY_EXAMPLES:,} of them before the end of a training, and"
+            f" {spec.retrain.steps} steps of {spec.task.recipe.batch_size} examples are short beside that;"
+            f" raise budget.trainings or retrain.steps, or lower task.splits.selection"
         )
         raise ConfigurationError(message)
 

@@ -16,12 +16,16 @@ __all__ = ["Rungs"]
 Choose = Callable[[int, list[str]], list[str]]
 """(rung, candidates compared there) -> candidates that go on; an empty list ends the halving."""
 
+More = Callable[[int, list[str]], list[str]]
+"""(rung, candidates compared there) -> further candidates for the same rung."""
+
 
 class Rungs:
     """The halving of one stage."""
 
-    def __init__(self, board: Board, stage: Stage, choose: Choose) -> None:
+    def __init__(self, board: Board, stage: Stage, choose: Choose, more: More = lambda *_: []) -> None:
         """No candidates yet; `begin` or `load_state_dict` brings them."""
+        self._more = more
         self._board = board
         self._stage = stage
         self._choose = choose
@@ -47,6 +51,8 @@ class Rungs:
         if (winner := self._board.goal_reached_by) is not None:  # whoever is left is not trained on (see `early_end`)
             self._board.report_rung(self._stage, self._rung, self._entrants[: self._position], [winner])
             return True
+        if self._position == len(self._entrants):
+            self._entrants += self._more(self._rung, self._entrants)
         if self._position == len(self._entrants):
             self._next_rung()
         return bool(self._entrants)

@@ -19,6 +19,7 @@ from autohas_api.messages import CheckpointInfo
 from autohas_api.search import Search
 from autohas_api.space import Space
 from autohas_trainer.engine.board import Board
+from autohas_trainer.engine.budget_notices import report_unspent, warn_of_short_stages
 from autohas_trainer.engine.checkpoint import Checkpoint, CheckpointStore
 from autohas_trainer.engine.costs import stopwatch
 from autohas_trainer.engine.early_end import EarlyEnd
@@ -108,12 +109,14 @@ def run(job: Job, sink: Sink, stop: StopRequest, clocks: Clocks | None = None) -
             if problem.splits.notes:
                 board.notify("DataConverted", "; ".join(problem.splits.notes))
             _learn_costs(board, clocks)
+            warn_of_short_stages(board)
             stages[0].begin()
             keeper.save(0)
         _work_through(stages, position, keeper, early_end, stop)
 
     last = stages[-1]
     assert isinstance(last, EvaluateStage)  # noqa: S101 - build_stages ends with it
+    report_unspent(board, early_end.reason)
     outcome = build_outcome(board, last, job.workdir, job.identity, early_end.settle())
     sink.finished(outcome)
     return outcome
@@ -130,12 +133,14 @@ def _work_through(stages: tuple[SearchStage, ...], position: int, keeper: _Keepe
         _work(stages[index], keeper, early_end, stop, index)
         if index + 1 == len(stages):
             break
-        index = len(stages) - 1 if early_end.goes_to_evaluate else index + 1
-        if not early_end.goes_to_evaluate:
-            ledger.advance_to(sum(done.num_steps for done in stages[:index]))
+        following = len(stages) - 1 if early_end.goes_to_evaluate else index + 1
+        for ended in stages[index:following]:
+            ledger.close(ended.name)
+        index = following
         stages[index].begin()
+        keeper.board.lay_out(stages[index].name, {stage.name: stage.num_steps for stage in stages[index:]})
         keeper.try_to_save(index)
-    ledger.advance_to(ledger.steps)
+    ledger.close(stages[-1].name)
 
 
 def _work(stage: SearchStage, keeper: _Keeper, early_end: EarlyEnd, stop: StopRequest, index: int) -> None:
@@ -241,7 +246,7 @@ def _assemble(problem: Problem, sink: Sink, clocks: Clocks) -> tuple[Board, tupl
     ledger = Ledger(0, clocks.monotonic)
     board = Board(problem, sink, ledger, clocks.wall)
     stages = build_stages(board)
-    ledger.steps = sum(stage.num_steps for stage in stages)
+    ledger.lay_out({stage.name: stage.num_steps for stage in stages})
     return board, stages
 
 
@@ -266,7 +271,7 @@ def _run_info(job: Job, board: Board, early_end: EarlyEnd, checkpoint: Checkpoin
         identity=job.identity,
         workdir=job.workdir,
         step=board.ledger.step,
-        steps=board.ledger.steps,
+        stages=dict(board.ledger.stages),
         starts=board.starts,
         interruptions=board.starts - 1,
         active_seconds=board.ledger.active_seconds,

@@ -15,7 +15,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from autohas_api.budget import RUNG_DIVISORS
+from autohas_api.budget import EARLY_EXAMPLES, RUNG_DIVISORS
 from autohas_api.space import Configuration
 from autohas_trainer.data import TestBatch, TrainBatch
 from autohas_trainer.engine.comparison import Comparison, diverged, encoded
@@ -150,7 +150,7 @@ class Training:
 
     @torch.no_grad()
     def compare(self, on_batch: Callable[[], None] = lambda: None) -> Comparison:
-        """Measure on the selection split: averaged weights with batch statistics before the end, the model itself at the end.
+        """Measure on the selection split: before the end averaged weights with batch statistics on a part, at the end the model itself.
 
         `on_batch` is called after every batch.
 
@@ -167,7 +167,7 @@ class Training:
         self._problem.own.seed("compare", self.num_steps_done)
         task = self._problem.task
         outputs, targets = [], []
-        for batch in self._problem.splits.selection():
+        for batch in self._problem.splits.selection(None if self.is_finished else EARLY_EXAMPLES):
             outputs.append(module(batch.inputs))
             targets.append(batch.targets_B)
             on_batch()

@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from autohas_api.messages import CheckpointInfo, Notice, Stage
-from autohas_trainer.reporting.live import LiveState, stage_steps
+from autohas_api.stage_plan import stage_steps
+from autohas_trainer.reporting.live import LiveState, stage_at
 from autohas_trainer.reporting.progress import eta_seconds
 from autohas_trainer.reporting.records import CandidateRecord, Outcome, PolicyRecord, RunInfo, StepRecord
 from autohas_trainer.reporting.silent import SilentSink
@@ -28,7 +29,10 @@ class BarSink(SilentSink):
         self._console = console
         self._state = state
         self._starts: dict[Stage, int] = {}
-        self._totals: Mapping[Stage, int] = {}
+        self._totals: dict[Stage, int] = {}
+        """Length of each stage's bar."""
+        self._taken: dict[Stage, int] = {}
+        """Steps per stage: taken where it has ended, planned for the others."""
         self._steps = 0
         self._tenths: dict[Stage, int] = {}
         self._said: dict[Stage, str] = {}
@@ -38,14 +42,33 @@ class BarSink(SilentSink):
 
     def started(self, info: RunInfo) -> None:
         """Lay out the stages."""
-        self._totals, self._steps = {s: n for s, n in stage_steps(info.plan).items() if n}, info.steps
-        begin = 0
+        self._totals = {stage: steps for stage, steps in stage_steps(info.plan).items() if steps}
+        self._take(stage_at(info.stages, info.step), info.stages)
         for stage, total in self._totals.items():
-            self._starts[stage], begin = begin, begin + total
             self._tenths[stage] = _TENTHS * self._done(stage, info.step) // total
         if self._bars is not None:
             self._bars.start(self._totals, info.steps)
         self._show(info.step)
+
+    def planned(self, stage: Stage, stages: Mapping[Stage, int]) -> None:
+        """Draw the plan as it now stands; a stage that ended before its plan stays where it ended."""
+        self._take(stage, stages)
+        if self._bars is not None:
+            self._bars.resize(self._totals, sum(stages.values()))
+
+    def _take(self, stage: Stage, stages: Mapping[Stage, int]) -> None:
+        """Know where each stage begins and how many steps it takes; those before `stage` have ended and keep the length of their bars."""
+        begin, has_ended = 0, True
+        for known, steps in stages.items():
+            has_ended = has_ended and known is not stage
+            self._starts[known], begin = begin, begin + steps
+            self._taken[known] = steps
+            if has_ended and steps < self._totals.get(known, 0):
+                self._said[known] = f"ended after {steps} of {self._totals[known]} steps"
+            elif steps:
+                self._totals[known] = steps
+                self._tenths.setdefault(known, 0)
+        self._steps = begin
 
     def step(self, record: StepRecord) -> None:
         """Move the bars."""
@@ -61,7 +84,7 @@ class BarSink(SilentSink):
         self._said[Stage.SUPERNET] = f"{reward}entropy {record.normalized_entropy:.2f}"
 
     def checkpointed(self, info: CheckpointInfo, *, seconds: float, size_bytes: int) -> None:  # noqa: ARG002 - the protocol's
-        """A stage that ended early jumps to its end here."""
+        """A restored search stands where its checkpoint does."""
         self._show(info.step)
 
     def notice(self, notice: Notice) -> None:
@@ -79,13 +102,13 @@ class BarSink(SilentSink):
             self._bars.stop()
 
     def _done(self, stage: Stage, position: int) -> int:
-        return min(self._totals[stage], max(0, position - self._starts[stage]))
+        return min(self._taken[stage], max(0, position - self._starts[stage]))
 
     def _show(self, position: int, stage: Stage | None = None) -> None:
         for known in self._totals:
             done = self._done(known, position)
             if self._bars is not None:
-                self._bars.update(known, done, self._said.get(known, "") if done else "")
+                self._bars.update(known, done, self._said.get(known, ""))
             elif known is stage or stage is None:
                 self._line(known, done)
         if self._bars is not None:
@@ -122,6 +145,13 @@ class _Bars:
         self._tasks = {stage: self._progress.add_task(stage, total=total, said="") for stage, total in totals.items()}
         self._tasks[_TOTAL] = self._progress.add_task(f"[bold]{_TOTAL}", total=steps, said="")
         self._progress.start()
+
+    def resize(self, totals: Mapping[Stage, int], steps: int) -> None:
+        for stage, total in totals.items():
+            if stage not in self._tasks:
+                self._tasks[stage] = self._progress.add_task(stage, total=total, said="")
+            self._progress.update(self._tasks[stage], total=total)
+        self._progress.update(self._tasks[_TOTAL], total=steps)
 
     def update(self, name: str, done: int, said: str) -> None:
         self._progress.update(self._tasks[name], completed=done, said=said)

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from autohas_api.messages import Stage
+from autohas_api.stage_plan import stage_steps
 from autohas_trainer.reporting.atomic import naming, sync_folder
 from autohas_trainer.reporting.records import CandidateRecord, PolicyRecord, RunInfo, StepRecord
 from autohas_trainer.reporting.silent import SilentSink
@@ -54,9 +55,9 @@ class HistorySink(SilentSink):
     def started(self, info: RunInfo) -> None:
         """Open the file and cut off what the restored checkpoint does not know of."""
         plan = info.plan
-        self._plain_stride = max(1, math.ceil(info.steps / _MAX_PLAIN_LINES))
+        self._plain_stride = max(1, math.ceil(sum(stage_steps(plan).values()) / _MAX_PLAIN_LINES))  # of the first plan: a resumed one's too
         self._policy_stride = max(1, math.ceil(plan.supernet_steps / _MAX_POLICY_LINES))
-        self._last_policy_step = plan.lane_steps + plan.supernet_steps
+        self._last_policy_step = _end_of_supernet(info.stages)
         with naming(self._path):
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
             self._file = os.fdopen(descriptor, "r+b", buffering=0)
@@ -65,6 +66,10 @@ class HistorySink(SilentSink):
             self._file.seek(kept)
             self._length = kept
             sync_folder(self._path.parent)
+
+    def planned(self, stage: Stage, stages: Mapping[Stage, int]) -> None:  # noqa: ARG002 - the protocol's
+        """Know where the supernet will end."""
+        self._last_policy_step = _end_of_supernet(stages)
 
     def step(self, record: StepRecord) -> None:
         """One line, unless thinned."""
@@ -157,6 +162,11 @@ def read_history(workdir: Path, num_bytes: int | None = None) -> History:
             case "candidate":
                 candidates.append(_candidate_of(line))
     return History(steps=tuple(steps), policies=tuple(policies), candidates=tuple(candidates))
+
+
+def _end_of_supernet(stages: Mapping[Stage, int]) -> int:
+    """Position after the supernet's last step: what comes before the race."""
+    return sum(steps for stage, steps in stages.items() if stage not in (Stage.RACE, Stage.EVALUATE))
 
 
 def _lines(path: Path, num_bytes: int | None) -> Iterator[tuple[str, dict[str, Any]]]:

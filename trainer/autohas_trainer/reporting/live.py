@@ -13,13 +13,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from autohas_api.budget import StagePlan
 from autohas_api.messages import MAX_NOTICES, CheckpointInfo, Notice, Stage, StopReason
 from autohas_trainer.reporting.history import History, read_history
 from autohas_trainer.reporting.records import CandidateRecord, Outcome, PolicyRecord, RunInfo, StepRecord
 from autohas_trainer.reporting.silent import SilentSink
 
-__all__ = ["STAGE_ORDER", "STEP_SECONDS", "CheckpointFacts", "LiveState", "Snapshot", "leader", "stage_at", "stage_steps"]
+__all__ = ["STAGE_ORDER", "STEP_SECONDS", "CheckpointFacts", "LiveState", "Snapshot", "leader", "stage_at"]
 
 STAGE_ORDER: Final = (Stage.LANES, Stage.WARMUP, Stage.SUPERNET, Stage.RACE, Stage.EVALUATE)
 """Stages as they follow each other."""
@@ -47,6 +46,8 @@ class Snapshot:
     started_at: float = 0.0
     first: StepRecord | None = None
     first_at: float = 0.0
+    stages: Mapping[Stage, int] = field(default_factory=dict)
+    """Steps per stage: taken where it has ended, planned for the others."""
     latest: StepRecord | None = None
     latest_at: float = 0.0
     rewarded: StepRecord | None = None
@@ -81,7 +82,12 @@ class Snapshot:
         position = self.position
         if self.latest is not None and self.latest.step == position:
             return self.latest.stage
-        return stage_at(self.info.plan, position) if self.info is not None else Stage.LANES
+        return stage_at(self.stages, position) if self.info is not None else Stage.LANES
+
+    @property
+    def steps(self) -> int:
+        """Steps over all stages, as the plan now stands."""
+        return sum(self.stages.values())
 
 
 class LiveState(SilentSink):
@@ -144,7 +150,7 @@ class LiveState(SilentSink):
             self._policy = past.policies[-1] if past.policies else None
             compared = past.candidates[-1] if past.candidates else None
             self._change(info=info, started_at=self._clock(), checkpoint=checkpoint, leader=best, compared=compared)
-            self._change(stop_reason=info.stop_reason)
+            self._change(stages=dict(info.stages), stop_reason=info.stop_reason)
             self._notices.extend(info.notices)
 
     def step(self, record: StepRecord) -> None:
@@ -166,6 +172,11 @@ class LiveState(SilentSink):
                 self._non_finite_losses += 1
             if record.reward is not None:
                 self._rewarded = record
+
+    def planned(self, stage: Stage, stages: Mapping[Stage, int]) -> None:  # noqa: ARG002 - the protocol's
+        """Remember the plan as it now stands."""
+        with self._lock:
+            self._change(stages=dict(stages))
 
     def at_work(self) -> None:
         """A sign of life."""
@@ -223,22 +234,10 @@ def leader(known: CandidateRecord | None, record: CandidateRecord) -> CandidateR
     return max(known, record, key=lambda r: (round(r.fraction, 6), r.score or 0.0))
 
 
-def stage_steps(plan: StagePlan) -> dict[Stage, int]:
-    """Steps planned per stage, in order; stages without work are left out, Evaluate never is."""
-    planned = {
-        Stage.LANES: plan.lane_steps,
-        Stage.WARMUP: plan.warmup_steps,
-        Stage.SUPERNET: plan.supernet_steps - plan.warmup_steps,
-        Stage.RACE: plan.race_steps or plan.num_samples,
-        Stage.EVALUATE: plan.evaluate_steps,
-    }
-    return {stage: steps for stage, steps in planned.items() if steps or stage is Stage.EVALUATE}
-
-
-def stage_at(plan: StagePlan, position: int) -> Stage:
-    """The stage that the step after `position` belongs to."""
+def stage_at(stages: Mapping[Stage, int], position: int) -> Stage:
+    """The stage that the step after `position` belongs to, of stages with their numbers of steps."""
     end = 0
-    for stage, steps in stage_steps(plan).items():
+    for stage, steps in stages.items():
         end += steps
         if position < end:
             return stage

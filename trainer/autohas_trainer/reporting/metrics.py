@@ -15,7 +15,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from autohas_api.budget import knobs_of
-from autohas_trainer.reporting.live import STEP_SECONDS, CheckpointFacts, Snapshot, stage_steps
+from autohas_trainer.reporting.live import STEP_SECONDS, CheckpointFacts, Snapshot
 from autohas_trainer.reporting.progress import eta_seconds
 from autohas_trainer.reporting.records import PolicyRecord, RunInfo
 
@@ -100,11 +100,10 @@ def _labelled(name: str, text: str, label: str, values: Mapping[str, float]) -> 
 
 def _run(snapshot: Snapshot, info: RunInfo, now: float) -> Iterator[Metric]:
     """Where the search stands, and what it has cost."""
-    planned = stage_steps(info.plan)
-    stages = {stage.value: float(stage is snapshot.stage) for stage in {**planned, snapshot.stage: 0}}
+    stages = {stage.value: float(stage is snapshot.stage) for stage in {**snapshot.stages, snapshot.stage: 0}}
     yield _labelled("autohas_trainer_stage", "1 for the stage at work, 0 for the others.", "stage", stages)
-    if info.steps:
-        share = min(1.0, snapshot.position / info.steps)
+    if snapshot.steps:
+        share = min(1.0, snapshot.position / snapshot.steps)
         yield _gauge("autohas_trainer_progress_ratio", "Share of the planned steps that are done, 0 to 1.", share)
     if (left := eta_seconds(snapshot)) is not None:
         yield _gauge("autohas_trainer_remaining_seconds", "Estimated time until the end, over all stages.", left)

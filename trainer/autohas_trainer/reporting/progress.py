@@ -7,6 +7,7 @@ from typing import Final
 
 from autohas_api.messages import Progress, Stage, TopChoice, encode
 from autohas_api.names import MAX_PROGRESS_BYTES
+from autohas_api.stage_plan import stage_steps
 from autohas_trainer.reporting.live import Snapshot
 from autohas_trainer.reporting.records import PolicyRecord
 
@@ -42,14 +43,15 @@ def health_of(snapshot: Snapshot, now: float, stall_timeout_s: float) -> Health:
 def eta_seconds(snapshot: Snapshot) -> float | None:
     """Seconds until the end over all stages, from the cost per second of this process; None until enough steps were timed."""
     info, first, latest = snapshot.info, snapshot.first, snapshot.latest
-    if info is None or first is None or latest is None or info.steps == 0:
+    if info is None or first is None or latest is None or snapshot.steps == 0:
         return None
     if snapshot.outcome is not None:
         return 0.0
     seconds, cost = snapshot.latest_at - snapshot.first_at, latest.cost - first.cost
     if sum(snapshot.steps_by_stage.values()) <= _MIN_ETA_STEPS or seconds <= 0 or cost <= 0:
         return None
-    remaining = info.plan.predicted_trainings * (1 - min(1.0, snapshot.position / info.steps))
+    per_step = info.plan.predicted_trainings / sum(stage_steps(info.plan).values())
+    remaining = per_step * max(0, snapshot.steps - snapshot.position)
     return round(remaining * seconds / cost, 1)
 
 
@@ -65,8 +67,8 @@ def build_progress(snapshot: Snapshot, now: float) -> Progress | None:
         attempt=info.identity.attempt,
         stage=snapshot.stage,
         step=snapshot.position,
-        steps=info.steps,
-        percent=round(100 * min(1.0, snapshot.position / info.steps), 2) if info.steps else 0.0,
+        steps=snapshot.steps,
+        percent=round(100 * min(1.0, snapshot.position / snapshot.steps), 2) if snapshot.steps else 0.0,
         eta_seconds=eta_seconds(snapshot),
         best=leader.metric if leader is not None else None,
         entropy=min(1.0, max(0.0, policy.normalized_entropy)) if policy is not None else None,

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
-from autohas_api.budget import StagePlan
 from autohas_api.messages import CheckpointInfo, Notice, Result, Stage, StopReason
 from autohas_api.search import Search
 from autohas_api.space import Space
+from autohas_api.stage_plan import StagePlan
 from autohas_trainer.provenance import DataIdentity, Environment
 
 DEFAULT: Final = "default"
@@ -32,7 +32,10 @@ class Identity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunInfo:
-    """The run as it begins or resumes: `steps` planned in all, of which `step` are done already."""
+    """The run as it begins or resumes, of whose steps `step` are done already.
+
+    `stages` are the steps that each stage took, where it has ended, or may take.
+    """
 
     search: Search
     space: Space
@@ -40,7 +43,7 @@ class RunInfo:
     identity: Identity
     workdir: Path
     step: int
-    steps: int
+    stages: Mapping[Stage, int]
     starts: int
     interruptions: int
     active_seconds: float
@@ -57,6 +60,11 @@ class RunInfo:
     """The examples that were read."""
     environment: Environment | None = None
     """Where this process runs."""
+
+    @property
+    def steps(self) -> int:
+        """Steps over all stages, as far as the plan goes."""
+        return sum(self.stages.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +148,9 @@ class Sink(Protocol):
 
     def step(self, record: StepRecord) -> None:
         """After every step."""
+
+    def planned(self, stage: Stage, stages: Mapping[Stage, int]) -> None:
+        """When `stage` begins, and when its plan changes: steps per stage, those behind as they were, the others as planned."""
 
     def at_work(self) -> None:
         """After every batch of work that makes no steps, a comparison or the last test: it may take longer than a stall may."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from autohas_api.messages import CheckpointInfo, Notice, StopReason
+from collections.abc import Mapping
+
+from autohas_api.messages import CheckpointInfo, Notice, Stage, StopReason
 from autohas_trainer.reporting.records import CandidateRecord, Outcome, PolicyRecord, RunInfo, StepRecord
 
 __all__ = ["SilentSink"]
@@ -16,6 +18,9 @@ class SilentSink:
 
     def step(self, record: StepRecord) -> None:
         """After every step."""
+
+    def planned(self, stage: Stage, stages: Mapping[Stage, int]) -> None:
+        """When a stage begins, and when its plan changes."""
 
     def at_work(self) -> None:
         """After every batch of work that makes no steps."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from autohas_api.messages import CheckpointInfo, Notice, StopReason
+from collections.abc import Mapping
+
+from autohas_api.messages import CheckpointInfo, Notice, Stage, StopReason
 from autohas_trainer.reporting.history import HistorySink
 from autohas_trainer.reporting.records import CandidateRecord, Outcome, PolicyRecord, RunInfo, Sink, StepRecord
 
@@ -26,6 +28,11 @@ class Sinks:
         """After every step."""
         for sink in self._all:
             sink.step(record)
+
+    def planned(self, stage: Stage, stages: Mapping[Stage, int]) -> None:
+        """When a stage begins, and when its plan changes."""
+        for sink in self._all:
+            sink.planned(stage, stages)
 
     def at_work(self) -> None:
         """After every batch of work that makes no steps."""

@@ -28,8 +28,9 @@ class EvaluateStage:
         self.num_steps = board.problem.plan.evaluate_steps
 
     def begin(self) -> None:
-        """Only the winner and the default matter now."""
+        """Only the winner and the default matter now; the plan knows what the winner's training lacks."""
         self._board.keep_only({self._winner, DEFAULT})
+        self.num_steps = self._missing_steps()
 
     def advance(self) -> bool:
         """Train the winner or one of its repeats by one step, or test when all are finished."""
@@ -49,6 +50,11 @@ class EvaluateStage:
             return True
         self._test()
         return False
+
+    def _missing_steps(self) -> int:
+        """Steps that the winner's training and the repeats lack, in units of steps at the default batch size."""
+        plan, training = self._board.problem.plan, self._board.trainings[self._winner]
+        return plan.rungs[-1] - training.units_done + plan.num_repeats * plan.rungs[-1]
 
     def _next_repeat(self) -> int | None:
         """The first further seed whose training is not over."""
@@ -86,6 +92,7 @@ class EvaluateStage:
         what = "diverged" if board.trainings[self._winner].fault is None else "failed"
         board.notify("WinnerDiverged", f"{self._winner} {what} in its final training; the default configuration is trained instead")
         board.winner = board.enter(DEFAULT, board.problem.space.default)
+        board.replan(self.name, self._missing_steps())
 
     def _test(self) -> None:
         board = self._board

@@ -12,6 +12,7 @@ from autohas_trainer.algorithms import lane_candidates
 from autohas_trainer.engine.board import DEFAULT, Board
 from autohas_trainer.engine.comparison import ranked
 from autohas_trainer.engine.rungs import Rungs
+from autohas_trainer.engine.spending import affordable, enumerated
 
 __all__ = ["LanesStage"]
 
@@ -23,7 +24,7 @@ class LanesStage:
 
     def __init__(self, board: Board) -> None:
         self._board = board
-        self._rungs = Rungs(board, self.name, self._choose)
+        self._rungs = Rungs(board, self.name, self._choose, self._replace)
         self.num_steps = board.problem.plan.lane_steps
 
     def begin(self) -> None:
@@ -58,6 +59,19 @@ class LanesStage:
         """Continue from `state_dict`."""
         self._rungs.load_state_dict(state)
 
+    def _replace(self, rung: int, names: list[str]) -> list[str]:
+        """The next lanes of the design at 1/9, for what those that diverged did not spend of the stage's share."""
+        num_diverged = sum(self._board.comparisons[name][rung].key == -math.inf for name in names)
+        if rung > 0 or not num_diverged:
+            return []
+        board, plan, prices = self._board, self._board.problem.plan, self._board.prices
+        spare = plan.lane_trainings - board.ledger.cost_by_stage()[self.name] - plan.num_survivors * prices.second
+        lanes = board.further_lanes(affordable(spare, prices.first, 0))
+        if lanes:
+            new = enumerated([lane.name for lane in lanes])
+            board.notify("BudgetMoved", f"{num_diverged} lanes diverged: the {spare:.2f} trainings that they did not spend go to {new}")
+        return [board.enter(lane.name, lane.configuration) for lane in lanes]
+
     def _choose(self, rung: int, names: list[str]) -> list[str]:
         """After 1/9 the best third goes on; after 1/3 the best lane is known (the default, when all diverged) and nobody does."""
         order = ranked({name: self._board.comparisons[name][rung] for name in names})
@@ -66,6 +80,7 @@ class LanesStage:
             self._board.best_lane = DEFAULT if self._board.comparisons[best][rung].key == -math.inf else best
             self._board.forget_contributions(rung, [name for name in names if name != self._board.best_lane])
             return []
-        survivors = order[: self._board.problem.plan.num_survivors]
+        finite = [name for name in order if self._board.comparisons[name][rung].key > -math.inf]
+        survivors = finite[: self._board.problem.plan.num_survivors]
         self._board.keep_only({DEFAULT, *survivors})
         return survivors

@@ -1,24 +1,31 @@
 """Race: default, lanes and the supernet's proposals, trained to 1/9, 1/3 and 1, compared on the selection split.
 
+The race spends what earlier stages left: it is as wide as the trainings that are left pay for, at its beginning and at each rung.
 After a whole race nothing but the default is returned unless it beat the default there, and nothing new takes the best lane's place
 unless it beat the lane at 1/3; ties within noise go to the default, and to the lane.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
 
-from autohas_api.budget import FINALISTS
+from autohas_api.budget import LAST_RUNG
 from autohas_api.messages import Stage
 from autohas_api.space import initial_configurations
+from autohas_api.stage_plan import FINALISTS
 from autohas_trainer.algorithms import Candidate
 from autohas_trainer.engine.board import DEFAULT, Board
 from autohas_trainer.engine.comparison import beats, ranked
 from autohas_trainer.engine.rungs import Rungs
+from autohas_trainer.engine.spending import affordable, affordable_ends, enumerated, num_challengers, num_finalists, race_price, widest_race
 from autohas_trainer.seeding import stream
 
 __all__ = ["RaceStage"]
+
+_MORE_PROPOSALS: Final = 64
+"""Proposals beyond the plan that a wider race may take from the supernet before it takes lanes of the design."""
 
 
 class RaceStage:
@@ -32,24 +39,61 @@ class RaceStage:
         self.num_steps = board.problem.plan.race_steps
 
     def begin(self) -> None:
-        """Enter the default and the new candidates beside the lanes that reached 1/3."""
+        """Enter the default and the new candidates next to the lanes that reached 1/3; as many as the trainings that are left pay for."""
         board = self._board
         entrants = [board.enter(DEFAULT, board.problem.space.default)]
-        for candidate in self._proposals():
-            name = board.enter(candidate.name, candidate.configuration)
+        given, proposed = self._given(), self._proposed()
+        planned = board.problem.plan.num_candidates - len(given)
+        self._enter([*given, *proposed[:planned]], entrants)
+        base = len(entrants) - 1
+        left = board.trainings_left - self._price_of_default()
+        self._widen(proposed[planned:], widest_race(left, board.prices, base) - base, entrants)
+        if new := entrants[1 + base :]:
+            spare = left - race_price(base, board.prices)
+            board.notify("BudgetMoved", f"{spare:.2f} trainings are left for a wider race: {enumerated(new)} join it")
+        self._rungs.begin([*entrants, *(name for name in board.trainings if name not in entrants)])
+        finalists = num_finalists(len(entrants) - 1)
+        first = self._steps(0, len(entrants) - 1 + self._lacks(0))
+        self.num_steps = first + self._steps(1, finalists + self._lacks(1)) + self._steps(2, 1 + num_challengers(finalists))
+
+    def _given(self) -> list[Candidate]:
+        """What the spec enqueues, unless the lanes had it."""
+        problem = self._board.problem
+        initial = () if problem.plan.num_lanes else initial_configurations(problem.spec, problem.space)
+        return [Candidate(name=f"initial {n}", configuration=c) for n, c in enumerate(initial, start=1)]
+
+    def _proposed(self) -> list[Candidate]:
+        """What the supernet proposes, the most trusted first, unless it was abandoned or there is none."""
+        board, plan = self._board, self._board.problem.plan
+        if board.supernet_is_abandoned or not plan.supernet_steps:
+            return []
+        return board.algorithm.candidates(plan.num_candidates + _MORE_PROPOSALS, stream(board.problem.seed, "race", "candidates"))
+
+    def _enter(self, candidates: Iterable[Candidate], entrants: list[str]) -> None:
+        for candidate in candidates:
+            name = self._board.enter(candidate.name, candidate.configuration)
             if name not in entrants:
                 entrants.append(name)
-        self._rungs.begin([*entrants, *(name for name in board.trainings if name not in entrants)])
 
-    def _proposals(self) -> list[Candidate]:
-        """What the spec enqueues, unless the lanes had it, and what the supernet proposes, unless it was abandoned."""
-        board, problem = self._board, self._board.problem
-        initial = () if problem.plan.num_lanes else initial_configurations(problem.spec, problem.space)
-        given = [Candidate(name=f"initial {n}", configuration=c) for n, c in enumerate(initial, start=1)]
-        count = problem.plan.num_candidates - len(given)
-        if count <= 0 or board.supernet_is_abandoned:
-            return given
-        return [*given, *board.algorithm.candidates(count, stream(problem.seed, "race", "candidates"))]
+    def _widen(self, proposed: Sequence[Candidate], count: int, entrants: list[str]) -> None:
+        """Enter `count` candidates that were none before: further proposals, then further lanes of the design."""
+        board = self._board
+        known = set(board.configurations.values())
+        more = [candidate for candidate in proposed if candidate.configuration not in known][:count]
+        self._enter(more, entrants)
+        self._enter(board.further_lanes(count - len(more)), entrants)
+
+    def _price_of_default(self) -> float:
+        return self._board.prices.rest(sum(rung in self._board.comparisons.get(DEFAULT, {}) for rung in range(LAST_RUNG)))
+
+    def _lacks(self, rung: int) -> int:
+        """1 where the default was not compared at a rung yet, 0 where it was."""
+        return int(rung not in self._board.comparisons.get(DEFAULT, {}))
+
+    def _steps(self, rung: int, count: int) -> int:
+        """Steps that bring `count` candidates to a rung from the one before."""
+        rungs = (0, *self._board.problem.plan.rungs)
+        return count * (rungs[rung + 1] - rungs[rung])
 
     def advance(self) -> bool:
         """Train or compare one candidate."""
@@ -67,35 +111,49 @@ class RaceStage:
         match rung:
             case 0:
                 kept = self._after_first(names)
+                self._board.keep_only(set(kept))
+                new = sum(1 not in self._board.comparisons[name] for name in kept)
+                self._board.replan(self.name, self._steps(1, new) + self._steps(2, 1 + num_challengers(new)))
             case 1:
-                kept = [DEFAULT, *self._challenger(rung, names)]
+                kept = [DEFAULT, *self._challengers(rung, names)]
                 self._board.forget_contributions(rung, names)
+                self._board.keep_only(set(kept))
+                self._board.replan(self.name, self._steps(2, len(kept)))
             case _:
                 self._board.winner = self._decide(names, rung)
                 return [self._board.winner]
-        self._board.keep_only(set(kept))
         return kept
 
     def _after_first(self, names: list[str]) -> list[str]:
-        """The default, the lanes that are further already, and the best of the new ones."""
-        ahead = [name for name in names if name != DEFAULT and 1 in self._board.comparisons[name]]
+        """The default, the lanes that are further already, and of the new ones as many as what is left pays for, the best first."""
+        board, prices = self._board, self._board.prices
+        ahead = [name for name in names if name != DEFAULT and 1 in board.comparisons[name]]
         new = [name for name in self._order(0, names) if name != DEFAULT and name not in ahead]
-        return [DEFAULT, *ahead, *new[:FINALISTS]]
+        left = board.trainings_left - self._price_of_default()
+        ends = affordable_ends(left, prices, len(new)) * prices.last
+        count = affordable(left - ends, prices.second, FINALISTS)
+        return [DEFAULT, *ahead, *new[:count]]
 
-    def _challenger(self, rung: int, names: list[str]) -> list[str]:
-        """Who goes on beside the default: the best lane, unless a new candidate beats it; without such a lane the first in order."""
+    def _challengers(self, rung: int, names: list[str]) -> list[str]:
+        """Who is trained to the end next to the default: as many as what is left pays for, one at least.
+
+        The best lane is the first unless a new candidate beats it; without such a lane they go by their order.
+        """
         comparisons, lane = self._board.comparisons, self._board.best_lane
         order = [name for name in self._order(rung, names) if name != DEFAULT]
-        if lane is None or lane not in order:
-            return order[:1]
-        better = [name for name in order if beats(comparisons[name][rung], comparisons[lane][rung])]
-        return [*better, lane][:1]
+        if lane is not None and lane in order:
+            better = [name for name in order if beats(comparisons[name][rung], comparisons[lane][rung])]
+            order = list(dict.fromkeys((*better, lane, *order)))
+        last = self._board.prices.last
+        return order[: affordable(self._board.trainings_left - last, last, 1)]
 
     def _order(self, rung: int, names: list[str]) -> list[str]:
-        return ranked({name: self._board.comparisons[name][rung] for name in names})
+        """From best to worst; what diverged is out."""
+        comparisons = {name: self._board.comparisons[name][rung] for name in names}
+        return [name for name in ranked(comparisons) if comparisons[name].key > -math.inf]
 
     def _decide(self, names: list[str], rung: int) -> str:
         comparisons = self._board.comparisons
-        challengers = [name for name in names if name != DEFAULT]
+        challengers = [name for name in self._order(rung, names) if name != DEFAULT]
         winners = [c for c in challengers if beats(comparisons[c][rung], comparisons[DEFAULT][rung])]
         return winners[0] if winners else DEFAULT

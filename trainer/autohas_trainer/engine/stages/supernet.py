@@ -243,14 +243,21 @@ class SupernetStage:
             )
         if not math.isfinite(done.loss):
             board.supernet_is_abandoned = True
-            board.notify("SupernetDiverged", f"the supernet's loss is not finite after {self._steps_done} steps of {self.name}")
+            found = f"the supernet's loss or gradient is not finite after {self._steps_done} steps of {self.name}"
+            board.notify("SupernetDiverged", f"{found}: it is abandoned, and {self._unspent()}")
         elif quality is not None and board.collapse.is_collapsed(quality, board.algorithm.policy.normalized_entropy()):
             board.supernet_is_abandoned = True
             board.notify(
                 "PolicyCollapsed",
                 f"the controller has decided while its samples are no better than chance, after {self._steps_done} steps of {self.name};"
-                " the supernet is abandoned and the race decides",
+                f" the supernet is abandoned and the race decides; {self._unspent()}",
             )
+
+    def _unspent(self) -> str:
+        """What the supernet leaves, for a sentence."""
+        planned, spent = self._board.problem.plan.supernet_trainings, self._board.ledger.cost_by_stage()
+        left = planned - sum(spent.get(stage, 0.0) for stage in (Stage.WARMUP, Stage.SUPERNET))
+        return f"{left:.2f} of its {planned:.2f} trainings are not spent"
 
     def state_dict(self) -> dict[str, Any]:
         """Steps done, and those that failed."""

@@ -11,6 +11,7 @@ from autohas_api.messages import Stage
 from autohas_trainer.algorithms import Candidate
 from autohas_trainer.engine.board import DEFAULT, Board
 from autohas_trainer.engine.comparison import beats
+from autohas_trainer.engine.spending import affordable, enumerated
 from autohas_trainer.seeding import stream
 
 __all__ = ["TrialsStage"]
@@ -25,6 +26,7 @@ class TrialsStage:
         self._board = board
         self._position = 0
         self._best = DEFAULT
+        self._num_trials = board.problem.plan.num_trials
         self.num_steps = board.problem.plan.race_steps
 
     def begin(self) -> None:
@@ -33,8 +35,8 @@ class TrialsStage:
 
     def advance(self) -> bool:
         """Train the current trial one step, or compare it when it is finished."""
-        board, trials = self._board, self._trials
-        name = trials[self._position].name
+        board = self._board
+        name = self._trials[self._position].name
         training = board.trainings[name]
         if not training.is_finished and not training.is_diverged:
             board.train(self.name, name)
@@ -45,25 +47,37 @@ class TrialsStage:
             return True  # the search ends here with this trial (see `early_end`)
         self._take(name)
         self._position += 1
-        if self._position == len(trials):
+        if self._position == len(self._trials):
+            self._add_trials()
+        if self._position == len(self._trials):
             board.winner = self._best
             return False
         self._enter()
         return True
 
+    def _add_trials(self) -> None:
+        """Trials for what those that diverged did not spend."""
+        board, planned = self._board, len(self._trials)
+        self._num_trials = planned + affordable(board.trainings_left, 1 + board.problem.comparisons.last, 0)
+        del self._trials
+        if added := self._trials[planned:]:
+            board.replan(self.name, len(added) * board.problem.plan.rungs[-1])
+            text = f"{board.trainings_left:.2f} trainings are left because trials diverged: {enumerated([t.name for t in added])} follow"
+            board.notify("BudgetMoved", text)
+
     def state_dict(self) -> dict[str, Any]:
-        """Position and leader."""
-        return {"position": self._position, "best": self._best}
+        """Position, leader and number of trials."""
+        return {"position": self._position, "best": self._best, "trials": self._num_trials}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from `state_dict`."""
-        self._position, self._best = int(state["position"]), str(state["best"])
+        self._position, self._best, self._num_trials = int(state["position"]), str(state["best"]), int(state["trials"])
 
     @cached_property
     def _trials(self) -> list[Candidate]:
         """The same draw in every process: randomness has no state."""
         problem = self._board.problem
-        return self._board.algorithm.candidates(problem.plan.num_trials, stream(problem.seed, "trials"))
+        return self._board.algorithm.candidates(self._num_trials, stream(problem.seed, "trials"))
 
     def _enter(self) -> None:
         trial = self._trials[self._position]

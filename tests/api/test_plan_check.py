@@ -1,0 +1,129 @@
+"""What a plan leaves for each stage is said before the data is read, with a warning where it is too little."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from autohas_api.acceptance import accept
+from autohas_api.budget import EARLY_EXAMPLES, FORWARD_SHARE, minimum_trainings, plan_stages, price_comparisons
+from autohas_api.plan_check import REWARDS_PER_DECISION, largest_selection, plan_lines, short_supernet, stage_trainings
+from autohas_api.search import Spec
+from autohas_api.space import Space
+from autohas_api.testing import a_search, changed
+
+ALGORITHMS: list[dict[str, Any]] = [
+    {},
+    {"autoHAS": {"strategy": "OneStep"}},
+    {"name": "RandomSharing", "randomSharing": {"numSamples": 5}},
+    {"name": "RandomSearch"},
+]
+
+
+def _images(trainings: str, algorithm: dict[str, Any] | None = None) -> tuple[Spec, Space]:
+    """60,000 grey images, of which a tenth is the selection split, 300 steps; 13 decisions of conv-small."""
+    document = changed(a_search(), "spec.task", {"data": {"name": "idx", "path": "/data"}, "model": {"template": "conv-small"}})
+    document = changed(changed(document, "spec.retrain.steps", 300), "spec.budget.trainings", trainings)
+    hyperparameters = document["spec"]["searchSpace"]["hyperparameters"][:1]
+    document = changed(document, "spec.searchSpace.hyperparameters", hyperparameters)
+    search, space = accept(changed(document, "spec.algorithm", algorithm or {}))
+    return search.spec, space
+
+
+def test_early_comparisons_read_a_part_of_a_large_selection_split() -> None:
+    """1,024 examples before the end, all 6,000 at it; of a small split all each time: forward passes in trainings of 300 batches of 64."""
+    spec, _ = _images("4")
+    large, small = price_comparisons(spec, 6000), price_comparisons(spec, 500)
+
+    assert large.early == pytest.approx(FORWARD_SHARE * EARLY_EXAMPLES / 64 / 300)
+    assert large.last == pytest.approx(FORWARD_SHARE * 6000 / 64 / 300)
+    assert small.early == small.last == pytest.approx(FORWARD_SHARE * 500 / 64 / 300)
+
+
+def test_sixty_thousand_images_are_searched_with_a_budget_of_four() -> None:
+    """11 early comparisons and 2 whole ones at least: the least budget is 3.25 and what they cost, and below 4."""
+    spec, space = _images("4")
+    comparisons = price_comparisons(spec, 6000)
+
+    expected = minimum_trainings(spec, space) + 11 * comparisons.early + 2 * comparisons.last
+    assert minimum_trainings(spec, space, 6000) == pytest.approx(expected)
+    assert expected < 4
+    assert plan_stages(spec, space, 6000).supernet_steps > 100
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS, ids=str)
+@pytest.mark.parametrize("num_selection", [0, 500, 6000])
+def test_the_shares_of_the_stages_are_the_whole_plan(algorithm: dict[str, Any], num_selection: int) -> None:
+    """Whatever the algorithm, what the stages may spend adds up to what is predicted."""
+    spec, space = _images("8", algorithm)
+    plan = plan_stages(spec, space, num_selection)
+
+    assert sum(stage_trainings(plan).values()) == pytest.approx(plan.predicted_trainings)
+    assert all(trainings > 0 for trainings in stage_trainings(plan).values())
+
+
+def test_a_supernet_with_too_few_rewards_for_its_decisions_is_warned_of() -> None:
+    """13 decisions want 130 rewarded steps; a share that pays for fewer is named, one that pays for more is not."""
+    spec, space = _images("4")
+    short, enough = plan_stages(spec, space, 6000), plan_stages(*_images("8"), 6000)
+    rewarded = short.supernet_steps - short.warmup_steps
+
+    assert rewarded < 13 * REWARDS_PER_DECISION <= enough.supernet_steps - enough.warmup_steps
+    assert short_supernet(spec, space, short) == (
+        f"the supernet gets {rewarded} rewarded steps for 13 architecture decisions, and below 130 (10 each) its proposals are little"
+        " better than chance: raise budget.trainings or retrain.steps, or search fewer decisions"
+    )
+    assert short_supernet(*_images("8"), enough) is None
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS[2:], ids=str)
+def test_without_a_controller_there_is_no_such_warning(algorithm: dict[str, Any]) -> None:
+    """RandomSharing and RandomSearch learn no policy."""
+    spec, space = _images("4", algorithm)
+
+    assert short_supernet(spec, space, plan_stages(spec, space)) is None
+
+
+@pytest.mark.parametrize("trainings", ["3.6", "4", "4.7"])
+def test_the_largest_selection_split_is_the_last_that_the_budget_pays_for(trainings: str) -> None:
+    """One example more costs more than the budget."""
+    spec, space = _images(trainings)
+    most = largest_selection(spec, space)
+
+    assert most is not None
+    assert minimum_trainings(spec, space, most) <= float(trainings) < minimum_trainings(spec, space, most + 1)
+
+
+def test_a_budget_that_pays_for_any_split_has_no_largest() -> None:
+    """With 100 million steps a training, a thousand million examples are little."""
+    document = changed(changed(a_search(), "spec.retrain.steps", 100_000_000), "spec.budget.trainings", "9")
+    search, space = accept(document)
+
+    assert largest_selection(search.spec, space) is None
+
+
+def test_validate_says_how_large_the_data_may_be() -> None:
+    """The share of each stage; then, for data that is not known yet, the limit in examples."""
+    spec, space = _images("4")
+    shares, limit = plan_lines(spec, space)
+    most = largest_selection(spec, space)
+
+    assert most is not None
+    assert shares == (
+        "trainings per stage: Lanes 0.56, Warmup 0.20, Supernet 0.80, Race 2.44; comparisons, whose price the data decide, take their part"
+        " of it"
+    )
+    assert limit == (
+        f"the budget pays for the comparisons of a selection split of {most:,} examples at most ({10 * most:,} training examples):"
+        " with more the search is refused when the data is read"
+    )
+
+
+def test_data_of_known_size_needs_no_limit() -> None:
+    """At most 2,000 training images are 200 for selection, which the budget pays for."""
+    spec, space = _images("4")
+    data = spec.task.data.model_copy(update={"arguments": {"trainLimit": "2000"}})
+    known = spec.model_copy(update={"task": spec.task.model_copy(update={"data": data})})
+
+    assert len(plan_lines(known, space)) == 1

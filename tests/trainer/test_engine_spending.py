@@ -1,0 +1,244 @@
+"""What a stage does not spend is spent by later ones, and a notice says where it went or how much is left."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from engine_fixtures import Killed, MemorySink, TickingClock, search, small_search
+from torch import device
+
+from autohas_api import budget as budget_module
+from autohas_api.acceptance import accept
+from autohas_api.budget import FORWARD_SHARE, Comparisons
+from autohas_api.messages import Stage, StopReason
+from autohas_api.space import Configuration
+from autohas_api.testing import changed
+from autohas_trainer.algorithms._base import Gradient
+from autohas_trainer.data import SelectionBatch, TrainBatch
+from autohas_trainer.engine import training as training_module
+from autohas_trainer.engine.board import Board
+from autohas_trainer.engine.ledger import Ledger
+from autohas_trainer.engine.problem import Problem
+from autohas_trainer.engine.spending import Prices, affordable, enumerated, race_price, widest_race
+from autohas_trainer.engine.stages.supernet import StepOfSupernet
+from autohas_trainer.engine.training import Training
+from autohas_trainer.reporting.records import StepRecord
+
+PRICES = Prices.of((5, 15, 45), Comparisons(early=0.01, last=0.02))
+
+
+def _supernet_is_lost_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """Let the supernet's loss be no number at a step, in every process."""
+    original = StepOfSupernet.gradient
+
+    def gradient(self: StepOfSupernet, configuration: Configuration, batch: TrainBatch) -> Gradient:
+        found = original(self, configuration, batch)
+        return Gradient(loss=math.nan, tensors=found.tensors) if self.step == step else found
+
+    monkeypatch.setattr(StepOfSupernet, "gradient", gradient)
+
+
+def _trainings_diverge(monkeypatch: pytest.MonkeyPatch, concerned: Callable[[Training], bool]) -> None:
+    """Let trainings lose all sense, but for the default's."""
+    original = Training.step
+
+    def stepped(self: Training) -> float:
+        if self.configuration != self._problem.space.default and concerned(self):
+            self.is_diverged = True
+            return math.nan
+        return original(self)
+
+    monkeypatch.setattr(training_module.Training, "step", stepped)
+
+
+def _document(algorithm: dict[str, Any] | None = None, trainings: str = "6") -> dict[str, Any]:
+    return changed(small_search(algorithm, steps=45), "spec.budget.trainings", trainings)
+
+
+def _has_a_large_rate(training: Training) -> bool:
+    return training.recipe.learning_rate > 0.1
+
+
+def test_a_price_is_the_steps_and_the_comparison() -> None:
+    """45 steps, rungs at 5 and 15: by hand."""
+    assert PRICES.first == pytest.approx(5 / 45 + 0.01)
+    assert PRICES.second == pytest.approx(10 / 45 + 0.01)
+    assert PRICES.last == pytest.approx(30 / 45 + 0.02)
+    assert [PRICES.rest(rung) for rung in range(3)] == pytest.approx([1.04, 1.04 - PRICES.first, PRICES.last])
+
+
+@pytest.mark.parametrize("least", [0, 4])
+@pytest.mark.parametrize("left", [0.0, 0.7, 1.3, 2.0, 5.0, 40.0])
+def test_a_race_is_as_wide_as_what_is_left_pays_for(left: float, least: int) -> None:
+    """A third continues, of those a third, at least 2 and 1; what that leaves goes to candidates that add no finalist."""
+    width = widest_race(left, PRICES, least)
+    by_hand = {n: n * PRICES.first + min(n, max(2, -(-n // 3))) * PRICES.second for n in range(500)}
+    prices = {n: price + max(1, min(n, max(2, -(-n // 3))) // 3) * PRICES.last for n, price in by_hand.items()}
+
+    assert race_price(width, PRICES) == pytest.approx(prices[width])
+    regular = max((n for n in range(least, 500) if prices[n] <= left), default=least)
+    assert width == regular + max(0, math.floor((left - prices[regular]) / PRICES.first))
+
+
+def test_what_costs_exactly_what_is_left_is_affordable() -> None:
+    """Rounding of sums loses no candidate; never fewer than the least."""
+    assert affordable(sum([0.1] * 3), 0.3, 0) == 1
+    assert affordable(0.29, 0.3, 0) == 0
+    assert affordable(-1.0, 0.3, 2) == 2
+
+
+def test_names_are_enumerated_for_a_sentence() -> None:
+    """One, two and many."""
+    assert [enumerated([f"lane {n}" for n in range(5, 5 + count)]) for count in (1, 2, 8)] == [
+        "lane 5",
+        "lane 5 and lane 6",
+        "lane 5 to lane 12 (8)",
+    ]
+
+
+def test_the_race_spends_what_a_lost_supernet_leaves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Abandoned after 6 steps: more lanes race, the cost is near the budget, and no step is counted that was not taken."""
+    _supernet_is_lost_at(monkeypatch, 5)
+    sink = MemorySink()
+    outcome = search(_document(), tmp_path, sink)
+
+    assert sink.info is not None
+    assert 6 - 0.3 < outcome.result.trainings <= 6 + 2 / 45
+    supernet = [record for record in sink.steps if record.stage in (Stage.WARMUP, Stage.SUPERNET)]
+    assert len(supernet) == 6
+    assert sink.plans[-1][1][Stage.WARMUP] + sink.plans[-1][1][Stage.SUPERNET] == 6 < sink.info.plan.supernet_steps
+    assert supernet[-1].step == len([r for r in sink.steps if r.stage is Stage.LANES]) + 6
+    assert sink.steps[-1].step == sink.steps[-1].steps
+    reasons = [notice.reason for notice in sink.notices]
+    assert [reason for reason in reasons if reason != "SupernetShort"] == ["SupernetDiverged", "BudgetMoved"]
+    raced = {record.name for record in sink.candidates if record.stage is Stage.RACE}
+    lanes = {record.name for record in sink.candidates if record.stage is Stage.LANES}
+    assert len(raced - lanes) > 4
+
+
+def test_lanes_that_diverge_are_replaced_by_the_next_of_the_design(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lanes at large rates diverge in their first step: others take their place, the cost stays near the budget."""
+    plain, sink = MemorySink(), MemorySink()
+    search(_document(), tmp_path / "plain", plain)
+    _trainings_diverge(monkeypatch, _has_a_large_rate)
+    outcome = search(_document(), tmp_path / "diverging", sink)
+
+    def compared(of: MemorySink) -> list[str]:
+        return [r.name for r in of.candidates if r.stage is Stage.LANES and r.fraction < 0.2]
+
+    assert sink.info is not None
+    num_diverged = sum(r.score is None for r in sink.candidates if r.stage is Stage.LANES and r.fraction < 0.2)
+    assert num_diverged > 1
+    assert len(compared(sink)) > len(compared(plain)) == sink.info.plan.num_lanes
+    assert "BudgetMoved" in [notice.reason for notice in sink.notices]
+    assert 6 - 0.3 < outcome.result.trainings <= 6 + 2 / 45
+
+
+def test_random_search_draws_further_trials_for_those_that_diverged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trials at large rates cost one step each: further ones follow until no whole training can be paid for."""
+    _trainings_diverge(monkeypatch, _has_a_large_rate)
+    sink = MemorySink()
+    outcome = search(_document({"name": "RandomSearch"}), tmp_path, sink)
+    finished = [record for record in sink.candidates if record.score is not None]
+
+    assert sink.info is not None
+    assert len(sink.candidates) > sink.info.plan.num_trials
+    assert len(finished) >= 5
+    assert outcome.result.trainings > 5
+
+
+def test_what_an_early_end_saves_is_not_spent_and_told(tmp_path: Path) -> None:
+    """budget.stop ends the supernet after a few rewards: the race is the planned one, and the last notice says what is left."""
+    document = changed(_document(trainings="12"), "spec.budget.stop", {"normalizedEntropyBelow": "0.999"})
+    sink = MemorySink()
+    outcome = search(document, tmp_path, sink)
+
+    assert outcome.result.stop_reason is StopReason.CONVERGED
+    left = 12 - outcome.result.trainings
+    assert left > 1
+    assert (sink.notices[-1].reason, sink.notices[-1].message) == (
+        "BudgetLeft",
+        f"{left:.2f} of 12 trainings are not spent: budget.stop ended the supernet to save them",
+    )
+
+
+def test_a_space_without_another_configuration_leaves_the_rest_and_says_so(tmp_path: Path) -> None:
+    """Three rates and nothing else: each is a lane, nothing else can be trained."""
+    document = changed(_document(trainings="12"), "spec.searchSpace.architecture")
+    document = changed(document, "spec.searchSpace.hyperparameters", [{"name": "optimizer", "categorical": {"choices": ["sgd", "adam"]}}])
+    sink = MemorySink()
+    outcome = search(document, tmp_path, sink)
+
+    assert outcome.result.trainings < 3
+    assert (sink.notices[-1].reason, sink.notices[-1].message) == (
+        "BudgetLeft",
+        f"{12 - outcome.result.trainings:.2f} of 12 trainings are not spent: every configuration that could be drawn was a candidate",
+    )
+
+
+@pytest.mark.parametrize("algorithm", [None, {"name": "RandomSearch"}], ids=["Lanes", "RandomSearch"])
+def test_a_wider_search_ends_the_same_however_it_is_killed(
+    algorithm: dict[str, Any] | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lanes diverge and the supernet is lost: killed in every stage and around the rungs, digest, cost, candidates and steps are equal."""
+    _supernet_is_lost_at(monkeypatch, 5)
+    _trainings_diverge(monkeypatch, _has_a_large_rate)
+    whole = MemorySink()
+    expected = search(_document(algorithm), tmp_path / "whole", whole)
+    total = len(whole.steps)
+    boundaries = [n for n in range(1, total) if whole.steps[n].candidate != whole.steps[n - 1].candidate]
+    moments = sorted({1, total // 3, total - 2, *boundaries[:: max(1, len(boundaries) // 6)]})
+    for moment in moments:
+
+        def kill(record: StepRecord, moment: int = moment) -> None:
+            if (record.step, record.cost) == (whole.steps[moment].step, whole.steps[moment].cost):
+                raise Killed
+
+        folder = tmp_path / str(moment)
+        with pytest.raises(Killed):
+            search(_document(algorithm), folder, MemorySink(on_step=kill))
+        resumed = MemorySink()
+        outcome = search(_document(algorithm), folder, resumed)
+
+        assert outcome.result.digest == expected.result.digest
+        assert outcome.cost_by_stage == expected.cost_by_stage
+        assert outcome.candidates == expected.candidates
+        assert resumed.steps == whole.steps[-len(resumed.steps) :]
+
+
+def test_comparisons_before_the_end_share_one_part_of_the_selection_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a part of 64 examples: 64 contributions at 1/3 and of every candidate the same ones, all at the end; each is paid as it is."""
+    for module in (training_module, budget_module):
+        monkeypatch.setattr(module, "EARLY_EXAMPLES", 64)
+    parsed, space = accept(small_search())
+    board = Board(Problem.load(parsed.spec, space, device("cpu")), MemorySink(), Ledger(0, TickingClock()), TickingClock())
+    num_selection = board.problem.splits.num_selection
+    asked: list[list[float]] = []
+    original = board.problem.splits.selection
+
+    def selection(most: int | None = None) -> Iterator[SelectionBatch]:
+        batches = list(original(most))
+        asked.append(torch.cat([batch.inputs for batch in batches]).flatten().tolist())
+        yield from batches
+
+    monkeypatch.setattr(board.problem.splits, "selection", selection)
+    sizes, prices = [], []
+    for name, values in (("default", {}), ("other", {"depth": "1"})):
+        board.enter(name, space.configuration({**space.as_mapping(space.default), **values}))
+        for rung in range(3):
+            while board.trainings[name].num_steps_done < board.trainings[name].rung(rung):
+                board.train(Stage.RACE, name)
+            before = board.ledger.cost
+            board.compare(Stage.RACE, name, rung)
+            prices.append(board.ledger.cost - before)
+            sizes.append(len(base64.b64decode(board.comparisons[name][rung].contributions)) // 4)
+
+    assert sizes == [0, 64, num_selection] * 2
+    assert asked[0] == asked[1] == asked[3] == asked[4] != asked[2] == asked[5]
+    assert prices == pytest.approx([FORWARD_SHARE * n / 64 / 27 for n in (64, 64, num_selection)] * 2)

@@ -1,0 +1,45 @@
+"""What a person should hear of the budget: that a stage gets too little of it, and what was not spent in the end."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from autohas_api.messages import StopReason
+from autohas_api.plan_check import short_supernet
+from autohas_trainer.engine.board import Board
+
+__all__ = ["report_unspent", "warn_of_short_stages"]
+
+_WHY: Final = {
+    StopReason.GOAL_REACHED: "the goal ended the search",
+    StopReason.CONVERGED: "budget.stop ended the supernet to save them",
+    StopReason.PLATEAU: "budget.stop ended the supernet to save them",
+    StopReason.BUDGET: "budget.maxActiveSeconds ended the search first",
+}
+
+
+def warn_of_short_stages(board: Board) -> None:
+    """Before the first step: the supernet's share may be too little for its decisions."""
+    problem = board.problem
+    if (text := short_supernet(problem.spec, problem.space, problem.plan)) is not None:
+        board.notify("SupernetShort", text)
+
+
+def report_unspent(board: Board, reason: StopReason | None) -> None:
+    """After the last step: how much of the budget is left and why, where it would have paid for one more candidate at 1/9.
+
+    Args:
+        board: The finished search.
+        reason: Why it ended before its plan, None where it did not.
+    """
+    budget = board.problem.spec.budget.trainings
+    left = float(budget) - board.ledger.cost
+    if left < board.prices.first:
+        return
+    if reason is not None and reason in _WHY:
+        why = _WHY[reason]
+    elif not board.further_lanes(1):
+        why = "every configuration that could be drawn was a candidate"
+    else:
+        why = "they came free too late, or pay for no candidate's way to its next comparison"
+    board.notify("BudgetLeft", f"{left:.2f} of {budget} trainings are not spent: {why}")
