@@ -183,6 +183,19 @@ def _supernet_steps(spec: Spec, trainings: float) -> tuple[int, int, float]:
     return steps, warmup, (warmup + (steps - warmup) * (1 + forward)) / spec.retrain.steps
 
 
+def plan_at_batch_size(spec: Spec, plan: StagePlan, batch_size: int) -> StagePlan:
+    """The plan with as many supernet steps of `batch_size` examples as its supernet's trainings pay for.
+
+    A gradient of twice as many examples costs twice as much; a reward does not depend on it.
+    """
+    share, reward, fraction = batch_size / spec.task.recipe.batch_size, reward_forward(spec), float(knobs_of(spec).warmup_fraction)
+    if share == 1 or not plan.supernet_steps:
+        return plan
+    paid = plan.warmup_steps + (plan.supernet_steps - plan.warmup_steps) * (1 + reward)
+    steps = max(1, int(paid / (share + reward * (1 - fraction))))
+    return replace(plan, supernet_steps=steps, schedule_steps=steps, warmup_steps=math.ceil(steps * fraction))
+
+
 def _roles(space: Space) -> frozenset[Role]:
     """The kinds of decisions that are searched."""
     return frozenset(decision.role for decision in space.searched())

@@ -22,6 +22,7 @@ from autohas_trainer.engine.board import Board
 from autohas_trainer.engine.guard import UpdateGuard
 from autohas_trainer.engine.ledger import Ledger
 from autohas_trainer.engine.problem import Problem
+from autohas_trainer.engine.stages import build_stages
 from autohas_trainer.engine.stages.supernet import StepOfSupernet
 from autohas_trainer.space.paired import leave_one_out_advantages
 
@@ -163,6 +164,34 @@ def test_rewards_after_the_window_are_not_measured_by_its_baseline() -> None:
 
     assert 4 <= sum(advantage is not None and advantage > 0 for advantage in advantages[:20]) <= 15
     assert advantages[0] == 0
+
+
+@pytest.mark.parametrize(("batch_size", "steps"), [("32", 1.656), ("64", 1.0), ("128", 0.558)])
+def test_the_supernet_takes_the_batch_size_that_belongs_to_the_rate(batch_size: str, steps: float) -> None:
+    """After a lane of 128 examples its steps take 128: fewer steps, for the trainings that were planned and to the end of the progress.
+
+    With a reward of 0.35 after a quarter of the steps a default step costs 1.2625, one of twice as many examples 2.2625.
+    """
+    sizes = {"name": "batch_size", "integer": {"min": 32, "max": 128, "step": 2, "scale": "Log"}}
+    document = changed(small_search(steps=54), "spec.searchSpace.hyperparameters", [sizes, RATES])
+    parsed, space = accept(changed(document, "spec.task.recipe.batchSize", 64))
+    board = Board(Problem.load(parsed.spec, space, torch.device("cpu")), MemorySink(), Ledger(0, TickingClock()), TickingClock())
+    lane = space.configuration({**space.as_mapping(space.default), "batch_size": batch_size})
+    board.best_lane = board.enter("lane 1", lane)
+    board.algorithm.begin(lane)
+    plan, stages = board.problem.plan, build_stages(board)[1:3]
+    board.ledger.steps = plan.supernet_steps
+    for stage in stages:
+        while stage.advance():
+            pass
+    planned = plan.warmup_steps + (plan.supernet_steps - plan.warmup_steps) * 1.35
+    taken = sum(stage.state_dict()["step"] for stage in stages)
+
+    assert StepOfSupernet(board, 0).train_batch().inputs.shape[0] == int(batch_size)
+    assert taken == pytest.approx(steps * plan.supernet_steps, rel=0.01, abs=1)
+    assert board.ledger.step == plan.supernet_steps
+    assert planned - 2 * 1.35 <= 54 * board.ledger.cost <= planned + 1e-9
+    assert StepOfSupernet(board, 0).num_steps == taken
 
 
 def test_one_step_counts_what_it_ran() -> None:

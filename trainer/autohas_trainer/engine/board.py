@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from autohas_api.budget import StagePlan, plan_at_batch_size
 from autohas_api.messages import NOTICES_PER_START, Notice, Stage
 from autohas_api.space import Configuration, initial_configurations
 from autohas_api.streams import readable
@@ -74,6 +75,17 @@ class Board:
         """Processes that worked on the search, this one included."""
         self.num_rewards_here = 0
         """Rewards in this process."""
+
+    @property
+    def supernet_batch_size(self) -> int:
+        """Examples in a training batch of the supernet: those that the best lane's rate belongs to, the default's where no lane ran."""
+        best = self.best_lane or DEFAULT
+        return self.problem.recipe(self.configurations[best]).batch_size
+
+    @property
+    def supernet_plan(self) -> StagePlan:
+        """The plan with the supernet's steps at its batch size; their cost is what was planned."""
+        return plan_at_batch_size(self.problem.spec, self.problem.plan, self.supernet_batch_size)
 
     def enter_repeat(self, name: str, configuration: Configuration, repeat: int) -> None:
         """Give a configuration one more training, from other first weights and in another order of the data."""

@@ -23,9 +23,9 @@ def build_stages(board: Board) -> tuple[SearchStage, ...]:
     if plan.num_lanes:
         stages.append(LanesStage(board))
     if plan.warmup_steps:
-        stages.append(SupernetStage(board, Stage.WARMUP, 0, plan.warmup_steps))
+        stages.append(SupernetStage(board, Stage.WARMUP, plan.warmup_steps))
     if plan.supernet_steps:
-        stages.append(SupernetStage(board, Stage.SUPERNET, plan.warmup_steps, plan.supernet_steps - plan.warmup_steps))
+        stages.append(SupernetStage(board, Stage.SUPERNET, plan.supernet_steps - plan.warmup_steps))
     stages.append(_race(board, plan))
     stages.append(EvaluateStage(board))
     return tuple(stages)

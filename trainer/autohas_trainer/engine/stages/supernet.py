@@ -41,8 +41,9 @@ class StepOfSupernet:
 
     def __init__(self, board: Board, step: int) -> None:
         self.step = step
-        self.num_steps = board.problem.plan.schedule_steps
-        self.is_warmup = step < board.problem.plan.warmup_steps
+        plan = board.supernet_plan
+        self.num_steps = plan.schedule_steps
+        self.is_warmup = step < plan.warmup_steps
         self._board = board
         self.culprit = f"{_CULPRIT}{step}"
         """Name of what this works on among the faults."""
@@ -68,7 +69,7 @@ class StepOfSupernet:
 
     def _batch(self, replica: int) -> TrainBatch:
         problem = self._board.problem
-        batch = problem.splits.train_batch(self.step, problem.spec.task.recipe.batch_size, problem.seed, replica=replica)
+        batch = problem.splits.train_batch(self.step, self._board.supernet_batch_size, problem.seed, replica=replica)
         return problem.own.augmented(batch, problem.space.default, "supernet", replica, self.step)
 
     def reward_batch(self) -> RewardBatch:
@@ -172,10 +173,9 @@ class SupernetStage:
     Warmup: the first ones, uniform paths, no architecture reward. Supernet: the others, every sample is rewarded and the controller learns.
     """
 
-    def __init__(self, board: Board, name: Stage, first: int, num_steps: int) -> None:
-        """`first`: the number of its first step among all `plan.supernet_steps`."""
+    def __init__(self, board: Board, name: Stage, num_steps: int) -> None:
+        """`num_steps`: its part of the progress, in steps at the default batch size."""
         self._board = board
-        self._first = first
         self._steps_done = 0
         self._failures = 0
         self.name = name
@@ -187,9 +187,10 @@ class SupernetStage:
     def advance(self) -> bool:
         """One supernet step; what cannot be repaired abandons the supernet: the race goes on with the lanes."""
         self._leave_failing_device()
-        if self._steps_done >= self.num_steps or self._board.supernet_is_abandoned:
+        first, last = self._span()
+        if first + self._steps_done >= last or self._board.supernet_is_abandoned:
             return False
-        context = StepOfSupernet(self._board, self._first + self._steps_done)
+        context = StepOfSupernet(self._board, first + self._steps_done)
         try:
             done = self._board.algorithm.step(context)
         except DeviceError:
@@ -204,7 +205,17 @@ class SupernetStage:
             self._board.failed_samples = 0
             self._book(done)
             self._watch(done, context.last_quality)
-        return self._steps_done < self.num_steps and not self._board.supernet_is_abandoned
+        return first + self._steps_done < last and not self._board.supernet_is_abandoned
+
+    def _span(self) -> tuple[int, int]:
+        """(number of its first step among all of the supernet, number of the step after its last), at the batch size of the best lane."""
+        plan = self._board.supernet_plan
+        return (0, plan.warmup_steps) if self.name is Stage.WARMUP else (plan.warmup_steps, plan.supernet_steps)
+
+    def _units_done(self, steps: int) -> int:
+        """Steps in units of the progress: `num_steps` of them are the stage, whatever its batch."""
+        first, last = self._span()
+        return steps * self.num_steps // (last - first)
 
     def _leave_failing_device(self) -> None:
         """Leave a supernet under which the device fails again and again: every failure costs a process."""
@@ -270,9 +281,11 @@ class SupernetStage:
 
     def _book(self, done: SupernetStep) -> None:
         board, problem = self._board, self._board.problem
-        board.ledger.step += 1
-        forwards = done.num_reward_forwards * problem.reward_forward + done.num_train_forwards * FORWARD_SHARE
-        board.ledger.spend(self.name, (done.num_gradients + forwards) / problem.spec.retrain.steps)
+        board.ledger.advance_to(board.ledger.step + self._units_done(self._steps_done) - self._units_done(self._steps_done - 1))
+        share = board.supernet_batch_size / problem.spec.task.recipe.batch_size
+        on_training_batch = share * (done.num_gradients + done.num_train_forwards * FORWARD_SHARE)
+        cost = on_training_batch + done.num_reward_forwards * problem.reward_forward
+        board.ledger.spend(self.name, cost / problem.spec.retrain.steps)
         record = StepRecord(
             stage=self.name,
             step=board.ledger.step,
