@@ -15,7 +15,7 @@ from typing import Final
 from autohas_api.run_spec import AutoHAS, RandomSharing
 from autohas_api.search import Spec
 from autohas_api.space import Role, Space
-from autohas_api.stage_plan import FINALISTS, StagePlan
+from autohas_api.stage_plan import FINALISTS, StagePlan, num_rescored
 
 RUNG_DIVISORS: Final = (9, 3, 1)
 """A candidate is compared at 1/9, 1/3 and 1 of a full training (Source: ALGORITHMS section 1)."""
@@ -65,17 +65,18 @@ def knobs_of(spec: Spec) -> AutoHAS:
     return spec.algorithm.auto_has or AutoHAS()
 
 
-def plan_stages(spec: Spec, space: Space, num_selection: int = 0) -> StagePlan:
+def plan_stages(spec: Spec, space: Space, num_selection: int = 0, num_reward: int = 0) -> StagePlan:
     """Steps per stage for a valid spec.
 
     Args:
         spec: The search.
         space: Its space.
         num_selection: Examples of the selection split, once the data is known: comparisons are paid for too.
+        num_reward: Examples of the reward split, on all of which RandomSharing scores its best samples again.
     """
     num_repeats = spec.retrain.seeds - 1
-    trainings = max(float(spec.budget.trainings), minimum_trainings(spec, space, num_selection)) - num_repeats
-    plan = _plan_search(spec, space, trainings, price_comparisons(spec, num_selection))
+    trainings = max(float(spec.budget.trainings), minimum_trainings(spec, space, num_selection, num_reward)) - num_repeats
+    plan = _plan_search(spec, space, trainings, price_comparisons(spec, num_selection), num_reward)
     predicted = plan.predicted_trainings + num_repeats
     return replace(plan, num_repeats=num_repeats, search_trainings=trainings, predicted_trainings=predicted)
 
@@ -94,10 +95,10 @@ def price_comparisons(spec: Spec, num_selection: int) -> Comparisons:
     return Comparisons(early=min(num_selection, EARLY_EXAMPLES) * example, last=num_selection * example)
 
 
-def _plan_search(spec: Spec, space: Space, trainings: float, comparison: Comparisons) -> StagePlan:
+def _plan_search(spec: Spec, space: Space, trainings: float, comparison: Comparisons, num_reward: int) -> StagePlan:
     """The plan without repeats of the winner."""
     if spec.algorithm.name == "RandomSharing":
-        return _random_sharing(spec, trainings, comparison)
+        return _random_sharing(spec, trainings, comparison, num_reward)
     if spec.algorithm.name == "RandomSearch":
         return _random_search(spec, trainings, comparison)
     if not has_lanes(spec):
@@ -112,20 +113,21 @@ def reward_forward(spec: Spec) -> float:
     return FORWARD_SHARE * max(MIN_REWARD_BATCH, spec.task.recipe.batch_size) / spec.task.recipe.batch_size
 
 
-def minimum_trainings(spec: Spec, space: Space, num_selection: int = 0) -> float:
+def minimum_trainings(spec: Spec, space: Space, num_selection: int = 0, num_reward: int = 0) -> float:
     """The smallest budget, in trainings, with which every stage of the algorithm can do its work, repeats of the winner included.
 
     Args:
         spec: The search.
         space: Its space.
         num_selection: As for `plan_stages`.
+        num_reward: As for `plan_stages`.
     """
-    return _minimum_search(spec, space, price_comparisons(spec, num_selection)) + spec.retrain.seeds - 1
+    return _minimum_search(spec, space, price_comparisons(spec, num_selection), num_reward) + spec.retrain.seeds - 1
 
 
-def _minimum_search(spec: Spec, space: Space, comparison: Comparisons) -> float:
+def _minimum_search(spec: Spec, space: Space, comparison: Comparisons, num_reward: int) -> float:
     if spec.algorithm.name == "RandomSharing":
-        return 1 + comparison.last + MIN_SUPERNET_TRAININGS + _scoring_cost(spec)
+        return 1 + comparison.last + MIN_SUPERNET_TRAININGS + _scoring_cost(spec, num_reward)
     if spec.algorithm.name == "RandomSearch":
         return max(MIN_TRIALS, 1 + _num_initial(spec)) * (1 + comparison.last)
     if not has_lanes(spec):
@@ -191,8 +193,7 @@ def plan_at_batch_size(spec: Spec, plan: StagePlan, batch_size: int) -> StagePla
     share, reward, fraction = batch_size / spec.task.recipe.batch_size, reward_forward(spec), float(knobs_of(spec).warmup_fraction)
     if share == 1 or not plan.supernet_steps:
         return plan
-    paid = plan.warmup_steps + (plan.supernet_steps - plan.warmup_steps) * (1 + reward)
-    steps = max(1, int(paid / (share + reward * (1 - fraction))))
+    steps = max(1, int(plan.supernet_trainings * spec.retrain.steps / (share + reward * (1 - fraction))))
     return replace(plan, supernet_steps=steps, schedule_steps=steps, warmup_steps=math.ceil(steps * fraction))
 
 
@@ -309,13 +310,18 @@ def _num_samples(spec: Spec) -> int:
     return (spec.algorithm.random_sharing or RandomSharing()).num_samples
 
 
-def _scoring_cost(spec: Spec) -> float:
-    """Trainings to score the samples of RandomSharing: a gradient for the temporary update and SCORE_BATCHES forwards each."""
-    return _num_samples(spec) * (1 + SCORE_BATCHES * reward_forward(spec)) / spec.retrain.steps
+def _scoring_cost(spec: Spec, num_reward: int) -> float:
+    """Trainings to score the samples of RandomSharing: a gradient for the temporary update and SCORE_BATCHES forwards each.
+
+    The best ones once more, on the whole reward split, which is one batch at least.
+    """
+    whole = max(FORWARD_SHARE * num_reward / spec.task.recipe.batch_size, reward_forward(spec))
+    first, again = _num_samples(spec) * (1 + SCORE_BATCHES * reward_forward(spec)), num_rescored(_num_samples(spec)) * (1 + whole)
+    return (first + again) / spec.retrain.steps
 
 
-def _random_sharing(spec: Spec, trainings: float, comparison: Comparisons) -> StagePlan:
-    scoring = _scoring_cost(spec)
+def _random_sharing(spec: Spec, trainings: float, comparison: Comparisons, num_reward: int) -> StagePlan:
+    scoring = _scoring_cost(spec, num_reward)
     steps = max(1, int((trainings - 1 - comparison.last - scoring) * spec.retrain.steps))
     return StagePlan(
         rungs=_rungs(spec),

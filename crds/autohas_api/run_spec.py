@@ -78,7 +78,13 @@ class AutoHAS(Model):
 class RandomSharing(Model):
     """Knobs of random search with weight sharing (Li & Talwalkar)."""
 
-    num_samples: int = Field(default=100, ge=2, le=10000, description="Configurations scored on the shared weights; the best is trained.")
+    num_samples: int = Field(
+        default=100,
+        ge=2,
+        le=10000,
+        description="Configurations scored on the shared weights; the ten best are scored again on the whole reward split, and the best of"
+        " these is trained.",
+    )
 
 
 class Algorithm(Model):

@@ -7,10 +7,18 @@ from typing import Final
 
 from autohas_api.messages import Stage
 
-__all__ = ["FINALISTS", "StagePlan", "stage_steps"]
+__all__ = ["FINALISTS", "RESCORED_SAMPLES", "StagePlan", "num_rescored", "stage_steps"]
 
 FINALISTS: Final = 2
 """The fewest new candidates that continue from 1/9 to 1/3 of a training; the default goes on besides."""
+
+RESCORED_SAMPLES: Final = 10
+"""Samples of RandomSharing, the best ones, that are scored again on the whole reward split (Source: Li & Talwalkar's public code)."""
+
+
+def num_rescored(num_samples: int) -> int:
+    """Samples that are scored twice."""
+    return min(num_samples, RESCORED_SAMPLES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +77,11 @@ class StagePlan:
         """Training steps of the last stage: the repeats, and the final training where no race has done it."""
         return (self.num_repeats + (1 if self.num_samples else 0)) * self.rungs[-1]
 
+    @property
+    def scoring_steps(self) -> int:
+        """Scores of RandomSharing: each sample once, and the best ones again."""
+        return self.num_samples + num_rescored(self.num_samples)
+
     def trainings_after_supernet(self, steps: int) -> float:
         """The most that race and final training cost, in trainings of `steps` steps; comparisons left out."""
         return self.scoring_trainings + (self.race_steps + self.evaluate_steps) / steps
@@ -80,7 +93,7 @@ def stage_steps(plan: StagePlan) -> dict[Stage, int]:
         Stage.LANES: plan.lane_steps,
         Stage.WARMUP: plan.warmup_steps,
         Stage.SUPERNET: plan.supernet_steps - plan.warmup_steps,
-        Stage.RACE: plan.race_steps or plan.num_samples,
+        Stage.RACE: plan.race_steps or plan.scoring_steps,
         Stage.EVALUATE: plan.evaluate_steps,
     }
     return {stage: steps for stage, steps in planned.items() if steps or stage is Stage.EVALUATE}

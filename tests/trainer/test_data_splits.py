@@ -247,14 +247,34 @@ def test_a_part_of_the_selection_split_is_always_the_same_with_classes_in_propor
 
 def test_the_size_of_the_selection_split_may_be_refused_before_anything_is_converted(monkeypatch: pytest.MonkeyPatch) -> None:
     """A search whose budget is too small for its data ends before minutes of standardising, not after them."""
-    seen: list[int] = []
+    seen: list[tuple[int, int]] = []
 
-    def refuse(num_selection: int) -> None:
-        seen.append(num_selection)
+    def refuse(num_selection: int, num_reward: int) -> None:
+        seen.append((num_selection, num_reward))
         raise ConfigurationError("too small")
 
     monkeypatch.setattr(Splits, "__init__", lambda *_: pytest.fail("the data was converted"))
     with pytest.raises(ConfigurationError, match="too small"):
         load("digits", None, {}, reward=0.1, selection=0.1, stratify=True, seed=0, device=CPU, check=refuse)
     assert len(seen) == 1
-    assert seen[0] > 100
+    assert min(seen[0]) > 100
+
+
+def test_the_whole_reward_split_is_read_once() -> None:
+    """Batches of the asked size at least, together every example of the split, in an order of the seed."""
+    made = load("digits", None, {}, reward=0.1, selection=0.1, stratify=True, seed=0, device=CPU)
+
+    def rewarded(size: int, seed: int) -> list[Tensor]:
+        return [batch.inputs for batch in made.reward(size, seed)]
+
+    batches = rewarded(64, 0)
+    examples = torch.cat(batches).flatten(1)
+
+    assert all(64 <= len(batch) < 128 for batch in batches)
+    assert len(examples) == made.num_reward
+    assert torch.equal(torch.cat(rewarded(64, 0)).flatten(1), examples)
+    other = torch.cat(rewarded(10_000, 1)).flatten(1)
+    assert not torch.equal(other, examples)
+    assert sorted(map(tuple, other.tolist())) == sorted(map(tuple, examples.tolist()))
+    drawn = made.reward_batch(3, 64, 0).inputs.flatten(1)
+    assert {tuple(row) for row in drawn.tolist()} <= {tuple(row) for row in examples.tolist()}

@@ -56,6 +56,35 @@ def test_kill_in_any_stage_changes_nothing(
     assert [n.reason for n in resumed.other_notices] == ["CheckpointRestored"]
 
 
+@pytest.mark.parametrize("nth", [5, 6, 8, 10])
+def test_a_kill_between_the_two_stages_of_scoring_or_within_the_second_changes_nothing(
+    nth: int, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """RandomSharing scores five samples and then these five again: killed anywhere it scores, and picks, the same."""
+    expected, expected_steps = _reference("RandomSharing", tmp_path_factory)
+    seen = 0
+
+    def stop_or_kill(record: StepRecord) -> None:
+        nonlocal seen
+        seen += record.stage is Stage.RACE
+        stop.requested = seen == nth - 1  # a checkpoint right before the step that kills
+        if seen == nth:
+            raise Killed
+
+    stop = Stop()
+    with pytest.raises(Interrupted):
+        search(case("RandomSharing"), tmp_path, MemorySink(on_step=stop_or_kill), stop)
+    stop = Stop()
+    with pytest.raises(Killed):
+        search(case("RandomSharing"), tmp_path, MemorySink(on_step=stop_or_kill), stop)
+    resumed = MemorySink()
+    outcome = search(case("RandomSharing"), tmp_path, resumed)
+
+    assert outcome.result.digest == expected.result.digest
+    assert outcome.cost_by_stage == expected.cost_by_stage
+    assert resumed.steps == expected_steps[-len(resumed.steps) :]
+
+
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_stopping_after_every_tenth_step_changes_nothing(algorithm: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Stopped on request again and again, each process does its steps once and the end is the same."""

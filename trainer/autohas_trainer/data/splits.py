@@ -145,6 +145,12 @@ class Splits:
         rows_B = torch.from_numpy(np.concatenate(rows)).to(self._device)
         return RewardBatch(inputs=self._inputs.index_select(0, rows_B), targets_B=self._targets_N.index_select(0, rows_B))
 
+    def reward(self, size: int, seed: int) -> Iterator[RewardBatch]:
+        """Yield every reward example once, in an order keyed by `seed`, in as many batches as reach `size` examples each."""
+        rows_N = torch.from_numpy(stream(seed, "reward-split").permutation(self._carving.reward)).to(self._device)
+        for rows_B in torch.tensor_split(rows_N, max(1, self.num_reward // size)):
+            yield RewardBatch(inputs=self._inputs.index_select(0, rows_B), targets_B=self._targets_N.index_select(0, rows_B))
+
     def selection(self, most: int | None = None) -> Iterator[SelectionBatch]:
         """Yield the selection split in a fixed order, in chunks of nearly equal size.
 

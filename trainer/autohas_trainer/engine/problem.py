@@ -71,7 +71,7 @@ class Problem:
         """
         splits = splits_of(spec, device, check=partial(_check_budget, spec, space) if is_search else _accept_any)
         batch_size = spec.task.recipe.batch_size
-        task, plan = task_of(spec, splits, device), plan_stages(spec, space, splits.num_selection)
+        task, plan = task_of(spec, splits, device), plan_stages(spec, space, splits.num_selection, splits.num_reward)
         _check_sizes(splits, max(_batch_sizes(spec, space)), rewards=is_search and plan.supernet_steps > 0)
         template = _template(spec, splits, task)
         return cls(
@@ -153,12 +153,12 @@ class Problem:
         return forward_cost(self.splits.num_selection + self.splits.num_test, self.spec)
 
 
-def _accept_any(num_selection: int) -> None:
+def _accept_any(num_selection: int, num_reward: int) -> None:
     """A single training compares nothing."""
 
 
-def splits_of(spec: Spec, device: torch.device, check: Callable[[int], None] = _accept_any) -> Splits:
-    """The data of a search, divided as it asks for; `check` may refuse the size of its selection split."""
+def splits_of(spec: Spec, device: torch.device, check: Callable[[int, int], None] = _accept_any) -> Splits:
+    """The data of a search, divided as it asks for; `check` may refuse the sizes of its selection and reward splits."""
     data, shares = spec.task.data, spec.task.splits
     return load(
         data.label,
@@ -174,18 +174,20 @@ def splits_of(spec: Spec, device: torch.device, check: Callable[[int], None] = _
     )
 
 
-def _check_budget(spec: Spec, space: Space, num_selection: int) -> None:
+def _check_budget(spec: Spec, space: Space, num_selection: int, num_reward: int) -> None:
     """Refuse a budget that does not pay for the comparisons, whose price is known only with the data.
 
     Raises:
         ConfigurationError: spec.budget.trainings is too small.
     """
-    least = minimum_trainings(spec, space, num_selection)
+    least = minimum_trainings(spec, space, num_selection, num_reward)
     if float(spec.budget.trainings) < least:
+        is_scored = spec.algorithm.name == "RandomSharing"
+        again = f", the best samples over the reward split of {num_reward:,}" if is_scored else ""
         message = (
             f"spec.budget.trainings: {spec.budget.trainings} must be at least {least:.4g} for this data: comparisons of candidates pass"
-            f" over the selection split of {num_selection:,} examples, over {EARLY_EXAMPLES:,} of them before the end of a training, and"
-            f" {spec.retrain.steps} steps of {spec.task.recipe.batch_size} examples are short beside that;"
+            f" over the selection split of {num_selection:,} examples, over {EARLY_EXAMPLES:,} of them before the end of a training{again},"
+            f" and {spec.retrain.steps} steps of {spec.task.recipe.batch_size} examples are short beside that;"
             f" raise budget.trainings or retrain.steps, or lower task.splits.selection"
         )
         raise ConfigurationError(message)

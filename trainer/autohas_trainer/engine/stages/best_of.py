@@ -1,20 +1,23 @@
-"""The race of RandomSharing: uniform samples scored on the shared weights; the best one is trained.
+"""The race of RandomSharing: uniform samples scored on the shared weights, the ten best again on more data; the best one is trained.
 
-Source: Li & Talwalkar, random search with weight sharing.
+Source: Li & Talwalkar, random search with weight sharing; that the best are scored again on the whole split is in their public code.
 Ours: a sample's hyperparameters act through temporary weights, one update ahead, because shared weights alone cannot tell them apart.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
 from autohas_api.budget import SCORE_BATCHES
 from autohas_api.messages import Stage
 from autohas_api.space import Configuration
+from autohas_api.stage_plan import num_rescored
+from autohas_trainer.data import RewardBatch
 from autohas_trainer.engine.board import Board, finite
+from autohas_trainer.engine.problem import forward_cost
 from autohas_trainer.engine.stages.supernet import StepOfSupernet
 from autohas_trainer.errors import CandidateError, ConfigurationError, DeviceError, NumericalError
 from autohas_trainer.reporting.records import StepRecord
@@ -31,9 +34,11 @@ class BestOfStage:
     def __init__(self, board: Board) -> None:
         self._board = board
         self._scores: list[float | None] = []
-        """One per sample so far; None where it is not finite."""
+        """One per sample so far, on SCORE_BATCHES batches; None where it is not finite."""
+        self._final_scores: list[float | None] = []
+        """One per finalist so far, on the whole reward split."""
         self._context = StepOfSupernet(board, board.problem.plan.supernet_steps // 2)
-        self.num_steps = board.problem.plan.num_samples
+        self.num_steps = board.problem.plan.scoring_steps
 
     def begin(self) -> None:
         """The shared weights are trained.
@@ -49,39 +54,41 @@ class BestOfStage:
             raise NumericalError(message)
 
     def advance(self) -> bool:
-        """Score one sample; the best of all enters the final training."""
-        board, sample = self._board, self._samples[len(self._scores)]
-        loss, score = self._try_to_score(sample)
-        self._scores.append(finite(score))
+        """Score one sample, or one of the best again; the best of these enters the final training."""
+        is_final = len(self._scores) == len(self._samples)
+        index = self._finalists()[len(self._final_scores)] if is_final else len(self._scores)
+        batches = self._whole_split() if is_final else self._some_batches()
+        loss, score = self._try_to_score(index, batches)
+        (self._final_scores if is_final else self._scores).append(finite(score))
         self._lead()
-        board.ledger.step += 1
-        board.ledger.spend(self.name, (1 + SCORE_BATCHES * board.problem.reward_forward) / board.problem.spec.retrain.steps)
-        board.sink.step(self._record(sample, loss, score))
-        if len(self._scores) < len(self._samples):
+        self._book(index, loss, score, self._num_examples(is_final=is_final))
+        if len(self._scores) < len(self._samples) or len(self._final_scores) < len(self._finalists()):
             return True
-        leader = board.best_sample or _name(0)
+        board, leader = self._board, self._board.best_sample or _name(0)
         board.winner = board.enter(leader, board.configurations.get(leader, self._samples[0]))
         return False
 
+    def _finalists(self) -> list[int]:
+        """The best samples with a finite score, the best first; among equals the first leads."""
+        finite_ones = [(-score, index) for index, score in enumerate(self._scores) if score is not None]
+        return [index for _, index in sorted(finite_ones)[: num_rescored(len(self._samples))]]
+
     def _lead(self) -> None:
-        """Put the best sample so far on the board, should time end the search here."""
-        best = max(range(len(self._scores)), key=self._rank, default=None)
-        if best is not None and self._scores[best] is not None:
+        """Put the best sample so far on the board, should time end the search here: of those scored on the whole split if there are any."""
+        order = self._finalists()
+        final = [(score, -place) for place, score in enumerate(self._final_scores) if score is not None]
+        if order:
+            best = order[-max(final)[1] if final else 0]
             self._board.best_sample = _name(best)
             self._board.configurations[_name(best)] = self._samples[best]
 
-    def _rank(self, index: int) -> tuple[float, int]:
-        """Higher is better; a sample without a finite score is last, among equals the first leads."""
-        score = self._scores[index]
-        return (-math.inf if score is None else score, -index)
-
     def state_dict(self) -> dict[str, Any]:
         """Scores so far."""
-        return {"scores": self._scores}
+        return {"scores": self._scores, "finalScores": self._final_scores}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from `state_dict`."""
-        self._scores = list(state["scores"])
+        self._scores, self._final_scores = list(state["scores"]), list(state["finalScores"])
         self._lead()
 
     @cached_property
@@ -89,44 +96,67 @@ class BestOfStage:
         """The same draw in every process: randomness has no state."""
         problem = self._board.problem
         rng = stream(problem.seed, "race", "samples")
-        return [candidate.configuration for candidate in self._board.algorithm.candidates(self.num_steps, rng)]
+        return [candidate.configuration for candidate in self._board.algorithm.candidates(problem.plan.num_samples, rng)]
 
-    def _try_to_score(self, sample: Configuration) -> tuple[float, float]:
+    def _some_batches(self) -> Iterator[RewardBatch]:
+        """The same batches for every sample."""
+        splits, problem = self._board.problem.splits, self._board.problem
+        return (splits.reward_batch(step, problem.reward_batch_size, problem.seed) for step in range(SCORE_BATCHES))
+
+    def _whole_split(self) -> Iterator[RewardBatch]:
+        """Every reward example once; work on a large split shows itself after every batch."""
+        for batch in self._board.problem.splits.reward(self._board.problem.reward_batch_size, self._board.problem.seed):
+            self._board.sink.at_work()
+            yield batch
+
+    def _num_examples(self, *, is_final: bool) -> int:
+        """Examples that one score takes."""
+        problem = self._board.problem
+        return problem.splits.num_reward if is_final else SCORE_BATCHES * problem.reward_batch_size
+
+    def _try_to_score(self, index: int, batches: Iterator[RewardBatch]) -> tuple[float, float]:
         """As `_score`; a sample that fails has no score, and is said."""
-        name = _name(len(self._scores))
+        name, sample = _name(index), self._samples[index]
         self._context.culprit = name
         try:
-            return self._score(sample)
+            return self._score(sample, batches)
         except DeviceError:
             raise
         except CandidateError as error:
             self._board.notify("CandidateFailed", f"{name} has no score: {error}; {self._board.values_text(sample)}")
             return math.nan, math.nan
 
-    def _score(self, sample: Configuration) -> tuple[float, float]:
-        """(training loss before, mean objective over SCORE_BATCHES reward batches at the temporary weights).
+    def _score(self, sample: Configuration, batches: Iterator[RewardBatch]) -> tuple[float, float]:
+        """(training loss before, mean objective over the examples of `batches` at the temporary weights).
 
-        Batches and rate are the same for every sample; the rate is that of mid-training, since the last one is almost 0.
+        Rate and training batch are the same for every sample; the rate is that of mid-training, since the last one is almost 0.
         """
-        splits, problem = self._board.problem.splits, self._board.problem
         gradient = self._context.gradient(sample, self._context.train_batch())
+        total, num_examples = 0.0, 0
         with self._context.trial(sample, gradient):
-            batches = (splits.reward_batch(step, problem.reward_batch_size, problem.seed) for step in range(SCORE_BATCHES))
-            return gradient.loss, sum(self._context.score(sample, batch) for batch in batches) / SCORE_BATCHES
+            for batch in batches:
+                total += len(batch.targets_B) * self._context.score(sample, batch)
+                num_examples += len(batch.targets_B)
+        return gradient.loss, total / num_examples
 
-    def _record(self, sample: Configuration, loss: float, score: float) -> StepRecord:
-        ledger = self._board.ledger
-        return StepRecord(
+    def _book(self, index: int, loss: float, score: float, num_examples: int) -> None:
+        """Count a score: a gradient and a forward pass over the examples; and show it."""
+        board, sample = self._board, self._samples[index]
+        ledger, spec = board.ledger, board.problem.spec
+        ledger.step += 1
+        ledger.spend(self.name, 1 / spec.retrain.steps + forward_cost(num_examples, spec))
+        record = StepRecord(
             stage=self.name,
             step=ledger.step,
             steps=ledger.steps,
             cost=ledger.cost,
             loss=finite(loss),
             learning_rate=self._context.learning_rate(sample),
-            candidate=_name(len(self._scores) - 1),
+            candidate=_name(index),
             reward=finite(score),
-            sample=self._board.problem.space.as_mapping(sample),
+            sample=board.problem.space.as_mapping(sample),
         )
+        board.sink.step(record)
 
 
 def _name(index: int) -> str:
