@@ -1,4 +1,4 @@
-"""`status`: what the operator says. Phases, condition types and reasons are spelled here once."""
+"""`status`: what the operator says. Phases and condition types are spelled here; reasons stand where they are given."""
 
 from __future__ import annotations
 
