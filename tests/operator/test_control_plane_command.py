@@ -22,7 +22,7 @@ def _autohas(bench: Any, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "autohas", arguments[0], *arguments[1:]]
     place = [f"--namespace={bench.namespace}", f"--kubeconfig={bench.cluster.kubeconfig}"]
     environment = {"PATH": str(kubectl), "HOME": "/nonexistent", "PYTHONPATH": ":".join(sys.path)}
-    return subprocess.run([*command, *place], capture_output=True, text=True, check=False, timeout=120, env=environment)
+    return subprocess.run([*command, *place], capture_output=True, text=True, check=False, timeout=400, env=environment)
 
 
 def test_wait_follows_a_search_to_its_result(bench: Any, trainer: Any) -> None:

@@ -80,7 +80,7 @@ class Pod:
     def run(self, pod_uid: str = "pod-1", attempt: int = 1) -> tuple[int, Result | Interrupted | Error, str]:
         """Run to the end: exit code, last word, log."""
         with self.started(pod_uid, attempt) as process:
-            _, log = process.communicate(timeout=120)
+            _, log = process.communicate(timeout=400)
         return process.returncode, self.last_word(), log
 
     def run_here(self, stop: StopOnSignal | None = None) -> tuple[int, Result | Interrupted | Error]:
@@ -120,7 +120,7 @@ def test_a_search_interrupted_and_resumed_ends_as_the_undisturbed_one(tmp_path: 
             progress = decode_progress(answer.read())
         process.send_signal(signal.SIGTERM)
         _wait_for(process, "search interrupted")
-        assert process.wait(timeout=60) == 75
+        assert process.wait(timeout=400) == 75
     assert (progress.search_uid, progress.pod_uid, progress.attempt) == ("uid-1", "pod-1", 1)
     interrupted = disturbed.last_word()
     assert isinstance(interrupted, Interrupted)
