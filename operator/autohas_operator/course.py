@@ -309,7 +309,7 @@ def _requeued(scene: Scene, job: JobRecord) -> Course | None:
 
 
 def _replaced(scene: Scene, job: JobRecord) -> Course | None:
-    """A Job that cannot go on by itself though its search can (see `replacements`).
+    """A Job that cannot continue by itself though its search can (see `replacements`).
 
     Why, and what its failures have used up of backoffLimit, is written to status before it is deleted: its pods may vanish first.
     """

@@ -1,4 +1,4 @@
-"""Jobs that cannot go on by themselves though their search can: a sidecar holds their pod, or they gave up on pods that were lost. Pure.
+"""Jobs that cannot continue by themselves though their search can: a sidecar holds their pod, or they gave up on pods that were lost. Pure.
 
 Asked by `course`, which deletes such a Job and makes the next attempt.
 """

@@ -25,7 +25,7 @@ _MAX_COUNT: Final = 2**53 - 1
 """Greatest number that status may hold (`Count`)."""
 
 
-def counted_on(report: Report | None, previous: Status, pods: Iterable[PodRecord], spec: Spec) -> Report | None:
+def counted_on(report: Report | None, previous: Status, pods: tuple[PodRecord, ...], spec: Spec) -> Report | None:
     """The report of a trainer that counts from the beginning, with its start and notices counted on from what status knows.
 
     A trainer whose disk is its pod's own always believes to be the first, and so does one whose claim was emptied. It is the next
@@ -38,10 +38,11 @@ def counted_on(report: Report | None, previous: Status, pods: Iterable[PodRecord
     if spec.checkpoint.storage.persistent_volume_claim is not None:
         if said.starts >= known:
             return report
-        newest = max(pods, key=lambda pod: (pod.created_s, pod.name), default=None)
-        if newest is None or newest.uid != report.pod_uid or newest.end is not None or newest.is_over:
+        reporter = next((pod for pod in pods if pod.uid == report.pod_uid), None)
+        if reporter is None or reporter.end is not None or reporter.is_over:
             return None
-        pods = (newest,)
+        if any(pod.job_uid == reporter.job_uid and pod.created_s > reporter.created_s for pod in pods):
+            return None
     is_next = reported_s is None or any(pod.uid == report.pod_uid and pod.created_s > reported_s for pod in pods)
     starts = max(said.starts, known + is_next)
     shift = NOTICES_PER_START * (starts - said.starts)
