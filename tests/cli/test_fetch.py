@@ -35,6 +35,7 @@ def test_fetch_copies_the_files_and_removes_its_pod(cluster: Cluster, tmp_path: 
     ended = invoke("fetch", "fashion", "-n", "ml", "--out", tmp_path / "out")
     assert ended.exit_code == 0, ended.output
     pod = json.loads((cluster.home / "applied.json").read_text())
+    assert f"starting the pod {pod['metadata']['name']}, which reads the claim copying the files" in flat(ended.stderr)
     (container,) = pod["spec"]["containers"]
 
     assert {p.name: p.read_bytes() for p in (tmp_path / "out").iterdir()} == {

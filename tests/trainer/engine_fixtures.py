@@ -28,6 +28,7 @@ class MemorySink:
     policies: list[PolicyRecord] = field(default_factory=list)
     candidates: list[CandidateRecord] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
+    activities: list[str] = field(default_factory=list)
     checkpoints: list[CheckpointInfo] = field(default_factory=list)
     plans: list[tuple[Stage, dict[Stage, int]]] = field(default_factory=list)
     failures: int = 0
@@ -48,6 +49,9 @@ class MemorySink:
 
     def planned(self, stage: Stage, stages: Mapping[Stage, int]) -> None:
         self.plans.append((stage, dict(stages)))
+
+    def busy(self, doing: str) -> None:
+        self.activities.append(doing)
 
     def at_work(self) -> None:
         pass

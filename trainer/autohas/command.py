@@ -126,7 +126,12 @@ def fetch(
     def act(console: Console) -> int:
         from autohas.fetching import fetch as run  # noqa: PLC0415 - as above
 
-        for path in run(kubectl, name, out or Path("autohas-out") / name):
+        progress = Console(stderr=True)  # what is fetched is listed on standard output
+
+        def say(doing: str) -> None:
+            progress.print(doing, style="dim", markup=False, highlight=False, soft_wrap=True)
+
+        for path in run(kubectl, name, out or Path("autohas-out") / name, say):
             console.print(str(path), markup=False, highlight=False, soft_wrap=True)
         return int(ExitCode.RESULT)
 

@@ -8,7 +8,7 @@ import secrets
 import shutil
 import subprocess
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -40,8 +40,8 @@ class FetchError(Exception):
     """There is nothing to fetch, or it did not arrive; the text is a sentence."""
 
 
-def fetch(kubectl: Kubectl, name: str, folder: Path) -> list[Path]:
-    """Copy the files of a succeeded search into `folder`; returns them.
+def fetch(kubectl: Kubectl, name: str, folder: Path, say: Callable[[str], None]) -> list[Path]:
+    """Copy the files of a succeeded search into `folder`; returns them. `say` hears what takes long, before it begins.
 
     Raises:
         FetchError: the search has not succeeded, keeps nothing on a claim, or the model did not arrive whole.
@@ -56,20 +56,22 @@ def fetch(kubectl: Kubectl, name: str, folder: Path) -> list[Path]:
     shutil.rmtree(arriving, ignore_errors=True)  # of a fetch that was killed
     arriving.mkdir(parents=True)
     try:
-        _copy(kubectl, search, place, arriving)
+        _copy(kubectl, search, place, arriving, say)
         _check(search, arriving)
         return [path.rename(folder / path.name) for name in FETCHED if (path := arriving / name).is_file()]
     finally:
         shutil.rmtree(arriving, ignore_errors=True)
 
 
-def _copy(kubectl: Kubectl, search: Mapping[str, Any], place: str, folder: Path) -> None:
+def _copy(kubectl: Kubectl, search: Mapping[str, Any], place: str, folder: Path, say: Callable[[str], None]) -> None:
     """Start a reader, receive from it, and remove it, whatever happens."""
     pod = reader_pod(search)
     pod_name = str(pod["metadata"]["name"])
+    say(f"starting the pod {pod_name}, which reads the claim")
     kubectl.run("apply", "--filename=-", input_text=json.dumps(pod))
     try:
         kubectl.run("wait", "--for=condition=Ready", f"pod/{pod_name}", f"--timeout={_READY_TIMEOUT}")
+        say("copying the files")
         _receive(kubectl, pod_name, place, folder)
     except KubectlError as error:
         raise FetchError(

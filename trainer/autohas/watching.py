@@ -49,6 +49,8 @@ def wait(kubectl: Kubectl, name: str, timeout_s: float | None, console: Console,
             if line.is_over:
                 console.print(line.text(), markup=False, highlight=False, soft_wrap=True)
                 return 0 if line.is_succeeded else LOST
+            if not said and console.is_terminal:
+                console.print(f"waiting: {line.text()}", style="dim", markup=False, highlight=False, soft_wrap=True)
             said = line.text()
         if timeout_s is not None and pace.clock() - begun >= timeout_s:
             console.print(f"{said or name}: not over after {timeout_s:g} s", markup=False, highlight=False, soft_wrap=True)

@@ -226,6 +226,11 @@ def _guarded(act: Callable[[Document], None], file: Path | None) -> int:
     return int(ExitCode.RESULT)
 
 
+def _say_loading(console: Console) -> None:
+    """Importing torch takes seconds, on a cold disk tens of them."""
+    console.print("loading PyTorch", style="dim", highlight=False)
+
+
 def _validate(document: Document) -> None:
     search, space = accept(document.value)
     budget = f"{space.size():,} configurations, {search.spec.budget.trainings} trainings"
@@ -239,6 +244,8 @@ def _conformance(target: str, shape: str | None, outputs: int | None, arguments:
         raise UsageError(f"--input-shape must be positive numbers joined by x, such as 1x28x28, not {shape!r}")
     if malformed := [argument for argument in arguments if "=" not in argument]:
         raise UsageError(f"--argument must be NAME=VALUE, not {malformed[0]!r}")
+    console = Console()
+    _say_loading(console)
     from autohas_trainer.cli import conformance as command  # noqa: PLC0415 - loads torch
 
     wanted = command.Target(
@@ -248,27 +255,32 @@ def _conformance(target: str, shape: str | None, outputs: int | None, arguments:
         arguments=dict(argument.split("=", 1) for argument in arguments),
         regression=regression,
     )
-    command.conformance(wanted, Console())
+    command.conformance(wanted, console)
 
 
 def _report(folder: Path) -> None:
     from autohas_trainer.reporting.files import read_result  # noqa: PLC0415 - heavy, and not needed by the other commands
-    from autohas_trainer.reporting.report import write_report  # noqa: PLC0415 - as above
 
     found = read_result(folder)
     if found is None:
         raise UsageError(f"{folder} holds no result.json: the search has not finished; go on with autohas run FILE --out {folder} --resume")
-    Console().print(f"Report: {write_report(folder, found)}", markup=False, highlight=False, soft_wrap=True)
+    console = Console()
+    console.print("writing the report", style="dim", highlight=False)
+    from autohas_trainer.reporting.report import write_report  # noqa: PLC0415 - loads matplotlib, which takes seconds
+
+    console.print(f"Report: {write_report(folder, found)}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _retrain(config: Path, seeds: int, folder: Path, *, resume: bool, stop: StopOnSignal) -> None:
     let_threads_sleep()
+    console = Console()
+    _say_loading(console)
     from autohas_trainer.cli import retraining  # noqa: PLC0415 - loads torch, after the signals are taken over
 
     task = retraining.Retraining(config=config, seeds=seeds, folder=folder, threads=available_threads(None), resume=resume)
     command = shlex.join([_program(), "retrain", str(config), "--seeds", str(seeds), "--out", str(folder)])
     try:
-        retraining.retrain(task, stop, Console())
+        retraining.retrain(task, stop, console)
     except errors.Interrupted as error:
         raise errors.Interrupted(f"{error}. Go on with\n  {command} --resume") from error
 
@@ -288,6 +300,7 @@ def _run(document: Document, options: _Options, stop: StopOnSignal) -> None:
     console, threads = Console(), available_threads(None)
     let_threads_sleep()
     if options.dry_run:
+        _say_loading(console)
         from autohas_trainer.cli import dry_run as dry  # noqa: PLC0415 - loads torch
 
         dry.dry_run(search, space, threads, console)
@@ -302,6 +315,7 @@ def _run(document: Document, options: _Options, stop: StopOnSignal) -> None:
     if ignored := _ignored(document.value):
         console.print(f"Not used on this machine: {', '.join(ignored)}", style="dim", highlight=False)
 
+    _say_loading(console)
     from autohas_trainer.cli.laptop import LaptopRun, run_on_laptop  # noqa: PLC0415 - loads torch, after the signals are taken over
     from autohas_trainer.reporting.live import LiveState  # noqa: PLC0415 - as above
 

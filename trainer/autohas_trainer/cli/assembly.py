@@ -83,6 +83,7 @@ def _add_report(job: Job) -> None:
     found = finished_search(job.search, job.workdir)
     if found is None:
         return
+    structlog.get_logger().info("work began", message="writing the report")
     try:
         write_report(job.workdir, found)
     except Exception as error:  # noqa: BLE001 - see above

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 
 import torch
@@ -28,6 +29,10 @@ from autohas_trainer.templates.own import build_own
 __all__ = ["Target", "conformance"]
 
 
+_Sections = Iterator[tuple[str, Callable[[], list[Check]]]]
+"""Titles, each with what makes the checks below it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
     """What to check: the data and model of a search file, or one entrypoint; a model when `input_shape` is given, else data."""
@@ -49,9 +54,9 @@ def conformance(target: Target, console: Console) -> None:
     make_deterministic(1)
     sections = _of_file(target) if target.name.endswith((".yaml", ".yml")) else _of_entrypoint(target)
     broken = 0
-    for title, checks in sections.items():
-        console.print(title, markup=False, highlight=False, soft_wrap=True)
-        for check in checks:
+    for title, check_all in sections:
+        console.print(title, markup=False, highlight=False, soft_wrap=True)  # first: the checks may take long
+        for check in check_all():
             broken += check.problem is not None
             mark, why = ("kept  ", "") if check.problem is None else ("BROKEN", f": {check.problem}")
             console.print(f"  {mark}  {check.promise}{why}", markup=False, highlight=False, soft_wrap=True)
@@ -61,28 +66,31 @@ def conformance(target: Target, console: Console) -> None:
         raise ConfigurationError(message)
 
 
-def _of_entrypoint(target: Target) -> dict[str, list[Check]]:
+def _of_entrypoint(target: Target) -> _Sections:
     if target.input_shape is None:
-        return {f"data {target.name}": _data_checks(target.name, None, target.arguments, regression=target.regression)}
+        yield f"data {target.name}", partial(_data_checks, target.name, None, target.arguments, regression=target.regression)
+        return
     if target.num_outputs is None:
         raise UsageError("--input-shape is for a model, which needs --outputs too: the number of classes, or 1 in a regression")
     factory = load_object(target.name, MODEL_FIELD)
-    checks = check_model(factory, input_shape=target.input_shape, num_outputs=target.num_outputs, arguments=target.arguments)
-    return {f"model {target.name}": checks}
+    yield (
+        f"model {target.name}",
+        partial(check_model, factory, input_shape=target.input_shape, num_outputs=target.num_outputs, arguments=target.arguments),
+    )
 
 
-def _of_file(target: Target) -> dict[str, list[Check]]:
+def _of_file(target: Target) -> _Sections:
     search, _ = accept(read_search(Path(target.name)).value)
-    spec, sections = search.spec, {}
+    spec = search.spec
     regression = METRICS[spec.objective.metric].kind is TaskKind.REGRESSION
     if spec.task.data.entrypoint is not None:
         data = spec.task.data
         assert data.entrypoint is not None  # noqa: S101 - for the type checker
-        sections[f"data {data.entrypoint}"] = _data_checks(data.entrypoint, data.path, data.arguments, regression=regression)
-        if any(check.problem is not None for check in sections[f"data {data.entrypoint}"]):
-            return sections
-    sections[f"model {spec.task.model.label}"] = _model_checks(spec)
-    return sections
+        checks = cache(partial(_data_checks, data.entrypoint, data.path, data.arguments, regression=regression))
+        yield f"data {data.entrypoint}", checks
+        if any(check.problem is not None for check in checks()):
+            return
+    yield f"model {spec.task.model.label}", partial(_model_checks, spec)
 
 
 def _data_checks(entrypoint: str, path: str | None, arguments: Mapping[str, str], *, regression: bool) -> list[Check]:

@@ -59,6 +59,7 @@ def _search(environment: ContainerEnvironment, identity: Identity, state: LiveSt
     search, space = _read_search(environment)
     _refuse_home_folder(search)
     let_threads_sleep()
+    structlog.get_logger().info("work began", message="loading PyTorch")
     from autohas_trainer.cli.assembly import pod_job, repeated_result, run_in_pod  # noqa: PLC0415 - loads torch, after the signals are taken over
 
     known = repeated_result(search, environment.workdir, identity)

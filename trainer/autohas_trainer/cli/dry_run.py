@@ -17,7 +17,7 @@ from autohas_trainer.cli.devices import choose_device
 from autohas_trainer.cli.memory import training_bytes
 from autohas_trainer.engine.costs import Costs
 from autohas_trainer.engine.faults import default_failed
-from autohas_trainer.engine.problem import Problem
+from autohas_trainer.engine.problem import Problem, reading_text
 from autohas_trainer.engine.training import Training
 from autohas_trainer.errors import CandidateError, TrainerError
 from autohas_trainer.reporting.bar import duration
@@ -38,6 +38,7 @@ def dry_run(search: Search, space: Space, threads: int, console: Console) -> Non
     """
     device = choose_device(search.spec)
     make_deterministic(threads)
+    _say(console, reading_text(search.spec))
     try:
         problem = Problem.load(search.spec, space, torch.device(device))
     except TrainerError:
@@ -46,7 +47,9 @@ def dry_run(search: Search, space: Space, threads: int, console: Console) -> Non
     threads = problem.useful_threads(threads)
     torch.set_num_threads(threads)
     _print_plan(search, space, problem.plan, console)
+    _say(console, problem.data_text)
     _print_data(problem, console)
+    _say(console, "measuring a few training steps")
     try:
         seconds = _seconds_per_step(problem)
     except CandidateError as error:

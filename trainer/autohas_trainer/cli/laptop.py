@@ -58,6 +58,7 @@ def run_on_laptop(task: LaptopRun, state: LiveState, stop: StopOnSignal, console
         found = finished_search(task.search, folder)
         if found is None:
             raise RuntimeError("the search ended without a result")
+    console.print("writing the report", style="dim", highlight=False)
     report = write_report(folder, found, command=task.command)
     print_result(console, found, task.folder, task.folder / report.name)
 

@@ -23,6 +23,7 @@ from autohas_trainer.cli.devices import choose_device
 from autohas_trainer.cli.exits import UsageError, make_folder
 from autohas_trainer.cli.signals import StopOnSignal
 from autohas_trainer.engine.origin import Begun
+from autohas_trainer.engine.problem import reading_text
 from autohas_trainer.engine.retraining import SeedScore, SeedTrainer, Spread, spread_of
 from autohas_trainer.errors import DataError
 from autohas_trainer.reporting.atomic import write_whole
@@ -66,13 +67,19 @@ def retrain(task: Retraining, stop: StopOnSignal, console: Console) -> None:
     shown = scores[: task.seeds]
     _print(console, search.spec.objective.metric, shown)
     report = task.folder / REPORT_FILE
+    _say(console, "writing the report")
     write_whole(report, readable(_html(task, search, shown)).encode())
     console.print(f"Report: {report}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _say(console: Console, doing: str) -> None:
+    console.print(doing, style="dim", markup=False, highlight=False, soft_wrap=True)
 
 
 def _one(trainer: SeedTrainer, seed: int, *, stop: StopOnSignal, judge: Callable[[Begun], None], console: Console) -> SeedScore:
     columns = (TextColumn("{task.description:<9}"), BarColumn(bar_width=32), TextColumn("{task.percentage:>3.0f} %"))
     begun, search = time.monotonic(), trainer.search
+    _say(console, f"seed {seed}: {reading_text(search.spec)}, then {search.spec.retrain.steps:,} steps")
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
         bar = bars.add_task(f"seed {seed}", total=search.spec.retrain.steps)
         score = trainer.train(seed, stop, on_step=lambda step: bars.update(bar, completed=step), judge=judge)

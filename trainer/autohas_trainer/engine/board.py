@@ -229,6 +229,7 @@ class Board:
         def fail(name: str, error: CandidateError) -> None:
             self._take_out(self.trainings[name], str(error))
 
+        self.sink.busy(f"testing on {self.problem.splits.num_test:,} examples")
         return tested(self.problem, self.trainings, self.sink.at_work, fail)
 
     @property

@@ -33,7 +33,7 @@ from autohas_trainer.space.recipe import TrainingRecipe, path_of, recipe_of
 from autohas_trainer.tasks import Classification, Regression, Task
 from autohas_trainer.templates import Path, Template, build_own, build_template, check_agreement, check_first_step, whole_path
 
-__all__ = ["Problem", "splits_of", "task_of"]
+__all__ = ["Problem", "reading_text", "splits_of", "task_of"]
 
 _MIN_PARALLEL_ELEMENTS = 2**20
 _MIN_SELECTION = 2
@@ -86,6 +86,14 @@ class Problem:
             device=device,
             reward_batch_size=max(MIN_REWARD_BATCH, min(batch_size, splits.num_reward)),
         )
+
+    @property
+    def data_text(self) -> str:
+        """What was read, for people."""
+        splits = self.splits
+        num_train, num_test = splits.num_train + splits.num_reward + splits.num_selection, splits.num_test
+        shape = " x ".join(map(str, splits.input_shape))
+        return f"read {num_train:,} training and {num_test:,} test examples of {shape}"
 
     @property
     def seed(self) -> int:
@@ -155,6 +163,12 @@ class Problem:
 
 def _accept_any(num_selection: int, num_reward: int) -> None:
     """A single training compares nothing."""
+
+
+def reading_text(spec: Spec) -> str:
+    """What is about to be read, for people."""
+    data = spec.task.data
+    return f"reading {data.label}" + (f" from {data.path}" if data.path is not None else "")
 
 
 def splits_of(spec: Spec, device: torch.device, check: Callable[[int, int], None] = _accept_any) -> Splits:

@@ -28,7 +28,7 @@ from autohas_trainer.engine.ledger import Ledger
 from autohas_trainer.engine.lifetimes import CHECKPOINTS, count_start
 from autohas_trainer.engine.origin import Origin
 from autohas_trainer.engine.outcome import build_outcome
-from autohas_trainer.engine.problem import Problem
+from autohas_trainer.engine.problem import Problem, reading_text
 from autohas_trainer.engine.stages import EvaluateStage, SearchStage, build_stages
 from autohas_trainer.errors import CandidateError, CheckpointError, DeviceError, Interrupted, storage_sentence
 from autohas_trainer.reporting.history import HISTORY_FILE
@@ -87,8 +87,7 @@ def run(job: Job, sink: Sink, stop: StopRequest, clocks: Clocks | None = None) -
     starts = count_start(job.workdir)
 
     make_deterministic(job.threads)
-    problem = Problem.load(job.search.spec, job.space, torch.device(job.device))
-    torch.set_default_dtype(torch.float32)  # own code that was imported may have changed it
+    problem = _load(job, sink)
     torch.set_num_threads(checkpoint.state["threads"] if checkpoint is not None else problem.useful_threads(job.threads))
     origin = Origin.of(problem, checkpoint, threads=torch.get_num_threads())
     board, stages = _assemble(problem, sink, clocks)
@@ -120,6 +119,15 @@ def run(job: Job, sink: Sink, stop: StopRequest, clocks: Clocks | None = None) -
     outcome = build_outcome(board, last, job.workdir, job.identity, early_end.settle())
     sink.finished(outcome)
     return outcome
+
+
+def _load(job: Job, sink: Sink) -> Problem:
+    """Read the data, which may take minutes: what is read is said before and after."""
+    sink.busy(reading_text(job.search.spec))
+    problem = Problem.load(job.search.spec, job.space, torch.device(job.device))
+    torch.set_default_dtype(torch.float32)  # own code that was imported may have changed it
+    sink.busy(problem.data_text)
+    return problem
 
 
 def _work_through(stages: tuple[SearchStage, ...], position: int, keeper: _Keeper, early_end: EarlyEnd, stop: StopRequest) -> None:
@@ -293,6 +301,8 @@ def _learn_costs(board: Board, clocks: Clocks) -> None:
         DeviceError: the device failed.
     """
     problem = board.problem
+    if problem.spec.objective.cost is not None:
+        board.sink.busy(f"measuring {problem.costs.metric} of networks on {problem.device.type}")
     if not problem.costs.is_measured:
         try:
             measured = problem.costs.measure(problem.seed, stopwatch(problem.costs.example, clocks.monotonic))

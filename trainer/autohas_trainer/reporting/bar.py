@@ -70,6 +70,10 @@ class BarSink(SilentSink):
                 self._tenths.setdefault(known, 0)
         self._steps = begin
 
+    def busy(self, doing: str) -> None:
+        """A line, above the bars where there are some: nothing else moves while this lasts."""
+        self._console.print(doing, style="dim", highlight=False, markup=False, soft_wrap=True)
+
     def step(self, record: StepRecord) -> None:
         """Move the bars."""
         if record.stage in (Stage.WARMUP, Stage.LANES, Stage.RACE, Stage.EVALUATE) and record.loss is not None:

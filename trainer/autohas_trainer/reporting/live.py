@@ -178,6 +178,10 @@ class LiveState(SilentSink):
         with self._lock:
             self._change(stages=dict(stages))
 
+    def busy(self, doing: str) -> None:  # noqa: ARG002 - the protocol's
+        """A sign of life."""
+        self.at_work()
+
     def at_work(self) -> None:
         """A sign of life."""
         with self._lock:

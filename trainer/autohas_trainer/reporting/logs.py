@@ -34,6 +34,10 @@ class LogSink(SilentSink):
             resumed=info.checkpoint is not None,
         )
 
+    def busy(self, doing: str) -> None:
+        """What keeps the trainer busy without a step."""
+        self._logger.info("work began", message=doing)
+
     def step(self, record: StepRecord) -> None:
         """Only the first of a stage."""
         if record.stage is not self._stage:

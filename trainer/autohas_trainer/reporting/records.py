@@ -152,6 +152,9 @@ class Sink(Protocol):
     def planned(self, stage: Stage, stages: Mapping[Stage, int]) -> None:
         """When `stage` begins, and when its plan changes: steps per stage, those behind as they were, the others as planned."""
 
+    def busy(self, doing: str) -> None:
+        """Before work that makes no steps and may take long, such as reading the data; perhaps before `started`. `doing` is for people."""
+
     def at_work(self) -> None:
         """After every batch of work that makes no steps, a comparison or the last test: it may take longer than a stall may."""
 

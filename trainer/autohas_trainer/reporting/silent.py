@@ -22,6 +22,9 @@ class SilentSink:
     def planned(self, stage: Stage, stages: Mapping[Stage, int]) -> None:
         """When a stage begins, and when its plan changes."""
 
+    def busy(self, doing: str) -> None:
+        """Before work that makes no steps and may take long."""
+
     def at_work(self) -> None:
         """After every batch of work that makes no steps."""
 

@@ -34,6 +34,11 @@ class Sinks:
         for sink in self._all:
             sink.planned(stage, stages)
 
+    def busy(self, doing: str) -> None:
+        """Before work that makes no steps and may take long."""
+        for sink in self._all:
+            sink.busy(doing)
+
     def at_work(self) -> None:
         """After every batch of work that makes no steps."""
         for sink in self._all:
