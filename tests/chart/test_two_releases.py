@@ -29,18 +29,3 @@ def test_two_releases_share_no_cluster_scoped_name(helm: Tool) -> None:
     assert {kind for kind, _ in first & plain} == {"CustomResourceDefinition", "ClusterRole"}
     assert first & second == set()
     assert {kind for kind, _ in second} == {"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
-
-
-def test_the_policy_is_for_one_account_and_its_binding_denies(helm: Tool) -> None:
-    """Off unless asked for; it names the account of its own release and the accounts that trainers may have."""
-    values = {"admissionPolicy": {"enabled": True}, "trainer__serviceAccounts": ["trainer", "reader"]}
-    objects = rendered(helm, "second", "ml", **values)
-    policy = objects["ValidatingAdmissionPolicy", "second-operator.ml"]["spec"]
-    binding = objects["ValidatingAdmissionPolicyBinding", "second-operator.ml"]["spec"]
-
-    assert [c["expression"] for c in policy["matchConditions"]] == [
-        "request.userInfo.username == 'system:serviceaccount:ml:second-operator'"
-    ]
-    assert "p.serviceAccountName in ['', 'trainer', 'reader']" in policy["validations"][2]["expression"]
-    assert (binding["policyName"], binding["validationActions"]) == ("second-operator.ml", ["Deny"])
-    assert not [kind for kind, _ in rendered(helm) if kind.startswith("Validating")]

@@ -264,7 +264,7 @@ def install(cluster: Cluster, namespace: str, path: Path, *flags: str) -> Path:
 
 @pytest.fixture(scope="session", name="operator_kubeconfig")
 def _operator_kubeconfig(control_plane: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return install(control_plane, NAMESPACE, tmp_path_factory.mktemp("operator") / "kubeconfig")
+    return install(control_plane, NAMESPACE, tmp_path_factory.mktemp("operator") / "kubeconfig", "--set=trainer.serviceAccounts={absent}")
 
 
 @pytest.fixture(name="bench")
@@ -274,7 +274,7 @@ def _bench(control_plane: Cluster, operator_kubeconfig: Path, tmp_path: Path, re
     operator = OperatorProcess(operator_kubeconfig, tmp_path / "operator.log")
     if (kind := getattr(request, "param", "")) in ("narrow", "guarded"):
         flags = [f'--set-json=watchNamespaces=["{namespace}"]', "--set=aggregateRoles=false", "--set=crds.enabled=false"]
-        flags += ["--set=admissionPolicy.enabled=true"] if kind == "guarded" else []
+        flags += ["--set=trainer.priorityClasses={research}"] if kind == "guarded" else []
         narrow = install(control_plane, f"{namespace}-operator", tmp_path / "kubeconfig", *flags)
         operator = OperatorProcess(narrow, tmp_path / "operator.log", namespaces=namespace)
     operator.start()

@@ -39,20 +39,87 @@ def under(job: dict[str, Any], attempt: int) -> dict[str, Any]:
     )
 
 
+HOST = "must not use hostNetwork, hostPID, hostIPC or shareProcessNamespace"
+FREED = "must not be privileged, run as root, or be freed of seccomp"
+UNSET = "must set runAsNonRoot and a seccompProfile, forbid privilege escalation and drop all capabilities"
+VOLUMES = "may have only these kinds of volumes: configMap, emptyDir, persistentVolumeClaim, secret"
+CLAIM = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+TOKEN = {"name": "x", "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}}
+INIT = {"name": "x", "image": "x", "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}}
+LOOSENED: tuple[tuple[str, Any, str], ...] = (
+    ("pod.automountServiceAccountToken", True, "automountServiceAccountToken false"),
+    ("pod.serviceAccountName", "default", "trainer.serviceAccounts: none"),
+    ("pod.priorityClassName", "system-node-critical", "must not have a priorityClassName that begins with system-"),
+    ("pod.priorityClassName", "urgent", "may name only what is in trainer.priorityClasses as their priorityClassName: research"),
+    ("pod.hostPID", True, HOST),
+    ("pod.hostIPC", True, HOST),
+    ("pod.hostNetwork", True, HOST),
+    ("pod.shareProcessNamespace", True, HOST),
+    ("pod.initContainers", [INIT], "may have only these kinds of containers: containers"),
+    ("pod.volumes+", {"name": "x", "hostPath": {"path": "/"}}, VOLUMES),
+    ("pod.volumes+", {"name": "x", "csi": {"driver": "secrets-store.csi.k8s.io"}}, VOLUMES),
+    ("pod.volumes+", {"name": "x", "ephemeral": {"volumeClaimTemplate": {"spec": CLAIM}}}, VOLUMES),
+    ("pod.volumes+", TOKEN, VOLUMES),
+    ("pod.securityContext.runAsNonRoot", False, FREED),
+    ("pod.securityContext.runAsNonRoot", None, UNSET),
+    ("pod.securityContext.seccompProfile", {"type": "Unconfined"}, FREED),
+    ("pod.securityContext.seccompProfile", None, UNSET),
+    ("pod.securityContext.appArmorProfile", {"type": "Unconfined"}, FREED),
+    ("pod.securityContext.seLinuxOptions", {"type": "spc_t"}, FREED),
+    ("pod.securityContext.sysctls", [{"name": "kernel.msgmax", "value": "1"}], FREED),
+    ("pod.securityContext.runAsUser", 0, FREED),
+    ("container.securityContext", None, UNSET),
+    ("container.securityContext", {"privileged": True, "capabilities": {"drop": ["ALL"]}}, FREED),
+    ("container.securityContext.allowPrivilegeEscalation", None, UNSET),
+    ("container.securityContext.capabilities", None, UNSET),
+    ("container.securityContext.capabilities", {"drop": ["ALL"], "add": ["SYS_ADMIN"]}, UNSET),
+    ("container.securityContext.seccompProfile", {"type": "Unconfined"}, FREED),
+    ("container.securityContext.procMount", "Unmasked", FREED),
+    ("container.securityContext.runAsUser", 0, FREED),
+    ("container.ports", [{"containerPort": 9464, "hostPort": 9464, "name": "metrics"}], "must not use ports of the host"),
+    ("container.livenessProbe.httpGet.host", "169.254.169.254", "nor probe another host"),
+    ("annotations", {"container.apparmor.security.beta.kubernetes.io/trainer": "unconfined"}, FREED),
+)
+"""A part of the Job's pods, what the operator's account would make of it (None: it leaves it out), and the policy's words."""
+
+
+def loosened(job: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
+    """The Job with one part of its pods replaced, or with an item added to a list."""
+    copy = json.loads(json.dumps(job))
+    template = copy["spec"]["template"]
+    root, _, rest = path.removesuffix("+").partition(".")
+    if root == "annotations":
+        template["metadata"]["annotations"] = value
+        return changed(copy, "spec.template", template)
+    place = template["spec"] if root == "pod" else template["spec"]["containers"][0]
+    *parents, name = rest.split(".")
+    for parent in parents:
+        place = place[parent]
+    place[name] = [*place[name], value] if path.endswith("+") else value
+    if name == "procMount":
+        template["spec"]["hostUsers"] = False  # without it the API server itself refuses
+    if name == "hostNetwork":
+        template["spec"]["containers"][0]["ports"] = []
+    if value is None:
+        del place[name]
+    return copy
+
+
 @pytest.mark.parametrize("bench", ["guarded"], indirect=True)
 def test_the_operator_is_held_to_the_children_of_searches(bench: Any, trainer: Any) -> None:
-    """A foreign ConfigMap or Job is neither made nor deleted by it, nor a Job with a token; a whole life with a suspension goes on."""
+    """A foreign ConfigMap or Job is neither made nor deleted by it, nor a Job that is not restricted; a life with a suspension goes on."""
     foreign = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "foreign"}, "data": {"a": "b"}}
     bench.kubectl("create", "-f", "-", input=json.dumps(foreign))
     bench.until(lambda: "an AutoHASSearch controls" in refusal(bench, "delete", "configmap", "foreign"), "the policy is at work")
 
-    def checked() -> dict[str, Any] | None:
-        policy = bench.cluster.kubectl.json("get", "validatingadmissionpolicy", f"autohas-operator.{bench.namespace}-operator")
+    def checked(suffix: str) -> dict[str, Any] | None:
+        policy = bench.cluster.kubectl.json("get", "validatingadmissionpolicy", f"autohas-operator.{bench.namespace}-operator{suffix}")
         found: dict[str, Any] | None = policy.get("status", {}).get("typeChecking")
         return found
 
-    assert bench.until(lambda: checked() is not None, "the policy's types are checked")
-    assert (checked() or {}).get("expressionWarnings", []) == []
+    for suffix in ("", ".children", ".pods"):
+        assert bench.until(lambda suffix=suffix: checked(suffix) is not None, "the policy's types are checked")
+        assert (checked(suffix) or {}).get("expressionWarnings", []) == []
 
     bench.apply(DURABLE)
     pod = bench.bind(bench.pod())
@@ -61,16 +128,14 @@ def test_the_operator_is_held_to_the_children_of_searches(bench: Any, trainer: A
     own = under(job, 7)
     nobodys = {**own, "metadata": {**own["metadata"], "ownerReferences": []}}
     misnamed = {**own, "metadata": {**own["metadata"], "name": "fashion"}}
-    with_token = changed(own, "spec.template.spec.automountServiceAccountToken", value=True)
-    with_account = changed(own, "spec.template.spec.serviceAccountName", "default")
     create = ("create", "-f", "-")
 
     assert refusal(bench, *create, document=own) == ""
     assert "an AutoHASSearch controls" in refusal(bench, *create, document={**foreign, "metadata": {"name": "another"}})
     assert "an AutoHASSearch controls" in refusal(bench, *create, document=nobodys)
     assert "an AutoHASSearch controls" in refusal(bench, *create, document=misnamed)
-    assert "automountServiceAccountToken false" in refusal(bench, *create, document=with_token)
-    assert "trainer.serviceAccounts: none" in refusal(bench, *create, document=with_account)
+    said = [(path, words, refusal(bench, *create, document=loosened(own, path, value))) for path, value, words in LOOSENED]
+    assert [(path, text) for path, words, text in said if words not in text] == []
     assert refusal(bench, "annotate", "job", job["metadata"]["name"], "autohas.dev/touched-at=now") == ""
     assert "an AutoHASSearch controls" in refusal(bench, "label", "--overwrite", "job", job["metadata"]["name"], "autohas.dev/uid=other")
 

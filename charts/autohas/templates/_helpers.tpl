@@ -33,6 +33,31 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- toJson $given -}}
 {{- end -}}
 
+{{/* Names as a list in CEL; the schema of the values lets no quote into them. */}}
+{{- define "autohas.cel" -}}
+[{{ range $index, $name := . }}{{ if $index }}, {{ end }}'{{ $name }}'{{ end }}]
+{{- end -}}
+
+{{/* Of a policy's matchConstraints: with watchNamespaces only these. */}}
+{{- define "autohas.servedNamespaces" -}}
+{{- if .Values.watchNamespaces }}
+namespaceSelector:
+  matchExpressions:
+  - {key: kubernetes.io/metadata.name, operator: In, values: {{ toJson .Values.watchNamespaces }}}
+{{- end }}
+{{- end -}}
+
+{{- define "autohas.policyBinding" -}}
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata:
+  name: {{ .name }}
+  labels: {{- include "autohas.labels" .root | nindent 4 }}
+spec:
+  policyName: {{ .name }}
+  validationActions: [Deny]
+{{- end -}}
+
 {{/* What the operator may do in a namespace that it serves. No secrets, no wildcard, nothing about pods but reading. */}}
 {{- define "autohas.rules" -}}
 - apiGroups: [autohas.dev]

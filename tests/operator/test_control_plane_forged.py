@@ -1,0 +1,183 @@
+"""Attacks on a search by people of its namespace, on a real API server with a real Job controller."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from autohas_operator.testing.builders import DURABLE, interrupted_text, result_text
+from testcluster.commands import CommandFailedError
+
+pytestmark = pytest.mark.control_plane
+EDITOR = "--as=editor"
+FORGER = "--as=forger"
+
+
+def grant(bench: Any) -> None:
+    """One user may only create and get pods, another has the role edit, each in the search's namespace."""
+    bench.kubectl("create", "role", "pods", "--verb=create,get", "--resource=pods")
+    bench.kubectl("create", "rolebinding", "forger", "--role=pods", "--user=forger")
+    bench.kubectl("create", "rolebinding", "editor", "--clusterrole=edit", "--user=editor")
+
+
+def refusal(bench: Any, *arguments: str, document: Any = None) -> str:
+    """What the API server says; empty when it does what is asked."""
+    try:
+        bench.kubectl(*arguments, input=None if document is None else json.dumps(document))
+    except CommandFailedError as error:
+        return str(error)
+    return ""
+
+
+def copied(document: dict[str, Any], name: str, kind: str) -> dict[str, Any]:
+    """A new object with another's labels, annotations, owners, finalizers and spec."""
+    metadata = document["metadata"]
+    kept = {key: metadata[key] for key in ("labels", "annotations", "ownerReferences", "finalizers") if key in metadata}
+    spec = {key: value for key, value in document["spec"].items() if key not in ("nodeName", "selector")}
+    version = "v1" if kind == "Pod" else "batch/v1"
+    return copy.deepcopy({"apiVersion": version, "kind": kind, "metadata": {**kept, "name": name}, "spec": spec})
+
+
+def with_image(document: dict[str, Any], image: str) -> dict[str, Any]:
+    spec = document["spec"] if document["kind"] == "Pod" else document["spec"]["template"]["spec"]
+    spec["containers"][0]["image"] = image
+    return document
+
+
+def events(bench: Any, reason: str) -> list[str]:
+    return [event["message"] for event in bench.objects("events") if event["reason"] == reason]
+
+
+def test_only_the_job_controller_makes_pods_of_a_search(bench: Any, trainer: Any) -> None:
+    """Labels, owner references and the Job's name are refused to people who may create or change pods; other pods are theirs."""
+    grant(bench)
+    bench.apply(DURABLE)
+    pod = bench.bind(bench.pod())
+    bench.reported(trainer, pod)
+    forged = copied(pod, "forged", "Pod")
+    unlabelled = {**forged, "metadata": {**forged["metadata"], "labels": {"job-name": "of-mine"}}}
+    unowned = {**forged, "metadata": {"name": "forged", "labels": {"autohas.dev/uid": "x"}}}
+    named = {**forged, "metadata": {"name": "forged", "labels": {"batch.kubernetes.io/job-name": pod["metadata"]["labels"]["job-name"]}}}
+    honest = {**forged, "metadata": {"name": "honest", "labels": {"app": "x"}}}
+    claims = [refusal(bench, FORGER, "create", "-f", "-", document=document) for document in (forged, unlabelled, unowned, named)]
+
+    assert refusal(bench, FORGER, "create", "-f", "-", document=honest) == ""
+    for said in claims:
+        assert f"only the Job controller makes the pods of AutoHAS searches; forger may not update jobs/status in {bench.namespace}" in said
+    assert "and this pod claims autohas.dev/search=fashion, autohas.dev/uid=" in claims[0]
+    assert f"and this pod claims owner {pod['metadata']['ownerReferences'][0]['name']} " in claims[1]
+    owner = json.dumps({"metadata": {"ownerReferences": pod["metadata"]["ownerReferences"]}})
+    assert "this pod claims owner" in refusal(bench, EDITOR, "patch", "pod", "honest", "--type=merge", "-p", owner)
+    assert "this pod claims autohas.dev/uid=x" in refusal(bench, EDITOR, "label", "pod", "honest", "autohas.dev/uid=x")
+    assert refusal(bench, EDITOR, "annotate", "pod", pod["metadata"]["name"], "note=mine") == ""
+    assert refusal(bench, EDITOR, "label", "pod", "honest", "team=mine") == ""
+
+
+def test_only_the_operator_makes_jobs_of_a_search(bench: Any) -> None:
+    """Attempt 60 with another image, and the ConfigMap of the next attempt, are refused to the role edit; a Job of one's own is not."""
+    grant(bench)
+    bench.apply(DURABLE)
+    bench.pod()
+    (job,) = bench.objects("jobs")
+    stem = job["metadata"]["name"].rpartition("-")[0]
+    foreign = with_image(copied(job, f"{stem}-60", "Job"), "evil:1")
+    foreign["metadata"]["labels"]["autohas.dev/attempt"] = "60"
+    foreign["spec"]["template"]["metadata"] = {}
+    own = {**copy.deepcopy(foreign), "metadata": {"name": "mine"}}
+    search = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": f"{stem}-2"}, "data": {"search.json": "{}"}}
+    said = refusal(bench, EDITOR, "create", "-f", "-", document=foreign)
+
+    assert "only the AutoHAS operator makes the Jobs and ConfigMaps of searches; editor may not update autohassearches/status in" in said
+    uid = bench.search()["metadata"]["uid"]
+    assert f"claims autohas.dev/search=fashion, autohas.dev/uid={uid}, autohas.dev/attempt=60, owner fashion {uid}" in said
+    assert refusal(bench, EDITOR, "create", "-f", "-", document=own) == ""
+    assert "this object claims search.json" in refusal(bench, EDITOR, "create", "-f", "-", document=search)
+    relabel = ("label", "--overwrite", "job", job["metadata"]["name"], "autohas.dev/attempt=60")
+    assert "claims autohas.dev/attempt=60" in refusal(bench, EDITOR, *relabel)
+    assert refusal(bench, EDITOR, "annotate", "job", job["metadata"]["name"], "note=mine") == ""
+
+
+def test_a_forged_result_is_ignored_where_no_policy_protects_the_search(bench: Any, trainer: Any) -> None:
+    """An administrator forges it between two pods: the Job controller ends the Job for it; a new attempt brings the real result."""
+    bench.apply(DURABLE)
+    pod = bench.bind(bench.pod())
+    bench.reported(trainer, pod)
+    bench.end(pod, 75, interrupted_text(bench.search(), pod_uid=pod["metadata"]["uid"]))
+    bench.kubectl("create", "-f", "-", input=json.dumps(with_image(copied(pod, "forged", "Pod"), "evil:1")))
+    found = next(item for item in bench.objects("pods") if item["metadata"]["name"] == "forged")
+    bench.end(bench.bind(found), 0, result_text(bench.search(), pod_uid=found["metadata"]["uid"], test_score=0.999))
+    bench.until(lambda: events(bench, "PodIgnored"), "the warning")
+    said = events(bench, "PodIgnored")
+    bench.until(lambda: bench.search()["status"].get("attempt") == 2, "the next attempt")
+    following = bench.pod()
+    bench.reported(trainer, following, starts=2, interruptions=1)
+    bench.succeeded(following)
+
+    assert said == ['pod forged claims to be a trainer, but its image is "evil:1", not "trainer:test": it counts for nothing']
+    assert bench.search()["status"]["result"]["scores"]["test"] == "0.93"
+
+
+def test_a_foreign_job_is_deleted_where_no_policy_protects_the_search(bench: Any, trainer: Any) -> None:
+    """An administrator makes it: the search stays at attempt 1 with its own image, and the Job goes with its pod."""
+    bench.apply(DURABLE)
+    pod = bench.bind(bench.pod())
+    bench.reported(trainer, pod)
+    (job,) = bench.objects("jobs")
+    foreign = with_image(copied(job, job["metadata"]["name"].rpartition("-")[0] + "-60", "Job"), "evil:1")
+    foreign["metadata"]["labels"]["autohas.dev/attempt"] = "60"
+    labels = {key: value for key, value in foreign["spec"]["template"]["metadata"]["labels"].items() if key.startswith("autohas.dev/")}
+    foreign["spec"]["template"]["metadata"] = {"labels": labels}
+    bench.kubectl("create", "-f", "-", input=json.dumps(foreign))
+    bench.until(lambda: events(bench, "JobIgnored"), "the warning")
+    bench.until(lambda: len(bench.objects("jobs")) == 1, "the foreign Job is gone")
+    status = bench.search()["status"]
+
+    told = f"Job {foreign['metadata']['name']} claims to be attempt 60, but this operator did not make it"
+    assert events(bench, "JobIgnored") == [f"{told}: it is deleted, and counts for nothing"]
+    assert (status["attempt"], status["jobUid"], status["trainer"]["image"]) == (1, job["metadata"]["uid"], "trainer:test")
+    bench.succeeded(pod)
+
+
+UPGRADES: dict[str, Callable[[dict[str, Any]], None]] = {
+    "no uid": lambda status: status.pop("jobUid"),
+    "no attempt": lambda status: [status.pop(name) for name in ("jobUid", "attempt", "trainer", "startTime")] and None,
+}
+
+
+@pytest.mark.parametrize("forget", UPGRADES.values(), ids=UPGRADES)
+def test_a_running_search_is_found_again_by_an_operator_that_noted_nothing(
+    bench: Any, trainer: Any, forget: Callable[[dict[str, Any]], None]
+) -> None:
+    """As an older operator left it, or one that was killed between making the Job and noting it: the same Job runs on to its result."""
+    bench.apply(DURABLE)
+    pod = bench.bind(bench.pod())
+    bench.reported(trainer, pod)
+    (job,) = bench.objects("jobs")
+    bench.operator.kill()
+    document = bench.search()
+    forget(document["status"])
+    bench.kubectl("replace", "--subresource=status", "-f", "-", input=json.dumps(document))
+    bench.operator.start()
+    bench.until(lambda: bench.search()["status"].get("jobUid") == job["metadata"]["uid"], "the Job is noted")
+
+    assert [item["metadata"]["uid"] for item in bench.objects("jobs")] == [job["metadata"]["uid"]]
+    assert events(bench, "JobIgnored") == events(bench, "PodIgnored") == []
+    bench.succeeded(pod)
+
+
+@pytest.mark.parametrize(("phase", "words"), [("Rejected", ""), ("Running", "image must not change while the search runs")])
+def test_the_image_of_a_rejected_search_may_be_edited(bench: Any, phase: str, words: str) -> None:
+    """A begun search that the platform refuses has no Job: the API server admits the edit that leads out, and no other time."""
+    bench.apply(DURABLE)
+    bench.pod()
+    bench.operator.kill()
+    status = json.dumps({"status": {"phase": phase}})
+    bench.kubectl("patch", "ahs", "fashion", "--subresource=status", "--type=merge", "-p", status)
+    said = refusal(bench, "patch", "ahs", "fashion", "--type=merge", "-p", '{"spec": {"trainer": {"image": "mine:2"}}}')
+
+    assert words in said
+    assert bool(words) is bool(said)
