@@ -241,6 +241,31 @@ def test_temporary_weights_equal_the_committed_ones(optimizer: OptimizerName) ->
     assert all(torch.equal(one, other) for one, other in zip(inside, ours.weights, strict=True))
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "rmsprop", "adam"])
+def test_temporary_weights_are_torchs_step_on_a_copy_and_leave_no_trace(optimizer: OptimizerName) -> None:
+    """After five steps the sixth, tried only, gives torch.optim's bits on a copy; weights, moments and counts are then the fifth's."""
+    module = network()
+    names = sorted(dict(module.named_parameters()), key=lambda name: not decays(module.get_parameter(name).ndim))
+    ours = slices(*(module.get_parameter(name).detach().clone() for name in names))
+    assert ours.cells is not None
+    rule = replace(RULE, optimizer=optimizer)
+    theirs = standalone_optimizer(module, rule)
+    for step in range(6):
+        grads = [keyed("gradient", step, name, shape=tuple(module.get_parameter(name).shape)) for name in names]
+        for name, grad in zip(names, grads, strict=True):
+            module.get_parameter(name).grad = grad.clone()
+        theirs.step()
+        if step < 5:
+            apply_update(ours, grads, rule)
+    kept = [*ours.weights, *(moment for moments in ours.moments.values() for moment in moments)]
+    before, counts = [tensor.clone() for tensor in kept], ours.cells.current()
+    with temporary_update(ours, grads, rule):
+        assert all(torch.equal(weight, module.get_parameter(name).detach()) for name, weight in zip(names, ours.weights, strict=True))
+
+    assert all(torch.equal(tensor, saved) for tensor, saved in zip(kept, before, strict=True))
+    assert np.array_equal(ours.cells.current(), counts)
+
+
 @pytest.mark.parametrize("poison", [math.nan, math.inf, 1e30])
 def test_temporary_weights_vanish_without_a_trace(poison: float) -> None:
     """Whatever the step did, even NaN, and whatever was raised inside, weights and momentum are what they were."""

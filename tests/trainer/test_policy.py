@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
+from itertools import product
 
 import numpy as np
 import pytest
+from scipy.stats import chi2
 
 from autohas_api.acceptance import accept
 from autohas_api.space import Configuration, Decision, Role, Space
@@ -68,6 +71,80 @@ def test_entropy_counts_a_decision_as_often_as_it_is_active() -> None:
 
     policy.update(_draw(NESTED, "1", "a"), 1.0, NESTED.decisions)
     assert policy.normalized_entropy() == pytest.approx(0, abs=1e-6)
+
+
+CHAIN = Space(
+    decisions=(
+        _decision("depth", ("1", "2", "3")),
+        _decision("width", ("a", "b"), When(decision="depth", values=("2", "3"))),
+        _decision("norm", ("p", "q", "r"), When(decision="width", values=("b",))),
+        _decision("act", ("x", "y")),
+    )
+)
+"""A chain of conditions next to a free decision: (1 + 2·(1 + 3))·2 = 18 distinct configurations."""
+
+
+def _taught() -> Policy:
+    """A policy over CHAIN that is not uniform in any row."""
+    policy = Policy(CHAIN, learning_rate=0.4)
+    for step in range(30):
+        sample = policy.sample(stream("taught", step))
+        policy.update(sample, float(stream("advantage", step).standard_normal()), CHAIN.decisions)
+    return policy
+
+
+def _distinct(space: Space) -> set[Configuration]:
+    """Every configuration of a space, by enumeration of all choices."""
+    names = [decision.name for decision in space.decisions]
+    return {space.configuration(dict(zip(names, values, strict=True))) for values in product(*(d.choices for d in space.decisions))}
+
+
+def test_probabilities_of_all_configurations_add_up_to_one() -> None:
+    """Inactive decisions count for nothing: the enumerated probabilities sum to 1, and samples come as often as they say."""
+    policy, space = _taught(), CHAIN
+    expected = {configuration: math.exp(policy.log_probability(configuration)) for configuration in _distinct(space)}
+    counts = Counter(policy.sample(stream("frequency", i)).configuration for i in range(4000))
+    likely = {configuration: p for configuration, p in expected.items() if 4000 * p > 5}
+    statistic = sum((counts[c] - 4000 * p) ** 2 / (4000 * p) for c, p in likely.items())
+
+    assert len(expected) == 18
+    assert math.fsum(expected.values()) == pytest.approx(1, abs=1e-12)
+    assert counts.keys() <= expected.keys()
+    assert statistic < chi2.ppf(0.9999, len(likely))
+
+
+def test_given_decisions_count_for_nothing_in_a_probability() -> None:
+    """With depth held at 2 the configurations that have it are all there is."""
+    policy, space = _taught(), CHAIN
+    held = [c for c in _distinct(space) if space.as_mapping(c)["depth"] == "2"]
+
+    assert math.fsum(math.exp(policy.log_probability(c, ("depth",))) for c in held) == pytest.approx(1, abs=1e-12)
+
+
+def test_normalized_entropy_is_that_of_the_enumerated_configurations() -> None:
+    """The entropy of the joint distribution over what it would be if every row were uniform where it is reached: by enumeration."""
+    policy, space = _taught(), CHAIN
+    joint = 0.0
+    uniform = 0.0
+    for configuration in _distinct(space):
+        probability, values = math.exp(policy.log_probability(configuration)), space.as_mapping(configuration)
+        joint -= probability * policy.log_probability(configuration)
+        uniform += probability * sum(math.log(len(d.choices)) for d in space.decisions if space.is_active(d, values))
+
+    assert policy.normalized_entropy() == pytest.approx(joint / uniform, abs=1e-12)
+
+
+def test_a_forgotten_baseline_begins_with_the_next_reward() -> None:
+    """As the first reward of all it teaches nothing; the one after it is judged by it alone, not by a hundred of another kind."""
+    policy = Policy(FLAT, learning_rate=0.1)
+    for step in range(100):
+        policy.advantage(0.1 * (step % 2))
+    policy.forget_baseline()
+
+    assert (policy.baseline, policy.num_rewards) == (0, 0)
+    assert policy.advantage(0.8) == 0
+    assert policy.baseline == pytest.approx(0.8)
+    assert policy.advantage(0.7) == pytest.approx(-0.1)
 
 
 def test_baseline_is_zero_debiased() -> None:
