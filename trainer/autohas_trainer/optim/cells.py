@@ -32,13 +32,13 @@ class _Part:
     """The part of a grid that one slice covers.
 
     `places` are its cells in the block of its tensor, flat; `shape` is theirs as a grid. `elements` give the cell of each element per
-    dimension, None in a dimension of one cell; `vector_elements` the same of a vector, on the CPU.
+    dimension, None in a dimension of one cell; `lengths` are the elements of each cell of a vector (of a scalar: one).
     """
 
     places: Counts
     shape: tuple[int, ...]
     elements: tuple[Tensor | None, ...]
-    vector_elements: Counts | None
+    lengths: Counts
 
 
 class UpdateCounts:
@@ -103,7 +103,8 @@ class UpdateCounts:
         elements = (
             None if last - first == 1 else torch.from_numpy(c).to(self.device) for c, (_, first, last) in zip(cells, spans, strict=True)
         )
-        return _Part(places.reshape(-1), places.shape, tuple(elements), cells[0] if len(cells) == 1 else None)
+        lengths = np.diff(spans[0][0][spans[0][1] : spans[0][2] + 1]) if len(spans) == 1 else np.ones(1, dtype=np.int64)
+        return _Part(places.reshape(-1), places.shape, tuple(elements), lengths)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return `counts/<tensor>`, one number per cell, and `bounds/<tensor>`, the lines of each dimension one after another."""
@@ -135,7 +136,7 @@ class Cells:
     """The cells of one path's slices, tensor by tensor in the order of the update."""
 
     def __init__(self, counts: UpdateCounts, slices: Mapping[str, tuple[slice, ...]]) -> None:
-        """Cut nothing yet: a path that Adam never moves has no lines."""
+        """Cut nothing yet: a path that Adam never moves has no lines. Vectors must stand last, as in `sliced.Slices`."""
         self._counts = counts
         self._indices = {name: tuple((part.start, part.stop) for part in parts) for name, parts in slices.items()}
         self._version = -1
@@ -151,25 +152,24 @@ class Cells:
         self._counts.flat[self._places] = values
 
     def _look_up(self) -> None:
-        """Find the cells, drawing the lines that are missing; again only when some path has drawn more."""
+        """Find the cells, drawing the lines that are missing; again only when some path has drawn more.
+
+        Vectors, the last of the order, lie end to end: they are most of the tensors, short, and one look-up serves them all.
+        """
         if self._version == self._counts.version:
             return
-        self._parts = self._counts.parts(self._indices)
-        offsets = self._counts.offsets
-        self._places = np.concatenate([part.places + offsets[name] for name, part in zip(self._indices, self._parts, strict=True)])
-        self._bounds = [0, *accumulate(part.places.size for part in self._parts)]
-        self._look_up_vectors()
+        parts = self._parts = self._counts.parts(self._indices)
+        sizes = [part.places.size for part in parts]
+        offsets = np.repeat([self._counts.offsets[name] for name in self._indices], sizes)
+        self._places = np.concatenate([part.places for part in parts]) + offsets
+        self._bounds = [0, *accumulate(sizes)]
+        self._first_vector = sum(len(part.shape) > 1 for part in parts)
+        vectors = parts[self._first_vector :]
+        lengths = np.concatenate([np.zeros(0, dtype=np.int64), *(part.lengths for part in vectors)])
+        self._vector_bounds = [0, *accumulate(int(part.lengths.sum()) for part in vectors)]
+        cells = np.repeat(np.arange(self._bounds[self._first_vector], self._bounds[-1]), lengths)
+        self._vector_elements = torch.from_numpy(cells).to(self._counts.device)
         self._version = self._counts.version
-
-    def _look_up_vectors(self) -> None:
-        """Lay all vectors end to end: they are most of the tensors, short, and one look-up serves them all."""
-        found = [(tensor, part.vector_elements) for tensor, part in enumerate(self._parts)]
-        vectors = {tensor: elements for tensor, elements in found if elements is not None}
-        spans = pairwise((0, *accumulate(map(len, vectors.values()))))
-        self._vectors = dict(zip(vectors, spans, strict=True))
-        cells = [elements + self._bounds[tensor] for tensor, elements in vectors.items()]
-        joined = np.concatenate(cells) if cells else np.zeros(0, dtype=np.int64)
-        self._vector_elements = torch.from_numpy(joined).to(self._counts.device)
 
     def common(self, values: Counts) -> list[int | None]:
         """Per tensor the count that all of its cells have, None where they differ; `values` as `current` gives them."""
@@ -190,8 +190,8 @@ class Cells:
         vectors = on_device.index_select(1, self._vector_elements)
         spread = []
         for tensor in tensors:
-            if (span := self._vectors.get(tensor)) is not None:
-                spread.append(vectors[:, span[0] : span[1]])
+            if (place := tensor - self._first_vector) >= 0:
+                spread.append(vectors[:, self._vector_bounds[place] : self._vector_bounds[place + 1]])
                 continue
             cells = on_device[:, self._bounds[tensor] : self._bounds[tensor + 1]].view(len(values), *self._parts[tensor].shape)
             for dimension, elements in reversed(list(enumerate(self._parts[tensor].elements, start=1))):
