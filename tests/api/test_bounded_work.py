@@ -173,9 +173,10 @@ def _with_batch(spec: Spec, batch: int) -> Any:
     return spec.task.model_copy(update={"recipe": spec.task.recipe.model_copy(update={"batch_size": batch})})
 
 
-@pytest.mark.parametrize("comparison", [0.0, 0.01])
-def test_lanes_are_as_many_as_counting_finds(comparison: float) -> None:
+@pytest.mark.parametrize("price", [0.0, 0.01])
+def test_lanes_are_as_many_as_counting_finds(price: float) -> None:
     """The same number as adding one lane after the other while the trainings pay for it."""
+    comparison = budget.Comparisons(early=price, last=10 * price)
     spec = accept(a_search())[0].spec
 
     def counted(trainings: float) -> int:

@@ -356,9 +356,9 @@ def test_a_trial_that_reaches_the_goal_is_the_result_whether_it_led_or_not(
     which: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is trained once and nobody after it, although the leader is better or no trial is left."""
-    document = changed(small_search({"name": "RandomSearch"}), "spec.objective", {"goal": "0.999"})
+    document = changed(small_search({"name": "RandomSearch", "seed": 1}), "spec.objective", {"goal": "0.999"})
     plain = MemorySink()
-    search(small_search({"name": "RandomSearch"}), tmp_path / "plain", plain)
+    search(small_search({"name": "RandomSearch", "seed": 1}), tmp_path / "plain", plain)
     trials = plain.candidates
     number = len(trials) if which == "last" else next(n for n, trial in enumerate(trials, start=1) if not trial.kept)
     _goal_is_judged(monkeypatch, lambda asked: asked >= number)

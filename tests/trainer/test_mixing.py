@@ -237,6 +237,6 @@ def test_initial_samples_are_scored_first(tmp_path: Path) -> None:
     search(document, tmp_path, sink)
     scored = [record for record in sink.steps if record.reward is not None]
 
-    assert [record.candidate for record in scored] == [f"sample {n}" for n in range(1, 6)]
+    assert [record.candidate for record in scored[:5]] == [f"sample {n}" for n in range(1, 6)]
     assert scored[0].sample is not None
     assert scored[0].sample["depth"] == "3"
