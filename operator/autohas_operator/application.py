@@ -149,6 +149,7 @@ async def run(settings: Settings, control: Control | None = None) -> bool:
         OperatorError: the start failed, or a part of the operator died.
     """
     control = control if control is not None else Control()
+    asyncio.get_running_loop().set_exception_handler(log_stray_error)
     metrics = Metrics()
     cache = Cache(lambda pod: metrics.trainer_ended(pod.key.namespace, end_word(pod)), settings.trainer_injected_mounts)
     queue: WorkQueue[Key] = WorkQueue(time.monotonic, _dice)
@@ -169,6 +170,17 @@ async def run(settings: Settings, control: Control | None = None) -> bool:
         stack.push_async_callback(fetcher.close)
         parts = _Parts(settings, client, intake, queue, fetcher, health)
         return await _serve(parts, lambda: login.connection_info(loaded), control)
+
+
+def log_stray_error(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log an error of a task whose result nothing reads.
+
+    Each watch of a namespace that can no longer be read leaves one; the first of them ends kopf, which is reported where it is handled. It
+    is a line, and a traceback only where the error is not the API server's.
+    """
+    error = context.get("exception")
+    is_answer = type(error).__module__.startswith("kopf.")
+    _log.warning("a background task failed", error=str(error or context["message"]), exc_info=None if is_answer else error)
 
 
 async def _serve(parts: _Parts, credentials: Login, control: Control) -> bool:

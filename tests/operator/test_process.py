@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 from dataclasses import fields
 
 import aiohttp
 import pytest
+import structlog
 
+from autohas_operator.application import log_stray_error
 from autohas_operator.errors import ApiError, ConflictError, ForbiddenError, InvalidError, NotFoundError, WaitError, api_error
 from autohas_operator.metrics import Metrics
 from autohas_operator.observe import Key
@@ -163,6 +166,33 @@ def test_an_error_is_retried_and_counted(error: Exception, caplog: pytest.LogCap
 def test_a_search_that_is_gone_is_not_retried() -> None:
     """404: its watch event follows."""
     assert attended(NotFoundError(status=404, message="m", request="PUT"))[0].num_delayed == 0
+
+
+@pytest.mark.parametrize(("is_answer", "shown"), [(True, False), (False, True)], ids=["of the API server", "a bug"])
+def test_an_error_of_a_lost_task_is_one_line(
+    is_answer: bool,  # noqa: FBT001 - a case
+    shown: bool,  # noqa: FBT001 - a case
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A refused watch that kopf leaves behind is no traceback of asyncio's; a bug keeps its own."""
+    error = type("APIForbiddenError", (Exception,), {"__module__": "kopf._cogs.clients.errors" if is_answer else "elsewhere"})
+
+    async def scenario() -> None:
+        asyncio.get_running_loop().set_exception_handler(log_stray_error)
+
+        async def fail() -> None:
+            raise error("jobs.batch is forbidden")
+
+        await asyncio.wait([asyncio.create_task(fail())])
+
+    with structlog.testing.capture_logs() as lines:
+        asyncio.run(scenario())
+        gc.collect()
+
+    assert [(line["event"], line["error"], line["exc_info"] is not None) for line in lines] == [
+        ("a background task failed", "jobs.batch is forbidden", shown)
+    ]
+    assert caplog.text == ""
 
 
 def test_health_fails_when_the_loop_stands_or_a_part_has_died() -> None:
