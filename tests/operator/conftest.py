@@ -207,8 +207,10 @@ class Bench:
         self.kubectl("create", "--raw", path, "-f", "-", input=json.dumps(binding))
         return pod
 
-    def play_kubelet(self, pod: dict[str, Any], phase: str, state: dict[str, Any], address: str = "127.0.0.1") -> None:
-        """Write the status that a kubelet would write."""
+    def play_kubelet(
+        self, pod: dict[str, Any], phase: str, state: dict[str, Any], address: str = "127.0.0.1", *, sidecars: tuple[str, ...] = ()
+    ) -> None:
+        """Write the status that a kubelet would write; containers in `sidecars` run."""
         container = {
             "name": TRAINER_CONTAINER,
             "state": state,
@@ -218,7 +220,8 @@ class Bench:
             "image": "trainer:test",
             "imageID": "trainer:test",
         }
-        status = {"phase": phase, "podIP": address, "podIPs": [{"ip": address}], "containerStatuses": [container]}
+        others = [{**container, "name": name, "state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}}} for name in sidecars]
+        status = {"phase": phase, "podIP": address, "podIPs": [{"ip": address}], "containerStatuses": [container, *others]}
         self.kubectl("patch", "pod", pod["metadata"]["name"], "--subresource=status", "--type=merge", "-p", json.dumps({"status": status}))
 
     def run(self, pod: dict[str, Any], address: str = "127.0.0.1") -> None:

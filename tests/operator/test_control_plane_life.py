@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -175,6 +176,22 @@ def test_deleting_a_search_takes_everything_along(bench: Any) -> None:
     left = [c["metadata"]["name"] for c in bench.objects("configmaps") if c["metadata"]["name"] != "kube-root-ca.crt"]
 
     assert left == []
+
+
+def test_a_trainer_that_a_sidecar_outlives_is_followed_by_the_next_attempt(bench: Any, trainer: Any) -> None:
+    """The Job controller sees no end of the pod: after half a minute a new Job follows, with one retry fewer."""
+    bench.apply(DURABLE)
+    pod = bench.pod()
+    bench.reported(trainer, pod)
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    ended = {"terminated": {"exitCode": 1, "reason": "Error", "message": "boom", "startedAt": now, "finishedAt": now}}
+    bench.play_kubelet(pod, "Running", ended, sidecars=("istio-proxy",))
+    bench.until(lambda: bench.condition("TrainerReady") == ("False", "SidecarRunning"), "the sidecar is named")
+    bench.until(lambda: bench.search()["status"]["attempt"] == 2, "attempt 2")
+    (job,) = bench.objects("jobs")
+
+    assert job["spec"]["backoffLimit"] == 5
+    assert (bench.search()["status"]["failures"], bench.search()["status"].get("interruptions", 0)) == (1, 0)
 
 
 def test_the_operator_ends_cleanly_and_says_how_it_is(bench: Any) -> None:

@@ -64,6 +64,7 @@ def test_a_search_is_suspended_and_goes_on(bench: Any, trainer: Any) -> None:
 MOVABLE = {
     "image": "mine:2",
     "imagePullSecrets": [{"name": "registry"}],
+    "serviceAccountName": "absent",
     "resources": {"limits": {"cpu": "1"}},
     "resourceClaims": [{"name": "gpu", "resourceClaimTemplateName": "gpu"}],
     "nodeSelector": {"pool": "gpu"},
