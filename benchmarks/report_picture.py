@@ -53,7 +53,7 @@ def photograph(page: str, image: Path, *, width: int, scale: float) -> None:
 
 
 def until_section(page: str, sections: int) -> str:
-    """The page without what comes after so many sections; 0: the whole page."""
+    """The page up to the end of its section number `sections`; 0: the whole page."""
     if not sections:
         return page
     rest = f"h2:nth-of-type({sections + 1})"

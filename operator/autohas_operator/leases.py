@@ -1,6 +1,6 @@
 """One operator for each namespace: a Lease says which; the others do nothing there, say so, and take over when it is gone.
 
-The holder is a release, not a pod: a restarted operator goes on at once. As in client-go, a Lease has expired when its holder has not
+The holder is a release, not a pod: a restarted operator continues at once. As in client-go, a Lease has expired when its holder has not
 renewed it for its duration by the observer's own clock, so clocks need not agree.
 """
 
@@ -28,7 +28,7 @@ PERIOD_S: Final = 20.0
 PAUSE_S: Final = 0.5
 """Between two namespaces: at most two renewals a second, however many there are; then they last longer."""
 DURATIONS: Final = 4
-"""A Lease lasts for so many periods."""
+"""Periods that a Lease lasts."""
 
 _log = structlog.get_logger(__name__)
 
