@@ -21,6 +21,7 @@ from torch import nn
 from autohas_api.messages import Stage
 from autohas_api.testing import changed
 from autohas_trainer.engine.faults import FAULTS_FILE, candidate_part
+from autohas_trainer.engine.stages.best_of import BestOfStage
 from autohas_trainer.engine.training import Training
 from autohas_trainer.errors import CandidateError, ConfigurationError, DataError, DeviceError, Interrupted, NumericalError
 from autohas_trainer.reporting.records import Outcome, StepRecord
@@ -360,7 +361,7 @@ def test_a_winner_of_random_sharing_that_cannot_be_trained_falls_back_to_the_def
     document = changed(_of_architecture("RandomSharing"), "spec.searchSpace.hyperparameters", [])
     document = changed(document, "spec.searchSpace.initialConfigurations", [{"values": {"inputs": "8", "shift": "yes"}}])
     sink = MemorySink()
-    monkeypatch.setattr("autohas_trainer.engine.stages.best_of.BestOfStage._rank", lambda stage, index: (0.0, -index))
+    monkeypatch.setattr(BestOfStage, "_try_to_score", lambda stage, index, batches: (1.0, -float(index)))
     outcome = search(document, tmp_path, sink)
 
     assert outcome.winner == "default"
@@ -442,3 +443,16 @@ def test_device_errors_know_their_culprit() -> None:
     with pytest.raises(DeviceError) as caught, candidate_part("a step", culprit="me", is_own=False):
         raise DEVICE
     assert (caught.value.culprit, caught.value.exit_code) == ("me", 75)
+
+
+@pytest.mark.parametrize("metric", ["macs", "latencyMilliseconds"])
+def test_a_network_whose_cost_cannot_be_taken_is_no_end(metric: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks of 4 inputs cannot be built: they are neither timed nor counted, and lose as candidates."""
+    monkeypatch.setattr(FaultyLinear, "fault", staticmethod(_raising_for(ValueError("no"), "build")))
+    monkeypatch.setattr("autohas_trainer.engine.search.stopwatch", lambda *_: lambda network: 1.0)
+    monkeypatch.setattr("autohas_trainer.engine.costs.count_macs", lambda network, example: 16)
+    target = "16" if metric == "macs" else "1"
+    document = changed(_of_architecture("OneStep"), "spec.objective", {"cost": {"metric": metric, "target": target}})
+    outcome = search(document, tmp_path, MemorySink())
+
+    assert outcome.configuration["inputs"] == "8"

@@ -140,12 +140,25 @@ class Costs:
         while True:
             before = dict(values)
             for decision in self._space.searched(Role.ARCHITECTURE):
-                costs = {c: sign * self.of(self._space.configuration({**values, decision.name: c})) for c in decision.choices}
+                costs = {c: sign * cost for c in decision.choices if (cost := self._try_of({**values, decision.name: c})) is not None}
                 best = max(costs, key=costs.__getitem__)
                 if costs[best] > costs.get(values[decision.name], -math.inf):
                     values[decision.name] = best
             if values == before:
                 return self._space.configuration(values)
+
+    def _try_of(self, values: Mapping[str, str]) -> float | None:
+        """As `of`; None for a network other than the default's that cannot be built or run: it cannot win either."""
+        configuration = self._space.configuration(values)
+        if configuration == self._space.default:
+            return self.of(configuration)
+        try:
+            with candidate_part("counting its cost", culprit=fault_key(configuration), is_own=isinstance(self._template, OwnModel)):
+                return self.of(configuration)
+        except DeviceError:
+            raise
+        except CandidateError:
+            return None
 
     def check_target(self) -> None:
         """Refuse a target that no network of the space can meet.

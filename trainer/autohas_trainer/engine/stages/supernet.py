@@ -223,7 +223,7 @@ class SupernetStage:
         if not board.supernet_is_abandoned and sum(fault.startswith(_CULPRIT) for fault in board.faults) >= _MAX_DEVICE_ERRORS:
             board.supernet_is_abandoned = True
             board.notify(
-                "SupernetDiverged", f"the device failed {_MAX_DEVICE_ERRORS} times in the supernet; it is left, and the race decides"
+                "SupernetDiverged", f"the device failed {_MAX_DEVICE_ERRORS} times in the supernet: it is abandoned, and {self._unspent()}"
             )
 
     def _reject(self, context: StepOfSupernet) -> SupernetStep:
@@ -243,7 +243,10 @@ class SupernetStage:
             board.notify("CandidateFailed", text)
         if board.failed_samples == _MAX_FAILURES:
             board.supernet_is_abandoned, board.supernet_fault = True, fault
-            board.notify("SupernetDiverged", f"{_MAX_FAILURES} samples of the supernet in a row failed; it is left: {fault}")
+            board.notify(
+                "SupernetDiverged",
+                f"{_MAX_FAILURES} samples of the supernet in a row failed: it is abandoned, and {self._unspent()}; {fault}",
+            )
 
     def _watch(self, done: SupernetStep, quality: float | None) -> None:
         """Abandon shared weights that are lost, and a controller that decided on nothing."""
