@@ -105,7 +105,7 @@ def _without_pods(job: JobRecord, observed: Observed, previous: Status, now_s: f
         return not_ready(_before_pods(previous), "WaitingForPod", f"Job {job.name} is created, its pod is not yet", rest_s)
     if told is not None:
         return not_ready(_before_pods(previous), *refused("PodsNotCreated", f"{told.reason}: {told.message}"), policy.LOOK_AGAIN_S)
-    if job.num_failed > 0 or previous.last_report_time is not None:
+    if job.num_failed > 0 or (previous.starts or 0) > job.starts_before:  # an earlier Job's pods delay none of this one
         wait = "10 s, doubled each time up to 10 minutes, since the end of a pod that is gone"
         message = f"Job {job.name} waits before it makes the next pod: {wait}"
         return not_ready(Phase.INTERRUPTED, "BackOff", message, policy.LOOK_AGAIN_S)

@@ -35,6 +35,8 @@ _WORTH_A_WARNING: Final = frozenset(
 )
 _NO_INTERRUPTIONS: Final = frozenset({"TrainerFailed", "Stalled"})
 """Why a trainer ended by its own fault: their own events say it."""
+_STOPS: Final = frozenset({"Interrupted", "PodLost", "Terminating", "NodeUnreachable", "SidecarRunning", "JobDeleted", "JobReplaced"})
+"""Why a trainer that was still starting ended; other reasons of the phase Interrupted say that the next pod is not there yet."""
 _NAMED_ENDS: Final = frozenset({"ResultInvalid", "NumericalFailure"})
 """Ends that have an event of their own before SearchFailed (Source: operator-anchors section 6)."""
 EVENT_NAMES: Final = {"Unschedulable": "TrainerUnschedulable", "Stalled": "SearchStalled"}
@@ -131,13 +133,20 @@ def _trainer(before: Status, after: Status) -> Iterator[Announcement]:
     verdict = verdict_of(after, ConditionType.TRAINER_READY)
     if after.phase is Phase.RUNNING and before.last_report_time is None and after.last_report_time is not None:
         yield Announcement(type="Normal", reason="SearchStarted", message=f"the trainer reports its progress, stage {after.stage}")
-    is_stopped = after.phase is Phase.INTERRUPTED and before.phase not in (Phase.INTERRUPTED, Phase.SUSPENDING)
-    if is_stopped and verdict is not None and verdict.reason not in _NO_INTERRUPTIONS:
+    if verdict is not None and _is_interrupted(before, after, verdict):
         yield Announcement(type="Normal", reason="SearchInterrupted", message=verdict.message)
     changed = _changed(before, after, ConditionType.TRAINER_READY)
     if changed is not None and changed.status == "False" and changed.reason in _WORTH_A_WARNING:
         reason = EVENT_NAMES.get(changed.reason, changed.reason)
         yield Announcement(type="Warning", reason=reason, message=changed.message)
+
+
+def _is_interrupted(before: Status, after: Status, ready: Verdict) -> bool:
+    """Whether a trainer at work was stopped: a search that leaves a rest or a queue waits for its first pod, and lost none."""
+    if after.phase is not Phase.INTERRUPTED or ready.reason in _NO_INTERRUPTIONS:
+        return False
+    was_at_work = before.phase in (Phase.RUNNING, Phase.FINALIZING)
+    return was_at_work or (before.phase is Phase.STARTING and ready.reason in _STOPS)
 
 
 def _notices(before: Status, report: Report | None) -> Iterator[Announcement]:

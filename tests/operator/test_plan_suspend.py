@@ -12,7 +12,8 @@ from autohas_api.status import CheckpointStatus, ConditionType, Phase, Status
 from autohas_api.testing import changed
 from autohas_operator.conditions import verdict_of
 from autohas_operator.course import CreateAttempt, DeleteJob
-from autohas_operator.observe import search_record
+from autohas_operator.errors import Blamed, Obstacle
+from autohas_operator.observe import Explanation, Observed, search_record
 from autohas_operator.testing.builders import (
     NOW_S,
     condition,
@@ -27,7 +28,7 @@ from autohas_operator.testing.builders import (
     stored_pod,
     stored_search,
 )
-from autohas_operator.testing.decisions import CREATED, JOB, POD, RUNNING, SEARCH, decide, verdict
+from autohas_operator.testing.decisions import CREATED, JOB, POD, RUNNING, SEARCH, after, decide, verdict
 from autohas_operator.wording import timestamp
 
 PAUSED = stored_search(suspend=True)
@@ -376,3 +377,42 @@ def test_a_pod_that_is_left_over_delays_the_first_look_only() -> None:
     orphan = stored_pod(JOB, phase="Failed")
 
     assert decide(observed(PAUSED, orphan), RUNNING).status.phase is Phase.SUSPENDED
+
+
+def next_job(status: Status) -> dict[str, Any]:
+    """The Job that follows, as it lies in the API server."""
+    action = decide(observed(SEARCH), status, at_s=NOW_S + 5).action
+    assert isinstance(action, CreateAttempt)
+    metadata = {**action.job["metadata"], "uid": "job-2", "resourceVersion": "2", "creationTimestamp": timestamp(NOW_S + 5)}
+    return {**action.job, "metadata": metadata, "status": {}}
+
+
+AT_REST = after(observed(SEARCH), observed(SEARCH, JOB, POD, report=report(SEARCH)), observed(PAUSED, LEAVING_JOB), observed(PAUSED))
+RESUMED = decide(observed(SEARCH), AT_REST, at_s=NOW_S + 5).status.model_copy(update={"job_uid": "job-2"})
+NEXT_JOB = next_job(AT_REST)
+QUOTA = Obstacle(blamed=Blamed.TRAINER, reason="QuotaExceeded", message="exceeded quota: pods")
+FULL = Explanation(reason="FailedCreate", message="exceeded quota: pods", time_s=NOW_S + 9)
+QUEUED_AGAIN = after(observed(SEARCH), observed(SEARCH, JOB, POD, report=report(SEARCH)), observed(SEARCH, HELD))
+
+
+@pytest.mark.parametrize(
+    ("before", "view", "at_s", "reasons"),
+    [
+        (RESUMED, observed(SEARCH, NEXT_JOB), 6, []),
+        (RESUMED, observed(SEARCH, NEXT_JOB, explanation=FULL), 60, ["QuotaExceeded"]),
+        (AT_REST, observed(SEARCH, obstacle=QUOTA), 6, ["SearchResumed", "QuotaExceeded"]),
+        (QUEUED_AGAIN, observed(SEARCH, resumed(5)), 6, ["QuotaAdmitted"]),
+    ],
+    ids=["no pod yet", "no pod for a quota", "no Job for a quota", "admitted again"],
+)
+def test_a_search_that_waits_for_its_next_pod_was_not_interrupted(before: Status, view: Observed, at_s: float, reasons: list[str]) -> None:
+    """Where no trainer was at work, none was stopped: SearchInterrupted is said of pods that ended."""
+    assert [a.reason for a in decide(view, before, at_s=NOW_S + at_s).announcements] == reasons
+
+
+def test_a_job_that_never_had_a_pod_does_not_wait_for_the_end_of_one() -> None:
+    """The back-off of the Job controller begins with a pod of this Job, and an earlier attempt's report is none."""
+    said = verdict_of(decide(observed(SEARCH, NEXT_JOB), RESUMED, at_s=NOW_S + 60).status, ConditionType.TRAINER_READY)
+
+    assert said is not None
+    assert (said.reason, said.message.rpartition(": ")[2]) == ("PodsNotCreated", "is the Job controller running?")
