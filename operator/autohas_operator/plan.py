@@ -114,7 +114,7 @@ _NOT_PAUSED = Verdict(status="False", reason="NotPaused", message=f"the annotati
 def _afterwards(observed: Observed, previous: Status, now_s: float) -> Plan:
     """A search that has ended: its status stays, its children go when their time has come, unless somebody has paused it."""
     pause = _PAUSED if observed.search.is_paused else _NOT_PAUSED
-    is_said = verdict_of(previous, ConditionType.RECONCILIATION_PAUSED) == pause
+    is_said = verdict_of(previous, ConditionType.RECONCILIATION_PAUSED) == pause and len(previous.conditions) == len(ConditionType)
     status = previous if is_said else _said_again(observed, previous, pause, now_s)
     status = status.model_copy(update={"observed_generation": observed.search.generation})
     told = announcements(previous, status, None)
@@ -135,10 +135,12 @@ def _paused(observed: Observed, previous: Status, now_s: float) -> Plan:
 
 
 def _said_again(observed: Observed, previous: Status, pause: Verdict, now_s: float) -> Status:
-    """The status as it was, but for the condition ReconciliationPaused."""
+    """The status as it was, but for the condition ReconciliationPaused, and the summary where an older operator gave none."""
     generation = observed.search.generation
     unseen = Verdict(status="Unknown", reason=_PAUSED.reason, message=_PAUSED.message)
     verdicts = {kind: verdict_of(previous, kind) or unseen for kind in ConditionType}
+    if previous.phase is not None and verdict_of(previous, ConditionType.READY) is None:
+        verdicts = with_summary(previous.phase, verdicts)
     verdicts[ConditionType.RECONCILIATION_PAUSED] = pause
     conditions = merged(previous, verdicts, generation, now_s)
     return previous.model_copy(update={"observed_generation": generation, "conditions": conditions})

@@ -14,7 +14,8 @@ from autohas_api.crd import custom_resource_definition
 from autohas_api.status import ConditionType, Phase, Status
 from autohas_api.testing import changed
 from autohas_operator.conditions import Verdict, summary_verdicts
-from autohas_operator.testing.builders import ended_pod, observed, report, result_text, stored_job
+from autohas_operator.observe import Observed
+from autohas_operator.testing.builders import NOW_S, ended_pod, observed, report, result_text, stored_job
 from autohas_operator.testing.decisions import CREATED, JOB, POD, RUNNING, SEARCH, after, decide, verdict
 
 GUIDE = Path(__file__).parents[2] / "docs" / "install.md"
@@ -142,3 +143,30 @@ def test_a_search_that_is_paused_keeps_what_it_said() -> None:
     assert kstatus(document(held)) == "InProgress"
     assert verdict(held, ConditionType.READY) == verdict(RUNNING, ConditionType.READY) == ("False", "Reporting")
     assert verdict(held, ConditionType.RECONCILING) == ("True", "Running")
+
+
+SUMMARY = {ConditionType.READY, ConditionType.RECONCILING, ConditionType.STALLED}
+
+
+def of_an_older_operator(status: Status) -> Status:
+    """As versions without the summary left it."""
+    return status.model_copy(update={"conditions": [condition for condition in status.conditions if condition.type not in SUMMARY]})
+
+
+@pytest.mark.parametrize(
+    ("view", "status", "tools"),
+    [
+        (observed(SEARCH), SUCCEEDED, "Current"),
+        (observed(SEARCH), FAILED, "Failed"),
+        (observed(PAUSED), SUCCEEDED, "Current"),
+        (observed(PAUSED, JOB, POD), RUNNING, "InProgress"),
+    ],
+    ids=["succeeded", "failed", "succeeded and paused", "at work and paused"],
+)
+def test_an_upgrade_gives_a_summary_to_what_nothing_else_changes(view: Observed, status: Status, tools: str) -> None:
+    """A search that ended, or was paused, under an operator without the summary gets that of its phase; a second pass writes nothing."""
+    upgraded = decide(view, of_an_older_operator(status)).status
+
+    assert kstatus(document(upgraded)) == tools
+    assert {kind: verdict(upgraded, kind) for kind in SUMMARY} == {kind: verdict(status, kind) for kind in SUMMARY}
+    assert decide(view, upgraded, at_s=NOW_S + 60).status == upgraded
