@@ -18,7 +18,7 @@ from autohas_operator.client import KubeClient, Resource
 from autohas_operator.errors import ConflictError, ForbiddenError, NotFoundError, OperatorError
 from autohas_operator.metrics import Metrics
 from autohas_operator.observe import Document
-from autohas_operator.tolerant import part, text
+from autohas_operator.tolerant import number, part, text
 
 LEASES: Final = Resource(prefix="/apis/coordination.k8s.io/v1", plural="leases")
 LEASE_NAME: Final = "autohas-operator"
@@ -29,6 +29,8 @@ PAUSE_S: Final = 0.5
 """Between two namespaces: at most two renewals a second, however many there are; then they last longer."""
 DURATIONS: Final = 4
 """Periods that a Lease lasts."""
+MAX_DURATION_S: Final = 3600.0
+"""The longest duration that is believed of a Lease: an operator with 7,000 namespaces still renews its own in time."""
 
 _log = structlog.get_logger(__name__)
 
@@ -158,8 +160,8 @@ class NamespaceLeases:
         holder, renewed = text(spec, "holderIdentity"), text(spec, "renewTime")
         is_known = before is not None and (before.holder, before.renewed) == (holder, renewed)
         since_s = before.since_s if before is not None and is_known else self._monotonic()
-        duration = spec.get("leaseDurationSeconds")
-        duration_s = float(duration) if isinstance(duration, int) and duration > 0 else DURATIONS * PERIOD_S
+        duration = number(spec, "leaseDurationSeconds", 0)
+        duration_s = min(float(duration), MAX_DURATION_S) if duration > 0 else DURATIONS * PERIOD_S
         return _Seen(holder=holder, renewed=renewed, duration_s=duration_s, since_s=since_s)
 
     def _spec(self, *, is_new_holder: bool) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pytest
 
 from autohas_operator.client import EVENTS, JOBS
 from autohas_operator.errors import ForbiddenError, UnreachableError
-from autohas_operator.leases import DURATIONS, LEASES, PERIOD_S, NamespaceLeases
+from autohas_operator.leases import DURATIONS, LEASES, MAX_DURATION_S, PERIOD_S, NamespaceLeases
 from autohas_operator.metrics import Metrics
 from autohas_operator.reconcile import Reconciler
 from autohas_operator.server import Health
@@ -143,6 +143,22 @@ def test_of_two_that_find_it_expired_one_wins() -> None:
         await asyncio.gather(world.second.refresh("ml"), third.refresh("ml"))
 
         assert sorted([await world.second.holds("ml"), await third.holds("ml")]) == [False, True]
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("duration", [2**31 - 1, 0, -1, None])
+def test_a_lease_lasts_no_longer_than_an_operator_would_ask(duration: object) -> None:
+    """People with the role edit may write Leases of a namespace, of any duration: one that is not renewed ends within the hour."""
+
+    async def scenario(world: Rivals) -> None:
+        spec = {"holderIdentity": "nobody", "leaseDurationSeconds": duration, "renewTime": "2027-01-15T08:00:00.000000Z"}
+        world.api.add(LEASES, "ml", {"metadata": {"name": "autohas-operator"}, "spec": spec})
+        at_first = await world.first.holds("ml")
+        world.elapsed_s = MAX_DURATION_S
+        await world.first.refresh("ml")
+
+        assert (at_first, world.holder) == (False, "a/autohas-operator")
 
     run(scenario)
 
