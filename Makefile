@@ -10,7 +10,7 @@ CLUSTER := PYTHONPATH=tests/cluster $(BIN)/python -m testcluster
 # uv reads the system's certificates where a proxy needs its own authority.
 export UV_SYSTEM_CERTS := 1
 
-.PHONY: help setup demo test test-fast check sync lock images cluster cluster-down bench bench-ranking bench-step bench-operator bench-reliability bench-faults clean
+.PHONY: help setup demo test test-fast check sync lock images cluster cluster-down bench bench-ranking bench-spending bench-step bench-operator bench-reliability bench-faults clean
 
 help: ## Show the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -80,6 +80,9 @@ bench: setup ## Search quality at equal compute, three seeds
 
 bench-ranking: setup ## What the shared weights know about architectures beyond their size
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.ranking
+
+bench-spending: setup ## Forty searches of template mlp: supernets that diverge, trainings spent of the budget
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.spending
 
 bench-reliability: setup ## Thirty kill -9 at random moments: every search ends bit for bit as undisturbed
 	$(BIN)/python -m benchmarks.reliability
