@@ -80,7 +80,7 @@ def run(job: Job, sink: Sink, stop: StopRequest, clocks: Clocks | None = None) -
     """
     clocks = clocks or Clocks()
     job.workdir.mkdir(parents=True, exist_ok=True)
-    store, digest = _store(job, clocks), search_digest(job.search)
+    store = _store(job, clocks)
     damage: list[str] = []
     checkpoint = store.newest(damage.append)
     _refuse_silent_restart(job.workdir, checkpoint)
@@ -92,10 +92,10 @@ def run(job: Job, sink: Sink, stop: StopRequest, clocks: Clocks | None = None) -
     origin = Origin.of(problem, checkpoint, threads=torch.get_num_threads())
     board, stages = _assemble(problem, sink, clocks)
     board.starts = starts
-    default = fault_key(job.space.default)
-    board.faults = device_faults(job.workdir, digest, default)
+    place = (job.workdir, search_digest(job.search), fault_key(job.space.default))
+    board.faults = device_faults(*place)
     early_end = EarlyEnd(board)
-    with leaving_out_at_next_start(job.workdir, digest, default):
+    with leaving_out_at_next_start(*place):
         position = _restore(board, stages, early_end, checkpoint)
     damage += _history_loss(job.workdir, checkpoint)
     sink.started(_run_info(job, board, early_end, checkpoint, origin))
@@ -103,14 +103,9 @@ def run(job: Job, sink: Sink, stop: StopRequest, clocks: Clocks | None = None) -
     keeper = _Keeper(
         job=job, store=store, origin=origin, board=board, stages=stages, early_end=early_end, sink=sink, clock=clocks.monotonic
     )
-    with leaving_out_at_next_start(job.workdir, digest, default):
+    with leaving_out_at_next_start(*place):
         if checkpoint is None:
-            if problem.splits.notes:
-                board.notify("DataConverted", "; ".join(problem.splits.notes))
-            _learn_costs(board, clocks)
-            warn_of_short_stages(board)
-            stages[0].begin()
-            keeper.save(0)
+            _begin(keeper, clocks)
         _work_through(stages, position, keeper, early_end, stop)
 
     last = stages[-1]
@@ -128,6 +123,17 @@ def _load(job: Job, sink: Sink) -> Problem:
     torch.set_default_dtype(torch.float32)  # own code that was imported may have changed it
     sink.busy(problem.data_text)
     return problem
+
+
+def _begin(keeper: _Keeper, clocks: Clocks) -> None:
+    """Before step 0: say what became of the data and what the budget is too short for, learn the costs, write the first checkpoint."""
+    board = keeper.board
+    if notes := board.problem.splits.notes:
+        board.notify("DataConverted", "; ".join(notes))
+    _learn_costs(board, clocks)
+    warn_of_short_stages(board)
+    keeper.stages[0].begin()
+    keeper.save(0)
 
 
 def _work_through(stages: tuple[SearchStage, ...], position: int, keeper: _Keeper, early_end: EarlyEnd, stop: StopRequest) -> None:
