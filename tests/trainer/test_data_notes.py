@@ -25,8 +25,7 @@ def test_what_was_converted_is_said_once_and_not_at_resume(tmp_path: Path) -> No
     second = MemorySink()
     search(document, tmp_path / "out", second)
 
-    (notice,) = first.notices
-    assert notice.reason == "DataConverted"
+    (notice,) = (said for said in first.notices if said.reason == "DataConverted")
     assert "columns that train.csv lacks are not read (more); " in notice.message
     assert "1 of 4 rows have a word in column city that training never saw" in notice.message
     assert second.info is not None
