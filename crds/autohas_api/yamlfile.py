@@ -69,6 +69,10 @@ class WrittenInteger(int):
         number.written = text
         return number
 
+    def __getnewargs__(self) -> tuple[int, str]:  # type: ignore[override]  # int's own names the value alone
+        """What a copy is made of."""
+        return int(self), self.written
+
     def __str__(self) -> str:
         return self.written
 

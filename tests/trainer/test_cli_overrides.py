@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from autohas_api.acceptance import accept
 from autohas_api.problems import SpecError
 from autohas_api.testing import a_search
+from autohas_api.yamlfile import dump, parse_scalar, parse_search
 from autohas_trainer.cli.overrides import overridden
 
 
@@ -42,6 +44,20 @@ def test_later_settings_win_and_the_file_is_untouched() -> None:
     assert changed["spec"]["retrain"]["steps"] == 60
     assert changed["metadata"]["name"] == "other"
     assert document == a_search()
+
+
+@pytest.mark.parametrize(("written", "steps"), [("9e1", 90), ("0x1b", 27), ("033", 27), ("27.0", 27), ("+27", 27)])
+def test_a_file_keeps_its_numbers_however_they_are_written(written: str, steps: int) -> None:
+    """A whole number that YAML reads from another notation reaches the search as that number, and an error shows it as written."""
+    text = dump(a_search()).replace("steps: 27", f"steps: {written}")
+    assert written in text
+
+    changed = overridden(parse_search(text, "search.yaml").value, ["metadata.name=other"])
+
+    search, _ = accept(changed)
+    assert search.spec.retrain.steps == steps
+    assert str(changed["spec"]["retrain"]["steps"]) == str(parse_scalar(written))
+    assert json.loads(search.spec.retrain.model_dump_json())["steps"] == steps
 
 
 @pytest.mark.parametrize(
