@@ -74,16 +74,16 @@ def test_a_price_is_the_steps_and_the_comparison() -> None:
 
 
 @pytest.mark.parametrize("least", [0, 4])
-@pytest.mark.parametrize("left", [0.0, 0.7, 1.3, 2.0, 5.0, 40.0])
+@pytest.mark.parametrize("left", [0.0, 0.7, 1.0, 1.3, 2.0, 5.0, 40.0])
 def test_a_race_is_as_wide_as_what_is_left_pays_for(left: float, least: int) -> None:
-    """A third continues, of those a third, at least 2 and 1; what that leaves goes to candidates that add no finalist."""
+    """A third continues, of those a third, at least 2 and 1; what that leaves goes to candidates that add no finalist, if there is one."""
     width = widest_race(left, PRICES, least)
     by_hand = {n: n * PRICES.first + min(n, max(2, -(-n // 3))) * PRICES.second for n in range(500)}
     prices = {n: price + max(1, min(n, max(2, -(-n // 3))) // 3) * PRICES.last for n, price in by_hand.items()}
 
     assert race_price(width, PRICES) == pytest.approx(prices[width])
     regular = max((n for n in range(least, 500) if prices[n] <= left), default=least)
-    assert width == regular + max(0, math.floor((left - prices[regular]) / PRICES.first))
+    assert width == regular + (math.floor((left - prices[regular]) / PRICES.first) if regular > 0 and prices[regular] < left else 0)
 
 
 def test_what_costs_exactly_what_is_left_is_affordable() -> None:
@@ -166,6 +166,15 @@ def test_what_an_early_end_saves_is_not_spent_and_told(tmp_path: Path) -> None:
         "BudgetLeft",
         f"{left:.2f} of 12 trainings are not spent: budget.stop ended the supernet to save them",
     )
+
+
+@pytest.mark.parametrize("trainings", ["3.4", "3.6", "3.8", "4", "4.4"])
+def test_a_race_of_lanes_alone_spends_no_more_than_the_budget(trainings: str, tmp_path: Path) -> None:
+    """Without an architecture no new candidate is planned: what is left pays for further lanes to 1/3, or for none."""
+    document = changed(_document(trainings=trainings), "spec.searchSpace.architecture")
+    outcome = search(document, tmp_path, MemorySink())
+
+    assert outcome.result.trainings <= float(trainings) + 1 / 45
 
 
 def test_a_space_without_another_configuration_leaves_the_rest_and_says_so(tmp_path: Path) -> None:

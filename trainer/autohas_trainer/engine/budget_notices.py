@@ -41,5 +41,5 @@ def report_unspent(board: Board, reason: StopReason | None) -> None:
     elif not board.further_lanes(1):
         why = "every configuration that could be drawn was a candidate"
     else:
-        why = "they came free too late, or pay for no candidate's way to its next comparison"
+        why = "they came free too late, or do not pay for one more candidate"
     board.notify("BudgetLeft", f"{left:.2f} of {budget} trainings are not spent: {why}")

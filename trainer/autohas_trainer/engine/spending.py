@@ -55,11 +55,15 @@ def num_challengers(finalists: int) -> int:
 
 
 def widest_race(left: float, prices: Prices, least: int) -> int:
-    """New candidates whose race `left` trainings pay for, `least` at least; the default's own way is not in it."""
+    """New candidates whose race `left` trainings pay for, `least` at least; the default's own way is not in it.
+
+    What is left after the last of them pays for candidates that add no finalist. Where not even one new candidate can be brought to 1/3
+    there are none: nothing could become of them.
+    """
     most = max(least, int(left / prices.first) + 1)
     more = range(least + 1, most + 1)
     width = least + bisect_right(more, left + _SLACK, key=lambda number: race_price(number, prices))
-    return width + affordable(left - race_price(width, prices), prices.first, 0)  # the rest pays for no further finalist
+    return width + affordable(left - race_price(width, prices), prices.first, 0) if width else 0
 
 
 def affordable_ends(left: float, prices: Prices, num_new: int) -> int:

@@ -131,7 +131,8 @@ class RaceStage:
         new = [name for name in self._order(0, names) if name != DEFAULT and name not in ahead]
         left = board.trainings_left - self._price_of_default()
         ends = affordable_ends(left, prices, len(new)) * prices.last
-        count = affordable(left - ends, prices.second, FINALISTS)
+        planned = min(FINALISTS, board.problem.plan.num_candidates)  # a race of lanes alone plans, and pays for, no new finalist
+        count = affordable(left - ends, prices.second, planned)
         return [DEFAULT, *ahead, *new[:count]]
 
     def _challengers(self, rung: int, names: list[str]) -> list[str]:
