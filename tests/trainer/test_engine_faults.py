@@ -37,7 +37,7 @@ def _hyperparameters(*hyperparameters: dict[str, Any], algorithm: dict[str, Any]
     return document if algorithm is None else changed(document, "spec.algorithm", algorithm)
 
 
-def _raising(error: Exception, when: Callable[[nn.Module, torch.Tensor], bool]) -> Fault:
+def _raising(error: BaseException, when: Callable[[nn.Module, torch.Tensor], bool]) -> Fault:
     def fault(module: nn.Module, inputs: torch.Tensor) -> None:
         if when(module, inputs):
             raise error
@@ -53,7 +53,7 @@ def _is_large(_module: nn.Module, inputs: torch.Tensor) -> bool:
     return torch.is_grad_enabled() and len(inputs) > 100
 
 
-OUT: dict[str, tuple[Exception, str]] = {
+OUT: dict[str, tuple[BaseException, str]] = {
     "OutOfMemoryError": (
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nadvice"),
         "does not fit into the device's memory (CUDA out of memory. Tried to allocate 2 GiB.)",
@@ -64,6 +64,7 @@ OUT: dict[str, tuple[Exception, str]] = {
         "does not fit into the device's memory ([enforce fail",
     ),
     "cuDNN": (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), "does not fit into the device's memory (cuDNN error"),
+    "an exit": (SystemExit(0), "raised SystemExit: 0 (test_engine_faults.py, line "),
     "a mistake": (KeyError("gamma"), "raised KeyError: 'gamma' (test_engine_faults.py, line "),
 }
 

@@ -392,6 +392,7 @@ DATA_FAULTS: dict[str, tuple[type[Exception], str]] = {
     ),
     "groups of two kinds": (ConfigurationError, r"comparing the train groups raised TypeError: .*'int' and 'str'"),
     "ragged": (ConfigurationError, r"reading the train inputs as an array raised ValueError: .*inhomogeneous"),
+    "exit": (ConfigurationError, r"splits\(\) raised SystemExit: 0"),
     "file": (DataError, r"splits\(\) raised FileNotFoundError: .*/no/such/file"),
 }
 
@@ -402,6 +403,14 @@ def test_wrong_data_are_named_with_split_and_row(defect: str) -> None:
     kind, words = DATA_FAULTS[defect]
     with pytest.raises(kind, match=rf"task\.data\.entrypoint {OWN}:Data: {words}"):
         own_data(f"{OWN}:Data", None, {"defect": defect}, TaskKind.CLASSIFICATION)
+
+
+def test_a_script_as_a_module_does_not_end_the_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that parses its arguments and exits when it is imported is named; its exit code is not the search's."""
+    (tmp_path / "script_that_exits.py").write_text("import sys\nsys.exit(0)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ConfigurationError, match=r"task\.data\.entrypoint script_that_exits:Data: importing .* raised SystemExit: 0"):
+        own_data("script_that_exits:Data", None, {}, TaskKind.CLASSIFICATION)
 
 
 def test_a_target_of_own_data_that_float32_cannot_hold_is_named() -> None:

@@ -113,7 +113,7 @@ def check_data(data: Any, who: str, kind: TaskKind) -> list[Check]:  # noqa: ANN
         one = read_splits(data.splits(), who, kind)
         seed_globals("own data again")
         other = read_splits(data.splits(), who, kind)
-    except Exception as error:  # noqa: BLE001 - whatever own code raises is the answer
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever own code raises is the answer
         return [Check(promise="splits can be read", problem=_said(error))]
     pairs = {name: (getattr(one, name), getattr(other, name)) for name in ("inputs", "targets_N", "test_inputs", "test_targets_N")}
     differing = [name for name, (first, second) in pairs.items() if not np.array_equal(first, second)]
@@ -137,7 +137,7 @@ def _augments(data: Any, raw: RawData) -> Check:  # noqa: ANN401 - own code
             problem = f"augment(inputs, rng, hyperparameters) must give {tuple(inputs.shape)} of {inputs.dtype} as it got"
         elif not torch.equal(one, other):
             problem = "augment() gave other inputs with an equal rng; draw from it only"
-    except Exception as error:  # noqa: BLE001 - whatever own code raises is the answer
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever own code raises is the answer
         problem = _said(error)
     return Check(promise="augment keeps the shape and draws from its generator", problem=problem)
 
@@ -195,7 +195,7 @@ def _first_problem(problem_of: _Question, template: Template, paths: list[dict[s
     for path in paths:
         try:
             problem = problem_of(template, path, inputs, num_outputs)
-        except Exception as error:  # noqa: BLE001 - whatever own code raises is the answer
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever own code raises is the answer
             problem = _said(error)
         if problem is not None:
             return f"{problem} (path {path})" if path else problem

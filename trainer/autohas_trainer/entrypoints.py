@@ -103,7 +103,8 @@ def speaking_for(who: str, doing: str) -> Iterator[None]:
 
     Raises:
         DataError: It was the operating system's error about a file.
-        ConfigurationError: It was any other; our own errors and a full memory pass.
+        ConfigurationError: It was any other, `sys.exit` among them, which would end the search with the code of its choice; our own
+            errors and a full memory pass.
     """
     try:
         yield
@@ -112,7 +113,7 @@ def speaking_for(who: str, doing: str) -> Iterator[None]:
     except OSError as error:
         message = f"{who}: {doing} raised {type(error).__name__}: {error}"
         raise DataError(message) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         message = f"{who}: {doing} raised {type(error).__name__}: {error}"
         raise ConfigurationError(message) from error
 

@@ -63,7 +63,7 @@ def candidate_part(doing: str, *, culprit: str, is_own: bool) -> Iterator[None]:
         _let_go(error)
     except TrainerError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # own code may call sys.exit, whose code would be taken for the search's
         fault = _fault_of(error, doing, culprit, is_own=is_own)
         if fault is None:
             raise
@@ -74,7 +74,7 @@ def candidate_part(doing: str, *, culprit: str, is_own: bool) -> Iterator[None]:
         raise fault
 
 
-def _fault_of(error: Exception, doing: str, culprit: str, *, is_own: bool) -> CandidateError | None:
+def _fault_of(error: Exception | SystemExit, doing: str, culprit: str, *, is_own: bool) -> CandidateError | None:
     text = str(error)
     if isinstance(error, MemoryError | torch.OutOfMemoryError) or (isinstance(error, RuntimeError) and _has(text, _MEMORY_WORDS)):
         return CandidateError(f"{doing} does not fit into the device's memory ({_short(text)})", is_memory=True)
