@@ -131,6 +131,14 @@ def test_another_delimiter_is_named_where_cells_are_quoted(tmp_path: Path) -> No
         table(tmp_path / "t.csv", {"target": "label"}, CLASSES)
 
 
+@pytest.mark.parametrize("title", ["# exported on Monday", "Report", '"a title; with a semicolon"'])
+def test_a_title_above_the_header_is_named(title: str, tmp_path: Path) -> None:
+    """Its blanks and semicolons are no delimiters: every other line has the one that was given."""
+    (tmp_path / "t.csv").write_text(f"{title}\n{text()}")
+    with pytest.raises(DataError, match=r"t\.csv, line 1: .* is one cell, all other lines have 3 .* a title or a comment; remove the line"):
+        table(tmp_path / "t.csv", {"target": "label"}, CLASSES)
+
+
 def test_excel_s_note_of_the_delimiter_is_named(tmp_path: Path) -> None:
     """It is neither a header nor a row."""
     (tmp_path / "t.csv").write_text("sep=;\n" + text(";"))

@@ -122,6 +122,11 @@ DEFECTS: dict[str, tuple[str | bytes, dict[str, str], str]] = {
     "nameless column": ("age,,label\n1,2,3\n", {}, r"line 1: column 2 has no name"),
     "column twice": ("age,age,label\n1,2,3\n", {}, r"line 1: two columns are called 'age'"),
     "open quote": (SOUND + '3,"c,x\n', {}, r"train\.csv, line 4: .*fix the quotes"),
+    "quote open to the end": (
+        SOUND + '3,"c,x\n1,c,x\n2,c,x\n',
+        {},
+        r"train\.csv, line 6: unexpected end of data in the row that begins on line 4, where a quote may be left open; fix the quotes",
+    ),
     "UTF-16 without letters": (b"\xff\xfe\x00\x01", {}, r"train\.csv is not UTF-8 text but UTF-16"),
     "word in a number column": (
         SOUND + "three,c,x\n",

@@ -147,7 +147,7 @@ def _overlap(inputs: Any, test_inputs: Any) -> int:  # noqa: ANN401 - arrays of 
     return sum(row.tobytes() in known for row in test_inputs)
 
 
-def _said(error: Exception) -> str:
+def _said(error: BaseException) -> str:
     return str(error) if isinstance(error, TrainerError) else f"raised {type(error).__name__}: {error}"
 
 

@@ -57,15 +57,18 @@ def read_table(path: Path, delimiter: str, *, has_header: bool = True) -> Table:
     text = read_text(path)
     rows: list[list[str]] = []
     lines: list[int] = []
+    last = 0
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         for cells in reader:
+            last = reader.line_num
             if cells and not (len(cells) == 1 and not cells[0].strip()):
                 rows.append([cell.strip() for cell in cells])
                 lines.append(reader.line_num)
     except csv.Error as error:
         _check_delimiter(path, text.lstrip().splitlines()[0], delimiter)
-        message = f"{path}, line {reader.line_num}: {error}; fix the quotes or the line"
+        start = "" if reader.line_num == last + 1 else f" in the row that begins on line {last + 1}, where a quote may be left open"
+        message = f"{path}, line {reader.line_num}: {error}{start}; fix the quotes or the line"
         raise DataError(message) from error
     if not rows:
         message = f"{path} is empty; it must hold {'a header and rows' if has_header else 'rows'}"
@@ -74,6 +77,7 @@ def read_table(path: Path, delimiter: str, *, has_header: bool = True) -> Table:
         message = f"{path}, line 1: {text.splitlines()[0]!r} is Excel's note of the delimiter; remove the line"
         raise DataError(message)
     if len(rows[0]) == 1:
+        _check_title(path, rows, lines, delimiter)
         _check_delimiter(path, rows[0][0], delimiter)
     header = _header(path, rows, delimiter) if has_header else tuple(str(position + 1) for position in range(len(rows[0])))
     _check_rectangle(path, rows, lines, len(header), "header" if has_header else "first line")
@@ -86,6 +90,21 @@ def hint_at_missing_header(header: Sequence[str]) -> str:
     """Return what to do, as the end of an error, when the names of the columns look like a row of data."""
     data = next((name for name in header if number(name) is not None), None)
     return "" if data is None else f'; if the file has no header ({data!r} is no name), set task.data.arguments.header to "false"'
+
+
+def _check_title(path: Path, rows: list[list[str]], lines: list[int], delimiter: str) -> None:
+    """Refuse a first line of one cell above rows of several that are all alike: a title or a comment, and no header.
+
+    Raises:
+        DataError: Names the line.
+    """
+    widths = {len(cells) for cells in rows[1:]}
+    if len(widths) == 1 and min(widths) > 1:
+        message = (
+            f"{path}, line {lines[0]}: {rows[0][0][:60]!r} is one cell, all other lines have {min(widths)} (the delimiter is"
+            f" {delimiter!r}): it looks like a title or a comment; remove the line"
+        )
+        raise DataError(message)
 
 
 def _check_delimiter(path: Path, line: str, delimiter: str) -> None:

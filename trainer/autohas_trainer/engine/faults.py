@@ -95,7 +95,7 @@ def _short(text: str) -> str:
     return line if len(line) <= _MAX_TEXT else f"{line[: _MAX_TEXT - 1]}…"
 
 
-def _place(error: Exception) -> str:
+def _place(error: BaseException) -> str:
     """Where own code raised: the innermost line that is neither ours nor torch's."""
     frames = [f for f in traceback.extract_tb(error.__traceback__) if not any(Path(f.filename).is_relative_to(p) for p in _OURS)]
     frames = [f for f in frames if Path(f.filename).is_file() and "/lib/python" not in f.filename]
