@@ -21,7 +21,7 @@ _LATER_S: Final = 3600
 class CleanUp:
     """Delete these ConfigMaps, where they are ours, then these Jobs (name, uid) with their pods.
 
-    `expiring` (name, uid, seconds): Jobs that Kubernetes shall delete so many seconds after their end.
+    `expiring` (name, uid, seconds): Jobs that get this `ttlSecondsAfterFinished`.
     """
 
     config_maps: tuple[str, ...]
@@ -51,7 +51,7 @@ def aftermath(search: Search, observed: Observed, status: Status, now_s: float) 
 
 
 def _expiring(left: Sequence[JobRecord], config_maps: tuple[str, ...], ttl_s: int) -> CleanUp | None:
-    """What nobody needs any more goes, and what is kept for its logs gets its time; nothing before the Jobs are over."""
+    """Delete what is of no use any more, and give the Jobs that are kept for their logs a time to live; nothing before all have ended."""
     over = all(job.is_complete or job.failure is not None for job in left)
     expiring = tuple((job.name, job.uid, ttl_s) for job in left if job.ttl_s is None or job.ttl_s < ttl_s)
     return CleanUp(config_maps=config_maps, jobs=(), expiring=expiring) if over and expiring else None

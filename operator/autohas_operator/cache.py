@@ -173,7 +173,7 @@ class Cache:
         return kind.forget(known.uid, seen) if known is not None and version(known.resource_version) < seen else None
 
     def is_trainer(self, pod: PodRecord) -> bool:
-        """Whether a pod is what the Job describes that is noted in its search's status: whoever may create pods can label them."""
+        """Whether a pod is what the Job describes that is noted in its search's status; labels, which anybody can write, prove nothing."""
         job, search = self.jobs.get(pod.job_uid), self.searches.get(pod.search_uid)
         return job is not None and search is not None and self._speaks_for(pod, job, search)
 

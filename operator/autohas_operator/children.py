@@ -55,7 +55,7 @@ async def _create_or_find(client: KubeClient, resource: Resource, search: Search
 
 
 async def _accept_or_replace(client: KubeClient, resource: Resource, search: SearchRecord, found: Document, wanted: Document) -> Document:
-    """What has our name, if it is what we would make; else it is deleted: it is of an older spec, or somebody's forgery."""
+    """What has our name, if it is what we would make; else it is deleted: it is of an older spec, or a forgery."""
     metadata, kind = _ours(found, wanted["kind"], search)["metadata"], wanted["kind"]
     if not _is_alike(found, wanted):
         await client.delete(resource, search.key.namespace, metadata["name"], uid=metadata["uid"])

@@ -61,7 +61,7 @@ _EXPLAINED_BY: Final = {
 """The condition whose reason and message explain a phase; TrainerReady where none is named."""
 _TRUE_IN: Final = {
     Phase.SUCCEEDED: ConditionType.READY,
-    Phase.SUSPENDED: ConditionType.READY,  # at rest as its spec asks: Flux must not wait for what nobody asked for
+    Phase.SUSPENDED: ConditionType.READY,  # at rest as its spec asks: Flux must not wait for work that the spec does not ask for
     Phase.REJECTED: ConditionType.STALLED,
     Phase.FAILED: ConditionType.STALLED,
 }

@@ -48,7 +48,7 @@ from autohas_operator.wording import clean, timestamp
 class Plan:
     """What one pass does: `action`, then `status` when it differs, then `announcements`.
 
-    `strays` are Jobs to be deleted that claim to be the search's; `warnings` are told once for each uid, whatever becomes of the status.
+    `strays` are Jobs to be deleted that claim to be the search's; `warnings` are posted once for each uid, whatever becomes of the status.
     """
 
     status: Status
@@ -112,7 +112,7 @@ _NOT_PAUSED = Verdict(status="False", reason="NotPaused", message=f"the annotati
 
 
 def _afterwards(observed: Observed, previous: Status, now_s: float) -> Plan:
-    """A search that has ended: its status stays, its children go when their time has come, unless somebody has paused it."""
+    """A search that has ended: its status stays, its children go when their time has come, unless it is paused."""
     pause = _PAUSED if observed.search.is_paused else _NOT_PAUSED
     is_said = verdict_of(previous, ConditionType.RECONCILIATION_PAUSED) == pause and len(previous.conditions) == len(ConditionType)
     status = previous if is_said else _said_again(observed, previous, pause, now_s)

@@ -230,7 +230,7 @@ def is_interruption(pod: PodRecord) -> bool:
 
 
 def is_lost(pod: PodRecord) -> bool:
-    """Whether nobody saw the end of a pod: its node rebooted, or its container runtime was restarted.
+    """Whether the kubelet did not see the end of a pod: its node rebooted, or its container runtime was restarted.
 
     The exit code is made up then (255 and 137), and the Job's rules, which see no reasons, count it as a failure.
     """

@@ -25,7 +25,7 @@ _log = structlog.get_logger(__name__)
 
 
 class StrayWarnings:
-    """Remembers what was told. `monotonic` rations."""
+    """Warns of each object once. `monotonic` (seconds) limits the rate."""
 
     def __init__(self, events: EventRecorder, *, monotonic: Callable[[], float]) -> None:
         self._events = events
@@ -34,7 +34,7 @@ class StrayWarnings:
         self._shares: dict[str, TokenBucket] = {}
 
     def tell(self, search: SearchRecord, warnings: Mapping[str, Announcement]) -> None:
-        """Tell what has not been told, by the object that it is about; what is over the ration is told at a later pass."""
+        """Post the warnings that are new, by the object that each is about; those beyond the rate of the search follow at a later pass."""
         for subject, warning in warnings.items():
             if subject in self._told:
                 continue
