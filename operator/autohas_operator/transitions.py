@@ -35,7 +35,9 @@ _WORTH_A_WARNING: Final = frozenset(
 )
 _NO_INTERRUPTIONS: Final = frozenset({"TrainerFailed", "Stalled"})
 """Why a trainer ended by its own fault: their own events say it."""
-_STOPS: Final = frozenset({"Interrupted", "PodLost", "Terminating", "NodeUnreachable", "SidecarRunning", "JobDeleted", "JobReplaced"})
+_STOPS: Final = frozenset(
+    {"Interrupted", "PodLost", "BackOff", "Terminating", "NodeUnreachable", "SidecarRunning", "JobDeleted", "JobReplaced"}
+)
 """Why a trainer that was still starting ended; other reasons of the phase Interrupted say that the next pod is not there yet."""
 _NAMED_ENDS: Final = frozenset({"ResultInvalid", "NumericalFailure"})
 """Ends that have an event of their own before SearchFailed (Source: operator-anchors section 6)."""

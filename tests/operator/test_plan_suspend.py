@@ -410,6 +410,14 @@ def test_a_search_that_waits_for_its_next_pod_was_not_interrupted(before: Status
     assert [a.reason for a in decide(view, before, at_s=NOW_S + at_s).announcements] == reasons
 
 
+@pytest.mark.parametrize(("code", "reasons"), [(75, ["SearchInterrupted"]), (1, ["TrainerFailed"])], ids=["stopped", "failed"])
+def test_an_end_while_no_operator_ran_is_said_later(code: int, reasons: list[str]) -> None:
+    """The trainer started and ended while no operator ran; its Job is in its back-off by now."""
+    late = decide(observed(SEARCH, JOB, ended_pod(JOB, code=code, ended_s=NOW_S)), CREATED, at_s=NOW_S + 60)
+
+    assert [a.reason for a in late.announcements] == reasons
+
+
 def test_a_job_that_never_had_a_pod_does_not_wait_for_the_end_of_one() -> None:
     """The back-off of the Job controller begins with a pod of this Job, and an earlier attempt's report is none."""
     said = verdict_of(decide(observed(SEARCH, NEXT_JOB), RESUMED, at_s=NOW_S + 60).status, ConditionType.TRAINER_READY)
