@@ -17,6 +17,8 @@ REWARDS_PER_DECISION: Final = 10
 """Rewarded steps of the supernet per searched architecture decision below which a notice warns.
 
 Ours: a decision of three choices then sees each of them three times, among the noise of all other decisions."""
+_LEAST_SELECTION: Final = 2
+"""Examples that a comparison needs."""
 _DIGITS: Final = 5000
 """Images of the built-in data set outside its test split, in its larger variant."""
 
@@ -66,7 +68,12 @@ def plan_lines(spec: Spec, space: Space) -> list[str]:
     shares = ", ".join(f"{stage} {trainings:.2f}" for stage, trainings in stage_trainings(plan).items())
     lines = [f"trainings per stage: {shares}; comparisons, whose price the data decide, take their part of it"]
     most, known = largest_selection(spec, space), _most_selected(spec)
-    if most is not None and (known is None or known > most):
+    if most is not None and most < _LEAST_SELECTION:
+        lines.append(
+            "warning: the budget pays for no comparison of candidates: the search is refused when the data is read; raise"
+            " budget.trainings or retrain.steps"
+        )
+    elif most is not None and (known is None or known > most):
         lines.append(
             f"the budget pays for the comparisons of a selection split of {most:,} examples at most"
             f" ({most / float(spec.task.splits.selection):,.0f} training examples): with more the search is refused when the data is read"

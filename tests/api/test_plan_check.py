@@ -120,6 +120,18 @@ def test_validate_says_how_large_the_data_may_be() -> None:
     )
 
 
+def test_a_budget_without_a_comparison_is_warned_of() -> None:
+    """At the smallest budget for its stages nothing is left for comparisons, however small the data."""
+    document = changed(changed(a_search(), "spec.retrain.steps", 60), "spec.budget.trainings", "3.25")
+    search, space = accept(document)
+
+    assert largest_selection(search.spec, space) == 0
+    assert plan_lines(search.spec, space)[1] == (
+        "warning: the budget pays for no comparison of candidates: the search is refused when the data is read; raise budget.trainings or"
+        " retrain.steps"
+    )
+
+
 def test_data_of_known_size_needs_no_limit() -> None:
     """At most 2,000 training images are 200 for selection, which the budget pays for."""
     spec, space = _images("4")
