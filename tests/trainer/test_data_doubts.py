@@ -245,6 +245,14 @@ def test_every_column_is_listed_with_what_it_became(tmp_path: Path) -> None:
     )
 
 
+def test_the_range_of_a_column_is_told_apart(tmp_path: Path) -> None:
+    """Moments of a quarter of an hour differ in the seventh digit; `from 1.7e+09 to 1.7e+09` would look like one value."""
+    file = tmp_path / "t.csv"
+    file.write_text("at,y\n" + "".join(f"{1700000000 + 37 * i * i % 800}.5,{'xy'[i % 2]}\n" for i in range(60)))
+
+    assert table(file, {"target": "y"}, CLASSES).summary[0] == "at: number from 1.7e+09 to 1.700001e+09"
+
+
 def test_what_of_the_test_file_is_not_used_is_counted(tmp_path: Path) -> None:
     """A word that training never saw, and a column that training lacks."""
     (tmp_path / "train.csv").write_text("city,label\nUlm,x\nBonn,y\n")

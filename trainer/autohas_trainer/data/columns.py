@@ -87,7 +87,7 @@ class Numeric:
         values_N = self.encode(table)[:, 0]
         num_missing = int(np.isnan(values_N).sum())
         least, most = np.nanmin(values_N), np.nanmax(values_N)
-        extent = f"number, always {least:g}" if least == most else f"number from {least:g} to {most:g}"
+        extent = f"number, always {least:g}" if least == most else f"number from {_apart(least, most)}"
         missing = f"; {num_missing:,} of {len(table):,} are missing: they become the mean, and a column of its own marks them"
         return f"{self.name}: {extent}{missing if num_missing else ''}"
 
@@ -229,3 +229,9 @@ def _categorical(table: Table, name: str) -> Categorical:
 
 def _declare(name: str) -> str:
     return f", or name {name} in task.data.arguments.categorical"
+
+
+def _apart(least: float, most: float) -> str:
+    """Return both ends of a range with the digits that tell them apart, six at least."""
+    digits = next(count for count in range(6, 18) if f"{least:.{count}g}" != f"{most:.{count}g}")
+    return f"{least:.{digits}g} to {most:.{digits}g}"
