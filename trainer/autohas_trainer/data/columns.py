@@ -86,7 +86,7 @@ class Numeric:
         """Return what the column became, with its range and how many of its cells are missing."""
         values_N = self.encode(table)[:, 0]
         num_missing = int(np.isnan(values_N).sum())
-        least, most = np.nanmin(values_N), np.nanmax(values_N)
+        least, most = float(np.nanmin(values_N)), float(np.nanmax(values_N))
         extent = f"number, always {least:g}" if least == most else f"number from {_apart(least, most)}"
         missing = f"; {num_missing:,} of {len(table):,} are missing: they become the mean, and a column of its own marks them"
         return f"{self.name}: {extent}{missing if num_missing else ''}"
