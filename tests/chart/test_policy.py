@@ -16,6 +16,7 @@ from autohas_api.pod_spec import Volume
 from autohas_api.status import Status
 from autohas_api.testing import changed
 from autohas_operator.course import CreateAttempt
+from autohas_operator.leases import LEASE_NAME, LEASES
 from autohas_operator.plan import plan
 from autohas_operator.testing.builders import NOW_S, PODS, observed, stored_search
 from autohas_operator.testing.decisions import SEARCH
@@ -36,11 +37,11 @@ def allowed(policy: dict[str, Any], message: str) -> set[str]:
 
 
 def test_they_are_on_unless_switched_off_and_each_denies(helm: Tool) -> None:
-    """Three policies, each with its binding, failing closed; none with admissionPolicy.enabled=false."""
+    """Four policies, each with its binding, failing closed; none with admissionPolicy.enabled=false."""
     objects = rendered(helm)
     bindings = {name: item["spec"] for (kind, name), item in objects.items() if kind == "ValidatingAdmissionPolicyBinding"}
 
-    assert set(policies(objects)) == set(bindings) == {NAME, f"{NAME}.children", f"{NAME}.pods"}
+    assert set(policies(objects)) == set(bindings) == {NAME, f"{NAME}.children", f"{NAME}.leases", f"{NAME}.pods"}
     assert {policy["failurePolicy"] for policy in policies(objects).values()} == {"Fail"}
     assert bindings == {name: {"policyName": name, "validationActions": ["Deny"]} for name in bindings}
     assert not [kind for kind, _ in rendered(helm, admissionPolicy__enabled=False) if kind.startswith("Validating")]
@@ -100,6 +101,13 @@ def test_claims_are_judged_where_searches_are_served(helm: Tool) -> None:
     narrow, wide = policies(rendered(helm, watchNamespaces=["a", "b"])), policies(rendered(helm))
     served = {"matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "In", "values": ["a", "b"]}]}
 
-    for suffix in (".children", ".pods"):
+    for suffix in (".children", ".leases", ".pods"):
         assert narrow[NAME + suffix]["matchConstraints"]["namespaceSelector"] == served
         assert "namespaceSelector" not in wide[NAME + suffix]["matchConstraints"]
+
+
+def test_the_lease_of_the_policy_is_that_of_the_operator(helm: Tool) -> None:
+    """No other Lease is judged: nodes renew theirs every 10 s."""
+    (rule,) = policies(rendered(helm))[f"{NAME}.leases"]["matchConstraints"]["resourceRules"]
+
+    assert (rule["resources"], rule["resourceNames"]) == ([LEASES.plural], [LEASE_NAME])

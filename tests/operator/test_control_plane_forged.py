@@ -77,6 +77,60 @@ def test_only_the_job_controller_makes_pods_of_a_search(bench: Any, trainer: Any
     assert refusal(bench, EDITOR, "label", "pod", "honest", "team=mine") == ""
 
 
+def test_no_pod_asks_a_job_to_adopt_it(bench: Any, trainer: Any) -> None:
+    """The Job controller adopts a pod by its controller-uid label alone, and counts its end; people may not make or label such a pod.
+
+    The pods of a Job that goes without them keep that label: the garbage collector may take their owner away.
+    """
+    grant(bench)
+    bench.apply(DURABLE)
+    pod = bench.bind(bench.pod())
+    bench.reported(trainer, pod)
+    uid = pod["metadata"]["labels"]["batch.kubernetes.io/controller-uid"]
+    asking = with_image(copied(pod, "asking", "Pod"), "evil:1")
+    asking["metadata"] = {
+        "name": "asking",
+        "labels": {"batch.kubernetes.io/controller-uid": uid},
+        "finalizers": ["batch.kubernetes.io/job-tracking"],
+    }
+    said = refusal(bench, FORGER, "create", "-f", "-", document=asking)
+    honest = {**asking, "metadata": {"name": "honest"}}
+
+    assert f"and this pod claims batch.kubernetes.io/controller-uid={uid} (that Job would adopt it)" in said
+    assert refusal(bench, FORGER, "create", "-f", "-", document=honest) == ""
+    label = ("label", "pod", "honest", f"batch.kubernetes.io/controller-uid={uid}")
+    assert "(that Job would adopt it)" in refusal(bench, EDITOR, *label)
+    own = with_image(copied(bench.objects("jobs")[0], "own", "Job"), "mine:1")
+    own["metadata"] = {"name": "own"}
+    own["spec"]["template"]["metadata"] = {}
+    assert refusal(bench, EDITOR, "create", "-f", "-", document=own) == ""
+
+    def of_own() -> list[dict[str, Any]]:
+        return [item for item in bench.objects("pods") if item["metadata"].get("labels", {}).get("batch.kubernetes.io/job-name") == "own"]
+
+    bench.until(of_own, "the pod of a Job of one's own")
+    bench.kubectl("delete", "job", "own", "--cascade=orphan", "--wait=false")
+    bench.until(lambda: "ownerReferences" not in of_own()[0]["metadata"], "the garbage collector has orphaned it")
+
+
+def test_only_the_operator_writes_its_lease(bench: Any) -> None:
+    """The role edit includes Leases: people may write any but the one that would keep the operator away."""
+    grant(bench)
+    spec = {"holderIdentity": "editor", "leaseDurationSeconds": 3600}
+    lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "autohas-operator"}, "spec": spec}
+    bench.apply(DURABLE)
+    bench.pod()
+    bench.until(lambda: bench.objects("leases"), "the operator's Lease")
+    words = f"only an AutoHAS operator writes the Lease autohas-operator; editor may not update autohassearches/status in {bench.namespace}"
+    patch = ("patch", "lease", "autohas-operator", "--type=merge", "-p", json.dumps({"spec": spec}))
+
+    assert refusal(bench, EDITOR, "create", "-f", "-", document={**lease, "metadata": {"name": "mine"}}) == ""
+    assert words in refusal(bench, EDITOR, *patch)
+    assert refusal(bench, "annotate", "lease", "autohas-operator", "note=mine") == ""
+    assert refusal(bench, EDITOR, "delete", "lease", "autohas-operator") == ""
+    assert words in refusal(bench, EDITOR, "create", "-f", "-", document=lease)
+
+
 def test_only_the_operator_makes_jobs_of_a_search(bench: Any) -> None:
     """Attempt 60 with another image, and the ConfigMap of the next attempt, are refused to the role edit; a Job of one's own is not."""
     grant(bench)

@@ -117,7 +117,7 @@ def test_the_operator_is_held_to_the_children_of_searches(bench: Any, trainer: A
         found: dict[str, Any] | None = policy.get("status", {}).get("typeChecking")
         return found
 
-    for suffix in ("", ".children", ".pods"):
+    for suffix in ("", ".children", ".leases", ".pods"):
         assert bench.until(lambda suffix=suffix: checked(suffix) is not None, "the policy's types are checked")
         assert (checked(suffix) or {}).get("expressionWarnings", []) == []
 
