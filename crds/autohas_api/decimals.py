@@ -46,7 +46,7 @@ def decimal_between(value: float, minimum: float, maximum: float) -> str:
 
 
 def rounded(value: float, digits: int) -> str:
-    """So many significant digits, as `%g` has them, or with an exponent where that has more places than a decimal of the resource may."""
+    """Round to `digits` significant digits, as `%g` does, with an exponent where a plain number has too many decimal places."""
     text = f"{value:.{digits}g}"
     if re.fullmatch(DECIMAL_PATTERN, text) is not None:
         return text

@@ -201,7 +201,7 @@ class Metrics:
             self._poll_failures.labels(failure).inc()
 
     def namespaces_taken(self, count: int) -> None:
-        """So many are another operator's."""
+        """Set how many namespaces another operator holds."""
         self._taken_namespaces.set(count)
 
     def event_dropped(self) -> None:

@@ -1,6 +1,6 @@
 """Whether a pod is the one that a Job describes: the parts of both that decide which result comes out. Pure.
 
-Whoever may create pods can give one the labels and owner reference of a trainer; its termination message would be read as a result.
+A user who may create pods can give one the labels and owner reference of a trainer; its termination message would be read as a result.
 So a pod counts only when its trainer container runs what the Job's does. Mutating webhooks may add to a pod what changes no result:
 sidecars, tolerations, pull secrets, resources, variables, mounted tokens. They are told apart from a forgery by what could run other
 code in the trainer container, give it other input, or write its files.

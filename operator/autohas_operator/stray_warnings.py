@@ -1,6 +1,6 @@
 """Warnings about objects that claim to be a search's: one event and one log line for each object, and few for each search.
 
-Whoever may create pods can create thousands of them; the events of the search itself must not drown in those about them.
+A user who may create pods can create thousands of them; the events of the search itself must not drown in those about them.
 """
 
 from __future__ import annotations

@@ -154,7 +154,7 @@ def test_what_is_ten_minutes_late_is_dropped_and_counted() -> None:
 
 
 def test_under_a_backlog_an_event_replaces_the_older_one_of_its_kind() -> None:
-    """Interrupted three times while 150 others wait: the last interruption is told, the two before it are counted as dropped."""
+    """Interrupted three times while 150 others wait: the last interruption is posted, the two before it are counted as dropped."""
     crowd = Crowd()
     for number in range(150):
         crowd.say(f"s{number}", "SearchAccepted")

@@ -1,4 +1,4 @@
-"""Pods and Jobs that claim to be a search's: whoever may create them can copy labels, owner references, finalizers and hashes."""
+"""Pods and Jobs that claim to be a search's: a user who may create them can copy labels, owner references, finalizers and hashes."""
 
 from __future__ import annotations
 

@@ -155,7 +155,7 @@ class Splits:
         """Yield the selection split in a fixed order, in chunks of nearly equal size.
 
         Args:
-            most: Yield so many examples of a larger split: always the same ones, classes in proportion. None: the whole split.
+            most: Yield at most this number of examples: always the same ones, classes in proportion. None: the whole split.
         """
         rows_N = self._selection if most is None or most >= self.num_selection else self._selection_of(most)
         for start, length in _chunks(len(rows_N)):

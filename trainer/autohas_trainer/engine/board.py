@@ -125,7 +125,7 @@ class Board:
         return Training(self.problem, configuration, repeat, fault=fault)
 
     def _judge_failure(self, configuration: Configuration, repeat: int, error: CandidateError) -> None:
-        """Whoever else fails only loses; without the default there is no answer.
+        """Another candidate that fails only loses; without the default there is no answer.
 
         Raises:
             ConfigurationError: it was the default.
