@@ -28,7 +28,7 @@ def _asking(line: Line) -> Iterator[Line]:
     """Three searches that wait, all at once."""
     line.apply(changed(durable(NO_IMAGE), "spec.trainer.image", IMAGE))
     line.apply(durable(NO_CLAIM, claim="absent"))
-    line.apply(changed(durable(NO_DEVICE), "spec.trainer.resources", {"limits": {"nvidia.com/gpu": "1"}}))
+    line.apply(changed(durable(NO_DEVICE), "spec.trainer.resources", {"limits": {"amd.com/gpu": "1"}}))
     yield line
     line.clear()
 
@@ -76,7 +76,7 @@ def test_a_claim_that_is_not_there_is_named(asking: Line) -> None:
 
 def test_a_device_that_no_node_has_is_named(asking: Line) -> None:
     """Unschedulable in the scheduler's words, in condition and event, and the search waits."""
-    told = told_once(asking, NO_DEVICE, "0/1 nodes are available: 1 Insufficient nvidia.com/gpu")
+    told = told_once(asking, NO_DEVICE, "0/1 nodes are available: 1 Insufficient amd.com/gpu")
 
     assert told == ("False", "Unschedulable", "Starting")
     assert "TrainerUnschedulable" in asking.events(NO_DEVICE)
