@@ -88,17 +88,6 @@ class _Parts:
             monotonic=time.monotonic,
             may_serve=leases.holds,
         )
-        poller = Poller(
-            cache,
-            self.queue,
-            self.fetcher,
-            metrics,
-            clock=time.time,
-            monotonic=time.monotonic,
-            dice=_dice,
-            period_s=settings.poll_period_s,
-            concurrency=settings.poll_concurrency,
-        )
         resync = Resync(
             self.client,
             self.intake,
@@ -112,12 +101,26 @@ class _Parts:
         workers = {f"worker {n}": work(self.queue, reconciler, metrics, time.monotonic) for n in range(settings.workers)}
         return {
             "events": events.run(),
-            "poller": poller.run(),
+            "poller": self._poller().run(),
             "resync": resync.run(),
             "health": self.health.run(),
             "leases": leases.run(),
             **workers,
         }
+
+    def _poller(self) -> Poller:
+        """What asks running trainers for their progress."""
+        return Poller(
+            self.intake.cache,
+            self.queue,
+            self.fetcher,
+            self.intake.metrics,
+            clock=time.time,
+            monotonic=time.monotonic,
+            dice=_dice,
+            period_s=self.settings.poll_period_s,
+            concurrency=self.settings.poll_concurrency,
+        )
 
     def _leases(self) -> NamespaceLeases:
         cache = self.intake.cache
