@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field, StringConstraints
 
@@ -12,6 +12,10 @@ from autohas_api.model import Model
 
 ShortText = Annotated[str, StringConstraints(max_length=128)]
 Time = Annotated[str, StringConstraints(max_length=32, pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
+
+MAX_LOST_PODS: Final = 64
+"""Lost pods of one Job that are remembered: more than the 51 after which a Job with the largest backoffLimit gives up."""
+LostPods = Annotated[list[ShortText], Field(max_length=MAX_LOST_PODS, json_schema_extra={"x-kubernetes-list-type": "set"})]
 
 
 class Phase(StrEnum):
@@ -156,6 +160,11 @@ class Status(Model):
         default=None,
         description="Failures of earlier Jobs that count towards failurePolicy.backoffLimit, because those Jobs were replaced for what they"
         " cannot count: a lost node, or a sidecar that outlived the trainer.",
+    )
+    lost_pods: LostPods | None = Field(
+        default=None,
+        description="Uids of the newest Job's pods that were lost with their node or its container runtime. The Job counts them as"
+        " failures; they stay interruptions after they are deleted.",
     )
     start_time: Time | None = Field(default=None, description="When the first Job was created.")
     completion_time: Time | None = Field(default=None, description="When the search ended.")

@@ -94,6 +94,7 @@ class JobRecord:
     `attempt` is read off its name, which nobody can change; 0 when that is not the name of a search's child.
     `queue` is Kueue's, empty when nobody asked for one; `resumed_s`: when it was last resumed after it had been suspended;
     `touched_s`: when the operator last made its controller look at it; `ttl_s`: its `ttlSecondsAfterFinished`.
+    `lost_pods`: uids that status remembers of it (see `recognition`).
     """
 
     key: Key
@@ -122,6 +123,7 @@ class JobRecord:
     step_before: int
     interruptions_before: int
     failures_before: int
+    lost_pods: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -219,6 +219,7 @@ def _status(scene: Scene, decided: Course) -> Status:
         update["trainer"] = _trainer_status(scene, decided)
         job = None if isinstance(decided.action, CreateAttempt) else scene.observed.job
         update["job_uid"] = job.uid if job is not None else None  # of a Job that is about to be made, `reconcile` notes it
+        update["lost_pods"] = (list(policy.lost_pods(job, _own_pods(scene))) or None) if job is not None else None
     if decided.failures is not None and decided.failures != (previous.failures or 0):
         update["failures"] = decided.failures
     status = with_progress(previous.model_copy(update=update), scene.observed.report)

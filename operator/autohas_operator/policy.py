@@ -11,7 +11,7 @@ from autohas_api.messages import MessageError, Result, decode_last_word
 from autohas_api.names import FATAL_EXIT_CODES, ExitCode
 from autohas_api.search import Search
 from autohas_api.space import Space
-from autohas_api.status import SearchResult
+from autohas_api.status import MAX_LOST_PODS, SearchResult
 from autohas_operator.last_words import last_sentence
 from autohas_operator.observe import IgnoredPod, JobFailure, JobRecord, PodRecord
 from autohas_operator.wording import clean
@@ -142,8 +142,17 @@ def is_failure(pod: PodRecord) -> bool:
 
 def num_failures(job: JobRecord, pods: tuple[PodRecord, ...]) -> int:
     """Failures of one Job: what its controller counted, less the lost pods, which it cannot tell from failures."""
-    num_lost = sum(is_lost(pod) for pod in pods)
-    return max(0, job.num_failed - num_lost, sum(is_failure(pod) for pod in pods))
+    return max(0, job.num_failed - len(lost_pods(job, pods)), sum(is_failure(pod) for pod in pods))
+
+
+def lost_pods(job: JobRecord, pods: tuple[PodRecord, ...]) -> tuple[str, ...]:
+    """Uids of the pods of a Job that were lost and that its controller counts as failures, the remembered ones first.
+
+    A pod stays among them when it is deleted with its node, or marked as a disruption after its Job has counted it. A Job judges
+    a pod when it is over, not before.
+    """
+    seen = (pod.uid for pod in pods if is_lost(pod) and pod.is_over)
+    return tuple(dict.fromkeys((*job.lost_pods, *seen)))[:MAX_LOST_PODS]
 
 
 def certain_failure(job: JobRecord, pods: tuple[PodRecord, ...]) -> JobFailure | None:
@@ -162,7 +171,7 @@ def certain_failure(job: JobRecord, pods: tuple[PodRecord, ...]) -> JobFailure |
 def is_forgiven(job: JobRecord, pods: tuple[PodRecord, ...]) -> bool:
     """Whether a Job gave up only because its controller counted lost pods as failures."""
     is_exhausted = job.failure is not None and job.failure.reason == "BackoffLimitExceeded"
-    return is_exhausted and any(is_lost(pod) for pod in pods) and num_failures(job, pods) <= job.backoff_limit
+    return is_exhausted and bool(lost_pods(job, pods)) and num_failures(job, pods) <= job.backoff_limit
 
 
 def fatal_pod(pods: tuple[PodRecord, ...]) -> PodRecord | None:

@@ -43,7 +43,8 @@ def recognize(observed: Observed, previous: Status, search: Search, settings: Po
     ignored = tuple(IgnoredPod(pod=pod, difference=text) for pod, text in differing if text is not None)
     uids = {item.pod.uid for item in ignored}
     pods = tuple(pod for pod in observed.pods if pod.uid not in uids)
-    return Recognized(observed=replace(observed, jobs=(own,), pods=pods, ignored=ignored), strays=strays)
+    remembered = replace(own, lost_pods=tuple(previous.lost_pods or ())) if own.uid == previous.job_uid else own
+    return Recognized(observed=replace(observed, jobs=(remembered,), pods=pods, ignored=ignored), strays=strays)
 
 
 def _own_job(observed: Observed, previous: Status, search: Search, settings: PodSettings) -> JobRecord | None:

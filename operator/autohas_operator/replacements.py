@@ -31,9 +31,10 @@ def replacement(job: JobRecord, pods: tuple[PodRecord, ...], previous: Status, n
         message = f"{outliving(newest)} ({last_sentence(newest)}); Job {job.name} is deleted, and the next attempt {goes_on(previous)}"
         readiness = not_ready(Phase.INTERRUPTED, "SidecarRunning", with_cure("SidecarRunning", message))
         return Replacement(readiness=readiness, rest_s=policy.SIDECAR_S - (policy.outlived_s(newest, now_s) or 0.0))
-    if newest is not None and policy.is_forgiven(job, pods):
+    if policy.is_forgiven(job, pods):
         message = f"Job {job.name} gave up because it counts lost pods as failures; the next attempt {goes_on(previous)}"
-        readiness = not_ready(Phase.INTERRUPTED, "PodLost", f"pod {newest.name}: {last_sentence(newest)}; {message}")
+        said = f"pod {newest.name}: {last_sentence(newest)}; " if newest is not None else ""  # absent: its node was deleted
+        readiness = not_ready(Phase.INTERRUPTED, "PodLost", f"{said}{message}")
         return Replacement(readiness=readiness, rest_s=0.0)
     return None
 

@@ -13,9 +13,19 @@ import pytest
 from autohas_api.digest import sha256
 from autohas_api.messages import CheckpointInfo
 from autohas_operator.cache import Cache
-from autohas_operator.client import PODS
+from autohas_operator.client import JOBS, PODS
 from autohas_operator.observe import Report
-from autohas_operator.testing.builders import NOW_S, ended_pod, interrupted_text, notice, observed, report, running_pod, stored_search
+from autohas_operator.testing.builders import (
+    NOW_S,
+    condition,
+    ended_pod,
+    interrupted_text,
+    notice,
+    observed,
+    report,
+    running_pod,
+    stored_search,
+)
 from autohas_operator.testing.decisions import JOB, RUNNING, SEARCH, decide
 from autohas_operator.testing.documents import nth_order
 from autohas_operator.testing.lives import KEY
@@ -227,3 +237,70 @@ def test_the_orders_of_removal_are_all_orders() -> None:
     """The world plays each of the six orders of three pods."""
     assert [tuple(nth_order((1, 2, 3), number)) for number in range(6)] == list(permutations((1, 2, 3)))
     assert nth_order((1, 2, 3), -1) == [3, 2, 1]
+
+
+EXHAUSTED = condition("Failed", "BackoffLimitExceeded", "Job has reached the specified backoff limit")
+REBOOT, RESTART, CRASH, EVICTION = (255, "Unknown"), (137, "ContainerStatusUnknown"), (1, "Error"), (75, "Error")
+END_ORDERS = [order for order in permutations((REBOOT, RESTART, CRASH, EVICTION)) if order[-1] != EVICTION]
+"""Two lost pods, a failure and an interruption; with backoffLimit 2 the Job gives up after the last one that it counts."""
+
+
+async def end_next(world: Observer, number: int, code: int, reason: str) -> None:
+    """The `number`-th trainer reports and ends; no checkpoint of it is known, so that its Job is not renewed."""
+    world.put_pod(running_pod(world.job, uid=f"pod-{number}", created_s=world.api.now_s))
+    await world.settle()
+    heard = {"starts": number, "checkpoint": None, "active_seconds": 60.0 * number}
+    world.operator.report(report(world.search, at_s=world.api.now_s, pod_uid=f"pod-{number}", **heard), KEY)
+    await world.wait(20)
+    created_s = world.api.now_s - 20
+    world.put_pod(ended_pod(world.job, code=code, reason=reason, uid=f"pod-{number}", created_s=created_s, ended_s=world.api.now_s))
+    await world.settle()
+
+
+async def set_job(world: Observer, **status: Any) -> None:
+    """The Job controller writes the status of the Job."""
+    metadata = world.job["metadata"]
+    world.api.edit(JOBS, metadata["namespace"], metadata["name"], status=status)
+    await world.settle()
+
+
+async def vanish(world: Observer, *uids: str) -> None:
+    """These pods are collected, the oldest first."""
+    for pod in world.api.all(PODS):
+        if pod["metadata"]["uid"] in uids:
+            await world._vanish(PODS, pod)
+
+
+async def lose(world: Observer, order: tuple[tuple[int, str], ...], *, are_all_collected: bool) -> None:
+    """Trainers end in this order, and their pods go: each lost one before its count is seen, or all of them after the last count."""
+    world.apply(stored_search(failurePolicy={"backoffLimit": 2}))
+    await world.settle()
+    num_failed = 0
+    for number, end in enumerate(order, start=1):
+        await end_next(world, number, *end)
+        num_failed += end != EVICTION
+        if end in (REBOOT, RESTART) and not are_all_collected:
+            await vanish(world, f"pod-{number}")
+        await set_job(world, failed=num_failed)
+    if are_all_collected:
+        await vanish(world, *(f"pod-{number}" for number in range(1, len(order) + 1)))
+    await set_job(world, failed=num_failed, conditions=[EXHAUSTED])
+
+
+@pytest.mark.parametrize("disturb", [undisturbed, restarted], ids=lambda disturb: disturb.__name__)
+@pytest.mark.parametrize("collected", ["lost pods", "all pods"])
+@pytest.mark.parametrize("order", END_ORDERS, ids=lambda order: "-".join(str(code) for code, _ in order))
+def test_lost_pods_stay_interruptions_when_their_node_is_deleted(
+    order: tuple[tuple[int, str], ...], collected: str, disturb: Callable[[Observer], None]
+) -> None:
+    """Of three ends that the Job counts two were lost: it is replaced, one failure is carried over, and all three interruptions count."""
+    world = Observer(0, disturb)
+    asyncio.run(lose(world, order, are_all_collected=collected == "all pods"))
+    counted = {name: world.status.get(name) for name in ("starts", "interruptions", "failures")}
+    phase, is_replaced = world.status["phase"], "deletionTimestamp" in world.job["metadata"]
+    asyncio.run(world.collect_garbage())
+    asyncio.run(world.wait(6))
+
+    assert (counted, phase, is_replaced) == ({"starts": 4, "interruptions": 3, "failures": 1}, "Interrupted", True)
+    assert (world.status["attempt"], world.job["spec"]["backoffLimit"]) == (2, 1)
+    assert "lostPods" not in world.status

@@ -166,6 +166,56 @@ def test_a_job_that_gives_up_on_lost_pods_is_replaced(code: int, reason: str) ->
     assert following.action.job["metadata"]["annotations"]["autohas.dev/interruptions-before"] == "1"
 
 
+def test_a_lost_pod_that_is_tainted_away_later_is_still_subtracted() -> None:
+    """Its node goes for good: the pod is marked as a disruption after its Job had counted a failure, and then deleted."""
+    search = stored_search(failurePolicy={"backoffLimit": 0})
+    job = stored_job(search, failed=1)
+    lost = ended_pod(job, code=255, reason="Unknown", ended_s=NOW_S)
+    marked = changed(
+        lost, "status.conditions", [condition("DisruptionTarget", "DeletionByTaintManager", "deleting due to NoExecute taint")]
+    )
+    seen = decide(observed(search, job, lost), RUNNING, at_s=NOW_S + 5)
+    for pods in ((marked,), ()):
+        after = decide(observed(search, {**job, "status": {"failed": 1, **EXHAUSTED}}, *pods), seen.status, at_s=NOW_S + 6)
+
+        assert (after.status.phase, after.status.failures, after.status.interruptions) == (Phase.INTERRUPTED, None, 1)
+        assert verdict(after.status, ConditionType.TRAINER_READY) == ("False", "PodLost")
+        assert after.action == DELETED
+
+
+def test_a_remembered_lost_pod_excuses_no_failures() -> None:
+    """With backoffLimit 1 the second failure ends the search, though all pods are gone and the Job had counted a lost one too."""
+    search = stored_search(failurePolicy={"backoffLimit": 1})
+    job = stored_job(search, failed=3, **EXHAUSTED)
+    ended = decide(observed(search, job), RUNNING.model_copy(update={"lost_pods": ["pod-1"]}))
+
+    assert verdict(ended.status, ConditionType.SUCCEEDED) == ("False", "BackoffLimitExceeded")
+
+
+def test_lost_pods_are_remembered_for_one_job_once_they_are_over() -> None:
+    """A pod that a sidecar keeps is not yet counted by its Job; the next Job begins without lost pods, also in an old status."""
+    lost = ended_pod(JOB, code=255, reason="Unknown", ended_s=NOW_S)
+    other = stored_job(SEARCH, 2)
+    held_up = decide(observed(SEARCH, JOB, outlived(lost)), RUNNING)
+    over = decide(observed(SEARCH, {**JOB, "status": {"failed": 1}}, lost), held_up.status)
+    vanished = decide(observed(SEARCH, {**JOB, "status": {"failed": 1}}), over.status)
+    following = decide(observed(SEARCH), over.status, at_s=NOW_S + 20)
+    unnoted = decide(observed(SEARCH, other), over.status)
+
+    assert [made.status.lost_pods for made in (held_up, over, vanished)] == [None, ["pod-1"], ["pod-1"]]
+    assert isinstance(following.action, CreateAttempt)
+    assert (unnoted.status.attempt, unnoted.status.job_uid) == (2, "job-2")
+    assert following.status.lost_pods is unnoted.status.lost_pods is None
+
+
+def test_more_lost_pods_than_the_schema_takes_are_cut() -> None:
+    """A status with too many would be refused; a Job gives up long before."""
+    lost = (ended_pod(JOB, code=255, reason="Unknown", uid=f"pod-{number:02}") for number in range(70))
+    noted = decide(observed(SEARCH, JOB, *lost), RUNNING).status.lost_pods
+
+    assert noted == [f"pod-{number:02}" for number in range(64)]
+
+
 @pytest.mark.parametrize(("code", "reason"), [(255, "Error"), (137, "Error"), (137, "OOMKilled")])
 def test_the_same_codes_with_a_reason_of_their_own_count_as_failures(code: int, reason: str) -> None:
     """`sys.exit(-1)`, a kill and a trainer out of memory end a search without retries."""
