@@ -180,6 +180,7 @@ def test_a_lost_pod_that_is_tainted_away_later_is_still_subtracted() -> None:
 
         assert (after.status.phase, after.status.failures, after.status.interruptions) == (Phase.INTERRUPTED, None, 1)
         assert verdict(after.status, ConditionType.TRAINER_READY) == ("False", "PodLost")
+        assert "gave up because it counts lost pods as failures" in ready(after.status)
         assert after.action == DELETED
 
 
