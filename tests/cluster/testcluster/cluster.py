@@ -74,6 +74,8 @@ class Cluster:
         host_path.mkdir(parents=True, exist_ok=True)
         volume = volumes.LocalVolume(name=name, host_path=host_path, node=self.node.name, namespace=namespace, access_modes=access_modes)
         self.kubectl.apply(*volume.objects())
+        # A pod that comes before the binding is unschedulable for a moment, which is not what its test is about.
+        self.kubectl("wait", "-n", namespace, f"pvc/{name}", "--for=jsonpath={.status.phase}=Bound", "--timeout=120s")
 
     def image_on_trainer(self, name: str, folder: Path) -> None:
         """Build the Dockerfile of `folder` on the trainer's image and give it to the node as `name`, a full name with registry and tag.
