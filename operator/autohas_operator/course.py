@@ -222,7 +222,7 @@ def _ended(scene: Scene, job: JobRecord) -> Course | None:
         return _over(policy.judge_result(succeeded, scene.search, scene.space), job, pods)
     failure = job.failure or policy.certain_failure(job, pods)
     is_on_its_way = job.is_deleting and _was_ready_reason(scene) in ("PodLost", "JobDeleted")
-    if failure is None or policy.is_forgiven(job, pods) or (is_on_its_way and failure.reason == "BackoffLimitExceeded"):
+    if failure is None or policy.is_forgiven(job, pods) or (is_on_its_way and failure.reason == policy.BY_LIMIT):
         return None
     if policy.is_spoiled(job, pods, ignored):
         return None

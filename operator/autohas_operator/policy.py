@@ -54,6 +54,8 @@ SIDECAR_S: Final = 30.0
 _LOST_CONTAINERS: Final = frozenset({"Unknown", "ContainerStatusUnknown"})
 """Reasons that containerd (after a reboot) and the kubelet (after a restart of the runtime) give for ends that they have not seen."""
 _LOST_PODS: Final = frozenset({"NodeLost", "NodeShutdown"})
+_NEVER_STARTED: Final = ("StartError", "ContainerCannotRun")
+"""Reasons of the kubelet for a container that has ended and never ran."""
 
 FAILURE_REASONS: Final[dict[int, str]] = {
     ExitCode.USAGE: "ConfigError",
@@ -65,6 +67,8 @@ FAILURE_REASONS: Final[dict[int, str]] = {
 """Reason of the condition Succeeded for the exit codes that fail a search at once."""
 _BY_RULE: Final = "PodFailurePolicy"
 """The Job controller's reason when a rule of the Job's podFailurePolicy failed it."""
+BY_LIMIT: Final = "BackoffLimitExceeded"
+"""The Job controller's reason when more pods failed than the Job's backoffLimit allows."""
 _SIGKILL: Final = 137
 _END_WORDS: Final = {_SIGKILL: "Killed", **{int(code): code.name.title().replace("_", "") for code in ExitCode}}
 _EXIT_CODE_IN_JOB: Final = re.compile(r"failed with exit code (\d{1,3}) ")
@@ -128,7 +132,7 @@ def judge_failure(job: JobRecord, failure: JobFailure, pods: tuple[PodRecord, ..
     if failure.reason == _BY_RULE or fatal is not None:
         reason = FAILURE_REASONS.get(code, "TrainerFailed")
     else:
-        reason = failure.reason if failure.reason in ("BackoffLimitExceeded", "DeadlineExceeded") else "JobFailed"
+        reason = failure.reason if failure.reason in (BY_LIMIT, "DeadlineExceeded") else "JobFailed"
     last = fatal or next((p for p in reversed(pods) if p.end is not None or p.reason), None)
     sentence = last_sentence(last) if last is not None else ""
     return Ending(reason=reason, message=clean(sentence or failure.message or f"Job {job.name} failed"))
@@ -164,13 +168,13 @@ def certain_failure(job: JobRecord, pods: tuple[PodRecord, ...]) -> JobFailure |
         return JobFailure(reason=_BY_RULE, message="")
     is_last_seen = bool(pods) and pods[-1].is_outlived and is_failure(pods[-1])
     if is_last_seen and num_failures(job, pods) > job.backoff_limit:
-        return JobFailure(reason="BackoffLimitExceeded", message="")
+        return JobFailure(reason=BY_LIMIT, message="")
     return None
 
 
 def is_forgiven(job: JobRecord, pods: tuple[PodRecord, ...]) -> bool:
     """Whether a Job gave up only because its controller counted lost pods as failures."""
-    is_exhausted = job.failure is not None and job.failure.reason == "BackoffLimitExceeded"
+    is_exhausted = job.failure is not None and job.failure.reason == BY_LIMIT
     return is_exhausted and bool(lost_pods(job, pods)) and num_failures(job, pods) <= job.backoff_limit
 
 
@@ -186,10 +190,6 @@ def outlived_s(pod: PodRecord, now_s: float) -> float | None:
     return now_s - pod.end.finished_s if pod.end.finished_s is not None else SIDECAR_S
 
 
-_NEVER_STARTED: Final = ("StartError", "ContainerCannotRun")
-"""Reasons of the kubelet for a container that has ended and never ran."""
-
-
 def has_started(pod: PodRecord) -> bool:
     """Whether its trainer container has run."""
     return pod.is_running or (pod.end is not None and pod.end.reason not in _NEVER_STARTED)
@@ -201,7 +201,7 @@ def is_spoiled(job: JobRecord, pods: tuple[PodRecord, ...], ignored: tuple[Ignor
         return False
     if job.failure is None:
         return job.is_complete and successful_pod(pods) is None
-    if job.failure.reason not in ("PodFailurePolicy", "BackoffLimitExceeded"):
+    if job.failure.reason not in (_BY_RULE, BY_LIMIT):
         return False
     return fatal_pod(pods) is None and sum(is_failure(pod) for pod in pods) <= job.backoff_limit
 

@@ -10,13 +10,13 @@ import gzip
 import io
 import math
 import struct
-import zlib
 from pathlib import Path
 from typing import BinaryIO, Final, cast
 
 import numpy as np
 import numpy.typing as npt
 
+from autohas_trainer.data.gzip_file import unpacking
 from autohas_trainer.errors import DataError
 
 __all__ = ["read_idx"]
@@ -37,18 +37,12 @@ def read_idx(path: Path, num_dimensions: int) -> npt.NDArray[np.uint8]:
     """
     try:
         stored_bytes = path.stat().st_size
-        with path.open("rb") as raw:
+        with path.open("rb") as raw, unpacking(path):
             zipped = path.suffix == ".gz"
             file = cast("BinaryIO", gzip.GzipFile(fileobj=raw)) if zipped else raw
             shape = _header(path, file, num_dimensions)
             _check_size(path, shape, stored_bytes * (_MAX_DEFLATE_RATIO if zipped else 1))
             return _payload(path, file, shape)
-    except (gzip.BadGzipFile, zlib.error) as error:
-        message = f"{path} is not a sound gzip file ({error}); copy it again"
-        raise DataError(message) from error
-    except EOFError as error:
-        message = f"{path} is a gzip file cut short; copy it again"
-        raise DataError(message) from error
     except OSError as error:
         message = f"{path} cannot be read ({error.strerror or error}); check the volume and its permissions"
         raise DataError(message) from error

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import gzip
 import io
-import zlib
 from pathlib import Path
 from typing import Final
 
+from autohas_trainer.data.gzip_file import unpacking
 from autohas_trainer.errors import DataError
 
 __all__ = ["read_text"]
@@ -67,15 +67,8 @@ def read_text(path: Path) -> str:
 
 
 def _unpacked(path: Path, content: bytes) -> bytes:
-    try:
-        with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
-            unpacked = file.read((_MAX_GIB << 30) + 1)
-    except (gzip.BadGzipFile, zlib.error) as error:
-        message = f"{path} is not a sound gzip file ({error}); copy it again"
-        raise DataError(message) from error
-    except EOFError as error:
-        message = f"{path} is a gzip file cut short; copy it again"
-        raise DataError(message) from error
+    with unpacking(path), gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
+        unpacked = file.read((_MAX_GIB << 30) + 1)
     if len(unpacked) > _MAX_GIB << 30:
         message = f"{path} unpacks to more than {_MAX_GIB} GiB, the most that is read; leave out rows or columns"
         raise DataError(message)

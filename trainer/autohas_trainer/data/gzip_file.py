@@ -1,0 +1,30 @@
+"""What a damaged gzip file is called, whatever is read out of it."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from autohas_trainer.errors import DataError
+
+__all__ = ["unpacking"]
+
+
+@contextmanager
+def unpacking(path: Path) -> Iterator[None]:
+    """Read from the gzip file `path` inside the block.
+
+    Raises:
+        DataError: The file is damaged or cut short; names it.
+    """
+    try:
+        yield
+    except (gzip.BadGzipFile, zlib.error) as error:
+        message = f"{path} is not a sound gzip file ({error}); copy it again"
+        raise DataError(message) from error
+    except EOFError as error:
+        message = f"{path} is a gzip file cut short; copy it again"
+        raise DataError(message) from error
