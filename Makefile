@@ -57,10 +57,10 @@ check: setup ## Lint, types, layers, drift of generated files
 		format '$(BIN)/ruff format --check .' \
 		types '$(BIN)/mypy' \
 		layers '$(BIN)/lint-imports --no-logo' \
-		generated '$(BIN)/python -m autohas_api.sync --check'
+		generated '$(BIN)/python -m autohas_api.generate.sync --check'
 
 sync: setup ## Write what is generated: the CRD and the chart's copy
-	$(BIN)/python -m autohas_api.sync
+	$(BIN)/python -m autohas_api.generate.sync
 
 lock: setup ## Pin the newest versions that pyproject.toml allows
 	$(BIN)/uv pip compile --upgrade --quiet --generate-hashes --no-emit-index-url --no-annotate --no-header \

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from autohas_api.names import LABEL_ATTEMPT, LABEL_UID
+from autohas_api.base.names import LABEL_ATTEMPT, LABEL_UID
 
 Document = Mapping[str, Any]
 OVER: Final = ("Succeeded", "Failed")

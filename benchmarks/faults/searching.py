@@ -15,9 +15,9 @@ from benchmarks.faults.watching import View, trainers
 from benchmarks.reliability.__main__ import End
 from line import NAMESPACE, Line, durable
 
-from autohas_api.messages import MessageError, decode_progress
-from autohas_api.names import TRAINER_PORT
-from autohas_api.testing import changed
+from autohas_api.base.names import TRAINER_PORT
+from autohas_api.testing.rejections import changed
+from autohas_api.wire.messages import MessageError, decode_progress
 from testcluster.waiting import until
 
 SPECS: Final = tuple(product(("Lanes", "OneStep"), (0, 1)))

@@ -31,8 +31,8 @@ from benchmarks.operator.played import Kubelet, Server
 from benchmarks.operator.processes import Operator, Samples, idle, num_passes, passes_done, server_writes, settled
 from kubernetes.aio.client import Configuration
 
-from autohas_api.names import LABEL_SEARCH, TRAINER_PORT
-from autohas_api.testing import a_search
+from autohas_api.base.names import LABEL_SEARCH, TRAINER_PORT
+from autohas_api.testing.rejections import a_search
 from autohas_operator import login
 from autohas_operator.client import SEARCHES, HttpClient
 from autohas_operator.metrics import Metrics

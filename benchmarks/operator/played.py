@@ -13,8 +13,8 @@ from typing import Any, Final
 import aiohttp
 from aiohttp import web
 
-from autohas_api.messages import encode
-from autohas_api.names import LABEL_ATTEMPT, LABEL_SEARCH, TRAINER_CONTAINER
+from autohas_api.base.names import LABEL_ATTEMPT, LABEL_SEARCH, TRAINER_CONTAINER
+from autohas_api.wire.messages import encode
 from autohas_operator.client import PODS, HttpClient, Resource
 from autohas_operator.testing.builders import progress, result_text
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from benchmarks.quality.tasks import Searched, Task, document
 
-from autohas_api.acceptance import accept
+from autohas_api.accept.acceptance import accept
 from autohas_trainer.engine.problem import Problem
 from autohas_trainer.engine.search import Job, run
 from autohas_trainer.engine.training import Training

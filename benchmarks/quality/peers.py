@@ -13,7 +13,7 @@ import optuna
 from benchmarks.quality.methods import Measurement, measured, problem_of
 from benchmarks.quality.tasks import Task
 
-from autohas_api.space import Configuration, Space
+from autohas_api.space.decisions import Configuration, Space
 from autohas_trainer.engine.problem import Problem
 from autohas_trainer.engine.training import Training
 

@@ -22,7 +22,7 @@ from benchmarks.quality.methods import problem_of
 from benchmarks.quality.tasks import TASKS, Task
 from scipy.stats import rankdata, spearmanr
 
-from autohas_api.space import Configuration, Role, Space
+from autohas_api.space.decisions import Configuration, Role, Space
 from autohas_trainer.engine.problem import Problem
 from autohas_trainer.engine.rule import rule_of
 from autohas_trainer.engine.training import Training

@@ -22,7 +22,7 @@ from typing import Any
 
 from benchmarks.provenance import provenance
 
-from autohas_api.testing import a_search, changed
+from autohas_api.testing.rejections import a_search, changed
 
 STRATEGIES = ("Lanes", "OneStep")
 MAX_KILLS_PER_SEARCH = 5

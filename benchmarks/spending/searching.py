@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from benchmarks.spending.tables import Table
 
-from autohas_api.acceptance import accept
-from autohas_api.messages import Notice, Stage
+from autohas_api.accept.acceptance import accept
+from autohas_api.wire.messages import Notice, Stage
 from autohas_trainer.engine.search import Job, run
 from autohas_trainer.errors import NumericalError
 from autohas_trainer.reporting.records import Identity, StepRecord

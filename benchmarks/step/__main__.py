@@ -26,7 +26,7 @@ from benchmarks.provenance import provenance
 from benchmarks.step.floor import Floor
 from benchmarks.step.stage import stage_pairs
 
-from autohas_api.acceptance import accept
+from autohas_api.accept.acceptance import accept
 from autohas_trainer.engine.board import Board
 from autohas_trainer.engine.ledger import Ledger
 from autohas_trainer.engine.problem import Problem

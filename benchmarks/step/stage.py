@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from benchmarks.step.floor import Floor
 
-from autohas_api.acceptance import accept
-from autohas_api.messages import Stage
-from autohas_api.search import Search
-from autohas_api.stage_plan import stage_steps
+from autohas_api.accept.acceptance import accept
+from autohas_api.budget.stage_plan import stage_steps
+from autohas_api.spec.search import Search
+from autohas_api.wire.messages import Stage
 from autohas_trainer.algorithms import StepContext, SupernetStep
 from autohas_trainer.engine.board import Board
 from autohas_trainer.engine.ledger import Ledger

@@ -7,8 +7,8 @@ import logging
 import os
 import sys
 
-from autohas_api.extras import install_hint
-from autohas_api.streams import use_utf8
+from autohas_api.base.extras import install_hint
+from autohas_api.base.streams import use_utf8
 
 try:
     import structlog

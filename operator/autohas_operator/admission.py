@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from autohas_api.pod_spec import Trainer
-from autohas_api.search import Search
-from autohas_api.status import ConditionType, Phase, Status
+from autohas_api.spec.search import Search
+from autohas_api.spec.trainer import Trainer
+from autohas_api.wire.status import ConditionType, Phase, Status
 from autohas_operator import policy
 from autohas_operator.conditions import Verdict, goes_on, is_durable, verdict_of
 from autohas_operator.observe import JobRecord, SearchRecord

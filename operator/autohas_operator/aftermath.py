@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from autohas_api.search import Search
-from autohas_api.status import Status
+from autohas_api.spec.search import Search
+from autohas_api.wire.status import Status
 from autohas_operator import policy
 from autohas_operator.observe import JobRecord, Observed, child_name
 from autohas_operator.wording import epoch

@@ -14,7 +14,7 @@ from typing import Any, Final
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from autohas_api.status import ConditionType, Phase
+from autohas_api.wire.status import ConditionType, Phase
 from autohas_operator.cache import Cache
 from autohas_operator.observe import Key
 from autohas_operator.wording import epoch

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import suppress
 
-from autohas_api.names import ANNOTATION_TOUCHED_AT
+from autohas_api.base.names import ANNOTATION_TOUCHED_AT
 from autohas_operator.aftermath import CleanUp
 from autohas_operator.client import CONFIG_MAPS, JOBS, KubeClient, Resource
 from autohas_operator.course import CreateAttempt, TouchJob

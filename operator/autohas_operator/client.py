@@ -17,7 +17,7 @@ from urllib.parse import urlencode
 import aiohttp
 from kubernetes.aio.client import ApiClient, Configuration
 
-from autohas_api import names
+from autohas_api.base import names
 from autohas_operator.errors import UnreachableError, api_error
 from autohas_operator.metrics import Metrics
 from autohas_operator.observe import Document

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from autohas_api.status import Condition, ConditionType, Phase, Status
+from autohas_api.wire.status import Condition, ConditionType, Phase, Status
 from autohas_operator.wording import clean, epoch, timestamp
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from autohas_api.names import TRAINER_CONTAINER, TRAINER_PORT, TRAINER_PORT_NAME
+from autohas_api.base.names import TRAINER_CONTAINER, TRAINER_PORT, TRAINER_PORT_NAME
 from autohas_operator.tolerant import number, part, parts, text
 from autohas_operator.wording import epoch
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any, Final
 
-from autohas_api.search import Search
-from autohas_api.space import Space
-from autohas_api.status import ConditionType, Phase, Status
+from autohas_api.space.decisions import Space
+from autohas_api.spec.search import Search
+from autohas_api.wire.status import ConditionType, Phase, Status
 from autohas_operator import manifests, policy
 from autohas_operator.admission import has_been_admitted, image_for, is_relabelled
 from autohas_operator.aftermath import CleanUp

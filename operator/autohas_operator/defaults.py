@@ -10,11 +10,11 @@ from typing import Annotated
 
 from pydantic import Field
 
-from autohas_api.kube_types import DnsName, Labels
-from autohas_api.model import Model
-from autohas_api.placement_spec import Toleration
-from autohas_api.pod_spec import ResourceRequirements
-from autohas_api.search import Search
+from autohas_api.base.kube_types import DnsName, Labels
+from autohas_api.base.model import Model
+from autohas_api.spec.placement import Toleration
+from autohas_api.spec.search import Search
+from autohas_api.spec.trainer import ResourceRequirements
 
 
 class TrainerDefaults(Model):

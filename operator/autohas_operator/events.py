@@ -14,8 +14,8 @@ from typing import Any, Final, NamedTuple
 
 import structlog
 
-from autohas_api.digest import sha256
-from autohas_api.names import API_VERSION, KIND
+from autohas_api.base.digest import sha256
+from autohas_api.base.names import API_VERSION, KIND
 from autohas_operator.client import EVENTS, KubeClient
 from autohas_operator.errors import ConflictError, OperatorError
 from autohas_operator.metrics import Metrics

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import kopf
 
-from autohas_api.names import GROUP, LABEL_UID, PLURAL, VERSION
+from autohas_api.base.names import GROUP, LABEL_UID, PLURAL, VERSION
 from autohas_operator.client import JOBS, PODS, SEARCHES, Resource
 from autohas_operator.intake import Intake
 from autohas_operator.observe import Document

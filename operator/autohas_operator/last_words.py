@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any, Final
 
-from autohas_api.messages import Error, MessageError, decode_last_word
+from autohas_api.wire.messages import Error, MessageError, decode_last_word
 from autohas_operator.cures import cure_of_end
 from autohas_operator.observe import PodRecord
 from autohas_operator.wording import clean

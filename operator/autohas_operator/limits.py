@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from autohas_api.search import Spec
-from autohas_api.status import ConditionType, Status
+from autohas_api.spec.search import Spec
+from autohas_api.wire.status import ConditionType, Status
 from autohas_operator import policy
 from autohas_operator.conditions import changed_s, is_durable, verdict_of
 from autohas_operator.observe import JobRecord, Observed

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from autohas_api.digest import canonical
-from autohas_api.names import (
+from autohas_api.base.digest import canonical
+from autohas_api.base.names import (
     ANNOTATION_FAILURES_BEFORE,
     ANNOTATION_INTERRUPTIONS_BEFORE,
     ANNOTATION_QUEUE_HASH,
@@ -27,7 +27,7 @@ from autohas_api.names import (
     TRAINER_CONTAINER,
     ExitCode,
 )
-from autohas_api.search import Search
+from autohas_api.spec.search import Search
 from autohas_operator.observe import SearchRecord, child_name, search_document
 from autohas_operator.pods import pod_spec
 from autohas_operator.settings import PodSettings

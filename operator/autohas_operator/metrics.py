@@ -13,8 +13,8 @@ from typing import Final, Protocol
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.registry import Collector
 
-from autohas_api.names import CONTRACT_VERSION
-from autohas_api.status import ConditionType, Status
+from autohas_api.base.names import CONTRACT_VERSION
+from autohas_api.wire.status import ConditionType, Status
 
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 _PASS_SECONDS: Final = (*_SECONDS, 30.0, 60.0, 300.0)

@@ -10,9 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from autohas_api.digest import canonical, sha256
-from autohas_api.messages import Progress
-from autohas_api.names import (
+from autohas_api.base.digest import canonical, sha256
+from autohas_api.base.names import (
     ANNOTATION_FAILURES_BEFORE,
     ANNOTATION_INTERRUPTIONS_BEFORE,
     ANNOTATION_PAUSED,
@@ -29,6 +28,7 @@ from autohas_api.names import (
     LABEL_UID,
     QUEUE_PREFIXES,
 )
+from autohas_api.wire.messages import Progress
 from autohas_operator.containers import End, end_of, living_in, metrics_port, trainer_in, waiting_of
 from autohas_operator.errors import Obstacle
 from autohas_operator.pod_template import PodIdentity, PodTemplate, identity_in, pod_spec_in, pod_template

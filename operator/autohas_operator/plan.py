@@ -12,13 +12,13 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
-from autohas_api.acceptance import accept
-from autohas_api.messages import Stage
-from autohas_api.names import ANNOTATION_PAUSED, ExitCode
-from autohas_api.problems import SpecError
-from autohas_api.search import Search, read
-from autohas_api.space import Space, resolve
-from autohas_api.status import ConditionType, Phase, Status, TrainerStatus
+from autohas_api.accept.acceptance import accept
+from autohas_api.base.names import ANNOTATION_PAUSED, ExitCode
+from autohas_api.base.spec_errors import SpecError
+from autohas_api.space.decisions import Space, resolve
+from autohas_api.spec.search import Search, read
+from autohas_api.wire.messages import Stage
+from autohas_api.wire.status import ConditionType, Phase, Status, TrainerStatus
 from autohas_operator import policy
 from autohas_operator.admission import admitted_verdict, pinned_image, platform_refusal, suspended_verdict
 from autohas_operator.aftermath import CleanUp, aftermath

@@ -14,8 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-from autohas_api.digest import canonical
-from autohas_api.names import TRAINER_CONTAINER
+from autohas_api.base.digest import canonical
+from autohas_api.base.names import TRAINER_CONTAINER
 from autohas_operator.tolerant import optional_number, part, parts, text
 
 _Document: TypeAlias = Mapping[str, Any]

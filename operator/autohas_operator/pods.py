@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from autohas_api import names
-from autohas_api.model import Model
-from autohas_api.pod_spec import Trainer
-from autohas_api.search import Search
+from autohas_api.base import names
+from autohas_api.base.model import Model
+from autohas_api.spec.search import Search
+from autohas_api.spec.trainer import Trainer
 from autohas_operator.defaults import with_defaults
 from autohas_operator.settings import PodSettings
 

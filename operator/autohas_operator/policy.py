@@ -6,12 +6,12 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from autohas_api.expand import search_result
-from autohas_api.messages import MessageError, Result, decode_last_word
-from autohas_api.names import FATAL_EXIT_CODES, ExitCode
-from autohas_api.search import Search
-from autohas_api.space import Space
-from autohas_api.status import MAX_LOST_PODS, SearchResult
+from autohas_api.base.names import FATAL_EXIT_CODES, ExitCode
+from autohas_api.space.decisions import Space
+from autohas_api.spec.search import Search
+from autohas_api.wire.messages import MessageError, Result, decode_last_word
+from autohas_api.wire.result import search_result
+from autohas_api.wire.status import MAX_LOST_PODS, SearchResult
 from autohas_operator.last_words import last_sentence
 from autohas_operator.observe import IgnoredPod, JobFailure, JobRecord, PodRecord
 from autohas_operator.wording import clean

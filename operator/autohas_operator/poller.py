@@ -14,8 +14,8 @@ from typing import Final, Protocol
 import aiohttp
 import structlog
 
-from autohas_api.messages import MessageError, Progress, VersionError, decode_progress
-from autohas_api.names import MAX_PROGRESS_BYTES
+from autohas_api.base.names import MAX_PROGRESS_BYTES
+from autohas_api.wire.messages import MessageError, Progress, VersionError, decode_progress
 from autohas_operator.cache import Cache
 from autohas_operator.metrics import Metrics
 from autohas_operator.observe import Key, PodRecord, Report

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from autohas_api.names import ExitCode
-from autohas_api.status import ConditionType, Phase, Status
+from autohas_api.base.names import ExitCode
+from autohas_api.wire.status import ConditionType, Phase, Status
 from autohas_operator import policy
 from autohas_operator.conditions import Verdict, goes_on, verdict_of
 from autohas_operator.cures import CURES, refused, with_cure

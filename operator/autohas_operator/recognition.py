@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from autohas_api.search import Search
-from autohas_api.status import Status
+from autohas_api.spec.search import Search
+from autohas_api.wire.status import Status
 from autohas_operator import manifests
 from autohas_operator.admission import image_for
 from autohas_operator.observe import IgnoredPod, JobRecord, Observed

@@ -14,8 +14,8 @@ from typing import Final
 import structlog
 from pydantic import ValidationError
 
-from autohas_api.names import LABEL_UID
-from autohas_api.status import Status
+from autohas_api.base.names import LABEL_UID
+from autohas_api.wire.status import Status
 from autohas_operator.aftermath import CleanUp
 from autohas_operator.cache import Cache
 from autohas_operator.children import clean_up, create_attempt, touch

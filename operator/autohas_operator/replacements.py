@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from autohas_api.status import Phase, Status
+from autohas_api.wire.status import Phase, Status
 from autohas_operator import policy
 from autohas_operator.conditions import goes_on
 from autohas_operator.cures import with_cure

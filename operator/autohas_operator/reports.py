@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, Final
 
-from autohas_api.messages import NOTICES_PER_START, Interrupted, MessageError, Progress, StopReason, decode_last_word
-from autohas_api.names import ExitCode
-from autohas_api.search import Spec
-from autohas_api.space import decimal
-from autohas_api.status import CheckpointStatus, ConditionType, Phase, Status
+from autohas_api.base.names import ExitCode
+from autohas_api.space.decisions import decimal
+from autohas_api.spec.search import Spec
+from autohas_api.wire.messages import NOTICES_PER_START, Interrupted, MessageError, Progress, StopReason, decode_last_word
+from autohas_api.wire.status import CheckpointStatus, ConditionType, Phase, Status
 from autohas_operator import policy
 from autohas_operator.conditions import Verdict, verdict_of
 from autohas_operator.observe import PodRecord, Report

@@ -11,7 +11,7 @@ from typing import Final
 
 import structlog
 
-from autohas_api.names import LABEL_UID
+from autohas_api.base.names import LABEL_UID
 from autohas_operator.cache import version
 from autohas_operator.client import SEARCHES, KubeClient, Resource
 from autohas_operator.errors import ForbiddenError, NotFoundError, OperatorError

@@ -14,8 +14,8 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from autohas_api.problems import problems_of
-from autohas_api.search import broken_rules
+from autohas_api.base.spec_errors import problems_of
+from autohas_api.spec.search import broken_rules
 from autohas_operator.defaults import NO_DEFAULTS, TrainerDefaults
 from autohas_operator.errors import OperatorError
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from autohas_api.messages import NOTICE_TYPES
-from autohas_api.names import KIND
-from autohas_api.status import ConditionType, Phase, Status
+from autohas_api.base.names import KIND
+from autohas_api.wire.messages import NOTICE_TYPES
+from autohas_api.wire.status import ConditionType, Phase, Status
 from autohas_operator.conditions import Verdict, verdict_of
 from autohas_operator.observe import Report
 from autohas_operator.wording import MAX_EVENT_MESSAGE, clean

@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 
-from autohas_api import budget
-from autohas_api.acceptance import MOST_PROBLEMS, accept
-from autohas_api.budget import plan_stages
-from autohas_api.problems import SpecError
-from autohas_api.run_spec import AutoHAS, Budget, Retrain
-from autohas_api.search import Spec
-from autohas_api.space import Space
-from autohas_api.testing import a_search, changed
+from autohas_api.accept.acceptance import MOST_PROBLEMS, accept
+from autohas_api.base.spec_errors import SpecError
+from autohas_api.budget import plan
+from autohas_api.budget.plan import plan_stages
+from autohas_api.space.decisions import Space
+from autohas_api.spec.run import AutoHAS, Budget, Retrain
+from autohas_api.spec.search import Spec
+from autohas_api.testing.rejections import a_search, changed
 
 MOST_CALLS = 40_000
 """Of one function (a generator's resumption is one): 192 decisions, each compared with each, are 36,864."""
@@ -114,9 +114,9 @@ def test_a_search_that_is_wrong_everywhere_is_refused_in_few_words() -> None:
 
 def _supernet_step_by_step(spec: Spec, space: Space, trainings: float) -> int:
     """As defined: the most steps that the trainings pay for, found one by one from the estimate downwards."""
-    paid = max(trainings, budget.MIN_SUPERNET_TRAININGS) * spec.retrain.steps
-    steps = max(1, int(paid * 1000 / budget._cost_of_schedule(spec, budget._roles(space), 1000)) + 1)
-    while steps > 1 and budget._cost_of_schedule(spec, budget._roles(space), steps) > paid:
+    paid = max(trainings, plan.MIN_SUPERNET_TRAININGS) * spec.retrain.steps
+    steps = max(1, int(paid * 1000 / plan._cost_of_schedule(spec, plan._roles(space), 1000)) + 1)
+    while steps > 1 and plan._cost_of_schedule(spec, plan._roles(space), steps) > paid:
         steps -= 1
     return steps
 
@@ -149,7 +149,7 @@ def test_steps_of_one_step_are_those_found_one_by_one(fraction: str, knobs: dict
     budgets = [0.25, 0.3, 1.0, 2.07, math.pi, 5.5, 17.0, 100.0]
     for steps in (9, 10, 100, 777, 900):
         spec, space = _one_step(fraction, knobs, steps, architecture=architecture)
-        found = [budget._one_step_schedule(spec, budget._roles(space), trainings)[0] for trainings in budgets]
+        found = [plan._one_step_schedule(spec, plan._roles(space), trainings)[0] for trainings in budgets]
 
         assert found == [_supernet_step_by_step(spec, space, trainings) for trainings in budgets]
 
@@ -164,9 +164,9 @@ def test_steps_of_one_step_are_found_at_once(fraction: str, batch: int, knobs: d
     spec = spec.model_copy(update={"task": _with_batch(spec, batch)})
 
     with bounded(1000):
-        steps, cost = budget._one_step_schedule(spec, budget._roles(space), float(TRAININGS))
+        steps, cost = plan._one_step_schedule(spec, plan._roles(space), float(TRAININGS))
 
-    assert cost <= float(TRAININGS) < budget._cost_of_schedule(spec, budget._roles(space), steps + 300) / STEPS
+    assert cost <= float(TRAININGS) < plan._cost_of_schedule(spec, plan._roles(space), steps + 300) / STEPS
 
 
 def _with_batch(spec: Spec, batch: int) -> Any:
@@ -176,15 +176,15 @@ def _with_batch(spec: Spec, batch: int) -> Any:
 @pytest.mark.parametrize("price", [0.0, 0.01])
 def test_lanes_are_as_many_as_counting_finds(price: float) -> None:
     """The same number as adding one lane after the other while the trainings pay for it."""
-    comparison = budget.Comparisons(early=price, last=10 * price)
+    comparison = plan.Comparisons(early=price, last=10 * price)
     spec = accept(a_search())[0].spec
 
     def counted(trainings: float) -> int:
-        number = budget.MIN_LANES
-        while budget._lanes_cost(number + 1, comparison) <= trainings:
+        number = plan.MIN_LANES
+        while plan._lanes_cost(number + 1, comparison) <= trainings:
             number += 1
         return number
 
-    costs = [budget._lanes_cost(n, comparison) for n in range(1, 40)]
+    costs = [plan._lanes_cost(n, comparison) for n in range(1, 40)]
     for trainings in (-1.0, 0.0, *costs, *(cost - 1e-9 for cost in costs), 500.0):
-        assert budget._most_lanes(spec, trainings, comparison) == counted(trainings)
+        assert plan._most_lanes(spec, trainings, comparison) == counted(trainings)

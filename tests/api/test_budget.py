@@ -6,10 +6,10 @@ import math
 
 import pytest
 
-from autohas_api.acceptance import accept
-from autohas_api.budget import FORWARD_SHARE, minimum_trainings, plan_stages
-from autohas_api.stage_plan import StagePlan
-from autohas_api.testing import a_search, changed
+from autohas_api.accept.acceptance import accept
+from autohas_api.budget.plan import FORWARD_SHARE, minimum_trainings, plan_stages
+from autohas_api.budget.stage_plan import StagePlan
+from autohas_api.testing.rejections import a_search, changed
 
 
 def _plan(trainings: str, steps: int = 900, algorithm: object = None) -> StagePlan:

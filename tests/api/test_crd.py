@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml
 
-from autohas_api.crd import custom_resource_definition
-from autohas_api.sync import generated_files
+from autohas_api.generate.crd import custom_resource_definition
+from autohas_api.generate.sync import generated_files
 
 ROOT = Path(__file__).parents[2]
 

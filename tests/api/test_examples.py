@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from autohas_api.acceptance import accept
-from autohas_api.yamlfile import read_search
+from autohas_api.accept.acceptance import accept
+from autohas_api.base.yaml_file import read_search
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SEARCHES = sorted(path for path in EXAMPLES.rglob("*.yaml") if "kind: AutoHASSearch" in path.read_text())

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from autohas_api.problems import SpecError
-from autohas_api.search import parse
-from autohas_api.testing import changed
-from autohas_api.testing_builders import a_search
+from autohas_api.base.spec_errors import SpecError
+from autohas_api.spec.search import parse
+from autohas_api.testing.builders import a_search
+from autohas_api.testing.rejections import changed
 
 
 @pytest.mark.parametrize(

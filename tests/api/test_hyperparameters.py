@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from autohas_api.acceptance import accept
-from autohas_api.hyperparameters import Role
-from autohas_api.problems import SpecError
-from autohas_api.space import Space
-from autohas_api.testing import a_search, changed
+from autohas_api.accept.acceptance import accept
+from autohas_api.base.spec_errors import SpecError
+from autohas_api.space.decisions import Space
+from autohas_api.spec.hyperparameters import Role
+from autohas_api.testing.rejections import a_search, changed
 
 
 def _space(*hyperparameters: dict[str, Any]) -> Space:

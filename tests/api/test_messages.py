@@ -7,7 +7,18 @@ from typing import Any
 
 import pytest
 
-from autohas_api.messages import Error, MessageError, Notice, Progress, Result, Stage, StopReason, decode_last_word, decode_progress, encode
+from autohas_api.wire.messages import (
+    Error,
+    MessageError,
+    Notice,
+    Progress,
+    Result,
+    Stage,
+    StopReason,
+    decode_last_word,
+    decode_progress,
+    encode,
+)
 
 PROGRESS: dict[str, Any] = {
     "version": 1,

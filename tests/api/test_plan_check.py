@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from autohas_api.acceptance import accept
-from autohas_api.budget import EARLY_EXAMPLES, FORWARD_SHARE, minimum_trainings, plan_stages, price_comparisons
-from autohas_api.plan_check import REWARDS_PER_DECISION, largest_selection, plan_lines, short_supernet, stage_trainings
-from autohas_api.search import Spec
-from autohas_api.space import Space
-from autohas_api.testing import a_search, changed
+from autohas_api.accept.acceptance import accept
+from autohas_api.accept.plan_check import REWARDS_PER_DECISION, largest_selection, plan_lines, short_supernet, stage_trainings
+from autohas_api.budget.plan import EARLY_EXAMPLES, FORWARD_SHARE, minimum_trainings, plan_stages, price_comparisons
+from autohas_api.space.decisions import Space
+from autohas_api.spec.search import Spec
+from autohas_api.testing.rejections import a_search, changed
 
 ALGORITHMS: list[dict[str, Any]] = [
     {},

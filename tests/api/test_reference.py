@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from autohas_api import sync
-from autohas_api.crd import custom_resource_definition
-from autohas_api.reference import KUBERNETES_TYPES, api_reference
+from autohas_api.generate import sync
+from autohas_api.generate.crd import custom_resource_definition
+from autohas_api.generate.reference import KUBERNETES_TYPES, api_reference
 
 TEXT = api_reference()
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from autohas_api.acceptance import accept
-from autohas_api.problems import SpecError
-from autohas_api.rejected_pods import ACCEPTED_PATHS
-from autohas_api.search import parse
-from autohas_api.testing import REJECTED_BY_RULE, REJECTED_BY_SCHEMA, UNACCEPTABLE, Rejection, a_search, changed
+from autohas_api.accept.acceptance import accept
+from autohas_api.base.spec_errors import SpecError
+from autohas_api.spec.search import parse
+from autohas_api.testing.rejected_pods import ACCEPTED_PATHS
+from autohas_api.testing.rejections import REJECTED_BY_RULE, REJECTED_BY_SCHEMA, UNACCEPTABLE, Rejection, a_search, changed
 
 
 def test_the_example_is_accepted() -> None:

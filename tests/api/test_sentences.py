@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from autohas_api.acceptance import accept
-from autohas_api.problems import SpecError
-from autohas_api.testing import a_search, changed
+from autohas_api.accept.acceptance import accept
+from autohas_api.base.spec_errors import SpecError
+from autohas_api.testing.rejections import a_search, changed
 
 TRAINER = "spec.trainer"
 SPACE = {

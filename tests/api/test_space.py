@@ -7,11 +7,11 @@ from itertools import pairwise
 
 import pytest
 
-from autohas_api.acceptance import accept
-from autohas_api.decimals import exact_decimal
-from autohas_api.model import DECIMAL_PATTERN
-from autohas_api.space import OFF_GRID, Role, Space, bases, decimal, initial_configurations
-from autohas_api.testing import a_search, changed
+from autohas_api.accept.acceptance import accept
+from autohas_api.base.decimals import exact_decimal
+from autohas_api.base.model import DECIMAL_PATTERN
+from autohas_api.space.decisions import OFF_GRID, Role, Space, bases, decimal, initial_configurations
+from autohas_api.testing.rejections import a_search, changed
 
 
 def _space(path: str = "", value: object = None) -> Space:

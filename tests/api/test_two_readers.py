@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from autohas_api.crd import custom_resource_definition
-from autohas_api.problems import SpecError
-from autohas_api.search import broken_rules, parse, read
-from autohas_api.testing import a_search, changed
-from autohas_api.testing_documents import EVERY_FIELD, mutations, paths_of
+from autohas_api.base.spec_errors import SpecError
+from autohas_api.generate.crd import custom_resource_definition
+from autohas_api.spec.search import broken_rules, parse, read
+from autohas_api.testing.documents import EVERY_FIELD, mutations, paths_of
+from autohas_api.testing.rejections import a_search, changed
 
 SCHEMA = custom_resource_definition()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
 TYPES = {"string": str, "integer": int, "boolean": bool, "array": list, "object": dict}

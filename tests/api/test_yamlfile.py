@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from autohas_api.acceptance import accept
-from autohas_api.problems import SpecError
-from autohas_api.testing import a_search, changed
-from autohas_api.yamlfile import dump, explained, parse_scalar, parse_search, read_search
+from autohas_api.accept.acceptance import accept
+from autohas_api.base.spec_errors import SpecError
+from autohas_api.base.yaml_file import dump, explained, parse_scalar, parse_search, read_search
+from autohas_api.testing.rejections import a_search, changed
 
 SEARCH = """\
 apiVersion: autohas.dev/v1alpha1

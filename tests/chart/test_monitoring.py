@@ -13,8 +13,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from queries import parts
 from reporting_fixtures import FakeClock, candidate, checkpoint_info, policy, run_info, supernet_step
 
-from autohas_api.monitoring import alerts, fleet, one_search
-from autohas_api.testing import a_search, changed
+from autohas_api.generate.monitoring import alerts, fleet, one_search
+from autohas_api.testing.rejections import a_search, changed
 from autohas_operator.cache import Cache
 from autohas_operator.census import Census
 from autohas_operator.metrics import Metrics

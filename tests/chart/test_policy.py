@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from rendering import Objects, rendered
 
-from autohas_api.pod_spec import Volume
-from autohas_api.status import Status
-from autohas_api.testing import changed
+from autohas_api.spec.trainer import Volume
+from autohas_api.testing.rejections import changed
+from autohas_api.wire.status import Status
 from autohas_operator.course import CreateAttempt
 from autohas_operator.leases import LEASE_NAME, LEASES
 from autohas_operator.plan import plan

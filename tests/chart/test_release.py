@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from autohas_api.names import GROUP, PLURAL
-from autohas_api.testing import a_search
+from autohas_api.base.names import GROUP, PLURAL
+from autohas_api.testing.rejections import a_search
 from testcluster import levels
 from testcluster.commands import CommandFailedError
 from testcluster.control_plane import ControlPlane

@@ -10,7 +10,7 @@ from typing import Any, Final
 from typer.testing import CliRunner, Result
 
 from autohas.command import app
-from autohas_api.testing import a_search, changed
+from autohas_api.testing.rejections import a_search, changed
 
 UID: Final = "5ea4c400-0000-4000-8000-000000000001"
 PLACE: Final = f"ml/fashion/{UID}/"

@@ -14,7 +14,7 @@ from autohas.kubectl import Kubectl, KubectlError
 from autohas.progress_view import line_of
 from autohas.watching import Pace
 from autohas.watching import wait as wait_for
-from autohas_api.testing import changed
+from autohas_api.testing.rejections import changed
 
 
 class Time:

@@ -20,17 +20,17 @@ import typer.main
 import yaml
 
 from autohas.command import app
-from autohas_api import yamlfile
-from autohas_api.acceptance import accept
-from autohas_api.data_arguments import DATA_ARGUMENTS
-from autohas_api.hyperparameters import KNOWN
-from autohas_api.model import Model
-from autohas_api.names import API_VERSION, KIND
-from autohas_api.run_spec import Algorithm, AutoHAS
-from autohas_api.search import Spec
-from autohas_api.task_spec import Cost, Objective
-from autohas_api.templates import TEMPLATES
-from autohas_api.testing import a_search
+from autohas_api.accept.acceptance import accept
+from autohas_api.accept.data_arguments import DATA_ARGUMENTS
+from autohas_api.base import yaml_file
+from autohas_api.base.model import Model
+from autohas_api.base.names import API_VERSION, KIND
+from autohas_api.space.templates import TEMPLATES
+from autohas_api.spec.hyperparameters import KNOWN
+from autohas_api.spec.run import Algorithm, AutoHAS
+from autohas_api.spec.search import Spec
+from autohas_api.spec.task import Cost, Objective
+from autohas_api.testing.rejections import a_search
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "trainer" / "README.md", ROOT / "examples" / "README.md"]
@@ -77,7 +77,7 @@ def test_every_piece_of_yaml_is_accepted(text: str) -> None:
     if "kind" in keys:
         documents = [part for part in re.split(r"^---$", text, flags=re.MULTILINE) if f"kind: {KIND}" in part]
         for part in documents:
-            accept(yamlfile.parse_search(part, "document").value)
+            accept(yaml_file.parse_search(part, "document").value)
     elif keys <= SPEC_FIELDS and not (keys <= set(VALUES) and not unknown_values(yaml.safe_load(text), VALUES)):
         accept(with_fragment(text))
     else:
@@ -97,7 +97,7 @@ def test_the_claims_of_the_guide_are_those_of_the_gpu_example() -> None:
 def with_fragment(text: str) -> dict[str, Any]:
     """A small search whose spec has these fields instead of its own."""
     head = f"apiVersion: {API_VERSION}\nkind: {KIND}\nmetadata: {{name: fragment}}\nspec:\n"
-    fragment = yamlfile.parse_search(head + textwrap.indent(text, "  "), "document").value
+    fragment = yaml_file.parse_search(head + textwrap.indent(text, "  "), "document").value
     search = a_search("fragment")
     return {**search, "spec": {**search["spec"], **fragment["spec"]}}
 

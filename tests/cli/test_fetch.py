@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from kubectl_fixtures import PLACE, UID, Cluster, flat, invoke, stored
 
-from autohas_api.testing import changed
+from autohas_api.testing.rejections import changed
 
 
 def _succeeded(model: bytes = b"weights", path: str | None = PLACE) -> dict[str, Any]:

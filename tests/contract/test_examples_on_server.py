@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
-from autohas_api import yamlfile
-from autohas_api.acceptance import accept
+from autohas_api.accept.acceptance import accept
+from autohas_api.base import yaml_file
 from autohas_operator import manifests
 from autohas_operator.observe import search_record
 from autohas_operator.testing.builders import PODS, SEARCH_UID
@@ -58,7 +58,7 @@ def _namespace(server: Cluster) -> Iterator[str]:
 
 def _pod(file: Path, namespace: str) -> dict[str, Any]:
     """The pod of the Job that the operator makes of an example's search, as the Job controller would create it."""
-    search = yamlfile.read_search(file).value
+    search = yaml_file.read_search(file).value
     search["metadata"] |= {"namespace": namespace, "uid": SEARCH_UID, "resourceVersion": "1", "generation": 1}
     record = search_record(search)
     job = manifests.job(record, accept(json.loads(record.document))[0], manifests.Attempt(number=1, image="trainer:1"), PODS)
@@ -91,7 +91,7 @@ def test_the_command_in_the_comment_starts_the_suspended_search(server: Cluster,
     """06 and 10: created it is suspended; after the one patch of its comment it is not."""
     file = ROOT / "examples" / example
     (command,) = re.findall(r"^# +(kubectl patch .*)$", file.read_text(), flags=re.MULTILINE)
-    search = yamlfile.read_search(file).value
+    search = yaml_file.read_search(file).value
     name = search["metadata"]["name"]
     wanted = ("get", "ahs", name, "-o", "jsonpath={.spec.suspend}")
     server.kubectl("apply", "-f", "-", input=json.dumps(search))

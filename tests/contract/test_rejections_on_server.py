@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from autohas_api.acceptance import accept
-from autohas_api.testing import REJECTED_BY_RULE, REJECTED_BY_SCHEMA, UNACCEPTABLE, Rejection, a_search, changed
+from autohas_api.accept.acceptance import accept
+from autohas_api.testing.rejections import REJECTED_BY_RULE, REJECTED_BY_SCHEMA, UNACCEPTABLE, Rejection, a_search, changed
 from autohas_operator import manifests
 from autohas_operator.observe import search_record
 from autohas_operator.testing.builders import PODS, SEARCH_UID

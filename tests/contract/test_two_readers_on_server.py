@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from kubernetes.client.exceptions import ApiException
 
-from autohas_api.names import GROUP, PLURAL, VERSION
-from autohas_api.problems import SpecError
-from autohas_api.search import parse
-from autohas_api.testing import a_search, changed
-from autohas_api.testing_documents import EVERY_FIELD, Mutation, mutations
+from autohas_api.base.names import GROUP, PLURAL, VERSION
+from autohas_api.base.spec_errors import SpecError
+from autohas_api.spec.search import parse
+from autohas_api.testing.documents import EVERY_FIELD, Mutation, mutations
+from autohas_api.testing.rejections import a_search, changed
 from kubernetes import client, config
 from testcluster.cluster import Cluster
 

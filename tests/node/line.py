@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from autohas_api.messages import Progress, Stage, decode_progress
-from autohas_api.names import ENV_POD_UID, TRAINER_PORT
-from autohas_api.testing import a_search, changed
+from autohas_api.base.names import ENV_POD_UID, TRAINER_PORT
+from autohas_api.testing.rejections import a_search, changed
+from autohas_api.wire.messages import Progress, Stage, decode_progress
 from testcluster.cluster import Cluster
 from testcluster.waiting import until
 

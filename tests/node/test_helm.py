@@ -10,7 +10,7 @@ import pytest
 from line import NAMESPACE, OPERATOR_NAMESPACE, Line, Reference, durable
 from recording import Life, recorded
 
-from autohas_api.names import GROUP, PLURAL
+from autohas_api.base.names import GROUP, PLURAL
 from testcluster import chart
 from testcluster.commands import CommandFailedError
 

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from line import Line, durable
 
-from autohas_api.testing import changed
+from autohas_api.testing.rejections import changed
 from testcluster.waiting import until
 
 pytestmark = pytest.mark.node

@@ -13,8 +13,8 @@ import yaml
 from line import HALF_A_CORE, NAMESPACE, OPERATOR_NAMESPACE, Line, durable
 from recording import History, followed
 
-from autohas_api.messages import Stage
-from autohas_api.testing import changed
+from autohas_api.testing.rejections import changed
+from autohas_api.wire.messages import Stage
 from testcluster.waiting import until
 
 pytestmark = pytest.mark.node

@@ -17,8 +17,8 @@ from line import GIVEN, NAMESPACE, OPERATOR_NAMESPACE, Line, durable
 from queries import has_data, panel_queries, parts, selectors, variable_queries
 from scraping import configuration
 
-from autohas_api.messages import Stage
-from autohas_api.testing import changed
+from autohas_api.testing.rejections import changed
+from autohas_api.wire.messages import Stage
 from testcluster import binaries, chart, levels
 from testcluster.cluster import Cluster
 from testcluster.prometheus import Prometheus

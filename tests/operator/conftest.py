@@ -21,9 +21,9 @@ from typing import Any
 import pytest
 import yaml
 
-from autohas_api.messages import encode
-from autohas_api.names import TRAINER_CONTAINER
-from autohas_api.testing import changed
+from autohas_api.base.names import TRAINER_CONTAINER
+from autohas_api.testing.rejections import changed
+from autohas_api.wire.messages import encode
 from autohas_operator.testing.builders import progress, result_text
 from testcluster import ports
 from testcluster.chart import CHART, NAMESPACE, RELEASE

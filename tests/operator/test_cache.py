@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from autohas_api.testing import changed
+from autohas_api.testing.rejections import changed
 from autohas_operator.cache import MAX_GONE, Cache
 from autohas_operator.client import JOBS, PODS, SEARCHES
 from autohas_operator.errors import UnreachableError

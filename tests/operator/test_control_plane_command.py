@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from autohas.fetching import reader_pod
-from autohas_api.testing import changed
+from autohas_api.testing.rejections import changed
 from autohas_operator.testing.builders import DURABLE
 
 pytestmark = pytest.mark.control_plane

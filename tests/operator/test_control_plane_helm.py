@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from autohas_api.testing import changed
+from autohas_api.testing.rejections import changed
 from autohas_operator.testing.builders import DURABLE
 
 pytestmark = pytest.mark.control_plane

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from autohas_api.digest import sha256
-from autohas_api.messages import CheckpointInfo, Stage
-from autohas_api.testing import changed
+from autohas_api.base.digest import sha256
+from autohas_api.testing.rejections import changed
+from autohas_api.wire.messages import CheckpointInfo, Stage
 from autohas_operator.testing.builders import DURABLE, error_text, interrupted_text, notice, result_text
 
 pytestmark = pytest.mark.control_plane

@@ -15,7 +15,7 @@ from typing import Any
 import kopf
 import pytest
 
-from autohas_api.testing import changed
+from autohas_api.testing.rejections import changed
 from autohas_operator import application
 from autohas_operator.handlers import kopf_settings
 from autohas_operator.settings import read_settings

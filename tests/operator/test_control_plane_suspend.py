@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from autohas_api.digest import sha256
-from autohas_api.messages import CheckpointInfo
-from autohas_api.names import LABEL_QUEUE
-from autohas_api.search import MUTABLE_WHILE_SUSPENDED
-from autohas_api.testing import changed
+from autohas_api.base.digest import sha256
+from autohas_api.base.names import LABEL_QUEUE
+from autohas_api.spec.search import MUTABLE_WHILE_SUSPENDED
+from autohas_api.testing.rejections import changed
+from autohas_api.wire.messages import CheckpointInfo
 from autohas_operator.testing.builders import DURABLE
 from testcluster.commands import CommandFailedError
 

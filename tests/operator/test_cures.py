@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from autohas_api.status import ConditionType
+from autohas_api.wire.status import ConditionType
 from autohas_operator.conditions import verdict_of
 from autohas_operator.cures import CURES
 from autohas_operator.errors import (

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from autohas_api.names import ANNOTATION_SPEC_HASH
-from autohas_api.status import ConditionType, Phase, Status
-from autohas_api.testing import changed
+from autohas_api.base.names import ANNOTATION_SPEC_HASH
+from autohas_api.testing.rejections import changed
+from autohas_api.wire.status import ConditionType, Phase, Status
 from autohas_operator.cache import Cache
 from autohas_operator.client import CONFIG_MAPS, EVENTS, JOBS, PODS
 from autohas_operator.conditions import verdict_of

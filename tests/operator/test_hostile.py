@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from autohas_api.testing import changed
+from autohas_api.testing.rejections import changed
 from autohas_operator.cache import Cache
 from autohas_operator.client import JOBS, PODS, SEARCHES
 from autohas_operator.intake import Intake

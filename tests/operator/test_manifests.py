@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from autohas_api import names
-from autohas_api.acceptance import accept
+from autohas_api.accept.acceptance import accept
+from autohas_api.base import names
 from autohas_operator import manifests
 from autohas_operator.observe import search_record
 from autohas_operator.settings import PodSettings

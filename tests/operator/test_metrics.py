@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from autohas_api.status import Condition, Status
+from autohas_api.wire.status import Condition, Status
 from autohas_operator.cache import Cache
 from autohas_operator.census import KEPT_AFTER_END_S, Census
 from autohas_operator.metrics import Metrics

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from autohas_api.testing import changed
+from autohas_api.testing.rejections import changed
 from autohas_operator.cache import Cache
 from autohas_operator.client import SEARCHES
 from autohas_operator.errors import ForbiddenError, OperatorError, UnreachableError, api_error

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from autohas_api.digest import sha256
-from autohas_api.messages import CheckpointInfo
+from autohas_api.base.digest import sha256
+from autohas_api.wire.messages import CheckpointInfo
 from autohas_operator.cache import Cache
 from autohas_operator.client import JOBS, PODS
 from autohas_operator.observe import Report

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from autohas_api.digest import sha256
-from autohas_api.messages import CheckpointInfo
-from autohas_api.status import ConditionType
-from autohas_api.testing import changed
+from autohas_api.base.digest import sha256
+from autohas_api.testing.rejections import changed
+from autohas_api.wire.messages import CheckpointInfo
+from autohas_api.wire.status import ConditionType
 from autohas_operator.observe import Observed
 from autohas_operator.testing.builders import (
     NOW_S,

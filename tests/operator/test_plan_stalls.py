@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from autohas_api.status import ConditionType
-from autohas_api.testing import changed
+from autohas_api.testing.rejections import changed
+from autohas_api.wire.status import ConditionType
 from autohas_operator.conditions import verdict_of
 from autohas_operator.observe import Explanation
 from autohas_operator.testing.builders import NOW_S, ended_pod, observed

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from autohas_api.digest import sha256
-from autohas_api.names import LABEL_PRIORITY, LABEL_QUEUE
-from autohas_api.status import CheckpointStatus, ConditionType, Phase, Status
-from autohas_api.testing import changed
+from autohas_api.base.digest import sha256
+from autohas_api.base.names import LABEL_PRIORITY, LABEL_QUEUE
+from autohas_api.testing.rejections import changed
+from autohas_api.wire.status import CheckpointStatus, ConditionType, Phase, Status
 from autohas_operator.conditions import verdict_of
 from autohas_operator.course import CreateAttempt, DeleteJob
 from autohas_operator.errors import Blamed, Obstacle

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from autohas_api.names import ANNOTATION_TOUCHED_AT
-from autohas_api.testing import changed
+from autohas_api.base.names import ANNOTATION_TOUCHED_AT
+from autohas_api.testing.rejections import changed
 from autohas_operator.client import PODS
 from autohas_operator.course import TouchJob
 from autohas_operator.testing.builders import NOW_S, ended_pod, observed

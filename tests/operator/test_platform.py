@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from autohas_api.status import ConditionType, Phase, Status
-from autohas_api.testing import changed
+from autohas_api.testing.rejections import changed
+from autohas_api.wire.status import ConditionType, Phase, Status
 from autohas_operator.conditions import verdict_of
 from autohas_operator.course import CreateAttempt
 from autohas_operator.defaults import TrainerDefaults

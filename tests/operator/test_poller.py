@@ -10,9 +10,9 @@ from dataclasses import replace
 
 import pytest
 
-from autohas_api.messages import encode
-from autohas_api.names import MAX_PROGRESS_BYTES
-from autohas_api.testing import changed
+from autohas_api.base.names import MAX_PROGRESS_BYTES
+from autohas_api.testing.rejections import changed
+from autohas_api.wire.messages import encode
 from autohas_operator.cache import Cache
 from autohas_operator.metrics import Metrics
 from autohas_operator.observe import Key, PodRecord, Report, pod_record

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from autohas_api import names
-from autohas_api.messages import (
+from autohas_api.base import names
+from autohas_api.base.model import Model
+from autohas_api.wire.messages import (
     CheckpointInfo,
     Error,
     Interrupted,
@@ -22,7 +23,6 @@ from autohas_api.messages import (
     decode_last_word,
     decode_progress,
 )
-from autohas_api.model import Model
 from autohas_operator import pods, policy, poller
 from autohas_operator.settings import Settings
 from autohas_operator.testing.builders import stored_job, stored_search

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from autohas_api.crd import custom_resource_definition
-from autohas_api.names import LABEL_QUEUE
-from autohas_api.status import Status
-from autohas_api.testing import changed
+from autohas_api.base.names import LABEL_QUEUE
+from autohas_api.generate.crd import custom_resource_definition
+from autohas_api.testing.rejections import changed
+from autohas_api.wire.status import Status
 from autohas_operator.errors import ForbiddenError, refusal
 from autohas_operator.observe import Explanation
 from autohas_operator.testing import sentences

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from autohas_api.status import ConditionType, Phase
-from autohas_api.testing import changed
+from autohas_api.testing.rejections import changed
+from autohas_api.wire.status import ConditionType, Phase
 from autohas_operator.course import DeleteJob
 from autohas_operator.testing import sentences
 from autohas_operator.testing.builders import condition, ended_pod, observed, stored_job, stored_pod

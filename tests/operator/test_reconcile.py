@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from autohas_api.testing import changed
+from autohas_api.testing.rejections import changed
 from autohas_operator.client import CONFIG_MAPS, EVENTS, JOBS, PODS, SEARCHES
 from autohas_operator.errors import ApiError, ForbiddenError, InvalidError, UnreachableError
 from autohas_operator.manifests import config_map

@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from autohas_api.status import ConditionType
+from autohas_api.wire.status import ConditionType
 from autohas_operator.client import CONFIG_MAPS, EVENTS, JOBS, SEARCHES
 from autohas_operator.errors import Blamed, ForbiddenError, InvalidError, Obstacle, OperatorError
 from autohas_operator.explanations import Explanations

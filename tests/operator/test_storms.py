@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from autohas_api.status import Phase
+from autohas_api.wire.status import Phase
 from autohas_operator.client import JOBS, SEARCHES
 from autohas_operator.errors import ForbiddenError
 from autohas_operator.testing.builders import stored_search

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from lupa.lua51 import LuaRuntime
 
-from autohas_api.crd import custom_resource_definition
-from autohas_api.status import ConditionType, Phase, Status
-from autohas_api.testing import changed
+from autohas_api.generate.crd import custom_resource_definition
+from autohas_api.testing.rejections import changed
+from autohas_api.wire.status import ConditionType, Phase, Status
 from autohas_operator.conditions import Verdict, summary_verdicts
 from autohas_operator.observe import Observed
 from autohas_operator.testing.builders import NOW_S, ended_pod, observed, report, result_text, stored_job

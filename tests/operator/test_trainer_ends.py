@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from autohas_api.status import ConditionType, Phase, Status
-from autohas_api.testing import changed
+from autohas_api.testing.rejections import changed
+from autohas_api.wire.status import ConditionType, Phase, Status
 from autohas_operator.aftermath import CleanUp
 from autohas_operator.client import JOBS
 from autohas_operator.conditions import verdict_of

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from autohas_api.messages import NOTICE_TYPES, StopReason
-from autohas_api.status import ConditionType, Phase
+from autohas_api.wire.messages import NOTICE_TYPES, StopReason
+from autohas_api.wire.status import ConditionType, Phase
 from autohas_operator.testing.words import said
 
 TEXT = (Path(__file__).parents[2] / "docs" / "troubleshooting.md").read_text()

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from autohas_api.acceptance import accept
-from autohas_api.messages import CheckpointInfo, Notice, Stage, StopReason
-from autohas_api.testing import a_search, changed
+from autohas_api.accept.acceptance import accept
+from autohas_api.testing.rejections import a_search, changed
+from autohas_api.wire.messages import CheckpointInfo, Notice, Stage, StopReason
 from autohas_trainer.engine.search import Clocks, Job, run
 from autohas_trainer.reporting.records import CandidateRecord, Identity, Outcome, PolicyRecord, RunInfo, StepRecord
 

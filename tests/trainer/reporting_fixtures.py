@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from autohas_api.acceptance import accept
-from autohas_api.budget import plan_stages
-from autohas_api.digest import configuration_digest, result_digest
-from autohas_api.messages import CheckpointInfo, Result, Stage, StopReason
-from autohas_api.stage_plan import stage_steps
-from autohas_api.testing import a_search, changed
+from autohas_api.accept.acceptance import accept
+from autohas_api.base.digest import configuration_digest, result_digest
+from autohas_api.budget.plan import plan_stages
+from autohas_api.budget.stage_plan import stage_steps
+from autohas_api.testing.rejections import a_search, changed
+from autohas_api.wire.messages import CheckpointInfo, Result, Stage, StopReason
 from autohas_trainer.provenance import Environment
 from autohas_trainer.reporting.records import CandidateRecord, Identity, Outcome, PolicyRecord, RunInfo, StepRecord
 

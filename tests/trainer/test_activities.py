@@ -9,8 +9,8 @@ import pytest
 from engine_fixtures import MemorySink, search, small_search
 from typer.testing import CliRunner
 
-from autohas_api import yamlfile
-from autohas_api.testing import a_search, changed
+from autohas_api.base import yaml_file
+from autohas_api.testing.rejections import a_search, changed
 from autohas_trainer.cli import conformance as conformance_module
 from autohas_trainer.cli.app import app
 from autohas_trainer.reporting.logs import LogSink
@@ -62,7 +62,7 @@ def test_a_log_has_a_line_for_each() -> None:
 def test_every_command_says_what_it_waits_for(tmp_path: Path) -> None:
     """A run, a dry run, a retraining and a report: from the first second to the last, before each answer."""
     file, out = tmp_path / "search.yaml", str(tmp_path / "out")
-    file.write_text(yamlfile.dump(changed(a_search("small"), "spec.retrain.steps", 18)), encoding="utf-8")
+    file.write_text(yaml_file.dump(changed(a_search("small"), "spec.retrain.steps", 18)), encoding="utf-8")
 
     def said(*arguments: str) -> str:
         ran = CliRunner().invoke(app, list(arguments))

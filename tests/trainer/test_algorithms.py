@@ -13,10 +13,10 @@ import pytest
 import torch
 from engine_fixtures import MIXED, MemorySink, TickingClock, search, small_search
 
-from autohas_api.acceptance import accept
-from autohas_api.messages import Stage
-from autohas_api.space import Configuration, Role, Space
-from autohas_api.testing import changed
+from autohas_api.accept.acceptance import accept
+from autohas_api.space.decisions import Configuration, Role, Space
+from autohas_api.testing.rejections import changed
+from autohas_api.wire.messages import Stage
 from autohas_trainer.algorithms import SupernetStep, build_algorithm, random_search
 from autohas_trainer.engine.board import Board
 from autohas_trainer.engine.guard import UpdateGuard

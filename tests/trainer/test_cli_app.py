@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from autohas_api import yamlfile
-from autohas_api.testing import a_search, changed
+from autohas_api.base import yaml_file
+from autohas_api.testing.rejections import a_search, changed
 from autohas_trainer.cli.app import app
 from autohas_trainer.cli.signals import StopOnSignal
 
@@ -26,7 +26,7 @@ def _search_file(folder: Path, **fields: object) -> Path:
     for path, value in fields.items():
         document = changed(document, path.replace("__", "."), value)
     path = folder / "search.yaml"
-    path.write_text(yamlfile.dump(document))
+    path.write_text(yaml_file.dump(document))
     return path
 
 

@@ -13,9 +13,9 @@ from test_entrypoints import own_search
 from torch import device
 from typer.testing import CliRunner, Result
 
-from autohas_api import yamlfile
-from autohas_api.acceptance import accept
-from autohas_api.testing import a_search, changed
+from autohas_api.accept.acceptance import accept
+from autohas_api.base import yaml_file
+from autohas_api.testing.rejections import a_search, changed
 from autohas_trainer.cli.app import app
 from autohas_trainer.cli.memory import training_bytes
 from autohas_trainer.engine.problem import Problem
@@ -23,7 +23,7 @@ from autohas_trainer.engine.problem import Problem
 
 def _dry_run(document: dict[str, Any], folder: Path) -> Result:
     file = folder / "search.yaml"
-    file.write_text(yamlfile.dump(document))
+    file.write_text(yaml_file.dump(document))
     return CliRunner().invoke(app, ["run", str(file), "--dry-run"])
 
 

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from autohas_api import yamlfile
-from autohas_api.acceptance import accept
-from autohas_api.model import DECIMAL_PATTERN
-from autohas_api.task_spec import Recipe
-from autohas_api.testing import a_search, changed
+from autohas_api.accept.acceptance import accept
+from autohas_api.base import yaml_file
+from autohas_api.base.model import DECIMAL_PATTERN
+from autohas_api.spec.task import Recipe
+from autohas_api.testing.rejections import a_search, changed
 from autohas_trainer.cli.app import app
 from autohas_trainer.cli.signals import StopOnSignal
 from autohas_trainer.engine.training import Training
@@ -42,7 +42,7 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a finished search."""
     folder = tmp_path_factory.mktemp("searched")
     file = folder / "search.yaml"
-    file.write_text(yamlfile.dump(changed(a_search("small"), "spec.task.splits", {"reward": "0.2"})))
+    file.write_text(yaml_file.dump(changed(a_search("small"), "spec.task.splits", {"reward": "0.2"})))
     assert _autohas("run", file, "--out", folder / "out").exit_code == 0
     return folder / "out"
 
@@ -185,16 +185,16 @@ def test_every_optimizer_s_recipe_is_read_back_as_it_was_written(searched: Path,
     search, space = read_chosen(config)
     record = recipe_of(search.spec, space, space.default).record()
 
-    assert (record["optimizer"], record["learningRate"]) == (optimizer, yamlfile.read_mapping(config)["recipe"]["learningRate"])
+    assert (record["optimizer"], record["learningRate"]) == (optimizer, yaml_file.read_mapping(config)["recipe"]["learningRate"])
 
 
 def test_a_retraining_needs_neither_a_search_s_budget_nor_its_rewards(searched: Path, tmp_path: Path) -> None:
     """Beside 9 steps of 8 examples a selection split of hundreds is too dear to search, and 20 rewards are too few: no matter here."""
-    document = yamlfile.read_mapping(searched / "config.yaml")
+    document = yaml_file.read_mapping(searched / "config.yaml")
     document["recipe"] |= {"batchSize": 8, "steps": 9}
     document["task"]["splits"] = {"reward": "0.02", "selection": "0.4"}
     config = tmp_path / "config.yaml"
-    config.write_text(yamlfile.dump(document))
+    config.write_text(yaml_file.dump(document))
     printed = _autohas("retrain", config, "--seeds", 1, "--out", tmp_path / "out")
 
     assert printed.exit_code == 0, printed.output
@@ -206,7 +206,7 @@ def test_a_winner_with_few_large_batches_can_be_trained_again(tmp_path: Path) ->
     document = changed(document, "spec.searchSpace.hyperparameters", [BATCHES])
     document = changed(document, "spec.objective", {"goal": "0.01"})  # the first that is compared wins: the default
     file = tmp_path / "search.yaml"
-    file.write_text(yamlfile.dump(changed(document, "spec.searchSpace.architecture")))
+    file.write_text(yaml_file.dump(changed(document, "spec.searchSpace.architecture")))
     assert _autohas("run", file, "--out", tmp_path / "out").exit_code == 0
     printed = _autohas("retrain", tmp_path / "out" / "config.yaml", "--seeds", 1, "--out", tmp_path / "again")
     found = read_result(tmp_path / "out")

@@ -11,8 +11,8 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from autohas_api.scoring import TaskKind
-from autohas_api.templates import TEMPLATES
+from autohas_api.base.scoring import TaskKind
+from autohas_api.space.templates import TEMPLATES
 from autohas_trainer.cli.app import app
 from autohas_trainer.conformance import assert_data_conforms, assert_model_conforms, check_data, check_model, check_template
 from autohas_trainer.seeding import stream

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from autohas_api.scoring import TaskKind
+from autohas_api.base.scoring import TaskKind
 from autohas_trainer.data import RawData, Splits
 from autohas_trainer.data.carve import Carving, carve
 from autohas_trainer.data.notation import notation

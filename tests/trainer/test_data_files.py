@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from autohas_api.scoring import TaskKind
+from autohas_api.base.scoring import TaskKind
 from autohas_trainer.data import load, text_file
 from autohas_trainer.data.table import table
 from autohas_trainer.errors import DataError

@@ -12,7 +12,7 @@ import pytest
 from engine_fixtures import MemorySink, search, small_search
 from PIL import ExifTags, Image
 
-from autohas_api.testing import changed
+from autohas_api.testing.rejections import changed
 from autohas_trainer.data.image_folder import image_folder
 from autohas_trainer.errors import ConfigurationError, DataError
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from engine_fixtures import MemorySink, Stop, search, small_search
 
-from autohas_api.testing import changed
+from autohas_api.testing.rejections import changed
 from autohas_trainer.errors import Interrupted
 
 

@@ -10,10 +10,10 @@ import pytest
 import torch
 from engine_fixtures import MemorySink, search, small_search
 
-from autohas_api.acceptance import accept
-from autohas_api.messages import decode_last_word, encode
-from autohas_api.scoring import TaskKind
-from autohas_api.testing import changed
+from autohas_api.accept.acceptance import accept
+from autohas_api.base.scoring import TaskKind
+from autohas_api.testing.rejections import changed
+from autohas_api.wire.messages import decode_last_word, encode
 from autohas_trainer.data import RawData, Splits
 from autohas_trainer.data.carve import Carving, carve
 from autohas_trainer.data.table import table

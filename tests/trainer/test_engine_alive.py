@@ -11,8 +11,8 @@ import torch
 from engine_fixtures import small_search
 from reporting_fixtures import FakeClock, lane_step, run_info
 
-from autohas_api.acceptance import accept
-from autohas_api.messages import Stage
+from autohas_api.accept.acceptance import accept
+from autohas_api.wire.messages import Stage
 from autohas_trainer.data import splits
 from autohas_trainer.engine.board import DEFAULT, Board
 from autohas_trainer.engine.ledger import Ledger

@@ -12,8 +12,8 @@ import pytest
 import torch
 from engine_fixtures import Killed, MemorySink, search, small_search
 
-from autohas_api.messages import Stage
-from autohas_api.testing import changed
+from autohas_api.testing.rejections import changed
+from autohas_api.wire.messages import Stage
 from autohas_trainer.engine import checkpoint
 from autohas_trainer.engine.checkpoint import CheckpointStore
 from autohas_trainer.reporting.records import StepRecord

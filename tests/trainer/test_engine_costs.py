@@ -9,8 +9,8 @@ import pytest
 from engine_fixtures import Killed, MemorySink, search, small_search
 from torch import device, int64, nn, zeros
 
-from autohas_api.acceptance import accept
-from autohas_api.testing import changed
+from autohas_api.accept.acceptance import accept
+from autohas_api.testing.rejections import changed
 from autohas_trainer.engine import search as engine
 from autohas_trainer.engine.costs import Costs, stopwatch
 from autohas_trainer.engine.problem import Problem

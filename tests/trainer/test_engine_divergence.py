@@ -13,9 +13,9 @@ import pytest
 import torch
 from engine_fixtures import MemorySink, search, small_search
 
-from autohas_api.messages import Stage
-from autohas_api.space import Role
-from autohas_api.testing import changed
+from autohas_api.space.decisions import Role
+from autohas_api.testing.rejections import changed
+from autohas_api.wire.messages import Stage
 from autohas_trainer.algorithms import Candidate
 from autohas_trainer.algorithms.random_sharing import RandomSharing
 from autohas_trainer.data import TestBatch

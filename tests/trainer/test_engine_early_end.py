@@ -12,9 +12,9 @@ from engine_fixtures import Killed, MemorySink, Stop, TickingClock, search, smal
 from reporting_fixtures import FakeClock
 from torch import device
 
-from autohas_api.acceptance import accept
-from autohas_api.messages import Stage, StopReason, decode_last_word, encode
-from autohas_api.testing import changed
+from autohas_api.accept.acceptance import accept
+from autohas_api.testing.rejections import changed
+from autohas_api.wire.messages import Stage, StopReason, decode_last_word, encode
 from autohas_trainer.engine.board import Board
 from autohas_trainer.engine.comparison import Comparison
 from autohas_trainer.engine.early_end import EarlyEnd

@@ -18,8 +18,8 @@ from own_code_fixtures import Faulty, FaultyLinear
 from test_entrypoints import own_search
 from torch import nn
 
-from autohas_api.messages import Stage
-from autohas_api.testing import changed
+from autohas_api.testing.rejections import changed
+from autohas_api.wire.messages import Stage
 from autohas_trainer.engine.faults import FAULTS_FILE, candidate_part
 from autohas_trainer.engine.stages.best_of import BestOfStage
 from autohas_trainer.engine.training import Training

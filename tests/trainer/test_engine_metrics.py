@@ -10,8 +10,8 @@ from engine_fixtures import MemorySink, search, small_search
 from safetensors.torch import load_file
 from sklearn.metrics import f1_score, log_loss, roc_auc_score
 
-from autohas_api.acceptance import accept
-from autohas_api.testing import changed
+from autohas_api.accept.acceptance import accept
+from autohas_api.testing.rejections import changed
 from autohas_trainer.engine.problem import Problem
 from autohas_trainer.space.recipe import path_of
 

@@ -13,7 +13,7 @@ import pytest
 from engine_fixtures import Killed, MemorySink, search, small_search
 from typer.testing import CliRunner
 
-from autohas_api.testing import changed
+from autohas_api.testing.rejections import changed
 from autohas_trainer import provenance
 from autohas_trainer.cli.app import app
 from autohas_trainer.engine.checkpoint import FORMAT

@@ -9,8 +9,8 @@ import pytest
 from engine_fixtures import MemorySink, TickingClock, small_search
 from torch import device
 
-from autohas_api.acceptance import accept
-from autohas_api.messages import Stage
+from autohas_api.accept.acceptance import accept
+from autohas_api.wire.messages import Stage
 from autohas_trainer.engine.board import Board
 from autohas_trainer.engine.comparison import Comparison, encoded
 from autohas_trainer.engine.ledger import Ledger

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from engine_fixtures import ALGORITHMS, Killed, MemorySink, search, small_search
 
-from autohas_api.acceptance import accept
-from autohas_api.budget import minimum_trainings, plan_stages
-from autohas_api.messages import Stage, StopReason, decode_last_word, encode
-from autohas_api.testing import changed
+from autohas_api.accept.acceptance import accept
+from autohas_api.budget.plan import minimum_trainings, plan_stages
+from autohas_api.testing.rejections import changed
+from autohas_api.wire.messages import Stage, StopReason, decode_last_word, encode
 from autohas_trainer.engine.training import Training
 from autohas_trainer.reporting.records import StepRecord
 

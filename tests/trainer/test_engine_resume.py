@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from engine_fixtures import ALGORITHMS, STAGES, Killed, MemorySink, Stop, case, search, small_search
 
-from autohas_api.messages import Stage
-from autohas_api.testing import changed
+from autohas_api.testing.rejections import changed
+from autohas_api.wire.messages import Stage
 from autohas_trainer.errors import CheckpointError, Interrupted
 from autohas_trainer.reporting.records import Outcome, StepRecord
 

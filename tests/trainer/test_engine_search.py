@@ -11,10 +11,10 @@ from engine_fixtures import ALGORITHMS, STAGES, MemorySink, Stop, case, search, 
 from safetensors.torch import load_file
 from torch import device, get_num_threads
 
-from autohas_api.acceptance import accept
-from autohas_api.expand import configuration_of
-from autohas_api.messages import Stage, decode_last_word, encode
-from autohas_api.testing import changed
+from autohas_api.accept.acceptance import accept
+from autohas_api.testing.rejections import changed
+from autohas_api.wire.messages import Stage, decode_last_word, encode
+from autohas_api.wire.result import configuration_of
 from autohas_trainer.engine.problem import Problem
 from autohas_trainer.engine.search import Job, run
 from autohas_trainer.engine.training import Training

@@ -13,12 +13,12 @@ import torch
 from engine_fixtures import Killed, MemorySink, TickingClock, search, small_search
 from torch import device
 
-from autohas_api import budget as budget_module
-from autohas_api.acceptance import accept
-from autohas_api.budget import FORWARD_SHARE, Comparisons
-from autohas_api.messages import Stage, StopReason
-from autohas_api.space import Configuration
-from autohas_api.testing import changed
+from autohas_api.accept.acceptance import accept
+from autohas_api.budget import plan as budget_module
+from autohas_api.budget.plan import FORWARD_SHARE, Comparisons
+from autohas_api.space.decisions import Configuration
+from autohas_api.testing.rejections import changed
+from autohas_api.wire.messages import Stage, StopReason
 from autohas_trainer.algorithms._base import Gradient
 from autohas_trainer.data import SelectionBatch, TrainBatch
 from autohas_trainer.engine import training as training_module

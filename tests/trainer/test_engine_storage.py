@@ -12,7 +12,7 @@ import torch
 from engine_fixtures import Killed, MemorySink, Stop, search, small_search
 from safetensors import SafetensorError
 
-from autohas_api.names import ExitCode
+from autohas_api.base.names import ExitCode
 from autohas_trainer.cli.exits import exit_of
 from autohas_trainer.engine import checkpoint, tensor_file
 from autohas_trainer.engine.tensor_file import write_tensors

@@ -19,9 +19,9 @@ from engine_fixtures import Killed, MemorySink, search, small_search
 from torch import nn
 from typer.testing import CliRunner
 
-from autohas_api.acceptance import accept
-from autohas_api.scoring import TaskKind
-from autohas_api.testing import changed
+from autohas_api.accept.acceptance import accept
+from autohas_api.base.scoring import TaskKind
+from autohas_api.testing.rejections import changed
 from autohas_trainer.cli.app import app
 from autohas_trainer.data import Splits
 from autohas_trainer.data.carve import Carving

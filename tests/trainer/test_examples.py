@@ -15,7 +15,7 @@ import pytest
 from sklearn.datasets import load_diabetes
 from typer.testing import CliRunner, Result
 
-from autohas_api.templates import TEMPLATES
+from autohas_api.space.templates import TEMPLATES
 from autohas_trainer.cli.app import app
 from autohas_trainer.templates import CountsMacs, build_template
 

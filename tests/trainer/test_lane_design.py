@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from autohas_api.acceptance import accept
-from autohas_api.space import Space
-from autohas_api.testing import a_search, changed
+from autohas_api.accept.acceptance import accept
+from autohas_api.space.decisions import Space
+from autohas_api.testing.rejections import a_search, changed
 from autohas_trainer.algorithms import lane_candidates
 
 _RATE: dict[str, Any] = {"name": "learning_rate", "continuous": {"min": "0.01", "max": "1", "scale": "Log", "numBases": 8}}

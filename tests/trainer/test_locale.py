@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from autohas_api import yamlfile
-from autohas_api.testing import a_search, changed
+from autohas_api.base import yaml_file
+from autohas_api.testing.rejections import a_search, changed
 
 ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "OMP_NUM_THREADS": "1"}
 _MODEL = """
@@ -38,7 +38,7 @@ def _write(folder: Path) -> dict[str, Any]:
     document = changed(document, "spec.task.model", {"entrypoint": "netze:net"})
     widths = {"name": "breite", "categorical": {"choices": ["klein", "groß"]}, "default": "groß"}
     document = changed(document, "spec.searchSpace", {"hyperparameters": [widths]})
-    (folder / "suche.yaml").write_text(yamlfile.dump(document), encoding="utf-8")
+    (folder / "suche.yaml").write_text(yaml_file.dump(document), encoding="utf-8")
     return document
 
 
@@ -90,7 +90,7 @@ def test_a_trainer_of_another_alphabet_ends_in_an_ascii_locale(tmp_path: Path) -
 
 def test_wrong_fields_of_another_alphabet_are_printed(tmp_path: Path) -> None:
     """`autohas validate` names the value as it was written."""
-    text = yamlfile.dump(changed(a_search(), "spec.objective", {"metric": "größe"}))
+    text = yaml_file.dump(changed(a_search(), "spec.objective", {"metric": "größe"}))
     (tmp_path / "suche.yaml").write_text(text, encoding="utf-8")
     ran = _run(tmp_path, "-m", "autohas", "validate", "suche.yaml")
 

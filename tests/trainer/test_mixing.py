@@ -16,11 +16,11 @@ import torch
 from engine_fixtures import MemorySink, search, small_search
 from scipy.stats import chi2
 
-from autohas_api.acceptance import accept
-from autohas_api.expand import configuration_of
-from autohas_api.messages import MessageError, decode_last_word, encode
-from autohas_api.space import OFF_GRID, Space
-from autohas_api.testing import changed
+from autohas_api.accept.acceptance import accept
+from autohas_api.space.decisions import OFF_GRID, Space
+from autohas_api.testing.rejections import changed
+from autohas_api.wire.messages import MessageError, decode_last_word, encode
+from autohas_api.wire.result import configuration_of
 from autohas_trainer.seeding import stream
 from autohas_trainer.space.mixing import combined, draws_gradient
 from autohas_trainer.space.policy import Policy

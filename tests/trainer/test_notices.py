@@ -6,7 +6,7 @@ import ast
 from pathlib import Path
 
 import autohas_trainer
-from autohas_api.messages import NOTICE_TYPES
+from autohas_api.wire.messages import NOTICE_TYPES
 
 
 def reasons(source: str) -> set[str]:

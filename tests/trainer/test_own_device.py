@@ -15,7 +15,7 @@ from engine_fixtures import MemorySink, search
 from test_entrypoints import OWN, loaded, own_search
 from test_own_hyperparameters import NOISE, searched
 
-from autohas_api.testing import changed
+from autohas_api.testing.rejections import changed
 from autohas_trainer.engine.training import Training
 from autohas_trainer.errors import ConfigurationError
 from autohas_trainer.templates import build_own, check_first_step

@@ -14,11 +14,11 @@ from test_entrypoints import loaded, own_search
 from torch.nn import functional
 from typer.testing import CliRunner
 
-from autohas_api.acceptance import accept
-from autohas_api.expand import configuration_of
-from autohas_api.messages import Result, decode_last_word, encode
-from autohas_api.problems import SpecError
-from autohas_api.testing import changed
+from autohas_api.accept.acceptance import accept
+from autohas_api.base.spec_errors import SpecError
+from autohas_api.testing.rejections import changed
+from autohas_api.wire.messages import Result, decode_last_word, encode
+from autohas_api.wire.result import configuration_of
 from autohas_trainer.cli.app import app
 from autohas_trainer.engine.training import Training
 from autohas_trainer.errors import ConfigurationError

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from scipy.stats import chi2
 
-from autohas_api.acceptance import accept
-from autohas_api.space import Configuration, Decision, Role, Space
-from autohas_api.templates import When
-from autohas_api.testing import a_search, changed
+from autohas_api.accept.acceptance import accept
+from autohas_api.space.decisions import Configuration, Decision, Role, Space
+from autohas_api.space.templates import When
+from autohas_api.testing.rejections import a_search, changed
 from autohas_trainer.seeding import stream
 from autohas_trainer.space.policy import Draw, Policy
 

@@ -17,7 +17,7 @@ import pytest
 from engine_fixtures import MemorySink, Stop, search, small_search
 from PIL import Image
 
-from autohas_api.testing import changed
+from autohas_api.testing.rejections import changed
 from autohas_trainer.data.digits import digits
 from autohas_trainer.errors import Interrupted
 from autohas_trainer.reporting.files import FilesSink, read_result

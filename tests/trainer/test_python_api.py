@@ -25,10 +25,10 @@ import torch
 
 import autohas
 from autohas.extras import MissingExtraError
-from autohas_api import yamlfile
-from autohas_api.extras import install_hint
-from autohas_api.problems import SpecError
-from autohas_api.testing import a_search, changed
+from autohas_api.base import yaml_file
+from autohas_api.base.extras import install_hint
+from autohas_api.base.spec_errors import SpecError
+from autohas_api.testing.rejections import a_search, changed
 from autohas_trainer.errors import NumericalError
 
 
@@ -51,7 +51,7 @@ def test_the_result_is_that_of_the_folder(first: autohas.Result) -> None:
 
 def test_path_text_and_mapping_are_the_same_search(first: autohas.Result, tmp_path: Path) -> None:
     """The same digest from a file (resumed, so only read) and from text."""
-    text = yamlfile.dump(a_search("small"))
+    text = yaml_file.dump(a_search("small"))
     (tmp_path / "search.yaml").write_text(text)
 
     assert autohas.run(tmp_path / "search.yaml", out=first.folder, resume=True, quiet=True) == first

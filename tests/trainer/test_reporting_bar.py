@@ -11,7 +11,7 @@ import structlog
 from reporting_fixtures import FakeClock, candidate, checkpoint_info, lane_step, outcome, policy, run_info, supernet_step
 from rich.console import Console
 
-from autohas_api.messages import Notice, Stage
+from autohas_api.wire.messages import Notice, Stage
 from autohas_trainer.reporting.bar import BarSink, duration
 from autohas_trainer.reporting.live import LiveState
 from autohas_trainer.reporting.logs import LogSink

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from reporting_fixtures import candidate, lane_step, policy, run_info, supernet_step
 
-from autohas_api.testing import a_search, changed
+from autohas_api.testing.rejections import a_search, changed
 from autohas_trainer.reporting.history import HISTORY_FILE, HistorySink, read_history
 
 

@@ -18,9 +18,9 @@ from reporting_fixtures import (
     without_architecture,
 )
 
-from autohas_api.messages import Notice, Progress, Stage, TopChoice, decode_progress
-from autohas_api.stage_plan import stage_steps
-from autohas_api.testing import a_search, changed
+from autohas_api.budget.stage_plan import stage_steps
+from autohas_api.testing.rejections import a_search, changed
+from autohas_api.wire.messages import Notice, Progress, Stage, TopChoice, decode_progress
 from autohas_trainer.reporting.history import HistorySink
 from autohas_trainer.reporting.live import LiveState, stage_at
 from autohas_trainer.reporting.progress import build_progress, encode_progress, eta_seconds, health_of

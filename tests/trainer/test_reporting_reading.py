@@ -12,8 +12,8 @@ import pytest
 from reporting_fixtures import DIGEST, ENVIRONMENT, candidate, outcome, run_info
 
 import autohas_trainer
-from autohas_api.messages import Stage
-from autohas_api.testing import a_search, changed
+from autohas_api.testing.rejections import a_search, changed
+from autohas_api.wire.messages import Stage
 from autohas_trainer.reporting import charts
 from autohas_trainer.reporting.explained import CANDIDATES, explanations
 from autohas_trainer.reporting.files import Finished

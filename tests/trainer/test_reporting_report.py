@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from reporting_fixtures import DIGEST, ENVIRONMENT, candidate, outcome, policy, run_info, supernet_step, without_architecture
 
-from autohas_api.testing import a_search, changed
+from autohas_api.testing.rejections import a_search, changed
 from autohas_trainer.errors import DataError
 from autohas_trainer.reporting.files import Finished
 from autohas_trainer.reporting.history import History

@@ -13,9 +13,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from reporting_fixtures import FakeClock, candidate, checkpoint_info, lane_step, policy, run_info, supernet_step
 
-from autohas_api.acceptance import accept
-from autohas_api.messages import decode_progress
-from autohas_api.testing import a_search, changed
+from autohas_api.accept.acceptance import accept
+from autohas_api.testing.rejections import a_search, changed
+from autohas_api.wire.messages import decode_progress
 from autohas_trainer.errors import ConfigurationError
 from autohas_trainer.reporting.live import LiveState
 from autohas_trainer.reporting.server import TrainerServer

@@ -18,15 +18,15 @@ from typing import Any
 import pytest
 import structlog
 
-from autohas_api import acceptance
-from autohas_api.expand import configuration_of
-from autohas_api.messages import Error, Interrupted, Result, decode_last_word, decode_progress
-from autohas_api.model import Rule
-from autohas_api.problems import Problem
-from autohas_api.search import parse
-from autohas_api.space import resolve
-from autohas_api.task_spec import Task
-from autohas_api.testing import a_search, changed
+from autohas_api.accept import acceptance
+from autohas_api.base.model import Rule
+from autohas_api.base.spec_errors import Problem
+from autohas_api.space.decisions import resolve
+from autohas_api.spec.search import parse
+from autohas_api.spec.task import Task
+from autohas_api.testing.rejections import a_search, changed
+from autohas_api.wire.messages import Error, Interrupted, Result, decode_last_word, decode_progress
+from autohas_api.wire.result import configuration_of
 from autohas_trainer.cli import assembly
 from autohas_trainer.cli.container import run_container
 from autohas_trainer.cli.signals import StopOnSignal

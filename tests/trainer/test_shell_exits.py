@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from autohas_api.acceptance import accept
-from autohas_api.names import ExitCode
-from autohas_api.problems import Problem, SpecError
-from autohas_api.testing import a_search, changed
+from autohas_api.accept.acceptance import accept
+from autohas_api.base.names import ExitCode
+from autohas_api.base.spec_errors import Problem, SpecError
+from autohas_api.testing.rejections import a_search, changed
 from autohas_trainer import errors
 from autohas_trainer.cli import devices
 from autohas_trainer.cli.devices import choose_device

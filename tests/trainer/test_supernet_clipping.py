@@ -11,8 +11,8 @@ import torch
 from engine_fixtures import MemorySink, TickingClock, search, small_search
 from torch import Tensor, device
 
-from autohas_api.acceptance import accept
-from autohas_api.testing import changed
+from autohas_api.accept.acceptance import accept
+from autohas_api.testing.rejections import changed
 from autohas_trainer.engine.board import Board
 from autohas_trainer.engine.ledger import Ledger
 from autohas_trainer.engine.problem import Problem

@@ -11,8 +11,8 @@ import pytest
 import torch
 from engine_fixtures import small_search
 
-from autohas_api.acceptance import accept
-from autohas_api.testing import changed
+from autohas_api.accept.acceptance import accept
+from autohas_api.testing.rejections import changed
 from autohas_trainer.data import TrainBatch
 from autohas_trainer.engine.problem import Problem
 from autohas_trainer.engine.regularisation import mixed

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from autohas.kubectl import Kubectl, KubectlError
-from autohas_api.names import CHECKPOINT_DIRECTORY, LABEL_SEARCH
-from autohas_api.status import Phase
+from autohas_api.base.names import CHECKPOINT_DIRECTORY, LABEL_SEARCH
+from autohas_api.wire.status import Phase
 
 __all__ = ["FETCHED", "FetchError", "fetch", "reader_pod"]
 

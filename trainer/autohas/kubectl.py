@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from autohas_api.names import GROUP, PLURAL
+from autohas_api.base.names import GROUP, PLURAL
 
 __all__ = ["Kubectl", "KubectlError"]
 

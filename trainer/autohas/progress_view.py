@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from autohas_api.status import ConditionType, Phase
+from autohas_api.wire.status import ConditionType, Phase
 
 __all__ = ["SearchLine", "line_of"]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autohas.extras import needs_trainer
-from autohas_api import yamlfile
+from autohas_api.base import yaml_file
 
 if TYPE_CHECKING:
     from autohas_trainer.reporting.files import Finished
@@ -68,7 +68,7 @@ def run(
         What was found; a Ctrl-C raises `autohas_trainer.errors.Interrupted` after a checkpoint.
 
     Raises:
-        autohas_api.problems.SpecError: the search is wrong; every problem names its field.
+        autohas_api.base.spec_errors.SpecError: the search is wrong; every problem names its field.
         FileExistsError: `out` holds something and `resume` is False.
         MissingExtraError: torch and what else trains is not installed.
         autohas_trainer.errors.TrainerError: data, checkpoint or numbers; the sentence says what to do.
@@ -98,9 +98,9 @@ def _summary(found: Finished, folder: Path) -> Result:
     )
 
 
-def _document(spec: str | Path | Mapping[str, Any]) -> yamlfile.Document:
+def _document(spec: str | Path | Mapping[str, Any]) -> yaml_file.Document:
     if isinstance(spec, Mapping):
-        return yamlfile.Document(source="spec", value=dict(spec))
+        return yaml_file.Document(source="spec", value=dict(spec))
     if isinstance(spec, str) and "\n" in spec:
-        return yamlfile.parse_search(spec, "spec")
-    return yamlfile.read_search(Path(spec))
+        return yaml_file.parse_search(spec, "spec")
+    return yaml_file.read_search(Path(spec))

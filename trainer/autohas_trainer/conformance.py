@@ -26,8 +26,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from autohas_api.scoring import TaskKind
-from autohas_api.templates import TemplateDecision
+from autohas_api.base.scoring import TaskKind
+from autohas_api.space.templates import TemplateDecision
 from autohas_trainer.data import RawData
 from autohas_trainer.data.own import read_splits
 from autohas_trainer.errors import TrainerError

@@ -18,7 +18,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from autohas_api.digest import sha256
+from autohas_api.base.digest import sha256
 
 __all__ = ["DataIdentity", "Environment", "code_digests", "digest_array"]
 

@@ -6,12 +6,12 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from autohas_api.acceptance import accept
-from autohas_api.digest import configuration_digest, result_digest, sha256
-from autohas_api.messages import CheckpointInfo, Error, Interrupted, Notice, Progress, Result, Stage, encode
-from autohas_api.names import LABEL_ATTEMPT, LABEL_SEARCH, LABEL_UID, TRAINER_CONTAINER
-from autohas_api.space import OFF_GRID, Role
-from autohas_api.testing import a_search, changed
+from autohas_api.accept.acceptance import accept
+from autohas_api.base.digest import configuration_digest, result_digest, sha256
+from autohas_api.base.names import LABEL_ATTEMPT, LABEL_SEARCH, LABEL_UID, TRAINER_CONTAINER
+from autohas_api.space.decisions import OFF_GRID, Role
+from autohas_api.testing.rejections import a_search, changed
+from autohas_api.wire.messages import CheckpointInfo, Error, Interrupted, Notice, Progress, Result, Stage, encode
 from autohas_operator import manifests
 from autohas_operator.observe import Observed, Report, job_record, pod_record, search_record
 from autohas_operator.settings import PodSettings

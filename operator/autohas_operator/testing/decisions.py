@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from autohas_api.status import ConditionType, Status
+from autohas_api.wire.status import ConditionType, Status
 from autohas_operator.conditions import verdict_of
 from autohas_operator.observe import Observed
 from autohas_operator.plan import Plan, plan

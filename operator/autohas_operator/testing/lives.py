@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from autohas_api.digest import sha256
-from autohas_api.messages import CheckpointInfo
-from autohas_api.names import ANNOTATION_PAUSED, ANNOTATION_TOUCHED_AT, LABEL_QUEUE
+from autohas_api.base.digest import sha256
+from autohas_api.base.names import ANNOTATION_PAUSED, ANNOTATION_TOUCHED_AT, LABEL_QUEUE
+from autohas_api.wire.messages import CheckpointInfo
 from autohas_operator.client import JOBS, PODS, SEARCHES
 from autohas_operator.errors import ForbiddenError
 from autohas_operator.observe import Key

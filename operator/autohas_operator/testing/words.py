@@ -16,7 +16,7 @@ _FROM_THE_JOB: Final = ("BackoffLimitExceeded", "DeadlineExceeded", "JobFailed")
 
 
 def said() -> set[str]:
-    """The words, without those of trainers (`autohas_api.messages.NOTICE_TYPES`)."""
+    """The words, without those of trainers (`autohas_api.wire.messages.NOTICE_TYPES`)."""
     sources = sorted(Path(policy.__file__).parent.glob("*.py"))
     literal = {word for path in sources for groups in _SAID.findall(path.read_text(encoding="utf-8")) for word in groups if word}
     tabled = {*policy.FAILURE_REASONS.values(), *(reason for reason, _ in reports.CONVERGED.values()), *transitions.EVENT_NAMES.values()}

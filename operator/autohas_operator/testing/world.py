@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any, Final, Protocol
 
-from autohas_api.names import LABEL_UID
+from autohas_api.base.names import LABEL_UID
 from autohas_operator.cache import Cache
 from autohas_operator.client import CONFIG_MAPS, JOBS, PODS, SEARCHES, Page, Resource
 from autohas_operator.errors import ConflictError, NotFoundError, OperatorError

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from autohas_api.budget import knobs_of
-from autohas_api.search import Spec
-from autohas_api.space import Space, initial_configurations
+from autohas_api.budget.plan import knobs_of
+from autohas_api.space.decisions import Space, initial_configurations
+from autohas_api.spec.search import Spec
 from autohas_trainer.algorithms._base import Algorithm, Candidate, StepContext, SupernetStep
 from autohas_trainer.algorithms.autohas_lanes import AutoHASLanes
 from autohas_trainer.algorithms.autohas_one_step import AutoHASOneStep

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 from torch import Tensor
 
-from autohas_api.space import Configuration
+from autohas_api.space.decisions import Configuration
 from autohas_trainer.data import RewardBatch, TrainBatch
 from autohas_trainer.space.policy import Policy
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from autohas_api.space import Configuration, Role, Space
+from autohas_api.space.decisions import Configuration, Role, Space
 from autohas_trainer.algorithms._base import Candidate, StepContext, SupernetStep
 from autohas_trainer.algorithms.policy_candidates import policy_candidates
 from autohas_trainer.space.policy import Policy

@@ -12,8 +12,8 @@ harms its own training batch is taken back (ALGORITHMS section 4).
 
 from __future__ import annotations
 
-from autohas_api.run_spec import AutoHAS
-from autohas_api.space import Configuration, Space
+from autohas_api.space.decisions import Configuration, Space
+from autohas_api.spec.run import AutoHAS
 from autohas_trainer.algorithms._base import Gradient, StepContext, SupernetStep
 from autohas_trainer.algorithms.windowed import WindowedSearch
 from autohas_trainer.space.policy import MAX_ADVANTAGE, Draw

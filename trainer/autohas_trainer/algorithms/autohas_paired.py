@@ -9,9 +9,9 @@ tells update rules apart where an accuracy of one batch is the same for all.
 
 from __future__ import annotations
 
-from autohas_api.budget import PAIRED_SAMPLES
-from autohas_api.run_spec import AutoHAS
-from autohas_api.space import Configuration, Space
+from autohas_api.budget.plan import PAIRED_SAMPLES
+from autohas_api.space.decisions import Configuration, Space
+from autohas_api.spec.run import AutoHAS
 from autohas_trainer.algorithms._base import Gradient, StepContext, SupernetStep
 from autohas_trainer.algorithms.windowed import WindowedSearch
 from autohas_trainer.space.paired import leave_one_out_advantages

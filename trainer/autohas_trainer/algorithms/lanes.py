@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import count, islice
 
-from autohas_api.space import Configuration, Decision, Role, Space
+from autohas_api.space.decisions import Configuration, Decision, Role, Space
 from autohas_trainer.algorithms._base import Candidate
 from autohas_trainer.reporting.records import DEFAULT
 from autohas_trainer.seeding import stream

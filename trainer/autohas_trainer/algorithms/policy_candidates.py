@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from autohas_api.space import Configuration
+from autohas_api.space.decisions import Configuration
 from autohas_trainer.algorithms._base import Candidate
 from autohas_trainer.space.policy import Policy
 

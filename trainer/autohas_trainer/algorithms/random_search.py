@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from autohas_api.space import Configuration, Decision, Space
+from autohas_api.space.decisions import Configuration, Decision, Space
 from autohas_trainer.algorithms._base import Candidate, StepContext, SupernetStep
 from autohas_trainer.reporting.records import DEFAULT
 from autohas_trainer.space.policy import Policy

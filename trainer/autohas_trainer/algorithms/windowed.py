@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from autohas_api.budget import HYPERPARAMETER_WINDOW
-from autohas_api.space import Configuration, Decision, Role, Space
+from autohas_api.budget.plan import HYPERPARAMETER_WINDOW
+from autohas_api.space.decisions import Configuration, Decision, Role, Space
 from autohas_trainer.algorithms._base import Candidate, Gradient, StepContext
 from autohas_trainer.algorithms.policy_candidates import policy_candidates
 from autohas_trainer.space.policy import Policy

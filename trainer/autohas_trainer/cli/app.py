@@ -16,12 +16,12 @@ import typer
 from rich.console import Console
 from typer.core import TyperCommand
 
-from autohas_api.acceptance import accept
-from autohas_api.names import ExitCode
-from autohas_api.plan_check import plan_lines
-from autohas_api.problems import SpecError
-from autohas_api.streams import use_utf8
-from autohas_api.yamlfile import Document, read_search
+from autohas_api.accept.acceptance import accept
+from autohas_api.accept.plan_check import plan_lines
+from autohas_api.base.names import ExitCode
+from autohas_api.base.spec_errors import SpecError
+from autohas_api.base.streams import use_utf8
+from autohas_api.base.yaml_file import Document, read_search
 from autohas_trainer import errors
 from autohas_trainer.cli.environment import available_threads, let_threads_sleep
 from autohas_trainer.cli.exits import UsageError, exit_of, make_folder

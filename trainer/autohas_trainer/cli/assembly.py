@@ -6,9 +6,9 @@ from pathlib import Path
 
 import structlog
 
-from autohas_api.messages import Result
-from autohas_api.search import Search
-from autohas_api.space import Space
+from autohas_api.space.decisions import Space
+from autohas_api.spec.search import Search
+from autohas_api.wire.messages import Result
 from autohas_trainer.cli.devices import choose_device, gpu_memory
 from autohas_trainer.cli.environment import ContainerEnvironment, available_threads
 from autohas_trainer.engine.search import Job, run, search_digest

@@ -10,10 +10,10 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from autohas_api.acceptance import accept
-from autohas_api.scoring import METRICS, TaskKind
-from autohas_api.search import Spec
-from autohas_api.yamlfile import read_search
+from autohas_api.accept.acceptance import accept
+from autohas_api.base.scoring import METRICS, TaskKind
+from autohas_api.base.yaml_file import read_search
+from autohas_api.spec.search import Spec
 from autohas_trainer.cli.exits import UsageError
 from autohas_trainer.conformance import Check, check_data, check_model, check_template
 from autohas_trainer.data.own import FIELD as DATA_FIELD

@@ -14,12 +14,12 @@ from typing import Any, Final
 
 import structlog
 
-from autohas_api import names
-from autohas_api.acceptance import accept
-from autohas_api.messages import CheckpointInfo, Error, Interrupted, Message, Result, Stage, encode
-from autohas_api.names import MAX_LAST_WORD_BYTES, ExitCode
-from autohas_api.search import Search, read
-from autohas_api.space import Space, resolve
+from autohas_api.accept.acceptance import accept
+from autohas_api.base import names
+from autohas_api.base.names import MAX_LAST_WORD_BYTES, ExitCode
+from autohas_api.space.decisions import Space, resolve
+from autohas_api.spec.search import Search, read
+from autohas_api.wire.messages import CheckpointInfo, Error, Interrupted, Message, Result, Stage, encode
 from autohas_trainer import errors
 from autohas_trainer.cli.environment import ContainerEnvironment, let_threads_sleep
 from autohas_trainer.cli.exits import UsageError, exit_of

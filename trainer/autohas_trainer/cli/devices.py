@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from autohas_api.search import Spec
+from autohas_api.spec.search import Spec
 from autohas_trainer.errors import ConfigurationError
 
 __all__ = ["choose_device", "gpu_memory"]

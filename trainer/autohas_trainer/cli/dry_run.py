@@ -8,11 +8,11 @@ import time
 import torch
 from rich.console import Console
 
-from autohas_api.budget import plan_stages
-from autohas_api.plan_check import short_supernet, stage_trainings
-from autohas_api.search import Search
-from autohas_api.space import Configuration, Role, Space
-from autohas_api.stage_plan import StagePlan, stage_steps
+from autohas_api.accept.plan_check import short_supernet, stage_trainings
+from autohas_api.budget.plan import plan_stages
+from autohas_api.budget.stage_plan import StagePlan, stage_steps
+from autohas_api.space.decisions import Configuration, Role, Space
+from autohas_api.spec.search import Search
 from autohas_trainer.cli.devices import choose_device
 from autohas_trainer.cli.memory import training_bytes
 from autohas_trainer.engine.costs import Costs

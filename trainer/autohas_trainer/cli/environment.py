@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from autohas_api import names
+from autohas_api.base import names
 from autohas_trainer.cli.exits import UsageError
 
 __all__ = ["ContainerEnvironment", "available_threads", "let_threads_sleep"]
@@ -18,7 +18,7 @@ _MAX_PORT = 65535
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerEnvironment:
-    """What the operator tells the trainer beside search.json. The variables are named in `autohas_api.names`."""
+    """What the operator tells the trainer beside search.json. The variables are named in `autohas_api.base.names`."""
 
     search_file: Path
     search_uid: str

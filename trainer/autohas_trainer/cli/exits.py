@@ -10,10 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from autohas_api.extras import install_hint
-from autohas_api.names import ExitCode
-from autohas_api.problems import SpecError
-from autohas_api.streams import readable
+from autohas_api.base.extras import install_hint
+from autohas_api.base.names import ExitCode
+from autohas_api.base.spec_errors import SpecError
+from autohas_api.base.streams import readable
 from autohas_trainer.errors import TrainerError, storage_sentence
 
 __all__ = ["Exit", "UsageError", "exit_of", "make_folder"]

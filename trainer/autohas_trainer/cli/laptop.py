@@ -9,10 +9,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from autohas_api.acceptance import accept
-from autohas_api.search import Search
-from autohas_api.space import Space
-from autohas_api.yamlfile import Document
+from autohas_api.accept.acceptance import accept
+from autohas_api.base.yaml_file import Document
+from autohas_api.space.decisions import Space
+from autohas_api.spec.search import Search
 from autohas_trainer.cli.assembly import finished_search, run_with
 from autohas_trainer.cli.devices import choose_device
 from autohas_trainer.cli.environment import available_threads

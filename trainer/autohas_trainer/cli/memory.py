@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from autohas_api.space import Configuration
+from autohas_api.space.decisions import Configuration
 from autohas_trainer.engine.problem import Problem
 from autohas_trainer.engine.training import Training
 

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Final
 
-from autohas_api.problems import Problem, SpecError
-from autohas_api.search import Spec
-from autohas_api.structural import structural_schema
-from autohas_api.yamlfile import parse_scalar
+from autohas_api.base.spec_errors import Problem, SpecError
+from autohas_api.base.structural import structural_schema
+from autohas_api.base.yaml_file import parse_scalar
+from autohas_api.spec.search import Spec
 
 __all__ = ["overridden"]
 

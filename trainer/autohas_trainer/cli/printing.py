@@ -8,9 +8,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from autohas_api.problems import SpecError
-from autohas_api.scoring import metric_text
-from autohas_api.yamlfile import Document, explained
+from autohas_api.base.scoring import metric_text
+from autohas_api.base.spec_errors import SpecError
+from autohas_api.base.yaml_file import Document, explained
 from autohas_trainer.reporting.bar import duration
 from autohas_trainer.reporting.files import ENDINGS, Finished, cost_text
 

@@ -14,11 +14,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
-from autohas_api.digest import sha256
-from autohas_api.scoring import metric_text
-from autohas_api.search import Search
-from autohas_api.streams import readable
-from autohas_api.yamlfile import read_mapping
+from autohas_api.base.digest import sha256
+from autohas_api.base.scoring import metric_text
+from autohas_api.base.streams import readable
+from autohas_api.base.yaml_file import read_mapping
+from autohas_api.spec.search import Search
 from autohas_trainer.cli.devices import choose_device
 from autohas_trainer.cli.exits import UsageError, make_folder
 from autohas_trainer.cli.signals import StopOnSignal

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from autohas_api.scoring import TaskKind
+from autohas_api.base.scoring import TaskKind
 from autohas_trainer.data.batches import RewardBatch, SelectionBatch, TestBatch, TrainBatch
 from autohas_trainer.data.carve import carve
 from autohas_trainer.data.digits import digits

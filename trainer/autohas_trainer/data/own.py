@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from autohas_api.scoring import TaskKind
+from autohas_api.base.scoring import TaskKind
 from autohas_trainer.data.raw import Floats, Ints, RawData
 from autohas_trainer.data.spellings import equal_numbers
 from autohas_trainer.entrypoints import keywords, load_object, require_names, speaking_for

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-from autohas_api.streams import as_file_name
+from autohas_api.base.streams import as_file_name
 from autohas_trainer.errors import DataError
 
 __all__ = ["expanded", "relative_to"]

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from autohas_api.scoring import TaskKind
+from autohas_api.base.scoring import TaskKind
 from autohas_trainer.data.columns import MISSING, MISSING_NUMBERS, Categorical, Column, Declared, Numeric, is_missing_number, read_columns
 from autohas_trainer.data.own_test import with_own_test
 from autohas_trainer.data.paths import relative_to

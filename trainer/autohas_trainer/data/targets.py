@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from autohas_api.scoring import TaskKind
+from autohas_api.base.scoring import TaskKind
 from autohas_trainer.data.columns import LARGEST
 from autohas_trainer.data.doubts import shown_notation
 from autohas_trainer.data.raw import Floats, Ints

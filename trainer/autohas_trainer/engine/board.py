@@ -13,11 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from autohas_api.budget import plan_at_batch_size
-from autohas_api.messages import NOTICES_PER_START, Notice, Stage
-from autohas_api.space import Configuration, initial_configurations
-from autohas_api.stage_plan import StagePlan
-from autohas_api.streams import readable
+from autohas_api.base.streams import readable
+from autohas_api.budget.plan import plan_at_batch_size
+from autohas_api.budget.stage_plan import StagePlan
+from autohas_api.space.decisions import Configuration, initial_configurations
+from autohas_api.wire.messages import NOTICES_PER_START, Notice, Stage
 from autohas_trainer.algorithms import Algorithm, Candidate, build_algorithm, lane_candidates
 from autohas_trainer.engine.comparison import Comparison
 from autohas_trainer.engine.faults import default_failed, fault_key

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from autohas_api.messages import StopReason
-from autohas_api.plan_check import short_supernet
+from autohas_api.accept.plan_check import short_supernet
+from autohas_api.wire.messages import StopReason
 from autohas_trainer.engine.board import Board
 
 __all__ = ["report_unspent", "warn_of_short_stages"]

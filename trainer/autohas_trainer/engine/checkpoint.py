@@ -23,8 +23,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from autohas_api.digest import canonical, sha256
-from autohas_api.messages import CheckpointInfo
+from autohas_api.base.digest import canonical, sha256
+from autohas_api.wire.messages import CheckpointInfo
 from autohas_trainer.engine.tensor_file import write_tensors
 from autohas_trainer.errors import CheckpointError
 from autohas_trainer.reporting.atomic import naming

@@ -17,8 +17,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from autohas_api.space import Configuration, Role, Space
-from autohas_api.task_spec import Cost
+from autohas_api.space.decisions import Configuration, Role, Space
+from autohas_api.spec.task import Cost
 from autohas_trainer.engine.faults import candidate_part, fault_key
 from autohas_trainer.errors import CandidateError, ConfigurationError, DeviceError
 from autohas_trainer.seeding import stream

@@ -17,8 +17,8 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
-from autohas_api.budget import PLATEAU_FILLING_REWARDS
-from autohas_api.messages import Stage, StopReason
+from autohas_api.budget.plan import PLATEAU_FILLING_REWARDS
+from autohas_api.wire.messages import Stage, StopReason
 from autohas_trainer.engine.board import DEFAULT, Board
 
 __all__ = ["EarlyEnd"]

@@ -20,8 +20,8 @@ from typing import Final
 
 import torch
 
-from autohas_api.digest import canonical
-from autohas_api.space import Configuration
+from autohas_api.base.digest import canonical
+from autohas_api.space.decisions import Configuration
 from autohas_trainer.errors import CandidateError, ConfigurationError, DeviceError, Interrupted, TrainerError
 from autohas_trainer.reporting.atomic import write_whole
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from autohas_api.messages import Stage
+from autohas_api.wire.messages import Stage
 
 __all__ = ["Ledger"]
 

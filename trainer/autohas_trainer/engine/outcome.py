@@ -8,10 +8,10 @@ import os
 import statistics
 from pathlib import Path
 
-from autohas_api.budget import LAST_RUNG
-from autohas_api.digest import configuration_digest, result_digest
-from autohas_api.messages import Result, StopReason
-from autohas_api.space import OFF_GRID, Role
+from autohas_api.base.digest import configuration_digest, result_digest
+from autohas_api.budget.plan import LAST_RUNG
+from autohas_api.space.decisions import OFF_GRID, Role
+from autohas_api.wire.messages import Result, StopReason
 from autohas_trainer.data.preprocessing import PREPROCESSING_FILE
 from autohas_trainer.engine.board import DEFAULT, Board
 from autohas_trainer.engine.problem import Problem

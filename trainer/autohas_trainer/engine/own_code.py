@@ -16,9 +16,9 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from autohas_api.hyperparameters import KNOWN
-from autohas_api.search import Spec
-from autohas_api.space import Configuration, Role, Space
+from autohas_api.space.decisions import Configuration, Role, Space
+from autohas_api.spec.hyperparameters import KNOWN
+from autohas_api.spec.search import Spec
 from autohas_trainer.data import Splits, TrainBatch
 from autohas_trainer.entrypoints import require_names, speaking_for
 from autohas_trainer.errors import ConfigurationError

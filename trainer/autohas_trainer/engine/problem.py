@@ -10,7 +10,8 @@ from functools import partial
 import numpy as np
 import torch
 
-from autohas_api.budget import (
+from autohas_api.base.scoring import METRICS
+from autohas_api.budget.plan import (
     EARLY_EXAMPLES,
     FORWARD_SHARE,
     MIN_REWARD_BATCH,
@@ -19,10 +20,9 @@ from autohas_api.budget import (
     plan_stages,
     price_comparisons,
 )
-from autohas_api.scoring import METRICS
-from autohas_api.search import Spec
-from autohas_api.space import Configuration, Space
-from autohas_api.stage_plan import StagePlan
+from autohas_api.budget.stage_plan import StagePlan
+from autohas_api.space.decisions import Configuration, Space
+from autohas_api.spec.search import Spec
 from autohas_trainer.data import Splits, load
 from autohas_trainer.engine.costs import Costs
 from autohas_trainer.engine.own_code import OwnCode

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import torch
 
-from autohas_api.search import Search
-from autohas_api.space import Space
+from autohas_api.space.decisions import Space
+from autohas_api.spec.search import Search
 from autohas_trainer.engine.origin import Begun, environment_of
 from autohas_trainer.engine.outcome import save_model, save_preprocessing
 from autohas_trainer.engine.problem import Problem

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from autohas_api.messages import Stage
+from autohas_api.wire.messages import Stage
 from autohas_trainer.engine.board import Board
 
 __all__ = ["Rungs"]

@@ -14,10 +14,10 @@ from typing import Any, Final
 
 import torch
 
-from autohas_api.digest import sha256
-from autohas_api.messages import CheckpointInfo
-from autohas_api.search import Search
-from autohas_api.space import Space
+from autohas_api.base.digest import sha256
+from autohas_api.space.decisions import Space
+from autohas_api.spec.search import Search
+from autohas_api.wire.messages import CheckpointInfo
 from autohas_trainer.engine.board import Board
 from autohas_trainer.engine.budget_notices import report_unspent, warn_of_short_stages
 from autohas_trainer.engine.checkpoint import Checkpoint, CheckpointStore

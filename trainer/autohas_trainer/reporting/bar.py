@@ -8,8 +8,8 @@ from typing import Final
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from autohas_api.messages import CheckpointInfo, Notice, Stage
-from autohas_api.stage_plan import stage_steps
+from autohas_api.budget.stage_plan import stage_steps
+from autohas_api.wire.messages import CheckpointInfo, Notice, Stage
 from autohas_trainer.reporting.live import LiveState, stage_at
 from autohas_trainer.reporting.progress import eta_seconds
 from autohas_trainer.reporting.records import CandidateRecord, Outcome, PolicyRecord, RunInfo, StepRecord

@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from autohas_api.messages import Stage
-from autohas_api.space import Decision
+from autohas_api.space.decisions import Decision
+from autohas_api.wire.messages import Stage
 from autohas_trainer.reporting.drawing import ACCENT, BAND, HEAT_RGB, INK, LINE, MUTED, SECOND, clean, new_figure, to_svg
 from autohas_trainer.reporting.records import DEFAULT, CandidateRecord, PolicyRecord, StepRecord
 

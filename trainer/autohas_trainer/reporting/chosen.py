@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from autohas_api.model import DECIMAL_PATTERN
-from autohas_api.names import API_VERSION, KIND
-from autohas_api.problems import Problem, SpecError
-from autohas_api.run_spec import MIN_STEPS
-from autohas_api.search import Search, parse
-from autohas_api.space import Space, resolve
-from autohas_api.yamlfile import read_mapping
+from autohas_api.base.model import DECIMAL_PATTERN
+from autohas_api.base.names import API_VERSION, KIND
+from autohas_api.base.spec_errors import Problem, SpecError
+from autohas_api.base.yaml_file import read_mapping
+from autohas_api.space.decisions import Space, resolve
+from autohas_api.spec.run import MIN_STEPS
+from autohas_api.spec.search import Search, parse
 from autohas_trainer.space.recipe import rate_of_recipe
 
 __all__ = ["read_chosen"]

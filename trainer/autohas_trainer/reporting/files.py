@@ -11,12 +11,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from autohas_api import yamlfile
-from autohas_api.hyperparameters import KNOWN
-from autohas_api.messages import Result, Stage, StopReason
-from autohas_api.problems import SpecError
-from autohas_api.search import Search, read
-from autohas_api.space import Space, resolve
+from autohas_api.base import yaml_file
+from autohas_api.base.spec_errors import SpecError
+from autohas_api.space.decisions import Space, resolve
+from autohas_api.spec.hyperparameters import KNOWN
+from autohas_api.spec.search import Search, read
+from autohas_api.wire.messages import Result, Stage, StopReason
 from autohas_trainer.errors import DataError
 from autohas_trainer.provenance import DataIdentity, Environment
 from autohas_trainer.reporting.atomic import write_whole
@@ -153,7 +153,7 @@ def config_text(search: Search, space: Space, outcome: Outcome, data: DataIdenti
         f"# Chosen by the search {search.metadata.name}: test {search.spec.objective.metric} {outcome.result.test_score:.4f}.\n"
         "# Everything needed to train it again; values are absolute, decimals are quoted.\n"
     )
-    return heading + yamlfile.dump(record)
+    return heading + yaml_file.dump(record)
 
 
 def space_names(space: Space) -> set[str]:

@@ -21,8 +21,8 @@ from io import FileIO
 from pathlib import Path
 from typing import Any, Final
 
-from autohas_api.messages import Stage
-from autohas_api.stage_plan import stage_steps
+from autohas_api.budget.stage_plan import stage_steps
+from autohas_api.wire.messages import Stage
 from autohas_trainer.reporting.atomic import naming, sync_folder
 from autohas_trainer.reporting.records import CandidateRecord, PolicyRecord, RunInfo, StepRecord
 from autohas_trainer.reporting.silent import SilentSink

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from autohas_api.messages import MAX_NOTICES, CheckpointInfo, Notice, Stage, StopReason
+from autohas_api.wire.messages import MAX_NOTICES, CheckpointInfo, Notice, Stage, StopReason
 from autohas_trainer.reporting.history import History, read_history
 from autohas_trainer.reporting.records import CandidateRecord, Outcome, PolicyRecord, RunInfo, StepRecord
 from autohas_trainer.reporting.silent import SilentSink

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from autohas_api.messages import NOTICE_TYPES, CheckpointInfo, Notice, Stage
+from autohas_api.wire.messages import NOTICE_TYPES, CheckpointInfo, Notice, Stage
 from autohas_trainer.reporting.records import CandidateRecord, Outcome, RunInfo, StepRecord
 from autohas_trainer.reporting.silent import SilentSink
 

@@ -14,7 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from autohas_api.budget import knobs_of
+from autohas_api.budget.plan import knobs_of
 from autohas_trainer.reporting.live import STEP_SECONDS, CheckpointFacts, Snapshot
 from autohas_trainer.reporting.progress import eta_seconds
 from autohas_trainer.reporting.records import PolicyRecord, RunInfo

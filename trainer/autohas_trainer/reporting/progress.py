@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from autohas_api.messages import Progress, Stage, TopChoice, encode
-from autohas_api.names import MAX_PROGRESS_BYTES
-from autohas_api.stage_plan import stage_steps
+from autohas_api.base.names import MAX_PROGRESS_BYTES
+from autohas_api.budget.stage_plan import stage_steps
+from autohas_api.wire.messages import Progress, Stage, TopChoice, encode
 from autohas_trainer.reporting.live import Snapshot
 from autohas_trainer.reporting.records import PolicyRecord
 

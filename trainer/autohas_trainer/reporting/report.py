@@ -15,11 +15,11 @@ from typing import Final
 import jinja2
 from markupsafe import Markup
 
-from autohas_api import yamlfile
-from autohas_api.messages import Stage
-from autohas_api.scoring import METRICS, gain, metric_text
-from autohas_api.space import Decision, Role
-from autohas_api.streams import readable
+from autohas_api.base import yaml_file
+from autohas_api.base.scoring import METRICS, gain, metric_text
+from autohas_api.base.streams import readable
+from autohas_api.space.decisions import Decision, Role
+from autohas_api.wire.messages import Stage
 from autohas_trainer.errors import DataError
 from autohas_trainer.reporting import charts
 from autohas_trainer.reporting.atomic import write_whole
@@ -132,7 +132,7 @@ def render(found: Finished, history: History, command: str | None) -> str:
         num_hidden=max(0, len(history.policies[0].probabilities) - charts.MAX_POLICY_PANELS) if history.policies else 0,
         num_samples=sum(step.reward is not None for step in history.steps),
         command=command or shlex.join(["autohas", "run", "search.yaml", "--out", "again"]),
-        search_yaml=yamlfile.dump(found.search.to_json()),
+        search_yaml=yaml_file.dump(found.search.to_json()),
         config_file=CONFIG_FILE,
     )
 

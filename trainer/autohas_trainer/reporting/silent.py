@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from autohas_api.messages import CheckpointInfo, Notice, Stage, StopReason
+from autohas_api.wire.messages import CheckpointInfo, Notice, Stage, StopReason
 from autohas_trainer.reporting.records import CandidateRecord, Outcome, PolicyRecord, RunInfo, StepRecord
 
 __all__ = ["SilentSink"]

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from autohas_api.task_spec import Cost
+from autohas_api.spec.task import Cost
 
 __all__ = ["normalised_quality", "objective"]
 

@@ -18,7 +18,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from autohas_api.space import Configuration, Decision, Space
+from autohas_api.space.decisions import Configuration, Decision, Space
 from autohas_trainer.space.mixing import combined, draw_bases, draws_gradient
 
 __all__ = ["MAX_ADVANTAGE", "Draw", "Policy"]

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, cast
 
-from autohas_api.decimals import exact_decimal, rounded, significant_digits
-from autohas_api.hyperparameters import KNOWN
-from autohas_api.search import Spec
-from autohas_api.space import Configuration, Role, Space, recipe_value
+from autohas_api.base.decimals import exact_decimal, rounded, significant_digits
+from autohas_api.space.decisions import Configuration, Role, Space, recipe_value
+from autohas_api.spec.hyperparameters import KNOWN
+from autohas_api.spec.search import Spec
 
 __all__ = ["RATE_FACTORS", "TrainingRecipe", "path_of", "rate_of_recipe", "recipe_of"]
 

@@ -1,6 +1,6 @@
-"""The built-in model templates; their decisions are data in `autohas_api.templates`."""
+"""The built-in model templates; their decisions are data in `autohas_api.space.templates`."""
 
-from autohas_api.templates import TEMPLATES
+from autohas_api.space.templates import TEMPLATES
 from autohas_trainer.errors import ConfigurationError
 from autohas_trainer.templates._base import (
     Index,

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from autohas_api.templates import TEMPLATES, TemplateDecision
+from autohas_api.space.templates import TEMPLATES, TemplateDecision
 from autohas_trainer.seeding import Key
 from autohas_trainer.templates._base import (
     ACTIVATIONS,

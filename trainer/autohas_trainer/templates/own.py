@@ -28,9 +28,9 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from autohas_api.problems import problems_of
-from autohas_api.space_spec import ArchitectureDecision
-from autohas_api.templates import TemplateDecision, When
+from autohas_api.base.spec_errors import problems_of
+from autohas_api.space.templates import TemplateDecision, When
+from autohas_api.spec.search_space import ArchitectureDecision
 from autohas_trainer.entrypoints import keywords, load_object, require_names, speaking_for
 from autohas_trainer.errors import ConfigurationError
 from autohas_trainer.seeding import Key, seed_globals

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from autohas_api.messages import Stage
-from autohas_api.stage_plan import StagePlan
+from autohas_api.budget.stage_plan import StagePlan
+from autohas_api.wire.messages import Stage
 from autohas_trainer.engine.board import Board
 from autohas_trainer.engine.stages._base import SearchStage
 from autohas_trainer.engine.stages.best_of import BestOfStage

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from autohas_api.messages import Stage
+from autohas_api.wire.messages import Stage
 
 __all__ = ["SearchStage"]
 

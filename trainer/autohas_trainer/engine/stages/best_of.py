@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
-from autohas_api.budget import SCORE_BATCHES
-from autohas_api.messages import Stage
-from autohas_api.space import Configuration
-from autohas_api.stage_plan import num_rescored
+from autohas_api.budget.plan import SCORE_BATCHES
+from autohas_api.budget.stage_plan import num_rescored
+from autohas_api.space.decisions import Configuration
+from autohas_api.wire.messages import Stage
 from autohas_trainer.data import RewardBatch
 from autohas_trainer.engine.board import Board, finite
 from autohas_trainer.engine.problem import forward_cost

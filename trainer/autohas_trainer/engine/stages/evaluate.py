@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from autohas_api.budget import LAST_RUNG
-from autohas_api.messages import Stage
+from autohas_api.budget.plan import LAST_RUNG
+from autohas_api.wire.messages import Stage
 from autohas_trainer.engine.board import DEFAULT, Board
 from autohas_trainer.errors import NumericalError
 

@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from autohas_api.messages import Stage
-from autohas_api.space import initial_configurations
+from autohas_api.space.decisions import initial_configurations
+from autohas_api.wire.messages import Stage
 from autohas_trainer.algorithms import lane_candidates
 from autohas_trainer.engine.board import DEFAULT, Board
 from autohas_trainer.engine.comparison import ranked

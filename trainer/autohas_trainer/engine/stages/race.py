@@ -11,10 +11,10 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from autohas_api.budget import LAST_RUNG
-from autohas_api.messages import Stage
-from autohas_api.space import initial_configurations
-from autohas_api.stage_plan import FINALISTS
+from autohas_api.budget.plan import LAST_RUNG
+from autohas_api.budget.stage_plan import FINALISTS
+from autohas_api.space.decisions import initial_configurations
+from autohas_api.wire.messages import Stage
 from autohas_trainer.algorithms import Candidate
 from autohas_trainer.engine.board import DEFAULT, Board
 from autohas_trainer.engine.comparison import beats, ranked

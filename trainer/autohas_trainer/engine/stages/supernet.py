@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from autohas_api.budget import FORWARD_SHARE
-from autohas_api.messages import Stage
-from autohas_api.space import Configuration
+from autohas_api.budget.plan import FORWARD_SHARE
+from autohas_api.space.decisions import Configuration
+from autohas_api.wire.messages import Stage
 from autohas_trainer.algorithms import SupernetStep
 from autohas_trainer.algorithms._base import Gradient
 from autohas_trainer.data import RewardBatch, TrainBatch

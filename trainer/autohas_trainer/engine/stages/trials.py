@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
-from autohas_api.budget import LAST_RUNG
-from autohas_api.messages import Stage
+from autohas_api.budget.plan import LAST_RUNG
+from autohas_api.wire.messages import Stage
 from autohas_trainer.algorithms import Candidate
 from autohas_trainer.engine.board import DEFAULT, Board
 from autohas_trainer.engine.comparison import beats

@@ -1,0 +1,266 @@
+"""What schema and CEL cannot express: names against the template, data arguments, a budget that suffices.
+
+The operator turns what is found into Accepted=False, the command line prints it; the words are the same. Pure.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import replace
+from itertools import chain, islice
+from typing import Any, Final
+
+from autohas_api.accept.conditions import wrong_conditions_of_decisions, wrong_conditions_of_hyperparameters
+from autohas_api.accept.data_arguments import wrong_data_arguments, wrong_keywords
+from autohas_api.base.quantities import amount
+from autohas_api.base.spec_errors import Problem, SpecError
+from autohas_api.budget.plan import HYPERPARAMETER_WINDOW, PLATEAU_FILLING_REWARDS, knobs_of, minimum_trainings, plan_stages
+from autohas_api.space.decisions import Decision, Role, Space, declared_decisions, initial_configurations, resolve
+from autohas_api.space.templates import TemplateDecision
+from autohas_api.spec.hyperparameters import KNOWN
+from autohas_api.spec.search import Search, Spec, parse
+from autohas_api.spec.search_space import ArchitectureDecision
+
+MOST_PROBLEMS: Final = 100
+"""Each may list all names that are allowed: thousands of problems would be megabytes that nobody reads."""
+_MORE: Final = Problem(path="spec", message=f"and more: only the first {MOST_PROBLEMS} problems are listed; correct them first")
+_DECISIONS: Final = "spec.searchSpace.architecture.decisions"
+_INITIAL: Final = "spec.searchSpace.initialConfigurations"
+
+
+def accept(document: Mapping[str, Any]) -> tuple[Search, Space]:
+    """Parse a resource and check everything that can be known without data.
+
+    Raises:
+        SpecError: with a JSON path for each problem.
+    """
+    search = parse(document)
+    if problems := tuple(islice(unacceptable(search.spec), MOST_PROBLEMS + 1)):
+        raise SpecError(problems if len(problems) <= MOST_PROBLEMS else (*problems[:-1], _MORE))
+    return search, resolve(search.spec)
+
+
+def unacceptable(spec: Spec) -> Iterator[Problem]:
+    """Problems of a spec that passed schema and rules."""
+    yield from wrong_data_arguments(spec.task.data)
+    yield from wrong_keywords(spec.task.model.arguments or {}, "spec.task.model.arguments", reserved=("input_shape", "num_outputs"))
+    yield from _requests_beyond_limits(spec)
+    declared = {d.name: d for d in declared_decisions(spec)}
+    wrong = chain(_decisions(spec, declared), wrong_conditions_of_hyperparameters(spec.search_space.hyperparameters, declared))
+    if (yield from _any(wrong)):
+        return
+    space = resolve(spec)
+    if space.size() == 1:
+        yield Problem(path="spec.searchSpace", message="nothing to search: every decision that can be active has one choice")
+        return
+    yield from _idle_momentum(spec)
+    yield from _never_active(spec, space)
+    if (yield from _any(_initial(spec, space))) or (yield from _any(_repeated(spec, space))):
+        return
+    yield from _early_ends(spec, space)
+    if spec.objective.cost is not None and not space.searched(Role.ARCHITECTURE):
+        yield Problem(
+            path="spec.objective.cost",
+            message="no architecture is searched, so every network costs the same: remove cost, or give searchSpace.architecture",
+        )
+    least = minimum_trainings(spec, space)
+    if float(spec.budget.trainings) < least:
+        yield Problem(
+            path="spec.budget.trainings",
+            message=f"must be at least {least:.3g} for this space and algorithm: {spec.budget.trainings} does not pay for"
+            " the final training of the winner and of the default",
+        )
+
+
+def _requests_beyond_limits(spec: Spec) -> Iterator[Problem]:
+    """Kubernetes guarantees no more than it allows."""
+    resources = spec.trainer.resources
+    limits = spec.trainer.limits
+    for name, asked in ((resources.requests if resources is not None else None) or {}).items():
+        if name in limits and amount(asked) > amount(limits[name]):
+            path = f"spec.trainer.resources.requests.{name}"
+            yield Problem(path=path, message=f'Invalid value: "{asked}": must be at most the limit, which is {limits[name]}')
+
+
+def _any(problems: Iterable[Problem]) -> Generator[Problem, None, bool]:
+    """Pass the problems on one by one; whether there was one."""
+    is_wrong = False
+    for problem in problems:
+        is_wrong = True
+        yield problem
+    return is_wrong
+
+
+def _initial(spec: Spec, space: Space) -> Iterator[Problem]:
+    """Initial configurations with values that their decisions do not allow, or that would have no effect."""
+    decisions, default = {d.name: d for d in space.decisions}, space.as_mapping(space.default)
+    for index, initial in enumerate(spec.search_space.initial_configurations):
+        completed = {**default, **initial.values}
+        for name, value in initial.values.items():
+            path = f"{_INITIAL}[{index}].values.{name}"
+            if (decision := decisions.get(name)) is None:
+                yield Problem(path=path, message=f"is no decision of this search: must be one of {', '.join(decisions)}")
+            elif decision.range is not None and not decision.allows(value):
+                yield Problem(path=path, message=f'"{value}" must be a decimal in the range of {name}')
+            elif not decision.allows(value):
+                yield Problem(path=path, message=f'"{value}" must be one of {", ".join(decision.choices)}')
+            elif (missing := _missing_condition(decision, decisions, completed)) is not None:
+                yield Problem(path=path, message=f'"{value}" has no effect: {name} is searched only where {missing}')
+    samples = spec.algorithm.random_sharing.num_samples if spec.algorithm.random_sharing is not None else None
+    if samples is not None and len(spec.search_space.initial_configurations) > samples:
+        yield Problem(path="spec.algorithm.randomSharing.numSamples", message="must be at least the number of initialConfigurations")
+
+
+def _missing_condition(decision: Decision, by_name: Mapping[str, Decision], values: Mapping[str, str]) -> str | None:
+    """The first condition, from the decision upwards, that the values do not fulfil."""
+    while (when := decision.when) is not None:
+        if values[when.decision] not in when.values:
+            return f"{when.decision} is {' or '.join(when.values)}"
+        decision = by_name[when.decision]
+    return None
+
+
+def _repeated(spec: Spec, space: Space) -> Iterator[Problem]:
+    """Initial configurations that are the default, which is always tried, or an earlier one."""
+    known = {space.default: "the default configuration, which is always tried"}
+    for index, configuration in enumerate(initial_configurations(spec, space)):
+        if configuration in known:
+            yield Problem(path=f"{_INITIAL}[{index}]", message=f"is {known[configuration]}: remove it")
+        known.setdefault(configuration, f"the same as initialConfigurations[{index}]")
+
+
+def _never_active(spec: Spec, space: Space) -> Iterator[Problem]:
+    """What is written about a decision that no choice of the others makes active: it would have no effect."""
+    reached: dict[str, bool] = {}
+    choices = {d.name: (*d.choices, d.default) for d in space.decisions}
+    pinned: dict[str, str] = {}
+    for decision in space.decisions:
+        when = decision.when
+        reached[decision.name] = when is None or (reached[when.decision] and any(c in when.values for c in choices[when.decision]))
+        if when is not None and not reached[decision.name]:
+            pinned[decision.name] = f"{when.decision} is never {' or '.join(when.values)} in this space"
+    architecture = spec.search_space.architecture
+    listed = {
+        "spec.searchSpace.hyperparameters": [h.name for h in spec.search_space.hyperparameters],
+        _DECISIONS: [d.name for d in architecture.decisions] if architecture is not None else [],
+    }
+    for place, names in listed.items():
+        for index, name in enumerate(names):
+            if name in pinned:
+                yield Problem(path=f"{place}[{index}]", message=f'"{name}" has no effect: {pinned[name]}; remove it')
+
+
+def _idle_momentum(spec: Spec) -> Iterator[Problem]:
+    """Momentum is searched where no optimizer takes one."""
+    listed = {h.name: h for h in spec.search_space.hyperparameters}
+    searched, momentum = listed.get("optimizer"), listed.get("momentum")
+    if momentum is None:
+        return
+    optimizers = searched.categorical.choices if searched is not None and searched.categorical is not None else [spec.task.recipe.optimizer]
+    if momentum.when is not None and momentum.when.decision == "optimizer":
+        optimizers = [name for name in optimizers if name in momentum.when.values]
+    if set(optimizers) == {"rmsprop"}:
+        index = list(listed).index("momentum")
+        yield Problem(
+            path=f"spec.searchSpace.hyperparameters[{index}].name",
+            message='"momentum" has no effect: it is searched where the optimizer is rmsprop, which has none; remove it, or take sgd',
+        )
+
+
+def _rewards_after_warmup(spec: Spec, space: Space) -> int:
+    """How many steps of stage Supernet, the only stage in which early ends look at the controller, reward it without a break.
+
+    OneStep forgets its average where the hyperparameters' window closes, if that is later than the warm-up's end.
+    """
+    plan = plan_stages(spec, space)
+    if spec.algorithm.name != "AutoHAS":
+        return 0
+    if space.searched(Role.ARCHITECTURE):
+        has_window = knobs_of(spec).strategy == "OneStep" and bool(space.searched(Role.UPDATE_RULE))
+        window_end = math.ceil(plan.schedule_steps * HYPERPARAMETER_WINDOW[1]) if has_window else 0
+        return plan.supernet_steps - max(plan.warmup_steps, window_end)
+    if knobs_of(spec).strategy != "OneStep":
+        return 0
+    return plan.supernet_steps - math.ceil(plan.schedule_steps * HYPERPARAMETER_WINDOW[0])
+
+
+def _early_ends(spec: Spec, space: Space) -> Iterator[Problem]:
+    """A rule for an early end that could never come true is a mistake of its author."""
+    rewards, stop = _rewards_after_warmup(spec, space), spec.budget.stop
+    if stop is not None and rewards == 0:
+        yield Problem(
+            path="spec.budget.stop",
+            message="judges the rewards of a controller after the warm-up, and this search has none: it takes algorithm AutoHAS with an"
+            " architecture to search, or strategy OneStep: remove stop",
+        )
+    elif stop is not None and stop.plateau_steps is not None and stop.plateau_steps + PLATEAU_FILLING_REWARDS > rewards:
+        yield Problem(
+            path="spec.budget.stop.plateauSteps",
+            message=f"could never come true: {rewards} steps are rewarded after the warm-up,"
+            f" and the first {PLATEAU_FILLING_REWARDS} only fill the average: {_at_most(rewards - PLATEAU_FILLING_REWARDS)}",
+        )
+    if spec.objective.goal is not None and spec.algorithm.name == "RandomSharing":
+        yield Problem(
+            path="spec.objective.goal",
+            message="is judged when candidates are compared, and RandomSharing compares none before its final training: remove goal",
+        )
+
+
+def _at_most(limit: int) -> str:
+    return f"must be at most {limit}, or budget.trainings larger" if limit > 0 else "remove it, or give more budget.trainings"
+
+
+def _decisions(spec: Spec, declared: Mapping[str, TemplateDecision]) -> Iterator[Problem]:
+    architecture = spec.search_space.architecture
+    if architecture is None:
+        return
+    if spec.task.model.template is None:
+        yield from _listed_whole(architecture.decisions, declared, {*KNOWN, *(h.name for h in spec.search_space.hyperparameters)})
+        return
+    for index, change in enumerate(architecture.decisions):
+        path = f"{_DECISIONS}[{index}]"
+        if change.name not in declared:
+            listed = ", ".join(declared)
+            yield Problem(
+                path=f"{path}.name",
+                message=f'"{change.name}" is no decision of template {spec.task.model.template}: must be one of {listed}',
+            )
+            continue
+        yield from _choices(change, declared[change.name], path)
+    yield from wrong_conditions_of_decisions(architecture.decisions, declared)
+
+
+def _listed_whole(
+    listed: list[ArchitectureDecision], declared: Mapping[str, TemplateDecision], hyperparameters: AbstractSet[str]
+) -> Iterator[Problem]:
+    """Decisions of an entrypoint's model: nobody but the trainer can import it, so the spec must say everything."""
+    if not listed:
+        yield Problem(path=_DECISIONS, message="must list the decisions of the entrypoint's model (name, choices, default, when)")
+    incomplete = False
+    for index, decision in enumerate(listed):
+        if decision.name in hyperparameters:
+            yield Problem(path=f"{_DECISIONS}[{index}].name", message=f'"{decision.name}" is the name of a hyperparameter: choose another')
+        for field, value in (("choices", decision.choices), ("default", decision.default)):
+            if value is None:
+                incomplete = True
+                yield Problem(path=f"{_DECISIONS}[{index}].{field}", message="Required value: an entrypoint's decisions are listed whole")
+    if incomplete:
+        return
+    # Which values a condition may look at is the model's affair: the choices listed here may be fewer.
+    seen: dict[str, set[str]] = {name: set() for name in declared}
+    for decision in listed:
+        if decision.when is not None:
+            seen.setdefault(decision.when.decision, set()).update(decision.when.values)
+    known = {name: replace(d, when=None, choices=(*d.choices, *seen[name])) for name, d in declared.items()}
+    yield from wrong_conditions_of_decisions(listed, known)
+
+
+def _choices(change: ArchitectureDecision, declared: TemplateDecision, path: str) -> Iterator[Problem]:
+    listed = ", ".join(declared.choices)
+    for position, choice in enumerate(change.choices or []):
+        if choice not in declared.choices:
+            yield Problem(path=f"{path}.choices[{position}]", message=f'"{choice}" must be one of {listed}')
+    if change.default is not None and change.default not in declared.choices:
+        yield Problem(path=f"{path}.default", message=f'"{change.default}" must be one of {listed}')

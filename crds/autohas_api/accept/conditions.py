@@ -1,0 +1,66 @@
+"""Whether the conditions of a space hold together: known parents, choices that exist, no cycle. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from autohas_api.base.spec_errors import Problem
+from autohas_api.space.templates import TemplateDecision
+from autohas_api.spec.hyperparameters import Condition, Hyperparameter, choices_of
+from autohas_api.spec.search_space import ArchitectureDecision
+
+__all__ = ["wrong_conditions_of_decisions", "wrong_conditions_of_hyperparameters"]
+
+_DECISIONS = "spec.searchSpace.architecture.decisions"
+_HYPERPARAMETERS = "spec.searchSpace.hyperparameters"
+
+
+def wrong_conditions_of_decisions(changes: Sequence[ArchitectureDecision], declared: Mapping[str, TemplateDecision]) -> Iterator[Problem]:
+    """Problems of the conditions that a spec adds to architecture decisions."""
+    choices = {name: decision.choices for name, decision in declared.items()}
+    for index, change in enumerate(changes):
+        if change.when is None or change.name not in declared:
+            continue
+        path = f"{_DECISIONS}[{index}].when"
+        if declared[change.name].when is not None:
+            yield Problem(path=path, message="the template already has a condition for this decision; it must be left out")
+        else:
+            yield from _wrong_condition(change.when, choices, path)
+    parents = {d.name: d.when.decision for d in declared.values() if d.when is not None}
+    parents |= {c.name: c.when.decision for c in changes if c.when is not None}
+    yield from _cycle([c.name for c in changes], parents, _DECISIONS)
+
+
+def wrong_conditions_of_hyperparameters(
+    hyperparameters: Sequence[Hyperparameter], declared: Mapping[str, TemplateDecision]
+) -> Iterator[Problem]:
+    """Problems of the conditions of hyperparameters: their parents are decisions with named choices, never continuous ranges."""
+    choices = {h.name: choices_of(h) for h in hyperparameters if h.continuous is None}
+    choices |= {name: decision.choices for name, decision in declared.items()}
+    for index, hyperparameter in enumerate(hyperparameters):
+        if hyperparameter.when is not None:
+            yield from _wrong_condition(hyperparameter.when, choices, f"{_HYPERPARAMETERS}[{index}].when")
+    parents = {h.name: h.when.decision for h in hyperparameters if h.when is not None}
+    yield from _cycle([h.name for h in hyperparameters], parents, _HYPERPARAMETERS)
+
+
+def _wrong_condition(when: Condition, choices: Mapping[str, Sequence[str]], path: str) -> Iterator[Problem]:
+    if when.decision not in choices:
+        yield Problem(path=f"{path}.decision", message=f'"{when.decision}" must be one of {", ".join(choices)}')
+        return
+    allowed = choices[when.decision]
+    for position, value in enumerate(when.values):
+        if value not in allowed:
+            yield Problem(path=f"{path}.values[{position}]", message=f'"{value}" must be one of {", ".join(allowed)}')
+
+
+def _cycle(names: Sequence[str], parents: Mapping[str, str], path: str) -> Iterator[Problem]:
+    """The first cycle among `names`, if any."""
+    for index, start in enumerate(names):
+        seen, name = {start: None}, parents.get(start)
+        while name is not None and name not in seen:
+            seen[name] = None
+            name = parents.get(name)
+        if name == start:
+            yield Problem(path=f"{path}[{index}].when.decision", message=f"conditions must not form a cycle: {' -> '.join([*seen, start])}")
+            return

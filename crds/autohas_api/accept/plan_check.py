@@ -1,0 +1,90 @@
+"""What a plan leaves for each stage, and whether it is enough. Pure arithmetic, for `validate`, the dry run and the search itself."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+from autohas_api.budget.plan import minimum_trainings, plan_stages
+from autohas_api.budget.stage_plan import StagePlan
+from autohas_api.space.decisions import Role, Space
+from autohas_api.spec.search import Spec
+from autohas_api.wire.messages import Stage
+
+__all__ = ["REWARDS_PER_DECISION", "largest_selection", "plan_lines", "short_supernet", "stage_trainings"]
+
+REWARDS_PER_DECISION: Final = 10
+"""Rewarded steps of the supernet per searched architecture decision below which a notice warns.
+
+Ours: a decision of three choices then sees each of them three times, among the noise of all other decisions."""
+_LEAST_SELECTION: Final = 2
+"""Examples that a comparison needs."""
+_DIGITS: Final = 5000
+"""Images of the built-in data set outside its test split, in its larger variant."""
+
+
+def stage_trainings(plan: StagePlan) -> dict[Stage, float]:
+    """Trainings that each stage may spend, comparisons included; stages without work are left out."""
+    last = plan.rungs[-1]
+    warmup, evaluate = plan.warmup_steps / last, plan.evaluate_steps / last
+    planned = {
+        Stage.LANES: plan.lane_trainings,
+        Stage.WARMUP: warmup,
+        Stage.SUPERNET: plan.supernet_trainings - warmup,
+        Stage.RACE: plan.predicted_trainings - plan.lane_trainings - plan.supernet_trainings - evaluate,
+        Stage.EVALUATE: evaluate,
+    }
+    return {stage: trainings for stage, trainings in planned.items() if trainings > 0}
+
+
+def short_supernet(spec: Spec, space: Space, plan: StagePlan) -> str | None:
+    """A sentence when the supernet's share is too little for what it has to decide; None when it is enough or decides nothing."""
+    num_decisions = len(space.searched(Role.ARCHITECTURE))
+    rewarded, wanted = plan.supernet_steps - plan.warmup_steps, REWARDS_PER_DECISION * num_decisions
+    if spec.algorithm.name != "AutoHAS" or rewarded >= wanted:
+        return None
+    return (
+        f"the supernet gets {rewarded} rewarded steps for {num_decisions} architecture decisions, and below {wanted}"
+        f" ({REWARDS_PER_DECISION} each) its proposals are little better than chance: raise budget.trainings or retrain.steps, or search"
+        " fewer decisions"
+    )
+
+
+def largest_selection(spec: Spec, space: Space) -> int | None:
+    """The most examples of a selection split whose comparisons the budget pays for; None when it pays for any up to a thousand million."""
+    budget, most = float(spec.budget.trainings), 1_000_000_000
+    if minimum_trainings(spec, space, most) <= budget:
+        return None
+    low, high = 0, most  # affordable, not affordable
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if minimum_trainings(spec, space, middle) <= budget else (low, middle)
+    return low
+
+
+def plan_lines(spec: Spec, space: Space) -> list[str]:
+    """What is known of the plan without the data: the share of each stage, what the data may change of it, and warnings."""
+    plan = plan_stages(spec, space)
+    shares = ", ".join(f"{stage} {trainings:.2f}" for stage, trainings in stage_trainings(plan).items())
+    lines = [f"trainings per stage: {shares}; comparisons, whose price the data decide, take their part of it"]
+    most, known = largest_selection(spec, space), _most_selected(spec)
+    if most is not None and most < _LEAST_SELECTION:
+        lines.append(
+            "warning: the budget pays for no comparison of candidates: the search is refused when the data is read; raise"
+            " budget.trainings or retrain.steps"
+        )
+    elif most is not None and (known is None or known > most):
+        lines.append(
+            f"the budget pays for the comparisons of a selection split of {most:,} examples at most"
+            f" ({most / float(spec.task.splits.selection):,.0f} training examples): with more the search is refused when the data is read"
+        )
+    if (warning := short_supernet(spec, space, plan)) is not None:
+        lines.append(f"warning: {warning}")
+    return lines
+
+
+def _most_selected(spec: Spec) -> int | None:
+    """Examples that the selection split has at most, where the spec alone bounds them."""
+    data = spec.task.data
+    limit = _DIGITS if data.name == "digits" else data.arguments.get("trainLimit")
+    return None if limit is None else math.ceil(int(limit) * float(spec.task.splits.selection)) + 1

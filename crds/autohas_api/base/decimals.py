@@ -1,0 +1,63 @@
+"""Numbers as text: rounded for people, exact for machines, or as short as a range allows. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from autohas_api.base.model import DECIMAL_PATTERN
+
+__all__ = ["decimal", "decimal_between", "exact_decimal", "rounded", "significant_digits"]
+
+_SHOWN_DIGITS: Final = 6
+_MOST_DIGITS: Final = 17
+"""Significant digits that tell any two doubles apart."""
+_RESOLUTION: Final = 1e-4
+"""Largest rounding of a value of a range, in widths of the range: 32 bases are at least a 31st apart."""
+
+
+def decimal(value: float) -> str:
+    """The shortest decimal that shows six significant digits: 0.30000000000000004 is "0.3". For people: it may be another number."""
+    return f"{value:.{_SHOWN_DIGITS}g}"
+
+
+def exact_decimal(value: float) -> str:
+    """The shortest decimal that reads back as the same number, of six digits or more: "0.123456789" stays so, "0.10" becomes "0.1"."""
+    return next(text for digits in range(_SHOWN_DIGITS, _MOST_DIGITS + 1) if float(text := rounded(value, digits)) == value)
+
+
+def decimal_between(value: float, minimum: float, maximum: float) -> str:
+    """The shortest decimal near `value` inside of a range, of six digits or more; values that a base apart are told apart.
+
+    Args:
+        value: What is to be written; beyond the range by a rounding, its end is.
+        minimum: Smallest number allowed.
+        maximum: Largest number allowed, greater than `minimum`.
+    """
+    wanted = min(max(value, minimum), maximum)
+    if wanted in (minimum, maximum):
+        return exact_decimal(wanted)
+    slack = _RESOLUTION * (maximum - minimum)
+    for digits in range(_SHOWN_DIGITS, _MOST_DIGITS):
+        number = float(text := rounded(wanted, digits))
+        if minimum <= number <= maximum and abs(number - wanted) <= slack:
+            return text
+    return exact_decimal(wanted)
+
+
+def rounded(value: float, digits: int) -> str:
+    """Round to `digits` significant digits, as `%g` does, with an exponent where a plain number has too many decimal places."""
+    text = f"{value:.{digits}g}"
+    if re.fullmatch(DECIMAL_PATTERN, text) is not None:
+        return text
+    mantissa, _, exponent = f"{value:.{digits - 1}e}".partition("e")
+    figures = mantissa.replace(".", "").rstrip("0")
+    sign, figures = ("-", figures[1:]) if figures.startswith("-") else ("", figures)
+    before = max(1, len(figures) - 15)
+    point = f".{figures[before:]}" if len(figures) > before else ""
+    return f"{sign}{figures[:before]}{point}e{int(exponent) - (before - 1)}"
+
+
+def significant_digits(text: str) -> int:
+    """Digits of a decimal that say something: 3 of "0.00120" and of "1.20e5"."""
+    return len(re.sub(r"[eE].*|[^0-9]", "", text).lstrip("0"))

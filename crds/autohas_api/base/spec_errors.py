@@ -1,0 +1,126 @@
+"""What is wrong with a spec, in the API server's own words.
+
+`kubectl apply` and `autohas run` must say the same about the same file, so pydantic's errors are rendered in the
+sentences that the API server uses for a schema violation.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from autohas_api.base.fields import offered
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pydantic import BaseModel, ValidationError
+    from pydantic_core import ErrorDetails
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One thing wrong: `path` is the JSON path of the field, `message` says what is allowed; `wants_text` where only text is."""
+
+    path: str
+    message: str
+    wants_text: bool = field(default=False, compare=False)
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}"
+
+
+class SpecError(Exception):
+    """The search's own text is wrong; repeating it cannot help. `problems` has at least one entry."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__("; ".join(str(problem) for problem in problems))
+        self.problems = tuple(problems)
+
+
+def json_path(location: Sequence[int | str]) -> str:
+    """`("spec", "volumes", 0, "name")` as `spec.volumes[0].name`."""
+    path = ""
+    for part in location:
+        if isinstance(part, int):
+            path += f"[{part}]"
+        elif part not in ("[key]", *_ALTERNATIVES):
+            path += f".{part}" if path else part
+    return path
+
+
+def shown(value: Any) -> str:  # noqa: ANN401 - any JSON value
+    """A value as JSON, cut where it is long."""
+    try:
+        text = json.dumps(value, ensure_ascii=False)
+    except (TypeError, ValueError):
+        text = json.dumps(str(value))
+    return text if len(text) <= 120 else text[:117] + '..."'  # noqa: PLR2004 - enough to recognise it
+
+
+_ALTERNATIVES: Final = {"constrained-int": int, "constrained-str": str}
+"""What pydantic puts into a path where a value may be a number or a string (quantities)."""
+_TYPE_NAMES: Final = {
+    "string_type": "string",
+    "int_type": "integer",
+    "bool_type": "boolean",
+    "list_type": "array",
+    "tuple_type": "array",
+    "dict_type": "object",
+    "model_type": "object",
+    "model_attributes_type": "object",
+    "float_type": "number",
+}
+_BOUNDS: Final = {
+    "string_pattern_mismatch": "should match '{pattern}'",
+    "string_too_long": "should be at most {max_length} chars long",
+    "string_too_short": "should be at least {min_length} chars long",
+    "greater_than_equal": "should be greater than or equal to {ge}",
+    "less_than_equal": "should be less than or equal to {le}",
+    "too_long": "should have at most {max_length} items",
+    "too_short": "should have at least {min_length} items",
+}
+
+
+def _sentence(error: ErrorDetails, path: str) -> str:
+    """The API server's sentence for one pydantic error."""
+    kind, value, context = error["type"], error["input"], error.get("ctx", {})
+    start = f"Invalid value: {shown(value)}"
+    if kind == "missing":
+        return "Required value"
+    if kind == "extra_forbidden":
+        return "unknown field"
+    if kind in ("literal_error", "enum"):
+        allowed = str(context.get("expected", "")).replace("'", '"').replace(" or ", ", ")
+        return f"Unsupported value: {shown(value)}: supported values: {allowed}"
+    if kind in _BOUNDS:
+        return f"{start}: {path} in body {_BOUNDS[kind].format(**context)}"
+    if kind in _TYPE_NAMES:
+        hint = _hint_decimal(value) if _TYPE_NAMES[kind] == "string" else ""
+        return f"{start}: {path} in body must be of type {_TYPE_NAMES[kind]}{hint}"
+    return f"{start}: {error['msg']}"
+
+
+def _is_other_alternative(part: int | str, value: int | str) -> bool:
+    """A string that is no quantity is not blamed for not being a number, nor the other way round."""
+    return isinstance(part, str) and part in _ALTERNATIVES and not isinstance(value, _ALTERNATIVES[part])
+
+
+def _hint_decimal(value: Any) -> str:  # noqa: ANN401 - any JSON value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return f': a number must be a quoted decimal, for example "{value}"'
+    return ""
+
+
+def problems_of(error: ValidationError, model: type[BaseModel] | None = None) -> tuple[Problem, ...]:
+    """All of pydantic's errors as problems, in the order of the fields; `model`, what was validated, offers names for unknown ones."""
+    found = []
+    for detail in error.errors(include_url=False):
+        if isinstance(detail["input"], int | str) and detail["loc"] and _is_other_alternative(detail["loc"][-1], detail["input"]):
+            continue
+        path = json_path(detail["loc"])
+        offer = offered(model, detail["loc"]) if model is not None and detail["type"] == "extra_forbidden" else ""
+        wants_text = detail["type"] == "string_type" or (detail["type"] == "literal_error" and not isinstance(detail["input"], str))
+        found.append(Problem(path=path, message="; ".join(filter(None, (_sentence(detail, path), offer))), wants_text=wants_text))
+    return tuple(found)

@@ -1,0 +1,1 @@
+"""How a budget in trainings becomes steps per stage."""

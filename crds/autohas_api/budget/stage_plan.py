@@ -1,0 +1,99 @@
+"""What each stage of a search may do: the plan that `budget.plan_stages` makes of a budget."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from autohas_api.wire.messages import Stage
+
+__all__ = ["FINALISTS", "RESCORED_SAMPLES", "StagePlan", "num_rescored", "stage_steps"]
+
+FINALISTS: Final = 2
+"""The fewest new candidates that continue from 1/9 to 1/3 of a training; the default goes on besides."""
+
+RESCORED_SAMPLES: Final = 10
+"""Samples of RandomSharing, the best ones, that are scored again on the whole reward split (Source: Li & Talwalkar's public code)."""
+
+
+def num_rescored(num_samples: int) -> int:
+    """Samples that are scored twice."""
+    return min(num_samples, RESCORED_SAMPLES)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StagePlan:
+    """What each stage may do. A stage with nothing to do has 0 here and is skipped.
+
+    `rungs` are the steps of a training at which candidates are compared; `schedule_steps` are those that the supernet's learning rate
+    and hyperparameter window are laid out for, of which the first `supernet_steps` are taken; `warmup_steps` of them sample uniformly
+    and do not teach the controller; `num_candidates` enter the race new, `num_samples` are scored by RandomSharing,
+    `num_trials` are trained in full by RandomSearch, `num_repeats` are trainings of the winner with further seeds.
+    `scoring_trainings` is what scoring costs, `lane_trainings` and `supernet_trainings` what those stages cost, `predicted_trainings` the
+    most that the plan can cost, `search_trainings` what everything but the repeats may cost: the race spends what is left of it.
+    """
+
+    rungs: tuple[int, int, int]
+    num_lanes: int
+    num_survivors: int
+    warmup_steps: int
+    supernet_steps: int
+    schedule_steps: int
+    num_candidates: int
+    num_samples: int
+    num_trials: int = 0
+    num_repeats: int = 0
+    scoring_trainings: float = 0.0
+    lane_trainings: float = 0.0
+    supernet_trainings: float = 0.0
+    search_trainings: float = 0.0
+    predicted_trainings: float
+
+    @property
+    def race_trainings(self) -> float:
+        """What is planned for the race, and for the final training where no race does it, comparisons included."""
+        return self.predicted_trainings - self.num_repeats - self.lane_trainings - self.supernet_trainings
+
+    @property
+    def lane_steps(self) -> int:
+        """Training steps of all lanes together."""
+        first, second, _ = self.rungs
+        return self.num_lanes * first + self.num_survivors * (second - first)
+
+    @property
+    def race_steps(self) -> int:
+        """The most training steps that the race can take (0 for RandomSharing, whose race only scores)."""
+        first, second, last = self.rungs
+        if self.num_samples:
+            return 0
+        if self.num_trials:
+            return self.num_trials * last
+        new_default = 0 if self.num_lanes else 1
+        finalists = min(FINALISTS, self.num_candidates) + 1
+        return (self.num_candidates + new_default) * first + finalists * (second - first) + 2 * (last - second)
+
+    @property
+    def evaluate_steps(self) -> int:
+        """Training steps of the last stage: the repeats, and the final training where no race has done it."""
+        return (self.num_repeats + (1 if self.num_samples else 0)) * self.rungs[-1]
+
+    @property
+    def scoring_steps(self) -> int:
+        """Scores of RandomSharing: each sample once, and the best ones again."""
+        return self.num_samples + num_rescored(self.num_samples)
+
+    def trainings_after_supernet(self, steps: int) -> float:
+        """The most that race and final training cost, in trainings of `steps` steps; comparisons left out."""
+        return self.scoring_trainings + (self.race_steps + self.evaluate_steps) / steps
+
+
+def stage_steps(plan: StagePlan) -> dict[Stage, int]:
+    """Steps planned per stage, in order; stages without work are left out, Evaluate never is."""
+    planned = {
+        Stage.LANES: plan.lane_steps,
+        Stage.WARMUP: plan.warmup_steps,
+        Stage.SUPERNET: plan.supernet_steps - plan.warmup_steps,
+        Stage.RACE: plan.race_steps or plan.scoring_steps,
+        Stage.EVALUATE: plan.evaluate_steps,
+    }
+    return {stage: steps for stage, steps in planned.items() if steps or stage is Stage.EVALUATE}

@@ -1,0 +1,293 @@
+"""The dashboard of one search: where it stands, what it found so far, what the controller believes, how fast it is."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from autohas_api.generate.monitoring.panels import Panel, Query, Row, Variable, dashboard
+
+UID: Final = "autohas-search"
+SELECTED: Final = 'namespace="$namespace",name="$name"'
+
+_VARIABLES: Final = (
+    Variable(name="namespace", label="Namespace", query="label_values(autohas_trainer_progress_ratio, namespace)"),
+    Variable(name="name", label="Search", query='label_values(autohas_trainer_progress_ratio{namespace="$namespace"}, name)'),
+    Variable(
+        name="decision",
+        label="Decision",
+        query=f"label_values(autohas_policy_probability{{{SELECTED}}}, decision)",
+        multi=True,
+    ),
+)
+
+
+def _newest(metric: str, by: str = "") -> str:
+    """The value over all pods of the search: only one runs at a time."""
+    return f"max{f' by ({by})' if by else ''} ({metric}{{{SELECTED}}})"
+
+
+_NOW: Final = Row(
+    title="Now",
+    panels=(
+        Panel(
+            title="Phase",
+            description="What the operator says: one word. The reason is in the conditions (next panel but one).",
+            kind="stat",
+            queries=(Query(expr=f"autohas_search_phase{{{SELECTED}}}", legend="{{phase}}", instant=True),),
+            options={"textMode": "name"},
+            width=4,
+            height=4,
+        ),
+        Panel(
+            title="Stage",
+            description="What the trainer works on.",
+            kind="stat",
+            queries=(Query(expr=f"{_newest('autohas_trainer_stage', 'stage')} == 1", legend="{{stage}}", instant=True),),
+            options={"textMode": "name"},
+            width=4,
+            height=4,
+        ),
+        Panel(
+            title="Progress",
+            description="Share of the planned steps that are done, over all stages.",
+            kind="gauge",
+            queries=(Query(expr=_newest("autohas_trainer_progress_ratio"), instant=True),),
+            unit="percentunit",
+            minimum=0,
+            maximum=1,
+            width=4,
+            height=4,
+        ),
+        Panel(
+            title="Time",
+            description="Left: estimated from the cost per second of this process, none in its first steps. Worked: over all processes.",
+            kind="stat",
+            queries=(
+                Query(expr=_newest("autohas_trainer_remaining_seconds"), legend="left", instant=True),
+                Query(expr=_newest("autohas_trainer_active_seconds_total"), legend="worked", instant=True),
+            ),
+            unit="s",
+            width=4,
+            height=4,
+        ),
+        Panel(
+            title="Best score",
+            description="Selection-split metric of the leading candidate.",
+            kind="stat",
+            queries=(Query(expr=_newest("autohas_trainer_best_score"), instant=True),),
+            unit="none",
+            width=4,
+            height=4,
+        ),
+        Panel(
+            title="Starts",
+            description="Trainer processes so far: all but the first resumed from a checkpoint.",
+            kind="stat",
+            queries=(Query(expr=_newest("autohas_trainer_starts_total"), instant=True),),
+            unit="none",
+            width=4,
+            height=4,
+        ),
+        Panel(
+            title="Conditions",
+            description="Every condition with its status and reason over time.",
+            kind="state-timeline",
+            queries=(Query(expr=f"autohas_search_condition{{{SELECTED}}}", legend="{{type}}: {{status}} ({{reason}})"),),
+            width=12,
+            height=9,
+        ),
+        Panel(
+            title="Stages",
+            description="Which stage was at work when.",
+            kind="state-timeline",
+            queries=(Query(expr=_newest("autohas_trainer_stage", "stage"), legend="{{stage}}"),),
+            mappings=(
+                {"type": "value", "options": {"0": {"text": " ", "color": "transparent"}, "1": {"text": "at work", "color": "green"}}},
+            ),
+            width=12,
+            height=9,
+        ),
+    ),
+)
+_FOUND: Final = Row(
+    title="What it finds",
+    panels=(
+        Panel(
+            title="Score over cost",
+            description="Selection-split metric of the leader (vertical) over the cost so far in units of one full training (horizontal).",
+            kind="xychart",
+            queries=(
+                Query(expr=_newest("autohas_trainer_cost_trainings"), legend="cost (trainings)"),
+                Query(expr=_newest("autohas_trainer_best_score"), legend="best score"),
+            ),
+            unit="none",
+            transformations=({"id": "joinByField", "options": {"byField": "Time", "mode": "inner"}},),
+        ),
+        Panel(
+            title="Progress and cost",
+            description="Share of the planned steps, and cost over the planned cost; a gap between them is normal: steps differ in cost.",
+            queries=(
+                Query(expr=_newest("autohas_trainer_progress_ratio"), legend="steps"),
+                Query(
+                    expr=f"{_newest('autohas_trainer_cost_trainings')} / {_newest('autohas_trainer_planned_cost_trainings')}", legend="cost"
+                ),
+            ),
+            unit="percentunit",
+            minimum=0,
+            maximum=1,
+        ),
+        Panel(
+            title="Losses",
+            description="Training loss of the latest step and loss of the latest comparison on the selection split, in nats.",
+            queries=(Query(expr=_newest("autohas_trainer_loss", "split"), legend="{{split}}"),),
+            unit="none",
+        ),
+    ),
+)
+_CONTROLLER: Final = Row(
+    title="What the controller believes",
+    panels=(
+        Panel(
+            title="Reward",
+            description="Reward of the latest sample and its moving average, the baseline. Only in the supernet.",
+            queries=(
+                Query(expr=_newest("autohas_trainer_reward"), legend="reward"),
+                Query(expr=_newest("autohas_trainer_reward_baseline"), legend="baseline"),
+            ),
+            unit="none",
+        ),
+        Panel(
+            title="Advantage",
+            description="Advantage of the latest sample over the baseline, normalised: the weight of an update. It scatters around 0.",
+            queries=(Query(expr=_newest("autohas_trainer_advantage"), legend="advantage"),),
+            unit="none",
+        ),
+        Panel(
+            title="Entropy",
+            description="Of the whole policy and of each decision: 1 undecided, 0 decided. Near 0 early on: the policy has collapsed.",
+            queries=(
+                Query(expr=_newest("autohas_policy_normalized_entropy_ratio"), legend="all decisions"),
+                Query(expr=_newest("autohas_policy_entropy_ratio", "decision"), legend="{{decision}}"),
+            ),
+            unit="percentunit",
+            minimum=0,
+            maximum=1,
+        ),
+        Panel(
+            title="Probability of $decision",
+            description="One row per choice, darker is likelier. With very many choices only the likeliest is exported.",
+            kind="status-history",
+            queries=(
+                Query(
+                    expr=f'max by (choice) (autohas_policy_probability{{{SELECTED},decision=~"$decision"}})',
+                    legend="{{choice}}",
+                ),
+            ),
+            unit="percentunit",
+            minimum=0,
+            maximum=1,
+            color="continuous-blues",
+            repeat="decision",
+            width=8,
+            height=6,
+            max_points=80,
+        ),
+    ),
+)
+_MACHINE: Final = Row(
+    title="How it runs",
+    panels=(
+        Panel(
+            title="Throughput",
+            description="Steps per second by stage; stages differ in what a step costs.",
+            queries=(
+                Query(
+                    expr=f"sum by (stage) (rate(autohas_trainer_steps_total{{{SELECTED}}}[$__rate_interval])) > 0",
+                    legend="{{stage}}",
+                ),
+            ),
+            unit="ops",
+        ),
+        Panel(
+            title="Step duration",
+            description="From one step to the next, comparisons and checkpoints left out.",
+            queries=tuple(
+                Query(
+                    expr=f"histogram_quantile({q}, sum by (le) "
+                    f"(rate(autohas_trainer_step_duration_seconds_bucket{{{SELECTED}}}[$__rate_interval])))",
+                    legend=legend,
+                )
+                for q, legend in ((0.5, "median"), (0.99, "99th percentile"))
+            ),
+            unit="s",
+        ),
+        Panel(
+            title="Samples and updates",
+            description="Configurations sampled in the supernet, and updates of the controller, per second.",
+            queries=(
+                Query(expr=f"sum(rate(autohas_trainer_samples_total{{{SELECTED}}}[$__rate_interval]))", legend="samples"),
+                Query(expr=f"sum(rate(autohas_policy_updates_total{{{SELECTED}}}[$__rate_interval]))", legend="updates"),
+            ),
+            unit="ops",
+        ),
+        Panel(
+            title="Checkpoint age",
+            description="What an interruption now would cost. A saw-tooth as high as spec.checkpoint.periodSeconds.",
+            queries=(Query(expr=_newest("autohas_trainer_checkpoint_age_seconds"), legend="age"),),
+            unit="s",
+        ),
+        Panel(
+            title="Checkpoint duration",
+            description="Time to write the newest checkpoint: the training stands still for it.",
+            queries=(Query(expr=_newest("autohas_trainer_checkpoint_duration_seconds"), legend="duration"),),
+            unit="s",
+        ),
+        Panel(
+            title="Checkpoint size",
+            description="Bytes of the newest checkpoint.",
+            queries=(Query(expr=_newest("autohas_trainer_checkpoint_size_bytes"), legend="size"),),
+            unit="bytes",
+        ),
+        Panel(
+            title="Learning rate",
+            description="Of the weights, and of the controller.",
+            queries=(Query(expr=_newest("autohas_trainer_learning_rate", "optimizer"), legend="{{optimizer}}"),),
+            unit="none",
+        ),
+        Panel(
+            title="Losses that are not finite",
+            description="Steps per second whose loss was NaN or infinite: lanes with too high a learning rate, and nothing else.",
+            queries=(Query(expr=f"sum(rate(autohas_trainer_non_finite_losses_total{{{SELECTED}}}[$__rate_interval]))", legend="steps"),),
+            unit="ops",
+        ),
+        Panel(
+            title="Checkpoints that failed",
+            description="In this process: the volume was full, read-only or gone. The search goes on, and an interruption costs more.",
+            queries=(Query(expr=_newest("autohas_trainer_checkpoint_failures_total"), legend="failed"),),
+            unit="none",
+        ),
+        Panel(
+            title="Memory",
+            description="Resident memory of the process; on a GPU also what torch's allocator holds of its memory.",
+            queries=(
+                Query(
+                    expr=f'label_replace(process_resident_memory_bytes{{{SELECTED}}}, "kind", "process", "", "")'
+                    f" or autohas_trainer_gpu_memory_bytes{{{SELECTED}}}",
+                    legend="{{kind}}",
+                ),
+            ),
+            unit="bytes",
+        ),
+    ),
+)
+
+
+def build() -> dict[str, Any]:
+    """Grafana's JSON."""
+    return dashboard(
+        uid=UID,
+        title="AutoHAS / One search",
+        description="Where one AutoHASSearch stands, what it finds, what its controller believes and how it runs.",
+        variables=_VARIABLES,
+        rows=(_NOW, _FOUND, _CONTROLLER, _MACHINE),
+    )

@@ -1,0 +1,1 @@
+"""The search space as data: the decisions of a search, and those that each template declares."""

@@ -1,0 +1,244 @@
+"""The search space as data: every decision with its choices, in one fixed order.
+
+Resolved from the spec and the template's declaration by both sides: the trainer samples from it, the operator turns the
+choice indices of the last word back into names. Pure.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from autohas_api.base.decimals import decimal, decimal_between, exact_decimal
+from autohas_api.base.model import DECIMAL_PATTERN
+from autohas_api.space.templates import TEMPLATES, TemplateDecision, When
+from autohas_api.spec.hyperparameters import KNOWN, Continuous, Hyperparameter, Role, bases, choices_of
+from autohas_api.spec.search import Spec
+from autohas_api.spec.search_space import ArchitectureDecision
+
+__all__ = [
+    "OFF_GRID",
+    "Configuration",
+    "Decision",
+    "Range",
+    "Role",
+    "Space",
+    "bases",
+    "decimal",
+    "exact_decimal",
+    "initial_configurations",
+    "recipe_value",
+    "resolve",
+]
+
+DEFAULT_TOP_K = 2
+
+OFF_GRID = -1
+"""Index of a value that is none of the choices: a default outside of them, or a number between two bases."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Range:
+    """The continuous range behind a decision's choices, which are its bases.
+
+    Attributes:
+        minimum: Smallest value.
+        maximum: Largest value.
+        is_log: Whether exponents are combined, not values.
+        num_mixed: Draws of a basis, with replacement, that a sample averages; 1 takes a basis as it is.
+        expects: Whether the derived value is the expectation over all bases: where it is asked for, and where samples are means.
+    """
+
+    minimum: float
+    maximum: float
+    is_log: bool
+    num_mixed: int = 1
+    expects: bool = False
+
+    def holds(self, value: str) -> bool:
+        """Whether a text is a decimal of this range."""
+        return re.fullmatch(DECIMAL_PATTERN, value) is not None and self.minimum <= float(value) <= self.maximum
+
+    def write(self, value: float) -> str:
+        """A computed value of this range, with as few digits as tell it apart."""
+        return decimal_between(value, self.minimum, self.maximum)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """One decision: `choices` are architecture choices or decimals; a value of a range need not be one of its bases."""
+
+    name: str
+    role: Role
+    choices: tuple[str, ...]
+    default: str
+    when: When | None = None
+    range: Range | None = None
+
+    def allows(self, value: str) -> bool:
+        """Whether a configuration may hold `value` here."""
+        return value in self.choices or value == self.default or (self.range is not None and self.range.holds(value))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configuration:
+    """One choice for every decision of a space, in the space's order; inactive decisions hold their default."""
+
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Space:
+    """All decisions, hyperparameters first, then architecture, but parents before the decisions that depend on them."""
+
+    decisions: tuple[Decision, ...]
+
+    @property
+    def default(self) -> Configuration:
+        """The default configuration."""
+        return Configuration(values=tuple(d.default for d in self.decisions))
+
+    def is_active(self, decision: Decision, values: Mapping[str, str]) -> bool:
+        """Whether `decision` matters given the choices of the decisions before it (a chain of conditions)."""
+        by_name = {d.name: d for d in self.decisions}
+        conditions = []
+        while decision.when is not None:
+            conditions.append(decision.when)
+            decision = by_name[decision.when.decision]
+        return all(values[when.decision] in when.values for when in reversed(conditions))
+
+    def configuration(self, values: Mapping[str, str]) -> Configuration:
+        """The canonical configuration: inactive decisions are set to their default."""
+        active: dict[str, bool] = {}  # parents come first, so one look at each decision is enough
+        for decision in self.decisions:
+            when = decision.when
+            active[decision.name] = when is None or (active[when.decision] and values[when.decision] in when.values)
+        return Configuration(values=tuple(values[d.name] if active[d.name] else d.default for d in self.decisions))
+
+    def as_mapping(self, configuration: Configuration) -> dict[str, str]:
+        """Decision name to choice."""
+        return {d.name: value for d, value in zip(self.decisions, configuration.values, strict=True)}
+
+    def indices(self, configuration: Configuration) -> tuple[int, ...]:
+        """Choice indices in order; OFF_GRID where the value is none of the choices."""
+        return tuple(d.choices.index(v) if v in d.choices else OFF_GRID for d, v in zip(self.decisions, configuration.values, strict=True))
+
+    def searched(self, *roles: Role) -> tuple[Decision, ...]:
+        """The decisions with more than one choice, of the given roles (all roles when none is given)."""
+        return tuple(d for d in self.decisions if len(d.choices) > 1 and (not roles or d.role in roles))
+
+    def size(self) -> int:
+        """Number of distinct active combinations: conditions make a forest, so choices add and siblings multiply."""
+        under: dict[tuple[str, str], int] = {}  # by parent and its choice; each decision is counted once, since a chain has countless paths
+        whole = 1
+        for decision in reversed(self.decisions):
+            combinations = sum(under.get((decision.name, choice), 1) for choice in decision.choices)
+            if decision.when is None:
+                whole *= combinations
+                continue
+            for value in set(decision.when.values):
+                parent = (decision.when.decision, value)
+                under[parent] = under.get(parent, 1) * combinations
+        return whole
+
+
+def resolve(spec: Spec) -> Space:
+    """The space that a valid spec describes (see `autohas_api.accept.acceptance` for what is checked before)."""
+    hyperparameters = tuple(_hyperparameter(h, spec) for h in spec.search_space.hyperparameters)
+    changes = spec.search_space.architecture
+    overrides = {d.name: d for d in changes.decisions} if changes is not None else {}
+    architecture = [
+        _architecture(declared if changes is not None else _pinned(declared), overrides.get(declared.name))
+        for declared in declared_decisions(spec)
+    ]
+    return Space(decisions=tuple(_parents_first([*hyperparameters, *architecture])))
+
+
+def declared_decisions(spec: Spec) -> tuple[TemplateDecision, ...]:
+    """The model's decisions: the template's, or those that the spec lists for an entrypoint, which only the trainer can import."""
+    if spec.task.model.template is not None:
+        return TEMPLATES[spec.task.model.template]
+    listed = spec.search_space.architecture.decisions if spec.search_space.architecture is not None else []
+    return tuple(
+        TemplateDecision(
+            name=d.name,
+            choices=tuple(d.choices or ()),
+            default=d.default or "",
+            when=None if d.when is None else When(decision=d.when.decision, values=tuple(d.when.values)),
+        )
+        for d in listed
+    )
+
+
+def recipe_value(spec: Spec, name: str) -> str:
+    """The recipe's value of a known hyperparameter, as a decision writes it."""
+    recipe = spec.task.recipe
+    match name:
+        case "optimizer":
+            return recipe.optimizer
+        case "batch_size":
+            return str(recipe.batch_size)
+        case _:
+            return exact_decimal(float(getattr(recipe, name)))
+
+
+def _hyperparameter(declared: Hyperparameter, spec: Spec) -> Decision:
+    default = declared.default or recipe_value(spec, declared.name)
+    when = When(decision=declared.when.decision, values=tuple(declared.when.values)) if declared.when is not None else None
+    return Decision(
+        name=declared.name,
+        role=KNOWN[declared.name].role if declared.name in KNOWN else Role.TRAINING,
+        choices=choices_of(declared),
+        default=exact_decimal(float(default)) if declared.continuous is not None else default,
+        when=when,
+        range=_range(declared.continuous) if declared.continuous is not None else None,
+    )
+
+
+def _range(c: Continuous) -> Range:
+    num_mixed = (c.top_k or DEFAULT_TOP_K) if c.mixing == "TopK" else 1
+    expects = c.derive == "Expectation" or num_mixed > 1
+    return Range(minimum=float(c.min), maximum=float(c.max), is_log=c.scale == "Log", num_mixed=num_mixed, expects=expects)
+
+
+def initial_configurations(spec: Spec, space: Space) -> tuple[Configuration, ...]:
+    """The configurations that the spec enqueues beside the default, in its order; what they leave out is the default's."""
+    default = space.as_mapping(space.default)
+    given = (initial.values for initial in spec.search_space.initial_configurations)
+    ranges = {d.name: d.range for d in space.decisions}
+    return tuple(
+        space.configuration({**default, **{name: exact_decimal(float(v)) if ranges[name] else v for name, v in values.items()}})
+        for values in given
+    )
+
+
+def _pinned(declared: TemplateDecision) -> TemplateDecision:
+    """The decision with its default as the only choice: no architecture is searched."""
+    return replace(declared, choices=(declared.default,))
+
+
+def _architecture(declared: TemplateDecision, change: ArchitectureDecision | None) -> Decision:
+    choices, default, when = declared.choices, declared.default, declared.when
+    if change is not None:
+        if change.choices is not None:
+            choices = tuple(c for c in declared.choices if c in change.choices)
+            default = default if default in choices else choices[0]
+        default = change.default or default
+        if change.when is not None:
+            when = When(decision=change.when.decision, values=tuple(change.when.values))
+    return Decision(name=declared.name, role=Role.ARCHITECTURE, choices=choices, default=default, when=when)
+
+
+def _parents_first(decisions: list[Decision]) -> list[Decision]:
+    """Stable order in which every decision follows the one its condition looks at."""
+    ordered: list[Decision] = []
+    placed: set[str] = set()
+    waiting = list(decisions)
+    while waiting:
+        index = next((i for i, d in enumerate(waiting) if d.when is None or d.when.decision in placed), None)
+        if index is None:
+            raise ValueError("conditions form a cycle")
+        ordered.append(waiting.pop(index))
+        placed.add(ordered[-1].name)
+    return ordered

@@ -1,0 +1,87 @@
+"""`spec.searchSpace`: what may vary."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from autohas_api.base.model import Model, Rule
+from autohas_api.spec.hyperparameters import Choice, Choices, Condition, DecisionName, Hyperparameter
+
+
+class ArchitectureDecision(Model):
+    """Restricts (fewer choices), pins (one choice) or re-defaults one decision of the template."""
+
+    name: DecisionName = Field(description="Name of the template's decision.")
+    choices: Choices | None = Field(
+        default=None, description="The choices left to the search, of the template's; absent: all. One choice pins the decision."
+    )
+    default: Choice | None = Field(
+        default=None, description="Choice in the default configuration; absent: the template's, or the first choice left."
+    )
+    when: Condition | None = Field(
+        default=None,
+        description="Search this decision only under a condition; otherwise it takes its default."
+        " Only for decisions without a condition of their own.",
+    )
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            expression="!has(self.default) || !has(self.choices) || self.default in self.choices",
+            message="default must be one of choices",
+            field_path=".default",
+            holds=lambda d: d.default is None or d.choices is None or d.default in d.choices,
+        ),
+        Rule(
+            expression="!has(self.when) || self.when.decision != self.name",
+            message="a decision must not depend on itself",
+            field_path=".when.decision",
+            holds=lambda d: d.when is None or d.when.decision != d.name,
+        ),
+    )
+
+
+class Architecture(Model):
+    """Which architecture decisions are searched."""
+
+    decisions: list[ArchitectureDecision] = Field(
+        default_factory=list,
+        max_length=128,
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+        description="Changes to the template's decisions. Empty: all of them are searched as the template has them.",
+    )
+
+
+class InitialConfiguration(Model):
+    """A configuration that is tried beside the default."""
+
+    values: Annotated[dict[str, Choice], Field(max_length=192)] = Field(
+        description="Hyperparameters and architecture decisions by name; what is left out stands at its default."
+    )
+
+
+class SearchSpace(Model):
+    """What varies: hyperparameters, architecture, or both. Absent architecture: the template's defaults are kept."""
+
+    hyperparameters: list[Hyperparameter] = Field(
+        default_factory=list,
+        max_length=64,
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+        description="Hyperparameters to search; the others keep the recipe's values.",
+    )
+    architecture: Architecture | None = Field(default=None, description="Present: the template's architecture decisions are searched.")
+    initial_configurations: list[InitialConfiguration] = Field(
+        default_factory=list,
+        max_length=16,
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+        description="Configurations to try beside the default: as lanes, as candidates of the race, as first samples or trials.",
+    )
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            expression="has(self.architecture) || (has(self.hyperparameters) && self.hyperparameters.size() > 0)",
+            message="nothing to search: give hyperparameters, architecture or both",
+            holds=lambda s: s.architecture is not None or len(s.hyperparameters) > 0,
+        ),
+    )

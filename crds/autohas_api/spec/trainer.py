@@ -1,0 +1,203 @@
+"""`spec.trainer`: the pod that trains. The few Kubernetes types that it needs, typed and bounded."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, ClassVar, Final, Literal
+
+from pydantic import Field, StringConstraints
+
+from autohas_api.base.kube_rules import keys_are_annotations, keys_are_labels, keys_are_resources, not_reserved, quoted
+from autohas_api.base.kube_types import DnsName, Labels, Quantity, Resources
+from autohas_api.base.model import Model, Rule
+from autohas_api.base.names import LABEL_PRIORITY, LABEL_QUEUE, SHM_DIRECTORY
+from autohas_api.spec.environment import EnvFrom, EnvVar
+from autohas_api.spec.mounts import Volume, VolumeMount, mount_rules, normal
+from autohas_api.spec.placement import Affinity, ResourceClaim, Toleration, TopologySpreadConstraint
+
+WHOLE_GPUS: Final = ("nvidia.com/gpu", "amd.com/gpu", "gpu.intel.com/i915", "gpu.intel.com/xe")
+"""Resources of which one is a whole GPU; shared ones and slices (nvidia.com/gpu.shared, nvidia.com/mig-1g.5gb) have other names."""
+_WHOLE: Final = "^[0-9]+([kMGTPE]|[KMGTPE]i)?$"
+
+
+def _whole_devices(side: str) -> Rule:
+    return Rule(
+        expression=f"!has(self.{side}) || self.{side}.all(k, !k.contains('/') || string(self.{side}[k]).matches('{_WHOLE}'))",
+        message="devices are counted: a resource with a domain must be a whole number",
+        field_path=f".{side}",
+        holds=lambda r: all("/" not in k or re.fullmatch(_WHOLE, str(v)) is not None for k, v in (getattr(r, side) or {}).items()),
+    )
+
+
+def _one_gpu(side: str) -> Rule:
+    listed = ", ".join(f"'{name}'" for name in WHOLE_GPUS)
+    return Rule(
+        expression=f"!has(self.{side}) || self.{side}.all(k, !(k in [{listed}]) || string(self.{side}[k]) in ['0', '1'])",
+        message=f"{', '.join(WHOLE_GPUS)} must be 1: one search uses one GPU, further ones would idle",
+        field_path=f".{side}",
+        holds=lambda r: all(str((getattr(r, side) or {}).get(name, "0")) in ("0", "1") for name in WHOLE_GPUS),
+    )
+
+
+class ResourceRequirements(Model):
+    """Resources of the trainer container."""
+
+    limits: Resources | None = Field(default=None)
+    requests: Resources | None = Field(default=None)
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        *(rule for side in ("limits", "requests") for rule in (keys_are_resources(side), _whole_devices(side), _one_gpu(side))),
+        Rule(
+            expression="!has(self.requests) || self.requests.all(k, !k.contains('/') ||"
+            " (has(self.limits) && k in self.limits && string(self.limits[k]) == string(self.requests[k])))",
+            message="a device must be in limits too, in the same number: Kubernetes does not share one",
+            field_path=".requests",
+            holds=lambda r: all("/" not in k or str((r.limits or {}).get(k, "")) == str(v) for k, v in (r.requests or {}).items()),
+        ),
+    )
+
+
+_HOST: Final = r"([a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?(\.[a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?)*|\[[a-fA-F0-9:]+\])(:[0-9]+)?"
+_PATH: Final = "[a-z0-9]+((\\.|_|__|-+)[a-z0-9]+)*"
+_IMAGE: Final = rf"^({_HOST}/)?{_PATH}(/{_PATH})*(:[A-Za-z0-9_][-A-Za-z0-9_.]{{0,127}})?(@[a-zA-Z][-+._a-zA-Z0-9]*:[0-9a-fA-F]{{32,}})?$"
+"""A reference as container runtimes parse it (Source: distribution/reference)."""
+_OWN_BY_DOMAIN: Final = r"([^/]*\.)?(kubernetes\.io|k8s\.io|autohas\.dev)/"
+_OWN_LABELS: Final = rf"{_OWN_BY_DOMAIN}|(controller-uid|job-name|{re.escape(LABEL_QUEUE)}|{re.escape(LABEL_PRIORITY)})$"
+_OWN_ANNOTATIONS: Final = (
+    r"([^/]*\.)?autohas\.dev/|batch\.kubernetes\.io/|kubernetes\.io/(config\.|limit-ranger$|psp$)"
+    r"|(container\.apparmor\.security\.beta|container\.seccomp\.security\.alpha|seccomp\.security\.alpha)\.kubernetes\.io/"
+)
+
+
+class PullSecret(Model):
+    """A Secret with credentials of a registry, in the search's namespace."""
+
+    name: DnsName = Field()
+
+
+_BY_NAME: dict[str, Any] = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
+
+
+class Trainer(Model):
+    """The pod that trains."""
+
+    image: Annotated[str, StringConstraints(max_length=512)] = Field(
+        default="", description="Container image; empty: the chart's trainer image. Pinned in status at the first attempt."
+    )
+    resources: ResourceRequirements | None = Field(
+        default=None,
+        description="Resources of the container; a GPU is asked for here, for example nvidia.com/gpu: 1 under limits. One search uses one.",
+    )
+    device: Literal["Auto", "CPU", "CUDA"] = Field(
+        default="Auto",
+        description="Auto: a GPU when one is there. CUDA, or any device or claim that the pod asks for, without a GPU that torch sees ends"
+        " with exit code 78, never in a silent CPU run; where that device is no GPU, say CPU.",
+    )
+    volumes: Annotated[list[Volume], Field(max_length=32)] | None = Field(
+        default=None,
+        description="Volumes of the pod.",
+        json_schema_extra=_BY_NAME,
+    )
+    volume_mounts: Annotated[list[VolumeMount], Field(max_length=32)] | None = Field(
+        default=None,
+        description="Where the volumes appear.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["mountPath"]},
+    )
+    shm_size: Quantity | None = Field(
+        default=None,
+        description="Size of /dev/shm, counted as memory; absent: no limit of its own with a device, else 64 MiB. A volume of your own"
+        " that is mounted there takes its place.",
+    )
+    env: Annotated[list[EnvVar], Field(max_length=128)] | None = Field(
+        default=None, description="Environment variables of the container.", json_schema_extra=_BY_NAME
+    )
+    env_from: Annotated[list[EnvFrom], Field(max_length=32)] | None = Field(
+        default=None,
+        description="ConfigMaps and Secrets whose keys become environment variables; HOME, TMPDIR and the folders of caches, which the"
+        " operator sets, can be replaced under env only.",
+    )
+    node_selector: Labels | None = Field(default=None, description="Labels that the node must have.")
+    affinity: Affinity | None = Field(default=None, description="Nodes and neighbours that the pod wants or avoids.")
+    tolerations: Annotated[list[Toleration], Field(max_length=32)] | None = Field(
+        default=None, description="Taints that the pod tolerates."
+    )
+    topology_spread_constraints: Annotated[list[TopologySpreadConstraint], Field(max_length=8)] | None = Field(
+        default=None, description="Spread of pods over zones or nodes."
+    )
+    resource_claims: Annotated[list[ResourceClaim], Field(max_length=8)] | None = Field(
+        default=None,
+        description="Devices by dynamic resource allocation; the trainer container gets all of them.",
+        json_schema_extra=_BY_NAME,
+    )
+    priority_class_name: DnsName | None = Field(default=None, description="PriorityClass of the pod, none of system-*.")
+    scheduler_name: DnsName | None = Field(default=None, description="Scheduler of the pod; absent: the cluster's usual one.")
+    runtime_class_name: DnsName | None = Field(default=None, description="RuntimeClass of the pod, for example nvidia.")
+    image_pull_secrets: Annotated[list[PullSecret], Field(max_length=16)] | None = Field(
+        default=None, description="Secrets for the image's registry, beside those of the chart.", json_schema_extra=_BY_NAME
+    )
+    service_account_name: DnsName | None = Field(
+        default=None,
+        description="Service account of the pod, one of the chart's trainer.serviceAccounts; its token is never mounted."
+        " Absent: the namespace's default account.",
+    )
+    labels: Labels | None = Field(default=None, description="Labels of the pod, except those that are the operator's or Kubernetes' own.")
+    annotations: Annotated[dict[str, Annotated[str, StringConstraints(max_length=4096)]], Field(max_length=32)] | None = Field(
+        default=None, description="Annotations of the pod, except those that are the operator's or Kubernetes' own."
+    )
+    termination_grace_period_seconds: int = Field(
+        default=120, ge=30, le=3600, description="Seconds to finish a step and write a checkpoint when the pod is to stop."
+    )
+
+    @property
+    def limits(self) -> Resources:
+        """Limits of the container; empty without any."""
+        return (self.resources.limits if self.resources is not None else None) or {}
+
+    @property
+    def asked_device(self) -> str:
+        """What the pod asks for beside CPU and memory: nvidia.com/gpu, gpu.intel.com/i915, a claim ...; empty without any device.
+
+        Only its driver knows what a device is: each counts as one to compute on, unless the search says `device: CPU`.
+        """
+        asked = [name for name, amount in self.limits.items() if "/" in name and str(amount) != "0"]
+        claims = [f"the resource claim {claim.name}" for claim in self.resource_claims or []]
+        gpus = [name for name in asked if name in WHOLE_GPUS or name.partition("/")[2].startswith(("gpu", "mig-"))]
+        return next(iter((*gpus, *claims, *asked)), "")
+
+    @property
+    def has_shared_memory(self) -> bool:
+        """Whether a volume of the search's own is mounted at /dev/shm."""
+        return any(normal(mount.mount_path) == SHM_DIRECTORY for mount in self.volume_mounts or [])
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        *mount_rules(),
+        Rule(
+            expression=f"self.image == '' || self.image.matches({quoted(_IMAGE)})",
+            message="image must be a reference such as registry.example/team/trainer:1.2: lower case after the registry, no spaces",
+            field_path=".image",
+            holds=lambda t: t.image == "" or re.fullmatch(_IMAGE, t.image) is not None,
+        ),
+        keys_are_labels("nodeSelector"),
+        keys_are_labels("labels"),
+        keys_are_annotations("annotations"),
+        not_reserved(
+            "labels",
+            _OWN_LABELS,
+            but=("app.kubernetes.io/",),
+            message="labels under kubernetes.io, k8s.io (app.kubernetes.io is free) and autohas.dev, controller-uid, job-name and Kueue's"
+            " queue are the operator's and Kubernetes' own; the queue is a label of the search itself",
+        ),
+        not_reserved("labels", "app\\.kubernetes\\.io/managed-by$", message="the label app.kubernetes.io/managed-by is the operator's"),
+        not_reserved(
+            "annotations",
+            _OWN_ANNOTATIONS,
+            message="annotations under autohas.dev and batch.kubernetes.io, the kubelet's and those of security profiles are the operator's"
+            " and Kubernetes' own",
+        ),
+        Rule(
+            expression="!has(self.priorityClassName) || !self.priorityClassName.startsWith('system-')",
+            message="priority classes that begin with system- are the cluster's own: choose another",
+            field_path=".priorityClassName",
+            holds=lambda t: not (t.priority_class_name or "").startswith("system-"),
+        ),
+    )

@@ -1,0 +1,69 @@
+"""What the tables of wrong searches are made of: a valid search, changes of it, and what is said about them."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any, Final
+
+from autohas_api.base.names import API_VERSION, KIND
+
+__all__ = ["Rejection", "a_search", "changed"]
+
+_MISSING: Final = object()
+
+
+def a_search(name: str = "example") -> dict[str, Any]:
+    """A valid, small search as a person would write it, defaults left out."""
+    return {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "metadata": {"name": name},
+        "spec": {
+            "task": {"data": {"name": "digits"}, "model": {"template": "mlp"}},
+            "searchSpace": {
+                "hyperparameters": [
+                    {"name": "learning_rate", "continuous": {"min": "0.03", "max": "3", "scale": "Log", "numBases": 3}},
+                    {"name": "weight_decay", "continuous": {"min": "1e-5", "max": "1e-2", "scale": "Log", "numBases": 4}},
+                ],
+                "architecture": {},
+            },
+            "retrain": {"steps": 27},
+            "budget": {"trainings": "4"},
+        },
+    }
+
+
+def changed(document: dict[str, Any], path: str, value: Any = _MISSING) -> dict[str, Any]:  # noqa: ANN401 - any JSON value
+    """A copy with the value at `spec.a.b[0].c` replaced, or removed when no value is given. Objects on the way are made."""
+    result = copy.deepcopy(document)
+    parts: list[str | int] = []
+    for segment in path.replace("]", "").split("."):
+        head, *indices = segment.split("[")
+        parts += [head, *(int(index) for index in indices)]
+    target: Any = result
+    for part in parts[:-1]:
+        target = target.setdefault(part, {}) if isinstance(target, dict) else target[part]
+    if value is _MISSING:
+        del target[parts[-1]]
+    else:
+        target[parts[-1]] = value
+    return result
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejection:
+    """One wrong value: setting `path` to `value` is refused, the message blames `field` and contains `words`."""
+
+    path: str
+    value: Any
+    field: str
+    words: str = ""
+
+    def document(self) -> dict[str, Any]:
+        """The wrong search."""
+        return changed(a_search(), self.path, self.value)
+
+    def __str__(self) -> str:
+        text = f"{self.path}={self.value!r}"
+        return text if len(text) < 80 else text[:77] + "..."  # noqa: PLR2004 - a test's name

@@ -1,0 +1,271 @@
+"""What a trainer says: the last word at its exit and /progress while it runs, with their codecs.
+
+Readers ignore unknown fields and reject everything else that is off: size, version, identity, numbers that are not
+finite. What cannot be read never becomes status.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from enum import StrEnum
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
+
+from autohas_api.base.digest import canonical
+from autohas_api.base.model import BY_ALIAS, Model
+from autohas_api.base.names import CONTRACT_VERSION, MAX_LAST_WORD_BYTES, MAX_PROGRESS_BYTES
+from autohas_api.base.spec_errors import problems_of
+
+Score = Annotated[float, Field(allow_inf_nan=False)]
+"""Any finite number: an rmse is in the target's own unit, which may be bytes or nanoseconds."""
+Share = Annotated[float, Field(allow_inf_nan=False, ge=0, le=1)]
+Count = Annotated[int, Field(ge=0, le=2**53 - 1)]
+Seconds = Annotated[float, Field(allow_inf_nan=False, ge=0, le=1e12)]
+Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
+Identity = Annotated[str, StringConstraints(max_length=128)]
+Text = Annotated[str, StringConstraints(max_length=1024)]
+MAX_NOTICES: Final = 16
+NOTICE_TYPES: Final[dict[str, Literal["Normal", "Warning"]]] = {
+    "CheckpointRestored": "Normal",
+    "DataConverted": "Normal",
+    "GoalReached": "Normal",
+    "GoalMissed": "Warning",
+    "PolicyConverged": "Normal",
+    "LatencyMeasured": "Normal",
+    "RewardPlateau": "Normal",
+    "TimeBudgetReached": "Normal",
+    "RestoreFailed": "Warning",
+    "EnvironmentChanged": "Warning",
+    "UpdateRejected": "Warning",
+    "SupernetDiverged": "Warning",
+    "CheckpointFailed": "Warning",
+    "WinnerDiverged": "Warning",
+    "RepeatDiverged": "Warning",
+    "CandidateFailed": "Warning",
+    "PolicyCollapsed": "Warning",
+    "BudgetMoved": "Normal",
+    "BudgetLeft": "Normal",
+    "SupernetShort": "Warning",
+}
+"""Every reason that a trainer may give for a notice, with the type of the event that it becomes."""
+
+
+NOTICES_PER_START: Final = 10_000
+"""Ids of a process's notices begin behind so many for each start, so that they grow over all processes."""
+
+
+class Stage(StrEnum):
+    """Stages of a search in their order."""
+
+    WARMUP = "Warmup"
+    LANES = "Lanes"
+    SUPERNET = "Supernet"
+    RACE = "Race"
+    EVALUATE = "Evaluate"
+
+
+class StopReason(StrEnum):
+    """Why a search ended with a result."""
+
+    COMPLETED = "Completed"
+    """Every stage did what was planned."""
+    BUDGET = "Budget"
+    """budget.maxActiveSeconds cut stages short."""
+    PLATEAU = "Plateau"
+    """budget.stop.plateauSteps without a rise of the averaged reward ended the supernet."""
+    CONVERGED = "Converged"
+    """The policy's entropy fell below budget.stop.normalizedEntropyBelow."""
+    GOAL_REACHED = "GoalReached"
+    """A candidate reached objective.goal."""
+
+
+class Message(Model):
+    """Base of what trainers say: who speaks, and which version of the contract."""
+
+    model_config = ConfigDict(extra="ignore", strict=False)
+
+    version: Literal[1] = Field(default=CONTRACT_VERSION)
+    search_uid: Identity
+    pod_uid: Identity
+    attempt: Count
+
+
+class Result(Message):
+    """The search is done: choice indices in the space's order (-1: the default, which is no basis), scores, digests."""
+
+    kind: Literal["Result"] = "Result"
+    choices: Annotated[list[Annotated[int, Field(ge=-1, le=64)]], Field(max_length=192)]
+    values: Annotated[list[Annotated[str, StringConstraints(max_length=32)]], Field(max_length=64)]
+    """Of each hyperparameter, in the space's order: its decimal where the choice is -1, else empty (own choices may be long)."""
+    test_score: Score
+    selection_score: Score
+    default_test_score: Score | None = None
+    default_selection_score: Score | None = None
+    trainings: Score
+    """Cost of the whole search in units of one full training."""
+    parameters: Count
+    cost: Score | None = None
+    """What the winner costs in units of objective.cost.metric; None without one."""
+    test_mean: Score | None = None
+    """Mean test score over retrain.seeds trainings of the winner; None with one seed."""
+    test_standard_deviation: Score | None = None
+    """Sample standard deviation of the same."""
+    seeds: Count = 1
+    """Trainings of the winner that were finished and tested."""
+    stop_reason: StopReason
+    active_seconds: Seconds = 0.0
+    """Seconds of work over all processes; what a kill repeated counts once."""
+    configuration_digest: Digest
+    model_digest: Digest
+    digest: Digest
+
+
+class Interrupted(Message):
+    """Stopped on request; a checkpoint is written."""
+
+    kind: Literal["Interrupted"] = "Interrupted"
+    step: Count
+    stage: Stage
+    checkpoint_digest: Digest | None = None
+    starts: Count = 0
+    """Trainer processes of the search so far, this one included; 0 from one that was stopped before it knew."""
+
+
+class Error(Message):
+    """The search cannot go on: the sentence a person reads, and the exit code."""
+
+    kind: Literal["Error"] = "Error"
+    exit_code: Annotated[int, Field(ge=1, le=255)]
+    message: Text
+
+
+LastWord = Annotated[Result | Interrupted | Error, Field(discriminator="kind")]
+
+
+class CheckpointInfo(Model):
+    """The newest durable checkpoint."""
+
+    model_config = ConfigDict(extra="ignore", strict=False)
+
+    step: Count
+    time: Seconds
+    """Seconds since the epoch."""
+    digest: Digest
+
+
+class TopChoice(Model):
+    """The most likely choice of one decision."""
+
+    model_config = ConfigDict(extra="ignore", strict=False)
+
+    decision: Annotated[str, StringConstraints(max_length=63)]
+    choice: Annotated[str, StringConstraints(max_length=64)]
+    probability: Share
+
+
+class Notice(Model):
+    """Something that a person should hear of once; the operator makes an event of it."""
+
+    model_config = ConfigDict(extra="ignore", strict=False)
+
+    id: Count
+    reason: Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Za-z]{0,62}$")]
+    message: Text
+    time: Seconds
+
+
+class Progress(Message):
+    """`/progress`: absolute and monotonic, so that a lost or repeated report does no harm."""
+
+    stage: Stage
+    step: Count
+    """Steps done over all stages."""
+    steps: Count
+    """Steps planned over all stages."""
+    percent: Annotated[float, Field(allow_inf_nan=False, ge=0, le=100)]
+    eta_seconds: Seconds | None = None
+    best: Score | None = None
+    """Selection score of the leading candidate."""
+    entropy: Share | None = None
+    """Normalised entropy of the policy, 1 = uniform."""
+    top: Annotated[list[TopChoice], Field(max_length=64)] = Field(default_factory=list)
+    checkpoint: CheckpointInfo | None = None
+    starts: Annotated[int, Field(ge=0, le=1_000_000)]
+    """Processes that worked on this search so far."""
+    interruptions: Annotated[int, Field(ge=0, le=1_000_000)]
+    active_seconds: Seconds
+    stop_reason: StopReason | None = None
+    """Why the search ends before its plan does, from the moment this is known; None while it goes by its plan."""
+    notices: Annotated[list[Notice], Field(max_length=MAX_NOTICES)] = Field(default_factory=list)
+
+
+class MessageError(Exception):
+    """A trainer's message cannot be used; the text says why, for a condition or an event."""
+
+
+class VersionError(MessageError):
+    """The message is of another version of the contract: operator and trainer image do not belong together."""
+
+
+def encode(message: Message) -> bytes:
+    """One line of JSON.
+
+    Raises:
+        ValueError: longer than its reader accepts (a bug of the writer).
+    """
+    line = canonical(message.to_json()).encode()
+    limit = MAX_PROGRESS_BYTES if isinstance(message, Progress) else MAX_LAST_WORD_BYTES
+    if len(line) > limit:
+        raise ValueError(f"message of {len(line)} bytes exceeds {limit}")
+    return line
+
+
+def decode_progress(raw: bytes) -> Progress:
+    """Read `/progress`.
+
+    Raises:
+        MessageError: too long, not JSON, wrong version, wrong shape, not finite.
+    """
+    progress: Progress = _decode(raw, MAX_PROGRESS_BYTES, TypeAdapter(Progress))
+    return progress
+
+
+def decode_last_word(raw: bytes) -> Result | Interrupted | Error:
+    """Read a termination message.
+
+    Raises:
+        MessageError: as for `decode_progress`.
+    """
+    word: Result | Interrupted | Error = _decode(raw, MAX_LAST_WORD_BYTES, TypeAdapter(LastWord))
+    return word
+
+
+def _decode(raw: bytes, limit: int, adapter: TypeAdapter[Any]) -> Any:  # noqa: ANN401 - the adapter's type
+    if len(raw) > limit:
+        raise MessageError(f"message is longer than {limit} bytes")
+    try:
+        value = json.loads(raw, parse_constant=_reject_constant, parse_float=_finite)
+    except (ValueError, RecursionError) as error:
+        raise MessageError(f"message is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise MessageError("message must be a JSON object")
+    if value.get("version") != CONTRACT_VERSION:
+        raise VersionError(f"message has version {str(value.get('version'))[:20]}, expected {CONTRACT_VERSION}")
+    try:
+        return adapter.validate_python(value, **BY_ALIAS)
+    except ValidationError as error:
+        problem = problems_of(error)[0]
+        raise MessageError(f"message is malformed: {str(problem)[:300]}") from error
+
+
+def _reject_constant(text: str) -> float:
+    raise ValueError(f"{text} is not allowed")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is not finite")
+    return value
