@@ -33,10 +33,10 @@ from kubernetes.aio.client import Configuration
 
 from autohas_api.base.names import LABEL_SEARCH, TRAINER_PORT
 from autohas_api.testing.rejections import a_search
-from autohas_operator import login
 from autohas_operator.client import SEARCHES, HttpClient
+from autohas_operator.cluster import login
 from autohas_operator.metrics import Metrics
-from autohas_operator.ratelimit import TokenBucket
+from autohas_operator.rate_limit import TokenBucket
 from testcluster.chart import CHART
 from testcluster.control_plane import ControlPlane
 

@@ -113,8 +113,8 @@ DO_NOTHING: Final = """
 import asyncio, sys
 import kopf
 from autohas_operator import login
-from autohas_operator.cache import Cache
-from autohas_operator.handlers import kopf_settings
+from autohas_operator.cluster.cache import Cache
+from autohas_operator.cluster.handlers import kopf_settings
 
 async def main():
     loaded = await login.configuration(sys.argv[1])

@@ -13,8 +13,8 @@ from autohas_api.base.streams import use_utf8
 try:
     import structlog
 
-    from autohas_operator.application import run
     from autohas_operator.errors import OperatorError
+    from autohas_operator.process.application import run
     from autohas_operator.settings import read_settings
 except ModuleNotFoundError as error:
     if (error.name or "autohas").startswith("autohas"):

@@ -20,8 +20,8 @@ from kubernetes.aio.client import ApiClient, Configuration
 from autohas_api.base import names
 from autohas_operator.errors import UnreachableError, api_error
 from autohas_operator.metrics import Metrics
-from autohas_operator.observe import Document
-from autohas_operator.ratelimit import TokenBucket
+from autohas_operator.rate_limit import TokenBucket
+from autohas_operator.records.observed import Document
 
 PAGE_SIZE: Final = 500
 """Objects per answer of a list: bounds memory on both sides."""

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from autohas_operator.cures import refused, with_cure
+from autohas_operator.hints import refused, with_cure
 
 
 class OperatorError(Exception):

@@ -29,7 +29,7 @@ KEPT_WITHOUT_SEARCH_S: Final = 3600.0
 
 
 class QueueState(Protocol):
-    """What a scrape reads of `autohas_operator.workqueue.WorkQueue`."""
+    """What a scrape reads of `autohas_operator.cluster.workqueue.WorkQueue`."""
 
     def __len__(self) -> int: ...
     @property
@@ -141,7 +141,7 @@ class Metrics:
             self._lives.labels(result).observe(max(0.0, age_s))
 
     def trainer_ended(self, namespace: str, reason: str) -> None:
-        """A trainer that was seen alive has ended; `reason` is one of `autohas_operator.policy.end_word`."""
+        """A trainer that was seen alive has ended; `reason` is one of `autohas_operator.decide.policy.end_word`."""
         self._ends.labels(namespace, reason).inc()
 
     def reconciled(self, result: str, seconds: float) -> None:

@@ -16,8 +16,8 @@ from pydantic import ValidationError
 
 from autohas_api.base.spec_errors import problems_of
 from autohas_api.spec.search import broken_rules
-from autohas_operator.defaults import NO_DEFAULTS, TrainerDefaults
 from autohas_operator.errors import OperatorError
+from autohas_operator.trainer_defaults import NO_DEFAULTS, TrainerDefaults
 
 PREFIX: Final = "AUTOHAS_"
 _LOG_LEVELS: Final = ("debug", "info", "warning", "error")

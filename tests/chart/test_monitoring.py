@@ -15,10 +15,10 @@ from reporting_fixtures import FakeClock, candidate, checkpoint_info, policy, ru
 
 from autohas_api.generate.monitoring import alerts, fleet, one_search
 from autohas_api.testing.rejections import a_search, changed
-from autohas_operator.cache import Cache
-from autohas_operator.census import Census
+from autohas_operator.cluster.cache import Cache
+from autohas_operator.cluster.workqueue import WorkQueue
 from autohas_operator.metrics import Metrics
-from autohas_operator.workqueue import WorkQueue
+from autohas_operator.process.search_metrics import Census
 from autohas_trainer.reporting.live import LiveState
 from autohas_trainer.reporting.metrics import build_registry
 from testcluster import binaries, levels

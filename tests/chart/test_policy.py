@@ -15,9 +15,9 @@ from rendering import Objects, rendered
 from autohas_api.spec.trainer import Volume
 from autohas_api.testing.rejections import changed
 from autohas_api.wire.status import Status
-from autohas_operator.course import CreateAttempt
-from autohas_operator.leases import LEASE_NAME, LEASES
-from autohas_operator.plan import plan
+from autohas_operator.cluster.leases import LEASE_NAME, LEASES
+from autohas_operator.decide.phases import CreateAttempt
+from autohas_operator.decide.plan import plan
 from autohas_operator.testing.builders import NOW_S, PODS, observed, stored_search
 from autohas_operator.testing.decisions import SEARCH
 from autohas_operator.testing.wishes import EVERY_WISH

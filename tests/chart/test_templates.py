@@ -9,7 +9,7 @@ import yaml
 from rendering import CHART, environment_of, pod_of, rendered, rules_of
 
 from autohas_api.base import names
-from autohas_operator.leases import LEASE_NAME
+from autohas_operator.cluster.leases import LEASE_NAME
 from autohas_operator.settings import read_settings
 from testcluster import binaries
 from testcluster.client import Tool

@@ -15,8 +15,8 @@ import yaml
 
 from autohas_api.accept.acceptance import accept
 from autohas_api.base import yaml_file
-from autohas_operator import manifests
-from autohas_operator.observe import search_record
+from autohas_operator.manifests.job import Attempt, build_job
+from autohas_operator.records.observed import search_record
 from autohas_operator.testing.builders import PODS, SEARCH_UID
 from testcluster.cluster import Cluster
 from testcluster.commands import CommandFailedError
@@ -61,7 +61,7 @@ def _pod(file: Path, namespace: str) -> dict[str, Any]:
     search = yaml_file.read_search(file).value
     search["metadata"] |= {"namespace": namespace, "uid": SEARCH_UID, "resourceVersion": "1", "generation": 1}
     record = search_record(search)
-    job = manifests.job(record, accept(json.loads(record.document))[0], manifests.Attempt(number=1, image="trainer:1"), PODS)
+    job = build_job(record, accept(json.loads(record.document))[0], Attempt(number=1, image="trainer:1"), PODS)
     template = job["spec"]["template"]
     metadata = {"name": "trainer", "namespace": namespace, "labels": template["metadata"]["labels"]}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}

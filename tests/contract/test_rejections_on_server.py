@@ -10,8 +10,8 @@ import pytest
 
 from autohas_api.accept.acceptance import accept
 from autohas_api.testing.rejections import REJECTED_BY_RULE, REJECTED_BY_SCHEMA, UNACCEPTABLE, Rejection, a_search, changed
-from autohas_operator import manifests
-from autohas_operator.observe import search_record
+from autohas_operator.manifests.job import Attempt, build_job
+from autohas_operator.records.observed import search_record
 from autohas_operator.testing.builders import PODS, SEARCH_UID
 from autohas_operator.testing.wishes import EVERY_WISH, PLACEMENT
 from testcluster.cluster import Cluster
@@ -46,7 +46,7 @@ def test_a_job_with_every_wish_is_taken_by_the_server(server: Cluster) -> None:
     stored = json.loads(_create(server, changed(a_search(), "spec.trainer", EVERY_WISH), "--dry-run=server"))
     stored["metadata"]["uid"] = SEARCH_UID
     record = search_record(stored)
-    job = manifests.job(record, accept(json.loads(record.document))[0], manifests.Attempt(number=1, image="trainer:1"), PODS)
+    job = build_job(record, accept(json.loads(record.document))[0], Attempt(number=1, image="trainer:1"), PODS)
     taken = json.loads(_create(server, job, "--dry-run=server"))
     pod = taken["spec"]["template"]["spec"]
 

@@ -14,7 +14,7 @@ import pytest
 from line import HALF_A_CORE, NAMESPACE, Line, Reference, durable
 from recording import History, Life, Recording, Told, followed, overlapping, recorded
 
-from autohas_operator.pods import LIVENESS_FAILURES, LIVENESS_PERIOD_S, PROBE_TIMEOUT_S
+from autohas_operator.manifests.pod import LIVENESS_FAILURES, LIVENESS_PERIOD_S, PROBE_TIMEOUT_S
 from testcluster.waiting import until
 
 pytestmark = pytest.mark.node

@@ -16,8 +16,8 @@ import kopf
 import pytest
 
 from autohas_api.testing.rejections import changed
-from autohas_operator import application
-from autohas_operator.handlers import kopf_settings
+from autohas_operator.cluster.handlers import kopf_settings
+from autohas_operator.process import application
 from autohas_operator.settings import read_settings
 from autohas_operator.testing.builders import DURABLE
 from testcluster.cluster import Cluster

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from autohas_api.wire.status import ConditionType
-from autohas_operator.conditions import verdict_of
-from autohas_operator.cures import CURES
+from autohas_operator.decide.conditions import verdict_of
 from autohas_operator.errors import (
     ApiError,
     ForbiddenError,
@@ -19,11 +18,12 @@ from autohas_operator.errors import (
     obstacle_to_creating,
     refusal,
 )
-from autohas_operator.observe import Explanation
+from autohas_operator.hints import CURES
+from autohas_operator.records.observed import Explanation
 from autohas_operator.testing import sentences
 from autohas_operator.testing.builders import NOW_S, ended_pod, observed, stored_pod
 from autohas_operator.testing.decisions import CREATED, JOB, RUNNING, SEARCH, decide
-from autohas_operator.testing.words import said
+from autohas_operator.testing.reasons import said
 from autohas_operator.wording import MAX_CONDITION_MESSAGE
 
 LONG = "0/5000 nodes are available: " + "1 node(s) had an untolerated taint, " * 200

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from autohas_operator.client import EVENTS
-from autohas_operator.events import SHARE_BURST, EventRecorder
+from autohas_operator.decide.announcements import Announcement
 from autohas_operator.metrics import Metrics
-from autohas_operator.observe import SearchRecord, search_record
-from autohas_operator.ratelimit import TokenBucket
+from autohas_operator.rate_limit import TokenBucket
+from autohas_operator.reconcile.events import SHARE_BURST, EventRecorder
+from autohas_operator.records.observed import SearchRecord, search_record
 from autohas_operator.testing.builders import NOW_S, stored_search
 from autohas_operator.testing.world import FakeApi
-from autohas_operator.transitions import Announcement
 
 
 def notice(message: str) -> Announcement:

@@ -13,13 +13,13 @@ from structlog.testing import capture_logs
 from autohas_api.base.names import ANNOTATION_SPEC_HASH
 from autohas_api.testing.rejections import changed
 from autohas_api.wire.status import ConditionType, Phase, Status
-from autohas_operator.cache import Cache
 from autohas_operator.client import CONFIG_MAPS, EVENTS, JOBS, PODS
-from autohas_operator.conditions import verdict_of
-from autohas_operator.course import CreateAttempt, DeleteJob
+from autohas_operator.cluster.cache import Cache
+from autohas_operator.decide.conditions import verdict_of
+from autohas_operator.decide.phases import CreateAttempt, DeleteJob
+from autohas_operator.decide.plan import plan
 from autohas_operator.errors import ForbiddenError
-from autohas_operator.observe import Key, Report
-from autohas_operator.plan import plan
+from autohas_operator.records.observed import Key, Report
 from autohas_operator.testing.builders import (
     NOW_S,
     condition,

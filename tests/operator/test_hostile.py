@@ -9,16 +9,16 @@ import pytest
 from structlog.testing import capture_logs
 
 from autohas_api.testing.rejections import changed
-from autohas_operator.cache import Cache
 from autohas_operator.client import JOBS, PODS, SEARCHES
-from autohas_operator.intake import Intake
+from autohas_operator.cluster.cache import Cache
+from autohas_operator.cluster.informer import Intake
+from autohas_operator.cluster.resync import Resync, refill
+from autohas_operator.cluster.workqueue import WorkQueue
 from autohas_operator.metrics import Metrics
-from autohas_operator.observe import Key, job_record, pod_record, search_record
-from autohas_operator.resync import Resync, refill
+from autohas_operator.records.observed import Key, job_record, pod_record, search_record
 from autohas_operator.testing.builders import NOW_S, condition, ended_pod, running_pod, stored_job, stored_search
 from autohas_operator.testing.world import FakeApi
 from autohas_operator.wording import epoch
-from autohas_operator.workqueue import WorkQueue
 
 SEARCH = stored_search()
 JOB = stored_job(SEARCH, conditions=[condition("Complete")])

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from autohas_operator.client import EVENTS, JOBS
+from autohas_operator.cluster.leases import DURATIONS, LEASES, MAX_DURATION_S, PERIOD_S, NamespaceLeases
 from autohas_operator.errors import ForbiddenError, UnreachableError
-from autohas_operator.leases import DURATIONS, LEASES, MAX_DURATION_S, PERIOD_S, NamespaceLeases
 from autohas_operator.metrics import Metrics
-from autohas_operator.reconcile import Reconciler
-from autohas_operator.server import Health
+from autohas_operator.process.server import Health
+from autohas_operator.reconcile.reconciler import Reconciler
 from autohas_operator.testing import builders
 from autohas_operator.testing.lives import SEARCH
 from autohas_operator.testing.world import FakeApi, Refusing, World

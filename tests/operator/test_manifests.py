@@ -10,8 +10,8 @@ import pytest
 
 from autohas_api.accept.acceptance import accept
 from autohas_api.base import names
-from autohas_operator import manifests
-from autohas_operator.observe import search_record
+from autohas_operator.manifests.job import Attempt, build_job, child_name
+from autohas_operator.records.observed import search_record
 from autohas_operator.settings import PodSettings
 from autohas_operator.testing.builders import PODS, SEARCH_UID, stored_search
 from autohas_operator.testing.wishes import PLACEMENT, VARIABLES
@@ -19,7 +19,7 @@ from autohas_operator.testing.wishes import PLACEMENT, VARIABLES
 
 def made(settings: PodSettings = PODS, **spec: Any) -> dict[str, Any]:
     record = search_record(stored_search(**spec))
-    return manifests.job(record, accept(json.loads(record.document))[0], manifests.Attempt(number=3, image="trainer:1"), settings)
+    return build_job(record, accept(json.loads(record.document))[0], Attempt(number=3, image="trainer:1"), settings)
 
 
 def pod_of(job: dict[str, Any]) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def test_names_and_owner_are_those_of_the_contract() -> None:
 
 def test_the_longest_name_still_makes_a_dns_label() -> None:
     """46 characters and a three-digit attempt stay within 63."""
-    assert len(manifests.child_name(search_record(stored_search("a" * names.MAX_NAME_LENGTH)), 999)) <= 63
+    assert len(child_name(search_record(stored_search("a" * names.MAX_NAME_LENGTH)), 999)) <= 63
 
 
 def test_the_failure_policy_is_that_of_the_contract() -> None:

@@ -10,11 +10,11 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from autohas_api.wire.status import Condition, Status
-from autohas_operator.cache import Cache
-from autohas_operator.census import KEPT_AFTER_END_S, Census
+from autohas_operator.cluster.cache import Cache
+from autohas_operator.decide.policy import end_word
 from autohas_operator.metrics import Metrics
-from autohas_operator.observe import Key
-from autohas_operator.policy import end_word
+from autohas_operator.process.search_metrics import KEPT_AFTER_END_S, Census
+from autohas_operator.records.observed import Key
 from autohas_operator.settings import SettingError, read_settings
 from autohas_operator.testing.builders import NOW_S, ended_pod, report, running_pod, stored_job, stored_search
 from autohas_operator.testing.world import World

@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 
 from autohas_api.testing.rejections import changed
-from autohas_operator.cache import Cache
 from autohas_operator.client import SEARCHES
+from autohas_operator.cluster.cache import Cache
+from autohas_operator.cluster.informer import Intake
+from autohas_operator.cluster.resync import Resync, refill
+from autohas_operator.cluster.workqueue import WorkQueue
 from autohas_operator.errors import ForbiddenError, OperatorError, UnreachableError, api_error
-from autohas_operator.intake import Intake
 from autohas_operator.metrics import Metrics
-from autohas_operator.observe import Key
-from autohas_operator.resync import Resync, refill
+from autohas_operator.records.observed import Key
 from autohas_operator.testing.builders import stored_search
 from autohas_operator.testing.world import FakeApi
-from autohas_operator.workqueue import WorkQueue
 
 SERVED = ("a", "b", "c")
 

@@ -12,9 +12,9 @@ import pytest
 
 from autohas_api.base.digest import sha256
 from autohas_api.wire.messages import CheckpointInfo
-from autohas_operator.cache import Cache
 from autohas_operator.client import JOBS, PODS
-from autohas_operator.observe import Report
+from autohas_operator.cluster.cache import Cache
+from autohas_operator.records.observed import Report
 from autohas_operator.testing.builders import (
     NOW_S,
     condition,

@@ -9,10 +9,10 @@ import pytest
 
 from autohas_api.testing.rejections import changed
 from autohas_api.wire.status import ConditionType, Phase, Status, TrainerStatus
-from autohas_operator.conditions import verdict_of
-from autohas_operator.course import CreateAttempt
-from autohas_operator.observe import Explanation, Observed, Report
-from autohas_operator.plan import plan
+from autohas_operator.decide.conditions import verdict_of
+from autohas_operator.decide.phases import CreateAttempt
+from autohas_operator.decide.plan import plan
+from autohas_operator.records.observed import Explanation, Observed, Report
 from autohas_operator.testing import sentences
 from autohas_operator.testing.builders import (
     NOW_S,

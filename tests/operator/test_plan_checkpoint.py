@@ -10,7 +10,7 @@ from autohas_api.base.digest import sha256
 from autohas_api.testing.rejections import changed
 from autohas_api.wire.messages import CheckpointInfo
 from autohas_api.wire.status import ConditionType
-from autohas_operator.observe import Observed
+from autohas_operator.records.observed import Observed
 from autohas_operator.testing.builders import (
     NOW_S,
     ended_pod,

@@ -9,11 +9,11 @@ import pytest
 
 from autohas_api.testing.rejections import changed
 from autohas_api.wire.status import ConditionType, Phase, Status
-from autohas_operator.conditions import verdict_of
-from autohas_operator.course import CreateAttempt, DeleteJob
+from autohas_operator.decide.conditions import verdict_of
+from autohas_operator.decide.phases import CreateAttempt, DeleteJob
+from autohas_operator.decide.plan import plan
 from autohas_operator.errors import Blamed, Obstacle
-from autohas_operator.observe import Explanation
-from autohas_operator.plan import plan
+from autohas_operator.records.observed import Explanation
 from autohas_operator.testing.builders import (
     NOW_S,
     PODS,

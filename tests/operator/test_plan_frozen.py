@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from autohas_api.wire.status import ConditionType
-from autohas_operator.conditions import verdict_of
-from autohas_operator.observe import Explanation
+from autohas_operator.decide.conditions import verdict_of
+from autohas_operator.records.observed import Explanation
 from autohas_operator.testing.builders import NOW_S, ended_pod, observed
 from autohas_operator.testing.decisions import JOB, RUNNING, SEARCH, decide
 

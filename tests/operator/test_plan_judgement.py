@@ -8,7 +8,7 @@ from autohas_api.base.model import Rule
 from autohas_api.base.spec_errors import Problem, SpecError
 from autohas_api.spec.search import Search, Spec
 from autohas_api.wire.status import ConditionType, Phase
-from autohas_operator import plan as module
+from autohas_operator.decide import plan as module
 from autohas_operator.testing.builders import NOW_S, ended_pod, observed, report, result_text, stored_search
 from autohas_operator.testing.decisions import JOB, POD, RUNNING, SEARCH, decide, verdict
 

@@ -10,12 +10,12 @@ import pytest
 from autohas_api.base.names import ANNOTATION_PAUSED, LABEL_ATTEMPT
 from autohas_api.testing.rejections import changed
 from autohas_api.wire.status import ConditionType, Phase, Status
-from autohas_operator.aftermath import CleanUp
-from autohas_operator.conditions import verdict_of
-from autohas_operator.course import CreateAttempt
+from autohas_operator.decide.cleanup import CleanUp
+from autohas_operator.decide.conditions import verdict_of
+from autohas_operator.decide.limits import num_interruptions
+from autohas_operator.decide.phases import CreateAttempt
 from autohas_operator.errors import Blamed, Obstacle
-from autohas_operator.limits import num_interruptions
-from autohas_operator.observe import Explanation, Report
+from autohas_operator.records.observed import Explanation, Report
 from autohas_operator.testing import sentences
 from autohas_operator.testing.builders import (
     NOW_S,

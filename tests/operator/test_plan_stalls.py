@@ -6,8 +6,8 @@ import pytest
 
 from autohas_api.testing.rejections import changed
 from autohas_api.wire.status import ConditionType
-from autohas_operator.conditions import verdict_of
-from autohas_operator.observe import Explanation
+from autohas_operator.decide.conditions import verdict_of
+from autohas_operator.records.observed import Explanation
 from autohas_operator.testing.builders import NOW_S, ended_pod, observed
 from autohas_operator.testing.decisions import JOB, RUNNING, SEARCH, decide, verdict
 

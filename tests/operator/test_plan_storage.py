@@ -7,8 +7,8 @@ from typing import Any
 from autohas_api.base.names import LABEL_QUEUE
 from autohas_api.testing.rejections import changed
 from autohas_api.wire.status import ConditionType, Phase
-from autohas_operator.conditions import verdict_of
-from autohas_operator.plan import Plan
+from autohas_operator.decide.conditions import verdict_of
+from autohas_operator.decide.plan import Plan
 from autohas_operator.testing.builders import NOW_S, ended_pod, observed, report, running_pod, stored_job, stored_search
 from autohas_operator.testing.decisions import after, decide
 from autohas_operator.wording import timestamp

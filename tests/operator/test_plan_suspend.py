@@ -10,10 +10,10 @@ from autohas_api.base.digest import sha256
 from autohas_api.base.names import LABEL_PRIORITY, LABEL_QUEUE
 from autohas_api.testing.rejections import changed
 from autohas_api.wire.status import CheckpointStatus, ConditionType, Phase, Status
-from autohas_operator.conditions import verdict_of
-from autohas_operator.course import CreateAttempt, DeleteJob
+from autohas_operator.decide.conditions import verdict_of
+from autohas_operator.decide.phases import CreateAttempt, DeleteJob
 from autohas_operator.errors import Blamed, Obstacle
-from autohas_operator.observe import Explanation, Observed, search_record
+from autohas_operator.records.observed import Explanation, Observed, search_record
 from autohas_operator.testing.builders import (
     NOW_S,
     condition,

@@ -9,13 +9,13 @@ import pytest
 
 from autohas_api.testing.rejections import changed
 from autohas_api.wire.status import ConditionType, Phase, Status
-from autohas_operator.conditions import verdict_of
-from autohas_operator.course import CreateAttempt
-from autohas_operator.defaults import TrainerDefaults
-from autohas_operator.plan import Plan, plan
+from autohas_operator.decide.conditions import verdict_of
+from autohas_operator.decide.phases import CreateAttempt
+from autohas_operator.decide.plan import Plan, plan
 from autohas_operator.settings import PodSettings, SettingError, read_settings
 from autohas_operator.testing.builders import NOW_S, PODS, observed, report, running_pod, stored_job
 from autohas_operator.testing.decisions import JOB, POD, RUNNING, SEARCH
+from autohas_operator.trainer_defaults import TrainerDefaults
 
 DEFAULTS = {
     "resources": {"requests": {"cpu": "2", "memory": "4Gi"}, "limits": {"memory": "4Gi"}},

@@ -10,9 +10,9 @@ import pytest
 from autohas_api.spec.search import IMMUTABLE_ONCE_STARTED, MUTABLE_WHILE_SUSPENDED, transition_rules
 from autohas_api.testing.rejections import changed
 from autohas_api.wire.status import ConditionType, Phase, Status
-from autohas_operator.conditions import verdict_of
-from autohas_operator.course import CreateAttempt, DeleteJob
-from autohas_operator.plan import Plan, plan
+from autohas_operator.decide.conditions import verdict_of
+from autohas_operator.decide.phases import CreateAttempt, DeleteJob
+from autohas_operator.decide.plan import Plan, plan
 from autohas_operator.settings import PodSettings
 from autohas_operator.testing.builders import NOW_S, PODS, ended_pod, observed, report, running_pod, stored_job, stored_pod, stored_search
 from autohas_operator.testing.decisions import CREATED, JOB, RUNNING, SEARCH, decide, verdict

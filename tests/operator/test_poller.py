@@ -13,12 +13,12 @@ import pytest
 from autohas_api.base.names import MAX_PROGRESS_BYTES
 from autohas_api.testing.rejections import changed
 from autohas_api.wire.messages import encode
-from autohas_operator.cache import Cache
+from autohas_operator.cluster.cache import Cache
+from autohas_operator.cluster.poller import FIRST_PERIOD_S, Fetcher, HttpFetcher, Poller, UnusableError, after_failure
+from autohas_operator.cluster.workqueue import WorkQueue
 from autohas_operator.metrics import Metrics
-from autohas_operator.observe import Key, PodRecord, Report, pod_record
-from autohas_operator.poller import FIRST_PERIOD_S, Fetcher, HttpFetcher, Poller, UnusableError, after_failure
+from autohas_operator.records.observed import Key, PodRecord, Report, pod_record
 from autohas_operator.testing.builders import NOW_S, ended_pod, progress, running_pod, stored_job, stored_pod, stored_search
-from autohas_operator.workqueue import WorkQueue
 
 SEARCH = stored_search()
 JOB = stored_job(SEARCH)

@@ -11,15 +11,15 @@ import aiohttp
 import pytest
 import structlog
 
-from autohas_operator.application import log_stray_error
+from autohas_operator.cluster.workqueue import WorkQueue
 from autohas_operator.errors import ApiError, ConflictError, ForbiddenError, InvalidError, NotFoundError, WaitError, api_error
 from autohas_operator.metrics import Metrics
-from autohas_operator.observe import Key
-from autohas_operator.server import MAX_SILENCE_S, Health, Server
+from autohas_operator.process.application import log_stray_error
+from autohas_operator.process.server import MAX_SILENCE_S, Health, Server
+from autohas_operator.reconcile.worker import attend
+from autohas_operator.records.observed import Key
 from autohas_operator.settings import SettingError, Settings, read_settings
 from autohas_operator.wording import clean, duration, epoch, percent, timestamp
-from autohas_operator.worker import attend
-from autohas_operator.workqueue import WorkQueue
 
 KEY = Key("ml", "fashion")
 

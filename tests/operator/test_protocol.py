@@ -23,7 +23,9 @@ from autohas_api.wire.messages import (
     decode_last_word,
     decode_progress,
 )
-from autohas_operator import pods, policy, poller
+from autohas_operator.cluster import poller
+from autohas_operator.decide import policy
+from autohas_operator.manifests import pod
 from autohas_operator.settings import Settings
 from autohas_operator.testing.builders import stored_job, stored_search
 
@@ -69,8 +71,8 @@ def test_the_limits_are_those_of_the_code() -> None:
 
     assert (settings.poll_timeout_s, poller.FIRST_PERIOD_S, settings.poll_period_s) == (2, 3, 15)
     assert (poller.FIRST_PERIOD_S * poller.MAX_FIRST_MISSES, settings.poll_period_s * poller.MAX_POLLS_PER_SECOND) == (120, 150)
-    assert (pods.STARTUP_S, pods.PROBE_TIMEOUT_S) == (30 * 60, 5)
-    assert (pods.LIVENESS_FAILURES, pods.LIVENESS_PERIOD_S) == (3, 30)
+    assert (pod.STARTUP_S, pod.PROBE_TIMEOUT_S) == (30 * 60, 5)
+    assert (pod.LIVENESS_FAILURES, pod.LIVENESS_PERIOD_S) == (3, 30)
     assert all(words in TEXT for words in ("within 2 s", "every 3 s", "every 15 s", "two minutes", "150 trainers"))
     assert all(words in TEXT for words in ("half an hour", "within 5 s", "three\nlooks 30 s apart"))
     assert (names.MAX_PROGRESS_BYTES, names.MAX_LAST_WORD_BYTES, names.TRAINER_PORT, names.CONTRACT_VERSION) == (16 * 1024, 4096, 9464, 1)

@@ -13,7 +13,7 @@ from autohas_api.generate.crd import custom_resource_definition
 from autohas_api.testing.rejections import changed
 from autohas_api.wire.status import Status
 from autohas_operator.errors import ForbiddenError, refusal
-from autohas_operator.observe import Explanation
+from autohas_operator.records.observed import Explanation
 from autohas_operator.testing import sentences
 from autohas_operator.testing.builders import NOW_S, ended_pod, error_text, observed, report, stored_job, stored_pod, stored_search
 from autohas_operator.testing.decisions import CREATED, JOB, POD, RUNNING, SEARCH, decide

@@ -10,11 +10,11 @@ import pytest
 
 from autohas_api.testing.rejections import changed
 from autohas_api.wire.status import ConditionType, Phase
-from autohas_operator.course import DeleteJob
+from autohas_operator.decide.phases import DeleteJob
 from autohas_operator.testing import sentences
 from autohas_operator.testing.builders import condition, ended_pod, observed, stored_job, stored_pod
 from autohas_operator.testing.decisions import CREATED, JOB, RUNNING, SEARCH, decide, verdict
-from autohas_operator.testing.words import said
+from autohas_operator.testing.reasons import said
 
 HERE = Path(__file__)
 SOME = {"Reporting", "SearchStalled", "EntropyBelowThreshold", "NumericalFailure"}

@@ -10,8 +10,8 @@ import pytest
 from autohas_api.testing.rejections import changed
 from autohas_operator.client import CONFIG_MAPS, EVENTS, JOBS, PODS, SEARCHES
 from autohas_operator.errors import ApiError, ForbiddenError, InvalidError, UnreachableError
-from autohas_operator.manifests import config_map
-from autohas_operator.observe import search_record
+from autohas_operator.manifests.job import build_config_map
+from autohas_operator.records.observed import search_record
 from autohas_operator.testing.builders import CLAIM, ended_pod, running_pod
 from autohas_operator.testing.lives import KEY, SEARCH, run, start, straight
 from autohas_operator.testing.world import KilledError, World
@@ -221,7 +221,7 @@ def test_an_object_of_our_name_that_does_not_go_is_named() -> None:
 
     async def whole() -> None:
         world = World()
-        left_over = config_map(search_record(SEARCH), 1)
+        left_over = build_config_map(search_record(SEARCH), 1)
         world.api.add(CONFIG_MAPS, "ml", changed(left_over, "metadata.deletionTimestamp", timestamp(0)))
         world.apply(SEARCH)
         await world.settle()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from autohas_operator.aftermath import CleanUp
-from autohas_operator.children import clean_up
+from autohas_operator.decide.cleanup import CleanUp
 from autohas_operator.errors import ApiError, InvalidError
-from autohas_operator.observe import search_record
+from autohas_operator.reconcile.apply import clean_up
+from autohas_operator.records.observed import search_record
 from autohas_operator.testing.lives import run, start, succeed
 from autohas_operator.testing.world import Refusing, World
 

@@ -10,8 +10,8 @@ import pytest
 from autohas_api.wire.status import ConditionType
 from autohas_operator.client import CONFIG_MAPS, EVENTS, JOBS, SEARCHES
 from autohas_operator.errors import Blamed, ForbiddenError, InvalidError, Obstacle, OperatorError
-from autohas_operator.explanations import Explanations
-from autohas_operator.observe import Explanation
+from autohas_operator.reconcile.warning_events import Explanations
+from autohas_operator.records.observed import Explanation
 from autohas_operator.testing import sentences
 from autohas_operator.testing.builders import NOW_S, ended_pod, observed, stored_job, stored_search
 from autohas_operator.testing.decisions import SEARCH, decide

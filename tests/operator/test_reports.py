@@ -10,8 +10,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from autohas_api.wire.status import Status
+from autohas_operator.decide.reports import write_due_in
 from autohas_operator.errors import ForbiddenError, InvalidError
-from autohas_operator.reports import write_due_in
 from autohas_operator.testing.builders import NOW_S, notice, observed, report, running_pod, stored_job, stored_search
 from autohas_operator.testing.decisions import JOB, POD, RUNNING, SEARCH, decide
 from autohas_operator.testing.lives import KEY, run, start, succeed

@@ -13,8 +13,8 @@ from lupa.lua51 import LuaRuntime
 from autohas_api.generate.crd import custom_resource_definition
 from autohas_api.testing.rejections import changed
 from autohas_api.wire.status import ConditionType, Phase, Status
-from autohas_operator.conditions import Verdict, summary_verdicts
-from autohas_operator.observe import Observed
+from autohas_operator.decide.conditions import Verdict, summary_verdicts
+from autohas_operator.records.observed import Observed
 from autohas_operator.testing.builders import NOW_S, ended_pod, observed, report, result_text, stored_job
 from autohas_operator.testing.decisions import CREATED, JOB, POD, RUNNING, SEARCH, after, decide, verdict
 

@@ -10,11 +10,11 @@ import pytest
 
 from autohas_api.testing.rejections import changed
 from autohas_api.wire.status import ConditionType, Phase, Status
-from autohas_operator.aftermath import CleanUp
 from autohas_operator.client import JOBS
-from autohas_operator.conditions import verdict_of
-from autohas_operator.course import CreateAttempt, DeleteJob
-from autohas_operator.last_words import end_of_log
+from autohas_operator.decide.cleanup import CleanUp
+from autohas_operator.decide.conditions import verdict_of
+from autohas_operator.decide.phases import CreateAttempt, DeleteJob
+from autohas_operator.decide.termination_message import end_of_log
 from autohas_operator.testing.builders import (
     NOW_S,
     condition,

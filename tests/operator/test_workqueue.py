@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from autohas_operator.ratelimit import TokenBucket
-from autohas_operator.workqueue import FIRST_DELAY_S, MAX_DELAY_S, WorkQueue
+from autohas_operator.cluster.workqueue import FIRST_DELAY_S, MAX_DELAY_S, WorkQueue
+from autohas_operator.rate_limit import TokenBucket
 
 
 class Clock:

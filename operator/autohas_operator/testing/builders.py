@@ -12,8 +12,8 @@ from autohas_api.base.names import LABEL_ATTEMPT, LABEL_SEARCH, LABEL_UID, TRAIN
 from autohas_api.space.decisions import OFF_GRID, Role
 from autohas_api.testing.rejections import a_search, changed
 from autohas_api.wire.messages import CheckpointInfo, Error, Interrupted, Notice, Progress, Result, Stage, encode
-from autohas_operator import manifests
-from autohas_operator.observe import Observed, Report, job_record, pod_record, search_record
+from autohas_operator.manifests.job import Attempt, build_job
+from autohas_operator.records.observed import Observed, Report, job_record, pod_record, search_record
 from autohas_operator.settings import PodSettings
 from autohas_operator.wording import timestamp
 
@@ -47,7 +47,7 @@ def stored_job(
     record = search_record(search)
     accepted = accept(json.loads(record.document))[0]
     image = accepted.spec.trainer.image or PODS.image
-    job = manifests.job(record, accepted, manifests.Attempt(number=attempt, image=image), PODS)
+    job = build_job(record, accepted, Attempt(number=attempt, image=image), PODS)
     job["metadata"] |= {"uid": uid or f"job-{attempt}", "resourceVersion": "1", "creationTimestamp": timestamp(created_s)}
     return {**job, "status": status}
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from autohas_api.wire.status import ConditionType, Status
-from autohas_operator.conditions import verdict_of
-from autohas_operator.observe import Observed
-from autohas_operator.plan import Plan, plan
+from autohas_operator.decide.conditions import verdict_of
+from autohas_operator.decide.plan import Plan, plan
+from autohas_operator.records.observed import Observed
 from autohas_operator.testing.builders import NOW_S, PODS, observed, report, running_pod, stored_job, stored_search
 
 SEARCH = stored_search()

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-from autohas_operator.observe import Document
+from autohas_operator.records.observed import Document
 
 T = TypeVar("T")
 

@@ -10,7 +10,7 @@ from autohas_api.base.names import ANNOTATION_PAUSED, ANNOTATION_TOUCHED_AT, LAB
 from autohas_api.wire.messages import CheckpointInfo
 from autohas_operator.client import JOBS, PODS, SEARCHES
 from autohas_operator.errors import ForbiddenError
-from autohas_operator.observe import Key
+from autohas_operator.records.observed import Key
 from autohas_operator.testing.builders import (
     condition,
     ended_pod,

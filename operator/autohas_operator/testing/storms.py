@@ -7,7 +7,7 @@ import random
 from typing import Final
 
 from autohas_operator.errors import UnreachableError, api_error
-from autohas_operator.observe import Key, Report
+from autohas_operator.records.observed import Key, Report
 from autohas_operator.testing.world import FakeApi, Operator, World
 
 PATIENCE_S: Final = 3600

@@ -15,22 +15,22 @@ from itertools import count
 from typing import Any, Final, Protocol
 
 from autohas_api.base.names import LABEL_UID
-from autohas_operator.cache import Cache
 from autohas_operator.client import CONFIG_MAPS, JOBS, PODS, SEARCHES, Page, Resource
+from autohas_operator.cluster.cache import Cache
+from autohas_operator.cluster.informer import Intake
+from autohas_operator.cluster.resync import refill
+from autohas_operator.cluster.workqueue import WorkQueue
 from autohas_operator.errors import ConflictError, NotFoundError, OperatorError
-from autohas_operator.events import EventRecorder
-from autohas_operator.explanations import Explanations
-from autohas_operator.intake import Intake
 from autohas_operator.metrics import Metrics
-from autohas_operator.observe import Document, Key, Report
-from autohas_operator.ratelimit import TokenBucket
-from autohas_operator.reconcile import Reconciler
-from autohas_operator.resync import refill
+from autohas_operator.rate_limit import TokenBucket
+from autohas_operator.reconcile.events import EventRecorder
+from autohas_operator.reconcile.reconciler import Reconciler
+from autohas_operator.reconcile.warning_events import Explanations
+from autohas_operator.reconcile.worker import attend
+from autohas_operator.records.observed import Document, Key, Report
 from autohas_operator.testing import builders
 from autohas_operator.testing.documents import is_selected, merge, nth_order
 from autohas_operator.wording import timestamp
-from autohas_operator.worker import attend
-from autohas_operator.workqueue import WorkQueue
 
 MAX_PASSES: Final = 100
 """More passes than this without rest are an endless loop."""

@@ -1,0 +1,167 @@
+"""Who holds a search back: the platform, a queue (Kueue) that suspends its Job, or the person who suspended the search. Pure.
+
+Kueue is recognised by what it does to the Job and never guessed from labels: a cluster may give Jobs a queue by default.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from autohas_api.spec.search import Search
+from autohas_api.spec.trainer import Trainer
+from autohas_api.wire.status import ConditionType, Phase, Status
+from autohas_operator.decide import policy
+from autohas_operator.decide.conditions import Verdict, goes_on, is_durable, verdict_of
+from autohas_operator.records.observed import JobRecord, SearchRecord
+from autohas_operator.settings import PodSettings
+from autohas_operator.wording import epoch
+
+_SYSTEM: Final = "system-"
+_USUAL_SCHEDULER: Final = "default-scheduler"
+"""Which a pod gets as well when it names none."""
+_QUEUED: Final = ("QuotaReserved", "WaitingForQuota", "WaitingForQuotaTooLong", "Evicted")
+
+
+def image_for(search: Search, status: Status, pods: PodSettings) -> str:
+    """The image of the next attempt: the search's own, else the one that its trainers ran with, else the chart's."""
+    return search.spec.trainer.image or pinned_image(status) or pods.image
+
+
+def pinned_image(status: Status) -> str:
+    """The image that a trainer of this search ran with; older operators noted no more than that one reported."""
+    if status.trainer is None:
+        return ""
+    reported = status.trainer.image if status.last_report_time is not None else ""
+    return status.trainer.pinned_image or reported
+
+
+def platform_refusal(search: Search, status: Status, pods: PodSettings) -> Verdict | None:
+    """Why the platform makes no Job of this, if it does not: Kubernetes does not ask whether the author may use what a search names."""
+    trainer = search.spec.trainer
+    account, priority = trainer.service_account_name, trainer.priority_class_name
+    runtime, scheduler = trainer.runtime_class_name, trainer.scheduler_name
+    if account is not None and account not in pods.service_accounts:
+        message = _listed("serviceAccountName", account, "serviceAccounts", pods.service_accounts)
+        return Verdict(status="False", reason="ServiceAccountNotAllowed", message=message)
+    if priority is not None and priority.startswith(_SYSTEM):
+        message = f'spec.trainer.priorityClassName: "{priority}" must not begin with {_SYSTEM}: such classes are the cluster\'s own'
+        return Verdict(status="False", reason="PriorityClassNotAllowed", message=message)
+    if _is_missing(priority, pods.priority_classes):
+        message = _listed("priorityClassName", priority, "priorityClasses", pods.priority_classes)
+        return Verdict(status="False", reason="PriorityClassNotAllowed", message=message)
+    if _is_missing(runtime, pods.runtime_classes):
+        message = _listed("runtimeClassName", runtime, "runtimeClasses", pods.runtime_classes)
+        return Verdict(status="False", reason="RuntimeClassNotAllowed", message=message)
+    if _is_missing(scheduler, (*pods.schedulers, *([_USUAL_SCHEDULER] if pods.schedulers else []))):
+        message = _listed("schedulerName", scheduler, "schedulers", pods.schedulers)
+        return Verdict(status="False", reason="SchedulerNotAllowed", message=message)
+    return _refused_image(trainer, status, pods)
+
+
+def _is_missing(name: str | None, allowed: tuple[str, ...]) -> bool:
+    """Whether a list of the platform lacks it; an empty list allows all."""
+    return name is not None and bool(allowed) and name not in allowed
+
+
+def _listed(field: str, name: str | None, value: str, allowed: tuple[str, ...]) -> str:
+    listed = ", ".join(allowed) or "none"
+    return f'spec.trainer.{field}: "{name}" must be one that the platform allows (chart value trainer.{value}): {listed}'
+
+
+def _refused_image(trainer: Trainer, status: Status, pods: PodSettings) -> Verdict | None:
+    """The chart's own image always passes; so does an earlier one of its repository with which the trainers of this search ran."""
+    image = trainer.image or pinned_image(status)
+    is_known = image in ("", pods.image) or (not trainer.image and _repository(image) == _repository(pods.image))
+    if is_known or not pods.allowed_images or any(_begins_with(image, part) for part in pods.allowed_images):
+        return None
+    where, allowed = "spec.trainer.image" if trainer.image else "status.trainer.pinnedImage", ", ".join(pods.allowed_images)
+    message = f'{where}: "{image}" must begin with one of what the platform allows (chart value trainer.allowedImages): {allowed}'
+    cure = "" if trainer.image else "; name another in spec.trainer.image"
+    return Verdict(status="False", reason="ImageNotAllowed", message=message + cure)
+
+
+def _repository(image: str) -> str:
+    """An image without tag and digest; a port belongs to the registry."""
+    name = image.partition("@")[0]
+    before, slash, last = name.rpartition("/")
+    return before + slash + last.partition(":")[0]
+
+
+def _begins_with(image: str, prefix: str) -> bool:
+    """Whole parts only: `registry.example/team` must not let `registry.example/team-of-others/image` pass."""
+    rest = image.removeprefix(prefix)
+    return image.startswith(prefix) and (not rest or prefix[-1] in "/:@" or rest[0] in "/:@")
+
+
+def is_relabelled(search: SearchRecord, job: JobRecord) -> bool:
+    """Whether a search has got other labels or annotations for Kueue than its Job was made with; Jobs of older operators note none."""
+    return bool(job.queue_hash) and job.queue_hash != search.queue_hash
+
+
+def has_been_admitted(job: JobRecord, previous: Status) -> bool:
+    """Whether a queue has ever let this Job go, or none has ever held it."""
+    was = verdict_of(previous, ConditionType.ADMITTED)
+    return not job.is_suspended or job.resumed_s is not None or (was is not None and was.reason in ("QuotaReserved", "Evicted"))
+
+
+def admitted_verdict(search: SearchRecord, job: JobRecord | None, previous: Status, now_s: float) -> Verdict:
+    """Whether the Job may make pods, as far as queues are concerned."""
+    verdict = _admitted(job, previous, now_s)
+    if job is None or job.is_deleting or not is_relabelled(search, job) or not has_been_admitted(job, previous):
+        return verdict
+    later = "the search has other labels or annotations for Kueue by now: they act on its next Job (suspend it and let it continue)"
+    return replace(verdict, message=f"{verdict.message}; {later}")
+
+
+def _admitted(job: JobRecord | None, previous: Status, now_s: float) -> Verdict:
+    was = verdict_of(previous, ConditionType.ADMITTED)
+    if job is None or job.is_deleting:
+        return Verdict(status="Unknown", reason="NoJob", message="no Job asks for quota")
+    if job.is_suspended:
+        return _held_back(job, previous, now_s)
+    if job.resumed_s is not None or (was is not None and was.reason in _QUEUED):
+        return Verdict(status="True", reason="QuotaReserved", message=f"Job {job.name} may run{_by(job)}")
+    if job.queue:
+        message = f"the label names queue {job.queue}, but nothing suspended Job {job.name}: is Kueue installed?"
+        return Verdict(status="True", reason="NotQueued", message=message)
+    return Verdict(status="True", reason="NotQueued", message="no queue is asked for")
+
+
+def _held_back(job: JobRecord, previous: Status, now_s: float) -> Verdict:
+    was = verdict_of(previous, ConditionType.ADMITTED)
+    if was is not None and (was.reason == "Evicted" or (was.status == "True" and was.reason == "QuotaReserved")):
+        reason, message = "Evicted", f"Job {job.name} lost its quota{_by(job)} and {goes_on(previous)} when it gets another"
+    else:
+        since = next(
+            (c.last_transition_time for c in previous.conditions if c.type == ConditionType.ADMITTED and c.status == "False"), None
+        )
+        waited_s = now_s - (epoch(since) or now_s)
+        reason = "WaitingForQuota" if waited_s < policy.QUOTA_EXPECTED_S else "WaitingForQuotaTooLong"
+        message = f"Job {job.name} waits for quota{_by(job)}"
+    if not job.queue:
+        message = f"Job {job.name} is suspended, but names no queue: whoever set its spec.suspend must unset it"
+    return Verdict(status="False", reason=reason, message=message)
+
+
+def _by(job: JobRecord) -> str:
+    return f" (queue {job.queue})" if job.queue else ""
+
+
+def suspended_verdict(phase: Phase, previous: Status, *, is_wanted: bool) -> Verdict:
+    """Whether the search is at rest because a person wants it."""
+    was = verdict_of(previous, ConditionType.SUSPENDED)
+    if phase is Phase.SUSPENDED:
+        if previous.checkpoint is None:
+            left = "nothing has been trained; set spec.suspend to false to go on"
+        elif is_durable(previous):
+            left = f"the checkpoint of step {previous.checkpoint.step} is kept; set spec.suspend to false to go on"
+        else:
+            left = "its checkpoints went with it (no claim in checkpoint.storage); with spec.suspend set to false it begins anew"
+        return Verdict(status="True", reason="SuspendRequested", message=f"no pod is left and {left}")
+    is_at_work = phase not in (Phase.SUCCEEDED, Phase.FAILED, Phase.REJECTED)
+    if is_wanted and is_at_work:
+        return Verdict(status="False", reason="Suspending", message="spec.suspend is true; the trainer is being stopped")
+    if is_at_work and was is not None and was.reason in ("SuspendRequested", "Suspending", "Resumed"):
+        return Verdict(status="False", reason="Resumed", message="the search goes on after it was suspended")
+    return Verdict(status="False", reason="NotSuspended", message="the search is not suspended")

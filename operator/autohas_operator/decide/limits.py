@@ -1,0 +1,134 @@
+"""What ends a search from outside the trainer: deadlines and counts that the spec sets. Pure.
+
+A Job that is left is deleted after the end is stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from autohas_api.spec.search import Spec
+from autohas_api.wire.status import ConditionType, Status
+from autohas_operator.decide import policy
+from autohas_operator.decide.conditions import changed_s, is_durable, verdict_of
+from autohas_operator.decide.policy import Ending
+from autohas_operator.records.observed import JobRecord, Observed
+from autohas_operator.wording import duration
+
+_MOST: Final = 2**53 - 1
+"""The largest whole number that the schema takes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """One Job at one time; `waits_for` says what TrainerReady says."""
+
+    spec: Spec
+    job: JobRecord
+    observed: Observed
+    previous: Status
+    waits_for: str
+    now_s: float
+
+
+def broken_limit(moment: Moment) -> Ending | None:
+    """How the search ends now because a limit is reached."""
+    limits: tuple[Callable[[Moment], Ending | None], ...] = (_late, _interrupted_too_often, _overtime)
+    return next((ending for limit in limits if (ending := limit(moment)) is not None), None)
+
+
+def next_limit_s(moment: Moment) -> float | None:
+    """Seconds until time alone reaches a limit."""
+    deadline_s = moment.spec.budget.start_deadline_seconds
+    if deadline_s is None or _has_started(moment):
+        return None
+    return max(0.0, moment.job.created_s + deadline_s - moment.now_s)
+
+
+COULD_START: Final = {ConditionType.ACCEPTED: "True", ConditionType.SUSPENDED: "False", ConditionType.RECONCILIATION_PAUSED: "False"}
+"""What a first Job needs of the search itself; time at rest is no time of waiting."""
+
+
+def start_due_s(spec: Spec, previous: Status) -> float | None:
+    """When the first Job must have been made, counted from when the search was accepted and not at rest; None: at no time."""
+    needed = [c for c in previous.conditions if c.type in COULD_START]
+    if len(needed) < len(COULD_START) or any(c.status != COULD_START[ConditionType(c.type)] for c in needed):
+        return None
+    since_s, deadline_s = changed_s(previous, *COULD_START), spec.budget.start_deadline_seconds
+    return None if since_s is None or deadline_s is None or previous.attempt is not None else since_s + deadline_s
+
+
+def late_without_job(spec: Spec, previous: Status, waits_for: str, now_s: float) -> Ending | None:
+    """How a search ends whose first Job could not be made in time."""
+    due_s, deadline_s = start_due_s(spec, previous), spec.budget.start_deadline_seconds
+    return None if due_s is None or deadline_s is None or now_s < due_s else _not_started(deadline_s, waits_for)
+
+
+def _not_started(deadline_s: int, waits_for: str) -> Ending:
+    message = f"no trainer started within {deadline_s} s (budget.startDeadlineSeconds); it waited for: {waits_for}"
+    return Ending(reason="StartDeadlineExceeded", message=message)
+
+
+def _has_started(moment: Moment) -> bool:
+    """Whether any trainer of the search got as far as running, heard or not: a network policy must not fail a search."""
+    pods = moment.observed.pods_of(moment.job)
+    return moment.previous.last_report_time is not None or moment.job.num_failed > 0 or any(pod.is_running or pod.end for pod in pods)
+
+
+def _late(moment: Moment) -> Ending | None:
+    if next_limit_s(moment) != 0.0:
+        return None
+    return _not_started(moment.spec.budget.start_deadline_seconds or 0, moment.waits_for)
+
+
+def _interrupted_too_often(moment: Moment) -> Ending | None:
+    most = moment.spec.failure_policy.max_interruptions
+    seen = num_interruptions(moment.job, moment.observed, moment.previous, is_suspended=moment.spec.suspend)
+    if most is None or seen <= most:
+        return None
+    message = f"the search was interrupted {seen} times, more than failurePolicy.maxInterruptions allows ({most})"
+    message += "; its checkpoints are kept" if is_durable(moment.previous) else ""
+    return Ending(reason="InterruptionLimit", message=message)
+
+
+def _overtime(moment: Moment) -> Ending | None:
+    """The trainer keeps its time itself and ends with a result; this is for one that does not."""
+    limit_s, report = moment.spec.budget.max_active_seconds, moment.observed.report
+    running = [pod for pod in moment.observed.pods_of(moment.job) if pod.is_running and pod.end is None]
+    if limit_s is None or report is None or report.progress is None or not running or report.pod_uid != running[-1].uid:
+        return None
+    active_s = report.progress.active_seconds + max(0.0, moment.now_s - report.time_s)
+    if active_s <= policy.OVERTIME * limit_s:
+        return None
+    message = f"the trainer has worked {duration(active_s)}, longer than budget.maxActiveSeconds ({limit_s} s), and did not end by itself"
+    return Ending(reason="DeadlineExceeded", message=message)
+
+
+def _was_suspended(previous: Status) -> bool:
+    """Whether the Job that goes was stopped by a suspension, also one that was taken back meanwhile."""
+    verdict = verdict_of(previous, ConditionType.SUSPENDED)
+    return verdict is not None and verdict.reason in ("Suspending", "SuspendRequested", "Resumed")
+
+
+def num_interruptions(job: JobRecord, observed: Observed, previous: Status, *, is_suspended: bool = False) -> int:
+    """Trainers stopped through no fault of their own, over all Jobs: starts that ended less those that failed or succeeded.
+
+    Pods that were evicted may be gone, so starts (counted by the trainers on their claim, else by their reports) tell more than
+    pods do. A trainer that ends because its search is suspended was not interrupted, whenever its end is seen.
+    """
+    known = max(previous.interruptions or 0, job.interruptions_before)
+    if job.is_deleting and (is_suspended or _was_suspended(previous)):
+        return known
+    pods, report = observed.pods_of(job), observed.report
+    reported = report.progress.starts if report is not None and report.progress is not None else 0
+    starts = max(previous.starts or 0, reported) - job.starts_before
+    num_alive = 1 if any(not pod.is_over and pod.end is None for pod in pods) else 0
+    num_unstarted = sum(policy.is_failure(pod) and pod.end is None for pod in pods)
+    num_noted = (previous.failures or 0) - job.failures_before  # of pods that vanished before their Job could count them
+    num_failed = max(num_noted, policy.num_failures(job, pods) - num_unstarted)
+    num_succeeded = 1 if policy.successful_pod(pods) is not None else 0
+    num_seen = sum(policy.is_interruption(pod) and pod.end is not None for pod in pods)
+    counted = max(num_seen, starts - num_alive - num_failed - num_succeeded)
+    return min(max(known, job.interruptions_before + counted), _MOST)

@@ -1,0 +1,260 @@
+"""What counts as what: exit codes, waiting times, and how an ended trainer is judged. Pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from autohas_api.base.names import FATAL_EXIT_CODES, ExitCode
+from autohas_api.space.decisions import Space
+from autohas_api.spec.search import Search
+from autohas_api.wire.messages import MessageError, Result, decode_last_word
+from autohas_api.wire.result import search_result
+from autohas_api.wire.status import MAX_LOST_PODS, SearchResult
+from autohas_operator.decide.termination_message import last_sentence
+from autohas_operator.records.observed import IgnoredPod, JobFailure, JobRecord, PodRecord
+from autohas_operator.wording import clean
+
+PODS_EXPECTED_S: Final = 20.0
+"""A Job without a pod for longer is reported with what its events say (Source: API section 6)."""
+CONTAINER_EXPECTED_S: Final = 60.0
+"""A scheduled pod without a container for longer is reported with what its events say (Source: API section 6)."""
+NODE_LOST_S: Final = 60.0
+"""A pod that should have been gone for so long sits on a node that does not answer."""
+QUOTA_EXPECTED_S: Final = 600.0
+"""A Job that waits longer for quota is worth a warning."""
+MAX_MISSES: Final = 3
+"""So many polls without an answer make the trainer unreachable (Source: kopf.md section 8)."""
+PROGRESS_WRITE_S: Final = 15.0
+"""At most one write of nothing but progress in this time (Source: API section 7)."""
+STALE_PERIODS: Final = 2.0
+"""A checkpoint older than so many of its periods is stale."""
+STALE_SLACK_S: Final = 60.0
+"""Added to the above: a step and a poll may take their time."""
+MAX_IGNORED_ENDS: Final = 3
+"""Interruptions of one Job after which it is replaced: its back-off has grown to 40 s (Source: API section 3)."""
+OVERTIME: Final = 1.2
+"""Share of budget.maxActiveSeconds after which the operator ends what the trainer should have ended (Source: API section 6)."""
+BACKOFF_S: Final = 10.0
+MAX_BACKOFF_S: Final = 600.0
+"""How long the Job controller waits for the next pod: the first, doubled with each ended pod up to the second."""
+LOOK_AGAIN_S: Final = 30.0
+"""While something hangs outside of us: how soon its events are read again, or what was refused is asked for again."""
+MAX_RETRY_S: Final = 600.0
+"""What has been refused for long is asked for so seldom: a namespace without quota must not use up the writes of all others."""
+
+TOUCH_S: Final = 120.0
+MAX_TOUCH_S: Final = 1800.0
+"""A Job without a living pod is touched after the first, then at distances that double up to the second (Source: measured: after
+an outage of the API server the Job controller of Kubernetes 1.35 left a Job without a pod for ever; ARCHITECTURE.md)."""
+
+SIDECAR_S: Final = 30.0
+"""Time for the other containers of a pod to end after its trainer; then its Job is deleted."""
+_LOST_CONTAINERS: Final = frozenset({"Unknown", "ContainerStatusUnknown"})
+"""Reasons that containerd (after a reboot) and the kubelet (after a restart of the runtime) give for ends that they have not seen."""
+_LOST_PODS: Final = frozenset({"NodeLost", "NodeShutdown"})
+_NEVER_STARTED: Final = ("StartError", "ContainerCannotRun")
+"""Reasons of the kubelet for a container that has ended and never ran."""
+
+FAILURE_REASONS: Final[dict[int, str]] = {
+    ExitCode.USAGE: "ConfigError",
+    ExitCode.CONFIGURATION: "ConfigError",
+    ExitCode.DATA: "DataError",
+    ExitCode.NO_CHECKPOINT: "NoUsableCheckpoint",
+    ExitCode.NUMERICAL: "NumericalFailure",
+}
+"""Reason of the condition Succeeded for the exit codes that fail a search at once."""
+_BY_RULE: Final = "PodFailurePolicy"
+"""The Job controller's reason when a rule of the Job's podFailurePolicy failed it."""
+BY_LIMIT: Final = "BackoffLimitExceeded"
+"""The Job controller's reason when more pods failed than the Job's backoffLimit allows."""
+_SIGKILL: Final = 137
+_END_WORDS: Final = {_SIGKILL: "Killed", **{int(code): code.name.title().replace("_", "") for code in ExitCode}}
+_EXIT_CODE_IN_JOB: Final = re.compile(r"failed with exit code (\d{1,3}) ")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How a search ended: with a `result`, or without one for `reason`."""
+
+    reason: str
+    message: str
+    result: SearchResult | None = None
+
+
+def successful_pod(pods: tuple[PodRecord, ...]) -> PodRecord | None:
+    """The pod whose trainer exited with 0."""
+    return next((pod for pod in pods if pod.end is not None and pod.end.exit_code == ExitCode.RESULT), None)
+
+
+def has_last_word(pod: PodRecord) -> bool:
+    """Whether its trainer left any message."""
+    return pod.end is not None and bool(pod.end.message.strip())
+
+
+def judge_result(pod: PodRecord, search: Search, space: Space) -> Ending:
+    """What the last word of a trainer that exited with 0 is worth: never success unless everything fits."""
+    try:
+        result = _checked_result(pod, search, space)
+    except MessageError as error:
+        message = f"the trainer exited with 0, but its result cannot be trusted: {clean(str(error), 512)}"
+        return Ending(reason="ResultInvalid", message=message)
+    score = result.scores.test
+    return Ending(reason="ResultStored", message=f"{result.scores.metric} {score} on the test split", result=result)
+
+
+def _checked_result(pod: PodRecord, search: Search, space: Space) -> SearchResult:
+    text = pod.end.message if pod.end is not None else ""
+    word = decode_last_word(text.strip().encode(errors="replace"))
+    if not isinstance(word, Result):
+        raise MessageError(f"exit code 0 with a message of kind {word.kind}")
+    said = (word.search_uid, word.pod_uid, word.attempt)
+    if said != (search.metadata.uid, pod.uid, pod.attempt):
+        raise MessageError(f"message is of search {word.search_uid}, pod {word.pod_uid}, attempt {word.attempt}")
+    result = search_result(word, search.spec, space, model_path(search))
+    return result.model_copy(update={"stop_reason": clean(result.stop_reason, 64)})
+
+
+def model_path(search: Search) -> str | None:
+    """Folder of the model on the claim; None when the disk dies with the pod."""
+    if search.spec.checkpoint.storage.persistent_volume_claim is None:
+        return None
+    identity = search.metadata
+    return f"{identity.namespace}/{identity.name}/{identity.uid}/"
+
+
+def judge_failure(job: JobRecord, failure: JobFailure, pods: tuple[PodRecord, ...]) -> Ending:
+    """Why a failed Job failed, in the trainer's own sentence where there is one."""
+    fatal = fatal_pod(pods)
+    said = _EXIT_CODE_IN_JOB.search(failure.message)
+    code = fatal.end.exit_code if fatal is not None and fatal.end is not None else int(said[1]) if said else -1
+    if failure.reason == _BY_RULE or fatal is not None:
+        reason = FAILURE_REASONS.get(code, "TrainerFailed")
+    else:
+        reason = failure.reason if failure.reason in (BY_LIMIT, "DeadlineExceeded") else "JobFailed"
+    last = fatal or next((p for p in reversed(pods) if p.end is not None or p.reason), None)
+    sentence = last_sentence(last) if last is not None else ""
+    return Ending(reason=reason, message=clean(sentence or failure.message or f"Job {job.name} failed"))
+
+
+def is_failure(pod: PodRecord) -> bool:
+    """Whether a pod ended, or never began, through what is no interruption: it counts towards backoffLimit."""
+    has_failed = pod.end.exit_code != ExitCode.RESULT if pod.end is not None else pod.phase == "Failed"
+    return has_failed and not is_interruption(pod)
+
+
+def num_failures(job: JobRecord, pods: tuple[PodRecord, ...]) -> int:
+    """Failures of one Job: what its controller counted, less the lost pods, which it cannot tell from failures."""
+    return max(0, job.num_failed - len(lost_pods(job, pods)), sum(is_failure(pod) for pod in pods))
+
+
+def lost_pods(job: JobRecord, pods: tuple[PodRecord, ...]) -> tuple[str, ...]:
+    """Uids of the pods of a Job that were lost and that its controller counts as failures, the remembered ones first.
+
+    A pod stays among them when it is deleted with its node, or marked as a disruption after its Job has counted it. A Job judges
+    a pod when it is over, not before.
+    """
+    seen = (pod.uid for pod in pods if is_lost(pod) and pod.is_over)
+    return tuple(dict.fromkeys((*job.lost_pods, *seen)))[:MAX_LOST_PODS]
+
+
+def certain_failure(job: JobRecord, pods: tuple[PodRecord, ...]) -> JobFailure | None:
+    """The failure that the rules in the Job (see `manifests`) make of ends which its controller has not judged yet, or never will.
+
+    It judges pods that have ended; one that a sidecar outlives has not.
+    """
+    if fatal_pod(pods) is not None:
+        return JobFailure(reason=_BY_RULE, message="")
+    is_last_seen = bool(pods) and pods[-1].is_outlived and is_failure(pods[-1])
+    if is_last_seen and num_failures(job, pods) > job.backoff_limit:
+        return JobFailure(reason=BY_LIMIT, message="")
+    return None
+
+
+def is_forgiven(job: JobRecord, pods: tuple[PodRecord, ...]) -> bool:
+    """Whether a Job gave up only because its controller counted lost pods as failures."""
+    is_exhausted = job.failure is not None and job.failure.reason == BY_LIMIT
+    return is_exhausted and bool(lost_pods(job, pods)) and num_failures(job, pods) <= job.backoff_limit
+
+
+def fatal_pod(pods: tuple[PodRecord, ...]) -> PodRecord | None:
+    """The newest pod whose trainer ended in a way that a repetition would repeat."""
+    return next((p for p in reversed(pods) if p.end is not None and p.end.exit_code in FATAL_EXIT_CODES), None)
+
+
+def outlived_s(pod: PodRecord, now_s: float) -> float | None:
+    """Seconds for which other containers have outlived the trainer of a pod; None when they have not."""
+    if not pod.is_outlived or pod.end is None:
+        return None
+    return now_s - pod.end.finished_s if pod.end.finished_s is not None else SIDECAR_S
+
+
+def has_started(pod: PodRecord) -> bool:
+    """Whether its trainer container has run."""
+    return pod.is_running or (pod.end is not None and pod.end.reason not in _NEVER_STARTED)
+
+
+def is_spoiled(job: JobRecord, pods: tuple[PodRecord, ...], ignored: tuple[IgnoredPod, ...]) -> bool:
+    """Whether a Job was ended by pods that count for nothing, and its own pods do not explain its end."""
+    if not any(item.pod.is_over for item in ignored):
+        return False
+    if job.failure is None:
+        return job.is_complete and successful_pod(pods) is None
+    if job.failure.reason not in (_BY_RULE, BY_LIMIT):
+        return False
+    return fatal_pod(pods) is None and sum(is_failure(pod) for pod in pods) <= job.backoff_limit
+
+
+def next_pod_s(pods: tuple[PodRecord, ...]) -> float | None:
+    """About when the Job controller makes the next pod; None when the end of the newest is not known."""
+    ended = [pod.end for pod in pods if pod.end is not None]
+    if not ended or ended[-1].finished_s is None:
+        return None
+    return ended[-1].finished_s + min(MAX_BACKOFF_S, BACKOFF_S * 2.0 ** min(len(ended) - 1, 32))
+
+
+def next_touch_s(job: JobRecord, pods: tuple[PodRecord, ...], reported_s: float | None) -> float | None:
+    """When to touch a Job next, should nothing change till then; None while it has a living pod or is suspended.
+
+    `reported_s` is when its trainer last said something. All times are seconds since the epoch.
+    """
+    if job.is_suspended or any(not pod.is_over for pod in pods):
+        return None
+    ends = (pod.end.finished_s for pod in pods if pod.end is not None)
+    quiet_s = max(moment for moment in (job.created_s, job.resumed_s, reported_s, *ends) if moment is not None)
+    last_s = max(quiet_s, job.touched_s or 0.0)
+    return last_s + min(MAX_TOUCH_S, max(TOUCH_S, last_s - quiet_s))
+
+
+def retry_s(since_s: float | None, now_s: float) -> float:
+    """How soon to ask again for what has been refused since then: the distances double, within their bounds."""
+    age_s = now_s - since_s if since_s is not None else 0.0
+    return min(MAX_RETRY_S, max(LOOK_AGAIN_S, age_s))
+
+
+def is_interruption(pod: PodRecord) -> bool:
+    """Whether a pod ended through no fault of its own: stopped on request, evicted, preempted, lost."""
+    return pod.disruption is not None or is_lost(pod) or (pod.end is not None and pod.end.exit_code == ExitCode.INTERRUPTED)
+
+
+def is_lost(pod: PodRecord) -> bool:
+    """Whether the kubelet did not see the end of a pod: its node rebooted, or its container runtime was restarted.
+
+    The exit code is made up then (255 and 137), and the Job's rules, which see no reasons, count it as a failure.
+    """
+    is_unseen = pod.end is not None and pod.end.reason in _LOST_CONTAINERS
+    return pod.disruption is None and (is_unseen or pod.reason in _LOST_PODS)
+
+
+def end_word(pod: PodRecord) -> str:
+    """How a trainer ended, in one of few words, for metrics."""
+    if is_lost(pod):
+        return "Lost"
+    if is_interruption(pod):
+        return "Disrupted" if pod.disruption is not None else "Interrupted"
+    if pod.end is None:
+        return "Unknown"
+    if pod.end.reason == "OOMKilled":
+        return "OOMKilled"
+    return _END_WORDS.get(pod.end.exit_code, "Other")

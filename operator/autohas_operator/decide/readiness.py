@@ -1,0 +1,278 @@
+"""Where the trainer stands: from Job, pods and report to the condition TrainerReady and the phase. Pure.
+
+Asked by `plan` while a Job is neither complete nor failed. Whatever a search waits for is named here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from autohas_api.base.names import ExitCode
+from autohas_api.wire.status import ConditionType, Phase, Status
+from autohas_operator.decide import policy
+from autohas_operator.decide.conditions import Verdict, goes_on, verdict_of
+from autohas_operator.decide.termination_message import last_sentence
+from autohas_operator.hints import CURES, refused, with_cure
+from autohas_operator.manifests.pod import LIVENESS_FAILURES, LIVENESS_PERIOD_S, PROBE_TIMEOUT_S, STARTUP_S
+from autohas_operator.records.observed import Explanation, IgnoredPod, JobRecord, Observed, PodRecord, Report
+from autohas_operator.wording import epoch, timestamp
+
+_IMAGE_REASONS = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"})
+_CREATING_REASONS = frozenset({"", "ContainerCreating", "PodInitializing"})
+_STOPPED_CODES = frozenset({int(ExitCode.INTERRUPTED), 128 + 9, 128 + 15})
+"""How a trainer ends that the kubelet stops: with its checkpoint, by SIGKILL, by SIGTERM."""
+_LOOK_AGAIN_S = 5.0
+"""How soon to look again for pods that are about to vanish, should their event be lost."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readiness:
+    """Phase and TrainerReady; `look_again_s` when time alone can change them."""
+
+    phase: Phase
+    verdict: Verdict
+    look_again_s: float | None = None
+
+
+def not_ready(phase: Phase, reason: str, message: str, look_again_s: float | None = None) -> Readiness:
+    """TrainerReady is False."""
+    return Readiness(phase=phase, verdict=Verdict(status="False", reason=reason, message=message), look_again_s=look_again_s)
+
+
+def readiness(job: JobRecord, observed: Observed, previous: Status, now_s: float) -> Readiness:
+    """Judge the newest pod of an active Job."""
+    pods = observed.pods_of(job)
+    active = [pod for pod in pods if not pod.is_over and pod.end is None]
+    staying = [pod for pod in active if pod.deletion_s is None]
+    if job.is_suspended:
+        message = f"Job {job.name} is suspended; its pod starts when it is resumed (see the condition Admitted)"
+        return not_ready(Phase.QUEUED, "JobSuspended", message, policy.QUOTA_EXPECTED_S)
+    if staying:
+        return _staying(staying[-1], observed, previous, now_s)
+    if active:
+        return stopping(active[-1], Phase.INTERRUPTED, now_s)
+    if pods:
+        return _between_pods(job, pods, observed.explanation, previous, now_s)
+    return _without_pods(job, observed, previous, now_s)
+
+
+def stuck_child(observed: Observed, now_s: float) -> str | None:
+    """Uid of the Job or pod whose events explain why nothing goes on; None while it is too early to ask."""
+    job = observed.job
+    if job is None or job.is_deleting or job.is_suspended or job.is_complete or job.failure is not None:
+        return None
+    pods = observed.pods_of(job)
+    if not pods:
+        return job.uid if _without_pod_for(job, now_s) >= policy.PODS_EXPECTED_S else None
+    if pods[-1].is_over or pods[-1].end is not None:
+        return _ended_child(job, pods, now_s)
+    return pods[-1].uid if _creating_for(pods[-1], now_s) >= policy.CONTAINER_EXPECTED_S else None
+
+
+def _ended_child(job: JobRecord, pods: tuple[PodRecord, ...], now_s: float) -> str | None:
+    """The Job, when its next pod is overdue; else a pod that may have been stopped by its liveness probe."""
+    next_s, end = policy.next_pod_s(pods), pods[-1].end
+    if next_s is not None and now_s >= next_s + policy.PODS_EXPECTED_S:
+        return job.uid
+    is_known = (end is not None and end.reason == "OOMKilled") or policy.is_lost(pods[-1]) or pods[-1].disruption is not None
+    is_stopped = end is not None and end.exit_code in _STOPPED_CODES and not is_known
+    return pods[-1].uid if is_stopped else None
+
+
+def _before_pods(previous: Status) -> Phase:
+    """Starting, or Interrupted when the search was under way before."""
+    return Phase.STARTING if previous.last_report_time is None else Phase.INTERRUPTED
+
+
+def _creating_for(pod: PodRecord, now_s: float) -> float:
+    """Seconds for which a scheduled pod has had no container; 0 when that is not its trouble."""
+    is_creating = pod.phase == "Pending" and pod.scheduled_s is not None and (pod.waiting or ("", ""))[0] in _CREATING_REASONS
+    return now_s - pod.scheduled_s if is_creating and pod.scheduled_s is not None else 0.0
+
+
+def _without_pod_for(job: JobRecord, now_s: float) -> float:
+    """Seconds in which the Job could have made its first pod."""
+    return now_s - max(job.created_s, job.resumed_s or 0.0)
+
+
+def _without_pods(job: JobRecord, observed: Observed, previous: Status, now_s: float) -> Readiness:
+    waited_s = _without_pod_for(job, now_s)
+    if observed.ignored:
+        return _ignored(observed.ignored[-1], previous)
+    told = observed.explanation if observed.explanation is not None and _is_news(observed.explanation, previous) else None
+    if waited_s < policy.PODS_EXPECTED_S:
+        rest_s = policy.PODS_EXPECTED_S - waited_s
+        return not_ready(_before_pods(previous), "WaitingForPod", f"Job {job.name} is created, its pod is not yet", rest_s)
+    if told is not None:
+        return not_ready(_before_pods(previous), *refused("PodsNotCreated", f"{told.reason}: {told.message}"), policy.LOOK_AGAIN_S)
+    if job.num_failed > 0 or (previous.starts or 0) > job.starts_before:  # an earlier Job's pods delay none of this one
+        wait = "10 s, doubled each time up to 10 minutes, since the end of a pod that is gone"
+        message = f"Job {job.name} waits before it makes the next pod: {wait}"
+        return not_ready(Phase.INTERRUPTED, "BackOff", message, policy.LOOK_AGAIN_S)
+    message = f"Job {job.name} has had no pod for {policy.PODS_EXPECTED_S:.0f} s and no event says why: is the Job controller running?"
+    return not_ready(Phase.STARTING, "PodsNotCreated", message, policy.LOOK_AGAIN_S)
+
+
+def _ignored(item: IgnoredPod, previous: Status) -> Readiness:
+    """The only pod counts for nothing: a webhook changed it, or it is a forgery and the Job's own is not there yet."""
+    message = f"pod {item.pod.name} is not what its Job describes, and counts for nothing: {item.difference}; {CURES['PodIgnored']}"
+    return not_ready(_before_pods(previous), "PodIgnored", message, policy.LOOK_AGAIN_S)
+
+
+def spoiled(job: JobRecord, observed: Observed, previous: Status, *, is_suspended: bool) -> tuple[Readiness, bool] | None:
+    """What to say of a Job that pods have ended which count for nothing, and whether it is replaced; None of any other.
+
+    It is replaced when a trainer of its own has worked. Otherwise something changes every pod (a webhook that names another image),
+    and another Job would only burn as much again.
+    """
+    pods, ignored = observed.pods_of(job), observed.ignored
+    if not policy.is_spoiled(job, pods, ignored):
+        return None
+    culprit = next(item for item in reversed(ignored) if item.pod.is_over)
+    ended = f"Job {job.name} was ended by pod {culprit.pod.name}, which counts for nothing: {culprit.difference}"
+    if is_suspended:
+        return not_ready(Phase.SUSPENDING, "JobReplaced", f"{ended}; it is deleted because spec.suspend is true"), True
+    if pods or (previous.starts or 0) > job.starts_before:
+        return not_ready(Phase.INTERRUPTED, "JobReplaced", f"{ended}; the next attempt {goes_on(previous)}"), True
+    cure = f"exempt the namespace from what changes its pods (docs/install.md), then delete Job {job.name}: the next attempt follows"
+    return not_ready(Phase.INTERRUPTED, "PodIgnored", f"{ended}; {cure}"), False
+
+
+def unpullable(job: JobRecord, observed: Observed, image: str) -> Readiness | None:
+    """What to say of a Job that cannot pull its image while a new one would have `image`: the chart was corrected."""
+    pods = observed.pods_of(job)
+    if image == job.image or not pods or (pods[-1].waiting or ("", ""))[0] not in _IMAGE_REASONS:
+        return None
+    message = f"Job {job.name} cannot pull image {job.image}, with which no trainer has started; the next attempt takes {image}"
+    return not_ready(Phase.STARTING, "JobReplaced", message)
+
+
+def _is_news(told: Explanation, previous: Status) -> bool:
+    """Whether an event is younger than the last report: an older one explains an older wait."""
+    reported_s = epoch(previous.last_report_time)
+    return reported_s is None or told.time_s >= reported_s
+
+
+def _between_pods(job: JobRecord, pods: tuple[PodRecord, ...], told: Explanation | None, previous: Status, now_s: float) -> Readiness:
+    """The newest pod is over and the Job controller has not made the next one yet."""
+    pod, next_s = pods[-1], policy.next_pod_s(pods)
+    ended_s = pod.end.finished_s if pod.end is not None else None
+    said, look_again_s = last_sentence(pod), None
+    is_last = policy.is_failure(pod) and policy.num_failures(job, pods) > job.backoff_limit
+    follows = _what_follows(job, previous, None if is_last else next_s, is_last=is_last)
+    stalled = _stalled(pod, told) if told is not None and told.reason == "Unhealthy" else None
+    if told is not None and stalled is not None:
+        message = f"pod {pod.name} was stopped because {stalled}; {follows} ({told.message})"
+        return not_ready(Phase.INTERRUPTED, "Stalled", message, policy.LOOK_AGAIN_S)
+    if next_s is not None and ended_s is not None and not is_last:
+        is_overdue = now_s >= next_s + policy.PODS_EXPECTED_S
+        if is_overdue and told is not None and told.reason == "FailedCreate" and told.time_s >= ended_s:
+            return not_ready(Phase.INTERRUPTED, *refused("PodsNotCreated", f"{told.reason}: {told.message}"), policy.LOOK_AGAIN_S)
+        look_again_s = ended_s + policy.PODS_EXPECTED_S - now_s
+        if look_again_s <= 0 and not _is_untold_failure(pod, previous):
+            message = f"pod {pod.name} has ended ({said}); its Job waits longer after each end (10 s to 10 minutes); {follows}"
+            return not_ready(Phase.INTERRUPTED, "BackOff", message, policy.LOOK_AGAIN_S)
+    if policy.is_lost(pod):
+        message = f"pod {pod.name} was lost with its node or its container runtime ({said}); {follows}"
+        return not_ready(Phase.INTERRUPTED, "PodLost", message, look_again_s)
+    if policy.is_interruption(pod):
+        return not_ready(Phase.INTERRUPTED, "Interrupted", f"pod {pod.name} was stopped ({said}); {follows}", look_again_s)
+    return not_ready(Phase.INTERRUPTED, "TrainerFailed", f"pod {pod.name} failed: {said}; {follows}", look_again_s)
+
+
+def _stalled(pod: PodRecord, told: Explanation) -> str | None:
+    """Why the kubelet stopped a trainer that failed this probe; None when it ended for another reason."""
+    if told.message.startswith("Liveness") and _has_ended_of(pod, told):
+        return _why_unhealthy(told)
+    if told.message.startswith("Startup") and _lived_s(pod) >= STARTUP_S:
+        return f"its search had not begun after {STARTUP_S // 60} minutes of imports and data"
+    return None
+
+
+def _what_follows(job: JobRecord, previous: Status, next_s: float | None, *, is_last: bool) -> str:
+    """What the rules that the Job was made with ask of its controller next."""
+    if is_last:
+        return f"no other follows, since Job {job.name} may not fail more often (failurePolicy.backoffLimit)"
+    return f"the next one {goes_on(previous)}" + (f" at about {timestamp(next_s)}" if next_s is not None else "")
+
+
+def _is_untold_failure(pod: PodRecord, previous: Status) -> bool:
+    """Whether a failure is seen for the first time: it has its event, however late an operator comes."""
+    was = verdict_of(previous, ConditionType.TRAINER_READY)
+    return policy.is_failure(pod) and previous.phase is not Phase.INTERRUPTED and (was is None or was.reason != "TrainerFailed")
+
+
+def _has_ended_of(pod: PodRecord, told: Explanation) -> bool:
+    """Whether the warning came with the pod's end: one look that failed long before a crash or a deletion is not its cause."""
+    ended_s = pod.end.finished_s if pod.end is not None else None
+    return ended_s is not None and abs(ended_s - told.time_s) <= pod.grace_s + LIVENESS_PERIOD_S
+
+
+def _why_unhealthy(told: Explanation) -> str:
+    """A trainer that says 503 has waited for a step; one that says nothing is frozen or starved, whatever its limit for steps."""
+    if "statuscode: 503" in told.message:
+        return "no step finished within failurePolicy.stallTimeoutSeconds"
+    return f"{LIVENESS_FAILURES} looks at /healthz, {LIVENESS_PERIOD_S} s apart, had no answer within {PROBE_TIMEOUT_S} s"
+
+
+def _lived_s(pod: PodRecord) -> float:
+    return (pod.end.finished_s if pod.end is not None and pod.end.finished_s is not None else pod.created_s) - pod.created_s
+
+
+def stopping(pod: PodRecord, phase: Phase, now_s: float) -> Readiness:
+    """A pod that is being deleted; when that takes too long, its node is to blame."""
+    overdue_s = now_s - (pod.deletion_s or now_s) - policy.NODE_LOST_S
+    if overdue_s < 0 or not pod.node:
+        return not_ready(phase, "Terminating", f"pod {pod.name} is being stopped", max(-overdue_s, _LOOK_AGAIN_S))
+    message = (
+        f"node {pod.node} does not confirm that pod {pod.name} has stopped, so no other pod may start; "
+        f"repair the node, or delete its Node object (kubectl delete node {pod.node}) when it is gone for good"
+    )
+    return not_ready(phase, "NodeUnreachable", message, policy.LOOK_AGAIN_S)
+
+
+def _staying(pod: PodRecord, observed: Observed, previous: Status, now_s: float) -> Readiness:
+    if pod.is_running:
+        return _running(pod, observed.report, previous)
+    if pod.unschedulable is not None and pod.scheduled_s is None:
+        return not_ready(Phase.STARTING, "Unschedulable", with_cure("Unschedulable", f"pod {pod.name}: {pod.unschedulable}"))
+    reason, message = pod.waiting or ("", "")
+    if reason in _IMAGE_REASONS:
+        return not_ready(Phase.STARTING, "ImagePullFailed", with_cure("ImagePullFailed", f"pod {pod.name}: {reason}: {message}"))
+    if reason not in _CREATING_REASONS:
+        return not_ready(Phase.STARTING, "ContainerNotCreated", with_cure("ContainerNotCreated", f"pod {pod.name}: {reason}: {message}"))
+    creating_s = _creating_for(pod, now_s)
+    if creating_s >= policy.CONTAINER_EXPECTED_S:
+        told = observed.explanation
+        reason = "FailedMount" if told is not None and told.reason in ("FailedMount", "FailedAttachVolume") else "ContainerNotCreated"
+        said = f"{told.reason}: {told.message}" if told is not None else "and no event says why"
+        message = with_cure(reason, f"pod {pod.name} has had no container for {policy.CONTAINER_EXPECTED_S:.0f} s: {said}")
+        return not_ready(Phase.STARTING, reason, message, policy.LOOK_AGAIN_S)
+    rest_s = policy.CONTAINER_EXPECTED_S - creating_s
+    return not_ready(Phase.STARTING, "PodStarting", f"pod {pod.name} is being started", rest_s)
+
+
+def _running(pod: PodRecord, report: Report | None, previous: Status) -> Readiness:
+    report = report if report is not None and report.pod_uid == pod.uid else None
+    was = verdict_of(previous, ConditionType.TRAINER_READY)
+    was_running = previous.phase is Phase.RUNNING and not _is_newer(pod, previous)
+    has_reported = report is not None and report.progress is not None
+    if report is not None and report.is_version_skew:
+        return Readiness(phase=Phase.RUNNING, verdict=Verdict(status="Unknown", reason="VersionSkew", message=report.problem))
+    is_expected = has_reported or was_running or (pod.is_started and report is not None and not report.is_early)
+    if report is not None and report.misses >= policy.MAX_MISSES and is_expected:
+        message = f"pod {pod.name} runs, but its progress cannot be read: {report.problem}"
+        return Readiness(phase=Phase.RUNNING, verdict=Verdict(status="Unknown", reason="ProgressUnreachable", message=message))
+    if was is not None and was_running and not has_reported:
+        return Readiness(phase=Phase.RUNNING, verdict=was)  # this operator has just started: it has not asked yet, or once in vain
+    if has_reported:
+        reporting = Verdict(status="True", reason="Reporting", message="the trainer reports its progress")
+        return Readiness(phase=Phase.RUNNING, verdict=reporting)
+    return not_ready(Phase.STARTING, "WaitingForReport", f"pod {pod.name} runs and has not reported yet")
+
+
+def _is_newer(pod: PodRecord, previous: Status) -> bool:
+    """Whether the pod was created after TrainerReady last flipped: then what the status says is about another pod."""
+    since = next((c.last_transition_time for c in previous.conditions if c.type == ConditionType.TRAINER_READY), None)
+    flipped_s = epoch(since)
+    return flipped_s is not None and pod.created_s > flipped_s

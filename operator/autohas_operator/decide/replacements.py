@@ -1,0 +1,51 @@
+"""Jobs that cannot continue by themselves though their search can: a sidecar holds their pod, or they gave up on pods that were lost. Pure.
+
+Asked by `course`, which deletes such a Job and makes the next attempt.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from autohas_api.wire.status import Phase, Status
+from autohas_operator.decide import policy
+from autohas_operator.decide.conditions import goes_on
+from autohas_operator.decide.readiness import Readiness, not_ready
+from autohas_operator.decide.termination_message import last_sentence
+from autohas_operator.hints import with_cure
+from autohas_operator.records.observed import JobRecord, PodRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replacement:
+    """Why a Job is replaced, and in how many seconds."""
+
+    readiness: Readiness
+    rest_s: float
+
+
+def replacement(job: JobRecord, pods: tuple[PodRecord, ...], previous: Status, now_s: float) -> Replacement | None:
+    """Whether and when a Job is replaced; a trainer that ended well is heard first."""
+    newest = pods[-1] if pods else None
+    if newest is not None and newest.is_outlived and policy.successful_pod(pods) is None:
+        message = f"{outliving(newest)} ({last_sentence(newest)}); Job {job.name} is deleted, and the next attempt {goes_on(previous)}"
+        readiness = not_ready(Phase.INTERRUPTED, "SidecarRunning", with_cure("SidecarRunning", message))
+        return Replacement(readiness=readiness, rest_s=policy.SIDECAR_S - (policy.outlived_s(newest, now_s) or 0.0))
+    if policy.is_forgiven(job, pods):
+        message = f"Job {job.name} gave up because it counts lost pods as failures; the next attempt {goes_on(previous)}"
+        said = f"pod {newest.name}: {last_sentence(newest)}; " if newest is not None else ""  # absent: its node was deleted
+        readiness = not_ready(Phase.INTERRUPTED, "PodLost", f"{said}{message}")
+        return Replacement(readiness=readiness, rest_s=0.0)
+    return None
+
+
+def is_held(pod: PodRecord, now_s: float) -> bool:
+    """Whether other containers have had their time to end after the trainer."""
+    held_s = policy.outlived_s(pod, now_s)
+    return held_s is not None and held_s >= policy.SIDECAR_S
+
+
+def outliving(pod: PodRecord) -> str:
+    """What keeps a pod from ending."""
+    containers = " and ".join(pod.living)
+    return f"container {containers} of pod {pod.name} still runs after the trainer has ended"

@@ -1,0 +1,83 @@
+"""What a pod that has ended says to people: its own reason, the trainer's sentence, or the end of its log. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, Final
+
+from autohas_api.wire.messages import Error, MessageError, decode_last_word
+from autohas_operator.hints import cure_of_end
+from autohas_operator.records.observed import PodRecord
+from autohas_operator.wording import clean
+
+MAX_LOG_BYTES: Final = 2048
+"""What the kubelet takes of a log's end for a container without a termination message (FallbackToLogsOnError): it cuts anywhere."""
+_MAX_BEFORE: Final = 400
+"""Characters of the log's other lines."""
+_SENTENCES: Final = ("event", "msg", "message")
+"""Under which keys log lines in JSON say what happened; the first of them that is there."""
+_HIDDEN: Final = ("level", "timestamp", "time", "ts", "logger")
+_ERROR_LEVELS: Final = ("error", "critical", "fatal", "exception")
+_ERROR_LINE: Final = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Interrupt|Exit)\b|(CRITICAL|ERROR|FATAL|panic|fatal)\b")
+"""Begins the last line of a traceback, or of a log in plain text."""
+
+
+def last_sentence(pod: PodRecord) -> str:
+    """Why a pod ended, and what to do about it where that is known."""
+    said = ": ".join(part for part in (pod.reason, pod.message) if part)
+    if pod.end is None:
+        return cure_of_end(pod.reason, said or pod.disruption or "")
+    reason = pod.end.reason if pod.end.reason not in ("", "Error", "Completed") else ""
+    how = f"exit code {pod.end.exit_code}" + (f" ({reason})" if reason else "")
+    text = pod.end.message.strip()
+    try:
+        word = decode_last_word(text.encode(errors="replace"))
+        sentence = word.message if isinstance(word, Error) else ""
+    except MessageError:
+        sentence = end_of_log(pod.end.message)
+    whole = ": ".join(part for part in (said, how, sentence) if part)
+    return cure_of_end(reason or pod.reason, whole)
+
+
+def end_of_log(log: str) -> str:
+    """The last error in a log, then the end of what stands before and after it: whole lines, those in JSON as text."""
+    lines = [line.strip() for line in log.split("\n") if line.strip()]
+    if len(lines) > 1 and _is_cut(log, lines):
+        del lines[0]
+    if not lines:
+        return ""
+    read = [_read(line) for line in lines]
+    newest = max((index for index, (_, is_error) in enumerate(read) if is_error), default=len(read) - 1)
+    rest = [text for index, (text, _) in enumerate(read) if index != newest]
+    kept: list[str] = []
+    while rest and sum(map(len, kept)) + len(rest[-1]) <= _MAX_BEFORE:
+        kept.insert(0, rest.pop())
+    return clean(read[newest][0], _MAX_BEFORE) + (f"; the log ends: {' | '.join(kept)}" if kept else "")
+
+
+def _is_cut(log: str, lines: list[str]) -> bool:
+    """Whether the first line has lost its beginning: the text is as long as the kubelet takes, or all other lines are JSON."""
+    is_odd = _object_in(lines[0]) is None and all(_object_in(line) is not None for line in lines[1:])
+    return len(log.encode(errors="replace")) >= MAX_LOG_BYTES or (is_odd and lines[0].endswith("}"))
+
+
+def _read(line: str) -> tuple[str, bool]:
+    """The text of one line, and whether it tells of an error."""
+    fields = _object_in(line)
+    if fields is None:
+        return line, _ERROR_LINE.match(line) is not None
+    named = next((key for key in _SENTENCES if fields.get(key)), "")
+    sentence = str(fields.get(named, ""))
+    rest = ", ".join(f"{key}={value}" for key, value in fields.items() if key not in (*_HIDDEN, named) and value is not None)
+    text = f"{sentence} ({rest})" if sentence and rest else sentence or rest
+    return text, str(fields.get("level", "")).lower() in _ERROR_LEVELS
+
+
+def _object_in(line: str) -> dict[str, Any] | None:
+    """The object of a line of JSON; None for any other line."""
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None

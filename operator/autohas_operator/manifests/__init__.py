@@ -1,0 +1,1 @@
+"""The children of a search, rendered: ConfigMap, Job, and the pod template in it. Pure."""

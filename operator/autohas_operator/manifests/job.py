@@ -1,0 +1,134 @@
+"""The children of a search: an immutable ConfigMap with what the trainer reads, and the Job that runs it. Pure.
+
+Names are deterministic, so a repeated create is a conflict and never a second Job.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from autohas_api.base.digest import canonical
+from autohas_api.base.names import (
+    ANNOTATION_FAILURES_BEFORE,
+    ANNOTATION_INTERRUPTIONS_BEFORE,
+    ANNOTATION_QUEUE_HASH,
+    ANNOTATION_SPEC_HASH,
+    ANNOTATION_STARTS_BEFORE,
+    ANNOTATION_STEP_BEFORE,
+    API_VERSION,
+    FATAL_EXIT_CODES,
+    KIND,
+    LABEL_ATTEMPT,
+    LABEL_SEARCH,
+    LABEL_UID,
+    SEARCH_FILE,
+    TOPOLOGY_PREFIX,
+    TRAINER_CONTAINER,
+    ExitCode,
+)
+from autohas_api.spec.search import Search
+from autohas_operator.manifests.pod import pod_spec
+from autohas_operator.records.observed import SearchRecord, child_name, search_document
+from autohas_operator.settings import PodSettings
+
+MANAGED_BY = {"app.kubernetes.io/managed-by": "autohas-operator"}
+
+
+def labels(record: SearchRecord, attempt: int) -> dict[str, str]:
+    """Labels of every child and of the pods."""
+    return {**MANAGED_BY, LABEL_SEARCH: record.key.name, LABEL_UID: record.uid, LABEL_ATTEMPT: str(attempt)}
+
+
+def build_config_map(record: SearchRecord, attempt: int) -> dict[str, Any]:
+    """The search as the trainer reads it; immutable."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": _metadata(record, attempt),
+        "immutable": True,
+        "data": {SEARCH_FILE: canonical(search_document(record)) + "\n"},
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """What differs between the Jobs of a search; the last four are noted on it, for later counting."""
+
+    number: int
+    image: str
+    starts_before: int = 0
+    step_before: int = 0
+    interruptions_before: int = 0
+    failures_before: int = 0
+
+
+def build_job(record: SearchRecord, search: Search, attempt: Attempt, settings: PodSettings) -> dict[str, Any]:
+    """The trainer Job of one attempt."""
+    name = child_name(record, attempt.number)
+    template = pod_spec(search, name=name, attempt=attempt.number, image=attempt.image, settings=settings)
+    metadata = _metadata(record, attempt.number)
+    queued = {name: value for name, value in record.queue_annotations if not name.startswith(TOPOLOGY_PREFIX)}
+    noted = {
+        ANNOTATION_QUEUE_HASH: record.queue_hash,
+        ANNOTATION_STARTS_BEFORE: str(attempt.starts_before),
+        ANNOTATION_STEP_BEFORE: str(attempt.step_before),
+        ANNOTATION_INTERRUPTIONS_BEFORE: str(attempt.interruptions_before),
+        ANNOTATION_FAILURES_BEFORE: str(attempt.failures_before),
+    }
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            **metadata,
+            "labels": {**dict(record.queue_labels), **metadata["labels"]},
+            "annotations": {**queued, **metadata["annotations"], **noted},
+        },
+        "spec": {
+            "completions": 1,
+            "parallelism": 1,
+            "backoffLimit": max(0, search.spec.failure_policy.backoff_limit - attempt.failures_before),
+            "podReplacementPolicy": "Failed",
+            "podFailurePolicy": {"rules": _failure_rules()},
+            "template": {"metadata": _pod_metadata(record, search, attempt.number), "spec": template},
+        },
+    }
+
+
+def _pod_metadata(record: SearchRecord, search: Search, attempt: int) -> dict[str, Any]:
+    trainer = search.spec.trainer
+    topology = {name: value for name, value in record.queue_annotations if name.startswith(TOPOLOGY_PREFIX)}
+    annotations = {**topology, **(trainer.annotations or {})}
+    return {"labels": {**(trainer.labels or {}), **labels(record, attempt)}, **({"annotations": annotations} if annotations else {})}
+
+
+def _metadata(record: SearchRecord, attempt: int) -> dict[str, Any]:
+    return {
+        "name": child_name(record, attempt),
+        "namespace": record.key.namespace,
+        "labels": labels(record, attempt),
+        "annotations": {ANNOTATION_SPEC_HASH: record.spec_hash},
+        "ownerReferences": [
+            {
+                "apiVersion": API_VERSION,
+                "kind": KIND,
+                "name": record.key.name,
+                "uid": record.uid,
+                "controller": True,
+                "blockOwnerDeletion": False,
+            }
+        ],
+    }
+
+
+def _failure_rules() -> list[dict[str, Any]]:
+    """Fatal exit codes fail the Job; what is not the trainer's fault is not counted; the rest counts to backoffLimit."""
+
+    def on_codes(action: str, codes: list[int]) -> dict[str, Any]:
+        return {"action": action, "onExitCodes": {"containerName": TRAINER_CONTAINER, "operator": "In", "values": codes}}
+
+    return [
+        on_codes("FailJob", sorted(int(code) for code in FATAL_EXIT_CODES)),
+        {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+        on_codes("Ignore", [int(ExitCode.INTERRUPTED)]),
+    ]

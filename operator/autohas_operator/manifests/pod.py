@@ -1,0 +1,171 @@
+"""The trainer's pod template: restricted profile, no token, read-only root. Pure.
+
+Nothing of the user's text is merged into it but what `spec.trainer` names field by field; what is missing there is the platform's
+default.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from autohas_api.base import names
+from autohas_api.base.model import Model
+from autohas_api.spec.search import Search
+from autohas_api.spec.trainer import Trainer
+from autohas_operator.settings import PodSettings
+from autohas_operator.trainer_defaults import with_defaults
+
+STARTUP_S: Final = 1800
+"""How long a trainer may import and read its data before the kubelet stops it."""
+STARTUP_PERIOD_S: Final = 10
+LIVENESS_PERIOD_S: Final = 30
+LIVENESS_FAILURES: Final = 3
+PROBE_TIMEOUT_S: Final = 5
+_CONFIG, _CHECKPOINT, _SCRATCH, _SHM = "autohas-config", "autohas-checkpoint", "autohas-scratch", "autohas-shm"
+
+
+def pod_spec(search: Search, *, name: str, attempt: int, image: str, settings: PodSettings) -> dict[str, Any]:
+    """The spec of the Job's pods; `name` is that of the ConfigMap."""
+    search = with_defaults(search, settings.defaults)
+    trainer = search.spec.trainer
+    return {
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": trainer.termination_grace_period_seconds,
+        "securityContext": _pod_security(settings),
+        "containers": [_container(search, attempt, image, settings)],
+        "volumes": [*_own_volumes(search, name), *_documents(trainer.volumes)],
+        **_wishes(trainer, settings),
+    }
+
+
+def _wishes(trainer: Trainer, settings: PodSettings) -> dict[str, Any]:
+    """What the user says about the pod as a whole; Kubernetes' own fields, under Kubernetes' own names."""
+    secrets = dict.fromkeys((*settings.image_pull_secrets, *(secret.name for secret in trainer.image_pull_secrets or [])))
+    wished = {
+        "nodeSelector": dict(trainer.node_selector or {}),
+        "affinity": trainer.affinity.to_json() if trainer.affinity is not None else None,
+        "tolerations": _documents(trainer.tolerations),
+        "topologySpreadConstraints": _documents(trainer.topology_spread_constraints),
+        "resourceClaims": _documents(trainer.resource_claims),
+        "priorityClassName": trainer.priority_class_name,
+        "schedulerName": trainer.scheduler_name,
+        "runtimeClassName": trainer.runtime_class_name,
+        "serviceAccountName": trainer.service_account_name,
+        "imagePullSecrets": [{"name": secret} for secret in secrets],
+    }
+    return {key: value for key, value in wished.items() if value}
+
+
+def _documents(items: Sequence[Model] | None) -> list[dict[str, Any]]:
+    return [item.to_json() for item in items or []]
+
+
+def _container(search: Search, attempt: int, image: str, settings: PodSettings) -> dict[str, Any]:
+    trainer = search.spec.trainer
+    return {
+        "name": names.TRAINER_CONTAINER,
+        "image": image,
+        "imagePullPolicy": settings.image_pull_policy,
+        "env": _environment(search, attempt),
+        "envFrom": _documents(trainer.env_from),
+        "ports": [{"name": names.TRAINER_PORT_NAME, "containerPort": search.spec.monitoring.metrics_port, "protocol": "TCP"}],
+        "resources": _resources(trainer),
+        "volumeMounts": [*_own_mounts(search), *_documents(trainer.volume_mounts)],
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "startupProbe": _probe("/progress", STARTUP_PERIOD_S, STARTUP_S // STARTUP_PERIOD_S),
+        "livenessProbe": _probe("/healthz", LIVENESS_PERIOD_S, LIVENESS_FAILURES),
+        "terminationMessagePath": names.TERMINATION_LOG,
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+    }
+
+
+def _resources(trainer: Trainer) -> dict[str, Any]:
+    """Devices of the pod's claims are the trainer's: it is the only container."""
+    asked = trainer.resources.to_json() if trainer.resources is not None else {}
+    claims = [{"name": claim.name} for claim in trainer.resource_claims or []]
+    return {**asked, "claims": claims} if claims else asked
+
+
+def _probe(path: str, period_s: int, failures: int) -> dict[str, Any]:
+    return {
+        "httpGet": {"path": path, "port": names.TRAINER_PORT_NAME},
+        "periodSeconds": period_s,
+        "timeoutSeconds": PROBE_TIMEOUT_S,
+        "failureThreshold": failures,
+    }
+
+
+def _pod_security(settings: PodSettings) -> dict[str, Any]:
+    """Numeric ids are left out where the cluster assigns its own (OpenShift)."""
+    ids = {"runAsUser": settings.run_as_user, "runAsGroup": settings.run_as_user, "fsGroup": settings.fs_group}
+    change = {"fsGroupChangePolicy": "OnRootMismatch"} if settings.fs_group is not None else {}
+    return {
+        "runAsNonRoot": True,
+        "seccompProfile": {"type": "RuntimeDefault"},
+        **{key: value for key, value in ids.items() if value is not None},
+        **change,
+    }
+
+
+def _environment(search: Search, attempt: int) -> list[dict[str, Any]]:
+    identity = search.metadata
+    plain = {
+        names.ENV_SEARCH_FILE: f"{names.CONFIG_DIRECTORY}/{names.SEARCH_FILE}",
+        names.ENV_SEARCH_UID: identity.uid,
+        names.ENV_ATTEMPT: str(attempt),
+        names.ENV_WORKDIR: f"{names.CHECKPOINT_DIRECTORY}/{identity.namespace}/{identity.name}/{identity.uid}",
+        names.ENV_TERMINATION_LOG: names.TERMINATION_LOG,
+        names.ENV_GPU: search.spec.trainer.asked_device,
+        names.ENV_PORT: str(search.spec.monitoring.metrics_port),
+        "HOME": names.SCRATCH_DIRECTORY,
+        "TMPDIR": names.SCRATCH_DIRECTORY,
+        "TRITON_CACHE_DIR": f"{names.SCRATCH_DIRECTORY}/triton",
+        "TORCHINDUCTOR_CACHE_DIR": f"{names.SCRATCH_DIRECTORY}/inductor",
+        "MPLCONFIGDIR": f"{names.SCRATCH_DIRECTORY}/matplotlib",
+    }
+    wished = _documents(search.spec.trainer.env)
+    taken = {entry["name"] for entry in wished}
+    limit = {"containerName": names.TRAINER_CONTAINER, "resource": "limits.cpu", "divisor": "1"}
+    return [
+        *({"name": key, "value": value} for key, value in plain.items() if key not in taken),
+        {"name": names.ENV_POD_UID, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.uid"}}},
+        {"name": names.ENV_CPU_LIMIT, "valueFrom": {"resourceFieldRef": limit}},
+        *wished,
+    ]
+
+
+def _own_volumes(search: Search, config_map: str) -> list[dict[str, Any]]:
+    claim = search.spec.checkpoint.storage.persistent_volume_claim
+    source: dict[str, Any] = {"emptyDir": {}} if claim is None else {"persistentVolumeClaim": {"claimName": claim.claim_name}}
+    size = search.spec.trainer.shm_size
+    limit = {"sizeLimit": size} if size is not None else {}
+    shared = [{"name": _SHM, "emptyDir": {"medium": "Memory", **limit}}] if _wants_shared_memory(search) else []
+    return [
+        {"name": _CONFIG, "configMap": {"name": config_map}},
+        {"name": _CHECKPOINT, **source},
+        {"name": _SCRATCH, "emptyDir": {}},
+        *shared,
+    ]
+
+
+def _own_mounts(search: Search) -> list[dict[str, Any]]:
+    shared = [{"name": _SHM, "mountPath": names.SHM_DIRECTORY}] if _wants_shared_memory(search) else []
+    return [
+        {"name": _CONFIG, "mountPath": names.CONFIG_DIRECTORY, "readOnly": True},
+        {"name": _CHECKPOINT, "mountPath": names.CHECKPOINT_DIRECTORY},
+        {"name": _SCRATCH, "mountPath": names.SCRATCH_DIRECTORY},
+        *shared,
+    ]
+
+
+def _wants_shared_memory(search: Search) -> bool:
+    """Asked for, or there is a device: its libraries want more shared memory than the usual 64 MiB. The search's own volume goes first."""
+    trainer = search.spec.trainer
+    return not trainer.has_shared_memory and (trainer.shm_size is not None or bool(trainer.asked_device))

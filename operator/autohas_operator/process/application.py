@@ -1,0 +1,268 @@
+"""The whole operator put together and run in one event loop until it is told to stop.
+
+Order at the start: server, cache from lists, workers, then kopf's watches. At the end the other way round. Any task
+that ends by itself ends the process: a restart finds the same world.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import kopf
+import structlog
+
+from autohas_operator.client import HttpClient
+from autohas_operator.cluster import login
+from autohas_operator.cluster.cache import Cache
+from autohas_operator.cluster.handlers import Login, build_registry, kopf_settings
+from autohas_operator.cluster.informer import Intake
+from autohas_operator.cluster.leases import NamespaceLeases
+from autohas_operator.cluster.poller import HttpFetcher, Poller
+from autohas_operator.cluster.resync import Resync, refill
+from autohas_operator.cluster.workqueue import WorkQueue
+from autohas_operator.decide.policy import end_word
+from autohas_operator.errors import OperatorError
+from autohas_operator.metrics import Metrics
+from autohas_operator.process.search_metrics import Census
+from autohas_operator.process.server import Health, Server
+from autohas_operator.rate_limit import TokenBucket
+from autohas_operator.reconcile.events import EventRecorder
+from autohas_operator.reconcile.reconciler import Reconciler
+from autohas_operator.reconcile.warning_events import Explanations
+from autohas_operator.reconcile.worker import work
+from autohas_operator.records.observed import Key
+from autohas_operator.settings import Settings
+
+_log = structlog.get_logger(__name__)
+_IDENTITY: Final = "autohas-operator"
+"""Given, because kopf would ask for the user's name, and the numeric user of a restricted pod has none."""
+_dice: Final = random.Random().random  # noqa: S311 - jitter, not secrets
+
+
+class TaskDiedError(OperatorError):
+    """A part of the operator ended that never should."""
+
+
+@dataclass(slots=True)
+class Control:
+    """Handles for whoever runs the operator inside another program: tests, mostly."""
+
+    ready: asyncio.Event = field(default_factory=asyncio.Event)
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    port: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What everything that runs beside kopf is made of."""
+
+    settings: Settings
+    client: HttpClient
+    intake: Intake
+    queue: WorkQueue[Key]
+    fetcher: HttpFetcher
+    health: Health
+
+    def coroutines(self, lost: Callable[[frozenset[str]], None]) -> dict[str, Coroutine[Any, Any, None]]:
+        """All of it, by name."""
+        settings, cache, metrics = self.settings, self.intake.cache, self.intake.metrics
+        ration = TokenBucket(rate_per_s=settings.events_per_second, burst=settings.events_burst, clock=time.monotonic)
+        events = EventRecorder(self.client, metrics, time.time, ration, monotonic=time.monotonic)
+        explanations = Explanations(self.client, time.time, monotonic=time.monotonic)
+        leases = self._leases()
+        self.health.taken = leases.taken
+        reconciler = Reconciler(
+            self.client,
+            cache,
+            events,
+            settings.pods,
+            time.time,
+            explanations=explanations,
+            metrics=metrics,
+            monotonic=time.monotonic,
+            may_serve=leases.holds,
+        )
+        resync = Resync(
+            self.client,
+            self.intake,
+            self.queue,
+            namespaces=settings.namespaces,
+            period_s=settings.resync_period_s,
+            dice=_dice,
+            monotonic=time.monotonic,
+            lost=lost,
+        )
+        workers = {f"worker {n}": work(self.queue, reconciler, metrics, time.monotonic) for n in range(settings.workers)}
+        return {
+            "events": events.run(),
+            "poller": self._poller().run(),
+            "resync": resync.run(),
+            "health": self.health.run(),
+            "leases": leases.run(),
+            **workers,
+        }
+
+    def _poller(self) -> Poller:
+        """What asks running trainers for their progress."""
+        return Poller(
+            self.intake.cache,
+            self.queue,
+            self.fetcher,
+            self.intake.metrics,
+            clock=time.time,
+            monotonic=time.monotonic,
+            dice=_dice,
+            period_s=self.settings.poll_period_s,
+            concurrency=self.settings.poll_concurrency,
+        )
+
+    def _leases(self) -> NamespaceLeases:
+        cache = self.intake.cache
+
+        def wake(namespace: str) -> None:
+            for key in cache.all_keys():
+                if key.namespace == namespace:
+                    self.queue.add(key)
+
+        return NamespaceLeases(
+            self.client,
+            self.intake.metrics,
+            identity=self.settings.identity,
+            namespaces=self.settings.namespaces,
+            in_use=lambda: {key.namespace for key in cache.all_keys()},
+            wake=wake,
+            clock=time.time,
+            monotonic=time.monotonic,
+        )
+
+
+async def run(settings: Settings, control: Control | None = None) -> bool:
+    """Run until SIGTERM, SIGINT or `control.stop`; True when it is to be run again, since other namespaces can be read now.
+
+    One watch that is refused ends all of kopf, and its own way to add a namespace needs the right to list all of them. A whole
+    new start costs seconds and is the same for a namespace that goes and for one that comes.
+
+    Raises:
+        OperatorError: the start failed, or a part of the operator died.
+    """
+    control = control if control is not None else Control()
+    asyncio.get_running_loop().set_exception_handler(log_stray_error)
+    metrics = Metrics()
+    cache = Cache(lambda pod: metrics.trainer_ended(pod.key.namespace, end_word(pod)), settings.trainer_injected_mounts)
+    queue: WorkQueue[Key] = WorkQueue(time.monotonic, _dice)
+    metrics.watch_queue(queue)
+    intake = Intake(cache, queue.add, metrics)
+    metrics.add(Census(cache, time.time, per_search=settings.per_search_metrics))
+    health = Health(time.monotonic)
+    async with AsyncExitStack() as stack:
+        server = Server(health, metrics)
+        await server.start(settings.listen_address, settings.listen_port)
+        stack.push_async_callback(server.close)
+        control.port = server.port
+        loaded = await login.configuration(settings.kubeconfig)
+        writes = TokenBucket(rate_per_s=settings.writes_per_second, burst=settings.writes_burst, clock=time.monotonic)
+        client = HttpClient(loaded, timeout_s=settings.request_timeout_s, writes=writes, metrics=metrics)
+        stack.push_async_callback(client.close)
+        fetcher = HttpFetcher(timeout_s=settings.poll_timeout_s)
+        stack.push_async_callback(fetcher.close)
+        parts = _Parts(settings, client, intake, queue, fetcher, health)
+        return await _serve(parts, lambda: login.connection_info(loaded), control)
+
+
+def log_stray_error(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log an error of a task whose result nothing reads.
+
+    Each watch of a namespace that can no longer be read leaves one; the first of them ends kopf, which is reported where it is handled. It
+    is a line, and a traceback only where the error is not the API server's.
+    """
+    error = context.get("exception")
+    is_answer = type(error).__module__.startswith("kopf.")
+    _log.warning("a background task failed", error=str(error or context["message"]), exc_info=None if is_answer else error)
+
+
+async def _serve(parts: _Parts, credentials: Login, control: Control) -> bool:
+    """Fill the cache, start everything, and watch the namespaces that can be read; True when these are others than before."""
+    namespaces = parts.settings.namespaces
+    lost = await refill(parts.client, parts.intake, namespaces)
+    parts.health.is_ready = True
+    moved = asyncio.Event()
+
+    def compare(now: frozenset[str]) -> None:
+        if now != lost:
+            moved.set()
+
+    async with _running(parts.coroutines(compare), parts.health) as died:
+        registry = build_registry(parts.intake, credentials)
+        control.ready.set()
+        readable = tuple(name for name in namespaces if name not in lost)
+        try:
+            return await _watch(readable, registry, control.stop, died, moved)
+        except OperatorError:
+            raise
+        except Exception as error:
+            if not namespaces or await refill(parts.client, parts.intake, namespaces) == lost:
+                raise
+            _log.warning("watches ended: the readable namespaces have changed", error=str(error))
+            return True
+
+
+@asynccontextmanager
+async def _running(parts: Mapping[str, Coroutine[Any, Any, None]], health: Health) -> AsyncIterator[asyncio.Future[str]]:
+    """Run the parts in the background; the future given out names the first that dies."""
+    died: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    def report(task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and not died.done():
+            _log.error("operator task ended with a bug", task=task.get_name(), error=str(task.exception()), exc_info=task.exception())
+            health.dead_task = task.get_name()
+            died.set_result(task.get_name())
+
+    tasks = [asyncio.create_task(part, name=name) for name, part in parts.items()]
+    for task in tasks:
+        task.add_done_callback(report)
+    try:
+        yield died
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        died.cancel()
+
+
+async def _watch(
+    namespaces: Sequence[str], registry: kopf.OperatorRegistry, stop: asyncio.Event, died: asyncio.Future[str], moved: asyncio.Event
+) -> bool:
+    """Run kopf until it ends by itself (a signal, or a watch that cannot be repaired), is stopped, a part dies, or namespaces move.
+
+    Returns whether the last is the reason.
+    """
+    moving = asyncio.create_task(moved.wait(), name="namespaces")
+    watches = asyncio.create_task(
+        kopf.operator(
+            registry=registry,
+            settings=kopf_settings(),
+            clusterwide=not namespaces,
+            namespaces=namespaces,
+            identity=_IDENTITY,  # type: ignore[arg-type]  # a private NewType of str
+            stop_flag=stop,
+        ),
+        name="watches",
+    )
+    reasons: list[asyncio.Future[Any]] = [watches, died, moving]
+    await asyncio.wait(reasons, return_when=asyncio.FIRST_COMPLETED)
+    moving.cancel()
+    is_moving = not watches.done()
+    if is_moving:
+        stop.set()
+        await asyncio.wait([watches])
+    if died.done():
+        raise TaskDiedError(f"{died.result()} has ended")
+    if not is_moving:
+        watches.result()
+    return is_moving

@@ -1,0 +1,105 @@
+"""Searches counted when Prometheus asks, straight from the cache: never out of step with it, and gone when the search is.
+
+A search that ended has its series for one more hour, so that alerts and dashboards see the end; the counters of `metrics` keep
+the outcome for good.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from autohas_api.wire.status import ConditionType, Phase
+from autohas_operator.cluster.cache import Cache
+from autohas_operator.records.observed import Key
+from autohas_operator.wording import epoch
+
+KEPT_AFTER_END_S: Final = 3600.0
+_UNSEEN: Final = "NotSeenYet"
+"""Why a search waits that no pass has looked at."""
+_AT_REST: Final = frozenset({Phase.RUNNING, Phase.SUSPENDED, Phase.SUCCEEDED, Phase.FAILED})
+
+
+class Census(Collector):
+    """Gauges over all searches; one phase series and one per condition for each search, unless there are too many to want that."""
+
+    def __init__(self, cache: Cache, clock: Callable[[], float], *, per_search: bool) -> None:
+        """`clock` gives seconds since the epoch."""
+        self._cache = cache
+        self._clock = clock
+        self._per_search = per_search
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """One scrape; it may run in a thread of its own, so the records are taken over at once."""
+        seen = [(record.key, _mapping(record.status)) for record in tuple(self._cache.searches.values())]
+        yield _phases(seen)
+        yield _waits(seen)
+        if self._per_search:
+            shown = [(key, status) for key, status in seen if not self._is_long_over(status)]
+            yield _phase_of_each(shown)
+            yield _conditions_of_each(shown)
+
+    def _is_long_over(self, status: dict[str, Any]) -> bool:
+        ended_s = epoch(status.get("completionTime"))
+        return ended_s is not None and self._clock() - ended_s > KEPT_AFTER_END_S
+
+
+Seen = list[tuple[Key, dict[str, Any]]]
+
+
+def _phases(seen: Seen) -> GaugeMetricFamily:
+    family = GaugeMetricFamily("autohas_searches", "Searches by phase.", labels=["phase"])
+    counted = Counter(_phase(status) for _, status in seen)
+    for phase in Phase:
+        family.add_metric([phase.value], counted[phase.value])
+    return family
+
+
+def _waits(seen: Seen) -> GaugeMetricFamily:
+    """Why searches do not run that could: the reason of Accepted where that is False, else of TrainerReady."""
+    family = GaugeMetricFamily(
+        "autohas_searches_waiting", "Searches that neither run nor are suspended nor have ended, by reason.", labels=["reason"]
+    )
+    counted = Counter(_reason(status) for _, status in seen if _phase(status) not in _AT_REST)
+    for reason, number in sorted(counted.items()):
+        family.add_metric([reason], number)
+    return family
+
+
+def _phase_of_each(seen: Seen) -> GaugeMetricFamily:
+    text = "Always 1; the label is the phase that the search is in."
+    family = GaugeMetricFamily("autohas_search_phase", text, labels=["namespace", "name", "phase"])
+    for key, status in seen:
+        family.add_metric([key.namespace, key.name, _phase(status)], 1)
+    return family
+
+
+def _conditions_of_each(seen: Seen) -> GaugeMetricFamily:
+    text = "Always 1; the labels are what the condition says: True, False or Unknown, and why."
+    family = GaugeMetricFamily("autohas_search_condition", text, labels=["namespace", "name", "type", "status", "reason"])
+    for key, status in seen:
+        for condition in status.get("conditions", []):
+            family.add_metric([key.namespace, key.name, condition["type"], condition["status"], condition["reason"]], 1)
+    return family
+
+
+def _mapping(text: str) -> dict[str, Any]:
+    """The status; only the operator writes it, and the API server holds it to the schema."""
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+def _phase(status: dict[str, Any]) -> str:
+    return str(status.get("phase") or Phase.PENDING)
+
+
+def _reason(status: dict[str, Any]) -> str:
+    conditions = {c["type"]: c for c in status.get("conditions", [])}
+    accepted, ready = conditions.get(ConditionType.ACCEPTED), conditions.get(ConditionType.TRAINER_READY)
+    blamed = accepted if accepted is not None and accepted["status"] == "False" else ready
+    return _UNSEEN if blamed is None else str(blamed["reason"])

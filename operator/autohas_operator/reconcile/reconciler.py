@@ -1,0 +1,262 @@
+"""One pass over one search, told in order: observe, plan, look again before anything grave, act, write, announce.
+
+Every trigger (watch event, report, resync, retry) comes here; nothing depends on which one it was. Killed at any
+point, the next pass of any operator finds the same world and goes on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Final
+
+import structlog
+from pydantic import ValidationError
+
+from autohas_api.base.names import LABEL_UID
+from autohas_api.wire.status import Status
+from autohas_operator.client import JOBS, PODS, SEARCHES, KubeClient, listed
+from autohas_operator.cluster.cache import Cache
+from autohas_operator.decide.announcements import Announcement, log_event
+from autohas_operator.decide.cleanup import CleanUp
+from autohas_operator.decide.conditions import is_finished
+from autohas_operator.decide.phases import CreateAttempt, DeleteJob, TouchJob
+from autohas_operator.decide.plan import Plan, plan
+from autohas_operator.errors import (
+    ApiError,
+    InvalidError,
+    NameTakenError,
+    NotFoundError,
+    OperatorError,
+    StatusUnreadableError,
+    obstacle_to_creating,
+    refusal,
+)
+from autohas_operator.metrics import Metrics
+from autohas_operator.reconcile.apply import clean_up, create_attempt, touch
+from autohas_operator.reconcile.events import EventRecorder
+from autohas_operator.reconcile.stray_warnings import StrayWarnings
+from autohas_operator.reconcile.warning_events import Explanations
+from autohas_operator.records.observed import Key, Observed, SearchRecord, job_record, pod_record, search_document, search_record
+from autohas_operator.settings import PodSettings
+
+MAX_TAKEN: Final = 20
+"""Names of attempts, held by others, that one pass passes over."""
+MAX_UNWRITABLE: Final = 1000
+"""Searches whose reports were complained of, the newest: one line each."""
+
+_log = structlog.get_logger(__name__)
+
+
+async def _always(_namespace: str) -> bool:
+    return True
+
+
+class Reconciler:
+    """Makes the world follow the searches. `clock` gives seconds since the epoch, `monotonic` rations warnings."""
+
+    def __init__(  # noqa: PLR0913 - each is one collaborator
+        self,
+        client: KubeClient,
+        cache: Cache,
+        events: EventRecorder,
+        pods: PodSettings,
+        clock: Callable[[], float],
+        *,
+        explanations: Explanations,
+        metrics: Metrics,
+        monotonic: Callable[[], float],
+        may_serve: Callable[[str], Awaitable[bool]] = _always,
+    ) -> None:
+        """`may_serve`: whether no other operator serves this namespace."""
+        self._client = client
+        self._cache = cache
+        self._events = events
+        self._pods = pods
+        self._clock = clock
+        self._metrics = metrics
+        self._explanations = explanations
+        self._may_serve = may_serve
+        self._unwritable: dict[str, None] = {}
+        self._strays = StrayWarnings(events, monotonic=monotonic)
+
+    async def reconcile(self, key: Key) -> float | None:
+        """One pass; returns in how many seconds time alone asks for another one, None for never.
+
+        Raises:
+            OperatorError: nothing to show to a person; the pass is to be repeated.
+        """
+        observed = self._cache.observed(key)
+        if observed is None:
+            self._explanations.forget(key)
+            return None
+        if not await self._may_serve(key.namespace):
+            return None  # the key is added again when the namespace is taken over
+        observed = replace(observed, explanation=await self._explanations.about(observed))
+        decided = self._plan(observed)
+        try:
+            if decided.needs_fresh_reads:
+                fresh = await self._reread(observed)
+                if fresh is None:
+                    return None
+                observed, decided = fresh, self._plan(fresh)
+            self._strays.tell(observed.search, decided.warnings)
+            await self._delete_strays(observed, decided)
+            observed, decided = await self._carry_out(observed, decided)
+        except OperatorError as error:
+            obstacle = refusal(error, is_create=isinstance(decided.action, CreateAttempt))
+            if obstacle is None or is_finished(status_of(observed.search)):
+                await self._show_failed_create(observed, decided, error)
+                raise
+            self._metrics.hindered(obstacle.reason)
+            observed = replace(observed, obstacle=obstacle)
+            decided = self._plan(observed)
+            if decided.is_grave and not observed.is_fresh:
+                raise  # what cannot be taken back is not said on the word of a cache
+            await self._leave_nothing(observed, decided)
+        await self._write(observed, decided)
+        return decided.look_again_s
+
+    async def _carry_out(self, observed: Observed, decided: Plan) -> tuple[Observed, Plan]:
+        """Act. The number of an attempt whose name others hold is passed over: a name must not keep a search from going on."""
+        for _ in range(MAX_TAKEN):
+            try:
+                return observed, await self._act(observed, decided)
+            except NameTakenError as error:
+                if not isinstance(decided.action, CreateAttempt):
+                    raise
+                number = decided.action.number
+                message = f"{error}; attempt {number} is passed over"
+                taken = Announcement(type="Warning", reason="NameConflict", message=message)
+                self._strays.tell(observed.search, {f"{observed.search.uid}/{number}": taken})
+                observed = replace(observed, taken=observed.taken | {number})
+                decided = self._plan(observed)
+        return observed, await self._act(observed, decided)
+
+    async def _delete_strays(self, observed: Observed, decided: Plan) -> None:
+        """Delete Jobs that claim to be the search's; one that cannot be deleted must not keep the search's own from its course."""
+        for job in decided.strays:
+            try:
+                await self._client.delete(JOBS, observed.search.key.namespace, job.name, uid=job.uid)
+            except ApiError as error:
+                _log.warning("a Job that claims to be a search's cannot be deleted", search=observed.search.key.name, error=str(error))
+
+    async def _leave_nothing(self, observed: Observed, decided: Plan) -> None:
+        """Clean up before the end of a search without a Job is written: afterwards nothing would tell that something is left."""
+        try:
+            await self._act(observed, decided)
+        except OperatorError as error:
+            if refusal(error, is_create=False) is None:
+                raise
+            key = observed.search.key
+            _log.warning("clean-up refused, left to the garbage collector", namespace=key.namespace, search=key.name, error=str(error))
+
+    async def _show_failed_create(self, observed: Observed, decided: Plan, error: OperatorError) -> None:
+        """Say why there is no Job; the pass is repeated all the same, at the pace of its error."""
+        obstacle = obstacle_to_creating(error)
+        if obstacle is not None and isinstance(decided.action, CreateAttempt):
+            self._metrics.hindered(obstacle.reason)
+            observed = replace(observed, obstacle=obstacle)
+            await self._write(observed, self._plan(observed))
+
+    def _plan(self, observed: Observed) -> Plan:
+        with self._metrics.deciding():
+            return plan(observed, status_of(observed.search), self._pods, self._clock())
+
+    async def _reread(self, observed: Observed) -> Observed | None:
+        """The same from the API server itself; None when the search is gone."""
+        key, uid = observed.search.key, observed.search.uid
+        try:
+            search = await self._client.get(SEARCHES, key.namespace, key.name)
+        except NotFoundError:
+            return None
+        if search["metadata"]["uid"] != uid:
+            return None
+        jobs = await listed(self._client, JOBS, key.namespace, labels=f"{LABEL_UID}={uid}")
+        pods = await listed(self._client, PODS, key.namespace, labels=f"{LABEL_UID}={uid}")
+        self._cache.put_search(search)
+        for item in jobs:
+            self._cache.put_job(item)
+        for item in pods:
+            self._cache.put_pod(item)
+        fresh = self._cache.view(
+            search_record(search),
+            tuple(job for item in jobs if (job := job_record(item)) is not None),
+            tuple(pod for item in pods if (pod := pod_record(item)) is not None),
+            is_fresh=True,
+        )
+        return replace(fresh, explanation=observed.explanation)
+
+    async def _act(self, observed: Observed, decided: Plan) -> Plan:
+        """Do it; returns the plan, with the uid of the Job that was made to be noted."""
+        namespace = observed.search.key.namespace
+        match decided.action:
+            case CreateAttempt() as attempt:
+                job = await create_attempt(self._client, observed.search, attempt)
+                self._cache.put_job(job)
+                noted = {"job_uid": job["metadata"]["uid"]}
+                decided = replace(decided, status=decided.status.model_copy(update=noted))
+                if decided.is_first_attempt:
+                    self._metrics.job_created(self._clock() - observed.search.created_s)
+            case DeleteJob(name=name, uid=uid):
+                await self._client.delete(JOBS, namespace, name, uid=uid)
+            case TouchJob() as touched:
+                self._cache.put_job(await touch(self._client, namespace, touched, self._clock()))
+            case CleanUp() as rest:
+                await clean_up(self._client, observed.search, rest)
+            case None:
+                pass
+        return decided
+
+    async def _write(self, observed: Observed, decided: Plan) -> None:
+        """The one status write, and the events that it makes true."""
+        before = status_of(observed.search)
+        if decided.status == before:
+            return
+        try:
+            written = await self._client.replace_status(SEARCHES, _with_status(observed.search, decided.status))
+        except InvalidError as error:
+            await self._write_without_report(observed, decided, error)
+            return
+        self._cache.put_search(written)
+        key, age_s = observed.search.key, self._clock() - observed.search.created_s
+        self._metrics.status_written(key.namespace, before, decided.status, age_s)
+        for told in decided.announcements:
+            log = _log.warning if told.type == "Warning" else _log.info
+            log(log_event(told), namespace=key.namespace, search=key.name, reason=told.reason, message=told.message)
+        self._events.announce(observed.search, decided.announcements)
+
+    async def _write_without_report(self, observed: Observed, refused: Plan, error: InvalidError) -> None:
+        """The same without what the trainer reported: whatever it says must not keep the search's end from being stored."""
+        if observed.report is None:
+            raise error
+        bare = replace(observed, report=None)
+        decided = self._plan(bare)
+        if decided.action != refused.action or (decided.is_grave and not observed.is_fresh):
+            raise error  # it would say what was not done, or what nobody has looked at again
+        if observed.search.uid not in self._unwritable:
+            self._unwritable[observed.search.uid] = None
+            if len(self._unwritable) > MAX_UNWRITABLE:
+                del self._unwritable[next(iter(self._unwritable))]
+            key = observed.search.key
+            _log.warning("report does not fit into status", namespace=key.namespace, search=key.name, error=str(error))
+        await self._write(bare, decided)
+
+
+def status_of(record: SearchRecord) -> Status:
+    """The status as a model.
+
+    Raises:
+        StatusUnreadableError: it does not fit; nothing is decided on a guess.
+    """
+    try:
+        return Status.model_validate_json(record.status)
+    except ValidationError as error:
+        raise StatusUnreadableError(f"status of {record.key.namespace}/{record.key.name} cannot be read: {error}") from error
+
+
+def _with_status(record: SearchRecord, status: Status) -> dict[str, object]:
+    document = search_document(record)
+    document["metadata"]["resourceVersion"] = record.resource_version
+    return {**document, "status": json.loads(status.model_dump_json(by_alias=True, exclude_none=True))}

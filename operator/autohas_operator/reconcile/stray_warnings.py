@@ -1,0 +1,58 @@
+"""Warnings about objects that claim to be a search's: one event and one log line for each object, and few for each search.
+
+A user who may create pods can create thousands of them; the events of the search itself must not drown in those about them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final, TypeVar
+
+import structlog
+
+from autohas_operator.decide.announcements import Announcement
+from autohas_operator.rate_limit import TokenBucket
+from autohas_operator.reconcile.events import EventRecorder
+from autohas_operator.records.observed import SearchRecord
+
+BURST: Final = 5.0
+PER_SECOND: Final = 1 / 60
+"""Of one search."""
+MAX_REMEMBERED: Final = 20_000
+
+T = TypeVar("T")
+_log = structlog.get_logger(__name__)
+
+
+class StrayWarnings:
+    """Warns of each object once. `monotonic` (seconds) limits the rate."""
+
+    def __init__(self, events: EventRecorder, *, monotonic: Callable[[], float]) -> None:
+        self._events = events
+        self._monotonic = monotonic
+        self._told: dict[str, None] = {}
+        self._shares: dict[str, TokenBucket] = {}
+
+    def tell(self, search: SearchRecord, warnings: Mapping[str, Announcement]) -> None:
+        """Post the warnings that are new, by the object that each is about; those beyond the rate of the search follow at a later pass."""
+        for subject, warning in warnings.items():
+            if subject in self._told:
+                continue
+            if not self._share_of(search.uid).take():
+                return
+            _remember(self._told, subject, None)
+            key = search.key
+            _log.warning("an object is ignored", namespace=key.namespace, search=key.name, reason=warning.reason, message=warning.message)
+            self._events.announce(search, (warning,))
+
+    def _share_of(self, uid: str) -> TokenBucket:
+        if uid not in self._shares:
+            _remember(self._shares, uid, TokenBucket(rate_per_s=PER_SECOND, burst=BURST, clock=self._monotonic))
+        return self._shares[uid]
+
+
+def _remember(known: dict[str, T], key: str, value: T) -> None:
+    """Keep the newest."""
+    if len(known) >= MAX_REMEMBERED:
+        del known[next(iter(known))]
+    known[key] = value

@@ -1,0 +1,64 @@
+"""Workers: take a key, let the reconciler make one pass, and react to what went wrong. Errors end here.
+
+An unknown error is a bug: it is logged with its traceback and the search is retried with back-off; the others go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import structlog
+
+from autohas_operator.cluster.workqueue import WorkQueue
+from autohas_operator.errors import NotFoundError, reaction_to
+from autohas_operator.metrics import Metrics
+from autohas_operator.records.observed import Key
+
+_log = structlog.get_logger(__name__)
+
+
+class Pass(Protocol):
+    """One pass over one search."""
+
+    async def reconcile(self, key: Key) -> float | None:
+        """See `autohas_operator.reconcile.reconciler.Reconciler`."""
+
+
+async def work(queue: WorkQueue[Key], reconciler: Pass, metrics: Metrics, monotonic: Callable[[], float]) -> None:
+    """Work forever."""
+    while True:
+        key = await queue.get()
+        try:
+            await attend(key, queue, reconciler, metrics, monotonic)
+        finally:
+            queue.done(key)
+
+
+async def attend(key: Key, queue: WorkQueue[Key], reconciler: Pass, metrics: Metrics, monotonic: Callable[[], float]) -> None:
+    """One pass over one key and what follows from its end."""
+    began_s = monotonic()
+    try:
+        look_again_s = await reconciler.reconcile(key)
+    except NotFoundError:
+        queue.forgive(key)  # deleted meanwhile: its watch event follows
+        metrics.reconciled("gone", monotonic() - began_s)
+    except Exception as error:  # noqa: BLE001 - the one boundary at which every error is mapped
+        _react(key, error, queue, metrics)
+        metrics.reconciled("retry", monotonic() - began_s)
+    else:
+        queue.forgive(key)
+        if look_again_s is not None:
+            queue.add_after(key, look_again_s)
+        metrics.reconciled("ok", monotonic() - began_s)
+
+
+def _react(key: Key, error: Exception, queue: WorkQueue[Key], metrics: Metrics) -> None:
+    reaction = reaction_to(error)
+    metrics.failed(type(error).__name__)
+    delay_s = queue.retry(key, at_least_s=reaction.delay_s or 0.0)
+    told = {"namespace": key.namespace, "search": key.name, "retry_in_s": round(delay_s, 1), "error": str(error)}
+    if reaction.is_bug:
+        _log.error("reconciliation failed with a bug", exc_info=error, **told)
+    elif not reaction.is_noise:
+        _log.warning("reconciliation failed", **told)

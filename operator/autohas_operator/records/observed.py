@@ -1,0 +1,393 @@
+"""What the operator remembers of the cluster: objects trimmed to records, and one search's view of them. Pure.
+
+A record holds what `plan` decides from and nothing else: thousands of searches stay small in memory.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple, TypeAlias
+
+from autohas_api.base.digest import canonical, sha256
+from autohas_api.base.names import (
+    ANNOTATION_FAILURES_BEFORE,
+    ANNOTATION_INTERRUPTIONS_BEFORE,
+    ANNOTATION_PAUSED,
+    ANNOTATION_QUEUE_HASH,
+    ANNOTATION_SPEC_HASH,
+    ANNOTATION_STARTS_BEFORE,
+    ANNOTATION_STEP_BEFORE,
+    ANNOTATION_TOUCHED_AT,
+    API_VERSION,
+    KIND,
+    LABEL_ATTEMPT,
+    LABEL_QUEUE,
+    LABEL_SEARCH,
+    LABEL_UID,
+    QUEUE_PREFIXES,
+)
+from autohas_api.wire.messages import Progress
+from autohas_operator.errors import Obstacle
+from autohas_operator.lenient import number, optional_number, part, parts, text
+from autohas_operator.records.containers import End, end_of, living_in, metrics_port, trainer_in, waiting_of
+from autohas_operator.records.pod_template import PodIdentity, PodTemplate, identity_in, pod_spec_in, pod_template
+from autohas_operator.wording import epoch
+
+Document: TypeAlias = Mapping[str, Any]
+"""An object as the API server sends it."""
+_MAX_DIGITS: Final = 15
+_USUAL_GRACE_S: Final = 30
+_USUAL_BACKOFF_LIMIT: Final = 6
+"""Kubernetes' own."""
+MUTABLE_SPEC: Final = ("suspend", "failurePolicy", "cleanup", "monitoring")
+"""Parts of the spec that may change while a search runs; they are no part of the spec's hash."""
+
+
+class Key(NamedTuple):
+    """One search, as queue and cache know it."""
+
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchRecord:
+    """A search; `document` and `status` are canonical JSON. `queue_labels`, `queue_annotations`: what its Jobs get for Kueue.
+
+    `job_uid`: of the Job that the operator noted in status when it made it; empty before the first.
+    """
+
+    key: Key
+    uid: str
+    resource_version: str
+    generation: int
+    created_s: float
+    is_deleting: bool
+    is_paused: bool
+    document: str
+    spec_hash: str
+    queue_labels: tuple[tuple[str, str], ...]
+    queue_annotations: tuple[tuple[str, str], ...]
+    status: str
+    job_uid: str
+
+    @property
+    def queue_hash(self) -> str:
+        """Hash of what its Jobs get for Kueue."""
+        return sha256([dict(self.queue_labels), dict(self.queue_annotations)])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobFailure:
+    """Why the Job controller gave up."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRecord:
+    """A trainer Job; `search_uid` is that of its controlling owner, empty when it has none of our kind.
+
+    `attempt` is read off its name, which nobody can change; 0 when that is not the name of a search's child.
+    `queue` is Kueue's, empty when nobody asked for one; `resumed_s`: when it was last resumed after it had been suspended;
+    `touched_s`: when the operator last made its controller look at it; `ttl_s`: its `ttlSecondsAfterFinished`.
+    `lost_pods`: uids that status remembers of it (see `recognition`).
+    """
+
+    key: Key
+    name: str
+    uid: str
+    resource_version: str
+    search_uid: str
+    attempt: int
+    spec_hash: str
+    image: str
+    template: PodTemplate
+    identity: PodIdentity
+    created_s: float
+    is_deleting: bool
+    is_suspended: bool
+    resumed_s: float | None
+    touched_s: float | None
+    ttl_s: int | None
+    queue: str
+    queue_hash: str
+    is_complete: bool
+    failure: JobFailure | None
+    num_failed: int
+    backoff_limit: int
+    starts_before: int
+    step_before: int
+    interruptions_before: int
+    failures_before: int
+    lost_pods: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodRecord:
+    """A trainer pod; `waiting` is (reason, message) of a container that cannot start, `grace_s` its time to end when asked to.
+
+    `ready_s`: when its trainer began to work, as its startup probe found.
+    `reason` and `message`: why the pod as a whole failed. `living`: other containers that run, such as the proxy of a mesh.
+    """
+
+    key: Key
+    name: str
+    uid: str
+    resource_version: str
+    search_uid: str
+    job_uid: str
+    template: PodTemplate
+    attempt: int
+    created_s: float
+    scheduled_s: float | None
+    deletion_s: float | None
+    grace_s: float
+    phase: str
+    address: str
+    port: int
+    node: str
+    unschedulable: str | None
+    disruption: str | None
+    waiting: tuple[str, str] | None
+    is_running: bool
+    is_started: bool
+    end: End | None
+    ready_s: float | None = None
+    reason: str = ""
+    message: str = ""
+    living: tuple[str, ...] = ()
+
+    @property
+    def is_outlived(self) -> bool:
+        """Whether the trainer has ended and another container keeps its pod from ending: no controller counts that end."""
+        return self.end is not None and not self.is_over and bool(self.living)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no container of it runs or will run."""
+        return self.phase in ("Succeeded", "Failed")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """The newest answers of one pod: the last good `progress` and, since then, `misses` without one.
+
+    `is_early`: the misses are from before its startup probe passed, when a trainer that imports torch cannot answer yet.
+    """
+
+    pod_uid: str
+    time_s: float
+    progress: Progress | None
+    misses: int = 0
+    problem: str = ""
+    is_version_skew: bool = False
+    is_early: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """The newest warning event of a child that does not get on, and when it was given."""
+
+    reason: str
+    message: str
+    time_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IgnoredPod:
+    """A pod that its Job does not describe, and in what it differs."""
+
+    pod: PodRecord
+    difference: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """Everything that one pass decides from. `is_fresh`: read from the API server for this pass, not from the cache.
+
+    `ignored`: pods of the search's Job that count for nothing (see `recognition`). `taken`: attempts whose names others hold.
+    """
+
+    search: SearchRecord
+    jobs: tuple[JobRecord, ...]
+    pods: tuple[PodRecord, ...]
+    report: Report | None = None
+    explanation: Explanation | None = None
+    obstacle: Obstacle | None = None
+    is_fresh: bool = False
+    ignored: tuple[IgnoredPod, ...] = ()
+    taken: frozenset[int] = frozenset()
+
+    @property
+    def own_jobs(self) -> tuple[JobRecord, ...]:
+        """The Jobs that the search controls under the names of its attempts, the oldest first; see `recognition` for who made them."""
+        ours = (job for job in self.jobs if job.search_uid == self.search.uid and job.name == child_name(self.search, job.attempt))
+        return tuple(sorted(ours, key=lambda job: job.attempt))
+
+    @property
+    def job(self) -> JobRecord | None:
+        """The Job that is noted in status, else the newest that is ours."""
+        ours = self.own_jobs
+        return next((job for job in ours if job.uid == self.search.job_uid), ours[-1] if ours else None)
+
+    def pods_of(self, job: JobRecord) -> tuple[PodRecord, ...]:
+        """The pods of a Job, the oldest first."""
+        return tuple(sorted((pod for pod in self.pods if pod.job_uid == job.uid), key=lambda pod: (pod.created_s, pod.name)))
+
+
+def child_name(record: SearchRecord, attempt: int) -> str:
+    """`<name>-<uid8>-<attempt>`: the same for ConfigMap and Job."""
+    return f"{record.key.name}-{record.uid[:8]}-{attempt}"
+
+
+def search_record(document: Document) -> SearchRecord:
+    """Trim a search."""
+    metadata, spec, status = document["metadata"], part(document, "spec"), part(document, "status")
+    key, labels = Key(metadata["namespace"], metadata["name"]), part(metadata, "labels")
+    generation = number(metadata, "generation", 0)
+    kept = {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "metadata": {"name": key.name, "namespace": key.namespace, "uid": metadata["uid"], "generation": generation},
+        "spec": spec,
+    }
+    return SearchRecord(
+        key=key,
+        uid=metadata["uid"],
+        resource_version=text(metadata, "resourceVersion"),
+        generation=generation,
+        created_s=epoch(metadata.get("creationTimestamp")) or 0.0,
+        is_deleting="deletionTimestamp" in metadata,
+        is_paused=text(part(metadata, "annotations"), ANNOTATION_PAUSED, "false") != "false",
+        document=canonical(kept),
+        spec_hash=sha256({name: value for name, value in spec.items() if name not in MUTABLE_SPEC}),
+        queue_labels=_of_kueue(labels),
+        queue_annotations=_of_kueue(part(metadata, "annotations")),
+        status=canonical(status),
+        job_uid=text(status, "jobUid"),
+    )
+
+
+def _of_kueue(written: Document) -> tuple[tuple[str, str], ...]:
+    """The labels or annotations of a search that Kueue reads off its Jobs."""
+    return tuple((name, text(written, name)) for name in sorted(written) if name.startswith(QUEUE_PREFIXES))
+
+
+def search_document(record: SearchRecord) -> dict[str, Any]:
+    """The search as a person wrote it, with its uid and generation; a new dict at every call."""
+    document: dict[str, Any] = json.loads(record.document)
+    return document
+
+
+def job_record(document: Document) -> JobRecord | None:
+    """Trim a Job; None when it does not carry our labels."""
+    metadata, spec, status = document["metadata"], part(document, "spec"), part(document, "status")
+    labels, owner, annotations = part(metadata, "labels"), _controller(metadata), part(metadata, "annotations")
+    search_uid = text(owner, "uid") if owner.get("kind") == KIND else ""
+    search = text(owner, "name") if search_uid else text(labels, LABEL_SEARCH)
+    if not search or LABEL_UID not in labels:
+        return None
+    return JobRecord(
+        key=Key(metadata["namespace"], search),
+        name=metadata["name"],
+        uid=metadata["uid"],
+        resource_version=text(metadata, "resourceVersion"),
+        search_uid=search_uid,
+        attempt=_number(text(metadata, "name").rpartition("-")[2]),
+        spec_hash=text(annotations, ANNOTATION_SPEC_HASH),
+        image=text(trainer_in(pod_spec_in(document), "containers"), "image"),
+        template=pod_template(pod_spec_in(document)),
+        identity=identity_in(document),
+        created_s=epoch(metadata.get("creationTimestamp")) or 0.0,
+        is_deleting="deletionTimestamp" in metadata,
+        is_suspended=spec.get("suspend") is True,
+        resumed_s=_resumed_s(status),
+        touched_s=epoch(annotations.get(ANNOTATION_TOUCHED_AT)),
+        ttl_s=optional_number(spec, "ttlSecondsAfterFinished"),
+        queue=text(labels, LABEL_QUEUE),
+        queue_hash=text(annotations, ANNOTATION_QUEUE_HASH),
+        is_complete="Complete" in _true_conditions(status),
+        failure=_failure(status),
+        num_failed=number(status, "failed", 0),
+        backoff_limit=number(spec, "backoffLimit", _USUAL_BACKOFF_LIMIT),
+        starts_before=_counted(annotations, ANNOTATION_STARTS_BEFORE),
+        step_before=_counted(annotations, ANNOTATION_STEP_BEFORE),
+        interruptions_before=_counted(annotations, ANNOTATION_INTERRUPTIONS_BEFORE),
+        failures_before=_counted(annotations, ANNOTATION_FAILURES_BEFORE),
+    )
+
+
+def pod_record(document: Document) -> PodRecord | None:
+    """Trim a pod; None when it does not carry our labels."""
+    metadata, spec, status = document["metadata"], part(document, "spec"), part(document, "status")
+    labels, owner = part(metadata, "labels"), _controller(metadata)
+    if not text(labels, LABEL_SEARCH) or LABEL_UID not in labels:
+        return None
+    container = trainer_in(status, "containerStatuses")
+    state = part(container, "state")
+    scheduled: Document = next((c for c in parts(status, "conditions") if c.get("type") == "PodScheduled"), {})
+    is_scheduled = scheduled.get("status") == "True"
+    conditions = _true_conditions(status)
+    disruption = conditions.get("DisruptionTarget")
+    return PodRecord(
+        key=Key(metadata["namespace"], labels[LABEL_SEARCH]),
+        name=metadata["name"],
+        uid=metadata["uid"],
+        resource_version=text(metadata, "resourceVersion"),
+        search_uid=text(labels, LABEL_UID),
+        job_uid=text(owner, "uid") if owner.get("kind") == "Job" else "",
+        template=pod_template(spec),
+        attempt=_counted(labels, LABEL_ATTEMPT),
+        created_s=epoch(metadata.get("creationTimestamp")) or 0.0,
+        scheduled_s=epoch(scheduled.get("lastTransitionTime")) if is_scheduled else None,
+        deletion_s=epoch(metadata.get("deletionTimestamp")),
+        grace_s=number(spec, "terminationGracePeriodSeconds", _USUAL_GRACE_S),
+        phase=text(status, "phase", "Pending"),
+        address=text(status, "podIP"),
+        port=metrics_port(spec),
+        node=text(spec, "nodeName"),
+        unschedulable=text(scheduled, "message") if scheduled.get("reason") == "Unschedulable" else None,
+        disruption=None if disruption is None else text(disruption, "message"),
+        waiting=waiting_of(state),
+        is_running="running" in state,
+        is_started=container.get("started") is True,
+        end=end_of(state),
+        ready_s=epoch(conditions.get("Ready", {}).get("lastTransitionTime")),
+        reason=text(status, "reason"),
+        message=text(status, "message"),
+        living=living_in(status),
+    )
+
+
+def _controller(metadata: Document) -> Document:
+    """The controlling owner reference, empty when there is none."""
+    return next((owner for owner in parts(metadata, "ownerReferences") if owner.get("controller")), {})
+
+
+def _counted(written: Document, name: str) -> int:
+    """What a label or annotation counts; 0 when it was tampered with."""
+    return _number(text(written, name))
+
+
+def _number(digits: str) -> int:
+    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) <= _MAX_DIGITS else 0
+
+
+def _true_conditions(status: Document) -> dict[str, Document]:
+    return {text(c, "type"): c for c in parts(status, "conditions") if c.get("status") == "True"}
+
+
+def _failure(status: Document) -> JobFailure | None:
+    conditions = _true_conditions(status)
+    failed = conditions.get("Failed") or conditions.get("FailureTarget")
+    return None if failed is None else JobFailure(reason=text(failed, "reason"), message=text(failed, "message"))
+
+
+def _resumed_s(status: Document) -> float | None:
+    conditions = parts(status, "conditions")
+    ended: Document = next((c for c in conditions if c.get("type") == "Suspended" and c.get("status") == "False"), {})
+    return epoch(ended.get("lastTransitionTime"))

@@ -1,0 +1,212 @@
+"""Whether a pod is the one that a Job describes: the parts of both that decide which result comes out. Pure.
+
+A user who may create pods can give one the labels and owner reference of a trainer; its termination message would be read as a result.
+So a pod counts only when its trainer container runs what the Job's does. Mutating webhooks may add to a pod what changes no result:
+sidecars, tolerations, pull secrets, resources, variables, mounted tokens. They are told apart from a forgery by what could run other
+code in the trainer container, give it other input, or write its files.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+from autohas_api.base.digest import canonical
+from autohas_api.base.names import TRAINER_CONTAINER
+from autohas_operator.lenient import optional_number, part, parts, text
+
+_Document: TypeAlias = Mapping[str, Any]
+_Entries: TypeAlias = tuple[tuple[str, str], ...]
+_OF_THE_CONTAINER: Final = (
+    "command",
+    "args",
+    "workingDir",
+    "envFrom",
+    "lifecycle",
+    "stdin",
+    "tty",
+    "volumeDevices",
+    "terminationMessagePath",
+    "terminationMessagePolicy",
+)
+_OF_THE_POD: Final = ("hostPID", "hostIPC", "hostNetwork", "shareProcessNamespace")
+"""A container that shares the trainer's processes can write its files and its termination message through /proc."""
+_PROBES: Final = ("startupProbe", "livenessProbe", "readinessProbe")
+_SPARE_KEYS: Final = frozenset({"defaultMode", "divisor", "sizeLimit"})
+"""What the API server fills in or writes in another form, and what changes no result."""
+_LOADING_PREFIXES: Final = ("AUTOHAS_", "BASH_", "GLIBC_", "LD_", "PYTHON", "TORCH", "TRITON_")
+_LOADING_NAMES: Final = frozenset({"BROWSER", "CC", "CXX", "ENV", "PATH", "PERL5OPT"})
+"""Variables that make the loader, the interpreter or a compiler run something; the prefix AUTOHAS_ is the operator's own."""
+_TOKEN_DIRECTORIES: Final = ("/var/run/secrets", "/run/secrets")
+_TOKEN_SOURCES: Final = frozenset({"serviceAccountToken", "clusterTrustBundle", "podCertificate"})
+_ROOT_CERTIFICATES: Final = "kube-root-ca.crt"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodIdentity:
+    """As whom and with which pull secrets a Job's pods run; user and group are None where the cluster assigns them."""
+
+    run_as_user: int | None
+    fs_group: int | None
+    pull_secrets: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodTemplate:
+    """The trainer container and its surroundings; values are canonical JSON under the names that a person knows.
+
+    `mounts` are (mountPath, mount), `volumes` (name, source) of all volumes, `tokens` the names of those that hold nothing but tokens and
+    certificates of the cluster, `shared` the names of those that other containers mount.
+    """
+
+    image: str
+    account: str
+    fixed: _Entries
+    env: _Entries
+    mounts: _Entries
+    volumes: _Entries
+    tokens: frozenset[str]
+    shared: frozenset[str]
+
+
+def pod_spec_in(job: _Document) -> _Document:
+    """The spec of a Job's pods."""
+    return part(part(part(job, "spec"), "template"), "spec")
+
+
+def identity_in(job: _Document) -> PodIdentity:
+    """The identity of a Job's pods."""
+    pod = pod_spec_in(job)
+    context = part(pod, "securityContext")
+    secrets = tuple(text(secret, "name") for secret in parts(pod, "imagePullSecrets"))
+    return PodIdentity(
+        run_as_user=optional_number(context, "runAsUser"), fs_group=optional_number(context, "fsGroup"), pull_secrets=secrets
+    )
+
+
+def pod_template(spec: _Document) -> PodTemplate:
+    """Trim the spec of a pod, or of a Job's template."""
+    containers = parts(spec, "containers")
+    trainer: _Document = next((c for c in containers if c.get("name") == TRAINER_CONTAINER), {})
+    others = [c for name in ("containers", "initContainers") for c in parts(spec, name) if c is not trainer]
+    volumes = parts(spec, "volumes")
+    commands = {name: part(trainer, name).get("exec") for name in _PROBES}
+    fixed = {
+        **{name: trainer.get(name) for name in _OF_THE_CONTAINER},
+        **{f"{name}.exec": command for name, command in commands.items()},
+        **{name: spec.get(name) for name in _OF_THE_POD},
+    }
+    return PodTemplate(
+        image=text(trainer, "image"),
+        account=text(spec, "serviceAccountName"),
+        fixed=_entries((name, _plain(value)) for name, value in fixed.items() if _plain(value)),
+        env=_entries((text(entry, "name"), _plain(entry)) for entry in parts(trainer, "env")),
+        mounts=_entries((text(mount, "mountPath"), _plain(mount)) for mount in parts(trainer, "volumeMounts")),
+        volumes=_entries((text(volume, "name"), _source(volume)) for volume in volumes),
+        tokens=frozenset(text(volume, "name") for volume in volumes if _is_token(volume)),
+        shared=frozenset(text(mount, "name") for c in others for mount in parts(c, "volumeMounts")),
+    )
+
+
+def difference(pod: PodTemplate, job: PodTemplate, injected_mounts: Sequence[str] = ()) -> str | None:
+    """What keeps a pod from being one that the Job controller made of this Job, as a sentence; None when nothing does.
+
+    Under `injected_mounts` webhooks of the platform may mount what they like.
+    """
+    if pod.image != job.image:
+        return f'its image is "{pod.image}", not "{job.image}"'
+    if pod.fixed != job.fixed:
+        name = min(set(pod.fixed) ^ set(job.fixed))[0]
+        return f"{name} differs from its Job's"
+    return (
+        _changed(pod.env, job.env, "variable")
+        or _changed(pod.mounts, job.mounts, "mount")
+        or _changed(pod.volumes, job.volumes, "volume")
+        or next((f"it has the variable {name}, which its Job has not" for name in _added(pod.env, job.env) if _loads(name)), None)
+        or _added_mount(pod, job, injected_mounts)
+        or next((f"another of its containers mounts {name}" for name in sorted(pod.shared - job.shared) if name in dict(job.volumes)), None)
+    )
+
+
+def is_made_alike(job: PodTemplate, wanted: PodTemplate) -> bool:
+    """Whether a Job that an older operator made runs what this one would: image, account, command, volumes and host flags.
+
+    An emptyDir is passed over, and so are variables and mounts: they differ between versions.
+    """
+
+    def kept(template: PodTemplate) -> tuple[object, ...]:
+        volumes = sorted(entry for entry in template.volumes if not entry[1].startswith('{"emptyDir"'))
+        return (template.image, template.account, template.fixed, volumes)
+
+    return kept(job) == kept(wanted)
+
+
+def _changed(found: _Entries, wanted: _Entries, what: str) -> str | None:
+    """The first of the Job's entries that the pod lacks or has otherwise; of two of one name the later wins in a pod, so order counts."""
+    names = {name for name, _ in wanted}
+    ours = tuple(entry for entry in found if entry[0] in names)
+    if ours == wanted:
+        return None
+    odd = min((name for name, _ in set(ours) ^ set(wanted)), default=ours[0][0])
+    return f"{what} {odd} differs from its Job's"
+
+
+def _added(found: _Entries, wanted: _Entries) -> list[str]:
+    names = {name for name, _ in wanted}
+    return [name for name, _ in found if name not in names]
+
+
+def _loads(variable: str) -> bool:
+    return variable in _LOADING_NAMES or variable.startswith(_LOADING_PREFIXES)
+
+
+def _added_mount(pod: PodTemplate, job: PodTemplate, injected: Sequence[str]) -> str | None:
+    """A mount that the Job has not, unless it holds tokens only or the platform allows it: it may hide code or bring some."""
+    known = dict(job.mounts)
+    for path, mount in pod.mounts:
+        is_token = _is_below(path, _TOKEN_DIRECTORIES) and json.loads(mount).get("name") in pod.tokens
+        if path not in known and not is_token and not _is_below(path, injected):
+            return f"it mounts {path}, which its Job does not"
+    return None
+
+
+def _is_below(path: str, directories: Sequence[str]) -> bool:
+    """Whole names only; a path that climbs is below nothing."""
+    return ".." not in path.split("/") and any(path == d.rstrip("/") or path.startswith(d.rstrip("/") + "/") for d in directories)
+
+
+def _entries(items: Any) -> _Entries:  # noqa: ANN401 - pairs of a name and JSON
+    """Interned, since a Job, its pods and those of other searches have most of them in common."""
+    return tuple((sys.intern(name), sys.intern(canonical(value))) for name, value in items)
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - JSON
+    """Without what is empty or filled in by the API server."""
+    if isinstance(value, Mapping):
+        items = {key: _plain(item) for key, item in value.items() if key not in _SPARE_KEYS and (key, item) != ("apiVersion", "v1")}
+        return {key: item for key, item in items.items() if item not in (None, "", False, [], {})}
+    return [_plain(item) for item in value] if isinstance(value, list) else value
+
+
+def _source(volume: _Document) -> dict[str, Any]:
+    """The volume's kind with what it names; an emptyDir without anything is one all the same."""
+    return {kind: _plain(source) or {} for kind, source in volume.items() if kind != "name" and source is not None}
+
+
+def _is_token(volume: _Document) -> bool:
+    """Whether nothing in it is of a person's making: the API server's tokens, the cluster's certificates, the namespace's name."""
+    sources = parts(part(volume, "projected"), "sources")
+    return bool(sources) and all(_is_token_source(source) for source in sources)
+
+
+def _is_token_source(source: _Document) -> bool:
+    kinds = {kind for kind, value in source.items() if value}
+    if kinds == {"configMap"}:
+        return text(part(source, "configMap"), "name") == _ROOT_CERTIFICATES
+    if kinds == {"downwardAPI"}:
+        items = parts(part(source, "downwardAPI"), "items")
+        return all(text(part(item, "fieldRef"), "fieldPath") == "metadata.namespace" for item in items)
+    return bool(kinds) and kinds <= _TOKEN_SOURCES
