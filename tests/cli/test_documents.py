@@ -33,7 +33,21 @@ from autohas_api.spec.task import Cost, Objective
 from autohas_api.testing.rejections import a_search
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "trainer" / "README.md", ROOT / "examples" / "README.md"]
+DOCUMENTS = [
+    *(
+        ROOT / name
+        for name in (
+            "README.md",
+            "ARCHITECTURE.md",
+            "CHANGELOG.md",
+            "CONTRIBUTING.md",
+            "trainer/README.md",
+            "examples/README.md",
+            "benchmarks/README.md",
+        )
+    ),
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
 VALUES = yaml.safe_load((ROOT / "charts" / "autohas" / "values.yaml").read_text())
 SPEC_FIELDS = {field.alias or name for name, field in Spec.model_fields.items()}
 FREE_FORM = (
@@ -49,7 +63,7 @@ FREE_FORM = (
     "operatorLabels",
 )
 """Chart values whose inside is Kubernetes' own or anybody's."""
-FOREIGN_FLAGS = {"--wait", "--take-ownership", "--set", "--reset-then-reuse-values", "--force-conflicts"}
+FOREIGN_FLAGS = {"--wait", "--wait-for-jobs", "--cascade", "--take-ownership", "--set", "--reset-then-reuse-values", "--force-conflicts"}
 """Flags of helm and kubectl that documents name by themselves."""
 FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^]\n]*\]\(([^)\s]+)\)")
