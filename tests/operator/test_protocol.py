@@ -74,7 +74,7 @@ def test_the_limits_are_those_of_the_code() -> None:
     assert (pod.STARTUP_S, pod.PROBE_TIMEOUT_S) == (30 * 60, 5)
     assert (pod.LIVENESS_FAILURES, pod.LIVENESS_PERIOD_S) == (3, 30)
     assert all(words in TEXT for words in ("within 2 s", "every 3 s", "every 15 s", "two minutes", "150 trainers"))
-    assert all(words in TEXT for words in ("half an hour", "within 5 s", "three\nlooks 30 s apart"))
+    assert all(words in TEXT for words in ("half an hour", "within 5 s", "three\nprobes 30 s apart"))
     assert (names.MAX_PROGRESS_BYTES, names.MAX_LAST_WORD_BYTES, names.TRAINER_PORT, names.CONTRACT_VERSION) == (16 * 1024, 4096, 9464, 1)
     assert all(
         words in TEXT for words in ("16 KiB", "4,096 bytes", "9464", "version 1", names.CONFIG_DIRECTORY, names.CHECKPOINT_DIRECTORY)
