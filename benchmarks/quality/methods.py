@@ -15,11 +15,11 @@ import torch
 from benchmarks.quality.tasks import Searched, Task, document
 
 from autohas_api.accept.acceptance import accept
-from autohas_trainer.engine.problem import Problem
 from autohas_trainer.engine.search import Job, run
-from autohas_trainer.engine.training import Training
-from autohas_trainer.reporting.records import Identity
-from autohas_trainer.reporting.silent import SilentSink
+from autohas_trainer.engine.training.search_task import Problem
+from autohas_trainer.engine.training.training import Training
+from autohas_trainer.events import Identity
+from autohas_trainer.reporting.sinks.null import SilentSink
 from autohas_trainer.seeding import make_deterministic
 
 __all__ = ["Measurement", "default", "measured", "problem_of", "search"]

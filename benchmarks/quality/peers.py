@@ -14,8 +14,8 @@ from benchmarks.quality.methods import Measurement, measured, problem_of
 from benchmarks.quality.tasks import Task
 
 from autohas_api.space.decisions import Configuration, Space
-from autohas_trainer.engine.problem import Problem
-from autohas_trainer.engine.training import Training
+from autohas_trainer.engine.training.search_task import Problem
+from autohas_trainer.engine.training.training import Training
 
 __all__ = ["PEERS", "peer"]
 

@@ -23,9 +23,9 @@ from benchmarks.quality.tasks import TASKS, Task
 from scipy.stats import rankdata, spearmanr
 
 from autohas_api.space.decisions import Configuration, Role, Space
-from autohas_trainer.engine.problem import Problem
-from autohas_trainer.engine.rule import rule_of
-from autohas_trainer.engine.training import Training
+from autohas_trainer.engine.training.rule import rule_of
+from autohas_trainer.engine.training.search_task import Problem
+from autohas_trainer.engine.training.training import Training
 from autohas_trainer.optim import schedule
 from autohas_trainer.seeding import stream
 from autohas_trainer.space.policy import Policy

@@ -12,8 +12,8 @@ from autohas_api.accept.acceptance import accept
 from autohas_api.wire.messages import Notice, Stage
 from autohas_trainer.engine.search import Job, run
 from autohas_trainer.errors import NumericalError
-from autohas_trainer.reporting.records import Identity, StepRecord
-from autohas_trainer.reporting.silent import SilentSink
+from autohas_trainer.events import Identity, StepRecord
+from autohas_trainer.reporting.sinks.null import SilentSink
 
 __all__ = ["BUDGET", "RATES", "SEEDS", "search_once"]
 

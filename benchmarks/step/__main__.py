@@ -27,11 +27,11 @@ from benchmarks.step.floor import Floor
 from benchmarks.step.stage import stage_pairs
 
 from autohas_api.accept.acceptance import accept
-from autohas_trainer.engine.board import Board
-from autohas_trainer.engine.ledger import Ledger
-from autohas_trainer.engine.problem import Problem
+from autohas_trainer.engine.accounting.ledger import Ledger
+from autohas_trainer.engine.search_state import Board
 from autohas_trainer.engine.stages.supernet import StepOfSupernet
-from autohas_trainer.reporting.silent import SilentSink
+from autohas_trainer.engine.training.search_task import Problem
+from autohas_trainer.reporting.sinks.null import SilentSink
 from autohas_trainer.seeding import make_deterministic
 
 STRATEGIES: dict[str, dict[str, Any]] = {

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 
 from autohas_trainer.algorithms import SupernetStep
-from autohas_trainer.engine.board import Board
-from autohas_trainer.engine.rule import rule_of
+from autohas_trainer.engine.search_state import Board
 from autohas_trainer.engine.stages.supernet import StepOfSupernet
+from autohas_trainer.engine.training.rule import rule_of
 from autohas_trainer.optim import standalone_optimizer
 from autohas_trainer.space.recipe import path_of
 

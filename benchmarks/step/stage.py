@@ -17,15 +17,15 @@ from autohas_api.budget.stage_plan import stage_steps
 from autohas_api.spec.search import Search
 from autohas_api.wire.messages import Stage
 from autohas_trainer.algorithms import StepContext, SupernetStep
-from autohas_trainer.engine.board import Board
-from autohas_trainer.engine.ledger import Ledger
-from autohas_trainer.engine.problem import Problem
+from autohas_trainer.engine.accounting.ledger import Ledger
+from autohas_trainer.engine.search_state import Board
 from autohas_trainer.engine.stages import build_stages
 from autohas_trainer.engine.stages.supernet import StepOfSupernet
-from autohas_trainer.reporting.history import HistorySink
-from autohas_trainer.reporting.live import LiveState
-from autohas_trainer.reporting.records import Identity, RunInfo
-from autohas_trainer.reporting.sinks import Sinks
+from autohas_trainer.engine.training.search_task import Problem
+from autohas_trainer.events import Identity, RunInfo
+from autohas_trainer.reporting.sinks.fan_out import Sinks
+from autohas_trainer.reporting.sinks.history import HistorySink
+from autohas_trainer.reporting.sinks.live import LiveState
 
 __all__ = ["stage_pairs"]
 

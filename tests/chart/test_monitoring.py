@@ -19,8 +19,8 @@ from autohas_operator.cluster.cache import Cache
 from autohas_operator.cluster.workqueue import WorkQueue
 from autohas_operator.metrics import Metrics
 from autohas_operator.process.search_metrics import Census
-from autohas_trainer.reporting.live import LiveState
-from autohas_trainer.reporting.metrics import build_registry
+from autohas_trainer.reporting.http.metrics import build_registry
+from autohas_trainer.reporting.sinks.live import LiveState
 from testcluster import binaries, levels
 
 DASHBOARDS = [one_search.build(), fleet.build()]

@@ -11,7 +11,7 @@ from autohas_api.accept.acceptance import accept
 from autohas_api.testing.rejections import a_search, changed
 from autohas_api.wire.messages import CheckpointInfo, Notice, Stage, StopReason
 from autohas_trainer.engine.search import Clocks, Job, run
-from autohas_trainer.reporting.records import CandidateRecord, Identity, Outcome, PolicyRecord, RunInfo, StepRecord
+from autohas_trainer.events import CandidateRecord, Identity, Outcome, PolicyRecord, RunInfo, StepRecord
 
 
 class Killed(BaseException):

@@ -13,8 +13,8 @@ from autohas_api.budget.plan import plan_stages
 from autohas_api.budget.stage_plan import stage_steps
 from autohas_api.testing.rejections import a_search, changed
 from autohas_api.wire.messages import CheckpointInfo, Result, Stage, StopReason
+from autohas_trainer.events import CandidateRecord, Identity, Outcome, PolicyRecord, RunInfo, StepRecord
 from autohas_trainer.provenance import Environment
-from autohas_trainer.reporting.records import CandidateRecord, Identity, Outcome, PolicyRecord, RunInfo, StepRecord
 
 DIGEST = "sha256:" + "0" * 64
 ENVIRONMENT = Environment(autohas="0.1.0", python="3.11.7", torch="2.13.0", machine="x86_64", device="cpu", threads=1)

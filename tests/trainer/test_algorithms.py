@@ -18,12 +18,12 @@ from autohas_api.space.decisions import Configuration, Role, Space
 from autohas_api.testing.rejections import changed
 from autohas_api.wire.messages import Stage
 from autohas_trainer.algorithms import SupernetStep, build_algorithm, random_search
-from autohas_trainer.engine.board import Board
-from autohas_trainer.engine.guard import UpdateGuard
-from autohas_trainer.engine.ledger import Ledger
-from autohas_trainer.engine.problem import Problem
+from autohas_trainer.engine.accounting.ledger import Ledger
+from autohas_trainer.engine.search_state import Board
 from autohas_trainer.engine.stages import build_stages
 from autohas_trainer.engine.stages.supernet import StepOfSupernet
+from autohas_trainer.engine.training.guard import UpdateGuard
+from autohas_trainer.engine.training.search_task import Problem
 from autohas_trainer.space.paired import leave_one_out_advantages
 
 RATES = {"name": "learning_rate", "continuous": {"min": "0.03", "max": "0.3", "scale": "Log", "numBases": 3}}

@@ -18,7 +18,7 @@ from autohas_api.base import yaml_file
 from autohas_api.testing.rejections import a_search, changed
 from autohas_trainer.cli.app import app
 from autohas_trainer.cli.memory import training_bytes
-from autohas_trainer.engine.problem import Problem
+from autohas_trainer.engine.training.search_task import Problem
 
 
 def _dry_run(document: dict[str, Any], folder: Path) -> Result:

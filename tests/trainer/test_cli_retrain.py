@@ -21,9 +21,9 @@ from autohas_api.spec.task import Recipe
 from autohas_api.testing.rejections import a_search, changed
 from autohas_trainer.cli.app import app
 from autohas_trainer.cli.signals import StopOnSignal
-from autohas_trainer.engine.training import Training
-from autohas_trainer.reporting.chosen import read_chosen
-from autohas_trainer.reporting.files import read_result
+from autohas_trainer.config_yaml import read_chosen
+from autohas_trainer.engine.training.training import Training
+from autohas_trainer.reporting.sinks.files import read_result
 from autohas_trainer.space.recipe import rate_of_recipe, recipe_of
 
 BATCHES = {"name": "batch_size", "integer": {"min": 256, "max": 512, "step": 2, "scale": "Log"}, "default": "512"}

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from autohas_trainer.data import RawData, Splits, load
-from autohas_trainer.data.digits import digits
+from autohas_trainer.data.images.digits import digits
 from autohas_trainer.errors import ConfigurationError
 
 CPU = torch.device("cpu")

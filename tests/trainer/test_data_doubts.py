@@ -12,9 +12,9 @@ import torch
 
 from autohas_api.base.scoring import TaskKind
 from autohas_trainer.data import RawData, Splits
-from autohas_trainer.data.carve import Carving, carve
-from autohas_trainer.data.notation import notation
-from autohas_trainer.data.table import table
+from autohas_trainer.data.split import Carving, carve
+from autohas_trainer.data.tables.notation import notation
+from autohas_trainer.data.tables.table import table
 from autohas_trainer.errors import ConfigurationError, DataError
 
 CLASSES, NUMBERS = TaskKind.CLASSIFICATION, TaskKind.REGRESSION

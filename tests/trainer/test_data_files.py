@@ -15,8 +15,9 @@ import pytest
 import torch
 
 from autohas_api.base.scoring import TaskKind
-from autohas_trainer.data import load, text_file
-from autohas_trainer.data.table import table
+from autohas_trainer.data import load
+from autohas_trainer.data.files import text_file
+from autohas_trainer.data.tables.table import table
 from autohas_trainer.errors import DataError
 
 CLASSES, NUMBERS = TaskKind.CLASSIFICATION, TaskKind.REGRESSION

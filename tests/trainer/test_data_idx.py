@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from autohas_trainer.data import load
-from autohas_trainer.data.idx import idx
+from autohas_trainer.data.images.idx import idx
 from autohas_trainer.errors import ConfigurationError, DataError
 
 FASHION = Path(os.environ.get("AUTOHAS_FASHION_MNIST") or Path(__file__).parents[3] / "shared" / "data" / "fashion-mnist")

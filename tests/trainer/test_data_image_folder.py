@@ -13,7 +13,7 @@ from engine_fixtures import MemorySink, search, small_search
 from PIL import ExifTags, Image
 
 from autohas_api.testing.rejections import changed
-from autohas_trainer.data.image_folder import image_folder
+from autohas_trainer.data.images.image_folder import image_folder
 from autohas_trainer.errors import ConfigurationError, DataError
 
 
@@ -255,7 +255,7 @@ def test_unknown_arguments_are_refused(folder: Path) -> None:
 
 def test_more_than_fits_into_memory_is_refused_before_reading(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The sentence says how much it would be and how to make it less."""
-    monkeypatch.setattr("autohas_trainer.data.image_folder._MAX_GIB", 0)
+    monkeypatch.setattr("autohas_trainer.data.images.image_folder._MAX_GIB", 0)
     with pytest.raises(DataError, match=r"6 images of 4x6 px are 0\.0 GiB in memory.*smaller task\.data\.arguments\.size"):
         image_folder(folder, {})
 

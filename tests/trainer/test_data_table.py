@@ -15,9 +15,9 @@ from autohas_api.base.scoring import TaskKind
 from autohas_api.testing.rejections import changed
 from autohas_api.wire.messages import decode_last_word, encode
 from autohas_trainer.data import RawData, Splits
-from autohas_trainer.data.carve import Carving, carve
-from autohas_trainer.data.table import table
-from autohas_trainer.engine.problem import Problem
+from autohas_trainer.data.split import Carving, carve
+from autohas_trainer.data.tables.table import table
+from autohas_trainer.engine.training.search_task import Problem
 from autohas_trainer.errors import ConfigurationError, DataError
 
 CLASSES, NUMBERS = TaskKind.CLASSIFICATION, TaskKind.REGRESSION

@@ -14,12 +14,12 @@ from reporting_fixtures import FakeClock, lane_step, run_info
 from autohas_api.accept.acceptance import accept
 from autohas_api.wire.messages import Stage
 from autohas_trainer.data import splits
-from autohas_trainer.engine.board import DEFAULT, Board
-from autohas_trainer.engine.ledger import Ledger
-from autohas_trainer.engine.problem import Problem
+from autohas_trainer.engine.accounting.ledger import Ledger
+from autohas_trainer.engine.search_state import DEFAULT, Board
 from autohas_trainer.engine.stages import EvaluateStage
-from autohas_trainer.reporting.live import LiveState
-from autohas_trainer.reporting.progress import health_of
+from autohas_trainer.engine.training.search_task import Problem
+from autohas_trainer.reporting.sinks.live import LiveState
+from autohas_trainer.reporting.sinks.progress import health_of
 
 STALL_S = 900.0
 

@@ -12,8 +12,8 @@ from torch import device, int64, nn, zeros
 from autohas_api.accept.acceptance import accept
 from autohas_api.testing.rejections import changed
 from autohas_trainer.engine import search as engine
-from autohas_trainer.engine.costs import Costs, stopwatch
-from autohas_trainer.engine.problem import Problem
+from autohas_trainer.engine.accounting.costs import Costs, stopwatch
+from autohas_trainer.engine.training.search_task import Problem
 from autohas_trainer.errors import ConfigurationError
 from autohas_trainer.templates import build_template, count_macs, default_path
 from autohas_trainer.templates.mlp import Mlp

@@ -19,11 +19,11 @@ from autohas_api.wire.messages import Stage
 from autohas_trainer.algorithms import Candidate
 from autohas_trainer.algorithms.random_sharing import RandomSharing
 from autohas_trainer.data import TestBatch
-from autohas_trainer.engine import training as training_module
-from autohas_trainer.engine.comparison import Comparison, diverged, ranked
 from autohas_trainer.engine.stages import lanes as lanes_module
 from autohas_trainer.engine.stages.best_of import BestOfStage
-from autohas_trainer.engine.training import Training
+from autohas_trainer.engine.training import training as training_module
+from autohas_trainer.engine.training.comparison import Comparison, diverged, ranked
+from autohas_trainer.engine.training.training import Training
 from autohas_trainer.errors import NumericalError
 from autohas_trainer.supernet import Supernet
 

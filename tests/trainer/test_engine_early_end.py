@@ -15,16 +15,16 @@ from torch import device
 from autohas_api.accept.acceptance import accept
 from autohas_api.testing.rejections import changed
 from autohas_api.wire.messages import Stage, StopReason, decode_last_word, encode
-from autohas_trainer.engine.board import Board
-from autohas_trainer.engine.comparison import Comparison
-from autohas_trainer.engine.early_end import EarlyEnd
-from autohas_trainer.engine.ledger import Ledger
-from autohas_trainer.engine.problem import Problem
+from autohas_trainer.engine.accounting.ledger import Ledger
+from autohas_trainer.engine.early_stopping import EarlyEnd
 from autohas_trainer.engine.search import Clocks, Job, run
+from autohas_trainer.engine.search_state import Board
+from autohas_trainer.engine.training.comparison import Comparison
+from autohas_trainer.engine.training.search_task import Problem
 from autohas_trainer.errors import Interrupted
-from autohas_trainer.reporting.live import LiveState
-from autohas_trainer.reporting.progress import build_progress
-from autohas_trainer.reporting.records import Identity, Outcome, StepRecord
+from autohas_trainer.events import Identity, Outcome, StepRecord
+from autohas_trainer.reporting.sinks.live import LiveState
+from autohas_trainer.reporting.sinks.progress import build_progress
 
 RULES: dict[str, tuple[str, Any, StopReason]] = {
     "goal": ("spec.objective", {"goal": "0.85"}, StopReason.GOAL_REACHED),

@@ -20,11 +20,11 @@ from torch import nn
 
 from autohas_api.testing.rejections import changed
 from autohas_api.wire.messages import Stage
-from autohas_trainer.engine.faults import FAULTS_FILE, candidate_part
+from autohas_trainer.engine.candidate_faults import FAULTS_FILE, candidate_part
 from autohas_trainer.engine.stages.best_of import BestOfStage
-from autohas_trainer.engine.training import Training
+from autohas_trainer.engine.training.training import Training
 from autohas_trainer.errors import CandidateError, ConfigurationError, DataError, DeviceError, Interrupted, NumericalError
-from autohas_trainer.reporting.records import Outcome, StepRecord
+from autohas_trainer.events import Outcome, StepRecord
 
 BATCHES: dict[str, Any] = {"name": "batch_size", "integer": {"min": 32, "max": 128, "step": 2, "scale": "Log"}, "default": "64"}
 WIDTHS: dict[str, Any] = {"name": "width", "categorical": {"choices": ["8", "16", "32"]}, "default": "16"}
@@ -451,7 +451,7 @@ def test_a_network_whose_cost_cannot_be_taken_is_no_end(metric: str, tmp_path: P
     """Networks of 4 inputs cannot be built: they are neither timed nor counted, and lose as candidates."""
     monkeypatch.setattr(FaultyLinear, "fault", staticmethod(_raising_for(ValueError("no"), "build")))
     monkeypatch.setattr("autohas_trainer.engine.search.stopwatch", lambda *_: lambda network: 1.0)
-    monkeypatch.setattr("autohas_trainer.engine.costs.count_macs", lambda network, example: 16)
+    monkeypatch.setattr("autohas_trainer.engine.accounting.costs.count_macs", lambda network, example: 16)
     target = "16" if metric == "macs" else "1"
     document = changed(_of_architecture("OneStep"), "spec.objective", {"cost": {"metric": metric, "target": target}})
     outcome = search(document, tmp_path, MemorySink())

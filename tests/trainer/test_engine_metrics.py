@@ -12,7 +12,7 @@ from sklearn.metrics import f1_score, log_loss, roc_auc_score
 
 from autohas_api.accept.acceptance import accept
 from autohas_api.testing.rejections import changed
-from autohas_trainer.engine.problem import Problem
+from autohas_trainer.engine.training.search_task import Problem
 from autohas_trainer.space.recipe import path_of
 
 

@@ -16,11 +16,11 @@ from typer.testing import CliRunner
 from autohas_api.testing.rejections import changed
 from autohas_trainer import provenance
 from autohas_trainer.cli.app import app
-from autohas_trainer.engine.checkpoint import FORMAT
+from autohas_trainer.engine.checkpointing.checkpoint import FORMAT
 from autohas_trainer.errors import CheckpointError, DataError
+from autohas_trainer.events import StepRecord
 from autohas_trainer.provenance import Environment, code_digests, digest_array
-from autohas_trainer.reporting.files import read_result
-from autohas_trainer.reporting.records import StepRecord
+from autohas_trainer.reporting.sinks.files import read_result
 
 _HERE = Environment.here
 

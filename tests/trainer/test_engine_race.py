@@ -11,13 +11,13 @@ from torch import device
 
 from autohas_api.accept.acceptance import accept
 from autohas_api.wire.messages import Stage
-from autohas_trainer.engine.board import Board
-from autohas_trainer.engine.comparison import Comparison, encoded
-from autohas_trainer.engine.ledger import Ledger
-from autohas_trainer.engine.problem import Problem
+from autohas_trainer.engine.accounting.ledger import Ledger
+from autohas_trainer.engine.search_state import Board
 from autohas_trainer.engine.stages.lanes import LanesStage
 from autohas_trainer.engine.stages.race import RaceStage
-from autohas_trainer.engine.training import Training
+from autohas_trainer.engine.training.comparison import Comparison, encoded
+from autohas_trainer.engine.training.search_task import Problem
+from autohas_trainer.engine.training.training import Training
 
 
 def _board() -> Board:

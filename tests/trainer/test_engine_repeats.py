@@ -14,8 +14,8 @@ from autohas_api.accept.acceptance import accept
 from autohas_api.budget.plan import minimum_trainings, plan_stages
 from autohas_api.testing.rejections import changed
 from autohas_api.wire.messages import Stage, StopReason, decode_last_word, encode
-from autohas_trainer.engine.training import Training
-from autohas_trainer.reporting.records import StepRecord
+from autohas_trainer.engine.training.training import Training
+from autohas_trainer.events import StepRecord
 
 
 def _document(algorithm: str = "Lanes", seeds: int = 3) -> dict[str, Any]:

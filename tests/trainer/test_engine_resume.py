@@ -10,7 +10,7 @@ from engine_fixtures import ALGORITHMS, STAGES, Killed, MemorySink, Stop, case, 
 from autohas_api.testing.rejections import changed
 from autohas_api.wire.messages import Stage
 from autohas_trainer.errors import CheckpointError, Interrupted
-from autohas_trainer.reporting.records import Outcome, StepRecord
+from autohas_trainer.events import Outcome, StepRecord
 
 _undisturbed: dict[str, tuple[Outcome, list[StepRecord]]] = {}
 

@@ -15,11 +15,11 @@ from autohas_api.accept.acceptance import accept
 from autohas_api.testing.rejections import changed
 from autohas_api.wire.messages import Stage, decode_last_word, encode
 from autohas_api.wire.result import configuration_of
-from autohas_trainer.engine.problem import Problem
 from autohas_trainer.engine.search import Job, run
-from autohas_trainer.engine.training import Training
+from autohas_trainer.engine.training.search_task import Problem
+from autohas_trainer.engine.training.training import Training
 from autohas_trainer.errors import ConfigurationError, NumericalError
-from autohas_trainer.reporting.records import Identity
+from autohas_trainer.events import Identity
 
 
 def _run(tmp_path: Path, algorithm: str) -> MemorySink:

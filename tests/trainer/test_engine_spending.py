@@ -21,14 +21,14 @@ from autohas_api.testing.rejections import changed
 from autohas_api.wire.messages import Stage, StopReason
 from autohas_trainer.algorithms._base import Gradient
 from autohas_trainer.data import SelectionBatch, TrainBatch
-from autohas_trainer.engine import training as training_module
-from autohas_trainer.engine.board import Board
-from autohas_trainer.engine.ledger import Ledger
-from autohas_trainer.engine.problem import Problem
-from autohas_trainer.engine.spending import Prices, affordable, enumerated, race_price, widest_race
+from autohas_trainer.engine.accounting.ledger import Ledger
+from autohas_trainer.engine.accounting.spending import Prices, affordable, enumerated, race_price, widest_race
+from autohas_trainer.engine.search_state import Board
 from autohas_trainer.engine.stages.supernet import StepOfSupernet
-from autohas_trainer.engine.training import Training
-from autohas_trainer.reporting.records import StepRecord
+from autohas_trainer.engine.training import training as training_module
+from autohas_trainer.engine.training.search_task import Problem
+from autohas_trainer.engine.training.training import Training
+from autohas_trainer.events import StepRecord
 
 PRICES = Prices.of((5, 15, 45), Comparisons(early=0.01, last=0.02))
 

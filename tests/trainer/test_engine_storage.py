@@ -14,11 +14,11 @@ from safetensors import SafetensorError
 
 from autohas_api.base.names import ExitCode
 from autohas_trainer.cli.exits import exit_of
-from autohas_trainer.engine import checkpoint, tensor_file
-from autohas_trainer.engine.tensor_file import write_tensors
-from autohas_trainer.reporting.live import LiveState
-from autohas_trainer.reporting.metrics import build_registry, render
-from autohas_trainer.reporting.records import StepRecord
+from autohas_trainer.engine.checkpointing import checkpoint, tensor_file
+from autohas_trainer.engine.checkpointing.tensor_file import write_tensors
+from autohas_trainer.events import StepRecord
+from autohas_trainer.reporting.http.metrics import build_registry, render
+from autohas_trainer.reporting.sinks.live import LiveState
 
 TENSORS = {"a": torch.zeros(4)}
 

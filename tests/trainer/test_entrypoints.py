@@ -24,12 +24,12 @@ from autohas_api.base.scoring import TaskKind
 from autohas_api.testing.rejections import changed
 from autohas_trainer.cli.app import app
 from autohas_trainer.data import Splits
-from autohas_trainer.data.carve import Carving
-from autohas_trainer.data.own import own_data, read_splits
-from autohas_trainer.engine.problem import Problem
-from autohas_trainer.engine.training import Training
+from autohas_trainer.data.custom import own_data, read_splits
+from autohas_trainer.data.split import Carving
+from autohas_trainer.engine.training.search_task import Problem
+from autohas_trainer.engine.training.training import Training
 from autohas_trainer.errors import ConfigurationError, DataError
-from autohas_trainer.reporting.records import StepRecord
+from autohas_trainer.events import StepRecord
 from autohas_trainer.templates import build_own
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "07-own-model"

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from autohas_trainer.engine.guard import CollapseWatch, UpdateGuard
+from autohas_trainer.engine.training.guard import CollapseWatch, UpdateGuard
 
 
 def _trained(improvements: list[float]) -> UpdateGuard:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from autohas_api.spec.task import Cost
-from autohas_trainer.engine.comparison import Comparison, beats, diverged, encoded, paired_standard_error, ranked
+from autohas_trainer.engine.training.comparison import Comparison, beats, diverged, encoded, paired_standard_error, ranked
 from autohas_trainer.space.objective import normalised_quality, objective
 
 

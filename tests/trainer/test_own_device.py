@@ -16,7 +16,7 @@ from test_entrypoints import OWN, loaded, own_search
 from test_own_hyperparameters import NOISE, searched
 
 from autohas_api.testing.rejections import changed
-from autohas_trainer.engine.training import Training
+from autohas_trainer.engine.training.training import Training
 from autohas_trainer.errors import ConfigurationError
 from autohas_trainer.templates import build_own, check_first_step
 

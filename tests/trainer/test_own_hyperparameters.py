@@ -20,9 +20,9 @@ from autohas_api.testing.rejections import changed
 from autohas_api.wire.messages import Result, decode_last_word, encode
 from autohas_api.wire.result import configuration_of
 from autohas_trainer.cli.app import app
-from autohas_trainer.engine.training import Training
+from autohas_trainer.engine.training.training import Training
 from autohas_trainer.errors import ConfigurationError
-from autohas_trainer.reporting.records import StepRecord
+from autohas_trainer.events import StepRecord
 
 NOISE = {"name": "noise", "continuous": {"min": "0", "max": "3", "numBases": 4}, "default": "1"}
 GAMMA = {"name": "gamma", "categorical": {"choices": ["0", "2"]}, "default": "0"}

@@ -18,10 +18,10 @@ from engine_fixtures import MemorySink, Stop, search, small_search
 from PIL import Image
 
 from autohas_api.testing.rejections import changed
-from autohas_trainer.data.digits import digits
+from autohas_trainer.data.images.digits import digits
 from autohas_trainer.errors import Interrupted
-from autohas_trainer.reporting.files import FilesSink, read_result
-from autohas_trainer.reporting.sinks import Sinks
+from autohas_trainer.reporting.sinks.fan_out import Sinks
+from autohas_trainer.reporting.sinks.files import FilesSink, read_result
 
 DIGEST = "sha256:" + "0" * 64
 GUIDE = (Path(__file__).parents[2] / "docs" / "guide.md").read_text(encoding="utf-8")

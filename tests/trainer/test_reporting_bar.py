@@ -12,9 +12,9 @@ from reporting_fixtures import FakeClock, candidate, checkpoint_info, lane_step,
 from rich.console import Console
 
 from autohas_api.wire.messages import Notice, Stage
-from autohas_trainer.reporting.bar import BarSink, duration
-from autohas_trainer.reporting.live import LiveState
-from autohas_trainer.reporting.logs import LogSink
+from autohas_trainer.reporting.sinks.bar import BarSink, duration
+from autohas_trainer.reporting.sinks.live import LiveState
+from autohas_trainer.reporting.sinks.logs import LogSink
 
 
 def _drawn(tmp_path: Path, *, terminal: bool, reward: float | None = 0.5) -> str:

@@ -11,14 +11,14 @@ import pytest
 import yaml
 from reporting_fixtures import DIGEST, ENVIRONMENT, candidate, outcome, run_info
 
+from autohas_trainer import atomic_file
+from autohas_trainer.atomic_file import write_whole
 from autohas_trainer.errors import DataError
-from autohas_trainer.reporting import atomic
-from autohas_trainer.reporting.atomic import write_whole
-from autohas_trainer.reporting.files import FilesSink, config_text, read_result
-from autohas_trainer.reporting.history import HistorySink
-from autohas_trainer.reporting.records import Outcome
-from autohas_trainer.reporting.silent import SilentSink
-from autohas_trainer.reporting.sinks import Sinks
+from autohas_trainer.events import Outcome
+from autohas_trainer.reporting.sinks.fan_out import Sinks
+from autohas_trainer.reporting.sinks.files import FilesSink, config_text, read_result
+from autohas_trainer.reporting.sinks.history import HistorySink
+from autohas_trainer.reporting.sinks.null import SilentSink
 
 RACE = (
     candidate("default", 1 / 9, 0.5),
@@ -104,7 +104,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path: Path, monke
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(atomic.os, "fsync", full)
+    monkeypatch.setattr(atomic_file.os, "fsync", full)
     with pytest.raises(OSError, match="No space left") as caught:
         write_whole(path, b"new")
     assert caught.value.filename == str(path)

@@ -14,11 +14,11 @@ from reporting_fixtures import DIGEST, ENVIRONMENT, candidate, outcome, run_info
 import autohas_trainer
 from autohas_api.testing.rejections import a_search, changed
 from autohas_api.wire.messages import Stage
-from autohas_trainer.reporting import charts
-from autohas_trainer.reporting.explained import CANDIDATES, explanations
-from autohas_trainer.reporting.files import Finished
-from autohas_trainer.reporting.history import History
-from autohas_trainer.reporting.report import render
+from autohas_trainer.reporting.report import charts
+from autohas_trainer.reporting.report.explanations import CANDIDATES, explanations
+from autohas_trainer.reporting.report.report import render
+from autohas_trainer.reporting.sinks.files import Finished
+from autohas_trainer.reporting.sinks.history import History
 
 NOTHING = History(steps=(), policies=(), candidates=())
 RACE = tuple(candidate(name, 1 / 9, 0.5, cost=0.3) for name in ("default", "lane 5", "default architecture", "argmax", "sample 1"))

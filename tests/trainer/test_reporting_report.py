@@ -13,10 +13,10 @@ from reporting_fixtures import DIGEST, ENVIRONMENT, candidate, outcome, policy, 
 
 from autohas_api.testing.rejections import a_search, changed
 from autohas_trainer.errors import DataError
-from autohas_trainer.reporting.files import Finished
-from autohas_trainer.reporting.history import History
-from autohas_trainer.reporting.records import CandidateRecord
-from autohas_trainer.reporting.report import render, write_report
+from autohas_trainer.events import CandidateRecord
+from autohas_trainer.reporting.report.report import render, write_report
+from autohas_trainer.reporting.sinks.files import Finished
+from autohas_trainer.reporting.sinks.history import History
 
 RACE = tuple(
     candidate(name, fraction, score, cost=0.3 + index)

@@ -17,8 +17,8 @@ from autohas_api.accept.acceptance import accept
 from autohas_api.testing.rejections import a_search, changed
 from autohas_api.wire.messages import decode_progress
 from autohas_trainer.errors import ConfigurationError
-from autohas_trainer.reporting.live import LiveState
-from autohas_trainer.reporting.server import TrainerServer
+from autohas_trainer.reporting.http.server import TrainerServer
+from autohas_trainer.reporting.sinks.live import LiveState
 
 
 class Served:

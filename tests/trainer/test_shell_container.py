@@ -32,9 +32,9 @@ from autohas_trainer.cli.container import run_container
 from autohas_trainer.cli.signals import StopOnSignal
 from autohas_trainer.engine.search import Job
 from autohas_trainer.errors import TrainerError
-from autohas_trainer.reporting.live import LiveState
-from autohas_trainer.reporting.records import Identity
-from autohas_trainer.reporting.server import TrainerServer
+from autohas_trainer.events import Identity
+from autohas_trainer.reporting.http.server import TrainerServer
+from autohas_trainer.reporting.sinks.live import LiveState
 
 
 @pytest.fixture(autouse=True)

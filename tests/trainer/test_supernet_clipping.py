@@ -13,11 +13,11 @@ from torch import Tensor, device
 
 from autohas_api.accept.acceptance import accept
 from autohas_api.testing.rejections import changed
-from autohas_trainer.engine.board import Board
-from autohas_trainer.engine.ledger import Ledger
-from autohas_trainer.engine.problem import Problem
+from autohas_trainer.engine.accounting.ledger import Ledger
+from autohas_trainer.engine.search_state import Board
 from autohas_trainer.engine.stages.supernet import StepOfSupernet
-from autohas_trainer.engine.training import Training
+from autohas_trainer.engine.training.search_task import Problem
+from autohas_trainer.engine.training.training import Training
 from autohas_trainer.optim import clip, norm_of
 
 DIABETES = Path(__file__).parents[2] / "examples" / "03-tabular-csv" / "diabetes.csv"

@@ -14,9 +14,9 @@ from engine_fixtures import small_search
 from autohas_api.accept.acceptance import accept
 from autohas_api.testing.rejections import changed
 from autohas_trainer.data import TrainBatch
-from autohas_trainer.engine.problem import Problem
-from autohas_trainer.engine.regularisation import mixed
-from autohas_trainer.engine.training import Training
+from autohas_trainer.engine.training.regularisation import mixed
+from autohas_trainer.engine.training.search_task import Problem
+from autohas_trainer.engine.training.training import Training
 from autohas_trainer.errors import DataError
 from autohas_trainer.tasks import Classification
 from autohas_trainer.templates import Dropout, arm_dropout, disarm_dropout

@@ -11,7 +11,7 @@ from autohas.extras import needs_trainer
 from autohas_api.base import yaml_file
 
 if TYPE_CHECKING:
-    from autohas_trainer.reporting.files import Finished
+    from autohas_trainer.reporting.sinks.files import Finished
 
 __all__ = ["Result", "run"]
 

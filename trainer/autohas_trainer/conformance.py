@@ -29,12 +29,12 @@ from torch import Tensor
 from autohas_api.base.scoring import TaskKind
 from autohas_api.space.templates import TemplateDecision
 from autohas_trainer.data import RawData
-from autohas_trainer.data.own import read_splits
+from autohas_trainer.data.custom import read_splits
 from autohas_trainer.errors import TrainerError
 from autohas_trainer.seeding import seed_globals, stream
 from autohas_trainer.templates import Path, Shape, Template, default_path, load_leaves, use_batch_statistics
 from autohas_trainer.templates.agreement import build_problem, forward_problem
-from autohas_trainer.templates.own import wrap_own
+from autohas_trainer.templates.custom import wrap_own
 
 __all__ = ["Check", "assert_data_conforms", "assert_model_conforms", "check_data", "check_model", "check_template"]
 

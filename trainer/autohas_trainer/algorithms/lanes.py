@@ -12,7 +12,7 @@ from itertools import count, islice
 
 from autohas_api.space.decisions import Configuration, Decision, Role, Space
 from autohas_trainer.algorithms._base import Candidate
-from autohas_trainer.reporting.records import DEFAULT
+from autohas_trainer.events import DEFAULT
 from autohas_trainer.seeding import stream
 from autohas_trainer.space.policy import Policy
 

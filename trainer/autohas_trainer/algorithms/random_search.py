@@ -15,7 +15,7 @@ import numpy as np
 
 from autohas_api.space.decisions import Configuration, Decision, Space
 from autohas_trainer.algorithms._base import Candidate, StepContext, SupernetStep
-from autohas_trainer.reporting.records import DEFAULT
+from autohas_trainer.events import DEFAULT
 from autohas_trainer.space.policy import Policy
 
 if TYPE_CHECKING:

@@ -259,14 +259,14 @@ def _conformance(target: str, shape: str | None, outputs: int | None, arguments:
 
 
 def _report(folder: Path) -> None:
-    from autohas_trainer.reporting.files import read_result  # noqa: PLC0415 - heavy, and not needed by the other commands
+    from autohas_trainer.reporting.sinks.files import read_result  # noqa: PLC0415 - heavy, and not needed by the other commands
 
     found = read_result(folder)
     if found is None:
         raise UsageError(f"{folder} holds no result.json: the search has not finished; go on with autohas run FILE --out {folder} --resume")
     console = Console()
     console.print("writing the report", style="dim", highlight=False)
-    from autohas_trainer.reporting.report import write_report  # noqa: PLC0415 - loads matplotlib, which takes seconds
+    from autohas_trainer.reporting.report.report import write_report  # noqa: PLC0415 - loads matplotlib, which takes seconds
 
     console.print(f"Report: {write_report(folder, found)}", markup=False, highlight=False, soft_wrap=True)
 
@@ -317,7 +317,7 @@ def _run(document: Document, options: _Options, stop: StopOnSignal) -> None:
 
     _say_loading(console)
     from autohas_trainer.cli.laptop import LaptopRun, run_on_laptop  # noqa: PLC0415 - loads torch, after the signals are taken over
-    from autohas_trainer.reporting.live import LiveState  # noqa: PLC0415 - as above
+    from autohas_trainer.reporting.sinks.live import LiveState  # noqa: PLC0415 - as above
 
     task = LaptopRun(search=search, space=space, folder=folder, threads=threads, command=command)
     try:

@@ -13,13 +13,13 @@ from autohas_trainer.cli.devices import choose_device, gpu_memory
 from autohas_trainer.cli.environment import ContainerEnvironment, available_threads
 from autohas_trainer.engine.search import Job, run, search_digest
 from autohas_trainer.errors import DataError
-from autohas_trainer.reporting.files import FilesSink, Finished, read_result
-from autohas_trainer.reporting.history import HistorySink
-from autohas_trainer.reporting.live import LiveState
-from autohas_trainer.reporting.logs import LogSink
-from autohas_trainer.reporting.records import Identity, Outcome, Sink, StopRequest
-from autohas_trainer.reporting.server import TrainerServer
-from autohas_trainer.reporting.sinks import Sinks
+from autohas_trainer.events import Identity, Outcome, Sink, StopRequest
+from autohas_trainer.reporting.http.server import TrainerServer
+from autohas_trainer.reporting.sinks.fan_out import Sinks
+from autohas_trainer.reporting.sinks.files import FilesSink, Finished, read_result
+from autohas_trainer.reporting.sinks.history import HistorySink
+from autohas_trainer.reporting.sinks.live import LiveState
+from autohas_trainer.reporting.sinks.logs import LogSink
 
 __all__ = ["finished_search", "pod_job", "repeated_result", "run_in_pod", "run_with"]
 
@@ -78,7 +78,7 @@ def pod_job(search: Search, space: Space, environment: ContainerEnvironment, ide
 
 def _add_report(job: Job) -> None:
     """A report beside the result. The result stands without it, so what goes wrong here is only logged."""
-    from autohas_trainer.reporting.report import write_report  # noqa: PLC0415 - matplotlib is loaded when training is over
+    from autohas_trainer.reporting.report.report import write_report  # noqa: PLC0415 - matplotlib is loaded when training is over
 
     found = finished_search(job.search, job.workdir)
     if found is None:

@@ -16,15 +16,15 @@ from autohas_api.base.yaml_file import read_search
 from autohas_api.spec.search import Spec
 from autohas_trainer.cli.exits import UsageError
 from autohas_trainer.conformance import Check, check_data, check_model, check_template
-from autohas_trainer.data.own import FIELD as DATA_FIELD
-from autohas_trainer.data.own import make_data
-from autohas_trainer.engine.problem import splits_of, task_of
+from autohas_trainer.data.custom import FIELD as DATA_FIELD
+from autohas_trainer.data.custom import make_data
+from autohas_trainer.engine.training.search_task import splits_of, task_of
 from autohas_trainer.entrypoints import load_object
 from autohas_trainer.errors import ConfigurationError
 from autohas_trainer.seeding import make_deterministic
 from autohas_trainer.templates import build_template, check_agreement
-from autohas_trainer.templates.own import FIELD as MODEL_FIELD
-from autohas_trainer.templates.own import build_own
+from autohas_trainer.templates.custom import FIELD as MODEL_FIELD
+from autohas_trainer.templates.custom import build_own
 
 __all__ = ["Target", "conformance"]
 

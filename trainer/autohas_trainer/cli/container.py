@@ -24,9 +24,9 @@ from autohas_trainer import errors
 from autohas_trainer.cli.environment import ContainerEnvironment, let_threads_sleep
 from autohas_trainer.cli.exits import UsageError, exit_of
 from autohas_trainer.cli.signals import StopOnSignal
-from autohas_trainer.engine.lifetimes import has_begun
-from autohas_trainer.reporting.live import LiveState
-from autohas_trainer.reporting.records import Identity
+from autohas_trainer.engine.checkpointing.start_counter import has_begun
+from autohas_trainer.events import Identity
+from autohas_trainer.reporting.sinks.live import LiveState
 
 __all__ = ["run_container"]
 

@@ -15,12 +15,12 @@ from autohas_api.space.decisions import Configuration, Role, Space
 from autohas_api.spec.search import Search
 from autohas_trainer.cli.devices import choose_device
 from autohas_trainer.cli.memory import training_bytes
-from autohas_trainer.engine.costs import Costs
-from autohas_trainer.engine.faults import default_failed
-from autohas_trainer.engine.problem import Problem, reading_text
-from autohas_trainer.engine.training import Training
+from autohas_trainer.engine.accounting.costs import Costs
+from autohas_trainer.engine.candidate_faults import default_failed
+from autohas_trainer.engine.training.search_task import Problem, reading_text
+from autohas_trainer.engine.training.training import Training
 from autohas_trainer.errors import CandidateError, TrainerError
-from autohas_trainer.reporting.bar import duration
+from autohas_trainer.reporting.sinks.bar import duration
 from autohas_trainer.seeding import make_deterministic
 
 __all__ = ["dry_run"]

@@ -21,11 +21,11 @@ from autohas_trainer.cli.printing import print_result
 from autohas_trainer.cli.signals import StopOnSignal
 from autohas_trainer.cli.surroundings import surroundings_kept
 from autohas_trainer.engine.search import Job
-from autohas_trainer.reporting.bar import BarSink
-from autohas_trainer.reporting.files import Finished
-from autohas_trainer.reporting.live import LiveState
-from autohas_trainer.reporting.records import Identity
-from autohas_trainer.reporting.report import write_report
+from autohas_trainer.events import Identity
+from autohas_trainer.reporting.report.report import write_report
+from autohas_trainer.reporting.sinks.bar import BarSink
+from autohas_trainer.reporting.sinks.files import Finished
+from autohas_trainer.reporting.sinks.live import LiveState
 
 __all__ = ["LaptopRun", "run_on_laptop", "search_here"]
 

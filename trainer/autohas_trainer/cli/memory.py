@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from autohas_api.space.decisions import Configuration
-from autohas_trainer.engine.problem import Problem
-from autohas_trainer.engine.training import Training
+from autohas_trainer.engine.training.search_task import Problem
+from autohas_trainer.engine.training.training import Training
 
 __all__ = ["training_bytes"]
 

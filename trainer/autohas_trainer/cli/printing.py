@@ -11,8 +11,8 @@ from rich.table import Table
 from autohas_api.base.scoring import metric_text
 from autohas_api.base.spec_errors import SpecError
 from autohas_api.base.yaml_file import Document, explained
-from autohas_trainer.reporting.bar import duration
-from autohas_trainer.reporting.files import ENDINGS, Finished, cost_text
+from autohas_trainer.reporting.sinks.bar import duration
+from autohas_trainer.reporting.sinks.files import ENDINGS, Finished, cost_text
 
 __all__ = ["print_problems", "print_result"]
 

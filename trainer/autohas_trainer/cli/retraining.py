@@ -19,16 +19,16 @@ from autohas_api.base.scoring import metric_text
 from autohas_api.base.streams import readable
 from autohas_api.base.yaml_file import read_mapping
 from autohas_api.spec.search import Search
+from autohas_trainer.atomic_file import write_whole
 from autohas_trainer.cli.devices import choose_device
 from autohas_trainer.cli.exits import UsageError, make_folder
 from autohas_trainer.cli.signals import StopOnSignal
-from autohas_trainer.engine.origin import Begun
-from autohas_trainer.engine.problem import reading_text
+from autohas_trainer.config_yaml import read_chosen
+from autohas_trainer.engine.checkpointing.origin import Begun
 from autohas_trainer.engine.retraining import SeedScore, SeedTrainer, Spread, spread_of
+from autohas_trainer.engine.training.search_task import reading_text
 from autohas_trainer.errors import DataError
-from autohas_trainer.reporting.atomic import write_whole
-from autohas_trainer.reporting.chosen import read_chosen
-from autohas_trainer.reporting.files import read_result
+from autohas_trainer.reporting.sinks.files import read_result
 
 __all__ = ["Retraining", "retrain"]
 
@@ -187,7 +187,7 @@ def _print(console: Console, metric: str, scores: Sequence[SeedScore]) -> None:
 
 
 def _html(task: Retraining, search: Search, scores: Sequence[SeedScore]) -> str:
-    loader = jinja2.PackageLoader("autohas_trainer.reporting", "templates")
+    loader = jinja2.PackageLoader("autohas_trainer.reporting.report", "templates")
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
     metric = search.spec.objective.metric
     return environment.get_template("retrain.html.j2").render(

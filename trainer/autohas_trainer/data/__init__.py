@@ -9,14 +9,14 @@ import torch
 
 from autohas_api.base.scoring import TaskKind
 from autohas_trainer.data.batches import RewardBatch, SelectionBatch, TestBatch, TrainBatch
-from autohas_trainer.data.carve import carve
-from autohas_trainer.data.digits import digits
-from autohas_trainer.data.idx import idx
-from autohas_trainer.data.own import own_data
-from autohas_trainer.data.paths import expanded
+from autohas_trainer.data.custom import own_data
+from autohas_trainer.data.files.paths import expanded
+from autohas_trainer.data.images.digits import digits
+from autohas_trainer.data.images.idx import idx
 from autohas_trainer.data.raw import RawData
+from autohas_trainer.data.split import carve
 from autohas_trainer.data.splits import Splits, TestSplit
-from autohas_trainer.data.table import table
+from autohas_trainer.data.tables.table import table
 from autohas_trainer.errors import ConfigurationError
 
 __all__ = ["RawData", "RewardBatch", "SelectionBatch", "Splits", "TestBatch", "TestSplit", "TrainBatch", "load"]
@@ -74,7 +74,7 @@ def _raw(name: str, path: str | None, arguments: Mapping[str, str], kind: TaskKi
             return table(_required(path, "csv reads a file or a folder"), arguments, kind)
         case "image-folder":
             # Pillow is loaded late: other data do without
-            from autohas_trainer.data.image_folder import image_folder  # noqa: PLC0415
+            from autohas_trainer.data.images.image_folder import image_folder  # noqa: PLC0415
 
             return image_folder(_required(path, "image-folder reads a folder"), arguments)
         case _:

@@ -6,7 +6,7 @@ from typing import Final
 
 from autohas_api.accept.plan_check import short_supernet
 from autohas_api.wire.messages import StopReason
-from autohas_trainer.engine.board import Board
+from autohas_trainer.engine.search_state import Board
 
 __all__ = ["report_unspent", "warn_of_short_stages"]
 

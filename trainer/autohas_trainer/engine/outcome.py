@@ -12,14 +12,14 @@ from autohas_api.base.digest import configuration_digest, result_digest
 from autohas_api.budget.plan import LAST_RUNG
 from autohas_api.space.decisions import OFF_GRID, Role
 from autohas_api.wire.messages import Result, StopReason
+from autohas_trainer.atomic_file import sync_folder, write_whole
 from autohas_trainer.data.preprocessing import PREPROCESSING_FILE
-from autohas_trainer.engine.board import DEFAULT, Board
-from autohas_trainer.engine.problem import Problem
+from autohas_trainer.engine.checkpointing.tensor_file import write_tensors
+from autohas_trainer.engine.search_state import DEFAULT, Board
 from autohas_trainer.engine.stages import EvaluateStage
-from autohas_trainer.engine.tensor_file import write_tensors
-from autohas_trainer.engine.training import Training
-from autohas_trainer.reporting.atomic import sync_folder, write_whole
-from autohas_trainer.reporting.records import Identity, Outcome
+from autohas_trainer.engine.training.search_task import Problem
+from autohas_trainer.engine.training.training import Training
+from autohas_trainer.events import Identity, Outcome
 
 __all__ = ["MODEL_FILE", "build_outcome", "save_model", "save_preprocessing"]
 

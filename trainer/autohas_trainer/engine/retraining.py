@@ -11,13 +11,13 @@ import torch
 
 from autohas_api.space.decisions import Space
 from autohas_api.spec.search import Search
-from autohas_trainer.engine.origin import Begun, environment_of
+from autohas_trainer.engine.checkpointing.origin import Begun, environment_of
 from autohas_trainer.engine.outcome import save_model, save_preprocessing
-from autohas_trainer.engine.problem import Problem
-from autohas_trainer.engine.tested import tested
-from autohas_trainer.engine.training import Training
+from autohas_trainer.engine.training.search_task import Problem
+from autohas_trainer.engine.training.test_score import tested
+from autohas_trainer.engine.training.training import Training
 from autohas_trainer.errors import CandidateError, Interrupted
-from autohas_trainer.reporting.records import StopRequest
+from autohas_trainer.events import StopRequest
 from autohas_trainer.seeding import make_deterministic
 
 __all__ = ["SeedScore", "SeedTrainer", "Spread", "spread_of"]

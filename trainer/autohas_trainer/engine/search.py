@@ -18,21 +18,20 @@ from autohas_api.base.digest import sha256
 from autohas_api.space.decisions import Space
 from autohas_api.spec.search import Search
 from autohas_api.wire.messages import CheckpointInfo
-from autohas_trainer.engine.board import Board
+from autohas_trainer.engine.accounting.costs import stopwatch
+from autohas_trainer.engine.accounting.ledger import Ledger
 from autohas_trainer.engine.budget_notices import report_unspent, warn_of_short_stages
-from autohas_trainer.engine.checkpoint import Checkpoint, CheckpointStore
-from autohas_trainer.engine.costs import stopwatch
-from autohas_trainer.engine.early_end import EarlyEnd
-from autohas_trainer.engine.faults import default_failed, device_faults, fault_key, leaving_out_at_next_start
-from autohas_trainer.engine.ledger import Ledger
-from autohas_trainer.engine.lifetimes import CHECKPOINTS, count_start
-from autohas_trainer.engine.origin import Origin
+from autohas_trainer.engine.candidate_faults import default_failed, device_faults, fault_key, leaving_out_at_next_start
+from autohas_trainer.engine.checkpointing.checkpoint import Checkpoint, CheckpointStore
+from autohas_trainer.engine.checkpointing.origin import Origin
+from autohas_trainer.engine.checkpointing.start_counter import CHECKPOINTS, count_start
+from autohas_trainer.engine.early_stopping import EarlyEnd
 from autohas_trainer.engine.outcome import build_outcome
-from autohas_trainer.engine.problem import Problem, reading_text
+from autohas_trainer.engine.search_state import Board
 from autohas_trainer.engine.stages import EvaluateStage, SearchStage, build_stages
+from autohas_trainer.engine.training.search_task import Problem, reading_text
 from autohas_trainer.errors import CandidateError, CheckpointError, DeviceError, Interrupted, storage_sentence
-from autohas_trainer.reporting.history import HISTORY_FILE
-from autohas_trainer.reporting.records import Identity, Outcome, RunInfo, Sink, StopRequest
+from autohas_trainer.events import HISTORY_FILE, Identity, Outcome, RunInfo, Sink, StopRequest
 from autohas_trainer.seeding import make_deterministic
 
 __all__ = ["Clocks", "Job", "run", "search_digest"]

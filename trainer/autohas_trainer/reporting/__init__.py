@@ -1,1 +1,1 @@
-"""What a search says while it runs and when it ends."""
+"""What people and machines read of a search: sinks, HTTP, the report."""

@@ -15,10 +15,10 @@ from autohas_trainer.templates._base import (
 )
 from autohas_trainer.templates.agreement import check_agreement, check_first_step
 from autohas_trainer.templates.conv_small import ConvSmall
+from autohas_trainer.templates.custom import OwnModel, OwnModule, build_own
 from autohas_trainer.templates.dropout import Dropout, arm_dropout, disarm_dropout
 from autohas_trainer.templates.macs import CountsMacs, count_macs
 from autohas_trainer.templates.mlp import Mlp
-from autohas_trainer.templates.own import OwnModel, OwnModule, build_own
 
 __all__ = [
     "ConvSmall",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from autohas_api.budget.stage_plan import StagePlan
 from autohas_api.wire.messages import Stage
-from autohas_trainer.engine.board import Board
+from autohas_trainer.engine.search_state import Board
 from autohas_trainer.engine.stages._base import SearchStage
 from autohas_trainer.engine.stages.best_of import BestOfStage
 from autohas_trainer.engine.stages.evaluate import EvaluateStage

@@ -16,11 +16,11 @@ from autohas_api.budget.stage_plan import num_rescored
 from autohas_api.space.decisions import Configuration
 from autohas_api.wire.messages import Stage
 from autohas_trainer.data import RewardBatch
-from autohas_trainer.engine.board import Board, finite
-from autohas_trainer.engine.problem import forward_cost
+from autohas_trainer.engine.search_state import Board, finite
 from autohas_trainer.engine.stages.supernet import StepOfSupernet
+from autohas_trainer.engine.training.search_task import forward_cost
 from autohas_trainer.errors import CandidateError, ConfigurationError, DeviceError, NumericalError
-from autohas_trainer.reporting.records import StepRecord
+from autohas_trainer.events import StepRecord
 from autohas_trainer.seeding import stream
 
 __all__ = ["BestOfStage"]

@@ -7,7 +7,7 @@ from typing import Any
 
 from autohas_api.budget.plan import LAST_RUNG
 from autohas_api.wire.messages import Stage
-from autohas_trainer.engine.board import DEFAULT, Board
+from autohas_trainer.engine.search_state import DEFAULT, Board
 from autohas_trainer.errors import NumericalError
 
 __all__ = ["EvaluateStage"]

@@ -9,10 +9,10 @@ from typing import Any
 from autohas_api.space.decisions import initial_configurations
 from autohas_api.wire.messages import Stage
 from autohas_trainer.algorithms import lane_candidates
-from autohas_trainer.engine.board import DEFAULT, Board
-from autohas_trainer.engine.comparison import ranked
-from autohas_trainer.engine.rungs import Rungs
-from autohas_trainer.engine.spending import affordable, enumerated
+from autohas_trainer.engine.accounting.spending import affordable, enumerated
+from autohas_trainer.engine.search_state import DEFAULT, Board
+from autohas_trainer.engine.stages.halving import Rungs
+from autohas_trainer.engine.training.comparison import ranked
 
 __all__ = ["LanesStage"]
 

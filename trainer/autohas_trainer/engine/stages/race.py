@@ -16,10 +16,18 @@ from autohas_api.budget.stage_plan import FINALISTS
 from autohas_api.space.decisions import initial_configurations
 from autohas_api.wire.messages import Stage
 from autohas_trainer.algorithms import Candidate
-from autohas_trainer.engine.board import DEFAULT, Board
-from autohas_trainer.engine.comparison import beats, ranked
-from autohas_trainer.engine.rungs import Rungs
-from autohas_trainer.engine.spending import affordable, affordable_ends, enumerated, num_challengers, num_finalists, race_price, widest_race
+from autohas_trainer.engine.accounting.spending import (
+    affordable,
+    affordable_ends,
+    enumerated,
+    num_challengers,
+    num_finalists,
+    race_price,
+    widest_race,
+)
+from autohas_trainer.engine.search_state import DEFAULT, Board
+from autohas_trainer.engine.stages.halving import Rungs
+from autohas_trainer.engine.training.comparison import beats, ranked
 from autohas_trainer.seeding import stream
 
 __all__ = ["RaceStage"]

@@ -16,12 +16,12 @@ from autohas_api.wire.messages import Stage
 from autohas_trainer.algorithms import SupernetStep
 from autohas_trainer.algorithms._base import Gradient
 from autohas_trainer.data import RewardBatch, TrainBatch
-from autohas_trainer.engine.board import Board, finite
-from autohas_trainer.engine.faults import candidate_part
-from autohas_trainer.engine.rule import rule_of
+from autohas_trainer.engine.candidate_faults import candidate_part
+from autohas_trainer.engine.search_state import Board, finite
+from autohas_trainer.engine.training.rule import rule_of
 from autohas_trainer.errors import CandidateError, DeviceError
+from autohas_trainer.events import StepRecord
 from autohas_trainer.optim import UpdateRule, clip, norm_of, schedule
-from autohas_trainer.reporting.records import StepRecord
 from autohas_trainer.seeding import stream
 
 __all__ = ["StepOfSupernet", "SupernetStage"]

@@ -9,9 +9,9 @@ from typing import Any
 from autohas_api.budget.plan import LAST_RUNG
 from autohas_api.wire.messages import Stage
 from autohas_trainer.algorithms import Candidate
-from autohas_trainer.engine.board import DEFAULT, Board
-from autohas_trainer.engine.comparison import beats
-from autohas_trainer.engine.spending import affordable, enumerated
+from autohas_trainer.engine.accounting.spending import affordable, enumerated
+from autohas_trainer.engine.search_state import DEFAULT, Board
+from autohas_trainer.engine.training.comparison import beats
 from autohas_trainer.seeding import stream
 
 __all__ = ["TrialsStage"]

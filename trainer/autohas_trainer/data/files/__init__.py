@@ -1,0 +1,1 @@
+"""Files as people send them: text, gzip, and where a path leads."""

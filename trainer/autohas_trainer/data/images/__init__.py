@@ -1,0 +1,1 @@
+"""Image data: digits, IDX files and image folders."""

@@ -1,0 +1,113 @@
+"""Data `idx`: a folder with MNIST's four files, each plain or gzipped (MNIST, Fashion-MNIST and their kin)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from autohas_trainer.data.files.paths import relative_to
+from autohas_trainer.data.images.idx_file import read_idx
+from autohas_trainer.data.raw import Floats, Ints, RawData
+from autohas_trainer.errors import ConfigurationError, DataError
+
+__all__ = ["idx"]
+
+_LIMITS: Final = ("trainLimit", "testLimit")
+
+
+def idx(folder: Path, arguments: Mapping[str, str]) -> RawData:
+    """Return the images (1 channel, 0 to 1) and labels of `folder`.
+
+    Args:
+        folder: Holds train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte, each plain or
+            with .gz; where both exist the plain one is read.
+        arguments: `trainLimit`, `testLimit`: read only the first so many rows (the published files are shuffled already).
+
+    Raises:
+        ConfigurationError: An argument is unknown or not a positive integer.
+        DataError: A file is missing or damaged, or the four do not fit together.
+    """
+    limits = _read_limits(arguments)
+    if not folder.is_dir():
+        message = f"{folder} is not a folder{relative_to(folder)}; mount the volume with the IDX files there"
+        raise DataError(message)
+    inputs_NCHW, labels_N = _pair(folder, "train", limits.get("trainLimit"))
+    test_inputs, test_targets_N = _pair(folder, "t10k", limits.get("testLimit"))
+    num_classes = int(labels_N.max()) + 1
+    _check_labels(folder, labels_N, num_classes)
+    _check_fit(folder, inputs_NCHW.shape[2:], test_inputs.shape[2:], test_targets_N, num_classes)
+    return RawData(
+        name=f"idx ({folder})",
+        inputs=inputs_NCHW,
+        targets_N=labels_N,
+        sources_N=np.arange(len(labels_N)),
+        test_inputs=test_inputs,
+        test_targets_N=test_targets_N,
+        num_classes=num_classes,
+        preprocessing={"kind": "pixels", "divideBy": 255},
+    )
+
+
+def _check_fit(folder: Path, size: tuple[int, ...], test_size: tuple[int, ...], test_targets_N: Ints, num_classes: int) -> None:
+    """Refuse test files that are not of the same set as the training files, and labels that cannot be classes."""
+    if size != test_size:
+        message = (
+            f"{folder}: training images are {size[0]}x{size[1]} px but test images are {test_size[0]}x{test_size[1]} px; "
+            "they are not of one set"
+        )
+        raise DataError(message)
+    strangers = np.flatnonzero(test_targets_N >= num_classes)
+    if len(strangers):
+        row, file = int(strangers[0]), _found(folder, "t10k-labels-idx1-ubyte")
+        message = f"{file}: row {row} has label {test_targets_N[row]}, training has 0 to {num_classes - 1}; they are not of one set"
+        raise DataError(message)
+
+
+def _check_labels(folder: Path, labels_N: Ints, num_classes: int) -> None:
+    """Refuse a stray label: more than half of the classes up to it would have no example (some sets leave out class 0)."""
+    num_present = len(np.unique(labels_N))
+    if 2 * num_present < num_classes:
+        row, file = int(labels_N.argmax()), _found(folder, "train-labels-idx1-ubyte")
+        message = f"{file}: row {row} has label {labels_N[row]}, but only {num_present} labels occur; classes count from 0, fix the row"
+        raise DataError(message)
+
+
+def _read_limits(arguments: Mapping[str, str]) -> dict[str, int]:
+    """Return the limits as numbers."""
+    for name, text in arguments.items():
+        if name not in _LIMITS:
+            message = f"task.data.arguments.{name} is unknown to idx; it takes {' and '.join(_LIMITS)}"
+            raise ConfigurationError(message)
+        if not (text.isascii() and text.isdigit() and int(text) > 0):
+            message = f"task.data.arguments.{name} must be a positive integer, not {text!r}"
+            raise ConfigurationError(message)
+    return {name: int(text) for name, text in arguments.items()}
+
+
+def _found(folder: Path, name: str) -> Path:
+    """Return the file, plain before gzipped."""
+    for path in (folder / name, folder / f"{name}.gz"):
+        if path.is_file():
+            return path
+    message = f"{folder / name} is missing, and so is {name}.gz; put one of them there"
+    raise DataError(message)
+
+
+def _pair(folder: Path, prefix: str, limit: int | None) -> tuple[Floats, Ints]:
+    """Return images (N, 1, H, W) in 0..1 and their labels, the first `limit` of them."""
+    image_file, label_file = _found(folder, f"{prefix}-images-idx3-ubyte"), _found(folder, f"{prefix}-labels-idx1-ubyte")
+    images_NHW: npt.NDArray[np.uint8] = read_idx(image_file, 3)
+    labels_N = read_idx(label_file, 1)
+    if len(images_NHW) != len(labels_N):
+        message = f"{image_file} has {len(images_NHW)} images but {label_file} has {len(labels_N)} labels; they are not of one set"
+        raise DataError(message)
+    if limit is not None and limit > len(labels_N):
+        argument = "trainLimit" if prefix == "train" else "testLimit"
+        message = f"{image_file} has {len(images_NHW)} images, fewer than task.data.arguments.{argument} {limit}; lower it"
+        raise DataError(message)
+    inputs_NCHW = images_NHW[:limit, None].astype(np.float32) / np.float32(255)
+    return inputs_NCHW, labels_N[:limit].astype(np.int64)

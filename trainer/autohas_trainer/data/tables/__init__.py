@@ -1,0 +1,1 @@
+"""Data `csv`: from text to numbers, and every doubt about a column."""

@@ -1,0 +1,237 @@
+"""From text to numbers, column by column: what a column is follows from the training file alone, the test file is read the same way.
+
+Numeric columns are standardised later, by the train split only (`Splits`); a missing number is NaN until then and becomes the train
+split's mean. Categories become one column each, 1 or 0, which is not standardised; one that training never saw is 0 in all of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from autohas_trainer.data.raw import Floats
+from autohas_trainer.data.spellings import equal_numbers, equal_words, number
+from autohas_trainer.data.tables.doubts import doubt_numbers, doubt_words, shown_notation
+from autohas_trainer.data.tables.table_file import Table
+from autohas_trainer.errors import DataError
+
+__all__ = ["LARGEST", "MISSING", "MISSING_NUMBERS", "Categorical", "Column", "Declared", "Numeric", "is_missing_number", "read_columns"]
+
+MISSING: Final = frozenset({"", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "?"})
+"""Cells that say that a value is not known."""
+MISSING_NUMBERS: Final = frozenset(
+    {
+        "na",
+        "n/a",
+        "n.a.",
+        "nan",
+        "-nan",
+        "+nan",
+        "null",
+        "none",
+        "nil",
+        "-",
+        "--",
+        "\u2013",
+        ".",
+        "*",
+        "<na>",
+        "#n/a",
+        "#na",
+        "#null!",
+        "\\n",
+    }
+)
+"""The same, in any letter case, where all other cells of the column are numbers: there they cannot be words."""
+MAX_CATEGORIES: Final = 256
+LARGEST: Final = 1e100
+"""Larger numbers (and infinity) are defects: their squares, which deviations need, would soon be infinite."""
+_MAX_SHOWN: Final = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declared:
+    """What the search says of columns, by name: these are not guessed."""
+
+    categorical: frozenset[str] = frozenset()
+    numeric: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Numeric:
+    """A number per row, and a second column, 1 where it is missing, when the training file misses some."""
+
+    name: str
+    marks_missing: bool
+
+    @property
+    def scaled(self) -> tuple[bool, ...]:
+        """Which of the encoded columns are standardised."""
+        return (True, False) if self.marks_missing else (True,)
+
+    def encode(self, table: Table) -> Floats:
+        """Return (N, 1 or 2) float64, NaN where missing: a date in seconds would lose two minutes in float32.
+
+        Raises:
+            DataError: A cell is neither missing nor a finite number.
+        """
+        values_N = np.array([self._value(table, row, cell) for row, cell in enumerate(table.columns[self.name])], dtype=np.float64)
+        return np.stack((values_N, np.isnan(values_N).astype(np.float64)), axis=1) if self.marks_missing else values_N[:, None]
+
+    def describe(self, table: Table) -> str:
+        """Return what the column became, with its range and how many of its cells are missing."""
+        values_N = self.encode(table)[:, 0]
+        num_missing = int(np.isnan(values_N).sum())
+        least, most = float(np.nanmin(values_N)), float(np.nanmax(values_N))
+        extent = f"number, always {least:g}" if least == most else f"number from {_apart(least, most)}"
+        missing = f"; {num_missing:,} of {len(table):,} are missing: they become the mean, and a column of its own marks them"
+        return f"{self.name}: {extent}{missing if num_missing else ''}"
+
+    def record(self) -> dict[str, Any]:
+        """Return what preprocessing.json says of it."""
+        return {"name": self.name, "type": "number", "marksMissing": self.marks_missing}
+
+    def _value(self, table: Table, row: int, cell: str) -> float:
+        if is_missing_number(cell):
+            return math.nan
+        value = number(cell)
+        if value is None or not abs(value) < LARGEST:
+            message = (
+                f"{table.place(row)}: {cell!r} in column {self.name} is no finite number, as the others are{shown_notation(cell)};"
+                f" fix it{_declare(self.name)}"
+            )
+            raise DataError(message)
+        return value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Categorical:
+    """One of a few words per row; a missing one is a category of its own, the empty word."""
+
+    name: str
+    categories: tuple[str, ...]
+
+    @property
+    def scaled(self) -> tuple[bool, ...]:
+        """None of the encoded columns is standardised."""
+        return (False,) * len(self.categories)
+
+    def encode(self, table: Table) -> Floats:
+        """Return (N, number of categories) float64 of zeros and ones."""
+        position = {category: index for index, category in enumerate(self.categories)}
+        encoded = np.zeros((len(table), len(self.categories)), dtype=np.float64)
+        for row, cell in enumerate(table.columns[self.name]):
+            index = position.get("" if cell in MISSING else cell)
+            if index is not None:
+                encoded[row, index] = 1
+        return encoded
+
+    def describe(self, table: Table) -> str:
+        """Return what the column became, with its first words, and two that may be one."""
+        words = [word or "(missing)" for word in self.categories]
+        listed = ", ".join(words[:_MAX_SHOWN]) + (", ..." if len(words) > _MAX_SHOWN else "")
+        pair = equal_words(self.categories)
+        alike = f"; {pair[0]!r} and {pair[1]!r} count as two words" if pair is not None else ""
+        return f"{self.name}: one input for each of {len(words)} words in {len(table):,} rows ({listed}){alike}"
+
+    def record(self) -> dict[str, Any]:
+        """Return what preprocessing.json says of it."""
+        return {"name": self.name, "type": "words", "words": list(self.categories)}
+
+
+Column = Numeric | Categorical
+
+
+def read_columns(table: Table, names: Sequence[str], declared: Declared) -> list[Column]:
+    """Say what each of `names` is: as declared, else categorical when none of its cells is a number, else numeric.
+
+    Raises:
+        DataError: A column mixes numbers and words, has no value at all, or too many categories, or it is doubtful what it is: dates,
+            identifiers, numbers in another notation.
+    """
+    return [_declared_categorical(table, name) if name in declared.categorical else _inferred(table, name, declared) for name in names]
+
+
+def is_missing_number(cell: str) -> bool:
+    """Whether a cell among numbers says that a value is not known."""
+    return cell in MISSING or cell.lower() in MISSING_NUMBERS
+
+
+def _inferred(table: Table, name: str, declared: Declared) -> Column:
+    cells = table.columns[name]
+    is_number = [number(cell) is not None and not is_missing_number(cell) for cell in cells]
+    if not any(is_number) and name not in declared.numeric:
+        return _inferred_categorical(table, name)
+    words = [row for row, cell in enumerate(cells) if not is_number[row] and not is_missing_number(cell)]
+    if words:
+        raise DataError(_mixed(table, name, words, sum(is_number)))
+    known = [row for row in range(len(cells)) if is_number[row]]
+    _refuse_empty(table, name, len(known))
+    if name not in declared.numeric:
+        doubt_numbers(table, name, known)
+    return Numeric(name=name, marks_missing=len(known) < len(cells))
+
+
+def _mixed(table: Table, name: str, words: Sequence[int], num_numbers: int) -> str:
+    """Return the error about words in a column of numbers."""
+    cells, row = table.columns[name], words[0]
+    looks = shown_notation(*{cells[word] for word in words})
+    header = "; if line 1 names the columns, remove task.data.arguments.header" if table.is_headerless and row == 0 else ""
+    others = f"{num_numbers} others are" if num_numbers else "but the column is declared as numeric"
+    return f"{table.place(row)}: {cells[row]!r} in column {name} is no number, {others}{looks}; fix it{_declare(name)}{header}"
+
+
+def _inferred_categorical(table: Table, name: str) -> Categorical:
+    _refuse_empty(table, name, sum(cell not in MISSING for cell in table.columns[name]))
+    doubt_words(table, name, [row for row, cell in enumerate(table.columns[name]) if cell not in MISSING])
+    return _categorical(table, name)
+
+
+def _declared_categorical(table: Table, name: str) -> Categorical:
+    """Return the column of words; numbers among them are names, so two spellings of one number would be two names.
+
+    Raises:
+        DataError: A number is written in two ways; names both lines.
+    """
+    cells = table.columns[name]
+    _refuse_empty(table, name, sum(cell not in MISSING for cell in cells))
+    pair = equal_numbers(dict.fromkeys(cells))
+    if pair is not None:
+        first, second = (table.place(cells.index(cell)) for cell in pair)
+        message = (
+            f"{second}: {pair[1]!r} in column {name} is the number that {first} writes as {pair[0]!r}, and they would be two categories;"
+            " write them alike"
+        )
+        raise DataError(message)
+    return _categorical(table, name)
+
+
+def _refuse_empty(table: Table, name: str, num_known: int) -> None:
+    if num_known == 0:
+        message = f"{table.path}: column {name} has no value at all; name it in task.data.arguments.ignore"
+        raise DataError(message)
+
+
+def _categorical(table: Table, name: str) -> Categorical:
+    categories = sorted({"" if cell in MISSING else cell for cell in table.columns[name]})
+    if len(categories) > MAX_CATEGORIES:
+        message = (
+            f"{table.path}: column {name} has {len(categories)} categories in {len(table)} rows, at most {MAX_CATEGORIES} are taken;"
+            " group them, or name it in task.data.arguments.ignore"
+        )
+        raise DataError(message)
+    return Categorical(name=name, categories=tuple(categories))
+
+
+def _declare(name: str) -> str:
+    return f", or name {name} in task.data.arguments.categorical"
+
+
+def _apart(least: float, most: float) -> str:
+    """Return both ends of a range with the digits that tell them apart, six at least."""
+    digits = next(count for count in range(6, 18) if f"{least:.{count}g}" != f"{most:.{count}g}")
+    return f"{least:.{digits}g} to {most:.{digits}g}"

@@ -1,0 +1,224 @@
+"""Data `csv`: a table with a header; one column is the target, the others are inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePath
+from typing import Any, Final
+
+import numpy as np
+
+from autohas_api.base.scoring import TaskKind
+from autohas_trainer.data.files.paths import relative_to
+from autohas_trainer.data.held_out import with_own_test
+from autohas_trainer.data.raw import Floats, RawData
+from autohas_trainer.data.tables.columns import (
+    MISSING,
+    MISSING_NUMBERS,
+    Categorical,
+    Column,
+    Declared,
+    Numeric,
+    is_missing_number,
+    read_columns,
+)
+from autohas_trainer.data.tables.table_file import Table, hint_at_missing_header, read_table
+from autohas_trainer.data.tables.targets import read_targets
+from autohas_trainer.errors import ConfigurationError, DataError
+
+__all__ = ["table"]
+
+_ARGUMENTS: Final = ("target", "categorical", "numeric", "ignore", "missing", "delimiter", "header", "testFile", "testFraction")
+_MAX_SHOWN: Final = 5
+_TRAIN_FILES, _TEST_FILES = ("train.csv", "train.csv.gz"), ("test.csv", "test.csv.gz")
+
+
+def table(path: Path, arguments: Mapping[str, str], kind: TaskKind) -> RawData:
+    """Return the rows of `path` as inputs (N, D) and targets.
+
+    Args:
+        path: A CSV file, or a folder with train.csv and perhaps test.csv; plain or gzipped.
+        arguments: `target`: name of the target's column. `categorical`, `numeric`, `ignore`: names separated by commas; a column of words
+            is categorical and a column of numbers is numeric anyway, and one that is doubtful is refused until it is named. `missing`:
+            `error` (default) or `impute` (the mean of the train split and a mark; a category of its own). `delimiter`: one character
+            (default a comma) or `tab`. `header`: `true` (default), or `false`: columns are called 1, 2, ... `testFile`: next to `path`;
+            else `testFraction` of the rows (default 0.2), the same for every seed.
+        kind: Whether the target is a class (any text) or a number.
+
+    Raises:
+        ConfigurationError: An argument is unknown or cannot be.
+        DataError: A file is missing or damaged, or a column is doubtful; names file and line.
+    """
+    options = _Options.read(arguments)
+    train_file, test_file = _files(path, options.test_file)
+    train = read_table(train_file, options.delimiter, has_header=options.has_header)
+    names = _input_names(train, options)
+    test = None
+    if test_file is not None:
+        test = _test_table(train, read_table(test_file, options.delimiter, has_header=options.has_header))
+    columns = read_columns(train, names, Declared(categorical=options.categorical, numeric=options.numeric))
+    for one in (train, test):
+        if one is not None:
+            _check_missing(one, columns if options.missing == "error" else [], options.target)
+    targets_N, classes = read_targets(train, options.target, kind)
+    raw = RawData(
+        name=f"csv ({train_file})",
+        inputs=np.concatenate([column.encode(train) for column in columns], axis=1),
+        targets_N=targets_N,
+        sources_N=np.arange(len(train)),
+        test_inputs=np.empty((0, 0)),
+        test_targets_N=targets_N[:0],
+        num_classes=None if classes is None else len(classes),
+        scaled_C=tuple(flag for column in columns for flag in column.scaled),
+        columns=tuple(column.name for column in columns for _ in column.scaled),
+        place=train.place,
+        classes=classes or (),
+        summary=_summary(train, options, columns, classes),
+        preprocessing={"kind": "table", **options.record(), "columns": [column.record() for column in columns]},
+    )
+    if test is None:
+        return with_own_test(raw, options.test_fraction, "csv")
+    test_inputs = np.concatenate([column.encode(test) for column in columns], axis=1)
+    test_targets_N, _ = read_targets(test, options.target, kind, classes)
+    raw = replace(raw, notes=_notes(train, test, columns, test_inputs))
+    return raw.with_test(test_inputs, test_targets_N, test.place)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Options:
+    """The arguments, read."""
+
+    target: str
+    categorical: frozenset[str]
+    numeric: frozenset[str]
+    ignored: frozenset[str]
+    missing: str
+    delimiter: str
+    has_header: bool
+    test_file: str | None
+    test_fraction: float
+
+    @classmethod
+    def read(cls, arguments: Mapping[str, str]) -> _Options:
+        """Read arguments that acceptance has passed; entry points and tests may hand over others."""
+        unknown = sorted(arguments.keys() - set(_ARGUMENTS))
+        if unknown:
+            message = f"task.data.arguments.{unknown[0]} is unknown to csv; it takes {', '.join(_ARGUMENTS)}"
+            raise ConfigurationError(message)
+        if not arguments.get("target"):
+            message = "task.data.arguments.target is missing: it names the column that is to be learned"
+            raise ConfigurationError(message)
+        delimiter = arguments.get("delimiter", ",")
+        categorical, numeric = _names(arguments.get("categorical", "")), _names(arguments.get("numeric", ""))
+        if both := sorted(categorical & numeric):
+            message = f"task.data.arguments.categorical and numeric both name {both[0]}; it can be only one of them"
+            raise ConfigurationError(message)
+        return cls(
+            target=arguments["target"],
+            categorical=categorical,
+            numeric=numeric,
+            ignored=_names(arguments.get("ignore", "")),
+            missing=arguments.get("missing", "error"),
+            delimiter="\t" if delimiter == "tab" else delimiter,
+            has_header=arguments.get("header", "true") == "true",
+            test_file=arguments.get("testFile"),
+            test_fraction=float(arguments.get("testFraction", "0.2")),
+        )
+
+    def record(self) -> dict[str, Any]:
+        """Return how the file is read, for preprocessing.json."""
+        missing = {"missing": sorted(MISSING), "missingNumbers": sorted(MISSING_NUMBERS)}
+        return {"target": self.target, "delimiter": self.delimiter, "hasHeader": self.has_header, **missing}
+
+
+def _names(listed: str) -> frozenset[str]:
+    return frozenset(name.strip() for name in listed.split(",") if name.strip())
+
+
+def _files(path: Path, test_file: str | None) -> tuple[Path, Path | None]:
+    """Return the training file and the test file, if there is one."""
+    folder, candidates = (path, [path / name for name in _TRAIN_FILES]) if path.is_dir() else (path.parent, [path])
+    train = next((file for file in candidates if file.is_file()), None)
+    if train is None:
+        what = f"{path} has no {_TRAIN_FILES[0]}" if path.is_dir() else f"{path} is missing{relative_to(path)}"
+        message = f"{what}; put the file there or correct task.data.path"
+        raise DataError(message)
+    if test_file is not None:
+        return train, folder / PurePath(test_file)
+    tests = [folder / name for name in _TEST_FILES] if path.is_dir() else []
+    return train, next((file for file in tests if file.is_file()), None)
+
+
+def _input_names(train: Table, options: _Options) -> list[str]:
+    """Return the input columns in the file's order.
+
+    Raises:
+        DataError: A column that the arguments name is not there, or no input is left.
+    """
+    listed = ", ".join(train.header[:20])
+    lists = {"categorical": options.categorical, "numeric": options.numeric, "ignore": options.ignored}
+    named = [("target", options.target), *((argument, name) for argument, listing in lists.items() for name in listing)]
+    for argument, name in sorted(named):
+        if name not in train.header:
+            message = f"{train.path} has no column {name!r} (task.data.arguments.{argument}); its columns are {listed}"
+            raise DataError(message + hint_at_missing_header(train.header if not train.is_headerless else ()))
+    names = [name for name in train.header if name != options.target and name not in options.ignored]
+    if not names:
+        message = f"{train.path} has no column left as input beside the target {options.target}; its columns are {listed}"
+        raise DataError(message)
+    return names
+
+
+def _test_table(train: Table, test: Table) -> Table:
+    absent = [name for name in train.header if name not in test.header]
+    if absent:
+        message = f"{test.path} has no column {absent[0]!r}, which {train.path} has; both need the same columns"
+        raise DataError(message)
+    return test
+
+
+def _check_missing(one: Table, columns: Sequence[Column], target: str) -> None:
+    """Refuse a missing target, and missing inputs of `columns`."""
+    for row, cell in enumerate(one.columns[target]):
+        if cell in MISSING:
+            message = f"{one.place(row)}: column {target} has no value ({cell!r}); remove the row"
+            raise DataError(message)
+    for column in columns:
+        for row, cell in enumerate(one.columns[column.name]):
+            if cell in MISSING or (isinstance(column, Numeric) and is_missing_number(cell)):
+                cure = "fill it in, or set task.data.arguments.missing to impute"
+                message = f"{one.place(row)}: column {column.name} has no value ({cell!r}); {cure}"
+                raise DataError(message)
+
+
+def _summary(train: Table, options: _Options, columns: Sequence[Column], classes: tuple[str, ...] | None) -> tuple[str, ...]:
+    """Return what each column became, in the file's order."""
+    known = {column.name: column for column in columns}
+    described = []
+    for name in train.header:
+        if name in known:
+            described.append(known[name].describe(train))
+        elif name == options.target:
+            shown = ", ".join((classes or ())[:_MAX_SHOWN]) + (", ..." if len(classes or ()) > _MAX_SHOWN else "")
+            described.append(f"{name}: target, " + ("a number" if classes is None else f"{len(classes)} classes ({shown})"))
+        else:
+            described.append(f"{name}: ignored")
+    return tuple(described)
+
+
+def _notes(train: Table, test: Table, columns: Sequence[Column], test_inputs: Floats) -> tuple[str, ...]:
+    """Return what of the test file is not used as it stands."""
+    notes = []
+    if extra := [name for name in test.header if name not in train.header]:
+        notes.append(f"{test.path}: columns that {train.path.name} lacks are not read ({', '.join(extra[:_MAX_SHOWN])})")
+    start = 0
+    for column in columns:
+        end = start + len(column.scaled)
+        strange = int((test_inputs[:, start:end] == 0).all(axis=1).sum()) if isinstance(column, Categorical) else 0
+        if strange:
+            notes.append(
+                f"{test.path}: {strange} of {len(test)} rows have a word in column {column.name} that training never saw: 0 in all"
+            )
+        start = end
+    return tuple(notes)

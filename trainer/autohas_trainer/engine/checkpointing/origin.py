@@ -1,0 +1,74 @@
+"""What a search was begun with, held against what the process that continues it has.
+
+Ours: other data end the resume, since candidates of one comparison would be scored on different examples. Another version or processor
+does not: it changes the last digits only, and who resumes a search of days on another node wants its result; a notice says it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from autohas_trainer.engine.checkpointing.checkpoint import Checkpoint
+from autohas_trainer.engine.training.search_task import Problem
+from autohas_trainer.errors import DataError
+from autohas_trainer.provenance import DataIdentity, Environment
+
+__all__ = ["Begun", "Origin", "environment_of"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Begun:
+    """Data and environment of the first process of a search."""
+
+    data: DataIdentity
+    environment: Environment
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON form, for the manifest of a checkpoint."""
+        return {"data": self.data.to_json(), "environment": asdict(self.environment)}
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Begun:
+        """Read `to_json`."""
+        return cls(data=DataIdentity.from_json(record["data"]), environment=Environment(**record["environment"]))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """What the search was begun with, and the environment of this process."""
+
+    begun: Begun
+    environment: Environment
+
+    @classmethod
+    def of(cls, problem: Problem, checkpoint: Checkpoint | None, *, threads: int) -> Origin:
+        """Take this process's as the beginning, or compare it with that of a checkpoint.
+
+        Raises:
+            DataError: the data are not those that the search began with.
+        """
+        environment = environment_of(problem, threads)
+        here = Begun(data=problem.splits.identity, environment=environment)
+        if checkpoint is None:
+            return cls(begun=here, environment=environment)
+        begun = Begun.from_json(checkpoint.origin)
+        if difference := here.data.difference(begun.data):
+            message = (
+                f"{problem.splits.name}: the data are not those that this search began with ({difference});"
+                " restore the files of task.data and resume, or start in a new folder"
+            )
+            raise DataError(message)
+        return cls(begun=begun, environment=environment)
+
+    def differences(self) -> list[str]:
+        """Sentences about the environment; none where the search began here or in an equal one."""
+        return self.environment.differences(self.begun.environment)
+
+
+def environment_of(problem: Problem, threads: int) -> Environment:
+    """This process, with the code that the search's entrypoints name."""
+    task = problem.spec.task
+    entrypoints = [entrypoint for entrypoint in (task.data.entrypoint, task.model.entrypoint) if entrypoint is not None]
+    return Environment.here(device=problem.device.type, threads=threads, entrypoints=entrypoints)

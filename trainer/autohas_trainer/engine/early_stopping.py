@@ -1,0 +1,194 @@
+"""When a search ends before its plan does: goal reached, controller settled, time nearly used up. It always ends with a result.
+
+    what happens                                       the stage at work   goes on with
+    a compared candidate reaches objective.goal        any                 Evaluate: that candidate is finished
+    entropy below budget.stop.normalizedEntropyBelow   Supernet            the race
+    no rise of the averaged reward (budget.stop)       Supernet            the race
+    maxActiveSeconds leaves time for the race only     Warmup, Supernet    the race
+    ... for the final training of the leader only      any but Evaluate    Evaluate: the leader is finished
+
+`look` after every step, then `leaves`: what was seen is part of the checkpoint, so a resumed search ends where the undisturbed one does.
+Time is the exception: it promises the same kind of result, not the same digest (ALGORITHMS section 2).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+from autohas_api.budget.plan import PLATEAU_FILLING_REWARDS
+from autohas_api.wire.messages import Stage, StopReason
+from autohas_trainer.engine.search_state import DEFAULT, Board
+
+__all__ = ["EarlyEnd"]
+
+_SUPERNET: Final = (Stage.WARMUP, Stage.SUPERNET)
+_MIN_DELTA: Final = 0.001
+_MARGIN: Final = 1.1
+"""Ours: reserved seconds per estimated second; what is left over is far below the 1.2 at which the operator steps in."""
+
+
+class EarlyEnd:
+    """Watches one search. `reason` is None while it goes by its plan."""
+
+    def __init__(self, board: Board) -> None:
+        """Nothing seen yet."""
+        self.reason: StopReason | None = None
+        self._board = board
+        self._left: Stage | None = None
+        """The stage that is left early; the one after it is whole again unless `_to_evaluate`."""
+        self._to_evaluate = False
+        self._best_average = -math.inf
+        self._num_rewards_seen = 0
+        self._rewards_since_rise = 0
+
+    def leaves(self, stage: Stage) -> bool:
+        """Whether `stage` ends now, although it has work left."""
+        if stage is Stage.EVALUATE:
+            return False
+        return self._to_evaluate or self._left is stage or (self._left is Stage.WARMUP and stage is Stage.SUPERNET)
+
+    @property
+    def goes_to_evaluate(self) -> bool:
+        """Whether everything between the stage that was left and Evaluate is passed over."""
+        return self._to_evaluate
+
+    def look(self, stage: Stage) -> None:
+        """Judge the search after a step of `stage`."""
+        is_rewarded = stage is Stage.SUPERNET and self._board.num_rewards_here > self._num_rewards_seen
+        self._num_rewards_seen = self._board.num_rewards_here
+        if is_rewarded:
+            self._count_reward()
+        if self.leaves(stage) or stage is Stage.EVALUATE or self._board.winner is not None:
+            return
+        self._look_for_goal()
+        if not self._to_evaluate and is_rewarded:
+            self._look_at_controller()
+        if not self.leaves(stage):
+            self._look_at_time(stage)
+
+    def _look_for_goal(self) -> None:
+        name = self._board.goal_reached_by
+        if name is None:
+            return
+        objective = self._board.problem.spec.objective
+        best = max(known.items())[1].metric if (known := self._board.comparisons.get(name)) else math.nan
+        text = f"{name} reached {objective.metric} {best:.4g} on the selection split (goal {objective.goal})"
+        self._end(StopReason.GOAL_REACHED, f"{text}: it is finished and tested")
+        self._finish(name)
+
+    def _count_reward(self) -> None:
+        stop = self._board.problem.spec.budget.stop
+        min_delta = float(stop.min_delta) if stop is not None and stop.min_delta is not None else _MIN_DELTA
+        average, num_averaged = self._board.algorithm.policy.baseline, self._board.algorithm.policy.num_rewards
+        if num_averaged <= PLATEAU_FILLING_REWARDS or average >= self._best_average + min_delta:
+            self._best_average, self._rewards_since_rise = average, 0
+        else:
+            self._rewards_since_rise += 1
+
+    def _look_at_controller(self) -> None:
+        stop = self._board.problem.spec.budget.stop
+        if stop is None:
+            return
+        entropy = self._board.algorithm.policy.normalized_entropy()
+        if stop.normalized_entropy_below is not None and entropy < float(stop.normalized_entropy_below):
+            text = f"the policy has converged: normalised entropy {entropy:.4f} is below {stop.normalized_entropy_below}"
+            self._end(StopReason.CONVERGED, f"{text}; the race begins")
+            self._leave(Stage.SUPERNET, StopReason.CONVERGED)
+        elif stop.plateau_steps is not None and self._rewards_since_rise >= stop.plateau_steps:
+            text = f"the averaged reward {self._best_average:.4f} has not risen for {self._rewards_since_rise} steps"
+            self._end(StopReason.PLATEAU, f"{text}; the race begins")
+            self._leave(Stage.SUPERNET, StopReason.PLATEAU)
+
+    def _look_at_time(self, stage: Stage) -> None:
+        limit = self._board.problem.spec.budget.max_active_seconds
+        if limit is None:
+            return
+        left = limit - self._board.ledger.active_seconds
+        name = self.leader()
+        if left <= self._seconds_to_finish(name):
+            self._end(StopReason.BUDGET, f"maxActiveSeconds ({limit} s) leaves time only to finish {name}: it is finished and tested")
+            self._finish(name)
+        elif stage in _SUPERNET and left <= self._seconds_after_supernet():
+            self._end(StopReason.BUDGET, f"maxActiveSeconds ({limit} s) leaves time only for the race and the final training")
+            self._leave(stage, StopReason.BUDGET)
+
+    def _leave(self, stage: Stage, reason: StopReason) -> None:
+        """The race comes next, as it is planned: what the supernet does not spend is saved. Short of time it is as narrow as it may be."""
+        self._left = stage
+        board = self._board
+        beyond_plan = board.trainings_left - board.problem.plan.race_trainings
+        board.withheld = board.problem.plan.search_trainings if reason is StopReason.BUDGET else max(0.0, beyond_plan)
+
+    def settle(self) -> StopReason:
+        """The reason at the end: a goal that the finished winner misses is taken back, with a notice."""
+        board = self._board
+        if self.reason is not StopReason.GOAL_REACHED or board.winner is None:
+            return self.reason or StopReason.COMPLETED
+        metric = max(board.comparisons[board.winner].items())[1].metric
+        if board.problem.reaches_goal(metric):
+            return self.reason
+        goal = board.problem.spec.objective.goal
+        board.notify("GoalMissed", f"the finished {board.winner} has {metric:.4g} on the selection split, short of the goal {goal}")
+        return StopReason.COMPLETED
+
+    def _end(self, reason: StopReason, message: str) -> None:
+        """The first reason is the search's; later ones are only told."""
+        if self.reason is None:
+            self.reason = reason
+            self._board.sink.ends_early(reason)
+        self._board.notify(
+            {
+                StopReason.GOAL_REACHED: "GoalReached",
+                StopReason.CONVERGED: "PolicyConverged",
+                StopReason.PLATEAU: "RewardPlateau",
+                StopReason.BUDGET: "TimeBudgetReached",
+            }[reason],
+            message,
+        )
+
+    def _finish(self, name: str) -> None:
+        """Evaluate comes next, with this winner; only its training is still ahead."""
+        board = self._board
+        board.winner = board.enter(name, board.configurations[name])
+        self._to_evaluate = True
+
+    def leader(self) -> str:
+        """The candidate to finish when time is short: the furthest and then best compared, else the best scored, else the default."""
+        known = {n: max(self._board.comparisons[n].items()) for n in self._board.trainings if self._board.comparisons.get(n)}
+        places = {name: (rung, comparison.key, name == DEFAULT) for name, (rung, comparison) in known.items() if comparison.key > -math.inf}
+        return max(places, key=places.__getitem__, default=self._board.best_sample or DEFAULT)
+
+    def _seconds_to_finish(self, name: str) -> float:
+        """Estimate for the rest of a candidate's training, its comparison and the test."""
+        board, problem = self._board, self._board.problem
+        training = board.trainings.get(name)
+        steps = problem.recipe(board.configurations[name]).steps
+        missing = steps - (training.num_steps_done if training is not None else 0)
+        trainings = (1 + missing) / steps + problem.plan.num_repeats + problem.evaluation_cost  # one more step passes before the next look
+        return _MARGIN * trainings * board.ledger.seconds_per_training(name)
+
+    def _seconds_after_supernet(self) -> float:
+        """Estimate for race and final training at the pace of the search so far."""
+        board, problem = self._board, self._board.problem
+        cost = problem.plan.trainings_after_supernet(problem.spec.retrain.steps) + problem.evaluation_cost
+        return _MARGIN * cost * board.ledger.seconds_per_training(None)
+
+    def state_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        return {
+            "reason": self.reason,
+            "left": self._left,
+            "toEvaluate": self._to_evaluate,
+            "bestAverage": None if math.isinf(self._best_average) else self._best_average,
+            "rewardsSinceRise": self._rewards_since_rise,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from `state_dict`."""
+        self.reason = StopReason(state["reason"]) if state["reason"] is not None else None
+        self._left = Stage(state["left"]) if state["left"] is not None else None
+        self._to_evaluate = bool(state["toEvaluate"])
+        self._best_average = -math.inf if state["bestAverage"] is None else float(state["bestAverage"])
+        self._rewards_since_rise = int(state["rewardsSinceRise"])

@@ -1,0 +1,389 @@
+"""What all stages of a search share: its trainings, their comparisons, the supernet, the algorithm, the books.
+
+Stages act through the board, so that cost, records and divergence are handled once. The board knows no order of stages.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from autohas_api.base.streams import readable
+from autohas_api.budget.plan import plan_at_batch_size
+from autohas_api.budget.stage_plan import StagePlan
+from autohas_api.space.decisions import Configuration, initial_configurations
+from autohas_api.wire.messages import NOTICES_PER_START, Notice, Stage
+from autohas_trainer.algorithms import Algorithm, Candidate, build_algorithm, lane_candidates
+from autohas_trainer.engine.accounting.ledger import Ledger
+from autohas_trainer.engine.accounting.spending import Prices
+from autohas_trainer.engine.candidate_faults import default_failed, fault_key
+from autohas_trainer.engine.training.comparison import Comparison
+from autohas_trainer.engine.training.guard import CollapseWatch, UpdateGuard
+from autohas_trainer.engine.training.search_task import Problem
+from autohas_trainer.engine.training.test_score import tested
+from autohas_trainer.engine.training.training import Training
+from autohas_trainer.errors import CandidateError, DeviceError, NumericalError
+from autohas_trainer.events import DEFAULT, CandidateRecord, PolicyRecord, Sink, StepRecord
+from autohas_trainer.supernet import Supernet
+
+__all__ = ["DEFAULT", "Board"]
+
+MAX_NOTICE_LENGTH = 1024
+
+
+class Board:
+    """The state of a search between any two steps."""
+
+    def __init__(self, problem: Problem, sink: Sink, ledger: Ledger, wall_clock: Callable[[], float]) -> None:
+        """An empty board: no training begun, shared weights fresh, policy uniform; `wall_clock` dates notices."""
+        self._wall_clock = wall_clock
+        self.notices: list[Notice] = []
+        self.problem = problem
+        self.sink = sink
+        self.ledger = ledger
+        self.algorithm: Algorithm = build_algorithm(problem.spec, problem.space)
+        task = problem.own.task(problem.space.default)
+        self.supernet = Supernet(problem.template, task, (problem.seed, "supernet"), problem.device, optimizers=problem.optimizers)
+        self.supernet_is_abandoned = False
+        self.supernet_fault: str | None = None
+        """What kept every sample of the supernet from being trained; None where something was."""
+        self.failed_samples = 0
+        """Samples of the supernet in a row that could not be trained."""
+        self.faults: dict[str, str] = {}
+        """What failed, by `faults.fault_key` or the name of a step, with the sentence: none of it is tried again."""
+        self._said: set[str] = set()
+        """Faults that a notice has named."""
+        self.guard = UpdateGuard()
+        self.collapse = CollapseWatch(problem.task.constant_quality)
+        self.configurations: dict[str, Configuration] = {DEFAULT: problem.space.default}
+        self.trainings: dict[str, Training] = {}
+        self.comparisons: dict[str, dict[int, Comparison]] = {}
+        self.records: list[CandidateRecord] = []
+        self.best_lane: str | None = None
+        self.best_sample: str | None = None
+        """The best of RandomSharing's samples so far: known again from its scores after a restore."""
+        self.winner: str | None = None
+        self.goal_reached_by: str | None = None
+        """The first compared candidate whose metric reached objective.goal."""
+        self.withheld = 0.0
+        """Trainings of the budget that an early end saves: the race must not spend them."""
+        self.starts = 1
+        """Processes that worked on the search, this one included."""
+        self.num_rewards_here = 0
+        """Rewards in this process."""
+
+    @property
+    def supernet_batch_size(self) -> int:
+        """Examples in a training batch of the supernet: those that the best lane's rate belongs to, the default's where no lane ran."""
+        best = self.best_lane or DEFAULT
+        return self.problem.recipe(self.configurations[best]).batch_size
+
+    @property
+    def supernet_plan(self) -> StagePlan:
+        """The plan with the supernet's steps at its batch size; their cost is what was planned."""
+        return plan_at_batch_size(self.problem.spec, self.problem.plan, self.supernet_batch_size)
+
+    def enter_repeat(self, name: str, configuration: Configuration, repeat: int) -> None:
+        """Give a configuration one more training, from other first weights and in another order of the data."""
+        self.configurations[name] = configuration
+        self.trainings[name] = self._begin(configuration, repeat)
+        self.say_faults()
+
+    def enter(self, name: str, configuration: Configuration) -> str:
+        """Give a configuration a training; returns the name under which it runs (an equal one may run already)."""
+        for known, training in self.trainings.items():
+            if training.configuration == configuration and training.repeat == 0:
+                return known
+        self.configurations[name] = configuration
+        self.comparisons.pop(name, None)
+        self.trainings[name] = self._begin(configuration)
+        self.say_faults()
+        return name
+
+    def _begin(self, configuration: Configuration, repeat: int = 0) -> Training:
+        """Build a training; one that failed before, or cannot be built, is out.
+
+        Raises:
+            ConfigurationError: it is the default's.
+            DeviceError: the device failed.
+        """
+        fault = self.faults.get(fault_key(configuration, repeat))
+        if fault is None:
+            try:
+                return Training(self.problem, configuration, repeat)
+            except DeviceError:
+                raise
+            except CandidateError as error:
+                self._judge_failure(configuration, repeat, error)
+                fault = str(error)
+        self.faults[fault_key(configuration, repeat)] = fault
+        return Training(self.problem, configuration, repeat, fault=fault)
+
+    def _judge_failure(self, configuration: Configuration, repeat: int, error: CandidateError) -> None:
+        """Another candidate that fails only loses; without the default there is no answer.
+
+        Raises:
+            ConfigurationError: it was the default.
+        """
+        if configuration == self.problem.space.default and repeat == 0:
+            raise default_failed(error) from None
+
+    def _take_out(self, training: Training, fault: str) -> None:
+        """Keep a training that failed from being tried again, here and after a resume, and say it once."""
+        training.give_up(fault)
+        self.faults[fault_key(training.configuration, training.repeat)] = fault
+        self.say_faults()
+
+    def say_faults(self) -> None:
+        """Say what was left out and is not said yet; after a restore the sinks hear it once they have started."""
+        for name, training in self.trainings.items():
+            key = fault_key(training.configuration, training.repeat)
+            if training.fault is not None and key not in self._said:
+                self._said.add(key)
+                self.notify("CandidateFailed", f"{name} is out: {training.fault}; {self.values_text(training.configuration)}")
+
+    def values_text(self, configuration: Configuration) -> str:
+        """The active values of a configuration, for a notice."""
+        space = self.problem.space
+        values = space.as_mapping(configuration)
+        return ", ".join(f"{d.name} {values[d.name]}" for d in space.searched() if space.is_active(d, values))
+
+    def keep_only(self, names: set[str]) -> None:
+        """End the trainings of all other candidates; their comparisons stay."""
+        for name in [n for n in self.trainings if n not in names]:
+            del self.trainings[name]
+
+    def train(self, stage: Stage, name: str) -> None:
+        """One training step of a candidate; one that cannot be taken puts the candidate out.
+
+        Raises:
+            NumericalError: the default configuration diverged, under whatever name.
+            ConfigurationError: the default configuration cannot be trained.
+            DeviceError: the device failed.
+        """
+        training = self.trainings[name]
+        before = training.units_done
+        try:
+            loss = training.step()
+        except DeviceError:
+            raise
+        except CandidateError as error:
+            self._judge_failure(training.configuration, training.repeat, error)
+            self._take_out(training, str(error))
+            loss = math.nan
+        self._judge_default(training)
+        self.ledger.advance_to(self.ledger.step + training.units_done - before)
+        self.ledger.spend(stage, 1 / training.recipe.steps, candidate=name)
+        self.sink.step(self._step_record(stage, finite(loss), training.learning_rate, candidate=name))
+
+    def _judge_default(self, training: Training) -> None:
+        """Whatever else diverges only loses; without the default there is no answer (ALGORITHMS section 4)."""
+        if training.is_diverged and training.configuration == self.problem.space.default and training.repeat == 0:
+            message = (
+                f"the default configuration diverged at step {training.num_steps_done};"
+                " lower task.recipe.learningRate or raise task.recipe.warmupFraction"
+            )
+            raise NumericalError(message)
+
+    def compare(self, stage: Stage, name: str, rung: int) -> None:
+        """Measure a candidate at a rung, unless it was measured there before; one that gives no outputs is out.
+
+        Raises:
+            NumericalError: the default configuration diverged in its last step.
+            ConfigurationError: the default configuration gives no outputs.
+            DeviceError: the device failed.
+        """
+        known, training = self.comparisons.setdefault(name, {}), self.trainings[name]
+        if rung not in known:
+            was_diverged, prices = training.is_diverged, self.problem.comparisons
+            known[rung] = self._compare(name)
+            if not was_diverged:  # nothing is measured of a training without an answer
+                self.ledger.spend(stage, prices.last if training.is_finished else prices.early)
+            self._judge_default(training)
+        if self.goal_reached_by is None and self.problem.reaches_goal(known[rung].metric):
+            self.goal_reached_by = name
+
+    def _compare(self, name: str) -> Comparison:
+        training = self.trainings[name]
+        try:
+            return training.compare(self.sink.at_work)
+        except DeviceError:
+            raise
+        except CandidateError as error:
+            self._judge_failure(training.configuration, training.repeat, error)
+            self._take_out(training, str(error))
+            return training.compare()
+
+    def test(self) -> dict[str, float]:
+        """Read the test split: the metric of every finished training by name; one that gives no outputs is out.
+
+        Raises:
+            DeviceError: the device failed.
+        """
+
+        def fail(name: str, error: CandidateError) -> None:
+            self._take_out(self.trainings[name], str(error))
+
+        self.sink.busy(f"testing on {self.problem.splits.num_test:,} examples")
+        return tested(self.problem, self.trainings, self.sink.at_work, fail)
+
+    @property
+    def trainings_left(self) -> float:
+        """Trainings that lanes and race may still spend: without the repeats, and without what an early end saves."""
+        return self.problem.plan.search_trainings - self.withheld - self.ledger.cost
+
+    @property
+    def prices(self) -> Prices:
+        """What bringing a candidate from one rung to the next costs."""
+        return Prices.of(self.problem.plan.rungs, self.problem.comparisons)
+
+    def further_lanes(self, count: int) -> list[Candidate]:
+        """The next `count` lanes of the design whose configuration was no candidate yet; fewer when the space is smaller."""
+        problem, known = self.problem, set(self.configurations.values())
+        initial = initial_configurations(problem.spec, problem.space)
+        lanes = lane_candidates(problem.space, count + len(known) + 1, problem.seed, initial) if count > 0 else []
+        return [lane for lane in lanes if lane.configuration not in known][:count]
+
+    def replan(self, stage: Stage, num_steps: int) -> None:
+        """Let the stage at work have `num_steps` more steps than it has taken."""
+        self.lay_out(stage, {stage: self.ledger.steps_in_stage + num_steps})
+
+    def lay_out(self, stage: Stage, planned: Mapping[Stage, int]) -> None:
+        """Change the plan of the stage at work and of those after it, and tell the sink."""
+        self.ledger.lay_out(planned)
+        self.sink.planned(stage, self.ledger.stages)
+
+    def forget_contributions(self, rung: int, names: Iterable[str]) -> None:
+        """Drop what no further paired comparison needs: a number per example and candidate in every checkpoint."""
+        for name in names:
+            self.comparisons[name][rung] = replace(self.comparisons[name][rung], contributions="")
+
+    def notify(self, reason: str, message: str) -> None:
+        """Tell a person something once.
+
+        Ids grow over all processes of a search, whatever a killed one said after its last checkpoint: readers pass over those they know.
+        """
+        last = max((known.id for known in self.notices), default=0)
+        number = max(last, self.starts * NOTICES_PER_START) + 1
+        notice = Notice(id=number, reason=reason, message=readable(message)[:MAX_NOTICE_LENGTH], time=self._wall_clock())
+        self.notices.append(notice)
+        self.sink.notice(notice)
+
+    def report_rung(self, stage: Stage, rung: int, names: list[str], kept: list[str]) -> None:
+        """Tell the sink how the candidates of a rung compared."""
+        fraction = self.problem.plan.rungs[rung] / self.problem.plan.rungs[-1]
+        for name in names:
+            comparison = self.comparisons[name][rung]
+            record = CandidateRecord(
+                stage=stage,
+                name=name,
+                values=self.problem.space.as_mapping(self.configurations[name]),
+                step=self.ledger.step,
+                cost=self.ledger.cost,
+                fraction=fraction,
+                score=finite(comparison.score),
+                metric=comparison.metric,
+                loss=finite(comparison.loss),
+                kept=name in kept,
+            )
+            self.records.append(record)
+            self.sink.candidate(record)
+
+    def report_supernet(self, record: StepRecord, *, has_learned: bool) -> None:
+        """Tell the sink about a supernet step and, when the controller learned, about its policy."""
+        self.sink.step(record)
+        self.num_rewards_here += record.reward is not None
+        if not has_learned:
+            return
+        policy = self.algorithm.policy
+        self.sink.policy(
+            PolicyRecord(
+                step=record.step,
+                cost=record.cost,
+                probabilities=policy.probabilities(),
+                entropy=policy.entropy(),
+                normalized_entropy=policy.normalized_entropy(),
+                baseline=policy.baseline,
+            )
+        )
+
+    def _step_record(self, stage: Stage, loss: float | None, learning_rate: float, *, candidate: str) -> StepRecord:
+        return StepRecord(
+            stage=stage,
+            step=self.ledger.step,
+            steps=self.ledger.steps,
+            cost=self.ledger.cost,
+            loss=loss,
+            learning_rate=learning_rate,
+            candidate=candidate,
+        )
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Every tensor that changes, by name."""
+        named = {f"supernet/{name}": tensor for name, tensor in self.supernet.state_dict().items()}
+        for index, training in enumerate(self.trainings.values()):
+            named |= {f"training/{index}/{name}": tensor for name, tensor in training.tensors().items()}
+        return named
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that changes and is no tensor, as JSON."""
+        return {
+            "algorithm": self.algorithm.state_dict(),
+            "ledger": self.ledger.state_dict(),
+            "supernetIsAbandoned": self.supernet_is_abandoned,
+            "supernetFault": self.supernet_fault,
+            "failedSamples": self.failed_samples,
+            "faults": self.faults,
+            "faultsSaid": sorted(self._said),
+            "withheld": self.withheld,
+            "guard": self.guard.state_dict(),
+            "collapse": self.collapse.state_dict(),
+            "costs": self.problem.costs.state_dict(),
+            "configurations": {name: list(c.values) for name, c in self.configurations.items()},
+            "trainings": [{"name": name, **training.state_dict()} for name, training in self.trainings.items()],
+            "comparisons": {name: {str(rung): c.to_json() for rung, c in known.items()} for name, known in self.comparisons.items()},
+            "records": [asdict(record) for record in self.records],
+            "notices": [notice.to_json() for notice in self.notices],
+            "bestLane": self.best_lane,
+            "winner": self.winner,
+        }
+
+    def load(self, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        """Continue from `state_dict` and `tensors`."""
+        self.algorithm.load_state_dict(state["algorithm"])
+        self.ledger.load_state_dict(state["ledger"])
+        self.supernet_is_abandoned, self.supernet_fault = bool(state["supernetIsAbandoned"]), state["supernetFault"]
+        self.failed_samples = int(state["failedSamples"])
+        self.faults = {**self.faults, **state["faults"]}
+        self._said = set(state["faultsSaid"])
+        self.withheld = float(state["withheld"])
+        self.guard.load_state_dict(state["guard"])
+        self.collapse.load_state_dict(state["collapse"])
+        self.problem.costs.load_state_dict(state["costs"])
+        self.supernet.load_state_dict(_under("supernet/", tensors))
+        self.configurations = {n: Configuration(values=tuple(v)) for n, v in state["configurations"].items()}
+        self.trainings = {}
+        for index, saved in enumerate(state["trainings"]):
+            training = self._begin(Configuration(values=tuple(saved["values"])), saved["repeat"])
+            training.load(saved, _under(f"training/{index}/", tensors))
+            self.trainings[saved["name"]] = training
+        self.comparisons = {
+            name: {int(rung): Comparison.from_json(c) for rung, c in known.items()} for name, known in state["comparisons"].items()
+        }
+        self.records = [CandidateRecord(**{**r, "stage": Stage(r["stage"])}) for r in state["records"]]
+        self.notices = [Notice.model_validate(notice) for notice in state["notices"]]
+        self.best_lane, self.winner = state["bestLane"], state["winner"]
+
+
+def finite(value: float) -> float | None:
+    """The value, or None where JSON has no word for it."""
+    return value if math.isfinite(value) else None
+
+
+def _under(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

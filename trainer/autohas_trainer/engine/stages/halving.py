@@ -1,0 +1,74 @@
+"""Successive halving: candidates are trained to a rung one after another, compared, and some go on to the next.
+
+Used by lanes and race. One call of `advance` trains one step or compares one candidate, so that a checkpoint fits between any two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from autohas_api.wire.messages import Stage
+from autohas_trainer.engine.search_state import Board
+
+__all__ = ["Rungs"]
+
+Choose = Callable[[int, list[str]], list[str]]
+"""(rung, candidates compared there) -> candidates that go on; an empty list ends the halving."""
+
+More = Callable[[int, list[str]], list[str]]
+"""(rung, candidates compared there) -> further candidates for the same rung."""
+
+
+class Rungs:
+    """The halving of one stage."""
+
+    def __init__(self, board: Board, stage: Stage, choose: Choose, more: More = lambda *_: []) -> None:
+        """No candidates yet; `begin` or `load_state_dict` brings them."""
+        self._more = more
+        self._board = board
+        self._stage = stage
+        self._choose = choose
+        self._rung = 0
+        self._position = 0
+        self._entrants: list[str] = []
+
+    def begin(self, entrants: list[str]) -> None:
+        """Start at the first rung with these candidates, in this order."""
+        self._rung, self._position, self._entrants = 0, 0, list(entrants)
+
+    def advance(self) -> bool:
+        """Do one step's worth of work; False when nothing is left."""
+        if not self._entrants:
+            return False
+        name = self._entrants[self._position]
+        training = self._board.trainings[name]
+        if training.num_steps_done < training.rung(self._rung) and not training.is_diverged:
+            self._board.train(self._stage, name)
+            return True
+        self._board.compare(self._stage, name, self._rung)
+        self._position += 1
+        if (winner := self._board.goal_reached_by) is not None:  # whoever is left is not trained on (see `early_end`)
+            self._board.report_rung(self._stage, self._rung, self._entrants[: self._position], [winner])
+            return True
+        if self._position == len(self._entrants):
+            self._entrants += self._more(self._rung, self._entrants)
+        if self._position == len(self._entrants):
+            self._next_rung()
+        return bool(self._entrants)
+
+    def _next_rung(self) -> None:
+        kept = self._choose(self._rung, self._entrants)
+        self._board.report_rung(self._stage, self._rung, self._entrants, kept)
+        self._rung, self._position, self._entrants = self._rung + 1, 0, kept
+        if self._rung == len(self._board.problem.plan.rungs):
+            self._entrants = []
+
+    def state_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        return {"rung": self._rung, "position": self._position, "entrants": self._entrants}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from `state_dict`."""
+        self._rung, self._position = int(state["rung"]), int(state["position"])
+        self._entrants = list(state["entrants"])

@@ -1,0 +1,279 @@
+"""The problem of a search: data, family of networks and space, loaded once per process."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+
+from autohas_api.base.scoring import METRICS
+from autohas_api.budget.plan import (
+    EARLY_EXAMPLES,
+    FORWARD_SHARE,
+    MIN_REWARD_BATCH,
+    Comparisons,
+    minimum_trainings,
+    plan_stages,
+    price_comparisons,
+)
+from autohas_api.budget.stage_plan import StagePlan
+from autohas_api.space.decisions import Configuration, Space
+from autohas_api.spec.search import Spec
+from autohas_trainer.data import Splits, load
+from autohas_trainer.engine.accounting.costs import Costs
+from autohas_trainer.engine.training.custom_code import OwnCode
+from autohas_trainer.errors import ConfigurationError, DataError
+from autohas_trainer.optim import STATE_KEYS, OptimizerName
+from autohas_trainer.space.objective import objective
+from autohas_trainer.space.recipe import TrainingRecipe, path_of, recipe_of
+from autohas_trainer.tasks import Classification, Regression, Task
+from autohas_trainer.templates import Path, Template, build_own, build_template, check_agreement, check_first_step, whole_path
+
+__all__ = ["Problem", "reading_text", "splits_of", "task_of"]
+
+_MIN_PARALLEL_ELEMENTS = 2**20
+_MIN_SELECTION = 2
+"""Rungs normalise by the statistics of the batch, which one example does not have."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """Everything about a search that never changes while it runs; `costs` of latency are measured before step 0."""
+
+    spec: Spec
+    space: Space
+    splits: Splits
+    task: Task
+    template: Template
+    own: OwnCode
+    costs: Costs
+    plan: StagePlan
+    device: torch.device
+    reward_batch_size: int
+
+    @classmethod
+    def load(cls, spec: Spec, space: Space, device: torch.device, *, is_search: bool = True) -> Problem:
+        """Read the data and plan the stages.
+
+        Args:
+            spec: The search.
+            space: Its space.
+            device: Where the data lie.
+            is_search: Whether budget and reward split must do for a search; a single training needs neither.
+
+        Raises:
+            DataError: The files are missing or damaged, or too small for the recipe.
+            ConfigurationError: The data cannot be divided or read as asked for.
+        """
+        splits = splits_of(spec, device, check=partial(_check_budget, spec, space) if is_search else _accept_any)
+        batch_size = spec.task.recipe.batch_size
+        task, plan = task_of(spec, splits, device), plan_stages(spec, space, splits.num_selection, splits.num_reward)
+        _check_sizes(splits, max(_batch_sizes(spec, space)), rewards=is_search and plan.supernet_steps > 0)
+        template = _template(spec, splits, task)
+        return cls(
+            spec=spec,
+            space=space,
+            splits=splits,
+            task=task,
+            template=template,
+            own=OwnCode(spec, space, template, splits, task),
+            costs=Costs(spec.objective.cost, space, template, splits.train_batch(0, 2, spec.algorithm.seed).inputs[:1]),
+            plan=plan,
+            device=device,
+            reward_batch_size=max(MIN_REWARD_BATCH, min(batch_size, splits.num_reward)),
+        )
+
+    @property
+    def data_text(self) -> str:
+        """What was read, for people."""
+        splits = self.splits
+        num_train, num_test = splits.num_train + splits.num_reward + splits.num_selection, splits.num_test
+        shape = " x ".join(map(str, splits.input_shape))
+        return f"read {num_train:,} training and {num_test:,} test examples of {shape}"
+
+    @property
+    def seed(self) -> int:
+        """The key of every draw."""
+        return self.spec.algorithm.seed
+
+    def recipe(self, configuration: Configuration) -> TrainingRecipe:
+        """How `configuration` is trained."""
+        return recipe_of(self.spec, self.space, configuration)
+
+    @property
+    def optimizers(self) -> tuple[OptimizerName, ...]:
+        """The update rules that some configuration uses."""
+        names = {self.recipe(self.space.default).optimizer}
+        searched = {c for d in self.space.decisions if d.name == "optimizer" for c in d.choices}
+        return tuple(name for name in STATE_KEYS if name in names | searched)
+
+    def path(self, configuration: Configuration) -> Path:
+        """The path of a configuration's network, every decision of the model present."""
+        return whole_path(self.template.decisions, path_of(self.space, configuration))
+
+    def built_from(self, configuration: Configuration) -> Mapping[str, str]:
+        """What `template.build` gets: the path and, for own models, their own hyperparameters."""
+        return {**self.path(configuration), **self.own.values(configuration)}
+
+    def num_parameters(self, configuration: Configuration) -> int:
+        """Trainable parameters of `configuration`'s network."""
+        return self.template.num_parameters(self.built_from(configuration))
+
+    def objective(self, quality: float, configuration: Configuration) -> float:
+        """Quality with the price of what the configuration's network costs."""
+        cost = self.spec.objective.cost
+        return objective(quality, self.costs.of(configuration), cost) if cost is not None else quality
+
+    def reaches_goal(self, metric: float | None) -> bool:
+        """Whether a metric on the selection split is as good as objective.goal asks; never without a goal and when diverged."""
+        wanted = self.spec.objective
+        if wanted.goal is None or metric is None:
+            return False
+        goal = float(wanted.goal)
+        return metric >= goal if METRICS[wanted.metric].direction == "Maximize" else metric <= goal
+
+    def useful_threads(self, available: int) -> int:
+        """CPU threads that help: one while a batch of inputs is small, else all.
+
+        Ours, measured: on 2 shared cores the default conv-small at batch 64 of 20x20 takes 6 ms of CPU with one thread and 21 to
+        90 ms with two, because its operations are shorter than the wait for the second thread.
+        """
+        batch_elements = self.spec.task.recipe.batch_size * math.prod(self.splits.input_shape)
+        return available if batch_elements >= _MIN_PARALLEL_ELEMENTS else 1
+
+    @property
+    def reward_forward(self) -> float:
+        """Training steps that a forward pass over a reward batch costs."""
+        return FORWARD_SHARE * self.reward_batch_size / self.spec.task.recipe.batch_size
+
+    @property
+    def comparisons(self) -> Comparisons:
+        """Trainings that comparing one candidate costs."""
+        return price_comparisons(self.spec, self.splits.num_selection)
+
+    @property
+    def evaluation_cost(self) -> float:
+        """Trainings that the last comparison and the test of one network cost."""
+        return forward_cost(self.splits.num_selection + self.splits.num_test, self.spec)
+
+
+def _accept_any(num_selection: int, num_reward: int) -> None:
+    """A single training compares nothing."""
+
+
+def reading_text(spec: Spec) -> str:
+    """What is about to be read, for people."""
+    data = spec.task.data
+    return f"reading {data.label}" + (f" from {data.path}" if data.path is not None else "")
+
+
+def splits_of(spec: Spec, device: torch.device, check: Callable[[int, int], None] = _accept_any) -> Splits:
+    """The data of a search, divided as it asks for; `check` may refuse the sizes of its selection and reward splits."""
+    data, shares = spec.task.data, spec.task.splits
+    return load(
+        data.label,
+        data.path,
+        data.arguments,
+        kind=METRICS[spec.objective.metric].kind,
+        reward=float(shares.reward),
+        selection=float(shares.selection),
+        stratify=shares.stratify,
+        seed=spec.algorithm.seed,
+        device=device,
+        check=check,
+    )
+
+
+def _check_budget(spec: Spec, space: Space, num_selection: int, num_reward: int) -> None:
+    """Refuse a budget that does not pay for the comparisons, whose price is known only with the data.
+
+    Raises:
+        ConfigurationError: spec.budget.trainings is too small.
+    """
+    least = minimum_trainings(spec, space, num_selection, num_reward)
+    if float(spec.budget.trainings) < least:
+        is_scored = spec.algorithm.name == "RandomSharing"
+        again = f", the best samples over the reward split of {num_reward:,}" if is_scored else ""
+        message = (
+            f"spec.budget.trainings: {spec.budget.trainings} must be at least {least:.4g} for this data: comparisons of candidates pass"
+            f" over the selection split of {num_selection:,} examples, over {EARLY_EXAMPLES:,} of them before the end of a training{again},"
+            f" and {spec.retrain.steps} steps of {spec.task.recipe.batch_size} examples are short beside that;"
+            f" raise budget.trainings or retrain.steps, or lower task.splits.selection"
+        )
+        raise ConfigurationError(message)
+
+
+def _batch_sizes(spec: Spec, space: Space) -> list[int]:
+    """Every size of batch that some training may take."""
+    return [spec.task.recipe.batch_size, *(int(choice) for d in space.decisions if d.name == "batch_size" for choice in d.choices)]
+
+
+def _check_sizes(splits: Splits, batch_size: int, *, rewards: bool) -> None:
+    """Refuse data that cannot fill a batch, before anything is trained.
+
+    Raises:
+        DataError: The train or the reward split is smaller than a batch, or selection too small for the statistics of one.
+    """
+    if splits.num_train < batch_size:
+        message = (
+            f"{splits.name}: {splits.num_train} training examples cannot fill a batch of {batch_size};"
+            " lower task.recipe.batchSize, the max of hyperparameter batch_size, or give more data"
+        )
+        raise DataError(message)
+    if splits.num_selection < _MIN_SELECTION:
+        message = (
+            f"{splits.name}: the selection split has {splits.num_selection} example, comparisons need at least {_MIN_SELECTION};"
+            " raise task.splits.selection, or give more data"
+        )
+        raise DataError(message)
+    if rewards and splits.num_reward < MIN_REWARD_BATCH:
+        message = (
+            f"{splits.name}: the reward split has {splits.num_reward} examples, rewards need at least {MIN_REWARD_BATCH};"
+            " raise task.splits.reward, give more data, or search hyperparameters only"
+        )
+        raise DataError(message)
+
+
+def _template(spec: Spec, splits: Splits, task: Task) -> Template:
+    """The built-in family of networks, or the own model, checked against the spec."""
+    model = spec.task.model
+    if model.template is not None:
+        _check_real(splits, model.template)
+        return build_template(model.template, splits.input_shape, task.num_outputs)
+    assert model.entrypoint is not None  # noqa: S101 - the contract's rule: exactly one of both
+    template = build_own(model.entrypoint, model.arguments, splits.input_shape, task.num_outputs)
+    check_agreement(spec, template)
+    check_first_step(template, f"task.model.entrypoint {model.entrypoint}", splits.train_batch(0, 2, 0).inputs, task.num_outputs)
+    return template
+
+
+def _check_real(splits: Splits, template: str) -> None:
+    """Refuse own integers for a built-in template.
+
+    Raises:
+        ConfigurationError: The inputs are integers.
+    """
+    if not splits.has_real_inputs:
+        message = (
+            f"{splits.name}: inputs are integers, which only an own model can take; template {template} needs floats:"
+            " return inputs.astype('float32'), images of bytes divided by 255, or give task.model.entrypoint"
+        )
+        raise ConfigurationError(message)
+
+
+def task_of(spec: Spec, splits: Splits, device: torch.device) -> Task:
+    """The kind of targets with the metric of the spec, on the scale of the train split."""
+    metric = spec.objective.metric
+    if splits.num_classes is None:
+        return Regression(metric, splits.train_targets_N)
+    counts = np.bincount(splits.train_targets_N, minlength=splits.num_classes).tolist()
+    return Classification(metric, counts, balanced=spec.task.recipe.class_weights == "Balanced", device=device)
+
+
+def forward_cost(num_examples: int, spec: Spec) -> float:
+    """Trainings that a forward pass over `num_examples` costs."""
+    return FORWARD_SHARE * num_examples / spec.task.recipe.batch_size / spec.retrain.steps

@@ -1,0 +1,274 @@
+"""One ordinary training of one stand-alone network: a lane, a candidate of the race, the final model.
+
+A lane is a prefix of the final training: seed, data order and schedule do not depend on who asks for it, so the winner is
+finished, not repeated (Source: ALGORITHMS section 1). Knows nothing of stages.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+
+from autohas_api.budget.plan import EARLY_EXAMPLES, RUNG_DIVISORS
+from autohas_api.space.decisions import Configuration
+from autohas_trainer.data import TestBatch, TrainBatch
+from autohas_trainer.engine.candidate_faults import candidate_part, fault_key
+from autohas_trainer.engine.training.comparison import Comparison, diverged, encoded
+from autohas_trainer.engine.training.regularisation import mixed, unmixed
+from autohas_trainer.engine.training.rule import rule_of
+from autohas_trainer.engine.training.search_task import Problem
+from autohas_trainer.errors import CheckpointError
+from autohas_trainer.optim import schedule, set_rate, standalone_optimizer
+from autohas_trainer.seeding import Key, stream
+from autohas_trainer.space.objective import normalised_quality
+from autohas_trainer.tasks import Measurement
+from autohas_trainer.templates import arm_dropout, disarm_dropout, export_leaves, use_batch_statistics
+
+__all__ = ["Training"]
+
+_TAIL: Final = 9
+"""Source: ALGORITHMS section 1: tail average w̄ += 9/(t+9)·(w - w̄), ranked better than the last weights (0.73 and 0.97)."""
+
+
+class Training:
+    """A training that can be stopped and continued at any step."""
+
+    def __init__(self, problem: Problem, configuration: Configuration, repeat: int = 0, *, fault: str | None = None) -> None:
+        """Build the network at step 0.
+
+        The same configuration always starts from the same weights and sees the same batches; another `repeat` has its own. With a `fault`,
+        the sentence about what failed before, nothing is built: the training is out, as one that diverged.
+
+        Raises:
+            CandidateError: the network cannot be built.
+        """
+        self.configuration = configuration
+        self.repeat = repeat
+        self.recipe = problem.recipe(configuration)
+        self.num_steps_done = 0
+        self.is_diverged = False
+        self.fault: str | None = None
+        """What failed in it, for a person; None where nothing did."""
+        self.learning_rate = 0.0
+        self._problem = problem
+        self._task = problem.own.task(configuration)
+        if fault is not None:
+            self.give_up(fault)
+            return
+        with self._part("building its network"):
+            module = problem.template.build(problem.built_from(configuration), _network_key(problem.seed, repeat)).to(problem.device)
+            self._hold(module, standalone_optimizer(module, rule_of(self.recipe, self.recipe.learning_rate)))
+
+    def _hold(self, module: nn.Module, optimizer: torch.optim.Optimizer | None) -> None:
+        self._module, self._optimizer = module, optimizer
+        self._parameters = dict(module.named_parameters())
+        self._average = {name: p.detach().clone() for name, p in self._parameters.items()}
+
+    def give_up(self, fault: str) -> None:
+        """Be out, as a training that diverged, and let go of the network."""
+        self.fault, self.is_diverged = fault, True
+        self._hold(nn.Module(), None)
+
+    def _part(self, doing: str, *, is_own: bool | None = None) -> AbstractContextManager[None]:
+        """What fails inside is this training's doing; `is_own`: whether own code runs there, by default where there is any."""
+        owned = self._problem.own.is_own if is_own is None else is_own
+        return candidate_part(doing, culprit=fault_key(self.configuration, self.repeat), is_own=owned)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether every step of the full training is done."""
+        return self.num_steps_done >= self.recipe.steps
+
+    @property
+    def units_done(self) -> int:
+        """Steps done in units of steps at the default batch size: retrain.steps of them are a full training, whatever its batch."""
+        return self.num_steps_done * self._problem.spec.retrain.steps // self.recipe.steps
+
+    def rung(self, number: int) -> int:
+        """Steps after which this training is compared at a rung (Source: ALGORITHMS section 1: 1/9, 1/3, 1)."""
+        return math.ceil(self.recipe.steps / RUNG_DIVISORS[number])
+
+    def step(self) -> float:
+        """Take one step and return the training loss (nats) before it; a loss or finished weights that are not finite end it.
+
+        Raises:
+            CandidateError: the step cannot be taken; the training must be given up.
+        """
+        with self._part(f"training step {self.num_steps_done}", is_own=False):
+            return self._step()
+
+    def _step(self) -> float:
+        recipe, problem = self.recipe, self._problem
+        batch = problem.splits.train_batch(self.num_steps_done, recipe.batch_size, problem.seed, replica=self.repeat)
+        self.learning_rate = recipe.learning_rate * schedule(self.num_steps_done, recipe.steps, recipe.warmup_fraction, recipe.schedule)
+        assert self._optimizer is not None  # noqa: S101 - a training that was given up takes no steps
+        set_rate(self._optimizer, self.learning_rate)
+        problem.own.seed("step", self.repeat, self.num_steps_done)
+        with self._part(f"training step {self.num_steps_done}"):
+            loss = self._loss(batch)
+            self._optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]  # torch has no annotation here
+            value = float(loss.detach())
+            if not math.isfinite(value):
+                self.is_diverged = True
+                return value
+            self._optimizer.step()
+        self._update_average()
+        self.num_steps_done += 1
+        if self.is_finished and not all(bool(p.isfinite().all()) for p in self._parameters.values()):
+            self.is_diverged = True  # no later loss would show that the last update overflowed
+        return value
+
+    def _loss(self, batch: TrainBatch) -> Tensor:
+        """Mean training loss under the recipe's dropout, label smoothing and mixup, drawn from streams of the step."""
+        recipe, task, seed = self.recipe, self._task, self._problem.seed
+        draw = (self.repeat, self.num_steps_done)
+        batch = self._problem.own.augmented(batch, self.configuration, *draw)
+        mixture = mixed(batch, recipe.mixup, stream(seed, "mixup", *draw)) if recipe.mixup > 0 else unmixed(batch)
+        self._module.train()
+        if recipe.dropout > 0:
+            arm_dropout(self._module, recipe.dropout, int(stream(seed, "dropout", *draw).integers(2**53)))
+        outputs_BK = self._module(mixture.inputs)
+        disarm_dropout(self._module)
+        losses_B = task.training_losses(outputs_BK, batch.targets_B, recipe.label_smoothing)
+        if mixture.partners_B is not None:
+            partners_B = task.training_losses(outputs_BK, mixture.partners_B, recipe.label_smoothing)
+            losses_B = mixture.share * losses_B + (1 - mixture.share) * partners_B
+        return losses_B.mean()
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        rate = _TAIL / (self.num_steps_done + _TAIL)
+        averages, weights = list(self._average.values()), [p.detach() for p in self._parameters.values()]
+        torch._foreach_lerp_(averages, weights, rate)
+
+    @torch.no_grad()
+    def compare(self, on_batch: Callable[[], None] = lambda: None) -> Comparison:
+        """Measure on the selection split: before the end averaged weights with batch statistics on a part, at the end the model itself.
+
+        `on_batch` is called after every batch.
+
+        Raises:
+            CandidateError: the network gives no outputs; the training must be given up.
+        """
+        if self.is_diverged:
+            return diverged(self.num_steps_done)
+        with self._part(f"the comparison after {self.num_steps_done} steps"):
+            return self._compare(on_batch)
+
+    def _compare(self, on_batch: Callable[[], None]) -> Comparison:
+        module = self._module.eval() if self.is_finished else self._averaged_module()
+        self._problem.own.seed("compare", self.num_steps_done)
+        task = self._problem.task
+        outputs, targets = [], []
+        for batch in self._problem.splits.selection(None if self.is_finished else EARLY_EXAMPLES):
+            outputs.append(module(batch.inputs))
+            targets.append(batch.targets_B)
+            on_batch()
+        outputs_NK, targets_N = torch.cat(outputs), torch.cat(targets)
+        losses_N = task.losses(outputs_NK, targets_N).double()
+        loss = float(losses_N.mean())
+        if not math.isfinite(loss):
+            self.is_diverged = True
+            return diverged(self.num_steps_done)
+        measured = task.measure(outputs_NK, targets_N)
+        quality = measured.quality if self.is_finished else normalised_quality(loss, task.constant_loss)
+        return Comparison(
+            step=self.num_steps_done,
+            key=self._problem.objective(quality, self.configuration),
+            score=self._problem.objective(measured.quality, self.configuration),
+            metric=measured.value,
+            loss=loss,
+            contributions=self._contributions(losses_N, measured),
+        )
+
+    def _contributions(self, losses_N: Tensor, measured: Measurement) -> str:
+        """What each example adds to the quality that the comparison ranks by, from 1/3 on."""
+        if self.is_finished:
+            return encoded(measured.contributions_N)
+        is_decided_on = self.num_steps_done >= self.rung(1)
+        return encoded((1 - losses_N / self._problem.task.constant_loss).cpu().numpy()) if is_decided_on else ""
+
+    def _averaged_module(self) -> nn.Module:
+        """A copy with the averaged weights; batch statistics, because running ones belong to other weights."""
+        module = use_batch_statistics(copy.deepcopy(self._module))
+        for name, parameter in module.named_parameters():
+            parameter.copy_(self._average[name])
+        return module
+
+    @torch.no_grad()
+    def outputs(self, batch: TestBatch) -> Tensor:
+        """Outputs (B, K) of the finished model on one test batch.
+
+        Raises:
+            CandidateError: the network gives none.
+        """
+        with self._part("the test"):
+            outputs_BK: Tensor = self._module.eval()(batch.inputs)
+            return outputs_BK
+
+    def parameters(self) -> dict[str, Tensor]:
+        """Trainable weights by leaf name, as they stand; they share the network's memory."""
+        return export_leaves(self._module)
+
+    def model_tensors(self) -> dict[str, Tensor]:
+        """Weights and buffers of the network: what model.safetensors holds."""
+        return {name: tensor.detach() for name, tensor in self._module.state_dict().items()}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything that changes, by name: network, average, and what the optimizer keeps per parameter."""
+        kept = {
+            f"optimizer/{key}/{name}": value
+            for name, parameter in self._parameters.items()
+            for key, value in (self._optimizer.state.get(parameter, {}) if self._optimizer is not None else {}).items()
+            if isinstance(value, Tensor)
+        }
+        network = {f"network/{name}": tensor for name, tensor in self.model_tensors().items()}
+        return network | {f"average/{name}": tensor for name, tensor in self._average.items()} | kept
+
+    def state_dict(self) -> dict[str, Any]:
+        """What is not a tensor, as JSON."""
+        return {
+            "values": list(self.configuration.values),
+            "repeat": self.repeat,
+            "step": self.num_steps_done,
+            "diverged": self.is_diverged,
+            "fault": self.fault,
+        }
+
+    @torch.no_grad()
+    def load(self, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        """Continue from `state_dict` and `tensors`.
+
+        Raises:
+            CheckpointError: A tensor is missing or has another shape.
+        """
+        self.num_steps_done, self.is_diverged = int(state["step"]), bool(state["diverged"]) or self.fault is not None
+        if self._optimizer is None:
+            return
+        targets = {f"network/{name}": tensor for name, tensor in self._module.state_dict().items()}
+        targets |= {f"average/{name}": tensor for name, tensor in self._average.items()}
+        for name, target in targets.items():
+            source = tensors.get(name)
+            if source is None or source.shape != target.shape:
+                message = f"the checkpoint's training has no tensor {name} of shape {tuple(target.shape)}"
+                raise CheckpointError(message)
+            target.copy_(source)
+        for path, saved in tensors.items():
+            kind, _, rest = path.partition("/")
+            if kind == "optimizer":
+                key, _, name = rest.partition("/")
+                parameter = self._parameters[name]
+                like = saved if key == "step" else parameter  # torch keeps its step counts on the CPU
+                self._optimizer.state[parameter][key] = torch.empty_like(like, requires_grad=False).copy_(saved)
+
+
+def _network_key(seed: int, repeat: int) -> Key:
+    """The stream of the first weights."""
+    return (seed, "network", repeat) if repeat else (seed, "network")

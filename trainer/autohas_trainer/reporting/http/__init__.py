@@ -1,0 +1,1 @@
+"""GET /progress, /metrics and /healthz of a running trainer."""

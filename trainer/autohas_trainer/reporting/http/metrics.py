@@ -1,0 +1,185 @@
+"""Prometheus metrics, built when they are scraped: between scrapes they cost nothing.
+
+Counters that outlive a process (starts, active seconds) go on over processes; the
+others count this process, as Prometheus expects of a counter that restarts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from itertools import accumulate
+
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from autohas_api.budget.plan import knobs_of
+from autohas_trainer.events import PolicyRecord, RunInfo
+from autohas_trainer.reporting.sinks.live import STEP_SECONDS, CheckpointFacts, Snapshot
+from autohas_trainer.reporting.sinks.progress import eta_seconds
+
+__all__ = ["GpuMemory", "SearchCollector", "build_registry", "render"]
+
+GpuMemory = Callable[[], Mapping[str, int]]
+"""Bytes of device memory by kind: allocated, reserved, peak."""
+
+
+class SearchCollector(Collector):
+    """Everything that a running search exports."""
+
+    def __init__(
+        self,
+        snapshot: Callable[[], Snapshot],
+        wall_clock: Callable[[], float],
+        monotonic: Callable[[], float],
+        gpu_memory: GpuMemory | None = None,
+    ) -> None:
+        """Args: where the state comes from; seconds since the epoch, for ages; monotonic seconds; on a GPU, its memory."""
+        self._snapshot = snapshot
+        self._wall_clock = wall_clock
+        self._monotonic = monotonic
+        self._gpu_memory = gpu_memory
+
+    def collect(self) -> Iterator[Metric]:
+        """One scrape."""
+        snapshot = self._snapshot()
+        if snapshot.info is not None:
+            yield from _run(snapshot, snapshot.info, self._monotonic())
+        yield from _steps(snapshot)
+        yield from _losses(snapshot)
+        yield from _learning_rates(snapshot)
+        yield from _supernet(snapshot)
+        if snapshot.policy is not None and snapshot.info is not None:
+            choices = {d.name: d.choices for d in snapshot.info.space.decisions}
+            yield from _policy(snapshot.policy, choices, snapshot.info.search.spec.monitoring.per_choice_limit)
+            yield _counter("autohas_policy_updates", "Updates of the controller in this process.", snapshot.num_policy_updates)
+        failures = snapshot.num_checkpoint_failures
+        yield _counter("autohas_trainer_checkpoint_failures", "Checkpoints that could not be written in this process.", failures)
+        if snapshot.checkpoint is not None:
+            worked_s = self._monotonic() - snapshot.started_at
+            yield from _checkpoint(snapshot.checkpoint, min(worked_s, self._wall_clock() - snapshot.checkpoint.info.time))
+        if snapshot.leader is not None and snapshot.leader.metric is not None:
+            yield _gauge("autohas_trainer_best_score", "Selection-split metric of the leading candidate.", snapshot.leader.metric)
+        if self._gpu_memory is not None:
+            yield _labelled("autohas_trainer_gpu_memory_bytes", "Memory of the GPU by kind.", "kind", self._gpu_memory())
+
+
+def build_registry(
+    snapshot: Callable[[], Snapshot],
+    wall_clock: Callable[[], float],
+    monotonic: Callable[[], float],
+    gpu_memory: GpuMemory | None = None,
+) -> CollectorRegistry:
+    """A registry of its own: the search, and memory and CPU of the process."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(SearchCollector(snapshot, wall_clock, monotonic, gpu_memory))
+    ProcessCollector(registry=registry)
+    return registry
+
+
+def render(registry: CollectorRegistry) -> bytes:
+    """Text format 0.0.4, which every Prometheus reads."""
+    return generate_latest(registry)
+
+
+def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(name, text, value=value)
+
+
+def _counter(name: str, text: str, value: float) -> CounterMetricFamily:
+    return CounterMetricFamily(name, text, value=value)
+
+
+def _labelled(name: str, text: str, label: str, values: Mapping[str, float]) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(name, text, labels=[label])
+    for key, value in values.items():
+        family.add_metric([key], value)
+    return family
+
+
+def _run(snapshot: Snapshot, info: RunInfo, now: float) -> Iterator[Metric]:
+    """Where the search stands, and what it has cost."""
+    stages = {stage.value: float(stage is snapshot.stage) for stage in {**snapshot.stages, snapshot.stage: 0}}
+    yield _labelled("autohas_trainer_stage", "1 for the stage at work, 0 for the others.", "stage", stages)
+    if snapshot.steps:
+        share = min(1.0, snapshot.position / snapshot.steps)
+        yield _gauge("autohas_trainer_progress_ratio", "Share of the planned steps that are done, 0 to 1.", share)
+    if (left := eta_seconds(snapshot)) is not None:
+        yield _gauge("autohas_trainer_remaining_seconds", "Estimated time until the end, over all stages.", left)
+    if snapshot.latest is not None:
+        yield _gauge("autohas_trainer_cost_trainings", "Cost so far in units of one full training.", snapshot.latest.cost)
+    planned_cost = info.plan.predicted_trainings
+    yield _gauge("autohas_trainer_planned_cost_trainings", "Cost of the whole search in units of one full training.", planned_cost)
+    yield _counter("autohas_trainer_starts", "Trainer processes of this search so far.", info.starts)
+    active = info.active_seconds + max(0.0, now - snapshot.started_at)
+    limit = info.search.spec.budget.max_active_seconds
+    if limit is not None:
+        yield _gauge("autohas_trainer_active_limit_seconds", "spec.budget.maxActiveSeconds: how long trainers may work.", limit)
+    yield _counter("autohas_trainer_active_seconds", "Time that trainers of this search have worked, over all processes.", active)
+
+
+def _steps(snapshot: Snapshot) -> Iterator[Metric]:
+    steps = CounterMetricFamily("autohas_trainer_steps", "Steps done in this process.", labels=["stage"])
+    for stage, count in snapshot.steps_by_stage.items():
+        steps.add_metric([stage], count)
+    yield steps
+    buckets = list(accumulate(snapshot.step_buckets))
+    bounds = [*(str(bound) for bound in STEP_SECONDS), "+Inf"]
+    yield HistogramMetricFamily(
+        "autohas_trainer_step_duration_seconds",
+        "Time from one step to the next, comparisons and checkpoints left out.",
+        buckets=list(zip(bounds, buckets, strict=True)),
+        sum_value=snapshot.step_seconds,
+    )
+
+
+def _losses(snapshot: Snapshot) -> Iterator[Metric]:
+    train = snapshot.latest.loss if snapshot.latest is not None else None
+    selection = snapshot.compared.loss if snapshot.compared is not None else None
+    known = {split: loss for split, loss in (("train", train), ("selection", selection)) if loss is not None}
+    yield _labelled("autohas_trainer_loss", "Loss in nats: of the latest step, and of the latest comparison.", "split", known)
+    yield _counter("autohas_trainer_non_finite_losses", "Steps of this process whose loss was not finite.", snapshot.non_finite_losses)
+
+
+def _learning_rates(snapshot: Snapshot) -> Iterator[Metric]:
+    """Of the weights; and of the controller where it learns."""
+    rates = {"weights": snapshot.latest.learning_rate} if snapshot.latest is not None else {}
+    if snapshot.info is not None and snapshot.policy is not None:
+        rates["policy"] = float(knobs_of(snapshot.info.search.spec).policy_learning_rate)
+    yield _labelled("autohas_trainer_learning_rate", "Learning rate of the latest step.", "optimizer", rates)
+
+
+def _supernet(snapshot: Snapshot) -> Iterator[Metric]:
+    yield _counter("autohas_trainer_samples", "Configurations sampled in the supernet in this process.", snapshot.samples)
+    if (rewarded := snapshot.rewarded) is not None:
+        if rewarded.reward is not None:
+            yield _gauge("autohas_trainer_reward", "Reward of the latest sample.", rewarded.reward)
+        if rewarded.advantage is not None:
+            yield _gauge("autohas_trainer_advantage", "Advantage of the latest sample over the baseline, normalised.", rewarded.advantage)
+    if snapshot.policy is not None and snapshot.rewarded is not None:
+        yield _gauge("autohas_trainer_reward_baseline", "Moving average of the rewards.", snapshot.policy.baseline)
+
+
+def _policy(policy: PolicyRecord, choices: Mapping[str, tuple[str, ...]], limit: int) -> Iterator[Metric]:
+    text = "Entropy of a decision over that of a uniform one: 1 undecided, 0 decided."
+    yield _labelled("autohas_policy_entropy_ratio", text, "decision", policy.entropy)
+    yield _gauge("autohas_policy_normalized_entropy_ratio", "Entropy of the whole policy, 1 uniform, 0 decided.", policy.normalized_entropy)
+    is_truncated = sum(map(len, policy.probabilities.values())) > limit
+    probability = GaugeMetricFamily("autohas_policy_probability", "Probability of a choice.", labels=["decision", "choice"])
+    for name, row in list(policy.probabilities.items())[:limit]:
+        shown = [max(range(len(row)), key=row.__getitem__)] if is_truncated else range(len(row))
+        for index in shown:
+            probability.add_metric([name, choices[name][index]], row[index])
+    yield probability
+    text = "1 when only top choices are exported: there are more than spec.monitoring.perChoiceLimit, and that is not 0."
+    yield _gauge("autohas_policy_series_truncated", text, float(is_truncated and limit > 0))
+
+
+def _checkpoint(checkpoint: CheckpointFacts, age_s: float) -> Iterator[Metric]:
+    meaning = "Seconds of work since the newest durable checkpoint: a pause before this process does not count."
+    yield _gauge("autohas_trainer_checkpoint_age_seconds", meaning, max(0.0, age_s))
+    if checkpoint.seconds is not None:
+        yield _gauge("autohas_trainer_checkpoint_duration_seconds", "Time to write the newest checkpoint.", checkpoint.seconds)
+    if checkpoint.size_bytes is not None:
+        yield _gauge("autohas_trainer_checkpoint_size_bytes", "Size of the newest checkpoint.", float(checkpoint.size_bytes))

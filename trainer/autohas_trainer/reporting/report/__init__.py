@@ -1,0 +1,1 @@
+"""report.html: the page about a finished search, and its charts."""

@@ -1,0 +1,251 @@
+"""report.html: what a person wants to know about a finished search, in one file without external parts.
+
+Built from result.json and history.jsonl alone, so it can be written again at any time. What a search did not do is said in words.
+"""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import jinja2
+from markupsafe import Markup
+
+from autohas_api.base import yaml_file
+from autohas_api.base.scoring import METRICS, gain, metric_text
+from autohas_api.base.streams import readable
+from autohas_api.space.decisions import Decision, Role
+from autohas_api.wire.messages import Stage
+from autohas_trainer.atomic_file import write_whole
+from autohas_trainer.errors import DataError
+from autohas_trainer.events import DEFAULT
+from autohas_trainer.reporting.report import charts
+from autohas_trainer.reporting.report.explanations import explanations
+from autohas_trainer.reporting.sinks.bar import duration
+from autohas_trainer.reporting.sinks.files import CONFIG_FILE, ENDINGS, Finished, cost_text
+from autohas_trainer.reporting.sinks.history import History, read_history
+from autohas_trainer.reporting.sinks.live import STAGE_ORDER
+
+__all__ = ["REPORT_FILE", "write_report"]
+
+REPORT_FILE: Final = "report.html"
+_TEMPLATE: Final = "report.html.j2"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _DecisionRow:
+    name: str
+    chosen: str
+    default: str
+    choices: tuple[tuple[str, str], ...]
+    """(choice, how it is shown: chosen, default, both or neither)."""
+    is_hyperparameter: bool
+    is_active: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _RaceRow:
+    name: str
+    scores: tuple[str, str, str]
+    is_winner: bool
+    note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _StageRow:
+    name: str
+    trainings: float
+    share: float
+    seconds: str
+    purpose: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Figures:
+    """SVG of each figure, empty where the search has nothing to show."""
+
+    story: Markup
+    race: Markup
+    controller: Markup
+    policy: Markup
+
+
+_PURPOSES: Final = {
+    Stage.LANES: "short trainings with different hyperparameters, the worse two thirds stopped at 1/9",
+    Stage.WARMUP: "shared weights, uniformly sampled networks",
+    Stage.SUPERNET: "shared weights, the controller learns from rewards",
+    Stage.RACE: "candidates and the default trained on, the best two to the end",
+    Stage.EVALUATE: "one look at the test split",
+}
+
+
+def write_report(folder: Path, found: Finished, command: str | None = None) -> Path:
+    """Write the report of a finished search; `command` is what reproduces it, if known.
+
+    Raises:
+        DataError: the history is damaged.
+        OSError: the folder cannot be written.
+    """
+    try:
+        history = read_history(folder)
+    except ValueError as error:
+        raise DataError(str(error)) from error
+    path = folder / REPORT_FILE
+    write_whole(path, readable(render(found, history, command)).encode())
+    return path
+
+
+def render(found: Finished, history: History, command: str | None) -> str:
+    """The report's HTML."""
+    loader = jinja2.PackageLoader("autohas_trainer.reporting.report", "templates")
+    environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
+    outcome, metric = found.outcome, found.search.spec.objective.metric
+    environment.filters["score"] = lambda value: metric_text(metric, value).replace(" ", "\u00a0")  # the unit stays with its number
+    return environment.get_template(_TEMPLATE).render(
+        found=found,
+        search=found.search,
+        result=outcome.result,
+        outcome=outcome,
+        metric=metric,
+        cost=cost_text(found),
+        ending=ENDINGS.get(outcome.result.stop_reason),
+        kept_default=dict(outcome.configuration) == dict(outcome.default),
+        gain=_gain(found),
+        gain_text=_gain_text(found),
+        is_share=METRICS[metric].is_share,
+        seconds=duration(sum(outcome.seconds_by_stage.values())),
+        decisions=[_decision_row(found, d) for d in found.space.decisions],
+        race=_race_rows(found),
+        explanations=explanations(
+            dict.fromkeys((outcome.winner, *(record.name for record in outcome.candidates))),
+            has_controller=found.search.spec.algorithm.name != "RandomSharing",
+        ),
+        stages=_stage_rows(found),
+        figures=_figures(found, history),
+        has_lanes=Stage.LANES in outcome.cost_by_stage,
+        has_supernet=Stage.SUPERNET in outcome.cost_by_stage,
+        has_policy=bool(history.policies),
+        num_hidden=max(0, len(history.policies[0].probabilities) - charts.MAX_POLICY_PANELS) if history.policies else 0,
+        num_samples=sum(step.reward is not None for step in history.steps),
+        command=command or shlex.join(["autohas", "run", "search.yaml", "--out", "again"]),
+        search_yaml=yaml_file.dump(found.search.to_json()),
+        config_file=CONFIG_FILE,
+    )
+
+
+def _gain(found: Finished) -> float | None:
+    """By how much the metric is better than the default's, where both were tested."""
+    result, metric = found.outcome.result, found.search.spec.objective.metric
+    return None if result.default_test_score is None else gain(metric, result.test_score, result.default_test_score)
+
+
+def _gain_text(found: Finished) -> str:
+    """The size of the gain: points of per cent for shares, else in the metric's own unit."""
+    size = abs(_gain(found) or 0.0)
+    return f"{100 * size:.2f} points" if METRICS[found.search.spec.objective.metric].is_share else f"{size:.4g}"
+
+
+def _decision_row(found: Finished, decision: Decision) -> _DecisionRow:
+    chosen, default = found.outcome.configuration[decision.name], found.outcome.default[decision.name]
+    choices = _with_default(decision.choices, default)
+    shown = {(True, True): "chosen default", (True, False): "chosen", (False, True): "default", (False, False): ""}
+    return _DecisionRow(
+        name=decision.name,
+        chosen=chosen,
+        default=default,
+        choices=tuple((c, shown[c == chosen, c == default]) for c in choices),
+        is_hyperparameter=decision.role is not Role.ARCHITECTURE,
+        is_active=found.space.is_active(decision, found.outcome.configuration),
+    )
+
+
+def _with_default(choices: tuple[str, ...], default: str) -> tuple[str, ...]:
+    """The default among the choices: a number between the bases of a range where it belongs, a word at the end."""
+    if default in choices:
+        return choices
+    try:
+        return tuple(sorted((*choices, default), key=float))
+    except ValueError:
+        return (*choices, default)
+
+
+def _race_rows(found: Finished) -> list[_RaceRow]:
+    """Every candidate with its score at each rung, the furthest and best first."""
+    by_name: dict[str, dict[int, str]] = {}
+    order: dict[str, tuple[float, float]] = {}
+    fractions = sorted({record.fraction for record in found.outcome.candidates})
+    for record in found.outcome.candidates:
+        shown = "diverged" if record.score is None else f"{100 * record.score:.2f}"
+        by_name.setdefault(record.name, {})[fractions.index(record.fraction)] = shown
+        order[record.name] = (record.fraction, record.score if record.score is not None else -math.inf)
+    winner = found.outcome.winner
+    rows = []
+    for name in sorted(by_name, key=lambda n: (n == winner, *order[n]), reverse=True):
+        scores = by_name[name]
+        rows.append(
+            _RaceRow(
+                name=name,
+                scores=(scores.get(0, ""), scores.get(1, ""), scores.get(2, "")),
+                is_winner=name == winner,
+                note="the answer" if name == winner else "control" if name == DEFAULT else "",
+            )
+        )
+    return rows
+
+
+def _stage_rows(found: Finished) -> list[_StageRow]:
+    outcome = found.outcome
+    whole = sum(outcome.cost_by_stage.values()) or 1.0
+    return [
+        _StageRow(
+            name=stage,
+            trainings=outcome.cost_by_stage[stage],
+            share=outcome.cost_by_stage[stage] / whole,
+            seconds=duration(outcome.seconds_by_stage.get(stage, 0.0)),
+            purpose=_purpose(stage, found),
+        )
+        for stage in STAGE_ORDER
+        if stage in outcome.cost_by_stage
+    ]
+
+
+def _purpose(stage: Stage, found: Finished) -> str:
+    if found.search.spec.algorithm.name == "RandomSharing":
+        own = {
+            Stage.SUPERNET: "shared weights, uniformly sampled networks",
+            Stage.RACE: "samples scored on the shared weights",
+            Stage.EVALUATE: "the best sample trained in full, one look at the test split",
+        }
+        return own.get(stage, _PURPOSES[stage])
+    return _PURPOSES[stage]
+
+
+def _figures(found: Finished, history: History) -> _Figures:
+    """The figures that there are data for."""
+    outcome, policies = found.outcome, history.policies
+    rewarded = [step for step in history.steps if step.reward is not None]
+    is_compared = any(record.score is not None for record in outcome.candidates)
+    story = charts.story_chart(rewarded, outcome.candidates, outcome.winner, _spans(outcome.cost_by_stage)) if is_compared else ""
+    race = charts.race_chart(outcome.candidates, outcome.winner) if is_compared else ""
+    controller = charts.controller_chart(rewarded, policies) if policies else ""
+    policy = charts.policy_chart(policies, _searched(found.space.decisions), outcome.configuration) if policies else ""
+    return _Figures(story=Markup(story), race=Markup(race), controller=Markup(controller), policy=Markup(policy))  # noqa: S704 - matplotlib escapes
+
+
+def _searched(decisions: Sequence[Decision]) -> list[Decision]:
+    """Decisions that were searched."""
+    return [d for d in decisions if len(d.choices) > 1]
+
+
+def _spans(cost_by_stage: Mapping[str, float]) -> dict[Stage, tuple[float, float]]:
+    """Where each stage lies on the axis of cost."""
+    spans, begin = {}, 0.0
+    for stage in STAGE_ORDER:
+        if cost_by_stage.get(stage):
+            spans[stage] = (begin, begin + cost_by_stage[stage])
+            begin += cost_by_stage[stage]
+    return spans

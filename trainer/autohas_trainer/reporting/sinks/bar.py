@@ -1,0 +1,176 @@
+"""Progress for a person at a terminal: one bar per stage; without a terminal, one line per tenth of a stage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+
+from autohas_api.budget.stage_plan import stage_steps
+from autohas_api.wire.messages import CheckpointInfo, Notice, Stage
+from autohas_trainer.events import CandidateRecord, Outcome, PolicyRecord, RunInfo, StepRecord
+from autohas_trainer.reporting.sinks.live import LiveState, stage_at
+from autohas_trainer.reporting.sinks.null import SilentSink
+from autohas_trainer.reporting.sinks.progress import eta_seconds
+
+__all__ = ["BarSink", "duration"]
+
+_TENTHS: Final = 10
+_TOTAL: Final = "Search"
+
+
+class BarSink(SilentSink):
+    """Draws what a `LiveState`, which must hear every record first, knows."""
+
+    def __init__(self, console: Console, state: LiveState) -> None:
+        """Nothing is drawn before `started`."""
+        self._console = console
+        self._state = state
+        self._starts: dict[Stage, int] = {}
+        self._totals: dict[Stage, int] = {}
+        """Length of each stage's bar."""
+        self._taken: dict[Stage, int] = {}
+        """Steps per stage: taken where it has ended, planned for the others."""
+        self._steps = 0
+        self._tenths: dict[Stage, int] = {}
+        self._said: dict[Stage, str] = {}
+        self._best: CandidateRecord | None = None
+        self._is_rewarded = False
+        self._bars = _Bars(console) if console.is_terminal else None
+
+    def started(self, info: RunInfo) -> None:
+        """Lay out the stages."""
+        self._totals = {stage: steps for stage, steps in stage_steps(info.plan).items() if steps}
+        self._take(stage_at(info.stages, info.step), info.stages)
+        for stage, total in self._totals.items():
+            self._tenths[stage] = _TENTHS * self._done(stage, info.step) // total
+        if self._bars is not None:
+            self._bars.start(self._totals, info.steps)
+        self._show(info.step)
+
+    def planned(self, stage: Stage, stages: Mapping[Stage, int]) -> None:
+        """Draw the plan as it now stands; a stage that ended before its plan stays where it ended."""
+        self._take(stage, stages)
+        if self._bars is not None:
+            self._bars.resize(self._totals, sum(stages.values()))
+
+    def _take(self, stage: Stage, stages: Mapping[Stage, int]) -> None:
+        """Know where each stage begins and how many steps it takes; those before `stage` have ended and keep the length of their bars."""
+        begin, has_ended = 0, True
+        for known, steps in stages.items():
+            has_ended = has_ended and known is not stage
+            self._starts[known], begin = begin, begin + steps
+            self._taken[known] = steps
+            if has_ended and steps < self._totals.get(known, 0):
+                self._said[known] = f"ended after {steps} of {self._totals[known]} steps"
+            elif steps:
+                self._totals[known] = steps
+                self._tenths.setdefault(known, 0)
+        self._steps = begin
+
+    def busy(self, doing: str) -> None:
+        """A line, above the bars where there are some: nothing else moves while this lasts."""
+        self._console.print(doing, style="dim", highlight=False, markup=False, soft_wrap=True)
+
+    def step(self, record: StepRecord) -> None:
+        """Move the bars."""
+        if record.stage in (Stage.WARMUP, Stage.LANES, Stage.RACE, Stage.EVALUATE) and record.loss is not None:
+            who = f"  {record.candidate}" if record.candidate is not None else ""
+            self._said[record.stage] = f"loss {record.loss:.3f}{who}"
+        self._is_rewarded = self._is_rewarded or record.reward is not None
+        self._show(record.step, record.stage)
+
+    def policy(self, record: PolicyRecord) -> None:
+        """What the controller is at; Paired over hyperparameters alone notes no reward."""
+        reward = f"reward {record.baseline:.3f}  " if self._is_rewarded else ""
+        self._said[Stage.SUPERNET] = f"{reward}entropy {record.normalized_entropy:.2f}"
+
+    def checkpointed(self, info: CheckpointInfo, *, seconds: float, size_bytes: int) -> None:  # noqa: ARG002 - the protocol's
+        """A restored search stands where its checkpoint does."""
+        self._show(info.step)
+
+    def notice(self, notice: Notice) -> None:
+        """Above the bars."""
+        self._console.print(notice.message, highlight=False, markup=False, soft_wrap=True)
+
+    def finished(self, outcome: Outcome) -> None:  # noqa: ARG002 - the protocol's
+        """Every stage is done."""
+        self._show(self._steps)
+        self.close()
+
+    def close(self) -> None:
+        """Leave the bars as they stand and give the terminal back."""
+        if self._bars is not None:
+            self._bars.stop()
+
+    def _done(self, stage: Stage, position: int) -> int:
+        return min(self._taken[stage], max(0, position - self._starts[stage]))
+
+    def _show(self, position: int, stage: Stage | None = None) -> None:
+        for known in self._totals:
+            done = self._done(known, position)
+            if self._bars is not None:
+                self._bars.update(known, done, self._said.get(known, ""))
+            elif known is stage or stage is None:
+                self._line(known, done)
+        if self._bars is not None:
+            self._bars.update(_TOTAL, position, self._left())
+
+    def _line(self, stage: Stage, done: int) -> None:
+        tenths = _TENTHS * done // self._totals[stage]
+        if tenths <= self._tenths[stage]:
+            return
+        self._tenths[stage] = tenths
+        said, left = self._said.get(stage, ""), self._left()
+        text = f"{stage:<9}{10 * tenths:>4} %  step {done} of {self._totals[stage]}"
+        self._console.print("  ".join(part for part in (text, said, left) if part), highlight=False, markup=False, soft_wrap=True)
+
+    def _left(self) -> str:
+        seconds = eta_seconds(self._state.snapshot())
+        return f"{duration(seconds)} left" if seconds else ""
+
+
+class _Bars:
+    """rich's progress, one task per stage and one for all."""
+
+    def __init__(self, console: Console) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description:<9}"),
+            BarColumn(bar_width=32),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TextColumn("[dim]{task.fields[said]}"),
+            console=console,
+        )
+        self._tasks: dict[str, TaskID] = {}
+
+    def start(self, totals: Mapping[Stage, int], steps: int) -> None:
+        self._tasks = {stage: self._progress.add_task(stage, total=total, said="") for stage, total in totals.items()}
+        self._tasks[_TOTAL] = self._progress.add_task(f"[bold]{_TOTAL}", total=steps, said="")
+        self._progress.start()
+
+    def resize(self, totals: Mapping[Stage, int], steps: int) -> None:
+        for stage, total in totals.items():
+            if stage not in self._tasks:
+                self._tasks[stage] = self._progress.add_task(stage, total=total, said="")
+            self._progress.update(self._tasks[stage], total=total)
+        self._progress.update(self._tasks[_TOTAL], total=steps)
+
+    def update(self, name: str, done: int, said: str) -> None:
+        self._progress.update(self._tasks[name], completed=done, said=said)
+
+    def stop(self) -> None:
+        self._progress.stop()
+
+
+def duration(seconds: float) -> str:
+    """As a person says it: `under 1 s`, `52 s`, `3 min 20 s`, `2 h 5 min`."""
+    if seconds < 0.95:  # noqa: PLR2004 - rounds to 0 or looks exact and is not
+        return "under 1 s"
+    whole = round(seconds)
+    if whole < 60:  # noqa: PLR2004 - seconds in a minute
+        return f"{whole} s"
+    if whole < 3600:  # noqa: PLR2004 - seconds in an hour
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

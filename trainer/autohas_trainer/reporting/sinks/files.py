@@ -1,0 +1,255 @@
+"""What a finished search leaves: result.json (everything that was found) and config.yaml (the winner, enough to train it again).
+
+result.json is written last: where it lies, the search is finished.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from autohas_api.base import yaml_file
+from autohas_api.base.spec_errors import SpecError
+from autohas_api.space.decisions import Space, resolve
+from autohas_api.spec.hyperparameters import KNOWN
+from autohas_api.spec.search import Search, read
+from autohas_api.wire.messages import Result, Stage, StopReason
+from autohas_trainer.atomic_file import write_whole
+from autohas_trainer.errors import DataError
+from autohas_trainer.events import CandidateRecord, Outcome, RunInfo
+from autohas_trainer.provenance import DataIdentity, Environment
+from autohas_trainer.reporting.sinks.null import SilentSink
+
+__all__ = ["CONFIG_FILE", "COST_UNITS", "ENDINGS", "RESULT_FILE", "Environment", "FilesSink", "Finished", "cost_text", "read_result"]
+
+RESULT_FILE: Final = "result.json"
+CONFIG_FILE: Final = "config.yaml"
+FORMAT: Final = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """A finished search, read back from its folder."""
+
+    search: Search
+    space: Space
+    search_digest: str
+    outcome: Outcome
+    environment: Environment
+    starts: int
+    data: DataIdentity | None = None
+    """The examples that were read; None in a result of an earlier version."""
+
+
+class FilesSink(SilentSink):
+    """Writes both files when the search is finished."""
+
+    def __init__(self, workdir: Path, *, search_digest: str) -> None:
+        """Nothing is written before the end."""
+        self._workdir = workdir
+        self._search_digest = search_digest
+        self._info: RunInfo | None = None
+
+    def started(self, info: RunInfo) -> None:
+        """Remember what was asked for."""
+        self._info = info
+
+    def finished(self, outcome: Outcome) -> None:
+        """Write config.yaml, then result.json.
+
+        Raises:
+            OSError: the disk is full, read-only or gone; names the file.
+        """
+        if self._info is None or self._info.environment is None:
+            raise RuntimeError("the search finished before it started")
+        data = self._info.data
+        write_whole(self._workdir / CONFIG_FILE, config_text(self._info.search, self._info.space, outcome, data).encode())
+        record = {
+            "format": FORMAT,
+            "search": self._info.search.to_json(),
+            "searchDigest": self._search_digest,
+            "starts": self._info.starts,
+            "environment": asdict(self._info.environment),
+            **({"data": data.to_json()} if data is not None else {}),
+            **_record(self._info.space, outcome),
+        }
+        text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False)
+        write_whole(self._workdir / RESULT_FILE, text.encode() + b"\n")
+
+
+COST_UNITS: Final = {"macs": "multiply-accumulates", "latencyMilliseconds": "ms per forward"}
+"""Units of objective.cost.metric beside parameters, for people."""
+ENDINGS: Final = {
+    StopReason.BUDGET: "the search ended early: budget.maxActiveSeconds was nearly used up",
+    StopReason.PLATEAU: "the supernet ended early: its averaged reward no longer rose (budget.stop)",
+    StopReason.CONVERGED: "the supernet ended early: its policy had converged (budget.stop)",
+    StopReason.GOAL_REACHED: "the search ended early: objective.goal was reached",
+}
+"""Why a search that did not go by its plan ended, for people."""
+
+
+def read_result(workdir: Path) -> Finished | None:
+    """The finished search of a folder, None when there is no result.json.
+
+    Raises:
+        DataError: result.json is there and damaged.
+        OSError: the folder cannot be read.
+    """
+    path = workdir / RESULT_FILE
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise DataError(f"{path} cannot be read: {error}") from error
+    try:
+        if record["format"] != FORMAT:
+            raise DataError(f"{path} has format {record['format']}, this version reads {FORMAT}")
+        search = read(record["search"])
+        space = resolve(search.spec)
+        return Finished(
+            search=search,
+            space=space,
+            search_digest=str(record["searchDigest"]),
+            outcome=_outcome(record, space),
+            environment=Environment(**record["environment"]),
+            starts=int(record["starts"]),
+            data=DataIdentity.from_json(record["data"]) if "data" in record else None,
+        )
+    except (KeyError, TypeError, ValueError, SpecError) as error:
+        raise DataError(f"{path} is no result of this version: {type(error).__name__}: {error}") from error
+
+
+def cost_text(found: Finished) -> list[str]:
+    """What the winner costs beside its parameters, as words; empty when the search asked for nothing else."""
+    cost, amount = found.search.spec.objective.cost, found.outcome.result.cost
+    if cost is None or amount is None or cost.metric not in COST_UNITS:
+        return []
+    return [f"{amount:,.0f} {COST_UNITS[cost.metric]}" if cost.metric == "macs" else f"{amount:.3g} {COST_UNITS[cost.metric]}"]
+
+
+def config_text(search: Search, space: Space, outcome: Outcome, data: DataIdentity | None = None) -> str:
+    """The winner as a plain record with absolute values."""
+    task = search.spec.task.to_json()
+    active = [d.name for d in space.decisions if space.is_active(d, outcome.configuration)]
+    record = {
+        "task": {"data": task["data"], "splits": task["splits"]},
+        "model": {
+            **task["model"],
+            "architecture": {n: v for n, v in _architecture(search, outcome).items() if n not in space_names(space) or n in active},
+        },
+        "recipe": {**outcome.recipe, "classWeights": search.spec.task.recipe.class_weights},
+        "objective": {"metric": search.spec.objective.metric},
+        **_own_hyperparameters(search, outcome),
+        "seed": search.spec.algorithm.seed,
+        "modelDigest": outcome.result.model_digest,
+        "configurationDigest": outcome.result.configuration_digest,
+        **({"dataDigest": data.digest} if data is not None else {}),
+    }
+    heading = (
+        f"# Chosen by the search {search.metadata.name}: test {search.spec.objective.metric} {outcome.result.test_score:.4f}.\n"
+        "# Everything needed to train it again; values are absolute, decimals are quoted.\n"
+    )
+    return heading + yaml_file.dump(record)
+
+
+def space_names(space: Space) -> set[str]:
+    """Names of all decisions."""
+    return {d.name for d in space.decisions}
+
+
+def _own_hyperparameters(search: Search, outcome: Outcome) -> dict[str, Any]:
+    """Those of own names, as the search declares them, with the chosen values as defaults; nothing when there are none."""
+    declared = [h.to_json() for h in search.spec.search_space.hyperparameters if h.name not in KNOWN]
+    chosen = [{**{k: v for k, v in h.items() if k != "when"}, "default": outcome.configuration[h["name"]]} for h in declared]
+    return {"hyperparameters": chosen} if chosen else {}
+
+
+def _architecture(search: Search, outcome: Outcome) -> dict[str, str]:
+    hyperparameters = {h.name for h in search.spec.search_space.hyperparameters}
+    return {name: value for name, value in outcome.configuration.items() if name not in hyperparameters}
+
+
+def _record(space: Space, outcome: Outcome) -> dict[str, Any]:
+    """The outcome in people's order: the answer, what it was compared with, what it cost, by what it is known."""
+    result = outcome.result
+    return {
+        "winner": {
+            "name": outcome.winner,
+            "testScore": result.test_score,
+            "testScores": list(outcome.test_scores),
+            "testMean": result.test_mean,
+            "testStandardDeviation": result.test_standard_deviation,
+            "selectionScore": result.selection_score,
+            "parameters": result.parameters,
+            **({"cost": result.cost} if result.cost is not None else {}),
+            "configuration": dict(outcome.configuration),
+            "inactive": [d.name for d in space.decisions if not space.is_active(d, outcome.configuration)],
+            "recipe": dict(outcome.recipe),
+        },
+        "default": {
+            "testScore": result.default_test_score,
+            "selectionScore": result.default_selection_score,
+            "configuration": dict(outcome.default),
+        },
+        "runnersUp": _runners_up(outcome),
+        "stopReason": result.stop_reason.value,
+        "cost": {
+            "trainings": result.trainings,
+            "byStage": dict(outcome.cost_by_stage),
+            "secondsByStage": {stage: round(seconds, 3) for stage, seconds in outcome.seconds_by_stage.items()},
+        },
+        "digests": {
+            "configuration": result.configuration_digest,
+            "model": result.model_digest,
+            "result": result.digest,
+            **({"preprocessing": outcome.preprocessing_digest} if outcome.preprocessing_digest is not None else {}),
+        },
+        "candidates": [_candidate(record) for record in outcome.candidates],
+        "message": result.to_json(),
+    }
+
+
+def _runners_up(outcome: Outcome) -> list[dict[str, Any]]:
+    """Everybody but the winner, furthest and best first, with the scores at each share of a training."""
+    furthest: dict[str, CandidateRecord] = {}
+    for record in outcome.candidates:
+        if record.name not in furthest or record.fraction >= furthest[record.name].fraction:
+            furthest[record.name] = record
+    order = sorted(
+        (r for name, r in furthest.items() if name != outcome.winner),
+        key=lambda r: (-r.fraction, r.score is None, -(r.score or 0.0)),
+    )
+    return [
+        {
+            "name": last.name,
+            "configuration": dict(last.values),
+            "scores": [{"fraction": r.fraction, "score": r.score, "metric": r.metric} for r in outcome.candidates if r.name == last.name],
+        }
+        for last in order
+    ]
+
+
+def _candidate(record: CandidateRecord) -> dict[str, Any]:
+    return {**asdict(record), "values": dict(record.values), "stage": record.stage.value}
+
+
+def _outcome(record: Mapping[str, Any], space: Space) -> Outcome:
+    known = {d.name for d in space.decisions}
+    if set(record["winner"]["configuration"]) != known:
+        raise ValueError("the winner's configuration does not fit the space")
+    return Outcome(
+        result=Result.model_validate(record["message"]),
+        winner=record["winner"]["name"],
+        configuration=record["winner"]["configuration"],
+        recipe=record["winner"]["recipe"],
+        default=record["default"]["configuration"],
+        test_scores=tuple(record["winner"]["testScores"]),
+        candidates=tuple(CandidateRecord(**{**c, "stage": Stage(c["stage"])}) for c in record["candidates"]),
+        cost_by_stage=record["cost"]["byStage"],
+        seconds_by_stage=record["cost"]["secondsByStage"],
+        preprocessing_digest=record["digests"].get("preprocessing"),
+    )

@@ -1,0 +1,248 @@
+"""The latest facts of a running search, for threads that answer questions about it.
+
+The engine's thread writes, server threads read. A write keeps a reference to an immutable record and costs microseconds; everything
+that is computed is computed when somebody asks.
+"""
+
+from __future__ import annotations
+
+import bisect
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from autohas_api.wire.messages import MAX_NOTICES, CheckpointInfo, Notice, Stage, StopReason
+from autohas_trainer.events import CandidateRecord, Outcome, PolicyRecord, RunInfo, StepRecord
+from autohas_trainer.reporting.sinks.history import History, read_history
+from autohas_trainer.reporting.sinks.null import SilentSink
+
+__all__ = ["STAGE_ORDER", "STEP_SECONDS", "CheckpointFacts", "LiveState", "Snapshot", "leader", "stage_at"]
+
+STAGE_ORDER: Final = (Stage.LANES, Stage.WARMUP, Stage.SUPERNET, Stage.RACE, Stage.EVALUATE)
+"""Stages as they follow each other."""
+STEP_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""Upper bounds of the histogram of step durations, in seconds; one more bucket has none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointFacts:
+    """The newest checkpoint and what it cost; `seconds` and `size_bytes` are None for one of an earlier process."""
+
+    info: CheckpointInfo
+    seconds: float | None = None
+    size_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """The state at one moment. Times called `at` are monotonic seconds."""
+
+    begun_at: float
+    active_at: float
+    """When the engine last said anything: a step, a batch of a comparison, a checkpoint."""
+    info: RunInfo | None = None
+    started_at: float = 0.0
+    first: StepRecord | None = None
+    first_at: float = 0.0
+    stages: Mapping[Stage, int] = field(default_factory=dict)
+    """Steps per stage: taken where it has ended, planned for the others."""
+    latest: StepRecord | None = None
+    latest_at: float = 0.0
+    rewarded: StepRecord | None = None
+    policy: PolicyRecord | None = None
+    num_policy_updates: int = 0
+    leader: CandidateRecord | None = None
+    compared: CandidateRecord | None = None
+    """The newest comparison, whoever won it."""
+    checkpoint: CheckpointFacts | None = None
+    num_checkpoint_failures: int = 0
+    """Checkpoints of this process that could not be written."""
+    notices: tuple[Notice, ...] = ()
+    stop_reason: StopReason | None = None
+    outcome: Outcome | None = None
+    steps_by_stage: Mapping[Stage, int] = field(default_factory=dict)
+    samples: int = 0
+    non_finite_losses: int = 0
+    step_buckets: tuple[int, ...] = (0,) * (len(STEP_SECONDS) + 1)
+    step_seconds: float = 0.0
+
+    @property
+    def position(self) -> int:
+        """Steps done over all stages."""
+        known = [self.info.step if self.info is not None else 0]
+        known += [self.latest.step] if self.latest is not None else []
+        known += [self.checkpoint.info.step] if self.checkpoint is not None else []
+        return max(known)
+
+    @property
+    def stage(self) -> Stage:
+        """The stage at work; a checkpoint at a stage's end already belongs to the next."""
+        position = self.position
+        if self.latest is not None and self.latest.step == position:
+            return self.latest.stage
+        return stage_at(self.stages, position) if self.info is not None else Stage.LANES
+
+    @property
+    def steps(self) -> int:
+        """Steps over all stages, as the plan now stands."""
+        return sum(self.stages.values())
+
+
+class LiveState(SilentSink):
+    """Keeps the snapshot."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        """`clock` returns monotonic seconds."""
+        self._clock = clock
+        self._lock = threading.Lock()
+        now = clock()
+        self._snapshot = Snapshot(begun_at=now, active_at=now)
+        self._notices: deque[Notice] = deque(maxlen=MAX_NOTICES)
+        self._steps_by_stage: dict[Stage, int] = {}
+        self._buckets = [0] * (len(STEP_SECONDS) + 1)
+        self._samples = 0
+        self._non_finite_losses = 0
+        self._step_seconds = 0.0
+        self._first: tuple[StepRecord, float] | None = None
+        self._latest: StepRecord | None = None
+        self._latest_at = now
+        self._rewarded: StepRecord | None = None
+        self._policy: PolicyRecord | None = None
+        self._num_policy_updates = 0
+        self._is_interrupted = True
+        """Whether something other than a step happened since the last step: the gap is no step duration."""
+
+    def snapshot(self) -> Snapshot:
+        """The state now."""
+        with self._lock:
+            first, first_at = self._first or (None, 0.0)
+            return replace(
+                self._snapshot,
+                active_at=max(self._snapshot.active_at, self._latest_at),
+                first=first,
+                first_at=first_at,
+                latest=self._latest,
+                latest_at=self._latest_at,
+                rewarded=self._rewarded,
+                policy=self._policy,
+                num_policy_updates=self._num_policy_updates,
+                notices=tuple(self._notices),
+                steps_by_stage=dict(self._steps_by_stage),
+                samples=self._samples,
+                non_finite_losses=self._non_finite_losses,
+                step_buckets=tuple(self._buckets),
+                step_seconds=self._step_seconds,
+            )
+
+    def started(self, info: RunInfo) -> None:
+        """Remember the run; what an earlier process found is read back from its history."""
+        try:
+            past = read_history(info.workdir, info.history_bytes)
+        except ValueError:  # a damaged line costs the memory of who led, not the search
+            past = History(steps=(), policies=(), candidates=())
+        checkpoint = CheckpointFacts(info=info.checkpoint) if info.checkpoint is not None else None
+        best = None
+        for record in past.candidates:
+            best = leader(best, record)
+        with self._lock:
+            self._policy = past.policies[-1] if past.policies else None
+            compared = past.candidates[-1] if past.candidates else None
+            self._change(info=info, started_at=self._clock(), checkpoint=checkpoint, leader=best, compared=compared)
+            self._change(stages=dict(info.stages), stop_reason=info.stop_reason)
+            self._notices.extend(info.notices)
+
+    def step(self, record: StepRecord) -> None:
+        """Count the step and its duration."""
+        now = self._clock()
+        with self._lock:
+            if self._first is None:
+                self._first = (record, now)
+            if not self._is_interrupted:
+                duration = now - self._latest_at
+                self._buckets[bisect.bisect_left(STEP_SECONDS, duration)] += 1
+                self._step_seconds += duration
+            self._is_interrupted = False
+            self._latest, self._latest_at = record, now
+            self._steps_by_stage[record.stage] = self._steps_by_stage.get(record.stage, 0) + 1
+            if record.sample is not None:
+                self._samples += 1
+            if record.loss is None:
+                self._non_finite_losses += 1
+            if record.reward is not None:
+                self._rewarded = record
+
+    def planned(self, stage: Stage, stages: Mapping[Stage, int]) -> None:  # noqa: ARG002 - the protocol's
+        """Remember the plan as it now stands."""
+        with self._lock:
+            self._change(stages=dict(stages))
+
+    def busy(self, doing: str) -> None:  # noqa: ARG002 - the protocol's
+        """A sign of life."""
+        self.at_work()
+
+    def at_work(self) -> None:
+        """A sign of life."""
+        with self._lock:
+            self._change()
+
+    def policy(self, record: PolicyRecord) -> None:
+        """Remember the controller."""
+        with self._lock:
+            self._policy = record
+            self._num_policy_updates += 1
+
+    def candidate(self, record: CandidateRecord) -> None:
+        """Remember who leads, and what was seen last."""
+        with self._lock:
+            self._change(leader=leader(self._snapshot.leader, record), compared=record)
+
+    def checkpointed(self, info: CheckpointInfo, *, seconds: float, size_bytes: int) -> None:
+        """Remember the newest checkpoint."""
+        with self._lock:
+            self._change(checkpoint=CheckpointFacts(info=info, seconds=seconds, size_bytes=size_bytes))
+
+    def checkpoint_failed(self) -> None:
+        """Count it."""
+        with self._lock:
+            self._change(num_checkpoint_failures=self._snapshot.num_checkpoint_failures + 1)
+
+    def notice(self, notice: Notice) -> None:
+        """Keep the newest notices."""
+        with self._lock:
+            self._notices.append(notice)
+            self._change()
+
+    def ends_early(self, reason: StopReason) -> None:
+        """Remember why."""
+        with self._lock:
+            self._change(stop_reason=reason)
+
+    def finished(self, outcome: Outcome) -> None:
+        """The end."""
+        with self._lock:
+            self._change(outcome=outcome)
+
+    def _change(self, **facts: object) -> None:
+        self._is_interrupted = True
+        self._snapshot = replace(self._snapshot, active_at=self._clock(), **facts)  # type: ignore[arg-type]  # names are checked at run time
+
+
+def leader(known: CandidateRecord | None, record: CandidateRecord) -> CandidateRecord | None:
+    """The candidate that leads: the best score at the largest share of a training seen so far."""
+    if record.score is None:
+        return known
+    if known is None or known.score is None:
+        return record
+    return max(known, record, key=lambda r: (round(r.fraction, 6), r.score or 0.0))
+
+
+def stage_at(stages: Mapping[Stage, int], position: int) -> Stage:
+    """The stage that the step after `position` belongs to, of stages with their numbers of steps."""
+    end = 0
+    for stage, steps in stages.items():
+        end += steps
+        if position < end:
+            return stage
+    return Stage.EVALUATE

@@ -1,0 +1,115 @@
+"""`/progress` and health from a snapshot. Pure: the time is an argument."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from autohas_api.base.names import MAX_PROGRESS_BYTES
+from autohas_api.budget.stage_plan import stage_steps
+from autohas_api.wire.messages import Progress, Stage, TopChoice, encode
+from autohas_trainer.events import PolicyRecord
+from autohas_trainer.reporting.sinks.live import Snapshot
+
+__all__ = ["DEFAULT_STALL_TIMEOUT_S", "Health", "build_progress", "encode_progress", "eta_seconds", "health_of"]
+
+DEFAULT_STALL_TIMEOUT_S: Final = 900.0
+_PATIENCE: Final = 4
+"""Stall timeouts allowed where the engine may be silent for a while: before the first step, and in Evaluate, which writes the model."""
+_MAX_TOP: Final = 64
+_MIN_ETA_STEPS: Final = 10
+_NOTICE_TEXT: Final = 300
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """What a liveness probe is told."""
+
+    is_alive: bool
+    text: str
+
+
+def health_of(snapshot: Snapshot, now: float, stall_timeout_s: float) -> Health:
+    """Alive while the engine says something often enough."""
+    age = now - snapshot.active_at
+    is_quiet_phase = snapshot.latest is None or snapshot.stage is Stage.EVALUATE
+    limit = stall_timeout_s * (_PATIENCE if is_quiet_phase else 1)
+    doing = f"stage {snapshot.stage}, step {snapshot.position}" if snapshot.info is not None else "loading data"
+    if age > limit:
+        return Health(is_alive=False, text=f"stalled: nothing happened for {age:.0f} s (limit {limit:.0f} s), {doing}\n")
+    return Health(is_alive=True, text=f"ok: {doing}, last sign of life {max(age, 0.0):.1f} s ago\n")
+
+
+def eta_seconds(snapshot: Snapshot) -> float | None:
+    """Seconds until the end over all stages, from the cost per second of this process; None until enough steps were timed."""
+    info, first, latest = snapshot.info, snapshot.first, snapshot.latest
+    if info is None or first is None or latest is None or snapshot.steps == 0:
+        return None
+    if snapshot.outcome is not None:
+        return 0.0
+    seconds, cost = snapshot.latest_at - snapshot.first_at, latest.cost - first.cost
+    if sum(snapshot.steps_by_stage.values()) <= _MIN_ETA_STEPS or seconds <= 0 or cost <= 0:
+        return None
+    per_step = info.plan.predicted_trainings / sum(stage_steps(info.plan).values())
+    remaining = per_step * max(0, snapshot.steps - snapshot.position)
+    return round(remaining * seconds / cost, 1)
+
+
+def build_progress(snapshot: Snapshot, now: float) -> Progress | None:
+    """The report, or None before the search started."""
+    info = snapshot.info
+    if info is None:
+        return None
+    policy, leader, checkpoint = snapshot.policy, snapshot.leader, snapshot.checkpoint
+    return Progress(
+        search_uid=info.identity.search_uid,
+        pod_uid=info.identity.pod_uid,
+        attempt=info.identity.attempt,
+        stage=snapshot.stage,
+        step=snapshot.position,
+        steps=snapshot.steps,
+        percent=round(100 * min(1.0, snapshot.position / snapshot.steps), 2) if snapshot.steps else 0.0,
+        eta_seconds=eta_seconds(snapshot),
+        best=leader.metric if leader is not None else None,
+        entropy=min(1.0, max(0.0, policy.normalized_entropy)) if policy is not None else None,
+        top=_top(policy, {d.name: d.choices for d in info.space.decisions}) if policy is not None else [],
+        checkpoint=checkpoint.info if checkpoint is not None else None,
+        starts=info.starts,
+        interruptions=info.interruptions,
+        active_seconds=round(info.active_seconds + max(0.0, now - snapshot.started_at), 3),
+        stop_reason=snapshot.stop_reason,
+        notices=list(snapshot.notices),
+    )
+
+
+def _top(policy: PolicyRecord, choices: dict[str, tuple[str, ...]]) -> list[TopChoice]:
+    """The most likely choice of each decision, in the space's order; of too many decisions the most decided ones."""
+    found = []
+    for name, row in policy.probabilities.items():
+        best = max(range(len(row)), key=row.__getitem__)
+        found.append(TopChoice(decision=name, choice=choices[name][best], probability=min(1.0, max(0.0, round(row[best], 4)))))
+    if len(found) > _MAX_TOP:
+        decided = sorted(range(len(found)), key=lambda i: (policy.entropy.get(found[i].decision, 1.0), i))[:_MAX_TOP]
+        found = [found[i] for i in sorted(decided)]
+    return found
+
+
+def encode_progress(progress: Progress) -> bytes:
+    """One line of JSON within the contract's size: first notices are shortened, then old ones and top choices left out."""
+    while True:
+        try:
+            return encode(progress)
+        except ValueError:
+            progress = _smaller(progress)
+
+
+def _smaller(progress: Progress) -> Progress:
+    notices = progress.notices
+    if any(len(n.message) > _NOTICE_TEXT for n in notices):
+        shortened = [n.model_copy(update={"message": n.message[: _NOTICE_TEXT - 1] + "…"}) for n in notices]
+        return progress.model_copy(update={"notices": shortened})
+    if len(notices) > 1:
+        return progress.model_copy(update={"notices": notices[len(notices) // 2 :]})
+    if progress.top:
+        return progress.model_copy(update={"top": progress.top[: len(progress.top) // 2]})
+    raise ValueError(f"progress does not fit into {MAX_PROGRESS_BYTES} bytes")
