@@ -1,6 +1,6 @@
 """The admission policies as Helm renders them: on by default, and in step with what the operator makes.
 
-A real API server runs them in tests/operator/test_control_plane_policy.py and test_control_plane_forged.py.
+A real API server runs them in tests/operator/control_plane/test_policy.py and test_forged.py.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ class MemorySink:
 
     @property
     def other_notices(self) -> list[Notice]:
-        """The notices without those of the budget, which `test_engine_spending` looks at."""
+        """The notices without those of the budget, which `engine/test_spending.py` looks at."""
         return [notice for notice in self.notices if notice.reason not in ("SupernetShort", "BudgetMoved", "BudgetLeft")]
 
     def started(self, info: RunInfo) -> None:

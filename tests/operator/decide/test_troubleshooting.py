@@ -9,7 +9,7 @@ from autohas_api.wire.messages import NOTICE_TYPES, StopReason
 from autohas_api.wire.status import ConditionType, Phase
 from autohas_operator.testing.reasons import said
 
-TEXT = (Path(__file__).parents[2] / "docs" / "troubleshooting.md").read_text()
+TEXT = (Path(__file__).parents[3] / "docs" / "troubleshooting.md").read_text()
 ENDS_WITH = {StopReason.COMPLETED.value, StopReason.BUDGET.value}
 """Reasons that Converged takes from the trainer's own word."""
 

@@ -24,7 +24,7 @@ from autohas_trainer.reporting.sinks.fan_out import Sinks
 from autohas_trainer.reporting.sinks.files import FilesSink, read_result
 
 DIGEST = "sha256:" + "0" * 64
-GUIDE = (Path(__file__).parents[2] / "docs" / "guide.md").read_text(encoding="utf-8")
+GUIDE = (Path(__file__).parents[3] / "docs" / "guide.md").read_text(encoding="utf-8")
 (SNIPPET,) = (block for block in re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL) if "preprocessing.json" in block)
 
 

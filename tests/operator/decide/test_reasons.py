@@ -50,7 +50,7 @@ def _expected(source: str) -> set[str]:
 def test_every_reason_is_expected_by_a_test() -> None:
     """Each stands in an assertion, in a lambda or in a parametrized case outside of calls: as an input alone it does not count."""
     words = said()
-    expected = {word for path in HERE.parent.glob("test_*.py") for word in _expected(path.read_text())}
+    expected = {word for path in HERE.parents[1].rglob("test_*.py") for word in _expected(path.read_text())}
 
     assert words >= SOME
     assert sorted(words - expected) == []
@@ -77,7 +77,7 @@ def test_a_word_counts_where_something_is_compared_with_it(source: str, counts: 
 
 def test_every_phase_and_condition_is_named_by_a_test() -> None:
     """By its member of the enumeration, somewhere in this folder."""
-    texts = "".join(path.read_text() for path in HERE.parent.glob("test_*.py"))
+    texts = "".join(path.read_text() for path in HERE.parents[1].rglob("test_*.py"))
 
     assert [phase.name for phase in Phase if f"Phase.{phase.name}" not in texts] == []
     assert [kind.name for kind in ConditionType if f"ConditionType.{kind.name}" not in texts] == []

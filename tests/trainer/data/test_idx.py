@@ -15,7 +15,7 @@ from autohas_trainer.data import load
 from autohas_trainer.data.images.idx import idx
 from autohas_trainer.errors import ConfigurationError, DataError
 
-FASHION = Path(os.environ.get("AUTOHAS_FASHION_MNIST") or Path(__file__).parents[3] / "shared" / "data" / "fashion-mnist")
+FASHION = Path(os.environ.get("AUTOHAS_FASHION_MNIST") or Path(__file__).parents[4] / "shared" / "data" / "fashion-mnist")
 
 
 def encoded(array: npt.NDArray[np.uint8], type_code: int = 8) -> bytes:

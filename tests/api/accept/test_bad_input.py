@@ -10,7 +10,7 @@ import pytest
 
 from autohas_operator.decide.policy import FAILURE_REASONS
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 TABLE = (ROOT / "docs" / "bad-input.md").read_text()
 ROWS = [[cell.strip() for cell in line.split("|")[1:-1]] for line in TABLE.splitlines() if line.startswith("| ") and line[2:7] != "input"]
 _NAME = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")

@@ -15,43 +15,23 @@ import own_code_fixtures
 import pytest
 import torch
 import yaml
-from engine_fixtures import Killed, MemorySink, search, small_search
+from custom_search_fixtures import DECISIONS, OWN, loaded, own_search
+from engine_fixtures import Killed, MemorySink, search
 from torch import nn
 from typer.testing import CliRunner
 
-from autohas_api.accept.acceptance import accept
 from autohas_api.base.scoring import TaskKind
 from autohas_api.testing.rejections import changed
 from autohas_trainer.cli.app import app
 from autohas_trainer.data import Splits
 from autohas_trainer.data.custom import own_data, read_splits
 from autohas_trainer.data.split import Carving
-from autohas_trainer.engine.training.search_task import Problem
 from autohas_trainer.engine.training.training import Training
 from autohas_trainer.errors import ConfigurationError, DataError
 from autohas_trainer.events import StepRecord
 from autohas_trainer.templates import build_own
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "07-own-model"
-OWN = "own_code_fixtures"
-DECISIONS = [
-    {"name": "inputs", "choices": ["4", "8"], "default": "8"},
-    {"name": "shift", "choices": ["no", "yes"], "default": "no", "when": {"decision": "inputs", "values": ["8"]}},
-]
-
-
-def own_search(model: str = "Linear", data: str = "Data", **arguments: str) -> dict[str, Any]:
-    """The small search on own data with an own model."""
-    document = changed(small_search(), "spec.task.data", {"entrypoint": f"{OWN}:{data}", "arguments": arguments})
-    document = changed(document, "spec.task.model", {"entrypoint": f"{OWN}:{model}"})
-    if model in ("Plain", "Tokens", "Faulty"):
-        return changed(document, "spec.searchSpace.architecture")
-    return changed(document, "spec.searchSpace.architecture", {"decisions": DECISIONS})
-
-
-def loaded(document: dict[str, Any]) -> Problem:
-    parsed, space = accept(document)
-    return Problem.load(parsed.spec, space, torch.device("cpu"))
+EXAMPLE = Path(__file__).parents[3] / "examples" / "07-own-model"
 
 
 def test_an_own_model_on_own_data_is_searched_whole(tmp_path: Path) -> None:

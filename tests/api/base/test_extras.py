@@ -11,7 +11,7 @@ import pytest
 
 from autohas_api.base.extras import install_hint
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PACKAGES = ("crds/autohas_api", "operator/autohas_operator", "trainer/autohas", "trainer/autohas_trainer")
 
 

@@ -11,7 +11,7 @@ import yaml
 
 from autohas_operator.settings import Settings
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def test_operator_folder_does_not_shadow_the_standard_library() -> None:

@@ -29,7 +29,7 @@ from autohas_operator.manifests import pod
 from autohas_operator.settings import Settings
 from autohas_operator.testing.builders import stored_job, stored_search
 
-TEXT = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
+TEXT = (Path(__file__).parents[3] / "docs" / "protocol.md").read_text()
 WORDS = set(re.findall(r"`(\w+)`", TEXT)) | {"version", "kind"}
 
 

@@ -20,7 +20,7 @@ from autohas_trainer.engine.training.search_task import Problem
 from autohas_trainer.engine.training.training import Training
 from autohas_trainer.optim import clip, norm_of
 
-DIABETES = Path(__file__).parents[2] / "examples" / "03-tabular-csv" / "diabetes.csv"
+DIABETES = Path(__file__).parents[3] / "examples" / "03-tabular-csv" / "diabetes.csv"
 
 
 def _board(optimizer: str = "sgd") -> Board:

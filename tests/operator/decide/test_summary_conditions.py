@@ -18,7 +18,7 @@ from autohas_operator.records.observed import Observed
 from autohas_operator.testing.builders import NOW_S, ended_pod, observed, report, result_text, stored_job
 from autohas_operator.testing.decisions import CREATED, JOB, POD, RUNNING, SEARCH, after, decide, verdict
 
-GUIDE = Path(__file__).parents[2] / "docs" / "install.md"
+GUIDE = Path(__file__).parents[3] / "docs" / "install.md"
 NEW_SCHEMA = custom_resource_definition()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]
 
 

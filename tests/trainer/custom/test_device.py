@@ -11,9 +11,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from custom_search_fixtures import NOISE, OWN, loaded, own_search, searched
 from engine_fixtures import MemorySink, search
-from test_entrypoints import OWN, loaded, own_search
-from test_own_hyperparameters import NOISE, searched
 
 from autohas_api.testing.rejections import changed
 from autohas_trainer.engine.training.training import Training

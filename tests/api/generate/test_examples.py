@@ -10,7 +10,7 @@ import pytest
 from autohas_api.accept.acceptance import accept
 from autohas_api.base.yaml_file import read_search
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+EXAMPLES = Path(__file__).parents[3] / "examples"
 SEARCHES = sorted(path for path in EXAMPLES.rglob("*.yaml") if "kind: AutoHASSearch" in path.read_text())
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import torch
+from custom_search_fixtures import own_search
 from own_code_fixtures import Faulty, FaultyLinear
-from test_entrypoints import own_search
 from torch import device
 from typer.testing import CliRunner, Result
 

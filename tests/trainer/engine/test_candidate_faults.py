@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 import torch
+from custom_search_fixtures import own_search
 from engine_fixtures import ALGORITHMS, Killed, MemorySink, Stop, search
 from own_code_fixtures import Faulty, FaultyLinear
-from test_entrypoints import own_search
 from torch import nn
 
 from autohas_api.testing.rejections import changed
@@ -64,8 +64,8 @@ OUT: dict[str, tuple[BaseException, str]] = {
         "does not fit into the device's memory ([enforce fail",
     ),
     "cuDNN": (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), "does not fit into the device's memory (cuDNN error"),
-    "an exit": (SystemExit(0), "raised SystemExit: 0 (test_engine_faults.py, line "),
-    "a mistake": (KeyError("gamma"), "raised KeyError: 'gamma' (test_engine_faults.py, line "),
+    "an exit": (SystemExit(0), "raised SystemExit: 0 (test_candidate_faults.py, line "),
+    "a mistake": (KeyError("gamma"), "raised KeyError: 'gamma' (test_candidate_faults.py, line "),
 }
 
 

@@ -19,8 +19,8 @@ from autohas_api.space.templates import TEMPLATES
 from autohas_trainer.cli.app import app
 from autohas_trainer.templates import CountsMacs, build_template
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
-FASHION_MNIST = Path(__file__).parents[3] / "shared" / "data" / "fashion-mnist"
+EXAMPLES = Path(__file__).parents[3] / "examples"
+FASHION_MNIST = Path(__file__).parents[4] / "shared" / "data" / "fashion-mnist"
 DEFAULTS = {name: {decision.name: decision.default for decision in decisions} for name, decisions in TEMPLATES.items()}
 
 

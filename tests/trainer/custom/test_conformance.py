@@ -18,7 +18,7 @@ from autohas_trainer.conformance import assert_data_conforms, assert_model_confo
 from autohas_trainer.seeding import stream
 from autohas_trainer.templates import build_template
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "07-own-model"
+EXAMPLE = Path(__file__).parents[3] / "examples" / "07-own-model"
 
 
 @pytest.mark.parametrize("name", TEMPLATES)

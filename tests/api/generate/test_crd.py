@@ -10,7 +10,7 @@ import yaml
 from autohas_api.generate.crd import custom_resource_definition
 from autohas_api.generate.sync import generated_files
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def _objects(schema: dict[str, Any], path: str = "") -> list[tuple[str, dict[str, Any]]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 _TEXT_METHODS = {"read_text": 0, "write_text": 1}
 """Methods of a path with the position of `encoding`."""
 _BINARY_OPENERS = {"os", "Image", "tarfile", "gzip", "zipfile", "urllib", "webbrowser"}

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 import yaml
+from custom_search_fixtures import NOISE, loaded, searched
 from engine_fixtures import Killed, MemorySink, search
-from test_entrypoints import loaded, own_search
 from torch.nn import functional
 from typer.testing import CliRunner
 
@@ -24,15 +23,8 @@ from autohas_trainer.engine.training.training import Training
 from autohas_trainer.errors import ConfigurationError
 from autohas_trainer.events import StepRecord
 
-NOISE = {"name": "noise", "continuous": {"min": "0", "max": "3", "numBases": 4}, "default": "1"}
 GAMMA = {"name": "gamma", "categorical": {"choices": ["0", "2"]}, "default": "0"}
 WIDTH = {"name": "width", "integer": {"min": 8, "max": 32, "step": 8}, "default": "16"}
-
-
-def searched(model: str, *hyperparameters: dict[str, Any], data: str = "Noisy", **arguments: str) -> dict[str, Any]:
-    """A search of own hyperparameters."""
-    document = changed(own_search(model, data, **arguments), "spec.searchSpace.hyperparameters", list(hyperparameters))
-    return document if model == "Linear" else changed(document, "spec.searchSpace", {"hyperparameters": list(hyperparameters)})
 
 
 def test_values_reach_augmentation_loss_and_factory(tmp_path: Path) -> None:
