@@ -44,18 +44,22 @@ demo: $(TRAINER_STAMP) ## Search the digits data set on this machine: about a mi
 test-fast: setup ## Pure and in-process tests only
 	$(BIN)/pytest -n auto --dist loadfile -m "not control_plane and not node"
 
+# In-process tests use the processor, those on a control plane mostly wait, and images come from the network and the disk: beside each other
+# they take half of the time. `wait` keeps the node's tests from a machine that still builds.
 test: setup ## Every level that this machine can host: pure, in-process, control plane, node; all run, a summary names what failed
 	@tests/run-all \
-		in-process '$(BIN)/pytest -n auto --dist loadfile -m "not control_plane and not node" --durations=5' \
-		prepare '$(CLUSTER) prepare' \
+		'&in-process' '$(CLUSTER) prepare-in-process; $(BIN)/pytest -n auto --dist loadfile -m "not control_plane and not node" --durations=5' \
+		'&prepare-node' '$(CLUSTER) prepare-node' \
+		prepare '$(CLUSTER) prepare-control-plane' \
 		control-plane '$(BIN)/pytest -n $(if $(AUTOHAS_TEST_KUBECONFIG),0,2) --dist loadfile -m "control_plane and not node" --durations=8' \
+		wait prepare-node \
 		node '$(BIN)/pytest -m "node" --timeout=1800 --durations=10'
 
 check: setup ## Lint, types, layers, drift of generated files
 	@tests/run-all \
+		'&types' '$(BIN)/mypy' \
 		lint '$(BIN)/ruff check .' \
 		format '$(BIN)/ruff format --check .' \
-		types '$(BIN)/mypy' \
 		layers '$(BIN)/lint-imports --no-logo' \
 		generated '$(BIN)/python -m autohas_api.generate.sync --check'
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -23,7 +24,8 @@ def run_all(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 def summary(ended: subprocess.CompletedProcess[str]) -> str:
-    return ended.stdout.partition("=== summary\n")[2]
+    """With every number of minutes as 0.0: how long a part takes is not what these tests are about."""
+    return re.sub(r"\d+\.\d min", "0.0 min", ended.stdout.partition("=== summary\n")[2])
 
 
 def test_every_level_runs_and_the_summary_names_what_failed(tmp_path: Path) -> None:
@@ -32,14 +34,40 @@ def test_every_level_runs_and_the_summary_names_what_failed(tmp_path: Path) -> N
 
     assert ended.returncode == 1
     assert (tmp_path / "third").exists()
-    assert summary(ended) == "  first: passed\n  prepare: FAILED with exit code 7\n  third: passed\n"
+    assert summary(ended) == (
+        "  first: passed in 0.0 min\n  prepare: FAILED with exit code 7 after 0.0 min\n  third: passed in 0.0 min\n  in all: 0.0 min\n"
+    )
 
 
 def test_levels_that_all_pass_end_with_0() -> None:
     """A summary all the same, so that a green run says what it ran."""
     ended = run_all("first", "true", "second", "true")
 
-    assert (ended.returncode, summary(ended)) == (0, "  first: passed\n  second: passed\n")
+    assert (ended.returncode, summary(ended)) == (0, "  first: passed in 0.0 min\n  second: passed in 0.0 min\n  in all: 0.0 min\n")
+
+
+def test_a_part_in_the_background_runs_beside_the_next_and_ends_before_what_waits_for_it(tmp_path: Path) -> None:
+    """It and the next part each wait for a file of the other; its failure counts, and its output comes whole, after that of the next."""
+    meet = f"touch {tmp_path}/%s; until [ -e {tmp_path}/%s ]; do sleep 0.05; done; echo %s met"
+    beside, then = meet % ("a", "b", "beside"), meet % ("b", "a", "next")
+    ended = run_all("&beside", f"{beside}; touch {tmp_path}/end; exit 3", "next", then, "wait", "beside", "last", f"test -e {tmp_path}/end")
+
+    assert ended.returncode == 1
+    assert ended.stdout.index("\nnext met\n") < ended.stdout.index("\nbeside met\n") < ended.stdout.index("=== last")
+    assert summary(ended).splitlines() == [
+        "  beside: FAILED with exit code 3 after 0.0 min",
+        "  next: passed in 0.0 min",
+        "  last: passed in 0.0 min",
+        "  in all: 0.0 min",
+    ]
+
+
+def test_what_still_runs_in_the_background_is_awaited_at_the_end(tmp_path: Path) -> None:
+    """No exit before it has ended, and its exit code counts."""
+    go_on = f"until [ -e {tmp_path}/go-on ]; do sleep 0.05; done"
+    ended = run_all("&beside", f"{go_on}; exit 5", "last", f"touch {tmp_path}/go-on")
+
+    assert (ended.returncode, summary(ended).splitlines()[0]) == (1, "  beside: FAILED with exit code 5 after 0.0 min")
 
 
 def test_the_summary_names_the_failed_tests_of_a_level(tmp_path: Path) -> None:
@@ -55,7 +83,8 @@ def test_the_summary_names_the_failed_tests_of_a_level(tmp_path: Path) -> None:
     pytest_ = f"cd {tmp_path} && PYTHONPATH={ROOT}/tests/cluster {sys.executable} -m pytest -q -p no:cacheprovider"
     ended = run_all("pure", f"{pytest_} -n 2 test_x.py", "node", "exit 3")
 
-    assert summary(ended).splitlines() == [
+    lines = [re.sub(r" after .*", "", line) for line in summary(ended).splitlines()]
+    assert lines[:-1] == [
         "  pure: FAILED with exit code 1",
         "    test_x.py::test_cannot_begin",
         "    test_x.py::test_fails",
@@ -64,8 +93,10 @@ def test_the_summary_names_the_failed_tests_of_a_level(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_stops_at_its_level(tmp_path: Path) -> None:
-    """The levels after it do not run; exit 130, as a shell's."""
-    words = ["first", f"touch {tmp_path}/first; exec sleep 600", "second", f"touch {tmp_path}/second"]
+    """The levels after it do not run, nor does what ran in the background; exit 130, as a shell's."""
+    beside = f"trap 'touch {tmp_path}/ended; exit' INT; touch {tmp_path}/beside; while true; do sleep 0.05; done"
+    first = f"until [ -e {tmp_path}/beside ]; do sleep 0.05; done; touch {tmp_path}/first; exec sleep 600"
+    words = ["&beside", beside, "first", first, "second", f"touch {tmp_path}/second"]
     with subprocess.Popen([RUN_ALL, *words], stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
         until((tmp_path / "first").exists, what="the first level runs", deadline_s=30)
         os.killpg(process.pid, signal.SIGINT)  # a terminal's Ctrl-C goes to the whole group
@@ -73,14 +104,15 @@ def test_ctrl_c_stops_at_its_level(tmp_path: Path) -> None:
 
     assert process.returncode == 130
     assert "interrupted in first; what comes after it did not run" in said
+    assert (tmp_path / "ended").exists()
     assert not (tmp_path / "second").exists()
 
 
 @pytest.mark.parametrize(
     ("verb", "names"),
     [
-        ("test", ["in-process", "prepare", "control-plane", "node"]),
-        ("check", ["lint", "format", "types", "layers", "generated"]),
+        ("test", ["&in-process", "&prepare-node", "prepare", "control-plane", "wait", "node"]),
+        ("check", ["&types", "lint", "format", "layers", "generated"]),
     ],
 )
 def test_verbs_of_several_parts_run_all_of_them(verb: str, names: list[str]) -> None:
@@ -88,7 +120,7 @@ def test_verbs_of_several_parts_run_all_of_them(verb: str, names: list[str]) -> 
     shown = subprocess.run(["make", "-C", ROOT, "--dry-run", verb], capture_output=True, text=True, check=True)
     (line,) = (line for line in shown.stdout.replace("\\\n", " ").splitlines() if "tests/run-all" in line)
 
-    assert re.findall(r"(\S+) '[^']*'", line) == names
+    assert shlex.split(line)[1::2] == names
 
 
 @pytest.fixture(name="checkout")

@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import shutil
 import sys
 from collections.abc import Callable
 
@@ -46,21 +47,32 @@ def status() -> None:
     _say_how_to_use(running)
 
 
-def prepare() -> None:
-    """Build all that the tests on this machine will need, so that none of them waits for it; start nothing."""
-    reason = levels.why_no_control_plane()
-    if reason:
-        _say(f"No control plane here: {reason}")
+def prepare_in_process() -> None:
+    """Build what the in-process tests need: helm."""
+    if not _is_left_out(binaries.why_not_buildable(), "helm"):
+        binaries.helm()
+
+
+def prepare_control_plane() -> None:
+    """Build what the control-plane tests need; start nothing."""
+    if _is_left_out(levels.why_no_control_plane(), "control plane"):
         return
-    cluster.prepare_binaries()
+    if shutil.which("openssl") is None:
+        packages.install()
+    binaries.kubectl()
+    binaries.helm()
     binaries.kubeconform()
     binaries.prometheus()
     binaries.prometheus_operator_crds()
-    reason = levels.why_no_node()
-    if reason:
-        _say(f"No node here: {reason}")
-    else:
+
+
+def prepare_node() -> None:
+    """Build what the node tests need besides, the images first; start nothing."""
+    if levels.given_kubeconfig():
+        _say(f"No image is built: {levels.KUBECONFIG_VARIABLE} names a cluster.")
+    elif not _is_left_out(levels.why_no_node(), "node"):
         build_images()
+        cluster.prepare_binaries()
 
 
 def build_images() -> None:
@@ -73,7 +85,15 @@ def build_images() -> None:
     _say(f"They lie in {layout.folder}; `skopeo copy oci:{layout.folder}:NAME docker://...` pushes one.")
 
 
-VERBS: dict[str, Callable[[], None]] = {"up": up, "down": down, "status": status, "prepare": prepare, "images": build_images}
+VERBS: dict[str, Callable[[], None]] = {
+    "up": up,
+    "down": down,
+    "status": status,
+    "images": build_images,
+    "prepare-in-process": prepare_in_process,
+    "prepare-control-plane": prepare_control_plane,
+    "prepare-node": prepare_node,
+}
 
 
 def main() -> int:
@@ -93,6 +113,12 @@ def main() -> int:
 
 def _say(text: str) -> None:
     sys.stdout.write(f"{text}\n")
+
+
+def _is_left_out(reason: str | None, what: str) -> bool:
+    if reason:
+        _say(f"No {what} here: {reason}")
+    return reason is not None
 
 
 def _refuse(reason: str | None) -> None:

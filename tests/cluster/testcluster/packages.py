@@ -6,6 +6,7 @@ The one module that changes the machine itself, and only by apt-get.
 import os
 import shutil
 
+from testcluster import cache
 from testcluster.commands import CommandFailedError, run
 
 # What is looked for on this machine -> the Debian package that brings it.
@@ -40,14 +41,19 @@ def install() -> list[str]:
 
     Raises CommandFailedError with apt-get's words.
     """
-    absent = missing()
-    if absent:
-        quiet = {"DEBIAN_FRONTEND": "noninteractive"}
-        command = ["apt-get", "install", "--yes", "--no-install-recommends", *absent]
-        try:
-            run(command, env=quiet, timeout_s=600)
-        except CommandFailedError:
-            # A fresh machine has no package lists yet, or old ones.
-            run(["apt-get", "update"], timeout_s=600)
-            run(command, env=quiet, timeout_s=600)
+    with cache.lock("packages"):  # two parts of `make test` may ask at once, and apt-get does not wait for another
+        absent = missing()
+        if absent:
+            _apt_get_install(absent)
     return absent
+
+
+def _apt_get_install(names: list[str]) -> None:
+    quiet = {"DEBIAN_FRONTEND": "noninteractive"}
+    command = ["apt-get", "install", "--yes", "--no-install-recommends", *names]
+    try:
+        run(command, env=quiet, timeout_s=600)
+    except CommandFailedError:
+        # A fresh machine has no package lists yet, or old ones.
+        run(["apt-get", "update"], timeout_s=600)
+        run(command, env=quiet, timeout_s=600)
