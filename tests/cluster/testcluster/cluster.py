@@ -169,7 +169,7 @@ def prepare_binaries() -> None:
     """Build every program that a cluster runs."""
     binaries.kubectl()
     binaries.pause()
-    binaries.released(binaries.COREDNS)
+    binaries.coredns()
     binaries.helm()
 
 

@@ -30,7 +30,7 @@ def start(processes: Processes, kubeconfig: Path) -> None:
     """Start it; it answers when this returns, or TimeoutError is raised with the end of its log."""
     config = processes.directory / "Corefile"
     config.write_text(CONFIG.format(address=network.HOST, domain=DOMAIN, kubeconfig=kubeconfig))
-    processes.start(NAME, [binaries.released(binaries.COREDNS), "-conf", config])
+    processes.start(NAME, [binaries.coredns(), "-conf", config])
     until(
         lambda: resolves(f"kubernetes.default.svc.{DOMAIN}"),
         what="DNS answers for the API server's service",
