@@ -98,7 +98,7 @@ bench-operator: setup ## A thousand lives of searches on a real control plane: w
 	PYTHONPATH=tests/cluster $(BIN)/python -m benchmarks.operator
 
 bench-faults: setup ## Two hundred random faults over twenty searches on the node test cluster: nothing twice, nothing lost
-	PYTHONPATH=tests/cluster:tests/node $(BIN)/python -m benchmarks.faults
+	PYTHONPATH=tests/cluster:tests/fixtures $(BIN)/python -m benchmarks.faults
 
 clean: ## Remove what these commands made here (not the cluster's cache)
 	rm -rf $(VENV) autohas-out .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -26,8 +26,8 @@ from benchmarks.faults.searching import SPECS, Field, Life
 from benchmarks.faults.striking import Striker
 from benchmarks.faults.watching import Server, View
 from benchmarks.provenance import provenance
-from line import NAMESPACE, Line
 
+from line import NAMESPACE, Line
 from testcluster import chart, cluster, levels
 from testcluster.cluster import Cluster
 from testcluster.commands import CommandFailedError

@@ -13,11 +13,11 @@ from benchmarks.faults.drawing import Fault, Kind
 from benchmarks.faults.striking import Strike, Striker
 from benchmarks.faults.watching import View, trainers
 from benchmarks.reliability.__main__ import End
-from line import NAMESPACE, Line, durable
 
 from autohas_api.base.names import TRAINER_PORT
 from autohas_api.testing.rejections import changed
 from autohas_api.wire.messages import MessageError, decode_progress
+from line import NAMESPACE, Line, durable
 from testcluster.waiting import until
 
 SPECS: Final = tuple(product(("Lanes", "OneStep"), (0, 1)))

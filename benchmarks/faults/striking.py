@@ -15,8 +15,8 @@ from typing import Final
 from benchmarks.faults.checking import Document, is_leaving, uid_of
 from benchmarks.faults.drawing import Fault, Kind
 from benchmarks.faults.watching import View
-from line import NAMESPACE, OPERATOR_NAMESPACE, Line, trainer_process
 
+from line import NAMESPACE, OPERATOR_NAMESPACE, Line, trainer_process
 from testcluster.commands import CommandFailedError
 from testcluster.control_plane import ControlPlane
 from testcluster.waiting import until

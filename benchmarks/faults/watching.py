@@ -18,9 +18,9 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from benchmarks.faults.checking import Checker, Document, is_over, search_of
-from line import NAMESPACE
 
 from autohas_api.base.names import API_VERSION, ENV_POD_UID, ENV_SEARCH_UID, PLURAL
+from line import NAMESPACE
 
 Seen = Callable[[str, Iterable[Document]], None]
 ANSWER_S: Final = 30.0

@@ -10,8 +10,6 @@ from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
-from queries import parts
-from reporting_fixtures import FakeClock, candidate, checkpoint_info, policy, run_info, supernet_step
 
 from autohas_api.generate.monitoring import alerts, fleet, one_search
 from autohas_api.testing.rejections import a_search, changed
@@ -21,6 +19,8 @@ from autohas_operator.metrics import Metrics
 from autohas_operator.process.search_metrics import Census
 from autohas_trainer.reporting.http.metrics import build_registry
 from autohas_trainer.reporting.sinks.live import LiveState
+from queries import parts
+from reporting_fixtures import FakeClock, candidate, checkpoint_info, policy, run_info, supernet_step
 from testcluster import binaries, levels
 
 DASHBOARDS = [one_search.build(), fleet.build()]

@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from rendering import Objects, rendered
 
 from autohas_api.spec.trainer import Volume
 from autohas_api.testing.rejections import changed
@@ -21,6 +20,7 @@ from autohas_operator.decide.plan import plan
 from autohas_operator.testing.builders import NOW_S, PODS, observed, stored_search
 from autohas_operator.testing.decisions import SEARCH
 from autohas_operator.testing.wishes import EVERY_WISH
+from rendering import Objects, rendered
 from testcluster.client import Tool
 
 NAME = "autohas-operator.autohas"

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import yaml
-from rendering import CHART, environment_of, rendered
 
 from autohas_operator.settings import Settings, read_settings
+from rendering import CHART, environment_of, rendered
 from testcluster.client import Tool
 from testcluster.commands import CommandFailedError
 

@@ -6,11 +6,11 @@ import json
 
 import pytest
 import yaml
-from rendering import CHART, environment_of, pod_of, rendered, rules_of
 
 from autohas_api.base import names
 from autohas_operator.cluster.leases import LEASE_NAME
 from autohas_operator.settings import read_settings
+from rendering import CHART, environment_of, pod_of, rendered, rules_of
 from testcluster import binaries
 from testcluster.client import Tool
 from testcluster.cluster import Cluster

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from rendering import Objects, rendered
-
 from testcluster.client import Tool
 
 EVERYTHING = {

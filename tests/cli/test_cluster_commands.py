@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kubectl_fixtures import Cluster, flat, invoke, stored
 from rich.console import Console
 
 from autohas.kubectl import Kubectl, KubectlError
@@ -15,6 +14,7 @@ from autohas.progress_view import line_of
 from autohas.watching import Pace
 from autohas.watching import wait as wait_for
 from autohas_api.testing.rejections import changed
+from kubectl_fixtures import Cluster, flat, invoke, stored
 
 
 class Time:

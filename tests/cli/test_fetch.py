@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kubectl_fixtures import PLACE, UID, Cluster, flat, invoke, stored
 
 from autohas_api.testing.rejections import changed
+from kubectl_fixtures import PLACE, UID, Cluster, flat, invoke, stored
 
 
 def _succeeded(model: bytes = b"weights", path: str | None = PLACE) -> dict[str, Any]:

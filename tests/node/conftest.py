@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from line import GIVEN, NAMESPACE, Line, Reference, durable
 
+from line import GIVEN, NAMESPACE, Line, Reference, durable
 from testcluster import chart, levels
 from testcluster.cluster import Cluster
 

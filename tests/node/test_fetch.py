@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from line import NAMESPACE, Line, Reference
 
 pytestmark = pytest.mark.node

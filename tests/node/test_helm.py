@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from line import NAMESPACE, OPERATOR_NAMESPACE, Line, Reference, durable
-from recording import Life, recorded
 
 from autohas_api.base.names import GROUP, PLURAL
+from line import NAMESPACE, OPERATOR_NAMESPACE, Line, Reference, durable
+from recording import Life, recorded
 from testcluster import chart
 from testcluster.commands import CommandFailedError
 

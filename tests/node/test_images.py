@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 import yaml
-from line import Line, durable
 
 from autohas_api.testing.rejections import changed
+from line import Line, durable
 from testcluster.waiting import until
 
 pytestmark = pytest.mark.node

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 import yaml
-from line import HALF_A_CORE, NAMESPACE, OPERATOR_NAMESPACE, Line, durable
-from recording import History, followed
 
 from autohas_api.testing.rejections import changed
 from autohas_api.wire.messages import Stage
+from line import HALF_A_CORE, NAMESPACE, OPERATOR_NAMESPACE, Line, durable
+from recording import History, followed
 from testcluster.waiting import until
 
 pytestmark = pytest.mark.node

@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 import yaml
-from line import GIVEN, NAMESPACE, OPERATOR_NAMESPACE, Line, durable
-from queries import has_data, panel_queries, parts, selectors, variable_queries
-from scraping import configuration
 
 from autohas_api.testing.rejections import changed
 from autohas_api.wire.messages import Stage
+from line import GIVEN, NAMESPACE, OPERATOR_NAMESPACE, Line, durable
+from queries import has_data, panel_queries, parts, selectors, variable_queries
+from scraping import configuration
 from testcluster import binaries, chart, levels
 from testcluster.cluster import Cluster
 from testcluster.prometheus import Prometheus

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from line import HALF_A_CORE, NAMESPACE, Line, Reference, durable
-from recording import History, Life, Recording, Told, followed, overlapping, recorded
 
 from autohas_operator.manifests.pod import LIVENESS_FAILURES, LIVENESS_PERIOD_S, PROBE_TIMEOUT_S
+from line import HALF_A_CORE, NAMESPACE, Line, Reference, durable
+from recording import History, Life, Recording, Told, followed, overlapping, recorded
 from testcluster.waiting import until
 
 pytestmark = pytest.mark.node

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from engine_fixtures import MIXED, MemorySink, TickingClock, search, small_search
 
 from autohas_api.accept.acceptance import accept
 from autohas_api.space.decisions import Configuration, Role, Space
@@ -25,6 +24,7 @@ from autohas_trainer.engine.stages.supernet import StepOfSupernet
 from autohas_trainer.engine.training.guard import UpdateGuard
 from autohas_trainer.engine.training.search_task import Problem
 from autohas_trainer.space.paired import leave_one_out_advantages
+from engine_fixtures import MIXED, MemorySink, TickingClock, search, small_search
 
 RATES = {"name": "learning_rate", "continuous": {"min": "0.03", "max": "0.3", "scale": "Log", "numBases": 3}}
 

@@ -8,8 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from custom_search_fixtures import own_search
-from own_code_fixtures import Faulty, FaultyLinear
 from torch import device
 from typer.testing import CliRunner, Result
 
@@ -19,6 +17,8 @@ from autohas_api.testing.rejections import a_search, changed
 from autohas_trainer.cli.app import app
 from autohas_trainer.cli.memory import training_bytes
 from autohas_trainer.engine.training.search_task import Problem
+from custom_search_fixtures import own_search
+from own_code_fixtures import Faulty, FaultyLinear
 
 
 def _dry_run(document: dict[str, Any], folder: Path) -> Result:

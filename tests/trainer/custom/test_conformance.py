@@ -6,11 +6,11 @@ import re
 from pathlib import Path
 
 import numpy as np
-import own_code_fixtures as own
 import pytest
 import torch
 from typer.testing import CliRunner
 
+import own_code_fixtures as own
 from autohas_api.base.scoring import TaskKind
 from autohas_api.space.templates import TEMPLATES
 from autohas_trainer.cli.app import app

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from custom_search_fixtures import NOISE, OWN, loaded, own_search, searched
-from engine_fixtures import MemorySink, search
 
 from autohas_api.testing.rejections import changed
 from autohas_trainer.engine.training.training import Training
 from autohas_trainer.errors import ConfigurationError
 from autohas_trainer.templates import build_own, check_first_step
+from custom_search_fixtures import NOISE, OWN, loaded, own_search, searched
+from engine_fixtures import MemorySink, search
 
 
 @pytest.fixture

@@ -11,15 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import own_code_fixtures
 import pytest
 import torch
 import yaml
-from custom_search_fixtures import DECISIONS, OWN, loaded, own_search
-from engine_fixtures import Killed, MemorySink, search
 from torch import nn
 from typer.testing import CliRunner
 
+import own_code_fixtures
 from autohas_api.base.scoring import TaskKind
 from autohas_api.testing.rejections import changed
 from autohas_trainer.cli.app import app
@@ -30,6 +28,8 @@ from autohas_trainer.engine.training.training import Training
 from autohas_trainer.errors import ConfigurationError, DataError
 from autohas_trainer.events import StepRecord
 from autohas_trainer.templates import build_own
+from custom_search_fixtures import DECISIONS, OWN, loaded, own_search
+from engine_fixtures import Killed, MemorySink, search
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "07-own-model"
 

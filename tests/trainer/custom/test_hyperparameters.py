@@ -8,8 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from custom_search_fixtures import NOISE, loaded, searched
-from engine_fixtures import Killed, MemorySink, search
 from torch.nn import functional
 from typer.testing import CliRunner
 
@@ -22,6 +20,8 @@ from autohas_trainer.cli.app import app
 from autohas_trainer.engine.training.training import Training
 from autohas_trainer.errors import ConfigurationError
 from autohas_trainer.events import StepRecord
+from custom_search_fixtures import NOISE, loaded, searched
+from engine_fixtures import Killed, MemorySink, search
 
 GAMMA = {"name": "gamma", "categorical": {"choices": ["0", "2"]}, "default": "0"}
 WIDTH = {"name": "width", "integer": {"min": 8, "max": 32, "step": 8}, "default": "16"}

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from engine_fixtures import MemorySink, search, small_search
 from PIL import ExifTags, Image
 
 from autohas_api.testing.rejections import changed
 from autohas_trainer.data.images.image_folder import image_folder
 from autohas_trainer.errors import ConfigurationError, DataError
+from engine_fixtures import MemorySink, search, small_search
 
 
 def drawn(path: Path, colour: tuple[int, ...] | int, size: tuple[int, int] = (6, 4), mode: str = "RGB") -> Path:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from engine_fixtures import MemorySink, Stop, search, small_search
 
 from autohas_api.testing.rejections import changed
 from autohas_trainer.errors import Interrupted
+from engine_fixtures import MemorySink, Stop, search, small_search
 
 
 def test_what_was_converted_is_said_once_and_not_at_resume(tmp_path: Path) -> None:

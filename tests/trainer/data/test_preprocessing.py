@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from engine_fixtures import MemorySink, Stop, search, small_search
 from PIL import Image
 
 from autohas_api.testing.rejections import changed
@@ -22,6 +21,7 @@ from autohas_trainer.data.images.digits import digits
 from autohas_trainer.errors import Interrupted
 from autohas_trainer.reporting.sinks.fan_out import Sinks
 from autohas_trainer.reporting.sinks.files import FilesSink, read_result
+from engine_fixtures import MemorySink, Stop, search, small_search
 
 DIGEST = "sha256:" + "0" * 64
 GUIDE = (Path(__file__).parents[3] / "docs" / "guide.md").read_text(encoding="utf-8")

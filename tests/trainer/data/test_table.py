@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from engine_fixtures import MemorySink, search, small_search
 
 from autohas_api.accept.acceptance import accept
 from autohas_api.base.scoring import TaskKind
@@ -19,6 +18,7 @@ from autohas_trainer.data.split import Carving, carve
 from autohas_trainer.data.tables.table import table
 from autohas_trainer.engine.training.search_task import Problem
 from autohas_trainer.errors import ConfigurationError, DataError
+from engine_fixtures import MemorySink, search, small_search
 
 CLASSES, NUMBERS = TaskKind.CLASSIFICATION, TaskKind.REGRESSION
 

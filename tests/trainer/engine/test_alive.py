@@ -8,8 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from engine_fixtures import small_search
-from reporting_fixtures import FakeClock, lane_step, run_info
 
 from autohas_api.accept.acceptance import accept
 from autohas_api.wire.messages import Stage
@@ -20,6 +18,8 @@ from autohas_trainer.engine.stages import EvaluateStage
 from autohas_trainer.engine.training.search_task import Problem
 from autohas_trainer.reporting.sinks.live import LiveState
 from autohas_trainer.reporting.sinks.progress import health_of
+from engine_fixtures import small_search
+from reporting_fixtures import FakeClock, lane_step, run_info
 
 STALL_S = 900.0
 

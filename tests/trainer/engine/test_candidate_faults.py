@@ -13,9 +13,6 @@ from typing import Any
 
 import pytest
 import torch
-from custom_search_fixtures import own_search
-from engine_fixtures import ALGORITHMS, Killed, MemorySink, Stop, search
-from own_code_fixtures import Faulty, FaultyLinear
 from torch import nn
 
 from autohas_api.testing.rejections import changed
@@ -25,6 +22,9 @@ from autohas_trainer.engine.stages.best_of import BestOfStage
 from autohas_trainer.engine.training.training import Training
 from autohas_trainer.errors import CandidateError, ConfigurationError, DataError, DeviceError, Interrupted, NumericalError
 from autohas_trainer.events import Outcome, StepRecord
+from custom_search_fixtures import own_search
+from engine_fixtures import ALGORITHMS, Killed, MemorySink, Stop, search
+from own_code_fixtures import Faulty, FaultyLinear
 
 BATCHES: dict[str, Any] = {"name": "batch_size", "integer": {"min": 32, "max": 128, "step": 2, "scale": "Log"}, "default": "64"}
 WIDTHS: dict[str, Any] = {"name": "width", "categorical": {"choices": ["8", "16", "32"]}, "default": "16"}

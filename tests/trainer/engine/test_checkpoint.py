@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 import torch
-from engine_fixtures import Killed, MemorySink, search, small_search
 
 from autohas_api.testing.rejections import changed
 from autohas_api.wire.messages import Stage
 from autohas_trainer.engine.checkpointing import checkpoint
 from autohas_trainer.engine.checkpointing.checkpoint import CheckpointStore
 from autohas_trainer.events import StepRecord
+from engine_fixtures import Killed, MemorySink, search, small_search
 
 BATCHES: dict[str, Any] = {"name": "batch_size", "integer": {"min": 128, "max": 256, "step": 2, "scale": "Log"}}
 

@@ -6,7 +6,6 @@ from itertools import cycle
 from pathlib import Path
 
 import pytest
-from engine_fixtures import Killed, MemorySink, search, small_search
 from torch import device, int64, nn, zeros
 
 from autohas_api.accept.acceptance import accept
@@ -17,6 +16,7 @@ from autohas_trainer.engine.training.search_task import Problem
 from autohas_trainer.errors import ConfigurationError
 from autohas_trainer.templates import build_template, count_macs, default_path
 from autohas_trainer.templates.mlp import Mlp
+from engine_fixtures import Killed, MemorySink, search, small_search
 
 CPU = device("cpu")
 

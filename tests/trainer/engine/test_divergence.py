@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from engine_fixtures import MemorySink, search, small_search
 
 from autohas_api.space.decisions import Role
 from autohas_api.testing.rejections import changed
@@ -26,6 +25,7 @@ from autohas_trainer.engine.training.comparison import Comparison, diverged, ran
 from autohas_trainer.engine.training.training import Training
 from autohas_trainer.errors import NumericalError
 from autohas_trainer.supernet import Supernet
+from engine_fixtures import MemorySink, search, small_search
 
 SHARING: dict[str, Any] = {"name": "RandomSharing", "randomSharing": {"numSamples": 5}}
 

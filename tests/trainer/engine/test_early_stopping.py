@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine_fixtures import Killed, MemorySink, Stop, TickingClock, search, small_search
-from reporting_fixtures import FakeClock
 from torch import device
 
 from autohas_api.accept.acceptance import accept
@@ -25,6 +23,8 @@ from autohas_trainer.errors import Interrupted
 from autohas_trainer.events import Identity, Outcome, StepRecord
 from autohas_trainer.reporting.sinks.live import LiveState
 from autohas_trainer.reporting.sinks.progress import build_progress
+from engine_fixtures import Killed, MemorySink, Stop, TickingClock, search, small_search
+from reporting_fixtures import FakeClock
 
 RULES: dict[str, tuple[str, Any, StopReason]] = {
     "goal": ("spec.objective", {"goal": "0.85"}, StopReason.GOAL_REACHED),

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from engine_fixtures import MemorySink, search, small_search
 from safetensors.torch import load_file
 from sklearn.metrics import f1_score, log_loss, roc_auc_score
 
@@ -14,6 +13,7 @@ from autohas_api.accept.acceptance import accept
 from autohas_api.testing.rejections import changed
 from autohas_trainer.engine.training.search_task import Problem
 from autohas_trainer.space.recipe import path_of
+from engine_fixtures import MemorySink, search, small_search
 
 
 def _test_metric(metric: str, document: dict[str, object], workdir: Path, values: dict[str, str]) -> float:

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from engine_fixtures import Killed, MemorySink, search, small_search
 from typer.testing import CliRunner
 
 from autohas_api.testing.rejections import changed
@@ -21,6 +20,7 @@ from autohas_trainer.errors import CheckpointError, DataError
 from autohas_trainer.events import StepRecord
 from autohas_trainer.provenance import Environment, code_digests, digest_array
 from autohas_trainer.reporting.sinks.files import read_result
+from engine_fixtures import Killed, MemorySink, search, small_search
 
 _HERE = Environment.here
 

@@ -6,7 +6,6 @@ import base64
 
 import numpy as np
 import pytest
-from engine_fixtures import MemorySink, TickingClock, small_search
 from torch import device
 
 from autohas_api.accept.acceptance import accept
@@ -18,6 +17,7 @@ from autohas_trainer.engine.stages.race import RaceStage
 from autohas_trainer.engine.training.comparison import Comparison, encoded
 from autohas_trainer.engine.training.search_task import Problem
 from autohas_trainer.engine.training.training import Training
+from engine_fixtures import MemorySink, TickingClock, small_search
 
 
 def _board() -> Board:

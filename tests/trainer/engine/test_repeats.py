@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine_fixtures import ALGORITHMS, Killed, MemorySink, search, small_search
 
 from autohas_api.accept.acceptance import accept
 from autohas_api.budget.plan import minimum_trainings, plan_stages
@@ -16,6 +15,7 @@ from autohas_api.testing.rejections import changed
 from autohas_api.wire.messages import Stage, StopReason, decode_last_word, encode
 from autohas_trainer.engine.training.training import Training
 from autohas_trainer.events import StepRecord
+from engine_fixtures import ALGORITHMS, Killed, MemorySink, search, small_search
 
 
 def _document(algorithm: str = "Lanes", seeds: int = 3) -> dict[str, Any]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from engine_fixtures import ALGORITHMS, STAGES, Killed, MemorySink, Stop, case, search, small_search
 
 from autohas_api.testing.rejections import changed
 from autohas_api.wire.messages import Stage
 from autohas_trainer.errors import CheckpointError, Interrupted
 from autohas_trainer.events import Outcome, StepRecord
+from engine_fixtures import ALGORITHMS, STAGES, Killed, MemorySink, Stop, case, search, small_search
 
 _undisturbed: dict[str, tuple[Outcome, list[StepRecord]]] = {}
 

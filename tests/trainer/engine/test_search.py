@@ -7,7 +7,6 @@ import re
 from pathlib import Path
 
 import pytest
-from engine_fixtures import ALGORITHMS, STAGES, MemorySink, Stop, case, search, small_search
 from safetensors.torch import load_file
 from torch import device, get_num_threads
 
@@ -20,6 +19,7 @@ from autohas_trainer.engine.training.search_task import Problem
 from autohas_trainer.engine.training.training import Training
 from autohas_trainer.errors import ConfigurationError, NumericalError
 from autohas_trainer.events import Identity
+from engine_fixtures import ALGORITHMS, STAGES, MemorySink, Stop, case, search, small_search
 
 
 def _run(tmp_path: Path, algorithm: str) -> MemorySink:

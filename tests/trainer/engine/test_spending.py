@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-from engine_fixtures import Killed, MemorySink, TickingClock, search, small_search
 from torch import device
 
 from autohas_api.accept.acceptance import accept
@@ -29,6 +28,7 @@ from autohas_trainer.engine.training import training as training_module
 from autohas_trainer.engine.training.search_task import Problem
 from autohas_trainer.engine.training.training import Training
 from autohas_trainer.events import StepRecord
+from engine_fixtures import Killed, MemorySink, TickingClock, search, small_search
 
 PRICES = Prices.of((5, 15, 45), Comparisons(early=0.01, last=0.02))
 

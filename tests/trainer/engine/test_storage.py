@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-from engine_fixtures import Killed, MemorySink, Stop, search, small_search
 from safetensors import SafetensorError
 
 from autohas_api.base.names import ExitCode
@@ -19,6 +18,7 @@ from autohas_trainer.engine.checkpointing.tensor_file import write_tensors
 from autohas_trainer.events import StepRecord
 from autohas_trainer.reporting.http.metrics import build_registry, render
 from autohas_trainer.reporting.sinks.live import LiveState
+from engine_fixtures import Killed, MemorySink, Stop, search, small_search
 
 TENSORS = {"a": torch.zeros(4)}
 

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from engine_fixtures import small_search
 
 from autohas_api.accept.acceptance import accept
 from autohas_api.testing.rejections import changed
@@ -20,6 +19,7 @@ from autohas_trainer.engine.training.training import Training
 from autohas_trainer.errors import DataError
 from autohas_trainer.tasks import Classification
 from autohas_trainer.templates import Dropout, arm_dropout, disarm_dropout
+from engine_fixtures import small_search
 
 CPU = torch.device("cpu")
 RECIPES: dict[str, dict[str, Any]] = {

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 import structlog
-from reporting_fixtures import FakeClock, candidate, checkpoint_info, lane_step, outcome, policy, run_info, supernet_step
 from rich.console import Console
 
 from autohas_api.wire.messages import Notice, Stage
 from autohas_trainer.reporting.sinks.bar import BarSink, duration
 from autohas_trainer.reporting.sinks.live import LiveState
 from autohas_trainer.reporting.sinks.logs import LogSink
+from reporting_fixtures import FakeClock, candidate, checkpoint_info, lane_step, outcome, policy, run_info, supernet_step
 
 
 def _drawn(tmp_path: Path, *, terminal: bool, reward: float | None = 0.5) -> str:

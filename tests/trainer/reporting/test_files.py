@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from reporting_fixtures import DIGEST, ENVIRONMENT, candidate, outcome, run_info
 
 from autohas_trainer import atomic_file
 from autohas_trainer.atomic_file import write_whole
@@ -19,6 +18,7 @@ from autohas_trainer.reporting.sinks.fan_out import Sinks
 from autohas_trainer.reporting.sinks.files import FilesSink, config_text, read_result
 from autohas_trainer.reporting.sinks.history import HistorySink
 from autohas_trainer.reporting.sinks.null import SilentSink
+from reporting_fixtures import DIGEST, ENVIRONMENT, candidate, outcome, run_info
 
 RACE = (
     candidate("default", 1 / 9, 0.5),

@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from reporting_fixtures import candidate, lane_step, policy, run_info, supernet_step
 
 from autohas_api.testing.rejections import a_search, changed
 from autohas_trainer.events import HISTORY_FILE
 from autohas_trainer.reporting.sinks.history import HistorySink, read_history
+from reporting_fixtures import candidate, lane_step, policy, run_info, supernet_step
 
 
 def test_what_is_written_is_read_back_equal(tmp_path: Path) -> None:

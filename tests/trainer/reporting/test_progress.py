@@ -6,6 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
+from autohas_api.budget.stage_plan import stage_steps
+from autohas_api.testing.rejections import a_search, changed
+from autohas_api.wire.messages import Notice, Progress, Stage, TopChoice, decode_progress
+from autohas_trainer.reporting.sinks.history import HistorySink
+from autohas_trainer.reporting.sinks.live import LiveState, stage_at
+from autohas_trainer.reporting.sinks.progress import build_progress, encode_progress, eta_seconds, health_of
 from reporting_fixtures import (
     FakeClock,
     candidate,
@@ -17,13 +24,6 @@ from reporting_fixtures import (
     supernet_step,
     without_architecture,
 )
-
-from autohas_api.budget.stage_plan import stage_steps
-from autohas_api.testing.rejections import a_search, changed
-from autohas_api.wire.messages import Notice, Progress, Stage, TopChoice, decode_progress
-from autohas_trainer.reporting.sinks.history import HistorySink
-from autohas_trainer.reporting.sinks.live import LiveState, stage_at
-from autohas_trainer.reporting.sinks.progress import build_progress, encode_progress, eta_seconds, health_of
 
 
 def _started(tmp_path: Path, clock: FakeClock) -> LiveState:

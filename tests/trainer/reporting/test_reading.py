@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from reporting_fixtures import DIGEST, ENVIRONMENT, candidate, outcome, run_info
 
 import autohas_trainer
 from autohas_api.testing.rejections import a_search, changed
@@ -19,6 +18,7 @@ from autohas_trainer.reporting.report.explanations import CANDIDATES, explanatio
 from autohas_trainer.reporting.report.report import render
 from autohas_trainer.reporting.sinks.files import Finished
 from autohas_trainer.reporting.sinks.history import History
+from reporting_fixtures import DIGEST, ENVIRONMENT, candidate, outcome, run_info
 
 NOTHING = History(steps=(), policies=(), candidates=())
 RACE = tuple(candidate(name, 1 / 9, 0.5, cost=0.3) for name in ("default", "lane 5", "default architecture", "argmax", "sample 1"))

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from reporting_fixtures import DIGEST, ENVIRONMENT, candidate, outcome, policy, run_info, supernet_step, without_architecture
 
 from autohas_api.testing.rejections import a_search, changed
 from autohas_trainer.errors import DataError
@@ -17,6 +16,7 @@ from autohas_trainer.events import CandidateRecord
 from autohas_trainer.reporting.report.report import render, write_report
 from autohas_trainer.reporting.sinks.files import Finished
 from autohas_trainer.reporting.sinks.history import History
+from reporting_fixtures import DIGEST, ENVIRONMENT, candidate, outcome, policy, run_info, supernet_step, without_architecture
 
 RACE = tuple(
     candidate(name, fraction, score, cost=0.3 + index)

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from reporting_fixtures import FakeClock, candidate, checkpoint_info, lane_step, policy, run_info, supernet_step
 
 from autohas_api.accept.acceptance import accept
 from autohas_api.testing.rejections import a_search, changed
@@ -19,6 +18,7 @@ from autohas_api.wire.messages import decode_progress
 from autohas_trainer.errors import ConfigurationError
 from autohas_trainer.reporting.http.server import TrainerServer
 from autohas_trainer.reporting.sinks.live import LiveState
+from reporting_fixtures import FakeClock, candidate, checkpoint_info, lane_step, policy, run_info, supernet_step
 
 
 class Served:

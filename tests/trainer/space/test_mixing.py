@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from engine_fixtures import MemorySink, search, small_search
 from scipy.stats import chi2
 
 from autohas_api.accept.acceptance import accept
@@ -24,6 +23,7 @@ from autohas_api.wire.result import configuration_of
 from autohas_trainer.seeding import stream
 from autohas_trainer.space.mixing import combined, draws_gradient
 from autohas_trainer.space.policy import Policy
+from engine_fixtures import MemorySink, search, small_search
 
 RATE = "spec.searchSpace.hyperparameters[0].continuous"
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from engine_fixtures import MemorySink, TickingClock, search, small_search
 from torch import Tensor, device
 
 from autohas_api.accept.acceptance import accept
@@ -19,6 +18,7 @@ from autohas_trainer.engine.stages.supernet import StepOfSupernet
 from autohas_trainer.engine.training.search_task import Problem
 from autohas_trainer.engine.training.training import Training
 from autohas_trainer.optim import clip, norm_of
+from engine_fixtures import MemorySink, TickingClock, search, small_search
 
 DIABETES = Path(__file__).parents[3] / "examples" / "03-tabular-csv" / "diabetes.csv"
 
