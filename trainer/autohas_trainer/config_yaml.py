@@ -84,8 +84,8 @@ def _with_steps(search: Search, steps: object) -> Search:
     """The search with a training of fewer steps than a search could halve: few large batches are as many examples."""
     if type(steps) is not int or steps >= MIN_STEPS:
         return search
-    retrain = search.spec.retrain.model_copy(update={"steps": steps})
-    return search.model_copy(update={"spec": search.spec.model_copy(update={"retrain": retrain})})
+    retrain = search.spec.retrain.model_copy(update={"steps": steps})  # not `replace`, which would refuse fewer steps than MIN_STEPS
+    return search.replace(spec=search.spec.replace(retrain=retrain))
 
 
 def _is_number(value: object) -> bool:

@@ -70,6 +70,18 @@ class Model(BaseModel):
         """Read a JSON text by the names of the wire."""
         return super().model_validate_json(json_data, **{**BY_ALIAS, **options})
 
+    def replace(self, **changes: Any) -> Self:  # noqa: ANN401 - crds/mypy_replace.py has mypy check names and types
+        """A copy with other values of some fields, each validated as the constructor validates it. The cross-field `rules` do not run.
+
+        Raises:
+            TypeError: the model has no field of that name.
+            ValidationError: a value does not fit its field.
+        """
+        fields = type(self).model_fields
+        if unknown := changes.keys() - fields.keys():
+            raise TypeError(f"{type(self).__name__} has no field {', '.join(sorted(unknown))}")
+        return type(self)(**{name: getattr(self, name) for name in fields} | changes)
+
     def to_json(self) -> dict[str, Any]:
         """The model as the API server stores it: camelCase keys, absent optionals left out."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)

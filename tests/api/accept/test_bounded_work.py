@@ -136,9 +136,8 @@ def _one_step(fraction: str, knobs: dict[str, Any], steps: int, *, architecture:
     document = document if architecture else changed(document, "spec.searchSpace.architecture")
     document = changed(document, "spec.algorithm", {"autoHAS": {"strategy": "OneStep"}})
     search, space = accept(document)
-    chosen = search.spec.algorithm.model_copy(update={"auto_has": AutoHAS(warmup_fraction=fraction, **knobs)})
-    update = {"algorithm": chosen, "retrain": Retrain(steps=steps), "budget": Budget(trainings=TRAININGS)}
-    return search.spec.model_copy(update=update), space
+    chosen = search.spec.algorithm.replace(auto_has=AutoHAS(warmup_fraction=fraction, **knobs))
+    return search.spec.replace(algorithm=chosen, retrain=Retrain(steps=steps), budget=Budget(trainings=TRAININGS)), space
 
 
 @pytest.mark.parametrize("knobs", KNOBS, ids=str)
@@ -161,7 +160,7 @@ def test_steps_of_one_step_are_those_found_one_by_one(fraction: str, knobs: dict
 def test_steps_of_one_step_are_found_at_once(fraction: str, batch: int, knobs: dict[str, Any], *, architecture: bool) -> None:
     """At the schema's largest budget too, and they are the most that it pays for."""
     spec, space = _one_step(fraction, knobs, STEPS, architecture=architecture)
-    spec = spec.model_copy(update={"task": _with_batch(spec, batch)})
+    spec = spec.replace(task=_with_batch(spec, batch))
 
     with bounded(1000):
         steps, cost = plan._one_step_schedule(spec, plan._roles(space), float(TRAININGS))
@@ -170,7 +169,7 @@ def test_steps_of_one_step_are_found_at_once(fraction: str, batch: int, knobs: d
 
 
 def _with_batch(spec: Spec, batch: int) -> Any:
-    return spec.task.model_copy(update={"recipe": spec.task.recipe.model_copy(update={"batch_size": batch})})
+    return spec.task.replace(recipe=spec.task.recipe.replace(batch_size=batch))
 
 
 @pytest.mark.parametrize("price", [0.0, 0.01])

@@ -135,7 +135,7 @@ def test_a_budget_without_a_comparison_is_warned_of() -> None:
 def test_data_of_known_size_needs_no_limit() -> None:
     """At most 2,000 training images are 200 for selection, which the budget pays for."""
     spec, space = _images("4")
-    data = spec.task.data.model_copy(update={"arguments": {"trainLimit": "2000"}})
-    known = spec.model_copy(update={"task": spec.task.model_copy(update={"data": data})})
+    data = spec.task.data.replace(arguments={"trainLimit": "2000"})
+    known = spec.replace(task=spec.task.replace(data=data))
 
     assert len(plan_lines(known, space)) == 1

@@ -46,7 +46,7 @@ def repeated_result(search: Search, workdir: Path, identity: Identity) -> Result
         return None
     if found is None or found.outcome.result.search_uid != identity.search_uid:
         return None
-    return found.outcome.result.model_copy(update={"pod_uid": identity.pod_uid, "attempt": identity.attempt})
+    return found.outcome.result.replace(pod_uid=identity.pod_uid, attempt=identity.attempt)
 
 
 def run_in_pod(job: Job, port: int, state: LiveState, stop: StopRequest) -> Result:

@@ -106,10 +106,10 @@ def encode_progress(progress: Progress) -> bytes:
 def _smaller(progress: Progress) -> Progress:
     notices = progress.notices
     if any(len(n.message) > _NOTICE_TEXT for n in notices):
-        shortened = [n.model_copy(update={"message": n.message[: _NOTICE_TEXT - 1] + "…"}) for n in notices]
-        return progress.model_copy(update={"notices": shortened})
+        shortened = [n.replace(message=n.message[: _NOTICE_TEXT - 1] + "…") for n in notices]
+        return progress.replace(notices=shortened)
     if len(notices) > 1:
-        return progress.model_copy(update={"notices": notices[len(notices) // 2 :]})
+        return progress.replace(notices=notices[len(notices) // 2 :])
     if progress.top:
-        return progress.model_copy(update={"top": progress.top[: len(progress.top) // 2]})
+        return progress.replace(top=progress.top[: len(progress.top) // 2])
     raise ValueError(f"progress does not fit into {MAX_PROGRESS_BYTES} bytes")
