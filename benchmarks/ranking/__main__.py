@@ -1,9 +1,9 @@
 """`python -m benchmarks.ranking`: does the supernet know which architecture is better, beyond that larger ones are?
 
-ALGORITHMS section 5: before tuning a controller, look at the rank correlation of the shared weights with stand-alone trainings at fixed
-hyperparameters, and at the partial correlation given size. Architectures are drawn uniformly; the truth is the test accuracy of a whole
-training of each; shared weights are trained on uniform paths for as many steps as a search has, then score each architecture by its mean
-loss on reward batches. Nothing here is a controller.
+A controller cannot be better than the ranking that rewards it. So look at the rank correlation of the shared weights with stand-alone
+trainings at fixed hyperparameters, and at the partial correlation given size. Architectures are drawn uniformly; the truth is the test
+accuracy of a whole training of each; shared weights are trained on uniform paths for as many steps as a search has, then score each
+architecture by its mean loss on reward batches. Nothing here is a controller.
 """
 
 from __future__ import annotations

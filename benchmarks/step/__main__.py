@@ -1,4 +1,4 @@
-"""`python -m benchmarks.step`: what a supernet step costs beside the floor of ALGORITHMS section 7, as one markdown file.
+"""`python -m benchmarks.step`: what a supernet step costs compared with its floor, as one markdown file.
 
     floor = plain training step of the same subnetwork * gradients + its forward pass on each batch that was looked at
 

@@ -1,7 +1,7 @@
 """The operator's only way to change the cluster: six verbs on plain dicts, and their implementation over HTTP.
 
 `KubeClient` is what everything else knows; tests put a fake in its place. Every request has a timeout, every write
-costs a token. Deletes of Jobs take their pods along first (Source: API section 3).
+costs a token. Jobs are deleted in the foreground: a plain DELETE of a batch/v1 Job orphans its pods.
 """
 
 from __future__ import annotations

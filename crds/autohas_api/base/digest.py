@@ -28,5 +28,5 @@ def configuration_digest(values: Mapping[str, str]) -> str:
 
 
 def result_digest(*, configuration: str, test_score: float, model: str) -> str:
-    """Digest of a result: configuration digest, test score and model digest; no times (API section 4)."""
+    """Digest of a result: configuration digest, test score and model digest; no times, so that equal runs have equal digests."""
     return sha256({"configuration": configuration, "model": model, "testScore": test_score})

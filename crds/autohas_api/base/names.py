@@ -82,7 +82,7 @@ MAX_LAST_WORD_BYTES: Final = 4096
 
 
 class ExitCode(IntEnum):
-    """What a trainer's exit code means to the Job (API section 4)."""
+    """What a trainer's exit code means to the Job; docs/protocol.md has the table."""
 
     RESULT = 0
     BUG = 1

@@ -29,7 +29,7 @@ _CEL_DECIMAL: Final = DECIMAL_PATTERN.replace("\\", "\\\\")
 
 
 class Role(StrEnum):
-    """What a decision changes, and so which stage may search it (ALGORITHMS section 3)."""
+    """What a decision changes, and so which stage may search it: see docs/algorithm.md."""
 
     ARCHITECTURE = "Architecture"
     UPDATE_RULE = "UpdateRule"

@@ -1,7 +1,7 @@
 """kopf's side: three `on.event` handlers that hand what they hear to the intake, and kopf's settings.
 
 No logic here: kopf drops what these handlers raise, so they only remember. Nothing of kopf's bookkeeping (finalizers,
-annotations, events, peering) is used (Source: kopf.md sections 0 and 1).
+annotations, events, peering) is used: see docs/kubernetes.md.
 """
 
 from __future__ import annotations

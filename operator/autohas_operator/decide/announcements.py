@@ -40,7 +40,7 @@ _STOPS: Final = frozenset(
 )
 """Why a trainer that was still starting ended; other reasons of the phase Interrupted say that the next pod is not there yet."""
 _NAMED_ENDS: Final = frozenset({"ResultInvalid", "NumericalFailure"})
-"""Ends that have an event of their own before SearchFailed (Source: operator-anchors section 6)."""
+"""Ends that have an event of their own before SearchFailed."""
 EVENT_NAMES: Final = {"Unschedulable": "TrainerUnschedulable", "Stalled": "SearchStalled"}
 """Where an event beside its condition would be read without it."""
 

@@ -340,7 +340,7 @@ def _was_ready_reason(scene: Scene) -> str:
 def _renewed(scene: Scene, job: JobRecord) -> Course | None:
     """A Job whose pods were interrupted again and again, and got on: its back-off, up to 10 minutes, would punish them.
 
-    Kubernetes counts no failure for them, but makes the next pod wait as if it did (Source: API section 3). A Job that a
+    Kubernetes counts no failure for them, but makes the next pod wait as if it did (measured, Kubernetes 1.35). A Job that a
     queue has admitted stays: a new one would have to queue again.
     """
     previous, pods = scene.previous, scene.observed.pods_of(job)

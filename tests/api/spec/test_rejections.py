@@ -20,7 +20,7 @@ def test_the_example_is_accepted() -> None:
 
 
 def test_an_empty_map_of_arguments_is_none_at_all() -> None:
-    """API.md writes its sample so."""
+    """An empty map means the same as none."""
     search, _ = accept(changed(a_search(), "spec.task.model", {"template": "mlp", "arguments": {}}))
 
     assert search.spec.task.model.template == "mlp"

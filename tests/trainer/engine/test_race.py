@@ -1,4 +1,4 @@
-"""The race at 1/3: the best lane is an incumbent, and ties within noise go to it (ALGORITHMS section 1)."""
+"""The race at 1/3: the best lane is an incumbent, and ties within noise go to it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """AutoHAS, strategy Lanes: hyperparameters come from lanes, the supernet searches the architecture with the winner's.
 
 Source: TuNAS for the order within a step (weight step, then the same sample with the updated weights on the reward batch).
-Ours: hyperparameters are not rewarded one step ahead, because that reward is biased (performance.md section 3, short horizon).
+Ours: hyperparameters are not rewarded one step ahead, because that reward is biased: see HYPERPARAMETER_WINDOW.
 """
 
 from __future__ import annotations

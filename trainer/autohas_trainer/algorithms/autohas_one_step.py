@@ -6,8 +6,8 @@ Source: AutoHAS abstract and overview figure. The text leaves two things open, s
 update uses (`sharedUpdate`; Ours: those that the policy derives for the sample's architecture), and whether the temporary update has
 a batch of its own (`temporaryBatch`; Ours: one gradient serves both). With Sampled and Shared the temporary weights *are* the next
 shared ones.
-Ours: hyperparameters learn inside a window only and are then frozen (performance.md section 3), and while they do, an update that
-harms its own training batch is taken back (ALGORITHMS section 4).
+Ours: hyperparameters learn inside a window only and are then frozen (see HYPERPARAMETER_WINDOW), and while they do, an update that
+harms its own training batch is taken back.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class AutoHASOneStep(WindowedSearch):
         if is_same_update and is_kept:
             reward = context.score(sample, context.reward_batch())
         is_at_fault = self._commits_sample and not is_kept
-        # Source: ALGORITHMS section 4: a rejected sample still updates the policy, clipped.
+        # A rejected sample still updates the policy, clipped: otherwise the policy would go on proposing it.
         advantage = -MAX_ADVANTAGE if is_at_fault or reward is None else self.policy.advantage(reward)
         self.policy.update(draw, advantage, (*self.hyperparameters, *self.learning(context)))
         return SupernetStep(

@@ -3,7 +3,7 @@
     sample a → gradient along a → for k = 1..K: h_k, W*_k = update(W, gradient, h_k), r_k = -loss of a at W*_k → REINFORCE on h
     with the other samples as baseline → shared W gets its own update → reward of a → REINFORCE on a
 
-Ours (ALGORITHMS section 4): batch, path and weights are the same for all K, so what differs is the update rule alone; the loss
+Ours: batch, path and weights are the same for all K, so what differs is the update rule alone; the loss
 tells update rules apart where an accuracy of one batch is the same for all.
 """
 

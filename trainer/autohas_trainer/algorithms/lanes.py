@@ -1,6 +1,6 @@
 """Which configurations the lanes train: the default first, then a Latin design over the hyperparameters.
 
-Ours (ALGORITHMS section 6, "First plan"): every second lane keeps the default architecture, the others draw one. Each choice of a
+Ours: every second lane keeps the default architecture, the others draw one. Each choice of a
 hyperparameter is used equally often, and equally often with the default architecture, so few lanes cover a range. Permutations are
 drawn anew, for each hyperparameter by itself, so that two with equally many choices do not go in step.
 """

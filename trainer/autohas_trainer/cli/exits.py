@@ -1,4 +1,4 @@
-"""The one place where an exception becomes an exit code and a sentence (API section 4).
+"""The one place where an exception becomes an exit code and a sentence.
 
 A disk that is full, read-only or not ours exits 1, which the Job counts and repeats up to backoffLimit: the checkpoints are whole, space
 can be freed and a volume remounted while the Job backs off, so the search is not lost; 78 would end it for good, 75 would repeat it

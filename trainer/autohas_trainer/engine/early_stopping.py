@@ -8,7 +8,7 @@
     ... for the final training of the leader only      any but Evaluate    Evaluate: the leader is finished
 
 `look` after every step, then `leaves`: what was seen is part of the checkpoint, so a resumed search ends where the undisturbed one does.
-Time is the exception: it promises the same kind of result, not the same digest (ALGORITHMS section 2).
+Time is the exception: it promises the same kind of result, not the same digest.
 """
 
 from __future__ import annotations

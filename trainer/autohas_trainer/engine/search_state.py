@@ -182,7 +182,7 @@ class Board:
         self.sink.step(self._step_record(stage, finite(loss), training.learning_rate, candidate=name))
 
     def _judge_default(self, training: Training) -> None:
-        """Whatever else diverges only loses; without the default there is no answer (ALGORITHMS section 4)."""
+        """Whatever else diverges only loses; without the default there is no answer."""
         if training.is_diverged and training.configuration == self.problem.space.default and training.repeat == 0:
             message = (
                 f"the default configuration diverged at step {training.num_steps_done};"

@@ -48,5 +48,5 @@ def _scaled(quality: float, factor: float) -> float:
 
 
 def normalised_quality(loss: float, constant_loss: float) -> float:
-    """Return 1 - loss / constant_loss: 1 is perfect, 0 the best constant answer (Source: ALGORITHMS section 3)."""
+    """Return 1 - loss / constant_loss: 1 is perfect, 0 the best constant answer."""
     return 1 - loss / constant_loss

@@ -3,9 +3,9 @@
     p = softmax(logits),   d log p(i) / d logits = onehot(i) - p,   gradient = advantage * (onehot(i) - p)
 
 Source: TuNAS controller.py: logits start at 0, Adam with beta1 = 0, baseline = exponential average 0.95 of the reward, zero-debiased.
-Ours: the advantage is divided by its own running deviation and clipped at 3 (performance.md section 3), and no reward moves baseline
+Ours: the advantage is divided by its own running deviation and clipped at 3, and no reward moves baseline
 or deviation by more than it would as such an outlier, or one wild reward would silence the controller for hundreds of steps; rows of
-decisions that a sample leaves inactive move neither logits nor moments (ALGORITHMS section 3).
+decisions that a sample leaves inactive move neither logits nor moments.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ __all__ = ["RATE_FACTORS", "TrainingRecipe", "path_of", "rate_of_recipe", "recip
 
 
 RATE_FACTORS: Final[Mapping[str, float]] = {"sgd": 1.0, "rmsprop": 0.01, "adam": 0.01}
-"""What a learning rate is multiplied by (ALGORITHMS section 3): normalised steps need a hundredth of SGD's rate, roughly."""
+"""What a learning rate is multiplied by: normalised steps need a hundredth of SGD's rate, roughly."""
 
 _FEWEST_DIGITS: Final = 6
 _MOST_DIGITS: Final = 17

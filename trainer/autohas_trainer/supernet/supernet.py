@@ -3,7 +3,8 @@
 Called by the engine's step context, once per gradient, trial, commit and score. Knows nothing of policies, rewards or schedules.
 
 Ours: view leaves. A leaf is `shared[name][index].detach().requires_grad_()`: the gradient is taken with respect to the slice, and the
-update writes through the view. No zero-padded gradients, no optimizer pass over unsampled weights (performance.md, section 2).
+update writes through the view. No zero-padded gradients, no optimizer pass over unsampled weights: a step
+costs 1.04 to 1.09 times its floor (benchmarks/results) where a copy and a second gradient cost twice as much.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ class Supernet:
             rng_key: Names the initialisation stream.
             device: Where weights, moments and batches live.
             dtype: `torch.bfloat16` computes forwards under autocast; None computes in float32. Weights are always float32. Searches
-                give None; the other is there for the test of the autocast trap that ALGORITHMS section 7 asks for.
+                give None; the other is there for the test of the autocast trap (see `_autocast`).
             optimizers: The kinds of rule that `trial` and `commit` may be given.
         """
         self._template = template

@@ -1,6 +1,6 @@
 """What a task is: loss, metric and quality of one kind of targets.
 
-Quality is what rewards and comparisons use: higher is better, 1 is perfect. Source: ALGORITHMS section 3: accuracy as it is (so are
+Quality is what rewards and comparisons use: higher is better, 1 is perfect. Ours: accuracy as it is (so are
 f1 and auc), R² for regression, 1 - loss / loss of a constant otherwise.
 
 Shape letters: N examples of a split, B of a batch, K outputs of the network.

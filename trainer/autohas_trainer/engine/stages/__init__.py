@@ -1,4 +1,4 @@
-"""The stages of a search in their order: Lanes, Warmup, Supernet, Race, Evaluate (ALGORITHMS section 1)."""
+"""The stages of a search in their order: Lanes, Warmup, Supernet, Race, Evaluate."""
 
 from __future__ import annotations
 

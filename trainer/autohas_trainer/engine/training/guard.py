@@ -1,6 +1,7 @@
 """Two watchmen of the supernet: one takes back updates that do harm, one notices that the controller has collapsed. Pure.
 
-Source: ALGORITHMS section 4, "Reject and restore" and "Poisoning".
+Ours: one update with a rate of 3 ruins shared weights, and with ruined weights the rewards are noise on which the controller decides
+all the same (measured, docs/algorithm.md).
 """
 
 from __future__ import annotations
