@@ -1,14 +1,15 @@
 """What every model of the contract shares: camelCase names, no unknown fields, rules in two languages.
 
-A `Rule` says one thing twice: as CEL, which the API server runs, and as a Python predicate, which the models run
-offline. Both reject the same objects with the same message; a table of invalid specs proves it on a real server.
+A `Rule` states one condition twice: as CEL, which the API server evaluates, and as a Python predicate, which the models evaluate
+offline. `autohas_api.base.rules` makes both from one expression.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated, Any, ClassVar, Final, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
@@ -85,6 +86,16 @@ class Model(BaseModel):
     def to_json(self) -> dict[str, Any]:
         """The model as the API server stores it: camelCase keys, absent optionals left out."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def field_value(value: Any, alias: str) -> Any:  # noqa: ANN401 - the value of any field
+    """The value of the field of a model that the wire calls `alias`; also of an object as JSON has it, None where it is absent."""
+    return value.get(alias) if isinstance(value, Mapping) else getattr(value, _names_by_alias(type(value))[alias])
+
+
+@cache
+def _names_by_alias(model: type[Model]) -> Mapping[str, str]:
+    return {field.alias or name: name for name, field in model.model_fields.items()}
 
 
 def _is_finite(value: str) -> str:

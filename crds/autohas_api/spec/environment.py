@@ -8,6 +8,7 @@ from pydantic import Field, StringConstraints
 
 from autohas_api.base.kube_types import DataKey, DnsName, Quantity
 from autohas_api.base.model import Model, Rule
+from autohas_api.base.rules import exactly_one, never_together, no_prefix
 
 ENV_NAME_PATTERN = r"^([-_a-zA-Z][-._a-zA-Z0-9]*|\.[-_a-zA-Z0-9][-._a-zA-Z0-9]*)$"
 """Kubernetes refuses what begins with two dots, and a single one."""
@@ -48,14 +49,7 @@ class EnvSource(Model):
     config_map_key_ref: KeyRef | None = Field(default=None)
     secret_key_ref: KeyRef | None = Field(default=None)
 
-    rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            expression="[has(self.fieldRef), has(self.resourceFieldRef), has(self.configMapKeyRef), has(self.secretKeyRef)]"
-            ".filter(x, x).size() == 1",
-            message="exactly one of fieldRef, resourceFieldRef, configMapKeyRef and secretKeyRef must be given",
-            holds=lambda s: sum(x is not None for x in (s.field_ref, s.resource_field_ref, s.config_map_key_ref, s.secret_key_ref)) == 1,
-        ),
-    )
+    rules: ClassVar[tuple[Rule, ...]] = (exactly_one("fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef"),)
 
 
 class EnvVar(Model):
@@ -66,18 +60,8 @@ class EnvVar(Model):
     value_from: EnvSource | None = Field(default=None)
 
     rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            expression="!self.name.startsWith('AUTOHAS_')",
-            message="names that start with AUTOHAS_ are the operator's",
-            field_path=".name",
-            holds=lambda e: not e.name.startswith("AUTOHAS_"),
-        ),
-        Rule(
-            expression="!has(self.value) || !has(self.valueFrom)",
-            message="value must not be given beside valueFrom",
-            field_path=".value",
-            holds=lambda e: e.value is None or e.value_from is None,
-        ),
+        no_prefix("name", "AUTOHAS_", "names that start with AUTOHAS_ are the operator's"),
+        never_together("value", "valueFrom"),
     )
 
 
@@ -96,15 +80,6 @@ class EnvFrom(Model):
     secret_ref: ObjectRef | None = Field(default=None)
 
     rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            expression="has(self.configMapRef) != has(self.secretRef)",
-            message="exactly one of configMapRef and secretRef must be given",
-            holds=lambda e: (e.config_map_ref is None) != (e.secret_ref is None),
-        ),
-        Rule(
-            expression="!has(self.prefix) || !self.prefix.startsWith('AUTOHAS_')",
-            message="a prefix that starts with AUTOHAS_ would make names that are the operator's",
-            field_path=".prefix",
-            holds=lambda e: not (e.prefix or "").startswith("AUTOHAS_"),
-        ),
+        exactly_one("configMapRef", "secretRef"),
+        no_prefix("prefix", "AUTOHAS_", "a prefix that starts with AUTOHAS_ would make names that are the operator's", is_optional=True),
     )

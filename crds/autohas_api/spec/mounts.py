@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, Any, ClassVar, Final, Literal
+import operator
+from functools import reduce
+from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Field, StringConstraints
 
+from autohas_api.base.expressions import Expression, field
 from autohas_api.base.kube_rules import never
 from autohas_api.base.kube_types import DataKey, DnsName, FileMode, Quantity
 from autohas_api.base.model import Model, Rule
 from autohas_api.base.names import CHECKPOINT_DIRECTORY, CONFIG_DIRECTORY, SCRATCH_DIRECTORY, SHM_DIRECTORY
+from autohas_api.base.rules import exactly_one, no_prefix, rule
 
 __all__ = [
     "ClaimSource",
@@ -76,14 +79,6 @@ class EmptyDirSource(Model):
     size_limit: Quantity | None = Field(default=None)
 
 
-_SOURCES = ("persistentVolumeClaim", "configMap", "secret", "emptyDir")
-
-
-def _num_sources(volume: Any) -> int:  # noqa: ANN401 - a Volume, defined below
-    sources = (volume.persistent_volume_claim, volume.config_map, volume.secret, volume.empty_dir)
-    return sum(source is not None for source in sources)
-
-
 class Volume(Model):
     """A volume of the trainer pod: a claim, ConfigMap, Secret or emptyDir, never the host's files."""
 
@@ -94,17 +89,8 @@ class Volume(Model):
     empty_dir: EmptyDirSource | None = Field(default=None)
 
     rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            expression="[" + ", ".join(f"has(self.{source})" for source in _SOURCES) + "].filter(x, x).size() == 1",
-            message="exactly one of persistentVolumeClaim, configMap, secret and emptyDir must be given",
-            holds=lambda v: _num_sources(v) == 1,
-        ),
-        Rule(
-            expression="!self.name.startsWith('autohas-')",
-            message="names that start with autohas- are the operator's",
-            field_path=".name",
-            holds=lambda v: not v.name.startswith("autohas-"),
-        ),
+        exactly_one("persistentVolumeClaim", "configMap", "secret", "emptyDir"),
+        no_prefix("name", "autohas-", "names that start with autohas- are the operator's"),
     )
 
 
@@ -127,58 +113,35 @@ def normal(path: str) -> str:
     return path[:-1] if path.endswith("/") and path != "/" else path
 
 
-def _normal(path: str) -> str:
-    """CEL of `normal`."""
-    return f"({path}.endsWith('/') && {path} != '/' ? {path}.substring(0, size({path}) - 1) : {path})"
-
-
-def _is_taken(path: str) -> bool:
+def _is_taken(path: Expression) -> Expression:
     """Compares whole parts: `/scratch-data` is not below `/scratch`."""
-    path = normal(path)
-    is_device = path == "/dev" or (path.startswith("/dev/") and path != SHM_DIRECTORY)
-    return path in (*_EXACT, *_WHOLE) or path.startswith(tuple(f"{whole}/" for whole in _WHOLE)) or is_device
-
-
-def _cel_is_taken(path: str) -> str:
-    """CEL of `_is_taken`."""
-    exact = ", ".join(f"'{name}'" for name in (*_EXACT, *_WHOLE, "/dev"))
-    below = " || ".join(f"{path}.startsWith('{whole}/')" for whole in _WHOLE)
-    return f"{_normal(path)} in [{exact}] || {below} || ({path}.startsWith('/dev/') && {_normal(path)} != '{SHM_DIRECTORY}')"
-
-
-def _are_distinct(mounts: Sequence[VolumeMount] | None) -> bool:
-    paths = [normal(mount.mount_path) for mount in mounts or []]
-    return len(set(paths)) == len(paths)
+    whole = path.without_end("/")
+    is_below = reduce(operator.or_, (path.starts_with(f"{folder}/") for folder in _WHOLE))
+    return whole.is_in((*_EXACT, *_WHOLE, "/dev")) | is_below | (path.starts_with("/dev/") & whole.differs(SHM_DIRECTORY))
 
 
 def mount_rules() -> tuple[Rule, ...]:
     """Rules of the model that has `volumes` and `volumeMounts`."""
-    same = f"{_normal('m.mountPath')} == {_normal('n.mountPath')}"
+    volumes, mounts, path = field("volumes"), field("volumeMounts"), field("mountPath", of="m")
+    whole = path.without_end("/")
+    is_named = volumes.given & volumes.some("v", field("name", of="v").equals(field("name", of="m")))
+    is_only = mounts.one("n", whole.equals(field("mountPath", of="n").without_end("/")))
     return (
-        Rule(
-            expression="!has(self.volumeMounts) || self.volumeMounts.all(m, has(self.volumes) && self.volumes.exists(v, v.name == m.name))",
-            message="every volumeMount must name one of volumes",
-            field_path=".volumeMounts",
-            holds=lambda t: {m.name for m in t.volume_mounts or []} <= {v.name for v in t.volumes or []},
-        ),
-        Rule(
-            expression=f"!has(self.volumeMounts) || !self.volumeMounts.exists(m, {_cel_is_taken('m.mountPath')})",
-            message=f"mountPath must not be at or below {', '.join(_WHOLE)} or /dev (but {SHM_DIRECTORY}), nor one of"
+        rule(~mounts.given | mounts.every("m", is_named), "every volumeMount must name one of volumes", at=".volumeMounts"),
+        rule(
+            ~mounts.given | ~mounts.some("m", _is_taken(path)),
+            f"mountPath must not be at or below {', '.join(_WHOLE)} or /dev (but {SHM_DIRECTORY}), nor one of"
             f" {', '.join(_EXACT)}: these are the operator's or the image's own",
-            field_path=".volumeMounts",
-            holds=lambda t: not any(_is_taken(m.mount_path) for m in t.volume_mounts or []),
+            at=".volumeMounts",
         ),
-        Rule(
-            expression=f"!has(self.volumeMounts) || self.volumeMounts.all(m, self.volumeMounts.exists_one(n, {same}))",
-            message="each mountPath must be given once; a slash at its end makes no difference",
-            field_path=".volumeMounts",
-            holds=lambda t: _are_distinct(t.volume_mounts),
+        rule(
+            ~mounts.given | mounts.every("m", is_only),
+            "each mountPath must be given once; a slash at its end makes no difference",
+            at=".volumeMounts",
         ),
-        Rule(
-            expression="!has(self.shmSize) || !has(self.volumeMounts)"
-            f" || !self.volumeMounts.exists(m, {_normal('m.mountPath')} == '{SHM_DIRECTORY}')",
-            message=f"shmSize must not be given with a volume of your own at {SHM_DIRECTORY}: give that volume a sizeLimit",
-            field_path=".shmSize",
-            holds=lambda t: t.shm_size is None or not any(normal(m.mount_path) == SHM_DIRECTORY for m in t.volume_mounts or []),
+        rule(
+            ~field("shmSize").given | ~mounts.given | ~mounts.some("m", whole.equals(SHM_DIRECTORY)),
+            f"shmSize must not be given with a volume of your own at {SHM_DIRECTORY}: give that volume a sizeLimit",
+            at=".shmSize",
         ),
     )

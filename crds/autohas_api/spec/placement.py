@@ -6,9 +6,11 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
 
-from autohas_api.base.kube_rules import field_value, keys_are_labels, requirement_values
+from autohas_api.base.expressions import field
+from autohas_api.base.kube_rules import keys_are_labels, requirement_values
 from autohas_api.base.kube_types import LABEL_KEY_PATTERN, DnsName, LabelKey, Labels, LabelValue
 from autohas_api.base.model import Model, Rule
+from autohas_api.base.rules import exactly_one, only_with, rule
 
 Weight = Annotated[int, Field(ge=1, le=100)]
 Values = Annotated[list[LabelValue], Field(max_length=32)]
@@ -26,24 +28,17 @@ class Toleration(Model):
     toleration_seconds: Annotated[int, Field(ge=0, le=9007199254740991)] | None = Field(default=None)
 
     rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            expression="(has(self.key) && self.key != '') || (has(self.operator) && self.operator == 'Exists')",
-            message="operator must be Exists where no key is given: it then tolerates every taint",
-            field_path=".operator",
-            holds=lambda t: bool(t.key) or t.operator == "Exists",
+        rule(
+            (field("key").given & field("key").differs("")) | (field("operator").given & field("operator").equals("Exists")),
+            "operator must be Exists where no key is given: it then tolerates every taint",
+            at=".operator",
         ),
-        Rule(
-            expression="!has(self.value) || self.value == '' || !has(self.operator) || self.operator != 'Exists'",
-            message="value must not be given when operator is Exists",
-            field_path=".value",
-            holds=lambda t: not t.value or t.operator != "Exists",
+        rule(
+            ~field("value").given | field("value").equals("") | ~field("operator").given | field("operator").differs("Exists"),
+            "value must not be given when operator is Exists",
+            at=".value",
         ),
-        Rule(
-            expression="!has(self.tolerationSeconds) || (has(self.effect) && self.effect == 'NoExecute')",
-            message="tolerationSeconds must not be given unless effect is NoExecute",
-            field_path=".tolerationSeconds",
-            holds=lambda t: t.toleration_seconds is None or t.effect == "NoExecute",
-        ),
+        only_with("tolerationSeconds", "effect", "NoExecute", has_default=False),
     )
 
 
@@ -113,13 +108,11 @@ class LabelSelector(Model):
     rules: ClassVar[tuple[Rule, ...]] = (keys_are_labels("matchLabels"),)
 
 
-def _needs_selector(field: str) -> Rule:
+def _needs_selector(name: str) -> Rule:
     """Keys of labels that are added to a selector need one."""
-    return Rule(
-        expression=f"!has(self.{field}) || self.{field}.size() == 0 || has(self.labelSelector)",
-        message=f"{field} must not be given without labelSelector",
-        field_path=f".{field}",
-        holds=lambda model: not field_value(model, field) or model.label_selector is not None,
+    keys = field(name)
+    return rule(
+        ~keys.given | keys.size.equals(0) | field("labelSelector").given, f"{name} must not be given without labelSelector", at=f".{name}"
     )
 
 
@@ -172,12 +165,7 @@ class TopologySpreadConstraint(Model):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         _needs_selector("matchLabelKeys"),
-        Rule(
-            expression="!has(self.minDomains) || self.whenUnsatisfiable == 'DoNotSchedule'",
-            message="minDomains must not be given unless whenUnsatisfiable is DoNotSchedule",
-            field_path=".minDomains",
-            holds=lambda c: c.min_domains is None or c.when_unsatisfiable == "DoNotSchedule",
-        ),
+        only_with("minDomains", "whenUnsatisfiable", "DoNotSchedule"),
     )
 
 
@@ -188,10 +176,4 @@ class ResourceClaim(Model):
     resource_claim_name: DnsName | None = Field(default=None)
     resource_claim_template_name: DnsName | None = Field(default=None)
 
-    rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            expression="has(self.resourceClaimName) != has(self.resourceClaimTemplateName)",
-            message="exactly one of resourceClaimName and resourceClaimTemplateName must be given",
-            holds=lambda c: (c.resource_claim_name is None) != (c.resource_claim_template_name is None),
-        ),
-    )
+    rules: ClassVar[tuple[Rule, ...]] = (exactly_one("resourceClaimName", "resourceClaimTemplateName"),)

@@ -12,9 +12,8 @@ from pydantic import ConfigDict, Field, StringConstraints, ValidationError
 from pydantic.fields import FieldInfo
 
 from autohas_api.base.fields import without_nulls
-from autohas_api.base.kube_rules import field_value
 from autohas_api.base.kube_types import KEY_IS, LabelValue, is_annotation_key, is_label_key
-from autohas_api.base.model import Model, Rule, walk
+from autohas_api.base.model import Model, Rule, field_value, walk
 from autohas_api.base.names import API_VERSION, KIND, MAX_NAME_LENGTH
 from autohas_api.base.scoring import METRICS, TaskKind
 from autohas_api.base.spec_errors import Problem, SpecError, problems_of, shown

@@ -7,10 +7,12 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import Field, StringConstraints
 
-from autohas_api.base.kube_rules import keys_are_annotations, keys_are_labels, keys_are_resources, not_reserved, quoted
+from autohas_api.base.expressions import field, variable
+from autohas_api.base.kube_rules import keys_are_annotations, keys_are_labels, keys_are_resources, not_reserved
 from autohas_api.base.kube_types import DnsName, Labels, Quantity, Resources
 from autohas_api.base.model import Model, Rule
 from autohas_api.base.names import LABEL_PRIORITY, LABEL_QUEUE, SHM_DIRECTORY
+from autohas_api.base.rules import no_prefix, rule
 from autohas_api.spec.environment import EnvFrom, EnvVar
 from autohas_api.spec.mounts import Volume, VolumeMount, mount_rules, normal
 from autohas_api.spec.placement import Affinity, ResourceClaim, Toleration, TopologySpreadConstraint
@@ -21,21 +23,30 @@ _WHOLE: Final = "^[0-9]+([kMGTPE]|[KMGTPE]i)?$"
 
 
 def _whole_devices(side: str) -> Rule:
-    return Rule(
-        expression=f"!has(self.{side}) || self.{side}.all(k, !k.contains('/') || string(self.{side}[k]).matches('{_WHOLE}'))",
-        message="devices are counted: a resource with a domain must be a whole number",
-        field_path=f".{side}",
-        holds=lambda r: all("/" not in k or re.fullmatch(_WHOLE, str(v)) is not None for k, v in (getattr(r, side) or {}).items()),
+    amounts, name = field(side), variable("k")
+    return rule(
+        ~amounts.given | amounts.every("k", ~name.contains("/") | amounts.at(name).text.matches(_WHOLE)),
+        "devices are counted: a resource with a domain must be a whole number",
+        at=f".{side}",
     )
 
 
 def _one_gpu(side: str) -> Rule:
-    listed = ", ".join(f"'{name}'" for name in WHOLE_GPUS)
-    return Rule(
-        expression=f"!has(self.{side}) || self.{side}.all(k, !(k in [{listed}]) || string(self.{side}[k]) in ['0', '1'])",
-        message=f"{', '.join(WHOLE_GPUS)} must be 1: one search uses one GPU, further ones would idle",
-        field_path=f".{side}",
-        holds=lambda r: all(str((getattr(r, side) or {}).get(name, "0")) in ("0", "1") for name in WHOLE_GPUS),
+    amounts, name = field(side), variable("k")
+    return rule(
+        ~amounts.given | amounts.every("k", ~name.is_in(WHOLE_GPUS) | amounts.at(name).text.is_in(("0", "1"))),
+        f"{', '.join(WHOLE_GPUS)} must be 1: one search uses one GPU, further ones would idle",
+        at=f".{side}",
+    )
+
+
+def _same_devices() -> Rule:
+    limits, requests, name = field("limits"), field("requests"), variable("k")
+    is_equal = limits.given & name.is_in(limits) & limits.at(name).text.equals(requests.at(name).text)
+    return rule(
+        ~requests.given | requests.every("k", ~name.contains("/") | is_equal),
+        "a device must be in limits too, in the same number: Kubernetes does not share one",
+        at=".requests",
     )
 
 
@@ -47,13 +58,7 @@ class ResourceRequirements(Model):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         *(rule for side in ("limits", "requests") for rule in (keys_are_resources(side), _whole_devices(side), _one_gpu(side))),
-        Rule(
-            expression="!has(self.requests) || self.requests.all(k, !k.contains('/') ||"
-            " (has(self.limits) && k in self.limits && string(self.limits[k]) == string(self.requests[k])))",
-            message="a device must be in limits too, in the same number: Kubernetes does not share one",
-            field_path=".requests",
-            holds=lambda r: all("/" not in k or str((r.limits or {}).get(k, "")) == str(v) for k, v in (r.requests or {}).items()),
-        ),
+        _same_devices(),
     )
 
 
@@ -171,11 +176,10 @@ class Trainer(Model):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         *mount_rules(),
-        Rule(
-            expression=f"self.image == '' || self.image.matches({quoted(_IMAGE)})",
-            message="image must be a reference such as registry.example/team/trainer:1.2: lower case after the registry, no spaces",
-            field_path=".image",
-            holds=lambda t: t.image == "" or re.fullmatch(_IMAGE, t.image) is not None,
+        rule(
+            field("image").equals("") | field("image").matches(_IMAGE),
+            "image must be a reference such as registry.example/team/trainer:1.2: lower case after the registry, no spaces",
+            at=".image",
         ),
         keys_are_labels("nodeSelector"),
         keys_are_labels("labels"),
@@ -183,7 +187,7 @@ class Trainer(Model):
         not_reserved(
             "labels",
             _OWN_LABELS,
-            but=("app.kubernetes.io/",),
+            but="app.kubernetes.io/",
             message="labels under kubernetes.io, k8s.io (app.kubernetes.io is free) and autohas.dev, controller-uid, job-name and Kueue's"
             " queue are the operator's and Kubernetes' own; the queue is a label of the search itself",
         ),
@@ -194,10 +198,10 @@ class Trainer(Model):
             message="annotations under autohas.dev and batch.kubernetes.io, the kubelet's and those of security profiles are the operator's"
             " and Kubernetes' own",
         ),
-        Rule(
-            expression="!has(self.priorityClassName) || !self.priorityClassName.startsWith('system-')",
-            message="priority classes that begin with system- are the cluster's own: choose another",
-            field_path=".priorityClassName",
-            holds=lambda t: not (t.priority_class_name or "").startswith("system-"),
+        no_prefix(
+            "priorityClassName",
+            "system-",
+            "priority classes that begin with system- are the cluster's own: choose another",
+            is_optional=True,
         ),
     )

@@ -44,7 +44,7 @@ TRAINER_REJECTED_BY_RULE: Final = (
         path=_ENV,
         value=[{"name": "A", "value": "1", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}],
         field=f"{_ENV}[0].value",
-        words="must not be given beside valueFrom",
+        words="must not be given together with valueFrom",
     ),
     Rejection(path=_ENV, value=[{"name": "A", "valueFrom": {}}], field=f"{_ENV}[0].valueFrom", words="exactly one of fieldRef"),
     Rejection(path="spec.trainer.envFrom", value=[{"prefix": "A_"}], field="spec.trainer.envFrom[0]", words="exactly one of configMapRef"),

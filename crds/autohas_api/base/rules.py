@@ -1,0 +1,120 @@
+"""Rules across fields: one argument makes the CEL and the Python of each, so that neither drifts. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from autohas_api.base.expressions import Expression, field
+from autohas_api.base.model import Rule
+
+__all__ = [
+    "between",
+    "exactly_one",
+    "in_range",
+    "inside",
+    "listed",
+    "more_than",
+    "never_together",
+    "no_prefix",
+    "not_negative",
+    "one_of",
+    "only_with",
+    "rule",
+]
+
+
+def rule(condition: Expression, message: str, at: str = "", *, message_of_values: Expression | None = None) -> Rule:
+    """A rule that `condition` states in both languages.
+
+    Args:
+        condition: What must hold of the model.
+        message: What the field must be, for a person.
+        at: Path of the field that is wrong, as `.continuous.max`; empty: the model itself.
+        message_of_values: A message that repeats a value; `message` then stands where only a constant can.
+    """
+    said = message_of_values
+    return Rule(
+        expression=condition.cel,
+        message=message,
+        message_expression="" if said is None else said.cel,
+        field_path=at,
+        holds=condition.holds,
+        telling=None if said is None else lambda model: str(said.compute({"self": model})),
+    )
+
+
+def exactly_one(*fields: str) -> Rule:
+    """One of the fields is given, no other."""
+    given = [field(name).given for name in fields]
+    count = f"[{', '.join(one.cel for one in given)}].filter(x, x).size()"
+    number = Expression(cel=count, compute=lambda scope: sum(one.compute(scope) for one in given))
+    is_one = given[0].differs(given[1]) if len(given) == 2 else number.equals(1)  # noqa: PLR2004 - of two, either
+    return rule(is_one, f"exactly one of {listed(fields, 'and')} must be given")
+
+
+def only_with(name: str, other: str, *values: str, has_default: bool = True) -> Rule:
+    """A field that has a meaning only where another field is given, or has one of `values`.
+
+    Args:
+        name: The field.
+        other: The field that gives it a meaning.
+        values: What that field must be; any value if empty.
+        has_default: Whether it is always there.
+    """
+    needed = field(other)
+    if not values:
+        return rule(~field(name).given | needed.given, f"{name} must not be given unless {other} is", at=f".{name}")
+    fits = one_of(needed, values)
+    return rule(
+        ~field(name).given | (fits if has_default else needed.given & fits),
+        f"{name} must not be given unless {other} is {listed(values, 'or')}",
+        at=f".{name}",
+    )
+
+
+def never_together(name: str, other: str) -> Rule:
+    """At most one of the two fields is given; the first one is blamed."""
+    return rule(~field(name).given | ~field(other).given, f"{name} must not be given together with {other}", at=f".{name}")
+
+
+def one_of(value: Expression, choices: tuple[str, ...]) -> Expression:
+    """Whether a text is among the choices."""
+    return value.equals(choices[0]) if len(choices) == 1 else value.is_in(choices)
+
+
+def between(name: str, low: float, high: float) -> Rule:
+    """Bounds of a decimal, both included."""
+    return rule(in_range(name, low, high), f"{name} must be between {low:g} and {high:g}", at=f".{name}")
+
+
+def in_range(name: str, low: float, high: float) -> Expression:
+    """Whether a decimal is within its bounds, both included."""
+    return (field(name).number >= low) & (field(name).number <= high)
+
+
+def inside(name: str, low: float, high: float) -> Rule:
+    """Bounds of a decimal, both excluded."""
+    value = field(name).number
+    return rule((value > low) & (value < high), f"{name} must be greater than {low:g} and less than {high:g}", at=f".{name}")
+
+
+def more_than(name: str, bound: float) -> Rule:
+    """A lower bound of a decimal, excluded."""
+    return rule(field(name).number > bound, f"{name} must be greater than {bound:g}", at=f".{name}")
+
+
+def not_negative(name: str) -> Rule:
+    """A decimal of 0 or more."""
+    return rule(field(name).number >= 0, f"{name} must not be negative", at=f".{name}")
+
+
+def no_prefix(name: str, prefix: str, message: str, *, is_optional: bool = False) -> Rule:
+    """A text that does not begin so."""
+    is_free = ~field(name).starts_with(prefix)
+    return rule(~field(name).given | is_free if is_optional else is_free, message, at=f".{name}")
+
+
+def listed(names: Sequence[str], last: str) -> str:
+    """`a, b and c`, with the word before the last name."""
+    *others, end = names
+    return f"{', '.join(others)} {last} {end}" if others else end
