@@ -88,13 +88,13 @@ class Model(BaseModel):
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
-def field_value(value: Any, alias: str) -> Any:  # noqa: ANN401 - the value of any field
+def field_value(value: Model | Mapping[str, Any], alias: str) -> Any:  # noqa: ANN401 - the value of any field
     """The value of the field of a model that the wire calls `alias`; also of an object as JSON has it, None where it is absent."""
-    return value.get(alias) if isinstance(value, Mapping) else getattr(value, _names_by_alias(type(value))[alias])
+    return getattr(value, _names_by_alias(type(value))[alias]) if isinstance(value, Model) else value.get(alias)
 
 
 @cache
-def _names_by_alias(model: type[Model]) -> Mapping[str, str]:
+def _names_by_alias(model: type[BaseModel]) -> Mapping[str, str]:
     return {field.alias or name: name for name, field in model.model_fields.items()}
 
 
