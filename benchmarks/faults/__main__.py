@@ -134,7 +134,7 @@ def main() -> int:
     parser.add_argument("--faults", type=int, default=200, help="how many hit something (default 200)")
     parser.add_argument("--seed", type=int, default=0, help="of kinds, ways and moments (default 0)")
     parser.add_argument("--parallel", type=int, default=8, help="searches at once (default 8)")
-    parser.add_argument("--steps", type=int, default=60, help="retrain.steps of a search: its length (default 60, some 15 CPU seconds)")
+    parser.add_argument("--steps", type=int, default=60, help="training.steps of a search: its length (default 60, some 15 CPU seconds)")
     parser.add_argument("--deadline", type=float, default=1200, help="seconds after which a search is lost (default 1200)")
     parser.add_argument("--minutes", type=float, default=120, help="after which no more faults strike (default 120)")
     parser.add_argument("--out", type=Path, help="file for the table")

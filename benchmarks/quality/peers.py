@@ -89,4 +89,4 @@ def _train(problem: Problem, training: Training, trial: optuna.Trial, is_over: C
         trial.report(comparison.key, resource)
         if trial.should_prune():
             return None
-    raise RuntimeError(f"{problem.spec.retrain.steps} steps ended before the last rung")
+    raise RuntimeError(f"{problem.spec.training.steps} steps ended before the last rung")

@@ -66,7 +66,7 @@ def document(
             "searchSpace": (searched or Searched()).space(),
             "algorithm": algorithm,
             "budget": {"trainings": f"{trainings:.4f}"},
-            "retrain": {"steps": steps or task.steps},
+            "training": {"steps": steps or task.steps},
             "checkpoint": {"periodSeconds": 3600},
         },
     }

@@ -52,7 +52,7 @@ def document(strategy: str, steps: int) -> dict[str, Any]:
     hyperparameters = search["spec"]["searchSpace"]["hyperparameters"]
     search = changed(search, "spec.searchSpace.hyperparameters", hyperparameters[: 1 if strategy == "OneStep" else 2])
     search = changed(search, "spec.checkpoint.periodSeconds", 1)
-    return changed(search, "spec.retrain.steps", steps)
+    return changed(search, "spec.training.steps", steps)
 
 
 def start(file: Path, folder: Path, *, resume: bool) -> subprocess.Popen[bytes]:
@@ -111,14 +111,14 @@ def main() -> int:
     """Kill, resume, compare, write the file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=30, help="kills in all, half per strategy (default 30)")
-    parser.add_argument("--steps", type=int, default=60, help="retrain.steps of the search (default 60)")
+    parser.add_argument("--steps", type=int, default=60, help="training.steps of the search (default 60)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the moments")
     parser.add_argument("--out", type=Path, help="markdown file to write (default: print only)")
     arguments = parser.parse_args()
     rng = random.Random(arguments.seed)  # noqa: S311 - moments of a test, no secrets
     lines = [
         "# kill -9 at random moments\n",
-        f"{provenance()}; seed {arguments.seed}, retrain.steps {arguments.steps}.",
+        f"{provenance()}; seed {arguments.seed}, training.steps {arguments.steps}.",
         "Equal: result digest, model file and history are those of the undisturbed search, byte for byte.\n",
         "| strategy | killed after | end |\n|---|---|---|",
     ]

@@ -86,7 +86,7 @@ def _document(table: Table, path: Path, rate: str, seed: int) -> dict[str, Any]:
             "searchSpace": {"hyperparameters": list(table.hyperparameters), "architecture": {}},
             "algorithm": {"seed": seed},
             "budget": {"trainings": BUDGET},
-            "retrain": {"steps": table.steps},
+            "training": {"steps": table.steps},
             "checkpoint": {"periodSeconds": 3600},
         },
     }

@@ -66,7 +66,7 @@ def document_of(algorithm: dict[str, Any], steps: int, *, optimizers: bool = Fal
             "searchSpace": {"hyperparameters": hyperparameters, "architecture": {}},
             "algorithm": algorithm,
             "budget": {"trainings": "6"},
-            "retrain": {"steps": max(9, steps)},
+            "training": {"steps": max(9, steps)},
         },
     }
 
@@ -147,7 +147,7 @@ def heading() -> str:
 def main() -> None:
     """Measure, print as it goes, write the file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=200, help="retrain.steps; a stage has a few times as many (default 200)")
+    parser.add_argument("--steps", type=int, default=200, help="training.steps; a stage has a few times as many (default 200)")
     parser.add_argument("--out", type=Path, help="markdown file to write (default: print only)")
     arguments = parser.parse_args()
     make_deterministic(1)

@@ -100,7 +100,7 @@ def test_the_spec_freezes_with_the_first_attempt(server: Cluster) -> None:
 
     for path, value in (
         ("spec.budget.trainings", "7"),
-        ("spec.retrain.steps", 30),
+        ("spec.training.steps", 30),
         ("spec.task.recipe.momentum", "0.8"),
         ("spec.trainer.device", "CPU"),
         ("spec.checkpoint.periodSeconds", 60),

@@ -36,7 +36,7 @@ def _asking(line: Line) -> Iterator[Line]:
 def own_model() -> dict[str, Any]:
     """The example's search with a tenth of its steps."""
     document = yaml.safe_load((EXAMPLE / "search.yaml").read_text())
-    return changed(changed(document, "spec.retrain.steps", 90), "spec.budget.trainings", "4.5")
+    return changed(changed(document, "spec.training.steps", 90), "spec.budget.trainings", "4.5")
 
 
 def test_own_code_in_an_image_of_its_own_searches_as_on_a_laptop(asking: Line, tmp_path: Path) -> None:

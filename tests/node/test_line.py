@@ -179,7 +179,7 @@ def test_deleting_a_search_leaves_nothing_behind(line: Line) -> None:
 
 def test_the_quickstart_runs_as_it_stands(line: Line) -> None:
     """examples/01-quickstart.yaml, with a shorter training, succeeds on emptyDir and an event says it is not durable."""
-    document = changed(yaml.safe_load((ROOT / "examples" / "01-quickstart.yaml").read_text()), "spec.retrain.steps", 27)
+    document = changed(yaml.safe_load((ROOT / "examples" / "01-quickstart.yaml").read_text()), "spec.training.steps", 27)
     line.apply(document)
     search = line.wait("quickstart", "Finished")
 
@@ -196,7 +196,7 @@ def test_fashion_mnist_from_apply_to_result(line: Line, tmp_path: Path) -> None:
     line.cluster.local_volume("fashion-mnist", tmp_path / "fashion-mnist", namespace=NAMESPACE)
     document = yaml.safe_load((ROOT / "examples" / "02-fashion-mnist.yaml").read_text())
     document["metadata"].pop("namespace", None)
-    document = changed(changed(document, "spec.retrain.steps", 90), "spec.budget.trainings", "4.5")
+    document = changed(changed(document, "spec.training.steps", 90), "spec.budget.trainings", "4.5")
     line.apply(document)
     search = line.wait(document["metadata"]["name"], "Succeeded", 400)
 

@@ -30,7 +30,7 @@ class Result:
     default_test_score: float | None
     """The default configuration's, trained as long; None when the search did not train it."""
     test_scores: tuple[float, ...]
-    """One per `retrain.seeds`, the kept model first."""
+    """One per `training.seeds`, the kept model first."""
     trainings: float
     """Cost of the whole search in units of one full training."""
     parameters: int

@@ -25,7 +25,7 @@ __all__ = ["read_chosen"]
 _SECTIONS: Final = ("task", "model", "recipe", "objective", "seed")
 _PLACES: Final = {
     "spec.task.recipe": "recipe",
-    "spec.retrain": "recipe",
+    "spec.training": "recipe",
     "spec.task.model": "model",
     "spec.searchSpace.architecture": "model.architecture",
     "spec.objective": "objective",
@@ -62,7 +62,7 @@ def _document(value: Mapping[str, Any]) -> dict[str, Any]:
     chosen = model.pop("architecture", {})
     steps = recipe.pop("steps", None)
     if type(steps) is int and steps < 1:
-        raise SpecError([Problem(path="spec.retrain.steps", message=f"Invalid value: {steps}: must be at least 1")])
+        raise SpecError([Problem(path="spec.training.steps", message=f"Invalid value: {steps}: must be at least 1")])
     if _is_number(recipe.get("learningRate")):
         recipe["learningRate"] = rate_of_recipe(recipe["learningRate"], str(recipe.get("optimizer", "sgd")))
     decisions = [{"name": name, "choices": [choice], "default": choice} for name, choice in chosen.items()]
@@ -75,7 +75,7 @@ def _document(value: Mapping[str, Any]) -> dict[str, Any]:
             "objective": value["objective"],
             "searchSpace": {"hyperparameters": value.get("hyperparameters", []), "architecture": {"decisions": decisions}},
             "algorithm": {"seed": value["seed"]},
-            "retrain": {"steps": max(steps, MIN_STEPS) if type(steps) is int else steps} if steps is not None else {},
+            "training": {"steps": max(steps, MIN_STEPS) if type(steps) is int else steps} if steps is not None else {},
         },
     }
 
@@ -84,8 +84,8 @@ def _with_steps(search: Search, steps: object) -> Search:
     """The search with a training of fewer steps than a search could halve: few large batches are as many examples."""
     if type(steps) is not int or steps >= MIN_STEPS:
         return search
-    retrain = search.spec.retrain.model_copy(update={"steps": steps})  # not `replace`, which would refuse fewer steps than MIN_STEPS
-    return search.replace(spec=search.spec.replace(retrain=retrain))
+    training = search.spec.training.model_copy(update={"steps": steps})  # not `replace`, which would refuse fewer steps than MIN_STEPS
+    return search.replace(spec=search.spec.replace(training=training))
 
 
 def _is_number(value: object) -> bool:

@@ -17,7 +17,7 @@ from autohas_api.accept.data_arguments import wrong_data_arguments, wrong_keywor
 from autohas_api.base.quantities import amount
 from autohas_api.base.spec_errors import Problem, SpecError
 from autohas_api.budget.plan import HYPERPARAMETER_WINDOW, PLATEAU_FILLING_REWARDS, knobs_of, minimum_trainings, plan_stages
-from autohas_api.space.decisions import Decision, Role, Space, declared_decisions, initial_configurations, resolve
+from autohas_api.space.decisions import Decision, Role, Space, declared_decisions, initial_points, resolve
 from autohas_api.space.templates import TemplateDecision
 from autohas_api.spec.hyperparameters import KNOWN
 from autohas_api.spec.search import Search, Spec, parse
@@ -27,7 +27,7 @@ MOST_PROBLEMS: Final = 100
 """Each may list all names that are allowed: thousands of problems would be megabytes that nobody reads."""
 _MORE: Final = Problem(path="spec", message=f"and more: only the first {MOST_PROBLEMS} problems are listed; correct them first")
 _DECISIONS: Final = "spec.searchSpace.architecture.decisions"
-_INITIAL: Final = "spec.searchSpace.initialConfigurations"
+_INITIAL: Final = "spec.searchSpace.initialPoints"
 
 
 def accept(document: Mapping[str, Any]) -> tuple[Search, Space]:
@@ -59,7 +59,7 @@ def unacceptable(spec: Spec) -> Iterator[Problem]:
     yield from _never_active(spec, space)
     if (yield from _any(_initial(spec, space))) or (yield from _any(_repeated(spec, space))):
         return
-    yield from _early_ends(spec, space)
+    yield from _early_stopping(spec, space)
     if spec.objective.cost is not None and not space.searched(Role.ARCHITECTURE):
         yield Problem(
             path="spec.objective.cost",
@@ -94,9 +94,9 @@ def _any(problems: Iterable[Problem]) -> Generator[Problem, None, bool]:
 
 
 def _initial(spec: Spec, space: Space) -> Iterator[Problem]:
-    """Initial configurations with values that their decisions do not allow, or that would have no effect."""
+    """Initial points with values that their decisions do not allow, or that would have no effect."""
     decisions, default = {d.name: d for d in space.decisions}, space.as_mapping(space.default)
-    for index, initial in enumerate(spec.search_space.initial_configurations):
+    for index, initial in enumerate(spec.search_space.initial_points):
         completed = {**default, **initial.values}
         for name, value in initial.values.items():
             path = f"{_INITIAL}[{index}].values.{name}"
@@ -109,8 +109,8 @@ def _initial(spec: Spec, space: Space) -> Iterator[Problem]:
             elif (missing := _missing_condition(decision, decisions, completed)) is not None:
                 yield Problem(path=path, message=f'"{value}" has no effect: {name} is searched only where {missing}')
     samples = spec.algorithm.random_sharing.num_samples if spec.algorithm.random_sharing is not None else None
-    if samples is not None and len(spec.search_space.initial_configurations) > samples:
-        yield Problem(path="spec.algorithm.randomSharing.numSamples", message="must be at least the number of initialConfigurations")
+    if samples is not None and len(spec.search_space.initial_points) > samples:
+        yield Problem(path="spec.algorithm.randomSharing.numSamples", message="must be at least the number of initialPoints")
 
 
 def _missing_condition(decision: Decision, by_name: Mapping[str, Decision], values: Mapping[str, str]) -> str | None:
@@ -123,12 +123,12 @@ def _missing_condition(decision: Decision, by_name: Mapping[str, Decision], valu
 
 
 def _repeated(spec: Spec, space: Space) -> Iterator[Problem]:
-    """Initial configurations that are the default, which is always tried, or an earlier one."""
+    """Initial points that are the default, which is always tried, or an earlier one."""
     known = {space.default: "the default configuration, which is always tried"}
-    for index, configuration in enumerate(initial_configurations(spec, space)):
+    for index, configuration in enumerate(initial_points(spec, space)):
         if configuration in known:
             yield Problem(path=f"{_INITIAL}[{index}]", message=f"is {known[configuration]}: remove it")
-        known.setdefault(configuration, f"the same as initialConfigurations[{index}]")
+        known.setdefault(configuration, f"the same as initialPoints[{index}]")
 
 
 def _never_active(spec: Spec, space: Space) -> Iterator[Problem]:
@@ -186,18 +186,18 @@ def _rewards_after_warmup(spec: Spec, space: Space) -> int:
     return plan.supernet_steps - math.ceil(plan.schedule_steps * HYPERPARAMETER_WINDOW[0])
 
 
-def _early_ends(spec: Spec, space: Space) -> Iterator[Problem]:
-    """A rule for an early end that could never come true is a mistake of its author."""
-    rewards, stop = _rewards_after_warmup(spec, space), spec.budget.stop
+def _early_stopping(spec: Spec, space: Space) -> Iterator[Problem]:
+    """An early-stopping rule that can never apply is a mistake of its author."""
+    rewards, stop = _rewards_after_warmup(spec, space), spec.budget.early_stopping
     if stop is not None and rewards == 0:
         yield Problem(
-            path="spec.budget.stop",
+            path="spec.budget.earlyStopping",
             message="judges the rewards of a controller after the warm-up, and this search has none: it takes algorithm AutoHAS with an"
             " architecture to search, or strategy OneStep: remove stop",
         )
     elif stop is not None and stop.plateau_steps is not None and stop.plateau_steps + PLATEAU_FILLING_REWARDS > rewards:
         yield Problem(
-            path="spec.budget.stop.plateauSteps",
+            path="spec.budget.earlyStopping.plateauSteps",
             message=f"could never come true: {rewards} steps are rewarded after the warm-up,"
             f" and the first {PLATEAU_FILLING_REWARDS} only fill the average: {_at_most(rewards - PLATEAU_FILLING_REWARDS)}",
         )

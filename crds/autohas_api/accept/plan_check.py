@@ -45,7 +45,7 @@ def short_supernet(spec: Spec, space: Space, plan: StagePlan) -> str | None:
         return None
     return (
         f"the supernet gets {rewarded} rewarded steps for {num_decisions} architecture decisions, and below {wanted}"
-        f" ({REWARDS_PER_DECISION} each) its proposals are little better than chance: raise budget.trainings or retrain.steps, or search"
+        f" ({REWARDS_PER_DECISION} each) its proposals are little better than chance: raise budget.trainings or training.steps, or search"
         " fewer decisions"
     )
 
@@ -71,7 +71,7 @@ def plan_lines(spec: Spec, space: Space) -> list[str]:
     if most is not None and most < _LEAST_SELECTION:
         lines.append(
             "warning: the budget pays for no comparison of candidates: the search is refused when the data is read; raise"
-            " budget.trainings or retrain.steps"
+            " budget.trainings or training.steps"
         )
     elif most is not None and (known is None or known > most):
         lines.append(

@@ -9,12 +9,21 @@ from typing import Any, Final, get_args, get_origin
 
 from pydantic import BaseModel
 
+FORMER_NAMES: Final[Mapping[str, str]] = {
+    "spec.training": "training",
+    "spec.cleanup.ttlSecondsAfterFinished": "ttlSecondsAfterFinished",
+    "spec.searchSpace.initialPoints": "initialPoints",
+    "spec.budget.earlyStopping": "earlyStopping",
+}
+"""Fields that were renamed: JSON path of the former name, and the present name at the same place."""
 _MOST_LISTED: Final = 12
 """A longer list is no help in a sentence."""
 
 
 def offered(model: type[BaseModel], location: Sequence[int | str]) -> str:
-    """What stands instead of the unknown field at `location`: the nearest name, or all when there are few; empty if neither."""
+    """Names instead of the unknown one at `location`: the present one of a renamed field, the nearest, or all if few; else empty."""
+    if (renamed := FORMER_NAMES.get(".".join(map(str, location)))) is not None:
+        return f'it is now "{renamed}"'
     *place, wrong = location
     holder = model_at(model, place)
     if holder is None:

@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from autohas_api.base.fields import offered
+from autohas_api.base.fields import FORMER_NAMES, offered
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -113,10 +113,20 @@ def _hint_decimal(value: Any) -> str:  # noqa: ANN401 - any JSON value
     return ""
 
 
+def _present_path(location: Sequence[int | str]) -> str | None:
+    """Path of the field that one with a former name at `location` has become; None where the name is no former one."""
+    present = FORMER_NAMES.get(json_path(location))
+    return None if present is None else json_path((*location[:-1], present))
+
+
 def problems_of(error: ValidationError, model: type[BaseModel] | None = None) -> tuple[Problem, ...]:
     """All of pydantic's errors as problems, in the order of the fields; `model`, what was validated, offers names for unknown ones."""
     found = []
-    for detail in error.errors(include_url=False):
+    errors = error.errors(include_url=False)
+    renamed = {_present_path(detail["loc"]) for detail in errors if detail["type"] == "extra_forbidden"}
+    for detail in errors:
+        if detail["type"] == "missing" and json_path(detail["loc"]) in renamed:
+            continue  # it is there under its former name, and that sentence says the new one
         if isinstance(detail["input"], int | str) and detail["loc"] and _is_other_alternative(detail["loc"][-1], detail["input"]):
             continue
         path = json_path(detail["loc"])

@@ -1,6 +1,6 @@
 """How a budget in trainings becomes steps per stage. Pure arithmetic, the same for dry run, acceptance and search.
 
-The unit is one full training of `retrain.steps` steps. Costs counted: a training step 1, a forward pass FORWARD_SHARE.
+The unit is one full training of `training.steps` steps. Costs counted: a training step 1, a forward pass FORWARD_SHARE.
 Ours: the stage shares. About a third of the default budget goes to lanes, a quarter to the supernet, the rest to the race.
 """
 
@@ -48,7 +48,7 @@ Ours: rewards one step ahead prefer too large rates before the window and, after
 (measured, docs/algorithm.md). Where no architecture is
 searched, nothing is learned afterwards: the supernet ends with the window, and its budget pays for a longer schedule."""
 PLATEAU_FILLING_REWARDS: Final = 20
-"""Rewards that only fill the average that budget.stop.plateauSteps watches: its window is 1/(1 - 0.95) = 20."""
+"""Rewards that only fill the average that budget.earlyStopping.plateauSteps watches: its window is 1/(1 - 0.95) = 20."""
 PAIRED_SAMPLES: Final = 4
 _ROUNDING_STEPS: Final = 100
 """More steps than the rounding of warm-up and window can be worth: at most 35 rewards, in units of at least 0.3 rewards a step."""
@@ -77,7 +77,7 @@ def plan_stages(spec: Spec, space: Space, num_selection: int = 0, num_reward: in
         num_selection: Examples of the selection split, once the data is known: comparisons are paid for too.
         num_reward: Examples of the reward split, on all of which RandomSharing scores its best samples again.
     """
-    num_repeats = spec.retrain.seeds - 1
+    num_repeats = spec.training.seeds - 1
     trainings = max(float(spec.budget.trainings), minimum_trainings(spec, space, num_selection, num_reward)) - num_repeats
     plan = _plan_search(spec, space, trainings, price_comparisons(spec, num_selection), num_reward)
     predicted = plan.predicted_trainings + num_repeats
@@ -94,7 +94,7 @@ class Comparisons:
 
 def price_comparisons(spec: Spec, num_selection: int) -> Comparisons:
     """Forward passes over `num_selection` examples at the end, over EARLY_EXAMPLES of them at most before it."""
-    example = FORWARD_SHARE / spec.task.recipe.batch_size / spec.retrain.steps
+    example = FORWARD_SHARE / spec.task.recipe.batch_size / spec.training.steps
     return Comparisons(early=min(num_selection, EARLY_EXAMPLES) * example, last=num_selection * example)
 
 
@@ -125,7 +125,7 @@ def minimum_trainings(spec: Spec, space: Space, num_selection: int = 0, num_rewa
         num_selection: As for `plan_stages`.
         num_reward: As for `plan_stages`.
     """
-    return _minimum_search(spec, space, price_comparisons(spec, num_selection), num_reward) + spec.retrain.seeds - 1
+    return _minimum_search(spec, space, price_comparisons(spec, num_selection), num_reward) + spec.training.seeds - 1
 
 
 def _minimum_search(spec: Spec, space: Space, comparison: Comparisons, num_reward: int) -> float:
@@ -142,7 +142,7 @@ def _minimum_search(spec: Spec, space: Space, comparison: Comparisons, num_rewar
 
 
 def _num_initial(spec: Spec) -> int:
-    return len(spec.search_space.initial_configurations)
+    return len(spec.search_space.initial_points)
 
 
 def _num_candidates(spec: Spec) -> int:
@@ -176,16 +176,16 @@ def _race_cost(to_first: int, to_second: int, comparison: Comparisons) -> float:
 
 
 def _rungs(spec: Spec) -> tuple[int, int, int]:
-    first, second, last = (math.ceil(spec.retrain.steps / divisor) for divisor in RUNG_DIVISORS)
+    first, second, last = (math.ceil(spec.training.steps / divisor) for divisor in RUNG_DIVISORS)
     return first, second, last
 
 
 def _supernet_steps(spec: Spec, trainings: float) -> tuple[int, int, float]:
     """(steps, of which uniform, trainings they cost): warm-up steps are not rewarded."""
     fraction, forward = float(knobs_of(spec).warmup_fraction), reward_forward(spec)
-    steps = max(1, int(max(trainings, MIN_SUPERNET_TRAININGS) * spec.retrain.steps / (1 + forward * (1 - fraction))))
+    steps = max(1, int(max(trainings, MIN_SUPERNET_TRAININGS) * spec.training.steps / (1 + forward * (1 - fraction))))
     warmup = math.ceil(steps * fraction)
-    return steps, warmup, (warmup + (steps - warmup) * (1 + forward)) / spec.retrain.steps
+    return steps, warmup, (warmup + (steps - warmup) * (1 + forward)) / spec.training.steps
 
 
 def plan_at_batch_size(spec: Spec, plan: StagePlan, batch_size: int) -> StagePlan:
@@ -196,7 +196,7 @@ def plan_at_batch_size(spec: Spec, plan: StagePlan, batch_size: int) -> StagePla
     share, reward, fraction = batch_size / spec.task.recipe.batch_size, reward_forward(spec), float(knobs_of(spec).warmup_fraction)
     if share == 1 or not plan.supernet_steps:
         return plan
-    steps = max(1, int(plan.supernet_trainings * spec.retrain.steps / (share + reward * (1 - fraction))))
+    steps = max(1, int(plan.supernet_trainings * spec.training.steps / (share + reward * (1 - fraction))))
     return replace(plan, supernet_steps=steps, schedule_steps=steps, warmup_steps=math.ceil(steps * fraction))
 
 
@@ -237,13 +237,13 @@ def _cost_of_schedule(spec: Spec, roles: Collection[Role], schedule: int) -> flo
 
 def _one_step_schedule(spec: Spec, roles: Collection[Role], trainings: float) -> tuple[int, float]:
     """(steps of the schedule, trainings that what is taken of it costs): as many as the trainings pay for."""
-    paid = max(trainings, MIN_SUPERNET_TRAININGS) * spec.retrain.steps
+    paid = max(trainings, MIN_SUPERNET_TRAININGS) * spec.training.steps
     most = max(1, int(paid * 1000 / _cost_of_schedule(spec, roles, 1000)) + 1)
     # The cost is linear but for the rounding of its bounds: scaled from so near it is right to a few steps, however many there are.
     schedule = min(most, int(paid * most / _cost_of_schedule(spec, roles, most)) + _ROUNDING_STEPS)
     while schedule > 1 and _cost_of_schedule(spec, roles, schedule) > paid:
         schedule -= 1
-    return schedule, _cost_of_schedule(spec, roles, schedule) / spec.retrain.steps
+    return schedule, _cost_of_schedule(spec, roles, schedule) / spec.training.steps
 
 
 def num_paired(spec: Spec) -> int:
@@ -320,12 +320,12 @@ def _scoring_cost(spec: Spec, num_reward: int) -> float:
     """
     whole = max(FORWARD_SHARE * num_reward / spec.task.recipe.batch_size, reward_forward(spec))
     first, again = _num_samples(spec) * (1 + SCORE_BATCHES * reward_forward(spec)), num_rescored(_num_samples(spec)) * (1 + whole)
-    return (first + again) / spec.retrain.steps
+    return (first + again) / spec.training.steps
 
 
 def _random_sharing(spec: Spec, trainings: float, comparison: Comparisons, num_reward: int) -> StagePlan:
     scoring = _scoring_cost(spec, num_reward)
-    steps = max(1, int((trainings - 1 - comparison.last - scoring) * spec.retrain.steps))
+    steps = max(1, int((trainings - 1 - comparison.last - scoring) * spec.training.steps))
     return StagePlan(
         rungs=_rungs(spec),
         num_lanes=0,
@@ -336,8 +336,8 @@ def _random_sharing(spec: Spec, trainings: float, comparison: Comparisons, num_r
         num_candidates=1,
         num_samples=_num_samples(spec),
         scoring_trainings=scoring,
-        supernet_trainings=steps / spec.retrain.steps,
-        predicted_trainings=1 + comparison.last + scoring + steps / spec.retrain.steps,
+        supernet_trainings=steps / spec.training.steps,
+        predicted_trainings=1 + comparison.last + scoring + steps / spec.training.steps,
     )
 
 

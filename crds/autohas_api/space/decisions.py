@@ -27,7 +27,7 @@ __all__ = [
     "bases",
     "decimal",
     "exact_decimal",
-    "initial_configurations",
+    "initial_points",
     "recipe_value",
     "resolve",
 ]
@@ -202,10 +202,10 @@ def _range(c: Continuous) -> Range:
     return Range(minimum=float(c.min), maximum=float(c.max), is_log=c.scale == "Log", num_mixed=num_mixed, expects=expects)
 
 
-def initial_configurations(spec: Spec, space: Space) -> tuple[Configuration, ...]:
+def initial_points(spec: Spec, space: Space) -> tuple[Configuration, ...]:
     """The configurations that the spec enqueues beside the default, in its order; what they leave out is the default's."""
     default = space.as_mapping(space.default)
-    given = (initial.values for initial in spec.search_space.initial_configurations)
+    given = (initial.values for initial in spec.search_space.initial_points)
     ranges = {d.name: d.range for d in space.decisions}
     return tuple(
         space.configuration({**default, **{name: exact_decimal(float(v)) if ranges[name] else v for name, v in values.items()}})

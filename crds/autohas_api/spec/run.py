@@ -1,4 +1,4 @@
-"""How the search runs: `spec.algorithm`, `.budget`, `.retrain`, `.checkpoint`, `.failurePolicy`, `.cleanup`, `.monitoring`."""
+"""How the search runs: `spec.algorithm`, `.budget`, `.training`, `.checkpoint`, `.failurePolicy`, `.cleanup`, `.monitoring`."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ class Algorithm(Model):
     )
 
 
-class Stop(Model):
+class EarlyStopping(Model):
     """When the supernet has nothing left to teach; the race then begins early and what was saved is not spent."""
 
     plateau_steps: int | None = Field(
@@ -163,7 +163,7 @@ class Budget(Model):
 
     trainings: Decimal = Field(
         default="5.5",
-        description="Total cost in units of one full training (retrain.steps), final training included.",
+        description="Total cost in units of one full training (training.steps), final training included.",
     )
     max_active_seconds: int | None = Field(
         default=None,
@@ -179,7 +179,9 @@ class Budget(Model):
         description="Seconds in which a Job must get its trainer to start (queue, node, image, volumes), else the search fails; until"
         " the first Job is made they count from acceptance, or from the end of the last suspension or pause. Absent: no limit.",
     )
-    stop: Stop | None = Field(default=None, description="When the supernet may end early; absent: it takes its share of the budget.")
+    early_stopping: EarlyStopping | None = Field(
+        default=None, description="When the supernet may end early; absent: it takes its share of the budget."
+    )
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -191,7 +193,7 @@ class Budget(Model):
     )
 
 
-class Retrain(Model):
+class Training(Model):
     """The final training of the winner: the unit of the budget."""
 
     steps: int = Field(ge=MIN_STEPS, le=100_000_000, description="Training steps of one full training.")
@@ -273,11 +275,11 @@ class FailurePolicy(Model):
 class Cleanup(Model):
     """What becomes of the Job and its pods when the search has ended."""
 
-    job_ttl_seconds: int = Field(
+    ttl_seconds_after_finished: int = Field(
         default=3600,
         ge=0,
         le=31_536_000,
-        alias="jobTTLSeconds",
+        alias="ttlSecondsAfterFinished",
         description="Seconds after the end, the result stored, until Job, pods and their logs are deleted.",
     )
 

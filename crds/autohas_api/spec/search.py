@@ -18,7 +18,7 @@ from autohas_api.base.names import API_VERSION, KIND, MAX_NAME_LENGTH
 from autohas_api.base.scoring import METRICS, TaskKind
 from autohas_api.base.spec_errors import Problem, SpecError, problems_of, shown
 from autohas_api.spec.hyperparameters import KNOWN, Role
-from autohas_api.spec.run import Algorithm, Budget, Checkpoint, Cleanup, FailurePolicy, Monitoring, Retrain
+from autohas_api.spec.run import Algorithm, Budget, Checkpoint, Cleanup, FailurePolicy, Monitoring, Training
 from autohas_api.spec.search_space import SearchSpace
 from autohas_api.spec.task import Objective, Task
 from autohas_api.spec.trainer import Trainer
@@ -35,7 +35,7 @@ IMMUTABLE_ONCE_STARTED: Final = (
     "searchSpace",
     "algorithm",
     "budget",
-    "retrain",
+    "training",
     "checkpoint",
 )
 """Fields of the spec that may change only until the first attempt exists."""
@@ -140,7 +140,7 @@ class Spec(Model):
     search_space: SearchSpace = Field(description="What varies.")
     algorithm: Algorithm = Field(default_factory=Algorithm, description="Which search.")
     budget: Budget = Field(default_factory=Budget, description="What the search may cost.")
-    retrain: Retrain = Field(description="The final training of the winner.")
+    training: Training = Field(description="The final training of the winner.")
     trainer: Trainer = Field(default_factory=Trainer, description="The pod that trains; ignored on a laptop.")
     checkpoint: Checkpoint = Field(default_factory=Checkpoint, description="How often and where state is kept.")
     failure_policy: FailurePolicy = Field(default_factory=FailurePolicy, description="What failures may cost.")
@@ -264,7 +264,7 @@ def _once_started(expression: str) -> str:
 def _unchanged(parent: str, name: str) -> str:
     """Equal, or absent in both; a required field cannot be asked whether it is there."""
     new, old = f"self.{parent}.{name}", f"oldSelf.{parent}.{name}"
-    if (parent, name) in (("spec", "task"), ("spec", "searchSpace"), ("spec", "retrain")):
+    if (parent, name) in (("spec", "task"), ("spec", "searchSpace"), ("spec", "training")):
         return f"{new} == {old}"
     return f"(has({new}) == has({old}) && (!has({new}) || {new} == {old}))"
 

@@ -53,7 +53,7 @@ class Architecture(Model):
     )
 
 
-class InitialConfiguration(Model):
+class InitialPoint(Model):
     """A configuration that is tried beside the default."""
 
     values: Annotated[dict[str, Choice], Field(max_length=192)] = Field(
@@ -71,7 +71,7 @@ class SearchSpace(Model):
         description="Hyperparameters to search; the others keep the recipe's values.",
     )
     architecture: Architecture | None = Field(default=None, description="Present: the template's architecture decisions are searched.")
-    initial_configurations: list[InitialConfiguration] = Field(
+    initial_points: list[InitialPoint] = Field(
         default_factory=list,
         max_length=16,
         json_schema_extra={"x-kubernetes-list-type": "atomic"},

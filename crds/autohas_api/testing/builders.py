@@ -28,7 +28,7 @@ def a_search(name: str = "example") -> dict[str, Any]:
                 ],
                 "architecture": {},
             },
-            "retrain": {"steps": 27},
+            "training": {"steps": 27},
             "budget": {"trainings": "4"},
         },
     }

@@ -130,19 +130,19 @@ _TABLE: Final[dict[str, Any]] = {
                 {"name": "activation", "when": {"decision": "depth", "values": ["2"]}},
             ]
         },
-        "initialConfigurations": [{"values": {"learning_rate": "0.2", "optimizer": "adam"}}],
+        "initialPoints": [{"values": {"learning_rate": "0.2", "optimizer": "adam"}}],
     },
     "algorithm": {"name": "AutoHAS", "seed": 3, "autoHAS": {"strategy": "Lanes", "policyLearningRate": "0.1", "warmupFraction": "0.25"}},
     "budget": {
         "trainings": "20",
         "maxActiveSeconds": 3600,
         "startDeadlineSeconds": 600,
-        "stop": {"plateauSteps": 9, "minDelta": "0.01", "normalizedEntropyBelow": "0.1"},
+        "earlyStopping": {"plateauSteps": 9, "minDelta": "0.01", "normalizedEntropyBelow": "0.1"},
     },
-    "retrain": {"steps": 270, "seeds": 2},
+    "training": {"steps": 270, "seeds": 2},
     "checkpoint": {"periodSeconds": 60, "keepLast": 3, "storage": {"persistentVolumeClaim": {"claimName": "ck"}}},
     "failurePolicy": {"backoffLimit": 3, "maxInterruptions": 9, "stallTimeoutSeconds": 900},
-    "cleanup": {"jobTTLSeconds": 60},
+    "cleanup": {"ttlSecondsAfterFinished": 60},
     "monitoring": {"metricsPort": 9465, "perChoiceLimit": 10},
 }
 _ONLY_RATE: Final = {

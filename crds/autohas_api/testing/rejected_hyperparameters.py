@@ -12,9 +12,9 @@ REJECTED_BY_SCHEMA: Final = (
     Rejection(path=f"{_RATE}.continuous.topK", value=1, field=f"{_RATE}.continuous.topK", words="greater than or equal to 2"),
     Rejection(path=f"{_RATE}.continuous.derive", value="Mean", field=f"{_RATE}.continuous.derive", words='"Argmax", "Expectation"'),
     Rejection(
-        path="spec.searchSpace.initialConfigurations",
+        path="spec.searchSpace.initialPoints",
         value=[{}],
-        field="spec.searchSpace.initialConfigurations[0].values",
+        field="spec.searchSpace.initialPoints[0].values",
         words="Required value",
     ),
     Rejection(path=f"{_RATE}.name", value="LearningRate", field=f"{_RATE}.name", words="should match"),
@@ -153,7 +153,7 @@ _CONDITIONAL: Final = {
     "hyperparameters": [_OPTIMIZER, {**_MOMENTUM, "when": {"decision": "optimizer", "values": ["sgd"]}}],
     "architecture": {},
 }
-_INITIAL: Final = "spec.searchSpace.initialConfigurations"
+_INITIAL: Final = "spec.searchSpace.initialPoints"
 
 UNACCEPTABLE: Final = (
     Rejection(
@@ -172,7 +172,7 @@ UNACCEPTABLE: Final = (
         words='"momentum" has no effect: depth is never 3 in this space',
     ),
     *(
-        Rejection(path="spec.searchSpace", value={**_CONDITIONAL, "initialConfigurations": given}, field=f"{_INITIAL}{place}", words=words)
+        Rejection(path="spec.searchSpace", value={**_CONDITIONAL, "initialPoints": given}, field=f"{_INITIAL}{place}", words=words)
         for given, place, words in (
             (
                 [{"values": {"optimizer": "adam", "momentum": "0.45"}}],
@@ -185,7 +185,7 @@ UNACCEPTABLE: Final = (
             (
                 [{"values": {"optimizer": "adam"}}, {"values": {"depth": "1"}}, {"values": {"optimizer": "adam"}}],
                 "[2]",
-                "is the same as initialConfigurations[0]: remove it",
+                "is the same as initialPoints[0]: remove it",
             ),
         )
     ),

@@ -14,7 +14,7 @@ _REGRESSION_WITH_CLASS_WEIGHTS: Final = {
     "task": {"data": _CSV, "model": {"template": "mlp"}, "recipe": {"classWeights": "Balanced"}},
     "objective": {"metric": "rmse"},
     "searchSpace": {"architecture": {}},
-    "retrain": {"steps": 27},
+    "training": {"steps": 27},
 }
 
 

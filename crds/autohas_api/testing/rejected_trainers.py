@@ -18,7 +18,12 @@ TRAINER_REJECTED_BY_SCHEMA: Final = (
     Rejection(path="spec.budget.startDeadlineSeconds", value=0, field="spec.budget.startDeadlineSeconds", words="or equal to 1"),
     Rejection(path="spec.failurePolicy.maxInterruptions", value=-1, field="spec.failurePolicy.maxInterruptions", words="or equal to 0"),
     Rejection(path="spec.failurePolicy.stallTimeoutSeconds", value=5, field="spec.failurePolicy.stallTimeoutSeconds", words="equal to 60"),
-    Rejection(path="spec.cleanup.jobTTLSeconds", value=-1, field="spec.cleanup.jobTTLSeconds", words="greater than or equal to 0"),
+    Rejection(
+        path="spec.cleanup.ttlSecondsAfterFinished",
+        value=-1,
+        field="spec.cleanup.ttlSecondsAfterFinished",
+        words="greater than or equal to 0",
+    ),
     Rejection(path="spec.suspend", value="yes", field="spec.suspend", words="must be of type boolean"),
     Rejection(path=_ENV, value=[{"name": "A"}, {"name": "A"}], field=f"{_ENV}[1]", words="Duplicate value"),
     Rejection(path=_ENV, value=[{"name": "A B"}], field=f"{_ENV}[0].name", words="should match"),

@@ -49,7 +49,10 @@ REJECTED_BY_SCHEMA: Final = (
     Rejection(path="spec.budget.trainings", value=5, field="spec.budget.trainings", words="must be of type string"),
     Rejection(path="spec.budget.maxActiveSeconds", value=0, field="spec.budget.maxActiveSeconds", words="greater than or equal to 1"),
     Rejection(
-        path="spec.budget.stop", value={"plateauSteps": 0}, field="spec.budget.stop.plateauSteps", words="greater than or equal to 1"
+        path="spec.budget.earlyStopping",
+        value={"plateauSteps": 0},
+        field="spec.budget.earlyStopping.plateauSteps",
+        words="greater than or equal to 1",
     ),
     Rejection(
         path="spec.objective.cost",
@@ -58,8 +61,8 @@ REJECTED_BY_SCHEMA: Final = (
         words='"parameters", "macs", "latencyMilliseconds"',
     ),
     Rejection(path="spec.objective.goal", value=0.9, field="spec.objective.goal", words="must be of type string"),
-    Rejection(path="spec.retrain.steps", value=8, field="spec.retrain.steps", words="greater than or equal to 9"),
-    Rejection(path="spec.retrain.seeds", value=21, field="spec.retrain.seeds", words="less than or equal to 20"),
+    Rejection(path="spec.training.steps", value=8, field="spec.training.steps", words="greater than or equal to 9"),
+    Rejection(path="spec.training.seeds", value=21, field="spec.training.seeds", words="less than or equal to 20"),
     Rejection(path="spec.trainer.device", value="TPU", field="spec.trainer.device", words='"Auto", "CPU", "CUDA"'),
     Rejection(path="spec.checkpoint.periodSeconds", value=0, field="spec.checkpoint.periodSeconds", words="greater than or equal to 1"),
     Rejection(path="spec.checkpoint.keepLast", value=1, field="spec.checkpoint.keepLast", words="greater than or equal to 2"),
@@ -152,23 +155,23 @@ REJECTED_BY_RULE: Final = (
         words="must not be given unless strategy is Paired",
     ),
     Rejection(path="spec.budget.trainings", value="0.5", field="spec.budget.trainings", words="between 1 and 10000"),
-    Rejection(path="spec.budget.stop", value={}, field="spec.budget.stop", words="at least one of plateauSteps"),
+    Rejection(path="spec.budget.earlyStopping", value={}, field="spec.budget.earlyStopping", words="at least one of plateauSteps"),
     Rejection(
-        path="spec.budget.stop",
+        path="spec.budget.earlyStopping",
         value={"minDelta": "0.1", "normalizedEntropyBelow": "0.1"},
-        field="spec.budget.stop.minDelta",
+        field="spec.budget.earlyStopping.minDelta",
         words="must not be given unless plateauSteps is",
     ),
     Rejection(
-        path="spec.budget.stop",
+        path="spec.budget.earlyStopping",
         value={"minDelta": "-0.1", "plateauSteps": 9},
-        field="spec.budget.stop.minDelta",
+        field="spec.budget.earlyStopping.minDelta",
         words="must not be negative",
     ),
     Rejection(
-        path="spec.budget.stop",
+        path="spec.budget.earlyStopping",
         value={"normalizedEntropyBelow": "1"},
-        field="spec.budget.stop.normalizedEntropyBelow",
+        field="spec.budget.earlyStopping.normalizedEntropyBelow",
         words="greater than 0 and less than 1",
     ),
     Rejection(path="spec.checkpoint.storage", value={}, field="spec.checkpoint.storage", words="exactly one of"),
@@ -228,28 +231,28 @@ UNACCEPTABLE: Final = (
     ),
     Rejection(
         path="spec",
-        value=changed(_ONLY_HYPERPARAMETERS, "spec.budget.stop", {"plateauSteps": 9})["spec"],
-        field="spec.budget.stop",
+        value=changed(_ONLY_HYPERPARAMETERS, "spec.budget.earlyStopping", {"plateauSteps": 9})["spec"],
+        field="spec.budget.earlyStopping",
         words="rewards of a controller after the warm-up",
     ),
     Rejection(
-        path="spec.budget.stop",
+        path="spec.budget.earlyStopping",
         value={"plateauSteps": 100_000, "normalizedEntropyBelow": "0.2"},
-        field="spec.budget.stop.plateauSteps",
+        field="spec.budget.earlyStopping.plateauSteps",
         words="could never come true: 15 steps are rewarded after the warm-up",
     ),
     Rejection(
         path="spec",
-        value=changed(_ONLY_RATE, "spec.budget.stop", {"plateauSteps": 9})["spec"]
+        value=changed(_ONLY_RATE, "spec.budget.earlyStopping", {"plateauSteps": 9})["spec"]
         | {"algorithm": {"name": "AutoHAS", "autoHAS": {"strategy": "Paired"}}},
-        field="spec.budget.stop",
+        field="spec.budget.earlyStopping",
         words="rewards of a controller after the warm-up",
     ),
     Rejection(
         path="spec",
-        value=changed(_ONLY_RATE, "spec.budget.stop", {"plateauSteps": 90})["spec"]
+        value=changed(_ONLY_RATE, "spec.budget.earlyStopping", {"plateauSteps": 90})["spec"]
         | {"algorithm": {"name": "AutoHAS", "autoHAS": {"strategy": "OneStep"}}},
-        field="spec.budget.stop.plateauSteps",
+        field="spec.budget.earlyStopping.plateauSteps",
         words="could never come true: 18 steps are rewarded after the warm-up",
     ),
     Rejection(
@@ -264,7 +267,7 @@ UNACCEPTABLE: Final = (
         field="spec.searchSpace",
         words="every decision that can be active has one choice",
     ),
-    Rejection(path="spec.retrain.seeds", value=3, field="spec.budget.trainings", words="must be at least"),
+    Rejection(path="spec.training.seeds", value=3, field="spec.budget.trainings", words="must be at least"),
     Rejection(path="spec.budget.trainings", value="2", field="spec.budget.trainings", words="must be at least"),
 )
 """Accepted by the API server; refused by `autohas_api.accept.acceptance`, so Accepted=False in the cluster."""

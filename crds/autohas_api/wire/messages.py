@@ -74,9 +74,9 @@ class StopReason(StrEnum):
     BUDGET = "Budget"
     """budget.maxActiveSeconds cut stages short."""
     PLATEAU = "Plateau"
-    """budget.stop.plateauSteps without a rise of the averaged reward ended the supernet."""
+    """budget.earlyStopping.plateauSteps without a rise of the averaged reward ended the supernet."""
     CONVERGED = "Converged"
-    """The policy's entropy fell below budget.stop.normalizedEntropyBelow."""
+    """The policy's entropy fell below budget.earlyStopping.normalizedEntropyBelow."""
     GOAL_REACHED = "GoalReached"
     """A candidate reached objective.goal."""
 
@@ -109,7 +109,7 @@ class Result(Message):
     cost: Score | None = None
     """What the winner costs in units of objective.cost.metric; None without one."""
     test_mean: Score | None = None
-    """Mean test score over retrain.seeds trainings of the winner; None with one seed."""
+    """Mean test score over training.seeds trainings of the winner; None with one seed."""
     test_standard_deviation: Score | None = None
     """Sample standard deviation of the same."""
     seeds: Count = 1

@@ -76,7 +76,7 @@ class Scores(Model):
 
     metric: ShortText = Field(description="The objective's metric.")
     test: ShortText = Field(description="Score of the winner on the test split, read once.")
-    test_mean: ShortText | None = Field(default=None, description="Mean test score of the winner over retrain.seeds trainings.")
+    test_mean: ShortText | None = Field(default=None, description="Mean test score of the winner over training.seeds trainings.")
     test_standard_deviation: ShortText | None = Field(default=None, description="Sample standard deviation of these test scores.")
     test_seeds: Count | None = Field(default=None, description="Trainings behind the mean: one that diverged is left out.")
     selection: ShortText = Field(description="Score of the winner on the selection split.")

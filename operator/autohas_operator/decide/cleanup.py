@@ -32,7 +32,7 @@ class CleanUp:
 def aftermath(search: Search, observed: Observed, status: Status, now_s: float) -> tuple[CleanUp | None, float | None]:
     """What to delete now, or in how many seconds there will be something to delete.
 
-    A Job that still works when the search has ended goes at once. What has ended stays for cleanup.jobTTLSeconds, so that its
+    A Job that still works when the search has ended goes at once. What has ended stays for cleanup.ttlSecondsAfterFinished, so that its
     log can be read, unless a sidecar keeps its pod alive; it then gets its `ttlSecondsAfterFinished`, for the case that its search is
     deleted with `--cascade=orphan`. The ConfigMaps of the last hundred attempts go before (older ones with the search itself: a forged
     number must not cost a thousand requests). The Jobs are last: while one is left, this is tried again.
@@ -40,13 +40,13 @@ def aftermath(search: Search, observed: Observed, status: Status, now_s: float) 
     left = [job for job in observed.own_jobs if not job.is_deleting]
     if not left:
         return None, None
-    due_s = (epoch(status.completion_time) or now_s) + search.spec.cleanup.job_ttl_seconds - now_s
+    due_s = (epoch(status.completion_time) or now_s) + search.spec.cleanup.ttl_seconds_after_finished - now_s
     held_s = (epoch(status.completion_time) or now_s) + policy.SIDECAR_S - now_s
     if any(_is_held(job, observed) for job in left):
         due_s = min(due_s, held_s)
     config_maps = () if all(job.ttl_s is not None for job in left) else _config_maps(observed, status, left[-1])
     if due_s > 0 and all(_has_ended(job, observed) for job in left):
-        return _expiring(left, config_maps, search.spec.cleanup.job_ttl_seconds + _LATER_S), due_s
+        return _expiring(left, config_maps, search.spec.cleanup.ttl_seconds_after_finished + _LATER_S), due_s
     return CleanUp(config_maps=config_maps, jobs=tuple((job.name, job.uid) for job in left)), None
 
 

@@ -155,8 +155,8 @@ def _old_checkpoint(spec: Spec, status: Status, report: Report | None, ready: Ve
 
 
 CONVERGED: Final = {
-    StopReason.PLATEAU: ("Plateau", "the averaged reward has stopped rising (budget.stop.plateauSteps)"),
-    StopReason.CONVERGED: ("EntropyBelowThreshold", "the policy has decided (budget.stop.normalizedEntropyBelow)"),
+    StopReason.PLATEAU: ("Plateau", "the averaged reward has stopped rising (budget.earlyStopping.plateauSteps)"),
+    StopReason.CONVERGED: ("EntropyBelowThreshold", "the policy has decided (budget.earlyStopping.normalizedEntropyBelow)"),
     StopReason.GOAL_REACHED: ("GoalReached", "a candidate has reached objective.goal"),
 }
 """Reason and message of Converged for the ends that come from having found something."""

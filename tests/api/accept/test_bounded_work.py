@@ -18,7 +18,7 @@ from autohas_api.base.spec_errors import SpecError
 from autohas_api.budget import plan
 from autohas_api.budget.plan import plan_stages
 from autohas_api.space.decisions import Space
-from autohas_api.spec.run import AutoHAS, Budget, Retrain
+from autohas_api.spec.run import AutoHAS, Budget, Training
 from autohas_api.spec.search import Spec
 from autohas_api.testing.rejections import a_search, changed
 
@@ -64,8 +64,8 @@ def largest(algorithm: dict[str, Any]) -> dict[str, Any]:
     listed = [{**d, "choices": CHOICES, "default": "0"} for d in chain("d_", 128)]
     document = changed(a_search(), "spec.task.model", {"entrypoint": "mine:Net"})
     initial = [{"values": {"h_63": str(n + 1)}} for n in range(16)]
-    space = {"hyperparameters": own, "architecture": {"decisions": listed}, "initialConfigurations": initial}
-    for path, value in (("searchSpace", space), ("budget", {"trainings": TRAININGS}), ("retrain", {"steps": STEPS, "seeds": 20})):
+    space = {"hyperparameters": own, "architecture": {"decisions": listed}, "initialPoints": initial}
+    for path, value in (("searchSpace", space), ("budget", {"trainings": TRAININGS}), ("training", {"steps": STEPS, "seeds": 20})):
         document = changed(document, f"spec.{path}", value)
     return changed(document, "spec.algorithm", algorithm)
 
@@ -101,8 +101,8 @@ def test_a_result_of_the_largest_search_is_named_in_bounded_work() -> None:
 
 
 def test_a_search_that_is_wrong_everywhere_is_refused_in_few_words() -> None:
-    """Sixteen initial configurations of 192 unknown names each would be listed with all names that are known: 40 MB of text."""
-    wrong = changed(largest({}), "spec.searchSpace.initialConfigurations", [{"values": {f"x{n}": "1" for n in range(192)}}] * 16)
+    """Sixteen initial points of 192 unknown names each would be listed with all names that are known: 40 MB of text."""
+    wrong = changed(largest({}), "spec.searchSpace.initialPoints", [{"values": {f"x{n}": "1" for n in range(192)}}] * 16)
 
     with bounded(MOST_CALLS), pytest.raises(SpecError) as told:
         accept(wrong)
@@ -114,7 +114,7 @@ def test_a_search_that_is_wrong_everywhere_is_refused_in_few_words() -> None:
 
 def _supernet_step_by_step(spec: Spec, space: Space, trainings: float) -> int:
     """As defined: the most steps that the trainings pay for, found one by one from the estimate downwards."""
-    paid = max(trainings, plan.MIN_SUPERNET_TRAININGS) * spec.retrain.steps
+    paid = max(trainings, plan.MIN_SUPERNET_TRAININGS) * spec.training.steps
     steps = max(1, int(paid * 1000 / plan._cost_of_schedule(spec, plan._roles(space), 1000)) + 1)
     while steps > 1 and plan._cost_of_schedule(spec, plan._roles(space), steps) > paid:
         steps -= 1
@@ -137,7 +137,7 @@ def _one_step(fraction: str, knobs: dict[str, Any], steps: int, *, architecture:
     document = changed(document, "spec.algorithm", {"autoHAS": {"strategy": "OneStep"}})
     search, space = accept(document)
     chosen = search.spec.algorithm.replace(auto_has=AutoHAS(warmup_fraction=fraction, **knobs))
-    return search.spec.replace(algorithm=chosen, retrain=Retrain(steps=steps), budget=Budget(trainings=TRAININGS)), space
+    return search.spec.replace(algorithm=chosen, training=Training(steps=steps), budget=Budget(trainings=TRAININGS)), space
 
 
 @pytest.mark.parametrize("knobs", KNOBS, ids=str)

@@ -24,7 +24,7 @@ ALGORITHMS: list[dict[str, Any]] = [
 def _images(trainings: str, algorithm: dict[str, Any] | None = None) -> tuple[Spec, Space]:
     """60,000 grey images, of which a tenth is the selection split, 300 steps; 13 decisions of conv-small."""
     document = changed(a_search(), "spec.task", {"data": {"name": "idx", "path": "/data"}, "model": {"template": "conv-small"}})
-    document = changed(changed(document, "spec.retrain.steps", 300), "spec.budget.trainings", trainings)
+    document = changed(changed(document, "spec.training.steps", 300), "spec.budget.trainings", trainings)
     hyperparameters = document["spec"]["searchSpace"]["hyperparameters"][:1]
     document = changed(document, "spec.searchSpace.hyperparameters", hyperparameters)
     search, space = accept(changed(document, "spec.algorithm", algorithm or {}))
@@ -72,7 +72,7 @@ def test_a_supernet_with_too_few_rewards_for_its_decisions_is_warned_of() -> Non
     assert rewarded < 13 * REWARDS_PER_DECISION <= enough.supernet_steps - enough.warmup_steps
     assert short_supernet(spec, space, short) == (
         f"the supernet gets {rewarded} rewarded steps for 13 architecture decisions, and below 130 (10 each) its proposals are little"
-        " better than chance: raise budget.trainings or retrain.steps, or search fewer decisions"
+        " better than chance: raise budget.trainings or training.steps, or search fewer decisions"
     )
     assert short_supernet(*_images("8"), enough) is None
 
@@ -97,7 +97,7 @@ def test_the_largest_selection_split_is_the_last_that_the_budget_pays_for(traini
 
 def test_a_budget_that_pays_for_any_split_has_no_largest() -> None:
     """With 100 million steps a training, a thousand million examples are little."""
-    document = changed(changed(a_search(), "spec.retrain.steps", 100_000_000), "spec.budget.trainings", "9")
+    document = changed(changed(a_search(), "spec.training.steps", 100_000_000), "spec.budget.trainings", "9")
     search, space = accept(document)
 
     assert largest_selection(search.spec, space) is None
@@ -122,13 +122,13 @@ def test_validate_says_how_large_the_data_may_be() -> None:
 
 def test_a_budget_without_a_comparison_is_warned_of() -> None:
     """At the smallest budget for its stages nothing is left for comparisons, however small the data."""
-    document = changed(changed(a_search(), "spec.retrain.steps", 60), "spec.budget.trainings", "3.25")
+    document = changed(changed(a_search(), "spec.training.steps", 60), "spec.budget.trainings", "3.25")
     search, space = accept(document)
 
     assert largest_selection(search.spec, space) == 0
     assert plan_lines(search.spec, space)[1] == (
         "warning: the budget pays for no comparison of candidates: the search is refused when the data is read; raise budget.trainings or"
-        " retrain.steps"
+        " training.steps"
     )
 
 

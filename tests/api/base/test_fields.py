@@ -1,12 +1,18 @@
-"""What is offered to somebody who wrote a field that does not exist."""
+"""Which names are offered for an unknown field."""
 
 from __future__ import annotations
 
+import copy
+import functools
+import operator
+
 import pytest
 
+from autohas_api.base.fields import FORMER_NAMES
 from autohas_api.base.spec_errors import SpecError
 from autohas_api.spec.search import parse
 from autohas_api.testing.builders import a_search
+from autohas_api.testing.documents import EVERY_FIELD
 from autohas_api.testing.rejections import changed
 
 
@@ -25,8 +31,8 @@ from autohas_api.testing.rejections import changed
             "spec.zzz",
             1,
             (
-                "spec.zzz: unknown field; known are algorithm, budget, checkpoint, cleanup, failurePolicy, monitoring, objective, retrain,"
-                " searchSpace, suspend, task, trainer"
+                "spec.zzz: unknown field; known are algorithm, budget, checkpoint, cleanup, failurePolicy, monitoring, objective,"
+                " searchSpace, suspend, task, trainer, training"
             ),
         ),
     ],
@@ -38,3 +44,16 @@ def test_an_unknown_field_gets_an_offer(path: str, value: object, sentence: str)
         parse(changed(document, path, value))
 
     assert str(caught.value.problems[0]) == sentence
+
+
+@pytest.mark.parametrize(("former", "present"), FORMER_NAMES.items())
+def test_a_former_name_is_refused_with_the_present_one(former: str, present: str) -> None:
+    """One sentence: a document that says all else right learns the new name, and not also that the new field is missing."""
+    document = copy.deepcopy(EVERY_FIELD[0])
+    *place, name = former.split(".")
+    holder = functools.reduce(operator.getitem, place, document)
+    holder[name] = holder.pop(present)
+    with pytest.raises(SpecError) as caught:
+        parse(document)
+
+    assert [str(problem) for problem in caught.value.problems] == [f'{former}: unknown field; it is now "{present}"']

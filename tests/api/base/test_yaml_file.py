@@ -21,7 +21,7 @@ spec:
   searchSpace: {architecture: {}}
   budget:
     trainings: "5.5"
-  retrain: {steps: 90}
+  training: {steps: 90}
 """
 
 
@@ -81,7 +81,7 @@ def test_an_unquoted_number_in_a_decimal_field_is_refused_as_it_was_written() ->
 
 def test_a_duplicate_key_is_refused_with_both_lines() -> None:
     """The second of two equal keys is the error; nothing is overwritten silently."""
-    assert problem_of(SEARCH + "  retrain: {steps: 9}\n") == 'search.yaml:10: duplicate key "retrain" (first at line 9)'
+    assert problem_of(SEARCH + "  training: {steps: 9}\n") == 'search.yaml:10: duplicate key "training" (first at line 9)'
 
 
 def test_text_that_is_no_yaml_names_file_and_line() -> None:
@@ -135,8 +135,8 @@ def test_the_search_is_found_beside_other_documents() -> None:
     """A claim in the same file is passed over; line numbers are those of the file."""
     document = parse_search("kind: PersistentVolumeClaim\n---\n" + SEARCH, "search.yaml")
     assert document.value["kind"] == "AutoHASSearch"
-    assert document.place("spec.retrain.steps") == "search.yaml:11"
-    assert document.place("spec.retrain.unknown[3].deep") == "search.yaml:11"
+    assert document.place("spec.training.steps") == "search.yaml:11"
+    assert document.place("spec.training.unknown[3].deep") == "search.yaml:11"
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from autohas_api.accept.acceptance import accept
 from autohas_api.base.decimals import exact_decimal
 from autohas_api.base.model import DECIMAL_PATTERN
-from autohas_api.space.decisions import OFF_GRID, Role, Space, bases, decimal, initial_configurations
+from autohas_api.space.decisions import OFF_GRID, Role, Space, bases, decimal, initial_points
 from autohas_api.testing.rejections import a_search, changed
 
 
@@ -160,18 +160,18 @@ def test_the_narrow_range_of_a_report_has_its_four_values() -> None:
     [("0.123456789", "0.123456789"), ("0.10", "0.1"), ("1.0e-1", "0.1"), ("3", "3"), ("0.123456789012345e-3", "1.23456789012345e-4")],
 )
 def test_a_default_is_the_files_own_number(written: str, meant: str) -> None:
-    """The recipe's, the hyperparameter's own, and a value of an initial configuration: nothing is rounded."""
+    """The recipe's, the hyperparameter's own, and a value of an initial point: nothing is rounded."""
     recipe = changed(a_search(), "spec.task.recipe.learningRate", written)
     own = changed(changed(a_search(), f"{_RATE}.continuous.min", "1e-9"), f"{_RATE}.default", written)
     initial = changed(
         changed(changed(a_search(), f"{_RATE}.continuous.min", "1e-9"), f"{_RATE}.default", "0.2"),
-        "spec.searchSpace.initialConfigurations",
+        "spec.searchSpace.initialPoints",
         [{"values": {"learning_rate": written}}],
     )
 
     assert [accept(d)[1].as_mapping(accept(d)[1].default)["learning_rate"] for d in (recipe, own)] == [meant, meant]
     search, space = accept(initial)
-    assert space.as_mapping(initial_configurations(search.spec, space)[0])["learning_rate"] == meant
+    assert space.as_mapping(initial_points(search.spec, space)[0])["learning_rate"] == meant
     assert float(meant) == float(written)
 
 

@@ -49,7 +49,7 @@ def test_what_the_schema_cannot_say_is_refused_with_a_path(rejection: Rejection)
     assert rejection.words in blamed[rejection.field]
 
 
-@pytest.mark.parametrize("field", ["task", "searchSpace", "retrain"])
+@pytest.mark.parametrize("field", ["task", "searchSpace", "training"])
 def test_required_fields_are_named(field: str) -> None:
     """A missing required field is named with the API server's words."""
     with pytest.raises(SpecError, match=rf"spec\.{field}: Required value"):

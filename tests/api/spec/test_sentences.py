@@ -50,11 +50,8 @@ def mounted(path: str, **mount: str) -> dict[str, Any]:
         ),
         (
             "spec.searchSpace",
-            {**SPACE, "initialConfigurations": [{"values": {"optimizer": "adam", "momentum": "0.45"}}]},
-            (
-                'spec.searchSpace.initialConfigurations[0].values.momentum: "0.45" has no effect:'
-                " momentum is searched only where optimizer is sgd"
-            ),
+            {**SPACE, "initialPoints": [{"values": {"optimizer": "adam", "momentum": "0.45"}}]},
+            ('spec.searchSpace.initialPoints[0].values.momentum: "0.45" has no effect: momentum is searched only where optimizer is sgd'),
         ),
         (
             "spec.searchSpace.hyperparameters[0].continuous",

@@ -126,7 +126,11 @@ def test_both_readers_accept_the_same(document: dict[str, Any]) -> None:
         ("spec.budget.max_active_seconds", 60, 'spec.budget.max_active_seconds: unknown field; did you mean "maxActiveSeconds"?'),
         ("spec.search_space", {}, 'spec.search_space: unknown field; did you mean "searchSpace"?'),
         ("spec.algorithm.auto_has", {}, 'spec.algorithm.auto_has: unknown field; did you mean "autoHAS"?'),
-        ("spec.cleanup.job_ttl_seconds", 5, 'spec.cleanup.job_ttl_seconds: unknown field; did you mean "jobTTLSeconds"?'),
+        (
+            "spec.cleanup.ttl_seconds_after_finished",
+            5,
+            'spec.cleanup.ttl_seconds_after_finished: unknown field; did you mean "ttlSecondsAfterFinished"?',
+        ),
         ("api_version", "autohas.dev/v1alpha1", 'api_version: unknown field; did you mean "apiVersion"?'),
         ("metadata.label", {}, "metadata.label: unknown field; known are annotations, creationTimestamp"),
     ],
@@ -145,7 +149,7 @@ def test_a_null_is_no_value() -> None:
 
     assert parse(nothing).spec.task.recipe == parse(a_search()).spec.task.recipe
     assert parse(nothing).spec.trainer.labels == {}
-    with pytest.raises(SpecError, match=r"spec\.retrain: Required value"):
-        parse(changed(a_search(), "spec.retrain", None))
+    with pytest.raises(SpecError, match=r"spec\.training: Required value"):
+        parse(changed(a_search(), "spec.training", None))
     with pytest.raises(SpecError, match=r"spec\.typo: unknown field"):
         parse(changed(a_search(), "spec.typo", None))

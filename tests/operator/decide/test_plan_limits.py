@@ -191,8 +191,8 @@ def finished(search: dict[str, Any] = SEARCH) -> Status:
 
 
 def test_what_has_ended_stays_for_its_time_and_then_goes_whole() -> None:
-    """Logs stay readable for jobTTLSeconds after the result is stored, then the Job goes; the ConfigMaps of all attempts go at once."""
-    search = limited(cleanup={"jobTTLSeconds": 100})
+    """The Job stays for ttlSecondsAfterFinished after the result is stored; the ConfigMaps of all attempts go at once."""
+    search = limited(cleanup={"ttlSecondsAfterFinished": 100})
     third = stored_job(search, 3, conditions=[condition("Complete")])
     done = finished(search).model_copy(update={"attempt": 3})
     first = decide(observed(search, third), done, at_s=NOW_S + 1)
@@ -217,8 +217,8 @@ def test_what_has_ended_stays_for_its_time_and_then_goes_whole() -> None:
 
 @pytest.mark.parametrize(("seconds", "expiring"), [(100, ()), (50, ()), (200, (("fashion-5ea4c400-3", "job-3", 3800),))])
 def test_a_longer_time_is_told_to_kubernetes_too(seconds: int, expiring: tuple[tuple[str, str, int], ...]) -> None:
-    """After an edit of cleanup.jobTTLSeconds the Job may not go before it; when it is shortened, the operator is first all the same."""
-    search = limited(cleanup={"jobTTLSeconds": seconds})
+    """After an edit of cleanup.ttlSecondsAfterFinished, Kubernetes does not delete the Job before the operator does."""
+    search = limited(cleanup={"ttlSecondsAfterFinished": seconds})
     kept = changed(stored_job(search, 3, conditions=[condition("Complete")]), "spec.ttlSecondsAfterFinished", 3700)
     action = decide(observed(search, kept), finished(search), at_s=NOW_S + 1).action
 

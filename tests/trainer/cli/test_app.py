@@ -45,7 +45,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Resu
     of_a_cluster = {
         "spec__checkpoint": {"storage": {"emptyDir": {}}},
         "spec__trainer": {"device": "CPU", "image": "x"},
-        "spec__cleanup": {"jobTTLSeconds": 60},
+        "spec__cleanup": {"ttlSecondsAfterFinished": 60},
         "spec__monitoring": {"perChoiceLimit": 9},
     }
     file = _search_file(folder, **of_a_cluster)
@@ -169,7 +169,7 @@ def test_validate_prints_every_problem_with_its_place(tmp_path: Path) -> None:
     problems = result.stderr.strip().splitlines()
     assert len(problems) == 2
     assert re.fullmatch(rf'{bad}:\d+: spec\.budget\.trainings: .*5e0 without quotes is the number 5: write "5e0"', problems[0])
-    assert re.fullmatch(rf"{bad}:\d+: spec\.retrain\.steps: .*should be greater than or equal to 9", problems[1])
+    assert re.fullmatch(rf"{bad}:\d+: spec\.training\.steps: .*should be greater than or equal to 9", problems[1])
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_validate_prints_every_problem_with_its_place(tmp_path: Path) -> None:
         ),
         ("AutoHASSearch", "AutoHasSearch", 'kind: Unsupported value: "AutoHasSearch": supported values: "AutoHASSearch"'),
         ("apiVersion: autohas.dev/v1alpha1\n", "", 'apiVersion: Required value: must be "autohas.dev/v1alpha1"'),
-        ("retrain:", "retrains:", 'spec.retrains: unknown field; did you mean "retrain"?'),
+        ("training:", "trainings:", 'spec.trainings: unknown field; did you mean "training"?'),
     ],
 )
 def test_validate_names_file_line_and_value_at_the_root_too(tmp_path: Path, old: str, new: str, said: str) -> None:

@@ -110,7 +110,7 @@ def test_a_search_interrupted_and_resumed_ends_as_the_undisturbed_one(tmp_path: 
     """SIGTERM exits 75 with a checkpoint; the next pod finishes; a third one repeats the result without training."""
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
-    long = changed(a_search(), "spec.retrain.steps", 90)
+    long = changed(a_search(), "spec.training.steps", 90)
     undisturbed, disturbed = Pod(tmp_path / "a", long), Pod(tmp_path / "b", long)
 
     with disturbed.started() as process:

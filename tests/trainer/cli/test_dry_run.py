@@ -126,8 +126,8 @@ def _flat(text: str) -> str:
 
 
 def test_repeats_are_steps_of_the_plan(tmp_path: Path) -> None:
-    """retrain.seeds 2 adds one training to Evaluate."""
-    document = changed(changed(a_search(), "spec.retrain.seeds", 2), "spec.budget.trainings", "6")
+    """training.seeds 2 adds one training to Evaluate."""
+    document = changed(changed(a_search(), "spec.training.seeds", 2), "spec.budget.trainings", "6")
     assert "Evaluate 27 steps" in " ".join(_dry_run(document, tmp_path).output.split())
 
 

@@ -48,7 +48,7 @@ def _tried(record: dict[str, Any]) -> list[dict[str, str]]:
 
 def test_the_quickstart_searches_both(tmp_path: Path) -> None:
     """01: two hyperparameters and all 13 decisions of conv-small; the page to open is there."""
-    record = _searched("01-quickstart.yaml", tmp_path, "retrain.steps=27", "budget.trainings=5")
+    record = _searched("01-quickstart.yaml", tmp_path, "training.steps=27", "budget.trainings=5")
 
     assert record["winner"]["configuration"].keys() == {"learning_rate", "weight_decay", *DEFAULTS["conv-small"]}
     assert (tmp_path / "report.html").is_file()
@@ -59,7 +59,7 @@ def test_fashion_mnist_has_the_price_of_its_parameters(tmp_path: Path) -> None:
     if not FASHION_MNIST.is_dir():
         pytest.skip(f"the real data is absent: {FASHION_MNIST}")
     few = (f"task.data.path={FASHION_MNIST}", "task.data.arguments={trainLimit: '2000', testLimit: '500'}", "task.recipe.batchSize=64")
-    record = _searched("02-fashion-mnist.yaml", tmp_path, *few, "retrain.steps=27")
+    record = _searched("02-fashion-mnist.yaml", tmp_path, *few, "training.steps=27")
 
     assert {configuration["activation"] for configuration in _tried(record)} == {"relu"}
     assert record["winner"]["cost"] == record["winner"]["parameters"]
@@ -67,7 +67,7 @@ def test_fashion_mnist_has_the_price_of_its_parameters(tmp_path: Path) -> None:
 
 def test_hyperparameters_only_keeps_the_network(tmp_path: Path) -> None:
     """04: every candidate is the default network; a batch of b takes 45 * 64 / b steps; two seeds have a deviation."""
-    record = _searched("04-hyperparameters-only.yaml", tmp_path, "retrain.steps=45")
+    record = _searched("04-hyperparameters-only.yaml", tmp_path, "training.steps=45")
     winner = record["winner"]
 
     assert [{name: tried[name] for name in DEFAULTS["mlp"]} for tried in _tried(record)] == [DEFAULTS["mlp"]] * len(_tried(record))
@@ -79,7 +79,7 @@ def test_hyperparameters_only_keeps_the_network(tmp_path: Path) -> None:
 
 def test_architecture_only_keeps_the_recipe(tmp_path: Path) -> None:
     """05: the winner is trained by the recipe as it stands; what is pinned or left out is in no candidate."""
-    record = _searched("05-architecture-only.yaml", tmp_path, "retrain.steps=27")
+    record = _searched("05-architecture-only.yaml", tmp_path, "training.steps=27")
     tried = _tried(record)
 
     asked = record["search"]["spec"]["task"]["recipe"]
@@ -95,7 +95,7 @@ def test_architecture_only_keeps_the_recipe(tmp_path: Path) -> None:
 def test_the_table_is_predicted_over_three_seeds(tmp_path: Path) -> None:
     """03: the mean of all targets misses by 77; the search by less than 65, with three scores and their mean."""
     table = EXAMPLES / "03-tabular-csv" / "diabetes.csv"
-    winner = _searched("03-tabular-csv/search.yaml", tmp_path, f"task.data.path={table}", "retrain.steps=45")["winner"]
+    winner = _searched("03-tabular-csv/search.yaml", tmp_path, f"task.data.path={table}", "training.steps=45")["winner"]
 
     assert len(winner["testScores"]) == 3
     assert winner["testMean"] == pytest.approx(sum(winner["testScores"]) / 3)
@@ -119,7 +119,7 @@ def test_a_gpu_that_is_not_there_is_a_sentence_and_the_cpu_will_do(tmp_path: Pat
     """
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     refused = _autohas("06-gpu-with-claim.yaml", tmp_path / "gpu")
-    digits = ("task.data={name: digits}", "task.recipe.batchSize=64", "retrain.steps=27", "budget.trainings=5")
+    digits = ("task.data={name: digits}", "task.recipe.batchSize=64", "training.steps=27", "budget.trainings=5")
     record = _searched("06-gpu-with-claim.yaml", tmp_path / "cpu", "trainer.device=CPU", *digits)
 
     assert refused.exit_code == 78
@@ -129,14 +129,14 @@ def test_a_gpu_that_is_not_there_is_a_sentence_and_the_cpu_will_do(tmp_path: Pat
 
 def test_a_price_pulls_the_network_to_its_target(tmp_path: Path) -> None:
     """08: at ten times the price the winner lies within a fifth of 400,000 multiply-accumulates; the default needs 853,120."""
-    winner = _searched("08-cost-target.yaml", tmp_path, "retrain.steps=60", "objective.cost.weight=-1")["winner"]
+    winner = _searched("08-cost-target.yaml", tmp_path, "training.steps=60", "objective.cost.weight=-1")["winner"]
 
     assert winner["cost"] == pytest.approx(400_000, rel=0.2)
 
 
 def test_the_price_is_that_of_the_formula(tmp_path: Path) -> None:
     """08: the score of every candidate at every rung is accuracy - 0.1 * |macs / 400000 - 1|, macs in closed form."""
-    record = _searched("08-cost-target.yaml", tmp_path, "retrain.steps=27")
+    record = _searched("08-cost-target.yaml", tmp_path, "training.steps=27")
     template = build_template("conv-small", (1, 20, 20), 10)
     assert isinstance(template, CountsMacs)
 
@@ -174,8 +174,8 @@ def test_what_only_a_cluster_uses_is_named(example: str, tmp_path: Path) -> None
 
 def test_what_concerns_clusters_changes_nothing_here(tmp_path: Path) -> None:
     """09 passes over namespace, quota and claim, 10 starts though it is suspended: the same search, the same result."""
-    restricted = _searched("09-restricted-namespace.yaml", tmp_path / "restricted", "retrain.steps=36")
-    suspended = _searched("10-suspended-start.yaml", tmp_path / "suspended", "retrain.steps=36")
+    restricted = _searched("09-restricted-namespace.yaml", tmp_path / "restricted", "training.steps=36")
+    suspended = _searched("10-suspended-start.yaml", tmp_path / "suspended", "training.steps=36")
 
     assert restricted["search"]["metadata"]["namespace"] == "team-vision"
     assert suspended["search"]["spec"]["suspend"] is True

@@ -32,7 +32,7 @@ def _write(folder: Path) -> dict[str, Any]:
     rows = "\n".join(f"{a},{b},{c},{'größer' if a > 0 else 'kleiner'}" for a, b, c in numbers)
     (folder / "maße.csv").write_text(f"höhe,b,c,gruppe\n{rows}\n", encoding="utf-8")
     (folder / "netze.py").write_text(_MODEL, encoding="utf-8")
-    document = changed(a_search("small"), "spec.retrain.steps", 18)
+    document = changed(a_search("small"), "spec.training.steps", 18)
     data = {"name": "csv", "path": str(folder / "maße.csv"), "arguments": {"target": "gruppe"}}
     document = changed(document, "spec.task.data", data)
     document = changed(document, "spec.task.model", {"entrypoint": "netze:net"})

@@ -19,7 +19,7 @@ from autohas_trainer.cli.overrides import overridden
     [
         ("budget.trainings=6", ("budget", "trainings"), "6"),
         ("budget.trainings=1e1", ("budget", "trainings"), "1e1"),
-        ("spec.retrain.steps=90", ("retrain", "steps"), 90),
+        ("spec.training.steps=90", ("training", "steps"), 90),
         ("task.splits.stratify=false", ("task", "splits", "stratify"), False),
         ("task.data.arguments.variant=shifted", ("task", "data", "arguments", "variant"), "shifted"),
         ("task.data.arguments.trainLimit=100", ("task", "data", "arguments", "trainLimit"), "100"),
@@ -40,8 +40,8 @@ def test_a_value_takes_the_fields_type(setting: str, path: tuple[str | int, ...]
 def test_later_settings_win_and_the_file_is_untouched() -> None:
     """Settings apply in order to a copy."""
     document = a_search()
-    changed = overridden(document, ["retrain.steps=30", "retrain.steps=60", "metadata.name=other"])
-    assert changed["spec"]["retrain"]["steps"] == 60
+    changed = overridden(document, ["training.steps=30", "training.steps=60", "metadata.name=other"])
+    assert changed["spec"]["training"]["steps"] == 60
     assert changed["metadata"]["name"] == "other"
     assert document == a_search()
 
@@ -55,9 +55,9 @@ def test_a_file_keeps_its_numbers_however_they_are_written(written: str, steps: 
     changed = overridden(parse_search(text, "search.yaml").value, ["metadata.name=other"])
 
     search, _ = accept(changed)
-    assert search.spec.retrain.steps == steps
-    assert str(changed["spec"]["retrain"]["steps"]) == str(parse_scalar(written))
-    assert json.loads(search.spec.retrain.model_dump_json())["steps"] == steps
+    assert search.spec.training.steps == steps
+    assert str(changed["spec"]["training"]["steps"]) == str(parse_scalar(written))
+    assert json.loads(search.spec.training.model_dump_json())["steps"] == steps
 
 
 @pytest.mark.parametrize(
@@ -67,8 +67,8 @@ def test_a_file_keeps_its_numbers_however_they_are_written(written: str, steps: 
         ("=3", "--set =3: must be path=value, for example budget.trainings=3"),
         ("a b=3", "a b: is no path: write names with dots and list positions as [0]"),
         ("searchSpace.hyperparameters[7].name=x", "leads nowhere: there is no [7] in a list of 2 items"),
-        ("retrain.steps.more=1", "leads nowhere: there is no more in a single value"),
-        ("retrain={", "value:1: is not YAML"),
+        ("training.steps.more=1", "leads nowhere: there is no more in a single value"),
+        ("training={", "value:1: is not YAML"),
     ],
 )
 def test_a_setting_that_leads_nowhere_is_refused(setting: str, said: str) -> None:

@@ -61,10 +61,10 @@ def test_path_text_and_mapping_are_the_same_search(first: autohas.Result, tmp_pa
 
 def test_settings_are_those_of_the_command(tmp_path: Path) -> None:
     """`algorithm.seed=1` changes the seed; a wrong path is refused by name."""
-    result = autohas.run(a_search("small"), settings=["algorithm.seed=1", "retrain.steps=18"], out=tmp_path / "out", quiet=True)
+    result = autohas.run(a_search("small"), settings=["algorithm.seed=1", "training.steps=18"], out=tmp_path / "out", quiet=True)
     record = json.loads((result.folder / "result.json").read_text())
 
-    assert (record["search"]["spec"]["algorithm"]["seed"], record["search"]["spec"]["retrain"]["steps"]) == (1, 18)
+    assert (record["search"]["spec"]["algorithm"]["seed"], record["search"]["spec"]["training"]["steps"]) == (1, 18)
     with pytest.raises(SpecError, match=r"spec\.budget\.training: Invalid value|unknown field"):
         autohas.run(a_search("small"), settings=["budget.training=3"], out=tmp_path / "other", quiet=True)
 

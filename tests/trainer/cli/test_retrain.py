@@ -202,7 +202,7 @@ def test_a_retraining_needs_neither_a_search_s_budget_nor_its_rewards(searched: 
 
 def test_a_winner_with_few_large_batches_can_be_trained_again(tmp_path: Path) -> None:
     """60 steps of 64 are 8 of 512: fewer than the 9 that a search needs for its rungs, and enough for a training."""
-    document = changed(a_search("small"), "spec.retrain.steps", 60)
+    document = changed(a_search("small"), "spec.training.steps", 60)
     document = changed(document, "spec.searchSpace.hyperparameters", [BATCHES])
     document = changed(document, "spec.objective", {"goal": "0.01"})  # the first that is compared wins: the default
     file = tmp_path / "search.yaml"

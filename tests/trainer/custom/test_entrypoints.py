@@ -431,7 +431,7 @@ def test_the_example_searches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     """examples/07-own-model runs as it stands, with a reduced budget; its saved model has the leaves' names."""
     monkeypatch.syspath_prepend(str(EXAMPLE))
     document = yaml.safe_load((EXAMPLE / "search.yaml").read_text())
-    document = changed(changed(document, "spec.retrain.steps", 90), "spec.budget.trainings", "4.5")
+    document = changed(changed(document, "spec.training.steps", 90), "spec.budget.trainings", "4.5")
     result = search(document, tmp_path, MemorySink()).result
 
     assert result.test_score > 0.6

@@ -62,7 +62,7 @@ def test_a_log_has_a_line_for_each() -> None:
 def test_every_command_says_what_it_waits_for(tmp_path: Path) -> None:
     """A run, a dry run, a retraining and a report: from the first second to the last, before each answer."""
     file, out = tmp_path / "search.yaml", str(tmp_path / "out")
-    file.write_text(yaml_file.dump(changed(a_search("small"), "spec.retrain.steps", 18)), encoding="utf-8")
+    file.write_text(yaml_file.dump(changed(a_search("small"), "spec.training.steps", 18)), encoding="utf-8")
 
     def said(*arguments: str) -> str:
         ran = CliRunner().invoke(app, list(arguments))

@@ -360,7 +360,7 @@ def test_a_winner_of_random_sharing_that_cannot_be_trained_falls_back_to_the_def
 
     monkeypatch.setattr(FaultyLinear, "fault", staticmethod(fault))
     document = changed(_of_architecture("RandomSharing"), "spec.searchSpace.hyperparameters", [])
-    document = changed(document, "spec.searchSpace.initialConfigurations", [{"values": {"inputs": "8", "shift": "yes"}}])
+    document = changed(document, "spec.searchSpace.initialPoints", [{"values": {"inputs": "8", "shift": "yes"}}])
     sink = MemorySink()
     monkeypatch.setattr(BestOfStage, "_try_to_score", lambda stage, index, batches: (1.0, -float(index)))
     outcome = search(document, tmp_path, sink)
@@ -380,7 +380,7 @@ def test_a_repeat_that_fails_is_left_out(tmp_path: Path, monkeypatch: pytest.Mon
         return original(self, batch)
 
     monkeypatch.setattr(Training, "_loss", loss)
-    document = changed(changed(_hyperparameters(WIDTHS), "spec.retrain.seeds", 3), "spec.budget.trainings", "7")
+    document = changed(changed(_hyperparameters(WIDTHS), "spec.training.seeds", 3), "spec.budget.trainings", "7")
     sink = MemorySink()
     outcome = search(document, tmp_path, sink)
 

@@ -150,7 +150,7 @@ def test_a_repeat_without_a_finite_answer_is_left_out(tmp_path: Path, monkeypatc
     """Mean and deviation are of the other two seeds."""
     _no_answer_on_test(monkeypatch, lambda training: training.repeat == 1)
     sink = MemorySink()
-    document = changed(changed(small_search(), "spec.retrain.seeds", 3), "spec.budget.trainings", "6")
+    document = changed(changed(small_search(), "spec.training.seeds", 3), "spec.budget.trainings", "6")
     outcome = search(document, tmp_path, sink)
 
     assert outcome.result.seeds == 2

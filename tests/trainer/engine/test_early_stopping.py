@@ -14,7 +14,7 @@ from autohas_api.accept.acceptance import accept
 from autohas_api.testing.rejections import changed
 from autohas_api.wire.messages import Stage, StopReason, decode_last_word, encode
 from autohas_trainer.engine.accounting.ledger import Ledger
-from autohas_trainer.engine.early_stopping import EarlyEnd
+from autohas_trainer.engine.early_stopping import EarlyStopping
 from autohas_trainer.engine.search import Clocks, Job, run
 from autohas_trainer.engine.search_state import Board
 from autohas_trainer.engine.training.comparison import Comparison
@@ -28,8 +28,8 @@ from reporting_fixtures import FakeClock
 
 RULES: dict[str, tuple[str, Any, StopReason]] = {
     "goal": ("spec.objective", {"goal": "0.85"}, StopReason.GOAL_REACHED),
-    "entropy": ("spec.budget.stop", {"normalizedEntropyBelow": "0.999"}, StopReason.CONVERGED),
-    "plateau": ("spec.budget.stop", {"plateauSteps": 3, "minDelta": "0.5"}, StopReason.PLATEAU),
+    "entropy": ("spec.budget.earlyStopping", {"normalizedEntropyBelow": "0.999"}, StopReason.CONVERGED),
+    "plateau": ("spec.budget.earlyStopping", {"plateauSteps": 3, "minDelta": "0.5"}, StopReason.PLATEAU),
 }
 
 
@@ -209,11 +209,11 @@ def test_the_time_that_a_training_needs_is_that_of_its_own_steps(batch_size: str
     for _ in range(2):
         board.train(Stage.LANES, name)
     board.comparisons[name] = {0: Comparison(step=2, key=0.0, score=0.0, metric=0.5, loss=1.0, contributions="")}
-    early_end = EarlyEnd(board)
-    early_end.look(Stage.LANES)
+    early_stopping = EarlyStopping(board)
+    early_stopping.look(Stage.LANES)
 
-    assert early_end.leader() == name
-    assert early_end.goes_to_evaluate == is_short
+    assert early_stopping.leader() == name
+    assert early_stopping.goes_to_evaluate == is_short
 
 
 def test_time_that_ends_while_samples_are_scored_gives_the_best_so_far(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""retrain.seeds: the winner is trained again with further seeds; mean and deviation of the test score, paid for by the budget."""
+"""training.seeds: the winner is trained again with further seeds; mean and deviation of the test score, paid for by the budget."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from engine_fixtures import ALGORITHMS, Killed, MemorySink, search, small_search
 
 def _document(algorithm: str = "Lanes", seeds: int = 3) -> dict[str, Any]:
     document = changed(small_search(ALGORITHMS[algorithm]), "spec.budget.trainings", "14")
-    return changed(document, "spec.retrain.seeds", seeds)
+    return changed(document, "spec.training.seeds", seeds)
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)

@@ -43,7 +43,7 @@ def test_stages_follow_each_other_and_stay_within_the_plan(algorithm: str, tmp_p
 @pytest.mark.parametrize("algorithm", ["Lanes", "OneStep", "Paired", "RandomSharing"])
 def test_a_search_costs_what_its_plan_says(algorithm: str, batch_size: int, tmp_path: Path) -> None:
     """The cost stays within the budget, up to the rounding of rungs to whole steps, whatever a reward batch costs beside a batch."""
-    document = changed(changed(case(algorithm), "spec.task.recipe.batchSize", batch_size), "spec.retrain.steps", 45)
+    document = changed(changed(case(algorithm), "spec.task.recipe.batchSize", batch_size), "spec.training.steps", 45)
     sink = MemorySink()
     outcome = search(changed(document, "spec.budget.trainings", "5"), tmp_path, sink)
 
@@ -126,7 +126,7 @@ def test_a_budget_that_does_not_pay_for_the_comparisons_is_refused_before_any_st
     parsed, space = accept(changed(document, "spec.budget.trainings", str(float(least[1]) + 0.01)))
 
     assert sink.steps == []
-    assert str(caught.value).endswith("; raise budget.trainings or retrain.steps, or lower task.splits.selection")
+    assert str(caught.value).endswith("; raise budget.trainings or training.steps, or lower task.splits.selection")
     assert 4 < float(least[1]) < 20
     assert Problem.load(parsed.spec, space, device("cpu")).plan.predicted_trainings <= float(least[1]) + 0.01
 

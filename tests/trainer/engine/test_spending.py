@@ -154,8 +154,8 @@ def test_random_search_draws_further_trials_for_those_that_diverged(tmp_path: Pa
 
 
 def test_what_an_early_end_saves_is_not_spent_and_told(tmp_path: Path) -> None:
-    """budget.stop ends the supernet after a few rewards: the race is the planned one, and the last notice says what is left."""
-    document = changed(_document(trainings="12"), "spec.budget.stop", {"normalizedEntropyBelow": "0.999"})
+    """budget.earlyStopping ends the supernet after a few rewards: the race is the planned one, and the last notice says what is left."""
+    document = changed(_document(trainings="12"), "spec.budget.earlyStopping", {"normalizedEntropyBelow": "0.999"})
     sink = MemorySink()
     outcome = search(document, tmp_path, sink)
 
@@ -164,7 +164,7 @@ def test_what_an_early_end_saves_is_not_spent_and_told(tmp_path: Path) -> None:
     assert left > 1
     assert (sink.notices[-1].reason, sink.notices[-1].message) == (
         "BudgetLeft",
-        f"{left:.2f} of 12 trainings are not spent: budget.stop ended the supernet to save them",
+        f"{left:.2f} of 12 trainings are not spent: budget.earlyStopping ended the supernet to save them",
     )
 
 

@@ -216,12 +216,10 @@ def test_a_value_off_the_grid_must_lie_in_the_range(tmp_path: Path) -> None:
             configuration_of(lie, space)
 
 
-def test_initial_configurations_are_tried_before_what_is_drawn(tmp_path: Path) -> None:
+def test_initial_points_are_tried_before_what_is_drawn(tmp_path: Path) -> None:
     """In lanes, race, samples and trials the given configuration is among the first, values off the grid included."""
     for name, algorithm in (("lanes", None), ("race", {"autoHAS": {"strategy": "OneStep"}}), ("trials", {"name": "RandomSearch"})):
-        document = changed(
-            small_search(algorithm), "spec.searchSpace.initialConfigurations", [{"values": {"learning_rate": "0.25", "depth": "1"}}]
-        )
+        document = changed(small_search(algorithm), "spec.searchSpace.initialPoints", [{"values": {"learning_rate": "0.25", "depth": "1"}}])
         sink = MemorySink()
         search(document, tmp_path / name, sink)
         tried = [(r.values["learning_rate"], r.values["depth"]) for r in sink.candidates]
@@ -232,7 +230,7 @@ def test_initial_configurations_are_tried_before_what_is_drawn(tmp_path: Path) -
 def test_initial_samples_are_scored_first(tmp_path: Path) -> None:
     """RandomSharing scores what is given as its first sample."""
     document = small_search({"name": "RandomSharing", "randomSharing": {"numSamples": 5}})
-    document = changed(document, "spec.searchSpace.initialConfigurations", [{"values": {"depth": "3"}}])
+    document = changed(document, "spec.searchSpace.initialPoints", [{"values": {"depth": "3"}}])
     sink = MemorySink()
     search(document, tmp_path, sink)
     scored = [record for record in sink.steps if record.reward is not None]

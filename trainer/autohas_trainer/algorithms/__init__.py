@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from autohas_api.budget.plan import knobs_of
-from autohas_api.space.decisions import Space, initial_configurations
+from autohas_api.space.decisions import Space, initial_points
 from autohas_api.spec.search import Spec
 from autohas_trainer.algorithms._base import Algorithm, Candidate, StepContext, SupernetStep
 from autohas_trainer.algorithms.autohas_lanes import AutoHASLanes
@@ -20,9 +20,9 @@ def build_algorithm(spec: Spec, space: Space) -> Algorithm:
     """The algorithm that a spec names, at its start."""
     match spec.algorithm.name:
         case "RandomSharing":
-            return RandomSharing(space, initial_configurations(spec, space))
+            return RandomSharing(space, initial_points(spec, space))
         case "RandomSearch":
-            return RandomSearch(space, initial_configurations(spec, space))
+            return RandomSearch(space, initial_points(spec, space))
         case "AutoHAS":
             knobs = knobs_of(spec)
             match knobs.strategy:

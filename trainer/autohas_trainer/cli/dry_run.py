@@ -56,7 +56,7 @@ def dry_run(search: Search, space: Space, threads: int, console: Console) -> Non
         raise default_failed(error) from error
     _print_sizes(problem, console)
     if seconds is not None:
-        whole = seconds * search.spec.retrain.steps * problem.plan.predicted_trainings
+        whole = seconds * search.spec.training.steps * problem.plan.predicted_trainings
         where = f"{device}, {threads} thread{'' if threads == 1 else 's'}"
         _say(console, f"about {duration(whole)} on this machine ({where}) if every step took as long as the default network's;")
         _say(console, "larger candidates take longer per step: budget.maxActiveSeconds limits the time")
@@ -114,7 +114,7 @@ def _print_plan(search: Search, space: Space, plan: StagePlan, console: Console)
             _say(console, f"  {stage:<9}{steps:>9,} steps {shares.get(stage, 0.0):>8.2f} trainings")
     _say(
         console,
-        f"  {'together':<9}{total:>9,} steps planned: {plan.predicted_trainings:.2f} trainings of {search.spec.retrain.steps:,} steps",
+        f"  {'together':<9}{total:>9,} steps planned: {plan.predicted_trainings:.2f} trainings of {search.spec.training.steps:,} steps",
     )
     if (warning := short_supernet(search.spec, space, plan)) is not None:
         _say(console, f"warning: {warning}")

@@ -79,9 +79,9 @@ def _say(console: Console, doing: str) -> None:
 def _one(trainer: SeedTrainer, seed: int, *, stop: StopOnSignal, judge: Callable[[Begun], None], console: Console) -> SeedScore:
     columns = (TextColumn("{task.description:<9}"), BarColumn(bar_width=32), TextColumn("{task.percentage:>3.0f} %"))
     begun, search = time.monotonic(), trainer.search
-    _say(console, f"seed {seed}: {reading_text(search.spec)}, then {search.spec.retrain.steps:,} steps")
+    _say(console, f"seed {seed}: {reading_text(search.spec)}, then {search.spec.training.steps:,} steps")
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
-        bar = bars.add_task(f"seed {seed}", total=search.spec.retrain.steps)
+        bar = bars.add_task(f"seed {seed}", total=search.spec.training.steps)
         score = trainer.train(seed, stop, on_step=lambda step: bars.update(bar, completed=step), judge=judge)
     metric = search.spec.objective.metric
     said = "diverged" if score.test is None else f"test {metric} {metric_text(metric, score.test)}"
@@ -152,7 +152,7 @@ def _write_scores(task: Retraining, search: Search, digest: str, scores: Sequenc
     record = {
         "configuration": digest,
         "metric": search.spec.objective.metric,
-        "steps": search.spec.retrain.steps,
+        "steps": search.spec.training.steps,
         "scores": [asdict(score) for score in scores],
         "summary": asdict(spread) if spread is not None else None,
         "origin": begun.to_json() if begun is not None else None,
@@ -194,7 +194,7 @@ def _html(task: Retraining, search: Search, scores: Sequence[SeedScore]) -> str:
         config=str(task.config),
         text=task.config.read_text(encoding="utf-8"),
         metric=metric,
-        steps=search.spec.retrain.steps,
+        steps=search.spec.training.steps,
         rows=_rows(metric, scores),
         summary=_summary(metric, spread_of(scores)),
     )

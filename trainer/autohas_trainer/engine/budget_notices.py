@@ -12,8 +12,8 @@ __all__ = ["report_unspent", "warn_of_short_stages"]
 
 _WHY: Final = {
     StopReason.GOAL_REACHED: "the goal ended the search",
-    StopReason.CONVERGED: "budget.stop ended the supernet to save them",
-    StopReason.PLATEAU: "budget.stop ended the supernet to save them",
+    StopReason.CONVERGED: "budget.earlyStopping ended the supernet to save them",
+    StopReason.PLATEAU: "budget.earlyStopping ended the supernet to save them",
     StopReason.BUDGET: "budget.maxActiveSeconds ended the search first",
 }
 

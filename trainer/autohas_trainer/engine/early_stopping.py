@@ -1,11 +1,11 @@
 """When a search ends before its plan does: goal reached, controller settled, time nearly used up. It always ends with a result.
 
-    what happens                                       the stage at work   goes on with
-    a compared candidate reaches objective.goal        any                 Evaluate: that candidate is finished
-    entropy below budget.stop.normalizedEntropyBelow   Supernet            the race
-    no rise of the averaged reward (budget.stop)       Supernet            the race
-    maxActiveSeconds leaves time for the race only     Warmup, Supernet    the race
-    ... for the final training of the leader only      any but Evaluate    Evaluate: the leader is finished
+    what happens                                                 in the stage        continues with
+    a compared candidate reaches objective.goal                  any                 Evaluate: that candidate is finished
+    entropy below budget.earlyStopping.normalizedEntropyBelow    Supernet            the race
+    no rise of the averaged reward (budget.earlyStopping)        Supernet            the race
+    maxActiveSeconds leaves time for the race only               Warmup, Supernet    the race
+    ... for the final training of the leader only                any but Evaluate    Evaluate: the leader is finished
 
 `look` after every step, then `leaves`: what was seen is part of the checkpoint, so a resumed search ends where the undisturbed one does.
 Time is the exception: it promises the same kind of result, not the same digest.
@@ -21,7 +21,7 @@ from autohas_api.budget.plan import PLATEAU_FILLING_REWARDS
 from autohas_api.wire.messages import Stage, StopReason
 from autohas_trainer.engine.search_state import DEFAULT, Board
 
-__all__ = ["EarlyEnd"]
+__all__ = ["EarlyStopping"]
 
 _SUPERNET: Final = (Stage.WARMUP, Stage.SUPERNET)
 _MIN_DELTA: Final = 0.001
@@ -29,7 +29,7 @@ _MARGIN: Final = 1.1
 """Ours: reserved seconds per estimated second; what is left over is far below the 1.2 at which the operator steps in."""
 
 
-class EarlyEnd:
+class EarlyStopping:
     """Watches one search. `reason` is None while it goes by its plan."""
 
     def __init__(self, board: Board) -> None:
@@ -79,7 +79,7 @@ class EarlyEnd:
         self._finish(name)
 
     def _count_reward(self) -> None:
-        stop = self._board.problem.spec.budget.stop
+        stop = self._board.problem.spec.budget.early_stopping
         min_delta = float(stop.min_delta) if stop is not None and stop.min_delta is not None else _MIN_DELTA
         average, num_averaged = self._board.algorithm.policy.baseline, self._board.algorithm.policy.num_rewards
         if num_averaged <= PLATEAU_FILLING_REWARDS or average >= self._best_average + min_delta:
@@ -88,7 +88,7 @@ class EarlyEnd:
             self._rewards_since_rise += 1
 
     def _look_at_controller(self) -> None:
-        stop = self._board.problem.spec.budget.stop
+        stop = self._board.problem.spec.budget.early_stopping
         if stop is None:
             return
         entropy = self._board.algorithm.policy.normalized_entropy()
@@ -172,7 +172,7 @@ class EarlyEnd:
     def _seconds_after_supernet(self) -> float:
         """Estimate for race and final training at the pace of the search so far."""
         board, problem = self._board, self._board.problem
-        cost = problem.plan.trainings_after_supernet(problem.spec.retrain.steps) + problem.evaluation_cost
+        cost = problem.plan.trainings_after_supernet(problem.spec.training.steps) + problem.evaluation_cost
         return _MARGIN * cost * board.ledger.seconds_per_training(None)
 
     def state_dict(self) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from autohas_trainer.engine.candidate_faults import default_failed, device_fault
 from autohas_trainer.engine.checkpointing.checkpoint import Checkpoint, CheckpointStore
 from autohas_trainer.engine.checkpointing.origin import Origin
 from autohas_trainer.engine.checkpointing.start_counter import CHECKPOINTS, count_start
-from autohas_trainer.engine.early_stopping import EarlyEnd
+from autohas_trainer.engine.early_stopping import EarlyStopping
 from autohas_trainer.engine.outcome import build_outcome
 from autohas_trainer.engine.search_state import Board
 from autohas_trainer.engine.stages import EvaluateStage, SearchStage, build_stages
@@ -36,7 +36,7 @@ from autohas_trainer.seeding import make_deterministic
 
 __all__ = ["Clocks", "Job", "run", "search_digest"]
 
-_DIGESTED: Final = ("task", "objective", "searchSpace", "algorithm", "budget", "retrain")
+_DIGESTED: Final = ("task", "objective", "searchSpace", "algorithm", "budget", "training")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,24 +93,24 @@ def run(job: Job, sink: Sink, stop: StopRequest, clocks: Clocks | None = None) -
     board.starts = starts
     place = (job.workdir, search_digest(job.search), fault_key(job.space.default))
     board.faults = device_faults(*place)
-    early_end = EarlyEnd(board)
+    early_stopping = EarlyStopping(board)
     with leaving_out_at_next_start(*place):
-        position = _restore(board, stages, early_end, checkpoint)
+        position = _restore(board, stages, early_stopping, checkpoint)
     damage += _history_loss(job.workdir, checkpoint)
-    sink.started(_run_info(job, board, early_end, checkpoint, origin))
+    sink.started(_run_info(job, board, early_stopping, checkpoint, origin))
     _report_resume(board, checkpoint, damage, origin)
     keeper = _Keeper(
-        job=job, store=store, origin=origin, board=board, stages=stages, early_end=early_end, sink=sink, clock=clocks.monotonic
+        job=job, store=store, origin=origin, board=board, stages=stages, early_stopping=early_stopping, sink=sink, clock=clocks.monotonic
     )
     with leaving_out_at_next_start(*place):
         if checkpoint is None:
             _begin(keeper, clocks)
-        _work_through(stages, position, keeper, early_end, stop)
+        _work_through(stages, position, keeper, early_stopping, stop)
 
     last = stages[-1]
     assert isinstance(last, EvaluateStage)  # noqa: S101 - build_stages ends with it
-    report_unspent(board, early_end.reason)
-    outcome = build_outcome(board, last, job.workdir, job.identity, early_end.settle())
+    report_unspent(board, early_stopping.reason)
+    outcome = build_outcome(board, last, job.workdir, job.identity, early_stopping.settle())
     sink.finished(outcome)
     return outcome
 
@@ -135,7 +135,9 @@ def _begin(keeper: _Keeper, clocks: Clocks) -> None:
     keeper.save(0)
 
 
-def _work_through(stages: tuple[SearchStage, ...], position: int, keeper: _Keeper, early_end: EarlyEnd, stop: StopRequest) -> None:
+def _work_through(
+    stages: tuple[SearchStage, ...], position: int, keeper: _Keeper, early_stopping: EarlyStopping, stop: StopRequest
+) -> None:
     """Let one stage after another work, from the one at `position` on; an early end may pass over some.
 
     Raises:
@@ -143,10 +145,10 @@ def _work_through(stages: tuple[SearchStage, ...], position: int, keeper: _Keepe
     """
     index, ledger = position, keeper.board.ledger
     while True:
-        _work(stages[index], keeper, early_end, stop, index)
+        _work(stages[index], keeper, early_stopping, stop, index)
         if index + 1 == len(stages):
             break
-        following = len(stages) - 1 if early_end.goes_to_evaluate else index + 1
+        following = len(stages) - 1 if early_stopping.goes_to_evaluate else index + 1
         for ended in stages[index:following]:
             ledger.close(ended.name)
         index = following
@@ -156,15 +158,15 @@ def _work_through(stages: tuple[SearchStage, ...], position: int, keeper: _Keepe
     ledger.close(stages[-1].name)
 
 
-def _work(stage: SearchStage, keeper: _Keeper, early_end: EarlyEnd, stop: StopRequest, index: int) -> None:
+def _work(stage: SearchStage, keeper: _Keeper, early_stopping: EarlyStopping, stop: StopRequest, index: int) -> None:
     """Let a stage work to its end or to an early one, with a checkpoint now and then.
 
     Raises:
         Interrupted: `stop` was requested; a checkpoint is written.
     """
-    while not early_end.leaves(stage.name):
+    while not early_stopping.leaves(stage.name):
         has_more = stage.advance()
-        early_end.look(stage.name)
+        early_stopping.look(stage.name)
         if not has_more:
             return
         if stop.requested:
@@ -184,7 +186,7 @@ class _Keeper:
     origin: Origin
     board: Board
     stages: tuple[SearchStage, ...]
-    early_end: EarlyEnd
+    early_stopping: EarlyStopping
     sink: Sink
     clock: Callable[[], float]
     last: float = field(init=False)
@@ -225,7 +227,7 @@ class _Keeper:
         state = {
             "threads": torch.get_num_threads(),
             "stage": index,
-            "earlyEnd": self.early_end.state_dict(),
+            "earlyStopping": self.early_stopping.state_dict(),
             "stages": [stage.state_dict() for stage in self.stages],
             "board": self.board.state_dict(),
             "historyBytes": self.sink.flush(),
@@ -263,19 +265,19 @@ def _assemble(problem: Problem, sink: Sink, clocks: Clocks) -> tuple[Board, tupl
     return board, stages
 
 
-def _restore(board: Board, stages: tuple[SearchStage, ...], early_end: EarlyEnd, checkpoint: Checkpoint | None) -> int:
+def _restore(board: Board, stages: tuple[SearchStage, ...], early_stopping: EarlyStopping, checkpoint: Checkpoint | None) -> int:
     """Load a checkpoint into board and stages; returns the index of the stage to go on with."""
     if checkpoint is None:
         return 0
     state: dict[str, Any] = checkpoint.state
     board.load(state["board"], checkpoint.tensors)
-    early_end.load_state_dict(state["earlyEnd"])
+    early_stopping.load_state_dict(state["earlyStopping"])
     for stage, saved in zip(stages, state["stages"], strict=True):
         stage.load_state_dict(saved)
     return int(state["stage"])
 
 
-def _run_info(job: Job, board: Board, early_end: EarlyEnd, checkpoint: Checkpoint | None, origin: Origin) -> RunInfo:
+def _run_info(job: Job, board: Board, early_stopping: EarlyStopping, checkpoint: Checkpoint | None, origin: Origin) -> RunInfo:
     info: CheckpointInfo | None = checkpoint.info if checkpoint is not None else None
     return RunInfo(
         search=job.search,
@@ -293,7 +295,7 @@ def _run_info(job: Job, board: Board, early_end: EarlyEnd, checkpoint: Checkpoin
         threads=torch.get_num_threads(),
         data=origin.begun.data,
         environment=origin.environment,
-        stop_reason=early_end.reason,
+        stop_reason=early_stopping.reason,
         notices=tuple(board.notices),
     )
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from autohas_api.base.streams import readable
 from autohas_api.budget.plan import plan_at_batch_size
 from autohas_api.budget.stage_plan import StagePlan
-from autohas_api.space.decisions import Configuration, initial_configurations
+from autohas_api.space.decisions import Configuration, initial_points
 from autohas_api.wire.messages import NOTICES_PER_START, Notice, Stage
 from autohas_trainer.algorithms import Algorithm, Candidate, build_algorithm, lane_candidates
 from autohas_trainer.engine.accounting.ledger import Ledger
@@ -245,7 +245,7 @@ class Board:
     def further_lanes(self, count: int) -> list[Candidate]:
         """The next `count` lanes of the design whose configuration was no candidate yet; fewer when the space is smaller."""
         problem, known = self.problem, set(self.configurations.values())
-        initial = initial_configurations(problem.spec, problem.space)
+        initial = initial_points(problem.spec, problem.space)
         lanes = lane_candidates(problem.space, count + len(known) + 1, problem.seed, initial) if count > 0 else []
         return [lane for lane in lanes if lane.configuration not in known][:count]
 

@@ -26,7 +26,7 @@ _MOST_DIGITS: Final = 17
 class TrainingRecipe:
     """How one network is trained: everything but its architecture. `learning_rate` is the absolute peak.
 
-    `steps` is the length of a full training at `batch_size`: as many examples as retrain.steps batches of the default size.
+    `steps` is the length of a full training at `batch_size`: as many examples as training.steps batches of the default size.
     """
 
     batch_size: int
@@ -94,5 +94,5 @@ def recipe_of(spec: Spec, space: Space, configuration: Configuration) -> Trainin
         mixup=float(value["mixup"]),
         schedule=recipe.schedule,
         warmup_fraction=float(recipe.warmup_fraction),
-        steps=math.ceil(spec.retrain.steps * recipe.batch_size / batch_size),
+        steps=math.ceil(spec.training.steps * recipe.batch_size / batch_size),
     )

@@ -31,7 +31,7 @@ from autohas_trainer.errors import CheckpointError
 
 __all__ = ["Checkpoint", "CheckpointStore"]
 
-FORMAT: Final = 3
+FORMAT: Final = 4
 """Bumped whenever a checkpoint of an earlier version would be read wrongly; `newest` refuses every other one."""
 _TENSORS, _STATE, _MANIFEST = "tensors.safetensors", "state.json", "manifest.json"
 _TEMPORARY: Final = ".writing"
@@ -205,7 +205,7 @@ class CheckpointStore:
             )
             raise _OtherFormatError(message)
         if manifest["searchDigest"] != self._search_digest:
-            message = "it belongs to another search (task, objective, space, algorithm, budget or retrain differ)"
+            message = "it belongs to another search (task, objective, space, algorithm, budget or training differ)"
             raise CheckpointError(message)
         for name, expected in manifest["files"].items():
             if _fingerprint(folder / name) != expected:

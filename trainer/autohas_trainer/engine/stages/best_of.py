@@ -144,7 +144,7 @@ class BestOfStage:
         board, sample = self._board, self._samples[index]
         ledger, spec = board.ledger, board.problem.spec
         ledger.step += 1
-        ledger.spend(self.name, 1 / spec.retrain.steps + forward_cost(num_examples, spec))
+        ledger.spend(self.name, 1 / spec.training.steps + forward_cost(num_examples, spec))
         record = StepRecord(
             stage=self.name,
             step=ledger.step,

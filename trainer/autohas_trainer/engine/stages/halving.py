@@ -48,7 +48,7 @@ class Rungs:
             return True
         self._board.compare(self._stage, name, self._rung)
         self._position += 1
-        if (winner := self._board.goal_reached_by) is not None:  # whoever is left is not trained on (see `early_end`)
+        if (winner := self._board.goal_reached_by) is not None:  # whoever is left is not trained on (see `early_stopping`)
             self._board.report_rung(self._stage, self._rung, self._entrants[: self._position], [winner])
             return True
         if self._position == len(self._entrants):

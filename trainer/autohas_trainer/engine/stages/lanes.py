@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from autohas_api.space.decisions import initial_configurations
+from autohas_api.space.decisions import initial_points
 from autohas_api.wire.messages import Stage
 from autohas_trainer.algorithms import lane_candidates
 from autohas_trainer.engine.accounting.spending import affordable, enumerated
@@ -30,7 +30,7 @@ class LanesStage:
     def begin(self) -> None:
         """Enter the lanes, the default first."""
         problem = self._board.problem
-        lanes = lane_candidates(problem.space, problem.plan.num_lanes, problem.seed, initial_configurations(problem.spec, problem.space))
+        lanes = lane_candidates(problem.space, problem.plan.num_lanes, problem.seed, initial_points(problem.spec, problem.space))
         self._rungs.begin([self._board.enter(lane.name, lane.configuration) for lane in lanes])
 
     def advance(self) -> bool:

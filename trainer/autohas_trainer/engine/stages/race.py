@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from autohas_api.budget.plan import LAST_RUNG
 from autohas_api.budget.stage_plan import FINALISTS
-from autohas_api.space.decisions import initial_configurations
+from autohas_api.space.decisions import initial_points
 from autohas_api.wire.messages import Stage
 from autohas_trainer.algorithms import Candidate
 from autohas_trainer.engine.accounting.spending import (
@@ -67,7 +67,7 @@ class RaceStage:
     def _given(self) -> list[Candidate]:
         """What the spec enqueues, unless the lanes had it."""
         problem = self._board.problem
-        initial = () if problem.plan.num_lanes else initial_configurations(problem.spec, problem.space)
+        initial = () if problem.plan.num_lanes else initial_points(problem.spec, problem.space)
         return [Candidate(name=f"initial {n}", configuration=c) for n, c in enumerate(initial, start=1)]
 
     def _proposed(self) -> list[Candidate]:

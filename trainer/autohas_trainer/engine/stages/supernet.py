@@ -288,7 +288,7 @@ class SupernetStage:
         share = board.supernet_batch_size / problem.spec.task.recipe.batch_size
         on_training_batch = share * (done.num_gradients + done.num_train_forwards * FORWARD_SHARE)
         cost = on_training_batch + done.num_reward_forwards * problem.reward_forward
-        board.ledger.spend(self.name, cost / problem.spec.retrain.steps)
+        board.ledger.spend(self.name, cost / problem.spec.training.steps)
         record = StepRecord(
             stage=self.name,
             step=board.ledger.step,

@@ -44,7 +44,7 @@ class TrialsStage:
         board.compare(self.name, name, LAST_RUNG)
         if board.goal_reached_by is not None:
             board.report_rung(self.name, LAST_RUNG, [name], [name])
-            return True  # the search ends here with this trial (see `early_end`)
+            return True  # the search ends here with this trial (see `early_stopping`)
         self._take(name)
         self._position += 1
         if self._position == len(self._trials):

@@ -201,8 +201,8 @@ def _check_budget(spec: Spec, space: Space, num_selection: int, num_reward: int)
         message = (
             f"spec.budget.trainings: {spec.budget.trainings} must be at least {least:.4g} for this data: comparisons of candidates pass"
             f" over the selection split of {num_selection:,} examples, over {EARLY_EXAMPLES:,} of them before the end of a training{again},"
-            f" and {spec.retrain.steps} steps of {spec.task.recipe.batch_size} examples are short beside that;"
-            f" raise budget.trainings or retrain.steps, or lower task.splits.selection"
+            f" and {spec.training.steps} steps of {spec.task.recipe.batch_size} examples are short beside that;"
+            f" raise budget.trainings or training.steps, or lower task.splits.selection"
         )
         raise ConfigurationError(message)
 
@@ -276,4 +276,4 @@ def task_of(spec: Spec, splits: Splits, device: torch.device) -> Task:
 
 def forward_cost(num_examples: int, spec: Spec) -> float:
     """Trainings that a forward pass over `num_examples` costs."""
-    return FORWARD_SHARE * num_examples / spec.task.recipe.batch_size / spec.retrain.steps
+    return FORWARD_SHARE * num_examples / spec.task.recipe.batch_size / spec.training.steps

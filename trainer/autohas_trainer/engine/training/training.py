@@ -88,8 +88,8 @@ class Training:
 
     @property
     def units_done(self) -> int:
-        """Steps done in units of steps at the default batch size: retrain.steps of them are a full training, whatever its batch."""
-        return self.num_steps_done * self._problem.spec.retrain.steps // self.recipe.steps
+        """Steps done in units of steps at the default batch size: training.steps of them are a full training, whatever its batch."""
+        return self.num_steps_done * self._problem.spec.training.steps // self.recipe.steps
 
     def rung(self, number: int) -> int:
         """Steps after which this training is compared at a rung: 1/9, 1/3 or all of them."""

@@ -84,8 +84,8 @@ COST_UNITS: Final = {"macs": "multiply-accumulates", "latencyMilliseconds": "ms 
 """Units of objective.cost.metric beside parameters, for people."""
 ENDINGS: Final = {
     StopReason.BUDGET: "the search ended early: budget.maxActiveSeconds was nearly used up",
-    StopReason.PLATEAU: "the supernet ended early: its averaged reward no longer rose (budget.stop)",
-    StopReason.CONVERGED: "the supernet ended early: its policy had converged (budget.stop)",
+    StopReason.PLATEAU: "the supernet ended early: its averaged reward no longer rose (budget.earlyStopping)",
+    StopReason.CONVERGED: "the supernet ended early: its policy had converged (budget.earlyStopping)",
     StopReason.GOAL_REACHED: "the search ended early: objective.goal was reached",
 }
 """Why a search that did not go by its plan ended, for people."""
