@@ -10,10 +10,10 @@ from typing import Any, Final, get_args, get_origin
 from pydantic import BaseModel
 
 FORMER_NAMES: Final[Mapping[str, str]] = {
-    "spec.training": "training",
-    "spec.cleanup.ttlSecondsAfterFinished": "ttlSecondsAfterFinished",
-    "spec.searchSpace.initialPoints": "initialPoints",
-    "spec.budget.earlyStopping": "earlyStopping",
+    "spec.retrain": "training",
+    "spec.cleanup.jobTTLSeconds": "ttlSecondsAfterFinished",
+    "spec.searchSpace.initialConfigurations": "initialPoints",
+    "spec.budget.stop": "earlyStopping",
 }
 """Fields that were renamed: JSON path of the former name, and the present name at the same place."""
 _MOST_LISTED: Final = 12
