@@ -136,7 +136,7 @@ def _checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def make(checkout: Path, verb: str, **streams: int) -> tuple[str, str]:
+def make(checkout: Path, verb: str, stderr: int = subprocess.STDOUT) -> tuple[str, str]:
     """What `make VERB` printed, and how it called uv."""
     (checkout / "calls").write_text("")
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
@@ -146,7 +146,7 @@ def make(checkout: Path, verb: str, **streams: int) -> tuple[str, str]:
         text=True,
         check=True,
         env=environment,
-        **({"stderr": subprocess.STDOUT} | streams),
+        stderr=stderr,
     )
     return ended.stdout, "\n".join(line for line in (checkout / "calls").read_text().splitlines() if line.startswith("uv "))
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from autohas_api.spec.trainer import Volume
+from autohas_api.spec.mounts import Volume
 from autohas_api.testing.rejections import changed
 from autohas_api.wire.status import Status
 from autohas_operator.cluster.leases import LEASE_NAME, LEASES
@@ -88,7 +88,7 @@ def test_the_table_is_what_the_operator_makes(helm: Tool) -> None:
 def test_lists_of_classes_hold_for_the_operators_account_too(helm: Tool, value: str, usual: str, message: str) -> None:
     """With what the platform gives by default; an empty list is no rule, and system- priorities are always refused."""
     defaults = {"priorityClassName": "research", "runtimeClassName": "nvidia"}
-    strict = policies(rendered(helm, trainer__defaults=defaults, **{f"trainer__{value}": ["mine"]}))[NAME]
+    strict = policies(rendered(helm, trainer__defaults=defaults, **dict[str, Any]({f"trainer__{value}": ["mine"]})))[NAME]
     free = policies(rendered(helm))[NAME]
 
     assert allowed(strict, message) == {"mine", "", usual}

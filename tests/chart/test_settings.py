@@ -58,7 +58,7 @@ def test_a_number_has_one_bound_in_both(helm: Tool, setting: str, value: str) ->
     """The schema's minimum is the setting's; a value of one's own arrives."""
     schema = json.loads((CHART / "values.schema.json").read_text())["properties"]["operator"]["properties"][value]
     (field,) = (field for field in fields(Settings) if field.name == setting)
-    given = read_settings([], environment_of(rendered(helm, **{f"operator__{value}": 1234567})))
+    given = read_settings([], environment_of(rendered(helm, **dict[str, Any]({f"operator__{value}": 1234567}))))
 
     assert schema == {"type": "integer" if field.type == "int" else "number", "minimum": field.metadata["least"]}
     assert getattr(given, setting) == 1234567

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 import yaml
@@ -280,10 +281,10 @@ def test_an_operator_is_missed_by_its_own_release(helm: Tool) -> None:
 
 def test_alerts_on_missing_targets_need_something_that_scrapes_them(helm: Tool) -> None:
     """Without its monitor each would fire for ever; who scrapes by hand says so, and by which labels the operator is known."""
-    rule = {"prometheusRule": {"enabled": True}}
-    by_hand = {"prometheusRule": {"enabled": True, "scrapedByHand": {"trainers": True, "operatorLabels": {"job": "mine"}}}}
+    rule: dict[str, Any] = {"prometheusRule": {"enabled": True}}
+    by_hand: dict[str, Any] = {"prometheusRule": {"enabled": True, "scrapedByHand": {"trainers": True, "operatorLabels": {"job": "mine"}}}}
 
-    def missing(metrics: dict[str, object]) -> set[str]:
+    def missing(metrics: dict[str, Any]) -> set[str]:
         return {"AutoHASOperatorDown", "AutoHASTrainerTargetDown"} & set(rules_of(rendered(helm, metrics=metrics)))
 
     assert missing(rule) == set()

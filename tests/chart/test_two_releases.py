@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rendering import Objects, rendered
 from testcluster.client import Tool
 
-EVERYTHING = {
+EVERYTHING: dict[str, Any] = {
     "admissionPolicy": {"enabled": True},
     "networkPolicy": {"enabled": True},
     "metrics": {key: {"enabled": True} for key in ("serviceMonitor", "podMonitor", "prometheusRule", "dashboards")},

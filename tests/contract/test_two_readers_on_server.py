@@ -58,7 +58,7 @@ def _create(control_plane: Cluster) -> Iterator[Create]:
                     GROUP, VERSION, "default", PLURAL, document, dry_run="All", field_validation="Strict", _request_timeout=30
                 )
             except ApiException as error:
-                return str(json.loads(error.body)["message"])
+                return str(json.loads(error.body or "{}")["message"])
             return ""
 
         yield create

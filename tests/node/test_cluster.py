@@ -31,7 +31,7 @@ def restricted(node_cluster: Cluster) -> Iterator[Cluster]:
 
 def pod(name: str, *command: str, image: str = "autohas-operator:0.1.0", claim: str | None = None) -> dict[str, Any]:
     """A pod of the restricted profile that runs `command`; a claim is mounted at /data."""
-    container = {
+    container: dict[str, Any] = {
         "name": "main",
         "image": image,
         "command": list(command),

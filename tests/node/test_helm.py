@@ -65,7 +65,7 @@ def _story(line: Line, reference: Reference, tmp_path_factory: pytest.TempPathFa
                 line.cluster.helm("uninstall", chart.RELEASE, "--namespace", chart.NAMESPACE, "--wait", "--timeout=60s")
                 running = running_pods(line)
                 deployments = line.cluster.kubectl.json("get", "-n", OPERATOR_NAMESPACE, "deployments")["items"]
-                line.apply(durable(NEWCOMER, **{"spec.suspend": True}))
+                line.apply(durable(NEWCOMER, {"spec.suspend": True}))
             (end,) = recording.ended(1)
             uninstalled = Uninstalled(
                 deployments=deployments,

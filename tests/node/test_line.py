@@ -101,7 +101,7 @@ def test_a_killed_trainer_changes_nothing(line: Line, undisturbed: dict[str, Any
 
 def test_the_operator_killed_while_starting_and_while_running(line: Line, undisturbed: dict[str, Any]) -> None:
     """Neither kill changes the outcome or makes a second Job, pod or attempt."""
-    line.apply(durable("operator-killed", **HALF_A_CORE))
+    line.apply(durable("operator-killed", HALF_A_CORE))
     until(lambda: line.objects("jobs", "operator-killed"), what="a Job is made", deadline_s=60)
     assert line.search("operator-killed").get("status", {}).get("phase") in (None, "Pending", "Starting")
     line.kill_operator()
@@ -118,7 +118,7 @@ def test_the_operator_killed_while_starting_and_while_running(line: Line, undist
 
 def test_a_pod_stopped_on_request_is_an_interruption_not_a_failure(line: Line, undisturbed: dict[str, Any]) -> None:
     """A pod deleted while it runs writes a checkpoint (exit 75); the next one goes on and no failure is counted."""
-    line.apply(durable("pod-deleted", **{"spec.failurePolicy": {"backoffLimit": 0}}))
+    line.apply(durable("pod-deleted", {"spec.failurePolicy": {"backoffLimit": 0}}))
     until(lambda: (p := line.progress("pod-deleted")) and p.step > 0, what="the trainer works", deadline_s=180)
     (pod,) = line.objects("pods", "pod-deleted")
     line.cluster.kubectl("delete", "-n", NAMESPACE, "pod", pod["metadata"]["name"])
@@ -154,7 +154,7 @@ def test_wrong_data_fails_at_once_with_the_trainers_sentence(line: Line) -> None
 
 def test_an_unacceptable_search_is_rejected_and_can_be_mended(line: Line) -> None:
     """Accepted=False names the field and starts nothing; mending the spec starts it."""
-    line.apply(durable("mended", **{"spec.searchSpace.architecture": {"decisions": [{"name": "kernel"}]}}))
+    line.apply(durable("mended", {"spec.searchSpace.architecture": {"decisions": [{"name": "kernel"}]}}))
     line.wait_for_phase("mended", "Rejected")
     accepted = line.condition("mended", "Accepted")
     assert accepted["status"] == "False"

@@ -134,7 +134,7 @@ def _watched(line: Line, tmp_path_factory: pytest.TempPathFactory) -> Iterator[W
     try:
         until(lambda: server.query("autohas_operator_build_info"), what="the operator is scraped", deadline_s=60)
         start_s = time.time()
-        line.apply(durable(SEARCH, claim="watched", steps=300, **{"spec.budget.maxActiveSeconds": 86400}))
+        line.apply(durable(SEARCH, {"spec.budget.maxActiveSeconds": 86400}, claim="watched", steps=300))
         line.works(SEARCH)
         until(lambda: server.query("autohas_trainer_steps_total"), what="the first pod is scraped", deadline_s=60)
         with line.holding_trainer(SEARCH):

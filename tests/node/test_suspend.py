@@ -61,7 +61,7 @@ def _stalled(line: Line, tmp_path_factory: pytest.TempPathFactory) -> Iterator[F
 def stall(line: Line, name: str, recording: Recording, history: History) -> Stalled:
     """Freeze the trainer of a search (SIGSTOP) while it works, and leave the rest to kubelet, Job controller and operator."""
     limits = {"spec.failurePolicy.stallTimeoutSeconds": 60, "spec.trainer.terminationGracePeriodSeconds": GRACE_S}
-    line.apply(durable(name, steps=Reference.STEPS, **limits, **HALF_A_CORE))
+    line.apply(durable(name, {**limits, **HALF_A_CORE}, steps=Reference.STEPS))
     line.works(name)
     line.until_watched(name)
     line.freeze_trainer(name)
@@ -121,7 +121,7 @@ def test_created_suspended_it_starts_nothing_and_flips_never_make_two_pods(line:
     """Nothing before suspend is false; then suspended and let go twice faster than a pod ends: pods follow each other, same end."""
     name = "flipped"
     with recorded(line, name, tmp_path) as recording:
-        line.apply(durable(name, steps=Reference.STEPS, **{"spec.suspend": True}))
+        line.apply(durable(name, {"spec.suspend": True}, steps=Reference.STEPS))
         line.wait_for_phase(name, "Suspended")
         resting, jobs = line.search(name), line.objects("jobs", name)
         nobody = recording.lives()

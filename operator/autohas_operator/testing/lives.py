@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
 
 from autohas_api.base.digest import sha256
 from autohas_api.base.names import ANNOTATION_PAUSED, ANNOTATION_TOUCHED_AT, LABEL_QUEUE
@@ -27,7 +27,7 @@ from autohas_operator.testing.world import World
 
 SEARCH: Final = stored_search()
 KEY: Final = Key("ml", "fashion")
-Life = Callable[[World], Awaitable[None]]
+Life = Callable[[World], Coroutine[Any, Any, None]]
 
 
 async def start(world: World) -> None:

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -16,7 +17,7 @@ PACKAGES = ("crds/autohas_api", "operator/autohas_operator", "trainer/autohas", 
 
 
 @pytest.mark.parametrize("extra", ["operator", "trainer"])
-def test_a_wheel_is_completed_by_pip_and_a_checkout_by_make(tmp_path: Path, extra: str) -> None:
+def test_a_wheel_is_completed_by_pip_and_a_checkout_by_make(tmp_path: Path, extra: Literal["operator", "trainer"]) -> None:
     """site-packages has neither Makefile nor pyproject.toml; this checkout has both."""
     assert install_hint(extra, tmp_path) == f"run `pip install 'autohas[{extra}]'`"
     assert install_hint(extra) == f"run `make setup` in {ROOT}, or `pip install -e '.[{extra}]'` there"

@@ -196,9 +196,14 @@ def test_a_foreign_job_is_deleted_where_no_policy_protects_the_search(bench: Any
     bench.succeeded(pod)
 
 
+def _drop_the_start(status: dict[str, Any]) -> None:
+    for name in ("jobUid", "attempt", "trainer", "startTime"):
+        status.pop(name)
+
+
 UPGRADES: dict[str, Callable[[dict[str, Any]], None]] = {
     "no uid": lambda status: status.pop("jobUid"),
-    "no attempt": lambda status: [status.pop(name) for name in ("jobUid", "attempt", "trainer", "startTime")] and None,
+    "no attempt": _drop_the_start,
 }
 
 

@@ -61,7 +61,7 @@ def test_a_search_is_suspended_and_goes_on(bench: Any, trainer: Any) -> None:
     bench.until(lambda: reasons <= {e["reason"] for e in bench.objects("events")}, "both events")
 
 
-MOVABLE = {
+MOVABLE: dict[str, Any] = {
     "image": "mine:2",
     "imagePullSecrets": [{"name": "registry"}],
     "serviceAccountName": "absent",

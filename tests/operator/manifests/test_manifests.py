@@ -10,8 +10,8 @@ import pytest
 
 from autohas_api.accept.acceptance import accept
 from autohas_api.base import names
-from autohas_operator.manifests.job import Attempt, build_job, child_name
-from autohas_operator.records.observed import search_record
+from autohas_operator.manifests.job import Attempt, build_job
+from autohas_operator.records.observed import child_name, search_record
 from autohas_operator.settings import PodSettings
 from autohas_operator.testing.builders import PODS, SEARCH_UID, stored_search
 from autohas_operator.testing.wishes import PLACEMENT, VARIABLES

@@ -130,7 +130,7 @@ def test_in_a_world_with_sidecars_the_search_ends_and_its_gpu_is_free() -> None:
     assert world.api.all(JOBS) == ()
 
 
-EXHAUSTED = {"conditions": [condition("Failed", "BackoffLimitExceeded", "Job has reached the specified backoff limit")]}
+EXHAUSTED: dict[str, Any] = {"conditions": [condition("Failed", "BackoffLimitExceeded", "Job has reached the specified backoff limit")]}
 LOST = [
     (255, "Unknown", "was lost with its node or its container runtime (exit code 255 (Unknown))"),
     (137, "ContainerStatusUnknown", "was lost with its node or its container runtime (exit code 137 (ContainerStatusUnknown))"),

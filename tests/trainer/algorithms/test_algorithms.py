@@ -157,7 +157,7 @@ def test_rewards_after_the_window_are_not_measured_by_its_baseline() -> None:
     advantages = []
     for context in contexts:
         level = 0.2 if context.step < 0.2 * total else 0.6
-        context.score = lambda configuration, batch, level=level: level + 0.05 * float(rewards.standard_normal())  # type: ignore[misc]
+        context.score = lambda configuration, batch, level=level: level + 0.05 * float(rewards.standard_normal())  # type: ignore[method-assign,misc]
         done = board.algorithm.step(context)
         if context.step >= 0.2 * total and done.reward is not None:
             advantages.append(done.advantage)
@@ -418,7 +418,12 @@ def test_random_search_does_not_draw_on_when_the_space_is_used_up(monkeypatch: p
     parsed, space = accept(_random_search_over_two())
     drawn: list[Configuration] = []
     original = random_search._OptunaSampler.draw
-    monkeypatch.setattr(random_search._OptunaSampler, "draw", lambda sampler: drawn.append(original(sampler)) or drawn[-1])
+
+    def draw(sampler: random_search._OptunaSampler) -> Configuration:
+        drawn.append(original(sampler))
+        return drawn[-1]
+
+    monkeypatch.setattr(random_search._OptunaSampler, "draw", draw)
 
     assert len(build_algorithm(parsed.spec, space).candidates(900, np.random.default_rng(0))) == space.size() == 2
     assert len(set(drawn)) == 2

@@ -23,8 +23,8 @@ SCRIPT = [sys.executable, "-c", "from autohas_trainer.cli.app import main; main(
 
 def _search_file(folder: Path, **fields: object) -> Path:
     document = a_search("small")
-    for path, value in fields.items():
-        document = changed(document, path.replace("__", "."), value)
+    for field, value in fields.items():
+        document = changed(document, field.replace("__", "."), value)
     path = folder / "search.yaml"
     path.write_text(yaml_file.dump(document))
     return path

@@ -8,13 +8,13 @@ import signal
 from pathlib import Path
 
 import pytest
+import torch
 
 from autohas_api.accept.acceptance import accept
 from autohas_api.base.names import ExitCode
 from autohas_api.base.spec_errors import Problem, SpecError
 from autohas_api.testing.rejections import a_search, changed
 from autohas_trainer import errors
-from autohas_trainer.cli import devices
 from autohas_trainer.cli.devices import choose_device
 from autohas_trainer.cli.environment import ContainerEnvironment, available_threads
 from autohas_trainer.cli.exits import UsageError, exit_of
@@ -101,7 +101,7 @@ def test_threads_are_all_cores_where_the_system_names_none_of_the_process(monkey
 
 def test_a_gpu_that_is_asked_for_and_absent_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """CUDA never becomes a silent CPU run; Auto does, unless the pod's limits ask for a GPU, which on a laptop they cannot."""
-    monkeypatch.setattr(devices.torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     auto, _ = accept(a_search())
     asking, _ = accept(changed(a_search(), "spec.trainer", {"device": "CUDA"}))
     limited, _ = accept(changed(a_search(), "spec.trainer", {"resources": {"limits": {"nvidia.com/gpu": 1}}}))
@@ -112,7 +112,7 @@ def test_a_gpu_that_is_asked_for_and_absent_is_refused(monkeypatch: pytest.Monke
         errors.ConfigurationError, match=r"this pod asks for nvidia\.com/gpu but torch sees no GPU.*set spec\.trainer\.device to CPU"
     ):
         choose_device(auto.spec, pod_device="nvidia.com/gpu")
-    monkeypatch.setattr(devices.torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert choose_device(asking.spec) == choose_device(auto.spec, pod_device="nvidia.com/gpu") == "cuda"
     assert choose_device(changed_to_cpu(), pod_device="nvidia.com/gpu") == "cpu"
 

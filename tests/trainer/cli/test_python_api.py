@@ -79,6 +79,11 @@ def _environment() -> dict[str, str]:
     return dict(os.environ)
 
 
+def _set_environment(variables: dict[str, str]) -> None:
+    os.environ.clear()
+    os.environ.update(variables)
+
+
 def _set_device(device: torch.device) -> None:
     torch.set_default_device(None if device.type == "cpu" else device)
 
@@ -105,8 +110,8 @@ HOSTILE: dict[str, tuple[Callable[[], Any], Callable[[Any], Any], Any]] = {
     "Python's draws": (random.getstate, random.setstate, None),
     "numpy's errors": (np.geterr, lambda errors: np.seterr(**errors), dict.fromkeys(("divide", "over", "under", "invalid"), "raise")),
     "decimals": (lambda: decimal.getcontext().prec, lambda digits: setattr(decimal.getcontext(), "prec", digits), 2),
-    "warnings": (lambda: list(warnings.filters), lambda filters: warnings.filters.__setitem__(slice(None), filters), None),  # type: ignore[attr-defined,index]
-    "environment": (_environment, lambda variables: (os.environ.clear(), os.environ.update(variables)), {**_environment(), "MINE": "1"}),
+    "warnings": (lambda: list(warnings.filters), lambda filters: warnings.filters.__setitem__(slice(None), filters), None),  # type: ignore[index]
+    "environment": (_environment, _set_environment, {**_environment(), "MINE": "1"}),
     "folder": (os.getcwd, os.chdir, None),
     "SIGINT": (lambda: signal.getsignal(signal.SIGINT), lambda handler: signal.signal(signal.SIGINT, handler), signal.SIG_IGN),
     "SIGTERM": (lambda: signal.getsignal(signal.SIGTERM), lambda handler: signal.signal(signal.SIGTERM, handler), signal.SIG_IGN),

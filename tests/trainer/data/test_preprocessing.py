@@ -19,7 +19,7 @@ from PIL import Image
 from autohas_api.testing.rejections import changed
 from autohas_trainer.data.images.digits import digits
 from autohas_trainer.errors import Interrupted
-from autohas_trainer.reporting.sinks.fan_out import Sinks
+from autohas_trainer.events import StepRecord
 from autohas_trainer.reporting.sinks.files import FilesSink, read_result
 from engine_fixtures import MemorySink, Stop, search, small_search
 
@@ -40,7 +40,7 @@ def searched(tmp_path: Path, data: dict[str, Any], metric: str = "accuracy") -> 
     document = changed(changed(small_search(), "spec.task.data", data), "spec.task.recipe.batchSize", 32)
     document = changed(document, "spec.objective", {"metric": metric})
     out = tmp_path / "out"
-    return out, search(document, out, Sinks(FilesSink(out, search_digest=DIGEST))).result.test_score
+    return out, search(document, out, FilesSink(out, search_digest=DIGEST)).result.test_score
 
 
 def rows(count: int, seed: int) -> list[dict[str, str]]:
@@ -154,11 +154,15 @@ def test_an_interrupted_search_writes_the_same_file_with_its_digest_in_the_resul
         folder = tmp_path / name
         if stops:
             stop = Stop()
-            sink = MemorySink(on_step=lambda record, stop=stop: setattr(stop, "requested", record.step >= 30))
+
+            def interrupt(record: StepRecord, stop: Stop = stop) -> None:
+                stop.requested = record.step >= 30
+
+            sink = MemorySink(on_step=interrupt)
             with pytest.raises(Interrupted):
                 search(small_search(), folder, sink, stop)
             assert not (folder / "preprocessing.json").exists()
-        search(small_search(), folder, Sinks(FilesSink(folder, search_digest=DIGEST)))
+        search(small_search(), folder, FilesSink(folder, search_digest=DIGEST))
     whole, resumed = ((tmp_path / name / "preprocessing.json").read_bytes() for name in ("whole", "resumed"))
     found = read_result(tmp_path / "resumed")
 

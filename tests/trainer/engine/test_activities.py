@@ -86,7 +86,11 @@ def test_what_conformance_checks_is_said_before_it_is_checked(tmp_path: Path, mo
         def print(self, text: str, **_: object) -> None:
             printed.append(text)
 
-    monkeypatch.setattr(conformance_module, "check_model", lambda *_, **__: printed.append("checked") or [])
+    def check(*_: object, **__: object) -> list[str]:
+        printed.append("checked")
+        return []
+
+    monkeypatch.setattr(conformance_module, "check_model", check)
     target = conformance_module.Target(name="own_code_fixtures:Plain", input_shape=(8,), num_outputs=2, arguments={}, regression=False)
     conformance_module.conformance(target, Console())  # type: ignore[arg-type]
 

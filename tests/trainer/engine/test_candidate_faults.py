@@ -164,7 +164,7 @@ def test_the_default_that_fails_ends_the_search(place: str, tmp_path: Path, monk
     is_training = place == "a step"
 
     def fails(module: nn.Module, inputs: torch.Tensor) -> bool:
-        return module[1].out_features == 16 and torch.is_grad_enabled() == is_training and len(inputs) > 8  # type: ignore[index,no-any-return]
+        return module[1].out_features == 16 and torch.is_grad_enabled() == is_training and len(inputs) > 8  # type: ignore[index]
 
     monkeypatch.setattr(Faulty, "fault", staticmethod(_raising(torch.OutOfMemoryError("full"), fails)))
     with pytest.raises(ConfigurationError, match=r"the default configuration cannot be trained: .* memory .*lower task.recipe.batchSize"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -121,7 +122,7 @@ def test_a_kill_while_a_checkpoint_is_replaced_loses_none(tmp_path: Path, monkey
 
     with monkeypatch.context() as patch, suppress(Killed):
         patch.setattr(Path, "rename", killed_after)
-        patch.setattr(checkpoint.shutil, "rmtree", lambda *_arguments, **_keywords: None)
+        patch.setattr(shutil, "rmtree", lambda *_arguments, **_keywords: None)
         _save(_store(tmp_path), 10)
         raise Killed
     store = _store(tmp_path)

@@ -165,6 +165,7 @@ def test_every_score_carries_the_price_in_macs(tmp_path: Path) -> None:
 
     for record in sink.candidates:
         macs = costs.of(space.configuration(record.values))
+        assert record.metric is not None
         assert record.score == pytest.approx(record.metric - 0.1 * abs(macs / 9000 - 1))
     assert outcome.result.cost == costs.of(space.configuration(outcome.configuration))
 

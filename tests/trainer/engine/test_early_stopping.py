@@ -88,10 +88,10 @@ def test_a_reached_goal_finishes_that_candidate_and_nobody_else(tmp_path: Path) 
     """The first compared candidate at or above the goal is the winner; every later step is its own."""
     sink = MemorySink()
     outcome = search(_document("goal"), tmp_path, sink)
-    first = next(record for record in sink.candidates if record.metric >= 0.85)
+    first = next(record for record in sink.candidates if record.metric is not None and record.metric >= 0.85)
 
     assert outcome.winner == first.name
-    assert all(record.metric < 0.85 for record in sink.candidates[: sink.candidates.index(first)])
+    assert all(record.metric is not None and record.metric < 0.85 for record in sink.candidates[: sink.candidates.index(first)])
     after = [s for s in sink.steps if s.step > first.step]
     assert {(s.stage, s.candidate) for s in after} == {(Stage.EVALUATE, first.name)}
     assert len(after) == 54 - round(54 * first.fraction)

@@ -52,13 +52,17 @@ def _reverse(path: Path) -> None:
     path.write_text("\n".join([heading, *reversed(rows)]) + "\n", encoding="utf-8")
 
 
+def _exchange_columns(path: Path) -> None:
+    path.write_text(path.read_text(encoding="utf-8").replace("a,b,c", "a,c,b"), encoding="utf-8")
+
+
 OTHER: dict[str, tuple[Callable[[Path], None], str]] = {
     "rows": (lambda path: _write_table(path, rows=930), r"\(rows 7\d\d → 7\d\d, test rows"),
     "labels": (lambda path: _write_table(path, flipped=5), r"\(other values in .*targets"),
     "values": (lambda path: _write_table(path, shift=0.5), r"\(other values in train inputs, test inputs\)"),
     "order": (_reverse, r"\(other values in train inputs, train targets"),
     "columns": (
-        lambda path: path.write_text(path.read_text(encoding="utf-8").replace("a,b,c", "a,c,b"), encoding="utf-8"),
+        _exchange_columns,
         r"\(columns a, b, c → a, c, b\)",
     ),
 }

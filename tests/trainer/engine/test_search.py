@@ -219,6 +219,7 @@ def test_cost_target_changes_the_objective(tmp_path: Path) -> None:
 
     for record in sink.candidates:
         size = problem.num_parameters(space.configuration(record.values))
+        assert record.metric is not None
         assert record.score == pytest.approx(record.metric - 0.1 * abs(size / 5000 - 1))
 
 

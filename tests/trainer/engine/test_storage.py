@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.torch
 import torch
 from safetensors import SafetensorError
 
 from autohas_api.base.names import ExitCode
 from autohas_trainer.cli.exits import exit_of
-from autohas_trainer.engine.checkpointing import checkpoint, tensor_file
+from autohas_trainer.engine.checkpointing import tensor_file
 from autohas_trainer.engine.checkpointing.tensor_file import write_tensors
 from autohas_trainer.events import StepRecord
 from autohas_trainer.reporting.http.metrics import build_registry, render
@@ -29,7 +31,7 @@ class Disk:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.fails = False
         self.failures = 0
-        original = tensor_file.save_file
+        original = safetensors.torch.save_file
 
         def save(tensors: dict[str, torch.Tensor], path: Path) -> None:
             if self.fails:
@@ -143,7 +145,7 @@ def test_the_model_and_the_result_must_succeed(disk: Disk, tmp_path: Path) -> No
 @pytest.mark.parametrize(("number", "words"), [(errno.EROFS, "file system is read-only"), (errno.EIO, "input/output error")])
 def test_other_defects_of_the_volume_are_said_in_words(number: int, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A volume that turns read-only in the middle: the notice names file and cure, the search ends."""
-    real = checkpoint.os.fsync
+    real = os.fsync
     is_broken = False
 
     def sync(descriptor: int) -> None:
@@ -155,7 +157,7 @@ def test_other_defects_of_the_volume_are_said_in_words(number: int, words: str, 
         nonlocal is_broken
         is_broken = 30 <= record.step < 75
 
-    monkeypatch.setattr(checkpoint.os, "fsync", sync)
+    monkeypatch.setattr(os, "fsync", sync)
     sink = MemorySink(on_step=break_it)
     search(small_search(), tmp_path, sink)
 

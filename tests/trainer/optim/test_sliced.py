@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -76,7 +77,8 @@ def test_whole_network_moves_bit_for_bit_as_torch_does(optimizer: OptimizerName,
 
 def test_one_step_of_adam_and_rmsprop_in_closed_form() -> None:
     """From w=1 with g=2: Adam's first step is r·g/|g| = 0.1; RMSprop's is r·g/(0.1·|g|) = 1."""
-    for optimizer, expected in (("adam", 0.9), ("rmsprop", 0.0)):
+    expectations: dict[OptimizerName, float] = {"adam": 0.9, "rmsprop": 0.0}
+    for optimizer, expected in expectations.items():
         ours = slices(torch.ones(2))
         apply_update(ours, [torch.full((2,), 2.0)], UpdateRule(optimizer=optimizer, learning_rate=0.1, momentum=0.9, weight_decay=0.0))
         assert ours.weights[0].tolist() == pytest.approx([expected] * 2, abs=1e-6)
@@ -310,7 +312,7 @@ def test_slices_must_stand_in_order() -> None:
 )
 def test_rules_refuse_nonsense(field: str, value: float) -> None:
     """A rule with a number out of range cannot exist; the message names the field."""
-    numbers = {"learning_rate": 0.1, "momentum": 0.9, "weight_decay": 0.0, field: value}
+    numbers: dict[str, Any] = {"learning_rate": 0.1, "momentum": 0.9, "weight_decay": 0.0, field: value}
     with pytest.raises(ValueError, match=field):
         UpdateRule(**numbers)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ def _finished(tmp_path: Path, document: dict[str, Any], *, candidates: tuple[Can
 
 
 def _history(steps: int = 30) -> History:
-    rows = {"depth": (0.2, 0.5, 0.3), "activation": (0.4, 0.4, 0.2)}
+    rows: dict[str, Sequence[float]] = {"depth": (0.2, 0.5, 0.3), "activation": (0.4, 0.4, 0.2)}
     positions = range(1, steps + 1)
     return History(
         steps=tuple(supernet_step(s, reward=0.3 + 0.01 * s) for s in positions),

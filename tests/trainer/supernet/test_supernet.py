@@ -12,7 +12,7 @@ from torch.nn import functional
 from autohas_api.space.templates import TEMPLATES
 from autohas_trainer.data import RewardBatch, Splits, TrainBatch, load
 from autohas_trainer.errors import CheckpointError
-from autohas_trainer.optim import UpdateRule, set_rate, standalone_optimizer
+from autohas_trainer.optim import OptimizerName, UpdateRule, set_rate, standalone_optimizer
 from autohas_trainer.seeding import stream
 from autohas_trainer.supernet import Supernet
 from autohas_trainer.tasks import Classification
@@ -21,6 +21,7 @@ from autohas_trainer.templates import Template, build_template, default_path, ex
 CPU = torch.device("cpu")
 NAMES = sorted(TEMPLATES)
 TASK = Classification("accuracy", [100] * 10, balanced=False, device=CPU)
+ADAM: tuple[OptimizerName] = ("adam",)
 RULE = UpdateRule(learning_rate=0.1, momentum=0.9, weight_decay=1e-2)
 
 
@@ -197,7 +198,7 @@ def test_adam_resumes_bit_for_bit_through_a_file(name: str, splits: Splits, tmp_
     """Counts per cell are part of the state: six steps, a file, six more equal twelve, and temporary weights count nothing."""
     made, file = template(name), tmp_path / "supernet.safetensors"
     rule = UpdateRule(optimizer="adam", learning_rate=1e-3, momentum=0.9, weight_decay=1e-2)
-    whole, first, second = (Supernet(made, TASK, (key,), CPU, optimizers=("adam",)) for key in (0, 0, 7))
+    whole, first, second = (Supernet(made, TASK, (key,), CPU, optimizers=ADAM) for key in (0, 0, 7))
     train(whole, made, splits, range(12), rule)
     train(first, made, splits, range(6), rule)
     save_file(first.state_dict(), file)
@@ -212,7 +213,7 @@ def test_adam_resumes_bit_for_bit_through_a_file(name: str, splits: Splits, tmp_
 def test_each_step_of_adam_is_the_rate_on_every_path(name: str) -> None:
     """With gradients of 1, whatever paths came before, all weights of a path move by the rate and no other does."""
     made = template(name)
-    net = Supernet(made, TASK, (0,), CPU, optimizers=("adam",))
+    net = Supernet(made, TASK, (0,), CPU, optimizers=ADAM)
     with torch.no_grad():
         for tensor in net.state_dict().values():
             if tensor.is_floating_point():
@@ -234,7 +235,7 @@ def test_a_taken_back_update_of_adam_counts_nothing(splits: Splits) -> None:
     """Weights, moments and counts are what they were before it."""
     made = template("conv-small")
     net, rule = (
-        Supernet(made, TASK, (0,), CPU, optimizers=("adam",)),
+        Supernet(made, TASK, (0,), CPU, optimizers=ADAM),
         UpdateRule(optimizer="adam", learning_rate=0.1, momentum=0.9, weight_decay=0),
     )
     train(net, made, splits, range(3), rule)
