@@ -1,7 +1,7 @@
 """The alerts, as the content of a PrometheusRule. Pure.
 
 Each says what happened (summary) and what to do (description). The chart adds the address of its runbook, the labels of this
-release's operator to AutoHASOperatorDown, and leaves out the two that tell of missing targets where nothing is scraped.
+release's operator to AutoHASOperatorDown, and leaves out the two alerts on missing targets where nothing is scraped.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ ALERTS: Final = (
         lasting="5m",
         severity="warning",
         summary=f"Search {_SEARCH} makes no steps",
-        description="No training step for a quarter of an hour. Look at the trainer's log and at its node; the kubelet restarts the trainer"
-        " when it says nothing for spec.failurePolicy.stallTimeoutSeconds.",
+        description="No training step for a quarter of an hour. Check the trainer's log and its node; the kubelet stops a trainer that"
+        " makes no step for spec.failurePolicy.stallTimeoutSeconds.",
     ),
     Alert(
         name="AutoHASCheckpointStale",
@@ -47,7 +47,8 @@ ALERTS: Final = (
         lasting="10m",
         severity="warning",
         summary=f"Search {_SEARCH} has written no checkpoint for too long",
-        description="An interruption now would repeat all work since. Is its volume full or slow? The trainer's log says what failed.",
+        description="After an interruption all work since then would be repeated. Is the volume full or slow? The trainer's log names the"
+        " error.",
     ),
     Alert(
         name="AutoHASRestartLoop",
@@ -57,8 +58,8 @@ ALERTS: Final = (
         lasting="0m",
         severity="warning",
         summary=f"Search {_SEARCH} was started again {{{{ $value }}}} times within an hour",
-        description="Preempted again and again, out of memory, or a fault that repeats itself: the last pods' exit codes and the events of"
-        " the search tell which.",
+        description="Repeated preemption, not enough memory, or a fault that recurs: the exit codes of the last pods and the events of"
+        " the search show which.",
     ),
     Alert(
         name="AutoHASPendingTooLong",
@@ -66,7 +67,7 @@ ALERTS: Final = (
         lasting="1h",
         severity="warning",
         summary=f"Search {_SEARCH} has had no running trainer for an hour",
-        description="The condition TrainerReady names what it waits for: a node, an image, a claim, a pod that does not go.",
+        description="The condition TrainerReady names what is missing: a node, an image, a claim, the end of an earlier pod.",
     ),
     Alert(
         name="AutoHASQueuedTooLong",
@@ -74,7 +75,7 @@ ALERTS: Final = (
         lasting="24h",
         severity="info",
         summary=f"Search {_SEARCH} has waited for quota for a day",
-        description="Queues make searches wait, that is their purpose; a day may mean a queue without enough quota for it. The condition"
+        description="Waiting is the purpose of a queue, but after a day its quota may be too small for this search. The condition"
         " Admitted names the queue.",
     ),
     Alert(
@@ -83,15 +84,15 @@ ALERTS: Final = (
         lasting="0m",
         severity="warning",
         summary="A search in namespace {{ $labels.namespace }} has failed",
-        description="kubectl get ahs shows which; its condition Succeeded says why, and what to do.",
+        description="kubectl get ahs shows which search; its condition Succeeded says why, and what to do.",
     ),
     Alert(
         name="AutoHASSearchRejected",
         expr='max by (namespace, name) (autohas_search_phase{phase="Rejected"}) == 1',
         lasting="15m",
         severity="info",
-        summary=f"Search {_SEARCH} is rejected, and nobody has edited it",
-        description="Its condition Accepted names the field, what is allowed there and what to do; nothing runs until it is edited.",
+        summary=f"Search {_SEARCH} is rejected and has not been edited",
+        description="Its condition Accepted names the field, the allowed values and what to do; nothing runs until the search is edited.",
     ),
     Alert(
         name="AutoHASPolicyCollapsedEarly",
@@ -100,7 +101,7 @@ ALERTS: Final = (
         lasting="5m",
         severity="info",
         summary=f"The controller of search {_SEARCH} decided before half of the search was done",
-        description="It no longer explores. A smaller spec.algorithm.autoHAS.policyLearningRate or a longer warm-up leaves it more time.",
+        description="The controller no longer explores. Use a smaller spec.algorithm.autoHAS.policyLearningRate or a longer warm-up.",
     ),
     Alert(
         name="AutoHASNonFiniteLosses",
@@ -109,7 +110,7 @@ ALERTS: Final = (
         lasting="5m",
         severity="warning",
         summary=f"More than a tenth of the steps of search {_SEARCH} have no finite loss",
-        description="Steps are spent on configurations that diverge: lower the upper bound of the learning rate.",
+        description="These configurations diverge: lower the upper bound of the learning rate.",
     ),
     Alert(
         name="AutoHASDeadlineAtRisk",
@@ -119,7 +120,7 @@ ALERTS: Final = (
         lasting="15m",
         severity="info",
         summary=f"Search {_SEARCH} will not be done within spec.budget.maxActiveSeconds",
-        description="It will end early, with a result and with stopReason Budget: part of what was planned is left out.",
+        description="The search will end early, with a result and stopReason Budget, and skip a part of its plan.",
     ),
     Alert(
         name="AutoHASTrainerTargetDown",
@@ -128,7 +129,7 @@ ALERTS: Final = (
         lasting="10m",
         severity="warning",
         summary=f"Prometheus does not see the trainer of search {_SEARCH}",
-        description="The search runs, its metrics are missing: is the PodMonitor selected by this Prometheus, and may it reach the pod's"
+        description="The search runs, but its metrics are missing: does this Prometheus select the PodMonitor, and may it reach the pod's"
         " metrics port (NetworkPolicy)?",
     ),
     Alert(
@@ -136,8 +137,8 @@ ALERTS: Final = (
         expr="absent(autohas_operator_build_info)",
         lasting="5m",
         severity="critical",
-        summary="No AutoHAS operator is there",
-        description="Running trainers go on, but nothing is started, restarted after the Job's own limit, or reported until it is back.",
+        summary="No AutoHAS operator is running",
+        description="Running trainers continue, but until it is back no search is started, recreated or reported.",
     ),
     Alert(
         name="AutoHASReconcileErrors",
@@ -146,7 +147,7 @@ ALERTS: Final = (
         lasting="15m",
         severity="warning",
         summary="More than a tenth of the operator's passes end with {{ $labels.reason }}",
-        description="The operator's log has the sentence. ForbiddenError: its rights were trimmed; UnreachableError: the API server.",
+        description="The operator's log has the message. ForbiddenError: permissions are missing; UnreachableError: the API server.",
     ),
     Alert(
         name="AutoHASSearchNotReconciled",
@@ -154,7 +155,7 @@ ALERTS: Final = (
         lasting="0m",
         severity="warning",
         summary="Every pass over at least one search has failed for {{ $value | humanizeDuration }}",
-        description="It is neither started nor followed, and its status is old. The operator's log names it and the error.",
+        description="The search is not reconciled, and its status is old. The operator's log names the search and the error.",
     ),
     Alert(
         name="AutoHASSeriesTruncated",
@@ -162,7 +163,7 @@ ALERTS: Final = (
         lasting="5m",
         severity="info",
         summary=f"Not every choice of search {_SEARCH} is exported",
-        description="It has more choices than spec.monitoring.perChoiceLimit: only the most likely one of each decision is shown.",
+        description="It has more choices than spec.monitoring.perChoiceLimit: only the most probable one of each decision is exported.",
     ),
 )
 
