@@ -44,16 +44,20 @@ demo: $(TRAINER_STAMP) ## Search the digits data set on this machine: about a mi
 test-fast: setup ## Pure and in-process tests only
 	$(BIN)/pytest -n auto --dist loadfile -m "not control_plane and not node"
 
-# In-process tests use the processor, those on a control plane mostly wait, and images come from the network and the disk: beside each other
-# they take half of the time. `wait` keeps the node's tests from a machine that still builds.
+# In-process tests need the processor, control-plane tests wait half of their time, images come from the network and the disk: the first and
+# the last fill the gaps in the background. `wait` keeps the node's tests from a machine that still builds. The folders spare the workers
+# the collection of what they do not run; tests/cluster/test_levels.py looks for tests elsewhere. Long files come first, so that both workers end together.
+CONTROL_PLANE_TESTS := tests/operator/control_plane tests/chart tests/contract tests/cluster
+NODE_TESTS := tests/node
+
 test: setup ## Every level that this machine can host: pure, in-process, control plane, node; all run, a summary names what failed
 	@tests/run-all \
 		'&in-process' '$(CLUSTER) prepare-in-process; $(BIN)/pytest -n auto --dist loadfile -m "not control_plane and not node" --durations=5' \
 		'&prepare-node' '$(CLUSTER) prepare-node' \
 		prepare '$(CLUSTER) prepare-control-plane' \
-		control-plane '$(BIN)/pytest -n $(if $(AUTOHAS_TEST_KUBECONFIG),0,2) --dist loadfile -m "control_plane and not node" --durations=8' \
+		control-plane '$(BIN)/pytest -n $(if $(AUTOHAS_TEST_KUBECONFIG),0,2) --dist loadfile --no-loadscope-reorder -m control_plane --durations=8 $(CONTROL_PLANE_TESTS)' \
 		wait prepare-node \
-		node '$(BIN)/pytest -m "node" --timeout=1800 --durations=10'
+		node '$(BIN)/pytest -m node --timeout=1800 --durations=10 $(NODE_TESTS)'
 
 check: setup ## Lint, types, layers, drift of generated files
 	@tests/run-all \

@@ -45,3 +45,16 @@ def test_no_level_is_skipped_elsewhere() -> None:
     found = {path.name for path in TESTS.rglob("*.py") if call.search(path.read_text())}
 
     assert found == MAY_SKIP
+
+
+@pytest.mark.parametrize(("level", "variable"), [("control_plane", "CONTROL_PLANE_TESTS"), ("node", "NODE_TESTS")])
+def test_make_looks_for_a_level_wherever_it_has_tests(level: str, variable: str) -> None:
+    """The Makefile names the folders of each level, so that workers collect no others; a marked test elsewhere would never run."""
+    (line,) = (line for line in (TESTS.parent / "Makefile").read_text().splitlines() if line.startswith(f"{variable} :="))
+    folders = [TESTS.parent / word for word in line.partition(":=")[2].split()]
+    mark = re.compile(rf"pytest\.mark\.{level}\b")
+    marked = {path for path in TESTS.rglob("*.py") if mark.search(path.read_text())}
+
+    assert marked
+    assert [path for path in sorted(marked) if not any(path.is_relative_to(folder) for folder in folders)] == []
+    assert [folder for folder in folders if not any(path.is_relative_to(folder) for path in marked)] == []
