@@ -28,9 +28,10 @@ from autohas_api.base.names import API_VERSION, KIND
 from autohas_api.space.templates import TEMPLATES
 from autohas_api.spec.hyperparameters import KNOWN
 from autohas_api.spec.run import Algorithm, AutoHAS
-from autohas_api.spec.search import Spec
+from autohas_api.spec.search import MUTABLE_WHILE_SUSPENDED, Spec
 from autohas_api.spec.task import Cost, Objective
 from autohas_api.testing.rejections import a_search
+from autohas_trainer.engine.checkpointing.checkpoint import FORMAT
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [
@@ -236,6 +237,21 @@ def test_the_guide_names_everything_built_in() -> None:
     }
 
     assert {name for name in names if re.search(rf"\b{name}\b", text) is None} == set()
+
+
+def test_the_installation_page_names_the_format_of_checkpoints() -> None:
+    """Upgrades depend on it: the number in the text is the code's."""
+    text = (ROOT / "docs" / "install.md").read_text()
+
+    assert re.findall(r"A checkpoint has a format\*\*, (\d+) in this version", text) == [str(FORMAT)]
+
+
+def test_the_guide_lists_what_may_change_while_suspended() -> None:
+    """Every field of `trainer` that the CRD lets change in the phase Suspended."""
+    text = (ROOT / "docs" / "guide.md").read_text()
+    listed = text.partition("of\n  `trainer` the fields ")[2].partition(". Another kind")[0]
+
+    assert re.findall(r"`(\w+)`", listed) == list(MUTABLE_WHILE_SUSPENDED)
 
 
 def choices_of(model: type[Model], field: str) -> tuple[str, ...]:
