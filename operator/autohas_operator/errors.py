@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from autohas_api.wire.reasons import Reason
 from autohas_operator.hints import refused, with_cure
 
 
@@ -86,7 +87,7 @@ class Obstacle:
     """An error that a person must see in the search's conditions."""
 
     blamed: Blamed
-    reason: str
+    reason: Reason
     message: str
 
 
@@ -107,12 +108,12 @@ def reaction_to(error: Exception) -> Reaction:  # noqa: PLR0911 - one return per
     """The one mapping from errors to requeue, condition and log."""
     match error:
         case InvalidError():
-            _, message = refused("TemplateRejected", error.message)
-            return Reaction(obstacle=Obstacle(blamed=Blamed.SPEC, reason="TemplateRejected", message=message))
+            _, message = refused(Reason.TEMPLATE_REJECTED, error.message)
+            return Reaction(obstacle=Obstacle(blamed=Blamed.SPEC, reason=Reason.TEMPLATE_REJECTED, message=message))
         case ForbiddenError():
             return Reaction(obstacle=_forbidden(error))
         case NameTakenError():
-            return Reaction(obstacle=Obstacle(blamed=Blamed.TRAINER, reason="NameConflict", message=str(error)))
+            return Reaction(obstacle=Obstacle(blamed=Blamed.TRAINER, reason=Reason.NAME_CONFLICT, message=str(error)))
         case WaitError():
             return Reaction(delay_s=error.delay_s, is_noise=True)
         case ConflictError() | NotFoundError():
@@ -142,10 +143,12 @@ def obstacle_to_creating(error: OperatorError) -> Obstacle | None:
         case ConflictError() | ApiError(status=429):
             return None
         case ApiError():
-            message = with_cure("JobNotCreated", f"the API server answered {error.status}: {error.message}")
-            return Obstacle(blamed=Blamed.TRAINER, reason="JobNotCreated", message=message)
+            message = with_cure(Reason.JOB_NOT_CREATED, f"the API server answered {error.status}: {error.message}")
+            return Obstacle(blamed=Blamed.TRAINER, reason=Reason.JOB_NOT_CREATED, message=message)
         case WaitError():
-            return Obstacle(blamed=Blamed.TRAINER, reason="WaitingForName", message=with_cure("WaitingForName", str(error)))
+            return Obstacle(
+                blamed=Blamed.TRAINER, reason=Reason.NAME_STILL_TERMINATING, message=with_cure(Reason.NAME_STILL_TERMINATING, str(error))
+            )
         case _:
             return None
 
@@ -160,12 +163,12 @@ def _forbidden(error: ForbiddenError) -> Obstacle:
     if missing is None:
         return _forbidden_job(error)
     message = f"the operator may not {missing[1]} {missing[2]}; grant it, as the chart does, to its service account. {error.message}"
-    return Obstacle(blamed=Blamed.TRAINER, reason="OperatorForbidden", message=message)
+    return Obstacle(blamed=Blamed.TRAINER, reason=Reason.OPERATOR_FORBIDDEN, message=message)
 
 
 def _forbidden_job(error: ApiError) -> Obstacle:
     """What a quota, a policy or the namespace's own end forbids."""
-    reason, message = refused("JobForbidden", error.message)
+    reason, message = refused(Reason.JOB_FORBIDDEN, error.message)
     return Obstacle(blamed=Blamed.TRAINER, reason=reason, message=message)
 
 

@@ -6,26 +6,33 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from autohas_api.wire.reasons import Reason
 from autohas_operator.wording import clean
 
 MAX_QUOTED: Final = 768
 """Of a foreign sentence; the cure after it is never cut off."""
 CURES: Final = {
-    "PodsNotCreated": "create what is missing, or choose in spec.trainer what is allowed",
-    "Unschedulable": "check spec.trainer (resources, nodeSelector, affinity, tolerations) and the claims that it and spec.checkpoint name",
-    "ImagePullFailed": "check spec.trainer.image and spec.trainer.imagePullSecrets, or the chart's trainer.image and imagePullSecrets",
-    "ContainerNotCreated": "check the Secrets and ConfigMaps that spec.trainer names (env, envFrom, volumes) and its runtimeClassName",
-    "FailedMount": "check that the claims and volumes of spec.checkpoint and spec.trainer exist, are bound, and are held by no other node",
-    "TemplateRejected": "correct the field of spec.trainer that it comes from, or the admission policy; tried again within 10 minutes",
-    "JobForbidden": "choose in spec.trainer what is allowed, or change what forbids it; tried again within 10 minutes",
-    "JobNotCreated": "repair the webhook that it names, or the API server; tried again within 10 minutes",
-    "PodIgnored": "if a webhook changes it, exempt the namespace, or name in the search what it writes (docs/install.md, Forged pods)",
-    "WaitingForName": "if it stays, look at its finalizers",
-    "SidecarRunning": 'make it a native sidecar, or set the label sidecar.istio.io/inject: "false" (Linkerd: the annotation'
+    Reason.PODS_NOT_CREATED: "create what is missing, or choose in spec.trainer what is allowed",
+    Reason.UNSCHEDULABLE: "check spec.trainer (resources, nodeSelector, affinity, tolerations) and the claims that it"
+    " and spec.checkpoint name",
+    Reason.IMAGE_PULL_FAILED: "check spec.trainer.image and spec.trainer.imagePullSecrets, or the chart's trainer.image and"
+    " imagePullSecrets",
+    Reason.CONTAINER_NOT_CREATED: "check the Secrets and ConfigMaps that spec.trainer names (env, envFrom, volumes) and its"
+    " runtimeClassName",
+    Reason.FAILED_MOUNT: "check that the claims and volumes of spec.checkpoint and spec.trainer exist, are bound, and"
+    " are held by no other node",
+    Reason.TEMPLATE_REJECTED: "correct the field of spec.trainer that it comes from, or the admission policy; tried again"
+    " within 10 minutes",
+    Reason.JOB_FORBIDDEN: "choose in spec.trainer what is allowed, or change what forbids it; tried again within 10 minutes",
+    Reason.JOB_NOT_CREATED: "repair the webhook that it names, or the API server; tried again within 10 minutes",
+    Reason.POD_IGNORED: "if a webhook changes it, exempt the namespace, or name in the search what it writes"
+    " (docs/install.md, Forged pods)",
+    Reason.NAME_STILL_TERMINATING: "if it stays, look at its finalizers",
+    Reason.SIDECAR_RUNNING: 'make it a native sidecar, or set the label sidecar.istio.io/inject: "false" (Linkerd: the annotation'
     " linkerd.io/inject: disabled) in spec.trainer",
 }
 """By reason: what the author of a search, or whoever runs the namespace, checks first."""
-CURES_OF_ENDS: Final = {
+CURES_OF_ENDS: Final[dict[str, str]] = {
     "OOMKilled": "raise spec.trainer.resources.limits.memory",
     "UnexpectedAdmissionError": "the node's device plugin is in trouble: look at the node's devices, or cordon it",
     "Evicted": "raise spec.trainer.resources.requests (memory, ephemeral-storage) to what the trainer uses",
@@ -42,14 +49,14 @@ class _Cause:
     """Words by which a refusal is known, whatever its status code; `reason` replaces the general one, None keeps it."""
 
     words: str
-    reason: str | None = None
+    reason: Reason | None = None
     cure: str
 
 
 TERMINATING: Final = "the namespace is being deleted; nothing can start in it"
 _CAUSES: Final = (
-    _Cause(words=r"because it is being terminated", reason="NamespaceTerminating", cure=TERMINATING),
-    _Cause(words=r"exceeded quota", reason="QuotaExceeded", cure="raise the quota, or wait until others have ended"),
+    _Cause(words=r"because it is being terminated", reason=Reason.NAMESPACE_TERMINATING, cure=TERMINATING),
+    _Cause(words=r"exceeded quota", reason=Reason.QUOTA_EXCEEDED, cure="raise the quota, or wait until others have ended"),
     _Cause(words=r"failed quota:.* must specify", cure="set in spec.trainer.resources what the quota counts"),
     _Cause(
         words=r"violates PodSecurity", cure="leave out in spec.trainer what it names, or allow it in the namespace's Pod Security level"
@@ -75,7 +82,7 @@ _CAUSES: Final = (
 TRIED_AGAIN: Final = "tried again within 10 minutes"
 
 
-def refused(reason: str, sentence: str) -> tuple[str, str]:
+def refused(reason: Reason, sentence: str) -> tuple[Reason, str]:
     """Reason and message of a refusal, by the cause that its sentence names: one status code (403, 422) has many causes."""
     cause = next((cause for cause in _CAUSES if re.search(cause.words, sentence)), None)
     if cause is None:
@@ -85,7 +92,7 @@ def refused(reason: str, sentence: str) -> tuple[str, str]:
     return cause.reason or reason, f"{clean(sentence, MAX_QUOTED).rstrip('.')}; {cause.cure}; {TRIED_AGAIN}"
 
 
-def with_cure(reason: str, sentence: str) -> str:
+def with_cure(reason: Reason, sentence: str) -> str:
     """A foreign sentence, made harmless and short, and what to do about it."""
     return f"{clean(sentence, MAX_QUOTED).rstrip('.')}; {CURES[reason]}"
 

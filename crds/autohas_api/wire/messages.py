@@ -17,6 +17,7 @@ from autohas_api.base.digest import canonical
 from autohas_api.base.model import BY_ALIAS, Model
 from autohas_api.base.names import CONTRACT_VERSION, MAX_LAST_WORD_BYTES, MAX_PROGRESS_BYTES
 from autohas_api.base.spec_errors import problems_of
+from autohas_api.wire.reasons import NoticeReason
 
 Score = Annotated[float, Field(allow_inf_nan=False)]
 """Any finite number: an rmse is in the target's own unit, which may be bytes or nanoseconds."""
@@ -28,26 +29,26 @@ Identity = Annotated[str, StringConstraints(max_length=128)]
 Text = Annotated[str, StringConstraints(max_length=1024)]
 MAX_NOTICES: Final = 16
 NOTICE_TYPES: Final[dict[str, Literal["Normal", "Warning"]]] = {
-    "CheckpointRestored": "Normal",
-    "DataConverted": "Normal",
-    "GoalReached": "Normal",
-    "GoalMissed": "Warning",
-    "PolicyConverged": "Normal",
-    "LatencyMeasured": "Normal",
-    "RewardPlateau": "Normal",
-    "TimeBudgetReached": "Normal",
-    "RestoreFailed": "Warning",
-    "EnvironmentChanged": "Warning",
-    "UpdateRejected": "Warning",
-    "SupernetDiverged": "Warning",
-    "CheckpointFailed": "Warning",
-    "WinnerDiverged": "Warning",
-    "RepeatDiverged": "Warning",
-    "CandidateFailed": "Warning",
-    "PolicyCollapsed": "Warning",
-    "BudgetMoved": "Normal",
-    "BudgetLeft": "Normal",
-    "SupernetShort": "Warning",
+    NoticeReason.CHECKPOINT_RESTORED: "Normal",
+    NoticeReason.DATA_CONVERTED: "Normal",
+    NoticeReason.GOAL_REACHED: "Normal",
+    NoticeReason.GOAL_MISSED: "Warning",
+    NoticeReason.POLICY_CONVERGED: "Normal",
+    NoticeReason.LATENCY_MEASURED: "Normal",
+    NoticeReason.REWARD_PLATEAU: "Normal",
+    NoticeReason.TIME_BUDGET_REACHED: "Normal",
+    NoticeReason.RESTORE_FAILED: "Warning",
+    NoticeReason.ENVIRONMENT_CHANGED: "Warning",
+    NoticeReason.UPDATE_REJECTED: "Warning",
+    NoticeReason.SUPERNET_DIVERGED: "Warning",
+    NoticeReason.CHECKPOINT_FAILED: "Warning",
+    NoticeReason.WINNER_DIVERGED: "Warning",
+    NoticeReason.REPEAT_DIVERGED: "Warning",
+    NoticeReason.CANDIDATE_FAILED: "Warning",
+    NoticeReason.POLICY_COLLAPSED: "Warning",
+    NoticeReason.BUDGET_MOVED: "Normal",
+    NoticeReason.BUDGET_LEFT: "Normal",
+    NoticeReason.SUPERNET_SHORT: "Warning",
 }
 """Every reason that a trainer may give for a notice, with the type of the event that it becomes."""
 

@@ -1,4 +1,4 @@
-"""`status`: what the operator says. Phases and condition types are spelled here; reasons stand where they are given."""
+"""`status`: what the operator writes. Phases and condition types stand here, reasons in `autohas_api.wire.reasons`."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from typing import Final
 
 from autohas_api.spec.search import Search
 from autohas_api.spec.trainer import Trainer
+from autohas_api.wire.reasons import Reason
 from autohas_api.wire.status import ConditionType, Phase, Status
 from autohas_operator.decide import policy
 from autohas_operator.decide.conditions import Verdict, goes_on, is_durable, verdict_of
@@ -20,7 +21,7 @@ from autohas_operator.wording import epoch
 _SYSTEM: Final = "system-"
 _USUAL_SCHEDULER: Final = "default-scheduler"
 """Which a pod gets as well when it names none."""
-_QUEUED: Final = ("QuotaReserved", "WaitingForQuota", "WaitingForQuotaTooLong", "Evicted")
+_QUEUED: Final = (Reason.QUOTA_RESERVED, Reason.WAITING_FOR_QUOTA, Reason.WAITING_FOR_QUOTA_TOO_LONG, Reason.EVICTED)
 
 
 def image_for(search: Search, status: Status, pods: PodSettings) -> str:
@@ -43,19 +44,19 @@ def platform_refusal(search: Search, status: Status, pods: PodSettings) -> Verdi
     runtime, scheduler = trainer.runtime_class_name, trainer.scheduler_name
     if account is not None and account not in pods.service_accounts:
         message = _listed("serviceAccountName", account, "serviceAccounts", pods.service_accounts)
-        return Verdict(status="False", reason="ServiceAccountNotAllowed", message=message)
+        return Verdict(status="False", reason=Reason.SERVICE_ACCOUNT_NOT_ALLOWED, message=message)
     if priority is not None and priority.startswith(_SYSTEM):
         message = f'spec.trainer.priorityClassName: "{priority}" must not begin with {_SYSTEM}: such classes are the cluster\'s own'
-        return Verdict(status="False", reason="PriorityClassNotAllowed", message=message)
+        return Verdict(status="False", reason=Reason.PRIORITY_CLASS_NOT_ALLOWED, message=message)
     if _is_missing(priority, pods.priority_classes):
         message = _listed("priorityClassName", priority, "priorityClasses", pods.priority_classes)
-        return Verdict(status="False", reason="PriorityClassNotAllowed", message=message)
+        return Verdict(status="False", reason=Reason.PRIORITY_CLASS_NOT_ALLOWED, message=message)
     if _is_missing(runtime, pods.runtime_classes):
         message = _listed("runtimeClassName", runtime, "runtimeClasses", pods.runtime_classes)
-        return Verdict(status="False", reason="RuntimeClassNotAllowed", message=message)
+        return Verdict(status="False", reason=Reason.RUNTIME_CLASS_NOT_ALLOWED, message=message)
     if _is_missing(scheduler, (*pods.schedulers, *([_USUAL_SCHEDULER] if pods.schedulers else []))):
         message = _listed("schedulerName", scheduler, "schedulers", pods.schedulers)
-        return Verdict(status="False", reason="SchedulerNotAllowed", message=message)
+        return Verdict(status="False", reason=Reason.SCHEDULER_NOT_ALLOWED, message=message)
     return _refused_image(trainer, status, pods)
 
 
@@ -78,7 +79,7 @@ def _refused_image(trainer: Trainer, status: Status, pods: PodSettings) -> Verdi
     where, allowed = "spec.trainer.image" if trainer.image else "status.trainer.pinnedImage", ", ".join(pods.allowed_images)
     message = f'{where}: "{image}" must begin with one of what the platform allows (chart value trainer.allowedImages): {allowed}'
     cure = "" if trainer.image else "; name another in spec.trainer.image"
-    return Verdict(status="False", reason="ImageNotAllowed", message=message + cure)
+    return Verdict(status="False", reason=Reason.IMAGE_NOT_ALLOWED, message=message + cure)
 
 
 def _repository(image: str) -> str:
@@ -102,7 +103,7 @@ def is_relabelled(search: SearchRecord, job: JobRecord) -> bool:
 def has_been_admitted(job: JobRecord, previous: Status) -> bool:
     """Whether a queue has ever let this Job go, or none has ever held it."""
     was = verdict_of(previous, ConditionType.ADMITTED)
-    return not job.is_suspended or job.resumed_s is not None or (was is not None and was.reason in ("QuotaReserved", "Evicted"))
+    return not job.is_suspended or job.resumed_s is not None or (was is not None and was.reason in (Reason.QUOTA_RESERVED, Reason.EVICTED))
 
 
 def admitted_verdict(search: SearchRecord, job: JobRecord | None, previous: Status, now_s: float) -> Verdict:
@@ -117,27 +118,27 @@ def admitted_verdict(search: SearchRecord, job: JobRecord | None, previous: Stat
 def _admitted(job: JobRecord | None, previous: Status, now_s: float) -> Verdict:
     was = verdict_of(previous, ConditionType.ADMITTED)
     if job is None or job.is_deleting:
-        return Verdict(status="Unknown", reason="NoJob", message="no Job asks for quota")
+        return Verdict(status="Unknown", reason=Reason.NO_JOB, message="no Job asks for quota")
     if job.is_suspended:
         return _held_back(job, previous, now_s)
     if job.resumed_s is not None or (was is not None and was.reason in _QUEUED):
-        return Verdict(status="True", reason="QuotaReserved", message=f"Job {job.name} may run{_by(job)}")
+        return Verdict(status="True", reason=Reason.QUOTA_RESERVED, message=f"Job {job.name} may run{_by(job)}")
     if job.queue:
         message = f"the label names queue {job.queue}, but nothing suspended Job {job.name}: is Kueue installed?"
-        return Verdict(status="True", reason="NotQueued", message=message)
-    return Verdict(status="True", reason="NotQueued", message="no queue is asked for")
+        return Verdict(status="True", reason=Reason.NOT_QUEUED, message=message)
+    return Verdict(status="True", reason=Reason.NOT_QUEUED, message="no queue is asked for")
 
 
 def _held_back(job: JobRecord, previous: Status, now_s: float) -> Verdict:
     was = verdict_of(previous, ConditionType.ADMITTED)
-    if was is not None and (was.reason == "Evicted" or (was.status == "True" and was.reason == "QuotaReserved")):
-        reason, message = "Evicted", f"Job {job.name} lost its quota{_by(job)} and {goes_on(previous)} when it gets another"
+    if was is not None and (was.reason == Reason.EVICTED or (was.status == "True" and was.reason == Reason.QUOTA_RESERVED)):
+        reason, message = Reason.EVICTED, f"Job {job.name} lost its quota{_by(job)} and {goes_on(previous)} when it gets another"
     else:
         since = next(
             (c.last_transition_time for c in previous.conditions if c.type == ConditionType.ADMITTED and c.status == "False"), None
         )
         waited_s = now_s - (epoch(since) or now_s)
-        reason = "WaitingForQuota" if waited_s < policy.QUOTA_EXPECTED_S else "WaitingForQuotaTooLong"
+        reason = Reason.WAITING_FOR_QUOTA if waited_s < policy.QUOTA_EXPECTED_S else Reason.WAITING_FOR_QUOTA_TOO_LONG
         message = f"Job {job.name} waits for quota{_by(job)}"
     if not job.queue:
         message = f"Job {job.name} is suspended, but names no queue: whoever set its spec.suspend must unset it"
@@ -158,10 +159,10 @@ def suspended_verdict(phase: Phase, previous: Status, *, is_wanted: bool) -> Ver
             left = f"the checkpoint of step {previous.checkpoint.step} is kept; set spec.suspend to false to go on"
         else:
             left = "its checkpoints went with it (no claim in checkpoint.storage); with spec.suspend set to false it begins anew"
-        return Verdict(status="True", reason="SuspendRequested", message=f"no pod is left and {left}")
+        return Verdict(status="True", reason=Reason.SUSPEND_REQUESTED, message=f"no pod is left and {left}")
     is_at_work = phase not in (Phase.SUCCEEDED, Phase.FAILED, Phase.REJECTED)
     if is_wanted and is_at_work:
-        return Verdict(status="False", reason="Suspending", message="spec.suspend is true; the trainer is being stopped")
-    if is_at_work and was is not None and was.reason in ("SuspendRequested", "Suspending", "Resumed"):
-        return Verdict(status="False", reason="Resumed", message="the search goes on after it was suspended")
-    return Verdict(status="False", reason="NotSuspended", message="the search is not suspended")
+        return Verdict(status="False", reason=Reason.SUSPENDING, message="spec.suspend is true; the trainer is being stopped")
+    if is_at_work and was is not None and was.reason in (Reason.SUSPEND_REQUESTED, Reason.SUSPENDING, Reason.RESUMED):
+        return Verdict(status="False", reason=Reason.RESUMED, message="the search goes on after it was suspended")
+    return Verdict(status="False", reason=Reason.NOT_SUSPENDED, message="the search is not suspended")

@@ -9,6 +9,7 @@ from typing import Final, Literal
 
 from autohas_api.base.names import KIND
 from autohas_api.wire.messages import NOTICE_TYPES
+from autohas_api.wire.reasons import NoticeReason, Reason
 from autohas_api.wire.status import ConditionType, Phase, Status
 from autohas_operator.decide.conditions import Verdict, verdict_of
 from autohas_operator.records.observed import Report
@@ -16,32 +17,41 @@ from autohas_operator.wording import MAX_EVENT_MESSAGE, clean
 
 _WORTH_A_WARNING: Final = frozenset(
     {
-        "PodsNotCreated",
-        "QuotaExceeded",
-        "NamespaceTerminating",
-        "Unschedulable",
-        "ImagePullFailed",
-        "ContainerNotCreated",
-        "FailedMount",
-        "NodeUnreachable",
-        "NameConflict",
-        "JobForbidden",
-        "JobNotCreated",
-        "OperatorForbidden",
-        "TrainerFailed",
-        "Stalled",
-        "SidecarRunning",
+        Reason.PODS_NOT_CREATED,
+        Reason.QUOTA_EXCEEDED,
+        Reason.NAMESPACE_TERMINATING,
+        Reason.UNSCHEDULABLE,
+        Reason.IMAGE_PULL_FAILED,
+        Reason.CONTAINER_NOT_CREATED,
+        Reason.FAILED_MOUNT,
+        Reason.NODE_UNREACHABLE,
+        Reason.NAME_CONFLICT,
+        Reason.JOB_FORBIDDEN,
+        Reason.JOB_NOT_CREATED,
+        Reason.OPERATOR_FORBIDDEN,
+        Reason.TRAINER_FAILED,
+        Reason.STALLED,
+        Reason.SIDECAR_RUNNING,
     }
 )
-_NO_INTERRUPTIONS: Final = frozenset({"TrainerFailed", "Stalled"})
+_NO_INTERRUPTIONS: Final = frozenset({Reason.TRAINER_FAILED, Reason.STALLED})
 """Why a trainer ended by its own fault: their own events say it."""
 _STOPS: Final = frozenset(
-    {"Interrupted", "PodLost", "BackOff", "Terminating", "NodeUnreachable", "SidecarRunning", "JobDeleted", "JobReplaced"}
+    {
+        Reason.INTERRUPTED,
+        Reason.POD_LOST,
+        Reason.BACK_OFF,
+        Reason.TERMINATING,
+        Reason.NODE_UNREACHABLE,
+        Reason.SIDECAR_RUNNING,
+        Reason.JOB_DELETED,
+        Reason.JOB_REPLACED,
+    }
 )
 """Why a trainer that was still starting ended; other reasons of the phase Interrupted say that the next pod is not there yet."""
-_NAMED_ENDS: Final = frozenset({"ResultInvalid", "NumericalFailure"})
+_NAMED_ENDS: Final = frozenset({Reason.RESULT_INVALID, Reason.NUMERICAL_FAILURE})
 """Ends that have an event of their own before SearchFailed."""
-EVENT_NAMES: Final = {"Unschedulable": "TrainerUnschedulable", "Stalled": "SearchStalled"}
+EVENT_NAMES: Final = {Reason.UNSCHEDULABLE: Reason.TRAINER_UNSCHEDULABLE, Reason.STALLED: Reason.SEARCH_STALLED}
 """Where an event beside its condition would be read without it."""
 
 
@@ -50,11 +60,11 @@ class Announcement:
     """One event to be."""
 
     type: Literal["Normal", "Warning"]
-    reason: str
+    reason: Reason | NoticeReason
     message: str
 
 
-_LOG_EVENTS: Final = {"SearchInterrupted": "trainer interrupted"}
+_LOG_EVENTS: Final[dict[Reason | NoticeReason, str]] = {Reason.SEARCH_INTERRUPTED: "trainer interrupted"}
 
 
 def log_event(announcement: Announcement) -> str:
@@ -88,59 +98,59 @@ def _changed(before: Status, after: Status, kind: ConditionType) -> Verdict | No
 def _acceptance(before: Status, after: Status) -> Iterator[Announcement]:
     verdict = _changed(before, after, ConditionType.ACCEPTED)
     if verdict is not None and verdict.status == "True":
-        yield Announcement(type="Normal", reason="SearchAccepted", message=verdict.message)
-    elif verdict is not None and verdict.reason == "VersionSkew":
-        yield Announcement(type="Warning", reason="VersionSkew", message=verdict.message)
+        yield Announcement(type="Normal", reason=Reason.SEARCH_ACCEPTED, message=verdict.message)
+    elif verdict is not None and verdict.reason == Reason.VERSION_SKEW:
+        yield Announcement(type="Warning", reason=Reason.VERSION_SKEW, message=verdict.message)
     elif verdict is not None and verdict.status == "False":
-        yield Announcement(type="Warning", reason="SearchRejected", message=verdict.message)
+        yield Announcement(type="Warning", reason=Reason.SEARCH_REJECTED, message=verdict.message)
     storage = _changed(before, after, ConditionType.CHECKPOINT_READY)
-    if storage is not None and storage.reason == "NotDurable":
-        yield Announcement(type="Warning", reason="CheckpointNotDurable", message=storage.message)
-    elif storage is not None and storage.reason == "Stale":
-        yield Announcement(type="Warning", reason="CheckpointStale", message=storage.message)
+    if storage is not None and storage.reason == Reason.NOT_DURABLE:
+        yield Announcement(type="Warning", reason=Reason.CHECKPOINT_NOT_DURABLE, message=storage.message)
+    elif storage is not None and storage.reason == Reason.STALE:
+        yield Announcement(type="Warning", reason=Reason.CHECKPOINT_STALE, message=storage.message)
 
 
 def _pauses(before: Status, after: Status) -> Iterator[Announcement]:
     paused = _changed(before, after, ConditionType.RECONCILIATION_PAUSED)
     if paused is not None and paused.status == "True":
-        yield Announcement(type="Normal", reason="ReconciliationPaused", message=paused.message)
+        yield Announcement(type="Normal", reason=Reason.RECONCILIATION_PAUSED, message=paused.message)
     elif paused is not None and verdict_of(before, ConditionType.RECONCILIATION_PAUSED) is not None:
-        yield Announcement(type="Normal", reason="ReconciliationResumed", message=paused.message)
+        yield Announcement(type="Normal", reason=Reason.RECONCILIATION_RESUMED, message=paused.message)
 
 
 def _admission(before: Status, after: Status) -> Iterator[Announcement]:
     """What queues do to a search, and what a person does with spec.suspend."""
     quota = _changed(before, after, ConditionType.ADMITTED)
-    if quota is not None and quota.reason == "QuotaReserved":
-        yield Announcement(type="Normal", reason="QuotaAdmitted", message=quota.message)
-    elif quota is not None and quota.reason == "Evicted":
-        yield Announcement(type="Normal", reason="SearchInterrupted", message=quota.message)
-    elif quota is not None and quota.reason == "WaitingForQuotaTooLong":
-        yield Announcement(type="Warning", reason="WaitingForQuotaTooLong", message=quota.message)
+    if quota is not None and quota.reason == Reason.QUOTA_RESERVED:
+        yield Announcement(type="Normal", reason=Reason.QUOTA_ADMITTED, message=quota.message)
+    elif quota is not None and quota.reason == Reason.EVICTED:
+        yield Announcement(type="Normal", reason=Reason.SEARCH_INTERRUPTED, message=quota.message)
+    elif quota is not None and quota.reason == Reason.WAITING_FOR_QUOTA_TOO_LONG:
+        yield Announcement(type="Warning", reason=Reason.WAITING_FOR_QUOTA_TOO_LONG, message=quota.message)
     rest = _changed(before, after, ConditionType.SUSPENDED)
     if rest is not None and rest.status == "True":
-        yield Announcement(type="Normal", reason="SearchSuspended", message=rest.message)
-    elif rest is not None and rest.reason == "Resumed":
-        yield Announcement(type="Normal", reason="SearchResumed", message=rest.message)
+        yield Announcement(type="Normal", reason=Reason.SEARCH_SUSPENDED, message=rest.message)
+    elif rest is not None and rest.reason == Reason.RESUMED:
+        yield Announcement(type="Normal", reason=Reason.SEARCH_RESUMED, message=rest.message)
 
 
 def _attempts(before: Status, after: Status) -> Iterator[Announcement]:
     if (after.attempt or 0) > (before.attempt or 0):
         image = after.trainer.image if after.trainer is not None else ""
         message = f"{KIND} attempt {after.attempt} runs image {image}"
-        yield Announcement(type="Normal", reason="TrainerJobCreated", message=message)
+        yield Announcement(type="Normal", reason=Reason.TRAINER_JOB_CREATED, message=message)
 
 
 def _trainer(before: Status, after: Status) -> Iterator[Announcement]:
     verdict = verdict_of(after, ConditionType.TRAINER_READY)
     if after.phase is Phase.RUNNING and before.last_report_time is None and after.last_report_time is not None:
-        yield Announcement(type="Normal", reason="SearchStarted", message=f"the trainer reports its progress, stage {after.stage}")
+        yield Announcement(type="Normal", reason=Reason.SEARCH_STARTED, message=f"the trainer reports its progress, stage {after.stage}")
     if verdict is not None and _is_interrupted(before, after, verdict):
-        yield Announcement(type="Normal", reason="SearchInterrupted", message=verdict.message)
+        yield Announcement(type="Normal", reason=Reason.SEARCH_INTERRUPTED, message=verdict.message)
     changed = _changed(before, after, ConditionType.TRAINER_READY)
     if changed is not None and changed.status == "False" and changed.reason in _WORTH_A_WARNING:
-        reason = EVENT_NAMES.get(changed.reason, changed.reason)
-        yield Announcement(type="Warning", reason=reason, message=changed.message)
+        reason = Reason(changed.reason)
+        yield Announcement(type="Warning", reason=EVENT_NAMES.get(reason, reason), message=changed.message)
 
 
 def _is_interrupted(before: Status, after: Status, ready: Verdict) -> bool:
@@ -158,9 +168,9 @@ def _notices(before: Status, report: Report | None) -> Iterator[Announcement]:
         if notice.id > (before.last_notice or 0):
             kind = NOTICE_TYPES.get(notice.reason)  # any other reason is shown as TrainerNotice, so that a trainer cannot forge ours
             if kind is None:
-                yield Announcement(type="Normal", reason="TrainerNotice", message=f"{notice.reason}: {notice.message}")
+                yield Announcement(type="Normal", reason=Reason.TRAINER_NOTICE, message=f"{notice.reason}: {notice.message}")
             else:
-                yield Announcement(type=kind, reason=notice.reason, message=notice.message)
+                yield Announcement(type=kind, reason=NoticeReason(notice.reason), message=notice.message)
 
 
 def _end(before: Status, after: Status) -> Iterator[Announcement]:
@@ -168,8 +178,8 @@ def _end(before: Status, after: Status) -> Iterator[Announcement]:
     if verdict is None or verdict.status == "Unknown":
         return
     if verdict.status == "True":
-        yield Announcement(type="Normal", reason="ResultStored", message=verdict.message)
+        yield Announcement(type="Normal", reason=Reason.RESULT_STORED, message=verdict.message)
         return
     if verdict.reason in _NAMED_ENDS:
-        yield Announcement(type="Warning", reason=verdict.reason, message=verdict.message)
-    yield Announcement(type="Warning", reason="SearchFailed", message=f"{verdict.reason}: {verdict.message}")
+        yield Announcement(type="Warning", reason=Reason(verdict.reason), message=verdict.message)
+    yield Announcement(type="Warning", reason=Reason.SEARCH_FAILED, message=f"{verdict.reason}: {verdict.message}")

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, NewType
 
+from autohas_api.wire.reasons import Reason
 from autohas_api.wire.status import Condition, ConditionType, Phase, Status
 from autohas_operator.wording import clean, epoch, timestamp
+
+StoredReason = NewType("StoredReason", str)
+"""A reason read back from status: one of `Reason` or `Phase`, or a word of another version of the operator."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,14 +22,14 @@ class Verdict:
     """What one condition says."""
 
     status: Literal["True", "False", "Unknown"]
-    reason: str
+    reason: Reason | Phase | StoredReason
     message: str
 
 
 def verdict_of(status: Status, kind: ConditionType) -> Verdict | None:
     """What the status says already."""
     found = next((c for c in status.conditions if c.type == kind), None)
-    return None if found is None else Verdict(status=found.status, reason=found.reason, message=found.message)
+    return None if found is None else Verdict(status=found.status, reason=StoredReason(found.reason), message=found.message)
 
 
 def changed_s(status: Status, *kinds: ConditionType) -> float | None:
@@ -37,7 +41,7 @@ def changed_s(status: Status, *kinds: ConditionType) -> float | None:
 def is_durable(status: Status) -> bool:
     """Whether checkpoints outlive their pod, as CheckpointReady says from the first visit on."""
     verdict = verdict_of(status, ConditionType.CHECKPOINT_READY)
-    return verdict is None or verdict.reason != "NotDurable"
+    return verdict is None or verdict.reason != Reason.NOT_DURABLE
 
 
 def goes_on(status: Status) -> str:
@@ -84,7 +88,7 @@ def summary_verdicts(phase: Phase, why: Verdict) -> dict[ConditionType, Verdict]
     return {
         kind: Verdict(
             status="True" if kind is true else "False",
-            reason=why.reason if kind is ConditionType.READY else phase.value,
+            reason=why.reason if kind is ConditionType.READY else phase,
             message=f"{why.reason}: {why.message}"
             if kind in (true, ConditionType.READY)
             else f"the phase is {phase.value}; see the condition {true.value}",
@@ -106,6 +110,6 @@ def _merge(before: Condition | None, kind: ConditionType, verdict: Verdict, gene
         status=verdict.status,
         observed_generation=generation,
         last_transition_time=timestamp(now_s) if has_flipped or before is None else before.last_transition_time,
-        reason=verdict.reason,
+        reason=str(verdict.reason),
         message=clean(verdict.message),
     )

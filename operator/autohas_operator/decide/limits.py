@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from autohas_api.spec.search import Spec
+from autohas_api.wire.reasons import Reason
 from autohas_api.wire.status import ConditionType, Status
 from autohas_operator.decide import policy
 from autohas_operator.decide.conditions import changed_s, is_durable, verdict_of
@@ -68,7 +69,7 @@ def late_without_job(spec: Spec, previous: Status, waits_for: str, now_s: float)
 
 def _not_started(deadline_s: int, waits_for: str) -> Ending:
     message = f"no trainer started within {deadline_s} s (budget.startDeadlineSeconds); it waited for: {waits_for}"
-    return Ending(reason="StartDeadlineExceeded", message=message)
+    return Ending(reason=Reason.START_DEADLINE_EXCEEDED, message=message)
 
 
 def _has_started(moment: Moment) -> bool:
@@ -90,7 +91,7 @@ def _interrupted_too_often(moment: Moment) -> Ending | None:
         return None
     message = f"the search was interrupted {seen} times, more than failurePolicy.maxInterruptions allows ({most})"
     message += "; its checkpoints are kept" if is_durable(moment.previous) else ""
-    return Ending(reason="InterruptionLimit", message=message)
+    return Ending(reason=Reason.INTERRUPTION_LIMIT, message=message)
 
 
 def _overtime(moment: Moment) -> Ending | None:
@@ -103,13 +104,13 @@ def _overtime(moment: Moment) -> Ending | None:
     if active_s <= policy.OVERTIME * limit_s:
         return None
     message = f"the trainer has worked {duration(active_s)}, longer than budget.maxActiveSeconds ({limit_s} s), and did not end by itself"
-    return Ending(reason="DeadlineExceeded", message=message)
+    return Ending(reason=Reason.DEADLINE_EXCEEDED, message=message)
 
 
 def _was_suspended(previous: Status) -> bool:
     """Whether the Job that goes was stopped by a suspension, also one that was taken back meanwhile."""
     verdict = verdict_of(previous, ConditionType.SUSPENDED)
-    return verdict is not None and verdict.reason in ("Suspending", "SuspendRequested", "Resumed")
+    return verdict is not None and verdict.reason in (Reason.SUSPENDING, Reason.SUSPEND_REQUESTED, Reason.RESUMED)
 
 
 def num_interruptions(job: JobRecord, observed: Observed, previous: Status, *, is_suspended: bool = False) -> int:

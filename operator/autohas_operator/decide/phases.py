@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from autohas_api.space.decisions import Space
 from autohas_api.spec.search import Search
+from autohas_api.wire.reasons import Reason
 from autohas_api.wire.status import ConditionType, Phase, Status
 from autohas_operator.decide import policy
 from autohas_operator.decide.admission import has_been_admitted, image_for, is_relabelled
@@ -27,10 +28,6 @@ from autohas_operator.records.observed import JobRecord, Observed, PodRecord, ch
 from autohas_operator.settings import PodSettings
 from autohas_operator.wording import epoch
 
-RESULT_MISSING: Final = "ResultMissing"
-"""Reason of Succeeded: a Job is complete and left no result; it is about to be repeated, or was repeated in vain."""
-REPEATING: Final = "RepeatingForResult"
-"""Reason of Succeeded while the one repetition runs; a second loss is final."""
 _MOST_LOST_ATTEMPTS: Final = 100
 """Attempts that may have been made without their number reaching the status."""
 _LOOK_AGAIN_S: Final = 5.0
@@ -87,7 +84,7 @@ class Course:
     ending: Ending | None = None
     attempt: int | None = None
     image: str | None = None
-    reason: str | None = None
+    reason: Reason | None = None
     failures: int | None = None
 
 
@@ -119,7 +116,7 @@ def hindered(scene: Scene, decided: Course, obstacle: Obstacle) -> Course:
         late = late_without_job(scene.search.spec, scene.previous, f"{obstacle.reason}: {obstacle.message}", scene.now_s)
         if late is not None:
             left = CleanUp(config_maps=(attempted.config_map["metadata"]["name"],), jobs=())
-            return Course(readiness=not_ready(Phase.FAILED, "Finished", "no Job was made"), action=left, ending=late)
+            return Course(readiness=not_ready(Phase.FAILED, Reason.FINISHED, "no Job was made"), action=left, ending=late)
         phase = Phase.INTERRUPTED if scene.previous.attempt else Phase.PENDING
     since_s = changed_s(scene.previous, ConditionType.TRAINER_READY, *COULD_START)
     look_again_s, due_s = policy.retry_s(since_s, scene.now_s), start_due_s(scene.search.spec, scene.previous)
@@ -135,7 +132,7 @@ def _at_rest(scene: Scene) -> Course | None:
     """A suspended search without a Job; Suspended is said when no pod of it is left."""
     if not scene.search.spec.suspend:
         return None
-    resting = not_ready(Phase.SUSPENDED, "Suspended", "no pod runs while the search is suspended")
+    resting = not_ready(Phase.SUSPENDED, Reason.SUSPENDED, "no pod runs while the search is suspended")
     return Course(readiness=_pod_left(scene, Phase.SUSPENDING) or resting, reason=_kept_reason(scene, None))
 
 
@@ -145,10 +142,10 @@ def _pod_left(scene: Scene, phase: Phase) -> Readiness | None:
     if not left:
         return None
     stuck = stopping(left[-1], phase, scene.now_s) if left[-1].deletion_s is not None else None
-    if stuck is not None and stuck.verdict.reason == "NodeUnreachable":
+    if stuck is not None and stuck.verdict.reason == Reason.NODE_UNREACHABLE:
         return stuck
     message = f"pod {left[-1].name} of an earlier attempt still runs without its Job; nothing follows before it is gone"
-    return not_ready(phase, "WaitingForPodToEnd", message, _LOOK_AGAIN_S)
+    return not_ready(phase, Reason.WAITING_FOR_POD_TERMINATION, message, _LOOK_AGAIN_S)
 
 
 def _next_number(scene: Scene) -> int:
@@ -180,7 +177,7 @@ def _next_attempt(scene: Scene) -> Course:
         failures_before=previous.failures or 0,
     )
     return Course(
-        readiness=not_ready(Phase.STARTING, "WaitingForPod", f"Job {name} is created, its pod is not yet", policy.PODS_EXPECTED_S),
+        readiness=not_ready(Phase.STARTING, Reason.WAITING_FOR_POD, f"Job {name} is created, its pod is not yet", policy.PODS_EXPECTED_S),
         action=CreateAttempt(
             number=number,
             config_map=build_config_map(record, number),
@@ -188,7 +185,7 @@ def _next_attempt(scene: Scene) -> Course:
         ),
         attempt=number,
         image=image,
-        reason=REPEATING if _kept_reason(scene, None) is not None else None,
+        reason=Reason.RECOVERING_RESULT if _kept_reason(scene, None) is not None else None,
     )
 
 
@@ -197,7 +194,7 @@ def _outdated(scene: Scene, job: JobRecord) -> Course | None:
     is_noted = job.attempt <= (scene.previous.attempt or 0)
     if is_noted or job.spec_hash == scene.observed.search.spec_hash:
         return None
-    waiting = not_ready(Phase.STARTING, "SpecChanged", f"Job {job.name} runs an older spec and is replaced", _LOOK_AGAIN_S)
+    waiting = not_ready(Phase.STARTING, Reason.SPEC_CHANGED, f"Job {job.name} runs an older spec and is replaced", _LOOK_AGAIN_S)
     return Course(readiness=waiting, action=None if job.is_deleting else DeleteJob(name=job.name, uid=job.uid))
 
 
@@ -208,9 +205,9 @@ def _leaving(scene: Scene, job: JobRecord) -> Course | None:
     is_suspended = scene.search.spec.suspend
     phase = Phase.SUSPENDING if is_suspended else Phase.INTERRUPTED
     follows = "" if is_suspended else "; the next attempt follows"
-    waiting = not_ready(phase, "JobDeleted", f"Job {job.name} is being deleted{follows}", _LOOK_AGAIN_S)
+    waiting = not_ready(phase, Reason.JOB_DELETED, f"Job {job.name} is being deleted{follows}", _LOOK_AGAIN_S)
     lost = next((stopping(pod, phase, scene.now_s) for pod in scene.observed.pods_of(job) if pod.deletion_s and not pod.is_over), None)
-    if lost is not None and lost.verdict.reason == "NodeUnreachable":
+    if lost is not None and lost.verdict.reason == Reason.NODE_UNREACHABLE:
         waiting = lost
     return Course(readiness=waiting, attempt=job.attempt, image=job.image, reason=_kept_reason(scene, job))
 
@@ -222,7 +219,7 @@ def _ended(scene: Scene, job: JobRecord) -> Course | None:
     if succeeded is not None and policy.has_last_word(succeeded):
         return _over(policy.judge_result(succeeded, scene.search, scene.space), job, pods)
     failure = job.failure or policy.certain_failure(job, pods)
-    is_on_its_way = job.is_deleting and _was_ready_reason(scene) in ("PodLost", "JobDeleted")
+    is_on_its_way = job.is_deleting and _was_ready_reason(scene) in (Reason.POD_LOST, Reason.JOB_DELETED)
     if failure is None or policy.is_forgiven(job, pods) or (is_on_its_way and failure.reason == policy.BY_LIMIT):
         return None
     if policy.is_spoiled(job, pods, ignored):
@@ -250,8 +247,8 @@ def _deleting(scene: Scene, job: JobRecord, waiting: Readiness) -> Course:
 def _over(ending: Ending, job: JobRecord, pods: tuple[PodRecord, ...] = ()) -> Course:
     phase, message = Phase.SUCCEEDED if ending.result is not None else Phase.FAILED, f"attempt {job.attempt} has ended"
     if pods and pods[-1].is_outlived:
-        message = with_cure("SidecarRunning", f"{message}; its Job is deleted, since {outliving(pods[-1])}")
-    over = not_ready(phase, "Finished", message)
+        message = with_cure(Reason.SIDECAR_RUNNING, f"{message}; its Job is deleted, since {outliving(pods[-1])}")
+    over = not_ready(phase, Reason.FINISHED, message)
     return Course(readiness=over, ending=ending, attempt=job.attempt, image=job.image)
 
 
@@ -264,13 +261,15 @@ def _repeated(scene: Scene, job: JobRecord) -> Course | None:
     if not job.is_complete and (silent is None or not is_held(silent, scene.now_s)):
         return None
     was, attempt = _kept_reason(scene, job), scene.previous.attempt or 0
-    if was == REPEATING:
+    if was == Reason.RECOVERING_RESULT:
         message = f"attempt {job.attempt} is complete like the one before it, but the result of neither could be read"
-        return _over(Ending(reason=RESULT_MISSING, message=message), job)
-    waiting = not_ready(Phase.FINALIZING, RESULT_MISSING, f"Job {job.name} is complete, but left no result; it is repeated once", 0.0)
-    is_noted = was == RESULT_MISSING and attempt == job.attempt
+        return _over(Ending(reason=Reason.RESULT_MISSING, message=message), job)
+    waiting = not_ready(
+        Phase.FINALIZING, Reason.RESULT_MISSING, f"Job {job.name} is complete, but left no result; it is repeated once", 0.0
+    )
+    is_noted = was == Reason.RESULT_MISSING and attempt == job.attempt
     action = DeleteJob(name=job.name, uid=job.uid) if is_noted else None
-    return Course(readiness=waiting, action=action, attempt=job.attempt, image=job.image, reason=RESULT_MISSING)
+    return Course(readiness=waiting, action=action, attempt=job.attempt, image=job.image, reason=Reason.RESULT_MISSING)
 
 
 def _suspending(scene: Scene, job: JobRecord) -> Course | None:
@@ -281,7 +280,7 @@ def _suspending(scene: Scene, job: JobRecord) -> Course | None:
     ended_well = policy.successful_pod(scene.observed.pods_of(job))
     if not scene.search.spec.suspend or (ended_well is not None and not ended_well.is_outlived):
         return None
-    waiting = not_ready(Phase.SUSPENDING, "Suspending", f"Job {job.name} is deleted because spec.suspend is true", _LOOK_AGAIN_S)
+    waiting = not_ready(Phase.SUSPENDING, Reason.SUSPENDING, f"Job {job.name} is deleted because spec.suspend is true", _LOOK_AGAIN_S)
     action = DeleteJob(name=job.name, uid=job.uid)
     return Course(readiness=waiting, action=action, attempt=job.attempt, image=job.image, reason=_kept_reason(scene, job), failures=0)
 
@@ -304,7 +303,7 @@ def _requeued(scene: Scene, job: JobRecord) -> Course | None:
     if not is_relabelled(scene.observed.search, job) or has_been_admitted(job, scene.previous) or scene.observed.pods_of(job):
         return None
     message = f"Job {job.name} was made with other labels or annotations for Kueue and was never admitted; it is replaced"
-    waiting = not_ready(Phase.QUEUED, "QueueChanged", message, _LOOK_AGAIN_S)
+    waiting = not_ready(Phase.QUEUED, Reason.QUEUE_CHANGED, message, _LOOK_AGAIN_S)
     action = DeleteJob(name=job.name, uid=job.uid)
     return Course(readiness=waiting, action=action, attempt=job.attempt, image=job.image, reason=_kept_reason(scene, job))
 
@@ -356,7 +355,7 @@ def _renewed(scene: Scene, job: JobRecord) -> Course | None:
     ):
         return None
     message = f"Job {job.name} was interrupted {num_interrupted} times and got on; a new one does not wait as long for its next pod"
-    waiting = not_ready(Phase.INTERRUPTED, "JobRenewed", message, _LOOK_AGAIN_S)
+    waiting = not_ready(Phase.INTERRUPTED, Reason.JOB_RECREATED, message, _LOOK_AGAIN_S)
     action = DeleteJob(name=job.name, uid=job.uid)
     return Course(readiness=waiting, action=action, attempt=job.attempt, image=job.image, reason=_kept_reason(scene, job), failures=0)
 
@@ -372,13 +371,13 @@ def _exited(scene: Scene, job: JobRecord) -> Readiness | None:
     succeeded = policy.successful_pod(scene.observed.pods_of(job))
     if succeeded is None:
         return None
-    return not_ready(Phase.FINALIZING, "TrainerExited", f"pod {succeeded.name} has ended; its Job is not complete yet", _LOOK_AGAIN_S)
+    return not_ready(Phase.FINALIZING, Reason.TRAINER_EXITED, f"pod {succeeded.name} has ended; its Job is not complete yet", _LOOK_AGAIN_S)
 
 
-def _kept_reason(scene: Scene, job: JobRecord | None) -> str | None:
+def _kept_reason(scene: Scene, job: JobRecord | None) -> Reason | None:
     """A repetition stays one until the search ends, whoever restarts in between."""
     was = verdict_of(scene.previous, ConditionType.SUCCEEDED)
-    if was is None or was.reason not in (RESULT_MISSING, REPEATING):
+    if was is None or was.reason not in (Reason.RESULT_MISSING, Reason.RECOVERING_RESULT):
         return None
     is_next = job is not None and job.attempt > (scene.previous.attempt or 0)
-    return REPEATING if is_next else was.reason
+    return Reason.RECOVERING_RESULT if is_next else Reason(was.reason)

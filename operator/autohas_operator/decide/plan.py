@@ -18,6 +18,7 @@ from autohas_api.base.spec_errors import SpecError
 from autohas_api.space.decisions import Space, resolve
 from autohas_api.spec.search import Search, read
 from autohas_api.wire.messages import Stage
+from autohas_api.wire.reasons import Reason
 from autohas_api.wire.status import ConditionType, Phase, Status, TrainerStatus
 from autohas_operator.decide import policy
 from autohas_operator.decide.admission import admitted_verdict, pinned_image, platform_refusal, suspended_verdict
@@ -25,7 +26,7 @@ from autohas_operator.decide.announcements import Announcement, announcements
 from autohas_operator.decide.cleanup import CleanUp, aftermath
 from autohas_operator.decide.conditions import Verdict, changed_s, is_finished, merged, verdict_of, with_summary
 from autohas_operator.decide.limits import num_interruptions
-from autohas_operator.decide.phases import RESULT_MISSING, Course, CreateAttempt, DeleteJob, Scene, TouchJob, course, hindered
+from autohas_operator.decide.phases import Course, CreateAttempt, DeleteJob, Scene, TouchJob, course, hindered
 from autohas_operator.decide.recognition import recognize
 from autohas_operator.decide.reports import (
     checkpoint_verdict,
@@ -105,10 +106,10 @@ def _decided(scene: Scene) -> Plan:
 
 _PAUSED = Verdict(
     status="True",
-    reason="PausedByAnnotation",
+    reason=Reason.PAUSED_BY_ANNOTATION,
     message=f"the annotation {ANNOTATION_PAUSED} is there: the operator does nothing for this search until it is removed",
 )
-_NOT_PAUSED = Verdict(status="False", reason="NotPaused", message=f"the annotation {ANNOTATION_PAUSED} is not there")
+_NOT_PAUSED = Verdict(status="False", reason=Reason.NOT_PAUSED, message=f"the annotation {ANNOTATION_PAUSED} is not there")
 
 
 def _afterwards(observed: Observed, previous: Status, now_s: float) -> Plan:
@@ -163,14 +164,14 @@ def _judgement(document: str, *, has_begun: bool) -> tuple[Search, Space] | Verd
         search = read(json.loads(document))
         return search, resolve(search.spec)
     except SpecError as error:
-        return Verdict(status="False", reason="InvalidSpec", message=clean(str(error)))
+        return Verdict(status="False", reason=Reason.INVALID_SPEC, message=clean(str(error)))
 
 
 def _rejected(observed: Observed, previous: Status, accepted: Verdict, now_s: float) -> Plan:
     """No Job is made; one that runs already (an older operator accepted it) is left alone."""
     message = "nothing is started until the search is accepted"
-    waiting = Verdict(status="Unknown", reason="NotAccepted", message=message)
-    stopped = Verdict(status="False", reason="NotAccepted", message=message)
+    waiting = Verdict(status="Unknown", reason=Reason.NOT_ACCEPTED, message=message)
+    stopped = Verdict(status="False", reason=Reason.NOT_ACCEPTED, message=message)
     verdicts = {
         ConditionType.ACCEPTED: accepted,
         ConditionType.ADMITTED: admitted_verdict(observed.search, observed.job, previous, now_s),
@@ -206,7 +207,7 @@ def _published(scene: Scene, decided: Course) -> Plan:
         action=decided.action,
         announcements=announcements(previous, status, report),
         look_again_s=look_again_s,
-        is_grave=decided.ending is not None or decided.reason == RESULT_MISSING,
+        is_grave=decided.ending is not None or decided.reason is Reason.RESULT_MISSING,
     )
 
 
@@ -290,7 +291,7 @@ def _admitted(scene: Scene, decided: Course) -> Verdict:
 def _checkpoint(scene: Scene, status: Status, decided: Course) -> Verdict:
     """The end of a search says nothing new about its checkpoints, unless none of them could be read."""
     if decided.ending is not None and decided.ending.reason == policy.FAILURE_REASONS[ExitCode.NO_CHECKPOINT]:
-        return Verdict(status="False", reason="RestoreFailed", message=decided.ending.message)
+        return Verdict(status="False", reason=Reason.RESTORE_FAILED, message=decided.ending.message)
     was = verdict_of(scene.previous, ConditionType.CHECKPOINT_READY)
     if was is not None and decided.ending is not None:
         return was
@@ -303,22 +304,22 @@ def _checkpoint(scene: Scene, status: Status, decided: Course) -> Verdict:
 def _accepted(scene: Scene, status: Status, decided: Course) -> Verdict:
     report, was = scene.observed.report, verdict_of(scene.previous, ConditionType.ACCEPTED)
     is_running = decided.readiness.phase is Phase.RUNNING
-    if is_running and report is None and was is not None and was.reason == "VersionSkew":
+    if is_running and report is None and was is not None and was.reason == Reason.VERSION_SKEW:
         return was  # this operator has just started and has not asked yet
     if is_running and report is not None and report.is_version_skew:
         image = status.trainer.image if status.trainer is not None else ""
         message = f"the trainer image {image} is of another version than the operator: {report.problem}"
-        return Verdict(status="False", reason="VersionSkew", message=message)
-    return _refused(scene) or Verdict(status="True", reason="Valid", message="the search can be run as it is written")
+        return Verdict(status="False", reason=Reason.VERSION_SKEW, message=message)
+    return _refused(scene) or Verdict(status="True", reason=Reason.VALID, message="the search can be run as it is written")
 
 
 def _end_verdicts(decided: Course) -> dict[ConditionType, Verdict]:
     phase, ending = decided.readiness.phase, decided.ending
     if ending is None:
         message = "the search has not ended"
-        succeeded = Verdict(status="Unknown", reason=decided.reason or phase.value, message=message)
-        finished = Verdict(status="False", reason="InProgress", message=message)
+        succeeded = Verdict(status="Unknown", reason=decided.reason or phase, message=message)
+        finished = Verdict(status="False", reason=Reason.IN_PROGRESS, message=message)
     else:
         succeeded = Verdict(status="True" if ending.result is not None else "False", reason=ending.reason, message=ending.message)
-        finished = Verdict(status="True", reason=phase.value, message=ending.message)
+        finished = Verdict(status="True", reason=phase, message=ending.message)
     return {ConditionType.SUCCEEDED: succeeded, ConditionType.FINISHED: finished}

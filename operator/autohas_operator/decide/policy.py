@@ -10,6 +10,7 @@ from autohas_api.base.names import FATAL_EXIT_CODES, ExitCode
 from autohas_api.space.decisions import Space
 from autohas_api.spec.search import Search
 from autohas_api.wire.messages import MessageError, Result, decode_last_word
+from autohas_api.wire.reasons import Reason
 from autohas_api.wire.result import search_result
 from autohas_api.wire.status import MAX_LOST_PODS, SearchResult
 from autohas_operator.decide.termination_message import last_sentence
@@ -58,17 +59,17 @@ _LOST_PODS: Final = frozenset({"NodeLost", "NodeShutdown"})
 _NEVER_STARTED: Final = ("StartError", "ContainerCannotRun")
 """Reasons of the kubelet for a container that has ended and never ran."""
 
-FAILURE_REASONS: Final[dict[int, str]] = {
-    ExitCode.USAGE: "ConfigError",
-    ExitCode.CONFIGURATION: "ConfigError",
-    ExitCode.DATA: "DataError",
-    ExitCode.NO_CHECKPOINT: "NoUsableCheckpoint",
-    ExitCode.NUMERICAL: "NumericalFailure",
+FAILURE_REASONS: Final[dict[int, Reason]] = {
+    ExitCode.USAGE: Reason.CONFIG_ERROR,
+    ExitCode.CONFIGURATION: Reason.CONFIG_ERROR,
+    ExitCode.DATA: Reason.DATA_ERROR,
+    ExitCode.NO_CHECKPOINT: Reason.NO_USABLE_CHECKPOINT,
+    ExitCode.NUMERICAL: Reason.NUMERICAL_FAILURE,
 }
 """Reason of the condition Succeeded for the exit codes that fail a search at once."""
 _BY_RULE: Final = "PodFailurePolicy"
 """The Job controller's reason when a rule of the Job's podFailurePolicy failed it."""
-BY_LIMIT: Final = "BackoffLimitExceeded"
+BY_LIMIT: Final = Reason.BACKOFF_LIMIT_EXCEEDED
 """The Job controller's reason when more pods failed than the Job's backoffLimit allows."""
 _SIGKILL: Final = 137
 _END_WORDS: Final = {_SIGKILL: "Killed", **{int(code): code.name.title().replace("_", "") for code in ExitCode}}
@@ -79,7 +80,7 @@ _EXIT_CODE_IN_JOB: Final = re.compile(r"failed with exit code (\d{1,3}) ")
 class Ending:
     """How a search ended: with a `result`, or without one for `reason`."""
 
-    reason: str
+    reason: Reason
     message: str
     result: SearchResult | None = None
 
@@ -100,9 +101,9 @@ def judge_result(pod: PodRecord, search: Search, space: Space) -> Ending:
         result = _checked_result(pod, search, space)
     except MessageError as error:
         message = f"the trainer exited with 0, but its result cannot be trusted: {clean(str(error), 512)}"
-        return Ending(reason="ResultInvalid", message=message)
+        return Ending(reason=Reason.RESULT_INVALID, message=message)
     score = result.scores.test
-    return Ending(reason="ResultStored", message=f"{result.scores.metric} {score} on the test split", result=result)
+    return Ending(reason=Reason.RESULT_STORED, message=f"{result.scores.metric} {score} on the test split", result=result)
 
 
 def _checked_result(pod: PodRecord, search: Search, space: Space) -> SearchResult:
@@ -131,9 +132,9 @@ def judge_failure(job: JobRecord, failure: JobFailure, pods: tuple[PodRecord, ..
     said = _EXIT_CODE_IN_JOB.search(failure.message)
     code = fatal.end.exit_code if fatal is not None and fatal.end is not None else int(said[1]) if said else -1
     if failure.reason == _BY_RULE or fatal is not None:
-        reason = FAILURE_REASONS.get(code, "TrainerFailed")
+        reason = FAILURE_REASONS.get(code, Reason.TRAINER_FAILED)
     else:
-        reason = failure.reason if failure.reason in (BY_LIMIT, "DeadlineExceeded") else "JobFailed"
+        reason = Reason(failure.reason) if failure.reason in (BY_LIMIT, Reason.DEADLINE_EXCEEDED) else Reason.JOB_FAILED
     last = fatal or next((p for p in reversed(pods) if p.end is not None or p.reason), None)
     sentence = last_sentence(last) if last is not None else ""
     return Ending(reason=reason, message=clean(sentence or failure.message or f"Job {job.name} failed"))

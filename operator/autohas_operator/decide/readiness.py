@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from autohas_api.base.names import ExitCode
+from autohas_api.wire.reasons import Reason
 from autohas_api.wire.status import ConditionType, Phase, Status
 from autohas_operator.decide import policy
 from autohas_operator.decide.conditions import Verdict, goes_on, verdict_of
@@ -19,6 +20,7 @@ from autohas_operator.wording import epoch, timestamp
 
 _IMAGE_REASONS = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"})
 _CREATING_REASONS = frozenset({"", "ContainerCreating", "PodInitializing"})
+_VOLUME_EVENTS = frozenset({"FailedMount", "FailedAttachVolume"})
 _STOPPED_CODES = frozenset({int(ExitCode.INTERRUPTED), 128 + 9, 128 + 15})
 """How a trainer ends that the kubelet stops: with its checkpoint, by SIGKILL, by SIGTERM."""
 _LOOK_AGAIN_S = 5.0
@@ -34,7 +36,7 @@ class Readiness:
     look_again_s: float | None = None
 
 
-def not_ready(phase: Phase, reason: str, message: str, look_again_s: float | None = None) -> Readiness:
+def not_ready(phase: Phase, reason: Reason, message: str, look_again_s: float | None = None) -> Readiness:
     """TrainerReady is False."""
     return Readiness(phase=phase, verdict=Verdict(status="False", reason=reason, message=message), look_again_s=look_again_s)
 
@@ -46,7 +48,7 @@ def readiness(job: JobRecord, observed: Observed, previous: Status, now_s: float
     staying = [pod for pod in active if pod.deletion_s is None]
     if job.is_suspended:
         message = f"Job {job.name} is suspended; its pod starts when it is resumed (see the condition Admitted)"
-        return not_ready(Phase.QUEUED, "JobSuspended", message, policy.QUOTA_EXPECTED_S)
+        return not_ready(Phase.QUEUED, Reason.JOB_SUSPENDED, message, policy.QUOTA_EXPECTED_S)
     if staying:
         return _staying(staying[-1], observed, previous, now_s)
     if active:
@@ -102,21 +104,21 @@ def _without_pods(job: JobRecord, observed: Observed, previous: Status, now_s: f
     told = observed.explanation if observed.explanation is not None and _is_news(observed.explanation, previous) else None
     if waited_s < policy.PODS_EXPECTED_S:
         rest_s = policy.PODS_EXPECTED_S - waited_s
-        return not_ready(_before_pods(previous), "WaitingForPod", f"Job {job.name} is created, its pod is not yet", rest_s)
+        return not_ready(_before_pods(previous), Reason.WAITING_FOR_POD, f"Job {job.name} is created, its pod is not yet", rest_s)
     if told is not None:
-        return not_ready(_before_pods(previous), *refused("PodsNotCreated", f"{told.reason}: {told.message}"), policy.LOOK_AGAIN_S)
+        return not_ready(_before_pods(previous), *refused(Reason.PODS_NOT_CREATED, f"{told.reason}: {told.message}"), policy.LOOK_AGAIN_S)
     if job.num_failed > 0 or (previous.starts or 0) > job.starts_before:  # an earlier Job's pods delay none of this one
         wait = "10 s, doubled each time up to 10 minutes, since the end of a pod that is gone"
         message = f"Job {job.name} waits before it makes the next pod: {wait}"
-        return not_ready(Phase.INTERRUPTED, "BackOff", message, policy.LOOK_AGAIN_S)
+        return not_ready(Phase.INTERRUPTED, Reason.BACK_OFF, message, policy.LOOK_AGAIN_S)
     message = f"Job {job.name} has had no pod for {policy.PODS_EXPECTED_S:.0f} s and no event says why: is the Job controller running?"
-    return not_ready(Phase.STARTING, "PodsNotCreated", message, policy.LOOK_AGAIN_S)
+    return not_ready(Phase.STARTING, Reason.PODS_NOT_CREATED, message, policy.LOOK_AGAIN_S)
 
 
 def _ignored(item: IgnoredPod, previous: Status) -> Readiness:
     """The only pod counts for nothing: a webhook changed it, or it is a forgery and the Job's own is not there yet."""
-    message = f"pod {item.pod.name} is not what its Job describes, and counts for nothing: {item.difference}; {CURES['PodIgnored']}"
-    return not_ready(_before_pods(previous), "PodIgnored", message, policy.LOOK_AGAIN_S)
+    message = f"pod {item.pod.name} is not what its Job describes, and counts for nothing: {item.difference}; {CURES[Reason.POD_IGNORED]}"
+    return not_ready(_before_pods(previous), Reason.POD_IGNORED, message, policy.LOOK_AGAIN_S)
 
 
 def spoiled(job: JobRecord, observed: Observed, previous: Status, *, is_suspended: bool) -> tuple[Readiness, bool] | None:
@@ -131,11 +133,11 @@ def spoiled(job: JobRecord, observed: Observed, previous: Status, *, is_suspende
     culprit = next(item for item in reversed(ignored) if item.pod.is_over)
     ended = f"Job {job.name} was ended by pod {culprit.pod.name}, which counts for nothing: {culprit.difference}"
     if is_suspended:
-        return not_ready(Phase.SUSPENDING, "JobReplaced", f"{ended}; it is deleted because spec.suspend is true"), True
+        return not_ready(Phase.SUSPENDING, Reason.JOB_REPLACED, f"{ended}; it is deleted because spec.suspend is true"), True
     if pods or (previous.starts or 0) > job.starts_before:
-        return not_ready(Phase.INTERRUPTED, "JobReplaced", f"{ended}; the next attempt {goes_on(previous)}"), True
+        return not_ready(Phase.INTERRUPTED, Reason.JOB_REPLACED, f"{ended}; the next attempt {goes_on(previous)}"), True
     cure = f"exempt the namespace from what changes its pods (docs/install.md), then delete Job {job.name}: the next attempt follows"
-    return not_ready(Phase.INTERRUPTED, "PodIgnored", f"{ended}; {cure}"), False
+    return not_ready(Phase.INTERRUPTED, Reason.POD_IGNORED, f"{ended}; {cure}"), False
 
 
 def unpullable(job: JobRecord, observed: Observed, image: str) -> Readiness | None:
@@ -144,7 +146,7 @@ def unpullable(job: JobRecord, observed: Observed, image: str) -> Readiness | No
     if image == job.image or not pods or (pods[-1].waiting or ("", ""))[0] not in _IMAGE_REASONS:
         return None
     message = f"Job {job.name} cannot pull image {job.image}, with which no trainer has started; the next attempt takes {image}"
-    return not_ready(Phase.STARTING, "JobReplaced", message)
+    return not_ready(Phase.STARTING, Reason.JOB_REPLACED, message)
 
 
 def _is_news(told: Explanation, previous: Status) -> bool:
@@ -163,21 +165,21 @@ def _between_pods(job: JobRecord, pods: tuple[PodRecord, ...], told: Explanation
     stalled = _stalled(pod, told) if told is not None and told.reason == "Unhealthy" else None
     if told is not None and stalled is not None:
         message = f"pod {pod.name} was stopped because {stalled}; {follows} ({told.message})"
-        return not_ready(Phase.INTERRUPTED, "Stalled", message, policy.LOOK_AGAIN_S)
+        return not_ready(Phase.INTERRUPTED, Reason.STALLED, message, policy.LOOK_AGAIN_S)
     if next_s is not None and ended_s is not None and not is_last:
         is_overdue = now_s >= next_s + policy.PODS_EXPECTED_S
         if is_overdue and told is not None and told.reason == "FailedCreate" and told.time_s >= ended_s:
-            return not_ready(Phase.INTERRUPTED, *refused("PodsNotCreated", f"{told.reason}: {told.message}"), policy.LOOK_AGAIN_S)
+            return not_ready(Phase.INTERRUPTED, *refused(Reason.PODS_NOT_CREATED, f"{told.reason}: {told.message}"), policy.LOOK_AGAIN_S)
         look_again_s = ended_s + policy.PODS_EXPECTED_S - now_s
         if look_again_s <= 0 and not _is_untold_failure(pod, previous):
             message = f"pod {pod.name} has ended ({said}); its Job waits longer after each end (10 s to 10 minutes); {follows}"
-            return not_ready(Phase.INTERRUPTED, "BackOff", message, policy.LOOK_AGAIN_S)
+            return not_ready(Phase.INTERRUPTED, Reason.BACK_OFF, message, policy.LOOK_AGAIN_S)
     if policy.is_lost(pod):
         message = f"pod {pod.name} was lost with its node or its container runtime ({said}); {follows}"
-        return not_ready(Phase.INTERRUPTED, "PodLost", message, look_again_s)
+        return not_ready(Phase.INTERRUPTED, Reason.POD_LOST, message, look_again_s)
     if policy.is_interruption(pod):
-        return not_ready(Phase.INTERRUPTED, "Interrupted", f"pod {pod.name} was stopped ({said}); {follows}", look_again_s)
-    return not_ready(Phase.INTERRUPTED, "TrainerFailed", f"pod {pod.name} failed: {said}; {follows}", look_again_s)
+        return not_ready(Phase.INTERRUPTED, Reason.INTERRUPTED, f"pod {pod.name} was stopped ({said}); {follows}", look_again_s)
+    return not_ready(Phase.INTERRUPTED, Reason.TRAINER_FAILED, f"pod {pod.name} failed: {said}; {follows}", look_again_s)
 
 
 def _stalled(pod: PodRecord, told: Explanation) -> str | None:
@@ -199,7 +201,7 @@ def _what_follows(job: JobRecord, previous: Status, next_s: float | None, *, is_
 def _is_untold_failure(pod: PodRecord, previous: Status) -> bool:
     """Whether a failure is seen for the first time: it has its event, however late an operator comes."""
     was = verdict_of(previous, ConditionType.TRAINER_READY)
-    return policy.is_failure(pod) and previous.phase is not Phase.INTERRUPTED and (was is None or was.reason != "TrainerFailed")
+    return policy.is_failure(pod) and previous.phase is not Phase.INTERRUPTED and (was is None or was.reason != Reason.TRAINER_FAILED)
 
 
 def _has_ended_of(pod: PodRecord, told: Explanation) -> bool:
@@ -223,33 +225,37 @@ def stopping(pod: PodRecord, phase: Phase, now_s: float) -> Readiness:
     """A pod that is being deleted; when that takes too long, its node is to blame."""
     overdue_s = now_s - (pod.deletion_s or now_s) - policy.NODE_LOST_S
     if overdue_s < 0 or not pod.node:
-        return not_ready(phase, "Terminating", f"pod {pod.name} is being stopped", max(-overdue_s, _LOOK_AGAIN_S))
+        return not_ready(phase, Reason.TERMINATING, f"pod {pod.name} is being stopped", max(-overdue_s, _LOOK_AGAIN_S))
     message = (
         f"node {pod.node} does not confirm that pod {pod.name} has stopped, so no other pod may start; "
         f"repair the node, or delete its Node object (kubectl delete node {pod.node}) when it is gone for good"
     )
-    return not_ready(phase, "NodeUnreachable", message, policy.LOOK_AGAIN_S)
+    return not_ready(phase, Reason.NODE_UNREACHABLE, message, policy.LOOK_AGAIN_S)
 
 
 def _staying(pod: PodRecord, observed: Observed, previous: Status, now_s: float) -> Readiness:
     if pod.is_running:
         return _running(pod, observed.report, previous)
     if pod.unschedulable is not None and pod.scheduled_s is None:
-        return not_ready(Phase.STARTING, "Unschedulable", with_cure("Unschedulable", f"pod {pod.name}: {pod.unschedulable}"))
-    reason, message = pod.waiting or ("", "")
-    if reason in _IMAGE_REASONS:
-        return not_ready(Phase.STARTING, "ImagePullFailed", with_cure("ImagePullFailed", f"pod {pod.name}: {reason}: {message}"))
-    if reason not in _CREATING_REASONS:
-        return not_ready(Phase.STARTING, "ContainerNotCreated", with_cure("ContainerNotCreated", f"pod {pod.name}: {reason}: {message}"))
+        return _not_created(pod, Reason.UNSCHEDULABLE, pod.unschedulable)
+    why, message = pod.waiting or ("", "")
+    if why in _IMAGE_REASONS:
+        return _not_created(pod, Reason.IMAGE_PULL_FAILED, f"{why}: {message}")
+    if why not in _CREATING_REASONS:
+        return _not_created(pod, Reason.CONTAINER_NOT_CREATED, f"{why}: {message}")
     creating_s = _creating_for(pod, now_s)
     if creating_s >= policy.CONTAINER_EXPECTED_S:
         told = observed.explanation
-        reason = "FailedMount" if told is not None and told.reason in ("FailedMount", "FailedAttachVolume") else "ContainerNotCreated"
+        reason = Reason.FAILED_MOUNT if told is not None and told.reason in _VOLUME_EVENTS else Reason.CONTAINER_NOT_CREATED
         said = f"{told.reason}: {told.message}" if told is not None else "and no event says why"
         message = with_cure(reason, f"pod {pod.name} has had no container for {policy.CONTAINER_EXPECTED_S:.0f} s: {said}")
         return not_ready(Phase.STARTING, reason, message, policy.LOOK_AGAIN_S)
     rest_s = policy.CONTAINER_EXPECTED_S - creating_s
-    return not_ready(Phase.STARTING, "PodStarting", f"pod {pod.name} is being started", rest_s)
+    return not_ready(Phase.STARTING, Reason.POD_STARTING, f"pod {pod.name} is being started", rest_s)
+
+
+def _not_created(pod: PodRecord, reason: Reason, sentence: str) -> Readiness:
+    return not_ready(Phase.STARTING, reason, with_cure(reason, f"pod {pod.name}: {sentence}"))
 
 
 def _running(pod: PodRecord, report: Report | None, previous: Status) -> Readiness:
@@ -258,17 +264,17 @@ def _running(pod: PodRecord, report: Report | None, previous: Status) -> Readine
     was_running = previous.phase is Phase.RUNNING and not _is_newer(pod, previous)
     has_reported = report is not None and report.progress is not None
     if report is not None and report.is_version_skew:
-        return Readiness(phase=Phase.RUNNING, verdict=Verdict(status="Unknown", reason="VersionSkew", message=report.problem))
+        return Readiness(phase=Phase.RUNNING, verdict=Verdict(status="Unknown", reason=Reason.VERSION_SKEW, message=report.problem))
     is_expected = has_reported or was_running or (pod.is_started and report is not None and not report.is_early)
     if report is not None and report.misses >= policy.MAX_MISSES and is_expected:
         message = f"pod {pod.name} runs, but its progress cannot be read: {report.problem}"
-        return Readiness(phase=Phase.RUNNING, verdict=Verdict(status="Unknown", reason="ProgressUnreachable", message=message))
+        return Readiness(phase=Phase.RUNNING, verdict=Verdict(status="Unknown", reason=Reason.PROGRESS_UNREACHABLE, message=message))
     if was is not None and was_running and not has_reported:
         return Readiness(phase=Phase.RUNNING, verdict=was)  # this operator has just started: it has not asked yet, or once in vain
     if has_reported:
-        reporting = Verdict(status="True", reason="Reporting", message="the trainer reports its progress")
+        reporting = Verdict(status="True", reason=Reason.REPORTING, message="the trainer reports its progress")
         return Readiness(phase=Phase.RUNNING, verdict=reporting)
-    return not_ready(Phase.STARTING, "WaitingForReport", f"pod {pod.name} runs and has not reported yet")
+    return not_ready(Phase.STARTING, Reason.WAITING_FOR_REPORT, f"pod {pod.name} runs and has not reported yet")
 
 
 def _is_newer(pod: PodRecord, previous: Status) -> bool:

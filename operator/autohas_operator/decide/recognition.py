@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from autohas_api.spec.search import Search
+from autohas_api.wire.reasons import Reason
 from autohas_api.wire.status import Status
 from autohas_operator.decide.admission import image_for
 from autohas_operator.decide.announcements import Announcement
@@ -79,9 +80,9 @@ def _template(job: JobRecord, observed: Observed, search: Search, settings: PodS
 
 def _about_job(job: JobRecord) -> Announcement:
     message = f"Job {job.name} claims to be attempt {job.attempt}, but this operator did not make it: it is deleted, and counts for nothing"
-    return Announcement(type="Warning", reason="JobIgnored", message=message)
+    return Announcement(type="Warning", reason=Reason.JOB_IGNORED, message=message)
 
 
 def _about_pod(ignored: IgnoredPod) -> Announcement:
     message = f"pod {ignored.pod.name} claims to be a trainer, but {ignored.difference}: it counts for nothing"
-    return Announcement(type="Warning", reason="PodIgnored", message=message)
+    return Announcement(type="Warning", reason=Reason.POD_IGNORED, message=message)

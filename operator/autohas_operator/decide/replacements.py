@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from autohas_api.wire.reasons import Reason
 from autohas_api.wire.status import Phase, Status
 from autohas_operator.decide import policy
 from autohas_operator.decide.conditions import goes_on
@@ -29,12 +30,12 @@ def replacement(job: JobRecord, pods: tuple[PodRecord, ...], previous: Status, n
     newest = pods[-1] if pods else None
     if newest is not None and newest.is_outlived and policy.successful_pod(pods) is None:
         message = f"{outliving(newest)} ({last_sentence(newest)}); Job {job.name} is deleted, and the next attempt {goes_on(previous)}"
-        readiness = not_ready(Phase.INTERRUPTED, "SidecarRunning", with_cure("SidecarRunning", message))
+        readiness = not_ready(Phase.INTERRUPTED, Reason.SIDECAR_RUNNING, with_cure(Reason.SIDECAR_RUNNING, message))
         return Replacement(readiness=readiness, rest_s=policy.SIDECAR_S - (policy.outlived_s(newest, now_s) or 0.0))
     if policy.is_forgiven(job, pods):
         message = f"Job {job.name} gave up because it counts lost pods as failures; the next attempt {goes_on(previous)}"
         said = f"pod {newest.name}: {last_sentence(newest)}; " if newest is not None else ""  # absent: its node was deleted
-        readiness = not_ready(Phase.INTERRUPTED, "PodLost", f"{said}{message}")
+        readiness = not_ready(Phase.INTERRUPTED, Reason.POD_LOST, f"{said}{message}")
         return Replacement(readiness=readiness, rest_s=0.0)
     return None
 

@@ -10,6 +10,7 @@ from autohas_api.base.names import ExitCode
 from autohas_api.space.decisions import decimal
 from autohas_api.spec.search import Spec
 from autohas_api.wire.messages import NOTICES_PER_START, Interrupted, MessageError, Progress, StopReason, decode_last_word
+from autohas_api.wire.reasons import Reason
 from autohas_api.wire.status import CheckpointStatus, ConditionType, Phase, Status
 from autohas_operator.decide import policy
 from autohas_operator.decide.conditions import Verdict, verdict_of
@@ -123,21 +124,21 @@ def checkpoint_verdict(  # noqa: PLR0913 - one argument for each thing that it d
     """
     if spec.checkpoint.storage.persistent_volume_claim is None:
         message = "checkpoints lie on the pod's own disk: a new pod starts at step 0; give checkpoint.storage.persistentVolumeClaim"
-        return Verdict(status="False", reason="NotDurable", message=message)
+        return Verdict(status="False", reason=Reason.NOT_DURABLE, message=message)
     if status.checkpoint is None:
-        return Verdict(status="Unknown", reason="NoneYet", message="no checkpoint has been reported yet")
+        return Verdict(status="Unknown", reason=Reason.NO_CHECKPOINT_YET, message="no checkpoint has been reported yet")
     age_s = now_s - max(epoch(status.checkpoint.time) or now_s, since_s or 0.0)
     is_old = age_s > policy.STALE_PERIODS * spec.checkpoint.period_seconds + policy.STALE_SLACK_S
     before = verdict_of(status, ConditionType.CHECKPOINT_READY)
-    is_known = before is not None and before.reason not in ("NoneYet", "ProgressUnreachable")
+    is_known = before is not None and before.reason not in (Reason.NO_CHECKPOINT_YET, Reason.PROGRESS_UNREACHABLE)
     if before is not None and is_known and status.phase is not Phase.RUNNING:
         return before  # while nothing is trained, a checkpoint that grows old costs nothing
     if is_old:
         return _old_checkpoint(spec, status, report, ready)
-    return before if before is not None and before.reason == "Fresh" else _FRESH
+    return before if before is not None and before.reason == Reason.FRESH else _FRESH
 
 
-_FRESH: Final = Verdict(status="True", reason="Fresh", message="the newest checkpoint is on the claim")
+_FRESH: Final = Verdict(status="True", reason=Reason.FRESH, message="the newest checkpoint is on the claim")
 
 
 def _old_checkpoint(spec: Spec, status: Status, report: Report | None, ready: Verdict) -> Verdict:
@@ -146,18 +147,18 @@ def _old_checkpoint(spec: Spec, status: Status, report: Report | None, ready: Ve
         message = (
             f"the newest checkpoint that is known is {age}; its trainer cannot be heard and may have written others (see TrainerReady)"
         )
-        return Verdict(status="Unknown", reason="ProgressUnreachable", message=message)
+        return Verdict(status="Unknown", reason=Reason.PROGRESS_UNREACHABLE, message=message)
     is_heard = status.phase is Phase.RUNNING and report is not None and report.progress is not None
     before = verdict_of(status, ConditionType.CHECKPOINT_READY)
-    if not is_heard and before is not None and before.reason != "NoneYet":
+    if not is_heard and before is not None and before.reason != Reason.NO_CHECKPOINT_YET:
         return before  # this operator has just started and has not asked yet, or nothing is trained
-    return Verdict(status="False", reason="Stale", message=f"the newest checkpoint is {age}")
+    return Verdict(status="False", reason=Reason.STALE, message=f"the newest checkpoint is {age}")
 
 
 CONVERGED: Final = {
-    StopReason.PLATEAU: ("Plateau", "the averaged reward has stopped rising (budget.earlyStopping.plateauSteps)"),
-    StopReason.CONVERGED: ("EntropyBelowThreshold", "the policy has decided (budget.earlyStopping.normalizedEntropyBelow)"),
-    StopReason.GOAL_REACHED: ("GoalReached", "a candidate has reached objective.goal"),
+    StopReason.PLATEAU: (Reason.PLATEAU, "the averaged reward has stopped rising (budget.earlyStopping.plateauSteps)"),
+    StopReason.CONVERGED: (Reason.ENTROPY_BELOW_THRESHOLD, "the policy has decided (budget.earlyStopping.normalizedEntropyBelow)"),
+    StopReason.GOAL_REACHED: (Reason.GOAL_REACHED, "a candidate has reached objective.goal"),
 }
 """Reason and message of Converged for the ends that come from having found something."""
 
@@ -167,16 +168,16 @@ def converged_verdict(previous: Status, report: Report | None, ending: Ending | 
     was = verdict_of(previous, ConditionType.CONVERGED)
     said = report.progress.stop_reason if report is not None and report.progress is not None else None
     stop = StopReason(ending.result.stop_reason) if ending is not None and ending.result is not None else said
-    if stop in CONVERGED:
+    if stop is not None and stop in CONVERGED:
         reason, message = CONVERGED[stop]
         return Verdict(status="True", reason=reason, message=message)
     if ending is not None and ending.result is not None:
-        return Verdict(status="False", reason=str(stop), message="the search used what it was given")
+        return Verdict(status="False", reason=Reason(ending.result.stop_reason), message="the search used what it was given")
     if was is not None and was.status == "True":
         return was
     if ending is not None:
-        return Verdict(status="False", reason="NoResult", message="the search ended without a result")
-    return Verdict(status="Unknown", reason="InProgress", message="the search has not ended")
+        return Verdict(status="False", reason=Reason.NO_RESULT, message="the search ended without a result")
+    return Verdict(status="Unknown", reason=Reason.IN_PROGRESS, message="the search has not ended")
 
 
 def is_progress_only(before: Status, after: Status) -> bool:

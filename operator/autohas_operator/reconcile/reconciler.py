@@ -15,6 +15,7 @@ import structlog
 from pydantic import ValidationError
 
 from autohas_api.base.names import LABEL_UID
+from autohas_api.wire.reasons import Reason
 from autohas_api.wire.status import Status
 from autohas_operator.client import JOBS, PODS, SEARCHES, KubeClient, listed
 from autohas_operator.cluster.cache import Cache
@@ -128,7 +129,7 @@ class Reconciler:
                     raise
                 number = decided.action.number
                 message = f"{error}; attempt {number} is passed over"
-                taken = Announcement(type="Warning", reason="NameConflict", message=message)
+                taken = Announcement(type="Warning", reason=Reason.NAME_CONFLICT, message=message)
                 self._strays.tell(observed.search, {f"{observed.search.uid}/{number}": taken})
                 observed = replace(observed, taken=observed.taken | {number})
                 decided = self._plan(observed)

@@ -116,7 +116,7 @@ def test_an_orphaned_pod_is_waited_for(bench: Any, trainer: Any) -> None:
     bench.reported(trainer, pod)
     (job,) = bench.objects("jobs")
     bench.kubectl("delete", "job", job["metadata"]["name"], "--cascade=orphan")
-    bench.until(lambda: bench.condition("TrainerReady") == ("False", "WaitingForPodToEnd"), "the operator waits")
+    bench.until(lambda: bench.condition("TrainerReady") == ("False", "WaitingForPodTermination"), "the operator waits")
     jobs_meanwhile = bench.objects("jobs")
     bench.kubectl("delete", "pod", pod["metadata"]["name"], "--force", "--grace-period=0")
     bench.until(lambda: bench.objects("jobs"), "attempt 2")

@@ -53,7 +53,7 @@ def test_no_attempt_while_a_pod_is_left(pod: dict[str, Any]) -> None:
 
     assert decided.action is None
     assert decided.status.phase is Phase.INTERRUPTED
-    assert verdict(decided.status, ConditionType.TRAINER_READY) == ("False", "WaitingForPodToEnd")
+    assert verdict(decided.status, ConditionType.TRAINER_READY) == ("False", "WaitingForPodTermination")
 
 
 def test_an_ended_orphan_does_not_block_the_next_attempt() -> None:
@@ -255,7 +255,7 @@ def test_a_complete_job_without_its_pod_is_repeated_once() -> None:
     assert verdict(noted.status, ConditionType.SUCCEEDED) == ("Unknown", "ResultMissing")
     assert isinstance(deleting.action, DeleteJob)
     assert isinstance(repeating.action, CreateAttempt)
-    assert verdict(repeating.status, ConditionType.SUCCEEDED) == ("Unknown", "RepeatingForResult")
+    assert verdict(repeating.status, ConditionType.SUCCEEDED) == ("Unknown", "RecoveringResult")
     assert verdict(lost.status, ConditionType.SUCCEEDED) == ("False", "ResultMissing")
 
 
@@ -320,10 +320,10 @@ def test_a_service_account_must_be_one_that_the_platform_allows() -> None:
         (Obstacle(blamed=Blamed.TRAINER, reason="NameConflict", message="m"), Phase.PENDING, ConditionType.TRAINER_READY, "NameConflict"),
         (Obstacle(blamed=Blamed.TRAINER, reason="JobNotCreated", message="m"), Phase.PENDING, ConditionType.TRAINER_READY, "JobNotCreated"),
         (
-            Obstacle(blamed=Blamed.TRAINER, reason="WaitingForName", message="m"),
+            Obstacle(blamed=Blamed.TRAINER, reason="NameStillTerminating", message="m"),
             Phase.PENDING,
             ConditionType.TRAINER_READY,
-            "WaitingForName",
+            "NameStillTerminating",
         ),
     ],
     ids=lambda value: value.reason if isinstance(value, Obstacle) else "",

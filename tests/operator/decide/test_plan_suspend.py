@@ -62,8 +62,8 @@ def test_a_running_search_is_suspended_by_deleting_its_job() -> None:
     ("children", "reason"),
     [
         ((LEAVING_JOB, LEAVING_POD), "JobDeleted"),
-        ((LEAVING_POD,), "WaitingForPodToEnd"),
-        ((POD,), "WaitingForPodToEnd"),
+        ((LEAVING_POD,), "WaitingForPodTermination"),
+        ((POD,), "WaitingForPodTermination"),
         ((LEAVING_JOB, LOST_POD), "NodeUnreachable"),
         ((LOST_POD,), "NodeUnreachable"),
     ],

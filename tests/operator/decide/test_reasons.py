@@ -1,78 +1,286 @@
-"""Every word that the operator can say is expected by a test of this folder."""
+"""Every reason that the operator has a word for comes out of some decision."""
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Iterator
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from autohas_api.base.names import ANNOTATION_PAUSED, LABEL_QUEUE
 from autohas_api.testing.rejections import changed
-from autohas_api.wire.status import ConditionType, Phase
+from autohas_api.wire.messages import NOTICE_TYPES, StopReason
+from autohas_api.wire.reasons import NoticeReason, Reason
+from autohas_api.wire.status import ConditionType, Phase, Status
 from autohas_operator.decide.phases import DeleteJob
+from autohas_operator.decide.plan import Plan, plan
+from autohas_operator.errors import (
+    ApiError,
+    ForbiddenError,
+    InvalidError,
+    NameTakenError,
+    OperatorError,
+    WaitError,
+    obstacle_to_creating,
+    refusal,
+)
+from autohas_operator.records.observed import Explanation, Report
 from autohas_operator.testing import sentences
-from autohas_operator.testing.builders import condition, ended_pod, observed, stored_job, stored_pod
-from autohas_operator.testing.decisions import CREATED, JOB, RUNNING, SEARCH, decide, verdict
-from autohas_operator.testing.reasons import said
+from autohas_operator.testing.builders import (
+    NOW_S,
+    PODS,
+    condition,
+    ended_pod,
+    notice,
+    observed,
+    outlived,
+    report,
+    result_text,
+    running_pod,
+    stored_job,
+    stored_pod,
+    stored_search,
+)
+from autohas_operator.testing.decisions import CREATED, JOB, POD, RUNNING, SEARCH, after, decide, verdict
 
 HERE = Path(__file__)
-SOME = {"Reporting", "SearchStalled", "EntropyBelowThreshold", "NumericalFailure"}
-"""Words that come from four different places; not an assertion, which would count for them."""
+LEAVING = "2027-01-15T08:00:00Z"
+SUSPENDED = stored_search(suspend=True)
+ON_DISK = stored_search(durable=False)
+PAUSED = changed(SEARCH, "metadata.annotations", {ANNOTATION_PAUSED: "true"})
+QUEUED = changed(SEARCH, "metadata.labels", {LABEL_QUEUE: "team"})
+NO_NODE = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": sentences.NO_GPU}
+SKEW = Report(pod_uid="pod-1", time_s=NOW_S, progress=None, misses=1, problem="message has version 2", is_version_skew=True)
+SILENT = Report(pod_uid="pod-1", time_s=NOW_S, progress=None, misses=3, problem="timeout")
+REBOOTED = ended_pod(JOB, code=255, reason="Unknown")
+FORGED = changed(ended_pod(JOB, code=0, uid="forged"), "spec.containers", [{"name": "trainer", "image": "forged:1"}])
+STRAY = changed(stored_job(SEARCH, 2, uid="stray"), "spec.template.spec.containers", [{"name": "trainer", "image": "forged:1"}])
+QUOTA = ForbiddenError(status=403, message=sentences.JOB_QUOTA, request="POST")
+DENIED = ForbiddenError(status=403, message="admission webhook denied the request", request="POST")
+NO_RIGHT = ForbiddenError(status=403, message='User "x" cannot create resource "jobs" in API group "batch"', request="POST")
+GOING = ForbiddenError(status=403, message="namespace ml because it is being terminated", request="POST")
+INVALID = InvalidError(status=422, message="spec.template: Invalid value", request="POST")
+CAREFUL = replace(PODS, allowed_images=("ours:",), priority_classes=("low",), runtime_classes=("gvisor",), schedulers=("ours",))
+COMPLETE = stored_job(SEARCH, conditions=[condition("Complete")])
 
 
-def _texts(node: ast.AST, *, with_calls: bool) -> Iterator[str]:
-    """Strings of an expression, without keys such as `status["phase"]`; without calls those of made-up inputs are left out."""
-    if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        yield node.value
-    elif isinstance(node, ast.Subscript):
-        yield from _texts(node.value, with_calls=with_calls)
-    elif with_calls or not isinstance(node, ast.Call):
-        for part in ast.iter_child_nodes(node):
-            yield from _texts(part, with_calls=with_calls)
+def held(search: Mapping[str, Any]) -> dict[str, Any]:
+    """The Job of a search, suspended by its queue."""
+    return changed(stored_job(search), "spec.suspend", True)  # noqa: FBT003 - JSON
 
 
-def _expected(source: str) -> set[str]:
-    """Strings in assertions, in lambdas (what `until` waits for) and among the cases of parametrized tests."""
-    tree = ast.parse(source)
-    tables = {n.targets[0].id: n.value for n in tree.body if isinstance(n, ast.Assign) and isinstance(n.targets[0], ast.Name)}
-    tables |= {n.target.id: n.value for n in tree.body if isinstance(n, ast.AnnAssign) and isinstance(n.target, ast.Name) and n.value}
-    words: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Assert | ast.Lambda):
-            words.update(_texts(node, with_calls=True))
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "parametrize":
-            cases = node.args[1]
-            words.update(_texts(tables.get(cases.id, cases) if isinstance(cases, ast.Name) else cases, with_calls=False))
-    return words
+def admitted(search: Mapping[str, Any]) -> dict[str, Any]:
+    """The Job of a search after its queue let it go."""
+    return stored_job(search, conditions=[{**condition("Suspended"), "status": "False"}])
 
 
-def test_every_reason_is_expected_by_a_test() -> None:
-    """Each stands in an assertion, in a lambda or in a parametrized case outside of calls: as an input alone it does not count."""
-    words = said()
-    expected = {word for path in HERE.parents[1].rglob("test_*.py") for word in _expected(path.read_text())}
-
-    assert words >= SOME
-    assert sorted(words - expected) == []
+def asks(**trainer: str) -> Plan:
+    """The decision about a search that asks for what the platform may not allow."""
+    return plan(observed(stored_search(trainer=trainer)), Status(), CAREFUL, NOW_S)
 
 
-COMPARED = (
-    "assert told == ('False', 'Word')",
-    "bench.until(lambda: told() == ('False', 'Word'), 'a wait')",
-    "CASES = [(made('In'), ('False', 'Word'))]\n@pytest.mark.parametrize(('a', 'b'), CASES)\ndef test(a, b): ...",
-)
-MENTIONED = (
-    "seen = made(reason='Word')",
-    "assert told['Word'] == 1",
-    "CASES = [(made('Word'), 1)]\n@pytest.mark.parametrize(('a', 'b'), CASES)\ndef test(a, b): ...",
-    "def test():\n    'Word'",
-)
+def refused(error: OperatorError) -> Plan:
+    """The decision after the API server refused to create the Job."""
+    return decide(observed(SEARCH, obstacle=refusal(error, is_create=True) or obstacle_to_creating(error)))
 
 
-@pytest.mark.parametrize(("source", "counts"), [*((s, True) for s in COMPARED), *((s, False) for s in MENTIONED)])
-def test_a_word_counts_where_something_is_compared_with_it(source: str, counts: bool) -> None:  # noqa: FBT001 - a case
-    """In an input, as a key or in a docstring it does not."""
-    assert ("Word" in _expected(source)) is counts
+def at(age_s: float, *children: Mapping[str, Any], before: Status = CREATED, search: Mapping[str, Any] = SEARCH, **seen: Any) -> Plan:
+    """The decision about a search with these Jobs and pods, so many seconds after they were made."""
+    return decide(observed(search, *children, **seen), before, at_s=NOW_S + age_s)
+
+
+def waits(reason: str, age_s: float = 1, **seen: Any) -> Plan:
+    """The decision about a pod whose container cannot start."""
+    return at(age_s, JOB, stored_pod(JOB, state={"waiting": {"reason": reason, "message": "m"}}), **seen)
+
+
+def event(reason: str, message: str) -> Explanation:
+    return Explanation(reason=reason, message=message, time_s=NOW_S)
+
+
+def exits(code: int) -> Plan:
+    """The decision about a trainer that ended with this code, in a Job whose rule failed it for that."""
+    job = stored_job(SEARCH, conditions=[condition("Failed", "PodFailurePolicy", f"failed with exit code {code} matching")])
+    return at(1, job, ended_pod(JOB, code=code), before=RUNNING)
+
+
+def gives_up(reason: str) -> Plan:
+    """The decision about a Job that its controller failed."""
+    return at(1, stored_job(SEARCH, conditions=[condition("Failed", reason)]), before=RUNNING)
+
+
+def succeeds(**said: Any) -> Plan:
+    """The decision about a trainer that ended with a result."""
+    return at(1, JOB, ended_pod(JOB, code=0, message=result_text(SEARCH, **said)), before=RUNNING)
+
+
+def works(**said: Any) -> Plan:
+    """The decision about a trainer that reports."""
+    return at(1, JOB, POD, before=RUNNING, report=report(SEARCH, **said))
+
+
+def rests(before: Status = RUNNING) -> Status:
+    """The status of a search at rest."""
+    return at(1, before=before, search=SUSPENDED).status
+
+
+RESULT_LOST = after(observed(SEARCH), observed(SEARCH, JOB, POD, report=report(SEARCH)), observed(SEARCH, COMPLETE))
+SPOILED = stored_job(SEARCH, conditions=[condition("Failed", "PodFailurePolicy")])
+EVICTED = at(2, held(QUEUED), before=at(1, admitted(QUEUED), search=QUEUED).status, search=QUEUED)
+LATE = {"trainings": "4", "startDeadlineSeconds": 600}
+OVERTIME = stored_search(budget={"trainings": "4", "maxActiveSeconds": 1})
+NO_INTERRUPTIONS = stored_search(failurePolicy={"maxInterruptions": 0})
+UNHEALTHY = event("Unhealthy", "Liveness probe failed: HTTP probe failed with statuscode: 503")
+
+SCENARIOS: dict[Reason, Callable[[], Plan]] = {
+    Reason.VALID: lambda: decide(observed(SEARCH)),
+    Reason.INVALID_SPEC: lambda: decide(observed(stored_search(budget={"trainings": "1"}))),
+    Reason.TEMPLATE_REJECTED: lambda: refused(INVALID),
+    Reason.SERVICE_ACCOUNT_NOT_ALLOWED: lambda: asks(serviceAccountName="admin"),
+    Reason.IMAGE_NOT_ALLOWED: lambda: asks(image="mine:1"),
+    Reason.PRIORITY_CLASS_NOT_ALLOWED: lambda: asks(priorityClassName="high"),
+    Reason.RUNTIME_CLASS_NOT_ALLOWED: lambda: asks(runtimeClassName="kata"),
+    Reason.SCHEDULER_NOT_ALLOWED: lambda: asks(schedulerName="mine"),
+    Reason.VERSION_SKEW: lambda: at(1, JOB, POD, before=RUNNING, report=SKEW),
+    Reason.NOT_QUEUED: lambda: at(1, JOB),
+    Reason.NO_JOB: lambda: decide(observed(SEARCH)),
+    Reason.WAITING_FOR_QUOTA: lambda: at(1, held(QUEUED), search=QUEUED),
+    Reason.WAITING_FOR_QUOTA_TOO_LONG: lambda: at(602, held(QUEUED), before=at(1, held(QUEUED), search=QUEUED).status, search=QUEUED),
+    Reason.QUOTA_RESERVED: lambda: at(1, admitted(QUEUED), search=QUEUED),
+    Reason.EVICTED: lambda: EVICTED,
+    Reason.REPORTING: works,
+    Reason.WAITING_FOR_POD: lambda: at(1, JOB),
+    Reason.QUOTA_EXCEEDED: lambda: refused(QUOTA),
+    Reason.NAMESPACE_TERMINATING: lambda: refused(GOING),
+    Reason.PODS_NOT_CREATED: lambda: at(25, JOB),
+    Reason.UNSCHEDULABLE: lambda: at(1, JOB, stored_pod(JOB, scheduled=False, conditions=[NO_NODE])),
+    Reason.IMAGE_PULL_FAILED: lambda: waits("ImagePullBackOff"),
+    Reason.CONTAINER_NOT_CREATED: lambda: waits("CreateContainerConfigError"),
+    Reason.FAILED_MOUNT: lambda: waits("ContainerCreating", 70, explanation=event("FailedMount", sentences.NO_MOUNT)),
+    Reason.POD_STARTING: lambda: waits("ContainerCreating"),
+    Reason.WAITING_FOR_REPORT: lambda: at(1, JOB, running_pod(JOB, started=False)),
+    Reason.PROGRESS_UNREACHABLE: lambda: at(1, JOB, POD, before=RUNNING, report=SILENT),
+    Reason.QUEUE_CHANGED: lambda: at(2, held(SEARCH), before=at(1, held(SEARCH)).status, search=QUEUED),
+    Reason.JOB_SUSPENDED: lambda: at(1, held(SEARCH)),
+    Reason.TERMINATING: lambda: at(1, JOB, changed(POD, "metadata.deletionTimestamp", LEAVING)),
+    Reason.NODE_UNREACHABLE: lambda: at(1, JOB, changed(POD, "metadata.deletionTimestamp", "2027-01-15T07:50:00Z")),
+    Reason.INTERRUPTED: lambda: at(1, JOB, ended_pod(JOB, code=75), before=RUNNING),
+    Reason.POD_LOST: lambda: at(1, JOB, REBOOTED, before=RUNNING),
+    Reason.TRAINER_FAILED: lambda: at(1, JOB, ended_pod(JOB, code=1), before=RUNNING),
+    Reason.SIDECAR_RUNNING: lambda: at(10, JOB, outlived(ended_pod(JOB, code=1, ended_s=NOW_S)), before=RUNNING),
+    Reason.STALLED: lambda: at(2, JOB, ended_pod(JOB, code=75, ended_s=NOW_S + 1), before=RUNNING, explanation=UNHEALTHY),
+    Reason.BACK_OFF: lambda: at(29, JOB, ended_pod(JOB, code=75, ended_s=NOW_S), before=RUNNING),
+    Reason.JOB_RECREATED: lambda: at(1, JOB, ended_pod(JOB, code=75), before=RUNNING.model_copy(update={"starts": 3})),
+    Reason.JOB_DELETED: lambda: at(1, changed(JOB, "metadata.deletionTimestamp", LEAVING)),
+    Reason.WAITING_FOR_POD_TERMINATION: lambda: at(1, POD, before=RUNNING),
+    Reason.SPEC_CHANGED: lambda: decide(observed(changed(SEARCH, "spec.algorithm", {"seed": 7}), JOB)),
+    Reason.POD_IGNORED: lambda: at(1, JOB, FORGED),
+    Reason.JOB_REPLACED: lambda: at(1, SPOILED, FORGED, before=RUNNING.model_copy(update={"starts": 1})),
+    Reason.TRAINER_EXITED: lambda: at(1, JOB, ended_pod(JOB, code=0), before=RUNNING),
+    Reason.RESULT_MISSING: lambda: at(1, COMPLETE, before=RUNNING),
+    Reason.JOB_FORBIDDEN: lambda: refused(DENIED),
+    Reason.JOB_NOT_CREATED: lambda: refused(ApiError(status=500, message="failed calling webhook", request="POST")),
+    Reason.NAME_STILL_TERMINATING: lambda: refused(WaitError("Job x is being deleted", delay_s=2)),
+    Reason.NAME_CONFLICT: lambda: refused(NameTakenError("Job x exists")),
+    Reason.OPERATOR_FORBIDDEN: lambda: refused(NO_RIGHT),
+    Reason.SUSPENDING: lambda: at(1, JOB, POD, before=RUNNING, search=SUSPENDED),
+    Reason.SUSPENDED: lambda: at(1, before=RUNNING, search=SUSPENDED),
+    Reason.NOT_ACCEPTED: lambda: decide(observed(stored_search(budget={"trainings": "1"}))),
+    Reason.FINISHED: succeeds,
+    Reason.FRESH: works,
+    Reason.NO_CHECKPOINT_YET: lambda: at(1, JOB),
+    Reason.STALE: lambda: at(700, JOB, POD, before=RUNNING, report=report(SEARCH)),
+    Reason.RESTORE_FAILED: lambda: exits(66),
+    Reason.NOT_DURABLE: lambda: decide(observed(ON_DISK)),
+    Reason.IN_PROGRESS: works,
+    Reason.GOAL_REACHED: lambda: succeeds(stop_reason=StopReason.GOAL_REACHED),
+    Reason.PLATEAU: lambda: works(stop_reason=StopReason.PLATEAU),
+    Reason.ENTROPY_BELOW_THRESHOLD: lambda: succeeds(stop_reason=StopReason.CONVERGED),
+    Reason.COMPLETED: lambda: succeeds(stop_reason=StopReason.COMPLETED),
+    Reason.BUDGET: lambda: succeeds(stop_reason=StopReason.BUDGET),
+    Reason.NO_RESULT: lambda: exits(65),
+    Reason.NOT_SUSPENDED: works,
+    Reason.SUSPEND_REQUESTED: lambda: at(1, before=RUNNING, search=SUSPENDED),
+    Reason.RESUMED: lambda: at(2, before=rests()),
+    Reason.NOT_PAUSED: works,
+    Reason.PAUSED_BY_ANNOTATION: lambda: at(1, JOB, POD, before=RUNNING, search=PAUSED),
+    Reason.RESULT_STORED: succeeds,
+    Reason.CONFIG_ERROR: lambda: exits(78),
+    Reason.DATA_ERROR: lambda: exits(65),
+    Reason.NO_USABLE_CHECKPOINT: lambda: exits(66),
+    Reason.NUMERICAL_FAILURE: lambda: exits(70),
+    Reason.BACKOFF_LIMIT_EXCEEDED: lambda: gives_up("BackoffLimitExceeded"),
+    Reason.JOB_FAILED: lambda: gives_up("MaxFailedIndexesExceeded"),
+    Reason.DEADLINE_EXCEEDED: lambda: at(1, JOB, POD, before=RUNNING, search=OVERTIME, report=report(OVERTIME, active_seconds=9.0)),
+    Reason.START_DEADLINE_EXCEEDED: lambda: at(600, JOB, search=stored_search(budget=LATE)),
+    Reason.INTERRUPTION_LIMIT: lambda: at(1, JOB, ended_pod(JOB, code=75), before=RUNNING, search=NO_INTERRUPTIONS),
+    Reason.RESULT_INVALID: lambda: at(1, JOB, ended_pod(JOB, code=0, message="nonsense"), before=RUNNING),
+    Reason.RECOVERING_RESULT: lambda: at(4, before=RESULT_LOST),
+    Reason.SEARCH_ACCEPTED: lambda: decide(observed(SEARCH)),
+    Reason.SEARCH_REJECTED: lambda: decide(observed(stored_search(budget={"trainings": "1"}))),
+    Reason.TRAINER_JOB_CREATED: lambda: decide(observed(SEARCH)),
+    Reason.SEARCH_STARTED: lambda: at(1, JOB, POD, report=report(SEARCH)),
+    Reason.SEARCH_INTERRUPTED: lambda: at(1, JOB, ended_pod(JOB, code=75), before=RUNNING),
+    Reason.SEARCH_STALLED: lambda: at(2, JOB, ended_pod(JOB, code=75, ended_s=NOW_S + 1), before=RUNNING, explanation=UNHEALTHY),
+    Reason.TRAINER_UNSCHEDULABLE: lambda: at(1, JOB, stored_pod(JOB, scheduled=False, conditions=[NO_NODE])),
+    Reason.JOB_IGNORED: lambda: at(1, JOB, STRAY, before=RUNNING),
+    Reason.QUOTA_ADMITTED: lambda: at(1, admitted(QUEUED), search=QUEUED),
+    Reason.SEARCH_SUSPENDED: lambda: at(1, before=RUNNING, search=SUSPENDED),
+    Reason.SEARCH_RESUMED: lambda: at(2, before=rests()),
+    Reason.RECONCILIATION_PAUSED: lambda: at(1, JOB, POD, before=RUNNING, search=PAUSED),
+    Reason.RECONCILIATION_RESUMED: lambda: at(2, JOB, POD, before=at(1, JOB, POD, before=RUNNING, search=PAUSED).status),
+    Reason.CHECKPOINT_NOT_DURABLE: lambda: decide(observed(ON_DISK)),
+    Reason.CHECKPOINT_STALE: lambda: at(700, JOB, POD, before=RUNNING, report=report(SEARCH)),
+    Reason.SEARCH_FAILED: lambda: exits(65),
+    Reason.TRAINER_NOTICE: lambda: works(notices=[notice(1, "SomethingNew")]),
+}
+
+
+def produced(plan: Plan) -> set[str]:
+    """The reasons that a decision writes: of conditions, of events, and of warnings about foreign objects; no phases."""
+    events = (*plan.announcements, *plan.warnings.values())
+    conditions = [c for c in plan.status.conditions if c.type not in (ConditionType.RECONCILING, ConditionType.STALLED)]
+    is_over = verdict(plan.status, ConditionType.FINISHED)[0] == "True"
+    words = {c.reason for c in conditions if is_over or c.type != ConditionType.SUCCEEDED or c.reason != plan.status.phase}
+    return words | {str(event.reason) for event in events}
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_every_reason_comes_out_of_a_decision(reason: Reason) -> None:
+    """Each member has a state of the world that makes the operator write it."""
+    assert reason.value in produced(SCENARIOS[reason]())
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=[reason.value for reason in SCENARIOS])
+def test_no_other_reason_comes_out_of_a_decision(scenario: Callable[[], Plan]) -> None:
+    """What a decision writes is a member, or the phase."""
+    assert produced(scenario()) <= {*Reason, *Phase}
+
+
+@pytest.mark.parametrize("reason", NoticeReason)
+def test_every_notice_becomes_an_event_of_its_name(reason: NoticeReason) -> None:
+    """The event has the type that NOTICE_TYPES gives."""
+    events = [(event.type, event.reason) for event in works(notices=[notice(1, reason)]).announcements]
+
+    assert events == [(NOTICE_TYPES[reason], reason)]
+
+
+def test_every_word_has_a_meaning_of_one_line() -> None:
+    """Tools and the table of docs/troubleshooting.md read it."""
+    for reason in (*Reason, *NoticeReason):
+        assert reason.meaning.strip(), reason
+        assert "\n" not in reason.meaning, reason
+        assert "|" not in reason.meaning, reason
+
+
+def test_a_reason_of_another_version_is_kept_while_nothing_replaces_it() -> None:
+    """A paused search keeps the conditions that a newer operator wrote, with words that this one does not know."""
+    newer = [c.model_copy(update={"reason": "FromTheFuture"}) if c.type == ConditionType.TRAINER_READY else c for c in RUNNING.conditions]
+    kept = at(1, JOB, POD, before=RUNNING.model_copy(update={"conditions": newer}), search=PAUSED).status
+
+    assert verdict(kept, ConditionType.TRAINER_READY) == ("True", "FromTheFuture")
 
 
 def test_every_phase_and_condition_is_named_by_a_test() -> None:
@@ -91,13 +299,13 @@ def test_a_job_that_failed_for_reasons_of_its_own_is_quoted() -> None:
 
 
 def test_a_job_that_is_renewed_or_replaced_says_why() -> None:
-    """JobRenewed after three interruptions with progress, SpecChanged after an edit in the first gap."""
+    """JobRecreated after three interruptions with progress, SpecChanged after an edit in the first gap."""
     often = RUNNING.model_copy(update={"starts": 3})
     renewed = decide(observed(SEARCH, JOB, ended_pod(JOB, code=75)), often)
     replaced = decide(observed(changed(SEARCH, "spec.algorithm", {"seed": 7}), JOB))
 
     assert isinstance(renewed.action, DeleteJob)
-    assert verdict(renewed.status, ConditionType.TRAINER_READY) == ("False", "JobRenewed")
+    assert verdict(renewed.status, ConditionType.TRAINER_READY) == ("False", "JobRecreated")
     assert isinstance(replaced.action, DeleteJob)
     assert verdict(replaced.status, ConditionType.TRAINER_READY) == ("False", "SpecChanged")
 
@@ -114,7 +322,7 @@ def test_a_job_is_not_renewed_without_progress_or_too_early(before: object) -> N
 
 def test_before_the_first_checkpoint_nothing_is_promised() -> None:
     """CheckpointReady is unknown."""
-    assert verdict(CREATED, ConditionType.CHECKPOINT_READY) == ("Unknown", "NoneYet")
+    assert verdict(CREATED, ConditionType.CHECKPOINT_READY) == ("Unknown", "NoCheckpointYet")
 
 
 def test_a_pod_that_finds_no_node_is_announced_under_a_name_that_tells() -> None:

@@ -229,7 +229,7 @@ def test_an_object_of_our_name_that_does_not_go_is_named() -> None:
         world.api.remove(CONFIG_MAPS, "ml", left_over["metadata"]["name"])
         await world.wait(31)
 
-        assert waiting == ("False", "WaitingForName")
+        assert waiting == ("False", "NameStillTerminating")
         assert "ConfigMap fashion-5ea4c400-1 is being deleted" in text
         assert world.status["phase"] == "Starting"
 
