@@ -15,7 +15,7 @@ from typing import Any
 
 from autohas_api.base.model import field_value
 
-__all__ = ["Expression", "Reference", "choose", "field", "literal", "variable"]
+__all__ = ["Expression", "choose", "field", "literal", "variable"]
 
 Scope = Mapping[str, Any]
 """Values by the names that CEL gives them: `self`, and the variables of `every` and `some`."""
@@ -117,6 +117,16 @@ class Expression:
         )
 
     @property
+    def given(self) -> Expression:
+        """Whether a field is there; the object that it belongs to must be."""
+        return Expression(cel=f"has({self.cel})", compute=lambda scope: self.compute(scope) is not None)
+
+    @property
+    def or_empty(self) -> Expression:
+        """The list of a field, empty where that is absent."""
+        return Expression(cel=f"(has({self.cel}) ? {self.cel} : [])", compute=lambda scope: self.compute(scope) or [])
+
+    @property
     def size(self) -> Expression:
         """Number of characters, items or entries."""
         return self._call("size", len)
@@ -176,22 +186,7 @@ class Expression:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Reference(Expression):
-    """A field by its path on the wire."""
-
-    @property
-    def given(self) -> Expression:
-        """Whether the field is there; what it stands in must be."""
-        return Expression(cel=f"has({self.cel})", compute=lambda scope: self.compute(scope) is not None)
-
-    @property
-    def or_empty(self) -> Expression:
-        """The list, empty where the field is absent."""
-        return Expression(cel=f"(has({self.cel}) ? {self.cel} : [])", compute=lambda scope: self.compute(scope) or [])
-
-
-def field(path: str, of: str = "self") -> Reference:
+def field(path: str, of: str = "self") -> Expression:
     """The field at `continuous.max` below `self`, or below a variable."""
     parts = path.split(".")
 
@@ -201,7 +196,7 @@ def field(path: str, of: str = "self") -> Reference:
             value = field_value(value, part)
         return value
 
-    return Reference(cel=f"{of}.{path}", compute=compute)
+    return Expression(cel=f"{of}.{path}", compute=compute)
 
 
 def variable(name: str) -> Expression:

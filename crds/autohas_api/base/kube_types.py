@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Final
 
 from pydantic import Field, StringConstraints
@@ -31,13 +30,3 @@ Quantity = (
 )
 Resources = Annotated[dict[str, Quantity], Field(max_length=32)]
 FileMode = Annotated[int, Field(ge=0, le=511)]
-
-
-def is_label_key(key: str) -> bool:
-    """Whether Kubernetes takes it as the key of a label."""
-    return re.fullmatch(LABEL_KEY_PATTERN, key) is not None
-
-
-def is_annotation_key(key: str) -> bool:
-    """Whether Kubernetes takes it as the key of an annotation."""
-    return re.fullmatch(ANNOTATION_KEY_PATTERN, key) is not None

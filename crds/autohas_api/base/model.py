@@ -26,22 +26,20 @@ BY_ALIAS: Final[dict[str, Any]] = {"by_alias": True, "by_name": False}
 class Rule:
     """One cross-field rule of a model: `expression` is its CEL, `holds` its Python twin.
 
-    `field_path` names the field to blame, relative to the model and in CEL's form (`.min`); empty blames the model. `blamed` is for the
-    fields that CEL cannot name (metadata): what is blamed offline. A rule without an expression is one that the server has by itself.
-    `message_expression` is the CEL of a message that repeats a value, `telling` its Python twin; `message` stands for both elsewhere.
+    `field_path` names the wrong field, relative to the model and in CEL's form (`.min`); empty names the model. `message_expression` is the
+    CEL of a message that repeats a value, `message_of` its Python twin; elsewhere `message` stands for both.
     """
 
     message: str
     holds: Callable[[Any], bool]
     expression: str = ""
     field_path: str = ""
-    blamed: str = ""
     message_expression: str = ""
-    telling: Callable[[Any], str] | None = None
+    message_of: Callable[[Any], str] | None = None
 
     def says(self, model: Model) -> str:
         """The message about a model that breaks the rule."""
-        return self.message if self.telling is None else self.telling(model)
+        return self.message if self.message_of is None else self.message_of(model)
 
 
 class Model(BaseModel):

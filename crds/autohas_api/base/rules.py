@@ -32,14 +32,14 @@ def rule(condition: Expression, message: str, at: str = "", *, message_of_values
         at: Path of the field that is wrong, as `.continuous.max`; empty: the model itself.
         message_of_values: A message that repeats a value; `message` then stands where only a constant can.
     """
-    said = message_of_values
+    values = message_of_values
     return Rule(
         expression=condition.cel,
         message=message,
-        message_expression="" if said is None else said.cel,
+        message_expression="" if values is None else values.cel,
         field_path=at,
         holds=condition.holds,
-        telling=None if said is None else lambda model: str(said.compute({"self": model})),
+        message_of=None if values is None else lambda model: str(values.compute({"self": model})),
     )
 
 
@@ -92,10 +92,11 @@ def in_range(name: str, low: float, high: float) -> Expression:
     return (field(name).number >= low) & (field(name).number <= high)
 
 
-def inside(name: str, low: float, high: float) -> Rule:
+def inside(name: str, low: float, high: float, *, is_optional: bool = False) -> Rule:
     """Bounds of a decimal, both excluded."""
-    value = field(name).number
-    return rule((value > low) & (value < high), f"{name} must be greater than {low:g} and less than {high:g}", at=f".{name}")
+    fits = (field(name).number > low) & (field(name).number < high)
+    message = f"{name} must be greater than {low:g} and less than {high:g}"
+    return rule(_where_given(name, fits, is_optional=is_optional), message, at=f".{name}")
 
 
 def more_than(name: str, bound: float) -> Rule:
@@ -103,15 +104,18 @@ def more_than(name: str, bound: float) -> Rule:
     return rule(field(name).number > bound, f"{name} must be greater than {bound:g}", at=f".{name}")
 
 
-def not_negative(name: str) -> Rule:
+def not_negative(name: str, *, is_optional: bool = False) -> Rule:
     """A decimal of 0 or more."""
-    return rule(field(name).number >= 0, f"{name} must not be negative", at=f".{name}")
+    return rule(_where_given(name, field(name).number >= 0, is_optional=is_optional), f"{name} must not be negative", at=f".{name}")
+
+
+def _where_given(name: str, condition: Expression, *, is_optional: bool) -> Expression:
+    return ~field(name).given | condition if is_optional else condition
 
 
 def no_prefix(name: str, prefix: str, message: str, *, is_optional: bool = False) -> Rule:
     """A text that does not begin so."""
-    is_free = ~field(name).starts_with(prefix)
-    return rule(~field(name).given | is_free if is_optional else is_free, message, at=f".{name}")
+    return rule(_where_given(name, ~field(name).starts_with(prefix), is_optional=is_optional), message, at=f".{name}")
 
 
 def listed(names: Sequence[str], last: str) -> str:

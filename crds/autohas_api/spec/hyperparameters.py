@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, ClassVar, Final, Literal
@@ -12,12 +10,15 @@ from typing import Annotated, ClassVar, Final, Literal
 from pydantic import Field, StringConstraints
 
 from autohas_api.base.decimals import decimal_between
+from autohas_api.base.expressions import Expression, choose, field, variable
 from autohas_api.base.model import DECIMAL_PATTERN, Decimal, Model, Rule
+from autohas_api.base.rules import exactly_one, not_negative, one_of, only_with, rule
 
 DecisionName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$", min_length=1, max_length=63)]
 Choice = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 MAX_CHOICES: Final = 32
 Choices = Annotated[list[Choice], Field(min_length=1, max_length=MAX_CHOICES, json_schema_extra={"x-kubernetes-list-type": "set"})]
+MIN_BATCH: Final = 2
 MAX_BATCH: Final = 65536
 MAX_MIXUP: Final = 100
 """Largest alpha: above it every share is a half."""
@@ -25,7 +26,6 @@ LARGEST_SHARE: Final = 0.999999
 """Largest momentum, dropout or label smoothing: closer to 1 than a millionth, an update never ends and nothing is left to learn from."""
 LEAST_WIDTH: Final = 1e-9
 """Of a range, in its largest value: 32 bases within are further apart than the spacing of doubles, a ten-millionth of this."""
-_CEL_DECIMAL: Final = DECIMAL_PATTERN.replace("\\", "\\\\")
 
 
 class Role(StrEnum):
@@ -55,9 +55,13 @@ KNOWN: Final[dict[str, Known]] = {
     "dropout": Known(role=Role.TRAINING, kind="continuous", below=1.0),
     "label_smoothing": Known(role=Role.TRAINING, kind="continuous", below=1.0),
     "mixup": Known(role=Role.TRAINING, kind="continuous"),
-    "batch_size": Known(role=Role.TRAINING, kind="integer", minimum=2),
+    "batch_size": Known(role=Role.TRAINING, kind="integer", minimum=MIN_BATCH),
 }
 """Hyperparameters by name; the recipe has a field for each."""
+
+
+_MIN, _MAX = field("min").number, field("max").number
+_IS_LOG = field("scale").equals("Log")
 
 
 class Continuous(Model):
@@ -86,48 +90,21 @@ class Continuous(Model):
     )
 
     rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            expression="double(self.min) < double(self.max)",
-            message="max must be greater than min",
-            field_path=".max",
-            holds=lambda c: float(c.min) < float(c.max),
+        rule(_MIN < _MAX, "max must be greater than min", at=".max"),
+        rule(
+            (_MAX <= _MIN) | (_MAX - _MIN >= _MAX * LEAST_WIDTH),
+            "the range is too narrow for different bases: max must exceed min by at least a billionth of itself",
+            at=".max",
         ),
-        Rule(
-            expression=f"double(self.max) <= double(self.min) || double(self.max) - double(self.min) >= {LEAST_WIDTH} * double(self.max)",
-            message="the range is too narrow for different bases: max must exceed min by at least a billionth of itself",
-            field_path=".max",
-            holds=lambda c: float(c.max) <= float(c.min) or float(c.max) - float(c.min) >= LEAST_WIDTH * float(c.max),
+        rule(field("scale").differs("Log") | (_MIN > 0), "min must be greater than 0 when scale is Log", at=".min"),
+        only_with("topK", "mixing", "TopK"),
+        rule(~field("topK").given | (field("topK") <= field("numBases")), "topK must be at most numBases", at=".topK"),
+        rule(
+            field("mixing").differs("TopK") | ~field("derive").given | field("derive").equals("Expectation"),
+            "derive must not be Argmax when mixing is TopK: the samples are means of bases, and so is what they teach",
+            at=".derive",
         ),
-        Rule(
-            expression="self.scale != 'Log' || double(self.min) > 0.0",
-            message="min must be greater than 0 when scale is Log",
-            field_path=".min",
-            holds=lambda c: c.scale != "Log" or float(c.min) > 0,
-        ),
-        Rule(
-            expression="!has(self.topK) || self.mixing == 'TopK'",
-            message="topK must not be given unless mixing is TopK",
-            field_path=".topK",
-            holds=lambda c: c.top_k is None or c.mixing == "TopK",
-        ),
-        Rule(
-            expression="!has(self.topK) || self.topK <= self.numBases",
-            message="topK must be at most numBases",
-            field_path=".topK",
-            holds=lambda c: c.top_k is None or c.top_k <= c.num_bases,
-        ),
-        Rule(
-            expression="self.mixing != 'TopK' || !has(self.derive) || self.derive == 'Expectation'",
-            message="derive must not be Argmax when mixing is TopK: the samples are means of bases, and so is what they teach",
-            field_path=".derive",
-            holds=lambda c: c.mixing != "TopK" or c.derive != "Argmax",
-        ),
-        Rule(
-            expression="double(self.min) >= 0.0",
-            message="min must not be negative",
-            field_path=".min",
-            holds=lambda c: float(c.min) >= 0,
-        ),
+        not_negative("min"),
     )
 
 
@@ -140,29 +117,21 @@ class Integer(Model):
     scale: Literal["Linear", "Log"] = Field(default="Linear", description="Linear: min, min+step, ... Log: min, min*step, ...")
 
     rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            expression="self.min < self.max",
-            message="max must be greater than min",
-            field_path=".max",
-            holds=lambda i: i.min < i.max,
+        rule(field("min") < field("max"), "max must be greater than min", at=".max"),
+        rule(
+            ~_IS_LOG | (field("step") >= 2),  # noqa: PLR2004 - the bound itself
+            "step must be at least 2 when scale is Log: it is the ratio of neighbours",
+            at=".step",
         ),
-        Rule(
-            expression="self.scale != 'Log' || self.step >= 2",
-            message="step must be at least 2 when scale is Log: it is the ratio of neighbours",
-            field_path=".step",
-            holds=lambda i: i.scale != "Log" or i.step >= 2,  # noqa: PLR2004 - the bound itself
+        rule(
+            (field("min") >= field("max")) | (choose(_IS_LOG, field("min") * field("step"), field("min") + field("step")) <= field("max")),
+            "only min itself is in the range: step must be small enough for a second value",
+            at=".step",
         ),
-        Rule(
-            expression="self.min >= self.max || (self.scale == 'Log' ? self.min * self.step : self.min + self.step) <= self.max",
-            message="only min itself is in the range: step must be small enough for a second value",
-            field_path=".step",
-            holds=lambda i: i.min >= i.max or (i.min * i.step if i.scale == "Log" else i.min + i.step) <= i.max,
-        ),
-        Rule(
-            expression=f"self.scale == 'Log' || (self.max - self.min) / self.step < {MAX_CHOICES}",
-            message=f"at most {MAX_CHOICES} values: enlarge step",
-            field_path=".step",
-            holds=lambda i: i.scale == "Log" or (i.max - i.min) // i.step < MAX_CHOICES,
+        rule(
+            _IS_LOG | ((field("max") - field("min")) // field("step") < MAX_CHOICES),
+            f"at most {MAX_CHOICES} values: enlarge step",
+            at=".step",
         ),
     )
 
@@ -180,79 +149,57 @@ class Condition(Model):
     values: Choices = Field(description="The choices of that decision under which this one is active.")
 
 
-def _num_ranges(h: Hyperparameter) -> int:
-    return sum(given is not None for given in (h.continuous, h.integer, h.categorical))
+def not_on_itself(what: str) -> Rule:
+    """A decision is not its own condition."""
+    return rule(
+        ~field("when").given | field("when.decision").differs(field("name")), f"{what} must not depend on itself", at=".when.decision"
+    )
 
 
-def _default_fits(h: Hyperparameter) -> bool:
-    if h.default is None:
-        return True
-    if h.continuous is not None:
-        if not _is_decimal(h.default):
-            return False
-        return float(h.continuous.min) <= float(h.default) <= float(h.continuous.max)
-    if h.integer is not None:
-        return re.fullmatch(r"[0-9]{1,7}", h.default) is not None and h.integer.min <= int(h.default) <= h.integer.max
-    return h.categorical is None or h.default in h.categorical.choices
-
-
-def _is_decimal(text: str) -> bool:
-    return re.fullmatch(DECIMAL_PATTERN, text) is not None
-
-
-def _given(kind: str, names: tuple[str, ...]) -> Callable[[Hyperparameter], bool]:
-    return lambda h: h.name not in names or getattr(h, kind) is not None
-
-
-def _quoted(names: Iterable[str]) -> str:
-    """A CEL list's inside."""
-    return ", ".join(f"'{name}'" for name in names)
+_NAME, _DEFAULT = field("name"), field("default")
 
 
 def _kind_rule(kind: str) -> Rule:
     """Each known name takes one kind of range."""
     names = tuple(name for name, known in KNOWN.items() if known.kind == kind)
-    return Rule(
-        expression=f"!(self.name in [{_quoted(names)}]) || has(self.{kind})",
-        message=f"{', '.join(names)}: the range must be given as {kind}",
-        field_path=".name",
-        holds=_given(kind, names),
-    )
+    return rule(~_NAME.is_in(names) | field(kind).given, f"{', '.join(names)}: the range must be given as {kind}", at=".name")
+
+
+def _bound(names: tuple[str, ...], kind: str, bound: Expression, message: str, at: str) -> Rule:
+    """A bound of the range of some hyperparameters."""
+    return rule(~one_of(_NAME, names) | ~field(kind).given | bound, message, at=f".{kind}.{at}")
+
+
+def _default_fits(kind: str, fits: Expression, message: str) -> Rule:
+    return rule(~_DEFAULT.given | ~field(kind).given | fits, f"default must be {message}", at=".default")
 
 
 _BELOW_ONE: Final = tuple(name for name, known in KNOWN.items() if known.below == 1)
 _OPTIMIZERS: Final = KNOWN["optimizer"].choices
 _KIND_RULES: Final = (
     *(_kind_rule(kind) for kind in ("continuous", "integer", "categorical")),
-    Rule(
-        expression=f"!(self.name in [{_quoted(_BELOW_ONE)}]) || !has(self.continuous) || double(self.continuous.max) <= {LARGEST_SHARE}",
-        message=f"max of {', '.join(_BELOW_ONE)} must be less than 1, at most {LARGEST_SHARE}",
-        field_path=".continuous.max",
-        holds=lambda h: h.name not in _BELOW_ONE or h.continuous is None or float(h.continuous.max) <= LARGEST_SHARE,
+    _bound(
+        _BELOW_ONE,
+        "continuous",
+        field("continuous.max").number <= LARGEST_SHARE,
+        f"max of {', '.join(_BELOW_ONE)} must be less than 1, at most {LARGEST_SHARE}",
+        "max",
     ),
-    Rule(
-        expression=f"self.name != 'mixup' || !has(self.continuous) || double(self.continuous.max) <= {MAX_MIXUP}.0",
-        message=f"max of mixup must be at most {MAX_MIXUP}",
-        field_path=".continuous.max",
-        holds=lambda h: h.name != "mixup" or h.continuous is None or float(h.continuous.max) <= MAX_MIXUP,
+    _bound(("mixup",), "continuous", field("continuous.max").number <= MAX_MIXUP, f"max of mixup must be at most {MAX_MIXUP}", "max"),
+    _bound(("batch_size",), "integer", field("integer.min") >= MIN_BATCH, f"min of batch_size must be at least {MIN_BATCH}", "min"),
+    _bound(
+        ("batch_size",),
+        "integer",
+        field("integer.max") <= MAX_BATCH,
+        f"max of batch_size must be at most {MAX_BATCH}, as recipe.batchSize",
+        "max",
     ),
-    Rule(
-        expression="self.name != 'batch_size' || !has(self.integer) || self.integer.min >= 2",
-        message="min of batch_size must be at least 2",
-        field_path=".integer.min",
-        holds=lambda h: h.name != "batch_size" or h.integer is None or h.integer.min >= KNOWN["batch_size"].minimum,
-    ),
-    Rule(
-        expression=f"self.name != 'batch_size' || !has(self.integer) || self.integer.max <= {MAX_BATCH}",
-        message=f"max of batch_size must be at most {MAX_BATCH}, as recipe.batchSize",
-        field_path=".integer.max",
-        holds=lambda h: h.name != "batch_size" or h.integer is None or h.integer.max <= MAX_BATCH,
-    ),
-    Rule(
-        expression=f"self.name != 'optimizer' || !has(self.categorical) || self.categorical.choices.all(c, c in [{_quoted(_OPTIMIZERS)}])",
-        message=f"choices of optimizer must be among {', '.join(_OPTIMIZERS)}",
-        field_path=".categorical.choices",
-        holds=lambda h: h.name != "optimizer" or h.categorical is None or set(h.categorical.choices) <= set(_OPTIMIZERS),
+    _bound(
+        ("optimizer",),
+        "categorical",
+        field("categorical.choices").every("c", variable("c").is_in(_OPTIMIZERS)),
+        f"choices of optimizer must be among {', '.join(_OPTIMIZERS)}",
+        "choices",
     ),
 )
 """Each known name with its own bounds."""
@@ -282,40 +229,22 @@ class Hyperparameter(Model):
     )
 
     rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            expression="[has(self.continuous), has(self.integer), has(self.categorical)].filter(x, x).size() == 1",
-            message="exactly one of continuous, integer and categorical must be given",
-            holds=lambda h: _num_ranges(h) == 1,
-        ),
+        exactly_one("continuous", "integer", "categorical"),
         *_KIND_RULES,
-        Rule(
-            expression="!has(self.default) || !has(self.continuous) || (self.default.matches('"
-            + DECIMAL_PATTERN.replace("\\", "\\\\")
-            + "')"
-            " && double(self.default) >= double(self.continuous.min) && double(self.default) <= double(self.continuous.max))",
-            message="default must be a decimal between continuous.min and continuous.max",
-            field_path=".default",
-            holds=lambda h: h.continuous is None or _default_fits(h),
+        _default_fits(
+            "continuous",
+            _DEFAULT.matches(DECIMAL_PATTERN)
+            & (_DEFAULT.number >= field("continuous.min").number)
+            & (_DEFAULT.number <= field("continuous.max").number),
+            "a decimal between continuous.min and continuous.max",
         ),
-        Rule(
-            expression="!has(self.default) || !has(self.integer) || (self.default.matches('^[0-9]{1,7}$')"
-            " && int(self.default) >= self.integer.min && int(self.default) <= self.integer.max)",
-            message="default must be a whole number between integer.min and integer.max",
-            field_path=".default",
-            holds=lambda h: h.integer is None or _default_fits(h),
+        _default_fits(
+            "integer",
+            _DEFAULT.matches("^[0-9]{1,7}$") & (_DEFAULT.integer >= field("integer.min")) & (_DEFAULT.integer <= field("integer.max")),
+            "a whole number between integer.min and integer.max",
         ),
-        Rule(
-            expression="!has(self.default) || !has(self.categorical) || self.default in self.categorical.choices",
-            message="default must be one of categorical.choices",
-            field_path=".default",
-            holds=lambda h: h.categorical is None or _default_fits(h),
-        ),
-        Rule(
-            expression="!has(self.when) || self.when.decision != self.name",
-            message="a hyperparameter must not depend on itself",
-            field_path=".when.decision",
-            holds=lambda h: h.when is None or h.when.decision != h.name,
-        ),
+        _default_fits("categorical", _DEFAULT.is_in(field("categorical.choices")), "one of categorical.choices"),
+        not_on_itself("a hyperparameter"),
     )
 
 

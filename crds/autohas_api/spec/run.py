@@ -6,9 +6,11 @@ from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Field
 
+from autohas_api.base.expressions import field
 from autohas_api.base.kube_types import DnsName
 from autohas_api.base.model import Decimal, Model, Rule
 from autohas_api.base.names import TRAINER_PORT
+from autohas_api.base.rules import between, exactly_one, inside, more_than, not_negative, only_with, rule
 
 MIN_STEPS: Final = 9
 """Of a full training in a search: its first rung is a ninth."""
@@ -42,36 +44,11 @@ class AutoHAS(Model):
     )
 
     rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            expression="!has(self.sharedUpdate) || (has(self.strategy) && self.strategy == 'OneStep')",
-            message="sharedUpdate must not be given unless strategy is OneStep",
-            field_path=".sharedUpdate",
-            holds=lambda a: a.shared_update is None or a.strategy == "OneStep",
-        ),
-        Rule(
-            expression="!has(self.temporaryBatch) || (has(self.strategy) && self.strategy != 'Lanes')",
-            message="temporaryBatch must not be given unless strategy is OneStep or Paired",
-            field_path=".temporaryBatch",
-            holds=lambda a: a.temporary_batch is None or a.strategy != "Lanes",
-        ),
-        Rule(
-            expression="!has(self.pairedSamples) || (has(self.strategy) && self.strategy == 'Paired')",
-            message="pairedSamples must not be given unless strategy is Paired",
-            field_path=".pairedSamples",
-            holds=lambda a: a.paired_samples is None or a.strategy == "Paired",
-        ),
-        Rule(
-            expression="double(self.policyLearningRate) > 0.0",
-            message="policyLearningRate must be greater than 0",
-            field_path=".policyLearningRate",
-            holds=lambda a: float(a.policy_learning_rate) > 0,
-        ),
-        Rule(
-            expression="double(self.warmupFraction) >= 0.0 && double(self.warmupFraction) <= 0.9",
-            message="warmupFraction must be between 0 and 0.9",
-            field_path=".warmupFraction",
-            holds=lambda a: 0 <= float(a.warmup_fraction) <= 0.9,  # noqa: PLR2004 - the bound itself
-        ),
+        only_with("sharedUpdate", "strategy", "OneStep"),
+        only_with("temporaryBatch", "strategy", "OneStep", "Paired"),
+        only_with("pairedSamples", "strategy", "Paired"),
+        more_than("policyLearningRate", 0),
+        between("warmupFraction", 0, 0.9),
     )
 
 
@@ -99,20 +76,7 @@ class Algorithm(Model):
     auto_has: AutoHAS | None = Field(default=None, alias="autoHAS", description="Knobs of AutoHAS.")
     random_sharing: RandomSharing | None = Field(default=None, description="Knobs of RandomSharing.")
 
-    rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            expression="self.name == 'AutoHAS' || !has(self.autoHAS)",
-            message="autoHAS must not be given unless name is AutoHAS",
-            field_path=".autoHAS",
-            holds=lambda a: a.name == "AutoHAS" or a.auto_has is None,
-        ),
-        Rule(
-            expression="self.name == 'RandomSharing' || !has(self.randomSharing)",
-            message="randomSharing must not be given unless name is RandomSharing",
-            field_path=".randomSharing",
-            holds=lambda a: a.name == "RandomSharing" or a.random_sharing is None,
-        ),
-    )
+    rules: ClassVar[tuple[Rule, ...]] = (only_with("autoHAS", "name", "AutoHAS"), only_with("randomSharing", "name", "RandomSharing"))
 
 
 class EarlyStopping(Model):
@@ -131,30 +95,13 @@ class EarlyStopping(Model):
     )
 
     rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            expression="has(self.plateauSteps) || has(self.normalizedEntropyBelow)",
-            message="at least one of plateauSteps and normalizedEntropyBelow must be given",
-            holds=lambda s: s.plateau_steps is not None or s.normalized_entropy_below is not None,
+        rule(
+            field("plateauSteps").given | field("normalizedEntropyBelow").given,
+            "at least one of plateauSteps and normalizedEntropyBelow must be given",
         ),
-        Rule(
-            expression="!has(self.minDelta) || has(self.plateauSteps)",
-            message="minDelta must not be given unless plateauSteps is",
-            field_path=".minDelta",
-            holds=lambda s: s.min_delta is None or s.plateau_steps is not None,
-        ),
-        Rule(
-            expression="!has(self.minDelta) || double(self.minDelta) >= 0.0",
-            message="minDelta must not be negative",
-            field_path=".minDelta",
-            holds=lambda s: s.min_delta is None or float(s.min_delta) >= 0,
-        ),
-        Rule(
-            expression="!has(self.normalizedEntropyBelow)"
-            " || (double(self.normalizedEntropyBelow) > 0.0 && double(self.normalizedEntropyBelow) < 1.0)",
-            message="normalizedEntropyBelow must be greater than 0 and less than 1",
-            field_path=".normalizedEntropyBelow",
-            holds=lambda s: s.normalized_entropy_below is None or 0 < float(s.normalized_entropy_below) < 1,
-        ),
+        only_with("minDelta", "plateauSteps"),
+        not_negative("minDelta", is_optional=True),
+        inside("normalizedEntropyBelow", 0, 1, is_optional=True),
     )
 
 
@@ -183,14 +130,7 @@ class Budget(Model):
         default=None, description="When the supernet may end early; absent: it takes its share of the budget."
     )
 
-    rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            expression="double(self.trainings) >= 1.0 && double(self.trainings) <= 10000.0",
-            message="trainings must be between 1 and 10000",
-            field_path=".trainings",
-            holds=lambda b: 1 <= float(b.trainings) <= 10000,  # noqa: PLR2004 - the bound itself
-        ),
-    )
+    rules: ClassVar[tuple[Rule, ...]] = (between("trainings", 1, 10_000),)
 
 
 class Training(Model):
@@ -224,13 +164,7 @@ class Storage(Model):
     )
     empty_dir: EmptyDirStorage | None = Field(default=None, description="The pod's own disk; not durable.")
 
-    rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            expression="has(self.persistentVolumeClaim) != has(self.emptyDir)",
-            message="exactly one of persistentVolumeClaim and emptyDir must be given",
-            holds=lambda s: (s.persistent_volume_claim is None) != (s.empty_dir is None),
-        ),
-    )
+    rules: ClassVar[tuple[Rule, ...]] = (exactly_one("persistentVolumeClaim", "emptyDir"),)
 
 
 class Checkpoint(Model):

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from typing import Annotated, Any, ClassVar, Final, Literal, get_args
 
 from pydantic import ConfigDict, Field, StringConstraints, ValidationError
 from pydantic.fields import FieldInfo
 
+from autohas_api.base.expressions import field, variable
 from autohas_api.base.fields import without_nulls
-from autohas_api.base.kube_types import KEY_IS, LabelValue, is_annotation_key, is_label_key
+from autohas_api.base.kube_types import ANNOTATION_KEY_PATTERN, KEY_IS, LABEL_KEY_PATTERN, LabelValue
 from autohas_api.base.model import Model, Rule, field_value, walk
 from autohas_api.base.names import API_VERSION, KIND, MAX_NAME_LENGTH
+from autohas_api.base.rules import rule
 from autohas_api.base.scoring import METRICS, TaskKind
 from autohas_api.base.spec_errors import Problem, SpecError, problems_of, shown
 from autohas_api.spec.hyperparameters import KNOWN, Role
@@ -60,9 +61,6 @@ All that the platform's lists judge is among them: a list that becomes stricter 
 """
 
 
-_NO_REGRESSION: Final = "!has(self.objective) || !has(self.objective.metric) || !(self.objective.metric in ['rmse', 'mae'])"
-
-
 class Metadata(Model):
     """What the contract reads of an object's metadata; Kubernetes' other fields are ignored."""
 
@@ -76,56 +74,35 @@ class Metadata(Model):
     annotations: dict[str, str] = Field(default_factory=dict)
 
     rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(message=f"keys of labels must be {KEY_IS}", field_path=".labels", holds=lambda m: all(map(is_label_key, m.labels))),
-        Rule(
-            message=f"keys of annotations must be {KEY_IS}",
-            field_path=".annotations",
-            holds=lambda m: all(map(is_annotation_key, m.annotations)),
+        rule(field("labels").every("k", variable("k").matches(LABEL_KEY_PATTERN)), f"keys of labels must be {KEY_IS}", at=".labels"),
+        rule(
+            field("annotations").every("k", variable("k").matches(ANNOTATION_KEY_PATTERN)),
+            f"keys of annotations must be {KEY_IS}",
+            at=".annotations",
         ),
     )
 
 
 _TRAINING: Final = tuple(name for name, known in KNOWN.items() if known.role is Role.TRAINING)
+_REGRESSION: Final = tuple(name for name, metric in METRICS.items() if metric.kind is TaskKind.REGRESSION)
 _UPDATE_RULE: Final = tuple(name for name, known in KNOWN.items() if known.role is Role.UPDATE_RULE)
 """Hyperparameters that a reward one step ahead can see; all others, own ones too, it cannot."""
 
 
-def _quoted(names: Iterable[str]) -> str:
-    return ", ".join(f"'{name}'" for name in names)
-
-
-def _searches_training_hyperparameters(spec: Spec) -> bool:
-    return any(h.name not in _UPDATE_RULE for h in spec.search_space.hyperparameters)
-
-
-def _has_entrypoint(spec: Spec) -> bool:
-    return spec.task.data.entrypoint is not None or spec.task.model.entrypoint is not None
-
-
-def _mixes_bases(spec: Spec) -> bool:
-    ranges = [h.continuous for h in spec.search_space.hyperparameters if h.continuous is not None]
-    return any(c.mixing == "TopK" or c.derive == "Expectation" for c in ranges)
-
-
-def _learns_hyperparameters(spec: Spec) -> bool:
-    knobs = spec.algorithm.auto_has
-    return spec.algorithm.name == "AutoHAS" and knobs is not None and knobs.strategy != "Lanes"
-
-
-def _smooths_labels(spec: Spec) -> bool:
-    searched = any(h.name == "label_smoothing" for h in spec.search_space.hyperparameters)
-    return searched or float(spec.task.recipe.label_smoothing) > 0
-
-
-def _is_regression(spec: Spec) -> bool:
-    return METRICS[spec.objective.metric].kind is TaskKind.REGRESSION
-
-
-def _trains_every_candidate(spec: Spec) -> bool:
-    """Whether hyperparameters are compared by trainings (lanes, trials), not by a reward one step ahead."""
-    knobs = spec.algorithm.auto_has
-    lanes = spec.algorithm.name == "AutoHAS" and (knobs is None or knobs.strategy == "Lanes")
-    return lanes or spec.algorithm.name == "RandomSearch"
+_HYPERPARAMETERS, _HYPERPARAMETER = field("searchSpace.hyperparameters"), field("name", of="h")
+_ALGORITHM, _KNOBS, _STRATEGY = field("algorithm.name"), field("algorithm.autoHAS"), field("algorithm.autoHAS.strategy")
+_MIXING, _DERIVE = field("continuous.mixing", of="h"), field("continuous.derive", of="h")
+_TRAINS_EVERY_CANDIDATE: Final = _ALGORITHM.equals("RandomSearch") | (
+    _ALGORITHM.equals("AutoHAS") & (~_KNOBS.given | _STRATEGY.equals("Lanes"))
+)
+"""Whether hyperparameters are compared by trainings (lanes, trials), not by a reward one step ahead."""
+_LEARNS_HYPERPARAMETERS: Final = _ALGORITHM.equals("AutoHAS") & _KNOBS.given & _STRATEGY.differs("Lanes")
+_MIXES_BASES: Final = field("continuous", of="h").given & (_MIXING.equals("TopK") | (_DERIVE.given & _DERIVE.equals("Expectation")))
+_HAS_ENTRYPOINT: Final = field("task.data.entrypoint").given | field("task.model.entrypoint").given
+_IS_CLASSIFICATION: Final = ~field("objective.metric").is_in(_REGRESSION)
+_SMOOTHS_LABELS: Final = (field("task.recipe.labelSmoothing").number > 0) | _HYPERPARAMETERS.some(
+    "h", _HYPERPARAMETER.equals("label_smoothing")
+)
 
 
 class Spec(Model):
@@ -148,65 +125,42 @@ class Spec(Model):
     monitoring: Monitoring = Field(default_factory=Monitoring, description="What the trainer shows of itself.")
 
     rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            expression="!has(self.searchSpace.hyperparameters)"
-            f" || !self.searchSpace.hyperparameters.exists(h, !(h.name in [{_quoted(_UPDATE_RULE)}]))"
-            " || (has(self.algorithm) && has(self.algorithm.name) && self.algorithm.name == 'RandomSearch')"
-            " || ((!has(self.algorithm) || !has(self.algorithm.name) || self.algorithm.name == 'AutoHAS')"
-            " && (!has(self.algorithm) || !has(self.algorithm.autoHAS) || !has(self.algorithm.autoHAS.strategy)"
-            " || self.algorithm.autoHAS.strategy == 'Lanes'))",
-            message=f"{', '.join(_TRAINING)} and own hyperparameters cannot be seen by a one-step reward:"
+        rule(
+            _HYPERPARAMETERS.every("h", _HYPERPARAMETER.is_in(_UPDATE_RULE)) | _TRAINS_EVERY_CANDIDATE,
+            f"{', '.join(_TRAINING)} and own hyperparameters cannot be seen by a one-step reward:"
             " search them with algorithm AutoHAS, strategy Lanes, or with RandomSearch, or remove them",
-            field_path=".searchSpace.hyperparameters",
-            holds=lambda s: not _searches_training_hyperparameters(s) or _trains_every_candidate(s),
+            at=".searchSpace.hyperparameters",
         ),
-        Rule(
-            expression="!has(self.searchSpace.hyperparameters)"
-            " || !self.searchSpace.hyperparameters.exists(h, has(h.continuous)"
-            " && (h.continuous.mixing == 'TopK' || (has(h.continuous.derive) && h.continuous.derive == 'Expectation')))"
-            " || (has(self.algorithm) && self.algorithm.name == 'AutoHAS' && has(self.algorithm.autoHAS)"
-            " && self.algorithm.autoHAS.strategy != 'Lanes')",
-            message="mixing TopK and derive Expectation need a controller that learns hyperparameters: algorithm AutoHAS with strategy"
+        rule(
+            ~_HYPERPARAMETERS.some("h", _MIXES_BASES) | _LEARNS_HYPERPARAMETERS,
+            "mixing TopK and derive Expectation need a controller that learns hyperparameters: algorithm AutoHAS with strategy"
             " OneStep or Paired",
-            field_path=".searchSpace.hyperparameters",
-            holds=lambda s: not _mixes_bases(s) or _learns_hyperparameters(s),
+            at=".searchSpace.hyperparameters",
         ),
-        Rule(
-            expression="has(self.task.data.entrypoint) || has(self.task.model.entrypoint) || !has(self.searchSpace.hyperparameters)"
-            f" || self.searchSpace.hyperparameters.all(h, h.name in [{_quoted(KNOWN)}])",
-            message=f"every name must be one of {', '.join(KNOWN)}; own names need own data or an own model (entrypoint)",
-            field_path=".searchSpace.hyperparameters",
-            holds=lambda s: _has_entrypoint(s) or all(h.name in KNOWN for h in s.search_space.hyperparameters),
+        rule(
+            _HAS_ENTRYPOINT | _HYPERPARAMETERS.every("h", _HYPERPARAMETER.is_in(tuple(KNOWN))),
+            f"every name must be one of {', '.join(KNOWN)}; own names need own data or an own model (entrypoint)",
+            at=".searchSpace.hyperparameters",
         ),
-        Rule(
-            expression="(!has(self.task.data.entrypoint) && !has(self.task.model.entrypoint)) || !has(self.searchSpace.hyperparameters)"
-            f" || self.searchSpace.hyperparameters.all(h, has(h.default) || h.name in [{_quoted(KNOWN)}])",
-            message="an own hyperparameter needs a default: the recipe has none for it",
-            field_path=".searchSpace.hyperparameters",
-            holds=lambda s: not _has_entrypoint(s) or all(h.default is not None or h.name in KNOWN for h in s.search_space.hyperparameters),
+        rule(
+            ~_HAS_ENTRYPOINT | _HYPERPARAMETERS.every("h", field("default", of="h").given | _HYPERPARAMETER.is_in(tuple(KNOWN))),
+            "an own hyperparameter needs a default: the recipe has none for it",
+            at=".searchSpace.hyperparameters",
         ),
-        Rule(
-            expression=f"{_NO_REGRESSION} || ((!has(self.task.recipe) || !has(self.task.recipe.labelSmoothing)"
-            " || double(self.task.recipe.labelSmoothing) == 0.0) && (!has(self.searchSpace.hyperparameters)"
-            " || !self.searchSpace.hyperparameters.exists(h, h.name == 'label_smoothing')))",
-            message="labels can be smoothed only where there are classes: remove labelSmoothing and label_smoothing when the metric is"
-            " rmse or mae",
-            field_path=".task.recipe.labelSmoothing",
-            holds=lambda s: not _is_regression(s) or not _smooths_labels(s),
+        rule(
+            _IS_CLASSIFICATION | ~_SMOOTHS_LABELS,
+            "labels can be smoothed only where there are classes: remove labelSmoothing and label_smoothing when the metric is rmse or mae",
+            at=".task.recipe.labelSmoothing",
         ),
-        Rule(
-            expression=f"{_NO_REGRESSION} || !has(self.task.data.name) || self.task.data.name == 'csv'",
-            message="rmse and mae need a target that is a number, which of the built-in data only csv has:"
-            " use accuracy, f1, auc or log_loss",
-            field_path=".objective.metric",
-            holds=lambda s: not _is_regression(s) or s.task.data.name in (None, "csv"),
+        rule(
+            _IS_CLASSIFICATION | ~field("task.data.name").given | field("task.data.name").equals("csv"),
+            "rmse and mae need a target that is a number, which of the built-in data only csv has: use accuracy, f1, auc or log_loss",
+            at=".objective.metric",
         ),
-        Rule(
-            expression=f"{_NO_REGRESSION} || !has(self.task.recipe) || !has(self.task.recipe.classWeights)"
-            " || self.task.recipe.classWeights == 'Uniform'",
-            message="classWeights must be Uniform when the metric is rmse or mae: there are no classes",
-            field_path=".task.recipe.classWeights",
-            holds=lambda s: not _is_regression(s) or s.task.recipe.class_weights == "Uniform",
+        rule(
+            _IS_CLASSIFICATION | field("task.recipe.classWeights").equals("Uniform"),
+            "classWeights must be Uniform when the metric is rmse or mae: there are no classes",
+            at=".task.recipe.classWeights",
         ),
     )
 
@@ -222,16 +176,11 @@ class Search(Model):
     spec: Spec
 
     rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            expression=f"self.metadata.name.matches('{NAME_PATTERN}') && self.metadata.name.size() <= {MAX_NAME_LENGTH}",
-            message=f"metadata.name must be a DNS label of at most {MAX_NAME_LENGTH} characters",
-            blamed="metadata.name",
-            telling=lambda s: (
-                f"Invalid value: {shown(s.metadata.name)}: must be a DNS label of at most {MAX_NAME_LENGTH} characters:"
-                " lower-case letters, digits and -, a letter or digit at both ends"
-            ),
-            field_path=".metadata.name",
-            holds=lambda s: re.fullmatch(NAME_PATTERN, s.metadata.name) is not None and len(s.metadata.name) <= MAX_NAME_LENGTH,
+        rule(
+            field("metadata.name").matches(NAME_PATTERN) & (field("metadata.name").size <= MAX_NAME_LENGTH),
+            f"must be a DNS label of at most {MAX_NAME_LENGTH} characters: lower-case letters, digits and -, a letter or digit at both"
+            " ends",
+            at=".metadata.name",
         ),
     )
 
@@ -273,21 +222,20 @@ def broken_rules(model: Model, path: str = "") -> tuple[Problem, ...]:
     """Rules that do not hold anywhere inside `model`, outermost first."""
     found = []
     for inner, inner_path in walk(model, path):
-        for rule in inner.rules:
-            if not rule.holds(inner):
-                blamed = f"{inner_path}{rule.field_path or rule.blamed}".lstrip(".")
-                found.append(Problem(path=blamed, message=_with_value(rule, inner)))
+        for broken in (each for each in inner.rules if not each.holds(inner)):
+            path_of_field = f"{inner_path}{broken.field_path}".lstrip(".")
+            found.append(Problem(path=path_of_field, message=_with_value(broken, inner)))
         found += _duplicates(inner, inner_path)
     return tuple(found)
 
 
-def _with_value(rule: Rule, model: Model) -> str:
+def _with_value(broken: Rule, model: Model) -> str:
     """The message of a broken rule after the blamed value, where that is a scalar; a message with a value of its own stands alone."""
     value: Any = model
-    for part in rule.field_path.split(".")[1:]:
+    for part in broken.field_path.split(".")[1:]:
         value = field_value(value, part)
-    is_shown = rule.telling is None and isinstance(value, str | int | float)
-    return f"Invalid value: {shown(value)}: {rule.message}" if is_shown else rule.says(model)
+    is_shown = broken.message_of is None and isinstance(value, str | int | float)
+    return f"Invalid value: {shown(value)}: {broken.message}" if is_shown else broken.says(model)
 
 
 def _duplicates(model: Model, path: str) -> list[Problem]:

@@ -6,8 +6,10 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+from autohas_api.base.expressions import field
 from autohas_api.base.model import Model, Rule
-from autohas_api.spec.hyperparameters import Choice, Choices, Condition, DecisionName, Hyperparameter
+from autohas_api.base.rules import rule
+from autohas_api.spec.hyperparameters import Choice, Choices, Condition, DecisionName, Hyperparameter, not_on_itself
 
 
 class ArchitectureDecision(Model):
@@ -27,18 +29,12 @@ class ArchitectureDecision(Model):
     )
 
     rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            expression="!has(self.default) || !has(self.choices) || self.default in self.choices",
-            message="default must be one of choices",
-            field_path=".default",
-            holds=lambda d: d.default is None or d.choices is None or d.default in d.choices,
+        rule(
+            ~field("default").given | ~field("choices").given | field("default").is_in(field("choices")),
+            "default must be one of choices",
+            at=".default",
         ),
-        Rule(
-            expression="!has(self.when) || self.when.decision != self.name",
-            message="a decision must not depend on itself",
-            field_path=".when.decision",
-            holds=lambda d: d.when is None or d.when.decision != d.name,
-        ),
+        not_on_itself("a decision"),
     )
 
 
@@ -79,9 +75,8 @@ class SearchSpace(Model):
     )
 
     rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            expression="has(self.architecture) || (has(self.hyperparameters) && self.hyperparameters.size() > 0)",
-            message="nothing to search: give hyperparameters, architecture or both",
-            holds=lambda s: s.architecture is not None or len(s.hyperparameters) > 0,
+        rule(
+            field("architecture").given | (field("hyperparameters").size > 0),
+            "nothing to search: give hyperparameters, architecture or both",
         ),
     )

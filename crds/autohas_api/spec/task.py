@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Field, StringConstraints
 
+from autohas_api.base.expressions import Expression, choose, field, literal
 from autohas_api.base.model import Decimal, Model, Rule
+from autohas_api.base.rules import between, exactly_one, in_range, inside, more_than, not_negative, rule
 from autohas_api.base.scoring import METRICS
 from autohas_api.spec.hyperparameters import LARGEST_SHARE, MAX_BATCH, MAX_MIXUP
 
@@ -17,6 +18,9 @@ Entrypoint = Annotated[
     str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*$", max_length=253)
 ]
 """`package.module:object`, from the trainer's image or its PYTHONPATH."""
+
+
+_NAME = field("name")
 
 
 class Data(Model):
@@ -51,28 +55,17 @@ class Data(Model):
     )
 
     rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            expression="has(self.name) != has(self.entrypoint)",
-            message="exactly one of name and entrypoint must be given",
-            holds=lambda d: (d.name is None) != (d.entrypoint is None),
+        exactly_one("name", "entrypoint"),
+        rule(~_NAME.given | _NAME.equals("digits") | field("path").given, "path must be given unless name is digits", at=".path"),
+        rule(
+            ~_NAME.given | _NAME.differs("digits") | ~field("path").given,
+            "path must not be given when name is digits, which is built in",
+            at=".path",
         ),
-        Rule(
-            expression="!has(self.name) || self.name == 'digits' || has(self.path)",
-            message="path must be given unless name is digits",
-            field_path=".path",
-            holds=lambda d: d.name in (None, "digits") or d.path is not None,
-        ),
-        Rule(
-            expression="!has(self.name) || self.name != 'digits' || !has(self.path)",
-            message="path must not be given when name is digits, which is built in",
-            field_path=".path",
-            holds=lambda d: d.name != "digits" or d.path is None,
-        ),
-        Rule(
-            expression="!has(self.name) || self.name != 'csv' || (has(self.arguments) && 'target' in self.arguments)",
-            message="arguments.target must name the column to learn when name is csv",
-            field_path=".arguments",
-            holds=lambda d: d.name != "csv" or "target" in d.arguments,
+        rule(
+            ~_NAME.given | _NAME.differs("csv") | literal("target").is_in(field("arguments")),
+            "arguments.target must name the column to learn when name is csv",
+            at=".arguments",
         ),
     )
 
@@ -96,16 +89,11 @@ class ModelTemplate(Model):
     arguments: Arguments | None = Field(default=None, description="Keywords for entrypoint; templates take none.")
 
     rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            expression="has(self.template) != has(self.entrypoint)",
-            message="exactly one of template and entrypoint must be given",
-            holds=lambda m: (m.template is None) != (m.entrypoint is None),
-        ),
-        Rule(
-            expression="!has(self.arguments) || size(self.arguments) == 0 || has(self.entrypoint)",
-            message="arguments must not be given without entrypoint: templates take none",
-            field_path=".arguments",
-            holds=lambda m: not m.arguments or m.entrypoint is not None,
+        exactly_one("template", "entrypoint"),
+        rule(
+            ~field("arguments").given | field("arguments").size.equals(0) | field("entrypoint").given,
+            "arguments must not be given without entrypoint: templates take none",
+            at=".arguments",
         ),
     )
 
@@ -146,48 +134,14 @@ class Recipe(Model):
     )
 
     rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            expression="double(self.learningRate) > 0.0",
-            message="learningRate must be greater than 0",
-            field_path=".learningRate",
-            holds=lambda r: float(r.learning_rate) > 0,
+        more_than("learningRate", 0),
+        between("warmupFraction", 0, 0.5),
+        not_negative("weightDecay"),
+        *(
+            rule(in_range(name, 0, LARGEST_SHARE), f"{name} must be at least 0 and less than 1, at most {LARGEST_SHARE}", at=f".{name}")
+            for name in ("momentum", "dropout", "labelSmoothing")
         ),
-        Rule(
-            expression="double(self.warmupFraction) >= 0.0 && double(self.warmupFraction) <= 0.5",
-            message="warmupFraction must be between 0 and 0.5",
-            field_path=".warmupFraction",
-            holds=lambda r: 0 <= float(r.warmup_fraction) <= 0.5,  # noqa: PLR2004 - the bound itself
-        ),
-        Rule(
-            expression="double(self.weightDecay) >= 0.0",
-            message="weightDecay must not be negative",
-            field_path=".weightDecay",
-            holds=lambda r: float(r.weight_decay) >= 0,
-        ),
-        Rule(
-            expression=f"double(self.momentum) >= 0.0 && double(self.momentum) <= {LARGEST_SHARE}",
-            message=f"momentum must be at least 0 and less than 1, at most {LARGEST_SHARE}",
-            field_path=".momentum",
-            holds=lambda r: 0 <= float(r.momentum) <= LARGEST_SHARE,
-        ),
-        Rule(
-            expression=f"double(self.dropout) >= 0.0 && double(self.dropout) <= {LARGEST_SHARE}",
-            message=f"dropout must be at least 0 and less than 1, at most {LARGEST_SHARE}",
-            field_path=".dropout",
-            holds=lambda r: 0 <= float(r.dropout) <= LARGEST_SHARE,
-        ),
-        Rule(
-            expression=f"double(self.labelSmoothing) >= 0.0 && double(self.labelSmoothing) <= {LARGEST_SHARE}",
-            message=f"labelSmoothing must be at least 0 and less than 1, at most {LARGEST_SHARE}",
-            field_path=".labelSmoothing",
-            holds=lambda r: 0 <= float(r.label_smoothing) <= LARGEST_SHARE,
-        ),
-        Rule(
-            expression=f"double(self.mixup) >= 0.0 && double(self.mixup) <= {MAX_MIXUP}.0",
-            message=f"mixup must be between 0 and {MAX_MIXUP}",
-            field_path=".mixup",
-            holds=lambda r: 0 <= float(r.mixup) <= MAX_MIXUP,
-        ),
+        between("mixup", 0, MAX_MIXUP),
     )
 
 
@@ -198,20 +152,7 @@ class Splits(Model):
     selection: Decimal = Field(default="0.1", description="Share of the training data that chooses between candidates.")
     stratify: bool = Field(default=True, description="Keep the class shares equal in every split.")
 
-    rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            expression="double(self.reward) > 0.0 && double(self.reward) < 0.5",
-            message="reward must be greater than 0 and less than 0.5",
-            field_path=".reward",
-            holds=lambda s: 0 < float(s.reward) < 0.5,  # noqa: PLR2004 - the bound itself
-        ),
-        Rule(
-            expression="double(self.selection) > 0.0 && double(self.selection) < 0.5",
-            message="selection must be greater than 0 and less than 0.5",
-            field_path=".selection",
-            holds=lambda s: 0 < float(s.selection) < 0.5,  # noqa: PLR2004 - the bound itself
-        ),
-    )
+    rules: ClassVar[tuple[Rule, ...]] = (inside("reward", 0, 0.5), inside("selection", 0, 0.5))
 
 
 class Task(Model):
@@ -223,12 +164,13 @@ class Task(Model):
     splits: Splits = Field(default_factory=Splits, description="How the training data is divided.")
 
     rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            expression="!has(self.data.name) || self.data.name != 'csv'"
-            " || !has(self.model.template) || self.model.template != 'conv-small'",
-            message="template conv-small needs images, csv is a table: use mlp",
-            field_path=".model.template",
-            holds=lambda t: t.data.name != "csv" or t.model.template != "conv-small",
+        rule(
+            ~field("data.name").given
+            | field("data.name").differs("csv")
+            | ~field("model.template").given
+            | field("model.template").differs("conv-small"),
+            "template conv-small needs images, csv is a table: use mlp",
+            at=".model.template",
         ),
     )
 
@@ -249,42 +191,31 @@ class Cost(Model):
     )
 
     rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            expression="double(self.target) > 0.0",
-            message="target must be greater than 0",
-            field_path=".target",
-            holds=lambda c: float(c.target) > 0,
+        more_than("target", 0),
+        rule(
+            field("metric").equals("latencyMilliseconds") | (field("target").number <= 0) | (field("target").number >= 1),
+            "target must be at least 1 when metric is parameters or macs: these are counted",
+            at=".target",
         ),
-        Rule(
-            expression="self.metric == 'latencyMilliseconds' || double(self.target) <= 0.0 || double(self.target) >= 1.0",
-            message="target must be at least 1 when metric is parameters or macs: these are counted",
-            field_path=".target",
-            holds=lambda c: c.metric == "latencyMilliseconds" or float(c.target) <= 0 or float(c.target) >= 1,
-        ),
-        Rule(
-            expression="double(self.weight) < 0.0 && double(self.weight) >= -10.0",
-            message="weight must be less than 0 and at least -10",
-            field_path=".weight",
-            holds=lambda c: -10 <= float(c.weight) < 0,  # noqa: PLR2004 - the bound itself
+        rule(
+            (field("weight").number < 0) & (field("weight").number >= -10),  # noqa: PLR2004 - the bound itself
+            "weight must be less than 0 and at least -10",
+            at=".weight",
         ),
     )
 
 
 _SHARES: Final = tuple(name for name, metric in METRICS.items() if metric.is_share)
+_MINIMIZED: Final = tuple(name for name, metric in METRICS.items() if metric.direction == "Minimize")
 _ERRORS: Final = tuple(name for name, metric in METRICS.items() if not metric.is_share)
 
 
-def _goal(metrics: tuple[str, ...], bound: str, holds: Callable[[float], bool], fate: str) -> Rule:
+_GOAL = field("goal")
+
+
+def _goal(metrics: tuple[str, ...], bound: Expression, fate: str) -> Rule:
     """A bound of the goal when the metric is one of `metrics`; `fate` follows the goal in the message."""
-    listed = ", ".join(f"'{name}'" for name in metrics)
-    return Rule(
-        expression=f"!has(self.goal) || !(self.metric in [{listed}]) || double(self.goal) {bound}",
-        message=f"goal{fate}",
-        message_expression=f"self.goal + '{fate}'",
-        field_path=".goal",
-        holds=lambda o: o.goal is None or o.metric not in metrics or holds(float(o.goal)),
-        telling=lambda o: f"{o.goal}{fate}",
-    )
+    return rule(~_GOAL.given | ~field("metric").is_in(metrics) | bound, f"goal{fate}", at=".goal", message_of_values=_GOAL + fate)
 
 
 class Objective(Model):
@@ -308,21 +239,13 @@ class Objective(Model):
     cost: Cost | None = Field(default=None, description="A price on size; absent: only the metric counts.")
 
     rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            expression="!has(self.direction) || (self.direction == 'Minimize') == (self.metric in ['log_loss', 'rmse', 'mae'])",
-            message="direction must be the metric's own: Maximize for accuracy, f1, auc, Minimize for log_loss, rmse, mae; or leave it out",
-            field_path=".direction",
-            holds=lambda o: o.direction is None or o.direction == METRICS[o.metric].direction,
+        rule(
+            ~field("direction").given
+            | choose(field("metric").is_in(_MINIMIZED), field("direction").equals("Minimize"), field("direction").equals("Maximize")),
+            "direction must be the metric's own: Maximize for accuracy, f1, auc, Minimize for log_loss, rmse, mae; or leave it out",
+            at=".direction",
         ),
-        *(
-            _goal((name,), "<= 1.0", lambda goal: goal <= 1, f' is more than 1: {name} is a share, write 95 % as "0.95"')
-            for name in _SHARES
-        ),
-        _goal(_SHARES, "> 0.0", lambda goal: goal > 0, " must be greater than 0: every candidate reaches it"),
-        _goal(
-            _ERRORS,
-            "> 0.0",
-            lambda goal: goal > 0,
-            f" must be greater than 0: no candidate reaches it, {', '.join(_ERRORS)} are never less",
-        ),
+        *(_goal((name,), _GOAL.number <= 1, f' is more than 1: {name} is a share, write 95 % as "0.95"') for name in _SHARES),
+        _goal(_SHARES, _GOAL.number > 0, " must be greater than 0: every candidate reaches it"),
+        _goal(_ERRORS, _GOAL.number > 0, f" must be greater than 0: no candidate reaches it, {', '.join(_ERRORS)} are never less"),
     )

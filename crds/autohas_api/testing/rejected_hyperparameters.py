@@ -29,6 +29,12 @@ REJECTED_BY_SCHEMA: Final = (
 )
 
 REJECTED_BY_RULE: Final = (
+    Rejection(
+        path=_RATE,
+        value={"name": "learning_rate", "integer": {"min": 1, "max": 4}},
+        field=f"{_RATE}.name",
+        words="the range must be given as continuous",
+    ),
     Rejection(path=f"{_RATE}.continuous.topK", value=2, field=f"{_RATE}.continuous.topK", words="must not be given unless mixing is TopK"),
     Rejection(
         path=f"{_RATE}.continuous",

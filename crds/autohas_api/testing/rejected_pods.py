@@ -22,6 +22,11 @@ def _trainer(field: str, value: object, words: str, inside: str = "") -> Rejecti
     return Rejection(path=f"{_TRAINER}.{field}", value=value, field=f"{_TRAINER}.{field}{inside}", words=words)
 
 
+def _of_both(amounts: dict[str, str]) -> dict[str, Any]:
+    """Equal limits and requests."""
+    return {"limits": amounts, "requests": amounts}
+
+
 ACCEPTED_PATHS: Final = ("/scratch-data", "/data/", "/etc/autohas-data", "/dev/shm", "/opt/data", "/usr/share/x", "/tmp", "/devices")  # noqa: S108
 """Paths that look like the operator's and are not."""
 _TAKEN_PATHS: Final = (
@@ -77,6 +82,16 @@ POD_REJECTED_BY_SCHEMA: Final = (
 """Refused by the schema itself."""
 
 POD_REJECTED_BY_RULE: Final = (
+    _trainer("volumes", [{**_DATA, "name": "autohas-data"}], "names that start with autohas- are the operator's", "[0].name"),
+    _trainer("resources", _of_both({"nvidia.com/gpu": "2"}), "must be 1: one search uses one GPU", ".requests"),
+    _trainer("resources", _of_both({"example.com/fpga": "500m"}), "must be a whole number", ".requests"),
+    _trainer("resources.requests", {"gpus": "1"}, "each name must be cpu, memory"),
+    Rejection(
+        path=f"{_TRAINER}.affinity.podAffinity.requiredDuringSchedulingIgnoredDuringExecution",
+        value=[{"topologyKey": "zone", "mismatchLabelKeys": ["a"]}],
+        field=f"{_TRAINER}.affinity.podAffinity.requiredDuringSchedulingIgnoredDuringExecution[0].mismatchLabelKeys",
+        words="mismatchLabelKeys must not be given without labelSelector",
+    ),
     *(
         Rejection(path=_TRAINER, value=_mounted({"mountPath": p}), field=f"{_TRAINER}.volumeMounts", words="or the image's own")
         for p in _TAKEN_PATHS

@@ -48,6 +48,15 @@ TASK_REJECTED_BY_SCHEMA: Final = (
 )
 
 TASK_REJECTED_BY_RULE: Final = (
+    Rejection(
+        path="spec",
+        value={
+            **_REGRESSION_WITH_CLASS_WEIGHTS,
+            "task": {"data": _CSV, "model": {"template": "mlp"}, "recipe": {"labelSmoothing": "0.1"}},
+        },
+        field="spec.task.recipe.labelSmoothing",
+        words="labels can be smoothed only where there are classes",
+    ),
     Rejection(path="spec.task.data", value={"name": "idx"}, field="spec.task.data.path", words="path must be given unless name is digits"),
     Rejection(path="spec.task.data.path", value="/data", field="spec.task.data.path", words="must not be given when name is digits"),
     Rejection(

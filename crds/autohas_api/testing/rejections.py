@@ -79,6 +79,18 @@ REJECTED_BY_RULE: Final = (
     *POD_REJECTED_BY_RULE,
     *hyperparameters.REJECTED_BY_RULE,
     *TASK_REJECTED_BY_RULE,
+    Rejection(
+        path="spec.algorithm",
+        value={"name": "RandomSearch", "autoHAS": {}},
+        field="spec.algorithm.autoHAS",
+        words="autoHAS must not be given unless name is AutoHAS",
+    ),
+    Rejection(
+        path="spec.algorithm.autoHAS.warmupFraction",
+        value="0.91",
+        field="spec.algorithm.autoHAS.warmupFraction",
+        words="between 0 and 0.9",
+    ),
     Rejection(path="metadata.name", value="a" * 47, field="metadata.name", words="DNS label of at most 46 characters"),
     Rejection(path="metadata.name", value="a.b", field="metadata.name", words="DNS label of at most 46 characters"),
     Rejection(path="spec.task.recipe.learningRate", value="0", field="spec.task.recipe.learningRate", words="greater than 0"),
