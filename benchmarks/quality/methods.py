@@ -19,7 +19,7 @@ from autohas_trainer.engine.search import Job, run
 from autohas_trainer.engine.training.search_task import Problem
 from autohas_trainer.engine.training.training import Training
 from autohas_trainer.events import Identity
-from autohas_trainer.reporting.sinks.null import SilentSink
+from autohas_trainer.reporting.sinks.null import NullSink
 from autohas_trainer.seeding import make_deterministic
 
 __all__ = ["Measurement", "default", "measured", "problem_of", "search"]
@@ -63,7 +63,7 @@ def search(
         identity = Identity(search_uid="", pod_uid="", attempt=1)
         job = Job(search=parsed, space=space, workdir=Path(folder), identity=identity, threads=1, device="cpu")
         begun = time.process_time()
-        outcome = run(job, SilentSink(), _NeverStop())
+        outcome = run(job, NullSink(), _NeverStop())
         cpu_s = time.process_time() - begun
     problem = Problem.load(parsed.spec, space, torch.device("cpu"))
     return Measurement(

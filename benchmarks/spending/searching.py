@@ -9,11 +9,11 @@ from typing import Any, Final
 from benchmarks.spending.tables import Table
 
 from autohas_api.accept.acceptance import accept
-from autohas_api.wire.messages import Notice, Stage
+from autohas_api.wire.messages import Stage
 from autohas_trainer.engine.search import Job, run
 from autohas_trainer.errors import NumericalError
-from autohas_trainer.events import Identity, StepRecord
-from autohas_trainer.reporting.sinks.null import SilentSink
+from autohas_trainer.events import Event, Identity, NoticeIssued, StepRecord
+from autohas_trainer.reporting.sinks.null import NullSink
 
 __all__ = ["BUDGET", "RATES", "SEEDS", "search_once"]
 
@@ -23,7 +23,7 @@ SEEDS: Final = (0, 1, 2, 3)
 _SUPERNET: Final = (Stage.WARMUP, Stage.SUPERNET)
 
 
-class _Watch(SilentSink):
+class _Watch(NullSink):
     """Counts steps of the supernet and remembers whether it diverged."""
 
     def __init__(self) -> None:
@@ -31,14 +31,13 @@ class _Watch(SilentSink):
         self.has_diverged = False
         self.notices: list[str] = []
 
-    def step(self, record: StepRecord) -> None:
-        """Count it."""
-        self.num_supernet_steps += record.stage in _SUPERNET
-
-    def notice(self, notice: Notice) -> None:
-        """Look for the end of a supernet."""
-        self.notices.append(notice.reason)
-        self.has_diverged = self.has_diverged or notice.reason == "SupernetDiverged"
+    def emit(self, event: Event) -> None:
+        """Count steps of the supernet, and collect notices."""
+        if isinstance(event, StepRecord):
+            self.num_supernet_steps += event.stage in _SUPERNET
+        elif isinstance(event, NoticeIssued):
+            self.notices.append(event.notice.reason)
+            self.has_diverged = self.has_diverged or event.notice.reason == "SupernetDiverged"
 
 
 class _NeverStopped:

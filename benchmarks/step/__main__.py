@@ -31,7 +31,7 @@ from autohas_trainer.engine.accounting.ledger import Ledger
 from autohas_trainer.engine.search_state import Board
 from autohas_trainer.engine.stages.supernet import StepOfSupernet
 from autohas_trainer.engine.training.search_task import Problem
-from autohas_trainer.reporting.sinks.null import SilentSink
+from autohas_trainer.reporting.sinks.null import NullSink
 from autohas_trainer.seeding import make_deterministic
 
 STRATEGIES: dict[str, dict[str, Any]] = {
@@ -75,7 +75,7 @@ def board_of(document: dict[str, Any]) -> Board:
     """A fresh board without anybody who listens."""
     parsed, space = accept(document)
     problem = Problem.load(parsed.spec, space, torch.device("cpu"))
-    return Board(problem, SilentSink(), Ledger(0, time.monotonic), time.time)
+    return Board(problem, NullSink(), Ledger(0, time.monotonic), time.time)
 
 
 def timed(work: Callable[[], Any]) -> tuple[float, Any]:

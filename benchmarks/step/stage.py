@@ -22,8 +22,8 @@ from autohas_trainer.engine.search_state import Board
 from autohas_trainer.engine.stages import build_stages
 from autohas_trainer.engine.stages.supernet import StepOfSupernet
 from autohas_trainer.engine.training.search_task import Problem
-from autohas_trainer.events import Identity, RunInfo
-from autohas_trainer.reporting.sinks.fan_out import Sinks
+from autohas_trainer.events import Identity, RunInfo, SearchStarted
+from autohas_trainer.reporting.sinks.fan_out import FanOutSink
 from autohas_trainer.reporting.sinks.history import HistorySink
 from autohas_trainer.reporting.sinks.live import LiveState
 
@@ -38,7 +38,7 @@ def stage_pairs(document: Mapping[str, Any], timed: Callable[[Callable[[], Any]]
     problem = Problem.load(parsed.spec, space, torch.device("cpu"))
     with tempfile.TemporaryDirectory() as folder:
         history = HistorySink(Path(folder))
-        sink = Sinks(history, LiveState(time.monotonic))
+        sink = FanOutSink(history, LiveState(time.monotonic))
         board = Board(problem, sink, Ledger(0, time.monotonic), time.time)
         done: list[SupernetStep] = []
         step = board.algorithm.step
@@ -50,7 +50,7 @@ def stage_pairs(document: Mapping[str, Any], timed: Callable[[Callable[[], Any]]
         board.algorithm.step = recorded  # type: ignore[method-assign]
         stages = [stage for stage in build_stages(board) if stage.name in _SUPERNET]
         board.ledger.steps = sum(stage.num_steps for stage in stages)
-        sink.started(_info(parsed, board, Path(folder)))
+        sink.emit(SearchStarted(info=_info(parsed, board, Path(folder))))
         pairs = []
         for stage in stages:
             stage.begin()

@@ -17,6 +17,7 @@ from autohas_operator.cluster.cache import Cache
 from autohas_operator.cluster.workqueue import WorkQueue
 from autohas_operator.metrics import Metrics
 from autohas_operator.process.search_metrics import Census
+from autohas_trainer.events import CheckpointWritten, SearchStarted
 from autohas_trainer.reporting.http.metrics import build_registry
 from autohas_trainer.reporting.sinks.live import LiveState
 from queries import parts
@@ -46,13 +47,13 @@ def operator_registry() -> CollectorRegistry:
 def trainer_registry(folder: Path) -> CollectorRegistry:
     clock = FakeClock()
     state = LiveState(clock)
-    state.started(run_info(folder, changed(a_search(), "spec.budget.maxActiveSeconds", 86400)))
+    state.emit(SearchStarted(info=run_info(folder, changed(a_search(), "spec.budget.maxActiveSeconds", 86400))))
     for step in range(1, 20):
-        state.step(supernet_step(step))
+        state.emit(supernet_step(step))
         clock.now += 0.1
-    state.policy(policy(19))
-    state.candidate(candidate("lane 1", 1 / 9, 0.6))
-    state.checkpointed(checkpoint_info(2), seconds=0.2, size_bytes=1234)
+    state.emit(policy(19))
+    state.emit(candidate("lane 1", 1 / 9, 0.6))
+    state.emit(CheckpointWritten(info=checkpoint_info(2), seconds=0.2, size_bytes=1234))
     return build_registry(state.snapshot, lambda: 530.0, clock, lambda: {"peak": 1})
 
 

@@ -1,6 +1,6 @@
-"""What the engine tells its sink: plain frozen records, one per kind of fact.
+"""The events of a search: frozen dataclasses, one per kind of fact, and the protocol of the sinks that receive them.
 
-The engine writes them, sinks read them (files, HTTP, progress bar). A record knows no file and no clock.
+The engine emits them, sinks read them (files, HTTP, progress bar, log). An event knows no file and no clock.
 Costs are in units of one full training; steps count all stages together.
 """
 
@@ -72,7 +72,7 @@ class RunInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepRecord:
-    """One optimisation step.
+    """Emitted after every optimisation step.
 
     `loss` is the training loss (nats) before it, None when it was not finite; `reward` and `sample` only in the supernet.
     """
@@ -93,7 +93,7 @@ class StepRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyRecord:
-    """The controller after an update: probabilities per decision (choice order), entropy ratio per decision, 0 to 1."""
+    """Emitted after every update of the controller: probabilities per decision (choice order), entropy ratio per decision, 0 to 1."""
 
     step: int
     cost: float
@@ -105,7 +105,7 @@ class PolicyRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CandidateRecord:
-    """A candidate compared on the selection split after `fraction` (1/9, 1/3, 1) of a full training.
+    """Emitted after a candidate was compared on the selection split, after `fraction` (1/9, 1/3, 1) of a full training.
 
     `score` is the objective (quality with the cost term, higher is better), `metric` in its own unit, `loss` the task's; all None when
     the training diverged.
@@ -143,47 +143,101 @@ class Outcome:
     """Of preprocessing.json; None in a result.json of an earlier version, which wrote none."""
 
 
-class Sink(Protocol):
-    """Where records go. Called from the engine's thread only; must return quickly and must not raise."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchStarted:
+    """Emitted once per process, before its first step."""
 
-    def started(self, info: RunInfo) -> None:
-        """Once, before the first step of this process."""
+    info: RunInfo
 
-    def step(self, record: StepRecord) -> None:
-        """After every step."""
 
-    def planned(self, stage: Stage, stages: Mapping[Stage, int]) -> None:
-        """When `stage` begins, and when its plan changes: steps per stage, those behind as they were, the others as planned."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StagesPlanned:
+    """Emitted when `stage` begins and when its plan changes.
 
-    def busy(self, doing: str) -> None:
-        """Before work that makes no steps and may take long, such as reading the data; perhaps before `started`. `doing` is for people."""
+    `stages` are the steps per stage: as taken for the stages that have ended, as planned for the others.
+    """
 
-    def at_work(self) -> None:
-        """After every batch of work that makes no steps, a comparison or the last test: it may take longer than a stall may."""
+    stage: Stage
+    stages: Mapping[Stage, int]
 
-    def policy(self, record: PolicyRecord) -> None:
-        """After every update of the controller."""
 
-    def candidate(self, record: CandidateRecord) -> None:
-        """After every comparison."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkBegan:
+    """Emitted before work that makes no steps and may take long, such as reading the data; possibly before `SearchStarted`."""
+
+    description: str
+    """The work in words, for people."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchEvaluated:
+    """Emitted after every batch of a comparison or of the final test: this work makes no steps and may outlast the stall timeout."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointWritten:
+    """Emitted after a checkpoint became durable; `seconds` is the time that it took to write."""
+
+    info: CheckpointInfo
+    seconds: float
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointFailed:
+    """Emitted after a checkpoint could not be written; the search continues and tries again after the next period."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoticeIssued:
+    """Emitted when the user should read something once."""
+
+    notice: Notice
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EarlyStopDecided:
+    """Emitted once, when the search is known to end before its plan does; a result follows all the same."""
+
+    reason: StopReason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchFinished:
+    """Emitted once, after the final test; result.json and config.yaml are written before the process may exit 0."""
+
+    outcome: Outcome
+
+
+Event = (
+    StepRecord
+    | PolicyRecord
+    | CandidateRecord
+    | SearchStarted
+    | StagesPlanned
+    | WorkBegan
+    | BatchEvaluated
+    | CheckpointWritten
+    | CheckpointFailed
+    | NoticeIssued
+    | EarlyStopDecided
+    | SearchFinished
+)
+"""Everything that the engine emits. A sink matches on the class; with a final `assert_never` mypy proves that it handles every one."""
+
+
+class Listener(Protocol):
+    """Receives every event, in the engine's thread; must return quickly."""
+
+    def emit(self, event: Event) -> None:
+        """Receive one event."""
+
+
+class Sink(Listener, Protocol):
+    """The listener that the engine calls, which also keeps the history."""
 
     def flush(self) -> int:
         """Make everything written so far durable; returns the length of history.jsonl in bytes, for the checkpoint."""
-
-    def checkpointed(self, info: CheckpointInfo, *, seconds: float, size_bytes: int) -> None:
-        """After a checkpoint became durable."""
-
-    def checkpoint_failed(self) -> None:
-        """After a checkpoint could not be written; the search goes on and tries again after the next period."""
-
-    def notice(self, notice: Notice) -> None:
-        """Something that a person should hear of once."""
-
-    def ends_early(self, reason: StopReason) -> None:
-        """Once, when it is known that the search ends before its plan does; a result follows all the same."""
-
-    def finished(self, outcome: Outcome) -> None:
-        """Once, after the test; writes result.json and config.yaml before the process may exit 0."""
 
 
 class StopRequest(Protocol):

@@ -20,7 +20,9 @@ from autohas_api.testing.rejections import changed
 from autohas_trainer.data.images.digits import digits
 from autohas_trainer.errors import Interrupted
 from autohas_trainer.events import StepRecord
+from autohas_trainer.reporting.sinks.fan_out import FanOutSink
 from autohas_trainer.reporting.sinks.files import FilesSink, read_result
+from autohas_trainer.reporting.sinks.history import HistorySink
 from engine_fixtures import MemorySink, Stop, search, small_search
 
 DIGEST = "sha256:" + "0" * 64
@@ -35,12 +37,17 @@ def guide(out: Path) -> dict[str, Any]:
     return runpy.run_path(str(script))
 
 
+def _sink(folder: Path) -> FanOutSink:
+    """The sink that leaves result.json and history.jsonl in `folder`."""
+    return FanOutSink(HistorySink(folder), FilesSink(folder, search_digest=DIGEST))
+
+
 def searched(tmp_path: Path, data: dict[str, Any], metric: str = "accuracy") -> tuple[Path, float]:
     """The folder of a small search and its test score."""
     document = changed(changed(small_search(), "spec.task.data", data), "spec.task.recipe.batchSize", 32)
     document = changed(document, "spec.objective", {"metric": metric})
     out = tmp_path / "out"
-    return out, search(document, out, FilesSink(out, search_digest=DIGEST)).result.test_score
+    return out, search(document, out, _sink(out)).result.test_score
 
 
 def rows(count: int, seed: int) -> list[dict[str, str]]:
@@ -162,7 +169,7 @@ def test_an_interrupted_search_writes_the_same_file_with_its_digest_in_the_resul
             with pytest.raises(Interrupted):
                 search(small_search(), folder, sink, stop)
             assert not (folder / "preprocessing.json").exists()
-        search(small_search(), folder, FilesSink(folder, search_digest=DIGEST))
+        search(small_search(), folder, _sink(folder))
     whole, resumed = ((tmp_path / name / "preprocessing.json").read_bytes() for name in ("whole", "resumed"))
     found = read_result(tmp_path / "resumed")
 

@@ -12,6 +12,7 @@ from autohas_api.base import yaml_file
 from autohas_api.testing.rejections import a_search, changed
 from autohas_trainer.cli import conformance as conformance_module
 from autohas_trainer.cli.app import app
+from autohas_trainer.events import Event, WorkBegan
 from autohas_trainer.reporting.sinks.logs import LogSink
 from engine_fixtures import MemorySink, search, small_search
 
@@ -36,10 +37,15 @@ def test_reading_measuring_and_testing_are_said_once(tmp_path: Path) -> None:
 
 def test_the_test_is_said_before_it_begins(tmp_path: Path) -> None:
     """After the last step, and before the result."""
-    sink = MemorySink()
     steps_at: list[int] = []
-    plain = sink.busy
-    sink.busy = lambda doing: (steps_at.append(len(sink.steps)), plain(doing))[1]  # type: ignore[method-assign,func-returns-value]
+
+    class Counting(MemorySink):
+        def emit(self, event: Event) -> None:
+            if isinstance(event, WorkBegan):
+                steps_at.append(len(self.steps))
+            super().emit(event)
+
+    sink = Counting()
     search(small_search(), tmp_path, sink)
 
     assert re.fullmatch(r"testing on [\d,]+ examples", sink.activities[-1])
@@ -54,7 +60,7 @@ def test_a_log_has_a_line_for_each() -> None:
         def info(self, event: str, **facts: object) -> None:
             lines.append((event, facts))
 
-    LogSink(Logger()).busy("reading idx from /data")
+    LogSink(Logger()).emit(WorkBegan(description="reading idx from /data"))
 
     assert lines == [("work began", {"message": "reading idx from /data"})]
 

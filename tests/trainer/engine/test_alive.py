@@ -16,6 +16,7 @@ from autohas_trainer.engine.accounting.ledger import Ledger
 from autohas_trainer.engine.search_state import DEFAULT, Board
 from autohas_trainer.engine.stages import EvaluateStage
 from autohas_trainer.engine.training.search_task import Problem
+from autohas_trainer.events import SearchStarted
 from autohas_trainer.reporting.sinks.live import LiveState
 from autohas_trainer.reporting.sinks.progress import health_of
 from engine_fixtures import small_search
@@ -46,8 +47,8 @@ def _board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Board:
     clock = FakeClock()
     state = LiveState(clock)
     board = Board(Problem.load(search.spec, space, torch.device("cpu")), state, Ledger(200, clock), clock)
-    state.started(run_info(tmp_path))
-    state.step(lane_step(1))
+    state.emit(SearchStarted(info=run_info(tmp_path)))
+    state.emit(lane_step(1))
     for name in ("selection", "test"):
         monkeypatch.setattr(board.problem.splits, name, SlowSplit(getattr(board.problem.splits, name), state, clock))
     board.enter(DEFAULT, space.default)

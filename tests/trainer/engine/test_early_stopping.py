@@ -20,7 +20,7 @@ from autohas_trainer.engine.search_state import Board
 from autohas_trainer.engine.training.comparison import Comparison
 from autohas_trainer.engine.training.search_task import Problem
 from autohas_trainer.errors import Interrupted
-from autohas_trainer.events import Identity, Outcome, StepRecord
+from autohas_trainer.events import Event, Identity, Outcome, StepRecord
 from autohas_trainer.reporting.sinks.live import LiveState
 from autohas_trainer.reporting.sinks.progress import build_progress
 from engine_fixtures import Killed, MemorySink, Stop, TickingClock, search, small_search
@@ -290,13 +290,9 @@ def test_progress_says_why_from_the_moment_it_is_known(tmp_path: Path) -> None:
     reasons: list[StopReason | None] = []
 
     class Watching(MemorySink):
-        def started(self, info: Any) -> None:
-            super().started(info)
-            state.started(info)
-
-        def ends_early(self, reason: StopReason) -> None:
-            super().ends_early(reason)
-            state.ends_early(reason)
+        def emit(self, event: Event) -> None:
+            state.emit(event)
+            super().emit(event)
 
     def look(record: StepRecord) -> None:
         progress = build_progress(state.snapshot(), 1000.0)

@@ -11,6 +11,7 @@ import structlog
 from rich.console import Console
 
 from autohas_api.wire.messages import Notice, Stage
+from autohas_trainer.events import CheckpointWritten, NoticeIssued, SearchFinished, SearchStarted, StagesPlanned
 from autohas_trainer.reporting.sinks.bar import BarSink, duration
 from autohas_trainer.reporting.sinks.live import LiveState
 from autohas_trainer.reporting.sinks.logs import LogSink
@@ -25,18 +26,18 @@ def _drawn(tmp_path: Path, *, terminal: bool, reward: float | None = 0.5) -> str
     bar = BarSink(console, state)
     info = run_info(tmp_path)
     for sink in (state, bar):
-        sink.started(info)
+        sink.emit(SearchStarted(info=info))
     for step in range(1, info.plan.lane_steps + 1):
         clock.now += 0.1
         for sink in (state, bar):
-            sink.step(lane_step(step))
-    bar.checkpointed(checkpoint_info(info.plan.lane_steps), seconds=0.1, size_bytes=1)
-    bar.notice(Notice(id=1, reason="SupernetDiverged", message="the supernet diverged", time=1.0))
+            sink.emit(lane_step(step))
+    bar.emit(CheckpointWritten(info=checkpoint_info(info.plan.lane_steps), seconds=0.1, size_bytes=1))
+    bar.emit(NoticeIssued(notice=Notice(id=1, reason="SupernetDiverged", message="the supernet diverged", time=1.0)))
     first = info.plan.lane_steps + info.plan.warmup_steps
     for step in range(first + 1, info.plan.lane_steps + info.plan.supernet_steps + 1):
-        bar.policy(policy(step))
-        bar.step(replace(supernet_step(step), reward=reward))
-    bar.finished(outcome(info))
+        bar.emit(policy(step))
+        bar.emit(replace(supernet_step(step), reward=reward))
+    bar.emit(SearchFinished(outcome=outcome(info)))
     return text.getvalue()
 
 
@@ -86,14 +87,14 @@ def test_the_log_has_one_line_per_fact_and_none_per_step(tmp_path: Path) -> None
     info = run_info(tmp_path, threads=3)
     with structlog.testing.capture_logs() as lines:
         sink = LogSink(structlog.get_logger())
-        sink.started(info)
+        sink.emit(SearchStarted(info=info))
         for step in range(1, 50):
-            sink.step(lane_step(step))
-        sink.step(supernet_step(50))
-        sink.candidate(candidate("default", 1 / 9, 0.5))
-        sink.checkpointed(checkpoint_info(50), seconds=0.1, size_bytes=10)
-        sink.notice(Notice(id=1, reason="RestoreFailed", message="a checkpoint is torn", time=1.0))
-        sink.finished(outcome(info))
+            sink.emit(lane_step(step))
+        sink.emit(supernet_step(50))
+        sink.emit(candidate("default", 1 / 9, 0.5))
+        sink.emit(CheckpointWritten(info=checkpoint_info(50), seconds=0.1, size_bytes=10))
+        sink.emit(NoticeIssued(notice=Notice(id=1, reason="RestoreFailed", message="a checkpoint is torn", time=1.0)))
+        sink.emit(SearchFinished(outcome=outcome(info)))
     assert [line["event"] for line in lines] == [
         "search started",
         "stage began",
@@ -117,16 +118,16 @@ def test_a_stage_that_was_dropped_is_not_drawn_as_done(tmp_path: Path, is_termin
     info = run_info(tmp_path)
     plan = info.plan
     for sink in (state, bar):
-        sink.started(info)
+        sink.emit(SearchStarted(info=info))
     first = plan.lane_steps + plan.warmup_steps
     for step in range(first + 1, first + 4):
-        bar.step(supernet_step(step))
+        bar.emit(supernet_step(step))
     stages = {**info.stages, Stage.SUPERNET: 3, Stage.RACE: 90}
     for sink in (state, bar):
-        sink.planned(Stage.RACE, stages)
+        sink.emit(StagesPlanned(stage=Stage.RACE, stages=stages))
     race = replace(lane_step(first + 3 + 90), stage=Stage.RACE)
     for sink in (state, bar):
-        sink.step(race)
+        sink.emit(race)
     bar.close()
     shown = text.getvalue()
 

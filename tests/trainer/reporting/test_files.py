@@ -13,11 +13,11 @@ import yaml
 
 from autohas_trainer.atomic_file import write_whole
 from autohas_trainer.errors import DataError
-from autohas_trainer.events import Outcome
-from autohas_trainer.reporting.sinks.fan_out import Sinks
+from autohas_trainer.events import Event, Outcome, SearchFinished, SearchStarted
+from autohas_trainer.reporting.sinks.fan_out import FanOutSink
 from autohas_trainer.reporting.sinks.files import FilesSink, config_text, read_result
 from autohas_trainer.reporting.sinks.history import HistorySink
-from autohas_trainer.reporting.sinks.null import SilentSink
+from autohas_trainer.reporting.sinks.null import NullSink
 from reporting_fixtures import DIGEST, ENVIRONMENT, candidate, outcome, run_info
 
 RACE = (
@@ -32,9 +32,9 @@ RACE = (
 def _written(folder: Path) -> Outcome:
     info = run_info(folder)
     sink = FilesSink(folder, search_digest=DIGEST)
-    sink.started(info)
+    sink.emit(SearchStarted(info=info))
     found = outcome(info, candidates=RACE)
-    sink.finished(found)
+    sink.emit(SearchFinished(outcome=found))
     return found
 
 
@@ -116,16 +116,17 @@ def test_the_history_is_durable_before_the_result_appears(tmp_path: Path) -> Non
     """Whoever sees result.json sees the whole history."""
     seen = []
 
-    class Looker(SilentSink):
-        def finished(self, outcome: Outcome) -> None:
-            seen.append((tmp_path / "history.jsonl").stat().st_size)
+    class Looker(NullSink):
+        def emit(self, event: Event) -> None:
+            if isinstance(event, SearchFinished):
+                seen.append((tmp_path / "history.jsonl").stat().st_size)
 
     info = run_info(tmp_path)
     history = HistorySink(tmp_path)
-    sinks = Sinks(history, Looker())
-    sinks.started(info)
-    sinks.candidate(RACE[0])
-    sinks.finished(outcome(info))
+    sinks = FanOutSink(history, Looker())
+    sinks.emit(SearchStarted(info=info))
+    sinks.emit(RACE[0])
+    sinks.emit(SearchFinished(outcome=outcome(info)))
     history.close()
     assert seen == [(tmp_path / "history.jsonl").stat().st_size]
     assert seen[0] > 0

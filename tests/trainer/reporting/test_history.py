@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from autohas_api.testing.rejections import a_search, changed
-from autohas_trainer.events import HISTORY_FILE
+from autohas_trainer.events import HISTORY_FILE, SearchStarted
 from autohas_trainer.reporting.sinks.history import HistorySink, read_history
 from reporting_fixtures import candidate, lane_step, policy, run_info, supernet_step
 
@@ -17,11 +17,11 @@ from reporting_fixtures import candidate, lane_step, policy, run_info, supernet_
 def test_what_is_written_is_read_back_equal(tmp_path: Path) -> None:
     """Every fact survives the file; `steps` is not repeated on each line."""
     sink = HistorySink(tmp_path)
-    sink.started(run_info(tmp_path))
+    sink.emit(SearchStarted(info=run_info(tmp_path)))
     records = (replace(supernet_step(7), is_rejected=True), policy(7), candidate("argmax", 1.0, 0.9))
-    sink.step(records[0])
-    sink.policy(records[1])
-    sink.candidate(records[2])
+    sink.emit(records[0])
+    sink.emit(records[1])
+    sink.emit(records[2])
     assert sink.flush() == (tmp_path / HISTORY_FILE).stat().st_size
     sink.close()
     history = read_history(tmp_path)
@@ -30,28 +30,55 @@ def test_what_is_written_is_read_back_equal(tmp_path: Path) -> None:
     assert history.candidates == (records[2],)
 
 
+def test_the_format_of_each_line_is_fixed(tmp_path: Path) -> None:
+    """Histories are read by other versions and by other programs: names, order and spelling of every line are a contract."""
+    sink = HistorySink(tmp_path)
+    sink.emit(SearchStarted(info=run_info(tmp_path)))
+    sink.emit(lane_step(4, cost=0.125))
+    sink.emit(replace(supernet_step(7), is_rejected=True, cost=0.25))
+    sink.emit(replace(policy(7), cost=0.25))
+    sink.emit(replace(candidate("argmax", 1.0, 0.9), cost=0.5))
+    sink.flush()
+    sink.close()
+    assert (tmp_path / HISTORY_FILE).read_text().splitlines() == [
+        '{"fact":"step","stage":"Lanes","step":4,"cost":0.125,"loss":2.25,"learningRate":0.1,"candidate":"default"}',
+        (
+            '{"fact":"step","stage":"Supernet","step":7,"cost":0.25,"loss":1.5,"learningRate":0.1,"reward":0.5,"advantage":0.25,'
+            '"rejected":true,"sample":{"depth":"2","width_1":"64"}}'
+        ),
+        (
+            '{"fact":"policy","step":7,"cost":0.25,"probabilities":{"depth":[0.1,0.7,0.2],"activation":[0.5,0.25,0.25]},'
+            '"entropy":{"depth":0.75,"activation":0.75},"normalizedEntropy":0.8,"baseline":0.4}'
+        ),
+        (
+            '{"fact":"candidate","stage":"Race","name":"argmax","values":{"learning_rate":"0.3"},"step":150,"cost":0.5,"fraction":1.0,'
+            '"score":0.9,"metric":0.9,"loss":0.5,"kept":true}'
+        ),
+    ]
+
+
 def test_a_resumed_history_is_the_undisturbed_one_byte_for_byte(tmp_path: Path) -> None:
     """What lies behind the checkpoint's length is cut and written again."""
     undisturbed, disturbed = tmp_path / "a", tmp_path / "b"
     for folder in (undisturbed, disturbed):
         folder.mkdir()
     whole = HistorySink(undisturbed)
-    whole.started(run_info(undisturbed))
+    whole.emit(SearchStarted(info=run_info(undisturbed)))
     first = HistorySink(disturbed)
-    first.started(run_info(disturbed))
+    first.emit(SearchStarted(info=run_info(disturbed)))
     for step in range(1, 6):
-        whole.step(lane_step(step))
-        first.step(lane_step(step))
+        whole.emit(lane_step(step))
+        first.emit(lane_step(step))
     length = first.flush()
     for step in range(6, 9):
-        first.step(lane_step(step))
+        first.emit(lane_step(step))
     first.flush()
     first.close()
     second = HistorySink(disturbed)
-    second.started(run_info(disturbed, history_bytes=length, step=5))
+    second.emit(SearchStarted(info=run_info(disturbed, history_bytes=length, step=5)))
     for step in range(6, 12):
-        whole.step(lane_step(step))
-        second.step(lane_step(step))
+        whole.emit(lane_step(step))
+        second.emit(lane_step(step))
     assert whole.flush() == second.flush()
     whole.close()
     second.close()
@@ -61,7 +88,7 @@ def test_a_resumed_history_is_the_undisturbed_one_byte_for_byte(tmp_path: Path) 
 def test_nothing_is_written_before_the_first_fact(tmp_path: Path) -> None:
     """An empty history promises no checkpoint: the engine refuses a folder with a history and none."""
     sink = HistorySink(tmp_path)
-    sink.started(run_info(tmp_path))
+    sink.emit(SearchStarted(info=run_info(tmp_path)))
     assert sink.flush() == 0
     sink.close()
 
@@ -72,13 +99,13 @@ def test_long_searches_are_thinned_but_no_reward_is_lost(tmp_path: Path) -> None
     assert 36_000 < info.steps <= 40_000
     last = info.plan.lane_steps + info.plan.supernet_steps
     sink = HistorySink(tmp_path)
-    sink.started(info)
+    sink.emit(SearchStarted(info=info))
     for step in range(1, 101):
-        sink.step(lane_step(step))
-        sink.step(supernet_step(step))
+        sink.emit(lane_step(step))
+        sink.emit(supernet_step(step))
     sink._policy_stride = 50
     for step in range(1, last + 1):
-        sink.policy(policy(step))
+        sink.emit(policy(step))
     sink.flush()
     sink.close()
     history = read_history(tmp_path)
@@ -90,8 +117,8 @@ def test_long_searches_are_thinned_but_no_reward_is_lost(tmp_path: Path) -> None
 def test_a_number_that_is_not_finite_becomes_null(tmp_path: Path) -> None:
     """JSON has no word for it, and a search does not end over a log line."""
     sink = HistorySink(tmp_path)
-    sink.started(run_info(tmp_path))
-    sink.step(lane_step(1, loss=float("nan")))
+    sink.emit(SearchStarted(info=run_info(tmp_path)))
+    sink.emit(lane_step(1, loss=float("nan")))
     sink.flush()
     sink.close()
     assert json.loads((tmp_path / HISTORY_FILE).read_text())["loss"] is None
@@ -107,20 +134,20 @@ def test_a_damaged_line_is_named(tmp_path: Path) -> None:
 def test_a_full_disk_is_reported_with_the_files_name_and_loses_no_line(tmp_path: Path) -> None:
     """write() knows no name; the error that leaves has one. When there is room again, the next flush writes every line once."""
     sink = HistorySink(tmp_path)
-    sink.started(run_info(tmp_path))
-    sink.step(lane_step(1))
+    sink.emit(SearchStarted(info=run_info(tmp_path)))
+    sink.emit(lane_step(1))
     sink.flush()
     real = sink._file
     assert real is not None
     with open("/dev/full", "r+b", buffering=0) as full:  # noqa: PTH123 - a FileIO, as the sink's own
         sink._file = full
-        sink.step(lane_step(2))
+        sink.emit(lane_step(2))
         for _ in range(2):
             with pytest.raises(OSError, match="No space left") as caught:
                 sink.flush()
             assert caught.value.filename == str(tmp_path / HISTORY_FILE)
     sink._file = real  # what the device took is nothing, so the file stands where it stood
-    sink.step(lane_step(3))
+    sink.emit(lane_step(3))
     sink.flush()
     sink.close()
 

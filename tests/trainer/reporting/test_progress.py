@@ -10,6 +10,7 @@ import pytest
 from autohas_api.budget.stage_plan import stage_steps
 from autohas_api.testing.rejections import a_search, changed
 from autohas_api.wire.messages import Notice, Progress, Stage, TopChoice, decode_progress
+from autohas_trainer.events import CheckpointWritten, NoticeIssued, SearchFinished, SearchStarted
 from autohas_trainer.reporting.sinks.history import HistorySink
 from autohas_trainer.reporting.sinks.live import LiveState, stage_at
 from autohas_trainer.reporting.sinks.progress import build_progress, encode_progress, eta_seconds, health_of
@@ -28,7 +29,7 @@ from reporting_fixtures import (
 
 def _started(tmp_path: Path, clock: FakeClock) -> LiveState:
     state = LiveState(clock)
-    state.started(run_info(tmp_path))
+    state.emit(SearchStarted(info=run_info(tmp_path)))
     return state
 
 
@@ -47,11 +48,11 @@ def test_progress_says_what_is_known(tmp_path: Path) -> None:
     """Identity, position, leader, policy and checkpoint are those told last."""
     clock = FakeClock()
     state = _started(tmp_path, clock)
-    state.step(lane_step(10))
-    state.policy(policy(10))
-    state.candidate(candidate("lane 1", 1 / 9, 0.6))
-    state.candidate(candidate("lane 2", 1 / 9, 0.5))
-    state.checkpointed(checkpoint_info(10), seconds=0.1, size_bytes=99)
+    state.emit(lane_step(10))
+    state.emit(policy(10))
+    state.emit(candidate("lane 1", 1 / 9, 0.6))
+    state.emit(candidate("lane 2", 1 / 9, 0.5))
+    state.emit(CheckpointWritten(info=checkpoint_info(10), seconds=0.1, size_bytes=99))
     clock.now += 30
     progress = _progress(state, clock)
     assert (progress.search_uid, progress.pod_uid, progress.attempt) == ("uid", "pod", 2)
@@ -69,15 +70,15 @@ def test_time_left_follows_the_measured_cost_per_second(tmp_path: Path) -> None:
     clock = FakeClock()
     info = run_info(tmp_path)
     state = LiveState(clock)
-    state.started(info)
+    state.emit(SearchStarted(info=info))
     first, half = 1, info.steps // 2
     per_step = info.plan.predicted_trainings / info.steps
     for step in range(first, half + 1):
         clock.now = 1000 + 100 * step / half
-        state.step(lane_step(step, cost=step * per_step))
+        state.emit(lane_step(step, cost=step * per_step))
     eta = eta_seconds(state.snapshot())
     assert eta == pytest.approx(100 * (info.steps - half) / half, rel=0.01)
-    state.finished(outcome(info))
+    state.emit(SearchFinished(outcome=outcome(info)))
     assert eta_seconds(state.snapshot()) == 0
 
 
@@ -87,7 +88,7 @@ def test_time_left_is_unknown_until_steps_were_timed(tmp_path: Path) -> None:
     state = _started(tmp_path, clock)
     for step in range(1, 8):
         clock.now += 1
-        state.step(lane_step(step))
+        state.emit(lane_step(step))
     assert eta_seconds(state.snapshot()) is None
 
 
@@ -96,9 +97,9 @@ def test_a_checkpoint_at_a_stages_end_moves_to_the_next_stage(tmp_path: Path) ->
     clock = FakeClock()
     info = run_info(tmp_path)
     state = LiveState(clock)
-    state.started(info)
-    state.step(lane_step(3))
-    state.checkpointed(checkpoint_info(info.plan.lane_steps), seconds=0.1, size_bytes=1)
+    state.emit(SearchStarted(info=info))
+    state.emit(lane_step(3))
+    state.emit(CheckpointWritten(info=checkpoint_info(info.plan.lane_steps), seconds=0.1, size_bytes=1))
     progress = _progress(state, clock)
     assert progress.stage is Stage.WARMUP
     assert progress.step == info.plan.lane_steps
@@ -130,16 +131,16 @@ def test_every_position_belongs_to_one_stage(tmp_path: Path, document: dict[str,
 def test_a_resumed_search_remembers_who_led(tmp_path: Path) -> None:
     """Leader and policy come back from the part of the history that the checkpoint knows."""
     sink = HistorySink(tmp_path)
-    sink.started(run_info(tmp_path))
-    sink.policy(policy(10))
-    sink.candidate(candidate("lane 1", 1 / 9, 0.6))
+    sink.emit(SearchStarted(info=run_info(tmp_path)))
+    sink.emit(policy(10))
+    sink.emit(candidate("lane 1", 1 / 9, 0.6))
     length = sink.flush()
-    sink.candidate(candidate("lane 2", 1 / 9, 0.9))
+    sink.emit(candidate("lane 2", 1 / 9, 0.9))
     sink.flush()
     sink.close()
     clock = FakeClock()
     state = LiveState(clock)
-    state.started(run_info(tmp_path, history_bytes=length, step=12, checkpoint=checkpoint_info(12), active_seconds=40.0))
+    state.emit(SearchStarted(info=run_info(tmp_path, history_bytes=length, step=12, checkpoint=checkpoint_info(12), active_seconds=40.0)))
     progress = _progress(state, clock)
     assert (progress.best, progress.entropy, progress.step, progress.active_seconds) == (0.6, 0.8, 12, 40.0)
 
@@ -148,10 +149,10 @@ def test_a_candidate_that_diverged_never_leads(tmp_path: Path) -> None:
     """No score is less than any score."""
     clock = FakeClock()
     state = _started(tmp_path, clock)
-    state.candidate(candidate("lane 1", 1.0, None))
+    state.emit(candidate("lane 1", 1.0, None))
     assert _progress(state, clock).best is None
-    state.candidate(candidate("lane 2", 1 / 9, 0.1))
-    state.candidate(candidate("lane 3", 1 / 3, None))
+    state.emit(candidate("lane 2", 1 / 9, 0.1))
+    state.emit(candidate("lane 3", 1 / 3, None))
     assert _progress(state, clock).best == 0.1
 
 
@@ -162,10 +163,10 @@ def test_progress_always_fits_its_limit(tmp_path: Path) -> None:
     decision = info.space.decisions[-1]
     many = tuple(replace(decision, name=f"d{i:062d}", choices=("😀" * 64, "b")) for i in range(190))
     state = LiveState(clock)
-    state.started(replace(info, space=replace(info.space, decisions=many)))
-    state.policy(policy(1, {d.name: (0.9, 0.1) for d in many}))
+    state.emit(SearchStarted(info=replace(info, space=replace(info.space, decisions=many))))
+    state.emit(policy(1, {d.name: (0.9, 0.1) for d in many}))
     for number in range(1, 40):
-        state.notice(Notice(id=number, reason="RestoreFailed", message="😀" * 1024, time=1.0))
+        state.emit(NoticeIssued(notice=Notice(id=number, reason="RestoreFailed", message="😀" * 1024, time=1.0)))
     raw = encode_progress(_progress(state, clock))
     assert len(raw) <= 16 * 1024
     progress = decode_progress(raw)
@@ -178,13 +179,13 @@ def test_a_trainer_without_steps_is_stalled_only_after_its_patience(tmp_path: Pa
     state = LiveState(clock)
     assert health_of(state.snapshot(), 1000 + 359, 90).is_alive
     assert not health_of(state.snapshot(), 1000 + 361, 90).is_alive
-    state.started(run_info(tmp_path))
-    state.step(lane_step(1))
+    state.emit(SearchStarted(info=run_info(tmp_path)))
+    state.emit(lane_step(1))
     assert health_of(state.snapshot(), 1000 + 89, 90).is_alive
     stalled = health_of(state.snapshot(), 1000 + 91, 90)
     assert not stalled.is_alive
     assert stalled.text == "stalled: nothing happened for 91 s (limit 90 s), stage Lanes, step 1\n"
-    state.step(replace(lane_step(2), stage=Stage.EVALUATE))
+    state.emit(replace(lane_step(2), stage=Stage.EVALUATE))
     assert health_of(state.snapshot(), 1000 + 300, 90).is_alive
 
 
@@ -192,12 +193,12 @@ def test_pauses_for_comparisons_are_no_step_durations(tmp_path: Path) -> None:
     """Only the time from one step straight to the next is counted."""
     clock = FakeClock()
     state = _started(tmp_path, clock)
-    state.step(lane_step(1))
+    state.emit(lane_step(1))
     clock.now += 0.2
-    state.step(lane_step(2))
+    state.emit(lane_step(2))
     clock.now += 60
-    state.candidate(candidate("default", 1 / 9, 0.5))
-    state.step(lane_step(3))
+    state.emit(candidate("default", 1 / 9, 0.5))
+    state.emit(lane_step(3))
     snapshot = state.snapshot()
     assert snapshot.step_seconds == pytest.approx(0.2)
     assert sum(snapshot.step_buckets) == 1
@@ -206,8 +207,8 @@ def test_pauses_for_comparisons_are_no_step_durations(tmp_path: Path) -> None:
 def test_rewards_and_samples_are_counted(tmp_path: Path) -> None:
     """A sample without a reward is a sample too."""
     state = _started(tmp_path, FakeClock())
-    state.step(supernet_step(1, reward=None))
-    state.step(supernet_step(2, reward=0.75))
+    state.emit(supernet_step(1, reward=None))
+    state.emit(supernet_step(2, reward=0.75))
     snapshot = state.snapshot()
     assert snapshot.samples == 2
     assert snapshot.rewarded is not None

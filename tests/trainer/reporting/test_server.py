@@ -16,6 +16,7 @@ from autohas_api.accept.acceptance import accept
 from autohas_api.testing.rejections import a_search, changed
 from autohas_api.wire.messages import decode_progress
 from autohas_trainer.errors import ConfigurationError
+from autohas_trainer.events import CheckpointWritten, SearchStarted
 from autohas_trainer.reporting.http.server import TrainerServer
 from autohas_trainer.reporting.sinks.live import LiveState
 from reporting_fixtures import FakeClock, candidate, checkpoint_info, lane_step, policy, run_info, supernet_step
@@ -66,8 +67,8 @@ def test_progress_is_served_once_the_search_started(served: Served) -> None:
     """503 with a sentence before, the contract's JSON afterwards."""
     status, _, body = served.get("/progress")
     assert (status, body) == (503, b"the search has not started: data is being loaded\n")
-    served.state.started(served.info)
-    served.state.step(lane_step(4))
+    served.state.emit(SearchStarted(info=served.info))
+    served.state.emit(lane_step(4))
     status, kind, body = served.get("/progress?verbose=1")
     assert (status, kind) == (200, "application/json")
     assert decode_progress(body).step == 4
@@ -75,14 +76,14 @@ def test_progress_is_served_once_the_search_started(served: Served) -> None:
 
 def test_health_turns_when_steps_stop(served: Served) -> None:
     """200 while steps come, 503 that says why when they do not."""
-    served.state.started(served.info)
-    served.state.step(lane_step(1))
+    served.state.emit(SearchStarted(info=served.info))
+    served.state.emit(lane_step(1))
     assert served.get("/healthz")[0] == 200
     served.clock.now += 61
     status, _, body = served.get("/healthz")
     assert status == 503
     assert body.startswith(b"stalled: nothing happened for 61 s (limit 60 s)")
-    served.state.step(lane_step(2))
+    served.state.emit(lane_step(2))
     assert served.get("/healthz")[0] == 200
 
 
@@ -93,7 +94,7 @@ def test_other_paths_say_what_is_served(served: Served) -> None:
 
 def test_a_checkpoint_does_not_age_while_no_process_works(served: Served) -> None:
     """Restored 500 s after it was written, it is as old as this process has worked."""
-    served.state.started(replace(served.info, checkpoint=checkpoint_info(2, time=30.0)))
+    served.state.emit(SearchStarted(info=replace(served.info, checkpoint=checkpoint_info(2, time=30.0))))
     served.clock.now += 7
 
     assert served.samples()["autohas_trainer_checkpoint_age_seconds", ()] == pytest.approx(7)
@@ -102,13 +103,13 @@ def test_a_checkpoint_does_not_age_while_no_process_works(served: Served) -> Non
 def test_every_metric_has_its_value(served: Served) -> None:
     """What was told last is what Prometheus parses."""
     state = served.state
-    state.started(replace(served.info, starts=3, active_seconds=100.0))
-    state.step(lane_step(1))
+    state.emit(SearchStarted(info=replace(served.info, starts=3, active_seconds=100.0)))
+    state.emit(lane_step(1))
     served.clock.now += 0.3
-    state.step(supernet_step(2, reward=0.75))
-    state.policy(policy(2))
-    state.candidate(candidate("lane 1", 1 / 9, 0.6))
-    state.checkpointed(checkpoint_info(2, time=529.8), seconds=0.2, size_bytes=1234)
+    state.emit(supernet_step(2, reward=0.75))
+    state.emit(policy(2))
+    state.emit(candidate("lane 1", 1 / 9, 0.6))
+    state.emit(CheckpointWritten(info=checkpoint_info(2, time=529.8), seconds=0.2, size_bytes=1234))
     samples = served.samples()
     assert samples["autohas_trainer_steps_total", (("stage", "Lanes"),)] == 1
     assert samples["autohas_trainer_steps_total", (("stage", "Supernet"),)] == 1
@@ -143,8 +144,8 @@ def test_probabilities_are_capped_to_the_likeliest_choices(served: Served, limit
     """Above perChoiceLimit one series per decision is left, never more than the limit, and a metric says so; 0 is no truncation."""
     limited = accept(changed(a_search(), "spec.monitoring", {"perChoiceLimit": limit}))[0]
     many = tuple(replace(served.info.space.decisions[-1], name=f"d{i}") for i in range(180))
-    served.state.started(replace(served.info, search=limited, space=replace(served.info.space, decisions=many)))
-    served.state.policy(policy(1, {d.name: (0.2, 0.5, 0.3) for d in many}))
+    served.state.emit(SearchStarted(info=replace(served.info, search=limited, space=replace(served.info.space, decisions=many))))
+    served.state.emit(policy(1, {d.name: (0.2, 0.5, 0.3) for d in many}))
     samples = served.samples()
     series = [value for (name, _), value in samples.items() if name == "autohas_policy_probability"]
     assert (len(series), max(series, default=0.0)) == (exported, 0.5 if exported else 0.0)
@@ -155,12 +156,12 @@ def test_probabilities_are_capped_to_the_likeliest_choices(served: Served, limit
 def test_stage_losses_rates_and_memory_have_their_labels(served: Served) -> None:
     """One series is 1 among the stages; losses of both splits; rates of weights and controller; losses that are not finite count."""
     state = served.state
-    state.started(served.info)
-    state.step(lane_step(1, loss=None))
-    state.step(supernet_step(2))
-    state.policy(policy(2))
-    state.candidate(candidate("lane 1", 1 / 9, 0.6, loss=0.5))
-    state.candidate(candidate("lane 2", 1 / 9, 0.4, loss=0.7))
+    state.emit(SearchStarted(info=served.info))
+    state.emit(lane_step(1, loss=None))
+    state.emit(supernet_step(2))
+    state.emit(policy(2))
+    state.emit(candidate("lane 1", 1 / 9, 0.6, loss=0.5))
+    state.emit(candidate("lane 2", 1 / 9, 0.4, loss=0.7))
     samples = served.samples()
     stages = {dict(labels)["stage"]: value for (name, labels), value in samples.items() if name == "autohas_trainer_stage"}
     assert [stage for stage, value in stages.items() if value] == ["Supernet"]
@@ -176,9 +177,9 @@ def test_stage_losses_rates_and_memory_have_their_labels(served: Served) -> None
 
 def test_a_limit_of_time_is_exported_where_there_is_one(served: Served) -> None:
     """spec.budget.maxActiveSeconds."""
-    served.state.started(served.info)
+    served.state.emit(SearchStarted(info=served.info))
     assert ("autohas_trainer_active_limit_seconds", ()) not in served.samples()
-    served.state.started(replace(served.info, search=accept(changed(a_search(), "spec.budget.maxActiveSeconds", 600))[0]))
+    served.state.emit(SearchStarted(info=replace(served.info, search=accept(changed(a_search(), "spec.budget.maxActiveSeconds", 600))[0])))
     assert served.samples()["autohas_trainer_active_limit_seconds", ()] == 600
 
 

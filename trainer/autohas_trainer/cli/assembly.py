@@ -13,9 +13,9 @@ from autohas_trainer.cli.devices import choose_device, gpu_memory
 from autohas_trainer.cli.environment import ContainerEnvironment, available_threads
 from autohas_trainer.engine.search import Job, run, search_digest
 from autohas_trainer.errors import DataError
-from autohas_trainer.events import Identity, Outcome, Sink, StopRequest
+from autohas_trainer.events import Identity, Listener, Outcome, StopRequest
 from autohas_trainer.reporting.http.server import TrainerServer
-from autohas_trainer.reporting.sinks.fan_out import Sinks
+from autohas_trainer.reporting.sinks.fan_out import FanOutSink
 from autohas_trainer.reporting.sinks.files import FilesSink, Finished, read_result
 from autohas_trainer.reporting.sinks.history import HistorySink
 from autohas_trainer.reporting.sinks.live import LiveState
@@ -90,7 +90,7 @@ def _add_report(job: Job) -> None:
         structlog.get_logger().warning("report not written", error=f"{type(error).__name__}: {error}")
 
 
-def run_with(job: Job, stop: StopRequest, *listeners: Sink) -> Outcome:
+def run_with(job: Job, stop: StopRequest, *listeners: Listener) -> Outcome:
     """Run a job with its history and result files; `listeners` hear everything before result.json appears.
 
     Raises:
@@ -100,6 +100,6 @@ def run_with(job: Job, stop: StopRequest, *listeners: Sink) -> Outcome:
     history = HistorySink(job.workdir)
     files = FilesSink(job.workdir, search_digest=search_digest(job.search))
     try:
-        return run(job, Sinks(history, *listeners, files), stop)
+        return run(job, FanOutSink(history, *listeners, files), stop)
     finally:
         history.close()

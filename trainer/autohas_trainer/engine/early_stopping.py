@@ -20,6 +20,7 @@ from typing import Any, Final
 from autohas_api.budget.plan import PLATEAU_FILLING_REWARDS
 from autohas_api.wire.messages import Stage, StopReason
 from autohas_trainer.engine.search_state import DEFAULT, Board
+from autohas_trainer.events import EarlyStopDecided
 
 __all__ = ["EarlyStopping"]
 
@@ -137,7 +138,7 @@ class EarlyStopping:
         """The first reason is the search's; later ones are only told."""
         if self.reason is None:
             self.reason = reason
-            self._board.sink.ends_early(reason)
+            self._board.sink.emit(EarlyStopDecided(reason=reason))
         self._board.notify(
             {
                 StopReason.GOAL_REACHED: "GoalReached",

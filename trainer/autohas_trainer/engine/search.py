@@ -31,7 +31,19 @@ from autohas_trainer.engine.search_state import Board
 from autohas_trainer.engine.stages import EvaluateStage, SearchStage, build_stages
 from autohas_trainer.engine.training.search_task import Problem, reading_text
 from autohas_trainer.errors import CandidateError, CheckpointError, DeviceError, Interrupted, storage_sentence
-from autohas_trainer.events import HISTORY_FILE, Identity, Outcome, RunInfo, Sink, StopRequest
+from autohas_trainer.events import (
+    HISTORY_FILE,
+    CheckpointFailed,
+    CheckpointWritten,
+    Identity,
+    Outcome,
+    RunInfo,
+    SearchFinished,
+    SearchStarted,
+    Sink,
+    StopRequest,
+    WorkBegan,
+)
 from autohas_trainer.seeding import make_deterministic
 
 __all__ = ["Clocks", "Job", "run", "search_digest"]
@@ -97,7 +109,7 @@ def run(job: Job, sink: Sink, stop: StopRequest, clocks: Clocks | None = None) -
     with leaving_out_at_next_start(*place):
         position = _restore(board, stages, early_stopping, checkpoint)
     damage += _history_loss(job.workdir, checkpoint)
-    sink.started(_run_info(job, board, early_stopping, checkpoint, origin))
+    sink.emit(SearchStarted(info=_run_info(job, board, early_stopping, checkpoint, origin)))
     _report_resume(board, checkpoint, damage, origin)
     keeper = _Keeper(
         job=job, store=store, origin=origin, board=board, stages=stages, early_stopping=early_stopping, sink=sink, clock=clocks.monotonic
@@ -111,16 +123,16 @@ def run(job: Job, sink: Sink, stop: StopRequest, clocks: Clocks | None = None) -
     assert isinstance(last, EvaluateStage)  # noqa: S101 - build_stages ends with it
     report_unspent(board, early_stopping.reason)
     outcome = build_outcome(board, last, job.workdir, job.identity, early_stopping.settle())
-    sink.finished(outcome)
+    sink.emit(SearchFinished(outcome=outcome))
     return outcome
 
 
 def _load(job: Job, sink: Sink) -> Problem:
     """Read the data, which may take minutes: what is read is said before and after."""
-    sink.busy(reading_text(job.search.spec))
+    sink.emit(WorkBegan(description=reading_text(job.search.spec)))
     problem = Problem.load(job.search.spec, job.space, torch.device(job.device))
     torch.set_default_dtype(torch.float32)  # own code that was imported may have changed it
-    sink.busy(problem.data_text)
+    sink.emit(WorkBegan(description=problem.data_text))
     return problem
 
 
@@ -208,7 +220,7 @@ class _Keeper:
             self.save(index)
         except OSError as error:
             self.last = self.clock()
-            self.sink.checkpoint_failed()
+            self.sink.emit(CheckpointFailed())
             if not self.is_failing:
                 self.is_failing = True
                 found = storage_sentence(error) or f"{error.filename or 'a file'}: {error.strerror or error}"
@@ -234,7 +246,7 @@ class _Keeper:
         }
         info, size = self.store.save(self.board.ledger.step, state, self.board.tensors(), self.origin.begun.to_json())
         self.last, self.is_failing = self.clock(), False
-        self.sink.checkpointed(info, seconds=self.last - begun, size_bytes=size)
+        self.sink.emit(CheckpointWritten(info=info, seconds=self.last - begun, size_bytes=size))
 
 
 def _store(job: Job, clocks: Clocks) -> CheckpointStore:
@@ -309,7 +321,7 @@ def _learn_costs(board: Board, clocks: Clocks) -> None:
     """
     problem = board.problem
     if problem.spec.objective.cost is not None:
-        board.sink.busy(f"measuring {problem.costs.metric} of networks on {problem.device.type}")
+        board.sink.emit(WorkBegan(description=f"measuring {problem.costs.metric} of networks on {problem.device.type}"))
     if not problem.costs.is_measured:
         try:
             measured = problem.costs.measure(problem.seed, stopwatch(problem.costs.example, clocks.monotonic))

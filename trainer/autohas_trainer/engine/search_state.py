@@ -28,7 +28,17 @@ from autohas_trainer.engine.training.search_task import Problem
 from autohas_trainer.engine.training.test_score import tested
 from autohas_trainer.engine.training.training import Training
 from autohas_trainer.errors import CandidateError, DeviceError, NumericalError
-from autohas_trainer.events import DEFAULT, CandidateRecord, PolicyRecord, Sink, StepRecord
+from autohas_trainer.events import (
+    DEFAULT,
+    BatchEvaluated,
+    CandidateRecord,
+    NoticeIssued,
+    PolicyRecord,
+    Sink,
+    StagesPlanned,
+    StepRecord,
+    WorkBegan,
+)
 from autohas_trainer.supernet import Supernet
 
 __all__ = ["DEFAULT", "Board"]
@@ -177,9 +187,11 @@ class Board:
             self._take_out(training, str(error))
             loss = math.nan
         self._judge_default(training)
-        self.ledger.advance_to(self.ledger.step + training.units_done - before)
-        self.ledger.spend(stage, 1 / training.recipe.steps, candidate=name)
-        self.sink.step(self._step_record(stage, finite(loss), training.learning_rate, candidate=name))
+        ledger, rate = self.ledger, training.learning_rate
+        ledger.advance_to(ledger.step + training.units_done - before)
+        ledger.spend(stage, 1 / training.recipe.steps, candidate=name)
+        step, steps, cost = ledger.step, ledger.steps, ledger.cost
+        self.sink.emit(StepRecord(stage=stage, step=step, steps=steps, cost=cost, loss=finite(loss), learning_rate=rate, candidate=name))
 
     def _judge_default(self, training: Training) -> None:
         """Whatever else diverges only loses; without the default there is no answer."""
@@ -211,7 +223,7 @@ class Board:
     def _compare(self, name: str) -> Comparison:
         training = self.trainings[name]
         try:
-            return training.compare(self.sink.at_work)
+            return training.compare(self.report_batch)
         except DeviceError:
             raise
         except CandidateError as error:
@@ -229,8 +241,8 @@ class Board:
         def fail(name: str, error: CandidateError) -> None:
             self._take_out(self.trainings[name], str(error))
 
-        self.sink.busy(f"testing on {self.problem.splits.num_test:,} examples")
-        return tested(self.problem, self.trainings, self.sink.at_work, fail)
+        self.sink.emit(WorkBegan(description=f"testing on {self.problem.splits.num_test:,} examples"))
+        return tested(self.problem, self.trainings, self.report_batch, fail)
 
     @property
     def trainings_left(self) -> float:
@@ -256,7 +268,7 @@ class Board:
     def lay_out(self, stage: Stage, planned: Mapping[Stage, int]) -> None:
         """Change the plan of the stage at work and of those after it, and tell the sink."""
         self.ledger.lay_out(planned)
-        self.sink.planned(stage, self.ledger.stages)
+        self.sink.emit(StagesPlanned(stage=stage, stages=self.ledger.stages))
 
     def forget_contributions(self, rung: int, names: Iterable[str]) -> None:
         """Drop what no further paired comparison needs: a number per example and candidate in every checkpoint."""
@@ -272,7 +284,11 @@ class Board:
         number = max(last, self.starts * NOTICES_PER_START) + 1
         notice = Notice(id=number, reason=reason, message=readable(message)[:MAX_NOTICE_LENGTH], time=self._wall_clock())
         self.notices.append(notice)
-        self.sink.notice(notice)
+        self.sink.emit(NoticeIssued(notice=notice))
+
+    def report_batch(self) -> None:
+        """Report one more batch of work that makes no steps, so that a liveness probe sees progress."""
+        self.sink.emit(BatchEvaluated())
 
     def report_rung(self, stage: Stage, rung: int, names: list[str], kept: list[str]) -> None:
         """Tell the sink how the candidates of a rung compared."""
@@ -292,16 +308,16 @@ class Board:
                 kept=name in kept,
             )
             self.records.append(record)
-            self.sink.candidate(record)
+            self.sink.emit(record)
 
     def report_supernet(self, record: StepRecord, *, has_learned: bool) -> None:
         """Tell the sink about a supernet step and, when the controller learned, about its policy."""
-        self.sink.step(record)
+        self.sink.emit(record)
         self.num_rewards_here += record.reward is not None
         if not has_learned:
             return
         policy = self.algorithm.policy
-        self.sink.policy(
+        self.sink.emit(
             PolicyRecord(
                 step=record.step,
                 cost=record.cost,
@@ -310,17 +326,6 @@ class Board:
                 normalized_entropy=policy.normalized_entropy(),
                 baseline=policy.baseline,
             )
-        )
-
-    def _step_record(self, stage: Stage, loss: float | None, learning_rate: float, *, candidate: str) -> StepRecord:
-        return StepRecord(
-            stage=stage,
-            step=self.ledger.step,
-            steps=self.ledger.steps,
-            cost=self.ledger.cost,
-            loss=loss,
-            learning_rate=learning_rate,
-            candidate=candidate,
         )
 
     def tensors(self) -> dict[str, Tensor]:

@@ -106,7 +106,7 @@ class BestOfStage:
     def _whole_split(self) -> Iterator[RewardBatch]:
         """Every reward example once; work on a large split shows itself after every batch."""
         for batch in self._board.problem.splits.reward(self._board.problem.reward_batch_size, self._board.problem.seed):
-            self._board.sink.at_work()
+            self._board.report_batch()
             yield batch
 
     def _num_examples(self, *, is_final: bool) -> int:
@@ -156,7 +156,7 @@ class BestOfStage:
             reward=finite(score),
             sample=board.problem.space.as_mapping(sample),
         )
-        board.sink.step(record)
+        board.sink.emit(record)
 
 
 def _name(index: int) -> str:

@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, assert_never
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from autohas_api.budget.stage_plan import stage_steps
-from autohas_api.wire.messages import CheckpointInfo, Notice, Stage
-from autohas_trainer.events import CandidateRecord, Outcome, PolicyRecord, RunInfo, StepRecord
+from autohas_api.wire.messages import Stage
+from autohas_trainer.events import (
+    BatchEvaluated,
+    CandidateRecord,
+    CheckpointFailed,
+    CheckpointWritten,
+    EarlyStopDecided,
+    Event,
+    NoticeIssued,
+    PolicyRecord,
+    RunInfo,
+    SearchFinished,
+    SearchStarted,
+    StagesPlanned,
+    StepRecord,
+    WorkBegan,
+)
 from autohas_trainer.reporting.sinks.live import LiveState, stage_at
-from autohas_trainer.reporting.sinks.null import SilentSink
 from autohas_trainer.reporting.sinks.progress import eta_seconds
 
 __all__ = ["BarSink", "duration"]
@@ -21,11 +35,11 @@ _TENTHS: Final = 10
 _TOTAL: Final = "Search"
 
 
-class BarSink(SilentSink):
-    """Draws what a `LiveState`, which must hear every record first, knows."""
+class BarSink:
+    """Draws the state of a `LiveState`, which must receive every event first."""
 
     def __init__(self, console: Console, state: LiveState) -> None:
-        """Nothing is drawn before `started`."""
+        """Nothing is drawn before `SearchStarted`."""
         self._console = console
         self._state = state
         self._starts: dict[Stage, int] = {}
@@ -36,11 +50,35 @@ class BarSink(SilentSink):
         self._steps = 0
         self._tenths: dict[Stage, int] = {}
         self._said: dict[Stage, str] = {}
-        self._best: CandidateRecord | None = None
         self._is_rewarded = False
         self._bars = _Bars(console) if console.is_terminal else None
 
-    def started(self, info: RunInfo) -> None:
+    def emit(self, event: Event) -> None:
+        """Draw the event."""
+        match event:
+            case StepRecord():
+                self._move(event)
+            case PolicyRecord():
+                self._note_policy(event)
+            case SearchStarted(info=info):
+                self._start(info)
+            case StagesPlanned(stage=stage, stages=stages):
+                self._plan(stage, stages)
+            case WorkBegan(description=description):  # above the bars where there are some: nothing else moves while this lasts
+                self._console.print(description, style="dim", highlight=False, markup=False, soft_wrap=True)
+            case NoticeIssued(notice=notice):
+                self._console.print(notice.message, highlight=False, markup=False, soft_wrap=True)
+            case CheckpointWritten(info=checkpoint):  # a restored search stands where its checkpoint does
+                self._show(checkpoint.step)
+            case SearchFinished():
+                self._show(self._steps)
+                self.close()
+            case CandidateRecord() | BatchEvaluated() | CheckpointFailed() | EarlyStopDecided():
+                pass  # the bars count steps; a notice accompanies each failed checkpoint and each early stop
+            case _:
+                assert_never(event)
+
+    def _start(self, info: RunInfo) -> None:
         """Lay out the stages."""
         self._totals = {stage: steps for stage, steps in stage_steps(info.plan).items() if steps}
         self._take(stage_at(info.stages, info.step), info.stages)
@@ -50,7 +88,7 @@ class BarSink(SilentSink):
             self._bars.start(self._totals, info.steps)
         self._show(info.step)
 
-    def planned(self, stage: Stage, stages: Mapping[Stage, int]) -> None:
+    def _plan(self, stage: Stage, stages: Mapping[Stage, int]) -> None:
         """Draw the plan as it now stands; a stage that ended before its plan stays where it ended."""
         self._take(stage, stages)
         if self._bars is not None:
@@ -70,11 +108,7 @@ class BarSink(SilentSink):
                 self._tenths.setdefault(known, 0)
         self._steps = begin
 
-    def busy(self, doing: str) -> None:
-        """A line, above the bars where there are some: nothing else moves while this lasts."""
-        self._console.print(doing, style="dim", highlight=False, markup=False, soft_wrap=True)
-
-    def step(self, record: StepRecord) -> None:
+    def _move(self, record: StepRecord) -> None:
         """Move the bars."""
         if record.stage in (Stage.WARMUP, Stage.LANES, Stage.RACE, Stage.EVALUATE) and record.loss is not None:
             who = f"  {record.candidate}" if record.candidate is not None else ""
@@ -82,23 +116,10 @@ class BarSink(SilentSink):
         self._is_rewarded = self._is_rewarded or record.reward is not None
         self._show(record.step, record.stage)
 
-    def policy(self, record: PolicyRecord) -> None:
-        """What the controller is at; Paired over hyperparameters alone notes no reward."""
+    def _note_policy(self, record: PolicyRecord) -> None:
+        """Note the state of the controller; Paired over hyperparameters alone has no rewards."""
         reward = f"reward {record.baseline:.3f}  " if self._is_rewarded else ""
         self._said[Stage.SUPERNET] = f"{reward}entropy {record.normalized_entropy:.2f}"
-
-    def checkpointed(self, info: CheckpointInfo, *, seconds: float, size_bytes: int) -> None:  # noqa: ARG002 - the protocol's
-        """A restored search stands where its checkpoint does."""
-        self._show(info.step)
-
-    def notice(self, notice: Notice) -> None:
-        """Above the bars."""
-        self._console.print(notice.message, highlight=False, markup=False, soft_wrap=True)
-
-    def finished(self, outcome: Outcome) -> None:  # noqa: ARG002 - the protocol's
-        """Every stage is done."""
-        self._show(self._steps)
-        self.close()
 
     def close(self) -> None:
         """Leave the bars as they stand and give the terminal back."""

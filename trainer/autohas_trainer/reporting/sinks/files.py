@@ -19,9 +19,8 @@ from autohas_api.spec.search import Search, read
 from autohas_api.wire.messages import Result, Stage, StopReason
 from autohas_trainer.atomic_file import write_whole
 from autohas_trainer.errors import DataError
-from autohas_trainer.events import CandidateRecord, Outcome, RunInfo
+from autohas_trainer.events import CandidateRecord, Event, Outcome, RunInfo, SearchFinished, SearchStarted
 from autohas_trainer.provenance import DataIdentity, Environment
-from autohas_trainer.reporting.sinks.null import SilentSink
 
 __all__ = ["CONFIG_FILE", "COST_UNITS", "ENDINGS", "RESULT_FILE", "Environment", "FilesSink", "Finished", "cost_text", "read_result"]
 
@@ -44,7 +43,7 @@ class Finished:
     """The examples that were read; None in a result of an earlier version."""
 
 
-class FilesSink(SilentSink):
+class FilesSink:
     """Writes both files when the search is finished."""
 
     def __init__(self, workdir: Path, *, search_digest: str) -> None:
@@ -53,11 +52,18 @@ class FilesSink(SilentSink):
         self._search_digest = search_digest
         self._info: RunInfo | None = None
 
-    def started(self, info: RunInfo) -> None:
-        """Remember what was asked for."""
-        self._info = info
+    def emit(self, event: Event) -> None:
+        """Remember the run when it starts and write both files when it is finished; other events leave no file.
 
-    def finished(self, outcome: Outcome) -> None:
+        Raises:
+            OSError: the disk is full, read-only or gone; names the file.
+        """
+        if isinstance(event, SearchStarted):
+            self._info = event.info
+        elif isinstance(event, SearchFinished):
+            self._write(event.outcome)
+
+    def _write(self, outcome: Outcome) -> None:
         """Write config.yaml, then result.json.
 
         Raises:

@@ -19,13 +19,28 @@ from contextlib import suppress
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, assert_never
 
 from autohas_api.budget.stage_plan import stage_steps
 from autohas_api.wire.messages import Stage
 from autohas_trainer.atomic_file import naming, sync_folder
-from autohas_trainer.events import HISTORY_FILE, CandidateRecord, PolicyRecord, RunInfo, StepRecord
-from autohas_trainer.reporting.sinks.null import SilentSink
+from autohas_trainer.events import (
+    HISTORY_FILE,
+    BatchEvaluated,
+    CandidateRecord,
+    CheckpointFailed,
+    CheckpointWritten,
+    EarlyStopDecided,
+    Event,
+    NoticeIssued,
+    PolicyRecord,
+    RunInfo,
+    SearchFinished,
+    SearchStarted,
+    StagesPlanned,
+    StepRecord,
+    WorkBegan,
+)
 
 __all__ = ["History", "HistorySink", "read_history"]
 
@@ -36,11 +51,11 @@ _DECIMALS: Final = 6
 _MAX_PENDING_BYTES: Final = 64 * 1024
 
 
-class HistorySink(SilentSink):
+class HistorySink:
     """Writes the history of one search. The engine's thread only."""
 
     def __init__(self, workdir: Path) -> None:
-        """Nothing is opened before `started`."""
+        """Nothing is opened before `SearchStarted`."""
         self._path = workdir / HISTORY_FILE
         self._file: FileIO | None = None
         self._length = 0
@@ -51,7 +66,33 @@ class HistorySink(SilentSink):
         self._policy_stride = 1
         self._last_policy_step = 0
 
-    def started(self, info: RunInfo) -> None:
+    def emit(self, event: Event) -> None:
+        """Write steps, policies and comparisons, one line each; steps and policies are thinned.
+
+        Raises:
+            OSError: at `SearchStarted`, when the file cannot be opened; later events wait in memory for a `flush`.
+        """
+        match event:
+            case StepRecord():
+                if event.reward is not None or event.step % self._plain_stride == 0:
+                    self._write(_step_line(event))
+            case PolicyRecord():
+                if event.step % self._policy_stride == 0 or event.step == self._last_policy_step:
+                    self._write(_policy_line(event))
+            case CandidateRecord():
+                self._write(_candidate_line(event))
+            case SearchStarted(info=info):
+                self._open(info)
+            case StagesPlanned(stages=stages):
+                self._last_policy_step = _end_of_supernet(stages)
+            case WorkBegan() | BatchEvaluated() | CheckpointWritten() | CheckpointFailed():
+                pass  # they differ between a resumed search and an undisturbed one, whose histories must be equal
+            case NoticeIssued() | EarlyStopDecided() | SearchFinished():
+                pass  # checkpoint and result.json keep them
+            case _:
+                assert_never(event)
+
+    def _open(self, info: RunInfo) -> None:
         """Open the file and cut off what the restored checkpoint does not know of."""
         plan = info.plan
         self._plain_stride = max(1, math.ceil(sum(stage_steps(plan).values()) / _MAX_PLAIN_LINES))  # of the first plan: a resumed one's too
@@ -65,24 +106,6 @@ class HistorySink(SilentSink):
             self._file.seek(kept)
             self._length = kept
             sync_folder(self._path.parent)
-
-    def planned(self, stage: Stage, stages: Mapping[Stage, int]) -> None:  # noqa: ARG002 - the protocol's
-        """Know where the supernet will end."""
-        self._last_policy_step = _end_of_supernet(stages)
-
-    def step(self, record: StepRecord) -> None:
-        """One line, unless thinned."""
-        if record.reward is not None or record.step % self._plain_stride == 0:
-            self._write(_step_line(record))
-
-    def policy(self, record: PolicyRecord) -> None:
-        """One line, unless thinned; the last state of the policy is always kept."""
-        if record.step % self._policy_stride == 0 or record.step == self._last_policy_step:
-            self._write(_policy_line(record))
-
-    def candidate(self, record: CandidateRecord) -> None:
-        """One line."""
-        self._write(_candidate_line(record))
 
     def flush(self) -> int:
         """Make the lines so far durable; returns their length in bytes.

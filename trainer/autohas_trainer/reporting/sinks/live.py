@@ -11,12 +11,27 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, assert_never
 
 from autohas_api.wire.messages import MAX_NOTICES, CheckpointInfo, Notice, Stage, StopReason
-from autohas_trainer.events import CandidateRecord, Outcome, PolicyRecord, RunInfo, StepRecord
+from autohas_trainer.events import (
+    BatchEvaluated,
+    CandidateRecord,
+    CheckpointFailed,
+    CheckpointWritten,
+    EarlyStopDecided,
+    Event,
+    NoticeIssued,
+    Outcome,
+    PolicyRecord,
+    RunInfo,
+    SearchFinished,
+    SearchStarted,
+    StagesPlanned,
+    StepRecord,
+    WorkBegan,
+)
 from autohas_trainer.reporting.sinks.history import History, read_history
-from autohas_trainer.reporting.sinks.null import SilentSink
 
 __all__ = ["STAGE_ORDER", "STEP_SECONDS", "CheckpointFacts", "LiveState", "Snapshot", "leader", "stage_at"]
 
@@ -90,7 +105,22 @@ class Snapshot:
         return sum(self.stages.values())
 
 
-class LiveState(SilentSink):
+_OtherEvent = (
+    PolicyRecord
+    | CandidateRecord
+    | StagesPlanned
+    | WorkBegan
+    | BatchEvaluated
+    | CheckpointWritten
+    | CheckpointFailed
+    | NoticeIssued
+    | EarlyStopDecided
+    | SearchFinished
+)
+"""Events that change single facts of the snapshot."""
+
+
+class LiveState:
     """Keeps the snapshot."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -136,7 +166,43 @@ class LiveState(SilentSink):
                 step_seconds=self._step_seconds,
             )
 
-    def started(self, info: RunInfo) -> None:
+    def emit(self, event: Event) -> None:
+        """Bring the snapshot up to date. Thread-safe."""
+        match event:
+            case StepRecord():
+                self._count_step(event)
+            case SearchStarted(info=info):
+                self._start(info)
+            case _:
+                with self._lock:
+                    self._update(event)
+
+    def _update(self, event: _OtherEvent) -> None:
+        match event:
+            case PolicyRecord():
+                self._policy = event
+                self._num_policy_updates += 1
+            case CandidateRecord():
+                self._change(leader=leader(self._snapshot.leader, event), compared=event)
+            case StagesPlanned(stages=stages):
+                self._change(stages=dict(stages))
+            case WorkBegan() | BatchEvaluated():
+                self._change()  # a sign of life
+            case CheckpointWritten(info=info, seconds=seconds, size_bytes=size):
+                self._change(checkpoint=CheckpointFacts(info=info, seconds=seconds, size_bytes=size))
+            case CheckpointFailed():
+                self._change(num_checkpoint_failures=self._snapshot.num_checkpoint_failures + 1)
+            case NoticeIssued(notice=notice):
+                self._notices.append(notice)
+                self._change()
+            case EarlyStopDecided(reason=reason):
+                self._change(stop_reason=reason)
+            case SearchFinished(outcome=outcome):
+                self._change(outcome=outcome)
+            case _:
+                assert_never(event)
+
+    def _start(self, info: RunInfo) -> None:
         """Remember the run; what an earlier process found is read back from its history."""
         try:
             past = read_history(info.workdir, info.history_bytes)
@@ -153,7 +219,7 @@ class LiveState(SilentSink):
             self._change(stages=dict(info.stages), stop_reason=info.stop_reason)
             self._notices.extend(info.notices)
 
-    def step(self, record: StepRecord) -> None:
+    def _count_step(self, record: StepRecord) -> None:
         """Count the step and its duration."""
         now = self._clock()
         with self._lock:
@@ -172,57 +238,6 @@ class LiveState(SilentSink):
                 self._non_finite_losses += 1
             if record.reward is not None:
                 self._rewarded = record
-
-    def planned(self, stage: Stage, stages: Mapping[Stage, int]) -> None:  # noqa: ARG002 - the protocol's
-        """Remember the plan as it now stands."""
-        with self._lock:
-            self._change(stages=dict(stages))
-
-    def busy(self, doing: str) -> None:  # noqa: ARG002 - the protocol's
-        """A sign of life."""
-        self.at_work()
-
-    def at_work(self) -> None:
-        """A sign of life."""
-        with self._lock:
-            self._change()
-
-    def policy(self, record: PolicyRecord) -> None:
-        """Remember the controller."""
-        with self._lock:
-            self._policy = record
-            self._num_policy_updates += 1
-
-    def candidate(self, record: CandidateRecord) -> None:
-        """Remember who leads, and what was seen last."""
-        with self._lock:
-            self._change(leader=leader(self._snapshot.leader, record), compared=record)
-
-    def checkpointed(self, info: CheckpointInfo, *, seconds: float, size_bytes: int) -> None:
-        """Remember the newest checkpoint."""
-        with self._lock:
-            self._change(checkpoint=CheckpointFacts(info=info, seconds=seconds, size_bytes=size_bytes))
-
-    def checkpoint_failed(self) -> None:
-        """Count it."""
-        with self._lock:
-            self._change(num_checkpoint_failures=self._snapshot.num_checkpoint_failures + 1)
-
-    def notice(self, notice: Notice) -> None:
-        """Keep the newest notices."""
-        with self._lock:
-            self._notices.append(notice)
-            self._change()
-
-    def ends_early(self, reason: StopReason) -> None:
-        """Remember why."""
-        with self._lock:
-            self._change(stop_reason=reason)
-
-    def finished(self, outcome: Outcome) -> None:
-        """The end."""
-        with self._lock:
-            self._change(outcome=outcome)
 
     def _change(self, **facts: object) -> None:
         self._is_interrupted = True

@@ -1,26 +1,62 @@
-"""The search told to a structured log: stages, comparisons, checkpoints and the result; never single steps."""
+"""The search as a structured log: stages, comparisons, checkpoints and the result; never single steps."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, assert_never
 
-from autohas_api.wire.messages import NOTICE_TYPES, CheckpointInfo, Notice, Stage
-from autohas_trainer.events import CandidateRecord, Outcome, RunInfo, StepRecord
-from autohas_trainer.reporting.sinks.null import SilentSink
+from autohas_api.wire.messages import NOTICE_TYPES, Notice, Stage
+from autohas_trainer.events import (
+    BatchEvaluated,
+    CandidateRecord,
+    CheckpointFailed,
+    CheckpointWritten,
+    EarlyStopDecided,
+    Event,
+    NoticeIssued,
+    Outcome,
+    PolicyRecord,
+    RunInfo,
+    SearchFinished,
+    SearchStarted,
+    StagesPlanned,
+    StepRecord,
+    WorkBegan,
+)
 
 __all__ = ["LogSink"]
 
 
-class LogSink(SilentSink):
-    """One line per fact: a constant message and keys."""
+class LogSink:
+    """Writes one line per event: a constant message and keys."""
 
     def __init__(self, logger: Any) -> None:  # noqa: ANN401 - structlog's loggers are lazy proxies without a type
         """`logger` is a bound structlog logger."""
         self._logger = logger
         self._stage: Stage | None = None
 
-    def started(self, info: RunInfo) -> None:
-        """What is searched, and from where."""
+    def emit(self, event: Event) -> None:
+        """Write the event's line."""
+        match event:
+            case StepRecord():
+                self._log_stage(event)
+            case CandidateRecord():
+                self._log_candidate(event)
+            case SearchStarted(info=info):
+                self._log_start(info)
+            case WorkBegan(description=description):
+                self._logger.info("work began", message=description)
+            case CheckpointWritten(info=info, seconds=seconds, size_bytes=size):
+                self._logger.info("checkpoint written", step=info.step, seconds=round(seconds, 3), bytes=size, digest=info.digest)
+            case NoticeIssued(notice=notice):
+                self._log_notice(notice)
+            case SearchFinished(outcome=outcome):
+                self._log_outcome(outcome)
+            case PolicyRecord() | StagesPlanned() | BatchEvaluated() | CheckpointFailed() | EarlyStopDecided():
+                pass  # the first three are too frequent for a log; a notice accompanies each failed checkpoint and each early stop
+            case _:
+                assert_never(event)
+
+    def _log_start(self, info: RunInfo) -> None:
         self._logger.info(
             "search started",
             search=info.search.metadata.name,
@@ -34,18 +70,13 @@ class LogSink(SilentSink):
             resumed=info.checkpoint is not None,
         )
 
-    def busy(self, doing: str) -> None:
-        """What keeps the trainer busy without a step."""
-        self._logger.info("work began", message=doing)
-
-    def step(self, record: StepRecord) -> None:
-        """Only the first of a stage."""
+    def _log_stage(self, record: StepRecord) -> None:
+        """Log the first step of each stage only."""
         if record.stage is not self._stage:
             self._stage = record.stage
             self._logger.info("stage began", stage=record.stage, step=record.step, steps=record.steps, cost=round(record.cost, 4))
 
-    def candidate(self, record: CandidateRecord) -> None:
-        """Every comparison."""
+    def _log_candidate(self, record: CandidateRecord) -> None:
         self._logger.info(
             "candidate compared",
             stage=record.stage,
@@ -55,17 +86,12 @@ class LogSink(SilentSink):
             kept=record.kept,
         )
 
-    def checkpointed(self, info: CheckpointInfo, *, seconds: float, size_bytes: int) -> None:
-        """Every checkpoint."""
-        self._logger.info("checkpoint written", step=info.step, seconds=round(seconds, 3), bytes=size_bytes, digest=info.digest)
-
-    def notice(self, notice: Notice) -> None:
-        """As a warning when something was lost."""
+    def _log_notice(self, notice: Notice) -> None:
+        """Log a notice, as a warning when something was lost."""
         level = self._logger.info if NOTICE_TYPES.get(notice.reason) == "Normal" else self._logger.warning
         level("notice", id=notice.id, reason=notice.reason, message=notice.message)
 
-    def finished(self, outcome: Outcome) -> None:
-        """The result."""
+    def _log_outcome(self, outcome: Outcome) -> None:
         self._logger.info(
             "search finished",
             winner=outcome.winner,
