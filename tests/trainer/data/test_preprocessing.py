@@ -9,6 +9,7 @@ import json
 import re
 import runpy
 import struct
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from PIL import Image
 from autohas_api.testing.rejections import changed
 from autohas_trainer.data.images.digits import digits
 from autohas_trainer.errors import Interrupted
-from autohas_trainer.events import StepRecord
+from autohas_trainer.events import Outcome, StepRecord
 from autohas_trainer.reporting.sinks.fan_out import FanOutSink
 from autohas_trainer.reporting.sinks.files import FilesSink, read_result
 from autohas_trainer.reporting.sinks.history import HistorySink
@@ -37,9 +38,11 @@ def guide(out: Path) -> dict[str, Any]:
     return runpy.run_path(str(script))
 
 
-def _sink(folder: Path) -> FanOutSink:
-    """The sink that leaves result.json and history.jsonl in `folder`."""
-    return FanOutSink(HistorySink(folder), FilesSink(folder, search_digest=DIGEST))
+def _search(document: dict[str, Any], folder: Path) -> Outcome:
+    """Run a search that leaves result.json and history.jsonl in `folder`."""
+    history = HistorySink(folder)
+    with closing(history):
+        return search(document, folder, FanOutSink(history, FilesSink(folder, search_digest=DIGEST)))
 
 
 def searched(tmp_path: Path, data: dict[str, Any], metric: str = "accuracy") -> tuple[Path, float]:
@@ -47,7 +50,7 @@ def searched(tmp_path: Path, data: dict[str, Any], metric: str = "accuracy") -> 
     document = changed(changed(small_search(), "spec.task.data", data), "spec.task.recipe.batchSize", 32)
     document = changed(document, "spec.objective", {"metric": metric})
     out = tmp_path / "out"
-    return out, search(document, out, _sink(out)).result.test_score
+    return out, _search(document, out).result.test_score
 
 
 def rows(count: int, seed: int) -> list[dict[str, str]]:
@@ -169,7 +172,7 @@ def test_an_interrupted_search_writes_the_same_file_with_its_digest_in_the_resul
             with pytest.raises(Interrupted):
                 search(small_search(), folder, sink, stop)
             assert not (folder / "preprocessing.json").exists()
-        search(small_search(), folder, _sink(folder))
+        _search(small_search(), folder)
     whole, resumed = ((tmp_path / name / "preprocessing.json").read_bytes() for name in ("whole", "resumed"))
     found = read_result(tmp_path / "resumed")
 
