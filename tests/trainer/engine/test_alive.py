@@ -16,8 +16,9 @@ from autohas_trainer.engine.accounting.ledger import Ledger
 from autohas_trainer.engine.search_state import DEFAULT, Board
 from autohas_trainer.engine.stages import EvaluateStage
 from autohas_trainer.engine.training.search_task import Problem
-from autohas_trainer.events import SearchStarted
+from autohas_trainer.events import Event, SearchStarted
 from autohas_trainer.reporting.sinks.live import LiveState
+from autohas_trainer.reporting.sinks.null import NullSink
 from autohas_trainer.reporting.sinks.progress import health_of
 from engine_fixtures import small_search
 from reporting_fixtures import FakeClock, lane_step, run_info
@@ -39,6 +40,16 @@ class SlowSplit:
             yield batch
 
 
+class StateSink(NullSink):
+    """Passes every event to a state."""
+
+    def __init__(self, state: LiveState) -> None:
+        self._state = state
+
+    def emit(self, event: Event) -> None:
+        self._state.emit(event)
+
+
 @pytest.fixture(name="board")
 def _board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Board:
     """A board whose state hears it, on splits in chunks of 16."""
@@ -46,7 +57,7 @@ def _board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Board:
     search, space = accept(small_search())
     clock = FakeClock()
     state = LiveState(clock)
-    board = Board(Problem.load(search.spec, space, torch.device("cpu")), state, Ledger(200, clock), clock)
+    board = Board(Problem.load(search.spec, space, torch.device("cpu")), StateSink(state), Ledger(200, clock), clock)
     state.emit(SearchStarted(info=run_info(tmp_path)))
     state.emit(lane_step(1))
     for name in ("selection", "test"):

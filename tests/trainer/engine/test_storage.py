@@ -17,7 +17,7 @@ from autohas_api.base.names import ExitCode
 from autohas_trainer.cli.exits import exit_of
 from autohas_trainer.engine.checkpointing import tensor_file
 from autohas_trainer.engine.checkpointing.tensor_file import write_tensors
-from autohas_trainer.events import StepRecord
+from autohas_trainer.events import CheckpointFailed, StepRecord
 from autohas_trainer.reporting.http.metrics import build_registry, render
 from autohas_trainer.reporting.sinks.live import LiveState
 from engine_fixtures import Killed, MemorySink, Stop, search, small_search
@@ -171,6 +171,6 @@ def test_failures_are_counted_in_the_metrics() -> None:
     state = LiveState(lambda: 0.0)
     registry: Any = build_registry(state.snapshot, lambda: 0.0, lambda: 0.0)
     assert b"autohas_trainer_checkpoint_failures_total 0.0" in render(registry)
-    state.checkpoint_failed()
-    state.checkpoint_failed()
+    state.emit(CheckpointFailed())
+    state.emit(CheckpointFailed())
     assert b"autohas_trainer_checkpoint_failures_total 2.0" in render(registry)
