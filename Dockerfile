@@ -7,7 +7,8 @@
 # thing changes: dependencies lie in a layer of their own, the project's code in the last and smallest.
 ARG BASE=python:3.11-slim-bookworm
 
-# uv installs from constraints.txt and checks its hashes; pip checks that of uv itself.
+# uv installs from constraints.txt and checks its hashes; pip checks that of uv itself. No cache stays in an image;
+# a build may mount one of the host's and name it by UV_CACHE_DIR, with UV_NO_CACHE=0 and UV_LINK_MODE=copy.
 FROM ${BASE} AS build
 ARG SSL_CERT_FILE
 ARG PIP_CERT
@@ -28,13 +29,16 @@ for extra in ('operator', 'trainer')]"
 FROM build AS source
 ARG SSL_CERT_FILE
 ARG UV_DEFAULT_INDEX
+ARG UV_NO_CACHE=1
+ARG UV_CACHE_DIR
+ARG UV_LINK_MODE
 COPY pyproject.toml README.md LICENSE /build/project/
 COPY crds/autohas_api /build/project/crds/autohas_api
 COPY operator/autohas_operator /build/project/operator/autohas_operator
 COPY trainer/autohas_trainer /build/project/trainer/autohas_trainer
 COPY trainer/autohas /build/project/trainer/autohas
 RUN python3 -m venv --without-pip /opt/venv \
- && /build/venv/bin/uv pip install --no-cache --no-deps --compile-bytecode \
+ && /build/venv/bin/uv pip install --no-deps --compile-bytecode \
       --build-constraint /build/constraints.txt --python /opt/venv/bin/python --target /opt/autohas /build/project
 
 FROM ${BASE} AS python
@@ -51,11 +55,14 @@ ARG SSL_CERT_FILE
 ARG PIP_CERT
 ARG PIP_INDEX_URL
 ARG UV_DEFAULT_INDEX
+ARG UV_NO_CACHE=1
+ARG UV_CACHE_DIR
+ARG UV_LINK_MODE
 COPY --from=requirements /build/operator.txt /build/constraints.txt /build/uv.txt /opt/requirements/
 # uv comes and goes in the same step: it is no part of the image.
 RUN python3 -m venv /tmp/uv \
  && /tmp/uv/bin/pip install --no-cache-dir --require-hashes --requirement /opt/requirements/uv.txt \
- && /tmp/uv/bin/uv pip install --no-cache --compile-bytecode --python /opt/venv/bin/python \
+ && /tmp/uv/bin/uv pip install --compile-bytecode --python /opt/venv/bin/python \
       --constraint /opt/requirements/constraints.txt --requirement /opt/requirements/operator.txt \
  && rm -r /tmp/uv
 COPY --from=source /opt/autohas /opt/autohas
@@ -67,11 +74,14 @@ ARG SSL_CERT_FILE
 ARG PIP_CERT
 ARG PIP_INDEX_URL
 ARG UV_DEFAULT_INDEX
+ARG UV_NO_CACHE=1
+ARG UV_CACHE_DIR
+ARG UV_LINK_MODE
 COPY --from=requirements /build/trainer.txt /build/constraints.txt /build/uv.txt /opt/requirements/
 # uv comes and goes in the same step: it is no part of the image.
 RUN python3 -m venv /tmp/uv \
  && /tmp/uv/bin/pip install --no-cache-dir --require-hashes --requirement /opt/requirements/uv.txt \
- && /tmp/uv/bin/uv pip install --no-cache --compile-bytecode --python /opt/venv/bin/python \
+ && /tmp/uv/bin/uv pip install --compile-bytecode --python /opt/venv/bin/python \
       --constraint /opt/requirements/constraints.txt --requirement /opt/requirements/trainer.txt \
  && rm -r /tmp/uv
 COPY --from=source /opt/autohas /opt/autohas

@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import socket
 import sys
 import tarfile
@@ -16,7 +17,7 @@ import pytest
 from testcluster import cache, leftovers, loading, pause, ports
 from testcluster.commands import CommandFailedError, run
 from testcluster.containerd import PAUSE_IMAGE, Containerd
-from testcluster.images import PROJECT, SOURCES, Layout
+from testcluster.images import PROJECT, SHARED_CACHE, SOURCES, Layout
 from testcluster.processes import Identity, Processes
 from testcluster.volumes import LocalVolume
 from testcluster.waiting import until
@@ -198,6 +199,17 @@ def test_the_build_context_holds_what_the_dockerfile_copies() -> None:
 
     assert "trainer/autohas" in wanted
     assert wanted <= set(SOURCES)
+
+
+def test_every_stage_that_installs_takes_the_cache_of_this_machine() -> None:
+    """An argument that a stage does not declare is ignored there, and 3 GB are downloaded again without a word."""
+    stages = re.split(r"^FROM ", (PROJECT / "Dockerfile").read_text(), flags=re.MULTILINE)
+    installing = [stage for stage in stages if "uv pip install" in stage]
+
+    assert len(installing) == 3
+    for stage in installing:
+        assert set(re.findall(r"^ARG (\w+)", stage, flags=re.MULTILINE)) >= set(SHARED_CACHE)
+        assert "ARG UV_NO_CACHE=1\n" in stage
 
 
 class Runtime(Containerd):
