@@ -259,9 +259,9 @@ def choices_of(model: type[Model], field: str) -> tuple[str, ...]:
     return tuple(get_args(model.model_fields[field].annotation))
 
 
-def test_the_own_model_of_the_page_keeps_its_contract(tmp_path: Path) -> None:
-    """The modules and the search, taken off docs/own-models.md, pass the conformance test; so do the plain module and the page's tests."""
-    page = ROOT / "docs" / "own-models.md"
+def test_the_custom_model_of_the_page_keeps_its_contract(tmp_path: Path) -> None:
+    """The modules and the search, from docs/custom-models.md, pass the conformance test; so do the plain module and the page's tests."""
+    page = ROOT / "docs" / "custom-models.md"
     for text in blocks(page, "python"):
         name = text.partition("\n")[0].removeprefix("# ") if text.startswith("# mine/") else "test_mine.py"
         (tmp_path / name).parent.mkdir(exist_ok=True)

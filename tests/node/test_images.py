@@ -18,7 +18,7 @@ from line import Line, durable
 from testcluster.waiting import until
 
 pytestmark = pytest.mark.node
-EXAMPLE = Path(__file__).parents[2] / "examples" / "07-own-model"
+EXAMPLE = Path(__file__).parents[2] / "examples" / "07-custom-model"
 NO_IMAGE, NO_CLAIM, NO_DEVICE = "no-image", "no-claim", "no-device"
 IMAGE = "registry.invalid/nobody/trainer:1"
 
@@ -33,22 +33,22 @@ def _asking(line: Line) -> Iterator[Line]:
     line.clear()
 
 
-def own_model() -> dict[str, Any]:
+def custom_model() -> dict[str, Any]:
     """The example's search with a tenth of its steps."""
     document = yaml.safe_load((EXAMPLE / "search.yaml").read_text())
     return changed(changed(document, "spec.training.steps", 90), "spec.budget.trainings", "4.5")
 
 
-def test_own_code_in_an_image_of_its_own_searches_as_on_a_laptop(asking: Line, tmp_path: Path) -> None:
-    """examples/07-own-model, built from its Dockerfile, succeeds as a restricted pod with the result of `autohas run` on the same file."""
-    document = own_model()
+def test_custom_code_in_an_image_of_its_own_searches_as_on_a_laptop(asking: Line, tmp_path: Path) -> None:
+    """examples/07-custom-model, built from its Dockerfile, ends as a restricted pod with the result of `autohas run` on the same file."""
+    document = custom_model()
     (tmp_path / "search.yaml").write_text(yaml.safe_dump(document))
     command = [sys.executable, "-m", "autohas", "run", str(tmp_path / "search.yaml"), "--out", str(tmp_path / "out")]
     paths = os.pathsep.join(filter(None, [str(EXAMPLE), os.environ.get("PYTHONPATH")]))
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": paths}) as laptop:
         asking.cluster.image_on_trainer(document["spec"]["trainer"]["image"], EXAMPLE)
         asking.apply(document)
-        status = asking.wait("own-model", "Finished")["status"]
+        status = asking.wait("custom-model", "Finished")["status"]
         assert laptop.wait(timeout=120) == 0
     here = json.loads((tmp_path / "out" / "result.json").read_text())["digests"]
 

@@ -34,7 +34,7 @@ from autohas_trainer.errors import TrainerError
 from autohas_trainer.seeding import seed_globals, stream
 from autohas_trainer.templates import Path, Shape, Template, default_path, load_leaves, use_batch_statistics
 from autohas_trainer.templates.agreement import build_problem, forward_problem
-from autohas_trainer.templates.custom import wrap_own
+from autohas_trainer.templates.custom import wrap_custom
 
 __all__ = ["Check", "assert_data_conforms", "assert_model_conforms", "check_data", "check_model", "check_template"]
 
@@ -87,7 +87,7 @@ def check_model(
 ) -> list[Check]:
     """Check an own model on noise of `input_shape`."""
     try:
-        template = wrap_own(factory, "the model", arguments, input_shape, num_outputs)
+        template = wrap_custom(factory, "the model", arguments, input_shape, num_outputs)
     except TrainerError as error:
         return [Check(promise="can be made", problem=str(error))]
     noise = stream("conformance", "inputs").standard_normal((_NUM_INPUTS, *input_shape))

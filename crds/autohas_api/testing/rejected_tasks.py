@@ -30,7 +30,7 @@ def _regression_with_goal(metric: str) -> dict[str, Any]:
 _WIDTH: Final = {"name": "width", "choices": ["8", "16"], "default": "8"}
 
 
-def _own_model(decisions: object) -> dict[str, Any]:
+def _custom_model(decisions: object) -> dict[str, Any]:
     """A spec with an entrypoint's model and these decisions."""
     return {**a_search()["spec"], "task": {"data": {"name": "digits"}, "model": {"entrypoint": "a.b:C"}}} | {
         "searchSpace": {"architecture": {"decisions": decisions}}
@@ -214,12 +214,12 @@ TASK_UNACCEPTABLE: Final = (
     Rejection(path="spec.task.model", value={"entrypoint": "a.b:C"}, field=_DECISIONS, words="must list the decisions"),
     Rejection(
         path="spec",
-        value=_own_model([{**_WIDTH, "name": "dropout"}]),
+        value=_custom_model([{**_WIDTH, "name": "dropout"}]),
         field=f"{_DECISIONS}[0].name",
         words="is the name of a hyperparameter",
     ),
     *(
-        Rejection(path="spec", value=_own_model(decisions), field=f"{_DECISIONS}[0].{field}", words=words)
+        Rejection(path="spec", value=_custom_model(decisions), field=f"{_DECISIONS}[0].{field}", words=words)
         for decisions, field, words in (
             ([{"name": "width", "default": "8"}], "choices", "Required value: an entrypoint's decisions are listed whole"),
             ([{"name": "width", "choices": ["8", "16"]}], "default", "Required value: an entrypoint's decisions are listed whole"),

@@ -105,12 +105,12 @@ def test_no_pod_asks_a_job_to_adopt_it(bench: Any, trainer: Any) -> None:
     own["spec"]["template"]["metadata"] = {}
     assert refusal(bench, EDITOR, "create", "-f", "-", document=own) == ""
 
-    def of_own() -> list[dict[str, Any]]:
+    def of_custom() -> list[dict[str, Any]]:
         return [item for item in bench.objects("pods") if item["metadata"].get("labels", {}).get("batch.kubernetes.io/job-name") == "own"]
 
-    bench.until(of_own, "the pod of a Job of one's own")
+    bench.until(of_custom, "the pod of a Job of one's own")
     bench.kubectl("delete", "job", "own", "--cascade=orphan", "--wait=false")
-    bench.until(lambda: "ownerReferences" not in of_own()[0]["metadata"], "the garbage collector has orphaned it")
+    bench.until(lambda: "ownerReferences" not in of_custom()[0]["metadata"], "the garbage collector has orphaned it")
 
 
 def test_only_the_operator_writes_its_lease(bench: Any) -> None:

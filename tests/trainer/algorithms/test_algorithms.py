@@ -296,7 +296,7 @@ def test_a_rejected_update_of_the_reference_is_not_blamed_on_the_sample(batch: s
 
 
 @pytest.mark.parametrize(
-    "model", [None, "own_code_fixtures:Focal", "own_code_fixtures:Plain"], ids=["smoothing", "own loss", "dropout of its own"]
+    "model", [None, "custom_code_fixtures:Focal", "custom_code_fixtures:Plain"], ids=["smoothing", "own loss", "dropout of its own"]
 )
 def test_the_guard_compares_one_loss_with_itself(model: str | None) -> None:
     """An update at rate 0 changes nothing, so before and after are equal: same smoothing, own loss, training mode and draws."""
@@ -305,7 +305,7 @@ def test_the_guard_compares_one_loss_with_itself(model: str | None) -> None:
         document = changed(document, "spec.task.recipe.labelSmoothing", "0.3")
     else:
         document = changed(changed(document, "spec.task.model", {"entrypoint": model}), "spec.searchSpace.architecture")
-        document = changed(document, "spec.task.data", {"entrypoint": "own_code_fixtures:Data"})
+        document = changed(document, "spec.task.data", {"entrypoint": "custom_code_fixtures:Data"})
     parsed, space = accept(document)
     board = Board(Problem.load(parsed.spec, space, torch.device("cpu")), MemorySink(), Ledger(0, TickingClock()), TickingClock())
     guard = board.guard = _Refusing()

@@ -17,8 +17,8 @@ from autohas_api.testing.rejections import a_search, changed
 from autohas_trainer.cli.app import app
 from autohas_trainer.cli.memory import training_bytes
 from autohas_trainer.engine.training.search_task import Problem
-from custom_search_fixtures import own_search
-from own_code_fixtures import Faulty, FaultyLinear
+from custom_code_fixtures import Faulty, FaultyLinear
+from custom_search_fixtures import custom_search
 
 
 def _dry_run(document: dict[str, Any], folder: Path) -> Result:
@@ -65,7 +65,7 @@ def _tiny(folder: Path) -> dict[str, Any]:
 
 
 def _own(model: str) -> dict[str, Any]:
-    document = changed(a_search(), "spec.task.data", {"entrypoint": "own_code_fixtures:Data"})
+    document = changed(a_search(), "spec.task.data", {"entrypoint": "custom_code_fixtures:Data"})
     document = changed(document, "spec.task.model", {"entrypoint": model})
     rates = {"name": "learning_rate", "continuous": {"min": "0.03", "max": "0.3", "scale": "Log", "numBases": 3}}
     return changed(document, "spec.searchSpace", {"hyperparameters": [rates]})
@@ -80,7 +80,7 @@ CANNOT_RUN: dict[str, tuple[Callable[[Path], dict[str, Any]], int, str]] = {
     ),
     "no module": (lambda _: _own("nowhere.model:Net"), 78, "there is no module nowhere"),
     "no device": (lambda _: changed(a_search(), "spec.trainer.device", "CUDA"), 78, "spec.trainer.device is CUDA"),
-    "a default that fails": (lambda _: _own("own_code_fixtures:Faulty"), 78, "the default configuration cannot be trained"),
+    "a default that fails": (lambda _: _own("custom_code_fixtures:Faulty"), 78, "the default configuration cannot be trained"),
 }
 
 
@@ -116,7 +116,7 @@ def test_a_largest_network_that_fails_is_no_end(tmp_path: Path, monkeypatch: pyt
             raise MemoryError
 
     monkeypatch.setattr(FaultyLinear, "fault", staticmethod(fault))
-    shown = _dry_run(own_search("FaultyLinear"), tmp_path)
+    shown = _dry_run(custom_search("FaultyLinear"), tmp_path)
     assert shown.exit_code == 0, shown.output
     assert "memory: the largest network cannot be trained, the search would leave it out: building its network" in _flat(shown.output)
 

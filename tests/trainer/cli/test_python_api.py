@@ -145,10 +145,10 @@ def test_the_callers_global_state_neither_matters_nor_changes(fails: bool, first
             put(before[name])
 
 
-def test_own_code_that_changes_the_folder_and_the_default_type_harms_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_custom_code_that_changes_the_folder_and_the_default_type_harms_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Files go where they were asked for, though the folder was relative; built-in networks stay float32."""
     (tmp_path / "rude.py").write_text(
-        "import os, torch\nfrom own_code_fixtures import Data as Base\n"
+        "import os, torch\nfrom custom_code_fixtures import Data as Base\n"
         "class Data(Base):\n    def splits(self):\n        os.chdir('/')\n        torch.set_default_dtype(torch.float64)\n"
         "        return super().splits()\n",
         encoding="utf-8",

@@ -10,7 +10,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-import own_code_fixtures as own
+import custom_code_fixtures as own
 from autohas_api.base.scoring import TaskKind
 from autohas_api.space.templates import TEMPLATES
 from autohas_trainer.cli.app import app
@@ -18,7 +18,7 @@ from autohas_trainer.conformance import assert_data_conforms, assert_model_confo
 from autohas_trainer.seeding import stream
 from autohas_trainer.templates import build_template
 
-EXAMPLE = Path(__file__).parents[3] / "examples" / "07-own-model"
+EXAMPLE = Path(__file__).parents[3] / "examples" / "07-custom-model"
 
 
 @pytest.mark.parametrize("name", TEMPLATES)
@@ -32,7 +32,7 @@ def test_built_in_templates_conform(name: str) -> None:
 
 
 @pytest.mark.parametrize("model", [own.Linear, own.Plain])
-def test_sound_own_models_conform(model: type) -> None:
+def test_sound_custom_models_conform(model: type) -> None:
     """A model with decisions, and a plain module with dropout and batch normalisation."""
     assert_model_conforms(model, input_shape=(8,), num_outputs=2)
 
@@ -113,12 +113,12 @@ def test_the_command_checks_an_entrypoint() -> None:
     run = CliRunner().invoke
     options = ["--input-shape", "8", "--outputs", "2"]
 
-    assert run(app, ["conformance", "own_code_fixtures:Linear", *options]).exit_code == 0
-    assert run(app, ["conformance", "own_code_fixtures:Data", "--argument", "rows=30"]).exit_code == 0
-    broken = run(app, ["conformance", "own_code_fixtures:OtherFunction", *options])
+    assert run(app, ["conformance", "custom_code_fixtures:Linear", *options]).exit_code == 0
+    assert run(app, ["conformance", "custom_code_fixtures:Data", "--argument", "rows=30"]).exit_code == 0
+    broken = run(app, ["conformance", "custom_code_fixtures:OtherFunction", *options])
     assert broken.exit_code == 78
     assert "BROKEN  both forms compute the same: forward() and build() differ" in broken.output
     assert "1 promise is broken; see above" in broken.output
-    assert run(app, ["conformance", "own_code_fixtures:Linear", "--input-shape", "8"]).exit_code == 64
-    assert run(app, ["conformance", "own_code_fixtures:Linear", "--input-shape", "8by8"]).exit_code == 64
-    assert run(app, ["conformance", "own_code_fixtures:Data", "--argument", "rows"]).exit_code == 64
+    assert run(app, ["conformance", "custom_code_fixtures:Linear", "--input-shape", "8"]).exit_code == 64
+    assert run(app, ["conformance", "custom_code_fixtures:Linear", "--input-shape", "8by8"]).exit_code == 64
+    assert run(app, ["conformance", "custom_code_fixtures:Data", "--argument", "rows"]).exit_code == 64

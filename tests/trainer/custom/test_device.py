@@ -15,8 +15,8 @@ import torch
 from autohas_api.testing.rejections import changed
 from autohas_trainer.engine.training.training import Training
 from autohas_trainer.errors import ConfigurationError
-from autohas_trainer.templates import build_own, check_first_step
-from custom_search_fixtures import NOISE, OWN, loaded, own_search, searched
+from autohas_trainer.templates import build_custom, check_first_step
+from custom_search_fixtures import NOISE, OWN, custom_search, loaded, searched
 from engine_fixtures import MemorySink, search
 
 
@@ -30,7 +30,7 @@ def _fresh_process() -> Iterator[None]:
 
 def test_a_constant_that_is_no_buffer_is_refused_where_the_search_runs() -> None:
     """It stays on the CPU while inputs and leaves lie on the device: 78 before the first step, not exit 1 in it."""
-    template, inputs = build_own(f"{OWN}:Constant", None, (8,), 2), torch.zeros(2, 8)
+    template, inputs = build_custom(f"{OWN}:Constant", None, (8,), 2), torch.zeros(2, 8)
     check_first_step(template, "the model", inputs, 2)
     with pytest.raises(ConfigurationError, match=r"the model: forward\(\) of the default path on inputs \(2, 8\) on meta raised .*device"):
         check_first_step(template, "the model", inputs.to("meta"), 2)
@@ -40,7 +40,7 @@ def test_a_constant_that_is_no_buffer_is_refused_where_the_search_runs() -> None
 @pytest.mark.parametrize(("model", "where"), [("Scattering", "forward"), ("ScatteringLoss", "the gradient of loss")])
 def test_a_gradient_that_is_not_deterministic_is_refused_before_the_first_step(model: str, where: str, tmp_path: Path) -> None:
     """Deterministic algorithms are asked for before own code is tried; no file of a search is begun."""
-    document = changed(own_search(model), "spec.searchSpace.architecture")
+    document = changed(custom_search(model), "spec.searchSpace.architecture")
     with pytest.raises(ConfigurationError, match=rf"{where}.* raised RuntimeError: put_ does not have a deterministic implementation"):
         search(document, tmp_path, MemorySink())
     assert not list(tmp_path.glob("checkpoints"))
@@ -57,7 +57,7 @@ def test_an_augmentation_that_leaves_the_device_is_refused() -> None:
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_moments_are_restored_beside_their_parameters(optimizer: str) -> None:
     """Moments of a parameter of no dimension lie on its device after a resume; only torch's own step count stays on the CPU."""
-    document = changed(own_search("Scalar"), "spec.searchSpace.architecture")
+    document = changed(custom_search("Scalar"), "spec.searchSpace.architecture")
     problem = loaded(changed(document, "spec.task.recipe.optimizer", optimizer))
     saved = Training(problem, problem.space.default)
     saved.step()

@@ -17,26 +17,26 @@ import yaml
 from torch import nn
 from typer.testing import CliRunner
 
-import own_code_fixtures
+import custom_code_fixtures
 from autohas_api.base.scoring import TaskKind
 from autohas_api.testing.rejections import changed
 from autohas_trainer.cli.app import app
 from autohas_trainer.data import Splits
-from autohas_trainer.data.custom import own_data, read_splits
+from autohas_trainer.data.custom import custom_data, read_splits
 from autohas_trainer.data.split import Carving
 from autohas_trainer.engine.training.training import Training
 from autohas_trainer.errors import ConfigurationError, DataError
 from autohas_trainer.events import StepRecord
-from autohas_trainer.templates import build_own
-from custom_search_fixtures import DECISIONS, OWN, loaded, own_search
+from autohas_trainer.templates import build_custom
+from custom_search_fixtures import DECISIONS, OWN, custom_search, loaded
 from engine_fixtures import Killed, MemorySink, search
 
-EXAMPLE = Path(__file__).parents[3] / "examples" / "07-own-model"
+EXAMPLE = Path(__file__).parents[3] / "examples" / "07-custom-model"
 
 
-def test_an_own_model_on_own_data_is_searched_whole(tmp_path: Path) -> None:
+def test_an_custom_model_on_own_data_is_searched_whole(tmp_path: Path) -> None:
     """Hyperparameters and the model's decisions are searched; the saved model is the one that build makes."""
-    outcome = search(own_search(), tmp_path, MemorySink()).result
+    outcome = search(custom_search(), tmp_path, MemorySink()).result
 
     assert outcome.test_score > 0.9
     assert len(outcome.choices) == 4
@@ -45,7 +45,7 @@ def test_an_own_model_on_own_data_is_searched_whole(tmp_path: Path) -> None:
 def test_a_plain_module_is_searched_over_hyperparameters(tmp_path: Path) -> None:
     """Lanes need nothing but a module; its dropout draws are keyed."""
     sink = MemorySink()
-    outcome = search(own_search("Plain"), tmp_path, sink)
+    outcome = search(custom_search("Plain"), tmp_path, sink)
 
     assert outcome.result.test_score > 0.8
     assert set(outcome.configuration) == {"learning_rate", "weight_decay"}
@@ -54,42 +54,42 @@ def test_a_plain_module_is_searched_over_hyperparameters(tmp_path: Path) -> None
 
 def test_tokens_reach_an_embedding(tmp_path: Path) -> None:
     """Integer inputs stay integers."""
-    assert search(own_search("Tokens", defect="tokens"), tmp_path, MemorySink()).result.test_score > 0.8
+    assert search(custom_search("Tokens", defect="tokens"), tmp_path, MemorySink()).result.test_score > 0.8
 
 
-def test_own_numbers_are_a_regression(tmp_path: Path) -> None:
+def test_custom_numbers_are_a_regression(tmp_path: Path) -> None:
     """With metric rmse targets are numbers; a constant's error is 10."""
-    document = changed(own_search(data="Numbers"), "spec.objective", {"metric": "rmse"})
+    document = changed(custom_search(data="Numbers"), "spec.objective", {"metric": "rmse"})
 
     assert search(document, tmp_path, MemorySink()).result.test_score < 3
 
 
 @pytest.mark.parametrize("model", ["Linear", "Plain"])
 @pytest.mark.parametrize("step", [5, 60])
-def test_own_code_resumes_bit_for_bit(model: str, step: int, tmp_path: Path) -> None:
+def test_custom_code_resumes_bit_for_bit(model: str, step: int, tmp_path: Path) -> None:
     """Killed in the middle, a search with dropout and global generators ends as the undisturbed one."""
 
     def kill(record: StepRecord) -> None:
         if record.step == step:
             raise Killed
 
-    undisturbed = search(own_search(model), tmp_path / "whole", MemorySink())
+    undisturbed = search(custom_search(model), tmp_path / "whole", MemorySink())
     with pytest.raises(Killed):
-        search(own_search(model), tmp_path / "killed", MemorySink(on_step=kill))
+        search(custom_search(model), tmp_path / "killed", MemorySink(on_step=kill))
 
-    assert search(own_search(model), tmp_path / "killed", MemorySink()).result.digest == undisturbed.result.digest
+    assert search(custom_search(model), tmp_path / "killed", MemorySink()).result.digest == undisturbed.result.digest
 
 
 def test_without_architecture_the_model_keeps_its_default() -> None:
     """Decisions that the search does not list stay at the model's default."""
-    problem = loaded(changed(own_search(), "spec.searchSpace.architecture"))
+    problem = loaded(changed(custom_search(), "spec.searchSpace.architecture"))
 
     assert problem.num_parameters(problem.space.default) == 16
 
 
 def test_groups_never_lie_in_two_splits() -> None:
     """The third array says which examples belong together."""
-    problem = own_data(f"{OWN}:Data", None, {"defect": "groups"}, TaskKind.CLASSIFICATION)
+    problem = custom_data(f"{OWN}:Data", None, {"defect": "groups"}, TaskKind.CLASSIFICATION)
 
     assert problem.sources_N.tolist() == (np.arange(900) // 3).tolist()
 
@@ -106,7 +106,7 @@ def test_a_path_and_arguments_arrive_as_keywords(monkeypatch: pytest.MonkeyPatch
             return {name: (np.eye(4, dtype=np.float32), np.array([0, 1, 0, 1])) for name in ("train", "test")}
 
     monkeypatch.setattr(f"{OWN}.Data", Recorder)
-    own_data(f"{OWN}:Data", "/data", {"rows": "7"}, TaskKind.CLASSIFICATION)
+    custom_data(f"{OWN}:Data", "/data", {"rows": "7"}, TaskKind.CLASSIFICATION)
 
     assert seen == {"path": "/data", "rows": "7"}
 
@@ -127,14 +127,14 @@ MODEL_FAULTS = {
 def test_a_wrong_model_entrypoint_is_named(entrypoint: str) -> None:
     """No module, no object, not callable, raising, or of the wrong kind: the JSON path and what to do."""
     with pytest.raises(ConfigurationError, match=MODEL_FAULTS[entrypoint]) as caught:
-        build_own(entrypoint, None, (8,), 2)
+        build_custom(entrypoint, None, (8,), 2)
     assert str(caught.value).startswith("task.model.entrypoint ")
 
 
 def test_an_unknown_argument_is_named() -> None:
     """Arguments go to the object as keywords; one that it does not take is its TypeError."""
     with pytest.raises(ConfigurationError, match=r"calling it with \(8,\), 2, depth='3' raised TypeError: .*depth"):
-        build_own(f"{OWN}:Plain", {"depth": "3"}, (8,), 2)
+        build_custom(f"{OWN}:Plain", {"depth": "3"}, (8,), 2)
 
 
 def resnet(*, weights: str | None = None, progress: bool = True, **kwargs: Any) -> nn.Module:
@@ -180,27 +180,27 @@ def test_a_factory_that_cannot_take_our_names_is_refused_before_it_is_called(cas
         function = counting
     monkeypatch.setattr(f"{OWN}.Plain", function)
     with pytest.raises(ConfigurationError, match=re.escape(said)):
-        build_own(f"{OWN}:Plain", None, (8,), 2)
+        build_custom(f"{OWN}:Plain", None, (8,), 2)
     assert calls == []
 
 
 def test_names_count_and_not_positions(monkeypatch: pytest.MonkeyPatch) -> None:
     """A factory, a loss and an augmentation with their parameters in another order, or by name only, get the right ones."""
 
-    class Turned(own_code_fixtures.Plain):
+    class Turned(custom_code_fixtures.Plain):
         def __init__(self, *, width: str = "16", num_outputs: int, input_shape: tuple[int, ...]) -> None:
             super().__init__(input_shape, num_outputs, width)
 
         def loss(self, hyperparameters: dict[str, str], targets: torch.Tensor, outputs: torch.Tensor) -> torch.Tensor:
             return nn.functional.cross_entropy(outputs, targets, reduction="none")
 
-    class TurnedData(own_code_fixtures.Data):
+    class TurnedData(custom_code_fixtures.Data):
         def augment(self, rng: np.random.Generator, *, hyperparameters: dict[str, str], inputs: torch.Tensor) -> torch.Tensor:
             return inputs + 0 * rng.standard_normal()
 
     monkeypatch.setattr(f"{OWN}.Plain", Turned)
     monkeypatch.setattr(f"{OWN}.Data", TurnedData)
-    problem = loaded(own_search("Plain"))
+    problem = loaded(custom_search("Plain"))
 
     assert Training(problem, problem.space.default).step() > 0
 
@@ -208,7 +208,7 @@ def test_names_count_and_not_positions(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_hooks_that_cannot_take_our_names_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """A loss module as the attribute loss, an augmentation of other names, data that takes no path."""
 
-    class WithModule(own_code_fixtures.Plain):
+    class WithModule(custom_code_fixtures.Plain):
         def __init__(self, input_shape: tuple[int, ...], num_outputs: int) -> None:
             super().__init__(input_shape, num_outputs)
             self.loss = nn.CrossEntropyLoss()
@@ -218,22 +218,22 @@ def test_hooks_that_cannot_take_our_names_are_refused(monkeypatch: pytest.Monkey
                 inputs = layer(inputs)
             return inputs
 
-    class Renamed(own_code_fixtures.Data):
+    class Renamed(custom_code_fixtures.Data):
         def augment(self, batch: torch.Tensor) -> torch.Tensor:
             return batch
 
     monkeypatch.setattr(f"{OWN}.Plain", WithModule)
     said = "task.model.entrypoint: loss takes (input, target); it is called with outputs, targets, hyperparameters by name"
     with pytest.raises(ConfigurationError, match=re.escape(said)):
-        loaded(own_search("Plain"))
+        loaded(custom_search("Plain"))
     monkeypatch.undo()
     monkeypatch.setattr(f"{OWN}.Data", Renamed)
     with pytest.raises(
         ConfigurationError, match=re.escape("augment takes (batch); it is called with inputs, rng, hyperparameters by name")
     ):
-        loaded(own_search("Plain"))
+        loaded(custom_search("Plain"))
     with pytest.raises(ConfigurationError, match=re.escape("takes (defect, rows, path); it is called with depth by name and cannot take")):
-        own_data(f"{OWN}:Data", None, {"depth": "3"}, TaskKind.CLASSIFICATION)
+        custom_data(f"{OWN}:Data", None, {"depth": "3"}, TaskKind.CLASSIFICATION)
 
 
 FIRST_STEP_FAULTS = {
@@ -251,12 +251,12 @@ FIRST_STEP_FAULTS = {
 def test_a_model_that_cannot_take_a_step_is_refused_before_the_first(model: str) -> None:
     """The default path is tried once when the search starts."""
     with pytest.raises(ConfigurationError, match=rf"task\.model\.entrypoint {OWN}:{model}: {FIRST_STEP_FAULTS[model]}"):
-        loaded(own_search(model))
+        loaded(custom_search(model))
 
 
 def test_two_names_of_one_tensor_are_refused() -> None:
     """Tied weights cannot be saved by name."""
-    document = changed(own_search("Plain"), "spec.task", {"data": {"name": "digits"}, "model": {"entrypoint": f"{OWN}:Tied"}})
+    document = changed(custom_search("Plain"), "spec.task", {"data": {"name": "digits"}, "model": {"entrypoint": f"{OWN}:Tied"}})
     with pytest.raises(ConfigurationError, match=r"build\(\) has one\.weight and other\.weight in one tensor"):
         loaded(document)
 
@@ -286,13 +286,13 @@ def test_the_spec_and_the_model_must_agree(case: str) -> None:
     """What differs is said with the JSON path and what the model has."""
     decisions, words = DISAGREEMENTS[case]
     with pytest.raises(ConfigurationError, match=rf"spec\.searchSpace\.architecture\.{words}"):
-        loaded(changed(own_search(), "spec.searchSpace.architecture.decisions", decisions))
+        loaded(changed(custom_search(), "spec.searchSpace.architecture.decisions", decisions))
 
 
 def test_what_can_never_be_active_may_be_left_out() -> None:
     """With 4 inputs pinned there is no shift to list."""
     pinned = [{"name": "inputs", "choices": ["4"], "default": "4"}]
-    problem = loaded(changed(own_search(), "spec.searchSpace.architecture.decisions", pinned))
+    problem = loaded(changed(custom_search(), "spec.searchSpace.architecture.decisions", pinned))
 
     assert problem.num_parameters(problem.space.default) == 8
 
@@ -311,7 +311,7 @@ def test_decisions_that_the_search_does_not_list_stand_at_their_default_in_the_s
     algorithm: str, architecture: dict[str, Any] | None, tmp_path: Path
 ) -> None:
     """All inputs without an architecture, the first 4 where they are pinned and shift is left out: 16 and 8 parameters."""
-    document = changed(own_search(), "spec.searchSpace.architecture", architecture)
+    document = changed(custom_search(), "spec.searchSpace.architecture", architecture)
     document = changed(document, "spec.searchSpace.hyperparameters", document["spec"]["searchSpace"]["hyperparameters"][:1])
     outcome = search(changed(document, "spec.algorithm", SHARING[algorithm]), tmp_path, MemorySink()).result
 
@@ -322,7 +322,7 @@ def test_decisions_that_the_search_does_not_list_stand_at_their_default_in_the_s
 def test_the_supernet_of_lanes_takes_a_space_with_a_decision_left_out(tmp_path: Path) -> None:
     """Another decision is searched, so that there is a supernet; shift, which can never be active, is on no path of the spec."""
     decisions = [*PINNED["decisions"], {"name": "scale", "choices": ["1", "2"], "default": "1"}]
-    document = changed(own_search("Scaled"), "spec.searchSpace.architecture.decisions", decisions)
+    document = changed(custom_search("Scaled"), "spec.searchSpace.architecture.decisions", decisions)
     sink = MemorySink()
     search(document, tmp_path, sink)
 
@@ -331,7 +331,7 @@ def test_the_supernet_of_lanes_takes_a_space_with_a_decision_left_out(tmp_path: 
 
 def test_the_winner_can_be_trained_again(tmp_path: Path) -> None:
     """`autohas retrain` of an own model's config.yaml repeats its test score with the search's own seed."""
-    (tmp_path / "search.yaml").write_text(json.dumps(own_search()))
+    (tmp_path / "search.yaml").write_text(json.dumps(custom_search()))
     run = CliRunner().invoke
     first = run(app, ["run", str(tmp_path / "search.yaml"), "--out", str(tmp_path / "out")])
     assert first.exit_code == 0, first.output
@@ -347,7 +347,7 @@ def test_the_winner_can_be_trained_again(tmp_path: Path) -> None:
 def test_the_spec_may_restrict_and_redefault() -> None:
     """Fewer choices and another default are the search's affair."""
     only = [{"name": "inputs", "choices": ["4"], "default": "4"}]  # without shift, which is active at 8 inputs alone
-    problem = loaded(changed(own_search(), "spec.searchSpace.architecture.decisions", only))
+    problem = loaded(changed(custom_search(), "spec.searchSpace.architecture.decisions", only))
 
     assert problem.num_parameters(problem.space.default) == 8
 
@@ -382,7 +382,7 @@ def test_wrong_data_are_named_with_split_and_row(defect: str) -> None:
     """What `splits()` gives is checked before anything is trained."""
     kind, words = DATA_FAULTS[defect]
     with pytest.raises(kind, match=rf"task\.data\.entrypoint {OWN}:Data: {words}"):
-        own_data(f"{OWN}:Data", None, {"defect": defect}, TaskKind.CLASSIFICATION)
+        custom_data(f"{OWN}:Data", None, {"defect": defect}, TaskKind.CLASSIFICATION)
 
 
 def test_a_script_as_a_module_does_not_end_the_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -390,7 +390,7 @@ def test_a_script_as_a_module_does_not_end_the_search(tmp_path: Path, monkeypatc
     (tmp_path / "script_that_exits.py").write_text("import sys\nsys.exit(0)\n")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ConfigurationError, match=r"task\.data\.entrypoint script_that_exits:Data: importing .* raised SystemExit: 0"):
-        own_data("script_that_exits:Data", None, {}, TaskKind.CLASSIFICATION)
+        custom_data("script_that_exits:Data", None, {}, TaskKind.CLASSIFICATION)
 
 
 def test_a_target_of_own_data_that_float32_cannot_hold_is_named() -> None:
@@ -409,14 +409,14 @@ def test_a_target_of_own_data_that_float32_cannot_hold_is_named() -> None:
 @pytest.mark.parametrize("template", ["mlp", "conv-small"])
 def test_integers_for_a_built_in_template_are_refused_before_the_first_step(template: str) -> None:
     """Images of bytes stay integers, which only an own model can take: 78 says what to return instead."""
-    document = changed(own_search(defect="images"), "spec.task.model", {"template": template})
+    document = changed(custom_search(defect="images"), "spec.task.model", {"template": template})
     with pytest.raises(ConfigurationError, match=rf"Data: inputs are integers, .* {template} needs floats: return .*float32.* by 255"):
         loaded(changed(document, "spec.searchSpace.architecture", {}))
 
 
 def test_a_selection_split_of_one_example_is_refused() -> None:
     """Ten numbers give a tenth, 1 example, to selection: rungs normalise by the statistics of a batch, which one has not."""
-    document = changed(own_search("Plain", data="Numbers", rows="10"), "spec.objective", {"metric": "rmse"})
+    document = changed(custom_search("Plain", data="Numbers", rows="10"), "spec.objective", {"metric": "rmse"})
     with pytest.raises(DataError, match=r"the selection split has 1 example, comparisons need at least 2; raise task\.splits\.selection"):
         loaded(changed(document, "spec.task.recipe", {"batchSize": 4}))
 
@@ -424,11 +424,11 @@ def test_a_selection_split_of_one_example_is_refused() -> None:
 def test_data_without_splits_are_refused() -> None:
     """Any object will not do."""
     with pytest.raises(ConfigurationError, match=r"gave a str without splits\(\)"):
-        own_data(f"{OWN}:gives_text", None, {"input_shape": "", "num_outputs": ""}, TaskKind.CLASSIFICATION)
+        custom_data(f"{OWN}:gives_text", None, {"input_shape": "", "num_outputs": ""}, TaskKind.CLASSIFICATION)
 
 
 def test_the_example_searches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """examples/07-own-model runs as it stands, with a reduced budget; its saved model has the leaves' names."""
+    """examples/07-custom-model runs as it stands, with a reduced budget; its saved model has the leaves' names."""
     monkeypatch.syspath_prepend(str(EXAMPLE))
     document = yaml.safe_load((EXAMPLE / "search.yaml").read_text())
     document = changed(changed(document, "spec.training.steps", 90), "spec.budget.trainings", "4.5")
@@ -441,7 +441,7 @@ def test_the_example_searches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_the_plain_example_is_a_module(monkeypatch: pytest.MonkeyPatch) -> None:
     """PlainNet of the example can be searched too."""
     monkeypatch.syspath_prepend(str(EXAMPLE))
-    template = build_own("own_model.model:PlainNet", {"width": "8"}, (1, 64), 3)
+    template = build_custom("custom_model.model:PlainNet", {"width": "8"}, (1, 64), 3)
 
     assert isinstance(template.build({}, (0,)), nn.Module)
     assert template.num_parameters({}) == 64 * 8 + 8 + 8 * 3 + 3

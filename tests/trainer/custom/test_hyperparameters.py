@@ -73,7 +73,7 @@ def test_the_loss_is_the_models_for_training_and_the_tasks_for_comparison() -> N
     assert (task.num_outputs, task.constant_loss) == (problem.task.num_outputs, problem.task.constant_loss)
 
 
-def test_own_hyperparameters_reach_build() -> None:
+def test_custom_hyperparameters_reach_build() -> None:
     """A plain module's factory gets those that it has parameters for."""
     problem = loaded(searched("Focal", NOISE, WIDTH))
     values = {"noise": "0", "width": "32"}
@@ -153,7 +153,7 @@ def test_the_recipes_dropout_is_obeyed_by_its_layer() -> None:
     assert Training(loaded(document), loaded(document).space.default).step() > 0
 
 
-def test_own_names_need_own_code() -> None:
+def test_own_names_need_custom_code() -> None:
     """Without an entrypoint a name that the recipe does not know is refused by the schema's rules."""
     document = changed(searched("Plain", NOISE), "spec.task", {"data": {"name": "digits"}, "model": {"template": "mlp"}})
     with pytest.raises(SpecError, match=r"spec\.searchSpace\.hyperparameters: every name must be one of .*; own names need own data"):

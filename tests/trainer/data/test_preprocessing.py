@@ -144,15 +144,15 @@ def test_raw_digits_are_predicted(tmp_path: Path) -> None:
     assert float(np.mean([answer == str(label) for answer, label in zip(answers, task.test_targets_N, strict=True)])) == score
 
 
-def test_own_data_say_what_is_known(tmp_path: Path) -> None:
+def test_custom_data_say_what_is_known(tmp_path: Path) -> None:
     """The shape and type of inputs, the number of classes; no moments, since inputs are used as they are."""
-    document = changed(small_search(), "spec.task.data", {"entrypoint": "own_code_fixtures:Data"})
+    document = changed(small_search(), "spec.task.data", {"entrypoint": "custom_code_fixtures:Data"})
     document = changed(document, "spec.task.recipe.batchSize", 32)
     search(document, tmp_path / "out", MemorySink())
 
     assert json.loads((tmp_path / "out" / "preprocessing.json").read_text(encoding="utf-8")) == {
         "format": 1,
-        "data": {"kind": "own", "entrypoint": "own_code_fixtures:Data"},
+        "data": {"kind": "custom", "entrypoint": "custom_code_fixtures:Data"},
         "inputs": {"shape": [8], "type": "float32"},
         "target": {"kind": "classes", "classes": ["0", "1"]},
     }

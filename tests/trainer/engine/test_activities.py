@@ -97,7 +97,7 @@ def test_what_conformance_checks_is_said_before_it_is_checked(tmp_path: Path, mo
         return []
 
     monkeypatch.setattr(conformance_module, "check_model", check)
-    target = conformance_module.Target(name="own_code_fixtures:Plain", input_shape=(8,), num_outputs=2, arguments={}, regression=False)
+    target = conformance_module.Target(name="custom_code_fixtures:Plain", input_shape=(8,), num_outputs=2, arguments={}, regression=False)
     conformance_module.conformance(target, Console())  # type: ignore[arg-type]
 
-    assert printed == ["model own_code_fixtures:Plain", "checked"]
+    assert printed == ["model custom_code_fixtures:Plain", "checked"]

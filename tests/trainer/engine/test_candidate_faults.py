@@ -22,9 +22,9 @@ from autohas_trainer.engine.stages.best_of import BestOfStage
 from autohas_trainer.engine.training.training import Training
 from autohas_trainer.errors import CandidateError, ConfigurationError, DataError, DeviceError, Interrupted, NumericalError
 from autohas_trainer.events import Outcome, StepRecord
-from custom_search_fixtures import own_search
+from custom_code_fixtures import Faulty, FaultyLinear
+from custom_search_fixtures import custom_search
 from engine_fixtures import ALGORITHMS, Killed, MemorySink, Stop, search
-from own_code_fixtures import Faulty, FaultyLinear
 
 BATCHES: dict[str, Any] = {"name": "batch_size", "integer": {"min": 32, "max": 128, "step": 2, "scale": "Log"}, "default": "64"}
 WIDTHS: dict[str, Any] = {"name": "width", "categorical": {"choices": ["8", "16", "32"]}, "default": "16"}
@@ -33,7 +33,7 @@ Fault = Callable[[nn.Module, torch.Tensor], None]
 
 def _hyperparameters(*hyperparameters: dict[str, Any], algorithm: dict[str, Any] | None = None) -> dict[str, Any]:
     """A search of hyperparameters of the faulty plain module."""
-    document = changed(own_search("Faulty"), "spec.searchSpace", {"hyperparameters": list(hyperparameters)})
+    document = changed(custom_search("Faulty"), "spec.searchSpace", {"hyperparameters": list(hyperparameters)})
     return document if algorithm is None else changed(document, "spec.algorithm", algorithm)
 
 
@@ -179,13 +179,13 @@ def test_disk_and_data_stay_the_searchs(error: Exception, tmp_path: Path, monkey
         search(_hyperparameters(WIDTHS), tmp_path, MemorySink())
 
 
-def test_a_mistake_in_our_own_code_stays_the_searchs() -> None:
+def test_a_mistake_in_our_custom_code_stays_the_searchs() -> None:
     """Without own code an exception that is no matter of memory or device passes as it is."""
-    with pytest.raises(KeyError), candidate_part("a step", culprit="x", is_own=False):
+    with pytest.raises(KeyError), candidate_part("a step", culprit="x", is_custom=False):
         raise KeyError("ours")
-    with pytest.raises(CandidateError), candidate_part("a step", culprit="x", is_own=False):
+    with pytest.raises(CandidateError), candidate_part("a step", culprit="x", is_custom=False):
         raise MemoryError
-    with pytest.raises(NumericalError), candidate_part("a step", culprit="x", is_own=True):
+    with pytest.raises(NumericalError), candidate_part("a step", culprit="x", is_custom=True):
         raise NumericalError("ours")
 
 
@@ -198,7 +198,7 @@ def test_nothing_keeps_the_tensors_of_a_failed_step() -> None:
         held.append(weakref.ref(activations))
         raise torch.OutOfMemoryError("full")
 
-    with pytest.raises(CandidateError) as caught, candidate_part("a step", culprit="x", is_own=False):
+    with pytest.raises(CandidateError) as caught, candidate_part("a step", culprit="x", is_custom=False):
         step()
     assert held[0]() is None
     assert caught.value.is_memory
@@ -274,7 +274,7 @@ SUPERNETS = ["Lanes", "OneStep", "Sampled", "Paired", "RandomSharing"]
 
 
 def _of_architecture(algorithm: str, **arguments: str) -> dict[str, Any]:
-    document = own_search("FaultyLinear", **arguments)
+    document = custom_search("FaultyLinear", **arguments)
     rates = [h for h in document["spec"]["searchSpace"]["hyperparameters"] if h["name"] == "learning_rate"]
     document = changed(document, "spec.searchSpace.hyperparameters", rates)
     return document if ALGORITHMS[algorithm] is None else changed(document, "spec.algorithm", ALGORITHMS[algorithm])
@@ -441,7 +441,7 @@ def test_a_killed_process_leaves_what_failed_in_its_last_checkpoint(tmp_path: Pa
 
 def test_device_errors_know_their_culprit() -> None:
     """The name under which the next process leaves it out travels with the error."""
-    with pytest.raises(DeviceError) as caught, candidate_part("a step", culprit="me", is_own=False):
+    with pytest.raises(DeviceError) as caught, candidate_part("a step", culprit="me", is_custom=False):
         raise DEVICE
     assert (caught.value.culprit, caught.value.exit_code) == ("me", 75)
 

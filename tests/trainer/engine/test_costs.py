@@ -187,10 +187,10 @@ def test_networks_that_take_tokens_are_counted_and_timed() -> None:
     assert stopwatch(tokens, iter(range(1000)).__next__)(network) == 1000.0
 
 
-def test_an_own_model_is_counted_by_hooks_or_refused_by_name() -> None:
+def test_an_custom_model_is_counted_by_hooks_or_refused_by_name() -> None:
     """The example's own model in whole; one whose weights stand in no known layer ends with exit 78's sentence."""
-    document = changed(small_search(), "spec.task.model", {"entrypoint": "own_code_fixtures:Linear"})
-    document = changed(document, "spec.task.data", {"entrypoint": "own_code_fixtures:Data"})
+    document = changed(small_search(), "spec.task.model", {"entrypoint": "custom_code_fixtures:Linear"})
+    document = changed(document, "spec.task.data", {"entrypoint": "custom_code_fixtures:Data"})
     decisions = [
         {"name": "inputs", "choices": ["4", "8"], "default": "8"},
         {"name": "shift", "choices": ["no", "yes"], "default": "no", "when": {"decision": "inputs", "values": ["8"]}},

@@ -145,7 +145,7 @@ def test_a_checkpoint_of_another_version_is_refused_whole(tmp_path: Path) -> Non
     assert sorted((tmp_path / "checkpoints").iterdir()) == folders
 
 
-def test_own_code_is_known_by_its_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_custom_code_is_known_by_its_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every imported module of the entrypoint's package counts, others do not."""
     package = tmp_path / "packaged"
     package.mkdir()

@@ -168,10 +168,10 @@ def retrain(
 @app.command(
     cls=PlainUsage,
     epilog=examples(
-        "export PYTHONPATH=examples/07-own-model",
-        "autohas conformance examples/07-own-model/search.yaml",
-        "autohas conformance own_model.model:WaveNets --input-shape 1x64 --outputs 3",
-        "autohas conformance own_model.data:Waveforms --argument examples=100",
+        "export PYTHONPATH=examples/07-custom-model",
+        "autohas conformance examples/07-custom-model/search.yaml",
+        "autohas conformance custom_model.model:WaveNets --input-shape 1x64 --outputs 3",
+        "autohas conformance custom_model.data:Waveforms --argument examples=100",
     ),
 )
 def conformance(

@@ -24,7 +24,7 @@ from autohas_trainer.errors import ConfigurationError
 from autohas_trainer.seeding import make_deterministic
 from autohas_trainer.templates import build_template, check_agreement
 from autohas_trainer.templates.custom import FIELD as MODEL_FIELD
-from autohas_trainer.templates.custom import build_own
+from autohas_trainer.templates.custom import build_custom
 
 __all__ = ["Target", "conformance"]
 
@@ -108,7 +108,7 @@ def _model_checks(spec: Spec) -> list[Check]:
     if model.template is not None:
         return check_template(build_template(model.template, splits.input_shape, num_outputs), inputs, num_outputs)
     assert model.entrypoint is not None  # noqa: S101 - the contract's rule: exactly one of both
-    template = build_own(model.entrypoint, model.arguments, splits.input_shape, num_outputs)
+    template = build_custom(model.entrypoint, model.arguments, splits.input_shape, num_outputs)
     try:
         check_agreement(spec, template)
     except ConfigurationError as error:

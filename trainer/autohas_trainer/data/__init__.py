@@ -9,7 +9,7 @@ import torch
 
 from autohas_api.base.scoring import TaskKind
 from autohas_trainer.data.batches import RewardBatch, SelectionBatch, TestBatch, TrainBatch
-from autohas_trainer.data.custom import own_data
+from autohas_trainer.data.custom import custom_data
 from autohas_trainer.data.files.paths import expanded
 from autohas_trainer.data.images.digits import digits
 from autohas_trainer.data.images.idx import idx
@@ -40,7 +40,7 @@ def load(  # noqa: PLR0913 - one keyword per field of task.data and task.splits
     Args:
         name: `digits`, `idx`, `csv`, `image-folder`, or an entrypoint `package.module:object`.
         path: The folder or file; a leading ~ is this machine's home folder. None for `digits`.
-        arguments: The source's own; see `digits`, `idx`, `table`, `image_folder` and `own_data`.
+        arguments: The source's own; see `digits`, `idx`, `table`, `image_folder` and `custom_data`.
         kind: What the targets are; only `csv` and an entrypoint can give numbers.
         reward: Share of the training data that rewards the policy, in (0, 1).
         selection: Share that chooses between candidates, in (0, 1).
@@ -61,7 +61,7 @@ def load(  # noqa: PLR0913 - one keyword per field of task.data and task.splits
 
 def _raw(name: str, path: str | None, arguments: Mapping[str, str], kind: TaskKind) -> RawData:
     if ":" in name:
-        return own_data(name, path, arguments, kind)
+        return custom_data(name, path, arguments, kind)
     match name:
         case "digits":
             if path is not None:

@@ -28,7 +28,7 @@ from autohas_trainer.entrypoints import keywords, load_object, require_names, sp
 from autohas_trainer.errors import ConfigurationError, DataError
 from autohas_trainer.seeding import seed_globals
 
-__all__ = ["make_data", "own_data", "read_splits"]
+__all__ = ["custom_data", "make_data", "read_splits"]
 
 FIELD: Final = "task.data.entrypoint"
 Array = npt.NDArray[Any]
@@ -37,7 +37,7 @@ _MAX_ROUNDING: Final = 0.01
 """Of an input's standard deviation."""
 
 
-def own_data(entrypoint: str, path: str | None, arguments: Mapping[str, str], kind: TaskKind) -> RawData:
+def custom_data(entrypoint: str, path: str | None, arguments: Mapping[str, str], kind: TaskKind) -> RawData:
     """Import own data and read its splits.
 
     Raises:
@@ -111,7 +111,7 @@ def read_splits(splits: Any, who: str, kind: TaskKind) -> RawData:  # noqa: ANN4
         test_targets_N=test_targets_N,
         num_classes=num_classes,
         scaled_C=(),
-        preprocessing={"kind": "own", "entrypoint": who.removeprefix(f"{FIELD} ")},
+        preprocessing={"kind": "custom", "entrypoint": who.removeprefix(f"{FIELD} ")},
         place=lambda row: f"{who}: train row {row}",
         test_place=lambda row: f"{who}: test row {row}",
     )

@@ -7,10 +7,10 @@ import numpy as np
 from autohas_trainer.data.raw import RawData
 from autohas_trainer.seeding import stream
 
-__all__ = ["with_own_test"]
+__all__ = ["with_held_out_test"]
 
 
-def with_own_test(raw: RawData, fraction: float, source: str) -> RawData:
+def with_held_out_test(raw: RawData, fraction: float, source: str) -> RawData:
     """Return the data with `fraction` of its rows as test; `source` keys the draw."""
     classes = raw.targets_N if raw.num_classes is not None else np.zeros(len(raw.targets_N), dtype=np.int64)
     is_test = np.zeros(len(classes), dtype=bool)

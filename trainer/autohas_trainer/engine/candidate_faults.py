@@ -41,13 +41,13 @@ def fault_key(configuration: Configuration, repeat: int = 0) -> str:
 
 
 @contextmanager
-def candidate_part(doing: str, *, culprit: str, is_own: bool) -> Iterator[None]:
+def candidate_part(doing: str, *, culprit: str, is_custom: bool) -> Iterator[None]:
     """Turn what is raised inside the block, and is the candidate's doing, into a `CandidateError`.
 
     Args:
         doing: What the block does, for the sentence.
         culprit: Name among the faults of what is left out when the device fails.
-        is_own: Whether own code runs inside, so that any of its exceptions is the candidate's.
+        is_custom: Whether own code runs inside, so that any of its exceptions is the candidate's.
 
     Raises:
         CandidateError: memory was full, or own code raised; nothing keeps tensors of the block alive.
@@ -57,14 +57,14 @@ def candidate_part(doing: str, *, culprit: str, is_own: bool) -> Iterator[None]:
     try:
         yield
     except ConfigurationError as error:  # own code's exceptions in our words, see `entrypoints.speaking_for`
-        if not is_own:
+        if not is_custom:
             raise
         fault = CandidateError(f"{doing}: {error}")
         _let_go(error)
     except TrainerError:
         raise
     except (Exception, SystemExit) as error:  # own code may call sys.exit, whose code would be taken for the search's
-        fault = _fault_of(error, doing, culprit, is_own=is_own)
+        fault = _fault_of(error, doing, culprit, is_custom=is_custom)
         if fault is None:
             raise
         _let_go(error)
@@ -74,13 +74,13 @@ def candidate_part(doing: str, *, culprit: str, is_own: bool) -> Iterator[None]:
         raise fault
 
 
-def _fault_of(error: Exception | SystemExit, doing: str, culprit: str, *, is_own: bool) -> CandidateError | None:
+def _fault_of(error: Exception | SystemExit, doing: str, culprit: str, *, is_custom: bool) -> CandidateError | None:
     text = str(error)
     if isinstance(error, MemoryError | torch.OutOfMemoryError) or (isinstance(error, RuntimeError) and _has(text, _MEMORY_WORDS)):
         return CandidateError(f"{doing} does not fit into the device's memory ({_short(text)})", is_memory=True)
     if isinstance(error, torch.AcceleratorError) or (isinstance(error, RuntimeError) and _has(text, _DEVICE_WORDS)):
         return DeviceError(f"{doing} ended with an error of the device: {_short(text)}", culprit=culprit)
-    if is_own and not isinstance(error, OSError):
+    if is_custom and not isinstance(error, OSError):
         return CandidateError(f"{doing} raised {type(error).__name__}: {_short(text)}{_place(error)}")
     return None
 

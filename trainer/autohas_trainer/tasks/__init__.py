@@ -2,7 +2,7 @@
 
 from autohas_trainer.tasks._base import Measurement, Task
 from autohas_trainer.tasks.classification import Classification
-from autohas_trainer.tasks.custom_loss import OwnLoss, OwnLossFunction
+from autohas_trainer.tasks.custom_loss import CustomLoss, CustomLossFunction
 from autohas_trainer.tasks.regression import Regression
 
-__all__ = ["Classification", "Measurement", "OwnLoss", "OwnLossFunction", "Regression", "Task"]
+__all__ = ["Classification", "CustomLoss", "CustomLossFunction", "Measurement", "Regression", "Task"]

@@ -9,20 +9,20 @@ from torch import Tensor
 
 from autohas_trainer.tasks._base import Measurement, Task
 
-__all__ = ["OwnLoss", "OwnLossFunction"]
+__all__ = ["CustomLoss", "CustomLossFunction"]
 
 
-class OwnLossFunction(Protocol):
+class CustomLossFunction(Protocol):
     """(outputs (B, K), targets (B,), own hyperparameters) to losses (B,); called by name."""
 
     def __call__(self, *, outputs: Tensor, targets: Tensor, hyperparameters: Mapping[str, str]) -> Tensor:
         """The training loss of each example."""
 
 
-class OwnLoss:
+class CustomLoss:
     """`task` with another training loss."""
 
-    def __init__(self, task: Task, loss: OwnLossFunction, values: Mapping[str, str]) -> None:
+    def __init__(self, task: Task, loss: CustomLossFunction, values: Mapping[str, str]) -> None:
         """Bind the loss to one configuration's hyperparameters."""
         self._task = task
         self._loss = loss

@@ -15,7 +15,7 @@ from autohas_trainer.templates._base import (
 )
 from autohas_trainer.templates.agreement import check_agreement, check_first_step
 from autohas_trainer.templates.conv_small import ConvSmall
-from autohas_trainer.templates.custom import OwnModel, OwnModule, build_own
+from autohas_trainer.templates.custom import CustomModel, CustomModule, build_custom
 from autohas_trainer.templates.dropout import Dropout, arm_dropout, disarm_dropout
 from autohas_trainer.templates.macs import CountsMacs, count_macs
 from autohas_trainer.templates.mlp import Mlp
@@ -23,16 +23,16 @@ from autohas_trainer.templates.mlp import Mlp
 __all__ = [
     "ConvSmall",
     "CountsMacs",
+    "CustomModel",
+    "CustomModule",
     "Dropout",
     "Index",
     "Mlp",
-    "OwnModel",
-    "OwnModule",
     "Path",
     "Shape",
     "Template",
     "arm_dropout",
-    "build_own",
+    "build_custom",
     "build_template",
     "check_agreement",
     "check_first_step",

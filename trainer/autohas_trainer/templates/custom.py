@@ -34,25 +34,27 @@ from autohas_api.spec.search_space import ArchitectureDecision
 from autohas_trainer.entrypoints import keywords, load_object, require_names, speaking_for
 from autohas_trainer.errors import ConfigurationError
 from autohas_trainer.seeding import Key, seed_globals
-from autohas_trainer.tasks import OwnLossFunction
+from autohas_trainer.tasks import CustomLossFunction
 from autohas_trainer.templates._base import Index, Path, Shape, Template, use_batch_statistics
 
-__all__ = ["OwnModel", "OwnModule", "build_own"]
+__all__ = ["CustomModel", "CustomModule", "build_custom"]
 
 FIELD: Final = "task.model.entrypoint"
 _METHODS: Final = ("decisions", "shared", "slices", "forward", "build")
 
 
-def build_own(entrypoint: str, arguments: Mapping[str, str] | None, input_shape: Shape, num_outputs: int) -> Template:
+def build_custom(entrypoint: str, arguments: Mapping[str, str] | None, input_shape: Shape, num_outputs: int) -> Template:
     """Import an own model and wrap it.
 
     Raises:
         ConfigurationError: It is not there, raises, or gives something else than a model; names the JSON path.
     """
-    return wrap_own(load_object(entrypoint, FIELD), f"{FIELD} {entrypoint}", arguments, input_shape, num_outputs)
+    return wrap_custom(load_object(entrypoint, FIELD), f"{FIELD} {entrypoint}", arguments, input_shape, num_outputs)
 
 
-def wrap_own(factory: Callable[..., Any], who: str, arguments: Mapping[str, str] | None, input_shape: Shape, num_outputs: int) -> Template:
+def wrap_custom(
+    factory: Callable[..., Any], who: str, arguments: Mapping[str, str] | None, input_shape: Shape, num_outputs: int
+) -> Template:
     """Call a factory and wrap what it gives; `who` speaks in errors."""
     require_names(factory, ("input_shape", "num_outputs"), who, _wrapper(factory), explicit=True)
 
@@ -64,7 +66,7 @@ def wrap_own(factory: Callable[..., Any], who: str, arguments: Mapping[str, str]
     seed_globals("own model")
     made = make()
     if isinstance(made, nn.Module) and not all(callable(getattr(made, method, None)) for method in ("decisions", "slices", "build")):
-        return OwnModule(make, factory, who)
+        return CustomModule(make, factory, who)
     absent = [method for method in _METHODS if not callable(getattr(made, method, None))]
     if absent:
         message = (
@@ -72,7 +74,7 @@ def wrap_own(factory: Callable[..., Any], who: str, arguments: Mapping[str, str]
             f" or an object with {', '.join(_METHODS)}"
         )
         raise ConfigurationError(message)
-    return OwnModel(made, who)
+    return CustomModel(made, who)
 
 
 def _wrapper(factory: Callable[..., Any]) -> str:
@@ -82,7 +84,7 @@ def _wrapper(factory: Callable[..., Any]) -> str:
     return f"from {module} import {name}\ndef make(input_shape, num_outputs):\n    return {name}({inside})"
 
 
-class OwnModel:
+class CustomModel:
     """A model with decisions; see the module's contract."""
 
     def __init__(self, model: Any, who: str) -> None:  # noqa: ANN401 - own code
@@ -98,7 +100,7 @@ class OwnModel:
         return self._decisions
 
     @property
-    def own_loss(self) -> OwnLossFunction | None:
+    def custom_loss(self) -> CustomLossFunction | None:
         """The model's training loss, if it has one."""
         loss = getattr(self._model, "loss", None)
         return loss if callable(loss) else None
@@ -176,7 +178,7 @@ class OwnModel:
         return ConfigurationError(f"{self._who}: {where} {what}")
 
 
-class OwnModule:
+class CustomModule:
     """A plain module: no decisions, so its hyperparameters are all that a search can vary."""
 
     def __init__(self, make: Callable[..., Any], factory: Callable[..., Any], who: str) -> None:
@@ -192,7 +194,7 @@ class OwnModule:
         return ()
 
     @property
-    def own_loss(self) -> OwnLossFunction | None:
+    def custom_loss(self) -> CustomLossFunction | None:
         """The module's training loss, if it has one."""
         loss = getattr(self._network, "loss", None)
         return loss if callable(loss) else None

@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from autohas_trainer.data.held_out import with_own_test
+from autohas_trainer.data.held_out import with_held_out_test
 from autohas_trainer.data.images.image_file import ImageOptions, ImageReader
 from autohas_trainer.data.images.image_layout import find_images
 from autohas_trainer.data.raw import Floats, RawData
@@ -98,7 +98,7 @@ def image_folder(folder: Path, arguments: Mapping[str, str]) -> RawData:
         },
     )
     raw = replace(raw, notes=(*layout.notes, *reader.notes()))
-    return raw if layout.test_files else with_own_test(raw, options.test_fraction, "image-folder")
+    return raw if layout.test_files else with_held_out_test(raw, options.test_fraction, "image-folder")
 
 
 def _summary(classes: list[str], labels: list[int], size: tuple[int, int], channels: int) -> tuple[str, ...]:

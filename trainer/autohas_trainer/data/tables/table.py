@@ -11,7 +11,7 @@ import numpy as np
 
 from autohas_api.base.scoring import TaskKind
 from autohas_trainer.data.files.paths import relative_to
-from autohas_trainer.data.held_out import with_own_test
+from autohas_trainer.data.held_out import with_held_out_test
 from autohas_trainer.data.raw import Floats, RawData
 from autohas_trainer.data.tables.columns import (
     MISSING,
@@ -78,7 +78,7 @@ def table(path: Path, arguments: Mapping[str, str], kind: TaskKind) -> RawData:
         preprocessing={"kind": "table", **options.record(), "columns": [column.record() for column in columns]},
     )
     if test is None:
-        return with_own_test(raw, options.test_fraction, "csv")
+        return with_held_out_test(raw, options.test_fraction, "csv")
     test_inputs = np.concatenate([column.encode(test) for column in columns], axis=1)
     test_targets_N, _ = read_targets(test, options.target, kind, classes)
     raw = replace(raw, notes=_notes(train, test, columns, test_inputs))

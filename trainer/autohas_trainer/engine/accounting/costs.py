@@ -24,7 +24,7 @@ from autohas_trainer.errors import CandidateError, ConfigurationError, DeviceErr
 from autohas_trainer.seeding import stream
 from autohas_trainer.space.policy import Policy
 from autohas_trainer.space.recipe import path_of
-from autohas_trainer.templates import CountsMacs, OwnModel, Path, Template, count_macs, whole_path
+from autohas_trainer.templates import CountsMacs, CustomModel, Path, Template, count_macs, whole_path
 
 __all__ = ["Costs", "Stopwatch", "stopwatch"]
 
@@ -121,7 +121,7 @@ class Costs:
             DeviceError: the device failed.
         """
         try:
-            with candidate_part("timing its network", culprit=fault_key(configuration), is_own=isinstance(self._template, OwnModel)):
+            with candidate_part("timing its network", culprit=fault_key(configuration), is_custom=isinstance(self._template, CustomModel)):
                 return time_network(self._build(self._path(configuration)))
         except DeviceError:
             raise
@@ -153,7 +153,7 @@ class Costs:
         if configuration == self._space.default:
             return self.of(configuration)
         try:
-            with candidate_part("counting its cost", culprit=fault_key(configuration), is_own=isinstance(self._template, OwnModel)):
+            with candidate_part("counting its cost", culprit=fault_key(configuration), is_custom=isinstance(self._template, CustomModel)):
                 return self.of(configuration)
         except DeviceError:
             raise

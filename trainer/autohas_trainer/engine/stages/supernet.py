@@ -150,7 +150,7 @@ class StepOfSupernet:
         self.failed = configuration
         if (known := self._board.faults.get(self.culprit)) is not None:
             raise CandidateError(known)
-        with candidate_part(f"a sample at step {self.step}", culprit=self.culprit, is_own=self._board.problem.own.is_own):
+        with candidate_part(f"a sample at step {self.step}", culprit=self.culprit, is_custom=self._board.problem.own.is_custom):
             yield
         self.failed = None
 

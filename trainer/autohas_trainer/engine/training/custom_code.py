@@ -24,8 +24,8 @@ from autohas_trainer.entrypoints import require_names, speaking_for
 from autohas_trainer.errors import ConfigurationError
 from autohas_trainer.seeding import seed_globals, stream
 from autohas_trainer.space.recipe import recipe_of
-from autohas_trainer.tasks import OwnLoss, Task
-from autohas_trainer.templates import Dropout, OwnModel, OwnModule, Template, default_path
+from autohas_trainer.tasks import CustomLoss, Task
+from autohas_trainer.templates import CustomModel, CustomModule, Dropout, Template, default_path
 
 __all__ = ["OwnCode"]
 
@@ -46,18 +46,18 @@ class OwnCode:
         self._hyperparameters = [d.name for d in space.decisions if d.role is not Role.ARCHITECTURE]
         self._task = task
         self._augment = splits.augment
-        self._template = template if isinstance(template, OwnModel | OwnModule) else None
-        self._loss = self._template.own_loss if self._template is not None else None
-        self._is_own = self._template is not None or spec.task.data.entrypoint is not None
-        if self._is_own:
+        self._template = template if isinstance(template, CustomModel | CustomModule) else None
+        self._loss = self._template.custom_loss if self._template is not None else None
+        self._is_custom = self._template is not None or spec.task.data.entrypoint is not None
+        if self._is_custom:
             self._check_taken(spec)
             self._check_built_in(spec, splits)
             self._check_hooks(splits)
 
     @property
-    def is_own(self) -> bool:
+    def is_custom(self) -> bool:
         """Whether model or data are own code."""
-        return self._is_own
+        return self._is_custom
 
     def values(self, configuration: Configuration) -> dict[str, str]:
         """The own hyperparameters of a configuration."""
@@ -66,7 +66,7 @@ class OwnCode:
 
     def task(self, configuration: Configuration) -> Task:
         """The task with the model's own training loss, where it has one."""
-        return self._task if self._loss is None else OwnLoss(self._task, self._loss, self.values(configuration))
+        return self._task if self._loss is None else CustomLoss(self._task, self._loss, self.values(configuration))
 
     def augmented(self, batch: TrainBatch, configuration: Configuration, *key: int | str) -> TrainBatch:
         """The batch as the data's augmentation leaves it; the draw depends on seed and `key` alone."""
@@ -78,15 +78,15 @@ class OwnCode:
 
     def seed(self, *key: int | str) -> None:
         """Key what own code draws from global generators, as our draws are. Built-in networks draw nothing."""
-        if self._is_own:
+        if self._is_custom:
             seed_globals(self._seed, *key)
 
     def _check_taken(self, spec: Spec) -> None:
         """Refuse a hyperparameter that nobody would see."""
-        if self._augment is not None or self._loss is not None or isinstance(self._template, OwnModel):
+        if self._augment is not None or self._loss is not None or isinstance(self._template, CustomModel):
             return
         for index, declared in enumerate(spec.search_space.hyperparameters):
-            takes = isinstance(self._template, OwnModule) and self._template.takes(declared.name)
+            takes = isinstance(self._template, CustomModule) and self._template.takes(declared.name)
             if declared.name not in KNOWN and not takes:
                 message = (
                     f"spec.searchSpace.hyperparameters[{index}].name: nothing takes {declared.name}: the data has no augment, the model"

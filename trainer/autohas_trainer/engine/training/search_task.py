@@ -31,7 +31,7 @@ from autohas_trainer.optim import STATE_KEYS, OptimizerName
 from autohas_trainer.space.objective import objective
 from autohas_trainer.space.recipe import TrainingRecipe, path_of, recipe_of
 from autohas_trainer.tasks import Classification, Regression, Task
-from autohas_trainer.templates import Path, Template, build_own, build_template, check_agreement, check_first_step, whole_path
+from autohas_trainer.templates import Path, Template, build_custom, build_template, check_agreement, check_first_step, whole_path
 
 __all__ = ["Problem", "reading_text", "splits_of", "task_of"]
 
@@ -245,7 +245,7 @@ def _template(spec: Spec, splits: Splits, task: Task) -> Template:
         _check_real(splits, model.template)
         return build_template(model.template, splits.input_shape, task.num_outputs)
     assert model.entrypoint is not None  # noqa: S101 - the contract's rule: exactly one of both
-    template = build_own(model.entrypoint, model.arguments, splits.input_shape, task.num_outputs)
+    template = build_custom(model.entrypoint, model.arguments, splits.input_shape, task.num_outputs)
     check_agreement(spec, template)
     check_first_step(template, f"task.model.entrypoint {model.entrypoint}", splits.train_batch(0, 2, 0).inputs, task.num_outputs)
     return template

@@ -76,10 +76,10 @@ class Training:
         self.fault, self.is_diverged = fault, True
         self._hold(nn.Module(), None)
 
-    def _part(self, doing: str, *, is_own: bool | None = None) -> AbstractContextManager[None]:
-        """What fails inside is this training's doing; `is_own`: whether own code runs there, by default where there is any."""
-        owned = self._problem.own.is_own if is_own is None else is_own
-        return candidate_part(doing, culprit=fault_key(self.configuration, self.repeat), is_own=owned)
+    def _part(self, doing: str, *, is_custom: bool | None = None) -> AbstractContextManager[None]:
+        """What fails inside is this training's doing; `is_custom`: whether own code runs there, by default where there is any."""
+        owned = self._problem.own.is_custom if is_custom is None else is_custom
+        return candidate_part(doing, culprit=fault_key(self.configuration, self.repeat), is_custom=owned)
 
     @property
     def is_finished(self) -> bool:
@@ -101,7 +101,7 @@ class Training:
         Raises:
             CandidateError: the step cannot be taken; the training must be given up.
         """
-        with self._part(f"training step {self.num_steps_done}", is_own=False):
+        with self._part(f"training step {self.num_steps_done}", is_custom=False):
             return self._step()
 
     def _step(self) -> float:

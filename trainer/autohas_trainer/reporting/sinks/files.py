@@ -149,7 +149,7 @@ def config_text(search: Search, space: Space, outcome: Outcome, data: DataIdenti
         },
         "recipe": {**outcome.recipe, "classWeights": search.spec.task.recipe.class_weights},
         "objective": {"metric": search.spec.objective.metric},
-        **_own_hyperparameters(search, outcome),
+        **_custom_hyperparameters(search, outcome),
         "seed": search.spec.algorithm.seed,
         "modelDigest": outcome.result.model_digest,
         "configurationDigest": outcome.result.configuration_digest,
@@ -167,7 +167,7 @@ def space_names(space: Space) -> set[str]:
     return {d.name for d in space.decisions}
 
 
-def _own_hyperparameters(search: Search, outcome: Outcome) -> dict[str, Any]:
+def _custom_hyperparameters(search: Search, outcome: Outcome) -> dict[str, Any]:
     """Those of own names, as the search declares them, with the chosen values as defaults; nothing when there are none."""
     declared = [h.to_json() for h in search.spec.search_space.hyperparameters if h.name not in KNOWN]
     chosen = [{**{k: v for k, v in h.items() if k != "when"}, "default": outcome.configuration[h["name"]]} for h in declared]

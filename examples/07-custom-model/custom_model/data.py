@@ -1,6 +1,6 @@
 """Own data: an object with `splits()` and, where it is wanted, `augment()`.
 
-    task.data: {entrypoint: "own_model.data:Waveforms", arguments: {examples: "3000"}}
+    task.data: {entrypoint: "custom_model.data:Waveforms", arguments: {examples: "3000"}}
 
 Yours would read files: `path` is handed over when the search gives one.
 """

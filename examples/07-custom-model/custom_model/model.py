@@ -1,7 +1,7 @@
 """Own models: one with decisions that share weights, and a plain module whose hyperparameters alone are searched.
 
-    task.model: {entrypoint: "own_model.model:WaveNets"}
-    task.model: {entrypoint: "own_model.model:PlainNet"}
+    task.model: {entrypoint: "custom_model.model:WaveNets"}
+    task.model: {entrypoint: "custom_model.model:PlainNet"}
 
 Both are called with the shape of one input, the number of outputs, and the search's arguments as keywords.
 
