@@ -13,7 +13,7 @@ from autohas_api.spec.trainer import Trainer
 from autohas_api.wire.reasons import Reason
 from autohas_api.wire.status import ConditionType, Phase, Status
 from autohas_operator.decide import policy
-from autohas_operator.decide.conditions import Verdict, goes_on, is_durable, verdict_of
+from autohas_operator.decide.conditions import Verdict, continuation, is_durable, verdict_of
 from autohas_operator.records.observed import JobRecord, SearchRecord
 from autohas_operator.settings import PodSettings
 from autohas_operator.wording import epoch
@@ -37,27 +37,27 @@ def pinned_image(status: Status) -> str:
     return status.trainer.pinned_image or reported
 
 
-def platform_refusal(search: Search, status: Status, pods: PodSettings) -> Verdict | None:
+def find_platform_refusal(search: Search, status: Status, pods: PodSettings) -> Verdict | None:
     """Why the platform makes no Job of this, if it does not: Kubernetes does not ask whether the author may use what a search names."""
     trainer = search.spec.trainer
     account, priority = trainer.service_account_name, trainer.priority_class_name
     runtime, scheduler = trainer.runtime_class_name, trainer.scheduler_name
     if account is not None and account not in pods.service_accounts:
-        message = _listed("serviceAccountName", account, "serviceAccounts", pods.service_accounts)
+        message = _describe_allowed("serviceAccountName", account, "serviceAccounts", pods.service_accounts)
         return Verdict(status="False", reason=Reason.SERVICE_ACCOUNT_NOT_ALLOWED, message=message)
     if priority is not None and priority.startswith(_SYSTEM):
         message = f'spec.trainer.priorityClassName: "{priority}" must not begin with {_SYSTEM}: such classes are the cluster\'s own'
         return Verdict(status="False", reason=Reason.PRIORITY_CLASS_NOT_ALLOWED, message=message)
     if _is_missing(priority, pods.priority_classes):
-        message = _listed("priorityClassName", priority, "priorityClasses", pods.priority_classes)
+        message = _describe_allowed("priorityClassName", priority, "priorityClasses", pods.priority_classes)
         return Verdict(status="False", reason=Reason.PRIORITY_CLASS_NOT_ALLOWED, message=message)
     if _is_missing(runtime, pods.runtime_classes):
-        message = _listed("runtimeClassName", runtime, "runtimeClasses", pods.runtime_classes)
+        message = _describe_allowed("runtimeClassName", runtime, "runtimeClasses", pods.runtime_classes)
         return Verdict(status="False", reason=Reason.RUNTIME_CLASS_NOT_ALLOWED, message=message)
     if _is_missing(scheduler, (*pods.schedulers, *([_USUAL_SCHEDULER] if pods.schedulers else []))):
-        message = _listed("schedulerName", scheduler, "schedulers", pods.schedulers)
+        message = _describe_allowed("schedulerName", scheduler, "schedulers", pods.schedulers)
         return Verdict(status="False", reason=Reason.SCHEDULER_NOT_ALLOWED, message=message)
-    return _refused_image(trainer, status, pods)
+    return _check_image(trainer, status, pods)
 
 
 def _is_missing(name: str | None, allowed: tuple[str, ...]) -> bool:
@@ -65,12 +65,12 @@ def _is_missing(name: str | None, allowed: tuple[str, ...]) -> bool:
     return name is not None and bool(allowed) and name not in allowed
 
 
-def _listed(field: str, name: str | None, value: str, allowed: tuple[str, ...]) -> str:
+def _describe_allowed(field: str, name: str | None, value: str, allowed: tuple[str, ...]) -> str:
     listed = ", ".join(allowed) or "none"
     return f'spec.trainer.{field}: "{name}" must be one that the platform allows (chart value trainer.{value}): {listed}'
 
 
-def _refused_image(trainer: Trainer, status: Status, pods: PodSettings) -> Verdict | None:
+def _check_image(trainer: Trainer, status: Status, pods: PodSettings) -> Verdict | None:
     """The chart's own image always passes; so does an earlier one of its repository with which the trainers of this search ran."""
     image = trainer.image or pinned_image(status)
     is_known = image in ("", pods.image) or (not trainer.image and _repository(image) == _repository(pods.image))
@@ -108,44 +108,47 @@ def has_been_admitted(job: JobRecord, previous: Status) -> bool:
 
 def admitted_verdict(search: SearchRecord, job: JobRecord | None, previous: Status, now_s: float) -> Verdict:
     """Whether the Job may make pods, as far as queues are concerned."""
-    verdict = _admitted(job, previous, now_s)
+    verdict = _judge_admission(job, previous, now_s)
     if job is None or job.is_deleting or not is_relabelled(search, job) or not has_been_admitted(job, previous):
         return verdict
     later = "the search has other labels or annotations for Kueue by now: they act on its next Job (suspend it and let it continue)"
     return replace(verdict, message=f"{verdict.message}; {later}")
 
 
-def _admitted(job: JobRecord | None, previous: Status, now_s: float) -> Verdict:
+def _judge_admission(job: JobRecord | None, previous: Status, now_s: float) -> Verdict:
     was = verdict_of(previous, ConditionType.ADMITTED)
     if job is None or job.is_deleting:
         return Verdict(status="Unknown", reason=Reason.NO_JOB, message="no Job asks for quota")
     if job.is_suspended:
-        return _held_back(job, previous, now_s)
+        return _judge_held_job(job, previous, now_s)
     if job.resumed_s is not None or (was is not None and was.reason in _QUEUED):
-        return Verdict(status="True", reason=Reason.QUOTA_RESERVED, message=f"Job {job.name} may run{_by(job)}")
+        return Verdict(status="True", reason=Reason.QUOTA_RESERVED, message=f"Job {job.name} may run{_name_queue(job)}")
     if job.queue:
         message = f"the label names queue {job.queue}, but nothing suspended Job {job.name}: is Kueue installed?"
         return Verdict(status="True", reason=Reason.NOT_QUEUED, message=message)
     return Verdict(status="True", reason=Reason.NOT_QUEUED, message="no queue is asked for")
 
 
-def _held_back(job: JobRecord, previous: Status, now_s: float) -> Verdict:
+def _judge_held_job(job: JobRecord, previous: Status, now_s: float) -> Verdict:
     was = verdict_of(previous, ConditionType.ADMITTED)
     if was is not None and (was.reason == Reason.EVICTED or (was.status == "True" and was.reason == Reason.QUOTA_RESERVED)):
-        reason, message = Reason.EVICTED, f"Job {job.name} lost its quota{_by(job)} and {goes_on(previous)} when it gets another"
+        reason, message = (
+            Reason.EVICTED,
+            f"Job {job.name} lost its quota{_name_queue(job)} and {continuation(previous)} when it gets another",
+        )
     else:
         since = next(
             (c.last_transition_time for c in previous.conditions if c.type == ConditionType.ADMITTED and c.status == "False"), None
         )
         waited_s = now_s - (epoch(since) or now_s)
         reason = Reason.WAITING_FOR_QUOTA if waited_s < policy.QUOTA_EXPECTED_S else Reason.WAITING_FOR_QUOTA_TOO_LONG
-        message = f"Job {job.name} waits for quota{_by(job)}"
+        message = f"Job {job.name} waits for quota{_name_queue(job)}"
     if not job.queue:
         message = f"Job {job.name} is suspended, but names no queue: whoever set its spec.suspend must unset it"
     return Verdict(status="False", reason=reason, message=message)
 
 
-def _by(job: JobRecord) -> str:
+def _name_queue(job: JobRecord) -> str:
     return f" (queue {job.queue})" if job.queue else ""
 
 

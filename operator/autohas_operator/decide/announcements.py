@@ -73,21 +73,21 @@ def log_event(announcement: Announcement) -> str:
     return _LOG_EVENTS.get(announcement.reason, words)
 
 
-def announcements(before: Status, after: Status, report: Report | None) -> tuple[Announcement, ...]:
+def announce(before: Status, after: Status, report: Report | None) -> tuple[Announcement, ...]:
     """The events of one status change, in the order of what happened."""
     told = (
-        *_acceptance(before, after),
-        *_pauses(before, after),
-        *_admission(before, after),
-        *_attempts(before, after),
-        *_trainer(before, after),
-        *_notices(before, report),
-        *_end(before, after),
+        *_announce_acceptance(before, after),
+        *_announce_pause(before, after),
+        *_announce_admission(before, after),
+        *_announce_attempt(before, after),
+        *_announce_trainer(before, after),
+        *_announce_notices(before, report),
+        *_announce_end(before, after),
     )
     return tuple(Announcement(type=a.type, reason=a.reason, message=clean(a.message, MAX_EVENT_MESSAGE)) for a in told)
 
 
-def _changed(before: Status, after: Status, kind: ConditionType) -> Verdict | None:
+def _find_change(before: Status, after: Status, kind: ConditionType) -> Verdict | None:
     """The new verdict when status or reason changed."""
     old, new = verdict_of(before, kind), verdict_of(after, kind)
     if new is None or (old is not None and (old.status, old.reason) == (new.status, new.reason)):
@@ -95,59 +95,59 @@ def _changed(before: Status, after: Status, kind: ConditionType) -> Verdict | No
     return new
 
 
-def _acceptance(before: Status, after: Status) -> Iterator[Announcement]:
-    verdict = _changed(before, after, ConditionType.ACCEPTED)
+def _announce_acceptance(before: Status, after: Status) -> Iterator[Announcement]:
+    verdict = _find_change(before, after, ConditionType.ACCEPTED)
     if verdict is not None and verdict.status == "True":
         yield Announcement(type="Normal", reason=Reason.SEARCH_ACCEPTED, message=verdict.message)
     elif verdict is not None and verdict.reason == Reason.VERSION_SKEW:
         yield Announcement(type="Warning", reason=Reason.VERSION_SKEW, message=verdict.message)
     elif verdict is not None and verdict.status == "False":
         yield Announcement(type="Warning", reason=Reason.SEARCH_REJECTED, message=verdict.message)
-    storage = _changed(before, after, ConditionType.CHECKPOINT_READY)
+    storage = _find_change(before, after, ConditionType.CHECKPOINT_READY)
     if storage is not None and storage.reason == Reason.NOT_DURABLE:
         yield Announcement(type="Warning", reason=Reason.CHECKPOINT_NOT_DURABLE, message=storage.message)
     elif storage is not None and storage.reason == Reason.STALE:
         yield Announcement(type="Warning", reason=Reason.CHECKPOINT_STALE, message=storage.message)
 
 
-def _pauses(before: Status, after: Status) -> Iterator[Announcement]:
-    paused = _changed(before, after, ConditionType.RECONCILIATION_PAUSED)
+def _announce_pause(before: Status, after: Status) -> Iterator[Announcement]:
+    paused = _find_change(before, after, ConditionType.RECONCILIATION_PAUSED)
     if paused is not None and paused.status == "True":
         yield Announcement(type="Normal", reason=Reason.RECONCILIATION_PAUSED, message=paused.message)
     elif paused is not None and verdict_of(before, ConditionType.RECONCILIATION_PAUSED) is not None:
         yield Announcement(type="Normal", reason=Reason.RECONCILIATION_RESUMED, message=paused.message)
 
 
-def _admission(before: Status, after: Status) -> Iterator[Announcement]:
+def _announce_admission(before: Status, after: Status) -> Iterator[Announcement]:
     """What queues do to a search, and what a person does with spec.suspend."""
-    quota = _changed(before, after, ConditionType.ADMITTED)
+    quota = _find_change(before, after, ConditionType.ADMITTED)
     if quota is not None and quota.reason == Reason.QUOTA_RESERVED:
         yield Announcement(type="Normal", reason=Reason.QUOTA_ADMITTED, message=quota.message)
     elif quota is not None and quota.reason == Reason.EVICTED:
         yield Announcement(type="Normal", reason=Reason.SEARCH_INTERRUPTED, message=quota.message)
     elif quota is not None and quota.reason == Reason.WAITING_FOR_QUOTA_TOO_LONG:
         yield Announcement(type="Warning", reason=Reason.WAITING_FOR_QUOTA_TOO_LONG, message=quota.message)
-    rest = _changed(before, after, ConditionType.SUSPENDED)
+    rest = _find_change(before, after, ConditionType.SUSPENDED)
     if rest is not None and rest.status == "True":
         yield Announcement(type="Normal", reason=Reason.SEARCH_SUSPENDED, message=rest.message)
     elif rest is not None and rest.reason == Reason.RESUMED:
         yield Announcement(type="Normal", reason=Reason.SEARCH_RESUMED, message=rest.message)
 
 
-def _attempts(before: Status, after: Status) -> Iterator[Announcement]:
+def _announce_attempt(before: Status, after: Status) -> Iterator[Announcement]:
     if (after.attempt or 0) > (before.attempt or 0):
         image = after.trainer.image if after.trainer is not None else ""
         message = f"{KIND} attempt {after.attempt} runs image {image}"
         yield Announcement(type="Normal", reason=Reason.TRAINER_JOB_CREATED, message=message)
 
 
-def _trainer(before: Status, after: Status) -> Iterator[Announcement]:
+def _announce_trainer(before: Status, after: Status) -> Iterator[Announcement]:
     verdict = verdict_of(after, ConditionType.TRAINER_READY)
     if after.phase is Phase.RUNNING and before.last_report_time is None and after.last_report_time is not None:
         yield Announcement(type="Normal", reason=Reason.SEARCH_STARTED, message=f"the trainer reports its progress, stage {after.stage}")
     if verdict is not None and _is_interrupted(before, after, verdict):
         yield Announcement(type="Normal", reason=Reason.SEARCH_INTERRUPTED, message=verdict.message)
-    changed = _changed(before, after, ConditionType.TRAINER_READY)
+    changed = _find_change(before, after, ConditionType.TRAINER_READY)
     if changed is not None and changed.status == "False" and changed.reason in _WORTH_A_WARNING:
         reason = Reason(changed.reason)
         yield Announcement(type="Warning", reason=EVENT_NAMES.get(reason, reason), message=changed.message)
@@ -161,7 +161,7 @@ def _is_interrupted(before: Status, after: Status, ready: Verdict) -> bool:
     return was_at_work or (before.phase is Phase.STARTING and ready.reason in _STOPS)
 
 
-def _notices(before: Status, report: Report | None) -> Iterator[Announcement]:
+def _announce_notices(before: Status, report: Report | None) -> Iterator[Announcement]:
     if report is None or report.progress is None:
         return
     for notice in sorted(report.progress.notices, key=lambda notice: notice.id):
@@ -173,8 +173,8 @@ def _notices(before: Status, report: Report | None) -> Iterator[Announcement]:
                 yield Announcement(type=kind, reason=NoticeReason(notice.reason), message=notice.message)
 
 
-def _end(before: Status, after: Status) -> Iterator[Announcement]:
-    verdict = _changed(before, after, ConditionType.SUCCEEDED)
+def _announce_end(before: Status, after: Status) -> Iterator[Announcement]:
+    verdict = _find_change(before, after, ConditionType.SUCCEEDED)
     if verdict is None or verdict.status == "Unknown":
         return
     if verdict.status == "True":

@@ -29,7 +29,7 @@ class CleanUp:
     expiring: tuple[tuple[str, str, int], ...] = ()
 
 
-def aftermath(search: Search, observed: Observed, status: Status, now_s: float) -> tuple[CleanUp | None, float | None]:
+def plan_cleanup(search: Search, observed: Observed, status: Status, now_s: float) -> tuple[CleanUp | None, float | None]:
     """What to delete now, or in how many seconds there will be something to delete.
 
     A Job that still works when the search has ended goes at once. What has ended stays for cleanup.ttlSecondsAfterFinished, so that its
@@ -46,11 +46,11 @@ def aftermath(search: Search, observed: Observed, status: Status, now_s: float) 
         due_s = min(due_s, held_s)
     config_maps = () if all(job.ttl_s is not None for job in left) else _config_maps(observed, status, left[-1])
     if due_s > 0 and all(_has_ended(job, observed) for job in left):
-        return _expiring(left, config_maps, search.spec.cleanup.ttl_seconds_after_finished + _LATER_S), due_s
+        return _expire(left, config_maps, search.spec.cleanup.ttl_seconds_after_finished + _LATER_S), due_s
     return CleanUp(config_maps=config_maps, jobs=tuple((job.name, job.uid) for job in left)), None
 
 
-def _expiring(left: Sequence[JobRecord], config_maps: tuple[str, ...], ttl_s: int) -> CleanUp | None:
+def _expire(left: Sequence[JobRecord], config_maps: tuple[str, ...], ttl_s: int) -> CleanUp | None:
     """Delete what is of no use any more, and give the Jobs that are kept for their logs a time to live; nothing before all have ended."""
     over = all(job.is_complete or job.failure is not None for job in left)
     expiring = tuple((job.name, job.uid, ttl_s) for job in left if job.ttl_s is None or job.ttl_s < ttl_s)

@@ -32,7 +32,7 @@ def verdict_of(status: Status, kind: ConditionType) -> Verdict | None:
     return None if found is None else Verdict(status=found.status, reason=StoredReason(found.reason), message=found.message)
 
 
-def changed_s(status: Status, *kinds: ConditionType) -> float | None:
+def last_flip_s(status: Status, *kinds: ConditionType) -> float | None:
     """When the last of these conditions flipped, in seconds since the epoch."""
     flips = (epoch(c.last_transition_time) for c in status.conditions if c.type in kinds)
     return max((flip for flip in flips if flip is not None), default=None)
@@ -44,7 +44,7 @@ def is_durable(status: Status) -> bool:
     return verdict is None or verdict.reason != Reason.NOT_DURABLE
 
 
-def goes_on(status: Status) -> str:
+def continuation(status: Status) -> str:
     """What the next trainer does, as a verb."""
     return "goes on from the checkpoint" if is_durable(status) else "begins anew, since checkpoints lie on the pod's own disk,"
 
@@ -72,7 +72,7 @@ _TRUE_IN: Final = {
 """Which of the summary conditions is True; Reconciling where none is named."""
 
 
-def with_summary(phase: Phase, verdicts: Mapping[ConditionType, Verdict]) -> dict[ConditionType, Verdict]:
+def add_summary(phase: Phase, verdicts: Mapping[ConditionType, Verdict]) -> dict[ConditionType, Verdict]:
     """The verdicts, and the summary for tools that know no AutoHASSearch, in the words of the condition that explains the phase."""
     why = verdicts[_EXPLAINED_BY.get(phase, ConditionType.TRAINER_READY)]
     return {**verdicts, **summary_verdicts(phase, why)}
@@ -97,7 +97,7 @@ def summary_verdicts(phase: Phase, why: Verdict) -> dict[ConditionType, Verdict]
     }
 
 
-def merged(previous: Status, verdicts: Mapping[ConditionType, Verdict], generation: int, now_s: float) -> list[Condition]:
+def merge_conditions(previous: Status, verdicts: Mapping[ConditionType, Verdict], generation: int, now_s: float) -> list[Condition]:
     """All conditions in their fixed order; `verdicts` must name every type."""
     before = {c.type: c for c in previous.conditions}
     return [_merge(before.get(kind), kind, verdicts[kind], generation, now_s) for kind in ConditionType]

@@ -13,7 +13,7 @@ from autohas_api.spec.search import Spec
 from autohas_api.wire.reasons import Reason
 from autohas_api.wire.status import ConditionType, Status
 from autohas_operator.decide import policy
-from autohas_operator.decide.conditions import changed_s, is_durable, verdict_of
+from autohas_operator.decide.conditions import is_durable, last_flip_s, verdict_of
 from autohas_operator.decide.policy import Ending
 from autohas_operator.records.observed import JobRecord, Observed
 from autohas_operator.wording import duration
@@ -23,7 +23,7 @@ _MOST: Final = 2**53 - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Moment:
+class JobContext:
     """One Job at one time; `waits_for` says what TrainerReady says."""
 
     spec: Spec
@@ -34,18 +34,18 @@ class Moment:
     now_s: float
 
 
-def broken_limit(moment: Moment) -> Ending | None:
+def find_broken_limit(context: JobContext) -> Ending | None:
     """How the search ends now because a limit is reached."""
-    limits: tuple[Callable[[Moment], Ending | None], ...] = (_late, _interrupted_too_often, _overtime)
-    return next((ending for limit in limits if (ending := limit(moment)) is not None), None)
+    limits: tuple[Callable[[JobContext], Ending | None], ...] = (_check_start_deadline, _check_interruptions, _check_active_time)
+    return next((ending for limit in limits if (ending := limit(context)) is not None), None)
 
 
-def next_limit_s(moment: Moment) -> float | None:
+def next_limit_s(context: JobContext) -> float | None:
     """Seconds until time alone reaches a limit."""
-    deadline_s = moment.spec.budget.start_deadline_seconds
-    if deadline_s is None or _has_started(moment):
+    deadline_s = context.spec.budget.start_deadline_seconds
+    if deadline_s is None or _has_started(context):
         return None
-    return max(0.0, moment.job.created_s + deadline_s - moment.now_s)
+    return max(0.0, context.job.created_s + deadline_s - context.now_s)
 
 
 COULD_START: Final = {ConditionType.ACCEPTED: "True", ConditionType.SUSPENDED: "False", ConditionType.RECONCILIATION_PAUSED: "False"}
@@ -57,50 +57,50 @@ def start_due_s(spec: Spec, previous: Status) -> float | None:
     needed = [c for c in previous.conditions if c.type in COULD_START]
     if len(needed) < len(COULD_START) or any(c.status != COULD_START[ConditionType(c.type)] for c in needed):
         return None
-    since_s, deadline_s = changed_s(previous, *COULD_START), spec.budget.start_deadline_seconds
+    since_s, deadline_s = last_flip_s(previous, *COULD_START), spec.budget.start_deadline_seconds
     return None if since_s is None or deadline_s is None or previous.attempt is not None else since_s + deadline_s
 
 
-def late_without_job(spec: Spec, previous: Status, waits_for: str, now_s: float) -> Ending | None:
+def end_without_job(spec: Spec, previous: Status, waits_for: str, now_s: float) -> Ending | None:
     """How a search ends whose first Job could not be made in time."""
     due_s, deadline_s = start_due_s(spec, previous), spec.budget.start_deadline_seconds
-    return None if due_s is None or deadline_s is None or now_s < due_s else _not_started(deadline_s, waits_for)
+    return None if due_s is None or deadline_s is None or now_s < due_s else _end_not_started(deadline_s, waits_for)
 
 
-def _not_started(deadline_s: int, waits_for: str) -> Ending:
+def _end_not_started(deadline_s: int, waits_for: str) -> Ending:
     message = f"no trainer started within {deadline_s} s (budget.startDeadlineSeconds); it waited for: {waits_for}"
     return Ending(reason=Reason.START_DEADLINE_EXCEEDED, message=message)
 
 
-def _has_started(moment: Moment) -> bool:
+def _has_started(context: JobContext) -> bool:
     """Whether any trainer of the search got as far as running, heard or not: a network policy must not fail a search."""
-    pods = moment.observed.pods_of(moment.job)
-    return moment.previous.last_report_time is not None or moment.job.num_failed > 0 or any(pod.is_running or pod.end for pod in pods)
+    pods = context.observed.pods_of(context.job)
+    return context.previous.last_report_time is not None or context.job.num_failed > 0 or any(pod.is_running or pod.end for pod in pods)
 
 
-def _late(moment: Moment) -> Ending | None:
-    if next_limit_s(moment) != 0.0:
+def _check_start_deadline(context: JobContext) -> Ending | None:
+    if next_limit_s(context) != 0.0:
         return None
-    return _not_started(moment.spec.budget.start_deadline_seconds or 0, moment.waits_for)
+    return _end_not_started(context.spec.budget.start_deadline_seconds or 0, context.waits_for)
 
 
-def _interrupted_too_often(moment: Moment) -> Ending | None:
-    most = moment.spec.failure_policy.max_interruptions
-    seen = num_interruptions(moment.job, moment.observed, moment.previous, is_suspended=moment.spec.suspend)
+def _check_interruptions(context: JobContext) -> Ending | None:
+    most = context.spec.failure_policy.max_interruptions
+    seen = num_interruptions(context.job, context.observed, context.previous, is_suspended=context.spec.suspend)
     if most is None or seen <= most:
         return None
     message = f"the search was interrupted {seen} times, more than failurePolicy.maxInterruptions allows ({most})"
-    message += "; its checkpoints are kept" if is_durable(moment.previous) else ""
+    message += "; its checkpoints are kept" if is_durable(context.previous) else ""
     return Ending(reason=Reason.INTERRUPTION_LIMIT, message=message)
 
 
-def _overtime(moment: Moment) -> Ending | None:
+def _check_active_time(context: JobContext) -> Ending | None:
     """The trainer keeps its time itself and ends with a result; this is for one that does not."""
-    limit_s, report = moment.spec.budget.max_active_seconds, moment.observed.report
-    running = [pod for pod in moment.observed.pods_of(moment.job) if pod.is_running and pod.end is None]
+    limit_s, report = context.spec.budget.max_active_seconds, context.observed.report
+    running = [pod for pod in context.observed.pods_of(context.job) if pod.is_running and pod.end is None]
     if limit_s is None or report is None or report.progress is None or not running or report.pod_uid != running[-1].uid:
         return None
-    active_s = report.progress.active_seconds + max(0.0, moment.now_s - report.time_s)
+    active_s = report.progress.active_seconds + max(0.0, context.now_s - report.time_s)
     if active_s <= policy.OVERTIME * limit_s:
         return None
     message = f"the trainer has worked {duration(active_s)}, longer than budget.maxActiveSeconds ({limit_s} s), and did not end by itself"

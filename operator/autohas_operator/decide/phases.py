@@ -1,6 +1,6 @@
 """The rules that decide what to do about one accepted search: each looks, and decides or lets the next one look. Pure.
 
-Read `course` from top to bottom. Called by `plan` only.
+Read `apply_rules` from top to bottom. Called by `plan` only.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from autohas_api.wire.status import ConditionType, Phase, Status
 from autohas_operator.decide import policy
 from autohas_operator.decide.admission import has_been_admitted, image_for, is_relabelled
 from autohas_operator.decide.cleanup import CleanUp
-from autohas_operator.decide.conditions import changed_s, verdict_of
-from autohas_operator.decide.limits import COULD_START, Moment, broken_limit, late_without_job, next_limit_s, start_due_s
+from autohas_operator.decide.conditions import last_flip_s, verdict_of
+from autohas_operator.decide.limits import COULD_START, JobContext, end_without_job, find_broken_limit, next_limit_s, start_due_s
 from autohas_operator.decide.policy import Ending
-from autohas_operator.decide.readiness import Readiness, not_ready, readiness, spoiled, stopping, unpullable
-from autohas_operator.decide.replacements import is_held, outliving, replacement
+from autohas_operator.decide.readiness import Readiness, judge_readiness, judge_spoiled, judge_stopping, judge_unpullable, not_ready
+from autohas_operator.decide.replacements import describe_sidecars, find_replacement, is_held
 from autohas_operator.errors import Obstacle
 from autohas_operator.hints import with_cure
 from autohas_operator.manifests.job import Attempt, build_config_map, build_job
@@ -35,7 +35,7 @@ _LOOK_AGAIN_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scene:
+class Context:
     """Everything that the rules look at: the search and its space, what is observed, what was said, when it is."""
 
     search: Search
@@ -72,7 +72,7 @@ class TouchJob:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Course:
+class Outcome:
     """What a rule decided.
 
     `attempt` and `image` are set when a Job is there or is to be made. `reason` is that of the condition Succeeded while
@@ -88,85 +88,97 @@ class Course:
     failures: int | None = None
 
 
-def course(scene: Scene) -> Course:
+def apply_rules(context: Context) -> Outcome:
     """What the first rule that applies decides."""
-    job = scene.observed.job
+    job = context.observed.job
     if job is None:
-        return _at_rest(scene) or _next_attempt(scene)
-    rules = (_outdated, _ended, _leaving, _spoiled, _repeated, _suspending, _limited, _requeued, _replaced, _renewed, _unpullable)
+        return _rest(context) or _start_attempt(context)
+    rules = (
+        _replace_outdated,
+        _end,
+        _await_deletion,
+        _replace_spoiled,
+        _recover_result,
+        _suspend,
+        _enforce_limits,
+        _requeue,
+        _replace,
+        _recreate,
+        _replace_unpullable,
+    )
     for rule in rules:
-        decided = rule(scene, job)
+        decided = rule(context, job)
         if decided is not None:
             return decided
-    going_on = _exited(scene, job) or readiness(job, scene.observed, scene.previous, scene.now_s)
-    limit_s = next_limit_s(_moment(scene, job, going_on))
-    touch_s = policy.next_touch_s(job, scene.observed.pods_of(job), epoch(scene.previous.last_report_time))
-    action = TouchJob(name=job.name, uid=job.uid) if touch_s is not None and touch_s <= scene.now_s else None
-    rest_s = None if touch_s is None else max(_LOOK_AGAIN_S, touch_s - scene.now_s)
+    going_on = _await_completion(context, job) or judge_readiness(job, context.observed, context.previous, context.now_s)
+    limit_s = next_limit_s(_job_context(context, job, going_on))
+    touch_s = policy.next_touch_s(job, context.observed.pods_of(job), epoch(context.previous.last_report_time))
+    action = TouchJob(name=job.name, uid=job.uid) if touch_s is not None and touch_s <= context.now_s else None
+    rest_s = None if touch_s is None else max(_LOOK_AGAIN_S, touch_s - context.now_s)
     look_again_s = min((s for s in (going_on.look_again_s, limit_s, rest_s) if s is not None), default=None)
     going_on = replace(going_on, look_again_s=look_again_s)
-    return Course(readiness=going_on, action=action, attempt=job.attempt, image=job.image, reason=_kept_reason(scene, job))
+    return Outcome(readiness=going_on, action=action, attempt=job.attempt, image=job.image, reason=_succeeded_reason(context, job))
 
 
-def hindered(scene: Scene, decided: Course, obstacle: Obstacle) -> Course:
+def hindered(context: Context, decided: Outcome, obstacle: Obstacle) -> Outcome:
     """The API server refused the action: what it says is shown, nothing is noted as done, and it is tried again, ever more seldom."""
     attempted = decided.action if isinstance(decided.action, CreateAttempt) else None
     phase = decided.readiness.phase
     if attempted is not None:
-        late = late_without_job(scene.search.spec, scene.previous, f"{obstacle.reason}: {obstacle.message}", scene.now_s)
+        late = end_without_job(context.search.spec, context.previous, f"{obstacle.reason}: {obstacle.message}", context.now_s)
         if late is not None:
             left = CleanUp(config_maps=(attempted.config_map["metadata"]["name"],), jobs=())
-            return Course(readiness=not_ready(Phase.FAILED, Reason.FINISHED, "no Job was made"), action=left, ending=late)
-        phase = Phase.INTERRUPTED if scene.previous.attempt else Phase.PENDING
-    since_s = changed_s(scene.previous, ConditionType.TRAINER_READY, *COULD_START)
-    look_again_s, due_s = policy.retry_s(since_s, scene.now_s), start_due_s(scene.search.spec, scene.previous)
+            return Outcome(readiness=not_ready(Phase.FAILED, Reason.FINISHED, "no Job was made"), action=left, ending=late)
+        phase = Phase.INTERRUPTED if context.previous.attempt else Phase.PENDING
+    since_s = last_flip_s(context.previous, ConditionType.TRAINER_READY, *COULD_START)
+    look_again_s, due_s = policy.retry_s(since_s, context.now_s), start_due_s(context.search.spec, context.previous)
     if due_s is not None:
-        look_again_s = min(look_again_s, max(0.0, due_s - scene.now_s))
+        look_again_s = min(look_again_s, max(0.0, due_s - context.now_s))
     shown = not_ready(phase, obstacle.reason, obstacle.message, look_again_s)
     attempt, image = (None, None) if attempted is not None else (decided.attempt, decided.image)
-    reason = _kept_reason(scene, None) if attempted is not None else decided.reason
-    return Course(readiness=shown, attempt=attempt, image=image, reason=reason)
+    reason = _succeeded_reason(context, None) if attempted is not None else decided.reason
+    return Outcome(readiness=shown, attempt=attempt, image=image, reason=reason)
 
 
-def _at_rest(scene: Scene) -> Course | None:
+def _rest(context: Context) -> Outcome | None:
     """A suspended search without a Job; Suspended is said when no pod of it is left."""
-    if not scene.search.spec.suspend:
+    if not context.search.spec.suspend:
         return None
     resting = not_ready(Phase.SUSPENDED, Reason.SUSPENDED, "no pod runs while the search is suspended")
-    return Course(readiness=_pod_left(scene, Phase.SUSPENDING) or resting, reason=_kept_reason(scene, None))
+    return Outcome(readiness=_await_remaining_pod(context, Phase.SUSPENDING) or resting, reason=_succeeded_reason(context, None))
 
 
-def _pod_left(scene: Scene, phase: Phase) -> Readiness | None:
+def _await_remaining_pod(context: Context, phase: Phase) -> Readiness | None:
     """A pod whose Job is gone and that could still work on the checkpoint."""
-    left = [pod for pod in scene.observed.pods if pod.search_uid == scene.observed.search.uid and not pod.is_over]
+    left = [pod for pod in context.observed.pods if pod.search_uid == context.observed.search.uid and not pod.is_over]
     if not left:
         return None
-    stuck = stopping(left[-1], phase, scene.now_s) if left[-1].deletion_s is not None else None
+    stuck = judge_stopping(left[-1], phase, context.now_s) if left[-1].deletion_s is not None else None
     if stuck is not None and stuck.verdict.reason == Reason.NODE_UNREACHABLE:
         return stuck
     message = f"pod {left[-1].name} of an earlier attempt still runs without its Job; nothing follows before it is gone"
     return not_ready(phase, Reason.WAITING_FOR_POD_TERMINATION, message, _LOOK_AGAIN_S)
 
 
-def _next_number(scene: Scene) -> int:
+def _choose_number(context: Context) -> int:
     """One more than any attempt that left a trace, and no name that others hold.
 
     Labels of pods are anybody's to write, so a number far beyond ours is no trace.
     """
-    known = scene.previous.attempt or 0
-    labelled = (pod.attempt for pod in scene.observed.pods if pod.search_uid == scene.observed.search.uid)
+    known = context.previous.attempt or 0
+    labelled = (pod.attempt for pod in context.observed.pods if pod.search_uid == context.observed.search.uid)
     first = max([known, *(number for number in labelled if number <= known + _MOST_LOST_ATTEMPTS)]) + 1
-    return next(number for number in count(first) if number not in scene.observed.taken)
+    return next(number for number in count(first) if number not in context.observed.taken)
 
 
-def _next_attempt(scene: Scene) -> Course:
+def _start_attempt(context: Context) -> Outcome:
     """A new Job, once no pod of the search is left that could still work on its checkpoint."""
-    record, previous = scene.observed.search, scene.previous
-    waiting = _pod_left(scene, Phase.INTERRUPTED)
+    record, previous = context.observed.search, context.previous
+    waiting = _await_remaining_pod(context, Phase.INTERRUPTED)
     if waiting is not None:
-        return Course(readiness=waiting, reason=_kept_reason(scene, None))
-    number = _next_number(scene)
-    image = image_for(scene.search, previous, scene.pods)
+        return Outcome(readiness=waiting, reason=_succeeded_reason(context, None))
+    number = _choose_number(context)
+    image = image_for(context.search, previous, context.pods)
     name = child_name(record, number)
     attempt = Attempt(
         number=number,
@@ -176,173 +188,179 @@ def _next_attempt(scene: Scene) -> Course:
         interruptions_before=previous.interruptions or 0,
         failures_before=previous.failures or 0,
     )
-    return Course(
+    return Outcome(
         readiness=not_ready(Phase.STARTING, Reason.WAITING_FOR_POD, f"Job {name} is created, its pod is not yet", policy.PODS_EXPECTED_S),
         action=CreateAttempt(
             number=number,
             config_map=build_config_map(record, number),
-            job=build_job(record, scene.search, attempt, scene.pods),
+            job=build_job(record, context.search, attempt, context.pods),
         ),
         attempt=number,
         image=image,
-        reason=Reason.RECOVERING_RESULT if _kept_reason(scene, None) is not None else None,
+        reason=Reason.RECOVERING_RESULT if _succeeded_reason(context, None) is not None else None,
     )
 
 
-def _outdated(scene: Scene, job: JobRecord) -> Course | None:
+def _replace_outdated(context: Context, job: JobRecord) -> Outcome | None:
     """A Job of a spec that was edited before its attempt was noted in status; after that the API server allows no edits."""
-    is_noted = job.attempt <= (scene.previous.attempt or 0)
-    if is_noted or job.spec_hash == scene.observed.search.spec_hash:
+    is_noted = job.attempt <= (context.previous.attempt or 0)
+    if is_noted or job.spec_hash == context.observed.search.spec_hash:
         return None
     waiting = not_ready(Phase.STARTING, Reason.SPEC_CHANGED, f"Job {job.name} runs an older spec and is replaced", _LOOK_AGAIN_S)
-    return Course(readiness=waiting, action=None if job.is_deleting else DeleteJob(name=job.name, uid=job.uid))
+    return Outcome(readiness=waiting, action=None if job.is_deleting else DeleteJob(name=job.name, uid=job.uid))
 
 
-def _leaving(scene: Scene, job: JobRecord) -> Course | None:
+def _await_deletion(context: Context, job: JobRecord) -> Outcome | None:
     """A Job that is being deleted, by a person or by one of these rules."""
     if not job.is_deleting:
         return None
-    is_suspended = scene.search.spec.suspend
+    is_suspended = context.search.spec.suspend
     phase = Phase.SUSPENDING if is_suspended else Phase.INTERRUPTED
     follows = "" if is_suspended else "; the next attempt follows"
     waiting = not_ready(phase, Reason.JOB_DELETED, f"Job {job.name} is being deleted{follows}", _LOOK_AGAIN_S)
-    lost = next((stopping(pod, phase, scene.now_s) for pod in scene.observed.pods_of(job) if pod.deletion_s and not pod.is_over), None)
+    lost = next(
+        (judge_stopping(pod, phase, context.now_s) for pod in context.observed.pods_of(job) if pod.deletion_s and not pod.is_over), None
+    )
     if lost is not None and lost.verdict.reason == Reason.NODE_UNREACHABLE:
         waiting = lost
-    return Course(readiness=waiting, attempt=job.attempt, image=job.image, reason=_kept_reason(scene, job))
+    return Outcome(readiness=waiting, attempt=job.attempt, image=job.image, reason=_succeeded_reason(context, job))
 
 
-def _ended(scene: Scene, job: JobRecord) -> Course | None:
+def _end(context: Context, job: JobRecord) -> Outcome | None:
     """A trainer that exited with 0 and said something, or a Job that gave up."""
-    pods, ignored = scene.observed.pods_of(job), scene.observed.ignored
+    pods, ignored = context.observed.pods_of(job), context.observed.ignored
     succeeded = policy.successful_pod(pods)
-    if succeeded is not None and policy.has_last_word(succeeded):
-        return _over(policy.judge_result(succeeded, scene.search, scene.space), job, pods)
+    if succeeded is not None and policy.has_termination_message(succeeded):
+        return _finish(policy.judge_result(succeeded, context.search, context.space), job, pods)
     failure = job.failure or policy.certain_failure(job, pods)
-    is_on_its_way = job.is_deleting and _was_ready_reason(scene) in (Reason.POD_LOST, Reason.JOB_DELETED)
+    is_on_its_way = job.is_deleting and _previous_ready_reason(context) in (Reason.POD_LOST, Reason.JOB_DELETED)
     if failure is None or policy.is_forgiven(job, pods) or (is_on_its_way and failure.reason == policy.BY_LIMIT):
         return None
     if policy.is_spoiled(job, pods, ignored):
         return None
-    return _over(policy.judge_failure(job, failure, pods), job, pods)
+    return _finish(policy.judge_failure(job, failure, pods), job, pods)
 
 
-def _spoiled(scene: Scene, job: JobRecord) -> Course | None:
+def _replace_spoiled(context: Context, job: JobRecord) -> Outcome | None:
     """A Job that pods have ended which count for nothing."""
-    found = spoiled(job, scene.observed, scene.previous, is_suspended=scene.search.spec.suspend)
+    found = judge_spoiled(job, context.observed, context.previous, is_suspended=context.search.spec.suspend)
     if found is None:
         return None
     waiting, is_replaced = found
     if is_replaced:
-        return _deleting(scene, job, waiting)
-    return Course(readiness=waiting, attempt=job.attempt, image=job.image, reason=_kept_reason(scene, job))
+        return _delete(context, job, waiting)
+    return Outcome(readiness=waiting, attempt=job.attempt, image=job.image, reason=_succeeded_reason(context, job))
 
 
-def _deleting(scene: Scene, job: JobRecord, waiting: Readiness) -> Course:
+def _delete(context: Context, job: JobRecord, waiting: Readiness) -> Outcome:
     """The Job goes; whatever it had counted stays in status."""
     waiting, action = replace(waiting, look_again_s=_LOOK_AGAIN_S), DeleteJob(name=job.name, uid=job.uid)
-    return Course(readiness=waiting, action=action, attempt=job.attempt, image=job.image, reason=_kept_reason(scene, job))
+    return Outcome(readiness=waiting, action=action, attempt=job.attempt, image=job.image, reason=_succeeded_reason(context, job))
 
 
-def _over(ending: Ending, job: JobRecord, pods: tuple[PodRecord, ...] = ()) -> Course:
+def _finish(ending: Ending, job: JobRecord, pods: tuple[PodRecord, ...] = ()) -> Outcome:
     phase, message = Phase.SUCCEEDED if ending.result is not None else Phase.FAILED, f"attempt {job.attempt} has ended"
     if pods and pods[-1].is_outlived:
-        message = with_cure(Reason.SIDECAR_RUNNING, f"{message}; its Job is deleted, since {outliving(pods[-1])}")
+        message = with_cure(Reason.SIDECAR_RUNNING, f"{message}; its Job is deleted, since {describe_sidecars(pods[-1])}")
     over = not_ready(phase, Reason.FINISHED, message)
-    return Course(readiness=over, ending=ending, attempt=job.attempt, image=job.image)
+    return Outcome(readiness=over, ending=ending, attempt=job.attempt, image=job.image)
 
 
-def _repeated(scene: Scene, job: JobRecord) -> Course | None:
+def _recover_result(context: Context, job: JobRecord) -> Outcome | None:
     """A complete Job whose result is lost: one repetition, in which the trainer finds its result and says it again.
 
     The intention is written to status before the Job is deleted, so that whoever comes next knows that it was one.
     """
-    silent = policy.successful_pod(scene.observed.pods_of(job))
-    if not job.is_complete and (silent is None or not is_held(silent, scene.now_s)):
+    silent = policy.successful_pod(context.observed.pods_of(job))
+    if not job.is_complete and (silent is None or not is_held(silent, context.now_s)):
         return None
-    was, attempt = _kept_reason(scene, job), scene.previous.attempt or 0
+    was, attempt = _succeeded_reason(context, job), context.previous.attempt or 0
     if was == Reason.RECOVERING_RESULT:
         message = f"attempt {job.attempt} is complete like the one before it, but the result of neither could be read"
-        return _over(Ending(reason=Reason.RESULT_MISSING, message=message), job)
+        return _finish(Ending(reason=Reason.RESULT_MISSING, message=message), job)
     waiting = not_ready(
         Phase.FINALIZING, Reason.RESULT_MISSING, f"Job {job.name} is complete, but left no result; it is repeated once", 0.0
     )
     is_noted = was == Reason.RESULT_MISSING and attempt == job.attempt
     action = DeleteJob(name=job.name, uid=job.uid) if is_noted else None
-    return Course(readiness=waiting, action=action, attempt=job.attempt, image=job.image, reason=Reason.RESULT_MISSING)
+    return Outcome(readiness=waiting, action=action, attempt=job.attempt, image=job.image, reason=Reason.RESULT_MISSING)
 
 
-def _suspending(scene: Scene, job: JobRecord) -> Course | None:
+def _suspend(context: Context, job: JobRecord) -> Outcome | None:
     """The search is to be suspended: its Job goes, and with it its pod, which writes a checkpoint first.
 
     A trainer that has just exited with 0 is waited for: a result is better than a pause.
     """
-    ended_well = policy.successful_pod(scene.observed.pods_of(job))
-    if not scene.search.spec.suspend or (ended_well is not None and not ended_well.is_outlived):
+    ended_well = policy.successful_pod(context.observed.pods_of(job))
+    if not context.search.spec.suspend or (ended_well is not None and not ended_well.is_outlived):
         return None
     waiting = not_ready(Phase.SUSPENDING, Reason.SUSPENDING, f"Job {job.name} is deleted because spec.suspend is true", _LOOK_AGAIN_S)
     action = DeleteJob(name=job.name, uid=job.uid)
-    return Course(readiness=waiting, action=action, attempt=job.attempt, image=job.image, reason=_kept_reason(scene, job), failures=0)
+    return Outcome(
+        readiness=waiting, action=action, attempt=job.attempt, image=job.image, reason=_succeeded_reason(context, job), failures=0
+    )
 
 
-def _limited(scene: Scene, job: JobRecord) -> Course | None:
+def _enforce_limits(context: Context, job: JobRecord) -> Outcome | None:
     """A search that its spec gives no more time or patience; a trainer that has just ended well is heard first."""
-    if policy.successful_pod(scene.observed.pods_of(job)) is not None:
+    if policy.successful_pod(context.observed.pods_of(job)) is not None:
         return None
-    ending = broken_limit(_moment(scene, job, readiness(job, scene.observed, scene.previous, scene.now_s)))
-    return _over(ending, job) if ending is not None else None
+    ending = find_broken_limit(_job_context(context, job, judge_readiness(job, context.observed, context.previous, context.now_s)))
+    return _finish(ending, job) if ending is not None else None
 
 
-def _moment(scene: Scene, job: JobRecord, going_on: Readiness) -> Moment:
+def _job_context(context: Context, job: JobRecord, going_on: Readiness) -> JobContext:
     waits_for = f"{going_on.verdict.reason}: {going_on.verdict.message}"
-    return Moment(spec=scene.search.spec, job=job, observed=scene.observed, previous=scene.previous, waits_for=waits_for, now_s=scene.now_s)
+    return JobContext(
+        spec=context.search.spec, job=job, observed=context.observed, previous=context.previous, waits_for=waits_for, now_s=context.now_s
+    )
 
 
-def _requeued(scene: Scene, job: JobRecord) -> Course | None:
+def _requeue(context: Context, job: JobRecord) -> Outcome | None:
     """A Job that no queue has admitted, and whose search has other labels or annotations for Kueue by now: they act at creation."""
-    if not is_relabelled(scene.observed.search, job) or has_been_admitted(job, scene.previous) or scene.observed.pods_of(job):
+    if not is_relabelled(context.observed.search, job) or has_been_admitted(job, context.previous) or context.observed.pods_of(job):
         return None
     message = f"Job {job.name} was made with other labels or annotations for Kueue and was never admitted; it is replaced"
     waiting = not_ready(Phase.QUEUED, Reason.QUEUE_CHANGED, message, _LOOK_AGAIN_S)
     action = DeleteJob(name=job.name, uid=job.uid)
-    return Course(readiness=waiting, action=action, attempt=job.attempt, image=job.image, reason=_kept_reason(scene, job))
+    return Outcome(readiness=waiting, action=action, attempt=job.attempt, image=job.image, reason=_succeeded_reason(context, job))
 
 
-def _replaced(scene: Scene, job: JobRecord) -> Course | None:
+def _replace(context: Context, job: JobRecord) -> Outcome | None:
     """A Job that cannot continue by itself though its search can (see `replacements`).
 
     Why, and what its failures have used up of backoffLimit, is written to status before it is deleted: its pods may vanish first.
     """
-    pods = scene.observed.pods_of(job)
-    found = replacement(job, pods, scene.previous, scene.now_s)
+    pods = context.observed.pods_of(job)
+    found = find_replacement(job, pods, context.previous, context.now_s)
     if found is None:
         return None
     failures = job.failures_before + policy.num_failures(job, pods)
-    is_noted = failures == (scene.previous.failures or 0) and _was_ready_reason(scene) == found.readiness.verdict.reason
+    is_noted = failures == (context.previous.failures or 0) and _previous_ready_reason(context) == found.readiness.verdict.reason
     action = DeleteJob(name=job.name, uid=job.uid) if found.rest_s <= 0 and is_noted else None
-    return Course(
+    return Outcome(
         readiness=replace(found.readiness, look_again_s=_LOOK_AGAIN_S if action is not None else max(0.0, found.rest_s)),
         action=action,
         attempt=job.attempt,
         image=job.image,
-        reason=_kept_reason(scene, job),
+        reason=_succeeded_reason(context, job),
         failures=failures,
     )
 
 
-def _was_ready_reason(scene: Scene) -> str:
+def _previous_ready_reason(context: Context) -> str:
     """Reason of TrainerReady as status has it."""
-    was = verdict_of(scene.previous, ConditionType.TRAINER_READY)
+    was = verdict_of(context.previous, ConditionType.TRAINER_READY)
     return was.reason if was is not None else ""
 
 
-def _renewed(scene: Scene, job: JobRecord) -> Course | None:
+def _recreate(context: Context, job: JobRecord) -> Outcome | None:
     """A Job whose pods were interrupted again and again, and got on: its back-off, up to 10 minutes, would punish them.
 
     Kubernetes counts no failure for them, but makes the next pod wait as if it did (measured, Kubernetes 1.35). A Job that a
     queue has admitted stays: a new one would have to queue again.
     """
-    previous, pods = scene.previous, scene.observed.pods_of(job)
+    previous, pods = context.previous, context.observed.pods_of(job)
     is_between_pods = all(pod.is_over for pod in pods) and (not pods or policy.is_interruption(pods[-1]))
     num_interrupted = (previous.starts or 0) - job.starts_before - policy.num_failures(job, pods)
     step = previous.checkpoint.step if previous.checkpoint is not None else 0
@@ -357,27 +375,29 @@ def _renewed(scene: Scene, job: JobRecord) -> Course | None:
     message = f"Job {job.name} was interrupted {num_interrupted} times and got on; a new one does not wait as long for its next pod"
     waiting = not_ready(Phase.INTERRUPTED, Reason.JOB_RECREATED, message, _LOOK_AGAIN_S)
     action = DeleteJob(name=job.name, uid=job.uid)
-    return Course(readiness=waiting, action=action, attempt=job.attempt, image=job.image, reason=_kept_reason(scene, job), failures=0)
+    return Outcome(
+        readiness=waiting, action=action, attempt=job.attempt, image=job.image, reason=_succeeded_reason(context, job), failures=0
+    )
 
 
-def _unpullable(scene: Scene, job: JobRecord) -> Course | None:
+def _replace_unpullable(context: Context, job: JobRecord) -> Outcome | None:
     """A Job whose image cannot be pulled while a new Job would have another."""
-    waiting = unpullable(job, scene.observed, image_for(scene.search, scene.previous, scene.pods))
-    return _deleting(scene, job, waiting) if waiting is not None else None
+    waiting = judge_unpullable(job, context.observed, image_for(context.search, context.previous, context.pods))
+    return _delete(context, job, waiting) if waiting is not None else None
 
 
-def _exited(scene: Scene, job: JobRecord) -> Readiness | None:
+def _await_completion(context: Context, job: JobRecord) -> Readiness | None:
     """A trainer that exited with 0 and said nothing: the Job controller has the next word."""
-    succeeded = policy.successful_pod(scene.observed.pods_of(job))
+    succeeded = policy.successful_pod(context.observed.pods_of(job))
     if succeeded is None:
         return None
     return not_ready(Phase.FINALIZING, Reason.TRAINER_EXITED, f"pod {succeeded.name} has ended; its Job is not complete yet", _LOOK_AGAIN_S)
 
 
-def _kept_reason(scene: Scene, job: JobRecord | None) -> Reason | None:
+def _succeeded_reason(context: Context, job: JobRecord | None) -> Reason | None:
     """A repetition stays one until the search ends, whoever restarts in between."""
-    was = verdict_of(scene.previous, ConditionType.SUCCEEDED)
+    was = verdict_of(context.previous, ConditionType.SUCCEEDED)
     if was is None or was.reason not in (Reason.RESULT_MISSING, Reason.RECOVERING_RESULT):
         return None
-    is_next = job is not None and job.attempt > (scene.previous.attempt or 0)
+    is_next = job is not None and job.attempt > (context.previous.attempt or 0)
     return Reason.RECOVERING_RESULT if is_next else Reason(was.reason)

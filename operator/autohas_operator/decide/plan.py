@@ -21,22 +21,22 @@ from autohas_api.wire.messages import Stage
 from autohas_api.wire.reasons import Reason
 from autohas_api.wire.status import ConditionType, Phase, Status, TrainerStatus
 from autohas_operator.decide import policy
-from autohas_operator.decide.admission import admitted_verdict, pinned_image, platform_refusal, suspended_verdict
-from autohas_operator.decide.announcements import Announcement, announcements
-from autohas_operator.decide.cleanup import CleanUp, aftermath
-from autohas_operator.decide.conditions import Verdict, changed_s, is_finished, merged, verdict_of, with_summary
+from autohas_operator.decide.admission import admitted_verdict, find_platform_refusal, pinned_image, suspended_verdict
+from autohas_operator.decide.announcements import Announcement, announce
+from autohas_operator.decide.cleanup import CleanUp, plan_cleanup
+from autohas_operator.decide.conditions import Verdict, add_summary, is_finished, last_flip_s, merge_conditions, verdict_of
 from autohas_operator.decide.limits import num_interruptions
-from autohas_operator.decide.phases import Course, CreateAttempt, DeleteJob, Scene, TouchJob, course, hindered
+from autohas_operator.decide.phases import Context, CreateAttempt, DeleteJob, Outcome, TouchJob, apply_rules, hindered
 from autohas_operator.decide.recognition import recognize
 from autohas_operator.decide.reports import (
+    apply_progress,
+    apply_termination_messages,
     checkpoint_verdict,
+    continue_counts,
     converged_verdict,
-    counted_on,
     is_progress_only,
-    with_last_words,
-    with_progress,
-    worked_since_s,
-    write_due_in,
+    work_began_s,
+    write_due_in_s,
 )
 from autohas_operator.errors import Blamed
 from autohas_operator.records.observed import JobRecord, Observed, PodRecord
@@ -77,31 +77,31 @@ def plan(observed: Observed, previous: Status, pods: PodSettings, now_s: float) 
     if record.is_deleting:
         return Plan(status=previous)
     if is_finished(previous):
-        return _afterwards(observed, previous, now_s)
+        return _plan_finished(observed, previous, now_s)
     if record.is_paused:
-        return _paused(observed, previous, now_s)
-    judged = _judgement(record.document, has_begun=previous.attempt is not None)
+        return _plan_paused(observed, previous, now_s)
+    judged = _judge(record.document, has_begun=previous.attempt is not None)
     if isinstance(judged, Verdict):
-        return _rejected(observed, previous, judged, now_s)
+        return _reject(observed, previous, judged, now_s)
     search, space = judged
     recognized = recognize(observed, previous, search, pods)
-    scene = Scene(search=search, space=space, observed=recognized.observed, previous=previous, pods=pods, now_s=now_s)
-    decided = _decided(scene)
+    context = Context(search=search, space=space, observed=recognized.observed, previous=previous, pods=pods, now_s=now_s)
+    decided = _decide(context)
     return replace(decided, strays=recognized.strays, warnings=recognized.warnings)
 
 
-def _decided(scene: Scene) -> Plan:
+def _decide(context: Context) -> Plan:
     """The decision about a search that can be read, from what counts as its Job and pods."""
-    observed, previous, obstacle = scene.observed, scene.previous, scene.observed.obstacle
-    refused = _refused(scene)
-    if refused is not None and not scene.search.spec.suspend:
-        return _rejected(observed, previous, refused, scene.now_s)
-    report = counted_on(observed.report, previous, observed.pods, scene.search.spec)
-    scene = replace(scene, observed=replace(observed, report=report))
-    decided = course(scene)
+    observed, previous, obstacle = context.observed, context.previous, context.observed.obstacle
+    refused = _find_refusal(context)
+    if refused is not None and not context.search.spec.suspend:
+        return _reject(observed, previous, refused, context.now_s)
+    report = continue_counts(observed.report, previous, observed.pods, context.search.spec)
+    context = replace(context, observed=replace(observed, report=report))
+    decided = apply_rules(context)
     if obstacle is not None and decided.action is not None:
-        decided = hindered(scene, decided, obstacle)
-    return _published(scene, decided)
+        decided = hindered(context, decided, obstacle)
+    return _publish(context, decided)
 
 
 _PAUSED = Verdict(
@@ -112,51 +112,51 @@ _PAUSED = Verdict(
 _NOT_PAUSED = Verdict(status="False", reason=Reason.NOT_PAUSED, message=f"the annotation {ANNOTATION_PAUSED} is not there")
 
 
-def _afterwards(observed: Observed, previous: Status, now_s: float) -> Plan:
+def _plan_finished(observed: Observed, previous: Status, now_s: float) -> Plan:
     """A search that has ended: its status stays, its children go when their time has come, unless it is paused."""
     pause = _PAUSED if observed.search.is_paused else _NOT_PAUSED
     is_said = verdict_of(previous, ConditionType.RECONCILIATION_PAUSED) == pause and len(previous.conditions) == len(ConditionType)
-    status = previous if is_said else _said_again(observed, previous, pause, now_s)
+    status = previous if is_said else _keep_conditions(observed, previous, pause, now_s)
     status = status.model_copy(update={"observed_generation": observed.search.generation})
-    told = announcements(previous, status, None)
+    told = announce(previous, status, None)
     if observed.search.is_paused:
         return Plan(status=status, announcements=told)
-    judged = _judgement(observed.search.document, has_begun=True)
+    judged = _judge(observed.search.document, has_begun=True)
     if isinstance(judged, Verdict):
         return Plan(status=status, announcements=told)  # of a version that this operator does not know: nothing is deleted on a guess
-    action, look_again_s = aftermath(judged[0], observed, previous, now_s)
+    action, look_again_s = plan_cleanup(judged[0], observed, previous, now_s)
     return Plan(status=status, action=action, announcements=told, look_again_s=look_again_s)
 
 
-def _paused(observed: Observed, previous: Status, now_s: float) -> Plan:
+def _plan_paused(observed: Observed, previous: Status, now_s: float) -> Plan:
     """Nothing is done and nothing else is said: what the other conditions say was true when the annotation was set."""
-    status = _said_again(observed, previous, _PAUSED, now_s)
+    status = _keep_conditions(observed, previous, _PAUSED, now_s)
     status = status.model_copy(update={"phase": previous.phase or Phase.PENDING})
-    return Plan(status=status, announcements=announcements(previous, status, None))
+    return Plan(status=status, announcements=announce(previous, status, None))
 
 
-def _said_again(observed: Observed, previous: Status, pause: Verdict, now_s: float) -> Status:
+def _keep_conditions(observed: Observed, previous: Status, pause: Verdict, now_s: float) -> Status:
     """The status as it was, but for the condition ReconciliationPaused, and the summary where an older operator gave none."""
     generation = observed.search.generation
     unseen = Verdict(status="Unknown", reason=_PAUSED.reason, message=_PAUSED.message)
     verdicts = {kind: verdict_of(previous, kind) or unseen for kind in ConditionType}
     if previous.phase is not None and verdict_of(previous, ConditionType.READY) is None:
-        verdicts = with_summary(previous.phase, verdicts)
+        verdicts = add_summary(previous.phase, verdicts)
     verdicts[ConditionType.RECONCILIATION_PAUSED] = pause
-    conditions = merged(previous, verdicts, generation, now_s)
+    conditions = merge_conditions(previous, verdicts, generation, now_s)
     return previous.model_copy(update={"observed_generation": generation, "conditions": conditions})
 
 
-def _refused(scene: Scene) -> Verdict | None:
+def _find_refusal(context: Context) -> Verdict | None:
     """Why the API server or the platform makes no Job of this; a Job that is there is left alone."""
-    obstacle = scene.observed.obstacle
+    obstacle = context.observed.obstacle
     if obstacle is not None and obstacle.blamed is Blamed.SPEC:
         return Verdict(status="False", reason=obstacle.reason, message=obstacle.message)
-    return platform_refusal(scene.search, scene.previous, scene.pods) if scene.observed.job is None else None
+    return find_platform_refusal(context.search, context.previous, context.pods) if context.observed.job is None else None
 
 
 @lru_cache(maxsize=512)
-def _judgement(document: str, *, has_begun: bool) -> tuple[Search, Space] | Verdict:
+def _judge(document: str, *, has_begun: bool) -> tuple[Search, Space] | Verdict:
     """Acceptance or refusal of one text: judged once, not at every pass, and never again by a stricter operator once it has begun."""
     try:
         if not has_begun:
@@ -167,7 +167,7 @@ def _judgement(document: str, *, has_begun: bool) -> tuple[Search, Space] | Verd
         return Verdict(status="False", reason=Reason.INVALID_SPEC, message=clean(str(error)))
 
 
-def _rejected(observed: Observed, previous: Status, accepted: Verdict, now_s: float) -> Plan:
+def _reject(observed: Observed, previous: Status, accepted: Verdict, now_s: float) -> Plan:
     """No Job is made; one that runs already (an older operator accepted it) is left alone."""
     message = "nothing is started until the search is accepted"
     waiting = Verdict(status="Unknown", reason=Reason.NOT_ACCEPTED, message=message)
@@ -184,125 +184,125 @@ def _rejected(observed: Observed, previous: Status, accepted: Verdict, now_s: fl
         ConditionType.FINISHED: stopped,
     }
     generation = observed.search.generation
-    conditions = merged(previous, with_summary(Phase.REJECTED, verdicts), generation, now_s)
+    conditions = merge_conditions(previous, add_summary(Phase.REJECTED, verdicts), generation, now_s)
     update = {"phase": Phase.REJECTED, "observed_generation": generation, "conditions": conditions}
     status = previous.model_copy(update=update)
     # What the API server refused may be accepted once somebody has mended a policy; what the spec says wrong is mended by an edit.
-    look_again_s = policy.retry_s(changed_s(status, ConditionType.ACCEPTED), now_s) if observed.obstacle is not None else None
-    return Plan(status=status, announcements=announcements(previous, status, None), look_again_s=look_again_s)
+    look_again_s = policy.retry_s(last_flip_s(status, ConditionType.ACCEPTED), now_s) if observed.obstacle is not None else None
+    return Plan(status=status, announcements=announce(previous, status, None), look_again_s=look_again_s)
 
 
-def _published(scene: Scene, decided: Course) -> Plan:
+def _publish(context: Context, decided: Outcome) -> Plan:
     """The status that says all this, its events, and when time alone will change it."""
-    previous, report = scene.previous, scene.observed.report
-    status = _status(scene, decided)
+    previous, report = context.previous, context.observed.report
+    status = _build_status(context, decided)
     look_again_s = decided.readiness.look_again_s if decided.ending is None else 0.0  # there is something to clean up, now or later
-    is_last_word = with_last_words(previous, _own_pods(scene)) != previous  # its pod is soon gone: written now or never
+    is_last_word = apply_termination_messages(previous, _own_pods(context)) != previous  # its pod is soon gone: written now or never
     if status != previous and is_progress_only(previous, status) and not is_last_word:
-        due_s = write_due_in(previous, scene.now_s)
+        due_s = write_due_in_s(previous, context.now_s)
         if due_s > 0:
             status, look_again_s = previous, min(due_s, look_again_s if look_again_s is not None else due_s)
     return Plan(
         status=status,
         action=decided.action,
-        announcements=announcements(previous, status, report),
+        announcements=announce(previous, status, report),
         look_again_s=look_again_s,
         is_grave=decided.ending is not None or decided.reason is Reason.RESULT_MISSING,
     )
 
 
-def _status(scene: Scene, decided: Course) -> Status:
-    previous, ending, generation = scene.previous, decided.ending, scene.observed.search.generation
+def _build_status(context: Context, decided: Outcome) -> Status:
+    previous, ending, generation = context.previous, decided.ending, context.observed.search.generation
     update: dict[str, Any] = {"phase": decided.readiness.phase, "observed_generation": generation}
     if decided.attempt is not None:
         update["attempt"] = max(decided.attempt, previous.attempt or 0)
-        update["start_time"] = previous.start_time or timestamp(scene.now_s)
-        update["trainer"] = _trainer_status(scene, decided)
-        job = None if isinstance(decided.action, CreateAttempt) else scene.observed.job
+        update["start_time"] = previous.start_time or timestamp(context.now_s)
+        update["trainer"] = _trainer_status(context, decided)
+        job = None if isinstance(decided.action, CreateAttempt) else context.observed.job
         update["job_uid"] = job.uid if job is not None else None  # of a Job that is about to be made, `reconcile` notes it
-        update["lost_pods"] = (list(policy.lost_pods(job, _own_pods(scene))) or None) if job is not None else None
+        update["lost_pods"] = (list(policy.lost_pods(job, _own_pods(context))) or None) if job is not None else None
     if decided.failures is not None and decided.failures != (previous.failures or 0):
         update["failures"] = decided.failures
-    status = with_progress(previous.model_copy(update=update), scene.observed.report)
+    status = apply_progress(previous.model_copy(update=update), context.observed.report)
     if status.phase is not Phase.RUNNING:
         status = status.model_copy(update={"eta": None})
-    status, heard = (with_last_words(said, _own_pods(scene)) for said in (status, previous))
-    if scene.observed.job is not None:
-        is_suspended = scene.search.spec.suspend
-        counted = num_interruptions(scene.observed.job, scene.observed, heard, is_suspended=is_suspended)
+    status, heard = (apply_termination_messages(said, _own_pods(context)) for said in (status, previous))
+    if context.observed.job is not None:
+        is_suspended = context.search.spec.suspend
+        counted = num_interruptions(context.observed.job, context.observed, heard, is_suspended=is_suspended)
         status = status.model_copy(update={"interruptions": counted})
     if ending is not None:
         done = {"best": ending.result.scores.test, "progress": "100%", "stage": Stage.EVALUATE.value} if ending.result is not None else {}
-        ended = {"completion_time": timestamp(scene.now_s), "result": ending.result}
+        ended = {"completion_time": timestamp(context.now_s), "result": ending.result}
         status = status.model_copy(update={**ended, **done})
     verdicts = {
-        ConditionType.ACCEPTED: _accepted(scene, status, decided),
-        ConditionType.ADMITTED: _admitted(scene, decided),
+        ConditionType.ACCEPTED: _judge_acceptance(context, status, decided),
+        ConditionType.ADMITTED: _judge_admission(context, decided),
         ConditionType.TRAINER_READY: decided.readiness.verdict,
-        ConditionType.CHECKPOINT_READY: _checkpoint(scene, status, decided),
-        ConditionType.CONVERGED: converged_verdict(previous, scene.observed.report, ending),
+        ConditionType.CHECKPOINT_READY: _judge_checkpoint(context, status, decided),
+        ConditionType.CONVERGED: converged_verdict(previous, context.observed.report, ending),
         ConditionType.RECONCILIATION_PAUSED: _NOT_PAUSED,
-        ConditionType.SUSPENDED: suspended_verdict(status.phase or Phase.PENDING, previous, is_wanted=scene.search.spec.suspend),
+        ConditionType.SUSPENDED: suspended_verdict(status.phase or Phase.PENDING, previous, is_wanted=context.search.spec.suspend),
         **_end_verdicts(decided),
     }
-    summed_up = with_summary(status.phase or Phase.PENDING, verdicts)
-    return status.model_copy(update={"conditions": merged(previous, summed_up, generation, scene.now_s)})
+    summed_up = add_summary(status.phase or Phase.PENDING, verdicts)
+    return status.model_copy(update={"conditions": merge_conditions(previous, summed_up, generation, context.now_s)})
 
 
-def _own_pods(scene: Scene) -> tuple[PodRecord, ...]:
+def _own_pods(context: Context) -> tuple[PodRecord, ...]:
     """The pods of the newest Job."""
-    job = scene.observed.job
-    return scene.observed.pods_of(job) if job is not None else ()
+    job = context.observed.job
+    return context.observed.pods_of(job) if job is not None else ()
 
 
-def _trainer_status(scene: Scene, decided: Course) -> TrainerStatus | None:
+def _trainer_status(context: Context, decided: Outcome) -> TrainerStatus | None:
     """What the Job at hand runs, or the one that is about to be made."""
     if not decided.image:
-        return scene.previous.trainer
-    job = scene.observed.job
+        return context.previous.trainer
+    job = context.observed.job
     if isinstance(decided.action, CreateAttempt):
         known = identity_in(decided.action.job)
     elif job is not None:
         known = job.identity
     else:
-        return scene.previous.trainer
+        return context.previous.trainer
     return TrainerStatus(
         image=decided.image,
-        pinned_image=decided.image if _has_started(scene, decided) else pinned_image(scene.previous) or None,
+        pinned_image=decided.image if _has_started(context, decided) else pinned_image(context.previous) or None,
         run_as_user=known.run_as_user,
         fs_group=known.fs_group,
         image_pull_secrets=list(known.pull_secrets) or None,
     )
 
 
-def _has_started(scene: Scene, decided: Course) -> bool:
+def _has_started(context: Context, decided: Outcome) -> bool:
     """Whether a trainer has started with this image: one that was never pulled pins nothing."""
-    return not isinstance(decided.action, CreateAttempt) and any(policy.has_started(pod) for pod in _own_pods(scene))
+    return not isinstance(decided.action, CreateAttempt) and any(policy.has_started(pod) for pod in _own_pods(context))
 
 
-def _admitted(scene: Scene, decided: Course) -> Verdict:
+def _judge_admission(context: Context, decided: Outcome) -> Verdict:
     """The end of a search says nothing new about its quota."""
-    was = verdict_of(scene.previous, ConditionType.ADMITTED)
+    was = verdict_of(context.previous, ConditionType.ADMITTED)
     if was is not None and decided.ending is not None:
         return was
-    return admitted_verdict(scene.observed.search, scene.observed.job, scene.previous, scene.now_s)
+    return admitted_verdict(context.observed.search, context.observed.job, context.previous, context.now_s)
 
 
-def _checkpoint(scene: Scene, status: Status, decided: Course) -> Verdict:
+def _judge_checkpoint(context: Context, status: Status, decided: Outcome) -> Verdict:
     """The end of a search says nothing new about its checkpoints, unless none of them could be read."""
     if decided.ending is not None and decided.ending.reason == policy.FAILURE_REASONS[ExitCode.NO_CHECKPOINT]:
         return Verdict(status="False", reason=Reason.RESTORE_FAILED, message=decided.ending.message)
-    was = verdict_of(scene.previous, ConditionType.CHECKPOINT_READY)
+    was = verdict_of(context.previous, ConditionType.CHECKPOINT_READY)
     if was is not None and decided.ending is not None:
         return was
-    since_s = worked_since_s(_own_pods(scene))
+    since_s = work_began_s(_own_pods(context))
     return checkpoint_verdict(
-        scene.search.spec, status, scene.observed.report, decided.readiness.verdict, since_s=since_s, now_s=scene.now_s
+        context.search.spec, status, context.observed.report, decided.readiness.verdict, since_s=since_s, now_s=context.now_s
     )
 
 
-def _accepted(scene: Scene, status: Status, decided: Course) -> Verdict:
-    report, was = scene.observed.report, verdict_of(scene.previous, ConditionType.ACCEPTED)
+def _judge_acceptance(context: Context, status: Status, decided: Outcome) -> Verdict:
+    report, was = context.observed.report, verdict_of(context.previous, ConditionType.ACCEPTED)
     is_running = decided.readiness.phase is Phase.RUNNING
     if is_running and report is None and was is not None and was.reason == Reason.VERSION_SKEW:
         return was  # this operator has just started and has not asked yet
@@ -310,10 +310,10 @@ def _accepted(scene: Scene, status: Status, decided: Course) -> Verdict:
         image = status.trainer.image if status.trainer is not None else ""
         message = f"the trainer image {image} is of another version than the operator: {report.problem}"
         return Verdict(status="False", reason=Reason.VERSION_SKEW, message=message)
-    return _refused(scene) or Verdict(status="True", reason=Reason.VALID, message="the search can be run as it is written")
+    return _find_refusal(context) or Verdict(status="True", reason=Reason.VALID, message="the search can be run as it is written")
 
 
-def _end_verdicts(decided: Course) -> dict[ConditionType, Verdict]:
+def _end_verdicts(decided: Outcome) -> dict[ConditionType, Verdict]:
     phase, ending = decided.readiness.phase, decided.ending
     if ending is None:
         message = "the search has not ended"

@@ -13,7 +13,7 @@ from autohas_api.wire.messages import MessageError, Result, decode_last_word
 from autohas_api.wire.reasons import Reason
 from autohas_api.wire.result import search_result
 from autohas_api.wire.status import MAX_LOST_PODS, SearchResult
-from autohas_operator.decide.termination_message import last_sentence
+from autohas_operator.decide.termination_message import describe_end
 from autohas_operator.records.observed import IgnoredPod, JobFailure, JobRecord, PodRecord
 from autohas_operator.wording import clean
 
@@ -90,7 +90,7 @@ def successful_pod(pods: tuple[PodRecord, ...]) -> PodRecord | None:
     return next((pod for pod in pods if pod.end is not None and pod.end.exit_code == ExitCode.RESULT), None)
 
 
-def has_last_word(pod: PodRecord) -> bool:
+def has_termination_message(pod: PodRecord) -> bool:
     """Whether its trainer left any message."""
     return pod.end is not None and bool(pod.end.message.strip())
 
@@ -98,7 +98,7 @@ def has_last_word(pod: PodRecord) -> bool:
 def judge_result(pod: PodRecord, search: Search, space: Space) -> Ending:
     """What the last word of a trainer that exited with 0 is worth: never success unless everything fits."""
     try:
-        result = _checked_result(pod, search, space)
+        result = _check_result(pod, search, space)
     except MessageError as error:
         message = f"the trainer exited with 0, but its result cannot be trusted: {clean(str(error), 512)}"
         return Ending(reason=Reason.RESULT_INVALID, message=message)
@@ -106,7 +106,7 @@ def judge_result(pod: PodRecord, search: Search, space: Space) -> Ending:
     return Ending(reason=Reason.RESULT_STORED, message=f"{result.scores.metric} {score} on the test split", result=result)
 
 
-def _checked_result(pod: PodRecord, search: Search, space: Space) -> SearchResult:
+def _check_result(pod: PodRecord, search: Search, space: Space) -> SearchResult:
     text = pod.end.message if pod.end is not None else ""
     word = decode_last_word(text.strip().encode(errors="replace"))
     if not isinstance(word, Result):
@@ -136,7 +136,7 @@ def judge_failure(job: JobRecord, failure: JobFailure, pods: tuple[PodRecord, ..
     else:
         reason = Reason(failure.reason) if failure.reason in (BY_LIMIT, Reason.DEADLINE_EXCEEDED) else Reason.JOB_FAILED
     last = fatal or next((p for p in reversed(pods) if p.end is not None or p.reason), None)
-    sentence = last_sentence(last) if last is not None else ""
+    sentence = describe_end(last) if last is not None else ""
     return Ending(reason=reason, message=clean(sentence or failure.message or f"Job {job.name} failed"))
 
 

@@ -11,8 +11,8 @@ from autohas_api.base.names import ExitCode
 from autohas_api.wire.reasons import Reason
 from autohas_api.wire.status import ConditionType, Phase, Status
 from autohas_operator.decide import policy
-from autohas_operator.decide.conditions import Verdict, goes_on, verdict_of
-from autohas_operator.decide.termination_message import last_sentence
+from autohas_operator.decide.conditions import Verdict, continuation, verdict_of
+from autohas_operator.decide.termination_message import describe_end
 from autohas_operator.hints import CURES, refused, with_cure
 from autohas_operator.manifests.pod import LIVENESS_FAILURES, LIVENESS_PERIOD_S, PROBE_TIMEOUT_S, STARTUP_S
 from autohas_operator.records.observed import Explanation, IgnoredPod, JobRecord, Observed, PodRecord, Report
@@ -41,7 +41,7 @@ def not_ready(phase: Phase, reason: Reason, message: str, look_again_s: float | 
     return Readiness(phase=phase, verdict=Verdict(status="False", reason=reason, message=message), look_again_s=look_again_s)
 
 
-def readiness(job: JobRecord, observed: Observed, previous: Status, now_s: float) -> Readiness:
+def judge_readiness(job: JobRecord, observed: Observed, previous: Status, now_s: float) -> Readiness:
     """Judge the newest pod of an active Job."""
     pods = observed.pods_of(job)
     active = [pod for pod in pods if not pod.is_over and pod.end is None]
@@ -50,12 +50,12 @@ def readiness(job: JobRecord, observed: Observed, previous: Status, now_s: float
         message = f"Job {job.name} is suspended; its pod starts when it is resumed (see the condition Admitted)"
         return not_ready(Phase.QUEUED, Reason.JOB_SUSPENDED, message, policy.QUOTA_EXPECTED_S)
     if staying:
-        return _staying(staying[-1], observed, previous, now_s)
+        return _judge_pod(staying[-1], observed, previous, now_s)
     if active:
-        return stopping(active[-1], Phase.INTERRUPTED, now_s)
+        return judge_stopping(active[-1], Phase.INTERRUPTED, now_s)
     if pods:
-        return _between_pods(job, pods, observed.explanation, previous, now_s)
-    return _without_pods(job, observed, previous, now_s)
+        return _judge_between_pods(job, pods, observed.explanation, previous, now_s)
+    return _judge_without_pods(job, observed, previous, now_s)
 
 
 def stuck_child(observed: Observed, now_s: float) -> str | None:
@@ -97,11 +97,11 @@ def _without_pod_for(job: JobRecord, now_s: float) -> float:
     return now_s - max(job.created_s, job.resumed_s or 0.0)
 
 
-def _without_pods(job: JobRecord, observed: Observed, previous: Status, now_s: float) -> Readiness:
+def _judge_without_pods(job: JobRecord, observed: Observed, previous: Status, now_s: float) -> Readiness:
     waited_s = _without_pod_for(job, now_s)
     if observed.ignored:
-        return _ignored(observed.ignored[-1], previous)
-    told = observed.explanation if observed.explanation is not None and _is_news(observed.explanation, previous) else None
+        return _explain_ignored(observed.ignored[-1], previous)
+    told = observed.explanation if observed.explanation is not None and _is_newer_than_report(observed.explanation, previous) else None
     if waited_s < policy.PODS_EXPECTED_S:
         rest_s = policy.PODS_EXPECTED_S - waited_s
         return not_ready(_before_pods(previous), Reason.WAITING_FOR_POD, f"Job {job.name} is created, its pod is not yet", rest_s)
@@ -115,13 +115,13 @@ def _without_pods(job: JobRecord, observed: Observed, previous: Status, now_s: f
     return not_ready(Phase.STARTING, Reason.PODS_NOT_CREATED, message, policy.LOOK_AGAIN_S)
 
 
-def _ignored(item: IgnoredPod, previous: Status) -> Readiness:
+def _explain_ignored(item: IgnoredPod, previous: Status) -> Readiness:
     """The only pod counts for nothing: a webhook changed it, or it is a forgery and the Job's own is not there yet."""
     message = f"pod {item.pod.name} is not what its Job describes, and counts for nothing: {item.difference}; {CURES[Reason.POD_IGNORED]}"
     return not_ready(_before_pods(previous), Reason.POD_IGNORED, message, policy.LOOK_AGAIN_S)
 
 
-def spoiled(job: JobRecord, observed: Observed, previous: Status, *, is_suspended: bool) -> tuple[Readiness, bool] | None:
+def judge_spoiled(job: JobRecord, observed: Observed, previous: Status, *, is_suspended: bool) -> tuple[Readiness, bool] | None:
     """What to say of a Job that pods have ended which count for nothing, and whether it is replaced; None of any other.
 
     It is replaced when a trainer of its own has worked. Otherwise something changes every pod (a webhook that names another image),
@@ -135,12 +135,12 @@ def spoiled(job: JobRecord, observed: Observed, previous: Status, *, is_suspende
     if is_suspended:
         return not_ready(Phase.SUSPENDING, Reason.JOB_REPLACED, f"{ended}; it is deleted because spec.suspend is true"), True
     if pods or (previous.starts or 0) > job.starts_before:
-        return not_ready(Phase.INTERRUPTED, Reason.JOB_REPLACED, f"{ended}; the next attempt {goes_on(previous)}"), True
+        return not_ready(Phase.INTERRUPTED, Reason.JOB_REPLACED, f"{ended}; the next attempt {continuation(previous)}"), True
     cure = f"exempt the namespace from what changes its pods (docs/install.md), then delete Job {job.name}: the next attempt follows"
     return not_ready(Phase.INTERRUPTED, Reason.POD_IGNORED, f"{ended}; {cure}"), False
 
 
-def unpullable(job: JobRecord, observed: Observed, image: str) -> Readiness | None:
+def judge_unpullable(job: JobRecord, observed: Observed, image: str) -> Readiness | None:
     """What to say of a Job that cannot pull its image while a new one would have `image`: the chart was corrected."""
     pods = observed.pods_of(job)
     if image == job.image or not pods or (pods[-1].waiting or ("", ""))[0] not in _IMAGE_REASONS:
@@ -149,20 +149,20 @@ def unpullable(job: JobRecord, observed: Observed, image: str) -> Readiness | No
     return not_ready(Phase.STARTING, Reason.JOB_REPLACED, message)
 
 
-def _is_news(told: Explanation, previous: Status) -> bool:
+def _is_newer_than_report(told: Explanation, previous: Status) -> bool:
     """Whether an event is younger than the last report: an older one explains an older wait."""
     reported_s = epoch(previous.last_report_time)
     return reported_s is None or told.time_s >= reported_s
 
 
-def _between_pods(job: JobRecord, pods: tuple[PodRecord, ...], told: Explanation | None, previous: Status, now_s: float) -> Readiness:
+def _judge_between_pods(job: JobRecord, pods: tuple[PodRecord, ...], told: Explanation | None, previous: Status, now_s: float) -> Readiness:
     """The newest pod is over and the Job controller has not made the next one yet."""
     pod, next_s = pods[-1], policy.next_pod_s(pods)
     ended_s = pod.end.finished_s if pod.end is not None else None
-    said, look_again_s = last_sentence(pod), None
+    said, look_again_s = describe_end(pod), None
     is_last = policy.is_failure(pod) and policy.num_failures(job, pods) > job.backoff_limit
-    follows = _what_follows(job, previous, None if is_last else next_s, is_last=is_last)
-    stalled = _stalled(pod, told) if told is not None and told.reason == "Unhealthy" else None
+    follows = _describe_next_pod(job, previous, None if is_last else next_s, is_last=is_last)
+    stalled = _explain_stall(pod, told) if told is not None and told.reason == "Unhealthy" else None
     if told is not None and stalled is not None:
         message = f"pod {pod.name} was stopped because {stalled}; {follows} ({told.message})"
         return not_ready(Phase.INTERRUPTED, Reason.STALLED, message, policy.LOOK_AGAIN_S)
@@ -171,7 +171,7 @@ def _between_pods(job: JobRecord, pods: tuple[PodRecord, ...], told: Explanation
         if is_overdue and told is not None and told.reason == "FailedCreate" and told.time_s >= ended_s:
             return not_ready(Phase.INTERRUPTED, *refused(Reason.PODS_NOT_CREATED, f"{told.reason}: {told.message}"), policy.LOOK_AGAIN_S)
         look_again_s = ended_s + policy.PODS_EXPECTED_S - now_s
-        if look_again_s <= 0 and not _is_untold_failure(pod, previous):
+        if look_again_s <= 0 and not _is_new_failure(pod, previous):
             message = f"pod {pod.name} has ended ({said}); its Job waits longer after each end (10 s to 10 minutes); {follows}"
             return not_ready(Phase.INTERRUPTED, Reason.BACK_OFF, message, policy.LOOK_AGAIN_S)
     if policy.is_lost(pod):
@@ -182,35 +182,35 @@ def _between_pods(job: JobRecord, pods: tuple[PodRecord, ...], told: Explanation
     return not_ready(Phase.INTERRUPTED, Reason.TRAINER_FAILED, f"pod {pod.name} failed: {said}; {follows}", look_again_s)
 
 
-def _stalled(pod: PodRecord, told: Explanation) -> str | None:
+def _explain_stall(pod: PodRecord, told: Explanation) -> str | None:
     """Why the kubelet stopped a trainer that failed this probe; None when it ended for another reason."""
-    if told.message.startswith("Liveness") and _has_ended_of(pod, told):
-        return _why_unhealthy(told)
+    if told.message.startswith("Liveness") and _is_cause_of_end(pod, told):
+        return _explain_unhealthy(told)
     if told.message.startswith("Startup") and _lived_s(pod) >= STARTUP_S:
         return f"its search had not begun after {STARTUP_S // 60} minutes of imports and data"
     return None
 
 
-def _what_follows(job: JobRecord, previous: Status, next_s: float | None, *, is_last: bool) -> str:
+def _describe_next_pod(job: JobRecord, previous: Status, next_s: float | None, *, is_last: bool) -> str:
     """What the rules that the Job was made with ask of its controller next."""
     if is_last:
         return f"no other follows, since Job {job.name} may not fail more often (failurePolicy.backoffLimit)"
-    return f"the next one {goes_on(previous)}" + (f" at about {timestamp(next_s)}" if next_s is not None else "")
+    return f"the next one {continuation(previous)}" + (f" at about {timestamp(next_s)}" if next_s is not None else "")
 
 
-def _is_untold_failure(pod: PodRecord, previous: Status) -> bool:
+def _is_new_failure(pod: PodRecord, previous: Status) -> bool:
     """Whether a failure is seen for the first time: it has its event, however late an operator comes."""
     was = verdict_of(previous, ConditionType.TRAINER_READY)
     return policy.is_failure(pod) and previous.phase is not Phase.INTERRUPTED and (was is None or was.reason != Reason.TRAINER_FAILED)
 
 
-def _has_ended_of(pod: PodRecord, told: Explanation) -> bool:
+def _is_cause_of_end(pod: PodRecord, told: Explanation) -> bool:
     """Whether the warning came with the pod's end: one look that failed long before a crash or a deletion is not its cause."""
     ended_s = pod.end.finished_s if pod.end is not None else None
     return ended_s is not None and abs(ended_s - told.time_s) <= pod.grace_s + LIVENESS_PERIOD_S
 
 
-def _why_unhealthy(told: Explanation) -> str:
+def _explain_unhealthy(told: Explanation) -> str:
     """A trainer that says 503 has waited for a step; one that says nothing is frozen or starved, whatever its limit for steps."""
     if "statuscode: 503" in told.message:
         return "no step finished within failurePolicy.stallTimeoutSeconds"
@@ -221,7 +221,7 @@ def _lived_s(pod: PodRecord) -> float:
     return (pod.end.finished_s if pod.end is not None and pod.end.finished_s is not None else pod.created_s) - pod.created_s
 
 
-def stopping(pod: PodRecord, phase: Phase, now_s: float) -> Readiness:
+def judge_stopping(pod: PodRecord, phase: Phase, now_s: float) -> Readiness:
     """A pod that is being deleted; when that takes too long, its node is to blame."""
     overdue_s = now_s - (pod.deletion_s or now_s) - policy.NODE_LOST_S
     if overdue_s < 0 or not pod.node:
@@ -233,9 +233,9 @@ def stopping(pod: PodRecord, phase: Phase, now_s: float) -> Readiness:
     return not_ready(phase, Reason.NODE_UNREACHABLE, message, policy.LOOK_AGAIN_S)
 
 
-def _staying(pod: PodRecord, observed: Observed, previous: Status, now_s: float) -> Readiness:
+def _judge_pod(pod: PodRecord, observed: Observed, previous: Status, now_s: float) -> Readiness:
     if pod.is_running:
-        return _running(pod, observed.report, previous)
+        return _judge_running(pod, observed.report, previous)
     if pod.unschedulable is not None and pod.scheduled_s is None:
         return _not_created(pod, Reason.UNSCHEDULABLE, pod.unschedulable)
     why, message = pod.waiting or ("", "")
@@ -258,7 +258,7 @@ def _not_created(pod: PodRecord, reason: Reason, sentence: str) -> Readiness:
     return not_ready(Phase.STARTING, reason, with_cure(reason, f"pod {pod.name}: {sentence}"))
 
 
-def _running(pod: PodRecord, report: Report | None, previous: Status) -> Readiness:
+def _judge_running(pod: PodRecord, report: Report | None, previous: Status) -> Readiness:
     report = report if report is not None and report.pod_uid == pod.uid else None
     was = verdict_of(previous, ConditionType.TRAINER_READY)
     was_running = previous.phase is Phase.RUNNING and not _is_newer(pod, previous)

@@ -30,8 +30,8 @@ class Recognized:
     @property
     def warnings(self) -> dict[str, Announcement]:
         """What to tell about each Job and pod that does not count, by its uid."""
-        jobs = {job.uid: _about_job(job) for job in self.strays}
-        return jobs | {ignored.pod.uid: _about_pod(ignored) for ignored in self.observed.ignored}
+        jobs = {job.uid: _warn_of_job(job) for job in self.strays}
+        return jobs | {ignored.pod.uid: _warn_of_pod(ignored) for ignored in self.observed.ignored}
 
 
 def recognize(observed: Observed, previous: Status, search: Search, settings: PodSettings) -> Recognized:
@@ -78,11 +78,11 @@ def _template(job: JobRecord, observed: Observed, search: Search, settings: PodS
     return pod_template(pod_spec_in(wanted))
 
 
-def _about_job(job: JobRecord) -> Announcement:
+def _warn_of_job(job: JobRecord) -> Announcement:
     message = f"Job {job.name} claims to be attempt {job.attempt}, but this operator did not make it: it is deleted, and counts for nothing"
     return Announcement(type="Warning", reason=Reason.JOB_IGNORED, message=message)
 
 
-def _about_pod(ignored: IgnoredPod) -> Announcement:
+def _warn_of_pod(ignored: IgnoredPod) -> Announcement:
     message = f"pod {ignored.pod.name} claims to be a trainer, but {ignored.difference}: it counts for nothing"
     return Announcement(type="Warning", reason=Reason.POD_IGNORED, message=message)

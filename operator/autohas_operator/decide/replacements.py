@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from autohas_api.wire.reasons import Reason
 from autohas_api.wire.status import Phase, Status
 from autohas_operator.decide import policy
-from autohas_operator.decide.conditions import goes_on
+from autohas_operator.decide.conditions import continuation
 from autohas_operator.decide.readiness import Readiness, not_ready
-from autohas_operator.decide.termination_message import last_sentence
+from autohas_operator.decide.termination_message import describe_end
 from autohas_operator.hints import with_cure
 from autohas_operator.records.observed import JobRecord, PodRecord
 
@@ -25,16 +25,17 @@ class Replacement:
     rest_s: float
 
 
-def replacement(job: JobRecord, pods: tuple[PodRecord, ...], previous: Status, now_s: float) -> Replacement | None:
+def find_replacement(job: JobRecord, pods: tuple[PodRecord, ...], previous: Status, now_s: float) -> Replacement | None:
     """Whether and when a Job is replaced; a trainer that ended well is heard first."""
     newest = pods[-1] if pods else None
     if newest is not None and newest.is_outlived and policy.successful_pod(pods) is None:
-        message = f"{outliving(newest)} ({last_sentence(newest)}); Job {job.name} is deleted, and the next attempt {goes_on(previous)}"
+        sidecars = f"{describe_sidecars(newest)} ({describe_end(newest)})"
+        message = f"{sidecars}; Job {job.name} is deleted, and the next attempt {continuation(previous)}"
         readiness = not_ready(Phase.INTERRUPTED, Reason.SIDECAR_RUNNING, with_cure(Reason.SIDECAR_RUNNING, message))
         return Replacement(readiness=readiness, rest_s=policy.SIDECAR_S - (policy.outlived_s(newest, now_s) or 0.0))
     if policy.is_forgiven(job, pods):
-        message = f"Job {job.name} gave up because it counts lost pods as failures; the next attempt {goes_on(previous)}"
-        said = f"pod {newest.name}: {last_sentence(newest)}; " if newest is not None else ""  # absent: its node was deleted
+        message = f"Job {job.name} gave up because it counts lost pods as failures; the next attempt {continuation(previous)}"
+        said = f"pod {newest.name}: {describe_end(newest)}; " if newest is not None else ""  # absent: its node was deleted
         readiness = not_ready(Phase.INTERRUPTED, Reason.POD_LOST, f"{said}{message}")
         return Replacement(readiness=readiness, rest_s=0.0)
     return None
@@ -46,7 +47,7 @@ def is_held(pod: PodRecord, now_s: float) -> bool:
     return held_s is not None and held_s >= policy.SIDECAR_S
 
 
-def outliving(pod: PodRecord) -> str:
+def describe_sidecars(pod: PodRecord) -> str:
     """What keeps a pod from ending."""
     containers = " and ".join(pod.living)
     return f"container {containers} of pod {pod.name} still runs after the trainer has ended"

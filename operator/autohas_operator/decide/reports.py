@@ -26,7 +26,7 @@ _MAX_COUNT: Final = 2**53 - 1
 """Greatest number that status may hold (`Count`)."""
 
 
-def counted_on(report: Report | None, previous: Status, pods: tuple[PodRecord, ...], spec: Spec) -> Report | None:
+def continue_counts(report: Report | None, previous: Status, pods: tuple[PodRecord, ...], spec: Spec) -> Report | None:
     """The report of a trainer that counts from the beginning, with its start and notices counted on from what status knows.
 
     A trainer whose disk is its pod's own always believes to be the first, and so does one whose claim was emptied. It is the next
@@ -51,7 +51,7 @@ def counted_on(report: Report | None, previous: Status, pods: tuple[PodRecord, .
     return replace(report, progress=said.model_copy(update={"starts": starts, "notices": notices}))
 
 
-def with_progress(status: Status, report: Report | None) -> Status:
+def apply_progress(status: Status, report: Report | None) -> Status:
     """`status` with what the trainer reported last; what only grows never falls, whatever order reports come in."""
     if report is None or report.progress is None:
         return status
@@ -70,10 +70,10 @@ def with_progress(status: Status, report: Report | None) -> Status:
     return changed.model_copy(update={"last_report_time": timestamp(report.time_s)}) if changed != status else status
 
 
-def with_last_words(status: Status, pods: Iterable[PodRecord]) -> Status:
+def apply_termination_messages(status: Status, pods: Iterable[PodRecord]) -> Status:
     """`status` with what stopped trainers said at their end and no report tells: their start, and the checkpoint written there."""
     for pod in pods:
-        word = _word_of_the_stopped(pod)
+        word = _read_interrupted(pod)
         if word is None or pod.end is None:
             continue
         if word.starts > (status.starts or 0):
@@ -85,7 +85,7 @@ def with_last_words(status: Status, pods: Iterable[PodRecord]) -> Status:
     return status
 
 
-def _word_of_the_stopped(pod: PodRecord) -> Interrupted | None:
+def _read_interrupted(pod: PodRecord) -> Interrupted | None:
     """The last word of a trainer that was stopped on request, when it is that of this pod."""
     if pod.end is None or pod.end.exit_code != ExitCode.INTERRUPTED:
         return None
@@ -110,7 +110,7 @@ def _newest_checkpoint(known: CheckpointStatus | None, said: Progress) -> Checkp
     return known if is_older else reported
 
 
-def worked_since_s(pods: Iterable[PodRecord]) -> float | None:
+def work_began_s(pods: Iterable[PodRecord]) -> float | None:
     """When the trainer at work began to work: while it reads its data, and before its pod was made, no checkpoint grows old."""
     return next((pod.ready_s or pod.created_s for pod in pods if pod.is_running and pod.end is None), None)
 
@@ -118,7 +118,7 @@ def worked_since_s(pods: Iterable[PodRecord]) -> float | None:
 def checkpoint_verdict(  # noqa: PLR0913 - one argument for each thing that it depends on
     spec: Spec, status: Status, report: Report | None, ready: Verdict, *, since_s: float | None, now_s: float
 ) -> Verdict:
-    """Whether an interruption now would cost little; `ready` is what TrainerReady says, `since_s` is `worked_since_s`.
+    """Whether an interruption now would cost little; `ready` is what TrainerReady says, `since_s` is `work_began_s`.
 
     A checkpoint is called old on the word of its trainer only: one that cannot be heard may have written many since.
     """
@@ -186,7 +186,7 @@ def is_progress_only(before: Status, after: Status) -> bool:
     return before.model_copy(update=ignored) == after.model_copy(update=ignored)
 
 
-def write_due_in(before: Status, now_s: float) -> float:
+def write_due_in_s(before: Status, now_s: float) -> float:
     """Seconds until progress alone may be written again.
 
     A report from the future is another node's, whose clock is ahead: waiting for its time would hold progress up for as long.

@@ -23,7 +23,7 @@ _ERROR_LINE: Final = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Interrupt|Exit
 """Begins the last line of a traceback, or of a log in plain text."""
 
 
-def last_sentence(pod: PodRecord) -> str:
+def describe_end(pod: PodRecord) -> str:
     """Why a pod ended, and what to do about it where that is known."""
     said = ": ".join(part for part in (pod.reason, pod.message) if part)
     if pod.end is None:
@@ -35,12 +35,12 @@ def last_sentence(pod: PodRecord) -> str:
         word = decode_last_word(text.encode(errors="replace"))
         sentence = word.message if isinstance(word, Error) else ""
     except MessageError:
-        sentence = end_of_log(pod.end.message)
+        sentence = summarize_log(pod.end.message)
     whole = ": ".join(part for part in (said, how, sentence) if part)
     return cure_of_end(reason or pod.reason, whole)
 
 
-def end_of_log(log: str) -> str:
+def summarize_log(log: str) -> str:
     """The last error in a log, then the end of what stands before and after it: whole lines, those in JSON as text."""
     lines = [line.strip() for line in log.split("\n") if line.strip()]
     if len(lines) > 1 and _is_cut(log, lines):

@@ -28,14 +28,14 @@ from autohas_api.base.names import (
     ExitCode,
 )
 from autohas_api.spec.search import Search
-from autohas_operator.manifests.pod import pod_spec
+from autohas_operator.manifests.pod import build_pod_spec
 from autohas_operator.records.observed import SearchRecord, child_name, search_document
 from autohas_operator.settings import PodSettings
 
 MANAGED_BY = {"app.kubernetes.io/managed-by": "autohas-operator"}
 
 
-def labels(record: SearchRecord, attempt: int) -> dict[str, str]:
+def build_labels(record: SearchRecord, attempt: int) -> dict[str, str]:
     """Labels of every child and of the pods."""
     return {**MANAGED_BY, LABEL_SEARCH: record.key.name, LABEL_UID: record.uid, LABEL_ATTEMPT: str(attempt)}
 
@@ -66,7 +66,7 @@ class Attempt:
 def build_job(record: SearchRecord, search: Search, attempt: Attempt, settings: PodSettings) -> dict[str, Any]:
     """The trainer Job of one attempt."""
     name = child_name(record, attempt.number)
-    template = pod_spec(search, name=name, attempt=attempt.number, image=attempt.image, settings=settings)
+    template = build_pod_spec(search, name=name, attempt=attempt.number, image=attempt.image, settings=settings)
     metadata = _metadata(record, attempt.number)
     queued = {name: value for name, value in record.queue_annotations if not name.startswith(TOPOLOGY_PREFIX)}
     noted = {
@@ -99,14 +99,17 @@ def _pod_metadata(record: SearchRecord, search: Search, attempt: int) -> dict[st
     trainer = search.spec.trainer
     topology = {name: value for name, value in record.queue_annotations if name.startswith(TOPOLOGY_PREFIX)}
     annotations = {**topology, **(trainer.annotations or {})}
-    return {"labels": {**(trainer.labels or {}), **labels(record, attempt)}, **({"annotations": annotations} if annotations else {})}
+    return {
+        "labels": {**(trainer.labels or {}), **build_labels(record, attempt)},
+        **({"annotations": annotations} if annotations else {}),
+    }
 
 
 def _metadata(record: SearchRecord, attempt: int) -> dict[str, Any]:
     return {
         "name": child_name(record, attempt),
         "namespace": record.key.namespace,
-        "labels": labels(record, attempt),
+        "labels": build_labels(record, attempt),
         "annotations": {ANNOTATION_SPEC_HASH: record.spec_hash},
         "ownerReferences": [
             {

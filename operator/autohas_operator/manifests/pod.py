@@ -25,7 +25,7 @@ PROBE_TIMEOUT_S: Final = 5
 _CONFIG, _CHECKPOINT, _SCRATCH, _SHM = "autohas-config", "autohas-checkpoint", "autohas-scratch", "autohas-shm"
 
 
-def pod_spec(search: Search, *, name: str, attempt: int, image: str, settings: PodSettings) -> dict[str, Any]:
+def build_pod_spec(search: Search, *, name: str, attempt: int, image: str, settings: PodSettings) -> dict[str, Any]:
     """The spec of the Job's pods; `name` is that of the ConfigMap."""
     search = with_defaults(search, settings.defaults)
     trainer = search.spec.trainer
@@ -36,20 +36,20 @@ def pod_spec(search: Search, *, name: str, attempt: int, image: str, settings: P
         "terminationGracePeriodSeconds": trainer.termination_grace_period_seconds,
         "securityContext": _pod_security(settings),
         "containers": [_container(search, attempt, image, settings)],
-        "volumes": [*_own_volumes(search, name), *_documents(trainer.volumes)],
-        **_wishes(trainer, settings),
+        "volumes": [*_own_volumes(search, name), *_to_documents(trainer.volumes)],
+        **_pod_options(trainer, settings),
     }
 
 
-def _wishes(trainer: Trainer, settings: PodSettings) -> dict[str, Any]:
+def _pod_options(trainer: Trainer, settings: PodSettings) -> dict[str, Any]:
     """What the user says about the pod as a whole; Kubernetes' own fields, under Kubernetes' own names."""
     secrets = dict.fromkeys((*settings.image_pull_secrets, *(secret.name for secret in trainer.image_pull_secrets or [])))
     wished = {
         "nodeSelector": dict(trainer.node_selector or {}),
         "affinity": trainer.affinity.to_json() if trainer.affinity is not None else None,
-        "tolerations": _documents(trainer.tolerations),
-        "topologySpreadConstraints": _documents(trainer.topology_spread_constraints),
-        "resourceClaims": _documents(trainer.resource_claims),
+        "tolerations": _to_documents(trainer.tolerations),
+        "topologySpreadConstraints": _to_documents(trainer.topology_spread_constraints),
+        "resourceClaims": _to_documents(trainer.resource_claims),
         "priorityClassName": trainer.priority_class_name,
         "schedulerName": trainer.scheduler_name,
         "runtimeClassName": trainer.runtime_class_name,
@@ -59,7 +59,7 @@ def _wishes(trainer: Trainer, settings: PodSettings) -> dict[str, Any]:
     return {key: value for key, value in wished.items() if value}
 
 
-def _documents(items: Sequence[Model] | None) -> list[dict[str, Any]]:
+def _to_documents(items: Sequence[Model] | None) -> list[dict[str, Any]]:
     return [item.to_json() for item in items or []]
 
 
@@ -70,10 +70,10 @@ def _container(search: Search, attempt: int, image: str, settings: PodSettings) 
         "image": image,
         "imagePullPolicy": settings.image_pull_policy,
         "env": _environment(search, attempt),
-        "envFrom": _documents(trainer.env_from),
+        "envFrom": _to_documents(trainer.env_from),
         "ports": [{"name": names.TRAINER_PORT_NAME, "containerPort": search.spec.monitoring.metrics_port, "protocol": "TCP"}],
         "resources": _resources(trainer),
-        "volumeMounts": [*_own_mounts(search), *_documents(trainer.volume_mounts)],
+        "volumeMounts": [*_own_mounts(search), *_to_documents(trainer.volume_mounts)],
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,
@@ -130,7 +130,7 @@ def _environment(search: Search, attempt: int) -> list[dict[str, Any]]:
         "TORCHINDUCTOR_CACHE_DIR": f"{names.SCRATCH_DIRECTORY}/inductor",
         "MPLCONFIGDIR": f"{names.SCRATCH_DIRECTORY}/matplotlib",
     }
-    wished = _documents(search.spec.trainer.env)
+    wished = _to_documents(search.spec.trainer.env)
     taken = {entry["name"] for entry in wished}
     limit = {"containerName": names.TRAINER_CONTAINER, "resource": "limits.cpu", "divisor": "1"}
     return [

@@ -265,14 +265,14 @@ def search_record(document: Document) -> SearchRecord:
         is_paused=text(part(metadata, "annotations"), ANNOTATION_PAUSED, "false") != "false",
         document=canonical(kept),
         spec_hash=sha256({name: value for name, value in spec.items() if name not in MUTABLE_SPEC}),
-        queue_labels=_of_kueue(labels),
-        queue_annotations=_of_kueue(part(metadata, "annotations")),
+        queue_labels=_select_kueue(labels),
+        queue_annotations=_select_kueue(part(metadata, "annotations")),
         status=canonical(status),
         job_uid=text(status, "jobUid"),
     )
 
 
-def _of_kueue(written: Document) -> tuple[tuple[str, str], ...]:
+def _select_kueue(written: Document) -> tuple[tuple[str, str], ...]:
     """The labels or annotations of a search that Kueue reads off its Jobs."""
     return tuple((name, text(written, name)) for name in sorted(written) if name.startswith(QUEUE_PREFIXES))
 
@@ -314,10 +314,10 @@ def job_record(document: Document) -> JobRecord | None:
         failure=_failure(status),
         num_failed=number(status, "failed", 0),
         backoff_limit=number(spec, "backoffLimit", _USUAL_BACKOFF_LIMIT),
-        starts_before=_counted(annotations, ANNOTATION_STARTS_BEFORE),
-        step_before=_counted(annotations, ANNOTATION_STEP_BEFORE),
-        interruptions_before=_counted(annotations, ANNOTATION_INTERRUPTIONS_BEFORE),
-        failures_before=_counted(annotations, ANNOTATION_FAILURES_BEFORE),
+        starts_before=_read_count(annotations, ANNOTATION_STARTS_BEFORE),
+        step_before=_read_count(annotations, ANNOTATION_STEP_BEFORE),
+        interruptions_before=_read_count(annotations, ANNOTATION_INTERRUPTIONS_BEFORE),
+        failures_before=_read_count(annotations, ANNOTATION_FAILURES_BEFORE),
     )
 
 
@@ -341,7 +341,7 @@ def pod_record(document: Document) -> PodRecord | None:
         search_uid=text(labels, LABEL_UID),
         job_uid=text(owner, "uid") if owner.get("kind") == "Job" else "",
         template=pod_template(spec),
-        attempt=_counted(labels, LABEL_ATTEMPT),
+        attempt=_read_count(labels, LABEL_ATTEMPT),
         created_s=epoch(metadata.get("creationTimestamp")) or 0.0,
         scheduled_s=epoch(scheduled.get("lastTransitionTime")) if is_scheduled else None,
         deletion_s=epoch(metadata.get("deletionTimestamp")),
@@ -368,7 +368,7 @@ def _controller(metadata: Document) -> Document:
     return next((owner for owner in parts(metadata, "ownerReferences") if owner.get("controller")), {})
 
 
-def _counted(written: Document, name: str) -> int:
+def _read_count(written: Document, name: str) -> int:
     """What a label or annotation counts; 0 when it was tampered with."""
     return _number(text(written, name))
 

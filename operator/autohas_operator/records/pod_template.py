@@ -122,11 +122,14 @@ def difference(pod: PodTemplate, job: PodTemplate, injected_mounts: Sequence[str
         name = min(set(pod.fixed) ^ set(job.fixed))[0]
         return f"{name} differs from its Job's"
     return (
-        _changed(pod.env, job.env, "variable")
-        or _changed(pod.mounts, job.mounts, "mount")
-        or _changed(pod.volumes, job.volumes, "volume")
-        or next((f"it has the variable {name}, which its Job has not" for name in _added(pod.env, job.env) if _loads(name)), None)
-        or _added_mount(pod, job, injected_mounts)
+        _find_changed(pod.env, job.env, "variable")
+        or _find_changed(pod.mounts, job.mounts, "mount")
+        or _find_changed(pod.volumes, job.volumes, "volume")
+        or next(
+            (f"it has the variable {name}, which its Job has not" for name in _find_added(pod.env, job.env) if _is_loader_variable(name)),
+            None,
+        )
+        or _find_added_mount(pod, job, injected_mounts)
         or next((f"another of its containers mounts {name}" for name in sorted(pod.shared - job.shared) if name in dict(job.volumes)), None)
     )
 
@@ -144,7 +147,7 @@ def is_made_alike(job: PodTemplate, wanted: PodTemplate) -> bool:
     return kept(job) == kept(wanted)
 
 
-def _changed(found: _Entries, wanted: _Entries, what: str) -> str | None:
+def _find_changed(found: _Entries, wanted: _Entries, what: str) -> str | None:
     """The first of the Job's entries that the pod lacks or has otherwise; of two of one name the later wins in a pod, so order counts."""
     names = {name for name, _ in wanted}
     ours = tuple(entry for entry in found if entry[0] in names)
@@ -154,16 +157,16 @@ def _changed(found: _Entries, wanted: _Entries, what: str) -> str | None:
     return f"{what} {odd} differs from its Job's"
 
 
-def _added(found: _Entries, wanted: _Entries) -> list[str]:
+def _find_added(found: _Entries, wanted: _Entries) -> list[str]:
     names = {name for name, _ in wanted}
     return [name for name, _ in found if name not in names]
 
 
-def _loads(variable: str) -> bool:
+def _is_loader_variable(variable: str) -> bool:
     return variable in _LOADING_NAMES or variable.startswith(_LOADING_PREFIXES)
 
 
-def _added_mount(pod: PodTemplate, job: PodTemplate, injected: Sequence[str]) -> str | None:
+def _find_added_mount(pod: PodTemplate, job: PodTemplate, injected: Sequence[str]) -> str | None:
     """A mount that the Job has not, unless it holds tokens only or the platform allows it: it may hide code or bring some."""
     known = dict(job.mounts)
     for path, mount in pod.mounts:

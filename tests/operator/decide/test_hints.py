@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from autohas_api.wire.reasons import Reason
 from autohas_api.wire.status import ConditionType
 from autohas_operator.decide.conditions import verdict_of
 from autohas_operator.errors import (
@@ -212,7 +213,7 @@ def test_however_long_the_sentence_the_cure_is_there(error: OperatorError) -> No
     assert ready is not None
     for reason, message in ((refused.reason, refused.message), (ready.reason, ready.message)):
         assert len(message) <= MAX_CONDITION_MESSAGE
-        assert message.endswith(CURES[reason])
+        assert message.endswith(CURES[Reason(reason)])
 
 
 def test_every_cure_leaves_room_for_the_sentence_before_it() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from autohas_api.testing.rejections import changed
+from autohas_api.wire.reasons import Reason
 from autohas_api.wire.status import ConditionType, Phase, Status
 from autohas_operator.decide.conditions import verdict_of
 from autohas_operator.decide.phases import CreateAttempt, DeleteJob
@@ -313,28 +314,22 @@ def test_a_service_account_must_be_one_that_the_platform_allows() -> None:
 
 
 @pytest.mark.parametrize(
-    ("obstacle", "phase", "kind", "said"),
+    ("blamed", "reason", "phase", "kind"),
     [
-        (Obstacle(blamed=Blamed.SPEC, reason="TemplateRejected", message="m"), Phase.REJECTED, ConditionType.ACCEPTED, "TemplateRejected"),
-        (Obstacle(blamed=Blamed.TRAINER, reason="JobForbidden", message="m"), Phase.PENDING, ConditionType.TRAINER_READY, "JobForbidden"),
-        (Obstacle(blamed=Blamed.TRAINER, reason="NameConflict", message="m"), Phase.PENDING, ConditionType.TRAINER_READY, "NameConflict"),
-        (Obstacle(blamed=Blamed.TRAINER, reason="JobNotCreated", message="m"), Phase.PENDING, ConditionType.TRAINER_READY, "JobNotCreated"),
-        (
-            Obstacle(blamed=Blamed.TRAINER, reason="NameStillTerminating", message="m"),
-            Phase.PENDING,
-            ConditionType.TRAINER_READY,
-            "NameStillTerminating",
-        ),
+        (Blamed.SPEC, Reason.TEMPLATE_REJECTED, Phase.REJECTED, ConditionType.ACCEPTED),
+        (Blamed.TRAINER, Reason.JOB_FORBIDDEN, Phase.PENDING, ConditionType.TRAINER_READY),
+        (Blamed.TRAINER, Reason.NAME_CONFLICT, Phase.PENDING, ConditionType.TRAINER_READY),
+        (Blamed.TRAINER, Reason.JOB_NOT_CREATED, Phase.PENDING, ConditionType.TRAINER_READY),
+        (Blamed.TRAINER, Reason.NAME_STILL_TERMINATING, Phase.PENDING, ConditionType.TRAINER_READY),
     ],
-    ids=lambda value: value.reason if isinstance(value, Obstacle) else "",
 )
-def test_a_refused_create_is_shown_and_not_counted_as_an_attempt(obstacle: Obstacle, phase: Phase, kind: ConditionType, said: str) -> None:
+def test_a_refused_create_is_shown_and_not_counted_as_an_attempt(blamed: Blamed, reason: Reason, phase: Phase, kind: ConditionType) -> None:
     """The spec stays editable: no attempt is noted."""
-    status = decide(observed(SEARCH, obstacle=obstacle)).status
+    status = decide(observed(SEARCH, obstacle=Obstacle(blamed=blamed, reason=reason, message="m"))).status
 
     assert status.phase is phase
     assert status.attempt is None
-    assert verdict(status, kind) == ("False", said)
+    assert verdict(status, kind) == ("False", reason.value)
 
 
 def test_a_search_that_is_being_deleted_is_left_to_the_garbage_collector() -> None:

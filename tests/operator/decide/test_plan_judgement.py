@@ -17,14 +17,14 @@ _LATER = Rule(expression="false", message="is not taken any more", field_path=".
 
 def test_a_rule_of_a_later_version_is_for_searches_that_have_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
     """The operator is upgraded: a new search is rejected, the one that runs goes on and its result is stored."""
-    module._judgement.cache_clear()
+    module._judge.cache_clear()
     monkeypatch.setattr(Spec, "rules", (*Spec.rules, _LATER))
     over = ended_pod(JOB, code=0, message=result_text_before(monkeypatch))
 
     fresh = decide(observed(SEARCH)).status
     running = decide(observed(SEARCH, JOB, POD, report=report(SEARCH)), RUNNING).status
     ended = decide(observed(SEARCH, JOB, over), RUNNING).status
-    module._judgement.cache_clear()
+    module._judge.cache_clear()
 
     assert (fresh.phase, verdict(fresh, ConditionType.ACCEPTED)) == (Phase.REJECTED, ("False", "InvalidSpec"))
     assert (running.phase, verdict(running, ConditionType.ACCEPTED)) == (Phase.RUNNING, ("True", "Valid"))
@@ -52,8 +52,8 @@ def test_a_search_that_is_wrong_is_judged_once(monkeypatch: pytest.MonkeyPatch) 
     status = decide(observed(wrong)).status
     for second in range(99):
         status = decide(observed(wrong), status, at_s=NOW_S + second).status
-    kept = module._judgement(observed(wrong).search.document, has_begun=False)
-    module._judgement.cache_clear()
+    kept = module._judge(observed(wrong).search.document, has_begun=False)
+    module._judge.cache_clear()
 
     assert judged == ["AutoHASSearch"]
     assert verdict(status, ConditionType.ACCEPTED) == ("False", "InvalidSpec")

@@ -9,6 +9,7 @@ import pytest
 
 from autohas_api.base.names import ANNOTATION_PAUSED, LABEL_ATTEMPT
 from autohas_api.testing.rejections import changed
+from autohas_api.wire.reasons import Reason
 from autohas_api.wire.status import ConditionType, Phase, Status
 from autohas_operator.decide.cleanup import CleanUp
 from autohas_operator.decide.conditions import verdict_of
@@ -328,7 +329,7 @@ def test_a_checkpoint_that_grows_old_is_announced_once() -> None:
 
 def test_a_first_job_that_is_refused_for_too_long_ends_the_search() -> None:
     """Without a Job the start deadline counts from acceptance; the refusal is what it waited for."""
-    refused = Obstacle(blamed=Blamed.TRAINER, reason="JobForbidden", message="exceeded quota: count/jobs.batch")
+    refused = Obstacle(blamed=Blamed.TRAINER, reason=Reason.JOB_FORBIDDEN, message="exceeded quota: count/jobs.batch")
     first = decide(observed(LATE, obstacle=refused)).status
     early, late = (decide(observed(LATE, obstacle=refused), first, at_s=NOW_S + at_s) for at_s in (600, 601))
     told = verdict_of(late.status, ConditionType.SUCCEEDED)
@@ -343,7 +344,7 @@ def test_a_first_job_that_is_refused_for_too_long_ends_the_search() -> None:
 @pytest.mark.parametrize(("path", "value"), [("spec.suspend", True), ("metadata.annotations", {ANNOTATION_PAUSED: "true"})])
 def test_time_at_rest_does_not_count_against_the_first_job(path: str, value: object) -> None:
     """Resumed after an hour and refused: the deadline of 600 s counts from then, not from acceptance."""
-    refused = Obstacle(blamed=Blamed.TRAINER, reason="JobForbidden", message="exceeded quota: count/jobs.batch")
+    refused = Obstacle(blamed=Blamed.TRAINER, reason=Reason.JOB_FORBIDDEN, message="exceeded quota: count/jobs.batch")
     accepted = decide(observed(LATE, obstacle=refused)).status
     resting = decide(observed(changed(LATE, path, value)), accepted, at_s=NOW_S + 2).status
     resumed = decide(observed(LATE, obstacle=refused), resting, at_s=NOW_S + 3600)

@@ -9,6 +9,7 @@ import pytest
 from autohas_api.base.digest import sha256
 from autohas_api.base.names import LABEL_PRIORITY, LABEL_QUEUE
 from autohas_api.testing.rejections import changed
+from autohas_api.wire.reasons import Reason
 from autohas_api.wire.status import CheckpointStatus, ConditionType, Phase, Status
 from autohas_operator.decide.conditions import verdict_of
 from autohas_operator.decide.phases import CreateAttempt, DeleteJob
@@ -390,7 +391,7 @@ def next_job(status: Status) -> dict[str, Any]:
 AT_REST = after(observed(SEARCH), observed(SEARCH, JOB, POD, report=report(SEARCH)), observed(PAUSED, LEAVING_JOB), observed(PAUSED))
 RESUMED = decide(observed(SEARCH), AT_REST, at_s=NOW_S + 5).status.model_copy(update={"job_uid": "job-2"})
 NEXT_JOB = next_job(AT_REST)
-QUOTA = Obstacle(blamed=Blamed.TRAINER, reason="QuotaExceeded", message="exceeded quota: pods")
+QUOTA = Obstacle(blamed=Blamed.TRAINER, reason=Reason.QUOTA_EXCEEDED, message="exceeded quota: pods")
 FULL = Explanation(reason="FailedCreate", message="exceeded quota: pods", time_s=NOW_S + 9)
 QUEUED_AGAIN = after(observed(SEARCH), observed(SEARCH, JOB, POD, report=report(SEARCH)), observed(SEARCH, HELD))
 

@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from autohas_api.wire.status import Status
-from autohas_operator.decide.reports import write_due_in
+from autohas_operator.decide.reports import write_due_in_s
 from autohas_operator.errors import ForbiddenError, InvalidError
 from autohas_operator.testing.builders import NOW_S, notice, observed, report, running_pod, stored_job, stored_search
 from autohas_operator.testing.decisions import JOB, POD, RUNNING, SEARCH, decide
@@ -25,7 +25,7 @@ GREATEST = 2**53 - 1
 @pytest.mark.parametrize(("age_s", "due_s"), [(0, 15), (5, 10), (15, 0), (600, 0), (-1, 0), (-600, 0)])
 def test_progress_waits_for_no_time_that_another_clock_wrote(age_s: float, due_s: float) -> None:
     """The operator moved here from a node whose clock is ten minutes ahead: the next report is written at once, then every 15 s."""
-    assert write_due_in(Status(last_report_time=timestamp(NOW_S)), NOW_S + age_s) == due_s
+    assert write_due_in_s(Status(last_report_time=timestamp(NOW_S)), NOW_S + age_s) == due_s
 
 
 def test_progress_goes_on_after_a_move_to_a_slower_clock() -> None:

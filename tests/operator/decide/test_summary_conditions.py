@@ -12,6 +12,7 @@ from lupa.lua51 import LuaRuntime
 
 from autohas_api.generate.crd import custom_resource_definition
 from autohas_api.testing.rejections import changed
+from autohas_api.wire.reasons import Reason
 from autohas_api.wire.status import ConditionType, Phase, Status
 from autohas_operator.decide.conditions import Verdict, summary_verdicts
 from autohas_operator.records.observed import Observed
@@ -95,7 +96,7 @@ def test_tools_read_every_state_as_it_is(argo: Any, status: Status, phase: Phase
 @pytest.mark.parametrize("phase", Phase)
 def test_no_phase_is_stalled_and_at_work_at_once(phase: Phase) -> None:
     """Exactly one of Ready, Reconciling and Stalled is True, whatever the phase; Ready has the reason, the others the phase as theirs."""
-    verdicts = summary_verdicts(phase, Verdict(status="False", reason="QuotaExceeded", message="why"))
+    verdicts = summary_verdicts(phase, Verdict(status="False", reason=Reason.QUOTA_EXCEEDED, message="why"))
 
     assert sorted(verdict.status for verdict in verdicts.values()) == ["False", "False", "True"]
     assert verdicts[ConditionType.READY].reason == "QuotaExceeded"

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from autohas_api.wire.reasons import Reason
 from autohas_operator.client import EVENTS
 from autohas_operator.decide.announcements import Announcement
 from autohas_operator.metrics import Metrics
@@ -18,7 +19,7 @@ from autohas_operator.testing.world import FakeApi
 
 
 def notice(message: str) -> Announcement:
-    return Announcement(type="Warning", reason="Notice", message=message)
+    return Announcement(type="Warning", reason=Reason.TRAINER_NOTICE, message=message)
 
 
 def told(words: dict[str, int], *, later_s: float = 0.0) -> tuple[dict[str, int], str]:
@@ -91,7 +92,7 @@ class Crowd:
     def _clock(self) -> float:
         return self.api.now_s
 
-    def say(self, name: str, reason: str, message: str = "m") -> None:
+    def say(self, name: str, reason: Reason, message: str = "m") -> None:
         document = stored_search(name)
         record = search_record({**document, "metadata": {**document["metadata"], "uid": name}})
         self.recorder.announce(record, [Announcement(type="Normal", reason=reason, message=message)])
@@ -123,9 +124,9 @@ def test_in_a_flood_the_newest_is_posted_first() -> None:
     """Of 400 searches the last one fails while hundreds of events wait: a second later it can be read."""
     crowd = Crowd()
     for number in range(400):
-        crowd.say(f"s{number}", "SearchAccepted")
+        crowd.say(f"s{number}", Reason.SEARCH_ACCEPTED)
     crowd.post(until_s=10)
-    crowd.say("s7", "SearchFailed")
+    crowd.say("s7", Reason.SEARCH_FAILED)
     crowd.post(until_s=11)
 
     assert crowd.posted_s["s7: SearchFailed"] <= 10.4
@@ -135,7 +136,7 @@ def test_what_is_ten_minutes_late_is_dropped_and_counted() -> None:
     """6,000 events at once: 100 and 5 a second for ten minutes are posted, the rest never, and then the queue is empty."""
     crowd = Crowd()
     for number in range(2000):
-        for reason in ("SearchAccepted", "CheckpointNotDurable", "TrainerJobCreated"):
+        for reason in (Reason.SEARCH_ACCEPTED, Reason.CHECKPOINT_NOT_DURABLE, Reason.TRAINER_JOB_CREATED):
             crowd.say(f"s{number}", reason)
     posted = 0
 
@@ -157,9 +158,9 @@ def test_under_a_backlog_an_event_replaces_the_older_one_of_its_kind() -> None:
     """Interrupted three times while 150 others wait: the last interruption is posted, the two before it are counted as dropped."""
     crowd = Crowd()
     for number in range(150):
-        crowd.say(f"s{number}", "SearchAccepted")
+        crowd.say(f"s{number}", Reason.SEARCH_ACCEPTED)
     for pod in ("a", "b", "c"):
-        crowd.say("s1", "SearchInterrupted", f"pod {pod} was stopped")
+        crowd.say("s1", Reason.SEARCH_INTERRUPTED, f"pod {pod} was stopped")
     crowd.post()
 
     assert [event["message"] for event in crowd.events() if event["reason"] == "SearchInterrupted"] == ["pod c was stopped"]
@@ -171,7 +172,7 @@ def test_without_a_backlog_nothing_is_lost_and_the_order_stays() -> None:
     """Three interruptions are three events, posted as they happened; what is said twice is one event that counts both."""
     crowd = Crowd()
     for pod in ("a", "b", "c", "c"):
-        crowd.say("s1", "SearchInterrupted", f"pod {pod} was stopped")
+        crowd.say("s1", Reason.SEARCH_INTERRUPTED, f"pod {pod} was stopped")
     crowd.post()
 
     assert [(event["message"][4], event["count"]) for event in crowd.events()] == [("a", 1), ("b", 1), ("c", 2)]
@@ -181,7 +182,7 @@ def test_the_newest_ten_thousand_are_kept() -> None:
     """Memory is bounded: of 10,500 that wait the oldest 500 are dropped."""
     crowd = Crowd()
     for number in range(10_500):
-        crowd.say(f"s{number}", "SearchAccepted")
+        crowd.say(f"s{number}", Reason.SEARCH_ACCEPTED)
 
     assert crowd.num_dropped() == 500
     crowd.post(until_s=1)

@@ -7,6 +7,7 @@ from collections import Counter
 
 import pytest
 
+from autohas_api.wire.reasons import Reason
 from autohas_api.wire.status import ConditionType
 from autohas_operator.client import CONFIG_MAPS, EVENTS, JOBS, SEARCHES
 from autohas_operator.errors import Blamed, ForbiddenError, InvalidError, Obstacle, OperatorError
@@ -37,8 +38,8 @@ class Counting:
 
 
 OBSTACLES = [
-    Obstacle(blamed=Blamed.TRAINER, reason="JobForbidden", message=sentences.JOB_QUOTA),
-    Obstacle(blamed=Blamed.SPEC, reason="TemplateRejected", message="spec.template: Invalid value"),
+    Obstacle(blamed=Blamed.TRAINER, reason=Reason.JOB_FORBIDDEN, message=sentences.JOB_QUOTA),
+    Obstacle(blamed=Blamed.SPEC, reason=Reason.TEMPLATE_REJECTED, message="spec.template: Invalid value"),
 ]
 
 

@@ -14,7 +14,7 @@ from autohas_operator.client import JOBS
 from autohas_operator.decide.cleanup import CleanUp
 from autohas_operator.decide.conditions import verdict_of
 from autohas_operator.decide.phases import CreateAttempt, DeleteJob
-from autohas_operator.decide.termination_message import end_of_log
+from autohas_operator.decide.termination_message import summarize_log
 from autohas_operator.testing.builders import (
     NOW_S,
     condition,
@@ -331,7 +331,7 @@ LOGS = {
 @pytest.mark.parametrize(("log", "said"), LOGS.values(), ids=LOGS)
 def test_the_end_of_a_log_is_read_as_a_person_would(log: str, said: str) -> None:
     """The last error first, then whole lines only; lines in JSON are text."""
-    assert end_of_log(log) == said
+    assert summarize_log(log) == said
 
 
 def test_a_killed_trainer_is_quoted_in_whole_lines() -> None:
