@@ -19,7 +19,7 @@ from autohas_operator.decide.phases import CreateAttempt
 from autohas_operator.decide.plan import plan
 from autohas_operator.testing.builders import NOW_S, PODS, observed, stored_search
 from autohas_operator.testing.decisions import SEARCH
-from autohas_operator.testing.wishes import EVERY_WISH
+from autohas_operator.testing.trainer_fields import EVERY_TRAINER_FIELD
 from rendering import Objects, rendered
 from testcluster.client import Tool
 
@@ -68,7 +68,7 @@ def made(search: dict[str, Any]) -> dict[str, Any]:
 def test_the_table_is_what_the_operator_makes(helm: Tool) -> None:
     """Kinds of volumes: those that a search may name, which are those of the manifests. Kinds of containers likewise."""
     policy = policies(rendered(helm))[NAME]
-    specs = [made(stored_search(trainer=EVERY_WISH)), made(changed(SEARCH, "spec.checkpoint", {}))]
+    specs = [made(stored_search(trainer=EVERY_TRAINER_FIELD)), made(changed(SEARCH, "spec.checkpoint", {}))]
     volumes = {kind for spec in specs for volume in spec["volumes"] for kind in volume if kind != "name"}
     nameable = {field.alias or name for name, field in Volume.model_fields.items()} - {"name"}
 

@@ -13,7 +13,7 @@ from autohas_api.testing.rejections import REJECTED_BY_RULE, REJECTED_BY_SCHEMA,
 from autohas_operator.manifests.job import Attempt, build_job
 from autohas_operator.records.observed import search_record
 from autohas_operator.testing.builders import PODS, SEARCH_UID
-from autohas_operator.testing.wishes import EVERY_WISH, PLACEMENT
+from autohas_operator.testing.trainer_fields import EVERY_TRAINER_FIELD, PLACEMENT
 from testcluster.cluster import Cluster
 from testcluster.commands import CommandFailedError
 
@@ -43,7 +43,7 @@ def test_the_example_is_accepted_and_completed_with_defaults(server: Cluster) ->
 
 def test_a_job_with_every_wish_is_taken_by_the_server(server: Cluster) -> None:
     """Everything that a search can say about its pod is stored by the CRD and accepted by the Job's own validation."""
-    stored = json.loads(_create(server, changed(a_search(), "spec.trainer", EVERY_WISH), "--dry-run=server"))
+    stored = json.loads(_create(server, changed(a_search(), "spec.trainer", EVERY_TRAINER_FIELD), "--dry-run=server"))
     stored["metadata"]["uid"] = SEARCH_UID
     record = search_record(stored)
     job = build_job(record, accept(json.loads(record.document))[0], Attempt(number=1, image="trainer:1"), PODS)

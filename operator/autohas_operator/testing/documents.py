@@ -1,4 +1,4 @@
-"""What the world of tests does with documents and lists of them. Pure."""
+"""Operations of the fake cluster on JSON documents and lists of them. Pure."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from autohas_operator.errors import UnreachableError
 from autohas_operator.metrics import Metrics
 from autohas_operator.records.observed import Key
 from autohas_operator.testing.builders import report, running_pod, stored_job, stored_search
-from autohas_operator.testing.world import FakeApi
+from autohas_operator.testing.fake_cluster import FakeApi
 
 KEY = Key("ml", "fashion")
 SEARCH = stored_search()

@@ -17,7 +17,7 @@ from autohas_operator.cluster.workqueue import WorkQueue
 from autohas_operator.metrics import Metrics
 from autohas_operator.records.observed import Key, job_record, pod_record, search_record
 from autohas_operator.testing.builders import NOW_S, condition, ended_pod, running_pod, stored_job, stored_search
-from autohas_operator.testing.world import FakeApi
+from autohas_operator.testing.fake_cluster import FakeApi
 from autohas_operator.wording import epoch
 
 SEARCH = stored_search()

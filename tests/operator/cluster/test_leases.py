@@ -15,8 +15,8 @@ from autohas_operator.metrics import Metrics
 from autohas_operator.process.server import Health
 from autohas_operator.reconcile.reconciler import Reconciler
 from autohas_operator.testing import builders
-from autohas_operator.testing.lives import SEARCH
-from autohas_operator.testing.world import FakeApi, Refusing, World
+from autohas_operator.testing.fake_cluster import FakeApi, FakeCluster, Refusal
+from autohas_operator.testing.scenarios import SEARCH
 
 LASTS_S = DURATIONS * PERIOD_S
 
@@ -49,21 +49,21 @@ class Rivals:
 
 
 def run(scenario: Callable[[Rivals], Awaitable[Any]]) -> Any:
-    async def whole() -> Any:
+    async def play() -> Any:
         return await scenario(Rivals())
 
-    return asyncio.run(whole())
+    return asyncio.run(play())
 
 
 def test_the_first_serves_and_the_second_names_it() -> None:
     """Each asks twice; the Lease is written once, and who holds it is what the second one says."""
 
-    async def scenario(world: Rivals) -> None:
-        answers = [await who.holds("ml") for who in (world.first, world.second, world.first, world.second)]
+    async def scenario(cluster: Rivals) -> None:
+        answers = [await who.holds("ml") for who in (cluster.first, cluster.second, cluster.first, cluster.second)]
 
         assert answers == [True, False, True, False]
-        assert world.holder == "a/autohas-operator"
-        assert (world.first.taken(), world.second.taken()) == ({}, {"ml": "a/autohas-operator"})
+        assert cluster.holder == "a/autohas-operator"
+        assert (cluster.first.taken(), cluster.second.taken()) == ({}, {"ml": "a/autohas-operator"})
 
     run(scenario)
 
@@ -71,20 +71,20 @@ def test_the_first_serves_and_the_second_names_it() -> None:
 def test_the_second_takes_over_when_the_first_is_gone() -> None:
     """Not one second before the Lease has expired; then its searches are looked at again."""
 
-    async def scenario(world: Rivals) -> None:
-        await world.first.holds("ml")
-        await world.second.holds("ml")
-        world.elapsed_s = LASTS_S - 1
-        await world.second.refresh("ml")
-        early = world.holder
-        world.elapsed_s = LASTS_S
-        await world.second.refresh("ml")
+    async def scenario(cluster: Rivals) -> None:
+        await cluster.first.holds("ml")
+        await cluster.second.holds("ml")
+        cluster.elapsed_s = LASTS_S - 1
+        await cluster.second.refresh("ml")
+        early = cluster.holder
+        cluster.elapsed_s = LASTS_S
+        await cluster.second.refresh("ml")
 
-        assert (early, world.holder) == ("a/autohas-operator", "b/autohas-operator")
-        assert await world.second.holds("ml")
-        assert world.woken == [("b/autohas-operator", "ml")]
-        assert not await world.first.holds("ml")  # it comes back and asks before it acts
-        assert world.first.taken() == {"ml": "b/autohas-operator"}
+        assert (early, cluster.holder) == ("a/autohas-operator", "b/autohas-operator")
+        assert await cluster.second.holds("ml")
+        assert cluster.woken == [("b/autohas-operator", "ml")]
+        assert not await cluster.first.holds("ml")  # it comes back and asks before it acts
+        assert cluster.first.taken() == {"ml": "b/autohas-operator"}
 
     run(scenario)
 
@@ -92,14 +92,14 @@ def test_the_second_takes_over_when_the_first_is_gone() -> None:
 def test_a_holder_that_renews_keeps_its_namespace() -> None:
     """An hour of renewals, each period one."""
 
-    async def scenario(world: Rivals) -> None:
+    async def scenario(cluster: Rivals) -> None:
         for second in range(0, 3600, int(PERIOD_S)):
-            world.elapsed_s = second
-            await world.first.refresh("ml")
-            await world.second.refresh("ml")
+            cluster.elapsed_s = second
+            await cluster.first.refresh("ml")
+            await cluster.second.refresh("ml")
 
-        assert world.holder == "a/autohas-operator"
-        assert world.woken == []
+        assert cluster.holder == "a/autohas-operator"
+        assert cluster.woken == []
 
     run(scenario)
 
@@ -107,9 +107,9 @@ def test_a_holder_that_renews_keeps_its_namespace() -> None:
 def test_a_restart_of_the_holder_serves_at_once() -> None:
     """The holder is the release: a new pod of it does not wait for its predecessor's Lease."""
 
-    async def scenario(world: Rivals) -> None:
-        await world.first.holds("ml")
-        assert await world.operator("a/autohas-operator").holds("ml")
+    async def scenario(cluster: Rivals) -> None:
+        await cluster.first.holds("ml")
+        assert await cluster.operator("a/autohas-operator").holds("ml")
 
     run(scenario)
 
@@ -117,13 +117,13 @@ def test_a_restart_of_the_holder_serves_at_once() -> None:
 def test_clocks_need_not_agree() -> None:
     """An operator whose clock is a day ahead does not take a Lease that is renewed."""
 
-    async def scenario(world: Rivals) -> None:
-        ahead = world.operator("c/autohas-operator", skew_s=86_400)
-        await world.first.holds("ml")
+    async def scenario(cluster: Rivals) -> None:
+        ahead = cluster.operator("c/autohas-operator", skew_s=86_400)
+        await cluster.first.holds("ml")
         answers = []
         for second in range(0, 400, int(PERIOD_S)):
-            world.elapsed_s = second
-            await world.first.refresh("ml")
+            cluster.elapsed_s = second
+            await cluster.first.refresh("ml")
             await ahead.refresh("ml")
             answers.append(await ahead.holds("ml"))
 
@@ -135,14 +135,14 @@ def test_clocks_need_not_agree() -> None:
 def test_of_two_that_find_it_expired_one_wins() -> None:
     """Both have read the same version: the second write is a conflict and its author looks again."""
 
-    async def scenario(world: Rivals) -> None:
-        third = world.operator("c/autohas-operator")
-        for who in (world.first, world.second, third):
+    async def scenario(cluster: Rivals) -> None:
+        third = cluster.operator("c/autohas-operator")
+        for who in (cluster.first, cluster.second, third):
             await who.holds("ml")
-        world.elapsed_s = LASTS_S
-        await asyncio.gather(world.second.refresh("ml"), third.refresh("ml"))
+        cluster.elapsed_s = LASTS_S
+        await asyncio.gather(cluster.second.refresh("ml"), third.refresh("ml"))
 
-        assert sorted([await world.second.holds("ml"), await third.holds("ml")]) == [False, True]
+        assert sorted([await cluster.second.holds("ml"), await third.holds("ml")]) == [False, True]
 
     run(scenario)
 
@@ -151,14 +151,14 @@ def test_of_two_that_find_it_expired_one_wins() -> None:
 def test_a_lease_lasts_no_longer_than_an_operator_would_ask(duration: object) -> None:
     """People with the role edit may write Leases of a namespace, of any duration: one that is not renewed ends within the hour."""
 
-    async def scenario(world: Rivals) -> None:
+    async def scenario(cluster: Rivals) -> None:
         spec = {"holderIdentity": "nobody", "leaseDurationSeconds": duration, "renewTime": "2027-01-15T08:00:00.000000Z"}
-        world.api.add(LEASES, "ml", {"metadata": {"name": "autohas-operator"}, "spec": spec})
-        at_first = await world.first.holds("ml")
-        world.elapsed_s = MAX_DURATION_S
-        await world.first.refresh("ml")
+        cluster.api.add(LEASES, "ml", {"metadata": {"name": "autohas-operator"}, "spec": spec})
+        at_first = await cluster.first.holds("ml")
+        cluster.elapsed_s = MAX_DURATION_S
+        await cluster.first.refresh("ml")
 
-        assert (at_first, world.holder) == (False, "a/autohas-operator")
+        assert (at_first, cluster.holder) == (False, "a/autohas-operator")
 
     run(scenario)
 
@@ -166,10 +166,10 @@ def test_a_lease_lasts_no_longer_than_an_operator_would_ask(duration: object) ->
 def test_without_the_right_to_leases_the_namespace_is_served() -> None:
     """Roles of an older chart: a warning, and everything as before."""
 
-    async def scenario(world: Rivals) -> None:
-        world.api.trouble = Refusing("get", "leases", ForbiddenError(status=403, message="leases is forbidden", request="GET"))
-        assert await world.first.holds("ml")
-        assert world.first.taken() == {}
+    async def scenario(cluster: Rivals) -> None:
+        cluster.api.fault = Refusal("get", "leases", ForbiddenError(status=403, message="leases is forbidden", request="GET"))
+        assert await cluster.first.holds("ml")
+        assert cluster.first.taken() == {}
 
     run(scenario)
 
@@ -177,14 +177,14 @@ def test_without_the_right_to_leases_the_namespace_is_served() -> None:
 def test_a_holder_that_cannot_renew_stops_in_time() -> None:
     """When its Lease has expired by its own clock and the API server does not answer, it is not sure any more."""
 
-    async def scenario(world: Rivals) -> None:
-        await world.first.holds("ml")
-        world.api.trouble = Refusing("get", "leases", UnreachableError("no answer"))
-        world.elapsed_s = LASTS_S - 1
-        assert await world.first.holds("ml")
-        world.elapsed_s = LASTS_S
+    async def scenario(cluster: Rivals) -> None:
+        await cluster.first.holds("ml")
+        cluster.api.fault = Refusal("get", "leases", UnreachableError("no answer"))
+        cluster.elapsed_s = LASTS_S - 1
+        assert await cluster.first.holds("ml")
+        cluster.elapsed_s = LASTS_S
         with pytest.raises(UnreachableError):
-            await world.first.holds("ml")
+            await cluster.first.holds("ml")
 
     run(scenario)
 
@@ -193,29 +193,29 @@ def test_a_namespace_of_another_operator_is_left_alone() -> None:
     """A search appears there: no Job, no status, no event."""
 
     async def scenario() -> None:
-        world = World()
-        operator = world.operator
+        cluster = FakeCluster()
+        operator = cluster.operator
 
         async def never(_namespace: str) -> bool:
             return False
 
         operator.reconciler = Reconciler(
-            world.api,
+            cluster.api,
             operator.cache,
             operator.events,
             builders.PODS,
-            lambda: world.api.now_s,
+            lambda: cluster.api.now_s,
             explanations=operator.explanations,
             metrics=operator.metrics,
-            monotonic=lambda: world.api.now_s,
+            monotonic=lambda: cluster.api.now_s,
             may_serve=never,
         )
-        world.apply(SEARCH)
-        await world.settle()
+        cluster.apply(SEARCH)
+        await cluster.settle()
 
-        assert world.api.num_writes == 0
-        assert world.status == {}
-        assert (list(world.api.all(JOBS)), list(world.api.all(EVENTS))) == ([], [])
+        assert cluster.api.num_writes == 0
+        assert cluster.status == {}
+        assert (list(cluster.api.all(JOBS)), list(cluster.api.all(EVENTS))) == ([], [])
 
     asyncio.run(scenario())
 

@@ -18,7 +18,7 @@ from autohas_operator.errors import ForbiddenError, OperatorError, UnreachableEr
 from autohas_operator.metrics import Metrics
 from autohas_operator.records.observed import Key
 from autohas_operator.testing.builders import stored_search
-from autohas_operator.testing.world import FakeApi
+from autohas_operator.testing.fake_cluster import FakeApi
 
 SERVED = ("a", "b", "c")
 

@@ -10,7 +10,7 @@ import pytest
 
 from autohas_api.testing.rejections import changed
 from autohas_operator.testing.builders import DURABLE
-from autohas_operator.testing.wishes import EVERY_WISH
+from autohas_operator.testing.trainer_fields import EVERY_TRAINER_FIELD
 
 pytestmark = pytest.mark.control_plane
 
@@ -92,7 +92,8 @@ def test_a_right_that_is_missing_is_named(bench: Any) -> None:
 
 def test_a_pod_gets_everything_that_is_wished(bench: Any) -> None:
     """Accepted by CRD, Job validation and admission: the pod that is made has the wishes in its spec."""
-    wish = {name: part for name, part in EVERY_WISH.items() if name not in ("serviceAccountName", "priorityClassName", "runtimeClassName")}
+    absent = ("serviceAccountName", "priorityClassName", "runtimeClassName")
+    wish = {name: value for name, value in EVERY_TRAINER_FIELD.items() if name not in absent}
     bench.apply(changed(DURABLE, "spec.trainer", wish))
     pod = bench.pod()
 

@@ -21,7 +21,7 @@ from autohas_operator.errors import (
 )
 from autohas_operator.hints import CURES
 from autohas_operator.records.observed import Explanation
-from autohas_operator.testing import sentences
+from autohas_operator.testing import kubernetes_messages
 from autohas_operator.testing.builders import NOW_S, ended_pod, observed, stored_pod
 from autohas_operator.testing.decisions import CREATED, JOB, RUNNING, SEARCH, decide
 from autohas_operator.wording import MAX_CONDITION_MESSAGE
@@ -44,28 +44,28 @@ def event(reason: str, message: str) -> Explanation:
 
 RELAYED = [
     (
-        (unscheduled(sentences.NO_GPU),),
+        (unscheduled(kubernetes_messages.NO_GPU),),
         None,
         "Unschedulable",
         "0/1 nodes are available: 1 Insufficient nvidia.com/gpu.",
         "check spec.trainer (resources, nodeSelector, affinity, tolerations) and the claims that it and spec.checkpoint name",
     ),
     (
-        (unscheduled(sentences.NO_CLAIM),),
+        (unscheduled(kubernetes_messages.NO_CLAIM),),
         None,
         "Unschedulable",
         '0/1 nodes are available: persistentvolumeclaim "ck" not found.',
         "check spec.trainer (resources, nodeSelector, affinity, tolerations) and the claims that it and spec.checkpoint name",
     ),
     (
-        (waiting("ImagePullBackOff", sentences.NO_IMAGE),),
+        (waiting("ImagePullBackOff", kubernetes_messages.NO_IMAGE),),
         None,
         "ImagePullFailed",
         'ImagePullBackOff: Back-off pulling image "ghcr.io/none/trainer:1"',
         "check spec.trainer.image and spec.trainer.imagePullSecrets, or the chart's trainer.image and imagePullSecrets",
     ),
     (
-        (waiting("CreateContainerConfigError", sentences.NO_ENVIRONMENT),),
+        (waiting("CreateContainerConfigError", kubernetes_messages.NO_ENVIRONMENT),),
         None,
         "ContainerNotCreated",
         'CreateContainerConfigError: secret "token" not found',
@@ -73,21 +73,21 @@ RELAYED = [
     ),
     (
         (waiting("ContainerCreating"),),
-        event("FailedAttachVolume", sentences.ELSEWHERE),
+        event("FailedAttachVolume", kubernetes_messages.ELSEWHERE),
         "FailedMount",
         'FailedAttachVolume: Multi-Attach error for volume "pvc-1" Volume is already used by pod(s) other',
         "check that the claims and volumes of spec.checkpoint and spec.trainer exist, are bound, and are held by no other node",
     ),
     (
         (),
-        event("FailedCreate", sentences.QUOTA),
+        event("FailedCreate", kubernetes_messages.QUOTA),
         "QuotaExceeded",
         "exceeded quota: gpus, requested: requests.nvidia.com/gpu=1",
         "raise the quota, or wait until others have ended; tried again within 10 minutes",
     ),
     (
         (ended_pod(JOB, code=75, ended_s=NOW_S),),
-        event("FailedCreate", sentences.QUOTA),
+        event("FailedCreate", kubernetes_messages.QUOTA),
         "QuotaExceeded",
         "exceeded quota: gpus, requested: requests.nvidia.com/gpu=1",
         "raise the quota, or wait until others have ended; tried again within 10 minutes",
@@ -111,7 +111,7 @@ def test_a_sentence_about_a_pod_is_followed_by_what_to_do(
     assert verdict.message.endswith(f"; {cure}")
 
 
-FORBIDDEN = ForbiddenError(status=403, message=sentences.JOB_QUOTA, request="POST")
+FORBIDDEN = ForbiddenError(status=403, message=kubernetes_messages.JOB_QUOTA, request="POST")
 INVALID = InvalidError(status=422, message="spec.template.spec.nodeSelector: Invalid value", request="POST")
 DOWN = ApiError(status=500, message='failed calling webhook "mjob.kb.io"', request="POST")
 ABOUT_JOBS = [

@@ -13,7 +13,7 @@ from autohas_operator.decide.conditions import verdict_of
 from autohas_operator.decide.phases import CreateAttempt
 from autohas_operator.decide.plan import plan
 from autohas_operator.records.observed import Explanation, Observed, Report
-from autohas_operator.testing import sentences
+from autohas_operator.testing import kubernetes_messages
 from autohas_operator.testing.builders import (
     NOW_S,
     PODS,
@@ -67,7 +67,7 @@ def waiting(reason: str, message: str = "") -> dict[str, Any]:
 UNSCHEDULABLE = stored_pod(
     JOB,
     scheduled=False,
-    conditions=[{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": sentences.NO_GPU}],
+    conditions=[{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": kubernetes_messages.NO_GPU}],
 )
 TERMINATING = changed(POD, "metadata.deletionTimestamp", "2027-01-15T08:00:00Z")
 LOST = changed(POD, "metadata.deletionTimestamp", "2027-01-15T07:50:00Z")
@@ -77,13 +77,13 @@ EARLY = replace(NEVER, misses=4, is_early=True)
 SKEW = Report(pod_uid="pod-1", time_s=NOW_S, progress=None, misses=1, problem="message has version 2", is_version_skew=True)
 DISRUPTED = changed(ended_pod(JOB, code=137), "status.conditions", [condition("DisruptionTarget", message="preempted by vip")])
 
-UNMOUNTED = Explanation(reason="FailedMount", message=sentences.NO_MOUNT, time_s=NOW_S)
+UNMOUNTED = Explanation(reason="FailedMount", message=kubernetes_messages.NO_MOUNT, time_s=NOW_S)
 
 TRAINER_STATES = [
     (observed(SEARCH, JOB), 1, Phase.STARTING, ("False", "WaitingForPod")),
     (observed(SEARCH, JOB), 25, Phase.STARTING, ("False", "PodsNotCreated")),
     (
-        observed(SEARCH, JOB, explanation=Explanation(reason="FailedCreate", message=sentences.QUOTA, time_s=NOW_S)),
+        observed(SEARCH, JOB, explanation=Explanation(reason="FailedCreate", message=kubernetes_messages.QUOTA, time_s=NOW_S)),
         25,
         Phase.STARTING,
         ("False", "QuotaExceeded"),
@@ -91,10 +91,10 @@ TRAINER_STATES = [
     (observed(SEARCH, {**JOB, "status": {"failed": 1}}), 25, Phase.INTERRUPTED, ("False", "BackOff")),
     (observed(SEARCH, changed(JOB, "spec.suspend", True)), 25, Phase.QUEUED, ("False", "JobSuspended")),  # noqa: FBT003 - JSON
     (observed(SEARCH, JOB, UNSCHEDULABLE), 1, Phase.STARTING, ("False", "Unschedulable")),
-    (observed(SEARCH, JOB, waiting("ImagePullBackOff", sentences.NO_IMAGE)), 1, Phase.STARTING, ("False", "ImagePullFailed")),
+    (observed(SEARCH, JOB, waiting("ImagePullBackOff", kubernetes_messages.NO_IMAGE)), 1, Phase.STARTING, ("False", "ImagePullFailed")),
     (observed(SEARCH, JOB, waiting("ErrImageNeverPull")), 1, Phase.STARTING, ("False", "ImagePullFailed")),
     (
-        observed(SEARCH, JOB, waiting("CreateContainerConfigError", sentences.NO_ENVIRONMENT)),
+        observed(SEARCH, JOB, waiting("CreateContainerConfigError", kubernetes_messages.NO_ENVIRONMENT)),
         1,
         Phase.STARTING,
         ("False", "ContainerNotCreated"),
@@ -139,7 +139,7 @@ def test_every_state_of_the_trainer_has_its_phase_and_reason(seen: Observed, age
 
 def test_what_hangs_outside_is_named_in_the_condition() -> None:
     """The text of the newest event, of the scheduler and of the kubelet reaches the person."""
-    quota = observed(SEARCH, JOB, explanation=Explanation(reason="FailedCreate", message=sentences.QUOTA, time_s=NOW_S))
+    quota = observed(SEARCH, JOB, explanation=Explanation(reason="FailedCreate", message=kubernetes_messages.QUOTA, time_s=NOW_S))
     gpu = "0/1 nodes are available: 1 Insufficient nvidia.com/gpu."
 
     for seen, words in ((quota, "exceeded quota: gpus"), (observed(SEARCH, JOB, UNSCHEDULABLE), gpu)):

@@ -17,7 +17,7 @@ from autohas_operator.decide.limits import num_interruptions
 from autohas_operator.decide.phases import CreateAttempt
 from autohas_operator.errors import Blamed, Obstacle
 from autohas_operator.records.observed import Explanation, Report
-from autohas_operator.testing import sentences
+from autohas_operator.testing import kubernetes_messages
 from autohas_operator.testing.builders import (
     NOW_S,
     condition,
@@ -37,7 +37,7 @@ NAME = JOB["metadata"]["name"]
 UNSCHEDULABLE = stored_pod(
     JOB,
     scheduled=False,
-    conditions=[{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": sentences.NO_GPU}],
+    conditions=[{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": kubernetes_messages.NO_GPU}],
 )
 
 

@@ -13,8 +13,8 @@ from autohas_operator.client import PODS
 from autohas_operator.decide.phases import TouchJob
 from autohas_operator.testing.builders import NOW_S, ended_pod, observed
 from autohas_operator.testing.decisions import JOB, POD, RUNNING, SEARCH, decide
-from autohas_operator.testing.lives import KEY, run, start
-from autohas_operator.testing.world import World
+from autohas_operator.testing.fake_cluster import FakeCluster
+from autohas_operator.testing.scenarios import KEY, run, start
 from autohas_operator.wording import timestamp
 
 TOUCH = TouchJob(name=JOB["metadata"]["name"], uid=JOB["metadata"]["uid"])
@@ -62,18 +62,18 @@ def test_a_job_at_work_or_on_hold_is_not_touched(job: dict[str, Any], pods: tupl
 def test_the_touch_is_written_once() -> None:
     """The annotation is on the Job in the API server, its other annotations stay, and the next pass writes nothing."""
 
-    async def whole() -> None:
-        world = World()
-        await start(world)
-        await run(world)
-        before = dict(world.job["metadata"]["annotations"])
-        world.api.remove(PODS, "ml", f"{world.job['metadata']['name']}-pod-1")
-        await world.wait(600)
-        after, num_writes = world.job["metadata"]["annotations"], world.api.num_writes
-        world.operator.queue.add(KEY)
-        await world.settle()
+    async def play() -> None:
+        cluster = FakeCluster()
+        await start(cluster)
+        await run(cluster)
+        before = dict(cluster.job["metadata"]["annotations"])
+        cluster.api.remove(PODS, "ml", f"{cluster.job['metadata']['name']}-pod-1")
+        await cluster.wait(600)
+        after, num_writes = cluster.job["metadata"]["annotations"], cluster.api.num_writes
+        cluster.operator.queue.add(KEY)
+        await cluster.settle()
 
-        assert after == {**before, ANNOTATION_TOUCHED_AT: timestamp(world.api.now_s)}
-        assert world.api.num_writes == num_writes
+        assert after == {**before, ANNOTATION_TOUCHED_AT: timestamp(cluster.api.now_s)}
+        assert cluster.api.num_writes == num_writes
 
-    asyncio.run(whole())
+    asyncio.run(play())

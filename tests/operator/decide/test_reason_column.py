@@ -14,7 +14,7 @@ from autohas_api.testing.rejections import changed
 from autohas_api.wire.status import Status
 from autohas_operator.errors import ForbiddenError, refusal
 from autohas_operator.records.observed import Explanation
-from autohas_operator.testing import sentences
+from autohas_operator.testing import kubernetes_messages
 from autohas_operator.testing.builders import NOW_S, ended_pod, error_text, observed, report, stored_job, stored_pod, stored_search
 from autohas_operator.testing.decisions import CREATED, JOB, POD, RUNNING, SEARCH, decide
 
@@ -29,11 +29,11 @@ def shown(status: Status) -> str:
     return str(reason)
 
 
-NO_NODE = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": sentences.NO_GPU}
-QUOTA = Explanation(reason="FailedCreate", message=sentences.QUOTA, time_s=NOW_S)
-NO_JOB = refusal(ForbiddenError(status=403, message=sentences.JOB_QUOTA, request="POST"), is_create=True)
+NO_NODE = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": kubernetes_messages.NO_GPU}
+QUOTA = Explanation(reason="FailedCreate", message=kubernetes_messages.QUOTA, time_s=NOW_S)
+NO_JOB = refusal(ForbiddenError(status=403, message=kubernetes_messages.JOB_QUOTA, request="POST"), is_create=True)
 QUEUED = changed(SEARCH, "metadata.labels", {LABEL_QUEUE: "team"})
-WAITING = stored_pod(JOB, state={"waiting": {"reason": "ImagePullBackOff", "message": sentences.NO_IMAGE}})
+WAITING = stored_pod(JOB, state={"waiting": {"reason": "ImagePullBackOff", "message": kubernetes_messages.NO_IMAGE}})
 SUSPENDED = stored_search(suspend=True)
 FAILED = ended_pod(JOB, code=65, message=error_text(SEARCH, "no file labels", code=65))
 STATES = [

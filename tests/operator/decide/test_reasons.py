@@ -27,7 +27,7 @@ from autohas_operator.errors import (
     refusal,
 )
 from autohas_operator.records.observed import Explanation, Report
-from autohas_operator.testing import sentences
+from autohas_operator.testing import kubernetes_messages
 from autohas_operator.testing.builders import (
     NOW_S,
     PODS,
@@ -51,13 +51,13 @@ SUSPENDED = stored_search(suspend=True)
 ON_DISK = stored_search(durable=False)
 PAUSED = changed(SEARCH, "metadata.annotations", {ANNOTATION_PAUSED: "true"})
 QUEUED = changed(SEARCH, "metadata.labels", {LABEL_QUEUE: "team"})
-NO_NODE = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": sentences.NO_GPU}
+NO_NODE = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": kubernetes_messages.NO_GPU}
 SKEW = Report(pod_uid="pod-1", time_s=NOW_S, progress=None, misses=1, problem="message has version 2", is_version_skew=True)
 SILENT = Report(pod_uid="pod-1", time_s=NOW_S, progress=None, misses=3, problem="timeout")
 REBOOTED = ended_pod(JOB, code=255, reason="Unknown")
 FORGED = changed(ended_pod(JOB, code=0, uid="forged"), "spec.containers", [{"name": "trainer", "image": "forged:1"}])
 STRAY = changed(stored_job(SEARCH, 2, uid="stray"), "spec.template.spec.containers", [{"name": "trainer", "image": "forged:1"}])
-QUOTA = ForbiddenError(status=403, message=sentences.JOB_QUOTA, request="POST")
+QUOTA = ForbiddenError(status=403, message=kubernetes_messages.JOB_QUOTA, request="POST")
 DENIED = ForbiddenError(status=403, message="admission webhook denied the request", request="POST")
 NO_RIGHT = ForbiddenError(status=403, message='User "x" cannot create resource "jobs" in API group "batch"', request="POST")
 GOING = ForbiddenError(status=403, message="namespace ml because it is being terminated", request="POST")
@@ -158,7 +158,7 @@ SCENARIOS: dict[Reason, Callable[[], Plan]] = {
     Reason.UNSCHEDULABLE: lambda: at(1, JOB, stored_pod(JOB, scheduled=False, conditions=[NO_NODE])),
     Reason.IMAGE_PULL_FAILED: lambda: waits("ImagePullBackOff"),
     Reason.CONTAINER_NOT_CREATED: lambda: waits("CreateContainerConfigError"),
-    Reason.FAILED_MOUNT: lambda: waits("ContainerCreating", 70, explanation=event("FailedMount", sentences.NO_MOUNT)),
+    Reason.FAILED_MOUNT: lambda: waits("ContainerCreating", 70, explanation=event("FailedMount", kubernetes_messages.NO_MOUNT)),
     Reason.POD_STARTING: lambda: waits("ContainerCreating"),
     Reason.WAITING_FOR_REPORT: lambda: at(1, JOB, running_pod(JOB, started=False)),
     Reason.PROGRESS_UNREACHABLE: lambda: at(1, JOB, POD, before=RUNNING, report=SILENT),
@@ -327,7 +327,7 @@ def test_before_the_first_checkpoint_nothing_is_promised() -> None:
 
 def test_a_pod_that_finds_no_node_is_announced_under_a_name_that_tells() -> None:
     """The event stands beside those of pods: TrainerUnschedulable."""
-    unschedulable = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": sentences.NO_GPU}
+    unschedulable = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": kubernetes_messages.NO_GPU}
     pod = stored_pod(JOB, scheduled=False, conditions=[unschedulable])
 
     assert [(a.type, a.reason) for a in decide(observed(SEARCH, JOB, pod), CREATED).announcements] == [("Warning", "TrainerUnschedulable")]

@@ -14,8 +14,8 @@ from autohas_operator.decide.reports import write_due_in_s
 from autohas_operator.errors import ForbiddenError, InvalidError
 from autohas_operator.testing.builders import NOW_S, notice, observed, report, running_pod, stored_job, stored_search
 from autohas_operator.testing.decisions import JOB, POD, RUNNING, SEARCH, decide
-from autohas_operator.testing.lives import KEY, run, start, succeed
-from autohas_operator.testing.world import FakeApi, Operator, World
+from autohas_operator.testing.fake_cluster import FakeApi, FakeCluster, Operator
+from autohas_operator.testing.scenarios import KEY, run, start, succeed
 from autohas_operator.wording import timestamp
 
 GREATEST = 2**53 - 1
@@ -62,39 +62,39 @@ class Strict(FakeApi):
 def test_a_report_that_does_not_fit_into_status_keeps_no_end_from_being_stored() -> None:
     """Whatever the trainer said before, its result is written, without that; the log says it once."""
 
-    async def whole() -> World:
-        world = World()
-        world.api = Strict()
-        world.operator = Operator(world.api)
-        await start(world)
-        await run(world)
-        told = report(SEARCH, at_s=world.api.now_s + 20).progress
+    async def play() -> FakeCluster:
+        cluster = FakeCluster()
+        cluster.api = Strict()
+        cluster.operator = Operator(cluster.api)
+        await start(cluster)
+        await run(cluster)
+        told = report(SEARCH, at_s=cluster.api.now_s + 20).progress
         assert told is not None
         assert told.checkpoint is not None
         far = told.model_copy(update={"checkpoint": told.checkpoint.model_copy(update={"step": 1001}), "percent": 99.0})
         for _ in range(3):
-            world.api.now_s += 20
-            world.operator.report(replace(report(SEARCH, at_s=world.api.now_s), progress=far), KEY)
-            await world.settle()
-        await succeed(world)
-        return world
+            cluster.api.now_s += 20
+            cluster.operator.report(replace(report(SEARCH, at_s=cluster.api.now_s), progress=far), KEY)
+            await cluster.settle()
+        await succeed(cluster)
+        return cluster
 
     with capture_logs() as lines:
-        world = asyncio.run(whole())
-    assert world.status["phase"] == "Succeeded"
-    assert world.status["result"]["scores"]["test"] == "0.93"
-    assert world.status["checkpoint"]["step"] == 400
-    assert world.operator.queue.num_failing == 0
+        cluster = asyncio.run(play())
+    assert cluster.status["phase"] == "Succeeded"
+    assert cluster.status["result"]["scores"]["test"] == "0.93"
+    assert cluster.status["checkpoint"]["step"] == 400
+    assert cluster.operator.queue.num_failing == 0
     assert [line["event"] for line in lines].count("report does not fit into status") == 1
 
 
 def test_an_obstacle_that_a_condition_names_is_counted() -> None:
     """The pass ends well, since it said so; the counter tells of it all the same."""
 
-    async def whole() -> str:
-        world = World()
-        world.api.refusals["jobs"] = ForbiddenError(status=403, message="exceeded quota", request="POST")
-        await start(world)
-        return world.operator.metrics.exposition().decode()
+    async def play() -> str:
+        cluster = FakeCluster()
+        cluster.api.refusals["jobs"] = ForbiddenError(status=403, message="exceeded quota", request="POST")
+        await start(cluster)
+        return cluster.operator.metrics.exposition().decode()
 
-    assert 'autohas_reconcile_obstacles_total{reason="QuotaExceeded"} 1.0' in asyncio.run(whole())
+    assert 'autohas_reconcile_obstacles_total{reason="QuotaExceeded"} 1.0' in asyncio.run(play())

@@ -14,7 +14,7 @@ from autohas_operator.manifests.job import Attempt, build_job
 from autohas_operator.records.observed import child_name, search_record
 from autohas_operator.settings import PodSettings
 from autohas_operator.testing.builders import PODS, SEARCH_UID, stored_search
-from autohas_operator.testing.wishes import PLACEMENT, VARIABLES
+from autohas_operator.testing.trainer_fields import PLACEMENT, VARIABLES
 
 
 def made(settings: PodSettings = PODS, **spec: Any) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import asyncio
 from pathlib import Path
 
 import pytest
@@ -11,35 +10,35 @@ from structlog.testing import capture_logs
 
 import autohas_operator
 import autohas_trainer
-from autohas_operator.testing.lives import LIVES
-from autohas_operator.testing.world import World
+from autohas_operator.testing.fake_cluster import FakeCluster
+from autohas_operator.testing.scenarios import play
 
 SOURCES = sorted(path for package in (autohas_operator, autohas_trainer) for path in Path(package.__path__[0]).rglob("*.py"))
 ALIASES = {"text", "err", "msg", "sentence", "reason_text", "exception", "ns", "name_of_search"}
 """What `message`, `error`, `namespace` and `search` were or could be called."""
 
-TOLD = [
+EXPECTED_LINES = [
     (
-        "straight",
+        "success",
         [("info", "search accepted"), ("info", "trainer job created"), ("info", "search started"), ("info", "result stored")],
     ),
-    ("interrupted", [("info", "trainer interrupted")]),
-    ("failed", [("warning", "search failed")]),
-    ("mended", [("warning", "search rejected"), ("info", "search accepted")]),
+    ("pod preempted", [("info", "trainer interrupted")]),
+    ("unusable data", [("warning", "search failed")]),
+    ("spec corrected", [("warning", "search rejected"), ("info", "search accepted")]),
     ("suspended", [("info", "search suspended"), ("info", "search resumed")]),
-    ("held by a sidecar", [("warning", "sidecar running")]),
-    ("too late", [("warning", "search failed")]),
+    ("sidecar running", [("warning", "sidecar running")]),
+    ("start deadline exceeded", [("warning", "search failed")]),
 ]
 
 
-@pytest.mark.parametrize(("life", "lines"), TOLD, ids=[case[0] for case in TOLD])
-def test_every_transition_is_a_line_of_its_own_name(life: str, lines: list[tuple[str, str]]) -> None:
+@pytest.mark.parametrize(("scenario", "lines"), EXPECTED_LINES, ids=[case[0] for case in EXPECTED_LINES])
+def test_every_transition_is_a_line_of_its_own_name(scenario: str, lines: list[tuple[str, str]]) -> None:
     """What goes wrong is a warning; search, namespace, reason and sentence are always under the same keys."""
     with capture_logs() as written:
-        asyncio.run(LIVES[life](World()))
-    told = [(line["log_level"], line["event"]) for line in written]
+        play(scenario, FakeCluster())
+    pairs = [(line["log_level"], line["event"]) for line in written]
 
-    assert [pair for pair in told if pair in lines] == lines
+    assert [pair for pair in pairs if pair in lines] == lines
     assert {"search", "namespace", "reason", "message"} <= set.intersection(*(set(line) for line in written))
     assert "search went on" not in {line["event"] for line in written}
 

@@ -17,7 +17,7 @@ from autohas_operator.process.search_metrics import KEPT_AFTER_END_S, Census
 from autohas_operator.records.observed import Key
 from autohas_operator.settings import SettingError, read_settings
 from autohas_operator.testing.builders import NOW_S, ended_pod, report, running_pod, stored_job, stored_search
-from autohas_operator.testing.world import World
+from autohas_operator.testing.fake_cluster import FakeCluster
 from autohas_operator.wording import timestamp
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
@@ -209,19 +209,19 @@ def test_a_life_leaves_its_waits() -> None:
     """From creation to Job and to the first report, each observed once, by the world's clock."""
 
     async def scenario() -> Samples:
-        world = World()
+        cluster = FakeCluster()
         search = stored_search()
-        world.apply(search)
-        world.api.now_s += 4
-        await world.settle()
-        pod = running_pod(world.job)
-        world.put_pod(pod)
-        world.api.now_s += 30
-        await world.settle()
+        cluster.apply(search)
+        cluster.api.now_s += 4
+        await cluster.settle()
+        pod = running_pod(cluster.job)
+        cluster.put_pod(pod)
+        cluster.api.now_s += 30
+        await cluster.settle()
         for _ in range(2):
-            world.operator.report(report(search, at_s=world.api.now_s), Key("ml", "fashion"))
-            await world.wait(20)
-        return samples(world.operator.metrics)
+            cluster.operator.report(report(search, at_s=cluster.api.now_s), Key("ml", "fashion"))
+            await cluster.wait(20)
+        return samples(cluster.operator.metrics)
 
     found = asyncio.run(scenario())
     assert (found["autohas_search_created_to_job_seconds_count", ()], found["autohas_search_created_to_job_seconds_sum", ()]) == (1, 4)
@@ -232,8 +232,8 @@ def test_a_life_leaves_its_waits() -> None:
 class Slow:
     """Each write waits 40 s for its turn."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
+    def __init__(self, cluster: FakeCluster) -> None:
+        self._world = cluster
 
     async def before(self, verb: str, plural: str) -> None:
         if verb in ("create", "update"):
@@ -246,13 +246,13 @@ class Slow:
 def test_a_decision_is_timed_without_the_requests_of_its_pass() -> None:
     """ConfigMap, Job and status wait 40 s each: the pass takes 120 s, within its buckets; its two decisions wait for nothing."""
 
-    async def whole() -> None:
-        world = World()
-        world.apply(stored_search())
-        world.api.trouble = Slow(world)
-        await world.operator.hear()
-        await world.operator.work()
-        found = samples(world.operator.metrics)
+    async def play() -> None:
+        cluster = FakeCluster()
+        cluster.apply(stored_search())
+        cluster.api.fault = Slow(cluster)
+        await cluster.operator.watch()
+        await cluster.operator.work()
+        found = samples(cluster.operator.metrics)
         passes = {
             bound: found["autohas_reconcile_duration_seconds_bucket", (("le", bound), ("result", "ok"))] for bound in ("60.0", "300.0")
         }
@@ -262,4 +262,4 @@ def test_a_decision_is_timed_without_the_requests_of_its_pass() -> None:
         assert found["autohas_reconcile_decide_seconds_count", ()] == 2
         assert found["autohas_reconcile_decide_seconds_sum", ()] < 40
 
-    asyncio.run(whole())
+    asyncio.run(play())

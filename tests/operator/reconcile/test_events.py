@@ -15,7 +15,7 @@ from autohas_operator.rate_limit import TokenBucket
 from autohas_operator.reconcile.events import SHARE_BURST, EventRecorder
 from autohas_operator.records.observed import SearchRecord, search_record
 from autohas_operator.testing.builders import NOW_S, stored_search
-from autohas_operator.testing.world import FakeApi
+from autohas_operator.testing.fake_cluster import FakeApi
 
 
 def notice(message: str) -> Announcement:
@@ -77,7 +77,7 @@ def test_a_clock_that_is_set_back_silences_nobody() -> None:
     assert [event["message"] for event in api.all(EVENTS)] == ["at 0", "at -3600"]
 
 
-class Crowd:
+class RandomInterleaving:
     """Many searches and one recorder that may post 5 events a second after a burst of 100, as the chart has it."""
 
     def __init__(self) -> None:
@@ -122,7 +122,7 @@ class Crowd:
 
 def test_in_a_flood_the_newest_is_posted_first() -> None:
     """Of 400 searches the last one fails while hundreds of events wait: a second later it can be read."""
-    crowd = Crowd()
+    crowd = RandomInterleaving()
     for number in range(400):
         crowd.say(f"s{number}", Reason.SEARCH_ACCEPTED)
     crowd.post(until_s=10)
@@ -134,7 +134,7 @@ def test_in_a_flood_the_newest_is_posted_first() -> None:
 
 def test_what_is_ten_minutes_late_is_dropped_and_counted() -> None:
     """6,000 events at once: 100 and 5 a second for ten minutes are posted, the rest never, and then the queue is empty."""
-    crowd = Crowd()
+    crowd = RandomInterleaving()
     for number in range(2000):
         for reason in (Reason.SEARCH_ACCEPTED, Reason.CHECKPOINT_NOT_DURABLE, Reason.TRAINER_JOB_CREATED):
             crowd.say(f"s{number}", reason)
@@ -156,7 +156,7 @@ def test_what_is_ten_minutes_late_is_dropped_and_counted() -> None:
 
 def test_under_a_backlog_an_event_replaces_the_older_one_of_its_kind() -> None:
     """Interrupted three times while 150 others wait: the last interruption is posted, the two before it are counted as dropped."""
-    crowd = Crowd()
+    crowd = RandomInterleaving()
     for number in range(150):
         crowd.say(f"s{number}", Reason.SEARCH_ACCEPTED)
     for pod in ("a", "b", "c"):
@@ -170,7 +170,7 @@ def test_under_a_backlog_an_event_replaces_the_older_one_of_its_kind() -> None:
 
 def test_without_a_backlog_nothing_is_lost_and_the_order_stays() -> None:
     """Three interruptions are three events, posted as they happened; what is said twice is one event that counts both."""
-    crowd = Crowd()
+    crowd = RandomInterleaving()
     for pod in ("a", "b", "c", "c"):
         crowd.say("s1", Reason.SEARCH_INTERRUPTED, f"pod {pod} was stopped")
     crowd.post()
@@ -180,7 +180,7 @@ def test_without_a_backlog_nothing_is_lost_and_the_order_stays() -> None:
 
 def test_the_newest_ten_thousand_are_kept() -> None:
     """Memory is bounded: of 10,500 that wait the oldest 500 are dropped."""
-    crowd = Crowd()
+    crowd = RandomInterleaving()
     for number in range(10_500):
         crowd.say(f"s{number}", Reason.SEARCH_ACCEPTED)
 

@@ -36,9 +36,9 @@ from autohas_operator.testing.builders import (
     PODS as SETTINGS,
 )
 from autohas_operator.testing.decisions import CREATED, JOB, POD, RUNNING, SEARCH, decide, verdict
-from autohas_operator.testing.lives import run, start, succeed
-from autohas_operator.testing.wishes import EVERY_WISH
-from autohas_operator.testing.world import Refusing, World
+from autohas_operator.testing.fake_cluster import FakeCluster, Refusal
+from autohas_operator.testing.scenarios import run, start, succeed
+from autohas_operator.testing.trainer_fields import EVERY_TRAINER_FIELD
 
 FORGED_RESULT = result_text(SEARCH, pod_uid="forged", test_score=0.999)
 
@@ -195,7 +195,7 @@ def test_a_pod_that_its_job_does_not_describe_counts_for_nothing(spec: dict[str,
 
 def test_every_wish_of_a_search_is_part_of_what_its_pods_are_compared_with() -> None:
     """A pod as the Job controller makes it counts, whatever its search asks for; taking away any mount or variable makes it another."""
-    search = stored_search(trainer=EVERY_WISH)
+    search = stored_search(trainer=EVERY_TRAINER_FIELD)
     settings = replace(SETTINGS, service_accounts=("trainer",))
     job = stored_job(search)
     pod = running_pod(job)
@@ -303,25 +303,25 @@ def test_a_forged_pod_is_never_asked_for_progress() -> None:
 def test_a_forger_is_warned_about_once_and_the_search_succeeds() -> None:
     """Twenty forged pods: five events and log lines at once, one more in a minute, and the trainer's own result."""
 
-    async def whole() -> World:
-        world = World()
-        await start(world)
-        await run(world)
+    async def play() -> FakeCluster:
+        cluster = FakeCluster()
+        await start(cluster)
+        await run(cluster)
         for number in range(20):
-            pod = ended_pod(world.job, code=0, message=FORGED_RESULT, uid=f"forged-{number}")
-            world.put_pod({**pod, "spec": with_trainer(image="evil:1")})
-            await world.wait(0.1)
+            pod = ended_pod(cluster.job, code=0, message=FORGED_RESULT, uid=f"forged-{number}")
+            cluster.put_pod({**pod, "spec": with_trainer(image="evil:1")})
+            await cluster.wait(0.1)
         warned.append(len([line for line in lines if line["event"] == "an object is ignored"]))
-        await succeed(world)
-        return world
+        await succeed(cluster)
+        return cluster
 
     warned: list[int] = []
     with capture_logs() as lines:
-        world = asyncio.run(whole())
+        cluster = asyncio.run(play())
 
     assert warned == [5]
-    assert world.status["result"]["scores"]["test"] == "0.93"
-    events = [event for event in world.api.all(EVENTS) if event["reason"] == "PodIgnored"]
+    assert cluster.status["result"]["scores"]["test"] == "0.93"
+    events = [event for event in cluster.api.all(EVENTS) if event["reason"] == "PodIgnored"]
     assert len(events) == len({event["message"] for event in events})
     assert 5 <= len(events) <= 6
 
@@ -340,33 +340,33 @@ def foreign_image(attempt: int) -> dict[str, Any]:
 def test_a_job_that_the_operator_did_not_make_is_never_an_attempt() -> None:
     """Attempt 60 by a user with the role edit: it is deleted, the noted Job works on, and the image of attempt 61 is nobody's."""
 
-    async def whole() -> World:
-        world = World()
-        await start(world)
-        await run(world)
-        uids.append(world.job["metadata"]["uid"])
-        world.api.add(JOBS, "ml", foreign_image(60))
-        world.put_pod(running_pod(foreign_image(60), uid="foreign"))
-        await world.wait(1)
-        during.append((world.status["phase"], world.status["attempt"], world.status["jobUid"]))
-        await world.collect_garbage()
-        await world.wait(1)
-        await succeed(world)
-        return world
+    async def play() -> FakeCluster:
+        cluster = FakeCluster()
+        await start(cluster)
+        await run(cluster)
+        uids.append(cluster.job["metadata"]["uid"])
+        cluster.api.add(JOBS, "ml", foreign_image(60))
+        cluster.put_pod(running_pod(foreign_image(60), uid="foreign"))
+        await cluster.wait(1)
+        during.append((cluster.status["phase"], cluster.status["attempt"], cluster.status["jobUid"]))
+        await cluster.collect_garbage()
+        await cluster.wait(1)
+        await succeed(cluster)
+        return cluster
 
     during: list[tuple[str, int, str]] = []
     uids: list[str] = []
-    world = asyncio.run(whole())
-    warned = [(event["type"], event["reason"]) for event in world.api.all(EVENTS) if event["type"] == "Warning"]
-    told = [event["message"] for event in world.api.all(EVENTS) if event["type"] == "Warning"]
+    cluster = asyncio.run(play())
+    warned = [(event["type"], event["reason"]) for event in cluster.api.all(EVENTS) if event["type"] == "Warning"]
+    told = [event["message"] for event in cluster.api.all(EVENTS) if event["type"] == "Warning"]
 
     assert warned == [("Warning", "JobIgnored")]
     assert during == [("Running", 1, *uids)]
-    assert [job["metadata"]["name"] for job in world.api.all(JOBS)] == ["fashion-5ea4c400-1"]
+    assert [job["metadata"]["name"] for job in cluster.api.all(JOBS)] == ["fashion-5ea4c400-1"]
     assert told == [
         "Job fashion-5ea4c400-60 claims to be attempt 60, but this operator did not make it: it is deleted, and counts for nothing"
     ]
-    assert (world.status["phase"], world.status["attempt"], world.status["trainer"]["image"]) == ("Succeeded", 1, "trainer:1")
+    assert (cluster.status["phase"], cluster.status["attempt"], cluster.status["trainer"]["image"]) == ("Succeeded", 1, "trainer:1")
 
 
 (JOB_TRAINER,) = stored_job(SEARCH, 2)["spec"]["template"]["spec"]["containers"]
@@ -397,29 +397,29 @@ def test_a_foreign_job_between_two_attempts_is_not_adopted(job: dict[str, Any]) 
 def test_a_foreign_job_under_the_next_name_holds_nothing_up() -> None:
     """With our owner it is deleted and the name taken; the ConfigMap of another search is replaced as well."""
 
-    async def whole() -> World:
-        world = World()
-        await start(world)
-        await run(world)
-        world.api.remove(JOBS, "ml", "fashion-5ea4c400-1")
-        world.api.remove(PODS, "ml", "fashion-5ea4c400-1-pod-1")
-        world.api.add(JOBS, "ml", foreign_image(2))
-        forged = copy.deepcopy(world.api.objects["configmaps", "ml", "fashion-5ea4c400-1"])
+    async def play() -> FakeCluster:
+        cluster = FakeCluster()
+        await start(cluster)
+        await run(cluster)
+        cluster.api.remove(JOBS, "ml", "fashion-5ea4c400-1")
+        cluster.api.remove(PODS, "ml", "fashion-5ea4c400-1-pod-1")
+        cluster.api.add(JOBS, "ml", foreign_image(2))
+        forged = copy.deepcopy(cluster.api.objects["configmaps", "ml", "fashion-5ea4c400-1"])
         forged["metadata"] |= {"name": "fashion-5ea4c400-2", "uid": "forged"}
-        world.api.add(CONFIG_MAPS, "ml", {**forged, "data": {"search.json": '{"spec": {"task": "an easier one"}}'}})
+        cluster.api.add(CONFIG_MAPS, "ml", {**forged, "data": {"search.json": '{"spec": {"task": "an easier one"}}'}})
         for _ in range(3):
-            await world.wait(3)
-            await world.collect_garbage()
-        await world.wait(6)
-        await run(world, uid="pod-2", attempt=2, starts=2)
-        await succeed(world, uid="pod-2", attempt=2)
-        return world
+            await cluster.wait(3)
+            await cluster.collect_garbage()
+        await cluster.wait(6)
+        await run(cluster, uid="pod-2", attempt=2, starts=2)
+        await succeed(cluster, uid="pod-2", attempt=2)
+        return cluster
 
-    world = asyncio.run(whole())
-    (container,) = world.job["spec"]["template"]["spec"]["containers"]
+    cluster = asyncio.run(play())
+    (container,) = cluster.job["spec"]["template"]["spec"]["containers"]
 
-    assert (world.status["phase"], world.status["attempt"], container["image"]) == ("Succeeded", 2, "trainer:1")
-    assert "an easier one" not in world.api.objects["configmaps", "ml", "fashion-5ea4c400-2"]["data"]["search.json"]
+    assert (cluster.status["phase"], cluster.status["attempt"], container["image"]) == ("Succeeded", 2, "trainer:1")
+    assert "an easier one" not in cluster.api.objects["configmaps", "ml", "fashion-5ea4c400-2"]["data"]["search.json"]
 
 
 def test_a_job_made_just_before_a_kill_is_found_again() -> None:
@@ -494,19 +494,19 @@ def test_a_job_under_another_name_is_left_alone() -> None:
 def test_a_stray_that_cannot_be_deleted_holds_nothing_up() -> None:
     """A policy forbids the deletion: the search's own Job is followed all the same, to its result."""
 
-    async def whole() -> World:
-        world = World()
-        await start(world)
-        await run(world)
-        own = world.job
-        world.api.add(JOBS, "ml", foreign_image(60))
-        world.api.trouble = Refusing("delete", "jobs", ForbiddenError(status=403, message="denied by a policy", request="DELETE"))
-        await world.wait(1)
-        world.put_pod(ended_pod(own, code=0, message=result_text(world.search)))
-        await world.wait(1)
-        return world
+    async def play() -> FakeCluster:
+        cluster = FakeCluster()
+        await start(cluster)
+        await run(cluster)
+        own = cluster.job
+        cluster.api.add(JOBS, "ml", foreign_image(60))
+        cluster.api.fault = Refusal("delete", "jobs", ForbiddenError(status=403, message="denied by a policy", request="DELETE"))
+        await cluster.wait(1)
+        cluster.put_pod(ended_pod(own, code=0, message=result_text(cluster.search)))
+        await cluster.wait(1)
+        return cluster
 
-    assert asyncio.run(whole()).status["phase"] == "Succeeded"
+    assert asyncio.run(play()).status["phase"] == "Succeeded"
 
 
 def test_a_spec_hash_is_no_secret() -> None:

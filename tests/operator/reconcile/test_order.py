@@ -1,10 +1,11 @@
-"""What a search has counted never falls, in whatever order the operator comes to see its pods, their reports and their last words."""
+"""The counters of a search never fall, in whatever order the operator sees its pods, their reports and their termination messages."""
 
 from __future__ import annotations
 
 import asyncio
 import copy
 from collections.abc import Callable
+from functools import cache
 from itertools import pairwise, permutations
 from typing import Any
 
@@ -28,13 +29,13 @@ from autohas_operator.testing.builders import (
 )
 from autohas_operator.testing.decisions import JOB, RUNNING, SEARCH, decide
 from autohas_operator.testing.documents import nth_order
-from autohas_operator.testing.lives import KEY
-from autohas_operator.testing.world import FakeApi, Operator, World
+from autohas_operator.testing.fake_cluster import FakeApi, FakeCluster, Operator
+from autohas_operator.testing.scenarios import KEY
 
 NUM_PODS = 3
 
 
-class Historian(FakeApi):
+class RecordingApi(FakeApi):
     """Keeps every status that was written."""
 
     def __init__(self) -> None:
@@ -47,16 +48,16 @@ class Historian(FakeApi):
         return written
 
 
-class Observer(World):
-    """A world that remembers its statuses, what trainers said, and how their pods looked while they ran; `disturb` acts at each removal."""
+class ObservedCluster(FakeCluster):
+    """A cluster that keeps all statuses, all reports, and the pods as they were while they ran; `disturb` acts at each removal."""
 
-    def __init__(self, removal_order: int, disturb: Callable[[Observer], None]) -> None:
+    def __init__(self, removal_order: int, disturb: Callable[[ObservedCluster], None]) -> None:
         super().__init__()
-        self.api: Historian = Historian()
+        self.api: RecordingApi = RecordingApi()
         self.operator = Operator(self.api)
         self.removal_order = removal_order
-        self.said: list[Report] = []
-        self.seen: list[dict[str, Any]] = []
+        self.reports: list[Report] = []
+        self.running_pods: list[dict[str, Any]] = []
         self.disturb = disturb
 
     async def _vanish(self, resource: Any, document: Any) -> None:
@@ -66,76 +67,84 @@ class Observer(World):
         await self.settle()
 
 
-def undisturbed(world: Observer) -> None:
-    """Only the pods vanish."""
+def disturb_nothing(cluster: ObservedCluster) -> None:
+    """The pods disappear, and nothing else happens."""
 
 
-def restarted(world: Observer) -> None:
+def restart_operator(cluster: ObservedCluster) -> None:
     """Another operator takes over, with empty caches."""
-    world.operator = Operator(world.api)
+    cluster.operator = Operator(cluster.api)
 
 
-def polled_late(world: Observer) -> None:
-    """Every answer that a trainer ever gave arrives once more, the newest first."""
-    for said in reversed(world.said):
-        world.operator.report(said, KEY)
+def repeat_reports(cluster: ObservedCluster) -> None:
+    """Every report of every trainer arrives once more, the newest first."""
+    for trainer_report in reversed(cluster.reports):
+        cluster.operator.report(trainer_report, KEY)
 
 
-def watched_late(world: Observer) -> None:
-    """The watch tells once more what the pods looked like while they ran."""
-    for document in world.seen:
-        world.operator.cache.put_pod(document)
-    world.operator.queue.add(KEY)
+def repeat_watch_events(cluster: ObservedCluster) -> None:
+    """The watch delivers the pods once more as they were while they ran."""
+    for document in cluster.running_pods:
+        cluster.operator.cache.put_pod(document)
+    cluster.operator.queue.add(KEY)
 
 
-def heard_late(world: Observer) -> None:
-    """The kubelet delivers the last words of the trainers, each with a checkpoint of its own, only now."""
-    for pod in world.api.all(PODS):
+def delay_termination_messages(cluster: ObservedCluster) -> None:
+    """The kubelet delivers the trainers' termination messages, each with a checkpoint of its own, only now."""
+    for pod in cluster.api.all(PODS):
         number = int(pod["metadata"]["uid"].removeprefix("pod-"))
-        word = interrupted_text(
-            world.search, pod_uid=f"pod-{number}", starts=number, step=100 * number - 50, checkpoint_digest=sha256(f"{number}")
+        message = interrupted_text(
+            cluster.search, pod_uid=f"pod-{number}", starts=number, step=100 * number - 50, checkpoint_digest=sha256(f"{number}")
         )
-        pod["status"]["containerStatuses"][0]["state"]["terminated"]["message"] = word
-        world.api.touch(pod)
+        pod["status"]["containerStatuses"][0]["state"]["terminated"]["message"] = message
+        cluster.api.touch(pod)
 
 
-DISTURBANCES = (undisturbed, restarted, polled_late, watched_late, heard_late)
+DISTURBANCES = (disturb_nothing, restart_operator, repeat_reports, repeat_watch_events, delay_termination_messages)
 
 
-async def interrupt(world: Observer, number: int, *, attempt: int = 1) -> None:
-    """The `number`-th trainer reports that far, and is stopped."""
-    world.put_pod(running_pod(world.job, uid=f"pod-{number}", created_s=world.api.now_s))
-    await world.wait(1)
-    world.seen.append(world.api.all(PODS)[-1] | {})
-    checkpoint = CheckpointInfo(step=100 * number, time=world.api.now_s, digest=sha256("checkpoint"))
-    said = {"starts": number, "interruptions": number - 1, "checkpoint": checkpoint, "percent": 10.0 * number, "step": 100 * number}
+async def interrupt(cluster: ObservedCluster, number: int, *, attempt: int = 1) -> None:
+    """The `number`-th trainer reports step 100 * `number` and is interrupted."""
+    cluster.put_pod(running_pod(cluster.job, uid=f"pod-{number}", created_s=cluster.api.now_s))
+    await cluster.wait(1)
+    cluster.running_pods.append(cluster.api.all(PODS)[-1] | {})
+    checkpoint = CheckpointInfo(step=100 * number, time=cluster.api.now_s, digest=sha256("checkpoint"))
+    fields = {"starts": number, "interruptions": number - 1, "checkpoint": checkpoint, "percent": 10.0 * number, "step": 100 * number}
     notices = [notice(10_000 * number, "CheckpointRestored")]
-    world.said.append(
+    cluster.reports.append(
         report(
-            world.search,
-            at_s=world.api.now_s,
+            cluster.search,
+            at_s=cluster.api.now_s,
             pod_uid=f"pod-{number}",
             attempt=attempt,
             notices=notices,
             active_seconds=60.0 * number,
-            **said,
+            **fields,
         )
     )
-    world.operator.report(world.said[-1], KEY)
-    await world.wait(20)
-    world.put_pod(ended_pod(world.job, code=75, uid=f"pod-{number}", created_s=world.api.now_s - 21, ended_s=world.api.now_s))
-    await world.wait(1)
+    cluster.operator.report(cluster.reports[-1], KEY)
+    await cluster.wait(20)
+    cluster.put_pod(ended_pod(cluster.job, code=75, uid=f"pod-{number}", created_s=cluster.api.now_s - 21, ended_s=cluster.api.now_s))
+    await cluster.wait(1)
 
 
-async def whole(world: Observer) -> None:
-    """Three interruptions, after which the operator renews the Job; its pods vanish one by one; a fourth interruption."""
-    world.apply(stored_search(failurePolicy={"maxInterruptions": 4}))
-    await world.settle()
+async def interrupt_four_times(cluster: ObservedCluster) -> None:
+    """Three interruptions, after which the operator replaces the Job; its pods disappear one by one; a fourth interruption."""
+    cluster.apply(stored_search(failurePolicy={"maxInterruptions": 4}))
+    await cluster.settle()
     for number in range(1, NUM_PODS + 1):
-        await interrupt(world, number)
-    await world.collect_garbage()
-    await world.wait(6)
-    await interrupt(world, NUM_PODS + 1, attempt=2)
+        await interrupt(cluster, number)
+    await cluster.collect_garbage()
+    await cluster.wait(6)
+    await interrupt(cluster, NUM_PODS + 1, attempt=2)
+
+
+@cache
+def observe(removal_order: int, disturb: Callable[[ObservedCluster], None]) -> ObservedCluster:
+    """The cluster after four interruptions; played once for all tests that read it."""
+    cluster = ObservedCluster(removal_order, disturb)
+    asyncio.run(interrupt_four_times(cluster))
+    return cluster
 
 
 def counts(status: dict[str, Any]) -> dict[str, int]:
@@ -146,26 +155,26 @@ def counts(status: dict[str, Any]) -> dict[str, int]:
 
 @pytest.mark.parametrize("disturb", DISTURBANCES, ids=lambda disturb: disturb.__name__)
 @pytest.mark.parametrize("removal_order", range(6))
-def test_no_order_of_what_is_seen_takes_anything_back(removal_order: int, disturb: Callable[[Observer], None]) -> None:
+def test_no_order_of_what_is_seen_takes_anything_back(removal_order: int, disturb: Callable[[ObservedCluster], None]) -> None:
     """Four interruptions are four, in every order of removal; with maxInterruptions 4 the search is not Failed."""
-    world = Observer(removal_order, disturb)
-    asyncio.run(whole(world))
-    history = [counts(status) for status in world.api.statuses]
+    cluster = observe(removal_order, disturb)
+    history = [counts(status) for status in cluster.api.statuses]
     falls = [(name, one[name], two[name]) for one, two in pairwise(history) for name in one if two[name] < one[name]]
 
     assert falls == []
-    assert world.status["phase"] == "Interrupted"
+    assert cluster.status["phase"] == "Interrupted"
     assert history[-1] == {"attempt": 2, "starts": 4, "interruptions": 4, "lastNotice": 40_000, "step": 400}
-    assert world.status["progress"] == "40%"
+    assert cluster.status["progress"] == "40%"
 
 
 @pytest.mark.parametrize("disturb", DISTURBANCES, ids=lambda disturb: disturb.__name__)
 @pytest.mark.parametrize("removal_order", range(6))
-def test_progress_stays_that_of_the_newest_trainer_while_its_job_goes(removal_order: int, disturb: Callable[[Observer], None]) -> None:
+def test_progress_stays_that_of_the_newest_trainer_while_its_job_ends(
+    removal_order: int, disturb: Callable[[ObservedCluster], None]
+) -> None:
     """Between the third interruption and the next trainer it stays at 30 %."""
-    world = Observer(removal_order, disturb)
-    asyncio.run(whole(world))
-    shown = [status["progress"] for status in world.api.statuses if "progress" in status]
+    cluster = observe(removal_order, disturb)
+    shown = [status["progress"] for status in cluster.api.statuses if "progress" in status]
 
     assert shown == sorted(shown)
 
@@ -234,7 +243,7 @@ def test_a_checkpoint_of_a_lower_step_counts_only_when_it_is_younger(checkpoint:
 
 
 def test_the_orders_of_removal_are_all_orders() -> None:
-    """The world plays each of the six orders of three pods."""
+    """The fake cluster can remove three pods in each of the six orders."""
     assert [tuple(nth_order((1, 2, 3), number)) for number in range(6)] == list(permutations((1, 2, 3)))
     assert nth_order((1, 2, 3), -1) == [3, 2, 1]
 
@@ -245,62 +254,62 @@ END_ORDERS = [order for order in permutations((REBOOT, RESTART, CRASH, EVICTION)
 """Two lost pods, a failure and an interruption; with backoffLimit 2 the Job gives up after the last one that it counts."""
 
 
-async def end_next(world: Observer, number: int, code: int, reason: str) -> None:
+async def end_next(cluster: ObservedCluster, number: int, code: int, reason: str) -> None:
     """The `number`-th trainer reports and ends; no checkpoint of it is known, so that its Job is not renewed."""
-    world.put_pod(running_pod(world.job, uid=f"pod-{number}", created_s=world.api.now_s))
-    await world.settle()
+    cluster.put_pod(running_pod(cluster.job, uid=f"pod-{number}", created_s=cluster.api.now_s))
+    await cluster.settle()
     heard = {"starts": number, "checkpoint": None, "active_seconds": 60.0 * number}
-    world.operator.report(report(world.search, at_s=world.api.now_s, pod_uid=f"pod-{number}", **heard), KEY)
-    await world.wait(20)
-    created_s = world.api.now_s - 20
-    world.put_pod(ended_pod(world.job, code=code, reason=reason, uid=f"pod-{number}", created_s=created_s, ended_s=world.api.now_s))
-    await world.settle()
+    cluster.operator.report(report(cluster.search, at_s=cluster.api.now_s, pod_uid=f"pod-{number}", **heard), KEY)
+    await cluster.wait(20)
+    created_s = cluster.api.now_s - 20
+    cluster.put_pod(ended_pod(cluster.job, code=code, reason=reason, uid=f"pod-{number}", created_s=created_s, ended_s=cluster.api.now_s))
+    await cluster.settle()
 
 
-async def set_job(world: Observer, **status: Any) -> None:
+async def set_job(cluster: ObservedCluster, **status: Any) -> None:
     """The Job controller writes the status of the Job."""
-    metadata = world.job["metadata"]
-    world.api.edit(JOBS, metadata["namespace"], metadata["name"], status=status)
-    await world.settle()
+    metadata = cluster.job["metadata"]
+    cluster.api.edit(JOBS, metadata["namespace"], metadata["name"], status=status)
+    await cluster.settle()
 
 
-async def vanish(world: Observer, *uids: str) -> None:
+async def vanish(cluster: ObservedCluster, *uids: str) -> None:
     """These pods are collected, the oldest first."""
-    for pod in world.api.all(PODS):
+    for pod in cluster.api.all(PODS):
         if pod["metadata"]["uid"] in uids:
-            await world._vanish(PODS, pod)
+            await cluster._vanish(PODS, pod)
 
 
-async def lose(world: Observer, order: tuple[tuple[int, str], ...], *, are_all_collected: bool) -> None:
+async def lose(cluster: ObservedCluster, order: tuple[tuple[int, str], ...], *, are_all_collected: bool) -> None:
     """Trainers end in this order, and their pods go: each lost one before its count is seen, or all of them after the last count."""
-    world.apply(stored_search(failurePolicy={"backoffLimit": 2}))
-    await world.settle()
+    cluster.apply(stored_search(failurePolicy={"backoffLimit": 2}))
+    await cluster.settle()
     num_failed = 0
     for number, end in enumerate(order, start=1):
-        await end_next(world, number, *end)
+        await end_next(cluster, number, *end)
         num_failed += end != EVICTION
         if end in (REBOOT, RESTART) and not are_all_collected:
-            await vanish(world, f"pod-{number}")
-        await set_job(world, failed=num_failed)
+            await vanish(cluster, f"pod-{number}")
+        await set_job(cluster, failed=num_failed)
     if are_all_collected:
-        await vanish(world, *(f"pod-{number}" for number in range(1, len(order) + 1)))
-    await set_job(world, failed=num_failed, conditions=[EXHAUSTED])
+        await vanish(cluster, *(f"pod-{number}" for number in range(1, len(order) + 1)))
+    await set_job(cluster, failed=num_failed, conditions=[EXHAUSTED])
 
 
-@pytest.mark.parametrize("disturb", [undisturbed, restarted], ids=lambda disturb: disturb.__name__)
+@pytest.mark.parametrize("disturb", [disturb_nothing, restart_operator], ids=lambda disturb: disturb.__name__)
 @pytest.mark.parametrize("collected", ["lost pods", "all pods"])
 @pytest.mark.parametrize("order", END_ORDERS, ids=lambda order: "-".join(str(code) for code, _ in order))
 def test_lost_pods_stay_interruptions_when_their_node_is_deleted(
-    order: tuple[tuple[int, str], ...], collected: str, disturb: Callable[[Observer], None]
+    order: tuple[tuple[int, str], ...], collected: str, disturb: Callable[[ObservedCluster], None]
 ) -> None:
     """Of three ends that the Job counts two were lost: it is replaced, one failure is carried over, and all three interruptions count."""
-    world = Observer(0, disturb)
-    asyncio.run(lose(world, order, are_all_collected=collected == "all pods"))
-    counted = {name: world.status.get(name) for name in ("starts", "interruptions", "failures")}
-    phase, is_replaced = world.status["phase"], "deletionTimestamp" in world.job["metadata"]
-    asyncio.run(world.collect_garbage())
-    asyncio.run(world.wait(6))
+    cluster = ObservedCluster(0, disturb)
+    asyncio.run(lose(cluster, order, are_all_collected=collected == "all pods"))
+    counted = {name: cluster.status.get(name) for name in ("starts", "interruptions", "failures")}
+    phase, is_replaced = cluster.status["phase"], "deletionTimestamp" in cluster.job["metadata"]
+    asyncio.run(cluster.collect_garbage())
+    asyncio.run(cluster.wait(6))
 
     assert (counted, phase, is_replaced) == ({"starts": 4, "interruptions": 3, "failures": 1}, "Interrupted", True)
-    assert (world.status["attempt"], world.job["spec"]["backoffLimit"]) == (2, 1)
-    assert "lostPods" not in world.status
+    assert (cluster.status["attempt"], cluster.job["spec"]["backoffLimit"]) == (2, 1)
+    assert "lostPods" not in cluster.status

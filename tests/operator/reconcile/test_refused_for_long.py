@@ -13,14 +13,14 @@ from autohas_operator.client import CONFIG_MAPS, EVENTS, JOBS, SEARCHES
 from autohas_operator.errors import Blamed, ForbiddenError, InvalidError, Obstacle, OperatorError
 from autohas_operator.reconcile.warning_events import Explanations
 from autohas_operator.records.observed import Explanation
-from autohas_operator.testing import sentences
+from autohas_operator.testing import kubernetes_messages
 from autohas_operator.testing.builders import NOW_S, ended_pod, observed, stored_job, stored_search
 from autohas_operator.testing.decisions import SEARCH, decide
-from autohas_operator.testing.lives import KEY, run
-from autohas_operator.testing.world import FakeApi, Refusing, World
+from autohas_operator.testing.fake_cluster import FakeApi, FakeCluster, Refusal
+from autohas_operator.testing.scenarios import KEY, run
 from autohas_operator.wording import timestamp
 
-FORBIDDEN = ForbiddenError(status=403, message=sentences.JOB_QUOTA, request="POST")
+FORBIDDEN = ForbiddenError(status=403, message=kubernetes_messages.JOB_QUOTA, request="POST")
 INVALID = InvalidError(status=422, message="spec.template: Invalid value", request="POST")
 
 
@@ -38,7 +38,7 @@ class Counting:
 
 
 OBSTACLES = [
-    Obstacle(blamed=Blamed.TRAINER, reason=Reason.JOB_FORBIDDEN, message=sentences.JOB_QUOTA),
+    Obstacle(blamed=Blamed.TRAINER, reason=Reason.JOB_FORBIDDEN, message=kubernetes_messages.JOB_QUOTA),
     Obstacle(blamed=Blamed.SPEC, reason=Reason.TEMPLATE_REJECTED, message="spec.template: Invalid value"),
 ]
 
@@ -79,78 +79,78 @@ def test_the_start_deadline_does_not_wait_for_a_retry() -> None:
 def test_a_search_that_is_refused_for_an_hour_costs_a_dozen_writes(error: OperatorError, ready: str) -> None:
     """Tries at 0, 30, 60, 120, 240, 480, 960 s and four more 600 s apart; one ConfigMap, one status."""
 
-    async def whole() -> None:
-        world, counting = World(), Counting()
-        world.api.refusals["jobs"] = error
-        world.apply(SEARCH)
-        world.api.trouble = counting
-        await world.settle()
+    async def play() -> None:
+        cluster, counting = FakeCluster(), Counting()
+        cluster.api.refusals["jobs"] = error
+        cluster.apply(SEARCH)
+        cluster.api.fault = counting
+        await cluster.settle()
         for _ in range(720):
-            await world.wait(5)
+            await cluster.wait(5)
 
         assert counting.seen["create", "jobs"] == 7 + 4
         assert counting.seen["create", "configmaps"] == 1
         assert counting.seen["update", "autohassearches"] == 1
-        conditions = {c["type"]: c["reason"] for c in world.status["conditions"]}
+        conditions = {c["type"]: c["reason"] for c in cluster.status["conditions"]}
         assert conditions[ConditionType.TRAINER_READY] == ready
 
-    asyncio.run(whole())
+    asyncio.run(play())
 
 
-async def _stuck(world: World, counting: Counting, hours: float) -> None:
+async def _stuck(cluster: FakeCluster, counting: Counting, hours: float) -> None:
     """A Job without a pod, looked after every 5 s."""
-    world.apply(SEARCH)
-    await world.settle()
-    world.api.trouble = counting
+    cluster.apply(SEARCH)
+    await cluster.settle()
+    cluster.api.fault = counting
     for _ in range(int(hours * 720)):
-        await world.wait(5)
+        await cluster.wait(5)
 
 
 def test_events_of_a_job_without_a_pod_are_listed_ever_more_seldom() -> None:
     """First after 20 s, then 60, 120, 300 s later and every 600 s: 4 in the first ten minutes, 9 in the first hour."""
 
-    async def whole() -> None:
-        world, counting = World(), Counting()
-        await _stuck(world, counting, 1 / 6)
+    async def play() -> None:
+        cluster, counting = FakeCluster(), Counting()
+        await _stuck(cluster, counting, 1 / 6)
         early = counting.seen["list", "events"]
         for _ in range(600):
-            await world.wait(5)
+            await cluster.wait(5)
 
         assert (early, counting.seen["list", "events"]) == (4, 9)
 
-    asyncio.run(whole())
+    asyncio.run(play())
 
 
 def test_a_quota_that_is_lifted_and_used_up_again_is_asked_after_at_once() -> None:
     """After an hour without a pod one comes, and is stopped: the events of the new trouble are not those of the old one."""
 
-    async def whole() -> None:
-        world, counting = World(), Counting()
-        await _stuck(world, counting, 1)
+    async def play() -> None:
+        cluster, counting = FakeCluster(), Counting()
+        await _stuck(cluster, counting, 1)
         before = counting.seen["list", "events"]
-        await run(world)
-        world.put_pod(ended_pod(world.job, code=75, ended_s=world.api.now_s))
-        await world.wait(1)
+        await run(cluster)
+        cluster.put_pod(ended_pod(cluster.job, code=75, ended_s=cluster.api.now_s))
+        await cluster.wait(1)
         stopped = counting.seen["list", "events"] - before
-        await world.wait(30)
+        await cluster.wait(30)
         overdue = counting.seen["list", "events"] - before
 
         assert (stopped, overdue) == (1, 2)
 
-    asyncio.run(whole())
+    asyncio.run(play())
 
 
 def test_a_thousand_stuck_searches_list_as_many_events_as_the_ration_allows() -> None:
     """At once 100, and 5 for every further second; what is known is told again meanwhile."""
 
-    async def whole() -> None:
+    async def play() -> None:
         api = FakeApi()
         counting = Counting()
-        api.trouble = counting
+        api.fault = counting
         explanations = Explanations(api, lambda: api.now_s, monotonic=lambda: api.now_s)
         searches = [stored_search(f"s{n}") for n in range(1000)]
         seen = [observed(search, stored_job(search, uid=f"job-{n}")) for n, search in enumerate(searches)]
-        warning = {"reason": "FailedCreate", "message": sentences.QUOTA, "lastTimestamp": timestamp(NOW_S)}
+        warning = {"reason": "FailedCreate", "message": kubernetes_messages.QUOTA, "lastTimestamp": timestamp(NOW_S)}
         api.add(EVENTS, "ml", {"metadata": {"name": "e"}, "involvedObject": {"uid": "job-0"}, **warning})
         api.now_s = NOW_S + 20
         first = [await explanations.about(view) for view in seen]
@@ -159,15 +159,15 @@ def test_a_thousand_stuck_searches_list_as_many_events_as_the_ration_allows() ->
         again = [await explanations.about(view) for view in seen]
 
         assert (at_once, counting.seen["list", "events"]) == (100, 150)
-        assert first[0] == again[0] == Explanation(reason="FailedCreate", message=sentences.QUOTA, time_s=NOW_S)
+        assert first[0] == again[0] == Explanation(reason="FailedCreate", message=kubernetes_messages.QUOTA, time_s=NOW_S)
 
-    asyncio.run(whole())
+    asyncio.run(play())
 
 
 def test_a_wall_clock_that_is_set_back_delays_no_look() -> None:
     """Told once; an hour passes while somebody sets the clock back by half of one: the newest warning is found all the same."""
 
-    async def whole() -> None:
+    async def play() -> None:
         api, passed_s = FakeApi(), [0.0]
         explanations = Explanations(api, lambda: api.now_s, monotonic=lambda: passed_s[0])
         search = stored_search("s")
@@ -184,41 +184,41 @@ def test_a_wall_clock_that_is_set_back_delays_no_look() -> None:
 
         assert [told and told.message for told in (old, new)] == ["old", "new"]
 
-    asyncio.run(whole())
+    asyncio.run(play())
 
 
 def test_what_is_remembered_goes_with_the_trouble_and_with_the_search() -> None:
     """Neither a search that gets on nor one that is deleted leaves anything behind."""
 
-    async def whole() -> None:
-        world = World()
-        await _stuck(world, Counting(), 1 / 60)
-        troubles = world.operator.explanations._troubles
+    async def play() -> None:
+        cluster = FakeCluster()
+        await _stuck(cluster, Counting(), 1 / 60)
+        troubles = cluster.operator.explanations._troubles
         stuck = len(troubles)
-        await run(world)
+        await run(cluster)
         running = len(troubles)
-        world.api.remove(JOBS, "ml", world.job["metadata"]["name"])
-        world.api.remove(SEARCHES, "ml", "fashion")
-        world.operator.queue.add(KEY)
-        await world.settle()
+        cluster.api.remove(JOBS, "ml", cluster.job["metadata"]["name"])
+        cluster.api.remove(SEARCHES, "ml", "fashion")
+        cluster.operator.queue.add(KEY)
+        await cluster.settle()
 
         assert (stuck, running, len(troubles)) == (1, 0, 0)
 
-    asyncio.run(whole())
+    asyncio.run(play())
 
 
-async def _too_late(world: World) -> None:
+async def _too_late(cluster: FakeCluster) -> None:
     """No quota for the first Job before the start deadline."""
-    world.api.refusals["jobs"] = FORBIDDEN
-    world.apply(stored_search(budget={"trainings": "4", "startDeadlineSeconds": 600}))
-    await world.settle()
+    cluster.api.refusals["jobs"] = FORBIDDEN
+    cluster.apply(stored_search(budget={"trainings": "4", "startDeadlineSeconds": 600}))
+    await cluster.settle()
     for _ in range(70):
-        await world.wait(10)
+        await cluster.wait(10)
 
 
-def _end(world: World) -> tuple[str, str]:
-    succeeded = next(c for c in world.status["conditions"] if c["type"] == "Succeeded")
-    return world.status["phase"], succeeded["reason"]
+def _end(cluster: FakeCluster) -> tuple[str, str]:
+    succeeded = next(c for c in cluster.status["conditions"] if c["type"] == "Succeeded")
+    return cluster.status["phase"], succeeded["reason"]
 
 
 @pytest.mark.parametrize("kill_before", [True, False])
@@ -226,28 +226,28 @@ def _end(world: World) -> tuple[str, str]:
 def test_a_search_that_ends_without_a_job_leaves_no_config_map(kill_at: int | None, kill_before: bool) -> None:  # noqa: FBT001 - a case
     """Its ConfigMap was made for a Job that was never allowed; killed at any write, the next operator deletes it all the same."""
 
-    async def whole() -> None:
-        world = World()
-        world.api.kill_at, world.api.kill_before = kill_at, kill_before
-        await _too_late(world)
-        await world.collect_garbage()
+    async def play() -> None:
+        cluster = FakeCluster()
+        cluster.api.kill_at, cluster.api.kill_before = kill_at, kill_before
+        await _too_late(cluster)
+        await cluster.collect_garbage()
 
-        assert _end(world) == ("Failed", "StartDeadlineExceeded")
-        assert world.api.all(CONFIG_MAPS) == ()
-        assert world.num_restarts == (kill_at is not None)
+        assert _end(cluster) == ("Failed", "StartDeadlineExceeded")
+        assert cluster.api.all(CONFIG_MAPS) == ()
+        assert cluster.num_restarts == (kill_at is not None)
 
-    asyncio.run(whole())
+    asyncio.run(play())
 
 
 def test_a_config_map_that_may_not_be_deleted_does_not_keep_the_search_from_its_end() -> None:
     """It goes with the search, whose it is."""
 
-    async def whole() -> None:
-        world = World()
-        world.api.trouble = Refusing("delete", "configmaps", FORBIDDEN)
-        await _too_late(world)
+    async def play() -> None:
+        cluster = FakeCluster()
+        cluster.api.fault = Refusal("delete", "configmaps", FORBIDDEN)
+        await _too_late(cluster)
 
-        assert _end(world) == ("Failed", "StartDeadlineExceeded")
-        assert len(world.api.all(CONFIG_MAPS)) == 1
+        assert _end(cluster) == ("Failed", "StartDeadlineExceeded")
+        assert len(cluster.api.all(CONFIG_MAPS)) == 1
 
-    asyncio.run(whole())
+    asyncio.run(play())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import Any
 
@@ -30,8 +29,8 @@ from autohas_operator.testing.builders import (
     stored_search,
 )
 from autohas_operator.testing.decisions import JOB, RUNNING, SEARCH, decide, verdict
-from autohas_operator.testing.lives import ENDS, LIVES
-from autohas_operator.testing.world import World
+from autohas_operator.testing.fake_cluster import FakeCluster
+from autohas_operator.testing.scenarios import play
 
 NAME = JOB["metadata"]["name"]
 DELETED = DeleteJob(name=NAME, uid="job-1")
@@ -122,12 +121,11 @@ def test_a_trainer_that_ended_well_and_said_nothing_is_repeated_though_a_sidecar
 
 def test_in_a_world_with_sidecars_the_search_ends_and_its_gpu_is_free() -> None:
     """A crash is counted once and repeated, the result is stored, and no Job is left half a minute later."""
-    world = World()
-    asyncio.run(LIVES["held by a sidecar"](world))
+    cluster = play("sidecar running", FakeCluster())
 
-    assert (world.status["phase"], world.status["attempt"]) == ENDS["held by a sidecar"]
-    assert (world.status["failures"], world.status["interruptions"]) == (1, 0)
-    assert world.api.all(JOBS) == ()
+    assert (cluster.status["phase"], cluster.status["attempt"]) == ("Succeeded", 2)
+    assert (cluster.status["failures"], cluster.status["interruptions"]) == (1, 0)
+    assert cluster.api.all(JOBS) == ()
 
 
 EXHAUSTED: dict[str, Any] = {"conditions": [condition("Failed", "BackoffLimitExceeded", "Job has reached the specified backoff limit")]}
@@ -141,7 +139,7 @@ LOST = [
 def test_a_lost_pod_is_an_interruption(code: int, reason: str, words: str) -> None:
     """A reboot of its node or a restart of its runtime is not the trainer's fault, whatever the Job counts."""
     lost = ended_pod(JOB, code=code, reason=reason, ended_s=NOW_S)
-    seen = decide(observed(SEARCH, {**JOB, "status": {"failed": 1}}, lost), RUNNING, at_s=NOW_S + 5)
+    seen = decide(observed(SEARCH, {**JOB, "status": {"unusable data": 1}}, lost), RUNNING, at_s=NOW_S + 5)
 
     assert verdict(seen.status, ConditionType.TRAINER_READY) == ("False", "PodLost")
     assert words in ready(seen.status)
@@ -176,7 +174,7 @@ def test_a_lost_pod_that_is_tainted_away_later_is_still_subtracted() -> None:
     )
     seen = decide(observed(search, job, lost), RUNNING, at_s=NOW_S + 5)
     for pods in ((marked,), ()):
-        after = decide(observed(search, {**job, "status": {"failed": 1, **EXHAUSTED}}, *pods), seen.status, at_s=NOW_S + 6)
+        after = decide(observed(search, {**job, "status": {"unusable data": 1, **EXHAUSTED}}, *pods), seen.status, at_s=NOW_S + 6)
 
         assert (after.status.phase, after.status.failures, after.status.interruptions) == (Phase.INTERRUPTED, None, 1)
         assert verdict(after.status, ConditionType.TRAINER_READY) == ("False", "PodLost")
@@ -198,8 +196,8 @@ def test_lost_pods_are_remembered_for_one_job_once_they_are_over() -> None:
     lost = ended_pod(JOB, code=255, reason="Unknown", ended_s=NOW_S)
     other = stored_job(SEARCH, 2)
     held_up = decide(observed(SEARCH, JOB, outlived(lost)), RUNNING)
-    over = decide(observed(SEARCH, {**JOB, "status": {"failed": 1}}, lost), held_up.status)
-    vanished = decide(observed(SEARCH, {**JOB, "status": {"failed": 1}}), over.status)
+    over = decide(observed(SEARCH, {**JOB, "status": {"unusable data": 1}}, lost), held_up.status)
+    vanished = decide(observed(SEARCH, {**JOB, "status": {"unusable data": 1}}), over.status)
     following = decide(observed(SEARCH), over.status, at_s=NOW_S + 20)
     unnoted = decide(observed(SEARCH, other), over.status)
 

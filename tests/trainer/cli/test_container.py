@@ -40,8 +40,9 @@ from autohas_trainer.reporting.sinks.live import LiveState
 @pytest.fixture(autouse=True)
 def _fresh_logs() -> Iterator[None]:
     """`run_container` configures structlog for its process, which here is pytest's."""
+    configuration = structlog.get_config()
     yield
-    structlog.reset_defaults()
+    structlog.configure(**configuration)
 
 
 @dataclass(frozen=True)

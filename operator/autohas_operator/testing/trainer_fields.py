@@ -46,7 +46,7 @@ VARIABLES: Final[dict[str, Any]] = {
     ],
     "envFrom": [{"prefix": "S3_", "secretRef": {"name": "bucket"}}, {"configMapRef": {"name": "common", "optional": True}}],
 }
-EVERY_WISH: Final[dict[str, Any]] = {
+EVERY_TRAINER_FIELD: Final[dict[str, Any]] = {
     **PLACEMENT,
     **VARIABLES,
     "labels": {"team": "vision"},

@@ -1,8 +1,8 @@
-"""A world in memory for tests: an API server with a Job controller, kubelet and garbage collector that do as told.
+"""A fake cluster in memory: an API server, and methods with which a test plays Job controller, kubelet and garbage collector.
 
-`FakeApi` stands in for a real API server where a test needs full control over order and failures: versions, conflicts,
-the status subresource, generations and foreground deletion are as on a real one; schemas, rights, admission and
-watches are not there. The control-plane level runs the same life on a real one.
+`FakeApi` replaces a real API server where a test needs full control over order and failures. Versions, conflicts, the
+status subresource, generations and foreground deletion behave as on a real one; it has no schemas, rights, admission
+and watches. The control-plane tests run a whole search on a real one.
 """
 
 from __future__ import annotations
@@ -33,46 +33,46 @@ from autohas_operator.testing.documents import is_selected, merge, nth_order
 from autohas_operator.wording import timestamp
 
 MAX_PASSES: Final = 100
-"""More passes than this without rest are an endless loop."""
+"""Passes after which an operator that still has work is an endless loop."""
 
 
 class KilledError(BaseException):
-    """The operator's process ends here; nothing may catch it."""
+    """Kills the operator's process here; nothing may catch it."""
 
 
-class Trouble(Protocol):
-    """What may befall a request: raise, or let others go first."""
+class RequestFault(Protocol):
+    """A fault of requests: raises, or lets other tasks run first."""
 
     async def before(self, verb: str, plural: str) -> None:
-        """The request is about to arrive."""
+        """Called before the request takes effect."""
 
     async def after(self, verb: str, plural: str) -> None:
-        """The request was served, its answer is about to leave."""
+        """Called after the request took effect and before its answer arrives."""
 
 
 @dataclass(frozen=True, slots=True)
-class Refusing:
-    """Every request of one kind ends with an error."""
+class Refusal:
+    """Every request with this verb and plural fails with `error`."""
 
     verb: str
     plural: str
     error: OperatorError
 
     async def before(self, verb: str, plural: str) -> None:
-        """Refuse, or let pass."""
+        """Raise the error for a request of this kind."""
         if (verb, plural) == (self.verb, self.plural):
             raise self.error
 
     async def after(self, verb: str, plural: str) -> None:
-        """Nothing is lost on the way back."""
+        """Every answer arrives."""
 
 
 class FakeApi:
-    """`KubeClient` on a dict. `now_s` is the world's clock; tests set it.
+    """`KubeClient` on a dict. `now_s` is the clock of the cluster; tests set it.
 
-    `kill_at` n: the n-th write from now ends the operator, after it was done or, with `kill_before`, before.
-    `kill_in_phase`: the first status with it ends the operator too. `trouble` is asked at every request.
-    `refusals`: an error raised at every create of a plural. `suspends_jobs`: as Kueue's webhook does.
+    `kill_at` n: the n-th write kills the operator, after it took effect or, with `kill_before`, before.
+    `kill_in_phase`: the first status with this phase kills the operator. `fault` is called at every request.
+    `refusals`: the error of every create, by plural. `suspends_jobs`: new Jobs are suspended, as by Kueue's webhook.
     """
 
     def __init__(self) -> None:
@@ -83,7 +83,7 @@ class FakeApi:
         self.kill_before = False
         self.refusals: dict[str, OperatorError] = {}
         self.suspends_jobs = False
-        self.trouble: Trouble | None = None
+        self.fault: RequestFault | None = None
         self.kill_in_phase = ""
         self.jobs_made: list[str] = []
         self._versions = count(100)
@@ -99,7 +99,7 @@ class FakeApi:
         """See `KubeClient`."""
         await self._begin("list", resource)
         involved = (fields or "").partition("involvedObject.uid=")[2].partition(",")[0]
-        found = [
+        documents = [
             copy.deepcopy(document)
             for (plural, where, _), document in self.objects.items()
             if plural == resource.plural
@@ -107,14 +107,14 @@ class FakeApi:
             and is_selected(document, labels)
             and (not involved or document["involvedObject"]["uid"] == involved)
         ]
-        yield Page(items=tuple(found), resource_version=str(next(self._versions)))
+        yield Page(items=tuple(documents), resource_version=str(next(self._versions)))
 
     async def create(self, resource: Resource, namespace: str, document: Document) -> Document:
         """See `KubeClient`."""
         await self._begin("create", resource)
         if resource.plural in self.refusals:
             raise self.refusals[resource.plural]
-        answer = self._written(lambda: self.add(resource, namespace, document))
+        answer = self._write(lambda: self.add(resource, namespace, document))
         await self._end("create", resource)
         return answer
 
@@ -130,7 +130,7 @@ class FakeApi:
             found["status"] = json.loads(json.dumps(document["status"]))
             return self.touch(found)
 
-        answer = self._written(write)
+        answer = self._write(write)
         if self.kill_in_phase and answer["status"]["phase"] == self.kill_in_phase:
             self.kill_in_phase = ""
             raise KilledError
@@ -150,7 +150,7 @@ class FakeApi:
             merge(found, patch)
             return self.touch(found)
 
-        return self._written(write)
+        return self._write(write)
 
     async def delete(self, resource: Resource, namespace: str, name: str, *, uid: str) -> None:
         """See `KubeClient`."""
@@ -163,18 +163,18 @@ class FakeApi:
             found["metadata"]["deletionTimestamp"] = timestamp(self.now_s)
             return self.touch(found)
 
-        self._written(write)
+        self._write(write)
         await self._end("delete", resource)
 
     async def _begin(self, verb: str, resource: Resource) -> None:
-        if self.trouble is not None:
-            await self.trouble.before(verb, resource.plural)
+        if self.fault is not None:
+            await self.fault.before(verb, resource.plural)
 
     async def _end(self, verb: str, resource: Resource) -> None:
-        if self.trouble is not None:
-            await self.trouble.after(verb, resource.plural)
+        if self.fault is not None:
+            await self.fault.after(verb, resource.plural)
 
-    # What other parts of a cluster, and people, do: not counted as the operator's writes.
+    # The changes of other controllers and of people: not counted as writes of the operator.
 
     def add(self, resource: Resource, namespace: str, document: Document) -> dict[str, Any]:
         """Store an object."""
@@ -198,11 +198,11 @@ class FakeApi:
         return copy.deepcopy(stored)
 
     def remove(self, resource: Resource, namespace: str, name: str) -> None:
-        """An object is gone."""
+        """Remove an object at once."""
         del self.objects[resource.plural, namespace, name]
 
     def edit(self, resource: Resource, namespace: str, name: str, **parts: Any) -> dict[str, Any]:  # noqa: ANN401 - parts of an object
-        """Replace top-level parts; a new spec is a new generation."""
+        """Replace top-level fields; a new spec increases the generation."""
         found = self._find(resource, namespace, name)
         found.update(copy.deepcopy(parts))
         if "spec" in parts:
@@ -219,20 +219,20 @@ class FakeApi:
         except KeyError:
             raise NotFoundError(status=404, message=f"{name} not found", request="GET") from None
 
-    def _written(self, write: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    def _write(self, write: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         is_last = self.kill_at == self.num_writes + 1
         if is_last and self.kill_before:
             self.num_writes += 1
             raise KilledError
         answer = write()
-        self.num_writes += 1  # a refused write is none
+        self.num_writes += 1  # a refused write does not count
         if is_last:
             raise KilledError
         return answer
 
 
 class Operator:
-    """One process of the operator: cache, queue and reconciler over a world; watches deliver when `settle` is called."""
+    """One process of the operator: cache, queue and reconciler on a fake cluster; watches deliver when `settle` is called."""
 
     def __init__(self, api: FakeApi) -> None:
         self.api = api
@@ -255,21 +255,21 @@ class Operator:
         )
 
     async def settle(self) -> None:
-        """Deliver everything that happened, and work until nothing is left to do now."""
+        """Deliver all changes, and reconcile until no key is due."""
         for _ in range(MAX_PASSES):
-            await self.hear()
+            await self.watch()
             if not await self.work():
                 return
         raise AssertionError("the operator does not come to rest")
 
-    async def hear(self) -> None:
-        """The watches say what happened; they are no requests that trouble could befall."""
-        trouble, self.api.trouble = self.api.trouble, None
+    async def watch(self) -> None:
+        """Deliver all changes to the cache; faults do not apply to watches."""
+        fault, self.api.fault = self.api.fault, None
         await refill(self.api, self.intake, ())
-        self.api.trouble = trouble
+        self.api.fault = fault
 
     async def work(self) -> bool:
-        """One pass on what the cache knows; False when there was nothing to do."""
+        """Reconcile one key from the cache; False when no key is due."""
         key = self.queue.pop()
         if key is not None:
             await attend(key, self.queue, self.reconciler, self.metrics, lambda: self.api.now_s)
@@ -279,15 +279,15 @@ class Operator:
         return key is not None
 
     def report(self, report: Report, key: Key) -> None:
-        """The poller has read a trainer."""
+        """Put a report into the cache, as the poller does."""
         self.cache.put_report(report)
         self.queue.add(key)
 
 
-class World:
-    """A cluster and its operator; a kill is followed by a new operator, as the kubelet would start one.
+class FakeCluster:
+    """A cluster with its operator; after a kill a new operator starts, as the kubelet would restart the container.
 
-    `removal_order`: in which order the pods of a deleted Job go (see `collect_garbage`); -1 is the newest first.
+    `removal_order`: the order in which the pods of a deleted Job are removed (see `collect_garbage`); -1 is the newest first.
     """
 
     def __init__(self) -> None:
@@ -297,7 +297,7 @@ class World:
         self.num_restarts = 0
 
     async def settle(self) -> None:
-        """Let the operator work; when it is killed, start another, which finishes the work."""
+        """Let the operator reconcile; when it is killed, start another one, which finishes."""
         try:
             await self.operator.settle()
         except KilledError:
@@ -306,12 +306,12 @@ class World:
             await self.operator.settle()
 
     async def wait(self, seconds: float) -> None:
-        """Time passes."""
+        """Advance the clock, then settle."""
         self.api.now_s += seconds
         await self.settle()
 
     def apply(self, search: Mapping[str, Any]) -> None:
-        """A person applies a search."""
+        """Create a search, as a person does."""
         self.api.add(SEARCHES, search["metadata"]["namespace"], search)
 
     @property
@@ -331,7 +331,7 @@ class World:
         return self.api.all(JOBS)[-1]
 
     def put_pod(self, pod: Mapping[str, Any]) -> None:
-        """A pod appears or changes."""
+        """Create a pod, or replace its status."""
         namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
         if ("pods", namespace, name) in self.api.objects:
             self.api.edit(PODS, namespace, name, status=pod["status"])
@@ -339,21 +339,21 @@ class World:
             self.api.add(PODS, namespace, pod)
 
     def edit_spec(self, **parts: Any) -> None:  # noqa: ANN401 - parts of a spec
-        """A person edits the search."""
+        """Replace fields of the spec, as a person does."""
         metadata, spec = self.search["metadata"], self.search["spec"]
         self.api.edit(SEARCHES, metadata["namespace"], metadata["name"], spec={**spec, **parts})
 
     def annotate(self, annotations: Mapping[str, str]) -> None:
-        """A person sets the annotations of the search."""
+        """Replace the annotations of the search, as a person does."""
         metadata = self.search["metadata"]
         self.api.edit(SEARCHES, metadata["namespace"], metadata["name"], metadata={**metadata, "annotations": dict(annotations)})
 
     def suspend_job(self) -> None:
-        """A queue takes its quota back; the Job controller deletes the pods."""
+        """Suspend the Job, as a queue does that evicts it."""
         self._edit_job(suspend=True, condition={"type": "Suspended", "status": "True", "reason": "JobSuspended"})
 
     def resume_job(self) -> None:
-        """A queue admits the Job."""
+        """Resume the Job, as a queue does that admits it."""
         self._edit_job(suspend=False, condition={"type": "Suspended", "status": "False", "reason": "JobResumed"})
 
     def _edit_job(self, *, suspend: bool, condition: Mapping[str, Any]) -> None:
@@ -362,14 +362,14 @@ class World:
         self.api.edit(JOBS, metadata["namespace"], metadata["name"], spec={**spec, "suspend": suspend}, status=status)
 
     def finish_job(self, *conditions: Mapping[str, Any]) -> None:
-        """The Job controller ends the newest Job."""
+        """Give the newest Job its final conditions, as the Job controller does."""
         metadata = self.job["metadata"]
         self.api.edit(JOBS, metadata["namespace"], metadata["name"], status={"conditions": list(conditions)})
 
     async def collect_garbage(self) -> None:
-        """Objects marked for deletion go one by one, a Job after its pods (foreground deletion); the operator sees every step.
+        """Remove objects marked for deletion one by one, a Job after its pods (foreground deletion); the operator sees every step.
 
-        The pods of a Job go in the order that `removal_order` numbers among all orders of its pods, from the oldest.
+        `removal_order` is the number of the order among all orders of the Job's pods, counted from the oldest pod first.
         """
         for job in self.api.all(JOBS):
             if "deletionTimestamp" in job["metadata"]:
@@ -383,17 +383,17 @@ class World:
                     await self._vanish(resource, document)
 
     async def _vanish(self, resource: Resource, document: Mapping[str, Any]) -> None:
-        """One object is gone, and the operator sees it."""
+        """Remove one object, and let the operator see it."""
         self.api.remove(resource, document["metadata"]["namespace"], document["metadata"]["name"])
         await self.settle()
 
     def events(self) -> list[str]:
-        """Reasons of all events, in order."""
+        """The reasons of all events, in order."""
         return [event["reason"] for (plural, _, _), event in self.api.objects.items() if plural == "events"]
 
 
-def owned_by(document: Mapping[str, Any], uid: str) -> bool:
-    """Whether an object's labels and owner name this search."""
+def is_owned_by(document: Mapping[str, Any], uid: str) -> bool:
+    """Whether the labels and the owner reference of an object name this search."""
     metadata = document["metadata"]
     is_labelled: bool = metadata["labels"][LABEL_UID] == uid
     return is_labelled and metadata["ownerReferences"][0]["uid"] == uid
