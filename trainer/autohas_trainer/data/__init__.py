@@ -10,7 +10,7 @@ import torch
 from autohas_api.base.scoring import TaskKind
 from autohas_trainer.data.batches import RewardBatch, SelectionBatch, TestBatch, TrainBatch
 from autohas_trainer.data.custom import custom_data
-from autohas_trainer.data.files.paths import expanded
+from autohas_trainer.data.files.paths import expand_path
 from autohas_trainer.data.images.digits import digits
 from autohas_trainer.data.images.idx import idx
 from autohas_trainer.data.raw import RawData
@@ -53,13 +53,13 @@ def load(  # noqa: PLR0913 - one keyword per field of task.data and task.splits
         ConfigurationError: The search asks for data or splits that cannot be.
         DataError: A file is missing or damaged.
     """
-    raw = _raw(name, None if path is None else expanded(path), arguments, kind)
+    raw = _read_raw(name, None if path is None else expand_path(path), arguments, kind)
     carving = carve(raw, reward=reward, selection=selection, stratify=stratify, seed=seed)
     check(len(carving.selection), len(carving.reward))
     return Splits(raw, carving, device)
 
 
-def _raw(name: str, path: str | None, arguments: Mapping[str, str], kind: TaskKind) -> RawData:
+def _read_raw(name: str, path: str | None, arguments: Mapping[str, str], kind: TaskKind) -> RawData:
     if ":" in name:
         return custom_data(name, path, arguments, kind)
     match name:
@@ -69,20 +69,20 @@ def _raw(name: str, path: str | None, arguments: Mapping[str, str], kind: TaskKi
                 raise ConfigurationError(message)
             return digits(arguments)
         case "idx":
-            return idx(_required(path, "idx reads a folder"), arguments)
+            return idx(_require_path(path, "idx reads a folder"), arguments)
         case "csv":
-            return table(_required(path, "csv reads a file or a folder"), arguments, kind)
+            return table(_require_path(path, "csv reads a file or a folder"), arguments, kind)
         case "image-folder":
             # Pillow is loaded late: other data do without
             from autohas_trainer.data.images.image_folder import image_folder  # noqa: PLC0415
 
-            return image_folder(_required(path, "image-folder reads a folder"), arguments)
+            return image_folder(_require_path(path, "image-folder reads a folder"), arguments)
         case _:
             message = f"task.data.name must be digits, idx, csv or image-folder, not {name!r}"
             raise ConfigurationError(message)
 
 
-def _required(path: str | None, why: str) -> Path:
+def _require_path(path: str | None, why: str) -> Path:
     if path is None:
         message = f"task.data.path is missing: {why}"
         raise ConfigurationError(message)

@@ -99,11 +99,11 @@ class Splits:
         self._device = device
         self._carving = carving
         self._selection = torch.tensor(carving.selection, device=device)
-        self._reward_strata, self._selection_strata = _by_class(problem, carving.reward), _by_class(problem, carving.selection)
+        self._reward_strata, self._selection_strata = _group_by_class(problem, carving.reward), _group_by_class(problem, carving.selection)
         self._orders: dict[tuple[int, int, int], Tensor] = {}
         self.identity = _identity(problem, carving)
         self.name, self.num_classes, self.augment = problem.name, problem.num_classes, problem.augment
-        self.summary, self.notes = problem.summary, (*problem.notes, *_unlearned(problem, self.train_targets_N))
+        self.summary, self.notes = problem.summary, (*problem.notes, *_describe_unlearned_classes(problem, self.train_targets_N))
         self.preprocessing = preprocessing_record(problem, moments, mean, deviation)
         self.has_real_inputs = self._inputs.is_floating_point()
         self.input_shape = tuple(problem.inputs.shape[1:])
@@ -209,7 +209,7 @@ def _identity(problem: RawData, carving: Carving) -> DataIdentity:
     return DataIdentity(facts=facts, digests={name: digest_array(array) for name, array in parts.items()})
 
 
-def _unlearned(problem: RawData, train_targets_N: Ints | Floats) -> Iterator[str]:
+def _describe_unlearned_classes(problem: RawData, train_targets_N: Ints | Floats) -> Iterator[str]:
     """Yield a sentence if some class of the data has no training example: splits that are not stratified may leave one out."""
     if problem.num_classes is None:
         return
@@ -230,7 +230,7 @@ def _quotas(counts: list[int], size: int) -> list[int]:
     return quotas
 
 
-def _by_class(problem: RawData, rows: Ints) -> list[Ints]:
+def _group_by_class(problem: RawData, rows: Ints) -> list[Ints]:
     """Group rows by class; in a regression they are one group."""
     if problem.num_classes is None:
         return [rows]

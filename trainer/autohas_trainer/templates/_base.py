@@ -29,13 +29,13 @@ __all__ = [
     "Path",
     "Shape",
     "Template",
+    "cut_leading",
     "default_path",
     "export_leaves",
     "initial_leaves",
-    "leading",
     "load_leaves",
-    "materialised",
-    "normalised",
+    "materialise",
+    "normalise",
     "use_batch_statistics",
     "whole_path",
 ]
@@ -91,7 +91,7 @@ def whole_path(decisions: Iterable[TemplateDecision], chosen: Mapping[str, str])
     return {**default_path(decisions), **chosen}
 
 
-def leading(shapes: Mapping[str, Shape]) -> dict[str, Index]:
+def cut_leading(shapes: Mapping[str, Shape]) -> dict[str, Index]:
     """Return the indices that cut the leading corner of each shape."""
     return {name: tuple(slice(0, size) for size in shape) for name, shape in shapes.items()}
 
@@ -135,7 +135,7 @@ def load_leaves(module: nn.Module, leaves: Mapping[str, Tensor]) -> None:
         parameter.copy_(leaves[name])
 
 
-def materialised(network: nn.Module, leaves: Mapping[str, Tensor]) -> nn.Module:
+def materialise(network: nn.Module, leaves: Mapping[str, Tensor]) -> nn.Module:
     """Give a network built on the meta device memory on the CPU, and `leaves` as its weights.
 
     Built there, torch's layers draw nothing from the global generator for weights that are overwritten at once.
@@ -148,7 +148,7 @@ def materialised(network: nn.Module, leaves: Mapping[str, Tensor]) -> nn.Module:
     return network
 
 
-def normalised(features: Tensor, leaves: Mapping[str, Tensor], name: str) -> Tensor:
+def normalise(features: Tensor, leaves: Mapping[str, Tensor], name: str) -> Tensor:
     """Return features (B, C, ...) normalised by the statistics of this batch, at least two values per channel.
 
     A supernet has no running statistics, since every path would need its own.

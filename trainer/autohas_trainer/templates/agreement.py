@@ -40,7 +40,7 @@ def check_agreement(spec: Spec, template: Template) -> None:
         parent = listed.get(decision.when.decision) if decision.when is not None else None
         is_idle = parent is not None and decision.when is not None and not set(parent.choices or ()) & set(decision.when.values)
         if name not in listed and not is_idle:
-            message = f"{_LISTED} lacks {name}, a decision of the model; add {_written(decision)}"
+            message = f"{_LISTED} lacks {name}, a decision of the model; add {_format_decision(decision)}"
             raise ConfigurationError(message)
     for index, (name, given) in enumerate(listed.items()):
         if name not in have:
@@ -63,7 +63,7 @@ def _difference(listed: ArchitectureDecision, decision: TemplateDecision) -> str
     return None
 
 
-def _written(decision: TemplateDecision) -> str:
+def _format_decision(decision: TemplateDecision) -> str:
     """Return a decision as the spec would list it."""
     when = decision.when
     condition = "" if when is None else f", when: {{decision: {when.decision}, values: [{', '.join(when.values)}]}}"

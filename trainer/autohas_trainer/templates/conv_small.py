@@ -30,11 +30,11 @@ from autohas_trainer.templates._base import (
     Index,
     Path,
     Shape,
+    cut_leading,
     default_path,
     initial_leaves,
-    leading,
-    materialised,
-    normalised,
+    materialise,
+    normalise,
 )
 from autohas_trainer.templates.dropout import Dropout
 
@@ -184,7 +184,7 @@ class ConvSmall:
     def slices(self, path: Path) -> dict[str, Index]:
         """Return the leading channels and central kernels that `path` uses."""
         plan = _read(path)
-        slices = leading(self._shapes(plan))
+        slices = cut_leading(self._shapes(plan))
         for block in plan.blocks:
             name, margin = f"{block.name}.expand.weight", (_LARGEST_KERNEL - block.kernel) // 2
             centre = slice(margin, margin + block.kernel)
@@ -196,14 +196,14 @@ class ConvSmall:
         plan = _read(path)
         activation = ACTIVATIONS[plan.activation]
         features_BCHW = functional.conv2d(inputs_BCHW, leaves["stem.weight"], stride=self._stem_stride, padding=_STEM_KERNEL // 2)
-        features_BCHW = activation(normalised(features_BCHW, leaves, "stem_norm"))
+        features_BCHW = activation(normalise(features_BCHW, leaves, "stem_norm"))
         for block in plan.blocks:
             hidden_BCHW = functional.conv2d(
                 features_BCHW, leaves[f"{block.name}.expand.weight"], stride=block.stride, padding=block.kernel // 2
             )
-            hidden_BCHW = activation(normalised(hidden_BCHW, leaves, f"{block.name}.expand_norm"))
+            hidden_BCHW = activation(normalise(hidden_BCHW, leaves, f"{block.name}.expand_norm"))
             outputs_BCHW = functional.conv2d(hidden_BCHW, leaves[f"{block.name}.project.weight"])
-            outputs_BCHW = normalised(outputs_BCHW, leaves, f"{block.name}.project_norm")
+            outputs_BCHW = normalise(outputs_BCHW, leaves, f"{block.name}.project_norm")
             features_BCHW = features_BCHW + outputs_BCHW if block.residual else outputs_BCHW
         features_BC = activation(features_BCHW).mean(dim=(2, 3))
         return functional.linear(features_BC, leaves["head.weight"], leaves["head.bias"])
@@ -213,7 +213,7 @@ class ConvSmall:
         plan = _read(path)
         with torch.device("meta"):
             network = _Network(plan, self._in_channels, self._num_outputs, self._stem_stride)
-        return materialised(network, initial_leaves(self._shapes(plan), rng_key))
+        return materialise(network, initial_leaves(self._shapes(plan), rng_key))
 
     def num_macs(self, path: Path) -> int:
         """Return weights times positions of each convolution's output, and the head: padding keeps ceil(size / stride)."""

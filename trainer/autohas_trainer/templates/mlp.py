@@ -25,11 +25,11 @@ from autohas_trainer.templates._base import (
     Index,
     Path,
     Shape,
+    cut_leading,
     default_path,
     initial_leaves,
-    leading,
-    materialised,
-    normalised,
+    materialise,
+    normalise,
 )
 from autohas_trainer.templates.dropout import Dropout
 
@@ -117,7 +117,7 @@ class Mlp:
 
     def slices(self, path: Path) -> dict[str, Index]:
         """Return the leading corners that `path` uses."""
-        return leading(self._shapes(path))
+        return cut_leading(self._shapes(path))
 
     def forward(self, inputs: Tensor, path: Path, leaves: Mapping[str, Tensor]) -> Tensor:
         """Return logits_BC, of the network `path` with weights `leaves`, normalised by batch statistics."""
@@ -126,14 +126,14 @@ class Mlp:
         features_BD = inputs.flatten(1)
         for layer in range(len(plan.widths)):
             features_BD = functional.linear(features_BD, leaves[f"hidden.{layer}.linear.weight"])
-            features_BD = activation(normalised(features_BD, leaves, f"hidden.{layer}.norm"))
+            features_BD = activation(normalise(features_BD, leaves, f"hidden.{layer}.norm"))
         return functional.linear(features_BD, leaves["head.weight"], leaves["head.bias"])
 
     def build(self, path: Path, rng_key: Key) -> nn.Module:
         """Return the stand-alone network with its own He initialisation and ordinary normalisation."""
         with torch.device("meta"):
             network = _Network(_read(path), self._num_inputs, self._num_outputs)
-        return materialised(network, initial_leaves(self._shapes(path), rng_key))
+        return materialise(network, initial_leaves(self._shapes(path), rng_key))
 
     def num_macs(self, path: Path) -> int:
         """Return inputs times outputs, summed over the linear layers."""

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from autohas_trainer.errors import DataError
 
-__all__ = ["unpacking"]
+__all__ = ["explain_gzip_errors"]
 
 
 @contextmanager
-def unpacking(path: Path) -> Iterator[None]:
+def explain_gzip_errors(path: Path) -> Iterator[None]:
     """Read from the gzip file `path` inside the block.
 
     Raises:

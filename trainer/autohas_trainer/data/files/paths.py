@@ -9,13 +9,13 @@ from typing import Final
 from autohas_api.base.streams import as_file_name
 from autohas_trainer.errors import DataError
 
-__all__ = ["expanded", "relative_to"]
+__all__ = ["expand_path", "relative_to"]
 
 _URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]+://")
 _VARIABLE: Final = re.compile(r"\$\{?[A-Za-z_]")
 
 
-def expanded(path: str) -> str:
+def expand_path(path: str) -> str:
     """Return `path` with a leading ~ replaced by the home folder.
 
     Raises:

@@ -7,7 +7,7 @@ import io
 from pathlib import Path
 from typing import Final
 
-from autohas_trainer.data.files.gzip_file import unpacking
+from autohas_trainer.data.files.gzip_file import explain_gzip_errors
 from autohas_trainer.errors import DataError
 
 __all__ = ["read_text"]
@@ -53,7 +53,7 @@ def read_text(path: Path) -> str:
         message = f"{path} cannot be read ({error.strerror or error}); check task.data.path, the volume and its permissions"
         raise DataError(message) from error
     if content.startswith(_GZIP):
-        content = _unpacked(path, content)
+        content = _unpack(path, content)
     _refuse_other_kinds(path, content)
     try:
         text = content.decode("utf-8-sig")
@@ -66,8 +66,8 @@ def read_text(path: Path) -> str:
     return text
 
 
-def _unpacked(path: Path, content: bytes) -> bytes:
-    with unpacking(path), gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
+def _unpack(path: Path, content: bytes) -> bytes:
+    with explain_gzip_errors(path), gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
         unpacked = file.read((_MAX_GIB << 30) + 1)
     if len(unpacked) > _MAX_GIB << 30:
         message = f"{path} unpacks to more than {_MAX_GIB} GiB, the most that is read; leave out rows or columns"

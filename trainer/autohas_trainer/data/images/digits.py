@@ -64,7 +64,7 @@ def digits(arguments: Mapping[str, str]) -> RawData:
     labels_N = loaded.target.astype(np.int64)
     training, test = _halves(labels_N)
     if variant == "shifted":
-        return _shifted(images_NHW, labels_N, training, test)
+        return _make_shifted(images_NHW, labels_N, training, test)
     return RawData(
         name="digits (original)",
         inputs=images_NHW[training, None],
@@ -88,10 +88,10 @@ def _halves(labels_N: Ints) -> tuple[Ints, Ints]:
     return np.flatnonzero(~is_test), np.flatnonzero(is_test)
 
 
-def _shifted(images_NHW: Floats, labels_N: Ints, training: Ints, test: Ints) -> RawData:
+def _make_shifted(images_NHW: Floats, labels_N: Ints, training: Ints, test: Ints) -> RawData:
     """Make the harder task; each side has its own digits and, apart from those, its own lenders of fragments."""
-    inputs_NCHW, sources_N = _scenes(images_NHW, *_divided(training), _NUM_TRAINING)
-    test_inputs, test_sources_N = _scenes(images_NHW, *_divided(test), _NUM_TEST)
+    inputs_NCHW, sources_N = _scenes(images_NHW, *_divide(training), _NUM_TRAINING)
+    test_inputs, test_sources_N = _scenes(images_NHW, *_divide(test), _NUM_TEST)
     return RawData(
         name="digits (shifted)",
         inputs=inputs_NCHW,
@@ -104,7 +104,7 @@ def _shifted(images_NHW: Floats, labels_N: Ints, training: Ints, test: Ints) -> 
     )
 
 
-def _divided(rows: Ints) -> tuple[Ints, Ints]:
+def _divide(rows: Ints) -> tuple[Ints, Ints]:
     """Return the originals that become scenes, and those that only lend fragments: no fragment ties two splits together."""
     lends = np.arange(len(rows)) % _LENDER_STRIDE == 0
     scenes: Ints = rows[~lends]
@@ -116,10 +116,10 @@ def _scenes(images_NHW: Floats, digit_rows: Ints, fragment_rows: Ints, number: i
     """Return `number` scenes (N, 1, 20, 20) and the original of each; originals take turns."""
     rng = stream("digits", "shifted", number, int(digit_rows[0]))
     sources_N: Ints = digit_rows[rng.permutation(number) % len(digit_rows)]
-    scene_NCHW = _placed(images_NHW[sources_N], rng, reach=_DIGIT_REACH)
+    scene_NCHW = _place(images_NHW[sources_N], rng, reach=_DIGIT_REACH)
     for _ in range(_NUM_DISTRACTORS):
         fragments_NHW = _fragments(images_NHW[fragment_rows[rng.integers(len(fragment_rows), size=number)]], rng)
-        scene_NCHW = torch.maximum(scene_NCHW, _placed(fragments_NHW, rng, reach=_FRAGMENT_REACH))
+        scene_NCHW = torch.maximum(scene_NCHW, _place(fragments_NHW, rng, reach=_FRAGMENT_REACH))
     noise_NCHW = torch.from_numpy(rng.standard_normal(scene_NCHW.shape, dtype=np.float32))
     scenes: Floats = (scene_NCHW + _NOISE * noise_NCHW).numpy()
     return scenes, sources_N
@@ -133,7 +133,7 @@ def _fragments(images_NHW: Floats, rng: np.random.Generator) -> Floats:
     return images_NHW * (inside_N2P[:, 0, :, None] & inside_N2P[:, 1, None, :])
 
 
-def _placed(images_NHW: Floats, rng: np.random.Generator, reach: float) -> Tensor:
+def _place(images_NHW: Floats, rng: np.random.Generator, reach: float) -> Tensor:
     """Draw each image on the canvas under a random rotation, size, shear and shift; (N, 1, 20, 20).
 
     Args:

@@ -35,8 +35,8 @@ def idx(folder: Path, arguments: Mapping[str, str]) -> RawData:
     if not folder.is_dir():
         message = f"{folder} is not a folder{relative_to(folder)}; mount the volume with the IDX files there"
         raise DataError(message)
-    inputs_NCHW, labels_N = _pair(folder, "train", limits.get("trainLimit"))
-    test_inputs, test_targets_N = _pair(folder, "t10k", limits.get("testLimit"))
+    inputs_NCHW, labels_N = _read_pair(folder, "train", limits.get("trainLimit"))
+    test_inputs, test_targets_N = _read_pair(folder, "t10k", limits.get("testLimit"))
     num_classes = int(labels_N.max()) + 1
     _check_labels(folder, labels_N, num_classes)
     _check_fit(folder, inputs_NCHW.shape[2:], test_inputs.shape[2:], test_targets_N, num_classes)
@@ -62,7 +62,7 @@ def _check_fit(folder: Path, size: tuple[int, ...], test_size: tuple[int, ...], 
         raise DataError(message)
     strangers = np.flatnonzero(test_targets_N >= num_classes)
     if len(strangers):
-        row, file = int(strangers[0]), _found(folder, "t10k-labels-idx1-ubyte")
+        row, file = int(strangers[0]), _find_file(folder, "t10k-labels-idx1-ubyte")
         message = f"{file}: row {row} has label {test_targets_N[row]}, training has 0 to {num_classes - 1}; they are not of one set"
         raise DataError(message)
 
@@ -71,7 +71,7 @@ def _check_labels(folder: Path, labels_N: Ints, num_classes: int) -> None:
     """Refuse a stray label: more than half of the classes up to it would have no example (some sets leave out class 0)."""
     num_present = len(np.unique(labels_N))
     if 2 * num_present < num_classes:
-        row, file = int(labels_N.argmax()), _found(folder, "train-labels-idx1-ubyte")
+        row, file = int(labels_N.argmax()), _find_file(folder, "train-labels-idx1-ubyte")
         message = f"{file}: row {row} has label {labels_N[row]}, but only {num_present} labels occur; classes count from 0, fix the row"
         raise DataError(message)
 
@@ -88,7 +88,7 @@ def _read_limits(arguments: Mapping[str, str]) -> dict[str, int]:
     return {name: int(text) for name, text in arguments.items()}
 
 
-def _found(folder: Path, name: str) -> Path:
+def _find_file(folder: Path, name: str) -> Path:
     """Return the file, plain before gzipped."""
     for path in (folder / name, folder / f"{name}.gz"):
         if path.is_file():
@@ -97,9 +97,9 @@ def _found(folder: Path, name: str) -> Path:
     raise DataError(message)
 
 
-def _pair(folder: Path, prefix: str, limit: int | None) -> tuple[Floats, Ints]:
+def _read_pair(folder: Path, prefix: str, limit: int | None) -> tuple[Floats, Ints]:
     """Return images (N, 1, H, W) in 0..1 and their labels, the first `limit` of them."""
-    image_file, label_file = _found(folder, f"{prefix}-images-idx3-ubyte"), _found(folder, f"{prefix}-labels-idx1-ubyte")
+    image_file, label_file = _find_file(folder, f"{prefix}-images-idx3-ubyte"), _find_file(folder, f"{prefix}-labels-idx1-ubyte")
     images_NHW: npt.NDArray[np.uint8] = read_idx(image_file, 3)
     labels_N = read_idx(label_file, 1)
     if len(images_NHW) != len(labels_N):

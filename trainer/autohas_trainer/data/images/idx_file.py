@@ -16,7 +16,7 @@ from typing import BinaryIO, Final, cast
 import numpy as np
 import numpy.typing as npt
 
-from autohas_trainer.data.files.gzip_file import unpacking
+from autohas_trainer.data.files.gzip_file import explain_gzip_errors
 from autohas_trainer.errors import DataError
 
 __all__ = ["read_idx"]
@@ -37,7 +37,7 @@ def read_idx(path: Path, num_dimensions: int) -> npt.NDArray[np.uint8]:
     """
     try:
         stored_bytes = path.stat().st_size
-        with path.open("rb") as raw, unpacking(path):
+        with path.open("rb") as raw, explain_gzip_errors(path):
             zipped = path.suffix == ".gz"
             file = cast("BinaryIO", gzip.GzipFile(fileobj=raw)) if zipped else raw
             shape = _header(path, file, num_dimensions)

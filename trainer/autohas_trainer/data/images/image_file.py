@@ -71,7 +71,7 @@ class ImageReader:
         Raises:
             DataError: As `read`.
         """
-        image, _ = _opened(file)
+        image, _ = _open(file)
         return image.height, image.width
 
     def read(self, file: Path, size: tuple[int, int]) -> Bytes:
@@ -82,7 +82,7 @@ class ImageReader:
                 transparency.
         """
         self.counts["images"] += 1
-        opened, facts = _opened(file)
+        opened, facts = _open(file)
         self.counts.update(facts)
         image = self._flat(opened, file).convert(self.options.mode)
         if (image.height, image.width) != size:
@@ -138,7 +138,7 @@ class ImageReader:
         return flat
 
 
-def _opened(file: Path) -> tuple[Image.Image, list[str]]:
+def _open(file: Path) -> tuple[Image.Image, list[str]]:
     """Return the image, decoded and turned as its camera says, and what there is to count."""
     try:
         with warnings.catch_warnings(), Image.open(file, formats=_FORMATS) as image:

@@ -49,14 +49,14 @@ def find_images(folder: Path, test_folder: str | None, *, may_divide: bool) -> L
     train = _train_folder(folder, test_folder)
     layout = Layout(classes=_classes(train))
     seen = Counter[str]()
-    layout.files, layout.labels = _listed(train, layout, seen, may_lack=False)
+    layout.files, layout.labels = _list_names(train, layout, seen, may_lack=False)
     if train != folder:
         test = folder / (test_folder or "test")
         if test_folder is not None and not test.is_dir():
             message = f"{test} is missing (task.data.arguments.testFolder); correct the name, or put one folder of images per class there"
             raise DataError(message)
         if test.is_dir():
-            layout.test_files, layout.test_labels = _listed(test, layout, seen, may_lack=True)
+            layout.test_files, layout.test_labels = _list_names(test, layout, seen, may_lack=True)
         layout.notes += _unread_folders(folder, {train.name, test.name}, has_test=test.is_dir() or may_divide)
     nested = seen.pop("nested", 0)
     if nested:
@@ -98,7 +98,7 @@ def _classes(folder: Path) -> list[str]:
     return classes
 
 
-def _listed(folder: Path, layout: Layout, seen: Counter[str], *, may_lack: bool) -> tuple[list[Path], list[int]]:
+def _list_names(folder: Path, layout: Layout, seen: Counter[str], *, may_lack: bool) -> tuple[list[Path], list[int]]:
     """Return the images of `folder` and the class of each, by class and name; `seen` counts what is no image."""
     classes = layout.classes
     for path in _subfolders(folder):

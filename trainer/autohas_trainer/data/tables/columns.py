@@ -15,7 +15,7 @@ import numpy as np
 
 from autohas_trainer.data.raw import Floats
 from autohas_trainer.data.spellings import equal_numbers, equal_words, number
-from autohas_trainer.data.tables.doubts import doubt_numbers, doubt_words, shown_notation
+from autohas_trainer.data.tables.doubts import describe_notation, doubt_numbers, doubt_words
 from autohas_trainer.data.tables.table_file import Table
 from autohas_trainer.errors import DataError
 
@@ -101,7 +101,7 @@ class Numeric:
         value = number(cell)
         if value is None or not abs(value) < LARGEST:
             message = (
-                f"{table.place(row)}: {cell!r} in column {self.name} is no finite number, as the others are{shown_notation(cell)};"
+                f"{table.place(row)}: {cell!r} in column {self.name} is no finite number, as the others are{describe_notation(cell)};"
                 f" fix it{_declare(self.name)}"
             )
             raise DataError(message)
@@ -153,7 +153,7 @@ def read_columns(table: Table, names: Sequence[str], declared: Declared) -> list
         DataError: A column mixes numbers and words, has no value at all, or too many categories, or it is doubtful what it is: dates,
             identifiers, numbers in another notation.
     """
-    return [_declared_categorical(table, name) if name in declared.categorical else _inferred(table, name, declared) for name in names]
+    return [_read_categorical(table, name) if name in declared.categorical else _infer_column(table, name, declared) for name in names]
 
 
 def is_missing_number(cell: str) -> bool:
@@ -161,14 +161,14 @@ def is_missing_number(cell: str) -> bool:
     return cell in MISSING or cell.lower() in MISSING_NUMBERS
 
 
-def _inferred(table: Table, name: str, declared: Declared) -> Column:
+def _infer_column(table: Table, name: str, declared: Declared) -> Column:
     cells = table.columns[name]
     is_number = [number(cell) is not None and not is_missing_number(cell) for cell in cells]
     if not any(is_number) and name not in declared.numeric:
-        return _inferred_categorical(table, name)
+        return _infer_categorical(table, name)
     words = [row for row, cell in enumerate(cells) if not is_number[row] and not is_missing_number(cell)]
     if words:
-        raise DataError(_mixed(table, name, words, sum(is_number)))
+        raise DataError(_describe_mixed(table, name, words, sum(is_number)))
     known = [row for row in range(len(cells)) if is_number[row]]
     _refuse_empty(table, name, len(known))
     if name not in declared.numeric:
@@ -176,22 +176,22 @@ def _inferred(table: Table, name: str, declared: Declared) -> Column:
     return Numeric(name=name, marks_missing=len(known) < len(cells))
 
 
-def _mixed(table: Table, name: str, words: Sequence[int], num_numbers: int) -> str:
+def _describe_mixed(table: Table, name: str, words: Sequence[int], num_numbers: int) -> str:
     """Return the error about words in a column of numbers."""
     cells, row = table.columns[name], words[0]
-    looks = shown_notation(*{cells[word] for word in words})
+    looks = describe_notation(*{cells[word] for word in words})
     header = "; if line 1 names the columns, remove task.data.arguments.header" if table.is_headerless and row == 0 else ""
     others = f"{num_numbers} others are" if num_numbers else "but the column is declared as numeric"
     return f"{table.place(row)}: {cells[row]!r} in column {name} is no number, {others}{looks}; fix it{_declare(name)}{header}"
 
 
-def _inferred_categorical(table: Table, name: str) -> Categorical:
+def _infer_categorical(table: Table, name: str) -> Categorical:
     _refuse_empty(table, name, sum(cell not in MISSING for cell in table.columns[name]))
     doubt_words(table, name, [row for row, cell in enumerate(table.columns[name]) if cell not in MISSING])
     return _categorical(table, name)
 
 
-def _declared_categorical(table: Table, name: str) -> Categorical:
+def _read_categorical(table: Table, name: str) -> Categorical:
     """Return the column of words; numbers among them are names, so two spellings of one number would be two names.
 
     Raises:

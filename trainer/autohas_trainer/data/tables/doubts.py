@@ -16,7 +16,7 @@ from autohas_trainer.data.tables.notation import notation
 from autohas_trainer.data.tables.table_file import Table
 from autohas_trainer.errors import DataError
 
-__all__ = ["doubt_numbers", "doubt_words", "shown_notation"]
+__all__ = ["describe_notation", "doubt_numbers", "doubt_words"]
 
 _ARGUMENTS: Final = "task.data.arguments"
 _MIN_ROWS: Final = 20
@@ -77,7 +77,7 @@ def doubt_numbers(table: Table, name: str, rows: Sequence[int]) -> None:
         raise DataError(message)
 
 
-def shown_notation(*words: str) -> str:
+def describe_notation(*words: str) -> str:
     """Return what the words look like as part of an error, nothing when they look like words."""
     looks = notation(words)
     return "" if looks is None else f" (it looks like {looks.what}: {looks.cure})"

@@ -137,7 +137,7 @@ def _header(path: Path, rows: list[list[str]], delimiter: str) -> tuple[str, ...
             message = f"{path}, line 1: two columns are called {name!r}; rename one{hint}"
             raise DataError(message)
     if len(rows) == 1:
-        message = f"{path} has a header but no rows (columns: {_listed(header)}; the delimiter is {delimiter!r}){hint}"
+        message = f"{path} has a header but no rows (columns: {_list_names(header)}; the delimiter is {delimiter!r}){hint}"
         raise DataError(message)
     return tuple(header)
 
@@ -145,11 +145,11 @@ def _header(path: Path, rows: list[list[str]], delimiter: str) -> tuple[str, ...
 def _check_rectangle(path: Path, rows: list[list[str]], lines: list[int], width: int, first: str) -> None:
     for cells, line in zip(rows, lines, strict=True):
         if len(cells) != width:
-            message = f"{path}, line {line} has {len(cells)} cells, the {first} has {width} ({_listed(rows[0])}); fix the line"
+            message = f"{path}, line {line} has {len(cells)} cells, the {first} has {width} ({_list_names(rows[0])}); fix the line"
             raise DataError(message)
 
 
-def _listed(names: list[str]) -> str:
+def _list_names(names: list[str]) -> str:
     """Return the first few names."""
     shown = ", ".join(names[:8])
     return shown if len(names) <= 8 else f"{shown} and {len(names) - 8} more"  # noqa: PLR2004 - enough to recognise the file

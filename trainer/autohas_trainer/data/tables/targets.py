@@ -8,7 +8,7 @@ from autohas_api.base.scoring import TaskKind
 from autohas_trainer.data.raw import Floats, Ints
 from autohas_trainer.data.spellings import equal_numbers, equal_words, number
 from autohas_trainer.data.tables.columns import LARGEST
-from autohas_trainer.data.tables.doubts import shown_notation
+from autohas_trainer.data.tables.doubts import describe_notation
 from autohas_trainer.data.tables.table_file import Table
 from autohas_trainer.errors import DataError
 
@@ -66,7 +66,7 @@ def _numbers(one: Table, target: str) -> Floats:
         value = number(cell)
         if value is None or not abs(value) < LARGEST:
             message = (
-                f"{one.place(row)}: target {cell!r} in column {target} is no finite number{shown_notation(cell)}; fix it,"
+                f"{one.place(row)}: target {cell!r} in column {target} is no finite number{describe_notation(cell)}; fix it,"
                 " or choose a metric of classes such as accuracy in objective.metric"
             )
             raise DataError(message)
