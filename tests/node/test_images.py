@@ -1,4 +1,4 @@
-"""What a search asks of its cluster: an image with own code, and an image, a claim and a device that are not there."""
+"""What a search asks of its cluster: an image with custom code, and an image, a claim and a device that are not there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The conformance test of own models and own data: what AutoHAS relies on, checked one by one.
+"""The conformance test of custom models and custom data: what AutoHAS relies on, checked one by one.
 
 In a test of yours:
 
@@ -56,7 +56,7 @@ class Check:
 def assert_model_conforms(
     factory: Callable[..., Any], *, input_shape: Shape, num_outputs: int, arguments: Mapping[str, str] | None = None
 ) -> None:
-    """Raise an AssertionError with every broken promise of an own model.
+    """Raise an AssertionError with every broken promise of a custom model.
 
     Args:
         factory: What the entrypoint names.
@@ -67,8 +67,8 @@ def assert_model_conforms(
     _raise_broken(check_model(factory, input_shape=input_shape, num_outputs=num_outputs, arguments=arguments))
 
 
-def assert_data_conforms(data: Any, *, regression: bool = False) -> None:  # noqa: ANN401 - own code
-    """Raise an AssertionError with every broken promise of own data, an object with `splits()`."""
+def assert_data_conforms(data: Any, *, regression: bool = False) -> None:  # noqa: ANN401 - custom code
+    """Raise an AssertionError with every broken promise of custom data, an object with `splits()`."""
     _raise_broken(check_data(data, "the data", TaskKind.REGRESSION if regression else TaskKind.CLASSIFICATION))
 
 
@@ -85,7 +85,7 @@ def check_model(
     num_outputs: int,
     arguments: Mapping[str, str] | None = None,
 ) -> list[Check]:
-    """Check an own model on noise of `input_shape`."""
+    """Check a custom model on noise of `input_shape`."""
     try:
         template = wrap_custom(factory, "the model", arguments, input_shape, num_outputs)
     except TrainerError as error:
@@ -106,14 +106,14 @@ def check_template(template: Template, inputs: Tensor, num_outputs: int) -> list
     return checks
 
 
-def check_data(data: Any, who: str, kind: TaskKind) -> list[Check]:  # noqa: ANN401 - own code
-    """Check own data: its splits can be read, and are the same at every call."""
+def check_data(data: Any, who: str, kind: TaskKind) -> list[Check]:  # noqa: ANN401 - custom code
+    """Check custom data: its splits can be read, and are the same at every call."""
     try:
-        seed_globals("own data")
+        seed_globals("custom data")
         one = read_splits(data.splits(), who, kind)
-        seed_globals("own data again")
+        seed_globals("custom data again")
         other = read_splits(data.splits(), who, kind)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever own code raises is the answer
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever custom code raises is the answer
         return [Check(promise="splits can be read", problem=_said(error))]
     pairs = {name: (getattr(one, name), getattr(other, name)) for name in ("inputs", "targets_N", "test_inputs", "test_targets_N")}
     differing = [name for name, (first, second) in pairs.items() if not np.array_equal(first, second)]
@@ -128,7 +128,7 @@ def check_data(data: Any, who: str, kind: TaskKind) -> list[Check]:  # noqa: ANN
     ]
 
 
-def _augments(data: Any, raw: RawData) -> Check:  # noqa: ANN401 - own code
+def _augments(data: Any, raw: RawData) -> Check:  # noqa: ANN401 - custom code
     """Check that an augmentation keeps shape and type and draws from its generator only."""
     inputs, problem = torch.from_numpy(raw.inputs[:_NUM_INPUTS]), None
     try:
@@ -137,7 +137,7 @@ def _augments(data: Any, raw: RawData) -> Check:  # noqa: ANN401 - own code
             problem = f"augment(inputs, rng, hyperparameters) must give {tuple(inputs.shape)} of {inputs.dtype} as it got"
         elif not torch.equal(one, other):
             problem = "augment() gave other inputs with an equal rng; draw from it only"
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever own code raises is the answer
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever custom code raises is the answer
         problem = _said(error)
     return Check(promise="augment keeps the shape and draws from its generator", problem=problem)
 
@@ -195,7 +195,7 @@ def _first_problem(problem_of: _Question, template: Template, paths: list[dict[s
     for path in paths:
         try:
             problem = problem_of(template, path, inputs, num_outputs)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever own code raises is the answer
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever custom code raises is the answer
             problem = _said(error)
         if problem is not None:
             return f"{problem} (path {path})" if path else problem

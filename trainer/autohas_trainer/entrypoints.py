@@ -1,4 +1,4 @@
-"""Own code by its name, `package.module:object`, imported from the trainer's image or its PYTHONPATH.
+"""Custom code by its name, `package.module:object`, imported from the trainer's image or its PYTHONPATH.
 
 Whatever it raises while it is imported or called for the first time is the search's configuration, said in one sentence.
 """
@@ -56,7 +56,7 @@ def require_names(function: Callable[..., Any], names: Sequence[str], who: str, 
     """Refuse a function that cannot take what we give it by name, before it is called: by position, a value lands in any parameter.
 
     Args:
-        function: Own code: a factory or a hook.
+        function: Custom code: a factory or a hook.
         names: Keywords that it is called with.
         who: Speaks in the error.
         wrapper: The code to write instead.
@@ -99,7 +99,7 @@ def _shown(parameter: inspect.Parameter) -> str:
 
 @contextmanager
 def speaking_for(who: str, doing: str) -> Iterator[None]:
-    """Say in one sentence what own code raised inside the block: who, while doing what.
+    """Say in one sentence what custom code raised inside the block: who, while doing what.
 
     Raises:
         DataError: It was the operating system's error about a file.

@@ -75,7 +75,7 @@ class NumericalError(TrainerError):
 
 
 class CandidateError(TrainerError):
-    """One candidate cannot be trained: memory is full, or own code raises. A search continues without it; alone it is the end."""
+    """One candidate cannot be trained: memory is full, or custom code raises. A search continues without it; alone it is the end."""
 
     exit_code: ClassVar[ExitCode] = ExitCode.CONFIGURATION
 

@@ -1,4 +1,4 @@
-"""What a search was computed from and under: the data that were read, the versions, the processor, the own code.
+"""What a search was computed from and under: the data that were read, the versions, the processor, the custom code.
 
 A checkpoint, result.json and scores.json hold both records. Other data end a resume: candidates would be compared on different
 examples. Another environment does not, since it changes the last digits only; a notice says what differs. Imports no torch.

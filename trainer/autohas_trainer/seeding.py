@@ -63,8 +63,8 @@ def make_deterministic(threads: int) -> None:
 
 
 def seed_globals(*key: int | str) -> None:
-    """Seed torch's, numpy's and Python's global generators by `key`, for own code, which may draw from them."""
+    """Seed torch's, numpy's and Python's global generators by `key`, for custom code, which may draw from them."""
     torch.manual_seed(int(stream(*key).integers(2**63)))
     seed = int(stream(*key, "global").integers(2**32))
-    np.random.seed(seed)  # noqa: NPY002 - it is the global one that own code may use
+    np.random.seed(seed)  # noqa: NPY002 - it is the global one that custom code may use
     random.seed(seed)

@@ -211,7 +211,7 @@ class Hyperparameter(Model):
     name: DecisionName = Field(
         description="learning_rate (absolute peak for sgd; adam and rmsprop take a hundredth of it), optimizer, momentum (of sgd; beta1 of"
         " adam), weight_decay (L2 factor of weights), dropout, label_smoothing, mixup (alpha) or batch_size (a full training then takes as"
-        " many examples, in fewer or more steps). With an entrypoint also own names, which its code obeys; they need a default."
+        " many examples, in fewer or more steps). With an entrypoint also custom names, which its code obeys; they need a default."
     )
     continuous: Continuous | None = Field(
         default=None, description="A range of numbers (learning_rate, momentum, weight_decay, dropout, label_smoothing, mixup)."

@@ -127,7 +127,7 @@ class Spec(Model):
     rules: ClassVar[tuple[Rule, ...]] = (
         rule(
             _HYPERPARAMETERS.every("h", _HYPERPARAMETER.is_in(_UPDATE_RULE)) | _TRAINS_EVERY_CANDIDATE,
-            f"{', '.join(_TRAINING)} and own hyperparameters cannot be seen by a one-step reward:"
+            f"{', '.join(_TRAINING)} and custom hyperparameters cannot be seen by a one-step reward:"
             " search them with algorithm AutoHAS, strategy Lanes, or with RandomSearch, or remove them",
             at=".searchSpace.hyperparameters",
         ),
@@ -139,12 +139,12 @@ class Spec(Model):
         ),
         rule(
             _HAS_ENTRYPOINT | _HYPERPARAMETERS.every("h", _HYPERPARAMETER.is_in(tuple(KNOWN))),
-            f"every name must be one of {', '.join(KNOWN)}; own names need own data or an own model (entrypoint)",
+            f"every name must be one of {', '.join(KNOWN)}; custom names need custom data or a custom model (entrypoint)",
             at=".searchSpace.hyperparameters",
         ),
         rule(
             ~_HAS_ENTRYPOINT | _HYPERPARAMETERS.every("h", field("default", of="h").given | _HYPERPARAMETER.is_in(tuple(KNOWN))),
-            "an own hyperparameter needs a default: the recipe has none for it",
+            "a custom hyperparameter needs a default: the recipe has none for it",
             at=".searchSpace.hyperparameters",
         ),
         rule(

@@ -34,7 +34,7 @@ class Data(Model):
     )
     entrypoint: Entrypoint | None = Field(
         default=None,
-        description="Own data instead of name: package.module:object, called with path (when given) and arguments as keywords;"
+        description="Custom data instead of name: package.module:object, called with path (when given) and arguments as keywords;"
         " its splits() returns the examples.",
     )
     path: Annotated[str, StringConstraints(min_length=1, max_length=1024)] | None = Field(
@@ -83,7 +83,7 @@ class ModelTemplate(Model):
     )
     entrypoint: Entrypoint | None = Field(
         default=None,
-        description="An own model instead of template: package.module:object, called with the shape of one input, the number of outputs"
+        description="A custom model instead of template: package.module:object, called with the shape of one input, the number of outputs"
         " and arguments as keywords; gives a torch.nn.Module, or a model with decisions, which searchSpace.architecture must then list.",
     )
     arguments: Arguments | None = Field(default=None, description="Keywords for entrypoint; templates take none.")

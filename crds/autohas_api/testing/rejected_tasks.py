@@ -84,7 +84,7 @@ TASK_REJECTED_BY_RULE: Final = (
             "searchSpace": {"hyperparameters": [{"name": "noise", "continuous": {"min": "0", "max": "1"}}]},
         },
         field="spec.searchSpace.hyperparameters",
-        words="an own hyperparameter needs a default",
+        words="a custom hyperparameter needs a default",
     ),
     Rejection(path="spec.task.model.arguments", value={"a": "1"}, field="spec.task.model.arguments", words="templates take none"),
     Rejection(

@@ -128,13 +128,13 @@ REJECTED_BY_RULE: Final = (
         path="spec.algorithm",
         value={"name": "RandomSharing"},
         field="spec.searchSpace.hyperparameters",
-        words="weight_decay, dropout, label_smoothing, mixup, batch_size and own hyperparameters cannot be seen by a one-step reward",
+        words="weight_decay, dropout, label_smoothing, mixup, batch_size and custom hyperparameters cannot be seen by a one-step reward",
     ),
     Rejection(
         path="spec.algorithm",
         value={"autoHAS": {"strategy": "OneStep"}},
         field="spec.searchSpace.hyperparameters",
-        words="weight_decay, dropout, label_smoothing, mixup, batch_size and own hyperparameters cannot be seen by a one-step reward",
+        words="weight_decay, dropout, label_smoothing, mixup, batch_size and custom hyperparameters cannot be seen by a one-step reward",
     ),
     Rejection(
         path="spec.algorithm.randomSharing",

@@ -1,4 +1,4 @@
-"""Own data: an object with `splits()` and, where it is wanted, `augment()`.
+"""Custom data: an object with `splits()` and, where it is wanted, `augment()`.
 
     task.data: {entrypoint: "custom_model.data:Waveforms", arguments: {examples: "3000"}}
 

@@ -1,4 +1,4 @@
-"""Own models: one with decisions that share weights, and a plain module whose hyperparameters alone are searched.
+"""Custom models: one with decisions that share weights, and a plain module whose hyperparameters alone are searched.
 
     task.model: {entrypoint: "custom_model.model:WaveNets"}
     task.model: {entrypoint: "custom_model.model:PlainNet"}

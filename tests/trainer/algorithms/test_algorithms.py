@@ -296,10 +296,10 @@ def test_a_rejected_update_of_the_reference_is_not_blamed_on_the_sample(batch: s
 
 
 @pytest.mark.parametrize(
-    "model", [None, "custom_code_fixtures:Focal", "custom_code_fixtures:Plain"], ids=["smoothing", "own loss", "dropout of its own"]
+    "model", [None, "custom_code_fixtures:Focal", "custom_code_fixtures:Plain"], ids=["smoothing", "custom loss", "dropout of its own"]
 )
 def test_the_guard_compares_one_loss_with_itself(model: str | None) -> None:
-    """An update at rate 0 changes nothing, so before and after are equal: same smoothing, own loss, training mode and draws."""
+    """An update at rate 0 changes nothing, so before and after are equal: same smoothing, custom loss, training mode and draws."""
     document = changed(small_search({"autoHAS": {"strategy": "OneStep"}}, steps=270), "spec.searchSpace.hyperparameters", [RATES])
     if model is None:
         document = changed(document, "spec.task.recipe.labelSmoothing", "0.3")

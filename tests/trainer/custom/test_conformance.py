@@ -1,4 +1,4 @@
-"""The conformance test: built-in templates and sound own code keep every promise, each defect breaks the one that names it."""
+"""The conformance test: built-in templates and sound custom code keep every promise, each defect breaks the one that names it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ EXAMPLE = Path(__file__).parents[3] / "examples" / "07-custom-model"
 
 @pytest.mark.parametrize("name", TEMPLATES)
 def test_built_in_templates_conform(name: str) -> None:
-    """They keep every promise that own models are held to."""
+    """They keep every promise that custom models are held to."""
     inputs = torch.tensor(stream("noise").standard_normal((8, 1, 16, 16)), dtype=torch.float32)
     checks = check_template(build_template(name, (1, 16, 16), 10), inputs, 10)
 

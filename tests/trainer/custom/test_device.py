@@ -1,4 +1,4 @@
-"""Own code is tried where the search will run, and under its rules.
+"""Custom code is tried where the search will run, and under its rules.
 
 No GPU is needed: device meta, which refuses the tensors of other devices, stands for one.
 """
@@ -39,7 +39,7 @@ def test_a_constant_that_is_no_buffer_is_refused_where_the_search_runs() -> None
 @pytest.mark.usefixtures("_fresh_process")
 @pytest.mark.parametrize(("model", "where"), [("Scattering", "forward"), ("ScatteringLoss", "the gradient of loss")])
 def test_a_gradient_that_is_not_deterministic_is_refused_before_the_first_step(model: str, where: str, tmp_path: Path) -> None:
-    """Deterministic algorithms are asked for before own code is tried; no file of a search is begun."""
+    """Deterministic algorithms are asked for before custom code is tried; no file of a search is begun."""
     document = changed(custom_search(model), "spec.searchSpace.architecture")
     with pytest.raises(ConfigurationError, match=rf"{where}.* raised RuntimeError: put_ does not have a deterministic implementation"):
         search(document, tmp_path, MemorySink())

@@ -1,4 +1,4 @@
-"""The entrypoint contract: own data and own models search like built-in ones, and every breach is one sentence with its place."""
+"""The entrypoint contract: custom data and custom models search like built-in ones, and every breach is one sentence with its place."""
 
 from __future__ import annotations
 
@@ -330,7 +330,7 @@ def test_the_supernet_of_lanes_takes_a_space_with_a_decision_left_out(tmp_path: 
 
 
 def test_the_winner_can_be_trained_again(tmp_path: Path) -> None:
-    """`autohas retrain` of an own model's config.yaml repeats its test score with the search's own seed."""
+    """`autohas retrain` of a custom model's config.yaml repeats its test score with the search's own seed."""
     (tmp_path / "search.yaml").write_text(json.dumps(custom_search()))
     run = CliRunner().invoke
     first = run(app, ["run", str(tmp_path / "search.yaml"), "--out", str(tmp_path / "out")])
@@ -399,16 +399,16 @@ def test_a_target_of_own_data_that_float32_cannot_hold_is_named() -> None:
     inputs = rng.standard_normal((40, 3)).astype(np.float32)
     targets = 10 * inputs[:, 0].astype(np.float64)
     spoilt = np.where(np.arange(40) == 5, 1e60, targets)
-    problem = read_splits({"train": (inputs, targets), "test": (inputs, spoilt)}, "own data", TaskKind.REGRESSION)
+    problem = read_splits({"train": (inputs, targets), "test": (inputs, spoilt)}, "custom data", TaskKind.REGRESSION)
     carving = Carving(train=np.arange(30), reward=np.arange(30, 35), selection=np.arange(35, 40))
 
-    with pytest.raises(DataError, match=r"own data: test row 5: 1e\+60 in the target is too large"):
+    with pytest.raises(DataError, match=r"custom data: test row 5: 1e\+60 in the target is too large"):
         Splits(problem, carving, torch.device("cpu"))
 
 
 @pytest.mark.parametrize("template", ["mlp", "conv-small"])
 def test_integers_for_a_built_in_template_are_refused_before_the_first_step(template: str) -> None:
-    """Images of bytes stay integers, which only an own model can take: 78 says what to return instead."""
+    """Images of bytes stay integers, which only a custom model can take: 78 says what to return instead."""
     document = changed(custom_search(defect="images"), "spec.task.model", {"template": template})
     with pytest.raises(ConfigurationError, match=rf"Data: inputs are integers, .* {template} needs floats: return .*float32.* by 255"):
         loaded(changed(document, "spec.searchSpace.architecture", {}))

@@ -1,4 +1,4 @@
-"""Own hyperparameters, losses and augmentations: what reaches own code, and what is refused because nobody would obey it."""
+"""Custom hyperparameters, losses and augmentations: what reaches custom code, and what is refused because nobody would obey it."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_augmentation_and_loss_resume_bit_for_bit(step: int, tmp_path: Path) -> 
 
 
 def test_the_chosen_values_are_in_config_yaml_and_can_be_trained_again(tmp_path: Path) -> None:
-    """`autohas retrain` reads own hyperparameters back and reaches the same test score."""
+    """`autohas retrain` reads custom hyperparameters back and reaches the same test score."""
     (tmp_path / "search.yaml").write_text(json.dumps(searched("Focal", NOISE, WIDTH)))
     run = CliRunner().invoke
     first = run(app, ["run", str(tmp_path / "search.yaml"), "--out", str(tmp_path / "out")])
@@ -125,15 +125,15 @@ REFUSED = {
     ),
     "dropout without a layer": (
         changed(searched("Plain", NOISE), "spec.task.recipe.dropout", "0.2"),
-        r"dropout is set or searched, but the own model has no autohas_trainer\.templates\.Dropout layer",
+        r"dropout is set or searched, but the custom model has no autohas_trainer\.templates\.Dropout layer",
     ),
-    "smoothing beside an own loss": (
+    "smoothing beside a custom loss": (
         changed(searched("Focal", GAMMA), "spec.task.recipe.labelSmoothing", "0.1"),
-        r"label smoothing is set or searched, but the own model's loss would not obey it",
+        r"label smoothing is set or searched, but the custom model's loss would not obey it",
     ),
     "mixed tokens": (
         changed(searched("Tokens", {**WIDTH, "name": "batch_size"}, data="Data", defect="tokens"), "spec.task.recipe.mixup", "0.2"),
-        r"mixup is set or searched, but the own data's inputs are integers",
+        r"mixup is set or searched, but the custom data's inputs are integers",
     ),
 }
 
@@ -156,5 +156,5 @@ def test_the_recipes_dropout_is_obeyed_by_its_layer() -> None:
 def test_own_names_need_custom_code() -> None:
     """Without an entrypoint a name that the recipe does not know is refused by the schema's rules."""
     document = changed(searched("Plain", NOISE), "spec.task", {"data": {"name": "digits"}, "model": {"template": "mlp"}})
-    with pytest.raises(SpecError, match=r"spec\.searchSpace\.hyperparameters: every name must be one of .*; own names need own data"):
+    with pytest.raises(SpecError, match=r"spec\.searchSpace\.hyperparameters: every name must be one of .*; custom names need custom data"):
         accept(document)

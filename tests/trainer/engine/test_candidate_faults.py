@@ -1,6 +1,6 @@
 """What fails inside one candidate's training is that candidate's: it is out, and the search continues with the others.
 
-No GPU is in these tests: the device's errors are raised by an own model, as torch would raise them.
+No GPU is in these tests: the device's errors are raised by a custom model, as torch would raise them.
 """
 
 from __future__ import annotations
@@ -180,7 +180,7 @@ def test_disk_and_data_stay_the_searchs(error: Exception, tmp_path: Path, monkey
 
 
 def test_a_mistake_in_our_custom_code_stays_the_searchs() -> None:
-    """Without own code an exception that is no matter of memory or device passes as it is."""
+    """Without custom code an exception that is no matter of memory or device passes as it is."""
     with pytest.raises(KeyError), candidate_part("a step", culprit="x", is_custom=False):
         raise KeyError("ours")
     with pytest.raises(CandidateError), candidate_part("a step", culprit="x", is_custom=False):

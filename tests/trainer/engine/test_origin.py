@@ -97,7 +97,7 @@ def test_equal_data_elsewhere_continue(tmp_path: Path) -> None:
 
 
 def test_another_environment_is_said_once_and_refuses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Versions, processor and own code: two sentences at the first resume, none at the second, and the search ends."""
+    """Versions, processor and custom code: two sentences at the first resume, none at the second, and the search ends."""
     _killed(small_search(), tmp_path, step=40)
 
     def elsewhere(*, device: str, threads: int, entrypoints: Iterable[str] = ()) -> Environment:

@@ -187,7 +187,7 @@ def conformance(
     *,
     regression: Annotated[bool, typer.Option("--regression", help="The data's targets are numbers.")] = False,
 ) -> None:
-    """Check own data and models against the entrypoint contract; own code is found as Python finds it (PYTHONPATH)."""
+    """Check custom data and models against the entrypoint contract; custom code is found as Python finds it (PYTHONPATH)."""
     raise typer.Exit(_guarded(lambda _: _conformance(target, input_shape, outputs, arguments or [], regression=regression), None))
 
 

@@ -1,4 +1,4 @@
-"""`autohas conformance`: own data and models against the entrypoint contract, promise by promise. Imports torch."""
+"""`autohas conformance`: custom data and models against the entrypoint contract, promise by promise. Imports torch."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def run_on_laptop(task: LaptopRun, state: LiveState, stop: StopOnSignal, console
         Interrupted: stopped on request, a checkpoint is written.
         TrainerError, OSError: see `autohas_trainer.engine.search.run`.
     """
-    folder = task.folder.absolute()  # own code may change the working folder
+    folder = task.folder.absolute()  # custom code may change the working folder
     found = finished_search(task.search, folder)
     if found is not None:
         console.print(f"{task.folder} holds the finished search already.", markup=False, highlight=False)

@@ -1,4 +1,4 @@
-"""Own data by entrypoint: `object(**arguments)`, with `path` as a keyword when the search gives one, has `splits()`.
+"""Custom data by entrypoint: `object(**arguments)`, with `path` as a keyword when the search gives one, has `splits()`.
 
     splits() -> {"train": (inputs, targets), "test": (inputs, targets)}
 
@@ -38,7 +38,7 @@ _MAX_ROUNDING: Final = 0.01
 
 
 def custom_data(entrypoint: str, path: str | None, arguments: Mapping[str, str], kind: TaskKind) -> RawData:
-    """Import own data and read its splits.
+    """Import custom data and read its splits.
 
     Raises:
         ConfigurationError: It is not there, raises, or gives something else than splits; names the JSON path.
@@ -55,8 +55,8 @@ def custom_data(entrypoint: str, path: str | None, arguments: Mapping[str, str],
     return replace(read_splits(splits, who, kind), augment=augment if callable(augment) else None)
 
 
-def make_data(entrypoint: str, path: str | None, arguments: Mapping[str, str]) -> Any:  # noqa: ANN401 - own code
-    """Import own data and call it by name.
+def make_data(entrypoint: str, path: str | None, arguments: Mapping[str, str]) -> Any:  # noqa: ANN401 - custom code
+    """Import custom data and call it by name.
 
     Raises:
         ConfigurationError: It is not there, does not take the arguments, or raises.
@@ -68,12 +68,12 @@ def make_data(entrypoint: str, path: str | None, arguments: Mapping[str, str]) -
     name, module = getattr(factory, "__qualname__", "factory"), getattr(factory, "__module__", "package.module")
     wrapper = f"from {module} import {name}\ndef make({', '.join(given)}):\n    return {name}(...)"
     require_names(factory, tuple(given), who, wrapper, explicit=False)
-    seed_globals("own data")
+    seed_globals("custom data")
     with speaking_for(who, f"calling it with {keywords(given) or 'nothing'}"):
         return factory(**given)
 
 
-def read_splits(splits: Any, who: str, kind: TaskKind) -> RawData:  # noqa: ANN401 - own code
+def read_splits(splits: Any, who: str, kind: TaskKind) -> RawData:  # noqa: ANN401 - custom code
     """Check what `splits()` gave; `who` speaks in errors.
 
     Raises:
@@ -117,7 +117,7 @@ def read_splits(splits: Any, who: str, kind: TaskKind) -> RawData:  # noqa: ANN4
     )
 
 
-def _parts(split: Any, name: str, who: str, kind: TaskKind) -> tuple[Floats, Ints | Floats, Array | None]:  # noqa: ANN401 - own code
+def _parts(split: Any, name: str, who: str, kind: TaskKind) -> tuple[Floats, Ints | Floats, Array | None]:  # noqa: ANN401 - custom code
     """Return inputs, targets and perhaps groups of one split."""
     allowed = (2, 3) if name == "train" else (2,)
     if not isinstance(split, tuple | list) or len(split) not in allowed:
@@ -137,7 +137,7 @@ def _parts(split: Any, name: str, who: str, kind: TaskKind) -> tuple[Floats, Int
     return inputs, _targets(targets_N, name, who, kind), groups[0] if groups else None
 
 
-def _array(part: Any, what: str, who: str) -> Array:  # noqa: ANN401 - own code
+def _array(part: Any, what: str, who: str) -> Array:  # noqa: ANN401 - custom code
     with speaking_for(who, f"reading the {what} as an array"):
         return part.detach().cpu().numpy() if isinstance(part, Tensor) else np.asarray(part)
 

@@ -17,7 +17,7 @@ Ints = npt.NDArray[np.int64]
 
 
 class Augment(Protocol):
-    """(inputs (B, ...), a generator keyed by the step, own hyperparameters) to inputs of the same shape and type; called by name."""
+    """(inputs (B, ...), a generator keyed by the step, custom hyperparameters) to inputs of the same shape and type; called by name."""
 
     def __call__(self, *, inputs: Tensor, rng: np.random.Generator, hyperparameters: Mapping[str, str]) -> Tensor:
         """The changed batch."""
@@ -40,8 +40,8 @@ class RawData:
         test_targets_N: Target of each.
         num_classes: At least 2; None in a regression.
         scaled_C: Which channels are standardised by the train split, and NaN replaced by its mean; None: all; empty: the inputs are used as
-            they are (own data; integers stay integers).
-        augment: Own data's change of a batch that makes gradients.
+            they are (custom data; integers stay integers).
+        augment: Custom data's change of a batch that makes gradients.
         columns: Names of the C input columns of a table; empty: errors count them.
         place: Where a training row lies, for errors.
         test_place: Where a test row lies.

@@ -1,6 +1,6 @@
 """What goes wrong inside one candidate's training is that candidate's: it is out, and the search continues with the others.
 
-    memory is full; own model, loss, augmentation or the optimizer raises     out at once, as one that diverged
+    memory is full; custom model, loss, augmentation or the optimizer raises     out at once, as one that diverged
     any other error of the device                                             noted, the process ends, out at the next start
     data, disk, a request to stop, our own code                               the search's, as before
 
@@ -47,23 +47,23 @@ def candidate_part(doing: str, *, culprit: str, is_custom: bool) -> Iterator[Non
     Args:
         doing: What the block does, for the sentence.
         culprit: Name among the faults of what is left out when the device fails.
-        is_custom: Whether own code runs inside, so that any of its exceptions is the candidate's.
+        is_custom: Whether custom code runs inside, so that any of its exceptions is the candidate's.
 
     Raises:
-        CandidateError: memory was full, or own code raised; nothing keeps tensors of the block alive.
+        CandidateError: memory was full, or custom code raised; nothing keeps tensors of the block alive.
         DeviceError: the device failed in another way.
     """
     fault: CandidateError | None = None
     try:
         yield
-    except ConfigurationError as error:  # own code's exceptions in our words, see `entrypoints.speaking_for`
+    except ConfigurationError as error:  # custom code's exceptions in our words, see `entrypoints.speaking_for`
         if not is_custom:
             raise
         fault = CandidateError(f"{doing}: {error}")
         _let_go(error)
     except TrainerError:
         raise
-    except (Exception, SystemExit) as error:  # own code may call sys.exit, whose code would be taken for the search's
+    except (Exception, SystemExit) as error:  # custom code may call sys.exit, whose code would be taken for the search's
         fault = _fault_of(error, doing, culprit, is_custom=is_custom)
         if fault is None:
             raise
@@ -96,7 +96,7 @@ def _short(text: str) -> str:
 
 
 def _place(error: BaseException) -> str:
-    """Where own code raised: the innermost line that is neither ours nor torch's."""
+    """Where custom code raised: the innermost line that is neither ours nor torch's."""
     frames = [f for f in traceback.extract_tb(error.__traceback__) if not any(Path(f.filename).is_relative_to(p) for p in _OURS)]
     frames = [f for f in frames if Path(f.filename).is_file() and "/lib/python" not in f.filename]
     return f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""

@@ -131,7 +131,7 @@ def _load(job: Job, sink: Sink) -> Problem:
     """Read the data, which may take minutes: what is read is said before and after."""
     sink.emit(WorkBegan(description=reading_text(job.search.spec)))
     problem = Problem.load(job.search.spec, job.space, torch.device(job.device))
-    torch.set_default_dtype(torch.float32)  # own code that was imported may have changed it
+    torch.set_default_dtype(torch.float32)  # custom code that was imported may have changed it
     sink.emit(WorkBegan(description=problem.data_text))
     return problem
 

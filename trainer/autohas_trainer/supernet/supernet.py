@@ -120,7 +120,7 @@ class Supernet:
     def adopt(self, path: Path, weights: Mapping[str, Tensor]) -> bool:
         """Begin from a trained stand-alone network: copy its parameters into the slices of `path`; moments and counts stay.
 
-        Returns whether they fit: own hyperparameters may change an own network, and then the shared weights stay as they are.
+        Returns whether they fit: custom hyperparameters may change an own network, and then the shared weights stay as they are.
         """
         leaves = self._cut(path).leaves
         if {name: leaf.shape for name, leaf in leaves.items()} != {name: weight.shape for name, weight in weights.items()}:

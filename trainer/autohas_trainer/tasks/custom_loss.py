@@ -13,7 +13,7 @@ __all__ = ["CustomLoss", "CustomLossFunction"]
 
 
 class CustomLossFunction(Protocol):
-    """(outputs (B, K), targets (B,), own hyperparameters) to losses (B,); called by name."""
+    """(outputs (B, K), targets (B,), custom hyperparameters) to losses (B,); called by name."""
 
     def __call__(self, *, outputs: Tensor, targets: Tensor, hyperparameters: Mapping[str, str]) -> Tensor:
         """The training loss of each example."""
@@ -48,7 +48,7 @@ class CustomLoss:
         return self._task.losses(outputs_BK, targets_B)
 
     def training_losses(self, outputs_BK: Tensor, targets_B: Tensor, label_smoothing: float) -> Tensor:  # noqa: ARG002 - refused before
-        """The own loss."""
+        """The custom loss."""
         return self._loss(outputs=outputs_BK, targets=targets_B, hyperparameters=self._values)
 
     def qualities(self, outputs_BK: Tensor, targets_B: Tensor) -> Tensor:

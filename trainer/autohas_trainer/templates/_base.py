@@ -87,7 +87,7 @@ def default_path(decisions: Iterable[TemplateDecision]) -> dict[str, str]:
 
 
 def whole_path(decisions: Iterable[TemplateDecision], chosen: Mapping[str, str]) -> Path:
-    """Return the path with `chosen`, and what a search of an own model does not list at the model's default."""
+    """Return the path with `chosen`, and what a search of a custom model does not list at the model's default."""
     return {**default_path(decisions), **chosen}
 
 

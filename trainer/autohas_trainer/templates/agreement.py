@@ -1,4 +1,4 @@
-"""Does an own model keep the contract, and does the spec say the same about its decisions? Each answer is one sentence.
+"""Does a custom model keep the contract, and does the spec say the same about its decisions? Each answer is one sentence.
 
 Called when a search starts (the default path) and by the conformance test (many paths).
 """
@@ -106,7 +106,7 @@ def forward_problem(template: Template, path: Path, leaves: Mapping[str, Tensor]
     """Say what is wrong with the supernet's forward and its gradient, if anything."""
     seed_globals("agreement", "forward")
     asked = {name: leaf.detach().requires_grad_() for name, leaf in leaves.items()}
-    outputs_BK: object = template.forward(inputs, path, asked)  # own code may give anything
+    outputs_BK: object = template.forward(inputs, path, asked)  # custom code may give anything
     if not isinstance(outputs_BK, Tensor) or outputs_BK.shape != (len(inputs), num_outputs):
         shape = tuple(outputs_BK.shape) if isinstance(outputs_BK, Tensor) else type(outputs_BK).__name__
         return f"forward(inputs, path, leaves) gave {shape}, it must give ({len(inputs)}, {num_outputs})"

@@ -1,4 +1,4 @@
-"""Own models by entrypoint, as templates: a model with decisions, or a plain `torch.nn.Module`.
+"""Custom models by entrypoint, as templates: a model with decisions, or a plain `torch.nn.Module`.
 
 The object is called as `object(input_shape=..., num_outputs=..., **arguments)`, always by name, and both names must be parameters of its
 own: `**kwargs` alone is refused. It gives either a module or an object with these methods:
@@ -11,7 +11,7 @@ own: `**kwargs` alone is refused. It gives either a module or an object with the
     loss(outputs, targets, hyperparameters) -> Tensor (B,)   optional, of a plain module too: what trainings minimise
 
 `path` and `configuration` map every decision to its choice; `configuration` also holds the search's own hyperparameters by name, which a
-plain module's factory gets as keywords where it has parameters of these names. All values are strings. Own code may draw from torch's,
+plain module's factory gets as keywords where it has parameters of these names. All values are strings. Custom code may draw from torch's,
 numpy's and Python's global generators: they are seeded before every call. Conformance is checked by `autohas conformance` and, for the
 default path, when a search starts.
 """
@@ -44,7 +44,7 @@ _METHODS: Final = ("decisions", "shared", "slices", "forward", "build")
 
 
 def build_custom(entrypoint: str, arguments: Mapping[str, str] | None, input_shape: Shape, num_outputs: int) -> Template:
-    """Import an own model and wrap it.
+    """Import a custom model and wrap it.
 
     Raises:
         ConfigurationError: It is not there, raises, or gives something else than a model; names the JSON path.
@@ -58,12 +58,12 @@ def wrap_custom(
     """Call a factory and wrap what it gives; `who` speaks in errors."""
     require_names(factory, ("input_shape", "num_outputs"), who, _wrapper(factory), explicit=True)
 
-    def make(**own: str) -> Any:  # noqa: ANN401 - whatever own code gives
+    def make(**own: str) -> Any:  # noqa: ANN401 - whatever custom code gives
         given = {**(arguments or {}), **own}
         with speaking_for(who, f"calling it with {', '.join(filter(None, (str(input_shape), str(num_outputs), keywords(given))))}"):
             return factory(input_shape=input_shape, num_outputs=num_outputs, **given)
 
-    seed_globals("own model")
+    seed_globals("custom model")
     made = make()
     if isinstance(made, nn.Module) and not all(callable(getattr(made, method, None)) for method in ("decisions", "slices", "build")):
         return CustomModule(make, factory, who)
@@ -87,7 +87,7 @@ def _wrapper(factory: Callable[..., Any]) -> str:
 class CustomModel:
     """A model with decisions; see the module's contract."""
 
-    def __init__(self, model: Any, who: str) -> None:  # noqa: ANN401 - own code
+    def __init__(self, model: Any, who: str) -> None:  # noqa: ANN401 - custom code
         """Read its decisions and the shapes of its shared tensors."""
         self._model = model
         self._who = who
@@ -161,7 +161,7 @@ class CustomModel:
             raise self._wrong("decisions()", f"names one decision twice: {', '.join(names)}")
         return tuple(decisions)
 
-    def _index(self, name: str, index: Any) -> Index:  # noqa: ANN401 - own code
+    def _index(self, name: str, index: Any) -> Index:  # noqa: ANN401 - custom code
         """Return slices of explicit bounds; those that are left out take everything."""
         shape = self._shapes.get(name)
         parts = index if isinstance(index, tuple) else (index,)
@@ -218,7 +218,7 @@ class CustomModule:
         return outputs_BK
 
     def build(self, path: Path, rng_key: Key) -> nn.Module:
-        """Return a new network on the CPU, seeded by `rng_key`; `path` holds own hyperparameters only."""
+        """Return a new network on the CPU, seeded by `rng_key`; `path` holds custom hyperparameters only."""
         seed_globals(*rng_key)
         made = self._make(**{name: value for name, value in path.items() if self.takes(name)})
         if not isinstance(made, nn.Module):
@@ -240,7 +240,7 @@ def _parameters_of(factory: Callable[..., Any]) -> tuple[inspect.Parameter, ...]
         return ()
 
 
-def _kind(value: Any) -> str:  # noqa: ANN401 - own code
+def _kind(value: Any) -> str:  # noqa: ANN401 - custom code
     """Return what a value is, for an error."""
     if isinstance(value, Tensor):
         return f"a tensor of type {value.dtype}"

@@ -58,7 +58,7 @@ def _header(path: Path, file: BinaryIO, num_dimensions: int) -> tuple[int, ...]:
         kind = _TYPES.get(magic[2], "an unknown type")
         message = (
             f"{path} has IDX type code 0x{magic[2]:02x} ({kind}), only unsigned bytes (0x08) are read, since rounding would lose digits;"
-            " convert it, or read it with own code (task.data.entrypoint)"
+            " convert it, or read it with custom code (task.data.entrypoint)"
         )
         raise DataError(message)
     if magic[3] != num_dimensions:

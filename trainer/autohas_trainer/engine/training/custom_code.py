@@ -1,6 +1,6 @@
-"""What own code adds to a training beside its network: a loss, an augmentation, and hyperparameters of its own names.
+"""What custom code adds to a training beside its network: a loss, an augmentation, and hyperparameters of its own names.
 
-Values of own hyperparameters are strings, as arguments are. They reach, under their names,
+Values of custom hyperparameters are strings, as arguments are. They reach, under their names,
 
 - the data's `augment(inputs, rng, hyperparameters)`, on every batch that makes gradients; `rng` is keyed by the step;
 - the model's `loss(outputs, targets, hyperparameters)`, the training loss of each example (B,);
@@ -56,11 +56,11 @@ class OwnCode:
 
     @property
     def is_custom(self) -> bool:
-        """Whether model or data are own code."""
+        """Whether model or data are custom code."""
         return self._is_custom
 
     def values(self, configuration: Configuration) -> dict[str, str]:
-        """The own hyperparameters of a configuration."""
+        """The custom hyperparameters of a configuration."""
         searched = self._space.as_mapping(configuration)
         return {name: searched[name] for name in self._hyperparameters if name not in KNOWN}
 
@@ -77,7 +77,7 @@ class OwnCode:
         return TrainBatch(inputs=inputs, targets_B=batch.targets_B)
 
     def seed(self, *key: int | str) -> None:
-        """Key what own code draws from global generators, as our draws are. Built-in networks draw nothing."""
+        """Key what custom code draws from global generators, as our draws are. Built-in networks draw nothing."""
         if self._is_custom:
             seed_globals(self._seed, *key)
 
@@ -95,20 +95,24 @@ class OwnCode:
                 raise ConfigurationError(message)
 
     def _check_built_in(self, spec: Spec, splits: Splits) -> None:
-        """Refuse built-in regularisers that own code would not feel."""
+        """Refuse built-in regularisers that custom code would not feel."""
         recipe, names = recipe_of(spec, self._space, self._space.default), self._hyperparameters
         if self._template is not None and (recipe.dropout > 0 or "dropout" in names):
             network = self._template.build(default_path(self._template.decisions), ("dropout",))
             if not any(isinstance(layer, Dropout) for layer in network.modules()):
                 message = (
-                    "dropout is set or searched, but the own model has no autohas_trainer.templates.Dropout layer that would obey it;"
+                    "dropout is set or searched, but the custom model has no autohas_trainer.templates.Dropout layer that would obey it;"
                     " place one, or remove dropout"
                 )
                 raise ConfigurationError(message)
         if self._loss is not None and (recipe.label_smoothing > 0 or "label_smoothing" in names):
-            raise ConfigurationError("label smoothing is set or searched, but the own model's loss would not obey it; remove one of them")
+            raise ConfigurationError(
+                "label smoothing is set or searched, but the custom model's loss would not obey it; remove one of them"
+            )
         if not splits.has_real_inputs and (recipe.mixup > 0 or "mixup" in names):
-            raise ConfigurationError("mixup is set or searched, but the own data's inputs are integers, which cannot be mixed; remove it")
+            raise ConfigurationError(
+                "mixup is set or searched, but the custom data's inputs are integers, which cannot be mixed; remove it"
+            )
 
     def _check_hooks(self, splits: Splits) -> None:
         """Call each hook once on two examples, the loss with its gradient; they lie where the search will run."""

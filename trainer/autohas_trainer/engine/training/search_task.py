@@ -116,7 +116,7 @@ class Problem:
         return whole_path(self.template.decisions, path_of(self.space, configuration))
 
     def built_from(self, configuration: Configuration) -> Mapping[str, str]:
-        """What `template.build` gets: the path and, for own models, their own hyperparameters."""
+        """What `template.build` gets: the path and, for custom models, their own hyperparameters."""
         return {**self.path(configuration), **self.own.values(configuration)}
 
     def num_parameters(self, configuration: Configuration) -> int:
@@ -239,7 +239,7 @@ def _check_sizes(splits: Splits, batch_size: int, *, rewards: bool) -> None:
 
 
 def _template(spec: Spec, splits: Splits, task: Task) -> Template:
-    """The built-in family of networks, or the own model, checked against the spec."""
+    """The built-in family of networks, or the custom model, checked against the spec."""
     model = spec.task.model
     if model.template is not None:
         _check_real(splits, model.template)
@@ -259,7 +259,7 @@ def _check_real(splits: Splits, template: str) -> None:
     """
     if not splits.has_real_inputs:
         message = (
-            f"{splits.name}: inputs are integers, which only an own model can take; template {template} needs floats:"
+            f"{splits.name}: inputs are integers, which only a custom model can take; template {template} needs floats:"
             " return inputs.astype('float32'), images of bytes divided by 255, or give task.model.entrypoint"
         )
         raise ConfigurationError(message)

@@ -77,7 +77,7 @@ class Training:
         self._hold(nn.Module(), None)
 
     def _part(self, doing: str, *, is_custom: bool | None = None) -> AbstractContextManager[None]:
-        """What fails inside is this training's doing; `is_custom`: whether own code runs there, by default where there is any."""
+        """What fails inside is this training's doing; `is_custom`: whether custom code runs there, by default where there is any."""
         owned = self._problem.own.is_custom if is_custom is None else is_custom
         return candidate_part(doing, culprit=fault_key(self.configuration, self.repeat), is_custom=owned)
 

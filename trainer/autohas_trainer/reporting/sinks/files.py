@@ -168,7 +168,7 @@ def space_names(space: Space) -> set[str]:
 
 
 def _custom_hyperparameters(search: Search, outcome: Outcome) -> dict[str, Any]:
-    """Those of own names, as the search declares them, with the chosen values as defaults; nothing when there are none."""
+    """Those of custom names, as the search declares them, with the chosen values as defaults; nothing when there are none."""
     declared = [h.to_json() for h in search.spec.search_space.hyperparameters if h.name not in KNOWN]
     chosen = [{**{k: v for k, v in h.items() if k != "when"}, "default": outcome.configuration[h["name"]]} for h in declared]
     return {"hyperparameters": chosen} if chosen else {}
