@@ -76,14 +76,14 @@ class StatusUnreadableError(OperatorError):
 
 
 class Blamed(StrEnum):
-    """Which condition shows an obstacle."""
+    """Which condition shows a blocker."""
 
     SPEC = "Spec"
     TRAINER = "Trainer"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Obstacle:
+class Blocker:
     """An error that a person must see in the search's conditions."""
 
     blamed: Blamed
@@ -95,10 +95,10 @@ class Obstacle:
 class Reaction:
     """What follows from an error.
 
-    `obstacle` is shown in a condition; `delay_s` None means exponential back-off; `is_noise` means not worth a log line.
+    `blocker` is shown in a condition; `delay_s` None means exponential back-off; `is_noise` means not worth a log line.
     """
 
-    obstacle: Obstacle | None = None
+    blocker: Blocker | None = None
     delay_s: float | None = None
     is_noise: bool = False
     is_bug: bool = False
@@ -109,11 +109,11 @@ def reaction_to(error: Exception) -> Reaction:  # noqa: PLR0911 - one return per
     match error:
         case InvalidError():
             _, message = refused(Reason.TEMPLATE_REJECTED, error.message)
-            return Reaction(obstacle=Obstacle(blamed=Blamed.SPEC, reason=Reason.TEMPLATE_REJECTED, message=message))
+            return Reaction(blocker=Blocker(blamed=Blamed.SPEC, reason=Reason.TEMPLATE_REJECTED, message=message))
         case ForbiddenError():
-            return Reaction(obstacle=_forbidden(error))
+            return Reaction(blocker=_forbidden(error))
         case NameTakenError():
-            return Reaction(obstacle=Obstacle(blamed=Blamed.TRAINER, reason=Reason.NAME_CONFLICT, message=str(error)))
+            return Reaction(blocker=Blocker(blamed=Blamed.TRAINER, reason=Reason.NAME_CONFLICT, message=str(error)))
         case WaitError():
             return Reaction(delay_s=error.delay_s, is_noise=True)
         case ConflictError() | NotFoundError():
@@ -126,14 +126,14 @@ def reaction_to(error: Exception) -> Reaction:  # noqa: PLR0911 - one return per
             return Reaction(is_bug=True)
 
 
-def refusal(error: OperatorError, *, is_create: bool) -> Obstacle | None:
+def refusal(error: OperatorError, *, is_create: bool) -> Blocker | None:
     """What a person must see of a refused action; only the creation of a Job can say anything about the spec."""
     if isinstance(error, InvalidError) and not is_create:
         return _forbidden_job(error)
-    return reaction_to(error).obstacle
+    return reaction_to(error).blocker
 
 
-def obstacle_to_creating(error: OperatorError) -> Obstacle | None:
+def blocker_to_creating(error: OperatorError) -> Blocker | None:
     """What a person must see of an error that only asks for another try.
 
     A Job that is not made for hours must not look like one that is about to be. A lost connection and a full queue (429) say
@@ -144,9 +144,9 @@ def obstacle_to_creating(error: OperatorError) -> Obstacle | None:
             return None
         case ApiError():
             message = with_cure(Reason.JOB_NOT_CREATED, f"the API server answered {error.status}: {error.message}")
-            return Obstacle(blamed=Blamed.TRAINER, reason=Reason.JOB_NOT_CREATED, message=message)
+            return Blocker(blamed=Blamed.TRAINER, reason=Reason.JOB_NOT_CREATED, message=message)
         case WaitError():
-            return Obstacle(
+            return Blocker(
                 blamed=Blamed.TRAINER, reason=Reason.NAME_STILL_TERMINATING, message=with_cure(Reason.NAME_STILL_TERMINATING, str(error))
             )
         case _:
@@ -157,19 +157,19 @@ _NO_RIGHT: Final = re.compile(r"cannot (\w+) resource \"([\w/]+)\"")
 """The words of the API server's authorization; quotas and admission policies have others."""
 
 
-def _forbidden(error: ForbiddenError) -> Obstacle:
+def _forbidden(error: ForbiddenError) -> Blocker:
     """Rights that the operator lacks are for whoever runs it; what a policy forbids is for the author of the search."""
     missing = _NO_RIGHT.search(error.message)
     if missing is None:
         return _forbidden_job(error)
     message = f"the operator may not {missing[1]} {missing[2]}; grant it, as the chart does, to its service account. {error.message}"
-    return Obstacle(blamed=Blamed.TRAINER, reason=Reason.OPERATOR_FORBIDDEN, message=message)
+    return Blocker(blamed=Blamed.TRAINER, reason=Reason.OPERATOR_FORBIDDEN, message=message)
 
 
-def _forbidden_job(error: ApiError) -> Obstacle:
+def _forbidden_job(error: ApiError) -> Blocker:
     """What a quota, a policy or the namespace's own end forbids."""
     reason, message = refused(Reason.JOB_FORBIDDEN, error.message)
-    return Obstacle(blamed=Blamed.TRAINER, reason=reason, message=message)
+    return Blocker(blamed=Blamed.TRAINER, reason=reason, message=message)
 
 
 def api_error(*, status: int, message: str, request: str, retry_after_s: float | None = None) -> ApiError:

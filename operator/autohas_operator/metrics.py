@@ -66,7 +66,7 @@ class Metrics:
             registry=registry,
         )
         self._errors = Counter("autohas_reconcile_errors", "Passes that ended with an error, by its kind.", ["reason"], registry=registry)
-        text = "Passes that met an obstacle and said so in a condition, by the condition's reason."
+        text = "Passes that met a blocker and said so in a condition, by the condition's reason."
         self._obstacles = Counter("autohas_reconcile_obstacles", text, ["reason"], registry=registry)
         self._requests = Histogram(
             "autohas_api_request_duration_seconds",
@@ -156,7 +156,7 @@ class Metrics:
         """One pass ended with an error."""
         self._errors.labels(reason).inc()
 
-    def hindered(self, reason: str) -> None:
+    def count_blocked(self, reason: str) -> None:
         """One pass met an obstacle that a condition names; reasons are words of the operator's own."""
         self._obstacles.labels(reason).inc()
 

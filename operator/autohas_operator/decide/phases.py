@@ -21,7 +21,7 @@ from autohas_operator.decide.limits import COULD_START, JobContext, end_without_
 from autohas_operator.decide.policy import Ending
 from autohas_operator.decide.readiness import Readiness, judge_readiness, judge_spoiled, judge_stopping, judge_unpullable, not_ready
 from autohas_operator.decide.replacements import describe_sidecars, find_replacement, is_held
-from autohas_operator.errors import Obstacle
+from autohas_operator.errors import Blocker
 from autohas_operator.hints import with_cure
 from autohas_operator.manifests.job import Attempt, build_config_map, build_job
 from autohas_operator.records.observed import JobRecord, Observed, PodRecord, child_name
@@ -30,8 +30,6 @@ from autohas_operator.wording import epoch
 
 _MOST_LOST_ATTEMPTS: Final = 100
 """Attempts that may have been made without their number reaching the status."""
-_LOOK_AGAIN_S: Final = 5.0
-"""How soon to look again for pods and Jobs that are about to vanish, should their event be lost."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,27 +112,27 @@ def apply_rules(context: Context) -> Outcome:
     limit_s = next_limit_s(_job_context(context, job, going_on))
     touch_s = policy.next_touch_s(job, context.observed.pods_of(job), epoch(context.previous.last_report_time))
     action = TouchJob(name=job.name, uid=job.uid) if touch_s is not None and touch_s <= context.now_s else None
-    rest_s = None if touch_s is None else max(_LOOK_AGAIN_S, touch_s - context.now_s)
-    look_again_s = min((s for s in (going_on.look_again_s, limit_s, rest_s) if s is not None), default=None)
-    going_on = replace(going_on, look_again_s=look_again_s)
+    rest_s = None if touch_s is None else max(policy.TERMINATION_REQUEUE_S, touch_s - context.now_s)
+    requeue_after_s = min((s for s in (going_on.requeue_after_s, limit_s, rest_s) if s is not None), default=None)
+    going_on = replace(going_on, requeue_after_s=requeue_after_s)
     return Outcome(readiness=going_on, action=action, attempt=job.attempt, image=job.image, reason=_succeeded_reason(context, job))
 
 
-def hindered(context: Context, decided: Outcome, obstacle: Obstacle) -> Outcome:
+def block(context: Context, decided: Outcome, blocker: Blocker) -> Outcome:
     """The API server refused the action: what it says is shown, nothing is noted as done, and it is tried again, ever more seldom."""
     attempted = decided.action if isinstance(decided.action, CreateAttempt) else None
     phase = decided.readiness.phase
     if attempted is not None:
-        late = end_without_job(context.search.spec, context.previous, f"{obstacle.reason}: {obstacle.message}", context.now_s)
+        late = end_without_job(context.search.spec, context.previous, f"{blocker.reason}: {blocker.message}", context.now_s)
         if late is not None:
             left = CleanUp(config_maps=(attempted.config_map["metadata"]["name"],), jobs=())
             return Outcome(readiness=not_ready(Phase.FAILED, Reason.FINISHED, "no Job was made"), action=left, ending=late)
         phase = Phase.INTERRUPTED if context.previous.attempt else Phase.PENDING
     since_s = last_flip_s(context.previous, ConditionType.TRAINER_READY, *COULD_START)
-    look_again_s, due_s = policy.retry_s(since_s, context.now_s), start_due_s(context.search.spec, context.previous)
+    requeue_after_s, due_s = policy.retry_s(since_s, context.now_s), start_due_s(context.search.spec, context.previous)
     if due_s is not None:
-        look_again_s = min(look_again_s, max(0.0, due_s - context.now_s))
-    shown = not_ready(phase, obstacle.reason, obstacle.message, look_again_s)
+        requeue_after_s = min(requeue_after_s, max(0.0, due_s - context.now_s))
+    shown = not_ready(phase, blocker.reason, blocker.message, requeue_after_s)
     attempt, image = (None, None) if attempted is not None else (decided.attempt, decided.image)
     reason = _succeeded_reason(context, None) if attempted is not None else decided.reason
     return Outcome(readiness=shown, attempt=attempt, image=image, reason=reason)
@@ -157,7 +155,7 @@ def _await_remaining_pod(context: Context, phase: Phase) -> Readiness | None:
     if stuck is not None and stuck.verdict.reason == Reason.NODE_UNREACHABLE:
         return stuck
     message = f"pod {left[-1].name} of an earlier attempt still runs without its Job; nothing follows before it is gone"
-    return not_ready(phase, Reason.WAITING_FOR_POD_TERMINATION, message, _LOOK_AGAIN_S)
+    return not_ready(phase, Reason.WAITING_FOR_POD_TERMINATION, message, policy.TERMINATION_REQUEUE_S)
 
 
 def _choose_number(context: Context) -> int:
@@ -206,7 +204,9 @@ def _replace_outdated(context: Context, job: JobRecord) -> Outcome | None:
     is_noted = job.attempt <= (context.previous.attempt or 0)
     if is_noted or job.spec_hash == context.observed.search.spec_hash:
         return None
-    waiting = not_ready(Phase.STARTING, Reason.SPEC_CHANGED, f"Job {job.name} runs an older spec and is replaced", _LOOK_AGAIN_S)
+    waiting = not_ready(
+        Phase.STARTING, Reason.SPEC_CHANGED, f"Job {job.name} runs an older spec and is replaced", policy.TERMINATION_REQUEUE_S
+    )
     return Outcome(readiness=waiting, action=None if job.is_deleting else DeleteJob(name=job.name, uid=job.uid))
 
 
@@ -217,7 +217,7 @@ def _await_deletion(context: Context, job: JobRecord) -> Outcome | None:
     is_suspended = context.search.spec.suspend
     phase = Phase.SUSPENDING if is_suspended else Phase.INTERRUPTED
     follows = "" if is_suspended else "; the next attempt follows"
-    waiting = not_ready(phase, Reason.JOB_DELETED, f"Job {job.name} is being deleted{follows}", _LOOK_AGAIN_S)
+    waiting = not_ready(phase, Reason.JOB_DELETED, f"Job {job.name} is being deleted{follows}", policy.TERMINATION_REQUEUE_S)
     lost = next(
         (judge_stopping(pod, phase, context.now_s) for pod in context.observed.pods_of(job) if pod.deletion_s and not pod.is_over), None
     )
@@ -254,7 +254,7 @@ def _replace_spoiled(context: Context, job: JobRecord) -> Outcome | None:
 
 def _delete(context: Context, job: JobRecord, waiting: Readiness) -> Outcome:
     """The Job goes; whatever it had counted stays in status."""
-    waiting, action = replace(waiting, look_again_s=_LOOK_AGAIN_S), DeleteJob(name=job.name, uid=job.uid)
+    waiting, action = replace(waiting, requeue_after_s=policy.TERMINATION_REQUEUE_S), DeleteJob(name=job.name, uid=job.uid)
     return Outcome(readiness=waiting, action=action, attempt=job.attempt, image=job.image, reason=_succeeded_reason(context, job))
 
 
@@ -294,7 +294,9 @@ def _suspend(context: Context, job: JobRecord) -> Outcome | None:
     ended_well = policy.successful_pod(context.observed.pods_of(job))
     if not context.search.spec.suspend or (ended_well is not None and not ended_well.is_outlived):
         return None
-    waiting = not_ready(Phase.SUSPENDING, Reason.SUSPENDING, f"Job {job.name} is deleted because spec.suspend is true", _LOOK_AGAIN_S)
+    waiting = not_ready(
+        Phase.SUSPENDING, Reason.SUSPENDING, f"Job {job.name} is deleted because spec.suspend is true", policy.TERMINATION_REQUEUE_S
+    )
     action = DeleteJob(name=job.name, uid=job.uid)
     return Outcome(
         readiness=waiting, action=action, attempt=job.attempt, image=job.image, reason=_succeeded_reason(context, job), failures=0
@@ -321,7 +323,7 @@ def _requeue(context: Context, job: JobRecord) -> Outcome | None:
     if not is_relabelled(context.observed.search, job) or has_been_admitted(job, context.previous) or context.observed.pods_of(job):
         return None
     message = f"Job {job.name} was made with other labels or annotations for Kueue and was never admitted; it is replaced"
-    waiting = not_ready(Phase.QUEUED, Reason.QUEUE_CHANGED, message, _LOOK_AGAIN_S)
+    waiting = not_ready(Phase.QUEUED, Reason.QUEUE_CHANGED, message, policy.TERMINATION_REQUEUE_S)
     action = DeleteJob(name=job.name, uid=job.uid)
     return Outcome(readiness=waiting, action=action, attempt=job.attempt, image=job.image, reason=_succeeded_reason(context, job))
 
@@ -339,7 +341,7 @@ def _replace(context: Context, job: JobRecord) -> Outcome | None:
     is_noted = failures == (context.previous.failures or 0) and _previous_ready_reason(context) == found.readiness.verdict.reason
     action = DeleteJob(name=job.name, uid=job.uid) if found.rest_s <= 0 and is_noted else None
     return Outcome(
-        readiness=replace(found.readiness, look_again_s=_LOOK_AGAIN_S if action is not None else max(0.0, found.rest_s)),
+        readiness=replace(found.readiness, requeue_after_s=policy.TERMINATION_REQUEUE_S if action is not None else max(0.0, found.rest_s)),
         action=action,
         attempt=job.attempt,
         image=job.image,
@@ -373,7 +375,7 @@ def _recreate(context: Context, job: JobRecord) -> Outcome | None:
     ):
         return None
     message = f"Job {job.name} was interrupted {num_interrupted} times and got on; a new one does not wait as long for its next pod"
-    waiting = not_ready(Phase.INTERRUPTED, Reason.JOB_RECREATED, message, _LOOK_AGAIN_S)
+    waiting = not_ready(Phase.INTERRUPTED, Reason.JOB_RECREATED, message, policy.TERMINATION_REQUEUE_S)
     action = DeleteJob(name=job.name, uid=job.uid)
     return Outcome(
         readiness=waiting, action=action, attempt=job.attempt, image=job.image, reason=_succeeded_reason(context, job), failures=0
@@ -391,7 +393,12 @@ def _await_completion(context: Context, job: JobRecord) -> Readiness | None:
     succeeded = policy.successful_pod(context.observed.pods_of(job))
     if succeeded is None:
         return None
-    return not_ready(Phase.FINALIZING, Reason.TRAINER_EXITED, f"pod {succeeded.name} has ended; its Job is not complete yet", _LOOK_AGAIN_S)
+    return not_ready(
+        Phase.FINALIZING,
+        Reason.TRAINER_EXITED,
+        f"pod {succeeded.name} has ended; its Job is not complete yet",
+        policy.TERMINATION_REQUEUE_S,
+    )
 
 
 def _succeeded_reason(context: Context, job: JobRecord | None) -> Reason | None:

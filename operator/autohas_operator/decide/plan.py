@@ -26,7 +26,7 @@ from autohas_operator.decide.announcements import Announcement, announce
 from autohas_operator.decide.cleanup import CleanUp, plan_cleanup
 from autohas_operator.decide.conditions import Verdict, add_summary, is_finished, last_flip_s, merge_conditions, verdict_of
 from autohas_operator.decide.limits import num_interruptions
-from autohas_operator.decide.phases import Context, CreateAttempt, DeleteJob, Outcome, TouchJob, apply_rules, hindered
+from autohas_operator.decide.phases import Context, CreateAttempt, DeleteJob, Outcome, TouchJob, apply_rules, block
 from autohas_operator.decide.recognition import recognize
 from autohas_operator.decide.reports import (
     apply_progress,
@@ -55,15 +55,15 @@ class Plan:
     status: Status
     action: CreateAttempt | DeleteJob | TouchJob | CleanUp | None = None
     announcements: tuple[Announcement, ...] = ()
-    look_again_s: float | None = None
-    is_grave: bool = False
+    requeue_after_s: float | None = None
+    is_irreversible: bool = False
     strays: tuple[JobRecord, ...] = ()
     warnings: Mapping[str, Announcement] = field(default_factory=dict)
 
     @property
     def needs_fresh_reads(self) -> bool:
         """Whether it cannot be taken back: then the cache is not good enough."""
-        return self.action is not None or self.is_grave or bool(self.strays)
+        return self.action is not None or self.is_irreversible or bool(self.strays)
 
     @property
     def is_first_attempt(self) -> bool:
@@ -92,15 +92,15 @@ def plan(observed: Observed, previous: Status, pods: PodSettings, now_s: float) 
 
 def _decide(context: Context) -> Plan:
     """The decision about a search that can be read, from what counts as its Job and pods."""
-    observed, previous, obstacle = context.observed, context.previous, context.observed.obstacle
+    observed, previous, blocker = context.observed, context.previous, context.observed.blocker
     refused = _find_refusal(context)
     if refused is not None and not context.search.spec.suspend:
         return _reject(observed, previous, refused, context.now_s)
     report = continue_counts(observed.report, previous, observed.pods, context.search.spec)
     context = replace(context, observed=replace(observed, report=report))
     decided = apply_rules(context)
-    if obstacle is not None and decided.action is not None:
-        decided = hindered(context, decided, obstacle)
+    if blocker is not None and decided.action is not None:
+        decided = block(context, decided, blocker)
     return _publish(context, decided)
 
 
@@ -124,8 +124,8 @@ def _plan_finished(observed: Observed, previous: Status, now_s: float) -> Plan:
     judged = _judge(observed.search.document, has_begun=True)
     if isinstance(judged, Verdict):
         return Plan(status=status, announcements=told)  # of a version that this operator does not know: nothing is deleted on a guess
-    action, look_again_s = plan_cleanup(judged[0], observed, previous, now_s)
-    return Plan(status=status, action=action, announcements=told, look_again_s=look_again_s)
+    action, requeue_after_s = plan_cleanup(judged[0], observed, previous, now_s)
+    return Plan(status=status, action=action, announcements=told, requeue_after_s=requeue_after_s)
 
 
 def _plan_paused(observed: Observed, previous: Status, now_s: float) -> Plan:
@@ -149,9 +149,9 @@ def _keep_conditions(observed: Observed, previous: Status, pause: Verdict, now_s
 
 def _find_refusal(context: Context) -> Verdict | None:
     """Why the API server or the platform makes no Job of this; a Job that is there is left alone."""
-    obstacle = context.observed.obstacle
-    if obstacle is not None and obstacle.blamed is Blamed.SPEC:
-        return Verdict(status="False", reason=obstacle.reason, message=obstacle.message)
+    blocker = context.observed.blocker
+    if blocker is not None and blocker.blamed is Blamed.SPEC:
+        return Verdict(status="False", reason=blocker.reason, message=blocker.message)
     return find_platform_refusal(context.search, context.previous, context.pods) if context.observed.job is None else None
 
 
@@ -188,26 +188,26 @@ def _reject(observed: Observed, previous: Status, accepted: Verdict, now_s: floa
     update = {"phase": Phase.REJECTED, "observed_generation": generation, "conditions": conditions}
     status = previous.model_copy(update=update)
     # What the API server refused may be accepted once somebody has mended a policy; what the spec says wrong is mended by an edit.
-    look_again_s = policy.retry_s(last_flip_s(status, ConditionType.ACCEPTED), now_s) if observed.obstacle is not None else None
-    return Plan(status=status, announcements=announce(previous, status, None), look_again_s=look_again_s)
+    requeue_after_s = policy.retry_s(last_flip_s(status, ConditionType.ACCEPTED), now_s) if observed.blocker is not None else None
+    return Plan(status=status, announcements=announce(previous, status, None), requeue_after_s=requeue_after_s)
 
 
 def _publish(context: Context, decided: Outcome) -> Plan:
     """The status that says all this, its events, and when time alone will change it."""
     previous, report = context.previous, context.observed.report
     status = _build_status(context, decided)
-    look_again_s = decided.readiness.look_again_s if decided.ending is None else 0.0  # there is something to clean up, now or later
+    requeue_after_s = decided.readiness.requeue_after_s if decided.ending is None else 0.0  # there is something to clean up, now or later
     is_last_word = apply_termination_messages(previous, _own_pods(context)) != previous  # its pod is soon gone: written now or never
     if status != previous and is_progress_only(previous, status) and not is_last_word:
         due_s = write_due_in_s(previous, context.now_s)
         if due_s > 0:
-            status, look_again_s = previous, min(due_s, look_again_s if look_again_s is not None else due_s)
+            status, requeue_after_s = previous, min(due_s, requeue_after_s if requeue_after_s is not None else due_s)
     return Plan(
         status=status,
         action=decided.action,
         announcements=announce(previous, status, report),
-        look_again_s=look_again_s,
-        is_grave=decided.ending is not None or decided.reason is Reason.RESULT_MISSING,
+        requeue_after_s=requeue_after_s,
+        is_irreversible=decided.ending is not None or decided.reason is Reason.RESULT_MISSING,
     )
 
 

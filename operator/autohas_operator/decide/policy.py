@@ -41,10 +41,12 @@ OVERTIME: Final = 1.2
 BACKOFF_S: Final = 10.0
 MAX_BACKOFF_S: Final = 600.0
 """How long the Job controller waits for the next pod: the first, doubled with each ended pod up to the second."""
-LOOK_AGAIN_S: Final = 30.0
-"""While something hangs outside of us: how soon its events are read again, or what was refused is asked for again."""
+TERMINATION_REQUEUE_S: Final = 5.0
+"""Seconds until the next look at pods and Jobs that are being deleted, in case their watch event is lost."""
+BLOCKED_REQUEUE_S: Final = 30.0
+"""Seconds until the next look at the events of a blocked child, and until the first retry of a refused request."""
 MAX_RETRY_S: Final = 600.0
-"""What has been refused for long is asked for so seldom: a namespace without quota must not use up the writes of all others."""
+"""Upper bound of the retry interval, so that one namespace without quota cannot exhaust the shared write budget."""
 
 TOUCH_S: Final = 120.0
 MAX_TOUCH_S: Final = 1800.0
@@ -232,7 +234,7 @@ def next_touch_s(job: JobRecord, pods: tuple[PodRecord, ...], reported_s: float 
 def retry_s(since_s: float | None, now_s: float) -> float:
     """How soon to ask again for what has been refused since then: the distances double, within their bounds."""
     age_s = now_s - since_s if since_s is not None else 0.0
-    return min(MAX_RETRY_S, max(LOOK_AGAIN_S, age_s))
+    return min(MAX_RETRY_S, max(BLOCKED_REQUEUE_S, age_s))
 
 
 def is_interruption(pod: PodRecord) -> bool:

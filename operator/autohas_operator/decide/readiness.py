@@ -15,7 +15,7 @@ from autohas_operator.decide.conditions import Verdict, continuation, verdict_of
 from autohas_operator.decide.termination_message import describe_end
 from autohas_operator.hints import CURES, refused, with_cure
 from autohas_operator.manifests.pod import LIVENESS_FAILURES, LIVENESS_PERIOD_S, PROBE_TIMEOUT_S, STARTUP_S
-from autohas_operator.records.observed import Explanation, IgnoredPod, JobRecord, Observed, PodRecord, Report
+from autohas_operator.records.observed import IgnoredPod, JobRecord, Observed, PodRecord, Report, WarningEvent
 from autohas_operator.wording import epoch, timestamp
 
 _IMAGE_REASONS = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"})
@@ -23,22 +23,20 @@ _CREATING_REASONS = frozenset({"", "ContainerCreating", "PodInitializing"})
 _VOLUME_EVENTS = frozenset({"FailedMount", "FailedAttachVolume"})
 _STOPPED_CODES = frozenset({int(ExitCode.INTERRUPTED), 128 + 9, 128 + 15})
 """How a trainer ends that the kubelet stops: with its checkpoint, by SIGKILL, by SIGTERM."""
-_LOOK_AGAIN_S = 5.0
-"""How soon to look again for pods that are about to vanish, should their event be lost."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Readiness:
-    """Phase and TrainerReady; `look_again_s` when time alone can change them."""
+    """Phase and TrainerReady; `requeue_after_s` when time alone can change them."""
 
     phase: Phase
     verdict: Verdict
-    look_again_s: float | None = None
+    requeue_after_s: float | None = None
 
 
-def not_ready(phase: Phase, reason: Reason, message: str, look_again_s: float | None = None) -> Readiness:
+def not_ready(phase: Phase, reason: Reason, message: str, requeue_after_s: float | None = None) -> Readiness:
     """TrainerReady is False."""
-    return Readiness(phase=phase, verdict=Verdict(status="False", reason=reason, message=message), look_again_s=look_again_s)
+    return Readiness(phase=phase, verdict=Verdict(status="False", reason=reason, message=message), requeue_after_s=requeue_after_s)
 
 
 def judge_readiness(job: JobRecord, observed: Observed, previous: Status, now_s: float) -> Readiness:
@@ -54,7 +52,7 @@ def judge_readiness(job: JobRecord, observed: Observed, previous: Status, now_s:
     if active:
         return judge_stopping(active[-1], Phase.INTERRUPTED, now_s)
     if pods:
-        return _judge_between_pods(job, pods, observed.explanation, previous, now_s)
+        return _judge_between_pods(job, pods, observed.warning, previous, now_s)
     return _judge_without_pods(job, observed, previous, now_s)
 
 
@@ -101,24 +99,26 @@ def _judge_without_pods(job: JobRecord, observed: Observed, previous: Status, no
     waited_s = _without_pod_for(job, now_s)
     if observed.ignored:
         return _explain_ignored(observed.ignored[-1], previous)
-    told = observed.explanation if observed.explanation is not None and _is_newer_than_report(observed.explanation, previous) else None
+    warning = observed.warning if observed.warning is not None and _is_newer_than_report(observed.warning, previous) else None
     if waited_s < policy.PODS_EXPECTED_S:
         rest_s = policy.PODS_EXPECTED_S - waited_s
         return not_ready(_before_pods(previous), Reason.WAITING_FOR_POD, f"Job {job.name} is created, its pod is not yet", rest_s)
-    if told is not None:
-        return not_ready(_before_pods(previous), *refused(Reason.PODS_NOT_CREATED, f"{told.reason}: {told.message}"), policy.LOOK_AGAIN_S)
+    if warning is not None:
+        return not_ready(
+            _before_pods(previous), *refused(Reason.PODS_NOT_CREATED, f"{warning.reason}: {warning.message}"), policy.BLOCKED_REQUEUE_S
+        )
     if job.num_failed > 0 or (previous.starts or 0) > job.starts_before:  # an earlier Job's pods delay none of this one
         wait = "10 s, doubled each time up to 10 minutes, since the end of a pod that is gone"
         message = f"Job {job.name} waits before it makes the next pod: {wait}"
-        return not_ready(Phase.INTERRUPTED, Reason.BACK_OFF, message, policy.LOOK_AGAIN_S)
+        return not_ready(Phase.INTERRUPTED, Reason.BACK_OFF, message, policy.BLOCKED_REQUEUE_S)
     message = f"Job {job.name} has had no pod for {policy.PODS_EXPECTED_S:.0f} s and no event says why: is the Job controller running?"
-    return not_ready(Phase.STARTING, Reason.PODS_NOT_CREATED, message, policy.LOOK_AGAIN_S)
+    return not_ready(Phase.STARTING, Reason.PODS_NOT_CREATED, message, policy.BLOCKED_REQUEUE_S)
 
 
 def _explain_ignored(item: IgnoredPod, previous: Status) -> Readiness:
     """The only pod counts for nothing: a webhook changed it, or it is a forgery and the Job's own is not there yet."""
     message = f"pod {item.pod.name} is not what its Job describes, and counts for nothing: {item.difference}; {CURES[Reason.POD_IGNORED]}"
-    return not_ready(_before_pods(previous), Reason.POD_IGNORED, message, policy.LOOK_AGAIN_S)
+    return not_ready(_before_pods(previous), Reason.POD_IGNORED, message, policy.BLOCKED_REQUEUE_S)
 
 
 def judge_spoiled(job: JobRecord, observed: Observed, previous: Status, *, is_suspended: bool) -> tuple[Readiness, bool] | None:
@@ -149,44 +149,48 @@ def judge_unpullable(job: JobRecord, observed: Observed, image: str) -> Readines
     return not_ready(Phase.STARTING, Reason.JOB_REPLACED, message)
 
 
-def _is_newer_than_report(told: Explanation, previous: Status) -> bool:
+def _is_newer_than_report(warning: WarningEvent, previous: Status) -> bool:
     """Whether an event is younger than the last report: an older one explains an older wait."""
     reported_s = epoch(previous.last_report_time)
-    return reported_s is None or told.time_s >= reported_s
+    return reported_s is None or warning.time_s >= reported_s
 
 
-def _judge_between_pods(job: JobRecord, pods: tuple[PodRecord, ...], told: Explanation | None, previous: Status, now_s: float) -> Readiness:
+def _judge_between_pods(
+    job: JobRecord, pods: tuple[PodRecord, ...], warning: WarningEvent | None, previous: Status, now_s: float
+) -> Readiness:
     """The newest pod is over and the Job controller has not made the next one yet."""
     pod, next_s = pods[-1], policy.next_pod_s(pods)
     ended_s = pod.end.finished_s if pod.end is not None else None
-    said, look_again_s = describe_end(pod), None
+    said, requeue_after_s = describe_end(pod), None
     is_last = policy.is_failure(pod) and policy.num_failures(job, pods) > job.backoff_limit
     follows = _describe_next_pod(job, previous, None if is_last else next_s, is_last=is_last)
-    stalled = _explain_stall(pod, told) if told is not None and told.reason == "Unhealthy" else None
-    if told is not None and stalled is not None:
-        message = f"pod {pod.name} was stopped because {stalled}; {follows} ({told.message})"
-        return not_ready(Phase.INTERRUPTED, Reason.STALLED, message, policy.LOOK_AGAIN_S)
+    stalled = _explain_stall(pod, warning) if warning is not None and warning.reason == "Unhealthy" else None
+    if warning is not None and stalled is not None:
+        message = f"pod {pod.name} was stopped because {stalled}; {follows} ({warning.message})"
+        return not_ready(Phase.INTERRUPTED, Reason.STALLED, message, policy.BLOCKED_REQUEUE_S)
     if next_s is not None and ended_s is not None and not is_last:
         is_overdue = now_s >= next_s + policy.PODS_EXPECTED_S
-        if is_overdue and told is not None and told.reason == "FailedCreate" and told.time_s >= ended_s:
-            return not_ready(Phase.INTERRUPTED, *refused(Reason.PODS_NOT_CREATED, f"{told.reason}: {told.message}"), policy.LOOK_AGAIN_S)
-        look_again_s = ended_s + policy.PODS_EXPECTED_S - now_s
-        if look_again_s <= 0 and not _is_new_failure(pod, previous):
+        if is_overdue and warning is not None and warning.reason == "FailedCreate" and warning.time_s >= ended_s:
+            return not_ready(
+                Phase.INTERRUPTED, *refused(Reason.PODS_NOT_CREATED, f"{warning.reason}: {warning.message}"), policy.BLOCKED_REQUEUE_S
+            )
+        requeue_after_s = ended_s + policy.PODS_EXPECTED_S - now_s
+        if requeue_after_s <= 0 and not _is_new_failure(pod, previous):
             message = f"pod {pod.name} has ended ({said}); its Job waits longer after each end (10 s to 10 minutes); {follows}"
-            return not_ready(Phase.INTERRUPTED, Reason.BACK_OFF, message, policy.LOOK_AGAIN_S)
+            return not_ready(Phase.INTERRUPTED, Reason.BACK_OFF, message, policy.BLOCKED_REQUEUE_S)
     if policy.is_lost(pod):
         message = f"pod {pod.name} was lost with its node or its container runtime ({said}); {follows}"
-        return not_ready(Phase.INTERRUPTED, Reason.POD_LOST, message, look_again_s)
+        return not_ready(Phase.INTERRUPTED, Reason.POD_LOST, message, requeue_after_s)
     if policy.is_interruption(pod):
-        return not_ready(Phase.INTERRUPTED, Reason.INTERRUPTED, f"pod {pod.name} was stopped ({said}); {follows}", look_again_s)
-    return not_ready(Phase.INTERRUPTED, Reason.TRAINER_FAILED, f"pod {pod.name} failed: {said}; {follows}", look_again_s)
+        return not_ready(Phase.INTERRUPTED, Reason.INTERRUPTED, f"pod {pod.name} was stopped ({said}); {follows}", requeue_after_s)
+    return not_ready(Phase.INTERRUPTED, Reason.TRAINER_FAILED, f"pod {pod.name} failed: {said}; {follows}", requeue_after_s)
 
 
-def _explain_stall(pod: PodRecord, told: Explanation) -> str | None:
+def _explain_stall(pod: PodRecord, warning: WarningEvent) -> str | None:
     """Why the kubelet stopped a trainer that failed this probe; None when it ended for another reason."""
-    if told.message.startswith("Liveness") and _is_cause_of_end(pod, told):
-        return _explain_unhealthy(told)
-    if told.message.startswith("Startup") and _lived_s(pod) >= STARTUP_S:
+    if warning.message.startswith("Liveness") and _is_cause_of_end(pod, warning):
+        return _explain_unhealthy(warning)
+    if warning.message.startswith("Startup") and _lived_s(pod) >= STARTUP_S:
         return f"its search had not begun after {STARTUP_S // 60} minutes of imports and data"
     return None
 
@@ -204,15 +208,15 @@ def _is_new_failure(pod: PodRecord, previous: Status) -> bool:
     return policy.is_failure(pod) and previous.phase is not Phase.INTERRUPTED and (was is None or was.reason != Reason.TRAINER_FAILED)
 
 
-def _is_cause_of_end(pod: PodRecord, told: Explanation) -> bool:
+def _is_cause_of_end(pod: PodRecord, warning: WarningEvent) -> bool:
     """Whether the warning came with the pod's end: one look that failed long before a crash or a deletion is not its cause."""
     ended_s = pod.end.finished_s if pod.end is not None else None
-    return ended_s is not None and abs(ended_s - told.time_s) <= pod.grace_s + LIVENESS_PERIOD_S
+    return ended_s is not None and abs(ended_s - warning.time_s) <= pod.grace_s + LIVENESS_PERIOD_S
 
 
-def _explain_unhealthy(told: Explanation) -> str:
+def _explain_unhealthy(warning: WarningEvent) -> str:
     """A trainer that says 503 has waited for a step; one that says nothing is frozen or starved, whatever its limit for steps."""
-    if "statuscode: 503" in told.message:
+    if "statuscode: 503" in warning.message:
         return "no step finished within failurePolicy.stallTimeoutSeconds"
     return f"{LIVENESS_FAILURES} looks at /healthz, {LIVENESS_PERIOD_S} s apart, had no answer within {PROBE_TIMEOUT_S} s"
 
@@ -225,12 +229,12 @@ def judge_stopping(pod: PodRecord, phase: Phase, now_s: float) -> Readiness:
     """A pod that is being deleted; when that takes too long, its node is to blame."""
     overdue_s = now_s - (pod.deletion_s or now_s) - policy.NODE_LOST_S
     if overdue_s < 0 or not pod.node:
-        return not_ready(phase, Reason.TERMINATING, f"pod {pod.name} is being stopped", max(-overdue_s, _LOOK_AGAIN_S))
+        return not_ready(phase, Reason.TERMINATING, f"pod {pod.name} is being stopped", max(-overdue_s, policy.TERMINATION_REQUEUE_S))
     message = (
         f"node {pod.node} does not confirm that pod {pod.name} has stopped, so no other pod may start; "
         f"repair the node, or delete its Node object (kubectl delete node {pod.node}) when it is gone for good"
     )
-    return not_ready(phase, Reason.NODE_UNREACHABLE, message, policy.LOOK_AGAIN_S)
+    return not_ready(phase, Reason.NODE_UNREACHABLE, message, policy.BLOCKED_REQUEUE_S)
 
 
 def _judge_pod(pod: PodRecord, observed: Observed, previous: Status, now_s: float) -> Readiness:
@@ -245,11 +249,11 @@ def _judge_pod(pod: PodRecord, observed: Observed, previous: Status, now_s: floa
         return _not_created(pod, Reason.CONTAINER_NOT_CREATED, f"{why}: {message}")
     creating_s = _creating_for(pod, now_s)
     if creating_s >= policy.CONTAINER_EXPECTED_S:
-        told = observed.explanation
-        reason = Reason.FAILED_MOUNT if told is not None and told.reason in _VOLUME_EVENTS else Reason.CONTAINER_NOT_CREATED
-        said = f"{told.reason}: {told.message}" if told is not None else "and no event says why"
+        warning = observed.warning
+        reason = Reason.FAILED_MOUNT if warning is not None and warning.reason in _VOLUME_EVENTS else Reason.CONTAINER_NOT_CREATED
+        said = f"{warning.reason}: {warning.message}" if warning is not None else "and no event says why"
         message = with_cure(reason, f"pod {pod.name} has had no container for {policy.CONTAINER_EXPECTED_S:.0f} s: {said}")
-        return not_ready(Phase.STARTING, reason, message, policy.LOOK_AGAIN_S)
+        return not_ready(Phase.STARTING, reason, message, policy.BLOCKED_REQUEUE_S)
     rest_s = policy.CONTAINER_EXPECTED_S - creating_s
     return not_ready(Phase.STARTING, Reason.POD_STARTING, f"pod {pod.name} is being started", rest_s)
 

@@ -13,7 +13,7 @@ from autohas_operator.client import CONFIG_MAPS, JOBS, KubeClient, Resource
 from autohas_operator.decide.cleanup import CleanUp
 from autohas_operator.decide.phases import CreateAttempt, TouchJob
 from autohas_operator.errors import ConflictError, NameTakenError, NotFoundError, WaitError
-from autohas_operator.records.observed import Document, Explanation, SearchRecord
+from autohas_operator.records.observed import Document, SearchRecord, WarningEvent
 from autohas_operator.records.pod_template import difference, pod_spec_in, pod_template
 from autohas_operator.wording import clean, epoch, timestamp
 
@@ -108,13 +108,13 @@ def _is_controlled_by(metadata: Document, uid: str) -> bool:
     return any(owner.get("controller") and owner.get("uid") == uid for owner in owners)
 
 
-def newest_warning(events: Iterable[Document]) -> Explanation | None:
+def newest_warning(events: Iterable[Document]) -> WarningEvent | None:
     """The text of the newest of these events."""
     newest = max(events, key=_time_s, default=None)
     if newest is None:
         return None
     reason, message = clean(newest.get("reason", ""), 64), clean(newest.get("message", ""), 768)
-    return Explanation(reason=reason, message=message, time_s=_time_s(newest))
+    return WarningEvent(reason=reason, message=message, time_s=_time_s(newest))
 
 
 def _time_s(event: Document) -> float:

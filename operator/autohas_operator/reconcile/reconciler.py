@@ -31,7 +31,7 @@ from autohas_operator.errors import (
     NotFoundError,
     OperatorError,
     StatusUnreadableError,
-    obstacle_to_creating,
+    blocker_to_creating,
     refusal,
 )
 from autohas_operator.metrics import Metrics
@@ -94,7 +94,7 @@ class Reconciler:
             return None
         if not await self._may_serve(key.namespace):
             return None  # the key is added again when the namespace is taken over
-        observed = replace(observed, explanation=await self._explanations.about(observed))
+        observed = replace(observed, warning=await self._explanations.about(observed))
         decided = self._plan(observed)
         try:
             if decided.needs_fresh_reads:
@@ -106,18 +106,18 @@ class Reconciler:
             await self._delete_strays(observed, decided)
             observed, decided = await self._carry_out(observed, decided)
         except OperatorError as error:
-            obstacle = refusal(error, is_create=isinstance(decided.action, CreateAttempt))
-            if obstacle is None or is_finished(status_of(observed.search)):
+            blocker = refusal(error, is_create=isinstance(decided.action, CreateAttempt))
+            if blocker is None or is_finished(status_of(observed.search)):
                 await self._show_failed_create(observed, decided, error)
                 raise
-            self._metrics.hindered(obstacle.reason)
-            observed = replace(observed, obstacle=obstacle)
+            self._metrics.count_blocked(blocker.reason)
+            observed = replace(observed, blocker=blocker)
             decided = self._plan(observed)
-            if decided.is_grave and not observed.is_fresh:
+            if decided.is_irreversible and not observed.is_fresh:
                 raise  # what cannot be taken back is not said on the word of a cache
             await self._leave_nothing(observed, decided)
         await self._write(observed, decided)
-        return decided.look_again_s
+        return decided.requeue_after_s
 
     async def _carry_out(self, observed: Observed, decided: Plan) -> tuple[Observed, Plan]:
         """Act. The number of an attempt whose name others hold is passed over: a name must not keep a search from going on."""
@@ -155,10 +155,10 @@ class Reconciler:
 
     async def _show_failed_create(self, observed: Observed, decided: Plan, error: OperatorError) -> None:
         """Say why there is no Job; the pass is repeated all the same, at the pace of its error."""
-        obstacle = obstacle_to_creating(error)
-        if obstacle is not None and isinstance(decided.action, CreateAttempt):
-            self._metrics.hindered(obstacle.reason)
-            observed = replace(observed, obstacle=obstacle)
+        blocker = blocker_to_creating(error)
+        if blocker is not None and isinstance(decided.action, CreateAttempt):
+            self._metrics.count_blocked(blocker.reason)
+            observed = replace(observed, blocker=blocker)
             await self._write(observed, self._plan(observed))
 
     def _plan(self, observed: Observed) -> Plan:
@@ -187,7 +187,7 @@ class Reconciler:
             tuple(pod for item in pods if (pod := pod_record(item)) is not None),
             is_fresh=True,
         )
-        return replace(fresh, explanation=observed.explanation)
+        return replace(fresh, warning=observed.warning)
 
     async def _act(self, observed: Observed, decided: Plan) -> Plan:
         """Do it; returns the plan, with the uid of the Job that was made to be noted."""
@@ -234,7 +234,7 @@ class Reconciler:
             raise error
         bare = replace(observed, report=None)
         decided = self._plan(bare)
-        if decided.action != refused.action or (decided.is_grave and not observed.is_fresh):
+        if decided.action != refused.action or (decided.is_irreversible and not observed.is_fresh):
             raise error  # it would say what was not done, or what nobody has looked at again
         if observed.search.uid not in self._unwritable:
             self._unwritable[observed.search.uid] = None

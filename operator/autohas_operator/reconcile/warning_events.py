@@ -16,7 +16,7 @@ from autohas_operator.decide.readiness import stuck_child
 from autohas_operator.errors import OperatorError
 from autohas_operator.rate_limit import TokenBucket
 from autohas_operator.reconcile.apply import newest_warning
-from autohas_operator.records.observed import Explanation, Key, Observed
+from autohas_operator.records.observed import Key, Observed, WarningEvent
 
 DISTANCES_S: Final = (60.0, 120.0, 300.0, 600.0)
 """From one look at the same trouble to the next; the last one repeats."""
@@ -30,7 +30,7 @@ class _Trouble:
     """What was found about one `subject`: the stuck child and the newest pod, so that each new pod is a new trouble."""
 
     subject: tuple[str, str]
-    told: Explanation | None = None
+    told: WarningEvent | None = None
     num_looks: int = 0
     due_s: float = -math.inf
 
@@ -52,7 +52,7 @@ class Explanations:
         """The search is gone."""
         self._troubles.pop(key, None)
 
-    async def about(self, observed: Observed) -> Explanation | None:
+    async def about(self, observed: Observed) -> WarningEvent | None:
         """The newest warning about whatever does not get on, if something does not."""
         key, uid = observed.search.key, stuck_child(observed, self._clock())
         if uid is None:

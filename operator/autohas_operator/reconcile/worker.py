@@ -39,7 +39,7 @@ async def attend(key: Key, queue: WorkQueue[Key], reconciler: Pass, metrics: Met
     """One pass over one key and what follows from its end."""
     began_s = monotonic()
     try:
-        look_again_s = await reconciler.reconcile(key)
+        requeue_after_s = await reconciler.reconcile(key)
     except NotFoundError:
         queue.forgive(key)  # deleted meanwhile: its watch event follows
         metrics.reconciled("gone", monotonic() - began_s)
@@ -48,8 +48,8 @@ async def attend(key: Key, queue: WorkQueue[Key], reconciler: Pass, metrics: Met
         metrics.reconciled("retry", monotonic() - began_s)
     else:
         queue.forgive(key)
-        if look_again_s is not None:
-            queue.add_after(key, look_again_s)
+        if requeue_after_s is not None:
+            queue.add_after(key, requeue_after_s)
         metrics.reconciled("ok", monotonic() - began_s)
 
 

@@ -29,7 +29,7 @@ from autohas_api.base.names import (
     QUEUE_PREFIXES,
 )
 from autohas_api.wire.messages import Progress
-from autohas_operator.errors import Obstacle
+from autohas_operator.errors import Blocker
 from autohas_operator.lenient import number, optional_number, part, parts, text
 from autohas_operator.records.containers import End, end_of, living_in, metrics_port, trainer_in, waiting_of
 from autohas_operator.records.pod_template import PodIdentity, PodTemplate, identity_in, pod_spec_in, pod_template
@@ -189,7 +189,7 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Explanation:
+class WarningEvent:
     """The newest warning event of a child that does not get on, and when it was given."""
 
     reason: str
@@ -216,8 +216,8 @@ class Observed:
     jobs: tuple[JobRecord, ...]
     pods: tuple[PodRecord, ...]
     report: Report | None = None
-    explanation: Explanation | None = None
-    obstacle: Obstacle | None = None
+    warning: WarningEvent | None = None
+    blocker: Blocker | None = None
     is_fresh: bool = False
     ignored: tuple[IgnoredPod, ...] = ()
     taken: frozenset[int] = frozenset()

@@ -11,16 +11,16 @@ from autohas_api.wire.status import ConditionType
 from autohas_operator.decide.conditions import verdict_of
 from autohas_operator.errors import (
     ApiError,
+    Blocker,
     ForbiddenError,
     InvalidError,
-    Obstacle,
     OperatorError,
     WaitError,
-    obstacle_to_creating,
+    blocker_to_creating,
     refusal,
 )
 from autohas_operator.hints import CURES
-from autohas_operator.records.observed import Explanation
+from autohas_operator.records.observed import WarningEvent
 from autohas_operator.testing import kubernetes_messages
 from autohas_operator.testing.builders import NOW_S, ended_pod, observed, stored_pod
 from autohas_operator.testing.decisions import CREATED, JOB, RUNNING, SEARCH, decide
@@ -38,8 +38,8 @@ def waiting(reason: str, message: str = "") -> dict[str, Any]:
     return stored_pod(JOB, state={"waiting": {"reason": reason, "message": message}})
 
 
-def event(reason: str, message: str) -> Explanation:
-    return Explanation(reason=reason, message=message, time_s=NOW_S + 11)
+def event(reason: str, message: str) -> WarningEvent:
+    return WarningEvent(reason=reason, message=message, time_s=NOW_S + 11)
 
 
 RELAYED = [
@@ -97,10 +97,10 @@ RELAYED = [
 
 @pytest.mark.parametrize(("pods", "told", "reason", "quoted", "cure"), RELAYED, ids=[f"{case[2]} {n}" for n, case in enumerate(RELAYED)])
 def test_a_sentence_about_a_pod_is_followed_by_what_to_do(
-    pods: tuple[dict[str, Any], ...], told: Explanation | None, reason: str, quoted: str, cure: str
+    pods: tuple[dict[str, Any], ...], told: WarningEvent | None, reason: str, quoted: str, cure: str
 ) -> None:
     """TrainerReady quotes the scheduler, the kubelet or a controller, and ends with the fields to look at."""
-    seen = observed(SEARCH, JOB, *pods, explanation=told)
+    seen = observed(SEARCH, JOB, *pods, warning=told)
     verdict = verdict_of(
         decide(seen, RUNNING if pods and told is not None else CREATED, at_s=NOW_S + 70).status, ConditionType.TRAINER_READY
     )
@@ -123,13 +123,13 @@ ABOUT_JOBS = [
     ),
     (refusal(INVALID, is_create=True), "TemplateRejected", "nodeSelector: Invalid value", "correct the field of spec.trainer"),
     (refusal(INVALID, is_create=False), "JobForbidden", "nodeSelector: Invalid value", "choose in spec.trainer what is allowed"),
-    (obstacle_to_creating(DOWN), "JobNotCreated", 'answered 500: failed calling webhook "mjob.kb.io"', "repair the webhook"),
-    (obstacle_to_creating(WaitError("Job x is being deleted", delay_s=2)), "NameStillTerminating", "Job x is", "look at its finalizers"),
+    (blocker_to_creating(DOWN), "JobNotCreated", 'answered 500: failed calling webhook "mjob.kb.io"', "repair the webhook"),
+    (blocker_to_creating(WaitError("Job x is being deleted", delay_s=2)), "NameStillTerminating", "Job x is", "look at its finalizers"),
 ]
 
 
 @pytest.mark.parametrize(("told", "reason", "quoted", "cure"), ABOUT_JOBS, ids=[f"{case[1]} {n}" for n, case in enumerate(ABOUT_JOBS)])
-def test_a_refused_job_is_followed_by_what_to_do(told: Obstacle | None, reason: str, quoted: str, cure: str) -> None:
+def test_a_refused_job_is_followed_by_what_to_do(told: Blocker | None, reason: str, quoted: str, cure: str) -> None:
     """The API server's sentence, then the cure, and one cure only."""
     assert told is not None
     assert told.reason == reason
@@ -167,7 +167,7 @@ def test_one_status_code_has_many_causes(sentence: str, reason: str, cure: str) 
     """Of the API server about the Job (403), and of the Job controller about the pod: the cure is that of the cause."""
     job = refusal(ForbiddenError(status=403, message=sentence, request="POST"), is_create=True)
     pod = verdict_of(
-        decide(observed(SEARCH, JOB, explanation=event("FailedCreate", f"Error creating: {sentence}")), CREATED, at_s=NOW_S + 70).status,
+        decide(observed(SEARCH, JOB, warning=event("FailedCreate", f"Error creating: {sentence}")), CREATED, at_s=NOW_S + 70).status,
         ConditionType.TRAINER_READY,
     )
 

@@ -12,7 +12,7 @@ from autohas_api.wire.status import ConditionType, Phase, Status, TrainerStatus
 from autohas_operator.decide.conditions import verdict_of
 from autohas_operator.decide.phases import CreateAttempt
 from autohas_operator.decide.plan import plan
-from autohas_operator.records.observed import Explanation, Observed, Report
+from autohas_operator.records.observed import Observed, Report, WarningEvent
 from autohas_operator.testing import kubernetes_messages
 from autohas_operator.testing.builders import (
     NOW_S,
@@ -77,13 +77,13 @@ EARLY = replace(NEVER, misses=4, is_early=True)
 SKEW = Report(pod_uid="pod-1", time_s=NOW_S, progress=None, misses=1, problem="message has version 2", is_version_skew=True)
 DISRUPTED = changed(ended_pod(JOB, code=137), "status.conditions", [condition("DisruptionTarget", message="preempted by vip")])
 
-UNMOUNTED = Explanation(reason="FailedMount", message=kubernetes_messages.NO_MOUNT, time_s=NOW_S)
+UNMOUNTED = WarningEvent(reason="FailedMount", message=kubernetes_messages.NO_MOUNT, time_s=NOW_S)
 
 TRAINER_STATES = [
     (observed(SEARCH, JOB), 1, Phase.STARTING, ("False", "WaitingForPod")),
     (observed(SEARCH, JOB), 25, Phase.STARTING, ("False", "PodsNotCreated")),
     (
-        observed(SEARCH, JOB, explanation=Explanation(reason="FailedCreate", message=kubernetes_messages.QUOTA, time_s=NOW_S)),
+        observed(SEARCH, JOB, warning=WarningEvent(reason="FailedCreate", message=kubernetes_messages.QUOTA, time_s=NOW_S)),
         25,
         Phase.STARTING,
         ("False", "QuotaExceeded"),
@@ -102,7 +102,7 @@ TRAINER_STATES = [
     (observed(SEARCH, JOB, waiting("ContainerCreating")), 1, Phase.STARTING, ("False", "PodStarting")),
     (observed(SEARCH, JOB, waiting("ContainerCreating")), 70, Phase.STARTING, ("False", "ContainerNotCreated")),
     (
-        observed(SEARCH, JOB, waiting("ContainerCreating"), explanation=UNMOUNTED),
+        observed(SEARCH, JOB, waiting("ContainerCreating"), warning=UNMOUNTED),
         70,
         Phase.STARTING,
         ("False", "FailedMount"),
@@ -139,7 +139,7 @@ def test_every_state_of_the_trainer_has_its_phase_and_reason(seen: Observed, age
 
 def test_what_hangs_outside_is_named_in_the_condition() -> None:
     """The text of the newest event, of the scheduler and of the kubelet reaches the person."""
-    quota = observed(SEARCH, JOB, explanation=Explanation(reason="FailedCreate", message=kubernetes_messages.QUOTA, time_s=NOW_S))
+    quota = observed(SEARCH, JOB, warning=WarningEvent(reason="FailedCreate", message=kubernetes_messages.QUOTA, time_s=NOW_S))
     gpu = "0/1 nodes are available: 1 Insufficient nvidia.com/gpu."
 
     for seen, words in ((quota, "exceeded quota: gpus"), (observed(SEARCH, JOB, UNSCHEDULABLE), gpu)):
@@ -199,7 +199,7 @@ def test_progress_alone_is_written_at_most_every_fifteen_seconds() -> None:
     told = decide(observed(SEARCH, JOB, POD, report=noticed), RUNNING, at_s=NOW_S + 5)
 
     assert early.status == RUNNING
-    assert early.look_again_s == 10
+    assert early.requeue_after_s == 10
     assert due.status.progress == "43%"
     assert told.status.last_notice == 1
     assert [a.reason for a in told.announcements] == ["CheckpointRestored"]

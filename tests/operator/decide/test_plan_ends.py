@@ -13,8 +13,8 @@ from autohas_api.wire.status import ConditionType, Phase, Status
 from autohas_operator.decide.conditions import verdict_of
 from autohas_operator.decide.phases import CreateAttempt, DeleteJob
 from autohas_operator.decide.plan import plan
-from autohas_operator.errors import Blamed, Obstacle
-from autohas_operator.records.observed import Explanation
+from autohas_operator.errors import Blamed, Blocker
+from autohas_operator.records.observed import WarningEvent
 from autohas_operator.testing.builders import (
     NOW_S,
     PODS,
@@ -101,9 +101,9 @@ def test_a_stricter_operator_does_not_reject_what_has_begun() -> None:
 
 def test_an_old_event_does_not_explain_a_new_wait() -> None:
     """The quota was short before the start; now the Job backs off after an interruption."""
-    old = Explanation(reason="FailedCreate", message="exceeded quota", time_s=NOW_S - 60)
+    old = WarningEvent(reason="FailedCreate", message="exceeded quota", time_s=NOW_S - 60)
 
-    assert verdict(decide(observed(SEARCH, JOB, explanation=old), RUNNING, at_s=NOW_S + 90).status, ConditionType.TRAINER_READY) == (
+    assert verdict(decide(observed(SEARCH, JOB, warning=old), RUNNING, at_s=NOW_S + 90).status, ConditionType.TRAINER_READY) == (
         "False",
         "BackOff",
     )
@@ -325,7 +325,7 @@ def test_a_service_account_must_be_one_that_the_platform_allows() -> None:
 )
 def test_a_refused_create_is_shown_and_not_counted_as_an_attempt(blamed: Blamed, reason: Reason, phase: Phase, kind: ConditionType) -> None:
     """The spec stays editable: no attempt is noted."""
-    status = decide(observed(SEARCH, obstacle=Obstacle(blamed=blamed, reason=reason, message="m"))).status
+    status = decide(observed(SEARCH, blocker=Blocker(blamed=blamed, reason=reason, message="m"))).status
 
     assert status.phase is phase
     assert status.attempt is None

@@ -15,8 +15,8 @@ from autohas_operator.decide.cleanup import CleanUp
 from autohas_operator.decide.conditions import verdict_of
 from autohas_operator.decide.limits import num_interruptions
 from autohas_operator.decide.phases import CreateAttempt
-from autohas_operator.errors import Blamed, Obstacle
-from autohas_operator.records.observed import Explanation, Report
+from autohas_operator.errors import Blamed, Blocker
+from autohas_operator.records.observed import Report, WarningEvent
 from autohas_operator.testing import kubernetes_messages
 from autohas_operator.testing.builders import (
     NOW_S,
@@ -56,13 +56,13 @@ def test_a_trainer_that_does_not_start_in_time_fails_the_search_with_what_it_wai
     told = verdict_of(late.status, ConditionType.SUCCEEDED)
 
     assert early.status.phase is Phase.STARTING
-    assert early.look_again_s == 1
+    assert early.requeue_after_s == 1
     assert late.needs_fresh_reads
     assert told is not None
     assert (late.status.phase, told.reason) == (Phase.FAILED, "StartDeadlineExceeded")
     assert "0/1 nodes are available: 1 Insufficient nvidia.com/gpu." in told.message
     assert [a.reason for a in late.announcements] == ["SearchFailed"]
-    assert late.look_again_s == 0
+    assert late.requeue_after_s == 0
     assert after.action == CleanUp(config_maps=(NAME,), jobs=((NAME, "job-1"),))
     assert after.status == late.status
 
@@ -207,8 +207,8 @@ def test_what_has_ended_stays_for_its_time_and_then_goes_whole() -> None:
         jobs=(),
         expiring=(("fashion-5ea4c400-3", "job-3", 100 + 3600),),
     )
-    assert first.look_again_s == 99
-    assert (early.action, early.look_again_s) == (None, 60)
+    assert first.requeue_after_s == 99
+    assert (early.action, early.requeue_after_s) == (None, 60)
     assert due.needs_fresh_reads
     assert due.action == CleanUp(config_maps=(), jobs=(("fashion-5ea4c400-3", "job-3"),))
     assert decide(observed(search, leaving), done, at_s=NOW_S + 101).action is None
@@ -329,13 +329,13 @@ def test_a_checkpoint_that_grows_old_is_announced_once() -> None:
 
 def test_a_first_job_that_is_refused_for_too_long_ends_the_search() -> None:
     """Without a Job the start deadline counts from acceptance; the refusal is what it waited for."""
-    refused = Obstacle(blamed=Blamed.TRAINER, reason=Reason.JOB_FORBIDDEN, message="exceeded quota: count/jobs.batch")
-    first = decide(observed(LATE, obstacle=refused)).status
-    early, late = (decide(observed(LATE, obstacle=refused), first, at_s=NOW_S + at_s) for at_s in (600, 601))
+    refused = Blocker(blamed=Blamed.TRAINER, reason=Reason.JOB_FORBIDDEN, message="exceeded quota: count/jobs.batch")
+    first = decide(observed(LATE, blocker=refused)).status
+    early, late = (decide(observed(LATE, blocker=refused), first, at_s=NOW_S + at_s) for at_s in (600, 601))
     told = verdict_of(late.status, ConditionType.SUCCEEDED)
 
     assert verdict(early.status, ConditionType.TRAINER_READY) == ("False", "JobForbidden")
-    assert (late.status.phase, late.action, late.is_grave) == (Phase.FAILED, CleanUp(config_maps=(NAME,), jobs=()), True)
+    assert (late.status.phase, late.action, late.is_irreversible) == (Phase.FAILED, CleanUp(config_maps=(NAME,), jobs=()), True)
     assert told is not None
     assert (told.status, told.reason) == ("False", "StartDeadlineExceeded")
     assert "it waited for: JobForbidden: exceeded quota: count/jobs.batch" in told.message
@@ -344,11 +344,11 @@ def test_a_first_job_that_is_refused_for_too_long_ends_the_search() -> None:
 @pytest.mark.parametrize(("path", "value"), [("spec.suspend", True), ("metadata.annotations", {ANNOTATION_PAUSED: "true"})])
 def test_time_at_rest_does_not_count_against_the_first_job(path: str, value: object) -> None:
     """Resumed after an hour and refused: the deadline of 600 s counts from then, not from acceptance."""
-    refused = Obstacle(blamed=Blamed.TRAINER, reason=Reason.JOB_FORBIDDEN, message="exceeded quota: count/jobs.batch")
-    accepted = decide(observed(LATE, obstacle=refused)).status
+    refused = Blocker(blamed=Blamed.TRAINER, reason=Reason.JOB_FORBIDDEN, message="exceeded quota: count/jobs.batch")
+    accepted = decide(observed(LATE, blocker=refused)).status
     resting = decide(observed(changed(LATE, path, value)), accepted, at_s=NOW_S + 2).status
-    resumed = decide(observed(LATE, obstacle=refused), resting, at_s=NOW_S + 3600)
-    early, late = (decide(observed(LATE, obstacle=refused), resumed.status, at_s=NOW_S + 3600 + at_s) for at_s in (599, 600))
+    resumed = decide(observed(LATE, blocker=refused), resting, at_s=NOW_S + 3600)
+    early, late = (decide(observed(LATE, blocker=refused), resumed.status, at_s=NOW_S + 3600 + at_s) for at_s in (599, 600))
 
     assert [told.status.phase for told in (resumed, early, late)] == [Phase.PENDING, Phase.PENDING, Phase.FAILED]
 
@@ -362,7 +362,7 @@ def test_a_wait_between_pods_has_its_reason_and_its_time() -> None:
     told = verdict_of(later.status, ConditionType.TRAINER_READY)
 
     assert verdict(soon.status, ConditionType.TRAINER_READY) == ("False", "TrainerFailed")
-    assert soon.look_again_s == 15
+    assert soon.requeue_after_s == 15
     assert told is not None
     assert told.reason == "BackOff"
     assert "at about 2027-01-15T08:01:00Z" in told.message
@@ -372,11 +372,11 @@ def test_a_wait_between_pods_has_its_reason_and_its_time() -> None:
 def test_a_quota_that_is_used_up_meanwhile_is_named() -> None:
     """The next pod is overdue and the Job's newest event says why."""
     over = ended_pod(JOB, code=75, ended_s=NOW_S)
-    quota = Explanation(reason="FailedCreate", message="exceeded quota: pods", time_s=NOW_S + 11)
+    quota = WarningEvent(reason="FailedCreate", message="exceeded quota: pods", time_s=NOW_S + 11)
     old = replace(quota, time_s=NOW_S - 1)
 
     for told, at_s, reason in ((quota, 31, "QuotaExceeded"), (old, 31, "BackOff"), (quota, 29, "BackOff")):
-        seen = observed(SEARCH, JOB, over, explanation=told)
+        seen = observed(SEARCH, JOB, over, warning=told)
         assert verdict(decide(seen, RUNNING, at_s=NOW_S + at_s).status, ConditionType.TRAINER_READY) == ("False", reason)
 
 

@@ -13,8 +13,8 @@ from autohas_api.wire.reasons import Reason
 from autohas_api.wire.status import CheckpointStatus, ConditionType, Phase, Status
 from autohas_operator.decide.conditions import verdict_of
 from autohas_operator.decide.phases import CreateAttempt, DeleteJob
-from autohas_operator.errors import Blamed, Obstacle
-from autohas_operator.records.observed import Explanation, Observed, search_record
+from autohas_operator.errors import Blamed, Blocker
+from autohas_operator.records.observed import Observed, WarningEvent, search_record
 from autohas_operator.testing.builders import (
     NOW_S,
     condition,
@@ -391,8 +391,8 @@ def next_job(status: Status) -> dict[str, Any]:
 AT_REST = after(observed(SEARCH), observed(SEARCH, JOB, POD, report=report(SEARCH)), observed(PAUSED, LEAVING_JOB), observed(PAUSED))
 RESUMED = decide(observed(SEARCH), AT_REST, at_s=NOW_S + 5).status.model_copy(update={"job_uid": "job-2"})
 NEXT_JOB = next_job(AT_REST)
-QUOTA = Obstacle(blamed=Blamed.TRAINER, reason=Reason.QUOTA_EXCEEDED, message="exceeded quota: pods")
-FULL = Explanation(reason="FailedCreate", message="exceeded quota: pods", time_s=NOW_S + 9)
+QUOTA = Blocker(blamed=Blamed.TRAINER, reason=Reason.QUOTA_EXCEEDED, message="exceeded quota: pods")
+FULL = WarningEvent(reason="FailedCreate", message="exceeded quota: pods", time_s=NOW_S + 9)
 QUEUED_AGAIN = after(observed(SEARCH), observed(SEARCH, JOB, POD, report=report(SEARCH)), observed(SEARCH, HELD))
 
 
@@ -400,8 +400,8 @@ QUEUED_AGAIN = after(observed(SEARCH), observed(SEARCH, JOB, POD, report=report(
     ("before", "view", "at_s", "reasons"),
     [
         (RESUMED, observed(SEARCH, NEXT_JOB), 6, []),
-        (RESUMED, observed(SEARCH, NEXT_JOB, explanation=FULL), 60, ["QuotaExceeded"]),
-        (AT_REST, observed(SEARCH, obstacle=QUOTA), 6, ["SearchResumed", "QuotaExceeded"]),
+        (RESUMED, observed(SEARCH, NEXT_JOB, warning=FULL), 60, ["QuotaExceeded"]),
+        (AT_REST, observed(SEARCH, blocker=QUOTA), 6, ["SearchResumed", "QuotaExceeded"]),
         (QUEUED_AGAIN, observed(SEARCH, resumed(5)), 6, ["QuotaAdmitted"]),
     ],
     ids=["no pod yet", "no pod for a quota", "no Job for a quota", "admitted again"],

@@ -36,8 +36,8 @@ def test_a_job_without_pods_is_touched_at_distances_that_double(job: dict[str, A
     early, due = (decide(observed(SEARCH, job), at_s=NOW_S + at_s) for at_s in (due_s - 1, due_s))
 
     assert (early.action, due.action) == (None, TOUCH)
-    assert early.look_again_s is not None
-    assert early.look_again_s <= 30
+    assert early.requeue_after_s is not None
+    assert early.requeue_after_s <= 30
     assert due.status.phase == early.status.phase
 
 

@@ -13,7 +13,7 @@ from autohas_api.generate.crd import custom_resource_definition
 from autohas_api.testing.rejections import changed
 from autohas_api.wire.status import Status
 from autohas_operator.errors import ForbiddenError, refusal
-from autohas_operator.records.observed import Explanation
+from autohas_operator.records.observed import WarningEvent
 from autohas_operator.testing import kubernetes_messages
 from autohas_operator.testing.builders import NOW_S, ended_pod, error_text, observed, report, stored_job, stored_pod, stored_search
 from autohas_operator.testing.decisions import CREATED, JOB, POD, RUNNING, SEARCH, decide
@@ -30,15 +30,15 @@ def shown(status: Status) -> str:
 
 
 NO_NODE = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": kubernetes_messages.NO_GPU}
-QUOTA = Explanation(reason="FailedCreate", message=kubernetes_messages.QUOTA, time_s=NOW_S)
+QUOTA = WarningEvent(reason="FailedCreate", message=kubernetes_messages.QUOTA, time_s=NOW_S)
 NO_JOB = refusal(ForbiddenError(status=403, message=kubernetes_messages.JOB_QUOTA, request="POST"), is_create=True)
 QUEUED = changed(SEARCH, "metadata.labels", {LABEL_QUEUE: "team"})
 WAITING = stored_pod(JOB, state={"waiting": {"reason": "ImagePullBackOff", "message": kubernetes_messages.NO_IMAGE}})
 SUSPENDED = stored_search(suspend=True)
 FAILED = ended_pod(JOB, code=65, message=error_text(SEARCH, "no file labels", code=65))
 STATES = [
-    ("QuotaExceeded", observed(SEARCH, JOB, explanation=QUOTA), CREATED, 25),
-    ("QuotaExceeded", observed(SEARCH, obstacle=NO_JOB), Status(), 1),
+    ("QuotaExceeded", observed(SEARCH, JOB, warning=QUOTA), CREATED, 25),
+    ("QuotaExceeded", observed(SEARCH, blocker=NO_JOB), Status(), 1),
     ("Unschedulable", observed(SEARCH, JOB, stored_pod(JOB, scheduled=False, conditions=[NO_NODE])), CREATED, 25),
     ("ImagePullFailed", observed(SEARCH, JOB, WAITING), CREATED, 25),
     ("WaitingForQuota", observed(QUEUED, changed(stored_job(QUEUED), "spec.suspend", True)), CREATED, 25),  # noqa: FBT003 - JSON

@@ -23,10 +23,10 @@ from autohas_operator.errors import (
     NameTakenError,
     OperatorError,
     WaitError,
-    obstacle_to_creating,
+    blocker_to_creating,
     refusal,
 )
-from autohas_operator.records.observed import Explanation, Report
+from autohas_operator.records.observed import Report, WarningEvent
 from autohas_operator.testing import kubernetes_messages
 from autohas_operator.testing.builders import (
     NOW_S,
@@ -83,7 +83,7 @@ def asks(**trainer: str) -> Plan:
 
 def refused(error: OperatorError) -> Plan:
     """The decision after the API server refused to create the Job."""
-    return decide(observed(SEARCH, obstacle=refusal(error, is_create=True) or obstacle_to_creating(error)))
+    return decide(observed(SEARCH, blocker=refusal(error, is_create=True) or blocker_to_creating(error)))
 
 
 def at(age_s: float, *children: Mapping[str, Any], before: Status = CREATED, search: Mapping[str, Any] = SEARCH, **seen: Any) -> Plan:
@@ -96,8 +96,8 @@ def waits(reason: str, age_s: float = 1, **seen: Any) -> Plan:
     return at(age_s, JOB, stored_pod(JOB, state={"waiting": {"reason": reason, "message": "m"}}), **seen)
 
 
-def event(reason: str, message: str) -> Explanation:
-    return Explanation(reason=reason, message=message, time_s=NOW_S)
+def event(reason: str, message: str) -> WarningEvent:
+    return WarningEvent(reason=reason, message=message, time_s=NOW_S)
 
 
 def exits(code: int) -> Plan:
@@ -158,7 +158,7 @@ SCENARIOS: dict[Reason, Callable[[], Plan]] = {
     Reason.UNSCHEDULABLE: lambda: at(1, JOB, stored_pod(JOB, scheduled=False, conditions=[NO_NODE])),
     Reason.IMAGE_PULL_FAILED: lambda: waits("ImagePullBackOff"),
     Reason.CONTAINER_NOT_CREATED: lambda: waits("CreateContainerConfigError"),
-    Reason.FAILED_MOUNT: lambda: waits("ContainerCreating", 70, explanation=event("FailedMount", kubernetes_messages.NO_MOUNT)),
+    Reason.FAILED_MOUNT: lambda: waits("ContainerCreating", 70, warning=event("FailedMount", kubernetes_messages.NO_MOUNT)),
     Reason.POD_STARTING: lambda: waits("ContainerCreating"),
     Reason.WAITING_FOR_REPORT: lambda: at(1, JOB, running_pod(JOB, started=False)),
     Reason.PROGRESS_UNREACHABLE: lambda: at(1, JOB, POD, before=RUNNING, report=SILENT),
@@ -170,7 +170,7 @@ SCENARIOS: dict[Reason, Callable[[], Plan]] = {
     Reason.POD_LOST: lambda: at(1, JOB, REBOOTED, before=RUNNING),
     Reason.TRAINER_FAILED: lambda: at(1, JOB, ended_pod(JOB, code=1), before=RUNNING),
     Reason.SIDECAR_RUNNING: lambda: at(10, JOB, outlived(ended_pod(JOB, code=1, ended_s=NOW_S)), before=RUNNING),
-    Reason.STALLED: lambda: at(2, JOB, ended_pod(JOB, code=75, ended_s=NOW_S + 1), before=RUNNING, explanation=UNHEALTHY),
+    Reason.STALLED: lambda: at(2, JOB, ended_pod(JOB, code=75, ended_s=NOW_S + 1), before=RUNNING, warning=UNHEALTHY),
     Reason.BACK_OFF: lambda: at(29, JOB, ended_pod(JOB, code=75, ended_s=NOW_S), before=RUNNING),
     Reason.JOB_RECREATED: lambda: at(1, JOB, ended_pod(JOB, code=75), before=RUNNING.model_copy(update={"starts": 3})),
     Reason.JOB_DELETED: lambda: at(1, changed(JOB, "metadata.deletionTimestamp", LEAVING)),
@@ -223,7 +223,7 @@ SCENARIOS: dict[Reason, Callable[[], Plan]] = {
     Reason.TRAINER_JOB_CREATED: lambda: decide(observed(SEARCH)),
     Reason.SEARCH_STARTED: lambda: at(1, JOB, POD, report=report(SEARCH)),
     Reason.SEARCH_INTERRUPTED: lambda: at(1, JOB, ended_pod(JOB, code=75), before=RUNNING),
-    Reason.SEARCH_STALLED: lambda: at(2, JOB, ended_pod(JOB, code=75, ended_s=NOW_S + 1), before=RUNNING, explanation=UNHEALTHY),
+    Reason.SEARCH_STALLED: lambda: at(2, JOB, ended_pod(JOB, code=75, ended_s=NOW_S + 1), before=RUNNING, warning=UNHEALTHY),
     Reason.TRAINER_UNSCHEDULABLE: lambda: at(1, JOB, stored_pod(JOB, scheduled=False, conditions=[NO_NODE])),
     Reason.JOB_IGNORED: lambda: at(1, JOB, STRAY, before=RUNNING),
     Reason.QUOTA_ADMITTED: lambda: at(1, admitted(QUEUED), search=QUEUED),

@@ -35,7 +35,7 @@ def test_progress_goes_on_after_a_move_to_a_slower_clock() -> None:
     soon = decide(observed(SEARCH, JOB, POD, report=report(SEARCH, at_s=NOW_S + 10, percent=51.0)), first, at_s=NOW_S + 10)
 
     assert (first.progress, first.last_report_time) == ("50%", timestamp(NOW_S + 5))
-    assert (soon.status.progress, soon.look_again_s) == ("50%", 10)
+    assert (soon.status.progress, soon.requeue_after_s) == ("50%", 10)
 
 
 def test_a_notice_number_never_outgrows_what_status_may_hold() -> None:

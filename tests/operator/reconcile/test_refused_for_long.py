@@ -10,9 +10,9 @@ import pytest
 from autohas_api.wire.reasons import Reason
 from autohas_api.wire.status import ConditionType
 from autohas_operator.client import CONFIG_MAPS, EVENTS, JOBS, SEARCHES
-from autohas_operator.errors import Blamed, ForbiddenError, InvalidError, Obstacle, OperatorError
+from autohas_operator.errors import Blamed, Blocker, ForbiddenError, InvalidError, OperatorError
 from autohas_operator.reconcile.warning_events import Explanations
-from autohas_operator.records.observed import Explanation
+from autohas_operator.records.observed import WarningEvent
 from autohas_operator.testing import kubernetes_messages
 from autohas_operator.testing.builders import NOW_S, ended_pod, observed, stored_job, stored_search
 from autohas_operator.testing.decisions import SEARCH, decide
@@ -37,42 +37,42 @@ class Counting:
         """An answer costs nothing."""
 
 
-OBSTACLES = [
-    Obstacle(blamed=Blamed.TRAINER, reason=Reason.JOB_FORBIDDEN, message=kubernetes_messages.JOB_QUOTA),
-    Obstacle(blamed=Blamed.SPEC, reason=Reason.TEMPLATE_REJECTED, message="spec.template: Invalid value"),
+BLOCKERS = [
+    Blocker(blamed=Blamed.TRAINER, reason=Reason.JOB_FORBIDDEN, message=kubernetes_messages.JOB_QUOTA),
+    Blocker(blamed=Blamed.SPEC, reason=Reason.TEMPLATE_REJECTED, message="spec.template: Invalid value"),
 ]
 
 
-@pytest.mark.parametrize("obstacle", OBSTACLES, ids=lambda obstacle: obstacle.reason)
-def test_what_has_been_refused_for_long_is_asked_for_ever_more_seldom(obstacle: Obstacle) -> None:
+@pytest.mark.parametrize("blocker", BLOCKERS, ids=lambda blocker: blocker.reason)
+def test_what_has_been_refused_for_long_is_asked_for_ever_more_seldom(blocker: Blocker) -> None:
     """After 30 s, then after as long as it has lasted: 60, 120, 240, 480 s, and 600 s at most."""
-    status, now_s, waits = decide(observed(SEARCH, obstacle=obstacle), at_s=NOW_S).status, NOW_S, []
+    status, now_s, waits = decide(observed(SEARCH, blocker=blocker), at_s=NOW_S).status, NOW_S, []
     for _ in range(8):
-        decided = decide(observed(SEARCH, obstacle=obstacle), status, at_s=now_s)
+        decided = decide(observed(SEARCH, blocker=blocker), status, at_s=now_s)
         status = decided.status
-        assert decided.look_again_s is not None
-        waits.append(decided.look_again_s)
-        now_s += decided.look_again_s
+        assert decided.requeue_after_s is not None
+        waits.append(decided.requeue_after_s)
+        now_s += decided.requeue_after_s
 
     assert waits == [30, 30, 60, 120, 240, 480, 600, 600]
 
 
 def test_a_search_that_is_resumed_is_tried_soon() -> None:
     """A week of suspension is no week of refusals: the first retry comes after 30 s."""
-    obstacle = OBSTACLES[0]
-    accepted = decide(observed(SEARCH, obstacle=obstacle), at_s=NOW_S).status
+    blocker = BLOCKERS[0]
+    accepted = decide(observed(SEARCH, blocker=blocker), at_s=NOW_S).status
     resting = decide(observed(stored_search(suspend=True)), accepted, at_s=NOW_S + 60).status
-    resumed = decide(observed(SEARCH, obstacle=obstacle), resting, at_s=NOW_S + 604_800).status
+    resumed = decide(observed(SEARCH, blocker=blocker), resting, at_s=NOW_S + 604_800).status
 
-    assert decide(observed(SEARCH, obstacle=obstacle), resumed, at_s=NOW_S + 604_801).look_again_s == 30
+    assert decide(observed(SEARCH, blocker=blocker), resumed, at_s=NOW_S + 604_801).requeue_after_s == 30
 
 
 def test_the_start_deadline_does_not_wait_for_a_retry() -> None:
     """Refused for 599 s of 600: the next look is when the deadline passes."""
     search = stored_search(budget={"trainings": "4", "startDeadlineSeconds": 600})
-    first = decide(observed(search, obstacle=OBSTACLES[0]), at_s=NOW_S).status
+    first = decide(observed(search, blocker=BLOCKERS[0]), at_s=NOW_S).status
 
-    assert decide(observed(search, obstacle=OBSTACLES[0]), first, at_s=NOW_S + 480).look_again_s == 120
+    assert decide(observed(search, blocker=BLOCKERS[0]), first, at_s=NOW_S + 480).requeue_after_s == 120
 
 
 @pytest.mark.parametrize(("error", "ready"), [(FORBIDDEN, "QuotaExceeded"), (INVALID, "NotAccepted")], ids=["quota", "invalid"])
@@ -159,7 +159,7 @@ def test_a_thousand_stuck_searches_list_as_many_events_as_the_ration_allows() ->
         again = [await explanations.about(view) for view in seen]
 
         assert (at_once, counting.seen["list", "events"]) == (100, 150)
-        assert first[0] == again[0] == Explanation(reason="FailedCreate", message=kubernetes_messages.QUOTA, time_s=NOW_S)
+        assert first[0] == again[0] == WarningEvent(reason="FailedCreate", message=kubernetes_messages.QUOTA, time_s=NOW_S)
 
     asyncio.run(play())
 

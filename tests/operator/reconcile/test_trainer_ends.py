@@ -66,7 +66,7 @@ def test_an_end_ends_the_search_though_a_sidecar_keeps_the_pod(code: int, messag
     assert verdict(ended.status, ConditionType.SUCCEEDED)[1] == reason
     assert "container istio-proxy of pod" in ready(ended.status)
     assert CURE in ready(ended.status)
-    assert (soon.action, soon.look_again_s) == (None, 1)
+    assert (soon.action, soon.requeue_after_s) == (None, 1)
     assert late.action == CleanUp(config_maps=(NAME,), jobs=((NAME, "job-1"),))
 
 
@@ -80,7 +80,7 @@ def test_an_end_that_is_repeated_replaces_the_job_of_a_pod_that_a_sidecar_keeps(
 
     assert verdict(early.status, ConditionType.TRAINER_READY) == ("False", "SidecarRunning")
     assert early.action is None
-    assert early.look_again_s == 20
+    assert early.requeue_after_s == 20
     assert "container istio-proxy of pod" in ready(early.status)
     assert "still runs after the trainer has ended" in ready(early.status)
     assert ready(early.status).endswith("in spec.trainer")
@@ -157,7 +157,7 @@ def test_a_job_that_gives_up_on_lost_pods_is_replaced(code: int, reason: str) ->
     deleted = decide(observed(search, job, *pods), noted.status, at_s=NOW_S + 6)
     following = decide(observed(search), deleted.status, at_s=NOW_S + 20)
 
-    assert (noted.action, noted.look_again_s, noted.status.failures) == (None, 0, 1)
+    assert (noted.action, noted.requeue_after_s, noted.status.failures) == (None, 0, 1)
     assert deleted.action == DELETED
     assert isinstance(following.action, CreateAttempt)
     assert following.action.job["spec"]["backoffLimit"] == 0
