@@ -149,7 +149,7 @@ DEFECTS: dict[str, tuple[str | bytes, dict[str, str], str]] = {
         r"no column 'price' \(task\.data\.arguments\.target\); its columns are age, city, label",
     ),
     "unknown category": (SOUND, {"categorical": "town"}, r"no column 'town' \(task\.data\.arguments\.categorical\)"),
-    "no input left": (SOUND, {"ignore": "age,city"}, r"no column left as input beside the target label"),
+    "no input left": (SOUND, {"ignore": "age,city"}, r"no column left as input apart from the target label"),
     "one class": (HEADER + "1,a,x\n2,b,x\n", {}, r"column label holds one class only \('x'\); at least two are needed"),
     "too many classes": (
         HEADER + "".join(f"{i // 2},a,c{i}\n" for i in range(1001)),

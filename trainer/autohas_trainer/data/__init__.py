@@ -1,4 +1,4 @@
-"""Tasks: data sources, the carving into splits, and the four types of batch."""
+"""Data: sources, the division into splits, and the four types of batch."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def _read_raw(name: str, path: str | None, arguments: Mapping[str, str], kind: T
         case "csv":
             return table(_require_path(path, "csv reads a file or a folder"), arguments, kind)
         case "image-folder":
-            # Pillow is loaded late: other data do without
+            # Pillow is imported here, since only this source needs it
             from autohas_trainer.data.images.image_folder import image_folder  # noqa: PLC0415
 
             return image_folder(_require_path(path, "image-folder reads a folder"), arguments)

@@ -4,7 +4,7 @@
 
 Inputs are numpy arrays or tensors (N, ...), numbers or, for tokens, integers; they are used as they are, so normalise them. Targets are
 (N,): classes counted from 0, or numbers when the metric is rmse or mae. Reward and selection splits are carved out of train. A third array
-beside train's targets names the group of each example (a patient, a document): a group never lies in two splits.
+next to train's targets names the group of each example (a patient, a document): a group never lies in two splits.
 
     augment(inputs, rng, hyperparameters) -> inputs     optional: changes each batch that makes gradients
 
@@ -64,13 +64,13 @@ def make_data(entrypoint: str, path: str | None, arguments: Mapping[str, str]) -
     """
     who = f"{FIELD} {entrypoint}"
     factory = load_object(entrypoint, FIELD)
-    given = dict(arguments) if path is None else {"path": path, **arguments}
+    keyword_arguments = dict(arguments) if path is None else {"path": path, **arguments}
     name, module = getattr(factory, "__qualname__", "factory"), getattr(factory, "__module__", "package.module")
-    wrapper = f"from {module} import {name}\ndef make({', '.join(given)}):\n    return {name}(...)"
-    require_names(factory, tuple(given), who, wrapper, explicit=False)
+    wrapper = f"from {module} import {name}\ndef make({', '.join(keyword_arguments)}):\n    return {name}(...)"
+    require_names(factory, tuple(keyword_arguments), who, wrapper, explicit=False)
     seed_globals("custom data")
-    with speaking_for(who, f"calling it with {keywords(given) or 'nothing'}"):
-        return factory(**given)
+    with speaking_for(who, f"calling it with {keywords(keyword_arguments) or 'nothing'}"):
+        return factory(**keyword_arguments)
 
 
 def read_splits(splits: Any, who: str, kind: TaskKind) -> RawData:  # noqa: ANN401 - custom code
@@ -81,8 +81,8 @@ def read_splits(splits: Any, who: str, kind: TaskKind) -> RawData:  # noqa: ANN4
         DataError: A number is not finite, a class is out of range, or a split is empty.
     """
     if not isinstance(splits, Mapping) or set(splits) != {"train", "test"}:
-        found = f"keys {', '.join(map(str, splits))}" if isinstance(splits, Mapping) else f"a {type(splits).__name__}"
-        message = f"{who}: splits() gave {found}; it must give a dictionary with train and test"
+        description = f"keys {', '.join(map(str, splits))}" if isinstance(splits, Mapping) else f"a {type(splits).__name__}"
+        message = f"{who}: splits() gave {description}; it must give a dictionary with train and test"
         raise ConfigurationError(message)
     inputs, targets_N, groups = _parts(splits["train"], "train", who, kind)
     test_inputs, test_targets_N, _ = _parts(splits["test"], "test", who, kind)
@@ -147,7 +147,7 @@ def _sources(groups: Array, who: str) -> Ints:
     with speaking_for(who, "comparing the train groups"):
         for row, group in enumerate(groups.tolist()):
             if group is None or group != group:  # noqa: PLR0124 - only NaN differs from itself
-                message = f"{who}: the train group of row {row} is {group}; every row needs one, its own where it belongs to nobody"
+                message = f"{who}: the train group of row {row} is {group}; every row needs one; give it a group of its own"
                 raise DataError(message)
         pair = equal_numbers(map(str, dict.fromkeys(groups.tolist()))) if groups.dtype.kind in "OSU" else None
         if pair is not None:

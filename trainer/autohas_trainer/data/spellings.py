@@ -33,9 +33,9 @@ def equal_words(words: Iterable[str]) -> tuple[str, str] | None:
 def _first_pair(words: Iterable[str], key: Callable[[str], Hashable]) -> tuple[str, str] | None:
     first: dict[Hashable, str] = {}
     for word in words:
-        known = first.setdefault(key(word), word)
-        if known != word:
-            return known, word
+        spelling = first.setdefault(key(word), word)
+        if spelling != word:
+            return spelling, word
     return None
 
 

@@ -45,7 +45,7 @@ class TestSplit:
     __test__ = False  # pytest: a name, not a test class
 
     def __init__(self, inputs: Tensor, targets_N: Tensor) -> None:
-        """Hold the data; nobody sees them before `open`."""
+        """Hold the data; they are sealed until `open`."""
         self._inputs = inputs
         self._targets_N = targets_N
         self._opened = False
@@ -241,11 +241,11 @@ def _group_by_class(problem: RawData, rows: Ints) -> list[Ints]:
 def _moments(problem: RawData, train: Ints) -> tuple[Floats, Floats]:
     """Return mean and deviation per channel over the train split only."""
     inputs = problem.inputs[train]  # a copy, reused in place: a whole MNIST is 190 MB
-    known = None if problem.scaled_C is None else ~np.isnan(inputs)
-    mean_C = _mean_per_channel(inputs, known).astype(inputs.dtype)
+    is_present = None if problem.scaled_C is None else ~np.isnan(inputs)
+    mean_C = _mean_per_channel(inputs, is_present).astype(inputs.dtype)
     inputs -= _per_channel(mean_C, inputs.ndim)
     np.square(inputs, out=inputs)
-    deviation_C = np.sqrt(_mean_per_channel(inputs, known)).astype(inputs.dtype)
+    deviation_C = np.sqrt(_mean_per_channel(inputs, is_present)).astype(inputs.dtype)
     if not np.isfinite(deviation_C).all() or not deviation_C.any():
         message = f"{problem.name}: the training inputs are constant or not finite (deviation per channel {deviation_C.tolist()[:16]})"
         raise DataError(message)
@@ -256,12 +256,12 @@ def _moments(problem: RawData, train: Ints) -> tuple[Floats, Floats]:
     return mean_C, deviation_C
 
 
-def _mean_per_channel(inputs: Floats, known: npt.NDArray[np.bool_] | None) -> npt.NDArray[np.float64]:
+def _mean_per_channel(inputs: Floats, is_present: npt.NDArray[np.bool_] | None) -> npt.NDArray[np.float64]:
     """Return the mean (C,) of inputs (N, C, ...) where they are known (None: all are); 0 where none is."""
     axes = (0, *range(2, inputs.ndim))
-    if known is None:
+    if is_present is None:
         return np.asarray(inputs.mean(axis=axes, dtype=np.float64))
-    return np.asarray(inputs.sum(axis=axes, where=known, dtype=np.float64) / np.maximum(known.sum(axis=axes), 1))
+    return np.asarray(inputs.sum(axis=axes, where=is_present, dtype=np.float64) / np.maximum(is_present.sum(axis=axes), 1))
 
 
 def _target_moments(problem: RawData, train_targets_N: Ints | Floats) -> tuple[float, float]:

@@ -42,11 +42,11 @@ def check_agreement(spec: Spec, template: Template) -> None:
         if name not in listed and not is_idle:
             message = f"{_LISTED} lacks {name}, a decision of the model; add {_format_decision(decision)}"
             raise ConfigurationError(message)
-    for index, (name, given) in enumerate(listed.items()):
+    for index, (name, spec_decision) in enumerate(listed.items()):
         if name not in have:
             message = f"{_LISTED}[{index}].name {name!r} is no decision of the model, which has {', '.join(have) or 'none'}; remove it"
             raise ConfigurationError(message)
-        if difference := _difference(given, have[name]):
+        if difference := _difference(spec_decision, have[name]):
             message = f"{_LISTED}[{index}].{difference}"
             raise ConfigurationError(message)
 
@@ -105,8 +105,8 @@ def initial_leaves_of(template: Template, path: Path) -> dict[str, Tensor]:
 def forward_problem(template: Template, path: Path, leaves: Mapping[str, Tensor], inputs: Tensor, num_outputs: int) -> str | None:
     """Say what is wrong with the supernet's forward and its gradient, if anything."""
     seed_globals("agreement", "forward")
-    asked = {name: leaf.detach().requires_grad_() for name, leaf in leaves.items()}
-    outputs_BK: object = template.forward(inputs, path, asked)  # custom code may give anything
+    traced_leaves = {name: leaf.detach().requires_grad_() for name, leaf in leaves.items()}
+    outputs_BK: object = template.forward(inputs, path, traced_leaves)  # custom code may give anything
     if not isinstance(outputs_BK, Tensor) or outputs_BK.shape != (len(inputs), num_outputs):
         shape = tuple(outputs_BK.shape) if isinstance(outputs_BK, Tensor) else type(outputs_BK).__name__
         return f"forward(inputs, path, leaves) gave {shape}, it must give ({len(inputs)}, {num_outputs})"
@@ -114,8 +114,8 @@ def forward_problem(template: Template, path: Path, leaves: Mapping[str, Tensor]
         return "forward(inputs, path, leaves) gave outputs that are not finite with freshly initialised leaves"
     if not outputs_BK.requires_grad:
         return "forward(inputs, path, leaves) does not depend on its leaves; it must compute with them, not with weights of its own"
-    gradients: tuple[Tensor | None, ...] = torch.autograd.grad(outputs_BK.sum(), list(asked.values()), allow_unused=True)
-    unused = [name for name, gradient in zip(asked, gradients, strict=True) if gradient is None]
+    gradients: tuple[Tensor | None, ...] = torch.autograd.grad(outputs_BK.sum(), list(traced_leaves.values()), allow_unused=True)
+    unused = [name for name, gradient in zip(traced_leaves, gradients, strict=True) if gradient is None]
     return f"slices(path) gives leaf {unused[0]}, which forward does not use; give only the leaves of the path" if unused else None
 
 
@@ -123,11 +123,11 @@ def build_problem(template: Template, path: Path, leaves: Mapping[str, Tensor], 
     """Say what is wrong with the stand-alone network and its gradient, if anything."""
     network = template.build(path, ("agreement",)).train()
     parameters = {name: tuple(parameter.shape) for name, parameter in network.named_parameters()}
-    wanted = {name: tuple(leaf.shape) for name, leaf in leaves.items()}
-    if parameters != wanted:
-        name = next(n for n in sorted(parameters.keys() | wanted.keys()) if parameters.get(n) != wanted.get(n))
+    leaf_shapes = {name: tuple(leaf.shape) for name, leaf in leaves.items()}
+    if parameters != leaf_shapes:
+        name = next(n for n in sorted(parameters.keys() | leaf_shapes.keys()) if parameters.get(n) != leaf_shapes.get(n))
         return (
-            f"build() has parameter {name} of shape {parameters.get(name)}, slices(path) a leaf of shape {wanted.get(name)};"
+            f"build() has parameter {name} of shape {parameters.get(name)}, slices(path) a leaf of shape {leaf_shapes.get(name)};"
             " they must be equal"
         )
     if shared := _shared_memory(network):
@@ -142,8 +142,8 @@ def build_problem(template: Template, path: Path, leaves: Mapping[str, Tensor], 
 
 def _shared_memory(network: nn.Module) -> tuple[str, str] | None:
     """Return two names of one tensor, if there are."""
-    seen: dict[int, str] = {}
+    owners: dict[int, str] = {}
     for name, tensor in network.state_dict().items():
-        if tensor.numel() and (known := seen.setdefault(tensor.data_ptr(), name)) != name:
-            return known, name
+        if tensor.numel() and (owner := owners.setdefault(tensor.data_ptr(), name)) != name:
+            return owner, name
     return None

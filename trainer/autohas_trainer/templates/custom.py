@@ -59,22 +59,24 @@ def wrap_custom(
     require_names(factory, ("input_shape", "num_outputs"), who, _wrapper(factory), explicit=True)
 
     def make(**own: str) -> Any:  # noqa: ANN401 - whatever custom code gives
-        given = {**(arguments or {}), **own}
-        with speaking_for(who, f"calling it with {', '.join(filter(None, (str(input_shape), str(num_outputs), keywords(given))))}"):
-            return factory(input_shape=input_shape, num_outputs=num_outputs, **given)
+        keyword_arguments = {**(arguments or {}), **own}
+        with speaking_for(
+            who, f"calling it with {', '.join(filter(None, (str(input_shape), str(num_outputs), keywords(keyword_arguments))))}"
+        ):
+            return factory(input_shape=input_shape, num_outputs=num_outputs, **keyword_arguments)
 
     seed_globals("custom model")
-    made = make()
-    if isinstance(made, nn.Module) and not all(callable(getattr(made, method, None)) for method in ("decisions", "slices", "build")):
+    network = make()
+    if isinstance(network, nn.Module) and not all(callable(getattr(network, method, None)) for method in ("decisions", "slices", "build")):
         return CustomModule(make, factory, who)
-    absent = [method for method in _METHODS if not callable(getattr(made, method, None))]
+    absent = [method for method in _METHODS if not callable(getattr(network, method, None))]
     if absent:
         message = (
-            f"{who} gave a {type(made).__name__} without {', '.join(absent)}; it must give a torch.nn.Module,"
+            f"{who} gave a {type(network).__name__} without {', '.join(absent)}; it must give a torch.nn.Module,"
             f" or an object with {', '.join(_METHODS)}"
         )
         raise ConfigurationError(message)
-    return CustomModel(made, who)
+    return CustomModel(network, who)
 
 
 def _wrapper(factory: Callable[..., Any]) -> str:
@@ -120,10 +122,10 @@ class CustomModel:
     def slices(self, path: Path) -> dict[str, Index]:
         """Return the leaves that `path` uses, each with one slice of explicit bounds per dimension."""
         with speaking_for(self._who, f"slices({dict(path)})"):
-            given = self._model.slices(dict(path))
-        if not isinstance(given, Mapping):
-            raise self._wrong("slices(path)", f"gave {_kind(given)}, it must give a dictionary from leaf to slices")
-        return {str(name): self._index(str(name), index) for name, index in given.items()}
+            indices = self._model.slices(dict(path))
+        if not isinstance(indices, Mapping):
+            raise self._wrong("slices(path)", f"gave {_kind(indices)}, it must give a dictionary from leaf to slices")
+        return {str(name): self._index(str(name), index) for name, index in indices.items()}
 
     def forward(self, inputs: Tensor, path: Path, leaves: Mapping[str, Tensor]) -> Tensor:
         """Return outputs (B, K)."""
@@ -145,9 +147,9 @@ class CustomModel:
 
     def _read_decisions(self) -> tuple[TemplateDecision, ...]:
         with speaking_for(self._who, "decisions()"):
-            given = list(self._model.decisions())
+            decisions = list(self._model.decisions())
         decisions = []
-        for position, decision in enumerate(given):
+        for position, decision in enumerate(decisions):
             try:
                 read = ArchitectureDecision.model_validate(decision)
             except ValidationError as error:
@@ -166,8 +168,12 @@ class CustomModel:
         shape = self._shapes.get(name)
         parts = index if isinstance(index, tuple) else (index,)
         if shape is None or len(parts) > len(shape) or not all(isinstance(part, slice) and part.step in (None, 1) for part in parts):
-            known = f"of shape {shape}" if shape is not None else f"unknown to shared(), which has {', '.join(list(self._shapes)[:20])}"
-            raise self._wrong("slices(path)", f"gave {index!r} for leaf {name}, {known}; give at most one slice of step 1 per dimension")
+            description = (
+                f"of shape {shape}" if shape is not None else f"unknown to shared(), which has {', '.join(list(self._shapes)[:20])}"
+            )
+            raise self._wrong(
+                "slices(path)", f"gave {index!r} for leaf {name}, {description}; give at most one slice of step 1 per dimension"
+            )
         whole = (*parts, *(slice(None) for _ in shape[len(parts) :]))
         for part, size in zip(whole, shape, strict=True):
             if not (0 <= (part.start or 0) < (size if part.stop is None else part.stop) <= size):
@@ -220,11 +226,11 @@ class CustomModule:
     def build(self, path: Path, rng_key: Key) -> nn.Module:
         """Return a new network on the CPU, seeded by `rng_key`; `path` holds custom hyperparameters only."""
         seed_globals(*rng_key)
-        made = self._make(**{name: value for name, value in path.items() if self.takes(name)})
-        if not isinstance(made, nn.Module):
-            message = f"{self._who} gave {_kind(made)} this time, it gave a torch.nn.Module before"
+        network = self._make(**{name: value for name, value in path.items() if self.takes(name)})
+        if not isinstance(network, nn.Module):
+            message = f"{self._who} gave {_kind(network)} this time, it gave a torch.nn.Module before"
             raise ConfigurationError(message)
-        return made.cpu()
+        return network.cpu()
 
     def num_parameters(self, path: Path) -> int:
         """Return the number of parameters."""

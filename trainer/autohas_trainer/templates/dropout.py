@@ -25,8 +25,8 @@ class Dropout(nn.Module):
         if self.seed is None or self.p == 0:
             return features
         generator = torch.Generator(features.device).manual_seed(self.seed)
-        kept = torch.rand(features.shape, generator=generator, device=features.device) >= self.p
-        return features * kept / (1 - self.p)
+        mask = torch.rand(features.shape, generator=generator, device=features.device) >= self.p
+        return features * mask / (1 - self.p)
 
 
 def arm_dropout(module: nn.Module, p: float, seed: int) -> None:

@@ -25,7 +25,7 @@ def idx(folder: Path, arguments: Mapping[str, str]) -> RawData:
     Args:
         folder: Holds train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte, each plain or
             with .gz; where both exist the plain one is read.
-        arguments: `trainLimit`, `testLimit`: read only the first so many rows (the published files are shuffled already).
+        arguments: `trainLimit`, `testLimit`: read only that number of rows from the start (the published files are shuffled).
 
     Raises:
         ConfigurationError: An argument is unknown or not a positive integer.

@@ -100,14 +100,14 @@ class ImageReader:
         """Return a sentence for each kind of conversion, with the number of images."""
         number, counts = self.counts["images"], self.counts
         form = "" if self.options.size is None else "{}x{} px".format(*self.options.size)
-        said = {
+        sentences = {
             "transparent": f"have transparent parts: laid on {self.options.background} (task.data.arguments.background)",
             "turned": "were turned as their camera says (EXIF orientation)",
             "CMYK": "are CMYK: converted to RGB without their colour profile",
             "several": "hold further pictures (MPO): the first is read",
             "stretched": f"have another aspect than {form}: stretched to it",
         }
-        notes = [f"{counts[kind]:,} of {number:,} images {words}" for kind, words in said.items() if counts[kind]]
+        notes = [f"{counts[kind]:,} of {number:,} images {words}" for kind, words in sentences.items() if counts[kind]]
         if self.options.mode == "RGB" and counts["grey"] == number:
             notes.append(f'all {number:,} images are grey: grayscale "true" makes the inputs a third as large')
         elif self.options.mode == "RGB" and counts["grey"]:

@@ -1,4 +1,4 @@
-"""Which files of an image folder are examples of which class. Nothing is passed over in silence: what is not read is named or counted."""
+"""Which files of an image folder are examples of which class. Every file that is not read is named or counted."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SYSTEM: Final = ("__MACOSX", "Thumbs.db", "desktop.ini")
 
 @dataclass(slots=True, kw_only=True)
 class Layout:
-    """Images with the number of their class, by class and name, and what was seen and not read."""
+    """Images with the number of their class, by class and name, and the counts of what was not read."""
 
     classes: list[str]
     files: list[Path] = field(default_factory=list)
@@ -48,21 +48,21 @@ def find_images(folder: Path, test_folder: str | None, *, may_divide: bool) -> L
     """
     train = _train_folder(folder, test_folder)
     layout = Layout(classes=_classes(train))
-    seen = Counter[str]()
-    layout.files, layout.labels = _list_names(train, layout, seen, may_lack=False)
+    unread_counts = Counter[str]()
+    layout.files, layout.labels = _list_names(train, layout, unread_counts, may_lack=False)
     if train != folder:
         test = folder / (test_folder or "test")
         if test_folder is not None and not test.is_dir():
             message = f"{test} is missing (task.data.arguments.testFolder); correct the name, or put one folder of images per class there"
             raise DataError(message)
         if test.is_dir():
-            layout.test_files, layout.test_labels = _list_names(test, layout, seen, may_lack=True)
+            layout.test_files, layout.test_labels = _list_names(test, layout, unread_counts, may_lack=True)
         layout.notes += _unread_folders(folder, {train.name, test.name}, has_test=test.is_dir() or may_divide)
-    nested = seen.pop("nested", 0)
+    nested = unread_counts.pop("nested", 0)
     if nested:
         layout.notes.append(f"{nested:,} images lie deeper than in a class folder: their class is the first folder below {train.name}")
-    if seen:
-        listed = ", ".join(f"{number:,} {kind}" for kind, number in sorted(seen.items()))
+    if unread_counts:
+        listed = ", ".join(f"{number:,} {kind}" for kind, number in sorted(unread_counts.items()))
         layout.notes.append(f"{folder}: not read, being no images: {listed}")
     return layout
 
@@ -79,8 +79,8 @@ def _train_folder(folder: Path, test_folder: str | None) -> Path:
     is_divided = any(name.lower() in _SPLITS for name in names)
     if names and not is_divided and test_folder is None and any(_images_in(folder / name) for name in names):
         return folder
-    found = f"; {folder} holds the folders {', '.join(names[:10])}" if names else relative_to(folder)
-    message = f"{train} is missing; put one folder of images per class there, or correct task.data.path{found}"
+    hint = f"; {folder} holds the folders {', '.join(names[:10])}" if names else relative_to(folder)
+    message = f"{train} is missing; put one folder of images per class there, or correct task.data.path{hint}"
     raise DataError(message)
 
 
@@ -88,8 +88,8 @@ def _classes(folder: Path) -> list[str]:
     """Return the names of the class folders, in order."""
     classes = sorted(path.name for path in _subfolders(folder))
     if len(classes) < 2:  # noqa: PLR2004 - one class is nothing to learn
-        found = f"only the folder {classes[0]}" if classes else "no folder"
-        message = f"{folder} holds {found}; it must hold one folder of images per class, at least two"
+        description = f"only the folder {classes[0]}" if classes else "no folder"
+        message = f"{folder} holds {description}; it must hold one folder of images per class, at least two"
         raise DataError(message)
     pair = equal_numbers(classes) or equal_words(classes)
     if pair is not None:
@@ -98,77 +98,77 @@ def _classes(folder: Path) -> list[str]:
     return classes
 
 
-def _list_names(folder: Path, layout: Layout, seen: Counter[str], *, may_lack: bool) -> tuple[list[Path], list[int]]:
-    """Return the images of `folder` and the class of each, by class and name; `seen` counts what is no image."""
+def _list_names(folder: Path, layout: Layout, unread_counts: Counter[str], *, may_lack: bool) -> tuple[list[Path], list[int]]:
+    """Return the images of `folder` and the class of each, by class and name; `unread_counts` counts what is no image."""
     classes = layout.classes
     for path in _subfolders(folder):
         if path.name not in classes:
             message = f"{path}: there is no such class in training ({', '.join(classes[:20])}); move the folder"
             raise DataError(message)
-    _refuse_loose(folder, seen)
+    _refuse_loose(folder, unread_counts)
     files: list[Path] = []
     labels: list[int] = []
     for label, name in enumerate(classes):
-        found = _class_images(folder / name, seen)
-        if not found and not may_lack:
+        images = _class_images(folder / name, unread_counts)
+        if not images and not may_lack:
             message = f"{folder / name} holds no image ({_READ}); add some, or remove the folder"
             raise DataError(message)
-        if not found:
+        if not images:
             layout.notes.append(f"{folder} holds no image of class {name}")
-        files += found
-        labels += [label] * len(found)
+        files += images
+        labels += [label] * len(images)
     if not files:
         message = f"{folder} holds no image ({_READ}); add some, or remove the folder"
         raise DataError(message)
     return files, labels
 
 
-def _refuse_loose(folder: Path, seen: Counter[str]) -> None:
+def _refuse_loose(folder: Path, unread_counts: Counter[str]) -> None:
     """Refuse images next to the class folders, count other files there."""
     loose = []
     for path in sorted(folder.iterdir()):
         if _is_hidden(path.name):
-            seen["hidden"] += 1
+            unread_counts["hidden"] += 1
         elif not path.is_dir() and path.suffix.lower() in SUFFIXES:
             loose.append(path)
         elif not path.is_dir():
-            seen[_kind(path)] += 1
+            unread_counts[_kind(path)] += 1
     if loose:
         message = f"{loose[0]} lies in no class folder ({len(loose):,} such images); move them into one, or remove them"
         raise DataError(message)
 
 
-def _class_images(folder: Path, seen: Counter[str]) -> list[Path]:
+def _class_images(folder: Path, unread_counts: Counter[str]) -> list[Path]:
     """Return the images of a class in order, those of its subfolders too.
 
     Raises:
         DataError: It holds images of a kind that is not read.
     """
-    found, unread = [], []
-    for path in _walk(folder, seen):
+    images, unread = [], []
+    for path in _walk(folder, unread_counts):
         if path.suffix.lower() in SUFFIXES:
-            found.append(path)
-            seen["nested"] += path.parent != folder
+            images.append(path)
+            unread_counts["nested"] += path.parent != folder
         elif path.suffix.lower() in UNREAD_SUFFIXES:
             unread.append(path)
         else:
-            seen[_kind(path)] += 1
+            unread_counts[_kind(path)] += 1
     if unread:
         kinds = Counter(path.suffix.lower() for path in unread)
         listed = ", ".join(f"{number:,} {suffix}" for suffix, number in sorted(kinds.items()))
         message = f"{min(unread)}: files of this kind are not read ({listed} in {folder}); convert them to PNG or JPEG, or remove them"
         raise DataError(message)
-    return sorted(found)
+    return sorted(images)
 
 
-def _unread_folders(folder: Path, known: set[str], *, has_test: bool) -> Iterator[str]:
+def _unread_folders(folder: Path, class_names: set[str], *, has_test: bool) -> Iterator[str]:
     """Yield a sentence for each folder of images next to train and test.
 
     Raises:
         DataError: There is no test and a folder that is called like one: the search must say what it is.
     """
     for path in sorted(_subfolders(folder)):
-        number = 0 if path.name in known else _images_in(path)
+        number = 0 if path.name in class_names else _images_in(path)
         if number and not has_test and path.name.lower() in _HELD_OUT:
             message = (
                 f"{folder} has no test, but {path.name} holds {number:,} images: set task.data.arguments.testFolder to {path.name} to test"
@@ -183,7 +183,7 @@ def _images_in(folder: Path) -> int:
     return sum(path.suffix.lower() in SUFFIXES for path in _walk(folder, Counter()))
 
 
-def _walk(folder: Path, seen: Counter[str]) -> Iterator[Path]:
+def _walk(folder: Path, unread_counts: Counter[str]) -> Iterator[Path]:
     """Yield the files below `folder`, through links too, each folder once; hidden ones are only counted."""
     visited = set[str]()
     for place, folders, files in os.walk(folder, followlinks=True):
@@ -194,7 +194,7 @@ def _walk(folder: Path, seen: Counter[str]) -> Iterator[Path]:
         visited.add(real)
         hidden = [name for name in (*folders, *files) if _is_hidden(name)]
         if hidden:
-            seen["hidden"] += len(hidden)
+            unread_counts["hidden"] += len(hidden)
         folders[:] = [name for name in folders if not _is_hidden(name)]
         yield from (Path(place) / name for name in files if not _is_hidden(name))
 

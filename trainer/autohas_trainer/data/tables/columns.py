@@ -169,11 +169,11 @@ def _infer_column(table: Table, name: str, declared: Declared) -> Column:
     words = [row for row, cell in enumerate(cells) if not is_number[row] and not is_missing_number(cell)]
     if words:
         raise DataError(_describe_mixed(table, name, words, sum(is_number)))
-    known = [row for row in range(len(cells)) if is_number[row]]
-    _refuse_empty(table, name, len(known))
+    number_rows = [row for row in range(len(cells)) if is_number[row]]
+    _refuse_empty(table, name, len(number_rows))
     if name not in declared.numeric:
-        doubt_numbers(table, name, known)
-    return Numeric(name=name, marks_missing=len(known) < len(cells))
+        doubt_numbers(table, name, number_rows)
+    return Numeric(name=name, marks_missing=len(number_rows) < len(cells))
 
 
 def _describe_mixed(table: Table, name: str, words: Sequence[int], num_numbers: int) -> str:

@@ -67,9 +67,9 @@ def doubt_numbers(table: Table, name: str, rows: Sequence[int]) -> None:
         DataError: They look like codes, identifiers, dates or thousands, or lose their digits as floats.
     """
     cells = [table.columns[name][row] for row in rows]
-    found = _doubt_about_spelling(cells) or _doubt_about_identity(name, cells) or _doubt_about_digits(cells)
-    if found is not None:
-        index, sentence = found
+    doubt = _doubt_about_spelling(cells) or _doubt_about_identity(name, cells) or _doubt_about_digits(cells)
+    if doubt is not None:
+        index, sentence = doubt
         message = (
             f"{table.place(rows[index])}: column {name} {sentence}; name it in {_ARGUMENTS}.ignore or categorical,"
             " or in numeric if it is a number all the same"

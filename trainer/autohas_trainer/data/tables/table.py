@@ -165,7 +165,7 @@ def _input_names(train: Table, options: _Options) -> list[str]:
             raise DataError(message + hint_at_missing_header(train.header if not train.is_headerless else ()))
     names = [name for name in train.header if name != options.target and name not in options.ignored]
     if not names:
-        message = f"{train.path} has no column left as input beside the target {options.target}; its columns are {listed}"
+        message = f"{train.path} has no column left as input apart from the target {options.target}; its columns are {listed}"
         raise DataError(message)
     return names
 
@@ -194,11 +194,11 @@ def _check_missing(one: Table, columns: Sequence[Column], target: str) -> None:
 
 def _summary(train: Table, options: _Options, columns: Sequence[Column], classes: tuple[str, ...] | None) -> tuple[str, ...]:
     """Return what each column became, in the file's order."""
-    known = {column.name: column for column in columns}
+    inputs_by_name = {column.name: column for column in columns}
     described = []
     for name in train.header:
-        if name in known:
-            described.append(known[name].describe(train))
+        if name in inputs_by_name:
+            described.append(inputs_by_name[name].describe(train))
         elif name == options.target:
             shown = ", ".join((classes or ())[:_MAX_SHOWN]) + (", ..." if len(classes or ()) > _MAX_SHOWN else "")
             described.append(f"{name}: target, " + ("a number" if classes is None else f"{len(classes)} classes ({shown})"))
