@@ -58,10 +58,10 @@ NOTICES_PER_START: Final = 10_000
 
 
 class Stage(StrEnum):
-    """Stages of a search in their order."""
+    """Stages of a search in the order in which they run; a search without one of them skips it."""
 
-    WARMUP = "Warmup"
     LANES = "Lanes"
+    WARMUP = "Warmup"
     SUPERNET = "Supernet"
     RACE = "Race"
     EVALUATE = "Evaluate"
