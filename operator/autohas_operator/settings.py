@@ -1,18 +1,18 @@
-"""Every setting of the operator: meaning, unit, default, and why that default.
+"""Every setting of the operator: meaning, unit, default, and the reason for the default.
 
-Read once from the environment (`AUTOHAS_TRAINER_IMAGE`) or from flags (`--trainer-image`), which win. The chart sets
-the former. Knows nothing of kopf; of Kubernetes only what `spec.trainer` knows.
+The process reads them once, from the environment (`AUTOHAS_TRAINER_IMAGE`) and from flags (`--trainer-image`), which win. The
+chart sets environment variables. This module knows no kopf, and of Kubernetes only the types of `spec.trainer`.
 """
 
 from __future__ import annotations
 
 import argparse
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import Field, dataclass, field, fields
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Annotated, Final, Literal
 
-from pydantic import ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from autohas_api.base.spec_errors import problems_of
 from autohas_api.spec.search import broken_rules
@@ -20,22 +20,60 @@ from autohas_operator.errors import OperatorError
 from autohas_operator.trainer_defaults import NO_DEFAULTS, TrainerDefaults
 
 PREFIX: Final = "AUTOHAS_"
-_LOG_LEVELS: Final = ("debug", "info", "warning", "error")
-_PULL_POLICIES: Final = ("Always", "IfNotPresent", "Never")
+_BAD_INPUT: Final = "Input should be "
+"""How pydantic's messages about a wrong value begin."""
 
 
 class SettingError(OperatorError):
-    """A setting cannot be read; the text names it and says what is allowed."""
+    """A setting is invalid; the message names the variable or the flag, the value and what is allowed."""
 
 
-def _setting(default: Any, help: str, **bounds: Any) -> Any:  # noqa: A002, ANN401 - argparse's word; a dataclass field stands for any type
-    """A field; `bounds` are `least`, `most` of a number or `choices` of a text."""
-    return field(default=default, metadata={"help": help, **bounds})
+def _split_at_commas(value: object) -> object:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+def _read_bool(value: object) -> object:
+    """Only `true` and `false`: pydantic also takes yes, no, on, off, 1 and 0."""
+    if not isinstance(value, str):
+        return value
+    if value.strip().lower() not in ("true", "false"):
+        raise PydanticCustomError("bool_text", "Input should be true or false")
+    return value.strip().lower() == "true"
+
+
+def _read_empty_as_none(value: object) -> object:
+    return None if isinstance(value, str) and not value.strip() else value
+
+
+def _read_defaults(value: object) -> object:
+    """Fields of `spec.trainer` from JSON, judged as those of a search; the message lists all problems."""
+    if not isinstance(value, str):
+        return value
+    try:
+        defaults = TrainerDefaults.model_validate_json(value or "{}")
+    except ValidationError as error:
+        problems = problems_of(error, TrainerDefaults)
+    else:
+        problems = broken_rules(defaults)
+        if not problems:
+            return defaults
+    raise PydanticCustomError("trainer_defaults", "{problems}", {"problems": "; ".join(map(str, problems))})
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_split_at_commas)]
+"""Several names, separated by commas."""
+Bool = Annotated[bool, BeforeValidator(_read_bool)]
+Id = Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(_read_empty_as_none)]
+"""A numeric user or group; empty: none."""
+Count = Annotated[int, Field(ge=1)]
+Seconds = Annotated[float, Field(ge=0.1, allow_inf_nan=False)]
+PerSecond = Annotated[float, Field(ge=0.1, allow_inf_nan=False)]
+Burst = Annotated[float, Field(ge=1, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PodSettings:
-    """What the chart decides about trainer pods."""
+    """The settings that shape trainer pods."""
 
     image: str
     image_pull_policy: str
@@ -51,68 +89,86 @@ class PodSettings:
     defaults: TrainerDefaults = NO_DEFAULTS
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """All settings, flat, as environment and flags have them."""
+class Settings(BaseModel):
+    """All settings. The environment, the flags and the chart have them flat, so this model has them flat as well."""
 
-    kubeconfig: str = _setting("", "File with the API server's address and credentials. Empty: the pod's service account.")
-    namespaces: tuple[str, ...] = _setting((), "Namespaces to serve, separated by commas. Empty: all, which needs a ClusterRoleBinding.")
-    identity: str = _setting(
-        "autohas-operator",
-        "Name in the Leases of the namespaces served: the same after a restart, another for each release.",
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kubeconfig: str = Field(default="", description="File with the API server's address and credentials. Empty: the pod's service account.")
+    namespaces: Names = Field(
+        default=(), description="Namespaces to serve, separated by commas. Empty: all, which needs a ClusterRoleBinding."
     )
-    trainer_image: str = _setting("autohas-trainer:0.1.0", "Image of the trainer for searches that name none.")
-    trainer_image_pull_policy: str = _setting(
-        "IfNotPresent", "Pull policy of the trainer: Always, IfNotPresent or Never.", choices=_PULL_POLICIES
+    identity: str = Field(
+        default="autohas-operator",
+        description="Name in the Leases of the namespaces served: the same after a restart, another one for each release.",
     )
-    trainer_image_pull_secrets: tuple[str, ...] = _setting((), "Pull secrets of trainer pods, which must be in the search's namespace.")
-    trainer_run_as_user: int | None = _setting(
-        65532, "Numeric user and group of trainer pods. Empty: the cluster assigns one (OpenShift).", least=1
+    trainer_image: str = Field(default="autohas-trainer:0.1.0", description="Image of the trainer for searches that name none.")
+    trainer_image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = Field(
+        default="IfNotPresent", description="Pull policy of the trainer: Always, IfNotPresent or Never."
     )
-    trainer_fs_group: int | None = _setting(65532, "Group that owns the files of a claim. Empty: the cluster assigns one.", least=1)
-    trainer_service_accounts: tuple[str, ...] = _setting(
-        (),
-        "Service accounts that searches may name. Kubernetes does not ask whether the author of a search may use them.",
+    trainer_image_pull_secrets: Names = Field(
+        default=(), description="Pull secrets of trainer pods, which must be in the namespace of the search."
     )
-    trainer_allowed_images: tuple[str, ...] = _setting((), "What the images that searches name must begin with. Empty: any image.")
-    trainer_priority_classes: tuple[str, ...] = _setting((), "Priority classes that searches may name, never system-*. Empty: any.")
-    trainer_runtime_classes: tuple[str, ...] = _setting((), "Runtime classes that searches may name. Empty: any.")
-    trainer_schedulers: tuple[str, ...] = _setting((), "Schedulers that searches may name. Empty: any.")
-    trainer_injected_mounts: tuple[str, ...] = _setting(
-        (), "Folders where webhooks may mount something in trainer containers. Tokens under /var/run/secrets are allowed without it."
+    trainer_run_as_user: Id = Field(
+        default=65532, description="Numeric user and group of trainer pods. Empty: the cluster assigns one (OpenShift)."
     )
-    trainer_defaults: TrainerDefaults = _setting(  # noqa: RUF009 - frozen, which ruff does not see
-        NO_DEFAULTS, "Fields of spec.trainer for searches without them, as JSON: resources, nodeSelector, tolerations and the class names."
+    trainer_fs_group: Id = Field(default=65532, description="Group that owns the files of a claim. Empty: the cluster assigns one.")
+    trainer_service_accounts: Names = Field(
+        default=(),
+        description="Service accounts that searches may name. Kubernetes does not check whether the author of a search may use them.",
     )
-    log_level: str = _setting("info", "Least severe log line written: debug, info, warning or error.", choices=_LOG_LEVELS)
-    listen_address: str = _setting("0.0.0.0", "Address of /healthz, /readyz and /metrics.")  # noqa: S104 - probes come from outside
-    listen_port: int = _setting(8080, "TCP port of /healthz, /readyz and /metrics. 0: any free one.", least=0, most=65535)
-    per_search_metrics: bool = _setting(
-        True,  # noqa: FBT003 - the default
-        "Export phase and conditions of every search; switch off beyond some thousand searches to spare Prometheus.",
+    trainer_allowed_images: Names = Field(
+        default=(), description="Prefixes, one of which an image that a search names must have. Empty: any image."
     )
-    workers: int = _setting(20, "Searches reconciled at the same time. 20 keeps the write rate below busy.", least=1)
-    writes_per_second: float = _setting(
-        20.0, "Writes to the API server, long-term mean. 20 is far below what API priority and fairness grants.", least=0.1
+    trainer_priority_classes: Names = Field(
+        default=(), description="Priority classes that searches may name, never system-*. Empty: any class."
     )
-    writes_burst: float = _setting(40.0, "Writes that may follow each other without a pause.", least=1)
-    events_per_second: float = _setting(
-        5.0,
-        "Events posted, long-term mean. A quarter of the writes: Jobs and statuses come first.",
-        least=0.1,
+    trainer_runtime_classes: Names = Field(default=(), description="Runtime classes that searches may name. Empty: any class.")
+    trainer_schedulers: Names = Field(default=(), description="Schedulers that searches may name. Empty: any scheduler.")
+    trainer_injected_mounts: Names = Field(
+        default=(),
+        description="Folders where webhooks may mount volumes in trainer containers. Tokens under /var/run/secrets are always allowed.",
     )
-    events_burst: float = _setting(100.0, "Events that may follow each other without a pause.", least=1)
-    request_timeout_s: float = _setting(30.0, "Seconds after which a request to the API server counts as lost.", least=0.1)
-    resync_period_s: float = _setting(600.0, "Seconds in which every search is looked at once even when nothing happened.", least=0.1)
-    poll_period_s: float = _setting(
-        15.0, "Seconds between two reads of a trainer's progress; longer when there are many trainers.", least=0.1
+    trainer_defaults: Annotated[TrainerDefaults, BeforeValidator(_read_defaults)] = Field(
+        default=NO_DEFAULTS,
+        description="Fields of spec.trainer for searches without them, as JSON: resources, nodeSelector, tolerations and the class names.",
     )
-    poll_timeout_s: float = _setting(2.0, "Seconds for one whole read of /progress, however slowly it drips.", least=0.1)
-    poll_concurrency: int = _setting(50, "Reads of /progress at the same time.", least=1)
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least severe log line that is written: debug, info, warning or error."
+    )
+    listen_address: str = Field(
+        default="0.0.0.0",  # noqa: S104 - probes and Prometheus connect from outside the pod
+        description="Address of /healthz, /readyz and /metrics.",
+    )
+    listen_port: int = Field(default=8080, ge=0, le=65535, description="TCP port of /healthz, /readyz and /metrics. 0: any free port.")
+    per_search_metrics: Bool = Field(
+        default=True,
+        description="Export phase and conditions of every search; false spares Prometheus beyond some thousand searches.",
+    )
+    workers: Count = Field(
+        default=20, description="Searches reconciled at the same time. 20 workers stay within the limit of writes per second."
+    )
+    writes_per_second: PerSecond = Field(
+        default=20.0, description="Writes to the API server, long-term mean. 20 is far below what API priority and fairness grants."
+    )
+    writes_burst: Burst = Field(default=40.0, description="Writes that may follow each other without a pause.")
+    events_per_second: PerSecond = Field(
+        default=5.0, description="Events posted, long-term mean. A quarter of the writes: Jobs and statuses come first."
+    )
+    events_burst: Burst = Field(default=100.0, description="Events that may follow each other without a pause.")
+    request_timeout_s: Seconds = Field(default=30.0, description="Timeout of a request to the API server, in seconds.")
+    resync_period_s: Seconds = Field(
+        default=600.0, description="Seconds in which the operator reconciles every search once even when nothing has changed."
+    )
+    poll_period_s: Seconds = Field(
+        default=15.0, description="Seconds between two reads of a trainer's progress; longer when there are many trainers."
+    )
+    poll_timeout_s: Seconds = Field(default=2.0, description="Seconds for one whole read of /progress, however slowly it arrives.")
+    poll_concurrency: Count = Field(default=50, description="Reads of /progress at the same time.")
 
     @property
     def pods(self) -> PodSettings:
-        """The part that manifests are made of."""
+        """The settings that shape trainer pods."""
         return PodSettings(
             image=self.trainer_image,
             image_pull_policy=self.trainer_image_pull_policy,
@@ -130,63 +186,41 @@ class Settings:
 
 
 def read_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
-    """Settings of this process.
+    """The settings of this process.
 
     Raises:
-        SettingError: a value is not of its setting's type, or out of its bounds.
+        SettingError: a value has the wrong type or is out of its bounds.
     """
-    parser = argparse.ArgumentParser(prog="python -m autohas_operator", description="Operator of AutoHASSearch resources.")
-    for setting in fields(Settings):
-        help_text = f"{setting.metadata['help']} [{_variable(setting)}, default {setting.default!r}]"
-        parser.add_argument(f"--{setting.name.replace('_', '-')}", help=help_text.replace("%", "%%"))
-    given = vars(parser.parse_args(arguments))
-    values = {}
-    for setting in fields(Settings):
-        text = given[setting.name] if given[setting.name] is not None else environment.get(_variable(setting))
-        if text is not None:
-            values[setting.name] = _parsed(setting, text)
-    return Settings(**values)
-
-
-def _variable(setting: Field[Any]) -> str:
-    return PREFIX + setting.name.upper()
-
-
-def _parsed(setting: Field[Any], text: str) -> Any:  # noqa: ANN401 - the setting's type
-    """The value that `text` means; the type is written in the annotation, the bounds beside the default."""
-    kind = str(setting.type)
+    flags = {name: text for name, text in vars(_parser().parse_args(arguments)).items() if text is not None}
+    variables = {name: environment[_variable(name)] for name in Settings.model_fields if _variable(name) in environment}
     try:
-        value = _typed(kind, text)
+        return Settings.model_validate(variables | flags)
     except ValidationError as error:
-        wrong = "; ".join(str(problem) for problem in problems_of(error, TrainerDefaults))
-        raise SettingError(f"{_variable(setting)}: {wrong}") from error
-    except (ValueError, KeyError) as error:
-        allowed = "true or false" if kind == "bool" else f"of type {kind}"
-        raise SettingError(f'{_variable(setting)} is "{text}" and must be {allowed}') from error
-    if isinstance(value, TrainerDefaults) and (broken := broken_rules(value)):
-        raise SettingError(f"{_variable(setting)}: {'; '.join(map(str, broken))}")
-    if (allowed_bounds := _broken_bounds(setting, value)) is not None:
-        raise SettingError(f'{_variable(setting)} is "{text}" and must be {allowed_bounds}')
-    return value
+        problems = error.errors(include_url=False)
+        raise SettingError("; ".join(_explain(problem, from_flag=str(problem["loc"][0]) in flags) for problem in problems)) from error
 
 
-def _typed(kind: str, text: str) -> Any:  # noqa: ANN401 - as above
-    if kind == "int | None":
-        return int(text) if text.strip() else None
-    if kind == "tuple[str, ...]":
-        return tuple(part.strip() for part in text.split(",") if part.strip())
-    if kind == "bool":
-        return {"true": True, "false": False}[text.strip().lower()]
-    if kind == "TrainerDefaults":
-        return TrainerDefaults.model_validate_json(text or "{}")
-    return {"int": int, "float": float, "str": str}[kind](text)
+def _parser() -> argparse.ArgumentParser:
+    """One flag for each setting; argparse passes texts on, and pydantic converts and judges them."""
+    parser = argparse.ArgumentParser(prog="python -m autohas_operator", description="Operator of AutoHASSearch resources.")
+    for name, field in Settings.model_fields.items():
+        help_text = f"{field.description} [{_variable(name)}, default {field.default!r}]"
+        parser.add_argument(_flag(name), help=help_text.replace("%", "%%"))
+    return parser
 
 
-def _broken_bounds(setting: Field[Any], value: Any) -> str | None:  # noqa: ANN401 - as above
-    """What is allowed, when `value` is not."""
-    choices, least, most = (setting.metadata.get(name) for name in ("choices", "least", "most"))
-    if choices is not None and value not in choices:
-        return f"one of {', '.join(choices)}"
-    if value is None or least is None or (least <= value <= (most if most is not None else math.inf) and math.isfinite(value)):
-        return None
-    return f"at least {least}" + (f" and at most {most}" if most is not None else "")
+def _variable(name: str) -> str:
+    return PREFIX + name.upper()
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _explain(problem: ErrorDetails, *, from_flag: bool) -> str:
+    """Variable or flag, value, and what is allowed."""
+    name = str(problem["loc"][0])
+    source = _flag(name) if from_flag else _variable(name)
+    if problem["msg"].startswith(_BAD_INPUT):
+        return f'{source} is "{problem["input"]}" and must be {problem["msg"].removeprefix(_BAD_INPUT)}'
+    return f"{source}: {problem['msg']}"

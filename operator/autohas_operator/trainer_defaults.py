@@ -1,12 +1,12 @@
-"""What the platform gives trainer pods whose search leaves it out. Pure.
+"""The platform's defaults for fields of `spec.trainer` that a search leaves out. Pure.
 
-A field that the search has is taken as it is, one that it lacks is taken from here: whole fields, nothing is merged, so that either
-the search or the platform can be asked why. A Job that is there keeps what it was made with.
+A default replaces a missing field as a whole. Nothing is merged: the effective value of a field has one owner, the search or the
+platform. A change of the defaults does not reach a Job that already exists.
 """
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -31,8 +31,7 @@ NO_DEFAULTS = TrainerDefaults()
 
 
 def with_defaults(search: Search, defaults: TrainerDefaults) -> Search:
-    """The search as its pod is made."""
+    """The search with the platform's defaults in the fields that it leaves out; its pod is made from this."""
     trainer = search.spec.trainer
-    missing = {name: getattr(defaults, name) for name in TrainerDefaults.model_fields if getattr(trainer, name) is None}
-    completed = search.spec.model_copy(update={"trainer": trainer.model_copy(update=missing)})
-    return search.model_copy(update={"spec": completed})
+    missing: dict[str, Any] = {name: getattr(defaults, name) for name in TrainerDefaults.model_fields if getattr(trainer, name) is None}
+    return search.replace(spec=search.spec.replace(trainer=trainer.replace(**missing)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -31,7 +30,9 @@ NUMBERS = {
     "poll_timeout_s": "pollTimeoutSeconds",
     "poll_concurrency": "pollConcurrency",
 }
-"""Settings by number: their names under `operator` in the values."""
+"""Numeric settings: their names under `operator` in the values."""
+SCHEMA = Settings.model_json_schema()["properties"]
+"""Type and bounds of each setting, as the operator has them."""
 DEFAULTS = {
     "resources": {"requests": {"cpu": 2, "memory": "4Gi"}, "limits": {"memory": 8000000000}},
     "nodeSelector": {"pool": "training"},
@@ -43,7 +44,7 @@ DEFAULTS = {
 
 def test_every_setting_is_reachable_from_the_chart(helm: Tool) -> None:
     """Named as one that is not, or set; and everything that is set is a setting."""
-    settings = {f"AUTOHAS_{setting.name.upper()}" for setting in fields(Settings) if setting.name not in NOT_IN_THE_CHART}
+    settings = {f"AUTOHAS_{name.upper()}" for name in Settings.model_fields if name not in NOT_IN_THE_CHART}
 
     assert set(environment_of(rendered(helm))) == settings
 
@@ -57,18 +58,18 @@ def test_the_charts_defaults_are_the_operators(helm: Tool) -> None:
 def test_a_number_has_one_bound_in_both(helm: Tool, setting: str, value: str) -> None:
     """The schema's minimum is the setting's; a value of one's own arrives."""
     schema = json.loads((CHART / "values.schema.json").read_text())["properties"]["operator"]["properties"][value]
-    (field,) = (field for field in fields(Settings) if field.name == setting)
-    given = read_settings([], environment_of(rendered(helm, **dict[str, Any]({f"operator__{value}": 1234567}))))
+    own = SCHEMA[setting]
+    settings = read_settings([], environment_of(rendered(helm, **dict[str, Any]({f"operator__{value}": 1234567}))))
 
-    assert schema == {"type": "integer" if field.type == "int" else "number", "minimum": field.metadata["least"]}
-    assert getattr(given, setting) == 1234567
+    assert schema == {"type": own["type"], "minimum": own["minimum"]}
+    assert getattr(settings, setting) == 1234567
     with pytest.raises(CommandFailedError, match=f"operator.{value}|/operator/{value}"):
         helm("template", "autohas", CHART, f"--set=operator.{value}=0")
 
 
 def test_no_other_number_is_a_setting() -> None:
     """The table above is complete: whole numbers aside that stand elsewhere in the values."""
-    numbers = {field.name for field in fields(Settings) if field.type in ("int", "float")}
+    numbers = {name for name, own in SCHEMA.items() if own.get("type") in ("integer", "number")}
 
     assert numbers - set(NUMBERS) == {"listen_port"}
 
@@ -76,11 +77,11 @@ def test_no_other_number_is_a_setting() -> None:
 def test_defaults_and_images_of_trainers_arrive_whole(helm: Tool) -> None:
     """All five fields, numbers as numbers; what is empty is not said."""
     allowed = ["registry.example/team", "ghcr.io/lab/"]
-    given = read_settings([], environment_of(rendered(helm, trainer__defaults=DEFAULTS, trainer__allowedImages=allowed))).pods
+    settings = read_settings([], environment_of(rendered(helm, trainer__defaults=DEFAULTS, trainer__allowedImages=allowed))).pods
     one = read_settings([], environment_of(rendered(helm, trainer__defaults={"nodeSelector": {"a": "b"}}))).pods
 
-    assert given.defaults.to_json() == DEFAULTS
-    assert given.allowed_images == tuple(allowed)
+    assert settings.defaults.to_json() == DEFAULTS
+    assert settings.allowed_images == tuple(allowed)
     assert one.defaults.to_json() == {"nodeSelector": {"a": "b"}}
 
 

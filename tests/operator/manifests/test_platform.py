@@ -180,7 +180,7 @@ def test_both_come_from_the_environment() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("{", "AUTOHAS_TRAINER_DEFAULTS: .*JSON"),
         ('{"affinity": {}}', "AUTOHAS_TRAINER_DEFAULTS: affinity: unknown field"),
@@ -193,7 +193,7 @@ def test_both_come_from_the_environment() -> None:
         ('{"resources": {"limits": {"cpu": "two"}}}', 'AUTOHAS_TRAINER_DEFAULTS: resources.limits.cpu: Invalid value: "two"'),
     ],
 )
-def test_defaults_that_cannot_be_used_end_the_operator_at_its_start(text: str, told: str) -> None:
+def test_defaults_that_cannot_be_used_end_the_operator_at_its_start(text: str, message: str) -> None:
     """No search meets them first; the message has the variable, the path and what is wrong."""
-    with pytest.raises(SettingError, match=told):
+    with pytest.raises(SettingError, match=message):
         read_settings([], {"AUTOHAS_TRAINER_DEFAULTS": text})

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-from dataclasses import fields
 
 import aiohttp
 import pytest
@@ -25,7 +24,7 @@ KEY = Key("ml", "fashion")
 
 
 def test_settings_come_from_the_environment_and_flags_win() -> None:
-    """Lists, numbers and nothing are read as what they are."""
+    """Lists, numbers and empty values get the types of their settings."""
     environment = {"AUTOHAS_NAMESPACES": "a, b", "AUTOHAS_WORKERS": "3", "AUTOHAS_TRAINER_RUN_AS_USER": "", "AUTOHAS_LISTEN_PORT": "1"}
 
     settings = read_settings(["--listen-port", "2", "--poll-period-s=1.5"], environment)
@@ -35,25 +34,25 @@ def test_settings_come_from_the_environment_and_flags_win() -> None:
 
 def test_a_setting_that_cannot_be_read_is_named() -> None:
     """The message has the variable, the value and the type."""
-    with pytest.raises(SettingError, match='AUTOHAS_WORKERS is "many" and must be of type int'):
+    with pytest.raises(SettingError, match='AUTOHAS_WORKERS is "many" and must be a valid integer'):
         read_settings([], {"AUTOHAS_WORKERS": "many"})
 
 
 @pytest.mark.parametrize(
     ("variable", "text", "allowed"),
     [
-        ("WORKERS", "0", "at least 1"),
-        ("POLL_CONCURRENCY", "0", "at least 1"),
-        ("WRITES_PER_SECOND", "0", "at least 0.1"),
-        ("WRITES_BURST", "0.5", "at least 1"),
-        ("EVENTS_PER_SECOND", "0", "at least 0.1"),
-        ("EVENTS_BURST", "0", "at least 1"),
-        ("REQUEST_TIMEOUT_S", "-1", "at least 0.1"),
-        ("POLL_PERIOD_S", "nan", "at least 0.1"),
-        ("LISTEN_PORT", "65536", "at least 0 and at most 65535"),
-        ("TRAINER_RUN_AS_USER", "0", "at least 1"),
-        ("LOG_LEVEL", "verbose", "one of debug, info, warning, error"),
-        ("TRAINER_IMAGE_PULL_POLICY", "Sometimes", "one of Always, IfNotPresent, Never"),
+        ("WORKERS", "0", "greater than or equal to 1"),
+        ("POLL_CONCURRENCY", "0", "greater than or equal to 1"),
+        ("WRITES_PER_SECOND", "0", "greater than or equal to 0.1"),
+        ("WRITES_BURST", "0.5", "greater than or equal to 1"),
+        ("EVENTS_PER_SECOND", "0", "greater than or equal to 0.1"),
+        ("EVENTS_BURST", "0", "greater than or equal to 1"),
+        ("REQUEST_TIMEOUT_S", "-1", "greater than or equal to 0.1"),
+        ("POLL_PERIOD_S", "nan", "a finite number"),
+        ("LISTEN_PORT", "65536", "less than or equal to 65535"),
+        ("TRAINER_RUN_AS_USER", "0", "greater than or equal to 1"),
+        ("LOG_LEVEL", "verbose", "'debug', 'info', 'warning' or 'error'"),
+        ("TRAINER_IMAGE_PULL_POLICY", "Sometimes", "'Always', 'IfNotPresent' or 'Never'"),
     ],
 )
 def test_a_setting_out_of_its_bounds_is_refused(variable: str, text: str, allowed: str) -> None:
@@ -62,9 +61,28 @@ def test_a_setting_out_of_its_bounds_is_refused(variable: str, text: str, allowe
         read_settings([], {f"AUTOHAS_{variable}": text})
 
 
-def test_every_setting_is_documented() -> None:
-    """Help is a sentence, for all of them."""
-    assert all(setting.metadata["help"].endswith(".") for setting in fields(Settings))
+def test_all_problems_are_named_at_once_and_flags_by_their_names() -> None:
+    """The user sees the source of each value: the variable, or the flag that overrides it."""
+    with pytest.raises(SettingError) as raised:
+        read_settings(["--workers=0", "--per-search-metrics=yes"], {"AUTOHAS_WORKERS": "1", "AUTOHAS_POLL_TIMEOUT_S": "inf"})
+
+    assert str(raised.value).split("; ") == [
+        '--per-search-metrics is "yes" and must be true or false',
+        '--workers is "0" and must be greater than or equal to 1',
+        'AUTOHAS_POLL_TIMEOUT_S is "inf" and must be a finite number',
+    ]
+
+
+def test_every_setting_is_documented(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each has a sentence, and `--help` shows it with the variable."""
+    with pytest.raises(SystemExit) as raised:
+        read_settings(["--help"], {})
+    shown = " ".join(capsys.readouterr().out.split())
+
+    assert raised.value.code == 0
+    for name, field in Settings.model_fields.items():
+        assert str(field.description).endswith(".")
+        assert f"{field.description} [AUTOHAS_{name.upper()}, default" in shown
 
 
 @pytest.mark.parametrize(
