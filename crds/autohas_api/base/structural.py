@@ -6,6 +6,7 @@ into the forms it takes, adds the models' rules as CEL and the defaults of neste
 
 from __future__ import annotations
 
+import json
 from typing import Any, Final
 
 from pydantic.fields import FieldInfo
@@ -13,6 +14,8 @@ from pydantic_core import PydanticUndefined
 
 from autohas_api.base.model import Model, Rule
 
+UNBOUNDED: Final = 2**53 - 1
+"""The largest number that JSON readers keep exactly: as a maximum it says no more than that there is one."""
 _KEPT: Final = (
     "type",
     "enum",
@@ -69,13 +72,22 @@ def _object(model: type[Model]) -> dict[str, Any]:
 def _field(raw: dict[str, Any], field: FieldInfo, definitions: dict[str, Any]) -> dict[str, Any]:
     nested = _nested_model(field.annotation)
     schema = _object(nested) if nested is not None else _plain(raw, definitions, _item_model(field.annotation))
-    description = field.description or (_summary(nested) if nested is not None else None)
-    if description:
-        schema = {"description": description, **schema}
     default = _default(raw, field)
     if default is not None:
         schema["default"] = default
-    return schema
+    description = field.description or (_summary(nested) if nested is not None else None)
+    return {"description": f"{description}{bounds(schema)}", **schema} if description else schema
+
+
+def bounds(schema: dict[str, Any]) -> str:
+    """Default and range of a scalar field as sentences that follow its description: `kubectl explain` shows neither by itself."""
+    default, low, high = schema.get("default"), schema.get("minimum"), schema.get("maximum")
+    sentences = []
+    if isinstance(default, str | int) and default != "":
+        sentences.append(f" Defaults to {json.dumps(default)}." if isinstance(default, bool) else f" Defaults to {default}.")
+    if high is not None and schema.get("type") == "integer" and high < UNBOUNDED:
+        sentences.append(f" Minimum {low}, maximum {high}.")
+    return "".join(sentences)
 
 
 def _default(raw: dict[str, Any], field: FieldInfo) -> Any:  # noqa: ANN401 - any JSON value

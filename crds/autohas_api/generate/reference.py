@@ -9,6 +9,7 @@ from typing import Any, Final
 from autohas_api.base.kube_types import DNS_NAME_PATTERN, LABEL_VALUE_PATTERN, QUANTITY_PATTERN
 from autohas_api.base.model import DECIMAL_PATTERN
 from autohas_api.base.names import API_VERSION, KIND, SHORT_NAME
+from autohas_api.base.structural import UNBOUNDED, bounds
 from autohas_api.generate.crd import custom_resource_definition
 
 KUBERNETES_TYPES: Final = {
@@ -79,10 +80,16 @@ def _sections(path: str, schema: dict[str, Any]) -> Iterator[str]:
         if is_opened:
             inner.append((place + ("[]" if field.get("type") == "array" else ""), held))
         default = _default(field, required=name in schema.get("required", ()), is_opened=is_opened)
-        yield f"| `{name}` | {_type(field, place)} | {default} | {_cell(field.get('description', ''))} |"
+        yield f"| `{name}` | {_type(field, place)} | {default} | {_cell(_description(field))} |"
     yield _rules(schema, _foreign(path, schema))
     for place, held in inner:
         yield from _sections(place, held)
+
+
+def _description(field: dict[str, Any]) -> str:
+    """Without the default and the range, which have columns of their own."""
+    text: str = field.get("description", "")
+    return text.removesuffix(bounds(field))
 
 
 def _held(field: dict[str, Any]) -> dict[str, Any]:
@@ -162,7 +169,7 @@ def _range(field: dict[str, Any]) -> str:
     low, high = field.get("minimum"), field.get("maximum")
     if low is None and high is None:
         return ""
-    return f", {low:,} or more" if high is None or high >= 2**53 - 1 else f", {low:,} to {high:,}"
+    return f", {low:,} or more" if high is None or high >= UNBOUNDED else f", {low:,} to {high:,}"
 
 
 def _default(field: dict[str, Any], *, required: bool, is_opened: bool) -> str:

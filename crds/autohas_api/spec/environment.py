@@ -19,45 +19,53 @@ _RESOURCES = r"^(limits|requests)\.(cpu|memory|ephemeral-storage|hugepages-[0-9]
 
 
 class FieldRef(Model):
-    """A field of the pod."""
+    """Reference to a field of the pod."""
 
-    api_version: Literal["v1"] | None = Field(default=None)
-    field_path: Annotated[str, StringConstraints(pattern=_FIELDS, min_length=1, max_length=400)] = Field()
+    api_version: Literal["v1"] | None = Field(default=None, description="API version of fieldPath.")
+    field_path: Annotated[str, StringConstraints(pattern=_FIELDS, min_length=1, max_length=400)] = Field(
+        description="Path of the field, for example metadata.name or spec.nodeName."
+    )
 
 
 class ResourceFieldRef(Model):
-    """A resource of the container."""
+    """Reference to a compute resource of the container."""
 
-    container_name: Literal["trainer"] | None = Field(default=None)
-    resource: Annotated[str, StringConstraints(pattern=_RESOURCES, min_length=1, max_length=128)] = Field()
-    divisor: Quantity | None = Field(default=None)
+    container_name: Literal["trainer"] | None = Field(default=None, description="Name of the container.")
+    resource: Annotated[str, StringConstraints(pattern=_RESOURCES, min_length=1, max_length=128)] = Field(
+        description="Resource to select, for example limits.cpu."
+    )
+    divisor: Quantity | None = Field(default=None, description="Unit of the value. If not set, 1.")
 
 
 class KeyRef(Model):
-    """One key of a ConfigMap or Secret of the search's namespace."""
+    """Reference to a key of a ConfigMap or Secret in the namespace of the search."""
 
-    name: DnsName = Field()
-    key: DataKey = Field()
-    optional: bool | None = Field(default=None)
+    name: DnsName = Field(description="Name of the ConfigMap or Secret.")
+    key: DataKey = Field(description="Key whose value is used.")
+    optional: bool | None = Field(default=None, description="Whether the ConfigMap, Secret or key may be missing.")
 
 
 class EnvSource(Model):
-    """Where a value comes from."""
+    """Source of an environment variable's value."""
 
-    field_ref: FieldRef | None = Field(default=None)
-    resource_field_ref: ResourceFieldRef | None = Field(default=None)
-    config_map_key_ref: KeyRef | None = Field(default=None)
-    secret_key_ref: KeyRef | None = Field(default=None)
+    field_ref: FieldRef | None = Field(default=None, description="Field of the pod.")
+    resource_field_ref: ResourceFieldRef | None = Field(default=None, description="Compute resource of the container.")
+    config_map_key_ref: KeyRef | None = Field(default=None, description="Key of a ConfigMap.")
+    secret_key_ref: KeyRef | None = Field(default=None, description="Key of a Secret.")
 
     rules: ClassVar[tuple[Rule, ...]] = (exactly_one("fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef"),)
 
 
 class EnvVar(Model):
-    """One environment variable."""
+    """Environment variable of the container."""
 
-    name: Annotated[str, StringConstraints(pattern=ENV_NAME_PATTERN, min_length=1, max_length=256)] = Field()
-    value: Annotated[str, StringConstraints(max_length=4096)] | None = Field(default=None)
-    value_from: EnvSource | None = Field(default=None)
+    name: Annotated[str, StringConstraints(pattern=ENV_NAME_PATTERN, min_length=1, max_length=256)] = Field(
+        description="Name of the variable."
+    )
+    value: Annotated[str, StringConstraints(max_length=4096)] | None = Field(
+        default=None, description="Value of the variable. If neither value nor valueFrom is set, the empty string."
+    )
+    value_from: EnvSource | None = Field(default=None, description="Source of the value.")
 
     rules: ClassVar[tuple[Rule, ...]] = (
         no_prefix("name", "AUTOHAS_", "names that start with AUTOHAS_ are the operator's"),
@@ -66,18 +74,20 @@ class EnvVar(Model):
 
 
 class ObjectRef(Model):
-    """A ConfigMap or Secret of the search's namespace."""
+    """Reference to a ConfigMap or Secret in the namespace of the search."""
 
-    name: DnsName = Field()
-    optional: bool | None = Field(default=None)
+    name: DnsName = Field(description="Name of the object.")
+    optional: bool | None = Field(default=None, description="Whether the object may be missing.")
 
 
 class EnvFrom(Model):
-    """All keys of a ConfigMap or Secret as variables."""
+    """ConfigMap or Secret whose keys become environment variables."""
 
-    prefix: Annotated[str, StringConstraints(pattern=f"^$|{ENV_NAME_PATTERN}", max_length=256)] | None = Field(default=None)
-    config_map_ref: ObjectRef | None = Field(default=None)
-    secret_ref: ObjectRef | None = Field(default=None)
+    prefix: Annotated[str, StringConstraints(pattern=f"^$|{ENV_NAME_PATTERN}", max_length=256)] | None = Field(
+        default=None, description="Text that is put before each key."
+    )
+    config_map_ref: ObjectRef | None = Field(default=None, description="ConfigMap to read.")
+    secret_ref: ObjectRef | None = Field(default=None, description="Secret to read.")
 
     rules: ClassVar[tuple[Rule, ...]] = (
         exactly_one("configMapRef", "secretRef"),

@@ -38,55 +38,63 @@ _EXACT: Final = (
 
 
 class KeyToPath(Model):
-    """One key of a ConfigMap or Secret as a file."""
+    """Mapping of a key of a ConfigMap or Secret to a file."""
 
-    key: DataKey = Field()
-    path: Annotated[str, StringConstraints(pattern=r"^[^/]", min_length=1, max_length=1024)] = Field()
-    mode: FileMode | None = Field(default=None)
+    key: DataKey = Field(description="Key to project.")
+    path: Annotated[str, StringConstraints(pattern=r"^[^/]", min_length=1, max_length=1024)] = Field(
+        description="Relative path of the file; must not contain the part '..'."
+    )
+    mode: FileMode | None = Field(default=None, description="Permission bits of the file. If not set, defaultMode.")
 
     rules: ClassVar[tuple[Rule, ...]] = (never("path", rf"^\.\.|{_UPWARD}", "path must not begin with .. or contain it as a part"),)
 
 
 class ConfigMapSource(Model):
-    """A ConfigMap of the search's namespace."""
+    """ConfigMap in the namespace of the search."""
 
-    name: DnsName = Field()
-    items: Annotated[list[KeyToPath], Field(max_length=64)] | None = Field(default=None)
-    default_mode: FileMode | None = Field(default=None)
-    optional: bool | None = Field(default=None)
+    name: DnsName = Field(description="Name of the ConfigMap.")
+    items: Annotated[list[KeyToPath], Field(max_length=64)] | None = Field(
+        default=None, description="Keys to project. If not set, every key becomes a file of its name."
+    )
+    default_mode: FileMode | None = Field(default=None, description="Permission bits of the files. If not set, 420 (0644).")
+    optional: bool | None = Field(default=None, description="Whether the ConfigMap or its keys may be missing.")
 
 
 class SecretSource(Model):
-    """A Secret of the search's namespace."""
+    """Secret in the namespace of the search."""
 
-    secret_name: DnsName = Field()
-    items: Annotated[list[KeyToPath], Field(max_length=64)] | None = Field(default=None)
-    default_mode: FileMode | None = Field(default=None)
-    optional: bool | None = Field(default=None)
+    secret_name: DnsName = Field(description="Name of the Secret.")
+    items: Annotated[list[KeyToPath], Field(max_length=64)] | None = Field(
+        default=None, description="Keys to project. If not set, every key becomes a file of its name."
+    )
+    default_mode: FileMode | None = Field(default=None, description="Permission bits of the files. If not set, 420 (0644).")
+    optional: bool | None = Field(default=None, description="Whether the Secret or its keys may be missing.")
 
 
 class ClaimSource(Model):
-    """A PersistentVolumeClaim of the search's namespace."""
+    """PersistentVolumeClaim in the namespace of the search."""
 
-    claim_name: DnsName = Field()
-    read_only: bool | None = Field(default=None)
+    claim_name: DnsName = Field(description="Name of the PersistentVolumeClaim.")
+    read_only: bool | None = Field(default=None, description="Whether the volume is mounted read-only.")
 
 
 class EmptyDirSource(Model):
-    """Scratch space that lives with the pod."""
+    """Empty directory that is deleted with the pod."""
 
-    medium: Literal["", "Memory"] | None = Field(default=None)
-    size_limit: Quantity | None = Field(default=None)
+    medium: Literal["", "Memory"] | None = Field(default=None, description="Storage medium: empty for the node's disk, Memory for a tmpfs.")
+    size_limit: Quantity | None = Field(default=None, description="Size limit of the directory. If not set, there is no limit.")
 
 
 class Volume(Model):
-    """A volume of the trainer pod: a claim, ConfigMap, Secret or emptyDir, never the host's files."""
+    """Volume of the trainer pod: a claim, a ConfigMap, a Secret or an empty directory; never a path of the host."""
 
-    name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", min_length=1, max_length=63)] = Field()
-    persistent_volume_claim: ClaimSource | None = Field(default=None)
-    config_map: ConfigMapSource | None = Field(default=None)
-    secret: SecretSource | None = Field(default=None)
-    empty_dir: EmptyDirSource | None = Field(default=None)
+    name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", min_length=1, max_length=63)] = Field(
+        description="Name of the volume, a DNS label."
+    )
+    persistent_volume_claim: ClaimSource | None = Field(default=None, description="PersistentVolumeClaim in the namespace of the search.")
+    config_map: ConfigMapSource | None = Field(default=None, description="ConfigMap in the namespace of the search.")
+    secret: SecretSource | None = Field(default=None, description="Secret in the namespace of the search.")
+    empty_dir: EmptyDirSource | None = Field(default=None, description="Empty directory that is deleted with the pod.")
 
     rules: ClassVar[tuple[Rule, ...]] = (
         exactly_one("persistentVolumeClaim", "configMap", "secret", "emptyDir"),
@@ -95,12 +103,16 @@ class Volume(Model):
 
 
 class VolumeMount(Model):
-    """Where a volume appears in the trainer container."""
+    """Mount of a volume in the trainer container."""
 
-    name: Annotated[str, StringConstraints(min_length=1, max_length=63)] = Field()
-    mount_path: Annotated[str, StringConstraints(pattern=r"^/[^:]*$", min_length=1, max_length=1024)] = Field()
-    sub_path: Annotated[str, StringConstraints(max_length=1024)] | None = Field(default=None)
-    read_only: bool | None = Field(default=None)
+    name: Annotated[str, StringConstraints(min_length=1, max_length=63)] = Field(description="Name of the volume.")
+    mount_path: Annotated[str, StringConstraints(pattern=r"^/[^:]*$", min_length=1, max_length=1024)] = Field(
+        description="Absolute path at which the volume is mounted. Paths of the operator and of the image are refused."
+    )
+    sub_path: Annotated[str, StringConstraints(max_length=1024)] | None = Field(
+        default=None, description="Relative path inside the volume. If not set, the root of the volume."
+    )
+    read_only: bool | None = Field(default=None, description="Whether the volume is mounted read-only.")
 
     rules: ClassVar[tuple[Rule, ...]] = (
         never("mountPath", r"//|/\.\.?(/|$)", "mountPath must be a plain absolute path: without //, /. and /.."),

@@ -19,13 +19,21 @@ _FEW = Field(max_length=8)
 
 
 class Toleration(Model):
-    """A taint that the trainer pod tolerates."""
+    """Taint that the trainer pod tolerates."""
 
-    key: Annotated[str, StringConstraints(pattern=f"^$|{LABEL_KEY_PATTERN}", max_length=317)] | None = Field(default=None)
-    operator: Literal["Exists", "Equal"] | None = Field(default=None)
-    value: LabelValue | None = Field(default=None)
-    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = Field(default=None)
-    toleration_seconds: Annotated[int, Field(ge=0, le=9007199254740991)] | None = Field(default=None)
+    key: Annotated[str, StringConstraints(pattern=f"^$|{LABEL_KEY_PATTERN}", max_length=317)] | None = Field(
+        default=None, description="Key of the taint. If not set, all keys; operator must then be Exists."
+    )
+    operator: Literal["Exists", "Equal"] | None = Field(
+        default=None, description="Relation of the key to the value: Exists or Equal. If not set, Equal."
+    )
+    value: LabelValue | None = Field(default=None, description="Value of the taint; only with operator Equal.")
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = Field(
+        default=None, description="Effect of the taint. If not set, all effects."
+    )
+    toleration_seconds: Annotated[int, Field(ge=0, le=9007199254740991)] | None = Field(
+        default=None, description="Seconds for which a NoExecute taint is tolerated. If not set, forever."
+    )
 
     rules: ClassVar[tuple[Rule, ...]] = (
         rule(
@@ -43,67 +51,79 @@ class Toleration(Model):
 
 
 class NodeRequirement(Model):
-    """What a label of the node must be."""
+    """Requirement on a label of a node."""
 
-    key: LabelKey = Field()
-    operator: Literal["In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"] = Field()
-    values: Values | None = Field(default=None)
+    key: LabelKey = Field(description="Key of the label.")
+    operator: Literal["In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"] = Field(description="Relation of the label to values.")
+    values: Values | None = Field(
+        default=None, description="Values of the label: at least one for In and NotIn, one integer for Gt and Lt, none otherwise."
+    )
 
     rules: ClassVar[tuple[Rule, ...]] = (requirement_values(numbers=True),)
 
 
 class FieldRequirement(Model):
-    """The node's name: the only field that Kubernetes selects by."""
+    """Requirement on the name of a node, the only field that Kubernetes selects by."""
 
-    key: Literal["metadata.name"] = Field()
-    operator: Literal["In", "NotIn"] = Field()
-    values: Annotated[list[DnsName], Field(min_length=1, max_length=1)] = Field()
+    key: Literal["metadata.name"] = Field(description="Field of the node.")
+    operator: Literal["In", "NotIn"] = Field(description="Relation of the field to values.")
+    values: Annotated[list[DnsName], Field(min_length=1, max_length=1)] = Field(description="Name of one node.")
 
 
 class NodeTerm(Model):
-    """Requirements that must hold together."""
+    """Node selector term, whose requirements are ANDed."""
 
-    match_expressions: Annotated[list[NodeRequirement], Field(max_length=16)] | None = Field(default=None)
-    match_fields: Annotated[list[FieldRequirement], Field(max_length=16)] | None = Field(default=None)
+    match_expressions: Annotated[list[NodeRequirement], Field(max_length=16)] | None = Field(
+        default=None, description="Requirements on labels of the node."
+    )
+    match_fields: Annotated[list[FieldRequirement], Field(max_length=16)] | None = Field(
+        default=None, description="Requirements on fields of the node."
+    )
 
 
 class NodeTerms(Model):
-    """Terms of which one must hold."""
+    """Node selector, whose terms are ORed."""
 
-    node_selector_terms: Annotated[list[NodeTerm], Field(min_length=1, max_length=16)] = Field()
+    node_selector_terms: Annotated[list[NodeTerm], Field(min_length=1, max_length=16)] = Field(
+        description="Terms of which at least one must match."
+    )
 
 
 class PreferredNodeTerm(Model):
-    """A term that is worth something."""
+    """Node selector term with a weight."""
 
-    weight: Weight = Field()
-    preference: NodeTerm = Field()
+    weight: Weight = Field(description="Weight of the term.")
+    preference: NodeTerm = Field(description="Node selector term.")
 
 
 class NodeAffinity(Model):
-    """Which nodes."""
+    """Scheduling constraints on nodes."""
 
-    required_during_scheduling_ignored_during_execution: NodeTerms | None = Field(default=None)
+    required_during_scheduling_ignored_during_execution: NodeTerms | None = Field(
+        default=None, description="Nodes on which the pod may be scheduled."
+    )
     preferred_during_scheduling_ignored_during_execution: Annotated[list[PreferredNodeTerm], Field(max_length=16)] | None = Field(
-        default=None
+        default=None, description="Nodes that the scheduler prefers."
     )
 
 
 class LabelRequirement(Model):
-    """What a label must be."""
+    """Requirement on a label."""
 
-    key: LabelKey = Field()
-    operator: Literal["In", "NotIn", "Exists", "DoesNotExist"] = Field()
-    values: Values | None = Field(default=None)
+    key: LabelKey = Field(description="Key of the label.")
+    operator: Literal["In", "NotIn", "Exists", "DoesNotExist"] = Field(description="Relation of the label to values.")
+    values: Values | None = Field(default=None, description="Values of the label: at least one for In and NotIn, none otherwise.")
 
     rules: ClassVar[tuple[Rule, ...]] = (requirement_values(numbers=False),)
 
 
 class LabelSelector(Model):
-    """Objects by their labels."""
+    """Label selector, whose requirements are ANDed."""
 
-    match_labels: Labels | None = Field(default=None)
-    match_expressions: Annotated[list[LabelRequirement], Field(max_length=16)] | None = Field(default=None)
+    match_labels: Labels | None = Field(default=None, description="Labels that must be equal.")
+    match_expressions: Annotated[list[LabelRequirement], Field(max_length=16)] | None = Field(
+        default=None, description="Requirements on labels."
+    )
 
     rules: ClassVar[tuple[Rule, ...]] = (keys_are_labels("matchLabels"),)
 
@@ -117,51 +137,63 @@ def _needs_selector(name: str) -> Rule:
 
 
 class PodTerm(Model):
-    """Pods near which, or far from which, the trainer pod runs."""
+    """Pods that the trainer pod must, or must not, share a topology domain with."""
 
-    topology_key: LabelKey = Field()
-    label_selector: LabelSelector | None = Field(default=None)
-    namespace_selector: LabelSelector | None = Field(default=None)
-    namespaces: Annotated[list[DnsName], Field(max_length=16)] | None = Field(default=None)
-    match_label_keys: Keys | None = Field(default=None)
-    mismatch_label_keys: Keys | None = Field(default=None)
+    topology_key: LabelKey = Field(description="Node label that defines the topology domain.")
+    label_selector: LabelSelector | None = Field(default=None, description="Selector of pods by their labels.")
+    namespace_selector: LabelSelector | None = Field(default=None, description="Selector of the pods' namespaces by their labels.")
+    namespaces: Annotated[list[DnsName], Field(max_length=16)] | None = Field(default=None, description="Names of the pods' namespaces.")
+    match_label_keys: Keys | None = Field(default=None, description="Pod labels whose values must equal those of the trainer pod.")
+    mismatch_label_keys: Keys | None = Field(default=None, description="Pod labels whose values must differ from those of the trainer pod.")
 
     rules: ClassVar[tuple[Rule, ...]] = tuple(_needs_selector(field) for field in ("matchLabelKeys", "mismatchLabelKeys"))
 
 
 class PreferredPodTerm(Model):
-    """A term that is worth something."""
+    """Pod affinity term with a weight."""
 
-    weight: Weight = Field()
-    pod_affinity_term: PodTerm = Field()
+    weight: Weight = Field(description="Weight of the term.")
+    pod_affinity_term: PodTerm = Field(description="Pod affinity term.")
 
 
 class PodAffinity(Model):
-    """Which neighbours."""
+    """Scheduling constraints on other pods in the same topology domain."""
 
-    required_during_scheduling_ignored_during_execution: Annotated[list[PodTerm], Field(max_length=8)] | None = Field(default=None)
-    preferred_during_scheduling_ignored_during_execution: Annotated[list[PreferredPodTerm], _FEW] | None = Field(default=None)
+    required_during_scheduling_ignored_during_execution: Annotated[list[PodTerm], Field(max_length=8)] | None = Field(
+        default=None, description="Terms that must match when the pod is scheduled."
+    )
+    preferred_during_scheduling_ignored_during_execution: Annotated[list[PreferredPodTerm], _FEW] | None = Field(
+        default=None, description="Terms that the scheduler prefers."
+    )
 
 
 class Affinity(Model):
-    """Nodes and neighbours that the pod wants or avoids."""
+    """Scheduling constraints of the trainer pod."""
 
-    node_affinity: NodeAffinity | None = Field(default=None)
-    pod_affinity: PodAffinity | None = Field(default=None)
-    pod_anti_affinity: PodAffinity | None = Field(default=None)
+    node_affinity: NodeAffinity | None = Field(default=None, description="Constraints on nodes.")
+    pod_affinity: PodAffinity | None = Field(default=None, description="Pods to share a topology domain with.")
+    pod_anti_affinity: PodAffinity | None = Field(default=None, description="Pods not to share a topology domain with.")
 
 
 class TopologySpreadConstraint(Model):
-    """Spread of pods over zones or nodes."""
+    """Constraint that spreads matching pods over topology domains."""
 
-    max_skew: Annotated[int, Field(ge=1, le=1000)] = Field()
-    topology_key: LabelKey = Field()
-    when_unsatisfiable: Literal["DoNotSchedule", "ScheduleAnyway"] = Field()
-    label_selector: LabelSelector | None = Field(default=None)
-    match_label_keys: Keys | None = Field(default=None)
-    min_domains: Annotated[int, Field(ge=1, le=1000)] | None = Field(default=None)
-    node_affinity_policy: Literal["Honor", "Ignore"] | None = Field(default=None)
-    node_taints_policy: Literal["Honor", "Ignore"] | None = Field(default=None)
+    max_skew: Annotated[int, Field(ge=1, le=1000)] = Field(description="Maximum difference of the numbers of matching pods in two domains.")
+    topology_key: LabelKey = Field(description="Node label that defines the topology domain.")
+    when_unsatisfiable: Literal["DoNotSchedule", "ScheduleAnyway"] = Field(
+        description="What the scheduler does with a pod that does not satisfy the constraint."
+    )
+    label_selector: LabelSelector | None = Field(default=None, description="Selector of the pods that are counted.")
+    match_label_keys: Keys | None = Field(default=None, description="Pod labels whose values must equal those of the trainer pod.")
+    min_domains: Annotated[int, Field(ge=1, le=1000)] | None = Field(
+        default=None, description="Minimum number of eligible domains; only with whenUnsatisfiable DoNotSchedule."
+    )
+    node_affinity_policy: Literal["Honor", "Ignore"] | None = Field(
+        default=None, description="Whether nodeSelector and nodeAffinity limit the counted nodes. If not set, Honor."
+    )
+    node_taints_policy: Literal["Honor", "Ignore"] | None = Field(
+        default=None, description="Whether node taints limit the counted nodes. If not set, Ignore."
+    )
 
     rules: ClassVar[tuple[Rule, ...]] = (
         _needs_selector("matchLabelKeys"),
@@ -170,10 +202,14 @@ class TopologySpreadConstraint(Model):
 
 
 class ResourceClaim(Model):
-    """Devices by dynamic resource allocation; the trainer container gets all of them."""
+    """Claim for dynamic resource allocation, which the trainer container uses."""
 
-    name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", min_length=1, max_length=63)] = Field()
-    resource_claim_name: DnsName | None = Field(default=None)
-    resource_claim_template_name: DnsName | None = Field(default=None)
+    name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", min_length=1, max_length=63)] = Field(
+        description="Name of the claim inside the pod, a DNS label."
+    )
+    resource_claim_name: DnsName | None = Field(default=None, description="Name of a ResourceClaim in the namespace of the search.")
+    resource_claim_template_name: DnsName | None = Field(
+        default=None, description="Name of a ResourceClaimTemplate in the namespace of the search."
+    )
 
     rules: ClassVar[tuple[Rule, ...]] = (exactly_one("resourceClaimName", "resourceClaimTemplateName"),)

@@ -17,30 +17,35 @@ MIN_STEPS: Final = 9
 
 
 class AutoHAS(Model):
-    """Knobs of AutoHAS; the defaults are measured ones."""
+    """Settings of algorithm AutoHAS."""
 
     strategy: Literal["Lanes", "OneStep", "Paired"] = Field(
         default="Lanes",
-        description="Lanes: hyperparameters by successive halving of prefixes of full trainings, then architecture by REINFORCE. "
-        "OneStep: both by REINFORCE on temporary weights one step ahead. "
-        "Paired: as OneStep, but several update rules are compared on one gradient and one reward batch.",
+        description="How hyperparameters are searched. Lanes: successive halving over the first parts of full trainings, "
+        "then REINFORCE for the architecture. OneStep: REINFORCE for hyperparameters and architecture "
+        "together, rewarded after one step of temporary weights. Paired: as OneStep, with several update "
+        "rules compared on one gradient and one reward batch.",
     )
-    policy_learning_rate: Decimal = Field(default="0.1", description="Adam step size of the controller's logits; greater than 0.")
+    policy_learning_rate: Decimal = Field(
+        default="0.1", description="Learning rate of Adam for the controller's logits, a decimal greater than 0."
+    )
     warmup_fraction: Decimal = Field(
-        default="0.25", description="Share of the supernet steps with uniform sampling before the controller learns, 0 to 0.9."
+        default="0.25",
+        description="Fraction of the supernet's steps that sample uniformly before the controller learns, a decimal from 0 to 0.9.",
     )
     shared_update: Literal["Reference", "Sampled"] | None = Field(
         default=None,
-        description="Whose hyperparameters move the shared weights while they are searched (OneStep only)."
-        " Reference: those that the controller derives for the sample's architecture. Sampled: the sample's own. Absent: Reference.",
+        description="Hyperparameters that update the shared weights; only with strategy OneStep. Reference: those that "
+        "the controller derives for the sampled architecture. Sampled: the sampled ones. If not set, "
+        "Reference.",
     )
     temporary_batch: Literal["Shared", "Own"] | None = Field(
         default=None,
-        description="Which batch makes the temporary weights (OneStep and Paired)."
-        " Shared: the step's training batch. Own: a second one, at the price of a second gradient. Absent: Shared.",
+        description="Training batch that produces the temporary weights; only with strategy OneStep or Paired. Shared: "
+        "the batch of the step. Own: a second batch, which costs a second gradient. If not set, Shared.",
     )
     paired_samples: Annotated[int, Field(ge=2, le=32)] | None = Field(
-        default=None, description="Update rules compared on one gradient (Paired only). Absent: 4."
+        default=None, description="Number of update rules that are compared on one gradient; only with strategy Paired. If not set, 4."
     )
 
     rules: ClassVar[tuple[Rule, ...]] = (
@@ -53,45 +58,57 @@ class AutoHAS(Model):
 
 
 class RandomSharing(Model):
-    """Knobs of random search with weight sharing (Li & Talwalkar)."""
+    """Settings of algorithm RandomSharing, random search with weight sharing (Li and Talwalkar 2019)."""
 
     num_samples: int = Field(
         default=100,
         ge=2,
         le=10000,
-        description="Configurations scored on the shared weights; the ten best are scored again on the whole reward split, and the best of"
-        " these is trained.",
+        description="Number of random configurations that are scored with the shared weights on a part of the reward "
+        "split. The ten best are scored on the whole split, and the best of these is trained.",
     )
 
 
 class Algorithm(Model):
-    """Which search."""
+    """Search algorithm and its settings."""
 
     name: Literal["AutoHAS", "RandomSharing", "RandomSearch"] = Field(
         default="AutoHAS",
-        description="AutoHAS: a learned controller. RandomSharing: the one-shot control, uniform sampling, best of n."
-        " RandomSearch: the multi-trial control, one full training per trial.",
+        description="Search algorithm. AutoHAS: a learned controller. RandomSharing: the one-shot control, which samples "
+        "uniformly and scores with shared weights. RandomSearch: the multi-trial control, one full training "
+        "per trial.",
     )
-    seed: int = Field(default=0, ge=0, le=9007199254740991, description="Every random draw is keyed by it.")
-    auto_has: AutoHAS | None = Field(default=None, alias="autoHAS", description="Knobs of AutoHAS.")
-    random_sharing: RandomSharing | None = Field(default=None, description="Knobs of RandomSharing.")
+    seed: int = Field(
+        default=0,
+        ge=0,
+        le=9007199254740991,
+        description="Seed of all random numbers of the search. Two runs with equal specs and seeds on equal hardware give equal results.",
+    )
+    auto_has: AutoHAS | None = Field(default=None, alias="autoHAS", description="Settings of AutoHAS; only with name AutoHAS.")
+    random_sharing: RandomSharing | None = Field(default=None, description="Settings of RandomSharing; only with name RandomSharing.")
 
     rules: ClassVar[tuple[Rule, ...]] = (only_with("autoHAS", "name", "AutoHAS"), only_with("randomSharing", "name", "RandomSharing"))
 
 
 class EarlyStopping(Model):
-    """When the supernet has nothing left to teach; the race then begins early and what was saved is not spent."""
+    """Criteria that end the supernet before its budget is spent; the race then starts early."""
 
     plateau_steps: int | None = Field(
         default=None,
         ge=1,
         le=100_000_000,
-        description="Rewarded supernet steps in a row without a rise of the averaged reward by minDelta; the first 20 rewards only fill the"
-        " average. Absent: a plateau does not end the supernet.",
+        description="Number of rewarded supernet steps without a rise of the mean reward by minDelta that ends the "
+        "supernet. The first 20 rewards only initialise the mean. If not set, a plateau does not end the "
+        "supernet.",
     )
-    min_delta: Decimal | None = Field(default=None, description="Rise of the averaged reward that counts, at least 0; absent: 0.001.")
+    min_delta: Decimal | None = Field(
+        default=None,
+        description="Smallest rise of the mean reward that resets the count of plateauSteps, a decimal of at least 0. If not set, 0.001.",
+    )
     normalized_entropy_below: Decimal | None = Field(
-        default=None, description="Normalised entropy of the policy (1 uniform, 0 decided) below which it has converged; above 0, below 1."
+        default=None,
+        description="Normalised entropy of the policy (1 is uniform, 0 is decided) below which the supernet ends, a "
+        "decimal between 0 and 1, both excluded. If not set, a low entropy does not end the supernet.",
     )
 
     rules: ClassVar[tuple[Rule, ...]] = (
@@ -106,120 +123,130 @@ class EarlyStopping(Model):
 
 
 class Budget(Model):
-    """What the search may cost."""
+    """Limits of what the search may cost."""
 
     trainings: Decimal = Field(
         default="5.5",
-        description="Total cost in units of one full training (training.steps), final training included.",
+        description="Cost of the whole search in units of one full training (training.steps), the final training "
+        "included; a decimal from 1 to 10000.",
     )
     max_active_seconds: int | None = Field(
         default=None,
         ge=1,
         le=315_360_000,
-        description="Seconds of work, interruptions left out, within which the search ends with a result: stages are cut short so that the"
-        " final training of the winner still fits. Absent: no limit.",
+        description="Time limit in seconds of work, without interruptions and suspensions. Stages are cut short so that "
+        "the search still ends with a result within the limit. If not set, there is no limit.",
     )
     start_deadline_seconds: int | None = Field(
         default=None,
         ge=1,
         le=31_536_000,
-        description="Seconds in which a Job must get its trainer to start (queue, node, image, volumes), else the search fails; until"
-        " the first Job is made they count from acceptance, or from the end of the last suspension or pause. Absent: no limit.",
+        description="Seconds within which each Job must start its trainer (queue, node, image, volumes); the search fails"
+        " otherwise. Before the first Job exists, the time counts from acceptance, or from the end of the "
+        "last suspension or pause. If not set, there is no limit.",
     )
     early_stopping: EarlyStopping | None = Field(
-        default=None, description="When the supernet may end early; absent: it takes its share of the budget."
+        default=None, description="Criteria that end the supernet early. If not set, the supernet uses its share of the budget."
     )
 
     rules: ClassVar[tuple[Rule, ...]] = (between("trainings", 1, 10_000),)
 
 
 class Training(Model):
-    """The final training of the winner: the unit of the budget."""
+    """A full training: its length, which is the unit of the budget, and the number of trainings of the winner."""
 
-    steps: int = Field(ge=MIN_STEPS, le=100_000_000, description="Training steps of one full training.")
+    steps: int = Field(
+        ge=MIN_STEPS, le=100_000_000, description="Number of optimizer steps of one full training at the recipe's batch size."
+    )
     seeds: int = Field(
         default=1,
         ge=1,
         le=20,
-        description="Trainings of the winner with different seeds; more than 1 gives mean and standard deviation of the test score,"
-        " and each costs one training of the budget. The model that is kept is that of the first.",
+        description="Number of trainings of the winner, each with another seed. More than 1 reports the mean and the "
+        "standard deviation of the test score; each further training costs 1 of budget.trainings. The model "
+        "of the first one is kept.",
     )
 
 
 class PersistentVolumeClaimStorage(Model):
-    """Checkpoints on a claim, under `<namespace>/<name>/<uid>/`."""
+    """Checkpoints on a PersistentVolumeClaim, under `<namespace>/<name>/<uid>/`."""
 
-    claim_name: DnsName = Field(description="Name of a claim in the search's namespace.")
+    claim_name: DnsName = Field(description="Name of a PersistentVolumeClaim in the namespace of the search.")
 
 
 class EmptyDirStorage(Model):
-    """Checkpoints that live and die with the pod: a new pod starts at step 0."""
+    """Checkpoints on the pod's own disk: a new pod starts at step 0."""
 
 
 class Storage(Model):
-    """Exactly one of persistentVolumeClaim and emptyDir."""
+    """Storage of checkpoints and results: exactly one of persistentVolumeClaim and emptyDir."""
 
     persistent_volume_claim: PersistentVolumeClaimStorage | None = Field(
-        default=None, description="A PersistentVolumeClaim (claim) in the search's namespace."
+        default=None, description="PersistentVolumeClaim that keeps checkpoints and results beyond the life of a pod."
     )
-    empty_dir: EmptyDirStorage | None = Field(default=None, description="The pod's own disk; not durable.")
+    empty_dir: EmptyDirStorage | None = Field(
+        default=None, description="Disk of the pod, which is deleted with the pod: a new pod starts the search again."
+    )
 
     rules: ClassVar[tuple[Rule, ...]] = (exactly_one("persistentVolumeClaim", "emptyDir"),)
 
 
 class Checkpoint(Model):
-    """How often and where the search's state is kept."""
+    """Interval, number and storage of checkpoints."""
 
-    period_seconds: int = Field(default=300, ge=1, le=86400, description="Seconds between checkpoints.")
-    keep_last: int = Field(default=2, ge=2, le=20, description="Checkpoints kept; an older one serves when the newest is torn.")
+    period_seconds: int = Field(default=300, ge=1, le=86400, description="Seconds between two checkpoints.")
+    keep_last: int = Field(
+        default=2, ge=2, le=20, description="Number of newest checkpoints that are kept. An older one is restored if the newest is damaged."
+    )
     storage: Storage = Field(
         default_factory=lambda: Storage(empty_dir=EmptyDirStorage()),
-        description="Where checkpoints, the model and result.json are kept.",
+        description="Storage of checkpoints, of the model and of result.json. If not set, an emptyDir.",
         json_schema_extra={"default": {"emptyDir": {}}},
     )
 
 
 class FailurePolicy(Model):
-    """What a failing trainer may cost."""
+    """Retry limits and stall timeout of the trainer."""
 
     backoff_limit: int = Field(
         default=6,
         ge=0,
         le=50,
-        description="Trainer failures (not interruptions) of one attempt before the search fails: each new Job (after a suspension, a"
-        " renewal or a deleted Job) begins at 0, except where a lost node or a sidecar ended the Job before. A change counts from the next"
-        " Job.",
+        description="Number of trainer failures within one Job before the search fails; interruptions do not count. A new"
+        " Job (after a suspension, a recreation or a deletion) starts at 0, unless a lost node or a sidecar "
+        "ended the Job before. A change takes effect with the next Job.",
     )
     max_interruptions: int | None = Field(
         default=None,
         ge=0,
         le=100_000,
-        description="Interruptions (preemption, eviction, lost node; not suspensions) after which the search fails. Absent: no limit.",
+        description="Number of interruptions (preemption, eviction, lost node) after which the search fails; suspensions "
+        "do not count. If not set, there is no limit.",
     )
     stall_timeout_seconds: int = Field(
         default=900,
         ge=60,
         le=86400,
-        description="Seconds without a finished step, or batch of a comparison, after which the trainer is stopped and repeated from its"
-        " checkpoint; four times as much before the first step and in the final training's evaluation. A change takes effect at the next"
-        " attempt.",
+        description="Seconds without a finished step or evaluation batch after which the trainer is killed and restarted "
+        "from its checkpoint. The timeout is four times as long before the first step and during the "
+        "evaluation of the final training. A change takes effect with the next Job.",
     )
 
 
 class Cleanup(Model):
-    """What becomes of the Job and its pods when the search has ended."""
+    """Deletion of the Job and its pods after the search has finished."""
 
     ttl_seconds_after_finished: int = Field(
         default=3600,
         ge=0,
         le=31_536_000,
         alias="ttlSecondsAfterFinished",
-        description="Seconds after the end, the result stored, until Job, pods and their logs are deleted.",
+        description="Seconds after the search has finished and its result is stored until the Job, its pods and their logs are deleted.",
     )
 
 
 class Monitoring(Model):
-    """What the trainer shows of itself. A change takes effect at the next attempt."""
+    """Metrics port and cardinality limit of the trainer. A change takes effect with the next Job."""
 
     metrics_port: int = Field(
         default=TRAINER_PORT, ge=1024, le=65535, description="TCP port on which the trainer serves /metrics, /progress and /healthz."
@@ -228,5 +255,6 @@ class Monitoring(Model):
         default=512,
         ge=0,
         le=2000,
-        description="Most probabilities exported as metrics; with more choices than this, the likeliest of each decision; 0: none.",
+        description="Maximum number of exported choice probabilities. A search with more choices exports only the most "
+        "likely choice of each decision; 0 exports none.",
     )

@@ -106,23 +106,26 @@ _SMOOTHS_LABELS: Final = (field("task.recipe.labelSmoothing").number > 0) | _HYP
 
 
 class Spec(Model):
-    """What is asked for."""
+    """Desired state of a search."""
 
     suspend: bool = Field(
         default=False,
-        description="True: the trainer is stopped, its checkpoint kept, and no pod runs until this is false again. A search may start so.",
+        description="Whether the search is suspended. The operator stops the trainer of a suspended search after a "
+        "checkpoint and runs no pod until suspend is false; a search may be created suspended.",
     )
-    task: Task = Field(description="What is trained.")
-    objective: Objective = Field(default_factory=Objective, description="What is better.")
-    search_space: SearchSpace = Field(description="What varies.")
-    algorithm: Algorithm = Field(default_factory=Algorithm, description="Which search.")
-    budget: Budget = Field(default_factory=Budget, description="What the search may cost.")
-    training: Training = Field(description="The final training of the winner.")
-    trainer: Trainer = Field(default_factory=Trainer, description="The pod that trains; ignored on a laptop.")
-    checkpoint: Checkpoint = Field(default_factory=Checkpoint, description="How often and where state is kept.")
-    failure_policy: FailurePolicy = Field(default_factory=FailurePolicy, description="What failures may cost.")
-    cleanup: Cleanup = Field(default_factory=Cleanup, description="What becomes of Job and pods after the end.")
-    monitoring: Monitoring = Field(default_factory=Monitoring, description="What the trainer shows of itself.")
+    task: Task = Field(description="Data, model, default recipe and data splits.")
+    objective: Objective = Field(default_factory=Objective, description="Metric to optimise, and an optional cost penalty.")
+    search_space: SearchSpace = Field(description="Hyperparameters and architecture decisions to search.")
+    algorithm: Algorithm = Field(default_factory=Algorithm, description="Search algorithm and its settings.")
+    budget: Budget = Field(default_factory=Budget, description="Limits of what the search may cost.")
+    training: Training = Field(
+        description="Length of a full training, which is the unit of the budget, and number of trainings of the winner."
+    )
+    trainer: Trainer = Field(default_factory=Trainer, description="Pod that runs the search. `autohas run` ignores it.")
+    checkpoint: Checkpoint = Field(default_factory=Checkpoint, description="Interval, number and storage of checkpoints.")
+    failure_policy: FailurePolicy = Field(default_factory=FailurePolicy, description="Retry limits and stall timeout of the trainer.")
+    cleanup: Cleanup = Field(default_factory=Cleanup, description="Deletion of the Job and its pods after the search has finished.")
+    monitoring: Monitoring = Field(default_factory=Monitoring, description="Metrics port and cardinality limit of the trainer.")
 
     rules: ClassVar[tuple[Rule, ...]] = (
         rule(

@@ -51,10 +51,12 @@ def _same_devices() -> Rule:
 
 
 class ResourceRequirements(Model):
-    """Resources of the trainer container."""
+    """Compute resources of the trainer container."""
 
-    limits: Resources | None = Field(default=None)
-    requests: Resources | None = Field(default=None)
+    limits: Resources | None = Field(default=None, description="Maximum amount of each compute resource.")
+    requests: Resources | None = Field(
+        default=None, description="Minimum amount of each compute resource. If not set for a resource, its limit."
+    )
 
     rules: ClassVar[tuple[Rule, ...]] = (
         *(rule for side in ("limits", "requests") for rule in (keys_are_resources(side), _whole_devices(side), _one_gpu(side))),
@@ -75,28 +77,32 @@ _OWN_ANNOTATIONS: Final = (
 
 
 class PullSecret(Model):
-    """A Secret with credentials of a registry, in the search's namespace."""
+    """A Secret with credentials of an image registry, in the namespace of the search."""
 
-    name: DnsName = Field()
+    name: DnsName = Field(description="Name of the Secret.")
 
 
 _BY_NAME: dict[str, Any] = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
 
 
 class Trainer(Model):
-    """The pod that trains."""
+    """Pod that runs the search."""
 
     image: Annotated[str, StringConstraints(max_length=512)] = Field(
-        default="", description="Container image; empty: the chart's trainer image. Pinned in status at the first attempt."
+        default="",
+        description="Container image of the trainer; empty selects the image of the chart. The operator pins the image in"
+        " status once a trainer has started with it.",
     )
     resources: ResourceRequirements | None = Field(
         default=None,
-        description="Resources of the container; a GPU is asked for here, for example nvidia.com/gpu: 1 under limits. One search uses one.",
+        description="Compute resources of the container. A GPU is requested here, for example nvidia.com/gpu: 1 under "
+        "limits. A search uses one GPU.",
     )
     device: Literal["Auto", "CPU", "CUDA"] = Field(
         default="Auto",
-        description="Auto: a GPU when one is there. CUDA, or any device or claim that the pod asks for, without a GPU that torch sees ends"
-        " with exit code 78, never in a silent CPU run; where that device is no GPU, say CPU.",
+        description="Device of the training. Auto: a GPU if there is one, else the CPU. CPU: the CPU. CUDA: a GPU. If the"
+        " pod requests a device, or device is CUDA, and torch finds no GPU, the trainer exits with code 78 "
+        "instead of training on the CPU; set CPU if the device is not a GPU.",
     )
     volumes: Annotated[list[Volume], Field(max_length=32)] | None = Field(
         default=None,
@@ -105,52 +111,61 @@ class Trainer(Model):
     )
     volume_mounts: Annotated[list[VolumeMount], Field(max_length=32)] | None = Field(
         default=None,
-        description="Where the volumes appear.",
+        description="Volumes that are mounted into the container.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["mountPath"]},
     )
     shm_size: Quantity | None = Field(
         default=None,
-        description="Size of /dev/shm, counted as memory; absent: no limit of its own with a device, else 64 MiB. A volume of your own"
-        " that is mounted there takes its place.",
+        description="Size limit of /dev/shm, which counts as memory. If not set, there is no limit for a pod with a "
+        "device, and 64 MiB else. Must not be set if a volume is mounted at /dev/shm.",
     )
     env: Annotated[list[EnvVar], Field(max_length=128)] | None = Field(
         default=None, description="Environment variables of the container.", json_schema_extra=_BY_NAME
     )
     env_from: Annotated[list[EnvFrom], Field(max_length=32)] | None = Field(
         default=None,
-        description="ConfigMaps and Secrets whose keys become environment variables; HOME, TMPDIR and the folders of caches, which the"
-        " operator sets, can be replaced under env only.",
+        description="ConfigMaps and Secrets whose keys become environment variables. They do not override HOME, TMPDIR "
+        "and the cache folders that the operator sets; env does.",
     )
-    node_selector: Labels | None = Field(default=None, description="Labels that the node must have.")
-    affinity: Affinity | None = Field(default=None, description="Nodes and neighbours that the pod wants or avoids.")
+    node_selector: Labels | None = Field(default=None, description="Labels that a node must have to run the pod.")
+    affinity: Affinity | None = Field(default=None, description="Scheduling constraints of the pod.")
     tolerations: Annotated[list[Toleration], Field(max_length=32)] | None = Field(
         default=None, description="Taints that the pod tolerates."
     )
     topology_spread_constraints: Annotated[list[TopologySpreadConstraint], Field(max_length=8)] | None = Field(
-        default=None, description="Spread of pods over zones or nodes."
+        default=None, description="Spread of pods over topology domains."
     )
     resource_claims: Annotated[list[ResourceClaim], Field(max_length=8)] | None = Field(
         default=None,
-        description="Devices by dynamic resource allocation; the trainer container gets all of them.",
+        description="Claims for dynamic resource allocation. The container uses all of them.",
         json_schema_extra=_BY_NAME,
     )
-    priority_class_name: DnsName | None = Field(default=None, description="PriorityClass of the pod, none of system-*.")
-    scheduler_name: DnsName | None = Field(default=None, description="Scheduler of the pod; absent: the cluster's usual one.")
-    runtime_class_name: DnsName | None = Field(default=None, description="RuntimeClass of the pod, for example nvidia.")
+    priority_class_name: DnsName | None = Field(
+        default=None, description="Name of the PriorityClass of the pod. Names that begin with system- are refused."
+    )
+    scheduler_name: DnsName | None = Field(
+        default=None, description="Name of the scheduler of the pod. If not set, the default scheduler of the cluster."
+    )
+    runtime_class_name: DnsName | None = Field(default=None, description="Name of the RuntimeClass of the pod, for example nvidia.")
     image_pull_secrets: Annotated[list[PullSecret], Field(max_length=16)] | None = Field(
-        default=None, description="Secrets for the image's registry, beside those of the chart.", json_schema_extra=_BY_NAME
+        default=None, description="Secrets that the image is pulled with, in addition to those of the chart.", json_schema_extra=_BY_NAME
     )
     service_account_name: DnsName | None = Field(
         default=None,
-        description="Service account of the pod, one of the chart's trainer.serviceAccounts; its token is never mounted."
-        " Absent: the namespace's default account.",
+        description="Name of the ServiceAccount of the pod, which the chart must list in trainer.serviceAccounts. Its "
+        "token is never mounted. If not set, the default ServiceAccount of the namespace.",
     )
-    labels: Labels | None = Field(default=None, description="Labels of the pod, except those that are the operator's or Kubernetes' own.")
+    labels: Labels | None = Field(
+        default=None, description="Labels that are added to the pod. Labels of the operator and of Kubernetes are refused."
+    )
     annotations: Annotated[dict[str, Annotated[str, StringConstraints(max_length=4096)]], Field(max_length=32)] | None = Field(
-        default=None, description="Annotations of the pod, except those that are the operator's or Kubernetes' own."
+        default=None, description="Annotations that are added to the pod. Annotations of the operator and of Kubernetes are refused."
     )
     termination_grace_period_seconds: int = Field(
-        default=120, ge=30, le=3600, description="Seconds to finish a step and write a checkpoint when the pod is to stop."
+        default=120,
+        ge=30,
+        le=3600,
+        description="Seconds between SIGTERM and SIGKILL, in which the trainer finishes its step and writes a checkpoint.",
     )
 
     @property

@@ -69,3 +69,12 @@ def test_the_yaml_reads_back_as_the_object() -> None:
     text = next(iter(generated_files().values()))
 
     assert yaml.safe_load(text) == custom_resource_definition()
+
+
+def test_every_field_of_the_spec_is_described() -> None:
+    """`kubectl explain` says what each field is, its default and its range."""
+    spec = _schema()["properties"]["spec"]
+    period = spec["properties"]["checkpoint"]["properties"]["periodSeconds"]
+
+    assert [path for path, node in _objects(spec) for field in node.get("properties", {}).values() if "description" not in field] == []
+    assert period["description"] == "Seconds between two checkpoints. Defaults to 300. Minimum 1, maximum 86400."
