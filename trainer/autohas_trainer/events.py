@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
-from autohas_api.budget.stage_plan import StagePlan
+from autohas_api.algorithms.stage_plan import StagePlan
 from autohas_api.space.decisions import Space
 from autohas_api.spec.search import Search
 from autohas_api.wire.messages import CheckpointInfo, Notice, Result, Stage, StopReason

@@ -5,7 +5,6 @@ The operator turns what is found into Accepted=False, the command line prints it
 
 from __future__ import annotations
 
-import math
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
@@ -14,11 +13,14 @@ from typing import Any, Final
 
 from autohas_api.accept.conditions import wrong_conditions_of_decisions, wrong_conditions_of_hyperparameters
 from autohas_api.accept.data_arguments import wrong_data_arguments, wrong_keywords
+from autohas_api.algorithms.algorithm_spec import Race
+from autohas_api.algorithms.table import ALGORITHMS
 from autohas_api.base.quantities import amount
 from autohas_api.base.spec_errors import Problem, SpecError
-from autohas_api.budget.plan import HYPERPARAMETER_WINDOW, PLATEAU_FILLING_REWARDS, knobs_of, minimum_trainings, plan_stages
+from autohas_api.budget.plan import PLATEAU_FILLING_REWARDS, make_request, minimum_trainings, plan_stages
 from autohas_api.space.decisions import Decision, Role, Space, declared_decisions, initial_points, resolve
 from autohas_api.space.templates import TemplateDecision
+from autohas_api.spec.algorithm import name_algorithms
 from autohas_api.spec.hyperparameters import KNOWN
 from autohas_api.spec.search import Search, Spec, parse
 from autohas_api.spec.search_space import ArchitectureDecision
@@ -108,9 +110,9 @@ def _initial(spec: Spec, space: Space) -> Iterator[Problem]:
                 yield Problem(path=path, message=f'"{value}" must be one of {", ".join(decision.choices)}')
             elif (missing := _missing_condition(decision, decisions, completed)) is not None:
                 yield Problem(path=path, message=f'"{value}" has no effect: {name} is searched only where {missing}')
-    samples = spec.algorithm.random_sharing.num_samples if spec.algorithm.random_sharing is not None else None
-    if samples is not None and len(spec.search_space.initial_points) > samples:
-        yield Problem(path="spec.algorithm.randomSharing.numSamples", message="must be at least the number of initialPoints")
+    row = spec.algorithm.row
+    if (problem := row.check(make_request(spec, space))) is not None:
+        yield Problem(path=f"spec.algorithm.{row.block}.{problem.knob}", message=problem.message)
 
 
 def _missing_condition(decision: Decision, by_name: Mapping[str, Decision], values: Mapping[str, str]) -> str | None:
@@ -170,20 +172,9 @@ def _idle_momentum(spec: Spec) -> Iterator[Problem]:
 
 
 def _rewards_after_warmup(spec: Spec, space: Space) -> int:
-    """How many steps of stage Supernet, the only stage in which early ends look at the controller, reward it without a break.
-
-    OneStep forgets its average where the hyperparameters' window closes, if that is later than the warm-up's end.
-    """
-    plan = plan_stages(spec, space)
-    if spec.algorithm.name != "AutoHAS":
-        return 0
-    if space.searched(Role.ARCHITECTURE):
-        has_window = knobs_of(spec).strategy == "OneStep" and bool(space.searched(Role.UPDATE_RULE))
-        window_end = math.ceil(plan.schedule_steps * HYPERPARAMETER_WINDOW[1]) if has_window else 0
-        return plan.supernet_steps - max(plan.warmup_steps, window_end)
-    if knobs_of(spec).strategy != "OneStep":
-        return 0
-    return plan.supernet_steps - math.ceil(plan.schedule_steps * HYPERPARAMETER_WINDOW[0])
+    """Steps of stage Supernet, the only stage in which early stopping looks at the controller, that reward it without a break."""
+    rewards_controller = spec.algorithm.row.rewards_controller
+    return 0 if rewards_controller is None else rewards_controller(make_request(spec, space), plan_stages(spec, space))
 
 
 def _early_stopping(spec: Spec, space: Space) -> Iterator[Problem]:
@@ -192,8 +183,8 @@ def _early_stopping(spec: Spec, space: Space) -> Iterator[Problem]:
     if stop is not None and rewards == 0:
         yield Problem(
             path="spec.budget.earlyStopping",
-            message="judges the rewards of a controller after the warm-up, and this search has none: it takes algorithm AutoHAS with an"
-            " architecture to search, or strategy OneStep: remove stop",
+            message="judges the rewards of a controller after the warm-up, and this search has none: search an architecture with algorithm"
+            f" {name_algorithms([row for row in ALGORITHMS if row.rewards_controller is not None])}, or remove earlyStopping",
         )
     elif stop is not None and stop.plateau_steps is not None and stop.plateau_steps + PLATEAU_FILLING_REWARDS > rewards:
         yield Problem(
@@ -201,10 +192,11 @@ def _early_stopping(spec: Spec, space: Space) -> Iterator[Problem]:
             message=f"could never come true: {rewards} steps are rewarded after the warm-up,"
             f" and the first {PLATEAU_FILLING_REWARDS} only fill the average: {_at_most(rewards - PLATEAU_FILLING_REWARDS)}",
         )
-    if spec.objective.goal is not None and spec.algorithm.name == "RandomSharing":
+    if spec.objective.goal is not None and spec.algorithm.row.race is Race.SAMPLES:
         yield Problem(
             path="spec.objective.goal",
-            message="is judged when candidates are compared, and RandomSharing compares none before its final training: remove goal",
+            message="is judged when candidates are compared, and"
+            f" {spec.algorithm.name} compares none before its final training: remove goal",
         )
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Final
 
+from autohas_api.algorithms.stage_plan import StagePlan
 from autohas_api.budget.plan import minimum_trainings, plan_stages
-from autohas_api.budget.stage_plan import StagePlan
 from autohas_api.space.decisions import Role, Space
 from autohas_api.spec.search import Spec
 from autohas_api.wire.messages import Stage
@@ -41,7 +41,7 @@ def short_supernet(spec: Spec, space: Space, plan: StagePlan) -> str | None:
     """A sentence when the supernet's share is too little for what it has to decide; None when it is enough or decides nothing."""
     num_decisions = len(space.searched(Role.ARCHITECTURE))
     rewarded, wanted = plan.supernet_steps - plan.warmup_steps, REWARDS_PER_DECISION * num_decisions
-    if spec.algorithm.name != "AutoHAS" or rewarded >= wanted:
+    if spec.algorithm.row.rewards_controller is None or rewarded >= wanted:
         return None
     return (
         f"the supernet gets {rewarded} rewarded steps for {num_decisions} architecture decisions, and below {wanted}"

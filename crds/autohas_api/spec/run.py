@@ -1,8 +1,8 @@
-"""How the search runs: `spec.algorithm`, `.budget`, `.training`, `.checkpoint`, `.failurePolicy`, `.cleanup`, `.monitoring`."""
+"""How the search runs: `spec.budget`, `.training`, `.checkpoint`, `.failurePolicy`, `.cleanup`, `.monitoring`."""
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Final, Literal
+from typing import ClassVar, Final
 
 from pydantic import Field
 
@@ -10,84 +10,10 @@ from autohas_api.base.expressions import field
 from autohas_api.base.kube_types import DnsName
 from autohas_api.base.model import Decimal, Model, Rule
 from autohas_api.base.names import TRAINER_PORT
-from autohas_api.base.rules import between, exactly_one, inside, more_than, not_negative, only_with, rule
+from autohas_api.base.rules import between, exactly_one, inside, not_negative, only_with, rule
 
 MIN_STEPS: Final = 9
 """Of a full training in a search: its first rung is a ninth."""
-
-
-class AutoHAS(Model):
-    """Settings of algorithm AutoHAS."""
-
-    strategy: Literal["Lanes", "OneStep", "Paired"] = Field(
-        default="Lanes",
-        description="How hyperparameters are searched. Lanes: successive halving over the first parts of full trainings, "
-        "then REINFORCE for the architecture. OneStep: REINFORCE for hyperparameters and architecture "
-        "together, rewarded after one step of temporary weights. Paired: as OneStep, with several update "
-        "rules compared on one gradient and one reward batch.",
-    )
-    policy_learning_rate: Decimal = Field(
-        default="0.1", description="Learning rate of Adam for the controller's logits, a decimal greater than 0."
-    )
-    warmup_fraction: Decimal = Field(
-        default="0.25",
-        description="Fraction of the supernet's steps that sample uniformly before the controller learns, a decimal from 0 to 0.9.",
-    )
-    shared_update: Literal["Reference", "Sampled"] | None = Field(
-        default=None,
-        description="Hyperparameters that update the shared weights; only with strategy OneStep. Reference: those that "
-        "the controller derives for the sampled architecture. Sampled: the sampled ones. If not set, "
-        "Reference.",
-    )
-    temporary_batch: Literal["Shared", "Own"] | None = Field(
-        default=None,
-        description="Training batch that produces the temporary weights; only with strategy OneStep or Paired. Shared: "
-        "the batch of the step. Own: a second batch, which costs a second gradient. If not set, Shared.",
-    )
-    paired_samples: Annotated[int, Field(ge=2, le=32)] | None = Field(
-        default=None, description="Number of update rules that are compared on one gradient; only with strategy Paired. If not set, 4."
-    )
-
-    rules: ClassVar[tuple[Rule, ...]] = (
-        only_with("sharedUpdate", "strategy", "OneStep"),
-        only_with("temporaryBatch", "strategy", "OneStep", "Paired"),
-        only_with("pairedSamples", "strategy", "Paired"),
-        more_than("policyLearningRate", 0),
-        between("warmupFraction", 0, 0.9),
-    )
-
-
-class RandomSharing(Model):
-    """Settings of algorithm RandomSharing, random search with weight sharing (Li and Talwalkar 2019)."""
-
-    num_samples: int = Field(
-        default=100,
-        ge=2,
-        le=10000,
-        description="Number of random configurations that are scored with the shared weights on a part of the reward "
-        "split. The ten best are scored on the whole split, and the best of these is trained.",
-    )
-
-
-class Algorithm(Model):
-    """Search algorithm and its settings."""
-
-    name: Literal["AutoHAS", "RandomSharing", "RandomSearch"] = Field(
-        default="AutoHAS",
-        description="Search algorithm. AutoHAS: a learned controller. RandomSharing: the one-shot control, which samples "
-        "uniformly and scores with shared weights. RandomSearch: the multi-trial control, one full training "
-        "per trial.",
-    )
-    seed: int = Field(
-        default=0,
-        ge=0,
-        le=9007199254740991,
-        description="Seed of all random numbers of the search. Two runs with equal specs and seeds on equal hardware give equal results.",
-    )
-    auto_has: AutoHAS | None = Field(default=None, alias="autoHAS", description="Settings of AutoHAS; only with name AutoHAS.")
-    random_sharing: RandomSharing | None = Field(default=None, description="Settings of RandomSharing; only with name RandomSharing.")
-
-    rules: ClassVar[tuple[Rule, ...]] = (only_with("autoHAS", "name", "AutoHAS"), only_with("randomSharing", "name", "RandomSharing"))
 
 
 class EarlyStopping(Model):

@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal, get_args
 from pydantic import ConfigDict, Field, StringConstraints, ValidationError
 from pydantic.fields import FieldInfo
 
+from autohas_api.algorithms.table import ALGORITHMS
 from autohas_api.base.expressions import field, variable
 from autohas_api.base.fields import without_nulls
 from autohas_api.base.kube_types import ANNOTATION_KEY_PATTERN, KEY_IS, LABEL_KEY_PATTERN, LabelValue
@@ -18,8 +19,9 @@ from autohas_api.base.names import API_VERSION, KIND, MAX_NAME_LENGTH
 from autohas_api.base.rules import rule
 from autohas_api.base.scoring import METRICS, TaskKind
 from autohas_api.base.spec_errors import Problem, SpecError, problems_of, shown
+from autohas_api.spec.algorithm import Algorithm, is_one_of, name_algorithms
 from autohas_api.spec.hyperparameters import KNOWN, Role
-from autohas_api.spec.run import Algorithm, Budget, Checkpoint, Cleanup, FailurePolicy, Monitoring, Training
+from autohas_api.spec.run import Budget, Checkpoint, Cleanup, FailurePolicy, Monitoring, Training
 from autohas_api.spec.search_space import SearchSpace
 from autohas_api.spec.task import Objective, Task
 from autohas_api.spec.trainer import Trainer
@@ -90,19 +92,16 @@ _UPDATE_RULE: Final = tuple(name for name, known in KNOWN.items() if known.role 
 
 
 _HYPERPARAMETERS, _HYPERPARAMETER = field("searchSpace.hyperparameters"), field("name", of="h")
-_ALGORITHM, _KNOBS, _STRATEGY = field("algorithm.name"), field("algorithm.autoHAS"), field("algorithm.autoHAS.strategy")
 _MIXING, _DERIVE = field("continuous.mixing", of="h"), field("continuous.derive", of="h")
-_TRAINS_EVERY_CANDIDATE: Final = _ALGORITHM.equals("RandomSearch") | (
-    _ALGORITHM.equals("AutoHAS") & (~_KNOBS.given | _STRATEGY.equals("Lanes"))
-)
-"""Whether hyperparameters are compared by trainings (lanes, trials), not by a reward one step ahead."""
-_LEARNS_HYPERPARAMETERS: Final = _ALGORITHM.equals("AutoHAS") & _KNOBS.given & _STRATEGY.differs("Lanes")
 _MIXES_BASES: Final = field("continuous", of="h").given & (_MIXING.equals("TopK") | (_DERIVE.given & _DERIVE.equals("Expectation")))
 _HAS_ENTRYPOINT: Final = field("task.data.entrypoint").given | field("task.model.entrypoint").given
 _IS_CLASSIFICATION: Final = ~field("objective.metric").is_in(_REGRESSION)
 _SMOOTHS_LABELS: Final = (field("task.recipe.labelSmoothing").number > 0) | _HYPERPARAMETERS.some(
     "h", _HYPERPARAMETER.equals("label_smoothing")
 )
+_BY_TRAININGS: Final = [row for row in ALGORITHMS if row.searches_training_hyperparameters]
+"""Algorithms that compare hyperparameters by trainings, not by a reward one step ahead."""
+_BY_CONTROLLER: Final = [row for row in ALGORITHMS if row.learns_hyperparameters]
 
 
 class Spec(Model):
@@ -129,15 +128,15 @@ class Spec(Model):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         rule(
-            _HYPERPARAMETERS.every("h", _HYPERPARAMETER.is_in(_UPDATE_RULE)) | _TRAINS_EVERY_CANDIDATE,
+            _HYPERPARAMETERS.every("h", _HYPERPARAMETER.is_in(_UPDATE_RULE)) | is_one_of(_BY_TRAININGS),
             f"{', '.join(_TRAINING)} and custom hyperparameters cannot be seen by a one-step reward:"
-            " search them with algorithm AutoHAS, strategy Lanes, or with RandomSearch, or remove them",
+            f" search them with algorithm {name_algorithms(_BY_TRAININGS)}, or remove them",
             at=".searchSpace.hyperparameters",
         ),
         rule(
-            ~_HYPERPARAMETERS.some("h", _MIXES_BASES) | _LEARNS_HYPERPARAMETERS,
-            "mixing TopK and derive Expectation need a controller that learns hyperparameters: algorithm AutoHAS with strategy"
-            " OneStep or Paired",
+            ~_HYPERPARAMETERS.some("h", _MIXES_BASES) | is_one_of(_BY_CONTROLLER),
+            "mixing TopK and derive Expectation need a controller that learns hyperparameters: algorithm"
+            f" {name_algorithms(_BY_CONTROLLER)}",
             at=".searchSpace.hyperparameters",
         ),
         rule(

@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import pairwise
 from types import CodeType, FrameType
 from typing import Any
@@ -14,11 +15,14 @@ from typing import Any
 import pytest
 
 from autohas_api.accept.acceptance import MOST_PROBLEMS, accept
+from autohas_api.algorithms import auto_has
+from autohas_api.algorithms.auto_has import AutoHAS
+from autohas_api.algorithms.plan_request import MIN_SUPERNET_TRAININGS, Comparisons
 from autohas_api.base.spec_errors import SpecError
-from autohas_api.budget import plan
-from autohas_api.budget.plan import plan_stages
+from autohas_api.budget.plan import make_request, plan_stages
 from autohas_api.space.decisions import Space
-from autohas_api.spec.run import AutoHAS, Budget, Training
+from autohas_api.spec.algorithm import Algorithm
+from autohas_api.spec.run import Budget, Training
 from autohas_api.spec.search import Spec
 from autohas_api.testing.rejections import a_search, changed
 
@@ -114,9 +118,9 @@ def test_a_search_that_is_wrong_everywhere_is_refused_in_few_words() -> None:
 
 def _supernet_step_by_step(spec: Spec, space: Space, trainings: float) -> int:
     """As defined: the most steps that the trainings pay for, found one by one from the estimate downwards."""
-    paid = max(trainings, plan.MIN_SUPERNET_TRAININGS) * spec.training.steps
-    steps = max(1, int(paid * 1000 / plan._cost_of_schedule(spec, plan._roles(space), 1000)) + 1)
-    while steps > 1 and plan._cost_of_schedule(spec, plan._roles(space), steps) > paid:
+    paid = max(trainings, MIN_SUPERNET_TRAININGS) * spec.training.steps
+    steps = max(1, int(paid * 1000 / auto_has._cost_of_schedule(make_request(spec, space), 1000)) + 1)
+    while steps > 1 and auto_has._cost_of_schedule(make_request(spec, space), steps) > paid:
         steps -= 1
     return steps
 
@@ -136,7 +140,7 @@ def _one_step(fraction: str, knobs: dict[str, Any], steps: int, *, architecture:
     document = document if architecture else changed(document, "spec.searchSpace.architecture")
     document = changed(document, "spec.algorithm", {"autoHAS": {"strategy": "OneStep"}})
     search, space = accept(document)
-    chosen = search.spec.algorithm.replace(auto_has=AutoHAS(warmup_fraction=fraction, **knobs))
+    chosen = Algorithm.model_validate({"autoHAS": AutoHAS(warmup_fraction=fraction, **knobs).to_json()})
     return search.spec.replace(algorithm=chosen, training=Training(steps=steps), budget=Budget(trainings=TRAININGS)), space
 
 
@@ -148,7 +152,7 @@ def test_steps_of_one_step_are_those_found_one_by_one(fraction: str, knobs: dict
     budgets = [0.25, 0.3, 1.0, 2.07, math.pi, 5.5, 17.0, 100.0]
     for steps in (9, 10, 100, 777, 900):
         spec, space = _one_step(fraction, knobs, steps, architecture=architecture)
-        found = [plan._one_step_schedule(spec, plan._roles(space), trainings)[0] for trainings in budgets]
+        found = [auto_has._one_step_schedule(make_request(spec, space), trainings)[0] for trainings in budgets]
 
         assert found == [_supernet_step_by_step(spec, space, trainings) for trainings in budgets]
 
@@ -163,9 +167,9 @@ def test_steps_of_one_step_are_found_at_once(fraction: str, batch: int, knobs: d
     spec = spec.replace(task=_with_batch(spec, batch))
 
     with bounded(1000):
-        steps, cost = plan._one_step_schedule(spec, plan._roles(space), float(TRAININGS))
+        steps, cost = auto_has._one_step_schedule(make_request(spec, space), float(TRAININGS))
 
-    assert cost <= float(TRAININGS) < plan._cost_of_schedule(spec, plan._roles(space), steps + 300) / STEPS
+    assert cost <= float(TRAININGS) < auto_has._cost_of_schedule(make_request(spec, space), steps + 300) / STEPS
 
 
 def _with_batch(spec: Spec, batch: int) -> Any:
@@ -175,15 +179,16 @@ def _with_batch(spec: Spec, batch: int) -> Any:
 @pytest.mark.parametrize("price", [0.0, 0.01])
 def test_lanes_are_as_many_as_counting_finds(price: float) -> None:
     """The same number as adding one lane after the other while the trainings pay for it."""
-    comparison = plan.Comparisons(early=price, last=10 * price)
-    spec = accept(a_search())[0].spec
+    comparison = Comparisons(early=price, last=10 * price)
+    search, space = accept(a_search())
+    request = replace(make_request(search.spec, space), comparison=comparison)
 
     def counted(trainings: float) -> int:
-        number = plan.MIN_LANES
-        while plan._lanes_cost(number + 1, comparison) <= trainings:
+        number = auto_has.MIN_LANES
+        while auto_has._lanes_cost(number + 1, comparison) <= trainings:
             number += 1
         return number
 
-    costs = [plan._lanes_cost(n, comparison) for n in range(1, 40)]
+    costs = [auto_has._lanes_cost(n, comparison) for n in range(1, 40)]
     for trainings in (-1.0, 0.0, *costs, *(cost - 1e-9 for cost in costs), 500.0):
-        assert plan._most_lanes(spec, trainings, comparison) == counted(trainings)
+        assert auto_has._most_lanes(request, trainings) == counted(trainings)

@@ -7,8 +7,9 @@ import math
 import pytest
 
 from autohas_api.accept.acceptance import accept
-from autohas_api.budget.plan import FORWARD_SHARE, minimum_trainings, plan_stages
-from autohas_api.budget.stage_plan import StagePlan
+from autohas_api.algorithms.plan_request import FORWARD_SHARE
+from autohas_api.algorithms.stage_plan import StagePlan
+from autohas_api.budget.plan import minimum_trainings, plan_stages
 from autohas_api.testing.rejections import a_search, changed
 
 

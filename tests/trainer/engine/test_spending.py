@@ -13,8 +13,8 @@ import torch
 from torch import device
 
 from autohas_api.accept.acceptance import accept
+from autohas_api.algorithms.plan_request import FORWARD_SHARE, Comparisons
 from autohas_api.budget import plan as budget_module
-from autohas_api.budget.plan import FORWARD_SHARE, Comparisons
 from autohas_api.space.decisions import Configuration
 from autohas_api.testing.rejections import changed
 from autohas_api.wire.messages import Stage, StopReason

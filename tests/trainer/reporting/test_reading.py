@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import autohas_trainer
+from autohas_api.algorithms.random_sharing import RANDOM_SHARING
 from autohas_api.testing.rejections import a_search, changed
 from autohas_api.wire.messages import Stage
 from autohas_trainer.reporting.report import charts
@@ -69,7 +70,7 @@ def test_every_name_that_an_algorithm_gives_has_its_explanation() -> None:
 
 def test_samples_without_a_controller_are_no_proposals_of_one() -> None:
     """RandomSharing draws uniformly."""
-    assert explanations(["sample 3"], has_controller=False) == {
+    assert explanations(["sample 3"], overrides=RANDOM_SHARING.candidate_texts) == {
         "sample …": "a network drawn at random and scored on the shared weights; its number says which one it was"
     }
 

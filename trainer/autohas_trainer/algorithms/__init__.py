@@ -1,9 +1,14 @@
-"""The search algorithms: each decides what a supernet step does and which configurations enter the race."""
+"""The search algorithms: each decides what a supernet step does and which configurations enter the race.
+
+A new algorithm is a file here with a class and a row in `BUILDERS`, next to its file and row in `autohas_api.algorithms`.
+"""
 
 from __future__ import annotations
 
-from autohas_api.budget.plan import knobs_of
-from autohas_api.space.decisions import Space, initial_points
+from collections.abc import Callable
+from typing import Final
+
+from autohas_api.space.decisions import Space
 from autohas_api.spec.search import Spec
 from autohas_trainer.algorithms._base import Algorithm, Candidate, StepContext, SupernetStep
 from autohas_trainer.algorithms.autohas_lanes import AutoHASLanes
@@ -13,22 +18,19 @@ from autohas_trainer.algorithms.lanes import lane_candidates
 from autohas_trainer.algorithms.random_search import RandomSearch
 from autohas_trainer.algorithms.random_sharing import RandomSharing
 
-__all__ = ["Algorithm", "Candidate", "StepContext", "SupernetStep", "build_algorithm", "lane_candidates"]
+__all__ = ["BUILDERS", "Algorithm", "Candidate", "StepContext", "SupernetStep", "build_algorithm", "lane_candidates"]
+
+BUILDERS: Final[dict[tuple[str, str | None], Callable[[Spec, Space], Algorithm]]] = {
+    ("AutoHAS", "Lanes"): AutoHASLanes.from_spec,
+    ("AutoHAS", "OneStep"): AutoHASOneStep.from_spec,
+    ("AutoHAS", "Paired"): AutoHASPaired.from_spec,
+    ("RandomSharing", None): RandomSharing.from_spec,
+    ("RandomSearch", None): RandomSearch.from_spec,
+}
+"""Name and strategy of a row of the table to what builds the algorithm at its start."""
 
 
 def build_algorithm(spec: Spec, space: Space) -> Algorithm:
     """The algorithm that a spec names, at its start."""
-    match spec.algorithm.name:
-        case "RandomSharing":
-            return RandomSharing(space, initial_points(spec, space))
-        case "RandomSearch":
-            return RandomSearch(space, initial_points(spec, space))
-        case "AutoHAS":
-            knobs = knobs_of(spec)
-            match knobs.strategy:
-                case "Lanes":
-                    return AutoHASLanes(space, float(knobs.policy_learning_rate))
-                case "OneStep":
-                    return AutoHASOneStep(space, knobs)
-                case "Paired":
-                    return AutoHASPaired(space, knobs)
+    row = spec.algorithm.row
+    return BUILDERS[row.name, row.strategy](spec, space)

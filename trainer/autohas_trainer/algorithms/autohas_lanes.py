@@ -7,11 +7,13 @@ Ours: hyperparameters are not rewarded one step ahead, because that reward is bi
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
+from autohas_api.algorithms.auto_has import AutoHAS
 from autohas_api.space.decisions import Configuration, Role, Space
+from autohas_api.spec.search import Spec
 from autohas_trainer.algorithms._base import Candidate, StepContext, SupernetStep
 from autohas_trainer.algorithms.policy_candidates import policy_candidates
 from autohas_trainer.space.policy import Policy
@@ -26,6 +28,11 @@ class AutoHASLanes:
         self.policy = Policy(Space(decisions=tuple(d for d in space.decisions if d.role is Role.ARCHITECTURE)), policy_learning_rate)
         self._space = space
         self._reference = space.default
+
+    @classmethod
+    def from_spec(cls, spec: Spec, space: Space) -> Self:
+        """The algorithm of a search, at its start."""
+        return cls(space, float(spec.algorithm.knobs_as(AutoHAS).policy_learning_rate))
 
     def begin(self, reference: Configuration) -> None:
         """Take the best lane's hyperparameters for every step."""

@@ -12,8 +12,11 @@ harms its own training batch is taken back.
 
 from __future__ import annotations
 
+from typing import Self
+
+from autohas_api.algorithms.auto_has import AutoHAS
 from autohas_api.space.decisions import Configuration, Space
-from autohas_api.spec.run import AutoHAS
+from autohas_api.spec.search import Spec
 from autohas_trainer.algorithms._base import Gradient, StepContext, SupernetStep
 from autohas_trainer.algorithms.windowed import WindowedSearch
 from autohas_trainer.space.policy import MAX_ADVANTAGE, Draw
@@ -27,6 +30,11 @@ class AutoHASOneStep(WindowedSearch):
     def __init__(self, space: Space, knobs: AutoHAS) -> None:
         super().__init__(space, float(knobs.policy_learning_rate), has_own_batch=knobs.temporary_batch == "Own")
         self._commits_sample = knobs.shared_update == "Sampled"
+
+    @classmethod
+    def from_spec(cls, spec: Spec, space: Space) -> Self:
+        """The algorithm of a search, at its start."""
+        return cls(space, spec.algorithm.knobs_as(AutoHAS))
 
     def step(self, context: StepContext) -> SupernetStep:
         """Sample, take one gradient, reward the temporary weights, update the shared ones."""

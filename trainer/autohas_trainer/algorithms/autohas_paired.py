@@ -9,9 +9,11 @@ tells update rules apart where an accuracy of one batch is the same for all.
 
 from __future__ import annotations
 
-from autohas_api.budget.plan import PAIRED_SAMPLES
+from typing import Self
+
+from autohas_api.algorithms.auto_has import PAIRED_SAMPLES, AutoHAS
 from autohas_api.space.decisions import Configuration, Space
-from autohas_api.spec.run import AutoHAS
+from autohas_api.spec.search import Spec
 from autohas_trainer.algorithms._base import Gradient, StepContext, SupernetStep
 from autohas_trainer.algorithms.windowed import WindowedSearch
 from autohas_trainer.space.paired import leave_one_out_advantages
@@ -25,6 +27,11 @@ class AutoHASPaired(WindowedSearch):
     def __init__(self, space: Space, knobs: AutoHAS) -> None:
         super().__init__(space, float(knobs.policy_learning_rate), has_own_batch=knobs.temporary_batch == "Own")
         self._num_samples = knobs.paired_samples or PAIRED_SAMPLES
+
+    @classmethod
+    def from_spec(cls, spec: Spec, space: Space) -> Self:
+        """The algorithm of a search, at its start."""
+        return cls(space, spec.algorithm.knobs_as(AutoHAS))
 
     def step(self, context: StepContext) -> SupernetStep:
         """Compare update rules on one gradient while the window is open, update the shared weights, reward the path."""

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from autohas_api.space.decisions import Configuration, Decision, Space
+from autohas_api.space.decisions import Configuration, Decision, Space, initial_points
+from autohas_api.spec.search import Spec
 from autohas_trainer.algorithms._base import Candidate, StepContext, SupernetStep
 from autohas_trainer.events import DEFAULT
 from autohas_trainer.space.policy import Policy
@@ -35,6 +36,11 @@ class RandomSearch:
         self._initial = initial
         self.policy = Policy(space, learning_rate=1.0)
         self._space = space
+
+    @classmethod
+    def from_spec(cls, spec: Spec, space: Space) -> Self:
+        """The algorithm of a search, at its start."""
+        return cls(space, initial_points(spec, space))
 
     def begin(self, reference: Configuration) -> None:
         """Nothing to take: there are no lanes."""

@@ -7,11 +7,12 @@ configurations, score n of them on held-out data with those weights, train the b
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
-from autohas_api.space.decisions import Configuration, Role, Space
+from autohas_api.space.decisions import Configuration, Role, Space, initial_points
+from autohas_api.spec.search import Spec
 from autohas_trainer.algorithms._base import Candidate, StepContext, SupernetStep
 from autohas_trainer.space.policy import Policy
 
@@ -26,6 +27,11 @@ class RandomSharing:
         self._initial = initial
         self.policy = Policy(space, learning_rate=1.0)
         self._hyperparameters = {d.name: d.default for d in space.decisions if d.role is not Role.ARCHITECTURE}
+
+    @classmethod
+    def from_spec(cls, spec: Spec, space: Space) -> Self:
+        """The algorithm of a search, at its start."""
+        return cls(space, initial_points(spec, space))
 
     def begin(self, reference: Configuration) -> None:
         """Nothing to take: there are no lanes."""

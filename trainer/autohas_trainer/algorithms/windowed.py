@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from autohas_api.budget.plan import HYPERPARAMETER_WINDOW
+from autohas_api.algorithms.auto_has import HYPERPARAMETER_WINDOW
 from autohas_api.space.decisions import Configuration, Decision, Role, Space
 from autohas_trainer.algorithms._base import Candidate, Gradient, StepContext
 from autohas_trainer.algorithms.policy_candidates import policy_candidates

@@ -9,8 +9,9 @@ import torch
 from rich.console import Console
 
 from autohas_api.accept.plan_check import short_supernet, stage_trainings
+from autohas_api.algorithms.stage_plan import StagePlan
 from autohas_api.budget.plan import plan_stages
-from autohas_api.budget.stage_plan import StagePlan, stage_steps
+from autohas_api.budget.stage_steps import stage_steps
 from autohas_api.space.decisions import Configuration, Role, Space
 from autohas_api.spec.search import Search
 from autohas_trainer.cli.devices import choose_device

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from autohas_api.algorithms.stage_plan import StagePlan
 from autohas_api.base.streams import readable
 from autohas_api.budget.plan import plan_at_batch_size
-from autohas_api.budget.stage_plan import StagePlan
 from autohas_api.space.decisions import Configuration, initial_points
 from autohas_api.wire.messages import NOTICES_PER_START, Notice, Stage
 from autohas_trainer.algorithms import Algorithm, Candidate, build_algorithm, lane_candidates

@@ -12,8 +12,8 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from autohas_api.budget.plan import Comparisons
-from autohas_api.budget.stage_plan import FINALISTS
+from autohas_api.algorithms.plan_request import Comparisons
+from autohas_api.algorithms.stage_plan import FINALISTS
 
 __all__ = ["Prices", "affordable", "affordable_ends", "enumerated", "num_challengers", "num_finalists", "race_price", "widest_race"]
 

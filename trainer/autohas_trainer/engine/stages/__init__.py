@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from autohas_api.budget.stage_plan import StagePlan
+from collections.abc import Callable
+from typing import Final
+
+from autohas_api.algorithms.algorithm_spec import Race
 from autohas_api.wire.messages import Stage
 from autohas_trainer.engine.search_state import Board
 from autohas_trainer.engine.stages._base import SearchStage
@@ -15,6 +18,12 @@ from autohas_trainer.engine.stages.trials import TrialsStage
 
 __all__ = ["EvaluateStage", "SearchStage", "build_stages"]
 
+_RACES: Final[dict[Race, Callable[[Board], SearchStage]]] = {
+    Race.HALVING: RaceStage,
+    Race.SAMPLES: BestOfStage,
+    Race.TRIALS: TrialsStage,
+}
+
 
 def build_stages(board: Board) -> tuple[SearchStage, ...]:
     """The stages that the plan gives work to; the last one is always Evaluate."""
@@ -26,15 +35,6 @@ def build_stages(board: Board) -> tuple[SearchStage, ...]:
         stages.append(SupernetStage(board, Stage.WARMUP, plan.warmup_steps))
     if plan.supernet_steps:
         stages.append(SupernetStage(board, Stage.SUPERNET, plan.supernet_steps - plan.warmup_steps))
-    stages.append(_race(board, plan))
+    stages.append(_RACES[board.problem.spec.algorithm.row.race](board))
     stages.append(EvaluateStage(board))
     return tuple(stages)
-
-
-def _race(board: Board, plan: StagePlan) -> SearchStage:
-    """What names the winner: the best of scored samples, of full trainings, or of a halving."""
-    if plan.num_samples:
-        return BestOfStage(board)
-    if plan.num_trials:
-        return TrialsStage(board)
-    return RaceStage(board)

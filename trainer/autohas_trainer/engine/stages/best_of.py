@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
-from autohas_api.budget.plan import SCORE_BATCHES
-from autohas_api.budget.stage_plan import num_rescored
+from autohas_api.algorithms.random_sharing import SCORE_BATCHES
+from autohas_api.algorithms.stage_plan import num_rescored
 from autohas_api.space.decisions import Configuration
 from autohas_api.wire.messages import Stage
 from autohas_trainer.data import RewardBatch

@@ -11,8 +11,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from autohas_api.budget.plan import LAST_RUNG
-from autohas_api.budget.stage_plan import FINALISTS
+from autohas_api.algorithms.plan_request import LAST_RUNG
+from autohas_api.algorithms.stage_plan import FINALISTS
 from autohas_api.space.decisions import initial_points
 from autohas_api.wire.messages import Stage
 from autohas_trainer.algorithms import Candidate

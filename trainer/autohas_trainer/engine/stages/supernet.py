@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from autohas_api.budget.plan import FORWARD_SHARE
+from autohas_api.algorithms.plan_request import FORWARD_SHARE
 from autohas_api.space.decisions import Configuration
 from autohas_api.wire.messages import Stage
 from autohas_trainer.algorithms import SupernetStep

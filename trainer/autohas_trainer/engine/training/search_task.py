@@ -10,17 +10,11 @@ from functools import partial
 import numpy as np
 import torch
 
+from autohas_api.algorithms.algorithm_spec import Race
+from autohas_api.algorithms.plan_request import FORWARD_SHARE, MIN_REWARD_BATCH, Comparisons
+from autohas_api.algorithms.stage_plan import StagePlan
 from autohas_api.base.scoring import METRICS
-from autohas_api.budget.plan import (
-    EARLY_EXAMPLES,
-    FORWARD_SHARE,
-    MIN_REWARD_BATCH,
-    Comparisons,
-    minimum_trainings,
-    plan_stages,
-    price_comparisons,
-)
-from autohas_api.budget.stage_plan import StagePlan
+from autohas_api.budget.plan import EARLY_EXAMPLES, minimum_trainings, plan_stages, price_comparisons
 from autohas_api.space.decisions import Configuration, Space
 from autohas_api.spec.search import Spec
 from autohas_trainer.data import Splits, load
@@ -196,7 +190,7 @@ def _check_budget(spec: Spec, space: Space, num_selection: int, num_reward: int)
     """
     least = minimum_trainings(spec, space, num_selection, num_reward)
     if float(spec.budget.trainings) < least:
-        is_scored = spec.algorithm.name == "RandomSharing"
+        is_scored = spec.algorithm.row.race is Race.SAMPLES
         again = f", the best samples over the reward split of {num_reward:,}" if is_scored else ""
         message = (
             f"spec.budget.trainings: {spec.budget.trainings} must be at least {least:.4g} for this data: comparisons of candidates pass"

@@ -15,7 +15,8 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from autohas_api.budget.plan import EARLY_EXAMPLES, RUNG_DIVISORS
+from autohas_api.algorithms.plan_request import RUNG_DIVISORS
+from autohas_api.budget.plan import EARLY_EXAMPLES
 from autohas_api.space.decisions import Configuration
 from autohas_trainer.data import TestBatch, TrainBatch
 from autohas_trainer.engine.candidate_faults import candidate_part, fault_key

@@ -14,7 +14,6 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from autohas_api.budget.plan import knobs_of
 from autohas_trainer.events import PolicyRecord, RunInfo
 from autohas_trainer.reporting.sinks.live import STEP_SECONDS, CheckpointFacts, Snapshot
 from autohas_trainer.reporting.sinks.progress import eta_seconds
@@ -145,8 +144,9 @@ def _losses(snapshot: Snapshot) -> Iterator[Metric]:
 def _learning_rates(snapshot: Snapshot) -> Iterator[Metric]:
     """Of the weights; and of the controller where it learns."""
     rates = {"weights": snapshot.latest.learning_rate} if snapshot.latest is not None else {}
-    if snapshot.info is not None and snapshot.policy is not None:
-        rates["policy"] = float(knobs_of(snapshot.info.search.spec).policy_learning_rate)
+    algorithm = snapshot.info.search.spec.algorithm if snapshot.info is not None else None
+    if algorithm is not None and snapshot.policy is not None and (rate := algorithm.row.policy_learning_rate) is not None:
+        rates["policy"] = rate(algorithm.knobs)
     yield _labelled("autohas_trainer_learning_rate", "Learning rate of the latest step.", "optimizer", rates)
 
 

@@ -19,12 +19,11 @@ CANDIDATES: Final[Mapping[str, str]] = {
     "trial": "a configuration drawn at random, numbered as they were drawn",
 }
 """By the name without its number."""
-_SCORED: Final = "a network drawn at random and scored on the shared weights; its number says which one it was"
 
 
-def explanations(names: Iterable[str], *, has_controller: bool) -> dict[str, str]:
-    """A sentence for each kind of candidate among `names`, in the order of the table; `has_controller`: samples come from a controller."""
+def explanations(names: Iterable[str], *, overrides: Mapping[str, str]) -> dict[str, str]:
+    """A sentence for each kind of candidate among `names`, in the order of the table; `overrides` are the algorithm's own sentences."""
     kinds = {re.sub(r" \d+$", "", name) for name in names}
-    table = CANDIDATES if has_controller else {**CANDIDATES, "sample": _SCORED}
+    table = {**CANDIDATES, **overrides}
     numbered = {"lane", "initial", "sample", "trial"}
     return {f"{kind} …" if kind in numbered else kind: text for kind, text in table.items() if kind in kinds}

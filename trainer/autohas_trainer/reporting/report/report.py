@@ -122,7 +122,7 @@ def render(found: Finished, history: History, command: str | None) -> str:
         race=_race_rows(found),
         explanations=explanations(
             dict.fromkeys((outcome.winner, *(record.name for record in outcome.candidates))),
-            has_controller=found.search.spec.algorithm.name != "RandomSharing",
+            overrides=found.search.spec.algorithm.row.candidate_texts,
         ),
         stages=_stage_rows(found),
         figures=_figures(found, history),
@@ -214,14 +214,7 @@ def _stage_rows(found: Finished) -> list[_StageRow]:
 
 
 def _purpose(stage: Stage, found: Finished) -> str:
-    if found.search.spec.algorithm.name == "RandomSharing":
-        own = {
-            Stage.SUPERNET: "shared weights, uniformly sampled networks",
-            Stage.RACE: "samples scored on the shared weights",
-            Stage.EVALUATE: "the best sample trained in full, one look at the test split",
-        }
-        return own.get(stage, _PURPOSES[stage])
-    return _PURPOSES[stage]
+    return found.search.spec.algorithm.row.stage_texts.get(stage, _PURPOSES[stage])
 
 
 def _figures(found: Finished, history: History) -> _Figures:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from autohas_api.base.names import MAX_PROGRESS_BYTES
-from autohas_api.budget.stage_plan import stage_steps
+from autohas_api.budget.stage_steps import stage_steps
 from autohas_api.wire.messages import Progress, Stage, TopChoice, encode
 from autohas_trainer.events import PolicyRecord
 from autohas_trainer.reporting.sinks.live import Snapshot

@@ -1,19 +1,17 @@
-"""What each stage of a search may do: the plan that `budget.plan_stages` makes of a budget."""
+"""What each stage of a search may do: the plan that an algorithm makes of a budget."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Final
 
-from autohas_api.wire.messages import Stage
-
-__all__ = ["FINALISTS", "RESCORED_SAMPLES", "StagePlan", "num_rescored", "stage_steps"]
+__all__ = ["FINALISTS", "RESCORED_SAMPLES", "StagePlan", "num_rescored"]
 
 FINALISTS: Final = 2
-"""The fewest new candidates that continue from 1/9 to 1/3 of a training; the default goes on besides."""
+"""The fewest new candidates that continue from 1/9 to 1/3 of a training; the default continues in addition."""
 
 RESCORED_SAMPLES: Final = 10
-"""Samples of RandomSharing, the best ones, that are scored again on the whole reward split (Source: Li & Talwalkar's public code)."""
+"""The best samples, which are scored a second time on the whole reward split (Source: Li & Talwalkar's public code)."""
 
 
 def num_rescored(num_samples: int) -> int:
@@ -27,22 +25,24 @@ class StagePlan:
 
     `rungs` are the steps of a training at which candidates are compared; `schedule_steps` are those that the supernet's learning rate
     and hyperparameter window are laid out for, of which the first `supernet_steps` are taken; `warmup_steps` of them sample uniformly
-    and do not teach the controller; `num_candidates` enter the race new, `num_samples` are scored by RandomSharing,
-    `num_trials` are trained in full by RandomSearch, `num_repeats` are trainings of the winner with further seeds.
+    and do not teach the controller; `num_candidates` enter the race new, `num_samples` are scored on the shared weights,
+    `num_trials` are trained in full, `num_repeats` are trainings of the winner with further seeds.
+    `warmup_fraction` is the share of the supernet steps that is uniform, where the plan is made again for another batch size.
     `scoring_trainings` is what scoring costs, `lane_trainings` and `supernet_trainings` what those stages cost, `predicted_trainings` the
     most that the plan can cost, `search_trainings` what everything but the repeats may cost: the race spends what is left of it.
     """
 
     rungs: tuple[int, int, int]
-    num_lanes: int
-    num_survivors: int
-    warmup_steps: int
-    supernet_steps: int
-    schedule_steps: int
-    num_candidates: int
-    num_samples: int
+    num_lanes: int = 0
+    num_survivors: int = 0
+    warmup_steps: int = 0
+    supernet_steps: int = 0
+    schedule_steps: int = 0
+    num_candidates: int = 0
+    num_samples: int = 0
     num_trials: int = 0
     num_repeats: int = 0
+    warmup_fraction: float = 0.0
     scoring_trainings: float = 0.0
     lane_trainings: float = 0.0
     supernet_trainings: float = 0.0
@@ -62,7 +62,7 @@ class StagePlan:
 
     @property
     def race_steps(self) -> int:
-        """The most training steps that the race can take (0 for RandomSharing, whose race only scores)."""
+        """The most training steps that the race can take (0 for a race that only scores samples)."""
         first, second, last = self.rungs
         if self.num_samples:
             return 0
@@ -79,21 +79,9 @@ class StagePlan:
 
     @property
     def scoring_steps(self) -> int:
-        """Scores of RandomSharing: each sample once, and the best ones again."""
+        """Scores of a race of samples: each sample once, and the best ones again."""
         return self.num_samples + num_rescored(self.num_samples)
 
     def trainings_after_supernet(self, steps: int) -> float:
         """The most that race and final training cost, in trainings of `steps` steps; comparisons left out."""
         return self.scoring_trainings + (self.race_steps + self.evaluate_steps) / steps
-
-
-def stage_steps(plan: StagePlan) -> dict[Stage, int]:
-    """Steps planned per stage, in order; stages without work are left out, Evaluate never is."""
-    planned = {
-        Stage.LANES: plan.lane_steps,
-        Stage.WARMUP: plan.warmup_steps,
-        Stage.SUPERNET: plan.supernet_steps - plan.warmup_steps,
-        Stage.RACE: plan.race_steps or plan.scoring_steps,
-        Stage.EVALUATE: plan.evaluate_steps,
-    }
-    return {stage: steps for stage, steps in planned.items() if steps or stage is Stage.EVALUATE}

@@ -1,0 +1,89 @@
+"""The row of an algorithm: what every other module may ask about it, so that none of them compares names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TypeVar
+
+from autohas_api.algorithms.plan_request import PlanRequest
+from autohas_api.algorithms.stage_plan import StagePlan
+from autohas_api.base.model import Model
+
+__all__ = ["AlgorithmSpec", "Race", "SpecProblem"]
+
+Knobs = TypeVar("Knobs", bound=Model)
+
+
+class Race(StrEnum):
+    """What names the winner of a search."""
+
+    HALVING = "Halving"
+    """Candidates are trained to 1/9, 1/3 and the whole of a training and compared with the default."""
+    SAMPLES = "Samples"
+    """Samples are scored on the shared weights; the best one is trained afterwards."""
+    TRIALS = "Trials"
+    """Candidates are trained in full, one after another."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpecProblem:
+    """A value of the algorithm's knobs that does not fit the rest of the spec: JSON name of the knob, and what it must be."""
+
+    knob: str
+    message: str
+
+
+def _fits(_: PlanRequest) -> SpecProblem | None:
+    """Accept every combination."""
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlgorithmSpec:
+    """One algorithm, or one strategy of an algorithm that has several: then its knobs have a field `strategy`.
+
+    Attributes:
+        name: Value of `spec.algorithm.name`.
+        description: What `kubectl explain` says about it; the strategies of one name share it.
+        strategy: Value of the knob `strategy`; the first row of a name must be that of the knob's default.
+        knobs: Model of the block of the algorithm's own settings, which the spec names after the algorithm; None: it has no settings.
+        plan: The steps per stage that a number of trainings pays for.
+        minimum: The smallest number of trainings with which every stage can do its work.
+        searches_training_hyperparameters: Whether candidates are compared by trainings, so that hyperparameters whose effect is not
+            visible one step ahead (weight decay, batch size, custom ones) can be searched.
+        learns_hyperparameters: Whether a controller learns hyperparameters, so that it can mix bases.
+        rewards_controller: The supernet steps in a row in which a reward teaches the controller; None: no controller learns.
+        policy_learning_rate: Step size of the controller, read from the knobs; None: no controller learns.
+        race: What names the winner.
+        check: Finds a knob that does not fit the rest of the spec.
+        stage_texts: What the report says about a stage where the common text does not fit, by the name of the stage.
+        candidate_texts: What the report says about candidates where the common text does not fit, by their name without its number.
+    """
+
+    name: str
+    description: str
+    strategy: str | None = None
+    knobs: type[Model] | None = None
+    plan: Callable[[PlanRequest, float], StagePlan]
+    minimum: Callable[[PlanRequest], float]
+    searches_training_hyperparameters: bool = False
+    learns_hyperparameters: bool = False
+    rewards_controller: Callable[[PlanRequest, StagePlan], int] | None = None
+    policy_learning_rate: Callable[[Model | None], float] | None = None
+    race: Race = Race.HALVING
+    check: Callable[[PlanRequest], SpecProblem | None] = _fits
+    stage_texts: Mapping[str, str] = field(default_factory=dict)
+    candidate_texts: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def block(self) -> str:
+        """JSON name of the knobs' block: autoHAS for AutoHAS."""
+        return self.name[0].lower() + self.name[1:]
+
+    @property
+    def attribute(self) -> str:
+        """Python name of the knobs' block: auto_has for AutoHAS."""
+        return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", self.name).lower()
