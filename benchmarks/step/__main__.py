@@ -56,7 +56,7 @@ class Pair:
 
 def document_of(algorithm: dict[str, Any], steps: int, *, optimizers: bool = False, template: str = "conv-small") -> dict[str, Any]:
     """A search on shifted digits, planned so that about `steps` supernet steps come."""
-    hyperparameters = [_RATE, *([_OPTIMIZER] if optimizers else [])]
+    hyperparameters = [{**_RATE, "rateFactors": {"adam": "0.01", "rmsprop": "0.01"}}, _OPTIMIZER] if optimizers else [_RATE]
     return {
         "apiVersion": "autohas.dev/v1alpha1",
         "kind": "AutoHASSearch",

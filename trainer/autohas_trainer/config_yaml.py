@@ -6,19 +6,16 @@ The file is a person's to change: what it says is what is trained. Decisions tha
 from __future__ import annotations
 
 import copy
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from autohas_api.base.model import DECIMAL_PATTERN
 from autohas_api.base.names import API_VERSION, KIND
 from autohas_api.base.spec_errors import Problem, SpecError
 from autohas_api.base.yaml_file import read_mapping
 from autohas_api.space.decisions import Space, resolve
 from autohas_api.spec.run import MIN_STEPS
 from autohas_api.spec.search import Search, parse
-from autohas_trainer.space.recipe import rate_of_recipe
 
 __all__ = ["read_chosen"]
 
@@ -63,8 +60,6 @@ def _document(value: Mapping[str, Any]) -> dict[str, Any]:
     steps = recipe.pop("steps", None)
     if type(steps) is int and steps < 1:
         raise SpecError([Problem(path="spec.training.steps", message=f"Invalid value: {steps}: must be at least 1")])
-    if _is_number(recipe.get("learningRate")):
-        recipe["learningRate"] = rate_of_recipe(recipe["learningRate"], str(recipe.get("optimizer", "sgd")))
     decisions = [{"name": name, "choices": [choice], "default": choice} for name, choice in chosen.items()]
     return {
         "apiVersion": API_VERSION,
@@ -86,10 +81,6 @@ def _with_steps(search: Search, steps: object) -> Search:
         return search
     training = search.spec.training.model_copy(update={"steps": steps})  # not `replace`, which would refuse fewer steps than MIN_STEPS
     return search.replace(spec=search.spec.replace(training=training))
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, str) and re.fullmatch(DECIMAL_PATTERN, value) is not None
 
 
 def _place(path: str) -> str:

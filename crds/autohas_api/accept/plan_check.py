@@ -8,6 +8,7 @@ from typing import Final
 from autohas_api.algorithms.stage_plan import StagePlan
 from autohas_api.budget.plan import minimum_trainings, plan_stages
 from autohas_api.space.decisions import Role, Space
+from autohas_api.space.rates import shared_rate
 from autohas_api.spec.search import Spec
 from autohas_api.wire.messages import Stage
 
@@ -78,8 +79,7 @@ def plan_lines(spec: Spec, space: Space) -> list[str]:
             f"the budget pays for the comparisons of a selection split of {most:,} examples at most"
             f" ({most / float(spec.task.splits.selection):,.0f} training examples): with more the search is refused when the data is read"
         )
-    if (warning := short_supernet(spec, space, plan)) is not None:
-        lines.append(f"warning: {warning}")
+    lines += [f"warning: {warning}" for warning in (short_supernet(spec, space, plan), shared_rate(spec)) if warning is not None]
     return lines
 
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from autohas_api.base.model import DECIMAL_PATTERN
 
-__all__ = ["decimal", "decimal_between", "exact_decimal", "rounded", "significant_digits"]
+__all__ = ["decimal", "decimal_between", "exact_decimal", "rounded"]
 
 _SHOWN_DIGITS: Final = 6
 _MOST_DIGITS: Final = 17
@@ -56,8 +56,3 @@ def rounded(value: float, digits: int) -> str:
     before = max(1, len(figures) - 15)
     point = f".{figures[before:]}" if len(figures) > before else ""
     return f"{sign}{figures[:before]}{point}e{int(exponent) - (before - 1)}"
-
-
-def significant_digits(text: str) -> int:
-    """Digits of a decimal that say something: 3 of "0.00120" and of "1.20e5"."""
-    return len(re.sub(r"[eE].*|[^0-9]", "", text).lstrip("0"))

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from autohas_api.base.decimals import decimal, decimal_between, exact_decimal
 from autohas_api.base.model import DECIMAL_PATTERN
+from autohas_api.space.rates import recipe_rate
 from autohas_api.space.templates import TEMPLATES, TemplateDecision, When
 from autohas_api.spec.hyperparameters import KNOWN, Continuous, Hyperparameter, Role, bases, choices_of
 from autohas_api.spec.search import Spec
@@ -179,6 +180,8 @@ def recipe_value(spec: Spec, name: str) -> str:
             return recipe.optimizer
         case "batch_size":
             return str(recipe.batch_size)
+        case "learning_rate":
+            return recipe_rate(spec)
         case _:
             return exact_decimal(float(getattr(recipe, name)))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, ClassVar, Final, Literal
@@ -62,6 +63,10 @@ KNOWN: Final[dict[str, Known]] = {
 
 _MIN, _MAX = field("min").number, field("max").number
 _IS_LOG = field("scale").equals("Log")
+
+
+DEFAULT_RATES: Final[Mapping[str, str]] = {"sgd": "0.1", "rmsprop": "0.001", "adam": "0.001"}
+"""Peak learning rate of an optimizer where the recipe gives none. For rmsprop and adam: the usual one of Adam (Kingma & Ba)."""
 
 
 class Continuous(Model):
@@ -205,11 +210,14 @@ _KIND_RULES: Final = (
 """Each known name with its own bounds."""
 
 
+_FACTORS: Final = field("rateFactors")
+
+
 class Hyperparameter(Model):
     """One hyperparameter that the search chooses, with exactly one kind of range."""
 
     name: DecisionName = Field(
-        description="learning_rate (absolute peak for sgd; adam and rmsprop take a hundredth of it), optimizer, momentum (of sgd; beta1 of"
+        description="learning_rate (the peak rate of the optimizer, before rateFactors), optimizer, momentum (of sgd; beta1 of"
         " adam), weight_decay (L2 factor of weights), dropout, label_smoothing, mixup (alpha) or batch_size (a full training then takes as"
         " many examples, in fewer or more steps). With an entrypoint also custom names, which its code obeys; they need a default."
     )
@@ -221,6 +229,11 @@ class Hyperparameter(Model):
     default: Annotated[str, StringConstraints(min_length=1, max_length=64)] | None = Field(
         default=None,
         description="Value in the default configuration; absent: the recipe's. Must be within the range or one of the choices.",
+    )
+    rate_factors: Annotated[dict[str, Decimal], Field(max_length=len(_OPTIMIZERS))] | None = Field(
+        default=None,
+        description="Only of learning_rate, where the optimizer is searched as well: the rate of an optimizer is the value times its"
+        ' factor, for example {adam: "0.01"}. An optimizer without a factor gets the value itself.',
     )
     when: Condition | None = Field(
         default=None,
@@ -245,6 +258,12 @@ class Hyperparameter(Model):
         ),
         _default_fits("categorical", _DEFAULT.is_in(field("categorical.choices")), "one of categorical.choices"),
         not_on_itself("a hyperparameter"),
+        only_with("rateFactors", "name", "learning_rate"),
+        rule(
+            ~_FACTORS.given | _FACTORS.every("o", _FACTORS.at(variable("o")).number > 0),
+            "every factor must be greater than 0",
+            at=".rateFactors",
+        ),
     )
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Final
 
 from pydantic import Field
 
-from autohas_api.base.expressions import field
+from autohas_api.base.expressions import field, variable
 from autohas_api.base.model import Model, Rule
 from autohas_api.base.rules import rule
 from autohas_api.spec.hyperparameters import Choice, Choices, Condition, DecisionName, Hyperparameter, not_on_itself
@@ -57,6 +57,14 @@ class InitialPoint(Model):
     )
 
 
+_IS_SEARCHED: Final = field("hyperparameters").some(
+    "p",
+    field("name", of="p").equals("optimizer")
+    & field("categorical", of="p").given
+    & variable("o").is_in(field("categorical.choices", of="p")),
+)
+
+
 class SearchSpace(Model):
     """What varies: hyperparameters, architecture, or both. Absent architecture: the template's defaults are kept."""
 
@@ -78,5 +86,12 @@ class SearchSpace(Model):
         rule(
             field("architecture").given | (field("hyperparameters").size > 0),
             "nothing to search: give hyperparameters, architecture or both",
+        ),
+        rule(
+            field("hyperparameters").or_empty.every(
+                "h", ~field("rateFactors", of="h").given | field("rateFactors", of="h").every("o", _IS_SEARCHED)
+            ),
+            "rateFactors must name choices of the searched optimizer: where only one optimizer is trained with, learning_rate is its rate",
+            at=".hyperparameters",
         ),
     )

@@ -10,7 +10,7 @@ from autohas_api.base.expressions import Expression, choose, field, literal
 from autohas_api.base.model import Decimal, Model, Rule
 from autohas_api.base.rules import between, exactly_one, in_range, inside, more_than, not_negative, rule
 from autohas_api.base.scoring import METRICS
-from autohas_api.spec.hyperparameters import LARGEST_SHARE, MAX_BATCH, MAX_MIXUP
+from autohas_api.spec.hyperparameters import DEFAULT_RATES, LARGEST_SHARE, MAX_BATCH, MAX_MIXUP
 
 ArgumentValue = Annotated[str, StringConstraints(max_length=1024)]
 Arguments = Annotated[dict[str, ArgumentValue], Field(max_length=32)]
@@ -108,9 +108,9 @@ class Recipe(Model):
 
     batch_size: int = Field(default=64, ge=2, le=MAX_BATCH, description="Examples per training step.")
     optimizer: Literal["sgd", "rmsprop", "adam"] = Field(default="sgd", description="Update rule.")
-    learning_rate: Decimal = Field(
-        default="0.1",
-        description="Peak learning rate, absolute for sgd; rmsprop and adam take a hundredth of it. Results record the product.",
+    learning_rate: Decimal | None = Field(
+        default=None,
+        description="Peak learning rate of the optimizer. Absent: 0.1 for sgd, 0.001 for rmsprop and adam.",
     )
     schedule: Literal["Cosine", "Constant"] = Field(
         default="Cosine", description="Shape of the learning rate after the warm-up: Cosine falls to 0 at the last step."
@@ -134,7 +134,7 @@ class Recipe(Model):
     )
 
     rules: ClassVar[tuple[Rule, ...]] = (
-        more_than("learningRate", 0),
+        rule(~field("learningRate").given | (field("learningRate").number > 0), "learningRate must be greater than 0", at=".learningRate"),
         between("warmupFraction", 0, 0.5),
         not_negative("weightDecay"),
         *(
@@ -143,6 +143,10 @@ class Recipe(Model):
         ),
         between("mixup", 0, MAX_MIXUP),
     )
+
+    def rate_of(self, optimizer: str) -> str:
+        """The peak learning rate where `optimizer` trains and no other rate is searched."""
+        return self.learning_rate or DEFAULT_RATES[optimizer]
 
 
 class Splits(Model):

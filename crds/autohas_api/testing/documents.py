@@ -116,7 +116,12 @@ _TABLE: Final[dict[str, Any]] = {
     },
     "searchSpace": {
         "hyperparameters": [
-            {"name": "learning_rate", "continuous": {"min": "0.03", "max": "3", "scale": "Log", "numBases": 4}, "default": "0.1"},
+            {
+                "name": "learning_rate",
+                "continuous": {"min": "0.03", "max": "3", "scale": "Log", "numBases": 4},
+                "default": "0.1",
+                "rateFactors": {"adam": "0.01"},
+            },
             {"name": "optimizer", "categorical": {"choices": ["sgd", "adam"]}},
             {
                 "name": "batch_size",

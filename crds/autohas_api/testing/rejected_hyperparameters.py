@@ -7,6 +7,8 @@ from typing import Final
 from autohas_api.testing.builders import Rejection, a_search
 
 _RATE: Final = "spec.searchSpace.hyperparameters[0]"
+_LEARNING_RATE: Final = {"name": "learning_rate", "continuous": {"min": "0.01", "max": "1"}}
+_TWO_OPTIMIZERS: Final = {"name": "optimizer", "categorical": {"choices": ["sgd", "adam"]}}
 
 REJECTED_BY_SCHEMA: Final = (
     Rejection(path=f"{_RATE}.continuous.topK", value=1, field=f"{_RATE}.continuous.topK", words="greater than or equal to 2"),
@@ -16,6 +18,13 @@ REJECTED_BY_SCHEMA: Final = (
         value=[{}],
         field="spec.searchSpace.initialPoints[0].values",
         words="Required value",
+    ),
+    Rejection(path=f"{_RATE}.rateFactors", value={"adam": "a lot"}, field=f"{_RATE}.rateFactors.adam", words="should match"),
+    Rejection(
+        path=f"{_RATE}.rateFactors",
+        value=dict.fromkeys("abcd", "1"),
+        field=f"{_RATE}.rateFactors",
+        words="at most 3 items",
     ),
     Rejection(path=f"{_RATE}.name", value="LearningRate", field=f"{_RATE}.name", words="should match"),
     Rejection(
@@ -150,6 +159,30 @@ REJECTED_BY_RULE: Final = (
         value={"decision": "learning_rate", "values": ["1"]},
         field=f"{_RATE}.when.decision",
         words="must not depend on itself",
+    ),
+    Rejection(
+        path=f"{_RATE}.rateFactors",
+        value={"adam": "0.01"},
+        field="spec.searchSpace.hyperparameters",
+        words="rateFactors must name choices of the searched optimizer",
+    ),
+    Rejection(
+        path="spec.searchSpace.hyperparameters",
+        value=[{**_LEARNING_RATE, "rateFactors": {"rmsprop": "0.01"}}, _TWO_OPTIMIZERS],
+        field="spec.searchSpace.hyperparameters",
+        words="rateFactors must name choices of the searched optimizer",
+    ),
+    Rejection(
+        path="spec.searchSpace.hyperparameters",
+        value=[{**_LEARNING_RATE, "rateFactors": {"adam": "0"}}, _TWO_OPTIMIZERS],
+        field=f"{_RATE}.rateFactors",
+        words="every factor must be greater than 0",
+    ),
+    Rejection(
+        path="spec.searchSpace.hyperparameters",
+        value=[{"name": "weight_decay", "continuous": {"min": "0", "max": "1"}, "rateFactors": {"adam": "0.01"}}, _TWO_OPTIMIZERS],
+        field=f"{_RATE}.rateFactors",
+        words="must not be given unless name is learning_rate",
     ),
 )
 

@@ -49,6 +49,7 @@ NOTICE_TYPES: Final[dict[str, Literal["Normal", "Warning"]]] = {
     NoticeReason.BUDGET_MOVED: "Normal",
     NoticeReason.BUDGET_LEFT: "Normal",
     NoticeReason.SUPERNET_SHORT: "Warning",
+    NoticeReason.SHARED_LEARNING_RATE: "Warning",
 }
 """Every reason that a trainer may give for a notice, with the type of the event that it becomes."""
 

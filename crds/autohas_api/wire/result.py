@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from autohas_api.base.digest import configuration_digest, result_digest
 from autohas_api.space.decisions import OFF_GRID, Configuration, Decision, Role, Space, decimal
+from autohas_api.space.rates import trained_value
 from autohas_api.spec.search import Spec
 from autohas_api.wire.messages import MessageError, Result
 from autohas_api.wire.status import NamedValue, Scores, SearchResult
@@ -63,7 +64,9 @@ def search_result(result: Result, spec: Spec, space: Space, model_path: str | No
     values = space.as_mapping(configuration_of(result, space))
     active = [d for d in space.decisions if space.is_active(d, values)]
     return SearchResult(
-        hyperparameters=[NamedValue(name=d.name, value=values[d.name]) for d in active if d.role is not Role.ARCHITECTURE],
+        hyperparameters=[
+            NamedValue(name=d.name, value=trained_value(spec, values, d.name)) for d in active if d.role is not Role.ARCHITECTURE
+        ],
         architecture=[NamedValue(name=d.name, value=values[d.name]) for d in active if d.role is Role.ARCHITECTURE],
         scores=Scores(
             metric=spec.objective.metric,

@@ -91,7 +91,7 @@ class SearchResult(Model):
     """What was found."""
 
     hyperparameters: Annotated[list[NamedValue], Field(max_length=64, json_schema_extra=_MAP_BY_NAME)] = Field(
-        description="Hyperparameters of the winner."
+        description="Hyperparameters of the winner; learning_rate is the rate that its optimizer got."
     )
     architecture: Annotated[list[NamedValue], Field(max_length=128, json_schema_extra=_MAP_BY_NAME)] = Field(
         description="Active architecture decisions of the winner."

@@ -16,6 +16,7 @@ from autohas_api.accept.acceptance import accept
 from autohas_api.base.names import ANNOTATION_PAUSED, ExitCode
 from autohas_api.base.spec_errors import SpecError
 from autohas_api.space.decisions import Space, resolve
+from autohas_api.space.rates import shared_rate
 from autohas_api.spec.search import Search, read
 from autohas_api.wire.messages import Stage
 from autohas_api.wire.reasons import Reason
@@ -310,7 +311,11 @@ def _judge_acceptance(context: Context, status: Status, decided: Outcome) -> Ver
         image = status.trainer.image if status.trainer is not None else ""
         message = f"the trainer image {image} is of another version than the operator: {report.problem}"
         return Verdict(status="False", reason=Reason.VERSION_SKEW, message=message)
-    return _find_refusal(context) or Verdict(status="True", reason=Reason.VALID, message="the search can be run as it is written")
+    if (refusal := _find_refusal(context)) is not None:
+        return refusal
+    warning = shared_rate(context.search.spec)
+    message = "the search can be run as it is written"
+    return Verdict(status="True", reason=Reason.VALID, message=message if warning is None else f"{message}; warning: {warning}")
 
 
 def _end_verdicts(decided: Outcome) -> dict[ConditionType, Verdict]:

@@ -6,7 +6,6 @@ import json
 import re
 import shlex
 import statistics
-from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -24,7 +23,7 @@ from autohas_trainer.cli.signals import StopOnSignal
 from autohas_trainer.config_yaml import read_chosen
 from autohas_trainer.engine.training.training import Training
 from autohas_trainer.reporting.sinks.files import read_result
-from autohas_trainer.space.recipe import rate_of_recipe, recipe_of
+from autohas_trainer.space.recipe import recipe_of
 
 BATCHES = {"name": "batch_size", "integer": {"min": 256, "max": 512, "step": 2, "scale": "Log"}, "default": "512"}
 
@@ -104,14 +103,14 @@ def test_what_is_read_back_is_the_recipe_that_was_written(searched: Path) -> Non
     assert recipe_of(search.spec, space, space.default).record() == dict(found.outcome.recipe)
 
 
-def test_an_absolute_rate_is_not_scaled_twice(searched: Path, tmp_path: Path) -> None:
-    """With adam the file's 0.002 is the rate that is trained with, not a hundredth of it."""
+def test_a_rate_of_a_file_is_the_one_that_adam_gets(searched: Path, tmp_path: Path) -> None:
+    """With adam the file's 0.002 is the rate that is trained with."""
     text = (searched / "config.yaml").read_text()
     changed = re.sub(r"learningRate: .*", 'learningRate: "0.002"', text.replace("optimizer: sgd", "optimizer: adam"))
     (tmp_path / "config.yaml").write_text(changed)
     search, space = read_chosen(tmp_path / "config.yaml")
 
-    assert recipe_of(search.spec, space, space.default).learning_rate == pytest.approx(0.002)
+    assert recipe_of(search.spec, space, space.default).learning_rate == 0.002
 
 
 def test_more_seeds_keep_the_finished_ones(searched: Path, tmp_path: Path) -> None:
@@ -179,7 +178,7 @@ def test_scores_of_another_configuration_are_not_continued(searched: Path, tmp_p
 
 @pytest.mark.parametrize("optimizer", get_args(Recipe.model_fields["optimizer"].annotation))
 def test_every_optimizer_s_recipe_is_read_back_as_it_was_written(searched: Path, tmp_path: Path, optimizer: str) -> None:
-    """The rate in config.yaml is absolute, whatever share of SGD's an optimizer takes."""
+    """The rate in config.yaml is absolute, whatever the optimizer."""
     config = tmp_path / "config.yaml"
     config.write_text((searched / "config.yaml").read_text().replace("optimizer: sgd", f"optimizer: {optimizer}"))
     search, space = read_chosen(config)
@@ -218,22 +217,29 @@ def test_a_winner_with_few_large_batches_can_be_trained_again(tmp_path: Path) ->
     assert (record["steps"], record["scores"][0]["test"]) == (8, found.outcome.result.test_score)
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adam", "rmsprop"])
-def test_every_rate_of_a_recipe_survives_the_file(optimizer: str) -> None:
+@pytest.mark.parametrize("factor", ["1", "0.01", "0.037"])
+def test_every_rate_of_a_recipe_survives_the_file(factor: str) -> None:
     """Two thousand rates of 1 to 15 digits: what config.yaml says is read back as the rate that was trained with, to the bit."""
     rng = np.random.default_rng(7)
-    factor = {"sgd": 1.0, "adam": 0.01, "rmsprop": 0.01}[optimizer]
     written = [f"{rng.uniform(1e-5, 3):.{rng.integers(1, 16)}g}" for _ in range(2000)]
-    search, space = accept(changed(a_search(), "spec.task.recipe.optimizer", optimizer))
-    recipe = recipe_of(search.spec, space, space.default)
-    records = [str(replace(recipe, learning_rate=float(text) * factor).record()["learningRate"]) for text in written]
+    optimizers = {"name": "optimizer", "categorical": {"choices": ["sgd", "adam"]}}
+    hyperparameters = [{**a_search()["spec"]["searchSpace"]["hyperparameters"][0], "rateFactors": {"adam": factor}}, optimizers]
+    search, space = accept(changed(a_search(), "spec.searchSpace.hyperparameters", hyperparameters))
+    values = space.as_mapping(space.default)
+    recipes = [recipe_of(search.spec, space, space.configuration({**values, "optimizer": "adam", "learning_rate": r})) for r in written]
+    records = [str(recipe.record()["learningRate"]) for recipe in recipes]
 
-    assert [float(rate_of_recipe(text, optimizer)) * factor for text in records] == [float(text) * factor for text in written]
+    assert [float(text) for text in records] == [recipe.learning_rate for recipe in recipes]
+    assert [recipe.learning_rate for recipe in recipes] == pytest.approx([float(text) * float(factor) for text in written], rel=1e-15)
     assert [text for text in records if re.fullmatch(DECIMAL_PATTERN, text) is None] == []
 
 
 def test_a_rate_that_people_write_stays_short() -> None:
-    """The product with a hundredth has a tail of digits that no file shows."""
-    search, space = accept(changed(changed(a_search(), "spec.task.recipe.optimizer", "adam"), "spec.task.recipe.learningRate", "0.07"))
+    """The product of 0.07 and 0.01 has a tail of digits in doubles, which no file shows."""
+    hyperparameters = [
+        {**a_search()["spec"]["searchSpace"]["hyperparameters"][0], "rateFactors": {"adam": "0.01"}, "default": "0.07"},
+        {"name": "optimizer", "categorical": {"choices": ["sgd", "adam"]}, "default": "adam"},
+    ]
+    search, space = accept(changed(a_search(), "spec.searchSpace.hyperparameters", hyperparameters))
 
     assert recipe_of(search.spec, space, space.default).record()["learningRate"] == "0.0007"

@@ -13,6 +13,7 @@ from autohas_api.algorithms.stage_plan import StagePlan
 from autohas_api.budget.plan import plan_stages
 from autohas_api.budget.stage_steps import stage_steps
 from autohas_api.space.decisions import Configuration, Role, Space
+from autohas_api.space.rates import shared_rate
 from autohas_api.spec.search import Search
 from autohas_trainer.cli.devices import choose_device
 from autohas_trainer.cli.memory import training_bytes
@@ -117,8 +118,9 @@ def _print_plan(search: Search, space: Space, plan: StagePlan, console: Console)
         console,
         f"  {'together':<9}{total:>9,} steps planned: {plan.predicted_trainings:.2f} trainings of {search.spec.training.steps:,} steps",
     )
-    if (warning := short_supernet(search.spec, space, plan)) is not None:
-        _say(console, f"warning: {warning}")
+    for warning in (short_supernet(search.spec, space, plan), shared_rate(search.spec)):
+        if warning is not None:
+            _say(console, f"warning: {warning}")
 
 
 def _seconds_per_step(problem: Problem) -> float | None:

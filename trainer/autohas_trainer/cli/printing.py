@@ -11,6 +11,7 @@ from rich.table import Table
 from autohas_api.base.scoring import metric_text
 from autohas_api.base.spec_errors import SpecError
 from autohas_api.base.yaml_file import Document, explained
+from autohas_api.space.rates import value_text
 from autohas_trainer.reporting.sinks.bar import duration
 from autohas_trainer.reporting.sinks.files import ENDINGS, Finished, cost_text
 
@@ -67,7 +68,7 @@ def _configuration(found: Finished) -> Table:
     for decision in found.space.decisions:
         if not found.space.is_active(decision, outcome.configuration):
             continue
-        chosen, default = outcome.configuration[decision.name], outcome.default[decision.name]
+        chosen, default = (value_text(found.search.spec, values, decision.name) for values in (outcome.configuration, outcome.default))
         is_same = chosen == default
         table.add_row(decision.name, chosen, default, style="dim" if is_same else "bold")
     return table

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Final
 
 from autohas_api.accept.plan_check import short_supernet
+from autohas_api.space.rates import shared_rate
 from autohas_api.wire.messages import StopReason
 from autohas_trainer.engine.search_state import Board
 
-__all__ = ["report_unspent", "warn_of_short_stages"]
+__all__ = ["report_unspent", "warn_at_start"]
 
 _WHY: Final = {
     StopReason.GOAL_REACHED: "the goal ended the search",
@@ -18,9 +19,11 @@ _WHY: Final = {
 }
 
 
-def warn_of_short_stages(board: Board) -> None:
-    """Before the first step: the supernet's share may be too little for its decisions."""
+def warn_at_start(board: Board) -> None:
+    """Before the first step: optimizers may share a rate, and the supernet's share may be too little for its decisions."""
     problem = board.problem
+    if (text := shared_rate(problem.spec)) is not None:
+        board.notify("SharedLearningRate", text)
     if (text := short_supernet(problem.spec, problem.space, problem.plan)) is not None:
         board.notify("SupernetShort", text)
 

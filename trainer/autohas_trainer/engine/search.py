@@ -20,7 +20,7 @@ from autohas_api.spec.search import Search
 from autohas_api.wire.messages import CheckpointInfo
 from autohas_trainer.engine.accounting.costs import stopwatch
 from autohas_trainer.engine.accounting.ledger import Ledger
-from autohas_trainer.engine.budget_notices import report_unspent, warn_of_short_stages
+from autohas_trainer.engine.budget_notices import report_unspent, warn_at_start
 from autohas_trainer.engine.candidate_faults import default_failed, device_faults, fault_key, leaving_out_at_next_start
 from autohas_trainer.engine.checkpointing.checkpoint import Checkpoint, CheckpointStore
 from autohas_trainer.engine.checkpointing.origin import Origin
@@ -137,12 +137,12 @@ def _load(job: Job, sink: Sink) -> Problem:
 
 
 def _begin(keeper: _Keeper, clocks: Clocks) -> None:
-    """Before step 0: say what became of the data and what the budget is too short for, learn the costs, write the first checkpoint."""
+    """Before step 0: say what became of the data and what the file warns of, learn the costs, write the first checkpoint."""
     board = keeper.board
     if notes := board.problem.splits.notes:
         board.notify("DataConverted", "; ".join(notes))
     _learn_costs(board, clocks)
-    warn_of_short_stages(board)
+    warn_at_start(board)
     keeper.stages[0].begin()
     keeper.save(0)
 

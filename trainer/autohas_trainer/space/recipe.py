@@ -5,21 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal, cast
+from typing import Literal, cast
 
-from autohas_api.base.decimals import exact_decimal, rounded, significant_digits
+from autohas_api.base.decimals import exact_decimal
 from autohas_api.space.decisions import Configuration, Role, Space, recipe_value
+from autohas_api.space.rates import optimizer_rate
 from autohas_api.spec.hyperparameters import KNOWN
 from autohas_api.spec.search import Spec
 
-__all__ = ["RATE_FACTORS", "TrainingRecipe", "path_of", "rate_of_recipe", "recipe_of"]
-
-
-RATE_FACTORS: Final[Mapping[str, float]] = {"sgd": 1.0, "rmsprop": 0.01, "adam": 0.01}
-"""What a learning rate is multiplied by: normalised steps need a hundredth of SGD's rate, roughly."""
-
-_FEWEST_DIGITS: Final = 6
-_MOST_DIGITS: Final = 17
+__all__ = ["TrainingRecipe", "path_of", "recipe_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +40,7 @@ class TrainingRecipe:
         return {
             "batchSize": self.batch_size,
             "optimizer": self.optimizer,
-            "learningRate": _absolute_rate(self.learning_rate, self.optimizer),
+            "learningRate": exact_decimal(self.learning_rate),
             "weightDecay": exact_decimal(self.weight_decay),
             "momentum": exact_decimal(self.momentum),
             "dropout": exact_decimal(self.dropout),
@@ -56,19 +50,6 @@ class TrainingRecipe:
             "warmupFraction": exact_decimal(self.warmup_fraction),
             "steps": self.steps,
         }
-
-
-def rate_of_recipe(absolute: str, optimizer: str) -> str:
-    """The `learningRate` of a recipe for the absolute rate of a config.yaml, with as many digits: 0.0007 of adam is 0.07."""
-    factor = RATE_FACTORS.get(optimizer, 1.0)
-    return absolute if factor == 1.0 else rounded(float(absolute) / factor, max(_FEWEST_DIGITS, significant_digits(absolute)))
-
-
-def _absolute_rate(rate: float, optimizer: str) -> str:
-    """The shortest text from which `rate_of_recipe` finds the way back to the bit: a factor's product has a tail of digits."""
-    factor = RATE_FACTORS[optimizer]
-    texts = (rounded(rate, digits) for digits in range(_FEWEST_DIGITS, _MOST_DIGITS + 1))
-    return next((text for text in texts if float(rate_of_recipe(text, optimizer)) * factor == rate), exact_decimal(rate))
 
 
 def path_of(space: Space, configuration: Configuration) -> Mapping[str, str]:
@@ -86,7 +67,7 @@ def recipe_of(spec: Spec, space: Space, configuration: Configuration) -> Trainin
     return TrainingRecipe(
         batch_size=batch_size,
         optimizer=optimizer,
-        learning_rate=float(value["learning_rate"]) * RATE_FACTORS[optimizer],
+        learning_rate=optimizer_rate(spec, optimizer, searched.get("learning_rate")),
         weight_decay=float(value["weight_decay"]),
         momentum=float(value["momentum"]),
         dropout=float(value["dropout"]),

@@ -19,6 +19,7 @@ from autohas_api.base import yaml_file
 from autohas_api.base.scoring import METRICS, gain, metric_text
 from autohas_api.base.streams import readable
 from autohas_api.space.decisions import Decision, Role
+from autohas_api.space.rates import value_text
 from autohas_api.wire.messages import Stage
 from autohas_trainer.atomic_file import write_whole
 from autohas_trainer.errors import DataError
@@ -152,11 +153,12 @@ def _gain_text(found: Finished) -> str:
 def _decision_row(found: Finished, decision: Decision) -> _DecisionRow:
     chosen, default = found.outcome.configuration[decision.name], found.outcome.default[decision.name]
     choices = _with_default(decision.choices, default)
+    texts = [value_text(found.search.spec, values, decision.name) for values in (found.outcome.configuration, found.outcome.default)]
     shown = {(True, True): "chosen default", (True, False): "chosen", (False, True): "default", (False, False): ""}
     return _DecisionRow(
         name=decision.name,
-        chosen=chosen,
-        default=default,
+        chosen=texts[0],
+        default=texts[1],
         choices=tuple((c, shown[c == chosen, c == default]) for c in choices),
         is_hyperparameter=decision.role is not Role.ARCHITECTURE,
         is_active=found.space.is_active(decision, found.outcome.configuration),
