@@ -255,8 +255,10 @@ class NoticeReason(_Explained):
     )
     SHARED_LEARNING_RATE = (
         "SharedLearningRate",
-        "one range of `learning_rate` (or the recipe's rate) serves sgd and adam or rmsprop, whose usual rates are about a hundredth of sgd's:"
-        " give `rateFactors`; the condition Accepted has the same sentence",
+        (
+            "one range of `learning_rate` (or the recipe's rate) serves sgd and adam or rmsprop, whose usual rates are about a hundredth of"
+            " sgd's: give `rateFactors`; the condition Accepted has the same sentence"
+        ),
     )
     BUDGET_MOVED = (
         "BudgetMoved",
