@@ -88,7 +88,7 @@ def test_without_architecture_only_hyperparameters_are_searched() -> None:
     assert [d.name for d in space.searched()] == ["learning_rate", "weight_decay"]
 
 
-def test_an_custom_models_decisions_are_those_that_the_spec_lists() -> None:
+def test_a_custom_models_decisions_are_those_that_the_spec_lists() -> None:
     """Nobody else knows them: names, choices, defaults and conditions as listed, parents first, and the result expands with them."""
     width = {"name": "width", "choices": ["8", "16"], "default": "16", "when": {"decision": "kind", "values": ["wide"]}}
     listed = [width, {"name": "kind", "choices": ["wide", "slim"], "default": "slim"}]
@@ -101,7 +101,7 @@ def test_an_custom_models_decisions_are_those_that_the_spec_lists() -> None:
     assert not space.is_active(space.decisions[3], space.as_mapping(space.default))
 
 
-def test_an_custom_hyperparameter_is_a_training_one() -> None:
+def test_a_custom_hyperparameter_is_a_training_one() -> None:
     """A one-step reward cannot see it, so it is searched in lanes."""
     noise = {"name": "noise", "continuous": {"min": "0", "max": "1", "numBases": 2}, "default": "0.5"}
     document = changed(a_search(), "spec.task.data", {"entrypoint": "a.b:C"})

@@ -34,7 +34,7 @@ from engine_fixtures import Killed, MemorySink, search
 EXAMPLE = Path(__file__).parents[3] / "examples" / "07-custom-model"
 
 
-def test_an_custom_model_on_own_data_is_searched_whole(tmp_path: Path) -> None:
+def test_a_custom_model_on_own_data_is_searched_whole(tmp_path: Path) -> None:
     """Hyperparameters and the model's decisions are searched; the saved model is the one that build makes."""
     outcome = search(custom_search(), tmp_path, MemorySink()).result
 

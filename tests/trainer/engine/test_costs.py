@@ -187,7 +187,7 @@ def test_networks_that_take_tokens_are_counted_and_timed() -> None:
     assert stopwatch(tokens, iter(range(1000)).__next__)(network) == 1000.0
 
 
-def test_an_custom_model_is_counted_by_hooks_or_refused_by_name() -> None:
+def test_a_custom_model_is_counted_by_hooks_or_refused_by_name() -> None:
     """The example's own model in whole; one whose weights stand in no known layer ends with exit 78's sentence."""
     document = changed(small_search(), "spec.task.model", {"entrypoint": "custom_code_fixtures:Linear"})
     document = changed(document, "spec.task.data", {"entrypoint": "custom_code_fixtures:Data"})

@@ -147,9 +147,9 @@ class CustomModel:
 
     def _read_decisions(self) -> tuple[TemplateDecision, ...]:
         with speaking_for(self._who, "decisions()"):
-            decisions = list(self._model.decisions())
+            declared = list(self._model.decisions())
         decisions = []
-        for position, decision in enumerate(decisions):
+        for position, decision in enumerate(declared):
             try:
                 read = ArchitectureDecision.model_validate(decision)
             except ValidationError as error:
