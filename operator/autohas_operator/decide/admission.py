@@ -102,8 +102,12 @@ def is_relabelled(search: SearchRecord, job: JobRecord) -> bool:
 
 def has_been_admitted(job: JobRecord, previous: Status) -> bool:
     """Whether a queue has ever let this Job go, or none has ever held it."""
-    was = verdict_of(previous, ConditionType.ADMITTED)
-    return not job.is_suspended or job.resumed_s is not None or (was is not None and was.reason in (Reason.QUOTA_RESERVED, Reason.EVICTED))
+    before = verdict_of(previous, ConditionType.ADMITTED)
+    return (
+        not job.is_suspended
+        or job.resumed_s is not None
+        or (before is not None and before.reason in (Reason.QUOTA_RESERVED, Reason.EVICTED))
+    )
 
 
 def admitted_verdict(search: SearchRecord, job: JobRecord | None, previous: Status, now_s: float) -> Verdict:
@@ -116,12 +120,12 @@ def admitted_verdict(search: SearchRecord, job: JobRecord | None, previous: Stat
 
 
 def _judge_admission(job: JobRecord | None, previous: Status, now_s: float) -> Verdict:
-    was = verdict_of(previous, ConditionType.ADMITTED)
+    before = verdict_of(previous, ConditionType.ADMITTED)
     if job is None or job.is_deleting:
         return Verdict(status="Unknown", reason=Reason.NO_JOB, message="no Job asks for quota")
     if job.is_suspended:
         return _judge_held_job(job, previous, now_s)
-    if job.resumed_s is not None or (was is not None and was.reason in _QUEUED):
+    if job.resumed_s is not None or (before is not None and before.reason in _QUEUED):
         return Verdict(status="True", reason=Reason.QUOTA_RESERVED, message=f"Job {job.name} may run{_name_queue(job)}")
     if job.queue:
         message = f"the label names queue {job.queue}, but nothing suspended Job {job.name}: is Kueue installed?"
@@ -130,8 +134,8 @@ def _judge_admission(job: JobRecord | None, previous: Status, now_s: float) -> V
 
 
 def _judge_held_job(job: JobRecord, previous: Status, now_s: float) -> Verdict:
-    was = verdict_of(previous, ConditionType.ADMITTED)
-    if was is not None and (was.reason == Reason.EVICTED or (was.status == "True" and was.reason == Reason.QUOTA_RESERVED)):
+    before = verdict_of(previous, ConditionType.ADMITTED)
+    if before is not None and (before.reason == Reason.EVICTED or (before.status == "True" and before.reason == Reason.QUOTA_RESERVED)):
         reason, message = (
             Reason.EVICTED,
             f"Job {job.name} lost its quota{_name_queue(job)} and {continuation(previous)} when it gets another",
@@ -154,7 +158,7 @@ def _name_queue(job: JobRecord) -> str:
 
 def suspended_verdict(phase: Phase, previous: Status, *, is_wanted: bool) -> Verdict:
     """Whether the search is at rest because a person wants it."""
-    was = verdict_of(previous, ConditionType.SUSPENDED)
+    before = verdict_of(previous, ConditionType.SUSPENDED)
     if phase is Phase.SUSPENDED:
         if previous.checkpoint is None:
             left = "nothing has been trained; set spec.suspend to false to go on"
@@ -166,6 +170,6 @@ def suspended_verdict(phase: Phase, previous: Status, *, is_wanted: bool) -> Ver
     is_at_work = phase not in (Phase.SUCCEEDED, Phase.FAILED, Phase.REJECTED)
     if is_wanted and is_at_work:
         return Verdict(status="False", reason=Reason.SUSPENDING, message="spec.suspend is true; the trainer is being stopped")
-    if is_at_work and was is not None and was.reason in (Reason.SUSPEND_REQUESTED, Reason.SUSPENDING, Reason.RESUMED):
+    if is_at_work and before is not None and before.reason in (Reason.SUSPEND_REQUESTED, Reason.SUSPENDING, Reason.RESUMED):
         return Verdict(status="False", reason=Reason.RESUMED, message="the search goes on after it was suspended")
     return Verdict(status="False", reason=Reason.NOT_SUSPENDED, message="the search is not suspended")

@@ -75,7 +75,7 @@ def log_event(announcement: Announcement) -> str:
 
 def announce(before: Status, after: Status, report: Report | None) -> tuple[Announcement, ...]:
     """The events of one status change, in the order of what happened."""
-    told = (
+    changes = (
         *_announce_acceptance(before, after),
         *_announce_pause(before, after),
         *_announce_admission(before, after),
@@ -84,7 +84,7 @@ def announce(before: Status, after: Status, report: Report | None) -> tuple[Anno
         *_announce_notices(before, report),
         *_announce_end(before, after),
     )
-    return tuple(Announcement(type=a.type, reason=a.reason, message=clean(a.message, MAX_EVENT_MESSAGE)) for a in told)
+    return tuple(Announcement(type=a.type, reason=a.reason, message=clean(a.message, MAX_EVENT_MESSAGE)) for a in changes)
 
 
 def _find_change(before: Status, after: Status, kind: ConditionType) -> Verdict | None:

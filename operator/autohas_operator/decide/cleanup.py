@@ -66,8 +66,8 @@ def _config_maps(observed: Observed, status: Status, last: JobRecord) -> tuple[s
 def _has_ended(job: JobRecord, observed: Observed) -> bool:
     """The Job controller said so, or the trainer has and the Job controller will."""
     pods = observed.pods_of(job)
-    said = job.is_complete or job.failure is not None
-    return said or policy.successful_pod(pods) is not None or policy.certain_failure(job, pods) is not None
+    is_over = job.is_complete or job.failure is not None
+    return is_over or policy.successful_pod(pods) is not None or policy.certain_failure(job, pods) is not None
 
 
 def _is_held(job: JobRecord, observed: Observed) -> bool:

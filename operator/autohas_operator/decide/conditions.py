@@ -28,8 +28,10 @@ class Verdict:
 
 def verdict_of(status: Status, kind: ConditionType) -> Verdict | None:
     """What the status says already."""
-    found = next((c for c in status.conditions if c.type == kind), None)
-    return None if found is None else Verdict(status=found.status, reason=StoredReason(found.reason), message=found.message)
+    condition = next((c for c in status.conditions if c.type == kind), None)
+    if condition is None:
+        return None
+    return Verdict(status=condition.status, reason=StoredReason(condition.reason), message=condition.message)
 
 
 def last_flip_s(status: Status, *kinds: ConditionType) -> float | None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from autohas_api.spec.search import Spec
+from autohas_api.wire.messages import MAX_COUNT
 from autohas_api.wire.reasons import Reason
 from autohas_api.wire.status import ConditionType, Status
 from autohas_operator.decide import policy
@@ -17,9 +18,6 @@ from autohas_operator.decide.conditions import is_durable, last_flip_s, verdict_
 from autohas_operator.decide.policy import Ending
 from autohas_operator.records.observed import JobRecord, Observed
 from autohas_operator.wording import duration
-
-_MOST: Final = 2**53 - 1
-"""The largest whole number that the schema takes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,11 +83,11 @@ def _check_start_deadline(context: JobContext) -> Ending | None:
 
 
 def _check_interruptions(context: JobContext) -> Ending | None:
-    most = context.spec.failure_policy.max_interruptions
-    seen = num_interruptions(context.job, context.observed, context.previous, is_suspended=context.spec.suspend)
-    if most is None or seen <= most:
+    limit = context.spec.failure_policy.max_interruptions
+    interruptions = num_interruptions(context.job, context.observed, context.previous, is_suspended=context.spec.suspend)
+    if limit is None or interruptions <= limit:
         return None
-    message = f"the search was interrupted {seen} times, more than failurePolicy.maxInterruptions allows ({most})"
+    message = f"the search was interrupted {interruptions} times, more than failurePolicy.maxInterruptions allows ({limit})"
     message += "; its checkpoints are kept" if is_durable(context.previous) else ""
     return Ending(reason=Reason.INTERRUPTION_LIMIT, message=message)
 
@@ -119,9 +117,9 @@ def num_interruptions(job: JobRecord, observed: Observed, previous: Status, *, i
     Pods that were evicted may be gone, so starts (counted by the trainers on their claim, else by their reports) tell more than
     pods do. A trainer that ends because its search is suspended was not interrupted, whenever its end is seen.
     """
-    known = max(previous.interruptions or 0, job.interruptions_before)
+    earlier = max(previous.interruptions or 0, job.interruptions_before)
     if job.is_deleting and (is_suspended or _was_suspended(previous)):
-        return known
+        return earlier
     pods, report = observed.pods_of(job), observed.report
     reported = report.progress.starts if report is not None and report.progress is not None else 0
     starts = max(previous.starts or 0, reported) - job.starts_before
@@ -132,4 +130,4 @@ def num_interruptions(job: JobRecord, observed: Observed, previous: Status, *, i
     num_succeeded = 1 if policy.successful_pod(pods) is not None else 0
     num_seen = sum(policy.is_interruption(pod) and pod.end is not None for pod in pods)
     counted = max(num_seen, starts - num_alive - num_failed - num_succeeded)
-    return min(max(known, job.interruptions_before + counted), _MOST)
+    return min(max(earlier, job.interruptions_before + counted), MAX_COUNT)

@@ -105,9 +105,9 @@ def apply_rules(context: Context) -> Outcome:
         _replace_unpullable,
     )
     for rule in rules:
-        decided = rule(context, job)
-        if decided is not None:
-            return decided
+        outcome = rule(context, job)
+        if outcome is not None:
+            return outcome
     going_on = _await_completion(context, job) or judge_readiness(job, context.observed, context.previous, context.now_s)
     limit_s = next_limit_s(_job_context(context, job, going_on))
     touch_s = policy.next_touch_s(job, context.observed.pods_of(job), epoch(context.previous.last_report_time))
@@ -115,13 +115,13 @@ def apply_rules(context: Context) -> Outcome:
     rest_s = None if touch_s is None else max(policy.TERMINATION_REQUEUE_S, touch_s - context.now_s)
     requeue_after_s = min((s for s in (going_on.requeue_after_s, limit_s, rest_s) if s is not None), default=None)
     going_on = replace(going_on, requeue_after_s=requeue_after_s)
-    return Outcome(readiness=going_on, action=action, attempt=job.attempt, image=job.image, reason=_succeeded_reason(context, job))
+    return _keep_job(context, job, going_on, action=action)
 
 
-def block(context: Context, decided: Outcome, blocker: Blocker) -> Outcome:
+def block(context: Context, outcome: Outcome, blocker: Blocker) -> Outcome:
     """The API server refused the action: what it says is shown, nothing is noted as done, and it is tried again, ever more seldom."""
-    attempted = decided.action if isinstance(decided.action, CreateAttempt) else None
-    phase = decided.readiness.phase
+    attempted = outcome.action if isinstance(outcome.action, CreateAttempt) else None
+    phase = outcome.readiness.phase
     if attempted is not None:
         late = end_without_job(context.search.spec, context.previous, f"{blocker.reason}: {blocker.message}", context.now_s)
         if late is not None:
@@ -133,8 +133,8 @@ def block(context: Context, decided: Outcome, blocker: Blocker) -> Outcome:
     if due_s is not None:
         requeue_after_s = min(requeue_after_s, max(0.0, due_s - context.now_s))
     shown = not_ready(phase, blocker.reason, blocker.message, requeue_after_s)
-    attempt, image = (None, None) if attempted is not None else (decided.attempt, decided.image)
-    reason = _succeeded_reason(context, None) if attempted is not None else decided.reason
+    attempt, image = (None, None) if attempted is not None else (outcome.attempt, outcome.image)
+    reason = _succeeded_reason(context, None) if attempted is not None else outcome.reason
     return Outcome(readiness=shown, attempt=attempt, image=image, reason=reason)
 
 
@@ -163,9 +163,9 @@ def _choose_number(context: Context) -> int:
 
     Labels of pods are anybody's to write, so a number far beyond ours is no trace.
     """
-    known = context.previous.attempt or 0
+    newest = context.previous.attempt or 0
     labelled = (pod.attempt for pod in context.observed.pods if pod.search_uid == context.observed.search.uid)
-    first = max([known, *(number for number in labelled if number <= known + _MOST_LOST_ATTEMPTS)]) + 1
+    first = max([newest, *(number for number in labelled if number <= newest + _MOST_LOST_ATTEMPTS)]) + 1
     return next(number for number in count(first) if number not in context.observed.taken)
 
 
@@ -223,7 +223,7 @@ def _await_deletion(context: Context, job: JobRecord) -> Outcome | None:
     )
     if lost is not None and lost.verdict.reason == Reason.NODE_UNREACHABLE:
         waiting = lost
-    return Outcome(readiness=waiting, attempt=job.attempt, image=job.image, reason=_succeeded_reason(context, job))
+    return _keep_job(context, job, waiting)
 
 
 def _end(context: Context, job: JobRecord) -> Outcome | None:
@@ -243,19 +243,25 @@ def _end(context: Context, job: JobRecord) -> Outcome | None:
 
 def _replace_spoiled(context: Context, job: JobRecord) -> Outcome | None:
     """A Job that pods have ended which count for nothing."""
-    found = judge_spoiled(job, context.observed, context.previous, is_suspended=context.search.spec.suspend)
-    if found is None:
+    spoiled = judge_spoiled(job, context.observed, context.previous, is_suspended=context.search.spec.suspend)
+    if spoiled is None:
         return None
-    waiting, is_replaced = found
-    if is_replaced:
-        return _delete(context, job, waiting)
-    return Outcome(readiness=waiting, attempt=job.attempt, image=job.image, reason=_succeeded_reason(context, job))
+    waiting, is_replaced = spoiled
+    return _delete(context, job, waiting) if is_replaced else _keep_job(context, job, waiting)
 
 
-def _delete(context: Context, job: JobRecord, waiting: Readiness) -> Outcome:
+def _delete(context: Context, job: JobRecord, waiting: Readiness, *, failures: int | None = None) -> Outcome:
     """The Job goes; whatever it had counted stays in status."""
-    waiting, action = replace(waiting, requeue_after_s=policy.TERMINATION_REQUEUE_S), DeleteJob(name=job.name, uid=job.uid)
-    return Outcome(readiness=waiting, action=action, attempt=job.attempt, image=job.image, reason=_succeeded_reason(context, job))
+    waiting = replace(waiting, requeue_after_s=policy.TERMINATION_REQUEUE_S)
+    return _keep_job(context, job, waiting, action=DeleteJob(name=job.name, uid=job.uid), failures=failures)
+
+
+def _keep_job(
+    context: Context, job: JobRecord, readiness: Readiness, *, action: DeleteJob | TouchJob | None = None, failures: int | None = None
+) -> Outcome:
+    """The search goes on with this Job, or waits for its deletion."""
+    reason = _succeeded_reason(context, job)
+    return Outcome(readiness=readiness, action=action, attempt=job.attempt, image=job.image, reason=reason, failures=failures)
 
 
 def _finish(ending: Ending, job: JobRecord, pods: tuple[PodRecord, ...] = ()) -> Outcome:
@@ -274,14 +280,14 @@ def _recover_result(context: Context, job: JobRecord) -> Outcome | None:
     silent = policy.successful_pod(context.observed.pods_of(job))
     if not job.is_complete and (silent is None or not is_held(silent, context.now_s)):
         return None
-    was, attempt = _succeeded_reason(context, job), context.previous.attempt or 0
-    if was == Reason.RECOVERING_RESULT:
+    before, attempt = _succeeded_reason(context, job), context.previous.attempt or 0
+    if before == Reason.RECOVERING_RESULT:
         message = f"attempt {job.attempt} is complete like the one before it, but the result of neither could be read"
         return _finish(Ending(reason=Reason.RESULT_MISSING, message=message), job)
     waiting = not_ready(
         Phase.FINALIZING, Reason.RESULT_MISSING, f"Job {job.name} is complete, but left no result; it is repeated once", 0.0
     )
-    is_noted = was == Reason.RESULT_MISSING and attempt == job.attempt
+    is_noted = before == Reason.RESULT_MISSING and attempt == job.attempt
     action = DeleteJob(name=job.name, uid=job.uid) if is_noted else None
     return Outcome(readiness=waiting, action=action, attempt=job.attempt, image=job.image, reason=Reason.RESULT_MISSING)
 
@@ -324,8 +330,7 @@ def _requeue(context: Context, job: JobRecord) -> Outcome | None:
         return None
     message = f"Job {job.name} was made with other labels or annotations for Kueue and was never admitted; it is replaced"
     waiting = not_ready(Phase.QUEUED, Reason.QUEUE_CHANGED, message, policy.TERMINATION_REQUEUE_S)
-    action = DeleteJob(name=job.name, uid=job.uid)
-    return Outcome(readiness=waiting, action=action, attempt=job.attempt, image=job.image, reason=_succeeded_reason(context, job))
+    return _delete(context, job, waiting)
 
 
 def _replace(context: Context, job: JobRecord) -> Outcome | None:
@@ -334,26 +339,22 @@ def _replace(context: Context, job: JobRecord) -> Outcome | None:
     Why, and what its failures have used up of backoffLimit, is written to status before it is deleted: its pods may vanish first.
     """
     pods = context.observed.pods_of(job)
-    found = find_replacement(job, pods, context.previous, context.now_s)
-    if found is None:
+    replacement = find_replacement(job, pods, context.previous, context.now_s)
+    if replacement is None:
         return None
     failures = job.failures_before + policy.num_failures(job, pods)
-    is_noted = failures == (context.previous.failures or 0) and _previous_ready_reason(context) == found.readiness.verdict.reason
-    action = DeleteJob(name=job.name, uid=job.uid) if found.rest_s <= 0 and is_noted else None
-    return Outcome(
-        readiness=replace(found.readiness, requeue_after_s=policy.TERMINATION_REQUEUE_S if action is not None else max(0.0, found.rest_s)),
-        action=action,
-        attempt=job.attempt,
-        image=job.image,
-        reason=_succeeded_reason(context, job),
-        failures=failures,
-    )
+    has_reason = _previous_ready_reason(context) == replacement.readiness.verdict.reason
+    is_noted = has_reason and failures == (context.previous.failures or 0)
+    if replacement.rest_s <= 0 and is_noted:
+        return _delete(context, job, replacement.readiness, failures=failures)
+    waiting = replace(replacement.readiness, requeue_after_s=max(0.0, replacement.rest_s))
+    return _keep_job(context, job, waiting, failures=failures)
 
 
 def _previous_ready_reason(context: Context) -> str:
     """Reason of TrainerReady as status has it."""
-    was = verdict_of(context.previous, ConditionType.TRAINER_READY)
-    return was.reason if was is not None else ""
+    before = verdict_of(context.previous, ConditionType.TRAINER_READY)
+    return before.reason if before is not None else ""
 
 
 def _recreate(context: Context, job: JobRecord) -> Outcome | None:
@@ -403,8 +404,8 @@ def _await_completion(context: Context, job: JobRecord) -> Readiness | None:
 
 def _succeeded_reason(context: Context, job: JobRecord | None) -> Reason | None:
     """A repetition stays one until the search ends, whoever restarts in between."""
-    was = verdict_of(context.previous, ConditionType.SUCCEEDED)
-    if was is None or was.reason not in (Reason.RESULT_MISSING, Reason.RECOVERING_RESULT):
+    before = verdict_of(context.previous, ConditionType.SUCCEEDED)
+    if before is None or before.reason not in (Reason.RESULT_MISSING, Reason.RECOVERING_RESULT):
         return None
     is_next = job is not None and job.attempt > (context.previous.attempt or 0)
-    return Reason.RECOVERING_RESULT if is_next else Reason(was.reason)
+    return Reason.RECOVERING_RESULT if is_next else Reason(before.reason)

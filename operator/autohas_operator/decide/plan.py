@@ -10,7 +10,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Any
 
 from autohas_api.accept.acceptance import accept
 from autohas_api.base.names import ANNOTATION_PAUSED, ExitCode
@@ -81,28 +80,27 @@ def plan(observed: Observed, previous: Status, pods: PodSettings, now_s: float) 
         return _plan_finished(observed, previous, now_s)
     if record.is_paused:
         return _plan_paused(observed, previous, now_s)
-    judged = _judge(record.document, has_begun=previous.attempt is not None)
-    if isinstance(judged, Verdict):
-        return _reject(observed, previous, judged, now_s)
-    search, space = judged
+    judgement = _judge(record.document, has_begun=previous.attempt is not None)
+    if isinstance(judgement, Verdict):
+        return _reject(observed, previous, judgement, now_s)
+    search, space = judgement
     recognized = recognize(observed, previous, search, pods)
     context = Context(search=search, space=space, observed=recognized.observed, previous=previous, pods=pods, now_s=now_s)
-    decided = _decide(context)
-    return replace(decided, strays=recognized.strays, warnings=recognized.warnings)
+    return replace(_decide(context), strays=recognized.strays, warnings=recognized.warnings)
 
 
 def _decide(context: Context) -> Plan:
     """The decision about a search that can be read, from what counts as its Job and pods."""
     observed, previous, blocker = context.observed, context.previous, context.observed.blocker
-    refused = _find_refusal(context)
-    if refused is not None and not context.search.spec.suspend:
-        return _reject(observed, previous, refused, context.now_s)
+    refusal = _find_refusal(context)
+    if refusal is not None and not context.search.spec.suspend:
+        return _reject(observed, previous, refusal, context.now_s)
     report = continue_counts(observed.report, previous, observed.pods, context.search.spec)
     context = replace(context, observed=replace(observed, report=report))
-    decided = apply_rules(context)
-    if blocker is not None and decided.action is not None:
-        decided = block(context, decided, blocker)
-    return _publish(context, decided)
+    outcome = apply_rules(context)
+    if blocker is not None and outcome.action is not None:
+        outcome = block(context, outcome, blocker)
+    return _publish(context, outcome)
 
 
 _PAUSED = Verdict(
@@ -116,23 +114,23 @@ _NOT_PAUSED = Verdict(status="False", reason=Reason.NOT_PAUSED, message=f"the an
 def _plan_finished(observed: Observed, previous: Status, now_s: float) -> Plan:
     """A search that has ended: its status stays, its children go when their time has come, unless it is paused."""
     pause = _PAUSED if observed.search.is_paused else _NOT_PAUSED
-    is_said = verdict_of(previous, ConditionType.RECONCILIATION_PAUSED) == pause and len(previous.conditions) == len(ConditionType)
-    status = previous if is_said else _keep_conditions(observed, previous, pause, now_s)
-    status = status.model_copy(update={"observed_generation": observed.search.generation})
-    told = announce(previous, status, None)
+    is_current = verdict_of(previous, ConditionType.RECONCILIATION_PAUSED) == pause and len(previous.conditions) == len(ConditionType)
+    status = previous if is_current else _keep_conditions(observed, previous, pause, now_s)
+    status = status.replace(observed_generation=observed.search.generation)
+    events = announce(previous, status, None)
     if observed.search.is_paused:
-        return Plan(status=status, announcements=told)
-    judged = _judge(observed.search.document, has_begun=True)
-    if isinstance(judged, Verdict):
-        return Plan(status=status, announcements=told)  # of a version that this operator does not know: nothing is deleted on a guess
-    action, requeue_after_s = plan_cleanup(judged[0], observed, previous, now_s)
-    return Plan(status=status, action=action, announcements=told, requeue_after_s=requeue_after_s)
+        return Plan(status=status, announcements=events)
+    judgement = _judge(observed.search.document, has_begun=True)
+    if isinstance(judgement, Verdict):
+        return Plan(status=status, announcements=events)  # of a version that this operator does not know: nothing is deleted on a guess
+    action, requeue_after_s = plan_cleanup(judgement[0], observed, previous, now_s)
+    return Plan(status=status, action=action, announcements=events, requeue_after_s=requeue_after_s)
 
 
 def _plan_paused(observed: Observed, previous: Status, now_s: float) -> Plan:
     """Nothing is done and nothing else is said: what the other conditions say was true when the annotation was set."""
     status = _keep_conditions(observed, previous, _PAUSED, now_s)
-    status = status.model_copy(update={"phase": previous.phase or Phase.PENDING})
+    status = status.replace(phase=previous.phase or Phase.PENDING)
     return Plan(status=status, announcements=announce(previous, status, None))
 
 
@@ -145,7 +143,7 @@ def _keep_conditions(observed: Observed, previous: Status, pause: Verdict, now_s
         verdicts = add_summary(previous.phase, verdicts)
     verdicts[ConditionType.RECONCILIATION_PAUSED] = pause
     conditions = merge_conditions(previous, verdicts, generation, now_s)
-    return previous.model_copy(update={"observed_generation": generation, "conditions": conditions})
+    return previous.replace(observed_generation=generation, conditions=conditions)
 
 
 def _find_refusal(context: Context) -> Verdict | None:
@@ -186,68 +184,75 @@ def _reject(observed: Observed, previous: Status, accepted: Verdict, now_s: floa
     }
     generation = observed.search.generation
     conditions = merge_conditions(previous, add_summary(Phase.REJECTED, verdicts), generation, now_s)
-    update = {"phase": Phase.REJECTED, "observed_generation": generation, "conditions": conditions}
-    status = previous.model_copy(update=update)
+    status = previous.replace(phase=Phase.REJECTED, observed_generation=generation, conditions=conditions)
     # What the API server refused may be accepted once somebody has mended a policy; what the spec says wrong is mended by an edit.
     requeue_after_s = policy.retry_s(last_flip_s(status, ConditionType.ACCEPTED), now_s) if observed.blocker is not None else None
     return Plan(status=status, announcements=announce(previous, status, None), requeue_after_s=requeue_after_s)
 
 
-def _publish(context: Context, decided: Outcome) -> Plan:
+def _publish(context: Context, outcome: Outcome) -> Plan:
     """The status that says all this, its events, and when time alone will change it."""
     previous, report = context.previous, context.observed.report
-    status = _build_status(context, decided)
-    requeue_after_s = decided.readiness.requeue_after_s if decided.ending is None else 0.0  # there is something to clean up, now or later
-    is_last_word = apply_termination_messages(previous, _own_pods(context)) != previous  # its pod is soon gone: written now or never
-    if status != previous and is_progress_only(previous, status) and not is_last_word:
+    status = _build_status(context, outcome)
+    requeue_after_s = outcome.readiness.requeue_after_s if outcome.ending is None else 0.0  # to clean up
+    # The pod of a new termination message is soon deleted: it is written now or never.
+    has_termination_message = apply_termination_messages(previous, _own_pods(context)) != previous
+    if status != previous and is_progress_only(previous, status) and not has_termination_message:
         due_s = write_due_in_s(previous, context.now_s)
         if due_s > 0:
             status, requeue_after_s = previous, min(due_s, requeue_after_s if requeue_after_s is not None else due_s)
     return Plan(
         status=status,
-        action=decided.action,
+        action=outcome.action,
         announcements=announce(previous, status, report),
         requeue_after_s=requeue_after_s,
-        is_irreversible=decided.ending is not None or decided.reason is Reason.RESULT_MISSING,
+        is_irreversible=outcome.ending is not None or outcome.reason is Reason.RESULT_MISSING,
     )
 
 
-def _build_status(context: Context, decided: Outcome) -> Status:
-    previous, ending, generation = context.previous, decided.ending, context.observed.search.generation
-    update: dict[str, Any] = {"phase": decided.readiness.phase, "observed_generation": generation}
-    if decided.attempt is not None:
-        update["attempt"] = max(decided.attempt, previous.attempt or 0)
-        update["start_time"] = previous.start_time or timestamp(context.now_s)
-        update["trainer"] = _trainer_status(context, decided)
-        job = None if isinstance(decided.action, CreateAttempt) else context.observed.job
-        update["job_uid"] = job.uid if job is not None else None  # of a Job that is about to be made, `reconcile` notes it
-        update["lost_pods"] = (list(policy.lost_pods(job, _own_pods(context))) or None) if job is not None else None
-    if decided.failures is not None and decided.failures != (previous.failures or 0):
-        update["failures"] = decided.failures
-    status = apply_progress(previous.model_copy(update=update), context.observed.report)
+def _build_status(context: Context, outcome: Outcome) -> Status:
+    previous, ending, generation = context.previous, outcome.ending, context.observed.search.generation
+    status = previous.replace(phase=outcome.readiness.phase, observed_generation=generation)
+    if outcome.attempt is not None:
+        status = _apply_attempt(status, context, outcome, outcome.attempt)
+    if outcome.failures is not None and outcome.failures != (previous.failures or 0):
+        status = status.replace(failures=outcome.failures)
+    status = apply_progress(status, context.observed.report)
     if status.phase is not Phase.RUNNING:
-        status = status.model_copy(update={"eta": None})
-    status, heard = (apply_termination_messages(said, _own_pods(context)) for said in (status, previous))
+        status = status.replace(eta=None)
+    status, heard = (apply_termination_messages(earlier, _own_pods(context)) for earlier in (status, previous))
     if context.observed.job is not None:
         is_suspended = context.search.spec.suspend
-        counted = num_interruptions(context.observed.job, context.observed, heard, is_suspended=is_suspended)
-        status = status.model_copy(update={"interruptions": counted})
+        interruptions = num_interruptions(context.observed.job, context.observed, heard, is_suspended=is_suspended)
+        status = status.replace(interruptions=interruptions)
     if ending is not None:
-        done = {"best": ending.result.scores.test, "progress": "100%", "stage": Stage.EVALUATE.value} if ending.result is not None else {}
-        ended = {"completion_time": timestamp(context.now_s), "result": ending.result}
-        status = status.model_copy(update={**ended, **done})
+        status = status.replace(completion_time=timestamp(context.now_s), result=ending.result)
+    if ending is not None and ending.result is not None:
+        status = status.replace(best=ending.result.scores.test, progress="100%", stage=Stage.EVALUATE.value)
     verdicts = {
-        ConditionType.ACCEPTED: _judge_acceptance(context, status, decided),
-        ConditionType.ADMITTED: _judge_admission(context, decided),
-        ConditionType.TRAINER_READY: decided.readiness.verdict,
-        ConditionType.CHECKPOINT_READY: _judge_checkpoint(context, status, decided),
+        ConditionType.ACCEPTED: _judge_acceptance(context, status, outcome),
+        ConditionType.ADMITTED: _judge_admission(context, outcome),
+        ConditionType.TRAINER_READY: outcome.readiness.verdict,
+        ConditionType.CHECKPOINT_READY: _judge_checkpoint(context, status, outcome),
         ConditionType.CONVERGED: converged_verdict(previous, context.observed.report, ending),
         ConditionType.RECONCILIATION_PAUSED: _NOT_PAUSED,
         ConditionType.SUSPENDED: suspended_verdict(status.phase or Phase.PENDING, previous, is_wanted=context.search.spec.suspend),
-        **_end_verdicts(decided),
+        **_end_verdicts(outcome),
     }
     summed_up = add_summary(status.phase or Phase.PENDING, verdicts)
-    return status.model_copy(update={"conditions": merge_conditions(previous, summed_up, generation, context.now_s)})
+    return status.replace(conditions=merge_conditions(previous, summed_up, generation, context.now_s))
+
+
+def _apply_attempt(status: Status, context: Context, outcome: Outcome, attempt: int) -> Status:
+    """The status with what the Job at hand is, or the one that is about to be created: its uid is noted by `reconcile`."""
+    job = None if isinstance(outcome.action, CreateAttempt) else context.observed.job
+    return status.replace(
+        attempt=max(attempt, status.attempt or 0),
+        start_time=status.start_time or timestamp(context.now_s),
+        trainer=_trainer_status(context, outcome),
+        job_uid=job.uid if job is not None else None,
+        lost_pods=(list(policy.lost_pods(job, _own_pods(context))) or None) if job is not None else None,
+    )
 
 
 def _own_pods(context: Context) -> tuple[PodRecord, ...]:
@@ -256,57 +261,57 @@ def _own_pods(context: Context) -> tuple[PodRecord, ...]:
     return context.observed.pods_of(job) if job is not None else ()
 
 
-def _trainer_status(context: Context, decided: Outcome) -> TrainerStatus | None:
+def _trainer_status(context: Context, outcome: Outcome) -> TrainerStatus | None:
     """What the Job at hand runs, or the one that is about to be made."""
-    if not decided.image:
+    if not outcome.image:
         return context.previous.trainer
     job = context.observed.job
-    if isinstance(decided.action, CreateAttempt):
-        known = identity_in(decided.action.job)
+    if isinstance(outcome.action, CreateAttempt):
+        identity = identity_in(outcome.action.job)
     elif job is not None:
-        known = job.identity
+        identity = job.identity
     else:
         return context.previous.trainer
     return TrainerStatus(
-        image=decided.image,
-        pinned_image=decided.image if _has_started(context, decided) else pinned_image(context.previous) or None,
-        run_as_user=known.run_as_user,
-        fs_group=known.fs_group,
-        image_pull_secrets=list(known.pull_secrets) or None,
+        image=outcome.image,
+        pinned_image=outcome.image if _has_started(context, outcome) else pinned_image(context.previous) or None,
+        run_as_user=identity.run_as_user,
+        fs_group=identity.fs_group,
+        image_pull_secrets=list(identity.pull_secrets) or None,
     )
 
 
-def _has_started(context: Context, decided: Outcome) -> bool:
+def _has_started(context: Context, outcome: Outcome) -> bool:
     """Whether a trainer has started with this image: one that was never pulled pins nothing."""
-    return not isinstance(decided.action, CreateAttempt) and any(policy.has_started(pod) for pod in _own_pods(context))
+    return not isinstance(outcome.action, CreateAttempt) and any(policy.has_started(pod) for pod in _own_pods(context))
 
 
-def _judge_admission(context: Context, decided: Outcome) -> Verdict:
+def _judge_admission(context: Context, outcome: Outcome) -> Verdict:
     """The end of a search says nothing new about its quota."""
-    was = verdict_of(context.previous, ConditionType.ADMITTED)
-    if was is not None and decided.ending is not None:
-        return was
+    before = verdict_of(context.previous, ConditionType.ADMITTED)
+    if before is not None and outcome.ending is not None:
+        return before
     return admitted_verdict(context.observed.search, context.observed.job, context.previous, context.now_s)
 
 
-def _judge_checkpoint(context: Context, status: Status, decided: Outcome) -> Verdict:
+def _judge_checkpoint(context: Context, status: Status, outcome: Outcome) -> Verdict:
     """The end of a search says nothing new about its checkpoints, unless none of them could be read."""
-    if decided.ending is not None and decided.ending.reason == policy.FAILURE_REASONS[ExitCode.NO_CHECKPOINT]:
-        return Verdict(status="False", reason=Reason.RESTORE_FAILED, message=decided.ending.message)
-    was = verdict_of(context.previous, ConditionType.CHECKPOINT_READY)
-    if was is not None and decided.ending is not None:
-        return was
+    if outcome.ending is not None and outcome.ending.reason == policy.FAILURE_REASONS[ExitCode.NO_CHECKPOINT]:
+        return Verdict(status="False", reason=Reason.RESTORE_FAILED, message=outcome.ending.message)
+    before = verdict_of(context.previous, ConditionType.CHECKPOINT_READY)
+    if before is not None and outcome.ending is not None:
+        return before
     since_s = work_began_s(_own_pods(context))
     return checkpoint_verdict(
-        context.search.spec, status, context.observed.report, decided.readiness.verdict, since_s=since_s, now_s=context.now_s
+        context.search.spec, status, context.observed.report, outcome.readiness.verdict, since_s=since_s, now_s=context.now_s
     )
 
 
-def _judge_acceptance(context: Context, status: Status, decided: Outcome) -> Verdict:
-    report, was = context.observed.report, verdict_of(context.previous, ConditionType.ACCEPTED)
-    is_running = decided.readiness.phase is Phase.RUNNING
-    if is_running and report is None and was is not None and was.reason == Reason.VERSION_SKEW:
-        return was  # this operator has just started and has not asked yet
+def _judge_acceptance(context: Context, status: Status, outcome: Outcome) -> Verdict:
+    report, before = context.observed.report, verdict_of(context.previous, ConditionType.ACCEPTED)
+    is_running = outcome.readiness.phase is Phase.RUNNING
+    if is_running and report is None and before is not None and before.reason == Reason.VERSION_SKEW:
+        return before  # this operator has just started and has not asked yet
     if is_running and report is not None and report.is_version_skew:
         image = status.trainer.image if status.trainer is not None else ""
         message = f"the trainer image {image} is of another version than the operator: {report.problem}"
@@ -318,11 +323,11 @@ def _judge_acceptance(context: Context, status: Status, decided: Outcome) -> Ver
     return Verdict(status="True", reason=Reason.VALID, message=message if warning is None else f"{message}; warning: {warning}")
 
 
-def _end_verdicts(decided: Outcome) -> dict[ConditionType, Verdict]:
-    phase, ending = decided.readiness.phase, decided.ending
+def _end_verdicts(outcome: Outcome) -> dict[ConditionType, Verdict]:
+    phase, ending = outcome.readiness.phase, outcome.ending
     if ending is None:
         message = "the search has not ended"
-        succeeded = Verdict(status="Unknown", reason=decided.reason or phase, message=message)
+        succeeded = Verdict(status="Unknown", reason=outcome.reason or phase, message=message)
         finished = Verdict(status="False", reason=Reason.IN_PROGRESS, message=message)
     else:
         succeeded = Verdict(status="True" if ending.result is not None else "False", reason=ending.reason, message=ending.message)

@@ -110,14 +110,14 @@ def judge_result(pod: PodRecord, search: Search, space: Space) -> Ending:
 
 def _check_result(pod: PodRecord, search: Search, space: Space) -> SearchResult:
     text = pod.end.message if pod.end is not None else ""
-    word = decode_last_word(text.strip().encode(errors="replace"))
-    if not isinstance(word, Result):
-        raise MessageError(f"exit code 0 with a message of kind {word.kind}")
-    said = (word.search_uid, word.pod_uid, word.attempt)
-    if said != (search.metadata.uid, pod.uid, pod.attempt):
-        raise MessageError(f"message is of search {word.search_uid}, pod {word.pod_uid}, attempt {word.attempt}")
-    result = search_result(word, search.spec, space, model_path(search))
-    return result.model_copy(update={"stop_reason": clean(result.stop_reason, 64)})
+    message = decode_last_word(text.strip().encode(errors="replace"))
+    if not isinstance(message, Result):
+        raise MessageError(f"exit code 0 with a message of kind {message.kind}")
+    identity = (message.search_uid, message.pod_uid, message.attempt)
+    if identity != (search.metadata.uid, pod.uid, pod.attempt):
+        raise MessageError(f"message is of search {message.search_uid}, pod {message.pod_uid}, attempt {message.attempt}")
+    result = search_result(message, search.spec, space, model_path(search))
+    return result.replace(stop_reason=clean(result.stop_reason, 64))
 
 
 def model_path(search: Search) -> str | None:
@@ -131,8 +131,8 @@ def model_path(search: Search) -> str | None:
 def judge_failure(job: JobRecord, failure: JobFailure, pods: tuple[PodRecord, ...]) -> Ending:
     """Why a failed Job failed, in the trainer's own sentence where there is one."""
     fatal = fatal_pod(pods)
-    said = _EXIT_CODE_IN_JOB.search(failure.message)
-    code = fatal.end.exit_code if fatal is not None and fatal.end is not None else int(said[1]) if said else -1
+    quoted = _EXIT_CODE_IN_JOB.search(failure.message)
+    code = fatal.end.exit_code if fatal is not None and fatal.end is not None else int(quoted[1]) if quoted else -1
     if failure.reason == _BY_RULE or fatal is not None:
         reason = FAILURE_REASONS.get(code, Reason.TRAINER_FAILED)
     else:
@@ -159,8 +159,8 @@ def lost_pods(job: JobRecord, pods: tuple[PodRecord, ...]) -> tuple[str, ...]:
     A pod stays among them when it is deleted with its node, or marked as a disruption after its Job has counted it. A Job judges
     a pod when it is over, not before.
     """
-    seen = (pod.uid for pod in pods if is_lost(pod) and pod.is_over)
-    return tuple(dict.fromkeys((*job.lost_pods, *seen)))[:MAX_LOST_PODS]
+    newly_lost = (pod.uid for pod in pods if is_lost(pod) and pod.is_over)
+    return tuple(dict.fromkeys((*job.lost_pods, *newly_lost)))[:MAX_LOST_PODS]
 
 
 def certain_failure(job: JobRecord, pods: tuple[PodRecord, ...]) -> JobFailure | None:

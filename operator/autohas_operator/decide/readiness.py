@@ -161,7 +161,7 @@ def _judge_between_pods(
     """The newest pod is over and the Job controller has not made the next one yet."""
     pod, next_s = pods[-1], policy.next_pod_s(pods)
     ended_s = pod.end.finished_s if pod.end is not None else None
-    said, requeue_after_s = describe_end(pod), None
+    end, requeue_after_s = describe_end(pod), None
     is_last = policy.is_failure(pod) and policy.num_failures(job, pods) > job.backoff_limit
     follows = _describe_next_pod(job, previous, None if is_last else next_s, is_last=is_last)
     stalled = _explain_stall(pod, warning) if warning is not None and warning.reason == "Unhealthy" else None
@@ -176,14 +176,14 @@ def _judge_between_pods(
             )
         requeue_after_s = ended_s + policy.PODS_EXPECTED_S - now_s
         if requeue_after_s <= 0 and not _is_new_failure(pod, previous):
-            message = f"pod {pod.name} has ended ({said}); its Job waits longer after each end (10 s to 10 minutes); {follows}"
+            message = f"pod {pod.name} has ended ({end}); its Job waits longer after each end (10 s to 10 minutes); {follows}"
             return not_ready(Phase.INTERRUPTED, Reason.BACK_OFF, message, policy.BLOCKED_REQUEUE_S)
     if policy.is_lost(pod):
-        message = f"pod {pod.name} was lost with its node or its container runtime ({said}); {follows}"
+        message = f"pod {pod.name} was lost with its node or its container runtime ({end}); {follows}"
         return not_ready(Phase.INTERRUPTED, Reason.POD_LOST, message, requeue_after_s)
     if policy.is_interruption(pod):
-        return not_ready(Phase.INTERRUPTED, Reason.INTERRUPTED, f"pod {pod.name} was stopped ({said}); {follows}", requeue_after_s)
-    return not_ready(Phase.INTERRUPTED, Reason.TRAINER_FAILED, f"pod {pod.name} failed: {said}; {follows}", requeue_after_s)
+        return not_ready(Phase.INTERRUPTED, Reason.INTERRUPTED, f"pod {pod.name} was stopped ({end}); {follows}", requeue_after_s)
+    return not_ready(Phase.INTERRUPTED, Reason.TRAINER_FAILED, f"pod {pod.name} failed: {end}; {follows}", requeue_after_s)
 
 
 def _explain_stall(pod: PodRecord, warning: WarningEvent) -> str | None:
@@ -204,8 +204,8 @@ def _describe_next_pod(job: JobRecord, previous: Status, next_s: float | None, *
 
 def _is_new_failure(pod: PodRecord, previous: Status) -> bool:
     """Whether a failure is seen for the first time: it has its event, however late an operator comes."""
-    was = verdict_of(previous, ConditionType.TRAINER_READY)
-    return policy.is_failure(pod) and previous.phase is not Phase.INTERRUPTED and (was is None or was.reason != Reason.TRAINER_FAILED)
+    before = verdict_of(previous, ConditionType.TRAINER_READY)
+    return policy.is_failure(pod) and previous.phase is not Phase.INTERRUPTED and (before is None or before.reason != Reason.TRAINER_FAILED)
 
 
 def _is_cause_of_end(pod: PodRecord, warning: WarningEvent) -> bool:
@@ -251,8 +251,8 @@ def _judge_pod(pod: PodRecord, observed: Observed, previous: Status, now_s: floa
     if creating_s >= policy.CONTAINER_EXPECTED_S:
         warning = observed.warning
         reason = Reason.FAILED_MOUNT if warning is not None and warning.reason in _VOLUME_EVENTS else Reason.CONTAINER_NOT_CREATED
-        said = f"{warning.reason}: {warning.message}" if warning is not None else "and no event says why"
-        message = with_cure(reason, f"pod {pod.name} has had no container for {policy.CONTAINER_EXPECTED_S:.0f} s: {said}")
+        cause = f"{warning.reason}: {warning.message}" if warning is not None else "and no event says why"
+        message = with_cure(reason, f"pod {pod.name} has had no container for {policy.CONTAINER_EXPECTED_S:.0f} s: {cause}")
         return not_ready(Phase.STARTING, reason, message, policy.BLOCKED_REQUEUE_S)
     rest_s = policy.CONTAINER_EXPECTED_S - creating_s
     return not_ready(Phase.STARTING, Reason.POD_STARTING, f"pod {pod.name} is being started", rest_s)
@@ -264,7 +264,7 @@ def _not_created(pod: PodRecord, reason: Reason, sentence: str) -> Readiness:
 
 def _judge_running(pod: PodRecord, report: Report | None, previous: Status) -> Readiness:
     report = report if report is not None and report.pod_uid == pod.uid else None
-    was = verdict_of(previous, ConditionType.TRAINER_READY)
+    before = verdict_of(previous, ConditionType.TRAINER_READY)
     was_running = previous.phase is Phase.RUNNING and not _is_newer(pod, previous)
     has_reported = report is not None and report.progress is not None
     if report is not None and report.is_version_skew:
@@ -273,8 +273,8 @@ def _judge_running(pod: PodRecord, report: Report | None, previous: Status) -> R
     if report is not None and report.misses >= policy.MAX_MISSES and is_expected:
         message = f"pod {pod.name} runs, but its progress cannot be read: {report.problem}"
         return Readiness(phase=Phase.RUNNING, verdict=Verdict(status="Unknown", reason=Reason.PROGRESS_UNREACHABLE, message=message))
-    if was is not None and was_running and not has_reported:
-        return Readiness(phase=Phase.RUNNING, verdict=was)  # this operator has just started: it has not asked yet, or once in vain
+    if before is not None and was_running and not has_reported:
+        return Readiness(phase=Phase.RUNNING, verdict=before)  # this operator has just started: it has not asked yet, or once in vain
     if has_reported:
         reporting = Verdict(status="True", reason=Reason.REPORTING, message="the trainer reports its progress")
         return Readiness(phase=Phase.RUNNING, verdict=reporting)

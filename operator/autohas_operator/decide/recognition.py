@@ -49,14 +49,14 @@ def recognize(observed: Observed, previous: Status, search: Search, settings: Po
 
 
 def _own_job(observed: Observed, previous: Status, search: Search, settings: PodSettings) -> JobRecord | None:
-    ours, noted = observed.own_jobs, previous.attempt or 0
-    known = next((job for job in ours if job.uid == previous.job_uid), None)
-    if known is not None:
-        return known
-    inherited = next((job for job in ours if job.attempt == noted), None) if previous.job_uid is None else None
+    ours, newest = observed.own_jobs, previous.attempt or 0
+    job = next((job for job in ours if job.uid == previous.job_uid), None)
+    if job is not None:
+        return job
+    inherited = next((job for job in ours if job.attempt == newest), None) if previous.job_uid is None else None
     if inherited is not None and _is_inherited(inherited, observed, previous, search, settings):
         return inherited
-    return next((job for job in ours if job.attempt > noted and _is_unnoted(job, observed, previous, search, settings)), None)
+    return next((job for job in ours if job.attempt > newest and _is_unnoted(job, observed, previous, search, settings)), None)
 
 
 def _is_inherited(job: JobRecord, observed: Observed, previous: Status, search: Search, settings: PodSettings) -> bool:

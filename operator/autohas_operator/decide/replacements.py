@@ -35,8 +35,8 @@ def find_replacement(job: JobRecord, pods: tuple[PodRecord, ...], previous: Stat
         return Replacement(readiness=readiness, rest_s=policy.SIDECAR_S - (policy.outlived_s(newest, now_s) or 0.0))
     if policy.is_forgiven(job, pods):
         message = f"Job {job.name} gave up because it counts lost pods as failures; the next attempt {continuation(previous)}"
-        said = f"pod {newest.name}: {describe_end(newest)}; " if newest is not None else ""  # absent: its node was deleted
-        readiness = not_ready(Phase.INTERRUPTED, Reason.POD_LOST, f"{said}{message}")
+        pod = f"pod {newest.name}: {describe_end(newest)}; " if newest is not None else ""  # absent: its node was deleted
+        readiness = not_ready(Phase.INTERRUPTED, Reason.POD_LOST, f"{pod}{message}")
         return Replacement(readiness=readiness, rest_s=0.0)
     return None
 

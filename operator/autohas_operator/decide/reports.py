@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final, Literal
 
 from autohas_api.base.names import ExitCode
 from autohas_api.space.decisions import decimal
 from autohas_api.spec.search import Spec
-from autohas_api.wire.messages import NOTICES_PER_START, Interrupted, MessageError, Progress, StopReason, decode_last_word
+from autohas_api.wire.messages import MAX_COUNT, NOTICES_PER_START, Interrupted, MessageError, Progress, StopReason, decode_last_word
 from autohas_api.wire.reasons import Reason
 from autohas_api.wire.status import CheckpointStatus, ConditionType, Phase, Status
 from autohas_operator.decide import policy
@@ -18,12 +18,8 @@ from autohas_operator.decide.policy import Ending
 from autohas_operator.records.observed import PodRecord, Report
 from autohas_operator.wording import duration, epoch, percent, timestamp
 
-PROGRESS_FIELDS: Final = ("stage", "progress", "eta", "best", "entropy", "starts", "interruptions", "checkpoint")
-"""Fields that change all the time; a change of nothing else is written at most every PROGRESS_WRITE_S."""
 _LATEST_TIME_S: Final = 253402300799.0
 """The end of the year 9999: what a trainer calls later is cut here."""
-_MAX_COUNT: Final = 2**53 - 1
-"""Greatest number that status may hold (`Count`)."""
 
 
 def continue_counts(report: Report | None, previous: Status, pods: tuple[PodRecord, ...], spec: Spec) -> Report | None:
@@ -35,9 +31,9 @@ def continue_counts(report: Report | None, previous: Status, pods: tuple[PodReco
     """
     if report is None or report.progress is None:
         return report
-    said, reported_s, known = report.progress, epoch(previous.last_report_time), previous.starts or 0
+    progress, reported_s, earlier_starts = report.progress, epoch(previous.last_report_time), previous.starts or 0
     if spec.checkpoint.storage.persistent_volume_claim is not None:
-        if said.starts >= known:
+        if progress.starts >= earlier_starts:
             return report
         reporter = next((pod for pod in pods if pod.uid == report.pod_uid), None)
         if reporter is None or reporter.end is not None or reporter.is_over:
@@ -45,69 +41,68 @@ def continue_counts(report: Report | None, previous: Status, pods: tuple[PodReco
         if any(pod.job_uid == reporter.job_uid and pod.created_s > reporter.created_s for pod in pods):
             return None
     is_next = reported_s is None or any(pod.uid == report.pod_uid and pod.created_s > reported_s for pod in pods)
-    starts = max(said.starts, known + is_next)
-    shift = NOTICES_PER_START * (starts - said.starts)
-    notices = [notice.model_copy(update={"id": min(notice.id + shift, _MAX_COUNT)}) for notice in said.notices]
-    return replace(report, progress=said.model_copy(update={"starts": starts, "notices": notices}))
+    starts = max(progress.starts, earlier_starts + is_next)
+    shift = NOTICES_PER_START * (starts - progress.starts)
+    notices = [notice.replace(id=min(notice.id + shift, MAX_COUNT)) for notice in progress.notices]
+    return replace(report, progress=progress.replace(starts=starts, notices=notices))
 
 
 def apply_progress(status: Status, report: Report | None) -> Status:
     """`status` with what the trainer reported last; what only grows never falls, whatever order reports come in."""
     if report is None or report.progress is None:
         return status
-    said = report.progress
-    update: dict[str, Any] = {
-        "stage": said.stage.value,
-        "progress": percent(said.percent),
-        "eta": None if said.eta_seconds is None else duration(said.eta_seconds),
-        "best": status.best if said.best is None else decimal(said.best),
-        "entropy": None if said.entropy is None else f"{said.entropy:.2f}",
-        "starts": max(said.starts, status.starts or 0),
-        "checkpoint": _newest_checkpoint(status.checkpoint, said),
-        "last_notice": max([status.last_notice or 0, *(notice.id for notice in said.notices)]),
-    }
-    changed = status.model_copy(update=update)
-    return changed.model_copy(update={"last_report_time": timestamp(report.time_s)}) if changed != status else status
+    progress = report.progress
+    changed = status.replace(
+        stage=progress.stage.value,
+        progress=percent(progress.percent),
+        eta=None if progress.eta_seconds is None else duration(progress.eta_seconds),
+        best=status.best if progress.best is None else decimal(progress.best),
+        entropy=None if progress.entropy is None else f"{progress.entropy:.2f}",
+        starts=max(progress.starts, status.starts or 0),
+        checkpoint=_newest_checkpoint(status.checkpoint, progress),
+        last_notice=max([status.last_notice or 0, *(notice.id for notice in progress.notices)]),
+    )
+    return changed.replace(last_report_time=timestamp(report.time_s)) if changed != status else status
 
 
 def apply_termination_messages(status: Status, pods: Iterable[PodRecord]) -> Status:
     """`status` with what stopped trainers said at their end and no report tells: their start, and the checkpoint written there."""
     for pod in pods:
-        word = _read_interrupted(pod)
-        if word is None or pod.end is None:
+        message = _read_interrupted(pod)
+        if message is None or pod.end is None:
             continue
-        if word.starts > (status.starts or 0):
-            status = status.model_copy(update={"starts": word.starts})
+        if message.starts > (status.starts or 0):
+            status = status.replace(starts=message.starts)
         known_step = status.checkpoint.step if status.checkpoint is not None else -1
-        if word.checkpoint_digest is not None and pod.end.finished_s is not None and word.step > known_step:
-            written = CheckpointStatus(step=word.step, time=timestamp(pod.end.finished_s), digest=word.checkpoint_digest)
-            status = status.model_copy(update={"checkpoint": written})
+        if message.checkpoint_digest is not None and pod.end.finished_s is not None and message.step > known_step:
+            written = CheckpointStatus(step=message.step, time=timestamp(pod.end.finished_s), digest=message.checkpoint_digest)
+            status = status.replace(checkpoint=written)
     return status
 
 
 def _read_interrupted(pod: PodRecord) -> Interrupted | None:
-    """The last word of a trainer that was stopped on request, when it is that of this pod."""
+    """The last message of a trainer that was stopped on request, when it is that of this pod."""
     if pod.end is None or pod.end.exit_code != ExitCode.INTERRUPTED:
         return None
     try:
-        word = decode_last_word(pod.end.message.strip().encode(errors="replace"))
+        message = decode_last_word(pod.end.message.strip().encode(errors="replace"))
     except MessageError:
         return None
-    is_its_own = (word.search_uid, word.pod_uid, word.attempt) == (pod.search_uid, pod.uid, pod.attempt)
-    return word if isinstance(word, Interrupted) and is_its_own else None
+    is_its_own = (message.search_uid, message.pod_uid, message.attempt) == (pod.search_uid, pod.uid, pod.attempt)
+    return message if isinstance(message, Interrupted) and is_its_own else None
 
 
-def _newest_checkpoint(known: CheckpointStatus | None, said: Progress) -> CheckpointStatus | None:
+def _newest_checkpoint(earlier: CheckpointStatus | None, progress: Progress) -> CheckpointStatus | None:
     """The checkpoint that was written last: one of a lower step only when it is younger.
 
     A trainer that could not read the newest one went back to an older one, and writes its own from there.
     """
-    if said.checkpoint is None:
-        return known
-    written = min(said.checkpoint.time, _LATEST_TIME_S)
-    reported = CheckpointStatus(step=said.checkpoint.step, time=timestamp(written), digest=said.checkpoint.digest)
-    is_older = known is not None and reported.step < known.step and reported.time <= known.time
-    return known if is_older else reported
+    if progress.checkpoint is None:
+        return earlier
+    written = min(progress.checkpoint.time, _LATEST_TIME_S)
+    reported = CheckpointStatus(step=progress.checkpoint.step, time=timestamp(written), digest=progress.checkpoint.digest)
+    is_older = earlier is not None and reported.step < earlier.step and reported.time <= earlier.time
+    return earlier if is_older else reported
 
 
 def work_began_s(pods: Iterable[PodRecord]) -> float | None:
@@ -120,7 +115,7 @@ def checkpoint_verdict(  # noqa: PLR0913 - one argument for each thing that it d
 ) -> Verdict:
     """Whether an interruption now would cost little; `ready` is what TrainerReady says, `since_s` is `work_began_s`.
 
-    A checkpoint is called old on the word of its trainer only: one that cannot be heard may have written many since.
+    A checkpoint is called old on the message of its trainer only: one that cannot be heard may have written many since.
     """
     if spec.checkpoint.storage.persistent_volume_claim is None:
         message = "checkpoints lie on the pod's own disk: a new pod starts at step 0; give checkpoint.storage.persistentVolumeClaim"
@@ -155,35 +150,54 @@ def _old_checkpoint(spec: Spec, status: Status, report: Report | None, ready: Ve
     return Verdict(status="False", reason=Reason.STALE, message=f"the newest checkpoint is {age}")
 
 
-CONVERGED: Final = {
-    StopReason.PLATEAU: (Reason.PLATEAU, "the averaged reward has stopped rising (budget.earlyStopping.plateauSteps)"),
-    StopReason.CONVERGED: (Reason.ENTROPY_BELOW_THRESHOLD, "the policy has decided (budget.earlyStopping.normalizedEntropyBelow)"),
-    StopReason.GOAL_REACHED: (Reason.GOAL_REACHED, "a candidate has reached objective.goal"),
+_CONVERGED: Final[dict[StopReason, tuple[Literal["True", "False"], Reason, str]]] = {
+    StopReason.PLATEAU: ("True", Reason.PLATEAU, "the averaged reward has stopped rising (budget.earlyStopping.plateauSteps)"),
+    StopReason.CONVERGED: (
+        "True",
+        Reason.ENTROPY_BELOW_THRESHOLD,
+        "the policy has decided (budget.earlyStopping.normalizedEntropyBelow)",
+    ),
+    StopReason.GOAL_REACHED: ("True", Reason.GOAL_REACHED, "a candidate has reached objective.goal"),
+    StopReason.COMPLETED: ("False", Reason.COMPLETED, "every stage ran as planned"),
+    StopReason.BUDGET: ("False", Reason.BUDGET, "budget.maxActiveSeconds cut the search short"),
 }
-"""Reason and message of Converged for the ends that come from having found something."""
+"""Status, reason and message of Converged for each way in which a search ends with a result."""
 
 
 def converged_verdict(previous: Status, report: Report | None, ending: Ending | None) -> Verdict:
-    """Whether the search ended, or is about to end, before its plan did because it had found what it was to find."""
-    was = verdict_of(previous, ConditionType.CONVERGED)
-    said = report.progress.stop_reason if report is not None and report.progress is not None else None
-    stop = StopReason(ending.result.stop_reason) if ending is not None and ending.result is not None else said
-    if stop is not None and stop in CONVERGED:
-        reason, message = CONVERGED[stop]
-        return Verdict(status="True", reason=reason, message=message)
+    """Whether the search ends before its plan because it has converged; a trainer that still works may know it already."""
+    before = verdict_of(previous, ConditionType.CONVERGED)
+    stop = report.progress.stop_reason if report is not None and report.progress is not None else None
+    is_over = ending is not None and ending.result is not None
     if ending is not None and ending.result is not None:
-        return Verdict(status="False", reason=Reason(ending.result.stop_reason), message="the search used what it was given")
-    if was is not None and was.status == "True":
-        return was
+        stop = StopReason(ending.result.stop_reason)
+    if stop is not None and (is_over or _CONVERGED[stop][0] == "True"):
+        status, reason, message = _CONVERGED[stop]
+        return Verdict(status=status, reason=reason, message=message)
+    if before is not None and before.status == "True":
+        return before
     if ending is not None:
         return Verdict(status="False", reason=Reason.NO_RESULT, message="the search ended without a result")
     return Verdict(status="Unknown", reason=Reason.IN_PROGRESS, message="the search has not ended")
 
 
 def is_progress_only(before: Status, after: Status) -> bool:
-    """Whether the two differ in nothing that somebody may wait for."""
-    ignored = dict.fromkeys((*PROGRESS_FIELDS, "last_report_time"))
-    return before.model_copy(update=ignored) == after.model_copy(update=ignored)
+    """Whether the two differ in progress alone, which is written at most every PROGRESS_WRITE_S."""
+    return _without_progress(before) == _without_progress(after)
+
+
+def _without_progress(status: Status) -> Status:
+    return status.replace(
+        stage=None,
+        progress=None,
+        eta=None,
+        best=None,
+        entropy=None,
+        starts=None,
+        interruptions=None,
+        checkpoint=None,
+        last_report_time=None,
+    )
 
 
 def write_due_in_s(before: Status, now_s: float) -> float:

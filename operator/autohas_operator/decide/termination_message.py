@@ -25,18 +25,18 @@ _ERROR_LINE: Final = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Interrupt|Exit
 
 def describe_end(pod: PodRecord) -> str:
     """Why a pod ended, and what to do about it where that is known."""
-    said = ": ".join(part for part in (pod.reason, pod.message) if part)
+    reason_and_message = ": ".join(part for part in (pod.reason, pod.message) if part)
     if pod.end is None:
-        return cure_of_end(pod.reason, said or pod.disruption or "")
+        return cure_of_end(pod.reason, reason_and_message or pod.disruption or "")
     reason = pod.end.reason if pod.end.reason not in ("", "Error", "Completed") else ""
     how = f"exit code {pod.end.exit_code}" + (f" ({reason})" if reason else "")
     text = pod.end.message.strip()
     try:
-        word = decode_last_word(text.encode(errors="replace"))
-        sentence = word.message if isinstance(word, Error) else ""
+        message = decode_last_word(text.encode(errors="replace"))
+        sentence = message.message if isinstance(message, Error) else ""
     except MessageError:
         sentence = summarize_log(pod.end.message)
-    whole = ": ".join(part for part in (said, how, sentence) if part)
+    whole = ": ".join(part for part in (reason_and_message, how, sentence) if part)
     return cure_of_end(reason or pod.reason, whole)
 
 
@@ -77,7 +77,7 @@ def _read(line: str) -> tuple[str, bool]:
 def _object_in(line: str) -> dict[str, Any] | None:
     """The object of a line of JSON; None for any other line."""
     try:
-        found = json.loads(line)
+        value = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    return found if isinstance(found, dict) else None
+    return value if isinstance(value, dict) else None

@@ -68,8 +68,8 @@ def build_job(record: SearchRecord, search: Search, attempt: Attempt, settings: 
     name = child_name(record, attempt.number)
     template = build_pod_spec(search, name=name, attempt=attempt.number, image=attempt.image, settings=settings)
     metadata = _metadata(record, attempt.number)
-    queued = {name: value for name, value in record.queue_annotations if not name.startswith(TOPOLOGY_PREFIX)}
-    noted = {
+    queue_annotations = {name: value for name, value in record.queue_annotations if not name.startswith(TOPOLOGY_PREFIX)}
+    counts = {
         ANNOTATION_QUEUE_HASH: record.queue_hash,
         ANNOTATION_STARTS_BEFORE: str(attempt.starts_before),
         ANNOTATION_STEP_BEFORE: str(attempt.step_before),
@@ -82,7 +82,7 @@ def build_job(record: SearchRecord, search: Search, attempt: Attempt, settings: 
         "metadata": {
             **metadata,
             "labels": {**dict(record.queue_labels), **metadata["labels"]},
-            "annotations": {**queued, **metadata["annotations"], **noted},
+            "annotations": {**queue_annotations, **metadata["annotations"], **counts},
         },
         "spec": {
             "completions": 1,

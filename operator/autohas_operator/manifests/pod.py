@@ -44,7 +44,7 @@ def build_pod_spec(search: Search, *, name: str, attempt: int, image: str, setti
 def _pod_options(trainer: Trainer, settings: PodSettings) -> dict[str, Any]:
     """What the user says about the pod as a whole; Kubernetes' own fields, under Kubernetes' own names."""
     secrets = dict.fromkeys((*settings.image_pull_secrets, *(secret.name for secret in trainer.image_pull_secrets or [])))
-    wished = {
+    options = {
         "nodeSelector": dict(trainer.node_selector or {}),
         "affinity": trainer.affinity.to_json() if trainer.affinity is not None else None,
         "tolerations": _to_documents(trainer.tolerations),
@@ -56,7 +56,7 @@ def _pod_options(trainer: Trainer, settings: PodSettings) -> dict[str, Any]:
         "serviceAccountName": trainer.service_account_name,
         "imagePullSecrets": [{"name": secret} for secret in secrets],
     }
-    return {key: value for key, value in wished.items() if value}
+    return {key: value for key, value in options.items() if value}
 
 
 def _to_documents(items: Sequence[Model] | None) -> list[dict[str, Any]]:
@@ -88,9 +88,9 @@ def _container(search: Search, attempt: int, image: str, settings: PodSettings) 
 
 def _resources(trainer: Trainer) -> dict[str, Any]:
     """Devices of the pod's claims are the trainer's: it is the only container."""
-    asked = trainer.resources.to_json() if trainer.resources is not None else {}
+    resources = trainer.resources.to_json() if trainer.resources is not None else {}
     claims = [{"name": claim.name} for claim in trainer.resource_claims or []]
-    return {**asked, "claims": claims} if claims else asked
+    return {**resources, "claims": claims} if claims else resources
 
 
 def _probe(path: str, period_s: int, failures: int) -> dict[str, Any]:
@@ -130,14 +130,14 @@ def _environment(search: Search, attempt: int) -> list[dict[str, Any]]:
         "TORCHINDUCTOR_CACHE_DIR": f"{names.SCRATCH_DIRECTORY}/inductor",
         "MPLCONFIGDIR": f"{names.SCRATCH_DIRECTORY}/matplotlib",
     }
-    wished = _to_documents(search.spec.trainer.env)
-    taken = {entry["name"] for entry in wished}
+    variables = _to_documents(search.spec.trainer.env)
+    taken = {entry["name"] for entry in variables}
     limit = {"containerName": names.TRAINER_CONTAINER, "resource": "limits.cpu", "divisor": "1"}
     return [
         *({"name": key, "value": value} for key, value in plain.items() if key not in taken),
         {"name": names.ENV_POD_UID, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.uid"}}},
         {"name": names.ENV_CPU_LIMIT, "valueFrom": {"resourceFieldRef": limit}},
-        *wished,
+        *variables,
     ]
 
 

@@ -147,19 +147,19 @@ def is_made_alike(job: PodTemplate, wanted: PodTemplate) -> bool:
     return kept(job) == kept(wanted)
 
 
-def _find_changed(found: _Entries, wanted: _Entries, what: str) -> str | None:
+def _find_changed(entries: _Entries, wanted: _Entries, what: str) -> str | None:
     """The first of the Job's entries that the pod lacks or has otherwise; of two of one name the later wins in a pod, so order counts."""
     names = {name for name, _ in wanted}
-    ours = tuple(entry for entry in found if entry[0] in names)
+    ours = tuple(entry for entry in entries if entry[0] in names)
     if ours == wanted:
         return None
     odd = min((name for name, _ in set(ours) ^ set(wanted)), default=ours[0][0])
     return f"{what} {odd} differs from its Job's"
 
 
-def _find_added(found: _Entries, wanted: _Entries) -> list[str]:
+def _find_added(entries: _Entries, wanted: _Entries) -> list[str]:
     names = {name for name, _ in wanted}
-    return [name for name, _ in found if name not in names]
+    return [name for name, _ in entries if name not in names]
 
 
 def _is_loader_variable(variable: str) -> bool:
@@ -168,10 +168,10 @@ def _is_loader_variable(variable: str) -> bool:
 
 def _find_added_mount(pod: PodTemplate, job: PodTemplate, injected: Sequence[str]) -> str | None:
     """A mount that the Job has not, unless it holds tokens only or the platform allows it: it may hide code or bring some."""
-    known = dict(job.mounts)
+    job_mounts = dict(job.mounts)
     for path, mount in pod.mounts:
         is_token = _is_below(path, _TOKEN_DIRECTORIES) and json.loads(mount).get("name") in pod.tokens
-        if path not in known and not is_token and not _is_below(path, injected):
+        if path not in job_mounts and not is_token and not _is_below(path, injected):
             return f"it mounts {path}, which its Job does not"
     return None
 
