@@ -14,7 +14,7 @@ from pydantic_core import PydanticUndefined
 
 from autohas_api.base.model import Model, Rule
 
-UNBOUNDED: Final = 2**53 - 1
+MAX_COUNT: Final = 2**53 - 1
 """The largest number that JSON readers keep exactly: as a maximum it says no more than that there is one."""
 _KEPT: Final = (
     "type",
@@ -85,7 +85,7 @@ def bounds(schema: dict[str, Any]) -> str:
     sentences = []
     if isinstance(default, str | int) and default != "":
         sentences.append(f" Defaults to {json.dumps(default)}." if isinstance(default, bool) else f" Defaults to {default}.")
-    if high is not None and schema.get("type") == "integer" and high < UNBOUNDED:
+    if high is not None and schema.get("type") == "integer" and high < MAX_COUNT:
         sentences.append(f" Minimum {low}, maximum {high}.")
     return "".join(sentences)
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from autohas_api.base.kube_types import DNS_NAME_PATTERN, LABEL_VALUE_PATTERN, QUANTITY_PATTERN
 from autohas_api.base.model import DECIMAL_PATTERN
 from autohas_api.base.names import API_VERSION, KIND, SHORT_NAME
-from autohas_api.base.structural import UNBOUNDED, bounds
+from autohas_api.base.structural import MAX_COUNT, bounds
 from autohas_api.generate.crd import custom_resource_definition
 
 KUBERNETES_TYPES: Final = {
@@ -169,7 +169,7 @@ def _range(field: dict[str, Any]) -> str:
     low, high = field.get("minimum"), field.get("maximum")
     if low is None and high is None:
         return ""
-    return f", {low:,} or more" if high is None or high >= UNBOUNDED else f", {low:,} to {high:,}"
+    return f", {low:,} or more" if high is None or high >= MAX_COUNT else f", {low:,} to {high:,}"
 
 
 def _default(field: dict[str, Any], *, required: bool, is_opened: bool) -> str:

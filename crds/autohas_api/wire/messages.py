@@ -17,13 +17,12 @@ from autohas_api.base.digest import canonical
 from autohas_api.base.model import BY_ALIAS, Model
 from autohas_api.base.names import CONTRACT_VERSION, MAX_LAST_WORD_BYTES, MAX_PROGRESS_BYTES
 from autohas_api.base.spec_errors import problems_of
+from autohas_api.base.structural import MAX_COUNT
 from autohas_api.wire.reasons import NoticeReason
 
 Score = Annotated[float, Field(allow_inf_nan=False)]
 """Any finite number: an rmse is in the target's own unit, which may be bytes or nanoseconds."""
 Share = Annotated[float, Field(allow_inf_nan=False, ge=0, le=1)]
-MAX_COUNT: Final = 2**53 - 1
-"""Largest integer that every JSON reader holds exactly."""
 Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 Seconds = Annotated[float, Field(allow_inf_nan=False, ge=0, le=1e12)]
 Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]

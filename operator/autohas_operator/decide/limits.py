@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from autohas_api.base.structural import MAX_COUNT
 from autohas_api.spec.search import Spec
-from autohas_api.wire.messages import MAX_COUNT
 from autohas_api.wire.reasons import Reason
 from autohas_api.wire.status import ConditionType, Status
 from autohas_operator.decide import policy

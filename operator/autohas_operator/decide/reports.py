@@ -7,9 +7,10 @@ from dataclasses import replace
 from typing import Final, Literal
 
 from autohas_api.base.names import ExitCode
+from autohas_api.base.structural import MAX_COUNT
 from autohas_api.space.decisions import decimal
 from autohas_api.spec.search import Spec
-from autohas_api.wire.messages import MAX_COUNT, NOTICES_PER_START, Interrupted, MessageError, Progress, StopReason, decode_last_word
+from autohas_api.wire.messages import NOTICES_PER_START, Interrupted, MessageError, Progress, StopReason, decode_last_word
 from autohas_api.wire.reasons import Reason
 from autohas_api.wire.status import CheckpointStatus, ConditionType, Phase, Status
 from autohas_operator.decide import policy
