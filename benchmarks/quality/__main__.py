@@ -16,6 +16,8 @@ from benchmarks.quality.peers import PEERS, peer
 from benchmarks.quality.tables import heading, table
 from benchmarks.quality.tasks import TASKS, Searched, Task
 
+from autohas_trainer.atomic_file import write_atomically
+
 LANES: dict[str, Any] = {"name": "AutoHAS", "autoHAS": {"strategy": "Lanes"}}
 OTHERS: dict[str, tuple[dict[str, Any], Searched]] = {
     "AutoHAS OneStep": ({"name": "AutoHAS", "autoHAS": {"strategy": "OneStep"}}, Searched()),
@@ -77,7 +79,7 @@ def main() -> None:
     text = "\n".join(parts)
     print(text)
     if arguments.out:
-        arguments.out.write_text(text, encoding="utf-8")
+        write_atomically(arguments.out, text.encode())
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from typing import Any
 from benchmarks.provenance import provenance
 
 from autohas_api.testing.rejections import a_search, changed
+from autohas_trainer.atomic_file import write_atomically
 
 STRATEGIES = ("Lanes", "OneStep")
 MAX_KILLS_PER_SEARCH = 5
@@ -132,7 +133,7 @@ def main() -> int:
     lines.append(f"\n{arguments.kills} kills, {failed} searches with another end.")
     print(lines[-1])
     if arguments.out:
-        arguments.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        write_atomically(arguments.out, "\n".join([*lines, ""]).encode())
     return 1 if failed else 0
 
 

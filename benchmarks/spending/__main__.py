@@ -6,7 +6,8 @@ Twenty searches of template mlp on each of two tables: four seeds times five lea
     python -m benchmarks.spending --save after.json
     python -m benchmarks.spending --table before.json after.json
 
-`--save` runs the product of the environment (another version of it by PYTHONPATH); `--table` writes both next to each other.
+`--save` measures the checkout that it runs in, so `before.json` comes from a checkout of the other commit; `--table` writes both next to
+each other.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from benchmarks.provenance import provenance
 from benchmarks.spending.searching import BUDGET, RATES, SEEDS, search_once
 from benchmarks.spending.tables import TABLES, Table
 
+from autohas_trainer.atomic_file import write_atomically
+
 _Row = Mapping[str, Any]
 
 
@@ -38,7 +41,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         rows = list(_run(TABLES, Path(folder)))
     if arguments.save:
-        arguments.save.write_text(json.dumps({"provenance": provenance(), "rows": rows}, indent=1), encoding="utf-8")
+        write_atomically(arguments.save, json.dumps({"provenance": provenance(), "rows": rows}, indent=1).encode())
 
 
 def _run(tables: Iterable[Table], folder: Path) -> Iterable[_Row]:

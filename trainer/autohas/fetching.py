@@ -16,6 +16,7 @@ from typing import Any, Final
 from autohas.kubectl import Kubectl, KubectlError
 from autohas_api.base.names import CHECKPOINT_DIRECTORY, LABEL_SEARCH
 from autohas_api.wire.status import Phase
+from autohas_trainer.atomic_file import move_durably
 
 __all__ = ["FETCHED", "FetchError", "fetch", "reader_pod"]
 
@@ -58,9 +59,15 @@ def fetch(kubectl: Kubectl, name: str, folder: Path, say: Callable[[str], None])
     try:
         _copy(kubectl, search, place, arriving, say)
         _check(search, arriving)
-        return [path.rename(folder / path.name) for name in FETCHED if (path := arriving / name).is_file()]
+        return [_move(path, folder) for name in FETCHED if (path := arriving / name).is_file()]
     finally:
         shutil.rmtree(arriving, ignore_errors=True)
+
+
+def _move(file: Path, folder: Path) -> Path:
+    target = folder / file.name
+    move_durably(file, target)
+    return target
 
 
 def _copy(kubectl: Kubectl, search: Mapping[str, Any], place: str, folder: Path, say: Callable[[str], None]) -> None:

@@ -1,6 +1,7 @@
-"""Files that are there whole or not at all: temporary name, fsync, rename, fsync of the folder.
+"""The one place that replaces files durably: temporary name, fsync, rename, fsync of the folder.
 
-An OSError that leaves here always names the file, so that one place (`autohas_trainer.cli.exits`) can say what to do.
+A reader finds the old file or the new one, never a part of one, also after a power failure. An OSError that leaves here always names
+the file, so that one place (`autohas_trainer.cli.exits`) can say what to do.
 """
 
 from __future__ import annotations
@@ -10,11 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["naming", "sync_folder", "write_whole"]
+__all__ = ["fsync", "move_durably", "name_os_errors", "replace_file", "write_atomically"]
 
 
 @contextmanager
-def naming(path: Path) -> Iterator[None]:
+def name_os_errors(path: Path) -> Iterator[None]:
     """Put `path` into every OSError of the block that names no file: write() and fsync() do not know theirs."""
     try:
         yield
@@ -24,30 +25,58 @@ def naming(path: Path) -> Iterator[None]:
         raise
 
 
-def write_whole(path: Path, content: bytes) -> None:
+@contextmanager
+def replace_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary path for the block to write; at its end that file replaces `path` durably.
+
+    An error of the block removes the temporary file and leaves `path` as it was.
+
+    Raises:
+        OSError: the disk is full, read-only or gone; names `path`.
+    """
+    temporary = path.with_name(f".{path.name}.writing")
+    try:
+        yield temporary
+        move_durably(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        error.filename, error.filename2 = str(path), None
+        raise
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_atomically(path: Path, content: bytes) -> None:
     """Replace `path` by `content`, durably.
 
     Raises:
-        OSError: the disk is full, read-only or gone; the file that was there before is untouched.
+        OSError: the disk is full, read-only or gone; names `path`, whose old content is untouched.
     """
-    temporary = path.with_name(f".{path.name}.writing")
-    with naming(path):
+    with replace_file(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def move_durably(source: Path, target: Path) -> None:
+    """Flush a file or folder, rename it to `target` on the same file system, and make the new name durable.
+
+    Raises:
+        OSError: the disk is full, read-only or gone; names a file.
+    """
+    fsync(source)
+    source.rename(target)
+    fsync(target.parent)
+
+
+def fsync(path: Path) -> None:
+    """Make a file's content durable, or a folder's names.
+
+    Raises:
+        OSError: the disk is full, read-only or gone; names `path`.
+    """
+    with name_os_errors(path):
+        descriptor = os.open(path, os.O_RDONLY)
         try:
-            with temporary.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.rename(path)
-        except OSError:
-            temporary.unlink(missing_ok=True)
-            raise
-        sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames and new names in `folder` durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

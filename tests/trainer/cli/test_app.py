@@ -14,6 +14,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from autohas_api.base import yaml_file
+from autohas_api.base.model import Rule
+from autohas_api.spec.task import Task
 from autohas_api.testing.rejections import a_search, changed
 from autohas_trainer.cli.app import app
 from autohas_trainer.cli.signals import StopOnSignal
@@ -116,6 +118,21 @@ def test_ctrl_c_prints_the_command_that_goes_on_to_the_same_result(
     assert _autohas(*arguments).exit_code == 0
     digests = [json.loads((folder / "result.json").read_text())["digests"] for folder in (out, tmp_path / "out")]
     assert digests[0] == digests[1]
+
+
+def test_a_stricter_version_finishes_a_search_that_has_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rule that came with an update refuses a new search and neither a resumed one nor the look at its result."""
+    file = _search_file(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(StopOnSignal, "install", lambda stop: setattr(stop, "requested", True))
+        stopped = _autohas("run", file, "--out", tmp_path / "out")
+    monkeypatch.setattr(Task, "rules", (Rule(message="is too easy", holds=lambda _: False),))
+    refused = _autohas("run", file, "--out", tmp_path / "new", "--resume")
+    finished, shown = _autohas("run", file, "--out", tmp_path / "out", "--resume"), _autohas("report", tmp_path / "out")
+
+    assert (stopped.exit_code, refused.exit_code) == (75, 78)
+    assert "is too easy" in refused.stderr
+    assert (finished.exit_code, shown.exit_code) == (0, 0)
 
 
 def test_a_report_is_written_again(finished: tuple[Path, Path, Result]) -> None:

@@ -228,7 +228,7 @@ def test_a_history_that_lost_a_part_is_reported(tmp_path: Path) -> None:
 def test_the_folder_of_the_first_checkpoint_is_durable_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A new folder is a name in its parent: without an fsync there a power cut takes all checkpoints."""
     synced: list[Path] = []
-    monkeypatch.setattr(checkpoint, "_sync", synced.append)
+    monkeypatch.setattr(checkpoint, "fsync", synced.append)
     for step in (1, 2):
         _save(_store(tmp_path / "checkpoints"), step)
 

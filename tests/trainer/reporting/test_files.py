@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from autohas_trainer.atomic_file import write_whole
+from autohas_trainer.atomic_file import write_atomically
 from autohas_trainer.errors import DataError
 from autohas_trainer.events import Event, Outcome, SearchFinished, SearchStarted
 from autohas_trainer.reporting.sinks.fan_out import FanOutSink
@@ -106,7 +106,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path: Path, monke
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space left") as caught:
-        write_whole(path, b"new")
+        write_atomically(path, b"new")
     assert caught.value.filename == str(path)
     assert [p.name for p in tmp_path.iterdir()] == ["result.json"]
     assert path.read_bytes() == b"old"

@@ -108,6 +108,14 @@ def test_the_note_says_how_far_another_seed_can_move_the_scores(tmp_path: Path) 
     assert "another seed gives other numbers: check with autohas retrain config.yaml --seeds 5 ." in loss
 
 
+def test_the_hardware_that_repeats_the_bits_is_named(tmp_path: Path) -> None:
+    """CPU model and instruction set where they were recorded; an earlier version recorded the architecture alone."""
+    found = _finished(tmp_path, a_search())
+    recorded = replace(found, environment=replace(ENVIRONMENT, cpu="AMD EPYC 9B14", instructions="AVX512"))
+    assert "torch 2.13.0; cpu: AMD EPYC 9B14, AVX512, 1 thread" in _words(render(recorded, _history(), None))
+    assert "torch 2.13.0; cpu: x86_64, 1 thread" in _words(render(found, _history(), None))
+
+
 def test_a_worse_test_score_is_not_hidden(tmp_path: Path) -> None:
     """Selection may mislead; the page says worse."""
     words = _words(render(_finished(tmp_path, a_search(), test=0.79), _history(), None))

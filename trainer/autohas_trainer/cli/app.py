@@ -25,6 +25,7 @@ from autohas_api.base.yaml_file import Document, read_search
 from autohas_trainer import errors
 from autohas_trainer.cli.environment import available_threads, let_threads_sleep
 from autohas_trainer.cli.exits import UsageError, exit_of, make_folder
+from autohas_trainer.cli.judging import read_for_folder
 from autohas_trainer.cli.overrides import overridden
 from autohas_trainer.cli.signals import StopOnSignal
 
@@ -296,7 +297,7 @@ class _Options:
 
 
 def _run(document: Document, options: _Options, stop: StopOnSignal) -> None:
-    search, space = accept(overridden(document.value, options.settings))
+    folder, search, space = read_for_folder(overridden(document.value, options.settings), options.out, resume=options.resume)
     console, threads = Console(), available_threads(None)
     let_threads_sleep()
     if options.dry_run:
@@ -305,7 +306,6 @@ def _run(document: Document, options: _Options, stop: StopOnSignal) -> None:
 
         dry.dry_run(search, space, threads, console)
         return
-    folder = options.out or Path("autohas-out") / search.metadata.name
     command = _command(document.source, options.settings, folder)
     if not options.resume:
         _refuse_used(folder, command)

@@ -14,17 +14,16 @@ from typing import Any, Final
 
 import structlog
 
-from autohas_api.accept.acceptance import accept
 from autohas_api.base import names
 from autohas_api.base.names import MAX_LAST_WORD_BYTES, ExitCode
-from autohas_api.space.decisions import Space, resolve
-from autohas_api.spec.search import Search, read
+from autohas_api.space.decisions import Space
+from autohas_api.spec.search import Search
 from autohas_api.wire.messages import CheckpointInfo, Error, Interrupted, Message, Result, Stage, encode
 from autohas_trainer import errors
 from autohas_trainer.cli.environment import ContainerEnvironment, let_threads_sleep
 from autohas_trainer.cli.exits import UsageError, exit_of
+from autohas_trainer.cli.judging import accept_unless_begun
 from autohas_trainer.cli.signals import StopOnSignal
-from autohas_trainer.engine.checkpointing.start_counter import has_begun
 from autohas_trainer.events import Identity
 from autohas_trainer.reporting.sinks.live import LiveState
 
@@ -70,7 +69,12 @@ def _search(environment: ContainerEnvironment, identity: Identity, state: LiveSt
 
 
 def _read_search(environment: ContainerEnvironment) -> tuple[Search, Space]:
-    """The search of this container: once it has begun only its shape is read, as the operator does, by an image with more rules."""
+    """Read the search of this container, and judge it unless it has begun.
+
+    Raises:
+        UsageError: the file is missing or holds no JSON object.
+        SpecError: the schema or a rule is violated.
+    """
     path = environment.search_file
     try:
         document = json.loads(path.read_bytes())
@@ -78,10 +82,7 @@ def _read_search(environment: ContainerEnvironment) -> tuple[Search, Space]:
         raise UsageError(f"{path} cannot be read as JSON: {error}") from error
     if not isinstance(document, dict):
         raise UsageError(f"{path} must hold one JSON object")
-    if not has_begun(environment.workdir):
-        return accept(document)
-    search = read(document)
-    return search, resolve(search.spec)
+    return accept_unless_begun(document, environment.workdir)
 
 
 def _refuse_home_folder(search: Search) -> None:

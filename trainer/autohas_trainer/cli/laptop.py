@@ -9,13 +9,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from autohas_api.accept.acceptance import accept
 from autohas_api.base.yaml_file import Document
 from autohas_api.space.decisions import Space
 from autohas_api.spec.search import Search
 from autohas_trainer.cli.assembly import finished_search, run_with
 from autohas_trainer.cli.devices import choose_device
 from autohas_trainer.cli.environment import available_threads
+from autohas_trainer.cli.judging import read_for_folder
 from autohas_trainer.cli.overrides import overridden
 from autohas_trainer.cli.printing import print_result
 from autohas_trainer.cli.signals import StopOnSignal
@@ -70,8 +70,7 @@ def search_here(document: Document, settings: Sequence[str], out: Path | None, *
         SpecError, TrainerError, OSError: see `run_on_laptop`.
         FileExistsError: the folder holds something and `resume` is False.
     """
-    search, space = accept(overridden(document.value, settings))
-    folder = out if out is not None else Path("autohas-out") / search.metadata.name
+    folder, search, space = read_for_folder(overridden(document.value, settings), out, resume=resume)
     if not resume and folder.is_dir() and next(folder.iterdir(), None) is not None:
         raise FileExistsError(f"{folder} is not empty: go on with the search in it by resume=True, or choose another folder by out=...")
     stop = StopOnSignal(insist=True)

@@ -19,7 +19,7 @@ from autohas_api.base.scoring import metric_text
 from autohas_api.base.streams import readable
 from autohas_api.base.yaml_file import read_mapping
 from autohas_api.spec.search import Search
-from autohas_trainer.atomic_file import write_whole
+from autohas_trainer.atomic_file import write_atomically
 from autohas_trainer.cli.devices import choose_device
 from autohas_trainer.cli.exits import UsageError, make_folder
 from autohas_trainer.cli.signals import StopOnSignal
@@ -68,7 +68,7 @@ def retrain(task: Retraining, stop: StopOnSignal, console: Console) -> None:
     _print(console, search.spec.objective.metric, shown)
     report = task.folder / REPORT_FILE
     _say(console, "writing the report")
-    write_whole(report, readable(_html(task, search, shown)).encode())
+    write_atomically(report, readable(_html(task, search, shown)).encode())
     console.print(f"Report: {report}", markup=False, highlight=False, soft_wrap=True)
 
 
@@ -157,7 +157,7 @@ def _write_scores(task: Retraining, search: Search, digest: str, scores: Sequenc
         "summary": asdict(spread) if spread is not None else None,
         "origin": begun.to_json() if begun is not None else None,
     }
-    write_whole(task.folder / SCORES_FILE, json.dumps(record, indent=2, allow_nan=False).encode() + b"\n")
+    write_atomically(task.folder / SCORES_FILE, json.dumps(record, indent=2, allow_nan=False).encode() + b"\n")
 
 
 def _rows(metric: str, scores: Sequence[SeedScore]) -> list[tuple[str, str, str]]:

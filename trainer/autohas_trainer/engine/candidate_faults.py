@@ -22,7 +22,7 @@ import torch
 
 from autohas_api.base.digest import canonical
 from autohas_api.space.decisions import Configuration
-from autohas_trainer.atomic_file import write_whole
+from autohas_trainer.atomic_file import write_atomically
 from autohas_trainer.errors import CandidateError, ConfigurationError, DeviceError, Interrupted, TrainerError
 
 __all__ = ["FAULTS_FILE", "candidate_part", "default_failed", "device_faults", "fault_key", "leaving_out_at_next_start"]
@@ -173,5 +173,5 @@ def _note(workdir: Path, search_digest: str, error: DeviceError) -> int:
     known: Mapping[str, tuple[str, int]] = _read(workdir, search_digest)
     count = known.get(error.culprit, ("", 0))[1] + 1
     errors = {**known, error.culprit: (str(error), count)}
-    write_whole(workdir / FAULTS_FILE, canonical({"searchDigest": search_digest, "errors": errors}).encode())
+    write_atomically(workdir / FAULTS_FILE, canonical({"searchDigest": search_digest, "errors": errors}).encode())
     return count

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import statistics
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from autohas_api.algorithms.plan_request import LAST_RUNG
 from autohas_api.base.digest import configuration_digest, result_digest
 from autohas_api.space.decisions import OFF_GRID, Role
 from autohas_api.wire.messages import Result, StopReason
-from autohas_trainer.atomic_file import sync_folder, write_whole
+from autohas_trainer.atomic_file import replace_file, write_atomically
 from autohas_trainer.data.preprocessing import PREPROCESSING_FILE
 from autohas_trainer.engine.checkpointing.tensor_file import write_tensors
 from autohas_trainer.engine.search_state import DEFAULT, Board
@@ -91,7 +90,7 @@ def save_preprocessing(problem: Problem, folder: Path) -> str:
     """
     text = json.dumps(problem.splits.preprocessing, indent=1, ensure_ascii=False, allow_nan=False)
     content = text.encode("utf-8") + b"\n"
-    write_whole(folder / PREPROCESSING_FILE, content)
+    write_atomically(folder / PREPROCESSING_FILE, content)
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
@@ -101,17 +100,9 @@ def save_model(training: Training, path: Path) -> str:
     Raises:
         OSError: the disk is full, read-only or gone; names `path`.
     """
-    temporary = path.with_suffix(".writing")
-    try:
+    with replace_file(path) as temporary:
         write_tensors(training.model_tensors(), temporary)
         with temporary.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-            os.fsync(file.fileno())
         temporary.chmod(0o644)  # safetensors makes it private; whoever reads the claim may read the model
-        temporary.rename(path)
-        sync_folder(path.parent)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        error.filename = str(path)
-        raise
     return f"sha256:{digest}"

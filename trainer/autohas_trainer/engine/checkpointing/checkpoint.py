@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
-import os
 import shutil
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -25,7 +24,7 @@ from safetensors.torch import load_file
 
 from autohas_api.base.digest import canonical, sha256
 from autohas_api.wire.messages import CheckpointInfo
-from autohas_trainer.atomic_file import naming
+from autohas_trainer.atomic_file import fsync, move_durably, name_os_errors
 from autohas_trainer.engine.checkpointing.tensor_file import write_tensors
 from autohas_trainer.errors import CheckpointError
 
@@ -84,7 +83,7 @@ class CheckpointStore:
         """
         if not self._folder.is_dir():
             self._folder.mkdir(parents=True)
-            _sync(self._folder.parent)
+            fsync(self._folder.parent)
         self._settle_replacements()
         temporary = self._folder / _TEMPORARY
         shutil.rmtree(temporary, ignore_errors=True)
@@ -114,8 +113,7 @@ class CheckpointStore:
         }
         _write_text(temporary / _MANIFEST, canonical(manifest))
         for name in (_TENSORS, _STATE, _MANIFEST):
-            _sync(temporary / name)
-        _sync(temporary)
+            fsync(temporary / name)
         self._publish(temporary, step)
         size = sum(int(entry["size"]) for entry in files.values())
         return CheckpointInfo(step=step, time=now, digest=sha256(manifest)), size
@@ -136,7 +134,7 @@ class CheckpointStore:
         unanswered: OSError | None = None
         for folder in reversed(folders):
             try:
-                with naming(folder):
+                with name_os_errors(folder):
                     found = self._read(folder)
             except _OtherFormatError:
                 raise
@@ -181,15 +179,14 @@ class CheckpointStore:
                 shutil.rmtree(retired, ignore_errors=True)
             else:
                 retired.rename(final)
-                _sync(self._folder)
+                fsync(self._folder)
 
     def _publish(self, temporary: Path, step: int) -> None:
         """Rename into place, then remove what is too old. A checkpoint of the same step is replaced: it may be of another stage."""
         final = self._folder / f"{step:012d}"
         if final.exists():
             final.rename(self._folder / f"{_RETIRED}{final.name}")
-        temporary.rename(final)
-        _sync(self._folder)
+        move_durably(temporary, final)
         self._settle_replacements()
         for old in self._written()[: -self._keep_last]:
             shutil.rmtree(old, ignore_errors=True)
@@ -223,14 +220,5 @@ def _fingerprint(path: Path) -> dict[str, Any]:
 
 
 def _write_text(path: Path, text: str) -> None:
-    with naming(path):
+    with name_os_errors(path):
         path.write_text(text, encoding="utf-8")
-
-
-def _sync(path: Path) -> None:
-    with naming(path):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

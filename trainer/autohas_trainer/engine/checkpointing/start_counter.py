@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Final
 
-from autohas_trainer.atomic_file import write_whole
+from autohas_trainer.atomic_file import write_atomically
 
 __all__ = ["CHECKPOINTS", "count_start", "has_begun"]
 
@@ -36,5 +36,5 @@ def count_start(workdir: Path) -> int:
         starts = 1
     except (ValueError, KeyError, TypeError):
         starts = 2  # the file is torn: a process was here before us
-    write_whole(path, json.dumps({"starts": starts}).encode())
+    write_atomically(path, json.dumps({"starts": starts}).encode())
     return starts

@@ -11,7 +11,7 @@ __all__ = ["CANDIDATES", "explanations"]
 CANDIDATES: Final[Mapping[str, str]] = {
     "default": "your configuration as you wrote it; it is the answer unless another one beat it on held-out data",
     "lane": "a short training of the first stage, which compares hyperparameters; its number says which one it was",
-    "initial": "a configuration of spec.initialPoints, numbered as they stand there",
+    "initial": "a configuration of spec.searchSpace.initialPoints, numbered as they stand there",
     "default architecture": "the default architecture with the hyperparameters of the best lane",
     "argmax": "the likeliest choice for every decision when the controller had finished learning",
     "expectation": "the mean of each hyperparameter under what the controller had learned",

@@ -21,9 +21,10 @@ from autohas_api.base.streams import readable
 from autohas_api.space.decisions import Decision, Role
 from autohas_api.space.rates import value_text
 from autohas_api.wire.messages import Stage
-from autohas_trainer.atomic_file import write_whole
+from autohas_trainer.atomic_file import write_atomically
 from autohas_trainer.errors import DataError
 from autohas_trainer.events import DEFAULT
+from autohas_trainer.provenance import Environment
 from autohas_trainer.reporting.report import charts
 from autohas_trainer.reporting.report.explanations import explanations
 from autohas_trainer.reporting.sinks.bar import duration
@@ -96,7 +97,7 @@ def write_report(folder: Path, found: Finished, command: str | None = None) -> P
     except ValueError as error:
         raise DataError(str(error)) from error
     path = folder / REPORT_FILE
-    write_whole(path, readable(render(found, history, command)).encode())
+    write_atomically(path, readable(render(found, history, command)).encode())
     return path
 
 
@@ -135,7 +136,16 @@ def render(found: Finished, history: History, command: str | None) -> str:
         command=command or shlex.join(["autohas", "run", "search.yaml", "--out", "again"]),
         search_yaml=yaml_file.dump(found.search.to_json()),
         config_file=CONFIG_FILE,
+        environment_text=_environment_text(found.environment),
     )
+
+
+def _environment_text(environment: Environment) -> str:
+    """Versions, and the hardware on which equal searches give equal bits; what an earlier version did not record is left out."""
+    threads = f"{environment.threads} thread{'' if environment.threads == 1 else 's'}"
+    hardware = (environment.gpu, environment.cpu or environment.machine, environment.instructions, threads)
+    versions = f"autohas {environment.autohas}, Python {environment.python}, torch {environment.torch}"
+    return f"{versions}; {environment.device}: {', '.join(part for part in hardware if part)}"
 
 
 def _gain(found: Finished) -> float | None:

@@ -17,7 +17,7 @@ from autohas_api.space.decisions import Space, resolve
 from autohas_api.spec.hyperparameters import KNOWN
 from autohas_api.spec.search import Search, read
 from autohas_api.wire.messages import Result, Stage, StopReason
-from autohas_trainer.atomic_file import write_whole
+from autohas_trainer.atomic_file import write_atomically
 from autohas_trainer.errors import DataError
 from autohas_trainer.events import CandidateRecord, Event, Outcome, RunInfo, SearchFinished, SearchStarted
 from autohas_trainer.provenance import DataIdentity, Environment
@@ -72,7 +72,7 @@ class FilesSink:
         if self._info is None or self._info.environment is None:
             raise RuntimeError("the search finished before it started")
         data = self._info.data
-        write_whole(self._workdir / CONFIG_FILE, config_text(self._info.search, self._info.space, outcome, data).encode())
+        write_atomically(self._workdir / CONFIG_FILE, config_text(self._info.search, self._info.space, outcome, data).encode())
         record = {
             "format": FORMAT,
             "search": self._info.search.to_json(),
@@ -83,7 +83,7 @@ class FilesSink:
             **_record(self._info.space, outcome),
         }
         text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False)
-        write_whole(self._workdir / RESULT_FILE, text.encode() + b"\n")
+        write_atomically(self._workdir / RESULT_FILE, text.encode() + b"\n")
 
 
 COST_UNITS: Final = {"macs": "multiply-accumulates", "latencyMilliseconds": "ms per forward"}

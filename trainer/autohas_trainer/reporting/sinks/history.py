@@ -23,7 +23,7 @@ from typing import Any, Final, assert_never
 
 from autohas_api.budget.stage_steps import stage_steps
 from autohas_api.wire.messages import Stage
-from autohas_trainer.atomic_file import naming, sync_folder
+from autohas_trainer.atomic_file import fsync, name_os_errors
 from autohas_trainer.events import (
     HISTORY_FILE,
     BatchEvaluated,
@@ -98,14 +98,14 @@ class HistorySink:
         self._plain_stride = max(1, math.ceil(sum(stage_steps(plan).values()) / _MAX_PLAIN_LINES))  # of the first plan: a resumed one's too
         self._policy_stride = max(1, math.ceil(plan.supernet_steps / _MAX_POLICY_LINES))
         self._last_policy_step = _end_of_supernet(info.stages)
-        with naming(self._path):
+        with name_os_errors(self._path):
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
             self._file = os.fdopen(descriptor, "r+b", buffering=0)
             kept = min(info.history_bytes, os.fstat(descriptor).st_size)
             self._file.truncate(kept)
             self._file.seek(kept)
             self._length = kept
-            sync_folder(self._path.parent)
+            fsync(self._path.parent)
 
     def flush(self) -> int:
         """Make the lines so far durable; returns their length in bytes.
@@ -115,7 +115,7 @@ class HistorySink:
         """
         self._drain()
         file = self._opened()
-        with naming(self._path):
+        with name_os_errors(self._path):
             os.fsync(file.fileno())
             return self._length
 
@@ -140,7 +140,7 @@ class HistorySink:
             OSError: the disk is full, read-only or gone.
         """
         file = self._opened()
-        with naming(self._path):
+        with name_os_errors(self._path):
             try:
                 written = 0
                 while written < len(self._pending):

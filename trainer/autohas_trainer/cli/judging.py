@@ -1,0 +1,41 @@
+"""Judging a search before it runs: a new one by every rule, one that has begun by its shape alone.
+
+A newer version may have more rules. The search was accepted when it began, so the newer version must let it end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from autohas_api.accept.acceptance import accept
+from autohas_api.space.decisions import Space, resolve
+from autohas_api.spec.search import Search, read
+from autohas_trainer.engine.checkpointing.start_counter import has_begun
+
+__all__ = ["accept_unless_begun", "read_for_folder"]
+
+
+def accept_unless_begun(document: Mapping[str, Any], workdir: Path) -> tuple[Search, Space]:
+    """Read a search; judge it by all rules unless `workdir` holds a checkpoint, whose digest then tells whether it is the same search.
+
+    Raises:
+        SpecError: the schema is violated or, where the search has not begun, a rule.
+        OSError: `workdir` cannot be read.
+    """
+    if not has_begun(workdir):
+        return accept(document)
+    search = read(document)
+    return search, resolve(search.spec)
+
+
+def read_for_folder(document: Mapping[str, Any], out: Path | None, *, resume: bool) -> tuple[Path, Search, Space]:
+    """Return the folder of a search on this machine, `out` or autohas-out/NAME, and the search; a resumed one is not judged again.
+
+    Raises:
+        SpecError: the schema is violated or, where the search has not begun, a rule.
+        OSError: the folder cannot be read.
+    """
+    folder = out if out is not None else Path("autohas-out") / read(document).metadata.name
+    return folder, *(accept_unless_begun(document, folder) if resume else accept(document))
