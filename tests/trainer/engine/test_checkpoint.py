@@ -14,6 +14,7 @@ import torch
 
 from autohas_api.testing.rejections import changed
 from autohas_api.wire.messages import Stage
+from autohas_trainer import atomic_file
 from autohas_trainer.engine.checkpointing import checkpoint
 from autohas_trainer.engine.checkpointing.checkpoint import CheckpointStore
 from autohas_trainer.events import StepRecord
@@ -228,7 +229,8 @@ def test_a_history_that_lost_a_part_is_reported(tmp_path: Path) -> None:
 def test_the_folder_of_the_first_checkpoint_is_durable_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A new folder is a name in its parent: without an fsync there a power cut takes all checkpoints."""
     synced: list[Path] = []
-    monkeypatch.setattr(checkpoint, "fsync", synced.append)
+    for module in (atomic_file, checkpoint):
+        monkeypatch.setattr(module, "fsync", synced.append)
     for step in (1, 2):
         _save(_store(tmp_path / "checkpoints"), step)
 
