@@ -22,7 +22,7 @@ from autohas_trainer.events import Identity
 from autohas_trainer.reporting.sinks.null import NullSink
 from autohas_trainer.seeding import make_deterministic
 
-__all__ = ["Measurement", "default", "measured", "problem_of", "search"]
+__all__ = ["Measurement", "default", "measure_training", "problem_of", "search"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +51,7 @@ class Measurement:
 
 
 class _NeverStop:
-    requested = False
+    is_requested = False
 
 
 def search(
@@ -84,7 +84,7 @@ def default(task: Task, seed: int, steps: int, method: str) -> Measurement:
     training = Training(problem, problem.space.default)
     while not training.is_finished:
         training.step()
-    return measured(problem, training, method, begun=begun, winner="default", trainings=steps / task.steps)
+    return measure_training(problem, training, method, begun=begun, winner="default", trainings=steps / task.steps)
 
 
 def problem_of(task: Task, seed: int, steps: int) -> tuple[Problem, float]:
@@ -95,7 +95,7 @@ def problem_of(task: Task, seed: int, steps: int) -> tuple[Problem, float]:
     return Problem.load(parsed.spec, space, torch.device("cpu")), begun
 
 
-def measured(problem: Problem, training: Training, method: str, *, begun: float, winner: str, trainings: float) -> Measurement:
+def measure_training(problem: Problem, training: Training, method: str, *, begun: float, winner: str, trainings: float) -> Measurement:
     """Test a finished training, once, and close the account that was opened at CPU time `begun`."""
     batches = list(problem.splits.test())
     with torch.no_grad():

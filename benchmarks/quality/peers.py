@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 
 import optuna
-from benchmarks.quality.methods import Measurement, measured, problem_of
+from benchmarks.quality.methods import Measurement, measure_training, problem_of
 from benchmarks.quality.tasks import Task
 
 from autohas_api.space.decisions import Configuration, Space
@@ -53,7 +53,7 @@ def peer(task: Task, method: str, seed: int, cpu_budget_s: float) -> Measurement
 
     while not is_over():
         trial = study.ask()
-        training = Training(problem, _suggested(trial, problem.space))
+        training = Training(problem, _suggest(trial, problem.space))
         score = _train(problem, training, trial, is_over)
         steps += training.num_steps_done
         if score is None:
@@ -65,10 +65,10 @@ def peer(task: Task, method: str, seed: int, cpu_budget_s: float) -> Measurement
         number += 1
     assert best is not None  # noqa: S101 - the loop ends with one
     winner = f"trial {best[1]} of {number}"
-    return measured(problem, best[2], method, begun=begun, winner=winner, trainings=steps / task.steps)
+    return measure_training(problem, best[2], method, begun=begun, winner=winner, trainings=steps / task.steps)
 
 
-def _suggested(trial: optuna.Trial, space: Space) -> Configuration:
+def _suggest(trial: optuna.Trial, space: Space) -> Configuration:
     values: dict[str, str] = {}
     for decision in space.decisions:
         is_free = len(decision.choices) > 1 and space.is_active(decision, values)

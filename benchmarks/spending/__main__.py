@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--table", type=Path, nargs=2, metavar=("BEFORE", "AFTER"), help="print two saved runs next to each other")
     arguments = parser.parse_args()
     if arguments.table:
-        print("\n".join(_compared(*(json.loads(path.read_text(encoding="utf-8")) for path in arguments.table))))
+        print("\n".join(_compare(*(json.loads(path.read_text(encoding="utf-8")) for path in arguments.table))))
         return
     with tempfile.TemporaryDirectory() as folder:
         rows = list(_run(TABLES, Path(folder)))
@@ -57,7 +57,7 @@ def _run(tables: Iterable[Table], folder: Path) -> Iterable[_Row]:
                 yield row
 
 
-def _compared(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterable[str]:
+def _compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterable[str]:
     """A summary and then every search, both versions in one line."""
     yield f"Before: {before['provenance']}."
     yield f"After: {after['provenance']}."

@@ -41,7 +41,7 @@ class _Watch(NullSink):
 
 
 class _NeverStopped:
-    requested = False
+    is_requested = False
 
 
 def search_once(table: Table, path: Path, folder: Path, *, rate: str, seed: int) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from autohas_trainer.engine.training.search_task import Problem
 from autohas_trainer.events import Identity, RunInfo, SearchStarted
 from autohas_trainer.reporting.sinks.fan_out import FanOutSink
 from autohas_trainer.reporting.sinks.history import HistorySink
-from autohas_trainer.reporting.sinks.live import LiveState
+from autohas_trainer.reporting.sinks.live_state import LiveState
 
 __all__ = ["stage_pairs"]
 

@@ -19,7 +19,7 @@ from autohas_operator.metrics import Metrics
 from autohas_operator.process.search_metrics import Census
 from autohas_trainer.events import CheckpointWritten, SearchStarted
 from autohas_trainer.reporting.http.metrics import build_registry
-from autohas_trainer.reporting.sinks.live import LiveState
+from autohas_trainer.reporting.sinks.live_state import LiveState
 from queries import parts
 from reporting_fixtures import FakeClock, candidate, checkpoint_info, policy, run_info, supernet_step
 from testcluster import binaries, levels

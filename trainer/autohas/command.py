@@ -68,7 +68,7 @@ def watch(  # noqa: PLR0913 - one parameter per option
 
         return run(kubectl, names or (), console, once=once)
 
-    raise typer.Exit(_guarded(act))
+    raise typer.Exit(_run_command(act))
 
 
 @app.command(
@@ -99,7 +99,7 @@ def wait(
 
         return run(kubectl, name, timeout_s, console)
 
-    raise typer.Exit(_guarded(act))
+    raise typer.Exit(_run_command(act))
 
 
 @app.command(
@@ -135,7 +135,7 @@ def fetch(
             console.print(str(path), markup=False, highlight=False, soft_wrap=True)
         return int(ExitCode.RESULT)
 
-    raise typer.Exit(_guarded(act))
+    raise typer.Exit(_run_command(act))
 
 
 def _seconds(text: str) -> float:
@@ -145,7 +145,7 @@ def _seconds(text: str) -> float:
     return float(match[1]) * _UNITS_S[match[2] or "s"]
 
 
-def _guarded(act: Callable[[Console], int]) -> int:
+def _run_command(act: Callable[[Console], int]) -> int:
     """Run a command; what the cluster or the disk refuses becomes a sentence on stderr."""
     from autohas.fetching import FetchError  # noqa: PLC0415 - help and completion need not load it
 

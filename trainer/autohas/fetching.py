@@ -82,7 +82,7 @@ def _copy(kubectl: Kubectl, search: Mapping[str, Any], place: str, folder: Path,
         _receive(kubectl, pod_name, place, folder)
     except KubectlError as error:
         raise FetchError(
-            f"the reader pod {pod_name} did not answer: {error}; see {kubectl.shown(['describe', 'pod', pod_name])}"
+            f"the reader pod {pod_name} did not answer: {error}; see {kubectl.command_text(['describe', 'pod', pod_name])}"
         ) from error
     finally:
         with suppress(KubectlError):
@@ -97,9 +97,9 @@ def reader_pod(search: Mapping[str, Any]) -> dict[str, Any]:
     metadata, spec = search["metadata"], search["spec"]
     claim = spec["checkpoint"]["storage"]["persistentVolumeClaim"]["claimName"]
     trainer = spec.get("trainer") or {}
-    kept = {key: trainer[key] for key in ("nodeSelector", "tolerations", "imagePullSecrets", "runtimeClassName") if key in trainer}
+    scheduling = {key: trainer[key] for key in ("nodeSelector", "tolerations", "imagePullSecrets", "runtimeClassName") if key in trainer}
     if pull_secrets := search["status"]["trainer"].get("imagePullSecrets"):
-        kept["imagePullSecrets"] = [{"name": name} for name in pull_secrets]
+        scheduling["imagePullSecrets"] = [{"name": name} for name in pull_secrets]
     return {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -124,7 +124,7 @@ def reader_pod(search: Mapping[str, Any]) -> dict[str, Any]:
             },
             "containers": [_reader(search["status"]["trainer"]["image"])],
             "volumes": [{"name": "checkpoints", "persistentVolumeClaim": {"claimName": claim, "readOnly": True}}],
-            **kept,
+            **scheduling,
         },
     }
 
@@ -177,11 +177,11 @@ def _receive(kubectl: Kubectl, pod: str, place: str, folder: Path) -> None:
                     if member.name in FETCHED and member.isfile():
                         archive.extract(member, folder, filter="data")
         except tarfile.TarError as error:
-            said = " ".join(process.stderr.read().decode(errors="replace").split())
-            raise KubectlError(said or f"what it sent is no archive: {error}") from error
-        said = " ".join(process.stderr.read().decode(errors="replace").split())
+            stderr = " ".join(process.stderr.read().decode(errors="replace").split())
+            raise KubectlError(stderr or f"what it sent is no archive: {error}") from error
+        stderr = " ".join(process.stderr.read().decode(errors="replace").split())
         if process.wait() != 0:
-            raise KubectlError(said or f"kubectl exec ended with exit code {process.returncode}")
+            raise KubectlError(stderr or f"kubectl exec ended with exit code {process.returncode}")
 
 
 def _check(search: Mapping[str, Any], folder: Path) -> None:

@@ -43,14 +43,14 @@ class Kubectl:
         Raises:
             KubectlError: it does not exist, or the cluster does not answer.
         """
-        found: dict[str, Any] = json.loads(self.run("get", _RESOURCE, name, "--output=json", _REQUEST_TIMEOUT))
-        return found
+        result: dict[str, Any] = json.loads(self.run("get", _RESOURCE, name, "--output=json", _REQUEST_TIMEOUT))
+        return result
 
     def searches(self) -> list[dict[str, Any]]:
         """Every search of the namespace, or of all."""
         everywhere = ["--all-namespaces"] if self.all_namespaces else []
-        found: list[dict[str, Any]] = json.loads(self.run("get", _RESOURCE, *everywhere, "--output=json", _REQUEST_TIMEOUT))["items"]
-        return found
+        result: list[dict[str, Any]] = json.loads(self.run("get", _RESOURCE, *everywhere, "--output=json", _REQUEST_TIMEOUT))["items"]
+        return result
 
     def run(self, *arguments: str, input_text: str | None = None) -> str:
         """Run to the end; returns what it printed.
@@ -59,13 +59,13 @@ class Kubectl:
             KubectlError: it is not there, or its exit code is not 0.
         """
         command = self.command(*arguments)
-        done = subprocess.run(  # noqa: S603 - no shell, our arguments
+        process = subprocess.run(  # noqa: S603 - no shell, our arguments
             command, input=input_text, capture_output=True, encoding="utf-8", errors="replace", check=False
         )
-        if done.returncode != 0:
-            said = _said(done.stderr) or f"kubectl ended with exit code {done.returncode}"
-            raise KubectlError(_explained(said), is_not_found="(NotFound)" in said)
-        return done.stdout
+        if process.returncode != 0:
+            message = _extract_message(process.stderr) or f"kubectl ended with exit code {process.returncode}"
+            raise KubectlError(_explain(message), is_not_found="(NotFound)" in message)
+        return process.stdout
 
     def command(self, *arguments: str) -> list[str]:
         """The command line, for callers that read its output as it comes."""
@@ -75,22 +75,22 @@ class Kubectl:
         chosen = {"--kubeconfig": self.kubeconfig, "--context": self.context, "--namespace": self.namespace}
         return [executable, *(f"{flag}={value}" for flag, value in chosen.items() if value), *arguments]
 
-    def described(self, name: str) -> str:
+    def describe(self, name: str) -> str:
         """`search NAME in namespace NS`, for sentences."""
         return f"search {name} in namespace {self.namespace}" if self.namespace else f"search {name} in the current namespace"
 
-    def shown(self, arguments: Sequence[str]) -> str:
+    def command_text(self, arguments: Sequence[str]) -> str:
         """A kubectl command for people to type."""
         return " ".join(["kubectl", *([f"-n {self.namespace}"] if self.namespace else []), *arguments])
 
 
-def _said(stderr: str) -> str:
+def _extract_message(stderr: str) -> str:
     """The sentence for people: kubectl's log lines, where it has any, only when there is nothing else."""
     lines = stderr.splitlines()
     return " ".join(" ".join(line for line in lines if not _LOG_LINE.match(line)).split()) or " ".join(stderr.split())
 
 
-def _explained(said: str) -> str:
-    if "the server doesn't have a resource type" in said or "no matches for kind" in said:
+def _explain(message: str) -> str:
+    if "the server doesn't have a resource type" in message or "no matches for kind" in message:
         return "this cluster has no AutoHASSearch resources: install the chart first (helm install autohas ...)"
-    return said.removeprefix("error: ").removeprefix("Error from server (NotFound): ").removeprefix("Error from server: ")
+    return message.removeprefix("error: ").removeprefix("Error from server (NotFound): ").removeprefix("Error from server: ")

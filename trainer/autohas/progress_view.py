@@ -78,8 +78,8 @@ def _why(status: Mapping[str, Any], phase: str) -> str:
     """The message of the condition that explains the phase, and first of all that nobody looks after the search."""
     conditions = {c.get("type"): c for c in status.get("conditions") or []}
     explained = () if phase in _QUIET_PHASES else _REASONS
-    for kind, told in ((ConditionType.RECONCILIATION_PAUSED, "True"), *((kind, "False") for kind in explained)):
+    for kind, explaining_status in ((ConditionType.RECONCILIATION_PAUSED, "True"), *((kind, "False") for kind in explained)):
         condition = conditions.get(kind)
-        if condition is not None and condition.get("status") == told and condition.get("message"):
+        if condition is not None and condition.get("status") == explaining_status and condition.get("message"):
             return f"{condition.get('reason', '')}: {condition['message']}"
     return "waiting for the operator" if phase == Phase.PENDING and not conditions else ""

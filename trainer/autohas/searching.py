@@ -11,7 +11,7 @@ from autohas.extras import needs_trainer
 from autohas_api.base import yaml_file
 
 if TYPE_CHECKING:
-    from autohas_trainer.reporting.sinks.files import Finished
+    from autohas_trainer.reporting.sinks.result_files import FinishedSearch
 
 __all__ = ["Result", "run"]
 
@@ -76,20 +76,20 @@ def run(
     with needs_trainer("autohas.run"):
         from autohas_trainer.cli.laptop import search_here  # noqa: PLC0415 - `import autohas` must not load torch
     document = _document(spec)
-    found, folder = search_here(document, settings, None if out is None else Path(out), resume=resume, quiet=quiet)
-    return _summary(found, folder)
+    finished, folder = search_here(document, settings, None if out is None else Path(out), resume=resume, quiet=quiet)
+    return _summary(finished, folder)
 
 
-def _summary(found: Finished, folder: Path) -> Result:
-    result = found.outcome.result
+def _summary(finished: FinishedSearch, folder: Path) -> Result:
+    result = finished.outcome.result
     return Result(
-        configuration=dict(found.outcome.configuration),
-        recipe=dict(found.outcome.recipe),
-        metric=found.search.spec.objective.metric,
+        configuration=dict(finished.outcome.configuration),
+        recipe=dict(finished.outcome.recipe),
+        metric=finished.search.spec.objective.metric,
         test_score=result.test_score,
         selection_score=result.selection_score,
         default_test_score=result.default_test_score,
-        test_scores=found.outcome.test_scores,
+        test_scores=finished.outcome.test_scores,
         trainings=result.trainings,
         parameters=result.parameters,
         stop_reason=result.stop_reason.value,

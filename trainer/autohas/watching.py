@@ -41,19 +41,19 @@ def wait(kubectl: Kubectl, name: str, timeout_s: float | None, console: Console,
         KubectlError: the search does not exist, or the cluster does not answer.
     """
     pace = pace or Pace()
-    begun, said = pace.clock(), ""
-    asked = _Patient(pace)
+    begun, latest = pace.clock(), ""
+    ask_cluster = _Patient(pace)
     while True:
-        line = asked(lambda: line_of(kubectl.search(name)))
+        line = ask_cluster(lambda: line_of(kubectl.search(name)))
         if line is not None:
             if line.is_over:
                 console.print(line.text(), markup=False, highlight=False, soft_wrap=True)
                 return 0 if line.is_succeeded else LOST
-            if not said and console.is_terminal:
+            if not latest and console.is_terminal:
                 console.print(f"waiting: {line.text()}", style="dim", markup=False, highlight=False, soft_wrap=True)
-            said = line.text()
+            latest = line.text()
         if timeout_s is not None and pace.clock() - begun >= timeout_s:
-            console.print(f"{said or name}: not over after {timeout_s:g} s", markup=False, highlight=False, soft_wrap=True)
+            console.print(f"{latest or name}: not over after {timeout_s:g} s", markup=False, highlight=False, soft_wrap=True)
             return TIMED_OUT
         pace.sleep(pace.period_s)
 
@@ -65,16 +65,16 @@ def watch(kubectl: Kubectl, names: Sequence[str], console: Console, *, once: boo
         KubectlError: a named search does not exist, or the cluster does not answer.
     """
     pace = pace or Pace()
-    asked = _Patient(pace)
-    known: dict[tuple[str, str], str] = {}
+    ask_cluster = _Patient(pace)
+    printed: dict[tuple[str, str], str] = {}
     with Live(console=console, auto_refresh=False, transient=False) if console.is_terminal else _NoLive() as live:
         while True:
-            lines = asked(lambda: _lines(kubectl, names))
+            lines = ask_cluster(lambda: _lines(kubectl, names))
             if lines is not None:
                 if console.is_terminal:
                     live.update(_table(lines, everywhere=kubectl.all_namespaces), refresh=True)
                 else:
-                    _print_changes(lines, known, console)
+                    _print_changes(lines, printed, console)
             if once or (lines is not None and names and all(line.is_over for line in lines)):
                 return LOST if names and lines and any(line.is_lost for line in lines) else 0
             pace.sleep(pace.period_s)
@@ -117,20 +117,20 @@ class _Patient:
 
 
 def _lines(kubectl: Kubectl, names: Sequence[str]) -> list[SearchLine]:
-    found = [line_of(search) for search in kubectl.searches()]
+    lines = [line_of(search) for search in kubectl.searches()]
     if not names:
-        return found
-    missing = [name for name in names if name not in {line.name for line in found}]
+        return lines
+    missing = [name for name in names if name not in {line.name for line in lines}]
     if missing:
-        raise KubectlError(f"there is no {kubectl.described(missing[0])}", is_not_found=True)
-    return [line for line in found if line.name in names]
+        raise KubectlError(f"there is no {kubectl.describe(missing[0])}", is_not_found=True)
+    return [line for line in lines if line.name in names]
 
 
-def _print_changes(lines: Iterable[SearchLine], known: dict[tuple[str, str], str], console: Console) -> None:
+def _print_changes(lines: Iterable[SearchLine], printed: dict[tuple[str, str], str], console: Console) -> None:
     for line in lines:
         key, text = (line.namespace, line.name), line.text()
-        if known.get(key) != text:
-            known[key] = text
+        if printed.get(key) != text:
+            printed[key] = text
             console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 

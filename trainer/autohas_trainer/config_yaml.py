@@ -17,7 +17,7 @@ from autohas_api.space.decisions import Space, resolve
 from autohas_api.spec.run import MIN_STEPS
 from autohas_api.spec.search import Search, parse
 
-__all__ = ["read_chosen"]
+__all__ = ["read_config"]
 
 _SECTIONS: Final = ("task", "model", "recipe", "objective", "seed")
 _PLACES: Final = {
@@ -33,7 +33,7 @@ _PLACES: Final = {
 """Where the parts of the search stand in config.yaml, the longest path first where one holds another."""
 
 
-def read_chosen(path: Path) -> tuple[Search, Space]:
+def read_config(path: Path) -> tuple[Search, Space]:
     """The configuration of a config.yaml: its default is what is to be trained.
 
     Raises:
@@ -56,11 +56,11 @@ def read_chosen(path: Path) -> tuple[Search, Space]:
 
 def _document(value: Mapping[str, Any]) -> dict[str, Any]:
     model, recipe = copy.deepcopy(dict(value["model"])), dict(value["recipe"])
-    chosen = model.pop("architecture", {})
+    architecture = model.pop("architecture", {})
     steps = recipe.pop("steps", None)
     if type(steps) is int and steps < 1:
         raise SpecError([Problem(path="spec.training.steps", message=f"Invalid value: {steps}: must be at least 1")])
-    decisions = [{"name": name, "choices": [choice], "default": choice} for name, choice in chosen.items()]
+    decisions = [{"name": name, "choices": [choice], "default": choice} for name, choice in architecture.items()]
     return {
         "apiVersion": API_VERSION,
         "kind": KIND,
@@ -84,7 +84,7 @@ def _with_steps(search: Search, steps: object) -> Search:
 
 
 def _place(path: str) -> str:
-    for place, mine in _PLACES.items():
+    for place, section in _PLACES.items():
         if path == place or path.startswith((f"{place}.", f"{place}[")):
-            return mine + path.removeprefix(place)
+            return section + path.removeprefix(place)
     return path

@@ -114,7 +114,7 @@ def check_data(data: Any, who: str, kind: TaskKind) -> list[Check]:  # noqa: ANN
         seed_globals("custom data again")
         other = read_splits(data.splits(), who, kind)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever custom code raises is the answer
-        return [Check(promise="splits can be read", problem=_said(error))]
+        return [Check(promise="splits can be read", problem=_describe_error(error))]
     pairs = {name: (getattr(one, name), getattr(other, name)) for name in ("inputs", "targets_N", "test_inputs", "test_targets_N")}
     differing = [name for name, (first, second) in pairs.items() if not np.array_equal(first, second)]
     problem = f"splits() gave other {differing[0]} at the second call; resuming needs the same every time" if differing else None
@@ -124,11 +124,11 @@ def check_data(data: Any, who: str, kind: TaskKind) -> list[Check]:  # noqa: ANN
         Check(promise="splits can be read", problem=None),
         Check(promise="splits are the same at every call", problem=problem),
         Check(promise="no test input is a training input", problem=shared),
-        *([] if not callable(getattr(data, "augment", None)) else [_augments(data, one)]),
+        *([] if not callable(getattr(data, "augment", None)) else [_check_augment(data, one)]),
     ]
 
 
-def _augments(data: Any, raw: RawData) -> Check:  # noqa: ANN401 - custom code
+def _check_augment(data: Any, raw: RawData) -> Check:  # noqa: ANN401 - custom code
     """Check that an augmentation keeps shape and type and draws from its generator only."""
     inputs, problem = torch.from_numpy(raw.inputs[:_NUM_INPUTS]), None
     try:
@@ -138,7 +138,7 @@ def _augments(data: Any, raw: RawData) -> Check:  # noqa: ANN401 - custom code
         elif not torch.equal(one, other):
             problem = "augment() gave other inputs with an equal rng; draw from it only"
     except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever custom code raises is the answer
-        problem = _said(error)
+        problem = _describe_error(error)
     return Check(promise="augment keeps the shape and draws from its generator", problem=problem)
 
 
@@ -147,7 +147,7 @@ def _overlap(inputs: Any, test_inputs: Any) -> int:  # noqa: ANN401 - arrays of 
     return sum(row.tobytes() in known for row in test_inputs)
 
 
-def _said(error: BaseException) -> str:
+def _describe_error(error: BaseException) -> str:
     return str(error) if isinstance(error, TrainerError) else f"raised {type(error).__name__}: {error}"
 
 
@@ -196,7 +196,7 @@ def _first_problem(problem_of: _Question, template: Template, paths: list[dict[s
         try:
             problem = problem_of(template, path, inputs, num_outputs)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever custom code raises is the answer
-            problem = _said(error)
+            problem = _describe_error(error)
         if problem is not None:
             return f"{problem} (path {path})" if path else problem
     return None
@@ -224,19 +224,19 @@ def _build(template: Template, path: Path, inputs: Tensor, num_outputs: int) -> 
 def _forms_agree(template: Template, path: Path, inputs: Tensor, num_outputs: int) -> str | None:  # noqa: ARG001 - one form of question
     leaves, network = _leaves(template, path), template.build(path, ("conformance",))
     load_leaves(network, leaves)
-    expected, found = use_batch_statistics(network)(inputs), template.forward(inputs, path, leaves)
-    if torch.allclose(expected, found, rtol=_TOLERANCE, atol=_TOLERANCE):
+    expected, actual = use_batch_statistics(network)(inputs), template.forward(inputs, path, leaves)
+    if torch.allclose(expected, actual, rtol=_TOLERANCE, atol=_TOLERANCE):
         return None
-    return f"forward() and build() differ by {float((expected - found).abs().max()):.3g} with the same weights and the batch's statistics"
+    return f"forward() and build() differ by {float((expected - actual).abs().max()):.3g} with the same weights and the batch's statistics"
 
 
 @torch.no_grad()
 def _is_deterministic(template: Template, path: Path, inputs: Tensor, num_outputs: int) -> str | None:  # noqa: ARG001 - one form of question
     one, other = template.shared(("conformance", 1)), template.shared(("conformance", 1))
-    if differing := _differing(one, other):
+    if differing := _find_difference(one, other):
         return f"shared() gave another {differing} with the same seeds; draw from torch's, numpy's or Python's global generator only"
     first, second = (dict(template.build(path, ("conformance", 2)).named_parameters()) for _ in range(2))
-    if differing := _differing(first, second):
+    if differing := _find_difference(first, second):
         return f"build() gave another {differing} with the same seeds; draw from torch's, numpy's or Python's global generator only"
     leaves, outputs = _leaves(template, path), []
     for _ in range(2):
@@ -245,7 +245,7 @@ def _is_deterministic(template: Template, path: Path, inputs: Tensor, num_output
     return None if torch.equal(*outputs) else "forward() gave other outputs with the same seeds"
 
 
-def _differing(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> str | None:
+def _find_difference(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> str | None:
     return next(
         (name for name in one.keys() | other.keys() if name not in one or name not in other or not one[name].equal(other[name])), None
     )

@@ -13,7 +13,7 @@ from typing import Any
 
 from autohas_trainer.errors import ConfigurationError, DataError, TrainerError
 
-__all__ = ["keywords", "load_object", "require_names", "speaking_for"]
+__all__ = ["attribute_errors_to", "format_arguments", "load_object", "require_names"]
 
 
 def load_object(entrypoint: str, field: str) -> Callable[..., Any]:
@@ -28,7 +28,7 @@ def load_object(entrypoint: str, field: str) -> Callable[..., Any]:
     """
     module_name, _, name = entrypoint.partition(":")
     try:
-        with speaking_for(f"{field} {entrypoint}", f"importing {module_name}"):
+        with attribute_errors_to(f"{field} {entrypoint}", f"importing {module_name}"):
             module = importlib.import_module(module_name)
     except ConfigurationError as error:
         cause = error.__cause__
@@ -38,17 +38,17 @@ def load_object(entrypoint: str, field: str) -> Callable[..., Any]:
             )
             raise ConfigurationError(message) from error
         raise
-    found = getattr(module, name, None)
-    if found is None:
+    target = getattr(module, name, None)
+    if target is None:
         public = sorted(n for n, value in vars(module).items() if callable(value) and not n.startswith("_"))
         message = (
             f"{field} {entrypoint}: module {module_name} has no {name}; it has {', '.join(public[:20]) or 'nothing that can be called'}"
         )
         raise ConfigurationError(message)
-    if not callable(found):
-        message = f"{field} {entrypoint}: {name} is a {type(found).__name__} and cannot be called; it must be a class or a function"
+    if not callable(target):
+        message = f"{field} {entrypoint}: {name} is a {type(target).__name__} and cannot be called; it must be a class or a function"
         raise ConfigurationError(message)
-    called: Callable[..., Any] = found
+    called: Callable[..., Any] = target
     return called
 
 
@@ -71,20 +71,19 @@ def require_names(function: Callable[..., Any], names: Sequence[str], who: str, 
     except (TypeError, ValueError):
         if not explicit:
             return
-        parameters, shown = (), "arguments that Python cannot name"
+        parameters, signature = (), "arguments that Python cannot name"
     else:
-        shown = f"({', '.join(map(_shown, parameters))})"
+        signature = f"({', '.join(map(_describe_parameter, parameters))})"
     named = {p.name for p in parameters if p.kind in (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)}
     takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters) and not explicit
     missing = [name for name in names if name not in named and not takes_any]
     if missing:
-        message = (
-            f"{who} takes {shown}; it is called with {', '.join(names)} by name and cannot take {', '.join(missing)}; write\n{wrapper}"
-        )
+        names_text, missing_text = ", ".join(names), ", ".join(missing)
+        message = f"{who} takes {signature}; it is called with {names_text} by name and cannot take {missing_text}; write\n{wrapper}"
         raise ConfigurationError(message)
 
 
-def _shown(parameter: inspect.Parameter) -> str:
+def _describe_parameter(parameter: inspect.Parameter) -> str:
     """A parameter without its type and default, marked where it takes no name."""
     match parameter.kind:
         case inspect.Parameter.VAR_POSITIONAL:
@@ -98,7 +97,7 @@ def _shown(parameter: inspect.Parameter) -> str:
 
 
 @contextmanager
-def speaking_for(who: str, doing: str) -> Iterator[None]:
+def attribute_errors_to(who: str, action: str) -> Iterator[None]:
     """Say in one sentence what custom code raised inside the block: who, while doing what.
 
     Raises:
@@ -111,13 +110,13 @@ def speaking_for(who: str, doing: str) -> Iterator[None]:
     except (TrainerError, MemoryError):
         raise
     except OSError as error:
-        message = f"{who}: {doing} raised {type(error).__name__}: {error}"
+        message = f"{who}: {action} raised {type(error).__name__}: {error}"
         raise DataError(message) from error
     except (Exception, SystemExit) as error:
-        message = f"{who}: {doing} raised {type(error).__name__}: {error}"
+        message = f"{who}: {action} raised {type(error).__name__}: {error}"
         raise ConfigurationError(message) from error
 
 
-def keywords(arguments: Mapping[str, str] | None) -> str:
+def format_arguments(arguments: Mapping[str, str] | None) -> str:
     """Return arguments as they are handed over, for errors."""
     return ", ".join(f"{name}={value!r}" for name, value in (arguments or {}).items())

@@ -244,5 +244,5 @@ class StopRequest(Protocol):
     """Asked by the engine after every step."""
 
     @property
-    def requested(self) -> bool:
+    def is_requested(self) -> bool:
         """True once the process was asked to stop (SIGTERM, SIGINT)."""

@@ -11,7 +11,7 @@ import io
 import os
 import sys
 
-__all__ = ["as_file_name", "readable", "use_utf8"]
+__all__ = ["as_file_name", "replace_unprintable", "use_utf8"]
 
 
 def use_utf8(*, always: bool = False) -> None:
@@ -37,6 +37,6 @@ def as_file_name(text: str) -> str:
     return os.fsdecode(text.encode("utf-8", "surrogateescape"))
 
 
-def readable(text: str) -> str:
+def replace_unprintable(text: str) -> str:
     """Text with names of files in it, as it can be written: bytes that Python kept as surrogates are letters again, or marked."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

@@ -109,7 +109,7 @@ def test_ctrl_c_prints_the_command_that_goes_on_to_the_same_result(
     """Exit 75 after the first step; the printed command, typed as it stands, ends with the undisturbed search's digest."""
     file, out, _ = finished
     with monkeypatch.context() as patch:
-        patch.setattr(StopOnSignal, "install", lambda stop: setattr(stop, "requested", True))
+        patch.setattr(StopOnSignal, "install", lambda stop: setattr(stop, "is_requested", True))
         stopped = _autohas("run", file, "--set", "budget.trainings=4", "--seed", 3, "--out", tmp_path / "out")
     assert stopped.exit_code == 75
     assert "stopped on request in stage Lanes at step 1; a checkpoint is written. Go on with" in stopped.stderr
@@ -124,7 +124,7 @@ def test_a_stricter_version_finishes_a_search_that_has_begun(tmp_path: Path, mon
     """A rule that came with an update refuses a new search and neither a resumed one nor the look at its result."""
     file = _search_file(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(StopOnSignal, "install", lambda stop: setattr(stop, "requested", True))
+        patch.setattr(StopOnSignal, "install", lambda stop: setattr(stop, "is_requested", True))
         stopped = _autohas("run", file, "--out", tmp_path / "out")
     monkeypatch.setattr(Task, "rules", (Rule(message="is too easy", holds=lambda _: False),))
     refused = _autohas("run", file, "--out", tmp_path / "new", "--resume")

@@ -34,7 +34,7 @@ from autohas_trainer.engine.search import Job
 from autohas_trainer.errors import TrainerError
 from autohas_trainer.events import Identity
 from autohas_trainer.reporting.http.server import TrainerServer
-from autohas_trainer.reporting.sinks.live import LiveState
+from autohas_trainer.reporting.sinks.live_state import LiveState
 
 
 @pytest.fixture(autouse=True)
@@ -182,7 +182,7 @@ def test_a_stricter_image_ends_no_search_that_has_begun(
 ) -> None:
     """After a suspension the image may be another: what it would not accept any more is finished, and its result repeated, all the same."""
     pod, new, stop = Pod(tmp_path, a_search()), Pod(tmp_path / "new", a_search()), StopOnSignal(insist=False)
-    stop.requested = True
+    stop.is_requested = True
     new.folder.mkdir()
     begun, _ = pod.run_here(stop)
     monkeypatch.setattr(acceptance, "unacceptable", lambda _: iter([Problem(path="spec.task", message="is too hard")]))
@@ -236,7 +236,7 @@ def test_a_bug_ends_with_1_its_type_and_a_traceback_in_the_log(
     def broken(*_: object) -> None:
         raise ZeroDivisionError("\N{CRAB}" * 5000)
 
-    monkeypatch.setattr(assembly, "repeated_result", broken)
+    monkeypatch.setattr(assembly, "repeat_result", broken)
     code, word = Pod(tmp_path, a_search()).run_here()
     assert code == 1
     assert isinstance(word, Error)

@@ -128,9 +128,9 @@ def test_a_signal_is_a_wish_and_a_second_ctrl_c_may_insist(insist: bool) -> None
     stop = StopOnSignal(insist=insist)
     try:
         stop.install()
-        assert not stop.requested
+        assert not stop.is_requested
         signal.raise_signal(signal.SIGTERM)
-        assert stop.requested
+        assert stop.is_requested
         signal.raise_signal(signal.SIGTERM)
         if insist:
             with pytest.raises(KeyboardInterrupt):

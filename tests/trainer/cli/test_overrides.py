@@ -11,7 +11,7 @@ from autohas_api.accept.acceptance import accept
 from autohas_api.base.spec_errors import SpecError
 from autohas_api.base.yaml_file import dump, parse_scalar, parse_search
 from autohas_api.testing.rejections import a_search
-from autohas_trainer.cli.overrides import overridden
+from autohas_trainer.cli.settings import apply_settings
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ from autohas_trainer.cli.overrides import overridden
 )
 def test_a_value_takes_the_fields_type(setting: str, path: tuple[str | int, ...], value: object) -> None:
     """Decimals stay text, numbers and booleans become what they are, objects are read as YAML."""
-    found: Any = overridden(a_search(), [setting])["spec"]
+    found: Any = apply_settings(a_search(), [setting])["spec"]
     for key in path:
         found = found[key]
     assert found == value
@@ -40,7 +40,7 @@ def test_a_value_takes_the_fields_type(setting: str, path: tuple[str | int, ...]
 def test_later_settings_win_and_the_file_is_untouched() -> None:
     """Settings apply in order to a copy."""
     document = a_search()
-    changed = overridden(document, ["training.steps=30", "training.steps=60", "metadata.name=other"])
+    changed = apply_settings(document, ["training.steps=30", "training.steps=60", "metadata.name=other"])
     assert changed["spec"]["training"]["steps"] == 60
     assert changed["metadata"]["name"] == "other"
     assert document == a_search()
@@ -52,7 +52,7 @@ def test_a_file_keeps_its_numbers_however_they_are_written(written: str, steps: 
     text = dump(a_search()).replace("steps: 27", f"steps: {written}")
     assert written in text
 
-    changed = overridden(parse_search(text, "search.yaml").value, ["metadata.name=other"])
+    changed = apply_settings(parse_search(text, "search.yaml").value, ["metadata.name=other"])
 
     search, _ = accept(changed)
     assert search.spec.training.steps == steps
@@ -74,11 +74,11 @@ def test_a_file_keeps_its_numbers_however_they_are_written(written: str, steps: 
 def test_a_setting_that_leads_nowhere_is_refused(setting: str, said: str) -> None:
     """The sentence names the setting and what is there instead."""
     with pytest.raises(SpecError) as caught:
-        overridden(a_search(), [setting])
+        apply_settings(a_search(), [setting])
     assert said in str(caught.value)
 
 
 def test_an_unknown_field_is_named_by_validation() -> None:
     """A misspelt field is no silent extra."""
     with pytest.raises(SpecError, match=r"spec\.budget\.training: unknown field"):
-        accept(overridden(a_search(), ["budget.training=3"]))
+        accept(apply_settings(a_search(), ["budget.training=3"]))

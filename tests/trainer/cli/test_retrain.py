@@ -20,9 +20,9 @@ from autohas_api.spec.task import Recipe
 from autohas_api.testing.rejections import a_search, changed
 from autohas_trainer.cli.app import app
 from autohas_trainer.cli.signals import StopOnSignal
-from autohas_trainer.config_yaml import read_chosen
+from autohas_trainer.config_yaml import read_config
 from autohas_trainer.engine.training.training import Training
-from autohas_trainer.reporting.sinks.files import read_result
+from autohas_trainer.reporting.sinks.result_files import read_result
 from autohas_trainer.space.recipe import recipe_of
 
 BATCHES = {"name": "batch_size", "integer": {"min": 256, "max": 512, "step": 2, "scale": "Log"}, "default": "512"}
@@ -98,7 +98,7 @@ def test_what_is_read_back_is_the_recipe_that_was_written(searched: Path) -> Non
     """The recipe of config.yaml, parsed, gives the record in config.yaml again."""
     found = read_result(searched)
     assert found is not None
-    search, space = read_chosen(searched / "config.yaml")
+    search, space = read_config(searched / "config.yaml")
 
     assert recipe_of(search.spec, space, space.default).record() == dict(found.outcome.recipe)
 
@@ -108,7 +108,7 @@ def test_a_rate_of_a_file_is_the_one_that_adam_gets(searched: Path, tmp_path: Pa
     text = (searched / "config.yaml").read_text()
     changed = re.sub(r"learningRate: .*", 'learningRate: "0.002"', text.replace("optimizer: sgd", "optimizer: adam"))
     (tmp_path / "config.yaml").write_text(changed)
-    search, space = read_chosen(tmp_path / "config.yaml")
+    search, space = read_config(tmp_path / "config.yaml")
 
     assert recipe_of(search.spec, space, space.default).learning_rate == 0.002
 
@@ -131,7 +131,7 @@ def test_more_seeds_keep_the_finished_ones(searched: Path, tmp_path: Path) -> No
 def test_ctrl_c_prints_the_command_that_goes_on(searched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Exit 75; the printed command ends with all seeds."""
     with monkeypatch.context() as patch:
-        patch.setattr(StopOnSignal, "install", lambda stop: setattr(stop, "requested", True))
+        patch.setattr(StopOnSignal, "install", lambda stop: setattr(stop, "is_requested", True))
         stopped = _autohas("retrain", searched / "config.yaml", "--seeds", 2, "--out", tmp_path / "out")
     assert stopped.exit_code == 75
     assert "stopped on request at step 1 of seed 0; finished seeds are kept. Go on with" in stopped.stderr
@@ -181,7 +181,7 @@ def test_every_optimizer_s_recipe_is_read_back_as_it_was_written(searched: Path,
     """The rate in config.yaml is absolute, whatever the optimizer."""
     config = tmp_path / "config.yaml"
     config.write_text((searched / "config.yaml").read_text().replace("optimizer: sgd", f"optimizer: {optimizer}"))
-    search, space = read_chosen(config)
+    search, space = read_config(config)
     record = recipe_of(search.spec, space, space.default).record()
 
     assert (record["optimizer"], record["learningRate"]) == (optimizer, yaml_file.read_mapping(config)["recipe"]["learningRate"])

@@ -19,7 +19,7 @@ def test_what_was_converted_is_said_once_and_not_at_resume(tmp_path: Path) -> No
     data = {"name": "csv", "path": str(tmp_path), "arguments": {"target": "label"}}
     document = changed(changed(small_search(), "spec.task.data", data), "spec.task.recipe.batchSize", 32)
     stop = Stop()
-    first = MemorySink(on_step=lambda record: setattr(stop, "requested", record.step >= 30))
+    first = MemorySink(on_step=lambda record: setattr(stop, "is_requested", record.step >= 30))
     with pytest.raises(Interrupted):
         search(document, tmp_path / "out", first, stop)
     second = MemorySink()

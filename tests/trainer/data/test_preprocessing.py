@@ -22,8 +22,8 @@ from autohas_trainer.data.images.digits import digits
 from autohas_trainer.errors import Interrupted
 from autohas_trainer.events import Outcome, StepRecord
 from autohas_trainer.reporting.sinks.fan_out import FanOutSink
-from autohas_trainer.reporting.sinks.files import FilesSink, read_result
 from autohas_trainer.reporting.sinks.history import HistorySink
+from autohas_trainer.reporting.sinks.result_files import FilesSink, read_result
 from engine_fixtures import MemorySink, Stop, search, small_search
 
 DIGEST = "sha256:" + "0" * 64
@@ -166,7 +166,7 @@ def test_an_interrupted_search_writes_the_same_file_with_its_digest_in_the_resul
             stop = Stop()
 
             def interrupt(record: StepRecord, stop: Stop = stop) -> None:
-                stop.requested = record.step >= 30
+                stop.is_requested = record.step >= 30
 
             sink = MemorySink(on_step=interrupt)
             with pytest.raises(Interrupted):

@@ -13,7 +13,7 @@ from autohas_api.testing.rejections import a_search, changed
 from autohas_trainer.cli import conformance as conformance_module
 from autohas_trainer.cli.app import app
 from autohas_trainer.events import Event, WorkBegan
-from autohas_trainer.reporting.sinks.logs import LogSink
+from autohas_trainer.reporting.sinks.log import LogSink
 from engine_fixtures import MemorySink, search, small_search
 
 READ = r"read [\d,]+ training and [\d,]+ test examples of \d+ x \d+ x \d+"

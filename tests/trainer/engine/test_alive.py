@@ -17,7 +17,7 @@ from autohas_trainer.engine.search_state import DEFAULT, Board
 from autohas_trainer.engine.stages import EvaluateStage
 from autohas_trainer.engine.training.search_task import Problem
 from autohas_trainer.events import Event, SearchStarted
-from autohas_trainer.reporting.sinks.live import LiveState
+from autohas_trainer.reporting.sinks.live_state import LiveState
 from autohas_trainer.reporting.sinks.null import NullSink
 from autohas_trainer.reporting.sinks.progress import health_of
 from engine_fixtures import small_search

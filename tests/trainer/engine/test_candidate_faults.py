@@ -147,7 +147,7 @@ def test_what_failed_is_not_tried_again_after_a_resume(tmp_path: Path, monkeypat
         def count(record: StepRecord, stop: Stop = stop) -> None:
             nonlocal steps
             steps += 1
-            stop.requested = steps % 10 == 0
+            stop.is_requested = steps % 10 == 0
 
         sink.on_step = count
         with suppress(Interrupted):

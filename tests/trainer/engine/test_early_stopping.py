@@ -21,7 +21,7 @@ from autohas_trainer.engine.training.comparison import Comparison
 from autohas_trainer.engine.training.search_task import Problem
 from autohas_trainer.errors import Interrupted
 from autohas_trainer.events import Event, Identity, Outcome, StepRecord
-from autohas_trainer.reporting.sinks.live import LiveState
+from autohas_trainer.reporting.sinks.live_state import LiveState
 from autohas_trainer.reporting.sinks.progress import build_progress
 from engine_fixtures import Killed, MemorySink, Stop, TickingClock, search, small_search
 from reporting_fixtures import FakeClock
@@ -152,7 +152,7 @@ def test_stopping_after_every_seventh_step_keeps_the_early_end(tmp_path: Path) -
 
         def count(record: StepRecord, stop: Stop = stop, done: int = done) -> None:
             steps.append(record)
-            stop.requested = len(steps) - done >= 7
+            stop.is_requested = len(steps) - done >= 7
 
         try:
             outcome = search(_document("plateau"), tmp_path / "parts", MemorySink(on_step=count), stop)
@@ -238,7 +238,7 @@ def test_a_restored_search_still_knows_the_best_sample_so_far(tmp_path: Path) ->
     stop, first = Stop(), MemorySink()
 
     def at_the_fifth(record: StepRecord) -> None:
-        stop.requested = record.candidate == "sample 5"
+        stop.is_requested = record.candidate == "sample 5"
 
     first.on_step = at_the_fifth
     with pytest.raises(Interrupted):
@@ -271,7 +271,7 @@ def test_a_resumed_search_counts_on(tmp_path: Path) -> None:
         def count(record: StepRecord, stop: Stop = stop, start: int = start) -> None:
             nonlocal seen
             seen += 1
-            stop.requested = seen - start >= 15
+            stop.is_requested = seen - start >= 15
 
         try:
             outcome = _timed(document, tmp_path, MemorySink(on_step=count), stop=stop)

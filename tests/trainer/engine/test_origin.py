@@ -19,7 +19,7 @@ from autohas_trainer.engine.checkpointing.checkpoint import FORMAT
 from autohas_trainer.errors import CheckpointError, DataError
 from autohas_trainer.events import StepRecord
 from autohas_trainer.provenance import Environment, code_digests, digest_array
-from autohas_trainer.reporting.sinks.files import read_result
+from autohas_trainer.reporting.sinks.result_files import read_result
 from engine_fixtures import Killed, MemorySink, search, small_search
 
 _HERE = Environment.here

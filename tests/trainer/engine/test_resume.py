@@ -67,7 +67,7 @@ def test_a_kill_between_the_two_stages_of_scoring_or_within_the_second_changes_n
     def stop_or_kill(record: StepRecord) -> None:
         nonlocal seen
         seen += record.stage is Stage.RACE
-        stop.requested = seen == nth - 1  # a checkpoint right before the step that kills
+        stop.is_requested = seen == nth - 1  # a checkpoint right before the step that kills
         if seen == nth:
             raise Killed
 
@@ -97,7 +97,7 @@ def test_stopping_after_every_tenth_step_changes_nothing(algorithm: str, tmp_pat
 
         def count(record: StepRecord, stop: Stop = stop, done: int = done) -> None:
             steps.append(record)
-            stop.requested = len(steps) - done >= 10
+            stop.is_requested = len(steps) - done >= 10
 
         sink.on_step = count
         try:

@@ -19,7 +19,7 @@ from autohas_trainer.engine.checkpointing import tensor_file
 from autohas_trainer.engine.checkpointing.tensor_file import write_tensors
 from autohas_trainer.events import CheckpointFailed, StepRecord
 from autohas_trainer.reporting.http.metrics import build_registry, render
-from autohas_trainer.reporting.sinks.live import LiveState
+from autohas_trainer.reporting.sinks.live_state import LiveState
 from engine_fixtures import Killed, MemorySink, Stop, search, small_search
 
 TENSORS = {"a": torch.zeros(4)}
@@ -121,7 +121,7 @@ def test_the_first_checkpoint_and_the_one_on_request_must_succeed(disk: Disk, tm
     stop = Stop()
 
     def ask(record: StepRecord) -> None:
-        stop.requested = record.step == 30
+        stop.is_requested = record.step == 30
 
     with pytest.raises(OSError, match="No space left"):
         search(small_search(), tmp_path / "asked", MemorySink(on_step=_between(disk, 30, 31, ask)), stop)

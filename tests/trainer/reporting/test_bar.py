@@ -12,9 +12,9 @@ from rich.console import Console
 
 from autohas_api.wire.messages import Notice, Stage
 from autohas_trainer.events import CheckpointWritten, NoticeIssued, SearchFinished, SearchStarted, StagesPlanned
-from autohas_trainer.reporting.sinks.bar import BarSink, duration
-from autohas_trainer.reporting.sinks.live import LiveState
-from autohas_trainer.reporting.sinks.logs import LogSink
+from autohas_trainer.reporting.sinks.live_state import LiveState
+from autohas_trainer.reporting.sinks.log import LogSink
+from autohas_trainer.reporting.sinks.progress_bar import BarSink, duration
 from reporting_fixtures import FakeClock, candidate, checkpoint_info, lane_step, outcome, policy, run_info, supernet_step
 
 

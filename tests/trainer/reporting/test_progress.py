@@ -12,7 +12,7 @@ from autohas_api.testing.rejections import a_search, changed
 from autohas_api.wire.messages import Notice, Progress, Stage, TopChoice, decode_progress
 from autohas_trainer.events import CheckpointWritten, NoticeIssued, SearchFinished, SearchStarted
 from autohas_trainer.reporting.sinks.history import HistorySink
-from autohas_trainer.reporting.sinks.live import LiveState, stage_at
+from autohas_trainer.reporting.sinks.live_state import LiveState, stage_at
 from autohas_trainer.reporting.sinks.progress import build_progress, encode_progress, eta_seconds, health_of
 from reporting_fixtures import (
     FakeClock,

@@ -15,10 +15,10 @@ from autohas_api.algorithms.random_sharing import RANDOM_SHARING
 from autohas_api.testing.rejections import a_search, changed
 from autohas_api.wire.messages import Stage
 from autohas_trainer.reporting.report import charts
-from autohas_trainer.reporting.report.explanations import CANDIDATES, explanations
+from autohas_trainer.reporting.report.candidate_names import CANDIDATES, explain_candidates
 from autohas_trainer.reporting.report.report import render
-from autohas_trainer.reporting.sinks.files import Finished
 from autohas_trainer.reporting.sinks.history import History
+from autohas_trainer.reporting.sinks.result_files import FinishedSearch
 from reporting_fixtures import DIGEST, ENVIRONMENT, candidate, outcome, run_info
 
 NOTHING = History(steps=(), policies=(), candidates=())
@@ -28,7 +28,7 @@ RACE = tuple(candidate(name, 1 / 9, 0.5, cost=0.3) for name in ("default", "lane
 def page(tmp_path: Path, document: dict[str, Any] | None = None, **changes: Any) -> str:
     info = run_info(tmp_path, document or a_search())
     found = replace(outcome(info, candidates=RACE), **changes)
-    finished = Finished(search=info.search, space=info.space, search_digest=DIGEST, outcome=found, environment=ENVIRONMENT, starts=1)
+    finished = FinishedSearch(search=info.search, space=info.space, search_digest=DIGEST, outcome=found, environment=ENVIRONMENT, starts=1)
     return render(finished, NOTHING, None)
 
 
@@ -70,7 +70,7 @@ def test_every_name_that_an_algorithm_gives_has_its_explanation() -> None:
 
 def test_samples_without_a_controller_are_no_proposals_of_one() -> None:
     """RandomSharing draws uniformly."""
-    assert explanations(["sample 3"], overrides=RANDOM_SHARING.candidate_texts) == {
+    assert explain_candidates(["sample 3"], overrides=RANDOM_SHARING.candidate_texts) == {
         "sample …": "a network drawn at random and scored on the shared weights; its number says which one it was"
     }
 

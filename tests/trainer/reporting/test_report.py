@@ -15,8 +15,8 @@ from autohas_api.testing.rejections import a_search, changed
 from autohas_trainer.errors import DataError
 from autohas_trainer.events import CandidateRecord
 from autohas_trainer.reporting.report.report import render, write_report
-from autohas_trainer.reporting.sinks.files import Finished
 from autohas_trainer.reporting.sinks.history import History
+from autohas_trainer.reporting.sinks.result_files import FinishedSearch
 from reporting_fixtures import DIGEST, ENVIRONMENT, candidate, outcome, policy, run_info, supernet_step, without_architecture
 
 RACE = tuple(
@@ -27,9 +27,9 @@ RACE = tuple(
 )
 
 
-def _finished(tmp_path: Path, document: dict[str, Any], *, candidates: tuple[CandidateRecord, ...] = RACE, **scores: Any) -> Finished:
+def _finished(tmp_path: Path, document: dict[str, Any], *, candidates: tuple[CandidateRecord, ...] = RACE, **scores: Any) -> FinishedSearch:
     info = run_info(tmp_path, document)
-    return Finished(
+    return FinishedSearch(
         search=info.search,
         space=info.space,
         search_digest=DIGEST,

@@ -18,7 +18,7 @@ from autohas_api.wire.messages import decode_progress
 from autohas_trainer.errors import ConfigurationError
 from autohas_trainer.events import CheckpointWritten, SearchStarted
 from autohas_trainer.reporting.http.server import TrainerServer
-from autohas_trainer.reporting.sinks.live import LiveState
+from autohas_trainer.reporting.sinks.live_state import LiveState
 from reporting_fixtures import FakeClock, candidate, checkpoint_info, lane_step, policy, run_info, supernet_step
 
 

@@ -26,7 +26,7 @@ from autohas_trainer import errors
 from autohas_trainer.cli.environment import available_threads, let_threads_sleep
 from autohas_trainer.cli.exits import UsageError, exit_of, make_folder
 from autohas_trainer.cli.judging import read_for_folder
-from autohas_trainer.cli.overrides import overridden
+from autohas_trainer.cli.settings import apply_settings
 from autohas_trainer.cli.signals import StopOnSignal
 
 __all__ = ["PlainUsage", "app", "examples", "main"]
@@ -109,9 +109,9 @@ def run(  # noqa: PLR0913 - one parameter per option
     stop = StopOnSignal(insist=True)
     if not dry_run:
         stop.install()
-    given = (*(settings or ()), *((f"algorithm.seed={seed}",) if seed is not None else ()))
-    options = _Options(settings=given, out=out, resume=resume, dry_run=dry_run)
-    raise typer.Exit(_guarded(lambda document: _run(document, options, stop), file))
+    all_settings = (*(settings or ()), *((f"algorithm.seed={seed}",) if seed is not None else ()))
+    options = _Options(settings=all_settings, out=out, resume=resume, dry_run=dry_run)
+    raise typer.Exit(_run_command(lambda document: _run(document, options, stop), file))
 
 
 @app.command(
@@ -122,7 +122,7 @@ def run(  # noqa: PLR0913 - one parameter per option
 )
 def validate(files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Searches to check.", show_default=False)]) -> None:
     """Check searches offline: the same rules and the same words as the API server's."""
-    codes = [_guarded(_validate, file) for file in files]
+    codes = [_run_command(_validate, file) for file in files]
     raise typer.Exit(max(codes))
 
 
@@ -134,7 +134,7 @@ def validate(files: Annotated[list[Path], typer.Argument(metavar="FILE", help="S
 )
 def report(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a finished search.", show_default=False)]) -> None:
     """Write report.html again from result.json and history.jsonl."""
-    raise typer.Exit(_guarded(lambda _: _report(folder), None))
+    raise typer.Exit(_run_command(lambda _: _report(folder), None))
 
 
 @app.command(
@@ -163,7 +163,7 @@ def retrain(
     """
     stop = StopOnSignal(insist=True)
     stop.install()
-    raise typer.Exit(_guarded(lambda _: _retrain(config, seeds, out or config.parent / "retrain", resume=resume, stop=stop), None))
+    raise typer.Exit(_run_command(lambda _: _retrain(config, seeds, out or config.parent / "retrain", resume=resume, stop=stop), None))
 
 
 @app.command(
@@ -189,7 +189,7 @@ def conformance(
     regression: Annotated[bool, typer.Option("--regression", help="The data's targets are numbers.")] = False,
 ) -> None:
     """Check custom data and models against the entrypoint contract; custom code is found as Python finds it (PYTHONPATH)."""
-    raise typer.Exit(_guarded(lambda _: _conformance(target, input_shape, outputs, arguments or [], regression=regression), None))
+    raise typer.Exit(_run_command(lambda _: _conformance(target, input_shape, outputs, arguments or [], regression=regression), None))
 
 
 def main() -> None:
@@ -203,7 +203,7 @@ def main() -> None:
         raise
 
 
-def _guarded(act: Callable[[Document], None], file: Path | None) -> int:
+def _run_command(act: Callable[[Document], None], file: Path | None) -> int:
     """Run a command; every failure becomes sentences on stderr and an exit code."""
     stderr = Console(stderr=True)
     document: Document | None = None
@@ -227,7 +227,7 @@ def _guarded(act: Callable[[Document], None], file: Path | None) -> int:
     return int(ExitCode.RESULT)
 
 
-def _say_loading(console: Console) -> None:
+def _print_loading(console: Console) -> None:
     """Importing torch takes seconds, on a cold disk tens of them."""
     console.print("loading PyTorch", style="dim", highlight=False)
 
@@ -246,7 +246,7 @@ def _conformance(target: str, shape: str | None, outputs: int | None, arguments:
     if malformed := [argument for argument in arguments if "=" not in argument]:
         raise UsageError(f"--argument must be NAME=VALUE, not {malformed[0]!r}")
     console = Console()
-    _say_loading(console)
+    _print_loading(console)
     from autohas_trainer.cli import conformance as command  # noqa: PLC0415 - loads torch
 
     wanted = command.Target(
@@ -260,7 +260,7 @@ def _conformance(target: str, shape: str | None, outputs: int | None, arguments:
 
 
 def _report(folder: Path) -> None:
-    from autohas_trainer.reporting.sinks.files import read_result  # noqa: PLC0415 - heavy, and not needed by the other commands
+    from autohas_trainer.reporting.sinks.result_files import read_result  # noqa: PLC0415 - heavy, and not needed by the other commands
 
     found = read_result(folder)
     if found is None:
@@ -275,7 +275,7 @@ def _report(folder: Path) -> None:
 def _retrain(config: Path, seeds: int, folder: Path, *, resume: bool, stop: StopOnSignal) -> None:
     let_threads_sleep()
     console = Console()
-    _say_loading(console)
+    _print_loading(console)
     from autohas_trainer.cli import retraining  # noqa: PLC0415 - loads torch, after the signals are taken over
 
     task = retraining.Retraining(config=config, seeds=seeds, folder=folder, threads=available_threads(None), resume=resume)
@@ -297,11 +297,11 @@ class _Options:
 
 
 def _run(document: Document, options: _Options, stop: StopOnSignal) -> None:
-    folder, search, space = read_for_folder(overridden(document.value, options.settings), options.out, resume=options.resume)
+    folder, search, space = read_for_folder(apply_settings(document.value, options.settings), options.out, resume=options.resume)
     console, threads = Console(), available_threads(None)
     let_threads_sleep()
     if options.dry_run:
-        _say_loading(console)
+        _print_loading(console)
         from autohas_trainer.cli import dry_run as dry  # noqa: PLC0415 - loads torch
 
         dry.dry_run(search, space, threads, console)
@@ -312,12 +312,12 @@ def _run(document: Document, options: _Options, stop: StopOnSignal) -> None:
     elif not (folder / "checkpoints").is_dir() and not (folder / "result.json").exists():
         console.print(f"{folder} holds nothing to go on from: the search begins.", markup=False, highlight=False, soft_wrap=True)
     make_folder(folder)
-    if ignored := _ignored(document.value):
+    if ignored := _list_unused(document.value):
         console.print(f"Not used on this machine: {', '.join(ignored)}", style="dim", highlight=False)
 
-    _say_loading(console)
+    _print_loading(console)
     from autohas_trainer.cli.laptop import LaptopRun, run_on_laptop  # noqa: PLC0415 - loads torch, after the signals are taken over
-    from autohas_trainer.reporting.sinks.live import LiveState  # noqa: PLC0415 - as above
+    from autohas_trainer.reporting.sinks.live_state import LiveState  # noqa: PLC0415 - as above
 
     task = LaptopRun(search=search, space=space, folder=folder, threads=threads, command=command)
     try:
@@ -347,7 +347,7 @@ def _command(source: str, settings: Sequence[str], folder: Path) -> str:
     return shlex.join([_program(), "run", source, *options, "--out", str(folder)])
 
 
-def _ignored(document: dict[str, Any]) -> list[str]:
+def _list_unused(document: dict[str, Any]) -> list[str]:
     """Sections that were written and mean nothing without a cluster; the device is obeyed."""
     written = document.get("spec", {})
     found = ["spec.suspend"] if written.get("suspend") else []

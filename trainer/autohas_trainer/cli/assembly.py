@@ -16,37 +16,37 @@ from autohas_trainer.errors import DataError
 from autohas_trainer.events import Identity, Listener, Outcome, StopRequest
 from autohas_trainer.reporting.http.server import TrainerServer
 from autohas_trainer.reporting.sinks.fan_out import FanOutSink
-from autohas_trainer.reporting.sinks.files import FilesSink, Finished, read_result
 from autohas_trainer.reporting.sinks.history import HistorySink
-from autohas_trainer.reporting.sinks.live import LiveState
-from autohas_trainer.reporting.sinks.logs import LogSink
+from autohas_trainer.reporting.sinks.live_state import LiveState
+from autohas_trainer.reporting.sinks.log import LogSink
+from autohas_trainer.reporting.sinks.result_files import FilesSink, FinishedSearch, read_result
 
-__all__ = ["finished_search", "pod_job", "repeated_result", "run_in_pod", "run_with"]
+__all__ = ["build_pod_job", "find_finished", "repeat_result", "run_in_pod", "run_with"]
 
 
-def finished_search(search: Search, workdir: Path) -> Finished | None:
+def find_finished(search: Search, workdir: Path) -> FinishedSearch | None:
     """The result of this very search, when `workdir` holds one.
 
     Raises:
         DataError: result.json is there and cannot be read.
     """
-    found = read_result(workdir)
-    return found if found is not None and found.search_digest == search_digest(search) else None
+    finished = read_result(workdir)
+    return finished if finished is not None and finished.search_digest == search_digest(search) else None
 
 
-def repeated_result(search: Search, workdir: Path, identity: Identity) -> Result | None:
+def repeat_result(search: Search, workdir: Path, identity: Identity) -> Result | None:
     """The result that an earlier pod of the same search wrote, in the words of this one.
 
     A damaged one counts as none: the last checkpoint holds the end of the search, which is then written again.
     """
     try:
-        found = finished_search(search, workdir)
+        finished = find_finished(search, workdir)
     except DataError as error:
         structlog.get_logger().warning("result unreadable", error=str(error))
         return None
-    if found is None or found.outcome.result.search_uid != identity.search_uid:
+    if finished is None or finished.outcome.result.search_uid != identity.search_uid:
         return None
-    return found.outcome.result.replace(pod_uid=identity.pod_uid, attempt=identity.attempt)
+    return finished.outcome.result.replace(pod_uid=identity.pod_uid, attempt=identity.attempt)
 
 
 def run_in_pod(job: Job, port: int, state: LiveState, stop: StopRequest) -> Result:
@@ -60,7 +60,7 @@ def run_in_pod(job: Job, port: int, state: LiveState, stop: StopRequest) -> Resu
         return result
 
 
-def pod_job(search: Search, space: Space, environment: ContainerEnvironment, identity: Identity) -> Job:
+def build_pod_job(search: Search, space: Space, environment: ContainerEnvironment, identity: Identity) -> Job:
     """The job of this container.
 
     Raises:
@@ -80,12 +80,12 @@ def _add_report(job: Job) -> None:
     """A report beside the result. The result stands without it, so what goes wrong here is only logged."""
     from autohas_trainer.reporting.report.report import write_report  # noqa: PLC0415 - matplotlib is loaded when training is over
 
-    found = finished_search(job.search, job.workdir)
-    if found is None:
+    finished = find_finished(job.search, job.workdir)
+    if finished is None:
         return
     structlog.get_logger().info("work began", message="writing the report")
     try:
-        write_report(job.workdir, found)
+        write_report(job.workdir, finished)
     except Exception as error:  # noqa: BLE001 - see above
         structlog.get_logger().warning("report not written", error=f"{type(error).__name__}: {error}")
 

@@ -25,7 +25,7 @@ from autohas_trainer.cli.exits import UsageError, exit_of
 from autohas_trainer.cli.judging import accept_unless_begun
 from autohas_trainer.cli.signals import StopOnSignal
 from autohas_trainer.events import Identity
-from autohas_trainer.reporting.sinks.live import LiveState
+from autohas_trainer.reporting.sinks.live_state import LiveState
 
 __all__ = ["run_container"]
 
@@ -38,18 +38,18 @@ def run_container(variables: Mapping[str, str], stop: StopOnSignal) -> int:
     log = structlog.get_logger()
     state = LiveState(time.monotonic)
     identity = _identity(variables)
-    word: Message
+    message: Message
     try:
-        word, code = _search(ContainerEnvironment.read(variables), identity, state, stop), ExitCode.RESULT
+        message, code = _search(ContainerEnvironment.read(variables), identity, state, stop), ExitCode.RESULT
     except errors.Interrupted as error:
-        word, code = _interrupted(identity, state), ExitCode.INTERRUPTED
+        message, code = _interrupted_message(identity, state), ExitCode.INTERRUPTED
         log.info("search interrupted", message=str(error))
     except BaseException as error:  # noqa: BLE001 - whatever it is, the last word must be written
         end = exit_of(error)
-        word, code = _error(identity, end.code, end.sentence), end.code
+        message, code = _error_message(identity, end.code, end.sentence), end.code
         trace = {"exception": "".join(traceback.format_exception(error))} if end.is_bug else {}
         log.error("search failed", exit_code=int(end.code), error=end.sentence, **trace)  # noqa: TRY400 - a traceback only for bugs
-    _write_last_word(Path(variables.get(names.ENV_TERMINATION_LOG, names.TERMINATION_LOG)), word, log)
+    _write_termination_message(Path(variables.get(names.ENV_TERMINATION_LOG, names.TERMINATION_LOG)), message, log)
     return int(code)
 
 
@@ -59,13 +59,13 @@ def _search(environment: ContainerEnvironment, identity: Identity, state: LiveSt
     _refuse_home_folder(search)
     let_threads_sleep()
     structlog.get_logger().info("work began", message="loading PyTorch")
-    from autohas_trainer.cli.assembly import pod_job, repeated_result, run_in_pod  # noqa: PLC0415 - loads torch, after the signals are taken over
+    from autohas_trainer.cli.assembly import build_pod_job, repeat_result, run_in_pod  # noqa: PLC0415 - loads torch, after the signals are taken over
 
-    known = repeated_result(search, environment.workdir, identity)
-    if known is not None:
-        structlog.get_logger().info("result repeated", folder=str(environment.workdir), digest=known.digest)
-        return known
-    return run_in_pod(pod_job(search, space, environment, identity), environment.port, state, stop)
+    earlier_result = repeat_result(search, environment.workdir, identity)
+    if earlier_result is not None:
+        structlog.get_logger().info("result repeated", folder=str(environment.workdir), digest=earlier_result.digest)
+        return earlier_result
+    return run_in_pod(build_pod_job(search, space, environment, identity), environment.port, state, stop)
 
 
 def _read_search(environment: ContainerEnvironment) -> tuple[Search, Space]:
@@ -110,7 +110,7 @@ def _identity(variables: Mapping[str, str]) -> Identity:
     )
 
 
-def _interrupted(identity: Identity, state: LiveState) -> Interrupted:
+def _interrupted_message(identity: Identity, state: LiveState) -> Interrupted:
     snapshot = state.snapshot()
     info: CheckpointInfo | None = snapshot.checkpoint.info if snapshot.checkpoint is not None else None
     return Interrupted(
@@ -124,22 +124,24 @@ def _interrupted(identity: Identity, state: LiveState) -> Interrupted:
     )
 
 
-def _error(identity: Identity, code: ExitCode, sentence: str) -> Error:
+def _error_message(identity: Identity, code: ExitCode, sentence: str) -> Error:
     """The error that fits: characters are cut until the line has room, whatever their width in bytes."""
     text = sentence if len(sentence) <= _MAX_TEXT else sentence[: _MAX_TEXT - 1] + "…"
     while True:
-        word = Error(search_uid=identity.search_uid, pod_uid=identity.pod_uid, attempt=identity.attempt, exit_code=int(code), message=text)
+        message = Error(
+            search_uid=identity.search_uid, pod_uid=identity.pod_uid, attempt=identity.attempt, exit_code=int(code), message=text
+        )
         try:
-            encode(word)
+            encode(message)
         except ValueError:
             text = text[: len(text) * 3 // 4] + "…"
             continue
-        return word
+        return message
 
 
-def _write_last_word(path: Path, word: Message, log: Any) -> None:  # noqa: ANN401 - structlog's lazy proxy
+def _write_termination_message(path: Path, message: Message, log: Any) -> None:  # noqa: ANN401 - structlog's lazy proxy
     """One line, whole: the file is opened once and written once (it is a bind mount, so it cannot be renamed into place)."""
-    line = encode(word)
+    line = encode(message)
     if len(line) + 1 <= MAX_LAST_WORD_BYTES:
         line += b"\n"
     try:

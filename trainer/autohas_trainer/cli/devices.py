@@ -20,12 +20,12 @@ def choose_device(spec: Spec, *, pod_device: str = "") -> str:
     Raises:
         ConfigurationError: a GPU is asked for and none is there: never a silent run on the CPU.
     """
-    wanted = spec.trainer.device
-    if wanted == "CPU":
+    device = spec.trainer.device
+    if device == "CPU":
         return "cpu"
     if torch.cuda.is_available():
         return "cuda"
-    if wanted == "CUDA":
+    if device == "CUDA":
         raise ConfigurationError("spec.trainer.device is CUDA but no GPU is visible here; give the pod one, or set device to CPU or Auto")
     if pod_device:
         message = (

@@ -22,7 +22,7 @@ from autohas_trainer.engine.candidate_faults import default_failed
 from autohas_trainer.engine.training.search_task import Problem, reading_text
 from autohas_trainer.engine.training.training import Training
 from autohas_trainer.errors import CandidateError, TrainerError
-from autohas_trainer.reporting.sinks.bar import duration
+from autohas_trainer.reporting.sinks.progress_bar import duration
 from autohas_trainer.seeding import make_deterministic
 
 __all__ = ["dry_run"]
@@ -40,7 +40,7 @@ def dry_run(search: Search, space: Space, threads: int, console: Console) -> Non
     """
     device = choose_device(search.spec)
     make_deterministic(threads)
-    _say(console, reading_text(search.spec))
+    _print_line(console, reading_text(search.spec))
     try:
         problem = Problem.load(search.spec, space, torch.device(device))
     except TrainerError:
@@ -49,30 +49,30 @@ def dry_run(search: Search, space: Space, threads: int, console: Console) -> Non
     threads = problem.useful_threads(threads)
     torch.set_num_threads(threads)
     _print_plan(search, space, problem.plan, console)
-    _say(console, problem.data_text)
+    _print_line(console, problem.data_text)
     _print_data(problem, console)
-    _say(console, "measuring a few training steps")
+    _print_line(console, "measuring a few training steps")
     try:
         seconds = _seconds_per_step(problem)
     except CandidateError as error:
         raise default_failed(error) from error
     _print_sizes(problem, console)
     if seconds is not None:
-        whole = seconds * search.spec.training.steps * problem.plan.predicted_trainings
+        total_s = seconds * search.spec.training.steps * problem.plan.predicted_trainings
         where = f"{device}, {threads} thread{'' if threads == 1 else 's'}"
-        _say(console, f"about {duration(whole)} on this machine ({where}) if every step took as long as the default network's;")
-        _say(console, "larger candidates take longer per step: budget.maxActiveSeconds limits the time")
+        _print_line(console, f"about {duration(total_s)} on this machine ({where}) if every step took as long as the default network's;")
+        _print_line(console, "larger candidates take longer per step: budget.maxActiveSeconds limits the time")
 
 
 def _print_data(problem: Problem, console: Console) -> None:
     """How many examples each split has, what became of each column, what was converted."""
     splits = problem.splits
     sizes = f"{splits.num_train:,} train, {splits.num_reward:,} reward, {splits.num_selection:,} selection, {splits.num_test:,} test"
-    _say(console, f"data: {splits.name}: {sizes}")
+    _print_line(console, f"data: {splits.name}: {sizes}")
     for line in splits.summary:
-        _say(console, f"  {line}")
+        _print_line(console, f"  {line}")
     for note in splits.notes:
-        _say(console, f"note: {note}")
+        _print_line(console, f"note: {note}")
 
 
 def _print_sizes(problem: Problem, console: Console) -> None:
@@ -80,16 +80,16 @@ def _print_sizes(problem: Problem, console: Console) -> None:
     space = problem.space
     largest = Costs(None, space, problem.template, problem.costs.example).extreme(sign=1)
     sizes = f"default network {problem.num_parameters(space.default):,}, largest {problem.num_parameters(largest):,}"
-    _say(console, f"parameters: {sizes}")
-    _say(console, _memory(problem, largest))
+    _print_line(console, f"parameters: {sizes}")
+    _print_line(console, _memory(problem, largest))
     if problem.spec.objective.cost is None:
         return
     if not problem.costs.is_measured:
-        _say(console, "cost: latency is measured when the search begins")
+        _print_line(console, "cost: latency is measured when the search begins")
         return
     problem.costs.check_target()
     least, greatest = problem.costs.attainable()
-    _say(console, f"cost: {problem.costs.metric} from {least:,.0f} to {greatest:,.0f}, target {problem.spec.objective.cost.target}")
+    _print_line(console, f"cost: {problem.costs.metric} from {least:,.0f} to {greatest:,.0f}, target {problem.spec.objective.cost.target}")
 
 
 def _memory(problem: Problem, largest: Configuration) -> str:
@@ -104,7 +104,7 @@ def _memory(problem: Problem, largest: Configuration) -> str:
 def _print_plan(search: Search, space: Space, plan: StagePlan, console: Console) -> None:
     searched = space.searched()
     shapes = sum(d.role is Role.ARCHITECTURE for d in searched)
-    _say(
+    _print_line(
         console,
         f"{search.metadata.name}: {space.size():,} configurations"
         f" ({len(searched) - shapes} hyperparameters, {shapes} architecture decisions), algorithm {search.spec.algorithm.name}",
@@ -113,29 +113,29 @@ def _print_plan(search: Search, space: Space, plan: StagePlan, console: Console)
     for stage, steps in stage_steps(plan).items():
         total += steps
         if steps:
-            _say(console, f"  {stage:<9}{steps:>9,} steps {shares.get(stage, 0.0):>8.2f} trainings")
-    _say(
+            _print_line(console, f"  {stage:<9}{steps:>9,} steps {shares.get(stage, 0.0):>8.2f} trainings")
+    _print_line(
         console,
         f"  {'together':<9}{total:>9,} steps planned: {plan.predicted_trainings:.2f} trainings of {search.spec.training.steps:,} steps",
     )
     for warning in (short_supernet(search.spec, space, plan), shared_rate(search.spec)):
         if warning is not None:
-            _say(console, f"warning: {warning}")
+            _print_line(console, f"warning: {warning}")
 
 
 def _seconds_per_step(problem: Problem) -> float | None:
     """Median over a few steps, None when they are not cheap."""
     training = Training(problem, problem.space.default)
-    begun, durations = time.monotonic(), []
+    started_at, durations = time.monotonic(), []
     for _ in range(_WARM_STEPS + _TIMED_STEPS):
         before = time.monotonic()
         training.step()
         durations.append(time.monotonic() - before)
-        if time.monotonic() - begun > _CHEAP_S:
+        if time.monotonic() - started_at > _CHEAP_S:
             break
     timed = durations[_WARM_STEPS:]
     return statistics.median(timed) if timed else None
 
 
-def _say(console: Console, text: str) -> None:
+def _print_line(console: Console, text: str) -> None:
     console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 from autohas_api.base.extras import install_hint
 from autohas_api.base.names import ExitCode
 from autohas_api.base.spec_errors import SpecError
-from autohas_api.base.streams import readable
+from autohas_api.base.streams import replace_unprintable
 from autohas_trainer.errors import TrainerError, storage_sentence
 
 __all__ = ["Exit", "UsageError", "exit_of", "make_folder"]
@@ -34,11 +34,13 @@ class Exit:
 
 def exit_of(error: BaseException) -> Exit:
     """What to do about an exception that nobody else handled."""
-    end = _known(error)
-    return end if end is not None else Exit(code=ExitCode.BUG, sentence=readable(f"{type(error).__name__}: {error}"), is_bug=True)
+    end = _classify(error)
+    return (
+        end if end is not None else Exit(code=ExitCode.BUG, sentence=replace_unprintable(f"{type(error).__name__}: {error}"), is_bug=True)
+    )
 
 
-def _known(error: BaseException) -> Exit | None:
+def _classify(error: BaseException) -> Exit | None:
     code, text = ExitCode.BUG, str(error)
     match error:
         case TrainerError():
@@ -59,7 +61,7 @@ def _known(error: BaseException) -> Exit | None:
             text = f"the search does not fit into the device's memory ({error}); lower task.recipe.batchSize or give it more memory"
         case _:
             return None
-    return Exit(code=code, sentence=readable(text), is_bug=isinstance(error, TrainerError) and code is ExitCode.BUG)
+    return Exit(code=code, sentence=replace_unprintable(text), is_bug=isinstance(error, TrainerError) and code is ExitCode.BUG)
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

@@ -12,20 +12,20 @@ from rich.console import Console
 from autohas_api.base.yaml_file import Document
 from autohas_api.space.decisions import Space
 from autohas_api.spec.search import Search
-from autohas_trainer.cli.assembly import finished_search, run_with
+from autohas_trainer.cli.assembly import find_finished, run_with
 from autohas_trainer.cli.devices import choose_device
 from autohas_trainer.cli.environment import available_threads
 from autohas_trainer.cli.judging import read_for_folder
-from autohas_trainer.cli.overrides import overridden
 from autohas_trainer.cli.printing import print_result
+from autohas_trainer.cli.process_state import preserve_process_state
+from autohas_trainer.cli.settings import apply_settings
 from autohas_trainer.cli.signals import StopOnSignal
-from autohas_trainer.cli.surroundings import surroundings_kept
 from autohas_trainer.engine.search import Job
 from autohas_trainer.events import Identity
 from autohas_trainer.reporting.report.report import write_report
-from autohas_trainer.reporting.sinks.bar import BarSink
-from autohas_trainer.reporting.sinks.files import Finished
-from autohas_trainer.reporting.sinks.live import LiveState
+from autohas_trainer.reporting.sinks.live_state import LiveState
+from autohas_trainer.reporting.sinks.progress_bar import BarSink
+from autohas_trainer.reporting.sinks.result_files import FinishedSearch
 
 __all__ = ["LaptopRun", "run_on_laptop", "search_here"]
 
@@ -50,39 +50,39 @@ def run_on_laptop(task: LaptopRun, state: LiveState, stop: StopOnSignal, console
         TrainerError, OSError: see `autohas_trainer.engine.search.run`.
     """
     folder = task.folder.absolute()  # custom code may change the working folder
-    found = finished_search(task.search, folder)
-    if found is not None:
+    finished = find_finished(task.search, folder)
+    if finished is not None:
         console.print(f"{task.folder} holds the finished search already.", markup=False, highlight=False)
     else:
         _search(task, folder, state, stop, console)
-        found = finished_search(task.search, folder)
-        if found is None:
+        finished = find_finished(task.search, folder)
+        if finished is None:
             raise RuntimeError("the search ended without a result")
     console.print("writing the report", style="dim", highlight=False)
-    report = write_report(folder, found, command=task.command)
-    print_result(console, found, task.folder, task.folder / report.name)
+    report = write_report(folder, finished, command=task.command)
+    print_result(console, finished, task.folder, task.folder / report.name)
 
 
-def search_here(document: Document, settings: Sequence[str], out: Path | None, *, resume: bool, quiet: bool) -> tuple[Finished, Path]:
+def search_here(document: Document, settings: Sequence[str], out: Path | None, *, resume: bool, quiet: bool) -> tuple[FinishedSearch, Path]:
     """`autohas.run`: search as `autohas run` does, but leave signals and the process's other global state as they were.
 
     Raises:
         SpecError, TrainerError, OSError: see `run_on_laptop`.
         FileExistsError: the folder holds something and `resume` is False.
     """
-    folder, search, space = read_for_folder(overridden(document.value, settings), out, resume=resume)
+    folder, search, space = read_for_folder(apply_settings(document.value, settings), out, resume=resume)
     if not resume and folder.is_dir() and next(folder.iterdir(), None) is not None:
         raise FileExistsError(f"{folder} is not empty: go on with the search in it by resume=True, or choose another folder by out=...")
     stop = StopOnSignal(insist=True)
     task = LaptopRun(
         search=search, space=space, folder=folder, threads=available_threads(None), command=f"autohas.run(out={str(folder)!r})"
     )
-    with stop.installed(), surroundings_kept():
+    with stop.take_over(), preserve_process_state():
         run_on_laptop(task, LiveState(time.monotonic), stop, Console(quiet=quiet))
-    found = finished_search(search, folder)
-    if found is None:
+    finished = find_finished(search, folder)
+    if finished is None:
         raise RuntimeError("the search ended without a result")
-    return found, folder
+    return finished, folder
 
 
 def _search(task: LaptopRun, folder: Path, state: LiveState, stop: StopOnSignal, console: Console) -> None:

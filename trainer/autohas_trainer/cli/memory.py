@@ -19,15 +19,15 @@ def training_bytes(problem: Problem, configuration: Configuration) -> int:
     """
     training = Training(problem, configuration)
     weights = {tensor.untyped_storage().data_ptr() for tensor in training.model_tensors().values()}
-    kept: dict[int, int] = {}
+    saved_bytes: dict[int, int] = {}
 
-    def keep(tensor: Tensor) -> Tensor:
+    def count(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
-        kept[storage.data_ptr()] = storage.nbytes()
+        saved_bytes[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+    with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
         training.step()
-    own = sum(tensor.nbytes for tensor in training.tensors().values())
+    state_bytes = sum(tensor.nbytes for tensor in training.tensors().values())
     gradients = 4 * problem.num_parameters(configuration)
-    return own + gradients + sum(size for pointer, size in kept.items() if pointer not in weights)
+    return state_bytes + gradients + sum(size for pointer, size in saved_bytes.items() if pointer not in weights)

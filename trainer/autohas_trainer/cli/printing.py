@@ -12,8 +12,8 @@ from autohas_api.base.scoring import metric_text
 from autohas_api.base.spec_errors import SpecError
 from autohas_api.base.yaml_file import Document, explained
 from autohas_api.space.rates import value_text
-from autohas_trainer.reporting.sinks.bar import duration
-from autohas_trainer.reporting.sinks.files import ENDINGS, Finished, cost_text
+from autohas_trainer.reporting.sinks.progress_bar import duration
+from autohas_trainer.reporting.sinks.result_files import ENDINGS, FinishedSearch, list_costs
 
 __all__ = ["print_problems", "print_result"]
 
@@ -21,9 +21,9 @@ __all__ = ["print_problems", "print_result"]
 def print_problems(console: Console, error: SpecError, document: Document | None) -> None:
     """One line per problem; with the place in the file where it is known."""
     for problem in error.problems:
-        told = explained(problem, document) if document is not None else problem
+        explanation = explained(problem, document) if document is not None else problem
         place = f"{document.place(problem.path)}: " if document is not None and _is_inside(problem.path, document) else ""
-        console.print(f"{place}{told}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"{place}{explanation}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _is_inside(path: str, document: Document) -> bool:
@@ -32,11 +32,11 @@ def _is_inside(path: str, document: Document) -> bool:
     return first in document.value or first in ("apiVersion", "kind", "metadata", "spec")
 
 
-def print_result(console: Console, found: Finished, folder: Path, report: Path | None) -> None:
+def print_result(console: Console, finished: FinishedSearch, folder: Path, report: Path | None) -> None:
     """The answer, what changed against the default, the price, where to look."""
-    outcome, metric = found.outcome, found.search.spec.objective.metric
+    outcome, metric = finished.outcome, finished.search.spec.objective.metric
     result = outcome.result
-    beside = (
+    comparison = (
         f"; the default configuration: {metric_text(metric, result.default_test_score)}" if result.default_test_score is not None else ""
     )
     if outcome.configuration == outcome.default:
@@ -44,15 +44,15 @@ def print_result(console: Console, found: Finished, folder: Path, report: Path |
             f"Nothing beat the default configuration: test {metric} {metric_text(metric, result.test_score)}", style="bold", highlight=False
         )
     else:
-        console.print(f"Test {metric} {metric_text(metric, result.test_score)}{beside}", style="bold", highlight=False)
+        console.print(f"Test {metric} {metric_text(metric, result.test_score)}{comparison}", style="bold", highlight=False)
     if result.test_mean is not None and result.test_standard_deviation is not None:
         spread = f"{metric_text(metric, result.test_mean)}, standard deviation {metric_text(metric, result.test_standard_deviation)}"
         console.print(f"Over {result.seeds} seeds: mean {spread}", highlight=False)
-    console.print(_configuration(found))
+    console.print(_configuration(finished))
     if (ending := ENDINGS.get(result.stop_reason)) is not None:
         console.print(f"Note: {ending}", highlight=False, soft_wrap=True)
     seconds = sum(outcome.seconds_by_stage.values())
-    size = ", ".join([f"{result.parameters:,} parameters", *cost_text(found)])
+    size = ", ".join([f"{result.parameters:,} parameters", *list_costs(finished)])
     console.print(f"{result.trainings:.2f} trainings, {duration(seconds)}; the chosen network has {size}", highlight=False)
     names = "result.json, config.yaml, model.safetensors, preprocessing.json, history.jsonl"
     console.print(f"{folder}/: {names}", highlight=False, soft_wrap=True)
@@ -60,15 +60,15 @@ def print_result(console: Console, found: Finished, folder: Path, report: Path |
         console.print(f"Report: {report}", highlight=False, soft_wrap=True)
 
 
-def _configuration(found: Finished) -> Table:
-    outcome = found.outcome
+def _configuration(finished: FinishedSearch) -> Table:
+    outcome = finished.outcome
     table = Table(box=None, pad_edge=False, padding=(0, 2), header_style="dim")
     for title in ("Decision", "Chosen", "Default"):
         table.add_column(title)
-    for decision in found.space.decisions:
-        if not found.space.is_active(decision, outcome.configuration):
+    for decision in finished.space.decisions:
+        if not finished.space.is_active(decision, outcome.configuration):
             continue
-        chosen, default = (value_text(found.search.spec, values, decision.name) for values in (outcome.configuration, outcome.default))
+        chosen, default = (value_text(finished.search.spec, values, decision.name) for values in (outcome.configuration, outcome.default))
         is_same = chosen == default
         table.add_row(decision.name, chosen, default, style="dim" if is_same else "bold")
     return table

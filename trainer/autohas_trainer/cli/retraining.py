@@ -16,19 +16,19 @@ from rich.table import Table
 
 from autohas_api.base.digest import sha256
 from autohas_api.base.scoring import metric_text
-from autohas_api.base.streams import readable
+from autohas_api.base.streams import replace_unprintable
 from autohas_api.base.yaml_file import read_mapping
 from autohas_api.spec.search import Search
 from autohas_trainer.atomic_file import write_atomically
 from autohas_trainer.cli.devices import choose_device
 from autohas_trainer.cli.exits import UsageError, make_folder
 from autohas_trainer.cli.signals import StopOnSignal
-from autohas_trainer.config_yaml import read_chosen
+from autohas_trainer.config_yaml import read_config
 from autohas_trainer.engine.checkpointing.origin import Begun
 from autohas_trainer.engine.retraining import SeedScore, SeedTrainer, Spread, spread_of
 from autohas_trainer.engine.training.search_task import reading_text
 from autohas_trainer.errors import DataError
-from autohas_trainer.reporting.sinks.files import read_result
+from autohas_trainer.reporting.sinks.result_files import read_result
 
 __all__ = ["Retraining", "retrain"]
 
@@ -55,31 +55,31 @@ def retrain(task: Retraining, stop: StopOnSignal, console: Console) -> None:
         SpecError: config.yaml is wrong.
         Interrupted: stopped on request; finished seeds are kept.
     """
-    search, space = read_chosen(task.config)
+    search, space = read_config(task.config)
     digest = sha256(search.to_json())
-    scores, begun = _known_scores(task, digest)
+    scores, begun = _read_scores(task, digest)
     judge = _Judge(task, begun, console)
     make_folder(task.folder)
     trainer = SeedTrainer(search=search, space=space, folder=task.folder, device=choose_device(search.spec), threads=task.threads)
     for seed in range(len(scores), task.seeds):
-        scores.append(_one(trainer, seed, stop=stop, judge=judge, console=console))
+        scores.append(_train_seed(trainer, seed, stop=stop, judge=judge, console=console))
         _write_scores(task, search, digest, scores, judge.begun)
     shown = scores[: task.seeds]
     _print(console, search.spec.objective.metric, shown)
     report = task.folder / REPORT_FILE
-    _say(console, "writing the report")
-    write_atomically(report, readable(_html(task, search, shown)).encode())
+    _print_activity(console, "writing the report")
+    write_atomically(report, replace_unprintable(_html(task, search, shown)).encode())
     console.print(f"Report: {report}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _say(console: Console, doing: str) -> None:
-    console.print(doing, style="dim", markup=False, highlight=False, soft_wrap=True)
+def _print_activity(console: Console, activity: str) -> None:
+    console.print(activity, style="dim", markup=False, highlight=False, soft_wrap=True)
 
 
-def _one(trainer: SeedTrainer, seed: int, *, stop: StopOnSignal, judge: Callable[[Begun], None], console: Console) -> SeedScore:
+def _train_seed(trainer: SeedTrainer, seed: int, *, stop: StopOnSignal, judge: Callable[[Begun], None], console: Console) -> SeedScore:
     columns = (TextColumn("{task.description:<9}"), BarColumn(bar_width=32), TextColumn("{task.percentage:>3.0f} %"))
     begun, search = time.monotonic(), trainer.search
-    _say(console, f"seed {seed}: {reading_text(search.spec)}, then {search.spec.training.steps:,} steps")
+    _print_activity(console, f"seed {seed}: {reading_text(search.spec)}, then {search.spec.training.steps:,} steps")
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
         bar = bars.add_task(f"seed {seed}", total=search.spec.training.steps)
         score = trainer.train(seed, stop, on_step=lambda step: bars.update(bar, completed=step), judge=judge)
@@ -119,16 +119,16 @@ class _Judge:
 
     def _against_search(self, here: Begun) -> list[str]:
         """Sentences about result.json beside config.yaml; without one the digest of the data in config.yaml is all that is known."""
-        found = read_result(self._task.config.parent)
-        if found is None or found.data is None:
+        finished = read_result(self._task.config.parent)
+        if finished is None or finished.data is None:
             wanted = read_mapping(self._task.config).get("dataDigest")
             return ["the data are not those of the search that chose this configuration"] if wanted not in (None, here.data.digest) else []
-        difference = here.data.difference(found.data)
+        difference = here.data.difference(finished.data)
         said = [f"the data are not those of the search: its scores and these cannot be compared ({difference})"] if difference else []
-        return [*said, *here.environment.differences(found.environment)]
+        return [*said, *here.environment.differences(finished.environment)]
 
 
-def _known_scores(task: Retraining, digest: str) -> tuple[list[SeedScore], Begun | None]:
+def _read_scores(task: Retraining, digest: str) -> tuple[list[SeedScore], Begun | None]:
     """Scores of an earlier call and what they were trained with, with --resume; without, the folder must be empty."""
     path = task.folder / SCORES_FILE
     if not task.resume:

@@ -19,7 +19,7 @@ class StopOnSignal:
 
     def __init__(self, *, insist: bool) -> None:
         """`insist`: a second Ctrl-C ends the process at once (for terminals); without it, repetitions change nothing."""
-        self.requested = False
+        self.is_requested = False
         self._insist = insist
 
     def install(self) -> None:
@@ -28,20 +28,20 @@ class StopOnSignal:
             signal.signal(number, self._handle)
 
     @contextmanager
-    def installed(self) -> Iterator[None]:
+    def take_over(self) -> Iterator[None]:
         """Take over SIGTERM and SIGINT inside the block and give them back; in another thread than the main one nothing is taken."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+        previous_handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
         self.install()
         try:
             yield
         finally:
-            for number, handler in before.items():
+            for number, handler in previous_handlers.items():
                 signal.signal(number, handler)
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
-        if self.requested and self._insist and number == signal.SIGINT:
+        if self.is_requested and self._insist and number == signal.SIGINT:
             raise KeyboardInterrupt
-        self.requested = True
+        self.is_requested = True

@@ -24,7 +24,7 @@ from torch import Tensor
 from autohas_api.base.scoring import TaskKind
 from autohas_trainer.data.raw import Floats, Ints, RawData
 from autohas_trainer.data.spellings import equal_numbers
-from autohas_trainer.entrypoints import keywords, load_object, require_names, speaking_for
+from autohas_trainer.entrypoints import attribute_errors_to, format_arguments, load_object, require_names
 from autohas_trainer.errors import ConfigurationError, DataError
 from autohas_trainer.seeding import seed_globals
 
@@ -49,7 +49,7 @@ def custom_data(entrypoint: str, path: str | None, arguments: Mapping[str, str],
     if not callable(getattr(data, "splits", None)):
         message = f"{who} gave a {type(data).__name__} without splits(); see the entrypoint contract"
         raise ConfigurationError(message)
-    with speaking_for(who, "splits()"):
+    with attribute_errors_to(who, "splits()"):
         splits = data.splits()
     augment = getattr(data, "augment", None)
     return replace(read_splits(splits, who, kind), augment=augment if callable(augment) else None)
@@ -69,7 +69,7 @@ def make_data(entrypoint: str, path: str | None, arguments: Mapping[str, str]) -
     wrapper = f"from {module} import {name}\ndef make({', '.join(keyword_arguments)}):\n    return {name}(...)"
     require_names(factory, tuple(keyword_arguments), who, wrapper, explicit=False)
     seed_globals("custom data")
-    with speaking_for(who, f"calling it with {keywords(keyword_arguments) or 'nothing'}"):
+    with attribute_errors_to(who, f"calling it with {format_arguments(keyword_arguments) or 'nothing'}"):
         return factory(**keyword_arguments)
 
 
@@ -138,13 +138,13 @@ def _parts(split: Any, name: str, who: str, kind: TaskKind) -> tuple[Floats, Int
 
 
 def _array(part: Any, what: str, who: str) -> Array:  # noqa: ANN401 - custom code
-    with speaking_for(who, f"reading the {what} as an array"):
+    with attribute_errors_to(who, f"reading the {what} as an array"):
         return part.detach().cpu().numpy() if isinstance(part, Tensor) else np.asarray(part)
 
 
 def _sources(groups: Array, who: str) -> Ints:
     """Return the number of each row's group."""
-    with speaking_for(who, "comparing the train groups"):
+    with attribute_errors_to(who, "comparing the train groups"):
         for row, group in enumerate(groups.tolist()):
             if group is None or group != group:  # noqa: PLR0124 - only NaN differs from itself
                 message = f"{who}: the train group of row {row} is {group}; every row needs one; give it a group of its own"

@@ -74,7 +74,7 @@ class SeedTrainer:
         while not training.is_finished and not training.is_diverged:
             training.step()
             on_step(training.num_steps_done)
-            if stop.requested:
+            if stop.is_requested:
                 raise Interrupted(f"stopped on request at step {training.num_steps_done} of seed {seed}; finished seeds are kept")
         selection = training.compare().metric  # may find that the finished weights give no finite loss
         test = tested(problem, {"model": training}, on_batch=lambda: None, on_failure=_end).get("model")

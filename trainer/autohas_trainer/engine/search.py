@@ -181,7 +181,7 @@ def _work(stage: SearchStage, keeper: _Keeper, early_stopping: EarlyStopping, st
         early_stopping.look(stage.name)
         if not has_more:
             return
-        if stop.requested:
+        if stop.is_requested:
             keeper.save(index)
             message = f"stopped on request in stage {stage.name} at step {keeper.board.ledger.step}; a checkpoint is written"
             raise Interrupted(message)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from autohas_api.algorithms.stage_plan import StagePlan
-from autohas_api.base.streams import readable
+from autohas_api.base.streams import replace_unprintable
 from autohas_api.budget.plan import plan_at_batch_size
 from autohas_api.space.decisions import Configuration, initial_points
 from autohas_api.wire.messages import NOTICES_PER_START, Notice, Stage
@@ -282,7 +282,7 @@ class Board:
         """
         last = max((known.id for known in self.notices), default=0)
         number = max(last, self.starts * NOTICES_PER_START) + 1
-        notice = Notice(id=number, reason=reason, message=readable(message)[:MAX_NOTICE_LENGTH], time=self._wall_clock())
+        notice = Notice(id=number, reason=reason, message=replace_unprintable(message)[:MAX_NOTICE_LENGTH], time=self._wall_clock())
         self.notices.append(notice)
         self.sink.emit(NoticeIssued(notice=notice))
 

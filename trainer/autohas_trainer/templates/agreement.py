@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from autohas_api.space.templates import TemplateDecision
 from autohas_api.spec.search import Spec
 from autohas_api.spec.search_space import ArchitectureDecision
-from autohas_trainer.entrypoints import speaking_for
+from autohas_trainer.entrypoints import attribute_errors_to
 from autohas_trainer.errors import ConfigurationError
 from autohas_trainer.seeding import seed_globals
 from autohas_trainer.templates._base import Path, Template, default_path
@@ -81,10 +81,10 @@ def check_first_step(template: Template, who: str, inputs: Tensor, num_outputs: 
     """
     path = default_path(template.decisions)
     leaves = {name: leaf.to(inputs.device) for name, leaf in initial_leaves_of(template, path).items()}
-    with speaking_for(who, f"forward() of the default path on inputs {tuple(inputs.shape)}{_place(inputs)}"):
+    with attribute_errors_to(who, f"forward() of the default path on inputs {tuple(inputs.shape)}{_place(inputs)}"):
         problem = forward_problem(template, path, leaves, inputs, num_outputs)
     if problem is None:
-        with speaking_for(who, f"build() of the default path{_place(inputs)}"):
+        with attribute_errors_to(who, f"build() of the default path{_place(inputs)}"):
             problem = build_problem(template, path, leaves, inputs, num_outputs)
     if problem is not None:
         message = f"{who}: {problem}; try autohas conformance"

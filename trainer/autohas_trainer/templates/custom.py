@@ -31,7 +31,7 @@ from torch.func import functional_call
 from autohas_api.base.spec_errors import problems_of
 from autohas_api.space.templates import TemplateDecision, When
 from autohas_api.spec.search_space import ArchitectureDecision
-from autohas_trainer.entrypoints import keywords, load_object, require_names, speaking_for
+from autohas_trainer.entrypoints import attribute_errors_to, format_arguments, load_object, require_names
 from autohas_trainer.errors import ConfigurationError
 from autohas_trainer.seeding import Key, seed_globals
 from autohas_trainer.tasks import CustomLossFunction
@@ -60,8 +60,8 @@ def wrap_custom(
 
     def make(**own: str) -> Any:  # noqa: ANN401 - whatever custom code gives
         keyword_arguments = {**(arguments or {}), **own}
-        with speaking_for(
-            who, f"calling it with {', '.join(filter(None, (str(input_shape), str(num_outputs), keywords(keyword_arguments))))}"
+        with attribute_errors_to(
+            who, f"calling it with {', '.join(filter(None, (str(input_shape), str(num_outputs), format_arguments(keyword_arguments))))}"
         ):
             return factory(input_shape=input_shape, num_outputs=num_outputs, **keyword_arguments)
 
@@ -110,7 +110,7 @@ class CustomModel:
     def shared(self, rng_key: Key) -> dict[str, Tensor]:
         """Return freshly initialised full-size tensors, float32 on the CPU, seeded by `rng_key`."""
         seed_globals(*rng_key)
-        with speaking_for(self._who, "shared()"):
+        with attribute_errors_to(self._who, "shared()"):
             tensors = self._model.shared()
         if not isinstance(tensors, Mapping) or not tensors:
             raise self._wrong("shared()", f"gave {_kind(tensors)}, it must give a dictionary from leaf to tensor")
@@ -121,7 +121,7 @@ class CustomModel:
 
     def slices(self, path: Path) -> dict[str, Index]:
         """Return the leaves that `path` uses, each with one slice of explicit bounds per dimension."""
-        with speaking_for(self._who, f"slices({dict(path)})"):
+        with attribute_errors_to(self._who, f"slices({dict(path)})"):
             indices = self._model.slices(dict(path))
         if not isinstance(indices, Mapping):
             raise self._wrong("slices(path)", f"gave {_kind(indices)}, it must give a dictionary from leaf to slices")
@@ -135,7 +135,7 @@ class CustomModel:
     def build(self, path: Path, rng_key: Key) -> nn.Module:
         """Return the stand-alone network on the CPU, seeded by `rng_key`."""
         seed_globals(*rng_key)
-        with speaking_for(self._who, f"build({dict(path)})"):
+        with attribute_errors_to(self._who, f"build({dict(path)})"):
             module = self._model.build(dict(path))
         if not isinstance(module, nn.Module):
             raise self._wrong("build(configuration)", f"gave {_kind(module)}, it must give a torch.nn.Module")
@@ -146,7 +146,7 @@ class CustomModel:
         return sum(math.prod(part.stop - part.start for part in index) for index in self.slices(path).values())
 
     def _read_decisions(self) -> tuple[TemplateDecision, ...]:
-        with speaking_for(self._who, "decisions()"):
+        with attribute_errors_to(self._who, "decisions()"):
             declared = list(self._model.decisions())
         decisions = []
         for position, decision in enumerate(declared):

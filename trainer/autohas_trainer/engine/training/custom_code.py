@@ -20,7 +20,7 @@ from autohas_api.space.decisions import Configuration, Role, Space
 from autohas_api.spec.hyperparameters import KNOWN
 from autohas_api.spec.search import Spec
 from autohas_trainer.data import Splits, TrainBatch
-from autohas_trainer.entrypoints import require_names, speaking_for
+from autohas_trainer.entrypoints import attribute_errors_to, require_names
 from autohas_trainer.errors import ConfigurationError
 from autohas_trainer.seeding import seed_globals, stream
 from autohas_trainer.space.recipe import recipe_of
@@ -122,7 +122,7 @@ class OwnCode:
             _require(self._loss, "task.model.entrypoint: loss", "loss", ("outputs", "targets", "hyperparameters"))
         batch = splits.train_batch(0, 2, 0)
         self.seed("hooks")
-        with speaking_for("task.data.entrypoint", "augment(inputs, rng, hyperparameters)"):
+        with attribute_errors_to("task.data.entrypoint", "augment(inputs, rng, hyperparameters)"):
             inputs: object = self.augmented(batch, self._space.default, "hooks").inputs
         if not isinstance(inputs, Tensor) or (inputs.shape, inputs.dtype) != (batch.inputs.shape, batch.inputs.dtype):
             message = f"task.data.entrypoint: augment gave {_described(inputs)}, it must give {_described(batch.inputs)} as it got"
@@ -136,7 +136,7 @@ class OwnCode:
         if self._loss is None:
             return
         outputs_BK = torch.zeros(2, self._task.num_outputs, device=batch.inputs.device, requires_grad=True)
-        with speaking_for("task.model.entrypoint", "loss(outputs, targets, hyperparameters)"):
+        with attribute_errors_to("task.model.entrypoint", "loss(outputs, targets, hyperparameters)"):
             values = self.values(self._space.default)
             losses_B: object = self._loss(outputs=outputs_BK, targets=batch.targets_B, hyperparameters=values)
         if not isinstance(losses_B, Tensor) or losses_B.shape != (2,) or not losses_B.requires_grad:
@@ -144,7 +144,7 @@ class OwnCode:
                 f"task.model.entrypoint: loss gave {_described(losses_B)}, it must give one differentiable number per example, here (2,)"
             )
             raise ConfigurationError(message)
-        with speaking_for("task.model.entrypoint", "the gradient of loss(outputs, targets, hyperparameters)"):
+        with attribute_errors_to("task.model.entrypoint", "the gradient of loss(outputs, targets, hyperparameters)"):
             torch.autograd.grad(losses_B.sum(), outputs_BK)
 
 

@@ -15,7 +15,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from autohas_trainer.events import PolicyRecord, RunInfo
-from autohas_trainer.reporting.sinks.live import STEP_SECONDS, CheckpointFacts, Snapshot
+from autohas_trainer.reporting.sinks.live_state import STEP_SECONDS, CheckpointFacts, Snapshot
 from autohas_trainer.reporting.sinks.progress import eta_seconds
 
 __all__ = ["GpuMemory", "SearchCollector", "build_registry", "render"]
@@ -61,7 +61,7 @@ class SearchCollector(Collector):
         if snapshot.leader is not None and snapshot.leader.metric is not None:
             yield _gauge("autohas_trainer_best_score", "Selection-split metric of the leading candidate.", snapshot.leader.metric)
         if self._gpu_memory is not None:
-            yield _labelled("autohas_trainer_gpu_memory_bytes", "Memory of the GPU by kind.", "kind", self._gpu_memory())
+            yield _labelled_gauge("autohas_trainer_gpu_memory_bytes", "Memory of the GPU by kind.", "kind", self._gpu_memory())
 
 
 def build_registry(
@@ -90,7 +90,7 @@ def _counter(name: str, text: str, value: float) -> CounterMetricFamily:
     return CounterMetricFamily(name, text, value=value)
 
 
-def _labelled(name: str, text: str, label: str, values: Mapping[str, float]) -> GaugeMetricFamily:
+def _labelled_gauge(name: str, text: str, label: str, values: Mapping[str, float]) -> GaugeMetricFamily:
     family = GaugeMetricFamily(name, text, labels=[label])
     for key, value in values.items():
         family.add_metric([key], value)
@@ -100,12 +100,12 @@ def _labelled(name: str, text: str, label: str, values: Mapping[str, float]) -> 
 def _run(snapshot: Snapshot, info: RunInfo, now: float) -> Iterator[Metric]:
     """Where the search stands, and what it has cost."""
     stages = {stage.value: float(stage is snapshot.stage) for stage in {**snapshot.stages, snapshot.stage: 0}}
-    yield _labelled("autohas_trainer_stage", "1 for the stage at work, 0 for the others.", "stage", stages)
+    yield _labelled_gauge("autohas_trainer_stage", "1 for the stage at work, 0 for the others.", "stage", stages)
     if snapshot.steps:
         share = min(1.0, snapshot.position / snapshot.steps)
         yield _gauge("autohas_trainer_progress_ratio", "Share of the planned steps that are done, 0 to 1.", share)
-    if (left := eta_seconds(snapshot)) is not None:
-        yield _gauge("autohas_trainer_remaining_seconds", "Estimated time until the end, over all stages.", left)
+    if (remaining_s := eta_seconds(snapshot)) is not None:
+        yield _gauge("autohas_trainer_remaining_seconds", "Estimated time until the end, over all stages.", remaining_s)
     if snapshot.latest is not None:
         yield _gauge("autohas_trainer_cost_trainings", "Cost so far in units of one full training.", snapshot.latest.cost)
     planned_cost = info.plan.predicted_trainings
@@ -136,8 +136,8 @@ def _steps(snapshot: Snapshot) -> Iterator[Metric]:
 def _losses(snapshot: Snapshot) -> Iterator[Metric]:
     train = snapshot.latest.loss if snapshot.latest is not None else None
     selection = snapshot.compared.loss if snapshot.compared is not None else None
-    known = {split: loss for split, loss in (("train", train), ("selection", selection)) if loss is not None}
-    yield _labelled("autohas_trainer_loss", "Loss in nats: of the latest step, and of the latest comparison.", "split", known)
+    losses = {split: loss for split, loss in (("train", train), ("selection", selection)) if loss is not None}
+    yield _labelled_gauge("autohas_trainer_loss", "Loss in nats: of the latest step, and of the latest comparison.", "split", losses)
     yield _counter("autohas_trainer_non_finite_losses", "Steps of this process whose loss was not finite.", snapshot.non_finite_losses)
 
 
@@ -147,7 +147,7 @@ def _learning_rates(snapshot: Snapshot) -> Iterator[Metric]:
     algorithm = snapshot.info.search.spec.algorithm if snapshot.info is not None else None
     if algorithm is not None and snapshot.policy is not None and (rate := algorithm.row.policy_learning_rate) is not None:
         rates["policy"] = rate(algorithm.knobs)
-    yield _labelled("autohas_trainer_learning_rate", "Learning rate of the latest step.", "optimizer", rates)
+    yield _labelled_gauge("autohas_trainer_learning_rate", "Learning rate of the latest step.", "optimizer", rates)
 
 
 def _supernet(snapshot: Snapshot) -> Iterator[Metric]:
@@ -163,13 +163,13 @@ def _supernet(snapshot: Snapshot) -> Iterator[Metric]:
 
 def _policy(policy: PolicyRecord, choices: Mapping[str, tuple[str, ...]], limit: int) -> Iterator[Metric]:
     text = "Entropy of a decision over that of a uniform one: 1 undecided, 0 decided."
-    yield _labelled("autohas_policy_entropy_ratio", text, "decision", policy.entropy)
+    yield _labelled_gauge("autohas_policy_entropy_ratio", text, "decision", policy.entropy)
     yield _gauge("autohas_policy_normalized_entropy_ratio", "Entropy of the whole policy, 1 uniform, 0 decided.", policy.normalized_entropy)
     is_truncated = sum(map(len, policy.probabilities.values())) > limit
     probability = GaugeMetricFamily("autohas_policy_probability", "Probability of a choice.", labels=["decision", "choice"])
     for name, row in list(policy.probabilities.items())[:limit]:
-        shown = [max(range(len(row)), key=row.__getitem__)] if is_truncated else range(len(row))
-        for index in shown:
+        indices = [max(range(len(row)), key=row.__getitem__)] if is_truncated else range(len(row))
+        for index in indices:
             probability.add_metric([name, choices[name][index]], row[index])
     yield probability
     text = "1 when only top choices are exported: there are more than spec.monitoring.perChoiceLimit, and that is not 0."

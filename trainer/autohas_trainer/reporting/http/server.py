@@ -19,7 +19,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from autohas_trainer.errors import ConfigurationError
 from autohas_trainer.reporting.http.metrics import GpuMemory, build_registry, render
-from autohas_trainer.reporting.sinks.live import LiveState
+from autohas_trainer.reporting.sinks.live_state import LiveState
 from autohas_trainer.reporting.sinks.progress import DEFAULT_STALL_TIMEOUT_S, build_progress, encode_progress, health_of
 
 __all__ = ["TrainerServer"]
@@ -141,8 +141,8 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         route = self.server.routes.get(self.path.partition("?")[0])
         if route is None:
-            known = ", ".join(self.server.routes)
-            self._answer(HTTPStatus.NOT_FOUND, _TEXT, f"served here: {known}\n".encode())
+            paths = ", ".join(self.server.routes)
+            self._answer(HTTPStatus.NOT_FOUND, _TEXT, f"served here: {paths}\n".encode())
             return
         try:
             answer = route()

@@ -15,7 +15,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from autohas_api.space.decisions import Decision
 from autohas_api.wire.messages import Stage
 from autohas_trainer.events import DEFAULT, CandidateRecord, PolicyRecord, StepRecord
-from autohas_trainer.reporting.report.drawing import ACCENT, BAND, HEAT_RGB, INK, LINE, MUTED, SECOND, clean, new_figure, to_svg
+from autohas_trainer.reporting.report.figure_style import ACCENT, BAND, HEAT_RGB, INK, LINE, MUTED, SECOND, clean, new_figure, to_svg
 
 __all__ = ["MAX_POLICY_PANELS", "controller_chart", "policy_chart", "race_chart", "story_chart"]
 
@@ -41,7 +41,7 @@ def story_chart(
     rewarded = [s for s in steps if s.reward is not None]
     if rewarded:
         reward = np.array([s.reward for s in rewarded], dtype=float)
-        axes.plot([s.cost for s in rewarded], 100 * _smoothed(reward), color=SECOND, linewidth=1.8, label="mean reward of samples")
+        axes.plot([s.cost for s in rewarded], 100 * _smooth(reward), color=SECOND, linewidth=1.8, label="mean reward of samples")
     first = {(c.name, c.fraction): c for c in reversed(candidates) if c.score is not None}  # the race repeats what the lanes measured
     drawn = sorted(first.values(), key=lambda c: c.cost)
     kinds = {"other candidates": (MUTED, 2), DEFAULT: (INK, 3), "winner": (ACCENT, 4)}
@@ -106,7 +106,7 @@ def controller_chart(steps: Sequence[StepRecord], policies: Sequence[PolicyRecor
     clean(upper, ylabel="reward, %")
     xs, ys = [s.step for s in rewarded], np.array([s.reward for s in rewarded], dtype=float)
     upper.scatter(xs, 100 * ys, s=5, color=MUTED, alpha=0.45, linewidths=0, label="one sample on one batch", rasterized=len(xs) > 2000)  # noqa: PLR2004
-    upper.plot(xs, 100 * _smoothed(ys), color=SECOND, linewidth=2, label="moving mean")
+    upper.plot(xs, 100 * _smooth(ys), color=SECOND, linewidth=2, label="moving mean")
     _limits(upper)
     _legend(upper)
     _entropy(lower, policies)
@@ -166,7 +166,7 @@ def _heat(axes: Axes, policies: Sequence[PolicyRecord], decision: Decision, chos
         spine.set_linewidth(0.6)
 
 
-def _smoothed(values: Floats) -> Floats:
+def _smooth(values: Floats) -> Floats:
     """Centred moving mean; at the ends over what is there."""
     width = max(1, len(values) // 25) | 1
     kernel = np.ones(width)

@@ -17,7 +17,7 @@ from markupsafe import Markup
 
 from autohas_api.base import yaml_file
 from autohas_api.base.scoring import METRICS, gain, metric_text
-from autohas_api.base.streams import readable
+from autohas_api.base.streams import replace_unprintable
 from autohas_api.space.decisions import Decision, Role
 from autohas_api.space.rates import value_text
 from autohas_api.wire.messages import Stage
@@ -26,11 +26,11 @@ from autohas_trainer.errors import DataError
 from autohas_trainer.events import DEFAULT
 from autohas_trainer.provenance import Environment
 from autohas_trainer.reporting.report import charts
-from autohas_trainer.reporting.report.explanations import explanations
-from autohas_trainer.reporting.sinks.bar import duration
-from autohas_trainer.reporting.sinks.files import CONFIG_FILE, ENDINGS, Finished, cost_text
+from autohas_trainer.reporting.report.candidate_names import explain_candidates
 from autohas_trainer.reporting.sinks.history import History, read_history
-from autohas_trainer.reporting.sinks.live import STAGE_ORDER
+from autohas_trainer.reporting.sinks.live_state import STAGE_ORDER
+from autohas_trainer.reporting.sinks.progress_bar import duration
+from autohas_trainer.reporting.sinks.result_files import CONFIG_FILE, ENDINGS, FinishedSearch, list_costs
 
 __all__ = ["REPORT_FILE", "write_report"]
 
@@ -85,7 +85,7 @@ _PURPOSES: Final = {
 }
 
 
-def write_report(folder: Path, found: Finished, command: str | None = None) -> Path:
+def write_report(folder: Path, finished: FinishedSearch, command: str | None = None) -> Path:
     """Write the report of a finished search; `command` is what reproduces it, if known.
 
     Raises:
@@ -97,46 +97,46 @@ def write_report(folder: Path, found: Finished, command: str | None = None) -> P
     except ValueError as error:
         raise DataError(str(error)) from error
     path = folder / REPORT_FILE
-    write_atomically(path, readable(render(found, history, command)).encode())
+    write_atomically(path, replace_unprintable(render(finished, history, command)).encode())
     return path
 
 
-def render(found: Finished, history: History, command: str | None) -> str:
+def render(finished: FinishedSearch, history: History, command: str | None) -> str:
     """The report's HTML."""
     loader = jinja2.PackageLoader("autohas_trainer.reporting.report", "templates")
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
-    outcome, metric = found.outcome, found.search.spec.objective.metric
+    outcome, metric = finished.outcome, finished.search.spec.objective.metric
     environment.filters["score"] = lambda value: metric_text(metric, value).replace(" ", "\u00a0")  # the unit stays with its number
     return environment.get_template(_TEMPLATE).render(
-        found=found,
-        search=found.search,
+        finished=finished,
+        search=finished.search,
         result=outcome.result,
         outcome=outcome,
         metric=metric,
-        cost=cost_text(found),
+        cost=list_costs(finished),
         ending=ENDINGS.get(outcome.result.stop_reason),
         kept_default=dict(outcome.configuration) == dict(outcome.default),
-        gain=_gain(found),
-        gain_text=_gain_text(found),
+        gain=_gain(finished),
+        gain_text=_gain_text(finished),
         is_share=METRICS[metric].is_share,
         seconds=duration(sum(outcome.seconds_by_stage.values())),
-        decisions=[_decision_row(found, d) for d in found.space.decisions],
-        race=_race_rows(found),
-        explanations=explanations(
+        decisions=[_decision_row(finished, d) for d in finished.space.decisions],
+        race=_race_rows(finished),
+        explanations=explain_candidates(
             dict.fromkeys((outcome.winner, *(record.name for record in outcome.candidates))),
-            overrides=found.search.spec.algorithm.row.candidate_texts,
+            overrides=finished.search.spec.algorithm.row.candidate_texts,
         ),
-        stages=_stage_rows(found),
-        figures=_figures(found, history),
+        stages=_stage_rows(finished),
+        figures=_figures(finished, history),
         has_lanes=Stage.LANES in outcome.cost_by_stage,
         has_supernet=Stage.SUPERNET in outcome.cost_by_stage,
         has_policy=bool(history.policies),
         num_hidden=max(0, len(history.policies[0].probabilities) - charts.MAX_POLICY_PANELS) if history.policies else 0,
         num_samples=sum(step.reward is not None for step in history.steps),
         command=command or shlex.join(["autohas", "run", "search.yaml", "--out", "again"]),
-        search_yaml=yaml_file.dump(found.search.to_json()),
+        search_yaml=yaml_file.dump(finished.search.to_json()),
         config_file=CONFIG_FILE,
-        environment_text=_environment_text(found.environment),
+        environment_text=_environment_text(finished.environment),
     )
 
 
@@ -148,22 +148,24 @@ def _environment_text(environment: Environment) -> str:
     return f"{versions}; {environment.device}: {', '.join(part for part in hardware if part)}"
 
 
-def _gain(found: Finished) -> float | None:
+def _gain(finished: FinishedSearch) -> float | None:
     """By how much the metric is better than the default's, where both were tested."""
-    result, metric = found.outcome.result, found.search.spec.objective.metric
+    result, metric = finished.outcome.result, finished.search.spec.objective.metric
     return None if result.default_test_score is None else gain(metric, result.test_score, result.default_test_score)
 
 
-def _gain_text(found: Finished) -> str:
+def _gain_text(finished: FinishedSearch) -> str:
     """The size of the gain: points of per cent for shares, else in the metric's own unit."""
-    size = abs(_gain(found) or 0.0)
-    return f"{100 * size:.2f} points" if METRICS[found.search.spec.objective.metric].is_share else f"{size:.4g}"
+    size = abs(_gain(finished) or 0.0)
+    return f"{100 * size:.2f} points" if METRICS[finished.search.spec.objective.metric].is_share else f"{size:.4g}"
 
 
-def _decision_row(found: Finished, decision: Decision) -> _DecisionRow:
-    chosen, default = found.outcome.configuration[decision.name], found.outcome.default[decision.name]
-    choices = _with_default(decision.choices, default)
-    texts = [value_text(found.search.spec, values, decision.name) for values in (found.outcome.configuration, found.outcome.default)]
+def _decision_row(finished: FinishedSearch, decision: Decision) -> _DecisionRow:
+    chosen, default = finished.outcome.configuration[decision.name], finished.outcome.default[decision.name]
+    choices = _add_default(decision.choices, default)
+    texts = [
+        value_text(finished.search.spec, values, decision.name) for values in (finished.outcome.configuration, finished.outcome.default)
+    ]
     shown = {(True, True): "chosen default", (True, False): "chosen", (False, True): "default", (False, False): ""}
     return _DecisionRow(
         name=decision.name,
@@ -171,11 +173,11 @@ def _decision_row(found: Finished, decision: Decision) -> _DecisionRow:
         default=texts[1],
         choices=tuple((c, shown[c == chosen, c == default]) for c in choices),
         is_hyperparameter=decision.role is not Role.ARCHITECTURE,
-        is_active=found.space.is_active(decision, found.outcome.configuration),
+        is_active=finished.space.is_active(decision, finished.outcome.configuration),
     )
 
 
-def _with_default(choices: tuple[str, ...], default: str) -> tuple[str, ...]:
+def _add_default(choices: tuple[str, ...], default: str) -> tuple[str, ...]:
     """The default among the choices: a number between the bases of a range where it belongs, a word at the end."""
     if default in choices:
         return choices
@@ -185,16 +187,16 @@ def _with_default(choices: tuple[str, ...], default: str) -> tuple[str, ...]:
         return (*choices, default)
 
 
-def _race_rows(found: Finished) -> list[_RaceRow]:
+def _race_rows(finished: FinishedSearch) -> list[_RaceRow]:
     """Every candidate with its score at each rung, the furthest and best first."""
     by_name: dict[str, dict[int, str]] = {}
     order: dict[str, tuple[float, float]] = {}
-    fractions = sorted({record.fraction for record in found.outcome.candidates})
-    for record in found.outcome.candidates:
+    fractions = sorted({record.fraction for record in finished.outcome.candidates})
+    for record in finished.outcome.candidates:
         shown = "diverged" if record.score is None else f"{100 * record.score:.2f}"
         by_name.setdefault(record.name, {})[fractions.index(record.fraction)] = shown
         order[record.name] = (record.fraction, record.score if record.score is not None else -math.inf)
-    winner = found.outcome.winner
+    winner = finished.outcome.winner
     rows = []
     for name in sorted(by_name, key=lambda n: (n == winner, *order[n]), reverse=True):
         scores = by_name[name]
@@ -209,8 +211,8 @@ def _race_rows(found: Finished) -> list[_RaceRow]:
     return rows
 
 
-def _stage_rows(found: Finished) -> list[_StageRow]:
-    outcome = found.outcome
+def _stage_rows(finished: FinishedSearch) -> list[_StageRow]:
+    outcome = finished.outcome
     whole = sum(outcome.cost_by_stage.values()) or 1.0
     return [
         _StageRow(
@@ -218,30 +220,30 @@ def _stage_rows(found: Finished) -> list[_StageRow]:
             trainings=outcome.cost_by_stage[stage],
             share=outcome.cost_by_stage[stage] / whole,
             seconds=duration(outcome.seconds_by_stage.get(stage, 0.0)),
-            purpose=_purpose(stage, found),
+            purpose=_purpose(stage, finished),
         )
         for stage in STAGE_ORDER
         if stage in outcome.cost_by_stage
     ]
 
 
-def _purpose(stage: Stage, found: Finished) -> str:
-    return found.search.spec.algorithm.row.stage_texts.get(stage, _PURPOSES[stage])
+def _purpose(stage: Stage, finished: FinishedSearch) -> str:
+    return finished.search.spec.algorithm.row.stage_texts.get(stage, _PURPOSES[stage])
 
 
-def _figures(found: Finished, history: History) -> _Figures:
+def _figures(finished: FinishedSearch, history: History) -> _Figures:
     """The figures that there are data for."""
-    outcome, policies = found.outcome, history.policies
+    outcome, policies = finished.outcome, history.policies
     rewarded = [step for step in history.steps if step.reward is not None]
     is_compared = any(record.score is not None for record in outcome.candidates)
     story = charts.story_chart(rewarded, outcome.candidates, outcome.winner, _spans(outcome.cost_by_stage)) if is_compared else ""
     race = charts.race_chart(outcome.candidates, outcome.winner) if is_compared else ""
     controller = charts.controller_chart(rewarded, policies) if policies else ""
-    policy = charts.policy_chart(policies, _searched(found.space.decisions), outcome.configuration) if policies else ""
+    policy = charts.policy_chart(policies, _select_searched(finished.space.decisions), outcome.configuration) if policies else ""
     return _Figures(story=Markup(story), race=Markup(race), controller=Markup(controller), policy=Markup(policy))  # noqa: S704 - matplotlib escapes
 
 
-def _searched(decisions: Sequence[Decision]) -> list[Decision]:
+def _select_searched(decisions: Sequence[Decision]) -> list[Decision]:
     """Decisions that were searched."""
     return [d for d in decisions if len(d.choices) > 1]
 

@@ -114,7 +114,7 @@ class HistorySink:
             OSError: the disk is full, read-only or gone.
         """
         self._drain()
-        file = self._opened()
+        file = self._require_file()
         with name_os_errors(self._path):
             os.fsync(file.fileno())
             return self._length
@@ -128,7 +128,7 @@ class HistorySink:
         self._file.close()
 
     def _write(self, line: Mapping[str, Any]) -> None:
-        self._pending += _encoded(line)
+        self._pending += _encode(line)
         if len(self._pending) > _MAX_PENDING_BYTES:
             with suppress(OSError):  # the next checkpoint's `flush` says it
                 self._drain()
@@ -139,7 +139,7 @@ class HistorySink:
         Raises:
             OSError: the disk is full, read-only or gone.
         """
-        file = self._opened()
+        file = self._require_file()
         with name_os_errors(self._path):
             try:
                 written = 0
@@ -153,7 +153,7 @@ class HistorySink:
             self._length += written
             self._pending.clear()
 
-    def _opened(self) -> FileIO:
+    def _require_file(self) -> FileIO:
         if self._file is None:
             raise RuntimeError("history was used before the search started")
         return self._file
@@ -205,20 +205,20 @@ def _lines(path: Path, num_bytes: int | None) -> Iterator[tuple[str, dict[str, A
             raise ValueError(f"{path}:{number}: damaged line: {error}") from error
 
 
-def _encoded(line: Mapping[str, Any]) -> bytes:
+def _encode(line: Mapping[str, Any]) -> bytes:
     try:
         text = json.dumps(line, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     except ValueError:
-        text = json.dumps(_without_infinities(line), separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        text = json.dumps(_replace_infinities(line), separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return text.encode() + b"\n"
 
 
-def _without_infinities(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+def _replace_infinities(value: Any) -> Any:  # noqa: ANN401 - any JSON value
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, Mapping):
-        return {key: _without_infinities(inner) for key, inner in value.items()}
-    return [_without_infinities(inner) for inner in value] if isinstance(value, list) else value
+        return {key: _replace_infinities(inner) for key, inner in value.items()}
+    return [_replace_infinities(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _step_line(record: StepRecord) -> dict[str, Any]:

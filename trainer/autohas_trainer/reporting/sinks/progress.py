@@ -9,7 +9,7 @@ from autohas_api.base.names import MAX_PROGRESS_BYTES
 from autohas_api.budget.stage_steps import stage_steps
 from autohas_api.wire.messages import Progress, Stage, TopChoice, encode
 from autohas_trainer.events import PolicyRecord
-from autohas_trainer.reporting.sinks.live import Snapshot
+from autohas_trainer.reporting.sinks.live_state import Snapshot
 
 __all__ = ["DEFAULT_STALL_TIMEOUT_S", "Health", "build_progress", "encode_progress", "eta_seconds", "health_of"]
 
@@ -34,10 +34,10 @@ def health_of(snapshot: Snapshot, now: float, stall_timeout_s: float) -> Health:
     age = now - snapshot.active_at
     is_quiet_phase = snapshot.latest is None or snapshot.stage is Stage.EVALUATE
     limit = stall_timeout_s * (_PATIENCE if is_quiet_phase else 1)
-    doing = f"stage {snapshot.stage}, step {snapshot.position}" if snapshot.info is not None else "loading data"
+    activity = f"stage {snapshot.stage}, step {snapshot.position}" if snapshot.info is not None else "loading data"
     if age > limit:
-        return Health(is_alive=False, text=f"stalled: nothing happened for {age:.0f} s (limit {limit:.0f} s), {doing}\n")
-    return Health(is_alive=True, text=f"ok: {doing}, last sign of life {max(age, 0.0):.1f} s ago\n")
+        return Health(is_alive=False, text=f"stalled: nothing happened for {age:.0f} s (limit {limit:.0f} s), {activity}\n")
+    return Health(is_alive=True, text=f"ok: {activity}, last sign of life {max(age, 0.0):.1f} s ago\n")
 
 
 def eta_seconds(snapshot: Snapshot) -> float | None:
@@ -84,14 +84,14 @@ def build_progress(snapshot: Snapshot, now: float) -> Progress | None:
 
 def _top(policy: PolicyRecord, choices: dict[str, tuple[str, ...]]) -> list[TopChoice]:
     """The most likely choice of each decision, in the space's order; of too many decisions the most decided ones."""
-    found = []
+    choices_shown = []
     for name, row in policy.probabilities.items():
         best = max(range(len(row)), key=row.__getitem__)
-        found.append(TopChoice(decision=name, choice=choices[name][best], probability=min(1.0, max(0.0, round(row[best], 4)))))
-    if len(found) > _MAX_TOP:
-        decided = sorted(range(len(found)), key=lambda i: (policy.entropy.get(found[i].decision, 1.0), i))[:_MAX_TOP]
-        found = [found[i] for i in sorted(decided)]
-    return found
+        choices_shown.append(TopChoice(decision=name, choice=choices[name][best], probability=min(1.0, max(0.0, round(row[best], 4)))))
+    if len(choices_shown) > _MAX_TOP:
+        decided = sorted(range(len(choices_shown)), key=lambda i: (policy.entropy.get(choices_shown[i].decision, 1.0), i))[:_MAX_TOP]
+        choices_shown = [choices_shown[i] for i in sorted(decided)]
+    return choices_shown
 
 
 def encode_progress(progress: Progress) -> bytes:
@@ -100,10 +100,10 @@ def encode_progress(progress: Progress) -> bytes:
         try:
             return encode(progress)
         except ValueError:
-            progress = _smaller(progress)
+            progress = _shorten(progress)
 
 
-def _smaller(progress: Progress) -> Progress:
+def _shorten(progress: Progress) -> Progress:
     notices = progress.notices
     if any(len(n.message) > _NOTICE_TEXT for n in notices):
         shortened = [n.replace(message=n.message[: _NOTICE_TEXT - 1] + "…") for n in notices]

@@ -22,7 +22,7 @@ from autohas_trainer.errors import DataError
 from autohas_trainer.events import CandidateRecord, Event, Outcome, RunInfo, SearchFinished, SearchStarted
 from autohas_trainer.provenance import DataIdentity, Environment
 
-__all__ = ["CONFIG_FILE", "COST_UNITS", "ENDINGS", "RESULT_FILE", "Environment", "FilesSink", "Finished", "cost_text", "read_result"]
+__all__ = ["CONFIG_FILE", "COST_UNITS", "ENDINGS", "RESULT_FILE", "Environment", "FilesSink", "FinishedSearch", "list_costs", "read_result"]
 
 RESULT_FILE: Final = "result.json"
 CONFIG_FILE: Final = "config.yaml"
@@ -30,7 +30,7 @@ FORMAT: Final = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finished:
+class FinishedSearch:
     """A finished search, read back from its folder."""
 
     search: Search
@@ -97,7 +97,7 @@ ENDINGS: Final = {
 """Why a search that did not go by its plan ended, for people."""
 
 
-def read_result(workdir: Path) -> Finished | None:
+def read_result(workdir: Path) -> FinishedSearch | None:
     """The finished search of a folder, None when there is no result.json.
 
     Raises:
@@ -116,7 +116,7 @@ def read_result(workdir: Path) -> Finished | None:
             raise DataError(f"{path} has format {record['format']}, this version reads {FORMAT}")
         search = read(record["search"])
         space = resolve(search.spec)
-        return Finished(
+        return FinishedSearch(
             search=search,
             space=space,
             search_digest=str(record["searchDigest"]),
@@ -129,9 +129,9 @@ def read_result(workdir: Path) -> Finished | None:
         raise DataError(f"{path} is no result of this version: {type(error).__name__}: {error}") from error
 
 
-def cost_text(found: Finished) -> list[str]:
+def list_costs(finished: FinishedSearch) -> list[str]:
     """What the winner costs beside its parameters, as words; empty when the search asked for nothing else."""
-    cost, amount = found.search.spec.objective.cost, found.outcome.result.cost
+    cost, amount = finished.search.spec.objective.cost, finished.outcome.result.cost
     if cost is None or amount is None or cost.metric not in COST_UNITS:
         return []
     return [f"{amount:,.0f} {COST_UNITS[cost.metric]}" if cost.metric == "macs" else f"{amount:.3g} {COST_UNITS[cost.metric]}"]
@@ -244,8 +244,8 @@ def _candidate(record: CandidateRecord) -> dict[str, Any]:
 
 
 def _outcome(record: Mapping[str, Any], space: Space) -> Outcome:
-    known = {d.name for d in space.decisions}
-    if set(record["winner"]["configuration"]) != known:
+    names = {d.name for d in space.decisions}
+    if set(record["winner"]["configuration"]) != names:
         raise ValueError("the winner's configuration does not fit the space")
     return Outcome(
         result=Result.model_validate(record["message"]),

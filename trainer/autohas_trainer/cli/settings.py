@@ -13,13 +13,13 @@ from autohas_api.base.structural import structural_schema
 from autohas_api.base.yaml_file import parse_scalar
 from autohas_api.spec.search import Spec
 
-__all__ = ["overridden"]
+__all__ = ["apply_settings"]
 
 _PART: Final = re.compile(r"([A-Za-z0-9_./-]+?)((?:\[[0-9]+\])*)")
 _ROOTS: Final = ("spec", "metadata")
 
 
-def overridden(document: Mapping[str, Any], settings: Sequence[str]) -> dict[str, Any]:
+def apply_settings(document: Mapping[str, Any], settings: Sequence[str]) -> dict[str, Any]:
     """The document with every `path=value` applied, in order; paths are relative to `spec`.
 
     A field that holds text (a decimal, a name) takes the value as typed; others are read as YAML. Validation is the caller's.
@@ -84,6 +84,6 @@ def _inside(place: Any, key: str | int, path: str) -> Any:  # noqa: ANN401 - any
             place[key] = {}
         return place[key]
     kind = "a list" if isinstance(place, list) else "an object" if isinstance(place, dict) else "a single value"
-    shown = f"[{key}]" if isinstance(key, int) else key
+    key_text = f"[{key}]" if isinstance(key, int) else key
     extent = f" of {len(place)} items" if isinstance(place, list) else ""
-    raise SpecError([Problem(path=path, message=f"leads nowhere: there is no {shown} in {kind}{extent}")])
+    raise SpecError([Problem(path=path, message=f"leads nowhere: there is no {key_text} in {kind}{extent}")])

@@ -26,7 +26,7 @@ from autohas_trainer.events import (
     StepRecord,
     WorkBegan,
 )
-from autohas_trainer.reporting.sinks.live import LiveState, stage_at
+from autohas_trainer.reporting.sinks.live_state import LiveState, stage_at
 from autohas_trainer.reporting.sinks.progress import eta_seconds
 
 __all__ = ["BarSink", "duration"]
@@ -45,11 +45,11 @@ class BarSink:
         self._starts: dict[Stage, int] = {}
         self._totals: dict[Stage, int] = {}
         """Length of each stage's bar."""
-        self._taken: dict[Stage, int] = {}
+        self._steps_by_stage: dict[Stage, int] = {}
         """Steps per stage: taken where it has ended, planned for the others."""
         self._steps = 0
         self._tenths: dict[Stage, int] = {}
-        self._said: dict[Stage, str] = {}
+        self._notes: dict[Stage, str] = {}
         self._is_rewarded = False
         self._bars = _Bars(console) if console.is_terminal else None
 
@@ -97,29 +97,29 @@ class BarSink:
     def _take(self, stage: Stage, stages: Mapping[Stage, int]) -> None:
         """Know where each stage begins and how many steps it takes; those before `stage` have ended and keep the length of their bars."""
         begin, has_ended = 0, True
-        for known, steps in stages.items():
-            has_ended = has_ended and known is not stage
-            self._starts[known], begin = begin, begin + steps
-            self._taken[known] = steps
-            if has_ended and steps < self._totals.get(known, 0):
-                self._said[known] = f"ended after {steps} of {self._totals[known]} steps"
+        for each, steps in stages.items():
+            has_ended = has_ended and each is not stage
+            self._starts[each], begin = begin, begin + steps
+            self._steps_by_stage[each] = steps
+            if has_ended and steps < self._totals.get(each, 0):
+                self._notes[each] = f"ended after {steps} of {self._totals[each]} steps"
             elif steps:
-                self._totals[known] = steps
-                self._tenths.setdefault(known, 0)
+                self._totals[each] = steps
+                self._tenths.setdefault(each, 0)
         self._steps = begin
 
     def _move(self, record: StepRecord) -> None:
         """Move the bars."""
         if record.stage in (Stage.WARMUP, Stage.LANES, Stage.RACE, Stage.EVALUATE) and record.loss is not None:
-            who = f"  {record.candidate}" if record.candidate is not None else ""
-            self._said[record.stage] = f"loss {record.loss:.3f}{who}"
+            candidate = f"  {record.candidate}" if record.candidate is not None else ""
+            self._notes[record.stage] = f"loss {record.loss:.3f}{candidate}"
         self._is_rewarded = self._is_rewarded or record.reward is not None
         self._show(record.step, record.stage)
 
     def _note_policy(self, record: PolicyRecord) -> None:
         """Note the state of the controller; Paired over hyperparameters alone has no rewards."""
         reward = f"reward {record.baseline:.3f}  " if self._is_rewarded else ""
-        self._said[Stage.SUPERNET] = f"{reward}entropy {record.normalized_entropy:.2f}"
+        self._notes[Stage.SUPERNET] = f"{reward}entropy {record.normalized_entropy:.2f}"
 
     def close(self) -> None:
         """Leave the bars as they stand and give the terminal back."""
@@ -127,28 +127,28 @@ class BarSink:
             self._bars.stop()
 
     def _done(self, stage: Stage, position: int) -> int:
-        return min(self._taken[stage], max(0, position - self._starts[stage]))
+        return min(self._steps_by_stage[stage], max(0, position - self._starts[stage]))
 
     def _show(self, position: int, stage: Stage | None = None) -> None:
-        for known in self._totals:
-            done = self._done(known, position)
+        for each in self._totals:
+            done = self._done(each, position)
             if self._bars is not None:
-                self._bars.update(known, done, self._said.get(known, ""))
-            elif known is stage or stage is None:
-                self._line(known, done)
+                self._bars.update(each, done, self._notes.get(each, ""))
+            elif each is stage or stage is None:
+                self._line(each, done)
         if self._bars is not None:
-            self._bars.update(_TOTAL, position, self._left())
+            self._bars.update(_TOTAL, position, self._remaining_text())
 
     def _line(self, stage: Stage, done: int) -> None:
         tenths = _TENTHS * done // self._totals[stage]
         if tenths <= self._tenths[stage]:
             return
         self._tenths[stage] = tenths
-        said, left = self._said.get(stage, ""), self._left()
+        note, remaining = self._notes.get(stage, ""), self._remaining_text()
         text = f"{stage:<9}{10 * tenths:>4} %  step {done} of {self._totals[stage]}"
-        self._console.print("  ".join(part for part in (text, said, left) if part), highlight=False, markup=False, soft_wrap=True)
+        self._console.print("  ".join(part for part in (text, note, remaining) if part), highlight=False, markup=False, soft_wrap=True)
 
-    def _left(self) -> str:
+    def _remaining_text(self) -> str:
         seconds = eta_seconds(self._state.snapshot())
         return f"{duration(seconds)} left" if seconds else ""
 
@@ -161,25 +161,25 @@ class _Bars:
             TextColumn("{task.description:<9}"),
             BarColumn(bar_width=32),
             TextColumn("{task.percentage:>3.0f} %"),
-            TextColumn("[dim]{task.fields[said]}"),
+            TextColumn("[dim]{task.fields[note]}"),
             console=console,
         )
         self._tasks: dict[str, TaskID] = {}
 
     def start(self, totals: Mapping[Stage, int], steps: int) -> None:
-        self._tasks = {stage: self._progress.add_task(stage, total=total, said="") for stage, total in totals.items()}
-        self._tasks[_TOTAL] = self._progress.add_task(f"[bold]{_TOTAL}", total=steps, said="")
+        self._tasks = {stage: self._progress.add_task(stage, total=total, note="") for stage, total in totals.items()}
+        self._tasks[_TOTAL] = self._progress.add_task(f"[bold]{_TOTAL}", total=steps, note="")
         self._progress.start()
 
     def resize(self, totals: Mapping[Stage, int], steps: int) -> None:
         for stage, total in totals.items():
             if stage not in self._tasks:
-                self._tasks[stage] = self._progress.add_task(stage, total=total, said="")
+                self._tasks[stage] = self._progress.add_task(stage, total=total, note="")
             self._progress.update(self._tasks[stage], total=total)
         self._progress.update(self._tasks[_TOTAL], total=steps)
 
-    def update(self, name: str, done: int, said: str) -> None:
-        self._progress.update(self._tasks[name], completed=done, said=said)
+    def update(self, name: str, done: int, note: str) -> None:
+        self._progress.update(self._tasks[name], completed=done, note=note)
 
     def stop(self) -> None:
         self._progress.stop()

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-__all__ = ["CANDIDATES", "explanations"]
+__all__ = ["CANDIDATES", "explain_candidates"]
 
 CANDIDATES: Final[Mapping[str, str]] = {
     "default": "your configuration as you wrote it; it is the answer unless another one beat it on held-out data",
@@ -21,7 +21,7 @@ CANDIDATES: Final[Mapping[str, str]] = {
 """By the name without its number."""
 
 
-def explanations(names: Iterable[str], *, overrides: Mapping[str, str]) -> dict[str, str]:
+def explain_candidates(names: Iterable[str], *, overrides: Mapping[str, str]) -> dict[str, str]:
     """A sentence for each kind of candidate among `names`, in the order of the table; `overrides` are the algorithm's own sentences."""
     kinds = {re.sub(r" \d+$", "", name) for name in names}
     table = {**CANDIDATES, **overrides}

@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-__all__ = ["surroundings_kept"]
+__all__ = ["preserve_process_state"]
 
 _DEVICES: Final = ("cpu", "cuda")
 _NUMPY_ERRORS: Final = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
@@ -25,7 +25,7 @@ _NUMPY_ERRORS: Final = {"divide": "warn", "over": "warn", "under": "ignore", "in
 
 
 @contextmanager
-def surroundings_kept() -> Iterator[None]:
+def preserve_process_state() -> Iterator[None]:
     """Give the block the global state of a fresh process, and put back what was there, also after an error.
 
     Of torch: default type and device, gradients, inference mode, autocast, anomaly detection, precision of matrix products, threads,
@@ -33,7 +33,7 @@ def surroundings_kept() -> Iterator[None]:
     environment, the working folder, Optuna's log level.
     """
     with ExitStack() as stack:
-        stack.callback(_restorer())
+        stack.callback(_remember_state())
         stack.enter_context(warnings.catch_warnings())
         stack.enter_context(np.errstate(**_NUMPY_ERRORS))  # type: ignore[arg-type]  # numpy's stubs want literals
         stack.enter_context(decimal.localcontext(decimal.Context()))
@@ -51,7 +51,7 @@ def surroundings_kept() -> Iterator[None]:
         yield
 
 
-def _restorer() -> Callable[[], None]:
+def _remember_state() -> Callable[[], None]:
     """Remember the state that has no context manager; the function puts it back."""
     undo: list[Callable[[], Any]] = []
 
