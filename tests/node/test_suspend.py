@@ -109,7 +109,7 @@ def test_a_suspended_search_rests_on_its_checkpoint_and_goes_on(line: Line, refe
     step = resting["status"]["checkpoint"]["step"]
     assert left == ([], [])
     assert (suspended["status"], suspended["reason"]) == ("True", "SuspendRequested")
-    assert suspended["message"] == f"no pod is left and the checkpoint of step {step} is kept; set spec.suspend to false to go on"
+    assert suspended["message"] == f"no pod is left, and the checkpoint of step {step} is kept; set spec.suspend to false to continue"
     assert int(checkpoints[-1]) == step > 0
     assert [life.exit_code for life in lives] == [75, 0]
     assert (status["phase"], status["attempt"], status.get("interruptions", 0)) == ("Succeeded", 2, 0)
@@ -147,7 +147,7 @@ def test_a_frozen_trainer_is_stopped_by_the_kubelet_and_told_as_stalled(referenc
     lives, said = frozen.lives, {one.message for one in frozen.told if (one.status, one.reason) == ("False", "Stalled")}
     took_s = (lives[0].finished_s or 0.0) - frozen.frozen_s
     least_s, most_s = ((LIVENESS_FAILURES - n) * LIVENESS_PERIOD_S + PROBE_TIMEOUT_S + GRACE_S for n in (1, 0))
-    why = f"{LIVENESS_FAILURES} looks at /healthz, {LIVENESS_PERIOD_S} s apart, had no answer within {PROBE_TIMEOUT_S} s; the next"
+    why = f"{LIVENESS_FAILURES} probes of /healthz, {LIVENESS_PERIOD_S} s apart, had no answer within {PROBE_TIMEOUT_S} s; the next"
 
     assert [life.exit_code for life in lives] == [137, 0]
     assert least_s - 2 <= took_s <= most_s + LATEST_S

@@ -46,7 +46,7 @@ def find_platform_refusal(search: Search, status: Status, pods: PodSettings) -> 
         message = _describe_allowed("serviceAccountName", account, "serviceAccounts", pods.service_accounts)
         return Verdict(status="False", reason=Reason.SERVICE_ACCOUNT_NOT_ALLOWED, message=message)
     if priority is not None and priority.startswith(_SYSTEM):
-        message = f'spec.trainer.priorityClassName: "{priority}" must not begin with {_SYSTEM}: such classes are the cluster\'s own'
+        message = f'spec.trainer.priorityClassName: "{priority}" must not begin with {_SYSTEM}: these classes are the cluster\'s own'
         return Verdict(status="False", reason=Reason.PRIORITY_CLASS_NOT_ALLOWED, message=message)
     if _is_missing(priority, pods.priority_classes):
         message = _describe_allowed("priorityClassName", priority, "priorityClasses", pods.priority_classes)
@@ -77,7 +77,7 @@ def _check_image(trainer: Trainer, status: Status, pods: PodSettings) -> Verdict
     if is_known or not pods.allowed_images or any(_begins_with(image, part) for part in pods.allowed_images):
         return None
     where, allowed = "spec.trainer.image" if trainer.image else "status.trainer.pinnedImage", ", ".join(pods.allowed_images)
-    message = f'{where}: "{image}" must begin with one of what the platform allows (chart value trainer.allowedImages): {allowed}'
+    message = f'{where}: "{image}" must begin with an entry of the chart value trainer.allowedImages: {allowed}'
     cure = "" if trainer.image else "; name another in spec.trainer.image"
     return Verdict(status="False", reason=Reason.IMAGE_NOT_ALLOWED, message=message + cure)
 
@@ -115,14 +115,14 @@ def admitted_verdict(search: SearchRecord, job: JobRecord | None, previous: Stat
     verdict = _judge_admission(job, previous, now_s)
     if job is None or job.is_deleting or not is_relabelled(search, job) or not has_been_admitted(job, previous):
         return verdict
-    later = "the search has other labels or annotations for Kueue by now: they act on its next Job (suspend it and let it continue)"
+    later = "the search's labels or annotations for Kueue have changed: they apply to the next Job (suspend the search and resume it)"
     return replace(verdict, message=f"{verdict.message}; {later}")
 
 
 def _judge_admission(job: JobRecord | None, previous: Status, now_s: float) -> Verdict:
     before = verdict_of(previous, ConditionType.ADMITTED)
     if job is None or job.is_deleting:
-        return Verdict(status="Unknown", reason=Reason.NO_JOB, message="no Job asks for quota")
+        return Verdict(status="Unknown", reason=Reason.NO_JOB, message="no Job requests quota")
     if job.is_suspended:
         return _judge_held_job(job, previous, now_s)
     if job.resumed_s is not None or (before is not None and before.reason in _QUEUED):
@@ -130,7 +130,7 @@ def _judge_admission(job: JobRecord | None, previous: Status, now_s: float) -> V
     if job.queue:
         message = f"the label names queue {job.queue}, but nothing suspended Job {job.name}: is Kueue installed?"
         return Verdict(status="True", reason=Reason.NOT_QUEUED, message=message)
-    return Verdict(status="True", reason=Reason.NOT_QUEUED, message="no queue is asked for")
+    return Verdict(status="True", reason=Reason.NOT_QUEUED, message="the Job names no queue")
 
 
 def _judge_held_job(job: JobRecord, previous: Status, now_s: float) -> Verdict:
@@ -138,7 +138,7 @@ def _judge_held_job(job: JobRecord, previous: Status, now_s: float) -> Verdict:
     if before is not None and (before.reason == Reason.EVICTED or (before.status == "True" and before.reason == Reason.QUOTA_RESERVED)):
         reason, message = (
             Reason.EVICTED,
-            f"Job {job.name} lost its quota{_name_queue(job)} and {continuation(previous)} when it gets another",
+            f"Job {job.name} lost its quota{_name_queue(job)}; when it gets quota again, the search {continuation(previous)}",
         )
     else:
         since = next(
@@ -148,7 +148,7 @@ def _judge_held_job(job: JobRecord, previous: Status, now_s: float) -> Verdict:
         reason = Reason.WAITING_FOR_QUOTA if waited_s < policy.QUOTA_EXPECTED_S else Reason.WAITING_FOR_QUOTA_TOO_LONG
         message = f"Job {job.name} waits for quota{_name_queue(job)}"
     if not job.queue:
-        message = f"Job {job.name} is suspended, but names no queue: whoever set its spec.suspend must unset it"
+        message = f"Job {job.name} is suspended, but names no queue: set its spec.suspend to false"
     return Verdict(status="False", reason=reason, message=message)
 
 
@@ -161,15 +161,17 @@ def suspended_verdict(phase: Phase, previous: Status, *, is_wanted: bool) -> Ver
     before = verdict_of(previous, ConditionType.SUSPENDED)
     if phase is Phase.SUSPENDED:
         if previous.checkpoint is None:
-            left = "nothing has been trained; set spec.suspend to false to go on"
+            left = "nothing has been trained; set spec.suspend to false to continue"
         elif is_durable(previous):
-            left = f"the checkpoint of step {previous.checkpoint.step} is kept; set spec.suspend to false to go on"
+            left = f"the checkpoint of step {previous.checkpoint.step} is kept; set spec.suspend to false to continue"
         else:
-            left = "its checkpoints went with it (no claim in checkpoint.storage); with spec.suspend set to false it begins anew"
-        return Verdict(status="True", reason=Reason.SUSPEND_REQUESTED, message=f"no pod is left and {left}")
+            left = (
+                "its checkpoints are gone with it (checkpoint.storage names no claim); with spec.suspend false the search starts from zero"
+            )
+        return Verdict(status="True", reason=Reason.SUSPEND_REQUESTED, message=f"no pod is left, and {left}")
     is_at_work = phase not in (Phase.SUCCEEDED, Phase.FAILED, Phase.REJECTED)
     if is_wanted and is_at_work:
         return Verdict(status="False", reason=Reason.SUSPENDING, message="spec.suspend is true; the trainer is being stopped")
     if is_at_work and before is not None and before.reason in (Reason.SUSPEND_REQUESTED, Reason.SUSPENDING, Reason.RESUMED):
-        return Verdict(status="False", reason=Reason.RESUMED, message="the search goes on after it was suspended")
+        return Verdict(status="False", reason=Reason.RESUMED, message="the search continues after a suspension")
     return Verdict(status="False", reason=Reason.NOT_SUSPENDED, message="the search is not suspended")

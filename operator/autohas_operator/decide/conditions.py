@@ -47,8 +47,8 @@ def is_durable(status: Status) -> bool:
 
 
 def continuation(status: Status) -> str:
-    """What the next trainer does, as a verb."""
-    return "goes on from the checkpoint" if is_durable(status) else "begins anew, since checkpoints lie on the pod's own disk,"
+    """What the next trainer does, as a verb with its object."""
+    return "continues from the checkpoint" if is_durable(status) else "starts from zero (its checkpoints were on the pod's own disk)"
 
 
 def is_finished(status: Status) -> bool:

@@ -126,7 +126,7 @@ def block(context: Context, outcome: Outcome, blocker: Blocker) -> Outcome:
         late = end_without_job(context.search.spec, context.previous, f"{blocker.reason}: {blocker.message}", context.now_s)
         if late is not None:
             left = CleanUp(config_maps=(attempted.config_map["metadata"]["name"],), jobs=())
-            return Outcome(readiness=not_ready(Phase.FAILED, Reason.FINISHED, "no Job was made"), action=left, ending=late)
+            return Outcome(readiness=not_ready(Phase.FAILED, Reason.FINISHED, "no Job was created"), action=left, ending=late)
         phase = Phase.INTERRUPTED if context.previous.attempt else Phase.PENDING
     since_s = last_flip_s(context.previous, ConditionType.TRAINER_READY, *COULD_START)
     requeue_after_s, due_s = policy.retry_s(since_s, context.now_s), start_due_s(context.search.spec, context.previous)
@@ -154,7 +154,7 @@ def _await_remaining_pod(context: Context, phase: Phase) -> Readiness | None:
     stuck = judge_stopping(left[-1], phase, context.now_s) if left[-1].deletion_s is not None else None
     if stuck is not None and stuck.verdict.reason == Reason.NODE_UNREACHABLE:
         return stuck
-    message = f"pod {left[-1].name} of an earlier attempt still runs without its Job; nothing follows before it is gone"
+    message = f"pod {left[-1].name} of an earlier attempt still runs, although its Job is gone; the operator waits until it has ended"
     return not_ready(phase, Reason.WAITING_FOR_POD_TERMINATION, message, policy.TERMINATION_REQUEUE_S)
 
 
@@ -187,7 +187,9 @@ def _start_attempt(context: Context) -> Outcome:
         failures_before=previous.failures or 0,
     )
     return Outcome(
-        readiness=not_ready(Phase.STARTING, Reason.WAITING_FOR_POD, f"Job {name} is created, its pod is not yet", policy.PODS_EXPECTED_S),
+        readiness=not_ready(
+            Phase.STARTING, Reason.WAITING_FOR_POD, f"Job {name} is created, and its pod is not there yet", policy.PODS_EXPECTED_S
+        ),
         action=CreateAttempt(
             number=number,
             config_map=build_config_map(record, number),
@@ -267,7 +269,7 @@ def _keep_job(
 def _finish(ending: Ending, job: JobRecord, pods: tuple[PodRecord, ...] = ()) -> Outcome:
     phase, message = Phase.SUCCEEDED if ending.result is not None else Phase.FAILED, f"attempt {job.attempt} has ended"
     if pods and pods[-1].is_outlived:
-        message = with_cure(Reason.SIDECAR_RUNNING, f"{message}; its Job is deleted, since {describe_sidecars(pods[-1])}")
+        message = with_cure(Reason.SIDECAR_RUNNING, f"{message}; its Job is deleted, because {describe_sidecars(pods[-1])}")
     over = not_ready(phase, Reason.FINISHED, message)
     return Outcome(readiness=over, ending=ending, attempt=job.attempt, image=job.image)
 
@@ -282,7 +284,7 @@ def _recover_result(context: Context, job: JobRecord) -> Outcome | None:
         return None
     before, attempt = _succeeded_reason(context, job), context.previous.attempt or 0
     if before == Reason.RECOVERING_RESULT:
-        message = f"attempt {job.attempt} is complete like the one before it, but the result of neither could be read"
+        message = f"attempt {job.attempt} is complete, as the one before it, but neither result could be read"
         return _finish(Ending(reason=Reason.RESULT_MISSING, message=message), job)
     waiting = not_ready(
         Phase.FINALIZING, Reason.RESULT_MISSING, f"Job {job.name} is complete, but left no result; it is repeated once", 0.0
@@ -328,7 +330,7 @@ def _requeue(context: Context, job: JobRecord) -> Outcome | None:
     """A Job that no queue has admitted, and whose search has other labels or annotations for Kueue by now: they act at creation."""
     if not is_relabelled(context.observed.search, job) or has_been_admitted(job, context.previous) or context.observed.pods_of(job):
         return None
-    message = f"Job {job.name} was made with other labels or annotations for Kueue and was never admitted; it is replaced"
+    message = f"Job {job.name} was created with other labels or annotations for Kueue, and no queue has admitted it; it is replaced"
     waiting = not_ready(Phase.QUEUED, Reason.QUEUE_CHANGED, message, policy.TERMINATION_REQUEUE_S)
     return _delete(context, job, waiting)
 
@@ -375,7 +377,7 @@ def _recreate(context: Context, job: JobRecord) -> Outcome | None:
         or step <= job.step_before
     ):
         return None
-    message = f"Job {job.name} was interrupted {num_interrupted} times and got on; a new one does not wait as long for its next pod"
+    message = f"Job {job.name} was interrupted {num_interrupted} times and made progress; a new Job has a shorter back-off"
     waiting = not_ready(Phase.INTERRUPTED, Reason.JOB_RECREATED, message, policy.TERMINATION_REQUEUE_S)
     action = DeleteJob(name=job.name, uid=job.uid)
     return Outcome(
@@ -397,7 +399,7 @@ def _await_completion(context: Context, job: JobRecord) -> Readiness | None:
     return not_ready(
         Phase.FINALIZING,
         Reason.TRAINER_EXITED,
-        f"pod {succeeded.name} has ended; its Job is not complete yet",
+        f"the trainer of pod {succeeded.name} exited with 0; its Job is not complete yet",
         policy.TERMINATION_REQUEUE_S,
     )
 

@@ -106,9 +106,9 @@ def _decide(context: Context) -> Plan:
 _PAUSED = Verdict(
     status="True",
     reason=Reason.PAUSED_BY_ANNOTATION,
-    message=f"the annotation {ANNOTATION_PAUSED} is there: the operator does nothing for this search until it is removed",
+    message=f"the annotation {ANNOTATION_PAUSED} is set: the operator does nothing for this search until it is removed",
 )
-_NOT_PAUSED = Verdict(status="False", reason=Reason.NOT_PAUSED, message=f"the annotation {ANNOTATION_PAUSED} is not there")
+_NOT_PAUSED = Verdict(status="False", reason=Reason.NOT_PAUSED, message=f"the annotation {ANNOTATION_PAUSED} is not set")
 
 
 def _plan_finished(observed: Observed, previous: Status, now_s: float) -> Plan:
@@ -168,7 +168,7 @@ def _judge(document: str, *, has_begun: bool) -> tuple[Search, Space] | Verdict:
 
 def _reject(observed: Observed, previous: Status, accepted: Verdict, now_s: float) -> Plan:
     """No Job is made; one that runs already (an older operator accepted it) is left alone."""
-    message = "nothing is started until the search is accepted"
+    message = "nothing starts until the search is accepted"
     waiting = Verdict(status="Unknown", reason=Reason.NOT_ACCEPTED, message=message)
     stopped = Verdict(status="False", reason=Reason.NOT_ACCEPTED, message=message)
     verdicts = {
@@ -314,12 +314,12 @@ def _judge_acceptance(context: Context, status: Status, outcome: Outcome) -> Ver
         return before  # this operator has just started and has not asked yet
     if is_running and report is not None and report.is_version_skew:
         image = status.trainer.image if status.trainer is not None else ""
-        message = f"the trainer image {image} is of another version than the operator: {report.problem}"
+        message = f"the trainer image {image} has another version than the operator: {report.problem}"
         return Verdict(status="False", reason=Reason.VERSION_SKEW, message=message)
     if (refusal := _find_refusal(context)) is not None:
         return refusal
     warning = shared_rate(context.search.spec)
-    message = "the search can be run as it is written"
+    message = "the spec is valid, and the platform allows it"
     return Verdict(status="True", reason=Reason.VALID, message=message if warning is None else f"{message}; warning: {warning}")
 
 

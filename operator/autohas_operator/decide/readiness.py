@@ -102,14 +102,14 @@ def _judge_without_pods(job: JobRecord, observed: Observed, previous: Status, no
     warning = observed.warning if observed.warning is not None and _is_newer_than_report(observed.warning, previous) else None
     if waited_s < policy.PODS_EXPECTED_S:
         rest_s = policy.PODS_EXPECTED_S - waited_s
-        return not_ready(_before_pods(previous), Reason.WAITING_FOR_POD, f"Job {job.name} is created, its pod is not yet", rest_s)
+        return not_ready(_before_pods(previous), Reason.WAITING_FOR_POD, f"Job {job.name} is created, and its pod is not there yet", rest_s)
     if warning is not None:
         return not_ready(
             _before_pods(previous), *refused(Reason.PODS_NOT_CREATED, f"{warning.reason}: {warning.message}"), policy.BLOCKED_REQUEUE_S
         )
     if job.num_failed > 0 or (previous.starts or 0) > job.starts_before:  # an earlier Job's pods delay none of this one
-        wait = "10 s, doubled each time up to 10 minutes, since the end of a pod that is gone"
-        message = f"Job {job.name} waits before it makes the next pod: {wait}"
+        wait = "10 s after the end of a pod that is gone, doubled each time up to 10 minutes"
+        message = f"Job {job.name} waits before it creates the next pod: {wait}"
         return not_ready(Phase.INTERRUPTED, Reason.BACK_OFF, message, policy.BLOCKED_REQUEUE_S)
     message = f"Job {job.name} has had no pod for {policy.PODS_EXPECTED_S:.0f} s and no event says why: is the Job controller running?"
     return not_ready(Phase.STARTING, Reason.PODS_NOT_CREATED, message, policy.BLOCKED_REQUEUE_S)
@@ -117,7 +117,9 @@ def _judge_without_pods(job: JobRecord, observed: Observed, previous: Status, no
 
 def _explain_ignored(item: IgnoredPod, previous: Status) -> Readiness:
     """The only pod counts for nothing: a webhook changed it, or it is a forgery and the Job's own is not there yet."""
-    message = f"pod {item.pod.name} is not what its Job describes, and counts for nothing: {item.difference}; {CURES[Reason.POD_IGNORED]}"
+    message = (
+        f"the operator ignores pod {item.pod.name}, which is not what its Job describes: {item.difference}; {CURES[Reason.POD_IGNORED]}"
+    )
     return not_ready(_before_pods(previous), Reason.POD_IGNORED, message, policy.BLOCKED_REQUEUE_S)
 
 
@@ -131,7 +133,7 @@ def judge_spoiled(job: JobRecord, observed: Observed, previous: Status, *, is_su
     if not policy.is_spoiled(job, pods, ignored):
         return None
     culprit = next(item for item in reversed(ignored) if item.pod.is_over)
-    ended = f"Job {job.name} was ended by pod {culprit.pod.name}, which counts for nothing: {culprit.difference}"
+    ended = f"Job {job.name} was ended by pod {culprit.pod.name}, which the operator ignores: {culprit.difference}"
     if is_suspended:
         return not_ready(Phase.SUSPENDING, Reason.JOB_REPLACED, f"{ended}; it is deleted because spec.suspend is true"), True
     if pods or (previous.starts or 0) > job.starts_before:
@@ -145,7 +147,7 @@ def judge_unpullable(job: JobRecord, observed: Observed, image: str) -> Readines
     pods = observed.pods_of(job)
     if image == job.image or not pods or (pods[-1].waiting or ("", ""))[0] not in _IMAGE_REASONS:
         return None
-    message = f"Job {job.name} cannot pull image {job.image}, with which no trainer has started; the next attempt takes {image}"
+    message = f"Job {job.name} cannot pull image {job.image}, with which no trainer has started; the next attempt uses {image}"
     return not_ready(Phase.STARTING, Reason.JOB_REPLACED, message)
 
 
@@ -166,7 +168,7 @@ def _judge_between_pods(
     follows = _describe_next_pod(job, previous, None if is_last else next_s, is_last=is_last)
     stalled = _explain_stall(pod, warning) if warning is not None and warning.reason == "Unhealthy" else None
     if warning is not None and stalled is not None:
-        message = f"pod {pod.name} was stopped because {stalled}; {follows} ({warning.message})"
+        message = f"the kubelet stopped pod {pod.name} because {stalled}; {follows} ({warning.message})"
         return not_ready(Phase.INTERRUPTED, Reason.STALLED, message, policy.BLOCKED_REQUEUE_S)
     if next_s is not None and ended_s is not None and not is_last:
         is_overdue = now_s >= next_s + policy.PODS_EXPECTED_S
@@ -191,15 +193,15 @@ def _explain_stall(pod: PodRecord, warning: WarningEvent) -> str | None:
     if warning.message.startswith("Liveness") and _is_cause_of_end(pod, warning):
         return _explain_unhealthy(warning)
     if warning.message.startswith("Startup") and _lived_s(pod) >= STARTUP_S:
-        return f"its search had not begun after {STARTUP_S // 60} minutes of imports and data"
+        return f"the search had not begun after {STARTUP_S // 60} minutes of imports and data"
     return None
 
 
 def _describe_next_pod(job: JobRecord, previous: Status, next_s: float | None, *, is_last: bool) -> str:
     """What the rules that the Job was made with ask of its controller next."""
     if is_last:
-        return f"no other follows, since Job {job.name} may not fail more often (failurePolicy.backoffLimit)"
-    return f"the next one {continuation(previous)}" + (f" at about {timestamp(next_s)}" if next_s is not None else "")
+        return f"no other pod follows, because Job {job.name} has failed more often than failurePolicy.backoffLimit allows"
+    return f"the next pod {continuation(previous)}" + (f" at about {timestamp(next_s)}" if next_s is not None else "")
 
 
 def _is_new_failure(pod: PodRecord, previous: Status) -> bool:
@@ -218,7 +220,7 @@ def _explain_unhealthy(warning: WarningEvent) -> str:
     """A trainer that says 503 has waited for a step; one that says nothing is frozen or starved, whatever its limit for steps."""
     if "statuscode: 503" in warning.message:
         return "no step finished within failurePolicy.stallTimeoutSeconds"
-    return f"{LIVENESS_FAILURES} looks at /healthz, {LIVENESS_PERIOD_S} s apart, had no answer within {PROBE_TIMEOUT_S} s"
+    return f"{LIVENESS_FAILURES} probes of /healthz, {LIVENESS_PERIOD_S} s apart, had no answer within {PROBE_TIMEOUT_S} s"
 
 
 def _lived_s(pod: PodRecord) -> float:
@@ -232,7 +234,7 @@ def judge_stopping(pod: PodRecord, phase: Phase, now_s: float) -> Readiness:
         return not_ready(phase, Reason.TERMINATING, f"pod {pod.name} is being stopped", max(-overdue_s, policy.TERMINATION_REQUEUE_S))
     message = (
         f"node {pod.node} does not confirm that pod {pod.name} has stopped, so no other pod may start; "
-        f"repair the node, or delete its Node object (kubectl delete node {pod.node}) when it is gone for good"
+        f"repair the node, or delete its Node object (kubectl delete node {pod.node}) if it is gone for good"
     )
     return not_ready(phase, Reason.NODE_UNREACHABLE, message, policy.BLOCKED_REQUEUE_S)
 
@@ -251,11 +253,11 @@ def _judge_pod(pod: PodRecord, observed: Observed, previous: Status, now_s: floa
     if creating_s >= policy.CONTAINER_EXPECTED_S:
         warning = observed.warning
         reason = Reason.FAILED_MOUNT if warning is not None and warning.reason in _VOLUME_EVENTS else Reason.CONTAINER_NOT_CREATED
-        cause = f"{warning.reason}: {warning.message}" if warning is not None else "and no event says why"
+        cause = f"{warning.reason}: {warning.message}" if warning is not None else "no event says why"
         message = with_cure(reason, f"pod {pod.name} has had no container for {policy.CONTAINER_EXPECTED_S:.0f} s: {cause}")
         return not_ready(Phase.STARTING, reason, message, policy.BLOCKED_REQUEUE_S)
     rest_s = policy.CONTAINER_EXPECTED_S - creating_s
-    return not_ready(Phase.STARTING, Reason.POD_STARTING, f"pod {pod.name} is being started", rest_s)
+    return not_ready(Phase.STARTING, Reason.POD_STARTING, f"the container of pod {pod.name} is being created", rest_s)
 
 
 def _not_created(pod: PodRecord, reason: Reason, sentence: str) -> Readiness:

@@ -79,10 +79,10 @@ def _template(job: JobRecord, observed: Observed, search: Search, settings: PodS
 
 
 def _warn_of_job(job: JobRecord) -> Announcement:
-    message = f"Job {job.name} claims to be attempt {job.attempt}, but this operator did not make it: it is deleted, and counts for nothing"
+    message = f"Job {job.name} claims to be attempt {job.attempt}, but this operator did not create it: the operator ignores and deletes it"
     return Announcement(type="Warning", reason=Reason.JOB_IGNORED, message=message)
 
 
 def _warn_of_pod(ignored: IgnoredPod) -> Announcement:
-    message = f"pod {ignored.pod.name} claims to be a trainer, but {ignored.difference}: it counts for nothing"
+    message = f"pod {ignored.pod.name} claims to be a trainer, but {ignored.difference}: the operator ignores it"
     return Announcement(type="Warning", reason=Reason.POD_IGNORED, message=message)

@@ -119,10 +119,10 @@ def checkpoint_verdict(  # noqa: PLR0913 - one argument for each thing that it d
     A checkpoint is called old on the message of its trainer only: one that cannot be heard may have written many since.
     """
     if spec.checkpoint.storage.persistent_volume_claim is None:
-        message = "checkpoints lie on the pod's own disk: a new pod starts at step 0; give checkpoint.storage.persistentVolumeClaim"
+        message = "checkpoints are on the pod's own disk: a new pod starts at step 0; set checkpoint.storage.persistentVolumeClaim"
         return Verdict(status="False", reason=Reason.NOT_DURABLE, message=message)
     if status.checkpoint is None:
-        return Verdict(status="Unknown", reason=Reason.NO_CHECKPOINT_YET, message="no checkpoint has been reported yet")
+        return Verdict(status="Unknown", reason=Reason.NO_CHECKPOINT_YET, message="the trainer has reported no checkpoint yet")
     age_s = now_s - max(epoch(status.checkpoint.time) or now_s, since_s or 0.0)
     is_old = age_s > policy.STALE_PERIODS * spec.checkpoint.period_seconds + policy.STALE_SLACK_S
     before = verdict_of(status, ConditionType.CHECKPOINT_READY)
@@ -140,9 +140,7 @@ _FRESH: Final = Verdict(status="True", reason=Reason.FRESH, message="the newest 
 def _old_checkpoint(spec: Spec, status: Status, report: Report | None, ready: Verdict) -> Verdict:
     age = f"older than {policy.STALE_PERIODS:.0f} periods of {spec.checkpoint.period_seconds} s"
     if ready.status == "Unknown":
-        message = (
-            f"the newest checkpoint that is known is {age}; its trainer cannot be heard and may have written others (see TrainerReady)"
-        )
+        message = f"the newest known checkpoint is {age}, but its trainer cannot be reached and may have written others (see TrainerReady)"
         return Verdict(status="Unknown", reason=Reason.PROGRESS_UNREACHABLE, message=message)
     is_heard = status.phase is Phase.RUNNING and report is not None and report.progress is not None
     before = verdict_of(status, ConditionType.CHECKPOINT_READY)

@@ -126,7 +126,11 @@ def difference(pod: PodTemplate, job: PodTemplate, injected_mounts: Sequence[str
         or _find_changed(pod.mounts, job.mounts, "mount")
         or _find_changed(pod.volumes, job.volumes, "volume")
         or next(
-            (f"it has the variable {name}, which its Job has not" for name in _find_added(pod.env, job.env) if _is_loader_variable(name)),
+            (
+                f"it has the variable {name}, which its Job does not have"
+                for name in _find_added(pod.env, job.env)
+                if _is_loader_variable(name)
+            ),
             None,
         )
         or _find_added_mount(pod, job, injected_mounts)

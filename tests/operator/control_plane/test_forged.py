@@ -171,7 +171,7 @@ def test_a_forged_result_is_ignored_where_no_policy_protects_the_search(bench: A
     bench.reported(trainer, following, starts=2, interruptions=1)
     bench.succeeded(following)
 
-    assert said == ['pod forged claims to be a trainer, but its image is "evil:1", not "trainer:test": it counts for nothing']
+    assert said == ['pod forged claims to be a trainer, but its image is "evil:1", not "trainer:test": the operator ignores it']
     assert bench.search()["status"]["result"]["scores"]["test"] == "0.93"
 
 
@@ -190,8 +190,8 @@ def test_a_foreign_job_is_deleted_where_no_policy_protects_the_search(bench: Any
     bench.until(lambda: len(bench.objects("jobs")) == 1, "the foreign Job is gone")
     status = bench.search()["status"]
 
-    told = f"Job {foreign['metadata']['name']} claims to be attempt 60, but this operator did not make it"
-    assert events(bench, "JobIgnored") == [f"{told}: it is deleted, and counts for nothing"]
+    told = f"Job {foreign['metadata']['name']} claims to be attempt 60, but this operator did not create it"
+    assert events(bench, "JobIgnored") == [f"{told}: the operator ignores and deletes it"]
     assert (status["attempt"], status["jobUid"], status["trainer"]["image"]) == (1, job["metadata"]["uid"], "trainer:test")
     bench.succeeded(pod)
 

@@ -23,6 +23,6 @@ def test_a_frozen_trainer_is_not_blamed_for_slow_steps() -> None:
 
     assert told is not None
     assert told.reason == "Stalled"
-    assert "was stopped because 3 looks at /healthz, 30 s apart, had no answer within 5 s" in told.message
+    assert "because 3 probes of /healthz, 30 s apart, had no answer within 5 s" in told.message
     assert "stallTimeoutSeconds" not in told.message
     assert SILENCE in told.message

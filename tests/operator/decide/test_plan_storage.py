@@ -30,21 +30,24 @@ def _running(search: dict[str, Any]) -> tuple[dict[str, Any], Any]:
 def test_a_suspended_search_says_whether_anything_is_kept() -> None:
     """A step is only named where its checkpoint outlives the pod."""
     for search, words in (
-        (CLAIM, "the checkpoint of step 400 is kept; set spec.suspend to false to go on"),
-        (OWN_DISK, "its checkpoints went with it (no claim in checkpoint.storage); with spec.suspend set to false it begins anew"),
+        (CLAIM, "the checkpoint of step 400 is kept; set spec.suspend to false to continue"),
+        (
+            OWN_DISK,
+            "its checkpoints are gone with it (checkpoint.storage names no claim); with spec.suspend false the search starts from zero",
+        ),
     ):
         _, running = _running(search)
         resting = decide(observed(changed(search, "spec.suspend", value=True)), running)
 
         assert resting.status.phase is Phase.SUSPENDED
-        assert _words(resting, ConditionType.SUSPENDED) == f"no pod is left and {words}"
+        assert _words(resting, ConditionType.SUSPENDED) == f"no pod is left, and {words}"
 
 
 def test_an_interrupted_search_says_what_the_next_pod_does() -> None:
     """It goes on, or it begins anew."""
     for search, words in (
-        (CLAIM, "the next one goes on from the checkpoint at about"),
-        (OWN_DISK, "the next one begins anew, since checkpoints lie on the pod's own disk, at about"),
+        (CLAIM, "the next pod continues from the checkpoint at about"),
+        (OWN_DISK, "the next pod starts from zero (its checkpoints were on the pod's own disk) at about"),
     ):
         job, running = _running(search)
         over = ended_pod(job, code=75, ended_s=NOW_S + 2)
@@ -54,7 +57,7 @@ def test_an_interrupted_search_says_what_the_next_pod_does() -> None:
 
 def test_a_search_that_loses_its_quota_says_what_becomes_of_its_work() -> None:
     """A queue takes the Job's quota back."""
-    for search, words in ((CLAIM, "goes on from the checkpoint when it gets another"), (OWN_DISK, "begins anew")):
+    for search, words in ((CLAIM, "the search continues from the checkpoint"), (OWN_DISK, "starts from zero")):
         queued = changed(search, "metadata.labels", {LABEL_QUEUE: "team"})
         job, running = _running(queued)
         resumed = {"type": "Suspended", "status": "False", "reason": "JobResumed", "lastTransitionTime": timestamp(NOW_S + 3)}
@@ -79,4 +82,6 @@ def test_a_back_off_after_a_pod_that_is_gone_promises_no_time() -> None:
     job, running = _running(CLAIM)
     waiting = decide(observed(CLAIM, {**job, "status": {"failed": 1}}), running, at_s=NOW_S + 30)
 
-    assert _words(waiting, ConditionType.TRAINER_READY).endswith("since the end of a pod that is gone")
+    assert _words(waiting, ConditionType.TRAINER_READY).endswith(
+        "10 s after the end of a pod that is gone, doubled each time up to 10 minutes"
+    )

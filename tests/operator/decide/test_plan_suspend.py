@@ -358,7 +358,7 @@ def test_a_corrected_queue_of_an_admitted_job_is_said_to_act_later(is_evicted: b
 
     assert later.action is None
     assert told is not None
-    assert told.message.endswith("they act on its next Job (suspend it and let it continue)")
+    assert told.message.endswith("they apply to the next Job (suspend the search and resume it)")
 
 
 def test_a_job_that_a_queue_admitted_is_not_renewed() -> None:

@@ -151,7 +151,7 @@ def test_an_image_must_begin_with_what_the_platform_allows(image: str, is_allowe
         assert pod_of(decision)["containers"][0]["image"] == (image or PODS.image)
     else:
         assert (decision.action, decision.status.phase, told.status, told.reason) == (None, Phase.REJECTED, "False", "ImageNotAllowed")
-        assert told.message.startswith(f'spec.trainer.image: "{image}" must begin with one of')
+        assert told.message.startswith(f'spec.trainer.image: "{image}" must begin with an entry of')
         assert told.message.endswith(": registry.example/team, ghcr.io/lab/, mirror.example/autohas-trainer:0.1.0")
 
 

@@ -52,7 +52,7 @@ def test_an_image_that_was_never_pulled_is_not_kept() -> None:
     assert told.reason == "JobReplaced"
     assert told.message == (
         "Job fashion-5ea4c400-1 cannot pull image autohas-trainer:no-such-tag, with which no trainer has started;"
-        " the next attempt takes autohas-trainer:0.1.0"
+        " the next attempt uses autohas-trainer:0.1.0"
     )
     assert image_of(following) == "autohas-trainer:0.1.0"
 
@@ -117,7 +117,7 @@ def test_a_pinned_image_is_held_against_the_list_before_each_job() -> None:
     assert told is not None
     assert told.reason == "ImageNotAllowed"
     assert told.message == (
-        'status.trainer.pinnedImage: "trainer:1" must begin with one of what the platform allows (chart value trainer.allowedImages):'
+        'status.trainer.pinnedImage: "trainer:1" must begin with an entry of the chart value trainer.allowedImages:'
         " registry.example/team; name another in spec.trainer.image"
     )
 

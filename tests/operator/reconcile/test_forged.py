@@ -153,10 +153,10 @@ FORGERIES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "the last of two values": (added("env", {"name": "AUTOHAS_GPU", "value": "x"}), "variable AUTOHAS_GPU differs from its Job's"),
     "no value": (with_trainer(env=TRAINER["env"][1:]), "variable AUTOHAS_SEARCH_FILE differs from its Job's"),
-    "preloaded code": (added("env", {"name": "LD_PRELOAD", "value": "x"}), "it has the variable LD_PRELOAD, which its Job has not"),
+    "preloaded code": (added("env", {"name": "LD_PRELOAD", "value": "x"}), "it has the variable LD_PRELOAD, which its Job does not have"),
     "a browser that Python starts": (
         added("env", {"name": "PYTHONWARNINGS", "value": "all:0:antigravity.x:0:0"}),
-        "it has the variable PYTHONWARNINGS, which its Job has not",
+        "it has the variable PYTHONWARNINGS, which its Job does not have",
     ),
     "another search": (pod_spec(volumes=OTHER_CONFIG), "volume autohas-config differs from its Job's"),
     "other checkpoints": (
@@ -190,7 +190,7 @@ def test_a_pod_that_its_job_does_not_describe_counts_for_nothing(spec: dict[str,
 
     assert (decided.status.phase, decided.action, decided.status.result) == (Phase.RUNNING, None, None)
     assert [(warning.type, warning.reason) for warning in decided.warnings.values()] == [("Warning", "PodIgnored")]
-    assert decided.warnings["forged"].message.endswith(f"claims to be a trainer, but {difference}: it counts for nothing")
+    assert decided.warnings["forged"].message.endswith(f"claims to be a trainer, but {difference}: the operator ignores it")
 
 
 def test_every_wish_of_a_search_is_part_of_what_its_pods_are_compared_with() -> None:
@@ -364,7 +364,7 @@ def test_a_job_that_the_operator_did_not_make_is_never_an_attempt() -> None:
     assert during == [("Running", 1, *uids)]
     assert [job["metadata"]["name"] for job in cluster.api.all(JOBS)] == ["fashion-5ea4c400-1"]
     assert told == [
-        "Job fashion-5ea4c400-60 claims to be attempt 60, but this operator did not make it: it is deleted, and counts for nothing"
+        "Job fashion-5ea4c400-60 claims to be attempt 60, but this operator did not create it: the operator ignores and deletes it"
     ]
     assert (cluster.status["phase"], cluster.status["attempt"], cluster.status["trainer"]["image"]) == ("Succeeded", 1, "trainer:1")
 

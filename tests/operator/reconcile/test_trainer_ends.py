@@ -273,7 +273,7 @@ def test_the_end_of_a_trainer_with_a_fatal_code_is_not_called_a_retry() -> None:
     assert later.action is None
 
 
-@pytest.mark.parametrize(("limit", "words"), [(0, "no other follows"), (1, "the next one goes on from the checkpoint at about")])
+@pytest.mark.parametrize(("limit", "words"), [(0, "no other pod follows"), (1, "the next pod continues from the checkpoint at about")])
 def test_a_failure_promises_no_retry_that_its_job_does_not_have(limit: int, words: str) -> None:
     """With backoffLimit 0 the Job gives up; the event is TrainerFailed, and nothing else, at any moment."""
     search = stored_search(failurePolicy={"backoffLimit": limit})
@@ -337,4 +337,4 @@ def test_a_killed_trainer_is_quoted_in_whole_lines() -> None:
     log = ('"Lanes", "event": "candidate compared"}\n' + line("stage began", stage="Race") + "\n") * 1
     seen = decide(observed(SEARCH, JOB, ended_pod(JOB, code=137, message=log, ended_s=NOW_S)), RUNNING)
 
-    assert "failed: exit code 137: stage began (stage=Race); the next one" in ready(seen.status)
+    assert "failed: exit code 137: stage began (stage=Race); the next pod" in ready(seen.status)
