@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Final
 
 from autohas_api.base.decimals import exact_decimal
-from autohas_api.spec.hyperparameters import Hyperparameter
+from autohas_api.spec.hyperparameters import Hyperparameter, RateFactors
 from autohas_api.spec.search import Spec
 
 __all__ = ["optimizer_rate", "recipe_rate", "shared_rate", "trained_value", "value_text"]
@@ -54,9 +54,9 @@ def shared_rate(spec: Spec) -> str | None:
     optimizers = _optimizers(spec)
     hyperparameter = _learning_rate(spec)
     if hyperparameter is not None:
-        when, factors = hyperparameter.when, hyperparameter.rate_factors or {}
+        when, factors = hyperparameter.when, hyperparameter.rate_factors or RateFactors()
         optimizers = [name for name in optimizers if when is None or when.decision != "optimizer" or name in when.values]
-        optimizers = [name for name in optimizers if name not in factors]
+        optimizers = [name for name in optimizers if getattr(factors, name) is None]
     normalised = [name for name in optimizers if name in _NORMALISED]
     if "sgd" not in optimizers or not normalised:
         return None
@@ -88,4 +88,4 @@ def _factor(spec: Spec, optimizer: str) -> Decimal:
     """What multiplies a value of `learning_rate` for `optimizer`; 1 unless the file names another."""
     hyperparameter = _learning_rate(spec)
     factors = hyperparameter.rate_factors if hyperparameter is not None else None
-    return Decimal((factors or {}).get(optimizer, "1"))
+    return Decimal(getattr(factors or RateFactors(), optimizer) or "1")

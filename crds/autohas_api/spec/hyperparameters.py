@@ -210,7 +210,16 @@ _KIND_RULES: Final = (
 """Each known name with its own bounds."""
 
 
-_FACTORS: Final = field("rateFactors")
+class RateFactors(Model):
+    """What multiplies a value of learning_rate for each optimizer; absent: 1."""
+
+    sgd: Decimal | None = Field(default=None, description="Factor of sgd, greater than 0.")
+    rmsprop: Decimal | None = Field(default=None, description="Factor of rmsprop, greater than 0.")
+    adam: Decimal | None = Field(default=None, description="Factor of adam, greater than 0.")
+
+    rules: ClassVar[tuple[Rule, ...]] = tuple(
+        rule(~field(name).given | (field(name).number > 0), f"{name} must be greater than 0", at=f".{name}") for name in _OPTIMIZERS
+    )
 
 
 class Hyperparameter(Model):
@@ -230,7 +239,7 @@ class Hyperparameter(Model):
         default=None,
         description="Value in the default configuration; absent: the recipe's. Must be within the range or one of the choices.",
     )
-    rate_factors: Annotated[dict[str, Decimal], Field(max_length=len(_OPTIMIZERS))] | None = Field(
+    rate_factors: RateFactors | None = Field(
         default=None,
         description="Only of learning_rate, where the optimizer is searched as well: the rate of an optimizer is the value times its"
         ' factor, for example {adam: "0.01"}. An optimizer without a factor gets the value itself.',
@@ -259,11 +268,6 @@ class Hyperparameter(Model):
         _default_fits("categorical", _DEFAULT.is_in(field("categorical.choices")), "one of categorical.choices"),
         not_on_itself("a hyperparameter"),
         only_with("rateFactors", "name", "learning_rate"),
-        rule(
-            ~_FACTORS.given | _FACTORS.every("o", _FACTORS.at(variable("o")).number > 0),
-            "every factor must be greater than 0",
-            at=".rateFactors",
-        ),
     )
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from autohas_api.base.expressions import field, variable
+from autohas_api.base.expressions import Expression, field, literal
 from autohas_api.base.model import Model, Rule
 from autohas_api.base.rules import rule
-from autohas_api.spec.hyperparameters import Choice, Choices, Condition, DecisionName, Hyperparameter, not_on_itself
+from autohas_api.spec.hyperparameters import Choice, Choices, Condition, DecisionName, Hyperparameter, RateFactors, not_on_itself
 
 
 class ArchitectureDecision(Model):
@@ -57,12 +57,12 @@ class InitialPoint(Model):
     )
 
 
-_IS_SEARCHED: Final = field("hyperparameters").some(
-    "p",
-    field("name", of="p").equals("optimizer")
-    & field("categorical", of="p").given
-    & variable("o").is_in(field("categorical.choices", of="p")),
-)
+def _is_searched(optimizer: str) -> Expression:
+    """Whether `optimizer` is a choice of the search, or has no factor."""
+    has_factor = field("rateFactors", of="h").given & field(f"rateFactors.{optimizer}", of="h").given
+    is_choice = field("categorical", of="h").given & literal(optimizer).is_in(field("categorical.choices", of="h"))
+    hyperparameters = field("hyperparameters")
+    return ~hyperparameters.some("h", has_factor) | hyperparameters.some("h", field("name", of="h").equals("optimizer") & is_choice)
 
 
 class SearchSpace(Model):
@@ -87,11 +87,13 @@ class SearchSpace(Model):
             field("architecture").given | (field("hyperparameters").size > 0),
             "nothing to search: give hyperparameters, architecture or both",
         ),
-        rule(
-            field("hyperparameters").or_empty.every(
-                "h", ~field("rateFactors", of="h").given | field("rateFactors", of="h").every("o", _IS_SEARCHED)
-            ),
-            "rateFactors must name choices of the searched optimizer: where only one optimizer is trained with, learning_rate is its rate",
-            at=".hyperparameters",
+        *(
+            rule(
+                _is_searched(name),
+                f"rateFactors must not have {name} unless it is a choice of the searched optimizer: where only one optimizer trains,"
+                " learning_rate is its rate",
+                at=".hyperparameters",
+            )
+            for name in RateFactors.model_fields
         ),
     )
