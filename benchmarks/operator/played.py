@@ -14,7 +14,7 @@ import aiohttp
 from aiohttp import web
 
 from autohas_api.base.names import LABEL_ATTEMPT, LABEL_SEARCH, TRAINER_CONTAINER
-from autohas_api.wire.messages import encode
+from autohas_api.wire.messages import encode_progress
 from autohas_operator.client import PODS, HttpClient, Resource
 from autohas_operator.testing.builders import progress, result_text
 
@@ -85,7 +85,7 @@ class Kubelet:
         search = self._searches[metadata["labels"][LABEL_SEARCH]]
         self._start(self._end(pod, search, address))
         said = progress(search, pod_uid=metadata["uid"], attempt=int(metadata["labels"][LABEL_ATTEMPT]))
-        return web.Response(body=encode(said), content_type="application/json")
+        return web.Response(body=encode_progress(said), content_type="application/json")
 
     async def _end(self, pod: dict[str, Any], search: dict[str, Any], address: str) -> None:
         await asyncio.sleep(1.0)

@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 
-from autohas_api.base.extras import install_hint
+from autohas_api.base.install_hint import install_hint
 from autohas_api.base.streams import use_utf8
 
 try:

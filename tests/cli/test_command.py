@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from autohas.command import app
-from autohas_api.base.extras import install_hint
+from autohas_api.base.install_hint import install_hint
 
 VERBS = ("run", "validate", "report", "retrain", "watch", "wait", "fetch")
 WITHOUT = """

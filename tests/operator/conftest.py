@@ -23,7 +23,7 @@ import yaml
 
 from autohas_api.base.names import TRAINER_CONTAINER
 from autohas_api.testing.rejections import changed
-from autohas_api.wire.messages import encode
+from autohas_api.wire.messages import encode_progress
 from autohas_operator.testing.builders import progress, result_text
 from testcluster import ports
 from testcluster.chart import CHART, NAMESPACE, RELEASE
@@ -230,7 +230,7 @@ class Bench:
     def reported(self, trainer: Trainer, pod: dict[str, Any], **said: Any) -> None:
         """The pod runs and its trainer answers."""
         attempt = int(pod["metadata"]["labels"]["autohas.dev/attempt"])
-        trainer.body = encode(progress(self.search(), pod_uid=pod["metadata"]["uid"], attempt=attempt, **said))
+        trainer.body = encode_progress(progress(self.search(), pod_uid=pod["metadata"]["uid"], attempt=attempt, **said))
         self.run(pod, trainer.address)
         self.until_phase("Running")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from autohas_api.base.extras import install_hint
+from autohas_api.base.install_hint import install_hint
 
 __all__ = ["MissingExtraError", "needs_trainer"]
 

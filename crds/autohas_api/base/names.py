@@ -19,7 +19,7 @@ SHORT_NAME: Final = "ahs"
 CATEGORY: Final = "autohas"
 
 CONTRACT_VERSION: Final = 1
-"""Version of `/progress` and of the last word; operator and trainer must agree on it."""
+"""Version of `/progress` and of the termination message; operator and trainer must agree on it."""
 
 MAX_NAME_LENGTH: Final = 46
 """Longest name of a search: `<name>-<uid8>-<attempt>` plus a pod suffix stays a DNS label."""
@@ -77,7 +77,7 @@ TRAINER_PORT: Final = 9464
 TRAINER_PORT_NAME: Final = "metrics"
 
 MAX_PROGRESS_BYTES: Final = 16 * 1024
-MAX_LAST_WORD_BYTES: Final = 4096
+MAX_TERMINATION_MESSAGE_BYTES: Final = 4096
 """Kubernetes cuts a container's termination message here."""
 
 

@@ -1,7 +1,7 @@
 """The search space as data: every decision with its choices, in one fixed order.
 
 Resolved from the spec and the template's declaration by both sides: the trainer samples from it, the operator turns the
-choice indices of the last word back into names. Pure.
+choice indices of the termination message back into names. Pure.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a trainer says: the last word at its exit and /progress while it runs, with their codecs.
+"""What a trainer says: the termination message at its exit and /progress while it runs, with their codecs.
 
 Readers ignore unknown fields and reject everything else that is off: size, version, identity, numbers that are not
 finite. What cannot be read never becomes status.
@@ -15,7 +15,7 @@ from pydantic import ConfigDict, Field, StringConstraints, TypeAdapter, Validati
 
 from autohas_api.base.digest import canonical
 from autohas_api.base.model import BY_ALIAS, Model
-from autohas_api.base.names import CONTRACT_VERSION, MAX_LAST_WORD_BYTES, MAX_PROGRESS_BYTES
+from autohas_api.base.names import CONTRACT_VERSION, MAX_PROGRESS_BYTES, MAX_TERMINATION_MESSAGE_BYTES
 from autohas_api.base.spec_errors import problems_of
 from autohas_api.base.structural import MAX_COUNT
 from autohas_api.wire.reasons import NoticeReason
@@ -144,7 +144,7 @@ class Error(Message):
     message: Text
 
 
-LastWord = Annotated[Result | Interrupted | Error, Field(discriminator="kind")]
+TerminationMessage = Annotated[Result | Interrupted | Error, Field(discriminator="kind")]
 
 
 class CheckpointInfo(Model):
@@ -212,14 +212,26 @@ class VersionError(MessageError):
     """The message is of another version of the contract: operator and trainer image do not belong together."""
 
 
-def encode(message: Message) -> bytes:
+def encode_progress(progress: Progress) -> bytes:
     """One line of JSON.
 
     Raises:
-        ValueError: longer than its reader accepts (a bug of the writer).
+        ValueError: longer than the operator accepts (a bug of the writer).
     """
+    return _encode(progress, MAX_PROGRESS_BYTES)
+
+
+def encode_termination_message(message: Message) -> bytes:
+    """One line of JSON: a Result, Interrupted or Error.
+
+    Raises:
+        ValueError: longer than the kubelet keeps (a bug of the writer).
+    """
+    return _encode(message, MAX_TERMINATION_MESSAGE_BYTES)
+
+
+def _encode(message: Message, limit: int) -> bytes:
     line = canonical(message.to_json()).encode()
-    limit = MAX_PROGRESS_BYTES if isinstance(message, Progress) else MAX_LAST_WORD_BYTES
     if len(line) > limit:
         raise ValueError(f"message of {len(line)} bytes exceeds {limit}")
     return line
@@ -235,14 +247,14 @@ def decode_progress(raw: bytes) -> Progress:
     return progress
 
 
-def decode_last_word(raw: bytes) -> Result | Interrupted | Error:
+def decode_termination_message(raw: bytes) -> Result | Interrupted | Error:
     """Read a termination message.
 
     Raises:
         MessageError: as for `decode_progress`.
     """
-    word: Result | Interrupted | Error = _decode(raw, MAX_LAST_WORD_BYTES, TypeAdapter(LastWord))
-    return word
+    message: Result | Interrupted | Error = _decode(raw, MAX_TERMINATION_MESSAGE_BYTES, TypeAdapter(TerminationMessage))
+    return message
 
 
 def _decode(raw: bytes, limit: int, adapter: TypeAdapter[Any]) -> Any:  # noqa: ANN401 - the adapter's type

@@ -9,7 +9,7 @@ from typing import Final
 from autohas_api.base.names import FATAL_EXIT_CODES, ExitCode
 from autohas_api.space.decisions import Space
 from autohas_api.spec.search import Search
-from autohas_api.wire.messages import MessageError, Result, decode_last_word
+from autohas_api.wire.messages import MessageError, Result, decode_termination_message
 from autohas_api.wire.reasons import Reason
 from autohas_api.wire.result import search_result
 from autohas_api.wire.status import MAX_LOST_PODS, SearchResult
@@ -110,7 +110,7 @@ def judge_result(pod: PodRecord, search: Search, space: Space) -> Ending:
 
 def _check_result(pod: PodRecord, search: Search, space: Space) -> SearchResult:
     text = pod.end.message if pod.end is not None else ""
-    message = decode_last_word(text.strip().encode(errors="replace"))
+    message = decode_termination_message(text.strip().encode(errors="replace"))
     if not isinstance(message, Result):
         raise MessageError(f"exit code 0 with a message of kind {message.kind}")
     identity = (message.search_uid, message.pod_uid, message.attempt)

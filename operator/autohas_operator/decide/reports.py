@@ -10,7 +10,7 @@ from autohas_api.base.names import ExitCode
 from autohas_api.base.structural import MAX_COUNT
 from autohas_api.space.decisions import decimal
 from autohas_api.spec.search import Spec
-from autohas_api.wire.messages import NOTICES_PER_START, Interrupted, MessageError, Progress, StopReason, decode_last_word
+from autohas_api.wire.messages import NOTICES_PER_START, Interrupted, MessageError, Progress, StopReason, decode_termination_message
 from autohas_api.wire.reasons import Reason
 from autohas_api.wire.status import CheckpointStatus, ConditionType, Phase, Status
 from autohas_operator.decide import policy
@@ -86,7 +86,7 @@ def _read_interrupted(pod: PodRecord) -> Interrupted | None:
     if pod.end is None or pod.end.exit_code != ExitCode.INTERRUPTED:
         return None
     try:
-        message = decode_last_word(pod.end.message.strip().encode(errors="replace"))
+        message = decode_termination_message(pod.end.message.strip().encode(errors="replace"))
     except MessageError:
         return None
     is_its_own = (message.search_uid, message.pod_uid, message.attempt) == (pod.search_uid, pod.uid, pod.attempt)

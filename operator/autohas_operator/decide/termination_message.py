@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any, Final
 
-from autohas_api.wire.messages import Error, MessageError, decode_last_word
+from autohas_api.wire.messages import Error, MessageError, decode_termination_message
 from autohas_operator.hints import cure_of_end
 from autohas_operator.records.observed import PodRecord
 from autohas_operator.wording import clean
@@ -32,7 +32,7 @@ def describe_end(pod: PodRecord) -> str:
     how = f"exit code {pod.end.exit_code}" + (f" ({reason})" if reason else "")
     text = pod.end.message.strip()
     try:
-        message = decode_last_word(text.encode(errors="replace"))
+        message = decode_termination_message(text.encode(errors="replace"))
         sentence = message.message if isinstance(message, Error) else ""
     except MessageError:
         sentence = summarize_log(pod.end.message)

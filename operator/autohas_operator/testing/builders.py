@@ -11,7 +11,7 @@ from autohas_api.base.digest import configuration_digest, result_digest, sha256
 from autohas_api.base.names import LABEL_ATTEMPT, LABEL_SEARCH, LABEL_UID, TRAINER_CONTAINER
 from autohas_api.space.decisions import OFF_GRID, Role
 from autohas_api.testing.rejections import a_search, changed
-from autohas_api.wire.messages import CheckpointInfo, Error, Interrupted, Notice, Progress, Result, Stage, encode
+from autohas_api.wire.messages import CheckpointInfo, Error, Interrupted, Notice, Progress, Result, Stage, encode_termination_message
 from autohas_operator.manifests.job import Attempt, build_job
 from autohas_operator.records.observed import Observed, Report, job_record, pod_record, search_record
 from autohas_operator.settings import PodSettings
@@ -187,16 +187,16 @@ def result(search: Mapping[str, Any], *, pod_uid: str = "pod-1", attempt: int = 
 
 def result_text(search: Mapping[str, Any], **said: Any) -> str:  # noqa: ANN401 - fields of Result
     """The same as a termination message."""
-    return encode(result(search, **said)).decode()
+    return encode_termination_message(result(search, **said)).decode()
 
 
 def error_text(search: Mapping[str, Any], message: str, *, code: int, pod_uid: str = "pod-1", attempt: int = 1) -> str:
     """A trainer's last word about a failure."""
     uid = search["metadata"]["uid"]
-    return encode(Error(search_uid=uid, pod_uid=pod_uid, attempt=attempt, exit_code=code, message=message)).decode()
+    return encode_termination_message(Error(search_uid=uid, pod_uid=pod_uid, attempt=attempt, exit_code=code, message=message)).decode()
 
 
 def interrupted_text(search: Mapping[str, Any], *, pod_uid: str = "pod-1", **said: Any) -> str:  # noqa: ANN401 - fields of Interrupted
     """A trainer's last word after SIGTERM, without a checkpoint of its own unless one is given."""
     identity = {"search_uid": search["metadata"]["uid"], "pod_uid": pod_uid, "attempt": 1}
-    return encode(Interrupted(**({"step": 420, "stage": Stage.LANES} | identity | said))).decode()
+    return encode_termination_message(Interrupted(**({"step": 420, "stage": Stage.LANES} | identity | said))).decode()

@@ -1,4 +1,4 @@
-"""Codecs of /progress and of the last word: what is off is refused, never repaired."""
+"""Codecs of /progress and of the termination message: what is off is refused, never repaired."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from autohas_api.wire.messages import (
     Result,
     Stage,
     StopReason,
-    decode_last_word,
     decode_progress,
-    encode,
+    decode_termination_message,
+    encode_progress,
+    encode_termination_message,
 )
 
 PROGRESS: dict[str, Any] = {
@@ -56,7 +57,7 @@ def test_progress_survives_encoding() -> None:
         notices=notices,
     )
 
-    assert decode_progress(encode(progress)) == progress
+    assert decode_progress(encode_progress(progress)) == progress
 
 
 @pytest.mark.parametrize("best", [1.7976931348623157e308, -1.7976931348623157e308, 3e12, 5e-324])
@@ -65,7 +66,7 @@ def test_every_finite_number_can_be_a_score(best: float) -> None:
     progress = decode_progress(_raw(best=best))
 
     assert progress.best == best
-    assert decode_progress(encode(progress)) == progress
+    assert decode_progress(encode_progress(progress)) == progress
 
 
 def test_unknown_fields_are_ignored() -> None:
@@ -103,20 +104,20 @@ def test_hostile_progress_is_refused(raw: bytes, words: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["Result", "Victory", None])
-def test_a_last_word_without_its_fields_is_refused(kind: str | None) -> None:
+def test_a_termination_message_without_its_fields_is_refused(kind: str | None) -> None:
     """A kind alone is no message."""
     with pytest.raises(MessageError):
-        decode_last_word(json.dumps({"version": 1, "kind": kind, "searchUid": "", "podUid": "", "attempt": 1}).encode())
+        decode_termination_message(json.dumps({"version": 1, "kind": kind, "searchUid": "", "podUid": "", "attempt": 1}).encode())
 
 
-def test_a_last_word_longer_than_kubernetes_keeps_is_refused_by_its_writer() -> None:
+def test_a_termination_message_longer_than_kubernetes_keeps_is_refused_by_its_writer() -> None:
     """A message that would be cut must not be written."""
     word = Error(search_uid="", pod_uid="", attempt=1, exit_code=1, message="ü" * 1024)
-    assert len(encode(word)) < 4096
-    assert decode_last_word(encode(word)) == word
+    assert len(encode_termination_message(word)) < 4096
+    assert decode_termination_message(encode_termination_message(word)) == word
 
     with pytest.raises(MessageError, match="longer than 4096"):
-        decode_last_word(encode(word) + b" " * 4096)
+        decode_termination_message(encode_termination_message(word) + b" " * 4096)
 
 
 def test_the_largest_result_fits_what_kubernetes_keeps() -> None:
@@ -145,5 +146,5 @@ def test_the_largest_result_fits_what_kubernetes_keeps() -> None:
         digest=digest,
     )
 
-    assert len(encode(word)) < 4096 - 1000
-    assert decode_last_word(encode(word)) == word
+    assert len(encode_termination_message(word)) < 4096 - 1000
+    assert decode_termination_message(encode_termination_message(word)) == word

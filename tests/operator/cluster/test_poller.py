@@ -12,7 +12,7 @@ import pytest
 
 from autohas_api.base.names import MAX_PROGRESS_BYTES
 from autohas_api.testing.rejections import changed
-from autohas_api.wire.messages import encode
+from autohas_api.wire.messages import encode_progress
 from autohas_operator.cluster.cache import Cache
 from autohas_operator.cluster.poller import FIRST_PERIOD_S, Fetcher, HttpFetcher, Poller, UnusableError, after_failure
 from autohas_operator.cluster.workqueue import WorkQueue
@@ -23,7 +23,7 @@ from autohas_operator.testing.builders import NOW_S, ended_pod, progress, runnin
 SEARCH = stored_search()
 JOB = stored_job(SEARCH)
 POD = running_pod(JOB)
-GOOD = encode(progress(SEARCH))
+GOOD = encode_progress(progress(SEARCH))
 Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 

@@ -150,7 +150,7 @@ def test_a_missing_priority_class_is_named(bench: Any) -> None:
 
 
 def test_two_operators_at_once_bring_a_search_to_its_end_once(bench: Any, second_operator: Any, trainer: Any) -> None:
-    """Both read the trainer and both see its last word: one Job, attempt 1, one result that is told once."""
+    """Both read the trainer and both see its termination message: one Job, attempt 1, one result that is told once."""
     bench.apply(DURABLE)
     pod = bench.pod()
     bench.reported(trainer, pod)

@@ -84,7 +84,7 @@ def test_a_checkpoint_does_not_grow_old_while_no_trainer_works(pause: Observed) 
 
 
 def test_what_could_not_be_heard_is_not_stale_when_it_has_ended() -> None:
-    """Unknown stays while nothing is trained, unless the last word names a checkpoint of its end."""
+    """Unknown stays while nothing is trained, unless the termination message names a checkpoint of its end."""
     blocked = decide(observed(SEARCH, JOB, POD, report=BLOCKED), RUNNING, at_s=NOW_S + 661).status
     silent = ended_pod(JOB, code=75, ended_s=NOW_S + 700)
     word = interrupted_text(SEARCH, step=900, starts=1, checkpoint_digest=sha256("last"))

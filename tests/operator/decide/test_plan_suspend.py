@@ -103,7 +103,7 @@ def stopped_pod(**said: Any) -> dict[str, Any]:
 
 
 def test_the_checkpoint_written_at_the_stop_is_the_one_that_rests() -> None:
-    """Polls never see it: it comes with the last word, is written at once though it is mere progress, and stays."""
+    """Polls never see it: it comes with the termination message, is written at once though it is mere progress, and stays."""
     suspending = decide(observed(PAUSED, LEAVING_JOB, LEAVING_POD), RUNNING).status
     stopped = decide(observed(PAUSED, LEAVING_JOB, stopped_pod(**STOPPED)), suspending).status
     told = verdict_of(decide(observed(PAUSED), stopped).status, ConditionType.SUSPENDED)
@@ -120,14 +120,14 @@ def test_the_checkpoint_written_at_the_stop_is_the_one_that_rests() -> None:
     [{**STOPPED, "pod_uid": "another"}, {**STOPPED, "attempt": 2}, {**STOPPED, "step": 399}, {"step": 432}],
     ids=["of another pod", "of another attempt", "older than known", "without a checkpoint"],
 )
-def test_a_last_word_that_tells_no_newer_checkpoint_changes_nothing(said: dict[str, Any]) -> None:
+def test_a_termination_message_that_tells_no_newer_checkpoint_changes_nothing(said: dict[str, Any]) -> None:
     """The checkpoint that the trainer reported last stays."""
     decided = decide(observed(PAUSED, LEAVING_JOB, stopped_pod(**said)), RUNNING)
 
     assert decided.status.checkpoint == RUNNING.checkpoint
 
 
-def test_a_trainer_stopped_before_it_was_asked_is_counted_by_its_last_word() -> None:
+def test_a_trainer_stopped_before_it_was_asked_is_counted_by_its_termination_message() -> None:
     """Starts as it knew them from its claim, not fewer than known before."""
     never_asked = decide(observed(SEARCH, JOB, POD), CREATED).status
     stopped = decide(observed(SEARCH, JOB, stopped_pod(starts=3)), never_asked).status

@@ -20,8 +20,8 @@ from autohas_api.wire.messages import (
     Stage,
     StopReason,
     TopChoice,
-    decode_last_word,
     decode_progress,
+    decode_termination_message,
 )
 from autohas_operator.cluster import poller
 from autohas_operator.decide import policy
@@ -60,7 +60,7 @@ def test_the_examples_are_messages() -> None:
     progress, error = (json.loads(block) for block in re.findall(r"```json\n(.*?)```", TEXT, re.DOTALL))
 
     assert decode_progress(json.dumps(progress).encode()).stage is Stage.SUPERNET
-    word = decode_last_word(json.dumps(error).encode())
+    word = decode_termination_message(json.dumps(error).encode())
     assert isinstance(word, Error)
     assert word.exit_code == names.ExitCode.DATA
 
@@ -75,7 +75,8 @@ def test_the_limits_are_those_of_the_code() -> None:
     assert (pod.LIVENESS_FAILURES, pod.LIVENESS_PERIOD_S) == (3, 30)
     assert all(words in TEXT for words in ("within 2 s", "every 3 s", "every 15 s", "two minutes", "150 trainers"))
     assert all(words in TEXT for words in ("half an hour", "within 5 s", "three\nprobes 30 s apart"))
-    assert (names.MAX_PROGRESS_BYTES, names.MAX_LAST_WORD_BYTES, names.TRAINER_PORT, names.CONTRACT_VERSION) == (16 * 1024, 4096, 9464, 1)
+    assert (names.MAX_PROGRESS_BYTES, names.MAX_TERMINATION_MESSAGE_BYTES) == (16 * 1024, 4096)
+    assert (names.TRAINER_PORT, names.CONTRACT_VERSION) == (9464, 1)
     assert all(
         words in TEXT for words in ("16 KiB", "4,096 bytes", "9464", "version 1", names.CONFIG_DIRECTORY, names.CHECKPOINT_DIRECTORY)
     )

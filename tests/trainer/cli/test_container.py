@@ -1,4 +1,4 @@
-"""The container's entry point as a real process: signals, exit codes, one last word each time."""
+"""The container's entry point as a real process: signals, exit codes, one termination message each time."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from autohas_api.space.decisions import resolve
 from autohas_api.spec.search import parse
 from autohas_api.spec.task import Task
 from autohas_api.testing.rejections import a_search, changed
-from autohas_api.wire.messages import Error, Interrupted, Result, decode_last_word, decode_progress
+from autohas_api.wire.messages import Error, Interrupted, Result, decode_progress, decode_termination_message
 from autohas_api.wire.result import configuration_of
 from autohas_trainer.cli import assembly
 from autohas_trainer.cli.container import run_container
@@ -79,22 +79,22 @@ class Pod:
                 process.kill()
 
     def run(self, pod_uid: str = "pod-1", attempt: int = 1) -> tuple[int, Result | Interrupted | Error, str]:
-        """Run to the end: exit code, last word, log."""
+        """Run to the end: exit code, termination message, log."""
         with self.started(pod_uid, attempt) as process:
             _, log = process.communicate(timeout=400)
-        return process.returncode, self.last_word(), log
+        return process.returncode, self.termination_message(), log
 
     def run_here(self, stop: StopOnSignal | None = None) -> tuple[int, Result | Interrupted | Error]:
         """The same without a process of its own."""
         (self.folder / "search.json").write_text(json.dumps(self.document))
         code = run_container(self.variables("pod-1", 1), stop or StopOnSignal(insist=False))
-        return code, self.last_word()
+        return code, self.termination_message()
 
-    def last_word(self) -> Result | Interrupted | Error:
+    def termination_message(self) -> Result | Interrupted | Error:
         raw = (self.folder / "termination-log").read_bytes()
         assert raw.count(b"\n") == 1
         assert raw.endswith(b"\n")
-        return decode_last_word(raw)
+        return decode_termination_message(raw)
 
 
 def _wait_for(process: subprocess.Popen[str], message: str) -> dict[str, Any]:
@@ -123,7 +123,7 @@ def test_a_search_interrupted_and_resumed_ends_as_the_undisturbed_one(tmp_path: 
         _wait_for(process, "search interrupted")
         assert process.wait(timeout=400) == 75
     assert (progress.search_uid, progress.pod_uid, progress.attempt) == ("uid-1", "pod-1", 1)
-    interrupted = disturbed.last_word()
+    interrupted = disturbed.termination_message()
     assert isinstance(interrupted, Interrupted)
     assert interrupted.checkpoint_digest is not None
     assert interrupted.step > 0
@@ -169,7 +169,7 @@ def test_a_search_interrupted_and_resumed_ends_as_the_undisturbed_one(tmp_path: 
     ],
 )
 def test_what_cannot_run_says_why_and_how_it_ends(tmp_path: Path, change: str, value: object, code: int, said: str) -> None:
-    """The last word has the sentence and the exit code."""
+    """The termination message has the sentence and the exit code."""
     found, word = Pod(tmp_path, changed(a_search(), change, value)).run_here()
     assert found == code
     assert isinstance(word, Error)
@@ -202,17 +202,17 @@ def test_an_unreadable_search_file_is_a_usage_error(tmp_path: Path) -> None:
     """The operator mounts it; without it nothing else can be said."""
     pod = Pod(tmp_path, {})
     code = run_container({**pod.variables("pod-1", 1), "AUTOHAS_SEARCH_FILE": "/no/such/file"}, StopOnSignal(insist=False))
-    word = pod.last_word()
+    word = pod.termination_message()
     assert code == 64
     assert isinstance(word, Error)
     assert "/no/such/file cannot be read as JSON" in word.message
 
 
-def test_a_wrong_variable_is_a_usage_error_with_a_last_word(tmp_path: Path) -> None:
+def test_a_wrong_variable_is_a_usage_error_with_a_termination_message(tmp_path: Path) -> None:
     """Even when the attempt itself is what is wrong."""
     pod = Pod(tmp_path, a_search())
     code = run_container({**pod.variables("pod-1", 1), "AUTOHAS_ATTEMPT": "first"}, StopOnSignal(insist=False))
-    word = pod.last_word()
+    word = pod.termination_message()
     assert code == 64
     assert isinstance(word, Error)
     assert word.attempt == 0
@@ -263,14 +263,14 @@ def test_a_damaged_result_is_found_again_from_the_last_checkpoint(tmp_path: Path
 
 
 def test_a_termination_log_that_cannot_be_written_changes_no_exit_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The last word is in the log then."""
+    """The termination message is in the log then."""
     pod = Pod(tmp_path, changed(a_search(), "spec.budget.trainings", "1"))
     (tmp_path / "search.json").write_text(json.dumps(pod.document))
     variables = {**pod.variables("pod-1", 1), "AUTOHAS_TERMINATION_LOG": str(tmp_path / "no" / "log")}
     assert run_container(variables, StopOnSignal(insist=False)) == 78
     entry = json.loads(capsys.readouterr().err.splitlines()[-1])
     assert entry["event"] == "termination log cannot be written"
-    assert isinstance(decode_last_word(entry["last_word"].strip().encode()), Error)
+    assert isinstance(decode_termination_message(entry["termination_message"].strip().encode()), Error)
 
 
 def test_the_stall_timeout_is_that_of_the_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

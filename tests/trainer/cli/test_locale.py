@@ -66,7 +66,7 @@ def test_a_search_of_another_alphabet_ends_in_an_ascii_locale(tmp_path: Path) ->
 
 
 def test_a_trainer_of_another_alphabet_ends_in_an_ascii_locale(tmp_path: Path) -> None:
-    """The container writes its checkpoints, its log and its last word; a wrong path of such letters is a sentence."""
+    """The container writes its checkpoints, its log and its termination message; a wrong path of such letters is a sentence."""
     document = _write(tmp_path)
     (tmp_path / "search.json").write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
     variables = {

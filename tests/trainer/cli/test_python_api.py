@@ -26,7 +26,7 @@ import torch
 import autohas
 from autohas.extras import MissingExtraError
 from autohas_api.base import yaml_file
-from autohas_api.base.extras import install_hint
+from autohas_api.base.install_hint import install_hint
 from autohas_api.base.spec_errors import SpecError
 from autohas_api.testing.rejections import a_search, changed
 from autohas_trainer.errors import NumericalError

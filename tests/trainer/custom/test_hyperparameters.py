@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from autohas_api.accept.acceptance import accept
 from autohas_api.base.spec_errors import SpecError
 from autohas_api.testing.rejections import changed
-from autohas_api.wire.messages import Result, decode_last_word, encode
+from autohas_api.wire.messages import Result, decode_termination_message, encode_termination_message
 from autohas_api.wire.result import configuration_of
 from autohas_trainer.cli.app import app
 from autohas_trainer.engine.training.training import Training
@@ -38,11 +38,11 @@ def test_values_reach_augmentation_loss_and_factory(tmp_path: Path) -> None:
 
 
 def test_choices_as_long_as_the_contract_allows_reach_the_result(tmp_path: Path) -> None:
-    """One of two choices of 64 characters wins and comes out of the last word whole."""
+    """One of two choices of 64 characters wins and comes out of the termination message whole."""
     choices = [f"0.{'0' * 61}{digit}" for digit in "12"]
     document = searched("Focal", {"name": "noise", "categorical": {"choices": choices}, "default": choices[0]})
     outcome = search(document, tmp_path, MemorySink())
-    word, (_, space) = decode_last_word(encode(outcome.result)), accept(document)
+    word, (_, space) = decode_termination_message(encode_termination_message(outcome.result)), accept(document)
 
     assert isinstance(word, Result)
     assert space.as_mapping(configuration_of(word, space)) == outcome.configuration

@@ -12,7 +12,7 @@ import torch
 from autohas_api.accept.acceptance import accept
 from autohas_api.base.scoring import TaskKind
 from autohas_api.testing.rejections import changed
-from autohas_api.wire.messages import decode_last_word, encode
+from autohas_api.wire.messages import decode_termination_message, encode_termination_message
 from autohas_trainer.data import RawData, Splits
 from autohas_trainer.data.split import Carving, carve
 from autohas_trainer.data.tables.table import table
@@ -275,14 +275,14 @@ def test_a_search_on_a_table_learns(metric: str, worst: float | None, tmp_path: 
 
 @pytest.mark.parametrize("metric", ["rmse", "mae"])
 def test_an_error_of_more_than_a_million_millions_is_a_score(metric: str, tmp_path: Path) -> None:
-    """Targets in the unit of 1e15: the search ends, and its last word says the error in that unit."""
+    """Targets in the unit of 1e15: the search ends, and its termination message says the error in that unit."""
     document = tabular_search(tmp_path / "t.csv", metric)
     rows = (tmp_path / "t.csv").read_text().splitlines()
     (tmp_path / "t.csv").write_text("\n".join([rows[0], *(f"{row}e15" for row in rows[1:])]) + "\n")
     result = search(document, tmp_path / "out", MemorySink()).result
 
     assert 1e13 < result.test_score < 1.5e15
-    assert decode_last_word(encode(result)) == result
+    assert decode_termination_message(encode_termination_message(result)) == result
 
 
 def test_a_batch_larger_than_the_split_is_refused_before_training(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from torch import device
 
 from autohas_api.accept.acceptance import accept
 from autohas_api.testing.rejections import changed
-from autohas_api.wire.messages import Stage, StopReason, decode_last_word, encode
+from autohas_api.wire.messages import Stage, StopReason, decode_termination_message, encode_termination_message
 from autohas_trainer.engine.accounting.ledger import Ledger
 from autohas_trainer.engine.early_stopping import EarlyStopping
 from autohas_trainer.engine.search import Clocks, Job, run
@@ -81,7 +81,7 @@ def test_each_rule_ends_with_its_reason_and_a_finished_winner(rule: str, tmp_pat
     assert sink.info is not None
     assert len(sink.steps) < sink.info.steps
     assert sink.steps[-1].step <= sink.steps[-1].steps
-    assert decode_last_word(encode(outcome.result)) == outcome.result
+    assert decode_termination_message(encode_termination_message(outcome.result)) == outcome.result
 
 
 def test_a_reached_goal_finishes_that_candidate_and_nobody_else(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from autohas_api.accept.acceptance import accept
 from autohas_api.budget.plan import minimum_trainings, plan_stages
 from autohas_api.testing.rejections import changed
-from autohas_api.wire.messages import Stage, StopReason, decode_last_word, encode
+from autohas_api.wire.messages import Stage, StopReason, decode_termination_message, encode_termination_message
 from autohas_trainer.engine.training.training import Training
 from autohas_trainer.events import StepRecord
 from engine_fixtures import ALGORITHMS, Killed, MemorySink, search, small_search
@@ -25,7 +25,7 @@ def _document(algorithm: str = "Lanes", seeds: int = 3) -> dict[str, Any]:
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_every_seed_is_a_whole_training_of_its_own(algorithm: str, tmp_path: Path) -> None:
-    """Two further trainings of 27 steps in Evaluate; three scores, mean and sample deviation in the last word."""
+    """Two further trainings of 27 steps in Evaluate; three scores, mean and sample deviation in the termination message."""
     sink = MemorySink()
     outcome = search(_document(algorithm), tmp_path, sink)
     repeats = [s.candidate for s in sink.steps if s.candidate in ("seed 1", "seed 2")]
@@ -38,7 +38,7 @@ def test_every_seed_is_a_whole_training_of_its_own(algorithm: str, tmp_path: Pat
     assert outcome.result.test_standard_deviation == statistics.stdev(outcome.test_scores)
     assert len(set(outcome.test_scores)) > 1
     assert sink.steps[-1].step == sink.steps[-1].steps
-    assert decode_last_word(encode(outcome.result)) == outcome.result
+    assert decode_termination_message(encode_termination_message(outcome.result)) == outcome.result
 
 
 def test_one_seed_has_no_mean(tmp_path: Path) -> None:

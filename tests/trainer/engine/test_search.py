@@ -12,7 +12,7 @@ from torch import device, get_num_threads
 
 from autohas_api.accept.acceptance import accept
 from autohas_api.testing.rejections import changed
-from autohas_api.wire.messages import Stage, decode_last_word, encode
+from autohas_api.wire.messages import Stage, decode_termination_message, encode_termination_message
 from autohas_api.wire.result import configuration_of
 from autohas_trainer.engine.search import Job, run
 from autohas_trainer.engine.training.search_task import Problem
@@ -132,12 +132,12 @@ def test_a_budget_that_does_not_pay_for_the_comparisons_is_refused_before_any_st
 
 
 def test_the_result_reads_back_on_the_operators_side(tmp_path: Path) -> None:
-    """Choice indices mean the configuration that was trained, and the last word fits its limit."""
+    """Choice indices mean the configuration that was trained, and the termination message fits its limit."""
     sink = _run(tmp_path, "Lanes")
     assert sink.outcome is not None
     _, space = accept(small_search())
 
-    word = decode_last_word(encode(sink.outcome.result))
+    word = decode_termination_message(encode_termination_message(sink.outcome.result))
 
     assert word.kind == "Result"
     assert space.as_mapping(configuration_of(word, space)) == sink.outcome.configuration

@@ -13,7 +13,7 @@ from autohas_api.wire.messages import Notice, Progress, Stage, TopChoice, decode
 from autohas_trainer.events import CheckpointWritten, NoticeIssued, SearchFinished, SearchStarted
 from autohas_trainer.reporting.sinks.history import HistorySink
 from autohas_trainer.reporting.sinks.live_state import LiveState, stage_at
-from autohas_trainer.reporting.sinks.progress import build_progress, encode_progress, eta_seconds, health_of
+from autohas_trainer.reporting.sinks.progress import build_progress, eta_seconds, health_of, shrink_and_encode
 from reporting_fixtures import (
     FakeClock,
     candidate,
@@ -62,7 +62,7 @@ def test_progress_says_what_is_known(tmp_path: Path) -> None:
     assert progress.top[0] == TopChoice(decision="depth", choice="2", probability=0.7)
     assert progress.checkpoint == checkpoint_info(10)
     assert progress.active_seconds == 30
-    assert decode_progress(encode_progress(progress)) == progress
+    assert decode_progress(shrink_and_encode(progress)) == progress
 
 
 def test_time_left_follows_the_measured_cost_per_second(tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ def test_progress_always_fits_its_limit(tmp_path: Path) -> None:
     state.emit(policy(1, {d.name: (0.9, 0.1) for d in many}))
     for number in range(1, 40):
         state.emit(NoticeIssued(notice=Notice(id=number, reason="RestoreFailed", message="😀" * 1024, time=1.0)))
-    raw = encode_progress(_progress(state, clock))
+    raw = shrink_and_encode(_progress(state, clock))
     assert len(raw) <= 16 * 1024
     progress = decode_progress(raw)
     assert progress.notices[-1].id == 39

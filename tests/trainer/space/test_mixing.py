@@ -18,7 +18,7 @@ from scipy.stats import chi2
 from autohas_api.accept.acceptance import accept
 from autohas_api.space.decisions import OFF_GRID, Space
 from autohas_api.testing.rejections import changed
-from autohas_api.wire.messages import MessageError, decode_last_word, encode
+from autohas_api.wire.messages import MessageError, decode_termination_message, encode_termination_message
 from autohas_api.wire.result import configuration_of
 from autohas_trainer.seeding import stream
 from autohas_trainer.space.mixing import combined, draws_gradient
@@ -179,7 +179,7 @@ def test_a_search_over_combinations_ends_with_a_result_that_the_operator_reads(m
     """Values off the grid race, and travel as decimals."""
     sink = MemorySink()
     outcome = search(_search(mixing), tmp_path, sink)
-    word = decode_last_word(encode(outcome.result))
+    word = decode_termination_message(encode_termination_message(outcome.result))
     rates = {record.values["learning_rate"] for record in sink.candidates}
 
     assert word.kind == "Result"

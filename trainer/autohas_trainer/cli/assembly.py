@@ -50,7 +50,7 @@ def repeat_result(search: Search, workdir: Path, identity: Identity) -> Result |
 
 
 def run_in_pod(job: Job, port: int, state: LiveState, stop: StopRequest) -> Result:
-    """Run with server and log; returns the last word."""
+    """Run with server and log; returns the termination message."""
     stall_timeout_s = float(job.search.spec.failure_policy.stall_timeout_seconds)
     with TrainerServer(state, port, stall_timeout_s=stall_timeout_s, gpu_memory=gpu_memory if job.device == "cuda" else None) as server:
         log = structlog.get_logger()

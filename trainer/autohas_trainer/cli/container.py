@@ -1,4 +1,4 @@
-"""The container's life: environment, search.json, engine, last word. Every exit writes exactly one line to the termination log."""
+"""The life of the container: environment, search.json, engine. Every exit writes exactly one line, the termination message."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from typing import Any, Final
 import structlog
 
 from autohas_api.base import names
-from autohas_api.base.names import MAX_LAST_WORD_BYTES, ExitCode
+from autohas_api.base.names import MAX_TERMINATION_MESSAGE_BYTES, ExitCode
 from autohas_api.space.decisions import Space
 from autohas_api.spec.search import Search
-from autohas_api.wire.messages import CheckpointInfo, Error, Interrupted, Message, Result, Stage, encode
+from autohas_api.wire.messages import CheckpointInfo, Error, Interrupted, Message, Result, Stage, encode_termination_message
 from autohas_trainer import errors
 from autohas_trainer.cli.environment import ContainerEnvironment, let_threads_sleep
 from autohas_trainer.cli.exits import UsageError, exit_of
@@ -44,7 +44,7 @@ def run_container(variables: Mapping[str, str], stop: StopOnSignal) -> int:
     except errors.Interrupted as error:
         message, code = _interrupted_message(identity, state), ExitCode.INTERRUPTED
         log.info("search interrupted", message=str(error))
-    except BaseException as error:  # noqa: BLE001 - whatever it is, the last word must be written
+    except BaseException as error:  # noqa: BLE001 - whatever it is, the termination message must be written
         end = exit_of(error)
         message, code = _error_message(identity, end.code, end.sentence), end.code
         trace = {"exception": "".join(traceback.format_exception(error))} if end.is_bug else {}
@@ -132,7 +132,7 @@ def _error_message(identity: Identity, code: ExitCode, sentence: str) -> Error:
             search_uid=identity.search_uid, pod_uid=identity.pod_uid, attempt=identity.attempt, exit_code=int(code), message=text
         )
         try:
-            encode(message)
+            encode_termination_message(message)
         except ValueError:
             text = text[: len(text) * 3 // 4] + "…"
             continue
@@ -141,8 +141,8 @@ def _error_message(identity: Identity, code: ExitCode, sentence: str) -> Error:
 
 def _write_termination_message(path: Path, message: Message, log: Any) -> None:  # noqa: ANN401 - structlog's lazy proxy
     """One line, whole: the file is opened once and written once (it is a bind mount, so it cannot be renamed into place)."""
-    line = encode(message)
-    if len(line) + 1 <= MAX_LAST_WORD_BYTES:
+    line = encode_termination_message(message)
+    if len(line) + 1 <= MAX_TERMINATION_MESSAGE_BYTES:
         line += b"\n"
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
@@ -151,7 +151,7 @@ def _write_termination_message(path: Path, message: Message, log: Any) -> None: 
         finally:
             os.close(descriptor)
     except OSError as error:
-        log.warning("termination log cannot be written", path=str(path), error=str(error), last_word=line.decode())
+        log.warning("termination log cannot be written", path=str(path), error=str(error), termination_message=line.decode())
 
 
 def _configure_logs() -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from autohas_api.base.extras import install_hint
+from autohas_api.base.install_hint import install_hint
 from autohas_api.base.names import ExitCode
 from autohas_api.base.spec_errors import SpecError
 from autohas_api.base.streams import replace_unprintable

@@ -46,10 +46,10 @@ def build_outcome(board: Board, evaluated: EvaluateStage, workdir: Path, identit
     )
 
 
-def _result(  # noqa: PLR0913 - what a last word consists of
+def _result(  # noqa: PLR0913 - what a termination message consists of
     board: Board, winner: str, evaluated: EvaluateStage, *, model_digest: str, identity: Identity, stop_reason: StopReason
 ) -> Result:
-    """The last word about the winner."""
+    """The termination message about the winner."""
     tested = evaluated.test_scores
     repeated = (tested[winner], *evaluated.repeat_scores)
     problem, configuration = board.problem, board.configurations[winner]

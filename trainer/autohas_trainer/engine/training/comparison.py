@@ -1,6 +1,6 @@
 """How two candidates are compared on the selection split. Pure.
 
-Candidates at the same rung are ranked by `key`; the last word between leader and incumbent asks for more than noise.
+Candidates at the same rung are ranked by `key`; the termination message between leader and incumbent asks for more than noise.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from autohas_trainer.errors import ConfigurationError
 from autohas_trainer.reporting.http.metrics import GpuMemory, build_registry, render
 from autohas_trainer.reporting.sinks.live_state import LiveState
-from autohas_trainer.reporting.sinks.progress import DEFAULT_STALL_TIMEOUT_S, build_progress, encode_progress, health_of
+from autohas_trainer.reporting.sinks.progress import DEFAULT_STALL_TIMEOUT_S, build_progress, health_of, shrink_and_encode
 
 __all__ = ["TrainerServer"]
 
@@ -87,7 +87,7 @@ class TrainerServer:
         progress = build_progress(self._state.snapshot(), self._monotonic())
         if progress is None:
             return HTTPStatus.SERVICE_UNAVAILABLE, _TEXT, b"the search has not started: data is being loaded\n"
-        return HTTPStatus.OK, "application/json", encode_progress(progress)
+        return HTTPStatus.OK, "application/json", shrink_and_encode(progress)
 
     def _health(self) -> Answer:
         health = health_of(self._state.snapshot(), self._monotonic(), self._stall_timeout_s)

@@ -7,11 +7,11 @@ from typing import Final
 
 from autohas_api.base.names import MAX_PROGRESS_BYTES
 from autohas_api.budget.stage_steps import stage_steps
-from autohas_api.wire.messages import Progress, Stage, TopChoice, encode
+from autohas_api.wire.messages import Progress, Stage, TopChoice, encode_progress
 from autohas_trainer.events import PolicyRecord
 from autohas_trainer.reporting.sinks.live_state import Snapshot
 
-__all__ = ["DEFAULT_STALL_TIMEOUT_S", "Health", "build_progress", "encode_progress", "eta_seconds", "health_of"]
+__all__ = ["DEFAULT_STALL_TIMEOUT_S", "Health", "build_progress", "eta_seconds", "health_of", "shrink_and_encode"]
 
 DEFAULT_STALL_TIMEOUT_S: Final = 900.0
 _PATIENCE: Final = 4
@@ -94,11 +94,11 @@ def _top(policy: PolicyRecord, choices: dict[str, tuple[str, ...]]) -> list[TopC
     return choices_shown
 
 
-def encode_progress(progress: Progress) -> bytes:
+def shrink_and_encode(progress: Progress) -> bytes:
     """One line of JSON within the contract's size: first notices are shortened, then old ones and top choices left out."""
     while True:
         try:
-            return encode(progress)
+            return encode_progress(progress)
         except ValueError:
             progress = _shorten(progress)
 

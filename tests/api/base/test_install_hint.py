@@ -10,7 +10,7 @@ from typing import Literal
 
 import pytest
 
-from autohas_api.base.extras import install_hint
+from autohas_api.base.install_hint import install_hint
 
 ROOT = Path(__file__).parents[3]
 PACKAGES = ("crds/autohas_api", "operator/autohas_operator", "trainer/autohas", "trainer/autohas_trainer")
@@ -29,7 +29,7 @@ def test_no_other_sentence_assumes_a_checkout(package: str) -> None:
     named = re.compile(r"make setup|checkout of AutoHAS|'\.\[")
     found = {str(path.relative_to(ROOT)) for path in (ROOT / package).rglob("*.py") if named.search(path.read_text())}
 
-    assert found <= {"crds/autohas_api/base/extras.py", "trainer/autohas/__init__.py"}
+    assert found <= {"crds/autohas_api/base/install_hint.py", "trainer/autohas/__init__.py"}
 
 
 def test_the_operator_without_its_extra_says_what_to_install() -> None:
