@@ -120,9 +120,9 @@ _TABLE: Final[dict[str, Any]] = {
                 "name": "learning_rate",
                 "continuous": {"min": "0.03", "max": "3", "scale": "Log", "numBases": 4},
                 "default": "0.1",
-                "rateFactors": {"adam": "0.01"},
+                "rateFactors": {"sgd": "1", "rmsprop": "0.01", "adam": "0.01"},
             },
-            {"name": "optimizer", "categorical": {"choices": ["sgd", "adam"]}},
+            {"name": "optimizer", "categorical": {"choices": ["sgd", "rmsprop", "adam"]}},
             {
                 "name": "batch_size",
                 "integer": {"min": 8, "max": 64, "step": 2, "scale": "Log"},
