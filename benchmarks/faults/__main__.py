@@ -52,7 +52,7 @@ def at_once(parallel: int, work: Callable[[], None]) -> None:
         thread.join()
 
 
-def undisturbed(field: Field, parallel: int) -> list[Life]:
+def run_undisturbed(field: Field, parallel: int) -> list[Life]:
     """One life per spec."""
     lives: list[Life] = []
     numbers = iter(range(len(SPECS)))
@@ -72,7 +72,7 @@ def undisturbed(field: Field, parallel: int) -> list[Life]:
     return lives
 
 
-def disturbed(field: Field, expected: list[Life], pot: Pot, seed: int, parallel: int) -> list[Life]:
+def run_disturbed(field: Field, expected: list[Life], pot: Pot, seed: int, parallel: int) -> list[Life]:
     """Lives until the faults are used up."""
     lives: list[Life] = []
     lock = threading.Lock()
@@ -116,8 +116,8 @@ def measure(running: Cluster, claim: Path, given: argparse.Namespace) -> tuple[s
         line=line, striker=striker, view=view, steps=given.steps, deadline_s=given.deadline, last_s=time.monotonic() + 60 * given.minutes
     )
     where, begun = provenance(), time.monotonic()
-    expected = undisturbed(replace(field, deadline_s=600), parallel=2)
-    lives = disturbed(field, expected, Pot(given.searches, given.faults), given.seed, given.parallel)
+    expected = run_undisturbed(replace(field, deadline_s=600), parallel=2)
+    lives = run_disturbed(field, expected, Pot(given.searches, given.faults), given.seed, given.parallel)
     minutes = (time.monotonic() - begun) / 60
     command = f"python -m benchmarks.faults --searches {given.searches} --faults {given.faults} --seed {given.seed}"
     where += f",\nload average at the end {os.getloadavg()[0]:.1f}"

@@ -67,7 +67,7 @@ class Checker:
             self.attempts[search_of(job), int(job["metadata"]["labels"][LABEL_ATTEMPT])].add(uid_of(job))
         for (search, attempt), uids in self.attempts.items():
             if len(uids) > 1:
-                self._violated(f"search {search}: attempt {attempt} had {len(uids)} Jobs")
+                self._report_violation(f"search {search}: attempt {attempt} had {len(uids)} Jobs")
         self._at_most_one("Jobs", [job for job in self.jobs.values() if not is_leaving(job)])
 
     def saw_searches(self, kind: str, searches: Iterable[Document]) -> None:
@@ -79,14 +79,14 @@ class Checker:
             if result and result not in seen:
                 seen.append(result)
             if len(seen) > 1 or (seen and not result):
-                self._violated(f"search {uid}: its result changed or went away: {', '.join(seen)}, now {result or 'none'}")
+                self._report_violation(f"search {uid}: its result changed or went away: {', '.join(seen)}, now {result or 'none'}")
 
     def saw_processes(self, pods_by_search: Mapping[str, set[str]]) -> None:
         """Uids of the pods whose trainer process runs on the host at this moment, by uid of the search."""
         for search, pods in pods_by_search.items():
             self.starts[search] |= pods
             if len(pods) > 1:
-                self._violated(f"search {search}: trainers of {len(pods)} pods run at once: {', '.join(sorted(pods))}")
+                self._report_violation(f"search {search}: trainers of {len(pods)} pods run at once: {', '.join(sorted(pods))}")
 
     def num_results(self, search: str) -> int:
         """How many different results a search has had."""
@@ -102,9 +102,9 @@ class Checker:
             by_search[search_of(one)].append(one["metadata"]["name"])
         for search, names in by_search.items():
             if search and len(names) > 1:
-                self._violated(f"search {search}: {len(names)} {what} at once: {', '.join(sorted(names))}")
+                self._report_violation(f"search {search}: {len(names)} {what} at once: {', '.join(sorted(names))}")
 
-    def _violated(self, sentence: str) -> None:
+    def _report_violation(self, sentence: str) -> None:
         if sentence not in self.violations:
             self.violations.append(sentence)
 

@@ -54,19 +54,19 @@ class Server:
         """List, then every change, for ever."""
         while True:
             try:
-                version = self._listed(path, seen)
+                version = self._list(path, seen)
                 while version:
-                    version = self._followed(path, version, seen)
+                    version = self._follow(path, version, seen)
             except (OSError, http.client.HTTPException, ValueError):
                 pass  # the API server is away
             time.sleep(0.2)
 
-    def _listed(self, path: str, seen: Seen) -> str:
+    def _list(self, path: str, seen: Seen) -> str:
         document = json.loads(self._get(path).read())
         seen("LISTED", document["items"])
         return str(document["metadata"]["resourceVersion"])
 
-    def _followed(self, path: str, version: str, seen: Seen) -> str:
+    def _follow(self, path: str, version: str, seen: Seen) -> str:
         """Follow until the server ends the watch; returns where to go on, empty if that is too old."""
         for line in self._get(f"{path}?watch=1&timeoutSeconds={RENEWAL_S}&allowWatchBookmarks=true&resourceVersion={version}"):
             event: dict[str, Any] = json.loads(line)
@@ -94,7 +94,7 @@ class View:
         self._lock = threading.RLock()
         seen = {"searches": self.checker.saw_searches, "jobs": self.checker.saw_jobs, "pods": self.checker.saw_pods}
         for name, path in PATHS.items():
-            threading.Thread(target=server.watch, args=(path, self._locked(seen[name])), daemon=True).start()
+            threading.Thread(target=server.watch, args=(path, self._synchronize(seen[name])), daemon=True).start()
         threading.Thread(target=self._scan, daemon=True).start()
 
     def search(self, name: str) -> Document:
@@ -112,7 +112,7 @@ class View:
         with self._lock:
             return [pod for pod in self.checker.pods.values() if search_of(pod) == uid and not is_over(pod)]
 
-    def _locked(self, seen: Seen) -> Seen:
+    def _synchronize(self, seen: Seen) -> Seen:
         def note(kind: str, documents: Iterable[Document]) -> None:
             with self._lock:
                 seen(kind, documents)

@@ -28,7 +28,7 @@ from typing import Any, Final
 import aiohttp
 from aiohttp import web
 from benchmarks.operator.played import Kubelet, Server
-from benchmarks.operator.processes import Operator, Samples, idle, num_passes, passes_done, server_writes, settled
+from benchmarks.operator.processes import Operator, Samples, idle, num_passes, passes_done, server_writes, settle
 from kubernetes.aio.client import Configuration
 
 from autohas_api.base.names import LABEL_SEARCH, TRAINER_PORT
@@ -161,7 +161,7 @@ async def _lives(site: Site, scale: Scale) -> dict[str, Any]:
         writes_before = await operator.writes(site.session)
         burst = [f"burst-{n}" for n in range(scale.searches - scale.steady)]
         figures |= await _at_once(site, scale, burst)
-        await settled(operator, site.session)
+        await settle(operator, site.session)
         _, cpu_after = operator.usage()
         figures["operator CPU per life, ms"] = 1000 * (cpu_after - cpu_before) / len(burst)
         spent = {key: count - writes_before.get(key, 0) for key, count in (await operator.writes(site.session)).items()}
@@ -188,11 +188,11 @@ async def _steadily(site: Site, scale: Scale) -> dict[str, Any]:
 async def _at_once(site: Site, scale: Scale, burst: list[str]) -> dict[str, Any]:
     book, slots, begun = site.book, asyncio.Semaphore(CONCURRENCY), time.monotonic()
 
-    async def bounded(name: str) -> None:
+    async def play_bounded(name: str) -> None:
         async with slots:
             await create(site, name)
 
-    await asyncio.gather(*(bounded(name) for name in burst))
+    await asyncio.gather(*(play_bounded(name) for name in burst))
     created_s = time.monotonic() - begun
     deadline_s = 120 + 30 * len(burst) / scale.writes_per_second
     await all_of(book.has_job, burst, "Jobs of the burst", deadline_s)

@@ -101,7 +101,7 @@ async def passes_done(operator: Operator, session: aiohttp.ClientSession, number
         await asyncio.sleep(1)
 
 
-async def settled(operator: Operator, session: aiohttp.ClientSession) -> None:
+async def settle(operator: Operator, session: aiohttp.ClientSession) -> None:
     """Until ten seconds pass without a write."""
     before = -1
     while (now := sum((await operator.writes(session)).values())) != before:

@@ -140,11 +140,13 @@ class HttpClient:
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise UnreachableError(f"{verb} {path}: {type(error).__name__}: {error}") from error
         finally:
-            self._metrics.api_request(verb, resource.plural, status, monotonic() - began_s)
-        answer = _decoded(raw)
+            self._metrics.observe_request(verb, resource.plural, status, monotonic() - began_s)
+        answer = _decode(raw)
         if not 200 <= status < 300:  # noqa: PLR2004 - HTTP's success
             text = str(answer.get("message") or raw[:500].decode(errors="replace"))
-            raise api_error(status=status, message=text, request=f"{verb} {path}", retry_after_s=_seconds(headers.get("Retry-After")))
+            raise api_error(
+                status=status, message=text, request=f"{verb} {path}", retry_after_s=_parse_retry_after(headers.get("Retry-After"))
+            )
         return answer
 
     async def _exchange(self, verb: str, path: str, body: Document | None) -> tuple[int, Mapping[str, str], bytes]:
@@ -160,14 +162,14 @@ class HttpClient:
         return response.status, response.headers, await response.read()  # type: ignore[no-untyped-call]  # as above
 
 
-async def listed(
+async def list_all(
     client: KubeClient, resource: Resource, namespace: str, *, labels: str | None = None, fields: str | None = None
 ) -> tuple[Document, ...]:
     """A short list as a whole."""
     return tuple([item async for page in client.pages(resource, namespace, labels=labels, fields=fields) for item in page.items])
 
 
-def _decoded(raw: bytes) -> dict[str, Any]:
+def _decode(raw: bytes) -> dict[str, Any]:
     try:
         answer = json.loads(raw)
     except ValueError:
@@ -175,5 +177,5 @@ def _decoded(raw: bytes) -> dict[str, Any]:
     return answer if isinstance(answer, dict) else {}
 
 
-def _seconds(text: str | None) -> float | None:
+def _parse_retry_after(text: str | None) -> float | None:
     return float(text) if text is not None and text.isascii() and text.isdigit() else None

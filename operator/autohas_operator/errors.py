@@ -22,7 +22,7 @@ from enum import StrEnum
 from typing import Final
 
 from autohas_api.wire.reasons import Reason
-from autohas_operator.hints import refused, with_cure
+from autohas_operator.hints import add_hint, explain_refusal
 
 
 class OperatorError(Exception):
@@ -108,7 +108,7 @@ def reaction_to(error: Exception) -> Reaction:  # noqa: PLR0911 - one return per
     """The one mapping from errors to requeue, condition and log."""
     match error:
         case InvalidError():
-            _, message = refused(Reason.TEMPLATE_REJECTED, error.message)
+            _, message = explain_refusal(Reason.TEMPLATE_REJECTED, error.message)
             return Reaction(blocker=Blocker(blamed=Blamed.SPEC, reason=Reason.TEMPLATE_REJECTED, message=message))
         case ForbiddenError():
             return Reaction(blocker=_forbidden(error))
@@ -143,11 +143,11 @@ def blocker_to_creating(error: OperatorError) -> Blocker | None:
         case ConflictError() | ApiError(status=429):
             return None
         case ApiError():
-            message = with_cure(Reason.JOB_NOT_CREATED, f"the API server answered {error.status}: {error.message}")
+            message = add_hint(Reason.JOB_NOT_CREATED, f"the API server answered {error.status}: {error.message}")
             return Blocker(blamed=Blamed.TRAINER, reason=Reason.JOB_NOT_CREATED, message=message)
         case WaitError():
             return Blocker(
-                blamed=Blamed.TRAINER, reason=Reason.NAME_STILL_TERMINATING, message=with_cure(Reason.NAME_STILL_TERMINATING, str(error))
+                blamed=Blamed.TRAINER, reason=Reason.NAME_STILL_TERMINATING, message=add_hint(Reason.NAME_STILL_TERMINATING, str(error))
             )
         case _:
             return None
@@ -168,7 +168,7 @@ def _forbidden(error: ForbiddenError) -> Blocker:
 
 def _forbidden_job(error: ApiError) -> Blocker:
     """What a quota, a policy or the namespace's own end forbids."""
-    reason, message = refused(Reason.JOB_FORBIDDEN, error.message)
+    reason, message = explain_refusal(Reason.JOB_FORBIDDEN, error.message)
     return Blocker(blamed=Blamed.TRAINER, reason=reason, message=message)
 
 

@@ -10,8 +10,8 @@ from autohas_api.wire.reasons import Reason
 from autohas_operator.wording import clean
 
 MAX_QUOTED: Final = 768
-"""Of a foreign sentence; the cure after it is never cut off."""
-CURES: Final = {
+"""Of a foreign sentence; the hint after it is never cut off."""
+HINTS: Final = {
     Reason.PODS_NOT_CREATED: "create what is missing, or choose in spec.trainer what is allowed",
     Reason.UNSCHEDULABLE: "check spec.trainer (resources, nodeSelector, affinity, tolerations) and the claims that it"
     " and spec.checkpoint name",
@@ -32,7 +32,7 @@ CURES: Final = {
     " linkerd.io/inject: disabled) in spec.trainer",
 }
 """By reason: what the author of a search, or whoever runs the namespace, checks first."""
-CURES_OF_ENDS: Final[dict[str, str]] = {
+END_HINTS: Final[dict[str, str]] = {
     "OOMKilled": "raise spec.trainer.resources.limits.memory",
     "UnexpectedAdmissionError": "the node's device plugin is in trouble: look at the node's devices, or cordon it",
     "Evicted": "raise spec.trainer.resources.requests (memory, ephemeral-storage) to what the trainer uses",
@@ -50,54 +50,54 @@ class _Cause:
 
     words: str
     reason: Reason | None = None
-    cure: str
+    hint: str
 
 
 TERMINATING: Final = "the namespace is being deleted; nothing can start in it"
 _CAUSES: Final = (
-    _Cause(words=r"because it is being terminated", reason=Reason.NAMESPACE_TERMINATING, cure=TERMINATING),
-    _Cause(words=r"exceeded quota", reason=Reason.QUOTA_EXCEEDED, cure="raise the quota, or wait until others have ended"),
-    _Cause(words=r"failed quota:.* must specify", cure="set in spec.trainer.resources what the quota counts"),
+    _Cause(words=r"because it is being terminated", reason=Reason.NAMESPACE_TERMINATING, hint=TERMINATING),
+    _Cause(words=r"exceeded quota", reason=Reason.QUOTA_EXCEEDED, hint="raise the quota, or wait until others have ended"),
+    _Cause(words=r"failed quota:.* must specify", hint="set in spec.trainer.resources what the quota counts"),
     _Cause(
-        words=r"violates PodSecurity", cure="leave out in spec.trainer what it names, or allow it in the namespace's Pod Security level"
+        words=r"violates PodSecurity", hint="leave out in spec.trainer what it names, or allow it in the namespace's Pod Security level"
     ),
     _Cause(
         words=r"(maximum|minimum) \S+ (usage|storage).* per |max limit to request ratio per ",
-        cure="keep spec.trainer.resources within the namespace's LimitRange",
+        hint="keep spec.trainer.resources within the namespace's LimitRange",
     ),
     _Cause(
         words=r"serviceaccount \"[^\"]*\" not found|looking up service account",
-        cure="create the service account, or choose another in spec.trainer.serviceAccountName",
+        hint="create the service account, or choose another in spec.trainer.serviceAccountName",
     ),
     _Cause(
         words=r"no PriorityClass with name|PriorityClass.* not found",
-        cure="create the priority class, or choose another in spec.trainer.priorityClassName",
+        hint="create the priority class, or choose another in spec.trainer.priorityClassName",
     ),
     _Cause(
         words=r"admission webhook .* denied|ValidatingAdmissionPolicy .* denied request",
-        cure="choose in spec.trainer what the admission policy allows, or change the policy",
+        hint="choose in spec.trainer what the admission policy allows, or change the policy",
     ),
 )
 """Why the API server refuses an object. Source: the admission plugins of Kubernetes 1.35, whose sentences these are."""
 TRIED_AGAIN: Final = "tried again within 10 minutes"
 
 
-def refused(reason: Reason, sentence: str) -> tuple[Reason, str]:
+def explain_refusal(reason: Reason, sentence: str) -> tuple[Reason, str]:
     """Reason and message of a refusal, by the cause that its sentence names: one status code (403, 422) has many causes."""
     cause = next((cause for cause in _CAUSES if re.search(cause.words, sentence)), None)
     if cause is None:
-        return reason, with_cure(reason, sentence)
-    if cause.cure == TERMINATING:
+        return reason, add_hint(reason, sentence)
+    if cause.hint == TERMINATING:
         return cause.reason or reason, TERMINATING
-    return cause.reason or reason, f"{clean(sentence, MAX_QUOTED).rstrip('.')}; {cause.cure}; {TRIED_AGAIN}"
+    return cause.reason or reason, f"{clean(sentence, MAX_QUOTED).rstrip('.')}; {cause.hint}; {TRIED_AGAIN}"
 
 
-def with_cure(reason: Reason, sentence: str) -> str:
+def add_hint(reason: Reason, sentence: str) -> str:
     """A foreign sentence, made harmless and short, and what to do about it."""
-    return f"{clean(sentence, MAX_QUOTED).rstrip('.')}; {CURES[reason]}"
+    return f"{clean(sentence, MAX_QUOTED).rstrip('.')}; {HINTS[reason]}"
 
 
-def cure_of_end(reason: str, sentence: str) -> str:
+def add_end_hint(reason: str, sentence: str) -> str:
     """Why a pod ended, made harmless and short, and what to do about it where that is known."""
-    cure = CURES_OF_ENDS.get("OutOf" if reason.startswith("OutOf") else reason)
-    return clean(sentence) if cure is None else f"{clean(sentence, MAX_QUOTED).rstrip('.')}; {cure}"
+    hint = END_HINTS.get("OutOf" if reason.startswith("OutOf") else reason)
+    return clean(sentence) if hint is None else f"{clean(sentence, MAX_QUOTED).rstrip('.')}; {hint}"

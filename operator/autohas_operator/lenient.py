@@ -11,31 +11,31 @@ from typing import Any, TypeAlias
 _Document: TypeAlias = Mapping[str, Any]
 
 
-def part(document: _Document, name: str) -> _Document:
+def get_object(document: _Document, name: str) -> _Document:
     """A part of a document; empty when there is none."""
     found = document.get(name)
     return found if isinstance(found, Mapping) else {}
 
 
-def parts(document: _Document, name: str) -> list[_Document]:
+def get_objects(document: _Document, name: str) -> list[_Document]:
     """The parts that are listed under a name."""
     found = document.get(name)
     return [item for item in found if isinstance(item, Mapping)] if isinstance(found, list) else []
 
 
-def text(document: _Document, name: str, default: str = "") -> str:
+def get_text(document: _Document, name: str, default: str = "") -> str:
     """A text of a document."""
     found = document.get(name)
     return found if isinstance(found, str) else default
 
 
-def number(document: _Document, name: str, default: int) -> int:
+def get_int(document: _Document, name: str, default: int) -> int:
     """A whole number of a document; true and false are none."""
     found = document.get(name)
     return found if isinstance(found, int) and not isinstance(found, bool) else default
 
 
-def optional_number(document: _Document, name: str) -> int | None:
+def get_optional_int(document: _Document, name: str) -> int | None:
     """A whole number of a document, if there is one."""
     found = document.get(name)
     return found if isinstance(found, int) and not isinstance(found, bool) else None

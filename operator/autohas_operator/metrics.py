@@ -1,6 +1,6 @@
 """The operator's own metrics, in a registry of their own so that several operators fit into one process.
 
-Labels are bounded: nothing here carries the name of a search; `census` adds what does.
+Labels are bounded: nothing here carries the name of a search; `search_metrics` adds what does.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _PASS_SECONDS: Final = (*_SECONDS, 30.0, 60.0, 300.0)
 _DECISION_SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0)
 _WAIT_SECONDS: Final = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 3600.0, 4 * 3600.0, 24 * 3600.0)
 _RESULTS: Final = ("Succeeded", "Failed")
-_LIFE_SECONDS: Final = (60.0, 300.0, 900.0, 1800.0, 3600.0, 2 * 3600.0, 4 * 3600.0, 8 * 3600.0, 24 * 3600.0, 72 * 3600.0)
+_DURATION_SECONDS: Final = (60.0, 300.0, 900.0, 1800.0, 3600.0, 2 * 3600.0, 4 * 3600.0, 8 * 3600.0, 24 * 3600.0, 72 * 3600.0)
 
 KEPT_WITHOUT_SEARCH_S: Final = 3600.0
 """The series of a namespace outlive its last search by so much: whoever counts ends sees the last one."""
@@ -67,7 +67,7 @@ class Metrics:
         )
         self._errors = Counter("autohas_reconcile_errors", "Passes that ended with an error, by its kind.", ["reason"], registry=registry)
         text = "Passes that met a blocker and said so in a condition, by the condition's reason."
-        self._obstacles = Counter("autohas_reconcile_obstacles", text, ["reason"], registry=registry)
+        self._blocked = Counter("autohas_reconcile_blocked", text, ["reason"], registry=registry)
         self._requests = Histogram(
             "autohas_api_request_duration_seconds",
             "Requests to the API server; code 0 is no answer.",
@@ -75,19 +75,19 @@ class Metrics:
             buckets=_SECONDS,
             registry=registry,
         )
-        self._polls = Counter("autohas_status_polls", "Reads of /progress.", registry=registry)
+        self._polls = Counter("autohas_progress_polls", "Reads of /progress.", registry=registry)
         self._poll_failures = Counter(
-            "autohas_status_poll_failures", "Reads of /progress that gave nothing usable, by cause.", ["reason"], registry=registry
+            "autohas_progress_poll_failures", "Reads of /progress that gave nothing usable, by cause.", ["reason"], registry=registry
         )
         self._dropped_events = Counter(
             "autohas_events_dropped", "Events not posted: overtaken by a newer one, too late, too many, or refused.", registry=registry
         )
-        self._add_world()
-        self._add_lives()
+        self._add_failures()
+        self._add_searches()
         build = Gauge("autohas_operator_build_info", "Version of this operator; always 1.", ["version", "contract"], registry=registry)
         build.labels(distribution_version(), str(CONTRACT_VERSION)).set(1)
 
-    def _add_world(self) -> None:
+    def _add_failures(self) -> None:
         """What the operator cannot see."""
         registry = self.registry
         text = "Objects of a watch or a list that could not be read and were left out."
@@ -98,7 +98,7 @@ class Metrics:
         text = "Namespaces that are to be served and that another operator serves."
         self._taken_namespaces = Gauge("autohas_namespaces_taken", text, registry=registry)
 
-    def _add_lives(self) -> None:
+    def _add_searches(self) -> None:
         """What happens to searches. Creation times are whole seconds, so the waits are right to a second."""
         registry = self.registry
         self._to_job = Histogram(
@@ -110,23 +110,27 @@ class Metrics:
             buckets=_WAIT_SECONDS,
             registry=registry,
         )
-        self._lives = Histogram(
-            "autohas_search_life_seconds", "From a search's creation to its end.", ["result"], buckets=_LIFE_SECONDS, registry=registry
+        self._durations = Histogram(
+            "autohas_search_duration_seconds",
+            "From a search's creation to its end.",
+            ["result"],
+            buckets=_DURATION_SECONDS,
+            registry=registry,
         )
         self._finished = Counter("autohas_searches_finished", "Searches that ended.", ["namespace", "result"], registry=registry)
         for result in _RESULTS:
-            self._lives.labels(result)  # a series that begins with its first event hides this event from rate()
+            self._durations.labels(result)  # a series that begins with its first event hides this event from rate()
         self._restarts = Counter("autohas_search_restarts", "Trainers started again.", ["namespace"], registry=registry)
         text = "Trainers that were seen alive and ended, by how."
-        self._ends = Counter("autohas_search_trainer_ends", text, ["namespace", "reason"], registry=registry)
+        self._exits = Counter("autohas_trainer_exits", text, ["namespace", "reason"], registry=registry)
         self._empty_since_s: dict[str, float] = {}
         """Namespaces without a search, and since when; their series go a while after."""
 
-    def job_created(self, age_s: float) -> None:
+    def observe_first_job(self, age_s: float) -> None:
         """The first Job of a search was made."""
         self._to_job.observe(max(0.0, age_s))
 
-    def status_written(self, namespace: str, before: Status, after: Status, age_s: float) -> None:
+    def observe_status(self, namespace: str, before: Status, after: Status, age_s: float) -> None:
         """A status became true that differs from the one before; `age_s` is that of the search."""
         for result in _RESULTS:
             self._finished.labels(namespace, result)
@@ -138,73 +142,73 @@ class Metrics:
             succeeded = next(c for c in after.conditions if c.type == ConditionType.SUCCEEDED)
             result = "Succeeded" if succeeded.status == "True" else "Failed"
             self._finished.labels(namespace, result).inc()
-            self._lives.labels(result).observe(max(0.0, age_s))
+            self._durations.labels(result).observe(max(0.0, age_s))
 
-    def trainer_ended(self, namespace: str, reason: str) -> None:
+    def count_trainer_exit(self, namespace: str, reason: str) -> None:
         """A trainer that was seen alive has ended; `reason` is one of `autohas_operator.decide.policy.end_word`."""
-        self._ends.labels(namespace, reason).inc()
+        self._exits.labels(namespace, reason).inc()
 
-    def reconciled(self, result: str, seconds: float) -> None:
+    def observe_pass(self, result: str, seconds: float) -> None:
         """One pass has ended; `result` is ok, retry or gone."""
         self._reconciles.labels(result).observe(seconds)
 
-    def deciding(self) -> AbstractContextManager[object]:
+    def time_decision(self) -> AbstractContextManager[object]:
         """One decision is made inside; one that fails is counted too."""
         return self._decisions.time()
 
-    def failed(self, reason: str) -> None:
+    def count_error(self, reason: str) -> None:
         """One pass ended with an error."""
         self._errors.labels(reason).inc()
 
     def count_blocked(self, reason: str) -> None:
         """One pass met an obstacle that a condition names; reasons are words of the operator's own."""
-        self._obstacles.labels(reason).inc()
+        self._blocked.labels(reason).inc()
 
-    def reads(self, resource: str) -> None:
+    def declare_resource(self, resource: str) -> None:
         """Objects of this kind are taken in: those left out are counted from 0, so that the first one is an increase."""
         self._unreadable.labels(resource)
 
-    def unreadable(self, resource: str) -> None:
+    def count_unreadable(self, resource: str) -> None:
         """One object was left out."""
         self._unreadable.labels(resource).inc()
 
-    def resync_failed(self) -> None:
+    def count_resync_failure(self) -> None:
         """One complete list came to no end."""
         self._resync_failures.inc()
 
-    def namespaces_unreadable(self, number: int) -> None:
+    def set_unreadable_namespaces(self, number: int) -> None:
         """So many namespaces are left out."""
         self._lost_namespaces.set(number)
 
-    def served(self, namespaces: set[str], now_s: float) -> None:
+    def expire_namespaces(self, namespaces: set[str], now_s: float) -> None:
         """These have searches; the series of those that have had none for a while go. `now_s` is a monotonic clock's."""
-        empty = {labels["namespace"] for _, labels in self._counted()} - namespaces
+        empty = {labels["namespace"] for _, labels in self._namespaced_series()} - namespaces
         self._empty_since_s = {name: self._empty_since_s.get(name, now_s) for name in empty}
-        for counter, labels in self._counted():
+        for counter, labels in self._namespaced_series():
             if now_s - self._empty_since_s.get(labels["namespace"], now_s) >= KEPT_WITHOUT_SEARCH_S:
                 counter.remove(*labels.values())
 
-    def _counted(self) -> list[tuple[Counter, dict[str, str]]]:
+    def _namespaced_series(self) -> list[tuple[Counter, dict[str, str]]]:
         """The series that name a namespace."""
-        counters = (self._finished, self._restarts, self._ends)
+        counters = (self._finished, self._restarts, self._exits)
         found = [(counter, family.samples) for counter in counters for family in counter.collect()]
         return [(counter, sample.labels) for counter, samples in found for sample in samples if sample.name.endswith("_total")]
 
-    def api_request(self, verb: str, resource: str, status: int, seconds: float) -> None:
+    def observe_request(self, verb: str, resource: str, status: int, seconds: float) -> None:
         """One request was answered, or not (status 0)."""
         self._requests.labels(verb, resource, str(status)).observe(seconds)
 
-    def polled(self, failure: str | None) -> None:
+    def count_poll(self, failure: str | None) -> None:
         """One trainer was asked."""
         self._polls.inc()
         if failure is not None:
             self._poll_failures.labels(failure).inc()
 
-    def namespaces_taken(self, count: int) -> None:
+    def set_taken_namespaces(self, count: int) -> None:
         """Set how many namespaces another operator holds."""
         self._taken_namespaces.set(count)
 
-    def event_dropped(self) -> None:
+    def count_dropped_event(self) -> None:
         """One event was not posted."""
         self._dropped_events.inc()
 
@@ -227,7 +231,7 @@ class Metrics:
         """Ask this collector too at every scrape."""
         self.registry.register(collector)
 
-    def exposition(self) -> bytes:
+    def render(self) -> bytes:
         """The text format."""
         return generate_latest(self.registry)
 

@@ -16,7 +16,7 @@ from autohas_api.testing.rejections import a_search, changed
 from autohas_operator.cluster.cache import Cache
 from autohas_operator.cluster.workqueue import WorkQueue
 from autohas_operator.metrics import Metrics
-from autohas_operator.process.search_metrics import Census
+from autohas_operator.process.search_metrics import SearchMetrics
 from autohas_trainer.events import CheckpointWritten, SearchStarted
 from autohas_trainer.reporting.http.metrics import build_registry
 from autohas_trainer.reporting.sinks.live_state import LiveState
@@ -40,7 +40,7 @@ def operator_registry() -> CollectorRegistry:
     metrics = Metrics()
     queue: WorkQueue[str] = WorkQueue(lambda: 0.0, lambda: 0.5)
     metrics.watch_queue(queue)
-    metrics.add(Census(Cache(), lambda: 0.0, per_search=True))
+    metrics.add(SearchMetrics(Cache(), lambda: 0.0, per_search=True))
     return metrics.registry
 
 
@@ -57,14 +57,14 @@ def trainer_registry(folder: Path) -> CollectorRegistry:
     return build_registry(state.snapshot, lambda: 530.0, clock, lambda: {"peak": 1})
 
 
-def exported(folder: Path) -> set[str]:
+def list_exported(folder: Path) -> set[str]:
     """Names of both sides."""
     return {metric.name for registry in (operator_registry(), trainer_registry(folder)) for metric in registry.collect()}
 
 
 def test_every_metric_asked_for_is_exported(tmp_path: Path) -> None:
     """By the operator or by the trainer; suffixes of counters and histograms taken off."""
-    known = exported(tmp_path)
+    known = list_exported(tmp_path)
     asked = {name for expr in expressions() for name in _METRIC.findall(expr)}
     unknown = {name for name in asked if name not in known and not any(name.removesuffix(suffix) in known for suffix in _SUFFIXES)}
 
@@ -75,7 +75,7 @@ def test_every_metric_asked_for_is_exported(tmp_path: Path) -> None:
 def test_every_metric_of_ours_is_shown_or_alerts(tmp_path: Path) -> None:
     """A metric that nobody looks at need not be exported."""
     text = " ".join(expressions())
-    assert {name for name in exported(tmp_path) if name.startswith("autohas_") and name not in text} == set()
+    assert {name for name in list_exported(tmp_path) if name.startswith("autohas_") and name not in text} == set()
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from autohas_operator.settings import Settings, read_settings
-from rendering import CHART, environment_of, rendered
+from rendering import CHART, environment_of, render
 from testcluster.client import Tool
 from testcluster.commands import CommandFailedError
 
@@ -46,12 +46,12 @@ def test_every_setting_is_reachable_from_the_chart(helm: Tool) -> None:
     """Named as one that is not, or set; and everything that is set is a setting."""
     settings = {f"AUTOHAS_{name.upper()}" for name in Settings.model_fields if name not in NOT_IN_THE_CHART}
 
-    assert set(environment_of(rendered(helm))) == settings
+    assert set(environment_of(render(helm))) == settings
 
 
 def test_the_charts_defaults_are_the_operators(helm: Tool) -> None:
     """An operator of an untouched chart is one without any setting but its name, which is the release's."""
-    assert read_settings([], environment_of(rendered(helm, namespace="team"))) == Settings(identity="team/autohas-operator")
+    assert read_settings([], environment_of(render(helm, namespace="team"))) == Settings(identity="team/autohas-operator")
 
 
 @pytest.mark.parametrize(("setting", "value"), NUMBERS.items(), ids=NUMBERS)
@@ -59,7 +59,7 @@ def test_a_number_has_one_bound_in_both(helm: Tool, setting: str, value: str) ->
     """The schema's minimum is the setting's; a value of one's own arrives."""
     schema = json.loads((CHART / "values.schema.json").read_text())["properties"]["operator"]["properties"][value]
     own = SCHEMA[setting]
-    settings = read_settings([], environment_of(rendered(helm, **dict[str, Any]({f"operator__{value}": 1234567}))))
+    settings = read_settings([], environment_of(render(helm, **dict[str, Any]({f"operator__{value}": 1234567}))))
 
     assert schema == {"type": own["type"], "minimum": own["minimum"]}
     assert getattr(settings, setting) == 1234567
@@ -77,8 +77,8 @@ def test_no_other_number_is_a_setting() -> None:
 def test_defaults_and_images_of_trainers_arrive_whole(helm: Tool) -> None:
     """All five fields, numbers as numbers; what is empty is not said."""
     allowed = ["registry.example/team", "ghcr.io/lab/"]
-    settings = read_settings([], environment_of(rendered(helm, trainer__defaults=DEFAULTS, trainer__allowedImages=allowed))).pods
-    one = read_settings([], environment_of(rendered(helm, trainer__defaults={"nodeSelector": {"a": "b"}}))).pods
+    settings = read_settings([], environment_of(render(helm, trainer__defaults=DEFAULTS, trainer__allowedImages=allowed))).pods
+    one = read_settings([], environment_of(render(helm, trainer__defaults={"nodeSelector": {"a": "b"}}))).pods
 
     assert settings.defaults.to_json() == DEFAULTS
     assert settings.allowed_images == tuple(allowed)

@@ -11,7 +11,7 @@ import yaml
 from autohas_api.base import names
 from autohas_operator.cluster.leases import LEASE_NAME
 from autohas_operator.settings import read_settings
-from rendering import CHART, environment_of, pod_of, rendered, rules_of
+from rendering import CHART, environment_of, pod_of, render, rules_of
 from testcluster import binaries
 from testcluster.client import Tool
 from testcluster.cluster import Cluster
@@ -27,12 +27,12 @@ def test_the_crd_is_the_generated_one_and_outlives_the_release(helm: Tool) -> No
     """Same spec as crds/, kept on uninstall; both can be switched off."""
     generated = yaml.safe_load((CHART / "files" / "crd.yaml").read_text())
     name = ("CustomResourceDefinition", f"{names.PLURAL}.{names.GROUP}")
-    crd = rendered(helm)[name]
+    crd = render(helm)[name]
 
     assert crd["spec"] == generated["spec"]
     assert crd["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
-    assert "annotations" not in rendered(helm, crds__keep=False)[name]["metadata"]
-    assert name not in rendered(helm, crds__enabled=False)
+    assert "annotations" not in render(helm, crds__keep=False)[name]["metadata"]
+    assert name not in render(helm, crds__enabled=False)
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_the_notes_claim_only_what_the_release_has(helm: Tool, flags: tuple[str,
 
 def test_the_operator_pod_is_restricted_single_and_probed(helm: Tool) -> None:
     """One replica, never two at once; the restricted profile; bounded memory; both probes."""
-    objects = rendered(helm)
+    objects = render(helm)
     deployment, pod = objects["Deployment", "autohas-operator"], pod_of(objects)
     (container,) = pod["containers"]
 
@@ -69,16 +69,16 @@ def test_the_operator_pod_is_restricted_single_and_probed(helm: Tool) -> None:
     assert container["resources"]["limits"]["memory"] == "512Mi"
     assert container["livenessProbe"]["httpGet"]["path"] == "/healthz"
     assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
-    assert "runAsUser" not in pod_of(rendered(helm, runAsUser=None))["securityContext"]
+    assert "runAsUser" not in pod_of(render(helm, runAsUser=None))["securityContext"]
 
 
 def test_the_operator_reads_every_variable_that_the_chart_sets(helm: Tool) -> None:
     """The chart's names and values are settings of the operator, empty ones included."""
-    usual = read_settings([], environment_of(rendered(helm)))
+    usual = read_settings([], environment_of(render(helm)))
     changed = read_settings(
         [],
         environment_of(
-            rendered(
+            render(
                 helm,
                 watchNamespaces=["a", "b"],
                 trainer__runAsUser=None,
@@ -93,7 +93,7 @@ def test_the_operator_reads_every_variable_that_the_chart_sets(helm: Tool) -> No
     )
     known = {f"AUTOHAS_{name.upper()}" for name in type(usual).model_fields}
 
-    assert set(environment_of(rendered(helm))) <= known
+    assert set(environment_of(render(helm))) <= known
     assert (usual.per_search_metrics, changed.per_search_metrics) == (True, False)
     assert usual.trainer_image == "autohas-trainer:0.1.0"
     assert (usual.namespaces, usual.trainer_run_as_user, usual.trainer_fs_group) == ((), 65532, 65532)
@@ -105,9 +105,9 @@ def test_the_operator_reads_every_variable_that_the_chart_sets(helm: Tool) -> No
 def test_a_digest_pins_an_image_and_leaves_no_tag(helm: Tool) -> None:
     """Both images by digest where one is given, by tag elsewhere."""
     digest = f"sha256:{'ab' * 32}"
-    pinned = rendered(helm, image__digest=digest, image__tag="9", trainer__image__digest=digest)
+    pinned = render(helm, image__digest=digest, image__tag="9", trainer__image__digest=digest)
     (container,) = pod_of(pinned)["containers"]
-    (usual,) = pod_of(rendered(helm, image__tag="9"))["containers"]
+    (usual,) = pod_of(render(helm, image__tag="9"))["containers"]
 
     assert container["image"] == f"autohas-operator@{digest}"
     assert environment_of(pinned)["AUTOHAS_TRAINER_IMAGE"] == f"autohas-trainer@{digest}"
@@ -116,7 +116,7 @@ def test_a_digest_pins_an_image_and_leaves_no_tag(helm: Tool) -> None:
 
 def test_the_operator_may_do_what_it_does_and_nothing_else(helm: Tool) -> None:
     """No secrets, no wildcards, pods only read, searches never changed."""
-    rules = rendered(helm)["ClusterRole", "autohas-operator"]["rules"]
+    rules = render(helm)["ClusterRole", "autohas-operator"]["rules"]
     granted = {(resource, verb) for rule in rules for resource in rule["resources"] for verb in rule["verbs"]}
 
     assert granted == {
@@ -132,14 +132,14 @@ def test_the_operator_may_do_what_it_does_and_nothing_else(helm: Tool) -> None:
 
 def test_no_lease_but_its_own_can_be_read_or_changed(helm: Tool) -> None:
     """Leases hold the leadership of controllers and the heartbeats of nodes: only `create` is without a name, which RBAC cannot give it."""
-    rules = [rule for rule in rendered(helm)["ClusterRole", "autohas-operator"]["rules"] if rule["resources"] == ["leases"]]
+    rules = [rule for rule in render(helm)["ClusterRole", "autohas-operator"]["rules"] if rule["resources"] == ["leases"]]
 
     assert [(rule.get("resourceNames"), rule["verbs"]) for rule in rules] == [([LEASE_NAME], ["get", "patch"]), (None, ["create"])]
 
 
 def test_with_watched_namespaces_nothing_is_granted_cluster_wide(helm: Tool) -> None:
     """A Role and a binding in each namespace, no ClusterRoleBinding."""
-    objects = rendered(helm, watchNamespaces=["a", "b"], aggregateRoles=False)
+    objects = render(helm, watchNamespaces=["a", "b"], aggregateRoles=False)
     text = helm("template", "autohas", CHART, "--namespace", "autohas", '--set-json=watchNamespaces=["a","b"]')
     roles = [item for item in yaml.safe_load_all(text) if item and item["kind"] in ("Role", "RoleBinding")]
 
@@ -154,14 +154,14 @@ def test_with_watched_namespaces_nothing_is_granted_cluster_wide(helm: Tool) -> 
 
 def test_whoever_may_edit_may_use_searches(helm: Tool) -> None:
     """Aggregated into the cluster's own roles, unless switched off; nobody but the operator writes status."""
-    objects = rendered(helm)
+    objects = render(helm)
     edit, view = objects["ClusterRole", "autohas-searches-edit"], objects["ClusterRole", "autohas-searches-view"]
 
     assert edit["metadata"]["labels"]["rbac.authorization.k8s.io/aggregate-to-edit"] == "true"
     assert view["metadata"]["labels"]["rbac.authorization.k8s.io/aggregate-to-view"] == "true"
     assert not {"create", "update", "patch", "delete"} & {verb for rule in view["rules"] for verb in rule["verbs"]}
     assert all(rule["verbs"] == ["get"] for rule in edit["rules"] if rule["resources"] == [f"{names.PLURAL}/status"])
-    assert ("ClusterRole", "autohas-searches-edit") not in rendered(helm, aggregateRoles=False)
+    assert ("ClusterRole", "autohas-searches-edit") not in render(helm, aggregateRoles=False)
 
 
 @pytest.mark.parametrize(
@@ -222,17 +222,17 @@ MONITORED = {
 
 def test_nothing_of_prometheus_operator_or_grafana_is_rendered_unasked(helm: Tool) -> None:
     """A cluster without these kinds takes the chart as it stands."""
-    kinds = {kind for kind, _ in rendered(helm)}
+    kinds = {kind for kind, _ in render(helm)}
     assert not {"ServiceMonitor", "PodMonitor", "PrometheusRule", "ConfigMap", "NetworkPolicy"} & kinds
 
 
 def test_monitors_select_what_there_is_to_scrape(helm: Tool) -> None:
     """The operator's service by its labels, honouring its labels; every trainer pod by its named port, labelled with its search."""
-    objects = rendered(helm, metrics=MONITORED)
+    objects = render(helm, metrics=MONITORED)
     service, monitor = objects["Service", "autohas-operator"], objects["ServiceMonitor", "autohas-operator"]
     (endpoint,) = monitor["spec"]["endpoints"]
     (trainer,) = objects["PodMonitor", "autohas-trainer"]["spec"]["podMetricsEndpoints"]
-    narrow = rendered(helm, metrics=MONITORED, watchNamespaces=["a"])["PodMonitor", "autohas-trainer"]
+    narrow = render(helm, metrics=MONITORED, watchNamespaces=["a"])["PodMonitor", "autohas-trainer"]
 
     assert monitor["metadata"]["labels"]["release"] == "prometheus"
     assert monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
@@ -245,7 +245,7 @@ def test_monitors_select_what_there_is_to_scrape(helm: Tool) -> None:
 
 def test_dashboards_arrive_as_they_were_generated(helm: Tool) -> None:
     """Grafana's braces survive Helm; the sidecar's label and the namespace are values."""
-    objects = rendered(helm, metrics=MONITORED)
+    objects = render(helm, metrics=MONITORED)
     for name in ("search", "fleet"):
         item = objects["ConfigMap", f"autohas-dashboard-{name}"]
         (text,) = item["data"].values()
@@ -257,8 +257,8 @@ def test_dashboards_arrive_as_they_were_generated(helm: Tool) -> None:
 
 def test_every_alert_links_to_its_runbook_when_there_is_one(helm: Tool) -> None:
     """By its name; without an address there is no link. Every alert has a heading in docs/dashboards.md."""
-    linked = rules_of(rendered(helm, metrics=MONITORED))
-    plain = rules_of(rendered(helm, metrics={**MONITORED, "prometheusRule": {"enabled": True}}))
+    linked = rules_of(render(helm, metrics=MONITORED))
+    plain = rules_of(render(helm, metrics={**MONITORED, "prometheusRule": {"enabled": True}}))
     page = (CHART.parents[1] / "docs" / "dashboards.md").read_text()
 
     assert list(linked) == list(plain)
@@ -271,7 +271,7 @@ def test_every_alert_links_to_its_runbook_when_there_is_one(helm: Tool) -> None:
 
 def test_an_operator_is_missed_by_its_own_release(helm: Tool) -> None:
     """AutoHASOperatorDown asks for the labels that this release's ServiceMonitor gives; other expressions are the generated ones."""
-    rules = rules_of(rendered(helm, "second", "ml", metrics=MONITORED), "second-operator")
+    rules = rules_of(render(helm, "second", "ml", metrics=MONITORED), "second-operator")
     generated = yaml.safe_load((CHART / "files" / "alerts.yaml").read_text())["groups"][0]["rules"]
 
     assert rules["AutoHASOperatorDown"]["expr"] == 'absent(autohas_operator_build_info{job="second-operator",namespace="ml"})'
@@ -285,20 +285,20 @@ def test_alerts_on_missing_targets_need_something_that_scrapes_them(helm: Tool) 
     by_hand: dict[str, Any] = {"prometheusRule": {"enabled": True, "scrapedByHand": {"trainers": True, "operatorLabels": {"job": "mine"}}}}
 
     def missing(metrics: dict[str, Any]) -> set[str]:
-        return {"AutoHASOperatorDown", "AutoHASTrainerTargetDown"} & set(rules_of(rendered(helm, metrics=metrics)))
+        return {"AutoHASOperatorDown", "AutoHASTrainerTargetDown"} & set(rules_of(render(helm, metrics=metrics)))
 
     assert missing(rule) == set()
     assert missing({**rule, "serviceMonitor": {"enabled": True}}) == {"AutoHASOperatorDown"}
     assert missing({**rule, "podMonitor": {"enabled": True}}) == {"AutoHASTrainerTargetDown"}
     assert missing(by_hand) == {"AutoHASOperatorDown", "AutoHASTrainerTargetDown"}
-    expr = rules_of(rendered(helm, metrics=by_hand))["AutoHASOperatorDown"]["expr"]
+    expr = rules_of(render(helm, metrics=by_hand))["AutoHASOperatorDown"]["expr"]
     assert expr == 'absent(autohas_operator_build_info{job="mine"})'
 
 
 def test_network_policies_let_through_what_is_needed(helm: Tool) -> None:
     """Operator: its port in; API server, DNS and trainers out. Trainers of served namespaces: asked by the operator and by scrapers."""
     peer = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
-    objects = rendered(helm, networkPolicy={"enabled": True, "metricsFrom": [peer]}, watchNamespaces=["a"])
+    objects = render(helm, networkPolicy={"enabled": True, "metricsFrom": [peer]}, watchNamespaces=["a"])
     operator, trainer = objects["NetworkPolicy", "autohas-operator"]["spec"], objects["NetworkPolicy", "autohas-trainer"]["spec"]
     deployment = objects["Deployment", "autohas-operator"]
     ports = [[port["port"] for port in rule.get("ports", [])] for rule in operator["egress"]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rendering import Objects, rendered
+from rendering import Objects, render
 from testcluster.client import Tool
 
 EVERYTHING: dict[str, Any] = {
@@ -21,10 +21,10 @@ def cluster_scoped(objects: Objects) -> set[tuple[str, str]]:
 
 def test_two_releases_share_no_cluster_scoped_name(helm: Tool) -> None:
     """The first brings CRD and roles, the second is told not to; that they bear one name in two namespaces does no harm."""
-    first = cluster_scoped(rendered(helm, namespace="vision-operator", watchNamespaces=["vision"], **EVERYTHING))
-    plain = cluster_scoped(rendered(helm, namespace="ml-operator", watchNamespaces=["ml"], **EVERYTHING))
+    first = cluster_scoped(render(helm, namespace="vision-operator", watchNamespaces=["vision"], **EVERYTHING))
+    plain = cluster_scoped(render(helm, namespace="ml-operator", watchNamespaces=["ml"], **EVERYTHING))
     second = cluster_scoped(
-        rendered(helm, namespace="ml-operator", watchNamespaces=["ml"], crds__enabled=False, aggregateRoles=False, **EVERYTHING)
+        render(helm, namespace="ml-operator", watchNamespaces=["ml"], crds__enabled=False, aggregateRoles=False, **EVERYTHING)
     )
 
     assert {kind for kind, _ in first & plain} == {"CustomResourceDefinition", "ClusterRole"}

@@ -138,7 +138,7 @@ def _watched(line: Line, tmp_path_factory: pytest.TempPathFactory) -> Iterator[W
         line.works(SEARCH)
         until(lambda: server.query("autohas_trainer_steps_total"), what="the first pod is scraped", deadline_s=60)
         with line.holding_trainer(SEARCH):
-            until(lambda: server.query("autohas_status_poll_failures_total"), what="a read of progress has failed", deadline_s=60)
+            until(lambda: server.query("autohas_progress_poll_failures_total"), what="a read of progress has failed", deadline_s=60)
         line.kill_trainer_in(SEARCH, Stage.RACE)
         with failing_webhook(line.cluster):
             line.apply(changed(durable("unlucky", claim="watched"), "spec.task.data", {"name": "idx", "path": "/nowhere"}))
@@ -215,7 +215,7 @@ def test_series_carry_the_search_not_what_scraped_it(watched: Watched) -> None:
 
 def test_outcomes_and_restarts_are_what_happened(watched: Watched) -> None:
     """One search succeeded, one failed; one trainer was killed and started again."""
-    names = ("autohas_searches_finished_total", "autohas_search_restarts_total", "autohas_search_trainer_ends_total")
+    names = ("autohas_searches_finished_total", "autohas_search_restarts_total", "autohas_trainer_exits_total")
     grown = {
         (one["metric"]["__name__"], one["metric"].get("result", one["metric"].get("reason", ""))): watched.growth(one)
         for name in names
@@ -225,9 +225,9 @@ def test_outcomes_and_restarts_are_what_happened(watched: Watched) -> None:
         ("autohas_searches_finished_total", "Succeeded"): 1,
         ("autohas_searches_finished_total", "Failed"): 1,
         ("autohas_search_restarts_total", ""): 1,
-        ("autohas_search_trainer_ends_total", "Killed"): 1,
-        ("autohas_search_trainer_ends_total", "Data"): 1,
-        ("autohas_search_trainer_ends_total", "Result"): 1,
+        ("autohas_trainer_exits_total", "Killed"): 1,
+        ("autohas_trainer_exits_total", "Data"): 1,
+        ("autohas_trainer_exits_total", "Result"): 1,
     }
 
 

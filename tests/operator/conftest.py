@@ -81,7 +81,7 @@ class OperatorProcess:
         self._spawn()
         until(self._is_ready, what="the operator is ready", deadline_s=DEADLINE_S, context=self._log.read_text)
 
-    def ended(self) -> int:
+    def wait_for_exit(self) -> int:
         """Start, and return the exit code of a process that does not go on."""
         self._spawn()
         assert self._process is not None
@@ -227,14 +227,14 @@ class Bench:
     def run(self, pod: dict[str, Any], address: str = "127.0.0.1") -> None:
         self.play_kubelet(pod, "Running", {"running": {"startedAt": "2026-01-01T00:00:00Z"}}, address)
 
-    def reported(self, trainer: Trainer, pod: dict[str, Any], **said: Any) -> None:
+    def report_progress(self, trainer: Trainer, pod: dict[str, Any], **said: Any) -> None:
         """The pod runs and its trainer answers."""
         attempt = int(pod["metadata"]["labels"]["autohas.dev/attempt"])
         trainer.body = encode_progress(progress(self.search(), pod_uid=pod["metadata"]["uid"], attempt=attempt, **said))
         self.run(pod, trainer.address)
         self.until_phase("Running")
 
-    def succeeded(self, pod: dict[str, Any]) -> None:
+    def succeed(self, pod: dict[str, Any]) -> None:
         """The trainer ends with a valid result."""
         attempt = int(pod["metadata"]["labels"]["autohas.dev/attempt"])
         self.end(pod, 0, result_text(self.search(), pod_uid=pod["metadata"]["uid"], attempt=attempt))

@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 from kubernetes.aio.client import Configuration
 
-from autohas_operator.client import JOBS, PODS, SEARCHES, HttpClient, listed
+from autohas_operator.client import JOBS, PODS, SEARCHES, HttpClient, list_all
 from autohas_operator.errors import ApiError, ConflictError, NotFoundError, UnreachableError
 from autohas_operator.metrics import Metrics
 from autohas_operator.rate_limit import TokenBucket
@@ -20,7 +20,7 @@ T = TypeVar("T")
 Handler = Callable[[web.Request], Awaitable[web.Response]]
 
 
-def asked(handler: Handler, use: Callable[[HttpClient], Awaitable[T]], *, timeout_s: float = 5) -> T:
+def ask(handler: Handler, use: Callable[[HttpClient], Awaitable[T]], *, timeout_s: float = 5) -> T:
     """What `use` makes of a server that answers by `handler`."""
 
     async def scenario() -> T:
@@ -52,7 +52,7 @@ def test_a_long_list_comes_in_pages() -> None:
         metadata = {"resourceVersion": "7"} | ({} if is_last else {"continue": "t/k&n"})
         return web.json_response({"metadata": metadata, "items": [{"metadata": {"uid": str(len(queries))}}]})
 
-    items = asked(handler, lambda client: listed(client, PODS, "ml", labels="a=b"))
+    items = ask(handler, lambda client: list_all(client, PODS, "ml", labels="a=b"))
 
     assert [item["metadata"]["uid"] for item in items] == ["1", "2"]
     assert queries == [{"limit": "500", "labelSelector": "a=b"}, {"limit": "500", "labelSelector": "a=b", "continue": "t/k&n"}]
@@ -66,7 +66,7 @@ def test_a_job_is_deleted_with_its_pods_first_and_by_uid() -> None:
         seen.update(path=request.path, body=await request.json(), token=request.headers["Authorization"])
         return web.json_response({})
 
-    asked(handler, lambda client: client.delete(JOBS, "ml", "j", uid="u"))
+    ask(handler, lambda client: client.delete(JOBS, "ml", "j", uid="u"))
 
     assert seen["path"] == "/apis/batch/v1/namespaces/ml/jobs/j"
     assert (seen["body"]["propagationPolicy"], seen["body"]["preconditions"]) == ("Foreground", {"uid": "u"})
@@ -82,7 +82,7 @@ def test_status_goes_to_its_subresource() -> None:
         return web.json_response(seen["body"])
 
     document = {"metadata": {"namespace": "ml", "name": "fashion", "resourceVersion": "5"}, "status": {"phase": "Running"}}
-    answer = asked(handler, lambda client: client.replace_status(SEARCHES, document))
+    answer = ask(handler, lambda client: client.replace_status(SEARCHES, document))
 
     assert (seen["method"], seen["path"]) == ("PUT", "/apis/autohas.dev/v1alpha1/namespaces/ml/autohassearches/fashion/status")
     assert answer == document
@@ -96,7 +96,7 @@ def test_refusals_become_errors_with_the_servers_sentence(status: int, kind: typ
         return web.Response(status=status, text=json.dumps({"message": "too bad"}), headers={"Retry-After": "3"})
 
     with pytest.raises(kind, match="too bad") as caught:
-        asked(handler, lambda client: client.get(SEARCHES, "ml", "x"))
+        ask(handler, lambda client: client.get(SEARCHES, "ml", "x"))
 
     assert (caught.value.status, caught.value.retry_after_s) == (status, 3)
 
@@ -109,7 +109,7 @@ def test_a_server_that_does_not_answer_is_unreachable() -> None:
         raise AssertionError
 
     with pytest.raises(UnreachableError, match=r"GET .*Timeout"):
-        asked(handler, lambda client: client.get(SEARCHES, "ml", "x"), timeout_s=0.1)
+        ask(handler, lambda client: client.get(SEARCHES, "ml", "x"), timeout_s=0.1)
 
 
 def test_no_server_at_all_is_unreachable() -> None:

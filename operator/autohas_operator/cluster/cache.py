@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Final, Protocol, TypeVar
 
-from autohas_operator.lenient import text
+from autohas_operator.lenient import get_text
 from autohas_operator.records.observed import (
     Document,
     JobRecord,
@@ -123,14 +123,14 @@ class Cache:
         """Remember a Job; one that no longer has our labels is forgotten."""
         record = job_record(document)
         if record is None:
-            return _key_of(self._stripped(self.jobs, document))
+            return _key_of(self._forget_unlabelled(self.jobs, document))
         return record.key if self.jobs.put(record) else None
 
     def put_pod(self, document: Document) -> Key | None:
         """Remember a pod; one that no longer has our labels is forgotten."""
         record = pod_record(document)
         if record is None:
-            return _key_of(self._stripped(self.pods, document))
+            return _key_of(self._forget_unlabelled(self.pods, document))
         known = self.pods.get(record.uid)
         if not self.pods.put(record):
             return None
@@ -161,15 +161,15 @@ class Cache:
     def forget(self, document: Document) -> Key | None:
         """Drop an object that is gone; the key of the search that may care."""
         metadata = document["metadata"]
-        uid, at = metadata["uid"], version(text(metadata, "resourceVersion"))
+        uid, at = metadata["uid"], version(get_text(metadata, "resourceVersion"))
         self.reports.pop(uid, None)
         self._reporters.pop(uid, None)
         return _key_of(self.searches.forget(uid, at) or self.jobs.forget(uid, at) or self.pods.forget(uid, at))
 
-    def _stripped(self, kind: _Kind[R], document: Document) -> R | None:
+    def _forget_unlabelled(self, kind: _Kind[R], document: Document) -> R | None:
         """Drop a child that has lost our labels."""
         metadata = document["metadata"]
-        known, seen = kind.get(metadata["uid"]), version(text(metadata, "resourceVersion"))
+        known, seen = kind.get(metadata["uid"]), version(get_text(metadata, "resourceVersion"))
         return kind.forget(known.uid, seen) if known is not None and version(known.resource_version) < seen else None
 
     def is_trainer(self, pod: PodRecord) -> bool:
@@ -185,7 +185,7 @@ class Cache:
         """The search of this name."""
         return next(iter(self.searches.of(key)), None)
 
-    def observed(self, key: Key) -> Observed | None:
+    def observe(self, key: Key) -> Observed | None:
         """All that is known of one search."""
         search = self.search(key)
         if search is None:

@@ -1,4 +1,4 @@
-"""kopf's side: three `on.event` handlers that hand what they hear to the intake, and kopf's settings.
+"""kopf's side: three `on.event` handlers that hand what they hear to the informer, and kopf's settings.
 
 No logic here: kopf drops what these handlers raise, so they only remember. Nothing of kopf's bookkeeping (finalizers,
 annotations, events, peering) is used: see docs/kubernetes.md.
@@ -13,7 +13,7 @@ import kopf
 
 from autohas_api.base.names import GROUP, LABEL_UID, PLURAL, VERSION
 from autohas_operator.client import JOBS, PODS, SEARCHES, Resource
-from autohas_operator.cluster.informer import Intake
+from autohas_operator.cluster.informer import Informer
 from autohas_operator.records.observed import Document
 
 Login = Callable[[], Awaitable[kopf.ConnectionInfo]]
@@ -21,7 +21,7 @@ Login = Callable[[], Awaitable[kopf.ConnectionInfo]]
 DELETED: Final = "DELETED"
 
 
-def build_registry(intake: Intake, login: Login) -> kopf.OperatorRegistry:
+def build_registry(informer: Informer, login: Login) -> kopf.OperatorRegistry:
     """A private registry, so that several operators fit into one process."""
     registry = kopf.OperatorRegistry()
 
@@ -31,7 +31,7 @@ def build_registry(intake: Intake, login: Login) -> kopf.OperatorRegistry:
 
     def remember(resource: Resource) -> Callable[..., Awaitable[None]]:
         async def handler(event: Document, **_: Any) -> None:  # noqa: ANN401 - kopf's keyword arguments
-            take = intake.forget if event["type"] == DELETED else intake.put
+            take = informer.forget if event["type"] == DELETED else informer.put
             take(resource, event["object"])
 
         return handler

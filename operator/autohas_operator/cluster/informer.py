@@ -13,7 +13,7 @@ import structlog
 
 from autohas_operator.client import JOBS, PODS, SEARCHES, Resource
 from autohas_operator.cluster.cache import Cache
-from autohas_operator.lenient import part, text
+from autohas_operator.lenient import get_object, get_text
 from autohas_operator.metrics import Metrics
 from autohas_operator.records.observed import Document, Key
 
@@ -23,7 +23,7 @@ KINDS: Final = (SEARCHES, JOBS, PODS)
 _log = structlog.get_logger(__name__)
 
 
-class Intake:
+class Informer:
     """Remembers objects and wakes the searches that may care, each at once."""
 
     def __init__(self, cache: Cache, wake: Callable[[Key], None], metrics: Metrics) -> None:
@@ -41,7 +41,7 @@ class Intake:
             PODS: partial(cache.forget_unlisted, cache.pods),
         }
         for kind in KINDS:
-            metrics.reads(kind.plural)
+            metrics.declare_resource(kind.plural)
 
     def put(self, resource: Resource, document: Document) -> None:
         """An object was seen."""
@@ -60,9 +60,9 @@ class Intake:
         try:
             key = remember(document)
         except Exception as error:  # noqa: BLE001 - whatever somebody wrote into an object, the others are looked at
-            self.metrics.unreadable(resource.plural)
-            metadata = part(document, "metadata")
-            where = {"namespace": text(metadata, "namespace"), "name": text(metadata, "name")}
+            self.metrics.count_unreadable(resource.plural)
+            metadata = get_object(document, "metadata")
+            where = {"namespace": get_text(metadata, "namespace"), "name": get_text(metadata, "name")}
             _log.error("object ignored: it cannot be read", resource=resource.plural, error=str(error), exc_info=error, **where)
             return
         if key is not None:

@@ -16,7 +16,7 @@ import structlog
 
 from autohas_operator.client import KubeClient, Resource
 from autohas_operator.errors import ConflictError, ForbiddenError, NotFoundError, OperatorError
-from autohas_operator.lenient import number, part, text
+from autohas_operator.lenient import get_int, get_object, get_text
 from autohas_operator.metrics import Metrics
 from autohas_operator.records.observed import Document
 
@@ -87,7 +87,7 @@ class NamespaceLeases:
         await self.refresh(namespace)
         return namespace in self._unwatched or self._seen[namespace].holder == self._identity
 
-    def taken(self) -> dict[str, str]:
+    def list_taken(self) -> dict[str, str]:
         """Namespaces that another operator serves, with its name."""
         return {namespace: seen.holder for namespace, seen in sorted(self._seen.items()) if seen.holder != self._identity}
 
@@ -100,13 +100,13 @@ class NamespaceLeases:
         async with self._locks.setdefault(namespace, asyncio.Lock()):
             before = self._seen.get(namespace)
             try:
-                after = await self._renewed(namespace, before)
+                after = await self._renew(namespace, before)
             except (ForbiddenError, NotFoundError) as error:
                 self._leave_unwatched(namespace, error)
                 return
             self._unwatched.discard(namespace)
             self._seen[namespace] = after
-            self._tell(namespace, before, after)
+            self._log_change(namespace, before, after)
 
     async def run(self) -> None:
         """Keep what is held and look at what is not, forever; the namespaces of the settings first, so that they are known at once."""
@@ -120,7 +120,7 @@ class NamespaceLeases:
                 await asyncio.sleep(PAUSE_S)
             for namespace in self._seen.keys() - wanted:
                 del self._seen[namespace]  # nothing to serve there: it expires
-            self._metrics.namespaces_taken(len(self.taken()))
+            self._metrics.set_taken_namespaces(len(self.list_taken()))
             await asyncio.sleep(max(0.0, PERIOD_S - PAUSE_S * len(wanted)))
 
     def _is_mine_and_expired(self, seen: _Seen) -> bool:
@@ -130,19 +130,19 @@ class NamespaceLeases:
     def _has_expired(self, seen: _Seen) -> bool:
         return self._monotonic() - seen.since_s >= seen.duration_s
 
-    async def _renewed(self, namespace: str, before: _Seen | None) -> _Seen:
+    async def _renew(self, namespace: str, before: _Seen | None) -> _Seen:
         try:
             lease = await self._client.get(LEASES, namespace, LEASE_NAME)
         except NotFoundError:
             document = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": LEASE_NAME, "namespace": namespace}}
-            return await self._written(namespace, {**document, "spec": self._spec(is_new_holder=True)}, is_new=True)
+            return await self._write(namespace, {**document, "spec": self._spec(is_new_holder=True)}, is_new=True)
         found = self._read(lease, before)
         if found.holder not in ("", self._identity) and not self._has_expired(found):
             return found
         spec = self._spec(is_new_holder=found.holder != self._identity)
-        return await self._written(namespace, {"metadata": {"resourceVersion": lease["metadata"]["resourceVersion"]}, "spec": spec})
+        return await self._write(namespace, {"metadata": {"resourceVersion": lease["metadata"]["resourceVersion"]}, "spec": spec})
 
-    async def _written(self, namespace: str, document: dict[str, Any], *, is_new: bool = False) -> _Seen:
+    async def _write(self, namespace: str, document: dict[str, Any], *, is_new: bool = False) -> _Seen:
         began_s = self._monotonic()  # before the request: a slow answer must not make the Lease last longer here than there
         try:
             if is_new:
@@ -156,11 +156,11 @@ class NamespaceLeases:
 
     def _read(self, lease: Document, before: _Seen | None) -> _Seen:
         """What the Lease says; a renewal that was seen before keeps the moment when it was first seen."""
-        spec = part(lease, "spec")
-        holder, renewed = text(spec, "holderIdentity"), text(spec, "renewTime")
+        spec = get_object(lease, "spec")
+        holder, renewed = get_text(spec, "holderIdentity"), get_text(spec, "renewTime")
         is_known = before is not None and (before.holder, before.renewed) == (holder, renewed)
         since_s = before.since_s if before is not None and is_known else self._monotonic()
-        duration = number(spec, "leaseDurationSeconds", 0)
+        duration = get_int(spec, "leaseDurationSeconds", 0)
         duration_s = min(float(duration), MAX_DURATION_S) if duration > 0 else DURATIONS * PERIOD_S
         return _Seen(holder=holder, renewed=renewed, duration_s=duration_s, since_s=since_s)
 
@@ -179,7 +179,7 @@ class NamespaceLeases:
             )
         self._seen.pop(namespace, None)
 
-    def _tell(self, namespace: str, before: _Seen | None, after: _Seen) -> None:
+    def _log_change(self, namespace: str, before: _Seen | None, after: _Seen) -> None:
         is_mine, was_others = after.holder == self._identity, before is not None and before.holder != self._identity
         if not is_mine and (before is None or before.holder != after.holder):
             _log.warning(

@@ -19,6 +19,7 @@ from autohas_api.wire.messages import MessageError, Progress, VersionError, deco
 from autohas_operator.cluster.cache import Cache
 from autohas_operator.cluster.workqueue import WorkQueue
 from autohas_operator.metrics import Metrics
+from autohas_operator.rate_limit import jitter
 from autohas_operator.records.observed import Key, PodRecord, Report
 
 TICK_S: Final = 0.5
@@ -78,14 +79,14 @@ class HttpFetcher:
         host = f"[{address}]" if ":" in address else address
         try:
             async with self._session.get(f"http://{host}:{port}/progress", allow_redirects=False) as response:
-                return await _body(response)
+                return await _read_body(response)
         except TimeoutError as error:
             raise UnusableError("timeout", f"no whole answer within {self._timeout_s:g} s") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise UnusableError("connection", f"no connection: {type(error).__name__}") from error
 
 
-async def _body(response: aiohttp.ClientResponse) -> bytes:
+async def _read_body(response: aiohttp.ClientResponse) -> bytes:
     """The body, read no further than allowed."""
     if response.status != 200:  # noqa: PLR2004 - HTTP's OK
         raise UnusableError("status", f"answer has HTTP status {response.status}")
@@ -99,7 +100,7 @@ async def _body(response: aiohttp.ClientResponse) -> bytes:
     return bytes(body)
 
 
-def checked(raw: bytes, pod: PodRecord) -> Progress:
+def check_progress(raw: bytes, pod: PodRecord) -> Progress:
     """The progress, when it is that of this pod.
 
     Raises:
@@ -116,12 +117,12 @@ def checked(raw: bytes, pod: PodRecord) -> Progress:
     return progress
 
 
-def after_success(pod: PodRecord, progress: Progress, now_s: float) -> Report:
+def report_success(pod: PodRecord, progress: Progress, now_s: float) -> Report:
     """A new report."""
     return Report(pod_uid=pod.uid, time_s=now_s, progress=progress)
 
 
-def after_failure(pod: PodRecord, before: Report | None, error: UnusableError, now_s: float) -> Report:
+def report_miss(pod: PodRecord, before: Report | None, error: UnusableError, now_s: float) -> Report:
     """The old report with one more miss; those from before the startup probe passed and those from after it are counted apart."""
     is_early = not pod.is_started
     known = before if before is not None else Report(pod_uid=pod.uid, time_s=now_s, progress=None)
@@ -157,7 +158,7 @@ class Poller:
         *,
         clock: Callable[[], float],
         monotonic: Callable[[], float],
-        dice: Callable[[], float],
+        rng: Callable[[], float],
         period_s: float,
         concurrency: int,
     ) -> None:
@@ -167,7 +168,7 @@ class Poller:
         self._metrics = metrics
         self._clock = clock
         self._monotonic = monotonic
-        self._dice = dice
+        self._rng = rng
         self._period_s = period_s
         self._slots = asyncio.Semaphore(concurrency)
         self._turns: dict[str, _Turn] = {}
@@ -176,12 +177,12 @@ class Poller:
         """Ask whoever is due, forever."""
         async with asyncio.TaskGroup() as group:
             while True:
-                for pod in self.due():
+                for pod in self.list_due():
                     self._turns[pod.uid].is_busy = True
                     group.create_task(self._take_turn(pod))
                 await asyncio.sleep(TICK_S)
 
-    def due(self) -> list[PodRecord]:
+    def list_due(self) -> list[PodRecord]:
         """The running trainers whose turn it is; those that are gone are forgotten."""
         now_s = self._monotonic()
         targets = {pod.uid: pod for pod in self._cache.pods.values() if _is_target(pod) and self._cache.is_trainer(pod)}
@@ -190,11 +191,11 @@ class Poller:
 
     async def _take_turn(self, pod: PodRecord) -> None:
         async with self._slots:
-            await self.ask(pod)
+            await self.poll(pod)
         turn = self._turns.get(pod.uid)
         if turn is not None:
             turn.is_busy = False
-            turn.due_s = self._monotonic() + self.period_of(pod) * (1 + JITTER * (2 * self._dice() - 1))
+            turn.due_s = self._monotonic() + jitter(self.period_of(pod), JITTER, self._rng)
 
     def period_of(self, pod: PodRecord) -> float:
         """Seconds until a pod is asked again."""
@@ -203,25 +204,25 @@ class Poller:
         is_new = known is None or (known.progress is None and known.misses < MAX_FIRST_MISSES)
         return min(FIRST_PERIOD_S, usual_s) if is_new else usual_s
 
-    async def ask(self, pod: PodRecord) -> None:
+    async def poll(self, pod: PodRecord) -> None:
         """Read one trainer once and remember what came."""
         try:
-            progress = checked(await self._fetcher.fetch(pod.address, pod.port), pod)
+            progress = check_progress(await self._fetcher.fetch(pod.address, pod.port), pod)
         except UnusableError as error:
-            report = self._missed(pod, error)
+            report = self._count_miss(pod, error)
         except Exception as error:  # noqa: BLE001 - whatever a trainer provokes, the others are asked
             where = {"namespace": pod.key.namespace, "search": pod.key.name, "pod": pod.name}
             _log.error("poll failed with a bug", error=str(error), exc_info=error, **where)
-            report = self._missed(pod, UnusableError("bug", "answer could not be read"))
+            report = self._count_miss(pod, UnusableError("bug", "answer could not be read"))
         else:
-            self._metrics.polled(None)
-            report = after_success(pod, progress, self._clock())
+            self._metrics.count_poll(None)
+            report = report_success(pod, progress, self._clock())
         if self._cache.put_report(report):
             self._queue.add(pod.key)
 
-    def _missed(self, pod: PodRecord, error: UnusableError) -> Report:
-        self._metrics.polled(error.cause)
-        return after_failure(pod, self._cache.reports.get(pod.uid), error, self._clock())
+    def _count_miss(self, pod: PodRecord, error: UnusableError) -> Report:
+        self._metrics.count_poll(error.cause)
+        return report_miss(pod, self._cache.reports.get(pod.uid), error, self._clock())
 
 
 def _is_target(pod: PodRecord) -> bool:

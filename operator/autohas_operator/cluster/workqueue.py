@@ -1,6 +1,6 @@
 """The work queue: every key at most once, never two workers on one key, back-off per key.
 
-A key added while it is being worked on is handed out again afterwards. The clock and the dice are arguments.
+A key added while it is being worked on is handed out again afterwards. The clock and the rng are arguments.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import heapq
 from collections import deque
 from collections.abc import Callable, Hashable
 from typing import Final, Generic, NamedTuple, TypeVar
+
+from autohas_operator.rate_limit import jitter
 
 K = TypeVar("K", bound=Hashable)
 
@@ -34,9 +36,9 @@ class _Failures(NamedTuple):
 class WorkQueue(Generic[K]):
     """Keys that want attention, now or later."""
 
-    def __init__(self, clock: Callable[[], float], dice: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], rng: Callable[[], float]) -> None:
         self._clock = clock
-        self._dice = dice
+        self._rng = rng
         self._ready: deque[K] = deque()
         self._queued: set[K] = set()
         self._processing: set[K] = set()
@@ -89,16 +91,16 @@ class WorkQueue(Generic[K]):
             self._compact()
             self._changed.set()
 
-    def retry(self, key: K, at_least_s: float = 0.0) -> float:
+    def add_rate_limited(self, key: K, at_least_s: float = 0.0) -> float:
         """Hand `key` out after its back-off; returns the delay."""
         before = self._failures.get(key, _Failures(0, self._clock()))
         self._failures[key] = before._replace(times=before.times + 1)
         usual_s: float = min(MAX_DELAY_S, FIRST_DELAY_S * 2.0 ** min(before.times, 32))
-        delay_s = max(at_least_s, usual_s * (1 + JITTER * (2 * self._dice() - 1)))
+        delay_s = max(at_least_s, jitter(usual_s, JITTER, self._rng))
         self.add_after(key, delay_s)
         return delay_s
 
-    def forgive(self, key: K) -> None:
+    def forget(self, key: K) -> None:
         """The key's work went well: its next failure is its first."""
         self._failures.pop(key, None)
 

@@ -78,8 +78,8 @@ def _check_image(trainer: Trainer, status: Status, pods: PodSettings) -> Verdict
         return None
     where, allowed = "spec.trainer.image" if trainer.image else "status.trainer.pinnedImage", ", ".join(pods.allowed_images)
     message = f'{where}: "{image}" must begin with an entry of the chart value trainer.allowedImages: {allowed}'
-    cure = "" if trainer.image else "; name another in spec.trainer.image"
-    return Verdict(status="False", reason=Reason.IMAGE_NOT_ALLOWED, message=message + cure)
+    hint = "" if trainer.image else "; name another in spec.trainer.image"
+    return Verdict(status="False", reason=Reason.IMAGE_NOT_ALLOWED, message=message + hint)
 
 
 def _repository(image: str) -> str:

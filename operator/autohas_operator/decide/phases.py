@@ -22,7 +22,7 @@ from autohas_operator.decide.policy import Ending
 from autohas_operator.decide.readiness import Readiness, judge_readiness, judge_spoiled, judge_stopping, judge_unpullable, not_ready
 from autohas_operator.decide.replacements import describe_sidecars, find_replacement, is_held
 from autohas_operator.errors import Blocker
-from autohas_operator.hints import with_cure
+from autohas_operator.hints import add_hint
 from autohas_operator.manifests.job import Attempt, build_config_map, build_job
 from autohas_operator.records.observed import JobRecord, Observed, PodRecord, child_name
 from autohas_operator.settings import PodSettings
@@ -269,7 +269,7 @@ def _keep_job(
 def _finish(ending: Ending, job: JobRecord, pods: tuple[PodRecord, ...] = ()) -> Outcome:
     phase, message = Phase.SUCCEEDED if ending.result is not None else Phase.FAILED, f"attempt {job.attempt} has ended"
     if pods and pods[-1].is_outlived:
-        message = with_cure(Reason.SIDECAR_RUNNING, f"{message}; its Job is deleted, because {describe_sidecars(pods[-1])}")
+        message = add_hint(Reason.SIDECAR_RUNNING, f"{message}; its Job is deleted, because {describe_sidecars(pods[-1])}")
     over = not_ready(phase, Reason.FINISHED, message)
     return Outcome(readiness=over, ending=ending, attempt=job.attempt, image=job.image)
 

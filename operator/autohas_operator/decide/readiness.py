@@ -13,7 +13,7 @@ from autohas_api.wire.status import ConditionType, Phase, Status
 from autohas_operator.decide import policy
 from autohas_operator.decide.conditions import Verdict, continuation, verdict_of
 from autohas_operator.decide.termination_message import describe_end
-from autohas_operator.hints import CURES, refused, with_cure
+from autohas_operator.hints import HINTS, add_hint, explain_refusal
 from autohas_operator.manifests.pod import LIVENESS_FAILURES, LIVENESS_PERIOD_S, PROBE_TIMEOUT_S, STARTUP_S
 from autohas_operator.records.observed import IgnoredPod, JobRecord, Observed, PodRecord, Report, WarningEvent
 from autohas_operator.wording import epoch, timestamp
@@ -105,7 +105,9 @@ def _judge_without_pods(job: JobRecord, observed: Observed, previous: Status, no
         return not_ready(_before_pods(previous), Reason.WAITING_FOR_POD, f"Job {job.name} is created, and its pod is not there yet", rest_s)
     if warning is not None:
         return not_ready(
-            _before_pods(previous), *refused(Reason.PODS_NOT_CREATED, f"{warning.reason}: {warning.message}"), policy.BLOCKED_REQUEUE_S
+            _before_pods(previous),
+            *explain_refusal(Reason.PODS_NOT_CREATED, f"{warning.reason}: {warning.message}"),
+            policy.BLOCKED_REQUEUE_S,
         )
     if job.num_failed > 0 or (previous.starts or 0) > job.starts_before:  # an earlier Job's pods delay none of this one
         wait = "10 s after the end of a pod that is gone, doubled each time up to 10 minutes"
@@ -118,7 +120,7 @@ def _judge_without_pods(job: JobRecord, observed: Observed, previous: Status, no
 def _explain_ignored(item: IgnoredPod, previous: Status) -> Readiness:
     """The only pod counts for nothing: a webhook changed it, or it is a forgery and the Job's own is not there yet."""
     message = (
-        f"the operator ignores pod {item.pod.name}, which is not what its Job describes: {item.difference}; {CURES[Reason.POD_IGNORED]}"
+        f"the operator ignores pod {item.pod.name}, which is not what its Job describes: {item.difference}; {HINTS[Reason.POD_IGNORED]}"
     )
     return not_ready(_before_pods(previous), Reason.POD_IGNORED, message, policy.BLOCKED_REQUEUE_S)
 
@@ -138,8 +140,8 @@ def judge_spoiled(job: JobRecord, observed: Observed, previous: Status, *, is_su
         return not_ready(Phase.SUSPENDING, Reason.JOB_REPLACED, f"{ended}; it is deleted because spec.suspend is true"), True
     if pods or (previous.starts or 0) > job.starts_before:
         return not_ready(Phase.INTERRUPTED, Reason.JOB_REPLACED, f"{ended}; the next attempt {continuation(previous)}"), True
-    cure = f"exempt the namespace from what changes its pods (docs/install.md), then delete Job {job.name}: the next attempt follows"
-    return not_ready(Phase.INTERRUPTED, Reason.POD_IGNORED, f"{ended}; {cure}"), False
+    hint = f"exempt the namespace from what changes its pods (docs/install.md), then delete Job {job.name}: the next attempt follows"
+    return not_ready(Phase.INTERRUPTED, Reason.POD_IGNORED, f"{ended}; {hint}"), False
 
 
 def judge_unpullable(job: JobRecord, observed: Observed, image: str) -> Readiness | None:
@@ -174,7 +176,9 @@ def _judge_between_pods(
         is_overdue = now_s >= next_s + policy.PODS_EXPECTED_S
         if is_overdue and warning is not None and warning.reason == "FailedCreate" and warning.time_s >= ended_s:
             return not_ready(
-                Phase.INTERRUPTED, *refused(Reason.PODS_NOT_CREATED, f"{warning.reason}: {warning.message}"), policy.BLOCKED_REQUEUE_S
+                Phase.INTERRUPTED,
+                *explain_refusal(Reason.PODS_NOT_CREATED, f"{warning.reason}: {warning.message}"),
+                policy.BLOCKED_REQUEUE_S,
             )
         requeue_after_s = ended_s + policy.PODS_EXPECTED_S - now_s
         if requeue_after_s <= 0 and not _is_new_failure(pod, previous):
@@ -254,14 +258,14 @@ def _judge_pod(pod: PodRecord, observed: Observed, previous: Status, now_s: floa
         warning = observed.warning
         reason = Reason.FAILED_MOUNT if warning is not None and warning.reason in _VOLUME_EVENTS else Reason.CONTAINER_NOT_CREATED
         cause = f"{warning.reason}: {warning.message}" if warning is not None else "no event says why"
-        message = with_cure(reason, f"pod {pod.name} has had no container for {policy.CONTAINER_EXPECTED_S:.0f} s: {cause}")
+        message = add_hint(reason, f"pod {pod.name} has had no container for {policy.CONTAINER_EXPECTED_S:.0f} s: {cause}")
         return not_ready(Phase.STARTING, reason, message, policy.BLOCKED_REQUEUE_S)
     rest_s = policy.CONTAINER_EXPECTED_S - creating_s
     return not_ready(Phase.STARTING, Reason.POD_STARTING, f"the container of pod {pod.name} is being created", rest_s)
 
 
 def _not_created(pod: PodRecord, reason: Reason, sentence: str) -> Readiness:
-    return not_ready(Phase.STARTING, reason, with_cure(reason, f"pod {pod.name}: {sentence}"))
+    return not_ready(Phase.STARTING, reason, add_hint(reason, f"pod {pod.name}: {sentence}"))
 
 
 def _judge_running(pod: PodRecord, report: Report | None, previous: Status) -> Readiness:

@@ -13,7 +13,7 @@ from autohas_operator.decide import policy
 from autohas_operator.decide.conditions import continuation
 from autohas_operator.decide.readiness import Readiness, not_ready
 from autohas_operator.decide.termination_message import describe_end
-from autohas_operator.hints import with_cure
+from autohas_operator.hints import add_hint
 from autohas_operator.records.observed import JobRecord, PodRecord
 
 
@@ -31,7 +31,7 @@ def find_replacement(job: JobRecord, pods: tuple[PodRecord, ...], previous: Stat
     if newest is not None and newest.is_outlived and policy.successful_pod(pods) is None:
         sidecars = f"{describe_sidecars(newest)} ({describe_end(newest)})"
         message = f"{sidecars}; Job {job.name} is deleted, and the next attempt {continuation(previous)}"
-        readiness = not_ready(Phase.INTERRUPTED, Reason.SIDECAR_RUNNING, with_cure(Reason.SIDECAR_RUNNING, message))
+        readiness = not_ready(Phase.INTERRUPTED, Reason.SIDECAR_RUNNING, add_hint(Reason.SIDECAR_RUNNING, message))
         return Replacement(readiness=readiness, rest_s=policy.SIDECAR_S - (policy.outlived_s(newest, now_s) or 0.0))
     if policy.is_forgiven(job, pods):
         message = f"Job {job.name} gave up because it counts lost pods as failures; the next attempt {continuation(previous)}"

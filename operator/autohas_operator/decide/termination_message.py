@@ -7,7 +7,7 @@ import re
 from typing import Any, Final
 
 from autohas_api.wire.messages import Error, MessageError, decode_termination_message
-from autohas_operator.hints import cure_of_end
+from autohas_operator.hints import add_end_hint
 from autohas_operator.records.observed import PodRecord
 from autohas_operator.wording import clean
 
@@ -27,7 +27,7 @@ def describe_end(pod: PodRecord) -> str:
     """Why a pod ended, and what to do about it where that is known."""
     reason_and_message = ": ".join(part for part in (pod.reason, pod.message) if part)
     if pod.end is None:
-        return cure_of_end(pod.reason, reason_and_message or pod.disruption or "")
+        return add_end_hint(pod.reason, reason_and_message or pod.disruption or "")
     reason = pod.end.reason if pod.end.reason not in ("", "Error", "Completed") else ""
     how = f"exit code {pod.end.exit_code}" + (f" ({reason})" if reason else "")
     text = pod.end.message.strip()
@@ -37,7 +37,7 @@ def describe_end(pod: PodRecord) -> str:
     except MessageError:
         sentence = summarize_log(pod.end.message)
     whole = ": ".join(part for part in (reason_and_message, how, sentence) if part)
-    return cure_of_end(reason or pod.reason, whole)
+    return add_end_hint(reason or pod.reason, whole)
 
 
 def summarize_log(log: str) -> str:

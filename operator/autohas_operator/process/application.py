@@ -21,7 +21,7 @@ from autohas_operator.client import HttpClient
 from autohas_operator.cluster import login
 from autohas_operator.cluster.cache import Cache
 from autohas_operator.cluster.handlers import Login, build_registry, kopf_settings
-from autohas_operator.cluster.informer import Intake
+from autohas_operator.cluster.informer import Informer
 from autohas_operator.cluster.leases import NamespaceLeases
 from autohas_operator.cluster.poller import HttpFetcher, Poller
 from autohas_operator.cluster.resync import Resync, refill
@@ -29,12 +29,12 @@ from autohas_operator.cluster.workqueue import WorkQueue
 from autohas_operator.decide.policy import end_word
 from autohas_operator.errors import OperatorError
 from autohas_operator.metrics import Metrics
-from autohas_operator.process.search_metrics import Census
+from autohas_operator.process.search_metrics import SearchMetrics
 from autohas_operator.process.server import Health, Server
 from autohas_operator.rate_limit import TokenBucket
 from autohas_operator.reconcile.events import EventRecorder
 from autohas_operator.reconcile.reconciler import Reconciler
-from autohas_operator.reconcile.warning_events import Explanations
+from autohas_operator.reconcile.warning_events import WarningEvents
 from autohas_operator.reconcile.worker import work
 from autohas_operator.records.observed import Key
 from autohas_operator.settings import Settings
@@ -42,7 +42,7 @@ from autohas_operator.settings import Settings
 _log = structlog.get_logger(__name__)
 _IDENTITY: Final = "autohas-operator"
 """Given, because kopf would ask for the user's name, and the numeric user of a restricted pod has none."""
-_dice: Final = random.Random().random  # noqa: S311 - jitter, not secrets
+_rng: Final = random.Random().random  # noqa: S311 - jitter, not secrets
 
 
 class TaskDiedError(OperatorError):
@@ -64,37 +64,37 @@ class _Parts:
 
     settings: Settings
     client: HttpClient
-    intake: Intake
+    informer: Informer
     queue: WorkQueue[Key]
     fetcher: HttpFetcher
     health: Health
 
     def coroutines(self, lost: Callable[[frozenset[str]], None]) -> dict[str, Coroutine[Any, Any, None]]:
         """All of it, by name."""
-        settings, cache, metrics = self.settings, self.intake.cache, self.intake.metrics
+        settings, cache, metrics = self.settings, self.informer.cache, self.informer.metrics
         ration = TokenBucket(rate_per_s=settings.events_per_second, burst=settings.events_burst, clock=time.monotonic)
         events = EventRecorder(self.client, metrics, time.time, ration, monotonic=time.monotonic)
-        explanations = Explanations(self.client, time.time, monotonic=time.monotonic)
+        warning_events = WarningEvents(self.client, time.time, monotonic=time.monotonic)
         leases = self._leases()
-        self.health.taken = leases.taken
+        self.health.list_taken = leases.list_taken
         reconciler = Reconciler(
             self.client,
             cache,
             events,
             settings.pods,
             time.time,
-            explanations=explanations,
+            warning_events=warning_events,
             metrics=metrics,
             monotonic=time.monotonic,
             may_serve=leases.holds,
         )
         resync = Resync(
             self.client,
-            self.intake,
+            self.informer,
             self.queue,
             namespaces=settings.namespaces,
             period_s=settings.resync_period_s,
-            dice=_dice,
+            rng=_rng,
             monotonic=time.monotonic,
             lost=lost,
         )
@@ -111,19 +111,19 @@ class _Parts:
     def _poller(self) -> Poller:
         """What asks running trainers for their progress."""
         return Poller(
-            self.intake.cache,
+            self.informer.cache,
             self.queue,
             self.fetcher,
-            self.intake.metrics,
+            self.informer.metrics,
             clock=time.time,
             monotonic=time.monotonic,
-            dice=_dice,
+            rng=_rng,
             period_s=self.settings.poll_period_s,
             concurrency=self.settings.poll_concurrency,
         )
 
     def _leases(self) -> NamespaceLeases:
-        cache = self.intake.cache
+        cache = self.informer.cache
 
         def wake(namespace: str) -> None:
             for key in cache.all_keys():
@@ -132,7 +132,7 @@ class _Parts:
 
         return NamespaceLeases(
             self.client,
-            self.intake.metrics,
+            self.informer.metrics,
             identity=self.settings.identity,
             namespaces=self.settings.namespaces,
             in_use=lambda: {key.namespace for key in cache.all_keys()},
@@ -154,11 +154,11 @@ async def run(settings: Settings, control: Control | None = None) -> bool:
     control = control if control is not None else Control()
     asyncio.get_running_loop().set_exception_handler(log_stray_error)
     metrics = Metrics()
-    cache = Cache(lambda pod: metrics.trainer_ended(pod.key.namespace, end_word(pod)), settings.trainer_injected_mounts)
-    queue: WorkQueue[Key] = WorkQueue(time.monotonic, _dice)
+    cache = Cache(lambda pod: metrics.count_trainer_exit(pod.key.namespace, end_word(pod)), settings.trainer_injected_mounts)
+    queue: WorkQueue[Key] = WorkQueue(time.monotonic, _rng)
     metrics.watch_queue(queue)
-    intake = Intake(cache, queue.add, metrics)
-    metrics.add(Census(cache, time.time, per_search=settings.per_search_metrics))
+    informer = Informer(cache, queue.add, metrics)
+    metrics.add(SearchMetrics(cache, time.time, per_search=settings.per_search_metrics))
     health = Health(time.monotonic)
     async with AsyncExitStack() as stack:
         server = Server(health, metrics)
@@ -171,7 +171,7 @@ async def run(settings: Settings, control: Control | None = None) -> bool:
         stack.push_async_callback(client.close)
         fetcher = HttpFetcher(timeout_s=settings.poll_timeout_s)
         stack.push_async_callback(fetcher.close)
-        parts = _Parts(settings, client, intake, queue, fetcher, health)
+        parts = _Parts(settings, client, informer, queue, fetcher, health)
         return await _serve(parts, lambda: login.connection_info(loaded), control)
 
 
@@ -189,7 +189,7 @@ def log_stray_error(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -
 async def _serve(parts: _Parts, credentials: Login, control: Control) -> bool:
     """Fill the cache, start everything, and watch the namespaces that can be read; True when these are others than before."""
     namespaces = parts.settings.namespaces
-    lost = await refill(parts.client, parts.intake, namespaces)
+    lost = await refill(parts.client, parts.informer, namespaces)
     parts.health.is_ready = True
     moved = asyncio.Event()
 
@@ -197,8 +197,8 @@ async def _serve(parts: _Parts, credentials: Login, control: Control) -> bool:
         if now != lost:
             moved.set()
 
-    async with _running(parts.coroutines(compare), parts.health) as died:
-        registry = build_registry(parts.intake, credentials)
+    async with _run_in_background(parts.coroutines(compare), parts.health) as died:
+        registry = build_registry(parts.informer, credentials)
         control.ready.set()
         readable = tuple(name for name in namespaces if name not in lost)
         try:
@@ -206,14 +206,14 @@ async def _serve(parts: _Parts, credentials: Login, control: Control) -> bool:
         except OperatorError:
             raise
         except Exception as error:
-            if not namespaces or await refill(parts.client, parts.intake, namespaces) == lost:
+            if not namespaces or await refill(parts.client, parts.informer, namespaces) == lost:
                 raise
             _log.warning("watches ended: the readable namespaces have changed", error=str(error))
             return True
 
 
 @asynccontextmanager
-async def _running(parts: Mapping[str, Coroutine[Any, Any, None]], health: Health) -> AsyncIterator[asyncio.Future[str]]:
+async def _run_in_background(parts: Mapping[str, Coroutine[Any, Any, None]], health: Health) -> AsyncIterator[asyncio.Future[str]]:
     """Run the parts in the background; the future given out names the first that dies."""
     died: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 

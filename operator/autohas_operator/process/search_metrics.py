@@ -25,7 +25,7 @@ _UNSEEN: Final = "NotSeenYet"
 _AT_REST: Final = frozenset({Phase.RUNNING, Phase.SUSPENDED, Phase.SUCCEEDED, Phase.FAILED})
 
 
-class Census(Collector):
+class SearchMetrics(Collector):
     """Gauges over all searches; one phase series and one per condition for each search, unless there are too many to want that."""
 
     def __init__(self, cache: Cache, clock: Callable[[], float], *, per_search: bool) -> None:

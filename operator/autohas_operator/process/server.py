@@ -23,7 +23,7 @@ class Health:
         self._monotonic = monotonic
         self._ticked_s = monotonic()
         self.is_ready = False
-        self.taken: Callable[[], Mapping[str, str]] = dict  # namespaces that another operator serves, with its name
+        self.list_taken: Callable[[], Mapping[str, str]] = dict  # namespaces that another operator serves, with its name
         self.dead_task: str | None = None
 
     def tick(self) -> None:
@@ -41,7 +41,9 @@ class Health:
         """What keeps this operator from its work, or None; a second release for a namespace is not ready, so Helm and Flux say so."""
         if not self.is_ready:
             return "the cache is being filled"
-        return "; ".join(f"namespace {name} is served by {holder} (Lease {LEASE_NAME})" for name, holder in self.taken().items()) or None
+        return (
+            "; ".join(f"namespace {name} is served by {holder} (Lease {LEASE_NAME})" for name, holder in self.list_taken().items()) or None
+        )
 
     async def run(self) -> None:
         """Tick forever."""
@@ -87,5 +89,5 @@ class Server:
         return web.Response(text="ok\n") if reason is None else web.Response(status=503, text=reason + "\n")
 
     async def _metrics_page(self, _request: web.Request) -> web.Response:
-        page = await asyncio.to_thread(self._metrics.exposition)  # thousands of searches take longer than the loop may stand still
+        page = await asyncio.to_thread(self._metrics.render)  # thousands of searches take longer than the loop may stand still
         return web.Response(body=page, content_type="text/plain", charset="utf-8")

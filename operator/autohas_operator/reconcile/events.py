@@ -79,7 +79,7 @@ class EventRecorder:
         """Queue events about a search."""
         for announcement in announcements:
             if not self._share_of(search.uid).take():
-                self._metrics.event_dropped()
+                self._metrics.count_dropped_event()
                 continue
             self._queue(_Waiting(_document(search, announcement, timestamp(self._clock())), self._monotonic()))
             self._arrived.set()
@@ -100,7 +100,7 @@ class EventRecorder:
 
     def _drop(self, name: str) -> None:
         self._take(name)
-        self._metrics.event_dropped()
+        self._metrics.count_dropped_event()
 
     def _take(self, name: str) -> _Waiting:
         event = self._waiting.pop(name)
@@ -136,7 +136,7 @@ class EventRecorder:
         try:
             await self._post(document)
         except OperatorError as error:
-            self._metrics.event_dropped()
+            self._metrics.count_dropped_event()
             _log.warning("event was not posted", reason=document["reason"], error=str(error))
         return True
 

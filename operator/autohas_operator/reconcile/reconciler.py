@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from autohas_api.base.names import LABEL_UID
 from autohas_api.wire.reasons import Reason
 from autohas_api.wire.status import Status
-from autohas_operator.client import JOBS, PODS, SEARCHES, KubeClient, listed
+from autohas_operator.client import JOBS, PODS, SEARCHES, KubeClient, list_all
 from autohas_operator.cluster.cache import Cache
 from autohas_operator.decide.announcements import Announcement, log_event
 from autohas_operator.decide.cleanup import CleanUp
@@ -38,7 +38,7 @@ from autohas_operator.metrics import Metrics
 from autohas_operator.reconcile.apply import clean_up, create_attempt, touch
 from autohas_operator.reconcile.events import EventRecorder
 from autohas_operator.reconcile.stray_warnings import StrayWarnings
-from autohas_operator.reconcile.warning_events import Explanations
+from autohas_operator.reconcile.warning_events import WarningEvents
 from autohas_operator.records.observed import Key, Observed, SearchRecord, job_record, pod_record, search_document, search_record
 from autohas_operator.settings import PodSettings
 
@@ -65,7 +65,7 @@ class Reconciler:
         pods: PodSettings,
         clock: Callable[[], float],
         *,
-        explanations: Explanations,
+        warning_events: WarningEvents,
         metrics: Metrics,
         monotonic: Callable[[], float],
         may_serve: Callable[[str], Awaitable[bool]] = _always,
@@ -77,7 +77,7 @@ class Reconciler:
         self._pods = pods
         self._clock = clock
         self._metrics = metrics
-        self._explanations = explanations
+        self._warning_events = warning_events
         self._may_serve = may_serve
         self._unwritable: dict[str, None] = {}
         self._strays = StrayWarnings(events, monotonic=monotonic)
@@ -88,13 +88,13 @@ class Reconciler:
         Raises:
             OperatorError: nothing to show to a person; the pass is to be repeated.
         """
-        observed = self._cache.observed(key)
+        observed = self._cache.observe(key)
         if observed is None:
-            self._explanations.forget(key)
+            self._warning_events.forget(key)
             return None
         if not await self._may_serve(key.namespace):
             return None  # the key is added again when the namespace is taken over
-        observed = replace(observed, warning=await self._explanations.about(observed))
+        observed = replace(observed, warning=await self._warning_events.about(observed))
         decided = self._plan(observed)
         try:
             if decided.needs_fresh_reads:
@@ -102,7 +102,7 @@ class Reconciler:
                 if fresh is None:
                     return None
                 observed, decided = fresh, self._plan(fresh)
-            self._strays.tell(observed.search, decided.warnings)
+            self._strays.warn(observed.search, decided.warnings)
             await self._delete_strays(observed, decided)
             observed, decided = await self._carry_out(observed, decided)
         except OperatorError as error:
@@ -130,7 +130,7 @@ class Reconciler:
                 number = decided.action.number
                 message = f"{error}; attempt {number} is passed over"
                 taken = Announcement(type="Warning", reason=Reason.NAME_CONFLICT, message=message)
-                self._strays.tell(observed.search, {f"{observed.search.uid}/{number}": taken})
+                self._strays.warn(observed.search, {f"{observed.search.uid}/{number}": taken})
                 observed = replace(observed, taken=observed.taken | {number})
                 decided = self._plan(observed)
         return observed, await self._act(observed, decided)
@@ -162,7 +162,7 @@ class Reconciler:
             await self._write(observed, self._plan(observed))
 
     def _plan(self, observed: Observed) -> Plan:
-        with self._metrics.deciding():
+        with self._metrics.time_decision():
             return plan(observed, status_of(observed.search), self._pods, self._clock())
 
     async def _reread(self, observed: Observed) -> Observed | None:
@@ -174,8 +174,8 @@ class Reconciler:
             return None
         if search["metadata"]["uid"] != uid:
             return None
-        jobs = await listed(self._client, JOBS, key.namespace, labels=f"{LABEL_UID}={uid}")
-        pods = await listed(self._client, PODS, key.namespace, labels=f"{LABEL_UID}={uid}")
+        jobs = await list_all(self._client, JOBS, key.namespace, labels=f"{LABEL_UID}={uid}")
+        pods = await list_all(self._client, PODS, key.namespace, labels=f"{LABEL_UID}={uid}")
         self._cache.put_search(search)
         for item in jobs:
             self._cache.put_job(item)
@@ -199,7 +199,7 @@ class Reconciler:
                 noted = {"job_uid": job["metadata"]["uid"]}
                 decided = replace(decided, status=decided.status.model_copy(update=noted))
                 if decided.is_first_attempt:
-                    self._metrics.job_created(self._clock() - observed.search.created_s)
+                    self._metrics.observe_first_job(self._clock() - observed.search.created_s)
             case DeleteJob(name=name, uid=uid):
                 await self._client.delete(JOBS, namespace, name, uid=uid)
             case TouchJob() as touched:
@@ -222,7 +222,7 @@ class Reconciler:
             return
         self._cache.put_search(written)
         key, age_s = observed.search.key, self._clock() - observed.search.created_s
-        self._metrics.status_written(key.namespace, before, decided.status, age_s)
+        self._metrics.observe_status(key.namespace, before, decided.status, age_s)
         for told in decided.announcements:
             log = _log.warning if told.type == "Warning" else _log.info
             log(log_event(told), namespace=key.namespace, search=key.name, reason=told.reason, message=told.message)

@@ -30,17 +30,17 @@ class StrayWarnings:
     def __init__(self, events: EventRecorder, *, monotonic: Callable[[], float]) -> None:
         self._events = events
         self._monotonic = monotonic
-        self._told: dict[str, None] = {}
+        self._warned: dict[str, None] = {}
         self._shares: dict[str, TokenBucket] = {}
 
-    def tell(self, search: SearchRecord, warnings: Mapping[str, Announcement]) -> None:
+    def warn(self, search: SearchRecord, warnings: Mapping[str, Announcement]) -> None:
         """Post the warnings that are new, by the object that each is about; those beyond the rate of the search follow at a later pass."""
         for subject, warning in warnings.items():
-            if subject in self._told:
+            if subject in self._warned:
                 continue
             if not self._share_of(search.uid).take():
                 return
-            _remember(self._told, subject, None)
+            _remember(self._warned, subject, None)
             key = search.key
             _log.warning("an object is ignored", namespace=key.namespace, search=key.name, reason=warning.reason, message=warning.message)
             self._events.announce(search, (warning,))

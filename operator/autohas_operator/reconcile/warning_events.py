@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from autohas_operator.client import EVENTS, KubeClient, listed
+from autohas_operator.client import EVENTS, KubeClient, list_all
 from autohas_operator.decide.readiness import stuck_child
 from autohas_operator.errors import OperatorError
 from autohas_operator.rate_limit import TokenBucket
@@ -35,7 +35,7 @@ class _Trouble:
     due_s: float = -math.inf
 
 
-class Explanations:
+class WarningEvents:
     """Remembers one trouble for each search that is stuck.
 
     `clock` gives seconds since the epoch, as the server's objects do; between looks it is `monotonic` that counts, which nobody sets.
@@ -70,7 +70,7 @@ class Explanations:
         trouble.due_s = self._monotonic() + DISTANCES_S[min(trouble.num_looks, len(DISTANCES_S) - 1)]
         trouble.num_looks += 1
         try:
-            warnings = await listed(self._client, EVENTS, namespace, fields=f"involvedObject.uid={uid},type=Warning")
+            warnings = await list_all(self._client, EVENTS, namespace, fields=f"involvedObject.uid={uid},type=Warning")
         except OperatorError:
-            return  # whoever trims the operator's rights, or a server in trouble, costs explanations, not searches
+            return  # whoever trims the operator's rights, or a server in trouble, costs warning_events, not searches
         trouble.told = newest_warning(warnings)

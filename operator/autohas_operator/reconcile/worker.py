@@ -41,22 +41,22 @@ async def attend(key: Key, queue: WorkQueue[Key], reconciler: Pass, metrics: Met
     try:
         requeue_after_s = await reconciler.reconcile(key)
     except NotFoundError:
-        queue.forgive(key)  # deleted meanwhile: its watch event follows
-        metrics.reconciled("gone", monotonic() - began_s)
+        queue.forget(key)  # deleted meanwhile: its watch event follows
+        metrics.observe_pass("gone", monotonic() - began_s)
     except Exception as error:  # noqa: BLE001 - the one boundary at which every error is mapped
         _react(key, error, queue, metrics)
-        metrics.reconciled("retry", monotonic() - began_s)
+        metrics.observe_pass("retry", monotonic() - began_s)
     else:
-        queue.forgive(key)
+        queue.forget(key)
         if requeue_after_s is not None:
             queue.add_after(key, requeue_after_s)
-        metrics.reconciled("ok", monotonic() - began_s)
+        metrics.observe_pass("ok", monotonic() - began_s)
 
 
 def _react(key: Key, error: Exception, queue: WorkQueue[Key], metrics: Metrics) -> None:
     reaction = reaction_to(error)
-    metrics.failed(type(error).__name__)
-    delay_s = queue.retry(key, at_least_s=reaction.delay_s or 0.0)
+    metrics.count_error(type(error).__name__)
+    delay_s = queue.add_rate_limited(key, at_least_s=reaction.delay_s or 0.0)
     told = {"namespace": key.namespace, "search": key.name, "retry_in_s": round(delay_s, 1), "error": str(error)}
     if reaction.is_bug:
         _log.error("reconciliation failed with a bug", exc_info=error, **told)

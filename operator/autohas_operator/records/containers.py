@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from autohas_api.base.names import TRAINER_CONTAINER, TRAINER_PORT, TRAINER_PORT_NAME
-from autohas_operator.lenient import number, part, parts, text
+from autohas_operator.lenient import get_int, get_object, get_objects, get_text
 from autohas_operator.wording import epoch
 
 _Document: TypeAlias = Mapping[str, Any]
@@ -25,35 +25,35 @@ class End:
 
 def trainer_in(document: _Document, name: str) -> _Document:
     """What a list of containers, or of their statuses, says of the trainer."""
-    return next((c for c in parts(document, name) if c.get("name") == TRAINER_CONTAINER), {})
+    return next((c for c in get_objects(document, name) if c.get("name") == TRAINER_CONTAINER), {})
 
 
 def metrics_port(spec: _Document) -> int:
     """Where the trainer says its progress: the port that the operator wrote into the pod's template."""
-    ports = parts(trainer_in(spec, "containers"), "ports")
-    return next((number(port, "containerPort", TRAINER_PORT) for port in ports if port.get("name") == TRAINER_PORT_NAME), TRAINER_PORT)
+    ports = get_objects(trainer_in(spec, "containers"), "ports")
+    return next((get_int(port, "containerPort", TRAINER_PORT) for port in ports if port.get("name") == TRAINER_PORT_NAME), TRAINER_PORT)
 
 
 def waiting_of(state: _Document) -> tuple[str, str] | None:
     """Reason and message of a container that cannot start; None for any other."""
-    waiting = part(state, "waiting")
-    return (text(waiting, "reason"), text(waiting, "message")) if "waiting" in state else None
+    waiting = get_object(state, "waiting")
+    return (get_text(waiting, "reason"), get_text(waiting, "message")) if "waiting" in state else None
 
 
 def living_in(status: _Document) -> tuple[str, ...]:
     """Containers that run next to the trainer. Native sidecars are none: they are init containers, which the kubelet stops."""
-    statuses = parts(status, "containerStatuses")
-    return tuple(text(c, "name") for c in statuses if c.get("name") != TRAINER_CONTAINER and "running" in part(c, "state"))
+    statuses = get_objects(status, "containerStatuses")
+    return tuple(get_text(c, "name") for c in statuses if c.get("name") != TRAINER_CONTAINER and "running" in get_object(c, "state"))
 
 
 def end_of(state: _Document) -> End | None:
     """How a container ended; None while it has not."""
     if "terminated" not in state:
         return None
-    terminated = part(state, "terminated")
+    terminated = get_object(state, "terminated")
     return End(
-        exit_code=number(terminated, "exitCode", -1),
-        reason=text(terminated, "reason"),
-        message=text(terminated, "message"),
+        exit_code=get_int(terminated, "exitCode", -1),
+        reason=get_text(terminated, "reason"),
+        message=get_text(terminated, "message"),
         finished_s=epoch(terminated.get("finishedAt")),
     )

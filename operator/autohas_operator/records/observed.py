@@ -30,7 +30,7 @@ from autohas_api.base.names import (
 )
 from autohas_api.wire.messages import Progress
 from autohas_operator.errors import Blocker
-from autohas_operator.lenient import number, optional_number, part, parts, text
+from autohas_operator.lenient import get_int, get_object, get_objects, get_optional_int, get_text
 from autohas_operator.records.containers import End, end_of, living_in, metrics_port, trainer_in, waiting_of
 from autohas_operator.records.pod_template import PodIdentity, PodTemplate, identity_in, pod_spec_in, pod_template
 from autohas_operator.wording import epoch
@@ -246,9 +246,9 @@ def child_name(record: SearchRecord, attempt: int) -> str:
 
 def search_record(document: Document) -> SearchRecord:
     """Trim a search."""
-    metadata, spec, status = document["metadata"], part(document, "spec"), part(document, "status")
-    key, labels = Key(metadata["namespace"], metadata["name"]), part(metadata, "labels")
-    generation = number(metadata, "generation", 0)
+    metadata, spec, status = document["metadata"], get_object(document, "spec"), get_object(document, "status")
+    key, labels = Key(metadata["namespace"], metadata["name"]), get_object(metadata, "labels")
+    generation = get_int(metadata, "generation", 0)
     kept = {
         "apiVersion": API_VERSION,
         "kind": KIND,
@@ -258,23 +258,23 @@ def search_record(document: Document) -> SearchRecord:
     return SearchRecord(
         key=key,
         uid=metadata["uid"],
-        resource_version=text(metadata, "resourceVersion"),
+        resource_version=get_text(metadata, "resourceVersion"),
         generation=generation,
         created_s=epoch(metadata.get("creationTimestamp")) or 0.0,
         is_deleting="deletionTimestamp" in metadata,
-        is_paused=text(part(metadata, "annotations"), ANNOTATION_PAUSED, "false") != "false",
+        is_paused=get_text(get_object(metadata, "annotations"), ANNOTATION_PAUSED, "false") != "false",
         document=canonical(kept),
         spec_hash=sha256({name: value for name, value in spec.items() if name not in MUTABLE_SPEC}),
         queue_labels=_select_kueue(labels),
-        queue_annotations=_select_kueue(part(metadata, "annotations")),
+        queue_annotations=_select_kueue(get_object(metadata, "annotations")),
         status=canonical(status),
-        job_uid=text(status, "jobUid"),
+        job_uid=get_text(status, "jobUid"),
     )
 
 
 def _select_kueue(written: Document) -> tuple[tuple[str, str], ...]:
     """The labels or annotations of a search that Kueue reads off its Jobs."""
-    return tuple((name, text(written, name)) for name in sorted(written) if name.startswith(QUEUE_PREFIXES))
+    return tuple((name, get_text(written, name)) for name in sorted(written) if name.startswith(QUEUE_PREFIXES))
 
 
 def search_document(record: SearchRecord) -> dict[str, Any]:
@@ -285,21 +285,21 @@ def search_document(record: SearchRecord) -> dict[str, Any]:
 
 def job_record(document: Document) -> JobRecord | None:
     """Trim a Job; None when it does not carry our labels."""
-    metadata, spec, status = document["metadata"], part(document, "spec"), part(document, "status")
-    labels, owner, annotations = part(metadata, "labels"), _controller(metadata), part(metadata, "annotations")
-    search_uid = text(owner, "uid") if owner.get("kind") == KIND else ""
-    search = text(owner, "name") if search_uid else text(labels, LABEL_SEARCH)
+    metadata, spec, status = document["metadata"], get_object(document, "spec"), get_object(document, "status")
+    labels, owner, annotations = get_object(metadata, "labels"), _controller(metadata), get_object(metadata, "annotations")
+    search_uid = get_text(owner, "uid") if owner.get("kind") == KIND else ""
+    search = get_text(owner, "name") if search_uid else get_text(labels, LABEL_SEARCH)
     if not search or LABEL_UID not in labels:
         return None
     return JobRecord(
         key=Key(metadata["namespace"], search),
         name=metadata["name"],
         uid=metadata["uid"],
-        resource_version=text(metadata, "resourceVersion"),
+        resource_version=get_text(metadata, "resourceVersion"),
         search_uid=search_uid,
-        attempt=_number(text(metadata, "name").rpartition("-")[2]),
-        spec_hash=text(annotations, ANNOTATION_SPEC_HASH),
-        image=text(trainer_in(pod_spec_in(document), "containers"), "image"),
+        attempt=_number(get_text(metadata, "name").rpartition("-")[2]),
+        spec_hash=get_text(annotations, ANNOTATION_SPEC_HASH),
+        image=get_text(trainer_in(pod_spec_in(document), "containers"), "image"),
         template=pod_template(pod_spec_in(document)),
         identity=identity_in(document),
         created_s=epoch(metadata.get("creationTimestamp")) or 0.0,
@@ -307,13 +307,13 @@ def job_record(document: Document) -> JobRecord | None:
         is_suspended=spec.get("suspend") is True,
         resumed_s=_resumed_s(status),
         touched_s=epoch(annotations.get(ANNOTATION_TOUCHED_AT)),
-        ttl_s=optional_number(spec, "ttlSecondsAfterFinished"),
-        queue=text(labels, LABEL_QUEUE),
-        queue_hash=text(annotations, ANNOTATION_QUEUE_HASH),
+        ttl_s=get_optional_int(spec, "ttlSecondsAfterFinished"),
+        queue=get_text(labels, LABEL_QUEUE),
+        queue_hash=get_text(annotations, ANNOTATION_QUEUE_HASH),
         is_complete="Complete" in _true_conditions(status),
         failure=_failure(status),
-        num_failed=number(status, "failed", 0),
-        backoff_limit=number(spec, "backoffLimit", _USUAL_BACKOFF_LIMIT),
+        num_failed=get_int(status, "failed", 0),
+        backoff_limit=get_int(spec, "backoffLimit", _USUAL_BACKOFF_LIMIT),
         starts_before=_read_count(annotations, ANNOTATION_STARTS_BEFORE),
         step_before=_read_count(annotations, ANNOTATION_STEP_BEFORE),
         interruptions_before=_read_count(annotations, ANNOTATION_INTERRUPTIONS_BEFORE),
@@ -323,13 +323,13 @@ def job_record(document: Document) -> JobRecord | None:
 
 def pod_record(document: Document) -> PodRecord | None:
     """Trim a pod; None when it does not carry our labels."""
-    metadata, spec, status = document["metadata"], part(document, "spec"), part(document, "status")
-    labels, owner = part(metadata, "labels"), _controller(metadata)
-    if not text(labels, LABEL_SEARCH) or LABEL_UID not in labels:
+    metadata, spec, status = document["metadata"], get_object(document, "spec"), get_object(document, "status")
+    labels, owner = get_object(metadata, "labels"), _controller(metadata)
+    if not get_text(labels, LABEL_SEARCH) or LABEL_UID not in labels:
         return None
     container = trainer_in(status, "containerStatuses")
-    state = part(container, "state")
-    scheduled: Document = next((c for c in parts(status, "conditions") if c.get("type") == "PodScheduled"), {})
+    state = get_object(container, "state")
+    scheduled: Document = next((c for c in get_objects(status, "conditions") if c.get("type") == "PodScheduled"), {})
     is_scheduled = scheduled.get("status") == "True"
     conditions = _true_conditions(status)
     disruption = conditions.get("DisruptionTarget")
@@ -337,40 +337,40 @@ def pod_record(document: Document) -> PodRecord | None:
         key=Key(metadata["namespace"], labels[LABEL_SEARCH]),
         name=metadata["name"],
         uid=metadata["uid"],
-        resource_version=text(metadata, "resourceVersion"),
-        search_uid=text(labels, LABEL_UID),
-        job_uid=text(owner, "uid") if owner.get("kind") == "Job" else "",
+        resource_version=get_text(metadata, "resourceVersion"),
+        search_uid=get_text(labels, LABEL_UID),
+        job_uid=get_text(owner, "uid") if owner.get("kind") == "Job" else "",
         template=pod_template(spec),
         attempt=_read_count(labels, LABEL_ATTEMPT),
         created_s=epoch(metadata.get("creationTimestamp")) or 0.0,
         scheduled_s=epoch(scheduled.get("lastTransitionTime")) if is_scheduled else None,
         deletion_s=epoch(metadata.get("deletionTimestamp")),
-        grace_s=number(spec, "terminationGracePeriodSeconds", _USUAL_GRACE_S),
-        phase=text(status, "phase", "Pending"),
-        address=text(status, "podIP"),
+        grace_s=get_int(spec, "terminationGracePeriodSeconds", _USUAL_GRACE_S),
+        phase=get_text(status, "phase", "Pending"),
+        address=get_text(status, "podIP"),
         port=metrics_port(spec),
-        node=text(spec, "nodeName"),
-        unschedulable=text(scheduled, "message") if scheduled.get("reason") == "Unschedulable" else None,
-        disruption=None if disruption is None else text(disruption, "message"),
+        node=get_text(spec, "nodeName"),
+        unschedulable=get_text(scheduled, "message") if scheduled.get("reason") == "Unschedulable" else None,
+        disruption=None if disruption is None else get_text(disruption, "message"),
         waiting=waiting_of(state),
         is_running="running" in state,
         is_started=container.get("started") is True,
         end=end_of(state),
         ready_s=epoch(conditions.get("Ready", {}).get("lastTransitionTime")),
-        reason=text(status, "reason"),
-        message=text(status, "message"),
+        reason=get_text(status, "reason"),
+        message=get_text(status, "message"),
         living=living_in(status),
     )
 
 
 def _controller(metadata: Document) -> Document:
     """The controlling owner reference, empty when there is none."""
-    return next((owner for owner in parts(metadata, "ownerReferences") if owner.get("controller")), {})
+    return next((owner for owner in get_objects(metadata, "ownerReferences") if owner.get("controller")), {})
 
 
 def _read_count(written: Document, name: str) -> int:
     """What a label or annotation counts; 0 when it was tampered with."""
-    return _number(text(written, name))
+    return _number(get_text(written, name))
 
 
 def _number(digits: str) -> int:
@@ -378,16 +378,16 @@ def _number(digits: str) -> int:
 
 
 def _true_conditions(status: Document) -> dict[str, Document]:
-    return {text(c, "type"): c for c in parts(status, "conditions") if c.get("status") == "True"}
+    return {get_text(c, "type"): c for c in get_objects(status, "conditions") if c.get("status") == "True"}
 
 
 def _failure(status: Document) -> JobFailure | None:
     conditions = _true_conditions(status)
     failed = conditions.get("Failed") or conditions.get("FailureTarget")
-    return None if failed is None else JobFailure(reason=text(failed, "reason"), message=text(failed, "message"))
+    return None if failed is None else JobFailure(reason=get_text(failed, "reason"), message=get_text(failed, "message"))
 
 
 def _resumed_s(status: Document) -> float | None:
-    conditions = parts(status, "conditions")
+    conditions = get_objects(status, "conditions")
     ended: Document = next((c for c in conditions if c.get("type") == "Suspended" and c.get("status") == "False"), {})
     return epoch(ended.get("lastTransitionTime"))

@@ -16,7 +16,7 @@ from typing import Any, Final, TypeAlias
 
 from autohas_api.base.digest import canonical
 from autohas_api.base.names import TRAINER_CONTAINER
-from autohas_operator.lenient import optional_number, part, parts, text
+from autohas_operator.lenient import get_object, get_objects, get_optional_int, get_text
 
 _Document: TypeAlias = Mapping[str, Any]
 _Entries: TypeAlias = tuple[tuple[str, str], ...]
@@ -74,40 +74,40 @@ class PodTemplate:
 
 def pod_spec_in(job: _Document) -> _Document:
     """The spec of a Job's pods."""
-    return part(part(part(job, "spec"), "template"), "spec")
+    return get_object(get_object(get_object(job, "spec"), "template"), "spec")
 
 
 def identity_in(job: _Document) -> PodIdentity:
     """The identity of a Job's pods."""
     pod = pod_spec_in(job)
-    context = part(pod, "securityContext")
-    secrets = tuple(text(secret, "name") for secret in parts(pod, "imagePullSecrets"))
+    context = get_object(pod, "securityContext")
+    secrets = tuple(get_text(secret, "name") for secret in get_objects(pod, "imagePullSecrets"))
     return PodIdentity(
-        run_as_user=optional_number(context, "runAsUser"), fs_group=optional_number(context, "fsGroup"), pull_secrets=secrets
+        run_as_user=get_optional_int(context, "runAsUser"), fs_group=get_optional_int(context, "fsGroup"), pull_secrets=secrets
     )
 
 
 def pod_template(spec: _Document) -> PodTemplate:
     """Trim the spec of a pod, or of a Job's template."""
-    containers = parts(spec, "containers")
+    containers = get_objects(spec, "containers")
     trainer: _Document = next((c for c in containers if c.get("name") == TRAINER_CONTAINER), {})
-    others = [c for name in ("containers", "initContainers") for c in parts(spec, name) if c is not trainer]
-    volumes = parts(spec, "volumes")
-    commands = {name: part(trainer, name).get("exec") for name in _PROBES}
+    others = [c for name in ("containers", "initContainers") for c in get_objects(spec, name) if c is not trainer]
+    volumes = get_objects(spec, "volumes")
+    commands = {name: get_object(trainer, name).get("exec") for name in _PROBES}
     fixed = {
         **{name: trainer.get(name) for name in _OF_THE_CONTAINER},
         **{f"{name}.exec": command for name, command in commands.items()},
         **{name: spec.get(name) for name in _OF_THE_POD},
     }
     return PodTemplate(
-        image=text(trainer, "image"),
-        account=text(spec, "serviceAccountName"),
+        image=get_text(trainer, "image"),
+        account=get_text(spec, "serviceAccountName"),
         fixed=_entries((name, _plain(value)) for name, value in fixed.items() if _plain(value)),
-        env=_entries((text(entry, "name"), _plain(entry)) for entry in parts(trainer, "env")),
-        mounts=_entries((text(mount, "mountPath"), _plain(mount)) for mount in parts(trainer, "volumeMounts")),
-        volumes=_entries((text(volume, "name"), _source(volume)) for volume in volumes),
-        tokens=frozenset(text(volume, "name") for volume in volumes if _is_token(volume)),
-        shared=frozenset(text(mount, "name") for c in others for mount in parts(c, "volumeMounts")),
+        env=_entries((get_text(entry, "name"), _plain(entry)) for entry in get_objects(trainer, "env")),
+        mounts=_entries((get_text(mount, "mountPath"), _plain(mount)) for mount in get_objects(trainer, "volumeMounts")),
+        volumes=_entries((get_text(volume, "name"), _source(volume)) for volume in volumes),
+        tokens=frozenset(get_text(volume, "name") for volume in volumes if _is_token(volume)),
+        shared=frozenset(get_text(mount, "name") for c in others for mount in get_objects(c, "volumeMounts")),
     )
 
 
@@ -205,15 +205,15 @@ def _source(volume: _Document) -> dict[str, Any]:
 
 def _is_token(volume: _Document) -> bool:
     """Whether nothing in it is of a person's making: the API server's tokens, the cluster's certificates, the namespace's name."""
-    sources = parts(part(volume, "projected"), "sources")
+    sources = get_objects(get_object(volume, "projected"), "sources")
     return bool(sources) and all(_is_token_source(source) for source in sources)
 
 
 def _is_token_source(source: _Document) -> bool:
     kinds = {kind for kind, value in source.items() if value}
     if kinds == {"configMap"}:
-        return text(part(source, "configMap"), "name") == _ROOT_CERTIFICATES
+        return get_text(get_object(source, "configMap"), "name") == _ROOT_CERTIFICATES
     if kinds == {"downwardAPI"}:
-        items = parts(part(source, "downwardAPI"), "items")
-        return all(text(part(item, "fieldRef"), "fieldPath") == "metadata.namespace" for item in items)
+        items = get_objects(get_object(source, "downwardAPI"), "items")
+        return all(get_text(get_object(item, "fieldRef"), "fieldPath") == "metadata.namespace" for item in items)
     return bool(kinds) and kinds <= _TOKEN_SOURCES

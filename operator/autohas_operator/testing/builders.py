@@ -113,7 +113,7 @@ def ended_pod(  # noqa: PLR0913 - as above
     return stored_pod(job, uid=uid, phase="Succeeded" if code == 0 else "Failed", state=state, created_s=created_s)
 
 
-def outlived(pod: dict[str, Any], container: str = "istio-proxy") -> dict[str, Any]:
+def add_running_sidecar(pod: dict[str, Any], container: str = "istio-proxy") -> dict[str, Any]:
     """The same pod with a sidecar that still runs: to Kubernetes it has not ended."""
     statuses = [*pod["status"]["containerStatuses"], {"name": container, "state": {"running": {}}, "started": True}]
     return changed(changed(pod, "status.containerStatuses", statuses), "status.phase", "Running")
@@ -125,7 +125,7 @@ def refused_pod(job: Mapping[str, Any], reason: str, message: str, *, uid: str =
     return {**pod, "status": {**pod["status"], "reason": reason, "message": message}}
 
 
-def observed(search: Mapping[str, Any], *children: Mapping[str, Any], report: Report | None = None, **rest: Any) -> Observed:  # noqa: ANN401
+def observe(search: Mapping[str, Any], *children: Mapping[str, Any], report: Report | None = None, **rest: Any) -> Observed:  # noqa: ANN401
     """What one pass sees of these objects."""
     jobs = tuple(job for child in children if "kind" in child and (job := job_record(child)) is not None)
     pods = tuple(pod for child in children if "kind" not in child and (pod := pod_record(child)) is not None)

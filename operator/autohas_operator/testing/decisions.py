@@ -6,7 +6,7 @@ from autohas_api.wire.status import ConditionType, Status
 from autohas_operator.decide.conditions import verdict_of
 from autohas_operator.decide.plan import Plan, plan
 from autohas_operator.records.observed import Observed
-from autohas_operator.testing.builders import NOW_S, PODS, observed, report, running_pod, stored_job, stored_search
+from autohas_operator.testing.builders import NOW_S, PODS, observe, report, running_pod, stored_job, stored_search
 
 SEARCH = stored_search()
 JOB = stored_job(SEARCH)
@@ -32,5 +32,5 @@ def verdict(status: Status, kind: ConditionType) -> tuple[str, str]:
     return ("", "") if found is None else (found.status, found.reason)
 
 
-CREATED = after(observed(SEARCH))
-RUNNING = after(observed(SEARCH), observed(SEARCH, JOB, POD, report=report(SEARCH)))
+CREATED = after(observe(SEARCH))
+RUNNING = after(observe(SEARCH), observe(SEARCH, JOB, POD, report=report(SEARCH)))

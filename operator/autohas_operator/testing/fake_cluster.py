@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol
 from autohas_api.base.names import LABEL_UID
 from autohas_operator.client import CONFIG_MAPS, JOBS, PODS, SEARCHES, Page, Resource
 from autohas_operator.cluster.cache import Cache
-from autohas_operator.cluster.informer import Intake
+from autohas_operator.cluster.informer import Informer
 from autohas_operator.cluster.resync import refill
 from autohas_operator.cluster.workqueue import WorkQueue
 from autohas_operator.errors import ConflictError, NotFoundError, OperatorError
@@ -25,7 +25,7 @@ from autohas_operator.metrics import Metrics
 from autohas_operator.rate_limit import TokenBucket
 from autohas_operator.reconcile.events import EventRecorder
 from autohas_operator.reconcile.reconciler import Reconciler
-from autohas_operator.reconcile.warning_events import Explanations
+from autohas_operator.reconcile.warning_events import WarningEvents
 from autohas_operator.reconcile.worker import attend
 from autohas_operator.records.observed import Document, Key, Report
 from autohas_operator.testing import builders
@@ -240,16 +240,16 @@ class Operator:
         self.metrics = Metrics()
         self.queue: WorkQueue[Key] = WorkQueue(lambda: api.now_s, lambda: 0.5)
         bucket = TokenBucket(rate_per_s=1000, burst=1000, clock=lambda: api.now_s)
-        self.intake = Intake(self.cache, self.queue.add, self.metrics)
+        self.informer = Informer(self.cache, self.queue.add, self.metrics)
         self.events = EventRecorder(api, self.metrics, lambda: api.now_s, bucket, monotonic=lambda: api.now_s)
-        self.explanations = Explanations(api, lambda: api.now_s, monotonic=lambda: api.now_s)
+        self.warning_events = WarningEvents(api, lambda: api.now_s, monotonic=lambda: api.now_s)
         self.reconciler = Reconciler(
             api,
             self.cache,
             self.events,
             builders.PODS,
             lambda: api.now_s,
-            explanations=self.explanations,
+            warning_events=self.warning_events,
             metrics=self.metrics,
             monotonic=lambda: api.now_s,
         )
@@ -265,7 +265,7 @@ class Operator:
     async def watch(self) -> None:
         """Deliver all changes to the cache; faults do not apply to watches."""
         fault, self.api.fault = self.api.fault, None
-        await refill(self.api, self.intake, ())
+        await refill(self.api, self.informer, ())
         self.api.fault = fault
 
     async def work(self) -> bool:

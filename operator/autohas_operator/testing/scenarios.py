@@ -16,11 +16,11 @@ from autohas_operator.client import JOBS, PODS, SEARCHES
 from autohas_operator.errors import ForbiddenError
 from autohas_operator.records.observed import Key
 from autohas_operator.testing.builders import (
+    add_running_sidecar,
     condition,
     ended_pod,
     error_text,
     interrupted_text,
-    outlived,
     report,
     result_text,
     running_pod,
@@ -127,14 +127,16 @@ async def keep_sidecar_running(cluster: FakeCluster) -> None:
     await start(cluster)
     await run(cluster)
     pod = ended_pod(cluster.job, code=1, message="boom", created_s=cluster.api.now_s, ended_s=cluster.api.now_s)
-    cluster.put_pod(outlived(pod))
+    cluster.put_pod(add_running_sidecar(pod))
     await cluster.wait(30)
     await cluster.wait(5)
     await cluster.collect_garbage()
     await cluster.wait(6)
     await run(cluster, uid="pod-2", attempt=2, starts=2)
     text = result_text(cluster.search, pod_uid="pod-2", attempt=2)
-    cluster.put_pod(outlived(ended_pod(cluster.job, code=0, message=text, uid="pod-2", reason="Completed", ended_s=cluster.api.now_s)))
+    cluster.put_pod(
+        add_running_sidecar(ended_pod(cluster.job, code=0, message=text, uid="pod-2", reason="Completed", ended_s=cluster.api.now_s))
+    )
     await cluster.wait(1)
     await cluster.wait(30)
     await cluster.collect_garbage()

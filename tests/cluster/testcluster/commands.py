@@ -12,7 +12,7 @@ LINES_SHOWN = 30
 
 
 class CommandFailedError(Exception):
-    """A command ended with a code other than 0, or outlived its time; the message holds its last lines."""
+    """A command ended with a code other than 0, or add_running_sidecar its time; the message holds its last lines."""
 
 
 def run(

@@ -10,7 +10,7 @@ import pytest
 from autohas_api.testing.rejections import changed
 from autohas_operator.client import JOBS, PODS, SEARCHES
 from autohas_operator.cluster.cache import MAX_GONE, Cache
-from autohas_operator.cluster.informer import Intake
+from autohas_operator.cluster.informer import Informer
 from autohas_operator.cluster.resync import Resync, refill
 from autohas_operator.cluster.workqueue import WorkQueue
 from autohas_operator.errors import UnreachableError
@@ -29,8 +29,8 @@ def at(document: dict[str, Any], version: int) -> dict[str, Any]:
     return changed(document, "metadata.resourceVersion", str(version))
 
 
-def resync(api: FakeApi, intake: Intake, queue: WorkQueue[Key]) -> Resync:
-    return Resync(api, intake, queue, namespaces=(), period_s=600, dice=lambda: 0.5, monotonic=lambda: 0.0)
+def resync(api: FakeApi, informer: Informer, queue: WorkQueue[Key]) -> Resync:
+    return Resync(api, informer, queue, namespaces=(), period_s=600, rng=lambda: 0.5, monotonic=lambda: 0.0)
 
 
 def test_an_older_event_never_replaces_a_newer_record() -> None:
@@ -134,13 +134,13 @@ def test_a_pod_that_is_given_to_another_search_leaves_its_own() -> None:
     cache.put_pod(at(POD, 1))
     moved = at(changed(POD, "metadata.labels", {**POD["metadata"]["labels"], "autohas.dev/search": "quarantine"}), 2)
     cache.put_pod(moved)
-    observed = cache.observed(KEY)
+    observed = cache.observe(KEY)
     elsewhere = [pod.uid for pod in cache.pods.of(Key("ml", "quarantine"))]
     cache.forget(at(moved, 3))
 
     assert observed is not None
     assert (observed.pods, elsewhere) == ((), ["pod-1"])
-    assert cache.observed(KEY) is not None
+    assert cache.observe(KEY) is not None
     assert cache.pods.by_key == {}
 
 
@@ -179,7 +179,7 @@ def test_a_list_that_breaks_off_wakes_whom_it_has_changed() -> None:
         queue: WorkQueue[Key] = WorkQueue(lambda: 0.0, lambda: 0.5)
         api.add(SEARCHES, "ml", SEARCH)
         with pytest.raises(UnreachableError):
-            await resync(api, Intake(cache, queue.add, Metrics()), queue).round()
+            await resync(api, Informer(cache, queue.add, Metrics()), queue).round()
 
         assert queue.pop() == KEY
         assert queue.num_delayed == 1
@@ -208,9 +208,9 @@ def test_a_resync_round_heals_and_hands_out_every_key() -> None:
         for name in ("fashion", "other"):
             api.add(SEARCHES, "ml", changed(stored_search(name), "metadata.uid", name))
         api.add(JOBS, "ml", JOB)
-        await refill(api, Intake(cache, lambda _: None, Metrics()), ())
+        await refill(api, Informer(cache, lambda _: None, Metrics()), ())
         api.remove(JOBS, "ml", JOB["metadata"]["name"])
-        await resync(api, Intake(cache, queue.add, Metrics()), queue).round()
+        await resync(api, Informer(cache, queue.add, Metrics()), queue).round()
 
         assert queue.pop() == KEY
         assert queue.pop() is None
@@ -227,7 +227,7 @@ def test_only_served_namespaces_are_listed() -> None:
         api, cache = FakeApi(), Cache()
         for namespace in ("ml", "secret"):
             api.add(SEARCHES, namespace, changed(SEARCH, "metadata.uid", namespace))
-        await refill(api, Intake(cache, lambda _: None, Metrics()), ("ml",))
+        await refill(api, Informer(cache, lambda _: None, Metrics()), ("ml",))
 
         assert list(cache.all_keys()) == [KEY]
 

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from autohas_api.testing.rejections import changed
 from autohas_operator.client import JOBS, PODS, SEARCHES
 from autohas_operator.cluster.cache import Cache
-from autohas_operator.cluster.informer import Intake
+from autohas_operator.cluster.informer import Informer
 from autohas_operator.cluster.resync import Resync, refill
 from autohas_operator.cluster.workqueue import WorkQueue
 from autohas_operator.metrics import Metrics
@@ -54,7 +54,7 @@ def test_any_part_may_be_missing_or_odd(document: dict[str, Any]) -> None:
     tried = 0
     for path in paths(document):
         for odd in (..., *ODD):
-            broken = replaced(document, path, odd)
+            broken = replace_at(document, path, odd)
             record = {"searches": search_record, "jobs": job_record, "pods": pod_record}[kind_of(document)](broken)
             assert record is None or record.uid == document["metadata"]["uid"]
             tried += 1
@@ -78,12 +78,12 @@ def paths(document: Any, prefix: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return [path for path in found if path not in IDENTITY] + deeper
 
 
-def replaced(document: Any, path: tuple[Any, ...], odd: object) -> Any:
+def replace_at(document: Any, path: tuple[Any, ...], odd: object) -> Any:
     """A copy with one part replaced; `...` takes it away."""
     copy = dict(document) if isinstance(document, dict) else list(document)
     name, *rest = path
     if rest:
-        copy[name] = replaced(copy[name], tuple(rest), odd)
+        copy[name] = replace_at(copy[name], tuple(rest), odd)
     elif odd is ...:
         del copy[name]
     else:
@@ -102,14 +102,14 @@ def test_one_object_that_cannot_be_read_costs_nobody_else_anything() -> None:
         api.add(JOBS, "ml", changed(JOB, "metadata.annotations", {"autohas.dev/touched-at": "x"}))
         api.add(PODS, "ml", POD)
         queue: WorkQueue[Key] = WorkQueue(lambda: 0.0, lambda: 0.5)
-        intake = Intake(cache, queue.add, metrics)
-        await refill(api, intake, ())
-        await Resync(api, intake, queue, namespaces=(), period_s=600, dice=lambda: 0.5, monotonic=lambda: 0.0).round()
-        return cache, metrics.exposition().decode()
+        informer = Informer(cache, queue.add, metrics)
+        await refill(api, informer, ())
+        await Resync(api, informer, queue, namespaces=(), period_s=600, rng=lambda: 0.5, monotonic=lambda: 0.0).round()
+        return cache, metrics.render().decode()
 
     with capture_logs() as lines:
         cache, metrics = asyncio.run(scenario())
-    observed = cache.observed(Key("ml", "fashion"))
+    observed = cache.observe(Key("ml", "fashion"))
 
     assert observed is not None
     assert [job.touched_s for job in observed.jobs] == [None]
@@ -134,11 +134,13 @@ def test_resync_survives_a_bug() -> None:
     async def scenario() -> str:
         api, metrics = Broken(), Metrics()
         queue: WorkQueue[Key] = WorkQueue(lambda: NOW_S, lambda: 0.5)
-        resync = Resync(api, Intake(Cache(), queue.add, metrics), queue, namespaces=(), period_s=0, dice=lambda: 0.5, monotonic=lambda: 0.0)
+        resync = Resync(
+            api, Informer(Cache(), queue.add, metrics), queue, namespaces=(), period_s=0, rng=lambda: 0.5, monotonic=lambda: 0.0
+        )
         loop = asyncio.create_task(resync.run())
         async with asyncio.timeout(5):
             await third.wait()
         loop.cancel()
-        return metrics.exposition().decode()
+        return metrics.render().decode()
 
     assert "autohas_resync_failures_total 3.0" in asyncio.run(scenario())

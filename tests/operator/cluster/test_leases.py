@@ -63,7 +63,7 @@ def test_the_first_serves_and_the_second_names_it() -> None:
 
         assert answers == [True, False, True, False]
         assert cluster.holder == "a/autohas-operator"
-        assert (cluster.first.taken(), cluster.second.taken()) == ({}, {"ml": "a/autohas-operator"})
+        assert (cluster.first.list_taken(), cluster.second.list_taken()) == ({}, {"ml": "a/autohas-operator"})
 
     run(scenario)
 
@@ -84,7 +84,7 @@ def test_the_second_takes_over_when_the_first_is_gone() -> None:
         assert await cluster.second.holds("ml")
         assert cluster.woken == [("b/autohas-operator", "ml")]
         assert not await cluster.first.holds("ml")  # it comes back and asks before it acts
-        assert cluster.first.taken() == {"ml": "b/autohas-operator"}
+        assert cluster.first.list_taken() == {"ml": "b/autohas-operator"}
 
     run(scenario)
 
@@ -169,7 +169,7 @@ def test_without_the_right_to_leases_the_namespace_is_served() -> None:
     async def scenario(cluster: Rivals) -> None:
         cluster.api.fault = Refusal("get", "leases", ForbiddenError(status=403, message="leases is forbidden", request="GET"))
         assert await cluster.first.holds("ml")
-        assert cluster.first.taken() == {}
+        assert cluster.first.list_taken() == {}
 
     run(scenario)
 
@@ -205,7 +205,7 @@ def test_a_namespace_of_another_operator_is_left_alone() -> None:
             operator.events,
             builders.PODS,
             lambda: cluster.api.now_s,
-            explanations=operator.explanations,
+            warning_events=operator.warning_events,
             metrics=operator.metrics,
             monotonic=lambda: cluster.api.now_s,
             may_serve=never,
@@ -225,7 +225,7 @@ def test_an_operator_that_may_not_serve_is_not_ready() -> None:
     health = Health(lambda: 0.0)
     health.is_ready = True
     ready = health.why_not_ready()
-    health.taken = lambda: {"ml": "a/autohas-operator"}
+    health.list_taken = lambda: {"ml": "a/autohas-operator"}
 
     assert ready is None
     assert health.why_not_ready() == "namespace ml is served by a/autohas-operator (Lease autohas-operator)"

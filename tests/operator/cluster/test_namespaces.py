@@ -11,7 +11,7 @@ import pytest
 from autohas_api.testing.rejections import changed
 from autohas_operator.client import SEARCHES
 from autohas_operator.cluster.cache import Cache
-from autohas_operator.cluster.informer import Intake
+from autohas_operator.cluster.informer import Informer
 from autohas_operator.cluster.resync import Resync, refill
 from autohas_operator.cluster.workqueue import WorkQueue
 from autohas_operator.errors import ForbiddenError, OperatorError, UnreachableError, api_error
@@ -39,16 +39,16 @@ class Roles(FakeApi):
             yield page
 
 
-def refilled(api: FakeApi) -> tuple[frozenset[str], list[Key], str]:
+def refill_cache(api: FakeApi) -> tuple[frozenset[str], list[Key], str]:
     cache, metrics = Cache(), Metrics()
-    lost = asyncio.run(refill(api, Intake(cache, lambda _: None, metrics), SERVED))
-    return lost, list(cache.all_keys()), metrics.exposition().decode()
+    lost = asyncio.run(refill(api, Informer(cache, lambda _: None, metrics), SERVED))
+    return lost, list(cache.all_keys()), metrics.render().decode()
 
 
 @pytest.mark.parametrize("status", [403, 404])
 def test_a_namespace_that_cannot_be_read_is_left_out(status: int) -> None:
     """The others are served, it is counted."""
-    lost, keys, metrics = refilled(Roles(b=status))
+    lost, keys, metrics = refill_cache(Roles(b=status))
 
     assert (set(lost), keys) == ({"b"}, [Key("a", "s"), Key("c", "s")])
     assert "autohas_namespaces_unreadable 1.0" in metrics
@@ -57,13 +57,13 @@ def test_a_namespace_that_cannot_be_read_is_left_out(status: int) -> None:
 def test_without_any_namespace_the_operator_cannot_go_on() -> None:
     """It has nothing to do, and its log must say why."""
     with pytest.raises(ForbiddenError, match="no role"):
-        refilled(Roles(a=403, b=404, c=403))
+        refill_cache(Roles(a=403, b=404, c=403))
 
 
 def test_an_error_that_is_not_of_the_namespace_is_one_of_the_whole_list() -> None:
     """A server in trouble takes no namespace away."""
     with pytest.raises(OperatorError) as told:
-        refilled(Roles(b=500))
+        refill_cache(Roles(b=500))
     assert not isinstance(told.value, (ForbiddenError, UnreachableError))
 
 
@@ -76,11 +76,11 @@ def test_every_round_says_which_namespaces_are_lost() -> None:
         told: list[tuple[frozenset[str], int]] = []
         resync = Resync(
             api,
-            Intake(cache, queue.add, Metrics()),
+            Informer(cache, queue.add, Metrics()),
             queue,
             namespaces=SERVED,
             period_s=600,
-            dice=lambda: 0.5,
+            rng=lambda: 0.5,
             monotonic=lambda: 0.0,
             lost=lambda lost: told.append((lost, len(cache.searches))),
         )

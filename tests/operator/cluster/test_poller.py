@@ -14,7 +14,7 @@ from autohas_api.base.names import MAX_PROGRESS_BYTES
 from autohas_api.testing.rejections import changed
 from autohas_api.wire.messages import encode_progress
 from autohas_operator.cluster.cache import Cache
-from autohas_operator.cluster.poller import FIRST_PERIOD_S, Fetcher, HttpFetcher, Poller, UnusableError, after_failure
+from autohas_operator.cluster.poller import FIRST_PERIOD_S, Fetcher, HttpFetcher, Poller, UnusableError, report_miss
 from autohas_operator.cluster.workqueue import WorkQueue
 from autohas_operator.metrics import Metrics
 from autohas_operator.records.observed import Key, PodRecord, Report, pod_record
@@ -33,7 +33,7 @@ def only_pod() -> PodRecord:
     return pod
 
 
-def known() -> Cache:
+def fill_cache() -> Cache:
     """A cache that knows the search and its Job, which is noted in status."""
     cache = Cache()
     cache.put_search({**SEARCH, "status": {"jobUid": "job-1"}})
@@ -113,13 +113,13 @@ def poll(answer: Answer, pod: PodRecord | None = None, times: int = 1) -> tuple[
             asked = replace(pod or next(iter(cache.pods.values())), port=port)
             fetcher = HttpFetcher(timeout_s=0.3)
             poller = Poller(
-                cache, queue, fetcher, metrics, clock=lambda: NOW_S, monotonic=lambda: 0.0, dice=lambda: 0.5, period_s=15, concurrency=5
+                cache, queue, fetcher, metrics, clock=lambda: NOW_S, monotonic=lambda: 0.0, rng=lambda: 0.5, period_s=15, concurrency=5
             )
             for _ in range(times):
-                await poller.ask(asked)
+                await poller.poll(asked)
             await fetcher.close()
         assert queue.pop() == Key("ml", "fashion")
-        return cache.reports["pod-1"], metrics.exposition().decode()
+        return cache.reports["pod-1"], metrics.render().decode()
 
     return asyncio.run(scenario())
 
@@ -174,7 +174,7 @@ def test_a_hostile_answer_is_a_miss_with_a_sentence(answer: Answer, cause: str) 
     assert (report.progress, report.misses) == (None, 1)
     assert 0 < len(report.problem) < 400
     assert report.is_version_skew is (cause == "version")
-    assert f'autohas_status_poll_failures_total{{reason="{cause}"}} 1.0' in metrics
+    assert f'autohas_progress_poll_failures_total{{reason="{cause}"}} 1.0' in metrics
 
 
 def test_misses_before_the_startup_probe_passed_are_no_misses_after_it() -> None:
@@ -184,7 +184,7 @@ def test_misses_before_the_startup_probe_passed_are_no_misses_after_it() -> None
     report, counted = None, []
     for pod in (*pods[:1] * 4, *pods[1:] * 3):
         assert pod is not None
-        report = after_failure(pod, report, error, NOW_S)
+        report = report_miss(pod, report, error, NOW_S)
         counted.append((report.misses, report.is_early))
 
     assert counted == [(1, True), (2, True), (3, True), (4, True), (1, False), (2, False), (3, False)]
@@ -206,12 +206,12 @@ def test_misses_are_counted_beside_the_last_good_report() -> None:
             metrics,
             clock=lambda: NOW_S + 60,
             monotonic=lambda: 0.0,
-            dice=lambda: 0.5,
+            rng=lambda: 0.5,
             period_s=15,
             concurrency=5,
         )
         for _ in range(3):
-            await poller.ask(next(iter(cache.pods.values())))
+            await poller.poll(next(iter(cache.pods.values())))
         return cache.reports["pod-1"]
 
     assert asyncio.run(scenario()) == replace(before, misses=3, problem="no connection")
@@ -220,8 +220,8 @@ def test_misses_are_counted_beside_the_last_good_report() -> None:
 def test_no_answer_says_nothing_about_the_version() -> None:
     """What a trainer of another version said stays said while it is out of reach; any answer replaces it."""
     skewed = poll(saying(http(other(version=2))))[0]
-    unreachable = after_failure(only_pod(), skewed, UnusableError("timeout", "no answer"), NOW_S)
-    answered = after_failure(only_pod(), unreachable, UnusableError("malformed", "not JSON"), NOW_S)
+    unreachable = report_miss(only_pod(), skewed, UnusableError("timeout", "no answer"), NOW_S)
+    answered = report_miss(only_pod(), unreachable, UnusableError("malformed", "not JSON"), NOW_S)
 
     assert (unreachable.is_version_skew, unreachable.problem) == (True, skewed.problem)
     assert (answered.is_version_skew, answered.problem) == (False, "not JSON")
@@ -239,7 +239,7 @@ def test_a_bug_in_reading_one_trainer_is_a_miss_like_any_other() -> None:
     async def scenario() -> Report:
         cache = Cache()
         cache.put_pod(POD)
-        await _poller(cache, Broken(), lambda: 0.0).ask(next(iter(cache.pods.values())))
+        await _poller(cache, Broken(), lambda: 0.0).poll(next(iter(cache.pods.values())))
         return cache.reports["pod-1"]
 
     assert asyncio.run(scenario()).problem == "answer could not be read"
@@ -270,16 +270,16 @@ class Recording:
 
 def test_only_running_trainers_are_asked() -> None:
     """Pending and ended pods have nothing to say."""
-    cache = known()
+    cache = fill_cache()
     for pod in (stored_pod(JOB, uid="a"), ended_pod(JOB, code=0, uid="b"), running_pod(JOB, uid="c")):
         cache.put_pod(pod)
 
-    assert [pod.uid for pod in _poller(cache, Recording(), lambda: 0.0).due()] == ["c"]
+    assert [pod.uid for pod in _poller(cache, Recording(), lambda: 0.0).list_due()] == ["c"]
 
 
 def test_only_pods_of_a_job_that_a_known_search_owns_are_asked() -> None:
     """3,000 labelled sleepers neither stretch the period of a trainer nor speak for its search."""
-    cache = known()
+    cache = fill_cache()
     strange = changed(JOB, "metadata", {**JOB["metadata"], "uid": "job-of-nobody", "name": "sleeper", "ownerReferences": []})
     cache.put_job(strange)
     cache.put_pod(POD)
@@ -290,9 +290,9 @@ def test_only_pods_of_a_job_that_a_known_search_owns_are_asked() -> None:
     poller = _poller(cache, Recording(), lambda: 0.0)
     cache.reports["pod-1"] = Report(pod_uid="pod-1", time_s=NOW_S, progress=progress(SEARCH))
     cache.reports["bare-1"] = Report(pod_uid="bare-1", time_s=NOW_S, progress=progress(SEARCH, pod_uid="bare-1", best=1.0))
-    observed = cache.observed(Key("ml", "fashion"))
+    observed = cache.observe(Key("ml", "fashion"))
 
-    assert [pod.uid for pod in poller.due()] == ["pod-1"]
+    assert [pod.uid for pod in poller.list_due()] == ["pod-1"]
     assert poller.period_of(only_pod()) == 15
     assert observed is not None
     assert observed.report is not None
@@ -301,7 +301,7 @@ def test_only_pods_of_a_job_that_a_known_search_owns_are_asked() -> None:
 
 def test_turns_come_every_period_and_sooner_before_the_first_report() -> None:
     """3 s until the first answer, then 15 s."""
-    cache, now = known(), [0.0]
+    cache, now = fill_cache(), [0.0]
     cache.put_pod(POD)
     pod = pod_record(POD)
     assert pod is not None
@@ -311,14 +311,14 @@ def test_turns_come_every_period_and_sooner_before_the_first_report() -> None:
         await poller._take_turn(pod)
 
     assert poller.period_of(pod) == FIRST_PERIOD_S
-    assert len(poller.due()) == 1
+    assert len(poller.list_due()) == 1
     asyncio.run(turn())
     now[0] = 14.9
-    early = poller.due()
+    early = poller.list_due()
     now[0] = 15.0
 
     assert early == []
-    assert len(poller.due()) == 1
+    assert len(poller.list_due()) == 1
 
 
 def test_a_trainer_that_never_answers_is_asked_as_seldom_as_others() -> None:
@@ -335,13 +335,13 @@ def test_a_trainer_that_never_answers_is_asked_as_seldom_as_others() -> None:
 
 def test_many_trainers_are_asked_less_often_and_never_all_at_once() -> None:
     """1,000 trainers stretch the period to 100 s; requests at once are bounded."""
-    cache, fetcher = known(), Recording()
+    cache, fetcher = fill_cache(), Recording()
     for number in range(1000):
         cache.put_pod(running_pod(JOB, uid=f"pod-{number}"))
     poller = _poller(cache, fetcher, lambda: 0.0)
 
     async def scenario() -> None:
-        pods = poller.due()
+        pods = poller.list_due()
         cache.reports[pods[0].uid] = Report(pod_uid=pods[0].uid, time_s=NOW_S, progress=progress(SEARCH))
         assert poller.period_of(pods[0]) == 100
         await asyncio.gather(*(poller._take_turn(pod) for pod in pods[:100]))
@@ -352,7 +352,7 @@ def test_many_trainers_are_asked_less_often_and_never_all_at_once() -> None:
 
 def _poller(cache: Cache, fetcher: Fetcher, monotonic: Callable[[], float]) -> Poller:
     queue: WorkQueue[Key] = WorkQueue(lambda: 0.0, lambda: 0.5)
-    return Poller(cache, queue, fetcher, Metrics(), clock=lambda: NOW_S, monotonic=monotonic, dice=lambda: 0.5, period_s=15, concurrency=5)
+    return Poller(cache, queue, fetcher, Metrics(), clock=lambda: NOW_S, monotonic=monotonic, rng=lambda: 0.5, period_s=15, concurrency=5)
 
 
 def test_a_trainer_is_asked_on_the_port_that_its_pod_names() -> None:

@@ -30,7 +30,7 @@ def _queue(clock: Clock) -> WorkQueue[str]:
     return WorkQueue(clock, lambda: 0.5)
 
 
-def drained(queue: WorkQueue[str]) -> list[str]:
+def drain(queue: WorkQueue[str]) -> list[str]:
     found = []
     while (key := queue.pop()) is not None:
         found.append(key)
@@ -43,7 +43,7 @@ def test_a_key_is_queued_once(queue: WorkQueue[str]) -> None:
         queue.add(key)
 
     assert len(queue) == 2
-    assert drained(queue) == ["a", "b"]
+    assert drain(queue) == ["a", "b"]
 
 
 def test_a_key_that_changes_while_it_is_worked_on_comes_back(queue: WorkQueue[str]) -> None:
@@ -55,7 +55,7 @@ def test_a_key_that_changes_while_it_is_worked_on_comes_back(queue: WorkQueue[st
 
     assert queue.pop() is None
     queue.done("a")
-    assert drained(queue) == ["a"]
+    assert drain(queue) == ["a"]
 
 
 def test_done_without_a_change_does_not_come_back(queue: WorkQueue[str]) -> None:
@@ -73,25 +73,25 @@ def test_a_delayed_key_ripens_at_its_time(queue: WorkQueue[str], clock: Clock) -
     queue.add_after("a", 5)
     queue.add_after("a", 20)
     clock.now_s = 4.9
-    early = drained(queue)
+    early = drain(queue)
     clock.now_s = 5.0
-    due = drained(queue)
+    due = drain(queue)
     queue.done("a")
     clock.now_s = 30
 
-    assert (early, due, drained(queue)) == ([], ["a"], [])
+    assert (early, due, drain(queue)) == ([], ["a"], [])
     assert queue.num_delayed == 0
 
 
 def test_back_off_doubles_up_to_its_limit_and_is_forgiven(queue: WorkQueue[str]) -> None:
     """0.5, 1, 2 ... 300 s; a success starts over; a server's Retry-After is obeyed."""
-    delays = [queue.retry("a") for _ in range(12)]
-    queue.forgive("a")
+    delays = [queue.add_rate_limited("a") for _ in range(12)]
+    queue.forget("a")
 
     assert delays[:3] == [FIRST_DELAY_S, 2 * FIRST_DELAY_S, 4 * FIRST_DELAY_S]
     assert delays[-1] == MAX_DELAY_S
-    assert queue.retry("a") == FIRST_DELAY_S
-    assert queue.retry("b", at_least_s=7) == 7
+    assert queue.add_rate_limited("a") == FIRST_DELAY_S
+    assert queue.add_rate_limited("b", at_least_s=7) == 7
 
 
 def test_times_that_no_longer_count_do_not_pile_up(queue: WorkQueue[str], clock: Clock) -> None:
@@ -103,26 +103,26 @@ def test_times_that_no_longer_count_do_not_pile_up(queue: WorkQueue[str], clock:
             queue.add_after(key, 86_400 * 30)
             queue.add_after(key, 300)
             queue.add(key)
-        for key in drained(queue):
+        for key in drain(queue):
             queue.done(key)
             queue.add_after(key, 86_400 * 30)
     waiting = len(queue._heap)
     clock.now_s += 86_400 * 30
 
     assert waiting <= 2 * 50 + 64
-    assert sorted(drained(queue)) == sorted(keys)
+    assert sorted(drain(queue)) == sorted(keys)
 
 
 def test_failures_that_last_have_an_age(queue: WorkQueue[str], clock: Clock) -> None:
     """From the first failure in a row, of the key that has failed for longest."""
     none_yet = queue.oldest_failing_s
-    queue.retry("a")
+    queue.add_rate_limited("a")
     clock.now_s = 100
-    queue.retry("a")
-    queue.retry("b")
+    queue.add_rate_limited("a")
+    queue.add_rate_limited("b")
     clock.now_s = 130
     both = (queue.num_failing, queue.oldest_failing_s)
-    queue.forgive("a")
+    queue.forget("a")
 
     assert (none_yet, both, queue.oldest_failing_s) == (0, (2, 130), 30)
 
@@ -131,8 +131,8 @@ def test_back_off_is_jittered(clock: Clock) -> None:
     """Keys that failed together do not come back together."""
     low, high = WorkQueue[str](clock, lambda: 0.0), WorkQueue[str](clock, lambda: 1.0)
 
-    assert low.retry("a") == pytest.approx(0.8 * FIRST_DELAY_S)
-    assert high.retry("a") == pytest.approx(1.2 * FIRST_DELAY_S)
+    assert low.add_rate_limited("a") == pytest.approx(0.8 * FIRST_DELAY_S)
+    assert high.add_rate_limited("a") == pytest.approx(1.2 * FIRST_DELAY_S)
 
 
 def test_sleeping_workers_wake_up() -> None:

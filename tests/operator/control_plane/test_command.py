@@ -29,10 +29,10 @@ def test_wait_follows_a_search_to_its_result(bench: Any, trainer: Any) -> None:
     """124 while it runs, with what it is at; 0 once the result is stored; watch then ends at once with 0."""
     bench.apply(DURABLE)
     pod = bench.pod()
-    bench.reported(trainer, pod)
+    bench.report_progress(trainer, pod)
     early = _autohas(bench, "wait", "fashion", "--timeout=1s")
     watched = _autohas(bench, "watch", "--once")
-    bench.succeeded(pod)
+    bench.succeed(pod)
     late = _autohas(bench, "wait", "fashion", "--timeout=1m")
 
     assert (early.returncode, "fashion: Running" in early.stdout) == (124, True), early
@@ -58,8 +58,8 @@ def test_the_reader_pod_is_admitted_where_only_restricted_pods_are(bench: Any, t
     bench.kubectl("label", "namespace", bench.namespace, "pod-security.kubernetes.io/enforce=restricted")
     bench.apply(DURABLE)
     pod = bench.pod()
-    bench.reported(trainer, pod)
-    bench.succeeded(pod)
+    bench.report_progress(trainer, pod)
+    bench.succeed(pod)
     made = json.loads(bench.kubectl("create", "--dry-run=server", "-o", "json", "-f", "-", input=json.dumps(reader_pod(bench.search()))))
 
     assert made["spec"]["containers"][0]["image"] == bench.search()["status"]["trainer"]["image"]

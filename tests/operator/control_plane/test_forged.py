@@ -33,7 +33,7 @@ def refusal(bench: Any, *arguments: str, document: Any = None) -> str:
     return ""
 
 
-def copied(document: dict[str, Any], name: str, kind: str) -> dict[str, Any]:
+def copy_as(document: dict[str, Any], name: str, kind: str) -> dict[str, Any]:
     """A new object with another's labels, annotations, owners, finalizers and spec."""
     metadata = document["metadata"]
     kept = {key: metadata[key] for key in ("labels", "annotations", "ownerReferences", "finalizers") if key in metadata}
@@ -57,8 +57,8 @@ def test_only_the_job_controller_makes_pods_of_a_search(bench: Any, trainer: Any
     grant(bench)
     bench.apply(DURABLE)
     pod = bench.bind(bench.pod())
-    bench.reported(trainer, pod)
-    forged = copied(pod, "forged", "Pod")
+    bench.report_progress(trainer, pod)
+    forged = copy_as(pod, "forged", "Pod")
     unlabelled = {**forged, "metadata": {**forged["metadata"], "labels": {"job-name": "of-mine"}}}
     unowned = {**forged, "metadata": {"name": "forged", "labels": {"autohas.dev/uid": "x"}}}
     named = {**forged, "metadata": {"name": "forged", "labels": {"batch.kubernetes.io/job-name": pod["metadata"]["labels"]["job-name"]}}}
@@ -85,9 +85,9 @@ def test_no_pod_asks_a_job_to_adopt_it(bench: Any, trainer: Any) -> None:
     grant(bench)
     bench.apply(DURABLE)
     pod = bench.bind(bench.pod())
-    bench.reported(trainer, pod)
+    bench.report_progress(trainer, pod)
     uid = pod["metadata"]["labels"]["batch.kubernetes.io/controller-uid"]
-    asking = with_image(copied(pod, "asking", "Pod"), "evil:1")
+    asking = with_image(copy_as(pod, "asking", "Pod"), "evil:1")
     asking["metadata"] = {
         "name": "asking",
         "labels": {"batch.kubernetes.io/controller-uid": uid},
@@ -100,7 +100,7 @@ def test_no_pod_asks_a_job_to_adopt_it(bench: Any, trainer: Any) -> None:
     assert refusal(bench, FORGER, "create", "-f", "-", document=honest) == ""
     label = ("label", "pod", "honest", f"batch.kubernetes.io/controller-uid={uid}")
     assert "(that Job would adopt it)" in refusal(bench, EDITOR, *label)
-    own = with_image(copied(bench.objects("jobs")[0], "own", "Job"), "mine:1")
+    own = with_image(copy_as(bench.objects("jobs")[0], "own", "Job"), "mine:1")
     own["metadata"] = {"name": "own"}
     own["spec"]["template"]["metadata"] = {}
     assert refusal(bench, EDITOR, "create", "-f", "-", document=own) == ""
@@ -138,7 +138,7 @@ def test_only_the_operator_makes_jobs_of_a_search(bench: Any) -> None:
     bench.pod()
     (job,) = bench.objects("jobs")
     stem = job["metadata"]["name"].rpartition("-")[0]
-    foreign = with_image(copied(job, f"{stem}-60", "Job"), "evil:1")
+    foreign = with_image(copy_as(job, f"{stem}-60", "Job"), "evil:1")
     foreign["metadata"]["labels"]["autohas.dev/attempt"] = "60"
     foreign["spec"]["template"]["metadata"] = {}
     own = {**copy.deepcopy(foreign), "metadata": {"name": "mine"}}
@@ -159,17 +159,17 @@ def test_a_forged_result_is_ignored_where_no_policy_protects_the_search(bench: A
     """An administrator forges it between two pods: the Job controller ends the Job for it; a new attempt brings the real result."""
     bench.apply(DURABLE)
     pod = bench.bind(bench.pod())
-    bench.reported(trainer, pod)
+    bench.report_progress(trainer, pod)
     bench.end(pod, 75, interrupted_text(bench.search(), pod_uid=pod["metadata"]["uid"]))
-    bench.kubectl("create", "-f", "-", input=json.dumps(with_image(copied(pod, "forged", "Pod"), "evil:1")))
+    bench.kubectl("create", "-f", "-", input=json.dumps(with_image(copy_as(pod, "forged", "Pod"), "evil:1")))
     found = next(item for item in bench.objects("pods") if item["metadata"]["name"] == "forged")
     bench.end(bench.bind(found), 0, result_text(bench.search(), pod_uid=found["metadata"]["uid"], test_score=0.999))
     bench.until(lambda: events(bench, "PodIgnored"), "the warning")
     said = events(bench, "PodIgnored")
     bench.until(lambda: bench.search()["status"].get("attempt") == 2, "the next attempt")
     following = bench.pod()
-    bench.reported(trainer, following, starts=2, interruptions=1)
-    bench.succeeded(following)
+    bench.report_progress(trainer, following, starts=2, interruptions=1)
+    bench.succeed(following)
 
     assert said == ['pod forged claims to be a trainer, but its image is "evil:1", not "trainer:test": the operator ignores it']
     assert bench.search()["status"]["result"]["scores"]["test"] == "0.93"
@@ -179,9 +179,9 @@ def test_a_foreign_job_is_deleted_where_no_policy_protects_the_search(bench: Any
     """An administrator makes it: the search stays at attempt 1 with its own image, and the Job goes with its pod."""
     bench.apply(DURABLE)
     pod = bench.bind(bench.pod())
-    bench.reported(trainer, pod)
+    bench.report_progress(trainer, pod)
     (job,) = bench.objects("jobs")
-    foreign = with_image(copied(job, job["metadata"]["name"].rpartition("-")[0] + "-60", "Job"), "evil:1")
+    foreign = with_image(copy_as(job, job["metadata"]["name"].rpartition("-")[0] + "-60", "Job"), "evil:1")
     foreign["metadata"]["labels"]["autohas.dev/attempt"] = "60"
     labels = {key: value for key, value in foreign["spec"]["template"]["metadata"]["labels"].items() if key.startswith("autohas.dev/")}
     foreign["spec"]["template"]["metadata"] = {"labels": labels}
@@ -193,7 +193,7 @@ def test_a_foreign_job_is_deleted_where_no_policy_protects_the_search(bench: Any
     told = f"Job {foreign['metadata']['name']} claims to be attempt 60, but this operator did not create it"
     assert events(bench, "JobIgnored") == [f"{told}: the operator ignores and deletes it"]
     assert (status["attempt"], status["jobUid"], status["trainer"]["image"]) == (1, job["metadata"]["uid"], "trainer:test")
-    bench.succeeded(pod)
+    bench.succeed(pod)
 
 
 def _drop_the_start(status: dict[str, Any]) -> None:
@@ -214,7 +214,7 @@ def test_a_running_search_is_found_again_by_an_operator_that_noted_nothing(
     """As an older operator left it, or one that was killed between making the Job and noting it: the same Job runs on to its result."""
     bench.apply(DURABLE)
     pod = bench.bind(bench.pod())
-    bench.reported(trainer, pod)
+    bench.report_progress(trainer, pod)
     (job,) = bench.objects("jobs")
     bench.operator.kill()
     document = bench.search()
@@ -225,7 +225,7 @@ def test_a_running_search_is_found_again_by_an_operator_that_noted_nothing(
 
     assert [item["metadata"]["uid"] for item in bench.objects("jobs")] == [job["metadata"]["uid"]]
     assert events(bench, "JobIgnored") == events(bench, "PodIgnored") == []
-    bench.succeeded(pod)
+    bench.succeed(pod)
 
 
 @pytest.mark.parametrize(("phase", "words"), [("Rejected", ""), ("Running", "image must not change while the search runs")])

@@ -47,9 +47,9 @@ def test_a_release_is_deployed_once_its_search_has_succeeded(bench: Any, release
     """Not before: while the trainer works, Helm waits."""
     with release(changed(DURABLE, "spec.monitoring", {"metricsPort": trainer.port})) as process:
         pod = bench.pod()
-        bench.reported(trainer, pod)
+        bench.report_progress(trainer, pod)
         waits = process.poll() is None
-        bench.succeeded(pod)
+        bench.succeed(pod)
         said, _ = process.communicate(timeout=WAIT_S)
 
     assert waits, said

@@ -22,9 +22,9 @@ def test_a_search_from_apply_to_result(bench: Any, trainer: Any) -> None:
     bench.apply(DURABLE)
     pod = bench.pod()
     bench.until(lambda: bench.condition("TrainerReady") == ("False", "Unschedulable"), "the scheduler's word")
-    bench.reported(trainer, pod, stage=Stage.RACE, notices=[notice(1, "CheckpointRestored")])
+    bench.report_progress(trainer, pod, stage=Stage.RACE, notices=[notice(1, "CheckpointRestored")])
     running = bench.search()["status"]
-    bench.succeeded(pod)
+    bench.succeed(pod)
     search = bench.search()
 
     assert (running["stage"], running["progress"], running["best"]) == ("Race", "42%", "0.91")
@@ -45,7 +45,7 @@ def test_the_operator_killed_while_starting_and_while_running(bench: Any, traine
     bench.operator.kill()
     bench.operator.start()
     pod = bench.pod()
-    bench.reported(trainer, pod)
+    bench.report_progress(trainer, pod)
     bench.operator.kill()
     bench.end(pod, 0, result_text(bench.search(), pod_uid=pod["metadata"]["uid"]))
     bench.operator.start()
@@ -59,12 +59,12 @@ def test_an_interruption_is_not_counted_and_the_job_makes_the_next_pod(bench: An
     """Exit 75: the same Job makes another pod, which finishes; backoffLimit 0 does not mind."""
     bench.apply(changed(DURABLE, "spec.failurePolicy", {"backoffLimit": 0}))
     pod = bench.pod()
-    bench.reported(trainer, pod)
+    bench.report_progress(trainer, pod)
     bench.end(pod, 75, interrupted_text(bench.search(), pod_uid=pod["metadata"]["uid"]))
     bench.until_phase("Interrupted")
     after = bench.pod()
-    bench.reported(trainer, after, starts=2, interruptions=1)
-    bench.succeeded(after)
+    bench.report_progress(trainer, after, starts=2, interruptions=1)
+    bench.succeed(after)
 
     assert after["metadata"]["uid"] != pod["metadata"]["uid"]
     assert len(bench.objects("jobs")) == 1
@@ -98,13 +98,13 @@ def test_failures_are_counted_to_the_backoff_limit(bench: Any) -> None:
 def test_a_job_deleted_by_hand_is_followed_by_one_attempt(bench: Any, trainer: Any) -> None:
     """The next Job is number 2 and runs alone."""
     bench.apply(DURABLE)
-    bench.reported(trainer, bench.pod())
+    bench.report_progress(trainer, bench.pod())
     (job,) = bench.objects("jobs")
     bench.kubectl("delete", "job", job["metadata"]["name"], "--cascade=foreground", "--wait=false")
     bench.until(lambda: [j["metadata"]["name"][-2:] for j in bench.objects("jobs")] == ["-2"], "attempt 2")
     pod = bench.pod()
-    bench.reported(trainer, pod)
-    bench.succeeded(pod)
+    bench.report_progress(trainer, pod)
+    bench.succeed(pod)
 
     assert bench.search()["status"]["attempt"] == 2
 
@@ -113,7 +113,7 @@ def test_an_orphaned_pod_is_waited_for(bench: Any, trainer: Any) -> None:
     """Deleting the Job and keeping its pod makes no second trainer beside it."""
     bench.apply(DURABLE)
     pod = bench.pod()
-    bench.reported(trainer, pod)
+    bench.report_progress(trainer, pod)
     (job,) = bench.objects("jobs")
     bench.kubectl("delete", "job", job["metadata"]["name"], "--cascade=orphan")
     bench.until(lambda: bench.condition("TrainerReady") == ("False", "WaitingForPodTermination"), "the operator waits")
@@ -182,7 +182,7 @@ def test_a_trainer_that_a_sidecar_outlives_is_followed_by_the_next_attempt(bench
     """The Job controller sees no end of the pod: after half a minute a new Job follows, with one retry fewer."""
     bench.apply(DURABLE)
     pod = bench.pod()
-    bench.reported(trainer, pod)
+    bench.report_progress(trainer, pod)
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     ended = {"terminated": {"exitCode": 1, "reason": "Error", "message": "boom", "startedAt": now, "finishedAt": now}}
     bench.play_kubelet(pod, "Running", ended, sidecars=("istio-proxy",))
@@ -211,8 +211,8 @@ def test_an_operator_of_one_namespace_needs_no_rights_elsewhere(bench: Any, trai
     bench.cluster.kubectl("-n", "default", "apply", "-f", "-", input=json.dumps(changed(DURABLE, "metadata.name", "foreign")))
     bench.apply(DURABLE)
     pod = bench.pod()
-    bench.reported(trainer, pod)
-    bench.succeeded(pod)
+    bench.report_progress(trainer, pod)
+    bench.succeed(pod)
     foreign = bench.cluster.kubectl("-n", "default", "get", "ahs", "foreign", "-o", "jsonpath={.status}")
     bench.cluster.kubectl("-n", "default", "delete", "ahs", "foreign")
 
@@ -228,14 +228,14 @@ def test_six_interruptions_in_a_row_end_in_the_result(bench: Any, trainer: Any) 
         pod = bench.pod()
         waited.append(time.monotonic() - asked_s)
         step = CheckpointInfo(step=100 * number, time=time.time(), digest=sha256("checkpoint"))
-        bench.reported(trainer, pod, starts=number, interruptions=number - 1, checkpoint=step, percent=10.0 * number)
+        bench.report_progress(trainer, pod, starts=number, interruptions=number - 1, checkpoint=step, percent=10.0 * number)
         bench.until(lambda number=number: bench.search()["status"].get("starts") == number, "the report is stored")
         bench.end(pod, 75, interrupted_text(bench.search(), pod_uid=pod["metadata"]["uid"]))
         bench.until(lambda number=number: bench.search()["status"].get("interruptions") == number, "the interruption is counted")
     bench.until(lambda: [j["metadata"]["name"][-2:] for j in bench.objects("jobs")] == ["-3"], "attempt 3")
     pod = bench.pod()
-    bench.reported(trainer, pod, starts=7, interruptions=6)
-    bench.succeeded(pod)
+    bench.report_progress(trainer, pod, starts=7, interruptions=6)
+    bench.succeed(pod)
 
     assert bench.search()["status"]["attempt"] == 3
     assert bench.search()["status"]["interruptions"] == 6

@@ -35,8 +35,8 @@ def test_what_has_ended_is_cleaned_up_and_the_result_stays(bench: Any, trainer: 
     """JobTTLSeconds after the end Job, pod and ConfigMap are gone; the search and its result are not."""
     bench.apply(changed(DURABLE, "spec.cleanup", {"ttlSecondsAfterFinished": 3}))
     pod = bench.pod()
-    bench.reported(trainer, pod)
-    bench.succeeded(pod)
+    bench.report_progress(trainer, pod)
+    bench.succeed(pod)
     bench.until(lambda: children(bench) == [], "nothing is left")
 
     assert bench.search()["status"]["result"]["scores"]["test"] == "0.93"
@@ -46,8 +46,8 @@ def test_what_an_orphaning_deletion_leaves_goes_by_itself(bench: Any, trainer: A
     """The Job of an ended search has a time of its own and no ConfigMap: without the search it goes, and its pod with it."""
     bench.apply(DURABLE)
     pod = bench.pod()
-    bench.reported(trainer, pod)
-    bench.succeeded(pod)
+    bench.report_progress(trainer, pod)
+    bench.succeed(pod)
     bench.until(
         lambda: [job["spec"].get("ttlSecondsAfterFinished") for job in bench.objects("jobs")] == [3600 + 3600], "the Job has its time"
     )
@@ -153,8 +153,8 @@ def test_two_operators_at_once_bring_a_search_to_its_end_once(bench: Any, second
     """Both read the trainer and both see its termination message: one Job, attempt 1, one result that is told once."""
     bench.apply(DURABLE)
     pod = bench.pod()
-    bench.reported(trainer, pod)
-    bench.succeeded(pod)
+    bench.report_progress(trainer, pod)
+    bench.succeed(pod)
     status = bench.search()["status"]
     bench.until(lambda: "ResultStored" in [event["reason"] for event in bench.objects("events")], "the end is told")
 

@@ -86,7 +86,7 @@ def test_an_operator_whose_every_namespace_is_gone_says_so_and_ends(pair: tuple[
     for bench in (kept, lost):
         bench.kubectl("delete", "rolebinding", "--all")
 
-    assert kept.operator.ended() == 1
+    assert kept.operator.wait_for_exit() == 1
     assert "operator failed" in kept.operator.log()
 
 
@@ -129,6 +129,6 @@ def test_an_annotation_on_a_job_keeps_no_operator_from_starting(pair: tuple[Any,
     kept.operator.kill()
     kept.operator.start()
 
-    kept.reported(trainer, pod)
+    kept.report_progress(trainer, pod)
     unreadable = re.findall(r'^autohas_objects_unreadable_total{resource="(\w+)"} (\S+)$', kept.operator.page("/metrics"), re.MULTILINE)
     assert sorted(unreadable) == [("autohassearches", "0.0"), ("jobs", "0.0"), ("pods", "0.0")]

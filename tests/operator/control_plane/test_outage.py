@@ -47,7 +47,7 @@ def test_an_api_server_that_is_away_for_a_minute_is_waited_for(plane: ControlPla
     """The same operator process carries on: watches are cut and made again, the search that ran succeeds, a new one starts."""
     lonely.apply(DURABLE)
     pod = lonely.pod()
-    lonely.reported(trainer, pod)
+    lonely.report_progress(trainer, pod)
     plane.kill_api_server()
     time.sleep(AWAY_S)  # the outage itself
     alive = lonely.operator.page("/healthz")

@@ -83,7 +83,7 @@ LOOSENED: tuple[tuple[str, Any, str], ...] = (
 """A part of the Job's pods, what the operator's account would make of it (None: it leaves it out), and the policy's words."""
 
 
-def loosened(job: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
+def loosen(job: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
     """The Job with one part of its pods replaced, or with an item added to a list."""
     copy = json.loads(json.dumps(job))
     template = copy["spec"]["template"]
@@ -112,18 +112,18 @@ def test_the_operator_is_held_to_the_children_of_searches(bench: Any, trainer: A
     bench.kubectl("create", "-f", "-", input=json.dumps(foreign))
     bench.until(lambda: "an AutoHASSearch controls" in refusal(bench, "delete", "configmap", "foreign"), "the policy is at work")
 
-    def checked(suffix: str) -> dict[str, Any] | None:
+    def read_type_check(suffix: str) -> dict[str, Any] | None:
         policy = bench.cluster.kubectl.json("get", "validatingadmissionpolicy", f"autohas-operator.{bench.namespace}-operator{suffix}")
         found: dict[str, Any] | None = policy.get("status", {}).get("typeChecking")
         return found
 
     for suffix in ("", ".children", ".leases", ".pods"):
-        assert bench.until(lambda suffix=suffix: checked(suffix) is not None, "the policy's types are checked")
-        assert (checked(suffix) or {}).get("expressionWarnings", []) == []
+        assert bench.until(lambda suffix=suffix: read_type_check(suffix) is not None, "the policy's types are checked")
+        assert (read_type_check(suffix) or {}).get("expressionWarnings", []) == []
 
     bench.apply(DURABLE)
     pod = bench.bind(bench.pod())
-    bench.reported(trainer, pod)
+    bench.report_progress(trainer, pod)
     (job,) = bench.objects("jobs")
     own = under(job, 7)
     nobodys = {**own, "metadata": {**own["metadata"], "ownerReferences": []}}
@@ -134,7 +134,7 @@ def test_the_operator_is_held_to_the_children_of_searches(bench: Any, trainer: A
     assert "an AutoHASSearch controls" in refusal(bench, *create, document={**foreign, "metadata": {"name": "another"}})
     assert "an AutoHASSearch controls" in refusal(bench, *create, document=nobodys)
     assert "an AutoHASSearch controls" in refusal(bench, *create, document=misnamed)
-    said = [(path, words, refusal(bench, *create, document=loosened(own, path, value))) for path, value, words in LOOSENED]
+    said = [(path, words, refusal(bench, *create, document=loosen(own, path, value))) for path, value, words in LOOSENED]
     assert [(path, text) for path, words, text in said if words not in text] == []
     assert refusal(bench, "annotate", "job", job["metadata"]["name"], "autohas.dev/touched-at=now") == ""
     assert "an AutoHASSearch controls" in refusal(bench, "label", "--overwrite", "job", job["metadata"]["name"], "autohas.dev/uid=other")
@@ -145,6 +145,6 @@ def test_the_operator_is_held_to_the_children_of_searches(bench: Any, trainer: A
     bench.until_phase("Suspended")
     bench.kubectl("patch", "ahs", "fashion", "--type=merge", "-p", '{"spec": {"suspend": false}}')
     following = bench.pod()
-    bench.reported(trainer, following, starts=2, interruptions=1)
-    bench.succeeded(following)
+    bench.report_progress(trainer, following, starts=2, interruptions=1)
+    bench.succeed(following)
     assert bench.search()["status"]["attempt"] == 2

@@ -20,14 +20,14 @@ def test_a_second_operator_waits_says_so_and_takes_over(bench: Any, tmp_path: Pa
         second.start_unready(f"namespace {bench.namespace} is served by autohas-operator (Lease autohas-operator)")
         bench.apply(DURABLE)
         pod = bench.pod()
-        bench.reported(trainer, pod)
+        bench.report_progress(trainer, pod)
         events = {
             event["reason"]: event["count"] for event in bench.objects("events") if event["involvedObject"]["kind"] == "AutoHASSearch"
         }
         bench.operator.kill()
         bench.kubectl("delete", "lease", "autohas-operator")  # no test waits until it has expired
         bench.until(lambda: second.page("/readyz") == "ok\n", "the second is ready")
-        bench.succeeded(pod)
+        bench.succeed(pod)
     finally:
         second.kill()
 

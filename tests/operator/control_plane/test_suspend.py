@@ -26,11 +26,11 @@ def suspend(bench: Any, *, wanted: bool = True, **trainer: Any) -> None:
 
 def leave(bench: Any, pod: dict[str, Any]) -> None:
     """The kubelet confirms that a pod has stopped."""
-    bench.until(lambda: "deletionTimestamp" in found(bench, pod)["metadata"], "the pod is told to stop")
+    bench.until(lambda: "deletionTimestamp" in read_job(bench, pod)["metadata"], "the pod is told to stop")
     bench.kubectl("delete", "pod", pod["metadata"]["name"], "--force", "--grace-period=0")
 
 
-def found(bench: Any, pod: dict[str, Any]) -> dict[str, Any]:
+def read_job(bench: Any, pod: dict[str, Any]) -> dict[str, Any]:
     return next(other for other in bench.objects("pods") if other["metadata"]["uid"] == pod["metadata"]["uid"])
 
 
@@ -38,7 +38,7 @@ def test_a_search_is_suspended_and_goes_on(bench: Any, trainer: Any) -> None:
     """Suspending while the pod stops, Suspended without pods and Jobs, the checkpoint in status, then attempt 2 to the end."""
     bench.apply(DURABLE)
     pod = bench.bind(bench.pod())
-    bench.reported(trainer, pod, checkpoint=CheckpointInfo(step=400, time=time.time(), digest=sha256("checkpoint")))
+    bench.report_progress(trainer, pod, checkpoint=CheckpointInfo(step=400, time=time.time(), digest=sha256("checkpoint")))
     bench.until(lambda: bench.condition("CheckpointReady") == ("True", "Fresh"), "a checkpoint")
     suspend(bench)
     bench.until_phase("Suspending")
@@ -48,8 +48,8 @@ def test_a_search_is_suspended_and_goes_on(bench: Any, trainer: Any) -> None:
     placed = {"nodeSelector": {"pool": "spot"}, "tolerations": [{"key": "spot", "operator": "Exists"}]}
     suspend(bench, wanted=False, image="mine:2", resources={"limits": {"cpu": "3"}}, **placed)
     following = bench.pod()
-    bench.reported(trainer, following, starts=2, interruptions=1)
-    bench.succeeded(following)
+    bench.report_progress(trainer, following, starts=2, interruptions=1)
+    bench.succeed(following)
 
     assert left == ([], [], 400)
     assert bench.search()["status"]["attempt"] == 2
@@ -104,7 +104,7 @@ def test_suspend_flipped_back_and_forth_leaves_one_job(bench: Any, trainer: Any)
     """Suspended, then flipped thrice before the pod has stopped: its Job goes, attempt 2 alone follows it and succeeds."""
     bench.apply(DURABLE)
     pod = bench.bind(bench.pod())
-    bench.reported(trainer, pod)
+    bench.report_progress(trainer, pod)
     suspend(bench)
     bench.until_phase("Suspending")
     for wanted in (False, True, False):
@@ -116,8 +116,8 @@ def test_suspend_flipped_back_and_forth_leaves_one_job(bench: Any, trainer: Any)
     leave(bench, pod)
     bench.until(lambda: [j["metadata"]["name"][-2:] for j in bench.objects("jobs")] == ["-2"], "attempt 2")
     following = bench.pod()
-    bench.reported(trainer, following, starts=2, interruptions=1)
-    bench.succeeded(following)
+    bench.report_progress(trainer, following, starts=2, interruptions=1)
+    bench.succeed(following)
 
     assert (meanwhile, pods_meanwhile) == ([("-1", True)], [pod["metadata"]["uid"]])
     assert bench.search()["status"]["attempt"] == 2
@@ -128,7 +128,7 @@ def test_the_operator_is_killed_while_suspending_and_while_suspended(bench: Any,
     """Both restarts change nothing: the pod is waited for, then the search rests, then it goes on."""
     bench.apply(DURABLE)
     pod = bench.bind(bench.pod())
-    bench.reported(trainer, pod)
+    bench.report_progress(trainer, pod)
     suspend(bench)
     bench.until_phase("Suspending")
     bench.operator.kill()
@@ -138,7 +138,7 @@ def test_the_operator_is_killed_while_suspending_and_while_suspended(bench: Any,
     bench.operator.kill()
     suspend(bench, wanted=False)
     bench.operator.start()
-    bench.reported(trainer, bench.pod(), starts=2)
+    bench.report_progress(trainer, bench.pod(), starts=2)
 
     assert bench.search()["status"]["attempt"] == 2
 
@@ -167,15 +167,15 @@ def test_a_queue_holds_the_job_back_admits_and_evicts_it(bench: Any, trainer: An
     bench.kubectl("delete", "pod", pod["metadata"]["name"], "--force", "--grace-period=0", "--ignore-not-found")
     hold(bench, job, held=False)
     pod = bench.bind(bench.pod())
-    bench.reported(trainer, pod)
+    bench.report_progress(trainer, pod)
     bench.until(lambda: bench.condition("Admitted") == ("True", "QuotaReserved"), "the Job is admitted")
     hold(bench, job, held=True)
     bench.until(lambda: bench.condition("Admitted") == ("False", "Evicted"), "the Job is evicted")
     leave(bench, pod)
     hold(bench, job, held=False)
     following = bench.pod()
-    bench.reported(trainer, following, starts=2, interruptions=1)
-    bench.succeeded(following)
+    bench.report_progress(trainer, following, starts=2, interruptions=1)
+    bench.succeed(following)
 
     assert job["metadata"]["labels"][LABEL_QUEUE] == "team"
     assert [j["metadata"]["uid"] for j in bench.objects("jobs")] == [job["metadata"]["uid"]]

@@ -19,10 +19,10 @@ from autohas_operator.errors import (
     blocker_to_creating,
     refusal,
 )
-from autohas_operator.hints import CURES
+from autohas_operator.hints import HINTS
 from autohas_operator.records.observed import WarningEvent
 from autohas_operator.testing import kubernetes_messages
-from autohas_operator.testing.builders import NOW_S, ended_pod, observed, stored_pod
+from autohas_operator.testing.builders import NOW_S, ended_pod, observe, stored_pod
 from autohas_operator.testing.decisions import CREATED, JOB, RUNNING, SEARCH, decide
 from autohas_operator.wording import MAX_CONDITION_MESSAGE
 
@@ -95,12 +95,12 @@ RELAYED = [
 ]
 
 
-@pytest.mark.parametrize(("pods", "told", "reason", "quoted", "cure"), RELAYED, ids=[f"{case[2]} {n}" for n, case in enumerate(RELAYED)])
+@pytest.mark.parametrize(("pods", "told", "reason", "quoted", "hint"), RELAYED, ids=[f"{case[2]} {n}" for n, case in enumerate(RELAYED)])
 def test_a_sentence_about_a_pod_is_followed_by_what_to_do(
-    pods: tuple[dict[str, Any], ...], told: WarningEvent | None, reason: str, quoted: str, cure: str
+    pods: tuple[dict[str, Any], ...], told: WarningEvent | None, reason: str, quoted: str, hint: str
 ) -> None:
     """TrainerReady quotes the scheduler, the kubelet or a controller, and ends with the fields to look at."""
-    seen = observed(SEARCH, JOB, *pods, warning=told)
+    seen = observe(SEARCH, JOB, *pods, warning=told)
     verdict = verdict_of(
         decide(seen, RUNNING if pods and told is not None else CREATED, at_s=NOW_S + 70).status, ConditionType.TRAINER_READY
     )
@@ -108,7 +108,7 @@ def test_a_sentence_about_a_pod_is_followed_by_what_to_do(
     assert verdict is not None
     assert verdict.reason == reason
     assert quoted in verdict.message
-    assert verdict.message.endswith(f"; {cure}")
+    assert verdict.message.endswith(f"; {hint}")
 
 
 FORBIDDEN = ForbiddenError(status=403, message=kubernetes_messages.JOB_QUOTA, request="POST")
@@ -128,14 +128,14 @@ ABOUT_JOBS = [
 ]
 
 
-@pytest.mark.parametrize(("told", "reason", "quoted", "cure"), ABOUT_JOBS, ids=[f"{case[1]} {n}" for n, case in enumerate(ABOUT_JOBS)])
-def test_a_refused_job_is_followed_by_what_to_do(told: Blocker | None, reason: str, quoted: str, cure: str) -> None:
-    """The API server's sentence, then the cure, and one cure only."""
+@pytest.mark.parametrize(("told", "reason", "quoted", "hint"), ABOUT_JOBS, ids=[f"{case[1]} {n}" for n, case in enumerate(ABOUT_JOBS)])
+def test_a_refused_job_is_followed_by_what_to_do(told: Blocker | None, reason: str, quoted: str, hint: str) -> None:
+    """The API server's sentence, then the hint, and one hint only."""
     assert told is not None
     assert told.reason == reason
     assert quoted in told.message
-    assert cure in told.message.partition(quoted)[2]
-    assert [word for word, text in CURES.items() if text in told.message] == ([reason] if reason in CURES else [])
+    assert hint in told.message.partition(quoted)[2]
+    assert [word for word, text in HINTS.items() if text in told.message] == ([reason] if reason in HINTS else [])
 
 
 QUOTED = 'jobs.batch "x-1" is forbidden: '
@@ -162,20 +162,20 @@ CAUSES = [
 ]
 
 
-@pytest.mark.parametrize(("sentence", "reason", "cure"), CAUSES, ids=[case[0][-24:] for case in CAUSES])
-def test_one_status_code_has_many_causes(sentence: str, reason: str, cure: str) -> None:
-    """Of the API server about the Job (403), and of the Job controller about the pod: the cure is that of the cause."""
+@pytest.mark.parametrize(("sentence", "reason", "hint"), CAUSES, ids=[case[0][-24:] for case in CAUSES])
+def test_one_status_code_has_many_causes(sentence: str, reason: str, hint: str) -> None:
+    """Of the API server about the Job (403), and of the Job controller about the pod: the hint is that of the cause."""
     job = refusal(ForbiddenError(status=403, message=sentence, request="POST"), is_create=True)
     pod = verdict_of(
-        decide(observed(SEARCH, JOB, warning=event("FailedCreate", f"Error creating: {sentence}")), CREATED, at_s=NOW_S + 70).status,
+        decide(observe(SEARCH, JOB, warning=event("FailedCreate", f"Error creating: {sentence}")), CREATED, at_s=NOW_S + 70).status,
         ConditionType.TRAINER_READY,
     )
 
     assert job is not None
     assert pod is not None
     assert (job.reason, pod.reason) == ((reason, reason) if reason else ("JobForbidden", "PodsNotCreated"))
-    assert cure in job.message
-    assert cure in pod.message or (not reason and "what is allowed" in pod.message)
+    assert hint in job.message
+    assert hint in pod.message or (not reason and "what is allowed" in pod.message)
 
 
 @pytest.mark.parametrize("sentence", [case[0] for case in CAUSES[8:10]])
@@ -190,7 +190,7 @@ def test_a_policy_that_answers_422_is_named_as_a_policy(sentence: str) -> None:
 
 
 def test_a_namespace_that_is_being_deleted_is_not_a_quota() -> None:
-    """The whole sentence, without a cure that does not help."""
+    """The whole sentence, without a hint that does not help."""
     told = refusal(ForbiddenError(status=403, message=CAUSES[0][0], request="POST"), is_create=True)
 
     assert told is not None
@@ -207,15 +207,15 @@ LONG_ONES: list[OperatorError] = [
 def test_however_long_the_sentence_the_cure_is_there(error: OperatorError) -> None:
     """A scheduler of five thousand nodes, or a policy of many words, is cut, and not what to do."""
     refused = refusal(error, is_create=True)
-    ready = verdict_of(decide(observed(SEARCH, JOB, unscheduled(LONG)), CREATED).status, ConditionType.TRAINER_READY)
+    ready = verdict_of(decide(observe(SEARCH, JOB, unscheduled(LONG)), CREATED).status, ConditionType.TRAINER_READY)
 
     assert refused is not None
     assert ready is not None
     for reason, message in ((refused.reason, refused.message), (ready.reason, ready.message)):
         assert len(message) <= MAX_CONDITION_MESSAGE
-        assert message.endswith(CURES[Reason(reason)])
+        assert message.endswith(HINTS[Reason(reason)])
 
 
 def test_every_cure_leaves_room_for_the_sentence_before_it() -> None:
     """No more than 200 characters."""
-    assert max(len(cure) for cure in CURES.values()) < 200
+    assert max(len(hint) for hint in HINTS.values()) < 200

@@ -21,7 +21,7 @@ from autohas_operator.testing.builders import (
     ended_pod,
     interrupted_text,
     notice,
-    observed,
+    observe,
     report,
     running_pod,
     stored_job,
@@ -33,7 +33,7 @@ from autohas_operator.testing.decisions import CREATED, JOB, POD, RUNNING, SEARC
 
 def test_a_new_search_gets_its_first_attempt_and_all_conditions() -> None:
     """The first visit creates attempt 1 and says all conditions, each of the spec's generation."""
-    decided = decide(observed(SEARCH))
+    decided = decide(observe(SEARCH))
 
     assert isinstance(decided.action, CreateAttempt)
     assert decided.needs_fresh_reads
@@ -48,10 +48,10 @@ def test_a_new_search_gets_its_first_attempt_and_all_conditions() -> None:
 
 def test_status_names_who_wrote_the_files_on_the_claim() -> None:
     """User and group are those of the Job that runs, not what an operator upgraded meanwhile would give the next one."""
-    made = decide(observed(SEARCH)).status
+    made = decide(observe(SEARCH)).status
     others = replace(PODS, run_as_user=None, fs_group=2000, image_pull_secrets=("registry",))
-    running = plan(observed(SEARCH, JOB, POD), made, others, NOW_S + 2).status
-    following = plan(observed(SEARCH), running, others, NOW_S + 3).status
+    running = plan(observe(SEARCH, JOB, POD), made, others, NOW_S + 2).status
+    following = plan(observe(SEARCH), running, others, NOW_S + 3).status
 
     assert made.trainer == TrainerStatus(image="trainer:1", run_as_user=65532, fs_group=65532)
     assert running.trainer == TrainerStatus(image="trainer:1", pinned_image="trainer:1", run_as_user=65532, fs_group=65532)
@@ -80,49 +80,49 @@ DISRUPTED = changed(ended_pod(JOB, code=137), "status.conditions", [condition("D
 UNMOUNTED = WarningEvent(reason="FailedMount", message=kubernetes_messages.NO_MOUNT, time_s=NOW_S)
 
 TRAINER_STATES = [
-    (observed(SEARCH, JOB), 1, Phase.STARTING, ("False", "WaitingForPod")),
-    (observed(SEARCH, JOB), 25, Phase.STARTING, ("False", "PodsNotCreated")),
+    (observe(SEARCH, JOB), 1, Phase.STARTING, ("False", "WaitingForPod")),
+    (observe(SEARCH, JOB), 25, Phase.STARTING, ("False", "PodsNotCreated")),
     (
-        observed(SEARCH, JOB, warning=WarningEvent(reason="FailedCreate", message=kubernetes_messages.QUOTA, time_s=NOW_S)),
+        observe(SEARCH, JOB, warning=WarningEvent(reason="FailedCreate", message=kubernetes_messages.QUOTA, time_s=NOW_S)),
         25,
         Phase.STARTING,
         ("False", "QuotaExceeded"),
     ),
-    (observed(SEARCH, {**JOB, "status": {"failed": 1}}), 25, Phase.INTERRUPTED, ("False", "BackOff")),
-    (observed(SEARCH, changed(JOB, "spec.suspend", True)), 25, Phase.QUEUED, ("False", "JobSuspended")),  # noqa: FBT003 - JSON
-    (observed(SEARCH, JOB, UNSCHEDULABLE), 1, Phase.STARTING, ("False", "Unschedulable")),
-    (observed(SEARCH, JOB, waiting("ImagePullBackOff", kubernetes_messages.NO_IMAGE)), 1, Phase.STARTING, ("False", "ImagePullFailed")),
-    (observed(SEARCH, JOB, waiting("ErrImageNeverPull")), 1, Phase.STARTING, ("False", "ImagePullFailed")),
+    (observe(SEARCH, {**JOB, "status": {"failed": 1}}), 25, Phase.INTERRUPTED, ("False", "BackOff")),
+    (observe(SEARCH, changed(JOB, "spec.suspend", True)), 25, Phase.QUEUED, ("False", "JobSuspended")),  # noqa: FBT003 - JSON
+    (observe(SEARCH, JOB, UNSCHEDULABLE), 1, Phase.STARTING, ("False", "Unschedulable")),
+    (observe(SEARCH, JOB, waiting("ImagePullBackOff", kubernetes_messages.NO_IMAGE)), 1, Phase.STARTING, ("False", "ImagePullFailed")),
+    (observe(SEARCH, JOB, waiting("ErrImageNeverPull")), 1, Phase.STARTING, ("False", "ImagePullFailed")),
     (
-        observed(SEARCH, JOB, waiting("CreateContainerConfigError", kubernetes_messages.NO_ENVIRONMENT)),
+        observe(SEARCH, JOB, waiting("CreateContainerConfigError", kubernetes_messages.NO_ENVIRONMENT)),
         1,
         Phase.STARTING,
         ("False", "ContainerNotCreated"),
     ),
-    (observed(SEARCH, JOB, waiting("ContainerCreating")), 1, Phase.STARTING, ("False", "PodStarting")),
-    (observed(SEARCH, JOB, waiting("ContainerCreating")), 70, Phase.STARTING, ("False", "ContainerNotCreated")),
+    (observe(SEARCH, JOB, waiting("ContainerCreating")), 1, Phase.STARTING, ("False", "PodStarting")),
+    (observe(SEARCH, JOB, waiting("ContainerCreating")), 70, Phase.STARTING, ("False", "ContainerNotCreated")),
     (
-        observed(SEARCH, JOB, waiting("ContainerCreating"), warning=UNMOUNTED),
+        observe(SEARCH, JOB, waiting("ContainerCreating"), warning=UNMOUNTED),
         70,
         Phase.STARTING,
         ("False", "FailedMount"),
     ),
-    (observed(SEARCH, JOB, running_pod(JOB, started=False)), 1, Phase.STARTING, ("False", "WaitingForReport")),
-    (observed(SEARCH, JOB, running_pod(JOB, started=False), report=EARLY), 1, Phase.STARTING, ("False", "WaitingForReport")),
-    (observed(SEARCH, JOB, POD, report=EARLY), 1, Phase.STARTING, ("False", "WaitingForReport")),
-    (observed(SEARCH, JOB, POD, report=NEVER), 1, Phase.RUNNING, ("Unknown", "ProgressUnreachable")),
-    (observed(SEARCH, JOB, POD, report=report(SEARCH)), 1, Phase.RUNNING, ("True", "Reporting")),
-    (observed(SEARCH, JOB, POD, report=replace(MISSED, misses=2)), 1, Phase.RUNNING, ("True", "Reporting")),
-    (observed(SEARCH, JOB, POD, report=MISSED), 1, Phase.RUNNING, ("Unknown", "ProgressUnreachable")),
-    (observed(SEARCH, JOB, POD, report=report(SEARCH, pod_uid="another")), 1, Phase.STARTING, ("False", "WaitingForReport")),
-    (observed(SEARCH, JOB, POD, report=SKEW), 1, Phase.RUNNING, ("Unknown", "VersionSkew")),
-    (observed(SEARCH, JOB, TERMINATING), 1, Phase.INTERRUPTED, ("False", "Terminating")),
-    (observed(SEARCH, JOB, LOST), 1, Phase.INTERRUPTED, ("False", "NodeUnreachable")),
-    (observed(SEARCH, JOB, ended_pod(JOB, code=75)), 1, Phase.INTERRUPTED, ("False", "Interrupted")),
-    (observed(SEARCH, JOB, DISRUPTED), 1, Phase.INTERRUPTED, ("False", "Interrupted")),
-    (observed(SEARCH, JOB, ended_pod(JOB, code=1)), 1, Phase.INTERRUPTED, ("False", "TrainerFailed")),
-    (observed(SEARCH, JOB, ended_pod(JOB, code=0)), 1, Phase.FINALIZING, ("False", "TrainerExited")),
-    (observed(SEARCH, changed(JOB, "metadata.deletionTimestamp", "2027-01-15T08:00:00Z")), 1, Phase.INTERRUPTED, ("False", "JobDeleted")),
+    (observe(SEARCH, JOB, running_pod(JOB, started=False)), 1, Phase.STARTING, ("False", "WaitingForReport")),
+    (observe(SEARCH, JOB, running_pod(JOB, started=False), report=EARLY), 1, Phase.STARTING, ("False", "WaitingForReport")),
+    (observe(SEARCH, JOB, POD, report=EARLY), 1, Phase.STARTING, ("False", "WaitingForReport")),
+    (observe(SEARCH, JOB, POD, report=NEVER), 1, Phase.RUNNING, ("Unknown", "ProgressUnreachable")),
+    (observe(SEARCH, JOB, POD, report=report(SEARCH)), 1, Phase.RUNNING, ("True", "Reporting")),
+    (observe(SEARCH, JOB, POD, report=replace(MISSED, misses=2)), 1, Phase.RUNNING, ("True", "Reporting")),
+    (observe(SEARCH, JOB, POD, report=MISSED), 1, Phase.RUNNING, ("Unknown", "ProgressUnreachable")),
+    (observe(SEARCH, JOB, POD, report=report(SEARCH, pod_uid="another")), 1, Phase.STARTING, ("False", "WaitingForReport")),
+    (observe(SEARCH, JOB, POD, report=SKEW), 1, Phase.RUNNING, ("Unknown", "VersionSkew")),
+    (observe(SEARCH, JOB, TERMINATING), 1, Phase.INTERRUPTED, ("False", "Terminating")),
+    (observe(SEARCH, JOB, LOST), 1, Phase.INTERRUPTED, ("False", "NodeUnreachable")),
+    (observe(SEARCH, JOB, ended_pod(JOB, code=75)), 1, Phase.INTERRUPTED, ("False", "Interrupted")),
+    (observe(SEARCH, JOB, DISRUPTED), 1, Phase.INTERRUPTED, ("False", "Interrupted")),
+    (observe(SEARCH, JOB, ended_pod(JOB, code=1)), 1, Phase.INTERRUPTED, ("False", "TrainerFailed")),
+    (observe(SEARCH, JOB, ended_pod(JOB, code=0)), 1, Phase.FINALIZING, ("False", "TrainerExited")),
+    (observe(SEARCH, changed(JOB, "metadata.deletionTimestamp", "2027-01-15T08:00:00Z")), 1, Phase.INTERRUPTED, ("False", "JobDeleted")),
 ]
 
 
@@ -139,10 +139,10 @@ def test_every_state_of_the_trainer_has_its_phase_and_reason(seen: Observed, age
 
 def test_what_hangs_outside_is_named_in_the_condition() -> None:
     """The text of the newest event, of the scheduler and of the kubelet reaches the person."""
-    quota = observed(SEARCH, JOB, warning=WarningEvent(reason="FailedCreate", message=kubernetes_messages.QUOTA, time_s=NOW_S))
+    quota = observe(SEARCH, JOB, warning=WarningEvent(reason="FailedCreate", message=kubernetes_messages.QUOTA, time_s=NOW_S))
     gpu = "0/1 nodes are available: 1 Insufficient nvidia.com/gpu."
 
-    for seen, words in ((quota, "exceeded quota: gpus"), (observed(SEARCH, JOB, UNSCHEDULABLE), gpu)):
+    for seen, words in ((quota, "exceeded quota: gpus"), (observe(SEARCH, JOB, UNSCHEDULABLE), gpu)):
         told = verdict_of(decide(seen, CREATED, at_s=NOW_S + 25).status, ConditionType.TRAINER_READY)
         assert told is not None
         assert words in told.message
@@ -150,7 +150,7 @@ def test_what_hangs_outside_is_named_in_the_condition() -> None:
 
 def test_a_running_search_shows_what_the_trainer_said() -> None:
     """Progress is short text; the first report is announced."""
-    decided = decide(observed(SEARCH, JOB, POD, report=report(SEARCH)), CREATED)
+    decided = decide(observe(SEARCH, JOB, POD, report=report(SEARCH)), CREATED)
     status = decided.status
 
     assert (status.stage, status.progress, status.eta) == ("Lanes", "42%", "1h30m")
@@ -163,7 +163,7 @@ def test_a_running_search_shows_what_the_trainer_said() -> None:
 
 def test_an_operator_that_has_just_started_keeps_what_was_said() -> None:
     """Before its first poll a new operator does not call a running search Starting."""
-    decided = decide(observed(SEARCH, JOB, POD), RUNNING)
+    decided = decide(observe(SEARCH, JOB, POD), RUNNING)
 
     assert decided.status == RUNNING
 
@@ -172,8 +172,8 @@ def test_an_operator_that_has_just_started_keeps_what_was_said() -> None:
 def test_polls_that_fail_after_an_operators_start_leave_the_search_running(is_started: bool) -> None:  # noqa: FBT001 - a case
     """One miss changes nothing, three say that the progress cannot be read; what ran before is not Starting again."""
     pod = running_pod(JOB, started=is_started)
-    once = decide(observed(SEARCH, JOB, pod, report=replace(NEVER, misses=1)), RUNNING)
-    thrice = decide(observed(SEARCH, JOB, pod, report=NEVER), RUNNING)
+    once = decide(observe(SEARCH, JOB, pod, report=replace(NEVER, misses=1)), RUNNING)
+    thrice = decide(observe(SEARCH, JOB, pod, report=NEVER), RUNNING)
 
     assert once.status == RUNNING
     assert thrice.status.phase is Phase.RUNNING
@@ -184,7 +184,7 @@ def test_a_new_pod_is_not_taken_for_the_one_that_reported() -> None:
     """The pod after an interruption is Starting until it reports itself."""
     late = running_pod(JOB, uid="pod-2", created_s=NOW_S + 100)
 
-    decided = decide(observed(SEARCH, JOB, ended_pod(JOB, code=75), late), RUNNING, at_s=NOW_S + 101)
+    decided = decide(observe(SEARCH, JOB, ended_pod(JOB, code=75), late), RUNNING, at_s=NOW_S + 101)
 
     assert decided.status.phase is Phase.STARTING
 
@@ -194,9 +194,9 @@ def test_progress_alone_is_written_at_most_every_fifteen_seconds() -> None:
     soon = report(SEARCH, at_s=NOW_S + 5, percent=43.0)
     noticed = report(SEARCH, at_s=NOW_S + 5, notices=[notice(1, "CheckpointRestored")])
 
-    early = decide(observed(SEARCH, JOB, POD, report=soon), RUNNING, at_s=NOW_S + 5)
-    due = decide(observed(SEARCH, JOB, POD, report=soon), RUNNING, at_s=NOW_S + 15)
-    told = decide(observed(SEARCH, JOB, POD, report=noticed), RUNNING, at_s=NOW_S + 5)
+    early = decide(observe(SEARCH, JOB, POD, report=soon), RUNNING, at_s=NOW_S + 5)
+    due = decide(observe(SEARCH, JOB, POD, report=soon), RUNNING, at_s=NOW_S + 15)
+    told = decide(observe(SEARCH, JOB, POD, report=noticed), RUNNING, at_s=NOW_S + 5)
 
     assert early.status == RUNNING
     assert early.requeue_after_s == 10
@@ -207,7 +207,7 @@ def test_progress_alone_is_written_at_most_every_fifteen_seconds() -> None:
 
 def test_a_report_that_says_nothing_new_changes_nothing() -> None:
     """A poll that finds the same step is no reason to write."""
-    decided = decide(observed(SEARCH, JOB, POD, report=report(SEARCH, at_s=NOW_S + 300)), RUNNING, at_s=NOW_S + 300)
+    decided = decide(observe(SEARCH, JOB, POD, report=report(SEARCH, at_s=NOW_S + 300)), RUNNING, at_s=NOW_S + 300)
 
     assert decided.status == RUNNING
 
@@ -217,7 +217,7 @@ def test_notices_become_events_once_and_cannot_forge_ours() -> None:
     said = report(SEARCH, notices=[notice(1, "CheckpointRestored"), notice(2, "ResultStored"), notice(3, "RestoreFailed")])
     before = RUNNING.model_copy(update={"last_notice": 1})
 
-    decided = decide(observed(SEARCH, JOB, POD, report=said), before)
+    decided = decide(observe(SEARCH, JOB, POD, report=said), before)
 
     assert [(a.type, a.reason) for a in decided.announcements] == [("Normal", "TrainerNotice"), ("Warning", "RestoreFailed")]
     assert decided.status.last_notice == 3
@@ -225,7 +225,7 @@ def test_notices_become_events_once_and_cannot_forge_ours() -> None:
 
 def test_an_interruption_and_the_pod_after_it_are_announced_once() -> None:
     """SearchInterrupted is said at the transition only."""
-    stopped = observed(SEARCH, JOB, ended_pod(JOB, code=75, message=interrupted_text(SEARCH)))
+    stopped = observe(SEARCH, JOB, ended_pod(JOB, code=75, message=interrupted_text(SEARCH)))
 
     first = decide(stopped, RUNNING, at_s=NOW_S + 20)
     second = decide(stopped, first.status, at_s=NOW_S + 21)
@@ -237,7 +237,7 @@ def test_an_interruption_and_the_pod_after_it_are_announced_once() -> None:
 
 def test_version_skew_is_said_and_harms_nobody() -> None:
     """A trainer of another version is not accepted, and goes on."""
-    decided = decide(observed(SEARCH, JOB, POD, report=SKEW), RUNNING)
+    decided = decide(observe(SEARCH, JOB, POD, report=SKEW), RUNNING)
 
     assert verdict(decided.status, ConditionType.ACCEPTED) == ("False", "VersionSkew")
     assert decided.status.phase is Phase.RUNNING
@@ -248,7 +248,7 @@ def test_checkpoints_on_the_pods_disk_are_called_what_they_are() -> None:
     """With emptyDir CheckpointReady is False and a warning is given, once."""
     search = stored_search(durable=False)
 
-    decided = decide(observed(search))
+    decided = decide(observe(search))
 
     assert verdict(decided.status, ConditionType.CHECKPOINT_READY) == ("False", "NotDurable")
     assert ("Warning", "CheckpointNotDurable") in [(a.type, a.reason) for a in decided.announcements]
@@ -256,7 +256,7 @@ def test_checkpoints_on_the_pods_disk_are_called_what_they_are() -> None:
 
 def test_a_checkpoint_that_grows_old_is_stale() -> None:
     """Two periods and a minute after the last checkpoint CheckpointReady turns False."""
-    seen = observed(SEARCH, JOB, POD, report=report(SEARCH))
+    seen = observe(SEARCH, JOB, POD, report=report(SEARCH))
 
     assert verdict(decide(seen, RUNNING, at_s=NOW_S + 659).status, ConditionType.CHECKPOINT_READY) == ("True", "Fresh")
     assert verdict(decide(seen, RUNNING, at_s=NOW_S + 661).status, ConditionType.CHECKPOINT_READY) == ("False", "Stale")
@@ -264,8 +264,8 @@ def test_a_checkpoint_that_grows_old_is_stale() -> None:
 
 def test_transition_times_move_only_with_the_status() -> None:
     """A new reason keeps the time, a flip moves it."""
-    pulling = decide(observed(SEARCH, JOB, waiting("ImagePullBackOff")), CREATED, at_s=NOW_S + 9).status
-    running = decide(observed(SEARCH, JOB, POD, report=report(SEARCH)), pulling, at_s=NOW_S + 30).status
+    pulling = decide(observe(SEARCH, JOB, waiting("ImagePullBackOff")), CREATED, at_s=NOW_S + 9).status
+    running = decide(observe(SEARCH, JOB, POD, report=report(SEARCH)), pulling, at_s=NOW_S + 30).status
     times = [next(c.last_transition_time for c in s.conditions if c.type == "TrainerReady") for s in (CREATED, pulling, running)]
 
     assert times[0] == times[1]
@@ -282,7 +282,7 @@ def test_trainers_on_their_pods_own_disks_are_counted_all_the_same() -> None:
         for second in (50, 60):
             now_s = NOW_S + 100 * number + second
             said = report(search, at_s=now_s, pod_uid=f"pod-{number}", percent=float(second), notices=[notice(10_001, "SupernetDiverged")])
-            decided = decide(observed(search, job, pod, report=said), status, at_s=now_s)
+            decided = decide(observe(search, job, pod, report=said), status, at_s=now_s)
             status = decided.status
             starts.append(status.starts)
             told += [a.reason for a in decided.announcements if a.reason == "SupernetDiverged"]

@@ -15,7 +15,7 @@ from autohas_operator.testing.builders import (
     NOW_S,
     ended_pod,
     interrupted_text,
-    observed,
+    observe,
     report,
     running_pod,
     stored_pod,
@@ -30,7 +30,7 @@ UNREACHABLE = ("Unknown", "ProgressUnreachable")
 
 def test_a_trainer_that_cannot_be_heard_is_not_said_to_write_no_checkpoints() -> None:
     """A network policy cuts the polls off: Fresh for two periods and a minute after the last one known, then unknown, and no event."""
-    seen = observed(SEARCH, JOB, POD, report=BLOCKED)
+    seen = observe(SEARCH, JOB, POD, report=BLOCKED)
     early = decide(seen, RUNNING, at_s=NOW_S + 659)
     late = decide(seen, early.status, at_s=NOW_S + 661)
 
@@ -41,10 +41,10 @@ def test_a_trainer_that_cannot_be_heard_is_not_said_to_write_no_checkpoints() ->
 
 def test_polls_that_come_through_again_tell_fresh_from_stale() -> None:
     """The trainer says which checkpoint is its newest: one of this minute, or the old one still."""
-    blocked = decide(observed(SEARCH, JOB, POD, report=BLOCKED), RUNNING, at_s=NOW_S + 661).status
+    blocked = decide(observe(SEARCH, JOB, POD, report=BLOCKED), RUNNING, at_s=NOW_S + 661).status
     newest = CheckpointInfo(step=900, time=NOW_S + 690, digest=sha256("newer"))
-    fresh = observed(SEARCH, JOB, POD, report=report(SEARCH, at_s=NOW_S + 700, checkpoint=newest))
-    stale = observed(SEARCH, JOB, POD, report=report(SEARCH, at_s=NOW_S + 700))
+    fresh = observe(SEARCH, JOB, POD, report=report(SEARCH, at_s=NOW_S + 700, checkpoint=newest))
+    stale = observe(SEARCH, JOB, POD, report=report(SEARCH, at_s=NOW_S + 700))
 
     assert verdict(decide(fresh, blocked, at_s=NOW_S + 700).status, ConditionType.CHECKPOINT_READY) == ("True", "Fresh")
     assert verdict(decide(stale, blocked, at_s=NOW_S + 700).status, ConditionType.CHECKPOINT_READY) == ("False", "Stale")
@@ -52,14 +52,14 @@ def test_polls_that_come_through_again_tell_fresh_from_stale() -> None:
 
 def test_an_operator_that_was_away_for_an_hour_calls_nothing_stale_before_it_has_asked() -> None:
     """Its status is an hour old, and so is the newest checkpoint in it."""
-    assert decide(observed(SEARCH, JOB, POD), RUNNING, at_s=NOW_S + 3600).status == RUNNING
+    assert decide(observe(SEARCH, JOB, POD), RUNNING, at_s=NOW_S + 3600).status == RUNNING
 
 
 PAUSES = [
-    ("suspended", observed(stored_search(suspend=True))),
-    ("queued", observed(SEARCH, changed(JOB, "spec.suspend", True))),  # noqa: FBT003 - JSON
-    ("without a node", observed(SEARCH, JOB, stored_pod(JOB, uid="pod-2", created_s=NOW_S + 60, scheduled=False))),
-    ("reading its data", observed(SEARCH, JOB, running_pod(JOB, uid="pod-2", created_s=NOW_S + 60, started=False))),
+    ("suspended", observe(stored_search(suspend=True))),
+    ("queued", observe(SEARCH, changed(JOB, "spec.suspend", True))),  # noqa: FBT003 - JSON
+    ("without a node", observe(SEARCH, JOB, stored_pod(JOB, uid="pod-2", created_s=NOW_S + 60, scheduled=False))),
+    ("reading its data", observe(SEARCH, JOB, running_pod(JOB, uid="pod-2", created_s=NOW_S + 60, started=False))),
 ]
 
 
@@ -71,7 +71,7 @@ def test_a_checkpoint_does_not_grow_old_while_no_trainer_works(pause: Observed) 
     pod = running_pod(JOB, uid="pod-2", created_s=NOW_S + 60)
     pod["status"]["conditions"].append(ready)
     first, later, late = (
-        observed(SEARCH, JOB, pod, report=report(SEARCH, at_s=NOW_S + 3600 + age_s, pod_uid="pod-2", starts=2)) for age_s in (1, 660, 661)
+        observe(SEARCH, JOB, pod, report=report(SEARCH, at_s=NOW_S + 3600 + age_s, pod_uid="pod-2", starts=2)) for age_s in (1, 660, 661)
     )
     resumed = decide(first, resting, at_s=NOW_S + 3601)
     fresh = decide(later, resumed.status, at_s=NOW_S + 3600 + 660).status
@@ -85,10 +85,10 @@ def test_a_checkpoint_does_not_grow_old_while_no_trainer_works(pause: Observed) 
 
 def test_what_could_not_be_heard_is_not_stale_when_it_has_ended() -> None:
     """Unknown stays while nothing is trained, unless the termination message names a checkpoint of its end."""
-    blocked = decide(observed(SEARCH, JOB, POD, report=BLOCKED), RUNNING, at_s=NOW_S + 661).status
+    blocked = decide(observe(SEARCH, JOB, POD, report=BLOCKED), RUNNING, at_s=NOW_S + 661).status
     silent = ended_pod(JOB, code=75, ended_s=NOW_S + 700)
     word = interrupted_text(SEARCH, step=900, starts=1, checkpoint_digest=sha256("last"))
     telling = ended_pod(JOB, code=75, message=word, ended_s=NOW_S + 700)
-    after = [decide(observed(SEARCH, JOB, pod, report=BLOCKED), blocked, at_s=NOW_S + 701).status for pod in (silent, telling)]
+    after = [decide(observe(SEARCH, JOB, pod, report=BLOCKED), blocked, at_s=NOW_S + 701).status for pod in (silent, telling)]
 
     assert [verdict(status, ConditionType.CHECKPOINT_READY) for status in after] == [UNREACHABLE, ("True", "Fresh")]

@@ -22,7 +22,7 @@ from autohas_operator.testing.builders import (
     ended_pod,
     error_text,
     interrupted_text,
-    observed,
+    observe,
     report,
     result_text,
     running_pod,
@@ -36,7 +36,7 @@ from autohas_operator.testing.decisions import JOB, POD, RUNNING, SEARCH, decide
 def test_a_job_deleted_by_hand_is_followed_by_the_next_attempt() -> None:
     """Attempt 2 is created, with the image of the first, and announced as an interruption."""
     before = RUNNING.model_copy(update={"trainer": RUNNING.trainer})
-    decided = plan(observed(SEARCH), before, replace(PODS, image="trainer:2"), NOW_S + 50)
+    decided = plan(observe(SEARCH), before, replace(PODS, image="trainer:2"), NOW_S + 50)
 
     assert isinstance(decided.action, CreateAttempt)
     assert decided.action.job["metadata"]["name"].endswith("-2")
@@ -50,7 +50,7 @@ TERMINATING = changed(POD, "metadata.deletionTimestamp", "2027-01-15T08:00:00Z")
 @pytest.mark.parametrize("pod", [POD, TERMINATING, stored_pod(JOB)], ids=["running", "terminating", "pending"])
 def test_no_attempt_while_a_pod_is_left(pod: dict[str, Any]) -> None:
     """Two trainers never share a checkpoint."""
-    decided = decide(observed(SEARCH, pod), RUNNING)
+    decided = decide(observe(SEARCH, pod), RUNNING)
 
     assert decided.action is None
     assert decided.status.phase is Phase.INTERRUPTED
@@ -59,14 +59,14 @@ def test_no_attempt_while_a_pod_is_left(pod: dict[str, Any]) -> None:
 
 def test_an_ended_orphan_does_not_block_the_next_attempt() -> None:
     """A pod that is over works on nothing, whoever orphaned it."""
-    assert isinstance(decide(observed(SEARCH, ended_pod(JOB, code=75)), RUNNING).action, CreateAttempt)
+    assert isinstance(decide(observe(SEARCH, ended_pod(JOB, code=75)), RUNNING).action, CreateAttempt)
 
 
 def test_a_search_edited_before_its_attempt_was_noted_replaces_its_job() -> None:
     """The operator was killed between create and status write, and the spec was changed meanwhile."""
     edited = changed(SEARCH, "spec.algorithm", {"seed": 7})
 
-    decided = decide(observed(edited, JOB))
+    decided = decide(observe(edited, JOB))
 
     assert decided.action == DeleteJob(name=JOB["metadata"]["name"], uid="job-1")
 
@@ -75,35 +75,35 @@ def test_a_spec_that_looks_different_after_an_upgrade_keeps_its_job() -> None:
     """Once the attempt is noted the API server forbids edits; new defaults of a newer CRD are none."""
     edited = changed(SEARCH, "spec.algorithm", {"seed": 0})
 
-    assert decide(observed(edited, JOB, POD, report=report(SEARCH)), RUNNING).action is None
+    assert decide(observe(edited, JOB, POD, report=report(SEARCH)), RUNNING).action is None
 
 
 def test_a_job_that_is_not_ours_is_never_adopted() -> None:
     """Labels alone do not make a Job ours."""
     foreign = changed(JOB, "metadata.ownerReferences", [])
 
-    assert isinstance(decide(observed(SEARCH, foreign)).action, CreateAttempt)
+    assert isinstance(decide(observe(SEARCH, foreign)).action, CreateAttempt)
 
 
 def test_a_job_that_is_deleted_after_its_result_still_succeeds() -> None:
     """A result is a result, whatever becomes of the Job."""
     leaving = changed(JOB, "metadata.deletionTimestamp", "2027-01-15T08:00:00Z")
 
-    assert decide(observed(SEARCH, leaving, ended_pod(JOB, code=0, message=result_text(SEARCH))), RUNNING).status.phase is Phase.SUCCEEDED
+    assert decide(observe(SEARCH, leaving, ended_pod(JOB, code=0, message=result_text(SEARCH))), RUNNING).status.phase is Phase.SUCCEEDED
 
 
 def test_a_stricter_operator_does_not_reject_what_has_begun() -> None:
     """Acceptance is judged before the first attempt; an upgrade changes nothing for running searches."""
     poor = changed(SEARCH, "spec.budget", {"trainings": "1"})
 
-    assert decide(observed(poor, JOB, POD, report=report(SEARCH)), RUNNING).status.phase is Phase.RUNNING
+    assert decide(observe(poor, JOB, POD, report=report(SEARCH)), RUNNING).status.phase is Phase.RUNNING
 
 
 def test_an_old_event_does_not_explain_a_new_wait() -> None:
     """The quota was short before the start; now the Job backs off after an interruption."""
     old = WarningEvent(reason="FailedCreate", message="exceeded quota", time_s=NOW_S - 60)
 
-    assert verdict(decide(observed(SEARCH, JOB, warning=old), RUNNING, at_s=NOW_S + 90).status, ConditionType.TRAINER_READY) == (
+    assert verdict(decide(observe(SEARCH, JOB, warning=old), RUNNING, at_s=NOW_S + 90).status, ConditionType.TRAINER_READY) == (
         "False",
         "BackOff",
     )
@@ -111,7 +111,7 @@ def test_an_old_event_does_not_explain_a_new_wait() -> None:
 
 def test_a_valid_result_ends_the_search() -> None:
     """The result is expanded and copied, best is the test score, both ends are said."""
-    seen = observed(SEARCH, JOB, ended_pod(JOB, code=0, message=result_text(SEARCH), reason="Completed"))
+    seen = observe(SEARCH, JOB, ended_pod(JOB, code=0, message=result_text(SEARCH), reason="Completed"))
     decided = decide(seen, RUNNING, at_s=NOW_S + 99)
     status = decided.status
 
@@ -130,7 +130,7 @@ def test_a_result_says_how_often_it_was_tested_and_how_long_trainers_worked() ->
     """A mean comes with its number of trainings; one training has no mean."""
     repeated = {"test_mean": 0.92, "test_standard_deviation": 0.01, "seeds": 4, "active_seconds": 61.25}
     texts = (result_text(SEARCH, **repeated), result_text(SEARCH))
-    many, one = (decide(observed(SEARCH, JOB, ended_pod(JOB, code=0, message=text)), RUNNING).status.result for text in texts)
+    many, one = (decide(observe(SEARCH, JOB, ended_pod(JOB, code=0, message=text)), RUNNING).status.result for text in texts)
 
     assert many is not None
     assert (many.scores.test_mean, many.scores.test_standard_deviation, many.scores.test_seeds) == ("0.92", "0.01", 4)
@@ -141,10 +141,10 @@ def test_a_result_says_how_often_it_was_tested_and_how_long_trainers_worked() ->
 
 def test_a_finished_search_is_left_alone() -> None:
     """Whatever becomes of Job and pods, nothing follows but the generation that was looked at."""
-    seen = observed(SEARCH, JOB, ended_pod(JOB, code=0, message=result_text(SEARCH)))
+    seen = observe(SEARCH, JOB, ended_pod(JOB, code=0, message=result_text(SEARCH)))
     done = decide(seen, RUNNING).status
 
-    decided = decide(observed(changed(SEARCH, "metadata.generation", 2)), done)
+    decided = decide(observe(changed(SEARCH, "metadata.generation", 2)), done)
 
     assert decided.action is None
     assert decided.status == done.model_copy(update={"observed_generation": 2})
@@ -173,7 +173,7 @@ HOSTILE_RESULTS = {
 @pytest.mark.parametrize("text", HOSTILE_RESULTS.values(), ids=HOSTILE_RESULTS)
 def test_exit_code_0_with_anything_but_a_valid_result_is_never_success(text: str) -> None:
     """The search fails with ResultInvalid and no result is stored."""
-    status = decide(observed(SEARCH, JOB, ended_pod(JOB, code=0, message=text)), RUNNING).status
+    status = decide(observe(SEARCH, JOB, ended_pod(JOB, code=0, message=text)), RUNNING).status
 
     assert status.phase is Phase.FAILED
     assert verdict(status, ConditionType.SUCCEEDED) == ("False", "ResultInvalid")
@@ -206,7 +206,7 @@ def test_a_failed_job_fails_the_search_in_the_trainers_words(
     job: dict[str, Any], pod: dict[str, Any] | None, reason: str, words: str
 ) -> None:
     """The reason follows the exit code, the message is the trainer's sentence, printable and short."""
-    decided = decide(observed(SEARCH, job, *([pod] if pod else [])), RUNNING)
+    decided = decide(observe(SEARCH, job, *([pod] if pod else [])), RUNNING)
     told = verdict_of(decided.status, ConditionType.SUCCEEDED)
 
     assert told is not None
@@ -223,12 +223,10 @@ def test_a_search_without_a_usable_checkpoint_does_not_call_it_fresh() -> None:
     """CheckpointReady says what the trainer found; any other end leaves it as it was."""
     durable = stored_search(durable=True)
     job = stored_job(durable)
-    before = decide(observed(durable, job, running_pod(job), report=report(durable))).status
+    before = decide(observe(durable, job, running_pod(job), report=report(durable))).status
     failed = {**job, "status": FAILED_JOB["status"]}
     ends = {
-        code: decide(
-            observed(durable, failed, ended_pod(job, code=code, message=error_text(durable, "each is damaged", code=code))), before
-        )
+        code: decide(observe(durable, failed, ended_pod(job, code=code, message=error_text(durable, "each is damaged", code=code))), before)
         for code in (65, 66)
     }
     lost = verdict_of(ends[66].status, ConditionType.CHECKPOINT_READY)
@@ -244,12 +242,12 @@ COMPLETE_JOB = stored_job(SEARCH, conditions=[condition("Complete")])
 
 def test_a_complete_job_without_its_pod_is_repeated_once() -> None:
     """Intention first, then the delete, then attempt 2; lost again, the search fails with ResultMissing."""
-    gone = observed(SEARCH, COMPLETE_JOB)
+    gone = observe(SEARCH, COMPLETE_JOB)
     noted = decide(gone, RUNNING)
     deleting = decide(gone, noted.status)
-    repeating = decide(observed(SEARCH), deleting.status)
+    repeating = decide(observe(SEARCH), deleting.status)
     second = stored_job(SEARCH, 2, conditions=[condition("Complete")])
-    lost = decide(observed(SEARCH, second), repeating.status)
+    lost = decide(observe(SEARCH, second), repeating.status)
 
     assert noted.action is None
     assert noted.needs_fresh_reads
@@ -262,26 +260,26 @@ def test_a_complete_job_without_its_pod_is_repeated_once() -> None:
 
 def test_a_repetition_is_remembered_over_a_restart_before_its_status_write() -> None:
     """Job 2 is there and complete, status still says attempt 1: no third attempt."""
-    noted = decide(observed(SEARCH, COMPLETE_JOB), RUNNING).status
+    noted = decide(observe(SEARCH, COMPLETE_JOB), RUNNING).status
     second = stored_job(SEARCH, 2, conditions=[condition("Complete")])
 
-    assert decide(observed(SEARCH, second), noted).status.phase is Phase.FAILED
+    assert decide(observe(SEARCH, second), noted).status.phase is Phase.FAILED
 
 
 def test_a_repetition_that_speaks_succeeds() -> None:
     """The trainer found its result and said it again."""
-    noted = decide(observed(SEARCH, COMPLETE_JOB), RUNNING).status
+    noted = decide(observe(SEARCH, COMPLETE_JOB), RUNNING).status
     second = stored_job(SEARCH, 2)
     pod = ended_pod(second, code=0, message=result_text(SEARCH, attempt=2))
 
-    assert decide(observed(SEARCH, second, pod), noted).status.phase is Phase.SUCCEEDED
+    assert decide(observe(SEARCH, second, pod), noted).status.phase is Phase.SUCCEEDED
 
 
 def test_a_spec_that_cannot_work_is_rejected_and_mended_by_an_edit() -> None:
     """No Job is made; the sentence names the field; the edited spec starts."""
     wrong = changed(SEARCH, "spec.budget", {"trainings": "1"})
-    rejected = decide(observed(wrong))
-    mended = decide(observed(changed(SEARCH, "metadata.generation", 2)), rejected.status)
+    rejected = decide(observe(wrong))
+    mended = decide(observe(changed(SEARCH, "metadata.generation", 2)), rejected.status)
     told = verdict_of(rejected.status, ConditionType.ACCEPTED)
 
     assert rejected.action is None
@@ -299,9 +297,9 @@ def test_a_spec_that_cannot_work_is_rejected_and_mended_by_an_edit() -> None:
 def test_a_service_account_must_be_one_that_the_platform_allows() -> None:
     """No Job with it is made, the sentence names field, value and what is allowed; what runs already is left alone."""
     wish = changed(SEARCH, "spec.trainer", {"serviceAccountName": "admin"})
-    refused = decide(observed(wish))
-    allowed = plan(observed(wish), Status(), replace(PODS, service_accounts=("admin",)), NOW_S)
-    withdrawn = plan(observed(wish, JOB, POD, report=report(SEARCH)), RUNNING, replace(PODS, service_accounts=()), NOW_S)
+    refused = decide(observe(wish))
+    allowed = plan(observe(wish), Status(), replace(PODS, service_accounts=("admin",)), NOW_S)
+    withdrawn = plan(observe(wish, JOB, POD, report=report(SEARCH)), RUNNING, replace(PODS, service_accounts=()), NOW_S)
     told = verdict_of(refused.status, ConditionType.ACCEPTED)
 
     assert refused.action is None
@@ -325,7 +323,7 @@ def test_a_service_account_must_be_one_that_the_platform_allows() -> None:
 )
 def test_a_refused_create_is_shown_and_not_counted_as_an_attempt(blamed: Blamed, reason: Reason, phase: Phase, kind: ConditionType) -> None:
     """The spec stays editable: no attempt is noted."""
-    status = decide(observed(SEARCH, blocker=Blocker(blamed=blamed, reason=reason, message="m"))).status
+    status = decide(observe(SEARCH, blocker=Blocker(blamed=blamed, reason=reason, message="m"))).status
 
     assert status.phase is phase
     assert status.attempt is None
@@ -336,6 +334,6 @@ def test_a_search_that_is_being_deleted_is_left_to_the_garbage_collector() -> No
     """Neither action nor word."""
     leaving = changed(SEARCH, "metadata.deletionTimestamp", "2027-01-15T08:00:00Z")
 
-    decided = decide(observed(leaving), RUNNING)
+    decided = decide(observe(leaving), RUNNING)
 
     assert (decided.action, decided.status, decided.announcements) == (None, RUNNING, ())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from autohas_api.wire.status import ConditionType
 from autohas_operator.decide.conditions import verdict_of
 from autohas_operator.records.observed import WarningEvent
-from autohas_operator.testing.builders import NOW_S, ended_pod, observed
+from autohas_operator.testing.builders import NOW_S, ended_pod, observe
 from autohas_operator.testing.decisions import JOB, RUNNING, SEARCH, decide
 
 SILENCE = (
@@ -18,7 +18,7 @@ SILENCE = (
 def test_a_frozen_trainer_is_not_blamed_for_slow_steps() -> None:
     """Three looks without an answer end a pod after 90 s whatever stallTimeoutSeconds is: raising that would not help."""
     unhealthy = WarningEvent(reason="Unhealthy", message=SILENCE, time_s=NOW_S)
-    stalled = decide(observed(SEARCH, JOB, ended_pod(JOB, code=137, ended_s=NOW_S + 30), warning=unhealthy), RUNNING)
+    stalled = decide(observe(SEARCH, JOB, ended_pod(JOB, code=137, ended_s=NOW_S + 30), warning=unhealthy), RUNNING)
     told = verdict_of(stalled.status, ConditionType.TRAINER_READY)
 
     assert told is not None

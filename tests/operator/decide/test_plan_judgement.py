@@ -9,7 +9,7 @@ from autohas_api.base.spec_errors import Problem, SpecError
 from autohas_api.spec.search import Search, Spec
 from autohas_api.wire.status import ConditionType, Phase
 from autohas_operator.decide import plan as module
-from autohas_operator.testing.builders import NOW_S, ended_pod, observed, report, result_text, stored_search
+from autohas_operator.testing.builders import NOW_S, ended_pod, observe, report, result_text, stored_search
 from autohas_operator.testing.decisions import JOB, POD, RUNNING, SEARCH, decide, verdict
 
 _LATER = Rule(expression="false", message="is not taken any more", field_path=".budget", holds=lambda _: False)
@@ -21,9 +21,9 @@ def test_a_rule_of_a_later_version_is_for_searches_that_have_not_begun(monkeypat
     monkeypatch.setattr(Spec, "rules", (*Spec.rules, _LATER))
     over = ended_pod(JOB, code=0, message=result_text_before(monkeypatch))
 
-    fresh = decide(observed(SEARCH)).status
-    running = decide(observed(SEARCH, JOB, POD, report=report(SEARCH)), RUNNING).status
-    ended = decide(observed(SEARCH, JOB, over), RUNNING).status
+    fresh = decide(observe(SEARCH)).status
+    running = decide(observe(SEARCH, JOB, POD, report=report(SEARCH)), RUNNING).status
+    ended = decide(observe(SEARCH, JOB, over), RUNNING).status
     module._judge.cache_clear()
 
     assert (fresh.phase, verdict(fresh, ConditionType.ACCEPTED)) == (Phase.REJECTED, ("False", "InvalidSpec"))
@@ -49,10 +49,10 @@ def test_a_search_that_is_wrong_is_judged_once(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(module, "accept", refuse)
     wrong = stored_search(budget={"trainings": "1.25"})
-    status = decide(observed(wrong)).status
+    status = decide(observe(wrong)).status
     for second in range(99):
-        status = decide(observed(wrong), status, at_s=NOW_S + second).status
-    kept = module._judge(observed(wrong).search.document, has_begun=False)
+        status = decide(observe(wrong), status, at_s=NOW_S + second).status
+    kept = module._judge(observe(wrong).search.document, has_begun=False)
     module._judge.cache_clear()
 
     assert judged == ["AutoHASSearch"]

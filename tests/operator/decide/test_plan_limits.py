@@ -22,7 +22,7 @@ from autohas_operator.testing.builders import (
     NOW_S,
     condition,
     ended_pod,
-    observed,
+    observe,
     progress,
     report,
     result_text,
@@ -50,9 +50,9 @@ LATE = limited(budget={"trainings": "4", "startDeadlineSeconds": 600})
 
 def test_a_trainer_that_does_not_start_in_time_fails_the_search_with_what_it_waited_for() -> None:
     """Nothing at 599 s but the time of the next look; at 600 s Failed in the scheduler's words, and the Job goes."""
-    early = decide(observed(LATE, JOB, UNSCHEDULABLE), CREATED, at_s=NOW_S + 599)
-    late = decide(observed(LATE, JOB, UNSCHEDULABLE), early.status, at_s=NOW_S + 600)
-    after = decide(observed(LATE, JOB, UNSCHEDULABLE), late.status, at_s=NOW_S + 601)
+    early = decide(observe(LATE, JOB, UNSCHEDULABLE), CREATED, at_s=NOW_S + 599)
+    late = decide(observe(LATE, JOB, UNSCHEDULABLE), early.status, at_s=NOW_S + 600)
+    after = decide(observe(LATE, JOB, UNSCHEDULABLE), late.status, at_s=NOW_S + 601)
     told = verdict_of(late.status, ConditionType.SUCCEEDED)
 
     assert early.status.phase is Phase.STARTING
@@ -78,7 +78,7 @@ STARTED = [
 @pytest.mark.parametrize(("job", "pod", "before"), STARTED, ids=["unreachable", "failed once", "failed and gone", "reported before"])
 def test_the_start_deadline_is_only_for_trainers_that_never_started(job: dict[str, Any], pod: dict[str, Any], before: Status) -> None:
     """A trainer that the operator cannot reach, one that failed and one that waits again are no late starts."""
-    assert verdict(decide(observed(LATE, job, pod), before, at_s=NOW_S + 9999).status, ConditionType.FINISHED) == ("False", "InProgress")
+    assert verdict(decide(observe(LATE, job, pod), before, at_s=NOW_S + 9999).status, ConditionType.FINISHED) == ("False", "InProgress")
 
 
 INTERRUPTED = ended_pod(JOB, code=75)
@@ -101,7 +101,7 @@ def test_interruptions_are_starts_that_ended_without_fault(
     case: str, starts: int, pods: tuple[dict[str, Any], ...], num_failed: int, expected: int
 ) -> None:
     """Counted from what trainers and Job say, so that pods which are gone count too."""
-    seen = observed(SEARCH, {**JOB, "status": {"failed": num_failed}}, *pods)
+    seen = observe(SEARCH, {**JOB, "status": {"failed": num_failed}}, *pods)
     job = seen.job
 
     assert job is not None, case
@@ -112,8 +112,8 @@ def test_interruptions_are_starts_that_ended_without_fault(
 
 def test_a_suspension_is_no_interruption() -> None:
     """The Job after it begins to count anew from the starts so far."""
-    resting = decide(observed(stored_search(suspend=True)), RUNNING).status
-    action = decide(observed(SEARCH), resting).action
+    resting = decide(observe(stored_search(suspend=True)), RUNNING).status
+    action = decide(observe(SEARCH), resting).action
 
     assert isinstance(action, CreateAttempt)
     second = {**action.job, "status": {}}
@@ -121,18 +121,18 @@ def test_a_suspension_is_no_interruption() -> None:
     pod = running_pod(second, uid="pod-2")
     said = report(SEARCH, pod_uid="pod-2", attempt=2, starts=2)
 
-    assert decide(observed(SEARCH, second, pod, report=said), resting).status.interruptions == 0
+    assert decide(observe(SEARCH, second, pod, report=said), resting).status.interruptions == 0
 
 
 def test_a_trainer_that_ends_because_of_a_suspension_is_no_interruption() -> None:
     """Its pod is seen ended with 75 while the Job is being deleted, and so is a search that was resumed in that moment."""
     suspended = stored_search(suspend=True, failurePolicy={"maxInterruptions": 0})
-    asked = decide(observed(suspended, JOB, POD, report=report(SEARCH, starts=1)), RUNNING)
+    asked = decide(observe(suspended, JOB, POD, report=report(SEARCH, starts=1)), RUNNING)
     leaving = changed(JOB, "metadata.deletionTimestamp", "2027-01-15T08:00:00Z")
-    going = decide(observed(suspended, leaving, INTERRUPTED, report=report(SEARCH, starts=1)), asked.status).status
+    going = decide(observe(suspended, leaving, INTERRUPTED, report=report(SEARCH, starts=1)), asked.status).status
     taken_back = stored_search(failurePolicy={"maxInterruptions": 0})
-    back = decide(observed(taken_back, leaving, INTERRUPTED, report=report(SEARCH, starts=1)), asked.status).status
-    gone = decide(observed(taken_back, leaving, report=report(SEARCH, starts=1)), back).status
+    back = decide(observe(taken_back, leaving, INTERRUPTED, report=report(SEARCH, starts=1)), asked.status).status
+    gone = decide(observe(taken_back, leaving, report=report(SEARCH, starts=1)), back).status
 
     assert [status.interruptions or 0 for status in (asked.status, going, back, gone)] == [0, 0, 0, 0]
     assert going.phase is Phase.SUSPENDING
@@ -141,7 +141,7 @@ def test_a_trainer_that_ends_because_of_a_suspension_is_no_interruption() -> Non
 
 def test_interruptions_never_outgrow_the_schema() -> None:
     """What trainers and annotations claim together stays a number that the API server takes."""
-    seen = observed(SEARCH, JOB)
+    seen = observe(SEARCH, JOB)
     assert seen.job is not None
     claimed = num_interruptions(replace(seen.job, interruptions_before=10**15 - 2), seen, Status(starts=2**53 - 1))
 
@@ -152,7 +152,7 @@ def test_interruptions_never_outgrow_the_schema() -> None:
 def test_more_interruptions_than_allowed_fail_the_search(most: int | None, phase: Phase) -> None:
     """The sentence names both numbers; without a limit, and below it, the search goes on."""
     search = limited(failurePolicy={"maxInterruptions": most} if most is not None else {})
-    status = decide(observed(search, JOB, INTERRUPTED), RUNNING).status
+    status = decide(observe(search, JOB, INTERRUPTED), RUNNING).status
     told = verdict_of(status, ConditionType.SUCCEEDED)
 
     assert status.phase is phase
@@ -169,7 +169,7 @@ def test_a_trainer_that_keeps_no_time_is_ended_at_one_and_a_fifth_of_it() -> Non
 
     def at(active_s: float, later_s: float = 0.0) -> Status:
         said = report(search, active_seconds=active_s)
-        return decide(observed(search, JOB, POD, report=said), RUNNING, at_s=NOW_S + later_s).status
+        return decide(observe(search, JOB, POD, report=said), RUNNING, at_s=NOW_S + later_s).status
 
     assert at(1200.0).phase is Phase.RUNNING
     assert at(1201.0).phase is Phase.FAILED
@@ -183,12 +183,12 @@ def test_a_result_comes_before_every_limit() -> None:
     done = ended_pod(JOB, code=0, message=result_text(search))
     before = RUNNING.model_copy(update={"interruptions": 5})
 
-    assert decide(observed(search, JOB, done), before, at_s=NOW_S + 9999).status.phase is Phase.SUCCEEDED
-    assert decide(observed(search, JOB, ended_pod(JOB, code=0)), before, at_s=NOW_S + 9999).status.phase is Phase.FINALIZING
+    assert decide(observe(search, JOB, done), before, at_s=NOW_S + 9999).status.phase is Phase.SUCCEEDED
+    assert decide(observe(search, JOB, ended_pod(JOB, code=0)), before, at_s=NOW_S + 9999).status.phase is Phase.FINALIZING
 
 
 def finished(search: dict[str, Any] = SEARCH) -> Status:
-    return decide(observed(search, JOB, ended_pod(JOB, code=0, message=result_text(search))), RUNNING, at_s=NOW_S).status
+    return decide(observe(search, JOB, ended_pod(JOB, code=0, message=result_text(search))), RUNNING, at_s=NOW_S).status
 
 
 def test_what_has_ended_stays_for_its_time_and_then_goes_whole() -> None:
@@ -196,10 +196,10 @@ def test_what_has_ended_stays_for_its_time_and_then_goes_whole() -> None:
     search = limited(cleanup={"ttlSecondsAfterFinished": 100})
     third = stored_job(search, 3, conditions=[condition("Complete")])
     done = finished(search).model_copy(update={"attempt": 3})
-    first = decide(observed(search, third), done, at_s=NOW_S + 1)
+    first = decide(observe(search, third), done, at_s=NOW_S + 1)
     third = changed(third, "spec.ttlSecondsAfterFinished", 3700)
-    early = decide(observed(search, third), done, at_s=NOW_S + 40)
-    due = decide(observed(search, third), done, at_s=NOW_S + 100)
+    early = decide(observe(search, third), done, at_s=NOW_S + 40)
+    due = decide(observe(search, third), done, at_s=NOW_S + 100)
     leaving = changed(third, "metadata.deletionTimestamp", "2027-01-15T08:00:00Z")
 
     assert first.action == CleanUp(
@@ -211,8 +211,8 @@ def test_what_has_ended_stays_for_its_time_and_then_goes_whole() -> None:
     assert (early.action, early.requeue_after_s) == (None, 60)
     assert due.needs_fresh_reads
     assert due.action == CleanUp(config_maps=(), jobs=(("fashion-5ea4c400-3", "job-3"),))
-    assert decide(observed(search, leaving), done, at_s=NOW_S + 101).action is None
-    assert decide(observed(search), done, at_s=NOW_S + 101).action is None
+    assert decide(observe(search, leaving), done, at_s=NOW_S + 101).action is None
+    assert decide(observe(search), done, at_s=NOW_S + 101).action is None
     assert early.status == due.status == done
 
 
@@ -221,7 +221,7 @@ def test_a_longer_time_is_told_to_kubernetes_too(seconds: int, expiring: tuple[t
     """After an edit of cleanup.ttlSecondsAfterFinished, Kubernetes does not delete the Job before the operator does."""
     search = limited(cleanup={"ttlSecondsAfterFinished": seconds})
     kept = changed(stored_job(search, 3, conditions=[condition("Complete")]), "spec.ttlSecondsAfterFinished", 3700)
-    action = decide(observed(search, kept), finished(search), at_s=NOW_S + 1).action
+    action = decide(observe(search, kept), finished(search), at_s=NOW_S + 1).action
 
     assert action == (CleanUp(config_maps=(), jobs=(), expiring=expiring) if expiring else None)
 
@@ -229,7 +229,7 @@ def test_a_longer_time_is_told_to_kubernetes_too(seconds: int, expiring: tuple[t
 def test_a_forged_number_of_an_attempt_costs_nothing() -> None:
     """An ended pod with a label of a million moves the next attempt by one only."""
     forged = changed(ended_pod(JOB, code=0, uid="pod-9"), "metadata.labels", {**POD["metadata"]["labels"], LABEL_ATTEMPT: "1000000"})
-    replaced = decide(observed(SEARCH, changed(forged, "metadata.ownerReferences", [])), RUNNING)
+    replaced = decide(observe(SEARCH, changed(forged, "metadata.ownerReferences", [])), RUNNING)
 
     assert isinstance(replaced.action, CreateAttempt)
     assert replaced.status.attempt == 2
@@ -239,7 +239,7 @@ def test_cleaning_up_names_a_hundred_config_maps_at_most() -> None:
     """A status that says three million attempts does not cost three million requests."""
     job = stored_job(SEARCH, 3_000_000, conditions=[condition("Complete")])
     done = finished().model_copy(update={"attempt": 3_000_000})
-    due = decide(observed(SEARCH, job), done, at_s=NOW_S + 10**6)
+    due = decide(observe(SEARCH, job), done, at_s=NOW_S + 10**6)
 
     assert isinstance(due.action, CleanUp)
     assert len(due.action.config_maps) == 100
@@ -248,7 +248,7 @@ def test_cleaning_up_names_a_hundred_config_maps_at_most() -> None:
 
 def test_a_job_whose_controller_is_slow_is_not_taken_for_one_that_works() -> None:
     """The result is stored, the Job is not complete yet: it keeps its ConfigMap, and its time like any other."""
-    seen = observed(SEARCH, JOB, ended_pod(JOB, code=0, message=result_text(SEARCH)))
+    seen = observe(SEARCH, JOB, ended_pod(JOB, code=0, message=result_text(SEARCH)))
 
     assert decide(seen, finished(), at_s=NOW_S + 1).action is None
 
@@ -256,10 +256,10 @@ def test_a_job_whose_controller_is_slow_is_not_taken_for_one_that_works() -> Non
 def test_a_paused_search_is_left_alone_and_says_so() -> None:
     """No action and no other word while the annotation is there, at first and later."""
     paused = changed(SEARCH, "metadata.annotations", {ANNOTATION_PAUSED: "true"})
-    first = decide(observed(paused))
-    later = decide(observed(paused, JOB, ended_pod(JOB, code=75)), RUNNING)
-    again = decide(observed(paused, JOB), later.status, at_s=NOW_S + 500)
-    released = decide(observed(SEARCH, JOB, POD, report=report(SEARCH)), later.status)
+    first = decide(observe(paused))
+    later = decide(observe(paused, JOB, ended_pod(JOB, code=75)), RUNNING)
+    again = decide(observe(paused, JOB), later.status, at_s=NOW_S + 500)
+    released = decide(observe(SEARCH, JOB, POD, report=report(SEARCH)), later.status)
 
     assert (first.action, first.status.phase) == (None, Phase.PENDING)
     assert len(first.status.conditions) == len(ConditionType)
@@ -270,16 +270,16 @@ def test_a_paused_search_is_left_alone_and_says_so() -> None:
     assert again.status == later.status
     assert verdict(released.status, ConditionType.RECONCILIATION_PAUSED) == ("False", "NotPaused")
     assert [a.reason for a in released.announcements] == ["ReconciliationResumed"]
-    assert isinstance(decide(observed(changed(SEARCH, "metadata.annotations", {ANNOTATION_PAUSED: "false"}))).action, CreateAttempt)
+    assert isinstance(decide(observe(changed(SEARCH, "metadata.annotations", {ANNOTATION_PAUSED: "false"}))).action, CreateAttempt)
 
 
 def test_a_paused_end_keeps_its_children_until_the_annotation_goes() -> None:
     """Long after its time a finished Job stays while the annotation is there; the result is untouched."""
     ended = {**JOB, "status": {"conditions": [condition("Complete")]}}
-    over = decide(observed(SEARCH, ended, ended_pod(JOB, code=0, message=result_text(SEARCH))), RUNNING).status
+    over = decide(observe(SEARCH, ended, ended_pod(JOB, code=0, message=result_text(SEARCH))), RUNNING).status
     paused = changed(SEARCH, "metadata.annotations", {ANNOTATION_PAUSED: "true"})
-    held = decide(observed(paused, ended), over, at_s=NOW_S + 86_400)
-    released = decide(observed(SEARCH, ended), held.status, at_s=NOW_S + 86_401)
+    held = decide(observe(paused, ended), over, at_s=NOW_S + 86_400)
+    released = decide(observe(SEARCH, ended), held.status, at_s=NOW_S + 86_401)
 
     assert over.phase is Phase.SUCCEEDED
     assert (held.action, held.status.result) == (None, over.result)
@@ -301,26 +301,26 @@ CONVERGED = [
 @pytest.mark.parametrize(("stop", "expected"), CONVERGED)
 def test_converged_says_why_the_search_stopped(stop: str, expected: tuple[str, str]) -> None:
     """From the result; a search that found what it was to find is Converged, one that used its budget is not."""
-    status = decide(observed(SEARCH, JOB, ended_pod(JOB, code=0, message=result_text(SEARCH, stop_reason=stop))), RUNNING).status
+    status = decide(observe(SEARCH, JOB, ended_pod(JOB, code=0, message=result_text(SEARCH, stop_reason=stop))), RUNNING).status
 
     assert verdict(status, ConditionType.CONVERGED) == expected
 
 
 def test_converged_is_said_as_soon_as_the_trainer_knows_and_stays() -> None:
     """Before, it is unknown; a restart of the operator or of the trainer does not take it back; a failure has none."""
-    running = observed(SEARCH, JOB, POD, report=report(SEARCH, stop_reason="Plateau"))
+    running = observe(SEARCH, JOB, POD, report=report(SEARCH, stop_reason="Plateau"))
     known = decide(running, RUNNING).status
     failed = stored_job(SEARCH, conditions=[condition("Failed", "BackoffLimitExceeded")])
 
     assert verdict(RUNNING, ConditionType.CONVERGED) == ("Unknown", "InProgress")
     assert verdict(known, ConditionType.CONVERGED) == ("True", "Plateau")
-    assert verdict(decide(observed(SEARCH, JOB, INTERRUPTED), known).status, ConditionType.CONVERGED) == ("True", "Plateau")
-    assert verdict(decide(observed(SEARCH, failed), RUNNING).status, ConditionType.CONVERGED) == ("False", "NoResult")
+    assert verdict(decide(observe(SEARCH, JOB, INTERRUPTED), known).status, ConditionType.CONVERGED) == ("True", "Plateau")
+    assert verdict(decide(observe(SEARCH, failed), RUNNING).status, ConditionType.CONVERGED) == ("False", "NoResult")
 
 
 def test_a_checkpoint_that_grows_old_is_announced_once() -> None:
     """CheckpointStale, a warning: an interruption now would cost much."""
-    seen = observed(SEARCH, JOB, POD, report=report(SEARCH))
+    seen = observe(SEARCH, JOB, POD, report=report(SEARCH))
     stale = decide(seen, RUNNING, at_s=NOW_S + 700)
 
     assert [(a.type, a.reason) for a in stale.announcements] == [("Warning", "CheckpointStale")]
@@ -330,8 +330,8 @@ def test_a_checkpoint_that_grows_old_is_announced_once() -> None:
 def test_a_first_job_that_is_refused_for_too_long_ends_the_search() -> None:
     """Without a Job the start deadline counts from acceptance; the refusal is what it waited for."""
     refused = Blocker(blamed=Blamed.TRAINER, reason=Reason.JOB_FORBIDDEN, message="exceeded quota: count/jobs.batch")
-    first = decide(observed(LATE, blocker=refused)).status
-    early, late = (decide(observed(LATE, blocker=refused), first, at_s=NOW_S + at_s) for at_s in (600, 601))
+    first = decide(observe(LATE, blocker=refused)).status
+    early, late = (decide(observe(LATE, blocker=refused), first, at_s=NOW_S + at_s) for at_s in (600, 601))
     told = verdict_of(late.status, ConditionType.SUCCEEDED)
 
     assert verdict(early.status, ConditionType.TRAINER_READY) == ("False", "JobForbidden")
@@ -345,10 +345,10 @@ def test_a_first_job_that_is_refused_for_too_long_ends_the_search() -> None:
 def test_time_at_rest_does_not_count_against_the_first_job(path: str, value: object) -> None:
     """Resumed after an hour and refused: the deadline of 600 s counts from then, not from acceptance."""
     refused = Blocker(blamed=Blamed.TRAINER, reason=Reason.JOB_FORBIDDEN, message="exceeded quota: count/jobs.batch")
-    accepted = decide(observed(LATE, blocker=refused)).status
-    resting = decide(observed(changed(LATE, path, value)), accepted, at_s=NOW_S + 2).status
-    resumed = decide(observed(LATE, blocker=refused), resting, at_s=NOW_S + 3600)
-    early, late = (decide(observed(LATE, blocker=refused), resumed.status, at_s=NOW_S + 3600 + at_s) for at_s in (599, 600))
+    accepted = decide(observe(LATE, blocker=refused)).status
+    resting = decide(observe(changed(LATE, path, value)), accepted, at_s=NOW_S + 2).status
+    resumed = decide(observe(LATE, blocker=refused), resting, at_s=NOW_S + 3600)
+    early, late = (decide(observe(LATE, blocker=refused), resumed.status, at_s=NOW_S + 3600 + at_s) for at_s in (599, 600))
 
     assert [told.status.phase for told in (resumed, early, late)] == [Phase.PENDING, Phase.PENDING, Phase.FAILED]
 
@@ -357,8 +357,8 @@ def test_a_wait_between_pods_has_its_reason_and_its_time() -> None:
     """Just after the end its cause; after 20 s the Job's back-off and when it is over: 10 s, 20 s, 40 s after the end."""
     pods = [ended_pod(JOB, code=1, message="boom", uid=f"pod-{n}", created_s=NOW_S + n, ended_s=NOW_S + 10 * n) for n in range(3)]
     failed = {**JOB, "status": {"failed": 3}}
-    soon = decide(observed(SEARCH, failed, *pods), CREATED, at_s=NOW_S + 25)
-    later = decide(observed(SEARCH, failed, *pods), soon.status, at_s=NOW_S + 41)
+    soon = decide(observe(SEARCH, failed, *pods), CREATED, at_s=NOW_S + 25)
+    later = decide(observe(SEARCH, failed, *pods), soon.status, at_s=NOW_S + 41)
     told = verdict_of(later.status, ConditionType.TRAINER_READY)
 
     assert verdict(soon.status, ConditionType.TRAINER_READY) == ("False", "TrainerFailed")
@@ -376,7 +376,7 @@ def test_a_quota_that_is_used_up_meanwhile_is_named() -> None:
     old = replace(quota, time_s=NOW_S - 1)
 
     for told, at_s, reason in ((quota, 31, "QuotaExceeded"), (old, 31, "BackOff"), (quota, 29, "BackOff")):
-        seen = observed(SEARCH, JOB, over, warning=told)
+        seen = observe(SEARCH, JOB, over, warning=told)
         assert verdict(decide(seen, RUNNING, at_s=NOW_S + at_s).status, ConditionType.TRAINER_READY) == ("False", reason)
 
 
@@ -387,4 +387,4 @@ def test_a_report_without_progress_ends_nothing() -> None:
     foreign = Report(pod_uid="pod-0", time_s=NOW_S, progress=progress(search, pod_uid="pod-0", active_seconds=99.0))
 
     for said in (missed, foreign):
-        assert decide(observed(search, JOB, POD, report=said), RUNNING).status.phase is not Phase.FAILED
+        assert decide(observe(search, JOB, POD, report=said), RUNNING).status.phase is not Phase.FAILED

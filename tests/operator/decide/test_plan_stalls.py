@@ -8,7 +8,7 @@ from autohas_api.testing.rejections import changed
 from autohas_api.wire.status import ConditionType
 from autohas_operator.decide.conditions import verdict_of
 from autohas_operator.records.observed import WarningEvent
-from autohas_operator.testing.builders import NOW_S, ended_pod, observed
+from autohas_operator.testing.builders import NOW_S, ended_pod, observe
 from autohas_operator.testing.decisions import JOB, RUNNING, SEARCH, decide, verdict
 
 
@@ -16,7 +16,7 @@ from autohas_operator.testing.decisions import JOB, RUNNING, SEARCH, decide, ver
 def test_a_trainer_that_stalled_is_called_what_it_is(code: int) -> None:
     """Stopped by its liveness probe: the kubelet's event tells it from a preemption or a crash."""
     unhealthy = WarningEvent(reason="Unhealthy", message="Liveness probe failed: HTTP probe failed with statuscode: 503", time_s=NOW_S)
-    stalled = decide(observed(SEARCH, JOB, ended_pod(JOB, code=code, ended_s=NOW_S + 1), warning=unhealthy), RUNNING)
+    stalled = decide(observe(SEARCH, JOB, ended_pod(JOB, code=code, ended_s=NOW_S + 1), warning=unhealthy), RUNNING)
     told = verdict_of(stalled.status, ConditionType.TRAINER_READY)
 
     assert told is not None
@@ -30,7 +30,7 @@ def test_a_look_that_failed_long_before_the_end_is_not_its_cause(later_s: int, r
     """With 120 s of grace and looks 30 s apart, a pod that is killed 151 s after a failed look was not stopped for it."""
     unhealthy = WarningEvent(reason="Unhealthy", message="Liveness probe failed: timeout", time_s=NOW_S)
     killed = changed(ended_pod(JOB, code=137, ended_s=NOW_S + later_s), "spec.terminationGracePeriodSeconds", 120)
-    decided = decide(observed(SEARCH, JOB, killed, warning=unhealthy), RUNNING, at_s=NOW_S + later_s + 1)
+    decided = decide(observe(SEARCH, JOB, killed, warning=unhealthy), RUNNING, at_s=NOW_S + later_s + 1)
 
     assert verdict(decided.status, ConditionType.TRAINER_READY) == ("False", reason)
 
@@ -40,6 +40,6 @@ def test_a_trainer_that_never_began_is_called_stalled_too(ended_s: float, reason
     """Half an hour of imports and data without a search; a failed look during a shorter life says nothing."""
     unhealthy = WarningEvent(reason="Unhealthy", message="Startup probe failed: HTTP probe failed with statuscode: 503", time_s=NOW_S)
     over = ended_pod(JOB, code=75, ended_s=NOW_S + ended_s)
-    decided = decide(observed(SEARCH, JOB, over, warning=unhealthy), RUNNING, at_s=NOW_S + ended_s + 1)
+    decided = decide(observe(SEARCH, JOB, over, warning=unhealthy), RUNNING, at_s=NOW_S + ended_s + 1)
 
     assert verdict(decided.status, ConditionType.TRAINER_READY) == ("False", reason)

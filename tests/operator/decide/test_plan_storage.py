@@ -9,7 +9,7 @@ from autohas_api.testing.rejections import changed
 from autohas_api.wire.status import ConditionType, Phase
 from autohas_operator.decide.conditions import verdict_of
 from autohas_operator.decide.plan import Plan
-from autohas_operator.testing.builders import NOW_S, ended_pod, observed, report, running_pod, stored_job, stored_search
+from autohas_operator.testing.builders import NOW_S, ended_pod, observe, report, running_pod, stored_job, stored_search
 from autohas_operator.testing.decisions import after, decide
 from autohas_operator.wording import timestamp
 
@@ -24,7 +24,7 @@ def _words(decided: Plan, kind: ConditionType) -> str:
 
 def _running(search: dict[str, Any]) -> tuple[dict[str, Any], Any]:
     job = stored_job(search)
-    return job, after(observed(search), observed(search, job, running_pod(job), report=report(search)))
+    return job, after(observe(search), observe(search, job, running_pod(job), report=report(search)))
 
 
 def test_a_suspended_search_says_whether_anything_is_kept() -> None:
@@ -37,7 +37,7 @@ def test_a_suspended_search_says_whether_anything_is_kept() -> None:
         ),
     ):
         _, running = _running(search)
-        resting = decide(observed(changed(search, "spec.suspend", value=True)), running)
+        resting = decide(observe(changed(search, "spec.suspend", value=True)), running)
 
         assert resting.status.phase is Phase.SUSPENDED
         assert _words(resting, ConditionType.SUSPENDED) == f"no pod is left, and {words}"
@@ -52,7 +52,7 @@ def test_an_interrupted_search_says_what_the_next_pod_does() -> None:
         job, running = _running(search)
         over = ended_pod(job, code=75, ended_s=NOW_S + 2)
 
-        assert words in _words(decide(observed(search, job, over), running, at_s=NOW_S + 3), ConditionType.TRAINER_READY)
+        assert words in _words(decide(observe(search, job, over), running, at_s=NOW_S + 3), ConditionType.TRAINER_READY)
 
 
 def test_a_search_that_loses_its_quota_says_what_becomes_of_its_work() -> None:
@@ -61,8 +61,8 @@ def test_a_search_that_loses_its_quota_says_what_becomes_of_its_work() -> None:
         queued = changed(search, "metadata.labels", {LABEL_QUEUE: "team"})
         job, running = _running(queued)
         resumed = {"type": "Suspended", "status": "False", "reason": "JobResumed", "lastTransitionTime": timestamp(NOW_S + 3)}
-        admitted = decide(observed(queued, {**job, "status": {"conditions": [resumed]}}, running_pod(job)), running)
-        evicted = decide(observed(queued, changed(job, "spec.suspend", value=True)), admitted.status)
+        admitted = decide(observe(queued, {**job, "status": {"conditions": [resumed]}}, running_pod(job)), running)
+        evicted = decide(observe(queued, changed(job, "spec.suspend", value=True)), admitted.status)
 
         assert "lost its quota" in _words(evicted, ConditionType.ADMITTED)
         assert words in _words(evicted, ConditionType.ADMITTED)
@@ -71,7 +71,7 @@ def test_a_search_that_loses_its_quota_says_what_becomes_of_its_work() -> None:
 def test_only_a_trainer_that_runs_has_a_time_to_go() -> None:
     """While it is stopped nobody knows when it will be done."""
     job, running = _running(CLAIM)
-    stopped = decide(observed(CLAIM, job, ended_pod(job, code=75), report=report(CLAIM)), running)
+    stopped = decide(observe(CLAIM, job, ended_pod(job, code=75), report=report(CLAIM)), running)
 
     assert running.eta == "1h30m"
     assert (stopped.status.phase, stopped.status.eta) == (Phase.INTERRUPTED, None)
@@ -80,7 +80,7 @@ def test_only_a_trainer_that_runs_has_a_time_to_go() -> None:
 def test_a_back_off_after_a_pod_that_is_gone_promises_no_time() -> None:
     """Nobody knows when that pod ended."""
     job, running = _running(CLAIM)
-    waiting = decide(observed(CLAIM, {**job, "status": {"failed": 1}}), running, at_s=NOW_S + 30)
+    waiting = decide(observe(CLAIM, {**job, "status": {"failed": 1}}), running, at_s=NOW_S + 30)
 
     assert _words(waiting, ConditionType.TRAINER_READY).endswith(
         "10 s after the end of a pod that is gone, doubled each time up to 10 minutes"

@@ -21,7 +21,7 @@ from autohas_operator.testing.builders import (
     ended_pod,
     error_text,
     interrupted_text,
-    observed,
+    observe,
     report,
     result_text,
     running_pod,
@@ -51,7 +51,7 @@ def resumed(at_s: float) -> dict[str, Any]:
 
 def test_a_running_search_is_suspended_by_deleting_its_job() -> None:
     """Suspending first: the Job is deleted on fresh reads, and nothing is called suspended while a pod is left."""
-    decided = decide(observed(PAUSED, JOB, POD, report=report(PAUSED)), RUNNING)
+    decided = decide(observe(PAUSED, JOB, POD, report=report(PAUSED)), RUNNING)
 
     assert decided.action == DeleteJob(name=JOB["metadata"]["name"], uid="job-1")
     assert decided.needs_fresh_reads
@@ -71,7 +71,7 @@ def test_a_running_search_is_suspended_by_deleting_its_job() -> None:
 )
 def test_suspended_is_said_when_no_pod_is_left(children: tuple[dict[str, Any], ...], reason: str) -> None:
     """Whatever of Job and pod is left, the search is Suspending and says what it waits for."""
-    decided = decide(observed(PAUSED, *children), RUNNING)
+    decided = decide(observe(PAUSED, *children), RUNNING)
 
     assert decided.action is None
     assert decided.status.phase is Phase.SUSPENDING
@@ -81,8 +81,8 @@ def test_suspended_is_said_when_no_pod_is_left(children: tuple[dict[str, Any], .
 
 def test_a_suspended_search_keeps_its_checkpoint_for_as_long_as_it_rests() -> None:
     """Suspended names the step that is kept; a day later the checkpoint is not called stale, and nothing is written."""
-    resting = decide(observed(PAUSED), RUNNING)
-    later = decide(observed(PAUSED), resting.status, at_s=NOW_S + 86400)
+    resting = decide(observe(PAUSED), RUNNING)
+    later = decide(observe(PAUSED), resting.status, at_s=NOW_S + 86400)
     told = verdict_of(resting.status, ConditionType.SUSPENDED)
 
     assert told is not None
@@ -104,9 +104,9 @@ def stopped_pod(**said: Any) -> dict[str, Any]:
 
 def test_the_checkpoint_written_at_the_stop_is_the_one_that_rests() -> None:
     """Polls never see it: it comes with the termination message, is written at once though it is mere progress, and stays."""
-    suspending = decide(observed(PAUSED, LEAVING_JOB, LEAVING_POD), RUNNING).status
-    stopped = decide(observed(PAUSED, LEAVING_JOB, stopped_pod(**STOPPED)), suspending).status
-    told = verdict_of(decide(observed(PAUSED), stopped).status, ConditionType.SUSPENDED)
+    suspending = decide(observe(PAUSED, LEAVING_JOB, LEAVING_POD), RUNNING).status
+    stopped = decide(observe(PAUSED, LEAVING_JOB, stopped_pod(**STOPPED)), suspending).status
+    told = verdict_of(decide(observe(PAUSED), stopped).status, ConditionType.SUSPENDED)
 
     assert suspending.checkpoint is not None
     assert suspending.checkpoint.step == 400
@@ -122,24 +122,24 @@ def test_the_checkpoint_written_at_the_stop_is_the_one_that_rests() -> None:
 )
 def test_a_termination_message_that_tells_no_newer_checkpoint_changes_nothing(said: dict[str, Any]) -> None:
     """The checkpoint that the trainer reported last stays."""
-    decided = decide(observed(PAUSED, LEAVING_JOB, stopped_pod(**said)), RUNNING)
+    decided = decide(observe(PAUSED, LEAVING_JOB, stopped_pod(**said)), RUNNING)
 
     assert decided.status.checkpoint == RUNNING.checkpoint
 
 
 def test_a_trainer_stopped_before_it_was_asked_is_counted_by_its_termination_message() -> None:
     """Starts as it knew them from its claim, not fewer than known before."""
-    never_asked = decide(observed(SEARCH, JOB, POD), CREATED).status
-    stopped = decide(observed(SEARCH, JOB, stopped_pod(starts=3)), never_asked).status
+    never_asked = decide(observe(SEARCH, JOB, POD), CREATED).status
+    stopped = decide(observe(SEARCH, JOB, stopped_pod(starts=3)), never_asked).status
 
     assert (never_asked.starts, stopped.starts, stopped.interruptions) == (None, 3, 3)
-    assert decide(observed(SEARCH, JOB, stopped_pod(starts=2)), stopped).status.starts == 3
+    assert decide(observe(SEARCH, JOB, stopped_pod(starts=2)), stopped).status.starts == 3
 
 
 def test_a_search_that_is_let_go_continues_with_the_next_attempt() -> None:
     """Attempt 2 with the image of the first; SearchResumed is said, and no interruption."""
-    resting = decide(observed(PAUSED), RUNNING).status
-    going_on = decide(observed(SEARCH), resting)
+    resting = decide(observe(PAUSED), RUNNING).status
+    going_on = decide(observe(SEARCH), resting)
 
     assert isinstance(going_on.action, CreateAttempt)
     assert going_on.status.attempt == 2
@@ -149,9 +149,9 @@ def test_a_search_that_is_let_go_continues_with_the_next_attempt() -> None:
 
 def test_what_is_edited_while_suspended_is_what_runs_next() -> None:
     """A new image and new resources are those of attempt 2, and the new image is the pinned one."""
-    resting = decide(observed(PAUSED), RUNNING).status
+    resting = decide(observe(PAUSED), RUNNING).status
     edited = stored_search(trainer={"image": "mine:2", "resources": {"limits": {"cpu": "4"}}})
-    going_on = decide(observed(edited), resting)
+    going_on = decide(observe(edited), resting)
 
     assert isinstance(going_on.action, CreateAttempt)
     (container,) = going_on.action.job["spec"]["template"]["spec"]["containers"]
@@ -162,20 +162,20 @@ def test_what_is_edited_while_suspended_is_what_runs_next() -> None:
 
 def test_a_job_made_before_an_edit_was_seen_is_replaced() -> None:
     """Let go, suspended, edited and let go again faster than the operator looks: the Job of the older text goes."""
-    resting = decide(observed(PAUSED), RUNNING).status
+    resting = decide(observe(PAUSED), RUNNING).status
     early = stored_job(SEARCH, 2)
     edited = stored_search(trainer={"image": "mine:2"})
 
-    decided = decide(observed(edited, early), resting)
+    decided = decide(observe(edited, early), resting)
 
     assert decided.action == DeleteJob(name=early["metadata"]["name"], uid="job-2")
 
 
 def test_a_suspend_that_is_taken_back_while_the_pod_ends_is_no_interruption() -> None:
     """The Job that is being deleted goes; the next attempt follows, and the person hears that the search goes on."""
-    suspending = decide(observed(PAUSED, JOB, POD), RUNNING).status
-    taken_back = decide(observed(SEARCH, LEAVING_JOB, LEAVING_POD), suspending)
-    next_one = decide(observed(SEARCH), taken_back.status)
+    suspending = decide(observe(PAUSED, JOB, POD), RUNNING).status
+    taken_back = decide(observe(SEARCH, LEAVING_JOB, LEAVING_POD), suspending)
+    next_one = decide(observe(SEARCH), taken_back.status)
 
     assert taken_back.action is None
     assert [a.reason for a in taken_back.announcements] == ["SearchResumed"]
@@ -184,7 +184,7 @@ def test_a_suspend_that_is_taken_back_while_the_pod_ends_is_no_interruption() ->
 
 def test_a_search_may_start_suspended() -> None:
     """It is judged, nothing is made, and its spec stays editable."""
-    decided = decide(observed(PAUSED))
+    decided = decide(observe(PAUSED))
 
     assert decided.action is None
     assert decided.status.phase is Phase.SUSPENDED
@@ -195,8 +195,8 @@ def test_a_search_may_start_suspended() -> None:
 
 def test_a_trainer_that_has_just_ended_is_heard_before_the_pause() -> None:
     """Exit 0 while suspending: no delete; the result makes the search succeed."""
-    silent = decide(observed(PAUSED, JOB, ended_pod(JOB, code=0)), RUNNING)
-    spoken = decide(observed(PAUSED, JOB, ended_pod(JOB, code=0, message=result_text(PAUSED))), RUNNING)
+    silent = decide(observe(PAUSED, JOB, ended_pod(JOB, code=0)), RUNNING)
+    spoken = decide(observe(PAUSED, JOB, ended_pod(JOB, code=0, message=result_text(PAUSED))), RUNNING)
 
     assert silent.action is None
     assert silent.status.phase is Phase.FINALIZING
@@ -209,14 +209,14 @@ def test_a_failure_is_a_failure_also_while_suspending() -> None:
     job = stored_job(PAUSED, conditions=[{"type": "Failed", "status": "True", "reason": "PodFailurePolicy", "message": ""}])
     pod = ended_pod(job, code=65, message=error_text(PAUSED, "no file labels", code=65))
 
-    assert decide(observed(PAUSED, job, pod), RUNNING).status.phase is Phase.FAILED
+    assert decide(observe(PAUSED, job, pod), RUNNING).status.phase is Phase.FAILED
 
 
 def test_a_wrong_spec_is_rejected_also_while_suspended() -> None:
     """Whoever prepares a search suspended learns of mistakes at once."""
     wrong = changed(PAUSED, "spec.budget", {"trainings": "1"})
 
-    assert decide(observed(wrong)).status.phase is Phase.REJECTED
+    assert decide(observe(wrong)).status.phase is Phase.REJECTED
 
 
 ADMISSIONS = [
@@ -230,7 +230,7 @@ ADMISSIONS = [
 @pytest.mark.parametrize(("job", "before", "admitted", "phase"), ADMISSIONS)
 def test_quota_is_read_off_the_job_and_not_off_labels(job: dict[str, Any], before: Status, admitted: tuple[str, str], phase: Phase) -> None:
     """A suspended Job waits for quota whether it names a queue or not; a label alone holds nothing back."""
-    status = decide(observed(SEARCH, job), before).status
+    status = decide(observe(SEARCH, job), before).status
 
     assert verdict(status, ConditionType.ADMITTED) == admitted
     assert status.phase is phase
@@ -246,7 +246,7 @@ def test_quota_comes_and_goes() -> None:
         (800, in_queue(HELD), (LEAVING_POD,)),
         (900, resumed(900), ()),
     ):
-        decided = decide(observed(SEARCH, job, *pods), status, at_s=NOW_S + at_s)
+        decided = decide(observe(SEARCH, job, *pods), status, at_s=NOW_S + at_s)
         assert decided.action is None
         status = decided.status
         said.append((verdict(status, ConditionType.ADMITTED)[1], [a.reason for a in decided.announcements]))
@@ -262,7 +262,7 @@ def test_quota_comes_and_goes() -> None:
 
 def test_a_queue_that_nobody_serves_is_named() -> None:
     """The label is there and the Job was never suspended: the person learns that Kueue may be missing."""
-    told = verdict_of(decide(observed(SEARCH, in_queue(JOB)), CREATED).status, ConditionType.ADMITTED)
+    told = verdict_of(decide(observe(SEARCH, in_queue(JOB)), CREATED).status, ConditionType.ADMITTED)
 
     assert told is not None
     assert "queue team" in told.message
@@ -272,7 +272,7 @@ def test_a_queue_that_nobody_serves_is_named() -> None:
 def test_queue_labels_reach_the_job_and_nothing_else_does() -> None:
     """Kueue reads them off the Job; other labels of the search stay where they are, and ours cannot be overwritten."""
     labelled = changed(SEARCH, "metadata.labels", {LABEL_QUEUE: "team", LABEL_PRIORITY: "low", "app": "x"})
-    action = decide(observed(labelled)).action
+    action = decide(observe(labelled)).action
 
     assert isinstance(action, CreateAttempt)
     labels = action.job["metadata"]["labels"]
@@ -298,7 +298,7 @@ def test_whatever_kueue_reads_is_where_it_reads_it() -> None:
     own = changed(search, "spec.trainer", {"annotations": {"kueue.x-k8s.io/podset-required-topology": "rack", "a": "b"}})
     jobs = []
     for document in (search, own):
-        action = decide(observed(document)).action
+        action = decide(observe(document)).action
         assert isinstance(action, CreateAttempt)
         jobs.append(action.job)
     annotations = jobs[0]["metadata"]["annotations"]
@@ -327,9 +327,9 @@ CORRECTIONS = {
 def test_a_corrected_queue_replaces_a_job_that_was_never_admitted(corrected: dict[str, Any]) -> None:
     """What Kueue reads acts at creation: the Job goes, and the next one has what the search says now."""
     held = changed(stored_job(WRONG), "spec.suspend", True)  # noqa: FBT003 - JSON
-    queued = decide(observed(WRONG, held), CREATED).status
-    replaced = decide(observed(corrected, held), queued)
-    following = decide(observed(corrected), replaced.status)
+    queued = decide(observe(WRONG, held), CREATED).status
+    replaced = decide(observe(corrected, held), queued)
+    following = decide(observe(corrected), replaced.status)
 
     assert replaced.action == DeleteJob(name=held["metadata"]["name"], uid="job-1")
     assert verdict(replaced.status, ConditionType.TRAINER_READY) == ("False", "QueueChanged")
@@ -343,17 +343,17 @@ def test_a_queue_that_a_webhook_chose_is_no_correction() -> None:
     held = changed(stored_job(SEARCH), "spec.suspend", True)  # noqa: FBT003 - JSON
     defaulted = changed(held, "metadata.labels", {**held["metadata"]["labels"], LABEL_QUEUE: "default"})
 
-    assert decide(observed(SEARCH, defaulted), CREATED).action is None
+    assert decide(observe(SEARCH, defaulted), CREATED).action is None
 
 
 @pytest.mark.parametrize("is_evicted", [False, True], ids=["at work", "evicted"])
 def test_a_corrected_queue_of_an_admitted_job_is_said_to_act_later(is_evicted: bool) -> None:  # noqa: FBT001 - a case
     """The Job stays; Admitted says what makes the correction act."""
     job = stored_job(WRONG, conditions=[{**condition("Suspended"), "status": "False"}])
-    admitted = decide(observed(WRONG, job, running_pod(job), report=report(SEARCH)), CREATED).status
+    admitted = decide(observe(WRONG, job, running_pod(job), report=report(SEARCH)), CREATED).status
     seen = changed(stored_job(WRONG), "spec.suspend", True) if is_evicted else job  # noqa: FBT003 - JSON
     pods = [] if is_evicted else [running_pod(job)]
-    later = decide(observed(CORRECTIONS["queue"], seen, *pods, report=report(SEARCH)), admitted)
+    later = decide(observe(CORRECTIONS["queue"], seen, *pods, report=report(SEARCH)), admitted)
     told = verdict_of(later.status, ConditionType.ADMITTED)
 
     assert later.action is None
@@ -365,8 +365,8 @@ def test_a_job_that_a_queue_admitted_is_not_renewed() -> None:
     """Under a queue a new Job would have to wait for quota again: the back-off is shown instead."""
     often = RUNNING.model_copy(update={"starts": 3})
 
-    queued = decide(observed(SEARCH, resumed(0)), often, at_s=NOW_S + 90)
-    alone = decide(observed(SEARCH, JOB), often, at_s=NOW_S + 90)
+    queued = decide(observe(SEARCH, resumed(0)), often, at_s=NOW_S + 90)
+    alone = decide(observe(SEARCH, JOB), often, at_s=NOW_S + 90)
 
     assert queued.action is None
     assert verdict(queued.status, ConditionType.TRAINER_READY) == ("False", "BackOff")
@@ -377,32 +377,32 @@ def test_a_pod_that_is_left_over_delays_the_first_look_only() -> None:
     """An ended orphan works on nothing: it does not keep a search from being suspended."""
     orphan = stored_pod(JOB, phase="Failed")
 
-    assert decide(observed(PAUSED, orphan), RUNNING).status.phase is Phase.SUSPENDED
+    assert decide(observe(PAUSED, orphan), RUNNING).status.phase is Phase.SUSPENDED
 
 
 def next_job(status: Status) -> dict[str, Any]:
     """The Job that follows, as it lies in the API server."""
-    action = decide(observed(SEARCH), status, at_s=NOW_S + 5).action
+    action = decide(observe(SEARCH), status, at_s=NOW_S + 5).action
     assert isinstance(action, CreateAttempt)
     metadata = {**action.job["metadata"], "uid": "job-2", "resourceVersion": "2", "creationTimestamp": timestamp(NOW_S + 5)}
     return {**action.job, "metadata": metadata, "status": {}}
 
 
-AT_REST = after(observed(SEARCH), observed(SEARCH, JOB, POD, report=report(SEARCH)), observed(PAUSED, LEAVING_JOB), observed(PAUSED))
-RESUMED = decide(observed(SEARCH), AT_REST, at_s=NOW_S + 5).status.model_copy(update={"job_uid": "job-2"})
+AT_REST = after(observe(SEARCH), observe(SEARCH, JOB, POD, report=report(SEARCH)), observe(PAUSED, LEAVING_JOB), observe(PAUSED))
+RESUMED = decide(observe(SEARCH), AT_REST, at_s=NOW_S + 5).status.model_copy(update={"job_uid": "job-2"})
 NEXT_JOB = next_job(AT_REST)
 QUOTA = Blocker(blamed=Blamed.TRAINER, reason=Reason.QUOTA_EXCEEDED, message="exceeded quota: pods")
 FULL = WarningEvent(reason="FailedCreate", message="exceeded quota: pods", time_s=NOW_S + 9)
-QUEUED_AGAIN = after(observed(SEARCH), observed(SEARCH, JOB, POD, report=report(SEARCH)), observed(SEARCH, HELD))
+QUEUED_AGAIN = after(observe(SEARCH), observe(SEARCH, JOB, POD, report=report(SEARCH)), observe(SEARCH, HELD))
 
 
 @pytest.mark.parametrize(
     ("before", "view", "at_s", "reasons"),
     [
-        (RESUMED, observed(SEARCH, NEXT_JOB), 6, []),
-        (RESUMED, observed(SEARCH, NEXT_JOB, warning=FULL), 60, ["QuotaExceeded"]),
-        (AT_REST, observed(SEARCH, blocker=QUOTA), 6, ["SearchResumed", "QuotaExceeded"]),
-        (QUEUED_AGAIN, observed(SEARCH, resumed(5)), 6, ["QuotaAdmitted"]),
+        (RESUMED, observe(SEARCH, NEXT_JOB), 6, []),
+        (RESUMED, observe(SEARCH, NEXT_JOB, warning=FULL), 60, ["QuotaExceeded"]),
+        (AT_REST, observe(SEARCH, blocker=QUOTA), 6, ["SearchResumed", "QuotaExceeded"]),
+        (QUEUED_AGAIN, observe(SEARCH, resumed(5)), 6, ["QuotaAdmitted"]),
     ],
     ids=["no pod yet", "no pod for a quota", "no Job for a quota", "admitted again"],
 )
@@ -414,14 +414,14 @@ def test_a_search_that_waits_for_its_next_pod_was_not_interrupted(before: Status
 @pytest.mark.parametrize(("code", "reasons"), [(75, ["SearchInterrupted"]), (1, ["TrainerFailed"])], ids=["stopped", "failed"])
 def test_an_end_while_no_operator_ran_is_said_later(code: int, reasons: list[str]) -> None:
     """The trainer started and ended while no operator ran; its Job is in its back-off by now."""
-    late = decide(observed(SEARCH, JOB, ended_pod(JOB, code=code, ended_s=NOW_S)), CREATED, at_s=NOW_S + 60)
+    late = decide(observe(SEARCH, JOB, ended_pod(JOB, code=code, ended_s=NOW_S)), CREATED, at_s=NOW_S + 60)
 
     assert [a.reason for a in late.announcements] == reasons
 
 
 def test_a_job_that_never_had_a_pod_does_not_wait_for_the_end_of_one() -> None:
     """The back-off of the Job controller begins with a pod of this Job, and an earlier attempt's report is none."""
-    said = verdict_of(decide(observed(SEARCH, NEXT_JOB), RESUMED, at_s=NOW_S + 60).status, ConditionType.TRAINER_READY)
+    said = verdict_of(decide(observe(SEARCH, NEXT_JOB), RESUMED, at_s=NOW_S + 60).status, ConditionType.TRAINER_READY)
 
     assert said is not None
     assert (said.reason, said.message.rpartition(": ")[2]) == ("PodsNotCreated", "is the Job controller running?")

@@ -11,7 +11,7 @@ from autohas_api.base.names import ANNOTATION_TOUCHED_AT
 from autohas_api.testing.rejections import changed
 from autohas_operator.client import PODS
 from autohas_operator.decide.phases import TouchJob
-from autohas_operator.testing.builders import NOW_S, ended_pod, observed
+from autohas_operator.testing.builders import NOW_S, ended_pod, observe
 from autohas_operator.testing.decisions import JOB, POD, RUNNING, SEARCH, decide
 from autohas_operator.testing.fake_cluster import FakeCluster
 from autohas_operator.testing.scenarios import KEY, run, start
@@ -33,7 +33,7 @@ def touched(at_s: float) -> dict[str, Any]:
 )
 def test_a_job_without_pods_is_touched_at_distances_that_double(job: dict[str, Any], due_s: float) -> None:
     """After two minutes, then each time after as long as it has waited till then, at most half an hour."""
-    early, due = (decide(observed(SEARCH, job), at_s=NOW_S + at_s) for at_s in (due_s - 1, due_s))
+    early, due = (decide(observe(SEARCH, job), at_s=NOW_S + at_s) for at_s in (due_s - 1, due_s))
 
     assert (early.action, due.action) == (None, TOUCH)
     assert early.requeue_after_s is not None
@@ -44,7 +44,7 @@ def test_a_job_without_pods_is_touched_at_distances_that_double(job: dict[str, A
 def test_a_job_whose_pods_are_over_is_touched_two_minutes_after_the_last_end() -> None:
     """What its trainer said and when its pod ended begin the wait anew."""
     over = ended_pod(JOB, code=1, ended_s=NOW_S + 300)
-    early, due = (decide(observed(SEARCH, JOB, over), RUNNING, at_s=NOW_S + at_s).action for at_s in (419, 420))
+    early, due = (decide(observe(SEARCH, JOB, over), RUNNING, at_s=NOW_S + at_s).action for at_s in (419, 420))
 
     assert (early, due) == (None, TOUCH)
 
@@ -56,7 +56,7 @@ def test_a_job_whose_pods_are_over_is_touched_two_minutes_after_the_last_end() -
 )
 def test_a_job_at_work_or_on_hold_is_not_touched(job: dict[str, Any], pods: tuple[dict[str, Any], ...]) -> None:
     """A living pod is its controller's proof of life; a suspended Job needs no pod."""
-    assert decide(observed(SEARCH, job, *pods), RUNNING, at_s=NOW_S + 86_400).action is None
+    assert decide(observe(SEARCH, job, *pods), RUNNING, at_s=NOW_S + 86_400).action is None
 
 
 def test_the_touch_is_written_once() -> None:

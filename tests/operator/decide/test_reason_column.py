@@ -15,7 +15,7 @@ from autohas_api.wire.status import Status
 from autohas_operator.errors import ForbiddenError, refusal
 from autohas_operator.records.observed import WarningEvent
 from autohas_operator.testing import kubernetes_messages
-from autohas_operator.testing.builders import NOW_S, ended_pod, error_text, observed, report, stored_job, stored_pod, stored_search
+from autohas_operator.testing.builders import NOW_S, ended_pod, error_text, observe, report, stored_job, stored_pod, stored_search
 from autohas_operator.testing.decisions import CREATED, JOB, POD, RUNNING, SEARCH, decide
 
 COLUMNS = {column["name"]: column for column in custom_resource_definition()["spec"]["versions"][0]["additionalPrinterColumns"]}
@@ -37,16 +37,16 @@ WAITING = stored_pod(JOB, state={"waiting": {"reason": "ImagePullBackOff", "mess
 SUSPENDED = stored_search(suspend=True)
 FAILED = ended_pod(JOB, code=65, message=error_text(SEARCH, "no file labels", code=65))
 STATES = [
-    ("QuotaExceeded", observed(SEARCH, JOB, warning=QUOTA), CREATED, 25),
-    ("QuotaExceeded", observed(SEARCH, blocker=NO_JOB), Status(), 1),
-    ("Unschedulable", observed(SEARCH, JOB, stored_pod(JOB, scheduled=False, conditions=[NO_NODE])), CREATED, 25),
-    ("ImagePullFailed", observed(SEARCH, JOB, WAITING), CREATED, 25),
-    ("WaitingForQuota", observed(QUEUED, changed(stored_job(QUEUED), "spec.suspend", True)), CREATED, 25),  # noqa: FBT003 - JSON
-    ("BackOff", observed(SEARCH, JOB, ended_pod(JOB, code=75, ended_s=NOW_S)), RUNNING, 29),
-    ("Reporting", observed(SEARCH, JOB, POD, report=report(SEARCH)), CREATED, 1),
-    ("SuspendRequested", observed(SUSPENDED), RUNNING, 25),
-    ("InvalidSpec", observed(stored_search(budget={"trainings": "1"})), Status(), 1),
-    ("DataError", observed(SEARCH, JOB, FAILED), RUNNING, 25),
+    ("QuotaExceeded", observe(SEARCH, JOB, warning=QUOTA), CREATED, 25),
+    ("QuotaExceeded", observe(SEARCH, blocker=NO_JOB), Status(), 1),
+    ("Unschedulable", observe(SEARCH, JOB, stored_pod(JOB, scheduled=False, conditions=[NO_NODE])), CREATED, 25),
+    ("ImagePullFailed", observe(SEARCH, JOB, WAITING), CREATED, 25),
+    ("WaitingForQuota", observe(QUEUED, changed(stored_job(QUEUED), "spec.suspend", True)), CREATED, 25),  # noqa: FBT003 - JSON
+    ("BackOff", observe(SEARCH, JOB, ended_pod(JOB, code=75, ended_s=NOW_S)), RUNNING, 29),
+    ("Reporting", observe(SEARCH, JOB, POD, report=report(SEARCH)), CREATED, 1),
+    ("SuspendRequested", observe(SUSPENDED), RUNNING, 25),
+    ("InvalidSpec", observe(stored_search(budget={"trainings": "1"})), Status(), 1),
+    ("DataError", observe(SEARCH, JOB, FAILED), RUNNING, 25),
 ]
 
 

@@ -31,11 +31,11 @@ from autohas_operator.testing import kubernetes_messages
 from autohas_operator.testing.builders import (
     NOW_S,
     PODS,
+    add_running_sidecar,
     condition,
     ended_pod,
     notice,
-    observed,
-    outlived,
+    observe,
     report,
     result_text,
     running_pod,
@@ -78,17 +78,17 @@ def admitted(search: Mapping[str, Any]) -> dict[str, Any]:
 
 def asks(**trainer: str) -> Plan:
     """The decision about a search that asks for what the platform may not allow."""
-    return plan(observed(stored_search(trainer=trainer)), Status(), CAREFUL, NOW_S)
+    return plan(observe(stored_search(trainer=trainer)), Status(), CAREFUL, NOW_S)
 
 
-def refused(error: OperatorError) -> Plan:
+def plan_after_refusal(error: OperatorError) -> Plan:
     """The decision after the API server refused to create the Job."""
-    return decide(observed(SEARCH, blocker=refusal(error, is_create=True) or blocker_to_creating(error)))
+    return decide(observe(SEARCH, blocker=refusal(error, is_create=True) or blocker_to_creating(error)))
 
 
 def at(age_s: float, *children: Mapping[str, Any], before: Status = CREATED, search: Mapping[str, Any] = SEARCH, **seen: Any) -> Plan:
     """The decision about a search with these Jobs and pods, so many seconds after they were made."""
-    return decide(observed(search, *children, **seen), before, at_s=NOW_S + age_s)
+    return decide(observe(search, *children, **seen), before, at_s=NOW_S + age_s)
 
 
 def waits(reason: str, age_s: float = 1, **seen: Any) -> Plan:
@@ -126,7 +126,7 @@ def rests(before: Status = RUNNING) -> Status:
     return at(1, before=before, search=SUSPENDED).status
 
 
-RESULT_LOST = after(observed(SEARCH), observed(SEARCH, JOB, POD, report=report(SEARCH)), observed(SEARCH, COMPLETE))
+RESULT_LOST = after(observe(SEARCH), observe(SEARCH, JOB, POD, report=report(SEARCH)), observe(SEARCH, COMPLETE))
 SPOILED = stored_job(SEARCH, conditions=[condition("Failed", "PodFailurePolicy")])
 EVICTED = at(2, held(QUEUED), before=at(1, admitted(QUEUED), search=QUEUED).status, search=QUEUED)
 LATE = {"trainings": "4", "startDeadlineSeconds": 600}
@@ -135,9 +135,9 @@ NO_INTERRUPTIONS = stored_search(failurePolicy={"maxInterruptions": 0})
 UNHEALTHY = event("Unhealthy", "Liveness probe failed: HTTP probe failed with statuscode: 503")
 
 SCENARIOS: dict[Reason, Callable[[], Plan]] = {
-    Reason.VALID: lambda: decide(observed(SEARCH)),
-    Reason.INVALID_SPEC: lambda: decide(observed(stored_search(budget={"trainings": "1"}))),
-    Reason.TEMPLATE_REJECTED: lambda: refused(INVALID),
+    Reason.VALID: lambda: decide(observe(SEARCH)),
+    Reason.INVALID_SPEC: lambda: decide(observe(stored_search(budget={"trainings": "1"}))),
+    Reason.TEMPLATE_REJECTED: lambda: plan_after_refusal(INVALID),
     Reason.SERVICE_ACCOUNT_NOT_ALLOWED: lambda: asks(serviceAccountName="admin"),
     Reason.IMAGE_NOT_ALLOWED: lambda: asks(image="mine:1"),
     Reason.PRIORITY_CLASS_NOT_ALLOWED: lambda: asks(priorityClassName="high"),
@@ -145,15 +145,15 @@ SCENARIOS: dict[Reason, Callable[[], Plan]] = {
     Reason.SCHEDULER_NOT_ALLOWED: lambda: asks(schedulerName="mine"),
     Reason.VERSION_SKEW: lambda: at(1, JOB, POD, before=RUNNING, report=SKEW),
     Reason.NOT_QUEUED: lambda: at(1, JOB),
-    Reason.NO_JOB: lambda: decide(observed(SEARCH)),
+    Reason.NO_JOB: lambda: decide(observe(SEARCH)),
     Reason.WAITING_FOR_QUOTA: lambda: at(1, held(QUEUED), search=QUEUED),
     Reason.WAITING_FOR_QUOTA_TOO_LONG: lambda: at(602, held(QUEUED), before=at(1, held(QUEUED), search=QUEUED).status, search=QUEUED),
     Reason.QUOTA_RESERVED: lambda: at(1, admitted(QUEUED), search=QUEUED),
     Reason.EVICTED: lambda: EVICTED,
     Reason.REPORTING: works,
     Reason.WAITING_FOR_POD: lambda: at(1, JOB),
-    Reason.QUOTA_EXCEEDED: lambda: refused(QUOTA),
-    Reason.NAMESPACE_TERMINATING: lambda: refused(GOING),
+    Reason.QUOTA_EXCEEDED: lambda: plan_after_refusal(QUOTA),
+    Reason.NAMESPACE_TERMINATING: lambda: plan_after_refusal(GOING),
     Reason.PODS_NOT_CREATED: lambda: at(25, JOB),
     Reason.UNSCHEDULABLE: lambda: at(1, JOB, stored_pod(JOB, scheduled=False, conditions=[NO_NODE])),
     Reason.IMAGE_PULL_FAILED: lambda: waits("ImagePullBackOff"),
@@ -169,31 +169,31 @@ SCENARIOS: dict[Reason, Callable[[], Plan]] = {
     Reason.INTERRUPTED: lambda: at(1, JOB, ended_pod(JOB, code=75), before=RUNNING),
     Reason.POD_LOST: lambda: at(1, JOB, REBOOTED, before=RUNNING),
     Reason.TRAINER_FAILED: lambda: at(1, JOB, ended_pod(JOB, code=1), before=RUNNING),
-    Reason.SIDECAR_RUNNING: lambda: at(10, JOB, outlived(ended_pod(JOB, code=1, ended_s=NOW_S)), before=RUNNING),
+    Reason.SIDECAR_RUNNING: lambda: at(10, JOB, add_running_sidecar(ended_pod(JOB, code=1, ended_s=NOW_S)), before=RUNNING),
     Reason.STALLED: lambda: at(2, JOB, ended_pod(JOB, code=75, ended_s=NOW_S + 1), before=RUNNING, warning=UNHEALTHY),
     Reason.BACK_OFF: lambda: at(29, JOB, ended_pod(JOB, code=75, ended_s=NOW_S), before=RUNNING),
     Reason.JOB_RECREATED: lambda: at(1, JOB, ended_pod(JOB, code=75), before=RUNNING.model_copy(update={"starts": 3})),
     Reason.JOB_DELETED: lambda: at(1, changed(JOB, "metadata.deletionTimestamp", LEAVING)),
     Reason.WAITING_FOR_POD_TERMINATION: lambda: at(1, POD, before=RUNNING),
-    Reason.SPEC_CHANGED: lambda: decide(observed(changed(SEARCH, "spec.algorithm", {"seed": 7}), JOB)),
+    Reason.SPEC_CHANGED: lambda: decide(observe(changed(SEARCH, "spec.algorithm", {"seed": 7}), JOB)),
     Reason.POD_IGNORED: lambda: at(1, JOB, FORGED),
     Reason.JOB_REPLACED: lambda: at(1, SPOILED, FORGED, before=RUNNING.model_copy(update={"starts": 1})),
     Reason.TRAINER_EXITED: lambda: at(1, JOB, ended_pod(JOB, code=0), before=RUNNING),
     Reason.RESULT_MISSING: lambda: at(1, COMPLETE, before=RUNNING),
-    Reason.JOB_FORBIDDEN: lambda: refused(DENIED),
-    Reason.JOB_NOT_CREATED: lambda: refused(ApiError(status=500, message="failed calling webhook", request="POST")),
-    Reason.NAME_STILL_TERMINATING: lambda: refused(WaitError("Job x is being deleted", delay_s=2)),
-    Reason.NAME_CONFLICT: lambda: refused(NameTakenError("Job x exists")),
-    Reason.OPERATOR_FORBIDDEN: lambda: refused(NO_RIGHT),
+    Reason.JOB_FORBIDDEN: lambda: plan_after_refusal(DENIED),
+    Reason.JOB_NOT_CREATED: lambda: plan_after_refusal(ApiError(status=500, message="failed calling webhook", request="POST")),
+    Reason.NAME_STILL_TERMINATING: lambda: plan_after_refusal(WaitError("Job x is being deleted", delay_s=2)),
+    Reason.NAME_CONFLICT: lambda: plan_after_refusal(NameTakenError("Job x exists")),
+    Reason.OPERATOR_FORBIDDEN: lambda: plan_after_refusal(NO_RIGHT),
     Reason.SUSPENDING: lambda: at(1, JOB, POD, before=RUNNING, search=SUSPENDED),
     Reason.SUSPENDED: lambda: at(1, before=RUNNING, search=SUSPENDED),
-    Reason.NOT_ACCEPTED: lambda: decide(observed(stored_search(budget={"trainings": "1"}))),
+    Reason.NOT_ACCEPTED: lambda: decide(observe(stored_search(budget={"trainings": "1"}))),
     Reason.FINISHED: succeeds,
     Reason.FRESH: works,
     Reason.NO_CHECKPOINT_YET: lambda: at(1, JOB),
     Reason.STALE: lambda: at(700, JOB, POD, before=RUNNING, report=report(SEARCH)),
     Reason.RESTORE_FAILED: lambda: exits(66),
-    Reason.NOT_DURABLE: lambda: decide(observed(ON_DISK)),
+    Reason.NOT_DURABLE: lambda: decide(observe(ON_DISK)),
     Reason.IN_PROGRESS: works,
     Reason.GOAL_REACHED: lambda: succeeds(stop_reason=StopReason.GOAL_REACHED),
     Reason.PLATEAU: lambda: works(stop_reason=StopReason.PLATEAU),
@@ -218,9 +218,9 @@ SCENARIOS: dict[Reason, Callable[[], Plan]] = {
     Reason.INTERRUPTION_LIMIT: lambda: at(1, JOB, ended_pod(JOB, code=75), before=RUNNING, search=NO_INTERRUPTIONS),
     Reason.RESULT_INVALID: lambda: at(1, JOB, ended_pod(JOB, code=0, message="nonsense"), before=RUNNING),
     Reason.RECOVERING_RESULT: lambda: at(4, before=RESULT_LOST),
-    Reason.SEARCH_ACCEPTED: lambda: decide(observed(SEARCH)),
-    Reason.SEARCH_REJECTED: lambda: decide(observed(stored_search(budget={"trainings": "1"}))),
-    Reason.TRAINER_JOB_CREATED: lambda: decide(observed(SEARCH)),
+    Reason.SEARCH_ACCEPTED: lambda: decide(observe(SEARCH)),
+    Reason.SEARCH_REJECTED: lambda: decide(observe(stored_search(budget={"trainings": "1"}))),
+    Reason.TRAINER_JOB_CREATED: lambda: decide(observe(SEARCH)),
     Reason.SEARCH_STARTED: lambda: at(1, JOB, POD, report=report(SEARCH)),
     Reason.SEARCH_INTERRUPTED: lambda: at(1, JOB, ended_pod(JOB, code=75), before=RUNNING),
     Reason.SEARCH_STALLED: lambda: at(2, JOB, ended_pod(JOB, code=75, ended_s=NOW_S + 1), before=RUNNING, warning=UNHEALTHY),
@@ -231,7 +231,7 @@ SCENARIOS: dict[Reason, Callable[[], Plan]] = {
     Reason.SEARCH_RESUMED: lambda: at(2, before=rests()),
     Reason.RECONCILIATION_PAUSED: lambda: at(1, JOB, POD, before=RUNNING, search=PAUSED),
     Reason.RECONCILIATION_RESUMED: lambda: at(2, JOB, POD, before=at(1, JOB, POD, before=RUNNING, search=PAUSED).status),
-    Reason.CHECKPOINT_NOT_DURABLE: lambda: decide(observed(ON_DISK)),
+    Reason.CHECKPOINT_NOT_DURABLE: lambda: decide(observe(ON_DISK)),
     Reason.CHECKPOINT_STALE: lambda: at(700, JOB, POD, before=RUNNING, report=report(SEARCH)),
     Reason.SEARCH_FAILED: lambda: exits(65),
     Reason.TRAINER_NOTICE: lambda: works(notices=[notice(1, "SomethingNew")]),
@@ -295,14 +295,14 @@ def test_a_job_that_failed_for_reasons_of_its_own_is_quoted() -> None:
     """A reason of the Job controller that this operator does not know is JobFailed, in the controller's words."""
     job = stored_job(SEARCH, conditions=[condition("Failed", "MaxFailedIndexesExceeded", "more than one index")])
 
-    assert verdict(decide(observed(SEARCH, job), RUNNING).status, ConditionType.SUCCEEDED) == ("False", "JobFailed")
+    assert verdict(decide(observe(SEARCH, job), RUNNING).status, ConditionType.SUCCEEDED) == ("False", "JobFailed")
 
 
 def test_a_job_that_is_renewed_or_replaced_says_why() -> None:
     """JobRecreated after three interruptions with progress, SpecChanged after an edit in the first gap."""
     often = RUNNING.model_copy(update={"starts": 3})
-    renewed = decide(observed(SEARCH, JOB, ended_pod(JOB, code=75)), often)
-    replaced = decide(observed(changed(SEARCH, "spec.algorithm", {"seed": 7}), JOB))
+    renewed = decide(observe(SEARCH, JOB, ended_pod(JOB, code=75)), often)
+    replaced = decide(observe(changed(SEARCH, "spec.algorithm", {"seed": 7}), JOB))
 
     assert isinstance(renewed.action, DeleteJob)
     assert verdict(renewed.status, ConditionType.TRAINER_READY) == ("False", "JobRecreated")
@@ -317,7 +317,7 @@ FEW = RUNNING.model_copy(update={"starts": 2})
 @pytest.mark.parametrize("before", [NO_PROGRESS, FEW], ids=["no progress", "two only"])
 def test_a_job_is_not_renewed_without_progress_or_too_early(before: object) -> None:
     """A trainer that gets nowhere is held back by the Job's own back-off."""
-    assert decide(observed(SEARCH, JOB, ended_pod(JOB, code=75)), before).action is None  # type: ignore[arg-type]  # a Status
+    assert decide(observe(SEARCH, JOB, ended_pod(JOB, code=75)), before).action is None  # type: ignore[arg-type]  # a Status
 
 
 def test_before_the_first_checkpoint_nothing_is_promised() -> None:
@@ -330,4 +330,4 @@ def test_a_pod_that_finds_no_node_is_announced_under_a_name_that_tells() -> None
     unschedulable = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": kubernetes_messages.NO_GPU}
     pod = stored_pod(JOB, scheduled=False, conditions=[unschedulable])
 
-    assert [(a.type, a.reason) for a in decide(observed(SEARCH, JOB, pod), CREATED).announcements] == [("Warning", "TrainerUnschedulable")]
+    assert [(a.type, a.reason) for a in decide(observe(SEARCH, JOB, pod), CREATED).announcements] == [("Warning", "TrainerUnschedulable")]

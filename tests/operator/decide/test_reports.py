@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from autohas_api.wire.status import Status
 from autohas_operator.decide.reports import write_due_in_s
 from autohas_operator.errors import ForbiddenError, InvalidError
-from autohas_operator.testing.builders import NOW_S, notice, observed, report, running_pod, stored_job, stored_search
+from autohas_operator.testing.builders import NOW_S, notice, observe, report, running_pod, stored_job, stored_search
 from autohas_operator.testing.decisions import JOB, POD, RUNNING, SEARCH, decide
 from autohas_operator.testing.fake_cluster import FakeApi, FakeCluster, Operator
 from autohas_operator.testing.scenarios import KEY, run, start, succeed
@@ -31,8 +31,8 @@ def test_progress_waits_for_no_time_that_another_clock_wrote(age_s: float, due_s
 def test_progress_goes_on_after_a_move_to_a_slower_clock() -> None:
     """One write takes the new clock's time over; the one after it waits for its 15 s again."""
     before = RUNNING.model_copy(update={"last_report_time": timestamp(NOW_S + 600)})
-    first = decide(observed(SEARCH, JOB, POD, report=report(SEARCH, at_s=NOW_S + 5, percent=50.0)), before, at_s=NOW_S + 5).status
-    soon = decide(observed(SEARCH, JOB, POD, report=report(SEARCH, at_s=NOW_S + 10, percent=51.0)), first, at_s=NOW_S + 10)
+    first = decide(observe(SEARCH, JOB, POD, report=report(SEARCH, at_s=NOW_S + 5, percent=50.0)), before, at_s=NOW_S + 5).status
+    soon = decide(observe(SEARCH, JOB, POD, report=report(SEARCH, at_s=NOW_S + 10, percent=51.0)), first, at_s=NOW_S + 10)
 
     assert (first.progress, first.last_report_time) == ("50%", timestamp(NOW_S + 5))
     assert (soon.status.progress, soon.requeue_after_s) == ("50%", 10)
@@ -44,7 +44,7 @@ def test_a_notice_number_never_outgrows_what_status_may_hold() -> None:
     before = Status(starts=2, last_report_time=timestamp(NOW_S))
     said = report(search, at_s=NOW_S + 200, pod_uid="pod-3", notices=[notice(GREATEST, "SupernetDiverged")])
     status = decide(
-        observed(search, job, running_pod(job, uid="pod-3", created_s=NOW_S + 100), report=said), before, at_s=NOW_S + 201
+        observe(search, job, running_pod(job, uid="pod-3", created_s=NOW_S + 100), report=said), before, at_s=NOW_S + 201
     ).status
 
     assert (status.starts, status.last_notice) == (3, GREATEST)
@@ -95,6 +95,6 @@ def test_an_obstacle_that_a_condition_names_is_counted() -> None:
         cluster = FakeCluster()
         cluster.api.refusals["jobs"] = ForbiddenError(status=403, message="exceeded quota", request="POST")
         await start(cluster)
-        return cluster.operator.metrics.exposition().decode()
+        return cluster.operator.metrics.render().decode()
 
-    assert 'autohas_reconcile_obstacles_total{reason="QuotaExceeded"} 1.0' in asyncio.run(play())
+    assert 'autohas_reconcile_blocked_total{reason="QuotaExceeded"} 1.0' in asyncio.run(play())

@@ -16,7 +16,7 @@ from autohas_api.wire.reasons import Reason
 from autohas_api.wire.status import ConditionType, Phase, Status
 from autohas_operator.decide.conditions import Verdict, summary_verdicts
 from autohas_operator.records.observed import Observed
-from autohas_operator.testing.builders import NOW_S, ended_pod, observed, report, result_text, stored_job
+from autohas_operator.testing.builders import NOW_S, ended_pod, observe, report, result_text, stored_job
 from autohas_operator.testing.decisions import CREATED, JOB, POD, RUNNING, SEARCH, after, decide, verdict
 
 GUIDE = Path(__file__).parents[3] / "docs" / "install.md"
@@ -69,19 +69,19 @@ SUSPENDED = changed(SEARCH, "spec.suspend", True)  # noqa: FBT003 - JSON
 UNKNOWN_ACCOUNT = changed(SEARCH, "spec.trainer", {"serviceAccountName": "other"})
 PAUSED = changed(SEARCH, "metadata.annotations", {"autohas.dev/paused": "true"})
 FAILED_JOB = stored_job(SEARCH, conditions=[{"type": "Failed", "status": "True", "reason": "PodFailurePolicy", "message": "exit code 65"}])
-SUCCEEDED = after(observed(SEARCH), observed(SEARCH, JOB, POD, report=report(SEARCH)), observed(SEARCH, JOB, ENDED_WELL))
-FAILED = after(observed(SEARCH), observed(SEARCH, FAILED_JOB, ENDED_BADLY))
+SUCCEEDED = after(observe(SEARCH), observe(SEARCH, JOB, POD, report=report(SEARCH)), observe(SEARCH, JOB, ENDED_WELL))
+FAILED = after(observe(SEARCH), observe(SEARCH, FAILED_JOB, ENDED_BADLY))
 
 LIVES = [
     ("new", CREATED, Phase.STARTING, "InProgress", "Progressing"),
     ("at work", RUNNING, Phase.RUNNING, "InProgress", "Progressing"),
-    ("queued", after(observed(SEARCH, changed(JOB, "spec.suspend", True))), Phase.QUEUED, "InProgress", "Progressing"),  # noqa: FBT003
-    ("stopping", after(observed(SUSPENDED, JOB, POD)), Phase.SUSPENDING, "InProgress", "Progressing"),
-    ("suspended", after(observed(SUSPENDED)), Phase.SUSPENDED, "Current", "Suspended"),
-    ("rejected", after(observed(UNKNOWN_ACCOUNT)), Phase.REJECTED, "Failed", "Degraded"),
+    ("queued", after(observe(SEARCH, changed(JOB, "spec.suspend", True))), Phase.QUEUED, "InProgress", "Progressing"),  # noqa: FBT003
+    ("stopping", after(observe(SUSPENDED, JOB, POD)), Phase.SUSPENDING, "InProgress", "Progressing"),
+    ("suspended", after(observe(SUSPENDED)), Phase.SUSPENDED, "Current", "Suspended"),
+    ("rejected", after(observe(UNKNOWN_ACCOUNT)), Phase.REJECTED, "Failed", "Degraded"),
     ("failed", FAILED, Phase.FAILED, "Failed", "Degraded"),
     ("succeeded", SUCCEEDED, Phase.SUCCEEDED, "Current", "Healthy"),
-    ("paused before its start", after(observed(PAUSED)), Phase.PENDING, "InProgress", "Progressing"),
+    ("paused before its start", after(observe(PAUSED)), Phase.PENDING, "InProgress", "Progressing"),
 ]
 
 
@@ -121,11 +121,11 @@ def _messages(status: Status) -> list[tuple[str, str]]:
 
 def test_an_edited_search_is_in_progress_until_it_was_looked_at(argo: Any) -> None:
     """A rejected search that was corrected is not called failed for the old spec."""
-    status = after(observed(UNKNOWN_ACCOUNT))
+    status = after(observe(UNKNOWN_ACCOUNT))
 
     assert kstatus(document(status, generation=2)) == "InProgress"
     assert argo(document(status, generation=2))[0] == "Progressing"
-    assert verdict(decide(observed(SEARCH), status).status, ConditionType.STALLED) == ("False", "Starting")
+    assert verdict(decide(observe(SEARCH), status).status, ConditionType.STALLED) == ("False", "Starting")
 
 
 def test_a_search_that_nobody_has_looked_at_is_in_progress(argo: Any) -> None:
@@ -139,7 +139,7 @@ def test_a_search_that_nobody_has_looked_at_is_in_progress(argo: Any) -> None:
 
 def test_a_search_that_is_paused_keeps_what_it_said() -> None:
     """A pause changes ReconciliationPaused alone: what runs goes on, and a search at work stays in progress."""
-    held = decide(observed(PAUSED, JOB, POD), RUNNING).status
+    held = decide(observe(PAUSED, JOB, POD), RUNNING).status
 
     assert kstatus(document(held)) == "InProgress"
     assert verdict(held, ConditionType.READY) == verdict(RUNNING, ConditionType.READY) == ("False", "Reporting")
@@ -157,10 +157,10 @@ def of_an_older_operator(status: Status) -> Status:
 @pytest.mark.parametrize(
     ("view", "status", "tools"),
     [
-        (observed(SEARCH), SUCCEEDED, "Current"),
-        (observed(SEARCH), FAILED, "Failed"),
-        (observed(PAUSED), SUCCEEDED, "Current"),
-        (observed(PAUSED, JOB, POD), RUNNING, "InProgress"),
+        (observe(SEARCH), SUCCEEDED, "Current"),
+        (observe(SEARCH), FAILED, "Failed"),
+        (observe(PAUSED), SUCCEEDED, "Current"),
+        (observe(PAUSED, JOB, POD), RUNNING, "InProgress"),
     ],
     ids=["succeeded", "failed", "succeeded and paused", "at work and paused"],
 )

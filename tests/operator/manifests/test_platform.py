@@ -13,7 +13,7 @@ from autohas_operator.decide.conditions import verdict_of
 from autohas_operator.decide.phases import CreateAttempt
 from autohas_operator.decide.plan import Plan, plan
 from autohas_operator.settings import PodSettings, SettingError, read_settings
-from autohas_operator.testing.builders import NOW_S, PODS, observed, report, running_pod, stored_job
+from autohas_operator.testing.builders import NOW_S, PODS, observe, report, running_pod, stored_job
 from autohas_operator.testing.decisions import JOB, POD, RUNNING, SEARCH
 from autohas_operator.trainer_defaults import TrainerDefaults
 
@@ -28,7 +28,7 @@ PLATFORM = replace(PODS, defaults=TrainerDefaults.model_validate(DEFAULTS))
 
 
 def decided(trainer: dict[str, Any], pods: PodSettings) -> Plan:
-    return plan(observed(changed(SEARCH, "spec.trainer", trainer)), Status(), pods, NOW_S)
+    return plan(observe(changed(SEARCH, "spec.trainer", trainer)), Status(), pods, NOW_S)
 
 
 def pod_of(decision: Plan) -> dict[str, Any]:
@@ -117,7 +117,7 @@ def gpu_told_to(container: dict[str, Any]) -> str:
 
 def test_a_default_that_appears_later_leaves_a_job_alone() -> None:
     """The running Job is neither replaced nor touched."""
-    later = plan(observed(SEARCH, JOB, POD, report=report(SEARCH)), RUNNING, PLATFORM, NOW_S)
+    later = plan(observe(SEARCH, JOB, POD, report=report(SEARCH)), RUNNING, PLATFORM, NOW_S)
 
     assert later.action is None
     assert later.status.phase is Phase.RUNNING
@@ -160,10 +160,10 @@ def test_a_list_of_images_that_appears_later_leaves_a_running_trainer_alone() ->
     wish = changed(SEARCH, "spec.trainer", {"image": "mine:1"})
     job = stored_job(wish)
     strict = replace(PODS, allowed_images=("registry.example/",))
-    running = plan(observed(wish, job, running_pod(job), report=report(SEARCH)), Status(), PODS, NOW_S).status
+    running = plan(observe(wish, job, running_pod(job), report=report(SEARCH)), Status(), PODS, NOW_S).status
 
-    assert plan(observed(wish, job, running_pod(job), report=report(SEARCH)), running, strict, NOW_S).status.phase is Phase.RUNNING
-    assert plan(observed(wish), running, strict, NOW_S).status.phase is Phase.REJECTED
+    assert plan(observe(wish, job, running_pod(job), report=report(SEARCH)), running, strict, NOW_S).status.phase is Phase.RUNNING
+    assert plan(observe(wish), running, strict, NOW_S).status.phase is Phase.REJECTED
 
 
 def test_both_come_from_the_environment() -> None:

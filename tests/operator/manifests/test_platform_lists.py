@@ -14,7 +14,7 @@ from autohas_operator.decide.conditions import verdict_of
 from autohas_operator.decide.phases import CreateAttempt, DeleteJob
 from autohas_operator.decide.plan import Plan, plan
 from autohas_operator.settings import PodSettings
-from autohas_operator.testing.builders import NOW_S, PODS, ended_pod, observed, report, running_pod, stored_job, stored_pod, stored_search
+from autohas_operator.testing.builders import NOW_S, PODS, ended_pod, observe, report, running_pod, stored_job, stored_pod, stored_search
 from autohas_operator.testing.decisions import CREATED, JOB, RUNNING, SEARCH, decide, verdict
 
 MISSPELT = replace(PODS, image="autohas-trainer:no-such-tag")
@@ -39,10 +39,10 @@ def waiting_pod(job: dict[str, Any], reason: str = "ImagePullBackOff") -> dict[s
 def test_an_image_that_was_never_pulled_is_not_kept() -> None:
     """`helm upgrade` to a tag that is not there, a search, `helm rollback`: the Job is replaced by one with the chart's image."""
     job = job_with(MISSPELT.image)
-    created = plan(observed(SEARCH), Status(), MISSPELT, NOW_S).status
-    waiting = plan(observed(SEARCH, job, waiting_pod(job)), created, MISSPELT, NOW_S + 30)
-    corrected = plan(observed(SEARCH, job, waiting_pod(job)), waiting.status, CORRECTED, NOW_S + 60)
-    following = plan(observed(SEARCH), corrected.status, CORRECTED, NOW_S + 90)
+    created = plan(observe(SEARCH), Status(), MISSPELT, NOW_S).status
+    waiting = plan(observe(SEARCH, job, waiting_pod(job)), created, MISSPELT, NOW_S + 30)
+    corrected = plan(observe(SEARCH, job, waiting_pod(job)), waiting.status, CORRECTED, NOW_S + 60)
+    following = plan(observe(SEARCH), corrected.status, CORRECTED, NOW_S + 90)
     told = verdict_of(corrected.status, ConditionType.TRAINER_READY)
 
     assert waiting.action is None
@@ -68,18 +68,18 @@ NEVER_STARTED = [
 def test_only_a_trainer_that_started_pins_its_image(pod: dict[str, Any]) -> None:
     """A suspension deletes the Job: what comes then takes the chart's image of the day."""
     job = job_with(MISSPELT.image)
-    created = plan(observed(SEARCH), Status(), MISSPELT, NOW_S).status
-    seen = plan(observed(SEARCH, job, pod), created, MISSPELT, NOW_S + 30).status
+    created = plan(observe(SEARCH), Status(), MISSPELT, NOW_S).status
+    seen = plan(observe(SEARCH, job, pod), created, MISSPELT, NOW_S + 30).status
 
-    assert image_of(plan(observed(SEARCH), seen, CORRECTED, NOW_S + 90)) == "autohas-trainer:0.1.0"
+    assert image_of(plan(observe(SEARCH), seen, CORRECTED, NOW_S + 90)) == "autohas-trainer:0.1.0"
 
 
 @pytest.mark.parametrize("pod", [running_pod(JOB), ended_pod(JOB, code=1)], ids=["running", "failed before its first report"])
 def test_the_image_of_a_trainer_that_started_is_taken_again(pod: dict[str, Any]) -> None:
     """Heard or not: the checkpoint is that version's."""
-    started = decide(observed(SEARCH, JOB, pod), CREATED).status
+    started = decide(observe(SEARCH, JOB, pod), CREATED).status
 
-    assert image_of(plan(observed(SEARCH), started, CORRECTED, NOW_S + 90)) == "trainer:1"
+    assert image_of(plan(observe(SEARCH), started, CORRECTED, NOW_S + 90)) == "trainer:1"
 
 
 def test_a_status_of_an_older_operator_keeps_its_image_when_a_trainer_reported() -> None:
@@ -88,8 +88,8 @@ def test_a_status_of_an_older_operator_keeps_its_image_when_a_trainer_reported()
     older = RUNNING.model_copy(update={"trainer": RUNNING.trainer.model_copy(update={"pinned_image": None})})
     unheard = older.model_copy(update={"last_report_time": None})
 
-    assert image_of(plan(observed(SEARCH), older, CORRECTED, NOW_S + 90)) == "trainer:1"
-    assert image_of(plan(observed(SEARCH), unheard, CORRECTED, NOW_S + 90)) == "autohas-trainer:0.1.0"
+    assert image_of(plan(observe(SEARCH), older, CORRECTED, NOW_S + 90)) == "trainer:1"
+    assert image_of(plan(observe(SEARCH), unheard, CORRECTED, NOW_S + 90)) == "autohas-trainer:0.1.0"
 
 
 STRICT = replace(PODS, image="charts.example/autohas-trainer:2", allowed_images=("registry.example/team",))
@@ -104,13 +104,13 @@ def test_the_charts_own_image_always_passes() -> None:
     )
     earlier = RUNNING.model_copy(update={"trainer": pinned})
 
-    assert image_of(plan(observed(named), Status(), STRICT, NOW_S)) == STRICT.image
-    assert image_of(plan(observed(SEARCH), earlier, STRICT, NOW_S)) == "charts.example/autohas-trainer:1"
+    assert image_of(plan(observe(named), Status(), STRICT, NOW_S)) == STRICT.image
+    assert image_of(plan(observe(SEARCH), earlier, STRICT, NOW_S)) == "charts.example/autohas-trainer:1"
 
 
 def test_a_pinned_image_is_held_against_the_list_before_each_job() -> None:
     """Whatever came into status: an image that the platform does not allow is not started, and the sentence says how to go on."""
-    decided = plan(observed(SEARCH), RUNNING, STRICT, NOW_S)
+    decided = plan(observe(SEARCH), RUNNING, STRICT, NOW_S)
     told = verdict_of(decided.status, ConditionType.ACCEPTED)
 
     assert (decided.action, decided.status.phase) == (None, Phase.REJECTED)
@@ -134,7 +134,7 @@ LISTED = [
 def test_a_class_must_be_one_of_the_platforms(field: str, name: str, reason: str, listed: str) -> None:
     """Priority, runtime and scheduler: no Job, and path, value and list in the sentence; an empty list allows any."""
     wish = changed(SEARCH, "spec.trainer", {field: name})
-    refused, free = plan(observed(wish), Status(), LISTS, NOW_S), plan(observed(wish), Status(), PODS, NOW_S)
+    refused, free = plan(observe(wish), Status(), LISTS, NOW_S), plan(observe(wish), Status(), PODS, NOW_S)
     told = verdict_of(refused.status, ConditionType.ACCEPTED)
 
     assert (refused.action, refused.status.phase) == (None, Phase.REJECTED)
@@ -150,14 +150,14 @@ def test_what_is_on_the_lists_passes() -> None:
     wish = {"priorityClassName": "batch", "runtimeClassName": "nvidia", "schedulerName": "volcano"}
 
     for trainer in (wish, {"schedulerName": "default-scheduler"}, {}):
-        assert isinstance(plan(observed(changed(SEARCH, "spec.trainer", trainer)), Status(), LISTS, NOW_S).action, CreateAttempt)
+        assert isinstance(plan(observe(changed(SEARCH, "spec.trainer", trainer)), Status(), LISTS, NOW_S).action, CreateAttempt)
 
 
 @pytest.mark.parametrize("pods", [PODS, replace(PODS, priority_classes=("system-node-critical",))], ids=["no list", "on the list"])
 def test_a_system_priority_is_never_allowed(pods: PodSettings) -> None:
     """Not even by a list: such pods push out the cluster's own. A stored search of before the schema refused it is refused here."""
     begun = changed(SEARCH, "spec.trainer", {"priorityClassName": "system-node-critical"})
-    decided = plan(observed(begun), RUNNING, pods, NOW_S)
+    decided = plan(observe(begun), RUNNING, pods, NOW_S)
     told = verdict_of(decided.status, ConditionType.ACCEPTED)
 
     assert (decided.action, decided.status.phase) == (None, Phase.REJECTED)
@@ -178,8 +178,8 @@ REFUSALS: dict[str, tuple[dict[str, Any], PodSettings]] = {
 def test_a_refused_search_without_a_job_can_be_suspended(field: str, wish: dict[str, Any], pods: PodSettings) -> None:
     """Phase Suspended with the refusal in Accepted: its checkpoints are not stranded, and the blamed field may then be edited."""
     before = RUNNING.model_copy(update={"phase": Phase.REJECTED})
-    resting = plan(observed(stored_search(trainer=wish, suspend=True)), before, pods, NOW_S + 60)
-    edited = plan(observed(stored_search(trainer={"image": pods.image})), resting.status, pods, NOW_S + 120)
+    resting = plan(observe(stored_search(trainer=wish, suspend=True)), before, pods, NOW_S + 60)
+    edited = plan(observe(stored_search(trainer={"image": pods.image})), resting.status, pods, NOW_S + 120)
     told = verdict_of(resting.status, ConditionType.ACCEPTED)
 
     assert (resting.action, resting.status.phase) == (None, Phase.SUSPENDED)
@@ -205,6 +205,6 @@ def test_a_running_search_is_not_judged_by_new_lists() -> None:
     """What runs is left alone; only the next Job is refused."""
     wish = changed(SEARCH, "spec.trainer", {"priorityClassName": "urgent"})
     job = stored_job(wish)
-    running = plan(observed(wish, job, running_pod(job), report=report(wish)), CREATED, PODS, NOW_S + 1).status
+    running = plan(observe(wish, job, running_pod(job), report=report(wish)), CREATED, PODS, NOW_S + 1).status
 
-    assert plan(observed(wish, job, running_pod(job), report=report(wish)), running, LISTS, NOW_S + 2).status.phase is Phase.RUNNING
+    assert plan(observe(wish, job, running_pod(job), report=report(wish)), running, LISTS, NOW_S + 2).status.phase is Phase.RUNNING

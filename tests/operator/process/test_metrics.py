@@ -13,7 +13,7 @@ from autohas_api.wire.status import Condition, Status
 from autohas_operator.cluster.cache import Cache
 from autohas_operator.decide.policy import end_word
 from autohas_operator.metrics import Metrics
-from autohas_operator.process.search_metrics import KEPT_AFTER_END_S, Census
+from autohas_operator.process.search_metrics import KEPT_AFTER_END_S, SearchMetrics
 from autohas_operator.records.observed import Key
 from autohas_operator.settings import SettingError, read_settings
 from autohas_operator.testing.builders import NOW_S, ended_pod, report, running_pod, stored_job, stored_search
@@ -25,7 +25,7 @@ Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 def samples(metrics: Metrics) -> Samples:
     """Every sample by name and labels, as Prometheus parses it."""
-    families = text_string_to_metric_families(metrics.exposition().decode())
+    families = text_string_to_metric_families(metrics.render().decode())
     return {(s.name, tuple(sorted(s.labels.items()))): s.value for family in families for s in family.samples}
 
 
@@ -44,14 +44,14 @@ def condition(kind: str, status: str, reason: str) -> dict[str, Any]:
     }
 
 
-def counted(*statuses: dict[str, Any], per_search: bool = True, now_s: float = NOW_S) -> Samples:
+def scrape(*statuses: dict[str, Any], per_search: bool = True, now_s: float = NOW_S) -> Samples:
     """The samples of a cache with one search per status, named s0, s1, ..."""
     cache, metrics = Cache(), Metrics()
     for number, status in enumerate(statuses):
         search = stored_search(f"s{number}")
         search["metadata"]["uid"] = f"uid-{number}"
         cache.put_search({**search, "status": status})
-    metrics.add(Census(cache, lambda: now_s, per_search=per_search))
+    metrics.add(SearchMetrics(cache, lambda: now_s, per_search=per_search))
     return samples(metrics)
 
 
@@ -70,7 +70,7 @@ ENDED = {"phase": "Succeeded", "completionTime": timestamp(NOW_S), "conditions":
 
 def test_searches_are_counted_by_phase_and_by_what_they_wait_for() -> None:
     """Every phase has its series, also at 0; one that no pass has seen is Pending; one that runs, rests or has ended waits for nothing."""
-    found = counted(RUNNING, STARTING, STARTING, REJECTED, ENDED, SUSPENDED, {})
+    found = scrape(RUNNING, STARTING, STARTING, REJECTED, ENDED, SUSPENDED, {})
 
     assert found["autohas_searches", (("phase", "Starting"),)] == 2
     assert found["autohas_searches", (("phase", "Pending"),)] == 1
@@ -87,7 +87,7 @@ def test_searches_are_counted_by_phase_and_by_what_they_wait_for() -> None:
 
 def test_a_search_has_one_phase_series_and_one_per_condition() -> None:
     """Labels carry phase, status and reason; values are always 1."""
-    found = counted(RUNNING)
+    found = scrape(RUNNING)
 
     assert found["autohas_search_phase", (("name", "s0"), ("namespace", "ml"), ("phase", "Running"))] == 1
     assert labels(found, "autohas_search_condition") == [
@@ -99,7 +99,7 @@ def test_a_search_has_one_phase_series_and_one_per_condition() -> None:
 @pytest.mark.parametrize(("age_s", "is_there"), [(0.0, True), (KEPT_AFTER_END_S, True), (KEPT_AFTER_END_S + 1, False)])
 def test_the_series_of_a_search_go_an_hour_after_its_end(age_s: float, is_there: bool) -> None:  # noqa: FBT001 - a column of the table
     """The fleet's count by phase keeps it."""
-    found = counted(ENDED, now_s=NOW_S + age_s)
+    found = scrape(ENDED, now_s=NOW_S + age_s)
 
     assert bool(labels(found, "autohas_search_phase")) is is_there
     assert bool(labels(found, "autohas_search_condition")) is is_there
@@ -108,7 +108,7 @@ def test_the_series_of_a_search_go_an_hour_after_its_end(age_s: float, is_there:
 
 def test_series_of_single_searches_can_be_switched_off() -> None:
     """The fleet's stay."""
-    names = {name for name, _ in counted(RUNNING, per_search=False)}
+    names = {name for name, _ in scrape(RUNNING, per_search=False)}
 
     assert "autohas_searches" in names
     assert not {"autohas_search_phase", "autohas_search_condition"} & names
@@ -117,7 +117,7 @@ def test_series_of_single_searches_can_be_switched_off() -> None:
 def test_the_series_of_a_deleted_search_go_with_it() -> None:
     """The census looks at the cache, and remembers nothing itself."""
     cache, metrics = Cache(), Metrics()
-    metrics.add(Census(cache, lambda: NOW_S, per_search=True))
+    metrics.add(SearchMetrics(cache, lambda: NOW_S, per_search=True))
     search = {**stored_search(), "status": RUNNING}
     cache.put_search(search)
     assert labels(samples(metrics), "autohas_search_phase")
@@ -137,7 +137,7 @@ def test_only_growth_of_starts_is_a_restart() -> None:
     """The first start is none; a trainer that forgot (its disk was not durable) counts from there on."""
     metrics = Metrics()
     for before, after in pairwise([None, 1, 2, 4, 1, 2]):
-        metrics.status_written("ml", Status(starts=before), Status(starts=after), 5.0)
+        metrics.observe_status("ml", Status(starts=before), Status(starts=after), 5.0)
     found = samples(metrics)
 
     assert found["autohas_search_restarts_total", (("namespace", "ml"),)] == 4
@@ -181,23 +181,23 @@ def test_an_end_is_counted_once(status: Any, result: str) -> None:
     time = timestamp(NOW_S)
     succeeded = Condition(type="Succeeded", status=status, last_transition_time=time, reason="R", message="m")
     ended = Status(completion_time=time, conditions=[succeeded])
-    metrics.status_written("ml", Status(), ended, 120.0)
-    metrics.status_written("ml", ended, ended.model_copy(update={"observed_generation": 2}), 130.0)
+    metrics.observe_status("ml", Status(), ended, 120.0)
+    metrics.observe_status("ml", ended, ended.model_copy(update={"observed_generation": 2}), 130.0)
     found = samples(metrics)
 
     assert found["autohas_searches_finished_total", (("namespace", "ml"), ("result", result))] == 1
-    assert found["autohas_search_life_seconds_sum", (("result", result),)] == 120
+    assert found["autohas_search_duration_seconds_sum", (("result", result),)] == 120
 
 
 def test_the_series_of_a_namespace_go_an_hour_after_its_last_search() -> None:
     """Counters stay while there is a search and an hour longer; the other namespace keeps its own."""
     metrics = Metrics()
     for namespace in ("ml", "gone"):
-        metrics.status_written(namespace, Status(starts=1), Status(starts=3), 5.0)
-        metrics.trainer_ended(namespace, "Result")
+        metrics.observe_status(namespace, Status(starts=1), Status(starts=3), 5.0)
+        metrics.count_trainer_exit(namespace, "Result")
     left = []
     for served, now_s in [({"ml", "gone"}, 0), ({"ml"}, 600), ({"ml", "gone"}, 4000), ({"ml"}, 4600), ({"ml"}, 8199), ({"ml"}, 8200)]:
-        metrics.served(served, now_s)
+        metrics.expire_namespaces(served, now_s)
         found = samples(metrics)
         left.append({pairs["namespace"] for name, _ in found for pairs in labels(found, name) if "namespace" in pairs})
 

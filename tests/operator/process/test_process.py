@@ -144,7 +144,7 @@ class Scripted:
         return told
 
 
-def attended(*script: object) -> tuple[WorkQueue[Key], str]:
+def attend_all(*script: object) -> tuple[WorkQueue[Key], str]:
     queue: WorkQueue[Key] = WorkQueue(lambda: 0.0, lambda: 0.5)
     metrics, reconciler = Metrics(), Scripted(*script)
 
@@ -153,13 +153,13 @@ def attended(*script: object) -> tuple[WorkQueue[Key], str]:
             await attend(KEY, queue, reconciler, metrics, lambda: 0.0)
 
     asyncio.run(scenario())
-    return queue, metrics.exposition().decode()
+    return queue, metrics.render().decode()
 
 
 def test_a_pass_that_asks_for_another_gets_it() -> None:
     """In its own time; without a wish there is none."""
-    assert attended(5.0)[0].num_delayed == 1
-    assert attended(None)[0].num_delayed == 0
+    assert attend_all(5.0)[0].num_delayed == 1
+    assert attend_all(None)[0].num_delayed == 0
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_a_pass_that_asks_for_another_gets_it() -> None:
 def test_an_error_is_retried_and_counted(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
     """Whatever it is, the key comes back and the worker lives."""
     with caplog.at_level(logging.CRITICAL):
-        queue, metrics = attended(error)
+        queue, metrics = attend_all(error)
 
     assert queue.num_delayed == 1
     assert f'autohas_reconcile_errors_total{{reason="{type(error).__name__}"}} 1.0' in metrics
@@ -183,7 +183,7 @@ def test_an_error_is_retried_and_counted(error: Exception, caplog: pytest.LogCap
 
 def test_a_search_that_is_gone_is_not_retried() -> None:
     """404: its watch event follows."""
-    assert attended(NotFoundError(status=404, message="m", request="PUT"))[0].num_delayed == 0
+    assert attend_all(NotFoundError(status=404, message="m", request="PUT"))[0].num_delayed == 0
 
 
 @pytest.mark.parametrize(("is_answer", "shown"), [(True, False), (False, True)], ids=["of the API server", "a bug"])

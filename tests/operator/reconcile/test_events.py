@@ -22,7 +22,7 @@ def notice(message: str) -> Announcement:
     return Announcement(type="Warning", reason=Reason.TRAINER_NOTICE, message=message)
 
 
-def told(words: dict[str, int], *, later_s: float = 0.0) -> tuple[dict[str, int], str]:
+def post_events(words: dict[str, int], *, later_s: float = 0.0) -> tuple[dict[str, int], str]:
     """How many events each search has after it said so many things, and again one more `later_s` seconds later; the metrics."""
     api, metrics = FakeApi(), Metrics()
     bucket = TokenBucket(rate_per_s=1000, burst=1000, clock=lambda: api.now_s)
@@ -43,12 +43,12 @@ def told(words: dict[str, int], *, later_s: float = 0.0) -> tuple[dict[str, int]
 
     asyncio.run(scenario())
     involved = [event["involvedObject"]["name"] for event in api.all(EVENTS)]
-    return {name: involved.count(name) for name in words}, metrics.exposition().decode()
+    return {name: involved.count(name) for name in words}, metrics.render().decode()
 
 
 def test_a_search_that_talks_without_end_leaves_room_for_the_others() -> None:
     """Of 500 notices 50 become events and 450 are counted as dropped; the other search keeps its word."""
-    counts, metrics = told({"loud": 500, "quiet": 3})
+    counts, metrics = post_events({"loud": 500, "quiet": 3})
 
     assert counts == {"loud": SHARE_BURST, "quiet": 3}
     assert "autohas_events_dropped_total 450.0" in metrics
@@ -56,8 +56,8 @@ def test_a_search_that_talks_without_end_leaves_room_for_the_others() -> None:
 
 def test_a_share_grows_back_with_time() -> None:
     """One event every half minute."""
-    assert told({"loud": 500}, later_s=29)[0] == {"loud": SHARE_BURST}
-    assert told({"loud": 500}, later_s=31)[0] == {"loud": SHARE_BURST + 1}
+    assert post_events({"loud": 500}, later_s=29)[0] == {"loud": SHARE_BURST}
+    assert post_events({"loud": 500}, later_s=31)[0] == {"loud": SHARE_BURST + 1}
 
 
 def test_a_clock_that_is_set_back_silences_nobody() -> None:
@@ -114,9 +114,7 @@ class RandomInterleaving:
         return list(self.api.all(EVENTS))
 
     def num_dropped(self) -> int:
-        (value,) = (
-            line.split()[1] for line in self.metrics.exposition().decode().splitlines() if line.startswith("autohas_events_dropped_t")
-        )
+        (value,) = (line.split()[1] for line in self.metrics.render().decode().splitlines() if line.startswith("autohas_events_dropped_t"))
         return int(float(value))
 
 

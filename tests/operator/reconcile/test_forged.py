@@ -25,7 +25,7 @@ from autohas_operator.testing.builders import (
     condition,
     ended_pod,
     error_text,
-    observed,
+    observe,
     progress,
     result_text,
     running_pod,
@@ -54,7 +54,7 @@ def with_trainer(**parts: Any) -> dict[str, Any]:
     return pod_spec(containers=[{**container, **parts}])
 
 
-def added(name: str, *items: Any) -> dict[str, Any]:
+def add_fields(name: str, *items: Any) -> dict[str, Any]:
     """The same with items appended to a list of the trainer container."""
     (container,) = pod_spec()["containers"]
     return with_trainer(**{name: [*container[name], *items]})
@@ -62,7 +62,7 @@ def added(name: str, *items: Any) -> dict[str, Any]:
 
 def with_mount(path: str, volume: dict[str, Any]) -> dict[str, Any]:
     """The same with one more volume, mounted in the trainer container."""
-    spec = added("volumeMounts", {"name": volume["name"], "mountPath": path})
+    spec = add_fields("volumeMounts", {"name": volume["name"], "mountPath": path})
     return {**spec, "volumes": [*spec["volumes"], volume]}
 
 
@@ -72,7 +72,7 @@ def with_container(container: dict[str, Any], kind: str = "containers") -> dict[
     return {**spec, kind: [*spec.get(kind, []), container]}
 
 
-def replaced(items: list[Any], index: int, item: Any) -> list[Any]:
+def replace_item(items: list[Any], index: int, item: Any) -> list[Any]:
     return [*items[:index], item, *items[index + 1 :]]
 
 
@@ -100,7 +100,7 @@ ADDED_BY_WEBHOOKS: dict[str, dict[str, Any]] = {
         "volumes": [*pod_spec()["volumes"], {"name": "istio-envoy", "emptyDir": {}}],
     },
     "a mesh's probes": with_trainer(startupProbe={"httpGet": {"path": "/app-health/trainer/startupz", "port": 15020}}),
-    "variables": added(
+    "variables": add_fields(
         "env", {"name": "AWS_ROLE_ARN", "value": "arn:aws:iam::1:role/x"}, {"name": "HTTPS_PROXY", "value": "http://proxy:3128"}
     ),
     "a cloud identity": {
@@ -115,7 +115,7 @@ ADDED_BY_WEBHOOKS: dict[str, dict[str, Any]] = {
     "identities (OpenShift)": pod_spec(securityContext={"runAsUser": 1000650000, "fsGroup": 1000650000}),
     "defaults of the API server": {
         **with_trainer(livenessProbe={**TRAINER["livenessProbe"], "successThreshold": 1}),
-        "volumes": replaced(pod_spec()["volumes"], 0, changed(pod_spec()["volumes"][0], "configMap.defaultMode", 420)),
+        "volumes": replace_item(pod_spec()["volumes"], 0, changed(pod_spec()["volumes"][0], "configMap.defaultMode", 420)),
         "dnsPolicy": "ClusterFirst",
     },
 }
@@ -125,13 +125,13 @@ ADDED_BY_WEBHOOKS: dict[str, dict[str, Any]] = {
 def test_what_webhooks_add_does_not_cost_a_pod_its_word(spec: dict[str, Any]) -> None:
     """The pod's result is the search's, and nothing is warned about."""
     pod = {**ended_pod(JOB, code=0, message=result_text(SEARCH)), "spec": spec}
-    decided = decide(observed(SEARCH, JOB, pod), CREATED)
+    decided = decide(observe(SEARCH, JOB, pod), CREATED)
 
     assert decided.warnings == {}
     assert decided.status.phase is Phase.SUCCEEDED
 
 
-OTHER_CONFIG = replaced(pod_spec()["volumes"], 0, {"name": "autohas-config", "configMap": {"name": "mine"}})
+OTHER_CONFIG = replace_item(pod_spec()["volumes"], 0, {"name": "autohas-config", "configMap": {"name": "mine"}})
 CODE = {"name": "code", "configMap": {"name": "code"}}
 POST_START = {"postStart": {"exec": {"command": ["sh", "-c", "echo {} >/dev/termination-log"]}}}
 FORGERIES: dict[str, tuple[dict[str, Any], str]] = {
@@ -148,23 +148,26 @@ FORGERIES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "variables from a Secret": (with_trainer(envFrom=[{"secretRef": {"name": "x"}}]), "envFrom differs from its Job's"),
     "another value": (
-        with_trainer(env=replaced(TRAINER["env"], 0, {"name": "AUTOHAS_SEARCH_FILE", "value": "/tmp/x"})),
+        with_trainer(env=replace_item(TRAINER["env"], 0, {"name": "AUTOHAS_SEARCH_FILE", "value": "/tmp/x"})),
         "variable AUTOHAS_SEARCH_FILE differs from its Job's",
     ),
-    "the last of two values": (added("env", {"name": "AUTOHAS_GPU", "value": "x"}), "variable AUTOHAS_GPU differs from its Job's"),
+    "the last of two values": (add_fields("env", {"name": "AUTOHAS_GPU", "value": "x"}), "variable AUTOHAS_GPU differs from its Job's"),
     "no value": (with_trainer(env=TRAINER["env"][1:]), "variable AUTOHAS_SEARCH_FILE differs from its Job's"),
-    "preloaded code": (added("env", {"name": "LD_PRELOAD", "value": "x"}), "it has the variable LD_PRELOAD, which its Job does not have"),
+    "preloaded code": (
+        add_fields("env", {"name": "LD_PRELOAD", "value": "x"}),
+        "it has the variable LD_PRELOAD, which its Job does not have",
+    ),
     "a browser that Python starts": (
-        added("env", {"name": "PYTHONWARNINGS", "value": "all:0:antigravity.x:0:0"}),
+        add_fields("env", {"name": "PYTHONWARNINGS", "value": "all:0:antigravity.x:0:0"}),
         "it has the variable PYTHONWARNINGS, which its Job does not have",
     ),
     "another search": (pod_spec(volumes=OTHER_CONFIG), "volume autohas-config differs from its Job's"),
     "other checkpoints": (
-        pod_spec(volumes=replaced(pod_spec()["volumes"], 1, {"name": "autohas-checkpoint", "emptyDir": {}})),
+        pod_spec(volumes=replace_item(pod_spec()["volumes"], 1, {"name": "autohas-checkpoint", "emptyDir": {}})),
         "volume autohas-checkpoint differs from its Job's",
     ),
     "moved mount": (
-        with_trainer(volumeMounts=replaced(TRAINER["volumeMounts"], 0, {"name": "autohas-config", "mountPath": "/x"})),
+        with_trainer(volumeMounts=replace_item(TRAINER["volumeMounts"], 0, {"name": "autohas-config", "mountPath": "/x"})),
         "mount /etc/autohas differs from its Job's",
     ),
     "code over code": (with_mount("/opt/autohas", CODE), "it mounts /opt/autohas, which its Job does not"),
@@ -186,7 +189,7 @@ FORGERIES: dict[str, tuple[dict[str, Any], str]] = {
 def test_a_pod_that_its_job_does_not_describe_counts_for_nothing(spec: dict[str, Any], difference: str) -> None:
     """Its result is not taken, no Job is deleted, and the warning says in what it differs; the Job's own pod speaks for the search."""
     forged = {**ended_pod(JOB, code=0, message=FORGED_RESULT, uid="forged", created_s=NOW_S + 1), "spec": spec}
-    decided = decide(observed(SEARCH, JOB, POD, forged), RUNNING)
+    decided = decide(observe(SEARCH, JOB, POD, forged), RUNNING)
 
     assert (decided.status.phase, decided.action, decided.status.result) == (Phase.RUNNING, None, None)
     assert [(warning.type, warning.reason) for warning in decided.warnings.values()] == [("Warning", "PodIgnored")]
@@ -201,14 +204,14 @@ def test_every_wish_of_a_search_is_part_of_what_its_pods_are_compared_with() -> 
     pod = running_pod(job)
     (container,) = pod["spec"]["containers"]
     poorer = [
-        changed(pod, "spec.containers", [{**container, name: replaced(container[name], index, {"name": "X", "mountPath": "/x"})}])
+        changed(pod, "spec.containers", [{**container, name: replace_item(container[name], index, {"name": "X", "mountPath": "/x"})}])
         for name in ("env", "envFrom", "volumeMounts")
         for index in range(len(container[name]))
     ]
 
-    assert plan(observed(search, job, pod), Status(), settings, NOW_S).warnings == {}
+    assert plan(observe(search, job, pod), Status(), settings, NOW_S).warnings == {}
     assert len(poorer) > 20
-    assert [pod for pod in poorer if not plan(observed(search, job, pod), Status(), settings, NOW_S).warnings] == []
+    assert [pod for pod in poorer if not plan(observe(search, job, pod), Status(), settings, NOW_S).warnings] == []
 
 
 def test_the_platform_says_where_its_webhooks_mount() -> None:
@@ -219,14 +222,14 @@ def test_the_platform_says_where_its_webhooks_mount() -> None:
         for path in ("/etc/ssl/certs", "/etc/ssl/certs-2")
     )
 
-    assert plan(observed(SEARCH, JOB, inside), CREATED, allowing, NOW_S).status.phase is Phase.SUCCEEDED
-    assert plan(observed(SEARCH, JOB, outside), CREATED, allowing, NOW_S).status.phase is Phase.STARTING
+    assert plan(observe(SEARCH, JOB, inside), CREATED, allowing, NOW_S).status.phase is Phase.SUCCEEDED
+    assert plan(observe(SEARCH, JOB, outside), CREATED, allowing, NOW_S).status.phase is Phase.STARTING
 
 
 def test_a_forged_pod_alone_is_named_in_the_condition() -> None:
     """A webhook that names another image in every pod: TrainerReady says which, and what to do."""
     mirrored = {**running_pod(JOB), "spec": with_trainer(image="mirror.example/trainer:1")}
-    told = verdict_of(decide(observed(SEARCH, JOB, mirrored), CREATED).status, ConditionType.TRAINER_READY)
+    told = verdict_of(decide(observe(SEARCH, JOB, mirrored), CREATED).status, ConditionType.TRAINER_READY)
 
     assert told is not None
     assert (told.status, told.reason) == ("False", "PodIgnored")
@@ -248,7 +251,7 @@ SPOILED = [
 def test_a_job_that_a_forged_pod_ended_is_replaced(pod: dict[str, Any], end: dict[str, Any]) -> None:
     """The Job controller believes the forgery and stops the real trainer: the next attempt continues from its checkpoint."""
     job = {**JOB, "status": {"conditions": [end]}}
-    decided = decide(observed(SEARCH, job, {**pod, "spec": with_trainer(image="evil:1")}), RUNNING)
+    decided = decide(observe(SEARCH, job, {**pod, "spec": with_trainer(image="evil:1")}), RUNNING)
 
     assert decided.action == DeleteJob(name=JOB["metadata"]["name"], uid="job-1")
     assert decided.status.phase is Phase.INTERRUPTED
@@ -260,7 +263,7 @@ def test_a_job_that_only_changed_pods_have_ended_is_not_repeated_for_ever() -> N
     """No trainer of its own has worked: another Job would burn as much again, so the search says what to do and waits."""
     job = {**JOB, "status": {"conditions": [condition("Complete")]}}
     changed_pod = {**ended_pod(JOB, code=0, message=result_text(SEARCH)), "spec": with_trainer(image="mirror.example/trainer:1")}
-    decided = decide(observed(SEARCH, job, changed_pod), CREATED)
+    decided = decide(observe(SEARCH, job, changed_pod), CREATED)
     told = verdict_of(decided.status, ConditionType.TRAINER_READY)
 
     assert decided.action is None
@@ -274,7 +277,7 @@ def test_a_real_failure_beside_a_forged_one_is_the_searchs() -> None:
     job = {**JOB, "status": {"conditions": [FATAL]}}
     forged = {**ended_pod(JOB, code=65, uid="forged"), "spec": with_trainer(image="evil:1")}
     own = ended_pod(JOB, code=65, message=error_text(SEARCH, "no file labels", code=65))
-    status = decide(observed(SEARCH, job, own, forged), RUNNING).status
+    status = decide(observe(SEARCH, job, own, forged), RUNNING).status
 
     assert status.phase is Phase.FAILED
     assert verdict(status, ConditionType.SUCCEEDED) == ("False", "DataError")
@@ -292,7 +295,7 @@ def test_a_forged_pod_is_never_asked_for_progress() -> None:
         cache.put_pod(pod)
     for uid in ("pod-1", "forged", "stray"):
         cache.reports[uid] = Report(pod_uid=uid, time_s=NOW_S, progress=progress(SEARCH, pod_uid=uid))
-    seen = cache.observed(Key("ml", "fashion"))
+    seen = cache.observe(Key("ml", "fashion"))
 
     assert [pod.uid for pod in cache.pods.values() if cache.is_trainer(pod)] == ["pod-1"]
     assert seen is not None
@@ -385,7 +388,7 @@ FOREIGN = {
 @pytest.mark.parametrize("job", FOREIGN.values(), ids=FOREIGN)
 def test_a_foreign_job_between_two_attempts_is_not_adopted(job: dict[str, Any]) -> None:
     """The noted Job is gone and somebody is faster than the operator: what he made is deleted, nothing of it is noted."""
-    decided = decide(observed(SEARCH, job), RUNNING)
+    decided = decide(observe(SEARCH, job), RUNNING)
 
     assert [stray.uid for stray in decided.strays] == ["foreign-2"]
     assert isinstance(decided.action, CreateAttempt)
@@ -424,7 +427,7 @@ def test_a_foreign_job_under_the_next_name_holds_nothing_up() -> None:
 
 def test_a_job_made_just_before_a_kill_is_found_again() -> None:
     """Nothing is noted yet: attempt 1 as this operator would make it is adopted, and its uid is noted."""
-    decided = decide(observed(SEARCH, JOB))
+    decided = decide(observe(SEARCH, JOB))
 
     assert (decided.strays, decided.action) == ((), None)
     assert (decided.status.attempt, decided.status.job_uid) == (1, "job-1")
@@ -439,8 +442,8 @@ def test_kueue_may_change_where_a_job_runs() -> None:
     flavor = changed(changed(flavor, "spec.suspend", False), "spec.parallelism", 1)  # noqa: FBT003 - JSON
     pod = running_pod(flavor)
 
-    unnoted = decide(observed(SEARCH, flavor, pod))
-    noted = decide(observed(SEARCH, flavor, pod), unnoted.status)
+    unnoted = decide(observe(SEARCH, flavor, pod))
+    noted = decide(observe(SEARCH, flavor, pod), unnoted.status)
 
     assert unnoted.status.job_uid == noted.status.job_uid == "foreign-1"
     assert (unnoted.strays, noted.strays, unnoted.warnings, noted.warnings) == ((), (), {}, {})
@@ -459,7 +462,7 @@ def test_a_search_that_an_older_operator_started_goes_on() -> None:
     volumes = [*spec["volumes"][:2], {"name": "autohas-shm", "emptyDir": {"medium": "Memory"}}]
     job = foreign_job(3, containers=[older], volumes=volumes)
     before = RUNNING.model_copy(update={"attempt": 3, "job_uid": None})
-    decided = decide(observed(SEARCH, job, running_pod(job)), before)
+    decided = decide(observe(SEARCH, job, running_pod(job)), before)
 
     assert (decided.action, decided.strays, decided.warnings) == (None, (), {})
     assert (decided.status.attempt, decided.status.job_uid, decided.status.phase) == (3, "foreign-3", Phase.RUNNING)
@@ -469,7 +472,7 @@ def test_a_search_that_an_older_operator_started_goes_on() -> None:
 def test_an_upgrade_adopts_no_foreign_job(job: dict[str, Any]) -> None:
     """Without a noted uid too, image, account and host flags must be those that the operator makes."""
     before = RUNNING.model_copy(update={"attempt": 3, "job_uid": None})
-    decided = decide(observed(SEARCH, job), before)
+    decided = decide(observe(SEARCH, job), before)
 
     assert [stray.uid for stray in decided.strays] == ["foreign-3"]
     assert decided.status.job_uid is None
@@ -478,7 +481,7 @@ def test_an_upgrade_adopts_no_foreign_job(job: dict[str, Any]) -> None:
 def test_labels_of_a_noted_job_may_be_changed() -> None:
     """`kubectl label --overwrite job autohas.dev/attempt=60`: the number is read off the name, and no second Job is made."""
     job = changed(JOB, "metadata.labels", {**JOB["metadata"]["labels"], "autohas.dev/attempt": "60"})
-    decided = decide(observed(SEARCH, job, POD), RUNNING)
+    decided = decide(observe(SEARCH, job, POD), RUNNING)
 
     assert (decided.action, decided.status.attempt) == (None, 1)
 
@@ -486,7 +489,7 @@ def test_labels_of_a_noted_job_may_be_changed() -> None:
 def test_a_job_under_another_name_is_left_alone() -> None:
     """The operator may not delete it under its policy, and takes no notice of it."""
     odd = changed(foreign_image(60), "metadata.name", "mine")
-    decided = decide(observed(SEARCH, JOB, POD, odd), RUNNING)
+    decided = decide(observe(SEARCH, JOB, POD, odd), RUNNING)
 
     assert (decided.action, decided.strays, decided.status.attempt) == (None, (), 1)
 
@@ -512,7 +515,7 @@ def test_a_stray_that_cannot_be_deleted_holds_nothing_up() -> None:
 def test_a_spec_hash_is_no_secret() -> None:
     """A Job with an older hash is not adopted either: it is deleted as one of an older spec."""
     job = changed(foreign_image(1), "metadata.annotations", {ANNOTATION_SPEC_HASH: "sha256:old"})
-    decided = decide(observed(SEARCH, job))
+    decided = decide(observe(SEARCH, job))
 
     assert decided.action == DeleteJob(name="fashion-5ea4c400-1", uid="foreign-1")
     assert decided.status.job_uid is None

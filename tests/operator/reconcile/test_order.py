@@ -22,7 +22,7 @@ from autohas_operator.testing.builders import (
     ended_pod,
     interrupted_text,
     notice,
-    observed,
+    observe,
     report,
     running_pod,
     stored_search,
@@ -140,7 +140,7 @@ async def interrupt_four_times(cluster: ObservedCluster) -> None:
 
 
 @cache
-def observe(removal_order: int, disturb: Callable[[ObservedCluster], None]) -> ObservedCluster:
+def play_interruptions(removal_order: int, disturb: Callable[[ObservedCluster], None]) -> ObservedCluster:
     """The cluster after four interruptions; played once for all tests that read it."""
     cluster = ObservedCluster(removal_order, disturb)
     asyncio.run(interrupt_four_times(cluster))
@@ -157,7 +157,7 @@ def counts(status: dict[str, Any]) -> dict[str, int]:
 @pytest.mark.parametrize("removal_order", range(6))
 def test_no_order_of_what_is_seen_takes_anything_back(removal_order: int, disturb: Callable[[ObservedCluster], None]) -> None:
     """Four interruptions are four, in every order of removal; with maxInterruptions 4 the search is not Failed."""
-    cluster = observe(removal_order, disturb)
+    cluster = play_interruptions(removal_order, disturb)
     history = [counts(status) for status in cluster.api.statuses]
     falls = [(name, one[name], two[name]) for one, two in pairwise(history) for name in one if two[name] < one[name]]
 
@@ -173,7 +173,7 @@ def test_progress_stays_that_of_the_newest_trainer_while_its_job_ends(
     removal_order: int, disturb: Callable[[ObservedCluster], None]
 ) -> None:
     """Between the third interruption and the next trainer it stays at 30 %."""
-    cluster = observe(removal_order, disturb)
+    cluster = play_interruptions(removal_order, disturb)
     shown = [status["progress"] for status in cluster.api.statuses if "progress" in status]
 
     assert shown == sorted(shown)
@@ -210,7 +210,7 @@ def test_a_trainer_on_a_claim_that_was_emptied_is_counted_on() -> None:
     """It believes to be the first, and its pod was made after the last report: it is the fourth start, and its notices are heard."""
     pod = running_pod(JOB, uid="pod-4", created_s=NOW_S + 60)
     said = report(SEARCH, at_s=NOW_S + 90, pod_uid="pod-4", notices=[notice(10_000, "UpdateRejected")])
-    seen = decide(observed(SEARCH, JOB, pod, report=said), BEFORE, at_s=NOW_S + 90)
+    seen = decide(observe(SEARCH, JOB, pod, report=said), BEFORE, at_s=NOW_S + 90)
 
     assert (seen.status.starts, seen.status.last_notice) == (4, 40_000)
     assert [a.reason for a in seen.announcements] == ["UpdateRejected"]
@@ -222,7 +222,7 @@ def test_the_report_of_a_trainer_before_the_last_one_is_not_taken(pods: tuple[st
     ended = [ended_pod(JOB, code=75, uid="pod-1", ended_s=NOW_S)]
     later = [running_pod(JOB, uid=uid, created_s=NOW_S + 60) for uid in pods[1:]]
     said = report(SEARCH, at_s=NOW_S + 90, percent=99.0, notices=[notice(10_000, "UpdateRejected")])
-    seen = decide(observed(SEARCH, JOB, *ended, *later, report=said), BEFORE, at_s=NOW_S + 90)
+    seen = decide(observe(SEARCH, JOB, *ended, *later, report=said), BEFORE, at_s=NOW_S + 90)
 
     assert (seen.status.starts, seen.status.last_notice, seen.status.progress) == (3, 30_004, "42%")
     assert "UpdateRejected" not in [a.reason for a in seen.announcements]
@@ -236,7 +236,7 @@ OUTDATED = CheckpointInfo(step=200, time=NOW_S - 80, digest=sha256("old"))
 def test_a_checkpoint_of_a_lower_step_counts_only_when_it_is_younger(checkpoint: CheckpointInfo, step: int) -> None:
     """A trainer that could not read step 400 restored an older one and writes from there; an older report says nothing new."""
     said = report(SEARCH, at_s=NOW_S + 90, checkpoint=checkpoint)
-    after = decide(observed(SEARCH, JOB, running_pod(JOB), report=said), RUNNING, at_s=NOW_S + 90).status.checkpoint
+    after = decide(observe(SEARCH, JOB, running_pod(JOB), report=said), RUNNING, at_s=NOW_S + 90).status.checkpoint
 
     assert after is not None
     assert after.step == step

@@ -282,8 +282,8 @@ def test_pods_that_are_not_created_are_explained_by_their_event() -> None:
         await cluster.wait(25)
         ready = next(c for c in cluster.status["conditions"] if c["type"] == "TrainerReady")
 
-        cure = "leave out in spec.trainer what it names, or allow it in the namespace's Pod Security level; tried again within 10 minutes"
-        said = f'FailedCreate: pods "x" is forbidden: violates PodSecurity; {cure}'
+        hint = "leave out in spec.trainer what it names, or allow it in the namespace's Pod Security level; tried again within 10 minutes"
+        said = f'FailedCreate: pods "x" is forbidden: violates PodSecurity; {hint}'
         assert (ready["reason"], ready["message"]) == ("PodsNotCreated", said)
 
     asyncio.run(play())

@@ -11,10 +11,10 @@ from autohas_api.wire.reasons import Reason
 from autohas_api.wire.status import ConditionType
 from autohas_operator.client import CONFIG_MAPS, EVENTS, JOBS, SEARCHES
 from autohas_operator.errors import Blamed, Blocker, ForbiddenError, InvalidError, OperatorError
-from autohas_operator.reconcile.warning_events import Explanations
+from autohas_operator.reconcile.warning_events import WarningEvents
 from autohas_operator.records.observed import WarningEvent
 from autohas_operator.testing import kubernetes_messages
-from autohas_operator.testing.builders import NOW_S, ended_pod, observed, stored_job, stored_search
+from autohas_operator.testing.builders import NOW_S, ended_pod, observe, stored_job, stored_search
 from autohas_operator.testing.decisions import SEARCH, decide
 from autohas_operator.testing.fake_cluster import FakeApi, FakeCluster, Refusal
 from autohas_operator.testing.scenarios import KEY, run
@@ -46,9 +46,9 @@ BLOCKERS = [
 @pytest.mark.parametrize("blocker", BLOCKERS, ids=lambda blocker: blocker.reason)
 def test_what_has_been_refused_for_long_is_asked_for_ever_more_seldom(blocker: Blocker) -> None:
     """After 30 s, then after as long as it has lasted: 60, 120, 240, 480 s, and 600 s at most."""
-    status, now_s, waits = decide(observed(SEARCH, blocker=blocker), at_s=NOW_S).status, NOW_S, []
+    status, now_s, waits = decide(observe(SEARCH, blocker=blocker), at_s=NOW_S).status, NOW_S, []
     for _ in range(8):
-        decided = decide(observed(SEARCH, blocker=blocker), status, at_s=now_s)
+        decided = decide(observe(SEARCH, blocker=blocker), status, at_s=now_s)
         status = decided.status
         assert decided.requeue_after_s is not None
         waits.append(decided.requeue_after_s)
@@ -60,19 +60,19 @@ def test_what_has_been_refused_for_long_is_asked_for_ever_more_seldom(blocker: B
 def test_a_search_that_is_resumed_is_tried_soon() -> None:
     """A week of suspension is no week of refusals: the first retry comes after 30 s."""
     blocker = BLOCKERS[0]
-    accepted = decide(observed(SEARCH, blocker=blocker), at_s=NOW_S).status
-    resting = decide(observed(stored_search(suspend=True)), accepted, at_s=NOW_S + 60).status
-    resumed = decide(observed(SEARCH, blocker=blocker), resting, at_s=NOW_S + 604_800).status
+    accepted = decide(observe(SEARCH, blocker=blocker), at_s=NOW_S).status
+    resting = decide(observe(stored_search(suspend=True)), accepted, at_s=NOW_S + 60).status
+    resumed = decide(observe(SEARCH, blocker=blocker), resting, at_s=NOW_S + 604_800).status
 
-    assert decide(observed(SEARCH, blocker=blocker), resumed, at_s=NOW_S + 604_801).requeue_after_s == 30
+    assert decide(observe(SEARCH, blocker=blocker), resumed, at_s=NOW_S + 604_801).requeue_after_s == 30
 
 
 def test_the_start_deadline_does_not_wait_for_a_retry() -> None:
     """Refused for 599 s of 600: the next look is when the deadline passes."""
     search = stored_search(budget={"trainings": "4", "startDeadlineSeconds": 600})
-    first = decide(observed(search, blocker=BLOCKERS[0]), at_s=NOW_S).status
+    first = decide(observe(search, blocker=BLOCKERS[0]), at_s=NOW_S).status
 
-    assert decide(observed(search, blocker=BLOCKERS[0]), first, at_s=NOW_S + 480).requeue_after_s == 120
+    assert decide(observe(search, blocker=BLOCKERS[0]), first, at_s=NOW_S + 480).requeue_after_s == 120
 
 
 @pytest.mark.parametrize(("error", "ready"), [(FORBIDDEN, "QuotaExceeded"), (INVALID, "NotAccepted")], ids=["quota", "invalid"])
@@ -147,16 +147,16 @@ def test_a_thousand_stuck_searches_list_as_many_events_as_the_ration_allows() ->
         api = FakeApi()
         counting = Counting()
         api.fault = counting
-        explanations = Explanations(api, lambda: api.now_s, monotonic=lambda: api.now_s)
+        warning_events = WarningEvents(api, lambda: api.now_s, monotonic=lambda: api.now_s)
         searches = [stored_search(f"s{n}") for n in range(1000)]
-        seen = [observed(search, stored_job(search, uid=f"job-{n}")) for n, search in enumerate(searches)]
+        seen = [observe(search, stored_job(search, uid=f"job-{n}")) for n, search in enumerate(searches)]
         warning = {"reason": "FailedCreate", "message": kubernetes_messages.QUOTA, "lastTimestamp": timestamp(NOW_S)}
         api.add(EVENTS, "ml", {"metadata": {"name": "e"}, "involvedObject": {"uid": "job-0"}, **warning})
         api.now_s = NOW_S + 20
-        first = [await explanations.about(view) for view in seen]
+        first = [await warning_events.about(view) for view in seen]
         at_once = counting.seen["list", "events"]
         api.now_s += 10
-        again = [await explanations.about(view) for view in seen]
+        again = [await warning_events.about(view) for view in seen]
 
         assert (at_once, counting.seen["list", "events"]) == (100, 150)
         assert first[0] == again[0] == WarningEvent(reason="FailedCreate", message=kubernetes_messages.QUOTA, time_s=NOW_S)
@@ -169,18 +169,18 @@ def test_a_wall_clock_that_is_set_back_delays_no_look() -> None:
 
     async def play() -> None:
         api, passed_s = FakeApi(), [0.0]
-        explanations = Explanations(api, lambda: api.now_s, monotonic=lambda: passed_s[0])
+        warning_events = WarningEvents(api, lambda: api.now_s, monotonic=lambda: passed_s[0])
         search = stored_search("s")
-        view = observed(search, stored_job(search, uid="job"))
+        view = observe(search, stored_job(search, uid="job"))
         about = {"involvedObject": {"uid": "job"}, "reason": "FailedCreate"}
         api.now_s = NOW_S
         api.add(EVENTS, "ml", {"metadata": {"name": "old"}, **about, "message": "old", "lastTimestamp": timestamp(NOW_S)})
         api.now_s = NOW_S + 3600
-        old = await explanations.about(view)
+        old = await warning_events.about(view)
         api.add(EVENTS, "ml", {"metadata": {"name": "new"}, **about, "message": "new", "lastTimestamp": timestamp(NOW_S + 3600)})
         api.now_s -= 1800
         passed_s[0] += 3600
-        new = await explanations.about(view)
+        new = await warning_events.about(view)
 
         assert [told and told.message for told in (old, new)] == ["old", "new"]
 
@@ -193,7 +193,7 @@ def test_what_is_remembered_goes_with_the_trouble_and_with_the_search() -> None:
     async def play() -> None:
         cluster = FakeCluster()
         await _stuck(cluster, Counting(), 1 / 60)
-        troubles = cluster.operator.explanations._troubles
+        troubles = cluster.operator.warning_events._troubles
         stuck = len(troubles)
         await run(cluster)
         running = len(troubles)

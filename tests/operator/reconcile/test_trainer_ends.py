@@ -16,12 +16,12 @@ from autohas_operator.decide.phases import CreateAttempt, DeleteJob
 from autohas_operator.decide.termination_message import summarize_log
 from autohas_operator.testing.builders import (
     NOW_S,
+    add_running_sidecar,
     condition,
     ended_pod,
     error_text,
     interrupted_text,
-    observed,
-    outlived,
+    observe,
     refused_pod,
     report,
     result_text,
@@ -34,11 +34,11 @@ from autohas_operator.testing.scenarios import play
 
 NAME = JOB["metadata"]["name"]
 DELETED = DeleteJob(name=NAME, uid="job-1")
-CURE = 'sidecar.istio.io/inject: "false"'
+HINT = 'sidecar.istio.io/inject: "false"'
 
 
-def held(code: int, message: str = "", **said: Any) -> dict[str, Any]:
-    return outlived(ended_pod(JOB, code=code, message=message, ended_s=NOW_S, **said))
+def end_beside_sidecar(code: int, message: str = "", **said: Any) -> dict[str, Any]:
+    return add_running_sidecar(ended_pod(JOB, code=code, message=message, ended_s=NOW_S, **said))
 
 
 def ready(status: Status) -> str:
@@ -57,7 +57,7 @@ def ready(status: Status) -> str:
 )
 def test_an_end_ends_the_search_though_a_sidecar_keeps_the_pod(code: int, message: str, phase: Phase, reason: str) -> None:
     """It ends at once; half a minute later the Job goes, and with it the pod and its GPU."""
-    seen = observed(SEARCH, JOB, held(code, message))
+    seen = observe(SEARCH, JOB, end_beside_sidecar(code, message))
     ended = decide(seen, RUNNING, at_s=NOW_S + 1)
     soon = decide(seen, ended.status, at_s=NOW_S + 30)
     late = decide(seen, ended.status, at_s=NOW_S + 31)
@@ -65,7 +65,7 @@ def test_an_end_ends_the_search_though_a_sidecar_keeps_the_pod(code: int, messag
     assert ended.status.phase is phase
     assert verdict(ended.status, ConditionType.SUCCEEDED)[1] == reason
     assert "container istio-proxy of pod" in ready(ended.status)
-    assert CURE in ready(ended.status)
+    assert HINT in ready(ended.status)
     assert (soon.action, soon.requeue_after_s) == (None, 1)
     assert late.action == CleanUp(config_maps=(NAME,), jobs=((NAME, "job-1"),))
 
@@ -73,10 +73,10 @@ def test_an_end_ends_the_search_though_a_sidecar_keeps_the_pod(code: int, messag
 @pytest.mark.parametrize(("code", "failures"), [(75, None), (1, 1), (137, 1)])
 def test_an_end_that_is_repeated_replaces_the_job_of_a_pod_that_a_sidecar_keeps(code: int, failures: int | None) -> None:
     """After half a minute, and after its failures are noted, the Job is deleted; the next one has as many retries fewer."""
-    seen = observed(SEARCH, JOB, held(code, interrupted_text(SEARCH) if code == 75 else "boom"), report=report(SEARCH))
+    seen = observe(SEARCH, JOB, end_beside_sidecar(code, interrupted_text(SEARCH) if code == 75 else "boom"), report=report(SEARCH))
     early = decide(seen, RUNNING, at_s=NOW_S + 10)
     due = decide(seen, early.status, at_s=NOW_S + 30)
-    following = decide(observed(SEARCH), due.status, at_s=NOW_S + 40)
+    following = decide(observe(SEARCH), due.status, at_s=NOW_S + 40)
 
     assert verdict(early.status, ConditionType.TRAINER_READY) == ("False", "SidecarRunning")
     assert early.action is None
@@ -96,12 +96,12 @@ def test_failures_under_a_sidecar_count_as_failures_of_one_job() -> None:
     """With backoffLimit 1 the second failure is the last: the next Job begins with no retry, and ends the search."""
     search = stored_search(failurePolicy={"backoffLimit": 1})
     first = stored_job(search)
-    status = decide(observed(search, first, outlived(ended_pod(first, code=1, ended_s=NOW_S))), RUNNING, at_s=NOW_S + 10).status
-    created = decide(observed(search), status, at_s=NOW_S + 40)
+    status = decide(observe(search, first, add_running_sidecar(ended_pod(first, code=1, ended_s=NOW_S))), RUNNING, at_s=NOW_S + 10).status
+    created = decide(observe(search), status, at_s=NOW_S + 40)
     assert isinstance(created.action, CreateAttempt)
     second = changed(created.action.job, "metadata.uid", "job-2") | {"status": {}}
-    last = outlived(ended_pod(second, code=1, message="boom", uid="pod-2", ended_s=NOW_S + 50))
-    ended = decide(observed(search, second, last), created.status, at_s=NOW_S + 51)
+    last = add_running_sidecar(ended_pod(second, code=1, message="boom", uid="pod-2", ended_s=NOW_S + 50))
+    ended = decide(observe(search, second, last), created.status, at_s=NOW_S + 51)
 
     assert created.action.job["spec"]["backoffLimit"] == 0
     assert created.action.job["metadata"]["annotations"]["autohas.dev/failures-before"] == "1"
@@ -110,10 +110,10 @@ def test_failures_under_a_sidecar_count_as_failures_of_one_job() -> None:
 
 def test_a_trainer_that_ended_well_and_said_nothing_is_repeated_though_a_sidecar_keeps_its_pod() -> None:
     """It is not waited for longer than half a minute, nor does it keep a search from being suspended."""
-    silent = held(0)
-    noted = decide(observed(SEARCH, JOB, silent), RUNNING, at_s=NOW_S + 30)
-    repeated = decide(observed(SEARCH, JOB, silent), noted.status, at_s=NOW_S + 31)
-    suspended = decide(observed(stored_search(suspend=True), JOB, silent), RUNNING, at_s=NOW_S + 1)
+    silent = end_beside_sidecar(0)
+    noted = decide(observe(SEARCH, JOB, silent), RUNNING, at_s=NOW_S + 30)
+    repeated = decide(observe(SEARCH, JOB, silent), noted.status, at_s=NOW_S + 31)
+    suspended = decide(observe(stored_search(suspend=True), JOB, silent), RUNNING, at_s=NOW_S + 1)
 
     assert verdict(noted.status, ConditionType.SUCCEEDED) == ("Unknown", "ResultMissing")
     assert repeated.action == suspended.action == DELETED
@@ -139,7 +139,7 @@ LOST = [
 def test_a_lost_pod_is_an_interruption(code: int, reason: str, words: str) -> None:
     """A reboot of its node or a restart of its runtime is not the trainer's fault, whatever the Job counts."""
     lost = ended_pod(JOB, code=code, reason=reason, ended_s=NOW_S)
-    seen = decide(observed(SEARCH, {**JOB, "status": {"unusable data": 1}}, lost), RUNNING, at_s=NOW_S + 5)
+    seen = decide(observe(SEARCH, {**JOB, "status": {"unusable data": 1}}, lost), RUNNING, at_s=NOW_S + 5)
 
     assert verdict(seen.status, ConditionType.TRAINER_READY) == ("False", "PodLost")
     assert words in ready(seen.status)
@@ -153,9 +153,9 @@ def test_a_job_that_gives_up_on_lost_pods_is_replaced(code: int, reason: str) ->
     search = stored_search(failurePolicy={"backoffLimit": 1})
     job = stored_job(search, failed=2, **EXHAUSTED)
     pods = (ended_pod(job, code=1, ended_s=NOW_S - 60, created_s=NOW_S - 90), ended_pod(job, code=code, reason=reason, uid="pod-2"))
-    noted = decide(observed(search, job, *pods), RUNNING, at_s=NOW_S + 5)
-    deleted = decide(observed(search, job, *pods), noted.status, at_s=NOW_S + 6)
-    following = decide(observed(search), deleted.status, at_s=NOW_S + 20)
+    noted = decide(observe(search, job, *pods), RUNNING, at_s=NOW_S + 5)
+    deleted = decide(observe(search, job, *pods), noted.status, at_s=NOW_S + 6)
+    following = decide(observe(search), deleted.status, at_s=NOW_S + 20)
 
     assert (noted.action, noted.requeue_after_s, noted.status.failures) == (None, 0, 1)
     assert deleted.action == DELETED
@@ -172,9 +172,9 @@ def test_a_lost_pod_that_is_tainted_away_later_is_still_subtracted() -> None:
     marked = changed(
         lost, "status.conditions", [condition("DisruptionTarget", "DeletionByTaintManager", "deleting due to NoExecute taint")]
     )
-    seen = decide(observed(search, job, lost), RUNNING, at_s=NOW_S + 5)
+    seen = decide(observe(search, job, lost), RUNNING, at_s=NOW_S + 5)
     for pods in ((marked,), ()):
-        after = decide(observed(search, {**job, "status": {"unusable data": 1, **EXHAUSTED}}, *pods), seen.status, at_s=NOW_S + 6)
+        after = decide(observe(search, {**job, "status": {"unusable data": 1, **EXHAUSTED}}, *pods), seen.status, at_s=NOW_S + 6)
 
         assert (after.status.phase, after.status.failures, after.status.interruptions) == (Phase.INTERRUPTED, None, 1)
         assert verdict(after.status, ConditionType.TRAINER_READY) == ("False", "PodLost")
@@ -186,7 +186,7 @@ def test_a_remembered_lost_pod_excuses_no_failures() -> None:
     """With backoffLimit 1 the second failure ends the search, though all pods are gone and the Job had counted a lost one too."""
     search = stored_search(failurePolicy={"backoffLimit": 1})
     job = stored_job(search, failed=3, **EXHAUSTED)
-    ended = decide(observed(search, job), RUNNING.model_copy(update={"lost_pods": ["pod-1"]}))
+    ended = decide(observe(search, job), RUNNING.model_copy(update={"lost_pods": ["pod-1"]}))
 
     assert verdict(ended.status, ConditionType.SUCCEEDED) == ("False", "BackoffLimitExceeded")
 
@@ -195,11 +195,11 @@ def test_lost_pods_are_remembered_for_one_job_once_they_are_over() -> None:
     """A pod that a sidecar keeps is not yet counted by its Job; the next Job begins without lost pods, also in an old status."""
     lost = ended_pod(JOB, code=255, reason="Unknown", ended_s=NOW_S)
     other = stored_job(SEARCH, 2)
-    held_up = decide(observed(SEARCH, JOB, outlived(lost)), RUNNING)
-    over = decide(observed(SEARCH, {**JOB, "status": {"unusable data": 1}}, lost), held_up.status)
-    vanished = decide(observed(SEARCH, {**JOB, "status": {"unusable data": 1}}), over.status)
-    following = decide(observed(SEARCH), over.status, at_s=NOW_S + 20)
-    unnoted = decide(observed(SEARCH, other), over.status)
+    held_up = decide(observe(SEARCH, JOB, add_running_sidecar(lost)), RUNNING)
+    over = decide(observe(SEARCH, {**JOB, "status": {"unusable data": 1}}, lost), held_up.status)
+    vanished = decide(observe(SEARCH, {**JOB, "status": {"unusable data": 1}}), over.status)
+    following = decide(observe(SEARCH), over.status, at_s=NOW_S + 20)
+    unnoted = decide(observe(SEARCH, other), over.status)
 
     assert [made.status.lost_pods for made in (held_up, over, vanished)] == [None, ["pod-1"], ["pod-1"]]
     assert isinstance(following.action, CreateAttempt)
@@ -210,7 +210,7 @@ def test_lost_pods_are_remembered_for_one_job_once_they_are_over() -> None:
 def test_more_lost_pods_than_the_schema_takes_are_cut() -> None:
     """A status with too many would be refused; a Job gives up long before."""
     lost = (ended_pod(JOB, code=255, reason="Unknown", uid=f"pod-{number:02}") for number in range(70))
-    noted = decide(observed(SEARCH, JOB, *lost), RUNNING).status.lost_pods
+    noted = decide(observe(SEARCH, JOB, *lost), RUNNING).status.lost_pods
 
     assert noted == [f"pod-{number:02}" for number in range(64)]
 
@@ -220,7 +220,7 @@ def test_the_same_codes_with_a_reason_of_their_own_count_as_failures(code: int, 
     """`sys.exit(-1)`, a kill and a trainer out of memory end a search without retries."""
     search = stored_search(failurePolicy={"backoffLimit": 0})
     job = stored_job(search, failed=1, **EXHAUSTED)
-    ended = decide(observed(search, job, ended_pod(job, code=code, reason=reason)), RUNNING)
+    ended = decide(observe(search, job, ended_pod(job, code=code, reason=reason)), RUNNING)
 
     assert verdict(ended.status, ConditionType.SUCCEEDED) == ("False", "BackoffLimitExceeded")
     assert ended.status.interruptions == 0
@@ -237,26 +237,26 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("reason", "message", "cure"), REFUSED, ids=[case[0] for case in REFUSED])
-def test_a_pod_that_failed_without_a_container_says_why(reason: str, message: str, cure: str) -> None:
+@pytest.mark.parametrize(("reason", "message", "hint"), REFUSED, ids=[case[0] for case in REFUSED])
+def test_a_pod_that_failed_without_a_container_says_why(reason: str, message: str, hint: str) -> None:
     """TrainerReady quotes reason and message of the pod, and so does the end when no retry is left."""
     pod = refused_pod(JOB, reason, message)
-    seen = decide(observed(SEARCH, JOB, pod), RUNNING)
-    ended = decide(observed(SEARCH, {**JOB, "status": EXHAUSTED}, pod), RUNNING)
+    seen = decide(observe(SEARCH, JOB, pod), RUNNING)
+    ended = decide(observe(SEARCH, {**JOB, "status": EXHAUSTED}, pod), RUNNING)
     told = verdict_of(ended.status, ConditionType.SUCCEEDED)
 
     assert verdict(seen.status, ConditionType.TRAINER_READY) == ("False", "TrainerFailed")
     assert f"failed: {reason}: {message}" in ready(seen.status)
-    assert cure in ready(seen.status)
+    assert hint in ready(seen.status)
     assert told is not None
     assert told.message.startswith(f"{reason}: {message}")
-    assert told.message.endswith(cure)
+    assert told.message.endswith(hint)
 
 
 @pytest.mark.parametrize("reason", ["NodeShutdown", "NodeLost"])
 def test_a_pod_that_went_with_its_node_is_an_interruption(reason: str) -> None:
     """Its kubelet or the control plane gave it up."""
-    seen = decide(observed(SEARCH, JOB, refused_pod(JOB, reason, "node is shutting down")), RUNNING)
+    seen = decide(observe(SEARCH, JOB, refused_pod(JOB, reason, "node is shutting down")), RUNNING)
 
     assert verdict(seen.status, ConditionType.TRAINER_READY) == ("False", "PodLost")
     assert "was lost with its node" in ready(seen.status)
@@ -264,7 +264,7 @@ def test_a_pod_that_went_with_its_node_is_an_interruption(reason: str) -> None:
 
 def test_the_end_of_a_trainer_with_a_fatal_code_is_not_called_a_retry() -> None:
     """Before the Job says anything the search ends, by the rule that the Job was made with; the Job stays for its log."""
-    seen = observed(SEARCH, JOB, ended_pod(JOB, code=65, message=error_text(SEARCH, "no file labels", code=65)))
+    seen = observe(SEARCH, JOB, ended_pod(JOB, code=65, message=error_text(SEARCH, "no file labels", code=65)))
     ended = decide(seen, RUNNING)
     later = decide(seen, ended.status, at_s=NOW_S + 60)
 
@@ -279,7 +279,7 @@ def test_a_failure_promises_no_retry_that_its_job_does_not_have(limit: int, word
     search = stored_search(failurePolicy={"backoffLimit": limit})
     job = stored_job(search)
     for later_s in (1, 90):
-        seen = decide(observed(search, job, ended_pod(job, code=1, message="boom", ended_s=NOW_S)), RUNNING, at_s=NOW_S + later_s)
+        seen = decide(observe(search, job, ended_pod(job, code=1, message="boom", ended_s=NOW_S)), RUNNING, at_s=NOW_S + later_s)
 
         assert verdict(seen.status, ConditionType.TRAINER_READY) == ("False", "TrainerFailed")
         assert words in ready(seen.status)
@@ -290,8 +290,8 @@ def test_a_failure_promises_no_retry_that_its_job_does_not_have(limit: int, word
 def test_a_trainer_out_of_memory_is_told_what_to_raise() -> None:
     """While there are retries, and at the end."""
     pod = ended_pod(JOB, code=137, reason="OOMKilled", ended_s=NOW_S)
-    seen = decide(observed(SEARCH, JOB, pod), RUNNING)
-    told = verdict_of(decide(observed(SEARCH, {**JOB, "status": EXHAUSTED}, pod), RUNNING).status, ConditionType.SUCCEEDED)
+    seen = decide(observe(SEARCH, JOB, pod), RUNNING)
+    told = verdict_of(decide(observe(SEARCH, {**JOB, "status": EXHAUSTED}, pod), RUNNING).status, ConditionType.SUCCEEDED)
 
     assert verdict(seen.status, ConditionType.TRAINER_READY) == ("False", "TrainerFailed")
     assert "exit code 137 (OOMKilled); raise spec.trainer.resources.limits.memory" in ready(seen.status)
@@ -335,6 +335,6 @@ def test_the_end_of_a_log_is_read_as_a_person_would(log: str, said: str) -> None
 def test_a_killed_trainer_is_quoted_in_whole_lines() -> None:
     """The condition begins with how it ended, and no line has lost its beginning."""
     log = ('"Lanes", "event": "candidate compared"}\n' + line("stage began", stage="Race") + "\n") * 1
-    seen = decide(observed(SEARCH, JOB, ended_pod(JOB, code=137, message=log, ended_s=NOW_S)), RUNNING)
+    seen = decide(observe(SEARCH, JOB, ended_pod(JOB, code=137, message=log, ended_s=NOW_S)), RUNNING)
 
     assert "failed: exit code 137: stage began (stage=Race); the next pod" in ready(seen.status)

@@ -183,13 +183,13 @@ _WAITS: Final = Row(
             description="Since the operator started. Result: well. Interrupted, Disrupted: stopped on request, evicted."
             " Lost: with a node or its runtime. OOMKilled, Killed: by the kernel or a person."
             " The others are exit codes of the trainer protocol.",
-            queries=(Query(expr=f"sum by (reason) (autohas_search_trainer_ends_total{{{_JOB},{_SEARCHES}}})", legend="{{reason}}"),),
+            queries=(Query(expr=f"sum by (reason) (autohas_trainer_exits_total{{{_JOB},{_SEARCHES}}})", legend="{{reason}}"),),
             unit="none",
         ),
         Panel(
             title="Length of a life",
             description="From creation to the end, waits included, by result.",
-            queries=_quantiles("autohas_search_life_seconds", by="result"),
+            queries=_quantiles("autohas_search_duration_seconds", by="result"),
             unit="s",
         ),
         Panel(
@@ -258,9 +258,7 @@ _OPERATOR: Final = Row(
             title="Obstacles",
             description="Passes per second that met an obstacle which the search's conditions name, by that reason.",
             queries=(
-                Query(
-                    expr=f"sum by (reason) (rate(autohas_reconcile_obstacles_total{{{_JOB}}}[{_RATE}])) or vector(0)", legend="{{reason}}"
-                ),
+                Query(expr=f"sum by (reason) (rate(autohas_reconcile_blocked_total{{{_JOB}}}[{_RATE}])) or vector(0)", legend="{{reason}}"),
             ),
             unit="ops",
         ),
@@ -315,9 +313,9 @@ _OPERATOR: Final = Row(
             title="Reads of progress",
             description="Reads of trainers' /progress per second, and those that gave nothing usable, by cause.",
             queries=(
-                Query(expr=f"sum(rate(autohas_status_polls_total{{{_JOB}}}[{_RATE}]))", legend="all"),
+                Query(expr=f"sum(rate(autohas_progress_polls_total{{{_JOB}}}[{_RATE}]))", legend="all"),
                 Query(
-                    expr=f"sum by (reason) (rate(autohas_status_poll_failures_total{{{_JOB}}}[{_RATE}])) or vector(0)",
+                    expr=f"sum by (reason) (rate(autohas_progress_poll_failures_total{{{_JOB}}}[{_RATE}])) or vector(0)",
                     legend="failed: {{reason}}",
                 ),
             ),
