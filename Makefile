@@ -41,7 +41,7 @@ demo: $(TRAINER_STAMP) ## Search the digits data set on this machine: about a mi
 	@rm -rf autohas-out/demo
 	@$(BIN)/autohas run examples/01-quickstart.yaml --out autohas-out/demo
 
-test-fast: setup ## Pure and in-process tests only
+test-fast: setup ## Pure and in-process tests only: 6 minutes on two cores
 	$(BIN)/pytest -n auto --dist loadfile -m "not control_plane and not node"
 
 # In-process tests need the processor, control-plane tests wait half of their time, images come from the network and the disk: the first and
@@ -50,7 +50,7 @@ test-fast: setup ## Pure and in-process tests only
 CONTROL_PLANE_TESTS := tests/operator/control_plane tests/chart tests/contract tests/cluster
 NODE_TESTS := tests/node
 
-test: setup ## Every level that this machine can host: pure, in-process, control plane, node; all run, a summary names what failed
+test: setup ## Every level that this machine can host: pure, in-process, control plane, node; 21 minutes on two cores, 45 the first time
 	@tests/run-all \
 		'&in-process' '$(CLUSTER) prepare-in-process; $(BIN)/pytest -n auto --dist loadfile -m "not control_plane and not node" --durations=5' \
 		'&prepare-node' '$(CLUSTER) prepare-node' \
@@ -59,7 +59,7 @@ test: setup ## Every level that this machine can host: pure, in-process, control
 		wait prepare-node \
 		node '$(BIN)/pytest -m node --timeout=1800 --durations=10 $(NODE_TESTS)'
 
-check: setup ## Lint, types, layers, drift of generated files
+check: setup ## Lint, types, layers, drift of generated files: a minute
 	@tests/run-all \
 		'&types' '$(BIN)/mypy' \
 		lint '$(BIN)/ruff check .' \

@@ -6,6 +6,7 @@ There is one at a time, and it belongs to someone: to a process, or to nobody (l
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -97,9 +98,11 @@ def start(owner: Identity | None, targets: tuple[str, ...] = images.TARGETS) -> 
     refuse_if_running()
     with step("Debian packages"):
         packages.install()
-    with step("binaries"):
-        prepare_binaries()
-    layout = images.build(targets)
+    with ThreadPoolExecutor() as pool:
+        building = pool.submit(images.build, targets)  # network and disk, while programs need the processor
+        with step("binaries"):
+            prepare_binaries()
+        layout = building.result()
     with cache.lock("node"):
         refuse_if_running()  # someone may have started one during the builds
         with step("clear what an earlier cluster left"):
