@@ -15,7 +15,7 @@ from benchmarks.faults.watching import View, trainers
 from benchmarks.reliability.__main__ import End
 
 from autohas_api.base.names import TRAINER_PORT
-from autohas_api.testing.rejections import changed
+from autohas_api.testing.rejections import with_change
 from autohas_api.wire.messages import MessageError, decode_progress
 from line import NAMESPACE, Line, durable
 from testcluster.waiting import until
@@ -33,9 +33,9 @@ def document(name: str, number: int, steps: int) -> dict[str, Any]:
     strategy, seed = SPECS[number % len(SPECS)]
     limits: dict[str, Any] = {"spec.failurePolicy": {"backoffLimit": BACKOFF_LIMIT}, "spec.budget": {"trainings": "4.5"}}
     found = durable(name, steps=steps, **limits)
-    found = changed(found, "spec.algorithm", {"name": "AutoHAS", "seed": seed, "autoHAS": {"strategy": strategy}})
+    found = with_change(found, "spec.algorithm", {"name": "AutoHAS", "seed": seed, "autoHAS": {"strategy": strategy}})
     hyperparameters = found["spec"]["searchSpace"]["hyperparameters"]
-    return changed(found, "spec.searchSpace.hyperparameters", hyperparameters[: 1 if strategy == "OneStep" else 2])
+    return with_change(found, "spec.searchSpace.hyperparameters", hyperparameters[: 1 if strategy == "OneStep" else 2])
 
 
 @dataclass(slots=True, kw_only=True)

@@ -22,7 +22,7 @@ from typing import Any
 
 from benchmarks.provenance import provenance
 
-from autohas_api.testing.rejections import a_search, changed
+from autohas_api.testing.rejections import a_search, with_change
 from autohas_trainer.atomic_file import write_atomically
 
 STRATEGIES = ("Lanes", "OneStep")
@@ -47,13 +47,13 @@ class End:
 
 def document(strategy: str, steps: int) -> dict[str, Any]:
     """A search of some seconds with a checkpoint every second."""
-    search = changed(a_search("killed"), "spec.task.data.arguments", {"variant": "shifted"})
-    search = changed(search, "spec.task.model.template", "conv-small")
-    search = changed(search, "spec.algorithm", {"name": "AutoHAS", "autoHAS": {"strategy": strategy}})
+    search = with_change(a_search("killed"), "spec.task.data.arguments", {"variant": "shifted"})
+    search = with_change(search, "spec.task.model.template", "conv-small")
+    search = with_change(search, "spec.algorithm", {"name": "AutoHAS", "autoHAS": {"strategy": strategy}})
     hyperparameters = search["spec"]["searchSpace"]["hyperparameters"]
-    search = changed(search, "spec.searchSpace.hyperparameters", hyperparameters[: 1 if strategy == "OneStep" else 2])
-    search = changed(search, "spec.checkpoint.periodSeconds", 1)
-    return changed(search, "spec.training.steps", steps)
+    search = with_change(search, "spec.searchSpace.hyperparameters", hyperparameters[: 1 if strategy == "OneStep" else 2])
+    search = with_change(search, "spec.checkpoint.periodSeconds", 1)
+    return with_change(search, "spec.training.steps", steps)
 
 
 def start(file: Path, folder: Path, *, resume: bool) -> subprocess.Popen[bytes]:

@@ -14,7 +14,7 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from autohas_api.base.spec_errors import problems_of
+from autohas_api.base.spec_errors import field_errors_of
 from autohas_api.spec.search import broken_rules
 from autohas_operator.errors import OperatorError
 from autohas_operator.trainer_defaults import NO_DEFAULTS, TrainerDefaults
@@ -52,7 +52,7 @@ def _read_defaults(value: object) -> object:
     try:
         defaults = TrainerDefaults.model_validate_json(value or "{}")
     except ValidationError as error:
-        problems = problems_of(error, TrainerDefaults)
+        problems = field_errors_of(error, TrainerDefaults)
     else:
         problems = broken_rules(defaults)
         if not problems:

@@ -12,7 +12,7 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from autohas_api.generate.monitoring import alerts, fleet, one_search
-from autohas_api.testing.rejections import a_search, changed
+from autohas_api.testing.rejections import a_search, with_change
 from autohas_operator.cluster.cache import Cache
 from autohas_operator.cluster.workqueue import WorkQueue
 from autohas_operator.metrics import Metrics
@@ -47,7 +47,7 @@ def operator_registry() -> CollectorRegistry:
 def trainer_registry(folder: Path) -> CollectorRegistry:
     clock = FakeClock()
     state = LiveState(clock)
-    state.emit(SearchStarted(info=run_info(folder, changed(a_search(), "spec.budget.maxActiveSeconds", 86400))))
+    state.emit(SearchStarted(info=run_info(folder, with_change(a_search(), "spec.budget.maxActiveSeconds", 86400))))
     for step in range(1, 20):
         state.emit(supernet_step(step))
         clock.now += 0.1

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from autohas_api.spec.mounts import Volume
-from autohas_api.testing.rejections import changed
+from autohas_api.testing.rejections import with_change
 from autohas_api.wire.status import Status
 from autohas_operator.cluster.leases import LEASE_NAME, LEASES
 from autohas_operator.decide.phases import CreateAttempt
@@ -68,7 +68,7 @@ def make_job(search: dict[str, Any]) -> dict[str, Any]:
 def test_the_table_is_what_the_operator_makes(helm: Tool) -> None:
     """Kinds of volumes: those that a search may name, which are those of the manifests. Kinds of containers likewise."""
     policy = policies(render(helm))[NAME]
-    specs = [make_job(stored_search(trainer=EVERY_TRAINER_FIELD)), make_job(changed(SEARCH, "spec.checkpoint", {}))]
+    specs = [make_job(stored_search(trainer=EVERY_TRAINER_FIELD)), make_job(with_change(SEARCH, "spec.checkpoint", {}))]
     volumes = {kind for spec in specs for volume in spec["volumes"] for kind in volume if kind != "name"}
     nameable = {field.alias or name for name, field in Volume.model_fields.items()} - {"name"}
 

@@ -13,7 +13,7 @@ from autohas.kubectl import Kubectl, KubectlError
 from autohas.progress_view import line_of
 from autohas.watching import Pace
 from autohas.watching import wait as wait_for
-from autohas_api.testing.rejections import changed
+from autohas_api.testing.rejections import with_change
 from kubectl_fixtures import Cluster, flat, invoke, stored
 
 
@@ -137,7 +137,7 @@ def test_without_kubectl_a_sentence_says_so(tmp_path: Path, monkeypatch: pytest.
 def test_watch_into_a_pipe_writes_a_line_per_change(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two equal looks are one line; it ends when the named searches are over, 1 because one failed."""
     monkeypatch.setattr("time.sleep", lambda _: None)
-    other = changed(stored("Failed"), "metadata.name", "other")
+    other = with_change(stored("Failed"), "metadata.name", "other")
     running = stored("Running", stage="Lanes", progress="12%", best="0.7", eta="5m")
     cluster.answers([running, other], [running, other], [stored("Succeeded", best="0.9"), other])
     ended = invoke("watch", "fashion", "other")
@@ -153,7 +153,7 @@ def test_watch_into_a_pipe_writes_a_line_per_change(cluster: Cluster, monkeypatc
 def test_watch_once_shows_every_search_and_why_one_waits(cluster: Cluster) -> None:
     """Without names all searches, with -A of every namespace; exit 0 whatever they are at."""
     why = {"type": "TrainerReady", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes have a GPU"}
-    cluster.answers([stored("Starting", conditions=[why]), changed(stored(), "metadata.name", "new")])
+    cluster.answers([stored("Starting", conditions=[why]), with_change(stored(), "metadata.name", "new")])
     ended = invoke("watch", "-A", "--once")
 
     assert ended.exit_code == 0

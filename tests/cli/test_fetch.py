@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from autohas_api.testing.rejections import changed
+from autohas_api.testing.rejections import with_change
 from kubectl_fixtures import PLACE, UID, Cluster, flat, invoke, stored
 
 
@@ -64,7 +64,7 @@ def test_fetch_copies_the_files_and_removes_its_pod(cluster: Cluster, tmp_path: 
 )
 def test_the_reader_is_who_wrote_the_files(cluster: Cluster, tmp_path: Path, trainer: dict[str, int], expected: dict[str, int]) -> None:
     """A claim may be open to the trainer's user and group alone, which status names."""
-    cluster.answers(changed(_succeeded(), "status.trainer", {"image": "registry/trainer:1", **trainer}))
+    cluster.answers(with_change(_succeeded(), "status.trainer", {"image": "registry/trainer:1", **trainer}))
     _fill(cluster)
     ended = invoke("fetch", "fashion", "-n", "ml", "--out", tmp_path / "out")
     assert ended.exit_code == 0, ended.output
@@ -82,8 +82,8 @@ def test_the_reader_pulls_its_image_as_the_trainer_did(
     cluster: Cluster, tmp_path: Path, status: dict[str, Any], expected: list[dict[str, str]]
 ) -> None:
     """The chart's pull secrets stand in status; before they did, those of the spec are all that is known."""
-    search = changed(_succeeded(), "status.trainer", {"image": "registry/trainer:1", **status})
-    cluster.answers(changed(search, "spec.trainer", {"imagePullSecrets": [{"name": "mine"}]}))
+    search = with_change(_succeeded(), "status.trainer", {"image": "registry/trainer:1", **status})
+    cluster.answers(with_change(search, "spec.trainer", {"imagePullSecrets": [{"name": "mine"}]}))
     _fill(cluster)
     ended = invoke("fetch", "fashion", "-n", "ml", "--out", tmp_path / "out")
     assert ended.exit_code == 0, ended.output

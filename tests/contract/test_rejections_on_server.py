@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from autohas_api.accept.acceptance import accept
-from autohas_api.testing.rejections import REJECTED_BY_RULE, REJECTED_BY_SCHEMA, UNACCEPTABLE, Rejection, a_search, changed
+from autohas_api.testing.rejections import REJECTED_BY_RULE, REJECTED_BY_SCHEMA, UNACCEPTABLE, Rejection, a_search, with_change
 from autohas_operator.manifests.job import Attempt, build_job
 from autohas_operator.records.observed import search_record
 from autohas_operator.testing.builders import PODS, SEARCH_UID
@@ -43,7 +43,7 @@ def test_the_example_is_accepted_and_completed_with_defaults(server: Cluster) ->
 
 def test_a_job_with_every_wish_is_taken_by_the_server(server: Cluster) -> None:
     """Everything that a search can say about its pod is stored by the CRD and accepted by the Job's own validation."""
-    stored = json.loads(_create(server, changed(a_search(), "spec.trainer", EVERY_TRAINER_FIELD), "--dry-run=server"))
+    stored = json.loads(_create(server, with_change(a_search(), "spec.trainer", EVERY_TRAINER_FIELD), "--dry-run=server"))
     stored["metadata"]["uid"] = SEARCH_UID
     record = search_record(stored)
     job = build_job(record, accept(json.loads(record.document))[0], Attempt(number=1, image="trainer:1"), PODS)
@@ -57,7 +57,7 @@ def test_a_job_with_every_wish_is_taken_by_the_server(server: Cluster) -> None:
 def test_a_name_that_is_too_long_is_refused_at_its_place(server: Cluster) -> None:
     """A rule of the whole object that points nowhere is printed as `<nil>`."""
     with pytest.raises(CommandFailedError) as caught:
-        _create(server, changed(a_search(), "metadata.name", "a" * 47), "--dry-run=server")
+        _create(server, with_change(a_search(), "metadata.name", "a" * 47), "--dry-run=server")
 
     assert "metadata.name: Invalid value" in str(caught.value)
     assert "at most 46 characters" in str(caught.value)
@@ -85,7 +85,7 @@ def test_what_the_schema_cannot_say_is_stored(server: Cluster, rejection: Reject
 def test_the_spec_freezes_with_the_first_attempt(server: Cluster) -> None:
     """Before the first attempt a rejected search can be mended; afterwards task, budget and the rest stay as they are."""
     _create(server, a_search("frozen"))
-    mended = changed(a_search("frozen"), "spec.budget.trainings", "6")
+    mended = with_change(a_search("frozen"), "spec.budget.trainings", "6")
     server.kubectl("apply", "-f", "-", input=json.dumps(mended))
     stored = json.loads(server.kubectl("get", "ahs", "frozen", "-o", "json"))
     stored["status"] = {"attempt": 1}
@@ -106,6 +106,6 @@ def test_the_spec_freezes_with_the_first_attempt(server: Cluster) -> None:
         ("spec.checkpoint.periodSeconds", 60),
     ):
         with pytest.raises(CommandFailedError, match="must not change once the search has started"):
-            server.kubectl("apply", "-f", "-", input=json.dumps(changed(mended, path, value)))
-    server.kubectl("apply", "-f", "-", input=json.dumps(changed(mended, "spec.failurePolicy", {"backoffLimit": 3})))
+            server.kubectl("apply", "-f", "-", input=json.dumps(with_change(mended, path, value)))
+    server.kubectl("apply", "-f", "-", input=json.dumps(with_change(mended, "spec.failurePolicy", {"backoffLimit": 3})))
     server.kubectl("delete", "ahs", "frozen")

@@ -15,7 +15,7 @@ from autohas_api.base.names import GROUP, PLURAL, VERSION
 from autohas_api.base.spec_errors import SpecError
 from autohas_api.spec.search import parse
 from autohas_api.testing.documents import EVERY_FIELD, Mutation, mutations
-from autohas_api.testing.rejections import a_search, changed
+from autohas_api.testing.rejections import a_search, with_change
 from kubernetes import client, config
 from testcluster.cluster import Cluster
 
@@ -97,6 +97,6 @@ def test_server_and_models_accept_the_same(create: Create) -> None:
 @pytest.mark.parametrize("metadata", METADATA, ids=json.dumps)
 def test_metadata_is_read_alike(create: Create, metadata: dict[str, Any]) -> None:
     """Names, labels and annotations: Kubernetes' own rules, which the resource's schema does not hold."""
-    document = changed(a_search(), "metadata", {"name": "example", **metadata})
+    document = with_change(a_search(), "metadata", {"name": "example", **metadata})
 
     assert bool(create(document)) == bool(offline(document))

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from autohas_api.testing.rejections import changed
+from autohas_api.testing.rejections import with_change
 from line import Line, durable
 from testcluster.waiting import until
 
@@ -26,9 +26,9 @@ IMAGE = "registry.invalid/nobody/trainer:1"
 @pytest.fixture(scope="module", name="asking")
 def _asking(line: Line) -> Iterator[Line]:
     """Three searches that wait, all at once."""
-    line.apply(changed(durable(NO_IMAGE), "spec.trainer.image", IMAGE))
+    line.apply(with_change(durable(NO_IMAGE), "spec.trainer.image", IMAGE))
     line.apply(durable(NO_CLAIM, claim="absent"))
-    line.apply(changed(durable(NO_DEVICE), "spec.trainer.resources", {"limits": {"amd.com/gpu": "1"}}))
+    line.apply(with_change(durable(NO_DEVICE), "spec.trainer.resources", {"limits": {"amd.com/gpu": "1"}}))
     yield line
     line.clear()
 
@@ -36,7 +36,7 @@ def _asking(line: Line) -> Iterator[Line]:
 def custom_model() -> dict[str, Any]:
     """The example's search with a tenth of its steps."""
     document = yaml.safe_load((EXAMPLE / "search.yaml").read_text())
-    return changed(changed(document, "spec.training.steps", 90), "spec.budget.trainings", "4.5")
+    return with_change(with_change(document, "spec.training.steps", 90), "spec.budget.trainings", "4.5")
 
 
 def test_custom_code_in_an_image_of_its_own_searches_as_on_a_laptop(asking: Line, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from autohas_api.testing.rejections import changed
+from autohas_api.testing.rejections import with_change
 from autohas_api.wire.messages import Stage
 from line import HALF_A_CORE, NAMESPACE, OPERATOR_NAMESPACE, Line, durable
 from recording import History, followed
@@ -142,7 +142,7 @@ def test_a_deleted_job_is_replaced_by_the_next_attempt(line: Line, undisturbed: 
 
 def test_wrong_data_fails_at_once_with_the_trainers_sentence(line: Line) -> None:
     """A data path that is not there ends with exit 65: Failed/DataError with the file, and no second pod."""
-    line.apply(changed(durable("wrong-data"), "spec.task.data", {"name": "idx", "path": "/nowhere"}))
+    line.apply(with_change(durable("wrong-data"), "spec.task.data", {"name": "idx", "path": "/nowhere"}))
     search = line.wait("wrong-data", "Finished")
     succeeded = line.condition("wrong-data", "Succeeded")
 
@@ -179,7 +179,7 @@ def test_deleting_a_search_leaves_nothing_behind(line: Line) -> None:
 
 def test_the_quickstart_runs_as_it_stands(line: Line) -> None:
     """examples/01-quickstart.yaml, with a shorter training, succeeds on emptyDir and an event says it is not durable."""
-    document = changed(yaml.safe_load((ROOT / "examples" / "01-quickstart.yaml").read_text()), "spec.training.steps", 27)
+    document = with_change(yaml.safe_load((ROOT / "examples" / "01-quickstart.yaml").read_text()), "spec.training.steps", 27)
     line.apply(document)
     search = line.wait("quickstart", "Finished")
 
@@ -196,7 +196,7 @@ def test_fashion_mnist_from_apply_to_result(line: Line, tmp_path: Path) -> None:
     line.cluster.local_volume("fashion-mnist", tmp_path / "fashion-mnist", namespace=NAMESPACE)
     document = yaml.safe_load((ROOT / "examples" / "02-fashion-mnist.yaml").read_text())
     document["metadata"].pop("namespace", None)
-    document = changed(changed(document, "spec.training.steps", 90), "spec.budget.trainings", "4.5")
+    document = with_change(with_change(document, "spec.training.steps", 90), "spec.budget.trainings", "4.5")
     line.apply(document)
     search = line.wait(document["metadata"]["name"], "Succeeded", 400)
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from autohas_api.testing.rejections import changed
+from autohas_api.testing.rejections import with_change
 from autohas_api.wire.messages import Stage
 from line import GIVEN, NAMESPACE, OPERATOR_NAMESPACE, Line, durable
 from queries import has_data, panel_queries, parts, selectors, variable_queries
@@ -141,7 +141,7 @@ def _watched(line: Line, tmp_path_factory: pytest.TempPathFactory) -> Iterator[W
             until(lambda: server.query("autohas_progress_poll_failures_total"), what="a read of progress has failed", deadline_s=60)
         line.kill_trainer_in(SEARCH, Stage.RACE)
         with failing_webhook(line.cluster):
-            line.apply(changed(durable("unlucky", claim="watched"), "spec.task.data", {"name": "idx", "path": "/nowhere"}))
+            line.apply(with_change(durable("unlucky", claim="watched"), "spec.task.data", {"name": "idx", "path": "/nowhere"}))
             until(lambda: all(server.query(fault) for fault in FAULTS), what="the refusals are counted", deadline_s=60)
         line.wait(SEARCH, "Finished", 500)
         line.wait("unlucky", "Finished")

@@ -22,7 +22,7 @@ import pytest
 import yaml
 
 from autohas_api.base.names import TRAINER_CONTAINER
-from autohas_api.testing.rejections import changed
+from autohas_api.testing.rejections import with_change
 from autohas_api.wire.messages import encode_progress
 from autohas_operator.testing.builders import progress, result_text
 from testcluster import ports
@@ -166,7 +166,7 @@ class Bench:
         return found
 
     def apply(self, document: dict[str, Any]) -> None:
-        self.kubectl("apply", "-f", "-", input=json.dumps(changed(document, "spec.monitoring", {"metricsPort": PORT})))
+        self.kubectl("apply", "-f", "-", input=json.dumps(with_change(document, "spec.monitoring", {"metricsPort": PORT})))
 
     def search(self) -> dict[str, Any]:
         (found,) = self.objects("ahs")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from autohas_api.base.names import API_VERSION, KIND
-from autohas_api.base.spec_errors import Problem, SpecError
+from autohas_api.base.spec_errors import FieldError, SpecError
 from autohas_api.base.yaml_file import read_mapping
 from autohas_api.space.decisions import Space, resolve
 from autohas_api.spec.run import MIN_STEPS
@@ -43,15 +43,15 @@ def read_config(path: Path) -> tuple[Search, Space]:
     missing = [name for name in _SECTIONS if name not in value]
     if missing:
         listed = ", ".join(missing)
-        raise SpecError([Problem(path=str(path), message=f"is no config.yaml of a search: it has no {listed}; autohas run writes one")])
+        raise SpecError([FieldError(path=str(path), message=f"is no config.yaml of a search: it has no {listed}; autohas run writes one")])
     for name in _SECTIONS[:-1]:
         if not isinstance(value[name], dict):
-            raise SpecError([Problem(path=f"{path}: {name}", message="must be an object")])
+            raise SpecError([FieldError(path=f"{path}: {name}", message="must be an object")])
     try:
         search = _with_steps(parse(_document(value)), value["recipe"].get("steps"))
         return search, resolve(search.spec)
     except SpecError as error:
-        raise SpecError([Problem(path=f"{path}: {_place(p.path)}", message=p.message) for p in error.problems]) from error
+        raise SpecError([FieldError(path=f"{path}: {_place(p.path)}", message=p.message) for p in error.field_errors]) from error
 
 
 def _document(value: Mapping[str, Any]) -> dict[str, Any]:
@@ -59,7 +59,7 @@ def _document(value: Mapping[str, Any]) -> dict[str, Any]:
     architecture = model.pop("architecture", {})
     steps = recipe.pop("steps", None)
     if type(steps) is int and steps < 1:
-        raise SpecError([Problem(path="spec.training.steps", message=f"Invalid value: {steps}: must be at least 1")])
+        raise SpecError([FieldError(path="spec.training.steps", message=f"Invalid value: {steps}: must be at least 1")])
     decisions = [{"name": name, "choices": [choice], "default": choice} for name, choice in architecture.items()]
     return {
         "apiVersion": API_VERSION,

@@ -16,7 +16,7 @@ from autohas_api.accept.data_arguments import wrong_data_arguments, wrong_keywor
 from autohas_api.algorithms.algorithm_spec import Race
 from autohas_api.algorithms.table import ALGORITHMS
 from autohas_api.base.quantities import amount
-from autohas_api.base.spec_errors import Problem, SpecError
+from autohas_api.base.spec_errors import FieldError, SpecError
 from autohas_api.budget.plan import PLATEAU_FILLING_REWARDS, make_request, minimum_trainings, plan_stages
 from autohas_api.space.decisions import Decision, Role, Space, declared_decisions, initial_points, resolve
 from autohas_api.space.templates import TemplateDecision
@@ -27,7 +27,7 @@ from autohas_api.spec.search_space import ArchitectureDecision
 
 MOST_PROBLEMS: Final = 100
 """Each may list all names that are allowed: thousands of problems would be megabytes that nobody reads."""
-_MORE: Final = Problem(path="spec", message=f"and more: only the first {MOST_PROBLEMS} problems are listed; correct them first")
+_MORE: Final = FieldError(path="spec", message=f"and more: only the first {MOST_PROBLEMS} problems are listed; correct them first")
 _DECISIONS: Final = "spec.searchSpace.architecture.decisions"
 _INITIAL: Final = "spec.searchSpace.initialPoints"
 
@@ -44,7 +44,7 @@ def accept(document: Mapping[str, Any]) -> tuple[Search, Space]:
     return search, resolve(search.spec)
 
 
-def unacceptable(spec: Spec) -> Iterator[Problem]:
+def unacceptable(spec: Spec) -> Iterator[FieldError]:
     """Problems of a spec that passed schema and rules."""
     yield from wrong_data_arguments(spec.task.data)
     yield from wrong_keywords(spec.task.model.arguments or {}, "spec.task.model.arguments", reserved=("input_shape", "num_outputs"))
@@ -55,7 +55,7 @@ def unacceptable(spec: Spec) -> Iterator[Problem]:
         return
     space = resolve(spec)
     if space.size() == 1:
-        yield Problem(path="spec.searchSpace", message="nothing to search: every decision that can be active has one choice")
+        yield FieldError(path="spec.searchSpace", message="nothing to search: every decision that can be active has one choice")
         return
     yield from _idle_momentum(spec)
     yield from _never_active(spec, space)
@@ -63,30 +63,30 @@ def unacceptable(spec: Spec) -> Iterator[Problem]:
         return
     yield from _early_stopping(spec, space)
     if spec.objective.cost is not None and not space.searched(Role.ARCHITECTURE):
-        yield Problem(
+        yield FieldError(
             path="spec.objective.cost",
             message="no architecture is searched, so every network costs the same: remove cost, or give searchSpace.architecture",
         )
     least = minimum_trainings(spec, space)
     if float(spec.budget.trainings) < least:
-        yield Problem(
+        yield FieldError(
             path="spec.budget.trainings",
             message=f"must be at least {least:.3g} for this space and algorithm: {spec.budget.trainings} does not pay for"
             " the final training of the winner and of the default",
         )
 
 
-def _requests_beyond_limits(spec: Spec) -> Iterator[Problem]:
+def _requests_beyond_limits(spec: Spec) -> Iterator[FieldError]:
     """Kubernetes guarantees no more than it allows."""
     resources = spec.trainer.resources
     limits = spec.trainer.limits
     for name, asked in ((resources.requests if resources is not None else None) or {}).items():
         if name in limits and amount(asked) > amount(limits[name]):
             path = f"spec.trainer.resources.requests.{name}"
-            yield Problem(path=path, message=f'Invalid value: "{asked}": must be at most the limit, which is {limits[name]}')
+            yield FieldError(path=path, message=f'Invalid value: "{asked}": must be at most the limit, which is {limits[name]}')
 
 
-def _any(problems: Iterable[Problem]) -> Generator[Problem, None, bool]:
+def _any(problems: Iterable[FieldError]) -> Generator[FieldError, None, bool]:
     """Pass the problems on one by one; whether there was one."""
     is_wrong = False
     for problem in problems:
@@ -95,7 +95,7 @@ def _any(problems: Iterable[Problem]) -> Generator[Problem, None, bool]:
     return is_wrong
 
 
-def _initial(spec: Spec, space: Space) -> Iterator[Problem]:
+def _initial(spec: Spec, space: Space) -> Iterator[FieldError]:
     """Initial points with values that their decisions do not allow, or that would have no effect."""
     decisions, default = {d.name: d for d in space.decisions}, space.as_mapping(space.default)
     for index, initial in enumerate(spec.search_space.initial_points):
@@ -103,16 +103,16 @@ def _initial(spec: Spec, space: Space) -> Iterator[Problem]:
         for name, value in initial.values.items():
             path = f"{_INITIAL}[{index}].values.{name}"
             if (decision := decisions.get(name)) is None:
-                yield Problem(path=path, message=f"is no decision of this search: must be one of {', '.join(decisions)}")
+                yield FieldError(path=path, message=f"is no decision of this search: must be one of {', '.join(decisions)}")
             elif decision.range is not None and not decision.allows(value):
-                yield Problem(path=path, message=f'"{value}" must be a decimal in the range of {name}')
+                yield FieldError(path=path, message=f'"{value}" must be a decimal in the range of {name}')
             elif not decision.allows(value):
-                yield Problem(path=path, message=f'"{value}" must be one of {", ".join(decision.choices)}')
+                yield FieldError(path=path, message=f'"{value}" must be one of {", ".join(decision.choices)}')
             elif (missing := _missing_condition(decision, decisions, completed)) is not None:
-                yield Problem(path=path, message=f'"{value}" has no effect: {name} is searched only where {missing}')
+                yield FieldError(path=path, message=f'"{value}" has no effect: {name} is searched only where {missing}')
     row = spec.algorithm.row
     if (problem := row.check(make_request(spec, space))) is not None:
-        yield Problem(path=f"spec.algorithm.{row.block}.{problem.knob}", message=problem.message)
+        yield FieldError(path=f"spec.algorithm.{row.block}.{problem.knob}", message=problem.message)
 
 
 def _missing_condition(decision: Decision, by_name: Mapping[str, Decision], values: Mapping[str, str]) -> str | None:
@@ -124,16 +124,16 @@ def _missing_condition(decision: Decision, by_name: Mapping[str, Decision], valu
     return None
 
 
-def _repeated(spec: Spec, space: Space) -> Iterator[Problem]:
+def _repeated(spec: Spec, space: Space) -> Iterator[FieldError]:
     """Initial points that are the default, which is always tried, or an earlier one."""
     known = {space.default: "the default configuration, which is always tried"}
     for index, configuration in enumerate(initial_points(spec, space)):
         if configuration in known:
-            yield Problem(path=f"{_INITIAL}[{index}]", message=f"is {known[configuration]}: remove it")
+            yield FieldError(path=f"{_INITIAL}[{index}]", message=f"is {known[configuration]}: remove it")
         known.setdefault(configuration, f"the same as initialPoints[{index}]")
 
 
-def _never_active(spec: Spec, space: Space) -> Iterator[Problem]:
+def _never_active(spec: Spec, space: Space) -> Iterator[FieldError]:
     """What is written about a decision that no choice of the others makes active: it would have no effect."""
     reached: dict[str, bool] = {}
     choices = {d.name: (*d.choices, d.default) for d in space.decisions}
@@ -151,10 +151,10 @@ def _never_active(spec: Spec, space: Space) -> Iterator[Problem]:
     for place, names in listed.items():
         for index, name in enumerate(names):
             if name in pinned:
-                yield Problem(path=f"{place}[{index}]", message=f'"{name}" has no effect: {pinned[name]}; remove it')
+                yield FieldError(path=f"{place}[{index}]", message=f'"{name}" has no effect: {pinned[name]}; remove it')
 
 
-def _idle_momentum(spec: Spec) -> Iterator[Problem]:
+def _idle_momentum(spec: Spec) -> Iterator[FieldError]:
     """Momentum is searched where no optimizer takes one."""
     listed = {h.name: h for h in spec.search_space.hyperparameters}
     searched, momentum = listed.get("optimizer"), listed.get("momentum")
@@ -165,7 +165,7 @@ def _idle_momentum(spec: Spec) -> Iterator[Problem]:
         optimizers = [name for name in optimizers if name in momentum.when.values]
     if set(optimizers) == {"rmsprop"}:
         index = list(listed).index("momentum")
-        yield Problem(
+        yield FieldError(
             path=f"spec.searchSpace.hyperparameters[{index}].name",
             message='"momentum" has no effect: it is searched where the optimizer is rmsprop, which has none; remove it, or take sgd',
         )
@@ -177,23 +177,23 @@ def _rewards_after_warmup(spec: Spec, space: Space) -> int:
     return 0 if rewards_controller is None else rewards_controller(make_request(spec, space), plan_stages(spec, space))
 
 
-def _early_stopping(spec: Spec, space: Space) -> Iterator[Problem]:
+def _early_stopping(spec: Spec, space: Space) -> Iterator[FieldError]:
     """An early-stopping rule that can never apply is a mistake of its author."""
     rewards, stop = _rewards_after_warmup(spec, space), spec.budget.early_stopping
     if stop is not None and rewards == 0:
-        yield Problem(
+        yield FieldError(
             path="spec.budget.earlyStopping",
             message="judges the rewards of a controller after the warm-up, and this search has none: search an architecture with algorithm"
             f" {name_algorithms([row for row in ALGORITHMS if row.rewards_controller is not None])}, or remove earlyStopping",
         )
     elif stop is not None and stop.plateau_steps is not None and stop.plateau_steps + PLATEAU_FILLING_REWARDS > rewards:
-        yield Problem(
+        yield FieldError(
             path="spec.budget.earlyStopping.plateauSteps",
             message=f"could never come true: {rewards} steps are rewarded after the warm-up,"
             f" and the first {PLATEAU_FILLING_REWARDS} only fill the average: {_at_most(rewards - PLATEAU_FILLING_REWARDS)}",
         )
     if spec.objective.goal is not None and spec.algorithm.row.race is Race.SAMPLES:
-        yield Problem(
+        yield FieldError(
             path="spec.objective.goal",
             message="is judged when candidates are compared, and"
             f" {spec.algorithm.name} compares none before its final training: remove goal",
@@ -204,7 +204,7 @@ def _at_most(limit: int) -> str:
     return f"must be at most {limit}, or budget.trainings larger" if limit > 0 else "remove it, or give more budget.trainings"
 
 
-def _decisions(spec: Spec, declared: Mapping[str, TemplateDecision]) -> Iterator[Problem]:
+def _decisions(spec: Spec, declared: Mapping[str, TemplateDecision]) -> Iterator[FieldError]:
     architecture = spec.search_space.architecture
     if architecture is None:
         return
@@ -215,7 +215,7 @@ def _decisions(spec: Spec, declared: Mapping[str, TemplateDecision]) -> Iterator
         path = f"{_DECISIONS}[{index}]"
         if change.name not in declared:
             listed = ", ".join(declared)
-            yield Problem(
+            yield FieldError(
                 path=f"{path}.name",
                 message=f'"{change.name}" is no decision of template {spec.task.model.template}: must be one of {listed}',
             )
@@ -226,18 +226,22 @@ def _decisions(spec: Spec, declared: Mapping[str, TemplateDecision]) -> Iterator
 
 def _listed_whole(
     listed: list[ArchitectureDecision], declared: Mapping[str, TemplateDecision], hyperparameters: AbstractSet[str]
-) -> Iterator[Problem]:
+) -> Iterator[FieldError]:
     """Decisions of an entrypoint's model: nobody but the trainer can import it, so the spec must say everything."""
     if not listed:
-        yield Problem(path=_DECISIONS, message="must list the decisions of the entrypoint's model (name, choices, default, when)")
+        yield FieldError(path=_DECISIONS, message="must list the decisions of the entrypoint's model (name, choices, default, when)")
     incomplete = False
     for index, decision in enumerate(listed):
         if decision.name in hyperparameters:
-            yield Problem(path=f"{_DECISIONS}[{index}].name", message=f'"{decision.name}" is the name of a hyperparameter: choose another')
+            yield FieldError(
+                path=f"{_DECISIONS}[{index}].name", message=f'"{decision.name}" is the name of a hyperparameter: choose another'
+            )
         for field, value in (("choices", decision.choices), ("default", decision.default)):
             if value is None:
                 incomplete = True
-                yield Problem(path=f"{_DECISIONS}[{index}].{field}", message="Required value: an entrypoint's decisions are listed whole")
+                yield FieldError(
+                    path=f"{_DECISIONS}[{index}].{field}", message="Required value: an entrypoint's decisions are listed whole"
+                )
     if incomplete:
         return
     # Which values a condition may look at is the model's affair: the choices listed here may be fewer.
@@ -249,10 +253,10 @@ def _listed_whole(
     yield from wrong_conditions_of_decisions(listed, known)
 
 
-def _choices(change: ArchitectureDecision, declared: TemplateDecision, path: str) -> Iterator[Problem]:
+def _choices(change: ArchitectureDecision, declared: TemplateDecision, path: str) -> Iterator[FieldError]:
     listed = ", ".join(declared.choices)
     for position, choice in enumerate(change.choices or []):
         if choice not in declared.choices:
-            yield Problem(path=f"{path}.choices[{position}]", message=f'"{choice}" must be one of {listed}')
+            yield FieldError(path=f"{path}.choices[{position}]", message=f'"{choice}" must be one of {listed}')
     if change.default is not None and change.default not in declared.choices:
-        yield Problem(path=f"{path}.default", message=f'"{change.default}" must be one of {listed}')
+        yield FieldError(path=f"{path}.default", message=f'"{change.default}" must be one of {listed}')

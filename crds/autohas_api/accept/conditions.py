@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from autohas_api.base.spec_errors import Problem
+from autohas_api.base.spec_errors import FieldError
 from autohas_api.space.templates import TemplateDecision
 from autohas_api.spec.hyperparameters import Condition, Hyperparameter, choices_of
 from autohas_api.spec.search_space import ArchitectureDecision
@@ -15,7 +15,9 @@ _DECISIONS = "spec.searchSpace.architecture.decisions"
 _HYPERPARAMETERS = "spec.searchSpace.hyperparameters"
 
 
-def wrong_conditions_of_decisions(changes: Sequence[ArchitectureDecision], declared: Mapping[str, TemplateDecision]) -> Iterator[Problem]:
+def wrong_conditions_of_decisions(
+    changes: Sequence[ArchitectureDecision], declared: Mapping[str, TemplateDecision]
+) -> Iterator[FieldError]:
     """Problems of the conditions that a spec adds to architecture decisions."""
     choices = {name: decision.choices for name, decision in declared.items()}
     for index, change in enumerate(changes):
@@ -23,7 +25,7 @@ def wrong_conditions_of_decisions(changes: Sequence[ArchitectureDecision], decla
             continue
         path = f"{_DECISIONS}[{index}].when"
         if declared[change.name].when is not None:
-            yield Problem(path=path, message="the template already has a condition for this decision; it must be left out")
+            yield FieldError(path=path, message="the template already has a condition for this decision; it must be left out")
         else:
             yield from _wrong_condition(change.when, choices, path)
     parents = {d.name: d.when.decision for d in declared.values() if d.when is not None}
@@ -33,7 +35,7 @@ def wrong_conditions_of_decisions(changes: Sequence[ArchitectureDecision], decla
 
 def wrong_conditions_of_hyperparameters(
     hyperparameters: Sequence[Hyperparameter], declared: Mapping[str, TemplateDecision]
-) -> Iterator[Problem]:
+) -> Iterator[FieldError]:
     """Problems of the conditions of hyperparameters: their parents are decisions with named choices, never continuous ranges."""
     choices = {h.name: choices_of(h) for h in hyperparameters if h.continuous is None}
     choices |= {name: decision.choices for name, decision in declared.items()}
@@ -44,17 +46,17 @@ def wrong_conditions_of_hyperparameters(
     yield from _cycle([h.name for h in hyperparameters], parents, _HYPERPARAMETERS)
 
 
-def _wrong_condition(when: Condition, choices: Mapping[str, Sequence[str]], path: str) -> Iterator[Problem]:
+def _wrong_condition(when: Condition, choices: Mapping[str, Sequence[str]], path: str) -> Iterator[FieldError]:
     if when.decision not in choices:
-        yield Problem(path=f"{path}.decision", message=f'"{when.decision}" must be one of {", ".join(choices)}')
+        yield FieldError(path=f"{path}.decision", message=f'"{when.decision}" must be one of {", ".join(choices)}')
         return
     allowed = choices[when.decision]
     for position, value in enumerate(when.values):
         if value not in allowed:
-            yield Problem(path=f"{path}.values[{position}]", message=f'"{value}" must be one of {", ".join(allowed)}')
+            yield FieldError(path=f"{path}.values[{position}]", message=f'"{value}" must be one of {", ".join(allowed)}')
 
 
-def _cycle(names: Sequence[str], parents: Mapping[str, str], path: str) -> Iterator[Problem]:
+def _cycle(names: Sequence[str], parents: Mapping[str, str], path: str) -> Iterator[FieldError]:
     """The first cycle among `names`, if any."""
     for index, start in enumerate(names):
         seen, name = {start: None}, parents.get(start)
@@ -62,5 +64,7 @@ def _cycle(names: Sequence[str], parents: Mapping[str, str], path: str) -> Itera
             seen[name] = None
             name = parents.get(name)
         if name == start:
-            yield Problem(path=f"{path}[{index}].when.decision", message=f"conditions must not form a cycle: {' -> '.join([*seen, start])}")
+            yield FieldError(
+                path=f"{path}[{index}].when.decision", message=f"conditions must not form a cycle: {' -> '.join([*seen, start])}"
+            )
             return

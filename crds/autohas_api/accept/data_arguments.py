@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Final
 
-from autohas_api.base.spec_errors import Problem
+from autohas_api.base.spec_errors import FieldError
 from autohas_api.spec.task import Data
 
 __all__ = ["DATA_ARGUMENTS", "wrong_data_arguments", "wrong_keywords"]
@@ -94,14 +94,14 @@ DATA_ARGUMENTS: Final[dict[str, dict[str, Check]]] = {
 """Argument name to a check that returns what is allowed, or None."""
 
 
-def wrong_keywords(arguments: Mapping[str, str], path: str, *, reserved: Sequence[str]) -> Iterator[Problem]:
+def wrong_keywords(arguments: Mapping[str, str], path: str, *, reserved: Sequence[str]) -> Iterator[FieldError]:
     """Arguments of an entrypoint that cannot be handed over as keywords; `reserved` are handed over already."""
     for name in arguments:
         if not name.isidentifier() or keyword.iskeyword(name) or name in reserved:
-            yield Problem(path=f"{path}.{name}", message=f'"{name}" cannot be a keyword of the entrypoint: choose another name')
+            yield FieldError(path=f"{path}.{name}", message=f'"{name}" cannot be a keyword of the entrypoint: choose another name')
 
 
-def wrong_data_arguments(data: Data) -> Iterator[Problem]:
+def wrong_data_arguments(data: Data) -> Iterator[FieldError]:
     """Arguments that are unknown to the source, or whose value means nothing to it."""
     if data.name is None:
         yield from wrong_keywords(data.arguments, "spec.task.data.arguments", reserved=("path",))
@@ -110,17 +110,17 @@ def wrong_data_arguments(data: Data) -> Iterator[Problem]:
     for name, value in data.arguments.items():
         path = f"spec.task.data.arguments.{name}"
         if name not in known:
-            yield Problem(path=path, message=f"unknown argument of data {data.name}: must be one of {', '.join(known)}")
+            yield FieldError(path=path, message=f"unknown argument of data {data.name}: must be one of {', '.join(known)}")
         elif (wrong := known[name](value)) is not None:
-            yield Problem(path=path, message=f'Invalid value: "{value}": {wrong}')
+            yield FieldError(path=path, message=f'Invalid value: "{value}": {wrong}')
     for own, what in (("testFile", "which is the test data"), ("testFolder", "which holds the test data")):
         if own in data.arguments and "testFraction" in data.arguments:
-            yield Problem(path="spec.task.data.arguments.testFraction", message=f"must not be given beside {own}, {what}")
+            yield FieldError(path="spec.task.data.arguments.testFraction", message=f"must not be given beside {own}, {what}")
     for argument in ("categorical", "numeric", "ignore"):
         if data.arguments.get("target", "") in {name.strip() for name in data.arguments.get(argument, "").split(",")} - {""}:
             message = f'"{data.arguments["target"]}" is the target, which is no input: leave it out'
-            yield Problem(path=f"spec.task.data.arguments.{argument}", message=message)
+            yield FieldError(path=f"spec.task.data.arguments.{argument}", message=message)
     numeric = {name.strip() for name in data.arguments.get("numeric", "").split(",")}
     both = [name for name in data.arguments.get("categorical", "").split(",") if name.strip() and name.strip() in numeric]
     if both:
-        yield Problem(path="spec.task.data.arguments.numeric", message=f'"{both[0].strip()}" is named in categorical too: choose one')
+        yield FieldError(path="spec.task.data.arguments.numeric", message=f'"{both[0].strip()}" is named in categorical too: choose one')

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
-    """One thing wrong: `path` is the JSON path of the field, `message` says what is allowed; `wants_text` where only text is."""
+class FieldError:
+    """One wrong field, as Kubernetes' `field.Error`: its JSON path and what is allowed there; `wants_text` where that is text."""
 
     path: str
     message: str
@@ -32,11 +32,11 @@ class Problem:
 
 
 class SpecError(Exception):
-    """The search's own text is wrong; repeating it cannot help. `problems` has at least one entry."""
+    """The search's own text is wrong; a retry cannot help. `field_errors` has at least one entry."""
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
-        super().__init__("; ".join(str(problem) for problem in problems))
-        self.problems = tuple(problems)
+    def __init__(self, field_errors: Sequence[FieldError]) -> None:
+        super().__init__("; ".join(str(error) for error in field_errors))
+        self.field_errors = tuple(field_errors)
 
 
 def json_path(location: Sequence[int | str]) -> str:
@@ -119,7 +119,7 @@ def _present_path(location: Sequence[int | str]) -> str | None:
     return None if present is None else json_path((*location[:-1], present))
 
 
-def problems_of(error: ValidationError, model: type[BaseModel] | None = None) -> tuple[Problem, ...]:
+def field_errors_of(error: ValidationError, model: type[BaseModel] | None = None) -> tuple[FieldError, ...]:
     """All of pydantic's errors as problems, in the order of the fields; `model`, what was validated, offers names for unknown ones."""
     found = []
     errors = error.errors(include_url=False)
@@ -132,5 +132,5 @@ def problems_of(error: ValidationError, model: type[BaseModel] | None = None) ->
         path = json_path(detail["loc"])
         offer = offered(model, detail["loc"]) if model is not None and detail["type"] == "extra_forbidden" else ""
         wants_text = detail["type"] == "string_type" or (detail["type"] == "literal_error" and not isinstance(detail["input"], str))
-        found.append(Problem(path=path, message="; ".join(filter(None, (_sentence(detail, path), offer))), wants_text=wants_text))
+        found.append(FieldError(path=path, message="; ".join(filter(None, (_sentence(detail, path), offer))), wants_text=wants_text))
     return tuple(found)

@@ -20,7 +20,7 @@ import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from autohas_api.base.names import KIND
-from autohas_api.base.spec_errors import Problem, SpecError
+from autohas_api.base.spec_errors import FieldError, SpecError
 
 MAX_FILE_BYTES: Final = 1 << 20
 """A file that etcd could not hold is no search."""
@@ -97,7 +97,7 @@ class Document:
         return f"{self.source}:{self.lines.get(path, 1)}"
 
 
-def explained(problem: Problem, document: Document) -> Problem:
+def explained(problem: FieldError, document: Document) -> FieldError:
     """The problem with what YAML made of an unquoted word, where that is the cause: `target: y`, `name: 010`, `target: ~`."""
     text = document.unquoted.get(problem.path)
     if text is not None and problem.wants_text and (meaning := _meaning(text)):
@@ -144,13 +144,13 @@ def _text_of(path: Path) -> str:
             with path.open("rb") as file:
                 raw = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
-        raise SpecError([Problem(path=str(path), message=f"cannot be read: {error.strerror or error}")]) from error
+        raise SpecError([FieldError(path=str(path), message=f"cannot be read: {error.strerror or error}")]) from error
     if len(raw) > MAX_FILE_BYTES:
-        raise SpecError([Problem(path=str(path), message=f"must be at most {MAX_FILE_BYTES} bytes long")])
+        raise SpecError([FieldError(path=str(path), message=f"must be at most {MAX_FILE_BYTES} bytes long")])
     try:
         return raw.decode()
     except UnicodeDecodeError as error:
-        raise SpecError([Problem(path=str(path), message=f"must be UTF-8: {error.reason} at byte {error.start}")]) from error
+        raise SpecError([FieldError(path=str(path), message=f"must be UTF-8: {error.reason} at byte {error.start}")]) from error
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
@@ -161,7 +161,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
     """
     documents = list(_documents(_text_of(path), str(path)))
     if len(documents) != 1:
-        raise SpecError([Problem(path=str(path), message=f"must hold one document, not {len(documents)}")])
+        raise SpecError([FieldError(path=str(path), message=f"must hold one document, not {len(documents)}")])
     return documents[0].value
 
 
@@ -177,7 +177,7 @@ def parse_search(text: str, source: str) -> Document:
         f"{d.value.get('kind', 'no kind')} at line {d.lines.get('kind', d.lines.get('', 1))}" for d in documents[:_MOST_KINDS]
     )
     found = f"found {len(searches)} in {len(documents)} documents ({kinds})" if documents else "it is empty"
-    raise SpecError([Problem(path=source, message=f"must hold exactly one {KIND}: {found}")])
+    raise SpecError([FieldError(path=source, message=f"must hold exactly one {KIND}: {found}")])
 
 
 def parse_scalar(text: str) -> Any:  # noqa: ANN401 - any JSON value
@@ -240,12 +240,12 @@ def _documents(text: str, source: str) -> Iterator[Document]:
     except yaml.YAMLError as error:
         raise SpecError([_yaml_problem(error, source)]) from error
     except RecursionError as error:
-        raise SpecError([Problem(path=source, message="is not YAML that can be read: nested too deep")]) from error
+        raise SpecError([FieldError(path=source, message="is not YAML that can be read: nested too deep")]) from error
     for node in nodes:
         reader = _Reader(source)
         value = reader.read(node, "")
         if not isinstance(value, dict):
-            raise SpecError([Problem(path=_place(source, node), message="must be an object with apiVersion, kind, metadata and spec")])
+            raise SpecError([FieldError(path=_place(source, node), message="must be an object with apiVersion, kind, metadata and spec")])
         yield Document(source=source, value=value, lines=reader.lines, unquoted=reader.unquoted)
 
 
@@ -253,12 +253,12 @@ def _is_empty(node: Node) -> bool:
     return isinstance(node, ScalarNode) and node.tag == _PLAIN and node.value in _NULLS
 
 
-def _yaml_problem(error: yaml.YAMLError, source: str) -> Problem:
+def _yaml_problem(error: yaml.YAMLError, source: str) -> FieldError:
     mark = getattr(error, "problem_mark", None)
     said = getattr(error, "problem", None) or str(error).splitlines()[0]
     context = getattr(error, "context", None)
     place = f"{source}:{mark.line + 1}" if mark is not None else source
-    return Problem(path=place, message=f"is not YAML: {said}" + (f" ({context})" if context else ""))
+    return FieldError(path=place, message=f"is not YAML: {said}" + (f" ({context})" if context else ""))
 
 
 def _place(source: str, node: Node) -> str:
@@ -337,7 +337,7 @@ class _Reader:
             raise self._error(node, "half of a character (\\ud800 to \\udfff) is no Unicode text") from None
 
     def _error(self, node: Node, message: str) -> SpecError:
-        return SpecError([Problem(path=_place(self._source, node), message=message)])
+        return SpecError([FieldError(path=_place(self._source, node), message=message)])
 
 
 def plain(text: str, failing: Callable[[str], Exception]) -> Any:  # noqa: ANN401 - any JSON scalar

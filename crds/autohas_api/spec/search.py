@@ -18,7 +18,7 @@ from autohas_api.base.model import Model, Rule, field_value, walk
 from autohas_api.base.names import API_VERSION, KIND, MAX_NAME_LENGTH
 from autohas_api.base.rules import rule
 from autohas_api.base.scoring import METRICS, TaskKind
-from autohas_api.base.spec_errors import Problem, SpecError, problems_of, shown
+from autohas_api.base.spec_errors import FieldError, SpecError, field_errors_of, shown
 from autohas_api.spec.algorithm import Algorithm, is_one_of, name_algorithms
 from autohas_api.spec.hyperparameters import KNOWN, Role
 from autohas_api.spec.run import Budget, Checkpoint, Cleanup, FailurePolicy, Monitoring, Training
@@ -220,13 +220,13 @@ def _unchanged(parent: str, name: str) -> str:
     return f"(has({new}) == has({old}) && (!has({new}) || {new} == {old}))"
 
 
-def broken_rules(model: Model, path: str = "") -> tuple[Problem, ...]:
+def broken_rules(model: Model, path: str = "") -> tuple[FieldError, ...]:
     """Rules that do not hold anywhere inside `model`, outermost first."""
     found = []
     for inner, inner_path in walk(model, path):
         for broken in (each for each in inner.rules if not each.holds(inner)):
             path_of_field = f"{inner_path}{broken.field_path}".lstrip(".")
-            found.append(Problem(path=path_of_field, message=_with_value(broken, inner)))
+            found.append(FieldError(path=path_of_field, message=_with_value(broken, inner)))
         found += _duplicates(inner, inner_path)
     return tuple(found)
 
@@ -240,7 +240,7 @@ def _with_value(broken: Rule, model: Model) -> str:
     return f"Invalid value: {shown(value)}: {broken.message}" if is_shown else broken.says(model)
 
 
-def _duplicates(model: Model, path: str) -> list[Problem]:
+def _duplicates(model: Model, path: str) -> list[FieldError]:
     """Items of a set, or of a list with keys, that an earlier one equals, as the API server words it."""
     found = []
     for name, alias, keys in _keyed_lists(type(model)):
@@ -250,7 +250,7 @@ def _duplicates(model: Model, path: str) -> list[Problem]:
             identity = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
             if identity in seen:
                 message = f"Duplicate value: {identity}"
-                found.append(Problem(path=f"{path}.{alias}[{index}]".lstrip("."), message=message))
+                found.append(FieldError(path=f"{path}.{alias}[{index}]".lstrip("."), message=message))
             seen.add(identity)
     return found
 
@@ -296,7 +296,7 @@ def read(document: Mapping[str, Any]) -> Search:
     """
     wanted = {key: value for key, value in without_nulls(document, Search).items() if key != "status"}
     missing = [
-        Problem(path=key, message=f"Required value: must be {value!r}".replace("'", '"'))
+        FieldError(path=key, message=f"Required value: must be {value!r}".replace("'", '"'))
         for key, value in (("apiVersion", API_VERSION), ("kind", KIND))
         if key not in wanted
     ]
@@ -306,13 +306,13 @@ def read(document: Mapping[str, Any]) -> Search:
     try:
         search = Search.model_validate(wanted)
     except ValidationError as error:
-        raise SpecError([*unknown, *problems_of(error, Search)]) from error
+        raise SpecError([*unknown, *field_errors_of(error, Search)]) from error
     if unknown:
         raise SpecError(unknown)
     return search
 
 
-def _unknown_metadata(metadata: Any) -> list[Problem]:  # noqa: ANN401 - any JSON value
+def _unknown_metadata(metadata: Any) -> list[FieldError]:  # noqa: ANN401 - any JSON value
     """Fields that Kubernetes' metadata does not have."""
     names = [] if not isinstance(metadata, Mapping) else [str(name) for name in metadata if name not in _OBJECT_META]
-    return [Problem(path=f"metadata.{name}", message=f"unknown field; known are {', '.join(_OBJECT_META)}") for name in names]
+    return [FieldError(path=f"metadata.{name}", message=f"unknown field; known are {', '.join(_OBJECT_META)}") for name in names]

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from autohas_api.base.names import API_VERSION, KIND
 
-__all__ = ["Rejection", "a_search", "changed"]
+__all__ = ["Rejection", "a_search", "with_change"]
 
 _MISSING: Final = object()
 
@@ -34,7 +34,7 @@ def a_search(name: str = "example") -> dict[str, Any]:
     }
 
 
-def changed(document: dict[str, Any], path: str, value: Any = _MISSING) -> dict[str, Any]:  # noqa: ANN401 - any JSON value
+def with_change(document: dict[str, Any], path: str, value: Any = _MISSING) -> dict[str, Any]:  # noqa: ANN401 - any JSON value
     """A copy with the value at `spec.a.b[0].c` replaced, or removed when no value is given. Objects on the way are made."""
     result = copy.deepcopy(document)
     parts: list[str | int] = []
@@ -62,7 +62,7 @@ class Rejection:
 
     def document(self) -> dict[str, Any]:
         """The wrong search."""
-        return changed(a_search(), self.path, self.value)
+        return with_change(a_search(), self.path, self.value)
 
     def __str__(self) -> str:
         text = f"{self.path}={self.value!r}"

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from autohas_api.testing.builders import a_search, changed
+from autohas_api.testing.builders import a_search, with_change
 
 __all__ = ["EVERY_FIELD", "Mutation", "mutations", "paths_of"]
 
@@ -158,24 +158,24 @@ _ONLY_RATE: Final = {
 
 def _learned(knobs: Mapping[str, Any]) -> dict[str, Any]:
     """A search whose hyperparameters a controller learns."""
-    document = changed(a_search(), "spec.searchSpace.hyperparameters", [_ONLY_RATE])
-    return changed(document, "spec.algorithm", {"name": "AutoHAS", "autoHAS": knobs})
+    document = with_change(a_search(), "spec.searchSpace.hyperparameters", [_ONLY_RATE])
+    return with_change(document, "spec.algorithm", {"name": "AutoHAS", "autoHAS": knobs})
 
 
 _OWN: Final = {"data": {"entrypoint": "a.b:C"}, "model": {"entrypoint": "a.b:D", "arguments": {"width": "3"}}}
 _DOCUMENTS: Final = (
     {**a_search(), "spec": _TABLE},
-    changed(a_search(), "spec.trainer", _TRAINER),
-    changed(a_search(), "spec.trainer.affinity", _NEAR),
-    changed(a_search(), "spec.trainer.affinity.podAntiAffinity", _AROUND),
+    with_change(a_search(), "spec.trainer", _TRAINER),
+    with_change(a_search(), "spec.trainer.affinity", _NEAR),
+    with_change(a_search(), "spec.trainer.affinity.podAntiAffinity", _AROUND),
     _learned({"strategy": "OneStep", "sharedUpdate": "Sampled", "temporaryBatch": "Own"}),
     _learned({"strategy": "Paired", "pairedSamples": 4}),
-    changed(
+    with_change(
         {**a_search(), "spec": {**a_search()["spec"], "searchSpace": {"architecture": {}}}},
         "spec.algorithm",
         {"name": "RandomSharing", "randomSharing": {"numSamples": 20}},
     ),
-    changed(changed(a_search(), "spec.task", _OWN), "spec.checkpoint", {"storage": {"emptyDir": {}}}),
+    with_change(with_change(a_search(), "spec.task", _OWN), "spec.checkpoint", {"storage": {"emptyDir": {}}}),
 )
 EVERY_FIELD: Final[tuple[dict[str, Any], ...]] = tuple(json.loads(json.dumps(document)) for document in _DOCUMENTS)
 """Valid for schema and rules, no part shared with another. A field that one has is left out of another where the two exclude each other."""

@@ -5,21 +5,21 @@ from __future__ import annotations
 from typing import Final
 
 from autohas_api.testing import rejected_hyperparameters as hyperparameters
-from autohas_api.testing.builders import Rejection, a_search, changed
+from autohas_api.testing.builders import Rejection, a_search, with_change
 from autohas_api.testing.rejected_pods import POD_REJECTED_BY_RULE, POD_REJECTED_BY_SCHEMA, POD_UNACCEPTABLE
 from autohas_api.testing.rejected_tasks import TASK_REJECTED_BY_RULE, TASK_REJECTED_BY_SCHEMA, TASK_UNACCEPTABLE
 from autohas_api.testing.rejected_trainers import TRAINER_REJECTED_BY_RULE, TRAINER_REJECTED_BY_SCHEMA
 
-__all__ = ["REJECTED_BY_RULE", "REJECTED_BY_SCHEMA", "UNACCEPTABLE", "Rejection", "a_search", "changed"]
+__all__ = ["REJECTED_BY_RULE", "REJECTED_BY_SCHEMA", "UNACCEPTABLE", "Rejection", "a_search", "with_change"]
 
 _DECISIONS: Final = "spec.searchSpace.architecture.decisions"
-_ONLY_HYPERPARAMETERS: Final = changed(a_search(), "spec.searchSpace.architecture")
-_ONLY_RATE: Final = changed(
+_ONLY_HYPERPARAMETERS: Final = with_change(a_search(), "spec.searchSpace.architecture")
+_ONLY_RATE: Final = with_change(
     _ONLY_HYPERPARAMETERS,
     "spec.searchSpace.hyperparameters",
     [h for h in _ONLY_HYPERPARAMETERS["spec"]["searchSpace"]["hyperparameters"] if h["name"] == "learning_rate"],
 )
-_CONTROL: Final = changed(changed(a_search(), "spec.algorithm", {"name": "RandomSharing"}), "spec.searchSpace.hyperparameters[1]")
+_CONTROL: Final = with_change(with_change(a_search(), "spec.algorithm", {"name": "RandomSharing"}), "spec.searchSpace.hyperparameters[1]")
 _ONLY_INACTIVE_CHOICES: Final = [
     {"name": name, "choices": [choice], "default": choice} for name, choice in (("depth", "1"), ("width_1", "32"), ("activation", "relu"))
 ]
@@ -237,13 +237,13 @@ UNACCEPTABLE: Final = (
     ),
     Rejection(
         path="spec",
-        value=changed(_ONLY_HYPERPARAMETERS, "spec.objective", {"cost": {"target": "9000"}})["spec"],
+        value=with_change(_ONLY_HYPERPARAMETERS, "spec.objective", {"cost": {"target": "9000"}})["spec"],
         field="spec.objective.cost",
         words="every network costs the same",
     ),
     Rejection(
         path="spec",
-        value=changed(_ONLY_HYPERPARAMETERS, "spec.budget.earlyStopping", {"plateauSteps": 9})["spec"],
+        value=with_change(_ONLY_HYPERPARAMETERS, "spec.budget.earlyStopping", {"plateauSteps": 9})["spec"],
         field="spec.budget.earlyStopping",
         words="rewards of a controller after the warm-up",
     ),
@@ -255,21 +255,21 @@ UNACCEPTABLE: Final = (
     ),
     Rejection(
         path="spec",
-        value=changed(_ONLY_RATE, "spec.budget.earlyStopping", {"plateauSteps": 9})["spec"]
+        value=with_change(_ONLY_RATE, "spec.budget.earlyStopping", {"plateauSteps": 9})["spec"]
         | {"algorithm": {"name": "AutoHAS", "autoHAS": {"strategy": "Paired"}}},
         field="spec.budget.earlyStopping",
         words="rewards of a controller after the warm-up",
     ),
     Rejection(
         path="spec",
-        value=changed(_ONLY_RATE, "spec.budget.earlyStopping", {"plateauSteps": 90})["spec"]
+        value=with_change(_ONLY_RATE, "spec.budget.earlyStopping", {"plateauSteps": 90})["spec"]
         | {"algorithm": {"name": "AutoHAS", "autoHAS": {"strategy": "OneStep"}}},
         field="spec.budget.earlyStopping.plateauSteps",
         words="could never come true: 18 steps are rewarded after the warm-up",
     ),
     Rejection(
         path="spec",
-        value=changed(_CONTROL, "spec.objective", {"goal": "0.9"})["spec"],
+        value=with_change(_CONTROL, "spec.objective", {"goal": "0.9"})["spec"],
         field="spec.objective.goal",
         words="RandomSharing compares none",
     ),

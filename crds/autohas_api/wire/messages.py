@@ -16,7 +16,7 @@ from pydantic import ConfigDict, Field, StringConstraints, TypeAdapter, Validati
 from autohas_api.base.digest import canonical
 from autohas_api.base.model import BY_ALIAS, Model
 from autohas_api.base.names import CONTRACT_VERSION, MAX_PROGRESS_BYTES, MAX_TERMINATION_MESSAGE_BYTES
-from autohas_api.base.spec_errors import problems_of
+from autohas_api.base.spec_errors import field_errors_of
 from autohas_api.base.structural import MAX_COUNT
 from autohas_api.wire.reasons import NoticeReason
 
@@ -271,7 +271,7 @@ def _decode(raw: bytes, limit: int, adapter: TypeAdapter[Any]) -> Any:  # noqa: 
     try:
         return adapter.validate_python(value, **BY_ALIAS)
     except ValidationError as error:
-        problem = problems_of(error)[0]
+        problem = field_errors_of(error)[0]
         raise MessageError(f"message is malformed: {str(problem)[:300]}") from error
 
 

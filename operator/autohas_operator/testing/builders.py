@@ -10,7 +10,7 @@ from autohas_api.accept.acceptance import accept
 from autohas_api.base.digest import configuration_digest, result_digest, sha256
 from autohas_api.base.names import LABEL_ATTEMPT, LABEL_SEARCH, LABEL_UID, TRAINER_CONTAINER
 from autohas_api.space.decisions import OFF_GRID, Role
-from autohas_api.testing.rejections import a_search, changed
+from autohas_api.testing.rejections import a_search, with_change
 from autohas_api.wire.messages import CheckpointInfo, Error, Interrupted, Notice, Progress, Result, Stage, encode_termination_message
 from autohas_operator.manifests.job import Attempt, build_job
 from autohas_operator.records.observed import Observed, Report, job_record, pod_record, search_record
@@ -21,7 +21,7 @@ NOW_S: Final = 1_800_000_000.0
 """The time at which tests begin, in seconds since the epoch."""
 PODS: Final = PodSettings(image="trainer:1", image_pull_policy="IfNotPresent", image_pull_secrets=(), run_as_user=65532, fs_group=65532)
 CLAIM: Final = {"storage": {"persistentVolumeClaim": {"claimName": "ck"}}}
-DURABLE: Final = changed(a_search("fashion"), "spec.checkpoint", CLAIM)
+DURABLE: Final = with_change(a_search("fashion"), "spec.checkpoint", CLAIM)
 """As a person writes it; its checkpoints lie on a claim."""
 SEARCH_UID: Final = "5ea4c400-0000-4000-8000-000000000001"
 
@@ -116,7 +116,7 @@ def ended_pod(  # noqa: PLR0913 - as above
 def add_running_sidecar(pod: dict[str, Any], container: str = "istio-proxy") -> dict[str, Any]:
     """The same pod with a sidecar that still runs: to Kubernetes it has not ended."""
     statuses = [*pod["status"]["containerStatuses"], {"name": container, "state": {"running": {}}, "started": True}]
-    return changed(changed(pod, "status.containerStatuses", statuses), "status.phase", "Running")
+    return with_change(with_change(pod, "status.containerStatuses", statuses), "status.phase", "Running")
 
 
 def refused_pod(job: Mapping[str, Any], reason: str, message: str, *, uid: str = "pod-1") -> dict[str, Any]:

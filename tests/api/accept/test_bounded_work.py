@@ -24,7 +24,7 @@ from autohas_api.space.decisions import Space
 from autohas_api.spec.algorithm import Algorithm
 from autohas_api.spec.run import Budget, Training
 from autohas_api.spec.search import Spec
-from autohas_api.testing.rejections import a_search, changed
+from autohas_api.testing.rejections import a_search, with_change
 
 MOST_CALLS = 40_000
 """Of one function (a generator's resumption is one): 192 decisions, each compared with each, are 36,864."""
@@ -66,12 +66,12 @@ def largest(algorithm: dict[str, Any]) -> dict[str, Any]:
     """128 decisions and 64 hyperparameters of 32 choices, each list a chain; the largest budget."""
     own = [{**h, "categorical": {"choices": CHOICES}, "default": "0"} for h in chain("h_", 64)]
     listed = [{**d, "choices": CHOICES, "default": "0"} for d in chain("d_", 128)]
-    document = changed(a_search(), "spec.task.model", {"entrypoint": "mine:Net"})
+    document = with_change(a_search(), "spec.task.model", {"entrypoint": "mine:Net"})
     initial = [{"values": {"h_63": str(n + 1)}} for n in range(16)]
     space = {"hyperparameters": own, "architecture": {"decisions": listed}, "initialPoints": initial}
     for path, value in (("searchSpace", space), ("budget", {"trainings": TRAININGS}), ("training", {"steps": STEPS, "seeds": 20})):
-        document = changed(document, f"spec.{path}", value)
-    return changed(document, "spec.algorithm", algorithm)
+        document = with_change(document, f"spec.{path}", value)
+    return with_change(document, "spec.algorithm", algorithm)
 
 
 def test_a_chain_of_conditions_is_counted_in_closed_form() -> None:
@@ -106,13 +106,13 @@ def test_a_result_of_the_largest_search_is_named_in_bounded_work() -> None:
 
 def test_a_search_that_is_wrong_everywhere_is_refused_in_few_words() -> None:
     """Sixteen initial points of 192 unknown names each would be listed with all names that are known: 40 MB of text."""
-    wrong = changed(largest({}), "spec.searchSpace.initialPoints", [{"values": {f"x{n}": "1" for n in range(192)}}] * 16)
+    wrong = with_change(largest({}), "spec.searchSpace.initialPoints", [{"values": {f"x{n}": "1" for n in range(192)}}] * 16)
 
     with bounded(MOST_CALLS), pytest.raises(SpecError) as told:
         accept(wrong)
 
-    assert len(told.value.problems) == MOST_PROBLEMS + 1
-    assert told.value.problems[-1].message == f"and more: only the first {MOST_PROBLEMS} problems are listed; correct them first"
+    assert len(told.value.field_errors) == MOST_PROBLEMS + 1
+    assert told.value.field_errors[-1].message == f"and more: only the first {MOST_PROBLEMS} problems are listed; correct them first"
     assert len(str(told.value)) < 1_000_000
 
 
@@ -136,9 +136,9 @@ KNOBS = [
 
 def _one_step(fraction: str, knobs: dict[str, Any], steps: int, *, architecture: bool = True) -> tuple[Spec, Space]:
     rate = {"name": "learning_rate", "continuous": {"min": "0.01", "max": "1", "scale": "Log"}}
-    document = changed(a_search(), "spec.searchSpace.hyperparameters", [rate])
-    document = document if architecture else changed(document, "spec.searchSpace.architecture")
-    document = changed(document, "spec.algorithm", {"autoHAS": {"strategy": "OneStep"}})
+    document = with_change(a_search(), "spec.searchSpace.hyperparameters", [rate])
+    document = document if architecture else with_change(document, "spec.searchSpace.architecture")
+    document = with_change(document, "spec.algorithm", {"autoHAS": {"strategy": "OneStep"}})
     search, space = accept(document)
     chosen = Algorithm.model_validate({"autoHAS": AutoHAS(warmup_fraction=fraction, **knobs).to_json()})
     return search.spec.replace(algorithm=chosen, training=Training(steps=steps), budget=Budget(trainings=TRAININGS)), space

@@ -12,7 +12,7 @@ from autohas_api.algorithms.plan_request import FORWARD_SHARE
 from autohas_api.budget.plan import EARLY_EXAMPLES, minimum_trainings, plan_stages, price_comparisons
 from autohas_api.space.decisions import Space
 from autohas_api.spec.search import Spec
-from autohas_api.testing.rejections import a_search, changed
+from autohas_api.testing.rejections import a_search, with_change
 
 ALGORITHMS: list[dict[str, Any]] = [
     {},
@@ -24,11 +24,11 @@ ALGORITHMS: list[dict[str, Any]] = [
 
 def _images(trainings: str, algorithm: dict[str, Any] | None = None) -> tuple[Spec, Space]:
     """60,000 grey images, of which a tenth is the selection split, 300 steps; 13 decisions of conv-small."""
-    document = changed(a_search(), "spec.task", {"data": {"name": "idx", "path": "/data"}, "model": {"template": "conv-small"}})
-    document = changed(changed(document, "spec.training.steps", 300), "spec.budget.trainings", trainings)
+    document = with_change(a_search(), "spec.task", {"data": {"name": "idx", "path": "/data"}, "model": {"template": "conv-small"}})
+    document = with_change(with_change(document, "spec.training.steps", 300), "spec.budget.trainings", trainings)
     hyperparameters = document["spec"]["searchSpace"]["hyperparameters"][:1]
-    document = changed(document, "spec.searchSpace.hyperparameters", hyperparameters)
-    search, space = accept(changed(document, "spec.algorithm", algorithm or {}))
+    document = with_change(document, "spec.searchSpace.hyperparameters", hyperparameters)
+    search, space = accept(with_change(document, "spec.algorithm", algorithm or {}))
     return search.spec, space
 
 
@@ -98,7 +98,7 @@ def test_the_largest_selection_split_is_the_last_that_the_budget_pays_for(traini
 
 def test_a_budget_that_pays_for_any_split_has_no_largest() -> None:
     """With 100 million steps a training, a thousand million examples are little."""
-    document = changed(changed(a_search(), "spec.training.steps", 100_000_000), "spec.budget.trainings", "9")
+    document = with_change(with_change(a_search(), "spec.training.steps", 100_000_000), "spec.budget.trainings", "9")
     search, space = accept(document)
 
     assert largest_selection(search.spec, space) is None
@@ -123,7 +123,7 @@ def test_validate_says_how_large_the_data_may_be() -> None:
 
 def test_a_budget_without_a_comparison_is_warned_of() -> None:
     """At the smallest budget for its stages nothing is left for comparisons, however small the data."""
-    document = changed(changed(a_search(), "spec.training.steps", 60), "spec.budget.trainings", "3.25")
+    document = with_change(with_change(a_search(), "spec.training.steps", 60), "spec.budget.trainings", "3.25")
     search, space = accept(document)
 
     assert largest_selection(search.spec, space) == 0

@@ -13,7 +13,7 @@ from autohas_api.base.spec_errors import SpecError
 from autohas_api.spec.search import parse
 from autohas_api.testing.builders import a_search
 from autohas_api.testing.documents import EVERY_FIELD
-from autohas_api.testing.rejections import changed
+from autohas_api.testing.rejections import with_change
 
 
 @pytest.mark.parametrize(
@@ -39,11 +39,11 @@ from autohas_api.testing.rejections import changed
 )
 def test_an_unknown_field_gets_an_offer(path: str, value: object, sentence: str) -> None:
     """The nearest name, else all names when they are few, inside lists and optional objects too."""
-    document = changed(a_search(), "spec.checkpoint", {"storage": {"emptyDir": {}}})
+    document = with_change(a_search(), "spec.checkpoint", {"storage": {"emptyDir": {}}})
     with pytest.raises(SpecError) as caught:
-        parse(changed(document, path, value))
+        parse(with_change(document, path, value))
 
-    assert str(caught.value.problems[0]) == sentence
+    assert str(caught.value.field_errors[0]) == sentence
 
 
 @pytest.mark.parametrize(("former", "present"), FORMER_NAMES.items())
@@ -56,4 +56,4 @@ def test_a_former_name_is_refused_with_the_present_one(former: str, present: str
     with pytest.raises(SpecError) as caught:
         parse(document)
 
-    assert [str(problem) for problem in caught.value.problems] == [f'{former}: unknown field; it is now "{present}"']
+    assert [str(problem) for problem in caught.value.field_errors] == [f'{former}: unknown field; it is now "{present}"']

@@ -10,7 +10,7 @@ import pytest
 from autohas_api.accept.acceptance import accept
 from autohas_api.base.spec_errors import SpecError
 from autohas_api.base.yaml_file import dump, explained, parse_scalar, parse_search, read_search
-from autohas_api.testing.rejections import a_search, changed
+from autohas_api.testing.rejections import a_search, with_change
 
 SEARCH = """\
 apiVersion: autohas.dev/v1alpha1
@@ -28,7 +28,7 @@ spec:
 def problem_of(text: str) -> str:
     with pytest.raises(SpecError) as caught:
         parse_search(text, "search.yaml")
-    (problem,) = caught.value.problems
+    (problem,) = caught.value.field_errors
     return str(problem)
 
 
@@ -73,7 +73,7 @@ def test_an_unquoted_number_in_a_decimal_field_is_refused_as_it_was_written() ->
     document = parse_search(SEARCH.replace('"5.5"', "1e-4"), "search.yaml")
     with pytest.raises(SpecError) as caught:
         accept(document.value)
-    (problem,) = caught.value.problems
+    (problem,) = caught.value.field_errors
     assert problem.path == "spec.budget.trainings"
     assert problem.message.endswith('a number must be a quoted decimal, for example "1e-4"')
     assert document.place(problem.path) == "search.yaml:8"
@@ -178,19 +178,19 @@ def test_text_that_kubectl_would_take_for_a_number_is_written_in_quotes() -> Non
 @pytest.mark.parametrize("path", ["spec.task.data.arguments.target", "spec.task.data.path", "metadata.name"])
 def test_a_word_that_yaml_takes_for_something_else_is_explained(path: str, written: str, meaning: str) -> None:
     """Where text is wanted: what the word means without quotes, and how to write it."""
-    table = changed(a_search(), "spec.task.data", {"name": "csv", "path": "/data", "arguments": {"target": "label"}})
-    document = parse_search(dump(changed(table, path, "WORD")).replace("WORD", written), "search.yaml")
+    table = with_change(a_search(), "spec.task.data", {"name": "csv", "path": "/data", "arguments": {"target": "label"}})
+    document = parse_search(dump(with_change(table, path, "WORD")).replace("WORD", written), "search.yaml")
     with pytest.raises(SpecError) as caught:
         accept(document.value)
 
-    told = {problem.path: explained(problem, document).message for problem in caught.value.problems}
+    told = {problem.path: explained(problem, document).message for problem in caught.value.field_errors}
     assert told[path].endswith(f'must be of type string: {written} without quotes is {meaning}: write "{written}"')
 
 
 @pytest.mark.parametrize("written", ["1:30", "2026-01-01", "0.1.0", "1e", "."])
 def test_a_word_that_looks_like_a_time_stays_text(written: str) -> None:
     """Kubectl sends these as text too."""
-    table = changed(a_search(), "spec.task.data", {"name": "csv", "path": "/data", "arguments": {"target": "WORD"}})
+    table = with_change(a_search(), "spec.task.data", {"name": "csv", "path": "/data", "arguments": {"target": "WORD"}})
     document = parse_search(dump(table).replace("WORD", written), "search.yaml")
 
     assert accept(document.value)[0].spec.task.data.arguments["target"] == written
@@ -206,12 +206,12 @@ def test_a_word_that_looks_like_a_time_stays_text(written: str) -> None:
 )
 def test_a_null_is_named_where_something_is_missing(written: str, said: str) -> None:
     """The server drops a null, so what is missing is the field around it."""
-    table = changed(a_search(), "spec.task.data", {"name": "csv", "path": "/data", "arguments": {"target": "WORD"}})
+    table = with_change(a_search(), "spec.task.data", {"name": "csv", "path": "/data", "arguments": {"target": "WORD"}})
     document = parse_search(dump(table).replace("WORD", written), "search.yaml")
     with pytest.raises(SpecError) as caught:
         accept(document.value)
 
-    (problem,) = (explained(problem, document) for problem in caught.value.problems)
+    (problem,) = (explained(problem, document) for problem in caught.value.field_errors)
     assert problem.path == "spec.task.data.arguments"
     assert problem.message.startswith("arguments.target must name the column to learn")
     assert problem.message.endswith(said)
@@ -220,7 +220,7 @@ def test_a_null_is_named_where_something_is_missing(written: str, said: str) -> 
 def test_a_json_file_is_read_like_any_other() -> None:
     """Indented by tabs, a character beyond 16 bits written as two halves; lines are those of the file."""
     text = json.dumps(
-        changed(a_search(), "spec.task.data", {"name": "csv", "path": "/\U0001f600", "arguments": {"target": "y"}}), indent="\t"
+        with_change(a_search(), "spec.task.data", {"name": "csv", "path": "/\U0001f600", "arguments": {"target": "y"}}), indent="\t"
     )
     document = parse_search(text, "search.json")
 

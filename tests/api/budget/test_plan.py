@@ -10,14 +10,14 @@ from autohas_api.accept.acceptance import accept
 from autohas_api.algorithms.plan_request import FORWARD_SHARE
 from autohas_api.algorithms.stage_plan import StagePlan
 from autohas_api.budget.plan import minimum_trainings, plan_stages
-from autohas_api.testing.rejections import a_search, changed
+from autohas_api.testing.rejections import a_search, with_change
 
 
 def _plan(trainings: str, steps: int = 900, algorithm: object = None) -> StagePlan:
-    document = changed(changed(a_search(), "spec.budget.trainings", trainings), "spec.training.steps", steps)
+    document = with_change(with_change(a_search(), "spec.budget.trainings", trainings), "spec.training.steps", steps)
     if algorithm is not None:
-        document = changed(document, "spec.searchSpace.hyperparameters", [])
-        document = changed(document, "spec.algorithm", algorithm)
+        document = with_change(document, "spec.searchSpace.hyperparameters", [])
+        document = with_change(document, "spec.algorithm", algorithm)
     search, space = accept(document)
     return plan_stages(search.spec, space)
 
@@ -49,7 +49,7 @@ def test_predicted_cost_is_the_sum_of_the_stages() -> None:
 
 def test_the_minimum_is_enough_for_every_stage() -> None:
     """Exactly the minimum gives lanes, supernet and race something to do."""
-    search, space = accept(changed(a_search(), "spec.training.steps", 900))
+    search, space = accept(with_change(a_search(), "spec.training.steps", 900))
     least = minimum_trainings(search.spec, space)
 
     plan = _plan(f"{least + 1e-6:.7f}")
@@ -62,9 +62,9 @@ def test_the_minimum_is_enough_for_every_stage() -> None:
 @pytest.mark.parametrize(("strategy", "in_window"), [("OneStep", 2 * FORWARD_SHARE), ("Paired", 5 * FORWARD_SHARE)])
 def test_hyperparameters_alone_end_the_supernet_with_their_window(strategy: str, in_window: float) -> None:
     """A fifth of the schedule is run, without a warm-up; steps, rewards and looks by hand are what the race leaves of the budget."""
-    document = changed(changed(a_search(), "spec.searchSpace.architecture"), "spec.training.steps", 900)
-    document = changed(document, "spec.searchSpace.hyperparameters", document["spec"]["searchSpace"]["hyperparameters"][:1])
-    document = changed(changed(document, "spec.budget.trainings", "6"), "spec.algorithm", {"autoHAS": {"strategy": strategy}})
+    document = with_change(with_change(a_search(), "spec.searchSpace.architecture"), "spec.training.steps", 900)
+    document = with_change(document, "spec.searchSpace.hyperparameters", document["spec"]["searchSpace"]["hyperparameters"][:1])
+    document = with_change(with_change(document, "spec.budget.trainings", "6"), "spec.algorithm", {"autoHAS": {"strategy": strategy}})
     search, space = accept(document)
     plan = plan_stages(search.spec, space)
     window = plan.supernet_steps - math.ceil(0.05 * plan.schedule_steps)
@@ -84,7 +84,7 @@ def test_a_supernet_that_searches_an_architecture_runs_its_whole_schedule(algori
 
 def test_hyperparameters_alone_need_no_supernet() -> None:
     """Without an architecture to search the whole budget goes to lanes and race."""
-    document = changed(changed(a_search(), "spec.searchSpace.architecture"), "spec.training.steps", 900)
+    document = with_change(with_change(a_search(), "spec.searchSpace.architecture"), "spec.training.steps", 900)
     search, space = accept(document)
 
     plan = plan_stages(search.spec, space)

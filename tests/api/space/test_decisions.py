@@ -11,11 +11,11 @@ from autohas_api.accept.acceptance import accept
 from autohas_api.base.decimals import exact_decimal
 from autohas_api.base.model import DECIMAL_PATTERN
 from autohas_api.space.decisions import OFF_GRID, Role, Space, bases, decimal, initial_points
-from autohas_api.testing.rejections import a_search, changed
+from autohas_api.testing.rejections import a_search, with_change
 
 
 def _space(path: str = "", value: object = None) -> Space:
-    document = changed(a_search(), path, value) if path else a_search()
+    document = with_change(a_search(), path, value) if path else a_search()
     return accept(document)[1]
 
 
@@ -82,7 +82,7 @@ def test_a_condition_can_be_added() -> None:
 
 def test_without_architecture_only_hyperparameters_are_searched() -> None:
     """An absent architecture block keeps the template's defaults."""
-    document = changed(a_search(), "spec.searchSpace.architecture")
+    document = with_change(a_search(), "spec.searchSpace.architecture")
     space = accept(document)[1]
 
     assert [d.name for d in space.searched()] == ["learning_rate", "weight_decay"]
@@ -92,7 +92,9 @@ def test_a_custom_models_decisions_are_those_that_the_spec_lists() -> None:
     """Nobody else knows them: names, choices, defaults and conditions as listed, parents first, and the result expands with them."""
     width = {"name": "width", "choices": ["8", "16"], "default": "16", "when": {"decision": "kind", "values": ["wide"]}}
     listed = [width, {"name": "kind", "choices": ["wide", "slim"], "default": "slim"}]
-    document = changed(changed(a_search(), "spec.task.model", {"entrypoint": "a.b:C"}), "spec.searchSpace.architecture.decisions", listed)
+    document = with_change(
+        with_change(a_search(), "spec.task.model", {"entrypoint": "a.b:C"}), "spec.searchSpace.architecture.decisions", listed
+    )
     space = accept(document)[1]
 
     assert [d.name for d in space.decisions] == ["learning_rate", "weight_decay", "kind", "width"]
@@ -104,8 +106,8 @@ def test_a_custom_models_decisions_are_those_that_the_spec_lists() -> None:
 def test_a_custom_hyperparameter_is_a_training_one() -> None:
     """A one-step reward cannot see it, so it is searched in lanes."""
     noise = {"name": "noise", "continuous": {"min": "0", "max": "1", "numBases": 2}, "default": "0.5"}
-    document = changed(a_search(), "spec.task.data", {"entrypoint": "a.b:C"})
-    space = accept(changed(document, "spec.searchSpace.hyperparameters", [noise]))[1]
+    document = with_change(a_search(), "spec.task.data", {"entrypoint": "a.b:C"})
+    space = accept(with_change(document, "spec.searchSpace.hyperparameters", [noise]))[1]
 
     assert (space.decisions[0].role, space.decisions[0].choices, space.decisions[0].default) == (Role.TRAINING, ("0", "1"), "0.5")
 
@@ -161,10 +163,10 @@ def test_the_narrow_range_of_a_report_has_its_four_values() -> None:
 )
 def test_a_default_is_the_files_own_number(written: str, meant: str) -> None:
     """The recipe's, the hyperparameter's own, and a value of an initial point: nothing is rounded."""
-    recipe = changed(a_search(), "spec.task.recipe.learningRate", written)
-    own = changed(changed(a_search(), f"{_RATE}.continuous.min", "1e-9"), f"{_RATE}.default", written)
-    initial = changed(
-        changed(changed(a_search(), f"{_RATE}.continuous.min", "1e-9"), f"{_RATE}.default", "0.2"),
+    recipe = with_change(a_search(), "spec.task.recipe.learningRate", written)
+    own = with_change(with_change(a_search(), f"{_RATE}.continuous.min", "1e-9"), f"{_RATE}.default", written)
+    initial = with_change(
+        with_change(with_change(a_search(), f"{_RATE}.continuous.min", "1e-9"), f"{_RATE}.default", "0.2"),
         "spec.searchSpace.initialPoints",
         [{"values": {"learning_rate": written}}],
     )

@@ -11,7 +11,7 @@ from autohas_api.accept.plan_check import plan_lines
 from autohas_api.space.decisions import Space
 from autohas_api.space.rates import optimizer_rate, shared_rate, trained_value, value_text
 from autohas_api.spec.search import Spec
-from autohas_api.testing.builders import a_search, changed
+from autohas_api.testing.builders import a_search, with_change
 
 OPTIMIZER: dict[str, Any] = {"name": "optimizer", "categorical": {"choices": ["sgd", "rmsprop", "adam"]}}
 
@@ -23,8 +23,8 @@ def rates(**more: Any) -> dict[str, Any]:
 
 def searched(*hyperparameters: dict[str, Any], recipe: dict[str, Any] | None = None) -> tuple[Spec, Space]:
     """A search over these hyperparameters and an architecture."""
-    document = changed(a_search(), "spec.task.recipe", recipe or {})
-    search, space = accept(changed(document, "spec.searchSpace.hyperparameters", list(hyperparameters)))
+    document = with_change(a_search(), "spec.task.recipe", recipe or {})
+    search, space = accept(with_change(document, "spec.searchSpace.hyperparameters", list(hyperparameters)))
     return search.spec, space
 
 

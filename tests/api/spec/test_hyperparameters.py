@@ -10,11 +10,11 @@ from autohas_api.accept.acceptance import accept
 from autohas_api.base.spec_errors import SpecError
 from autohas_api.space.decisions import Space
 from autohas_api.spec.hyperparameters import Role
-from autohas_api.testing.rejections import a_search, changed
+from autohas_api.testing.rejections import a_search, with_change
 
 
 def _space(*hyperparameters: dict[str, Any]) -> Space:
-    return accept(changed(a_search(), "spec.searchSpace.hyperparameters", list(hyperparameters)))[1]
+    return accept(with_change(a_search(), "spec.searchSpace.hyperparameters", list(hyperparameters)))[1]
 
 
 def test_a_condition_may_list_every_choice_that_there_can_be() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from autohas_api.accept.acceptance import accept
 from autohas_api.base.spec_errors import SpecError
-from autohas_api.testing.rejections import a_search, changed
+from autohas_api.testing.rejections import a_search, with_change
 
 TRAINER = "spec.trainer"
 SPACE = {
@@ -23,8 +23,8 @@ SPACE = {
 def sentence(path: str, value: Any) -> str:
     """The one problem of a search with this value."""
     with pytest.raises(SpecError) as caught:
-        accept(changed(a_search(), path, value))
-    (problem,) = caught.value.problems
+        accept(with_change(a_search(), path, value))
+    (problem,) = caught.value.field_errors
     return str(problem)
 
 

@@ -12,7 +12,7 @@ from autohas_api.base.spec_errors import SpecError
 from autohas_api.generate.crd import custom_resource_definition
 from autohas_api.spec.search import broken_rules, parse, read
 from autohas_api.testing.documents import EVERY_FIELD, mutations, paths_of
-from autohas_api.testing.rejections import a_search, changed
+from autohas_api.testing.rejections import a_search, with_change
 
 SCHEMA = custom_resource_definition()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
 TYPES = {"string": str, "integer": int, "boolean": bool, "array": list, "object": dict}
@@ -138,18 +138,18 @@ def test_both_readers_accept_the_same(document: dict[str, Any]) -> None:
 def test_a_name_of_python_is_no_field(path: str, value: object, sentence: str) -> None:
     """Names that only constructors know are refused with the name of the wire."""
     with pytest.raises(SpecError) as caught:
-        parse(changed(a_search(), path, value))
+        parse(with_change(a_search(), path, value))
 
     assert sentence in str(caught.value)
 
 
 def test_a_null_is_no_value() -> None:
     """As the server drops it: a field with a default takes the default, an entry of a mapping is gone, what is required is missing."""
-    nothing = changed(changed(a_search(), "spec.task.recipe", None), "spec.trainer.labels", {"team": None})
+    nothing = with_change(with_change(a_search(), "spec.task.recipe", None), "spec.trainer.labels", {"team": None})
 
     assert parse(nothing).spec.task.recipe == parse(a_search()).spec.task.recipe
     assert parse(nothing).spec.trainer.labels == {}
     with pytest.raises(SpecError, match=r"spec\.training: Required value"):
-        parse(changed(a_search(), "spec.training", None))
+        parse(with_change(a_search(), "spec.training", None))
     with pytest.raises(SpecError, match=r"spec\.typo: unknown field"):
-        parse(changed(a_search(), "spec.typo", None))
+        parse(with_change(a_search(), "spec.typo", None))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from autohas_api.testing.rejections import changed
+from autohas_api.testing.rejections import with_change
 from autohas_operator.client import JOBS, PODS, SEARCHES
 from autohas_operator.cluster.cache import MAX_GONE, Cache
 from autohas_operator.cluster.informer import Informer
@@ -26,7 +26,7 @@ POD = running_pod(JOB)
 
 
 def at(document: dict[str, Any], version: int) -> dict[str, Any]:
-    return changed(document, "metadata.resourceVersion", str(version))
+    return with_change(document, "metadata.resourceVersion", str(version))
 
 
 def resync(api: FakeApi, informer: Informer, queue: WorkQueue[Key]) -> Resync:
@@ -36,7 +36,7 @@ def resync(api: FakeApi, informer: Informer, queue: WorkQueue[Key]) -> Resync:
 def test_an_older_event_never_replaces_a_newer_record() -> None:
     """A watch that lags behind our own write is dropped."""
     cache = Cache()
-    cache.put_job(at(changed(JOB, "status", {"failed": 2}), 20))
+    cache.put_job(at(with_change(JOB, "status", {"failed": 2}), 20))
 
     assert cache.put_job(at(JOB, 9)) is None
     assert next(iter(cache.jobs.values())).num_failed == 2
@@ -68,8 +68,8 @@ def test_our_own_status_writes_wake_nobody() -> None:
 
     assert cache.put_search(at(SEARCH, 1)) == KEY
     assert cache.put_search(at({**SEARCH, "status": {"phase": "Running"}}, 2)) is None
-    assert cache.put_search(at(changed(SEARCH, "metadata.generation", 2), 3)) == KEY
-    assert cache.put_search(at(changed(SEARCH, "metadata.deletionTimestamp", "2027-01-15T08:00:00Z"), 4)) == KEY
+    assert cache.put_search(at(with_change(SEARCH, "metadata.generation", 2), 3)) == KEY
+    assert cache.put_search(at(with_change(SEARCH, "metadata.deletionTimestamp", "2027-01-15T08:00:00Z"), 4)) == KEY
 
 
 def test_children_find_their_search_by_label_and_foreign_objects_do_not() -> None:
@@ -78,8 +78,8 @@ def test_children_find_their_search_by_label_and_foreign_objects_do_not() -> Non
 
     assert cache.put_job(JOB) == KEY
     assert cache.put_pod(POD) == KEY
-    assert cache.put_pod(changed(POD, "metadata.labels", {})) is None
-    assert cache.put_job(changed(JOB, "metadata.labels", {"autohas.dev/search": "fashion"})) is None
+    assert cache.put_pod(with_change(POD, "metadata.labels", {})) is None
+    assert cache.put_job(with_change(JOB, "metadata.labels", {"autohas.dev/search": "fashion"})) is None
 
 
 def test_a_deleted_pod_takes_its_report_along() -> None:
@@ -98,7 +98,7 @@ def test_a_search_made_again_replaces_the_one_of_its_name() -> None:
     """The deletion was missed; the new uid is the search now."""
     cache = Cache()
     cache.put_search(at(SEARCH, 1))
-    cache.put_search(at(changed(SEARCH, "metadata.uid", "new"), 2))
+    cache.put_search(at(with_change(SEARCH, "metadata.uid", "new"), 2))
     record = cache.search(KEY)
 
     assert record is not None
@@ -109,11 +109,11 @@ def test_a_search_made_again_replaces_the_one_of_its_name() -> None:
 def test_a_late_event_of_the_old_search_does_not_evict_the_new_one() -> None:
     """Deleted and made again in a gap of the watch: the list knows the new one before the watch tells of the old one's life."""
     cache = Cache()
-    cache.put_search(at(changed(SEARCH, "metadata.uid", "new"), 30))
+    cache.put_search(at(with_change(SEARCH, "metadata.uid", "new"), 30))
 
     assert cache.put_search(at(SEARCH, 10)) is None
     assert cache.forget(at(SEARCH, 20)) is None
-    assert cache.put_search(at(changed(SEARCH, "metadata.uid", "new"), 31)) is None
+    assert cache.put_search(at(with_change(SEARCH, "metadata.uid", "new"), 31)) is None
     assert [record.uid for record in cache.searches.values()] == ["new"]
 
 
@@ -121,8 +121,8 @@ def test_searches_without_a_readable_version_are_ordered_by_their_creation() -> 
     """A version that is no number orders nothing and harms nothing."""
     cache = Cache()
     for uid, second in (("new", 2), ("old", 1)):
-        search = changed(changed(SEARCH, "metadata.uid", uid), "metadata.creationTimestamp", f"2027-01-15T08:00:0{second}Z")
-        cache.put_search(changed(search, "metadata.resourceVersion", "\u00b2"))
+        search = with_change(with_change(SEARCH, "metadata.uid", uid), "metadata.creationTimestamp", f"2027-01-15T08:00:0{second}Z")
+        cache.put_search(with_change(search, "metadata.resourceVersion", "\u00b2"))
 
     assert [record.uid for record in cache.searches.values()] == ["new"]
 
@@ -132,7 +132,7 @@ def test_a_pod_that_is_given_to_another_search_leaves_its_own() -> None:
     cache = Cache()
     cache.put_search(SEARCH)
     cache.put_pod(at(POD, 1))
-    moved = at(changed(POD, "metadata.labels", {**POD["metadata"]["labels"], "autohas.dev/search": "quarantine"}), 2)
+    moved = at(with_change(POD, "metadata.labels", {**POD["metadata"]["labels"], "autohas.dev/search": "quarantine"}), 2)
     cache.put_pod(moved)
     observed = cache.observe(KEY)
     elsewhere = [pod.uid for pod in cache.pods.of(Key("ml", "quarantine"))]
@@ -149,19 +149,19 @@ def test_a_job_stays_with_the_search_that_owns_it() -> None:
     cache = Cache()
     labels = {**JOB["metadata"]["labels"], "autohas.dev/search": "quarantine"}
 
-    assert cache.put_job(changed(JOB, "metadata.labels", labels)) == KEY
+    assert cache.put_job(with_change(JOB, "metadata.labels", labels)) == KEY
 
 
 def test_a_child_that_loses_its_labels_goes_and_may_come_again() -> None:
     """A watch that selects by label says DELETED when the label goes, and ADDED, of the same uid, when it is put back."""
     cache = Cache()
     cache.put_job(at(JOB, 1))
-    cache.forget(at(changed(JOB, "metadata.labels", {}), 2))
+    cache.forget(at(with_change(JOB, "metadata.labels", {}), 2))
     slow = cache.put_job(at(JOB, 1))
     cache.put_pod(at(POD, 1))
 
     assert (slow, cache.put_job(at(JOB, 3))) == (None, KEY)
-    assert cache.put_pod(at(changed(POD, "metadata.labels", {}), 2)) == KEY
+    assert cache.put_pod(at(with_change(POD, "metadata.labels", {}), 2)) == KEY
     assert list(cache.pods) == []
 
 
@@ -206,7 +206,7 @@ def test_a_resync_round_heals_and_hands_out_every_key() -> None:
         api, cache = FakeApi(), Cache()
         queue: WorkQueue[Key] = WorkQueue(lambda: 0.0, lambda: 0.5)
         for name in ("fashion", "other"):
-            api.add(SEARCHES, "ml", changed(stored_search(name), "metadata.uid", name))
+            api.add(SEARCHES, "ml", with_change(stored_search(name), "metadata.uid", name))
         api.add(JOBS, "ml", JOB)
         await refill(api, Informer(cache, lambda _: None, Metrics()), ())
         api.remove(JOBS, "ml", JOB["metadata"]["name"])
@@ -226,7 +226,7 @@ def test_only_served_namespaces_are_listed() -> None:
     async def scenario() -> None:
         api, cache = FakeApi(), Cache()
         for namespace in ("ml", "secret"):
-            api.add(SEARCHES, namespace, changed(SEARCH, "metadata.uid", namespace))
+            api.add(SEARCHES, namespace, with_change(SEARCH, "metadata.uid", namespace))
         await refill(api, Informer(cache, lambda _: None, Metrics()), ("ml",))
 
         assert list(cache.all_keys()) == [KEY]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from autohas_api.testing.rejections import changed
+from autohas_api.testing.rejections import with_change
 from autohas_operator.client import JOBS, PODS, SEARCHES
 from autohas_operator.cluster.cache import Cache
 from autohas_operator.cluster.informer import Informer
@@ -41,11 +41,11 @@ def test_what_is_no_time_counts_as_none(text: object) -> None:
 def test_any_annotation_can_be_read(name: str, word: str) -> None:
     """People annotate Jobs and searches; what the operator cannot use counts as absent or 0."""
     hostile = {f"autohas.dev/{name}": word}
-    job = job_record(changed(JOB, "metadata.annotations", hostile))
+    job = job_record(with_change(JOB, "metadata.annotations", hostile))
 
     assert job is not None
     assert (job.starts_before, job.step_before, job.interruptions_before) == (0, 0, 0)
-    assert search_record(changed(SEARCH, "metadata.annotations", hostile)).is_paused == (name == "paused")
+    assert search_record(with_change(SEARCH, "metadata.annotations", hostile)).is_paused == (name == "paused")
 
 
 @pytest.mark.parametrize("document", [SEARCH, JOB, POD, ended_pod(JOB, code=0)], ids=["search", "job", "pod", "ended pod"])
@@ -96,10 +96,10 @@ def test_one_object_that_cannot_be_read_costs_nobody_else_anything() -> None:
 
     async def scenario() -> tuple[Cache, str]:
         api, cache, metrics = FakeApi(), Cache(), Metrics()
-        api.add(SEARCHES, "ml", changed(SEARCH, "metadata", {**SEARCH["metadata"], "name": "odd", "uid": "odd"}))
+        api.add(SEARCHES, "ml", with_change(SEARCH, "metadata", {**SEARCH["metadata"], "name": "odd", "uid": "odd"}))
         del api.objects["autohassearches", "ml", "odd"]["metadata"]["name"]  # the API server would not; another bug may
         api.add(SEARCHES, "ml", SEARCH)
-        api.add(JOBS, "ml", changed(JOB, "metadata.annotations", {"autohas.dev/touched-at": "x"}))
+        api.add(JOBS, "ml", with_change(JOB, "metadata.annotations", {"autohas.dev/touched-at": "x"}))
         api.add(PODS, "ml", POD)
         queue: WorkQueue[Key] = WorkQueue(lambda: 0.0, lambda: 0.5)
         informer = Informer(cache, queue.add, metrics)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from autohas_api.testing.rejections import changed
+from autohas_api.testing.rejections import with_change
 from autohas_operator.client import SEARCHES
 from autohas_operator.cluster.cache import Cache
 from autohas_operator.cluster.informer import Informer
@@ -30,7 +30,7 @@ class Roles(FakeApi):
         super().__init__()
         self.refused = refused
         for namespace in SERVED:
-            self.add(SEARCHES, namespace, changed(stored_search(), "metadata", {"name": "s", "uid": namespace}))
+            self.add(SEARCHES, namespace, with_change(stored_search(), "metadata", {"name": "s", "uid": namespace}))
 
     async def pages(self, resource: Any, namespace: Any, **selectors: Any) -> AsyncIterator[Any]:
         if namespace in self.refused:

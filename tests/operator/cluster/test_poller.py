@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from autohas_api.base.names import MAX_PROGRESS_BYTES
-from autohas_api.testing.rejections import changed
+from autohas_api.testing.rejections import with_change
 from autohas_api.wire.messages import encode_progress
 from autohas_operator.cluster.cache import Cache
 from autohas_operator.cluster.poller import FIRST_PERIOD_S, Fetcher, HttpFetcher, Poller, UnusableError, report_miss
@@ -280,12 +280,12 @@ def test_only_running_trainers_are_asked() -> None:
 def test_only_pods_of_a_job_that_a_known_search_owns_are_asked() -> None:
     """3,000 labelled sleepers neither stretch the period of a trainer nor speak for its search."""
     cache = fill_cache()
-    strange = changed(JOB, "metadata", {**JOB["metadata"], "uid": "job-of-nobody", "name": "sleeper", "ownerReferences": []})
+    strange = with_change(JOB, "metadata", {**JOB["metadata"], "uid": "job-of-nobody", "name": "sleeper", "ownerReferences": []})
     cache.put_job(strange)
     cache.put_pod(POD)
     for number in range(1500):
         bare = running_pod(JOB, uid=f"bare-{number}")
-        cache.put_pod(changed(bare, "metadata.ownerReferences", []))
+        cache.put_pod(with_change(bare, "metadata.ownerReferences", []))
         cache.put_pod(running_pod(strange, uid=f"sleeper-{number}"))
     poller = _poller(cache, Recording(), lambda: 0.0)
     cache.reports["pod-1"] = Report(pod_uid="pod-1", time_s=NOW_S, progress=progress(SEARCH))

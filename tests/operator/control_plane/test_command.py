@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from autohas.fetching import reader_pod
-from autohas_api.testing.rejections import changed
+from autohas_api.testing.rejections import with_change
 from autohas_operator.testing.builders import DURABLE
 
 pytestmark = pytest.mark.control_plane
@@ -43,7 +43,7 @@ def test_wait_follows_a_search_to_its_result(bench: Any, trainer: Any) -> None:
 
 def test_wait_ends_with_1_when_a_search_is_rejected_or_absent(bench: Any) -> None:
     """The operator's sentence is printed, and the API server's when there is no such search."""
-    bench.apply(changed(DURABLE, "spec.budget.trainings", "2"))
+    bench.apply(with_change(DURABLE, "spec.budget.trainings", "2"))
     rejected = _autohas(bench, "wait", "fashion", "--timeout=1m")
     absent = _autohas(bench, "wait", "nobody")
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from autohas_api.testing.rejections import changed
+from autohas_api.testing.rejections import with_change
 from autohas_operator.testing.builders import DURABLE
 
 pytestmark = pytest.mark.control_plane
@@ -35,7 +35,7 @@ def _release(bench: Any, tmp_path: Path) -> Any:
 
 def test_a_rejected_search_fails_its_release(bench: Any, release: Any) -> None:
     """Long before the timeout, with the name of what failed."""
-    with release(changed(DURABLE, "spec.trainer", {"serviceAccountName": "other"})) as process:
+    with release(with_change(DURABLE, "spec.trainer", {"serviceAccountName": "other"})) as process:
         said, _ = process.communicate(timeout=WAIT_S)
 
     assert process.returncode == 1, said
@@ -45,7 +45,7 @@ def test_a_rejected_search_fails_its_release(bench: Any, release: Any) -> None:
 
 def test_a_release_is_deployed_once_its_search_has_succeeded(bench: Any, release: Any, trainer: Any) -> None:
     """Not before: while the trainer works, Helm waits."""
-    with release(changed(DURABLE, "spec.monitoring", {"metricsPort": trainer.port})) as process:
+    with release(with_change(DURABLE, "spec.monitoring", {"metricsPort": trainer.port})) as process:
         pod = bench.pod()
         bench.report_progress(trainer, pod)
         waits = process.poll() is None

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from autohas_api.base.digest import sha256
-from autohas_api.testing.rejections import changed
+from autohas_api.testing.rejections import with_change
 from autohas_api.wire.messages import CheckpointInfo, Stage
 from autohas_operator.testing.builders import DURABLE, error_text, interrupted_text, notice, result_text
 
@@ -57,7 +57,7 @@ def test_the_operator_killed_while_starting_and_while_running(bench: Any, traine
 
 def test_an_interruption_is_not_counted_and_the_job_makes_the_next_pod(bench: Any, trainer: Any) -> None:
     """Exit 75: the same Job makes another pod, which finishes; backoffLimit 0 does not mind."""
-    bench.apply(changed(DURABLE, "spec.failurePolicy", {"backoffLimit": 0}))
+    bench.apply(with_change(DURABLE, "spec.failurePolicy", {"backoffLimit": 0}))
     pod = bench.pod()
     bench.report_progress(trainer, pod)
     bench.end(pod, 75, interrupted_text(bench.search(), pod_uid=pod["metadata"]["uid"]))
@@ -86,7 +86,7 @@ def test_fatal_exit_codes_fail_the_search_at_once(bench: Any) -> None:
 
 def test_failures_are_counted_to_the_backoff_limit(bench: Any) -> None:
     """Exit 1 with backoffLimit 0 is BackoffLimitExceeded, with the end of the log."""
-    bench.apply(changed(DURABLE, "spec.failurePolicy", {"backoffLimit": 0}))
+    bench.apply(with_change(DURABLE, "spec.failurePolicy", {"backoffLimit": 0}))
     bench.end(bench.pod(), 1, "Traceback: boom")
     bench.until_phase("Failed")
     told = next(c for c in bench.search()["status"]["conditions"] if c["type"] == "Succeeded")
@@ -147,7 +147,7 @@ def _is_complete(bench: Any) -> bool:
 
 def test_a_search_that_cannot_work_is_rejected_and_mended(bench: Any) -> None:
     """Accepted=False names the field; the edit starts it; from then on the spec is frozen."""
-    bench.apply(changed(DURABLE, "spec.budget", {"trainings": "1"}))
+    bench.apply(with_change(DURABLE, "spec.budget", {"trainings": "1"}))
     bench.until(lambda: bench.condition("Accepted") == ("False", "InvalidSpec"), "a rejection")
     jobs_meanwhile = bench.objects("jobs")
     bench.apply(DURABLE)
@@ -208,7 +208,7 @@ def test_the_operator_ends_cleanly_and_says_how_it_is(bench: Any) -> None:
 @pytest.mark.parametrize("bench", ["narrow"], indirect=True)
 def test_an_operator_of_one_namespace_needs_no_rights_elsewhere(bench: Any, trainer: Any) -> None:
     """With watchNamespaces a Role suffices; searches of other namespaces are left alone."""
-    bench.cluster.kubectl("-n", "default", "apply", "-f", "-", input=json.dumps(changed(DURABLE, "metadata.name", "foreign")))
+    bench.cluster.kubectl("-n", "default", "apply", "-f", "-", input=json.dumps(with_change(DURABLE, "metadata.name", "foreign")))
     bench.apply(DURABLE)
     pod = bench.pod()
     bench.report_progress(trainer, pod)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from autohas_api.testing.rejections import changed
+from autohas_api.testing.rejections import with_change
 from autohas_operator.testing.builders import DURABLE
 from autohas_operator.testing.trainer_fields import EVERY_TRAINER_FIELD
 
@@ -22,7 +22,7 @@ def children(bench: Any) -> list[str]:
 
 def test_a_search_that_does_not_start_in_time_fails_and_leaves_nothing(bench: Any) -> None:
     """No node: StartDeadlineExceeded in the scheduler's words, and its Job, pod and ConfigMap go."""
-    bench.apply(changed(DURABLE, "spec.budget", {"trainings": "4", "startDeadlineSeconds": 15}))
+    bench.apply(with_change(DURABLE, "spec.budget", {"trainings": "4", "startDeadlineSeconds": 15}))
     bench.until_phase("Failed")
     told = next(c for c in bench.search()["status"]["conditions"] if c["type"] == "Succeeded")
     bench.until(lambda: children(bench) == [], "nothing is left")
@@ -33,7 +33,7 @@ def test_a_search_that_does_not_start_in_time_fails_and_leaves_nothing(bench: An
 
 def test_what_has_ended_is_cleaned_up_and_the_result_stays(bench: Any, trainer: Any) -> None:
     """JobTTLSeconds after the end Job, pod and ConfigMap are gone; the search and its result are not."""
-    bench.apply(changed(DURABLE, "spec.cleanup", {"ttlSecondsAfterFinished": 3}))
+    bench.apply(with_change(DURABLE, "spec.cleanup", {"ttlSecondsAfterFinished": 3}))
     pod = bench.pod()
     bench.report_progress(trainer, pod)
     bench.succeed(pod)
@@ -63,7 +63,7 @@ def test_what_an_orphaning_deletion_leaves_goes_by_itself(bench: Any, trainer: A
 
 def test_a_paused_search_is_left_alone(bench: Any) -> None:
     """The annotation keeps the operator from making a Job; removed, the search starts."""
-    bench.apply(changed(DURABLE, "metadata.annotations", {"autohas.dev/paused": "true"}))
+    bench.apply(with_change(DURABLE, "metadata.annotations", {"autohas.dev/paused": "true"}))
     bench.until(lambda: bench.condition("ReconciliationPaused") == ("True", "PausedByAnnotation"), "the pause is seen")
     jobs_meanwhile = bench.objects("jobs")
     bench.kubectl("annotate", "ahs", "fashion", "autohas.dev/paused-")
@@ -94,7 +94,7 @@ def test_a_pod_gets_everything_that_is_wished(bench: Any) -> None:
     """Accepted by CRD, Job validation and admission: the pod that is made has the wishes in its spec."""
     absent = ("serviceAccountName", "priorityClassName", "runtimeClassName")
     wish = {name: value for name, value in EVERY_TRAINER_FIELD.items() if name not in absent}
-    bench.apply(changed(DURABLE, "spec.trainer", wish))
+    bench.apply(with_change(DURABLE, "spec.trainer", wish))
     pod = bench.pod()
 
     assert pod["spec"]["affinity"] == wish["affinity"]
@@ -105,7 +105,7 @@ def test_a_pod_gets_everything_that_is_wished(bench: Any) -> None:
 
 def test_an_account_that_is_not_allowed_is_refused(bench: Any) -> None:
     """The chart allows none: Accepted=False, no Job."""
-    bench.apply(changed(DURABLE, "spec.trainer", {"serviceAccountName": "default"}))
+    bench.apply(with_change(DURABLE, "spec.trainer", {"serviceAccountName": "default"}))
     bench.until(lambda: bench.condition("Accepted") == ("False", "ServiceAccountNotAllowed"), "the refusal")
 
     assert bench.objects("jobs") == []
@@ -113,7 +113,7 @@ def test_an_account_that_is_not_allowed_is_refused(bench: Any) -> None:
 
 def test_an_account_that_is_missing_is_named(bench: Any) -> None:
     """Allowed by the platform, absent in the namespace: the Job controller's sentence is in TrainerReady; made, the pod comes."""
-    bench.apply(changed(DURABLE, "spec.trainer", {"serviceAccountName": "absent"}))
+    bench.apply(with_change(DURABLE, "spec.trainer", {"serviceAccountName": "absent"}))
     bench.until(lambda: bench.condition("TrainerReady") == ("False", "PodsNotCreated"), "PodsNotCreated")
     told = next(c for c in bench.search()["status"]["conditions"] if c["type"] == "TrainerReady")
 
@@ -125,7 +125,7 @@ def test_a_policy_that_forbids_the_pod_is_named(bench: Any) -> None:
     spec = {"limits": [{"type": "Container", "max": {"cpu": "1"}}]}
     small = {"apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": "small"}, "spec": spec}
     bench.kubectl("create", "-f", "-", input=json.dumps(small))
-    bench.apply(changed(DURABLE, "spec.trainer", {"resources": {"limits": {"cpu": "3"}}}))
+    bench.apply(with_change(DURABLE, "spec.trainer", {"resources": {"limits": {"cpu": "3"}}}))
     bench.until(lambda: bench.condition("TrainerReady") == ("False", "PodsNotCreated"), "PodsNotCreated")
     told = next(c for c in bench.search()["status"]["conditions"] if c["type"] == "TrainerReady")
 
@@ -142,7 +142,7 @@ def test_a_restricted_namespace_admits_the_pod(bench: Any) -> None:
 
 def test_a_missing_priority_class_is_named(bench: Any) -> None:
     """Admission refuses the pod and leaves no trace but an event: its text is in TrainerReady."""
-    bench.apply(changed(DURABLE, "spec.trainer", {"priorityClassName": "no-such-class"}))
+    bench.apply(with_change(DURABLE, "spec.trainer", {"priorityClassName": "no-such-class"}))
     bench.until(lambda: bench.condition("TrainerReady") == ("False", "PodsNotCreated"), "PodsNotCreated")
     told = next(c for c in bench.search()["status"]["conditions"] if c["type"] == "TrainerReady")
 
@@ -167,7 +167,7 @@ def test_two_operators_at_once_bring_a_search_to_its_end_once(bench: Any, second
 def test_two_operators_at_once_make_one_job_each(bench: Any, second_operator: Any) -> None:
     """Twenty searches under two operators: twenty Jobs, each attempt 1."""
     for number in range(20):
-        bench.apply(changed(DURABLE, "metadata.name", f"s{number}"))
+        bench.apply(with_change(DURABLE, "metadata.name", f"s{number}"))
     bench.until(lambda: len(bench.objects("jobs")) == 20, "a Job each")
     bench.until(lambda: all(s.get("status", {}).get("attempt") == 1 for s in bench.objects("ahs")), "attempts are noted")
 

@@ -15,7 +15,7 @@ from typing import Any
 import kopf
 import pytest
 
-from autohas_api.testing.rejections import changed
+from autohas_api.testing.rejections import with_change
 from autohas_operator.cluster.handlers import kopf_settings
 from autohas_operator.process import application
 from autohas_operator.settings import read_settings
@@ -58,7 +58,7 @@ def test_a_namespace_that_goes_takes_no_other_along_and_is_served_again_when_it_
     lost.cluster.kubectl("create", "namespace", lost.namespace)
     for document in (role, binding):
         bare = {name: part for name, part in document["metadata"].items() if name in ("name", "namespace", "labels")}
-        lost.kubectl("create", "-f", "-", input=json.dumps(changed(document, "metadata", bare)))
+        lost.kubectl("create", "-f", "-", input=json.dumps(with_change(document, "metadata", bare)))
     lost.apply(DURABLE)
     lost.pod()
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from autohas_api.testing.rejections import changed
+from autohas_api.testing.rejections import with_change
 from autohas_operator.testing.builders import DURABLE
 from testcluster.commands import CommandFailedError
 
@@ -34,7 +34,7 @@ def under(job: dict[str, Any], attempt: int) -> dict[str, Any]:
     name = f"{job['metadata']['name'].rpartition('-')[0]}-{attempt}"
     metadata = {"name": name, "labels": labels, "ownerReferences": job["metadata"]["ownerReferences"]}
     spec = {key: value for key, value in job["spec"].items() if key != "selector"}
-    return changed(
+    return with_change(
         {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec}, "spec.template.metadata", {"labels": labels}
     )
 
@@ -90,7 +90,7 @@ def loosen(job: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
     root, _, rest = path.removesuffix("+").partition(".")
     if root == "annotations":
         template["metadata"]["annotations"] = value
-        return changed(copy, "spec.template", template)
+        return with_change(copy, "spec.template", template)
     place = template["spec"] if root == "pod" else template["spec"]["containers"][0]
     *parents, name = rest.split(".")
     for parent in parents:

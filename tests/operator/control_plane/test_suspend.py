@@ -11,7 +11,7 @@ import pytest
 from autohas_api.base.digest import sha256
 from autohas_api.base.names import LABEL_QUEUE
 from autohas_api.spec.search import MUTABLE_WHILE_SUSPENDED
-from autohas_api.testing.rejections import changed
+from autohas_api.testing.rejections import with_change
 from autohas_api.wire.messages import CheckpointInfo
 from autohas_operator.testing.builders import DURABLE
 from testcluster.commands import CommandFailedError
@@ -145,10 +145,10 @@ def test_the_operator_is_killed_while_suspending_and_while_suspended(bench: Any,
 
 def test_a_search_that_starts_suspended_makes_nothing(bench: Any) -> None:
     """It is accepted and Suspended; its budget may still be changed; then it starts."""
-    bench.apply(changed(DURABLE, "spec.suspend", True))  # noqa: FBT003 - JSON
+    bench.apply(with_change(DURABLE, "spec.suspend", True))  # noqa: FBT003 - JSON
     bench.until_phase("Suspended")
     jobs_meanwhile = bench.objects("jobs")
-    bench.apply(changed(DURABLE, "spec.budget", {"trainings": "5"}))
+    bench.apply(with_change(DURABLE, "spec.budget", {"trainings": "5"}))
     bench.pod()
 
     assert jobs_meanwhile == []
@@ -157,8 +157,8 @@ def test_a_search_that_starts_suspended_makes_nothing(bench: Any) -> None:
 
 def test_a_queue_holds_the_job_back_admits_and_evicts_it(bench: Any, trainer: Any) -> None:
     """Played as Kueue does it, by Job.spec.suspend: Queued, running, Queued, running; one Job, no failure counted."""
-    queued = changed(DURABLE, "metadata.labels", {LABEL_QUEUE: "team"})
-    bench.apply(changed(queued, "spec.failurePolicy", {"backoffLimit": 0}))
+    queued = with_change(DURABLE, "metadata.labels", {LABEL_QUEUE: "team"})
+    bench.apply(with_change(queued, "spec.failurePolicy", {"backoffLimit": 0}))
     pod = bench.pod()
     (job,) = bench.objects("jobs")
     hold(bench, job, held=True)

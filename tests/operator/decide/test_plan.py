@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from autohas_api.testing.rejections import changed
+from autohas_api.testing.rejections import with_change
 from autohas_api.wire.status import ConditionType, Phase, Status, TrainerStatus
 from autohas_operator.decide.conditions import verdict_of
 from autohas_operator.decide.phases import CreateAttempt
@@ -69,13 +69,13 @@ UNSCHEDULABLE = stored_pod(
     scheduled=False,
     conditions=[{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": kubernetes_messages.NO_GPU}],
 )
-TERMINATING = changed(POD, "metadata.deletionTimestamp", "2027-01-15T08:00:00Z")
-LOST = changed(POD, "metadata.deletionTimestamp", "2027-01-15T07:50:00Z")
+TERMINATING = with_change(POD, "metadata.deletionTimestamp", "2027-01-15T08:00:00Z")
+LOST = with_change(POD, "metadata.deletionTimestamp", "2027-01-15T07:50:00Z")
 MISSED = replace(report(SEARCH), misses=3, problem="no connection: ClientConnectorError")
 NEVER = Report(pod_uid="pod-1", time_s=NOW_S, progress=None, misses=3, problem="timeout")
 EARLY = replace(NEVER, misses=4, is_early=True)
 SKEW = Report(pod_uid="pod-1", time_s=NOW_S, progress=None, misses=1, problem="message has version 2", is_version_skew=True)
-DISRUPTED = changed(ended_pod(JOB, code=137), "status.conditions", [condition("DisruptionTarget", message="preempted by vip")])
+DISRUPTED = with_change(ended_pod(JOB, code=137), "status.conditions", [condition("DisruptionTarget", message="preempted by vip")])
 
 UNMOUNTED = WarningEvent(reason="FailedMount", message=kubernetes_messages.NO_MOUNT, time_s=NOW_S)
 
@@ -89,7 +89,7 @@ TRAINER_STATES = [
         ("False", "QuotaExceeded"),
     ),
     (observe(SEARCH, {**JOB, "status": {"failed": 1}}), 25, Phase.INTERRUPTED, ("False", "BackOff")),
-    (observe(SEARCH, changed(JOB, "spec.suspend", True)), 25, Phase.QUEUED, ("False", "JobSuspended")),  # noqa: FBT003 - JSON
+    (observe(SEARCH, with_change(JOB, "spec.suspend", True)), 25, Phase.QUEUED, ("False", "JobSuspended")),  # noqa: FBT003 - JSON
     (observe(SEARCH, JOB, UNSCHEDULABLE), 1, Phase.STARTING, ("False", "Unschedulable")),
     (observe(SEARCH, JOB, waiting("ImagePullBackOff", kubernetes_messages.NO_IMAGE)), 1, Phase.STARTING, ("False", "ImagePullFailed")),
     (observe(SEARCH, JOB, waiting("ErrImageNeverPull")), 1, Phase.STARTING, ("False", "ImagePullFailed")),
@@ -122,7 +122,12 @@ TRAINER_STATES = [
     (observe(SEARCH, JOB, DISRUPTED), 1, Phase.INTERRUPTED, ("False", "Interrupted")),
     (observe(SEARCH, JOB, ended_pod(JOB, code=1)), 1, Phase.INTERRUPTED, ("False", "TrainerFailed")),
     (observe(SEARCH, JOB, ended_pod(JOB, code=0)), 1, Phase.FINALIZING, ("False", "TrainerExited")),
-    (observe(SEARCH, changed(JOB, "metadata.deletionTimestamp", "2027-01-15T08:00:00Z")), 1, Phase.INTERRUPTED, ("False", "JobDeleted")),
+    (
+        observe(SEARCH, with_change(JOB, "metadata.deletionTimestamp", "2027-01-15T08:00:00Z")),
+        1,
+        Phase.INTERRUPTED,
+        ("False", "JobDeleted"),
+    ),
 ]
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from autohas_api.base.digest import sha256
-from autohas_api.testing.rejections import changed
+from autohas_api.testing.rejections import with_change
 from autohas_api.wire.messages import CheckpointInfo
 from autohas_api.wire.status import ConditionType
 from autohas_operator.records.observed import Observed
@@ -57,7 +57,7 @@ def test_an_operator_that_was_away_for_an_hour_calls_nothing_stale_before_it_has
 
 PAUSES = [
     ("suspended", observe(stored_search(suspend=True))),
-    ("queued", observe(SEARCH, changed(JOB, "spec.suspend", True))),  # noqa: FBT003 - JSON
+    ("queued", observe(SEARCH, with_change(JOB, "spec.suspend", True))),  # noqa: FBT003 - JSON
     ("without a node", observe(SEARCH, JOB, stored_pod(JOB, uid="pod-2", created_s=NOW_S + 60, scheduled=False))),
     ("reading its data", observe(SEARCH, JOB, running_pod(JOB, uid="pod-2", created_s=NOW_S + 60, started=False))),
 ]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from autohas_api.testing.rejections import changed
+from autohas_api.testing.rejections import with_change
 from autohas_api.wire.reasons import Reason
 from autohas_api.wire.status import ConditionType, Phase, Status
 from autohas_operator.decide.conditions import verdict_of
@@ -44,7 +44,7 @@ def test_a_job_deleted_by_hand_is_followed_by_the_next_attempt() -> None:
     assert decided.status.attempt == 2
 
 
-TERMINATING = changed(POD, "metadata.deletionTimestamp", "2027-01-15T08:00:00Z")
+TERMINATING = with_change(POD, "metadata.deletionTimestamp", "2027-01-15T08:00:00Z")
 
 
 @pytest.mark.parametrize("pod", [POD, TERMINATING, stored_pod(JOB)], ids=["running", "terminating", "pending"])
@@ -64,7 +64,7 @@ def test_an_ended_orphan_does_not_block_the_next_attempt() -> None:
 
 def test_a_search_edited_before_its_attempt_was_noted_replaces_its_job() -> None:
     """The operator was killed between create and status write, and the spec was changed meanwhile."""
-    edited = changed(SEARCH, "spec.algorithm", {"seed": 7})
+    edited = with_change(SEARCH, "spec.algorithm", {"seed": 7})
 
     decided = decide(observe(edited, JOB))
 
@@ -73,28 +73,28 @@ def test_a_search_edited_before_its_attempt_was_noted_replaces_its_job() -> None
 
 def test_a_spec_that_looks_different_after_an_upgrade_keeps_its_job() -> None:
     """Once the attempt is noted the API server forbids edits; new defaults of a newer CRD are none."""
-    edited = changed(SEARCH, "spec.algorithm", {"seed": 0})
+    edited = with_change(SEARCH, "spec.algorithm", {"seed": 0})
 
     assert decide(observe(edited, JOB, POD, report=report(SEARCH)), RUNNING).action is None
 
 
 def test_a_job_that_is_not_ours_is_never_adopted() -> None:
     """Labels alone do not make a Job ours."""
-    foreign = changed(JOB, "metadata.ownerReferences", [])
+    foreign = with_change(JOB, "metadata.ownerReferences", [])
 
     assert isinstance(decide(observe(SEARCH, foreign)).action, CreateAttempt)
 
 
 def test_a_job_that_is_deleted_after_its_result_still_succeeds() -> None:
     """A result is a result, whatever becomes of the Job."""
-    leaving = changed(JOB, "metadata.deletionTimestamp", "2027-01-15T08:00:00Z")
+    leaving = with_change(JOB, "metadata.deletionTimestamp", "2027-01-15T08:00:00Z")
 
     assert decide(observe(SEARCH, leaving, ended_pod(JOB, code=0, message=result_text(SEARCH))), RUNNING).status.phase is Phase.SUCCEEDED
 
 
 def test_a_stricter_operator_does_not_reject_what_has_begun() -> None:
     """Acceptance is judged before the first attempt; an upgrade changes nothing for running searches."""
-    poor = changed(SEARCH, "spec.budget", {"trainings": "1"})
+    poor = with_change(SEARCH, "spec.budget", {"trainings": "1"})
 
     assert decide(observe(poor, JOB, POD, report=report(SEARCH)), RUNNING).status.phase is Phase.RUNNING
 
@@ -144,7 +144,7 @@ def test_a_finished_search_is_left_alone() -> None:
     seen = observe(SEARCH, JOB, ended_pod(JOB, code=0, message=result_text(SEARCH)))
     done = decide(seen, RUNNING).status
 
-    decided = decide(observe(changed(SEARCH, "metadata.generation", 2)), done)
+    decided = decide(observe(with_change(SEARCH, "metadata.generation", 2)), done)
 
     assert decided.action is None
     assert decided.status == done.model_copy(update={"observed_generation": 2})
@@ -277,9 +277,9 @@ def test_a_repetition_that_speaks_succeeds() -> None:
 
 def test_a_spec_that_cannot_work_is_rejected_and_mended_by_an_edit() -> None:
     """No Job is made; the sentence names the field; the edited spec starts."""
-    wrong = changed(SEARCH, "spec.budget", {"trainings": "1"})
+    wrong = with_change(SEARCH, "spec.budget", {"trainings": "1"})
     rejected = decide(observe(wrong))
-    mended = decide(observe(changed(SEARCH, "metadata.generation", 2)), rejected.status)
+    mended = decide(observe(with_change(SEARCH, "metadata.generation", 2)), rejected.status)
     told = verdict_of(rejected.status, ConditionType.ACCEPTED)
 
     assert rejected.action is None
@@ -296,7 +296,7 @@ def test_a_spec_that_cannot_work_is_rejected_and_mended_by_an_edit() -> None:
 
 def test_a_service_account_must_be_one_that_the_platform_allows() -> None:
     """No Job with it is made, the sentence names field, value and what is allowed; what runs already is left alone."""
-    wish = changed(SEARCH, "spec.trainer", {"serviceAccountName": "admin"})
+    wish = with_change(SEARCH, "spec.trainer", {"serviceAccountName": "admin"})
     refused = decide(observe(wish))
     allowed = plan(observe(wish), Status(), replace(PODS, service_accounts=("admin",)), NOW_S)
     withdrawn = plan(observe(wish, JOB, POD, report=report(SEARCH)), RUNNING, replace(PODS, service_accounts=()), NOW_S)
@@ -332,7 +332,7 @@ def test_a_refused_create_is_shown_and_not_counted_as_an_attempt(blamed: Blamed,
 
 def test_a_search_that_is_being_deleted_is_left_to_the_garbage_collector() -> None:
     """Neither action nor word."""
-    leaving = changed(SEARCH, "metadata.deletionTimestamp", "2027-01-15T08:00:00Z")
+    leaving = with_change(SEARCH, "metadata.deletionTimestamp", "2027-01-15T08:00:00Z")
 
     decided = decide(observe(leaving), RUNNING)
 

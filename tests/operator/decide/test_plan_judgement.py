@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from autohas_api.base.model import Rule
-from autohas_api.base.spec_errors import Problem, SpecError
+from autohas_api.base.spec_errors import FieldError, SpecError
 from autohas_api.spec.search import Search, Spec
 from autohas_api.wire.status import ConditionType, Phase
 from autohas_operator.decide import plan as module
@@ -45,7 +45,7 @@ def test_a_search_that_is_wrong_is_judged_once(monkeypatch: pytest.MonkeyPatch) 
 
     def refuse(document: dict[str, object]) -> Search:
         judged.append(str(document["kind"]))
-        raise SpecError([Problem(path="spec", message="m" * 10**6)])
+        raise SpecError([FieldError(path="spec", message="m" * 10**6)])
 
     monkeypatch.setattr(module, "accept", refuse)
     wrong = stored_search(budget={"trainings": "1.25"})

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from autohas_api.base.names import ANNOTATION_PAUSED, LABEL_ATTEMPT
-from autohas_api.testing.rejections import changed
+from autohas_api.testing.rejections import with_change
 from autohas_api.wire.reasons import Reason
 from autohas_api.wire.status import ConditionType, Phase, Status
 from autohas_operator.decide.cleanup import CleanUp
@@ -128,7 +128,7 @@ def test_a_trainer_that_ends_because_of_a_suspension_is_no_interruption() -> Non
     """Its pod is seen ended with 75 while the Job is being deleted, and so is a search that was resumed in that moment."""
     suspended = stored_search(suspend=True, failurePolicy={"maxInterruptions": 0})
     asked = decide(observe(suspended, JOB, POD, report=report(SEARCH, starts=1)), RUNNING)
-    leaving = changed(JOB, "metadata.deletionTimestamp", "2027-01-15T08:00:00Z")
+    leaving = with_change(JOB, "metadata.deletionTimestamp", "2027-01-15T08:00:00Z")
     going = decide(observe(suspended, leaving, INTERRUPTED, report=report(SEARCH, starts=1)), asked.status).status
     taken_back = stored_search(failurePolicy={"maxInterruptions": 0})
     back = decide(observe(taken_back, leaving, INTERRUPTED, report=report(SEARCH, starts=1)), asked.status).status
@@ -197,10 +197,10 @@ def test_what_has_ended_stays_for_its_time_and_then_goes_whole() -> None:
     third = stored_job(search, 3, conditions=[condition("Complete")])
     done = finished(search).model_copy(update={"attempt": 3})
     first = decide(observe(search, third), done, at_s=NOW_S + 1)
-    third = changed(third, "spec.ttlSecondsAfterFinished", 3700)
+    third = with_change(third, "spec.ttlSecondsAfterFinished", 3700)
     early = decide(observe(search, third), done, at_s=NOW_S + 40)
     due = decide(observe(search, third), done, at_s=NOW_S + 100)
-    leaving = changed(third, "metadata.deletionTimestamp", "2027-01-15T08:00:00Z")
+    leaving = with_change(third, "metadata.deletionTimestamp", "2027-01-15T08:00:00Z")
 
     assert first.action == CleanUp(
         config_maps=("fashion-5ea4c400-1", "fashion-5ea4c400-2", "fashion-5ea4c400-3"),
@@ -220,7 +220,7 @@ def test_what_has_ended_stays_for_its_time_and_then_goes_whole() -> None:
 def test_a_longer_time_is_told_to_kubernetes_too(seconds: int, expiring: tuple[tuple[str, str, int], ...]) -> None:
     """After an edit of cleanup.ttlSecondsAfterFinished, Kubernetes does not delete the Job before the operator does."""
     search = limited(cleanup={"ttlSecondsAfterFinished": seconds})
-    kept = changed(stored_job(search, 3, conditions=[condition("Complete")]), "spec.ttlSecondsAfterFinished", 3700)
+    kept = with_change(stored_job(search, 3, conditions=[condition("Complete")]), "spec.ttlSecondsAfterFinished", 3700)
     action = decide(observe(search, kept), finished(search), at_s=NOW_S + 1).action
 
     assert action == (CleanUp(config_maps=(), jobs=(), expiring=expiring) if expiring else None)
@@ -228,8 +228,8 @@ def test_a_longer_time_is_told_to_kubernetes_too(seconds: int, expiring: tuple[t
 
 def test_a_forged_number_of_an_attempt_costs_nothing() -> None:
     """An ended pod with a label of a million moves the next attempt by one only."""
-    forged = changed(ended_pod(JOB, code=0, uid="pod-9"), "metadata.labels", {**POD["metadata"]["labels"], LABEL_ATTEMPT: "1000000"})
-    replaced = decide(observe(SEARCH, changed(forged, "metadata.ownerReferences", [])), RUNNING)
+    forged = with_change(ended_pod(JOB, code=0, uid="pod-9"), "metadata.labels", {**POD["metadata"]["labels"], LABEL_ATTEMPT: "1000000"})
+    replaced = decide(observe(SEARCH, with_change(forged, "metadata.ownerReferences", [])), RUNNING)
 
     assert isinstance(replaced.action, CreateAttempt)
     assert replaced.status.attempt == 2
@@ -255,7 +255,7 @@ def test_a_job_whose_controller_is_slow_is_not_taken_for_one_that_works() -> Non
 
 def test_a_paused_search_is_left_alone_and_says_so() -> None:
     """No action and no other word while the annotation is there, at first and later."""
-    paused = changed(SEARCH, "metadata.annotations", {ANNOTATION_PAUSED: "true"})
+    paused = with_change(SEARCH, "metadata.annotations", {ANNOTATION_PAUSED: "true"})
     first = decide(observe(paused))
     later = decide(observe(paused, JOB, ended_pod(JOB, code=75)), RUNNING)
     again = decide(observe(paused, JOB), later.status, at_s=NOW_S + 500)
@@ -270,14 +270,14 @@ def test_a_paused_search_is_left_alone_and_says_so() -> None:
     assert again.status == later.status
     assert verdict(released.status, ConditionType.RECONCILIATION_PAUSED) == ("False", "NotPaused")
     assert [a.reason for a in released.announcements] == ["ReconciliationResumed"]
-    assert isinstance(decide(observe(changed(SEARCH, "metadata.annotations", {ANNOTATION_PAUSED: "false"}))).action, CreateAttempt)
+    assert isinstance(decide(observe(with_change(SEARCH, "metadata.annotations", {ANNOTATION_PAUSED: "false"}))).action, CreateAttempt)
 
 
 def test_a_paused_end_keeps_its_children_until_the_annotation_goes() -> None:
     """Long after its time a finished Job stays while the annotation is there; the result is untouched."""
     ended = {**JOB, "status": {"conditions": [condition("Complete")]}}
     over = decide(observe(SEARCH, ended, ended_pod(JOB, code=0, message=result_text(SEARCH))), RUNNING).status
-    paused = changed(SEARCH, "metadata.annotations", {ANNOTATION_PAUSED: "true"})
+    paused = with_change(SEARCH, "metadata.annotations", {ANNOTATION_PAUSED: "true"})
     held = decide(observe(paused, ended), over, at_s=NOW_S + 86_400)
     released = decide(observe(SEARCH, ended), held.status, at_s=NOW_S + 86_401)
 
@@ -346,7 +346,7 @@ def test_time_at_rest_does_not_count_against_the_first_job(path: str, value: obj
     """Resumed after an hour and refused: the deadline of 600 s counts from then, not from acceptance."""
     refused = Blocker(blamed=Blamed.TRAINER, reason=Reason.JOB_FORBIDDEN, message="exceeded quota: count/jobs.batch")
     accepted = decide(observe(LATE, blocker=refused)).status
-    resting = decide(observe(changed(LATE, path, value)), accepted, at_s=NOW_S + 2).status
+    resting = decide(observe(with_change(LATE, path, value)), accepted, at_s=NOW_S + 2).status
     resumed = decide(observe(LATE, blocker=refused), resting, at_s=NOW_S + 3600)
     early, late = (decide(observe(LATE, blocker=refused), resumed.status, at_s=NOW_S + 3600 + at_s) for at_s in (599, 600))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from autohas_api.testing.rejections import changed
+from autohas_api.testing.rejections import with_change
 from autohas_api.wire.status import ConditionType
 from autohas_operator.decide.conditions import verdict_of
 from autohas_operator.records.observed import WarningEvent
@@ -29,7 +29,7 @@ def test_a_trainer_that_stalled_is_called_what_it_is(code: int) -> None:
 def test_a_look_that_failed_long_before_the_end_is_not_its_cause(later_s: int, reason: str) -> None:
     """With 120 s of grace and looks 30 s apart, a pod that is killed 151 s after a failed look was not stopped for it."""
     unhealthy = WarningEvent(reason="Unhealthy", message="Liveness probe failed: timeout", time_s=NOW_S)
-    killed = changed(ended_pod(JOB, code=137, ended_s=NOW_S + later_s), "spec.terminationGracePeriodSeconds", 120)
+    killed = with_change(ended_pod(JOB, code=137, ended_s=NOW_S + later_s), "spec.terminationGracePeriodSeconds", 120)
     decided = decide(observe(SEARCH, JOB, killed, warning=unhealthy), RUNNING, at_s=NOW_S + later_s + 1)
 
     assert verdict(decided.status, ConditionType.TRAINER_READY) == ("False", reason)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from autohas_api.base.names import LABEL_QUEUE
-from autohas_api.testing.rejections import changed
+from autohas_api.testing.rejections import with_change
 from autohas_api.wire.status import ConditionType, Phase
 from autohas_operator.decide.conditions import verdict_of
 from autohas_operator.decide.plan import Plan
@@ -37,7 +37,7 @@ def test_a_suspended_search_says_whether_anything_is_kept() -> None:
         ),
     ):
         _, running = _running(search)
-        resting = decide(observe(changed(search, "spec.suspend", value=True)), running)
+        resting = decide(observe(with_change(search, "spec.suspend", value=True)), running)
 
         assert resting.status.phase is Phase.SUSPENDED
         assert _words(resting, ConditionType.SUSPENDED) == f"no pod is left, and {words}"
@@ -58,11 +58,11 @@ def test_an_interrupted_search_says_what_the_next_pod_does() -> None:
 def test_a_search_that_loses_its_quota_says_what_becomes_of_its_work() -> None:
     """A queue takes the Job's quota back."""
     for search, words in ((CLAIM, "the search continues from the checkpoint"), (OWN_DISK, "starts from zero")):
-        queued = changed(search, "metadata.labels", {LABEL_QUEUE: "team"})
+        queued = with_change(search, "metadata.labels", {LABEL_QUEUE: "team"})
         job, running = _running(queued)
         resumed = {"type": "Suspended", "status": "False", "reason": "JobResumed", "lastTransitionTime": timestamp(NOW_S + 3)}
         admitted = decide(observe(queued, {**job, "status": {"conditions": [resumed]}}, running_pod(job)), running)
-        evicted = decide(observe(queued, changed(job, "spec.suspend", value=True)), admitted.status)
+        evicted = decide(observe(queued, with_change(job, "spec.suspend", value=True)), admitted.status)
 
         assert "lost its quota" in _words(evicted, ConditionType.ADMITTED)
         assert words in _words(evicted, ConditionType.ADMITTED)

@@ -8,7 +8,7 @@ import pytest
 
 from autohas_api.base.digest import sha256
 from autohas_api.base.names import LABEL_PRIORITY, LABEL_QUEUE
-from autohas_api.testing.rejections import changed
+from autohas_api.testing.rejections import with_change
 from autohas_api.wire.reasons import Reason
 from autohas_api.wire.status import CheckpointStatus, ConditionType, Phase, Status
 from autohas_operator.decide.conditions import verdict_of
@@ -33,14 +33,14 @@ from autohas_operator.testing.decisions import CREATED, JOB, POD, RUNNING, SEARC
 from autohas_operator.wording import timestamp
 
 PAUSED = stored_search(suspend=True)
-LEAVING_JOB = changed(JOB, "metadata.deletionTimestamp", "2027-01-15T08:00:00Z")
-LEAVING_POD = changed(POD, "metadata.deletionTimestamp", "2027-01-15T08:00:00Z")
-LOST_POD = changed(POD, "metadata.deletionTimestamp", "2027-01-15T07:50:00Z")
-HELD = changed(JOB, "spec.suspend", True)  # noqa: FBT003 - JSON
+LEAVING_JOB = with_change(JOB, "metadata.deletionTimestamp", "2027-01-15T08:00:00Z")
+LEAVING_POD = with_change(POD, "metadata.deletionTimestamp", "2027-01-15T08:00:00Z")
+LOST_POD = with_change(POD, "metadata.deletionTimestamp", "2027-01-15T07:50:00Z")
+HELD = with_change(JOB, "spec.suspend", True)  # noqa: FBT003 - JSON
 
 
 def in_queue(job: dict[str, Any], queue: str = "team") -> dict[str, Any]:
-    return changed(job, "metadata.labels", {**job["metadata"]["labels"], LABEL_QUEUE: queue})
+    return with_change(job, "metadata.labels", {**job["metadata"]["labels"], LABEL_QUEUE: queue})
 
 
 def resumed(at_s: float) -> dict[str, Any]:
@@ -214,7 +214,7 @@ def test_a_failure_is_a_failure_also_while_suspending() -> None:
 
 def test_a_wrong_spec_is_rejected_also_while_suspended() -> None:
     """Whoever prepares a search suspended learns of mistakes at once."""
-    wrong = changed(PAUSED, "spec.budget", {"trainings": "1"})
+    wrong = with_change(PAUSED, "spec.budget", {"trainings": "1"})
 
     assert decide(observe(wrong)).status.phase is Phase.REJECTED
 
@@ -271,7 +271,7 @@ def test_a_queue_that_nobody_serves_is_named() -> None:
 
 def test_queue_labels_reach_the_job_and_nothing_else_does() -> None:
     """Kueue reads them off the Job; other labels of the search stay where they are, and ours cannot be overwritten."""
-    labelled = changed(SEARCH, "metadata.labels", {LABEL_QUEUE: "team", LABEL_PRIORITY: "low", "app": "x"})
+    labelled = with_change(SEARCH, "metadata.labels", {LABEL_QUEUE: "team", LABEL_PRIORITY: "low", "app": "x"})
     action = decide(observe(labelled)).action
 
     assert isinstance(action, CreateAttempt)
@@ -295,7 +295,7 @@ KUEUE = {
 def test_whatever_kueue_reads_is_where_it_reads_it() -> None:
     """Labels and annotations of its domain are on the Job, topology requests on the pods; the pod's own annotations win."""
     search = {**SEARCH, "metadata": {**SEARCH["metadata"], **KUEUE}}
-    own = changed(search, "spec.trainer", {"annotations": {"kueue.x-k8s.io/podset-required-topology": "rack", "a": "b"}})
+    own = with_change(search, "spec.trainer", {"annotations": {"kueue.x-k8s.io/podset-required-topology": "rack", "a": "b"}})
     jobs = []
     for document in (search, own):
         action = decide(observe(document)).action
@@ -314,19 +314,19 @@ def test_whatever_kueue_reads_is_where_it_reads_it() -> None:
     ]
 
 
-WRONG = changed(SEARCH, "metadata.labels", {LABEL_QUEUE: "taem"})
+WRONG = with_change(SEARCH, "metadata.labels", {LABEL_QUEUE: "taem"})
 CORRECTIONS = {
-    "queue": changed(SEARCH, "metadata.labels", {LABEL_QUEUE: "team"}),
-    "priority": changed(SEARCH, "metadata.labels", {LABEL_QUEUE: "taem", LABEL_PRIORITY: "high"}),
+    "queue": with_change(SEARCH, "metadata.labels", {LABEL_QUEUE: "team"}),
+    "priority": with_change(SEARCH, "metadata.labels", {LABEL_QUEUE: "taem", LABEL_PRIORITY: "high"}),
     "none": SEARCH,
-    "annotation": changed(WRONG, "metadata.annotations", {"provreq.kueue.x-k8s.io/a": "b"}),
+    "annotation": with_change(WRONG, "metadata.annotations", {"provreq.kueue.x-k8s.io/a": "b"}),
 }
 
 
 @pytest.mark.parametrize("corrected", CORRECTIONS.values(), ids=CORRECTIONS)
 def test_a_corrected_queue_replaces_a_job_that_was_never_admitted(corrected: dict[str, Any]) -> None:
     """What Kueue reads acts at creation: the Job goes, and the next one has what the search says now."""
-    held = changed(stored_job(WRONG), "spec.suspend", True)  # noqa: FBT003 - JSON
+    held = with_change(stored_job(WRONG), "spec.suspend", True)  # noqa: FBT003 - JSON
     queued = decide(observe(WRONG, held), CREATED).status
     replaced = decide(observe(corrected, held), queued)
     following = decide(observe(corrected), replaced.status)
@@ -340,8 +340,8 @@ def test_a_corrected_queue_replaces_a_job_that_was_never_admitted(corrected: dic
 
 def test_a_queue_that_a_webhook_chose_is_no_correction() -> None:
     """Kueue may give a Job a default queue: what was asked for has not changed, and the Job stays."""
-    held = changed(stored_job(SEARCH), "spec.suspend", True)  # noqa: FBT003 - JSON
-    defaulted = changed(held, "metadata.labels", {**held["metadata"]["labels"], LABEL_QUEUE: "default"})
+    held = with_change(stored_job(SEARCH), "spec.suspend", True)  # noqa: FBT003 - JSON
+    defaulted = with_change(held, "metadata.labels", {**held["metadata"]["labels"], LABEL_QUEUE: "default"})
 
     assert decide(observe(SEARCH, defaulted), CREATED).action is None
 
@@ -351,7 +351,7 @@ def test_a_corrected_queue_of_an_admitted_job_is_said_to_act_later(is_evicted: b
     """The Job stays; Admitted says what makes the correction act."""
     job = stored_job(WRONG, conditions=[{**condition("Suspended"), "status": "False"}])
     admitted = decide(observe(WRONG, job, running_pod(job), report=report(SEARCH)), CREATED).status
-    seen = changed(stored_job(WRONG), "spec.suspend", True) if is_evicted else job  # noqa: FBT003 - JSON
+    seen = with_change(stored_job(WRONG), "spec.suspend", True) if is_evicted else job  # noqa: FBT003 - JSON
     pods = [] if is_evicted else [running_pod(job)]
     later = decide(observe(CORRECTIONS["queue"], seen, *pods, report=report(SEARCH)), admitted)
     told = verdict_of(later.status, ConditionType.ADMITTED)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from autohas_api.base.names import ANNOTATION_TOUCHED_AT
-from autohas_api.testing.rejections import changed
+from autohas_api.testing.rejections import with_change
 from autohas_operator.client import PODS
 from autohas_operator.decide.phases import TouchJob
 from autohas_operator.testing.builders import NOW_S, ended_pod, observe
@@ -23,7 +23,7 @@ TOUCH = TouchJob(name=JOB["metadata"]["name"], uid=JOB["metadata"]["uid"])
 def touched(at_s: float) -> dict[str, Any]:
     """The Job, touched so many seconds after its creation."""
     annotations = {**JOB["metadata"]["annotations"], ANNOTATION_TOUCHED_AT: timestamp(NOW_S + at_s)}
-    return changed(JOB, "metadata.annotations", annotations)
+    return with_change(JOB, "metadata.annotations", annotations)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_a_job_whose_pods_are_over_is_touched_two_minutes_after_the_last_end() -
 
 @pytest.mark.parametrize(
     ("job", "pods"),
-    [(JOB, (POD,)), (changed(JOB, "spec.suspend", value=True), ())],
+    [(JOB, (POD,)), (with_change(JOB, "spec.suspend", value=True), ())],
     ids=["running", "waits for quota"],
 )
 def test_a_job_at_work_or_on_hold_is_not_touched(job: dict[str, Any], pods: tuple[dict[str, Any], ...]) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from autohas_api.base.names import LABEL_QUEUE
 from autohas_api.generate.crd import custom_resource_definition
-from autohas_api.testing.rejections import changed
+from autohas_api.testing.rejections import with_change
 from autohas_api.wire.status import Status
 from autohas_operator.errors import ForbiddenError, refusal
 from autohas_operator.records.observed import WarningEvent
@@ -32,7 +32,7 @@ def shown(status: Status) -> str:
 NO_NODE = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": kubernetes_messages.NO_GPU}
 QUOTA = WarningEvent(reason="FailedCreate", message=kubernetes_messages.QUOTA, time_s=NOW_S)
 NO_JOB = refusal(ForbiddenError(status=403, message=kubernetes_messages.JOB_QUOTA, request="POST"), is_create=True)
-QUEUED = changed(SEARCH, "metadata.labels", {LABEL_QUEUE: "team"})
+QUEUED = with_change(SEARCH, "metadata.labels", {LABEL_QUEUE: "team"})
 WAITING = stored_pod(JOB, state={"waiting": {"reason": "ImagePullBackOff", "message": kubernetes_messages.NO_IMAGE}})
 SUSPENDED = stored_search(suspend=True)
 FAILED = ended_pod(JOB, code=65, message=error_text(SEARCH, "no file labels", code=65))
@@ -41,7 +41,7 @@ STATES = [
     ("QuotaExceeded", observe(SEARCH, blocker=NO_JOB), Status(), 1),
     ("Unschedulable", observe(SEARCH, JOB, stored_pod(JOB, scheduled=False, conditions=[NO_NODE])), CREATED, 25),
     ("ImagePullFailed", observe(SEARCH, JOB, WAITING), CREATED, 25),
-    ("WaitingForQuota", observe(QUEUED, changed(stored_job(QUEUED), "spec.suspend", True)), CREATED, 25),  # noqa: FBT003 - JSON
+    ("WaitingForQuota", observe(QUEUED, with_change(stored_job(QUEUED), "spec.suspend", True)), CREATED, 25),  # noqa: FBT003 - JSON
     ("BackOff", observe(SEARCH, JOB, ended_pod(JOB, code=75, ended_s=NOW_S)), RUNNING, 29),
     ("Reporting", observe(SEARCH, JOB, POD, report=report(SEARCH)), CREATED, 1),
     ("SuspendRequested", observe(SUSPENDED), RUNNING, 25),

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from autohas_api.base.names import ANNOTATION_PAUSED, LABEL_QUEUE
-from autohas_api.testing.rejections import changed
+from autohas_api.testing.rejections import with_change
 from autohas_api.wire.messages import NOTICE_TYPES, StopReason
 from autohas_api.wire.reasons import NoticeReason, Reason
 from autohas_api.wire.status import ConditionType, Phase, Status
@@ -49,14 +49,14 @@ HERE = Path(__file__)
 LEAVING = "2027-01-15T08:00:00Z"
 SUSPENDED = stored_search(suspend=True)
 ON_DISK = stored_search(durable=False)
-PAUSED = changed(SEARCH, "metadata.annotations", {ANNOTATION_PAUSED: "true"})
-QUEUED = changed(SEARCH, "metadata.labels", {LABEL_QUEUE: "team"})
+PAUSED = with_change(SEARCH, "metadata.annotations", {ANNOTATION_PAUSED: "true"})
+QUEUED = with_change(SEARCH, "metadata.labels", {LABEL_QUEUE: "team"})
 NO_NODE = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": kubernetes_messages.NO_GPU}
 SKEW = Report(pod_uid="pod-1", time_s=NOW_S, progress=None, misses=1, problem="message has version 2", is_version_skew=True)
 SILENT = Report(pod_uid="pod-1", time_s=NOW_S, progress=None, misses=3, problem="timeout")
 REBOOTED = ended_pod(JOB, code=255, reason="Unknown")
-FORGED = changed(ended_pod(JOB, code=0, uid="forged"), "spec.containers", [{"name": "trainer", "image": "forged:1"}])
-STRAY = changed(stored_job(SEARCH, 2, uid="stray"), "spec.template.spec.containers", [{"name": "trainer", "image": "forged:1"}])
+FORGED = with_change(ended_pod(JOB, code=0, uid="forged"), "spec.containers", [{"name": "trainer", "image": "forged:1"}])
+STRAY = with_change(stored_job(SEARCH, 2, uid="stray"), "spec.template.spec.containers", [{"name": "trainer", "image": "forged:1"}])
 QUOTA = ForbiddenError(status=403, message=kubernetes_messages.JOB_QUOTA, request="POST")
 DENIED = ForbiddenError(status=403, message="admission webhook denied the request", request="POST")
 NO_RIGHT = ForbiddenError(status=403, message='User "x" cannot create resource "jobs" in API group "batch"', request="POST")
@@ -68,7 +68,7 @@ COMPLETE = stored_job(SEARCH, conditions=[condition("Complete")])
 
 def held(search: Mapping[str, Any]) -> dict[str, Any]:
     """The Job of a search, suspended by its queue."""
-    return changed(stored_job(search), "spec.suspend", True)  # noqa: FBT003 - JSON
+    return with_change(stored_job(search), "spec.suspend", True)  # noqa: FBT003 - JSON
 
 
 def admitted(search: Mapping[str, Any]) -> dict[str, Any]:
@@ -164,8 +164,8 @@ SCENARIOS: dict[Reason, Callable[[], Plan]] = {
     Reason.PROGRESS_UNREACHABLE: lambda: at(1, JOB, POD, before=RUNNING, report=SILENT),
     Reason.QUEUE_CHANGED: lambda: at(2, held(SEARCH), before=at(1, held(SEARCH)).status, search=QUEUED),
     Reason.JOB_SUSPENDED: lambda: at(1, held(SEARCH)),
-    Reason.TERMINATING: lambda: at(1, JOB, changed(POD, "metadata.deletionTimestamp", LEAVING)),
-    Reason.NODE_UNREACHABLE: lambda: at(1, JOB, changed(POD, "metadata.deletionTimestamp", "2027-01-15T07:50:00Z")),
+    Reason.TERMINATING: lambda: at(1, JOB, with_change(POD, "metadata.deletionTimestamp", LEAVING)),
+    Reason.NODE_UNREACHABLE: lambda: at(1, JOB, with_change(POD, "metadata.deletionTimestamp", "2027-01-15T07:50:00Z")),
     Reason.INTERRUPTED: lambda: at(1, JOB, ended_pod(JOB, code=75), before=RUNNING),
     Reason.POD_LOST: lambda: at(1, JOB, REBOOTED, before=RUNNING),
     Reason.TRAINER_FAILED: lambda: at(1, JOB, ended_pod(JOB, code=1), before=RUNNING),
@@ -173,9 +173,9 @@ SCENARIOS: dict[Reason, Callable[[], Plan]] = {
     Reason.STALLED: lambda: at(2, JOB, ended_pod(JOB, code=75, ended_s=NOW_S + 1), before=RUNNING, warning=UNHEALTHY),
     Reason.BACK_OFF: lambda: at(29, JOB, ended_pod(JOB, code=75, ended_s=NOW_S), before=RUNNING),
     Reason.JOB_RECREATED: lambda: at(1, JOB, ended_pod(JOB, code=75), before=RUNNING.model_copy(update={"starts": 3})),
-    Reason.JOB_DELETED: lambda: at(1, changed(JOB, "metadata.deletionTimestamp", LEAVING)),
+    Reason.JOB_DELETED: lambda: at(1, with_change(JOB, "metadata.deletionTimestamp", LEAVING)),
     Reason.WAITING_FOR_POD_TERMINATION: lambda: at(1, POD, before=RUNNING),
-    Reason.SPEC_CHANGED: lambda: decide(observe(changed(SEARCH, "spec.algorithm", {"seed": 7}), JOB)),
+    Reason.SPEC_CHANGED: lambda: decide(observe(with_change(SEARCH, "spec.algorithm", {"seed": 7}), JOB)),
     Reason.POD_IGNORED: lambda: at(1, JOB, FORGED),
     Reason.JOB_REPLACED: lambda: at(1, SPOILED, FORGED, before=RUNNING.model_copy(update={"starts": 1})),
     Reason.TRAINER_EXITED: lambda: at(1, JOB, ended_pod(JOB, code=0), before=RUNNING),
@@ -302,7 +302,7 @@ def test_a_job_that_is_renewed_or_replaced_says_why() -> None:
     """JobRecreated after three interruptions with progress, SpecChanged after an edit in the first gap."""
     often = RUNNING.model_copy(update={"starts": 3})
     renewed = decide(observe(SEARCH, JOB, ended_pod(JOB, code=75)), often)
-    replaced = decide(observe(changed(SEARCH, "spec.algorithm", {"seed": 7}), JOB))
+    replaced = decide(observe(with_change(SEARCH, "spec.algorithm", {"seed": 7}), JOB))
 
     assert isinstance(renewed.action, DeleteJob)
     assert verdict(renewed.status, ConditionType.TRAINER_READY) == ("False", "JobRecreated")

@@ -11,7 +11,7 @@ import pytest
 from lupa.lua51 import LuaRuntime
 
 from autohas_api.generate.crd import custom_resource_definition
-from autohas_api.testing.rejections import changed
+from autohas_api.testing.rejections import with_change
 from autohas_api.wire.reasons import Reason
 from autohas_api.wire.status import ConditionType, Phase, Status
 from autohas_operator.decide.conditions import Verdict, summary_verdicts
@@ -65,9 +65,9 @@ def document(status: Status, generation: int = 1) -> dict[str, Any]:
 
 ENDED_WELL = ended_pod(JOB, code=0, message=result_text(SEARCH))
 ENDED_BADLY = ended_pod(JOB, code=65, message="")
-SUSPENDED = changed(SEARCH, "spec.suspend", True)  # noqa: FBT003 - JSON
-UNKNOWN_ACCOUNT = changed(SEARCH, "spec.trainer", {"serviceAccountName": "other"})
-PAUSED = changed(SEARCH, "metadata.annotations", {"autohas.dev/paused": "true"})
+SUSPENDED = with_change(SEARCH, "spec.suspend", True)  # noqa: FBT003 - JSON
+UNKNOWN_ACCOUNT = with_change(SEARCH, "spec.trainer", {"serviceAccountName": "other"})
+PAUSED = with_change(SEARCH, "metadata.annotations", {"autohas.dev/paused": "true"})
 FAILED_JOB = stored_job(SEARCH, conditions=[{"type": "Failed", "status": "True", "reason": "PodFailurePolicy", "message": "exit code 65"}])
 SUCCEEDED = after(observe(SEARCH), observe(SEARCH, JOB, POD, report=report(SEARCH)), observe(SEARCH, JOB, ENDED_WELL))
 FAILED = after(observe(SEARCH), observe(SEARCH, FAILED_JOB, ENDED_BADLY))
@@ -75,7 +75,7 @@ FAILED = after(observe(SEARCH), observe(SEARCH, FAILED_JOB, ENDED_BADLY))
 LIVES = [
     ("new", CREATED, Phase.STARTING, "InProgress", "Progressing"),
     ("at work", RUNNING, Phase.RUNNING, "InProgress", "Progressing"),
-    ("queued", after(observe(SEARCH, changed(JOB, "spec.suspend", True))), Phase.QUEUED, "InProgress", "Progressing"),  # noqa: FBT003
+    ("queued", after(observe(SEARCH, with_change(JOB, "spec.suspend", True))), Phase.QUEUED, "InProgress", "Progressing"),  # noqa: FBT003
     ("stopping", after(observe(SUSPENDED, JOB, POD)), Phase.SUSPENDING, "InProgress", "Progressing"),
     ("suspended", after(observe(SUSPENDED)), Phase.SUSPENDED, "Current", "Suspended"),
     ("rejected", after(observe(UNKNOWN_ACCOUNT)), Phase.REJECTED, "Failed", "Degraded"),

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from autohas_api.testing.rejections import changed
+from autohas_api.testing.rejections import with_change
 from autohas_api.wire.status import ConditionType, Phase, Status
 from autohas_operator.decide.conditions import verdict_of
 from autohas_operator.decide.phases import CreateAttempt
@@ -28,7 +28,7 @@ PLATFORM = replace(PODS, defaults=TrainerDefaults.model_validate(DEFAULTS))
 
 
 def decided(trainer: dict[str, Any], pods: PodSettings) -> Plan:
-    return plan(observe(changed(SEARCH, "spec.trainer", trainer)), Status(), pods, NOW_S)
+    return plan(observe(with_change(SEARCH, "spec.trainer", trainer)), Status(), pods, NOW_S)
 
 
 def pod_of(decision: Plan) -> dict[str, Any]:
@@ -157,7 +157,7 @@ def test_an_image_must_begin_with_what_the_platform_allows(image: str, is_allowe
 
 def test_a_list_of_images_that_appears_later_leaves_a_running_trainer_alone() -> None:
     """Like an account that is withdrawn: what runs goes on, the next Job is not made."""
-    wish = changed(SEARCH, "spec.trainer", {"image": "mine:1"})
+    wish = with_change(SEARCH, "spec.trainer", {"image": "mine:1"})
     job = stored_job(wish)
     strict = replace(PODS, allowed_images=("registry.example/",))
     running = plan(observe(wish, job, running_pod(job), report=report(SEARCH)), Status(), PODS, NOW_S).status

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from autohas_api.spec.search import IMMUTABLE_ONCE_STARTED, MUTABLE_WHILE_SUSPENDED, transition_rules
-from autohas_api.testing.rejections import changed
+from autohas_api.testing.rejections import with_change
 from autohas_api.wire.status import ConditionType, Phase, Status
 from autohas_operator.decide.conditions import verdict_of
 from autohas_operator.decide.phases import CreateAttempt, DeleteJob
@@ -29,7 +29,7 @@ def image_of(decided: Plan) -> str:
 def job_with(image: str) -> dict[str, Any]:
     """The Job that a chart with this image makes of a search that names none."""
     (container,) = JOB["spec"]["template"]["spec"]["containers"]
-    return changed(JOB, "spec.template.spec.containers", [{**container, "image": image}])
+    return with_change(JOB, "spec.template.spec.containers", [{**container, "image": image}])
 
 
 def waiting_pod(job: dict[str, Any], reason: str = "ImagePullBackOff") -> dict[str, Any]:
@@ -98,7 +98,7 @@ STRICT = replace(PODS, image="charts.example/autohas-trainer:2", allowed_images=
 def test_the_charts_own_image_always_passes() -> None:
     """Named in the search, as the guide's way out of a version skew says, or an earlier one of its repository that is pinned."""
     assert RUNNING.trainer is not None
-    named = changed(SEARCH, "spec.trainer", {"image": STRICT.image})
+    named = with_change(SEARCH, "spec.trainer", {"image": STRICT.image})
     pinned = RUNNING.trainer.model_copy(
         update={"image": "charts.example/autohas-trainer:1", "pinned_image": "charts.example/autohas-trainer:1"}
     )
@@ -133,7 +133,7 @@ LISTED = [
 @pytest.mark.parametrize(("field", "name", "reason", "listed"), LISTED)
 def test_a_class_must_be_one_of_the_platforms(field: str, name: str, reason: str, listed: str) -> None:
     """Priority, runtime and scheduler: no Job, and path, value and list in the sentence; an empty list allows any."""
-    wish = changed(SEARCH, "spec.trainer", {field: name})
+    wish = with_change(SEARCH, "spec.trainer", {field: name})
     refused, free = plan(observe(wish), Status(), LISTS, NOW_S), plan(observe(wish), Status(), PODS, NOW_S)
     told = verdict_of(refused.status, ConditionType.ACCEPTED)
 
@@ -150,13 +150,13 @@ def test_what_is_on_the_lists_passes() -> None:
     wish = {"priorityClassName": "batch", "runtimeClassName": "nvidia", "schedulerName": "volcano"}
 
     for trainer in (wish, {"schedulerName": "default-scheduler"}, {}):
-        assert isinstance(plan(observe(changed(SEARCH, "spec.trainer", trainer)), Status(), LISTS, NOW_S).action, CreateAttempt)
+        assert isinstance(plan(observe(with_change(SEARCH, "spec.trainer", trainer)), Status(), LISTS, NOW_S).action, CreateAttempt)
 
 
 @pytest.mark.parametrize("pods", [PODS, replace(PODS, priority_classes=("system-node-critical",))], ids=["no list", "on the list"])
 def test_a_system_priority_is_never_allowed(pods: PodSettings) -> None:
     """Not even by a list: such pods push out the cluster's own. A stored search of before the schema refused it is refused here."""
-    begun = changed(SEARCH, "spec.trainer", {"priorityClassName": "system-node-critical"})
+    begun = with_change(SEARCH, "spec.trainer", {"priorityClassName": "system-node-critical"})
     decided = plan(observe(begun), RUNNING, pods, NOW_S)
     told = verdict_of(decided.status, ConditionType.ACCEPTED)
 
@@ -203,7 +203,7 @@ def test_everything_that_the_platform_judges_may_be_edited_at_rest() -> None:
 
 def test_a_running_search_is_not_judged_by_new_lists() -> None:
     """What runs is left alone; only the next Job is refused."""
-    wish = changed(SEARCH, "spec.trainer", {"priorityClassName": "urgent"})
+    wish = with_change(SEARCH, "spec.trainer", {"priorityClassName": "urgent"})
     job = stored_job(wish)
     running = plan(observe(wish, job, running_pod(job), report=report(wish)), CREATED, PODS, NOW_S + 1).status
 

@@ -11,7 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from autohas_api.base.names import ANNOTATION_SPEC_HASH
-from autohas_api.testing.rejections import changed
+from autohas_api.testing.rejections import with_change
 from autohas_api.wire.status import ConditionType, Phase, Status
 from autohas_operator.client import CONFIG_MAPS, EVENTS, JOBS, PODS
 from autohas_operator.cluster.cache import Cache
@@ -115,7 +115,7 @@ ADDED_BY_WEBHOOKS: dict[str, dict[str, Any]] = {
     "identities (OpenShift)": pod_spec(securityContext={"runAsUser": 1000650000, "fsGroup": 1000650000}),
     "defaults of the API server": {
         **with_trainer(livenessProbe={**TRAINER["livenessProbe"], "successThreshold": 1}),
-        "volumes": replace_item(pod_spec()["volumes"], 0, changed(pod_spec()["volumes"][0], "configMap.defaultMode", 420)),
+        "volumes": replace_item(pod_spec()["volumes"], 0, with_change(pod_spec()["volumes"][0], "configMap.defaultMode", 420)),
         "dnsPolicy": "ClusterFirst",
     },
 }
@@ -204,7 +204,7 @@ def test_every_wish_of_a_search_is_part_of_what_its_pods_are_compared_with() -> 
     pod = running_pod(job)
     (container,) = pod["spec"]["containers"]
     poorer = [
-        changed(pod, "spec.containers", [{**container, name: replace_item(container[name], index, {"name": "X", "mountPath": "/x"})}])
+        with_change(pod, "spec.containers", [{**container, name: replace_item(container[name], index, {"name": "X", "mountPath": "/x"})}])
         for name in ("env", "envFrom", "volumeMounts")
         for index in range(len(container[name]))
     ]
@@ -332,7 +332,7 @@ def test_a_forger_is_warned_about_once_and_the_search_succeeds() -> None:
 def foreign_job(attempt: int, **parts: Any) -> dict[str, Any]:
     """A copy of the search's Job under another attempt, with its hash, labels and owner, and parts of the pod's spec replaced."""
     job = stored_job(SEARCH, attempt, uid=f"foreign-{attempt}")
-    return changed(job, "spec.template.spec", {**job["spec"]["template"]["spec"], **parts})
+    return with_change(job, "spec.template.spec", {**job["spec"]["template"]["spec"], **parts})
 
 
 def foreign_image(attempt: int) -> dict[str, Any]:
@@ -436,10 +436,10 @@ def test_a_job_made_just_before_a_kill_is_found_again() -> None:
 def test_kueue_may_change_where_a_job_runs() -> None:
     """Admitted with another flavour, its node selector, tolerations, labels and suspension are Kueue's: the Job stays the noted one."""
     flavor = foreign_job(1, nodeSelector={"cloud.example/spot": "true"}, tolerations=[{"key": "spot", "operator": "Exists"}])
-    flavor = changed(
+    flavor = with_change(
         flavor, "spec.template.metadata.labels", {**JOB["spec"]["template"]["metadata"]["labels"], "kueue.x-k8s.io/podset": "main"}
     )
-    flavor = changed(changed(flavor, "spec.suspend", False), "spec.parallelism", 1)  # noqa: FBT003 - JSON
+    flavor = with_change(with_change(flavor, "spec.suspend", False), "spec.parallelism", 1)  # noqa: FBT003 - JSON
     pod = running_pod(flavor)
 
     unnoted = decide(observe(SEARCH, flavor, pod))
@@ -480,7 +480,7 @@ def test_an_upgrade_adopts_no_foreign_job(job: dict[str, Any]) -> None:
 
 def test_labels_of_a_noted_job_may_be_changed() -> None:
     """`kubectl label --overwrite job autohas.dev/attempt=60`: the number is read off the name, and no second Job is made."""
-    job = changed(JOB, "metadata.labels", {**JOB["metadata"]["labels"], "autohas.dev/attempt": "60"})
+    job = with_change(JOB, "metadata.labels", {**JOB["metadata"]["labels"], "autohas.dev/attempt": "60"})
     decided = decide(observe(SEARCH, job, POD), RUNNING)
 
     assert (decided.action, decided.status.attempt) == (None, 1)
@@ -488,7 +488,7 @@ def test_labels_of_a_noted_job_may_be_changed() -> None:
 
 def test_a_job_under_another_name_is_left_alone() -> None:
     """The operator may not delete it under its policy, and takes no notice of it."""
-    odd = changed(foreign_image(60), "metadata.name", "mine")
+    odd = with_change(foreign_image(60), "metadata.name", "mine")
     decided = decide(observe(SEARCH, JOB, POD, odd), RUNNING)
 
     assert (decided.action, decided.strays, decided.status.attempt) == (None, (), 1)
@@ -514,7 +514,7 @@ def test_a_stray_that_cannot_be_deleted_holds_nothing_up() -> None:
 
 def test_a_spec_hash_is_no_secret() -> None:
     """A Job with an older hash is not adopted either: it is deleted as one of an older spec."""
-    job = changed(foreign_image(1), "metadata.annotations", {ANNOTATION_SPEC_HASH: "sha256:old"})
+    job = with_change(foreign_image(1), "metadata.annotations", {ANNOTATION_SPEC_HASH: "sha256:old"})
     decided = decide(observe(SEARCH, job))
 
     assert decided.action == DeleteJob(name="fashion-5ea4c400-1", uid="foreign-1")

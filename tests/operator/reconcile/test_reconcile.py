@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from autohas_api.testing.rejections import changed
+from autohas_api.testing.rejections import with_change
 from autohas_operator.client import CONFIG_MAPS, EVENTS, JOBS, PODS, SEARCHES
 from autohas_operator.errors import ApiError, ForbiddenError, InvalidError, UnreachableError
 from autohas_operator.manifests.job import build_config_map
@@ -222,7 +222,7 @@ def test_an_object_of_our_name_that_does_not_go_is_named() -> None:
     async def play() -> None:
         cluster = FakeCluster()
         left_over = build_config_map(search_record(SEARCH), 1)
-        cluster.api.add(CONFIG_MAPS, "ml", changed(left_over, "metadata.deletionTimestamp", timestamp(0)))
+        cluster.api.add(CONFIG_MAPS, "ml", with_change(left_over, "metadata.deletionTimestamp", timestamp(0)))
         cluster.apply(SEARCH)
         await cluster.settle()
         waiting, text = reasons(cluster)["TrainerReady"], json.dumps(cluster.status["conditions"])
@@ -296,7 +296,7 @@ def test_a_search_that_was_made_again_has_nothing_to_do_with_the_old_one() -> No
         cluster = FakeCluster()
         await start(cluster)
         cluster.api.remove(SEARCHES, "ml", "fashion")
-        cluster.apply(changed(SEARCH, "metadata.uid", "0ther000-0000"))
+        cluster.apply(with_change(SEARCH, "metadata.uid", "0ther000-0000"))
         await cluster.settle()
 
         assert cluster.api.jobs_made == ["fashion-5ea4c400-1", "fashion-0ther000-1"]

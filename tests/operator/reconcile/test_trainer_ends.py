@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from autohas_api.testing.rejections import changed
+from autohas_api.testing.rejections import with_change
 from autohas_api.wire.status import ConditionType, Phase, Status
 from autohas_operator.client import JOBS
 from autohas_operator.decide.cleanup import CleanUp
@@ -99,7 +99,7 @@ def test_failures_under_a_sidecar_count_as_failures_of_one_job() -> None:
     status = decide(observe(search, first, add_running_sidecar(ended_pod(first, code=1, ended_s=NOW_S))), RUNNING, at_s=NOW_S + 10).status
     created = decide(observe(search), status, at_s=NOW_S + 40)
     assert isinstance(created.action, CreateAttempt)
-    second = changed(created.action.job, "metadata.uid", "job-2") | {"status": {}}
+    second = with_change(created.action.job, "metadata.uid", "job-2") | {"status": {}}
     last = add_running_sidecar(ended_pod(second, code=1, message="boom", uid="pod-2", ended_s=NOW_S + 50))
     ended = decide(observe(search, second, last), created.status, at_s=NOW_S + 51)
 
@@ -169,7 +169,7 @@ def test_a_lost_pod_that_is_tainted_away_later_is_still_subtracted() -> None:
     search = stored_search(failurePolicy={"backoffLimit": 0})
     job = stored_job(search, failed=1)
     lost = ended_pod(job, code=255, reason="Unknown", ended_s=NOW_S)
-    marked = changed(
+    marked = with_change(
         lost, "status.conditions", [condition("DisruptionTarget", "DeletionByTaintManager", "deleting due to NoExecute taint")]
     )
     seen = decide(observe(search, job, lost), RUNNING, at_s=NOW_S + 5)

@@ -14,7 +14,7 @@ import torch
 
 from autohas_api.accept.acceptance import accept
 from autohas_api.space.decisions import Configuration, Role, Space
-from autohas_api.testing.rejections import changed
+from autohas_api.testing.rejections import with_change
 from autohas_api.wire.messages import Stage
 from autohas_trainer.algorithms import SupernetStep, build_algorithm, random_search
 from autohas_trainer.engine.accounting.ledger import Ledger
@@ -30,7 +30,7 @@ RATES = {"name": "learning_rate", "continuous": {"min": "0.03", "max": "0.3", "s
 
 
 def _board(knobs: dict[str, Any], *, learning_rate: str = "0.1") -> Board:
-    document = changed(small_search({"autoHAS": knobs}, steps=270), "spec.task.recipe.learningRate", learning_rate)
+    document = with_change(small_search({"autoHAS": knobs}, steps=270), "spec.task.recipe.learningRate", learning_rate)
     parsed, space = accept(document)
     return Board(Problem.load(parsed.spec, space, torch.device("cpu")), MemorySink(), Ledger(0, TickingClock()), TickingClock())
 
@@ -66,7 +66,7 @@ def test_what_was_learned_under_an_architecture_is_used_under_it(strategy: str) 
     """Momentum is searched in deep networks only and learns 0 there: deep samples train with 0 although the derived network is flat."""
     momentum = {"name": "momentum", "continuous": {"min": "0", "max": "0.5", "numBases": 2}, "when": {"decision": "depth", "values": ["3"]}}
     document = small_search({"autoHAS": {"strategy": strategy}}, steps=270)
-    parsed, space = accept(changed(document, "spec.searchSpace.hyperparameters", [momentum]))
+    parsed, space = accept(with_change(document, "spec.searchSpace.hyperparameters", [momentum]))
     board = Board(Problem.load(parsed.spec, space, torch.device("cpu")), MemorySink(), Ledger(0, TickingClock()), TickingClock())
     policy, learned = board.algorithm.policy, space.searched(Role.UPDATE_RULE)
     deep = next(d for d in map(policy.sample, (np.random.default_rng(n) for n in range(99))) if d.configuration.values[:2] == ("3", "0"))
@@ -84,7 +84,7 @@ def test_what_was_learned_under_an_architecture_is_used_under_it(strategy: str) 
 def _momentum_under_depth(knobs: dict[str, Any]) -> tuple[Board, Configuration]:
     """A board whose policy has learned momentum 0 in networks of depth 3, where alone it is searched, and such a network."""
     momentum = {"name": "momentum", "continuous": {"min": "0", "max": "0.5", "numBases": 2}, "when": {"decision": "depth", "values": ["3"]}}
-    parsed, space = accept(changed(small_search({"autoHAS": knobs}, steps=270), "spec.searchSpace.hyperparameters", [momentum, RATES]))
+    parsed, space = accept(with_change(small_search({"autoHAS": knobs}, steps=270), "spec.searchSpace.hyperparameters", [momentum, RATES]))
     board = Board(Problem.load(parsed.spec, space, torch.device("cpu")), MemorySink(), Ledger(0, TickingClock()), TickingClock())
     policy, learned = board.algorithm.policy, space.searched(Role.UPDATE_RULE)
     samples = (policy.sample(np.random.default_rng(n)) for n in itertools.count())
@@ -173,8 +173,8 @@ def test_the_supernet_takes_the_batch_size_that_belongs_to_the_rate(batch_size: 
     With a reward of 0.35 after a quarter of the steps a default step costs 1.2625, one of twice as many examples 2.2625.
     """
     sizes = {"name": "batch_size", "integer": {"min": 32, "max": 128, "step": 2, "scale": "Log"}}
-    document = changed(small_search(steps=54), "spec.searchSpace.hyperparameters", [sizes, RATES])
-    parsed, space = accept(changed(document, "spec.task.recipe.batchSize", 64))
+    document = with_change(small_search(steps=54), "spec.searchSpace.hyperparameters", [sizes, RATES])
+    parsed, space = accept(with_change(document, "spec.task.recipe.batchSize", 64))
     board = Board(Problem.load(parsed.spec, space, torch.device("cpu")), MemorySink(), Ledger(0, TickingClock()), TickingClock())
     lane = space.configuration({**space.as_mapping(space.default), "batch_size": batch_size})
     board.best_lane = board.enter("lane 1", lane)
@@ -300,12 +300,12 @@ def test_a_rejected_update_of_the_reference_is_not_blamed_on_the_sample(batch: s
 )
 def test_the_guard_compares_one_loss_with_itself(model: str | None) -> None:
     """An update at rate 0 changes nothing, so before and after are equal: same smoothing, custom loss, training mode and draws."""
-    document = changed(small_search({"autoHAS": {"strategy": "OneStep"}}, steps=270), "spec.searchSpace.hyperparameters", [RATES])
+    document = with_change(small_search({"autoHAS": {"strategy": "OneStep"}}, steps=270), "spec.searchSpace.hyperparameters", [RATES])
     if model is None:
-        document = changed(document, "spec.task.recipe.labelSmoothing", "0.3")
+        document = with_change(document, "spec.task.recipe.labelSmoothing", "0.3")
     else:
-        document = changed(changed(document, "spec.task.model", {"entrypoint": model}), "spec.searchSpace.architecture")
-        document = changed(document, "spec.task.data", {"entrypoint": "custom_code_fixtures:Data"})
+        document = with_change(with_change(document, "spec.task.model", {"entrypoint": model}), "spec.searchSpace.architecture")
+        document = with_change(document, "spec.task.data", {"entrypoint": "custom_code_fixtures:Data"})
     parsed, space = accept(document)
     board = Board(Problem.load(parsed.spec, space, torch.device("cpu")), MemorySink(), Ledger(0, TickingClock()), TickingClock())
     guard = board.guard = _Refusing()
@@ -332,8 +332,8 @@ def test_paired_moves_rates_once_by_k_samples_of_one_gradient() -> None:
 def test_a_collapsed_controller_hands_over_to_the_race(tmp_path: Path) -> None:
     """Shared weights that learn nothing under a controller that decides anyway: a notice, then the race, and a result."""
     knobs = {"strategy": "OneStep", "policyLearningRate": "5", "warmupFraction": "0"}
-    document = changed(small_search({"seed": 2, "autoHAS": knobs}, steps=180), "spec.task.recipe.learningRate", "1e-9")
-    document = changed(document, "spec.searchSpace.hyperparameters", [])
+    document = with_change(small_search({"seed": 2, "autoHAS": knobs}, steps=180), "spec.task.recipe.learningRate", "1e-9")
+    document = with_change(document, "spec.searchSpace.hyperparameters", [])
     sink = MemorySink()
 
     outcome = search(document, tmp_path, sink)
@@ -372,7 +372,7 @@ def test_random_search_tries_the_default_first_and_nothing_twice() -> None:
 def test_random_search_draws_from_the_range_itself(scale: str, low: float, high: float, mean: float, square: float) -> None:
     """The mean of 20,000 rates is that of the log-uniform, (b - a) / ln(b / a), or uniform distribution within four standard errors."""
     rate = {"name": "learning_rate", "continuous": {"min": str(low), "max": str(high), "scale": scale, "numBases": 2}}
-    _, space = accept(changed(small_search({"name": "RandomSearch"}), "spec.searchSpace", {"hyperparameters": [rate]}))
+    _, space = accept(with_change(small_search({"name": "RandomSearch"}), "spec.searchSpace", {"hyperparameters": [rate]}))
     sampler = random_search._OptunaSampler(Space(decisions=space.decisions[:1]), 5)
     values = np.array([float(sampler.draw().values[0]) for _ in range(20_000)])
 
@@ -383,7 +383,7 @@ def test_random_search_draws_from_the_range_itself(scale: str, low: float, high:
 
 def test_random_search_obeys_steps_choices_and_conditions() -> None:
     """Whole numbers come from their steps, choices from the choices, and a range only under its condition; all are allowed."""
-    parsed, space = accept(changed(small_search({"name": "RandomSearch"}), "spec.searchSpace.hyperparameters", MIXED))
+    parsed, space = accept(with_change(small_search({"name": "RandomSearch"}), "spec.searchSpace.hyperparameters", MIXED))
     trials = build_algorithm(parsed.spec, space).candidates(60, np.random.default_rng(1))[1:]
     drawn = [space.as_mapping(trial.configuration) for trial in trials]
     default, momentum = space.as_mapping(space.default), next(d for d in space.decisions if d.name == "momentum")
@@ -397,13 +397,13 @@ def test_random_search_obeys_steps_choices_and_conditions() -> None:
 
 def _random_search_over_two() -> dict[str, Any]:
     """RandomSearch in a space of two configurations: two widths, everything else pinned."""
-    document = changed(small_search({"name": "RandomSearch"}), "spec.searchSpace.hyperparameters", [])
+    document = with_change(small_search({"name": "RandomSearch"}), "spec.searchSpace.hyperparameters", [])
     pinned = [
         {"name": "depth", "choices": ["1"]},
         {"name": "activation", "choices": ["relu"]},
         {"name": "width_1", "choices": ["16", "32"]},
     ]
-    return changed(document, "spec.searchSpace.architecture.decisions", pinned)
+    return with_change(document, "spec.searchSpace.architecture.decisions", pinned)
 
 
 def test_random_search_ends_when_the_space_does() -> None:
@@ -433,7 +433,7 @@ def test_random_search_does_not_draw_on_when_the_space_is_used_up(monkeypatch: p
 def test_random_search_pays_one_training_per_trial(tmp_path: Path) -> None:
     """A budget of 6 pays for five trials of 27 steps and their comparisons, each trained to the end."""
     sink = MemorySink()
-    search(changed(small_search({"name": "RandomSearch"}), "spec.budget.trainings", "6"), tmp_path, sink)
+    search(with_change(small_search({"name": "RandomSearch"}), "spec.budget.trainings", "6"), tmp_path, sink)
 
     assert [record.candidate for record in sink.steps[::27]] == ["default", "trial 1", "trial 2", "trial 3", "trial 4"]
     assert [record.fraction for record in sink.candidates] == [1.0] * 5

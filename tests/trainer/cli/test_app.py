@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 from autohas_api.base import yaml_file
 from autohas_api.base.model import Rule
 from autohas_api.spec.task import Task
-from autohas_api.testing.rejections import a_search, changed
+from autohas_api.testing.rejections import a_search, with_change
 from autohas_trainer.cli.app import app
 from autohas_trainer.cli.signals import StopOnSignal
 
@@ -26,7 +26,7 @@ SCRIPT = [sys.executable, "-c", "from autohas_trainer.cli.app import main; main(
 def _search_file(folder: Path, **fields: object) -> Path:
     document = a_search("small")
     for field, value in fields.items():
-        document = changed(document, field.replace("__", "."), value)
+        document = with_change(document, field.replace("__", "."), value)
     path = folder / "search.yaml"
     path.write_text(yaml_file.dump(document))
     return path
@@ -228,7 +228,7 @@ def test_validate_names_file_line_and_value_at_the_root_too(tmp_path: Path, old:
         ("- a\n", "standard input:1: must be an object with apiVersion, kind, metadata and spec"),
         ("kind: Job\n---\nkind: Pod\n", "found 0 in 2 documents (Job at line 1, Pod at line 3)"),
         (json.dumps(a_search()), "standard input: example is valid"),
-        (json.dumps(changed(a_search(), "metadata.name", "A"), indent=1), "standard input:5: metadata.name: Invalid value"),
+        (json.dumps(with_change(a_search(), "metadata.name", "A"), indent=1), "standard input:5: metadata.name: Invalid value"),
     ],
 )
 def test_validate_reads_standard_input(text: str, said: str) -> None:

@@ -20,11 +20,11 @@ import structlog
 
 from autohas_api.accept import acceptance
 from autohas_api.base.model import Rule
-from autohas_api.base.spec_errors import Problem
+from autohas_api.base.spec_errors import FieldError
 from autohas_api.space.decisions import resolve
 from autohas_api.spec.search import parse
 from autohas_api.spec.task import Task
-from autohas_api.testing.rejections import a_search, changed
+from autohas_api.testing.rejections import a_search, with_change
 from autohas_api.wire.messages import Error, Interrupted, Result, decode_progress, decode_termination_message
 from autohas_api.wire.result import configuration_of
 from autohas_trainer.cli import assembly
@@ -111,7 +111,7 @@ def test_a_search_interrupted_and_resumed_ends_as_the_undisturbed_one(tmp_path: 
     """SIGTERM exits 75 with a checkpoint; the next pod finishes; a third one repeats the result without training."""
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
-    long = changed(a_search(), "spec.training.steps", 90)
+    long = with_change(a_search(), "spec.training.steps", 90)
     undisturbed, disturbed = Pod(tmp_path / "a", long), Pod(tmp_path / "b", long)
 
     with disturbed.started() as process:
@@ -170,7 +170,7 @@ def test_a_search_interrupted_and_resumed_ends_as_the_undisturbed_one(tmp_path: 
 )
 def test_what_cannot_run_says_why_and_how_it_ends(tmp_path: Path, change: str, value: object, code: int, said: str) -> None:
     """The termination message has the sentence and the exit code."""
-    found, word = Pod(tmp_path, changed(a_search(), change, value)).run_here()
+    found, word = Pod(tmp_path, with_change(a_search(), change, value)).run_here()
     assert found == code
     assert isinstance(word, Error)
     assert word.exit_code == code
@@ -185,7 +185,7 @@ def test_a_stricter_image_ends_no_search_that_has_begun(
     stop.is_requested = True
     new.folder.mkdir()
     begun, _ = pod.run_here(stop)
-    monkeypatch.setattr(acceptance, "unacceptable", lambda _: iter([Problem(path="spec.task", message="is too hard")]))
+    monkeypatch.setattr(acceptance, "unacceptable", lambda _: iter([FieldError(path="spec.task", message="is too hard")]))
     monkeypatch.setattr(Task, "rules", (Rule(message="is too easy", holds=lambda _: False),))
     refused, word = new.run_here()
     finished, repeated = pod.run_here(), pod.run_here()
@@ -264,7 +264,7 @@ def test_a_damaged_result_is_found_again_from_the_last_checkpoint(tmp_path: Path
 
 def test_a_termination_log_that_cannot_be_written_changes_no_exit_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The termination message is in the log then."""
-    pod = Pod(tmp_path, changed(a_search(), "spec.budget.trainings", "1"))
+    pod = Pod(tmp_path, with_change(a_search(), "spec.budget.trainings", "1"))
     (tmp_path / "search.json").write_text(json.dumps(pod.document))
     variables = {**pod.variables("pod-1", 1), "AUTOHAS_TERMINATION_LOG": str(tmp_path / "no" / "log")}
     assert run_container(variables, StopOnSignal(insist=False)) == 78
@@ -275,7 +275,7 @@ def test_a_termination_log_that_cannot_be_written_changes_no_exit_code(tmp_path:
 
 def test_the_stall_timeout_is_that_of_the_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """failurePolicy.stallTimeoutSeconds is when /healthz of this trainer begins to fail, and so when the kubelet stops it."""
-    search = parse(changed(a_search(), "spec.failurePolicy", {"stallTimeoutSeconds": 77}))
+    search = parse(with_change(a_search(), "spec.failurePolicy", {"stallTimeoutSeconds": 77}))
     given: list[float] = []
 
     class Recorder(TrainerServer):

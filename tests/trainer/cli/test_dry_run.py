@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 from autohas_api.accept.acceptance import accept
 from autohas_api.base import yaml_file
-from autohas_api.testing.rejections import a_search, changed
+from autohas_api.testing.rejections import a_search, with_change
 from autohas_trainer.cli.app import app
 from autohas_trainer.cli.memory import training_bytes
 from autohas_trainer.engine.training.search_task import Problem
@@ -28,7 +28,7 @@ def _dry_run(document: dict[str, Any], folder: Path) -> Result:
 
 
 def _bytes(batch_size: int) -> int:
-    parsed, space = accept(changed(a_search(), "spec.task.recipe.batchSize", batch_size))
+    parsed, space = accept(with_change(a_search(), "spec.task.recipe.batchSize", batch_size))
     return training_bytes(Problem.load(parsed.spec, space, device("cpu")), space.default)
 
 
@@ -46,13 +46,13 @@ def test_memory_grows_with_the_batch_and_has_a_part_that_does_not() -> None:
 
 def test_the_reachable_costs_are_shown_and_a_target_outside_is_refused(tmp_path: Path) -> None:
     """As the search itself would, before anything is trained."""
-    shown = _dry_run(changed(a_search(), "spec.objective", {"cost": {"metric": "macs", "target": "9000"}}), tmp_path)
+    shown = _dry_run(with_change(a_search(), "spec.objective", {"cost": {"metric": "macs", "target": "9000"}}), tmp_path)
     assert shown.exit_code == 0, shown.output
     assert "cost: macs from 1,184 to" in " ".join(shown.output.split())
-    refused = _dry_run(changed(a_search(), "spec.objective", {"cost": {"metric": "macs", "target": "9"}}), tmp_path)
+    refused = _dry_run(with_change(a_search(), "spec.objective", {"cost": {"metric": "macs", "target": "9"}}), tmp_path)
     assert refused.exit_code == 78
     assert "spec.objective.cost.target is 9, below the least macs" in " ".join(refused.stderr.split())
-    later = _dry_run(changed(a_search(), "spec.objective", {"cost": {"metric": "latencyMilliseconds", "target": "9"}}), tmp_path)
+    later = _dry_run(with_change(a_search(), "spec.objective", {"cost": {"metric": "latencyMilliseconds", "target": "9"}}), tmp_path)
     assert "latency is measured when the search begins" in " ".join(later.output.split())
 
 
@@ -61,25 +61,25 @@ def _tiny(folder: Path) -> dict[str, Any]:
     rows = "\n".join(f"{n}.5,{n * n % 7},{'even' if n % 2 == 0 else 'odd'}" for n in range(80))
     (folder / "tiny.csv").write_text(f"a,b,label\n{rows}\n", encoding="utf-8")
     data = {"name": "csv", "path": str(folder / "tiny.csv"), "arguments": {"target": "label"}}
-    return changed(changed(a_search(), "spec.task.recipe.batchSize", 16), "spec.task.data", data)
+    return with_change(with_change(a_search(), "spec.task.recipe.batchSize", 16), "spec.task.data", data)
 
 
 def _own(model: str) -> dict[str, Any]:
-    document = changed(a_search(), "spec.task.data", {"entrypoint": "custom_code_fixtures:Data"})
-    document = changed(document, "spec.task.model", {"entrypoint": model})
+    document = with_change(a_search(), "spec.task.data", {"entrypoint": "custom_code_fixtures:Data"})
+    document = with_change(document, "spec.task.model", {"entrypoint": model})
     rates = {"name": "learning_rate", "continuous": {"min": "0.03", "max": "0.3", "scale": "Log", "numBases": 3}}
-    return changed(document, "spec.searchSpace", {"hyperparameters": [rates]})
+    return with_change(document, "spec.searchSpace", {"hyperparameters": [rates]})
 
 
 CANNOT_RUN: dict[str, tuple[Callable[[Path], dict[str, Any]], int, str]] = {
     "too few rewards": (_tiny, 65, "the reward split has 6 examples, rewards need at least 64"),
     "no data": (
-        lambda _: changed(a_search(), "spec.task.data", {"name": "idx", "path": "/no/such/folder"}),
+        lambda _: with_change(a_search(), "spec.task.data", {"name": "idx", "path": "/no/such/folder"}),
         65,
         "/no/such/folder is not a folder",
     ),
     "no module": (lambda _: _own("nowhere.model:Net"), 78, "there is no module nowhere"),
-    "no device": (lambda _: changed(a_search(), "spec.trainer.device", "CUDA"), 78, "spec.trainer.device is CUDA"),
+    "no device": (lambda _: with_change(a_search(), "spec.trainer.device", "CUDA"), 78, "spec.trainer.device is CUDA"),
     "a default that fails": (lambda _: _own("custom_code_fixtures:Faulty"), 78, "the default configuration cannot be trained"),
 }
 
@@ -104,7 +104,7 @@ def test_a_search_that_cannot_run_ends_a_dry_run_as_the_run(case: str, tmp_path:
 
 def test_the_plan_is_shown_without_the_data(tmp_path: Path) -> None:
     """It needs none, and helps to correct the rest."""
-    shown = _dry_run(changed(a_search(), "spec.task.data", {"name": "idx", "path": "/no/such/folder"}), tmp_path)
+    shown = _dry_run(with_change(a_search(), "spec.task.data", {"name": "idx", "path": "/no/such/folder"}), tmp_path)
     assert "steps planned" in " ".join(shown.stdout.split())
 
 
@@ -127,7 +127,7 @@ def _flat(text: str) -> str:
 
 def test_repeats_are_steps_of_the_plan(tmp_path: Path) -> None:
     """training.seeds 2 adds one training to Evaluate."""
-    document = changed(changed(a_search(), "spec.training.seeds", 2), "spec.budget.trainings", "6")
+    document = with_change(with_change(a_search(), "spec.training.seeds", 2), "spec.budget.trainings", "6")
     assert "Evaluate 27 steps" in " ".join(_dry_run(document, tmp_path).output.split())
 
 
@@ -137,7 +137,7 @@ def test_every_column_and_what_was_converted_are_shown(tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_text("age,city,id,label\n" + rows)
     (tmp_path / "test.csv").write_text("age,city,id,label\n3,Kiel,1,x\n4,Ulm,2,y\n")
     data = {"name": "csv", "path": str(tmp_path), "arguments": {"target": "label", "ignore": "id"}}
-    shown = _dry_run(changed(a_search(), "spec.task.data", data), tmp_path)
+    shown = _dry_run(with_change(a_search(), "spec.task.data", data), tmp_path)
     lines = [line.strip() for line in shown.output.splitlines()]
 
     assert shown.exit_code == 0, shown.output

@@ -12,8 +12,8 @@ import torch
 
 from autohas_api.accept.acceptance import accept
 from autohas_api.base.names import ExitCode
-from autohas_api.base.spec_errors import Problem, SpecError
-from autohas_api.testing.rejections import a_search, changed
+from autohas_api.base.spec_errors import FieldError, SpecError
+from autohas_api.testing.rejections import a_search, with_change
 from autohas_trainer import errors
 from autohas_trainer.cli.devices import choose_device
 from autohas_trainer.cli.environment import ContainerEnvironment, available_threads
@@ -28,7 +28,7 @@ class OutOfMemoryError(RuntimeError):
 @pytest.mark.parametrize(
     ("error", "code", "said", "is_bug"),
     [
-        (SpecError([Problem(path="spec.x", message="is wrong")]), ExitCode.CONFIGURATION, "spec.x: is wrong", False),
+        (SpecError([FieldError(path="spec.x", message="is wrong")]), ExitCode.CONFIGURATION, "spec.x: is wrong", False),
         (errors.ConfigurationError("no"), ExitCode.CONFIGURATION, "no", False),
         (errors.DataError("no"), ExitCode.DATA, "no", False),
         (errors.CheckpointError("no"), ExitCode.NO_CHECKPOINT, "no", False),
@@ -103,8 +103,8 @@ def test_a_gpu_that_is_asked_for_and_absent_is_refused(monkeypatch: pytest.Monke
     """CUDA never becomes a silent CPU run; Auto does, unless the pod's limits ask for a GPU, which on a laptop they cannot."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     auto, _ = accept(a_search())
-    asking, _ = accept(changed(a_search(), "spec.trainer", {"device": "CUDA"}))
-    limited, _ = accept(changed(a_search(), "spec.trainer", {"resources": {"limits": {"nvidia.com/gpu": 1}}}))
+    asking, _ = accept(with_change(a_search(), "spec.trainer", {"device": "CUDA"}))
+    limited, _ = accept(with_change(a_search(), "spec.trainer", {"resources": {"limits": {"nvidia.com/gpu": 1}}}))
     assert choose_device(auto.spec) == choose_device(limited.spec) == "cpu"
     with pytest.raises(errors.ConfigurationError, match="device is CUDA but no GPU is visible"):
         choose_device(asking.spec)
@@ -118,7 +118,7 @@ def test_a_gpu_that_is_asked_for_and_absent_is_refused(monkeypatch: pytest.Monke
 
 
 def changed_to_cpu():  # type: ignore[no-untyped-def]  # noqa: ANN201 - one line of a test
-    return accept(changed(a_search(), "spec.trainer", {"device": "CPU"}))[0].spec
+    return accept(with_change(a_search(), "spec.trainer", {"device": "CPU"}))[0].spec
 
 
 @pytest.mark.parametrize("insist", [True, False])

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from autohas_api.base import yaml_file
-from autohas_api.testing.rejections import a_search, changed
+from autohas_api.testing.rejections import a_search, with_change
 
 ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "OMP_NUM_THREADS": "1"}
 _MODEL = """
@@ -32,12 +32,12 @@ def _write(folder: Path) -> dict[str, Any]:
     rows = "\n".join(f"{a},{b},{c},{'größer' if a > 0 else 'kleiner'}" for a, b, c in numbers)
     (folder / "maße.csv").write_text(f"höhe,b,c,gruppe\n{rows}\n", encoding="utf-8")
     (folder / "netze.py").write_text(_MODEL, encoding="utf-8")
-    document = changed(a_search("small"), "spec.training.steps", 18)
+    document = with_change(a_search("small"), "spec.training.steps", 18)
     data = {"name": "csv", "path": str(folder / "maße.csv"), "arguments": {"target": "gruppe"}}
-    document = changed(document, "spec.task.data", data)
-    document = changed(document, "spec.task.model", {"entrypoint": "netze:net"})
+    document = with_change(document, "spec.task.data", data)
+    document = with_change(document, "spec.task.model", {"entrypoint": "netze:net"})
     widths = {"name": "breite", "categorical": {"choices": ["klein", "groß"]}, "default": "groß"}
-    document = changed(document, "spec.searchSpace", {"hyperparameters": [widths]})
+    document = with_change(document, "spec.searchSpace", {"hyperparameters": [widths]})
     (folder / "suche.yaml").write_text(yaml_file.dump(document), encoding="utf-8")
     return document
 
@@ -80,7 +80,7 @@ def test_a_trainer_of_another_alphabet_ends_in_an_ascii_locale(tmp_path: Path) -
     assert ran.returncode == 0, lines
     assert "groß" in json.dumps(lines, ensure_ascii=False)
 
-    absent = changed(document, "spec.task.data.path", str(tmp_path / "fehlt-ü.csv"))
+    absent = with_change(document, "spec.task.data.path", str(tmp_path / "fehlt-ü.csv"))
     (tmp_path / "search.json").write_text(json.dumps(absent, ensure_ascii=False), encoding="utf-8")
     ran = _run(tmp_path, "-m", "autohas_trainer", **{**variables, "AUTOHAS_WORKDIR": str(tmp_path / "other")})
     said = json.loads((tmp_path / "last-word").read_bytes().decode("utf-8"))
@@ -90,7 +90,7 @@ def test_a_trainer_of_another_alphabet_ends_in_an_ascii_locale(tmp_path: Path) -
 
 def test_wrong_fields_of_another_alphabet_are_printed(tmp_path: Path) -> None:
     """`autohas validate` names the value as it was written."""
-    text = yaml_file.dump(changed(a_search(), "spec.objective", {"metric": "größe"}))
+    text = yaml_file.dump(with_change(a_search(), "spec.objective", {"metric": "größe"}))
     (tmp_path / "suche.yaml").write_text(text, encoding="utf-8")
     ran = _run(tmp_path, "-m", "autohas", "validate", "suche.yaml")
 

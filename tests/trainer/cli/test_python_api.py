@@ -28,7 +28,7 @@ from autohas.extras import MissingExtraError
 from autohas_api.base import yaml_file
 from autohas_api.base.install_hint import install_hint
 from autohas_api.base.spec_errors import SpecError
-from autohas_api.testing.rejections import a_search, changed
+from autohas_api.testing.rejections import a_search, with_change
 from autohas_trainer.errors import NumericalError
 
 
@@ -126,7 +126,7 @@ def test_the_callers_global_state_neither_matters_nor_changes(fails: bool, first
     """Under every hostile setting at once, inside inference mode and autocast, the digest is the same and all is as it was."""
     before = {name: get() for name, (get, _, _) in HOSTILE.items()}
     rate = "1e12" if fails else "0.1"
-    document = changed(a_search("small"), "spec.task.recipe.learningRate", rate) if fails else a_search("small")
+    document = with_change(a_search("small"), "spec.task.recipe.learningRate", rate) if fails else a_search("small")
     try:
         for _, put, value in HOSTILE.values():
             if value is not None:
@@ -155,7 +155,7 @@ def test_custom_code_that_changes_the_folder_and_the_default_type_harms_nothing(
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    document = changed(a_search("small"), "spec.task.data", {"entrypoint": "rude:Data"})
+    document = with_change(a_search("small"), "spec.task.data", {"entrypoint": "rude:Data"})
     result = autohas.run(document, out="out", quiet=True)
 
     assert (tmp_path / "out" / "result.json").is_file()

@@ -17,7 +17,7 @@ from autohas_api.accept.acceptance import accept
 from autohas_api.base import yaml_file
 from autohas_api.base.model import DECIMAL_PATTERN
 from autohas_api.spec.task import Recipe
-from autohas_api.testing.rejections import a_search, changed
+from autohas_api.testing.rejections import a_search, with_change
 from autohas_trainer.cli.app import app
 from autohas_trainer.cli.signals import StopOnSignal
 from autohas_trainer.config_yaml import read_config
@@ -41,7 +41,7 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a finished search."""
     folder = tmp_path_factory.mktemp("searched")
     file = folder / "search.yaml"
-    file.write_text(yaml_file.dump(changed(a_search("small"), "spec.task.splits", {"reward": "0.2"})))
+    file.write_text(yaml_file.dump(with_change(a_search("small"), "spec.task.splits", {"reward": "0.2"})))
     assert _autohas("run", file, "--out", folder / "out").exit_code == 0
     return folder / "out"
 
@@ -201,11 +201,11 @@ def test_a_retraining_needs_neither_a_search_s_budget_nor_its_rewards(searched: 
 
 def test_a_winner_with_few_large_batches_can_be_trained_again(tmp_path: Path) -> None:
     """60 steps of 64 are 8 of 512: fewer than the 9 that a search needs for its rungs, and enough for a training."""
-    document = changed(a_search("small"), "spec.training.steps", 60)
-    document = changed(document, "spec.searchSpace.hyperparameters", [BATCHES])
-    document = changed(document, "spec.objective", {"goal": "0.01"})  # the first that is compared wins: the default
+    document = with_change(a_search("small"), "spec.training.steps", 60)
+    document = with_change(document, "spec.searchSpace.hyperparameters", [BATCHES])
+    document = with_change(document, "spec.objective", {"goal": "0.01"})  # the first that is compared wins: the default
     file = tmp_path / "search.yaml"
-    file.write_text(yaml_file.dump(changed(document, "spec.searchSpace.architecture")))
+    file.write_text(yaml_file.dump(with_change(document, "spec.searchSpace.architecture")))
     assert _autohas("run", file, "--out", tmp_path / "out").exit_code == 0
     printed = _autohas("retrain", tmp_path / "out" / "config.yaml", "--seeds", 1, "--out", tmp_path / "again")
     found = read_result(tmp_path / "out")
@@ -224,7 +224,7 @@ def test_every_rate_of_a_recipe_survives_the_file(factor: str) -> None:
     written = [f"{rng.uniform(1e-5, 3):.{rng.integers(1, 16)}g}" for _ in range(2000)]
     optimizers = {"name": "optimizer", "categorical": {"choices": ["sgd", "adam"]}}
     hyperparameters = [{**a_search()["spec"]["searchSpace"]["hyperparameters"][0], "rateFactors": {"adam": factor}}, optimizers]
-    search, space = accept(changed(a_search(), "spec.searchSpace.hyperparameters", hyperparameters))
+    search, space = accept(with_change(a_search(), "spec.searchSpace.hyperparameters", hyperparameters))
     values = space.as_mapping(space.default)
     recipes = [recipe_of(search.spec, space, space.configuration({**values, "optimizer": "adam", "learning_rate": r})) for r in written]
     records = [str(recipe.record()["learningRate"]) for recipe in recipes]
@@ -240,6 +240,6 @@ def test_a_rate_that_people_write_stays_short() -> None:
         {**a_search()["spec"]["searchSpace"]["hyperparameters"][0], "rateFactors": {"adam": "0.01"}, "default": "0.07"},
         {"name": "optimizer", "categorical": {"choices": ["sgd", "adam"]}, "default": "adam"},
     ]
-    search, space = accept(changed(a_search(), "spec.searchSpace.hyperparameters", hyperparameters))
+    search, space = accept(with_change(a_search(), "spec.searchSpace.hyperparameters", hyperparameters))
 
     assert recipe_of(search.spec, space, space.default).record()["learningRate"] == "0.0007"

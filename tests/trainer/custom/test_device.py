@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from autohas_api.testing.rejections import changed
+from autohas_api.testing.rejections import with_change
 from autohas_trainer.engine.training.training import Training
 from autohas_trainer.errors import ConfigurationError
 from autohas_trainer.templates import build_custom, check_first_step
@@ -40,7 +40,7 @@ def test_a_constant_that_is_no_buffer_is_refused_where_the_search_runs() -> None
 @pytest.mark.parametrize(("model", "where"), [("Scattering", "forward"), ("ScatteringLoss", "the gradient of loss")])
 def test_a_gradient_that_is_not_deterministic_is_refused_before_the_first_step(model: str, where: str, tmp_path: Path) -> None:
     """Deterministic algorithms are asked for before custom code is tried; no file of a search is begun."""
-    document = changed(custom_search(model), "spec.searchSpace.architecture")
+    document = with_change(custom_search(model), "spec.searchSpace.architecture")
     with pytest.raises(ConfigurationError, match=rf"{where}.* raised RuntimeError: put_ does not have a deterministic implementation"):
         search(document, tmp_path, MemorySink())
     assert not list(tmp_path.glob("checkpoints"))
@@ -57,8 +57,8 @@ def test_an_augmentation_that_leaves_the_device_is_refused() -> None:
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_moments_are_restored_beside_their_parameters(optimizer: str) -> None:
     """Moments of a parameter of no dimension lie on its device after a resume; only torch's own step count stays on the CPU."""
-    document = changed(custom_search("Scalar"), "spec.searchSpace.architecture")
-    problem = loaded(changed(document, "spec.task.recipe.optimizer", optimizer))
+    document = with_change(custom_search("Scalar"), "spec.searchSpace.architecture")
+    problem = loaded(with_change(document, "spec.task.recipe.optimizer", optimizer))
     saved = Training(problem, problem.space.default)
     saved.step()
     elsewhere = Training(replace(problem, device=torch.device("meta")), problem.space.default)

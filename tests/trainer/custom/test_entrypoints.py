@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 import custom_code_fixtures
 from autohas_api.base.scoring import TaskKind
-from autohas_api.testing.rejections import changed
+from autohas_api.testing.rejections import with_change
 from autohas_trainer.cli.app import app
 from autohas_trainer.data import Splits
 from autohas_trainer.data.custom import custom_data, read_splits
@@ -59,7 +59,7 @@ def test_tokens_reach_an_embedding(tmp_path: Path) -> None:
 
 def test_custom_numbers_are_a_regression(tmp_path: Path) -> None:
     """With metric rmse targets are numbers; a constant's error is 10."""
-    document = changed(custom_search(data="Numbers"), "spec.objective", {"metric": "rmse"})
+    document = with_change(custom_search(data="Numbers"), "spec.objective", {"metric": "rmse"})
 
     assert search(document, tmp_path, MemorySink()).result.test_score < 3
 
@@ -82,7 +82,7 @@ def test_custom_code_resumes_bit_for_bit(model: str, step: int, tmp_path: Path) 
 
 def test_without_architecture_the_model_keeps_its_default() -> None:
     """Decisions that the search does not list stay at the model's default."""
-    problem = loaded(changed(custom_search(), "spec.searchSpace.architecture"))
+    problem = loaded(with_change(custom_search(), "spec.searchSpace.architecture"))
 
     assert problem.num_parameters(problem.space.default) == 16
 
@@ -256,7 +256,7 @@ def test_a_model_that_cannot_take_a_step_is_refused_before_the_first(model: str)
 
 def test_two_names_of_one_tensor_are_refused() -> None:
     """Tied weights cannot be saved by name."""
-    document = changed(custom_search("Plain"), "spec.task", {"data": {"name": "digits"}, "model": {"entrypoint": f"{OWN}:Tied"}})
+    document = with_change(custom_search("Plain"), "spec.task", {"data": {"name": "digits"}, "model": {"entrypoint": f"{OWN}:Tied"}})
     with pytest.raises(ConfigurationError, match=r"build\(\) has one\.weight and other\.weight in one tensor"):
         loaded(document)
 
@@ -286,13 +286,13 @@ def test_the_spec_and_the_model_must_agree(case: str) -> None:
     """What differs is said with the JSON path and what the model has."""
     decisions, words = DISAGREEMENTS[case]
     with pytest.raises(ConfigurationError, match=rf"spec\.searchSpace\.architecture\.{words}"):
-        loaded(changed(custom_search(), "spec.searchSpace.architecture.decisions", decisions))
+        loaded(with_change(custom_search(), "spec.searchSpace.architecture.decisions", decisions))
 
 
 def test_what_can_never_be_active_may_be_left_out() -> None:
     """With 4 inputs pinned there is no shift to list."""
     pinned = [{"name": "inputs", "choices": ["4"], "default": "4"}]
-    problem = loaded(changed(custom_search(), "spec.searchSpace.architecture.decisions", pinned))
+    problem = loaded(with_change(custom_search(), "spec.searchSpace.architecture.decisions", pinned))
 
     assert problem.num_parameters(problem.space.default) == 8
 
@@ -311,9 +311,9 @@ def test_decisions_that_the_search_does_not_list_stand_at_their_default_in_the_s
     algorithm: str, architecture: dict[str, Any] | None, tmp_path: Path
 ) -> None:
     """All inputs without an architecture, the first 4 where they are pinned and shift is left out: 16 and 8 parameters."""
-    document = changed(custom_search(), "spec.searchSpace.architecture", architecture)
-    document = changed(document, "spec.searchSpace.hyperparameters", document["spec"]["searchSpace"]["hyperparameters"][:1])
-    outcome = search(changed(document, "spec.algorithm", SHARING[algorithm]), tmp_path, MemorySink()).result
+    document = with_change(custom_search(), "spec.searchSpace.architecture", architecture)
+    document = with_change(document, "spec.searchSpace.hyperparameters", document["spec"]["searchSpace"]["hyperparameters"][:1])
+    outcome = search(with_change(document, "spec.algorithm", SHARING[algorithm]), tmp_path, MemorySink()).result
 
     assert outcome.parameters == (16 if architecture is None else 8)
     assert outcome.test_score > 0.8
@@ -322,7 +322,7 @@ def test_decisions_that_the_search_does_not_list_stand_at_their_default_in_the_s
 def test_the_supernet_of_lanes_takes_a_space_with_a_decision_left_out(tmp_path: Path) -> None:
     """Another decision is searched, so that there is a supernet; shift, which can never be active, is on no path of the spec."""
     decisions = [*PINNED["decisions"], {"name": "scale", "choices": ["1", "2"], "default": "1"}]
-    document = changed(custom_search("Scaled"), "spec.searchSpace.architecture.decisions", decisions)
+    document = with_change(custom_search("Scaled"), "spec.searchSpace.architecture.decisions", decisions)
     sink = MemorySink()
     search(document, tmp_path, sink)
 
@@ -347,7 +347,7 @@ def test_the_winner_can_be_trained_again(tmp_path: Path) -> None:
 def test_the_spec_may_restrict_and_redefault() -> None:
     """Fewer choices and another default are the search's affair."""
     only = [{"name": "inputs", "choices": ["4"], "default": "4"}]  # without shift, which is active at 8 inputs alone
-    problem = loaded(changed(custom_search(), "spec.searchSpace.architecture.decisions", only))
+    problem = loaded(with_change(custom_search(), "spec.searchSpace.architecture.decisions", only))
 
     assert problem.num_parameters(problem.space.default) == 8
 
@@ -409,16 +409,16 @@ def test_a_target_of_own_data_that_float32_cannot_hold_is_named() -> None:
 @pytest.mark.parametrize("template", ["mlp", "conv-small"])
 def test_integers_for_a_built_in_template_are_refused_before_the_first_step(template: str) -> None:
     """Images of bytes stay integers, which only a custom model can take: 78 says what to return instead."""
-    document = changed(custom_search(defect="images"), "spec.task.model", {"template": template})
+    document = with_change(custom_search(defect="images"), "spec.task.model", {"template": template})
     with pytest.raises(ConfigurationError, match=rf"Data: inputs are integers, .* {template} needs floats: return .*float32.* by 255"):
-        loaded(changed(document, "spec.searchSpace.architecture", {}))
+        loaded(with_change(document, "spec.searchSpace.architecture", {}))
 
 
 def test_a_selection_split_of_one_example_is_refused() -> None:
     """Ten numbers give a tenth, 1 example, to selection: rungs normalise by the statistics of a batch, which one has not."""
-    document = changed(custom_search("Plain", data="Numbers", rows="10"), "spec.objective", {"metric": "rmse"})
+    document = with_change(custom_search("Plain", data="Numbers", rows="10"), "spec.objective", {"metric": "rmse"})
     with pytest.raises(DataError, match=r"the selection split has 1 example, comparisons need at least 2; raise task\.splits\.selection"):
-        loaded(changed(document, "spec.task.recipe", {"batchSize": 4}))
+        loaded(with_change(document, "spec.task.recipe", {"batchSize": 4}))
 
 
 def test_data_without_splits_are_refused() -> None:
@@ -431,7 +431,7 @@ def test_the_example_searches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     """examples/07-custom-model runs as it stands, with a reduced budget; its saved model has the leaves' names."""
     monkeypatch.syspath_prepend(str(EXAMPLE))
     document = yaml.safe_load((EXAMPLE / "search.yaml").read_text())
-    document = changed(changed(document, "spec.training.steps", 90), "spec.budget.trainings", "4.5")
+    document = with_change(with_change(document, "spec.training.steps", 90), "spec.budget.trainings", "4.5")
     result = search(document, tmp_path, MemorySink()).result
 
     assert result.test_score > 0.6

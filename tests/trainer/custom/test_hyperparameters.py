@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from autohas_api.accept.acceptance import accept
 from autohas_api.base.spec_errors import SpecError
-from autohas_api.testing.rejections import changed
+from autohas_api.testing.rejections import with_change
 from autohas_api.wire.messages import Result, decode_termination_message, encode_termination_message
 from autohas_api.wire.result import configuration_of
 from autohas_trainer.cli.app import app
@@ -124,15 +124,15 @@ REFUSED = {
         r"loss gave \(\) of torch.float32, it must give one differentiable number per example",
     ),
     "dropout without a layer": (
-        changed(searched("Plain", NOISE), "spec.task.recipe.dropout", "0.2"),
+        with_change(searched("Plain", NOISE), "spec.task.recipe.dropout", "0.2"),
         r"dropout is set or searched, but the custom model has no autohas_trainer\.templates\.Dropout layer",
     ),
     "smoothing beside a custom loss": (
-        changed(searched("Focal", GAMMA), "spec.task.recipe.labelSmoothing", "0.1"),
+        with_change(searched("Focal", GAMMA), "spec.task.recipe.labelSmoothing", "0.1"),
         r"label smoothing is set or searched, but the custom model's loss would not obey it",
     ),
     "mixed tokens": (
-        changed(searched("Tokens", {**WIDTH, "name": "batch_size"}, data="Data", defect="tokens"), "spec.task.recipe.mixup", "0.2"),
+        with_change(searched("Tokens", {**WIDTH, "name": "batch_size"}, data="Data", defect="tokens"), "spec.task.recipe.mixup", "0.2"),
         r"mixup is set or searched, but the custom data's inputs are integers",
     ),
 }
@@ -148,13 +148,13 @@ def test_what_nobody_would_obey_is_refused_before_training(case: str) -> None:
 
 def test_the_recipes_dropout_is_obeyed_by_its_layer() -> None:
     """A module with the layer trains under dropout; without dropout it computes the same as ever."""
-    document = changed(searched("WithDropout", NOISE), "spec.task.recipe.dropout", "0.5")
+    document = with_change(searched("WithDropout", NOISE), "spec.task.recipe.dropout", "0.5")
 
     assert Training(loaded(document), loaded(document).space.default).step() > 0
 
 
 def test_own_names_need_custom_code() -> None:
     """Without an entrypoint a name that the recipe does not know is refused by the schema's rules."""
-    document = changed(searched("Plain", NOISE), "spec.task", {"data": {"name": "digits"}, "model": {"template": "mlp"}})
+    document = with_change(searched("Plain", NOISE), "spec.task", {"data": {"name": "digits"}, "model": {"template": "mlp"}})
     with pytest.raises(SpecError, match=r"spec\.searchSpace\.hyperparameters: every name must be one of .*; custom names need custom data"):
         accept(document)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from autohas_api.testing.rejections import changed
+from autohas_api.testing.rejections import with_change
 from autohas_trainer.data.images.image_folder import image_folder
 from autohas_trainer.errors import ConfigurationError, DataError
 from engine_fixtures import MemorySink, search, small_search
@@ -269,6 +269,6 @@ def test_a_search_on_images_learns(tmp_path: Path) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(rng.integers(low, low + 136, size=(5, 5), dtype=np.uint8)).save(path)
     data = {"name": "image-folder", "path": str(tmp_path / "data"), "arguments": {"grayscale": "true", "size": "4"}}
-    document = changed(small_search(), "spec.task.data", data)
+    document = with_change(small_search(), "spec.task.data", data)
 
     assert search(document, tmp_path / "out", MemorySink()).result.test_score > 0.9

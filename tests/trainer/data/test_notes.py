@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from autohas_api.testing.rejections import changed
+from autohas_api.testing.rejections import with_change
 from autohas_trainer.errors import Interrupted
 from engine_fixtures import MemorySink, Stop, search, small_search
 
@@ -17,7 +17,7 @@ def test_what_was_converted_is_said_once_and_not_at_resume(tmp_path: Path) -> No
     (tmp_path / "train.csv").write_text("age,city,label\n" + rows)
     (tmp_path / "test.csv").write_text("age,city,label,more\n3,Kiel,x,1\n4,Ulm,y,2\n5,Ulm,y,2\n6,Bonn,x,2\n")
     data = {"name": "csv", "path": str(tmp_path), "arguments": {"target": "label"}}
-    document = changed(changed(small_search(), "spec.task.data", data), "spec.task.recipe.batchSize", 32)
+    document = with_change(with_change(small_search(), "spec.task.data", data), "spec.task.recipe.batchSize", 32)
     stop = Stop()
     first = MemorySink(on_step=lambda record: setattr(stop, "is_requested", record.step >= 30))
     with pytest.raises(Interrupted):

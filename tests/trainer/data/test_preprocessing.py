@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from autohas_api.testing.rejections import changed
+from autohas_api.testing.rejections import with_change
 from autohas_trainer.data.images.digits import digits
 from autohas_trainer.errors import Interrupted
 from autohas_trainer.events import Outcome, StepRecord
@@ -47,8 +47,8 @@ def _search(document: dict[str, Any], folder: Path) -> Outcome:
 
 def searched(tmp_path: Path, data: dict[str, Any], metric: str = "accuracy") -> tuple[Path, float]:
     """The folder of a small search and its test score."""
-    document = changed(changed(small_search(), "spec.task.data", data), "spec.task.recipe.batchSize", 32)
-    document = changed(document, "spec.objective", {"metric": metric})
+    document = with_change(with_change(small_search(), "spec.task.data", data), "spec.task.recipe.batchSize", 32)
+    document = with_change(document, "spec.objective", {"metric": metric})
     out = tmp_path / "out"
     return out, _search(document, out).result.test_score
 
@@ -146,8 +146,8 @@ def test_raw_digits_are_predicted(tmp_path: Path) -> None:
 
 def test_custom_data_say_what_is_known(tmp_path: Path) -> None:
     """The shape and type of inputs, the number of classes; no moments, since inputs are used as they are."""
-    document = changed(small_search(), "spec.task.data", {"entrypoint": "custom_code_fixtures:Data"})
-    document = changed(document, "spec.task.recipe.batchSize", 32)
+    document = with_change(small_search(), "spec.task.data", {"entrypoint": "custom_code_fixtures:Data"})
+    document = with_change(document, "spec.task.recipe.batchSize", 32)
     search(document, tmp_path / "out", MemorySink())
 
     assert json.loads((tmp_path / "out" / "preprocessing.json").read_text(encoding="utf-8")) == {

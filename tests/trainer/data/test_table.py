@@ -11,7 +11,7 @@ import torch
 
 from autohas_api.accept.acceptance import accept
 from autohas_api.base.scoring import TaskKind
-from autohas_api.testing.rejections import changed
+from autohas_api.testing.rejections import with_change
 from autohas_api.wire.messages import decode_termination_message, encode_termination_message
 from autohas_trainer.data import RawData, Splits
 from autohas_trainer.data.split import Carving, carve
@@ -257,11 +257,11 @@ def tabular_search(path: Path, metric: str, **spec: Any) -> dict[str, Any]:
     targets = [f"{s:.6f}" for s in sums] if metric in ("rmse", "mae") else ["up" if s > 0 else "down" for s in sums]
     rows = [f"{a:.4f},{b:.4f},{c:.4f},{'left' if c > 0 else 'right'},{t}" for (a, b, c), t in zip(numbers, targets, strict=True)]
     written(path, "a,b,c,side,y\n" + "\n".join(rows) + "\n")
-    document = changed(small_search(), "spec.task.data", {"name": "csv", "path": str(path), "arguments": {"target": "y"}})
-    document = changed(document, "spec.task.recipe.batchSize", 32)
-    document = changed(document, "spec.objective", {"metric": metric})
+    document = with_change(small_search(), "spec.task.data", {"name": "csv", "path": str(path), "arguments": {"target": "y"}})
+    document = with_change(document, "spec.task.recipe.batchSize", 32)
+    document = with_change(document, "spec.objective", {"metric": metric})
     for name, value in spec.items():
-        document = changed(document, f"spec.{name}", value)
+        document = with_change(document, f"spec.{name}", value)
     return document
 
 

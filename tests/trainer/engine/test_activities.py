@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from autohas_api.base import yaml_file
-from autohas_api.testing.rejections import a_search, changed
+from autohas_api.testing.rejections import a_search, with_change
 from autohas_trainer.cli import conformance as conformance_module
 from autohas_trainer.cli.app import app
 from autohas_trainer.events import Event, WorkBegan
@@ -26,7 +26,7 @@ def _in_order(text: str, *patterns: str) -> bool:
 def test_reading_measuring_and_testing_are_said_once(tmp_path: Path) -> None:
     """With a cost all activities occur, in their order, and none is repeated."""
     sink = MemorySink()
-    search(changed(small_search(), "spec.objective", {"cost": {"metric": "macs", "target": "9000"}}), tmp_path, sink)
+    search(with_change(small_search(), "spec.objective", {"cost": {"metric": "macs", "target": "9000"}}), tmp_path, sink)
     reading, read, *rest = sink.activities
 
     assert reading == "reading digits"
@@ -68,7 +68,7 @@ def test_a_log_has_a_line_for_each() -> None:
 def test_every_command_says_what_it_waits_for(tmp_path: Path) -> None:
     """A run, a dry run, a retraining and a report: from the first second to the last, before each answer."""
     file, out = tmp_path / "search.yaml", str(tmp_path / "out")
-    file.write_text(yaml_file.dump(changed(a_search("small"), "spec.training.steps", 18)), encoding="utf-8")
+    file.write_text(yaml_file.dump(with_change(a_search("small"), "spec.training.steps", 18)), encoding="utf-8")
 
     def said(*arguments: str) -> str:
         ran = CliRunner().invoke(app, list(arguments))

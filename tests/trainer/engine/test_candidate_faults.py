@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import nn
 
-from autohas_api.testing.rejections import changed
+from autohas_api.testing.rejections import with_change
 from autohas_api.wire.messages import Stage
 from autohas_trainer.engine.candidate_faults import FAULTS_FILE, candidate_part
 from autohas_trainer.engine.stages.best_of import BestOfStage
@@ -33,8 +33,8 @@ Fault = Callable[[nn.Module, torch.Tensor], None]
 
 def _hyperparameters(*hyperparameters: dict[str, Any], algorithm: dict[str, Any] | None = None) -> dict[str, Any]:
     """A search of hyperparameters of the faulty plain module."""
-    document = changed(custom_search("Faulty"), "spec.searchSpace", {"hyperparameters": list(hyperparameters)})
-    return document if algorithm is None else changed(document, "spec.algorithm", algorithm)
+    document = with_change(custom_search("Faulty"), "spec.searchSpace", {"hyperparameters": list(hyperparameters)})
+    return document if algorithm is None else with_change(document, "spec.algorithm", algorithm)
 
 
 def _raising(error: BaseException, when: Callable[[nn.Module, torch.Tensor], bool]) -> Fault:
@@ -236,7 +236,7 @@ def test_a_candidate_in_a_checkpoint_is_left_out_too(tmp_path: Path, monkeypatch
         return len(calls) == 3
 
     monkeypatch.setattr(Faulty, "fault", staticmethod(_raising(DEVICE, third)))
-    document = changed(_hyperparameters(WIDTHS), "spec.checkpoint.periodSeconds", 1)
+    document = with_change(_hyperparameters(WIDTHS), "spec.checkpoint.periodSeconds", 1)
     with pytest.raises(Interrupted):
         search(document, tmp_path, MemorySink())
     sink = MemorySink()
@@ -276,8 +276,8 @@ SUPERNETS = ["Lanes", "OneStep", "Sampled", "Paired", "RandomSharing"]
 def _of_architecture(algorithm: str, **arguments: str) -> dict[str, Any]:
     document = custom_search("FaultyLinear", **arguments)
     rates = [h for h in document["spec"]["searchSpace"]["hyperparameters"] if h["name"] == "learning_rate"]
-    document = changed(document, "spec.searchSpace.hyperparameters", rates)
-    return document if ALGORITHMS[algorithm] is None else changed(document, "spec.algorithm", ALGORITHMS[algorithm])
+    document = with_change(document, "spec.searchSpace.hyperparameters", rates)
+    return document if ALGORITHMS[algorithm] is None else with_change(document, "spec.algorithm", ALGORITHMS[algorithm])
 
 
 def _raising_for(error: Exception, *places: str) -> Callable[[dict[str, str], str], None]:
@@ -359,8 +359,8 @@ def test_a_winner_of_random_sharing_that_cannot_be_trained_falls_back_to_the_def
             raise ValueError("no")
 
     monkeypatch.setattr(FaultyLinear, "fault", staticmethod(fault))
-    document = changed(_of_architecture("RandomSharing"), "spec.searchSpace.hyperparameters", [])
-    document = changed(document, "spec.searchSpace.initialPoints", [{"values": {"inputs": "8", "shift": "yes"}}])
+    document = with_change(_of_architecture("RandomSharing"), "spec.searchSpace.hyperparameters", [])
+    document = with_change(document, "spec.searchSpace.initialPoints", [{"values": {"inputs": "8", "shift": "yes"}}])
     sink = MemorySink()
     monkeypatch.setattr(BestOfStage, "_try_to_score", lambda stage, index, batches: (1.0, -float(index)))
     outcome = search(document, tmp_path, sink)
@@ -380,7 +380,7 @@ def test_a_repeat_that_fails_is_left_out(tmp_path: Path, monkeypatch: pytest.Mon
         return original(self, batch)
 
     monkeypatch.setattr(Training, "_loss", loss)
-    document = changed(changed(_hyperparameters(WIDTHS), "spec.training.seeds", 3), "spec.budget.trainings", "7")
+    document = with_change(with_change(_hyperparameters(WIDTHS), "spec.training.seeds", 3), "spec.budget.trainings", "7")
     sink = MemorySink()
     outcome = search(document, tmp_path, sink)
 
@@ -453,7 +453,7 @@ def test_a_network_whose_cost_cannot_be_taken_is_no_end(metric: str, tmp_path: P
     monkeypatch.setattr("autohas_trainer.engine.search.stopwatch", lambda *_: lambda network: 1.0)
     monkeypatch.setattr("autohas_trainer.engine.accounting.costs.count_macs", lambda network, example: 16)
     target = "16" if metric == "macs" else "1"
-    document = changed(_of_architecture("OneStep"), "spec.objective", {"cost": {"metric": metric, "target": target}})
+    document = with_change(_of_architecture("OneStep"), "spec.objective", {"cost": {"metric": metric, "target": target}})
     outcome = search(document, tmp_path, MemorySink())
 
     assert outcome.configuration["inputs"] == "8"

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from autohas_api.testing.rejections import changed
+from autohas_api.testing.rejections import with_change
 from autohas_api.wire.messages import Stage
 from autohas_trainer import atomic_file
 from autohas_trainer.engine.checkpointing import checkpoint
@@ -137,9 +137,9 @@ def test_a_kill_while_a_checkpoint_is_replaced_loses_none(tmp_path: Path, monkey
 
 def test_steps_never_fall_so_the_newest_checkpoint_has_the_highest_name(tmp_path: Path) -> None:
     """60 steps of 64 are 15 of 256: after 2 of those, its ninth, a lane is at unit 8 where the plan counts 7."""
-    document = changed(small_search(steps=60), "spec.searchSpace.hyperparameters[1]", BATCHES)
+    document = with_change(small_search(steps=60), "spec.searchSpace.hyperparameters[1]", BATCHES)
     sink = MemorySink()
-    search(changed(document, "spec.checkpoint.periodSeconds", 5), tmp_path, sink)
+    search(with_change(document, "spec.checkpoint.periodSeconds", 5), tmp_path, sink)
     assert sink.info is not None
     lanes = [record.step for record in sink.steps if record.stage is Stage.LANES]
     steps, named = [record.step for record in sink.steps], [info.step for info in sink.checkpoints]
@@ -152,7 +152,7 @@ def test_steps_never_fall_so_the_newest_checkpoint_has_the_highest_name(tmp_path
 
 def test_a_kill_after_a_stage_went_beyond_its_plan_repeats_one_step(tmp_path: Path) -> None:
     """With a checkpoint after every step, a kill in the second of the warm-up leaves that one to do again, and the end is the same."""
-    document = changed(small_search(steps=60), "spec.searchSpace.hyperparameters[1]", BATCHES)
+    document = with_change(small_search(steps=60), "spec.searchSpace.hyperparameters[1]", BATCHES)
     whole, resumed, seen = MemorySink(), MemorySink(), 0
 
     def kill(record: StepRecord) -> None:
@@ -163,7 +163,7 @@ def test_a_kill_after_a_stage_went_beyond_its_plan_repeats_one_step(tmp_path: Pa
 
     undisturbed = search(document, tmp_path / "whole", whole)
     with suppress(Killed):
-        search(changed(document, "spec.checkpoint.periodSeconds", 1), tmp_path / "killed", MemorySink(on_step=kill))
+        search(with_change(document, "spec.checkpoint.periodSeconds", 1), tmp_path / "killed", MemorySink(on_step=kill))
 
     assert search(document, tmp_path / "killed", resumed).result.digest == undisturbed.result.digest
     assert resumed.steps == whole.steps[[record.stage for record in whole.steps].index(Stage.WARMUP) + 1 :]

@@ -9,7 +9,7 @@ import pytest
 from torch import device, int64, nn, zeros
 
 from autohas_api.accept.acceptance import accept
-from autohas_api.testing.rejections import changed
+from autohas_api.testing.rejections import with_change
 from autohas_trainer.engine import search as engine
 from autohas_trainer.engine.accounting.costs import Costs, stopwatch
 from autohas_trainer.engine.training.search_task import Problem
@@ -22,7 +22,7 @@ CPU = device("cpu")
 
 
 def _priced(metric: str, target: str) -> dict:  # type: ignore[type-arg]
-    return changed(small_search(), "spec.objective", {"cost": {"metric": metric, "target": target}})
+    return with_change(small_search(), "spec.objective", {"cost": {"metric": metric, "target": target}})
 
 
 def _problem(metric: str, target: str = "1") -> Problem:
@@ -189,18 +189,18 @@ def test_networks_that_take_tokens_are_counted_and_timed() -> None:
 
 def test_a_custom_model_is_counted_by_hooks_or_refused_by_name() -> None:
     """The example's own model in whole; one whose weights stand in no known layer ends with exit 78's sentence."""
-    document = changed(small_search(), "spec.task.model", {"entrypoint": "custom_code_fixtures:Linear"})
-    document = changed(document, "spec.task.data", {"entrypoint": "custom_code_fixtures:Data"})
+    document = with_change(small_search(), "spec.task.model", {"entrypoint": "custom_code_fixtures:Linear"})
+    document = with_change(document, "spec.task.data", {"entrypoint": "custom_code_fixtures:Data"})
     decisions = [
         {"name": "inputs", "choices": ["4", "8"], "default": "8"},
         {"name": "shift", "choices": ["no", "yes"], "default": "no", "when": {"decision": "inputs", "values": ["8"]}},
     ]
-    document = changed(document, "spec.searchSpace.architecture", {"decisions": decisions})
-    parsed, space = accept(changed(document, "spec.objective", {"cost": {"metric": "macs", "target": "9"}}))
+    document = with_change(document, "spec.searchSpace.architecture", {"decisions": decisions})
+    parsed, space = accept(with_change(document, "spec.objective", {"cost": {"metric": "macs", "target": "9"}}))
     problem = Problem.load(parsed.spec, space, CPU)
     with pytest.raises(ConfigurationError, match="has weights and cannot be counted; use metric parameters or latencyMilliseconds"):
         problem.costs.of(space.default)
 
-    parsed, space = accept(changed(document, "spec.objective", {"cost": {"metric": "latencyMilliseconds", "target": "9"}}))
+    parsed, space = accept(with_change(document, "spec.objective", {"cost": {"metric": "latencyMilliseconds", "target": "9"}}))
     problem = Problem.load(parsed.spec, space, CPU)
     assert "networks timed on cpu" in problem.costs.measure(0, lambda network: sum(p.numel() for p in network.parameters()) / 10)

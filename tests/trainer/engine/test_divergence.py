@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from autohas_api.space.decisions import Role
-from autohas_api.testing.rejections import changed
+from autohas_api.testing.rejections import with_change
 from autohas_api.wire.messages import Stage
 from autohas_trainer.algorithms import Candidate
 from autohas_trainer.algorithms.random_sharing import RandomSharing
@@ -150,7 +150,7 @@ def test_a_repeat_without_a_finite_answer_is_left_out(tmp_path: Path, monkeypatc
     """Mean and deviation are of the other two seeds."""
     _no_answer_on_test(monkeypatch, lambda training: training.repeat == 1)
     sink = MemorySink()
-    document = changed(changed(small_search(), "spec.training.seeds", 3), "spec.budget.trainings", "6")
+    document = with_change(with_change(small_search(), "spec.training.seeds", 3), "spec.budget.trainings", "6")
     outcome = search(document, tmp_path, sink)
 
     assert outcome.result.seeds == 2
@@ -167,8 +167,8 @@ def test_nobody_with_a_finite_answer_on_the_test_split_is_a_failure_that_says_so
 
 def test_a_sample_without_a_finite_score_is_last(tmp_path: Path) -> None:
     """Rates of 1e20 under log_loss give scores that are no numbers: the search ends with a result all the same."""
-    document = changed(small_search(SHARING), "spec.objective", {"metric": "log_loss", "direction": "Minimize"})
-    document = changed(
+    document = with_change(small_search(SHARING), "spec.objective", {"metric": "log_loss", "direction": "Minimize"})
+    document = with_change(
         document,
         "spec.searchSpace.hyperparameters",
         [{"name": "learning_rate", "continuous": {"min": "0.1", "max": "1e20", "scale": "Log", "numBases": 3}, "default": "0.1"}],
@@ -239,7 +239,7 @@ def test_updates_that_are_taken_back_are_told_once(tmp_path: Path) -> None:
     rates = {"name": "learning_rate", "continuous": {"min": "0.1", "max": "1e38", "scale": "Log", "numBases": 2}, "default": "0.1"}
     document = small_search({"autoHAS": {"strategy": "OneStep", "sharedUpdate": "Sampled"}}, steps=90)
     sink = MemorySink()
-    outcome = search(changed(document, "spec.searchSpace.hyperparameters", [rates]), tmp_path, sink)
+    outcome = search(with_change(document, "spec.searchSpace.hyperparameters", [rates]), tmp_path, sink)
     rejected = [record for record in sink.steps if record.is_rejected]
 
     assert len(rejected) > 1

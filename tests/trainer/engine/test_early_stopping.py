@@ -11,7 +11,7 @@ import pytest
 from torch import device
 
 from autohas_api.accept.acceptance import accept
-from autohas_api.testing.rejections import changed
+from autohas_api.testing.rejections import with_change
 from autohas_api.wire.messages import Stage, StopReason, decode_termination_message, encode_termination_message
 from autohas_trainer.engine.accounting.ledger import Ledger
 from autohas_trainer.engine.early_stopping import EarlyStopping
@@ -35,7 +35,7 @@ RULES: dict[str, tuple[str, Any, StopReason]] = {
 
 def _document(rule: str) -> dict[str, Any]:
     path, value, _ = RULES[rule]
-    return changed(changed(small_search(steps=54), "spec.budget.trainings", "5"), path, value)
+    return with_change(with_change(small_search(steps=54), "spec.budget.trainings", "5"), path, value)
 
 
 def _timed(
@@ -170,7 +170,7 @@ def test_stopping_after_every_seventh_step_keeps_the_early_end(tmp_path: Path) -
 @pytest.mark.parametrize("limit", [1, 40, 70, 150, 250])
 def test_time_ends_the_search_within_the_limit_when_one_training_fits(limit: int, algorithm: dict[str, Any] | None, tmp_path: Path) -> None:
     """At one second per step the search is over by the limit, unless a single training (27 s) takes longer; a result is always there."""
-    document = changed(small_search(algorithm), "spec.budget.maxActiveSeconds", limit)
+    document = with_change(small_search(algorithm), "spec.budget.maxActiveSeconds", limit)
     sink = MemorySink()
     outcome = _timed(document, tmp_path, sink)
 
@@ -187,7 +187,7 @@ def test_time_ends_the_search_within_the_limit_when_one_training_fits(limit: int
 def test_time_that_runs_out_is_told_with_its_limit(tmp_path: Path) -> None:
     """Notices TimeBudgetReached say what the time that is left is used for: race and final training, then the final training alone."""
     sink = MemorySink()
-    outcome = _timed(changed(small_search(), "spec.budget.maxActiveSeconds", 40), tmp_path, sink)
+    outcome = _timed(with_change(small_search(), "spec.budget.maxActiveSeconds", 40), tmp_path, sink)
 
     assert [(notice.reason, notice.message) for notice in sink.other_notices] == [
         ("TimeBudgetReached", "maxActiveSeconds (40 s) leaves time only for the race and the final training"),
@@ -202,7 +202,9 @@ def test_time_that_runs_out_is_told_with_its_limit(tmp_path: Path) -> None:
 def test_the_time_that_a_training_needs_is_that_of_its_own_steps(batch_size: str, limit: int, is_short: bool) -> None:  # noqa: FBT001 - a column
     """At one second per step and 100 steps of 64, a batch of 8 takes 800 s and one of 128 takes 50 s, a tenth more for safety."""
     sizes = {"name": "batch_size", "integer": {"min": 8, "max": 128, "step": 2, "scale": "Log"}}
-    document = changed(changed(small_search(steps=100), "spec.searchSpace.hyperparameters", [sizes]), "spec.budget.maxActiveSeconds", limit)
+    document = with_change(
+        with_change(small_search(steps=100), "spec.searchSpace.hyperparameters", [sizes]), "spec.budget.maxActiveSeconds", limit
+    )
     parsed, space = accept(document)
     board = Board(Problem.load(parsed.spec, space, device("cpu")), MemorySink(), Ledger(9, TickingClock()), TickingClock())
     name = board.enter("one", space.configuration({**space.as_mapping(space.default), "batch_size": batch_size}))
@@ -221,7 +223,7 @@ def test_time_that_ends_while_samples_are_scored_gives_the_best_so_far(tmp_path:
     document = small_search({"name": "RandomSharing", "randomSharing": {"numSamples": 20}})
     sink = MemorySink()
     outcome = _timed(
-        changed(document, "spec.budget.maxActiveSeconds", 300), tmp_path, sink, lambda r: 15.0 if r.stage is Stage.RACE else 1.0
+        with_change(document, "spec.budget.maxActiveSeconds", 300), tmp_path, sink, lambda r: 15.0 if r.stage is Stage.RACE else 1.0
     )
     scored = {record.candidate: record.reward for record in sink.steps if record.stage is Stage.RACE}
 
@@ -234,7 +236,7 @@ def test_time_that_ends_while_samples_are_scored_gives_the_best_so_far(tmp_path:
 def test_a_restored_search_still_knows_the_best_sample_so_far(tmp_path: Path) -> None:
     """Interrupted while scoring, the process that comes back has no time left and finishes the best sample of both."""
     document = small_search({"name": "RandomSharing", "randomSharing": {"numSamples": 20}})
-    document = changed(document, "spec.budget.maxActiveSeconds", 300)
+    document = with_change(document, "spec.budget.maxActiveSeconds", 300)
     stop, first = Stop(), MemorySink()
 
     def at_the_fifth(record: StepRecord) -> None:
@@ -253,7 +255,7 @@ def test_a_restored_search_still_knows_the_best_sample_so_far(tmp_path: Path) ->
 def test_enough_time_changes_nothing(tmp_path: Path) -> None:
     """A limit that is never near leaves digest and reason as they are without one."""
     free = _timed(small_search(), tmp_path / "free", MemorySink())
-    limited = _timed(changed(small_search(), "spec.budget.maxActiveSeconds", 10_000), tmp_path / "limited", MemorySink())
+    limited = _timed(with_change(small_search(), "spec.budget.maxActiveSeconds", 10_000), tmp_path / "limited", MemorySink())
 
     assert limited.result.stop_reason is StopReason.COMPLETED
     assert limited.result.digest == free.result.digest
@@ -261,7 +263,7 @@ def test_enough_time_changes_nothing(tmp_path: Path) -> None:
 
 def test_a_resumed_search_counts_on(tmp_path: Path) -> None:
     """Interrupted every 15 steps with hours between, only seconds of work count: the limit is met as by one process."""
-    document = changed(small_search(), "spec.budget.maxActiveSeconds", 80)
+    document = with_change(small_search(), "spec.budget.maxActiveSeconds", 80)
     seen = restarts = 0
     outcome = None
     while outcome is None:
@@ -314,7 +316,7 @@ def test_progress_says_why_from_the_moment_it_is_known(tmp_path: Path) -> None:
 
 def test_a_goal_of_a_metric_to_minimise_is_reached_from_above(tmp_path: Path) -> None:
     """With log_loss the first candidate at or below the goal wins; those before it were all above."""
-    document = changed(small_search(steps=54), "spec.objective", {"metric": "log_loss", "goal": "0.6"})
+    document = with_change(small_search(steps=54), "spec.objective", {"metric": "log_loss", "goal": "0.6"})
     sink = MemorySink()
     outcome = search(document, tmp_path, sink)
     first = next(record for record in sink.candidates if record.metric is not None and record.metric <= 0.6)
@@ -326,7 +328,7 @@ def test_a_goal_of_a_metric_to_minimise_is_reached_from_above(tmp_path: Path) ->
 
 def test_random_search_ends_with_the_first_trial_that_reaches_the_goal(tmp_path: Path) -> None:
     """The multi-trial control obeys the goal too: no step is taken after the trial that reached it."""
-    document = changed(small_search({"name": "RandomSearch"}), "spec.objective", {"goal": "0.5"})
+    document = with_change(small_search({"name": "RandomSearch"}), "spec.objective", {"goal": "0.5"})
     sink = MemorySink()
     outcome = search(document, tmp_path, sink)
 
@@ -352,7 +354,7 @@ def test_a_trial_that_reaches_the_goal_is_the_result_whether_it_led_or_not(
     which: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is trained once and nobody after it, although the leader is better or no trial is left."""
-    document = changed(small_search({"name": "RandomSearch", "seed": 1}), "spec.objective", {"goal": "0.999"})
+    document = with_change(small_search({"name": "RandomSearch", "seed": 1}), "spec.objective", {"goal": "0.999"})
     plain = MemorySink()
     search(small_search({"name": "RandomSearch", "seed": 1}), tmp_path / "plain", plain)
     trials = plain.candidates
@@ -370,7 +372,7 @@ def test_a_goal_that_the_finished_model_misses_is_not_claimed(tmp_path: Path, mo
     """Reached at 1/9 and missed at the end: the search is Completed, and a notice names metric and goal."""
     _goal_is_judged(monkeypatch, lambda asked: asked == 1)
     sink = MemorySink()
-    outcome = search(changed(small_search(), "spec.objective", {"goal": "0.999"}), tmp_path, sink)
+    outcome = search(with_change(small_search(), "spec.objective", {"goal": "0.999"}), tmp_path, sink)
 
     assert outcome.result.stop_reason is StopReason.COMPLETED
     assert [notice.reason for notice in sink.other_notices] == ["GoalReached", "GoalMissed"]

@@ -9,7 +9,7 @@ import pytest
 
 from autohas_api.accept.acceptance import accept
 from autohas_api.space.decisions import Space
-from autohas_api.testing.rejections import a_search, changed
+from autohas_api.testing.rejections import a_search, with_change
 from autohas_trainer.algorithms import lane_candidates
 
 _RATE: dict[str, Any] = {"name": "learning_rate", "continuous": {"min": "0.01", "max": "1", "scale": "Log", "numBases": 8}}
@@ -19,7 +19,7 @@ _OPTIMIZER: dict[str, Any] = {"name": "optimizer", "categorical": {"choices": ["
 
 def space_of(hyperparameters: list[dict[str, Any]], *, architecture: bool) -> Space:
     space: dict[str, Any] = {"hyperparameters": hyperparameters, **({"architecture": {}} if architecture else {})}
-    return accept(changed(a_search(), "spec.searchSpace", space))[1]
+    return accept(with_change(a_search(), "spec.searchSpace", space))[1]
 
 
 def lanes_of(space: Space, num_lanes: int, seed: int = 0) -> list[dict[str, str]]:

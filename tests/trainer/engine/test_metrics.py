@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from sklearn.metrics import f1_score, log_loss, roc_auc_score
 
 from autohas_api.accept.acceptance import accept
-from autohas_api.testing.rejections import changed
+from autohas_api.testing.rejections import with_change
 from autohas_trainer.engine.training.search_task import Problem
 from autohas_trainer.space.recipe import path_of
 from engine_fixtures import MemorySink, search, small_search
@@ -38,8 +38,8 @@ def _test_metric(metric: str, document: dict[str, object], workdir: Path, values
 @pytest.mark.parametrize("metric", ["f1", "auc", "log_loss"])
 def test_the_test_score_is_the_chosen_metric(metric: str, tmp_path: Path) -> None:
     """The result's score is scikit-learn's for the saved model, and no winner is worse than the default on selection."""
-    document = changed(small_search(), "spec.objective", {"metric": metric})
-    document = changed(document, "spec.task.recipe.classWeights", "Balanced")
+    document = with_change(small_search(), "spec.objective", {"metric": metric})
+    document = with_change(document, "spec.task.recipe.classWeights", "Balanced")
     outcome = search(document, tmp_path, MemorySink())
     result = outcome.result
 

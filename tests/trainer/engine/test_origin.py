@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from autohas_api.testing.rejections import changed
+from autohas_api.testing.rejections import with_change
 from autohas_trainer import provenance
 from autohas_trainer.cli.app import app
 from autohas_trainer.engine.checkpointing.checkpoint import FORMAT
@@ -35,7 +35,7 @@ def _write_table(path: Path, rows: int = 900, flipped: int = 0, shift: float = 0
 
 def _document(folder: Path) -> dict[str, Any]:
     data = {"name": "csv", "path": str(folder / "data.csv"), "arguments": {"target": "label"}}
-    return changed(small_search(), "spec.task.data", data)
+    return with_change(small_search(), "spec.task.data", data)
 
 
 def _killed(document: dict[str, Any], workdir: Path, step: int = 60) -> None:

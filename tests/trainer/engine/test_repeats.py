@@ -11,7 +11,7 @@ import pytest
 
 from autohas_api.accept.acceptance import accept
 from autohas_api.budget.plan import minimum_trainings, plan_stages
-from autohas_api.testing.rejections import changed
+from autohas_api.testing.rejections import with_change
 from autohas_api.wire.messages import Stage, StopReason, decode_termination_message, encode_termination_message
 from autohas_trainer.engine.training.training import Training
 from autohas_trainer.events import StepRecord
@@ -19,8 +19,8 @@ from engine_fixtures import ALGORITHMS, Killed, MemorySink, search, small_search
 
 
 def _document(algorithm: str = "Lanes", seeds: int = 3) -> dict[str, Any]:
-    document = changed(small_search(ALGORITHMS[algorithm]), "spec.budget.trainings", "14")
-    return changed(document, "spec.training.seeds", seeds)
+    document = with_change(small_search(ALGORITHMS[algorithm]), "spec.budget.trainings", "14")
+    return with_change(document, "spec.training.seeds", seeds)
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -51,7 +51,7 @@ def test_one_seed_has_no_mean(tmp_path: Path) -> None:
 def test_the_budget_pays_for_every_further_seed() -> None:
     """Three seeds leave a search of 14 trainings what one seed leaves a search of 12, and raise the least budget by 2."""
     three, space = accept(_document())
-    one, _ = accept(changed(_document(seeds=1), "spec.budget.trainings", "12"))
+    one, _ = accept(with_change(_document(seeds=1), "spec.budget.trainings", "12"))
     plan, cheaper = plan_stages(three.spec, space), plan_stages(one.spec, space)
 
     assert (plan.num_lanes, plan.supernet_steps) == (cheaper.num_lanes, cheaper.supernet_steps)
@@ -81,7 +81,7 @@ def test_killed_while_repeating_the_end_is_the_same(moment: int, tmp_path: Path)
 def test_a_goal_still_repeats_the_winner(tmp_path: Path) -> None:
     """An early end skips the search, not the seeds; progress ends at its last step."""
     sink = MemorySink()
-    outcome = search(changed(_document(), "spec.objective", {"goal": "0.3"}), tmp_path, sink)
+    outcome = search(with_change(_document(), "spec.objective", {"goal": "0.3"}), tmp_path, sink)
 
     assert outcome.result.stop_reason is StopReason.GOAL_REACHED
     assert outcome.result.seeds == 3

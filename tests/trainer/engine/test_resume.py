@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from autohas_api.testing.rejections import changed
+from autohas_api.testing.rejections import with_change
 from autohas_api.wire.messages import Stage
 from autohas_trainer.errors import CheckpointError, Interrupted
 from autohas_trainer.events import Outcome, StepRecord
@@ -184,7 +184,7 @@ def _kill_at(workdir: Path, step: int) -> None:
 
 def test_a_resumed_process_writes_checkpoints_too(tmp_path: Path) -> None:
     """Its first period begins with the process, not at the end of the stage: else a search preempted in a long stage never gets on."""
-    document = changed(small_search(), "spec.checkpoint.periodSeconds", 5)
+    document = with_change(small_search(), "spec.checkpoint.periodSeconds", 5)
 
     def killed_after(num_steps: int) -> MemorySink:
         sink = MemorySink()

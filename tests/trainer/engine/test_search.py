@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import device, get_num_threads
 
 from autohas_api.accept.acceptance import accept
-from autohas_api.testing.rejections import changed
+from autohas_api.testing.rejections import with_change
 from autohas_api.wire.messages import Stage, decode_termination_message, encode_termination_message
 from autohas_api.wire.result import configuration_of
 from autohas_trainer.engine.search import Job, run
@@ -43,9 +43,9 @@ def test_stages_follow_each_other_and_stay_within_the_plan(algorithm: str, tmp_p
 @pytest.mark.parametrize("algorithm", ["Lanes", "OneStep", "Paired", "RandomSharing"])
 def test_a_search_costs_what_its_plan_says(algorithm: str, batch_size: int, tmp_path: Path) -> None:
     """The cost stays within the budget, up to the rounding of rungs to whole steps, whatever a reward batch costs beside a batch."""
-    document = changed(changed(case(algorithm), "spec.task.recipe.batchSize", batch_size), "spec.training.steps", 45)
+    document = with_change(with_change(case(algorithm), "spec.task.recipe.batchSize", batch_size), "spec.training.steps", 45)
     sink = MemorySink()
-    outcome = search(changed(document, "spec.budget.trainings", "5"), tmp_path, sink)
+    outcome = search(with_change(document, "spec.budget.trainings", "5"), tmp_path, sink)
 
     assert sink.info is not None
     assert outcome.result.trainings <= 5 + 2 / 45
@@ -77,7 +77,7 @@ def test_the_ten_best_samples_are_scored_again_on_the_whole_reward_split(tmp_pat
 @pytest.mark.parametrize("algorithm", ["OneStep", "Sampled", "Paired"])
 def test_hyperparameters_alone_end_the_supernet_with_their_window(algorithm: str, tmp_path: Path) -> None:
     """No warm-up; what is booked is gradients, rewards and looks of the steps that are taken, at the rates of the long schedule."""
-    document = changed(changed(case(algorithm), "spec.searchSpace.architecture"), "spec.budget.trainings", "5")
+    document = with_change(with_change(case(algorithm), "spec.searchSpace.architecture"), "spec.budget.trainings", "5")
     sink = MemorySink()
     outcome = search(document, tmp_path, sink)
     assert sink.info is not None
@@ -103,7 +103,7 @@ def test_hyperparameters_alone_end_the_supernet_with_their_window(algorithm: str
 def test_every_update_of_the_policy_is_reported(algorithm: str, tmp_path: Path, *, has_architecture: bool) -> None:
     """In the window from 5 to 20 % of the supernet, rewarded or compared, and with an architecture after the warm-up too."""
     sink = MemorySink()
-    search(case(algorithm) if has_architecture else changed(case(algorithm), "spec.searchSpace.architecture"), tmp_path, sink)
+    search(case(algorithm) if has_architecture else with_change(case(algorithm), "spec.searchSpace.architecture"), tmp_path, sink)
     assert sink.info is not None
     plan = sink.info.plan
     total, warmup = plan.schedule_steps, plan.warmup_steps
@@ -117,13 +117,13 @@ def test_every_update_of_the_policy_is_reported(algorithm: str, tmp_path: Path, 
 
 def test_a_budget_that_does_not_pay_for_the_comparisons_is_refused_before_any_step(tmp_path: Path) -> None:
     """Enough without data, too little for this selection split: the message gives the least budget, and that one is accepted."""
-    document = changed(changed(small_search(), "spec.task.recipe.batchSize", 8), "spec.budget.trainings", "4")
+    document = with_change(with_change(small_search(), "spec.task.recipe.batchSize", 8), "spec.budget.trainings", "4")
     sink = MemorySink()
     with pytest.raises(ConfigurationError, match=r"spec\.budget\.trainings: 4 must be at least [0-9.]+ for this data: ") as caught:
         search(document, tmp_path / "a", sink)
     least = re.search(r"at least ([0-9.]+)", str(caught.value))
     assert least is not None
-    parsed, space = accept(changed(document, "spec.budget.trainings", str(float(least[1]) + 0.01)))
+    parsed, space = accept(with_change(document, "spec.budget.trainings", str(float(least[1]) + 0.01)))
 
     assert sink.steps == []
     assert str(caught.value).endswith("; raise budget.trainings or training.steps, or lower task.splits.selection")
@@ -188,7 +188,7 @@ def test_another_seed_is_another_search(tmp_path: Path) -> None:
     """The seed keys every draw."""
     outcomes = []
     for seed in (0, 1):
-        document = changed(small_search(), "spec.algorithm", {"seed": seed})
+        document = with_change(small_search(), "spec.algorithm", {"seed": seed})
         outcomes.append(search(document, tmp_path / str(seed), MemorySink()).result.digest)
 
     assert outcomes[0] != outcomes[1]
@@ -198,20 +198,20 @@ def test_a_diverging_lane_loses_and_a_diverging_default_is_an_error(tmp_path: Pa
     """Rates of 1e12 ruin a lane, which is ranked last; only when the default itself diverges the search ends in an error."""
     wild = {"name": "learning_rate", "continuous": {"min": "0.1", "max": "1e12", "numBases": 2}}
     sink = MemorySink()
-    search(changed(small_search(), "spec.searchSpace.hyperparameters", [wild]), tmp_path / "lane", sink)
+    search(with_change(small_search(), "spec.searchSpace.hyperparameters", [wild]), tmp_path / "lane", sink)
     lost = [record for record in sink.candidates if record.score is None]
 
     assert lost
     assert all(record.values["learning_rate"] == "1e+12" and not record.kept for record in lost)
 
-    document = changed(small_search(), "spec.task.recipe.learningRate", "1e12")
+    document = with_change(small_search(), "spec.task.recipe.learningRate", "1e12")
     with pytest.raises(NumericalError, match=r"default configuration diverged at step .*lower task.recipe.learningRate"):
         search(document, tmp_path / "default", MemorySink())
 
 
 def test_cost_target_changes_the_objective(tmp_path: Path) -> None:
     """With a target of 5,000 parameters every score is accuracy minus 0.1 times the relative distance."""
-    document = changed(small_search(), "spec.objective", {"cost": {"target": "5000", "weight": "-0.1"}})
+    document = with_change(small_search(), "spec.objective", {"cost": {"target": "5000", "weight": "-0.1"}})
     sink = MemorySink()
     search(document, tmp_path, sink)
     parsed, space = accept(document)
@@ -225,7 +225,7 @@ def test_cost_target_changes_the_objective(tmp_path: Path) -> None:
 
 def test_hyperparameters_alone_and_architecture_alone(tmp_path: Path) -> None:
     """Either half of the space may be absent: the other half is searched and the result names only it as changed."""
-    hyperparameters = changed(small_search(), "spec.searchSpace.architecture")
+    hyperparameters = with_change(small_search(), "spec.searchSpace.architecture")
     outcome = search(hyperparameters, tmp_path / "hyperparameters", MemorySink())
     default = outcome.default
     assert all(outcome.configuration[name] == default[name] for name in default if name not in ("learning_rate", "weight_decay"))

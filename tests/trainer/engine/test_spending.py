@@ -16,7 +16,7 @@ from autohas_api.accept.acceptance import accept
 from autohas_api.algorithms.plan_request import FORWARD_SHARE, Comparisons
 from autohas_api.budget import plan as budget_module
 from autohas_api.space.decisions import Configuration
-from autohas_api.testing.rejections import changed
+from autohas_api.testing.rejections import with_change
 from autohas_api.wire.messages import Stage, StopReason
 from autohas_trainer.algorithms._base import Gradient
 from autohas_trainer.data import SelectionBatch, TrainBatch
@@ -58,7 +58,7 @@ def _trainings_diverge(monkeypatch: pytest.MonkeyPatch, concerned: Callable[[Tra
 
 
 def _document(algorithm: dict[str, Any] | None = None, trainings: str = "6") -> dict[str, Any]:
-    return changed(small_search(algorithm, steps=45), "spec.budget.trainings", trainings)
+    return with_change(small_search(algorithm, steps=45), "spec.budget.trainings", trainings)
 
 
 def _has_a_large_rate(training: Training) -> bool:
@@ -155,7 +155,7 @@ def test_random_search_draws_further_trials_for_those_that_diverged(tmp_path: Pa
 
 def test_what_an_early_end_saves_is_not_spent_and_told(tmp_path: Path) -> None:
     """budget.earlyStopping ends the supernet after a few rewards: the race is the planned one, and the last notice says what is left."""
-    document = changed(_document(trainings="12"), "spec.budget.earlyStopping", {"normalizedEntropyBelow": "0.999"})
+    document = with_change(_document(trainings="12"), "spec.budget.earlyStopping", {"normalizedEntropyBelow": "0.999"})
     sink = MemorySink()
     outcome = search(document, tmp_path, sink)
 
@@ -171,7 +171,7 @@ def test_what_an_early_end_saves_is_not_spent_and_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize("trainings", ["3.4", "3.6", "3.8", "4", "4.4"])
 def test_a_race_of_lanes_alone_spends_no_more_than_the_budget(trainings: str, tmp_path: Path) -> None:
     """Without an architecture no new candidate is planned: what is left pays for further lanes to 1/3, or for none."""
-    document = changed(_document(trainings=trainings), "spec.searchSpace.architecture")
+    document = with_change(_document(trainings=trainings), "spec.searchSpace.architecture")
     outcome = search(document, tmp_path, MemorySink())
 
     assert outcome.result.trainings <= float(trainings) + 1 / 45
@@ -179,8 +179,10 @@ def test_a_race_of_lanes_alone_spends_no_more_than_the_budget(trainings: str, tm
 
 def test_a_space_without_another_configuration_leaves_the_rest_and_says_so(tmp_path: Path) -> None:
     """Three rates and nothing else: each is a lane, nothing else can be trained."""
-    document = changed(_document(trainings="12"), "spec.searchSpace.architecture")
-    document = changed(document, "spec.searchSpace.hyperparameters", [{"name": "optimizer", "categorical": {"choices": ["sgd", "adam"]}}])
+    document = with_change(_document(trainings="12"), "spec.searchSpace.architecture")
+    document = with_change(
+        document, "spec.searchSpace.hyperparameters", [{"name": "optimizer", "categorical": {"choices": ["sgd", "adam"]}}]
+    )
     sink = MemorySink()
     outcome = search(document, tmp_path, sink)
 

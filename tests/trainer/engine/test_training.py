@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from autohas_api.accept.acceptance import accept
-from autohas_api.testing.rejections import changed
+from autohas_api.testing.rejections import with_change
 from autohas_trainer.data import TrainBatch
 from autohas_trainer.engine.training.regularisation import mixed
 from autohas_trainer.engine.training.search_task import Problem
@@ -33,9 +33,9 @@ RECIPES: dict[str, dict[str, Any]] = {
 
 
 def _problem(recipe: dict[str, Any], *hyperparameters: dict[str, Any]) -> Problem:
-    document = changed(small_search(), "spec.task.recipe", recipe)
+    document = with_change(small_search(), "spec.task.recipe", recipe)
     if hyperparameters:
-        document = changed(document, "spec.searchSpace.hyperparameters", list(hyperparameters))
+        document = with_change(document, "spec.searchSpace.hyperparameters", list(hyperparameters))
     parsed, space = accept(document)
     return Problem.load(parsed.spec, space, CPU)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from autohas_api.testing.rejections import a_search, changed
+from autohas_api.testing.rejections import a_search, with_change
 from autohas_trainer.events import HISTORY_FILE, SearchStarted
 from autohas_trainer.reporting.sinks.history import HistorySink, read_history
 from reporting_fixtures import candidate, lane_step, policy, run_info, supernet_step
@@ -95,7 +95,7 @@ def test_nothing_is_written_before_the_first_fact(tmp_path: Path) -> None:
 
 def test_long_searches_are_thinned_but_no_reward_is_lost(tmp_path: Path) -> None:
     """Plain steps and policies are thinned by position; the policy's last state stays."""
-    info = run_info(tmp_path, changed(a_search(), "spec.training.steps", 10_000))
+    info = run_info(tmp_path, with_change(a_search(), "spec.training.steps", 10_000))
     assert 36_000 < info.steps <= 40_000
     last = info.plan.lane_steps + info.plan.supernet_steps
     sink = HistorySink(tmp_path)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from autohas_api.budget.stage_steps import stage_steps
-from autohas_api.testing.rejections import a_search, changed
+from autohas_api.testing.rejections import a_search, with_change
 from autohas_api.wire.messages import Notice, Progress, Stage, TopChoice, decode_progress
 from autohas_trainer.events import CheckpointWritten, NoticeIssued, SearchFinished, SearchStarted
 from autohas_trainer.reporting.sinks.history import HistorySink
@@ -111,8 +111,8 @@ def test_a_checkpoint_at_a_stages_end_moves_to_the_next_stage(tmp_path: Path) ->
         (a_search(), [Stage.LANES, Stage.WARMUP, Stage.SUPERNET, Stage.RACE, Stage.EVALUATE]),
         (without_architecture(), [Stage.LANES, Stage.RACE, Stage.EVALUATE]),
         (
-            changed(
-                changed(a_search(), "spec.algorithm", {"name": "RandomSharing", "randomSharing": {"numSamples": 5}}),
+            with_change(
+                with_change(a_search(), "spec.algorithm", {"name": "RandomSharing", "randomSharing": {"numSamples": 5}}),
                 "spec.searchSpace.hyperparameters",
                 [],
             ),

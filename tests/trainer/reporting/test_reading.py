@@ -12,7 +12,7 @@ import pytest
 
 import autohas_trainer
 from autohas_api.algorithms.random_sharing import RANDOM_SHARING
-from autohas_api.testing.rejections import a_search, changed
+from autohas_api.testing.rejections import a_search, with_change
 from autohas_api.wire.messages import Stage
 from autohas_trainer.reporting.report import charts
 from autohas_trainer.reporting.report.candidate_names import CANDIDATES, explain_candidates
@@ -41,7 +41,7 @@ def choices(text: str, decision: str) -> list[str]:
 @pytest.mark.parametrize("rate", ["0.07", "0.001", "5"])
 def test_a_default_between_bases_is_sorted_in(tmp_path: Path, rate: str) -> None:
     """Below, between and above the three bases of the range: one row of numbers that rises."""
-    shown = choices(page(tmp_path, changed(a_search(), "spec.task.recipe", {"learningRate": rate})), "learning_rate")
+    shown = choices(page(tmp_path, with_change(a_search(), "spec.task.recipe", {"learningRate": rate})), "learning_rate")
 
     assert rate in shown
     assert len(shown) == 4

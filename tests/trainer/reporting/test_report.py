@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from autohas_api.testing.rejections import a_search, changed
+from autohas_api.testing.rejections import a_search, with_change
 from autohas_trainer.errors import DataError
 from autohas_trainer.events import CandidateRecord
 from autohas_trainer.reporting.report.report import render, write_report
@@ -104,7 +104,7 @@ def test_the_note_says_how_far_another_seed_can_move_the_scores(tmp_path: Path) 
     """Points for shares; where the metric has a unit of its own, only that another seed gives other numbers; and the command to check."""
     accuracy = _words(render(_finished(tmp_path, a_search()), _history(), None))
     assert "(seed 0); another seed can move each by a point or two: check with autohas retrain config.yaml --seeds 5 ." in accuracy
-    loss = _words(render(_finished(tmp_path, changed(a_search(), "spec.objective", {"metric": "log_loss"})), _history(), None))
+    loss = _words(render(_finished(tmp_path, with_change(a_search(), "spec.objective", {"metric": "log_loss"})), _history(), None))
     assert "another seed gives other numbers: check with autohas retrain config.yaml --seeds 5 ." in loss
 
 
@@ -124,8 +124,8 @@ def test_a_worse_test_score_is_not_hidden(tmp_path: Path) -> None:
 
 def test_a_controller_without_rewards_shows_its_entropy(tmp_path: Path) -> None:
     """Paired over hyperparameters only learns from differences: there is entropy to draw, and a sentence says why no reward is."""
-    document = changed(a_search(), "spec.algorithm", {"name": "AutoHAS", "autoHAS": {"strategy": "Paired"}})
-    document = changed(document, "spec.searchSpace.hyperparameters", document["spec"]["searchSpace"]["hyperparameters"][:1])
+    document = with_change(a_search(), "spec.algorithm", {"name": "AutoHAS", "autoHAS": {"strategy": "Paired"}})
+    document = with_change(document, "spec.searchSpace.hyperparameters", document["spec"]["searchSpace"]["hyperparameters"][:1])
     silent = replace(_history(), steps=tuple(replace(step, reward=None) for step in _history().steps))
     page = render(_finished(tmp_path, document), silent, None)
     words = _words(page)
@@ -144,8 +144,8 @@ def test_a_search_that_left_its_warm_up_early_does_not_claim_to_sample_uniformly
 
 def test_random_sharing_says_what_it_does_not_do(tmp_path: Path) -> None:
     """No race, no controller, no default: sentences instead of empty plots."""
-    document = changed(a_search(), "spec.algorithm", {"name": "RandomSharing", "randomSharing": {"numSamples": 5}})
-    document = changed(document, "spec.searchSpace.hyperparameters", document["spec"]["searchSpace"]["hyperparameters"][:1])
+    document = with_change(a_search(), "spec.algorithm", {"name": "RandomSharing", "randomSharing": {"numSamples": 5}})
+    document = with_change(document, "spec.searchSpace.hyperparameters", document["spec"]["searchSpace"]["hyperparameters"][:1])
     found = _finished(tmp_path, document, candidates=(), default_test=None)
     page = render(replace(found, outcome=replace(found.outcome, cost_by_stage={"Supernet": 1.0, "Evaluate": 1.0})), NOTHING, None)
     words = _words(page)

@@ -13,7 +13,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from autohas_api.accept.acceptance import accept
-from autohas_api.testing.rejections import a_search, changed
+from autohas_api.testing.rejections import a_search, with_change
 from autohas_api.wire.messages import decode_progress
 from autohas_trainer.errors import ConfigurationError
 from autohas_trainer.events import CheckpointWritten, SearchStarted
@@ -142,7 +142,7 @@ def test_every_metric_has_its_value(served: Served) -> None:
 @pytest.mark.parametrize(("limit", "exported"), [(540, 540), (539, 180), (180, 180), (100, 100), (0, 0)])
 def test_probabilities_are_capped_to_the_likeliest_choices(served: Served, limit: int, exported: int) -> None:
     """Above perChoiceLimit one series per decision is left, never more than the limit, and a metric says so; 0 is no truncation."""
-    limited = accept(changed(a_search(), "spec.monitoring", {"perChoiceLimit": limit}))[0]
+    limited = accept(with_change(a_search(), "spec.monitoring", {"perChoiceLimit": limit}))[0]
     many = tuple(replace(served.info.space.decisions[-1], name=f"d{i}") for i in range(180))
     served.state.emit(SearchStarted(info=replace(served.info, search=limited, space=replace(served.info.space, decisions=many))))
     served.state.emit(policy(1, {d.name: (0.2, 0.5, 0.3) for d in many}))
@@ -179,7 +179,9 @@ def test_a_limit_of_time_is_exported_where_there_is_one(served: Served) -> None:
     """spec.budget.maxActiveSeconds."""
     served.state.emit(SearchStarted(info=served.info))
     assert ("autohas_trainer_active_limit_seconds", ()) not in served.samples()
-    served.state.emit(SearchStarted(info=replace(served.info, search=accept(changed(a_search(), "spec.budget.maxActiveSeconds", 600))[0])))
+    served.state.emit(
+        SearchStarted(info=replace(served.info, search=accept(with_change(a_search(), "spec.budget.maxActiveSeconds", 600))[0]))
+    )
     assert served.samples()["autohas_trainer_active_limit_seconds", ()] == 600
 
 

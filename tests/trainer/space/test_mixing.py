@@ -17,7 +17,7 @@ from scipy.stats import chi2
 
 from autohas_api.accept.acceptance import accept
 from autohas_api.space.decisions import OFF_GRID, Space
-from autohas_api.testing.rejections import changed
+from autohas_api.testing.rejections import with_change
 from autohas_api.wire.messages import MessageError, decode_termination_message, encode_termination_message
 from autohas_api.wire.result import configuration_of
 from autohas_trainer.seeding import stream
@@ -30,7 +30,7 @@ RATE = "spec.searchSpace.hyperparameters[0].continuous"
 
 def _search(mixing: dict[str, Any]) -> dict[str, Any]:
     document = small_search({"autoHAS": {"strategy": "OneStep"}})
-    return changed(document, RATE, {"min": "0.01", "max": "1", "scale": "Log", "numBases": 3, **mixing})
+    return with_change(document, RATE, {"min": "0.01", "max": "1", "scale": "Log", "numBases": 3, **mixing})
 
 
 def _space(mixing: dict[str, Any]) -> Space:
@@ -51,7 +51,7 @@ _POLICIES = ([0.5, 0.0, -0.3, 0.2, 0.1], [2.0, 1.0, 0.0, -1.0, -2.0], [-1.0, 1.5
 
 def _policy(logits: list[float], mixing: dict[str, Any]) -> Policy:
     """A policy over one rate with these logits."""
-    document = changed(small_search({"autoHAS": {"strategy": "OneStep"}}, hyperparameters=True), RATE, {**_WIDE, **mixing})
+    document = with_change(small_search({"autoHAS": {"strategy": "OneStep"}}, hyperparameters=True), RATE, {**_WIDE, **mixing})
     space = Space(decisions=accept(document)[1].decisions[:1])
     policy = Policy(space, learning_rate=1.0)
     state = policy.state_dict()
@@ -201,7 +201,7 @@ def test_a_search_over_combinations_ends_with_a_result_that_the_operator_reads(m
 )
 def test_a_range_allows_its_values_only(given: dict[str, str], value: str, *, is_allowed: bool) -> None:
     """The bounds hold exactly, whatever their number of digits; the recipe's default (0.1) is allowed beside them."""
-    document = changed(small_search({"autoHAS": {"strategy": "OneStep"}}), RATE, {"numBases": 3, **given})
+    document = with_change(small_search({"autoHAS": {"strategy": "OneStep"}}), RATE, {"numBases": 3, **given})
 
     assert accept(document)[1].decisions[0].allows(value) == is_allowed
 
@@ -219,7 +219,9 @@ def test_a_value_off_the_grid_must_lie_in_the_range(tmp_path: Path) -> None:
 def test_initial_points_are_tried_before_what_is_drawn(tmp_path: Path) -> None:
     """In lanes, race, samples and trials the given configuration is among the first, values off the grid included."""
     for name, algorithm in (("lanes", None), ("race", {"autoHAS": {"strategy": "OneStep"}}), ("trials", {"name": "RandomSearch"})):
-        document = changed(small_search(algorithm), "spec.searchSpace.initialPoints", [{"values": {"learning_rate": "0.25", "depth": "1"}}])
+        document = with_change(
+            small_search(algorithm), "spec.searchSpace.initialPoints", [{"values": {"learning_rate": "0.25", "depth": "1"}}]
+        )
         sink = MemorySink()
         search(document, tmp_path / name, sink)
         tried = [(r.values["learning_rate"], r.values["depth"]) for r in sink.candidates]
@@ -230,7 +232,7 @@ def test_initial_points_are_tried_before_what_is_drawn(tmp_path: Path) -> None:
 def test_initial_samples_are_scored_first(tmp_path: Path) -> None:
     """RandomSharing scores what is given as its first sample."""
     document = small_search({"name": "RandomSharing", "randomSharing": {"numSamples": 5}})
-    document = changed(document, "spec.searchSpace.initialPoints", [{"values": {"depth": "3"}}])
+    document = with_change(document, "spec.searchSpace.initialPoints", [{"values": {"depth": "3"}}])
     sink = MemorySink()
     search(document, tmp_path, sink)
     scored = [record for record in sink.steps if record.reward is not None]

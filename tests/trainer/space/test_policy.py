@@ -14,7 +14,7 @@ from scipy.stats import chi2
 from autohas_api.accept.acceptance import accept
 from autohas_api.space.decisions import Configuration, Decision, Role, Space
 from autohas_api.space.templates import When
-from autohas_api.testing.rejections import a_search, changed
+from autohas_api.testing.rejections import a_search, with_change
 from autohas_trainer.seeding import stream
 from autohas_trainer.space.policy import Draw, Policy
 
@@ -245,7 +245,7 @@ def test_among_equals_the_default_is_most_likely() -> None:
 @pytest.mark.parametrize("derive", ["Argmax", "Expectation"])
 def test_a_first_reward_does_not_move_a_default_between_two_bases(derive: str) -> None:
     """Its advantage is 0 and teaches nothing: all logits are equal still, and the default is derived; a second reward decides."""
-    document = changed(a_search(), "spec.algorithm", {"autoHAS": {"strategy": "OneStep"}})
+    document = with_change(a_search(), "spec.algorithm", {"autoHAS": {"strategy": "OneStep"}})
     document["spec"]["searchSpace"]["hyperparameters"] = document["spec"]["searchSpace"]["hyperparameters"][:1]
     document["spec"]["searchSpace"]["hyperparameters"][0] |= {"default": "0.2"}
     document["spec"]["searchSpace"]["hyperparameters"][0]["continuous"] |= {"derive": derive}

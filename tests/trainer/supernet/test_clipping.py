@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, device
 
 from autohas_api.accept.acceptance import accept
-from autohas_api.testing.rejections import changed
+from autohas_api.testing.rejections import with_change
 from autohas_trainer.engine.accounting.ledger import Ledger
 from autohas_trainer.engine.search_state import Board
 from autohas_trainer.engine.stages.supernet import StepOfSupernet
@@ -24,7 +24,7 @@ DIABETES = Path(__file__).parents[3] / "examples" / "03-tabular-csv" / "diabetes
 
 
 def _board(optimizer: str = "sgd") -> Board:
-    document = changed(changed(small_search(), "spec.task.recipe.optimizer", optimizer), "spec.task.recipe.weightDecay", "0")
+    document = with_change(with_change(small_search(), "spec.task.recipe.optimizer", optimizer), "spec.task.recipe.weightDecay", "0")
     parsed, space = accept(document)
     return Board(Problem.load(parsed.spec, space, device("cpu")), MemorySink(), Ledger(0, TickingClock()), TickingClock())
 
@@ -103,8 +103,8 @@ def test_a_gradient_that_is_not_finite_never_reaches_the_weights() -> None:
 
 def test_a_stand_alone_training_is_not_clipped() -> None:
     """One step of sgd without momentum moves the weights by rate times the gradient's own norm."""
-    document = changed(changed(small_search(), "spec.task.recipe.momentum", "0"), "spec.task.recipe.warmupFraction", "0")
-    parsed, space = accept(changed(document, "spec.task.recipe.weightDecay", "0"))
+    document = with_change(with_change(small_search(), "spec.task.recipe.momentum", "0"), "spec.task.recipe.warmupFraction", "0")
+    parsed, space = accept(with_change(document, "spec.task.recipe.weightDecay", "0"))
     problem = Problem.load(parsed.spec, space, device("cpu"))
     training = Training(problem, space.default)
     with torch.no_grad():
@@ -118,12 +118,12 @@ def test_a_stand_alone_training_is_not_clipped() -> None:
 
 
 def _table(rate: str, seed: int) -> dict[str, Any]:
-    document = changed(small_search({"seed": seed}, steps=300), "spec.task.data", {"name": "csv", "path": str(DIABETES)})
+    document = with_change(small_search({"seed": seed}, steps=300), "spec.task.data", {"name": "csv", "path": str(DIABETES)})
     arguments = {"target": "progression", "categorical": "sex", "testFraction": "0.2"}
-    document = changed(document, "spec.task.data.arguments", arguments)
-    document = changed(document, "spec.task.recipe", {"batchSize": 32, "learningRate": rate})
-    document = changed(document, "spec.task.splits", {"reward": "0.2", "selection": "0.2"})
-    return changed(changed(document, "spec.objective", {"metric": "rmse"}), "spec.budget.trainings", "5.5")
+    document = with_change(document, "spec.task.data.arguments", arguments)
+    document = with_change(document, "spec.task.recipe", {"batchSize": 32, "learningRate": rate})
+    document = with_change(document, "spec.task.splits", {"reward": "0.2", "selection": "0.2"})
+    return with_change(with_change(document, "spec.objective", {"metric": "rmse"}), "spec.budget.trainings", "5.5")
 
 
 @pytest.mark.parametrize("seed", [0, 1])

@@ -20,7 +20,7 @@ __all__ = ["print_problems", "print_result"]
 
 def print_problems(console: Console, error: SpecError, document: Document | None) -> None:
     """One line per problem; with the place in the file where it is known."""
-    for problem in error.problems:
+    for problem in error.field_errors:
         explanation = explained(problem, document) if document is not None else problem
         place = f"{document.place(problem.path)}: " if document is not None and _is_inside(problem.path, document) else ""
         console.print(f"{place}{explanation}", markup=False, highlight=False, soft_wrap=True)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Final
 
-from autohas_api.base.spec_errors import Problem, SpecError
+from autohas_api.base.spec_errors import FieldError, SpecError
 from autohas_api.base.structural import structural_schema
 from autohas_api.base.yaml_file import parse_scalar
 from autohas_api.spec.search import Spec
@@ -31,7 +31,7 @@ def apply_settings(document: Mapping[str, Any], settings: Sequence[str]) -> dict
     for setting in settings:
         path, separator, text = setting.partition("=")
         if not separator or not path:
-            raise SpecError([Problem(path=f"--set {setting}", message="must be path=value, for example budget.trainings=3")])
+            raise SpecError([FieldError(path=f"--set {setting}", message="must be path=value, for example budget.trainings=3")])
         keys = _keys(path)
         _assign(changed, keys, _typed(keys, text), path)
     return changed
@@ -42,7 +42,7 @@ def _keys(path: str) -> list[str | int]:
     for part in path.split("."):
         match = _PART.fullmatch(part)
         if match is None:
-            raise SpecError([Problem(path=path, message="is no path: write names with dots and list positions as [0]")])
+            raise SpecError([FieldError(path=path, message="is no path: write names with dots and list positions as [0]")])
         keys.append(match[1])
         keys.extend(int(index) for index in re.findall(r"\d+", match[2]))
     return keys if keys[0] in _ROOTS else ["spec", *keys]
@@ -86,4 +86,4 @@ def _inside(place: Any, key: str | int, path: str) -> Any:  # noqa: ANN401 - any
     kind = "a list" if isinstance(place, list) else "an object" if isinstance(place, dict) else "a single value"
     key_text = f"[{key}]" if isinstance(key, int) else key
     extent = f" of {len(place)} items" if isinstance(place, list) else ""
-    raise SpecError([Problem(path=path, message=f"leads nowhere: there is no {key_text} in {kind}{extent}")])
+    raise SpecError([FieldError(path=path, message=f"leads nowhere: there is no {key_text} in {kind}{extent}")])

@@ -28,7 +28,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from autohas_api.base.spec_errors import problems_of
+from autohas_api.base.spec_errors import field_errors_of
 from autohas_api.space.templates import TemplateDecision, When
 from autohas_api.spec.search_space import ArchitectureDecision
 from autohas_trainer.entrypoints import attribute_errors_to, format_arguments, load_object, require_names
@@ -153,7 +153,7 @@ class CustomModel:
             try:
                 read = ArchitectureDecision.model_validate(decision)
             except ValidationError as error:
-                raise self._wrong(f"decisions()[{position}]", f"is wrong: {problems_of(error, ArchitectureDecision)[0]}") from error
+                raise self._wrong(f"decisions()[{position}]", f"is wrong: {field_errors_of(error, ArchitectureDecision)[0]}") from error
             if not read.choices or read.default not in read.choices:
                 raise self._wrong(f"decisions()[{position}]", f"{read.name} needs choices and one of them as default")
             when = None if read.when is None else When(decision=read.when.decision, values=tuple(read.when.values))
