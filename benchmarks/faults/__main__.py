@@ -44,7 +44,7 @@ def prepare(running: Cluster, claim: Path) -> Line:
 
 
 def at_once(parallel: int, work: Callable[[], None]) -> None:
-    """Do it in so many threads, which end with this program, however it ends."""
+    """Run it in `parallel` daemon threads, which end with this program."""
     threads = [threading.Thread(target=work, daemon=True) for _ in range(parallel)]
     for thread in threads:
         thread.start()

@@ -33,7 +33,7 @@ def is_leaving(document: Document) -> bool:
 
 
 def is_live(pod: Document) -> bool:
-    """Whether a pod's container runs and nobody has asked it to end."""
+    """Whether a pod's container runs and has not been asked to end."""
     statuses = pod.get("status", {}).get("containerStatuses", [])
     return not is_leaving(pod) and any("running" in status.get("state", {}) for status in statuses)
 

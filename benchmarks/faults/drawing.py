@@ -1,4 +1,4 @@
-"""Which faults a search meets, and when: drawn from a seed, the same for everybody. Pure."""
+"""Which faults a search meets, and when: drawn from a seed, so the same in every run. Pure."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def conditions(where: str, command: str, parallel: int, steps: int) -> str:
 `training.steps: {steps}`, a checkpoint every second. `failurePolicy.backoffLimit: {BACKOFF_LIMIT}` (with the default, 6, a search fails
 after seven kills of one Job's trainers, as it should), no `maxInterruptions`. Two thirds of the faults strike at a random share of a
 search's progress, one third within seconds of the one before, whatever the search does then. Only faults that hit something count; one
-that finds its search ended is dealt to another. Pods that a fault orphaned belong to nobody: they are deleted here with their search."""
+that finds its search ended is dealt to another. Pods that a fault orphaned have no owner: this program deletes them with their search."""
 
 
 def _counts(counter: Counter[str]) -> str:

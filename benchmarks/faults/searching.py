@@ -142,8 +142,8 @@ class Field:
         life.num_jobs, life.num_results = checker.num_jobs(life.uid), checker.num_results(life.uid)
         life.num_starts = len(checker.starts[life.uid])
         if life.phase != "Succeeded":
-            told = [f"{c['type']}={c['status']}, {c['reason']}: {c['message']}" for c in status.get("conditions", [])]
-            life.problems.append(f"phase {status.get('phase', 'none')}; {'; '.join(told)}")
+            conditions = [f"{c['type']}={c['status']}, {c['reason']}: {c['message']}" for c in status.get("conditions", [])]
+            life.problems.append(f"phase {status.get('phase', 'none')}; {'; '.join(conditions)}")
         if search and (folder := self.line.folder(search)).joinpath("result.json").exists():
             life.end = End.of(folder)
 
@@ -155,7 +155,7 @@ class Field:
         def is_gone() -> bool:
             with self.striker.api() as line:
                 left = line.objects("jobs,pods,configmaps", life.name)
-                # A pod that a fault took from its Job is ours to delete; the garbage collector may do as it was told only now.
+                # A pod that a fault took from its Job is ours to delete; the garbage collector may act only now.
                 orphans = [one["metadata"]["name"] for one in left if "ownerReferences" not in one["metadata"]]
                 if orphans:
                     line.cluster.kubectl("delete", "-n", NAMESPACE, "--wait=false", "--ignore-not-found", "pod", *orphans)

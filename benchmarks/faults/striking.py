@@ -80,12 +80,12 @@ class Striker:
 
     @contextlib.contextmanager
     def api(self) -> Iterator[Line]:
-        """The line, while nobody takes the API server away."""
+        """The line, while no fault takes the API server away."""
         with self._api:
             yield self._line
 
     def _kill_trainer(self, _: Fault, name: str) -> str | None:
-        """A pod has a process from the moment its container runs until somewhat before the API server hears of its end."""
+        """A pod has a process from the moment its container runs until shortly before the API server sees its end."""
         for pod in self._pods(name):
             try:
                 process = trainer_process(uid_of(pod))
@@ -142,7 +142,7 @@ class Striker:
         return name
 
     def _suspend(self, name: str, *, wanted: bool) -> bool:
-        """Whether the search had not ended when it was told."""
+        """Whether the search had not ended when the request was made."""
         patch = json.dumps({"spec": {"suspend": wanted}})
 
         def answer() -> Document | None:
@@ -152,7 +152,7 @@ class Striker:
                 return found
             return None
 
-        search = until(answer, what=f"{name} is told to {'suspend' if wanted else 'resume'}", deadline_s=API_BACK_S)
+        search = until(answer, what=f"{name} is asked to {'suspend' if wanted else 'resume'}", deadline_s=API_BACK_S)
         return "completionTime" not in search.get("status", {})
 
     def _take_api_away(self, fault: Fault, name: str) -> str | None:

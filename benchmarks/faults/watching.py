@@ -1,6 +1,6 @@
 """Eyes on the cluster: watches of searches, Jobs and pods, and the trainer processes of this host, all fed to the checker.
 
-A watch that breaks (the API server is killed every now and then) lists again and goes on.
+A watch that breaks (the API server is killed every now and then) lists again and continues.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Server:
         return cls(address=urlsplit(cluster["server"]).netloc, context=context, token=document["users"][0]["user"]["token"])
 
     def watch(self, path: str, seen: Seen) -> None:
-        """List, then every change, for ever."""
+        """List, then every change, until the process ends."""
         while True:
             try:
                 version = self._list(path, seen)
@@ -67,7 +67,7 @@ class Server:
         return str(document["metadata"]["resourceVersion"])
 
     def _follow(self, path: str, version: str, seen: Seen) -> str:
-        """Follow until the server ends the watch; returns where to go on, empty if that is too old."""
+        """Follow until the server ends the watch; returns where to continue, empty if that is too old."""
         for line in self._get(f"{path}?watch=1&timeoutSeconds={RENEWAL_S}&allowWatchBookmarks=true&resourceVersion={version}"):
             event: dict[str, Any] = json.loads(line)
             if event["type"] == "ERROR":

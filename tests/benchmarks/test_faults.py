@@ -65,7 +65,7 @@ def test_the_pot_deals_every_fault_and_takes_back_what_hit_nothing() -> None:
 
 
 def test_two_live_pods_are_a_duplicate() -> None:
-    """Two running containers of one search that nobody asked to end are found, also when a list brings them."""
+    """Two running containers of one search that were not asked to end are found, also when a list brings them."""
     checker = Checker()
     checker.saw_pods("ADDED", [a_pod("a")])
     checker.saw_pods("ADDED", [a_pod("b", "waiting")])
@@ -79,7 +79,7 @@ def test_two_live_pods_are_a_duplicate() -> None:
 
 
 def test_pods_that_leave_or_are_gone_are_no_duplicates() -> None:
-    """A pod beside a terminating, an ended or a deleted one is as it should be."""
+    """A pod next to a terminating, an ended or a deleted one is as it should be."""
     checker = Checker()
     checker.saw_pods("ADDED", [a_pod("a")])
     checker.saw_pods("MODIFIED", [a_pod("a", is_leaving=True)])
@@ -92,7 +92,7 @@ def test_pods_that_leave_or_are_gone_are_no_duplicates() -> None:
 
 
 def test_two_jobs_at_once_and_two_jobs_of_one_attempt_are_duplicates() -> None:
-    """Attempt 2 beside a living attempt 1 is found, and a second Job of attempt 2 even after the first is gone."""
+    """Attempt 2 next to a living attempt 1 is found, and a second Job of attempt 2 even after the first is gone."""
     checker = Checker()
     checker.saw_jobs("ADDED", [an_object("j-1")])
     checker.saw_jobs("ADDED", [an_object("j-2", attempt=2)])

@@ -73,7 +73,7 @@ def test_every_metric_asked_for_is_exported(tmp_path: Path) -> None:
 
 
 def test_every_metric_of_ours_is_shown_or_alerts(tmp_path: Path) -> None:
-    """A metric that nobody looks at need not be exported."""
+    """Every exported metric is used by a dashboard or an alert."""
     text = " ".join(expressions())
     assert {name for name in list_exported(tmp_path) if name.startswith("autohas_") and name not in text} == set()
 
@@ -229,13 +229,13 @@ FIRING: tuple[tuple[str, str, dict[str, str], list[tuple[str, str]]], ...] = (
             ('autohas_reconcile_errors_total{job="autohas-operator",reason="ForbiddenError"}', "0+3x60"),
             ('autohas_reconcile_errors_total{job="autohas-operator",reason="ConflictError"}', "0+9x60"),
             ('autohas_reconcile_duration_seconds_count{job="autohas-operator",result="ok"}', "0+10x60"),
-            ('autohas_reconcile_duration_seconds_count{job="another",result="ok"}', "0+90x60"),  # a calm release beside it
+            ('autohas_reconcile_duration_seconds_count{job="another",result="ok"}', "0+90x60"),  # a calm release next to it
         ],
     ),
     ("AutoHASSearchNotReconciled", "40m", {}, [("autohas_workqueue_oldest_failing_seconds", "0x5 0+60x60")]),
     ("AutoHASSeriesTruncated", "10m", {}, [(f"autohas_policy_series_truncated{{{_ONE}}}", "1x60")]),
 )
-"""Alert, when to look, labels beside namespace and name, and the history as promtool writes it."""
+"""Alert, when to look, labels apart from namespace and name, and the history as promtool writes it."""
 _FLEET = ("AutoHASOperatorDown", "AutoHASReconcileErrors", "AutoHASSearchFailed", "AutoHASSearchNotReconciled")
 
 

@@ -64,7 +64,7 @@ def uid_of_search(plane: ControlPlane) -> str:
 
 
 def test_an_upgrade_brings_the_crd_and_searches_survive_everything_but_its_deletion(plane: ControlPlane, tmp_path: Path) -> None:
-    """`helm upgrade` renews the CRD; uninstalling keeps it and its searches; the same release takes it back; another must be told to."""
+    """`helm upgrade` renews the CRD; uninstalling keeps it and its searches; the same release takes it back; another needs a flag."""
     plane.helm("install", "autohas", older_chart(tmp_path), *NAMESPACE, "--create-namespace")
     uid = apply_search(plane)
     assert "monitoring" not in spec_schema(plane.kubectl.json("get", "crd", CRD))

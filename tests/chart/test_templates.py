@@ -153,7 +153,7 @@ def test_with_watched_namespaces_nothing_is_granted_cluster_wide(helm: Tool) -> 
 
 
 def test_whoever_may_edit_may_use_searches(helm: Tool) -> None:
-    """Aggregated into the cluster's own roles, unless switched off; nobody but the operator writes status."""
+    """Aggregated into the cluster's own roles, unless switched off; only the operator writes status."""
     objects = render(helm)
     edit, view = objects["ClusterRole", "autohas-searches-edit"], objects["ClusterRole", "autohas-searches-view"]
 

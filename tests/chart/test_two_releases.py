@@ -1,4 +1,4 @@
-"""Two releases in one cluster, each with namespaces of its own, as docs/install.md tells it."""
+"""Two releases in one cluster, each with namespaces of its own, as docs/install.md describes it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def cluster_scoped(objects: Objects) -> set[tuple[str, str]]:
 
 
 def test_two_releases_share_no_cluster_scoped_name(helm: Tool) -> None:
-    """The first brings CRD and roles, the second is told not to; that they bear one name in two namespaces does no harm."""
+    """The first brings CRD and roles, the second leaves both out; one name in two namespaces is no conflict."""
     first = cluster_scoped(render(helm, namespace="vision-operator", watchNamespaces=["vision"], **EVERYTHING))
     plain = cluster_scoped(render(helm, namespace="ml-operator", watchNamespaces=["ml"], **EVERYTHING))
     second = cluster_scoped(

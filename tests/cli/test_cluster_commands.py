@@ -208,9 +208,9 @@ def test_a_timeout_that_means_nothing_is_a_usage_error(cluster: Cluster, text: s
 )
 def test_the_condition_that_holds_a_search_back_is_shown(phase: str, conditions: dict[str, tuple[str, str]], why: str) -> None:
     """A pause before all others, a queue before the trainer that waits for it; a search that runs needs no reason."""
-    told = [{"type": kind, "status": status, "reason": reason, "message": f"of {kind}"} for kind, (status, reason) in conditions.items()]
+    listed = [{"type": kind, "status": status, "reason": reason, "message": f"of {kind}"} for kind, (status, reason) in conditions.items()]
 
-    assert line_of(stored(phase, conditions=told)).why == why
+    assert line_of(stored(phase, conditions=listed)).why == why
 
 
 def test_foreign_status_is_read_without_trust() -> None:

@@ -9,7 +9,7 @@ from testcluster import levels
 
 TESTS = Path(__file__).parents[1]
 MAY_SKIP = {"levels.py", "test_line.py", "test_examples.py"}
-"""The one place for levels, and two tests that leave out data which is not everybody's."""
+"""The one place for levels, and two tests that leave out data that a checkout may lack."""
 
 
 @pytest.mark.parametrize("value", [None, "", "0"])

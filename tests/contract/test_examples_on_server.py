@@ -48,7 +48,7 @@ def test_an_example_is_stored(server: Cluster, file: Path) -> None:
 
 @pytest.fixture(scope="module", name="namespace")
 def _namespace(server: Cluster) -> Iterator[str]:
-    """A namespace with the labels of example 09, under a name of its own: that of the example may still be going."""
+    """A namespace with the labels of example 09, under a name of its own: the example's own namespace may still be terminating."""
     labelled = next(d for d in yaml.safe_load_all(RESTRICTED.read_text()) if d["kind"] == "Namespace")
     labelled["metadata"]["name"] = "admits-restricted"
     server.kubectl("create", "-f", "-", input=json.dumps(labelled))
@@ -104,7 +104,7 @@ def test_the_command_in_the_comment_starts_the_suspended_search(server: Cluster,
 
 
 def test_the_claims_and_the_loader_of_the_guide_are_admitted_as_restricted(server: Cluster, namespace: str) -> None:
-    """Each object of "Putting data on a claim" is accepted in a restricted namespace; the pod mounts a claim that is beside it."""
+    """Each object of "Putting data on a claim" is accepted in a restricted namespace; the pod mounts the claim of the same example."""
     blocks = re.findall(r"^```yaml\n(.*?)^```$", GUIDE, flags=re.MULTILINE | re.DOTALL)
     objects = [document for block in blocks for document in yaml.safe_load_all(block)]
     for document in objects:

@@ -83,10 +83,10 @@ def test_what_the_schema_cannot_say_is_stored(server: Cluster, rejection: Reject
 
 
 def test_the_spec_freezes_with_the_first_attempt(server: Cluster) -> None:
-    """Before the first attempt a rejected search can be mended; afterwards task, budget and the rest stay as they are."""
+    """Before the first attempt a rejected search can be corrected; afterwards task, budget and the rest stay as they are."""
     _create(server, a_search("frozen"))
-    mended = with_change(a_search("frozen"), "spec.budget.trainings", "6")
-    server.kubectl("apply", "-f", "-", input=json.dumps(mended))
+    corrected = with_change(a_search("frozen"), "spec.budget.trainings", "6")
+    server.kubectl("apply", "-f", "-", input=json.dumps(corrected))
     stored = json.loads(server.kubectl("get", "ahs", "frozen", "-o", "json"))
     stored["status"] = {"attempt": 1}
     server.kubectl(
@@ -106,6 +106,6 @@ def test_the_spec_freezes_with_the_first_attempt(server: Cluster) -> None:
         ("spec.checkpoint.periodSeconds", 60),
     ):
         with pytest.raises(CommandFailedError, match="must not change once the search has started"):
-            server.kubectl("apply", "-f", "-", input=json.dumps(with_change(mended, path, value)))
-    server.kubectl("apply", "-f", "-", input=json.dumps(with_change(mended, "spec.failurePolicy", {"backoffLimit": 3})))
+            server.kubectl("apply", "-f", "-", input=json.dumps(with_change(corrected, path, value)))
+    server.kubectl("apply", "-f", "-", input=json.dumps(with_change(corrected, "spec.failurePolicy", {"backoffLimit": 3})))
     server.kubectl("delete", "ahs", "frozen")

@@ -26,6 +26,6 @@ def _line(node_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> It
 
 @pytest.fixture(scope="session", name="reference")
 def _reference(line: Line) -> Reference:
-    """Started, not waited for: it runs beside the first test that asks for its digest."""
+    """Started, not waited for: it runs at the same time as the first test that asks for its digest."""
     line.apply(durable(Reference.NAME, steps=Reference.STEPS))
     return Reference(line=line)

@@ -61,7 +61,7 @@ def _story(line: Line, reference: Reference, tmp_path_factory: pytest.TempPathFa
             line.wait_for_phase(SEARCH, "Running")
             with line.holding_trainer(SEARCH):
                 upgraded = upgrade(line)
-            with line.holding_trainer(SEARCH):  # anew: held for two looks of the kubelet in a row, a third would stop it
+            with line.holding_trainer(SEARCH):  # a second time: held for two probes of the kubelet in a row, a third would end it
                 line.cluster.helm("uninstall", chart.RELEASE, "--namespace", chart.NAMESPACE, "--wait", "--timeout=60s")
                 running = running_pods(line)
                 deployments = line.cluster.kubectl.json("get", "-n", OPERATOR_NAMESPACE, "deployments")["items"]
@@ -120,7 +120,7 @@ def test_an_upgrade_leaves_a_running_search_alone(story: Story) -> None:
 
 
 def test_an_uninstall_keeps_searches_and_their_trainers(story: Story) -> None:
-    """The operator is gone, searches stay and can be made; the trainer works on to its end, which nobody notes yet."""
+    """The operator is gone, searches stay and can be made; the trainer works on to its end, which no operator records yet."""
     left = story.uninstalled
 
     assert left.deployments == []

@@ -20,7 +20,7 @@ from testcluster.waiting import until
 pytestmark = pytest.mark.node
 EXAMPLE = Path(__file__).parents[2] / "examples" / "07-custom-model"
 NO_IMAGE, NO_CLAIM, NO_DEVICE = "no-image", "no-claim", "no-device"
-IMAGE = "registry.invalid/nobody/trainer:1"
+IMAGE = "registry.invalid/absent/trainer:1"
 
 
 @pytest.fixture(scope="module", name="asking")
@@ -60,29 +60,29 @@ def test_custom_code_in_an_image_of_its_own_searches_as_on_a_laptop(asking: Line
 
 def test_an_image_that_is_not_there_is_named(asking: Line) -> None:
     """ImagePullFailed in the kubelet's words, in condition and event, and the search waits."""
-    told = told_once(asking, NO_IMAGE, f'ImagePullBackOff: Back-off pulling image "{IMAGE}"')
+    verdict = verdict_once(asking, NO_IMAGE, f'ImagePullBackOff: Back-off pulling image "{IMAGE}"')
 
-    assert told == ("False", "ImagePullFailed", "Starting")
+    assert verdict == ("False", "ImagePullFailed", "Starting")
     assert "ImagePullFailed" in asking.events(NO_IMAGE)
 
 
 def test_a_claim_that_is_not_there_is_named(asking: Line) -> None:
     """Unschedulable in the scheduler's words, in condition and event, and the search waits."""
-    told = told_once(asking, NO_CLAIM, '0/1 nodes are available: persistentvolumeclaim "absent" not found')
+    verdict = verdict_once(asking, NO_CLAIM, '0/1 nodes are available: persistentvolumeclaim "absent" not found')
 
-    assert told == ("False", "Unschedulable", "Starting")
+    assert verdict == ("False", "Unschedulable", "Starting")
     assert "TrainerUnschedulable" in asking.events(NO_CLAIM)
 
 
 def test_a_device_that_no_node_has_is_named(asking: Line) -> None:
     """Unschedulable in the scheduler's words, in condition and event, and the search waits."""
-    told = told_once(asking, NO_DEVICE, "0/1 nodes are available: 1 Insufficient amd.com/gpu")
+    verdict = verdict_once(asking, NO_DEVICE, "0/1 nodes are available: 1 Insufficient amd.com/gpu")
 
-    assert told == ("False", "Unschedulable", "Starting")
+    assert verdict == ("False", "Unschedulable", "Starting")
     assert "TrainerUnschedulable" in asking.events(NO_DEVICE)
 
 
-def told_once(line: Line, name: str, words: str) -> tuple[str, str, str]:
+def verdict_once(line: Line, name: str, words: str) -> tuple[str, str, str]:
     """Status and reason of TrainerReady, and the phase, as soon as the condition's message holds these words."""
 
     def found() -> tuple[str, str, str] | None:
@@ -90,4 +90,4 @@ def told_once(line: Line, name: str, words: str) -> tuple[str, str, str]:
         ready = next((c for c in status.get("conditions", []) if c["type"] == "TrainerReady"), None)
         return (ready["status"], ready["reason"], status["phase"]) if ready is not None and words in ready["message"] else None
 
-    return until(found, what=f"{name} is told: {words}", deadline_s=60, context=lambda: str(line.condition(name, "TrainerReady")))
+    return until(found, what=f"{name} has the condition: {words}", deadline_s=60, context=lambda: str(line.condition(name, "TrainerReady")))

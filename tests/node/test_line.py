@@ -36,7 +36,7 @@ def _undisturbed(line: Line, history: History) -> Iterator[dict[str, Any]]:
 
 
 def test_a_search_succeeds_and_says_everything(line: Line, undisturbed: dict[str, Any]) -> None:
-    """Succeeded with a configuration, a test score beside the default's, and every condition at the current generation."""
+    """Succeeded with a configuration, a test score next to the default's, and every condition at the current generation."""
     status = undisturbed["status"]
 
     assert (status["phase"], status["stage"], status["progress"]) == ("Succeeded", "Evaluate", "100%")
@@ -52,11 +52,11 @@ def test_a_search_succeeds_and_says_everything(line: Line, undisturbed: dict[str
 @pytest.mark.usefixtures("undisturbed")
 def test_an_ordinary_start_is_told_as_what_it_is(history: History) -> None:
     """Starting until the first report, without a word of a trainer that cannot be reached; from then on Running, and reporting."""
-    told = history.until_phase("Succeeded")
-    before = [one for one in told if not one.has_reported]
-    running = [one for one in told if one.phase == "Running"]
+    statuses = history.until_phase("Succeeded")
+    before = [one for one in statuses if not one.has_reported]
+    running = [one for one in statuses if one.phase == "Running"]
 
-    assert [one for one in told if one.reason == "ProgressUnreachable"] == []
+    assert [one for one in statuses if one.reason == "ProgressUnreachable"] == []
     assert {one.phase for one in before} <= {"", "Pending", "Starting"}
     assert {one.reason for one in before} <= {"", "WaitingForPod", "PodStarting", "WaitingForReport"}
     assert [one for one in running if (one.has_reported, one.status, one.reason) != (True, "True", "Reporting")] == []
@@ -87,7 +87,7 @@ def test_printer_columns_and_describe_tell_the_story(line: Line, undisturbed: di
 
 @pytest.mark.parametrize("stage", [Stage.LANES, Stage.SUPERNET, Stage.RACE])
 def test_a_killed_trainer_changes_nothing(line: Line, undisturbed: dict[str, Any], stage: Stage) -> None:
-    """SIGKILL in lanes, supernet or race: the next pod goes on from the claim and ends with the undisturbed digest."""
+    """SIGKILL in lanes, supernet or race: the next pod continues from the claim and ends with the undisturbed digest."""
     name = f"killed-in-{stage.lower()}"
     line.apply(durable(name))
     line.kill_trainer_in(name, stage)
@@ -129,7 +129,7 @@ def test_a_pod_stopped_on_request_is_an_interruption_not_a_failure(line: Line, u
 
 
 def test_a_deleted_job_is_replaced_by_the_next_attempt(line: Line, undisturbed: dict[str, Any]) -> None:
-    """A Job deleted by hand counts as an interruption: attempt 2 goes on from the claim."""
+    """A Job deleted by hand counts as an interruption: attempt 2 continues from the claim."""
     line.apply(durable("job-deleted"))
     until(lambda: (p := line.progress("job-deleted")) and p.step > 0, what="the trainer works", deadline_s=180)
     (job,) = line.objects("jobs", "job-deleted")
@@ -152,17 +152,17 @@ def test_wrong_data_fails_at_once_with_the_trainers_sentence(line: Line) -> None
     assert len(line.objects("pods", "wrong-data")) == 1
 
 
-def test_an_unacceptable_search_is_rejected_and_can_be_mended(line: Line) -> None:
+def test_an_unacceptable_search_is_rejected_and_can_be_corrected(line: Line) -> None:
     """Accepted=False names the field and starts nothing; mending the spec starts it."""
-    line.apply(durable("mended", {"spec.searchSpace.architecture": {"decisions": [{"name": "kernel"}]}}))
-    line.wait_for_phase("mended", "Rejected")
-    accepted = line.condition("mended", "Accepted")
+    line.apply(durable("corrected", {"spec.searchSpace.architecture": {"decisions": [{"name": "kernel"}]}}))
+    line.wait_for_phase("corrected", "Rejected")
+    accepted = line.condition("corrected", "Accepted")
     assert accepted["status"] == "False"
     assert "spec.searchSpace.architecture.decisions[0].name" in accepted["message"]
-    assert line.objects("jobs", "mended") == []
+    assert line.objects("jobs", "corrected") == []
 
-    line.apply(durable("mended"))
-    assert line.wait("mended", "Finished")["status"]["phase"] == "Succeeded"
+    line.apply(durable("corrected"))
+    assert line.wait("corrected", "Finished")["status"]["phase"] == "Succeeded"
 
 
 def test_deleting_a_search_leaves_nothing_behind(line: Line) -> None:

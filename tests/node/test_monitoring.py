@@ -103,9 +103,9 @@ def _line(node_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> It
 
 @contextmanager
 def failing_webhook(cluster: Cluster) -> Iterator[None]:
-    """Meanwhile the API server answers the creation of Jobs with 500: a webhook that nobody serves must be asked."""
+    """Meanwhile the API server answers the creation of Jobs with 500: it must call a webhook that no server answers."""
     webhook = {
-        "name": "nobody.example.com",
+        "name": "absent.example.com",
         "clientConfig": {"url": "https://127.0.0.1:1/"},
         "rules": [{"apiGroups": ["batch"], "apiVersions": ["v1"], "resources": ["jobs"], "operations": ["CREATE"]}],
         "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": NAMESPACE}},
@@ -115,11 +115,11 @@ def failing_webhook(cluster: Cluster) -> Iterator[None]:
         "timeoutSeconds": 1,
     }
     kind = {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration"}
-    cluster.kubectl.apply({**kind, "metadata": {"name": "nobody"}, "webhooks": [webhook]})
+    cluster.kubectl.apply({**kind, "metadata": {"name": "absent"}, "webhooks": [webhook]})
     try:
         yield
     finally:
-        cluster.kubectl("delete", "validatingwebhookconfiguration", "nobody")
+        cluster.kubectl("delete", "validatingwebhookconfiguration", "absent")
 
 
 @pytest.fixture(scope="module", name="watched")
@@ -197,7 +197,7 @@ def test_every_alert_asks_for_metrics_that_are_there(watched: Watched) -> None:
 
 
 def test_a_search_that_ends_well_raises_no_alert(watched: Watched) -> None:
-    """No alert fires for a short search with one kill in it; the one that fires is told by the search that failed."""
+    """No alert fires for a short search with one kill in it; the one that fires is about the search that failed."""
     fired = {(one["metric"]["alertname"], one["metric"]["namespace"]) for one in watched.asked('ALERTS{alertstate="firing"}')}
     assert fired == {("AutoHASSearchFailed", NAMESPACE)}
 

@@ -14,7 +14,7 @@ import pytest
 
 from autohas_operator.manifests.pod import LIVENESS_FAILURES, LIVENESS_PERIOD_S, PROBE_TIMEOUT_S
 from line import HALF_A_CORE, NAMESPACE, Line, Reference, durable
-from recording import History, Life, Recording, Told, followed, overlapping, recorded
+from recording import History, Life, Recording, WrittenStatus, followed, overlapping, recorded
 from testcluster.waiting import until
 
 pytestmark = pytest.mark.node
@@ -37,12 +37,12 @@ class Interrupted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stalled:
-    """A search whose trainer was frozen once, after its end: with all its pods, all that was told, and its events by reason."""
+    """A search whose trainer was frozen once, after its end: with all its pods, every status that was written, and its events by reason."""
 
     frozen_s: float
     status: dict[str, Any]
     lives: list[Life]
-    told: list[Told]
+    statuses: list[WrittenStatus]
     events: dict[str, str]
 
 
@@ -67,8 +67,8 @@ def stall(line: Line, name: str, recording: Recording, history: History) -> Stal
     line.freeze_trainer(name)
     frozen_s = time.time()
     status = line.wait(name, "Finished", 600)["status"]
-    told = history.until_phase("Succeeded")
-    return Stalled(frozen_s=frozen_s, status=status, lives=recording.ended(2), told=told, events=line.events(name))
+    statuses = history.until_phase("Succeeded")
+    return Stalled(frozen_s=frozen_s, status=status, lives=recording.ended(2), statuses=statuses, events=line.events(name))
 
 
 @pytest.fixture(scope="module", name="interrupted")
@@ -124,7 +124,7 @@ def test_created_suspended_it_starts_nothing_and_flips_never_make_two_pods(line:
         line.apply(durable(name, {"spec.suspend": True}, steps=Reference.STEPS))
         line.wait_for_phase(name, "Suspended")
         resting, jobs = line.search(name), line.objects("jobs", name)
-        nobody = recording.lives()
+        pods = recording.lives()
         line.suspend(name, wanted=False)
         line.works(name)
         line.suspend(name)
@@ -134,7 +134,7 @@ def test_created_suspended_it_starts_nothing_and_flips_never_make_two_pods(line:
         status = line.wait(name, "Finished")["status"]
         lives = recording.ended(2)
 
-    assert (jobs, nobody, resting["status"].get("attempt")) == ([], [], None)
+    assert (jobs, pods, resting["status"].get("attempt")) == ([], [], None)
     assert overlapping(lives) == []
     assert lives[-1].exit_code == 0
     assert status["phase"] == "Succeeded"
@@ -144,7 +144,7 @@ def test_created_suspended_it_starts_nothing_and_flips_never_make_two_pods(line:
 def test_a_frozen_trainer_is_stopped_by_the_kubelet_and_told_as_stalled(reference: Reference, stalled: Future[Stalled]) -> None:
     """Three looks at /healthz without an answer, the time to stop, SIGKILL: Stalled in condition and event, the next pod, the same end."""
     frozen = stalled.result()
-    lives, said = frozen.lives, {one.message for one in frozen.told if (one.status, one.reason) == ("False", "Stalled")}
+    lives, said = frozen.lives, {one.message for one in frozen.statuses if (one.status, one.reason) == ("False", "Stalled")}
     took_s = (lives[0].finished_s or 0.0) - frozen.frozen_s
     least_s, most_s = ((LIVENESS_FAILURES - n) * LIVENESS_PERIOD_S + PROBE_TIMEOUT_S + GRACE_S for n in (1, 0))
     why = f"{LIVENESS_FAILURES} probes of /healthz, {LIVENESS_PERIOD_S} s apart, had no answer within {PROBE_TIMEOUT_S} s; the next"
@@ -158,12 +158,12 @@ def test_a_frozen_trainer_is_stopped_by_the_kubelet_and_told_as_stalled(referenc
     assert (len({life.job for life in lives}), frozen.status["attempt"]) == (1, 1)
     assert (frozen.status["phase"], frozen.status.get("interruptions", 0)) == ("Succeeded", 0)
     assert frozen.status["result"]["digest"] == reference.digest()
-    assert [one for one in started_again(frozen.told) if one.reason == "ProgressUnreachable"] == []
+    assert [one for one in started_again(frozen.statuses) if one.reason == "ProgressUnreachable"] == []
 
 
-def started_again(told: list[Told]) -> list[Told]:
-    """What was told from the end of the frozen trainer on: the next one's start is an ordinary one."""
-    return told[[one.reason for one in told].index("Stalled") :]
+def started_again(statuses: list[WrittenStatus]) -> list[WrittenStatus]:
+    """The statuses from the end of the frozen trainer on: the next one's start is an ordinary one."""
+    return statuses[[one.reason for one in statuses].index("Stalled") :]
 
 
 def test_six_interruptions_in_a_row_do_not_wait_out_the_back_off(reference: Reference, interrupted: Future[Interrupted]) -> None:

@@ -1,4 +1,4 @@
-// Holds a pod's namespaces until it is told to go: the first process of every pod.
+// Holds a pod's namespaces until a signal ends it: the first process of every pod.
 package main
 
 import (

@@ -67,7 +67,7 @@ def prepare_control_plane() -> None:
 
 
 def prepare_node() -> None:
-    """Build what the node tests need besides, the images first; start nothing."""
+    """Build what else the node tests need, the images first; start nothing."""
     if levels.given_kubeconfig():
         _say(f"No image is built: {levels.KUBECONFIG_VARIABLE} names a cluster.")
     elif not _is_left_out(levels.why_no_node(), "node"):

@@ -1,7 +1,7 @@
 """A whole cluster on this machine, from nothing: the story that the other modules' steps make up.
 
 Called by the fixtures, for the time of a test run, and by the command line, for as long as a person wants it.
-There is one at a time, and it belongs to someone: to a process, or to nobody (left running).
+There is one at a time, and its owner is a process, or None (left running).
 """
 
 import json
@@ -90,7 +90,7 @@ class Cluster:
 
 
 def start(owner: Identity | None, targets: tuple[str, ...] = images.TARGETS) -> Cluster:
-    """Start a cluster that holds the images of `targets`; its `owner` is a process, or None for nobody.
+    """Start a cluster that holds the images of `targets`; its `owner` is a process, or None for a cluster that is left running.
 
     Clears away what an owner that is gone left behind. Raises RuntimeError if one is running, CommandFailedError
     or TimeoutError with the words of what failed; nothing is left running then.
@@ -143,7 +143,7 @@ def is_running() -> bool:
 
 
 def running() -> Cluster | None:
-    """The running cluster, whoever owns it."""
+    """The running cluster, of any owner."""
     kubeconfig = _kubeconfig()
     if not is_running() or not kubeconfig.exists():
         return None

@@ -40,7 +40,7 @@ def load(containerd: Containerd, layout: Layout) -> list[str]:
 def forget_all_but(containerd: Containerd, digests: Collection[str]) -> None:
     """Remove every image but the pause and those whose manifest's digest is given.
 
-    An image stays when its name has gone on to another: the kubelet's side of the runtime holds each by its digest too, for ever.
+    An image stays when its name has gone on to another: the kubelet's side of the runtime also holds each by its digest.
     """
     held = images(containerd)
     kept = {*digests, held.get(PAUSE_IMAGE)}

@@ -1,4 +1,4 @@
-"""One node: container runtime, kubelet, kube-proxy and DNS beside a control plane.
+"""One node: container runtime, kubelet, kube-proxy and DNS next to a control plane.
 
 There is at most one per machine, in RUN: the bridge and its addresses are the machine's. leftovers.py takes it
 down, also after a crash. Needs root.
