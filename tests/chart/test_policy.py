@@ -15,7 +15,7 @@ from autohas_api.spec.mounts import Volume
 from autohas_api.testing.rejections import with_change
 from autohas_api.wire.status import Status
 from autohas_operator.cluster.leases import LEASE_NAME, LEASES
-from autohas_operator.decide.phases import CreateAttempt
+from autohas_operator.decide.actions import CreateAttempt
 from autohas_operator.decide.plan import plan
 from autohas_operator.testing.builders import NOW_S, PODS, observe, stored_search
 from autohas_operator.testing.decisions import SEARCH

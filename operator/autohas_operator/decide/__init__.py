@@ -1,1 +1,1 @@
-"""The decisions: from what is observed to what is done and what status says. Pure: no network, no loop, no clock."""
+"""The decision: from the observed objects to actions and status. Pure: no network, no event loop, no clock."""

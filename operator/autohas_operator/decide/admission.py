@@ -1,6 +1,6 @@
-"""Who holds a search back: the platform, a queue (Kueue) that suspends its Job, or the person who suspended the search. Pure.
+"""What keeps a search from starting: the platform's lists, a queue (Kueue) that suspends its Job, or `spec.suspend`. Pure.
 
-Kueue is recognised by what it does to the Job and never guessed from labels: a cluster may give Jobs a queue by default.
+Kueue is recognised by what it does to the Job, not by labels: a cluster may give Jobs a queue by default.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from autohas_operator.wording import epoch
 
 _SYSTEM: Final = "system-"
 _USUAL_SCHEDULER: Final = "default-scheduler"
-"""Which a pod gets as well when it names none."""
+"""The scheduler of a pod that names none."""
 _QUEUED: Final = (Reason.QUOTA_RESERVED, Reason.WAITING_FOR_QUOTA, Reason.WAITING_FOR_QUOTA_TOO_LONG, Reason.EVICTED)
 
 
@@ -30,7 +30,7 @@ def image_for(search: Search, status: Status, pods: PodSettings) -> str:
 
 
 def pinned_image(status: Status) -> str:
-    """The image that a trainer of this search ran with; older operators noted no more than that one reported."""
+    """The image that a trainer of this search ran with. Older operators noted only that a trainer had reported."""
     if status.trainer is None:
         return ""
     reported = status.trainer.image if status.last_report_time is not None else ""
@@ -38,7 +38,7 @@ def pinned_image(status: Status) -> str:
 
 
 def find_platform_refusal(search: Search, status: Status, pods: PodSettings) -> Verdict | None:
-    """Why the platform makes no Job of this, if it does not: Kubernetes does not ask whether the author may use what a search names."""
+    """Why the platform does not allow this search, or None. Kubernetes does not check whether its author may use what it names."""
     trainer = search.spec.trainer
     account, priority = trainer.service_account_name, trainer.priority_class_name
     runtime, scheduler = trainer.runtime_class_name, trainer.scheduler_name
@@ -61,7 +61,7 @@ def find_platform_refusal(search: Search, status: Status, pods: PodSettings) -> 
 
 
 def _is_missing(name: str | None, allowed: tuple[str, ...]) -> bool:
-    """Whether a list of the platform lacks it; an empty list allows all."""
+    """Whether a list of the platform lacks the name; an empty list allows every name."""
     return name is not None and bool(allowed) and name not in allowed
 
 
@@ -71,7 +71,7 @@ def _describe_allowed(field: str, name: str | None, value: str, allowed: tuple[s
 
 
 def _check_image(trainer: Trainer, status: Status, pods: PodSettings) -> Verdict | None:
-    """The chart's own image always passes; so does an earlier one of its repository with which the trainers of this search ran."""
+    """Why the image is not allowed, or None. The chart's own image is always allowed, and so is a pinned one of its repository."""
     image = trainer.image or pinned_image(status)
     is_known = image in ("", pods.image) or (not trainer.image and _repository(image) == _repository(pods.image))
     if is_known or not pods.allowed_images or any(_begins_with(image, part) for part in pods.allowed_images):
@@ -83,25 +83,25 @@ def _check_image(trainer: Trainer, status: Status, pods: PodSettings) -> Verdict
 
 
 def _repository(image: str) -> str:
-    """An image without tag and digest; a port belongs to the registry."""
+    """The image without its tag and digest. A port belongs to the registry."""
     name = image.partition("@")[0]
     before, slash, last = name.rpartition("/")
     return before + slash + last.partition(":")[0]
 
 
 def _begins_with(image: str, prefix: str) -> bool:
-    """Whole parts only: `registry.example/team` must not let `registry.example/team-of-others/image` pass."""
+    """Compares whole path components: `registry.example/team` does not allow `registry.example/team-of-others/image`."""
     rest = image.removeprefix(prefix)
     return image.startswith(prefix) and (not rest or prefix[-1] in "/:@" or rest[0] in "/:@")
 
 
 def is_relabelled(search: SearchRecord, job: JobRecord) -> bool:
-    """Whether a search has got other labels or annotations for Kueue than its Job was made with; Jobs of older operators note none."""
+    """Whether the labels or annotations for Kueue have changed since the Job was created. Jobs of older operators note none."""
     return bool(job.queue_hash) and job.queue_hash != search.queue_hash
 
 
 def has_been_admitted(job: JobRecord, previous: Status) -> bool:
-    """Whether a queue has ever let this Job go, or none has ever held it."""
+    """Whether a queue has ever admitted this Job, or no queue holds it."""
     before = verdict_of(previous, ConditionType.ADMITTED)
     return (
         not job.is_suspended
@@ -111,7 +111,7 @@ def has_been_admitted(job: JobRecord, previous: Status) -> bool:
 
 
 def admitted_verdict(search: SearchRecord, job: JobRecord | None, previous: Status, now_s: float) -> Verdict:
-    """Whether the Job may make pods, as far as queues are concerned."""
+    """The condition Admitted: whether a queue holds the Job back."""
     verdict = _judge_admission(job, previous, now_s)
     if job is None or job.is_deleting or not is_relabelled(search, job) or not has_been_admitted(job, previous):
         return verdict
@@ -157,7 +157,7 @@ def _name_queue(job: JobRecord) -> str:
 
 
 def suspended_verdict(phase: Phase, previous: Status, *, is_wanted: bool) -> Verdict:
-    """Whether the search is at rest because a person wants it."""
+    """The condition Suspended: whether no pod is left, as `spec.suspend` asks."""
     before = verdict_of(previous, ConditionType.SUSPENDED)
     if phase is Phase.SUSPENDED:
         if previous.checkpoint is None:

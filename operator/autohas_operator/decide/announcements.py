@@ -1,4 +1,4 @@
-"""Events: what a person is told when a status changes, derived from the status before and after. Pure."""
+"""Events: what a change of status announces, derived from the status before and after. Pure."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _WORTH_A_WARNING: Final = frozenset(
     }
 )
 _NO_INTERRUPTIONS: Final = frozenset({Reason.TRAINER_FAILED, Reason.STALLED})
-"""Why a trainer ended by its own fault: their own events say it."""
+"""Reasons of an end that is the trainer's own fault, for which a warning is posted instead of SearchInterrupted."""
 _STOPS: Final = frozenset(
     {
         Reason.INTERRUPTED,
@@ -48,16 +48,16 @@ _STOPS: Final = frozenset(
         Reason.JOB_REPLACED,
     }
 )
-"""Why a trainer that was still starting ended; other reasons of the phase Interrupted say that the next pod is not there yet."""
+"""Reasons for which a trainer that was still starting ended. Its other reasons in the phase Interrupted mean a missing pod."""
 _NAMED_ENDS: Final = frozenset({Reason.RESULT_INVALID, Reason.NUMERICAL_FAILURE})
-"""Ends that have an event of their own before SearchFailed."""
+"""Reasons of a failed search that are posted as an event of their own before SearchFailed."""
 EVENT_NAMES: Final = {Reason.UNSCHEDULABLE: Reason.TRAINER_UNSCHEDULABLE, Reason.STALLED: Reason.SEARCH_STALLED}
-"""Where an event beside its condition would be read without it."""
+"""Names of events whose reason alone would be unclear in a list of events."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Announcement:
-    """One event to be."""
+    """An event to post."""
 
     type: Literal["Normal", "Warning"]
     reason: Reason | NoticeReason
@@ -68,13 +68,13 @@ _LOG_EVENTS: Final[dict[Reason | NoticeReason, str]] = {Reason.SEARCH_INTERRUPTE
 
 
 def log_event(announcement: Announcement) -> str:
-    """What happened, as a log names it: `search failed` for SearchFailed."""
+    """The name of the log event: `search failed` for SearchFailed."""
     words = re.sub(r"(?<!^)(?=[A-Z])", " ", announcement.reason).lower()
     return _LOG_EVENTS.get(announcement.reason, words)
 
 
 def announce(before: Status, after: Status, report: Report | None) -> tuple[Announcement, ...]:
-    """The events of one status change, in the order of what happened."""
+    """The events of one change of status, in causal order."""
     changes = (
         *_announce_acceptance(before, after),
         *_announce_pause(before, after),
@@ -88,7 +88,7 @@ def announce(before: Status, after: Status, report: Report | None) -> tuple[Anno
 
 
 def _find_change(before: Status, after: Status, kind: ConditionType) -> Verdict | None:
-    """The new verdict when status or reason changed."""
+    """The new verdict if status or reason changed, else None."""
     old, new = verdict_of(before, kind), verdict_of(after, kind)
     if new is None or (old is not None and (old.status, old.reason) == (new.status, new.reason)):
         return None
@@ -119,7 +119,7 @@ def _announce_pause(before: Status, after: Status) -> Iterator[Announcement]:
 
 
 def _announce_admission(before: Status, after: Status) -> Iterator[Announcement]:
-    """What queues do to a search, and what a person does with spec.suspend."""
+    """Changes by queues, and by spec.suspend."""
     quota = _find_change(before, after, ConditionType.ADMITTED)
     if quota is not None and quota.reason == Reason.QUOTA_RESERVED:
         yield Announcement(type="Normal", reason=Reason.QUOTA_ADMITTED, message=quota.message)
@@ -154,7 +154,7 @@ def _announce_trainer(before: Status, after: Status) -> Iterator[Announcement]:
 
 
 def _is_interrupted(before: Status, after: Status, ready: Verdict) -> bool:
-    """Whether a trainer at work was stopped: a search that leaves a rest or a queue waits for its first pod, and lost none."""
+    """Whether a working trainer was stopped. A search that is resumed or admitted waits for its first pod and has lost none."""
     if after.phase is not Phase.INTERRUPTED or ready.reason in _NO_INTERRUPTIONS:
         return False
     was_at_work = before.phase in (Phase.RUNNING, Phase.FINALIZING)
@@ -166,7 +166,7 @@ def _announce_notices(before: Status, report: Report | None) -> Iterator[Announc
         return
     for notice in sorted(report.progress.notices, key=lambda notice: notice.id):
         if notice.id > (before.last_notice or 0):
-            kind = NOTICE_TYPES.get(notice.reason)  # any other reason is shown as TrainerNotice, so that a trainer cannot forge ours
+            kind = NOTICE_TYPES.get(notice.reason)  # another reason is posted as TrainerNotice, so that a trainer cannot forge ours
             if kind is None:
                 yield Announcement(type="Normal", reason=Reason.TRAINER_NOTICE, message=f"{notice.reason}: {notice.message}")
             else:

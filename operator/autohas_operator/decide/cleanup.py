@@ -1,4 +1,4 @@
-"""What is left to do when a search has ended: stop what a limit has ended, and clean up when its time has come. Pure."""
+"""Clean-up after a search has ended: delete what a limit stopped, and the rest after its time to live. Pure."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from autohas_operator.wording import epoch
 
 _MOST_CONFIG_MAPS: Final = 100
 _LATER_S: Final = 3600
-"""Kubernetes deletes a Job this much later than the operator would, who is first wherever it runs and keeps to an edited time."""
+"""Seconds by which the Job's own time to live exceeds the operator's, so that the operator deletes first and follows an edited value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CleanUp:
-    """Delete these ConfigMaps, where they are ours, then these Jobs (name, uid) with their pods.
+    """Delete those of these ConfigMaps that belong to the search, then these Jobs (name, uid) with their pods.
 
-    `expiring` (name, uid, seconds): Jobs that get this `ttlSecondsAfterFinished`.
+    `expiring` (name, uid, seconds): Jobs whose `ttlSecondsAfterFinished` is set.
     """
 
     config_maps: tuple[str, ...]
@@ -30,12 +30,12 @@ class CleanUp:
 
 
 def plan_cleanup(search: Search, observed: Observed, status: Status, now_s: float) -> tuple[CleanUp | None, float | None]:
-    """What to delete now, or in how many seconds there will be something to delete.
+    """The clean-up due now, or the seconds until the next one.
 
-    A Job that still works when the search has ended goes at once. What has ended stays for cleanup.ttlSecondsAfterFinished, so that its
-    log can be read, unless a sidecar keeps its pod alive; it then gets its `ttlSecondsAfterFinished`, for the case that its search is
-    deleted with `--cascade=orphan`. The ConfigMaps of the last hundred attempts go before (older ones with the search itself: a forged
-    number must not cost a thousand requests). The Jobs are last: while one is left, this is tried again.
+    A Job that still runs when the search has ended is deleted at once. A finished one stays for cleanup.ttlSecondsAfterFinished, so that
+    its log can be read, unless a sidecar keeps its pod alive. It gets its own `ttlSecondsAfterFinished`, in case its search is deleted
+    with `--cascade=orphan`. The ConfigMaps of the last hundred attempts are deleted first; older ones are deleted with the search, so
+    that a forged attempt number cannot cost a thousand requests. The Jobs are last: while one is left, the clean-up is repeated.
     """
     left = [job for job in observed.own_jobs if not job.is_deleting]
     if not left:
@@ -51,7 +51,7 @@ def plan_cleanup(search: Search, observed: Observed, status: Status, now_s: floa
 
 
 def _expire(left: Sequence[JobRecord], config_maps: tuple[str, ...], ttl_s: int) -> CleanUp | None:
-    """Delete what is of no use any more, and give the Jobs that are kept for their logs a time to live; nothing before all have ended."""
+    """Delete the ConfigMaps and set the time to live of the Jobs that are kept for their logs, once all Jobs have finished."""
     over = all(job.is_complete or job.failure is not None for job in left)
     expiring = tuple((job.name, job.uid, ttl_s) for job in left if job.ttl_s is None or job.ttl_s < ttl_s)
     return CleanUp(config_maps=config_maps, jobs=(), expiring=expiring) if over and expiring else None
@@ -64,12 +64,12 @@ def _config_maps(observed: Observed, status: Status, last: JobRecord) -> tuple[s
 
 
 def _has_ended(job: JobRecord, observed: Observed) -> bool:
-    """The Job controller said so, or the trainer has and the Job controller will."""
+    """Whether the Job has finished, or will, because its trainer has ended."""
     pods = observed.pods_of(job)
     is_over = job.is_complete or job.failure is not None
     return is_over or policy.successful_pod(pods) is not None or policy.certain_failure(job, pods) is not None
 
 
 def _is_held(job: JobRecord, observed: Observed) -> bool:
-    """Whether a sidecar keeps a pod, and with it its GPU, though the trainer has ended."""
+    """Whether a sidecar keeps a pod alive, and with it its GPU, after the trainer has ended."""
     return any(pod.is_outlived for pod in observed.pods_of(job))

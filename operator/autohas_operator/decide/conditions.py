@@ -1,6 +1,6 @@
-"""Conditions: one verdict per type, merged into what the status had. Pure.
+"""Conditions: one verdict per type, merged into those of the previous status. Pure.
 
-`lastTransitionTime` moves only when `status` flips; a repeated verdict is equal to what is there, so nothing is written.
+`lastTransitionTime` changes only when `status` flips. A repeated verdict equals the stored one, so nothing is written.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ StoredReason = NewType("StoredReason", str)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What one condition says."""
+    """Status, reason and message of one condition."""
 
     status: Literal["True", "False", "Unknown"]
     reason: Reason | Phase | StoredReason
@@ -27,7 +27,7 @@ class Verdict:
 
 
 def verdict_of(status: Status, kind: ConditionType) -> Verdict | None:
-    """What the status says already."""
+    """The verdict that is stored in the status, if any."""
     condition = next((c for c in status.conditions if c.type == kind), None)
     if condition is None:
         return None
@@ -35,19 +35,19 @@ def verdict_of(status: Status, kind: ConditionType) -> Verdict | None:
 
 
 def last_flip_s(status: Status, *kinds: ConditionType) -> float | None:
-    """When the last of these conditions flipped, in seconds since the epoch."""
+    """The latest transition of these conditions, in seconds since the epoch."""
     flips = (epoch(c.last_transition_time) for c in status.conditions if c.type in kinds)
     return max((flip for flip in flips if flip is not None), default=None)
 
 
 def is_durable(status: Status) -> bool:
-    """Whether checkpoints outlive their pod, as CheckpointReady says from the first visit on."""
+    """Whether checkpoints outlive their pod, as CheckpointReady says from the first pass on."""
     verdict = verdict_of(status, ConditionType.CHECKPOINT_READY)
     return verdict is None or verdict.reason != Reason.NOT_DURABLE
 
 
 def continuation(status: Status) -> str:
-    """What the next trainer does, as a verb with its object."""
+    """What the next trainer does, as a predicate for a sentence."""
     return "continues from the checkpoint" if is_durable(status) else "starts from zero (its checkpoints were on the pod's own disk)"
 
 
@@ -64,26 +64,26 @@ _EXPLAINED_BY: Final = {
     Phase.SUCCEEDED: ConditionType.SUCCEEDED,
     Phase.FAILED: ConditionType.SUCCEEDED,
 }
-"""The condition whose reason and message explain a phase; TrainerReady where none is named."""
+"""The condition whose reason and message explain a phase; TrainerReady for the others."""
 _TRUE_IN: Final = {
     Phase.SUCCEEDED: ConditionType.READY,
-    Phase.SUSPENDED: ConditionType.READY,  # at rest as its spec asks: Flux must not wait for work that the spec does not ask for
+    Phase.SUSPENDED: ConditionType.READY,  # as its spec asks: Flux must not wait for a search that is suspended on purpose
     Phase.REJECTED: ConditionType.STALLED,
     Phase.FAILED: ConditionType.STALLED,
 }
-"""Which of the summary conditions is True; Reconciling where none is named."""
+"""The summary condition that is True; Reconciling for the other phases."""
 
 
 def add_summary(phase: Phase, verdicts: Mapping[ConditionType, Verdict]) -> dict[ConditionType, Verdict]:
-    """The verdicts, and the summary for tools that know no AutoHASSearch, in the words of the condition that explains the phase."""
+    """The verdicts with the summary conditions, which repeat the condition that explains the phase."""
     why = verdicts[_EXPLAINED_BY.get(phase, ConditionType.TRAINER_READY)]
     return {**verdicts, **summary_verdicts(phase, why)}
 
 
 def summary_verdicts(phase: Phase, why: Verdict) -> dict[ConditionType, Verdict]:
-    """Ready, Reconciling and Stalled as kstatus reads them: exactly one is True, and its message and Ready's say why.
+    """Ready, Reconciling and Stalled as kstatus reads them. Exactly one is True; its message and that of Ready explain the phase.
 
-    The reason of Ready is that of the explaining condition, which `kubectl get` shows; the others have the phase as theirs.
+    Ready has the reason of the explaining condition, which `kubectl get` shows; the reason of the others is the phase.
     Source: the conditions of sigs.k8s.io/cli-utils/pkg/kstatus, which Helm 4 and Flux wait by.
     """
     true = _TRUE_IN.get(phase, ConditionType.RECONCILING)
@@ -100,7 +100,7 @@ def summary_verdicts(phase: Phase, why: Verdict) -> dict[ConditionType, Verdict]
 
 
 def merge_conditions(previous: Status, verdicts: Mapping[ConditionType, Verdict], generation: int, now_s: float) -> list[Condition]:
-    """All conditions in their fixed order; `verdicts` must name every type."""
+    """All conditions in the order of `ConditionType`; `verdicts` must have every type."""
     before = {c.type: c for c in previous.conditions}
     return [_merge(before.get(kind), kind, verdicts[kind], generation, now_s) for kind in ConditionType]
 

@@ -1,6 +1,6 @@
-"""What ends a search from outside the trainer: deadlines and counts that the spec sets. Pure.
+"""Limits of the spec that the operator enforces: deadlines and counts. Pure.
 
-A Job that is left is deleted after the end is stored.
+A Job that still exists is deleted after the end is stored.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from autohas_operator.wording import duration
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobContext:
-    """One Job at one time; `waits_for` says what TrainerReady says."""
+    """One Job at one time; `waits_for` is reason and message of TrainerReady."""
 
     spec: Spec
     job: JobRecord
@@ -33,13 +33,13 @@ class JobContext:
 
 
 def find_broken_limit(context: JobContext) -> Ending | None:
-    """How the search ends now because a limit is reached."""
+    """How the search ends if a limit is exceeded now."""
     limits: tuple[Callable[[JobContext], Ending | None], ...] = (_check_start_deadline, _check_interruptions, _check_active_time)
     return next((ending for limit in limits if (ending := limit(context)) is not None), None)
 
 
 def next_limit_s(context: JobContext) -> float | None:
-    """Seconds until time alone reaches a limit."""
+    """Seconds until a deadline passes; None without one."""
     deadline_s = context.spec.budget.start_deadline_seconds
     if deadline_s is None or _has_started(context):
         return None
@@ -47,11 +47,11 @@ def next_limit_s(context: JobContext) -> float | None:
 
 
 COULD_START: Final = {ConditionType.ACCEPTED: "True", ConditionType.SUSPENDED: "False", ConditionType.RECONCILIATION_PAUSED: "False"}
-"""What a first Job needs of the search itself; time at rest is no time of waiting."""
+"""Conditions under which the first Job can be created: the start deadline does not count the time outside of them."""
 
 
 def start_due_s(spec: Spec, previous: Status) -> float | None:
-    """When the first Job must have been made, counted from when the search was accepted and not at rest; None: at no time."""
+    """Deadline for the first Job, in seconds since the epoch, counted from when it could be created; None without one."""
     needed = [c for c in previous.conditions if c.type in COULD_START]
     if len(needed) < len(COULD_START) or any(c.status != COULD_START[ConditionType(c.type)] for c in needed):
         return None
@@ -60,7 +60,7 @@ def start_due_s(spec: Spec, previous: Status) -> float | None:
 
 
 def end_without_job(spec: Spec, previous: Status, waits_for: str, now_s: float) -> Ending | None:
-    """How a search ends whose first Job could not be made in time."""
+    """How a search ends whose first Job could not be created before the start deadline."""
     due_s, deadline_s = start_due_s(spec, previous), spec.budget.start_deadline_seconds
     return None if due_s is None or deadline_s is None or now_s < due_s else _end_not_started(deadline_s, waits_for)
 
@@ -71,7 +71,7 @@ def _end_not_started(deadline_s: int, waits_for: str) -> Ending:
 
 
 def _has_started(context: JobContext) -> bool:
-    """Whether any trainer of the search got as far as running, heard or not: a network policy must not fail a search."""
+    """Whether a trainer of the search has run, even if it cannot be reached: a NetworkPolicy must not fail a search."""
     pods = context.observed.pods_of(context.job)
     return context.previous.last_report_time is not None or context.job.num_failed > 0 or any(pod.is_running or pod.end for pod in pods)
 
@@ -93,7 +93,7 @@ def _check_interruptions(context: JobContext) -> Ending | None:
 
 
 def _check_active_time(context: JobContext) -> Ending | None:
-    """The trainer keeps its time itself and ends with a result; this is for one that does not."""
+    """A backstop: the trainer itself keeps the time and ends with a result."""
     limit_s, report = context.spec.budget.max_active_seconds, context.observed.report
     running = [pod for pod in context.observed.pods_of(context.job) if pod.is_running and pod.end is None]
     if limit_s is None or report is None or report.progress is None or not running or report.pod_uid != running[-1].uid:
@@ -106,16 +106,16 @@ def _check_active_time(context: JobContext) -> Ending | None:
 
 
 def _was_suspended(previous: Status) -> bool:
-    """Whether the Job that goes was stopped by a suspension, also one that was taken back meanwhile."""
+    """Whether the deleted Job was stopped by a suspension, even one that was taken back since."""
     verdict = verdict_of(previous, ConditionType.SUSPENDED)
     return verdict is not None and verdict.reason in (Reason.SUSPENDING, Reason.SUSPEND_REQUESTED, Reason.RESUMED)
 
 
 def num_interruptions(job: JobRecord, observed: Observed, previous: Status, *, is_suspended: bool = False) -> int:
-    """Trainers stopped through no fault of their own, over all Jobs: starts that ended less those that failed or succeeded.
+    """Number of trainers that were stopped from outside, over all Jobs: ended starts minus failures and successes.
 
-    Pods that were evicted may be gone, so starts (counted by the trainers on their claim, else by their reports) tell more than
-    pods do. A trainer that ends because its search is suspended was not interrupted, whenever its end is seen.
+    Evicted pods may be gone, so the number of starts (counted by the trainers on their claim, else by their reports) is more reliable
+    than the pods. A trainer that ends because its search is suspended was not interrupted, whenever the operator sees its end.
     """
     earlier = max(previous.interruptions or 0, job.interruptions_before)
     if job.is_deleting and (is_suspended or _was_suspended(previous)):
@@ -125,7 +125,7 @@ def num_interruptions(job: JobRecord, observed: Observed, previous: Status, *, i
     starts = max(previous.starts or 0, reported) - job.starts_before
     num_alive = 1 if any(not pod.is_over and pod.end is None for pod in pods) else 0
     num_unstarted = sum(policy.is_failure(pod) and pod.end is None for pod in pods)
-    num_noted = (previous.failures or 0) - job.failures_before  # of pods that vanished before their Job could count them
+    num_noted = (previous.failures or 0) - job.failures_before  # of pods that were deleted before their Job could count them
     num_failed = max(num_noted, policy.num_failures(job, pods) - num_unstarted)
     num_succeeded = 1 if policy.successful_pod(pods) is not None else 0
     num_seen = sum(policy.is_interruption(pod) and pod.end is not None for pod in pods)

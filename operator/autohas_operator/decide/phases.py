@@ -1,4 +1,4 @@
-"""The rules that decide what to do about one accepted search: each looks, and decides or lets the next one look. Pure.
+"""The rules for one accepted search, in order: each one decides, or leaves the decision to the next. Pure.
 
 Read `apply_rules` from top to bottom. Called by `plan` only.
 """
@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import count
-from typing import Any, Final
+from typing import Final
 
 from autohas_api.space.decisions import Space
 from autohas_api.spec.search import Search
 from autohas_api.wire.reasons import Reason
 from autohas_api.wire.status import ConditionType, Phase, Status
 from autohas_operator.decide import policy
+from autohas_operator.decide.actions import CreateAttempt, DeleteJob, TouchJob
 from autohas_operator.decide.admission import has_been_admitted, image_for, is_relabelled
 from autohas_operator.decide.cleanup import CleanUp
 from autohas_operator.decide.conditions import last_flip_s, verdict_of
@@ -29,12 +30,12 @@ from autohas_operator.settings import PodSettings
 from autohas_operator.wording import epoch
 
 _MOST_LOST_ATTEMPTS: Final = 100
-"""Attempts that may have been made without their number reaching the status."""
+"""Upper bound of attempts that were created without their number reaching the status."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """Everything that the rules look at: the search and its space, what is observed, what was said, when it is."""
+    """The input of the rules: the search and its space, the observed objects, the previous status, the settings and the time."""
 
     search: Search
     space: Space
@@ -45,36 +46,11 @@ class Context:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CreateAttempt:
-    """Create the ConfigMap, then the Job, of attempt `number`."""
-
-    number: int
-    config_map: dict[str, Any]
-    job: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeleteJob:
-    """Delete exactly this Job, its pods first."""
-
-    name: str
-    uid: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TouchJob:
-    """Annotate exactly this Job: its controller looks at it again, should it have forgotten it."""
-
-    name: str
-    uid: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What a rule decided.
+    """What a rule decides.
 
-    `attempt` and `image` are set when a Job is there or is to be made. `reason` is that of the condition Succeeded while
-    the search goes on; None stands for the phase. `failures`: those that the next Job begins with, when they change.
+    `attempt` and `image` are set if a Job exists or is created. `reason` is that of the condition Succeeded while the search has not
+    ended; None stands for the phase. `failures`: the failures that the next Job starts with, if they change.
     """
 
     readiness: Readiness
@@ -87,7 +63,7 @@ class Outcome:
 
 
 def apply_rules(context: Context) -> Outcome:
-    """What the first rule that applies decides."""
+    """The outcome of the first rule that applies."""
     job = context.observed.job
     if job is None:
         return _rest(context) or _start_attempt(context)
@@ -119,7 +95,7 @@ def apply_rules(context: Context) -> Outcome:
 
 
 def block(context: Context, outcome: Outcome, blocker: Blocker) -> Outcome:
-    """The API server refused the action: what it says is shown, nothing is noted as done, and it is tried again, ever more seldom."""
+    """The API server refused the action: show why, note nothing as done, and retry at growing intervals."""
     attempted = outcome.action if isinstance(outcome.action, CreateAttempt) else None
     phase = outcome.readiness.phase
     if attempted is not None:
@@ -139,7 +115,7 @@ def block(context: Context, outcome: Outcome, blocker: Blocker) -> Outcome:
 
 
 def _rest(context: Context) -> Outcome | None:
-    """A suspended search without a Job; Suspended is said when no pod of it is left."""
+    """A suspended search without a Job; it counts as Suspended once no pod is left."""
     if not context.search.spec.suspend:
         return None
     resting = not_ready(Phase.SUSPENDED, Reason.SUSPENDED, "no pod runs while the search is suspended")
@@ -147,7 +123,7 @@ def _rest(context: Context) -> Outcome | None:
 
 
 def _await_remaining_pod(context: Context, phase: Phase) -> Readiness | None:
-    """A pod whose Job is gone and that could still work on the checkpoint."""
+    """Wait for a pod whose Job is gone: it could still write to the checkpoint."""
     left = [pod for pod in context.observed.pods if pod.search_uid == context.observed.search.uid and not pod.is_over]
     if not left:
         return None
@@ -159,9 +135,9 @@ def _await_remaining_pod(context: Context, phase: Phase) -> Readiness | None:
 
 
 def _choose_number(context: Context) -> int:
-    """One more than any attempt that left a trace, and no name that others hold.
+    """The next attempt number: higher than every known attempt, and without a name conflict.
 
-    Labels of pods are anybody's to write, so a number far beyond ours is no trace.
+    Any user may write labels of pods, so a label with a far higher number is ignored.
     """
     newest = context.previous.attempt or 0
     labelled = (pod.attempt for pod in context.observed.pods if pod.search_uid == context.observed.search.uid)
@@ -170,7 +146,7 @@ def _choose_number(context: Context) -> int:
 
 
 def _start_attempt(context: Context) -> Outcome:
-    """A new Job, once no pod of the search is left that could still work on its checkpoint."""
+    """Create the next Job, once no pod of the search is left that could still write to its checkpoint."""
     record, previous = context.observed.search, context.previous
     waiting = _await_remaining_pod(context, Phase.INTERRUPTED)
     if waiting is not None:
@@ -202,7 +178,7 @@ def _start_attempt(context: Context) -> Outcome:
 
 
 def _replace_outdated(context: Context, job: JobRecord) -> Outcome | None:
-    """A Job of a spec that was edited before its attempt was noted in status; after that the API server allows no edits."""
+    """Replace a Job whose spec was edited before its attempt was noted in status; later edits are refused by the API server."""
     is_noted = job.attempt <= (context.previous.attempt or 0)
     if is_noted or job.spec_hash == context.observed.search.spec_hash:
         return None
@@ -213,7 +189,7 @@ def _replace_outdated(context: Context, job: JobRecord) -> Outcome | None:
 
 
 def _await_deletion(context: Context, job: JobRecord) -> Outcome | None:
-    """A Job that is being deleted, by a person or by one of these rules."""
+    """Wait for a Job that is being deleted, by a user or by one of these rules."""
     if not job.is_deleting:
         return None
     is_suspended = context.search.spec.suspend
@@ -229,7 +205,7 @@ def _await_deletion(context: Context, job: JobRecord) -> Outcome | None:
 
 
 def _end(context: Context, job: JobRecord) -> Outcome | None:
-    """A trainer that exited with 0 and said something, or a Job that gave up."""
+    """End a search whose trainer exited with 0 and left a message, or whose Job failed."""
     pods, ignored = context.observed.pods_of(job), context.observed.ignored
     succeeded = policy.successful_pod(pods)
     if succeeded is not None and policy.has_termination_message(succeeded):
@@ -244,7 +220,7 @@ def _end(context: Context, job: JobRecord) -> Outcome | None:
 
 
 def _replace_spoiled(context: Context, job: JobRecord) -> Outcome | None:
-    """A Job that pods have ended which count for nothing."""
+    """Replace a Job that was ended by ignored pods."""
     spoiled = judge_spoiled(job, context.observed, context.previous, is_suspended=context.search.spec.suspend)
     if spoiled is None:
         return None
@@ -253,7 +229,7 @@ def _replace_spoiled(context: Context, job: JobRecord) -> Outcome | None:
 
 
 def _delete(context: Context, job: JobRecord, waiting: Readiness, *, failures: int | None = None) -> Outcome:
-    """The Job goes; whatever it had counted stays in status."""
+    """Delete the Job; its counts stay in status."""
     waiting = replace(waiting, requeue_after_s=policy.TERMINATION_REQUEUE_S)
     return _keep_job(context, job, waiting, action=DeleteJob(name=job.name, uid=job.uid), failures=failures)
 
@@ -261,7 +237,7 @@ def _delete(context: Context, job: JobRecord, waiting: Readiness, *, failures: i
 def _keep_job(
     context: Context, job: JobRecord, readiness: Readiness, *, action: DeleteJob | TouchJob | None = None, failures: int | None = None
 ) -> Outcome:
-    """The search goes on with this Job, or waits for its deletion."""
+    """Keep this Job, or the wait for its deletion, as the search's attempt."""
     reason = _succeeded_reason(context, job)
     return Outcome(readiness=readiness, action=action, attempt=job.attempt, image=job.image, reason=reason, failures=failures)
 
@@ -275,9 +251,9 @@ def _finish(ending: Ending, job: JobRecord, pods: tuple[PodRecord, ...] = ()) ->
 
 
 def _recover_result(context: Context, job: JobRecord) -> Outcome | None:
-    """A complete Job whose result is lost: one repetition, in which the trainer finds its result and says it again.
+    """Repeat a complete Job whose result is lost, once: the trainer finds its result on the claim and reports it again.
 
-    The intention is written to status before the Job is deleted, so that whoever comes next knows that it was one.
+    The intention is written to status before the Job is deleted, so that it survives a restart of the operator.
     """
     silent = policy.successful_pod(context.observed.pods_of(job))
     if not job.is_complete and (silent is None or not is_held(silent, context.now_s)):
@@ -295,9 +271,9 @@ def _recover_result(context: Context, job: JobRecord) -> Outcome | None:
 
 
 def _suspend(context: Context, job: JobRecord) -> Outcome | None:
-    """The search is to be suspended: its Job goes, and with it its pod, which writes a checkpoint first.
+    """Suspend the search: delete its Job, and with it its pod, which writes a checkpoint first.
 
-    A trainer that has just exited with 0 is waited for: a result is better than a pause.
+    A trainer that has just exited with 0 is not stopped: its result comes first.
     """
     ended_well = policy.successful_pod(context.observed.pods_of(job))
     if not context.search.spec.suspend or (ended_well is not None and not ended_well.is_outlived):
@@ -312,7 +288,7 @@ def _suspend(context: Context, job: JobRecord) -> Outcome | None:
 
 
 def _enforce_limits(context: Context, job: JobRecord) -> Outcome | None:
-    """A search that its spec gives no more time or patience; a trainer that has just ended well is heard first."""
+    """End a search that exceeds a limit of its spec, unless its trainer has just exited with 0."""
     if policy.successful_pod(context.observed.pods_of(job)) is not None:
         return None
     ending = find_broken_limit(_job_context(context, job, judge_readiness(job, context.observed, context.previous, context.now_s)))
@@ -327,7 +303,7 @@ def _job_context(context: Context, job: JobRecord, going_on: Readiness) -> JobCo
 
 
 def _requeue(context: Context, job: JobRecord) -> Outcome | None:
-    """A Job that no queue has admitted, and whose search has other labels or annotations for Kueue by now: they act at creation."""
+    """Replace a Job that no queue has admitted if its labels or annotations for Kueue have changed: Kueue reads them at creation."""
     if not is_relabelled(context.observed.search, job) or has_been_admitted(job, context.previous) or context.observed.pods_of(job):
         return None
     message = f"Job {job.name} was created with other labels or annotations for Kueue, and no queue has admitted it; it is replaced"
@@ -336,9 +312,10 @@ def _requeue(context: Context, job: JobRecord) -> Outcome | None:
 
 
 def _replace(context: Context, job: JobRecord) -> Outcome | None:
-    """A Job that cannot continue by itself though its search can (see `replacements`).
+    """Replace a Job that cannot continue although its search can (see `replacements`).
 
-    Why, and what its failures have used up of backoffLimit, is written to status before it is deleted: its pods may vanish first.
+    The reason and the failures that count towards backoffLimit are written to status before the Job is deleted, because its pods may be
+    gone afterwards.
     """
     pods = context.observed.pods_of(job)
     replacement = find_replacement(job, pods, context.previous, context.now_s)
@@ -354,16 +331,16 @@ def _replace(context: Context, job: JobRecord) -> Outcome | None:
 
 
 def _previous_ready_reason(context: Context) -> str:
-    """Reason of TrainerReady as status has it."""
+    """The reason of TrainerReady in the previous status."""
     before = verdict_of(context.previous, ConditionType.TRAINER_READY)
     return before.reason if before is not None else ""
 
 
 def _recreate(context: Context, job: JobRecord) -> Outcome | None:
-    """A Job whose pods were interrupted again and again, and got on: its back-off, up to 10 minutes, would punish them.
+    """Recreate a Job whose pods were interrupted repeatedly and made progress, because its back-off has grown up to 10 minutes.
 
-    Kubernetes counts no failure for them, but makes the next pod wait as if it did (measured, Kubernetes 1.35). A Job that a
-    queue has admitted stays: a new one would have to queue again.
+    Kubernetes counts no failure for interruptions, but its back-off treats them like failures (measured, Kubernetes 1.35). A Job that a
+    queue has admitted is kept: a new one would have to queue again.
     """
     previous, pods = context.previous, context.observed.pods_of(job)
     is_between_pods = all(pod.is_over for pod in pods) and (not pods or policy.is_interruption(pods[-1]))
@@ -386,13 +363,13 @@ def _recreate(context: Context, job: JobRecord) -> Outcome | None:
 
 
 def _replace_unpullable(context: Context, job: JobRecord) -> Outcome | None:
-    """A Job whose image cannot be pulled while a new Job would have another."""
+    """Replace a Job whose image cannot be pulled if a new Job would use another image."""
     waiting = judge_unpullable(job, context.observed, image_for(context.search, context.previous, context.pods))
     return _delete(context, job, waiting) if waiting is not None else None
 
 
 def _await_completion(context: Context, job: JobRecord) -> Readiness | None:
-    """A trainer that exited with 0 and said nothing: the Job controller has the next word."""
+    """Wait for the Job controller after a trainer exited with 0 without a message."""
     succeeded = policy.successful_pod(context.observed.pods_of(job))
     if succeeded is None:
         return None
@@ -405,7 +382,7 @@ def _await_completion(context: Context, job: JobRecord) -> Readiness | None:
 
 
 def _succeeded_reason(context: Context, job: JobRecord | None) -> Reason | None:
-    """A repetition stays one until the search ends, whoever restarts in between."""
+    """The reason of Succeeded while a lost result is recovered; it lasts until the search ends."""
     before = verdict_of(context.previous, ConditionType.SUCCEEDED)
     if before is None or before.reason not in (Reason.RESULT_MISSING, Reason.RECOVERING_RESULT):
         return None

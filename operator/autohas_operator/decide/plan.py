@@ -1,7 +1,6 @@
-"""The decision: from what is observed to what is done and what is said. Pure; the clock is an argument.
+"""The plan of one pass: from the observed objects to an action, a status and events. Pure; the time is an argument.
 
-Called by `reconcile` only. A plan that cannot be taken back is made twice: `reconcile` repeats it on fresh reads
-before it acts.
+Called by `reconcile` only. An irreversible plan is made twice: `reconcile` repeats it on fresh reads before it acts.
 """
 
 from __future__ import annotations
@@ -21,12 +20,13 @@ from autohas_api.wire.messages import Stage
 from autohas_api.wire.reasons import Reason
 from autohas_api.wire.status import ConditionType, Phase, Status, TrainerStatus
 from autohas_operator.decide import policy
+from autohas_operator.decide.actions import CreateAttempt, DeleteJob, TouchJob
 from autohas_operator.decide.admission import admitted_verdict, find_platform_refusal, pinned_image, suspended_verdict
 from autohas_operator.decide.announcements import Announcement, announce
 from autohas_operator.decide.cleanup import CleanUp, plan_cleanup
 from autohas_operator.decide.conditions import Verdict, add_summary, is_finished, last_flip_s, merge_conditions, verdict_of
 from autohas_operator.decide.limits import num_interruptions
-from autohas_operator.decide.phases import Context, CreateAttempt, DeleteJob, Outcome, TouchJob, apply_rules, block
+from autohas_operator.decide.phases import Context, Outcome, apply_rules, block
 from autohas_operator.decide.recognition import recognize
 from autohas_operator.decide.reports import (
     apply_progress,
@@ -49,7 +49,7 @@ from autohas_operator.wording import clean, timestamp
 class Plan:
     """What one pass does: `action`, then `status` when it differs, then `announcements`.
 
-    `strays` are Jobs to be deleted that claim to be the search's; `warnings` are posted once for each uid, whatever becomes of the status.
+    `strays` are foreign Jobs to delete that claim to be the search's; `warnings` are posted once for each uid, even without a status write.
     """
 
     status: Status
@@ -62,17 +62,17 @@ class Plan:
 
     @property
     def needs_fresh_reads(self) -> bool:
-        """Whether it cannot be taken back: then the cache is not good enough."""
+        """Whether the plan acts or is irreversible: then it must not rest on the cache alone."""
         return self.action is not None or self.is_irreversible or bool(self.strays)
 
     @property
     def is_first_attempt(self) -> bool:
-        """Whether the action makes the first Job of the search."""
+        """Whether the action creates the first Job of the search."""
         return isinstance(self.action, CreateAttempt) and self.status.attempt == 1
 
 
 def plan(observed: Observed, previous: Status, pods: PodSettings, now_s: float) -> Plan:
-    """Decide one pass over one search."""
+    """Plan one pass over one search."""
     record = observed.search
     if record.is_deleting:
         return Plan(status=previous)
@@ -90,7 +90,7 @@ def plan(observed: Observed, previous: Status, pods: PodSettings, now_s: float) 
 
 
 def _decide(context: Context) -> Plan:
-    """The decision about a search that can be read, from what counts as its Job and pods."""
+    """The plan for an accepted search, from its recognized Job and pods."""
     observed, previous, blocker = context.observed, context.previous, context.observed.blocker
     refusal = _find_refusal(context)
     if refusal is not None and not context.search.spec.suspend:
@@ -112,7 +112,7 @@ _NOT_PAUSED = Verdict(status="False", reason=Reason.NOT_PAUSED, message=f"the an
 
 
 def _plan_finished(observed: Observed, previous: Status, now_s: float) -> Plan:
-    """A search that has ended: its status stays, its children go when their time has come, unless it is paused."""
+    """A finished search: its status stays; its children are deleted after their time to live, unless it is paused."""
     pause = _PAUSED if observed.search.is_paused else _NOT_PAUSED
     is_current = verdict_of(previous, ConditionType.RECONCILIATION_PAUSED) == pause and len(previous.conditions) == len(ConditionType)
     status = previous if is_current else _keep_conditions(observed, previous, pause, now_s)
@@ -122,20 +122,20 @@ def _plan_finished(observed: Observed, previous: Status, now_s: float) -> Plan:
         return Plan(status=status, announcements=events)
     judgement = _judge(observed.search.document, has_begun=True)
     if isinstance(judgement, Verdict):
-        return Plan(status=status, announcements=events)  # of a version that this operator does not know: nothing is deleted on a guess
+        return Plan(status=status, announcements=events)  # a version that this operator cannot read: delete nothing on a guess
     action, requeue_after_s = plan_cleanup(judgement[0], observed, previous, now_s)
     return Plan(status=status, action=action, announcements=events, requeue_after_s=requeue_after_s)
 
 
 def _plan_paused(observed: Observed, previous: Status, now_s: float) -> Plan:
-    """Nothing is done and nothing else is said: what the other conditions say was true when the annotation was set."""
+    """While paused, only ReconciliationPaused changes."""
     status = _keep_conditions(observed, previous, _PAUSED, now_s)
     status = status.replace(phase=previous.phase or Phase.PENDING)
     return Plan(status=status, announcements=announce(previous, status, None))
 
 
 def _keep_conditions(observed: Observed, previous: Status, pause: Verdict, now_s: float) -> Status:
-    """The status as it was, but for the condition ReconciliationPaused, and the summary where an older operator gave none."""
+    """The previous status with a new ReconciliationPaused, and with the summary conditions where an older operator wrote none."""
     generation = observed.search.generation
     unseen = Verdict(status="Unknown", reason=_PAUSED.reason, message=_PAUSED.message)
     verdicts = {kind: verdict_of(previous, kind) or unseen for kind in ConditionType}
@@ -147,7 +147,7 @@ def _keep_conditions(observed: Observed, previous: Status, pause: Verdict, now_s
 
 
 def _find_refusal(context: Context) -> Verdict | None:
-    """Why the API server or the platform makes no Job of this; a Job that is there is left alone."""
+    """Why the API server or the platform refuses the search, or None. An existing Job is not affected by the platform's lists."""
     blocker = context.observed.blocker
     if blocker is not None and blocker.blamed is Blamed.SPEC:
         return Verdict(status="False", reason=blocker.reason, message=blocker.message)
@@ -156,7 +156,7 @@ def _find_refusal(context: Context) -> Verdict | None:
 
 @lru_cache(maxsize=512)
 def _judge(document: str, *, has_begun: bool) -> tuple[Search, Space] | Verdict:
-    """Acceptance or refusal of one text: judged once, not at every pass, and never again by a stricter operator once it has begun."""
+    """The accepted search, or why it is refused. Cached by text; a search that has begun is not judged again by a stricter operator."""
     try:
         if not has_begun:
             return accept(json.loads(document))
@@ -167,7 +167,7 @@ def _judge(document: str, *, has_begun: bool) -> tuple[Search, Space] | Verdict:
 
 
 def _reject(observed: Observed, previous: Status, accepted: Verdict, now_s: float) -> Plan:
-    """No Job is made; one that runs already (an older operator accepted it) is left alone."""
+    """Create no Job. One that already runs, because an older operator accepted the search, is not touched."""
     message = "nothing starts until the search is accepted"
     waiting = Verdict(status="Unknown", reason=Reason.NOT_ACCEPTED, message=message)
     stopped = Verdict(status="False", reason=Reason.NOT_ACCEPTED, message=message)
@@ -185,17 +185,17 @@ def _reject(observed: Observed, previous: Status, accepted: Verdict, now_s: floa
     generation = observed.search.generation
     conditions = merge_conditions(previous, add_summary(Phase.REJECTED, verdicts), generation, now_s)
     status = previous.replace(phase=Phase.REJECTED, observed_generation=generation, conditions=conditions)
-    # What the API server refused may be accepted once somebody has mended a policy; what the spec says wrong is mended by an edit.
+    # The API server may accept the Job after a policy is changed; an invalid spec is corrected by an edit, which triggers a pass.
     requeue_after_s = policy.retry_s(last_flip_s(status, ConditionType.ACCEPTED), now_s) if observed.blocker is not None else None
     return Plan(status=status, announcements=announce(previous, status, None), requeue_after_s=requeue_after_s)
 
 
 def _publish(context: Context, outcome: Outcome) -> Plan:
-    """The status that says all this, its events, and when time alone will change it."""
+    """The plan with the new status, its events, and the time of the next pass."""
     previous, report = context.previous, context.observed.report
     status = _build_status(context, outcome)
-    requeue_after_s = outcome.readiness.requeue_after_s if outcome.ending is None else 0.0  # to clean up
-    # The pod of a new termination message is soon deleted: it is written now or never.
+    requeue_after_s = outcome.readiness.requeue_after_s if outcome.ending is None else 0.0  # for the clean-up
+    # A new termination message is written at once, because its pod may soon be deleted.
     has_termination_message = apply_termination_messages(previous, _own_pods(context)) != previous
     if status != previous and is_progress_only(previous, status) and not has_termination_message:
         due_s = write_due_in_s(previous, context.now_s)
@@ -220,10 +220,10 @@ def _build_status(context: Context, outcome: Outcome) -> Status:
     status = apply_progress(status, context.observed.report)
     if status.phase is not Phase.RUNNING:
         status = status.replace(eta=None)
-    status, heard = (apply_termination_messages(earlier, _own_pods(context)) for earlier in (status, previous))
+    status, latest = (apply_termination_messages(earlier, _own_pods(context)) for earlier in (status, previous))
     if context.observed.job is not None:
         is_suspended = context.search.spec.suspend
-        interruptions = num_interruptions(context.observed.job, context.observed, heard, is_suspended=is_suspended)
+        interruptions = num_interruptions(context.observed.job, context.observed, latest, is_suspended=is_suspended)
         status = status.replace(interruptions=interruptions)
     if ending is not None:
         status = status.replace(completion_time=timestamp(context.now_s), result=ending.result)
@@ -239,12 +239,12 @@ def _build_status(context: Context, outcome: Outcome) -> Status:
         ConditionType.SUSPENDED: suspended_verdict(status.phase or Phase.PENDING, previous, is_wanted=context.search.spec.suspend),
         **_end_verdicts(outcome),
     }
-    summed_up = add_summary(status.phase or Phase.PENDING, verdicts)
-    return status.replace(conditions=merge_conditions(previous, summed_up, generation, context.now_s))
+    summarized = add_summary(status.phase or Phase.PENDING, verdicts)
+    return status.replace(conditions=merge_conditions(previous, summarized, generation, context.now_s))
 
 
 def _apply_attempt(status: Status, context: Context, outcome: Outcome, attempt: int) -> Status:
-    """The status with what the Job at hand is, or the one that is about to be created: its uid is noted by `reconcile`."""
+    """The status with the attempt's Job, or with the one that is about to be created, whose uid `reconcile` notes."""
     job = None if isinstance(outcome.action, CreateAttempt) else context.observed.job
     return status.replace(
         attempt=max(attempt, status.attempt or 0),
@@ -262,7 +262,7 @@ def _own_pods(context: Context) -> tuple[PodRecord, ...]:
 
 
 def _trainer_status(context: Context, outcome: Outcome) -> TrainerStatus | None:
-    """What the Job at hand runs, or the one that is about to be made."""
+    """Image and identity of the attempt's Job, or of the one that is about to be created."""
     if not outcome.image:
         return context.previous.trainer
     job = context.observed.job
@@ -282,12 +282,12 @@ def _trainer_status(context: Context, outcome: Outcome) -> TrainerStatus | None:
 
 
 def _has_started(context: Context, outcome: Outcome) -> bool:
-    """Whether a trainer has started with this image: one that was never pulled pins nothing."""
+    """Whether a trainer has started with this image; an image that was never pulled is not pinned."""
     return not isinstance(outcome.action, CreateAttempt) and any(policy.has_started(pod) for pod in _own_pods(context))
 
 
 def _judge_admission(context: Context, outcome: Outcome) -> Verdict:
-    """The end of a search says nothing new about its quota."""
+    """The condition Admitted, which keeps its last verdict when the search ends."""
     before = verdict_of(context.previous, ConditionType.ADMITTED)
     if before is not None and outcome.ending is not None:
         return before
@@ -295,7 +295,7 @@ def _judge_admission(context: Context, outcome: Outcome) -> Verdict:
 
 
 def _judge_checkpoint(context: Context, status: Status, outcome: Outcome) -> Verdict:
-    """The end of a search says nothing new about its checkpoints, unless none of them could be read."""
+    """The condition CheckpointReady, which keeps its last verdict when the search ends, unless no checkpoint could be read."""
     if outcome.ending is not None and outcome.ending.reason == policy.FAILURE_REASONS[ExitCode.NO_CHECKPOINT]:
         return Verdict(status="False", reason=Reason.RESTORE_FAILED, message=outcome.ending.message)
     before = verdict_of(context.previous, ConditionType.CHECKPOINT_READY)
@@ -311,7 +311,7 @@ def _judge_acceptance(context: Context, status: Status, outcome: Outcome) -> Ver
     report, before = context.observed.report, verdict_of(context.previous, ConditionType.ACCEPTED)
     is_running = outcome.readiness.phase is Phase.RUNNING
     if is_running and report is None and before is not None and before.reason == Reason.VERSION_SKEW:
-        return before  # this operator has just started and has not asked yet
+        return before  # this operator has just started and has not polled yet
     if is_running and report is not None and report.is_version_skew:
         image = status.trainer.image if status.trainer is not None else ""
         message = f"the trainer image {image} has another version than the operator: {report.problem}"

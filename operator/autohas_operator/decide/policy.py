@@ -1,4 +1,4 @@
-"""What counts as what: exit codes, waiting times, and how an ended trainer is judged. Pure."""
+"""Classification of exit codes and pods, intervals, and the verdict on an ended trainer. Pure."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ pod leaves no other trace."""
 CONTAINER_EXPECTED_S: Final = 60.0
 """A scheduled pod without a container for longer is reported with the message of its newest event."""
 NODE_LOST_S: Final = 60.0
-"""A pod that should have been gone for so long sits on a node that does not answer."""
+"""A pod that exceeds its deletion time by more is on an unreachable node."""
 QUOTA_EXPECTED_S: Final = 600.0
-"""A Job that waits longer for quota is worth a warning."""
+"""A Job that waits longer for quota causes a warning."""
 MAX_MISSES: Final = 3
 """Polls without an answer after which a trainer counts as unreachable."""
 PROGRESS_WRITE_S: Final = 15.0
 """Least time between two writes of status that change progress only."""
 STALE_PERIODS: Final = 2.0
-"""A checkpoint older than so many of its periods is stale."""
+"""Age, in checkpoint periods, beyond which a checkpoint is stale."""
 STALE_SLACK_S: Final = 60.0
-"""Added to the above: a step and a poll may take their time."""
+"""Added to that age for the time of a step and of a poll."""
 MAX_IGNORED_ENDS: Final = 3
 """Interruptions of one Job after which it is recreated: its back-off has grown to 40 s by then."""
 OVERTIME: Final = 1.2
 """Multiple of budget.maxActiveSeconds after which the operator ends a search that its trainer should have ended."""
 BACKOFF_S: Final = 10.0
 MAX_BACKOFF_S: Final = 600.0
-"""How long the Job controller waits for the next pod: the first, doubled with each ended pod up to the second."""
+"""Back-off of the Job controller before the next pod: BACKOFF_S, doubled with each ended pod up to MAX_BACKOFF_S."""
 TERMINATION_REQUEUE_S: Final = 5.0
 """Seconds until the next look at pods and Jobs that are being deleted, in case their watch event is lost."""
 BLOCKED_REQUEUE_S: Final = 30.0
@@ -50,16 +50,16 @@ MAX_RETRY_S: Final = 600.0
 
 TOUCH_S: Final = 120.0
 MAX_TOUCH_S: Final = 1800.0
-"""A Job without a living pod is annotated after the first, then at intervals that double up to the second: after an outage of the API
+"""A Job without a running pod is annotated after TOUCH_S, then at intervals that double up to MAX_TOUCH_S: after an outage of the API
 server the Job controller of Kubernetes 1.35 left a Job without a pod for 11 minutes (measured), until an annotation woke it."""
 
 SIDECAR_S: Final = 30.0
-"""Time for the other containers of a pod to end after its trainer; then its Job is deleted."""
+"""Time that the other containers of a pod get to end after its trainer; then its Job is deleted."""
 _LOST_CONTAINERS: Final = frozenset({"Unknown", "ContainerStatusUnknown"})
-"""Reasons that containerd (after a reboot) and the kubelet (after a restart of the runtime) give for ends that they have not seen."""
+"""Reasons of containerd (after a reboot) and of the kubelet (after a restart of the runtime) for an end that they have not observed."""
 _LOST_PODS: Final = frozenset({"NodeLost", "NodeShutdown"})
 _NEVER_STARTED: Final = ("StartError", "ContainerCannotRun")
-"""Reasons of the kubelet for a container that has ended and never ran."""
+"""Reasons of the kubelet for a container that has ended without running."""
 
 FAILURE_REASONS: Final[dict[int, Reason]] = {
     ExitCode.USAGE: Reason.CONFIG_ERROR,
@@ -70,9 +70,9 @@ FAILURE_REASONS: Final[dict[int, Reason]] = {
 }
 """Reason of the condition Succeeded for the exit codes that fail a search at once."""
 _BY_RULE: Final = "PodFailurePolicy"
-"""The Job controller's reason when a rule of the Job's podFailurePolicy failed it."""
+"""The Job controller's reason if a rule of podFailurePolicy failed the Job."""
 BY_LIMIT: Final = Reason.BACKOFF_LIMIT_EXCEEDED
-"""The Job controller's reason when more pods failed than the Job's backoffLimit allows."""
+"""The Job controller's reason if more pods failed than backoffLimit allows."""
 _SIGKILL: Final = 137
 _END_WORDS: Final = {_SIGKILL: "Killed", **{int(code): code.name.title().replace("_", "") for code in ExitCode}}
 _EXIT_CODE_IN_JOB: Final = re.compile(r"failed with exit code (\d{1,3}) ")
@@ -80,7 +80,7 @@ _EXIT_CODE_IN_JOB: Final = re.compile(r"failed with exit code (\d{1,3}) ")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """How a search ended: with a `result`, or without one for `reason`."""
+    """How a search ended: with a `result`, or without one because of `reason`."""
 
     reason: Reason
     message: str
@@ -93,12 +93,12 @@ def successful_pod(pods: tuple[PodRecord, ...]) -> PodRecord | None:
 
 
 def has_termination_message(pod: PodRecord) -> bool:
-    """Whether its trainer left any message."""
+    """Whether the trainer left a termination message."""
     return pod.end is not None and bool(pod.end.message.strip())
 
 
 def judge_result(pod: PodRecord, search: Search, space: Space) -> Ending:
-    """What the last word of a trainer that exited with 0 is worth: never success unless everything fits."""
+    """The ending after exit code 0: success only if the termination message is a valid result of this search, pod and attempt."""
     try:
         result = _check_result(pod, search, space)
     except MessageError as error:
@@ -121,7 +121,7 @@ def _check_result(pod: PodRecord, search: Search, space: Space) -> SearchResult:
 
 
 def model_path(search: Search) -> str | None:
-    """Folder of the model on the claim; None when the disk dies with the pod."""
+    """Folder of the model on the claim; None without a claim."""
     if search.spec.checkpoint.storage.persistent_volume_claim is None:
         return None
     identity = search.metadata
@@ -129,7 +129,7 @@ def model_path(search: Search) -> str | None:
 
 
 def judge_failure(job: JobRecord, failure: JobFailure, pods: tuple[PodRecord, ...]) -> Ending:
-    """Why a failed Job failed, in the trainer's own sentence where there is one."""
+    """Why a Job failed, with the trainer's own sentence if there is one."""
     fatal = fatal_pod(pods)
     quoted = _EXIT_CODE_IN_JOB.search(failure.message)
     code = fatal.end.exit_code if fatal is not None and fatal.end is not None else int(quoted[1]) if quoted else -1
@@ -143,30 +143,30 @@ def judge_failure(job: JobRecord, failure: JobFailure, pods: tuple[PodRecord, ..
 
 
 def is_failure(pod: PodRecord) -> bool:
-    """Whether a pod ended, or never began, through what is no interruption: it counts towards backoffLimit."""
+    """Whether a pod failed and was not interrupted: it counts towards backoffLimit."""
     has_failed = pod.end.exit_code != ExitCode.RESULT if pod.end is not None else pod.phase == "Failed"
     return has_failed and not is_interruption(pod)
 
 
 def num_failures(job: JobRecord, pods: tuple[PodRecord, ...]) -> int:
-    """Failures of one Job: what its controller counted, less the lost pods, which it cannot tell from failures."""
+    """Failures of one Job: those that its controller counted, minus the lost pods, which the controller counts too."""
     return max(0, job.num_failed - len(lost_pods(job, pods)), sum(is_failure(pod) for pod in pods))
 
 
 def lost_pods(job: JobRecord, pods: tuple[PodRecord, ...]) -> tuple[str, ...]:
-    """Uids of the pods of a Job that were lost and that its controller counts as failures, the remembered ones first.
+    """Uids of a Job's lost pods, which its controller counts as failures; those noted in status come first.
 
-    A pod stays among them when it is deleted with its node, or marked as a disruption after its Job has counted it. A Job judges
-    a pod when it is over, not before.
+    A pod is kept after it is deleted with its node, or marked as a disruption after its Job has counted it. The Job controller counts a
+    pod only when it is over.
     """
     newly_lost = (pod.uid for pod in pods if is_lost(pod) and pod.is_over)
     return tuple(dict.fromkeys((*job.lost_pods, *newly_lost)))[:MAX_LOST_PODS]
 
 
 def certain_failure(job: JobRecord, pods: tuple[PodRecord, ...]) -> JobFailure | None:
-    """The failure that the rules in the Job (see `manifests`) make of ends which its controller has not judged yet, or never will.
+    """The failure that the Job's rules (see `manifests`) imply and that its controller has not reported yet, or never will.
 
-    It judges pods that have ended; one that a sidecar outlives has not.
+    The controller counts pods that have ended; a pod with a running sidecar has not.
     """
     if fatal_pod(pods) is not None:
         return JobFailure(reason=_BY_RULE, message="")
@@ -183,24 +183,24 @@ def is_forgiven(job: JobRecord, pods: tuple[PodRecord, ...]) -> bool:
 
 
 def fatal_pod(pods: tuple[PodRecord, ...]) -> PodRecord | None:
-    """The newest pod whose trainer ended in a way that a repetition would repeat."""
+    """The newest pod whose exit code would be the same in a repetition."""
     return next((p for p in reversed(pods) if p.end is not None and p.end.exit_code in FATAL_EXIT_CODES), None)
 
 
 def outlived_s(pod: PodRecord, now_s: float) -> float | None:
-    """Seconds for which other containers have outlived the trainer of a pod; None when they have not."""
+    """Seconds since the trainer of a pod ended while other containers still run; None if none runs."""
     if not pod.is_outlived or pod.end is None:
         return None
     return now_s - pod.end.finished_s if pod.end.finished_s is not None else SIDECAR_S
 
 
 def has_started(pod: PodRecord) -> bool:
-    """Whether its trainer container has run."""
+    """Whether the trainer container has run."""
     return pod.is_running or (pod.end is not None and pod.end.reason not in _NEVER_STARTED)
 
 
 def is_spoiled(job: JobRecord, pods: tuple[PodRecord, ...], ignored: tuple[IgnoredPod, ...]) -> bool:
-    """Whether a Job was ended by pods that count for nothing, and its own pods do not explain its end."""
+    """Whether ignored pods have ended a Job whose own pods do not explain its end."""
     if not any(item.pod.is_over for item in ignored):
         return False
     if job.failure is None:
@@ -211,7 +211,7 @@ def is_spoiled(job: JobRecord, pods: tuple[PodRecord, ...], ignored: tuple[Ignor
 
 
 def next_pod_s(pods: tuple[PodRecord, ...]) -> float | None:
-    """About when the Job controller makes the next pod; None when the end of the newest is not known."""
+    """Estimated time at which the Job controller creates the next pod; None if the end of the newest pod is unknown."""
     ended = [pod.end for pod in pods if pod.end is not None]
     if not ended or ended[-1].finished_s is None:
         return None
@@ -219,9 +219,9 @@ def next_pod_s(pods: tuple[PodRecord, ...]) -> float | None:
 
 
 def next_touch_s(job: JobRecord, pods: tuple[PodRecord, ...], reported_s: float | None) -> float | None:
-    """When to touch a Job next, should nothing change till then; None while it has a living pod or is suspended.
+    """When to annotate a Job next if nothing changes until then; None while it has a running pod or is suspended.
 
-    `reported_s` is when its trainer last said something. All times are seconds since the epoch.
+    `reported_s` is the time of its trainer's last report. All times are seconds since the epoch.
     """
     if job.is_suspended or any(not pod.is_over for pod in pods):
         return None
@@ -232,27 +232,27 @@ def next_touch_s(job: JobRecord, pods: tuple[PodRecord, ...], reported_s: float 
 
 
 def retry_s(since_s: float | None, now_s: float) -> float:
-    """How soon to ask again for what has been refused since then: the distances double, within their bounds."""
+    """Seconds until the next retry of a request refused since then: as long again, within BLOCKED_REQUEUE_S and MAX_RETRY_S."""
     age_s = now_s - since_s if since_s is not None else 0.0
     return min(MAX_RETRY_S, max(BLOCKED_REQUEUE_S, age_s))
 
 
 def is_interruption(pod: PodRecord) -> bool:
-    """Whether a pod ended through no fault of its own: stopped on request, evicted, preempted, lost."""
+    """Whether a pod was ended from outside: stopped on request, evicted, preempted or lost."""
     return pod.disruption is not None or is_lost(pod) or (pod.end is not None and pod.end.exit_code == ExitCode.INTERRUPTED)
 
 
 def is_lost(pod: PodRecord) -> bool:
-    """Whether the kubelet did not see the end of a pod: its node rebooted, or its container runtime was restarted.
+    """Whether the kubelet did not observe the end of a pod: its node rebooted, or its container runtime was restarted.
 
-    The exit code is made up then (255 and 137), and the Job's rules, which see no reasons, count it as a failure.
+    The exit code is then a placeholder (255 or 137), and the Job's rules, which cannot match reasons, count it as a failure.
     """
     is_unseen = pod.end is not None and pod.end.reason in _LOST_CONTAINERS
     return pod.disruption is None and (is_unseen or pod.reason in _LOST_PODS)
 
 
 def end_word(pod: PodRecord) -> str:
-    """How a trainer ended, in one of few words, for metrics."""
+    """How a trainer ended, as a label of low cardinality for metrics."""
     if is_lost(pod):
         return "Lost"
     if is_interruption(pod):

@@ -1,6 +1,6 @@
-"""Where the trainer stands: from Job, pods and report to the condition TrainerReady and the phase. Pure.
+"""State of the trainer: from Job, pods and report to the condition TrainerReady and the phase. Pure.
 
-Asked by `plan` while a Job is neither complete nor failed. Whatever a search waits for is named here.
+Used by `phases` while a Job is neither complete nor failed. Everything that a search may wait for has its reason here.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _IMAGE_REASONS = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageNam
 _CREATING_REASONS = frozenset({"", "ContainerCreating", "PodInitializing"})
 _VOLUME_EVENTS = frozenset({"FailedMount", "FailedAttachVolume"})
 _STOPPED_CODES = frozenset({int(ExitCode.INTERRUPTED), 128 + 9, 128 + 15})
-"""How a trainer ends that the kubelet stops: with its checkpoint, by SIGKILL, by SIGTERM."""
+"""Exit codes of a trainer that the kubelet stopped: after its checkpoint, by SIGKILL, by SIGTERM."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Readiness:
-    """Phase and TrainerReady; `requeue_after_s` when time alone can change them."""
+    """Phase and TrainerReady; `requeue_after_s` is set if they can change without an event."""
 
     phase: Phase
     verdict: Verdict
@@ -40,7 +40,7 @@ def not_ready(phase: Phase, reason: Reason, message: str, requeue_after_s: float
 
 
 def judge_readiness(job: JobRecord, observed: Observed, previous: Status, now_s: float) -> Readiness:
-    """Judge the newest pod of an active Job."""
+    """Judge an active Job by its newest pod."""
     pods = observed.pods_of(job)
     active = [pod for pod in pods if not pod.is_over and pod.end is None]
     staying = [pod for pod in active if pod.deletion_s is None]
@@ -57,7 +57,7 @@ def judge_readiness(job: JobRecord, observed: Observed, previous: Status, now_s:
 
 
 def stuck_child(observed: Observed, now_s: float) -> str | None:
-    """Uid of the Job or pod whose events explain why nothing goes on; None while it is too early to ask."""
+    """Uid of the Job or pod whose events explain why the search does not progress; None while it is too early."""
     job = observed.job
     if job is None or job.is_deleting or job.is_suspended or job.is_complete or job.failure is not None:
         return None
@@ -70,7 +70,7 @@ def stuck_child(observed: Observed, now_s: float) -> str | None:
 
 
 def _ended_child(job: JobRecord, pods: tuple[PodRecord, ...], now_s: float) -> str | None:
-    """The Job, when its next pod is overdue; else a pod that may have been stopped by its liveness probe."""
+    """The Job, if its next pod is overdue; else a pod that its liveness probe may have stopped."""
     next_s, end = policy.next_pod_s(pods), pods[-1].end
     if next_s is not None and now_s >= next_s + policy.PODS_EXPECTED_S:
         return job.uid
@@ -80,12 +80,12 @@ def _ended_child(job: JobRecord, pods: tuple[PodRecord, ...], now_s: float) -> s
 
 
 def _before_pods(previous: Status) -> Phase:
-    """Starting, or Interrupted when the search was under way before."""
+    """Starting, or Interrupted if a trainer of the search has reported before."""
     return Phase.STARTING if previous.last_report_time is None else Phase.INTERRUPTED
 
 
 def _creating_for(pod: PodRecord, now_s: float) -> float:
-    """Seconds for which a scheduled pod has had no container; 0 when that is not its trouble."""
+    """Seconds for which a scheduled pod has had no container; 0 if it has one, or another problem."""
     is_creating = pod.phase == "Pending" and pod.scheduled_s is not None and (pod.waiting or ("", ""))[0] in _CREATING_REASONS
     return now_s - pod.scheduled_s if is_creating and pod.scheduled_s is not None else 0.0
 
@@ -109,7 +109,7 @@ def _judge_without_pods(job: JobRecord, observed: Observed, previous: Status, no
             *explain_refusal(Reason.PODS_NOT_CREATED, f"{warning.reason}: {warning.message}"),
             policy.BLOCKED_REQUEUE_S,
         )
-    if job.num_failed > 0 or (previous.starts or 0) > job.starts_before:  # an earlier Job's pods delay none of this one
+    if job.num_failed > 0 or (previous.starts or 0) > job.starts_before:  # pods of an earlier Job do not delay those of this one
         wait = "10 s after the end of a pod that is gone, doubled each time up to 10 minutes"
         message = f"Job {job.name} waits before it creates the next pod: {wait}"
         return not_ready(Phase.INTERRUPTED, Reason.BACK_OFF, message, policy.BLOCKED_REQUEUE_S)
@@ -118,7 +118,7 @@ def _judge_without_pods(job: JobRecord, observed: Observed, previous: Status, no
 
 
 def _explain_ignored(item: IgnoredPod, previous: Status) -> Readiness:
-    """The only pod counts for nothing: a webhook changed it, or it is a forgery and the Job's own is not there yet."""
+    """The only pod is ignored: a webhook changed it, or it is forged and the Job's own pod is not there yet."""
     message = (
         f"the operator ignores pod {item.pod.name}, which is not what its Job describes: {item.difference}; {HINTS[Reason.POD_IGNORED]}"
     )
@@ -126,10 +126,10 @@ def _explain_ignored(item: IgnoredPod, previous: Status) -> Readiness:
 
 
 def judge_spoiled(job: JobRecord, observed: Observed, previous: Status, *, is_suspended: bool) -> tuple[Readiness, bool] | None:
-    """What to say of a Job that pods have ended which count for nothing, and whether it is replaced; None of any other.
+    """Readiness for a Job that ignored pods have ended, and whether the Job is replaced; None for any other Job.
 
-    It is replaced when a trainer of its own has worked. Otherwise something changes every pod (a webhook that names another image),
-    and another Job would only burn as much again.
+    The Job is replaced if a trainer of its own has run. Otherwise a webhook probably changes every pod, for example its image, and the
+    next Job would fail the same way.
     """
     pods, ignored = observed.pods_of(job), observed.ignored
     if not policy.is_spoiled(job, pods, ignored):
@@ -145,7 +145,7 @@ def judge_spoiled(job: JobRecord, observed: Observed, previous: Status, *, is_su
 
 
 def judge_unpullable(job: JobRecord, observed: Observed, image: str) -> Readiness | None:
-    """What to say of a Job that cannot pull its image while a new one would have `image`: the chart was corrected."""
+    """Readiness for a Job that cannot pull its image while a new Job would use `image`, because the chart was corrected; else None."""
     pods = observed.pods_of(job)
     if image == job.image or not pods or (pods[-1].waiting or ("", ""))[0] not in _IMAGE_REASONS:
         return None
@@ -154,7 +154,7 @@ def judge_unpullable(job: JobRecord, observed: Observed, image: str) -> Readines
 
 
 def _is_newer_than_report(warning: WarningEvent, previous: Status) -> bool:
-    """Whether an event is younger than the last report: an older one explains an older wait."""
+    """Whether an event is newer than the last report: an older one explains an earlier wait."""
     reported_s = epoch(previous.last_report_time)
     return reported_s is None or warning.time_s >= reported_s
 
@@ -162,7 +162,7 @@ def _is_newer_than_report(warning: WarningEvent, previous: Status) -> bool:
 def _judge_between_pods(
     job: JobRecord, pods: tuple[PodRecord, ...], warning: WarningEvent | None, previous: Status, now_s: float
 ) -> Readiness:
-    """The newest pod is over and the Job controller has not made the next one yet."""
+    """Judge a Job whose newest pod is over and whose controller has not created the next one yet."""
     pod, next_s = pods[-1], policy.next_pod_s(pods)
     ended_s = pod.end.finished_s if pod.end is not None else None
     end, requeue_after_s = describe_end(pod), None
@@ -193,7 +193,7 @@ def _judge_between_pods(
 
 
 def _explain_stall(pod: PodRecord, warning: WarningEvent) -> str | None:
-    """Why the kubelet stopped a trainer that failed this probe; None when it ended for another reason."""
+    """Why the kubelet stopped a trainer after this failed probe; None if the trainer ended for another reason."""
     if warning.message.startswith("Liveness") and _is_cause_of_end(pod, warning):
         return _explain_unhealthy(warning)
     if warning.message.startswith("Startup") and _lived_s(pod) >= STARTUP_S:
@@ -202,26 +202,26 @@ def _explain_stall(pod: PodRecord, warning: WarningEvent) -> str | None:
 
 
 def _describe_next_pod(job: JobRecord, previous: Status, next_s: float | None, *, is_last: bool) -> str:
-    """What the rules that the Job was made with ask of its controller next."""
+    """What the Job controller does next, by the rules of the Job."""
     if is_last:
         return f"no other pod follows, because Job {job.name} has failed more often than failurePolicy.backoffLimit allows"
     return f"the next pod {continuation(previous)}" + (f" at about {timestamp(next_s)}" if next_s is not None else "")
 
 
 def _is_new_failure(pod: PodRecord, previous: Status) -> bool:
-    """Whether a failure is seen for the first time: it has its event, however late an operator comes."""
+    """Whether a failure is seen for the first time: it is announced even after a downtime of the operator."""
     before = verdict_of(previous, ConditionType.TRAINER_READY)
     return policy.is_failure(pod) and previous.phase is not Phase.INTERRUPTED and (before is None or before.reason != Reason.TRAINER_FAILED)
 
 
 def _is_cause_of_end(pod: PodRecord, warning: WarningEvent) -> bool:
-    """Whether the warning came with the pod's end: one look that failed long before a crash or a deletion is not its cause."""
+    """Whether the warning came with the end of the pod: a probe that failed long before a crash or a deletion is not its cause."""
     ended_s = pod.end.finished_s if pod.end is not None else None
     return ended_s is not None and abs(ended_s - warning.time_s) <= pod.grace_s + LIVENESS_PERIOD_S
 
 
 def _explain_unhealthy(warning: WarningEvent) -> str:
-    """A trainer that says 503 has waited for a step; one that says nothing is frozen or starved, whatever its limit for steps."""
+    """Status 503 means that no step has finished in time; no answer means that the process is frozen or without CPU."""
     if "statuscode: 503" in warning.message:
         return "no step finished within failurePolicy.stallTimeoutSeconds"
     return f"{LIVENESS_FAILURES} probes of /healthz, {LIVENESS_PERIOD_S} s apart, had no answer within {PROBE_TIMEOUT_S} s"
@@ -232,7 +232,7 @@ def _lived_s(pod: PodRecord) -> float:
 
 
 def judge_stopping(pod: PodRecord, phase: Phase, now_s: float) -> Readiness:
-    """A pod that is being deleted; when that takes too long, its node is to blame."""
+    """Judge a pod that is being deleted: if that takes too long, its node is unreachable."""
     overdue_s = now_s - (pod.deletion_s or now_s) - policy.NODE_LOST_S
     if overdue_s < 0 or not pod.node:
         return not_ready(phase, Reason.TERMINATING, f"pod {pod.name} is being stopped", max(-overdue_s, policy.TERMINATION_REQUEUE_S))
@@ -280,7 +280,7 @@ def _judge_running(pod: PodRecord, report: Report | None, previous: Status) -> R
         message = f"pod {pod.name} runs, but its progress cannot be read: {report.problem}"
         return Readiness(phase=Phase.RUNNING, verdict=Verdict(status="Unknown", reason=Reason.PROGRESS_UNREACHABLE, message=message))
     if before is not None and was_running and not has_reported:
-        return Readiness(phase=Phase.RUNNING, verdict=before)  # this operator has just started: it has not asked yet, or once in vain
+        return Readiness(phase=Phase.RUNNING, verdict=before)  # this operator has just started and has no answer yet
     if has_reported:
         reporting = Verdict(status="True", reason=Reason.REPORTING, message="the trainer reports its progress")
         return Readiness(phase=Phase.RUNNING, verdict=reporting)
@@ -288,7 +288,7 @@ def _judge_running(pod: PodRecord, report: Report | None, previous: Status) -> R
 
 
 def _is_newer(pod: PodRecord, previous: Status) -> bool:
-    """Whether the pod was created after TrainerReady last flipped: then what the status says is about another pod."""
+    """Whether the pod was created after the last transition of TrainerReady, which then describes another pod."""
     since = next((c.last_transition_time for c in previous.conditions if c.type == ConditionType.TRAINER_READY), None)
     flipped_s = epoch(since)
     return flipped_s is not None and pod.created_s > flipped_s

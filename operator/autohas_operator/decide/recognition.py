@@ -1,8 +1,8 @@
-"""What counts as a search's Job and pods, and what only claims to: labels and owner references are anybody's to write. Pure.
+"""Recognition of a search's own Job and pods among those that claim to be: any user may write labels and owner references. Pure.
 
-The operator notes the uid of each Job in status when it has made it. Such a Job counts, and no other while it is there. One without a
-noted uid (the operator was killed between making and noting it, or an older operator made it) counts when it runs what this operator
-would run. A pod counts when it is what its Job describes.
+The operator notes the uid of each Job in status after it has created it. That Job is the search's own as long as it exists. A Job without
+a noted uid (the operator was killed between both steps, or an older operator created it) is recognized if it runs what this operator
+would run. A pod is recognized if it is what its Job describes.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from autohas_operator.settings import PodSettings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recognized:
-    """`observed` with what counts; `strays` are Jobs that the search controls under names of its attempts and that nobody noted."""
+    """`observed` with the recognized objects; `strays` are other Jobs with the search's owner reference and a name of its attempts."""
 
     observed: Observed
     strays: tuple[JobRecord, ...] = ()
 
     @property
     def warnings(self) -> dict[str, Announcement]:
-        """What to tell about each Job and pod that does not count, by its uid."""
+        """The warning about each Job and pod that is not recognized, by its uid."""
         jobs = {job.uid: _warn_of_job(job) for job in self.strays}
         return jobs | {ignored.pod.uid: _warn_of_pod(ignored) for ignored in self.observed.ignored}
 
 
 def recognize(observed: Observed, previous: Status, search: Search, settings: PodSettings) -> Recognized:
-    """Sort out what does not count."""
+    """Separate the search's own Job and pods from others."""
     own = _own_job(observed, previous, search, settings)
     strays = tuple(job for job in observed.own_jobs if job is not own and not job.is_deleting)
     if own is None:
@@ -60,13 +60,13 @@ def _own_job(observed: Observed, previous: Status, search: Search, settings: Pod
 
 
 def _is_inherited(job: JobRecord, observed: Observed, previous: Status, search: Search, settings: PodSettings) -> bool:
-    """Whether an operator that noted no uids made it; it noted the image."""
+    """Whether an older operator, which noted the image but no uid, created this Job."""
     image = previous.trainer.image if previous.trainer is not None else image_for(search, previous, settings)
     return is_made_alike(job.template, _template(job, observed, search, settings, image))
 
 
 def _is_unnoted(job: JobRecord, observed: Observed, previous: Status, search: Search, settings: PodSettings) -> bool:
-    """Whether this operator made it before the spec was edited (then it is replaced), or as it would make it now."""
+    """Whether this operator created the Job, before an edit of the spec (then it is replaced) or as it would create it now."""
     if job.spec_hash != observed.search.spec_hash:
         return True
     wanted = _template(job, observed, search, settings, image_for(search, previous, settings))

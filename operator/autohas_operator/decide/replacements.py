@@ -1,6 +1,6 @@
-"""Jobs that cannot continue by themselves though their search can: a sidecar holds their pod, or they gave up on pods that were lost. Pure.
+"""Jobs that cannot continue although their search can: a sidecar keeps their pod, or they failed because of lost pods. Pure.
 
-Asked by `course`, which deletes such a Job and makes the next attempt.
+Used by `phases`, which deletes such a Job and creates the next attempt.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from autohas_operator.records.observed import JobRecord, PodRecord
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replacement:
-    """Why a Job is replaced, and in how many seconds."""
+    """Why a Job is replaced, and the seconds until then."""
 
     readiness: Readiness
     rest_s: float
 
 
 def find_replacement(job: JobRecord, pods: tuple[PodRecord, ...], previous: Status, now_s: float) -> Replacement | None:
-    """Whether and when a Job is replaced; a trainer that ended well is heard first."""
+    """Whether and when a Job is replaced; not while a trainer that exited with 0 has a result to read."""
     newest = pods[-1] if pods else None
     if newest is not None and newest.is_outlived and policy.successful_pod(pods) is None:
         sidecars = f"{describe_sidecars(newest)} ({describe_end(newest)})"
@@ -35,19 +35,19 @@ def find_replacement(job: JobRecord, pods: tuple[PodRecord, ...], previous: Stat
         return Replacement(readiness=readiness, rest_s=policy.SIDECAR_S - (policy.outlived_s(newest, now_s) or 0.0))
     if policy.is_forgiven(job, pods):
         message = f"Job {job.name} gave up because it counts lost pods as failures; the next attempt {continuation(previous)}"
-        pod = f"pod {newest.name}: {describe_end(newest)}; " if newest is not None else ""  # absent: its node was deleted
+        pod = f"pod {newest.name}: {describe_end(newest)}; " if newest is not None else ""  # no pod: its node was deleted
         readiness = not_ready(Phase.INTERRUPTED, Reason.POD_LOST, f"{pod}{message}")
         return Replacement(readiness=readiness, rest_s=0.0)
     return None
 
 
 def is_held(pod: PodRecord, now_s: float) -> bool:
-    """Whether other containers have had their time to end after the trainer."""
+    """Whether the other containers have used up their time to end after the trainer."""
     held_s = policy.outlived_s(pod, now_s)
     return held_s is not None and held_s >= policy.SIDECAR_S
 
 
 def describe_sidecars(pod: PodRecord) -> str:
-    """What keeps a pod from ending."""
+    """The containers that keep a pod from ending, as a clause."""
     containers = " and ".join(pod.living)
     return f"container {containers} of pod {pod.name} still runs after the trainer has ended"

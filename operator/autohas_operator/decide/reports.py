@@ -1,4 +1,4 @@
-"""From a trainer's report to the fields of status that show progress, and when these are worth a write. Pure."""
+"""From a trainer's report to the progress in status, and when that is written. Pure."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from autohas_operator.records.observed import PodRecord, Report
 from autohas_operator.wording import duration, epoch, percent, timestamp
 
 _LATEST_TIME_S: Final = 253402300799.0
-"""The end of the year 9999: what a trainer calls later is cut here."""
+"""The end of the year 9999; later times of a trainer are clamped to it."""
 
 
 def continue_counts(report: Report | None, previous: Status, pods: tuple[PodRecord, ...], spec: Spec) -> Report | None:
-    """The report of a trainer that counts from the beginning, with its start and notices counted on from what status knows.
+    """The report with starts and notice ids that continue those of status, or None if the report is outdated.
 
-    A trainer whose disk is its pod's own always believes to be the first, and so does one whose claim was emptied. It is the next
-    one when its pod was made after the last report that is known. On a claim a lower number of starts may also be an older report:
-    that of a pod that has ended or that others followed is not taken.
+    A trainer on its pod's own disk always counts itself as the first start, and so does one whose claim was emptied. It is the next start
+    if its pod was created after the last known report. On a claim, a lower number of starts may also come from an older report: a report
+    of a pod that has ended, or that has a successor, is dropped.
     """
     if report is None or report.progress is None:
         return report
@@ -49,7 +49,7 @@ def continue_counts(report: Report | None, previous: Status, pods: tuple[PodReco
 
 
 def apply_progress(status: Status, report: Report | None) -> Status:
-    """`status` with what the trainer reported last; what only grows never falls, whatever order reports come in."""
+    """`status` with the trainer's last report; counters never decrease, in whatever order reports arrive."""
     if report is None or report.progress is None:
         return status
     progress = report.progress
@@ -67,7 +67,7 @@ def apply_progress(status: Status, report: Report | None) -> Status:
 
 
 def apply_termination_messages(status: Status, pods: Iterable[PodRecord]) -> Status:
-    """`status` with what stopped trainers said at their end and no report tells: their start, and the checkpoint written there."""
+    """`status` with what only the termination messages of stopped trainers tell: their start, and the checkpoint written at the stop."""
     for pod in pods:
         message = _read_interrupted(pod)
         if message is None or pod.end is None:
@@ -82,7 +82,7 @@ def apply_termination_messages(status: Status, pods: Iterable[PodRecord]) -> Sta
 
 
 def _read_interrupted(pod: PodRecord) -> Interrupted | None:
-    """The last message of a trainer that was stopped on request, when it is that of this pod."""
+    """The termination message of a trainer that was stopped on request, if it names this pod."""
     if pod.end is None or pod.end.exit_code != ExitCode.INTERRUPTED:
         return None
     try:
@@ -94,9 +94,9 @@ def _read_interrupted(pod: PodRecord) -> Interrupted | None:
 
 
 def _newest_checkpoint(earlier: CheckpointStatus | None, progress: Progress) -> CheckpointStatus | None:
-    """The checkpoint that was written last: one of a lower step only when it is younger.
+    """The checkpoint that was written last: one of a lower step only if it is younger.
 
-    A trainer that could not read the newest one went back to an older one, and writes its own from there.
+    A trainer that could not read the newest checkpoint continues from an older one and writes new ones from there.
     """
     if progress.checkpoint is None:
         return earlier
@@ -107,16 +107,16 @@ def _newest_checkpoint(earlier: CheckpointStatus | None, progress: Progress) -> 
 
 
 def work_began_s(pods: Iterable[PodRecord]) -> float | None:
-    """When the trainer at work began to work: while it reads its data, and before its pod was made, no checkpoint grows old."""
+    """When the running trainer began to work, in seconds since the epoch: earlier time does not make a checkpoint stale."""
     return next((pod.ready_s or pod.created_s for pod in pods if pod.is_running and pod.end is None), None)
 
 
 def checkpoint_verdict(  # noqa: PLR0913 - one argument for each thing that it depends on
     spec: Spec, status: Status, report: Report | None, ready: Verdict, *, since_s: float | None, now_s: float
 ) -> Verdict:
-    """Whether an interruption now would cost little; `ready` is what TrainerReady says, `since_s` is `work_began_s`.
+    """The condition CheckpointReady; `ready` is the verdict of TrainerReady, `since_s` is `work_began_s`.
 
-    A checkpoint is called old on the message of its trainer only: one that cannot be heard may have written many since.
+    Stale is set only by the trainer's own report: a trainer that cannot be reached may have written newer checkpoints.
     """
     if spec.checkpoint.storage.persistent_volume_claim is None:
         message = "checkpoints are on the pod's own disk: a new pod starts at step 0; set checkpoint.storage.persistentVolumeClaim"
@@ -128,7 +128,7 @@ def checkpoint_verdict(  # noqa: PLR0913 - one argument for each thing that it d
     before = verdict_of(status, ConditionType.CHECKPOINT_READY)
     is_known = before is not None and before.reason not in (Reason.NO_CHECKPOINT_YET, Reason.PROGRESS_UNREACHABLE)
     if before is not None and is_known and status.phase is not Phase.RUNNING:
-        return before  # while nothing is trained, a checkpoint that grows old costs nothing
+        return before  # while nothing is trained, an old checkpoint loses no work
     if is_old:
         return _old_checkpoint(spec, status, report, ready)
     return before if before is not None and before.reason == Reason.FRESH else _FRESH
@@ -145,7 +145,7 @@ def _old_checkpoint(spec: Spec, status: Status, report: Report | None, ready: Ve
     is_heard = status.phase is Phase.RUNNING and report is not None and report.progress is not None
     before = verdict_of(status, ConditionType.CHECKPOINT_READY)
     if not is_heard and before is not None and before.reason != Reason.NO_CHECKPOINT_YET:
-        return before  # this operator has just started and has not asked yet, or nothing is trained
+        return before  # this operator has just started and has not polled yet, or nothing is trained
     return Verdict(status="False", reason=Reason.STALE, message=f"the newest checkpoint is {age}")
 
 
@@ -164,7 +164,7 @@ _CONVERGED: Final[dict[StopReason, tuple[Literal["True", "False"], Reason, str]]
 
 
 def converged_verdict(previous: Status, report: Report | None, ending: Ending | None) -> Verdict:
-    """Whether the search ends before its plan because it has converged; a trainer that still works may know it already."""
+    """The condition Converged: whether the search ends before its plan because it has converged. A running trainer may report it."""
     before = verdict_of(previous, ConditionType.CONVERGED)
     stop = report.progress.stop_reason if report is not None and report.progress is not None else None
     is_over = ending is not None and ending.result is not None
@@ -200,9 +200,9 @@ def _without_progress(status: Status) -> Status:
 
 
 def write_due_in_s(before: Status, now_s: float) -> float:
-    """Seconds until progress alone may be written again.
+    """Seconds until a status that differs in progress only may be written.
 
-    A report from the future is another node's, whose clock is ahead: waiting for its time would hold progress up for as long.
+    A report time in the future comes from a node whose clock is ahead; waiting for it would delay progress.
     """
     written_s = epoch(before.last_report_time)
     if written_s is None or written_s > now_s:

@@ -1,4 +1,4 @@
-"""What a pod that has ended says to people: its own reason, the trainer's sentence, or the end of its log. Pure."""
+"""Why a pod ended, for condition messages: the pod's reason, the trainer's termination message, or the end of its log. Pure."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from autohas_operator.records.observed import PodRecord
 from autohas_operator.wording import clean
 
 MAX_LOG_BYTES: Final = 2048
-"""What the kubelet takes of a log's end for a container without a termination message (FallbackToLogsOnError): it cuts anywhere."""
+"""Bytes of the log's end that the kubelet keeps without a termination message (FallbackToLogsOnError); the cut may be inside a line."""
 _MAX_BEFORE: Final = 400
-"""Characters of the log's other lines."""
+"""Upper bound, in characters, of the log's other lines."""
 _SENTENCES: Final = ("event", "msg", "message")
-"""Under which keys log lines in JSON say what happened; the first of them that is there."""
+"""Keys of the message in JSON log lines, in order of preference."""
 _HIDDEN: Final = ("level", "timestamp", "time", "ts", "logger")
 _ERROR_LEVELS: Final = ("error", "critical", "fatal", "exception")
 _ERROR_LINE: Final = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Interrupt|Exit)\b|(CRITICAL|ERROR|FATAL|panic|fatal)\b")
-"""Begins the last line of a traceback, or of a log in plain text."""
+"""Beginning of the last line of a traceback, or of an error line in plain text."""
 
 
 def describe_end(pod: PodRecord) -> str:
-    """Why a pod ended, and what to do about it where that is known."""
+    """Why a pod ended, and a hint where one is known."""
     reason_and_message = ": ".join(part for part in (pod.reason, pod.message) if part)
     if pod.end is None:
         return add_end_hint(pod.reason, reason_and_message or pod.disruption or "")
@@ -41,7 +41,7 @@ def describe_end(pod: PodRecord) -> str:
 
 
 def summarize_log(log: str) -> str:
-    """The last error in a log, then the end of what stands before and after it: whole lines, those in JSON as text."""
+    """The last error of a log, then the end of its other lines: whole lines only, JSON lines as text."""
     lines = [line.strip() for line in log.split("\n") if line.strip()]
     if len(lines) > 1 and _is_cut(log, lines):
         del lines[0]
@@ -57,13 +57,13 @@ def summarize_log(log: str) -> str:
 
 
 def _is_cut(log: str, lines: list[str]) -> bool:
-    """Whether the first line has lost its beginning: the text is as long as the kubelet takes, or all other lines are JSON."""
+    """Whether the beginning of the first line is cut off: the text has the kubelet's maximum length, or all other lines are JSON."""
     is_odd = _object_in(lines[0]) is None and all(_object_in(line) is not None for line in lines[1:])
     return len(log.encode(errors="replace")) >= MAX_LOG_BYTES or (is_odd and lines[0].endswith("}"))
 
 
 def _read(line: str) -> tuple[str, bool]:
-    """The text of one line, and whether it tells of an error."""
+    """The text of one line, and whether it is an error."""
     fields = _object_in(line)
     if fields is None:
         return line, _ERROR_LINE.match(line) is not None
@@ -75,7 +75,7 @@ def _read(line: str) -> tuple[str, bool]:
 
 
 def _object_in(line: str) -> dict[str, Any] | None:
-    """The object of a line of JSON; None for any other line."""
+    """The object of a JSON line; None for any other line."""
     try:
         value = json.loads(line)
     except (ValueError, RecursionError):

@@ -1,1 +1,1 @@
-"""The children of a search, rendered: ConfigMap, Job, and the pod template in it. Pure."""
+"""Manifests of a search's children: ConfigMap, Job and pod template. Pure."""

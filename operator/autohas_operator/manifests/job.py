@@ -1,6 +1,6 @@
-"""The children of a search: an immutable ConfigMap with what the trainer reads, and the Job that runs it. Pure.
+"""The children of a search: an immutable ConfigMap with the search document, and the trainer Job. Pure.
 
-Names are deterministic, so a repeated create is a conflict and never a second Job.
+Names are deterministic, so that a repeated create is a conflict and not a second Job.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def build_labels(record: SearchRecord, attempt: int) -> dict[str, str]:
 
 
 def build_config_map(record: SearchRecord, attempt: int) -> dict[str, Any]:
-    """The search as the trainer reads it; immutable."""
+    """The immutable ConfigMap with the search as the trainer reads it."""
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -53,7 +53,7 @@ def build_config_map(record: SearchRecord, attempt: int) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """What differs between the Jobs of a search; the last four are noted on it, for later counting."""
+    """What differs between the Jobs of a search; the last four become annotations, from which later counts start."""
 
     number: int
     image: str
@@ -125,7 +125,7 @@ def _metadata(record: SearchRecord, attempt: int) -> dict[str, Any]:
 
 
 def _failure_rules() -> list[dict[str, Any]]:
-    """Fatal exit codes fail the Job; what is not the trainer's fault is not counted; the rest counts to backoffLimit."""
+    """podFailurePolicy: fatal exit codes fail the Job, interruptions are ignored, other failures count towards backoffLimit."""
 
     def on_codes(action: str, codes: list[int]) -> dict[str, Any]:
         return {"action": action, "onExitCodes": {"containerName": TRAINER_CONTAINER, "operator": "In", "values": codes}}

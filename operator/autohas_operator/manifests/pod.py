@@ -1,7 +1,6 @@
 """The trainer's pod template: restricted profile, no token, read-only root. Pure.
 
-Nothing of the user's text is merged into it but what `spec.trainer` names field by field; what is missing there is the platform's
-default.
+Only the fields of `spec.trainer` are copied from the search, one by one; the platform's defaults replace missing ones.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from autohas_operator.settings import PodSettings
 from autohas_operator.trainer_defaults import with_defaults
 
 STARTUP_S: Final = 1800
-"""How long a trainer may import and read its data before the kubelet stops it."""
+"""Seconds for imports and data loading before the kubelet stops a trainer."""
 STARTUP_PERIOD_S: Final = 10
 LIVENESS_PERIOD_S: Final = 30
 LIVENESS_FAILURES: Final = 3
@@ -26,7 +25,7 @@ _CONFIG, _CHECKPOINT, _SCRATCH, _SHM = "autohas-config", "autohas-checkpoint", "
 
 
 def build_pod_spec(search: Search, *, name: str, attempt: int, image: str, settings: PodSettings) -> dict[str, Any]:
-    """The spec of the Job's pods; `name` is that of the ConfigMap."""
+    """The spec of the Job's pods; `name` is the name of the ConfigMap."""
     search = with_defaults(search, settings.defaults)
     trainer = search.spec.trainer
     return {
@@ -42,7 +41,7 @@ def build_pod_spec(search: Search, *, name: str, attempt: int, image: str, setti
 
 
 def _pod_options(trainer: Trainer, settings: PodSettings) -> dict[str, Any]:
-    """What the user says about the pod as a whole; Kubernetes' own fields, under Kubernetes' own names."""
+    """Fields of the pod that `spec.trainer` sets, under their Kubernetes names."""
     secrets = dict.fromkeys((*settings.image_pull_secrets, *(secret.name for secret in trainer.image_pull_secrets or [])))
     options = {
         "nodeSelector": dict(trainer.node_selector or {}),
@@ -87,7 +86,7 @@ def _container(search: Search, attempt: int, image: str, settings: PodSettings) 
 
 
 def _resources(trainer: Trainer) -> dict[str, Any]:
-    """Devices of the pod's claims are the trainer's: it is the only container."""
+    """Requests and limits, with all resource claims of the pod, because the trainer is its only container."""
     resources = trainer.resources.to_json() if trainer.resources is not None else {}
     claims = [{"name": claim.name} for claim in trainer.resource_claims or []]
     return {**resources, "claims": claims} if claims else resources
@@ -103,7 +102,7 @@ def _probe(path: str, period_s: int, failures: int) -> dict[str, Any]:
 
 
 def _pod_security(settings: PodSettings) -> dict[str, Any]:
-    """Numeric ids are left out where the cluster assigns its own (OpenShift)."""
+    """The pod's security context; numeric ids are left out where the cluster assigns its own (OpenShift)."""
     ids = {"runAsUser": settings.run_as_user, "runAsGroup": settings.run_as_user, "fsGroup": settings.fs_group}
     change = {"fsGroupChangePolicy": "OnRootMismatch"} if settings.fs_group is not None else {}
     return {
@@ -166,6 +165,9 @@ def _own_mounts(search: Search) -> list[dict[str, Any]]:
 
 
 def _wants_shared_memory(search: Search) -> bool:
-    """Asked for, or there is a device: its libraries want more shared memory than the usual 64 MiB. The search's own volume goes first."""
+    """Whether to mount /dev/shm: a size is set, or a device is requested, whose libraries need more than the default of 64 MiB.
+
+    A volume of the search at that path takes precedence.
+    """
     trainer = search.spec.trainer
     return not trainer.has_shared_memory and (trainer.shm_size is not None or bool(trainer.asked_device))

@@ -10,8 +10,8 @@ from contextlib import suppress
 
 from autohas_api.base.names import ANNOTATION_TOUCHED_AT
 from autohas_operator.client import CONFIG_MAPS, JOBS, KubeClient, Resource
+from autohas_operator.decide.actions import CreateAttempt, TouchJob
 from autohas_operator.decide.cleanup import CleanUp
-from autohas_operator.decide.phases import CreateAttempt, TouchJob
 from autohas_operator.errors import ConflictError, NameTakenError, NotFoundError, WaitError
 from autohas_operator.records.observed import Document, SearchRecord, WarningEvent
 from autohas_operator.records.pod_template import difference, pod_spec_in, pod_template

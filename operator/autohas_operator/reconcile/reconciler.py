@@ -19,10 +19,10 @@ from autohas_api.wire.reasons import Reason
 from autohas_api.wire.status import Status
 from autohas_operator.client import JOBS, PODS, SEARCHES, KubeClient, list_all
 from autohas_operator.cluster.cache import Cache
+from autohas_operator.decide.actions import CreateAttempt, DeleteJob, TouchJob
 from autohas_operator.decide.announcements import Announcement, log_event
 from autohas_operator.decide.cleanup import CleanUp
 from autohas_operator.decide.conditions import is_finished
-from autohas_operator.decide.phases import CreateAttempt, DeleteJob, TouchJob
 from autohas_operator.decide.plan import Plan, plan
 from autohas_operator.errors import (
     ApiError,

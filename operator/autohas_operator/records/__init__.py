@@ -1,1 +1,1 @@
-"""What the operator keeps in memory of each object, and one search's view of them. Pure."""
+"""Records: the parts of each object that the operator keeps in memory, and one search's view of them. Pure."""

@@ -1,4 +1,4 @@
-"""What a pod's document says of its containers, the trainer's and the others'. Pure."""
+"""Containers of a pod, read from its document: the trainer and the others. Pure."""
 
 from __future__ import annotations
 
@@ -24,30 +24,30 @@ class End:
 
 
 def trainer_in(document: _Document, name: str) -> _Document:
-    """What a list of containers, or of their statuses, says of the trainer."""
+    """The trainer's entry in a list of containers or of container statuses."""
     return next((c for c in get_objects(document, name) if c.get("name") == TRAINER_CONTAINER), {})
 
 
 def metrics_port(spec: _Document) -> int:
-    """Where the trainer says its progress: the port that the operator wrote into the pod's template."""
+    """The port of /progress, as the operator wrote it into the pod template."""
     ports = get_objects(trainer_in(spec, "containers"), "ports")
     return next((get_int(port, "containerPort", TRAINER_PORT) for port in ports if port.get("name") == TRAINER_PORT_NAME), TRAINER_PORT)
 
 
 def waiting_of(state: _Document) -> tuple[str, str] | None:
-    """Reason and message of a container that cannot start; None for any other."""
+    """Reason and message of a waiting container; None for any other."""
     waiting = get_object(state, "waiting")
     return (get_text(waiting, "reason"), get_text(waiting, "message")) if "waiting" in state else None
 
 
 def living_in(status: _Document) -> tuple[str, ...]:
-    """Containers that run next to the trainer. Native sidecars are none: they are init containers, which the kubelet stops."""
+    """Names of running containers other than the trainer, without native sidecars, which are init containers and end with the pod."""
     statuses = get_objects(status, "containerStatuses")
     return tuple(get_text(c, "name") for c in statuses if c.get("name") != TRAINER_CONTAINER and "running" in get_object(c, "state"))
 
 
 def end_of(state: _Document) -> End | None:
-    """How a container ended; None while it has not."""
+    """How a container ended; None while it runs or waits."""
     if "terminated" not in state:
         return None
     terminated = get_object(state, "terminated")

@@ -1,6 +1,6 @@
-"""What the operator remembers of the cluster: objects trimmed to records, and one search's view of them. Pure.
+"""Objects of the cluster trimmed to records, and one search's view of them. Pure.
 
-A record holds what `plan` decides from and nothing else: thousands of searches stay small in memory.
+A record holds only what `plan` needs, so that thousands of searches fit into memory.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ Document: TypeAlias = Mapping[str, Any]
 _MAX_DIGITS: Final = 15
 _USUAL_GRACE_S: Final = 30
 _USUAL_BACKOFF_LIMIT: Final = 6
-"""Kubernetes' own."""
+"""Default of Kubernetes."""
 MUTABLE_SPEC: Final = ("suspend", "failurePolicy", "cleanup", "monitoring")
-"""Parts of the spec that may change while a search runs; they are no part of the spec's hash."""
+"""Parts of the spec that may change while a search runs; the hash of the spec leaves them out."""
 
 
 class Key(NamedTuple):
-    """One search, as queue and cache know it."""
+    """Key of one search in queue and cache."""
 
     namespace: str
     name: str
@@ -54,9 +54,9 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchRecord:
-    """A search; `document` and `status` are canonical JSON. `queue_labels`, `queue_annotations`: what its Jobs get for Kueue.
+    """A search; `document` and `status` are canonical JSON. Its Jobs get `queue_labels` and `queue_annotations` for Kueue.
 
-    `job_uid`: of the Job that the operator noted in status when it made it; empty before the first.
+    `job_uid`: uid of the newest Job, as the operator noted it in status; empty before the first Job.
     """
 
     key: Key
@@ -75,13 +75,13 @@ class SearchRecord:
 
     @property
     def queue_hash(self) -> str:
-        """Hash of what its Jobs get for Kueue."""
+        """Hash of the labels and annotations that its Jobs get for Kueue."""
         return sha256([dict(self.queue_labels), dict(self.queue_annotations)])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobFailure:
-    """Why the Job controller gave up."""
+    """Reason and message of a failed Job."""
 
     reason: str
     message: str
@@ -89,12 +89,12 @@ class JobFailure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRecord:
-    """A trainer Job; `search_uid` is that of its controlling owner, empty when it has none of our kind.
+    """A trainer Job; `search_uid` is the uid of its controller, empty if that is not a search.
 
-    `attempt` is read off its name, which nobody can change; 0 when that is not the name of a search's child.
-    `queue` is Kueue's, empty when nobody asked for one; `resumed_s`: when it was last resumed after it had been suspended;
-    `touched_s`: when the operator last made its controller look at it; `ttl_s`: its `ttlSecondsAfterFinished`.
-    `lost_pods`: uids that status remembers of it (see `recognition`).
+    `attempt` is read from its name, which is immutable; 0 if that is not the name of a search's child.
+    `queue`: name of its Kueue queue, empty without one; `resumed_s`: when it was last resumed after a suspension;
+    `touched_s`: when the operator last annotated it; `ttl_s`: its `ttlSecondsAfterFinished`.
+    `lost_pods`: uids of its lost pods, as noted in status (see `recognition`).
     """
 
     key: Key
@@ -128,10 +128,10 @@ class JobRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PodRecord:
-    """A trainer pod; `waiting` is (reason, message) of a container that cannot start, `grace_s` its time to end when asked to.
+    """A trainer pod; `waiting` is (reason, message) of a container that cannot start, `grace_s` its termination grace period.
 
-    `ready_s`: when its trainer began to work, as its startup probe found.
-    `reason` and `message`: why the pod as a whole failed. `living`: other containers that run, such as the proxy of a mesh.
+    `ready_s`: when its trainer began to work, that is, when its startup probe passed.
+    `reason` and `message`: why the pod as a whole failed. `living`: other running containers, for example the proxy of a mesh.
     """
 
     key: Key
@@ -163,20 +163,20 @@ class PodRecord:
 
     @property
     def is_outlived(self) -> bool:
-        """Whether the trainer has ended and another container keeps its pod from ending: no controller counts that end."""
+        """Whether the trainer has ended while another container still runs: the Job controller does not count that end yet."""
         return self.end is not None and not self.is_over and bool(self.living)
 
     @property
     def is_over(self) -> bool:
-        """Whether no container of it runs or will run."""
+        """Whether the pod is in a terminal phase: no container of it runs or will run."""
         return self.phase in ("Succeeded", "Failed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """The newest answers of one pod: the last good `progress` and, since then, `misses` without one.
+    """The newest answers of one pod: the last valid `progress`, and the number of `misses` since then.
 
-    `is_early`: the misses are from before its startup probe passed, when a trainer that imports torch cannot answer yet.
+    `is_early`: the misses date from before the startup probe passed, while a trainer that imports torch cannot answer yet.
     """
 
     pod_uid: str
@@ -190,7 +190,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WarningEvent:
-    """The newest warning event of a child that does not get on, and when it was given."""
+    """The newest warning event about a child that does not progress, and its time."""
 
     reason: str
     message: str
@@ -199,7 +199,7 @@ class WarningEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IgnoredPod:
-    """A pod that its Job does not describe, and in what it differs."""
+    """A pod that is not what its Job describes, and the difference."""
 
     pod: PodRecord
     difference: str
@@ -207,9 +207,9 @@ class IgnoredPod:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:
-    """Everything that one pass decides from. `is_fresh`: read from the API server for this pass, not from the cache.
+    """The input of one pass. `is_fresh`: read from the API server for this pass, not from the cache.
 
-    `ignored`: pods of the search's Job that count for nothing (see `recognition`). `taken`: attempts whose names others hold.
+    `ignored`: pods of the Job that are not recognized (see `recognition`). `taken`: attempts whose names belong to other objects.
     """
 
     search: SearchRecord
@@ -224,23 +224,23 @@ class Observed:
 
     @property
     def own_jobs(self) -> tuple[JobRecord, ...]:
-        """The Jobs that the search controls under the names of its attempts, the oldest first; see `recognition` for who made them."""
+        """The Jobs with the search as controller and a name of its attempts, oldest first; `recognition` tells who created them."""
         ours = (job for job in self.jobs if job.search_uid == self.search.uid and job.name == child_name(self.search, job.attempt))
         return tuple(sorted(ours, key=lambda job: job.attempt))
 
     @property
     def job(self) -> JobRecord | None:
-        """The Job that is noted in status, else the newest that is ours."""
+        """The Job that is noted in status, else the newest one of `own_jobs`."""
         ours = self.own_jobs
         return next((job for job in ours if job.uid == self.search.job_uid), ours[-1] if ours else None)
 
     def pods_of(self, job: JobRecord) -> tuple[PodRecord, ...]:
-        """The pods of a Job, the oldest first."""
+        """The pods of a Job, oldest first."""
         return tuple(sorted((pod for pod in self.pods if pod.job_uid == job.uid), key=lambda pod: (pod.created_s, pod.name)))
 
 
 def child_name(record: SearchRecord, attempt: int) -> str:
-    """`<name>-<uid8>-<attempt>`: the same for ConfigMap and Job."""
+    """`<name>-<uid8>-<attempt>`, the name of both ConfigMap and Job."""
     return f"{record.key.name}-{record.uid[:8]}-{attempt}"
 
 
@@ -273,12 +273,12 @@ def search_record(document: Document) -> SearchRecord:
 
 
 def _select_kueue(written: Document) -> tuple[tuple[str, str], ...]:
-    """The labels or annotations of a search that Kueue reads off its Jobs."""
+    """The labels or annotations of a search that Kueue reads from its Jobs."""
     return tuple((name, get_text(written, name)) for name in sorted(written) if name.startswith(QUEUE_PREFIXES))
 
 
 def search_document(record: SearchRecord) -> dict[str, Any]:
-    """The search as a person wrote it, with its uid and generation; a new dict at every call."""
+    """The search as its author wrote it, with uid and generation; a new dict at every call."""
     document: dict[str, Any] = json.loads(record.document)
     return document
 
@@ -369,7 +369,7 @@ def _controller(metadata: Document) -> Document:
 
 
 def _read_count(written: Document, name: str) -> int:
-    """What a label or annotation counts; 0 when it was tampered with."""
+    """The count in a label or annotation; 0 if it is not a number."""
     return _number(get_text(written, name))
 
 

@@ -1,9 +1,9 @@
-"""Whether a pod is the one that a Job describes: the parts of both that decide which result comes out. Pure.
+"""Whether a pod is what its Job describes: a comparison of the parts that can affect the result. Pure.
 
 A user who may create pods can give one the labels and owner reference of a trainer; its termination message would be read as a result.
-So a pod counts only when its trainer container runs what the Job's does. Mutating webhooks may add to a pod what changes no result:
-sidecars, tolerations, pull secrets, resources, variables, mounted tokens. They are told apart from a forgery by what could run other
-code in the trainer container, give it other input, or write its files.
+A pod is therefore recognized only if its trainer container runs what the Job's does. Mutating webhooks may add what cannot affect the
+result: sidecars, tolerations, pull secrets, resources, variables, mounted tokens. Whatever could run other code in the trainer container,
+give it other input, or write its files is a difference.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ _OF_THE_POD: Final = ("hostPID", "hostIPC", "hostNetwork", "shareProcessNamespac
 """A container that shares the trainer's processes can write its files and its termination message through /proc."""
 _PROBES: Final = ("startupProbe", "livenessProbe", "readinessProbe")
 _SPARE_KEYS: Final = frozenset({"defaultMode", "divisor", "sizeLimit"})
-"""What the API server fills in or writes in another form, and what changes no result."""
+"""Keys that the API server fills in or normalizes, and that cannot affect the result."""
 _LOADING_PREFIXES: Final = ("AUTOHAS_", "BASH_", "GLIBC_", "LD_", "PYTHON", "TORCH", "TRITON_")
 _LOADING_NAMES: Final = frozenset({"BROWSER", "CC", "CXX", "ENV", "PATH", "PERL5OPT"})
-"""Variables that make the loader, the interpreter or a compiler run something; the prefix AUTOHAS_ is the operator's own."""
+"""Variables that can make the loader, the interpreter or a compiler run other code; AUTOHAS_ is the operator's own prefix."""
 _TOKEN_DIRECTORIES: Final = ("/var/run/secrets", "/run/secrets")
 _TOKEN_SOURCES: Final = frozenset({"serviceAccountToken", "clusterTrustBundle", "podCertificate"})
 _ROOT_CERTIFICATES: Final = "kube-root-ca.crt"
@@ -47,7 +47,7 @@ _ROOT_CERTIFICATES: Final = "kube-root-ca.crt"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PodIdentity:
-    """As whom and with which pull secrets a Job's pods run; user and group are None where the cluster assigns them."""
+    """User, group and pull secrets of a Job's pods; user and group are None if the cluster assigns them."""
 
     run_as_user: int | None
     fs_group: int | None
@@ -56,10 +56,10 @@ class PodIdentity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PodTemplate:
-    """The trainer container and its surroundings; values are canonical JSON under the names that a person knows.
+    """The trainer container and the parts of its pod that can affect it; values are canonical JSON under their names in the manifest.
 
-    `mounts` are (mountPath, mount), `volumes` (name, source) of all volumes, `tokens` the names of those that hold nothing but tokens and
-    certificates of the cluster, `shared` the names of those that other containers mount.
+    `mounts` are (mountPath, mount), `volumes` (name, source) of all volumes, `tokens` the names of the volumes with only tokens and
+    certificates of the cluster, `shared` the names of the volumes that other containers mount.
     """
 
     image: str
@@ -112,9 +112,9 @@ def pod_template(spec: _Document) -> PodTemplate:
 
 
 def difference(pod: PodTemplate, job: PodTemplate, injected_mounts: Sequence[str] = ()) -> str | None:
-    """What keeps a pod from being one that the Job controller made of this Job, as a sentence; None when nothing does.
+    """The first difference between a pod and its Job's template, as a clause; None if there is none.
 
-    Under `injected_mounts` webhooks of the platform may mount what they like.
+    Webhooks of the platform may mount anything below `injected_mounts`.
     """
     if pod.image != job.image:
         return f'its image is "{pod.image}", not "{job.image}"'
@@ -139,9 +139,9 @@ def difference(pod: PodTemplate, job: PodTemplate, injected_mounts: Sequence[str
 
 
 def is_made_alike(job: PodTemplate, wanted: PodTemplate) -> bool:
-    """Whether a Job that an older operator made runs what this one would: image, account, command, volumes and host flags.
+    """Whether a Job of an older operator runs what this one would run: image, account, command, volumes and host flags.
 
-    An emptyDir is passed over, and so are variables and mounts: they differ between versions.
+    Each emptyDir, the variables and the mounts are left out, because they differ between versions.
     """
 
     def kept(template: PodTemplate) -> tuple[object, ...]:
@@ -152,7 +152,7 @@ def is_made_alike(job: PodTemplate, wanted: PodTemplate) -> bool:
 
 
 def _find_changed(entries: _Entries, wanted: _Entries, what: str) -> str | None:
-    """The first of the Job's entries that the pod lacks or has otherwise; of two of one name the later wins in a pod, so order counts."""
+    """The first of the Job's entries that the pod lacks or changes, in order: the last of two entries with one name wins in a pod."""
     names = {name for name, _ in wanted}
     ours = tuple(entry for entry in entries if entry[0] in names)
     if ours == wanted:
@@ -171,7 +171,7 @@ def _is_loader_variable(variable: str) -> bool:
 
 
 def _find_added_mount(pod: PodTemplate, job: PodTemplate, injected: Sequence[str]) -> str | None:
-    """A mount that the Job has not, unless it holds tokens only or the platform allows it: it may hide code or bring some."""
+    """A mount that the Job does not have, unless it has only tokens or the platform allows it: a mount can hide or add code."""
     job_mounts = dict(job.mounts)
     for path, mount in pod.mounts:
         is_token = _is_below(path, _TOKEN_DIRECTORIES) and json.loads(mount).get("name") in pod.tokens
@@ -181,17 +181,17 @@ def _find_added_mount(pod: PodTemplate, job: PodTemplate, injected: Sequence[str
 
 
 def _is_below(path: str, directories: Sequence[str]) -> bool:
-    """Whole names only; a path that climbs is below nothing."""
+    """Whether a path is below one of the directories, by whole names; never for a path with `..`."""
     return ".." not in path.split("/") and any(path == d.rstrip("/") or path.startswith(d.rstrip("/") + "/") for d in directories)
 
 
 def _entries(items: Any) -> _Entries:  # noqa: ANN401 - pairs of a name and JSON
-    """Interned, since a Job, its pods and those of other searches have most of them in common."""
+    """Interned, because a Job, its pods and those of other searches share most entries."""
     return tuple((sys.intern(name), sys.intern(canonical(value))) for name, value in items)
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - JSON
-    """Without what is empty or filled in by the API server."""
+    """The value without empty entries and without those that the API server fills in."""
     if isinstance(value, Mapping):
         items = {key: _plain(item) for key, item in value.items() if key not in _SPARE_KEYS and (key, item) != ("apiVersion", "v1")}
         return {key: item for key, item in items.items() if item not in (None, "", False, [], {})}
@@ -199,12 +199,12 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - JSON
 
 
 def _source(volume: _Document) -> dict[str, Any]:
-    """The volume's kind with what it names; an emptyDir without anything is one all the same."""
+    """The kind of the volume with its fields; an empty emptyDir is kept."""
     return {kind: _plain(source) or {} for kind, source in volume.items() if kind != "name" and source is not None}
 
 
 def _is_token(volume: _Document) -> bool:
-    """Whether nothing in it is of a person's making: the API server's tokens, the cluster's certificates, the namespace's name."""
+    """Whether a volume has only tokens of the API server, certificates of the cluster, and the name of the namespace."""
     sources = get_objects(get_object(volume, "projected"), "sources")
     return bool(sources) and all(_is_token_source(source) for source in sources)
 

@@ -9,8 +9,8 @@ import pytest
 
 from autohas_api.testing.rejections import with_change
 from autohas_api.wire.status import ConditionType, Phase, Status, TrainerStatus
+from autohas_operator.decide.actions import CreateAttempt
 from autohas_operator.decide.conditions import verdict_of
-from autohas_operator.decide.phases import CreateAttempt
 from autohas_operator.decide.plan import plan
 from autohas_operator.records.observed import Observed, Report, WarningEvent
 from autohas_operator.testing import kubernetes_messages

@@ -10,8 +10,8 @@ import pytest
 from autohas_api.testing.rejections import with_change
 from autohas_api.wire.reasons import Reason
 from autohas_api.wire.status import ConditionType, Phase, Status
+from autohas_operator.decide.actions import CreateAttempt, DeleteJob
 from autohas_operator.decide.conditions import verdict_of
-from autohas_operator.decide.phases import CreateAttempt, DeleteJob
 from autohas_operator.decide.plan import plan
 from autohas_operator.errors import Blamed, Blocker
 from autohas_operator.records.observed import WarningEvent

@@ -11,10 +11,10 @@ from autohas_api.base.names import ANNOTATION_PAUSED, LABEL_ATTEMPT
 from autohas_api.testing.rejections import with_change
 from autohas_api.wire.reasons import Reason
 from autohas_api.wire.status import ConditionType, Phase, Status
+from autohas_operator.decide.actions import CreateAttempt
 from autohas_operator.decide.cleanup import CleanUp
 from autohas_operator.decide.conditions import verdict_of
 from autohas_operator.decide.limits import num_interruptions
-from autohas_operator.decide.phases import CreateAttempt
 from autohas_operator.errors import Blamed, Blocker
 from autohas_operator.records.observed import Report, WarningEvent
 from autohas_operator.testing import kubernetes_messages

@@ -11,8 +11,8 @@ from autohas_api.base.names import LABEL_PRIORITY, LABEL_QUEUE
 from autohas_api.testing.rejections import with_change
 from autohas_api.wire.reasons import Reason
 from autohas_api.wire.status import CheckpointStatus, ConditionType, Phase, Status
+from autohas_operator.decide.actions import CreateAttempt, DeleteJob
 from autohas_operator.decide.conditions import verdict_of
-from autohas_operator.decide.phases import CreateAttempt, DeleteJob
 from autohas_operator.errors import Blamed, Blocker
 from autohas_operator.records.observed import Observed, WarningEvent, search_record
 from autohas_operator.testing.builders import (

@@ -10,7 +10,7 @@ import pytest
 from autohas_api.base.names import ANNOTATION_TOUCHED_AT
 from autohas_api.testing.rejections import with_change
 from autohas_operator.client import PODS
-from autohas_operator.decide.phases import TouchJob
+from autohas_operator.decide.actions import TouchJob
 from autohas_operator.testing.builders import NOW_S, ended_pod, observe
 from autohas_operator.testing.decisions import JOB, POD, RUNNING, SEARCH, decide
 from autohas_operator.testing.fake_cluster import FakeCluster

@@ -14,7 +14,7 @@ from autohas_api.testing.rejections import with_change
 from autohas_api.wire.messages import NOTICE_TYPES, StopReason
 from autohas_api.wire.reasons import NoticeReason, Reason
 from autohas_api.wire.status import ConditionType, Phase, Status
-from autohas_operator.decide.phases import DeleteJob
+from autohas_operator.decide.actions import DeleteJob
 from autohas_operator.decide.plan import Plan, plan
 from autohas_operator.errors import (
     ApiError,

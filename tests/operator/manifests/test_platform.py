@@ -9,8 +9,8 @@ import pytest
 
 from autohas_api.testing.rejections import with_change
 from autohas_api.wire.status import ConditionType, Phase, Status
+from autohas_operator.decide.actions import CreateAttempt
 from autohas_operator.decide.conditions import verdict_of
-from autohas_operator.decide.phases import CreateAttempt
 from autohas_operator.decide.plan import Plan, plan
 from autohas_operator.settings import PodSettings, SettingError, read_settings
 from autohas_operator.testing.builders import NOW_S, PODS, observe, report, running_pod, stored_job

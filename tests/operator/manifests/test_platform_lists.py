@@ -10,8 +10,8 @@ import pytest
 from autohas_api.spec.search import IMMUTABLE_ONCE_STARTED, MUTABLE_WHILE_SUSPENDED, transition_rules
 from autohas_api.testing.rejections import with_change
 from autohas_api.wire.status import ConditionType, Phase, Status
+from autohas_operator.decide.actions import CreateAttempt, DeleteJob
 from autohas_operator.decide.conditions import verdict_of
-from autohas_operator.decide.phases import CreateAttempt, DeleteJob
 from autohas_operator.decide.plan import Plan, plan
 from autohas_operator.settings import PodSettings
 from autohas_operator.testing.builders import NOW_S, PODS, ended_pod, observe, report, running_pod, stored_job, stored_pod, stored_search

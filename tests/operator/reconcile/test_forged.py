@@ -15,8 +15,8 @@ from autohas_api.testing.rejections import with_change
 from autohas_api.wire.status import ConditionType, Phase, Status
 from autohas_operator.client import CONFIG_MAPS, EVENTS, JOBS, PODS
 from autohas_operator.cluster.cache import Cache
+from autohas_operator.decide.actions import CreateAttempt, DeleteJob
 from autohas_operator.decide.conditions import verdict_of
-from autohas_operator.decide.phases import CreateAttempt, DeleteJob
 from autohas_operator.decide.plan import plan
 from autohas_operator.errors import ForbiddenError
 from autohas_operator.records.observed import Key, Report

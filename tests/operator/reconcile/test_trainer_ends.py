@@ -10,9 +10,9 @@ import pytest
 from autohas_api.testing.rejections import with_change
 from autohas_api.wire.status import ConditionType, Phase, Status
 from autohas_operator.client import JOBS
+from autohas_operator.decide.actions import CreateAttempt, DeleteJob
 from autohas_operator.decide.cleanup import CleanUp
 from autohas_operator.decide.conditions import verdict_of
-from autohas_operator.decide.phases import CreateAttempt, DeleteJob
 from autohas_operator.decide.termination_message import summarize_log
 from autohas_operator.testing.builders import (
     NOW_S,
