@@ -16,7 +16,7 @@ from benchmarks.quality.tasks import Searched, Task, document
 
 from autohas_api.accept.acceptance import accept
 from autohas_trainer.engine.search import Job, run
-from autohas_trainer.engine.training.search_task import Problem
+from autohas_trainer.engine.training.search_task import SearchTask
 from autohas_trainer.engine.training.training import Training
 from autohas_trainer.events import Identity
 from autohas_trainer.reporting.sinks.null import NullSink
@@ -65,12 +65,12 @@ def search(
         begun = time.process_time()
         outcome = run(job, NullSink(), _NeverStop())
         cpu_s = time.process_time() - begun
-    problem = Problem.load(parsed.spec, space, torch.device("cpu"))
+    search_task = SearchTask.load(parsed.spec, space, torch.device("cpu"))
     return Measurement(
         method=method,
         seed=seed,
         test=outcome.result.test_score,
-        objective=problem.objective(outcome.result.test_score, space.configuration(dict(outcome.configuration))),
+        objective=search_task.objective(outcome.result.test_score, space.configuration(dict(outcome.configuration))),
         parameters=outcome.result.parameters,
         cpu_s=cpu_s,
         winner=outcome.winner,
@@ -80,33 +80,35 @@ def search(
 
 def default(task: Task, seed: int, steps: int, method: str) -> Measurement:
     """Train the default configuration for `steps` steps and test it."""
-    problem, begun = problem_of(task, seed, steps)
-    training = Training(problem, problem.space.default)
+    search_task, begun = problem_of(task, seed, steps)
+    training = Training(search_task, search_task.space.default)
     while not training.is_finished:
         training.step()
-    return measure_training(problem, training, method, begun=begun, winner="default", trainings=steps / task.steps)
+    return measure_training(search_task, training, method, begun=begun, winner="default", trainings=steps / task.steps)
 
 
-def problem_of(task: Task, seed: int, steps: int) -> tuple[Problem, float]:
+def problem_of(task: Task, seed: int, steps: int) -> tuple[SearchTask, float]:
     """The problem, and the CPU time before its data were read."""
     make_deterministic(1)
     parsed, space = accept(document(task, {"seed": seed}, trainings=5.5, steps=steps))
     begun = time.process_time()
-    return Problem.load(parsed.spec, space, torch.device("cpu")), begun
+    return SearchTask.load(parsed.spec, space, torch.device("cpu")), begun
 
 
-def measure_training(problem: Problem, training: Training, method: str, *, begun: float, winner: str, trainings: float) -> Measurement:
+def measure_training(
+    search_task: SearchTask, training: Training, method: str, *, begun: float, winner: str, trainings: float
+) -> Measurement:
     """Test a finished training, once, and close the account that was opened at CPU time `begun`."""
-    batches = list(problem.splits.test())
+    batches = list(search_task.splits.test())
     with torch.no_grad():
         outputs = torch.cat([training.outputs(batch) for batch in batches])
-    test = problem.task.measure(outputs, torch.cat([batch.targets_B for batch in batches])).value
+    test = search_task.task.measure(outputs, torch.cat([batch.targets_B for batch in batches])).value
     return Measurement(
         method=method,
-        seed=problem.seed,
+        seed=search_task.seed,
         test=test,
-        objective=problem.objective(test, training.configuration),
-        parameters=problem.num_parameters(training.configuration),
+        objective=search_task.objective(test, training.configuration),
+        parameters=search_task.num_parameters(training.configuration),
         cpu_s=time.process_time() - begun,
         winner=winner,
         trainings=trainings,

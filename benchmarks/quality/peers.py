@@ -14,7 +14,7 @@ from benchmarks.quality.methods import Measurement, measure_training, problem_of
 from benchmarks.quality.tasks import Task
 
 from autohas_api.space.decisions import Configuration, Space
-from autohas_trainer.engine.training.search_task import Problem
+from autohas_trainer.engine.training.search_task import SearchTask
 from autohas_trainer.engine.training.training import Training
 
 __all__ = ["PEERS", "peer"]
@@ -42,9 +42,9 @@ def peer(task: Task, method: str, seed: int, cpu_budget_s: float) -> Measurement
     """Trials until the seconds are used up (at least one is finished); the best on the selection split is tested."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     sampler, pruner = PEERS[method](seed)
-    problem, begun = problem_of(task, seed, task.steps)
+    search_task, begun = problem_of(task, seed, task.steps)
     study = optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)
-    study.enqueue_trial(problem.space.as_mapping(problem.space.default))
+    study.enqueue_trial(search_task.space.as_mapping(search_task.space.default))
     best: tuple[float, int, Training] | None = None
     steps = number = 0
 
@@ -53,8 +53,8 @@ def peer(task: Task, method: str, seed: int, cpu_budget_s: float) -> Measurement
 
     while not is_over():
         trial = study.ask()
-        training = Training(problem, _suggest(trial, problem.space))
-        score = _train(problem, training, trial, is_over)
+        training = Training(search_task, _suggest(trial, search_task.space))
+        score = _train(search_task, training, trial, is_over)
         steps += training.num_steps_done
         if score is None:
             study.tell(trial, state=optuna.trial.TrialState.PRUNED)
@@ -65,7 +65,7 @@ def peer(task: Task, method: str, seed: int, cpu_budget_s: float) -> Measurement
         number += 1
     assert best is not None  # noqa: S101 - the loop ends with one
     winner = f"trial {best[1]} of {number}"
-    return measure_training(problem, best[2], method, begun=begun, winner=winner, trainings=steps / task.steps)
+    return measure_training(search_task, best[2], method, begun=begun, winner=winner, trainings=steps / task.steps)
 
 
 def _suggest(trial: optuna.Trial, space: Space) -> Configuration:
@@ -76,7 +76,7 @@ def _suggest(trial: optuna.Trial, space: Space) -> Configuration:
     return space.configuration(values)
 
 
-def _train(problem: Problem, training: Training, trial: optuna.Trial, is_over: Callable[[], bool]) -> float | None:
+def _train(search_task: SearchTask, training: Training, trial: optuna.Trial, is_over: Callable[[], bool]) -> float | None:
     """The finished training's score on the selection split; None when it was pruned, diverged or time ran out."""
     for rung, resource in enumerate(_RUNGS):
         while training.num_steps_done < training.rung(rung):
@@ -89,4 +89,4 @@ def _train(problem: Problem, training: Training, trial: optuna.Trial, is_over: C
         trial.report(comparison.key, resource)
         if trial.should_prune():
             return None
-    raise RuntimeError(f"{problem.spec.training.steps} steps ended before the last rung")
+    raise RuntimeError(f"{search_task.spec.training.steps} steps ended before the last rung")

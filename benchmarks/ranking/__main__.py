@@ -24,7 +24,7 @@ from scipy.stats import rankdata, spearmanr
 
 from autohas_api.space.decisions import Configuration, Role, Space
 from autohas_trainer.engine.training.rule import rule_of
-from autohas_trainer.engine.training.search_task import Problem
+from autohas_trainer.engine.training.search_task import SearchTask
 from autohas_trainer.engine.training.training import Training
 from autohas_trainer.optim import schedule
 from autohas_trainer.seeding import stream
@@ -45,48 +45,48 @@ class Sample:
     log_size: Floats
 
 
-def draw(problem: Problem, count: int) -> tuple[Configuration, ...]:
+def draw(search_task: SearchTask, count: int) -> tuple[Configuration, ...]:
     """Uniform architectures with the default's hyperparameters."""
-    uniform = Policy(Space(decisions=tuple(d for d in problem.space.decisions if d.role is Role.ARCHITECTURE)), learning_rate=1.0)
+    uniform = Policy(Space(decisions=tuple(d for d in search_task.space.decisions if d.role is Role.ARCHITECTURE)), learning_rate=1.0)
     drawn = (uniform.sample(stream("ranking", index)).configuration for index in range(count))
-    base = problem.space.as_mapping(problem.space.default)
+    base = search_task.space.as_mapping(search_task.space.default)
     names = [d.name for d in uniform.decisions]
-    return tuple(problem.space.configuration({**base, **dict(zip(names, c.values, strict=True))}) for c in drawn)
+    return tuple(search_task.space.configuration({**base, **dict(zip(names, c.values, strict=True))}) for c in drawn)
 
 
-def judge(problem: Problem, architectures: tuple[Configuration, ...]) -> Sample:
+def judge(search_task: SearchTask, architectures: tuple[Configuration, ...]) -> Sample:
     """Train every architecture alone and test it; 0 where it diverged."""
-    batches = list(problem.splits.test())
+    batches = list(search_task.splits.test())
     targets = torch.cat([batch.targets_B for batch in batches])
     truth = []
     for configuration in architectures:
-        training = Training(problem, configuration)
+        training = Training(search_task, configuration)
         while not (training.is_finished or training.is_diverged):
             training.step()
         with torch.no_grad():
             outputs = torch.cat([training.outputs(batch) for batch in batches])
-        truth.append(0.0 if training.is_diverged else problem.task.measure(outputs, targets).value)
-    sizes = [problem.num_parameters(configuration) for configuration in architectures]
+        truth.append(0.0 if training.is_diverged else search_task.task.measure(outputs, targets).value)
+    sizes = [search_task.num_parameters(configuration) for configuration in architectures]
     return Sample(architectures=architectures, truth=np.asarray(truth), log_size=np.log(sizes))
 
 
-def share(problem: Problem, architectures: int, steps: int, begin: Callable[[Supernet], object]) -> Supernet:
+def share(search_task: SearchTask, architectures: int, steps: int, begin: Callable[[Supernet], object]) -> Supernet:
     """Shared weights after `steps` uniform paths under the default recipe; `begin` may set them before the first."""
-    net = Supernet(problem.template, problem.task, (problem.seed, "supernet"), problem.device)
+    net = Supernet(search_task.template, search_task.task, (search_task.seed, "supernet"), search_task.device)
     begin(net)
-    recipe, uniform = problem.recipe(problem.space.default), draw(problem, architectures + steps)[architectures:]
+    recipe, uniform = search_task.recipe(search_task.space.default), draw(search_task, architectures + steps)[architectures:]
     for step, configuration in enumerate(uniform):
-        path = path_of(problem.space, configuration)
+        path = path_of(search_task.space, configuration)
         rate = recipe.learning_rate * schedule(step, steps, recipe.warmup_fraction, recipe.schedule)
-        _, gradient = net.gradient(path, problem.splits.train_batch(step, recipe.batch_size, problem.seed, replica=-1))
+        _, gradient = net.gradient(path, search_task.splits.train_batch(step, recipe.batch_size, search_task.seed, replica=-1))
         net.commit(path, gradient, rule_of(recipe, rate))
     return net
 
 
-def losses(problem: Problem, net: Supernet, sample: Sample) -> Floats:
+def losses(search_task: SearchTask, net: Supernet, sample: Sample) -> Floats:
     """Mean loss of every architecture on the same reward batches."""
-    batches = [problem.splits.reward_batch(n, problem.reward_batch_size, problem.seed) for n in range(_REWARD_BATCHES)]
-    paths = [path_of(problem.space, configuration) for configuration in sample.architectures]
+    batches = [search_task.splits.reward_batch(n, search_task.reward_batch_size, search_task.seed) for n in range(_REWARD_BATCHES)]
+    paths = [path_of(search_task.space, configuration) for configuration in sample.architectures]
     return np.asarray([np.mean([float(net.loss_and_quality(path, batch)[0]) for batch in batches]) for path in paths])
 
 
@@ -100,22 +100,22 @@ def partial(score: Floats, truth: Floats, given: Floats) -> float:
 
 def rows(task: Task, seed: int, count: int, steps: int) -> list[str]:
     """One line per way to begin the shared weights."""
-    problem, _ = problem_of(task, seed, task.steps)
-    sample = judge(problem, draw(problem, count))
+    search_task, _ = problem_of(task, seed, task.steps)
+    sample = judge(search_task, draw(search_task, count))
     size = float(spearmanr(sample.log_size, sample.truth)[0])
     lines = [f"| {task.name} | {seed} | number of parameters | {size:.2f} | | |"]
-    lane = Training(problem, problem.space.default)
+    lane = Training(search_task, search_task.space.default)
     while lane.num_steps_done < lane.rung(1):
         lane.step()
-    path = path_of(problem.space, problem.space.default)
+    path = path_of(search_task.space, search_task.space.default)
     ways: dict[str, Callable[[Supernet], object]] = {
         "fresh weights": lambda _net: None,
         "the default's lane (1/3 of a training)": lambda net: net.adopt(path, lane.parameters()),
     }
     for name, begin in ways.items():
         begun = time.process_time()
-        net = share(problem, count, steps, begin)
-        seconds, scores = time.process_time() - begun, -losses(problem, net, sample)
+        net = share(search_task, count, steps, begin)
+        seconds, scores = time.process_time() - begun, -losses(search_task, net, sample)
         whole, beyond = float(spearmanr(scores, sample.truth)[0]), partial(scores, sample.truth, sample.log_size)
         lines.append(f"| {task.name} | {seed} | shared weights, from {name} | {whole:.2f} | {beyond:.2f} | {seconds:.1f} |")
     return lines

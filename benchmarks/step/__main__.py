@@ -28,9 +28,9 @@ from benchmarks.step.stage import stage_pairs
 
 from autohas_api.accept.acceptance import accept
 from autohas_trainer.engine.accounting.ledger import Ledger
-from autohas_trainer.engine.search_state import Board
-from autohas_trainer.engine.stages.supernet import StepOfSupernet
-from autohas_trainer.engine.training.search_task import Problem
+from autohas_trainer.engine.search_state import SearchState
+from autohas_trainer.engine.stages.supernet import SupernetStepContext
+from autohas_trainer.engine.training.search_task import SearchTask
 from autohas_trainer.reporting.sinks.null import NullSink
 from autohas_trainer.seeding import make_deterministic
 
@@ -71,11 +71,11 @@ def document_of(algorithm: dict[str, Any], steps: int, *, optimizers: bool = Fal
     }
 
 
-def board_of(document: dict[str, Any]) -> Board:
-    """A fresh board without anybody who listens."""
+def board_of(document: dict[str, Any]) -> SearchState:
+    """A fresh search state whose events nobody reads."""
     parsed, space = accept(document)
-    problem = Problem.load(parsed.spec, space, torch.device("cpu"))
-    return Board(problem, NullSink(), Ledger(0, time.monotonic), time.time)
+    search_task = SearchTask.load(parsed.spec, space, torch.device("cpu"))
+    return SearchState(search_task, NullSink(), Ledger(0, time.monotonic), time.time)
 
 
 def timed(work: Callable[[], Any]) -> tuple[float, Any]:
@@ -87,14 +87,14 @@ def timed(work: Callable[[], Any]) -> tuple[float, Any]:
 
 def measure(document: dict[str, Any]) -> list[Pair]:
     """Pairs of a whole supernet stage: uniform steps, the window of the hyperparameters, the steps after it."""
-    board = board_of(document)
-    total = board.problem.plan.supernet_steps
+    state = board_of(document)
+    total = state.search_task.plan.supernet_steps
     pairs = []
     for number in range(total):
-        context = StepOfSupernet(board, number)
+        context = SupernetStepContext(state, number)
         context.train_batch(), context.reward_batch(), context.temporary_batch()
-        seconds, done = timed(partial(board.algorithm.step, context))
-        floor = Floor(board, context, done)
+        seconds, done = timed(partial(state.algorithm.step, context))
+        floor = Floor(state, context, done)
         pairs.append(Pair(step=seconds, floor=timed(floor.run)[0]))
     return pairs[total // 50 :]
 
@@ -107,13 +107,13 @@ def measure_stage(document: dict[str, Any]) -> list[Pair]:
 
 def against_itself(steps: int) -> list[Pair]:
     """The A/A row: two floors of the same sampled subnetworks, in random order."""
-    board = board_of(document_of(STRATEGIES["AutoHAS Lanes"], steps))
+    state = board_of(document_of(STRATEGIES["AutoHAS Lanes"], steps))
     order = random.Random(0)  # noqa: S311 - an order, no secret
     pairs = []
-    for number in range(board.problem.plan.supernet_steps):
-        context = StepOfSupernet(board, number)
-        done = board.algorithm.step(context)
-        one, other = Floor(board, context, done), Floor(board, context, done)
+    for number in range(state.search_task.plan.supernet_steps):
+        context = SupernetStepContext(state, number)
+        done = state.algorithm.step(context)
+        one, other = Floor(state, context, done), Floor(state, context, done)
         if order.random() < 0.5:
             first, second = timed(one.run)[0], timed(other.run)[0]
         else:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from autohas_trainer.algorithms import SupernetStep
-from autohas_trainer.engine.search_state import Board
-from autohas_trainer.engine.stages.supernet import StepOfSupernet
+from autohas_trainer.engine.search_state import SearchState
+from autohas_trainer.engine.stages.supernet import SupernetStepContext
 from autohas_trainer.engine.training.rule import rule_of
 from autohas_trainer.optim import standalone_optimizer
 from autohas_trainer.space.recipe import path_of
@@ -17,16 +17,16 @@ __all__ = ["Floor"]
 class Floor:
     """The stand-alone form of one sampled subnetwork, which does what the step did and nothing else."""
 
-    def __init__(self, board: Board, context: StepOfSupernet, done: SupernetStep) -> None:
+    def __init__(self, state: SearchState, context: SupernetStepContext, done: SupernetStep) -> None:
         """Build the network and run everything once, so that only work is timed."""
-        problem = board.problem
-        recipe = problem.recipe(done.sample)
-        self._task, self._context, self._done = problem.task, context, done
-        self._module = problem.template.build(path_of(problem.space, done.sample), (0,)).to(problem.device).train()
+        search_task = state.search_task
+        recipe = search_task.recipe(done.sample)
+        self._task, self._context, self._done = search_task.task, context, done
+        self._module = search_task.template.build(path_of(search_task.space, done.sample), (0,)).to(search_task.device).train()
         self._optimizer = standalone_optimizer(self._module, rule_of(recipe, 1e-6))
         self.run()
 
-    def run(self, context: StepOfSupernet | None = None) -> None:
+    def run(self, context: SupernetStepContext | None = None) -> None:
         """The step's gradients, each with its update, and its forward passes; a fresh `context` makes its batches anew."""
         context = context or self._context
         train = context.train_batch()

@@ -18,10 +18,10 @@ from autohas_api.spec.search import Search
 from autohas_api.wire.messages import Stage
 from autohas_trainer.algorithms import StepContext, SupernetStep
 from autohas_trainer.engine.accounting.ledger import Ledger
-from autohas_trainer.engine.search_state import Board
+from autohas_trainer.engine.search_state import SearchState
 from autohas_trainer.engine.stages import build_stages
-from autohas_trainer.engine.stages.supernet import StepOfSupernet
-from autohas_trainer.engine.training.search_task import Problem
+from autohas_trainer.engine.stages.supernet import SupernetStepContext
+from autohas_trainer.engine.training.search_task import SearchTask
 from autohas_trainer.events import Identity, RunInfo, SearchStarted
 from autohas_trainer.reporting.sinks.fan_out import FanOutSink
 from autohas_trainer.reporting.sinks.history import HistorySink
@@ -35,22 +35,22 @@ _SUPERNET = (Stage.WARMUP, Stage.SUPERNET)
 def stage_pairs(document: Mapping[str, Any], timed: Callable[[Callable[[], Any]], tuple[float, Any]]) -> list[tuple[float, float]]:
     """(seconds of the stage, seconds of its floor) for every supernet step of a search; the floor makes its own batches too."""
     parsed, space = accept(dict(document))
-    problem = Problem.load(parsed.spec, space, torch.device("cpu"))
+    search_task = SearchTask.load(parsed.spec, space, torch.device("cpu"))
     with tempfile.TemporaryDirectory() as folder:
         history = HistorySink(Path(folder))
         sink = FanOutSink(history, LiveState(time.monotonic))
-        board = Board(problem, sink, Ledger(0, time.monotonic), time.time)
+        state = SearchState(search_task, sink, Ledger(0, time.monotonic), time.time)
         done: list[SupernetStep] = []
-        step = board.algorithm.step
+        step = state.algorithm.step
 
         def recorded(context: StepContext) -> SupernetStep:
             done.append(step(context))
             return done[-1]
 
-        board.algorithm.step = recorded  # type: ignore[method-assign]
-        stages = [stage for stage in build_stages(board) if stage.name in _SUPERNET]
-        board.ledger.steps = sum(stage.num_steps for stage in stages)
-        sink.emit(SearchStarted(info=_info(parsed, board, Path(folder))))
+        state.algorithm.step = recorded  # type: ignore[method-assign]
+        stages = [stage for stage in build_stages(state) if stage.name in _SUPERNET]
+        state.ledger.steps = sum(stage.num_steps for stage in stages)
+        sink.emit(SearchStarted(info=_info(parsed, state, Path(folder))))
         pairs = []
         for stage in stages:
             stage.begin()
@@ -58,22 +58,22 @@ def stage_pairs(document: Mapping[str, Any], timed: Callable[[Callable[[], Any]]
             while has_more:
                 number = len(done)
                 seconds, has_more = timed(stage.advance)
-                floor = Floor(board, StepOfSupernet(board, number), done[-1])
-                fresh = StepOfSupernet(board, number)
+                floor = Floor(state, SupernetStepContext(state, number), done[-1])
+                fresh = SupernetStepContext(state, number)
                 pairs.append((seconds, timed(partial(floor.run, fresh))[0]))
         history.close()
     return pairs
 
 
-def _info(search: Search, board: Board, workdir: Path) -> RunInfo:
+def _info(search: Search, state: SearchState, workdir: Path) -> RunInfo:
     return RunInfo(
         search=search,
-        space=board.problem.space,
-        plan=board.problem.plan,
+        space=state.search_task.space,
+        plan=state.search_task.plan,
         identity=Identity(search_uid="", pod_uid="", attempt=1),
         workdir=workdir,
         step=0,
-        stages=stage_steps(board.problem.plan),
+        stages=stage_steps(state.search_task.plan),
         starts=1,
         interruptions=0,
         active_seconds=0.0,

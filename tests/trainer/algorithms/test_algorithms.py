@@ -18,33 +18,33 @@ from autohas_api.testing.rejections import with_change
 from autohas_api.wire.messages import Stage
 from autohas_trainer.algorithms import SupernetStep, build_algorithm, random_search
 from autohas_trainer.engine.accounting.ledger import Ledger
-from autohas_trainer.engine.search_state import Board
+from autohas_trainer.engine.search_state import SearchState
 from autohas_trainer.engine.stages import build_stages
-from autohas_trainer.engine.stages.supernet import StepOfSupernet
+from autohas_trainer.engine.stages.supernet import SupernetStepContext
 from autohas_trainer.engine.training.guard import UpdateGuard
-from autohas_trainer.engine.training.search_task import Problem
+from autohas_trainer.engine.training.search_task import SearchTask
 from autohas_trainer.space.paired import leave_one_out_advantages
 from engine_fixtures import MIXED, MemorySink, TickingClock, search, small_search
 
 RATES = {"name": "learning_rate", "continuous": {"min": "0.03", "max": "0.3", "scale": "Log", "numBases": 3}}
 
 
-def _board(knobs: dict[str, Any], *, learning_rate: str = "0.1") -> Board:
+def _state(knobs: dict[str, Any], *, learning_rate: str = "0.1") -> SearchState:
     document = with_change(small_search({"autoHAS": knobs}, steps=270), "spec.task.recipe.learningRate", learning_rate)
     parsed, space = accept(document)
-    return Board(Problem.load(parsed.spec, space, torch.device("cpu")), MemorySink(), Ledger(0, TickingClock()), TickingClock())
+    return SearchState(SearchTask.load(parsed.spec, space, torch.device("cpu")), MemorySink(), Ledger(0, TickingClock()), TickingClock())
 
 
-def _in_window(board: Board) -> int:
-    return round(0.1 * board.problem.plan.supernet_steps)
+def _in_window(state: SearchState) -> int:
+    return round(0.1 * state.search_task.plan.supernet_steps)
 
 
-def _step(board: Board, number: int) -> SupernetStep:
-    return board.algorithm.step(StepOfSupernet(board, number))
+def _step(state: SearchState, number: int) -> SupernetStep:
+    return state.algorithm.step(SupernetStepContext(state, number))
 
 
-def _weights(board: Board) -> dict[str, torch.Tensor]:
-    return {name: tensor.clone() for name, tensor in board.supernet.state_dict().items()}
+def _weights(state: SearchState) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in state.supernet.state_dict().items()}
 
 
 def test_leave_one_out_by_hand() -> None:
@@ -67,30 +67,30 @@ def test_what_was_learned_under_an_architecture_is_used_under_it(strategy: str) 
     momentum = {"name": "momentum", "continuous": {"min": "0", "max": "0.5", "numBases": 2}, "when": {"decision": "depth", "values": ["3"]}}
     document = small_search({"autoHAS": {"strategy": strategy}}, steps=270)
     parsed, space = accept(with_change(document, "spec.searchSpace.hyperparameters", [momentum]))
-    board = Board(Problem.load(parsed.spec, space, torch.device("cpu")), MemorySink(), Ledger(0, TickingClock()), TickingClock())
-    policy, learned = board.algorithm.policy, space.searched(Role.UPDATE_RULE)
+    state = SearchState(SearchTask.load(parsed.spec, space, torch.device("cpu")), MemorySink(), Ledger(0, TickingClock()), TickingClock())
+    policy, learned = state.algorithm.policy, space.searched(Role.UPDATE_RULE)
     deep = next(d for d in map(policy.sample, (np.random.default_rng(n) for n in range(99))) if d.configuration.values[:2] == ("3", "0"))
     policy.update(deep, 1.0, learned)
-    last = board.problem.plan.warmup_steps - 1  # the window is over, the architecture does not learn yet
-    steps = [_step(board, last - n) for n in range(12)]
+    last = state.search_task.plan.warmup_steps - 1  # the window is over, the architecture does not learn yet
+    steps = [_step(state, last - n) for n in range(12)]
     used = {(values["depth"], values["momentum"]) for values in (space.as_mapping(step.sample) for step in steps)}
-    raced = [space.as_mapping(c.configuration) for c in board.algorithm.candidates(64, np.random.default_rng(0))]
+    raced = [space.as_mapping(c.configuration) for c in state.algorithm.candidates(64, np.random.default_rng(0))]
 
-    assert space.as_mapping(policy.derived())["depth"] == "2"
+    assert space.as_mapping(policy.derive())["depth"] == "2"
     assert used == {("1", "0.9"), ("2", "0.9"), ("3", "0")}
     assert {values["momentum"] for values in raced if values["depth"] == "3"} == {"0"}
 
 
-def _momentum_under_depth(knobs: dict[str, Any]) -> tuple[Board, Configuration]:
-    """A board whose policy has learned momentum 0 in networks of depth 3, where alone it is searched, and such a network."""
+def _momentum_under_depth(knobs: dict[str, Any]) -> tuple[SearchState, Configuration]:
+    """A search state whose policy has learned momentum 0 in networks of depth 3, where alone it is searched, and such a network."""
     momentum = {"name": "momentum", "continuous": {"min": "0", "max": "0.5", "numBases": 2}, "when": {"decision": "depth", "values": ["3"]}}
     parsed, space = accept(with_change(small_search({"autoHAS": knobs}, steps=270), "spec.searchSpace.hyperparameters", [momentum, RATES]))
-    board = Board(Problem.load(parsed.spec, space, torch.device("cpu")), MemorySink(), Ledger(0, TickingClock()), TickingClock())
-    policy, learned = board.algorithm.policy, space.searched(Role.UPDATE_RULE)
+    state = SearchState(SearchTask.load(parsed.spec, space, torch.device("cpu")), MemorySink(), Ledger(0, TickingClock()), TickingClock())
+    policy, learned = state.algorithm.policy, space.searched(Role.UPDATE_RULE)
     samples = (policy.sample(np.random.default_rng(n)) for n in itertools.count())
     deep = next(d for d in samples if {"depth": "3", "momentum": "0"}.items() <= space.as_mapping(d.configuration).items())
     policy.update(deep, 1.0, learned)
-    return board, deep.configuration
+    return state, deep.configuration
 
 
 @pytest.mark.parametrize("place", ["in the window", "after it"])
@@ -103,32 +103,32 @@ def test_the_shared_update_uses_what_is_reported(knobs: dict[str, Any], place: s
     In the window with sharedUpdate Sampled that is the sample itself; the derived network is flat, so the derived configuration as a
     whole would hold momentum at its default of 0.9.
     """
-    board, deep = _momentum_under_depth(knobs)
-    twin, space = _momentum_under_depth(knobs)[0], board.problem.space
+    state, deep = _momentum_under_depth(knobs)
+    twin, space = _momentum_under_depth(knobs)[0], state.search_task.space
     learned = {name: space.as_mapping(deep)[name] for name in ("momentum", "learning_rate")}
-    first = _in_window(board) if place == "in the window" else board.problem.plan.warmup_steps - 12
+    first = _in_window(state) if place == "in the window" else state.search_task.plan.warmup_steps - 12
     for number in range(first, first + 40):  # until a deep one is drawn
-        before, moved = _weights(board), board.algorithm.state_dict()
-        done = _step(board, number)
+        before, moved = _weights(state), state.algorithm.state_dict()
+        done = _step(state, number)
         if space.as_mapping(done.sample)["depth"] == "3":
             break
-        board.supernet.load_state_dict(before)
-        board.algorithm.load_state_dict(moved)
+        state.supernet.load_state_dict(before)
+        state.algorithm.load_state_dict(moved)
     is_sampled = place == "in the window" and "sharedUpdate" in knobs
     expected = done.sample if is_sampled else space.configuration({**space.as_mapping(done.sample), **learned})
-    context = StepOfSupernet(twin, number)
+    context = SupernetStepContext(twin, number)
     context.commit(done.sample, context.gradient(done.sample, context.train_batch()), expected)
 
-    assert space.as_mapping(board.algorithm.policy.derived())["depth"] != "3"
+    assert space.as_mapping(state.algorithm.policy.derive())["depth"] != "3"
     assert done.learning_rate == context.learning_rate(expected)
-    assert all(torch.equal(tensor, _weights(twin)[name]) for name, tensor in _weights(board).items())
+    assert all(torch.equal(tensor, _weights(twin)[name]) for name, tensor in _weights(state).items())
 
 
 def test_random_sharing_reports_the_hyperparameters_that_it_trains_with() -> None:
     """Its steps sample architectures; their hyperparameters are the default's, in the record as in the update."""
     parsed, space = accept(small_search({"name": "RandomSharing"}, steps=270))
-    board = Board(Problem.load(parsed.spec, space, torch.device("cpu")), MemorySink(), Ledger(0, TickingClock()), TickingClock())
-    samples = [space.as_mapping(_step(board, number).sample) for number in range(8)]
+    state = SearchState(SearchTask.load(parsed.spec, space, torch.device("cpu")), MemorySink(), Ledger(0, TickingClock()), TickingClock())
+    samples = [space.as_mapping(_step(state, number).sample) for number in range(8)]
 
     assert {sample["learning_rate"] for sample in samples} == {space.as_mapping(space.default)["learning_rate"]}
     assert len({tuple(sample.items()) for sample in samples}) > 1
@@ -136,12 +136,12 @@ def test_random_sharing_reports_the_hyperparameters_that_it_trains_with() -> Non
 
 def test_the_window_and_the_architecture_have_a_baseline_each() -> None:
     """The average and the deviation of the window's rewards are forgotten when it closes, and those before it when it opens."""
-    board = _board({"strategy": "OneStep", "warmupFraction": "0"})
-    policy, total = board.algorithm.policy, board.problem.plan.supernet_steps
+    state = _state({"strategy": "OneStep", "warmupFraction": "0"})
+    policy, total = state.algorithm.policy, state.search_task.plan.supernet_steps
     opens, closes = math.ceil(0.05 * total), math.ceil(0.2 * total)
     num_rewards = []
     for number in range(closes + 2):
-        _step(board, number)
+        _step(state, number)
         num_rewards.append(policy.num_rewards)
 
     assert num_rewards == [*range(1, opens + 1), *range(1, closes - opens + 1), 1, 2]
@@ -150,15 +150,15 @@ def test_the_window_and_the_architecture_have_a_baseline_each() -> None:
 
 def test_rewards_after_the_window_are_not_measured_by_its_baseline() -> None:
     """After a window of rewards of 0.2 and the steps of 0.6 that follow it, half of the first twenty advantages are positive."""
-    board = _board({"strategy": "OneStep"})
+    state = _state({"strategy": "OneStep"})
     rewards = np.random.default_rng(0)
-    total = board.problem.plan.supernet_steps
-    contexts = [StepOfSupernet(board, number) for number in range(round(0.05 * total), board.problem.plan.warmup_steps + 40)]
+    total = state.search_task.plan.supernet_steps
+    contexts = [SupernetStepContext(state, number) for number in range(round(0.05 * total), state.search_task.plan.warmup_steps + 40)]
     advantages = []
     for context in contexts:
         level = 0.2 if context.step < 0.2 * total else 0.6
         context.score = lambda configuration, batch, level=level: level + 0.05 * float(rewards.standard_normal())  # type: ignore[method-assign,misc]
-        done = board.algorithm.step(context)
+        done = state.algorithm.step(context)
         if context.step >= 0.2 * total and done.reward is not None:
             advantages.append(done.advantage)
 
@@ -175,29 +175,29 @@ def test_the_supernet_takes_the_batch_size_that_belongs_to_the_rate(batch_size: 
     sizes = {"name": "batch_size", "integer": {"min": 32, "max": 128, "step": 2, "scale": "Log"}}
     document = with_change(small_search(steps=54), "spec.searchSpace.hyperparameters", [sizes, RATES])
     parsed, space = accept(with_change(document, "spec.task.recipe.batchSize", 64))
-    board = Board(Problem.load(parsed.spec, space, torch.device("cpu")), MemorySink(), Ledger(0, TickingClock()), TickingClock())
+    state = SearchState(SearchTask.load(parsed.spec, space, torch.device("cpu")), MemorySink(), Ledger(0, TickingClock()), TickingClock())
     lane = space.configuration({**space.as_mapping(space.default), "batch_size": batch_size})
-    board.best_lane = board.enter("lane 1", lane)
-    board.algorithm.begin(lane)
-    plan, stages = board.problem.plan, build_stages(board)[1:3]
-    board.ledger.steps = plan.supernet_steps
+    state.best_lane = state.enter("lane 1", lane)
+    state.algorithm.begin(lane)
+    plan, stages = state.search_task.plan, build_stages(state)[1:3]
+    state.ledger.steps = plan.supernet_steps
     for stage in stages:
         while stage.advance():
             pass
     planned = plan.warmup_steps + (plan.supernet_steps - plan.warmup_steps) * 1.35
     taken = sum(stage.state_dict()["step"] for stage in stages)
 
-    assert StepOfSupernet(board, 0).train_batch().inputs.shape[0] == int(batch_size)
+    assert SupernetStepContext(state, 0).train_batch().inputs.shape[0] == int(batch_size)
     assert taken == pytest.approx(steps * plan.supernet_steps, rel=0.01, abs=1)
-    assert board.ledger.step == plan.supernet_steps
-    assert planned - 2 * 1.35 <= 54 * board.ledger.cost <= planned + 1e-9
-    assert StepOfSupernet(board, 0).num_steps == taken
+    assert state.ledger.step == plan.supernet_steps
+    assert planned - 2 * 1.35 <= 54 * state.ledger.cost <= planned + 1e-9
+    assert SupernetStepContext(state, 0).num_steps == taken
 
 
 def test_one_step_counts_what_it_ran() -> None:
     """In the window one gradient, one reward and one look at the training loss; with an own batch two gradients."""
-    shared, own = _board({"strategy": "OneStep"}), _board({"strategy": "OneStep", "temporaryBatch": "Own"})
-    one, two = _step(shared, _in_window(shared)), _step(own, _in_window(own))
+    shared, custom = _state({"strategy": "OneStep"}), _state({"strategy": "OneStep", "temporaryBatch": "Own"})
+    one, two = _step(shared, _in_window(shared)), _step(custom, _in_window(custom))
 
     assert (one.num_gradients, one.num_reward_forwards, one.num_train_forwards) == (1, 1, 1)
     assert (two.num_gradients, two.num_reward_forwards, two.num_train_forwards) == (2, 1, 1)
@@ -205,45 +205,45 @@ def test_one_step_counts_what_it_ran() -> None:
 
 def test_the_own_batch_changes_the_reward_but_not_the_shared_update() -> None:
     """Temporary weights come from another batch; the shared weights move as before."""
-    shared, own = _board({"strategy": "OneStep"}), _board({"strategy": "OneStep", "temporaryBatch": "Own"})
-    own.problem = replace(own.problem, plan=shared.problem.plan)
-    context = StepOfSupernet(own, 30)
+    shared, custom = _state({"strategy": "OneStep"}), _state({"strategy": "OneStep", "temporaryBatch": "Own"})
+    custom.search_task = replace(custom.search_task, plan=shared.search_task.plan)
+    context = SupernetStepContext(custom, 30)
 
     assert not torch.equal(context.temporary_batch().inputs, context.train_batch().inputs)
     _step(shared, _in_window(shared))
-    _step(own, _in_window(own))
-    assert all(torch.equal(tensor, _weights(own)[name]) for name, tensor in _weights(shared).items())
+    _step(custom, _in_window(custom))
+    assert all(torch.equal(tensor, _weights(custom)[name]) for name, tensor in _weights(shared).items())
 
 
 def test_sampled_moves_the_shared_weights_by_the_samples_rate() -> None:
     """With sharedUpdate Sampled the step equals gradient and commit under the sample; with Reference, under the derived rate."""
     for knobs in ({"strategy": "OneStep", "sharedUpdate": "Sampled"}, {"strategy": "OneStep"}):
-        board, twin = _board(knobs), _board(knobs)
-        number = _in_window(board)
-        derived = board.algorithm.policy.most_likely()
-        done = _step(board, number)
-        context = StepOfSupernet(twin, number)
+        state, twin = _state(knobs), _state(knobs)
+        number = _in_window(state)
+        derived = state.algorithm.policy.most_likely()
+        done = _step(state, number)
+        context = SupernetStepContext(twin, number)
         gradient = context.gradient(done.sample, context.train_batch())
         context.commit(done.sample, gradient, done.sample if "sharedUpdate" in knobs else derived)
 
-        assert all(torch.equal(tensor, _weights(twin)[name]) for name, tensor in _weights(board).items())
+        assert all(torch.equal(tensor, _weights(twin)[name]) for name, tensor in _weights(state).items())
 
 
 def test_a_harmful_update_is_taken_back_bit_for_bit() -> None:
     """At a rate of 1e30 the loss is no number: weights and momentum stay; whom to blame is the algorithm's affair."""
-    board = _board({"strategy": "OneStep", "sharedUpdate": "Sampled"}, learning_rate="1e30")
-    space = board.problem.space
-    before, policy = _weights(board), board.algorithm.policy.probabilities()
+    state = _state({"strategy": "OneStep", "sharedUpdate": "Sampled"}, learning_rate="1e30")
+    space = state.search_task.space
+    before, policy = _weights(state), state.algorithm.policy.probabilities()
     for name in space.searched(Role.UPDATE_RULE):
         assert name.name == "learning_rate"
     wild = space.configuration({**space.as_mapping(space.default), "learning_rate": "1e30"})
-    context = StepOfSupernet(board, _in_window(board))
+    context = SupernetStepContext(state, _in_window(state))
     gradient = context.gradient(wild, context.train_batch())
 
     assert not context.try_commit(wild, gradient, wild)
-    assert board.guard.num_rejected == 1
-    assert all(torch.equal(tensor, before[name]) for name, tensor in _weights(board).items())
-    assert board.algorithm.policy.probabilities() == policy
+    assert state.guard.num_rejected == 1
+    assert all(torch.equal(tensor, before[name]) for name, tensor in _weights(state).items())
+    assert state.algorithm.policy.probabilities() == policy
 
 
 class _Refusing(UpdateGuard):
@@ -260,15 +260,15 @@ class _Refusing(UpdateGuard):
 
 def _refused_step(knobs: dict[str, Any]) -> tuple[SupernetStep, float, bool]:
     """A step in the window whose update is refused: what was done, how the probability of the sample's rate moved, weights kept."""
-    board = _board(knobs)
-    board.guard = _Refusing()
-    policy = board.algorithm.policy
+    state = _state(knobs)
+    state.guard = _Refusing()
+    policy = state.algorithm.policy
     policy.advantage(-1.0)  # any accuracy is better than this baseline
-    before, uniform = _weights(board), policy.probabilities()["learning_rate"]
-    done = _step(board, _in_window(board))
-    rate = next(d for d in board.problem.space.decisions if d.name == "learning_rate")
-    index = rate.choices.index(board.problem.space.as_mapping(done.sample)["learning_rate"])
-    is_kept = all(torch.equal(tensor, before[name]) for name, tensor in _weights(board).items())
+    before, uniform = _weights(state), policy.probabilities()["learning_rate"]
+    done = _step(state, _in_window(state))
+    rate = next(d for d in state.search_task.space.decisions if d.name == "learning_rate")
+    index = rate.choices.index(state.search_task.space.as_mapping(done.sample)["learning_rate"])
+    is_kept = all(torch.equal(tensor, before[name]) for name, tensor in _weights(state).items())
     return done, policy.probabilities()["learning_rate"][index] - uniform[index], is_kept
 
 
@@ -307,9 +307,9 @@ def test_the_guard_compares_one_loss_with_itself(model: str | None) -> None:
         document = with_change(with_change(document, "spec.task.model", {"entrypoint": model}), "spec.searchSpace.architecture")
         document = with_change(document, "spec.task.data", {"entrypoint": "custom_code_fixtures:Data"})
     parsed, space = accept(document)
-    board = Board(Problem.load(parsed.spec, space, torch.device("cpu")), MemorySink(), Ledger(0, TickingClock()), TickingClock())
-    guard = board.guard = _Refusing()
-    still = StepOfSupernet(board, 0)  # the schedule's warm-up starts at a rate near 0
+    state = SearchState(SearchTask.load(parsed.spec, space, torch.device("cpu")), MemorySink(), Ledger(0, TickingClock()), TickingClock())
+    guard = state.guard = _Refusing()
+    still = SupernetStepContext(state, 0)  # the schedule's warm-up starts at a rate near 0
     still.learning_rate = lambda configuration: 0.0  # type: ignore[method-assign]
     still.try_commit(space.default, still.gradient(space.default, still.train_batch()), space.default)
 
@@ -319,10 +319,10 @@ def test_the_guard_compares_one_loss_with_itself(model: str | None) -> None:
 
 def test_paired_moves_rates_once_by_k_samples_of_one_gradient() -> None:
     """K rewards for the update rule; in the warm-up the architecture's rows stay where they are."""
-    board = _board({"strategy": "Paired", "pairedSamples": 5})
-    before = board.algorithm.policy.probabilities()
-    done = _step(board, _in_window(board))
-    after = board.algorithm.policy.probabilities()
+    state = _state({"strategy": "Paired", "pairedSamples": 5})
+    before = state.algorithm.policy.probabilities()
+    done = _step(state, _in_window(state))
+    after = state.algorithm.policy.probabilities()
 
     assert (done.num_gradients, done.num_reward_forwards, done.num_train_forwards) == (1, 5, 1)
     assert after["learning_rate"] != before["learning_rate"]

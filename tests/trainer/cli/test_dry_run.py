@@ -16,7 +16,7 @@ from autohas_api.base import yaml_file
 from autohas_api.testing.rejections import a_search, with_change
 from autohas_trainer.cli.app import app
 from autohas_trainer.cli.memory import training_bytes
-from autohas_trainer.engine.training.search_task import Problem
+from autohas_trainer.engine.training.search_task import SearchTask
 from custom_code_fixtures import Faulty, FaultyLinear
 from custom_search_fixtures import custom_search
 
@@ -29,14 +29,14 @@ def _dry_run(document: dict[str, Any], folder: Path) -> Result:
 
 def _bytes(batch_size: int) -> int:
     parsed, space = accept(with_change(a_search(), "spec.task.recipe.batchSize", batch_size))
-    return training_bytes(Problem.load(parsed.spec, space, device("cpu")), space.default)
+    return training_bytes(SearchTask.load(parsed.spec, space, device("cpu")), space.default)
 
 
 def test_memory_grows_with_the_batch_and_has_a_part_that_does_not() -> None:
     """Activations are proportional to the batch; the rest is weights, gradients, average and momentum: four times the parameters."""
     fixed = 2 * _bytes(32) - _bytes(64)
     parsed, space = accept(a_search())
-    parameters = Problem.load(parsed.spec, space, device("cpu")).num_parameters(space.default)
+    parameters = SearchTask.load(parsed.spec, space, device("cpu")).num_parameters(space.default)
     buffers = 2 * (2 * 64 * 4 + 8)  # two layers of running mean and variance and a counter
     saved_statistics = 2 * 2 * 64 * 4  # each normalisation keeps mean and inverse deviation of the batch
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-import custom_code_fixtures as own
+import custom_code_fixtures as custom
 from autohas_api.base.scoring import TaskKind
 from autohas_api.space.templates import TEMPLATES
 from autohas_trainer.cli.app import app
@@ -31,23 +31,23 @@ def test_built_in_templates_conform(name: str) -> None:
     assert len(checks) == 8
 
 
-@pytest.mark.parametrize("model", [own.Linear, own.Plain])
+@pytest.mark.parametrize("model", [custom.Linear, custom.Plain])
 def test_sound_custom_models_conform(model: type) -> None:
     """A model with decisions, and a plain module with dropout and batch normalisation."""
     assert_model_conforms(model, input_shape=(8,), num_outputs=2)
 
 
 BROKEN = {
-    own.WrongShape: ("forward gives (B, K) and uses its leaves", r"gave \(8, 1\), it must give \(8, 2\)"),
-    own.OwnWeights: ("forward gives (B, K) and uses its leaves", r"does not depend on its leaves"),
-    own.UnusedLeaf: ("forward gives (B, K) and uses its leaves", r"slices\(path\) gives leaf shift, which forward does not use"),
-    own.OutsideShared: ("forward gives (B, K) and uses its leaves", r"it must lie inside and not be empty"),
-    own.Raises: ("forward gives (B, K) and uses its leaves", r"raised KeyError: 'weights'"),
-    own.OtherParameters: ("build has the same parameters", r"build\(\) has parameter 1\.bias of shape \(2,\)"),
-    own.OtherFunction: ("both forms compute the same", r"forward\(\) and build\(\) differ by"),
-    own.OwnRandomness: ("equal seeds give equal numbers", r"shared\(\) gave another weight with the same seeds"),
-    own.InactiveMatters: ("inactive decisions change nothing", r"slices\(path\) changes with shift, which is inactive"),
-    own.refuses: ("can be made", r"raised ValueError: only images of 3 px"),
+    custom.WrongShape: ("forward gives (B, K) and uses its leaves", r"gave \(8, 1\), it must give \(8, 2\)"),
+    custom.OwnWeights: ("forward gives (B, K) and uses its leaves", r"does not depend on its leaves"),
+    custom.UnusedLeaf: ("forward gives (B, K) and uses its leaves", r"slices\(path\) gives leaf shift, which forward does not use"),
+    custom.OutsideShared: ("forward gives (B, K) and uses its leaves", r"it must lie inside and not be empty"),
+    custom.Raises: ("forward gives (B, K) and uses its leaves", r"raised KeyError: 'weights'"),
+    custom.OtherParameters: ("build has the same parameters", r"build\(\) has parameter 1\.bias of shape \(2,\)"),
+    custom.OtherFunction: ("both forms compute the same", r"forward\(\) and build\(\) differ by"),
+    custom.OwnRandomness: ("equal seeds give equal numbers", r"shared\(\) gave another weight with the same seeds"),
+    custom.InactiveMatters: ("inactive decisions change nothing", r"slices\(path\) changes with shift, which is inactive"),
+    custom.refuses: ("can be made", r"raised ValueError: only images of 3 px"),
 }
 
 
@@ -66,7 +66,7 @@ def test_each_defect_breaks_its_promise(model: type) -> None:
 
 def test_tied_weights_do_not_conform() -> None:
     """Two names of one tensor cannot be saved."""
-    problems = [check.problem for check in check_model(own.Tied, input_shape=(64,), num_outputs=2) if check.problem]
+    problems = [check.problem for check in check_model(custom.Tied, input_shape=(64,), num_outputs=2) if check.problem]
 
     assert any("one.weight and other.weight in one tensor" in problem for problem in problems)
 
@@ -83,7 +83,7 @@ def test_tied_weights_do_not_conform() -> None:
 )
 def test_defects_of_data_are_found(defect: str, words: str) -> None:
     """Each broken promise of the data is a sentence."""
-    problems = [check.problem for check in check_data(own.Noisy(defect), "the data", TaskKind.CLASSIFICATION) if check.problem]
+    problems = [check.problem for check in check_data(custom.Noisy(defect), "the data", TaskKind.CLASSIFICATION) if check.problem]
 
     assert len(problems) == 1
     assert words in problems[0]
@@ -91,11 +91,11 @@ def test_defects_of_data_are_found(defect: str, words: str) -> None:
 
 def test_sound_data_conform() -> None:
     """Classes, groups and numbers."""
-    assert_data_conforms(own.Data())
-    assert_data_conforms(own.Data("groups"))
-    assert_data_conforms(own.Numbers(), regression=True)
-    assert_data_conforms(own.Noisy())
-    assert np.array_equal(own.Data().splits()["train"][0], own.Data().splits()["train"][0])
+    assert_data_conforms(custom.Data())
+    assert_data_conforms(custom.Data("groups"))
+    assert_data_conforms(custom.Numbers(), regression=True)
+    assert_data_conforms(custom.Noisy())
+    assert np.array_equal(custom.Data().splits()["train"][0], custom.Data().splits()["train"][0])
 
 
 def test_the_command_checks_a_search_file(monkeypatch: pytest.MonkeyPatch) -> None:

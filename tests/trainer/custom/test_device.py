@@ -58,10 +58,10 @@ def test_an_augmentation_that_leaves_the_device_is_refused() -> None:
 def test_moments_are_restored_beside_their_parameters(optimizer: str) -> None:
     """Moments of a parameter of no dimension lie on its device after a resume; only torch's own step count stays on the CPU."""
     document = with_change(custom_search("Scalar"), "spec.searchSpace.architecture")
-    problem = loaded(with_change(document, "spec.task.recipe.optimizer", optimizer))
-    saved = Training(problem, problem.space.default)
+    search_task = loaded(with_change(document, "spec.task.recipe.optimizer", optimizer))
+    saved = Training(search_task, search_task.space.default)
     saved.step()
-    elsewhere = Training(replace(problem, device=torch.device("meta")), problem.space.default)
+    elsewhere = Training(replace(search_task, device=torch.device("meta")), search_task.space.default)
     elsewhere.load(saved.state_dict(), saved.tensors())
     moments = {name: tensor for name, tensor in elsewhere.tensors().items() if name.endswith("/temperature") and "optimizer/" in name}
 

@@ -23,7 +23,7 @@ from autohas_api.testing.rejections import with_change
 from autohas_trainer.cli.app import app
 from autohas_trainer.data import Splits
 from autohas_trainer.data.custom import custom_data, read_splits
-from autohas_trainer.data.split import Carving
+from autohas_trainer.data.split import SplitIndices
 from autohas_trainer.engine.training.training import Training
 from autohas_trainer.errors import ConfigurationError, DataError
 from autohas_trainer.events import StepRecord
@@ -82,16 +82,16 @@ def test_custom_code_resumes_bit_for_bit(model: str, step: int, tmp_path: Path) 
 
 def test_without_architecture_the_model_keeps_its_default() -> None:
     """Decisions that the search does not list stay at the model's default."""
-    problem = loaded(with_change(custom_search(), "spec.searchSpace.architecture"))
+    search_task = loaded(with_change(custom_search(), "spec.searchSpace.architecture"))
 
-    assert problem.num_parameters(problem.space.default) == 16
+    assert search_task.num_parameters(search_task.space.default) == 16
 
 
 def test_groups_never_lie_in_two_splits() -> None:
     """The third array says which examples belong together."""
-    problem = custom_data(f"{OWN}:Data", None, {"defect": "groups"}, TaskKind.CLASSIFICATION)
+    search_task = custom_data(f"{OWN}:Data", None, {"defect": "groups"}, TaskKind.CLASSIFICATION)
 
-    assert problem.sources_N.tolist() == (np.arange(900) // 3).tolist()
+    assert search_task.sources_N.tolist() == (np.arange(900) // 3).tolist()
 
 
 def test_a_path_and_arguments_arrive_as_keywords(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,9 +200,9 @@ def test_names_count_and_not_positions(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(f"{OWN}.Plain", Turned)
     monkeypatch.setattr(f"{OWN}.Data", TurnedData)
-    problem = loaded(custom_search("Plain"))
+    search_task = loaded(custom_search("Plain"))
 
-    assert Training(problem, problem.space.default).step() > 0
+    assert Training(search_task, search_task.space.default).step() > 0
 
 
 def test_hooks_that_cannot_take_our_names_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -292,9 +292,9 @@ def test_the_spec_and_the_model_must_agree(case: str) -> None:
 def test_what_can_never_be_active_may_be_left_out() -> None:
     """With 4 inputs pinned there is no shift to list."""
     pinned = [{"name": "inputs", "choices": ["4"], "default": "4"}]
-    problem = loaded(with_change(custom_search(), "spec.searchSpace.architecture.decisions", pinned))
+    search_task = loaded(with_change(custom_search(), "spec.searchSpace.architecture.decisions", pinned))
 
-    assert problem.num_parameters(problem.space.default) == 8
+    assert search_task.num_parameters(search_task.space.default) == 8
 
 
 PINNED = {"decisions": [{"name": "inputs", "choices": ["4"], "default": "4"}]}
@@ -347,9 +347,9 @@ def test_the_winner_can_be_trained_again(tmp_path: Path) -> None:
 def test_the_spec_may_restrict_and_redefault() -> None:
     """Fewer choices and another default are the search's affair."""
     only = [{"name": "inputs", "choices": ["4"], "default": "4"}]  # without shift, which is active at 8 inputs alone
-    problem = loaded(with_change(custom_search(), "spec.searchSpace.architecture.decisions", only))
+    search_task = loaded(with_change(custom_search(), "spec.searchSpace.architecture.decisions", only))
 
-    assert problem.num_parameters(problem.space.default) == 8
+    assert search_task.num_parameters(search_task.space.default) == 8
 
 
 DATA_FAULTS: dict[str, tuple[type[Exception], str]] = {
@@ -399,11 +399,11 @@ def test_a_target_of_own_data_that_float32_cannot_hold_is_named() -> None:
     inputs = rng.standard_normal((40, 3)).astype(np.float32)
     targets = 10 * inputs[:, 0].astype(np.float64)
     spoilt = np.where(np.arange(40) == 5, 1e60, targets)
-    problem = read_splits({"train": (inputs, targets), "test": (inputs, spoilt)}, "custom data", TaskKind.REGRESSION)
-    carving = Carving(train=np.arange(30), reward=np.arange(30, 35), selection=np.arange(35, 40))
+    search_task = read_splits({"train": (inputs, targets), "test": (inputs, spoilt)}, "custom data", TaskKind.REGRESSION)
+    indices = SplitIndices(train=np.arange(30), reward=np.arange(30, 35), selection=np.arange(35, 40))
 
     with pytest.raises(DataError, match=r"custom data: test row 5: 1e\+60 in the target is too large"):
-        Splits(problem, carving, torch.device("cpu"))
+        Splits(search_task, indices, torch.device("cpu"))
 
 
 @pytest.mark.parametrize("template", ["mlp", "conv-small"])

@@ -51,10 +51,10 @@ def test_choices_as_long_as_the_contract_allows_reach_the_result(tmp_path: Path)
 
 def test_the_augmentation_is_that_of_the_step() -> None:
     """Noise of strength 2 is added to the batch, the same at every call for a step, another for the next."""
-    problem = loaded(searched("Plain", NOISE))
-    configuration = problem.space.configuration({"noise": "2"})
-    batch = problem.splits.train_batch(0, 64, problem.seed)
-    one, again, later = (problem.own.augmented(batch, configuration, 0, step).inputs for step in (3, 3, 4))
+    search_task = loaded(searched("Plain", NOISE))
+    configuration = search_task.space.configuration({"noise": "2"})
+    batch = search_task.splits.train_batch(0, 64, search_task.seed)
+    one, again, later = (search_task.custom.augment(batch, configuration, 0, step).inputs for step in (3, 3, 4))
 
     assert torch.equal(one, again)
     assert not torch.equal(one, later)
@@ -63,21 +63,21 @@ def test_the_augmentation_is_that_of_the_step() -> None:
 
 def test_the_loss_is_the_models_for_training_and_the_tasks_for_comparison() -> None:
     """With gamma 2 a coin's loss of ln 2 counts a quarter in training; comparisons see cross-entropy."""
-    problem = loaded(searched("Focal", GAMMA, data="Data"))
-    task = problem.own.task(problem.space.configuration({"gamma": "2"}))
+    search_task = loaded(searched("Focal", GAMMA, data="Data"))
+    task = search_task.custom.task(search_task.space.configuration({"gamma": "2"}))
     outputs, targets = torch.zeros(4, 2), torch.zeros(4, dtype=torch.int64)
     entropy = functional.cross_entropy(outputs, targets).item()
 
     assert task.training_losses(outputs, targets, 0.0).tolist() == pytest.approx([entropy / 4] * 4)
     assert task.losses(outputs, targets).tolist() == pytest.approx([entropy] * 4)
-    assert (task.num_outputs, task.constant_loss) == (problem.task.num_outputs, problem.task.constant_loss)
+    assert (task.num_outputs, task.constant_loss) == (search_task.task.num_outputs, search_task.task.constant_loss)
 
 
 def test_custom_hyperparameters_reach_build() -> None:
     """A plain module's factory gets those that it has parameters for."""
-    problem = loaded(searched("Focal", NOISE, WIDTH))
+    search_task = loaded(searched("Focal", NOISE, WIDTH))
     values = {"noise": "0", "width": "32"}
-    training = Training(problem, problem.space.configuration(values))
+    training = Training(search_task, search_task.space.configuration(values))
 
     assert training.model_tensors()["1.weight"].shape == (32, 8)
 

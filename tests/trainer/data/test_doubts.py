@@ -12,7 +12,7 @@ import torch
 
 from autohas_api.base.scoring import TaskKind
 from autohas_trainer.data import RawData, Splits
-from autohas_trainer.data.split import Carving, carve
+from autohas_trainer.data.split import SplitIndices, split
 from autohas_trainer.data.tables.notation import notation
 from autohas_trainer.data.tables.table import table
 from autohas_trainer.errors import ConfigurationError, DataError
@@ -200,9 +200,9 @@ def test_a_number_to_learn_is_not_taken_for_classes(tmp_path: Path) -> None:
         table(file, {"target": "y"}, CLASSES)
 
 
-def unstratified(task: RawData, seed: int) -> Carving:
+def unstratified(task: RawData, seed: int) -> SplitIndices:
     """A tenth each for rewards and selection, whatever the classes."""
-    return carve(task, reward=0.1, selection=0.1, stratify=False, seed=seed)
+    return split(task, reward=0.1, selection=0.1, stratify=False, seed=seed)
 
 
 def test_a_class_too_small_for_the_splits_is_called_by_its_name(tmp_path: Path) -> None:
@@ -212,9 +212,9 @@ def test_a_class_too_small_for_the_splits_is_called_by_its_name(tmp_path: Path) 
     task = table(file, {"target": "label"}, CLASSES)
     words = r"class 'rare' has 1 example outside of the test data.*merge it .* or remove it, or set task\.splits\.stratify to false"
     with pytest.raises(ConfigurationError, match=words):
-        carve(task, reward=0.1, selection=0.1, stratify=True, seed=0)
+        split(task, reward=0.1, selection=0.1, stratify=True, seed=0)
 
-    without = next(carving for seed in range(99) if 1 not in task.targets_N[(carving := unstratified(task, seed)).train])
+    without = next(indices for seed in range(99) if 1 not in task.targets_N[(indices := unstratified(task, seed)).train])
     assert len(without.train) == 65
     assert Splits(task, without, torch.device("cpu")).notes == (
         f"{task.name}: one class has no example in the train split, so no network learns it ('rare')",
@@ -227,7 +227,7 @@ def test_many_numeric_classes_too_small_for_the_splits_suggest_a_regression(tmp_
     file.write_text("a,y\n" + "".join(f"{i % 9},{i % 11}.5\n" for i in range(300)) + "1,99.5\n")
     task = table(file, {"target": "y"}, CLASSES)
     with pytest.raises(ConfigurationError, match=r"class '99\.5' has 1 example .*set objective\.metric to rmse"):
-        carve(task, reward=0.1, selection=0.1, stratify=True, seed=0)
+        split(task, reward=0.1, selection=0.1, stratify=True, seed=0)
 
 
 def test_every_column_is_listed_with_what_it_became(tmp_path: Path) -> None:

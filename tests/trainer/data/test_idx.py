@@ -60,7 +60,7 @@ def test_limits_keep_the_first_rows(folder: Path) -> None:
 
 
 def test_a_folder_goes_through_load(folder: Path) -> None:
-    """The folder's training data are carved by row and normalised."""
+    """The folder's training data are split by row and normalised."""
     splits = load("idx", str(folder), {}, reward=0.1, selection=0.1, stratify=True, seed=0, device=torch.device("cpu"))
     assert (splits.num_train, splits.num_reward, splits.num_selection, splits.num_test) == (48, 6, 6, 12)
 

@@ -1,4 +1,4 @@
-"""Carving and batches on a small made-up task whose every input carries its own row number."""
+"""Splits and batches on a small made-up task whose every input carries its own row number."""
 
 from collections.abc import Iterable
 
@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from autohas_trainer.data import RawData, Splits, load
-from autohas_trainer.data.split import Carving, carve
+from autohas_trainer.data.split import SplitIndices, split
 from autohas_trainer.errors import ConfigurationError, DataError, TrainerError
 
 CPU = torch.device("cpu")
 
 
-def problem(num_sources: int = 60, per_source: int = 2, num_classes: int = 3, num_test: int = 7) -> RawData:
+def raw_data(num_sources: int = 60, per_source: int = 2, num_classes: int = 3, num_test: int = 7) -> RawData:
     """Input n is the constant n, its source n // per_source, its class the source modulo the number of classes."""
     rows = np.arange(num_sources * per_source)
     sources = rows // per_source
@@ -29,29 +29,29 @@ def problem(num_sources: int = 60, per_source: int = 2, num_classes: int = 3, nu
     )
 
 
-def carved(task: RawData, *, stratify: bool = True, seed: int = 0) -> Carving:
+def divide(task: RawData, *, stratify: bool = True, seed: int = 0) -> SplitIndices:
     """A tenth for reward, a fifth for selection."""
-    return carve(task, reward=0.1, selection=0.2, stratify=stratify, seed=seed)
+    return split(task, reward=0.1, selection=0.2, stratify=stratify, seed=seed)
 
 
 def splits(task: RawData | None = None, seed: int = 0) -> Splits:
-    """The made-up task, carved and resident."""
-    task = task or problem()
-    return Splits(task, carved(task, seed=seed), CPU)
+    """The made-up task, split and resident."""
+    task = task or raw_data()
+    return Splits(task, divide(task, seed=seed), CPU)
 
 
-def rows(task: RawData, carving: Carving, batches: Iterable[Tensor]) -> list[int]:
+def rows(task: RawData, indices: SplitIndices, batches: Iterable[Tensor]) -> list[int]:
     """Undo the normalisation: the row numbers that batches of inputs were made of."""
-    train = task.inputs[carving.train]
+    train = task.inputs[indices.train]
     return [round(float(value * train.std() + train.mean())) for inputs in batches for value in inputs[:, 0, 0, 0]]
 
 
 @pytest.mark.parametrize("stratify", [True, False])
 def test_no_source_lies_in_two_splits(stratify: bool) -> None:  # noqa: FBT001 - a test parameter
     """Train, reward and selection hold every row once, and no source is shared."""
-    task = problem()
-    carving = carved(task, stratify=stratify)
-    parts = [carving.train, carving.reward, carving.selection]
+    task = raw_data()
+    indices = divide(task, stratify=stratify)
+    parts = [indices.train, indices.reward, indices.selection]
     assert sorted(np.concatenate(parts)) == list(range(120))
     assert [len(part) for part in parts] == [84, 12, 24]
     sources = [set(task.sources_N[part]) for part in parts]
@@ -62,40 +62,40 @@ def test_no_source_lies_in_two_splits(stratify: bool) -> None:  # noqa: FBT001 -
 
 def test_stratified_splits_have_the_classes_in_proportion() -> None:
     """Each of three equal classes gives each split the same number of rows."""
-    task = problem()
-    carving = carved(task)
-    for part, each in ((carving.train, 28), (carving.reward, 4), (carving.selection, 8)):
+    task = raw_data()
+    indices = divide(task)
+    for part, each in ((indices.train, 28), (indices.reward, 4), (indices.selection, 8)):
         assert np.bincount(task.targets_N[part]).tolist() == [each] * 3
 
 
 def test_the_seed_decides_the_carving() -> None:
-    """The same seed carves alike, another differently."""
-    task = problem()
-    assert np.array_equal(carved(task).train, carved(task).train)
-    assert set(carved(task).reward) != set(carved(task, seed=1).reward)
+    """The same seed splits alike, another differently."""
+    task = raw_data()
+    assert np.array_equal(divide(task).train, divide(task).train)
+    assert set(divide(task).reward) != set(divide(task, seed=1).reward)
 
 
 @pytest.mark.parametrize(("reward", "selection"), [(0, 0.1), (0.1, 1), (0.5, 0.5), (float("nan"), 0.1), (-0.1, 0.1)])
 def test_impossible_shares_are_named(reward: float, selection: float) -> None:
     """Shares outside (0, 1), or that leave nothing to train on, are refused with the field's name."""
     with pytest.raises(ConfigurationError, match=r"task\.splits\."):
-        carve(problem(), reward=reward, selection=selection, stratify=True, seed=0)
+        split(raw_data(), reward=reward, selection=selection, stratify=True, seed=0)
 
 
 def test_a_class_too_small_for_a_split_is_named_with_its_numbers() -> None:
     """Three sources per class cannot give a tenth to reward; the sentence says which class and how many."""
     with pytest.raises(ConfigurationError, match=r"class 0 has 3 sources.* 2 train, 0 reward and 1 selection"):
-        carved(problem(num_sources=9))
+        divide(raw_data(num_sources=9))
 
 
 def test_inputs_are_normalised_by_train_alone() -> None:
     """Train has mean 0 and deviation 1; test inputs go through the same map."""
-    task = problem()
+    task = raw_data()
     made = splits(task)
     inputs = made.train_batch(0, made.num_train, 0).inputs
     assert inputs.mean().item() == pytest.approx(0, abs=1e-6)
     assert inputs.std(correction=0).item() == pytest.approx(1, abs=1e-6)
-    train = task.inputs[carved(task).train]
+    train = task.inputs[divide(task).train]
     assert next(made.test()).inputs[0, 0, 0, 0].item() == pytest.approx(-train.mean() / train.std(), rel=1e-6)
 
 
@@ -111,25 +111,25 @@ def test_splits_state_their_sizes_and_types() -> None:
 @pytest.mark.parametrize("size", [1, 5, 50, 84])
 def test_each_epoch_takes_every_example_once(size: int) -> None:
     """Batches of any size chain into epochs that are permutations of the train split, straddling where they must."""
-    task, made = problem(), splits()
-    carving = carved(task)
+    task, made = raw_data(), splits()
+    indices = divide(task)
     batches = [made.train_batch(step, size, 0) for step in range(3 * 84 // size)]
     assert {len(batch.targets_B) for batch in batches} == {size}
-    seen = rows(task, carving, (batch.inputs for batch in batches))
+    seen = rows(task, indices, (batch.inputs for batch in batches))
     for epoch in range(len(seen) // 84):
-        assert sorted(seen[84 * epoch : 84 * epoch + 84]) == sorted(carving.train)
+        assert sorted(seen[84 * epoch : 84 * epoch + 84]) == sorted(indices.train)
     assert seen[:84] != seen[84:168]
 
 
 def test_a_batch_depends_on_its_arguments_alone() -> None:
     """Asked in reverse order, by another object, after other seeds: the same batch, labels with their inputs."""
-    task, one, other = problem(), splits(), splits()
+    task, one, other = raw_data(), splits(), splits()
     forward = [one.train_batch(step, 32, 3) for step in range(40)]
     for step in reversed(range(40)):
         other.train_batch(step, 7, 4)
         again = other.train_batch(step, 32, 3)
         assert torch.equal(again.inputs, forward[step].inputs)
-        assert again.targets_B.tolist() == task.targets_N[rows(task, carved(task), [again.inputs])].tolist()
+        assert again.targets_B.tolist() == task.targets_N[rows(task, divide(task), [again.inputs])].tolist()
 
 
 def test_seed_and_replica_change_the_order() -> None:
@@ -148,16 +148,16 @@ def test_impossible_batches_are_refused(size: int) -> None:
 
 def test_reward_batches_are_stratified_keyed_and_without_repetition() -> None:
     """Six of twelve rewards: two of each class, none twice, the same for the same step, another for the next."""
-    task, made = problem(), splits()
-    carving = carved(task)
+    task, made = raw_data(), splits()
+    indices = divide(task)
     draws = [made.reward_batch(step, 6, 0) for step in range(20)]
     for draw in draws:
-        seen = rows(task, carving, [draw.inputs])
+        seen = rows(task, indices, [draw.inputs])
         assert len(set(seen)) == 6
-        assert set(seen) <= set(carving.reward)
+        assert set(seen) <= set(indices.reward)
         assert torch.bincount(draw.targets_B).tolist() == [2, 2, 2]
     assert torch.equal(draws[7].inputs, splits().reward_batch(7, 6, 0).inputs)
-    assert len({tuple(rows(task, carving, [draw.inputs])) for draw in draws}) > 10
+    assert len({tuple(rows(task, indices, [draw.inputs])) for draw in draws}) > 10
 
 
 def test_reward_quotas_share_the_remainder() -> None:
@@ -174,11 +174,11 @@ def test_a_reward_batch_may_be_the_whole_split_but_not_more() -> None:
 
 def test_selection_is_read_whole_in_a_fixed_order() -> None:
     """Two readings give equal batches that hold the selection split once, classes mixed."""
-    task = problem(num_sources=3000)
+    task = raw_data(num_sources=3000)
     made = splits(task)
     first, second = list(made.selection()), list(made.selection())
     assert all(torch.equal(one.inputs, other.inputs) for one, other in zip(first, second, strict=True))
-    assert sorted(rows(task, carved(task), (batch.inputs for batch in first))) == sorted(carved(task).selection)
+    assert sorted(rows(task, divide(task), (batch.inputs for batch in first))) == sorted(divide(task).selection)
     assert [len(batch.targets_B) for batch in first] == [400, 400, 400]
     assert all(len(batch.targets_B[:30].unique()) == 3 for batch in first)
 
@@ -186,7 +186,7 @@ def test_selection_is_read_whole_in_a_fixed_order() -> None:
 @pytest.mark.parametrize("total", [2, 511, 512, 513, 1025, 4000])
 def test_no_chunk_is_a_single_example(total: int) -> None:
     """Whatever the size of the test split, its chunks differ by at most one and cover it."""
-    lengths = [len(batch.targets_B) for batch in splits(problem(num_test=total)).test()]
+    lengths = [len(batch.targets_B) for batch in splits(raw_data(num_test=total)).test()]
     assert sum(lengths) == total
     assert max(lengths) <= 512
     assert max(lengths) - min(lengths) <= 1
@@ -204,17 +204,17 @@ def test_the_test_split_opens_once() -> None:
 def test_one_class_only_is_named() -> None:
     """There is nothing to tell apart."""
     with pytest.raises(DataError, match="made up: all 84 training examples are of class 0; two are needed"):
-        splits(problem(num_classes=1))
+        splits(raw_data(num_classes=1))
 
 
 def test_constant_or_missing_data_are_named() -> None:
     """Inputs without variation cannot be normalised, and an empty test split tests nothing."""
-    task = problem()
+    task = raw_data()
     task.inputs[:] = 4
     with pytest.raises(DataError, match="made up: the training inputs are constant"):
         splits(task)
     with pytest.raises(DataError, match="made up: the test split is empty"):
-        splits(problem(num_test=0))
+        splits(raw_data(num_test=0))
 
 
 def test_a_part_of_the_selection_split_is_always_the_same_with_classes_in_proportion() -> None:
@@ -231,7 +231,7 @@ def test_a_part_of_the_selection_split_is_always_the_same_with_classes_in_propor
         num_classes=3,
         scaled_C=(),
     )
-    made = Splits(task, carve(task, reward=0.1, selection=0.1, stratify=True, seed=0), CPU)
+    made = Splits(task, split(task, reward=0.1, selection=0.1, stratify=True, seed=0), CPU)
 
     def selected(most: int | None) -> tuple[list[float], list[int]]:
         batches = list(made.selection(most))

@@ -14,9 +14,9 @@ from autohas_api.base.scoring import TaskKind
 from autohas_api.testing.rejections import with_change
 from autohas_api.wire.messages import decode_termination_message, encode_termination_message
 from autohas_trainer.data import RawData, Splits
-from autohas_trainer.data.split import Carving, carve
+from autohas_trainer.data.split import SplitIndices, split
 from autohas_trainer.data.tables.table import table
-from autohas_trainer.engine.training.search_task import Problem
+from autohas_trainer.engine.training.search_task import SearchTask
 from autohas_trainer.errors import ConfigurationError, DataError
 from engine_fixtures import MemorySink, search, small_search
 
@@ -76,8 +76,8 @@ def test_missing_values_become_the_mean_of_the_train_split_and_a_mark(tmp_path: 
     """Imputed, a missing number is 0 after standardisation and marked; a missing word is a category of its own."""
     rows = "".join(f"{i if i % 5 else ''},{'u' if i % 2 else 'NA'},{i % 2}\n" for i in range(100))
     task = table(written(tmp_path / "t.csv", "x,w,y\n" + rows), {"target": "y", "missing": "impute", "testFraction": "0.1"}, CLASSES)
-    carving = carve(task, reward=0.2, selection=0.2, stratify=True, seed=0)
-    inputs = Splits(task, carving, torch.device("cpu")).train_batch(0, len(carving.train), 0).inputs
+    indices = split(task, reward=0.2, selection=0.2, stratify=True, seed=0)
+    inputs = Splits(task, indices, torch.device("cpu")).train_batch(0, len(indices.train), 0).inputs
 
     assert task.scaled_C == (True, False, False, False)
     is_missing = inputs[:, 1] == 1
@@ -92,7 +92,7 @@ def test_regression_targets_are_standardised_by_the_train_split(tmp_path: Path) 
     """Train targets have mean 0 and deviation 1; the split's own numbers give the unit back."""
     file = written(tmp_path / "t.csv", "x,y\n" + "".join(f"{i},{3 * i + 7}\n" for i in range(100)))
     task = table(file, {"target": "y", "numeric": "x"}, NUMBERS)
-    made = Splits(task, carve(task, reward=0.1, selection=0.1, stratify=True, seed=0), torch.device("cpu"))
+    made = Splits(task, split(task, reward=0.1, selection=0.1, stratify=True, seed=0), torch.device("cpu"))
     targets = made.train_batch(0, made.num_train, 0).targets_B
 
     assert (task.num_classes, targets.dtype, made.num_classes) == (None, torch.float32, None)
@@ -104,12 +104,12 @@ def test_a_constant_column_says_nothing_and_harms_nothing(tmp_path: Path) -> Non
     """It is 0 after standardisation; when all columns are constant there is nothing to learn from."""
     text = "x,c,y\n" + "".join(f"{i},5,{i % 2}\n" for i in range(60))
     task = table(written(tmp_path / "t.csv", text), {"target": "y", "numeric": "x"}, CLASSES)
-    carving = carve(task, reward=0.1, selection=0.1, stratify=True, seed=0)
-    assert Splits(task, carving, torch.device("cpu")).train_batch(0, 8, 0).inputs[:, 1].tolist() == [0] * 8
+    indices = split(task, reward=0.1, selection=0.1, stratify=True, seed=0)
+    assert Splits(task, indices, torch.device("cpu")).train_batch(0, 8, 0).inputs[:, 1].tolist() == [0] * 8
 
     nothing = table(tmp_path / "t.csv", {"target": "y", "ignore": "x"}, CLASSES)
     with pytest.raises(DataError, match=r"t\.csv.*inputs are constant"):
-        Splits(nothing, carve(nothing, reward=0.1, selection=0.1, stratify=True, seed=0), torch.device("cpu"))
+        Splits(nothing, split(nothing, reward=0.1, selection=0.1, stratify=True, seed=0), torch.device("cpu"))
 
 
 HEADER = "age,city,label\n"
@@ -194,10 +194,10 @@ def test_a_number_that_float32_cannot_hold_beside_the_others_is_named(file: str,
     written(tmp_path / "train.csv", "\n".join(wild if file == "train" else rows) + "\n")
     written(tmp_path / "test.csv", "\n".join(wild if file == "test" else rows) + "\n")
     task = table(tmp_path, {"target": "label"}, CLASSES)
-    carving = Carving(train=np.arange(16), reward=np.arange(16, 18), selection=np.arange(18, len(task.targets_N)))
+    indices = SplitIndices(train=np.arange(16), reward=np.arange(16, 18), selection=np.arange(18, len(task.targets_N)))
 
     with pytest.raises(DataError, match=rf"{file}\.csv, line 22: 1e\+40 in column age is too large: standardised .*; fix or drop it"):
-        Splits(task, carving, torch.device("cpu"))
+        Splits(task, indices, torch.device("cpu"))
 
 
 def test_a_number_too_large_in_rows_taken_as_test_is_named_by_its_line(tmp_path: Path) -> None:
@@ -208,10 +208,10 @@ def test_a_number_too_large_in_rows_taken_as_test_is_named_by_its_line(tmp_path:
     rows[line - 1] = f"1e40,{rows[line - 1].split(',')[1]}"
     task = table(written(tmp_path / "b.csv", "\n".join(rows) + "\n"), {"target": "label"}, CLASSES)
     count = len(task.targets_N)
-    carving = Carving(train=np.arange(count - 8), reward=np.arange(count - 8, count - 4), selection=np.arange(count - 4, count))
+    indices = SplitIndices(train=np.arange(count - 8), reward=np.arange(count - 8, count - 4), selection=np.arange(count - 4, count))
 
     with pytest.raises(DataError, match=rf"b\.csv, line {line}: 1e\+40 in column age is too large"):
-        Splits(task, carving, torch.device("cpu"))
+        Splits(task, indices, torch.device("cpu"))
 
 
 def test_a_target_too_large_in_the_test_file_is_named(tmp_path: Path) -> None:
@@ -220,10 +220,10 @@ def test_a_target_too_large_in_the_test_file_is_named(tmp_path: Path) -> None:
     written(tmp_path / "train.csv", text)
     written(tmp_path / "test.csv", text + "1e60,3\n")
     task = table(tmp_path, {"target": "age"}, NUMBERS)
-    carving = Carving(train=np.arange(16), reward=np.arange(16, 18), selection=np.arange(18, 20))
+    indices = SplitIndices(train=np.arange(16), reward=np.arange(16, 18), selection=np.arange(18, 20))
 
     with pytest.raises(DataError, match=r"test\.csv, line 22: 1e\+60 in the target is too large"):
-        Splits(task, carving, torch.device("cpu"))
+        Splits(task, indices, torch.device("cpu"))
 
 
 def test_a_target_that_is_no_number_is_named(folder: Path) -> None:
@@ -293,7 +293,7 @@ def test_a_batch_larger_than_the_split_is_refused_before_training(tmp_path: Path
     ):
         parsed, space = accept(tabular_search(tmp_path / "t.csv", "accuracy", **spec))
         with pytest.raises(DataError, match=words):
-            Problem.load(parsed.spec, space, torch.device("cpu"))
+            SearchTask.load(parsed.spec, space, torch.device("cpu"))
 
 
 def test_the_problem_is_the_same_at_every_reading(folder: Path) -> None:

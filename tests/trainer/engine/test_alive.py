@@ -13,9 +13,9 @@ from autohas_api.accept.acceptance import accept
 from autohas_api.wire.messages import Stage
 from autohas_trainer.data import splits
 from autohas_trainer.engine.accounting.ledger import Ledger
-from autohas_trainer.engine.search_state import DEFAULT, Board
+from autohas_trainer.engine.search_state import DEFAULT, SearchState
 from autohas_trainer.engine.stages import EvaluateStage
-from autohas_trainer.engine.training.search_task import Problem
+from autohas_trainer.engine.training.search_task import SearchTask
 from autohas_trainer.events import Event, SearchStarted
 from autohas_trainer.reporting.sinks.live_state import LiveState
 from autohas_trainer.reporting.sinks.null import NullSink
@@ -50,41 +50,41 @@ class StateSink(NullSink):
         self._state.emit(event)
 
 
-@pytest.fixture(name="board")
-def _board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Board:
-    """A board whose state hears it, on splits in chunks of 16."""
+@pytest.fixture(name="state")
+def _state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SearchState:
+    """A search state whose live state receives its events, on splits in chunks of 16."""
     monkeypatch.setattr(splits, "_CHUNK", 16)
     search, space = accept(small_search())
     clock = FakeClock()
-    state = LiveState(clock)
-    board = Board(Problem.load(search.spec, space, torch.device("cpu")), StateSink(state), Ledger(200, clock), clock)
-    state.emit(SearchStarted(info=run_info(tmp_path)))
-    state.emit(lane_step(1))
+    live = LiveState(clock)
+    state = SearchState(SearchTask.load(search.spec, space, torch.device("cpu")), StateSink(live), Ledger(200, clock), clock)
+    live.emit(SearchStarted(info=run_info(tmp_path)))
+    live.emit(lane_step(1))
     for name in ("selection", "test"):
-        monkeypatch.setattr(board.problem.splits, name, SlowSplit(getattr(board.problem.splits, name), state, clock))
-    board.enter(DEFAULT, space.default)
-    return board
+        monkeypatch.setattr(state.search_task.splits, name, SlowSplit(getattr(state.search_task.splits, name), live, clock))
+    state.enter(DEFAULT, space.default)
+    return state
 
 
-def test_a_comparison_longer_than_the_stall_timeout_is_no_stall(board: Board) -> None:
+def test_a_comparison_longer_than_the_stall_timeout_is_no_stall(state: SearchState) -> None:
     """Nine chunks of 400 s each between two steps of a lane: alive at each, though 900 s without a step would be a stall."""
-    board.compare(Stage.LANES, DEFAULT, 0)
-    slow = board.problem.splits.selection
+    state.compare(Stage.LANES, DEFAULT, 0)
+    slow = state.search_task.splits.selection
 
     assert isinstance(slow, SlowSplit)
     assert len(slow.told) == 9
     assert all(slow.told)
 
 
-def test_the_last_test_is_no_stall_either(board: Board) -> None:
+def test_the_last_test_is_no_stall_either(state: SearchState) -> None:
     """Every chunk of the test split counts, however many there are."""
-    while not board.trainings[DEFAULT].is_finished:
-        board.train(Stage.RACE, DEFAULT)
-    board.winner = DEFAULT
-    evaluate = EvaluateStage(board)
+    while not state.trainings[DEFAULT].is_finished:
+        state.train(Stage.RACE, DEFAULT)
+    state.winner = DEFAULT
+    evaluate = EvaluateStage(state)
     while evaluate.advance():
         pass
-    slow = board.problem.splits.test
+    slow = state.search_task.splits.test
 
     assert isinstance(slow, SlowSplit)
     assert len(slow.told) > 4 * STALL_S / 400

@@ -396,7 +396,7 @@ def test_a_winner_that_fails_on_the_test_split_loses(tmp_path: Path, monkeypatch
     original, tested, is_device = Training.outputs, [""], False
 
     def outputs(self: Training, batch: Any) -> torch.Tensor:
-        tested[0] = self._problem.space.as_mapping(self.configuration)["learning_rate"]
+        tested[0] = self._search_task.space.as_mapping(self.configuration)["learning_rate"]
         given = original(self, batch)
         tested[0] = ""
         return given

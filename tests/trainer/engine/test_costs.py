@@ -12,7 +12,7 @@ from autohas_api.accept.acceptance import accept
 from autohas_api.testing.rejections import with_change
 from autohas_trainer.engine import search as engine
 from autohas_trainer.engine.accounting.costs import Costs, stopwatch
-from autohas_trainer.engine.training.search_task import Problem
+from autohas_trainer.engine.training.search_task import SearchTask
 from autohas_trainer.errors import ConfigurationError
 from autohas_trainer.templates import build_template, count_macs, default_path
 from autohas_trainer.templates.mlp import Mlp
@@ -25,9 +25,9 @@ def _priced(metric: str, target: str) -> dict:  # type: ignore[type-arg]
     return with_change(small_search(), "spec.objective", {"cost": {"metric": metric, "target": target}})
 
 
-def _problem(metric: str, target: str = "1") -> Problem:
+def _search_task(metric: str, target: str = "1") -> SearchTask:
     parsed, space = accept(_priced(metric, target))
-    return Problem.load(parsed.spec, space, CPU)
+    return SearchTask.load(parsed.spec, space, CPU)
 
 
 def _macs_time(network: nn.Module) -> float:
@@ -81,17 +81,17 @@ def test_any_module_is_counted_by_hooks_or_refused() -> None:
 
 def test_a_machine_that_is_linear_in_macs_is_fitted_exactly() -> None:
     """Where time is a line, the table gives it back for every network; a second process reads it from the checkpoint, bit for bit."""
-    problem = _problem("latencyMilliseconds")
-    said = problem.costs.measure(0, _macs_time)
-    space = problem.space
+    search_task = _search_task("latencyMilliseconds")
+    said = search_task.costs.measure(0, _macs_time)
+    space = search_task.space
     for width in ("16", "64", "128"):
         configuration = space.configuration({**space.as_mapping(space.default), "width_1": width, "depth": "3"})
-        expected = 0.1 + problem.costs.num_macs(configuration) / 10_000
-        assert problem.costs.of(configuration) == pytest.approx(expected, rel=1e-2)
+        expected = 0.1 + search_task.costs.num_macs(configuration) / 10_000
+        assert search_task.costs.of(configuration) == pytest.approx(expected, rel=1e-2)
     assert "80 networks timed on cpu" in said
-    again = _problem("latencyMilliseconds").costs
-    again.load_state_dict(problem.costs.state_dict())
-    assert again.of(space.default) == problem.costs.of(space.default)
+    again = _search_task("latencyMilliseconds").costs
+    again.load_state_dict(search_task.costs.state_dict())
+    assert again.of(space.default) == search_task.costs.of(space.default)
 
 
 def test_latency_is_the_median_of_repeats_after_a_warm_up() -> None:
@@ -127,11 +127,11 @@ def test_a_target_out_of_reach_is_refused_with_the_attainable_range(metric: str,
 
 def test_the_attainable_range_is_that_of_the_smallest_and_the_largest_network() -> None:
     """For the mlp on 64 inputs: one layer of the least width, three of the greatest, by hand."""
-    problem = _problem("macs")
-    widths = [int(w) for w in next(d for d in problem.space.decisions if d.name == "width_1").choices]
+    search_task = _search_task("macs")
+    widths = [int(w) for w in next(d for d in search_task.space.decisions if d.name == "width_1").choices]
     low, high = min(widths), max(widths)
 
-    assert problem.costs.attainable() == (64 * low + low * 10, 64 * high + 2 * high * high + high * 10)
+    assert search_task.costs.find_range() == (64 * low + low * 10, 64 * high + 2 * high * high + high * 10)
 
 
 def test_a_latency_search_resumes_with_the_table_that_it_began_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,7 +160,7 @@ def test_every_score_carries_the_price_in_macs(tmp_path: Path) -> None:
     """Score = accuracy - 0.1 * |macs / target - 1|, and the result states the winner's macs."""
     sink = MemorySink()
     outcome = search(_priced("macs", "9000"), tmp_path, sink)
-    costs = _problem("macs", "9000").costs
+    costs = _search_task("macs", "9000").costs
     _, space = accept(_priced("macs", "9000"))
 
     for record in sink.candidates:
@@ -172,10 +172,10 @@ def test_every_score_carries_the_price_in_macs(tmp_path: Path) -> None:
 
 def test_latency_is_never_asked_for_before_it_is_measured() -> None:
     """A bug is loud."""
-    problem = _problem("latencyMilliseconds")
-    assert isinstance(problem.costs, Costs)
+    search_task = _search_task("latencyMilliseconds")
+    assert isinstance(search_task.costs, Costs)
     with pytest.raises(RuntimeError, match="before it was measured"):
-        problem.costs.of(problem.space.default)
+        search_task.costs.of(search_task.space.default)
 
 
 def test_networks_that_take_tokens_are_counted_and_timed() -> None:
@@ -197,10 +197,10 @@ def test_a_custom_model_is_counted_by_hooks_or_refused_by_name() -> None:
     ]
     document = with_change(document, "spec.searchSpace.architecture", {"decisions": decisions})
     parsed, space = accept(with_change(document, "spec.objective", {"cost": {"metric": "macs", "target": "9"}}))
-    problem = Problem.load(parsed.spec, space, CPU)
+    search_task = SearchTask.load(parsed.spec, space, CPU)
     with pytest.raises(ConfigurationError, match="has weights and cannot be counted; use metric parameters or latencyMilliseconds"):
-        problem.costs.of(space.default)
+        search_task.costs.of(space.default)
 
     parsed, space = accept(with_change(document, "spec.objective", {"cost": {"metric": "latencyMilliseconds", "target": "9"}}))
-    problem = Problem.load(parsed.spec, space, CPU)
-    assert "networks timed on cpu" in problem.costs.measure(0, lambda network: sum(p.numel() for p in network.parameters()) / 10)
+    search_task = SearchTask.load(parsed.spec, space, CPU)
+    assert "networks timed on cpu" in search_task.costs.measure(0, lambda network: sum(p.numel() for p in network.parameters()) / 10)

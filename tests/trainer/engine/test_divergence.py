@@ -21,7 +21,7 @@ from autohas_trainer.data import TestBatch
 from autohas_trainer.engine.stages import lanes as lanes_module
 from autohas_trainer.engine.stages.best_of import BestOfStage
 from autohas_trainer.engine.training import training as training_module
-from autohas_trainer.engine.training.comparison import Comparison, diverged, ranked
+from autohas_trainer.engine.training.comparison import Comparison, lose_by_divergence, rank
 from autohas_trainer.engine.training.training import Training
 from autohas_trainer.errors import NumericalError
 from autohas_trainer.supernet import Supernet
@@ -35,7 +35,7 @@ def _diverge_at(monkeypatch: pytest.MonkeyPatch, step: int, *, only_default: boo
     original = Training.step
 
     def stepped(self: Training) -> float:
-        is_default = self.configuration == self._problem.space.default
+        is_default = self.configuration == self._search_task.space.default
         if self.num_steps_done == step and (is_default or not only_default):
             self.is_diverged = True
             return math.nan
@@ -46,7 +46,7 @@ def _diverge_at(monkeypatch: pytest.MonkeyPatch, step: int, *, only_default: boo
 
 def test_a_winner_that_is_the_default_under_another_name_ends_the_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """RandomSharing's sample equals the default and diverges: there is nothing to fall back to, so exit 70, not a loop."""
-    monkeypatch.setattr(BestOfStage, "_samples", property(lambda stage: [stage._board.problem.space.default]))
+    monkeypatch.setattr(BestOfStage, "_samples", property(lambda stage: [stage._state.search_task.space.default]))
     _diverge_at(monkeypatch, 20, only_default=True)
     sink = MemorySink()
 
@@ -60,7 +60,7 @@ def test_another_winner_that_diverges_falls_back_to_the_default(tmp_path: Path, 
     original = Training.step
 
     def stepped(self: Training) -> float:
-        if self.num_steps_done == 20 and self.configuration != self._problem.space.default:
+        if self.num_steps_done == 20 and self.configuration != self._search_task.space.default:
             self.is_diverged = True
             return math.nan
         return original(self)
@@ -78,7 +78,7 @@ def _last_comparison_fails(monkeypatch: pytest.MonkeyPatch, *, of_default: bool)
     compare = Training.compare
 
     def compared(self: Training, on_batch: Callable[[], None]) -> Comparison:
-        is_default = self.configuration == self._problem.space.default
+        is_default = self.configuration == self._search_task.space.default
         if self.is_finished and is_default == of_default:
             for parameter in self._parameters.values():
                 parameter.data.fill_(math.nan)
@@ -120,7 +120,7 @@ def _no_answer_on_test(monkeypatch: pytest.MonkeyPatch, concerned: Callable[[Tra
 
 
 def _is_other(training: Training) -> bool:
-    return training.configuration != training._problem.space.default
+    return training.configuration != training._search_task.space.default
 
 
 def test_a_winner_without_a_finite_answer_on_the_test_split_loses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,13 +186,13 @@ def test_lanes_that_all_diverged_leave_the_default_as_the_reference(tmp_path: Pa
     original = Training.step
 
     def stepped(self: Training) -> float:
-        if self.num_steps_done == 5 and self.configuration != self._problem.space.default:
+        if self.num_steps_done == 5 and self.configuration != self._search_task.space.default:
             self.is_diverged = True
             return math.nan
         return original(self)
 
     monkeypatch.setattr(training_module.Training, "step", stepped)
-    monkeypatch.setattr(lanes_module, "ranked", lambda comparisons: sorted(ranked(comparisons), key="default".__eq__))  # default last
+    monkeypatch.setattr(lanes_module, "rank", lambda comparisons: sorted(rank(comparisons), key="default".__eq__))  # default last
     sink = MemorySink()
     search(small_search(), tmp_path, sink)
     hyperparameters = [d.name for d in sink.info.space.decisions if d.role is not Role.ARCHITECTURE] if sink.info else []
@@ -266,4 +266,4 @@ def test_samples_are_drawn_once_however_many_are_scored(tmp_path: Path, monkeypa
 
 def test_a_diverged_comparison_is_below_every_other() -> None:
     """Its key and score are minus infinity."""
-    assert (diverged(3).key, diverged(3).score) == (-math.inf, -math.inf)
+    assert (lose_by_divergence(3).key, lose_by_divergence(3).score) == (-math.inf, -math.inf)

@@ -16,9 +16,9 @@ from autohas_api.wire.messages import Stage, StopReason, decode_termination_mess
 from autohas_trainer.engine.accounting.ledger import Ledger
 from autohas_trainer.engine.early_stopping import EarlyStopping
 from autohas_trainer.engine.search import Clocks, Job, run
-from autohas_trainer.engine.search_state import Board
+from autohas_trainer.engine.search_state import SearchState
 from autohas_trainer.engine.training.comparison import Comparison
-from autohas_trainer.engine.training.search_task import Problem
+from autohas_trainer.engine.training.search_task import SearchTask
 from autohas_trainer.errors import Interrupted
 from autohas_trainer.events import Event, Identity, Outcome, StepRecord
 from autohas_trainer.reporting.sinks.live_state import LiveState
@@ -206,12 +206,12 @@ def test_the_time_that_a_training_needs_is_that_of_its_own_steps(batch_size: str
         with_change(small_search(steps=100), "spec.searchSpace.hyperparameters", [sizes]), "spec.budget.maxActiveSeconds", limit
     )
     parsed, space = accept(document)
-    board = Board(Problem.load(parsed.spec, space, device("cpu")), MemorySink(), Ledger(9, TickingClock()), TickingClock())
-    name = board.enter("one", space.configuration({**space.as_mapping(space.default), "batch_size": batch_size}))
+    state = SearchState(SearchTask.load(parsed.spec, space, device("cpu")), MemorySink(), Ledger(9, TickingClock()), TickingClock())
+    name = state.enter("one", space.configuration({**space.as_mapping(space.default), "batch_size": batch_size}))
     for _ in range(2):
-        board.train(Stage.LANES, name)
-    board.comparisons[name] = {0: Comparison(step=2, key=0.0, score=0.0, metric=0.5, loss=1.0, contributions="")}
-    early_stopping = EarlyStopping(board)
+        state.train(Stage.LANES, name)
+    state.comparisons[name] = {0: Comparison(step=2, key=0.0, score=0.0, metric=0.5, loss=1.0, contributions="")}
+    early_stopping = EarlyStopping(state)
     early_stopping.look(Stage.LANES)
 
     assert early_stopping.leader() == name
@@ -341,12 +341,12 @@ def _goal_is_judged(monkeypatch: pytest.MonkeyPatch, verdicts: Callable[[int], b
     """Let the n-th question (from 1) whether the goal is reached have a given answer."""
     asked = 0
 
-    def reaches(problem: Problem, metric: float | None) -> bool:
+    def reaches(search_task: SearchTask, metric: float | None) -> bool:
         nonlocal asked
         asked += 1
         return verdicts(asked)
 
-    monkeypatch.setattr(Problem, "reaches_goal", reaches)
+    monkeypatch.setattr(SearchTask, "reaches_goal", reaches)
 
 
 @pytest.mark.parametrize("which", ["dropped", "last"])

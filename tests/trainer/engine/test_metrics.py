@@ -11,7 +11,7 @@ from sklearn.metrics import f1_score, log_loss, roc_auc_score
 
 from autohas_api.accept.acceptance import accept
 from autohas_api.testing.rejections import with_change
-from autohas_trainer.engine.training.search_task import Problem
+from autohas_trainer.engine.training.search_task import SearchTask
 from autohas_trainer.space.recipe import path_of
 from engine_fixtures import MemorySink, search, small_search
 
@@ -19,10 +19,10 @@ from engine_fixtures import MemorySink, search, small_search
 def _test_metric(metric: str, document: dict[str, object], workdir: Path, values: dict[str, str]) -> float:
     """The metric of model.safetensors on the test split, by scikit-learn alone."""
     parsed, space = accept(document)
-    problem = Problem.load(parsed.spec, space, torch.device("cpu"))
-    model = problem.template.build(path_of(space, space.configuration(values)), (0,))
+    search_task = SearchTask.load(parsed.spec, space, torch.device("cpu"))
+    model = search_task.template.build(path_of(space, space.configuration(values)), (0,))
     model.load_state_dict(load_file(workdir / "model.safetensors"))
-    batches = list(problem.splits.test())
+    batches = list(search_task.splits.test())
     labels = torch.cat([batch.targets_B for batch in batches]).numpy()
     with torch.no_grad():
         probabilities = torch.cat([model.eval()(batch.inputs) for batch in batches]).double().softmax(dim=1).numpy()

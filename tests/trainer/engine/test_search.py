@@ -15,7 +15,7 @@ from autohas_api.testing.rejections import with_change
 from autohas_api.wire.messages import Stage, decode_termination_message, encode_termination_message
 from autohas_api.wire.result import configuration_of
 from autohas_trainer.engine.search import Job, run
-from autohas_trainer.engine.training.search_task import Problem
+from autohas_trainer.engine.training.search_task import SearchTask
 from autohas_trainer.engine.training.training import Training
 from autohas_trainer.errors import ConfigurationError, NumericalError
 from autohas_trainer.events import Identity
@@ -58,11 +58,11 @@ def test_the_ten_best_samples_are_scored_again_on_the_whole_reward_split(tmp_pat
     sink = MemorySink()
     outcome = search(document, tmp_path, sink)
     parsed, space = accept(document)
-    problem = Problem.load(parsed.spec, space, device("cpu"))
+    search_task = SearchTask.load(parsed.spec, space, device("cpu"))
     scored = [(record.candidate, record.reward or -math.inf) for record in sink.steps if record.stage is Stage.RACE]
-    first, again, examples = scored[:15], scored[15:], problem.splits.num_reward
+    first, again, examples = scored[:15], scored[15:], search_task.splits.num_reward
     per_example = 0.35 / parsed.spec.task.recipe.batch_size
-    steps = 15 * (1 + 4 * problem.reward_batch_size * per_example) + 10 * (1 + examples * per_example)
+    steps = 15 * (1 + 4 * search_task.reward_batch_size * per_example) + 10 * (1 + examples * per_example)
 
     assert [name for name, _ in again] == [name for name, _ in sorted(first, key=lambda pair: -pair[1])[:10]]
     assert outcome.winner == max(again, key=lambda pair: pair[1])[0]
@@ -128,7 +128,7 @@ def test_a_budget_that_does_not_pay_for_the_comparisons_is_refused_before_any_st
     assert sink.steps == []
     assert str(caught.value).endswith("; raise budget.trainings or training.steps, or lower task.splits.selection")
     assert 4 < float(least[1]) < 20
-    assert Problem.load(parsed.spec, space, device("cpu")).plan.predicted_trainings <= float(least[1]) + 0.01
+    assert SearchTask.load(parsed.spec, space, device("cpu")).plan.predicted_trainings <= float(least[1]) + 0.01
 
 
 def test_the_result_reads_back_on_the_operators_side(tmp_path: Path) -> None:
@@ -149,8 +149,8 @@ def test_the_winner_is_finished_not_repeated(algorithm: str, tmp_path: Path) -> 
     sink = _run(tmp_path, algorithm)
     assert sink.outcome is not None
     parsed, space = accept(case(algorithm))
-    problem = Problem.load(parsed.spec, space, device("cpu"))
-    training = Training(problem, space.configuration(sink.outcome.configuration))
+    search_task = SearchTask.load(parsed.spec, space, device("cpu"))
+    training = Training(search_task, space.configuration(sink.outcome.configuration))
     while not training.is_finished:
         training.step()
 
@@ -215,10 +215,10 @@ def test_cost_target_changes_the_objective(tmp_path: Path) -> None:
     sink = MemorySink()
     search(document, tmp_path, sink)
     parsed, space = accept(document)
-    problem = Problem.load(parsed.spec, space, device("cpu"))
+    search_task = SearchTask.load(parsed.spec, space, device("cpu"))
 
     for record in sink.candidates:
-        size = problem.num_parameters(space.configuration(record.values))
+        size = search_task.num_parameters(space.configuration(record.values))
         assert record.metric is not None
         assert record.score == pytest.approx(record.metric - 0.1 * abs(size / 5000 - 1))
 

@@ -21,11 +21,11 @@ from autohas_api.wire.messages import Stage, StopReason
 from autohas_trainer.algorithms._base import Gradient
 from autohas_trainer.data import SelectionBatch, TrainBatch
 from autohas_trainer.engine.accounting.ledger import Ledger
-from autohas_trainer.engine.accounting.spending import Prices, affordable, enumerated, race_price, widest_race
-from autohas_trainer.engine.search_state import Board
-from autohas_trainer.engine.stages.supernet import StepOfSupernet
+from autohas_trainer.engine.accounting.spending import Prices, count_affordable, name_range, race_price, widest_race
+from autohas_trainer.engine.search_state import SearchState
+from autohas_trainer.engine.stages.supernet import SupernetStepContext
 from autohas_trainer.engine.training import training as training_module
-from autohas_trainer.engine.training.search_task import Problem
+from autohas_trainer.engine.training.search_task import SearchTask
 from autohas_trainer.engine.training.training import Training
 from autohas_trainer.events import StepRecord
 from engine_fixtures import Killed, MemorySink, TickingClock, search, small_search
@@ -35,13 +35,13 @@ PRICES = Prices.of((5, 15, 45), Comparisons(early=0.01, last=0.02))
 
 def _supernet_is_lost_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     """Let the supernet's loss be no number at a step, in every process."""
-    original = StepOfSupernet.gradient
+    original = SupernetStepContext.gradient
 
-    def gradient(self: StepOfSupernet, configuration: Configuration, batch: TrainBatch) -> Gradient:
+    def gradient(self: SupernetStepContext, configuration: Configuration, batch: TrainBatch) -> Gradient:
         found = original(self, configuration, batch)
         return Gradient(loss=math.nan, tensors=found.tensors) if self.step == step else found
 
-    monkeypatch.setattr(StepOfSupernet, "gradient", gradient)
+    monkeypatch.setattr(SupernetStepContext, "gradient", gradient)
 
 
 def _trainings_diverge(monkeypatch: pytest.MonkeyPatch, concerned: Callable[[Training], bool]) -> None:
@@ -49,7 +49,7 @@ def _trainings_diverge(monkeypatch: pytest.MonkeyPatch, concerned: Callable[[Tra
     original = Training.step
 
     def stepped(self: Training) -> float:
-        if self.configuration != self._problem.space.default and concerned(self):
+        if self.configuration != self._search_task.space.default and concerned(self):
             self.is_diverged = True
             return math.nan
         return original(self)
@@ -88,14 +88,14 @@ def test_a_race_is_as_wide_as_what_is_left_pays_for(left: float, least: int) -> 
 
 def test_what_costs_exactly_what_is_left_is_affordable() -> None:
     """Rounding of sums loses no candidate; never fewer than the least."""
-    assert affordable(sum([0.1] * 3), 0.3, 0) == 1
-    assert affordable(0.29, 0.3, 0) == 0
-    assert affordable(-1.0, 0.3, 2) == 2
+    assert count_affordable(sum([0.1] * 3), 0.3, 0) == 1
+    assert count_affordable(0.29, 0.3, 0) == 0
+    assert count_affordable(-1.0, 0.3, 2) == 2
 
 
 def test_names_are_enumerated_for_a_sentence() -> None:
     """One, two and many."""
-    assert [enumerated([f"lane {n}" for n in range(5, 5 + count)]) for count in (1, 2, 8)] == [
+    assert [name_range([f"lane {n}" for n in range(5, 5 + count)]) for count in (1, 2, 8)] == [
         "lane 5",
         "lane 5 and lane 6",
         "lane 5 to lane 12 (8)",
@@ -228,27 +228,27 @@ def test_comparisons_before_the_end_share_one_part_of_the_selection_split(tmp_pa
     for module in (training_module, budget_module):
         monkeypatch.setattr(module, "EARLY_EXAMPLES", 64)
     parsed, space = accept(small_search())
-    board = Board(Problem.load(parsed.spec, space, device("cpu")), MemorySink(), Ledger(0, TickingClock()), TickingClock())
-    num_selection = board.problem.splits.num_selection
+    state = SearchState(SearchTask.load(parsed.spec, space, device("cpu")), MemorySink(), Ledger(0, TickingClock()), TickingClock())
+    num_selection = state.search_task.splits.num_selection
     asked: list[list[float]] = []
-    original = board.problem.splits.selection
+    original = state.search_task.splits.selection
 
     def selection(most: int | None = None) -> Iterator[SelectionBatch]:
         batches = list(original(most))
         asked.append(torch.cat([batch.inputs for batch in batches]).flatten().tolist())
         yield from batches
 
-    monkeypatch.setattr(board.problem.splits, "selection", selection)
+    monkeypatch.setattr(state.search_task.splits, "selection", selection)
     sizes, prices = [], []
     for name, values in (("default", {}), ("other", {"depth": "1"})):
-        board.enter(name, space.configuration({**space.as_mapping(space.default), **values}))
+        state.enter(name, space.configuration({**space.as_mapping(space.default), **values}))
         for rung in range(3):
-            while board.trainings[name].num_steps_done < board.trainings[name].rung(rung):
-                board.train(Stage.RACE, name)
-            before = board.ledger.cost
-            board.compare(Stage.RACE, name, rung)
-            prices.append(board.ledger.cost - before)
-            sizes.append(len(base64.b64decode(board.comparisons[name][rung].contributions)) // 4)
+            while state.trainings[name].num_steps_done < state.trainings[name].rung(rung):
+                state.train(Stage.RACE, name)
+            before = state.ledger.cost
+            state.compare(Stage.RACE, name, rung)
+            prices.append(state.ledger.cost - before)
+            sizes.append(len(base64.b64decode(state.comparisons[name][rung].contributions)) // 4)
 
     assert sizes == [0, 64, num_selection] * 2
     assert asked[0] == asked[1] == asked[3] == asked[4] != asked[2] == asked[5]

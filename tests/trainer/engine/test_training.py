@@ -13,8 +13,8 @@ import torch
 from autohas_api.accept.acceptance import accept
 from autohas_api.testing.rejections import with_change
 from autohas_trainer.data import TrainBatch
-from autohas_trainer.engine.training.regularisation import mixed
-from autohas_trainer.engine.training.search_task import Problem
+from autohas_trainer.engine.training.regularisation import mix
+from autohas_trainer.engine.training.search_task import SearchTask
 from autohas_trainer.engine.training.training import Training
 from autohas_trainer.errors import DataError
 from autohas_trainer.tasks import Classification
@@ -32,12 +32,12 @@ RECIPES: dict[str, dict[str, Any]] = {
 }
 
 
-def _problem(recipe: dict[str, Any], *hyperparameters: dict[str, Any]) -> Problem:
+def _search_task(recipe: dict[str, Any], *hyperparameters: dict[str, Any]) -> SearchTask:
     document = with_change(small_search(), "spec.task.recipe", recipe)
     if hyperparameters:
         document = with_change(document, "spec.searchSpace.hyperparameters", list(hyperparameters))
     parsed, space = accept(document)
-    return Problem.load(parsed.spec, space, CPU)
+    return SearchTask.load(parsed.spec, space, CPU)
 
 
 def _weights(training: Training) -> dict[str, torch.Tensor]:
@@ -47,8 +47,8 @@ def _weights(training: Training) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_training_goes_on_from_its_tensors_bit_for_bit(recipe: str) -> None:
     """Saved at step 5 and loaded into a new object, ten more steps give the same tensors as fifteen in one go."""
-    problem = _problem(RECIPES[recipe])
-    whole, first, second = (Training(problem, problem.space.default) for _ in range(3))
+    search_task = _search_task(RECIPES[recipe])
+    whole, first, second = (Training(search_task, search_task.space.default) for _ in range(3))
     for _ in range(15):
         whole.step()
     for _ in range(5):
@@ -64,8 +64,8 @@ def test_a_training_goes_on_from_its_tensors_bit_for_bit(recipe: str) -> None:
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_every_part_of_the_recipe_changes_the_training(recipe: str) -> None:
     """Three steps under the recipe end elsewhere than three steps of the default recipe."""
-    plain, other = _problem({}), _problem(RECIPES[recipe])
-    trainings = [Training(problem, problem.space.default) for problem in (plain, other)]
+    plain, other = _search_task({}), _search_task(RECIPES[recipe])
+    trainings = [Training(search_task, search_task.space.default) for search_task in (plain, other)]
     for training in trainings:
         for _ in range(3):
             training.step()
@@ -76,8 +76,8 @@ def test_every_part_of_the_recipe_changes_the_training(recipe: str) -> None:
 @pytest.mark.parametrize("optimizer", ["sgd", "rmsprop", "adam"])
 def test_the_optimizer_gets_the_rate_of_the_recipe(optimizer: str) -> None:
     """Torch's optimizer is built with the recipe's 0.05, whichever it is; the schedule reaches that peak, and the record says it."""
-    problem = _problem({"optimizer": optimizer, "learningRate": "0.05", "schedule": "Constant", "warmupFraction": "0"})
-    training = Training(problem, problem.space.default)
+    search_task = _search_task({"optimizer": optimizer, "learningRate": "0.05", "schedule": "Constant", "warmupFraction": "0"})
+    training = Training(search_task, search_task.space.default)
     training.step()
 
     assert training.learning_rate == 0.05
@@ -88,10 +88,10 @@ def test_the_optimizer_gets_the_rate_of_the_recipe(optimizer: str) -> None:
 def test_another_batch_size_keeps_the_number_of_examples() -> None:
     """27 steps of 64 are 54 of 32 and 14 of 128; each is one training, compared at its own ninth and third."""
     batch = {"name": "batch_size", "integer": {"min": 32, "max": 128, "step": 2, "scale": "Log"}}
-    problem = _problem({}, batch)
-    space = problem.space
+    search_task = _search_task({}, batch)
+    space = search_task.space
     trainings = {
-        size: Training(problem, space.configuration({**space.as_mapping(space.default), "batch_size": size}))
+        size: Training(search_task, space.configuration({**space.as_mapping(space.default), "batch_size": size}))
         for size in ("32", "64", "128")
     }
 
@@ -110,7 +110,7 @@ def test_another_batch_size_keeps_the_number_of_examples() -> None:
 def test_a_batch_size_that_the_data_cannot_fill_is_refused_at_once() -> None:
     """The largest size of the space counts, not only the default's."""
     with pytest.raises(DataError, match=r"cannot fill a batch of 4096; lower .*batch_size"):
-        _problem({}, {"name": "batch_size", "integer": {"min": 64, "max": 4096, "step": 4032}})
+        _search_task({}, {"name": "batch_size", "integer": {"min": 64, "max": 4096, "step": 4032}})
 
 
 def test_smoothed_labels_in_closed_form() -> None:
@@ -125,7 +125,7 @@ def test_mixup_mixes_inputs_and_names_the_partners() -> None:
     """Each input is share times itself plus the rest of the example whose target it names as its partner."""
     inputs = torch.arange(6.0).reshape(6, 1)
     batch = TrainBatch(inputs=inputs, targets_B=torch.arange(6))
-    mixture = mixed(batch, 0.4, np.random.default_rng(3))
+    mixture = mix(batch, 0.4, np.random.default_rng(3))
 
     assert mixture.partners_B is not None
     assert 0 <= mixture.share <= 1
@@ -151,7 +151,7 @@ def test_dropout_drops_only_while_armed_and_keeps_the_mean() -> None:
 
 def test_comparisons_see_the_whole_network() -> None:
     """A training under dropout that has not moved yet compares as one without."""
-    problem = _problem({"dropout": "0.9"})
-    plain = replace(problem, spec=_problem({}).spec)
+    search_task = _search_task({"dropout": "0.9"})
+    plain = replace(search_task, spec=_search_task({}).spec)
 
-    assert Training(problem, problem.space.default).compare() == Training(plain, plain.space.default).compare()
+    assert Training(search_task, search_task.space.default).compare() == Training(plain, plain.space.default).compare()

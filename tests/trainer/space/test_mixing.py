@@ -21,7 +21,7 @@ from autohas_api.testing.rejections import with_change
 from autohas_api.wire.messages import MessageError, decode_termination_message, encode_termination_message
 from autohas_api.wire.result import configuration_of
 from autohas_trainer.seeding import stream
-from autohas_trainer.space.mixing import combined, draws_gradient
+from autohas_trainer.space.mixing import combine, draws_gradient
 from autohas_trainer.space.policy import Policy
 from engine_fixtures import MemorySink, search, small_search
 
@@ -39,8 +39,8 @@ def _space(mixing: dict[str, Any]) -> Space:
 
 def test_values_are_combined_or_their_exponents() -> None:
     """Weights 1:3 of 0.01 and 1: linear 0.7525, log 10^(-2/4)."""
-    assert combined([0.01, 1], [1, 3], is_log=False) == pytest.approx(0.7525)
-    assert combined([0.01, 1], [1, 3], is_log=True) == pytest.approx(10**-0.5)
+    assert combine([0.01, 1], [1, 3], is_log=False) == pytest.approx(0.7525)
+    assert combine([0.01, 1], [1, 3], is_log=True) == pytest.approx(10**-0.5)
 
 
 _NUM_BASES = 5
@@ -157,7 +157,7 @@ def test_where_samples_are_means_the_value_is_the_mean_of_the_policy(mixing: dic
     policy = _policy(_POLICIES[1], mixing)
     p = np.array(policy.probabilities()["learning_rate"])
 
-    assert math.log10(float(policy.derived().values[0])) == pytest.approx(float(p @ np.linspace(-3, 0, _NUM_BASES)), abs=1e-5)
+    assert math.log10(float(policy.derive().values[0])) == pytest.approx(float(p @ np.linspace(-3, 0, _NUM_BASES)), abs=1e-5)
     assert policy.most_likely().values[0] == "0.001"
 
 
@@ -165,12 +165,12 @@ def test_an_expectation_weighs_all_bases() -> None:
     """After updates towards 1 the derived rate is the mean exponent under the policy; the argmax is a base."""
     space = _space({"derive": "Expectation"})
     policy = Policy(space, learning_rate=0.5)
-    assert policy.derived() == space.default
+    assert policy.derive() == space.default
     draw = next(d for d in (policy.sample(stream(i)) for i in range(100)) if d.configuration.values[0] == "1")
     policy.update(draw, 1.0, space.decisions[:1])
     p = policy.probabilities()["learning_rate"]
 
-    assert float(policy.derived().values[0]) == pytest.approx(10 ** (-2 * p[0] - p[1]), rel=1e-5)
+    assert float(policy.derive().values[0]) == pytest.approx(10 ** (-2 * p[0] - p[1]), rel=1e-5)
     assert policy.most_likely().values[0] == "1"
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from autohas_api.spec.task import Cost
-from autohas_trainer.engine.training.comparison import Comparison, beats, diverged, encoded, paired_standard_error, ranked
-from autohas_trainer.space.objective import normalised_quality, objective
+from autohas_trainer.engine.training.comparison import Comparison, beats, encode, lose_by_divergence, paired_standard_error, rank
+from autohas_trainer.space.objective import normalise_quality, objective
 
 
 @pytest.mark.parametrize(
@@ -70,15 +70,15 @@ def test_without_cost_quality_counts() -> None:
 
 def test_quality_of_a_constant_answer_is_zero() -> None:
     """A loss of log 10 on ten classes is worth nothing, a loss of 0 is worth 1."""
-    assert normalised_quality(math.log(10), math.log(10)) == pytest.approx(0)
-    assert normalised_quality(0, math.log(10)) == 1
+    assert normalise_quality(math.log(10), math.log(10)) == pytest.approx(0)
+    assert normalise_quality(0, math.log(10)) == 1
 
 
 def _comparison(hits: str, key: float | None = None) -> Comparison:
     contributions_N = np.array([float(hit) for hit in hits])
     metric = float(contributions_N.mean())
     return Comparison(
-        step=1, key=metric if key is None else key, score=metric, metric=metric, loss=1.0, contributions=encoded(contributions_N)
+        step=1, key=metric if key is None else key, score=metric, metric=metric, loss=1.0, contributions=encode(contributions_N)
     )
 
 
@@ -100,8 +100,8 @@ def test_ties_go_to_the_incumbent() -> None:
 
 def test_a_diverged_candidate_is_last_and_beats_nobody() -> None:
     """A loss that is not finite ranks below everything and survives JSON."""
-    lost = Comparison.from_json(diverged(3).to_json())
+    lost = Comparison.from_json(lose_by_divergence(3).to_json())
 
-    assert lost == diverged(3)
-    assert ranked({"lost": lost, "poor": _comparison("0000", key=-5.0)}) == ["poor", "lost"]
+    assert lost == lose_by_divergence(3)
+    assert rank({"lost": lost, "poor": _comparison("0000", key=-5.0)}) == ["poor", "lost"]
     assert not beats(lost, _comparison("0000"))

@@ -255,10 +255,10 @@ def test_a_first_reward_does_not_move_a_default_between_two_bases(derive: str) -
     policy.update(sample, policy.advantage(0.7), space.decisions)
 
     assert policy.state_dict()["rows"]["learning_rate"]["updates"] == 1
-    assert (policy.most_likely(), policy.derived()) == (space.default, space.default)
+    assert (policy.most_likely(), policy.derive()) == (space.default, space.default)
     policy.update(sample, policy.advantage(0.9), space.decisions)
     assert space.as_mapping(policy.most_likely())["learning_rate"] == space.as_mapping(sample.configuration)["learning_rate"]
-    assert space.as_mapping(policy.derived())["learning_rate"] != "0.2"
+    assert space.as_mapping(policy.derive())["learning_rate"] != "0.2"
 
 
 def test_state_survives_json_exactly() -> None:

@@ -13,9 +13,9 @@ from torch import Tensor, device
 from autohas_api.accept.acceptance import accept
 from autohas_api.testing.rejections import with_change
 from autohas_trainer.engine.accounting.ledger import Ledger
-from autohas_trainer.engine.search_state import Board
-from autohas_trainer.engine.stages.supernet import StepOfSupernet
-from autohas_trainer.engine.training.search_task import Problem
+from autohas_trainer.engine.search_state import SearchState
+from autohas_trainer.engine.stages.supernet import SupernetStepContext
+from autohas_trainer.engine.training.search_task import SearchTask
 from autohas_trainer.engine.training.training import Training
 from autohas_trainer.optim import clip, norm_of
 from engine_fixtures import MemorySink, TickingClock, search, small_search
@@ -23,15 +23,15 @@ from engine_fixtures import MemorySink, TickingClock, search, small_search
 DIABETES = Path(__file__).parents[3] / "examples" / "03-tabular-csv" / "diabetes.csv"
 
 
-def _board(optimizer: str = "sgd") -> Board:
+def _state(optimizer: str = "sgd") -> SearchState:
     document = with_change(with_change(small_search(), "spec.task.recipe.optimizer", optimizer), "spec.task.recipe.weightDecay", "0")
     parsed, space = accept(document)
-    return Board(Problem.load(parsed.spec, space, device("cpu")), MemorySink(), Ledger(0, TickingClock()), TickingClock())
+    return SearchState(SearchTask.load(parsed.spec, space, device("cpu")), MemorySink(), Ledger(0, TickingClock()), TickingClock())
 
 
-def _enlarge(board: Board, factor: float) -> None:
+def _enlarge(state: SearchState, factor: float) -> None:
     """Make gradients of the head's inputs larger than any healthy one."""
-    head = board.supernet.state_dict()["weights/head.weight"]
+    head = state.supernet.state_dict()["weights/head.weight"]
     head.mul_(factor)
 
 
@@ -48,28 +48,28 @@ def _torch_optimizer(name: str, parameters: list[Tensor], rate: float) -> torch.
 @pytest.mark.parametrize("optimizer", ["sgd", "rmsprop", "adam"])
 def test_temporary_and_shared_updates_are_those_of_torch_with_a_clipped_gradient(optimizer: str) -> None:
     """Three steps on the default path: weights in the trial and after the commit equal torch's, clipped by `clip_grad_norm_`."""
-    board = _board(optimizer)
-    _enlarge(board, 100.0)
-    path = board.problem.path(board.problem.space.default)
-    leaves = board.supernet.leaves(path)
+    state = _state(optimizer)
+    _enlarge(state, 100.0)
+    path = state.search_task.path(state.search_task.space.default)
+    leaves = state.supernet.leaves(path)
     copies = [leaf.detach().clone().requires_grad_() for leaf in leaves.values()]
     reference = _torch_optimizer(optimizer, copies, 1.0)
     for number in range(3):
-        context = StepOfSupernet(board, 2 + number)
-        loss, raw = board.supernet.gradient(path, context.train_batch())
+        context = SupernetStepContext(state, 2 + number)
+        loss, raw = state.supernet.gradient(path, context.train_batch())
         assert math.sqrt(sum(float(grad.double().square().sum()) for grad in raw.values())) > 10
         for copy, grad in zip(copies, raw.values(), strict=True):
             copy.grad = grad.clone()
         torch.nn.utils.clip_grad_norm_(copies, 1.0)
         for group in reference.param_groups:
-            group["lr"] = context.learning_rate(board.problem.space.default)
+            group["lr"] = context.learning_rate(state.search_task.space.default)
         reference.step()
 
-        gradient = context.gradient(board.problem.space.default, context.train_batch())
+        gradient = context.gradient(state.search_task.space.default, context.train_batch())
         assert gradient.loss == float(loss)
-        with context.trial(board.problem.space.default, gradient):
+        with context.trial(state.search_task.space.default, gradient):
             tried = [leaf.detach().clone() for leaf in leaves.values()]
-        context.commit(board.problem.space.default, gradient, board.problem.space.default)
+        context.commit(state.search_task.space.default, gradient, state.search_task.space.default)
         for one, other, expected in zip(tried, leaves.values(), copies, strict=True):
             assert torch.equal(one, other)
             torch.testing.assert_close(other, expected, rtol=1e-4, atol=1e-5)
@@ -88,25 +88,25 @@ def test_the_norm_is_that_of_all_leaves_together_and_at_most_one(scale: float, n
 
 def test_a_gradient_that_is_not_finite_never_reaches_the_weights() -> None:
     """A finite loss whose gradient overflows counts as lost, so nothing is committed."""
-    board = _board()
-    context = StepOfSupernet(board, 0)
-    _, raw = board.supernet.gradient(board.problem.path(board.problem.space.default), context.train_batch())
+    state = _state()
+    context = SupernetStepContext(state, 0)
+    _, raw = state.supernet.gradient(state.search_task.path(state.search_task.space.default), context.train_batch())
     broken = dict.fromkeys(raw)
-    board.supernet.gradient = lambda *_: (torch.tensor(1.0), {n: torch.full_like(raw[n], math.inf) for n in broken})  # type: ignore[method-assign]
-    before = {name: tensor.clone() for name, tensor in board.supernet.state_dict().items()}
-    gradient = context.gradient(board.problem.space.default, context.train_batch())
-    context.commit(board.problem.space.default, gradient, board.problem.space.default)
+    state.supernet.gradient = lambda *_: (torch.tensor(1.0), {n: torch.full_like(raw[n], math.inf) for n in broken})  # type: ignore[method-assign]
+    before = {name: tensor.clone() for name, tensor in state.supernet.state_dict().items()}
+    gradient = context.gradient(state.search_task.space.default, context.train_batch())
+    context.commit(state.search_task.space.default, gradient, state.search_task.space.default)
 
     assert not math.isfinite(gradient.loss)
-    assert all(torch.equal(tensor, before[name]) for name, tensor in board.supernet.state_dict().items())
+    assert all(torch.equal(tensor, before[name]) for name, tensor in state.supernet.state_dict().items())
 
 
 def test_a_stand_alone_training_is_not_clipped() -> None:
     """One step of sgd without momentum moves the weights by rate times the gradient's own norm."""
     document = with_change(with_change(small_search(), "spec.task.recipe.momentum", "0"), "spec.task.recipe.warmupFraction", "0")
     parsed, space = accept(with_change(document, "spec.task.recipe.weightDecay", "0"))
-    problem = Problem.load(parsed.spec, space, device("cpu"))
-    training = Training(problem, space.default)
+    search_task = SearchTask.load(parsed.spec, space, device("cpu"))
+    training = Training(search_task, space.default)
     with torch.no_grad():
         for name, parameter in training._module.named_parameters():
             parameter.mul_(100.0 if name == "head.weight" else 1.0)

@@ -41,7 +41,7 @@ class AutoHASOneStep(WindowedSearch):
         self.forget_baseline_at_edges(context)
         if self.is_in_window(context):
             return self._step_in_window(context, self.policy.sample(context.rng("sample")))
-        draw = self.policy.sample(context.rng("sample"), self.derived_hyperparameters())
+        draw = self.policy.sample(context.rng("sample"), self.derive_hyperparameters())
         sample = draw.configuration
         gradient = context.gradient(sample, context.train_batch())
         context.commit(sample, gradient, sample)

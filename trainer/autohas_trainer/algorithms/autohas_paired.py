@@ -35,7 +35,7 @@ class AutoHASPaired(WindowedSearch):
 
     def step(self, context: StepContext) -> SupernetStep:
         """Compare update rules on one gradient while the window is open, update the shared weights, reward the path."""
-        draw = self.policy.sample(context.rng("sample"), self.derived_hyperparameters())
+        draw = self.policy.sample(context.rng("sample"), self.derive_hyperparameters())
         sample = draw.configuration
         gradient = context.gradient(sample, context.train_batch())
         in_window = self.is_in_window(context)

@@ -92,11 +92,11 @@ class _OptunaSampler:
         for decision in self._space.decisions:
             only = decision.choices[0] if len(decision.choices) == 1 else decision.default
             is_free = len(decision.choices) > 1 and self._space.is_active(decision, values)
-            values[decision.name] = _suggested(trial, decision) if is_free else only
+            values[decision.name] = _suggest(trial, decision) if is_free else only
         return self._space.configuration(values)
 
 
-def _suggested(trial: optuna.Trial, decision: Decision) -> str:
+def _suggest(trial: optuna.Trial, decision: Decision) -> str:
     """A value of the range, or one of the choices."""
     if decision.range is None:
         return str(trial.suggest_categorical(decision.name, decision.choices))

@@ -40,8 +40,8 @@ class WindowedSearch:
 
         An expectation was never scored, so it races, and the argmax of its bases races against it.
         """
-        derived, likeliest = self.policy.derived(), self.policy.most_likely()
-        proposed = policy_candidates(self.policy, count, self.derived_hyperparameters(), rng)
+        derived, likeliest = self.policy.derive(), self.policy.most_likely()
+        proposed = policy_candidates(self.policy, count, self.derive_hyperparameters(), rng)
         if derived == likeliest:
             return proposed
         first = [Candidate(name="expectation", configuration=derived), Candidate(name="argmax", configuration=likeliest)]
@@ -73,14 +73,14 @@ class WindowedSearch:
 
     def reference(self, sample: Configuration) -> Configuration:
         """The sample's architecture with the derived hyperparameters, those under a condition on it included."""
-        return self._space.configuration({**self.architecture_of(sample), **self.derived_hyperparameters()})
+        return self._space.configuration({**self.architecture_of(sample), **self.derive_hyperparameters()})
 
-    def derived_hyperparameters(self) -> dict[str, str]:
+    def derive_hyperparameters(self) -> dict[str, str]:
         """Hyperparameter to the value that the policy derives, also where the derived architecture leaves it inactive.
 
         A hyperparameter under a condition on the architecture so keeps what it learned for the samples that activate it.
         """
-        values = self.policy.derived_values()
+        values = self.policy.derive_values()
         return {d.name: values[d.name] for d in self.policy.decisions if d.role is not Role.ARCHITECTURE}
 
     def architecture_of(self, configuration: Configuration) -> dict[str, str]:

@@ -18,7 +18,7 @@ from autohas_trainer.cli.exits import UsageError
 from autohas_trainer.conformance import Check, check_data, check_model, check_template
 from autohas_trainer.data.custom import FIELD as DATA_FIELD
 from autohas_trainer.data.custom import make_data
-from autohas_trainer.engine.training.search_task import splits_of, task_of
+from autohas_trainer.engine.training.search_task import build_task, load_splits
 from autohas_trainer.entrypoints import load_object
 from autohas_trainer.errors import ConfigurationError
 from autohas_trainer.seeding import make_deterministic
@@ -102,8 +102,8 @@ def _data_checks(entrypoint: str, path: str | None, arguments: Mapping[str, str]
 def _model_checks(spec: Spec) -> list[Check]:
     """Check the model of a search on its own training inputs, and its decisions against the spec's."""
     model, device = spec.task.model, torch.device("cpu")
-    splits = splits_of(spec, device)
-    num_outputs = task_of(spec, splits, device).num_outputs
+    splits = load_splits(spec, device)
+    num_outputs = build_task(spec, splits, device).num_outputs
     inputs = splits.train_batch(0, min(8, splits.num_train), 0).inputs
     if model.template is not None:
         return check_template(build_template(model.template, splits.input_shape, num_outputs), inputs, num_outputs)

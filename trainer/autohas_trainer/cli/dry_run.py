@@ -18,8 +18,8 @@ from autohas_api.spec.search import Search
 from autohas_trainer.cli.devices import choose_device
 from autohas_trainer.cli.memory import training_bytes
 from autohas_trainer.engine.accounting.costs import Costs
-from autohas_trainer.engine.candidate_faults import default_failed
-from autohas_trainer.engine.training.search_task import Problem, reading_text
+from autohas_trainer.engine.candidate_faults import explain_default_failure
+from autohas_trainer.engine.training.search_task import SearchTask, reading_text
 from autohas_trainer.engine.training.training import Training
 from autohas_trainer.errors import CandidateError, TrainerError
 from autohas_trainer.reporting.sinks.progress_bar import duration
@@ -42,31 +42,31 @@ def dry_run(search: Search, space: Space, threads: int, console: Console) -> Non
     make_deterministic(threads)
     _print_line(console, reading_text(search.spec))
     try:
-        problem = Problem.load(search.spec, space, torch.device(device))
+        search_task = SearchTask.load(search.spec, space, torch.device(device))
     except TrainerError:
         _print_plan(search, space, plan_stages(search.spec, space), console)
         raise
-    threads = problem.useful_threads(threads)
+    threads = search_task.useful_threads(threads)
     torch.set_num_threads(threads)
-    _print_plan(search, space, problem.plan, console)
-    _print_line(console, problem.data_text)
-    _print_data(problem, console)
+    _print_plan(search, space, search_task.plan, console)
+    _print_line(console, search_task.data_text)
+    _print_data(search_task, console)
     _print_line(console, "measuring a few training steps")
     try:
-        seconds = _seconds_per_step(problem)
+        seconds = _seconds_per_step(search_task)
     except CandidateError as error:
-        raise default_failed(error) from error
-    _print_sizes(problem, console)
+        raise explain_default_failure(error) from error
+    _print_sizes(search_task, console)
     if seconds is not None:
-        total_s = seconds * search.spec.training.steps * problem.plan.predicted_trainings
+        total_s = seconds * search.spec.training.steps * search_task.plan.predicted_trainings
         where = f"{device}, {threads} thread{'' if threads == 1 else 's'}"
         _print_line(console, f"about {duration(total_s)} on this machine ({where}) if every step took as long as the default network's;")
         _print_line(console, "larger candidates take longer per step: budget.maxActiveSeconds limits the time")
 
 
-def _print_data(problem: Problem, console: Console) -> None:
+def _print_data(search_task: SearchTask, console: Console) -> None:
     """How many examples each split has, what became of each column, what was converted."""
-    splits = problem.splits
+    splits = search_task.splits
     sizes = f"{splits.num_train:,} train, {splits.num_reward:,} reward, {splits.num_selection:,} selection, {splits.num_test:,} test"
     _print_line(console, f"data: {splits.name}: {sizes}")
     for line in splits.summary:
@@ -75,30 +75,32 @@ def _print_data(problem: Problem, console: Console) -> None:
         _print_line(console, f"note: {note}")
 
 
-def _print_sizes(problem: Problem, console: Console) -> None:
+def _print_sizes(search_task: SearchTask, console: Console) -> None:
     """Sizes of the default and of the largest network, its memory in training, and what objective.cost can reach."""
-    space = problem.space
-    largest = Costs(None, space, problem.template, problem.costs.example).extreme(sign=1)
-    sizes = f"default network {problem.num_parameters(space.default):,}, largest {problem.num_parameters(largest):,}"
+    space = search_task.space
+    largest = Costs(None, space, search_task.template, search_task.costs.example).find_extreme(sign=1)
+    sizes = f"default network {search_task.num_parameters(space.default):,}, largest {search_task.num_parameters(largest):,}"
     _print_line(console, f"parameters: {sizes}")
-    _print_line(console, _memory(problem, largest))
-    if problem.spec.objective.cost is None:
+    _print_line(console, _memory(search_task, largest))
+    if search_task.spec.objective.cost is None:
         return
-    if not problem.costs.is_measured:
+    if not search_task.costs.is_measured:
         _print_line(console, "cost: latency is measured when the search begins")
         return
-    problem.costs.check_target()
-    least, greatest = problem.costs.attainable()
-    _print_line(console, f"cost: {problem.costs.metric} from {least:,.0f} to {greatest:,.0f}, target {problem.spec.objective.cost.target}")
+    search_task.costs.check_target()
+    least, greatest = search_task.costs.find_range()
+    _print_line(
+        console, f"cost: {search_task.costs.metric} from {least:,.0f} to {greatest:,.0f}, target {search_task.spec.objective.cost.target}"
+    )
 
 
-def _memory(problem: Problem, largest: Configuration) -> str:
+def _memory(search_task: SearchTask, largest: Configuration) -> str:
     """What the largest network takes; one that cannot be trained would only lose in the search."""
     try:
-        mebibytes = training_bytes(problem, largest) / 2**20
+        mebibytes = training_bytes(search_task, largest) / 2**20
     except CandidateError as error:
         return f"memory: the largest network cannot be trained, the search would leave it out: {error}"
-    return f"memory: the largest network takes {mebibytes:,.1f} MiB in training at batch {problem.recipe(largest).batch_size}"
+    return f"memory: the largest network takes {mebibytes:,.1f} MiB in training at batch {search_task.recipe(largest).batch_size}"
 
 
 def _print_plan(search: Search, space: Space, plan: StagePlan, console: Console) -> None:
@@ -123,9 +125,9 @@ def _print_plan(search: Search, space: Space, plan: StagePlan, console: Console)
             _print_line(console, f"warning: {warning}")
 
 
-def _seconds_per_step(problem: Problem) -> float | None:
+def _seconds_per_step(search_task: SearchTask) -> float | None:
     """Median over a few steps, None when they are not cheap."""
-    training = Training(problem, problem.space.default)
+    training = Training(search_task, search_task.space.default)
     started_at, durations = time.monotonic(), []
     for _ in range(_WARM_STEPS + _TIMED_STEPS):
         before = time.monotonic()

@@ -6,18 +6,18 @@ import torch
 from torch import Tensor
 
 from autohas_api.space.decisions import Configuration
-from autohas_trainer.engine.training.search_task import Problem
+from autohas_trainer.engine.training.search_task import SearchTask
 from autohas_trainer.engine.training.training import Training
 
 __all__ = ["training_bytes"]
 
 
-def training_bytes(problem: Problem, configuration: Configuration) -> int:
+def training_bytes(search_task: SearchTask, configuration: Configuration) -> int:
     """Bytes of weights, averages, optimizer state and gradients, and of what autograd keeps of one batch until the backward pass.
 
     The framework's own share (allocator, kernels' workspaces) is not in it; on a GPU add some hundred MiB.
     """
-    training = Training(problem, configuration)
+    training = Training(search_task, configuration)
     weights = {tensor.untyped_storage().data_ptr() for tensor in training.model_tensors().values()}
     saved_bytes: dict[int, int] = {}
 
@@ -29,5 +29,5 @@ def training_bytes(problem: Problem, configuration: Configuration) -> int:
     with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
         training.step()
     state_bytes = sum(tensor.nbytes for tensor in training.tensors().values())
-    gradients = 4 * problem.num_parameters(configuration)
+    gradients = 4 * search_task.num_parameters(configuration)
     return state_bytes + gradients + sum(size for pointer, size in saved_bytes.items() if pointer not in weights)

@@ -14,7 +14,7 @@ from autohas_trainer.data.files.paths import expand_path
 from autohas_trainer.data.images.digits import digits
 from autohas_trainer.data.images.idx import idx
 from autohas_trainer.data.raw import RawData
-from autohas_trainer.data.split import carve
+from autohas_trainer.data.split import split
 from autohas_trainer.data.splits import Splits, TestSplit
 from autohas_trainer.data.tables.table import table
 from autohas_trainer.errors import ConfigurationError
@@ -35,7 +35,7 @@ def load(  # noqa: PLR0913 - one keyword per field of task.data and task.splits
     device: torch.device,
     check: Callable[[int, int], None] = lambda *_: None,
 ) -> Splits:
-    """Read a task's data and carve it.
+    """Read a task's data and split it.
 
     Args:
         name: `digits`, `idx`, `csv`, `image-folder`, or an entrypoint `package.module:object`.
@@ -45,7 +45,7 @@ def load(  # noqa: PLR0913 - one keyword per field of task.data and task.splits
         reward: Share of the training data that rewards the policy, in (0, 1).
         selection: Share that chooses between candidates, in (0, 1).
         stratify: Whether each class is divided by itself.
-        seed: Keys the carving; the test split does not depend on it.
+        seed: Keys the split; the test split does not depend on it.
         device: Where everything then lives.
         check: Is given the sizes of the selection and the reward split, and may refuse them, before anything is converted.
 
@@ -54,9 +54,9 @@ def load(  # noqa: PLR0913 - one keyword per field of task.data and task.splits
         DataError: A file is missing or damaged.
     """
     raw = _read_raw(name, None if path is None else expand_path(path), arguments, kind)
-    carving = carve(raw, reward=reward, selection=selection, stratify=stratify, seed=seed)
-    check(len(carving.selection), len(carving.reward))
-    return Splits(raw, carving, device)
+    indices = split(raw, reward=reward, selection=selection, stratify=stratify, seed=seed)
+    check(len(indices.selection), len(indices.reward))
+    return Splits(raw, indices, device)
 
 
 def _read_raw(name: str, path: str | None, arguments: Mapping[str, str], kind: TaskKind) -> RawData:

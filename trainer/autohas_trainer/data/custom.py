@@ -3,7 +3,7 @@
     splits() -> {"train": (inputs, targets), "test": (inputs, targets)}
 
 Inputs are numpy arrays or tensors (N, ...), numbers or, for tokens, integers; they are used as they are, so normalise them. Targets are
-(N,): classes counted from 0, or numbers when the metric is rmse or mae. Reward and selection splits are carved out of train. A third array
+(N,): classes counted from 0, or numbers when the metric is rmse or mae. Reward and selection are split off train. A third array
 next to train's targets names the group of each example (a patient, a document): a group never lies in two splits.
 
     augment(inputs, rng, hyperparameters) -> inputs     optional: changes each batch that makes gradients

@@ -1,4 +1,4 @@
-"""A task's raw examples, before anything is carved or normalised. Sources (`digits`, `idx`) make it, `Splits` consumes it."""
+"""A task's raw examples, before anything is split or normalised. Sources (`digits`, `idx`) make it, `Splits` consumes it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Place = Callable[[int], str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RawData:
-    """Training data, from which train, reward and selection are carved, and test data.
+    """Training data, from which train, reward and selection are split off, and test data.
 
     Attributes:
         name: How errors call it.

@@ -1,4 +1,4 @@
-"""Carving train, reward and selection out of the training data, by source and keyed by the seed. Pure: indices in, indices out."""
+"""Splits the training data into train, reward and selection, by source and keyed by the seed. Pure: indices in, indices out."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from autohas_trainer.data.spellings import number
 from autohas_trainer.errors import ConfigurationError
 from autohas_trainer.seeding import stream
 
-__all__ = ["Carving", "carve"]
+__all__ = ["SplitIndices", "split"]
 
 
 _MANY_CLASSES = 10
@@ -19,7 +19,7 @@ _TRAIN, _REWARD, _SELECTION = range(3)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Carving:
+class SplitIndices:
     """Row numbers of each split, disjoint, in a fixed shuffled order (a chunk of neighbours has all classes)."""
 
     train: Ints
@@ -67,7 +67,7 @@ def _check_fractions(reward: float, selection: float) -> None:
         raise ConfigurationError(message)
 
 
-def carve(raw: RawData, *, reward: float, selection: float, stratify: bool, seed: int) -> Carving:
+def split(raw: RawData, *, reward: float, selection: float, stratify: bool, seed: int) -> SplitIndices:
     """Divide the training data.
 
     Args:
@@ -93,4 +93,4 @@ def carve(raw: RawData, *, reward: float, selection: float, stratify: bool, seed
         owner[shuffled[num_reward : num_reward + num_selection]] = _SELECTION
     rows = stream(seed, "carve", "order").permutation(len(raw.targets_N))
     owners = owner[raw.sources_N[rows]]
-    return Carving(train=rows[owners == _TRAIN], reward=rows[owners == _REWARD], selection=rows[owners == _SELECTION])
+    return SplitIndices(train=rows[owners == _TRAIN], reward=rows[owners == _REWARD], selection=rows[owners == _SELECTION])

@@ -17,7 +17,7 @@ from torch import Tensor
 from autohas_trainer.data.batches import RewardBatch, SelectionBatch, TestBatch, TrainBatch
 from autohas_trainer.data.preprocessing import preprocessing_record
 from autohas_trainer.data.raw import Floats, Ints, Place, RawData
-from autohas_trainer.data.split import Carving
+from autohas_trainer.data.split import SplitIndices
 from autohas_trainer.errors import ConfigurationError, DataError, TrainerError
 from autohas_trainer.provenance import DataIdentity, digest_array
 from autohas_trainer.seeding import stream
@@ -73,42 +73,45 @@ class TestSplit:
 class Splits:
     """Train, reward, selection and test of one task, normalised by the mean and deviation of train."""
 
-    def __init__(self, problem: RawData, carving: Carving, device: torch.device) -> None:
+    def __init__(self, raw_data: RawData, indices: SplitIndices, device: torch.device) -> None:
         """Normalise and move everything to `device`.
 
         Raises:
             DataError: The training inputs or targets are constant or not finite, the test split is empty, or a number lies so far from the
                 others that it is infinite in float32.
         """
-        if len(problem.test_targets_N) == 0:
-            message = f"{problem.name}: the test split is empty"
+        if len(raw_data.test_targets_N) == 0:
+            message = f"{raw_data.name}: the test split is empty"
             raise DataError(message)
-        self.train_targets_N = problem.targets_N[carving.train]
-        mean, deviation = _target_moments(problem, self.train_targets_N)
-        moments = None if problem.scaled_C == () else _moments(problem, carving.train)
-        self._inputs = _resident(problem.inputs, moments, device)
-        self._targets_N = _resident_targets(problem.targets_N, mean, deviation, device)
-        test_inputs = _resident(problem.test_inputs, moments, device)
-        test_targets_N = _resident_targets(problem.test_targets_N, mean, deviation, device)
-        columns = [f"column {name}" for name in problem.columns]
-        _check_range(self._inputs, problem.inputs, columns, problem.place)
-        _check_range(test_inputs, problem.test_inputs, columns, problem.test_place)
-        _check_range(self._targets_N[:, None], problem.targets_N[:, None], ("the target",), problem.place)
-        _check_range(test_targets_N[:, None], problem.test_targets_N[:, None], ("the target",), problem.test_place)
+        self.train_targets_N = raw_data.targets_N[indices.train]
+        mean, deviation = _target_moments(raw_data, self.train_targets_N)
+        moments = None if raw_data.scaled_C == () else _moments(raw_data, indices.train)
+        self._inputs = _resident(raw_data.inputs, moments, device)
+        self._targets_N = _resident_targets(raw_data.targets_N, mean, deviation, device)
+        test_inputs = _resident(raw_data.test_inputs, moments, device)
+        test_targets_N = _resident_targets(raw_data.test_targets_N, mean, deviation, device)
+        columns = [f"column {name}" for name in raw_data.columns]
+        _check_range(self._inputs, raw_data.inputs, columns, raw_data.place)
+        _check_range(test_inputs, raw_data.test_inputs, columns, raw_data.test_place)
+        _check_range(self._targets_N[:, None], raw_data.targets_N[:, None], ("the target",), raw_data.place)
+        _check_range(test_targets_N[:, None], raw_data.test_targets_N[:, None], ("the target",), raw_data.test_place)
         self._test = TestSplit(test_inputs, test_targets_N)
         self._device = device
-        self._carving = carving
-        self._selection = torch.tensor(carving.selection, device=device)
-        self._reward_strata, self._selection_strata = _group_by_class(problem, carving.reward), _group_by_class(problem, carving.selection)
+        self._indices = indices
+        self._selection = torch.tensor(indices.selection, device=device)
+        self._reward_strata, self._selection_strata = (
+            _group_by_class(raw_data, indices.reward),
+            _group_by_class(raw_data, indices.selection),
+        )
         self._orders: dict[tuple[int, int, int], Tensor] = {}
-        self.identity = _identity(problem, carving)
-        self.name, self.num_classes, self.augment = problem.name, problem.num_classes, problem.augment
-        self.summary, self.notes = problem.summary, (*problem.notes, *_describe_unlearned_classes(problem, self.train_targets_N))
-        self.preprocessing = preprocessing_record(problem, moments, mean, deviation)
+        self.identity = _identity(raw_data, indices)
+        self.name, self.num_classes, self.augment = raw_data.name, raw_data.num_classes, raw_data.augment
+        self.summary, self.notes = raw_data.summary, (*raw_data.notes, *_describe_unlearned_classes(raw_data, self.train_targets_N))
+        self.preprocessing = preprocessing_record(raw_data, moments, mean, deviation)
         self.has_real_inputs = self._inputs.is_floating_point()
-        self.input_shape = tuple(problem.inputs.shape[1:])
-        self.num_train, self.num_reward = len(carving.train), len(carving.reward)
-        self.num_selection, self.num_test = len(carving.selection), len(problem.test_targets_N)
+        self.input_shape = tuple(raw_data.inputs.shape[1:])
+        self.num_train, self.num_reward = len(indices.train), len(indices.reward)
+        self.num_selection, self.num_test = len(indices.selection), len(raw_data.test_targets_N)
 
     def train_batch(self, step: int, size: int, seed: int, replica: int = 0) -> TrainBatch:
         """Return batch number `step` of exactly `size` examples.
@@ -147,7 +150,7 @@ class Splits:
 
     def reward(self, size: int, seed: int) -> Iterator[RewardBatch]:
         """Yield every reward example once, in an order keyed by `seed`, in as many batches as reach `size` examples each."""
-        rows_N = torch.from_numpy(stream(seed, "reward-split").permutation(self._carving.reward)).to(self._device)
+        rows_N = torch.from_numpy(stream(seed, "reward-split").permutation(self._indices.reward)).to(self._device)
         for rows_B in torch.tensor_split(rows_N, max(1, self.num_reward // size)):
             yield RewardBatch(inputs=self._inputs.index_select(0, rows_B), targets_B=self._targets_N.index_select(0, rows_B))
 
@@ -169,7 +172,7 @@ class Splits:
             stream("selection", label).permutation(rows)[:quota]
             for label, (rows, quota) in enumerate(zip(self._selection_strata, quotas, strict=True))
         ]
-        is_drawn_N = np.isin(self._carving.selection, np.concatenate(drawn))
+        is_drawn_N = np.isin(self._indices.selection, np.concatenate(drawn))
         return self._selection[torch.from_numpy(is_drawn_N).to(self._device)]
 
     def test(self) -> Iterator[TestBatch]:
@@ -183,41 +186,41 @@ class Splits:
         if order_N is None:
             if len(self._orders) >= _MAX_ORDERS:
                 del self._orders[next(iter(self._orders))]
-            permutation = stream(seed, "data-order", replica, epoch).permutation(self._carving.train)
+            permutation = stream(seed, "data-order", replica, epoch).permutation(self._indices.train)
             order_N = self._orders[key] = torch.tensor(permutation, device=self._device)
         return order_N
 
 
-def _identity(problem: RawData, carving: Carving) -> DataIdentity:
+def _identity(raw_data: RawData, indices: SplitIndices) -> DataIdentity:
     """Identify the examples by what was read, before it is normalised, and the rows of each split."""
     parts = {
-        "train inputs": problem.inputs,
-        "train targets": problem.targets_N,
-        "train groups": problem.sources_N,
-        "test inputs": problem.test_inputs,
-        "test targets": problem.test_targets_N,
-        "the division into splits": np.concatenate((carving.train, [-1], carving.reward, [-1], carving.selection)),
+        "train inputs": raw_data.inputs,
+        "train targets": raw_data.targets_N,
+        "train groups": raw_data.sources_N,
+        "test inputs": raw_data.test_inputs,
+        "test targets": raw_data.test_targets_N,
+        "the division into splits": np.concatenate((indices.train, [-1], indices.reward, [-1], indices.selection)),
     }
     facts = {
-        "rows": str(len(problem.targets_N)),
-        "test rows": str(len(problem.test_targets_N)),
-        "shape": " x ".join(map(str, problem.inputs.shape[1:])),
-        "type": str(problem.inputs.dtype),
-        "classes": "none" if problem.num_classes is None else str(problem.num_classes),
-        **({"columns": ", ".join(problem.columns)} if problem.columns else {}),
+        "rows": str(len(raw_data.targets_N)),
+        "test rows": str(len(raw_data.test_targets_N)),
+        "shape": " x ".join(map(str, raw_data.inputs.shape[1:])),
+        "type": str(raw_data.inputs.dtype),
+        "classes": "none" if raw_data.num_classes is None else str(raw_data.num_classes),
+        **({"columns": ", ".join(raw_data.columns)} if raw_data.columns else {}),
     }
     return DataIdentity(facts=facts, digests={name: digest_array(array) for name, array in parts.items()})
 
 
-def _describe_unlearned_classes(problem: RawData, train_targets_N: Ints | Floats) -> Iterator[str]:
+def _describe_unlearned_classes(raw_data: RawData, train_targets_N: Ints | Floats) -> Iterator[str]:
     """Yield a sentence if some class of the data has no training example: splits that are not stratified may leave one out."""
-    if problem.num_classes is None:
+    if raw_data.num_classes is None:
         return
-    absent = np.setdiff1d(np.concatenate((problem.targets_N, problem.test_targets_N)), train_targets_N)
+    absent = np.setdiff1d(np.concatenate((raw_data.targets_N, raw_data.test_targets_N)), train_targets_N)
     if len(absent):
-        listed = ", ".join(problem.class_name(int(label)) for label in absent[:_MAX_SHOWN])
+        listed = ", ".join(raw_data.class_name(int(label)) for label in absent[:_MAX_SHOWN])
         number = f"{len(absent)} classes have" if len(absent) > 1 else "one class has"
-        yield f"{problem.name}: {number} no example in the train split, so no network learns it ({listed})"
+        yield f"{raw_data.name}: {number} no example in the train split, so no network learns it ({listed})"
 
 
 def _quotas(counts: list[int], size: int) -> list[int]:
@@ -230,28 +233,28 @@ def _quotas(counts: list[int], size: int) -> list[int]:
     return quotas
 
 
-def _group_by_class(problem: RawData, rows: Ints) -> list[Ints]:
+def _group_by_class(raw_data: RawData, rows: Ints) -> list[Ints]:
     """Group rows by class; in a regression they are one group."""
-    if problem.num_classes is None:
+    if raw_data.num_classes is None:
         return [rows]
-    classes = problem.targets_N[rows]
+    classes = raw_data.targets_N[rows]
     return [rows[classes == label] for label in np.unique(classes)]
 
 
-def _moments(problem: RawData, train: Ints) -> tuple[Floats, Floats]:
+def _moments(raw_data: RawData, train: Ints) -> tuple[Floats, Floats]:
     """Return mean and deviation per channel over the train split only."""
-    inputs = problem.inputs[train]  # a copy, reused in place: a whole MNIST is 190 MB
-    is_present = None if problem.scaled_C is None else ~np.isnan(inputs)
+    inputs = raw_data.inputs[train]  # a copy, reused in place: a whole MNIST is 190 MB
+    is_present = None if raw_data.scaled_C is None else ~np.isnan(inputs)
     mean_C = _mean_per_channel(inputs, is_present).astype(inputs.dtype)
     inputs -= _per_channel(mean_C, inputs.ndim)
     np.square(inputs, out=inputs)
     deviation_C = np.sqrt(_mean_per_channel(inputs, is_present)).astype(inputs.dtype)
     if not np.isfinite(deviation_C).all() or not deviation_C.any():
-        message = f"{problem.name}: the training inputs are constant or not finite (deviation per channel {deviation_C.tolist()[:16]})"
+        message = f"{raw_data.name}: the training inputs are constant or not finite (deviation per channel {deviation_C.tolist()[:16]})"
         raise DataError(message)
     deviation_C[deviation_C == 0] = 1  # a channel that is constant over the train split says nothing, and divides by nothing
-    if problem.scaled_C is not None:
-        unscaled_C = ~np.array(problem.scaled_C)
+    if raw_data.scaled_C is not None:
+        unscaled_C = ~np.array(raw_data.scaled_C)
         mean_C[unscaled_C], deviation_C[unscaled_C] = 0, 1
     return mean_C, deviation_C
 
@@ -264,21 +267,21 @@ def _mean_per_channel(inputs: Floats, is_present: npt.NDArray[np.bool_] | None) 
     return np.asarray(inputs.sum(axis=axes, where=is_present, dtype=np.float64) / np.maximum(is_present.sum(axis=axes), 1))
 
 
-def _target_moments(problem: RawData, train_targets_N: Ints | Floats) -> tuple[float, float]:
+def _target_moments(raw_data: RawData, train_targets_N: Ints | Floats) -> tuple[float, float]:
     """Return mean and deviation of a regression's training targets, (0, 1) for classes.
 
     Raises:
         DataError: There is nothing to tell apart: one class only, or one number only.
     """
-    if problem.num_classes is not None:
+    if raw_data.num_classes is not None:
         if len(np.unique(train_targets_N)) == 1:
-            only = problem.class_name(int(train_targets_N[0]))
-            message = f"{problem.name}: all {len(train_targets_N)} training examples are of class {only}; two are needed"
+            only = raw_data.class_name(int(train_targets_N[0]))
+            message = f"{raw_data.name}: all {len(train_targets_N)} training examples are of class {only}; two are needed"
             raise DataError(message)
         return 0.0, 1.0
     mean, deviation = float(train_targets_N.mean(dtype=np.float64)), float(train_targets_N.std(dtype=np.float64))
     if not (np.isfinite(deviation) and deviation > 0):
-        message = f"{problem.name}: the training targets are constant or not finite (deviation {deviation}); there is nothing to learn"
+        message = f"{raw_data.name}: the training targets are constant or not finite (deviation {deviation}); there is nothing to learn"
         raise DataError(message)
     return mean, deviation
 

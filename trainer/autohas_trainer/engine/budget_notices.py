@@ -7,7 +7,7 @@ from typing import Final
 from autohas_api.accept.plan_check import short_supernet
 from autohas_api.space.rates import shared_rate
 from autohas_api.wire.messages import StopReason
-from autohas_trainer.engine.search_state import Board
+from autohas_trainer.engine.search_state import SearchState
 
 __all__ = ["report_unspent", "warn_at_start"]
 
@@ -19,30 +19,30 @@ _WHY: Final = {
 }
 
 
-def warn_at_start(board: Board) -> None:
+def warn_at_start(state: SearchState) -> None:
     """Before the first step: optimizers may share a rate, and the supernet's share may be too little for its decisions."""
-    problem = board.problem
-    if (text := shared_rate(problem.spec)) is not None:
-        board.notify("SharedLearningRate", text)
-    if (text := short_supernet(problem.spec, problem.space, problem.plan)) is not None:
-        board.notify("SupernetShort", text)
+    search_task = state.search_task
+    if (text := shared_rate(search_task.spec)) is not None:
+        state.notify("SharedLearningRate", text)
+    if (text := short_supernet(search_task.spec, search_task.space, search_task.plan)) is not None:
+        state.notify("SupernetShort", text)
 
 
-def report_unspent(board: Board, reason: StopReason | None) -> None:
+def report_unspent(state: SearchState, reason: StopReason | None) -> None:
     """After the last step: how much of the budget is left and why, where it would have paid for one more candidate at 1/9.
 
     Args:
-        board: The finished search.
+        state: The finished search.
         reason: Why it ended before its plan, None where it did not.
     """
-    budget = board.problem.spec.budget.trainings
-    left = float(budget) - board.ledger.cost
-    if left < board.prices.first:
+    budget = state.search_task.spec.budget.trainings
+    left = float(budget) - state.ledger.cost
+    if left < state.prices.first:
         return
     if reason is not None and reason in _WHY:
         why = _WHY[reason]
-    elif not board.further_lanes(1):
+    elif not state.further_lanes(1):
         why = "every configuration that could be drawn was a candidate"
     else:
         why = "they came free too late, or do not pay for one more candidate"
-    board.notify("BudgetLeft", f"{left:.2f} of {budget} trainings are not spent: {why}")
+    state.notify("BudgetLeft", f"{left:.2f} of {budget} trainings are not spent: {why}")

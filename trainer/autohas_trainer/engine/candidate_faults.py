@@ -25,7 +25,7 @@ from autohas_api.space.decisions import Configuration
 from autohas_trainer.atomic_file import write_atomically
 from autohas_trainer.errors import CandidateError, ConfigurationError, DeviceError, Interrupted, TrainerError
 
-__all__ = ["FAULTS_FILE", "candidate_part", "default_failed", "device_faults", "fault_key", "leaving_out_at_next_start"]
+__all__ = ["FAULTS_FILE", "candidate_part", "device_faults", "explain_default_failure", "fault_key", "leaving_out_at_next_start"]
 
 FAULTS_FILE: Final = "device-errors.json"
 _MEMORY_WORDS: Final = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
@@ -116,7 +116,7 @@ def _free_memory() -> None:
         torch.cuda.empty_cache()  # does nothing before the first use of the device
 
 
-def default_failed(error: CandidateError) -> ConfigurationError:
+def explain_default_failure(error: CandidateError) -> ConfigurationError:
     """The end of a search whose default cannot be trained: without it there is no answer."""
     cure = (
         "lower task.recipe.batchSize, choose a smaller default, or give the search more memory"
@@ -149,7 +149,7 @@ def leaving_out_at_next_start(workdir: Path, search_digest: str, default: str) -
         elif count == 1:
             after = "the next start tries the default configuration once more"
         else:
-            raise default_failed(error) from error
+            raise explain_default_failure(error) from error
         raise Interrupted(f"{error}; nothing more can be computed in this process: {after}") from error
 
 

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from autohas_api.budget.plan import PLATEAU_FILLING_REWARDS
 from autohas_api.wire.messages import Stage, StopReason
-from autohas_trainer.engine.search_state import DEFAULT, Board
+from autohas_trainer.engine.search_state import DEFAULT, SearchState
 from autohas_trainer.events import EarlyStopDecided
 
 __all__ = ["EarlyStopping"]
@@ -33,10 +33,10 @@ _MARGIN: Final = 1.1
 class EarlyStopping:
     """Watches one search. `reason` is None while it goes by its plan."""
 
-    def __init__(self, board: Board) -> None:
+    def __init__(self, state: SearchState) -> None:
         """Nothing seen yet."""
         self.reason: StopReason | None = None
-        self._board = board
+        self._state = state
         self._left: Stage | None = None
         """The stage that is left early; the one after it is whole again unless `_to_evaluate`."""
         self._to_evaluate = False
@@ -57,11 +57,11 @@ class EarlyStopping:
 
     def look(self, stage: Stage) -> None:
         """Judge the search after a step of `stage`."""
-        is_rewarded = stage is Stage.SUPERNET and self._board.num_rewards_here > self._num_rewards_seen
-        self._num_rewards_seen = self._board.num_rewards_here
+        is_rewarded = stage is Stage.SUPERNET and self._state.num_rewards_here > self._num_rewards_seen
+        self._num_rewards_seen = self._state.num_rewards_here
         if is_rewarded:
             self._count_reward()
-        if self.leaves(stage) or stage is Stage.EVALUATE or self._board.winner is not None:
+        if self.leaves(stage) or stage is Stage.EVALUATE or self._state.winner is not None:
             return
         self._look_for_goal()
         if not self._to_evaluate and is_rewarded:
@@ -70,29 +70,29 @@ class EarlyStopping:
             self._look_at_time(stage)
 
     def _look_for_goal(self) -> None:
-        name = self._board.goal_reached_by
+        name = self._state.goal_reached_by
         if name is None:
             return
-        objective = self._board.problem.spec.objective
-        best = max(known.items())[1].metric if (known := self._board.comparisons.get(name)) else math.nan
+        objective = self._state.search_task.spec.objective
+        best = max(known.items())[1].metric if (known := self._state.comparisons.get(name)) else math.nan
         text = f"{name} reached {objective.metric} {best:.4g} on the selection split (goal {objective.goal})"
         self._end(StopReason.GOAL_REACHED, f"{text}: it is finished and tested")
         self._finish(name)
 
     def _count_reward(self) -> None:
-        stop = self._board.problem.spec.budget.early_stopping
+        stop = self._state.search_task.spec.budget.early_stopping
         min_delta = float(stop.min_delta) if stop is not None and stop.min_delta is not None else _MIN_DELTA
-        average, num_averaged = self._board.algorithm.policy.baseline, self._board.algorithm.policy.num_rewards
+        average, num_averaged = self._state.algorithm.policy.baseline, self._state.algorithm.policy.num_rewards
         if num_averaged <= PLATEAU_FILLING_REWARDS or average >= self._best_average + min_delta:
             self._best_average, self._rewards_since_rise = average, 0
         else:
             self._rewards_since_rise += 1
 
     def _look_at_controller(self) -> None:
-        stop = self._board.problem.spec.budget.early_stopping
+        stop = self._state.search_task.spec.budget.early_stopping
         if stop is None:
             return
-        entropy = self._board.algorithm.policy.normalized_entropy()
+        entropy = self._state.algorithm.policy.normalized_entropy()
         if stop.normalized_entropy_below is not None and entropy < float(stop.normalized_entropy_below):
             text = f"the policy has converged: normalised entropy {entropy:.4f} is below {stop.normalized_entropy_below}"
             self._end(StopReason.CONVERGED, f"{text}; the race begins")
@@ -103,10 +103,10 @@ class EarlyStopping:
             self._leave(Stage.SUPERNET, StopReason.PLATEAU)
 
     def _look_at_time(self, stage: Stage) -> None:
-        limit = self._board.problem.spec.budget.max_active_seconds
+        limit = self._state.search_task.spec.budget.max_active_seconds
         if limit is None:
             return
-        left = limit - self._board.ledger.active_seconds
+        left = limit - self._state.ledger.active_seconds
         name = self.leader()
         if left <= self._seconds_to_finish(name):
             self._end(StopReason.BUDGET, f"maxActiveSeconds ({limit} s) leaves time only to finish {name}: it is finished and tested")
@@ -118,28 +118,28 @@ class EarlyStopping:
     def _leave(self, stage: Stage, reason: StopReason) -> None:
         """The race comes next, as it is planned: what the supernet does not spend is saved. Short of time it is as narrow as it may be."""
         self._left = stage
-        board = self._board
-        beyond_plan = board.trainings_left - board.problem.plan.race_trainings
-        board.withheld = board.problem.plan.search_trainings if reason is StopReason.BUDGET else max(0.0, beyond_plan)
+        state = self._state
+        beyond_plan = state.trainings_left - state.search_task.plan.race_trainings
+        state.withheld = state.search_task.plan.search_trainings if reason is StopReason.BUDGET else max(0.0, beyond_plan)
 
     def settle(self) -> StopReason:
         """The reason at the end: a goal that the finished winner misses is taken back, with a notice."""
-        board = self._board
-        if self.reason is not StopReason.GOAL_REACHED or board.winner is None:
+        state = self._state
+        if self.reason is not StopReason.GOAL_REACHED or state.winner is None:
             return self.reason or StopReason.COMPLETED
-        metric = max(board.comparisons[board.winner].items())[1].metric
-        if board.problem.reaches_goal(metric):
+        metric = max(state.comparisons[state.winner].items())[1].metric
+        if state.search_task.reaches_goal(metric):
             return self.reason
-        goal = board.problem.spec.objective.goal
-        board.notify("GoalMissed", f"the finished {board.winner} has {metric:.4g} on the selection split, short of the goal {goal}")
+        goal = state.search_task.spec.objective.goal
+        state.notify("GoalMissed", f"the finished {state.winner} has {metric:.4g} on the selection split, short of the goal {goal}")
         return StopReason.COMPLETED
 
     def _end(self, reason: StopReason, message: str) -> None:
         """The first reason is the search's; later ones are only told."""
         if self.reason is None:
             self.reason = reason
-            self._board.sink.emit(EarlyStopDecided(reason=reason))
-        self._board.notify(
+            self._state.sink.emit(EarlyStopDecided(reason=reason))
+        self._state.notify(
             {
                 StopReason.GOAL_REACHED: "GoalReached",
                 StopReason.CONVERGED: "PolicyConverged",
@@ -151,30 +151,32 @@ class EarlyStopping:
 
     def _finish(self, name: str) -> None:
         """Evaluate comes next, with this winner; only its training is still ahead."""
-        board = self._board
-        board.winner = board.enter(name, board.configurations[name])
+        state = self._state
+        state.winner = state.enter(name, state.configurations[name])
         self._to_evaluate = True
 
     def leader(self) -> str:
         """The candidate to finish when time is short: the furthest and then best compared, else the best scored, else the default."""
-        known = {n: max(self._board.comparisons[n].items()) for n in self._board.trainings if self._board.comparisons.get(n)}
+        known = {n: max(self._state.comparisons[n].items()) for n in self._state.trainings if self._state.comparisons.get(n)}
         places = {name: (rung, comparison.key, name == DEFAULT) for name, (rung, comparison) in known.items() if comparison.key > -math.inf}
-        return max(places, key=places.__getitem__, default=self._board.best_sample or DEFAULT)
+        return max(places, key=places.__getitem__, default=self._state.best_sample or DEFAULT)
 
     def _seconds_to_finish(self, name: str) -> float:
         """Estimate for the rest of a candidate's training, its comparison and the test."""
-        board, problem = self._board, self._board.problem
-        training = board.trainings.get(name)
-        steps = problem.recipe(board.configurations[name]).steps
+        state, search_task = self._state, self._state.search_task
+        training = state.trainings.get(name)
+        steps = search_task.recipe(state.configurations[name]).steps
         missing = steps - (training.num_steps_done if training is not None else 0)
-        trainings = (1 + missing) / steps + problem.plan.num_repeats + problem.evaluation_cost  # one more step passes before the next look
-        return _MARGIN * trainings * board.ledger.seconds_per_training(name)
+        trainings = (
+            (1 + missing) / steps + search_task.plan.num_repeats + search_task.evaluation_cost
+        )  # one more step passes before the next look
+        return _MARGIN * trainings * state.ledger.seconds_per_training(name)
 
     def _seconds_after_supernet(self) -> float:
         """Estimate for race and final training at the pace of the search so far."""
-        board, problem = self._board, self._board.problem
-        cost = problem.plan.trainings_after_supernet(problem.spec.training.steps) + problem.evaluation_cost
-        return _MARGIN * cost * board.ledger.seconds_per_training(None)
+        state, search_task = self._state, self._state.search_task
+        cost = search_task.plan.trainings_after_supernet(search_task.spec.training.steps) + search_task.evaluation_cost
+        return _MARGIN * cost * state.ledger.seconds_per_training(None)
 
     def state_dict(self) -> dict[str, Any]:
         """As JSON."""

@@ -1,4 +1,4 @@
-"""From a finished board to the outcome: model file, digests, message. Called once, at the end of `search.run`."""
+"""From a finished search state to the outcome: model file, digests, message. Called once, at the end of `search.run`."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from autohas_api.wire.messages import Result, StopReason
 from autohas_trainer.atomic_file import replace_file, write_atomically
 from autohas_trainer.data.preprocessing import PREPROCESSING_FILE
 from autohas_trainer.engine.checkpointing.tensor_file import write_tensors
-from autohas_trainer.engine.search_state import DEFAULT, Board
+from autohas_trainer.engine.search_state import DEFAULT, SearchState
 from autohas_trainer.engine.stages import EvaluateStage
-from autohas_trainer.engine.training.search_task import Problem
+from autohas_trainer.engine.training.search_task import SearchTask
 from autohas_trainer.engine.training.training import Training
 from autohas_trainer.events import Identity, Outcome
 
@@ -25,70 +25,70 @@ __all__ = ["MODEL_FILE", "build_outcome", "save_model", "save_preprocessing"]
 MODEL_FILE = "model.safetensors"
 
 
-def build_outcome(board: Board, evaluated: EvaluateStage, workdir: Path, identity: Identity, stop_reason: StopReason) -> Outcome:
+def build_outcome(state: SearchState, evaluated: EvaluateStage, workdir: Path, identity: Identity, stop_reason: StopReason) -> Outcome:
     """Write the winner's model and state everything that was found."""
-    if board.winner is None:
+    if state.winner is None:
         raise RuntimeError("the search ended without a winner")
-    problem, configuration = board.problem, board.configurations[board.winner]
-    model_digest = save_model(board.trainings[board.winner], workdir / MODEL_FILE)
-    preprocessing_digest = save_preprocessing(problem, workdir)
+    search_task, configuration = state.search_task, state.configurations[state.winner]
+    model_digest = save_model(state.trainings[state.winner], workdir / MODEL_FILE)
+    preprocessing_digest = save_preprocessing(search_task, workdir)
     return Outcome(
-        result=_result(board, board.winner, evaluated, model_digest=model_digest, identity=identity, stop_reason=stop_reason),
-        winner=board.winner,
-        configuration=problem.space.as_mapping(configuration),
-        recipe=problem.recipe(configuration).record(),
-        default=problem.space.as_mapping(problem.space.default),
-        candidates=tuple(board.records),
-        test_scores=(evaluated.test_scores[board.winner], *evaluated.repeat_scores),
-        cost_by_stage=board.ledger.cost_by_stage(),
-        seconds_by_stage=board.ledger.seconds_by_stage(),
+        result=_result(state, state.winner, evaluated, model_digest=model_digest, identity=identity, stop_reason=stop_reason),
+        winner=state.winner,
+        configuration=search_task.space.as_mapping(configuration),
+        recipe=search_task.recipe(configuration).record(),
+        default=search_task.space.as_mapping(search_task.space.default),
+        candidates=tuple(state.records),
+        test_scores=(evaluated.test_scores[state.winner], *evaluated.repeat_scores),
+        cost_by_stage=state.ledger.cost_by_stage(),
+        seconds_by_stage=state.ledger.seconds_by_stage(),
         preprocessing_digest=preprocessing_digest,
     )
 
 
 def _result(  # noqa: PLR0913 - what a termination message consists of
-    board: Board, winner: str, evaluated: EvaluateStage, *, model_digest: str, identity: Identity, stop_reason: StopReason
+    state: SearchState, winner: str, evaluated: EvaluateStage, *, model_digest: str, identity: Identity, stop_reason: StopReason
 ) -> Result:
     """The termination message about the winner."""
-    tested = evaluated.test_scores
-    repeated = (tested[winner], *evaluated.repeat_scores)
-    problem, configuration = board.problem, board.configurations[winner]
-    compared = {name: known[LAST_RUNG].metric for name, known in board.comparisons.items() if LAST_RUNG in known}
+    test_scores = evaluated.test_scores
+    repeated = (test_scores[winner], *evaluated.repeat_scores)
+    search_task, configuration = state.search_task, state.configurations[winner]
+    compared = {name: known[LAST_RUNG].metric for name, known in state.comparisons.items() if LAST_RUNG in known}
     selection = {name: metric for name, metric in compared.items() if metric is not None}
-    digest = configuration_digest(problem.space.as_mapping(configuration))
-    choices = problem.space.indices(configuration)
-    decided = zip(problem.space.decisions, choices, configuration.values, strict=True)
+    digest = configuration_digest(search_task.space.as_mapping(configuration))
+    choices = search_task.space.indices(configuration)
+    decided = zip(search_task.space.decisions, choices, configuration.values, strict=True)
     return Result(
         search_uid=identity.search_uid,
         pod_uid=identity.pod_uid,
         attempt=identity.attempt,
         choices=list(choices),
         values=[value if index == OFF_GRID else "" for decision, index, value in decided if decision.role is not Role.ARCHITECTURE],
-        test_score=tested[winner],
+        test_score=test_scores[winner],
         selection_score=selection[winner],
-        default_test_score=tested.get(DEFAULT),
+        default_test_score=test_scores.get(DEFAULT),
         default_selection_score=selection.get(DEFAULT),
         test_mean=statistics.fmean(repeated) if len(repeated) > 1 else None,
         test_standard_deviation=statistics.stdev(repeated) if len(repeated) > 1 else None,
         seeds=len(repeated),
-        trainings=round(board.ledger.cost, 6),
-        cost=problem.costs.of(configuration) if problem.spec.objective.cost is not None else None,
-        parameters=problem.num_parameters(configuration),
+        trainings=round(state.ledger.cost, 6),
+        cost=search_task.costs.of(configuration) if search_task.spec.objective.cost is not None else None,
+        parameters=search_task.num_parameters(configuration),
         stop_reason=stop_reason,
-        active_seconds=round(board.ledger.active_seconds, 3),
+        active_seconds=round(state.ledger.active_seconds, 3),
         configuration_digest=digest,
         model_digest=model_digest,
-        digest=result_digest(configuration=digest, test_score=tested[winner], model=model_digest),
+        digest=result_digest(configuration=digest, test_score=test_scores[winner], model=model_digest),
     )
 
 
-def save_preprocessing(problem: Problem, folder: Path) -> str:
+def save_preprocessing(search_task: SearchTask, folder: Path) -> str:
     """Write preprocessing.json durably; returns `sha256:` and the digest of the file.
 
     Raises:
         OSError: the disk is full, read-only or gone; names the file.
     """
-    text = json.dumps(problem.splits.preprocessing, indent=1, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(search_task.splits.preprocessing, indent=1, ensure_ascii=False, allow_nan=False)
     content = text.encode("utf-8") + b"\n"
     write_atomically(folder / PREPROCESSING_FILE, content)
     return f"sha256:{hashlib.sha256(content).hexdigest()}"

@@ -13,8 +13,8 @@ from autohas_api.space.decisions import Space
 from autohas_api.spec.search import Search
 from autohas_trainer.engine.checkpointing.origin import Begun, environment_of
 from autohas_trainer.engine.outcome import save_model, save_preprocessing
-from autohas_trainer.engine.training.search_task import Problem
-from autohas_trainer.engine.training.test_score import tested
+from autohas_trainer.engine.training.search_task import SearchTask
+from autohas_trainer.engine.training.test_score import compute_test_scores
 from autohas_trainer.engine.training.training import Training
 from autohas_trainer.errors import CandidateError, Interrupted
 from autohas_trainer.events import StopRequest
@@ -67,20 +67,20 @@ class SeedTrainer:
             OSError: the folder cannot be written.
         """
         make_deterministic(self.threads)
-        problem = Problem.load(self.search.spec, self.space, torch.device(self.device), is_search=False)
-        torch.set_num_threads(problem.useful_threads(self.threads))
-        judge(Begun(data=problem.splits.identity, environment=environment_of(problem, torch.get_num_threads())))
-        training = Training(problem, self.space.default, seed)
+        search_task = SearchTask.load(self.search.spec, self.space, torch.device(self.device), is_search=False)
+        torch.set_num_threads(search_task.useful_threads(self.threads))
+        judge(Begun(data=search_task.splits.identity, environment=environment_of(search_task, torch.get_num_threads())))
+        training = Training(search_task, self.space.default, seed)
         while not training.is_finished and not training.is_diverged:
             training.step()
             on_step(training.num_steps_done)
             if stop.is_requested:
                 raise Interrupted(f"stopped on request at step {training.num_steps_done} of seed {seed}; finished seeds are kept")
         selection = training.compare().metric  # may find that the finished weights give no finite loss
-        test = tested(problem, {"model": training}, on_batch=lambda: None, on_failure=_end).get("model")
+        test = compute_test_scores(search_task, {"model": training}, on_batch=lambda: None, on_failure=_end).get("model")
         if training.is_diverged or test is None:
             return SeedScore(seed=seed, test=None, selection=None, model_digest=None, steps=training.num_steps_done)
-        save_preprocessing(problem, self.folder)
+        save_preprocessing(search_task, self.folder)
         return SeedScore(
             seed=seed,
             test=test,

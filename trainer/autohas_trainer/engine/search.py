@@ -21,15 +21,15 @@ from autohas_api.wire.messages import CheckpointInfo
 from autohas_trainer.engine.accounting.costs import stopwatch
 from autohas_trainer.engine.accounting.ledger import Ledger
 from autohas_trainer.engine.budget_notices import report_unspent, warn_at_start
-from autohas_trainer.engine.candidate_faults import default_failed, device_faults, fault_key, leaving_out_at_next_start
+from autohas_trainer.engine.candidate_faults import device_faults, explain_default_failure, fault_key, leaving_out_at_next_start
 from autohas_trainer.engine.checkpointing.checkpoint import Checkpoint, CheckpointStore
 from autohas_trainer.engine.checkpointing.origin import Origin
 from autohas_trainer.engine.checkpointing.start_counter import CHECKPOINTS, count_start
 from autohas_trainer.engine.early_stopping import EarlyStopping
 from autohas_trainer.engine.outcome import build_outcome
-from autohas_trainer.engine.search_state import Board
+from autohas_trainer.engine.search_state import SearchState
 from autohas_trainer.engine.stages import EvaluateStage, SearchStage, build_stages
-from autohas_trainer.engine.training.search_task import Problem, reading_text
+from autohas_trainer.engine.training.search_task import SearchTask, reading_text
 from autohas_trainer.errors import CandidateError, CheckpointError, DeviceError, Interrupted, storage_sentence
 from autohas_trainer.events import (
     HISTORY_FILE,
@@ -98,66 +98,66 @@ def run(job: Job, sink: Sink, stop: StopRequest, clocks: Clocks | None = None) -
     starts = count_start(job.workdir)
 
     make_deterministic(job.threads)
-    problem = _load(job, sink)
-    torch.set_num_threads(checkpoint.state["threads"] if checkpoint is not None else problem.useful_threads(job.threads))
-    origin = Origin.of(problem, checkpoint, threads=torch.get_num_threads())
-    board, stages = _assemble(problem, sink, clocks)
-    board.starts = starts
+    search_task = _load(job, sink)
+    torch.set_num_threads(checkpoint.state["threads"] if checkpoint is not None else search_task.useful_threads(job.threads))
+    origin = Origin.of(search_task, checkpoint, threads=torch.get_num_threads())
+    state, stages = _assemble(search_task, sink, clocks)
+    state.starts = starts
     place = (job.workdir, search_digest(job.search), fault_key(job.space.default))
-    board.faults = device_faults(*place)
-    early_stopping = EarlyStopping(board)
+    state.faults = device_faults(*place)
+    early_stopping = EarlyStopping(state)
     with leaving_out_at_next_start(*place):
-        position = _restore(board, stages, early_stopping, checkpoint)
+        position = _restore(state, stages, early_stopping, checkpoint)
     damage += _history_loss(job.workdir, checkpoint)
-    sink.emit(SearchStarted(info=_run_info(job, board, early_stopping, checkpoint, origin)))
-    _report_resume(board, checkpoint, damage, origin)
-    keeper = _Keeper(
-        job=job, store=store, origin=origin, board=board, stages=stages, early_stopping=early_stopping, sink=sink, clock=clocks.monotonic
+    sink.emit(SearchStarted(info=_run_info(job, state, early_stopping, checkpoint, origin)))
+    _report_resume(state, checkpoint, damage, origin)
+    checkpointer = Checkpointer(
+        job=job, store=store, origin=origin, state=state, stages=stages, early_stopping=early_stopping, sink=sink, clock=clocks.monotonic
     )
     with leaving_out_at_next_start(*place):
         if checkpoint is None:
-            _begin(keeper, clocks)
-        _work_through(stages, position, keeper, early_stopping, stop)
+            _begin(checkpointer, clocks)
+        _work_through(stages, position, checkpointer, early_stopping, stop)
 
     last = stages[-1]
     assert isinstance(last, EvaluateStage)  # noqa: S101 - build_stages ends with it
-    report_unspent(board, early_stopping.reason)
-    outcome = build_outcome(board, last, job.workdir, job.identity, early_stopping.settle())
+    report_unspent(state, early_stopping.reason)
+    outcome = build_outcome(state, last, job.workdir, job.identity, early_stopping.settle())
     sink.emit(SearchFinished(outcome=outcome))
     return outcome
 
 
-def _load(job: Job, sink: Sink) -> Problem:
+def _load(job: Job, sink: Sink) -> SearchTask:
     """Read the data, which may take minutes: what is read is said before and after."""
     sink.emit(WorkBegan(description=reading_text(job.search.spec)))
-    problem = Problem.load(job.search.spec, job.space, torch.device(job.device))
+    search_task = SearchTask.load(job.search.spec, job.space, torch.device(job.device))
     torch.set_default_dtype(torch.float32)  # custom code that was imported may have changed it
-    sink.emit(WorkBegan(description=problem.data_text))
-    return problem
+    sink.emit(WorkBegan(description=search_task.data_text))
+    return search_task
 
 
-def _begin(keeper: _Keeper, clocks: Clocks) -> None:
+def _begin(checkpointer: Checkpointer, clocks: Clocks) -> None:
     """Before step 0: say what became of the data and what the file warns of, learn the costs, write the first checkpoint."""
-    board = keeper.board
-    if notes := board.problem.splits.notes:
-        board.notify("DataConverted", "; ".join(notes))
-    _learn_costs(board, clocks)
-    warn_at_start(board)
-    keeper.stages[0].begin()
-    keeper.save(0)
+    state = checkpointer.state
+    if notes := state.search_task.splits.notes:
+        state.notify("DataConverted", "; ".join(notes))
+    _learn_costs(state, clocks)
+    warn_at_start(state)
+    checkpointer.stages[0].begin()
+    checkpointer.save(0)
 
 
 def _work_through(
-    stages: tuple[SearchStage, ...], position: int, keeper: _Keeper, early_stopping: EarlyStopping, stop: StopRequest
+    stages: tuple[SearchStage, ...], position: int, checkpointer: Checkpointer, early_stopping: EarlyStopping, stop: StopRequest
 ) -> None:
     """Let one stage after another work, from the one at `position` on; an early end may pass over some.
 
     Raises:
         Interrupted: `stop` was requested; a checkpoint is written.
     """
-    index, ledger = position, keeper.board.ledger
+    index, ledger = position, checkpointer.state.ledger
     while True:
-        _work(stages[index], keeper, early_stopping, stop, index)
+        _work(stages[index], checkpointer, early_stopping, stop, index)
         if index + 1 == len(stages):
             break
         following = len(stages) - 1 if early_stopping.goes_to_evaluate else index + 1
@@ -165,12 +165,12 @@ def _work_through(
             ledger.close(ended.name)
         index = following
         stages[index].begin()
-        keeper.board.lay_out(stages[index].name, {stage.name: stage.num_steps for stage in stages[index:]})
-        keeper.try_to_save(index)
+        checkpointer.state.lay_out(stages[index].name, {stage.name: stage.num_steps for stage in stages[index:]})
+        checkpointer.try_to_save(index)
     ledger.close(stages[-1].name)
 
 
-def _work(stage: SearchStage, keeper: _Keeper, early_stopping: EarlyStopping, stop: StopRequest, index: int) -> None:
+def _work(stage: SearchStage, checkpointer: Checkpointer, early_stopping: EarlyStopping, stop: StopRequest, index: int) -> None:
     """Let a stage work to its end or to an early one, with a checkpoint now and then.
 
     Raises:
@@ -182,21 +182,21 @@ def _work(stage: SearchStage, keeper: _Keeper, early_stopping: EarlyStopping, st
         if not has_more:
             return
         if stop.is_requested:
-            keeper.save(index)
-            message = f"stopped on request in stage {stage.name} at step {keeper.board.ledger.step}; a checkpoint is written"
+            checkpointer.save(index)
+            message = f"stopped on request in stage {stage.name} at step {checkpointer.state.ledger.step}; a checkpoint is written"
             raise Interrupted(message)
-        if keeper.is_due():
-            keeper.try_to_save(index)
+        if checkpointer.is_due():
+            checkpointer.try_to_save(index)
 
 
 @dataclass(kw_only=True)
-class _Keeper:
+class Checkpointer:
     """Writes checkpoints: on demand, and when the period is over."""
 
     job: Job
     store: CheckpointStore
     origin: Origin
-    board: Board
+    state: SearchState
     stages: tuple[SearchStage, ...]
     early_stopping: EarlyStopping
     sink: Sink
@@ -225,8 +225,8 @@ class _Keeper:
                 self.is_failing = True
                 found = storage_sentence(error) or f"{error.filename or 'a file'}: {error.strerror or error}"
                 period = self.job.search.spec.checkpoint.period_seconds
-                text = f"no checkpoint at step {self.board.ledger.step}: {found}. The search goes on and tries again every {period} s"
-                self.board.notify("CheckpointFailed", text)
+                text = f"no checkpoint at step {self.state.ledger.step}: {found}. The search goes on and tries again every {period} s"
+                self.state.notify("CheckpointFailed", text)
 
     def save(self, index: int) -> None:
         """Checkpoint before the next step of stage `index`.
@@ -234,17 +234,17 @@ class _Keeper:
         Raises:
             OSError: the disk is full, read-only or gone; the checkpoints before are whole.
         """
-        self.board.ledger.book_time(self.stages[index].name)
+        self.state.ledger.book_time(self.stages[index].name)
         begun = self.clock()
         state = {
             "threads": torch.get_num_threads(),
             "stage": index,
             "earlyStopping": self.early_stopping.state_dict(),
             "stages": [stage.state_dict() for stage in self.stages],
-            "board": self.board.state_dict(),
+            "board": self.state.state_dict(),
             "historyBytes": self.sink.flush(),
         }
-        info, size = self.store.save(self.board.ledger.step, state, self.board.tensors(), self.origin.begun.to_json())
+        info, size = self.store.save(self.state.ledger.step, state, self.state.tensors(), self.origin.begun.to_json())
         self.last, self.is_failing = self.clock(), False
         self.sink.emit(CheckpointWritten(info=info, seconds=self.last - begun, size_bytes=size))
 
@@ -269,68 +269,68 @@ def _refuse_silent_restart(workdir: Path, checkpoint: Checkpoint | None) -> None
         raise CheckpointError(message)
 
 
-def _assemble(problem: Problem, sink: Sink, clocks: Clocks) -> tuple[Board, tuple[SearchStage, ...]]:
+def _assemble(search_task: SearchTask, sink: Sink, clocks: Clocks) -> tuple[SearchState, tuple[SearchStage, ...]]:
     ledger = Ledger(0, clocks.monotonic)
-    board = Board(problem, sink, ledger, clocks.wall)
-    stages = build_stages(board)
+    state = SearchState(search_task, sink, ledger, clocks.wall)
+    stages = build_stages(state)
     ledger.lay_out({stage.name: stage.num_steps for stage in stages})
-    return board, stages
+    return state, stages
 
 
-def _restore(board: Board, stages: tuple[SearchStage, ...], early_stopping: EarlyStopping, checkpoint: Checkpoint | None) -> int:
-    """Load a checkpoint into board and stages; returns the index of the stage to go on with."""
+def _restore(state: SearchState, stages: tuple[SearchStage, ...], early_stopping: EarlyStopping, checkpoint: Checkpoint | None) -> int:
+    """Load a checkpoint into state and stages; returns the index of the stage to go on with."""
     if checkpoint is None:
         return 0
-    state: dict[str, Any] = checkpoint.state
-    board.load(state["board"], checkpoint.tensors)
-    early_stopping.load_state_dict(state["earlyStopping"])
-    for stage, saved in zip(stages, state["stages"], strict=True):
-        stage.load_state_dict(saved)
-    return int(state["stage"])
+    saved: dict[str, Any] = checkpoint.state
+    state.load(saved["board"], checkpoint.tensors)
+    early_stopping.load_state_dict(saved["earlyStopping"])
+    for stage, position in zip(stages, saved["stages"], strict=True):
+        stage.load_state_dict(position)
+    return int(saved["stage"])
 
 
-def _run_info(job: Job, board: Board, early_stopping: EarlyStopping, checkpoint: Checkpoint | None, origin: Origin) -> RunInfo:
+def _run_info(job: Job, state: SearchState, early_stopping: EarlyStopping, checkpoint: Checkpoint | None, origin: Origin) -> RunInfo:
     info: CheckpointInfo | None = checkpoint.info if checkpoint is not None else None
     return RunInfo(
         search=job.search,
         space=job.space,
-        plan=board.problem.plan,
+        plan=state.search_task.plan,
         identity=job.identity,
         workdir=job.workdir,
-        step=board.ledger.step,
-        stages=dict(board.ledger.stages),
-        starts=board.starts,
-        interruptions=board.starts - 1,
-        active_seconds=board.ledger.active_seconds,
+        step=state.ledger.step,
+        stages=dict(state.ledger.stages),
+        starts=state.starts,
+        interruptions=state.starts - 1,
+        active_seconds=state.ledger.active_seconds,
         history_bytes=int(checkpoint.state["historyBytes"]) if checkpoint is not None else 0,
         checkpoint=info,
         threads=torch.get_num_threads(),
         data=origin.begun.data,
         environment=origin.environment,
         stop_reason=early_stopping.reason,
-        notices=tuple(board.notices),
+        notices=tuple(state.notices),
     )
 
 
-def _learn_costs(board: Board, clocks: Clocks) -> None:
+def _learn_costs(state: SearchState, clocks: Clocks) -> None:
     """Before step 0: measure latency where it is asked for, and refuse a cost that no network of the space can have.
 
     Raises:
         ConfigurationError: objective.cost.target is out of reach, or the default's network cannot be run.
         DeviceError: the device failed.
     """
-    problem = board.problem
-    if problem.spec.objective.cost is not None:
-        board.sink.emit(WorkBegan(description=f"measuring {problem.costs.metric} of networks on {problem.device.type}"))
-    if not problem.costs.is_measured:
+    search_task = state.search_task
+    if search_task.spec.objective.cost is not None:
+        state.sink.emit(WorkBegan(description=f"measuring {search_task.costs.metric} of networks on {search_task.device.type}"))
+    if not search_task.costs.is_measured:
         try:
-            measured = problem.costs.measure(problem.seed, stopwatch(problem.costs.example, clocks.monotonic))
+            measured = search_task.costs.measure(search_task.seed, stopwatch(search_task.costs.example, clocks.monotonic))
         except DeviceError:
             raise
         except CandidateError as error:
-            raise default_failed(error) from error
-        board.notify("LatencyMeasured", measured)
-    problem.costs.check_target()
+            raise explain_default_failure(error) from error
+        state.notify("LatencyMeasured", measured)
+    search_task.costs.check_target()
 
 
 def _history_bytes(workdir: Path) -> int:
@@ -344,14 +344,14 @@ def _history_loss(workdir: Path, checkpoint: Checkpoint | None) -> list[str]:
     return [f"{workdir / HISTORY_FILE} has lost {missing} bytes: the report will lack a part of the search"] if missing > 0 else []
 
 
-def _report_resume(board: Board, checkpoint: Checkpoint | None, damage: list[str], origin: Origin) -> None:
+def _report_resume(state: SearchState, checkpoint: Checkpoint | None, damage: list[str], origin: Origin) -> None:
     """Say what was restored, and what could not be."""
     for sentence in damage:
-        board.notify("RestoreFailed", sentence)
+        state.notify("RestoreFailed", sentence)
     if checkpoint is not None:
-        board.notify("CheckpointRestored", f"continued from step {checkpoint.info.step}")
-    board.say_faults()
-    known = {notice.message for notice in board.notices}
+        state.notify("CheckpointRestored", f"continued from step {checkpoint.info.step}")
+    state.say_faults()
+    known = {notice.message for notice in state.notices}
     for sentence in origin.differences():
         if sentence not in known:
-            board.notify("EnvironmentChanged", sentence)
+            state.notify("EnvironmentChanged", sentence)

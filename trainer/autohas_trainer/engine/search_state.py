@@ -1,6 +1,6 @@
 """What all stages of a search share: its trainings, their comparisons, the supernet, the algorithm, the books.
 
-Stages act through the board, so that cost, records and divergence are handled once. The board knows no order of stages.
+Stages act through the search state, so that cost, records and divergence are handled once. The search state knows no order of stages.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from autohas_api.wire.messages import NOTICES_PER_START, Notice, Stage
 from autohas_trainer.algorithms import Algorithm, Candidate, build_algorithm, lane_candidates
 from autohas_trainer.engine.accounting.ledger import Ledger
 from autohas_trainer.engine.accounting.spending import Prices
-from autohas_trainer.engine.candidate_faults import default_failed, fault_key
+from autohas_trainer.engine.candidate_faults import explain_default_failure, fault_key
 from autohas_trainer.engine.training.comparison import Comparison
 from autohas_trainer.engine.training.guard import CollapseWatch, UpdateGuard
-from autohas_trainer.engine.training.search_task import Problem
-from autohas_trainer.engine.training.test_score import tested
+from autohas_trainer.engine.training.search_task import SearchTask
+from autohas_trainer.engine.training.test_score import compute_test_scores
 from autohas_trainer.engine.training.training import Training
 from autohas_trainer.errors import CandidateError, DeviceError, NumericalError
 from autohas_trainer.events import (
@@ -41,24 +41,26 @@ from autohas_trainer.events import (
 )
 from autohas_trainer.supernet import Supernet
 
-__all__ = ["DEFAULT", "Board"]
+__all__ = ["DEFAULT", "SearchState"]
 
 MAX_NOTICE_LENGTH = 1024
 
 
-class Board:
+class SearchState:
     """The state of a search between any two steps."""
 
-    def __init__(self, problem: Problem, sink: Sink, ledger: Ledger, wall_clock: Callable[[], float]) -> None:
-        """An empty board: no training begun, shared weights fresh, policy uniform; `wall_clock` dates notices."""
+    def __init__(self, search_task: SearchTask, sink: Sink, ledger: Ledger, wall_clock: Callable[[], float]) -> None:
+        """An empty state: no training begun, shared weights fresh, policy uniform; `wall_clock` dates notices."""
         self._wall_clock = wall_clock
         self.notices: list[Notice] = []
-        self.problem = problem
+        self.search_task = search_task
         self.sink = sink
         self.ledger = ledger
-        self.algorithm: Algorithm = build_algorithm(problem.spec, problem.space)
-        task = problem.own.task(problem.space.default)
-        self.supernet = Supernet(problem.template, task, (problem.seed, "supernet"), problem.device, optimizers=problem.optimizers)
+        self.algorithm: Algorithm = build_algorithm(search_task.spec, search_task.space)
+        task = search_task.custom.task(search_task.space.default)
+        self.supernet = Supernet(
+            search_task.template, task, (search_task.seed, "supernet"), search_task.device, optimizers=search_task.optimizers
+        )
         self.supernet_is_abandoned = False
         self.supernet_fault: str | None = None
         """What kept every sample of the supernet from being trained; None where something was."""
@@ -69,8 +71,8 @@ class Board:
         self._said: set[str] = set()
         """Faults that a notice has named."""
         self.guard = UpdateGuard()
-        self.collapse = CollapseWatch(problem.task.constant_quality)
-        self.configurations: dict[str, Configuration] = {DEFAULT: problem.space.default}
+        self.collapse = CollapseWatch(search_task.task.constant_quality)
+        self.configurations: dict[str, Configuration] = {DEFAULT: search_task.space.default}
         self.trainings: dict[str, Training] = {}
         self.comparisons: dict[str, dict[int, Comparison]] = {}
         self.records: list[CandidateRecord] = []
@@ -91,12 +93,12 @@ class Board:
     def supernet_batch_size(self) -> int:
         """Examples in a training batch of the supernet: those that the best lane's rate belongs to, the default's where no lane ran."""
         best = self.best_lane or DEFAULT
-        return self.problem.recipe(self.configurations[best]).batch_size
+        return self.search_task.recipe(self.configurations[best]).batch_size
 
     @property
     def supernet_plan(self) -> StagePlan:
         """The plan with the supernet's steps at its batch size; their cost is what was planned."""
-        return plan_at_batch_size(self.problem.spec, self.problem.plan, self.supernet_batch_size)
+        return plan_at_batch_size(self.search_task.spec, self.search_task.plan, self.supernet_batch_size)
 
     def enter_repeat(self, name: str, configuration: Configuration, repeat: int) -> None:
         """Give a configuration one more training, from other first weights and in another order of the data."""
@@ -125,14 +127,14 @@ class Board:
         fault = self.faults.get(fault_key(configuration, repeat))
         if fault is None:
             try:
-                return Training(self.problem, configuration, repeat)
+                return Training(self.search_task, configuration, repeat)
             except DeviceError:
                 raise
             except CandidateError as error:
                 self._judge_failure(configuration, repeat, error)
                 fault = str(error)
         self.faults[fault_key(configuration, repeat)] = fault
-        return Training(self.problem, configuration, repeat, fault=fault)
+        return Training(self.search_task, configuration, repeat, fault=fault)
 
     def _judge_failure(self, configuration: Configuration, repeat: int, error: CandidateError) -> None:
         """Another candidate that fails only loses; without the default there is no answer.
@@ -140,8 +142,8 @@ class Board:
         Raises:
             ConfigurationError: it was the default.
         """
-        if configuration == self.problem.space.default and repeat == 0:
-            raise default_failed(error) from None
+        if configuration == self.search_task.space.default and repeat == 0:
+            raise explain_default_failure(error) from None
 
     def _take_out(self, training: Training, fault: str) -> None:
         """Keep a training that failed from being tried again, here and after a resume, and say it once."""
@@ -159,7 +161,7 @@ class Board:
 
     def values_text(self, configuration: Configuration) -> str:
         """The active values of a configuration, for a notice."""
-        space = self.problem.space
+        space = self.search_task.space
         values = space.as_mapping(configuration)
         return ", ".join(f"{d.name} {values[d.name]}" for d in space.searched() if space.is_active(d, values))
 
@@ -195,7 +197,7 @@ class Board:
 
     def _judge_default(self, training: Training) -> None:
         """Whatever else diverges only loses; without the default there is no answer."""
-        if training.is_diverged and training.configuration == self.problem.space.default and training.repeat == 0:
+        if training.is_diverged and training.configuration == self.search_task.space.default and training.repeat == 0:
             message = (
                 f"the default configuration diverged at step {training.num_steps_done};"
                 " lower task.recipe.learningRate or raise task.recipe.warmupFraction"
@@ -212,12 +214,12 @@ class Board:
         """
         known, training = self.comparisons.setdefault(name, {}), self.trainings[name]
         if rung not in known:
-            was_diverged, prices = training.is_diverged, self.problem.comparisons
+            was_diverged, prices = training.is_diverged, self.search_task.comparisons
             known[rung] = self._compare(name)
             if not was_diverged:  # nothing is measured of a training without an answer
                 self.ledger.spend(stage, prices.last if training.is_finished else prices.early)
             self._judge_default(training)
-        if self.goal_reached_by is None and self.problem.reaches_goal(known[rung].metric):
+        if self.goal_reached_by is None and self.search_task.reaches_goal(known[rung].metric):
             self.goal_reached_by = name
 
     def _compare(self, name: str) -> Comparison:
@@ -241,24 +243,24 @@ class Board:
         def fail(name: str, error: CandidateError) -> None:
             self._take_out(self.trainings[name], str(error))
 
-        self.sink.emit(WorkBegan(description=f"testing on {self.problem.splits.num_test:,} examples"))
-        return tested(self.problem, self.trainings, self.report_batch, fail)
+        self.sink.emit(WorkBegan(description=f"testing on {self.search_task.splits.num_test:,} examples"))
+        return compute_test_scores(self.search_task, self.trainings, self.report_batch, fail)
 
     @property
     def trainings_left(self) -> float:
         """Trainings that lanes and race may still spend: without the repeats, and without what an early end saves."""
-        return self.problem.plan.search_trainings - self.withheld - self.ledger.cost
+        return self.search_task.plan.search_trainings - self.withheld - self.ledger.cost
 
     @property
     def prices(self) -> Prices:
         """What bringing a candidate from one rung to the next costs."""
-        return Prices.of(self.problem.plan.rungs, self.problem.comparisons)
+        return Prices.of(self.search_task.plan.rungs, self.search_task.comparisons)
 
     def further_lanes(self, count: int) -> list[Candidate]:
         """The next `count` lanes of the design whose configuration was no candidate yet; fewer when the space is smaller."""
-        problem, known = self.problem, set(self.configurations.values())
-        initial = initial_points(problem.spec, problem.space)
-        lanes = lane_candidates(problem.space, count + len(known) + 1, problem.seed, initial) if count > 0 else []
+        search_task, known = self.search_task, set(self.configurations.values())
+        initial = initial_points(search_task.spec, search_task.space)
+        lanes = lane_candidates(search_task.space, count + len(known) + 1, search_task.seed, initial) if count > 0 else []
         return [lane for lane in lanes if lane.configuration not in known][:count]
 
     def replan(self, stage: Stage, num_steps: int) -> None:
@@ -292,13 +294,13 @@ class Board:
 
     def report_rung(self, stage: Stage, rung: int, names: list[str], kept: list[str]) -> None:
         """Tell the sink how the candidates of a rung compared."""
-        fraction = self.problem.plan.rungs[rung] / self.problem.plan.rungs[-1]
+        fraction = self.search_task.plan.rungs[rung] / self.search_task.plan.rungs[-1]
         for name in names:
             comparison = self.comparisons[name][rung]
             record = CandidateRecord(
                 stage=stage,
                 name=name,
-                values=self.problem.space.as_mapping(self.configurations[name]),
+                values=self.search_task.space.as_mapping(self.configurations[name]),
                 step=self.ledger.step,
                 cost=self.ledger.cost,
                 fraction=fraction,
@@ -348,7 +350,7 @@ class Board:
             "withheld": self.withheld,
             "guard": self.guard.state_dict(),
             "collapse": self.collapse.state_dict(),
-            "costs": self.problem.costs.state_dict(),
+            "costs": self.search_task.costs.state_dict(),
             "configurations": {name: list(c.values) for name, c in self.configurations.items()},
             "trainings": [{"name": name, **training.state_dict()} for name, training in self.trainings.items()],
             "comparisons": {name: {str(rung): c.to_json() for rung, c in known.items()} for name, known in self.comparisons.items()},
@@ -369,13 +371,13 @@ class Board:
         self.withheld = float(state["withheld"])
         self.guard.load_state_dict(state["guard"])
         self.collapse.load_state_dict(state["collapse"])
-        self.problem.costs.load_state_dict(state["costs"])
-        self.supernet.load_state_dict(_under("supernet/", tensors))
+        self.search_task.costs.load_state_dict(state["costs"])
+        self.supernet.load_state_dict(_select("supernet/", tensors))
         self.configurations = {n: Configuration(values=tuple(v)) for n, v in state["configurations"].items()}
         self.trainings = {}
         for index, saved in enumerate(state["trainings"]):
             training = self._begin(Configuration(values=tuple(saved["values"])), saved["repeat"])
-            training.load(saved, _under(f"training/{index}/", tensors))
+            training.load(saved, _select(f"training/{index}/", tensors))
             self.trainings[saved["name"]] = training
         self.comparisons = {
             name: {int(rung): Comparison.from_json(c) for rung, c in known.items()} for name, known in state["comparisons"].items()
@@ -390,5 +392,5 @@ def finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _under(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def _select(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

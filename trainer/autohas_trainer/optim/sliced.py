@@ -82,7 +82,7 @@ def apply_update(slices: Slices, grads: Sequence[Tensor], rule: UpdateRule) -> N
     """
     moments = {key: list(slices.moments[key]) for key in STATE_KEYS[rule.optimizer]}
     counts = _next_counts(slices, rule)
-    _move(slices, _decayed(slices, grads, rule), moments, counts, rule)
+    _move(slices, _decay(slices, grads, rule), moments, counts, rule)
     if slices.cells is not None and counts is not None:
         slices.cells.put(counts)
 
@@ -98,7 +98,7 @@ def temporary_update(slices: Slices, grads: Sequence[Tensor], rule: UpdateRule) 
     with torch.no_grad():
         saved = [weight.clone() for weight in weights]
         moments = {key: [moment.clone() for moment in slices.moments[key]] for key in STATE_KEYS[rule.optimizer]}
-        _move(slices, _decayed(slices, grads, rule), moments, _next_counts(slices, rule), rule)
+        _move(slices, _decay(slices, grads, rule), moments, _next_counts(slices, rule), rule)
     try:
         yield
     finally:
@@ -106,7 +106,7 @@ def temporary_update(slices: Slices, grads: Sequence[Tensor], rule: UpdateRule) 
             _copy_(weights, saved)
 
 
-def _decayed(slices: Slices, grads: Sequence[Tensor], rule: UpdateRule) -> list[Tensor]:
+def _decay(slices: Slices, grads: Sequence[Tensor], rule: UpdateRule) -> list[Tensor]:
     """Return g + d·w; the given gradients stay as they are, since trial and commit share them."""
     if rule.weight_decay == 0 or slices.num_decaying == 0:
         return list(grads)

@@ -17,12 +17,12 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["combined", "draw_bases", "draws_gradient"]
+__all__ = ["combine", "draw_bases", "draws_gradient"]
 
 Floats = npt.NDArray[np.float64]
 
 
-def combined(bases: Sequence[float], weights: Sequence[float], *, is_log: bool) -> float:
+def combine(bases: Sequence[float], weights: Sequence[float], *, is_log: bool) -> float:
     """The value of a combination; `weights` are at least 0 and are divided by their sum."""
     total = math.fsum(weights)
     shares = [weight / total for weight in weights]

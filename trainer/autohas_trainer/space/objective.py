@@ -16,7 +16,7 @@ from typing import Final
 
 from autohas_api.spec.task import Cost
 
-__all__ = ["normalised_quality", "objective"]
+__all__ = ["normalise_quality", "objective"]
 
 _MAX_RATIO: Final = 1e6
 
@@ -37,16 +37,16 @@ def objective(quality: float, amount: float, cost: Cost | None) -> float:
         case "Absolute":
             return quality + weight * abs(ratio - 1)
         case "Soft":
-            return _scaled(quality, math.pow(bounded, weight))
+            return _scale(quality, math.pow(bounded, weight))
         case "Hard":
-            return _scaled(quality, min(math.pow(bounded, weight), 1.0))
+            return _scale(quality, min(math.pow(bounded, weight), 1.0))
 
 
-def _scaled(quality: float, factor: float) -> float:
+def _scale(quality: float, factor: float) -> float:
     """Q·f for Q of at least 0; Q/f below, so that a higher price is worse there too (Ours: the sources know only accuracies)."""
     return quality * factor if quality >= 0 else quality / factor
 
 
-def normalised_quality(loss: float, constant_loss: float) -> float:
+def normalise_quality(loss: float, constant_loss: float) -> float:
     """Return 1 - loss / constant_loss: 1 is perfect, 0 the best constant answer."""
     return 1 - loss / constant_loss

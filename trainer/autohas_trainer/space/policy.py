@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from autohas_api.space.decisions import Configuration, Decision, Space
-from autohas_trainer.space.mixing import combined, draw_bases, draws_gradient
+from autohas_trainer.space.mixing import combine, draw_bases, draws_gradient
 
 __all__ = ["MAX_ADVANTAGE", "Draw", "Policy"]
 
@@ -117,13 +117,13 @@ class Policy:
         if not math.isfinite(reward):
             return -MAX_ADVANTAGE
         if self._weight == 0:
-            self._take(_clipped(reward, _FIRST_REACH), 0.0)
+            self._take(_clip(reward, _FIRST_REACH), 0.0)
             return 0.0
         baseline, deviation = self.baseline, math.sqrt(self._square_sum / self._weight)
         centred = reward - baseline
-        taken = _clipped(centred, MAX_ADVANTAGE * max(deviation, _LEAST_DEVIATION))
+        taken = _clip(centred, MAX_ADVANTAGE * max(deviation, _LEAST_DEVIATION))
         self._take(baseline + taken, taken)
-        return _clipped(centred if deviation == 0 else centred / deviation, MAX_ADVANTAGE)
+        return _clip(centred if deviation == 0 else centred / deviation, MAX_ADVANTAGE)
 
     def forget_baseline(self) -> None:
         """Begin baseline and deviation again with the next reward: what follows is rewarded for something else."""
@@ -172,11 +172,11 @@ class Policy:
         """The configuration of the most likely choices; among equals the default, else the first. `fixed` choices are held."""
         return self._space.configuration({**self._likeliest_values(), **(fixed or {})})
 
-    def derived(self) -> Configuration:
+    def derive(self) -> Configuration:
         """As `most_likely`, but ranges that ask for their expectation, and those whose samples mix bases, stand at it."""
-        return self._space.configuration(self.derived_values())
+        return self._space.configuration(self.derive_values())
 
-    def derived_values(self) -> dict[str, str]:
+    def derive_values(self) -> dict[str, str]:
         """What `derived` would give each decision if it were active: its value under other choices of its parents too."""
         asking = [d for d in self._space.searched() if d.range is not None and d.range.expects and not self._rows[d.name].is_undecided]
         return self._likeliest_values() | {d.name: _expectation(d, self._rows[d.name]) for d in asking}
@@ -264,7 +264,7 @@ class Policy:
         return float(sum(p for choice, p in pairs if choice in values))
 
 
-def _clipped(value: float, reach: float) -> float:
+def _clip(value: float, reach: float) -> float:
     return max(-reach, min(reach, value))
 
 
@@ -282,7 +282,7 @@ def _value_of_draws(decision: Decision, drawn: Sequence[int]) -> str:
 def _combination(decision: Decision, weights: Sequence[float]) -> str:
     """The combination of all bases of a range by `weights`."""
     assert decision.range is not None  # noqa: S101 - only ranges have bases
-    return decision.range.write(combined([float(choice) for choice in decision.choices], weights, is_log=decision.range.is_log))
+    return decision.range.write(combine([float(choice) for choice in decision.choices], weights, is_log=decision.range.is_log))
 
 
 def _likeliest(decision: Decision, row: _Row) -> str:

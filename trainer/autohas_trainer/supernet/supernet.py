@@ -192,7 +192,7 @@ class Supernet:
             have, want = state.get(name), mine.get(name)
             is_count = name.startswith(_GRIDS)  # as many as there are cells
             if have is None or want is None or have.dtype != want.dtype or (have.shape != want.shape and not is_count):
-                message = f"the checkpoint's supernet tensor {name} is {_described(have)} where this search has {_described(want)}"
+                message = f"the checkpoint's supernet tensor {name} is {_describe(have)} where this search has {_describe(want)}"
                 raise CheckpointError(message)
         if self._counts is not None:
             try:
@@ -240,5 +240,5 @@ class Supernet:
         return cut
 
 
-def _described(tensor: Tensor | None) -> str:
+def _describe(tensor: Tensor | None) -> str:
     return "absent" if tensor is None else f"{tuple(tensor.shape)} {tensor.dtype}"

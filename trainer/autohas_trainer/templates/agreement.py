@@ -130,7 +130,7 @@ def build_problem(template: Template, path: Path, leaves: Mapping[str, Tensor], 
             f"build() has parameter {name} of shape {parameters.get(name)}, slices(path) a leaf of shape {leaf_shapes.get(name)};"
             " they must be equal"
         )
-    if shared := _shared_memory(network):
+    if shared := _find_shared_memory(network):
         return f"build() has {shared[0]} and {shared[1]} in one tensor, which cannot be saved; give each its own"
     seed_globals("agreement", "forward")
     network.to(inputs.device)
@@ -140,7 +140,7 @@ def build_problem(template: Template, path: Path, leaves: Mapping[str, Tensor], 
     return None if shape == (len(inputs), num_outputs) else f"build() gives outputs {shape}, they must be ({len(inputs)}, {num_outputs})"
 
 
-def _shared_memory(network: nn.Module) -> tuple[str, str] | None:
+def _find_shared_memory(network: nn.Module) -> tuple[str, str] | None:
     """Return two names of one tensor, if there are."""
     owners: dict[int, str] = {}
     for name, tensor in network.state_dict().items():

@@ -130,11 +130,11 @@ class Costs:
                 raise
             return None
 
-    def attainable(self) -> tuple[float, float]:
+    def find_range(self) -> tuple[float, float]:
         """The least and the greatest cost in the space, by changing one decision at a time until nothing helps."""
-        return self.of(self.extreme(sign=-1)), self.of(self.extreme(sign=1))
+        return self.of(self.find_extreme(sign=-1)), self.of(self.find_extreme(sign=1))
 
-    def extreme(self, *, sign: int) -> Configuration:
+    def find_extreme(self, *, sign: int) -> Configuration:
         """The configuration with the greatest (sign 1) or least (sign -1) cost that one-decision changes reach from the default."""
         values = self._space.as_mapping(self._space.default)
         while True:
@@ -168,14 +168,14 @@ class Costs:
         """
         if self._cost is None:
             return
-        least, greatest = self.attainable()
+        least, greatest = self.find_range()
         slack = _SLACK if self.metric == "latencyMilliseconds" else 1.0
         target = float(self._cost.target)
         if not least / slack <= target <= greatest * slack:
             side = "below the least" if target < least else "above the greatest"
             message = (
                 f"spec.objective.cost.target is {self._cost.target}, {side} {self.metric} of any network in this space:"
-                f" choose a target from {_shown(least)} to {_shown(greatest)}"
+                f" choose a target from {_format(least)} to {_format(greatest)}"
             )
             raise ConfigurationError(message)
 
@@ -258,5 +258,5 @@ def _fit(features: Floats, times: Floats) -> Floats:
     return solution
 
 
-def _shown(value: float) -> str:
+def _format(value: float) -> str:
     return f"{value:,.0f}" if value >= 1000 and math.isclose(value, round(value)) else f"{value:.4g}"  # noqa: PLR2004 - where commas help

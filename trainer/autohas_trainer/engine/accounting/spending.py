@@ -15,7 +15,16 @@ from dataclasses import dataclass
 from autohas_api.algorithms.plan_request import Comparisons
 from autohas_api.algorithms.stage_plan import FINALISTS
 
-__all__ = ["Prices", "affordable", "affordable_ends", "enumerated", "num_challengers", "num_finalists", "race_price", "widest_race"]
+__all__ = [
+    "Prices",
+    "count_affordable",
+    "count_affordable_ends",
+    "name_range",
+    "num_challengers",
+    "num_finalists",
+    "race_price",
+    "widest_race",
+]
 
 _SLACK = 1e-9
 """Rounding of sums of prices: a candidate that costs exactly what is left is affordable."""
@@ -63,13 +72,13 @@ def widest_race(left: float, prices: Prices, least: int) -> int:
     most = max(least, int(left / prices.first) + 1)
     more = range(least + 1, most + 1)
     width = least + bisect_right(more, left + _SLACK, key=lambda number: race_price(number, prices))
-    return width + affordable(left - race_price(width, prices), prices.first, 0) if width else 0
+    return width + count_affordable(left - race_price(width, prices), prices.first, 0) if width else 0
 
 
-def affordable_ends(left: float, prices: Prices, num_new: int) -> int:
+def count_affordable_ends(left: float, prices: Prices, num_new: int) -> int:
     """Challengers to set trainings aside for when `num_new` candidates were compared at 1/9: a third of the finalists, one at least."""
     ends = num_challengers(num_finalists(num_new))
-    while ends > 1 and num_challengers(affordable(left - ends * prices.last, prices.second, 0)) < ends:
+    while ends > 1 and num_challengers(count_affordable(left - ends * prices.last, prices.second, 0)) < ends:
         ends -= 1
     return ends
 
@@ -80,13 +89,13 @@ def race_price(num_new: int, prices: Prices) -> float:
     return num_new * prices.first + finalists * prices.second + num_challengers(finalists) * prices.last
 
 
-def enumerated(names: Sequence[str]) -> str:
+def name_range(names: Sequence[str]) -> str:
     """Names for a sentence: `lane 5`, `lane 5 and lane 6`, `lane 5 to lane 12 (8)`."""
     if len(names) <= 2:  # noqa: PLR2004 - both are named
         return " and ".join(names)
     return f"{names[0]} to {names[-1]} ({len(names)})"
 
 
-def affordable(left: float, price: float, least: int) -> int:
+def count_affordable(left: float, price: float, least: int) -> int:
     """How often `left` pays for `price`, `least` times at least."""
     return max(least, int((left + _SLACK) / price))

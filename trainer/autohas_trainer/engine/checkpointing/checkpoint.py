@@ -130,7 +130,7 @@ class CheckpointStore:
             OSError: none can be used, and of one of them it is unknown: the disk did not answer.
         """
         self._settle_replacements()
-        folders, damage = self._written(), []
+        folders, damage = self._list_written(), []
         unanswered: OSError | None = None
         for folder in reversed(folders):
             try:
@@ -163,7 +163,7 @@ class CheckpointStore:
             for old in kept[: -self._keep_last]:
                 shutil.rmtree(old, ignore_errors=True)
 
-    def _written(self) -> list[Path]:
+    def _list_written(self) -> list[Path]:
         """Folders of checkpoints, oldest first."""
         if not self._folder.is_dir():
             return []
@@ -188,7 +188,7 @@ class CheckpointStore:
             final.rename(self._folder / f"{_RETIRED}{final.name}")
         move_durably(temporary, final)
         self._settle_replacements()
-        for old in self._written()[: -self._keep_last]:
+        for old in self._list_written()[: -self._keep_last]:
             shutil.rmtree(old, ignore_errors=True)
 
     def _read(self, folder: Path) -> Checkpoint:

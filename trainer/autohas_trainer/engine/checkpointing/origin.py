@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from autohas_trainer.engine.checkpointing.checkpoint import Checkpoint
-from autohas_trainer.engine.training.search_task import Problem
+from autohas_trainer.engine.training.search_task import SearchTask
 from autohas_trainer.errors import DataError
 from autohas_trainer.provenance import DataIdentity, Environment
 
@@ -43,20 +43,20 @@ class Origin:
     environment: Environment
 
     @classmethod
-    def of(cls, problem: Problem, checkpoint: Checkpoint | None, *, threads: int) -> Origin:
+    def of(cls, search_task: SearchTask, checkpoint: Checkpoint | None, *, threads: int) -> Origin:
         """Take this process's as the beginning, or compare it with that of a checkpoint.
 
         Raises:
             DataError: the data are not those that the search began with.
         """
-        environment = environment_of(problem, threads)
-        here = Begun(data=problem.splits.identity, environment=environment)
+        environment = environment_of(search_task, threads)
+        here = Begun(data=search_task.splits.identity, environment=environment)
         if checkpoint is None:
             return cls(begun=here, environment=environment)
         begun = Begun.from_json(checkpoint.origin)
         if difference := here.data.difference(begun.data):
             message = (
-                f"{problem.splits.name}: the data are not those that this search began with ({difference});"
+                f"{search_task.splits.name}: the data are not those that this search began with ({difference});"
                 " restore the files of task.data and resume, or start in a new folder"
             )
             raise DataError(message)
@@ -67,8 +67,8 @@ class Origin:
         return self.environment.differences(self.begun.environment)
 
 
-def environment_of(problem: Problem, threads: int) -> Environment:
+def environment_of(search_task: SearchTask, threads: int) -> Environment:
     """This process, with the code that the search's entrypoints name."""
-    task = problem.spec.task
+    task = search_task.spec.task
     entrypoints = [entrypoint for entrypoint in (task.data.entrypoint, task.model.entrypoint) if entrypoint is not None]
-    return Environment.here(device=problem.device.type, threads=threads, entrypoints=entrypoints)
+    return Environment.here(device=search_task.device.type, threads=threads, entrypoints=entrypoints)

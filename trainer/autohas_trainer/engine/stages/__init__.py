@@ -7,7 +7,7 @@ from typing import Final
 
 from autohas_api.algorithms.algorithm_spec import Race
 from autohas_api.wire.messages import Stage
-from autohas_trainer.engine.search_state import Board
+from autohas_trainer.engine.search_state import SearchState
 from autohas_trainer.engine.stages._base import SearchStage
 from autohas_trainer.engine.stages.best_of import BestOfStage
 from autohas_trainer.engine.stages.evaluate import EvaluateStage
@@ -18,23 +18,23 @@ from autohas_trainer.engine.stages.trials import TrialsStage
 
 __all__ = ["EvaluateStage", "SearchStage", "build_stages"]
 
-_RACES: Final[dict[Race, Callable[[Board], SearchStage]]] = {
+_RACES: Final[dict[Race, Callable[[SearchState], SearchStage]]] = {
     Race.HALVING: RaceStage,
     Race.SAMPLES: BestOfStage,
     Race.TRIALS: TrialsStage,
 }
 
 
-def build_stages(board: Board) -> tuple[SearchStage, ...]:
+def build_stages(state: SearchState) -> tuple[SearchStage, ...]:
     """The stages that the plan gives work to; the last one is always Evaluate."""
-    plan = board.problem.plan
+    plan = state.search_task.plan
     stages: list[SearchStage] = []
     if plan.num_lanes:
-        stages.append(LanesStage(board))
+        stages.append(LanesStage(state))
     if plan.warmup_steps:
-        stages.append(SupernetStage(board, Stage.WARMUP, plan.warmup_steps))
+        stages.append(SupernetStage(state, Stage.WARMUP, plan.warmup_steps))
     if plan.supernet_steps:
-        stages.append(SupernetStage(board, Stage.SUPERNET, plan.supernet_steps - plan.warmup_steps))
-    stages.append(_RACES[board.problem.spec.algorithm.row.race](board))
-    stages.append(EvaluateStage(board))
+        stages.append(SupernetStage(state, Stage.SUPERNET, plan.supernet_steps - plan.warmup_steps))
+    stages.append(_RACES[state.search_task.spec.algorithm.row.race](state))
+    stages.append(EvaluateStage(state))
     return tuple(stages)

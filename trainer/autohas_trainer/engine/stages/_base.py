@@ -22,13 +22,13 @@ class SearchStage(Protocol):
         """The most steps it can take: its part of the progress."""
 
     def begin(self) -> None:
-        """Take from the board what earlier stages left."""
+        """Take from the search state what earlier stages left."""
 
     def advance(self) -> bool:
         """Do one step's worth of work; False when nothing is left."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Its own position, as JSON; weights and policy belong to the board."""
+        """Its own position, as JSON; weights and policy belong to the search state."""
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from `state_dict`."""

@@ -16,8 +16,8 @@ from autohas_api.algorithms.stage_plan import num_rescored
 from autohas_api.space.decisions import Configuration
 from autohas_api.wire.messages import Stage
 from autohas_trainer.data import RewardBatch
-from autohas_trainer.engine.search_state import Board, finite
-from autohas_trainer.engine.stages.supernet import StepOfSupernet
+from autohas_trainer.engine.search_state import SearchState, finite
+from autohas_trainer.engine.stages.supernet import SupernetStepContext
 from autohas_trainer.engine.training.search_task import forward_cost
 from autohas_trainer.errors import CandidateError, ConfigurationError, DeviceError, NumericalError
 from autohas_trainer.events import StepRecord
@@ -27,18 +27,18 @@ __all__ = ["BestOfStage"]
 
 
 class BestOfStage:
-    """Leaves on the board: the winner's name and its training at step 0."""
+    """Leaves in the search state: the winner's name and its training at step 0."""
 
     name = Stage.RACE
 
-    def __init__(self, board: Board) -> None:
-        self._board = board
+    def __init__(self, state: SearchState) -> None:
+        self._state = state
         self._scores: list[float | None] = []
         """One per sample so far, on SCORE_BATCHES batches; None where it is not finite."""
         self._final_scores: list[float | None] = []
         """One per finalist so far, on the whole reward split."""
-        self._context = StepOfSupernet(board, board.problem.plan.supernet_steps // 2)
-        self.num_steps = board.problem.plan.scoring_steps
+        self._context = SupernetStepContext(state, state.search_task.plan.supernet_steps // 2)
+        self.num_steps = state.search_task.plan.scoring_steps
 
     def begin(self) -> None:
         """The shared weights are trained.
@@ -47,9 +47,9 @@ class BestOfStage:
             NumericalError: they are not finite, so no sample can be scored.
             ConfigurationError: no sample could be trained.
         """
-        if (fault := self._board.supernet_fault) is not None:
+        if (fault := self._state.supernet_fault) is not None:
             raise ConfigurationError(f"no sample of the supernet can be trained: {fault}; correct what raised, or give it more memory")
-        if self._board.supernet_is_abandoned:
+        if self._state.supernet_is_abandoned:
             message = "the shared weights diverged under the default recipe; lower task.recipe.learningRate"
             raise NumericalError(message)
 
@@ -64,8 +64,8 @@ class BestOfStage:
         self._book(index, loss, score, self._num_examples(is_final=is_final))
         if len(self._scores) < len(self._samples) or len(self._final_scores) < len(self._finalists()):
             return True
-        board, leader = self._board, self._board.best_sample or _name(0)
-        board.winner = board.enter(leader, board.configurations.get(leader, self._samples[0]))
+        state, leader = self._state, self._state.best_sample or _name(0)
+        state.winner = state.enter(leader, state.configurations.get(leader, self._samples[0]))
         return False
 
     def _finalists(self) -> list[int]:
@@ -74,13 +74,13 @@ class BestOfStage:
         return [index for _, index in sorted(finite_ones)[: num_rescored(len(self._samples))]]
 
     def _lead(self) -> None:
-        """Put the best sample so far on the board, should time end the search here: of those scored on the whole split if there are any."""
+        """Note the best sample so far, should time end the search here: of those scored on the whole split if there are any."""
         order = self._finalists()
         final = [(score, -place) for place, score in enumerate(self._final_scores) if score is not None]
         if order:
             best = order[-max(final)[1] if final else 0]
-            self._board.best_sample = _name(best)
-            self._board.configurations[_name(best)] = self._samples[best]
+            self._state.best_sample = _name(best)
+            self._state.configurations[_name(best)] = self._samples[best]
 
     def state_dict(self) -> dict[str, Any]:
         """Scores so far."""
@@ -94,25 +94,25 @@ class BestOfStage:
     @cached_property
     def _samples(self) -> list[Configuration]:
         """The same draw in every process: randomness has no state."""
-        problem = self._board.problem
-        rng = stream(problem.seed, "race", "samples")
-        return [candidate.configuration for candidate in self._board.algorithm.candidates(problem.plan.num_samples, rng)]
+        search_task = self._state.search_task
+        rng = stream(search_task.seed, "race", "samples")
+        return [candidate.configuration for candidate in self._state.algorithm.candidates(search_task.plan.num_samples, rng)]
 
     def _some_batches(self) -> Iterator[RewardBatch]:
         """The same batches for every sample."""
-        splits, problem = self._board.problem.splits, self._board.problem
-        return (splits.reward_batch(step, problem.reward_batch_size, problem.seed) for step in range(SCORE_BATCHES))
+        splits, search_task = self._state.search_task.splits, self._state.search_task
+        return (splits.reward_batch(step, search_task.reward_batch_size, search_task.seed) for step in range(SCORE_BATCHES))
 
     def _whole_split(self) -> Iterator[RewardBatch]:
         """Every reward example once; work on a large split shows itself after every batch."""
-        for batch in self._board.problem.splits.reward(self._board.problem.reward_batch_size, self._board.problem.seed):
-            self._board.report_batch()
+        for batch in self._state.search_task.splits.reward(self._state.search_task.reward_batch_size, self._state.search_task.seed):
+            self._state.report_batch()
             yield batch
 
     def _num_examples(self, *, is_final: bool) -> int:
         """Examples that one score takes."""
-        problem = self._board.problem
-        return problem.splits.num_reward if is_final else SCORE_BATCHES * problem.reward_batch_size
+        search_task = self._state.search_task
+        return search_task.splits.num_reward if is_final else SCORE_BATCHES * search_task.reward_batch_size
 
     def _try_to_score(self, index: int, batches: Iterator[RewardBatch]) -> tuple[float, float]:
         """As `_score`; a sample that fails has no score, and is said."""
@@ -123,7 +123,7 @@ class BestOfStage:
         except DeviceError:
             raise
         except CandidateError as error:
-            self._board.notify("CandidateFailed", f"{name} has no score: {error}; {self._board.values_text(sample)}")
+            self._state.notify("CandidateFailed", f"{name} has no score: {error}; {self._state.values_text(sample)}")
             return math.nan, math.nan
 
     def _score(self, sample: Configuration, batches: Iterator[RewardBatch]) -> tuple[float, float]:
@@ -141,8 +141,8 @@ class BestOfStage:
 
     def _book(self, index: int, loss: float, score: float, num_examples: int) -> None:
         """Count a score: a gradient and a forward pass over the examples; and show it."""
-        board, sample = self._board, self._samples[index]
-        ledger, spec = board.ledger, board.problem.spec
+        state, sample = self._state, self._samples[index]
+        ledger, spec = state.ledger, state.search_task.spec
         ledger.step += 1
         ledger.spend(self.name, 1 / spec.training.steps + forward_cost(num_examples, spec))
         record = StepRecord(
@@ -154,9 +154,9 @@ class BestOfStage:
             learning_rate=self._context.learning_rate(sample),
             candidate=_name(index),
             reward=finite(score),
-            sample=board.problem.space.as_mapping(sample),
+            sample=state.search_task.space.as_mapping(sample),
         )
-        board.sink.emit(record)
+        state.sink.emit(record)
 
 
 def _name(index: int) -> str:

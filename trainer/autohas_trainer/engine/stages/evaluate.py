@@ -7,7 +7,7 @@ from typing import Any
 
 from autohas_api.algorithms.plan_request import LAST_RUNG
 from autohas_api.wire.messages import Stage
-from autohas_trainer.engine.search_state import DEFAULT, Board
+from autohas_trainer.engine.search_state import DEFAULT, SearchState
 from autohas_trainer.errors import NumericalError
 
 __all__ = ["EvaluateStage"]
@@ -20,28 +20,28 @@ class EvaluateStage:
 
     name = Stage.EVALUATE
 
-    def __init__(self, board: Board) -> None:
-        self._board = board
+    def __init__(self, state: SearchState) -> None:
+        self._state = state
         self.test_scores: dict[str, float] = {}
         self.repeat_scores: tuple[float, ...] = ()
         """Test scores of the winner's further seeds."""
-        self.num_steps = board.problem.plan.evaluate_steps
+        self.num_steps = state.search_task.plan.evaluate_steps
 
     def begin(self) -> None:
         """Only the winner and the default matter now; the plan knows what the winner's training lacks."""
-        self._board.keep_only({self._winner, DEFAULT})
+        self._state.keep_only({self._winner, DEFAULT})
         self.num_steps = self._missing_steps()
 
     def advance(self) -> bool:
         """Train the winner or one of its repeats by one step, or test when all are finished."""
-        training = self._board.trainings[self._winner]
+        training = self._state.trainings[self._winner]
         if training.is_diverged:
             self._fall_back()
             return True
         if not training.is_finished:
-            self._board.train(self.name, self._winner)
+            self._state.train(self.name, self._winner)
             return True
-        self._board.compare(self.name, self._winner, LAST_RUNG)
+        self._state.compare(self.name, self._winner, LAST_RUNG)
         if training.is_diverged:
             self._fall_back()
             return True
@@ -53,27 +53,27 @@ class EvaluateStage:
 
     def _missing_steps(self) -> int:
         """Steps that the winner's training and the repeats lack, in units of steps at the default batch size."""
-        plan, training = self._board.problem.plan, self._board.trainings[self._winner]
+        plan, training = self._state.search_task.plan, self._state.trainings[self._winner]
         return plan.rungs[-1] - training.units_done + plan.num_repeats * plan.rungs[-1]
 
     def _next_repeat(self) -> int | None:
         """The first further seed whose training is not over."""
-        for repeat in range(1, self._board.problem.plan.num_repeats + 1):
-            training = self._board.trainings.get(_repeat_name(repeat))
+        for repeat in range(1, self._state.search_task.plan.num_repeats + 1):
+            training = self._state.trainings.get(_repeat_name(repeat))
             if training is None or not (training.is_finished or training.is_diverged):
                 return repeat
         return None
 
     def _train_repeat(self, repeat: int) -> None:
-        board, name = self._board, _repeat_name(repeat)
-        if name not in board.trainings:
-            board.enter_repeat(name, board.configurations[self._winner], repeat)
-        board.train(self.name, name)
-        if board.trainings[name].is_diverged and board.trainings[name].fault is None:
-            board.notify("RepeatDiverged", f"the winner's training with seed {repeat} diverged; mean and deviation are of the others")
+        state, name = self._state, _repeat_name(repeat)
+        if name not in state.trainings:
+            state.enter_repeat(name, state.configurations[self._winner], repeat)
+        state.train(self.name, name)
+        if state.trainings[name].is_diverged and state.trainings[name].fault is None:
+            state.notify("RepeatDiverged", f"the winner's training with seed {repeat} diverged; mean and deviation are of the others")
 
     def state_dict(self) -> dict[str, Any]:
-        """Nothing: the training's position is on the board, and an interrupted test is repeated."""
+        """Nothing: the training's position is in the search state, and an interrupted test is repeated."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -81,26 +81,26 @@ class EvaluateStage:
 
     @property
     def _winner(self) -> str:
-        winner = self._board.winner
+        winner = self._state.winner
         if winner is None:
             raise RuntimeError("the race ended without a winner")
         return winner
 
     def _fall_back(self) -> None:
         """A winner that was never trained before (RandomSharing) may diverge; the default then is the answer."""
-        board = self._board
-        what = "diverged" if board.trainings[self._winner].fault is None else "failed"
-        board.notify("WinnerDiverged", f"{self._winner} {what} in its final training; the default configuration is trained instead")
-        board.winner = board.enter(DEFAULT, board.problem.space.default)
-        board.replan(self.name, self._missing_steps())
+        state = self._state
+        what = "diverged" if state.trainings[self._winner].fault is None else "failed"
+        state.notify("WinnerDiverged", f"{self._winner} {what} in its final training; the default configuration is trained instead")
+        state.winner = state.enter(DEFAULT, state.search_task.space.default)
+        state.replan(self.name, self._missing_steps())
 
     def _test(self) -> None:
-        board = self._board
-        scores = board.test()
-        repeats = [_repeat_name(repeat) for repeat in range(1, board.problem.plan.num_repeats + 1)]
+        state = self._state
+        scores = state.test()
+        repeats = [_repeat_name(repeat) for repeat in range(1, state.search_task.plan.num_repeats + 1)]
         for repeat, name in enumerate(repeats, start=1):
-            if name not in scores and not board.trainings[name].is_diverged:
-                board.notify("RepeatDiverged", f"the winner with seed {repeat} {_NO_ANSWER}; mean and deviation are of the others")
+            if name not in scores and not state.trainings[name].is_diverged:
+                state.notify("RepeatDiverged", f"the winner with seed {repeat} {_NO_ANSWER}; mean and deviation are of the others")
         self.test_scores = {name: score for name, score in scores.items() if name not in repeats}
         self.repeat_scores = tuple(scores[name] for name in repeats if name in scores)
         if self._winner not in scores:
@@ -112,12 +112,12 @@ class EvaluateStage:
         Raises:
             NumericalError: the default was not trained to its end, or has no answer either.
         """
-        board = self._board
+        state = self._state
         if DEFAULT not in self.test_scores:
             message = f"{self._winner} {_NO_ANSWER}: look for numbers in the test inputs that lie far outside of the training inputs"
             raise NumericalError(message)
-        board.notify("WinnerDiverged", f"{self._winner} {_NO_ANSWER}; the default configuration, trained as long, is the answer instead")
-        board.winner, self.repeat_scores = DEFAULT, ()
+        state.notify("WinnerDiverged", f"{self._winner} {_NO_ANSWER}; the default configuration, trained as long, is the answer instead")
+        state.winner, self.repeat_scores = DEFAULT, ()
 
 
 def _repeat_name(repeat: int) -> str:

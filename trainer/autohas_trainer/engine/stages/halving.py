@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from autohas_api.wire.messages import Stage
-from autohas_trainer.engine.search_state import Board
+from autohas_trainer.engine.search_state import SearchState
 
-__all__ = ["Rungs"]
+__all__ = ["Halving"]
 
 Choose = Callable[[int, list[str]], list[str]]
 """(rung, candidates compared there) -> candidates that go on; an empty list ends the halving."""
@@ -20,13 +20,13 @@ More = Callable[[int, list[str]], list[str]]
 """(rung, candidates compared there) -> further candidates for the same rung."""
 
 
-class Rungs:
+class Halving:
     """The halving of one stage."""
 
-    def __init__(self, board: Board, stage: Stage, choose: Choose, more: More = lambda *_: []) -> None:
+    def __init__(self, state: SearchState, stage: Stage, choose: Choose, more: More = lambda *_: []) -> None:
         """No candidates yet; `begin` or `load_state_dict` brings them."""
         self._more = more
-        self._board = board
+        self._state = state
         self._stage = stage
         self._choose = choose
         self._rung = 0
@@ -42,14 +42,14 @@ class Rungs:
         if not self._entrants:
             return False
         name = self._entrants[self._position]
-        training = self._board.trainings[name]
+        training = self._state.trainings[name]
         if training.num_steps_done < training.rung(self._rung) and not training.is_diverged:
-            self._board.train(self._stage, name)
+            self._state.train(self._stage, name)
             return True
-        self._board.compare(self._stage, name, self._rung)
+        self._state.compare(self._stage, name, self._rung)
         self._position += 1
-        if (winner := self._board.goal_reached_by) is not None:  # whoever is left is not trained on (see `early_stopping`)
-            self._board.report_rung(self._stage, self._rung, self._entrants[: self._position], [winner])
+        if (winner := self._state.goal_reached_by) is not None:  # whoever is left is not trained on (see `early_stopping`)
+            self._state.report_rung(self._stage, self._rung, self._entrants[: self._position], [winner])
             return True
         if self._position == len(self._entrants):
             self._entrants += self._more(self._rung, self._entrants)
@@ -59,9 +59,9 @@ class Rungs:
 
     def _next_rung(self) -> None:
         kept = self._choose(self._rung, self._entrants)
-        self._board.report_rung(self._stage, self._rung, self._entrants, kept)
+        self._state.report_rung(self._stage, self._rung, self._entrants, kept)
         self._rung, self._position, self._entrants = self._rung + 1, 0, kept
-        if self._rung == len(self._board.problem.plan.rungs):
+        if self._rung == len(self._state.search_task.plan.rungs):
             self._entrants = []
 
     def state_dict(self) -> dict[str, Any]:

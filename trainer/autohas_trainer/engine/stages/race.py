@@ -17,17 +17,17 @@ from autohas_api.space.decisions import initial_points
 from autohas_api.wire.messages import Stage
 from autohas_trainer.algorithms import Candidate
 from autohas_trainer.engine.accounting.spending import (
-    affordable,
-    affordable_ends,
-    enumerated,
+    count_affordable,
+    count_affordable_ends,
+    name_range,
     num_challengers,
     num_finalists,
     race_price,
     widest_race,
 )
-from autohas_trainer.engine.search_state import DEFAULT, Board
-from autohas_trainer.engine.stages.halving import Rungs
-from autohas_trainer.engine.training.comparison import beats, ranked
+from autohas_trainer.engine.search_state import DEFAULT, SearchState
+from autohas_trainer.engine.stages.halving import Halving
+from autohas_trainer.engine.training.comparison import beats, rank
 from autohas_trainer.seeding import stream
 
 __all__ = ["RaceStage"]
@@ -37,110 +37,110 @@ _MORE_PROPOSALS: Final = 64
 
 
 class RaceStage:
-    """Leaves on the board: the winner's name, its training finished, and the default's beside it."""
+    """Leaves in the search state: the winner's name, its training finished, and the default's beside it."""
 
     name = Stage.RACE
 
-    def __init__(self, board: Board) -> None:
-        self._board = board
-        self._rungs = Rungs(board, self.name, self._choose)
-        self.num_steps = board.problem.plan.race_steps
+    def __init__(self, state: SearchState) -> None:
+        self._state = state
+        self._halving = Halving(state, self.name, self._choose)
+        self.num_steps = state.search_task.plan.race_steps
 
     def begin(self) -> None:
         """Enter the default and the new candidates next to the lanes that reached 1/3; as many as the trainings that are left pay for."""
-        board = self._board
-        entrants = [board.enter(DEFAULT, board.problem.space.default)]
-        given, proposed = self._given(), self._proposed()
-        planned = board.problem.plan.num_candidates - len(given)
+        state = self._state
+        entrants = [state.enter(DEFAULT, state.search_task.space.default)]
+        given, proposed = self._list_initial(), self._propose()
+        planned = state.search_task.plan.num_candidates - len(given)
         self._enter([*given, *proposed[:planned]], entrants)
         base = len(entrants) - 1
-        left = board.trainings_left - self._price_of_default()
-        self._widen(proposed[planned:], widest_race(left, board.prices, base) - base, entrants)
+        left = state.trainings_left - self._price_of_default()
+        self._widen(proposed[planned:], widest_race(left, state.prices, base) - base, entrants)
         if new := entrants[1 + base :]:
-            spare = left - race_price(base, board.prices)
-            board.notify("BudgetMoved", f"{spare:.2f} trainings are left for a wider race: {enumerated(new)} join it")
-        self._rungs.begin([*entrants, *(name for name in board.trainings if name not in entrants)])
+            spare = left - race_price(base, state.prices)
+            state.notify("BudgetMoved", f"{spare:.2f} trainings are left for a wider race: {name_range(new)} join it")
+        self._halving.begin([*entrants, *(name for name in state.trainings if name not in entrants)])
         finalists = num_finalists(len(entrants) - 1)
         first = self._steps(0, len(entrants) - 1 + self._lacks(0))
         self.num_steps = first + self._steps(1, finalists + self._lacks(1)) + self._steps(2, 1 + num_challengers(finalists))
 
-    def _given(self) -> list[Candidate]:
+    def _list_initial(self) -> list[Candidate]:
         """What the spec enqueues, unless the lanes had it."""
-        problem = self._board.problem
-        initial = () if problem.plan.num_lanes else initial_points(problem.spec, problem.space)
+        search_task = self._state.search_task
+        initial = () if search_task.plan.num_lanes else initial_points(search_task.spec, search_task.space)
         return [Candidate(name=f"initial {n}", configuration=c) for n, c in enumerate(initial, start=1)]
 
-    def _proposed(self) -> list[Candidate]:
+    def _propose(self) -> list[Candidate]:
         """What the supernet proposes, the most trusted first, unless it was abandoned or there is none."""
-        board, plan = self._board, self._board.problem.plan
-        if board.supernet_is_abandoned or not plan.supernet_steps:
+        state, plan = self._state, self._state.search_task.plan
+        if state.supernet_is_abandoned or not plan.supernet_steps:
             return []
-        return board.algorithm.candidates(plan.num_candidates + _MORE_PROPOSALS, stream(board.problem.seed, "race", "candidates"))
+        return state.algorithm.candidates(plan.num_candidates + _MORE_PROPOSALS, stream(state.search_task.seed, "race", "candidates"))
 
     def _enter(self, candidates: Iterable[Candidate], entrants: list[str]) -> None:
         for candidate in candidates:
-            name = self._board.enter(candidate.name, candidate.configuration)
+            name = self._state.enter(candidate.name, candidate.configuration)
             if name not in entrants:
                 entrants.append(name)
 
     def _widen(self, proposed: Sequence[Candidate], count: int, entrants: list[str]) -> None:
         """Enter `count` candidates that were none before: further proposals, then further lanes of the design."""
-        board = self._board
-        known = set(board.configurations.values())
+        state = self._state
+        known = set(state.configurations.values())
         more = [candidate for candidate in proposed if candidate.configuration not in known][:count]
         self._enter(more, entrants)
-        self._enter(board.further_lanes(count - len(more)), entrants)
+        self._enter(state.further_lanes(count - len(more)), entrants)
 
     def _price_of_default(self) -> float:
-        return self._board.prices.rest(sum(rung in self._board.comparisons.get(DEFAULT, {}) for rung in range(LAST_RUNG)))
+        return self._state.prices.rest(sum(rung in self._state.comparisons.get(DEFAULT, {}) for rung in range(LAST_RUNG)))
 
     def _lacks(self, rung: int) -> int:
         """1 where the default was not compared at a rung yet, 0 where it was."""
-        return int(rung not in self._board.comparisons.get(DEFAULT, {}))
+        return int(rung not in self._state.comparisons.get(DEFAULT, {}))
 
     def _steps(self, rung: int, count: int) -> int:
         """Steps that bring `count` candidates to a rung from the one before."""
-        rungs = (0, *self._board.problem.plan.rungs)
+        rungs = (0, *self._state.search_task.plan.rungs)
         return count * (rungs[rung + 1] - rungs[rung])
 
     def advance(self) -> bool:
         """Train or compare one candidate."""
-        return self._rungs.advance()
+        return self._halving.advance()
 
     def state_dict(self) -> dict[str, Any]:
         """Position in the halving."""
-        return self._rungs.state_dict()
+        return self._halving.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from `state_dict`."""
-        self._rungs.load_state_dict(state)
+        self._halving.load_state_dict(state)
 
     def _choose(self, rung: int, names: list[str]) -> list[str]:
         match rung:
             case 0:
                 kept = self._after_first(names)
-                self._board.keep_only(set(kept))
-                new = sum(1 not in self._board.comparisons[name] for name in kept)
-                self._board.replan(self.name, self._steps(1, new) + self._steps(2, 1 + num_challengers(new)))
+                self._state.keep_only(set(kept))
+                new = sum(1 not in self._state.comparisons[name] for name in kept)
+                self._state.replan(self.name, self._steps(1, new) + self._steps(2, 1 + num_challengers(new)))
             case 1:
                 kept = [DEFAULT, *self._challengers(rung, names)]
-                self._board.forget_contributions(rung, names)
-                self._board.keep_only(set(kept))
-                self._board.replan(self.name, self._steps(2, len(kept)))
+                self._state.forget_contributions(rung, names)
+                self._state.keep_only(set(kept))
+                self._state.replan(self.name, self._steps(2, len(kept)))
             case _:
-                self._board.winner = self._decide(names, rung)
-                return [self._board.winner]
+                self._state.winner = self._decide(names, rung)
+                return [self._state.winner]
         return kept
 
     def _after_first(self, names: list[str]) -> list[str]:
         """The default, the lanes that are further already, and of the new ones as many as what is left pays for, the best first."""
-        board, prices = self._board, self._board.prices
-        ahead = [name for name in names if name != DEFAULT and 1 in board.comparisons[name]]
+        state, prices = self._state, self._state.prices
+        ahead = [name for name in names if name != DEFAULT and 1 in state.comparisons[name]]
         new = [name for name in self._order(0, names) if name != DEFAULT and name not in ahead]
-        left = board.trainings_left - self._price_of_default()
-        ends = affordable_ends(left, prices, len(new)) * prices.last
-        planned = min(FINALISTS, board.problem.plan.num_candidates)  # a race of lanes alone plans, and pays for, no new finalist
-        count = affordable(left - ends, prices.second, planned)
+        left = state.trainings_left - self._price_of_default()
+        ends = count_affordable_ends(left, prices, len(new)) * prices.last
+        planned = min(FINALISTS, state.search_task.plan.num_candidates)  # a race of lanes alone plans, and pays for, no new finalist
+        count = count_affordable(left - ends, prices.second, planned)
         return [DEFAULT, *ahead, *new[:count]]
 
     def _challengers(self, rung: int, names: list[str]) -> list[str]:
@@ -148,21 +148,21 @@ class RaceStage:
 
         The best lane is the first unless a new candidate beats it; without such a lane they go by their order.
         """
-        comparisons, lane = self._board.comparisons, self._board.best_lane
+        comparisons, lane = self._state.comparisons, self._state.best_lane
         order = [name for name in self._order(rung, names) if name != DEFAULT]
         if lane is not None and lane in order:
             better = [name for name in order if beats(comparisons[name][rung], comparisons[lane][rung])]
             order = list(dict.fromkeys((*better, lane, *order)))
-        last = self._board.prices.last
-        return order[: affordable(self._board.trainings_left - last, last, 1)]
+        last = self._state.prices.last
+        return order[: count_affordable(self._state.trainings_left - last, last, 1)]
 
     def _order(self, rung: int, names: list[str]) -> list[str]:
         """From best to worst; what diverged is out."""
-        comparisons = {name: self._board.comparisons[name][rung] for name in names}
-        return [name for name in ranked(comparisons) if comparisons[name].key > -math.inf]
+        comparisons = {name: self._state.comparisons[name][rung] for name in names}
+        return [name for name in rank(comparisons) if comparisons[name].key > -math.inf]
 
     def _decide(self, names: list[str], rung: int) -> str:
-        comparisons = self._board.comparisons
+        comparisons = self._state.comparisons
         challengers = [name for name in self._order(rung, names) if name != DEFAULT]
         winners = [c for c in challengers if beats(comparisons[c][rung], comparisons[DEFAULT][rung])]
         return winners[0] if winners else DEFAULT

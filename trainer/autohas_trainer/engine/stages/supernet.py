@@ -17,14 +17,14 @@ from autohas_trainer.algorithms import SupernetStep
 from autohas_trainer.algorithms._base import Gradient
 from autohas_trainer.data import RewardBatch, TrainBatch
 from autohas_trainer.engine.candidate_faults import candidate_part
-from autohas_trainer.engine.search_state import Board, finite
+from autohas_trainer.engine.search_state import SearchState, finite
 from autohas_trainer.engine.training.rule import rule_of
 from autohas_trainer.errors import CandidateError, DeviceError
 from autohas_trainer.events import StepRecord
 from autohas_trainer.optim import UpdateRule, clip, norm_of, schedule
 from autohas_trainer.seeding import stream
 
-__all__ = ["StepOfSupernet", "SupernetStage"]
+__all__ = ["SupernetStage", "SupernetStepContext"]
 
 _SUPERNET_REPLICA = -1
 """The supernet's own data order; stand-alone trainings share replica 0."""
@@ -36,15 +36,15 @@ _MAX_FAILURES = 8
 """Ours: samples in a row that fail before the supernet is left; a single choice that always fails is learned sooner."""
 
 
-class StepOfSupernet:
+class SupernetStepContext:
     """What an algorithm may ask during supernet step `step` (see `algorithms.StepContext`)."""
 
-    def __init__(self, board: Board, step: int) -> None:
+    def __init__(self, state: SearchState, step: int) -> None:
         self.step = step
-        plan = board.supernet_plan
+        plan = state.supernet_plan
         self.num_steps = plan.schedule_steps
         self.is_warmup = step < plan.warmup_steps
-        self._board = board
+        self._state = state
         self.culprit = f"{_CULPRIT}{step}"
         """Name of what this works on among the faults."""
         self.failed: Configuration | None = None
@@ -68,15 +68,15 @@ class StepOfSupernet:
         return self._temporary
 
     def _batch(self, replica: int) -> TrainBatch:
-        problem = self._board.problem
-        batch = problem.splits.train_batch(self.step, self._board.supernet_batch_size, problem.seed, replica=replica)
-        return problem.own.augmented(batch, problem.space.default, "supernet", replica, self.step)
+        search_task = self._state.search_task
+        batch = search_task.splits.train_batch(self.step, self._state.supernet_batch_size, search_task.seed, replica=replica)
+        return search_task.custom.augment(batch, search_task.space.default, "supernet", replica, self.step)
 
     def reward_batch(self) -> RewardBatch:
         """The step's reward batch."""
-        problem = self._board.problem
+        search_task = self._state.search_task
         if self._reward is None:
-            self._reward = problem.splits.reward_batch(self.step, problem.reward_batch_size, problem.seed)
+            self._reward = search_task.splits.reward_batch(self.step, search_task.reward_batch_size, search_task.seed)
         return self._reward
 
     def gradient(self, configuration: Configuration, batch: TrainBatch) -> Gradient:
@@ -84,9 +84,11 @@ class StepOfSupernet:
 
         A gradient that is not finite counts as a loss that is not: no scaling makes it an update.
         """
-        self._board.problem.own.seed("supernet", self.step)
+        self._state.search_task.custom.seed("supernet", self.step)
         with self._part(configuration):
-            loss, tensors = self._board.supernet.gradient(self._board.problem.path(configuration), batch, self._smoothing(configuration))
+            loss, tensors = self._state.supernet.gradient(
+                self._state.search_task.path(configuration), batch, self._smoothing(configuration)
+            )
             value, norm = torch.stack((loss, norm_of(tensors))).tolist()  # one wait for the device instead of two
         if not math.isfinite(norm):
             return Gradient(loss=math.nan, tensors=tensors)
@@ -95,50 +97,50 @@ class StepOfSupernet:
     @contextmanager
     def trial(self, configuration: Configuration, gradient: Gradient) -> Iterator[None]:
         """Temporary weights under the configuration's own hyperparameters."""
-        with self._board.supernet.trial(self._board.problem.path(configuration), gradient.tensors, self._rule(configuration)):
+        with self._state.supernet.trial(self._state.search_task.path(configuration), gradient.tensors, self._rule(configuration)):
             yield
 
     def commit(self, configuration: Configuration, gradient: Gradient, reference: Configuration) -> None:
         """Update the shared weights, unless the gradient is of a loss that is not finite."""
         if math.isfinite(gradient.loss):
-            self._board.supernet.commit(self._board.problem.path(configuration), gradient.tensors, self._rule(reference))
+            self._state.supernet.commit(self._state.search_task.path(configuration), gradient.tensors, self._rule(reference))
 
     def try_commit(self, configuration: Configuration, gradient: Gradient, reference: Configuration) -> bool:
         """Update the shared weights and take it back when the guard calls it harmful."""
         if not math.isfinite(gradient.loss):
             return False
-        optimizer = self._board.problem.recipe(reference).optimizer
-        with self._board.supernet.revertible(self._board.problem.path(configuration), optimizer) as revert:
+        optimizer = self._state.search_task.recipe(reference).optimizer
+        with self._state.supernet.revertible(self._state.search_task.path(configuration), optimizer) as revert:
             self.commit(configuration, gradient, reference)
-            is_kept = self._board.guard.accepts(gradient.loss, self._training_loss(configuration))
+            is_kept = self._state.guard.accepts(gradient.loss, self._training_loss(configuration))
             if not is_kept:
                 revert()
         return is_kept
 
     def loss(self, configuration: Configuration, batch: RewardBatch) -> float:
         """Mean loss on the reward batch."""
-        self._board.problem.own.seed("supernet", self.step)
+        self._state.search_task.custom.seed("supernet", self.step)
         with self._part(configuration):
-            loss, _ = self._board.supernet.loss_and_quality(self._board.problem.path(configuration), batch)
+            loss, _ = self._state.supernet.loss_and_quality(self._state.search_task.path(configuration), batch)
             return float(loss)
 
     def _training_loss(self, configuration: Configuration) -> float:
         """The loss of `gradient` on the step's training batch with the weights as they stand: the same draws, the same mode."""
-        self._board.problem.own.seed("supernet", self.step)
+        self._state.search_task.custom.seed("supernet", self.step)
         batch, smoothing = self.train_batch(), self._smoothing(configuration)
         with self._part(configuration):
-            return float(self._board.supernet.training_loss(self._board.problem.path(configuration), batch, smoothing))
+            return float(self._state.supernet.training_loss(self._state.search_task.path(configuration), batch, smoothing))
 
     def _smoothing(self, configuration: Configuration) -> float:
-        return self._board.problem.recipe(configuration).label_smoothing
+        return self._state.search_task.recipe(configuration).label_smoothing
 
     def score(self, configuration: Configuration, batch: RewardBatch) -> float:
         """Quality on the reward batch with the price of size."""
-        self._board.problem.own.seed("supernet", self.step)
+        self._state.search_task.custom.seed("supernet", self.step)
         with self._part(configuration):
-            _, quality = self._board.supernet.loss_and_quality(self._board.problem.path(configuration), batch)
+            _, quality = self._state.supernet.loss_and_quality(self._state.search_task.path(configuration), batch)
             self.last_quality = float(quality)
-            return self._board.problem.objective(self.last_quality, configuration)
+            return self._state.search_task.objective(self.last_quality, configuration)
 
     @contextmanager
     def _part(self, configuration: Configuration) -> Iterator[None]:
@@ -148,23 +150,23 @@ class StepOfSupernet:
             CandidateError: The sample cannot be trained or scored.
         """
         self.failed = configuration
-        if (known := self._board.faults.get(self.culprit)) is not None:
+        if (known := self._state.faults.get(self.culprit)) is not None:
             raise CandidateError(known)
-        with candidate_part(f"a sample at step {self.step}", culprit=self.culprit, is_custom=self._board.problem.own.is_custom):
+        with candidate_part(f"a sample at step {self.step}", culprit=self.culprit, is_custom=self._state.search_task.custom.is_custom):
             yield
         self.failed = None
 
     def learning_rate(self, configuration: Configuration) -> float:
         """Peak of the configuration times the supernet's own schedule."""
-        recipe = self._board.problem.recipe(configuration)
+        recipe = self._state.search_task.recipe(configuration)
         return recipe.learning_rate * schedule(self.step, self.num_steps, recipe.warmup_fraction, recipe.schedule)
 
     def rng(self, name: str) -> np.random.Generator:
         """A generator keyed by (seed, stage, step, name)."""
-        return stream(self._board.problem.seed, "supernet", self.step, name)
+        return stream(self._state.search_task.seed, "supernet", self.step, name)
 
     def _rule(self, configuration: Configuration) -> UpdateRule:
-        return rule_of(self._board.problem.recipe(configuration), self.learning_rate(configuration))
+        return rule_of(self._state.search_task.recipe(configuration), self.learning_rate(configuration))
 
 
 class SupernetStage:
@@ -173,26 +175,26 @@ class SupernetStage:
     Warmup: the first ones, uniform paths, no architecture reward. Supernet: the others, every sample is rewarded and the controller learns.
     """
 
-    def __init__(self, board: Board, name: Stage, num_steps: int) -> None:
+    def __init__(self, state: SearchState, name: Stage, num_steps: int) -> None:
         """`num_steps`: its part of the progress, in steps at the default batch size."""
-        self._board = board
+        self._state = state
         self._steps_done = 0
         self._failures = 0
         self.name = name
         self.num_steps = num_steps
 
     def begin(self) -> None:
-        """Shared weights and policy are fresh on the board."""
+        """Shared weights and policy are fresh in the search state."""
 
     def advance(self) -> bool:
         """One supernet step; what cannot be repaired abandons the supernet: the race goes on with the lanes."""
         self._leave_failing_device()
         first, last = self._span()
-        if first + self._steps_done >= last or self._board.supernet_is_abandoned:
+        if first + self._steps_done >= last or self._state.supernet_is_abandoned:
             return False
-        context = StepOfSupernet(self._board, first + self._steps_done)
+        context = SupernetStepContext(self._state, first + self._steps_done)
         try:
-            done = self._board.algorithm.step(context)
+            done = self._state.algorithm.step(context)
         except DeviceError:
             raise
         except CandidateError as error:
@@ -202,74 +204,75 @@ class SupernetStage:
             self._count_failure(done.sample, str(error))
         else:
             self._steps_done += 1
-            self._board.failed_samples = 0
+            self._state.failed_samples = 0
             self._book(done)
             self._watch(done, context.last_quality)
-        return first + self._steps_done < last and not self._board.supernet_is_abandoned
+        return first + self._steps_done < last and not self._state.supernet_is_abandoned
 
     def _span(self) -> tuple[int, int]:
         """(number of its first step among all of the supernet, number of the step after its last), at the batch size of the best lane."""
-        plan = self._board.supernet_plan
+        plan = self._state.supernet_plan
         return (0, plan.warmup_steps) if self.name is Stage.WARMUP else (plan.warmup_steps, plan.supernet_steps)
 
-    def _units_done(self, steps: int) -> int:
+    def _count_units(self, steps: int) -> int:
         """Steps in units of the progress: `num_steps` of them are the stage, whatever its batch."""
         first, last = self._span()
         return steps * self.num_steps // (last - first)
 
     def _leave_failing_device(self) -> None:
         """Leave a supernet under which the device fails again and again: every failure costs a process."""
-        board = self._board
-        if not board.supernet_is_abandoned and sum(fault.startswith(_CULPRIT) for fault in board.faults) >= _MAX_DEVICE_ERRORS:
-            board.supernet_is_abandoned = True
-            board.notify(
-                "SupernetDiverged", f"the device failed {_MAX_DEVICE_ERRORS} times in the supernet: it is abandoned, and {self._unspent()}"
+        state = self._state
+        if not state.supernet_is_abandoned and sum(fault.startswith(_CULPRIT) for fault in state.faults) >= _MAX_DEVICE_ERRORS:
+            state.supernet_is_abandoned = True
+            state.notify(
+                "SupernetDiverged",
+                f"the device failed {_MAX_DEVICE_ERRORS} times in the supernet: it is abandoned, and {self._describe_unspent()}",
             )
 
-    def _reject(self, context: StepOfSupernet) -> SupernetStep:
+    def _reject(self, context: SupernetStepContext) -> SupernetStep:
         """A sample that fails counts as one whose update was taken back: the weights stay, and the controller learns to avoid it."""
-        sample = context.failed or self._board.problem.space.default
-        has_learned = not context.is_warmup and self._board.algorithm.reject(sample)
+        sample = context.failed or self._state.search_task.space.default
+        has_learned = not context.is_warmup and self._state.algorithm.reject(sample)
         return SupernetStep(
             sample=sample, loss=math.nan, learning_rate=context.learning_rate(sample), is_rejected=True, has_learned=has_learned
         )
 
     def _count_failure(self, sample: Configuration, fault: str) -> None:
         """Say the first failure of the stage; leave a supernet in which nothing can be trained."""
-        board = self._board
-        self._failures, board.failed_samples = self._failures + 1, board.failed_samples + 1
+        state = self._state
+        self._failures, state.failed_samples = self._failures + 1, state.failed_samples + 1
         if self._failures == 1:
-            text = f"a sample of {self.name} failed and is rejected, as others may be: {fault}; {board.values_text(sample)}"
-            board.notify("CandidateFailed", text)
-        if board.failed_samples == _MAX_FAILURES:
-            board.supernet_is_abandoned, board.supernet_fault = True, fault
-            board.notify(
+            text = f"a sample of {self.name} failed and is rejected, as others may be: {fault}; {state.values_text(sample)}"
+            state.notify("CandidateFailed", text)
+        if state.failed_samples == _MAX_FAILURES:
+            state.supernet_is_abandoned, state.supernet_fault = True, fault
+            state.notify(
                 "SupernetDiverged",
-                f"{_MAX_FAILURES} samples of the supernet in a row failed: it is abandoned, and {self._unspent()}; {fault}",
+                f"{_MAX_FAILURES} samples of the supernet in a row failed: it is abandoned, and {self._describe_unspent()}; {fault}",
             )
 
     def _watch(self, done: SupernetStep, quality: float | None) -> None:
         """Abandon shared weights that are lost, and a controller that decided on nothing."""
-        board = self._board
-        if done.is_rejected and board.guard.num_rejected == 1:
-            board.notify(
+        state = self._state
+        if done.is_rejected and state.guard.num_rejected == 1:
+            state.notify(
                 "UpdateRejected", "an update that harmed its own training batch was taken back; history.jsonl marks such steps as rejected"
             )
         if not math.isfinite(done.loss):
-            board.supernet_is_abandoned = True
+            state.supernet_is_abandoned = True
             found = f"the supernet's loss or gradient is not finite after {self._steps_done} steps of {self.name}"
-            board.notify("SupernetDiverged", f"{found}: it is abandoned, and {self._unspent()}")
-        elif quality is not None and board.collapse.is_collapsed(quality, board.algorithm.policy.normalized_entropy()):
-            board.supernet_is_abandoned = True
-            board.notify(
+            state.notify("SupernetDiverged", f"{found}: it is abandoned, and {self._describe_unspent()}")
+        elif quality is not None and state.collapse.is_collapsed(quality, state.algorithm.policy.normalized_entropy()):
+            state.supernet_is_abandoned = True
+            state.notify(
                 "PolicyCollapsed",
                 f"the controller has decided while its samples are no better than chance, after {self._steps_done} steps of {self.name};"
-                f" the supernet is abandoned and the race decides; {self._unspent()}",
+                f" the supernet is abandoned and the race decides; {self._describe_unspent()}",
             )
 
-    def _unspent(self) -> str:
+    def _describe_unspent(self) -> str:
         """What the supernet leaves, for a sentence."""
-        planned, spent = self._board.problem.plan.supernet_trainings, self._board.ledger.cost_by_stage()
+        planned, spent = self._state.search_task.plan.supernet_trainings, self._state.ledger.cost_by_stage()
         left = planned - sum(spent.get(stage, 0.0) for stage in (Stage.WARMUP, Stage.SUPERNET))
         return f"{left:.2f} of its {planned:.2f} trainings are not spent"
 
@@ -283,22 +286,22 @@ class SupernetStage:
         self._failures = int(state["failures"])
 
     def _book(self, done: SupernetStep) -> None:
-        board, problem = self._board, self._board.problem
-        board.ledger.advance_to(board.ledger.step + self._units_done(self._steps_done) - self._units_done(self._steps_done - 1))
-        share = board.supernet_batch_size / problem.spec.task.recipe.batch_size
+        state, search_task = self._state, self._state.search_task
+        state.ledger.advance_to(state.ledger.step + self._count_units(self._steps_done) - self._count_units(self._steps_done - 1))
+        share = state.supernet_batch_size / search_task.spec.task.recipe.batch_size
         on_training_batch = share * (done.num_gradients + done.num_train_forwards * FORWARD_SHARE)
-        cost = on_training_batch + done.num_reward_forwards * problem.reward_forward
-        board.ledger.spend(self.name, cost / problem.spec.training.steps)
+        cost = on_training_batch + done.num_reward_forwards * search_task.reward_forward
+        state.ledger.spend(self.name, cost / search_task.spec.training.steps)
         record = StepRecord(
             stage=self.name,
-            step=board.ledger.step,
-            steps=board.ledger.steps,
-            cost=board.ledger.cost,
+            step=state.ledger.step,
+            steps=state.ledger.steps,
+            cost=state.ledger.cost,
             loss=finite(done.loss),
             learning_rate=done.learning_rate,
             reward=done.reward,
             advantage=done.advantage,
             is_rejected=done.is_rejected,
-            sample=problem.space.as_mapping(done.sample),
+            sample=search_task.space.as_mapping(done.sample),
         )
-        board.report_supernet(record, has_learned=done.has_learned)
+        state.report_supernet(record, has_learned=done.has_learned)

@@ -9,8 +9,8 @@ from typing import Any
 from autohas_api.algorithms.plan_request import LAST_RUNG
 from autohas_api.wire.messages import Stage
 from autohas_trainer.algorithms import Candidate
-from autohas_trainer.engine.accounting.spending import affordable, enumerated
-from autohas_trainer.engine.search_state import DEFAULT, Board
+from autohas_trainer.engine.accounting.spending import count_affordable, name_range
+from autohas_trainer.engine.search_state import DEFAULT, SearchState
 from autohas_trainer.engine.training.comparison import beats
 from autohas_trainer.seeding import stream
 
@@ -18,16 +18,16 @@ __all__ = ["TrialsStage"]
 
 
 class TrialsStage:
-    """Leaves on the board: the winner's name, its training finished, and the default's beside it."""
+    """Leaves in the search state: the winner's name, its training finished, and the default's beside it."""
 
     name = Stage.RACE
 
-    def __init__(self, board: Board) -> None:
-        self._board = board
+    def __init__(self, state: SearchState) -> None:
+        self._state = state
         self._position = 0
         self._best = DEFAULT
-        self._num_trials = board.problem.plan.num_trials
-        self.num_steps = board.problem.plan.race_steps
+        self._num_trials = state.search_task.plan.num_trials
+        self.num_steps = state.search_task.plan.race_steps
 
     def begin(self) -> None:
         """Enter trial 0, the default."""
@@ -35,35 +35,35 @@ class TrialsStage:
 
     def advance(self) -> bool:
         """Train the current trial one step, or compare it when it is finished."""
-        board = self._board
+        state = self._state
         name = self._trials[self._position].name
-        training = board.trainings[name]
+        training = state.trainings[name]
         if not training.is_finished and not training.is_diverged:
-            board.train(self.name, name)
+            state.train(self.name, name)
             return True
-        board.compare(self.name, name, LAST_RUNG)
-        if board.goal_reached_by is not None:
-            board.report_rung(self.name, LAST_RUNG, [name], [name])
+        state.compare(self.name, name, LAST_RUNG)
+        if state.goal_reached_by is not None:
+            state.report_rung(self.name, LAST_RUNG, [name], [name])
             return True  # the search ends here with this trial (see `early_stopping`)
         self._take(name)
         self._position += 1
         if self._position == len(self._trials):
             self._add_trials()
         if self._position == len(self._trials):
-            board.winner = self._best
+            state.winner = self._best
             return False
         self._enter()
         return True
 
     def _add_trials(self) -> None:
         """Trials for what those that diverged did not spend."""
-        board, planned = self._board, len(self._trials)
-        self._num_trials = planned + affordable(board.trainings_left, 1 + board.problem.comparisons.last, 0)
+        state, planned = self._state, len(self._trials)
+        self._num_trials = planned + count_affordable(state.trainings_left, 1 + state.search_task.comparisons.last, 0)
         del self._trials
         if added := self._trials[planned:]:
-            board.replan(self.name, len(added) * board.problem.plan.rungs[-1])
-            text = f"{board.trainings_left:.2f} trainings are left because trials diverged: {enumerated([t.name for t in added])} follow"
-            board.notify("BudgetMoved", text)
+            state.replan(self.name, len(added) * state.search_task.plan.rungs[-1])
+            text = f"{state.trainings_left:.2f} trainings are left because trials diverged: {name_range([t.name for t in added])} follow"
+            state.notify("BudgetMoved", text)
 
     def state_dict(self) -> dict[str, Any]:
         """Position, leader and number of trials."""
@@ -76,19 +76,19 @@ class TrialsStage:
     @cached_property
     def _trials(self) -> list[Candidate]:
         """The same draw in every process: randomness has no state."""
-        problem = self._board.problem
-        return self._board.algorithm.candidates(self._num_trials, stream(problem.seed, "trials"))
+        search_task = self._state.search_task
+        return self._state.algorithm.candidates(self._num_trials, stream(search_task.seed, "trials"))
 
     def _enter(self) -> None:
         trial = self._trials[self._position]
-        self._board.enter(trial.name, trial.configuration)
+        self._state.enter(trial.name, trial.configuration)
 
     def _take(self, name: str) -> None:
         """Keep the leader: the best score so far, unless the default is as good within noise."""
-        board = self._board
-        known = {other: board.comparisons[other][LAST_RUNG] for other in (DEFAULT, self._best, name)}
+        state = self._state
+        known = {other: state.comparisons[other][LAST_RUNG] for other in (DEFAULT, self._best, name)}
         is_better = known[name].score > known[self._best].score
         if is_better and beats(known[name], known[DEFAULT]):
             self._best = name
-        board.report_rung(self.name, LAST_RUNG, [name], [name] if name == self._best else [])
-        board.keep_only({DEFAULT, self._best})
+        state.report_rung(self.name, LAST_RUNG, [name], [name] if name == self._best else [])
+        state.keep_only({DEFAULT, self._best})

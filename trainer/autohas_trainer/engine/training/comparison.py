@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Comparison", "beats", "ranked"]
+__all__ = ["Comparison", "beats", "rank"]
 
 TIE_WIDTH: Final = 0.5
 """Ours: standard errors of the paired difference by which a challenger must lead; ties within noise go to the incumbent."""
@@ -52,12 +52,12 @@ class Comparison:
         return cls(**plain)
 
 
-def diverged(step: int) -> Comparison:
+def lose_by_divergence(step: int) -> Comparison:
     """The comparison of a training whose loss is not finite: below every other."""
     return Comparison(step=step, key=-math.inf, score=-math.inf, metric=None, loss=math.inf, contributions="")
 
 
-def encoded(contributions_N: npt.NDArray[np.float64]) -> str:
+def encode(contributions_N: npt.NDArray[np.float64]) -> str:
     """Contributions as text: little-endian float32 in base64."""
     return base64.b64encode(contributions_N.astype("<f4").tobytes()).decode()
 
@@ -66,11 +66,11 @@ def paired_standard_error(one: Comparison, other: Comparison) -> float:
     """Standard error of the difference of two qualities on the same examples: that of a mean of paired differences."""
     if not one.contributions or not other.contributions:
         return 0.0
-    difference_N = _decoded(one.contributions) - _decoded(other.contributions)
+    difference_N = _decode(one.contributions) - _decode(other.contributions)
     return float(difference_N.std()) / math.sqrt(len(difference_N))
 
 
-def _decoded(contributions: str) -> npt.NDArray[np.float64]:
+def _decode(contributions: str) -> npt.NDArray[np.float64]:
     return np.frombuffer(base64.b64decode(contributions), dtype="<f4").astype(np.float64)
 
 
@@ -80,6 +80,6 @@ def beats(challenger: Comparison, incumbent: Comparison) -> bool:
     return challenger.key > incumbent.key + margin
 
 
-def ranked(comparisons: dict[str, Comparison]) -> list[str]:
+def rank(comparisons: dict[str, Comparison]) -> list[str]:
     """Names from best to worst; equal keys keep the order of entry."""
     return sorted(comparisons, key=lambda name: -comparisons[name].key)

@@ -27,12 +27,12 @@ from autohas_trainer.space.recipe import recipe_of
 from autohas_trainer.tasks import CustomLoss, Task
 from autohas_trainer.templates import CustomModel, CustomModule, Dropout, Template, default_path
 
-__all__ = ["OwnCode"]
+__all__ = ["CustomCode"]
 
 Values = Mapping[str, str]
 
 
-class OwnCode:
+class CustomCode:
     """The hooks of a search's own code; without an entrypoint it changes nothing."""
 
     def __init__(self, spec: Spec, space: Space, template: Template, splits: Splits, task: Task) -> None:
@@ -68,7 +68,7 @@ class OwnCode:
         """The task with the model's own training loss, where it has one."""
         return self._task if self._loss is None else CustomLoss(self._task, self._loss, self.values(configuration))
 
-    def augmented(self, batch: TrainBatch, configuration: Configuration, *key: int | str) -> TrainBatch:
+    def augment(self, batch: TrainBatch, configuration: Configuration, *key: int | str) -> TrainBatch:
         """The batch as the data's augmentation leaves it; the draw depends on seed and `key` alone."""
         if self._augment is None:
             return batch
@@ -123,9 +123,9 @@ class OwnCode:
         batch = splits.train_batch(0, 2, 0)
         self.seed("hooks")
         with attribute_errors_to("task.data.entrypoint", "augment(inputs, rng, hyperparameters)"):
-            inputs: object = self.augmented(batch, self._space.default, "hooks").inputs
+            inputs: object = self.augment(batch, self._space.default, "hooks").inputs
         if not isinstance(inputs, Tensor) or (inputs.shape, inputs.dtype) != (batch.inputs.shape, batch.inputs.dtype):
-            message = f"task.data.entrypoint: augment gave {_described(inputs)}, it must give {_described(batch.inputs)} as it got"
+            message = f"task.data.entrypoint: augment gave {_describe(inputs)}, it must give {_describe(batch.inputs)} as it got"
             raise ConfigurationError(message)
         if inputs.device != batch.inputs.device:
             message = (
@@ -141,7 +141,7 @@ class OwnCode:
             losses_B: object = self._loss(outputs=outputs_BK, targets=batch.targets_B, hyperparameters=values)
         if not isinstance(losses_B, Tensor) or losses_B.shape != (2,) or not losses_B.requires_grad:
             message = (
-                f"task.model.entrypoint: loss gave {_described(losses_B)}, it must give one differentiable number per example, here (2,)"
+                f"task.model.entrypoint: loss gave {_describe(losses_B)}, it must give one differentiable number per example, here (2,)"
             )
             raise ConfigurationError(message)
         with attribute_errors_to("task.model.entrypoint", "the gradient of loss(outputs, targets, hyperparameters)"):
@@ -153,5 +153,5 @@ def _require(hook: Callable[..., Tensor], who: str, name: str, names: tuple[str,
     require_names(hook, names, who, wrapper, explicit=False)
 
 
-def _described(value: object) -> str:
+def _describe(value: object) -> str:
     return f"{tuple(value.shape)} of {value.dtype}" if isinstance(value, Tensor) else f"a {type(value).__name__}"

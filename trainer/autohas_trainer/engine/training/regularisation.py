@@ -13,7 +13,7 @@ from torch import Tensor
 
 from autohas_trainer.data import TrainBatch
 
-__all__ = ["Mixture", "mixed", "unmixed"]
+__all__ = ["Mixture", "keep_unmixed", "mix"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,12 +25,12 @@ class Mixture:
     partners_B: Tensor | None
 
 
-def unmixed(batch: TrainBatch) -> Mixture:
+def keep_unmixed(batch: TrainBatch) -> Mixture:
     """The batch as it is."""
     return Mixture(inputs=batch.inputs, share=1.0, partners_B=None)
 
 
-def mixed(batch: TrainBatch, alpha: float, rng: np.random.Generator) -> Mixture:
+def mix(batch: TrainBatch, alpha: float, rng: np.random.Generator) -> Mixture:
     """Mix each example with another of the batch; `alpha` is greater than 0."""
     share = float(rng.beta(alpha, alpha))
     order_B = torch.from_numpy(rng.permutation(len(batch.targets_B))).to(batch.inputs.device)

@@ -19,7 +19,7 @@ from autohas_api.space.decisions import Configuration, Space
 from autohas_api.spec.search import Spec
 from autohas_trainer.data import Splits, load
 from autohas_trainer.engine.accounting.costs import Costs
-from autohas_trainer.engine.training.custom_code import OwnCode
+from autohas_trainer.engine.training.custom_code import CustomCode
 from autohas_trainer.errors import ConfigurationError, DataError
 from autohas_trainer.optim import STATE_KEYS, OptimizerName
 from autohas_trainer.space.objective import objective
@@ -27,7 +27,7 @@ from autohas_trainer.space.recipe import TrainingRecipe, path_of, recipe_of
 from autohas_trainer.tasks import Classification, Regression, Task
 from autohas_trainer.templates import Path, Template, build_custom, build_template, check_agreement, check_first_step, whole_path
 
-__all__ = ["Problem", "reading_text", "splits_of", "task_of"]
+__all__ = ["SearchTask", "build_task", "load_splits", "reading_text"]
 
 _MIN_PARALLEL_ELEMENTS = 2**20
 _MIN_SELECTION = 2
@@ -35,7 +35,7 @@ _MIN_SELECTION = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
+class SearchTask:
     """Everything about a search that never changes while it runs; `costs` of latency are measured before step 0."""
 
     spec: Spec
@@ -43,14 +43,14 @@ class Problem:
     splits: Splits
     task: Task
     template: Template
-    own: OwnCode
+    custom: CustomCode
     costs: Costs
     plan: StagePlan
     device: torch.device
     reward_batch_size: int
 
     @classmethod
-    def load(cls, spec: Spec, space: Space, device: torch.device, *, is_search: bool = True) -> Problem:
+    def load(cls, spec: Spec, space: Space, device: torch.device, *, is_search: bool = True) -> SearchTask:
         """Read the data and plan the stages.
 
         Args:
@@ -63,9 +63,9 @@ class Problem:
             DataError: The files are missing or damaged, or too small for the recipe.
             ConfigurationError: The data cannot be divided or read as asked for.
         """
-        splits = splits_of(spec, device, check=partial(_check_budget, spec, space) if is_search else _accept_any)
+        splits = load_splits(spec, device, check=partial(_check_budget, spec, space) if is_search else _accept_any)
         batch_size = spec.task.recipe.batch_size
-        task, plan = task_of(spec, splits, device), plan_stages(spec, space, splits.num_selection, splits.num_reward)
+        task, plan = build_task(spec, splits, device), plan_stages(spec, space, splits.num_selection, splits.num_reward)
         _check_sizes(splits, max(_batch_sizes(spec, space)), rewards=is_search and plan.supernet_steps > 0)
         template = _template(spec, splits, task)
         return cls(
@@ -74,7 +74,7 @@ class Problem:
             splits=splits,
             task=task,
             template=template,
-            own=OwnCode(spec, space, template, splits, task),
+            custom=CustomCode(spec, space, template, splits, task),
             costs=Costs(spec.objective.cost, space, template, splits.train_batch(0, 2, spec.algorithm.seed).inputs[:1]),
             plan=plan,
             device=device,
@@ -111,7 +111,7 @@ class Problem:
 
     def built_from(self, configuration: Configuration) -> Mapping[str, str]:
         """What `template.build` gets: the path and, for custom models, their own hyperparameters."""
-        return {**self.path(configuration), **self.own.values(configuration)}
+        return {**self.path(configuration), **self.custom.values(configuration)}
 
     def num_parameters(self, configuration: Configuration) -> int:
         """Trainable parameters of `configuration`'s network."""
@@ -165,7 +165,7 @@ def reading_text(spec: Spec) -> str:
     return f"reading {data.label}" + (f" from {data.path}" if data.path is not None else "")
 
 
-def splits_of(spec: Spec, device: torch.device, check: Callable[[int, int], None] = _accept_any) -> Splits:
+def load_splits(spec: Spec, device: torch.device, check: Callable[[int, int], None] = _accept_any) -> Splits:
     """The data of a search, divided as it asks for; `check` may refuse the sizes of its selection and reward splits."""
     data, shares = spec.task.data, spec.task.splits
     return load(
@@ -259,7 +259,7 @@ def _check_real(splits: Splits, template: str) -> None:
         raise ConfigurationError(message)
 
 
-def task_of(spec: Spec, splits: Splits, device: torch.device) -> Task:
+def build_task(spec: Spec, splits: Splits, device: torch.device) -> Task:
     """The kind of targets with the metric of the spec, on the scale of the train split."""
     metric = spec.objective.metric
     if splits.num_classes is None:

@@ -7,15 +7,15 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from autohas_trainer.engine.training.search_task import Problem
+from autohas_trainer.engine.training.search_task import SearchTask
 from autohas_trainer.engine.training.training import Training
 from autohas_trainer.errors import CandidateError, DeviceError
 
-__all__ = ["tested"]
+__all__ = ["compute_test_scores"]
 
 
-def tested(
-    problem: Problem,
+def compute_test_scores(
+    search_task: SearchTask,
     trainings: Mapping[str, Training],
     on_batch: Callable[[], None],
     on_failure: Callable[[str, CandidateError], None],
@@ -31,7 +31,7 @@ def tested(
     finished = {name: training for name, training in trainings.items() if training.is_finished and not training.is_diverged}
     targets: list[Tensor] = []
     outputs: dict[str, list[Tensor]] = {name: [] for name in finished}
-    for batch in problem.splits.test():
+    for batch in search_task.splits.test():
         targets.append(batch.targets_B)
         for name, training in list(finished.items()):
             try:
@@ -44,4 +44,4 @@ def tested(
             on_batch()
     targets_N = torch.cat(targets)
     joined = {name: torch.cat(parts) for name, parts in outputs.items()}
-    return {name: problem.task.measure(out_NK, targets_N).value for name, out_NK in joined.items() if bool(out_NK.isfinite().all())}
+    return {name: search_task.task.measure(out_NK, targets_N).value for name, out_NK in joined.items() if bool(out_NK.isfinite().all())}

@@ -20,14 +20,14 @@ from autohas_api.budget.plan import EARLY_EXAMPLES
 from autohas_api.space.decisions import Configuration
 from autohas_trainer.data import TestBatch, TrainBatch
 from autohas_trainer.engine.candidate_faults import candidate_part, fault_key
-from autohas_trainer.engine.training.comparison import Comparison, diverged, encoded
-from autohas_trainer.engine.training.regularisation import mixed, unmixed
+from autohas_trainer.engine.training.comparison import Comparison, encode, lose_by_divergence
+from autohas_trainer.engine.training.regularisation import keep_unmixed, mix
 from autohas_trainer.engine.training.rule import rule_of
-from autohas_trainer.engine.training.search_task import Problem
+from autohas_trainer.engine.training.search_task import SearchTask
 from autohas_trainer.errors import CheckpointError
 from autohas_trainer.optim import schedule, set_rate, standalone_optimizer
 from autohas_trainer.seeding import Key, stream
-from autohas_trainer.space.objective import normalised_quality
+from autohas_trainer.space.objective import normalise_quality
 from autohas_trainer.tasks import Measurement
 from autohas_trainer.templates import arm_dropout, disarm_dropout, export_leaves, use_batch_statistics
 
@@ -41,7 +41,7 @@ _TAIL: Final = 9
 class Training:
     """A training that can be stopped and continued at any step."""
 
-    def __init__(self, problem: Problem, configuration: Configuration, repeat: int = 0, *, fault: str | None = None) -> None:
+    def __init__(self, search_task: SearchTask, configuration: Configuration, repeat: int = 0, *, fault: str | None = None) -> None:
         """Build the network at step 0.
 
         The same configuration always starts from the same weights and sees the same batches; another `repeat` has its own. With a `fault`,
@@ -52,19 +52,21 @@ class Training:
         """
         self.configuration = configuration
         self.repeat = repeat
-        self.recipe = problem.recipe(configuration)
+        self.recipe = search_task.recipe(configuration)
         self.num_steps_done = 0
         self.is_diverged = False
         self.fault: str | None = None
         """What failed in it, for a person; None where nothing did."""
         self.learning_rate = 0.0
-        self._problem = problem
-        self._task = problem.own.task(configuration)
+        self._search_task = search_task
+        self._task = search_task.custom.task(configuration)
         if fault is not None:
             self.give_up(fault)
             return
         with self._part("building its network"):
-            module = problem.template.build(problem.built_from(configuration), _network_key(problem.seed, repeat)).to(problem.device)
+            module = search_task.template.build(search_task.built_from(configuration), _network_key(search_task.seed, repeat)).to(
+                search_task.device
+            )
             self._hold(module, standalone_optimizer(module, rule_of(self.recipe, self.recipe.learning_rate)))
 
     def _hold(self, module: nn.Module, optimizer: torch.optim.Optimizer | None) -> None:
@@ -79,7 +81,7 @@ class Training:
 
     def _part(self, doing: str, *, is_custom: bool | None = None) -> AbstractContextManager[None]:
         """What fails inside is this training's doing; `is_custom`: whether custom code runs there, by default where there is any."""
-        owned = self._problem.own.is_custom if is_custom is None else is_custom
+        owned = self._search_task.custom.is_custom if is_custom is None else is_custom
         return candidate_part(doing, culprit=fault_key(self.configuration, self.repeat), is_custom=owned)
 
     @property
@@ -90,7 +92,7 @@ class Training:
     @property
     def units_done(self) -> int:
         """Steps done in units of steps at the default batch size: training.steps of them are a full training, whatever its batch."""
-        return self.num_steps_done * self._problem.spec.training.steps // self.recipe.steps
+        return self.num_steps_done * self._search_task.spec.training.steps // self.recipe.steps
 
     def rung(self, number: int) -> int:
         """Steps after which this training is compared at a rung: 1/9, 1/3 or all of them."""
@@ -106,12 +108,12 @@ class Training:
             return self._step()
 
     def _step(self) -> float:
-        recipe, problem = self.recipe, self._problem
-        batch = problem.splits.train_batch(self.num_steps_done, recipe.batch_size, problem.seed, replica=self.repeat)
+        recipe, search_task = self.recipe, self._search_task
+        batch = search_task.splits.train_batch(self.num_steps_done, recipe.batch_size, search_task.seed, replica=self.repeat)
         self.learning_rate = recipe.learning_rate * schedule(self.num_steps_done, recipe.steps, recipe.warmup_fraction, recipe.schedule)
         assert self._optimizer is not None  # noqa: S101 - a training that was given up takes no steps
         set_rate(self._optimizer, self.learning_rate)
-        problem.own.seed("step", self.repeat, self.num_steps_done)
+        search_task.custom.seed("step", self.repeat, self.num_steps_done)
         with self._part(f"training step {self.num_steps_done}"):
             loss = self._loss(batch)
             self._optimizer.zero_grad(set_to_none=True)
@@ -129,10 +131,10 @@ class Training:
 
     def _loss(self, batch: TrainBatch) -> Tensor:
         """Mean training loss under the recipe's dropout, label smoothing and mixup, drawn from streams of the step."""
-        recipe, task, seed = self.recipe, self._task, self._problem.seed
+        recipe, task, seed = self.recipe, self._task, self._search_task.seed
         draw = (self.repeat, self.num_steps_done)
-        batch = self._problem.own.augmented(batch, self.configuration, *draw)
-        mixture = mixed(batch, recipe.mixup, stream(seed, "mixup", *draw)) if recipe.mixup > 0 else unmixed(batch)
+        batch = self._search_task.custom.augment(batch, self.configuration, *draw)
+        mixture = mix(batch, recipe.mixup, stream(seed, "mixup", *draw)) if recipe.mixup > 0 else keep_unmixed(batch)
         self._module.train()
         if recipe.dropout > 0:
             arm_dropout(self._module, recipe.dropout, int(stream(seed, "dropout", *draw).integers(2**53)))
@@ -160,16 +162,16 @@ class Training:
             CandidateError: the network gives no outputs; the training must be given up.
         """
         if self.is_diverged:
-            return diverged(self.num_steps_done)
+            return lose_by_divergence(self.num_steps_done)
         with self._part(f"the comparison after {self.num_steps_done} steps"):
             return self._compare(on_batch)
 
     def _compare(self, on_batch: Callable[[], None]) -> Comparison:
-        module = self._module.eval() if self.is_finished else self._averaged_module()
-        self._problem.own.seed("compare", self.num_steps_done)
-        task = self._problem.task
+        module = self._module.eval() if self.is_finished else self._average_module()
+        self._search_task.custom.seed("compare", self.num_steps_done)
+        task = self._search_task.task
         outputs, targets = [], []
-        for batch in self._problem.splits.selection(None if self.is_finished else EARLY_EXAMPLES):
+        for batch in self._search_task.splits.selection(None if self.is_finished else EARLY_EXAMPLES):
             outputs.append(module(batch.inputs))
             targets.append(batch.targets_B)
             on_batch()
@@ -178,13 +180,13 @@ class Training:
         loss = float(losses_N.mean())
         if not math.isfinite(loss):
             self.is_diverged = True
-            return diverged(self.num_steps_done)
+            return lose_by_divergence(self.num_steps_done)
         measured = task.measure(outputs_NK, targets_N)
-        quality = measured.quality if self.is_finished else normalised_quality(loss, task.constant_loss)
+        quality = measured.quality if self.is_finished else normalise_quality(loss, task.constant_loss)
         return Comparison(
             step=self.num_steps_done,
-            key=self._problem.objective(quality, self.configuration),
-            score=self._problem.objective(measured.quality, self.configuration),
+            key=self._search_task.objective(quality, self.configuration),
+            score=self._search_task.objective(measured.quality, self.configuration),
             metric=measured.value,
             loss=loss,
             contributions=self._contributions(losses_N, measured),
@@ -193,11 +195,11 @@ class Training:
     def _contributions(self, losses_N: Tensor, measured: Measurement) -> str:
         """What each example adds to the quality that the comparison ranks by, from 1/3 on."""
         if self.is_finished:
-            return encoded(measured.contributions_N)
+            return encode(measured.contributions_N)
         is_decided_on = self.num_steps_done >= self.rung(1)
-        return encoded((1 - losses_N / self._problem.task.constant_loss).cpu().numpy()) if is_decided_on else ""
+        return encode((1 - losses_N / self._search_task.task.constant_loss).cpu().numpy()) if is_decided_on else ""
 
-    def _averaged_module(self) -> nn.Module:
+    def _average_module(self) -> nn.Module:
         """A copy with the averaged weights; batch statistics, because running ones belong to other weights."""
         module = use_batch_statistics(copy.deepcopy(self._module))
         for name, parameter in module.named_parameters():
