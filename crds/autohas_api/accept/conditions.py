@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from autohas_api.base.spec_errors import FieldError
 from autohas_api.space.templates import TemplateDecision
-from autohas_api.spec.hyperparameters import Condition, Hyperparameter, choices_of
+from autohas_api.spec.hyperparameters import Hyperparameter, When, choices_of
 from autohas_api.spec.search_space import ArchitectureDecision
 
 __all__ = ["wrong_conditions_of_decisions", "wrong_conditions_of_hyperparameters"]
@@ -46,7 +46,7 @@ def wrong_conditions_of_hyperparameters(
     yield from _cycle([h.name for h in hyperparameters], parents, _HYPERPARAMETERS)
 
 
-def _wrong_condition(when: Condition, choices: Mapping[str, Sequence[str]], path: str) -> Iterator[FieldError]:
+def _wrong_condition(when: When, choices: Mapping[str, Sequence[str]], path: str) -> Iterator[FieldError]:
     if when.decision not in choices:
         yield FieldError(path=f"{path}.decision", message=f'"{when.decision}" must be one of {", ".join(choices)}')
         return

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from autohas_api.base.decimals import decimal, decimal_between, exact_decimal
 from autohas_api.base.model import DECIMAL_PATTERN
 from autohas_api.space.rates import recipe_rate
-from autohas_api.space.templates import TEMPLATES, TemplateDecision, When
-from autohas_api.spec.hyperparameters import KNOWN, Continuous, Hyperparameter, Role, bases, choices_of
+from autohas_api.space.templates import TEMPLATES, TemplateDecision
+from autohas_api.spec.hyperparameters import KNOWN, Continuous, Hyperparameter, Role, When, bases, choices_of
 from autohas_api.spec.search import Spec
 from autohas_api.spec.search_space import ArchitectureDecision
 
@@ -166,7 +166,7 @@ def declared_decisions(spec: Spec) -> tuple[TemplateDecision, ...]:
             name=d.name,
             choices=tuple(d.choices or ()),
             default=d.default or "",
-            when=None if d.when is None else When(decision=d.when.decision, values=tuple(d.when.values)),
+            when=d.when,
         )
         for d in listed
     )
@@ -188,13 +188,12 @@ def recipe_value(spec: Spec, name: str) -> str:
 
 def _hyperparameter(declared: Hyperparameter, spec: Spec) -> Decision:
     default = declared.default or recipe_value(spec, declared.name)
-    when = When(decision=declared.when.decision, values=tuple(declared.when.values)) if declared.when is not None else None
     return Decision(
         name=declared.name,
         role=KNOWN[declared.name].role if declared.name in KNOWN else Role.TRAINING,
         choices=choices_of(declared),
         default=exact_decimal(float(default)) if declared.continuous is not None else default,
-        when=when,
+        when=declared.when,
         range=_range(declared.continuous) if declared.continuous is not None else None,
     )
 
@@ -228,8 +227,7 @@ def _architecture(declared: TemplateDecision, change: ArchitectureDecision | Non
             choices = tuple(c for c in declared.choices if c in change.choices)
             default = default if default in choices else choices[0]
         default = change.default or default
-        if change.when is not None:
-            when = When(decision=change.when.decision, values=tuple(change.when.values))
+        when = change.when or when
     return Decision(name=declared.name, role=Role.ARCHITECTURE, choices=choices, default=default, when=when)
 
 

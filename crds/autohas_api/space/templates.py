@@ -9,13 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class When:
-    """A decision is active only while `decision` has one of `values`; otherwise it takes its default."""
-
-    decision: str
-    values: tuple[str, ...]
+from autohas_api.spec.hyperparameters import When
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

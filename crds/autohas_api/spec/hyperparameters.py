@@ -147,11 +147,17 @@ class Categorical(Model):
     choices: Choices = Field(description="The choices.")
 
 
-class Condition(Model):
-    """Makes a decision active only while another decision has one of the given choices."""
+class When(Model):
+    """Condition under which a decision is active: another decision has one of the values."""
 
-    decision: DecisionName = Field(description="Name of the decision looked at.")
-    values: Choices = Field(description="The choices of that decision under which this one is active.")
+    decision: DecisionName = Field(description="Name of the other decision.")
+    values: tuple[Choice, ...] = Field(
+        min_length=1,
+        max_length=MAX_CHOICES,
+        strict=False,  # a list of JSON becomes a tuple, so that a condition can be hashed
+        json_schema_extra={"x-kubernetes-list-type": "set"},
+        description="Choices of the other decision under which this decision is active.",
+    )
 
 
 def not_on_itself(what: str) -> Rule:
@@ -244,7 +250,7 @@ class Hyperparameter(Model):
         description="Only of learning_rate, where the optimizer is searched as well: the rate of an optimizer is the value times its"
         ' factor, for example {adam: "0.01"}. An optimizer without a factor gets the value itself.',
     )
-    when: Condition | None = Field(
+    when: When | None = Field(
         default=None,
         description="Search this hyperparameter only under a condition on a categorical or integer hyperparameter or on an architecture"
         " decision; otherwise it takes its default.",

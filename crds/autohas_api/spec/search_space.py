@@ -9,7 +9,7 @@ from pydantic import Field
 from autohas_api.base.expressions import Expression, field, literal
 from autohas_api.base.model import Model, Rule
 from autohas_api.base.rules import rule
-from autohas_api.spec.hyperparameters import Choice, Choices, Condition, DecisionName, Hyperparameter, RateFactors, not_on_itself
+from autohas_api.spec.hyperparameters import Choice, Choices, DecisionName, Hyperparameter, RateFactors, When, not_on_itself
 
 
 class ArchitectureDecision(Model):
@@ -22,7 +22,7 @@ class ArchitectureDecision(Model):
     default: Choice | None = Field(
         default=None, description="Choice in the default configuration; absent: the template's, or the first choice left."
     )
-    when: Condition | None = Field(
+    when: When | None = Field(
         default=None,
         description="Search this decision only under a condition; otherwise it takes its default."
         " Only for decisions without a condition of their own.",

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from autohas_api.base.spec_errors import field_errors_of
-from autohas_api.space.templates import TemplateDecision, When
+from autohas_api.space.templates import TemplateDecision
 from autohas_api.spec.search_space import ArchitectureDecision
 from autohas_trainer.entrypoints import attribute_errors_to, format_arguments, load_object, require_names
 from autohas_trainer.errors import ConfigurationError
@@ -156,8 +156,7 @@ class CustomModel:
                 raise self._wrong(f"decisions()[{position}]", f"is wrong: {field_errors_of(error, ArchitectureDecision)[0]}") from error
             if not read.choices or read.default not in read.choices:
                 raise self._wrong(f"decisions()[{position}]", f"{read.name} needs choices and one of them as default")
-            when = None if read.when is None else When(decision=read.when.decision, values=tuple(read.when.values))
-            decisions.append(TemplateDecision(name=read.name, choices=tuple(read.choices), default=read.default, when=when))
+            decisions.append(TemplateDecision(name=read.name, choices=tuple(read.choices), default=read.default, when=read.when))
         names = [decision.name for decision in decisions]
         if len(set(names)) < len(names):
             raise self._wrong("decisions()", f"names one decision twice: {', '.join(names)}")
