@@ -8,7 +8,7 @@ import os
 import sys
 
 from autohas_api.base.install_hint import install_hint
-from autohas_api.base.streams import use_utf8
+from autohas_api.base.text_encoding import use_utf8
 
 try:
     import structlog

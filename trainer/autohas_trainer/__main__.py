@@ -6,7 +6,7 @@ import faulthandler
 import os
 import sys
 
-from autohas_api.base.streams import use_utf8
+from autohas_api.base.text_encoding import use_utf8
 from autohas_trainer.cli.signals import StopOnSignal
 
 

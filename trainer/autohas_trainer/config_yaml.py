@@ -14,7 +14,7 @@ from autohas_api.base.names import API_VERSION, KIND
 from autohas_api.base.spec_errors import FieldError, SpecError
 from autohas_api.base.yaml_file import read_mapping
 from autohas_api.space.decisions import Space, resolve
-from autohas_api.spec.run import MIN_STEPS
+from autohas_api.spec.budget import MIN_STEPS
 from autohas_api.spec.search import Search, parse
 
 __all__ = ["read_config"]

@@ -26,7 +26,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from autohas_api.base.scoring import TaskKind
+from autohas_api.base.objective_metrics import TaskKind
 from autohas_api.space.templates import TemplateDecision
 from autohas_trainer.data import RawData
 from autohas_trainer.data.custom import read_splits

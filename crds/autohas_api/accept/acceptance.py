@@ -11,8 +11,8 @@ from dataclasses import replace
 from itertools import chain, islice
 from typing import Any, Final
 
-from autohas_api.accept.conditions import wrong_conditions_of_decisions, wrong_conditions_of_hyperparameters
-from autohas_api.accept.data_arguments import wrong_data_arguments, wrong_keywords
+from autohas_api.accept.data_arguments import find_wrong_data_arguments, find_wrong_keywords
+from autohas_api.accept.dependencies import find_wrong_conditions_of_decisions, find_wrong_conditions_of_hyperparameters
 from autohas_api.algorithms.algorithm_spec import Race
 from autohas_api.algorithms.table import ALGORITHMS
 from autohas_api.base.quantities import amount
@@ -46,11 +46,11 @@ def accept(document: Mapping[str, Any]) -> tuple[Search, Space]:
 
 def unacceptable(spec: Spec) -> Iterator[FieldError]:
     """Problems of a spec that passed schema and rules."""
-    yield from wrong_data_arguments(spec.task.data)
-    yield from wrong_keywords(spec.task.model.arguments or {}, "spec.task.model.arguments", reserved=("input_shape", "num_outputs"))
+    yield from find_wrong_data_arguments(spec.task.data)
+    yield from find_wrong_keywords(spec.task.model.arguments or {}, "spec.task.model.arguments", reserved=("input_shape", "num_outputs"))
     yield from _requests_beyond_limits(spec)
     declared = {d.name: d for d in declared_decisions(spec)}
-    wrong = chain(_decisions(spec, declared), wrong_conditions_of_hyperparameters(spec.search_space.hyperparameters, declared))
+    wrong = chain(_decisions(spec, declared), find_wrong_conditions_of_hyperparameters(spec.search_space.hyperparameters, declared))
     if (yield from _any(wrong)):
         return
     space = resolve(spec)
@@ -59,7 +59,7 @@ def unacceptable(spec: Spec) -> Iterator[FieldError]:
         return
     yield from _idle_momentum(spec)
     yield from _never_active(spec, space)
-    if (yield from _any(_initial(spec, space))) or (yield from _any(_repeated(spec, space))):
+    if (yield from _any(_initial(spec, space))) or (yield from _any(_find_repeats(spec, space))):
         return
     yield from _early_stopping(spec, space)
     if spec.objective.cost is not None and not space.searched(Role.ARCHITECTURE):
@@ -124,7 +124,7 @@ def _missing_condition(decision: Decision, by_name: Mapping[str, Decision], valu
     return None
 
 
-def _repeated(spec: Spec, space: Space) -> Iterator[FieldError]:
+def _find_repeats(spec: Spec, space: Space) -> Iterator[FieldError]:
     """Initial points that are the default, which is always tried, or an earlier one."""
     known = {space.default: "the default configuration, which is always tried"}
     for index, configuration in enumerate(initial_points(spec, space)):
@@ -209,7 +209,7 @@ def _decisions(spec: Spec, declared: Mapping[str, TemplateDecision]) -> Iterator
     if architecture is None:
         return
     if spec.task.model.template is None:
-        yield from _listed_whole(architecture.decisions, declared, {*KNOWN, *(h.name for h in spec.search_space.hyperparameters)})
+        yield from _check_completeness(architecture.decisions, declared, {*KNOWN, *(h.name for h in spec.search_space.hyperparameters)})
         return
     for index, change in enumerate(architecture.decisions):
         path = f"{_DECISIONS}[{index}]"
@@ -221,10 +221,10 @@ def _decisions(spec: Spec, declared: Mapping[str, TemplateDecision]) -> Iterator
             )
             continue
         yield from _choices(change, declared[change.name], path)
-    yield from wrong_conditions_of_decisions(architecture.decisions, declared)
+    yield from find_wrong_conditions_of_decisions(architecture.decisions, declared)
 
 
-def _listed_whole(
+def _check_completeness(
     listed: list[ArchitectureDecision], declared: Mapping[str, TemplateDecision], hyperparameters: AbstractSet[str]
 ) -> Iterator[FieldError]:
     """Decisions of an entrypoint's model: nobody but the trainer can import it, so the spec must say everything."""
@@ -250,7 +250,7 @@ def _listed_whole(
         if decision.when is not None:
             seen.setdefault(decision.when.decision, set()).update(decision.when.values)
     known = {name: replace(d, when=None, choices=(*d.choices, *seen[name])) for name, d in declared.items()}
-    yield from wrong_conditions_of_decisions(listed, known)
+    yield from find_wrong_conditions_of_decisions(listed, known)
 
 
 def _choices(change: ArchitectureDecision, declared: TemplateDecision, path: str) -> Iterator[FieldError]:

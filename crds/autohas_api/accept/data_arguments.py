@@ -11,7 +11,7 @@ from typing import Final
 from autohas_api.base.spec_errors import FieldError
 from autohas_api.spec.task import Data
 
-__all__ = ["DATA_ARGUMENTS", "wrong_data_arguments", "wrong_keywords"]
+__all__ = ["DATA_ARGUMENTS", "find_wrong_data_arguments", "find_wrong_keywords"]
 
 Check = Callable[[str], str | None]
 """From a value to what is allowed instead, or None."""
@@ -94,17 +94,17 @@ DATA_ARGUMENTS: Final[dict[str, dict[str, Check]]] = {
 """Argument name to a check that returns what is allowed, or None."""
 
 
-def wrong_keywords(arguments: Mapping[str, str], path: str, *, reserved: Sequence[str]) -> Iterator[FieldError]:
+def find_wrong_keywords(arguments: Mapping[str, str], path: str, *, reserved: Sequence[str]) -> Iterator[FieldError]:
     """Arguments of an entrypoint that cannot be handed over as keywords; `reserved` are handed over already."""
     for name in arguments:
         if not name.isidentifier() or keyword.iskeyword(name) or name in reserved:
             yield FieldError(path=f"{path}.{name}", message=f'"{name}" cannot be a keyword of the entrypoint: choose another name')
 
 
-def wrong_data_arguments(data: Data) -> Iterator[FieldError]:
+def find_wrong_data_arguments(data: Data) -> Iterator[FieldError]:
     """Arguments that are unknown to the source, or whose value means nothing to it."""
     if data.name is None:
-        yield from wrong_keywords(data.arguments, "spec.task.data.arguments", reserved=("path",))
+        yield from find_wrong_keywords(data.arguments, "spec.task.data.arguments", reserved=("path",))
         return
     known = DATA_ARGUMENTS[data.name]
     for name, value in data.arguments.items():

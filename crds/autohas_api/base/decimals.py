@@ -7,7 +7,7 @@ from typing import Final
 
 from autohas_api.base.model import DECIMAL_PATTERN
 
-__all__ = ["decimal", "decimal_between", "exact_decimal", "rounded"]
+__all__ = ["decimal", "decimal_between", "exact_decimal", "round_digits"]
 
 _SHOWN_DIGITS: Final = 6
 _MOST_DIGITS: Final = 17
@@ -23,7 +23,7 @@ def decimal(value: float) -> str:
 
 def exact_decimal(value: float) -> str:
     """The shortest decimal that reads back as the same number, of six digits or more: "0.123456789" stays so, "0.10" becomes "0.1"."""
-    return next(text for digits in range(_SHOWN_DIGITS, _MOST_DIGITS + 1) if float(text := rounded(value, digits)) == value)
+    return next(text for digits in range(_SHOWN_DIGITS, _MOST_DIGITS + 1) if float(text := round_digits(value, digits)) == value)
 
 
 def decimal_between(value: float, minimum: float, maximum: float) -> str:
@@ -39,13 +39,13 @@ def decimal_between(value: float, minimum: float, maximum: float) -> str:
         return exact_decimal(wanted)
     slack = _RESOLUTION * (maximum - minimum)
     for digits in range(_SHOWN_DIGITS, _MOST_DIGITS):
-        number = float(text := rounded(wanted, digits))
+        number = float(text := round_digits(wanted, digits))
         if minimum <= number <= maximum and abs(number - wanted) <= slack:
             return text
     return exact_decimal(wanted)
 
 
-def rounded(value: float, digits: int) -> str:
+def round_digits(value: float, digits: int) -> str:
     """Round to `digits` significant digits, as `%g` does, with an exponent where a plain number has too many decimal places."""
     text = f"{value:.{digits}g}"
     if re.fullmatch(DECIMAL_PATTERN, text) is not None:

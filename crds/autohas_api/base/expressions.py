@@ -117,7 +117,7 @@ class Expression:
         )
 
     @property
-    def given(self) -> Expression:
+    def is_given(self) -> Expression:
         """Whether a field is there; the object that it belongs to must be."""
         return Expression(cel=f"has({self.cel})", compute=lambda scope: self.compute(scope) is not None)
 

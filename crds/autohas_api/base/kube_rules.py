@@ -18,7 +18,7 @@ _INTEGER: Final = "^-?[0-9]{1,18}$"
 
 
 def _every_key(name: str, pattern: str, message: str) -> Rule:
-    return rule(~field(name).given | field(name).every("k", variable("k").matches(pattern)), message, at=f".{name}")
+    return rule(~field(name).is_given | field(name).every("k", variable("k").matches(pattern)), message, at=f".{name}")
 
 
 def keys_are_labels(name: str) -> Rule:
@@ -44,12 +44,12 @@ def not_reserved(name: str, keys: str, *, but: str = "", message: str) -> Rule:
     """No key of a mapping matches `keys`, a pattern for the beginning of a key, unless it begins with `but`."""
     is_reserved = variable("k").matches(f"^({keys})")
     is_wrong = is_reserved & ~variable("k").starts_with(but) if but else is_reserved
-    return rule(~field(name).given | ~field(name).some("k", is_wrong), message, at=f".{name}")
+    return rule(~field(name).is_given | ~field(name).some("k", is_wrong), message, at=f".{name}")
 
 
 def never(name: str, pattern: str, message: str) -> Rule:
     """Nothing in the text of a field matches `pattern`."""
-    return rule(~field(name).given | ~field(name).matches(pattern), message, at=f".{name}")
+    return rule(~field(name).is_given | ~field(name).matches(pattern), message, at=f".{name}")
 
 
 def requirement_values(*, numbers: bool) -> Rule:

@@ -12,7 +12,7 @@ __all__ = [
     "exactly_one",
     "in_range",
     "inside",
-    "listed",
+    "join_names",
     "more_than",
     "never_together",
     "no_prefix",
@@ -45,11 +45,11 @@ def rule(condition: Expression, message: str, at: str = "", *, message_of_values
 
 def exactly_one(*fields: str) -> Rule:
     """One of the fields is given, no other."""
-    given = [field(name).given for name in fields]
+    given = [field(name).is_given for name in fields]
     count = f"[{', '.join(one.cel for one in given)}].filter(x, x).size()"
     number = Expression(cel=count, compute=lambda scope: sum(one.compute(scope) for one in given))
     is_one = given[0].differs(given[1]) if len(given) == 2 else number.equals(1)  # noqa: PLR2004 - of two, either
-    return rule(is_one, f"exactly one of {listed(fields, 'and')} must be given")
+    return rule(is_one, f"exactly one of {join_names(fields, 'and')} must be given")
 
 
 def only_with(name: str, other: str, *values: str, has_default: bool = True) -> Rule:
@@ -63,18 +63,18 @@ def only_with(name: str, other: str, *values: str, has_default: bool = True) -> 
     """
     needed = field(other)
     if not values:
-        return rule(~field(name).given | needed.given, f"{name} must not be given unless {other} is", at=f".{name}")
+        return rule(~field(name).is_given | needed.is_given, f"{name} must not be given unless {other} is", at=f".{name}")
     fits = one_of(needed, values)
     return rule(
-        ~field(name).given | (fits if has_default else needed.given & fits),
-        f"{name} must not be given unless {other} is {listed(values, 'or')}",
+        ~field(name).is_given | (fits if has_default else needed.is_given & fits),
+        f"{name} must not be given unless {other} is {join_names(values, 'or')}",
         at=f".{name}",
     )
 
 
 def never_together(name: str, other: str) -> Rule:
     """At most one of the two fields is given; the first one is blamed."""
-    return rule(~field(name).given | ~field(other).given, f"{name} must not be given together with {other}", at=f".{name}")
+    return rule(~field(name).is_given | ~field(other).is_given, f"{name} must not be given together with {other}", at=f".{name}")
 
 
 def one_of(value: Expression, choices: tuple[str, ...]) -> Expression:
@@ -110,7 +110,7 @@ def not_negative(name: str, *, is_optional: bool = False) -> Rule:
 
 
 def _where_given(name: str, condition: Expression, *, is_optional: bool) -> Expression:
-    return ~field(name).given | condition if is_optional else condition
+    return ~field(name).is_given | condition if is_optional else condition
 
 
 def no_prefix(name: str, prefix: str, message: str, *, is_optional: bool = False) -> Rule:
@@ -118,7 +118,7 @@ def no_prefix(name: str, prefix: str, message: str, *, is_optional: bool = False
     return rule(_where_given(name, ~field(name).starts_with(prefix), is_optional=is_optional), message, at=f".{name}")
 
 
-def listed(names: Sequence[str], last: str) -> str:
+def join_names(names: Sequence[str], last: str) -> str:
     """`a, b and c`, with the word before the last name."""
     *others, end = names
     return f"{', '.join(others)} {last} {end}" if others else end

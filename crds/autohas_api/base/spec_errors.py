@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from autohas_api.base.fields import FORMER_NAMES, offered
+from autohas_api.base.field_lookup import FORMER_NAMES, suggest_fields
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,7 +50,7 @@ def json_path(location: Sequence[int | str]) -> str:
     return path
 
 
-def shown(value: Any) -> str:  # noqa: ANN401 - any JSON value
+def format_value(value: Any) -> str:  # noqa: ANN401 - any JSON value
     """A value as JSON, cut where it is long."""
     try:
         text = json.dumps(value, ensure_ascii=False)
@@ -86,14 +86,14 @@ _BOUNDS: Final = {
 def _sentence(error: ErrorDetails, path: str) -> str:
     """The API server's sentence for one pydantic error."""
     kind, value, context = error["type"], error["input"], error.get("ctx", {})
-    start = f"Invalid value: {shown(value)}"
+    start = f"Invalid value: {format_value(value)}"
     if kind == "missing":
         return "Required value"
     if kind == "extra_forbidden":
         return "unknown field"
     if kind in ("literal_error", "enum"):
         allowed = str(context.get("expected", "")).replace("'", '"').replace(" or ", ", ")
-        return f"Unsupported value: {shown(value)}: supported values: {allowed}"
+        return f"Unsupported value: {format_value(value)}: supported values: {allowed}"
     if kind in _BOUNDS:
         return f"{start}: {path} in body {_BOUNDS[kind].format(**context)}"
     if kind in _TYPE_NAMES:
@@ -130,7 +130,7 @@ def field_errors_of(error: ValidationError, model: type[BaseModel] | None = None
         if isinstance(detail["input"], int | str) and detail["loc"] and _is_other_alternative(detail["loc"][-1], detail["input"]):
             continue
         path = json_path(detail["loc"])
-        offer = offered(model, detail["loc"]) if model is not None and detail["type"] == "extra_forbidden" else ""
+        offer = suggest_fields(model, detail["loc"]) if model is not None and detail["type"] == "extra_forbidden" else ""
         wants_text = detail["type"] == "string_type" or (detail["type"] == "literal_error" and not isinstance(detail["input"], str))
         found.append(FieldError(path=path, message="; ".join(filter(None, (_sentence(detail, path), offer))), wants_text=wants_text))
     return tuple(found)

@@ -97,7 +97,7 @@ class Document:
         return f"{self.source}:{self.lines.get(path, 1)}"
 
 
-def explained(problem: FieldError, document: Document) -> FieldError:
+def explain_unquoted(problem: FieldError, document: Document) -> FieldError:
     """The problem with what YAML made of an unquoted word, where that is the cause: `target: y`, `name: 010`, `target: ~`."""
     text = document.unquoted.get(problem.path)
     if text is not None and problem.wants_text and (meaning := _meaning(text)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from autohas_api.base.names import CATEGORY, GROUP, KIND, PLURAL, SHORT_NAME, SINGULAR, VERSION
-from autohas_api.base.structural import cel, structural_schema
+from autohas_api.base.structural_schema import cel, structural_schema
 from autohas_api.spec.search import Search, Spec, transition_rules
 from autohas_api.wire.status import Status
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from autohas_api.base.kube_types import DNS_NAME_PATTERN, LABEL_VALUE_PATTERN, QUANTITY_PATTERN
 from autohas_api.base.model import DECIMAL_PATTERN
 from autohas_api.base.names import API_VERSION, KIND, SHORT_NAME
-from autohas_api.base.structural import MAX_COUNT, bounds
+from autohas_api.base.structural_schema import MAX_COUNT, bounds
 from autohas_api.generate.crd import custom_resource_definition
 
 KUBERNETES_TYPES: Final = {
@@ -75,7 +75,7 @@ def _sections(path: str, schema: dict[str, Any]) -> Iterator[str]:
     inner = []
     for name, field in schema["properties"].items():
         place = f"{path}.{name}"
-        held = _held(field)
+        held = _item_schema(field)
         is_opened = bool(held.get("properties")) and place not in KUBERNETES_TYPES
         if is_opened:
             inner.append((place + ("[]" if field.get("type") == "array" else ""), held))
@@ -92,7 +92,7 @@ def _description(field: dict[str, Any]) -> str:
     return text.removesuffix(bounds(field))
 
 
-def _held(field: dict[str, Any]) -> dict[str, Any]:
+def _item_schema(field: dict[str, Any]) -> dict[str, Any]:
     """The object that a field is or that its list holds."""
     items: dict[str, Any] = field.get("items", field)
     return items
@@ -114,7 +114,7 @@ def _foreign(path: str, schema: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _inside(place: str, field: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Rules of a field, of its items and of everything below, outermost first."""
-    held, place = _held(field), place + "[]" * ("items" in field)
+    held, place = _item_schema(field), place + "[]" * ("items" in field)
     for rule in held.get("x-kubernetes-validations", []):
         yield rule["message"], place + rule.get("fieldPath", "")
     for name, inner in held.get("properties", {}).items():
@@ -124,7 +124,7 @@ def _inside(place: str, field: dict[str, Any]) -> Iterator[tuple[str, str]]:
 def _type(field: dict[str, Any], place: str) -> str:
     if place in KUBERNETES_TYPES:
         listed = "list of " if field["type"] == "array" else ""
-        return f"{listed}Kubernetes' {KUBERNETES_TYPES[place]}: {', '.join(_held(field)['properties'])}"
+        return f"{listed}Kubernetes' {KUBERNETES_TYPES[place]}: {', '.join(_item_schema(field)['properties'])}"
     match field.get("type"):
         case "array":
             return _list(field, place)

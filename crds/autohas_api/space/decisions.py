@@ -150,7 +150,7 @@ def resolve(spec: Spec) -> Space:
     changes = spec.search_space.architecture
     overrides = {d.name: d for d in changes.decisions} if changes is not None else {}
     architecture = [
-        _architecture(declared if changes is not None else _pinned(declared), overrides.get(declared.name))
+        _architecture(declared if changes is not None else _pin(declared), overrides.get(declared.name))
         for declared in declared_decisions(spec)
     ]
     return Space(decisions=tuple(_parents_first([*hyperparameters, *architecture])))
@@ -215,7 +215,7 @@ def initial_points(spec: Spec, space: Space) -> tuple[Configuration, ...]:
     )
 
 
-def _pinned(declared: TemplateDecision) -> TemplateDecision:
+def _pin(declared: TemplateDecision) -> TemplateDecision:
     """The decision with its default as the only choice: no architecture is searched."""
     return replace(declared, choices=(declared.default,))
 

@@ -13,7 +13,7 @@ from autohas_api.algorithms.algorithm_spec import AlgorithmSpec
 from autohas_api.algorithms.table import ALGORITHMS, default_rows, find_algorithm, list_names
 from autohas_api.base.expressions import Expression, field
 from autohas_api.base.model import Model
-from autohas_api.base.rules import listed, one_of, only_with
+from autohas_api.base.rules import join_names, one_of, only_with
 
 __all__ = ["Algorithm", "is_one_of", "name_algorithms"]
 
@@ -91,7 +91,7 @@ def _is_named(name: str, rows: Sequence[AlgorithmSpec]) -> Expression:
         return is_named
     block = field(f"algorithm.{rows[0].block}")
     is_chosen = one_of(field(f"algorithm.{rows[0].block}.strategy"), tuple(row.strategy or "" for row in rows))
-    return is_named & (~block.given | is_chosen if all_rows[0] in rows else block.given & is_chosen)
+    return is_named & (~block.is_given | is_chosen if all_rows[0] in rows else block.is_given & is_chosen)
 
 
 def name_algorithms(rows: Sequence[AlgorithmSpec]) -> str:
@@ -100,5 +100,5 @@ def name_algorithms(rows: Sequence[AlgorithmSpec]) -> str:
     for name in list_names(rows):
         strategies = [row.strategy for row in rows if row.name == name and row.strategy is not None]
         is_whole = len(strategies) == sum(row.name == name for row in ALGORITHMS)
-        parts.append(f"{name} (strategy {listed(strategies, 'or')})" if strategies and not is_whole else name)
-    return listed(parts, "or")
+        parts.append(f"{name} (strategy {join_names(strategies, 'or')})" if strategies and not is_whole else name)
+    return join_names(parts, "or")

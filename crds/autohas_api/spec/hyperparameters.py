@@ -103,9 +103,9 @@ class Continuous(Model):
         ),
         rule(field("scale").differs("Log") | (_MIN > 0), "min must be greater than 0 when scale is Log", at=".min"),
         only_with("topK", "mixing", "TopK"),
-        rule(~field("topK").given | (field("topK") <= field("numBases")), "topK must be at most numBases", at=".topK"),
+        rule(~field("topK").is_given | (field("topK") <= field("numBases")), "topK must be at most numBases", at=".topK"),
         rule(
-            field("mixing").differs("TopK") | ~field("derive").given | field("derive").equals("Expectation"),
+            field("mixing").differs("TopK") | ~field("derive").is_given | field("derive").equals("Expectation"),
             "derive must not be Argmax when mixing is TopK: the samples are means of bases, and so is what they teach",
             at=".derive",
         ),
@@ -163,7 +163,7 @@ class When(Model):
 def not_on_itself(what: str) -> Rule:
     """A decision is not its own condition."""
     return rule(
-        ~field("when").given | field("when.decision").differs(field("name")), f"{what} must not depend on itself", at=".when.decision"
+        ~field("when").is_given | field("when.decision").differs(field("name")), f"{what} must not depend on itself", at=".when.decision"
     )
 
 
@@ -173,16 +173,16 @@ _NAME, _DEFAULT = field("name"), field("default")
 def _kind_rule(kind: str) -> Rule:
     """Each known name takes one kind of range."""
     names = tuple(name for name, known in KNOWN.items() if known.kind == kind)
-    return rule(~_NAME.is_in(names) | field(kind).given, f"{', '.join(names)}: the range must be given as {kind}", at=".name")
+    return rule(~_NAME.is_in(names) | field(kind).is_given, f"{', '.join(names)}: the range must be given as {kind}", at=".name")
 
 
 def _bound(names: tuple[str, ...], kind: str, bound: Expression, message: str, at: str) -> Rule:
     """A bound of the range of some hyperparameters."""
-    return rule(~one_of(_NAME, names) | ~field(kind).given | bound, message, at=f".{kind}.{at}")
+    return rule(~one_of(_NAME, names) | ~field(kind).is_given | bound, message, at=f".{kind}.{at}")
 
 
 def _default_fits(kind: str, fits: Expression, message: str) -> Rule:
-    return rule(~_DEFAULT.given | ~field(kind).given | fits, f"default must be {message}", at=".default")
+    return rule(~_DEFAULT.is_given | ~field(kind).is_given | fits, f"default must be {message}", at=".default")
 
 
 _BELOW_ONE: Final = tuple(name for name, known in KNOWN.items() if known.below == 1)
@@ -224,7 +224,7 @@ class RateFactors(Model):
     adam: Decimal | None = Field(default=None, description="Factor of adam, greater than 0.")
 
     rules: ClassVar[tuple[Rule, ...]] = tuple(
-        rule(~field(name).given | (field(name).number > 0), f"{name} must be greater than 0", at=f".{name}") for name in _OPTIMIZERS
+        rule(~field(name).is_given | (field(name).number > 0), f"{name} must be greater than 0", at=f".{name}") for name in _OPTIMIZERS
     )
 
 

@@ -136,23 +136,23 @@ def mount_rules() -> tuple[Rule, ...]:
     """Rules of the model that has `volumes` and `volumeMounts`."""
     volumes, mounts, path = field("volumes"), field("volumeMounts"), field("mountPath", of="m")
     whole = path.without_end("/")
-    is_named = volumes.given & volumes.some("v", field("name", of="v").equals(field("name", of="m")))
+    is_named = volumes.is_given & volumes.some("v", field("name", of="v").equals(field("name", of="m")))
     is_only = mounts.one("n", whole.equals(field("mountPath", of="n").without_end("/")))
     return (
-        rule(~mounts.given | mounts.every("m", is_named), "every volumeMount must name one of volumes", at=".volumeMounts"),
+        rule(~mounts.is_given | mounts.every("m", is_named), "every volumeMount must name one of volumes", at=".volumeMounts"),
         rule(
-            ~mounts.given | ~mounts.some("m", _is_taken(path)),
+            ~mounts.is_given | ~mounts.some("m", _is_taken(path)),
             f"mountPath must not be at or below {', '.join(_WHOLE)} or /dev (but {SHM_DIRECTORY}), nor one of"
             f" {', '.join(_EXACT)}: these are the operator's or the image's own",
             at=".volumeMounts",
         ),
         rule(
-            ~mounts.given | mounts.every("m", is_only),
+            ~mounts.is_given | mounts.every("m", is_only),
             "each mountPath must be given once; a slash at its end makes no difference",
             at=".volumeMounts",
         ),
         rule(
-            ~field("shmSize").given | ~mounts.given | ~mounts.some("m", whole.equals(SHM_DIRECTORY)),
+            ~field("shmSize").is_given | ~mounts.is_given | ~mounts.some("m", whole.equals(SHM_DIRECTORY)),
             f"shmSize must not be given with a volume of your own at {SHM_DIRECTORY}: give that volume a sizeLimit",
             at=".shmSize",
         ),

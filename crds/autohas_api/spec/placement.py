@@ -37,12 +37,12 @@ class Toleration(Model):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         rule(
-            (field("key").given & field("key").differs("")) | (field("operator").given & field("operator").equals("Exists")),
+            (field("key").is_given & field("key").differs("")) | (field("operator").is_given & field("operator").equals("Exists")),
             "operator must be Exists where no key is given: it then tolerates every taint",
             at=".operator",
         ),
         rule(
-            ~field("value").given | field("value").equals("") | ~field("operator").given | field("operator").differs("Exists"),
+            ~field("value").is_given | field("value").equals("") | ~field("operator").is_given | field("operator").differs("Exists"),
             "value must not be given when operator is Exists",
             at=".value",
         ),
@@ -132,7 +132,9 @@ def _needs_selector(name: str) -> Rule:
     """Keys of labels that are added to a selector need one."""
     keys = field(name)
     return rule(
-        ~keys.given | keys.size.equals(0) | field("labelSelector").given, f"{name} must not be given without labelSelector", at=f".{name}"
+        ~keys.is_given | keys.size.equals(0) | field("labelSelector").is_given,
+        f"{name} must not be given without labelSelector",
+        at=f".{name}",
     )
 
 

@@ -12,16 +12,17 @@ from pydantic.fields import FieldInfo
 
 from autohas_api.algorithms.table import ALGORITHMS
 from autohas_api.base.expressions import field, variable
-from autohas_api.base.fields import without_nulls
+from autohas_api.base.field_lookup import without_nulls
 from autohas_api.base.kube_types import ANNOTATION_KEY_PATTERN, KEY_IS, LABEL_KEY_PATTERN, LabelValue
 from autohas_api.base.model import Model, Rule, field_value, walk
 from autohas_api.base.names import API_VERSION, KIND, MAX_NAME_LENGTH
+from autohas_api.base.objective_metrics import METRICS, TaskKind
 from autohas_api.base.rules import rule
-from autohas_api.base.scoring import METRICS, TaskKind
-from autohas_api.base.spec_errors import FieldError, SpecError, field_errors_of, shown
+from autohas_api.base.spec_errors import FieldError, SpecError, field_errors_of, format_value
 from autohas_api.spec.algorithm import Algorithm, is_one_of, name_algorithms
+from autohas_api.spec.budget import Budget, Training
 from autohas_api.spec.hyperparameters import KNOWN, Role
-from autohas_api.spec.run import Budget, Checkpoint, Cleanup, FailurePolicy, Monitoring, Training
+from autohas_api.spec.operation import Checkpoint, Cleanup, FailurePolicy, Monitoring
 from autohas_api.spec.search_space import SearchSpace
 from autohas_api.spec.task import Objective, Task
 from autohas_api.spec.trainer import Trainer
@@ -93,8 +94,8 @@ _UPDATE_RULE: Final = tuple(name for name, known in KNOWN.items() if known.role 
 
 _HYPERPARAMETERS, _HYPERPARAMETER = field("searchSpace.hyperparameters"), field("name", of="h")
 _MIXING, _DERIVE = field("continuous.mixing", of="h"), field("continuous.derive", of="h")
-_MIXES_BASES: Final = field("continuous", of="h").given & (_MIXING.equals("TopK") | (_DERIVE.given & _DERIVE.equals("Expectation")))
-_HAS_ENTRYPOINT: Final = field("task.data.entrypoint").given | field("task.model.entrypoint").given
+_MIXES_BASES: Final = field("continuous", of="h").is_given & (_MIXING.equals("TopK") | (_DERIVE.is_given & _DERIVE.equals("Expectation")))
+_HAS_ENTRYPOINT: Final = field("task.data.entrypoint").is_given | field("task.model.entrypoint").is_given
 _IS_CLASSIFICATION: Final = ~field("objective.metric").is_in(_REGRESSION)
 _SMOOTHS_LABELS: Final = (field("task.recipe.labelSmoothing").number > 0) | _HYPERPARAMETERS.some(
     "h", _HYPERPARAMETER.equals("label_smoothing")
@@ -145,7 +146,7 @@ class Spec(Model):
             at=".searchSpace.hyperparameters",
         ),
         rule(
-            ~_HAS_ENTRYPOINT | _HYPERPARAMETERS.every("h", field("default", of="h").given | _HYPERPARAMETER.is_in(tuple(KNOWN))),
+            ~_HAS_ENTRYPOINT | _HYPERPARAMETERS.every("h", field("default", of="h").is_given | _HYPERPARAMETER.is_in(tuple(KNOWN))),
             "a custom hyperparameter needs a default: the recipe has none for it",
             at=".searchSpace.hyperparameters",
         ),
@@ -155,7 +156,7 @@ class Spec(Model):
             at=".task.recipe.labelSmoothing",
         ),
         rule(
-            _IS_CLASSIFICATION | ~field("task.data.name").given | field("task.data.name").equals("csv"),
+            _IS_CLASSIFICATION | ~field("task.data.name").is_given | field("task.data.name").equals("csv"),
             "rmse and mae need a target that is a number, which of the built-in data only csv has: use accuracy, f1, auc or log_loss",
             at=".objective.metric",
         ),
@@ -191,15 +192,15 @@ def transition_rules() -> tuple[tuple[str, str, str], ...]:
     """CEL rules on the root that compare old and new: (expression, message, field path)."""
     frozen = "must not change once the search has started; create a new search instead"
     fixed = [alias for name, field in Trainer.model_fields.items() if (alias := field.alias or name) not in MUTABLE_WHILE_SUSPENDED]
-    unchanged = " && ".join(_unchanged("spec.trainer", name) for name in fixed)
+    unchanged = " && ".join(_is_unchanged("spec.trainer", name) for name in fixed)
     is_suspended = "has(oldSelf.spec.suspend) && oldSelf.spec.suspend && oldSelf.status.phase == 'Suspended'"
     at_rest = f"(has(oldSelf.status.phase) && (oldSelf.status.phase == 'Rejected' || ({is_suspended})))"
     return (
-        *((_once_started(_unchanged("spec", name)), f"{name} {frozen}", f".spec.{name}") for name in IMMUTABLE_ONCE_STARTED),
+        *((_once_started(_is_unchanged("spec", name)), f"{name} {frozen}", f".spec.{name}") for name in IMMUTABLE_ONCE_STARTED),
         (_once_started(f"has(self.spec.trainer) && has(oldSelf.spec.trainer) && {unchanged}"), f"trainer {frozen}", ".spec.trainer"),
         *(
             (
-                _once_started(f"{at_rest} || {_unchanged('spec.trainer', name)}"),
+                _once_started(f"{at_rest} || {_is_unchanged('spec.trainer', name)}"),
                 f"{name} must not change while the search runs: set spec.suspend to true and wait for the phase Suspended",
                 f".spec.trainer.{name}",
             )
@@ -212,7 +213,7 @@ def _once_started(expression: str) -> str:
     return f"!has(oldSelf.status) || !has(oldSelf.status.attempt) || ({expression})"
 
 
-def _unchanged(parent: str, name: str) -> str:
+def _is_unchanged(parent: str, name: str) -> str:
     """Equal, or absent in both; a required field cannot be asked whether it is there."""
     new, old = f"self.{parent}.{name}", f"oldSelf.{parent}.{name}"
     if (parent, name) in (("spec", "task"), ("spec", "searchSpace"), ("spec", "training")):
@@ -237,7 +238,7 @@ def _with_value(broken: Rule, model: Model) -> str:
     for part in broken.field_path.split(".")[1:]:
         value = field_value(value, part)
     is_shown = broken.message_of is None and isinstance(value, str | int | float)
-    return f"Invalid value: {shown(value)}: {broken.message}" if is_shown else broken.says(model)
+    return f"Invalid value: {format_value(value)}: {broken.message}" if is_shown else broken.says(model)
 
 
 def _duplicates(model: Model, path: str) -> list[FieldError]:

@@ -30,7 +30,7 @@ class ArchitectureDecision(Model):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         rule(
-            ~field("default").given | ~field("choices").given | field("default").is_in(field("choices")),
+            ~field("default").is_given | ~field("choices").is_given | field("default").is_in(field("choices")),
             "default must be one of choices",
             at=".default",
         ),
@@ -59,8 +59,8 @@ class InitialPoint(Model):
 
 def _is_searched(optimizer: str) -> Expression:
     """Whether `optimizer` is a choice of the search, or has no factor."""
-    has_factor = field("rateFactors", of="h").given & field(f"rateFactors.{optimizer}", of="h").given
-    is_choice = field("categorical", of="h").given & literal(optimizer).is_in(field("categorical.choices", of="h"))
+    has_factor = field("rateFactors", of="h").is_given & field(f"rateFactors.{optimizer}", of="h").is_given
+    is_choice = field("categorical", of="h").is_given & literal(optimizer).is_in(field("categorical.choices", of="h"))
     hyperparameters = field("hyperparameters")
     return ~hyperparameters.some("h", has_factor) | hyperparameters.some("h", field("name", of="h").equals("optimizer") & is_choice)
 
@@ -84,7 +84,7 @@ class SearchSpace(Model):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         rule(
-            field("architecture").given | (field("hyperparameters").size > 0),
+            field("architecture").is_given | (field("hyperparameters").size > 0),
             "nothing to search: give hyperparameters, architecture or both",
         ),
         *(

@@ -8,8 +8,8 @@ from pydantic import Field, StringConstraints
 
 from autohas_api.base.expressions import Expression, choose, field, literal
 from autohas_api.base.model import Decimal, Model, Rule
+from autohas_api.base.objective_metrics import METRICS
 from autohas_api.base.rules import between, exactly_one, in_range, inside, more_than, not_negative, rule
-from autohas_api.base.scoring import METRICS
 from autohas_api.spec.hyperparameters import DEFAULT_RATES, LARGEST_SHARE, MAX_BATCH, MAX_MIXUP
 
 ArgumentValue = Annotated[str, StringConstraints(max_length=1024)]
@@ -56,14 +56,14 @@ class Data(Model):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         exactly_one("name", "entrypoint"),
-        rule(~_NAME.given | _NAME.equals("digits") | field("path").given, "path must be given unless name is digits", at=".path"),
+        rule(~_NAME.is_given | _NAME.equals("digits") | field("path").is_given, "path must be given unless name is digits", at=".path"),
         rule(
-            ~_NAME.given | _NAME.differs("digits") | ~field("path").given,
+            ~_NAME.is_given | _NAME.differs("digits") | ~field("path").is_given,
             "path must not be given when name is digits, which is built in",
             at=".path",
         ),
         rule(
-            ~_NAME.given | _NAME.differs("csv") | literal("target").is_in(field("arguments")),
+            ~_NAME.is_given | _NAME.differs("csv") | literal("target").is_in(field("arguments")),
             "arguments.target must name the column to learn when name is csv",
             at=".arguments",
         ),
@@ -91,7 +91,7 @@ class ModelTemplate(Model):
     rules: ClassVar[tuple[Rule, ...]] = (
         exactly_one("template", "entrypoint"),
         rule(
-            ~field("arguments").given | field("arguments").size.equals(0) | field("entrypoint").given,
+            ~field("arguments").is_given | field("arguments").size.equals(0) | field("entrypoint").is_given,
             "arguments must not be given without entrypoint: templates take none",
             at=".arguments",
         ),
@@ -134,7 +134,9 @@ class Recipe(Model):
     )
 
     rules: ClassVar[tuple[Rule, ...]] = (
-        rule(~field("learningRate").given | (field("learningRate").number > 0), "learningRate must be greater than 0", at=".learningRate"),
+        rule(
+            ~field("learningRate").is_given | (field("learningRate").number > 0), "learningRate must be greater than 0", at=".learningRate"
+        ),
         between("warmupFraction", 0, 0.5),
         not_negative("weightDecay"),
         *(
@@ -169,9 +171,9 @@ class Task(Model):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         rule(
-            ~field("data.name").given
+            ~field("data.name").is_given
             | field("data.name").differs("csv")
-            | ~field("model.template").given
+            | ~field("model.template").is_given
             | field("model.template").differs("conv-small"),
             "template conv-small needs images, csv is a table: use mlp",
             at=".model.template",
@@ -219,7 +221,7 @@ _GOAL = field("goal")
 
 def _goal(metrics: tuple[str, ...], bound: Expression, fate: str) -> Rule:
     """A bound of the goal when the metric is one of `metrics`; `fate` follows the goal in the message."""
-    return rule(~_GOAL.given | ~field("metric").is_in(metrics) | bound, f"goal{fate}", at=".goal", message_of_values=_GOAL + fate)
+    return rule(~_GOAL.is_given | ~field("metric").is_in(metrics) | bound, f"goal{fate}", at=".goal", message_of_values=_GOAL + fate)
 
 
 class Objective(Model):
@@ -244,7 +246,7 @@ class Objective(Model):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         rule(
-            ~field("direction").given
+            ~field("direction").is_given
             | choose(field("metric").is_in(_MINIMIZED), field("direction").equals("Minimize"), field("direction").equals("Maximize")),
             "direction must be the metric's own: Maximize for accuracy, f1, auc, Minimize for log_loss, rmse, mae; or leave it out",
             at=".direction",

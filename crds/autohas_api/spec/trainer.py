@@ -25,7 +25,7 @@ _WHOLE: Final = "^[0-9]+([kMGTPE]|[KMGTPE]i)?$"
 def _whole_devices(side: str) -> Rule:
     amounts, name = field(side), variable("k")
     return rule(
-        ~amounts.given | amounts.every("k", ~name.contains("/") | amounts.at(name).text.matches(_WHOLE)),
+        ~amounts.is_given | amounts.every("k", ~name.contains("/") | amounts.at(name).text.matches(_WHOLE)),
         "devices are counted: a resource with a domain must be a whole number",
         at=f".{side}",
     )
@@ -34,7 +34,7 @@ def _whole_devices(side: str) -> Rule:
 def _one_gpu(side: str) -> Rule:
     amounts, name = field(side), variable("k")
     return rule(
-        ~amounts.given | amounts.every("k", ~name.is_in(WHOLE_GPUS) | amounts.at(name).text.is_in(("0", "1"))),
+        ~amounts.is_given | amounts.every("k", ~name.is_in(WHOLE_GPUS) | amounts.at(name).text.is_in(("0", "1"))),
         f"{', '.join(WHOLE_GPUS)} must be 1: one search uses one GPU, further ones would idle",
         at=f".{side}",
     )
@@ -42,9 +42,9 @@ def _one_gpu(side: str) -> Rule:
 
 def _same_devices() -> Rule:
     limits, requests, name = field("limits"), field("requests"), variable("k")
-    is_equal = limits.given & name.is_in(limits) & limits.at(name).text.equals(requests.at(name).text)
+    is_equal = limits.is_given & name.is_in(limits) & limits.at(name).text.equals(requests.at(name).text)
     return rule(
-        ~requests.given | requests.every("k", ~name.contains("/") | is_equal),
+        ~requests.is_given | requests.every("k", ~name.contains("/") | is_equal),
         "a device must be in limits too, in the same number: Kubernetes does not share one",
         at=".requests",
     )
@@ -174,7 +174,7 @@ class Trainer(Model):
         return (self.resources.limits if self.resources is not None else None) or {}
 
     @property
-    def asked_device(self) -> str:
+    def requested_device(self) -> str:
         """What the pod asks for beside CPU and memory: nvidia.com/gpu, gpu.intel.com/i915, a claim ...; empty without any device.
 
         Only its driver knows what a device is: each counts as one to compute on, unless the search says `device: CPU`.

@@ -156,7 +156,7 @@ _ONLY_RATE: Final = {
 }
 
 
-def _learned(knobs: Mapping[str, Any]) -> dict[str, Any]:
+def _learn(knobs: Mapping[str, Any]) -> dict[str, Any]:
     """A search whose hyperparameters a controller learns."""
     document = with_change(a_search(), "spec.searchSpace.hyperparameters", [_ONLY_RATE])
     return with_change(document, "spec.algorithm", {"name": "AutoHAS", "autoHAS": knobs})
@@ -168,8 +168,8 @@ _DOCUMENTS: Final = (
     with_change(a_search(), "spec.trainer", _TRAINER),
     with_change(a_search(), "spec.trainer.affinity", _NEAR),
     with_change(a_search(), "spec.trainer.affinity.podAntiAffinity", _AROUND),
-    _learned({"strategy": "OneStep", "sharedUpdate": "Sampled", "temporaryBatch": "Own"}),
-    _learned({"strategy": "Paired", "pairedSamples": 4}),
+    _learn({"strategy": "OneStep", "sharedUpdate": "Sampled", "temporaryBatch": "Own"}),
+    _learn({"strategy": "Paired", "pairedSamples": 4}),
     with_change(
         {**a_search(), "spec": {**a_search()["spec"], "searchSpace": {"architecture": {}}}},
         "spec.algorithm",
@@ -203,53 +203,55 @@ def paths_of(value: Any, path: Path = ()) -> Iterator[Path]:  # noqa: ANN401 - a
 def mutations(document: dict[str, Any]) -> Iterator[Mutation]:
     """Each field under other names, with values of other types, at other levels, without a value, or twice."""
     for path in paths_of(document["spec"], ("spec",)):
-        yield from _retyped(document, path)
+        yield from _retype(document, path)
         if isinstance(path[-1], str):
-            yield from _renamed(document, path)
-            yield from _moved(document, path)
+            yield from _rename_key(document, path)
+            yield from _move(document, path)
         else:
-            yield _edited(document, path, f"repeat {_shown(path)}", lambda holder, key: holder.insert(key, copy.deepcopy(holder[key])))
+            yield _edit(document, path, f"repeat {_format_path(path)}", lambda holder, key: holder.insert(key, copy.deepcopy(holder[key])))
 
 
-def _retyped(document: dict[str, Any], path: Path) -> Iterator[Mutation]:
-    yield _edited(document, path, f"remove {_shown(path)}", lambda holder, key: holder.pop(key))
+def _retype(document: dict[str, Any], path: Path) -> Iterator[Mutation]:
+    yield _edit(document, path, f"remove {_format_path(path)}", lambda holder, key: holder.pop(key))
     for other in _OTHERS:
-        yield _edited(document, path, f"{_shown(path)}={other!r}", lambda holder, key, other=other: _set(holder, key, copy.deepcopy(other)))
+        yield _edit(
+            document, path, f"{_format_path(path)}={other!r}", lambda holder, key, other=other: _set(holder, key, copy.deepcopy(other))
+        )
 
 
 def _set(holder: Any, key: Any, value: Any) -> None:  # noqa: ANN401 - any JSON value
     holder[key] = value
 
 
-def _renamed(document: dict[str, Any], path: Path) -> Iterator[Mutation]:
+def _rename_key(document: dict[str, Any], path: Path) -> Iterator[Mutation]:
     name = str(path[-1])
     snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
     for other in dict.fromkeys((snake, snake.replace("_", "-"), name.lower(), name[:1].upper() + name[1:], f"{name}s", f" {name}")):
         if other != name:
-            yield _edited(document, path, f"{_shown(path)} as {other!r}", lambda holder, key, other=other: _rename(holder, key, other))
+            yield _edit(document, path, f"{_format_path(path)} as {other!r}", lambda holder, key, other=other: _rename(holder, key, other))
 
 
 def _rename(holder: dict[str, Any], key: str, other: str) -> None:
     holder[other] = holder.pop(key)
 
 
-def _moved(document: dict[str, Any], path: Path) -> Iterator[Mutation]:
+def _move(document: dict[str, Any], path: Path) -> Iterator[Mutation]:
     """One level up, and into each object next to it."""
     name, *_ = path[-1:]
     if len(path) > 2 and isinstance(path[-2], str):  # noqa: PLR2004 - below the spec itself
         result = copy.deepcopy(document)
         holder = _at(result, path[:-1])
         _at(result, path[:-2]).setdefault(name, holder.pop(name))
-        yield Mutation(name=f"{_shown(path)} one level up", document=result)
+        yield Mutation(name=f"{_format_path(path)} one level up", document=result)
     for sibling, value in _at(document, path[:-1]).items():
         if isinstance(value, dict) and sibling != name:
             result = copy.deepcopy(document)
             holder = _at(result, path[:-1])
             holder[sibling].setdefault(name, holder.pop(name))
-            yield Mutation(name=f"{_shown(path)} inside {sibling}", document=result)
+            yield Mutation(name=f"{_format_path(path)} inside {sibling}", document=result)
 
 
-def _edited(document: dict[str, Any], path: Path, name: str, edit: Any) -> Mutation:  # noqa: ANN401 - a function of holder and key
+def _edit(document: dict[str, Any], path: Path, name: str, edit: Any) -> Mutation:  # noqa: ANN401 - a function of holder and key
     result = copy.deepcopy(document)
     edit(_at(result, path[:-1]), path[-1])
     return Mutation(name=name, document=result)
@@ -261,5 +263,5 @@ def _at(document: Any, path: Path) -> Any:  # noqa: ANN401 - any JSON value
     return document
 
 
-def _shown(path: Path) -> str:
+def _format_path(path: Path) -> str:
     return ".".join(map(str, path))

@@ -14,7 +14,7 @@ _SPREAD: Final = {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "Sch
 _DATA: Final[dict[str, Any]] = {"name": "data", "emptyDir": {}}
 
 
-def _mounted(*mounts: dict[str, Any]) -> dict[str, Any]:
+def _mount(*mounts: dict[str, Any]) -> dict[str, Any]:
     return {"volumes": [_DATA], "volumeMounts": [{"name": "data", **mount} for mount in mounts]}
 
 
@@ -93,19 +93,19 @@ POD_REJECTED_BY_RULE: Final = (
         words="mismatchLabelKeys must not be given without labelSelector",
     ),
     *(
-        Rejection(path=_TRAINER, value=_mounted({"mountPath": p}), field=f"{_TRAINER}.volumeMounts", words="or the image's own")
+        Rejection(path=_TRAINER, value=_mount({"mountPath": p}), field=f"{_TRAINER}.volumeMounts", words="or the image's own")
         for p in _TAKEN_PATHS
     ),
     *(
         Rejection(
-            path=_TRAINER, value=_mounted({"mountPath": p}), field=f"{_TRAINER}.volumeMounts[0].mountPath", words="a plain absolute path"
+            path=_TRAINER, value=_mount({"mountPath": p}), field=f"{_TRAINER}.volumeMounts[0].mountPath", words="a plain absolute path"
         )
         for p in _UNPLAIN_PATHS
     ),
     *(
         Rejection(
             path=_TRAINER,
-            value=_mounted({"mountPath": "/data", "subPath": p}),
+            value=_mount({"mountPath": "/data", "subPath": p}),
             field=f"{_TRAINER}.volumeMounts[0].subPath",
             words="subPath must be relative",
         )
@@ -113,13 +113,13 @@ POD_REJECTED_BY_RULE: Final = (
     ),
     Rejection(
         path=_TRAINER,
-        value=_mounted({"mountPath": "/data"}, {"mountPath": "/data/"}),
+        value=_mount({"mountPath": "/data"}, {"mountPath": "/data/"}),
         field=f"{_TRAINER}.volumeMounts",
         words="each mountPath must be given once",
     ),
     Rejection(
         path=_TRAINER,
-        value={**_mounted({"mountPath": "/dev/shm"}), "shmSize": "1Gi"},  # noqa: S108 - inside the pod
+        value={**_mount({"mountPath": "/dev/shm"}), "shmSize": "1Gi"},  # noqa: S108 - inside the pod
         field=f"{_TRAINER}.shmSize",
         words="must not be given with a volume of your own at /dev/shm",
     ),

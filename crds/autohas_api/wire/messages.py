@@ -17,7 +17,7 @@ from autohas_api.base.digest import canonical
 from autohas_api.base.model import BY_ALIAS, Model
 from autohas_api.base.names import CONTRACT_VERSION, MAX_PROGRESS_BYTES, MAX_TERMINATION_MESSAGE_BYTES
 from autohas_api.base.spec_errors import field_errors_of
-from autohas_api.base.structural import MAX_COUNT
+from autohas_api.base.structural_schema import MAX_COUNT
 from autohas_api.wire.reasons import NoticeReason
 
 Score = Annotated[float, Field(allow_inf_nan=False)]

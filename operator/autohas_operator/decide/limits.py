@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from autohas_api.base.structural import MAX_COUNT
+from autohas_api.base.structural_schema import MAX_COUNT
 from autohas_api.spec.search import Spec
 from autohas_api.wire.reasons import Reason
 from autohas_api.wire.status import ConditionType, Status

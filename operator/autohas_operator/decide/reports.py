@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Final, Literal
 
 from autohas_api.base.names import ExitCode
-from autohas_api.base.structural import MAX_COUNT
+from autohas_api.base.structural_schema import MAX_COUNT
 from autohas_api.space.decisions import decimal
 from autohas_api.spec.search import Spec
 from autohas_api.wire.messages import NOTICES_PER_START, Interrupted, MessageError, Progress, StopReason, decode_termination_message

@@ -121,7 +121,7 @@ def _environment(search: Search, attempt: int) -> list[dict[str, Any]]:
         names.ENV_ATTEMPT: str(attempt),
         names.ENV_WORKDIR: f"{names.CHECKPOINT_DIRECTORY}/{identity.namespace}/{identity.name}/{identity.uid}",
         names.ENV_TERMINATION_LOG: names.TERMINATION_LOG,
-        names.ENV_GPU: search.spec.trainer.asked_device,
+        names.ENV_GPU: search.spec.trainer.requested_device,
         names.ENV_PORT: str(search.spec.monitoring.metrics_port),
         "HOME": names.SCRATCH_DIRECTORY,
         "TMPDIR": names.SCRATCH_DIRECTORY,
@@ -170,4 +170,4 @@ def _wants_shared_memory(search: Search) -> bool:
     A volume of the search at that path takes precedence.
     """
     trainer = search.spec.trainer
-    return not trainer.has_shared_memory and (trainer.shm_size is not None or bool(trainer.asked_device))
+    return not trainer.has_shared_memory and (trainer.shm_size is not None or bool(trainer.requested_device))

@@ -22,7 +22,7 @@ from autohas_api.base.spec_errors import SpecError
 from autohas_api.budget.plan import make_request, plan_stages
 from autohas_api.space.decisions import Space
 from autohas_api.spec.algorithm import Algorithm
-from autohas_api.spec.run import Budget, Training
+from autohas_api.spec.budget import Budget, Training
 from autohas_api.spec.search import Spec
 from autohas_api.testing.rejections import a_search, with_change
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from autohas_api.spec.run import Budget
+from autohas_api.spec.budget import Budget
 
 
 def test_a_replaced_field_leaves_the_others() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from autohas_api.accept.acceptance import accept
 from autohas_api.base.spec_errors import SpecError
-from autohas_api.base.yaml_file import dump, explained, parse_scalar, parse_search, read_search
+from autohas_api.base.yaml_file import dump, explain_unquoted, parse_scalar, parse_search, read_search
 from autohas_api.testing.rejections import a_search, with_change
 
 SEARCH = """\
@@ -183,7 +183,7 @@ def test_a_word_that_yaml_takes_for_something_else_is_explained(path: str, writt
     with pytest.raises(SpecError) as caught:
         accept(document.value)
 
-    told = {problem.path: explained(problem, document).message for problem in caught.value.field_errors}
+    told = {problem.path: explain_unquoted(problem, document).message for problem in caught.value.field_errors}
     assert told[path].endswith(f'must be of type string: {written} without quotes is {meaning}: write "{written}"')
 
 
@@ -211,7 +211,7 @@ def test_a_null_is_named_where_something_is_missing(written: str, said: str) -> 
     with pytest.raises(SpecError) as caught:
         accept(document.value)
 
-    (problem,) = (explained(problem, document) for problem in caught.value.field_errors)
+    (problem,) = (explain_unquoted(problem, document) for problem in caught.value.field_errors)
     assert problem.path == "spec.task.data.arguments"
     assert problem.message.startswith("arguments.target must name the column to learn")
     assert problem.message.endswith(said)

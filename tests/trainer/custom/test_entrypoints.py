@@ -18,7 +18,7 @@ from torch import nn
 from typer.testing import CliRunner
 
 import custom_code_fixtures
-from autohas_api.base.scoring import TaskKind
+from autohas_api.base.objective_metrics import TaskKind
 from autohas_api.testing.rejections import with_change
 from autohas_trainer.cli.app import app
 from autohas_trainer.data import Splits

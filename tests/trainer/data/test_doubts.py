@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from autohas_api.base.scoring import TaskKind
+from autohas_api.base.objective_metrics import TaskKind
 from autohas_trainer.data import RawData, Splits
 from autohas_trainer.data.split import SplitIndices, split
 from autohas_trainer.data.tables.notation import notation

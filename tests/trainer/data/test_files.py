@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from autohas_api.base.scoring import TaskKind
+from autohas_api.base.objective_metrics import TaskKind
 from autohas_trainer.data import load
 from autohas_trainer.data.files import text_file
 from autohas_trainer.data.tables.table import table

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from autohas_api.accept.acceptance import accept
-from autohas_api.base.scoring import TaskKind
+from autohas_api.base.objective_metrics import TaskKind
 from autohas_api.testing.rejections import with_change
 from autohas_api.wire.messages import decode_termination_message, encode_termination_message
 from autohas_trainer.data import RawData, Splits

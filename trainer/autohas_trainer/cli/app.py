@@ -20,7 +20,7 @@ from autohas_api.accept.acceptance import accept
 from autohas_api.accept.plan_check import plan_lines
 from autohas_api.base.names import ExitCode
 from autohas_api.base.spec_errors import SpecError
-from autohas_api.base.streams import use_utf8
+from autohas_api.base.text_encoding import use_utf8
 from autohas_api.base.yaml_file import Document, read_search
 from autohas_trainer import errors
 from autohas_trainer.cli.environment import available_threads, let_threads_sleep

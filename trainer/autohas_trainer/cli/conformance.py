@@ -11,7 +11,7 @@ import torch
 from rich.console import Console
 
 from autohas_api.accept.acceptance import accept
-from autohas_api.base.scoring import METRICS, TaskKind
+from autohas_api.base.objective_metrics import METRICS, TaskKind
 from autohas_api.base.yaml_file import read_search
 from autohas_api.spec.search import Spec
 from autohas_trainer.cli.exits import UsageError

@@ -13,7 +13,7 @@ from pathlib import Path
 from autohas_api.base.install_hint import install_hint
 from autohas_api.base.names import ExitCode
 from autohas_api.base.spec_errors import SpecError
-from autohas_api.base.streams import replace_unprintable
+from autohas_api.base.text_encoding import replace_unprintable
 from autohas_trainer.errors import TrainerError, storage_sentence
 
 __all__ = ["Exit", "UsageError", "exit_of", "make_folder"]

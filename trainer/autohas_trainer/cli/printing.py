@@ -8,9 +8,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from autohas_api.base.scoring import metric_text
+from autohas_api.base.objective_metrics import metric_text
 from autohas_api.base.spec_errors import SpecError
-from autohas_api.base.yaml_file import Document, explained
+from autohas_api.base.yaml_file import Document, explain_unquoted
 from autohas_api.space.rates import value_text
 from autohas_trainer.reporting.sinks.progress_bar import duration
 from autohas_trainer.reporting.sinks.result_files import ENDINGS, FinishedSearch, list_costs
@@ -21,7 +21,7 @@ __all__ = ["print_problems", "print_result"]
 def print_problems(console: Console, error: SpecError, document: Document | None) -> None:
     """One line per problem; with the place in the file where it is known."""
     for problem in error.field_errors:
-        explanation = explained(problem, document) if document is not None else problem
+        explanation = explain_unquoted(problem, document) if document is not None else problem
         place = f"{document.place(problem.path)}: " if document is not None and _is_inside(problem.path, document) else ""
         console.print(f"{place}{explanation}", markup=False, highlight=False, soft_wrap=True)
 

@@ -15,8 +15,8 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from autohas_api.base.digest import sha256
-from autohas_api.base.scoring import metric_text
-from autohas_api.base.streams import replace_unprintable
+from autohas_api.base.objective_metrics import metric_text
+from autohas_api.base.text_encoding import replace_unprintable
 from autohas_api.base.yaml_file import read_mapping
 from autohas_api.spec.search import Search
 from autohas_trainer.atomic_file import write_atomically

@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any, Final
 
 from autohas_api.base.spec_errors import FieldError, SpecError
-from autohas_api.base.structural import structural_schema
+from autohas_api.base.structural_schema import structural_schema
 from autohas_api.base.yaml_file import parse_scalar
 from autohas_api.spec.search import Spec
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from autohas_api.base.scoring import TaskKind
+from autohas_api.base.objective_metrics import TaskKind
 from autohas_trainer.data.batches import RewardBatch, SelectionBatch, TestBatch, TrainBatch
 from autohas_trainer.data.custom import custom_data
 from autohas_trainer.data.files.paths import expand_path

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from autohas_api.base.scoring import TaskKind
+from autohas_api.base.objective_metrics import TaskKind
 from autohas_trainer.data.raw import Floats, Ints, RawData
 from autohas_trainer.data.spellings import equal_numbers
 from autohas_trainer.entrypoints import attribute_errors_to, format_arguments, load_object, require_names

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from autohas_api.algorithms.stage_plan import StagePlan
-from autohas_api.base.streams import replace_unprintable
+from autohas_api.base.text_encoding import replace_unprintable
 from autohas_api.budget.plan import plan_at_batch_size
 from autohas_api.space.decisions import Configuration, initial_points
 from autohas_api.wire.messages import NOTICES_PER_START, Notice, Stage

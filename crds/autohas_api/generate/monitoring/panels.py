@@ -83,11 +83,11 @@ def dashboard(*, uid: str, title: str, description: str, variables: Sequence[Var
         "templating": {"list": [_datasource(), *map(_variable, variables)]},
         "annotations": {"list": []},
         "links": [{"type": "dashboards", "tags": ["autohas"], "title": "AutoHAS", "asDropdown": False, "keepTime": True}],
-        "panels": list(_placed(rows)),
+        "panels": list(_place(rows)),
     }
 
 
-def _placed(rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
+def _place(rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
     """Panels with their places and numbers: a row is filled from the left, then the next line begins."""
     number, y = 1, 0
     for row in rows:

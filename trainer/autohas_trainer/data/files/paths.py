@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-from autohas_api.base.streams import as_file_name
+from autohas_api.base.text_encoding import as_file_name
 from autohas_trainer.errors import DataError
 
 __all__ = ["expand_path", "relative_to"]

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from autohas_api.base.scoring import TaskKind
+from autohas_api.base.objective_metrics import TaskKind
 from autohas_trainer.data.files.paths import relative_to
 from autohas_trainer.data.held_out import with_held_out_test
 from autohas_trainer.data.raw import Floats, RawData

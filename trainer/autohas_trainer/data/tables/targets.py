@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from autohas_api.base.scoring import TaskKind
+from autohas_api.base.objective_metrics import TaskKind
 from autohas_trainer.data.raw import Floats, Ints
 from autohas_trainer.data.spellings import equal_numbers, equal_words, number
 from autohas_trainer.data.tables.columns import LARGEST

@@ -16,8 +16,8 @@ import jinja2
 from markupsafe import Markup
 
 from autohas_api.base import yaml_file
-from autohas_api.base.scoring import METRICS, gain, metric_text
-from autohas_api.base.streams import replace_unprintable
+from autohas_api.base.objective_metrics import METRICS, gain, metric_text
+from autohas_api.base.text_encoding import replace_unprintable
 from autohas_api.space.decisions import Decision, Role
 from autohas_api.space.rates import value_text
 from autohas_api.wire.messages import Stage

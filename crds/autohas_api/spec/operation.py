@@ -1,97 +1,15 @@
-"""How the search runs: `spec.budget`, `.training`, `.checkpoint`, `.failurePolicy`, `.cleanup`, `.monitoring`."""
+"""How the search is operated: `spec.checkpoint`, `.failurePolicy`, `.cleanup`, `.monitoring`."""
 
 from __future__ import annotations
 
-from typing import ClassVar, Final
+from typing import ClassVar
 
 from pydantic import Field
 
-from autohas_api.base.expressions import field
 from autohas_api.base.kube_types import DnsName
-from autohas_api.base.model import Decimal, Model, Rule
+from autohas_api.base.model import Model, Rule
 from autohas_api.base.names import TRAINER_PORT
-from autohas_api.base.rules import between, exactly_one, inside, not_negative, only_with, rule
-
-MIN_STEPS: Final = 9
-"""Of a full training in a search: its first rung is a ninth."""
-
-
-class EarlyStopping(Model):
-    """Criteria that end the supernet before its budget is spent; the race then starts early."""
-
-    plateau_steps: int | None = Field(
-        default=None,
-        ge=1,
-        le=100_000_000,
-        description="Number of rewarded supernet steps without a rise of the mean reward by minDelta that ends the "
-        "supernet. The first 20 rewards only initialise the mean. If not set, a plateau does not end the "
-        "supernet.",
-    )
-    min_delta: Decimal | None = Field(
-        default=None,
-        description="Smallest rise of the mean reward that resets the count of plateauSteps, a decimal of at least 0. If not set, 0.001.",
-    )
-    normalized_entropy_below: Decimal | None = Field(
-        default=None,
-        description="Normalised entropy of the policy (1 is uniform, 0 is decided) below which the supernet ends, a "
-        "decimal between 0 and 1, both excluded. If not set, a low entropy does not end the supernet.",
-    )
-
-    rules: ClassVar[tuple[Rule, ...]] = (
-        rule(
-            field("plateauSteps").given | field("normalizedEntropyBelow").given,
-            "at least one of plateauSteps and normalizedEntropyBelow must be given",
-        ),
-        only_with("minDelta", "plateauSteps"),
-        not_negative("minDelta", is_optional=True),
-        inside("normalizedEntropyBelow", 0, 1, is_optional=True),
-    )
-
-
-class Budget(Model):
-    """Limits of what the search may cost."""
-
-    trainings: Decimal = Field(
-        default="5.5",
-        description="Cost of the whole search in units of one full training (training.steps), the final training "
-        "included; a decimal from 1 to 10000.",
-    )
-    max_active_seconds: int | None = Field(
-        default=None,
-        ge=1,
-        le=315_360_000,
-        description="Time limit in seconds of work, without interruptions and suspensions. Stages are cut short so that "
-        "the search still ends with a result within the limit. If not set, there is no limit.",
-    )
-    start_deadline_seconds: int | None = Field(
-        default=None,
-        ge=1,
-        le=31_536_000,
-        description="Seconds within which each Job must start its trainer (queue, node, image, volumes); the search fails"
-        " otherwise. Before the first Job exists, the time counts from acceptance, or from the end of the "
-        "last suspension or pause. If not set, there is no limit.",
-    )
-    early_stopping: EarlyStopping | None = Field(
-        default=None, description="Criteria that end the supernet early. If not set, the supernet uses its share of the budget."
-    )
-
-    rules: ClassVar[tuple[Rule, ...]] = (between("trainings", 1, 10_000),)
-
-
-class Training(Model):
-    """A full training: its length, which is the unit of the budget, and the number of trainings of the winner."""
-
-    steps: int = Field(
-        ge=MIN_STEPS, le=100_000_000, description="Number of optimizer steps of one full training at the recipe's batch size."
-    )
-    seeds: int = Field(
-        default=1,
-        ge=1,
-        le=20,
-        description="Number of trainings of the winner, each with another seed. More than 1 reports the mean and the "
-        "standard deviation of the test score; each further training costs 1 of budget.trainings. The model "
-        "of the first one is kept.",
-    )
+from autohas_api.base.rules import exactly_one
 
 
 class PersistentVolumeClaimStorage(Model):

@@ -8,7 +8,7 @@ import operator
 
 import pytest
 
-from autohas_api.base.fields import FORMER_NAMES
+from autohas_api.base.field_lookup import FORMER_NAMES
 from autohas_api.base.spec_errors import SpecError
 from autohas_api.spec.search import parse
 from autohas_api.testing.builders import a_search

@@ -9,13 +9,13 @@ from autohas_api.space.templates import TemplateDecision
 from autohas_api.spec.hyperparameters import Hyperparameter, When, choices_of
 from autohas_api.spec.search_space import ArchitectureDecision
 
-__all__ = ["wrong_conditions_of_decisions", "wrong_conditions_of_hyperparameters"]
+__all__ = ["find_wrong_conditions_of_decisions", "find_wrong_conditions_of_hyperparameters"]
 
 _DECISIONS = "spec.searchSpace.architecture.decisions"
 _HYPERPARAMETERS = "spec.searchSpace.hyperparameters"
 
 
-def wrong_conditions_of_decisions(
+def find_wrong_conditions_of_decisions(
     changes: Sequence[ArchitectureDecision], declared: Mapping[str, TemplateDecision]
 ) -> Iterator[FieldError]:
     """Problems of the conditions that a spec adds to architecture decisions."""
@@ -27,13 +27,13 @@ def wrong_conditions_of_decisions(
         if declared[change.name].when is not None:
             yield FieldError(path=path, message="the template already has a condition for this decision; it must be left out")
         else:
-            yield from _wrong_condition(change.when, choices, path)
+            yield from _find_wrong_condition(change.when, choices, path)
     parents = {d.name: d.when.decision for d in declared.values() if d.when is not None}
     parents |= {c.name: c.when.decision for c in changes if c.when is not None}
     yield from _cycle([c.name for c in changes], parents, _DECISIONS)
 
 
-def wrong_conditions_of_hyperparameters(
+def find_wrong_conditions_of_hyperparameters(
     hyperparameters: Sequence[Hyperparameter], declared: Mapping[str, TemplateDecision]
 ) -> Iterator[FieldError]:
     """Problems of the conditions of hyperparameters: their parents are decisions with named choices, never continuous ranges."""
@@ -41,12 +41,12 @@ def wrong_conditions_of_hyperparameters(
     choices |= {name: decision.choices for name, decision in declared.items()}
     for index, hyperparameter in enumerate(hyperparameters):
         if hyperparameter.when is not None:
-            yield from _wrong_condition(hyperparameter.when, choices, f"{_HYPERPARAMETERS}[{index}].when")
+            yield from _find_wrong_condition(hyperparameter.when, choices, f"{_HYPERPARAMETERS}[{index}].when")
     parents = {h.name: h.when.decision for h in hyperparameters if h.when is not None}
     yield from _cycle([h.name for h in hyperparameters], parents, _HYPERPARAMETERS)
 
 
-def _wrong_condition(when: When, choices: Mapping[str, Sequence[str]], path: str) -> Iterator[FieldError]:
+def _find_wrong_condition(when: When, choices: Mapping[str, Sequence[str]], path: str) -> Iterator[FieldError]:
     if when.decision not in choices:
         yield FieldError(path=f"{path}.decision", message=f'"{when.decision}" must be one of {", ".join(choices)}')
         return

@@ -20,7 +20,7 @@ _MOST_LISTED: Final = 12
 """A longer list is no help in a sentence."""
 
 
-def offered(model: type[BaseModel], location: Sequence[int | str]) -> str:
+def suggest_fields(model: type[BaseModel], location: Sequence[int | str]) -> str:
     """Names instead of the unknown one at `location`: the present one of a renamed field, the nearest, or all if few; else empty."""
     if (renamed := FORMER_NAMES.get(".".join(map(str, location)))) is not None:
         return f'it is now "{renamed}"'
