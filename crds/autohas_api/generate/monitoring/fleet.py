@@ -256,7 +256,7 @@ _OPERATOR: Final = Row(
         ),
         Panel(
             title="Obstacles",
-            description="Passes per second that met an obstacle which the search's conditions name, by that reason.",
+            description="Passes per second that a refusal blocked, by the reason in the search's conditions.",
             queries=(
                 Query(expr=f"sum by (reason) (rate(autohas_reconcile_blocked_total{{{_JOB}}}[{_RATE}])) or vector(0)", legend="{{reason}}"),
             ),
