@@ -1,4 +1,4 @@
-"""`python -m autohas_operator`: settings, logs, and the operator until a signal ends it."""
+"""`python -m autohas_operator`: read the settings, configure the logs, and run the operator until a signal stops it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ except ModuleNotFoundError as error:
 
 
 def configure_logs(level: str) -> None:
-    """One JSON object per line on standard error, kopf's lines included."""
+    """Write one JSON object per line to standard error, also for kopf's lines."""
     shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
@@ -44,20 +44,20 @@ def configure_logs(level: str) -> None:
         )
     )
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    logging.getLogger("kopf.objects").setLevel(logging.WARNING)  # a line per event of each object
+    logging.getLogger("kopf.objects").setLevel(logging.WARNING)  # at INFO kopf writes a line for every watch event
 
 
 def main() -> int:
-    """The process: 0 after a signal, 1 when the operator cannot go on."""
+    """Run the operator; returns exit code 0 after a signal and 1 after an error."""
     use_utf8(always=True)
     log = structlog.get_logger(__name__)
     try:
         settings = read_settings(sys.argv[1:], os.environ)
         configure_logs(settings.log_level)
         while asyncio.run(run(settings)):
-            log.info("restarting: the readable namespaces have changed")
+            log.info("operator restarted", message="the set of readable namespaces has changed")
     except OperatorError as error:
-        log.error("operator failed", error=str(error))  # noqa: TRY400 - the sentence says it all
+        log.error("operator failed", error=str(error))  # noqa: TRY400 - the error's sentence needs no traceback
         return 1
     return 0
 

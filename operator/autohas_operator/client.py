@@ -1,7 +1,8 @@
-"""The operator's only way to change the cluster: six verbs on plain dicts, and their implementation over HTTP.
+"""The Kubernetes client: six verbs on plain dicts, and their implementation over HTTP.
 
-`KubeClient` is what everything else knows; tests put a fake in its place. Every request has a timeout, every write
-costs a token. Jobs are deleted in the foreground: a plain DELETE of a batch/v1 Job orphans its pods.
+All other modules know only the protocol `KubeClient`; tests replace it by a fake. Every request has a timeout, and every write
+takes a token of the rate limit. Jobs are deleted
+ in the foreground: a plain DELETE of a batch/v1 Job orphans its pods.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ from autohas_operator.rate_limit import TokenBucket
 from autohas_operator.records.observed import Document
 
 PAGE_SIZE: Final = 500
-"""Objects per answer of a list: bounds memory on both sides."""
+"""Objects per page of a list: bounds the memory of the operator and of the API server."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resource:
-    """One kind of object; `prefix` is the API's path."""
+    """One resource of the API; `prefix` is the path of its group and version."""
 
     prefix: str
     plural: str
@@ -50,34 +51,34 @@ EVENTS: Final = Resource(prefix="/api/v1", plural="events")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """A part of a list; `resource_version` is that at which the whole list was true."""
+    """One page of a list; `resource_version` is the version of the whole list."""
 
     items: tuple[Document, ...]
     resource_version: str
 
 
 class KubeClient(Protocol):
-    """What the operator asks of an API server. All methods raise the errors of `autohas_operator.errors`."""
+    """The requests that the operator makes. All methods raise the errors of `autohas_operator.errors`."""
 
     async def get(self, resource: Resource, namespace: str, name: str) -> Document:
-        """One object."""
+        """Read one object."""
 
     def pages(
         self, resource: Resource, namespace: str | None, *, labels: str | None = None, fields: str | None = None
     ) -> AsyncIterator[Page]:
-        """All objects of a namespace (None: of all) that match the selectors, so many at a time that memory stays small."""
+        """List the objects of a namespace (None: of all namespaces) that match the selectors, page by page."""
 
     async def create(self, resource: Resource, namespace: str, document: Document) -> Document:
-        """Create an object; a name that is taken is a ConflictError."""
+        """Create an object; raises ConflictError if the name exists."""
 
     async def replace_status(self, resource: Resource, document: Document) -> Document:
-        """Replace the status of the object of this name and version; another version is a ConflictError."""
+        """Replace the status of an object; raises ConflictError if the object has another version."""
 
     async def merge(self, resource: Resource, namespace: str, name: str, patch: Document) -> Document:
         """Apply a JSON merge patch."""
 
     async def delete(self, resource: Resource, namespace: str, name: str, *, uid: str) -> None:
-        """Delete exactly the object of this uid, its dependents first."""
+        """Delete the object with this uid, after its dependents."""
 
 
 class HttpClient:
@@ -165,7 +166,7 @@ class HttpClient:
 async def list_all(
     client: KubeClient, resource: Resource, namespace: str, *, labels: str | None = None, fields: str | None = None
 ) -> tuple[Document, ...]:
-    """A short list as a whole."""
+    """List all pages; only for lists that are short."""
     return tuple([item async for page in client.pages(resource, namespace, labels=labels, fields=fields) for item in page.items])
 
 

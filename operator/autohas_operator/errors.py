@@ -1,17 +1,17 @@
-"""What can go wrong, named by the reaction wanted, and the one place that maps it to one.
+"""The operator's errors, named by the reaction to them, and the one function that maps an error to its reaction.
 
 OperatorError
 ├── ApiError                 the API server refused a request
 │   ├── NotFoundError        the object is gone
-│   ├── ConflictError        somebody was faster; read again
-│   ├── InvalidError         the object as we made it is not acceptable
-│   └── ForbiddenError       rights, a quota or an admission policy
+│   ├── ConflictError        another writer was faster; read again
+│   ├── InvalidError         the API server rejects the object as invalid
+│   └── ForbiddenError       RBAC, a quota or an admission policy
 ├── UnreachableError         no answer from the API server in time
-├── WaitError                the world is not ready; look again after `delay_s`
-├── NameTakenError           an object with our name belongs to somebody else
-└── StatusUnreadableError    status is not what this version writes: hands off
+├── WaitError                an object is not ready yet; requeue after `delay_s`
+├── NameTakenError           an object with our name has another owner
+└── StatusUnreadableError    the status does not fit this version's model: the operator changes nothing
 
-kopf drops what its handlers raise, so nothing here is ever raised inside a handler.
+kopf swallows the errors of its handlers, so no handler raises one of these.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from autohas_operator.hints import add_hint, explain_refusal
 
 
 class OperatorError(Exception):
-    """Base of everything that the operator expects to happen."""
+    """Base class of all errors that the operator expects."""
 
 
 class ApiError(OperatorError):
-    """The API server answered with `status`; `message` is its own sentence."""
+    """The API server answered with HTTP `status`; `message` is the sentence of the API server."""
 
     def __init__(self, *, status: int, message: str, request: str, retry_after_s: float | None = None) -> None:
         super().__init__(f"{request}: {status}: {message}")
@@ -44,7 +44,7 @@ class NotFoundError(ApiError):
 
 
 class ConflictError(ApiError):
-    """409: exists already, is being deleted, or changed since it was read."""
+    """409: the object exists already, is being deleted, or has changed since it was read."""
 
 
 class InvalidError(ApiError):
@@ -56,11 +56,11 @@ class ForbiddenError(ApiError):
 
 
 class UnreachableError(OperatorError):
-    """No connection or no answer in time."""
+    """There was no connection, or no answer in time."""
 
 
 class WaitError(OperatorError):
-    """Nothing is wrong, but it is too early."""
+    """An object is not ready yet, for example one that is still being deleted."""
 
     def __init__(self, message: str, *, delay_s: float) -> None:
         super().__init__(message)
@@ -68,15 +68,15 @@ class WaitError(OperatorError):
 
 
 class NameTakenError(OperatorError):
-    """A child's name is taken by an object that is not ours; never adopted by name alone."""
+    """The name of a child belongs to an object of another owner; the operator never adopts an object by its name alone."""
 
 
 class StatusUnreadableError(OperatorError):
-    """The status in the cluster does not fit the model; acting on a guess could repeat a finished search."""
+    """The stored status does not fit the model; acting on a guess could repeat a finished search."""
 
 
 class Blamed(StrEnum):
-    """Which condition shows a blocker."""
+    """The part of the search that a blocker concerns; decides which condition shows it."""
 
     SPEC = "Spec"
     TRAINER = "Trainer"
@@ -84,7 +84,7 @@ class Blamed(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blocker:
-    """An error that a person must see in the search's conditions."""
+    """An error that the conditions of the search show, because a person must act."""
 
     blamed: Blamed
     reason: Reason
@@ -93,9 +93,9 @@ class Blocker:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reaction:
-    """What follows from an error.
+    """The reaction to an error.
 
-    `blocker` is shown in a condition; `delay_s` None means exponential back-off; `is_noise` means not worth a log line.
+    A condition shows `blocker`; `delay_s` is the least delay of the next try (None: back-off only); an error with `is_noise` is not logged.
     """
 
     blocker: Blocker | None = None
@@ -127,17 +127,17 @@ def reaction_to(error: Exception) -> Reaction:  # noqa: PLR0911 - one return per
 
 
 def refusal(error: OperatorError, *, is_create: bool) -> Blocker | None:
-    """What a person must see of a refused action; only the creation of a Job can say anything about the spec."""
+    """The blocker of a refused action, if a person must see it; only a refused creation of a Job concerns the spec."""
     if isinstance(error, InvalidError) and not is_create:
         return _forbidden_job(error)
     return reaction_to(error).blocker
 
 
 def blocker_to_creating(error: OperatorError) -> Blocker | None:
-    """What a person must see of an error that only asks for another try.
+    """The blocker of a failed creation that the operator retries.
 
-    A Job that is not made for hours must not look like one that is about to be. A lost connection and a full queue (429) say
-    nothing about this search.
+    A Job that has not been created for hours must not look like one that is about to be. A lost connection and status 429 concern the
+    API server, not this search: they give no blocker.
     """
     match error:
         case ConflictError() | ApiError(status=429):
@@ -154,11 +154,11 @@ def blocker_to_creating(error: OperatorError) -> Blocker | None:
 
 
 _NO_RIGHT: Final = re.compile(r"cannot (\w+) resource \"([\w/]+)\"")
-"""The words of the API server's authorization; quotas and admission policies have others."""
+"""Part of the messages of RBAC; those of quotas and admission policies do not match."""
 
 
 def _forbidden(error: ForbiddenError) -> Blocker:
-    """Rights that the operator lacks are for whoever runs it; what a policy forbids is for the author of the search."""
+    """A missing right is for the person who runs the operator; a quota or policy is for the author of the search."""
     missing = _NO_RIGHT.search(error.message)
     if missing is None:
         return _forbidden_job(error)
@@ -167,13 +167,13 @@ def _forbidden(error: ForbiddenError) -> Blocker:
 
 
 def _forbidden_job(error: ApiError) -> Blocker:
-    """What a quota, a policy or the namespace's own end forbids."""
+    """The blocker of a Job that a quota, a policy or the deletion of the namespace forbids."""
     reason, message = explain_refusal(Reason.JOB_FORBIDDEN, error.message)
     return Blocker(blamed=Blamed.TRAINER, reason=reason, message=message)
 
 
 def api_error(*, status: int, message: str, request: str, retry_after_s: float | None = None) -> ApiError:
-    """The error for one HTTP status."""
+    """The error class for an HTTP status."""
     kinds: dict[int, type[ApiError]] = {
         400: InvalidError,
         403: ForbiddenError,

@@ -1,4 +1,4 @@
-"""What to do about what other parts of Kubernetes say: their sentences name what is wrong, seldom what to change. Pure."""
+"""Hints: what to change when Kubernetes reports a problem. Its messages name the problem, rarely the remedy. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from autohas_api.wire.reasons import Reason
 from autohas_operator.wording import clean
 
 MAX_QUOTED: Final = 768
-"""Of a foreign sentence; the hint after it is never cut off."""
+"""Characters kept of a message of Kubernetes, so that the hint after it is never cut."""
 HINTS: Final = {
     Reason.PODS_NOT_CREATED: "create what is missing, or choose in spec.trainer what is allowed",
     Reason.UNSCHEDULABLE: "check spec.trainer (resources, nodeSelector, affinity, tolerations) and the claims that it"
@@ -31,13 +31,13 @@ HINTS: Final = {
     Reason.SIDECAR_RUNNING: 'make it a native sidecar, or set the label sidecar.istio.io/inject: "false" (Linkerd: the annotation'
     " linkerd.io/inject: disabled) in spec.trainer",
 }
-"""By reason: what the author of a search, or whoever runs the namespace, checks first."""
+"""By reason: what the author of the search or the administrator of the namespace checks first."""
 END_HINTS: Final[dict[str, str]] = {
     "OOMKilled": "raise spec.trainer.resources.limits.memory",
-    "UnexpectedAdmissionError": "the node's device plugin is in trouble: look at the node's devices, or cordon it",
+    "UnexpectedAdmissionError": "the node's device plugin failed: check the node's devices, or cordon the node",
     "Evicted": "raise spec.trainer.resources.requests (memory, ephemeral-storage) to what the trainer uses",
-    "DeadlineExceeded": "something set activeDeadlineSeconds on the pod, which the operator does not: remove it there",
-    "OutOf": "the node has less room than the scheduler believed: wait for other pods to end, or lower spec.trainer.resources",
+    "DeadlineExceeded": "a webhook or policy set activeDeadlineSeconds on the pod (the operator does not): remove it there",
+    "OutOf": "the node has less capacity than the scheduler assumed: wait for other pods to end, or lower spec.trainer.resources",
     "NodeAffinity": "the node's labels no longer fit spec.trainer.nodeSelector or affinity: correct either",
     "TopologyAffinityError": "the node cannot align what spec.trainer.resources asks for: ask for less, or choose another node",
 }
@@ -46,7 +46,7 @@ END_HINTS: Final[dict[str, str]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Cause:
-    """Words by which a refusal is known, whatever its status code; `reason` replaces the general one, None keeps it."""
+    """A cause of a refusal: a pattern of its message, and the hint; `reason` replaces the general reason (None keeps it)."""
 
     words: str
     reason: Reason | None = None
@@ -78,12 +78,12 @@ _CAUSES: Final = (
         hint="choose in spec.trainer what the admission policy allows, or change the policy",
     ),
 )
-"""Why the API server refuses an object. Source: the admission plugins of Kubernetes 1.35, whose sentences these are."""
+"""Causes for which the API server refuses an object. Source: the messages of the admission plugins of Kubernetes 1.35."""
 TRIED_AGAIN: Final = "tried again within 10 minutes"
 
 
 def explain_refusal(reason: Reason, sentence: str) -> tuple[Reason, str]:
-    """Reason and message of a refusal, by the cause that its sentence names: one status code (403, 422) has many causes."""
+    """Reason and message of a refusal. The message of the API server tells the cause: status 403 and 422 have many."""
     cause = next((cause for cause in _CAUSES if re.search(cause.words, sentence)), None)
     if cause is None:
         return reason, add_hint(reason, sentence)
@@ -93,11 +93,11 @@ def explain_refusal(reason: Reason, sentence: str) -> tuple[Reason, str]:
 
 
 def add_hint(reason: Reason, sentence: str) -> str:
-    """A foreign sentence, made harmless and short, and what to do about it."""
+    """The cleaned message of Kubernetes, followed by the hint for this reason."""
     return f"{clean(sentence, MAX_QUOTED).rstrip('.')}; {HINTS[reason]}"
 
 
 def add_end_hint(reason: str, sentence: str) -> str:
-    """Why a pod ended, made harmless and short, and what to do about it where that is known."""
+    """The cleaned message about a pod's end, followed by the hint for its reason if there is one."""
     hint = END_HINTS.get("OutOf" if reason.startswith("OutOf") else reason)
     return clean(sentence) if hint is None else f"{clean(sentence, MAX_QUOTED).rstrip('.')}; {hint}"

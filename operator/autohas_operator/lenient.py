@@ -1,6 +1,6 @@
-"""Reading documents that others wrote: what is missing, or is not of the kind asked for, counts as absent. Pure.
+"""Lenient readers of documents that others wrote: a field of another type counts as absent. Pure.
 
-One object that is odd must never keep the operator from looking at all the others.
+One malformed object must never keep the operator from reading all others.
 """
 
 from __future__ import annotations
@@ -12,30 +12,30 @@ _Document: TypeAlias = Mapping[str, Any]
 
 
 def get_object(document: _Document, name: str) -> _Document:
-    """A part of a document; empty when there is none."""
-    found = document.get(name)
-    return found if isinstance(found, Mapping) else {}
+    """The object under a name; empty when there is none."""
+    value = document.get(name)
+    return value if isinstance(value, Mapping) else {}
 
 
 def get_objects(document: _Document, name: str) -> list[_Document]:
-    """The parts that are listed under a name."""
-    found = document.get(name)
-    return [item for item in found if isinstance(item, Mapping)] if isinstance(found, list) else []
+    """The objects in the list under a name; items of other types are left out."""
+    value = document.get(name)
+    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
 
 
 def get_text(document: _Document, name: str, default: str = "") -> str:
-    """A text of a document."""
-    found = document.get(name)
-    return found if isinstance(found, str) else default
+    """The string under a name."""
+    value = document.get(name)
+    return value if isinstance(value, str) else default
 
 
 def get_int(document: _Document, name: str, default: int) -> int:
-    """A whole number of a document; true and false are none."""
-    found = document.get(name)
-    return found if isinstance(found, int) and not isinstance(found, bool) else default
+    """The integer under a name; true and false are not integers."""
+    value = document.get(name)
+    return value if isinstance(value, int) and not isinstance(value, bool) else default
 
 
 def get_optional_int(document: _Document, name: str) -> int | None:
-    """A whole number of a document, if there is one."""
-    found = document.get(name)
-    return found if isinstance(found, int) and not isinstance(found, bool) else None
+    """The integer under a name, or None."""
+    value = document.get(name)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None

@@ -1,6 +1,6 @@
-"""The operator's own metrics, in a registry of their own so that several operators fit into one process.
+"""The operator's metrics, in a registry of their own so that several operators fit into one process.
 
-Labels are bounded: nothing here carries the name of a search; `search_metrics` adds what does.
+Labels are bounded: no metric here has the name of a search as a label; those of `process.search_metrics` do.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from autohas_api.wire.status import ConditionType, Status
 
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 _PASS_SECONDS: Final = (*_SECONDS, 30.0, 60.0, 300.0)
-"""A pass waits for its turn to write, behind thousands of others after an outage, and for several requests."""
+"""A pass waits for several requests and for the write limit, behind thousands of other passes after an outage."""
 _DECISION_SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0)
 _WAIT_SECONDS: Final = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 3600.0, 4 * 3600.0, 24 * 3600.0)
 _RESULTS: Final = ("Succeeded", "Failed")
 _DURATION_SECONDS: Final = (60.0, 300.0, 900.0, 1800.0, 3600.0, 2 * 3600.0, 4 * 3600.0, 8 * 3600.0, 24 * 3600.0, 72 * 3600.0)
 
 KEPT_WITHOUT_SEARCH_S: Final = 3600.0
-"""The series of a namespace outlive its last search by so much: whoever counts ends sees the last one."""
+"""Series of an empty namespace are kept this long, so that the last outcome is scraped."""
 
 
 class QueueState(Protocol):
-    """What a scrape reads of `autohas_operator.cluster.workqueue.WorkQueue`."""
+    """The part of `autohas_operator.cluster.workqueue.WorkQueue` that a scrape reads."""
 
     def __len__(self) -> int: ...
     @property
@@ -61,26 +61,26 @@ class Metrics:
         )
         self._decisions = Histogram(
             "autohas_reconcile_decide_seconds",
-            "Duration of one decision of a pass, from what is observed to the next status: no request and no wait, but nothing else runs.",
+            "Duration of one decision, from the observed state to the next status: it makes no request, but blocks the event loop.",
             buckets=_DECISION_SECONDS,
             registry=registry,
         )
         self._errors = Counter("autohas_reconcile_errors", "Passes that ended with an error, by its kind.", ["reason"], registry=registry)
-        text = "Passes that met a blocker and said so in a condition, by the condition's reason."
+        text = "Passes that met a blocker and showed it in a condition, by the condition's reason."
         self._blocked = Counter("autohas_reconcile_blocked", text, ["reason"], registry=registry)
         self._requests = Histogram(
             "autohas_api_request_duration_seconds",
-            "Requests to the API server; code 0 is no answer.",
+            "Duration of requests to the API server; code 0 means no answer.",
             ["verb", "resource", "code"],
             buckets=_SECONDS,
             registry=registry,
         )
         self._polls = Counter("autohas_progress_polls", "Reads of /progress.", registry=registry)
         self._poll_failures = Counter(
-            "autohas_progress_poll_failures", "Reads of /progress that gave nothing usable, by cause.", ["reason"], registry=registry
+            "autohas_progress_poll_failures", "Reads of /progress without a usable answer, by cause.", ["reason"], registry=registry
         )
         self._dropped_events = Counter(
-            "autohas_events_dropped", "Events not posted: overtaken by a newer one, too late, too many, or refused.", registry=registry
+            "autohas_events_dropped", "Events not posted: superseded by a newer one, too old, too many, or refused.", registry=registry
         )
         self._add_failures()
         self._add_searches()
@@ -88,25 +88,25 @@ class Metrics:
         build.labels(distribution_version(), str(CONTRACT_VERSION)).set(1)
 
     def _add_failures(self) -> None:
-        """What the operator cannot see."""
+        """Metrics about objects, lists and namespaces that the operator cannot read."""
         registry = self.registry
-        text = "Objects of a watch or a list that could not be read and were left out."
+        text = "Objects of watches and lists that the operator could not read and ignored."
         self._unreadable = Counter("autohas_objects_unreadable", text, ["resource"], registry=registry)
-        self._resync_failures = Counter("autohas_resync_failures", "Complete lists that were not brought to their end.", registry=registry)
-        text = "Namespaces that are to be served and cannot be read."
+        self._resync_failures = Counter("autohas_resync_failures", "Resyncs (complete lists) that failed.", registry=registry)
+        text = "Configured namespaces that the operator cannot read."
         self._lost_namespaces = Gauge("autohas_namespaces_unreadable", text, registry=registry)
-        text = "Namespaces that are to be served and that another operator serves."
+        text = "Namespaces whose Lease another operator holds."
         self._taken_namespaces = Gauge("autohas_namespaces_taken", text, registry=registry)
 
     def _add_searches(self) -> None:
-        """What happens to searches. Creation times are whole seconds, so the waits are right to a second."""
+        """Metrics about the course of searches. Creation times are whole seconds, so durations are exact to a second."""
         registry = self.registry
         self._to_job = Histogram(
             "autohas_search_created_to_job_seconds", "From a search's creation to its first Job.", buckets=_WAIT_SECONDS, registry=registry
         )
         self._to_report = Histogram(
             "autohas_search_created_to_report_seconds",
-            "From a search's creation to the trainer's first report: quota, scheduling, image, data.",
+            "From a search's creation to the trainer's first report: includes quota, scheduling, image pull and data.",
             buckets=_WAIT_SECONDS,
             registry=registry,
         )
@@ -119,19 +119,19 @@ class Metrics:
         )
         self._finished = Counter("autohas_searches_finished", "Searches that ended.", ["namespace", "result"], registry=registry)
         for result in _RESULTS:
-            self._durations.labels(result)  # a series that begins with its first event hides this event from rate()
-        self._restarts = Counter("autohas_search_restarts", "Trainers started again.", ["namespace"], registry=registry)
-        text = "Trainers that were seen alive and ended, by how."
+            self._durations.labels(result)  # rate() does not see the first increase of a series that begins with it
+        self._restarts = Counter("autohas_search_restarts", "Restarts of trainers.", ["namespace"], registry=registry)
+        text = "Exits of trainers that the operator had seen running, by cause."
         self._exits = Counter("autohas_trainer_exits", text, ["namespace", "reason"], registry=registry)
         self._empty_since_s: dict[str, float] = {}
-        """Namespaces without a search, and since when; their series go a while after."""
+        """Namespaces without a search, with the time since when; see KEPT_WITHOUT_SEARCH_S."""
 
     def observe_first_job(self, age_s: float) -> None:
-        """The first Job of a search was made."""
+        """The operator created the first Job of a search, which is `age_s` old."""
         self._to_job.observe(max(0.0, age_s))
 
     def observe_status(self, namespace: str, before: Status, after: Status, age_s: float) -> None:
-        """A status became true that differs from the one before; `age_s` is that of the search."""
+        """The operator wrote a new status of a search, which is `age_s` old."""
         for result in _RESULTS:
             self._finished.labels(namespace, result)
         restarts = max(0, (after.starts or 0) - before.starts) if before.starts is not None else 0
@@ -145,43 +145,46 @@ class Metrics:
             self._durations.labels(result).observe(max(0.0, age_s))
 
     def count_trainer_exit(self, namespace: str, reason: str) -> None:
-        """A trainer that was seen alive has ended; `reason` is one of `autohas_operator.decide.policy.end_word`."""
+        """A running trainer has ended; `reason` is one of `autohas_operator.decide.policy.end_word`."""
         self._exits.labels(namespace, reason).inc()
 
     def observe_pass(self, result: str, seconds: float) -> None:
-        """One pass has ended; `result` is ok, retry or gone."""
+        """A pass has ended with `result` ok, retry or gone."""
         self._reconciles.labels(result).observe(seconds)
 
     def time_decision(self) -> AbstractContextManager[object]:
-        """One decision is made inside; one that fails is counted too."""
+        """Time the decision in the `with` block, also one that raises."""
         return self._decisions.time()
 
     def count_error(self, reason: str) -> None:
-        """One pass ended with an error."""
+        """A pass has ended with an error."""
         self._errors.labels(reason).inc()
 
     def count_blocked(self, reason: str) -> None:
-        """One pass met an obstacle that a condition names; reasons are words of the operator's own."""
+        """A pass met a blocker that a condition shows; the reasons are the operator's own."""
         self._blocked.labels(reason).inc()
 
     def declare_resource(self, resource: str) -> None:
-        """Objects of this kind are taken in: those left out are counted from 0, so that the first one is an increase."""
+        """Start the counter of unreadable objects of this resource at 0, so that rate() sees the first one."""
         self._unreadable.labels(resource)
 
     def count_unreadable(self, resource: str) -> None:
-        """One object was left out."""
+        """The operator ignored an object that it could not read."""
         self._unreadable.labels(resource).inc()
 
     def count_resync_failure(self) -> None:
-        """One complete list came to no end."""
+        """A resync has failed."""
         self._resync_failures.inc()
 
     def set_unreadable_namespaces(self, number: int) -> None:
-        """So many namespaces are left out."""
+        """Set the number of configured namespaces that cannot be read."""
         self._lost_namespaces.set(number)
 
     def expire_namespaces(self, namespaces: set[str], now_s: float) -> None:
-        """These have searches; the series of those that have had none for a while go. `now_s` is a monotonic clock's."""
+        """Remove the series of namespaces that have had no search for KEPT_WITHOUT_SEARCH_S.
+
+        `namespaces` are those with searches now; `now_s` is the time of a monotonic clock.
+        """
         empty = {labels["namespace"] for _, labels in self._namespaced_series()} - namespaces
         self._empty_since_s = {name: self._empty_since_s.get(name, now_s) for name in empty}
         for counter, labels in self._namespaced_series():
@@ -189,38 +192,38 @@ class Metrics:
                 counter.remove(*labels.values())
 
     def _namespaced_series(self) -> list[tuple[Counter, dict[str, str]]]:
-        """The series that name a namespace."""
+        """The series with a namespace as a label."""
         counters = (self._finished, self._restarts, self._exits)
-        found = [(counter, family.samples) for counter in counters for family in counter.collect()]
-        return [(counter, sample.labels) for counter, samples in found for sample in samples if sample.name.endswith("_total")]
+        collected = [(counter, family.samples) for counter in counters for family in counter.collect()]
+        return [(counter, sample.labels) for counter, samples in collected for sample in samples if sample.name.endswith("_total")]
 
     def observe_request(self, verb: str, resource: str, status: int, seconds: float) -> None:
-        """One request was answered, or not (status 0)."""
+        """A request to the API server has ended with this status (0: no answer)."""
         self._requests.labels(verb, resource, str(status)).observe(seconds)
 
     def count_poll(self, failure: str | None) -> None:
-        """One trainer was asked."""
+        """The poller read a trainer once; `failure` is the cause when the answer is not usable."""
         self._polls.inc()
         if failure is not None:
             self._poll_failures.labels(failure).inc()
 
     def set_taken_namespaces(self, count: int) -> None:
-        """Set how many namespaces another operator holds."""
+        """Set the number of namespaces whose Lease another operator holds."""
         self._taken_namespaces.set(count)
 
     def count_dropped_event(self) -> None:
-        """One event was not posted."""
+        """An event was not posted."""
         self._dropped_events.inc()
 
     def watch_queue(self, queue: QueueState) -> None:
-        """Read the queue's gauges at scrape time."""
+        """Add gauges that read the queue at scrape time."""
         gauges: tuple[tuple[str, str, Callable[[], float]], ...] = (
             ("autohas_workqueue_depth", "Searches that wait for a worker.", queue.__len__),
-            ("autohas_workqueue_delayed", "Searches that wait for their time.", lambda: queue.num_delayed),
+            ("autohas_workqueue_delayed", "Searches that wait for their requeue time.", lambda: queue.num_delayed),
             ("autohas_workqueue_failing", "Searches whose last pass ended with an error.", lambda: queue.num_failing),
             (
                 "autohas_workqueue_oldest_failing_seconds",
-                "For how long every pass over one search has ended with an error, at most.",
+                "Seconds the longest-failing search has been failing (0 if none).",
                 lambda: queue.oldest_failing_s,
             ),
         )
@@ -228,16 +231,16 @@ class Metrics:
             Gauge(name, text, registry=self.registry).set_function(read)
 
     def add(self, collector: Collector) -> None:
-        """Ask this collector too at every scrape."""
+        """Register a collector that is called at every scrape."""
         self.registry.register(collector)
 
     def render(self) -> bytes:
-        """The text format."""
+        """All metrics in the text format of Prometheus."""
         return generate_latest(self.registry)
 
 
 def distribution_version() -> str:
-    """Version of the installed distribution."""
+    """The version of the installed distribution."""
     try:
         return version("autohas")
     except PackageNotFoundError:

@@ -1,6 +1,6 @@
-"""Texts for people: untrusted text made harmless, numbers made short. Pure.
+"""Texts for people: cleans untrusted text and formats numbers. Pure.
 
-Everything that a pod, a node or the API server says passes `clean` before it reaches status, an event or a log.
+Every text of a pod, a node or the API server passes `clean` before it reaches the status, an event or a log.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 MAX_CONDITION_MESSAGE: Final = 1024
-"""Longer texts are cut: `kubectl describe` stays readable, and the schema allows 2048."""
+"""Longer texts are cut, so that `kubectl describe` stays readable; the schema allows 2048."""
 MAX_EVENT_MESSAGE: Final = 1024
 """The API server refuses longer event messages."""
 _HOUR_S: Final = 3600
@@ -47,7 +47,7 @@ def timestamp(epoch_s: float) -> str:
 
 
 def epoch(text: object) -> float | None:
-    """The API's time as seconds since the epoch; None for whatever is not one: people write into annotations what they like."""
+    """A time of the API as seconds since the epoch; None if the text is not one: annotations hold what people write."""
     if not isinstance(text, str):
         return None
     try:

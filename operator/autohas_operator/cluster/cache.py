@@ -1,7 +1,7 @@
-"""What the watches have said so far: one record per object, and of each search the report of the newest pod that gave one.
+"""The cache: one record per object, and for each search the report of the newest pod that has reported.
 
-Filled by `handlers` (events) and `resync` (lists), read by `reconcile` and `poller`; all in one event loop, no locks.
-Versions never go back: an event that is older than what is known is dropped.
+`handlers` (watch events) and `resync` (lists) fill it; `reconcile` and `poller` read it. All run in one event loop, so there are no
+locks. Versions never decrease: an event that is older than the record is dropped.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from autohas_operator.records.observed import (
 from autohas_operator.records.pod_template import difference
 
 MAX_GONE: Final = 20_000
-"""Uids remembered as gone, the newest: a list or a read that was on its way takes seconds, not thousands of deletions."""
+"""Deleted uids that are remembered, the newest ones: a list or read that is in flight takes seconds, not thousands of deletions."""
 _MAX_DIGITS: Final = 20
-"""Of a resource version: an unsigned number of 64 bits."""
+"""Digits of a resource version, which is an unsigned number of 64 bits."""
 
 
 class _Record(Protocol):
@@ -52,31 +52,31 @@ class _Kind(dict[str, R]):
         self._gone: dict[str, float] = {}
 
     def put(self, record: R) -> bool:
-        """Remember; False when something as new is known, or that it is gone: a slow answer must not bring it back."""
-        known, seen = self.get(record.uid), version(record.resource_version)
-        if seen <= self._gone.get(record.uid, -1) or (known is not None and version(known.resource_version) >= seen):
+        """Store a record; returns False if it is not newer than the stored one, or the object is gone: a late answer must not revive it."""
+        previous, new_version = self.get(record.uid), version(record.resource_version)
+        if new_version <= self._gone.get(record.uid, -1) or (previous is not None and version(previous.resource_version) >= new_version):
             return False
-        if known is not None:
-            self._leave(known)  # a label that names the search may have been changed
+        if previous is not None:
+            self._remove_from_key(previous)  # the label that names the search may have changed
         self[record.uid] = record
         self.by_key.setdefault(record.key, set()).add(record.uid)
         return True
 
     def forget(self, uid: str, at: int = 0) -> R | None:
-        """Drop one record; only what is younger than version `at` (0: nothing) brings it back.
+        """Remove a record; only a version newer than `at` (0: none) stores the object again.
 
-        A watch also calls deleted what has lost the label that it selects by, and that may come again.
+        A watch also reports an object as deleted that has lost the selected label; such an object may come back.
         """
         self._gone[uid] = at or math.inf
         if len(self._gone) > MAX_GONE:
             del self._gone[next(iter(self._gone))]
         record = self.pop(uid, None)
         if record is not None:
-            self._leave(record)
+            self._remove_from_key(record)
         return record
 
-    def _leave(self, record: R) -> None:
-        """Take a record away from its search."""
+    def _remove_from_key(self, record: R) -> None:
+        """Remove a record from those of its search."""
         uids = self.by_key.get(record.key, set())
         uids.discard(record.uid)
         if not uids:
@@ -88,15 +88,15 @@ class _Kind(dict[str, R]):
 
 
 def version(word: str) -> int:
-    """Resource versions of one kind are ordered numbers (Source: Kubernetes API concepts, since 1.35; true of etcd before)."""
+    """A resource version as a number, 0 if it is none. Source: Kubernetes API concepts define the order since 1.35; etcd has it before."""
     return int(word) if word.isascii() and word.isdigit() and len(word) <= _MAX_DIGITS else 0
 
 
 class Cache:
-    """Searches, Jobs and pods as last seen."""
+    """The last known searches, Jobs, pods and reports."""
 
     def __init__(self, ended: Callable[[PodRecord], None] = lambda _: None, injected_mounts: tuple[str, ...] = ()) -> None:
-        """`ended` is called once for each trainer that was seen alive and then ended; `injected_mounts` are those of webhooks."""
+        """`ended` is called once for each running trainer that ends; `injected_mounts` are the folders where webhooks mount volumes."""
         self._ended = ended
         self._injected_mounts = injected_mounts
         self.searches: _Kind[SearchRecord] = _Kind()
@@ -106,43 +106,43 @@ class Cache:
         self._reporters: dict[str, tuple[float, str]] = {}
 
     def put_search(self, document: Document) -> Key | None:
-        """Remember a search; its key when that is worth a look (our own status writes are not)."""
+        """Store a search; returns its key if a pass is due (not after the operator's own status writes)."""
         record = search_record(document)
-        known = self.search(record.key)
-        if known is not None and known.uid != record.uid:
-            if _age(record) < _age(known):
-                self.searches.forget(record.uid)  # a watch that was cut tells the past: the name belongs to the younger one
+        previous = self.search(record.key)
+        if previous is not None and previous.uid != record.uid:
+            if _age(record) < _age(previous):
+                self.searches.forget(record.uid)  # an interrupted watch delivers old events: the name belongs to the younger search
                 return None
-            self.searches.forget(known.uid)
+            self.searches.forget(previous.uid)
         if not self.searches.put(record):
             return None
-        is_same = known is not None and _without_version(known) == _without_version(record)
+        is_same = previous is not None and _without_version(previous) == _without_version(record)
         return None if is_same else record.key
 
     def put_job(self, document: Document) -> Key | None:
-        """Remember a Job; one that no longer has our labels is forgotten."""
+        """Store a Job; remove one that no longer has our labels."""
         record = job_record(document)
         if record is None:
             return _key_of(self._forget_unlabelled(self.jobs, document))
         return record.key if self.jobs.put(record) else None
 
     def put_pod(self, document: Document) -> Key | None:
-        """Remember a pod; one that no longer has our labels is forgotten."""
+        """Store a pod; remove one that no longer has our labels."""
         record = pod_record(document)
         if record is None:
             return _key_of(self._forget_unlabelled(self.pods, document))
-        known = self.pods.get(record.uid)
+        previous = self.pods.get(record.uid)
         if not self.pods.put(record):
             return None
-        if known is not None and known.end is None and record.end is not None:
+        if previous is not None and previous.end is None and record.end is not None:
             self._ended(record)
         return record.key
 
     def put_report(self, report: Report) -> bool:
-        """Remember what a pod said; False when it is older than what is known of its search.
+        """Store the report of a pod; returns False if it is older than the search's newest report.
 
-        Pods of one search work one after the other, and vanish in any order: once a pod has reported, its predecessors' reports
-        are history. The answers of one pod are ordered by the time that its trainer has worked.
+        The pods of a search run one after the other and disappear in any order: once a pod has reported, reports of its predecessors
+        are obsolete. Reports of one pod are ordered by the active time of its trainer.
         """
         pod = self.pods.get(report.pod_uid)
         if pod is None:
@@ -159,7 +159,7 @@ class Cache:
         return True
 
     def forget(self, document: Document) -> Key | None:
-        """Drop an object that is gone; the key of the search that may care."""
+        """Remove a deleted object; returns the key of its search."""
         metadata = document["metadata"]
         uid, at = metadata["uid"], version(get_text(metadata, "resourceVersion"))
         self.reports.pop(uid, None)
@@ -167,13 +167,14 @@ class Cache:
         return _key_of(self.searches.forget(uid, at) or self.jobs.forget(uid, at) or self.pods.forget(uid, at))
 
     def _forget_unlabelled(self, kind: _Kind[R], document: Document) -> R | None:
-        """Drop a child that has lost our labels."""
+        """Remove a child that has lost our labels."""
         metadata = document["metadata"]
-        known, seen = kind.get(metadata["uid"]), version(get_text(metadata, "resourceVersion"))
-        return kind.forget(known.uid, seen) if known is not None and version(known.resource_version) < seen else None
+        previous, new_version = kind.get(metadata["uid"]), version(get_text(metadata, "resourceVersion"))
+        is_newer = previous is not None and version(previous.resource_version) < new_version
+        return kind.forget(previous.uid, new_version) if previous is not None and is_newer else None
 
     def is_trainer(self, pod: PodRecord) -> bool:
-        """Whether a pod is what the Job describes that is noted in its search's status; labels, which anybody can write, prove nothing."""
+        """Whether a pod is as described by the Job in its search's status; labels prove nothing, since every user can write them."""
         job, search = self.jobs.get(pod.job_uid), self.searches.get(pod.search_uid)
         return job is not None and search is not None and self._speaks_for(pod, job, search)
 
@@ -186,14 +187,14 @@ class Cache:
         return next(iter(self.searches.of(key)), None)
 
     def observe(self, key: Key) -> Observed | None:
-        """All that is known of one search."""
+        """The records of a search, its Jobs and its pods."""
         search = self.search(key)
         if search is None:
             return None
         return self.view(search, self.jobs.of(key), self.pods.of(key), is_fresh=False)
 
     def view(self, search: SearchRecord, jobs: tuple[JobRecord, ...], pods: tuple[PodRecord, ...], *, is_fresh: bool) -> Observed:
-        """These records with the report of the newest pod that has one."""
+        """These records, with the report of the newest pod that has one."""
         newest_first = sorted(pods, key=_rank, reverse=True)
         own_jobs = {job.uid: job for job in jobs}
         own = (pod for pod in newest_first if pod.job_uid in own_jobs and self._speaks_for(pod, own_jobs[pod.job_uid], search))
@@ -201,11 +202,11 @@ class Cache:
         return Observed(search=search, jobs=jobs, pods=pods, report=report, is_fresh=is_fresh)
 
     def all_keys(self) -> Iterator[Key]:
-        """Every search."""
+        """The keys of all searches."""
         return iter(tuple(self.searches.by_key))
 
     def forget_unlisted(self, kind: _Kind[R], listed: set[str], list_version: int, namespace: str | None = None) -> set[Key]:
-        """Drop what a complete list of `kind` (uids) in a namespace (None: in all) no longer has; a watch may miss a deletion."""
+        """Remove the records of `kind` that a complete list (uids) of a namespace (None: of all) lacks; a watch may miss a deletion."""
         gone = [
             uid
             for uid, record in kind.items()
@@ -222,20 +223,20 @@ def _key_of(record: _Record | None) -> Key | None:
 
 
 def _rank(pod: PodRecord) -> tuple[float, str]:
-    """What orders the pods of a search: a pod is made when its predecessor has ended."""
+    """Sort key of the pods of a search: a pod is created after its predecessor has ended."""
     return pod.created_s, pod.name
 
 
 def _worked_s(report: Report | None) -> float:
-    """How far a report is, in seconds of work of its search; -1 without a progress."""
+    """The active time of the search at a report, in seconds; -1 without progress."""
     return -1.0 if report is None or report.progress is None else report.progress.active_seconds
 
 
 def _age(record: SearchRecord) -> tuple[int, float]:
-    """What orders two searches of one name: the later one was made after the earlier one had gone."""
+    """Sort key of two searches of one name: the later one was created after the earlier one was gone."""
     return version(record.resource_version), record.created_s
 
 
 def _without_version(record: SearchRecord) -> tuple[object, ...]:
-    """What makes a search worth a look: not its version and, since only we write it, not its status."""
+    """The parts of a search whose change needs a pass: not the version, and not the status, which only the operator writes."""
     return (record.uid, record.generation, record.is_deleting, record.document, record.queue_hash, record.is_paused)

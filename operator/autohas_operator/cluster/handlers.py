@@ -1,7 +1,7 @@
-"""kopf's side: three `on.event` handlers that hand what they hear to the informer, and kopf's settings.
+"""kopf's handlers and settings: three `on.event` handlers pass watch events to the informer.
 
-No logic here: kopf drops what these handlers raise, so they only remember. Nothing of kopf's bookkeeping (finalizers,
-annotations, events, peering) is used: see docs/kubernetes.md.
+The handlers have no logic, because kopf swallows their errors: they only update the cache. The operator uses none of kopf's
+finalizers, annotations, events and peering: see docs/kubernetes.md.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ DELETED: Final = "DELETED"
 
 
 def build_registry(informer: Informer, login: Login) -> kopf.OperatorRegistry:
-    """A private registry, so that several operators fit into one process."""
+    """A registry of its own, so that several operators fit into one process."""
     registry = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=registry)  # type: ignore[untyped-decorator,unused-ignore]  # kopf types handlers as **kwargs functions
@@ -43,17 +43,17 @@ def build_registry(informer: Informer, login: Login) -> kopf.OperatorRegistry:
 
 
 def kopf_settings() -> kopf.OperatorSettings:
-    """Kopf as an informer and nothing else."""
+    """Settings that reduce kopf to an informer."""
     settings = kopf.OperatorSettings()
-    settings.peering.standalone = True  # an unrelated operator's peering object must not pause this one
-    settings.posting.enabled = False  # events are ours
-    settings.scanning.disabled = True  # no rights on CRDs and namespaces needed; the CRD comes with the chart
+    settings.peering.standalone = True  # another operator's peering object must not pause this one
+    settings.posting.enabled = False  # reconcile/events.py posts the events
+    settings.scanning.disabled = True  # needs no rights on CRDs and namespaces; the chart installs the CRD
     settings.watching.chunk_size = 500  # bounds the memory of the first list
     settings.watching.label_selectors["batch", "v1", "jobs"] = LABEL_UID
     settings.watching.label_selectors["", "v1", "pods"] = LABEL_UID
     settings.networking.request_timeout = 30
     settings.networking.connect_timeout = 10
-    settings.process.ultimate_exiting_timeout = 25  # within the usual 30 s of grace
+    settings.process.ultimate_exiting_timeout = 25  # within the default grace period of 30 s
     settings.queueing.worker_limit = None  # a limit also counts idle workers
     settings.persistence.finalizer = f"{GROUP}/unused"  # never written; kopf's default is shared by all its operators
     return settings

@@ -1,6 +1,6 @@
-"""The one way of objects into the cache, from watches and from lists: what cannot be read is logged, counted and left out.
+"""Puts objects of watches and lists into the cache; an object that cannot be read is logged, counted and ignored.
 
-People write labels, annotations and pods as they like; one object must never cost the others their operator.
+People may write any labels, annotations and pods: one malformed object must never stop the operator for all others.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from autohas_operator.metrics import Metrics
 from autohas_operator.records.observed import Document, Key
 
 KINDS: Final = (SEARCHES, JOBS, PODS)
-"""What is watched and listed; searches first, so that children find theirs."""
+"""The resources that are watched and listed; searches first, so that the cache has the search before its children."""
 
 _log = structlog.get_logger(__name__)
 
 
 class Informer:
-    """Remembers objects and wakes the searches that may care, each at once."""
+    """Puts objects into the cache and queues the searches that they concern."""
 
     def __init__(self, cache: Cache, wake: Callable[[Key], None], metrics: Metrics) -> None:
         self.cache = cache
@@ -44,26 +44,26 @@ class Informer:
             metrics.declare_resource(kind.plural)
 
     def put(self, resource: Resource, document: Document) -> None:
-        """An object was seen."""
+        """Store an object that a watch or a list delivered."""
         self._take(resource, document, self._puts[resource])
 
     def forget(self, resource: Resource, document: Document) -> None:
-        """An object is gone."""
+        """Remove a deleted object."""
         self._take(resource, document, self.cache.forget)
 
     def forget_unlisted(self, resource: Resource, listed: set[str], list_version: int, namespace: str | None) -> None:
-        """Drop what a complete list of a namespace (None: of all) no longer has."""
+        """Remove the objects that a complete list of a namespace (None: of all namespaces) no longer contains."""
         for key in self._drops[resource](listed, list_version, namespace):
             self._wake(key)
 
     def _take(self, resource: Resource, document: Document, remember: Callable[[Document], Key | None]) -> None:
         try:
             key = remember(document)
-        except Exception as error:  # noqa: BLE001 - whatever somebody wrote into an object, the others are looked at
+        except Exception as error:  # noqa: BLE001 - whatever an object contains, the operator handles the others
             self.metrics.count_unreadable(resource.plural)
             metadata = get_object(document, "metadata")
             where = {"namespace": get_text(metadata, "namespace"), "name": get_text(metadata, "name")}
-            _log.error("object ignored: it cannot be read", resource=resource.plural, error=str(error), exc_info=error, **where)
+            _log.error("object unreadable", resource=resource.plural, error=str(error), exc_info=error, **where)
             return
         if key is not None:
             self._wake(key)

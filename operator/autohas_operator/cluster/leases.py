@@ -1,7 +1,7 @@
-"""One operator for each namespace: a Lease says which; the others do nothing there, say so, and take over when it is gone.
+"""One operator for each namespace: the holder of a Lease. Other operators do nothing there, report it, and take over when it expires.
 
-The holder is a release, not a pod: a restarted operator continues at once. As in client-go, a Lease has expired when its holder has not
-renewed it for its duration by the observer's own clock, so clocks need not agree.
+The holder is a release, not a pod, so a restarted operator continues at once. As in client-go, a Lease has expired when its holder has
+not renewed it for its duration by the observer's own clock, so clocks need not agree.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from autohas_operator.records.observed import Document
 
 LEASES: Final = Resource(prefix="/apis/coordination.k8s.io/v1", plural="leases")
 LEASE_NAME: Final = "autohas-operator"
-"""In every namespace that is served; the chart's roles name it."""
+"""The name of the Lease in every served namespace; the chart's roles contain it."""
 PERIOD_S: Final = 20.0
-"""Between two renewals."""
+"""Seconds between two renewals."""
 PAUSE_S: Final = 0.5
-"""Between two namespaces: at most two renewals a second, however many there are; then they last longer."""
+"""Seconds between two namespaces: at most two renewals a second; with many namespaces the Leases last longer."""
 DURATIONS: Final = 4
-"""Periods that a Lease lasts."""
+"""Renewal periods after which a Lease expires."""
 MAX_DURATION_S: Final = 3600.0
-"""The longest duration that is believed of a Lease: an operator with 7,000 namespaces still renews its own in time."""
+"""Upper bound of the duration that the operator accepts from a Lease; with 7,000 namespaces it still renews its own in time."""
 
 _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Seen:
-    """A Lease as it was last read or written: `since_s` is when this renewal was first seen."""
+    """A Lease as last read or written; `since_s` is the time at which this renewal was first seen."""
 
     holder: str
     renewed: str
@@ -46,9 +46,9 @@ class _Seen:
 
 
 class NamespaceLeases:
-    """Which namespaces this operator may serve. `monotonic` judges expiry; `clock` (seconds since the epoch) dates renewals.
+    """The Leases of the served namespaces. `monotonic` measures expiry; `clock` (seconds since the epoch) dates renewals.
 
-    `wake` is called with a namespace that was taken over, `in_use` names those that have searches now.
+    `wake` is called with a namespace after a takeover; `in_use` returns the namespaces with searches.
     """
 
     def __init__(  # noqa: PLR0913 - each is one collaborator or one knob
@@ -76,10 +76,10 @@ class NamespaceLeases:
         self._unwatched: set[str] = set()
 
     async def holds(self, namespace: str) -> bool:
-        """Whether this operator may act in `namespace` now; asks the API server when it does not know.
+        """Whether this operator may act in `namespace`; reads the Lease if its state is unknown.
 
         Raises:
-            OperatorError: the API server gave no answer.
+            OperatorError: the API server did not answer.
         """
         seen = self._seen.get(namespace)
         if namespace in self._unwatched or (seen is not None and not self._is_mine_and_expired(seen)):
@@ -92,10 +92,10 @@ class NamespaceLeases:
         return {namespace: seen.holder for namespace, seen in sorted(self._seen.items()) if seen.holder != self._identity}
 
     async def refresh(self, namespace: str) -> None:
-        """Renew the Lease, take it when it is free, or look who holds it.
+        """Renew the Lease, acquire it if it is free, or read its holder.
 
         Raises:
-            OperatorError: the API server gave no answer.
+            OperatorError: the API server did not answer.
         """
         async with self._locks.setdefault(namespace, asyncio.Lock()):
             before = self._seen.get(namespace)
@@ -109,22 +109,22 @@ class NamespaceLeases:
             self._log_change(namespace, before, after)
 
     async def run(self) -> None:
-        """Keep what is held and look at what is not, forever; the namespaces of the settings first, so that they are known at once."""
+        """Renew the held Leases and read the others, forever; configured namespaces come first, so that their state is known at once."""
         while True:
             wanted = tuple(dict.fromkeys((*self._namespaces, *self._in_use())))
             for namespace in wanted:
                 try:
                     await self.refresh(namespace)
                 except OperatorError as error:
-                    _log.warning("a Lease cannot be renewed", namespace=namespace, error=str(error))
+                    _log.warning("lease renewal failed", namespace=namespace, lease=LEASE_NAME, error=str(error))
                 await asyncio.sleep(PAUSE_S)
             for namespace in self._seen.keys() - wanted:
-                del self._seen[namespace]  # nothing to serve there: it expires
+                del self._seen[namespace]  # no search is left there: the Lease expires
             self._metrics.set_taken_namespaces(len(self.list_taken()))
             await asyncio.sleep(max(0.0, PERIOD_S - PAUSE_S * len(wanted)))
 
     def _is_mine_and_expired(self, seen: _Seen) -> bool:
-        """A holder that could not renew in time may have been followed by another, so it asks before it acts."""
+        """A holder that could not renew in time may have a successor, so it reads the Lease before it acts."""
         return seen.holder == self._identity and self._has_expired(seen)
 
     def _has_expired(self, seen: _Seen) -> bool:
@@ -136,26 +136,26 @@ class NamespaceLeases:
         except NotFoundError:
             document = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": LEASE_NAME, "namespace": namespace}}
             return await self._write(namespace, {**document, "spec": self._spec(is_new_holder=True)}, is_new=True)
-        found = self._read(lease, before)
-        if found.holder not in ("", self._identity) and not self._has_expired(found):
-            return found
-        spec = self._spec(is_new_holder=found.holder != self._identity)
+        current = self._read(lease, before)
+        if current.holder not in ("", self._identity) and not self._has_expired(current):
+            return current
+        spec = self._spec(is_new_holder=current.holder != self._identity)
         return await self._write(namespace, {"metadata": {"resourceVersion": lease["metadata"]["resourceVersion"]}, "spec": spec})
 
     async def _write(self, namespace: str, document: dict[str, Any], *, is_new: bool = False) -> _Seen:
-        began_s = self._monotonic()  # before the request: a slow answer must not make the Lease last longer here than there
+        began_s = self._monotonic()  # before the request, so that a slow answer does not prolong the Lease
         try:
             if is_new:
                 await self._client.create(LEASES, namespace, document)
             else:
                 await self._client.merge(LEASES, namespace, LEASE_NAME, document)
         except ConflictError:
-            return self._read(await self._client.get(LEASES, namespace, LEASE_NAME), None)  # another was faster
+            return self._read(await self._client.get(LEASES, namespace, LEASE_NAME), None)  # another operator was faster
         spec = document["spec"]
         return _Seen(holder=self._identity, renewed=spec["renewTime"], duration_s=spec["leaseDurationSeconds"], since_s=began_s)
 
     def _read(self, lease: Document, before: _Seen | None) -> _Seen:
-        """What the Lease says; a renewal that was seen before keeps the moment when it was first seen."""
+        """The state of a Lease; a renewal that was seen before keeps the time at which it was first seen."""
         spec = get_object(lease, "spec")
         holder, renewed = get_text(spec, "holderIdentity"), get_text(spec, "renewTime")
         is_known = before is not None and (before.holder, before.renewed) == (holder, renewed)
@@ -171,23 +171,18 @@ class NamespaceLeases:
         return {**spec, "acquireTime": now} if is_new_holder else spec
 
     def _leave_unwatched(self, namespace: str, error: OperatorError) -> None:
-        """Without the right to Leases the namespace is served as if there were no other operator: better twice than not at all."""
+        """Serve the namespace without a Lease, because the right is missing: two operators are better than none."""
         if namespace not in self._unwatched:
             self._unwatched.add(namespace)
-            _log.warning(
-                "no Lease can be had: another operator that serves this namespace goes unnoticed", namespace=namespace, error=str(error)
-            )
+            message = "without the right to it the operator does not notice another one that serves this namespace"
+            _log.warning("lease unavailable", namespace=namespace, lease=LEASE_NAME, message=message, error=str(error))
         self._seen.pop(namespace, None)
 
     def _log_change(self, namespace: str, before: _Seen | None, after: _Seen) -> None:
         is_mine, was_others = after.holder == self._identity, before is not None and before.holder != self._identity
         if not is_mine and (before is None or before.holder != after.holder):
-            _log.warning(
-                "another operator serves this namespace; nothing is done in it until its Lease expires",
-                namespace=namespace,
-                holder=after.holder,
-                lease=LEASE_NAME,
-            )
+            message = f"the operator {after.holder} serves this namespace; this one does nothing in it until the Lease expires"
+            _log.warning("namespace held", namespace=namespace, lease=LEASE_NAME, holder=after.holder, message=message)
         elif is_mine and was_others:
             _log.info("namespace taken over", namespace=namespace, lease=LEASE_NAME)
             self._wake(namespace)

@@ -1,6 +1,6 @@
-"""Credentials, read once for both clients: the official one, and kopf's watches.
+"""Credentials, read once for both clients: the official client, and kopf's watches.
 
-In a pod the service account's token is read again every minute by the former; kopf asks again every ten minutes.
+In a pod the official client reads the service account's token again every minute; kopf asks for it every ten minutes.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from kubernetes.aio.config import ConfigException, load_incluster_config, load_k
 from autohas_operator.errors import OperatorError
 
 RENEWAL: Final = timedelta(minutes=10)
-"""Tokens of service accounts live for an hour; renewing earlier is planned, a 401 is not."""
+"""Tokens of service accounts are valid for an hour; an early renewal avoids answers with status 401."""
 PARALLEL_REQUESTS: Final = 50
 
 
 class LoginError(OperatorError):
-    """No usable credentials; the text says where they were looked for."""
+    """There are no usable credentials; the message says where the operator looked."""
 
 
 async def configuration(kubeconfig: str) -> Configuration:
-    """Address and credentials from this file, or from the pod's service account when it is empty.
+    """Address and credentials from this file, or from the pod's service account if `kubeconfig` is empty.
 
     Raises:
-        LoginError: there are none.
+        LoginError: there are no usable credentials.
     """
     loaded = Configuration()
     loaded.connection_pool_maxsize = PARALLEL_REQUESTS
@@ -37,13 +37,13 @@ async def configuration(kubeconfig: str) -> Configuration:
         else:
             load_incluster_config(client_configuration=loaded)  # type: ignore[no-untyped-call]  # as above
     except (ConfigException, OSError) as error:
-        where = f"kubeconfig {kubeconfig}" if kubeconfig else "the pod's service account (give --kubeconfig outside a cluster)"
+        where = f"kubeconfig {kubeconfig}" if kubeconfig else "the pod's service account (outside a cluster, set --kubeconfig)"
         raise LoginError(f"no credentials in {where}: {error}") from error
     return loaded
 
 
 async def connection_info(loaded: Configuration) -> kopf.ConnectionInfo:
-    """The same credentials as kopf wants them."""
+    """The same credentials in the type that kopf takes."""
     header = await loaded.get_api_key_with_prefix("BearerToken") or ""
     token = header.split(" ", 1)[-1].strip()
     return kopf.ConnectionInfo(

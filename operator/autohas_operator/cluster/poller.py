@@ -1,7 +1,7 @@
-"""Reads /progress of running trainers: one loop, bounded in number, size and time, and trusting nothing.
+"""The poller reads /progress of running trainers, with limits on number, size and time of the requests.
 
-What arrives becomes a `Report` in the cache and a key in the queue; what is wrong becomes a sentence. A trainer that
-cannot be read is never touched: a network policy must not kill a healthy search.
+A valid answer becomes a `Report` in the cache and queues the search; a problem becomes a sentence in the report. The operator never
+stops a trainer that it cannot read: a network policy must not kill a healthy search.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from autohas_operator.rate_limit import jitter
 from autohas_operator.records.observed import Key, PodRecord, Report
 
 TICK_S: Final = 0.5
-"""How often the loop looks for trainers that are due."""
+"""Seconds between two checks for trainers that are due."""
 FIRST_PERIOD_S: Final = 3.0
-"""A trainer that has not reported yet is asked so often: it appears in `kubectl get` soon after its start."""
+"""Poll period of a trainer that has not reported yet, so that `kubectl get` shows its progress soon after its start."""
 MAX_POLLS_PER_SECOND: Final = 10.0
-"""Beyond so many, the period grows: each poll may cost a status write."""
+"""Upper bound of all polls together; with more trainers the period grows, because each poll may lead to a status write."""
 JITTER: Final = 0.2
 MAX_FIRST_MISSES: Final = 40
-"""Misses (two minutes) after which a pod that has never answered is asked as seldom as the others."""
+"""Misses (two minutes) after which a pod that has never answered is polled with the usual period."""
 _NO_ANSWER: Final = ("timeout", "connection")
 
 _log = structlog.get_logger(__name__)
 
 
 class UnusableError(Exception):
-    """Nothing usable came; `cause` is one word for metrics."""
+    """The poll gave no usable answer; `cause` is its label in the metrics."""
 
     def __init__(self, cause: str, message: str, *, is_version_skew: bool = False) -> None:
         super().__init__(message)
@@ -52,7 +52,7 @@ class Fetcher(Protocol):
         """The body of /progress, at most MAX_PROGRESS_BYTES.
 
         Raises:
-            UnusableError: no answer, or not one that may be read.
+            UnusableError: there was no answer, or it is not usable.
         """
 
 
@@ -87,7 +87,7 @@ class HttpFetcher:
 
 
 async def _read_body(response: aiohttp.ClientResponse) -> bytes:
-    """The body, read no further than allowed."""
+    """The body; reading stops beyond MAX_PROGRESS_BYTES."""
     if response.status != 200:  # noqa: PLR2004 - HTTP's OK
         raise UnusableError("status", f"answer has HTTP status {response.status}")
     if response.headers.get("Content-Encoding", "identity") != "identity":
@@ -101,7 +101,7 @@ async def _read_body(response: aiohttp.ClientResponse) -> bytes:
 
 
 def check_progress(raw: bytes, pod: PodRecord) -> Progress:
-    """The progress, when it is that of this pod.
+    """The progress in an answer, if it is that of this pod.
 
     Raises:
         UnusableError: malformed, or of another search, pod or attempt.
@@ -118,21 +118,21 @@ def check_progress(raw: bytes, pod: PodRecord) -> Progress:
 
 
 def report_success(pod: PodRecord, progress: Progress, now_s: float) -> Report:
-    """A new report."""
+    """The report after a usable answer."""
     return Report(pod_uid=pod.uid, time_s=now_s, progress=progress)
 
 
 def report_miss(pod: PodRecord, before: Report | None, error: UnusableError, now_s: float) -> Report:
-    """The old report with one more miss; those from before the startup probe passed and those from after it are counted apart."""
+    """The previous report with one more miss; misses before and after the startup probe are counted apart."""
     is_early = not pod.is_started
-    known = before if before is not None else Report(pod_uid=pod.uid, time_s=now_s, progress=None)
-    keeps_skew = known.is_version_skew and error.cause in _NO_ANSWER  # no answer says nothing about its version
+    last = before if before is not None else Report(pod_uid=pod.uid, time_s=now_s, progress=None)
+    keeps_skew = last.is_version_skew and error.cause in _NO_ANSWER  # a missing answer has no version
     return Report(
         pod_uid=pod.uid,
-        time_s=known.time_s,
-        progress=known.progress,
-        misses=known.misses + 1 if known.is_early == is_early else 1,
-        problem=known.problem if keeps_skew else str(error),
+        time_s=last.time_s,
+        progress=last.progress,
+        misses=last.misses + 1 if last.is_early == is_early else 1,
+        problem=last.problem if keeps_skew else str(error),
         is_version_skew=error.is_version_skew or keeps_skew,
         is_early=is_early,
     )
@@ -140,14 +140,14 @@ def report_miss(pod: PodRecord, before: Report | None, error: UnusableError, now
 
 @dataclass(slots=True)
 class _Turn:
-    """When a pod is asked next, in the loop's time."""
+    """The time of a pod's next poll, on the monotonic clock."""
 
     due_s: float
     is_busy: bool = False
 
 
 class Poller:
-    """The loop. `monotonic` orders the turns, `clock` (seconds since the epoch) dates the reports."""
+    """Polls running trainers. `monotonic` schedules the polls, `clock` (seconds since the epoch) dates the reports."""
 
     def __init__(  # noqa: PLR0913 - each is one collaborator or one knob
         self,
@@ -174,7 +174,7 @@ class Poller:
         self._turns: dict[str, _Turn] = {}
 
     async def run(self) -> None:
-        """Ask whoever is due, forever."""
+        """Poll the trainers that are due, forever."""
         async with asyncio.TaskGroup() as group:
             while True:
                 for pod in self.list_due():
@@ -183,7 +183,7 @@ class Poller:
                 await asyncio.sleep(TICK_S)
 
     def list_due(self) -> list[PodRecord]:
-        """The running trainers whose turn it is; those that are gone are forgotten."""
+        """The running trainers that are due; removes the turns of those that are gone."""
         now_s = self._monotonic()
         targets = {pod.uid: pod for pod in self._cache.pods.values() if _is_target(pod) and self._cache.is_trainer(pod)}
         self._turns = {uid: self._turns.get(uid, _Turn(due_s=now_s)) for uid in targets}
@@ -198,19 +198,19 @@ class Poller:
             turn.due_s = self._monotonic() + jitter(self.period_of(pod), JITTER, self._rng)
 
     def period_of(self, pod: PodRecord) -> float:
-        """Seconds until a pod is asked again."""
-        known = self._cache.reports.get(pod.uid)
+        """The poll period of a pod, in seconds."""
+        last = self._cache.reports.get(pod.uid)
         usual_s = max(self._period_s, len(self._turns) / MAX_POLLS_PER_SECOND)
-        is_new = known is None or (known.progress is None and known.misses < MAX_FIRST_MISSES)
+        is_new = last is None or (last.progress is None and last.misses < MAX_FIRST_MISSES)
         return min(FIRST_PERIOD_S, usual_s) if is_new else usual_s
 
     async def poll(self, pod: PodRecord) -> None:
-        """Read one trainer once and remember what came."""
+        """Read one trainer once and put its report into the cache."""
         try:
             progress = check_progress(await self._fetcher.fetch(pod.address, pod.port), pod)
         except UnusableError as error:
             report = self._count_miss(pod, error)
-        except Exception as error:  # noqa: BLE001 - whatever a trainer provokes, the others are asked
+        except Exception as error:  # noqa: BLE001 - whatever a trainer answers, the others are polled
             where = {"namespace": pod.key.namespace, "search": pod.key.name, "pod": pod.name}
             _log.error("poll failed with a bug", error=str(error), exc_info=error, **where)
             report = self._count_miss(pod, UnusableError("bug", "answer could not be read"))

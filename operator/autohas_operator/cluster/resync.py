@@ -1,6 +1,6 @@
-"""Keeps the cache honest: a complete list at the start and every ten minutes, then every search in turn.
+"""Resync: lists all objects at the start and every ten minutes, and queues every search once per period.
 
-Watches may miss a deletion; lists do not. A pass that finds nothing to do writes nothing.
+A watch may miss a deletion, a list does not. A pass that finds nothing to do writes nothing.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ _log = structlog.get_logger(__name__)
 
 
 async def refill(client: KubeClient, informer: Informer, namespaces: Sequence[str]) -> frozenset[str]:
-    """List everything, remember it, drop what is gone and wake whom it concerns; returns the namespaces that cannot be read.
+    """List all objects into the cache, remove those that are gone, and queue the searches concerned; returns the unreadable namespaces.
 
-    A namespace that was deleted takes the operator's role in it along: it must not take the others.
+    A deleted namespace takes the operator's Role in it along; the operator still serves the others.
 
     Raises:
-        OperatorError: no answer, or not one namespace can be read.
+        OperatorError: there was no answer, or no namespace can be read.
     """
-    lost: dict[str, OperatorError] = {}
+    unreadable: dict[str, OperatorError] = {}
     for namespace in namespaces or (None,):
         try:
             for resource in KINDS:
@@ -42,16 +42,16 @@ async def refill(client: KubeClient, informer: Informer, namespaces: Sequence[st
         except (ForbiddenError, NotFoundError) as error:
             if namespace is None:
                 raise
-            lost[namespace] = error
-            _log.warning("namespace ignored until it can be read", namespace=namespace, error=str(error))
-    informer.metrics.set_unreadable_namespaces(len(lost))
-    if lost and len(lost) == len(set(namespaces)):
-        raise next(iter(lost.values()))
-    return frozenset(lost)
+            unreadable[namespace] = error
+            _log.warning("namespace unreadable", namespace=namespace, message="ignored until it can be read", error=str(error))
+    informer.metrics.set_unreadable_namespaces(len(unreadable))
+    if unreadable and len(unreadable) == len(set(namespaces)):
+        raise next(iter(unreadable.values()))
+    return frozenset(unreadable)
 
 
 async def _list(client: KubeClient, informer: Informer, resource: Resource, namespace: str | None) -> None:
-    """One complete list into the cache; each search is woken at once, since the next page may fail."""
+    """Put one complete list into the cache; each search is queued at once, because the next page may fail."""
     uids: set[str] = set()
     list_version = 0
     async for page in client.pages(resource, namespace, labels=None if resource is SEARCHES else LABEL_UID):
@@ -63,9 +63,9 @@ async def _list(client: KubeClient, informer: Informer, resource: Resource, name
 
 
 class Resync:
-    """The loop that refills the cache and hands out every key once in `period_s`.
+    """The loop that refills the cache and queues every key once in `period_s`.
 
-    `lost` is told after each round which namespaces cannot be read; `monotonic` says how long one has been without a search.
+    It calls `lost` after each round with the unreadable namespaces; `monotonic` measures how long a namespace has had no search.
     """
 
     def __init__(  # noqa: PLR0913 - each is one collaborator or one knob
@@ -90,7 +90,7 @@ class Resync:
         self._lost = lost
 
     async def run(self) -> None:
-        """Round after round, forever; the first one begins after one period."""
+        """Resync every period, forever; the first round begins after one period."""
         while True:
             await asyncio.sleep(jitter(self._period_s, JITTER, self._rng))
             try:
@@ -103,7 +103,7 @@ class Resync:
                 _log.error("resync failed with a bug", error=str(error), exc_info=error)
 
     async def round(self) -> None:
-        """List, queue what changed at once and everything else spread over the period, whatever became of the lists."""
+        """List all objects, then queue every search at a random time of the period, also when a list has failed."""
         try:
             self._lost(await refill(self._client, self._informer, self._namespaces))
         finally:

@@ -1,6 +1,6 @@
-"""The work queue: every key at most once, never two workers on one key, back-off per key.
+"""The work queue, as client-go's: every key at most once, never two workers on one key, back-off per key.
 
-A key added while it is being worked on is handed out again afterwards. The clock and the rng are arguments.
+A key that is added while a worker processes it is handed out again afterwards. The clock and the random numbers are arguments.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from autohas_operator.rate_limit import jitter
 K = TypeVar("K", bound=Hashable)
 
 FIRST_DELAY_S: Final = 0.5
-"""Delay after the first failure; doubled with each further one."""
+"""Delay after the first failure; it doubles with each further failure."""
 MAX_DELAY_S: Final = 300.0
-"""A search that cannot be helped costs 12 tries an hour."""
+"""Longest delay: a search that fails permanently is tried 12 times an hour."""
 JITTER: Final = 0.2
-"""Delays vary by this share, so that keys that failed together do not come back together."""
+"""Delays vary by this share, so that keys that failed together are not retried together."""
 
 MAX_STALE: Final = 64
-"""So many times that no longer count are kept in any case: few are not worth a rebuild."""
+"""Stale heap entries tolerated before compaction."""
 
 
 class _Failures(NamedTuple):
-    """How often a key has failed in a row, and since when."""
+    """The number of failures of a key in a row, and the time of the first."""
 
     times: int
     since_s: float
 
 
 class WorkQueue(Generic[K]):
-    """Keys that want attention, now or later."""
+    """Keys to process, now or later."""
 
     def __init__(self, clock: Callable[[], float], rng: Callable[[], float]) -> None:
         self._clock = clock
@@ -54,17 +54,17 @@ class WorkQueue(Generic[K]):
 
     @property
     def num_delayed(self) -> int:
-        """Keys that wait for their time."""
+        """Number of keys that wait for their requeue time."""
         return len(self._due)
 
     @property
     def num_failing(self) -> int:
-        """Keys whose last try went wrong."""
+        """Number of keys whose last try failed."""
         return len(self._failures)
 
     @property
     def oldest_failing_s(self) -> float:
-        """For how long the key has failed that has failed for longest; 0 when none does. Other threads may ask."""
+        """Seconds the longest-failing key has been failing (0 if none). Thread-safe."""
         now_s = self._clock()
         return max((now_s - failures.since_s for failures in tuple(self._failures.values())), default=0.0)
 
@@ -79,7 +79,7 @@ class WorkQueue(Generic[K]):
             self._changed.set()
 
     def add_after(self, key: K, delay_s: float) -> None:
-        """Hand `key` out in `delay_s`, or earlier when it is added meanwhile."""
+        """Hand `key` out after `delay_s`, or earlier if it is added meanwhile."""
         if delay_s <= 0:
             self.add(key)
             return
@@ -101,18 +101,18 @@ class WorkQueue(Generic[K]):
         return delay_s
 
     def forget(self, key: K) -> None:
-        """The key's work went well: its next failure is its first."""
+        """Reset the back-off of a key after a success."""
         self._failures.pop(key, None)
 
     def done(self, key: K) -> None:
-        """The worker has finished with `key`; what came in meanwhile is handed out."""
+        """A worker has finished with `key`; if it was added meanwhile, it is handed out again."""
         self._processing.discard(key)
         if key in self._dirty:
             self._dirty.discard(key)
             self.add(key)
 
     def pop(self) -> K | None:
-        """The next key, or None when nothing is due."""
+        """The next key, or None if no key is due."""
         self._ripen()
         if not self._ready:
             return None
@@ -122,7 +122,7 @@ class WorkQueue(Generic[K]):
         return key
 
     async def get(self) -> K:
-        """The next key, as soon as there is one."""
+        """Wait for the next key."""
         while (key := self.pop()) is None:
             self._changed.clear()
             try:
@@ -131,11 +131,11 @@ class WorkQueue(Generic[K]):
             except TimeoutError:
                 continue
         if self._ready:
-            self._changed.set()  # another worker may sleep
+            self._changed.set()  # wakes another worker
         return key
 
     def _compact(self) -> None:
-        """Drop the times that no longer count, before they outnumber the others: one far away would lie there for days."""
+        """Rebuild the heap when stale entries outnumber the others: one with a far due time would stay for days."""
         if len(self._heap) > 2 * len(self._due) + MAX_STALE:
             self._heap = [entry for entry in self._heap if self._due.get(entry[2]) == entry[0]]
             heapq.heapify(self._heap)

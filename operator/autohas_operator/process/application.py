@@ -1,7 +1,7 @@
-"""The whole operator put together and run in one event loop until it is told to stop.
+"""Assembles the operator and runs it in one event loop until a signal or `Control.stop`.
 
-Order at the start: server, cache from lists, workers, then kopf's watches. At the end the other way round. Any task
-that ends by itself ends the process: a restart finds the same world.
+Start order: server, cache from lists, workers, then kopf's watches; it stops in the reverse order. When a background task ends by
+itself, the process ends: after a restart the operator finds the same state in the cluster.
 """
 
 from __future__ import annotations
@@ -41,17 +41,17 @@ from autohas_operator.settings import Settings
 
 _log = structlog.get_logger(__name__)
 _IDENTITY: Final = "autohas-operator"
-"""Given, because kopf would ask for the user's name, and the numeric user of a restricted pod has none."""
+"""kopf's default would be the user's name, which the numeric user of a restricted pod does not have."""
 _rng: Final = random.Random().random  # noqa: S311 - jitter, not secrets
 
 
 class TaskDiedError(OperatorError):
-    """A part of the operator ended that never should."""
+    """A background task that runs forever has ended."""
 
 
 @dataclass(slots=True)
 class Control:
-    """Handles for whoever runs the operator inside another program: tests, mostly."""
+    """Handles for a program that embeds the operator, such as a test."""
 
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     stop: asyncio.Event = field(default_factory=asyncio.Event)
@@ -60,7 +60,7 @@ class Control:
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
-    """What everything that runs beside kopf is made of."""
+    """The collaborators of the background tasks that run next to kopf."""
 
     settings: Settings
     client: HttpClient
@@ -70,10 +70,10 @@ class _Parts:
     health: Health
 
     def coroutines(self, lost: Callable[[frozenset[str]], None]) -> dict[str, Coroutine[Any, Any, None]]:
-        """All of it, by name."""
+        """The background tasks, by name."""
         settings, cache, metrics = self.settings, self.informer.cache, self.informer.metrics
-        ration = TokenBucket(rate_per_s=settings.events_per_second, burst=settings.events_burst, clock=time.monotonic)
-        events = EventRecorder(self.client, metrics, time.time, ration, monotonic=time.monotonic)
+        bucket = TokenBucket(rate_per_s=settings.events_per_second, burst=settings.events_burst, clock=time.monotonic)
+        events = EventRecorder(self.client, metrics, time.time, bucket, monotonic=time.monotonic)
         warning_events = WarningEvents(self.client, time.time, monotonic=time.monotonic)
         leases = self._leases()
         self.health.list_taken = leases.list_taken
@@ -109,7 +109,6 @@ class _Parts:
         }
 
     def _poller(self) -> Poller:
-        """What asks running trainers for their progress."""
         return Poller(
             self.informer.cache,
             self.queue,
@@ -143,13 +142,13 @@ class _Parts:
 
 
 async def run(settings: Settings, control: Control | None = None) -> bool:
-    """Run until SIGTERM, SIGINT or `control.stop`; True when it is to be run again, since other namespaces can be read now.
+    """Run until SIGTERM, SIGINT or `control.stop`; returns True when the set of readable namespaces has changed: call it again then.
 
-    One watch that is refused ends all of kopf, and its own way to add a namespace needs the right to list all of them. A whole
-    new start costs seconds and is the same for a namespace that goes and for one that comes.
+    One refused watch ends all of kopf, and kopf itself could add a namespace only with the right to list all namespaces. A restart
+    takes seconds and works for namespaces that appear and for those that disappear.
 
     Raises:
-        OperatorError: the start failed, or a part of the operator died.
+        OperatorError: the start failed, or a background task ended.
     """
     control = control if control is not None else Control()
     asyncio.get_running_loop().set_exception_handler(log_stray_error)
@@ -176,18 +175,18 @@ async def run(settings: Settings, control: Control | None = None) -> bool:
 
 
 def log_stray_error(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Log an error of a task whose result nothing reads.
+    """Log the error of a task whose result is never read.
 
-    Each watch of a namespace that can no longer be read leaves one; the first of them ends kopf, which is reported where it is handled. It
-    is a line, and a traceback only where the error is not the API server's.
+    Each watch of a namespace that can no longer be read leaves one; the first of them also ends kopf, which `_serve` logs. The traceback
+    is left out for errors that the API server answered.
     """
     error = context.get("exception")
     is_answer = type(error).__module__.startswith("kopf.")
-    _log.warning("a background task failed", error=str(error or context["message"]), exc_info=None if is_answer else error)
+    _log.warning("background task failed", error=str(error or context["message"]), exc_info=None if is_answer else error)
 
 
 async def _serve(parts: _Parts, credentials: Login, control: Control) -> bool:
-    """Fill the cache, start everything, and watch the namespaces that can be read; True when these are others than before."""
+    """Fill the cache, start the background tasks, and watch the readable namespaces; returns True when their set has changed."""
     namespaces = parts.settings.namespaces
     lost = await refill(parts.client, parts.informer, namespaces)
     parts.health.is_ready = True
@@ -208,18 +207,18 @@ async def _serve(parts: _Parts, credentials: Login, control: Control) -> bool:
         except Exception as error:
             if not namespaces or await refill(parts.client, parts.informer, namespaces) == lost:
                 raise
-            _log.warning("watches ended: the readable namespaces have changed", error=str(error))
+            _log.warning("watches ended", message="the set of readable namespaces has changed", error=str(error))
             return True
 
 
 @asynccontextmanager
 async def _run_in_background(parts: Mapping[str, Coroutine[Any, Any, None]], health: Health) -> AsyncIterator[asyncio.Future[str]]:
-    """Run the parts in the background; the future given out names the first that dies."""
+    """Run these tasks in the background; yields a future that gets the name of the first one that ends."""
     died: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     def report(task: asyncio.Task[None]) -> None:
         if not task.cancelled() and not died.done():
-            _log.error("operator task ended with a bug", task=task.get_name(), error=str(task.exception()), exc_info=task.exception())
+            _log.error("background task ended", task=task.get_name(), error=str(task.exception()), exc_info=task.exception())
             health.dead_task = task.get_name()
             died.set_result(task.get_name())
 
@@ -238,9 +237,9 @@ async def _run_in_background(parts: Mapping[str, Coroutine[Any, Any, None]], hea
 async def _watch(
     namespaces: Sequence[str], registry: kopf.OperatorRegistry, stop: asyncio.Event, died: asyncio.Future[str], moved: asyncio.Event
 ) -> bool:
-    """Run kopf until it ends by itself (a signal, or a watch that cannot be repaired), is stopped, a part dies, or namespaces move.
+    """Run kopf until a signal, a watch that fails for good, `stop`, the end of a background task, or a change of readable namespaces.
 
-    Returns whether the last is the reason.
+    Returns whether the last one is the reason.
     """
     moving = asyncio.create_task(moved.wait(), name="namespaces")
     watches = asyncio.create_task(

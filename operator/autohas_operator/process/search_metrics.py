@@ -1,7 +1,7 @@
-"""Searches counted when Prometheus asks, straight from the cache: never out of step with it, and gone when the search is.
+"""Metrics of single searches, read from the cache at every scrape: they never differ from it, and end with the search.
 
-A search that ended has its series for one more hour, so that alerts and dashboards see the end; the counters of `metrics` keep
-the outcome for good.
+A search that has ended keeps its series for one more hour, so that alerts and dashboards see the end; the counters of `metrics` keep
+the outcome.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from autohas_operator.wording import epoch
 
 KEPT_AFTER_END_S: Final = 3600.0
 _UNSEEN: Final = "NotSeenYet"
-"""Why a search waits that no pass has looked at."""
+"""The reason of a search that the operator has not reconciled yet."""
 _AT_REST: Final = frozenset({Phase.RUNNING, Phase.SUSPENDED, Phase.SUCCEEDED, Phase.FAILED})
 
 
 class SearchMetrics(Collector):
-    """Gauges over all searches; one phase series and one per condition for each search, unless there are too many to want that."""
+    """Gauges over all searches; with `per_search` also a phase series and one series per condition for each search."""
 
     def __init__(self, cache: Cache, clock: Callable[[], float], *, per_search: bool) -> None:
         """`clock` gives seconds since the epoch."""
@@ -35,7 +35,7 @@ class SearchMetrics(Collector):
         self._per_search = per_search
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """One scrape; it may run in a thread of its own, so the records are taken over at once."""
+        """One scrape; it may run in another thread, so it copies the records first."""
         seen = [(record.key, _mapping(record.status)) for record in tuple(self._cache.searches.values())]
         yield _phases(seen)
         yield _waits(seen)
@@ -61,7 +61,7 @@ def _phases(seen: Seen) -> GaugeMetricFamily:
 
 
 def _waits(seen: Seen) -> GaugeMetricFamily:
-    """Why searches do not run that could: the reason of Accepted where that is False, else of TrainerReady."""
+    """Searches that do not run, by reason: that of Accepted where it is False, otherwise that of TrainerReady."""
     family = GaugeMetricFamily(
         "autohas_searches_waiting", "Searches that neither run nor are suspended nor have ended, by reason.", labels=["reason"]
     )
@@ -72,7 +72,7 @@ def _waits(seen: Seen) -> GaugeMetricFamily:
 
 
 def _phase_of_each(seen: Seen) -> GaugeMetricFamily:
-    text = "Always 1; the label is the phase that the search is in."
+    text = "Always 1; the label is the phase of the search."
     family = GaugeMetricFamily("autohas_search_phase", text, labels=["namespace", "name", "phase"])
     for key, status in seen:
         family.add_metric([key.namespace, key.name, _phase(status)], 1)
@@ -80,7 +80,7 @@ def _phase_of_each(seen: Seen) -> GaugeMetricFamily:
 
 
 def _conditions_of_each(seen: Seen) -> GaugeMetricFamily:
-    text = "Always 1; the labels are what the condition says: True, False or Unknown, and why."
+    text = "Always 1; the labels are the type, status (True, False or Unknown) and reason of the condition."
     family = GaugeMetricFamily("autohas_search_condition", text, labels=["namespace", "name", "type", "status", "reason"])
     for key, status in seen:
         for condition in status.get("conditions", []):
@@ -89,9 +89,9 @@ def _conditions_of_each(seen: Seen) -> GaugeMetricFamily:
 
 
 def _mapping(text: str) -> dict[str, Any]:
-    """The status; only the operator writes it, and the API server holds it to the schema."""
-    found: dict[str, Any] = json.loads(text)
-    return found
+    """The status as a dict; only the operator writes it, and the API server validates it."""
+    status: dict[str, Any] = json.loads(text)
+    return status
 
 
 def _phase(status: dict[str, Any]) -> str:

@@ -13,11 +13,11 @@ from autohas_operator.metrics import Metrics
 
 TICK_S: Final = 1.0
 MAX_SILENCE_S: Final = 30.0
-"""An event loop that has not ticked for longer is stuck; the kubelet restarts the pod."""
+"""Seconds without a tick after which the event loop counts as stuck; the kubelet then restarts the pod."""
 
 
 class Health:
-    """Whether this process works. `monotonic` is the loop's clock."""
+    """Liveness and readiness of this process. `monotonic` is the clock of the event loop."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
@@ -27,18 +27,18 @@ class Health:
         self.dead_task: str | None = None
 
     def tick(self) -> None:
-        """The loop is alive."""
+        """The event loop runs."""
         self._ticked_s = self._monotonic()
 
     def problem(self) -> str | None:
-        """What is wrong, or None."""
+        """Why the process is not alive, or None."""
         if self.dead_task is not None:
             return f"{self.dead_task} has ended"
         silence_s = self._monotonic() - self._ticked_s
         return f"the event loop has not ticked for {silence_s:.0f} s" if silence_s > MAX_SILENCE_S else None
 
     def why_not_ready(self) -> str | None:
-        """What keeps this operator from its work, or None; a second release for a namespace is not ready, so Helm and Flux say so."""
+        """Why this operator is not ready, or None; a second release in a namespace is not ready, so that Helm and Flux show it."""
         if not self.is_ready:
             return "the cache is being filled"
         return (
@@ -70,7 +70,7 @@ class Server:
         self.port = 0
 
     async def start(self, address: str, port: int) -> None:
-        """Listen."""
+        """Start to listen."""
         await self._runner.setup()
         site = web.TCPSite(self._runner, address, port)
         await site.start()
@@ -89,5 +89,5 @@ class Server:
         return web.Response(text="ok\n") if reason is None else web.Response(status=503, text=reason + "\n")
 
     async def _metrics_page(self, _request: web.Request) -> web.Response:
-        page = await asyncio.to_thread(self._metrics.render)  # thousands of searches take longer than the loop may stand still
+        page = await asyncio.to_thread(self._metrics.render)  # rendering thousands of searches would block the event loop
         return web.Response(body=page, content_type="text/plain", charset="utf-8")

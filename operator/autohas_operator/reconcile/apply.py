@@ -1,6 +1,6 @@
-"""Creating the children of one attempt so that a repetition does no harm, and reading what is said about them.
+"""Creates the children of an attempt idempotently, deletes them, and reads their warning events.
 
-A name that is taken is only accepted when its holder is controlled by this very search.
+The operator accepts an existing object only when this search is its controller.
 """
 
 from __future__ import annotations
@@ -18,28 +18,28 @@ from autohas_operator.records.pod_template import difference, pod_spec_in, pod_t
 from autohas_operator.wording import clean, epoch, timestamp
 
 DELETION_POLL_S = 2.0
-"""How soon to look again whether a name has become free."""
+"""Requeue delay while an object with the name of a child is being deleted."""
 
 
 async def create_attempt(client: KubeClient, search: SearchRecord, attempt: CreateAttempt) -> Document:
-    """ConfigMap, then Job; returns the Job, new or found.
+    """Create the ConfigMap, then the Job; returns the Job, new or existing.
 
     Raises:
-        NameTakenError: a name belongs to somebody else.
-        WaitError: a name becomes free soon.
+        NameTakenError: the name belongs to an object of another owner.
+        WaitError: the object with this name is being deleted.
     """
     await _find_or_create(client, search, attempt.config_map)
     return await _create_or_find(client, JOBS, search, attempt.job)
 
 
 async def _find_or_create(client: KubeClient, search: SearchRecord, config_map: Document) -> None:
-    """Looked for first: while the Job is refused, that of an earlier try is there, and reading costs none of the rationed writes."""
+    """Read before writing: while the Job is refused, the ConfigMap of an earlier try exists, and reads do not count as writes."""
     try:
-        found = await client.get(CONFIG_MAPS, search.key.namespace, config_map["metadata"]["name"])
+        existing = await client.get(CONFIG_MAPS, search.key.namespace, config_map["metadata"]["name"])
     except NotFoundError:
         await _create_or_find(client, CONFIG_MAPS, search, config_map)
     else:
-        await _accept_or_replace(client, CONFIG_MAPS, search, found, config_map)
+        await _accept_or_replace(client, CONFIG_MAPS, search, existing, config_map)
 
 
 async def _create_or_find(client: KubeClient, resource: Resource, search: SearchRecord, document: Document) -> Document:
@@ -48,45 +48,47 @@ async def _create_or_find(client: KubeClient, resource: Resource, search: Search
         return await client.create(resource, namespace, document)
     except ConflictError as error:
         try:
-            found = await client.get(resource, namespace, name)
+            existing = await client.get(resource, namespace, name)
         except NotFoundError:
-            raise WaitError(f"{kind} {name} has just gone", delay_s=DELETION_POLL_S) from error
-        return await _accept_or_replace(client, resource, search, found, document)
+            raise WaitError(f"{kind} {name} was just deleted", delay_s=DELETION_POLL_S) from error
+        return await _accept_or_replace(client, resource, search, existing, document)
 
 
-async def _accept_or_replace(client: KubeClient, resource: Resource, search: SearchRecord, found: Document, wanted: Document) -> Document:
-    """What has our name, if it is what we would make; else it is deleted: it is of an older spec, or a forgery."""
-    metadata, kind = _ours(found, wanted["kind"], search)["metadata"], wanted["kind"]
-    if not _is_alike(found, wanted):
+async def _accept_or_replace(
+    client: KubeClient, resource: Resource, search: SearchRecord, existing: Document, desired: Document
+) -> Document:
+    """Return the existing object if it equals the desired one; otherwise delete it: it is of an older spec, or forged."""
+    kind, metadata = desired["kind"], existing["metadata"]
+    _check_owner(existing, kind, search)
+    if not _is_equal(existing, desired):
         await client.delete(resource, search.key.namespace, metadata["name"], uid=metadata["uid"])
         raise WaitError(f"{kind} {metadata['name']} is not what this search needs, and is replaced", delay_s=DELETION_POLL_S)
-    return found
+    return existing
 
 
-def _is_alike(found: Document, wanted: Document) -> bool:
-    if wanted["kind"] == "ConfigMap":
-        return (found.get("data"), found.get("immutable")) == (wanted["data"], True)
-    return difference(pod_template(pod_spec_in(found)), pod_template(pod_spec_in(wanted))) is None
+def _is_equal(existing: Document, desired: Document) -> bool:
+    if desired["kind"] == "ConfigMap":
+        return (existing.get("data"), existing.get("immutable")) == (desired["data"], True)
+    return difference(pod_template(pod_spec_in(existing)), pod_template(pod_spec_in(desired))) is None
 
 
-def _ours(found: Document, kind: str, search: SearchRecord) -> Document:
-    """What has our name, when it is ours and stays."""
-    name = found["metadata"]["name"]
-    if not _is_controlled_by(found["metadata"], search.uid):
+def _check_owner(existing: Document, kind: str, search: SearchRecord) -> None:
+    """Raise unless the search controls the existing object and the object is not being deleted."""
+    name = existing["metadata"]["name"]
+    if not _is_controlled_by(existing["metadata"], search.uid):
         raise NameTakenError(f"{kind} {name} exists and does not belong to this search; delete or rename it")
-    if "deletionTimestamp" in found["metadata"]:
+    if "deletionTimestamp" in existing["metadata"]:
         raise WaitError(f"{kind} {name} is being deleted", delay_s=DELETION_POLL_S)
-    return found
 
 
 async def touch(client: KubeClient, namespace: str, job: TouchJob, now_s: float) -> Document:
-    """Note on a Job that it was touched now; returns it. Another one of the same name is left alone."""
+    """Write the current time into an annotation of the Job with this name and uid, so that the Job controller syncs it; returns the Job."""
     metadata = {"uid": job.uid, "annotations": {ANNOTATION_TOUCHED_AT: timestamp(now_s)}}
     return await client.merge(JOBS, namespace, job.name, {"metadata": metadata})
 
 
 async def clean_up(client: KubeClient, search: SearchRecord, action: CleanUp) -> None:
-    """Delete what a search that has ended left behind, now or by a Job's own time; what is gone already or not ours is passed over."""
+    """Delete the children of an ended search, or give its Jobs a TTL; skips objects that are gone or have another owner."""
     namespace = search.key.namespace
     for name in action.config_maps:
         try:
@@ -109,7 +111,7 @@ def _is_controlled_by(metadata: Document, uid: str) -> bool:
 
 
 def newest_warning(events: Iterable[Document]) -> WarningEvent | None:
-    """The text of the newest of these events."""
+    """The newest of these events."""
     newest = max(events, key=_time_s, default=None)
     if newest is None:
         return None
@@ -118,6 +120,6 @@ def newest_warning(events: Iterable[Document]) -> WarningEvent | None:
 
 
 def _time_s(event: Document) -> float:
-    """When it was given last: components fill in different fields."""
+    """The time of the event's last occurrence: components set different fields."""
     times = (event.get("lastTimestamp"), event.get("eventTime"), event.get("metadata", {}).get("creationTimestamp"))
     return max((epoch(time) or 0.0 for time in times), default=0.0)

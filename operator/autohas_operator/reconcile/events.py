@@ -1,8 +1,8 @@
-"""Kubernetes events of the operator: aggregated, rationed, and never in the way of a pass.
+"""Posts the operator's Kubernetes events: aggregated, rate-limited, and apart from the passes.
 
-One event object per (search, type, reason, message): a repetition raises its count. Names are deterministic, so this
-also holds across restarts. Events are best effort: conditions carry the truth. When more happens than may be posted, the newest is
-posted first, and what has been overtaken or has waited too long is dropped and counted.
+There is one event object per (search, type, reason, message): a repetition raises its count. Names are deterministic, so this also
+holds across restarts. Events are best effort; the conditions are authoritative. Under a backlog the newest event is posted first, and
+events that are superseded or too old are dropped and counted.
 """
 
 from __future__ import annotations
@@ -26,40 +26,40 @@ from autohas_operator.wording import timestamp
 
 COMPONENT: Final = "autohas-operator"
 MAX_WAITING: Final = 10_000
-"""The oldest event is dropped when more than this wait (about 1 KiB each)."""
+"""Queued events (about 1 KiB each) beyond which the oldest one is dropped."""
 BACKLOG: Final = 100
-"""While more events than this wait, the newest is posted first, and an event replaces an older one of the same search and reason."""
+"""Queued events beyond which the newest is posted first, and an event replaces an older one of the same search and reason."""
 MAX_AGE_S: Final = 600.0
-"""An event that has waited longer is dropped: by then the conditions have said more."""
+"""Seconds after which a queued event is dropped: the conditions are newer by then."""
 SHARE_BURST: Final = 50.0
 SHARE_PER_SECOND: Final = 1 / 30
-"""Of one search: a whole life makes about ten events."""
+"""Burst and rate of the events of one search; a whole search posts about ten events."""
 MAX_SHARES: Final = 20_000
 
 _log = structlog.get_logger(__name__)
 
 
 class _Waiting(NamedTuple):
-    """An event that is still to be posted, and since when."""
+    """A queued event, and the time since when it waits."""
 
     document: dict[str, Any]
     since_s: float
 
     @property
     def name(self) -> str:
-        """Names of events say what they tell of which search."""
+        """The name of the event object, a hash of search and content."""
         return str(self.document["metadata"]["name"])
 
     @property
     def kind(self) -> tuple[str, str]:
-        """Search and reason: a newer event of the same kind says what is true now."""
+        """Search and reason: a newer event of the same kind supersedes an older one."""
         return self.document["involvedObject"]["uid"], self.document["reason"]
 
 
 class EventRecorder:
-    """Takes announcements at once and posts them when there is time.
+    """Queues announcements and posts them within the rate limit.
 
-    `clock` (seconds since the epoch) dates them, `monotonic` rations them: a clock that is set back must silence nobody.
+    `clock` (seconds since the epoch) dates them. `monotonic` drives the rate limits, so that a clock that is set back stops no events.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class EventRecorder:
             self._arrived.set()
 
     def _queue(self, event: _Waiting) -> None:
-        """Add an event as the newest: a repetition is counted, and under a backlog it replaces the older one of its kind."""
+        """Queue an event as the newest; a repetition adds to the count, and under a backlog it replaces the older one of its kind."""
         same = self._waiting.pop(event.name, None)
         if same is not None:
             event.document["count"] += same.document["count"]
@@ -109,7 +109,7 @@ class EventRecorder:
         return event
 
     def _share_of(self, uid: str) -> TokenBucket:
-        """What one search may say: a trainer that sends notices without end must not crowd out the others' events."""
+        """The event budget of one search: a trainer with endless notices must not crowd out the events of other searches."""
         if uid not in self._shares:
             if len(self._shares) >= MAX_SHARES:
                 del self._shares[next(iter(self._shares))]
@@ -117,7 +117,7 @@ class EventRecorder:
         return self._shares[uid]
 
     async def run(self) -> None:
-        """Post what arrives, forever."""
+        """Post queued events, forever."""
         while True:
             await self._arrived.wait()
             self._arrived.clear()
@@ -126,7 +126,7 @@ class EventRecorder:
                 await self.post_next()
 
     async def post_next(self) -> bool:
-        """Post the oldest that waits, or the newest under a backlog; False when none is worth it."""
+        """Post the oldest queued event, or the newest under a backlog; returns False when none is left."""
         while self._waiting and self._monotonic() - next(iter(self._waiting.values())).since_s > MAX_AGE_S:
             self._drop(next(iter(self._waiting)))
         if not self._waiting:
@@ -137,7 +137,10 @@ class EventRecorder:
             await self._post(document)
         except OperatorError as error:
             self._metrics.count_dropped_event()
-            _log.warning("event was not posted", reason=document["reason"], error=str(error))
+            involved = document["involvedObject"]
+            _log.warning(
+                "event dropped", namespace=involved["namespace"], search=involved["name"], reason=document["reason"], error=str(error)
+            )
         return True
 
     async def _post(self, document: dict[str, Any]) -> None:
@@ -146,9 +149,9 @@ class EventRecorder:
         try:
             await self._client.create(EVENTS, namespace, document)
         except ConflictError:
-            known = await self._client.get(EVENTS, namespace, name)
-            again = {"count": int(known.get("count") or 1) + document["count"], "lastTimestamp": document["lastTimestamp"]}
-            await self._client.merge(EVENTS, namespace, name, again)
+            existing = await self._client.get(EVENTS, namespace, name)
+            repetition = {"count": int(existing.get("count") or 1) + document["count"], "lastTimestamp": document["lastTimestamp"]}
+            await self._client.merge(EVENTS, namespace, name, repetition)
 
 
 def _document(search: SearchRecord, announcement: Announcement, now: str) -> dict[str, Any]:

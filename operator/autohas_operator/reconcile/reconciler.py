@@ -1,7 +1,7 @@
-"""One pass over one search, told in order: observe, plan, look again before anything grave, act, write, announce.
+"""One pass over one search: observe, plan, read again before an irreversible action, act, write the status, post events.
 
-Every trigger (watch event, report, resync, retry) comes here; nothing depends on which one it was. Killed at any
-point, the next pass of any operator finds the same world and goes on.
+Every trigger (watch event, report, resync, retry) leads here; a pass does not depend on which one it was. After a kill at any point,
+the next pass of any operator finds the same state in the cluster and continues.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ from autohas_operator.records.observed import Key, Observed, SearchRecord, job_r
 from autohas_operator.settings import PodSettings
 
 MAX_TAKEN: Final = 20
-"""Names of attempts, held by others, that one pass passes over."""
+"""Attempts with a taken name that one pass skips."""
 MAX_UNWRITABLE: Final = 1000
-"""Searches whose reports were complained of, the newest: one line each."""
+"""Searches remembered so that an invalid report is logged once for each."""
 
 _log = structlog.get_logger(__name__)
 
@@ -55,7 +55,7 @@ async def _always(_namespace: str) -> bool:
 
 
 class Reconciler:
-    """Makes the world follow the searches. `clock` gives seconds since the epoch, `monotonic` rations warnings."""
+    """Brings Jobs, ConfigMaps and status in line with the searches. `clock` gives seconds since the epoch, `monotonic` limits warnings."""
 
     def __init__(  # noqa: PLR0913 - each is one collaborator
         self,
@@ -70,7 +70,7 @@ class Reconciler:
         monotonic: Callable[[], float],
         may_serve: Callable[[str], Awaitable[bool]] = _always,
     ) -> None:
-        """`may_serve`: whether no other operator serves this namespace."""
+        """`may_serve` says whether this operator holds the Lease of a namespace."""
         self._client = client
         self._cache = cache
         self._events = events
@@ -83,10 +83,10 @@ class Reconciler:
         self._strays = StrayWarnings(events, monotonic=monotonic)
 
     async def reconcile(self, key: Key) -> float | None:
-        """One pass; returns in how many seconds time alone asks for another one, None for never.
+        """Make one pass; returns the seconds after which to requeue the key, None for never.
 
         Raises:
-            OperatorError: nothing to show to a person; the pass is to be repeated.
+            OperatorError: an error that no condition shows; the caller retries the pass.
         """
         observed = self._cache.observe(key)
         if observed is None:
@@ -114,13 +114,13 @@ class Reconciler:
             observed = replace(observed, blocker=blocker)
             decided = self._plan(observed)
             if decided.is_irreversible and not observed.is_fresh:
-                raise  # what cannot be taken back is not said on the word of a cache
+                raise  # an irreversible status needs fresh reads
             await self._leave_nothing(observed, decided)
         await self._write(observed, decided)
         return decided.requeue_after_s
 
     async def _carry_out(self, observed: Observed, decided: Plan) -> tuple[Observed, Plan]:
-        """Act. The number of an attempt whose name others hold is passed over: a name must not keep a search from going on."""
+        """Act; skip attempts whose Job name is taken by another owner, so that a taken name cannot block a search."""
         for _ in range(MAX_TAKEN):
             try:
                 return observed, await self._act(observed, decided)
@@ -136,25 +136,27 @@ class Reconciler:
         return observed, await self._act(observed, decided)
 
     async def _delete_strays(self, observed: Observed, decided: Plan) -> None:
-        """Delete Jobs that claim to be the search's; one that cannot be deleted must not keep the search's own from its course."""
+        """Delete Jobs that falsely claim to belong to the search; a refused deletion must not stop the search's own Job."""
         for job in decided.strays:
             try:
                 await self._client.delete(JOBS, observed.search.key.namespace, job.name, uid=job.uid)
             except ApiError as error:
-                _log.warning("a Job that claims to be a search's cannot be deleted", search=observed.search.key.name, error=str(error))
+                key = observed.search.key
+                _log.warning("deletion of a stray job refused", namespace=key.namespace, search=key.name, job=job.name, error=str(error))
 
     async def _leave_nothing(self, observed: Observed, decided: Plan) -> None:
-        """Clean up before the end of a search without a Job is written: afterwards nothing would tell that something is left."""
+        """Delete the children before the final status is written: a finished search is not checked again for children."""
         try:
             await self._act(observed, decided)
         except OperatorError as error:
             if refusal(error, is_create=False) is None:
                 raise
             key = observed.search.key
-            _log.warning("clean-up refused, left to the garbage collector", namespace=key.namespace, search=key.name, error=str(error))
+            message = "the garbage collector deletes the children with the search"
+            _log.warning("clean-up refused", namespace=key.namespace, search=key.name, message=message, error=str(error))
 
     async def _show_failed_create(self, observed: Observed, decided: Plan, error: OperatorError) -> None:
-        """Say why there is no Job; the pass is repeated all the same, at the pace of its error."""
+        """Show in a condition why there is no Job; the caller retries the pass with the delay of its error."""
         blocker = blocker_to_creating(error)
         if blocker is not None and isinstance(decided.action, CreateAttempt):
             self._metrics.count_blocked(blocker.reason)
@@ -166,7 +168,7 @@ class Reconciler:
             return plan(observed, status_of(observed.search), self._pods, self._clock())
 
     async def _reread(self, observed: Observed) -> Observed | None:
-        """The same from the API server itself; None when the search is gone."""
+        """Read search, Jobs and pods from the API server; None when the search is gone."""
         key, uid = observed.search.key, observed.search.uid
         try:
             search = await self._client.get(SEARCHES, key.namespace, key.name)
@@ -190,14 +192,13 @@ class Reconciler:
         return replace(fresh, warning=observed.warning)
 
     async def _act(self, observed: Observed, decided: Plan) -> Plan:
-        """Do it; returns the plan, with the uid of the Job that was made to be noted."""
+        """Carry out the plan's action; returns the plan, with the uid of a created Job in its status."""
         namespace = observed.search.key.namespace
         match decided.action:
             case CreateAttempt() as attempt:
                 job = await create_attempt(self._client, observed.search, attempt)
                 self._cache.put_job(job)
-                noted = {"job_uid": job["metadata"]["uid"]}
-                decided = replace(decided, status=decided.status.model_copy(update=noted))
+                decided = replace(decided, status=decided.status.replace(job_uid=job["metadata"]["uid"]))
                 if decided.is_first_attempt:
                     self._metrics.observe_first_job(self._clock() - observed.search.created_s)
             case DeleteJob(name=name, uid=uid):
@@ -211,7 +212,7 @@ class Reconciler:
         return decided
 
     async def _write(self, observed: Observed, decided: Plan) -> None:
-        """The one status write, and the events that it makes true."""
+        """Write the status if it has changed, then log and post the plan's announcements."""
         before = status_of(observed.search)
         if decided.status == before:
             return
@@ -223,25 +224,28 @@ class Reconciler:
         self._cache.put_search(written)
         key, age_s = observed.search.key, self._clock() - observed.search.created_s
         self._metrics.observe_status(key.namespace, before, decided.status, age_s)
-        for told in decided.announcements:
-            log = _log.warning if told.type == "Warning" else _log.info
-            log(log_event(told), namespace=key.namespace, search=key.name, reason=told.reason, message=told.message)
+        for announcement in decided.announcements:
+            log = _log.warning if announcement.type == "Warning" else _log.info
+            fields = {"namespace": key.namespace, "search": key.name, "reason": announcement.reason, "message": announcement.message}
+            log(log_event(announcement), **fields)
         self._events.announce(observed.search, decided.announcements)
 
     async def _write_without_report(self, observed: Observed, refused: Plan, error: InvalidError) -> None:
-        """The same without what the trainer reported: whatever it says must not keep the search's end from being stored."""
+        """Write the status without the trainer's report: an invalid report must not keep the operator from storing the end of a search."""
         if observed.report is None:
             raise error
         bare = replace(observed, report=None)
         decided = self._plan(bare)
         if decided.action != refused.action or (decided.is_irreversible and not observed.is_fresh):
-            raise error  # it would say what was not done, or what nobody has looked at again
+            raise error  # the status would name an action that was not taken, or an end that was not read again
         if observed.search.uid not in self._unwritable:
             self._unwritable[observed.search.uid] = None
             if len(self._unwritable) > MAX_UNWRITABLE:
                 del self._unwritable[next(iter(self._unwritable))]
             key = observed.search.key
-            _log.warning("report does not fit into status", namespace=key.namespace, search=key.name, error=str(error))
+            _log.warning(
+                "report rejected", message="it does not fit into the status", namespace=key.namespace, search=key.name, error=str(error)
+            )
         await self._write(bare, decided)
 
 
@@ -249,7 +253,7 @@ def status_of(record: SearchRecord) -> Status:
     """The status as a model.
 
     Raises:
-        StatusUnreadableError: it does not fit; nothing is decided on a guess.
+        StatusUnreadableError: the stored status does not fit the model.
     """
     try:
         return Status.model_validate_json(record.status)

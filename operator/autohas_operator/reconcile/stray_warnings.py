@@ -1,6 +1,6 @@
-"""Warnings about objects that claim to be a search's: one event and one log line for each object, and few for each search.
+"""Warnings about objects that falsely claim to belong to a search: one event and one log line per object, rate-limited per search.
 
-A user who may create pods can create thousands of them; the events of the search itself must not drown in those about them.
+A user who may create pods can create thousands of them; their warnings must not crowd out the events of the search.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from autohas_operator.records.observed import SearchRecord
 
 BURST: Final = 5.0
 PER_SECOND: Final = 1 / 60
-"""Of one search."""
+"""Burst and rate of the warnings of one search."""
 MAX_REMEMBERED: Final = 20_000
 
 T = TypeVar("T")
@@ -25,7 +25,7 @@ _log = structlog.get_logger(__name__)
 
 
 class StrayWarnings:
-    """Warns of each object once. `monotonic` (seconds) limits the rate."""
+    """Warns about each object once. `monotonic` (seconds) drives the rate limit."""
 
     def __init__(self, events: EventRecorder, *, monotonic: Callable[[], float]) -> None:
         self._events = events
@@ -34,7 +34,7 @@ class StrayWarnings:
         self._shares: dict[str, TokenBucket] = {}
 
     def warn(self, search: SearchRecord, warnings: Mapping[str, Announcement]) -> None:
-        """Post the warnings that are new, by the object that each is about; those beyond the rate of the search follow at a later pass."""
+        """Post the new ones of these warnings, given by object; a later pass posts those beyond the rate limit."""
         for subject, warning in warnings.items():
             if subject in self._warned:
                 continue
@@ -42,7 +42,7 @@ class StrayWarnings:
                 return
             _remember(self._warned, subject, None)
             key = search.key
-            _log.warning("an object is ignored", namespace=key.namespace, search=key.name, reason=warning.reason, message=warning.message)
+            _log.warning("object ignored", namespace=key.namespace, search=key.name, reason=warning.reason, message=warning.message)
             self._events.announce(search, (warning,))
 
     def _share_of(self, uid: str) -> TokenBucket:
@@ -51,8 +51,8 @@ class StrayWarnings:
         return self._shares[uid]
 
 
-def _remember(known: dict[str, T], key: str, value: T) -> None:
-    """Keep the newest."""
-    if len(known) >= MAX_REMEMBERED:
-        del known[next(iter(known))]
-    known[key] = value
+def _remember(entries: dict[str, T], key: str, value: T) -> None:
+    """Add an entry; beyond MAX_REMEMBERED the oldest one is removed."""
+    if len(entries) >= MAX_REMEMBERED:
+        del entries[next(iter(entries))]
+    entries[key] = value

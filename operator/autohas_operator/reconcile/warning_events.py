@@ -1,7 +1,7 @@
-"""Why nothing goes on: the newest warning about a stuck child, read from its events at distances that grow.
+"""Reads the newest warning event of a stuck child, at growing intervals, to explain why a search makes no progress.
 
-Events are listed, not watched, and a namespace without quota can have hundreds of stuck Jobs for hours: what is known already is
-told again, and all lists together are rationed.
+Events are listed, not watched, and a namespace without quota can have hundreds of stuck Jobs for hours: between two lists the last
+warning is reused, and all lists together are rate-limited.
 """
 
 from __future__ import annotations
@@ -18,59 +18,59 @@ from autohas_operator.rate_limit import TokenBucket
 from autohas_operator.reconcile.apply import newest_warning
 from autohas_operator.records.observed import Key, Observed, WarningEvent
 
-DISTANCES_S: Final = (60.0, 120.0, 300.0, 600.0)
-"""From one look at the same trouble to the next; the last one repeats."""
-LOOKS_PER_SECOND: Final = 5.0
-LOOKS_BURST: Final = 100.0
-"""Of all searches together; one that has to wait is told what is known and looks at its next pass."""
+INTERVALS_S: Final = (60.0, 120.0, 300.0, 600.0)
+"""Seconds between two reads of the events of the same stuck child; the last interval repeats."""
+READS_PER_SECOND: Final = 5.0
+READS_BURST: Final = 100.0
+"""Rate and burst of all lists together; a search beyond the limit reuses its last warning until its next pass."""
 
 
 @dataclass(slots=True)
-class _Trouble:
-    """What was found about one `subject`: the stuck child and the newest pod, so that each new pod is a new trouble."""
+class _StuckChild:
+    """The last warning about a `subject`: the stuck child and the newest pod, so that every new pod starts afresh."""
 
     subject: tuple[str, str]
-    told: WarningEvent | None = None
-    num_looks: int = 0
+    warning: WarningEvent | None = None
+    num_reads: int = 0
     due_s: float = -math.inf
 
 
 class WarningEvents:
-    """Remembers one trouble for each search that is stuck.
+    """The warning events of all stuck searches, one warning for each.
 
-    `clock` gives seconds since the epoch, as the server's objects do; between looks it is `monotonic` that counts, which nobody sets.
+    `clock` gives seconds since the epoch, as the objects of the API server do. `monotonic` measures the intervals: it cannot be set back.
     """
 
     def __init__(self, client: KubeClient, clock: Callable[[], float], *, monotonic: Callable[[], float]) -> None:
         self._client = client
         self._clock = clock
         self._monotonic = monotonic
-        self._bucket = TokenBucket(rate_per_s=LOOKS_PER_SECOND, burst=LOOKS_BURST, clock=monotonic)
-        self._troubles: dict[Key, _Trouble] = {}
+        self._bucket = TokenBucket(rate_per_s=READS_PER_SECOND, burst=READS_BURST, clock=monotonic)
+        self._stuck_children: dict[Key, _StuckChild] = {}
 
     def forget(self, key: Key) -> None:
-        """The search is gone."""
-        self._troubles.pop(key, None)
+        """Forget a search that is deleted or no longer stuck."""
+        self._stuck_children.pop(key, None)
 
     async def about(self, observed: Observed) -> WarningEvent | None:
-        """The newest warning about whatever does not get on, if something does not."""
+        """The newest warning about the stuck child of a search; None if none is stuck."""
         key, uid = observed.search.key, stuck_child(observed, self._clock())
         if uid is None:
             self.forget(key)
             return None
         subject = (uid, max(((pod.created_s, pod.uid) for pod in observed.pods), default=(0.0, ""))[1])
-        trouble = self._troubles.get(key)
-        if trouble is None or trouble.subject != subject:
-            trouble = self._troubles[key] = _Trouble(subject=subject)
-        if trouble.due_s <= self._monotonic() and self._bucket.take():
-            await self._look(trouble, key.namespace, uid)
-        return trouble.told
+        stuck = self._stuck_children.get(key)
+        if stuck is None or stuck.subject != subject:
+            stuck = self._stuck_children[key] = _StuckChild(subject=subject)
+        if stuck.due_s <= self._monotonic() and self._bucket.take():
+            await self._read_warning(stuck, key.namespace, uid)
+        return stuck.warning
 
-    async def _look(self, trouble: _Trouble, namespace: str, uid: str) -> None:
-        trouble.due_s = self._monotonic() + DISTANCES_S[min(trouble.num_looks, len(DISTANCES_S) - 1)]
-        trouble.num_looks += 1
+    async def _read_warning(self, stuck: _StuckChild, namespace: str, uid: str) -> None:
+        stuck.due_s = self._monotonic() + INTERVALS_S[min(stuck.num_reads, len(INTERVALS_S) - 1)]
+        stuck.num_reads += 1
         try:
             warnings = await list_all(self._client, EVENTS, namespace, fields=f"involvedObject.uid={uid},type=Warning")
         except OperatorError:
-            return  # whoever trims the operator's rights, or a server in trouble, costs warning_events, not searches
-        trouble.told = newest_warning(warnings)
+            return  # without the right to list events, or during an outage, only the explanation is missing
+        stuck.warning = newest_warning(warnings)

@@ -1,6 +1,6 @@
-"""Workers: take a key, let the reconciler make one pass, and react to what went wrong. Errors end here.
+"""Workers: take a key, let the reconciler make one pass, and react to errors. No error leaves a worker.
 
-An unknown error is a bug: it is logged with its traceback and the search is retried with back-off; the others go on.
+An unexpected error is a bug: the worker logs it with its traceback and retries the search with back-off; other searches continue.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Pass(Protocol):
 
 
 async def work(queue: WorkQueue[Key], reconciler: Pass, metrics: Metrics, monotonic: Callable[[], float]) -> None:
-    """Work forever."""
+    """Reconcile keys of the queue, forever."""
     while True:
         key = await queue.get()
         try:
@@ -36,12 +36,12 @@ async def work(queue: WorkQueue[Key], reconciler: Pass, metrics: Metrics, monoto
 
 
 async def attend(key: Key, queue: WorkQueue[Key], reconciler: Pass, metrics: Metrics, monotonic: Callable[[], float]) -> None:
-    """One pass over one key and what follows from its end."""
+    """Make one pass over a key, then requeue it as its outcome asks."""
     began_s = monotonic()
     try:
         requeue_after_s = await reconciler.reconcile(key)
     except NotFoundError:
-        queue.forget(key)  # deleted meanwhile: its watch event follows
+        queue.forget(key)  # the search was deleted meanwhile: its watch event follows
         metrics.observe_pass("gone", monotonic() - began_s)
     except Exception as error:  # noqa: BLE001 - the one boundary at which every error is mapped
         _react(key, error, queue, metrics)
@@ -57,8 +57,8 @@ def _react(key: Key, error: Exception, queue: WorkQueue[Key], metrics: Metrics) 
     reaction = reaction_to(error)
     metrics.count_error(type(error).__name__)
     delay_s = queue.add_rate_limited(key, at_least_s=reaction.delay_s or 0.0)
-    told = {"namespace": key.namespace, "search": key.name, "retry_in_s": round(delay_s, 1), "error": str(error)}
+    fields = {"namespace": key.namespace, "search": key.name, "retry_in_s": round(delay_s, 1), "error": str(error)}
     if reaction.is_bug:
-        _log.error("reconciliation failed with a bug", exc_info=error, **told)
+        _log.error("reconciliation failed with a bug", exc_info=error, **fields)
     elif not reaction.is_noise:
-        _log.warning("reconciliation failed", **told)
+        _log.warning("reconciliation failed", **fields)

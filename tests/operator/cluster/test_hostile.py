@@ -115,7 +115,7 @@ def test_one_object_that_cannot_be_read_costs_nobody_else_anything() -> None:
     assert [job.touched_s for job in observed.jobs] == [None]
     assert len(observed.pods) == 1
     assert 'autohas_objects_unreadable_total{resource="autohassearches"} 2.0' in metrics
-    assert {(line["event"], line["resource"]) for line in lines} == {("object ignored: it cannot be read", "autohassearches")}
+    assert {(line["event"], line["resource"]) for line in lines} == {("object unreadable", "autohassearches")}
 
 
 def test_resync_survives_a_bug() -> None:

@@ -32,7 +32,7 @@ def test_a_second_operator_waits_says_so_and_takes_over(bench: Any, tmp_path: Pa
         second.kill()
 
     assert events["TrainerJobCreated"] == 1
-    assert "another operator serves this namespace" in second.log()
+    assert "namespace held" in second.log()
     assert len(bench.objects("jobs")) == 1
     assert bench.search()["status"]["attempt"] == 1
     assert [lease["spec"]["holderIdentity"] for lease in bench.objects("leases")] == ["b/autohas-operator"]

@@ -85,7 +85,7 @@ def test_a_report_that_does_not_fit_into_status_keeps_no_end_from_being_stored()
     assert cluster.status["result"]["scores"]["test"] == "0.93"
     assert cluster.status["checkpoint"]["step"] == 400
     assert cluster.operator.queue.num_failing == 0
-    assert [line["event"] for line in lines].count("report does not fit into status") == 1
+    assert [line["event"] for line in lines].count("report rejected") == 1
 
 
 def test_an_obstacle_that_a_condition_names_is_counted() -> None:

@@ -208,7 +208,7 @@ def test_an_error_of_a_lost_task_is_one_line(
         gc.collect()
 
     assert [(line["event"], line["error"], line["exc_info"] is not None) for line in lines] == [
-        ("a background task failed", "jobs.batch is forbidden", shown)
+        ("background task failed", "jobs.batch is forbidden", shown)
     ]
     assert caplog.text == ""
 

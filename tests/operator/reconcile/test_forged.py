@@ -314,7 +314,7 @@ def test_a_forger_is_warned_about_once_and_the_search_succeeds() -> None:
             pod = ended_pod(cluster.job, code=0, message=FORGED_RESULT, uid=f"forged-{number}")
             cluster.put_pod({**pod, "spec": with_trainer(image="evil:1")})
             await cluster.wait(0.1)
-        warned.append(len([line for line in lines if line["event"] == "an object is ignored"]))
+        warned.append(len([line for line in lines if line["event"] == "object ignored"]))
         await succeed(cluster)
         return cluster
 

@@ -193,7 +193,7 @@ def test_what_is_remembered_goes_with_the_trouble_and_with_the_search() -> None:
     async def play() -> None:
         cluster = FakeCluster()
         await _stuck(cluster, Counting(), 1 / 60)
-        troubles = cluster.operator.warning_events._troubles
+        troubles = cluster.operator.warning_events._stuck_children
         stuck = len(troubles)
         await run(cluster)
         running = len(troubles)

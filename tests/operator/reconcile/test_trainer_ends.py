@@ -227,7 +227,7 @@ def test_the_same_codes_with_a_reason_of_their_own_count_as_failures(code: int, 
 
 
 REFUSED = [
-    ("UnexpectedAdmissionError", "Allocate failed due to no healthy devices present", "look at the node's devices, or cordon it"),
+    ("UnexpectedAdmissionError", "Allocate failed due to no healthy devices present", "check the node's devices, or cordon the node"),
     ("OutOfcpu", "Node didn't have enough resource: cpu", "or lower spec.trainer.resources"),
     ("OutOfnvidia.com/gpu", "Node didn't have enough resource: nvidia.com/gpu", "or lower spec.trainer.resources"),
     ("NodeAffinity", "Predicate NodeAffinity failed", "correct either"),
