@@ -46,7 +46,7 @@ _Dumper.add_representer(str, _quoted)
 
 def generated_files() -> dict[Path, str]:
     """Every generated file, relative to the repository's root, with its text."""
-    text = HEADER + yaml.dump(custom_resource_definition(), Dumper=_Dumper, sort_keys=False, width=160, allow_unicode=True)
+    text = HEADER + yaml.dump(custom_resource_definition(), Dumper=_Dumper, sort_keys=False, width=10_000, allow_unicode=True)
     dashboards = {"search": one_search.build(), "fleet": fleet.build()}
     return {
         **dict.fromkeys(CRD_FILES, text),

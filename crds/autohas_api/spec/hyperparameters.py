@@ -70,28 +70,34 @@ DEFAULT_RATES: Final[Mapping[str, str]] = {"sgd": "0.1", "rmsprop": "0.001", "ad
 
 
 class Continuous(Model):
-    """A continuous range, searched as a linear combination of `numBases` categorical bases."""
+    """Continuous range, which the search represents by `numBases` values, its bases."""
 
-    min: Decimal = Field(description="Smallest value, a quoted decimal.")
-    max: Decimal = Field(description="Largest value, a quoted decimal; must be greater than min.")
-    scale: Literal["Linear", "Log"] = Field(default="Linear", description="Spacing of the bases. Log needs min > 0 and combines exponents.")
+    min: Decimal = Field(description="Smallest value, a decimal of at least 0.")
+    max: Decimal = Field(description="Largest value, a decimal greater than min.")
+    scale: Literal["Linear", "Log"] = Field(
+        default="Linear",
+        description="Spacing of the bases. Linear: equal differences. Log: equal ratios, and means of bases are "
+        "geometric; min must be greater than 0.",
+    )
     num_bases: int = Field(
         default=8,
         ge=2,
         le=MAX_CHOICES,
-        description="Number of categorical bases between min and max, both included. RandomSearch draws from the range itself.",
+        description="Number of bases, min and max included. RandomSearch samples the range itself.",
     )
     mixing: Literal["OneHot", "TopK"] = Field(
         default="OneHot",
-        description="How bases combine in a sample (strategies OneStep and Paired). OneHot: the value is one of the bases."
-        " TopK: the mean of topK draws, of which several may be the same basis.",
+        description="Value of a sample; only with strategy OneStep or Paired. OneHot: one basis. TopK: the mean of topK "
+        "bases, which are drawn with replacement.",
     )
-    top_k: Annotated[int, Field(ge=2, le=MAX_CHOICES)] | None = Field(default=None, description="Draws in a TopK sample. Absent: 2.")
+    top_k: Annotated[int, Field(ge=2, le=MAX_CHOICES)] | None = Field(
+        default=None, description="Number of bases in a sample; only with mixing TopK, at most numBases. If not set, 2."
+    )
     derive: Literal["Argmax", "Expectation"] | None = Field(
         default=None,
-        description="How the controller's value is read (strategies OneStep and Paired). Argmax: its most likely basis."
-        " Expectation: all bases weighed by their probabilities; it races against the most likely basis."
-        " Absent: Expectation where mixing is TopK, else Argmax.",
+        description="Value that is derived from the controller; only with strategy OneStep or Paired. Argmax: the most "
+        "likely basis. Expectation: the mean of all bases weighted by their probabilities, which competes "
+        "with the most likely basis in the race. If not set, Expectation with mixing TopK, else Argmax.",
     )
 
     rules: ClassVar[tuple[Rule, ...]] = (
@@ -114,12 +120,19 @@ class Continuous(Model):
 
 
 class Integer(Model):
-    """Whole numbers from min to at most max, at most 32 of them."""
+    """Range of integers, at most 32 of them."""
 
     min: int = Field(ge=1, le=1_000_000, description="Smallest value.")
-    max: int = Field(ge=1, le=1_000_000, description="Largest value that may be reached; must be greater than min.")
-    step: int = Field(default=1, ge=1, le=1_000_000, description="Linear: distance of neighbours. Log: ratio of neighbours, at least 2.")
-    scale: Literal["Linear", "Log"] = Field(default="Linear", description="Linear: min, min+step, ... Log: min, min*step, ...")
+    max: int = Field(ge=1, le=1_000_000, description="Upper bound of the values; must be greater than min.")
+    step: int = Field(
+        default=1,
+        ge=1,
+        le=1_000_000,
+        description="Difference of neighbouring values with scale Linear; their ratio with scale Log, at least 2.",
+    )
+    scale: Literal["Linear", "Log"] = Field(
+        default="Linear", description="Spacing of the values. Linear: min, min+step, min+2*step, ... Log: min, min*step, min*step^2, ..."
+    )
 
     rules: ClassVar[tuple[Rule, ...]] = (
         rule(field("min") < field("max"), "max must be greater than min", at=".max"),
@@ -142,9 +155,9 @@ class Integer(Model):
 
 
 class Categorical(Model):
-    """A set of named choices."""
+    """Set of named choices."""
 
-    choices: Choices = Field(description="The choices.")
+    choices: Choices = Field(description="Names of the choices.")
 
 
 class When(Model):
@@ -217,11 +230,11 @@ _KIND_RULES: Final = (
 
 
 class RateFactors(Model):
-    """What multiplies a value of learning_rate for each optimizer; absent: 1."""
+    """Factors of the learning rate, one for each optimizer."""
 
-    sgd: Decimal | None = Field(default=None, description="Factor of sgd, greater than 0.")
-    rmsprop: Decimal | None = Field(default=None, description="Factor of rmsprop, greater than 0.")
-    adam: Decimal | None = Field(default=None, description="Factor of adam, greater than 0.")
+    sgd: Decimal | None = Field(default=None, description="Factor for sgd, a decimal greater than 0. If not set, 1.")
+    rmsprop: Decimal | None = Field(default=None, description="Factor for rmsprop, a decimal greater than 0. If not set, 1.")
+    adam: Decimal | None = Field(default=None, description="Factor for adam, a decimal greater than 0. If not set, 1.")
 
     rules: ClassVar[tuple[Rule, ...]] = tuple(
         rule(~field(name).is_given | (field(name).number > 0), f"{name} must be greater than 0", at=f".{name}") for name in _OPTIMIZERS
@@ -229,31 +242,33 @@ class RateFactors(Model):
 
 
 class Hyperparameter(Model):
-    """One hyperparameter that the search chooses, with exactly one kind of range."""
+    """Hyperparameter to search, with exactly one kind of range."""
 
     name: DecisionName = Field(
-        description="learning_rate (the peak rate of the optimizer, before rateFactors), optimizer, momentum (of sgd; beta1 of"
-        " adam), weight_decay (L2 factor of weights), dropout, label_smoothing, mixup (alpha) or batch_size (a full training then takes as"
-        " many examples, in fewer or more steps). With an entrypoint also custom names, which its code obeys; they need a default."
+        description="Name of the hyperparameter: learning_rate (peak learning rate of the optimizer, before rateFactors),"
+        " optimizer, momentum (of sgd; beta1 of adam), weight_decay (L2 penalty of the weights), dropout, "
+        "label_smoothing, mixup (alpha), or batch_size (the number of examples of a full training stays the "
+        "same). A task with an entrypoint may have custom names, which its code reads; they need a default."
     )
     continuous: Continuous | None = Field(
-        default=None, description="A range of numbers (learning_rate, momentum, weight_decay, dropout, label_smoothing, mixup)."
+        default=None, description="Continuous range, for learning_rate, momentum, weight_decay, dropout, label_smoothing and mixup."
     )
-    integer: Integer | None = Field(default=None, description="A range of whole numbers (batch_size).")
-    categorical: Categorical | None = Field(default=None, description="Named choices (optimizer).")
+    integer: Integer | None = Field(default=None, description="Range of integers, for batch_size.")
+    categorical: Categorical | None = Field(default=None, description="Set of named choices, for optimizer.")
     default: Annotated[str, StringConstraints(min_length=1, max_length=64)] | None = Field(
         default=None,
-        description="Value in the default configuration; absent: the recipe's. Must be within the range or one of the choices.",
+        description="Value in the default configuration; must be within the range or one of the choices. If not set, the "
+        "value of the recipe.",
     )
     rate_factors: RateFactors | None = Field(
         default=None,
-        description="Only of learning_rate, where the optimizer is searched as well: the rate of an optimizer is the value times its"
-        ' factor, for example {adam: "0.01"}. An optimizer without a factor gets the value itself.',
+        description="Factors of the learning rate for each optimizer; only for learning_rate, and only if optimizer is "
+        "searched. The learning rate of an optimizer is the value times its factor.",
     )
     when: When | None = Field(
         default=None,
-        description="Search this hyperparameter only under a condition on a categorical or integer hyperparameter or on an architecture"
-        " decision; otherwise it takes its default.",
+        description="Condition under which the hyperparameter is searched, on a categorical or integer hyperparameter or "
+        "on an architecture decision. Where it does not hold, the hyperparameter has its default.",
     )
 
     rules: ClassVar[tuple[Rule, ...]] = (

@@ -1,4 +1,4 @@
-"""`spec.searchSpace`: what may vary."""
+"""`spec.searchSpace`: the hyperparameters and architecture decisions to search."""
 
 from __future__ import annotations
 
@@ -13,19 +13,23 @@ from autohas_api.spec.hyperparameters import Choice, Choices, DecisionName, Hype
 
 
 class ArchitectureDecision(Model):
-    """Restricts (fewer choices), pins (one choice) or re-defaults one decision of the template."""
+    """Change of one decision of the template: fewer choices, another default, or a condition."""
 
-    name: DecisionName = Field(description="Name of the template's decision.")
+    name: DecisionName = Field(description="Name of the decision in the template.")
     choices: Choices | None = Field(
-        default=None, description="The choices left to the search, of the template's; absent: all. One choice pins the decision."
+        default=None,
+        description="Choices to search, a subset of those of the template; one choice pins the decision. If not set, all "
+        "choices of the template.",
     )
     default: Choice | None = Field(
-        default=None, description="Choice in the default configuration; absent: the template's, or the first choice left."
+        default=None,
+        description="Choice in the default configuration. If not set, the default of the template, or the first choice if"
+        " choices exclude it.",
     )
     when: When | None = Field(
         default=None,
-        description="Search this decision only under a condition; otherwise it takes its default."
-        " Only for decisions without a condition of their own.",
+        description="Condition under which the decision is searched; only for decisions that have no condition in the "
+        "template. Where it does not hold, the decision has its default.",
     )
 
     rules: ClassVar[tuple[Rule, ...]] = (
@@ -39,21 +43,21 @@ class ArchitectureDecision(Model):
 
 
 class Architecture(Model):
-    """Which architecture decisions are searched."""
+    """Architecture decisions to search."""
 
     decisions: list[ArchitectureDecision] = Field(
         default_factory=list,
         max_length=128,
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
-        description="Changes to the template's decisions. Empty: all of them are searched as the template has them.",
+        description="Changes of the template's decisions. If empty, all decisions are searched as the template defines them.",
     )
 
 
 class InitialPoint(Model):
-    """A configuration that is tried beside the default."""
+    """Configuration that is tried in addition to the default."""
 
     values: Annotated[dict[str, Choice], Field(max_length=192)] = Field(
-        description="Hyperparameters and architecture decisions by name; what is left out stands at its default."
+        description="Values of hyperparameters and choices of architecture decisions by name. Names that are left out have their defaults."
     )
 
 
@@ -66,20 +70,23 @@ def _is_searched(optimizer: str) -> Expression:
 
 
 class SearchSpace(Model):
-    """What varies: hyperparameters, architecture, or both. Absent architecture: the template's defaults are kept."""
+    """Hyperparameters and architecture decisions to search: at least one of the two."""
 
     hyperparameters: list[Hyperparameter] = Field(
         default_factory=list,
         max_length=64,
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
-        description="Hyperparameters to search; the others keep the recipe's values.",
+        description="Hyperparameters to search. The others have the values of the recipe.",
     )
-    architecture: Architecture | None = Field(default=None, description="Present: the template's architecture decisions are searched.")
+    architecture: Architecture | None = Field(
+        default=None, description="Architecture decisions to search. If not set, the architecture is the default of the template."
+    )
     initial_points: list[InitialPoint] = Field(
         default_factory=list,
         max_length=16,
         json_schema_extra={"x-kubernetes-list-type": "atomic"},
-        description="Configurations to try beside the default: as lanes, as candidates of the race, as first samples or trials.",
+        description="Configurations that are tried in addition to the default: as lanes, as candidates of the race, or as"
+        " the first samples or trials.",
     )
 
     rules: ClassVar[tuple[Rule, ...]] = (

@@ -1,4 +1,4 @@
-"""`spec.task` and `spec.objective`: what is trained, and what is better."""
+"""`spec.task` and `spec.objective`: data, model and default recipe, and the metric to optimise."""
 
 from __future__ import annotations
 
@@ -24,34 +24,34 @@ _NAME = field("name")
 
 
 class Data(Model):
-    """Where examples come from."""
+    """Data set: a built-in reader, or custom code."""
 
     name: Literal["digits", "idx", "csv", "image-folder"] | None = Field(
         default=None,
-        description="digits: 8x8 handwritten digits that scikit-learn ships. idx: a folder of MNIST-style IDX files."
-        " csv: a table with a header, to learn a class or, with metric rmse or mae, a number."
-        " image-folder: train/CLASS/*.png or .jpg, and perhaps test/CLASS/*.",
+        description="Built-in reader. digits: the 8x8 handwritten digits of scikit-learn. idx: a folder of IDX files as "
+        "of MNIST. csv: a table with a header and a target column, which is a class, or a number with metric "
+        "rmse or mae. image-folder: images in train/CLASS/ and optionally test/CLASS/.",
     )
     entrypoint: Entrypoint | None = Field(
         default=None,
-        description="Custom data instead of name: package.module:object, called with path (when given) and arguments as keywords;"
-        " its splits() returns the examples.",
+        description="Custom reader as package.module:object, instead of name. The trainer calls it with path (if set) and"
+        " arguments as keywords; the method splits() of the result returns the examples.",
     )
     path: Annotated[str, StringConstraints(min_length=1, max_length=1024)] | None = Field(
         default=None,
-        description="Where the trainer sees the data. idx: a folder. csv: a file, plain or gzipped, or a folder with train.csv and perhaps"
-        " test.csv. image-folder: the folder that holds train, or the folders of the classes. A leading ~ is the home folder on a"
-        " laptop; a pod has none.",
+        description="Path of the data in the trainer's file system. idx: a folder. csv: a file, plain or gzipped, or a "
+        "folder with train.csv and optionally test.csv. image-folder: the folder that contains train, or the "
+        "folders of the classes. `autohas run` expands a leading ~ to the home folder; a pod does not.",
     )
     arguments: Arguments = Field(
         default_factory=dict,
-        description="digits: variant (original, shifted). idx: trainLimit, testLimit (use only the first N examples)."
-        " csv: target (required: the column to learn), categorical, numeric and ignore (column names, separated by commas), missing"
-        " (error, impute), delimiter (one character, or tab), header (true, or false: columns are called 1, 2, ...), testFile (next to"
-        " path) or testFraction (default 0.2)."
-        " image-folder: size (px, for example 32 or 24x32), grayscale (true, false), background (white, black or #rrggbb, behind"
-        " transparent parts), testFolder (default test) or testFraction (without test images; default 0.2)."
-        " entrypoint: whatever it takes.",
+        description="Arguments of the reader. digits: variant (original, shifted). idx: trainLimit, testLimit (number of "
+        "first examples to use). csv: target (column to learn, required), categorical, numeric and ignore "
+        "(comma-separated column names), missing (error, impute), delimiter (one character, or tab), header "
+        "(true, or false: columns are named 1, 2, ...), testFile (next to path) or testFraction (default "
+        "0.2). image-folder: size (pixels, for example 32 or 24x32), grayscale (true, false), background "
+        "(white, black or #rrggbb, for transparent pixels), testFolder (default test) or testFraction (if "
+        "there are no test images; default 0.2). entrypoint: keywords of the custom reader.",
     )
 
     rules: ClassVar[tuple[Rule, ...]] = (
@@ -76,17 +76,20 @@ class Data(Model):
 
 
 class ModelTemplate(Model):
-    """The family of networks."""
+    """Family of networks: a built-in template, or custom code."""
 
     template: Literal["mlp", "conv-small"] | None = Field(
-        default=None, description="mlp: fully connected, 1 to 3 layers. conv-small: residual convolutional network for small images."
+        default=None,
+        description="Built-in template. mlp: fully connected network of 1 to 3 hidden layers. conv-small: residual "
+        "convolutional network for small images.",
     )
     entrypoint: Entrypoint | None = Field(
         default=None,
-        description="A custom model instead of template: package.module:object, called with the shape of one input, the number of outputs"
-        " and arguments as keywords; gives a torch.nn.Module, or a model with decisions, which searchSpace.architecture must then list.",
+        description="Custom model as package.module:object, instead of template. The trainer calls it with the shape of "
+        "one input, the number of outputs and arguments as keywords; it returns a torch.nn.Module, or a model"
+        " with decisions, which searchSpace.architecture must list.",
     )
-    arguments: Arguments | None = Field(default=None, description="Keywords for entrypoint; templates take none.")
+    arguments: Arguments | None = Field(default=None, description="Keywords of entrypoint. Templates have none.")
 
     rules: ClassVar[tuple[Rule, ...]] = (
         exactly_one("template", "entrypoint"),
@@ -104,33 +107,47 @@ class ModelTemplate(Model):
 
 
 class Recipe(Model):
-    """The default training configuration: what is trained when nothing is searched."""
+    """Default configuration of a training, which every search also evaluates."""
 
-    batch_size: int = Field(default=64, ge=2, le=MAX_BATCH, description="Examples per training step.")
-    optimizer: Literal["sgd", "rmsprop", "adam"] = Field(default="sgd", description="Update rule.")
+    batch_size: int = Field(default=64, ge=2, le=MAX_BATCH, description="Number of examples per optimizer step.")
+    optimizer: Literal["sgd", "rmsprop", "adam"] = Field(default="sgd", description="Optimizer.")
     learning_rate: Decimal | None = Field(
         default=None,
-        description="Peak learning rate of the optimizer. Absent: 0.1 for sgd, 0.001 for rmsprop and adam.",
+        description="Peak learning rate of the optimizer, a decimal greater than 0. If not set, 0.1 for sgd, 0.001 for rmsprop and adam.",
     )
     schedule: Literal["Cosine", "Constant"] = Field(
-        default="Cosine", description="Shape of the learning rate after the warm-up: Cosine falls to 0 at the last step."
+        default="Cosine",
+        description="Learning rate schedule after the warm-up. Cosine: falls to 0 at the last step. Constant: stays at the peak.",
     )
-    warmup_fraction: Decimal = Field(default="0.05", description="Share of the steps over which the rate rises linearly, 0 to 0.5.")
-    weight_decay: Decimal = Field(default="1e-4", description="L2 factor of weights (not biases and normalisation).")
-    momentum: Decimal = Field(default="0.9", description="Momentum of sgd, beta1 of adam; rmsprop has none. 0 to below 1.")
+    warmup_fraction: Decimal = Field(
+        default="0.05", description="Fraction of the steps in which the learning rate rises linearly to its peak, a decimal from 0 to 0.5."
+    )
+    weight_decay: Decimal = Field(
+        default="1e-4", description="L2 penalty of the weights, a decimal of at least 0. Biases and normalisation layers have none."
+    )
+    momentum: Decimal = Field(
+        default="0.9",
+        description="Momentum of sgd and beta1 of adam, a decimal of at least 0 and less than 1. It has no effect on rmsprop.",
+    )
     dropout: Decimal = Field(
         default="0",
-        description="Share of features dropped in stand-alone trainings, 0 to below 1: hidden units of mlp, the head's inputs else.",
+        description="Dropout probability in trainings outside the supernet, a decimal of at least 0 and less than 1. It "
+        "applies to hidden units of mlp and to the inputs of the last layer of conv-small.",
     )
-    label_smoothing: Decimal = Field(default="0", description="Share of each label spread evenly over all classes, 0 to below 1.")
+    label_smoothing: Decimal = Field(
+        default="0",
+        description="Fraction of each label that is spread evenly over all classes, a decimal of at least 0 and less than"
+        " 1. Classification only.",
+    )
     mixup: Decimal = Field(
         default="0",
-        description="Alpha of mixup in stand-alone trainings: examples are mixed in a share drawn from Beta(alpha, alpha). 0: none.",
+        description="Alpha of mixup in trainings outside the supernet, a decimal from 0 to 100: mixing weights are drawn "
+        "from Beta(alpha, alpha). 0 disables mixup.",
     )
     class_weights: Literal["Uniform", "Balanced"] = Field(
         default="Uniform",
-        description="Weight of each class in the training loss. Balanced: in inverse proportion to its number of examples."
-        " Metrics are never weighted. Classification only.",
+        description="Weights of the classes in the training loss. Uniform: equal weights. Balanced: inversely "
+        "proportional to the number of examples. Metrics are not weighted. Classification only.",
     )
 
     rules: ClassVar[tuple[Rule, ...]] = (
@@ -152,22 +169,27 @@ class Recipe(Model):
 
 
 class Splits(Model):
-    """How the training data is divided; the test data is never part of it."""
+    """Split of the training data. The test data is not part of it."""
 
-    reward: Decimal = Field(default="0.1", description="Share of the training data that rewards the controller.")
-    selection: Decimal = Field(default="0.1", description="Share of the training data that chooses between candidates.")
-    stratify: bool = Field(default=True, description="Keep the class shares equal in every split.")
+    reward: Decimal = Field(
+        default="0.1",
+        description="Fraction of the training data that computes rewards of the controller, a decimal between 0 and 0.5, both excluded.",
+    )
+    selection: Decimal = Field(
+        default="0.1", description="Fraction of the training data that compares candidates, a decimal between 0 and 0.5, both excluded."
+    )
+    stratify: bool = Field(default=True, description="Whether each split has the class proportions of the whole.")
 
     rules: ClassVar[tuple[Rule, ...]] = (inside("reward", 0, 0.5), inside("selection", 0, 0.5))
 
 
 class Task(Model):
-    """What is trained: data, family of networks, default recipe."""
+    """Data, model, default recipe and data splits."""
 
-    data: Data = Field(description="Where examples come from.")
-    model: ModelTemplate = Field(description="The family of networks.")
-    recipe: Recipe = Field(default_factory=Recipe, description="The default configuration: a candidate and a control everywhere.")
-    splits: Splits = Field(default_factory=Splits, description="How the training data is divided.")
+    data: Data = Field(description="Data set.")
+    model: ModelTemplate = Field(description="Family of networks.")
+    recipe: Recipe = Field(default_factory=Recipe, description="Default configuration of a training, which every search also evaluates.")
+    splits: Splits = Field(default_factory=Splits, description="Split of the training data.")
 
     rules: ClassVar[tuple[Rule, ...]] = (
         rule(
@@ -182,18 +204,20 @@ class Task(Model):
 
 
 class Cost(Model):
-    """A price on size, added to the objective."""
+    """Penalty on the cost of a network, which is part of the objective."""
 
     metric: Literal["parameters", "macs", "latencyMilliseconds"] = Field(
         default="parameters",
-        description="parameters: number of trainable parameters. macs: multiply-accumulates of one forward of one example."
-        " latencyMilliseconds: duration of that forward on the run's device, from a table measured before the first step.",
+        description="Cost of a network T. parameters: number of trainable parameters. macs: multiply-accumulate "
+        "operations of the forward pass of one example. latencyMilliseconds: duration of that forward pass on"
+        " the training device, from a table that is measured before the first step.",
     )
-    target: Decimal = Field(description="The cost aimed at, in units of the metric; greater than 0.")
-    weight: Decimal = Field(default="-0.1", description="Strength of the penalty; less than 0, at least -10.")
+    target: Decimal = Field(description="Target cost T0 in the unit of metric, a decimal greater than 0.")
+    weight: Decimal = Field(default="-0.1", description="Weight of the penalty, a decimal of at least -10 and less than 0.")
     form: Literal["Absolute", "Soft", "Hard"] = Field(
         default="Absolute",
-        description="Absolute: Q + weight*|T/T0 - 1|. Soft: Q*(T/T0)^weight. Hard: Q*min(1, (T/T0)^weight).",
+        description="Objective of a network with quality Q and cost T. Absolute: Q + weight*|T/T0 - 1|. Soft: "
+        "Q*(T/T0)^weight. Hard: Q*min(1, (T/T0)^weight).",
     )
 
     rules: ClassVar[tuple[Rule, ...]] = (
@@ -225,24 +249,26 @@ def _goal(metrics: tuple[str, ...], bound: Expression, fate: str) -> Rule:
 
 
 class Objective(Model):
-    """What is better."""
+    """Metric to optimise, and an optional cost penalty."""
 
     metric: Literal["accuracy", "f1", "auc", "log_loss", "rmse", "mae"] = Field(
         default="accuracy",
-        description="accuracy: share of examples classified correctly. f1: mean of the classes' F1. auc: area under the ROC curve,"
-        " with more than two classes the mean of each against the rest. log_loss: cross-entropy in nats."
-        " rmse, mae: root mean squared and mean absolute error in the target's unit; they make the task a regression (csv and"
-        " entrypoint only).",
+        description="Metric. accuracy: fraction of correctly classified examples. f1: mean F1 of the classes. auc: area "
+        "under the ROC curve, with more than two classes the mean of one-versus-rest. log_loss: cross-entropy"
+        " in nats. rmse, mae: root mean squared and mean absolute error in the unit of the target; they make "
+        "the task a regression, which csv and entrypoint support.",
     )
     direction: Literal["Maximize", "Minimize"] | None = Field(
-        default=None, description="Which way the metric is better, for readers: must be the metric's own. Absent: the metric's own."
+        default=None,
+        description="Direction of the metric, for readers of the file; must be the metric's own. If not set, the metric's own.",
     )
     goal: Decimal | None = Field(
         default=None,
-        description="Metric on the selection split that is good enough, above 0 and, for accuracy, f1 and auc, at most 1: the first"
-        " candidate that is compared and reaches it is finished and returned. Absent: the whole budget is used.",
+        description="Value of the metric on the selection split at which the search stops comparing: the first candidate "
+        "that reaches it is trained to the end and returned. A decimal greater than 0, for accuracy, f1 and "
+        "auc at most 1. If not set, the search uses its whole budget.",
     )
-    cost: Cost | None = Field(default=None, description="A price on size; absent: only the metric counts.")
+    cost: Cost | None = Field(default=None, description="Penalty on the cost of a network. If not set, only the metric counts.")
 
     rules: ClassVar[tuple[Rule, ...]] = (
         rule(
