@@ -56,12 +56,12 @@ def _searching(task: Task, name: str, algorithm: dict[str, Any], searched: Searc
 
 
 def main() -> None:
-    """Measure, print as it goes, write the file."""
+    """Measure, print each result at once, write the file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3, help="seeds per method (default 3)")
     parser.add_argument("--trainings", type=float, default=5.5, help="budget of the reference (default 5.5)")
     parser.add_argument("--task", action="append", help="only the task of exactly this name; may be repeated")
-    parser.add_argument("--only", action="append", help="beside Lanes and the default only methods whose name contains this")
+    parser.add_argument("--only", action="append", help="in addition to Lanes and the default, only methods whose name contains this")
     parser.add_argument("--out", type=Path, help="markdown file to write (default: print only)")
     arguments = parser.parse_args()
     parts = [heading(arguments.trainings, arguments.seeds)]

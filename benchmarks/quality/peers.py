@@ -1,7 +1,7 @@
 """The peers: one training per trial, by Optuna, on the same space, data, schedule and objective.
 
 Each gets the default configuration as trial 0 and CPU seconds instead of a number of trials. Rungs are those of AutoHAS (1/9, 1/3, 1
-of a training) and rank by the same number; a training goes on from where it was compared. The best finished trial is tested.
+of a training) and rank by the same number; a training continues from where it was compared. The best finished trial is tested.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What was measured, as markdown."""
+"""The measurements as markdown tables."""
 
 from __future__ import annotations
 

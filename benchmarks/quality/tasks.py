@@ -41,7 +41,7 @@ _DECAY = {"name": "weight_decay", "continuous": {"min": "1e-5", "max": "1e-2", "
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Searched:
-    """What is searched beside the learning rate."""
+    """The parts of the space in addition to the learning rate."""
 
     weight_decay: bool = False
     architecture: bool = True
@@ -55,7 +55,7 @@ class Searched:
 def document(
     task: Task, algorithm: dict[str, Any], *, trainings: float, searched: Searched | None = None, steps: int | None = None
 ) -> dict[str, Any]:
-    """A search on `task`: conv-small, learning rate and architecture unless told otherwise."""
+    """A search on `task`: conv-small, learning rate and architecture by default."""
     return {
         "apiVersion": "autohas.dev/v1alpha1",
         "kind": "AutoHASSearch",

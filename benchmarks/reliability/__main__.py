@@ -1,4 +1,4 @@
-"""`python -m benchmarks.reliability`: kill -9 at random moments, and compare what the survivors find.
+"""`python -m benchmarks.reliability`: kills searches with SIGKILL at random moments and compares their results.
 
 For each strategy one undisturbed search is run; then searches are started, killed at a uniformly random moment of the time that an
 undisturbed one takes, and resumed, until the kills are used up. Every finished search must have the undisturbed digest, the same model file

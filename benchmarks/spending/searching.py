@@ -1,4 +1,4 @@
-"""One search of the spending benchmark, and what is kept of it."""
+"""Runs one search of the spending benchmark and returns its figures."""
 
 from __future__ import annotations
 

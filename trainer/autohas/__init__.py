@@ -1,4 +1,4 @@
-"""AutoHAS from Python: `autohas.run(spec)` searches on this machine and returns what was found.
+"""AutoHAS from Python: `autohas.run(spec)` searches on this machine and returns the result.
 
     import autohas
 

@@ -1,4 +1,4 @@
-"""`python -m autohas`: the command, where its script is not on PATH."""
+"""`python -m autohas`: the command `autohas`, for environments whose scripts are not on PATH."""
 
 from autohas.command import main
 

@@ -19,13 +19,16 @@ __all__ = ["app", "main"]
 _UNITS_S: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)([smhd]?)")
 
-Namespace = Annotated[str, typer.Option("--namespace", "-n", metavar="NS", help="Namespace, else kubectl's own.", show_default=False)]
+Namespace = Annotated[
+    str,
+    typer.Option("--namespace", "-n", metavar="NS", help="Namespace; the context's when absent.", show_default=False),
+]
 Context = Annotated[str, typer.Option(metavar="NAME", help="Context of the kubeconfig.", show_default=False)]
-Kubeconfig = Annotated[str, typer.Option(metavar="FILE", help="Kubeconfig; kubectl's own when absent.", show_default=False)]
+Kubeconfig = Annotated[str, typer.Option(metavar="FILE", help="Kubeconfig file; kubectl's default when absent.", show_default=False)]
 
 
 def _search_names(incomplete: str) -> list[str]:
-    """For the shell: the searches of the current namespace."""
+    """Complete the names of the searches in the current namespace."""
     try:
         names = [str(search["metadata"]["name"]) for search in Kubectl().searches()]
     except (KubectlError, ValueError, KeyError):
@@ -53,13 +56,13 @@ def watch(  # noqa: PLR0913 - one parameter per option
     context: Context = "",
     kubeconfig: Kubeconfig = "",
     *,
-    all_namespaces: Annotated[bool, typer.Option("--all-namespaces", "-A", help="Of every namespace.")] = False,
-    once: Annotated[bool, typer.Option("--once", help="Show the state now and end.")] = False,
+    all_namespaces: Annotated[bool, typer.Option("--all-namespaces", "-A", help="Searches of all namespaces.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Print the current state and exit.")] = False,
 ) -> None:
-    """Show the progress of a cluster's searches as it grows: stage, bar, best score, time left, and why something waits.
+    """Follow the searches of a cluster: stage, progress, best score, time left, and why a search waits.
 
-    With names it ends when they are over: exit 0, or 1 when one failed or was rejected. Without, Ctrl-C ends it. Into a pipe it
-    writes a line for every change. Needs kubectl with access to the searches.
+    With names the command ends when these searches have ended: exit 0, or 1 when one failed or was rejected. Without names, Ctrl-C
+    ends it. Into a pipe it writes one line per change. Needs kubectl with access to the searches.
     """
     kubectl = Kubectl(namespace=namespace, context=context, kubeconfig=kubeconfig, all_namespaces=all_namespaces)
 
@@ -87,9 +90,9 @@ def wait(
     context: Context = "",
     kubeconfig: Kubeconfig = "",
 ) -> None:
-    """Wait until a search is over: exit 0 when it succeeded, 1 when it failed or was rejected, 124 when the time is up.
+    """Wait until a search ends: exit 0 when it succeeded, 1 when it failed or was rejected, 124 after the timeout.
 
-    `kubectl wait` takes one condition and hangs when the other comes true; this does not.
+    `kubectl wait` takes one condition and hangs when another comes true; this command does not.
     """
     kubectl = Kubectl(namespace=namespace, context=context, kubeconfig=kubeconfig)
     timeout_s = None if timeout is None else _seconds(timeout)
@@ -116,17 +119,17 @@ def fetch(
     context: Context = "",
     kubeconfig: Kubeconfig = "",
 ) -> None:
-    """Copy result, configuration, model, history and report of a succeeded search from its PersistentVolumeClaim (claim).
+    """Copy result, configuration, model, history and report of a succeeded search from its PersistentVolumeClaim.
 
-    A pod with the trainer's image mounts the claim read-only for the time of the copy; so you need the right to create and delete
-    pods there and to exec into them. The model's digest is checked against status.result.
+    A pod with the trainer's image mounts the claim read-only during the copy, so you need permission to create, delete and exec into
+    pods in that namespace. The digest of the model is checked against status.result.
     """
     kubectl = Kubectl(namespace=namespace, context=context, kubeconfig=kubeconfig)
 
     def act(console: Console) -> int:
         from autohas.fetching import fetch as run  # noqa: PLC0415 - as above
 
-        progress = Console(stderr=True)  # what is fetched is listed on standard output
+        progress = Console(stderr=True)  # standard output lists the copied files
 
         def say(doing: str) -> None:
             progress.print(doing, style="dim", markup=False, highlight=False, soft_wrap=True)
@@ -146,7 +149,7 @@ def _seconds(text: str) -> float:
 
 
 def _run_command(act: Callable[[Console], int]) -> int:
-    """Run a command; what the cluster or the disk refuses becomes a sentence on stderr."""
+    """Run a command and turn errors of the cluster or the disk into sentences on stderr."""
     from autohas.fetching import FetchError  # noqa: PLC0415 - help and completion need not load it
 
     stderr = Console(stderr=True)

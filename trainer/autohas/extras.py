@@ -1,4 +1,4 @@
-"""Which extra a command needs, said in a sentence when it is not installed."""
+"""Names the missing extra when a command needs a package that is not installed."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ __all__ = ["MissingExtraError", "needs_trainer"]
 
 
 class MissingExtraError(ImportError):
-    """A part of the distribution was installed without the packages that it needs."""
+    """A package of an extra is not installed."""
 
 
 @contextmanager
 def needs_trainer(what: str) -> Iterator[None]:
-    """Turn a package that is not installed into a sentence.
+    """Turn an ImportError of a missing package into a sentence with the extra to install.
 
     Raises:
         MissingExtraError: names the package and the extra that brings it.

@@ -1,4 +1,4 @@
-"""`autohas fetch`: what a finished search left on its claim, copied through a reader pod that mounts it read-only and is removed again."""
+"""`autohas fetch`: copies the files of a finished search from its claim, through a reader pod that mounts the claim read-only."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["FETCHED", "FetchError", "fetch", "reader_pod"]
 
 FETCHED: Final = ("result.json", "config.yaml", "model.safetensors", "preprocessing.json", "history.jsonl", "report.html")
 _ARRIVING: Final = ".fetching"
-"""Folder in the one asked for: files move out of it when all have arrived and the model is the right one."""
+"""Subfolder that receives the files; they move to the target folder when all have arrived and their digests are right."""
 _CONTAINER: Final = "reader"
 _READY_TIMEOUT: Final = "180s"
 _LIFETIME_S: Final = 900
@@ -34,19 +34,19 @@ _SEND: Final = (
     "        if os.path.isfile(name):\n"
     "            archive.add(name)\n"
 )
-"""Run in the reader: the trainer's image has python, but need not have tar."""
+"""Program of the reader pod: the trainer's image has Python and may lack tar."""
 
 
 class FetchError(Exception):
-    """There is nothing to fetch, or it did not arrive; the text is a sentence."""
+    """There is nothing to fetch, or the copy failed; the text is a sentence for the user."""
 
 
 def fetch(kubectl: Kubectl, name: str, folder: Path, say: Callable[[str], None]) -> list[Path]:
-    """Copy the files of a succeeded search into `folder`; returns them. `say` hears what takes long, before it begins.
+    """Copy the files of a succeeded search into `folder`; returns their paths. `say` gets a line before each long step.
 
     Raises:
-        FetchError: the search has not succeeded, keeps nothing on a claim, or the model did not arrive whole.
-        KubectlError: the cluster refused.
+        FetchError: the search has not succeeded, has no claim, or a file arrived damaged.
+        KubectlError: kubectl failed.
         OSError: `folder` cannot be written.
     """
     search = kubectl.search(name)
@@ -71,7 +71,7 @@ def _move(file: Path, folder: Path) -> Path:
 
 
 def _copy(kubectl: Kubectl, search: Mapping[str, Any], place: str, folder: Path, say: Callable[[str], None]) -> None:
-    """Start a reader, receive from it, and remove it, whatever happens."""
+    """Start a reader pod, receive the files, and delete the pod in any case."""
     pod = reader_pod(search)
     pod_name = str(pod["metadata"]["name"])
     say(f"starting the pod {pod_name}, which reads the claim")
@@ -90,9 +90,9 @@ def _copy(kubectl: Kubectl, search: Mapping[str, Any], place: str, folder: Path,
 
 
 def reader_pod(search: Mapping[str, Any]) -> dict[str, Any]:
-    """The pod that reads the claim: the trainer's image, restricted profile, read-only, over after 15 minutes.
+    """Build the reader pod: the trainer's image under the restricted profile, claim read-only, ended after 15 minutes.
 
-    It goes with its search at the latest. Its name is new each time: two fetches do not meet, and a killed one is in nobody's way.
+    The search owns the pod. Each fetch takes a new name, so that two fetches, or one after a killed one, do not collide.
     """
     metadata, spec = search["metadata"], search["spec"]
     claim = spec["checkpoint"]["storage"]["persistentVolumeClaim"]["claimName"]
@@ -141,16 +141,16 @@ def _reader(image: str) -> dict[str, Any]:
 
 
 def _identity(trainer: Mapping[str, Any]) -> dict[str, int]:
-    """User and groups of the trainer's pods: a claim may be open to them alone, and a read-only mount changes no owner."""
+    """Return user and groups of the trainer's pods: only they may be able to read the claim, and a read-only mount changes no owner."""
     user, group = trainer.get("runAsUser"), trainer.get("fsGroup")
     return {**({"runAsUser": user, "runAsGroup": user} if user is not None else {}), **({"fsGroup": group} if group is not None else {})}
 
 
 def _place(search: Mapping[str, Any]) -> str:
-    """Folder of the result in the reader.
+    """Return the folder of the result in the reader pod.
 
     Raises:
-        FetchError: there is none.
+        FetchError: the search has no result on a claim.
     """
     status, name = search.get("status") or {}, search["metadata"]["name"]
     if status.get("phase") != Phase.SUCCEEDED:
@@ -166,7 +166,7 @@ def _place(search: Mapping[str, Any]) -> str:
 
 
 def _receive(kubectl: Kubectl, pod: str, place: str, folder: Path) -> None:
-    """Unpack what the reader sends; names are ours, so nothing can leave `folder`."""
+    """Unpack the archive that the reader sends; only known file names are extracted, so that none is outside `folder`."""
     command = kubectl.command("exec", pod, f"--container={_CONTAINER}", "--", "python", "-c", _SEND, place, *FETCHED)
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:  # noqa: S603 - no shell, our arguments
         assert process.stdout is not None  # noqa: S101 - asked for above
@@ -178,17 +178,17 @@ def _receive(kubectl: Kubectl, pod: str, place: str, folder: Path) -> None:
                         archive.extract(member, folder, filter="data")
         except tarfile.TarError as error:
             stderr = " ".join(process.stderr.read().decode(errors="replace").split())
-            raise KubectlError(stderr or f"what it sent is no archive: {error}") from error
+            raise KubectlError(stderr or f"the reader pod sent no archive: {error}") from error
         stderr = " ".join(process.stderr.read().decode(errors="replace").split())
         if process.wait() != 0:
             raise KubectlError(stderr or f"kubectl exec ended with exit code {process.returncode}")
 
 
 def _check(search: Mapping[str, Any], folder: Path) -> None:
-    """Whether what arrived is what status names.
+    """Check the files against the digests in status.result.
 
     Raises:
-        FetchError: the model is missing or is not the one whose digest status has.
+        FetchError: the model is missing or has another digest.
     """
     model = folder / "model.safetensors"
     expected = search["status"]["result"]["modelDigest"]
@@ -204,10 +204,10 @@ def _check(search: Mapping[str, Any], folder: Path) -> None:
 
 
 def _check_preprocessing(folder: Path) -> None:
-    """Whether preprocessing.json is the one of result.json; results of earlier versions have none.
+    """Check preprocessing.json against the digest in result.json; results of earlier versions have none.
 
     Raises:
-        FetchError: it is missing, or another: predictions with it would be wrong.
+        FetchError: the file is missing or has another digest: predictions with it would be wrong.
     """
     try:
         expected = json.loads((folder / "result.json").read_text(encoding="utf-8"))["digests"]["preprocessing"]

@@ -1,4 +1,4 @@
-"""kubectl as a subprocess: whoever applies searches has it, with the login of their cluster; no Kubernetes client is needed here."""
+"""Runs kubectl as a subprocess: users who apply searches have it and are logged in, so no Kubernetes client is needed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _REQUEST_TIMEOUT = "--request-timeout=30s"
 
 
 class KubectlError(Exception):
-    """kubectl is absent or refused; the text is a sentence."""
+    """kubectl is not installed or failed; the text is a sentence for the user."""
 
     def __init__(self, message: str, *, is_not_found: bool = False) -> None:
         """`is_not_found`: the object does not exist."""
@@ -30,7 +30,7 @@ class KubectlError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kubectl:
-    """One cluster and namespace; what is empty is kubectl's own choice."""
+    """One cluster and namespace; kubectl chooses what is empty."""
 
     namespace: str = ""
     context: str = ""
@@ -38,25 +38,25 @@ class Kubectl:
     all_namespaces: bool = False
 
     def search(self, name: str) -> dict[str, Any]:
-        """One search.
+        """Return a search.
 
         Raises:
-            KubectlError: it does not exist, or the cluster does not answer.
+            KubectlError: the search does not exist, or the cluster does not answer.
         """
         result: dict[str, Any] = json.loads(self.run("get", _RESOURCE, name, "--output=json", _REQUEST_TIMEOUT))
         return result
 
     def searches(self) -> list[dict[str, Any]]:
-        """Every search of the namespace, or of all."""
+        """Return the searches of the namespace, or of all namespaces."""
         everywhere = ["--all-namespaces"] if self.all_namespaces else []
         result: list[dict[str, Any]] = json.loads(self.run("get", _RESOURCE, *everywhere, "--output=json", _REQUEST_TIMEOUT))["items"]
         return result
 
     def run(self, *arguments: str, input_text: str | None = None) -> str:
-        """Run to the end; returns what it printed.
+        """Run kubectl and return its standard output.
 
         Raises:
-            KubectlError: it is not there, or its exit code is not 0.
+            KubectlError: kubectl is not installed, or its exit code is not 0.
         """
         command = self.command(*arguments)
         process = subprocess.run(  # noqa: S603 - no shell, our arguments
@@ -68,7 +68,7 @@ class Kubectl:
         return process.stdout
 
     def command(self, *arguments: str) -> list[str]:
-        """The command line, for callers that read its output as it comes."""
+        """Return the command line, for callers that stream its output."""
         executable = shutil.which("kubectl")
         if executable is None:
             raise KubectlError("kubectl is not on PATH: install it (https://kubernetes.io/docs/tasks/tools) and log in to the cluster")
@@ -76,16 +76,16 @@ class Kubectl:
         return [executable, *(f"{flag}={value}" for flag, value in chosen.items() if value), *arguments]
 
     def describe(self, name: str) -> str:
-        """`search NAME in namespace NS`, for sentences."""
+        """Return `search NAME in namespace NS`, for sentences."""
         return f"search {name} in namespace {self.namespace}" if self.namespace else f"search {name} in the current namespace"
 
     def command_text(self, arguments: Sequence[str]) -> str:
-        """A kubectl command for people to type."""
+        """Return a kubectl command line for the user to paste."""
         return " ".join(["kubectl", *([f"-n {self.namespace}"] if self.namespace else []), *arguments])
 
 
 def _extract_message(stderr: str) -> str:
-    """The sentence for people: kubectl's log lines, where it has any, only when there is nothing else."""
+    """Return the message of kubectl: its log lines only where it printed nothing else."""
     lines = stderr.splitlines()
     return " ".join(" ".join(line for line in lines if not _LOG_LINE.match(line)).split()) or " ".join(stderr.split())
 

@@ -1,4 +1,4 @@
-"""What a search's status says, as one line for people. Pure."""
+"""Summarises the status of a search in one line. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from autohas_api.wire.status import ConditionType, Phase
 __all__ = ["SearchLine", "line_of"]
 
 _REASONS: Final = (ConditionType.ACCEPTED, ConditionType.SUCCEEDED, ConditionType.ADMITTED, ConditionType.TRAINER_READY)
-"""Conditions whose message, while they are False, explains in this order why a search is not simply running."""
+"""Conditions that explain, in this order, why a search does not run: the first one that is False has the message."""
 _QUIET_PHASES: Final = (Phase.RUNNING, Phase.SUCCEEDED)
 
 
@@ -27,25 +27,25 @@ class SearchLine:
     best: str
     eta: str
     why: str
-    """One sentence where something is waited for or went wrong."""
+    """Why the search waits or failed, in one sentence; else empty."""
 
     @property
     def is_succeeded(self) -> bool:
-        """Done, with a result."""
+        """Whether the search ended with a result."""
         return self.phase == Phase.SUCCEEDED
 
     @property
     def is_lost(self) -> bool:
-        """Ended without a result, or refused: nothing more happens by itself."""
+        """Whether the search failed or was rejected."""
         return self.phase in (Phase.FAILED, Phase.REJECTED)
 
     @property
     def is_over(self) -> bool:
-        """Nothing more happens by itself."""
+        """Whether the search has ended."""
         return self.is_succeeded or self.is_lost
 
     def text(self) -> str:
-        """For logs and pipes: what has a value, in the order of importance."""
+        """Return the line for logs and pipes: the fields that have a value."""
         percent = "" if self.percent is None else f"{self.percent} %"
         best, eta = f"best {self.best}" if self.best else "", f"{self.eta} left" if self.eta else ""
         parts = (self.phase, self.stage, percent, best, eta, self.why)
@@ -53,7 +53,7 @@ class SearchLine:
 
 
 def line_of(search: Mapping[str, Any]) -> SearchLine:
-    """Read a search as kubectl prints it; before the operator's first visit it is Pending."""
+    """Summarise a search as kubectl prints it; without a status it is Pending."""
     metadata, status = search["metadata"], search.get("status") or {}
     phase = str(status.get("phase") or Phase.PENDING)
     is_over = phase in (Phase.SUCCEEDED, Phase.FAILED, Phase.REJECTED)
@@ -75,7 +75,7 @@ def _percent(text: Any) -> int | None:  # noqa: ANN401 - whatever lies in status
 
 
 def _why(status: Mapping[str, Any], phase: str) -> str:
-    """The message of the condition that explains the phase, and first of all that nobody looks after the search."""
+    """Return the message of the condition that explains the phase; paused reconciliation comes first."""
     conditions = {c.get("type"): c for c in status.get("conditions") or []}
     explained = () if phase in _QUIET_PHASES else _REASONS
     for kind, explaining_status in ((ConditionType.RECONCILIATION_PAUSED, "True"), *((kind, "False") for kind in explained)):

@@ -1,4 +1,4 @@
-"""`autohas.run`: the same search as `autohas run`, called from Python."""
+"""`autohas.run`: the search of the command `autohas run`, called from Python."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ __all__ = ["Result", "run"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """What a search found. Scores are in the metric's own unit (accuracy: 0 to 1)."""
+    """The result of a search. Scores are in the metric's own unit (accuracy: 0 to 1)."""
 
     configuration: Mapping[str, str]
     """Every decision of the space and its choice; decimals as strings."""
     recipe: Mapping[str, str | int]
-    """How the winner was trained, values absolute."""
+    """The training recipe of the winner, in absolute values."""
     metric: str
     test_score: float
     selection_score: float
     default_test_score: float | None
-    """The default configuration's, trained as long; None when the search did not train it."""
+    """Test score of the default configuration after an equally long training; None when the search did not train it."""
     test_scores: tuple[float, ...]
     """One per `training.seeds`, the kept model first."""
     trainings: float
@@ -55,22 +55,22 @@ def run(
     resume: bool = False,
     quiet: bool = False,
 ) -> Result:
-    """Search on this machine, to the end.
+    """Run a search on this machine to its end.
 
     Args:
         spec: Path of a YAML file with one AutoHASSearch, its text (anything with a line break), or the resource as a mapping.
         out: Folder for the results, empty or absent; `autohas-out/NAME` when None.
         settings: Fields to change, as `--set` takes them: `["budget.trainings=3", "algorithm.seed=1"]`.
-        resume: Go on from the newest checkpoint in `out`; a finished search is only read.
+        resume: Continue from the newest checkpoint in `out`; a finished search is only read.
         quiet: Print nothing.
 
     Returns:
-        What was found; a Ctrl-C raises `autohas_trainer.errors.Interrupted` after a checkpoint.
+        The result; Ctrl-C raises `autohas_trainer.errors.Interrupted` after a checkpoint.
 
     Raises:
         autohas_api.base.spec_errors.SpecError: the search is wrong; every problem names its field.
-        FileExistsError: `out` holds something and `resume` is False.
-        MissingExtraError: torch and what else trains is not installed.
+        FileExistsError: `out` is not empty and `resume` is False.
+        MissingExtraError: the packages of the extra `trainer` are not installed.
         autohas_trainer.errors.TrainerError: data, checkpoint or numbers; the sentence says what to do.
     """
     with needs_trainer("autohas.run"):

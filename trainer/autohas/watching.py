@@ -1,4 +1,4 @@
-"""`autohas watch` and `autohas wait`: the state of searches until they are over, asked again every two seconds."""
+"""`autohas watch` and `autohas wait`: poll the state of searches every two seconds until they end."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from autohas.progress_view import SearchLine, line_of
 __all__ = ["LOST", "TIMED_OUT", "Pace", "wait", "watch"]
 
 TIMED_OUT: Final = 124
-"""As timeout(1) ends."""
+"""Exit code of timeout(1)."""
 LOST: Final = 1
 T = TypeVar("T")
 _PATIENCE_S: Final = 60.0
-"""A cluster that does not answer for so long ends the command; shorter gaps are passed over."""
+"""The command ends after the API server has not answered for this many seconds; it retries until then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """Time as these commands see it."""
+    """Clock, sleep and polling period of a command."""
 
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
@@ -35,14 +35,14 @@ class Pace:
 
 
 def wait(kubectl: Kubectl, name: str, timeout_s: float | None, console: Console, pace: Pace | None = None) -> int:
-    """Until the search is over; 0 Succeeded, 1 Failed, Rejected or gone, 124 when `timeout_s` passed.
+    """Wait until the search ends; returns 0 for Succeeded, 1 for Failed or Rejected, 124 after `timeout_s`.
 
     Raises:
         KubectlError: the search does not exist, or the cluster does not answer.
     """
     pace = pace or Pace()
     begun, latest = pace.clock(), ""
-    ask_cluster = _Patient(pace)
+    ask_cluster = _Retrying(pace)
     while True:
         line = ask_cluster(lambda: line_of(kubectl.search(name)))
         if line is not None:
@@ -59,13 +59,13 @@ def wait(kubectl: Kubectl, name: str, timeout_s: float | None, console: Console,
 
 
 def watch(kubectl: Kubectl, names: Sequence[str], console: Console, *, once: bool, pace: Pace | None = None) -> int:
-    """Draw the searches until those in `names` are over (without names: until Ctrl-C); 0, or 1 when one of `names` was lost.
+    """Draw the searches until those in `names` end (without names: until Ctrl-C); returns 0, or 1 when one of `names` failed.
 
     Raises:
         KubectlError: a named search does not exist, or the cluster does not answer.
     """
     pace = pace or Pace()
-    ask_cluster = _Patient(pace)
+    ask_cluster = _Retrying(pace)
     printed: dict[tuple[str, str], str] = {}
     with Live(console=console, auto_refresh=False, transient=False) if console.is_terminal else _NoLive() as live:
         while True:
@@ -81,7 +81,7 @@ def watch(kubectl: Kubectl, names: Sequence[str], console: Console, *, once: boo
 
 
 class _NoLive:
-    """Stands in for rich's Live where there is no terminal."""
+    """Replaces rich's Live where there is no terminal."""
 
     def __enter__(self) -> Live:
         return Live(console=Console(quiet=True), auto_refresh=False)
@@ -90,8 +90,8 @@ class _NoLive:
         """Nothing to end."""
 
 
-class _Patient:
-    """Passes over short gaps in the cluster's answers."""
+class _Retrying:
+    """Retries over short outages of the API server."""
 
     def __init__(self, pace: Pace) -> None:
         self._pace = pace
@@ -99,10 +99,10 @@ class _Patient:
         self._silent_since: float | None = None
 
     def __call__(self, ask: Callable[[], T]) -> T | None:
-        """The answer, or None while the cluster is silent.
+        """Return the answer, or None while the API server does not answer.
 
         Raises:
-            KubectlError: what is asked for does not exist, the first answer never came, or the silence lasts too long.
+            KubectlError: the object does not exist, the first request failed, or the outage lasts too long.
         """
         try:
             answer = ask()
@@ -145,5 +145,5 @@ def _table(lines: Sequence[SearchLine], *, everywhere: bool) -> Table:
         place = (line.namespace,) * everywhere
         table.add_row(*place, line.name, line.phase, line.stage, bar, percent, line.best, line.eta, line.why, style=style)
     if not lines:
-        table.caption = "no searches; kubectl apply -f one"
+        table.caption = "no searches; create one with kubectl apply -f"
     return table

@@ -1,4 +1,4 @@
-"""The container's entry point: `python -m autohas_trainer`. Signals first, everything heavy later."""
+"""The container's entry point: `python -m autohas_trainer`. Signals first, heavy imports later."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from autohas_trainer.cli.signals import StopOnSignal
 
 
 def main() -> int:
-    """Take over the signals, then run."""
+    """Install the signal handlers, then run."""
     stop = StopOnSignal(insist=False)
     stop.install()
     faulthandler.enable()
     use_utf8(always=True)
-    from autohas_trainer.cli.container import run_container  # noqa: PLC0415 - a signal during this import must already be heard
+    from autohas_trainer.cli.container import run_container  # noqa: PLC0415 - a signal during this import must be handled
 
     return run_container(os.environ, stop)
 

@@ -1,6 +1,6 @@
-"""config.yaml read back: the chosen configuration as a search with one candidate, which can be trained again.
+"""Reads config.yaml as a search with one candidate, which `autohas retrain` trains.
 
-The file is a person's to change: what it says is what is trained. Decisions that it does not name stand at the template's default.
+Users may edit the file, and every value in it is trained as written. Decisions that it does not name take the template's default.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ _PLACES: Final = {
     "spec.algorithm.seed": "seed",
     "spec.task": "task",
 }
-"""Where the parts of the search stand in config.yaml, the longest path first where one holds another."""
+"""Section of config.yaml by path of the search; a path stands before the paths that contain it."""
 
 
 def read_config(path: Path) -> tuple[Search, Space]:
-    """The configuration of a config.yaml: its default is what is to be trained.
+    """Read a config.yaml; the default of the returned space is the configuration to train.
 
     Raises:
-        SpecError: the file is no config.yaml, or a value in it is wrong; the path is that of config.yaml.
+        SpecError: the file is no config.yaml, or a value in it is wrong; paths are those of config.yaml.
     """
     value = read_mapping(path)
     missing = [name for name in _SECTIONS if name not in value]
@@ -76,7 +76,7 @@ def _document(value: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _with_steps(search: Search, steps: object) -> Search:
-    """The search with a training of fewer steps than a search could halve: few large batches are as many examples."""
+    """Restore a number of steps below the minimum of a search: with large batches few steps are many examples."""
     if type(steps) is not int or steps >= MIN_STEPS:
         return search
     training = search.spec.training.model_copy(update={"steps": steps})  # not `replace`, which would refuse fewer steps than MIN_STEPS

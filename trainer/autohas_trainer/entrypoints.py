@@ -1,6 +1,6 @@
 """Custom code by its name, `package.module:object`, imported from the trainer's image or its PYTHONPATH.
 
-Whatever it raises while it is imported or called for the first time is the search's configuration, said in one sentence.
+An exception of that code during import or the first call is an error of the search's configuration, reported in one sentence.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def load_object(entrypoint: str, field: str) -> Callable[..., Any]:
         field: JSON path of the entrypoint, for errors.
 
     Raises:
-        ConfigurationError: The module or the object is not there, importing it raised, or it cannot be called.
+        ConfigurationError: The module or the object does not exist, its import raised, or it cannot be called.
     """
     module_name, _, name = entrypoint.partition(":")
     try:
@@ -58,7 +58,7 @@ def require_names(function: Callable[..., Any], names: Sequence[str], who: str, 
     Args:
         function: Custom code: a factory or a hook.
         names: Keywords that it is called with.
-        who: Speaks in the error.
+        who: Subject of the error sentence.
         wrapper: The code to write instead.
         explicit: Whether each name must be a parameter: a function of another library takes `**kwargs` and means something else by them.
 

@@ -1,15 +1,15 @@
-"""Everything the trainer raises on purpose, named by the reaction it asks for.
+"""The exceptions that the trainer raises on purpose, by exit code.
 
-    TrainerError                 exit 1: a defect of ours
-    ├── ConfigurationError       exit 78: the search asks for something that cannot be done
+    TrainerError                 exit 1: a bug of AutoHAS
+    ├── ConfigurationError       exit 78: the search cannot run as written
     ├── DataError                exit 65: a data file is missing or damaged
-    ├── CheckpointError          exit 66: no usable checkpoint is left
-    ├── NumericalError           exit 70: the default configuration itself diverges
+    ├── CheckpointError          exit 66: no checkpoint is usable
+    ├── NumericalError           exit 70: the default configuration diverges
     ├── CandidateError           exit 78: one candidate cannot be trained; a search continues with the others
-    │   └── DeviceError          exit 75: the device failed under it; the next process leaves the candidate out
-    └── Interrupted              exit 75: stopped on request, checkpoint written
+    │   └── DeviceError          exit 75: the device failed while it trained; the next process leaves the candidate out
+    └── Interrupted              exit 75: stopped on request after a checkpoint
 
-The message is one sentence for a person: what was found, where, and what to do. Exit codes are read in one place, the command line.
+The message is one sentence for the user: the value, its place, and what to do. `cli.exits` alone reads the exit codes.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _STORAGE: Final = {
 
 
 class TrainerError(Exception):
-    """Root of the tree; raised itself only where our own code broke a promise."""
+    """Root of the tree; raised itself only for a bug of AutoHAS."""
 
     exit_code: ClassVar[ExitCode] = ExitCode.BUG
 
@@ -63,46 +63,46 @@ class DataError(TrainerError):
 
 
 class CheckpointError(TrainerError):
-    """No usable checkpoint is left, or one belongs to another search."""
+    """No checkpoint is usable, or one belongs to another search."""
 
     exit_code: ClassVar[ExitCode] = ExitCode.NO_CHECKPOINT
 
 
 class NumericalError(TrainerError):
-    """The default configuration diverged; an exact resume would repeat it."""
+    """The default configuration diverged; an exact resume would diverge again."""
 
     exit_code: ClassVar[ExitCode] = ExitCode.NUMERICAL
 
 
 class CandidateError(TrainerError):
-    """One candidate cannot be trained: memory is full, or custom code raises. A search continues without it; alone it is the end."""
+    """One candidate cannot be trained: memory is full, or custom code raises. A search continues without the candidate."""
 
     exit_code: ClassVar[ExitCode] = ExitCode.CONFIGURATION
 
     def __init__(self, message: str, *, is_memory: bool = False) -> None:
-        """`is_memory`: a smaller candidate, or more memory, would help."""
+        """`is_memory`: memory ran out, so that a smaller candidate or more memory would help."""
         super().__init__(message)
         self.is_memory = is_memory
 
 
 class DeviceError(CandidateError):
-    """The device failed while it worked for one candidate: nothing more can be computed in this process."""
+    """The device failed while it trained a candidate; this process can compute nothing more."""
 
     exit_code: ClassVar[ExitCode] = ExitCode.INTERRUPTED
 
     def __init__(self, message: str, *, culprit: str) -> None:
-        """`culprit`: name of the candidate among the faults."""
+        """`culprit`: key of the candidate in the fault file."""
         super().__init__(message)
         self.culprit = culprit
 
 
 class Interrupted(TrainerError):  # noqa: N818 - a request that was obeyed, not an error
-    """Stopped on request after a checkpoint; resume continues bit for bit."""
+    """The process stopped on request after a checkpoint; a resume continues bit for bit."""
 
     exit_code: ClassVar[ExitCode] = ExitCode.INTERRUPTED
 
 
 def storage_sentence(error: OSError) -> str | None:
-    """The file, what is wrong with it and what to do; None when it is no trouble of the storage."""
+    """Return a sentence with file, cause and remedy; None where the error is not one of storage."""
     advice = _STORAGE.get(error.errno or 0)
     return None if advice is None else f"{error.filename or 'a file'}: {advice}"

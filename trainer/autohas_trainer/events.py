@@ -18,7 +18,7 @@ from autohas_api.wire.messages import CheckpointInfo, Notice, Result, Stage, Sto
 from autohas_trainer.provenance import DataIdentity, Environment
 
 HISTORY_FILE: Final = "history.jsonl"
-"""Where the history sink writes; the engine refuses to start over one without a checkpoint."""
+"""File name of the history; the engine refuses to start in a folder that has a history and no checkpoint."""
 
 DEFAULT: Final = "default"
 """Name of the default configuration among the candidates."""
@@ -26,7 +26,7 @@ DEFAULT: Final = "default"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """Who speaks: uid of the search and of the pod (empty on a laptop), number of the attempt."""
+    """The sender of messages: uid of the search and of the pod (both empty on a laptop), number of the attempt."""
 
     search_uid: str
     pod_uid: str
@@ -35,9 +35,9 @@ class Identity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunInfo:
-    """The run as it begins or resumes, of whose steps `step` are done already.
+    """A run as it starts or resumes; `step` of its steps are done.
 
-    `stages` are the steps that each stage took, where it has ended, or may take.
+    `stages` are the steps per stage: as taken for the stages that have ended, as planned for the others.
     """
 
     search: Search
@@ -51,22 +51,22 @@ class RunInfo:
     interruptions: int
     active_seconds: float
     history_bytes: int
-    """Length of history.jsonl that belongs to the restored checkpoint; what is longer is repeated and must be cut."""
+    """Length of history.jsonl at the restored checkpoint; the sink cuts what is longer, since the engine repeats it."""
     checkpoint: CheckpointInfo | None
     threads: int
-    """CPU threads that are used: fewer than there are when batches are small."""
+    """CPU threads in use: fewer than available where batches are small."""
     stop_reason: StopReason | None = None
-    """Why the search ends before its plan does, when an earlier process found that."""
+    """Why the search ends before its plan does, where an earlier process decided that."""
     notices: tuple[Notice, ...] = ()
-    """What earlier processes told: shown again, since a killed one may not have been heard."""
+    """Notices of earlier processes: issued again, since a killed process may have reached no reader."""
     data: DataIdentity | None = None
-    """The examples that were read."""
+    """The examples that the run trains on."""
     environment: Environment | None = None
-    """Where this process runs."""
+    """Versions and hardware of this process."""
 
     @property
     def steps(self) -> int:
-        """Steps over all stages, as far as the plan goes."""
+        """Steps over all stages, as planned now."""
         return sum(self.stages.values())
 
 
@@ -87,7 +87,7 @@ class StepRecord:
     reward: float | None = None
     advantage: float | None = None
     is_rejected: bool = False
-    """Whether the update of the shared weights was taken back."""
+    """Whether the guard undid the update of the shared weights."""
     sample: Mapping[str, str] | None = None
 
 
@@ -125,13 +125,13 @@ class CandidateRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """The end of a search: the message for status and everything that result.json adds to it."""
+    """The result of a search: the termination message and everything that result.json adds to it."""
 
     result: Result
     winner: str
     configuration: Mapping[str, str]
     recipe: Mapping[str, str | int]
-    """The whole training recipe of the winner, values absolute."""
+    """The complete training recipe of the winner, in absolute values."""
     default: Mapping[str, str]
     candidates: tuple[CandidateRecord, ...]
     """Every comparison of the race, in order."""
@@ -140,7 +140,7 @@ class Outcome:
     cost_by_stage: Mapping[str, float]
     seconds_by_stage: Mapping[str, float]
     preprocessing_digest: str | None = None
-    """Of preprocessing.json; None in a result.json of an earlier version, which wrote none."""
+    """Digest of preprocessing.json; None in a result.json of an earlier version, which wrote none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,7 +166,7 @@ class WorkBegan:
     """Emitted before work that makes no steps and may take long, such as reading the data; possibly before `SearchStarted`."""
 
     description: str
-    """The work in words, for people."""
+    """One sentence for the user."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,8 +241,8 @@ class Sink(Listener, Protocol):
 
 
 class StopRequest(Protocol):
-    """Asked by the engine after every step."""
+    """Tells the engine, after every step, whether to stop."""
 
     @property
     def is_requested(self) -> bool:
-        """True once the process was asked to stop (SIGTERM, SIGINT)."""
+        """Whether the process received SIGTERM or SIGINT."""

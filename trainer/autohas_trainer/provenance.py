@@ -1,7 +1,7 @@
-"""What a search was computed from and under: the data that were read, the versions, the processor, the custom code.
+"""Data, versions, hardware and custom code that a search was computed with.
 
-A checkpoint, result.json and scores.json hold both records. Other data end a resume: candidates would be compared on different
-examples. Another environment does not, since it changes the last digits only; a notice says what differs. Imports no torch.
+A checkpoint, result.json and scores.json hold both records. A resume refuses other data, since candidates would be compared on different
+examples. It accepts another environment, which changes rounding; a notice names the differences. Imports no torch.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _CPU_INFO: Final = Path("/proc/cpuinfo")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataIdentity:
-    """The examples that were read, whatever file or code they came from.
+    """The examples of a search, from any file or code.
 
     Attributes:
-        facts: What a person can compare, by name: rows, shape, type, classes, columns.
+        facts: Values for the user to compare, by name: rows, shape, type, classes, columns.
         digests: SHA-256 of the bytes of each part, by name.
     """
 
@@ -43,7 +43,7 @@ class DataIdentity:
         return sha256(self.to_json())
 
     def difference(self, before: DataIdentity) -> str | None:
-        """What differs from the data of `before`, for an error: the facts, or where they agree the parts; None when nothing does."""
+        """Describe the difference to the data of `before`, for an error: the facts, else the parts; None where the data are equal."""
         names = dict.fromkeys([*self.facts, *before.facts])  # in the order in which they were taken, which JSON does not keep
         changed = [f"{n} {before.facts.get(n)} → {self.facts.get(n)}" for n in names if before.facts.get(n) != self.facts.get(n)]
         if changed:
@@ -64,7 +64,7 @@ class DataIdentity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """Where the search ran: with an equal one, an equal search gives equal bits. An empty string was not recorded."""
+    """Versions and hardware: an equal search gives equal bits in an equal environment. An empty string was not recorded."""
 
     autohas: str
     python: str
@@ -74,7 +74,7 @@ class Environment:
     threads: int
     numpy: str = ""
     cpu: str = ""
-    """Model of the processor."""
+    """Model name of the CPU."""
     instructions: str = ""
     """The instruction set that torch's kernels use, such as AVX2."""
     gpu: str = ""
@@ -101,7 +101,7 @@ class Environment:
         )
 
     def differences(self, begun: Environment) -> list[str]:
-        """Sentences about what differs from the environment that a search began under; threads are kept and not compared."""
+        """Describe the differences to the environment in which a search began; a resume keeps its threads, so they are not compared."""
         names = {"autohas": "autohas", "torch": "torch", "numpy": "numpy", "python": "Python", "device": "device"}
         names |= {"cpu": "processor", "instructions": "instruction set", "gpu": "GPU"}
         now, before = asdict(self), asdict(begun)
@@ -145,7 +145,7 @@ def code_digests(entrypoints: Iterable[str]) -> dict[str, str]:
 
 
 def _source(module: str) -> bytes | None:
-    """The file of a module; None for one without, as those typed into a notebook."""
+    """Read the source of a module; None where it has no file, as in a notebook."""
     file = getattr(sys.modules.get(module), "__file__", None)
     try:
         return None if file is None else Path(file).read_bytes()
@@ -154,7 +154,7 @@ def _source(module: str) -> bytes | None:
 
 
 def _cpu_model() -> str:
-    """The processor's name as the kernel gives it, else as Python does."""
+    """Return the model name of the CPU from /proc/cpuinfo, else from Python's platform module."""
     try:
         lines = _CPU_INFO.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

@@ -1,9 +1,9 @@
-"""Stateless randomness: every draw is keyed, no generator is ever kept.
+"""Stateless randomness: every draw has a key, and no generator has state.
 
 A key such as `(seed, stage, lane, step, "reward")` names a stream; the same key gives the same numbers in any process, in any
 order, on any rank. So checkpoints hold no generator state, and resume, common random numbers and "N ranks = N samples" follow.
-Nothing in the trainer may use torch's global generator; `make_deterministic` is called by the engine before any tensor work, so that own
-code is tried under its rules too. Once the data are known the engine may choose fewer threads.
+The trainer never uses torch's global generator. The engine calls `make_deterministic` before any tensor work, so that custom code runs
+under its rules too; once the data are read it may choose fewer threads.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def make_deterministic(threads: int) -> None:
     """Make every later torch operation of this process repeatable bit for bit.
 
     Args:
-        threads: Intra-operation threads at first, at least 1. Part of the promise: another count sums in another order.
+        threads: Initial number of intra-operation threads, at least 1. Another number sums in another order and gives other bits.
     """
     if threads < 1:
         message = f"the thread count must be at least 1, not {threads}"

@@ -92,7 +92,7 @@ def test_resuming_nothing_begins_and_says_so(tmp_path: Path) -> None:
     """A mistyped folder is not silently a new search."""
     begun = _autohas("run", _search_file(tmp_path), "--out", tmp_path / "new", "--resume")
     assert begun.exit_code == 0
-    assert f"{tmp_path / 'new'} holds nothing to go on from: the search begins." in _flat(begun.output)
+    assert f"{tmp_path / 'new'} holds nothing to continue from: the search starts." in _flat(begun.output)
 
 
 def test_resuming_another_search_is_refused(finished: tuple[Path, Path, Result]) -> None:
@@ -112,7 +112,7 @@ def test_ctrl_c_prints_the_command_that_goes_on_to_the_same_result(
         patch.setattr(StopOnSignal, "install", lambda stop: setattr(stop, "is_requested", True))
         stopped = _autohas("run", file, "--set", "budget.trainings=4", "--seed", 3, "--out", tmp_path / "out")
     assert stopped.exit_code == 75
-    assert "stopped on request in stage Lanes at step 1; a checkpoint is written. Go on with" in stopped.stderr
+    assert "stopped on request in stage Lanes at step 1; a checkpoint is written. Continue with" in stopped.stderr
     program, *arguments = shlex.split(stopped.stderr.strip().splitlines()[-1])
     assert program == "autohas"
     assert _autohas(*arguments).exit_code == 0
@@ -148,7 +148,7 @@ def test_a_report_of_an_unfinished_search_says_how_to_finish(tmp_path: Path) -> 
     """There is nothing to report yet."""
     refused = _autohas("report", tmp_path)
     assert refused.exit_code == 64
-    assert "has not finished; go on with autohas run FILE" in _flat(refused.stderr)
+    assert "has not finished; continue it with autohas run FILE" in _flat(refused.stderr)
 
 
 def test_a_dry_run_trains_nothing_and_says_what_it_would_cost(tmp_path: Path) -> None:

@@ -115,12 +115,12 @@ def test_a_search_interrupted_and_resumed_ends_as_the_undisturbed_one(tmp_path: 
     undisturbed, disturbed = Pod(tmp_path / "a", long), Pod(tmp_path / "b", long)
 
     with disturbed.started() as process:
-        port = _wait_for(process, "serving")["port"]
-        _wait_for(process, "stage began")
+        port = _wait_for(process, "server started")["port"]
+        _wait_for(process, "stage started")
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/progress", timeout=10) as answer:
             progress = decode_progress(answer.read())
         process.send_signal(signal.SIGTERM)
-        _wait_for(process, "search interrupted")
+        _wait_for(process, "trainer interrupted")
         assert process.wait(timeout=400) == 75
     assert (progress.search_uid, progress.pod_uid, progress.attempt) == ("uid-1", "pod-1", 1)
     interrupted = disturbed.termination_message()
@@ -258,8 +258,8 @@ def test_a_damaged_result_is_found_again_from_the_last_checkpoint(tmp_path: Path
     assert isinstance(again, Result)
     assert again.digest == first.digest
     log = capsys.readouterr().err
-    assert "result unreadable" in log
-    assert log.count("stage began") == len({"Lanes", "Warmup", "Supernet", "Race"})
+    assert "result not readable" in log
+    assert log.count("stage started") == len({"Lanes", "Warmup", "Supernet", "Race"})
 
 
 def test_a_termination_log_that_cannot_be_written_changes_no_exit_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

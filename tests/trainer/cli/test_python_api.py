@@ -71,7 +71,7 @@ def test_settings_are_those_of_the_command(tmp_path: Path) -> None:
 
 def test_a_used_folder_is_refused(first: autohas.Result) -> None:
     """Nothing is overwritten by accident."""
-    with pytest.raises(FileExistsError, match="is not empty: go on with the search in it by resume=True"):
+    with pytest.raises(FileExistsError, match="is not empty: continue the search in it by resume=True"):
         autohas.run(a_search("small"), out=first.folder, quiet=True)
 
 

@@ -120,7 +120,7 @@ def test_more_seeds_keep_the_finished_ones(searched: Path, tmp_path: Path) -> No
     first = (tmp_path / "parts" / "model-0.safetensors").stat().st_mtime_ns
     refused = _autohas("retrain", config, "--seeds", 4, "--out", tmp_path / "parts")
     assert refused.exit_code == 64
-    assert "is not empty. To go on with the seeds in it add --resume" in _flat(refused.stderr)
+    assert "is not empty. To continue with the seeds in it add --resume" in _flat(refused.stderr)
     assert _autohas("retrain", config, "--seeds", 4, "--out", tmp_path / "parts", "--resume").exit_code == 0
     assert _autohas("retrain", config, "--seeds", 4, "--out", tmp_path / "whole").exit_code == 0
 
@@ -134,7 +134,7 @@ def test_ctrl_c_prints_the_command_that_goes_on(searched: Path, tmp_path: Path, 
         patch.setattr(StopOnSignal, "install", lambda stop: setattr(stop, "is_requested", True))
         stopped = _autohas("retrain", searched / "config.yaml", "--seeds", 2, "--out", tmp_path / "out")
     assert stopped.exit_code == 75
-    assert "stopped on request at step 1 of seed 0; finished seeds are kept. Go on with" in stopped.stderr
+    assert "stopped on request at step 1 of seed 0; finished seeds are kept. Continue with" in stopped.stderr
     program, *arguments = shlex.split(stopped.stderr.strip().splitlines()[-1])
     assert program == "autohas"
     assert _autohas(*arguments).exit_code == 0

@@ -62,7 +62,7 @@ def test_a_log_has_a_line_for_each() -> None:
 
     LogSink(Logger()).emit(WorkBegan(description="reading idx from /data"))
 
-    assert lines == [("work began", {"message": "reading idx from /data"})]
+    assert lines == [("work started", {"message": "reading idx from /data"})]
 
 
 def test_every_command_says_what_it_waits_for(tmp_path: Path) -> None:

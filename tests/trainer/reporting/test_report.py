@@ -130,7 +130,7 @@ def test_a_controller_without_rewards_shows_its_entropy(tmp_path: Path) -> None:
     page = render(_finished(tmp_path, document), silent, None)
     words = _words(page)
     assert 'aria-label="Entropy of the controller' in page
-    assert "so no reward is drawn. Entropy falls as the controller makes up its mind" in words
+    assert "so no reward is drawn. Entropy falls as the controller decides" in words
     assert "the line is the mean reward" not in words
     assert "samples uniformly" not in words
 
@@ -138,7 +138,7 @@ def test_a_controller_without_rewards_shows_its_entropy(tmp_path: Path) -> None:
 def test_a_search_that_left_its_warm_up_early_does_not_claim_to_sample_uniformly(tmp_path: Path) -> None:
     """Out of time before the first sample was rewarded: AutoHAS has a controller, which has learned nothing."""
     words = _words(render(_finished(tmp_path, a_search()), replace(NOTHING, candidates=RACE), None))
-    assert "The search went on to its race before the controller had learned from a sample." in words
+    assert "The search continued with its race before the controller had learned from a sample." in words
     assert "samples uniformly" not in words
 
 

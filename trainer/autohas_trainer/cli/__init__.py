@@ -1,1 +1,1 @@
-"""The two ways in: `autohas` for people (app) and the container's entry point (container). Torch is loaded late."""
+"""The two entry points: the command `autohas` (app) and the container (container). Both import torch late."""

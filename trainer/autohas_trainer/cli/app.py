@@ -35,7 +35,7 @@ _CLICK_USAGE: Final = 2
 
 
 def examples(*lines: str) -> str:
-    """The end of a command's help: lines to type, not wrapped."""
+    """Return the end of a command's help: example command lines, not wrapped."""
     return "\n".join(["\b", "Examples:", *(f"  {line}" for line in lines)])
 
 
@@ -54,12 +54,12 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     help="Search hyperparameters and architecture in one job with a fixed budget.\n\n"
     "\b\nautohas run examples/01-quickstart.yaml        search on this machine, end with a report\n"
-    "autohas validate search.yaml                   what kubectl apply would say, offline\n"
+    "autohas validate search.yaml                   check a search offline, as kubectl apply would\n"
     "autohas report autohas-out/quickstart          write the report again\n"
     "autohas retrain autohas-out/quickstart/config.yaml --seeds 5\n"
-    "autohas watch -n ml                            a cluster's searches as they go\n"
-    "autohas wait fashion && autohas fetch fashion  ... until one is over, then its model\n"
-    "autohas --install-completion                   complete commands and names of searches in this shell",
+    "autohas watch -n ml                            follow the searches of a cluster\n"
+    "autohas wait fashion && autohas fetch fashion  wait for the end, then copy the model\n"
+    "autohas --install-completion                   complete commands and search names in this shell",
 )
 
 
@@ -99,12 +99,12 @@ def run(  # noqa: PLR0913 - one parameter per option
     seed: Annotated[int | None, typer.Option(help="Short for --set algorithm.seed=N.", show_default=False)] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for the results; autohas-out/NAME when absent.")] = None,
     *,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint in the folder.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show space, steps, memory and predicted time; train nothing.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue from the newest checkpoint in the folder.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print space, steps, memory and predicted time without training.")] = False,
 ) -> None:
-    """Run a search on this machine: bars while it runs, then the answer and a report.
+    """Run a search on this machine: progress bars, then the result and a report.
 
-    Ctrl-C writes a checkpoint and prints the command that goes on from it; the rest is then bit for bit the same.
+    Ctrl-C writes a checkpoint and prints the command that continues; its result is bit for bit that of an uninterrupted search.
     """
     stop = StopOnSignal(insist=True)
     if not dry_run:
@@ -121,7 +121,7 @@ def run(  # noqa: PLR0913 - one parameter per option
     ),
 )
 def validate(files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Searches to check.", show_default=False)]) -> None:
-    """Check searches offline: the same rules and the same words as the API server's."""
+    """Check searches offline, by the rules and with the messages of the API server."""
     codes = [_run_command(_validate, file) for file in files]
     raise typer.Exit(max(codes))
 
@@ -133,7 +133,7 @@ def validate(files: Annotated[list[Path], typer.Argument(metavar="FILE", help="S
     ),
 )
 def report(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a finished search.", show_default=False)]) -> None:
-    """Write report.html again from result.json and history.jsonl."""
+    """Write report.html again, from result.json and history.jsonl."""
     raise typer.Exit(_run_command(lambda _: _report(folder), None))
 
 
@@ -146,16 +146,14 @@ def report(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of
     ),
 )
 def retrain(
-    config: Annotated[
-        Path, typer.Argument(metavar="CONFIG", help="config.yaml of a finished search, or one that was changed.", show_default=False)
-    ],
-    seeds: Annotated[int, typer.Option(min=1, max=1000, help="Trainings; each has its own first weights and order of the data.")] = 5,
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="config.yaml of a finished search, edited or not.", show_default=False)],
+    seeds: Annotated[int, typer.Option(min=1, max=1000, help="Number of trainings; each has its own initial weights and data order.")] = 5,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Folder for scores and models; retrain/ beside CONFIG when absent.", show_default=False),
+        typer.Option(metavar="DIR", help="Folder for scores and models; retrain/ next to CONFIG when absent.", show_default=False),
     ] = None,
     *,
-    resume: Annotated[bool, typer.Option("--resume", help="Keep the seeds that the folder holds and train the others.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Keep the finished seeds in the folder and train the others.")] = False,
 ) -> None:
     """Train one configuration with several seeds: a table of scores, mean and standard deviation.
 
@@ -204,7 +202,7 @@ def main() -> None:
 
 
 def _run_command(act: Callable[[Document], None], file: Path | None) -> int:
-    """Run a command; every failure becomes sentences on stderr and an exit code."""
+    """Run a command and turn every failure into sentences on stderr and an exit code."""
     stderr = Console(stderr=True)
     document: Document | None = None
     try:
@@ -228,7 +226,7 @@ def _run_command(act: Callable[[Document], None], file: Path | None) -> int:
 
 
 def _print_loading(console: Console) -> None:
-    """Importing torch takes seconds, on a cold disk tens of them."""
+    """Print a line before torch is imported, which takes seconds, and tens of them on a cold disk."""
     console.print("loading PyTorch", style="dim", highlight=False)
 
 
@@ -249,14 +247,14 @@ def _conformance(target: str, shape: str | None, outputs: int | None, arguments:
     _print_loading(console)
     from autohas_trainer.cli import conformance as command  # noqa: PLC0415 - loads torch
 
-    wanted = command.Target(
+    options = command.Target(
         name=target,
         input_shape=None if shape is None else tuple(map(int, sides)),
         num_outputs=outputs,
         arguments=dict(argument.split("=", 1) for argument in arguments),
         regression=regression,
     )
-    command.conformance(wanted, console)
+    command.conformance(options, console)
 
 
 def _report(folder: Path) -> None:
@@ -264,7 +262,9 @@ def _report(folder: Path) -> None:
 
     found = read_result(folder)
     if found is None:
-        raise UsageError(f"{folder} holds no result.json: the search has not finished; go on with autohas run FILE --out {folder} --resume")
+        raise UsageError(
+            f"{folder} holds no result.json: the search has not finished; continue it with autohas run FILE --out {folder} --resume"
+        )
     console = Console()
     console.print("writing the report", style="dim", highlight=False)
     from autohas_trainer.reporting.report.report import write_report  # noqa: PLC0415 - loads matplotlib, which takes seconds
@@ -283,7 +283,7 @@ def _retrain(config: Path, seeds: int, folder: Path, *, resume: bool, stop: Stop
     try:
         retraining.retrain(task, stop, console)
     except errors.Interrupted as error:
-        raise errors.Interrupted(f"{error}. Go on with\n  {command} --resume") from error
+        raise errors.Interrupted(f"{error}. Continue with\n  {command} --resume") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -310,7 +310,7 @@ def _run(document: Document, options: _Options, stop: StopOnSignal) -> None:
     if not options.resume:
         _refuse_used(folder, command)
     elif not (folder / "checkpoints").is_dir() and not (folder / "result.json").exists():
-        console.print(f"{folder} holds nothing to go on from: the search begins.", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"{folder} holds nothing to continue from: the search starts.", markup=False, highlight=False, soft_wrap=True)
     make_folder(folder)
     if ignored := _list_unused(document.value):
         console.print(f"Not used on this machine: {', '.join(ignored)}", style="dim", highlight=False)
@@ -323,32 +323,32 @@ def _run(document: Document, options: _Options, stop: StopOnSignal) -> None:
     try:
         run_on_laptop(task, LiveState(time.monotonic), stop, console)
     except errors.Interrupted as error:
-        raise errors.Interrupted(f"{error}. Go on with\n  {command} --resume") from error
+        raise errors.Interrupted(f"{error}. Continue with\n  {command} --resume") from error
 
 
 def _refuse_used(folder: Path, command: str) -> None:
-    """Results are never overwritten by accident.
+    """Refuse a folder that is not empty, so that no result is overwritten by accident.
 
     Raises:
         UsageError: the folder holds something.
     """
     if folder.is_dir() and next(folder.iterdir(), None) is not None:
-        raise UsageError(f"{folder} is not empty. To go on with the search in it:\n  {command} --resume\nor choose another with --out DIR")
+        raise UsageError(f"{folder} is not empty. To continue the search in it:\n  {command} --resume\nor choose another with --out DIR")
 
 
 def _program() -> str:
-    """What was typed to start this process, so that a printed command can be typed too."""
+    """Return the program as the user typed it, so that a printed command can be pasted."""
     return sys.argv[0] if Path(sys.argv[0]).name == "autohas" else "autohas"
 
 
 def _command(source: str, settings: Sequence[str], folder: Path) -> str:
-    """What to type to run the same search into the same folder."""
+    """Return the command line that runs the same search into the same folder."""
     options = [part for setting in settings for part in ("--set", setting)]
     return shlex.join([_program(), "run", source, *options, "--out", str(folder)])
 
 
 def _list_unused(document: dict[str, Any]) -> list[str]:
-    """Sections that were written and mean nothing without a cluster; the device is obeyed."""
+    """List the sections of the file that have no effect without a cluster; `trainer.device` has."""
     written = document.get("spec", {})
     found = ["spec.suspend"] if written.get("suspend") else []
     found += [f"spec.trainer.{name}" for name in written.get("trainer", {}) if name != "device"]

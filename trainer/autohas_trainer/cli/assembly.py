@@ -1,4 +1,4 @@
-"""Engine and sinks put together, for the pod and for the laptop. Imports torch."""
+"""Connects the engine to its sinks, for the pod and for the laptop. Imports torch."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["build_pod_job", "find_finished", "repeat_result", "run_in_pod", "run
 
 
 def find_finished(search: Search, workdir: Path) -> FinishedSearch | None:
-    """The result of this very search, when `workdir` holds one.
+    """Return the result of this search if `workdir` holds it.
 
     Raises:
         DataError: result.json is there and cannot be read.
@@ -35,14 +35,14 @@ def find_finished(search: Search, workdir: Path) -> FinishedSearch | None:
 
 
 def repeat_result(search: Search, workdir: Path, identity: Identity) -> Result | None:
-    """The result that an earlier pod of the same search wrote, in the words of this one.
+    """Return the result that an earlier pod of the same search wrote, under the uid of this pod.
 
-    A damaged one counts as none: the last checkpoint holds the end of the search, which is then written again.
+    A damaged result counts as none: the last checkpoint holds the end of the search, which is then written again.
     """
     try:
         finished = find_finished(search, workdir)
     except DataError as error:
-        structlog.get_logger().warning("result unreadable", error=str(error))
+        structlog.get_logger().warning("result not readable", error=str(error))
         return None
     if finished is None or finished.outcome.result.search_uid != identity.search_uid:
         return None
@@ -50,18 +50,18 @@ def repeat_result(search: Search, workdir: Path, identity: Identity) -> Result |
 
 
 def run_in_pod(job: Job, port: int, state: LiveState, stop: StopRequest) -> Result:
-    """Run with server and log; returns the termination message."""
+    """Run a job with its HTTP server and log; returns the termination message."""
     stall_timeout_s = float(job.search.spec.failure_policy.stall_timeout_seconds)
     with TrainerServer(state, port, stall_timeout_s=stall_timeout_s, gpu_memory=gpu_memory if job.device == "cuda" else None) as server:
         log = structlog.get_logger()
-        log.info("serving", port=server.port, device=job.device, folder=str(job.workdir))
+        log.info("server started", port=server.port, device=job.device, folder=str(job.workdir))
         result = run_with(job, stop, state, LogSink(log)).result
         _add_report(job)
         return result
 
 
 def build_pod_job(search: Search, space: Space, environment: ContainerEnvironment, identity: Identity) -> Job:
-    """The job of this container.
+    """Build the job of this container.
 
     Raises:
         ConfigurationError: a GPU is asked for and none is there.
@@ -77,13 +77,13 @@ def build_pod_job(search: Search, space: Space, environment: ContainerEnvironmen
 
 
 def _add_report(job: Job) -> None:
-    """A report beside the result. The result stands without it, so what goes wrong here is only logged."""
+    """Write the report next to the result, which is valid without it: an error here is only logged."""
     from autohas_trainer.reporting.report.report import write_report  # noqa: PLC0415 - matplotlib is loaded when training is over
 
     finished = find_finished(job.search, job.workdir)
     if finished is None:
         return
-    structlog.get_logger().info("work began", message="writing the report")
+    structlog.get_logger().info("work started", message="writing the report")
     try:
         write_report(job.workdir, finished)
     except Exception as error:  # noqa: BLE001 - see above
@@ -91,7 +91,7 @@ def _add_report(job: Job) -> None:
 
 
 def run_with(job: Job, stop: StopRequest, *listeners: Listener) -> Outcome:
-    """Run a job with its history and result files; `listeners` hear everything before result.json appears.
+    """Run a job with its history and result files; `listeners` receive every event before result.json appears.
 
     Raises:
         TrainerError, OSError: see `autohas_trainer.engine.search.run`.

@@ -30,12 +30,12 @@ __all__ = ["Target", "conformance"]
 
 
 _Sections = Iterator[tuple[str, Callable[[], list[Check]]]]
-"""Titles, each with what makes the checks below it."""
+"""Pairs of a title and the function that runs its checks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """What to check: the data and model of a search file, or one entrypoint; a model when `input_shape` is given, else data."""
+    """What to check: data and model of a search file, or one entrypoint, which is a model where `input_shape` is given, else data."""
 
     name: str
     input_shape: tuple[int, ...] | None
@@ -45,7 +45,7 @@ class Target:
 
 
 def conformance(target: Target, console: Console) -> None:
-    """Print each promise.
+    """Check every promise and print it with its outcome.
 
     Raises:
         ConfigurationError: A promise is broken.

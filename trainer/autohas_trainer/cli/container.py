@@ -1,4 +1,4 @@
-"""The life of the container: environment, search.json, engine. Every exit writes exactly one line, the termination message."""
+"""The container's entry point: environment, search.json, engine. Every exit writes one line, the termination message."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def run_container(variables: Mapping[str, str], stop: StopOnSignal) -> int:
         message, code = _search(ContainerEnvironment.read(variables), identity, state, stop), ExitCode.RESULT
     except errors.Interrupted as error:
         message, code = _interrupted_message(identity, state), ExitCode.INTERRUPTED
-        log.info("search interrupted", message=str(error))
-    except BaseException as error:  # noqa: BLE001 - whatever it is, the termination message must be written
+        log.info("trainer interrupted", message=str(error))
+    except BaseException as error:  # noqa: BLE001 - every exit must write its termination message
         end = exit_of(error)
         message, code = _error_message(identity, end.code, end.sentence), end.code
         trace = {"exception": "".join(traceback.format_exception(error))} if end.is_bug else {}
@@ -54,11 +54,11 @@ def run_container(variables: Mapping[str, str], stop: StopOnSignal) -> int:
 
 
 def _search(environment: ContainerEnvironment, identity: Identity, state: LiveState, stop: StopOnSignal) -> Result:
-    """Run, or repeat the result that is there already."""
+    """Run the search, or repeat the result that an earlier pod wrote."""
     search, space = _read_search(environment)
     _refuse_home_folder(search)
     let_threads_sleep()
-    structlog.get_logger().info("work began", message="loading PyTorch")
+    structlog.get_logger().info("work started", message="loading PyTorch")
     from autohas_trainer.cli.assembly import build_pod_job, repeat_result, run_in_pod  # noqa: PLC0415 - loads torch, after the signals are taken over
 
     earlier_result = repeat_result(search, environment.workdir, identity)
@@ -86,7 +86,7 @@ def _read_search(environment: ContainerEnvironment) -> tuple[Search, Space]:
 
 
 def _refuse_home_folder(search: Search) -> None:
-    """A pod's user has no home folder with data; on a laptop the same path is the user's own.
+    """Refuse a data path in a home folder, which a pod's user does not have.
 
     Raises:
         ConfigurationError: task.data.path begins with ~.
@@ -101,7 +101,7 @@ def _refuse_home_folder(search: Search) -> None:
 
 
 def _identity(variables: Mapping[str, str]) -> Identity:
-    """Who speaks, even when the environment is wrong otherwise."""
+    """Identify search, pod and attempt, even where the environment is wrong otherwise."""
     attempt = variables.get(names.ENV_ATTEMPT, "")
     return Identity(
         search_uid=variables.get(names.ENV_SEARCH_UID, "")[:128],
@@ -125,7 +125,7 @@ def _interrupted_message(identity: Identity, state: LiveState) -> Interrupted:
 
 
 def _error_message(identity: Identity, code: ExitCode, sentence: str) -> Error:
-    """The error that fits: characters are cut until the line has room, whatever their width in bytes."""
+    """Build an error whose encoded line fits: characters are cut until it does, since their width in bytes varies."""
     text = sentence if len(sentence) <= _MAX_TEXT else sentence[: _MAX_TEXT - 1] + "…"
     while True:
         message = Error(
@@ -140,7 +140,7 @@ def _error_message(identity: Identity, code: ExitCode, sentence: str) -> Error:
 
 
 def _write_termination_message(path: Path, message: Message, log: Any) -> None:  # noqa: ANN401 - structlog's lazy proxy
-    """One line, whole: the file is opened once and written once (it is a bind mount, so it cannot be renamed into place)."""
+    """Write the message in one write(): the file is a bind mount, so a rename cannot replace it."""
     line = encode_termination_message(message)
     if len(line) + 1 <= MAX_TERMINATION_MESSAGE_BYTES:
         line += b"\n"
@@ -151,11 +151,11 @@ def _write_termination_message(path: Path, message: Message, log: Any) -> None: 
         finally:
             os.close(descriptor)
     except OSError as error:
-        log.warning("termination log cannot be written", path=str(path), error=str(error), termination_message=line.decode())
+        log.warning("termination log not written", path=str(path), error=str(error), termination_message=line.decode())
 
 
 def _configure_logs() -> None:
-    """JSON lines on stderr."""
+    """Write logs as JSON lines on stderr."""
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,

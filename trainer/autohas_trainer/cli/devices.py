@@ -1,4 +1,4 @@
-"""Which device the search runs on: what the spec asks for, or a clear refusal. Imports torch."""
+"""Chooses the device of a search as its spec says, or refuses. Imports torch."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ def choose_device(spec: Spec, *, pod_device: str = "") -> str:
 
     Args:
         spec: The search.
-        pod_device: What the pod that this process runs in asks for beside CPU and memory: a resource or a claim. Empty: none, or no pod.
+        pod_device: Resource or claim that this pod requests in addition to CPU and memory; empty for none, or outside a pod.
 
     Raises:
-        ConfigurationError: a GPU is asked for and none is there: never a silent run on the CPU.
+        ConfigurationError: a GPU is requested and torch sees none; a search never falls back to the CPU silently.
     """
     device = spec.trainer.device
     if device == "CPU":
@@ -29,7 +29,7 @@ def choose_device(spec: Spec, *, pod_device: str = "") -> str:
         raise ConfigurationError("spec.trainer.device is CUDA but no GPU is visible here; give the pod one, or set device to CPU or Auto")
     if pod_device:
         message = (
-            f"this pod asks for {pod_device} but torch sees no GPU: driver, runtimeClass and image must fit;"
+            f"this pod requests {pod_device} but torch sees no GPU: driver, runtimeClass and image must fit;"
             " if that is no device to train on, set spec.trainer.device to CPU"
         )
         raise ConfigurationError(message)

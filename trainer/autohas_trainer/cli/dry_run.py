@@ -29,14 +29,14 @@ __all__ = ["dry_run"]
 
 _WARM_STEPS, _TIMED_STEPS = 2, 8
 _CHEAP_S = 5.0
-"""Timed steps end when this is spent: a dry run should answer at once."""
+"""No further step is timed after this many seconds: a dry run should answer at once."""
 
 
 def dry_run(search: Search, space: Space, threads: int, console: Console) -> None:
-    """Print space, plan, sizes and a prediction; a search that cannot run ends as the run itself would.
+    """Print space, plan, sizes and predicted time; a search that cannot run fails as the run itself would.
 
     Raises:
-        TrainerError: as `autohas_trainer.engine.search.run`, after what is known without the data was printed.
+        TrainerError: as `autohas_trainer.engine.search.run`, after the plan was printed.
     """
     device = choose_device(search.spec)
     make_deterministic(threads)
@@ -65,7 +65,7 @@ def dry_run(search: Search, space: Space, threads: int, console: Console) -> Non
 
 
 def _print_data(search_task: SearchTask, console: Console) -> None:
-    """How many examples each split has, what became of each column, what was converted."""
+    """Print the size of each split, the treatment of each column, and conversions."""
     splits = search_task.splits
     sizes = f"{splits.num_train:,} train, {splits.num_reward:,} reward, {splits.num_selection:,} selection, {splits.num_test:,} test"
     _print_line(console, f"data: {splits.name}: {sizes}")
@@ -76,7 +76,7 @@ def _print_data(search_task: SearchTask, console: Console) -> None:
 
 
 def _print_sizes(search_task: SearchTask, console: Console) -> None:
-    """Sizes of the default and of the largest network, its memory in training, and what objective.cost can reach."""
+    """Print the sizes of the default and of the largest network, its training memory, and the attainable range of objective.cost."""
     space = search_task.space
     largest = Costs(None, space, search_task.template, search_task.costs.example).find_extreme(sign=1)
     sizes = f"default network {search_task.num_parameters(space.default):,}, largest {search_task.num_parameters(largest):,}"
@@ -95,7 +95,7 @@ def _print_sizes(search_task: SearchTask, console: Console) -> None:
 
 
 def _memory(search_task: SearchTask, largest: Configuration) -> str:
-    """What the largest network takes; one that cannot be trained would only lose in the search."""
+    """Describe the training memory of the largest network; if it cannot be trained, the search leaves it out."""
     try:
         mebibytes = training_bytes(search_task, largest) / 2**20
     except CandidateError as error:
@@ -126,7 +126,7 @@ def _print_plan(search: Search, space: Space, plan: StagePlan, console: Console)
 
 
 def _seconds_per_step(search_task: SearchTask) -> float | None:
-    """Median over a few steps, None when they are not cheap."""
+    """Return the median over a few steps; None when they take too long to time."""
     training = Training(search_task, search_task.space.default)
     started_at, durations = time.monotonic(), []
     for _ in range(_WARM_STEPS + _TIMED_STEPS):

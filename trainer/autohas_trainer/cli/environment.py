@@ -18,7 +18,7 @@ _MAX_PORT = 65535
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerEnvironment:
-    """What the operator tells the trainer beside search.json. The variables are named in `autohas_api.base.names`."""
+    """The variables that the operator sets in addition to search.json; `autohas_api.base.names` has their names."""
 
     search_file: Path
     search_uid: str
@@ -26,17 +26,17 @@ class ContainerEnvironment:
     attempt: int
     workdir: Path
     cpu_limit: float | None
-    """Cores the container may use; None: as many as the node gives."""
+    """CPU limit of the container in cores; None without a limit."""
     device: str
-    """What the pod asks for beside CPU and memory, the platform's defaults included; empty without a device."""
+    """Device that the pod requests, the platform's defaults included; empty without one."""
     port: int
 
     @classmethod
     def read(cls, variables: Mapping[str, str]) -> ContainerEnvironment:
-        """From the process's variables, defaults where one is absent.
+        """Read the process's variables, with defaults for absent ones.
 
         Raises:
-            UsageError: a variable has a value that means nothing.
+            UsageError: the value of a variable is invalid.
         """
         return cls(
             search_file=Path(variables.get(names.ENV_SEARCH_FILE, f"{names.CONFIG_DIRECTORY}/{names.SEARCH_FILE}")),
@@ -51,20 +51,20 @@ class ContainerEnvironment:
 
 
 def available_threads(cpu_limit: float | None) -> int:
-    """Threads worth having: the CPU limit rounded up, never more than the cores that this process may run on."""
+    """Return the number of useful threads: the CPU limit rounded up, at most the cores that this process may run on."""
     cores = _cores_of_this_process()
     return cores if cpu_limit is None else max(1, min(cores, math.ceil(cpu_limit)))
 
 
 def _cores_of_this_process() -> int:
-    """Cores that this process may run on; all of the machine's where the system does not say (macOS)."""
+    """Count the cores that this process may run on; on macOS, which does not tell, all cores of the machine."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def let_threads_sleep() -> None:
-    """Before torch is imported: threads that wait for each other sleep and do not spin.
+    """Let waiting OpenMP threads sleep instead of spin; call it before torch is imported.
 
     Measured on 2 shared cores, conv-small at batch 64: a step takes 1,250 ms when two spinning threads have company, 44 ms asleep.
     """

@@ -1,8 +1,7 @@
-"""The one place where an exception becomes an exit code and a sentence.
+"""Maps exceptions to exit codes and sentences, in one place.
 
-A disk that is full, read-only or not ours exits 1, which the Job counts and repeats up to backoffLimit: the checkpoints are whole, space
-can be freed and a volume remounted while the Job backs off, so the search is not lost; 78 would end it for good, 75 would repeat it
-without end.
+A full, read-only or inaccessible disk exits 1, which the Job retries up to backoffLimit: the checkpoints are whole, and the user can free
+space or remount the volume while the Job backs off. Exit code 78 would end the search, 75 would retry without limit.
 """
 
 from __future__ import annotations
@@ -20,12 +19,12 @@ __all__ = ["Exit", "UsageError", "exit_of", "make_folder"]
 
 
 class UsageError(Exception):
-    """The process was called wrongly: an argument, or a variable of the environment."""
+    """An argument or an environment variable is wrong."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exit:
-    """How the process ends, and why in one sentence; `is_bug` asks for the traceback."""
+    """Exit code of the process and the reason in one sentence; `is_bug` prints the traceback."""
 
     code: ExitCode
     sentence: str
@@ -33,7 +32,7 @@ class Exit:
 
 
 def exit_of(error: BaseException) -> Exit:
-    """What to do about an exception that nobody else handled."""
+    """Map an unhandled exception to the end of the process."""
     end = _classify(error)
     return (
         end if end is not None else Exit(code=ExitCode.BUG, sentence=replace_unprintable(f"{type(error).__name__}: {error}"), is_bug=True)
@@ -65,15 +64,16 @@ def _classify(error: BaseException) -> Exit | None:
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    """Also torch's own error, which must not be imported for this."""
+    """Whether memory ran out; torch's own error is known by name, so that torch need not be imported."""
     return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
 
 
 def make_folder(folder: Path) -> None:
-    """Make the folder of an `--out` before anything is loaded.
+    """Make the folder of `--out` before anything is loaded.
 
     Raises:
-        UsageError: it cannot be made there at all (what a disk may get over is an OSError, as during the search).
+        UsageError: no folder can be made there.
+        OSError: the disk is full, read-only or inaccessible, as during the search.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""`autohas run` on this machine: the search with bars, its report, the answer. Imports torch."""
+"""`autohas run`: the search with progress bars, its report and its result. Imports torch."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ class LaptopRun:
     folder: Path
     threads: int
     command: str
-    """What to type to run the same search again."""
+    """The command line that runs the same search again."""
 
 
 def run_on_laptop(task: LaptopRun, state: LiveState, stop: StopOnSignal, console: Console) -> None:
-    """Run or resume to the end and print the answer; a search that is finished already is only shown.
+    """Run or resume a search to its end and print the result; a finished search is only printed.
 
     Raises:
         Interrupted: stopped on request, a checkpoint is written.
@@ -72,7 +72,7 @@ def search_here(document: Document, settings: Sequence[str], out: Path | None, *
     """
     folder, search, space = read_for_folder(apply_settings(document.value, settings), out, resume=resume)
     if not resume and folder.is_dir() and next(folder.iterdir(), None) is not None:
-        raise FileExistsError(f"{folder} is not empty: go on with the search in it by resume=True, or choose another folder by out=...")
+        raise FileExistsError(f"{folder} is not empty: continue the search in it by resume=True, or choose another folder by out=...")
     stop = StopOnSignal(insist=True)
     task = LaptopRun(
         search=search, space=space, folder=folder, threads=available_threads(None), command=f"autohas.run(out={str(folder)!r})"

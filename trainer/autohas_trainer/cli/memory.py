@@ -1,4 +1,4 @@
-"""What a training takes of the device's memory: counted on one real step, so that it holds for any network and optimizer. Imports torch."""
+"""Measures the device memory of a training on one real step, so that it holds for any network and optimizer. Imports torch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["training_bytes"]
 def training_bytes(search_task: SearchTask, configuration: Configuration) -> int:
     """Bytes of weights, averages, optimizer state and gradients, and of what autograd keeps of one batch until the backward pass.
 
-    The framework's own share (allocator, kernels' workspaces) is not in it; on a GPU add some hundred MiB.
+    Allocator and kernel workspaces are not included; on a GPU add some hundred MiB.
     """
     training = Training(search_task, configuration)
     weights = {tensor.untyped_storage().data_ptr() for tensor in training.model_tensors().values()}

@@ -1,4 +1,4 @@
-"""What the command line says: problems as the API server words them, and a finished search. No torch."""
+"""Prints problems as the API server words them, and finished searches. Imports no torch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["print_problems", "print_result"]
 
 
 def print_problems(console: Console, error: SpecError, document: Document | None) -> None:
-    """One line per problem; with the place in the file where it is known."""
+    """Print one line per problem, with its place in the file where it is known."""
     for problem in error.field_errors:
         explanation = explain_unquoted(problem, document) if document is not None else problem
         place = f"{document.place(problem.path)}: " if document is not None and _is_inside(problem.path, document) else ""
@@ -27,13 +27,13 @@ def print_problems(console: Console, error: SpecError, document: Document | None
 
 
 def _is_inside(path: str, document: Document) -> bool:
-    """Whether the path is one of the document, and not that of a file or of an option."""
+    """Whether the path is one of the document, not of a file or an option."""
     first = re.split(r"[.\[]", path, maxsplit=1)[0]
     return first in document.value or first in ("apiVersion", "kind", "metadata", "spec")
 
 
 def print_result(console: Console, finished: FinishedSearch, folder: Path, report: Path | None) -> None:
-    """The answer, what changed against the default, the price, where to look."""
+    """Print the scores, the configuration next to the default, the cost and the files."""
     outcome, metric = finished.outcome, finished.search.spec.objective.metric
     result = outcome.result
     comparison = (

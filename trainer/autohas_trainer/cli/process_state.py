@@ -1,6 +1,6 @@
-"""The process around a search that is called from Python: it gets the global state that it needs, the caller gets its own back.
+"""Saves and restores the global state of a process in which `autohas.run` is called.
 
-`autohas run` and the container own their process and need none of this.
+`autohas run` and the container own their process and do not use it.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ __all__ = ["preserve_process_state"]
 
 _DEVICES: Final = ("cpu", "cuda")
 _NUMPY_ERRORS: Final = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
-"""numpy's own defaults: where the caller raises, an overflow of one candidate would be an exception."""
+"""numpy's defaults: under a caller's `raise`, an overflow in one candidate would be an exception."""
 
 
 @contextmanager
 def preserve_process_state() -> Iterator[None]:
-    """Give the block the global state of a fresh process, and put back what was there, also after an error.
+    """Give the block the global state of a fresh process, and restore the caller's afterwards, also after an error.
 
     Of torch: default type and device, gradients, inference mode, autocast, anomaly detection, precision of matrix products, threads,
-    determinism. Besides: the states of the global generators, numpy's and decimal's handling of errors, warning filters, variables of the
-    environment, the working folder, Optuna's log level.
+    determinism. In addition: the states of the global generators, numpy's and decimal's error handling, warning filters, environment
+    variables, the working folder, Optuna's log level.
     """
     with ExitStack() as stack:
         stack.callback(_remember_state())
@@ -52,7 +52,7 @@ def preserve_process_state() -> Iterator[None]:
 
 
 def _remember_state() -> Callable[[], None]:
-    """Remember the state that has no context manager; the function puts it back."""
+    """Save the state that has no context manager; the returned function restores it."""
     undo: list[Callable[[], Any]] = []
 
     def keep(get: Callable[[], Any], put: Callable[[Any], Any]) -> None:
@@ -93,7 +93,7 @@ _ATTRIBUTES: Final[tuple[tuple[Any, str], ...]] = (
 
 
 def _precision() -> str | None:
-    """The precision of products of float32 matrices; None where the caller set it by torch's other, newer interface, which then stands."""
+    """Return the precision of float32 matrix products; None where the caller set it by torch's newer interface, whose value stays."""
     try:
         return torch.get_float32_matmul_precision()
     except RuntimeError:

@@ -84,13 +84,13 @@ def _train_seed(trainer: SeedTrainer, seed: int, *, stop: StopOnSignal, judge: C
         bar = bars.add_task(f"seed {seed}", total=search.spec.training.steps)
         score = trainer.train(seed, stop, on_step=lambda step: bars.update(bar, completed=step), judge=judge)
     metric = search.spec.objective.metric
-    said = "diverged" if score.test is None else f"test {metric} {metric_text(metric, score.test)}"
-    console.print(f"seed {seed}: {said}, {time.monotonic() - begun:.1f} s", markup=False, highlight=False)
+    outcome_text = "diverged" if score.test is None else f"test {metric} {metric_text(metric, score.test)}"
+    console.print(f"seed {seed}: {outcome_text}, {time.monotonic() - begun:.1f} s", markup=False, highlight=False)
     return score
 
 
 class _Judge:
-    """Refuses data that are not those of the seeds in the folder, and says once what differs from the search that chose the winner."""
+    """Refuses data that differ from those of the seeds in the folder; prints once what differs from the search that wrote config.yaml."""
 
     def __init__(self, task: Retraining, begun: Begun | None, console: Console) -> None:
         """`begun`: what the seeds in the folder were trained with; None without any."""
@@ -118,22 +118,22 @@ class _Judge:
                 self._console.print(sentence, markup=False, highlight=False, soft_wrap=True)
 
     def _against_search(self, here: Begun) -> list[str]:
-        """Sentences about result.json beside config.yaml; without one the digest of the data in config.yaml is all that is known."""
+        """Compare with result.json next to config.yaml; where it is missing, with the digest of the data in config.yaml."""
         finished = read_result(self._task.config.parent)
         if finished is None or finished.data is None:
-            wanted = read_mapping(self._task.config).get("dataDigest")
-            return ["the data are not those of the search that chose this configuration"] if wanted not in (None, here.data.digest) else []
+            digest = read_mapping(self._task.config).get("dataDigest")
+            return ["the data are not those of the search that chose this configuration"] if digest not in (None, here.data.digest) else []
         difference = here.data.difference(finished.data)
-        said = [f"the data are not those of the search: its scores and these cannot be compared ({difference})"] if difference else []
-        return [*said, *here.environment.differences(finished.environment)]
+        sentences = [f"the data are not those of the search: its scores and these cannot be compared ({difference})"] if difference else []
+        return [*sentences, *here.environment.differences(finished.environment)]
 
 
 def _read_scores(task: Retraining, digest: str) -> tuple[list[SeedScore], Begun | None]:
-    """Scores of an earlier call and what they were trained with, with --resume; without, the folder must be empty."""
+    """Return the scores of an earlier call and their origin with --resume; without it the folder must be empty."""
     path = task.folder / SCORES_FILE
     if not task.resume:
         if task.folder.is_dir() and next(task.folder.iterdir(), None) is not None:
-            message = f"{task.folder} is not empty. To go on with the seeds in it add --resume, or choose another folder with --out DIR"
+            message = f"{task.folder} is not empty. To continue with the seeds in it add --resume, or choose another folder with --out DIR"
             raise UsageError(message)
         return [], None
     try:
@@ -161,10 +161,10 @@ def _write_scores(task: Retraining, search: Search, digest: str, scores: Sequenc
 
 
 def _rows(metric: str, scores: Sequence[SeedScore]) -> list[tuple[str, str, str]]:
-    def shown(value: float | None) -> str:
+    def format_score(value: float | None) -> str:
         return "diverged" if value is None else metric_text(metric, value)
 
-    return [(str(score.seed), shown(score.test), shown(score.selection)) for score in scores]
+    return [(str(score.seed), format_score(score.test), format_score(score.selection)) for score in scores]
 
 
 def _summary(metric: str, spread: Spread | None) -> str:

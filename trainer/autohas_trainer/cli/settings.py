@@ -1,4 +1,4 @@
-"""`--set budget.trainings=3`: one field of a search changed from the command line, typed by the schema. Pure."""
+"""`--set budget.trainings=3`: changes one field of a search, typed by its schema. Pure."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _ROOTS: Final = ("spec", "metadata")
 
 
 def apply_settings(document: Mapping[str, Any], settings: Sequence[str]) -> dict[str, Any]:
-    """The document with every `path=value` applied, in order; paths are relative to `spec`.
+    """Return the document with every `path=value` applied, in order; paths are relative to `spec`.
 
     A field that holds text (a decimal, a name) takes the value as typed; others are read as YAML. Validation is the caller's.
 
     Raises:
-        SpecError: a setting is no `path=value`, or its path leads nowhere.
+        SpecError: a setting is no `path=value`, or its path does not exist.
     """
     changed = copy.deepcopy(dict(document))
     for setting in settings:
@@ -49,7 +49,7 @@ def _keys(path: str) -> list[str | int]:
 
 
 def _typed(keys: Sequence[str | int], text: str) -> Any:  # noqa: ANN401 - any JSON value
-    """Text where the schema wants text; where it knows no such field, whatever YAML says: validation will name it."""
+    """Return the text where the schema has a string, else the value that YAML reads; validation names unknown fields."""
     schema: Mapping[str, Any] | None = structural_schema(Spec) if keys[0] == "spec" else None
     for key in keys[1:]:
         if schema is None:

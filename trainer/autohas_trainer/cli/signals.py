@@ -1,6 +1,6 @@
-"""A wish to stop: SIGTERM or SIGINT sets a flag that the engine reads after every step.
+"""SIGTERM or SIGINT sets a flag that the engine reads after every step.
 
-Installed before torch is imported, so a pod that is preempted in its first second ends in order too. Imports nothing heavy.
+The handlers are installed before torch is imported, so that a pod that is preempted in its first second ends in order too.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ __all__ = ["StopOnSignal"]
 
 
 class StopOnSignal:
-    """A `records.StopRequest` fed by signals."""
+    """An `events.StopRequest` that signals set."""
 
     def __init__(self, *, insist: bool) -> None:
-        """`insist`: a second Ctrl-C ends the process at once (for terminals); without it, repetitions change nothing."""
+        """`insist`: a second Ctrl-C ends the process at once (for terminals); without it, repeated signals have no effect."""
         self.is_requested = False
         self._insist = insist
 
     def install(self) -> None:
-        """Take over SIGTERM and SIGINT. The main thread only."""
+        """Handle SIGTERM and SIGINT from now on. Main thread only."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._handle)
 
     @contextmanager
     def take_over(self) -> Iterator[None]:
-        """Take over SIGTERM and SIGINT inside the block and give them back; in another thread than the main one nothing is taken."""
+        """Handle SIGTERM and SIGINT inside the block and restore the handlers afterwards; outside the main thread do nothing."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return

@@ -56,7 +56,7 @@ def candidate_part(doing: str, *, culprit: str, is_custom: bool) -> Iterator[Non
     fault: CandidateError | None = None
     try:
         yield
-    except ConfigurationError as error:  # custom code's exceptions in our words, see `entrypoints.speaking_for`
+    except ConfigurationError as error:  # custom code's exceptions in our words, see `entrypoints.attribute_errors_to`
         if not is_custom:
             raise
         fault = CandidateError(f"{doing}: {error}")

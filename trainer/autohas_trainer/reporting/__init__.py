@@ -1,1 +1,1 @@
-"""What people and machines read of a search: sinks, HTTP, the report."""
+"""Everything that users and machines read of a search: files, logs, terminal, HTTP, the report."""

@@ -1,7 +1,7 @@
-"""Prometheus metrics, built when they are scraped: between scrapes they cost nothing.
+"""Prometheus metrics, built at each scrape.
 
-Counters that outlive a process (starts, active seconds) go on over processes; the
-others count this process, as Prometheus expects of a counter that restarts.
+Starts and active seconds count over all processes of a search. The other counters start at 0 in each process; Prometheus handles
+such resets.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from autohas_trainer.reporting.sinks.progress import eta_seconds
 __all__ = ["GpuMemory", "SearchCollector", "build_registry", "render"]
 
 GpuMemory = Callable[[], Mapping[str, int]]
-"""Bytes of device memory by kind: allocated, reserved, peak."""
+"""Returns bytes of device memory by kind: allocated, reserved, peak."""
 
 
 class SearchCollector(Collector):
-    """Everything that a running search exports."""
+    """Exports the state of a running search."""
 
     def __init__(
         self,
@@ -34,14 +34,14 @@ class SearchCollector(Collector):
         monotonic: Callable[[], float],
         gpu_memory: GpuMemory | None = None,
     ) -> None:
-        """Args: where the state comes from; seconds since the epoch, for ages; monotonic seconds; on a GPU, its memory."""
+        """`wall_clock` returns seconds since the epoch, `monotonic` monotonic seconds; `gpu_memory` is None without a GPU."""
         self._snapshot = snapshot
         self._wall_clock = wall_clock
         self._monotonic = monotonic
         self._gpu_memory = gpu_memory
 
     def collect(self) -> Iterator[Metric]:
-        """One scrape."""
+        """Answer one scrape."""
         snapshot = self._snapshot()
         if snapshot.info is not None:
             yield from _run(snapshot, snapshot.info, self._monotonic())
@@ -70,7 +70,7 @@ def build_registry(
     monotonic: Callable[[], float],
     gpu_memory: GpuMemory | None = None,
 ) -> CollectorRegistry:
-    """A registry of its own: the search, and memory and CPU of the process."""
+    """Build a registry with the metrics of the search and of the process."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(SearchCollector(snapshot, wall_clock, monotonic, gpu_memory))
     ProcessCollector(registry=registry)
@@ -98,12 +98,12 @@ def _labelled_gauge(name: str, text: str, label: str, values: Mapping[str, float
 
 
 def _run(snapshot: Snapshot, info: RunInfo, now: float) -> Iterator[Metric]:
-    """Where the search stands, and what it has cost."""
+    """Yield stage, progress, cost and time."""
     stages = {stage.value: float(stage is snapshot.stage) for stage in {**snapshot.stages, snapshot.stage: 0}}
-    yield _labelled_gauge("autohas_trainer_stage", "1 for the stage at work, 0 for the others.", "stage", stages)
+    yield _labelled_gauge("autohas_trainer_stage", "1 for the current stage, 0 for the others.", "stage", stages)
     if snapshot.steps:
         share = min(1.0, snapshot.position / snapshot.steps)
-        yield _gauge("autohas_trainer_progress_ratio", "Share of the planned steps that are done, 0 to 1.", share)
+        yield _gauge("autohas_trainer_progress_ratio", "Share of the planned steps that are done, from 0 to 1.", share)
     if (remaining_s := eta_seconds(snapshot)) is not None:
         yield _gauge("autohas_trainer_remaining_seconds", "Estimated time until the end, over all stages.", remaining_s)
     if snapshot.latest is not None:
@@ -114,8 +114,8 @@ def _run(snapshot: Snapshot, info: RunInfo, now: float) -> Iterator[Metric]:
     active = info.active_seconds + max(0.0, now - snapshot.started_at)
     limit = info.search.spec.budget.max_active_seconds
     if limit is not None:
-        yield _gauge("autohas_trainer_active_limit_seconds", "spec.budget.maxActiveSeconds: how long trainers may work.", limit)
-    yield _counter("autohas_trainer_active_seconds", "Time that trainers of this search have worked, over all processes.", active)
+        yield _gauge("autohas_trainer_active_limit_seconds", "Limit of the active seconds, spec.budget.maxActiveSeconds.", limit)
+    yield _counter("autohas_trainer_active_seconds", "Seconds that the trainers of this search have run, over all processes.", active)
 
 
 def _steps(snapshot: Snapshot) -> Iterator[Metric]:
@@ -142,7 +142,7 @@ def _losses(snapshot: Snapshot) -> Iterator[Metric]:
 
 
 def _learning_rates(snapshot: Snapshot) -> Iterator[Metric]:
-    """Of the weights; and of the controller where it learns."""
+    """Yield the learning rate of the weights, and of the controller where it learns."""
     rates = {"weights": snapshot.latest.learning_rate} if snapshot.latest is not None else {}
     algorithm = snapshot.info.search.spec.algorithm if snapshot.info is not None else None
     if algorithm is not None and snapshot.policy is not None and (rate := algorithm.row.policy_learning_rate) is not None:
@@ -177,7 +177,7 @@ def _policy(policy: PolicyRecord, choices: Mapping[str, tuple[str, ...]], limit:
 
 
 def _checkpoint(checkpoint: CheckpointFacts, age_s: float) -> Iterator[Metric]:
-    meaning = "Seconds of work since the newest durable checkpoint: a pause before this process does not count."
+    meaning = "Active seconds since the newest durable checkpoint; time between two processes does not count."
     yield _gauge("autohas_trainer_checkpoint_age_seconds", meaning, max(0.0, age_s))
     if checkpoint.seconds is not None:
         yield _gauge("autohas_trainer_checkpoint_duration_seconds", "Time to write the newest checkpoint.", checkpoint.seconds)

@@ -1,7 +1,7 @@
 """GET /progress, /metrics and /healthz of a running trainer.
 
-Threads of their own answer, a bounded number of them; the training thread never waits for a reader. Answers are small, connections
-are closed after one answer, and a reader that dawdles is cut off.
+A bounded number of server threads answers requests; the training thread never waits for a client. Responses are small, a connection
+is closed after one response, and a slow client is disconnected.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from autohas_trainer.reporting.sinks.progress import DEFAULT_STALL_TIMEOUT_S, bu
 
 __all__ = ["TrainerServer"]
 
-_MAX_READERS: Final = 16
-_READER_TIMEOUT_S: Final = 5.0
+_MAX_CLIENTS: Final = 16
+_CLIENT_TIMEOUT_S: Final = 5.0
 _TEXT: Final = "text/plain; charset=utf-8"
 
 Answer = tuple[HTTPStatus, str, bytes]
@@ -34,7 +34,7 @@ Answer = tuple[HTTPStatus, str, bytes]
 class TrainerServer:
     """Serves a `LiveState` from construction until `close`."""
 
-    def __init__(  # noqa: PLR0913 - clocks and hardware are given, so that tests can give others
+    def __init__(  # noqa: PLR0913 - tests pass other clocks and hardware
         self,
         state: LiveState,
         port: int,
@@ -44,10 +44,10 @@ class TrainerServer:
         wall_clock: Callable[[], float] = time.time,
         gpu_memory: GpuMemory | None = None,
     ) -> None:
-        """Listen on all addresses; port 0 takes a free one. `gpu_memory` is asked at every scrape.
+        """Listen on all addresses; port 0 takes a free port. `gpu_memory` is called at every scrape.
 
         Raises:
-            ConfigurationError: the port cannot be had.
+            ConfigurationError: the port is not available.
         """
         self._state = state
         self._stall_timeout_s = stall_timeout_s
@@ -68,7 +68,7 @@ class TrainerServer:
 
     @property
     def port(self) -> int:
-        """The port that was taken."""
+        """The port that the server listens on."""
         return int(self._server.server_address[1])
 
     def close(self) -> None:
@@ -96,17 +96,17 @@ class TrainerServer:
 
 
 class _BoundedServer(ThreadingHTTPServer):
-    """At most `_MAX_READERS` at a time; further connections are closed at once."""
+    """Serves at most `_MAX_CLIENTS` connections at a time; further ones are closed at once."""
 
     daemon_threads = True
     block_on_close = False
-    request_queue_size = 2 * _MAX_READERS
+    request_queue_size = 2 * _MAX_CLIENTS
 
     def __init__(self, port: int, routes: dict[str, Callable[[], Answer]]) -> None:
         is_dual = socket.has_dualstack_ipv6()
         self.address_family = socket.AF_INET6 if is_dual else socket.AF_INET
         self.routes = routes
-        self._free = threading.BoundedSemaphore(_MAX_READERS)
+        self._free = threading.BoundedSemaphore(_MAX_CLIENTS)
         super().__init__(("::" if is_dual else "0.0.0.0", port), _Handler)  # noqa: S104 - probes, scrapes and polls come from outside the pod
 
     def server_bind(self) -> None:
@@ -127,16 +127,16 @@ class _BoundedServer(ThreadingHTTPServer):
             self._free.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - socketserver's signature
-        """A reader that hangs up is its own affair."""
+        """Ignore errors of a connection, such as a client that disconnects."""
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """One request."""
+    """Handles one request."""
 
     server: _BoundedServer
     server_version = "autohas-trainer"
     sys_version = ""
-    timeout = _READER_TIMEOUT_S
+    timeout = _CLIENT_TIMEOUT_S
 
     def do_GET(self) -> None:
         route = self.server.routes.get(self.path.partition("?")[0])
@@ -146,7 +146,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         try:
             answer = route()
-        except Exception as error:  # noqa: BLE001 - told to the reader; the search goes on
+        except Exception as error:  # noqa: BLE001 - the client gets the error, the search continues
             answer = (HTTPStatus.INTERNAL_SERVER_ERROR, _TEXT, f"{type(error).__name__}: {error}\n".encode())
         self._answer(*answer)
 
@@ -162,4 +162,4 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - http.server's signature
-        """Probes every few seconds are no news."""
+        """Log no requests: probes come every few seconds."""

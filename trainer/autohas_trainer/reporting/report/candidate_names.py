@@ -1,4 +1,4 @@
-"""What the names of candidates mean, for the report."""
+"""Explains the names of candidates in the report."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 __all__ = ["CANDIDATES", "explain_candidates"]
 
 CANDIDATES: Final[Mapping[str, str]] = {
-    "default": "your configuration as you wrote it; it is the answer unless another one beat it on held-out data",
+    "default": "your configuration as you wrote it; it is the result unless another one beat it on held-out data",
     "lane": "a short training of the first stage, which compares hyperparameters; its number says which one it was",
     "initial": "a configuration of spec.searchSpace.initialPoints, numbered as they stand there",
     "default architecture": "the default architecture with the hyperparameters of the best lane",
@@ -18,7 +18,7 @@ CANDIDATES: Final[Mapping[str, str]] = {
     "sample": "a configuration drawn at random from what the controller had learned; sample 1 is the likeliest of those drawn",
     "trial": "a configuration drawn at random, numbered as they were drawn",
 }
-"""By the name without its number."""
+"""Explanation by the name without its number."""
 
 
 def explain_candidates(names: Iterable[str], *, overrides: Mapping[str, str]) -> dict[str, str]:

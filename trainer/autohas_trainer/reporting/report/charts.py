@@ -1,4 +1,4 @@
-"""The report's figures, each from records to one SVG. What is not there is said in words by the report, never drawn empty."""
+"""The figures of the report: each function draws records as one SVG. The caller draws no figure without data."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _COLUMNS: Final = 3
 _HEAT_COLUMNS: Final = 150
 _FEW_PER_CENT: Final = 1.0
 _CHARACTER_SHARE: Final = 0.0085
-"""Width of a letter of a stage's name, as a share of the axes."""
+"""Width of one letter of a stage's name, as a share of the width of the axes."""
 _ROW_SHARE: Final = 0.075
-"""Height of a row of such names, likewise."""
+"""Height of one row of stage names, as a share of the height of the axes."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -34,7 +34,7 @@ Floats = npt.NDArray[np.float64]
 def story_chart(
     steps: Sequence[StepRecord], candidates: Sequence[CandidateRecord], winner: str, spans: Mapping[Stage, tuple[float, float]]
 ) -> str:
-    """Score over cost: every comparison where it was paid for, the reward of the supernet between them, stages as bands."""
+    """Draw score over cost: every comparison at its cost, the reward of the supernet between them, stages as bands."""
     figure = new_figure(3.5)
     axes = figure.add_subplot()
     clean(axes, ylabel="score, %", xlabel="cost so far, in trainings")
@@ -64,7 +64,7 @@ def _kind(name: str, winner: str) -> str:
 
 
 def race_chart(candidates: Sequence[CandidateRecord], winner: str) -> str:
-    """Selection score of every candidate at 1/9, 1/3 and all of a training."""
+    """Draw the selection score of every candidate after 1/9, 1/3 and all of a training."""
     figure = new_figure(3.6)
     axes = figure.add_subplot()
     clean(axes, ylabel="score on the selection split, %", xlabel="share of a full training (logarithmic)")
@@ -95,7 +95,7 @@ def race_chart(candidates: Sequence[CandidateRecord], winner: str) -> str:
 
 
 def controller_chart(steps: Sequence[StepRecord], policies: Sequence[PolicyRecord]) -> str:
-    """Reward of every sample with its mean, if any was noted, and below it how undecided the controller is."""
+    """Draw the reward of every sample with its mean, where there are rewards, above the entropy of the controller."""
     rewarded = [s for s in steps if s.reward is not None]
     if not rewarded:
         figure = new_figure(2.2)
@@ -114,7 +114,7 @@ def controller_chart(steps: Sequence[StepRecord], policies: Sequence[PolicyRecor
 
 
 def _entropy(axes: Axes, policies: Sequence[PolicyRecord]) -> None:
-    """Normalised entropy of the whole policy and of each decision over the steps."""
+    """Draw the normalised entropy of the whole policy and of each decision over the steps."""
     clean(axes, ylabel="entropy", xlabel="step of the search")
     for name in policies[0].entropy:
         axes.plot([p.step for p in policies], [p.entropy.get(name, np.nan) for p in policies], color=MUTED, linewidth=0.7, alpha=0.5)
@@ -127,7 +127,7 @@ def _entropy(axes: Axes, policies: Sequence[PolicyRecord]) -> None:
 
 
 def policy_chart(policies: Sequence[PolicyRecord], decisions: Sequence[Decision], chosen: Mapping[str, str]) -> str:
-    """One heat map per decision: rows are choices, time runs to the right, opacity is the probability."""
+    """Draw one heat map per decision: rows are choices, columns are steps, opacity is the probability."""
     shown = [d for d in decisions if d.name in policies[0].probabilities][:MAX_POLICY_PANELS]
     num_rows = math.ceil(len(shown) / _COLUMNS)
     heights = [max(len(d.choices) for d in shown[_COLUMNS * row : _COLUMNS * (row + 1)]) for row in range(num_rows)]
@@ -167,7 +167,7 @@ def _heat(axes: Axes, policies: Sequence[PolicyRecord], decision: Decision, chos
 
 
 def _smooth(values: Floats) -> Floats:
-    """Centred moving mean; at the ends over what is there."""
+    """Return the centred moving mean; at both ends, the mean of the values within the window."""
     width = max(1, len(values) // 25) | 1
     kernel = np.ones(width)
     total: Floats = np.convolve(values, kernel, mode="same") / np.convolve(np.ones(len(values)), kernel, mode="same")
@@ -175,7 +175,7 @@ def _smooth(values: Floats) -> Floats:
 
 
 def _bands(axes: Axes, spans: Mapping[Stage, tuple[float, float]]) -> None:
-    """Stages behind the data, each named above its band; a name that would touch the one before stands higher, with a line to its band."""
+    """Draw the stages as bands with their names above; a name that would touch the previous one stands higher, with a line to its band."""
     whole = max(end for _, end in spans.values())
     ends: list[float] = []  # where the last name of each row ends
     for index, (stage, (begin, end)) in enumerate(spans.items()):
@@ -195,7 +195,7 @@ def _bands(axes: Axes, spans: Mapping[Stage, tuple[float, float]]) -> None:
 
 
 def _limits(axes: Axes) -> None:
-    """Limits by the data with room at both ends; ticks say the unit's decimals when the range is small."""
+    """Set the limits of the y axis with a margin; a small range gets tick labels with one decimal."""
     low, high = axes.dataLim.intervaly
     room = max(0.06 * (high - low), 0.05)
     axes.set_ylim(max(low - room, -room) if low >= 0 else low - room, high + room)
@@ -210,7 +210,7 @@ def _legend(axes: Axes) -> None:
 
 
 def _end_labels(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> None:
-    """Names at the right ends of curves, moved apart where they would overlap."""
+    """Draw names at the right ends of curves, moved apart where they would overlap."""
     low, high = axes.get_ylim()
     gap, last = 0.06 * (high - low), -math.inf
     for x, y, name, colour in sorted(ends, key=lambda end: end[1]):
@@ -223,7 +223,7 @@ def _end_labels(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> No
 
 
 def _points(axes: Axes, distance: float) -> float:
-    """A distance on the y axis in points of the page (axes are about 80 % of the figure's height)."""
+    """Convert a distance on the y axis to points of the page (axes take about 80 % of the figure's height)."""
     low, high = axes.get_ylim()
     figure = axes.get_figure(root=True)
     height = figure.get_figheight() if figure is not None else 1.0

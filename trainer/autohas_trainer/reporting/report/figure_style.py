@@ -33,7 +33,7 @@ _VARIABLES: Final = {
     PAPER: "var(--paper)",
 }
 HEAT_RGB: Final = (0.18, 0.48, 0.80)
-"""Heat maps are pictures, which CSS cannot colour: a blue that reads on both pages, its opacity the value."""
+"""Colour of heat maps, which are bitmaps that CSS cannot colour: a blue for light and dark pages; opacity is the value."""
 _WIDTH_INCHES: Final = 9.2
 _STYLE: Final[dict[Any, Any]] = {
     "svg.fonttype": "none",
@@ -59,7 +59,7 @@ _STYLE: Final[dict[Any, Any]] = {
 
 
 def new_figure(height: float) -> Figure:
-    """An empty figure of the page's width."""
+    """Return an empty figure of the page's width; `height` in inches."""
     with rc_context(_STYLE):
         figure = Figure(figsize=(_WIDTH_INCHES, height), layout="constrained")
         FigureCanvasSVG(figure)
@@ -67,7 +67,7 @@ def new_figure(height: float) -> Figure:
 
 
 def clean(axes: Axes, *, ylabel: str = "", xlabel: str = "") -> None:
-    """Only what carries meaning: bottom line, horizontal grid, labels."""
+    """Reduce the axes to a bottom line, a horizontal grid and labels."""
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     axes.spines["bottom"].set_color(LINE)
@@ -80,7 +80,7 @@ def clean(axes: Axes, *, ylabel: str = "", xlabel: str = "") -> None:
 
 
 def to_svg(figure: Figure, name: str) -> str:
-    """The figure as an SVG element for an HTML page: scales with the page, takes its font and colours. Equal figures have equal text."""
+    """Return the figure as an SVG element that scales with the page and takes its font and colours. Equal figures have equal text."""
     buffer = io.StringIO()
     with rc_context({**_STYLE, "svg.hashsalt": name}):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)

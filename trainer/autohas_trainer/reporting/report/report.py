@@ -1,6 +1,7 @@
-"""report.html: what a person wants to know about a finished search, in one file without external parts.
+"""report.html: the result of a search, how the search found it and what it cost, in one file without external parts.
 
-Built from result.json and history.jsonl alone, so it can be written again at any time. What a search did not do is said in words.
+The report is built from result.json and history.jsonl alone, so it can be written again at any time. Where a search has nothing to draw,
+the report has a sentence.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class _DecisionRow:
     chosen: str
     default: str
     choices: tuple[tuple[str, str], ...]
-    """(choice, how it is shown: chosen, default, both or neither)."""
+    """Pairs of a choice and its CSS classes: chosen, default, both or neither."""
     is_hyperparameter: bool
     is_active: bool
 
@@ -68,7 +69,7 @@ class _StageRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Figures:
-    """SVG of each figure, empty where the search has nothing to show."""
+    """SVG of each figure, empty where the search has no data for it."""
 
     story: Markup
     race: Markup
@@ -80,13 +81,13 @@ _PURPOSES: Final = {
     Stage.LANES: "short trainings with different hyperparameters, the worse two thirds stopped at 1/9",
     Stage.WARMUP: "shared weights, uniformly sampled networks",
     Stage.SUPERNET: "shared weights, the controller learns from rewards",
-    Stage.RACE: "candidates and the default trained on, the best two to the end",
-    Stage.EVALUATE: "one look at the test split",
+    Stage.RACE: "candidates and the default continue their trainings, the best two to the end",
+    Stage.EVALUATE: "the one evaluation on the test split",
 }
 
 
 def write_report(folder: Path, finished: FinishedSearch, command: str | None = None) -> Path:
-    """Write the report of a finished search; `command` is what reproduces it, if known.
+    """Write the report of a finished search; `command` is the command line that reproduces it, where it is known.
 
     Raises:
         DataError: the history is damaged.
@@ -102,7 +103,7 @@ def write_report(folder: Path, finished: FinishedSearch, command: str | None = N
 
 
 def render(finished: FinishedSearch, history: History, command: str | None) -> str:
-    """The report's HTML."""
+    """Return the HTML of the report."""
     loader = jinja2.PackageLoader("autohas_trainer.reporting.report", "templates")
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
     outcome, metric = finished.outcome, finished.search.spec.objective.metric
@@ -149,13 +150,13 @@ def _environment_text(environment: Environment) -> str:
 
 
 def _gain(finished: FinishedSearch) -> float | None:
-    """By how much the metric is better than the default's, where both were tested."""
+    """Return the improvement of the metric over the default's, where both were tested."""
     result, metric = finished.outcome.result, finished.search.spec.objective.metric
     return None if result.default_test_score is None else gain(metric, result.test_score, result.default_test_score)
 
 
 def _gain_text(finished: FinishedSearch) -> str:
-    """The size of the gain: points of per cent for shares, else in the metric's own unit."""
+    """Format the size of the improvement: percentage points for shares, else the metric's own unit."""
     size = abs(_gain(finished) or 0.0)
     return f"{100 * size:.2f} points" if METRICS[finished.search.spec.objective.metric].is_share else f"{size:.4g}"
 
@@ -178,7 +179,7 @@ def _decision_row(finished: FinishedSearch, decision: Decision) -> _DecisionRow:
 
 
 def _add_default(choices: tuple[str, ...], default: str) -> tuple[str, ...]:
-    """The default among the choices: a number between the bases of a range where it belongs, a word at the end."""
+    """Add the default to the choices: a number in numeric order, a word at the end."""
     if default in choices:
         return choices
     try:
@@ -188,7 +189,7 @@ def _add_default(choices: tuple[str, ...], default: str) -> tuple[str, ...]:
 
 
 def _race_rows(finished: FinishedSearch) -> list[_RaceRow]:
-    """Every candidate with its score at each rung, the furthest and best first."""
+    """List every candidate with its score at each rung, the longest trained and best first."""
     by_name: dict[str, dict[int, str]] = {}
     order: dict[str, tuple[float, float]] = {}
     fractions = sorted({record.fraction for record in finished.outcome.candidates})
@@ -205,7 +206,7 @@ def _race_rows(finished: FinishedSearch) -> list[_RaceRow]:
                 name=name,
                 scores=(scores.get(0, ""), scores.get(1, ""), scores.get(2, "")),
                 is_winner=name == winner,
-                note="the answer" if name == winner else "control" if name == DEFAULT else "",
+                note="the result" if name == winner else "control" if name == DEFAULT else "",
             )
         )
     return rows
@@ -232,7 +233,7 @@ def _purpose(stage: Stage, finished: FinishedSearch) -> str:
 
 
 def _figures(finished: FinishedSearch, history: History) -> _Figures:
-    """The figures that there are data for."""
+    """Draw the figures that the search has data for."""
     outcome, policies = finished.outcome, history.policies
     rewarded = [step for step in history.steps if step.reward is not None]
     is_compared = any(record.score is not None for record in outcome.candidates)
@@ -244,12 +245,12 @@ def _figures(finished: FinishedSearch, history: History) -> _Figures:
 
 
 def _select_searched(decisions: Sequence[Decision]) -> list[Decision]:
-    """Decisions that were searched."""
+    """Return the decisions with more than one choice."""
     return [d for d in decisions if len(d.choices) > 1]
 
 
 def _spans(cost_by_stage: Mapping[str, float]) -> dict[Stage, tuple[float, float]]:
-    """Where each stage lies on the axis of cost."""
+    """Return begin and end of each stage on the axis of cost."""
     spans, begin = {}, 0.0
     for stage in STAGE_ORDER:
         if cost_by_stage.get(stage):

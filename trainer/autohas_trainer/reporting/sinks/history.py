@@ -1,4 +1,4 @@
-"""history.jsonl: what happened, one JSON object per line, no times.
+"""history.jsonl: steps, policies and comparisons of a search, one JSON object per line, without times.
 
     {"fact": "step", "stage": "Lanes", "step": 7, "cost": 0.01, "loss": 2.29, "learningRate": 0.02, "candidate": "default"}
     {"fact": "step", "stage": "Supernet", ..., "reward": 0.61, "advantage": 0.8, "sample": {"depth": "2", ...}}
@@ -46,22 +46,22 @@ __all__ = ["History", "HistorySink", "read_history"]
 
 _MAX_POLICY_LINES: Final = 400
 _MAX_PLAIN_LINES: Final = 4000
-"""Step lines that carry no reward; those that do are all kept, they are the search's evidence."""
+"""Maximum number of step lines without a reward; lines with a reward are never thinned, since the report draws them."""
 _DECIMALS: Final = 6
 _MAX_PENDING_BYTES: Final = 64 * 1024
 
 
 class HistorySink:
-    """Writes the history of one search. The engine's thread only."""
+    """Writes the history of one search. For the engine's thread only."""
 
     def __init__(self, workdir: Path) -> None:
         """Nothing is opened before `SearchStarted`."""
         self._path = workdir / HISTORY_FILE
         self._file: FileIO | None = None
         self._length = 0
-        """Bytes of whole lines in the file."""
+        """Length in bytes of the complete lines in the file."""
         self._pending = bytearray()
-        """Lines that are in no file yet: a disk that is full for a while loses none of them."""
+        """Lines not yet written: a disk that is full for a while loses none of them."""
         self._plain_stride = 1
         self._policy_stride = 1
         self._last_policy_step = 0
@@ -93,9 +93,9 @@ class HistorySink:
                 assert_never(event)
 
     def _open(self, info: RunInfo) -> None:
-        """Open the file and cut off what the restored checkpoint does not know of."""
+        """Open the file and cut it to its length at the restored checkpoint."""
         plan = info.plan
-        self._plain_stride = max(1, math.ceil(sum(stage_steps(plan).values()) / _MAX_PLAIN_LINES))  # of the first plan: a resumed one's too
+        self._plain_stride = max(1, math.ceil(sum(stage_steps(plan).values()) / _MAX_PLAIN_LINES))  # the plan at step 0
         self._policy_stride = max(1, math.ceil(plan.supernet_steps / _MAX_POLICY_LINES))
         self._last_policy_step = _end_of_supernet(info.stages)
         with name_os_errors(self._path):
@@ -108,7 +108,7 @@ class HistorySink:
             fsync(self._path.parent)
 
     def flush(self) -> int:
-        """Make the lines so far durable; returns their length in bytes.
+        """Make all lines durable; returns their length in bytes.
 
         Raises:
             OSError: the disk is full, read-only or gone.
@@ -120,7 +120,7 @@ class HistorySink:
             return self._length
 
     def close(self) -> None:
-        """Write what is left and release the file. What the disk does not take is lost, as after a kill."""
+        """Write the pending lines and close the file. Lines that the disk refuses are lost, as after a kill."""
         if self._file is None:
             return
         with suppress(OSError):
@@ -130,11 +130,11 @@ class HistorySink:
     def _write(self, line: Mapping[str, Any]) -> None:
         self._pending += _encode(line)
         if len(self._pending) > _MAX_PENDING_BYTES:
-            with suppress(OSError):  # the next checkpoint's `flush` says it
+            with suppress(OSError):  # the `flush` of the next checkpoint reports it
                 self._drain()
 
     def _drain(self) -> None:
-        """Move the pending lines into the file; after a failure they are all pending still, and a part that was written is cut off.
+        """Write the pending lines to the file; after a failure all of them are still pending, and a part that was written is cut off.
 
         Raises:
             OSError: the disk is full, read-only or gone.
@@ -146,7 +146,7 @@ class HistorySink:
                 while written < len(self._pending):
                     written += file.write(self._pending[written:])
             except OSError:
-                with suppress(OSError):  # the first error is the one to tell; a disk that is gone takes neither
+                with suppress(OSError):  # the first error is the one to report; a lost disk refuses both calls
                     file.seek(self._length)
                     file.truncate()
                 raise
@@ -161,7 +161,7 @@ class HistorySink:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
-    """A history as it was written, thinned lines missing."""
+    """The lines of a history, without those that were thinned."""
 
     steps: tuple[StepRecord, ...]
     policies: tuple[PolicyRecord, ...]
@@ -187,7 +187,7 @@ def read_history(workdir: Path, num_bytes: int | None = None) -> History:
 
 
 def _end_of_supernet(stages: Mapping[Stage, int]) -> int:
-    """Position after the supernet's last step: what comes before the race."""
+    """Return the position after the last step of the supernet."""
     return sum(steps for stage, steps in stages.items() if stage not in (Stage.RACE, Stage.EVALUATE))
 
 

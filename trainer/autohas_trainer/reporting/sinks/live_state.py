@@ -1,7 +1,7 @@
-"""The latest facts of a running search, for threads that answer questions about it.
+"""The current state of a running search, for the threads that serve it.
 
-The engine's thread writes, server threads read. A write keeps a reference to an immutable record and costs microseconds; everything
-that is computed is computed when somebody asks.
+The engine's thread writes, server threads read. A write keeps a reference to an immutable event and costs microseconds; everything
+else is computed by the reader.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ from autohas_trainer.reporting.sinks.history import History, read_history
 __all__ = ["STAGE_ORDER", "STEP_SECONDS", "CheckpointFacts", "LiveState", "Snapshot", "leader", "stage_at"]
 
 STAGE_ORDER: Final = (Stage.LANES, Stage.WARMUP, Stage.SUPERNET, Stage.RACE, Stage.EVALUATE)
-"""Stages as they follow each other."""
+"""The stages in their order."""
 STEP_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-"""Upper bounds of the histogram of step durations, in seconds; one more bucket has none."""
+"""Upper bounds of the histogram of step durations, in seconds; a last bucket is unbounded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckpointFacts:
-    """The newest checkpoint and what it cost; `seconds` and `size_bytes` are None for one of an earlier process."""
+    """The newest checkpoint, its duration and size; both are None for a checkpoint of an earlier process."""
 
     info: CheckpointInfo
     seconds: float | None = None
@@ -56,7 +56,7 @@ class Snapshot:
 
     begun_at: float
     active_at: float
-    """When the engine last said anything: a step, a batch of a comparison, a checkpoint."""
+    """Time of the last event: a step, a batch of a comparison, a checkpoint."""
     info: RunInfo | None = None
     started_at: float = 0.0
     first: StepRecord | None = None
@@ -70,10 +70,10 @@ class Snapshot:
     num_policy_updates: int = 0
     leader: CandidateRecord | None = None
     compared: CandidateRecord | None = None
-    """The newest comparison, whoever won it."""
+    """The newest comparison."""
     checkpoint: CheckpointFacts | None = None
     num_checkpoint_failures: int = 0
-    """Checkpoints of this process that could not be written."""
+    """Failed checkpoints of this process."""
     notices: tuple[Notice, ...] = ()
     stop_reason: StopReason | None = None
     outcome: Outcome | None = None
@@ -93,7 +93,7 @@ class Snapshot:
 
     @property
     def stage(self) -> Stage:
-        """The stage at work; a checkpoint at a stage's end already belongs to the next."""
+        """The current stage; a checkpoint at the end of a stage belongs to the next."""
         position = self.position
         if self.latest is not None and self.latest.step == position:
             return self.latest.stage
@@ -101,7 +101,7 @@ class Snapshot:
 
     @property
     def steps(self) -> int:
-        """Steps over all stages, as the plan now stands."""
+        """Steps over all stages, as planned now."""
         return sum(self.stages.values())
 
 
@@ -121,7 +121,7 @@ _OtherEvent = (
 
 
 class LiveState:
-    """Keeps the snapshot."""
+    """Receives events and returns snapshots. Thread-safe."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         """`clock` returns monotonic seconds."""
@@ -142,10 +142,10 @@ class LiveState:
         self._policy: PolicyRecord | None = None
         self._num_policy_updates = 0
         self._is_interrupted = True
-        """Whether something other than a step happened since the last step: the gap is no step duration."""
+        """Whether another event came since the last step, so that the gap is no step duration."""
 
     def snapshot(self) -> Snapshot:
-        """The state now."""
+        """Return the current state."""
         with self._lock:
             first, first_at = self._first or (None, 0.0)
             return replace(
@@ -203,10 +203,10 @@ class LiveState:
                 assert_never(event)
 
     def _start(self, info: RunInfo) -> None:
-        """Remember the run; what an earlier process found is read back from its history."""
+        """Store the run, and read leader and policy of earlier processes from the history."""
         try:
             past = read_history(info.workdir, info.history_bytes)
-        except ValueError:  # a damaged line costs the memory of who led, not the search
+        except ValueError:  # a damaged line hides the former leader, it does not end the search
             past = History(steps=(), policies=(), candidates=())
         checkpoint = CheckpointFacts(info=info.checkpoint) if info.checkpoint is not None else None
         best = None
@@ -245,7 +245,7 @@ class LiveState:
 
 
 def leader(known: CandidateRecord | None, record: CandidateRecord) -> CandidateRecord | None:
-    """The candidate that leads: the best score at the largest share of a training seen so far."""
+    """Return the leading candidate: the best score at the largest share of a training so far."""
     if record.score is None:
         return known
     if known is None or known.score is None:
@@ -254,7 +254,7 @@ def leader(known: CandidateRecord | None, record: CandidateRecord) -> CandidateR
 
 
 def stage_at(stages: Mapping[Stage, int], position: int) -> Stage:
-    """The stage that the step after `position` belongs to, of stages with their numbers of steps."""
+    """Return the stage of the step after `position`; `stages` are the steps per stage."""
     end = 0
     for stage, steps in stages.items():
         end += steps

@@ -44,7 +44,7 @@ class LogSink:
             case SearchStarted(info=info):
                 self._log_start(info)
             case WorkBegan(description=description):
-                self._logger.info("work began", message=description)
+                self._logger.info("work started", message=description)
             case CheckpointWritten(info=info, seconds=seconds, size_bytes=size):
                 self._logger.info("checkpoint written", step=info.step, seconds=round(seconds, 3), bytes=size, digest=info.digest)
             case NoticeIssued(notice=notice):
@@ -74,7 +74,7 @@ class LogSink:
         """Log the first step of each stage only."""
         if record.stage is not self._stage:
             self._stage = record.stage
-            self._logger.info("stage began", stage=record.stage, step=record.step, steps=record.steps, cost=round(record.cost, 4))
+            self._logger.info("stage started", stage=record.stage, step=record.step, steps=record.steps, cost=round(record.cost, 4))
 
     def _log_candidate(self, record: CandidateRecord) -> None:
         self._logger.info(
@@ -89,7 +89,7 @@ class LogSink:
     def _log_notice(self, notice: Notice) -> None:
         """Log a notice, as a warning when something was lost."""
         level = self._logger.info if NOTICE_TYPES.get(notice.reason) == "Normal" else self._logger.warning
-        level("notice", id=notice.id, reason=notice.reason, message=notice.message)
+        level("notice issued", id=notice.id, reason=notice.reason, message=notice.message)
 
     def _log_outcome(self, outcome: Outcome) -> None:
         self._logger.info(

@@ -1,4 +1,4 @@
-"""`/progress` and health from a snapshot. Pure: the time is an argument."""
+"""Builds the messages of /progress and /healthz from a snapshot. Pure: the time is an argument."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["DEFAULT_STALL_TIMEOUT_S", "Health", "build_progress", "eta_seconds",
 
 DEFAULT_STALL_TIMEOUT_S: Final = 900.0
 _PATIENCE: Final = 4
-"""Stall timeouts allowed where the engine may be silent for a while: before the first step, and in Evaluate, which writes the model."""
+"""Factor of the stall timeout where the engine emits few events: before the first step, and in Evaluate, which writes the model."""
 _MAX_TOP: Final = 64
 _MIN_ETA_STEPS: Final = 10
 _NOTICE_TEXT: Final = 300
@@ -23,14 +23,14 @@ _NOTICE_TEXT: Final = 300
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
-    """What a liveness probe is told."""
+    """The answer to a liveness probe."""
 
     is_alive: bool
     text: str
 
 
 def health_of(snapshot: Snapshot, now: float, stall_timeout_s: float) -> Health:
-    """Alive while the engine says something often enough."""
+    """Judge the search alive while its last event is younger than the stall timeout."""
     age = now - snapshot.active_at
     is_quiet_phase = snapshot.latest is None or snapshot.stage is Stage.EVALUATE
     limit = stall_timeout_s * (_PATIENCE if is_quiet_phase else 1)
@@ -41,7 +41,7 @@ def health_of(snapshot: Snapshot, now: float, stall_timeout_s: float) -> Health:
 
 
 def eta_seconds(snapshot: Snapshot) -> float | None:
-    """Seconds until the end over all stages, from the cost per second of this process; None until enough steps were timed."""
+    """Estimate the seconds until the end of all stages, from the cost per second of this process; None until enough steps were timed."""
     info, first, latest = snapshot.info, snapshot.first, snapshot.latest
     if info is None or first is None or latest is None or snapshot.steps == 0:
         return None
@@ -56,7 +56,7 @@ def eta_seconds(snapshot: Snapshot) -> float | None:
 
 
 def build_progress(snapshot: Snapshot, now: float) -> Progress | None:
-    """The report, or None before the search started."""
+    """Build the message, or return None before the search started."""
     info = snapshot.info
     if info is None:
         return None
@@ -83,7 +83,7 @@ def build_progress(snapshot: Snapshot, now: float) -> Progress | None:
 
 
 def _top(policy: PolicyRecord, choices: dict[str, tuple[str, ...]]) -> list[TopChoice]:
-    """The most likely choice of each decision, in the space's order; of too many decisions the most decided ones."""
+    """Return the likeliest choice of each decision in the space's order; of too many decisions, those with the lowest entropy."""
     choices_shown = []
     for name, row in policy.probabilities.items():
         best = max(range(len(row)), key=row.__getitem__)
@@ -95,7 +95,7 @@ def _top(policy: PolicyRecord, choices: dict[str, tuple[str, ...]]) -> list[TopC
 
 
 def shrink_and_encode(progress: Progress) -> bytes:
-    """One line of JSON within the contract's size: first notices are shortened, then old ones and top choices left out."""
+    """Encode to one line of JSON within MAX_PROGRESS_BYTES: shortens notices first, then drops old notices and top choices."""
     while True:
         try:
             return encode_progress(progress)

@@ -1,4 +1,4 @@
-"""Progress for a person at a terminal: one bar per stage; without a terminal, one line per tenth of a stage."""
+"""Progress on a terminal: one bar per stage. Without a terminal: one line per tenth of a stage."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ class BarSink:
         self._state = state
         self._starts: dict[Stage, int] = {}
         self._totals: dict[Stage, int] = {}
-        """Length of each stage's bar."""
+        """Length of the bar of each stage, in steps."""
         self._steps_by_stage: dict[Stage, int] = {}
-        """Steps per stage: taken where it has ended, planned for the others."""
+        """Steps per stage: as taken for the stages that have ended, as planned for the others."""
         self._steps = 0
         self._tenths: dict[Stage, int] = {}
         self._notes: dict[Stage, str] = {}
@@ -89,13 +89,13 @@ class BarSink:
         self._show(info.step)
 
     def _plan(self, stage: Stage, stages: Mapping[Stage, int]) -> None:
-        """Draw the plan as it now stands; a stage that ended before its plan stays where it ended."""
+        """Draw a changed plan; the bar of a stage that ended early stays where it ended."""
         self._take(stage, stages)
         if self._bars is not None:
             self._bars.resize(self._totals, sum(stages.values()))
 
     def _take(self, stage: Stage, stages: Mapping[Stage, int]) -> None:
-        """Know where each stage begins and how many steps it takes; those before `stage` have ended and keep the length of their bars."""
+        """Store first step and length of each stage; stages before `stage` have ended and keep the length of their bars."""
         begin, has_ended = 0, True
         for each, steps in stages.items():
             has_ended = has_ended and each is not stage
@@ -122,7 +122,7 @@ class BarSink:
         self._notes[Stage.SUPERNET] = f"{reward}entropy {record.normalized_entropy:.2f}"
 
     def close(self) -> None:
-        """Leave the bars as they stand and give the terminal back."""
+        """Stop drawing; the bars stay on the terminal as they are."""
         if self._bars is not None:
             self._bars.stop()
 
@@ -154,7 +154,7 @@ class BarSink:
 
 
 class _Bars:
-    """rich's progress, one task per stage and one for all."""
+    """rich's Progress, with one task per stage and one for the search."""
 
     def __init__(self, console: Console) -> None:
         self._progress = Progress(
@@ -186,7 +186,7 @@ class _Bars:
 
 
 def duration(seconds: float) -> str:
-    """As a person says it: `under 1 s`, `52 s`, `3 min 20 s`, `2 h 5 min`."""
+    """Format a duration: `under 1 s`, `52 s`, `3 min 20 s`, `2 h 5 min`."""
     if seconds < 0.95:  # noqa: PLR2004 - rounds to 0 or looks exact and is not
         return "under 1 s"
     whole = round(seconds)

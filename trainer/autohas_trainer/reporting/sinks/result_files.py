@@ -1,6 +1,6 @@
-"""What a finished search leaves: result.json (everything that was found) and config.yaml (the winner, enough to train it again).
+"""The files of a finished search: result.json (the complete outcome) and config.yaml (the winner, to train it again).
 
-result.json is written last: where it lies, the search is finished.
+result.json is written last: its presence means that the search is finished.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class FinishedSearch:
     environment: Environment
     starts: int
     data: DataIdentity | None = None
-    """The examples that were read; None in a result of an earlier version."""
+    """The examples of the search; None in a result of an earlier version."""
 
 
 class FilesSink:
@@ -87,21 +87,21 @@ class FilesSink:
 
 
 COST_UNITS: Final = {"macs": "multiply-accumulates", "latencyMilliseconds": "ms per forward"}
-"""Units of objective.cost.metric beside parameters, for people."""
+"""Display units of objective.cost.metric, parameters aside."""
 ENDINGS: Final = {
     StopReason.BUDGET: "the search ended early: budget.maxActiveSeconds was nearly used up",
     StopReason.PLATEAU: "the supernet ended early: its averaged reward no longer rose (budget.earlyStopping)",
     StopReason.CONVERGED: "the supernet ended early: its policy had converged (budget.earlyStopping)",
     StopReason.GOAL_REACHED: "the search ended early: objective.goal was reached",
 }
-"""Why a search that did not go by its plan ended, for people."""
+"""Sentences on why a search ended before its plan did."""
 
 
 def read_result(workdir: Path) -> FinishedSearch | None:
-    """The finished search of a folder, None when there is no result.json.
+    """Read the finished search of a folder; None when there is no result.json.
 
     Raises:
-        DataError: result.json is there and damaged.
+        DataError: result.json is damaged or of another version.
         OSError: the folder cannot be read.
     """
     path = workdir / RESULT_FILE
@@ -130,7 +130,7 @@ def read_result(workdir: Path) -> FinishedSearch | None:
 
 
 def list_costs(finished: FinishedSearch) -> list[str]:
-    """What the winner costs beside its parameters, as words; empty when the search asked for nothing else."""
+    """List the costs of the winner in addition to its parameters, as text; empty unless objective.cost names one."""
     cost, amount = finished.search.spec.objective.cost, finished.outcome.result.cost
     if cost is None or amount is None or cost.metric not in COST_UNITS:
         return []
@@ -138,7 +138,7 @@ def list_costs(finished: FinishedSearch) -> list[str]:
 
 
 def config_text(search: Search, space: Space, outcome: Outcome, data: DataIdentity | None = None) -> str:
-    """The winner as a plain record with absolute values."""
+    """Return the text of config.yaml: the winner in absolute values."""
     task = search.spec.task.to_json()
     active = [d.name for d in space.decisions if space.is_active(d, outcome.configuration)]
     record = {
@@ -163,7 +163,7 @@ def config_text(search: Search, space: Space, outcome: Outcome, data: DataIdenti
 
 
 def space_names(space: Space) -> set[str]:
-    """Names of all decisions."""
+    """Return the names of all decisions."""
     return {d.name for d in space.decisions}
 
 
@@ -180,7 +180,7 @@ def _architecture(search: Search, outcome: Outcome) -> dict[str, str]:
 
 
 def _record(space: Space, outcome: Outcome) -> dict[str, Any]:
-    """The outcome in people's order: the answer, what it was compared with, what it cost, by what it is known."""
+    """Return the outcome in reading order: winner, default and runners-up, cost, digests."""
     result = outcome.result
     return {
         "winner": {
@@ -220,7 +220,7 @@ def _record(space: Space, outcome: Outcome) -> dict[str, Any]:
 
 
 def _runners_up(outcome: Outcome) -> list[dict[str, Any]]:
-    """Everybody but the winner, furthest and best first, with the scores at each share of a training."""
+    """List every candidate but the winner, the longest trained and best first, with its score at each share of a training."""
     furthest: dict[str, CandidateRecord] = {}
     for record in outcome.candidates:
         if record.name not in furthest or record.fraction >= furthest[record.name].fraction:

@@ -97,11 +97,11 @@ def test_the_log_has_one_line_per_fact_and_none_per_step(tmp_path: Path) -> None
         sink.emit(SearchFinished(outcome=outcome(info)))
     assert [line["event"] for line in lines] == [
         "search started",
-        "stage began",
-        "stage began",
+        "stage started",
+        "stage started",
         "candidate compared",
         "checkpoint written",
-        "notice",
+        "notice issued",
         "search finished",
     ]
     assert lines[0]["threads"] == 3
