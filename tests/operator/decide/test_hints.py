@@ -1,4 +1,4 @@
-"""A sentence of Kubernetes is followed by what to do, whoever said it and however long it is."""
+"""A message of Kubernetes is followed by a hint, whatever its source and length."""
 
 from __future__ import annotations
 
@@ -95,14 +95,14 @@ RELAYED = [
 ]
 
 
-@pytest.mark.parametrize(("pods", "told", "reason", "quoted", "hint"), RELAYED, ids=[f"{case[2]} {n}" for n, case in enumerate(RELAYED)])
+@pytest.mark.parametrize(("pods", "warning", "reason", "quoted", "hint"), RELAYED, ids=[f"{case[2]} {n}" for n, case in enumerate(RELAYED)])
 def test_a_sentence_about_a_pod_is_followed_by_what_to_do(
-    pods: tuple[dict[str, Any], ...], told: WarningEvent | None, reason: str, quoted: str, hint: str
+    pods: tuple[dict[str, Any], ...], warning: WarningEvent | None, reason: str, quoted: str, hint: str
 ) -> None:
     """TrainerReady quotes the scheduler, the kubelet or a controller, and ends with the fields to look at."""
-    seen = observe(SEARCH, JOB, *pods, warning=told)
+    seen = observe(SEARCH, JOB, *pods, warning=warning)
     verdict = verdict_of(
-        decide(seen, RUNNING if pods and told is not None else CREATED, at_s=NOW_S + 70).status, ConditionType.TRAINER_READY
+        decide(seen, RUNNING if pods and warning is not None else CREATED, at_s=NOW_S + 70).status, ConditionType.TRAINER_READY
     )
 
     assert verdict is not None
@@ -128,14 +128,14 @@ ABOUT_JOBS = [
 ]
 
 
-@pytest.mark.parametrize(("told", "reason", "quoted", "hint"), ABOUT_JOBS, ids=[f"{case[1]} {n}" for n, case in enumerate(ABOUT_JOBS)])
-def test_a_refused_job_is_followed_by_what_to_do(told: Blocker | None, reason: str, quoted: str, hint: str) -> None:
-    """The API server's sentence, then the hint, and one hint only."""
-    assert told is not None
-    assert told.reason == reason
-    assert quoted in told.message
-    assert hint in told.message.partition(quoted)[2]
-    assert [word for word, text in HINTS.items() if text in told.message] == ([reason] if reason in HINTS else [])
+@pytest.mark.parametrize(("blocker", "reason", "quoted", "hint"), ABOUT_JOBS, ids=[f"{case[1]} {n}" for n, case in enumerate(ABOUT_JOBS)])
+def test_a_refused_job_is_followed_by_what_to_do(blocker: Blocker | None, reason: str, quoted: str, hint: str) -> None:
+    """The API server's message, then exactly one hint."""
+    assert blocker is not None
+    assert blocker.reason == reason
+    assert quoted in blocker.message
+    assert hint in blocker.message.partition(quoted)[2]
+    assert [word for word, text in HINTS.items() if text in blocker.message] == ([reason] if reason in HINTS else [])
 
 
 QUOTED = 'jobs.batch "x-1" is forbidden: '
@@ -164,7 +164,7 @@ CAUSES = [
 
 @pytest.mark.parametrize(("sentence", "reason", "hint"), CAUSES, ids=[case[0][-24:] for case in CAUSES])
 def test_one_status_code_has_many_causes(sentence: str, reason: str, hint: str) -> None:
-    """Of the API server about the Job (403), and of the Job controller about the pod: the hint is that of the cause."""
+    """From the API server about the Job (403), and from the Job controller about the pod: the hint fits the cause."""
     job = refusal(ForbiddenError(status=403, message=sentence, request="POST"), is_create=True)
     pod = verdict_of(
         decide(observe(SEARCH, JOB, warning=event("FailedCreate", f"Error creating: {sentence}")), CREATED, at_s=NOW_S + 70).status,
@@ -180,21 +180,21 @@ def test_one_status_code_has_many_causes(sentence: str, reason: str, hint: str) 
 
 @pytest.mark.parametrize("sentence", [case[0] for case in CAUSES[8:10]])
 def test_a_policy_that_answers_422_is_named_as_a_policy(sentence: str) -> None:
-    """A webhook or a ValidatingAdmissionPolicy may choose that code: it is no field that is wrong."""
-    told = refusal(InvalidError(status=422, message=sentence, request="POST"), is_create=True)
+    """A webhook or a ValidatingAdmissionPolicy may choose that code: then no field is wrong."""
+    blocker = refusal(InvalidError(status=422, message=sentence, request="POST"), is_create=True)
 
-    assert told is not None
-    assert told.reason == "TemplateRejected"
-    assert "what the admission policy allows, or change the policy" in told.message
-    assert "correct the field" not in told.message
+    assert blocker is not None
+    assert blocker.reason == "TemplateRejected"
+    assert "what the admission policy allows, or change the policy" in blocker.message
+    assert "correct the field" not in blocker.message
 
 
 def test_a_namespace_that_is_being_deleted_is_not_a_quota() -> None:
-    """The whole sentence, without a hint that does not help."""
-    told = refusal(ForbiddenError(status=403, message=CAUSES[0][0], request="POST"), is_create=True)
+    """The whole message, without a hint that does not help."""
+    blocker = refusal(ForbiddenError(status=403, message=CAUSES[0][0], request="POST"), is_create=True)
 
-    assert told is not None
-    assert told.message == "the namespace is being deleted; nothing can start in it"
+    assert blocker is not None
+    assert blocker.message == "the namespace is being deleted; nothing can start in it"
 
 
 LONG_ONES: list[OperatorError] = [
@@ -205,7 +205,7 @@ LONG_ONES: list[OperatorError] = [
 
 @pytest.mark.parametrize("error", LONG_ONES, ids=lambda error: type(error).__name__)
 def test_however_long_the_sentence_the_cure_is_there(error: OperatorError) -> None:
-    """A scheduler of five thousand nodes, or a policy of many words, is cut, and not what to do."""
+    """A long message, for example a scheduler's about five thousand nodes, is cut; the hint is not."""
     refused = refusal(error, is_create=True)
     ready = verdict_of(decide(observe(SEARCH, JOB, unscheduled(LONG)), CREATED).status, ConditionType.TRAINER_READY)
 

@@ -1,4 +1,4 @@
-"""The decision while a trainer runs or should run: what is observed against phase, conditions, action and events."""
+"""The plan while a trainer runs or should run: phase, conditions, action and events for each observation."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from autohas_operator.testing.decisions import CREATED, JOB, POD, RUNNING, SEARC
 
 
 def test_a_new_search_gets_its_first_attempt_and_all_conditions() -> None:
-    """The first visit creates attempt 1 and says all conditions, each of the spec's generation."""
+    """The first pass creates attempt 1 and writes all conditions with the spec's generation."""
     decided = decide(observe(SEARCH))
 
     assert isinstance(decided.action, CreateAttempt)
@@ -47,7 +47,7 @@ def test_a_new_search_gets_its_first_attempt_and_all_conditions() -> None:
 
 
 def test_status_names_who_wrote_the_files_on_the_claim() -> None:
-    """User and group are those of the Job that runs, not what an operator upgraded meanwhile would give the next one."""
+    """User and group are those of the running Job, not those that an upgraded operator would give the next one."""
     made = decide(observe(SEARCH)).status
     others = replace(PODS, run_as_user=None, fs_group=2000, image_pull_secrets=("registry",))
     running = plan(observe(SEARCH, JOB, POD), made, others, NOW_S + 2).status
@@ -143,17 +143,17 @@ def test_every_state_of_the_trainer_has_its_phase_and_reason(seen: Observed, age
 
 
 def test_what_hangs_outside_is_named_in_the_condition() -> None:
-    """The text of the newest event, of the scheduler and of the kubelet reaches the person."""
+    """The condition quotes the newest event, the scheduler and the kubelet."""
     quota = observe(SEARCH, JOB, warning=WarningEvent(reason="FailedCreate", message=kubernetes_messages.QUOTA, time_s=NOW_S))
     gpu = "0/1 nodes are available: 1 Insufficient nvidia.com/gpu."
 
     for seen, words in ((quota, "exceeded quota: gpus"), (observe(SEARCH, JOB, UNSCHEDULABLE), gpu)):
-        told = verdict_of(decide(seen, CREATED, at_s=NOW_S + 25).status, ConditionType.TRAINER_READY)
-        assert told is not None
-        assert words in told.message
+        explanation = verdict_of(decide(seen, CREATED, at_s=NOW_S + 25).status, ConditionType.TRAINER_READY)
+        assert explanation is not None
+        assert words in explanation.message
 
 
-def test_a_running_search_shows_what_the_trainer_said() -> None:
+def test_a_running_search_shows_the_trainers_report() -> None:
     """Progress is short text; the first report is announced."""
     decided = decide(observe(SEARCH, JOB, POD, report=report(SEARCH)), CREATED)
     status = decided.status
@@ -166,7 +166,7 @@ def test_a_running_search_shows_what_the_trainer_said() -> None:
     assert [a.reason for a in decided.announcements] == ["SearchStarted"]
 
 
-def test_an_operator_that_has_just_started_keeps_what_was_said() -> None:
+def test_an_operator_that_has_just_started_keeps_the_status() -> None:
     """Before its first poll a new operator does not call a running search Starting."""
     decided = decide(observe(SEARCH, JOB, POD), RUNNING)
 
@@ -175,7 +175,7 @@ def test_an_operator_that_has_just_started_keeps_what_was_said() -> None:
 
 @pytest.mark.parametrize("is_started", [True, False])
 def test_polls_that_fail_after_an_operators_start_leave_the_search_running(is_started: bool) -> None:  # noqa: FBT001 - a case
-    """One miss changes nothing, three say that the progress cannot be read; what ran before is not Starting again."""
+    """One miss changes nothing; after three, the progress is unreachable. A search that ran before is not Starting again."""
     pod = running_pod(JOB, started=is_started)
     once = decide(observe(SEARCH, JOB, pod, report=replace(NEVER, misses=1)), RUNNING)
     thrice = decide(observe(SEARCH, JOB, pod, report=NEVER), RUNNING)
@@ -195,41 +195,41 @@ def test_a_new_pod_is_not_taken_for_the_one_that_reported() -> None:
 
 
 def test_progress_alone_is_written_at_most_every_fifteen_seconds() -> None:
-    """A newer report waits for its turn; one with a notice does not."""
+    """A newer report waits; one with a notice does not."""
     soon = report(SEARCH, at_s=NOW_S + 5, percent=43.0)
     noticed = report(SEARCH, at_s=NOW_S + 5, notices=[notice(1, "CheckpointRestored")])
 
     early = decide(observe(SEARCH, JOB, POD, report=soon), RUNNING, at_s=NOW_S + 5)
     due = decide(observe(SEARCH, JOB, POD, report=soon), RUNNING, at_s=NOW_S + 15)
-    told = decide(observe(SEARCH, JOB, POD, report=noticed), RUNNING, at_s=NOW_S + 5)
+    announced = decide(observe(SEARCH, JOB, POD, report=noticed), RUNNING, at_s=NOW_S + 5)
 
     assert early.status == RUNNING
     assert early.requeue_after_s == 10
     assert due.status.progress == "43%"
-    assert told.status.last_notice == 1
-    assert [a.reason for a in told.announcements] == ["CheckpointRestored"]
+    assert announced.status.last_notice == 1
+    assert [a.reason for a in announced.announcements] == ["CheckpointRestored"]
 
 
 def test_a_report_that_says_nothing_new_changes_nothing() -> None:
-    """A poll that finds the same step is no reason to write."""
+    """A poll with the same step causes no write."""
     decided = decide(observe(SEARCH, JOB, POD, report=report(SEARCH, at_s=NOW_S + 300)), RUNNING, at_s=NOW_S + 300)
 
     assert decided.status == RUNNING
 
 
 def test_notices_become_events_once_and_cannot_forge_ours() -> None:
-    """Known reasons keep their name, others become TrainerNotice, told ones are not told again."""
-    said = report(SEARCH, notices=[notice(1, "CheckpointRestored"), notice(2, "ResultStored"), notice(3, "RestoreFailed")])
-    before = RUNNING.model_copy(update={"last_notice": 1})
+    """Known reasons keep their name, others become TrainerNotice, announced ones are not repeated."""
+    answer = report(SEARCH, notices=[notice(1, "CheckpointRestored"), notice(2, "ResultStored"), notice(3, "RestoreFailed")])
+    before = RUNNING.replace(last_notice=1)
 
-    decided = decide(observe(SEARCH, JOB, POD, report=said), before)
+    decided = decide(observe(SEARCH, JOB, POD, report=answer), before)
 
     assert [(a.type, a.reason) for a in decided.announcements] == [("Normal", "TrainerNotice"), ("Warning", "RestoreFailed")]
     assert decided.status.last_notice == 3
 
 
 def test_an_interruption_and_the_pod_after_it_are_announced_once() -> None:
-    """SearchInterrupted is said at the transition only."""
+    """SearchInterrupted is posted at the transition only."""
     stopped = observe(SEARCH, JOB, ended_pod(JOB, code=75, message=interrupted_text(SEARCH)))
 
     first = decide(stopped, RUNNING, at_s=NOW_S + 20)
@@ -240,8 +240,8 @@ def test_an_interruption_and_the_pod_after_it_are_announced_once() -> None:
     assert second.status == first.status
 
 
-def test_version_skew_is_said_and_harms_nobody() -> None:
-    """A trainer of another version is not accepted, and goes on."""
+def test_version_skew_is_reported_and_stops_nothing() -> None:
+    """A trainer of another version makes Accepted False, and continues."""
     decided = decide(observe(SEARCH, JOB, POD, report=SKEW), RUNNING)
 
     assert verdict(decided.status, ConditionType.ACCEPTED) == ("False", "VersionSkew")
@@ -250,7 +250,7 @@ def test_version_skew_is_said_and_harms_nobody() -> None:
 
 
 def test_checkpoints_on_the_pods_disk_are_called_what_they_are() -> None:
-    """With emptyDir CheckpointReady is False and a warning is given, once."""
+    """With emptyDir, CheckpointReady is False, and a warning is posted once."""
     search = stored_search(durable=False)
 
     decided = decide(observe(search))
@@ -268,7 +268,7 @@ def test_a_checkpoint_that_grows_old_is_stale() -> None:
 
 
 def test_transition_times_move_only_with_the_status() -> None:
-    """A new reason keeps the time, a flip moves it."""
+    """A new reason keeps the time, a flip changes it."""
     pulling = decide(observe(SEARCH, JOB, waiting("ImagePullBackOff")), CREATED, at_s=NOW_S + 9).status
     running = decide(observe(SEARCH, JOB, POD, report=report(SEARCH)), pulling, at_s=NOW_S + 30).status
     times = [next(c.last_transition_time for c in s.conditions if c.type == "TrainerReady") for s in (CREATED, pulling, running)]
@@ -278,20 +278,22 @@ def test_transition_times_move_only_with_the_status() -> None:
 
 
 def test_trainers_on_their_pods_own_disks_are_counted_all_the_same() -> None:
-    """Each calls itself the first; status counts on, tells each one's notices once, and knows an interruption of a pod that is gone."""
+    """Each counts itself as the first; status continues the count, announces notices once, and counts the deleted pod."""
     search = stored_search(durable=False)
     job = stored_job(search)
     pods = [running_pod(job, uid=f"pod-{n}", created_s=NOW_S + 100 * n) for n in (1, 2, 3)]
-    status, starts, told = Status(), [], []
+    status, starts, events = Status(), [], []
     for number, pod in enumerate(pods, 1):
         for second in (50, 60):
             now_s = NOW_S + 100 * number + second
-            said = report(search, at_s=now_s, pod_uid=f"pod-{number}", percent=float(second), notices=[notice(10_001, "SupernetDiverged")])
-            decided = decide(observe(search, job, pod, report=said), status, at_s=now_s)
+            answer = report(
+                search, at_s=now_s, pod_uid=f"pod-{number}", percent=float(second), notices=[notice(10_001, "SupernetDiverged")]
+            )
+            decided = decide(observe(search, job, pod, report=answer), status, at_s=now_s)
             status = decided.status
             starts.append(status.starts)
-            told += [a.reason for a in decided.announcements if a.reason == "SupernetDiverged"]
+            events += [a.reason for a in decided.announcements if a.reason == "SupernetDiverged"]
 
     assert starts == [1, 1, 2, 2, 3, 3]
-    assert told == ["SupernetDiverged"] * 3
+    assert events == ["SupernetDiverged"] * 3
     assert status.interruptions == 2

@@ -1,4 +1,4 @@
-"""What the decision says of checkpoints whose trainer cannot be heard."""
+"""CheckpointReady while the trainer cannot be reached."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ BLOCKED = replace(report(SEARCH), misses=3, problem="no connection")
 UNREACHABLE = ("Unknown", "ProgressUnreachable")
 
 
-def test_a_trainer_that_cannot_be_heard_is_not_said_to_write_no_checkpoints() -> None:
-    """A network policy cuts the polls off: Fresh for two periods and a minute after the last one known, then unknown, and no event."""
+def test_an_unreachable_trainer_is_not_called_stale() -> None:
+    """A NetworkPolicy blocks the polls: Fresh for two periods and a minute after the last checkpoint, then Unknown, without an event."""
     seen = observe(SEARCH, JOB, POD, report=BLOCKED)
     early = decide(seen, RUNNING, at_s=NOW_S + 659)
     late = decide(seen, early.status, at_s=NOW_S + 661)
@@ -40,7 +40,7 @@ def test_a_trainer_that_cannot_be_heard_is_not_said_to_write_no_checkpoints() ->
 
 
 def test_polls_that_come_through_again_tell_fresh_from_stale() -> None:
-    """The trainer says which checkpoint is its newest: one of this minute, or the old one still."""
+    """The trainer reports its newest checkpoint: one of this minute, or still the old one."""
     blocked = decide(observe(SEARCH, JOB, POD, report=BLOCKED), RUNNING, at_s=NOW_S + 661).status
     newest = CheckpointInfo(step=900, time=NOW_S + 690, digest=sha256("newer"))
     fresh = observe(SEARCH, JOB, POD, report=report(SEARCH, at_s=NOW_S + 700, checkpoint=newest))
@@ -65,7 +65,7 @@ PAUSES = [
 
 @pytest.mark.parametrize("pause", [case[1] for case in PAUSES], ids=[case[0] for case in PAUSES])
 def test_a_checkpoint_does_not_grow_old_while_no_trainer_works(pause: Observed) -> None:
-    """An hour later the first report brings no warning; two periods and a minute of work without another checkpoint do."""
+    """The first report after an hour causes no warning; two periods and a minute of work without a checkpoint do."""
     resting = decide(pause, RUNNING, at_s=NOW_S + 60).status
     ready = {"type": "Ready", "status": "True", "lastTransitionTime": timestamp(NOW_S + 3600)}
     pod = running_pod(JOB, uid="pod-2", created_s=NOW_S + 60)

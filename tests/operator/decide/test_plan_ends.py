@@ -35,7 +35,7 @@ from autohas_operator.testing.decisions import JOB, POD, RUNNING, SEARCH, decide
 
 def test_a_job_deleted_by_hand_is_followed_by_the_next_attempt() -> None:
     """Attempt 2 is created, with the image of the first, and announced as an interruption."""
-    before = RUNNING.model_copy(update={"trainer": RUNNING.trainer})
+    before = RUNNING.replace(trainer=RUNNING.trainer)
     decided = plan(observe(SEARCH), before, replace(PODS, image="trainer:2"), NOW_S + 50)
 
     assert isinstance(decided.action, CreateAttempt)
@@ -58,12 +58,12 @@ def test_no_attempt_while_a_pod_is_left(pod: dict[str, Any]) -> None:
 
 
 def test_an_ended_orphan_does_not_block_the_next_attempt() -> None:
-    """A pod that is over works on nothing, whoever orphaned it."""
+    """A pod that is over writes nothing, whatever orphaned it."""
     assert isinstance(decide(observe(SEARCH, ended_pod(JOB, code=75)), RUNNING).action, CreateAttempt)
 
 
 def test_a_search_edited_before_its_attempt_was_noted_replaces_its_job() -> None:
-    """The operator was killed between create and status write, and the spec was changed meanwhile."""
+    """The operator was killed between create and status write, and the spec has been edited since."""
     edited = with_change(SEARCH, "spec.algorithm", {"seed": 7})
 
     decided = decide(observe(edited, JOB))
@@ -72,7 +72,7 @@ def test_a_search_edited_before_its_attempt_was_noted_replaces_its_job() -> None
 
 
 def test_a_spec_that_looks_different_after_an_upgrade_keeps_its_job() -> None:
-    """Once the attempt is noted the API server forbids edits; new defaults of a newer CRD are none."""
+    """Once the attempt is noted, the API server forbids edits; new defaults of a newer CRD are not edits."""
     edited = with_change(SEARCH, "spec.algorithm", {"seed": 0})
 
     assert decide(observe(edited, JOB, POD, report=report(SEARCH)), RUNNING).action is None
@@ -110,7 +110,7 @@ def test_an_old_event_does_not_explain_a_new_wait() -> None:
 
 
 def test_a_valid_result_ends_the_search() -> None:
-    """The result is expanded and copied, best is the test score, both ends are said."""
+    """The result is expanded and copied, best is the test score, Succeeded and Finished are True."""
     seen = observe(SEARCH, JOB, ended_pod(JOB, code=0, message=result_text(SEARCH), reason="Completed"))
     decided = decide(seen, RUNNING, at_s=NOW_S + 99)
     status = decided.status
@@ -140,14 +140,14 @@ def test_a_result_says_how_often_it_was_tested_and_how_long_trainers_worked() ->
 
 
 def test_a_finished_search_is_left_alone() -> None:
-    """Whatever becomes of Job and pods, nothing follows but the generation that was looked at."""
+    """Whatever happens to Job and pods, only observedGeneration changes."""
     seen = observe(SEARCH, JOB, ended_pod(JOB, code=0, message=result_text(SEARCH)))
     done = decide(seen, RUNNING).status
 
     decided = decide(observe(with_change(SEARCH, "metadata.generation", 2)), done)
 
     assert decided.action is None
-    assert decided.status == done.model_copy(update={"observed_generation": 2})
+    assert decided.status == done.replace(observed_generation=2)
 
 
 HOSTILE_RESULTS = {
@@ -207,12 +207,12 @@ def test_a_failed_job_fails_the_search_in_the_trainers_words(
 ) -> None:
     """The reason follows the exit code, the message is the trainer's sentence, printable and short."""
     decided = decide(observe(SEARCH, job, *([pod] if pod else [])), RUNNING)
-    told = verdict_of(decided.status, ConditionType.SUCCEEDED)
+    explanation = verdict_of(decided.status, ConditionType.SUCCEEDED)
 
-    assert told is not None
-    assert (told.status, told.reason) == ("False", reason)
-    assert words in told.message
-    assert told.message.isprintable()
+    assert explanation is not None
+    assert (explanation.status, explanation.reason) == ("False", reason)
+    assert words in explanation.message
+    assert explanation.message.isprintable()
     assert decided.status.phase is Phase.FAILED
     assert verdict(decided.status, ConditionType.TRAINER_READY) == ("False", "Finished")
     named = ["NumericalFailure"] if reason == "NumericalFailure" else []
@@ -220,7 +220,7 @@ def test_a_failed_job_fails_the_search_in_the_trainers_words(
 
 
 def test_a_search_without_a_usable_checkpoint_does_not_call_it_fresh() -> None:
-    """CheckpointReady says what the trainer found; any other end leaves it as it was."""
+    """CheckpointReady has the trainer's message; any other end keeps its verdict."""
     durable = stored_search(durable=True)
     job = stored_job(durable)
     before = decide(observe(durable, job, running_pod(job), report=report(durable))).status
@@ -267,7 +267,7 @@ def test_a_repetition_is_remembered_over_a_restart_before_its_status_write() -> 
 
 
 def test_a_repetition_that_speaks_succeeds() -> None:
-    """The trainer found its result and said it again."""
+    """The trainer found its result and reported it again."""
     noted = decide(observe(SEARCH, COMPLETE_JOB), RUNNING).status
     second = stored_job(SEARCH, 2)
     pod = ended_pod(second, code=0, message=result_text(SEARCH, attempt=2))
@@ -275,19 +275,19 @@ def test_a_repetition_that_speaks_succeeds() -> None:
     assert decide(observe(SEARCH, second, pod), noted).status.phase is Phase.SUCCEEDED
 
 
-def test_a_spec_that_cannot_work_is_rejected_and_mended_by_an_edit() -> None:
-    """No Job is made; the sentence names the field; the edited spec starts."""
+def test_a_spec_that_cannot_work_is_rejected_until_it_is_edited() -> None:
+    """No Job is created, the message names the field, and the edited spec starts."""
     wrong = with_change(SEARCH, "spec.budget", {"trainings": "1"})
     rejected = decide(observe(wrong))
     mended = decide(observe(with_change(SEARCH, "metadata.generation", 2)), rejected.status)
-    told = verdict_of(rejected.status, ConditionType.ACCEPTED)
+    explanation = verdict_of(rejected.status, ConditionType.ACCEPTED)
 
     assert rejected.action is None
     assert rejected.status.phase is Phase.REJECTED
     assert verdict(rejected.status, ConditionType.TRAINER_READY) == ("False", "NotAccepted")
     assert verdict(rejected.status, ConditionType.SUCCEEDED) == ("Unknown", "NotAccepted")
-    assert told is not None
-    assert "spec.budget.trainings: must be at least" in told.message
+    assert explanation is not None
+    assert "spec.budget.trainings: must be at least" in explanation.message
     assert [a.reason for a in rejected.announcements] == ["SearchRejected"]
     assert len(rejected.status.conditions) == len(ConditionType)
     assert isinstance(mended.action, CreateAttempt)
@@ -295,18 +295,18 @@ def test_a_spec_that_cannot_work_is_rejected_and_mended_by_an_edit() -> None:
 
 
 def test_a_service_account_must_be_one_that_the_platform_allows() -> None:
-    """No Job with it is made, the sentence names field, value and what is allowed; what runs already is left alone."""
+    """No Job with it is created; the message names field, value and list; a running Job stays."""
     wish = with_change(SEARCH, "spec.trainer", {"serviceAccountName": "admin"})
     refused = decide(observe(wish))
     allowed = plan(observe(wish), Status(), replace(PODS, service_accounts=("admin",)), NOW_S)
     withdrawn = plan(observe(wish, JOB, POD, report=report(SEARCH)), RUNNING, replace(PODS, service_accounts=()), NOW_S)
-    told = verdict_of(refused.status, ConditionType.ACCEPTED)
+    explanation = verdict_of(refused.status, ConditionType.ACCEPTED)
 
     assert refused.action is None
-    assert told is not None
-    assert (told.status, told.reason) == ("False", "ServiceAccountNotAllowed")
-    assert 'spec.trainer.serviceAccountName: "admin"' in told.message
-    assert told.message.endswith("trainer.serviceAccounts): none")
+    assert explanation is not None
+    assert (explanation.status, explanation.reason) == ("False", "ServiceAccountNotAllowed")
+    assert 'spec.trainer.serviceAccountName: "admin"' in explanation.message
+    assert explanation.message.endswith("trainer.serviceAccounts): none")
     assert isinstance(allowed.action, CreateAttempt)
     assert withdrawn.status.phase is Phase.RUNNING
 
@@ -331,7 +331,7 @@ def test_a_refused_create_is_shown_and_not_counted_as_an_attempt(blamed: Blamed,
 
 
 def test_a_search_that_is_being_deleted_is_left_to_the_garbage_collector() -> None:
-    """Neither action nor word."""
+    """No action, no status change, no event."""
     leaving = with_change(SEARCH, "metadata.deletionTimestamp", "2027-01-15T08:00:00Z")
 
     decided = decide(observe(leaving), RUNNING)

@@ -1,4 +1,4 @@
-"""A trainer that answers its liveness probe no more: stopped like one whose steps take too long, and told apart from it."""
+"""A trainer that no longer answers its liveness probe is stopped like a slow one, but has another message."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ SILENCE = (
     'Liveness probe failed: Get "http://10.244.0.8:9464/healthz": context deadline exceeded'
     " (Client.Timeout exceeded while awaiting headers)"
 )
-"""Of a kubelet 1.35 whose trainer was frozen (SIGSTOP), as tests/node/test_suspend.py meets it."""
+"""Event of a kubelet 1.35 whose trainer was frozen by SIGSTOP, as in tests/node/test_suspend.py."""
 
 
 def test_a_frozen_trainer_is_not_blamed_for_slow_steps() -> None:
-    """Three looks without an answer end a pod after 90 s whatever stallTimeoutSeconds is: raising that would not help."""
+    """Three probes without an answer end a pod after 90 s, whatever stallTimeoutSeconds is: raising it would not help."""
     unhealthy = WarningEvent(reason="Unhealthy", message=SILENCE, time_s=NOW_S)
     stalled = decide(observe(SEARCH, JOB, ended_pod(JOB, code=137, ended_s=NOW_S + 30), warning=unhealthy), RUNNING)
-    told = verdict_of(stalled.status, ConditionType.TRAINER_READY)
+    explanation = verdict_of(stalled.status, ConditionType.TRAINER_READY)
 
-    assert told is not None
-    assert told.reason == "Stalled"
-    assert "because 3 probes of /healthz, 30 s apart, had no answer within 5 s" in told.message
-    assert "stallTimeoutSeconds" not in told.message
-    assert SILENCE in told.message
+    assert explanation is not None
+    assert explanation.reason == "Stalled"
+    assert "because 3 probes of /healthz, 30 s apart, had no answer within 5 s" in explanation.message
+    assert "stallTimeoutSeconds" not in explanation.message
+    assert SILENCE in explanation.message

@@ -1,4 +1,4 @@
-"""How the decision judges a spec: once for each text, and by no rule that came after its search had begun."""
+"""Acceptance of a spec: judged once for each text, and not by newer rules once its search has begun."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LATER = Rule(expression="false", message="is not taken any more", field_path=".
 
 
 def test_a_rule_of_a_later_version_is_for_searches_that_have_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The operator is upgraded: a new search is rejected, the one that runs goes on and its result is stored."""
+    """After an upgrade, a new search is rejected; the running one continues, and its result is stored."""
     module._judge.cache_clear()
     monkeypatch.setattr(Spec, "rules", (*Spec.rules, _LATER))
     over = ended_pod(JOB, code=0, message=result_text_before(monkeypatch))
@@ -33,14 +33,14 @@ def test_a_rule_of_a_later_version_is_for_searches_that_have_not_begun(monkeypat
 
 
 def result_text_before(monkeypatch: pytest.MonkeyPatch) -> str:
-    """What a trainer of the earlier version says."""
+    """Messages of a trainer of the earlier version."""
     with monkeypatch.context() as earlier:
         earlier.setattr(Spec, "rules", Spec.rules[:-1])
         return result_text(SEARCH)
 
 
 def test_a_search_that_is_wrong_is_judged_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A hundred passes over the same text cost one judgement, and only what a condition can hold of a long refusal is kept."""
+    """A hundred passes over the same text cost one judgement; a long refusal is cut to the length of a condition."""
     judged: list[str] = []
 
     def refuse(document: dict[str, object]) -> Search:

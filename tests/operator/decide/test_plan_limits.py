@@ -1,4 +1,4 @@
-"""The decision about deadlines and counts that the spec sets, pauses, and what is left when a search has ended."""
+"""Deadlines and counts of the spec, pauses, and the clean-up of a finished search."""
 
 from __future__ import annotations
 
@@ -49,18 +49,18 @@ LATE = limited(budget={"trainings": "4", "startDeadlineSeconds": 600})
 
 
 def test_a_trainer_that_does_not_start_in_time_fails_the_search_with_what_it_waited_for() -> None:
-    """Nothing at 599 s but the time of the next look; at 600 s Failed in the scheduler's words, and the Job goes."""
+    """At 599 s only the next pass is scheduled; at 600 s the search fails with the scheduler's message, and the Job is deleted."""
     early = decide(observe(LATE, JOB, UNSCHEDULABLE), CREATED, at_s=NOW_S + 599)
     late = decide(observe(LATE, JOB, UNSCHEDULABLE), early.status, at_s=NOW_S + 600)
     after = decide(observe(LATE, JOB, UNSCHEDULABLE), late.status, at_s=NOW_S + 601)
-    told = verdict_of(late.status, ConditionType.SUCCEEDED)
+    explanation = verdict_of(late.status, ConditionType.SUCCEEDED)
 
     assert early.status.phase is Phase.STARTING
     assert early.requeue_after_s == 1
     assert late.needs_fresh_reads
-    assert told is not None
-    assert (late.status.phase, told.reason) == (Phase.FAILED, "StartDeadlineExceeded")
-    assert "0/1 nodes are available: 1 Insufficient nvidia.com/gpu." in told.message
+    assert explanation is not None
+    assert (late.status.phase, explanation.reason) == (Phase.FAILED, "StartDeadlineExceeded")
+    assert "0/1 nodes are available: 1 Insufficient nvidia.com/gpu." in explanation.message
     assert [a.reason for a in late.announcements] == ["SearchFailed"]
     assert late.requeue_after_s == 0
     assert after.action == CleanUp(config_maps=(NAME,), jobs=((NAME, "job-1"),))
@@ -100,7 +100,7 @@ COUNTS = [
 def test_interruptions_are_starts_that_ended_without_fault(
     case: str, starts: int, pods: tuple[dict[str, Any], ...], num_failed: int, expected: int
 ) -> None:
-    """Counted from what trainers and Job say, so that pods which are gone count too."""
+    """Counted from the reports and the Job, so that deleted pods count too."""
     seen = observe(SEARCH, {**JOB, "status": {"failed": num_failed}}, *pods)
     job = seen.job
 
@@ -111,7 +111,7 @@ def test_interruptions_are_starts_that_ended_without_fault(
 
 
 def test_a_suspension_is_no_interruption() -> None:
-    """The Job after it begins to count anew from the starts so far."""
+    """The next Job counts from the starts so far."""
     resting = decide(observe(stored_search(suspend=True)), RUNNING).status
     action = decide(observe(SEARCH), resting).action
 
@@ -119,13 +119,13 @@ def test_a_suspension_is_no_interruption() -> None:
     second = {**action.job, "status": {}}
     second["metadata"] |= {"uid": "job-2", "creationTimestamp": "2027-01-15T08:00:00Z"}
     pod = running_pod(second, uid="pod-2")
-    said = report(SEARCH, pod_uid="pod-2", attempt=2, starts=2)
+    answer = report(SEARCH, pod_uid="pod-2", attempt=2, starts=2)
 
-    assert decide(observe(SEARCH, second, pod, report=said), resting).status.interruptions == 0
+    assert decide(observe(SEARCH, second, pod, report=answer), resting).status.interruptions == 0
 
 
 def test_a_trainer_that_ends_because_of_a_suspension_is_no_interruption() -> None:
-    """Its pod is seen ended with 75 while the Job is being deleted, and so is a search that was resumed in that moment."""
+    """Its pod ends with 75 while the Job is being deleted; the same if the search is resumed at that moment."""
     suspended = stored_search(suspend=True, failurePolicy={"maxInterruptions": 0})
     asked = decide(observe(suspended, JOB, POD, report=report(SEARCH, starts=1)), RUNNING)
     leaving = with_change(JOB, "metadata.deletionTimestamp", "2027-01-15T08:00:00Z")
@@ -140,7 +140,7 @@ def test_a_trainer_that_ends_because_of_a_suspension_is_no_interruption() -> Non
 
 
 def test_interruptions_never_outgrow_the_schema() -> None:
-    """What trainers and annotations claim together stays a number that the API server takes."""
+    """The sum of what trainers and annotations claim stays within the schema's maximum."""
     seen = observe(SEARCH, JOB)
     assert seen.job is not None
     claimed = num_interruptions(replace(seen.job, interruptions_before=10**15 - 2), seen, Status(starts=2**53 - 1))
@@ -150,17 +150,17 @@ def test_interruptions_never_outgrow_the_schema() -> None:
 
 @pytest.mark.parametrize(("most", "phase"), [(None, Phase.INTERRUPTED), (1, Phase.INTERRUPTED), (0, Phase.FAILED)])
 def test_more_interruptions_than_allowed_fail_the_search(most: int | None, phase: Phase) -> None:
-    """The sentence names both numbers; without a limit, and below it, the search goes on."""
+    """The message names both numbers; without a limit, and below it, the search continues."""
     search = limited(failurePolicy={"maxInterruptions": most} if most is not None else {})
     status = decide(observe(search, JOB, INTERRUPTED), RUNNING).status
-    told = verdict_of(status, ConditionType.SUCCEEDED)
+    explanation = verdict_of(status, ConditionType.SUCCEEDED)
 
     assert status.phase is phase
     assert status.interruptions == 1
-    assert told is not None
-    assert (told.reason == "InterruptionLimit") == (phase is Phase.FAILED)
+    assert explanation is not None
+    assert (explanation.reason == "InterruptionLimit") == (phase is Phase.FAILED)
     if phase is Phase.FAILED:
-        assert "interrupted 1 times, more than failurePolicy.maxInterruptions allows (0)" in told.message
+        assert "interrupted 1 times, more than failurePolicy.maxInterruptions allows (0)" in explanation.message
 
 
 def test_a_trainer_that_keeps_no_time_is_ended_at_one_and_a_fifth_of_it() -> None:
@@ -168,8 +168,8 @@ def test_a_trainer_that_keeps_no_time_is_ended_at_one_and_a_fifth_of_it() -> Non
     search = limited(budget={"trainings": "4", "maxActiveSeconds": 1000})
 
     def at(active_s: float, later_s: float = 0.0) -> Status:
-        said = report(search, active_seconds=active_s)
-        return decide(observe(search, JOB, POD, report=said), RUNNING, at_s=NOW_S + later_s).status
+        answer = report(search, active_seconds=active_s)
+        return decide(observe(search, JOB, POD, report=answer), RUNNING, at_s=NOW_S + later_s).status
 
     assert at(1200.0).phase is Phase.RUNNING
     assert at(1201.0).phase is Phase.FAILED
@@ -178,10 +178,10 @@ def test_a_trainer_that_keeps_no_time_is_ended_at_one_and_a_fifth_of_it() -> Non
 
 
 def test_a_result_comes_before_every_limit() -> None:
-    """A trainer that has ended well is heard, however late it is."""
+    """The result of a trainer that exited with 0 counts, however late it is."""
     search = limited(failurePolicy={"maxInterruptions": 0}, budget={"trainings": "4", "startDeadlineSeconds": 1, "maxActiveSeconds": 1})
     done = ended_pod(JOB, code=0, message=result_text(search))
-    before = RUNNING.model_copy(update={"interruptions": 5})
+    before = RUNNING.replace(interruptions=5)
 
     assert decide(observe(search, JOB, done), before, at_s=NOW_S + 9999).status.phase is Phase.SUCCEEDED
     assert decide(observe(search, JOB, ended_pod(JOB, code=0)), before, at_s=NOW_S + 9999).status.phase is Phase.FINALIZING
@@ -192,10 +192,10 @@ def finished(search: dict[str, Any] = SEARCH) -> Status:
 
 
 def test_what_has_ended_stays_for_its_time_and_then_goes_whole() -> None:
-    """The Job stays for ttlSecondsAfterFinished after the result is stored; the ConfigMaps of all attempts go at once."""
+    """The Job stays for ttlSecondsAfterFinished after the result is stored; the ConfigMaps of all attempts are deleted at once."""
     search = limited(cleanup={"ttlSecondsAfterFinished": 100})
     third = stored_job(search, 3, conditions=[condition("Complete")])
-    done = finished(search).model_copy(update={"attempt": 3})
+    done = finished(search).replace(attempt=3)
     first = decide(observe(search, third), done, at_s=NOW_S + 1)
     third = with_change(third, "spec.ttlSecondsAfterFinished", 3700)
     early = decide(observe(search, third), done, at_s=NOW_S + 40)
@@ -217,7 +217,7 @@ def test_what_has_ended_stays_for_its_time_and_then_goes_whole() -> None:
 
 
 @pytest.mark.parametrize(("seconds", "expiring"), [(100, ()), (50, ()), (200, (("fashion-5ea4c400-3", "job-3", 3800),))])
-def test_a_longer_time_is_told_to_kubernetes_too(seconds: int, expiring: tuple[tuple[str, str, int], ...]) -> None:
+def test_a_longer_time_to_live_is_set_on_the_job_too(seconds: int, expiring: tuple[tuple[str, str, int], ...]) -> None:
     """After an edit of cleanup.ttlSecondsAfterFinished, Kubernetes does not delete the Job before the operator does."""
     search = limited(cleanup={"ttlSecondsAfterFinished": seconds})
     kept = with_change(stored_job(search, 3, conditions=[condition("Complete")]), "spec.ttlSecondsAfterFinished", 3700)
@@ -236,9 +236,9 @@ def test_a_forged_number_of_an_attempt_costs_nothing() -> None:
 
 
 def test_cleaning_up_names_a_hundred_config_maps_at_most() -> None:
-    """A status that says three million attempts does not cost three million requests."""
+    """A status with three million attempts does not cost three million requests."""
     job = stored_job(SEARCH, 3_000_000, conditions=[condition("Complete")])
-    done = finished().model_copy(update={"attempt": 3_000_000})
+    done = finished().replace(attempt=3_000_000)
     due = decide(observe(SEARCH, job), done, at_s=NOW_S + 10**6)
 
     assert isinstance(due.action, CleanUp)
@@ -254,7 +254,7 @@ def test_a_job_whose_controller_is_slow_is_not_taken_for_one_that_works() -> Non
 
 
 def test_a_paused_search_is_left_alone_and_says_so() -> None:
-    """No action and no other word while the annotation is there, at first and later."""
+    """No action and no other change while the annotation is set, for a new and for a running search."""
     paused = with_change(SEARCH, "metadata.annotations", {ANNOTATION_PAUSED: "true"})
     first = decide(observe(paused))
     later = decide(observe(paused, JOB, ended_pod(JOB, code=75)), RUNNING)
@@ -274,7 +274,7 @@ def test_a_paused_search_is_left_alone_and_says_so() -> None:
 
 
 def test_a_paused_end_keeps_its_children_until_the_annotation_goes() -> None:
-    """Long after its time a finished Job stays while the annotation is there; the result is untouched."""
+    """A finished Job outlives its time to live while the annotation is set; the result does not change."""
     ended = {**JOB, "status": {"conditions": [condition("Complete")]}}
     over = decide(observe(SEARCH, ended, ended_pod(JOB, code=0, message=result_text(SEARCH))), RUNNING).status
     paused = with_change(SEARCH, "metadata.annotations", {ANNOTATION_PAUSED: "true"})
@@ -300,21 +300,21 @@ CONVERGED = [
 
 @pytest.mark.parametrize(("stop", "expected"), CONVERGED)
 def test_converged_says_why_the_search_stopped(stop: str, expected: tuple[str, str]) -> None:
-    """From the result; a search that found what it was to find is Converged, one that used its budget is not."""
+    """From the result: a search that stopped early is Converged, one that used its plan or its budget is not."""
     status = decide(observe(SEARCH, JOB, ended_pod(JOB, code=0, message=result_text(SEARCH, stop_reason=stop))), RUNNING).status
 
     assert verdict(status, ConditionType.CONVERGED) == expected
 
 
-def test_converged_is_said_as_soon_as_the_trainer_knows_and_stays() -> None:
-    """Before, it is unknown; a restart of the operator or of the trainer does not take it back; a failure has none."""
+def test_converged_is_set_as_soon_as_the_trainer_reports_it_and_stays() -> None:
+    """Before, it is Unknown; a restart of the operator or of the trainer keeps it; a failure has no result."""
     running = observe(SEARCH, JOB, POD, report=report(SEARCH, stop_reason="Plateau"))
-    known = decide(running, RUNNING).status
+    converged = decide(running, RUNNING).status
     failed = stored_job(SEARCH, conditions=[condition("Failed", "BackoffLimitExceeded")])
 
     assert verdict(RUNNING, ConditionType.CONVERGED) == ("Unknown", "InProgress")
-    assert verdict(known, ConditionType.CONVERGED) == ("True", "Plateau")
-    assert verdict(decide(observe(SEARCH, JOB, INTERRUPTED), known).status, ConditionType.CONVERGED) == ("True", "Plateau")
+    assert verdict(converged, ConditionType.CONVERGED) == ("True", "Plateau")
+    assert verdict(decide(observe(SEARCH, JOB, INTERRUPTED), converged).status, ConditionType.CONVERGED) == ("True", "Plateau")
     assert verdict(decide(observe(SEARCH, failed), RUNNING).status, ConditionType.CONVERGED) == ("False", "NoResult")
 
 
@@ -328,17 +328,17 @@ def test_a_checkpoint_that_grows_old_is_announced_once() -> None:
 
 
 def test_a_first_job_that_is_refused_for_too_long_ends_the_search() -> None:
-    """Without a Job the start deadline counts from acceptance; the refusal is what it waited for."""
+    """Without a Job, the start deadline counts from acceptance; the message quotes the refusal."""
     refused = Blocker(blamed=Blamed.TRAINER, reason=Reason.JOB_FORBIDDEN, message="exceeded quota: count/jobs.batch")
     first = decide(observe(LATE, blocker=refused)).status
     early, late = (decide(observe(LATE, blocker=refused), first, at_s=NOW_S + at_s) for at_s in (600, 601))
-    told = verdict_of(late.status, ConditionType.SUCCEEDED)
+    explanation = verdict_of(late.status, ConditionType.SUCCEEDED)
 
     assert verdict(early.status, ConditionType.TRAINER_READY) == ("False", "JobForbidden")
     assert (late.status.phase, late.action, late.is_irreversible) == (Phase.FAILED, CleanUp(config_maps=(NAME,), jobs=()), True)
-    assert told is not None
-    assert (told.status, told.reason) == ("False", "StartDeadlineExceeded")
-    assert "it waited for: JobForbidden: exceeded quota: count/jobs.batch" in told.message
+    assert explanation is not None
+    assert (explanation.status, explanation.reason) == ("False", "StartDeadlineExceeded")
+    assert "it waited for: JobForbidden: exceeded quota: count/jobs.batch" in explanation.message
 
 
 @pytest.mark.parametrize(("path", "value"), [("spec.suspend", True), ("metadata.annotations", {ANNOTATION_PAUSED: "true"})])
@@ -350,23 +350,23 @@ def test_time_at_rest_does_not_count_against_the_first_job(path: str, value: obj
     resumed = decide(observe(LATE, blocker=refused), resting, at_s=NOW_S + 3600)
     early, late = (decide(observe(LATE, blocker=refused), resumed.status, at_s=NOW_S + 3600 + at_s) for at_s in (599, 600))
 
-    assert [told.status.phase for told in (resumed, early, late)] == [Phase.PENDING, Phase.PENDING, Phase.FAILED]
+    assert [explanation.status.phase for explanation in (resumed, early, late)] == [Phase.PENDING, Phase.PENDING, Phase.FAILED]
 
 
 def test_a_wait_between_pods_has_its_reason_and_its_time() -> None:
-    """Just after the end its cause; after 20 s the Job's back-off and when it is over: 10 s, 20 s, 40 s after the end."""
+    """At first the cause of the end; after 20 s the Job's back-off and its end: 10 s, 20 s, 40 s after the end."""
     pods = [ended_pod(JOB, code=1, message="boom", uid=f"pod-{n}", created_s=NOW_S + n, ended_s=NOW_S + 10 * n) for n in range(3)]
     failed = {**JOB, "status": {"failed": 3}}
     soon = decide(observe(SEARCH, failed, *pods), CREATED, at_s=NOW_S + 25)
     later = decide(observe(SEARCH, failed, *pods), soon.status, at_s=NOW_S + 41)
-    told = verdict_of(later.status, ConditionType.TRAINER_READY)
+    explanation = verdict_of(later.status, ConditionType.TRAINER_READY)
 
     assert verdict(soon.status, ConditionType.TRAINER_READY) == ("False", "TrainerFailed")
     assert soon.requeue_after_s == 15
-    assert told is not None
-    assert told.reason == "BackOff"
-    assert "at about 2027-01-15T08:01:00Z" in told.message
-    assert "boom" in told.message
+    assert explanation is not None
+    assert explanation.reason == "BackOff"
+    assert "at about 2027-01-15T08:01:00Z" in explanation.message
+    assert "boom" in explanation.message
 
 
 def test_a_quota_that_is_used_up_meanwhile_is_named() -> None:
@@ -375,16 +375,16 @@ def test_a_quota_that_is_used_up_meanwhile_is_named() -> None:
     quota = WarningEvent(reason="FailedCreate", message="exceeded quota: pods", time_s=NOW_S + 11)
     old = replace(quota, time_s=NOW_S - 1)
 
-    for told, at_s, reason in ((quota, 31, "QuotaExceeded"), (old, 31, "BackOff"), (quota, 29, "BackOff")):
-        seen = observe(SEARCH, JOB, over, warning=told)
+    for warning, at_s, reason in ((quota, 31, "QuotaExceeded"), (old, 31, "BackOff"), (quota, 29, "BackOff")):
+        seen = observe(SEARCH, JOB, over, warning=warning)
         assert verdict(decide(seen, RUNNING, at_s=NOW_S + at_s).status, ConditionType.TRAINER_READY) == ("False", reason)
 
 
 def test_a_report_without_progress_ends_nothing() -> None:
-    """A poll that failed is no sign of overtime."""
+    """A failed poll does not count as overtime."""
     search = limited(budget={"trainings": "4", "maxActiveSeconds": 1})
     missed = Report(pod_uid="pod-1", time_s=NOW_S, progress=None, misses=3, problem="timeout")
     foreign = Report(pod_uid="pod-0", time_s=NOW_S, progress=progress(search, pod_uid="pod-0", active_seconds=99.0))
 
-    for said in (missed, foreign):
-        assert decide(observe(search, JOB, POD, report=said), RUNNING).status.phase is not Phase.FAILED
+    for answer in (missed, foreign):
+        assert decide(observe(search, JOB, POD, report=answer), RUNNING).status.phase is not Phase.FAILED

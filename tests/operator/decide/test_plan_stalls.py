@@ -1,4 +1,4 @@
-"""The decision about a trainer that a probe stopped: what tells a stall from a crash, a preemption or a deletion."""
+"""A trainer that a probe stopped: what distinguishes a stall from a crash, a preemption or a deletion."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from autohas_operator.testing.decisions import JOB, RUNNING, SEARCH, decide, ver
 
 @pytest.mark.parametrize("code", [75, 137])
 def test_a_trainer_that_stalled_is_called_what_it_is(code: int) -> None:
-    """Stopped by its liveness probe: the kubelet's event tells it from a preemption or a crash."""
+    """Stopped by its liveness probe: the kubelet's event distinguishes it from a preemption or a crash."""
     unhealthy = WarningEvent(reason="Unhealthy", message="Liveness probe failed: HTTP probe failed with statuscode: 503", time_s=NOW_S)
     stalled = decide(observe(SEARCH, JOB, ended_pod(JOB, code=code, ended_s=NOW_S + 1), warning=unhealthy), RUNNING)
-    told = verdict_of(stalled.status, ConditionType.TRAINER_READY)
+    explanation = verdict_of(stalled.status, ConditionType.TRAINER_READY)
 
-    assert told is not None
-    assert told.reason == "Stalled"
-    assert "failurePolicy.stallTimeoutSeconds" in told.message
+    assert explanation is not None
+    assert explanation.reason == "Stalled"
+    assert "failurePolicy.stallTimeoutSeconds" in explanation.message
     assert ("Warning", "SearchStalled") in [(a.type, a.reason) for a in stalled.announcements]
 
 
 @pytest.mark.parametrize(("later_s", "reason"), [(150, "Stalled"), (151, "TrainerFailed")])
 def test_a_look_that_failed_long_before_the_end_is_not_its_cause(later_s: int, reason: str) -> None:
-    """With 120 s of grace and looks 30 s apart, a pod that is killed 151 s after a failed look was not stopped for it."""
+    """With 120 s of grace and probes 30 s apart, a pod that is killed 151 s after a failed probe was not stopped because of it."""
     unhealthy = WarningEvent(reason="Unhealthy", message="Liveness probe failed: timeout", time_s=NOW_S)
     killed = with_change(ended_pod(JOB, code=137, ended_s=NOW_S + later_s), "spec.terminationGracePeriodSeconds", 120)
     decided = decide(observe(SEARCH, JOB, killed, warning=unhealthy), RUNNING, at_s=NOW_S + later_s + 1)
@@ -37,7 +37,7 @@ def test_a_look_that_failed_long_before_the_end_is_not_its_cause(later_s: int, r
 
 @pytest.mark.parametrize(("ended_s", "reason"), [(1800, "Stalled"), (1799, "Interrupted")])
 def test_a_trainer_that_never_began_is_called_stalled_too(ended_s: float, reason: str) -> None:
-    """Half an hour of imports and data without a search; a failed look during a shorter life says nothing."""
+    """Half an hour of imports and data without a search; a failed probe in a shorter life means nothing."""
     unhealthy = WarningEvent(reason="Unhealthy", message="Startup probe failed: HTTP probe failed with statuscode: 503", time_s=NOW_S)
     over = ended_pod(JOB, code=75, ended_s=NOW_S + ended_s)
     decided = decide(observe(SEARCH, JOB, over, warning=unhealthy), RUNNING, at_s=NOW_S + ended_s + 1)

@@ -1,4 +1,4 @@
-"""The decision where checkpoints lie on the pod's own disk: nobody is told that something is kept."""
+"""Messages for checkpoints on the pod's own disk do not promise that anything is kept."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ OWN_DISK = stored_search(durable=False)
 
 
 def _words(decided: Plan, kind: ConditionType) -> str:
-    found = verdict_of(decided.status, kind)
-    return "" if found is None else found.message
+    explanation = verdict_of(decided.status, kind)
+    return "" if explanation is None else explanation.message
 
 
 def _running(search: dict[str, Any]) -> tuple[dict[str, Any], Any]:
@@ -28,7 +28,7 @@ def _running(search: dict[str, Any]) -> tuple[dict[str, Any], Any]:
 
 
 def test_a_suspended_search_says_whether_anything_is_kept() -> None:
-    """A step is only named where its checkpoint outlives the pod."""
+    """A step is named only if its checkpoint outlives the pod."""
     for search, words in (
         (CLAIM, "the checkpoint of step 400 is kept; set spec.suspend to false to continue"),
         (
@@ -44,7 +44,7 @@ def test_a_suspended_search_says_whether_anything_is_kept() -> None:
 
 
 def test_an_interrupted_search_says_what_the_next_pod_does() -> None:
-    """It goes on, or it begins anew."""
+    """It continues, or it starts from zero."""
     for search, words in (
         (CLAIM, "the next pod continues from the checkpoint at about"),
         (OWN_DISK, "the next pod starts from zero (its checkpoints were on the pod's own disk) at about"),
@@ -69,7 +69,7 @@ def test_a_search_that_loses_its_quota_says_what_becomes_of_its_work() -> None:
 
 
 def test_only_a_trainer_that_runs_has_a_time_to_go() -> None:
-    """While it is stopped nobody knows when it will be done."""
+    """While it is stopped, no end can be estimated."""
     job, running = _running(CLAIM)
     stopped = decide(observe(CLAIM, job, ended_pod(job, code=75), report=report(CLAIM)), running)
 
@@ -78,7 +78,7 @@ def test_only_a_trainer_that_runs_has_a_time_to_go() -> None:
 
 
 def test_a_back_off_after_a_pod_that_is_gone_promises_no_time() -> None:
-    """Nobody knows when that pod ended."""
+    """The end of that pod is unknown."""
     job, running = _running(CLAIM)
     waiting = decide(observe(CLAIM, {**job, "status": {"failed": 1}}), running, at_s=NOW_S + 30)
 

@@ -1,4 +1,4 @@
-"""The decision while a search is suspended by a person or held back by a queue."""
+"""The plan while a search is suspended by spec.suspend or held back by a queue."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def in_queue(job: dict[str, Any], queue: str = "team") -> dict[str, Any]:
 
 
 def resumed(at_s: float) -> dict[str, Any]:
-    """The Job in its queue after it was suspended and let go."""
+    """The Job in its queue after it was suspended and resumed."""
     ended = {"type": "Suspended", "status": "False", "reason": "JobResumed", "lastTransitionTime": timestamp(NOW_S + at_s)}
     return {**in_queue(JOB), "status": {"conditions": [ended]}}
 
@@ -69,8 +69,8 @@ def test_a_running_search_is_suspended_by_deleting_its_job() -> None:
         ((LOST_POD,), "NodeUnreachable"),
     ],
 )
-def test_suspended_is_said_when_no_pod_is_left(children: tuple[dict[str, Any], ...], reason: str) -> None:
-    """Whatever of Job and pod is left, the search is Suspending and says what it waits for."""
+def test_a_search_is_suspended_when_no_pod_is_left(children: tuple[dict[str, Any], ...], reason: str) -> None:
+    """Whatever is left of Job and pod, the search is Suspending and names what it waits for."""
     decided = decide(observe(PAUSED, *children), RUNNING)
 
     assert decided.action is None
@@ -83,11 +83,11 @@ def test_a_suspended_search_keeps_its_checkpoint_for_as_long_as_it_rests() -> No
     """Suspended names the step that is kept; a day later the checkpoint is not called stale, and nothing is written."""
     resting = decide(observe(PAUSED), RUNNING)
     later = decide(observe(PAUSED), resting.status, at_s=NOW_S + 86400)
-    told = verdict_of(resting.status, ConditionType.SUSPENDED)
+    explanation = verdict_of(resting.status, ConditionType.SUSPENDED)
 
-    assert told is not None
-    assert (told.status, told.reason) == ("True", "SuspendRequested")
-    assert "checkpoint of step 400 is kept" in told.message
+    assert explanation is not None
+    assert (explanation.status, explanation.reason) == ("True", "SuspendRequested")
+    assert "checkpoint of step 400 is kept" in explanation.message
     assert verdict(resting.status, ConditionType.TRAINER_READY) == ("False", "Suspended")
     assert verdict(resting.status, ConditionType.CHECKPOINT_READY) == ("True", "Fresh")
     assert [a.reason for a in resting.announcements] == ["SearchSuspended"]
@@ -98,37 +98,37 @@ def test_a_suspended_search_keeps_its_checkpoint_for_as_long_as_it_rests() -> No
 STOPPED = {"step": 432, "checkpoint_digest": sha256("written at the stop")}
 
 
-def stopped_pod(**said: Any) -> dict[str, Any]:
-    return ended_pod(JOB, code=75, message=interrupted_text(SEARCH, **said), ended_s=NOW_S + 1.5)
+def stopped_pod(**answer: Any) -> dict[str, Any]:
+    return ended_pod(JOB, code=75, message=interrupted_text(SEARCH, **answer), ended_s=NOW_S + 1.5)
 
 
 def test_the_checkpoint_written_at_the_stop_is_the_one_that_rests() -> None:
-    """Polls never see it: it comes with the termination message, is written at once though it is mere progress, and stays."""
+    """No poll reports it: it comes with the termination message, is written at once although it is progress only, and stays."""
     suspending = decide(observe(PAUSED, LEAVING_JOB, LEAVING_POD), RUNNING).status
     stopped = decide(observe(PAUSED, LEAVING_JOB, stopped_pod(**STOPPED)), suspending).status
-    told = verdict_of(decide(observe(PAUSED), stopped).status, ConditionType.SUSPENDED)
+    explanation = verdict_of(decide(observe(PAUSED), stopped).status, ConditionType.SUSPENDED)
 
     assert suspending.checkpoint is not None
     assert suspending.checkpoint.step == 400
     assert stopped.checkpoint == CheckpointStatus(step=432, time=timestamp(NOW_S + 1.5), digest=sha256("written at the stop"))
-    assert told is not None
-    assert "checkpoint of step 432 is kept" in told.message
+    assert explanation is not None
+    assert "checkpoint of step 432 is kept" in explanation.message
 
 
 @pytest.mark.parametrize(
-    "said",
+    "answer",
     [{**STOPPED, "pod_uid": "another"}, {**STOPPED, "attempt": 2}, {**STOPPED, "step": 399}, {"step": 432}],
     ids=["of another pod", "of another attempt", "older than known", "without a checkpoint"],
 )
-def test_a_termination_message_that_tells_no_newer_checkpoint_changes_nothing(said: dict[str, Any]) -> None:
+def test_a_termination_message_without_a_newer_checkpoint_changes_nothing(answer: dict[str, Any]) -> None:
     """The checkpoint that the trainer reported last stays."""
-    decided = decide(observe(PAUSED, LEAVING_JOB, stopped_pod(**said)), RUNNING)
+    decided = decide(observe(PAUSED, LEAVING_JOB, stopped_pod(**answer)), RUNNING)
 
     assert decided.status.checkpoint == RUNNING.checkpoint
 
 
 def test_a_trainer_stopped_before_it_was_asked_is_counted_by_its_termination_message() -> None:
-    """Starts as it knew them from its claim, not fewer than known before."""
+    """Starts as it read them from its claim, never fewer than before."""
     never_asked = decide(observe(SEARCH, JOB, POD), CREATED).status
     stopped = decide(observe(SEARCH, JOB, stopped_pod(starts=3)), never_asked).status
 
@@ -137,7 +137,7 @@ def test_a_trainer_stopped_before_it_was_asked_is_counted_by_its_termination_mes
 
 
 def test_a_search_that_is_let_go_continues_with_the_next_attempt() -> None:
-    """Attempt 2 with the image of the first; SearchResumed is said, and no interruption."""
+    """Attempt 2 with the image of the first; SearchResumed is posted, and no interruption."""
     resting = decide(observe(PAUSED), RUNNING).status
     going_on = decide(observe(SEARCH), resting)
 
@@ -161,7 +161,7 @@ def test_what_is_edited_while_suspended_is_what_runs_next() -> None:
 
 
 def test_a_job_made_before_an_edit_was_seen_is_replaced() -> None:
-    """Let go, suspended, edited and let go again faster than the operator looks: the Job of the older text goes."""
+    """Resumed, suspended, edited and resumed again between two passes: the Job of the older text is deleted."""
     resting = decide(observe(PAUSED), RUNNING).status
     early = stored_job(SEARCH, 2)
     edited = stored_search(trainer={"image": "mine:2"})
@@ -172,7 +172,7 @@ def test_a_job_made_before_an_edit_was_seen_is_replaced() -> None:
 
 
 def test_a_suspend_that_is_taken_back_while_the_pod_ends_is_no_interruption() -> None:
-    """The Job that is being deleted goes; the next attempt follows, and the person hears that the search goes on."""
+    """The Job is deleted, the next attempt follows, and SearchResumed is posted."""
     suspending = decide(observe(PAUSED, JOB, POD), RUNNING).status
     taken_back = decide(observe(SEARCH, LEAVING_JOB, LEAVING_POD), suspending)
     next_one = decide(observe(SEARCH), taken_back.status)
@@ -183,7 +183,7 @@ def test_a_suspend_that_is_taken_back_while_the_pod_ends_is_no_interruption() ->
 
 
 def test_a_search_may_start_suspended() -> None:
-    """It is judged, nothing is made, and its spec stays editable."""
+    """It is judged, no Job is created, and its spec stays editable."""
     decided = decide(observe(PAUSED))
 
     assert decided.action is None
@@ -205,7 +205,7 @@ def test_a_trainer_that_has_just_ended_is_heard_before_the_pause() -> None:
 
 
 def test_a_failure_is_a_failure_also_while_suspending() -> None:
-    """The data does not become better by waiting."""
+    """A data error ends the search at once."""
     job = stored_job(PAUSED, conditions=[{"type": "Failed", "status": "True", "reason": "PodFailurePolicy", "message": ""}])
     pod = ended_pod(job, code=65, message=error_text(PAUSED, "no file labels", code=65))
 
@@ -213,7 +213,7 @@ def test_a_failure_is_a_failure_also_while_suspending() -> None:
 
 
 def test_a_wrong_spec_is_rejected_also_while_suspended() -> None:
-    """Whoever prepares a search suspended learns of mistakes at once."""
+    """The author of a suspended search learns of mistakes at once."""
     wrong = with_change(PAUSED, "spec.budget", {"trainings": "1"})
 
     assert decide(observe(wrong)).status.phase is Phase.REJECTED
@@ -237,8 +237,8 @@ def test_quota_is_read_off_the_job_and_not_off_labels(job: dict[str, Any], befor
 
 
 def test_quota_comes_and_goes() -> None:
-    """Waiting, too long, admitted, evicted, admitted again: each said once, and the Job stays."""
-    status, said = CREATED, []
+    """Waiting, too long, admitted, evicted, admitted again: each is announced once, and the Job stays."""
+    status, answer = CREATED, []
     for at_s, job, pods in (
         (1, in_queue(HELD), ()),
         (602, in_queue(HELD), ()),
@@ -249,9 +249,9 @@ def test_quota_comes_and_goes() -> None:
         decided = decide(observe(SEARCH, job, *pods), status, at_s=NOW_S + at_s)
         assert decided.action is None
         status = decided.status
-        said.append((verdict(status, ConditionType.ADMITTED)[1], [a.reason for a in decided.announcements]))
+        answer.append((verdict(status, ConditionType.ADMITTED)[1], [a.reason for a in decided.announcements]))
 
-    assert said == [
+    assert answer == [
         ("WaitingForQuota", []),
         ("WaitingForQuotaTooLong", ["WaitingForQuotaTooLong"]),
         ("QuotaReserved", ["QuotaAdmitted"]),
@@ -260,17 +260,17 @@ def test_quota_comes_and_goes() -> None:
     ]
 
 
-def test_a_queue_that_nobody_serves_is_named() -> None:
-    """The label is there and the Job was never suspended: the person learns that Kueue may be missing."""
-    told = verdict_of(decide(observe(SEARCH, in_queue(JOB)), CREATED).status, ConditionType.ADMITTED)
+def test_a_queue_without_kueue_is_named() -> None:
+    """The label is set and the Job was never suspended: the message asks whether Kueue is installed."""
+    explanation = verdict_of(decide(observe(SEARCH, in_queue(JOB)), CREATED).status, ConditionType.ADMITTED)
 
-    assert told is not None
-    assert "queue team" in told.message
-    assert "is Kueue installed?" in told.message
+    assert explanation is not None
+    assert "queue team" in explanation.message
+    assert "is Kueue installed?" in explanation.message
 
 
 def test_queue_labels_reach_the_job_and_nothing_else_does() -> None:
-    """Kueue reads them off the Job; other labels of the search stay where they are, and ours cannot be overwritten."""
+    """Kueue reads them from the Job; other labels of the search are not copied, and the operator's cannot be overwritten."""
     labelled = with_change(SEARCH, "metadata.labels", {LABEL_QUEUE: "team", LABEL_PRIORITY: "low", "app": "x"})
     action = decide(observe(labelled)).action
 
@@ -325,7 +325,7 @@ CORRECTIONS = {
 
 @pytest.mark.parametrize("corrected", CORRECTIONS.values(), ids=CORRECTIONS)
 def test_a_corrected_queue_replaces_a_job_that_was_never_admitted(corrected: dict[str, Any]) -> None:
-    """What Kueue reads acts at creation: the Job goes, and the next one has what the search says now."""
+    """Kueue reads them at creation: the Job is deleted, and the next one has the search's new labels."""
     held = with_change(stored_job(WRONG), "spec.suspend", True)  # noqa: FBT003 - JSON
     queued = decide(observe(WRONG, held), CREATED).status
     replaced = decide(observe(corrected, held), queued)
@@ -339,7 +339,7 @@ def test_a_corrected_queue_replaces_a_job_that_was_never_admitted(corrected: dic
 
 
 def test_a_queue_that_a_webhook_chose_is_no_correction() -> None:
-    """Kueue may give a Job a default queue: what was asked for has not changed, and the Job stays."""
+    """Kueue may give a Job a default queue: the search's labels have not changed, and the Job stays."""
     held = with_change(stored_job(SEARCH), "spec.suspend", True)  # noqa: FBT003 - JSON
     defaulted = with_change(held, "metadata.labels", {**held["metadata"]["labels"], LABEL_QUEUE: "default"})
 
@@ -347,23 +347,23 @@ def test_a_queue_that_a_webhook_chose_is_no_correction() -> None:
 
 
 @pytest.mark.parametrize("is_evicted", [False, True], ids=["at work", "evicted"])
-def test_a_corrected_queue_of_an_admitted_job_is_said_to_act_later(is_evicted: bool) -> None:  # noqa: FBT001 - a case
-    """The Job stays; Admitted says what makes the correction act."""
+def test_a_corrected_queue_of_an_admitted_job_applies_to_the_next(is_evicted: bool) -> None:  # noqa: FBT001 - a case
+    """The Job stays; Admitted says how to apply the correction."""
     job = stored_job(WRONG, conditions=[{**condition("Suspended"), "status": "False"}])
     admitted = decide(observe(WRONG, job, running_pod(job), report=report(SEARCH)), CREATED).status
     seen = with_change(stored_job(WRONG), "spec.suspend", True) if is_evicted else job  # noqa: FBT003 - JSON
     pods = [] if is_evicted else [running_pod(job)]
     later = decide(observe(CORRECTIONS["queue"], seen, *pods, report=report(SEARCH)), admitted)
-    told = verdict_of(later.status, ConditionType.ADMITTED)
+    explanation = verdict_of(later.status, ConditionType.ADMITTED)
 
     assert later.action is None
-    assert told is not None
-    assert told.message.endswith("they apply to the next Job (suspend the search and resume it)")
+    assert explanation is not None
+    assert explanation.message.endswith("they apply to the next Job (suspend the search and resume it)")
 
 
 def test_a_job_that_a_queue_admitted_is_not_renewed() -> None:
     """Under a queue a new Job would have to wait for quota again: the back-off is shown instead."""
-    often = RUNNING.model_copy(update={"starts": 3})
+    often = RUNNING.replace(starts=3)
 
     queued = decide(observe(SEARCH, resumed(0)), often, at_s=NOW_S + 90)
     alone = decide(observe(SEARCH, JOB), often, at_s=NOW_S + 90)
@@ -374,7 +374,7 @@ def test_a_job_that_a_queue_admitted_is_not_renewed() -> None:
 
 
 def test_a_pod_that_is_left_over_delays_the_first_look_only() -> None:
-    """An ended orphan works on nothing: it does not keep a search from being suspended."""
+    """An ended orphan writes nothing: it does not keep a search from being suspended."""
     orphan = stored_pod(JOB, phase="Failed")
 
     assert decide(observe(PAUSED, orphan), RUNNING).status.phase is Phase.SUSPENDED
@@ -389,7 +389,7 @@ def next_job(status: Status) -> dict[str, Any]:
 
 
 AT_REST = after(observe(SEARCH), observe(SEARCH, JOB, POD, report=report(SEARCH)), observe(PAUSED, LEAVING_JOB), observe(PAUSED))
-RESUMED = decide(observe(SEARCH), AT_REST, at_s=NOW_S + 5).status.model_copy(update={"job_uid": "job-2"})
+RESUMED = decide(observe(SEARCH), AT_REST, at_s=NOW_S + 5).status.replace(job_uid="job-2")
 NEXT_JOB = next_job(AT_REST)
 QUOTA = Blocker(blamed=Blamed.TRAINER, reason=Reason.QUOTA_EXCEEDED, message="exceeded quota: pods")
 FULL = WarningEvent(reason="FailedCreate", message="exceeded quota: pods", time_s=NOW_S + 9)
@@ -407,21 +407,21 @@ QUEUED_AGAIN = after(observe(SEARCH), observe(SEARCH, JOB, POD, report=report(SE
     ids=["no pod yet", "no pod for a quota", "no Job for a quota", "admitted again"],
 )
 def test_a_search_that_waits_for_its_next_pod_was_not_interrupted(before: Status, view: Observed, at_s: float, reasons: list[str]) -> None:
-    """Where no trainer was at work, none was stopped: SearchInterrupted is said of pods that ended."""
+    """Without a running trainer, none was stopped: SearchInterrupted is posted for pods that ended."""
     assert [a.reason for a in decide(view, before, at_s=NOW_S + at_s).announcements] == reasons
 
 
 @pytest.mark.parametrize(("code", "reasons"), [(75, ["SearchInterrupted"]), (1, ["TrainerFailed"])], ids=["stopped", "failed"])
-def test_an_end_while_no_operator_ran_is_said_later(code: int, reasons: list[str]) -> None:
-    """The trainer started and ended while no operator ran; its Job is in its back-off by now."""
+def test_an_end_while_no_operator_ran_is_announced_later(code: int, reasons: list[str]) -> None:
+    """The trainer started and ended while no operator ran; its Job is in its back-off."""
     late = decide(observe(SEARCH, JOB, ended_pod(JOB, code=code, ended_s=NOW_S)), CREATED, at_s=NOW_S + 60)
 
     assert [a.reason for a in late.announcements] == reasons
 
 
 def test_a_job_that_never_had_a_pod_does_not_wait_for_the_end_of_one() -> None:
-    """The back-off of the Job controller begins with a pod of this Job, and an earlier attempt's report is none."""
-    said = verdict_of(decide(observe(SEARCH, NEXT_JOB), RESUMED, at_s=NOW_S + 60).status, ConditionType.TRAINER_READY)
+    """The back-off of the Job controller counts from a pod of this Job; a report of an earlier attempt is none."""
+    answer = verdict_of(decide(observe(SEARCH, NEXT_JOB), RESUMED, at_s=NOW_S + 60).status, ConditionType.TRAINER_READY)
 
-    assert said is not None
-    assert (said.reason, said.message.rpartition(": ")[2]) == ("PodsNotCreated", "is the Job controller running?")
+    assert answer is not None
+    assert (answer.reason, answer.message.rpartition(": ")[2]) == ("PodsNotCreated", "is the Job controller running?")

@@ -1,4 +1,4 @@
-"""The decision about a Job that its controller may have forgotten: touched, so that it is looked at again."""
+"""A Job that its controller may have forgotten is annotated, so that the controller processes it again."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TOUCH = TouchJob(name=JOB["metadata"]["name"], uid=JOB["metadata"]["uid"])
 
 
 def touched(at_s: float) -> dict[str, Any]:
-    """The Job, touched so many seconds after its creation."""
+    """The Job, annotated this many seconds after its creation."""
     annotations = {**JOB["metadata"]["annotations"], ANNOTATION_TOUCHED_AT: timestamp(NOW_S + at_s)}
     return with_change(JOB, "metadata.annotations", annotations)
 
@@ -32,7 +32,7 @@ def touched(at_s: float) -> dict[str, Any]:
     ids=["never", "once", "twice", "thrice", "late", "again"],
 )
 def test_a_job_without_pods_is_touched_at_distances_that_double(job: dict[str, Any], due_s: float) -> None:
-    """After two minutes, then each time after as long as it has waited till then, at most half an hour."""
+    """After two minutes, then at intervals that double up to half an hour."""
     early, due = (decide(observe(SEARCH, job), at_s=NOW_S + at_s) for at_s in (due_s - 1, due_s))
 
     assert (early.action, due.action) == (None, TOUCH)
@@ -42,7 +42,7 @@ def test_a_job_without_pods_is_touched_at_distances_that_double(job: dict[str, A
 
 
 def test_a_job_whose_pods_are_over_is_touched_two_minutes_after_the_last_end() -> None:
-    """What its trainer said and when its pod ended begin the wait anew."""
+    """A report of its trainer and the end of its pod restart the wait."""
     over = ended_pod(JOB, code=1, ended_s=NOW_S + 300)
     early, due = (decide(observe(SEARCH, JOB, over), RUNNING, at_s=NOW_S + at_s).action for at_s in (419, 420))
 
@@ -55,7 +55,7 @@ def test_a_job_whose_pods_are_over_is_touched_two_minutes_after_the_last_end() -
     ids=["running", "waits for quota"],
 )
 def test_a_job_at_work_or_on_hold_is_not_touched(job: dict[str, Any], pods: tuple[dict[str, Any], ...]) -> None:
-    """A living pod is its controller's proof of life; a suspended Job needs no pod."""
+    """A running pod proves that its controller works; a suspended Job needs no pod."""
     assert decide(observe(SEARCH, job, *pods), RUNNING, at_s=NOW_S + 86_400).action is None
 
 

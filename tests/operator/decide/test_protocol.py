@@ -1,4 +1,4 @@
-"""docs/protocol.md says what the code says."""
+"""docs/protocol.md agrees with the code."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ WORDS = set(re.findall(r"`(\w+)`", TEXT)) | {"version", "kind"}
 
 @pytest.mark.parametrize("model", [Progress, Result, Interrupted, Error, Notice, TopChoice, CheckpointInfo], ids=lambda m: m.__name__)
 def test_every_field_of_every_message_is_named(model: type[Model]) -> None:
-    """A field that another trainer cannot know of does not exist."""
+    """Every field is documented, for authors of other trainers."""
     assert sorted({field.alias or name for name, field in model.model_fields.items()} - WORDS) == []
 
 

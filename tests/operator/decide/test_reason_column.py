@@ -22,7 +22,7 @@ COLUMNS = {column["name"]: column for column in custom_resource_definition()["sp
 
 
 def shown(status: Status) -> str:
-    """What kubectl prints: a path that names one condition by its type."""
+    """What kubectl prints for a path that selects one condition by its type."""
     (kind,) = re.findall(r'^\.status\.conditions\[\?\(@\.type=="(\w+)"\)\]\.reason$', COLUMNS["Reason"]["jsonPath"])
     conditions: list[dict[str, Any]] = json.loads(status.model_dump_json(by_alias=True))["conditions"]
     (reason,) = [condition["reason"] for condition in conditions if condition["type"] == kind]
@@ -52,7 +52,7 @@ STATES = [
 
 @pytest.mark.parametrize(("reason", "seen", "before", "at_s"), STATES, ids=[f"{case[0]} {n}" for n, case in enumerate(STATES)])
 def test_the_reason_of_the_phase_is_in_the_listing(reason: str, seen: Any, before: Status, at_s: float) -> None:
-    """Eighteen of twenty searches that wait for quota say so in `kubectl get ahs`, without describe."""
+    """A search that waits for quota, for example, says so in `kubectl get ahs`, without describe."""
     assert shown(decide(seen, before, at_s=NOW_S + at_s).status) == reason
 
 

@@ -1,4 +1,4 @@
-"""Every reason that the operator has a word for comes out of some decision."""
+"""Every member of Reason is written by some plan."""
 
 from __future__ import annotations
 
@@ -72,27 +72,27 @@ def held(search: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def admitted(search: Mapping[str, Any]) -> dict[str, Any]:
-    """The Job of a search after its queue let it go."""
+    """The Job of a search after its queue admitted it."""
     return stored_job(search, conditions=[{**condition("Suspended"), "status": "False"}])
 
 
 def asks(**trainer: str) -> Plan:
-    """The decision about a search that asks for what the platform may not allow."""
+    """The plan about a search that asks for what the platform may not allow."""
     return plan(observe(stored_search(trainer=trainer)), Status(), CAREFUL, NOW_S)
 
 
 def plan_after_refusal(error: OperatorError) -> Plan:
-    """The decision after the API server refused to create the Job."""
+    """The plan after the API server refused to create the Job."""
     return decide(observe(SEARCH, blocker=refusal(error, is_create=True) or blocker_to_creating(error)))
 
 
 def at(age_s: float, *children: Mapping[str, Any], before: Status = CREATED, search: Mapping[str, Any] = SEARCH, **seen: Any) -> Plan:
-    """The decision about a search with these Jobs and pods, so many seconds after they were made."""
+    """The plan for a search with these Jobs and pods, `age_s` seconds after their creation."""
     return decide(observe(search, *children, **seen), before, at_s=NOW_S + age_s)
 
 
 def waits(reason: str, age_s: float = 1, **seen: Any) -> Plan:
-    """The decision about a pod whose container cannot start."""
+    """The plan about a pod whose container cannot start."""
     return at(age_s, JOB, stored_pod(JOB, state={"waiting": {"reason": reason, "message": "m"}}), **seen)
 
 
@@ -101,24 +101,24 @@ def event(reason: str, message: str) -> WarningEvent:
 
 
 def exits(code: int) -> Plan:
-    """The decision about a trainer that ended with this code, in a Job whose rule failed it for that."""
+    """The plan about a trainer that ended with this code, in a Job whose rule failed it for that."""
     job = stored_job(SEARCH, conditions=[condition("Failed", "PodFailurePolicy", f"failed with exit code {code} matching")])
     return at(1, job, ended_pod(JOB, code=code), before=RUNNING)
 
 
 def gives_up(reason: str) -> Plan:
-    """The decision about a Job that its controller failed."""
+    """The plan about a Job that its controller failed."""
     return at(1, stored_job(SEARCH, conditions=[condition("Failed", reason)]), before=RUNNING)
 
 
-def succeeds(**said: Any) -> Plan:
-    """The decision about a trainer that ended with a result."""
-    return at(1, JOB, ended_pod(JOB, code=0, message=result_text(SEARCH, **said)), before=RUNNING)
+def succeeds(**answer: Any) -> Plan:
+    """The plan about a trainer that ended with a result."""
+    return at(1, JOB, ended_pod(JOB, code=0, message=result_text(SEARCH, **answer)), before=RUNNING)
 
 
-def works(**said: Any) -> Plan:
-    """The decision about a trainer that reports."""
-    return at(1, JOB, POD, before=RUNNING, report=report(SEARCH, **said))
+def works(**answer: Any) -> Plan:
+    """The plan about a trainer that reports."""
+    return at(1, JOB, POD, before=RUNNING, report=report(SEARCH, **answer))
 
 
 def rests(before: Status = RUNNING) -> Status:
@@ -172,12 +172,12 @@ SCENARIOS: dict[Reason, Callable[[], Plan]] = {
     Reason.SIDECAR_RUNNING: lambda: at(10, JOB, add_running_sidecar(ended_pod(JOB, code=1, ended_s=NOW_S)), before=RUNNING),
     Reason.STALLED: lambda: at(2, JOB, ended_pod(JOB, code=75, ended_s=NOW_S + 1), before=RUNNING, warning=UNHEALTHY),
     Reason.BACK_OFF: lambda: at(29, JOB, ended_pod(JOB, code=75, ended_s=NOW_S), before=RUNNING),
-    Reason.JOB_RECREATED: lambda: at(1, JOB, ended_pod(JOB, code=75), before=RUNNING.model_copy(update={"starts": 3})),
+    Reason.JOB_RECREATED: lambda: at(1, JOB, ended_pod(JOB, code=75), before=RUNNING.replace(starts=3)),
     Reason.JOB_DELETED: lambda: at(1, with_change(JOB, "metadata.deletionTimestamp", LEAVING)),
     Reason.WAITING_FOR_POD_TERMINATION: lambda: at(1, POD, before=RUNNING),
     Reason.SPEC_CHANGED: lambda: decide(observe(with_change(SEARCH, "spec.algorithm", {"seed": 7}), JOB)),
     Reason.POD_IGNORED: lambda: at(1, JOB, FORGED),
-    Reason.JOB_REPLACED: lambda: at(1, SPOILED, FORGED, before=RUNNING.model_copy(update={"starts": 1})),
+    Reason.JOB_REPLACED: lambda: at(1, SPOILED, FORGED, before=RUNNING.replace(starts=1)),
     Reason.TRAINER_EXITED: lambda: at(1, JOB, ended_pod(JOB, code=0), before=RUNNING),
     Reason.RESULT_MISSING: lambda: at(1, COMPLETE, before=RUNNING),
     Reason.JOB_FORBIDDEN: lambda: plan_after_refusal(DENIED),
@@ -277,8 +277,8 @@ def test_every_word_has_a_meaning_of_one_line() -> None:
 
 def test_a_reason_of_another_version_is_kept_while_nothing_replaces_it() -> None:
     """A paused search keeps the conditions that a newer operator wrote, with words that this one does not know."""
-    newer = [c.model_copy(update={"reason": "FromTheFuture"}) if c.type == ConditionType.TRAINER_READY else c for c in RUNNING.conditions]
-    kept = at(1, JOB, POD, before=RUNNING.model_copy(update={"conditions": newer}), search=PAUSED).status
+    newer = [c.replace(reason="FromTheFuture") if c.type == ConditionType.TRAINER_READY else c for c in RUNNING.conditions]
+    kept = at(1, JOB, POD, before=RUNNING.replace(conditions=newer), search=PAUSED).status
 
     assert verdict(kept, ConditionType.TRAINER_READY) == ("True", "FromTheFuture")
 
@@ -298,9 +298,9 @@ def test_a_job_that_failed_for_reasons_of_its_own_is_quoted() -> None:
     assert verdict(decide(observe(SEARCH, job), RUNNING).status, ConditionType.SUCCEEDED) == ("False", "JobFailed")
 
 
-def test_a_job_that_is_renewed_or_replaced_says_why() -> None:
-    """JobRecreated after three interruptions with progress, SpecChanged after an edit in the first gap."""
-    often = RUNNING.model_copy(update={"starts": 3})
+def test_a_job_that_is_recreated_or_replaced_says_why() -> None:
+    """JobRecreated after three interruptions with progress, SpecChanged after an edit before the attempt was noted."""
+    often = RUNNING.replace(starts=3)
     renewed = decide(observe(SEARCH, JOB, ended_pod(JOB, code=75)), often)
     replaced = decide(observe(with_change(SEARCH, "spec.algorithm", {"seed": 7}), JOB))
 
@@ -310,13 +310,13 @@ def test_a_job_that_is_renewed_or_replaced_says_why() -> None:
     assert verdict(replaced.status, ConditionType.TRAINER_READY) == ("False", "SpecChanged")
 
 
-NO_PROGRESS = RUNNING.model_copy(update={"starts": 3, "checkpoint": None})
-FEW = RUNNING.model_copy(update={"starts": 2})
+NO_PROGRESS = RUNNING.replace(starts=3, checkpoint=None)
+FEW = RUNNING.replace(starts=2)
 
 
 @pytest.mark.parametrize("before", [NO_PROGRESS, FEW], ids=["no progress", "two only"])
-def test_a_job_is_not_renewed_without_progress_or_too_early(before: object) -> None:
-    """A trainer that gets nowhere is held back by the Job's own back-off."""
+def test_a_job_is_not_recreated_without_progress_or_too_early(before: object) -> None:
+    """A trainer without progress is held back by the Job's own back-off."""
     assert decide(observe(SEARCH, JOB, ended_pod(JOB, code=75)), before).action is None  # type: ignore[arg-type]  # a Status
 
 
@@ -326,7 +326,7 @@ def test_before_the_first_checkpoint_nothing_is_promised() -> None:
 
 
 def test_a_pod_that_finds_no_node_is_announced_under_a_name_that_tells() -> None:
-    """The event stands beside those of pods: TrainerUnschedulable."""
+    """In a list with the events of pods, it is called TrainerUnschedulable."""
     unschedulable = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": kubernetes_messages.NO_GPU}
     pod = stored_pod(JOB, scheduled=False, conditions=[unschedulable])
 

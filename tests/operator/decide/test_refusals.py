@@ -1,4 +1,4 @@
-"""Requests that the API server refuses, other than the creation of a Job, in a world in memory: one trouble stays one trouble."""
+"""Requests other than the creation of a Job that the API server refuses: one error has no further effects."""
 
 from __future__ import annotations
 

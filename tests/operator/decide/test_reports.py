@@ -28,9 +28,9 @@ def test_progress_waits_for_no_time_that_another_clock_wrote(age_s: float, due_s
     assert write_due_in_s(Status(last_report_time=timestamp(NOW_S)), NOW_S + age_s) == due_s
 
 
-def test_progress_goes_on_after_a_move_to_a_slower_clock() -> None:
-    """One write takes the new clock's time over; the one after it waits for its 15 s again."""
-    before = RUNNING.model_copy(update={"last_report_time": timestamp(NOW_S + 600)})
+def test_progress_continues_after_a_move_to_a_slower_clock() -> None:
+    """One write adopts the new clock's time; the next one waits for its 15 s again."""
+    before = RUNNING.replace(last_report_time=timestamp(NOW_S + 600))
     first = decide(observe(SEARCH, JOB, POD, report=report(SEARCH, at_s=NOW_S + 5, percent=50.0)), before, at_s=NOW_S + 5).status
     soon = decide(observe(SEARCH, JOB, POD, report=report(SEARCH, at_s=NOW_S + 10, percent=51.0)), first, at_s=NOW_S + 10)
 
@@ -39,19 +39,19 @@ def test_progress_goes_on_after_a_move_to_a_slower_clock() -> None:
 
 
 def test_a_notice_number_never_outgrows_what_status_may_hold() -> None:
-    """The third start on a pod's own disk tells of the notice with the greatest number there is: it stays that."""
+    """The third start on a pod's own disk sends a notice with the maximum id, which stays the maximum."""
     search, job = stored_search(durable=False), stored_job(stored_search(durable=False))
     before = Status(starts=2, last_report_time=timestamp(NOW_S))
-    said = report(search, at_s=NOW_S + 200, pod_uid="pod-3", notices=[notice(GREATEST, "SupernetDiverged")])
+    answer = report(search, at_s=NOW_S + 200, pod_uid="pod-3", notices=[notice(GREATEST, "SupernetDiverged")])
     status = decide(
-        observe(search, job, running_pod(job, uid="pod-3", created_s=NOW_S + 100), report=said), before, at_s=NOW_S + 201
+        observe(search, job, running_pod(job, uid="pod-3", created_s=NOW_S + 100), report=answer), before, at_s=NOW_S + 201
     ).status
 
     assert (status.starts, status.last_notice) == (3, GREATEST)
 
 
 class Strict(FakeApi):
-    """Holds status to one rule of a schema: no checkpoint beyond step 1000."""
+    """Enforces one rule of a schema: no checkpoint beyond step 1000."""
 
     async def replace_status(self, resource: Any, document: Any) -> Any:
         if document["status"].get("checkpoint", {}).get("step", 0) > 1000:
@@ -60,7 +60,7 @@ class Strict(FakeApi):
 
 
 def test_a_report_that_does_not_fit_into_status_keeps_no_end_from_being_stored() -> None:
-    """Whatever the trainer said before, its result is written, without that; the log says it once."""
+    """The result is written without the report that does not fit; the log has one line about it."""
 
     async def play() -> FakeCluster:
         cluster = FakeCluster()
@@ -68,10 +68,10 @@ def test_a_report_that_does_not_fit_into_status_keeps_no_end_from_being_stored()
         cluster.operator = Operator(cluster.api)
         await start(cluster)
         await run(cluster)
-        told = report(SEARCH, at_s=cluster.api.now_s + 20).progress
-        assert told is not None
-        assert told.checkpoint is not None
-        far = told.model_copy(update={"checkpoint": told.checkpoint.model_copy(update={"step": 1001}), "percent": 99.0})
+        explanation = report(SEARCH, at_s=cluster.api.now_s + 20).progress
+        assert explanation is not None
+        assert explanation.checkpoint is not None
+        far = explanation.replace(checkpoint=explanation.checkpoint.replace(step=1001), percent=99.0)
         for _ in range(3):
             cluster.api.now_s += 20
             cluster.operator.report(replace(report(SEARCH, at_s=cluster.api.now_s), progress=far), KEY)
@@ -89,7 +89,7 @@ def test_a_report_that_does_not_fit_into_status_keeps_no_end_from_being_stored()
 
 
 def test_an_obstacle_that_a_condition_names_is_counted() -> None:
-    """The pass ends well, since it said so; the counter tells of it all the same."""
+    """The pass succeeds, because a condition names the blocker; the counter counts it all the same."""
 
     async def play() -> str:
         cluster = FakeCluster()

@@ -1,4 +1,4 @@
-"""Ready, Reconciling and Stalled: what tools that know no AutoHASSearch read off it (kstatus: Helm 4 and Flux; Argo CD)."""
+"""Ready, Reconciling and Stalled, as tools without rules for AutoHASSearch read them (kstatus in Helm 4 and Flux; Argo CD)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NEW_SCHEMA = custom_resource_definition()["spec"]["versions"][0]["schema"]["open
 
 
 def kstatus(document: dict[str, Any]) -> str:
-    """What sigs.k8s.io/cli-utils/pkg/kstatus/status computes for a kind without rules of its own.
+    """The status that sigs.k8s.io/cli-utils/pkg/kstatus/status computes for a kind without rules of its own.
 
     Source: its README, and checkGenericProperties and checkReadyCondition of its core.go: the deletion, the generation, Reconciling and
     Stalled in the order of the list, then Ready; without any of them the object is Current.
@@ -52,14 +52,14 @@ def _argo() -> Any:
     run = lua.execute(f"return function(document) obj = document\n{script}\nend")
 
     def health(document: dict[str, Any]) -> tuple[str, str]:
-        found = run(lua.table_from(document, recursive=True))
-        return found["status"], found["message"]
+        result = run(lua.table_from(document, recursive=True))
+        return result["status"], result["message"]
 
     return health
 
 
 def document(status: Status, generation: int = 1) -> dict[str, Any]:
-    """A search as the API server gives it out."""
+    """A search as the API server returns it."""
     return {"metadata": {"generation": generation}, "status": json.loads(status.model_dump_json(by_alias=True, exclude_none=True))}
 
 
@@ -87,7 +87,7 @@ LIVES = [
 
 @pytest.mark.parametrize(("status", "phase", "tools", "argo_says"), [row[1:] for row in LIVES], ids=[row[0] for row in LIVES])
 def test_tools_read_every_state_as_it_is(argo: Any, status: Status, phase: Phase, tools: str, argo_says: str) -> None:
-    """A search is settled when it has its result or rests as asked for, stalled when nothing follows without a person."""
+    """A search is current with its result or while suspended, and stalled if it needs a user's action."""
     assert status.phase is phase
     assert kstatus(document(status)) == tools
     assert argo(document(status))[0] == argo_says
@@ -105,7 +105,7 @@ def test_no_phase_is_stalled_and_at_work_at_once(phase: Phase) -> None:
 
 
 def test_the_message_says_what_is_waited_for_and_why_it_ended() -> None:
-    """Helm and Flux print the message of the condition that decided, and know no other."""
+    """Helm and Flux print the message of the deciding condition only."""
     messages = {phase: dict(_messages(status)) for _, status, phase, *_ in LIVES}
 
     assert messages[Phase.STARTING]["Reconciling"].startswith("WaitingForPod: Job ")
@@ -128,8 +128,8 @@ def test_an_edited_search_is_in_progress_until_it_was_looked_at(argo: Any) -> No
     assert verdict(decide(observe(SEARCH), status).status, ConditionType.STALLED) == ("False", "Starting")
 
 
-def test_a_search_that_nobody_has_looked_at_is_in_progress(argo: Any) -> None:
-    """The API server fills in observedGeneration 0 when a search is made: a wait that begins at once does not pass."""
+def test_a_new_search_is_in_progress_before_the_first_pass(argo: Any) -> None:
+    """The API server sets observedGeneration to 0 at creation, so that an immediate wait does not end."""
     made = {"metadata": {"generation": 1}, "status": NEW_SCHEMA["default"]}
 
     assert kstatus(made) == "InProgress"
@@ -137,8 +137,8 @@ def test_a_search_that_nobody_has_looked_at_is_in_progress(argo: Any) -> None:
     assert argo({"metadata": {"generation": 1}})[0] == "Progressing"
 
 
-def test_a_search_that_is_paused_keeps_what_it_said() -> None:
-    """A pause changes ReconciliationPaused alone: what runs goes on, and a search at work stays in progress."""
+def test_a_paused_search_keeps_its_conditions() -> None:
+    """A pause changes ReconciliationPaused only: a running search continues and stays in progress."""
     held = decide(observe(PAUSED, JOB, POD), RUNNING).status
 
     assert kstatus(document(held)) == "InProgress"
@@ -150,8 +150,8 @@ SUMMARY = {ConditionType.READY, ConditionType.RECONCILING, ConditionType.STALLED
 
 
 def of_an_older_operator(status: Status) -> Status:
-    """As versions without the summary left it."""
-    return status.model_copy(update={"conditions": [condition for condition in status.conditions if condition.type not in SUMMARY]})
+    """The status as versions without the summary wrote it."""
+    return status.replace(conditions=[condition for condition in status.conditions if condition.type not in SUMMARY])
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ def explained(text: str) -> dict[str, set[str]]:
     meanings: dict[str, set[str]] = {}
     for word, meaning in re.findall(r"^\| `([A-Z]\w+)` \| ([^|]*) \|", text, flags=re.MULTILINE):
         meanings.setdefault(word, set()).add(meaning)
-    return {word: found for word, found in meanings.items() if word != "PHASE"}
+    return {word: texts for word, texts in meanings.items() if word != "PHASE"}
 
 
 @pytest.mark.parametrize(("words", "text"), [(Reason, WITHOUT_NOTICES), (NoticeReason, NOTICES)], ids=["reasons", "notices"])
@@ -31,14 +31,14 @@ def test_every_word_is_explained_by_its_meaning_and_no_other_is(words: type[Reas
 
 
 def test_every_condition_has_its_heading() -> None:
-    """A person looks for the condition first."""
+    """A reader looks for the condition first."""
     headings = " ".join(line for line in TEXT.splitlines() if line.startswith("## "))
 
     assert [kind.value for kind in ConditionType if kind.value not in headings] == []
 
 
 def test_every_phase_leads_to_its_condition() -> None:
-    """A person sees the phase first."""
+    """A reader sees the phase first."""
     table = TEXT.split("| `PHASE` |", 1)[1].split("\n\n", 1)[0]
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
 

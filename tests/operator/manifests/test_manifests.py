@@ -96,7 +96,7 @@ def test_numeric_ids_are_left_to_the_cluster_where_it_assigns_them() -> None:
 
 
 def test_the_trainer_is_told_who_it_is_and_where_to_write() -> None:
-    """Every variable of the contract, and writable places for libraries that want a home."""
+    """Every variable of the contract, and writable directories for libraries that need a home."""
     environment = environment_of(made())
 
     assert environment[names.ENV_SEARCH_FILE] == "/etc/autohas/search.json"
@@ -154,7 +154,7 @@ def test_what_the_user_asks_for_reaches_the_pod() -> None:
 
 
 def test_placement_reaches_the_pod_under_kubernetes_own_names() -> None:
-    """Every field about the pod as a whole is in its spec as it was written; the token is not mounted with any account."""
+    """Every field of the pod is in its spec as written; no service account token is mounted."""
     pod = pod_of(made(trainer=PLACEMENT))
 
     assert {name: pod[name] for name in PLACEMENT} == PLACEMENT
@@ -162,18 +162,18 @@ def test_placement_reaches_the_pod_under_kubernetes_own_names() -> None:
 
 
 def test_variables_reach_the_container_and_ours_stay_ours() -> None:
-    """The user's value replaces a convenience of ours (TMPDIR), never what the contract says (AUTOHAS_...)."""
+    """The user's value replaces a default such as TMPDIR, but no variable of the contract (AUTOHAS_...)."""
     container = container_of(made(trainer=VARIABLES))
-    given = [entry["name"] for entry in container["env"]]
+    variables = [entry["name"] for entry in container["env"]]
 
     assert container["env"][-4:] == VARIABLES["env"]
     assert container["envFrom"] == VARIABLES["envFrom"]
-    assert len(given) == len(set(given))
-    assert {names.ENV_SEARCH_UID, names.ENV_WORKDIR, names.ENV_POD_UID} <= set(given)
+    assert len(variables) == len(set(variables))
+    assert {names.ENV_SEARCH_UID, names.ENV_WORKDIR, names.ENV_POD_UID} <= set(variables)
 
 
 def test_labels_and_annotations_are_the_pods_and_never_hide_ours() -> None:
-    """They are on the pod template; the Job keeps to its own."""
+    """They are on the pod template, not on the Job."""
     job = made(trainer={"labels": {"team": "vision"}, "annotations": {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"}})
     metadata = job["spec"]["template"]["metadata"]
 
@@ -182,7 +182,7 @@ def test_labels_and_annotations_are_the_pods_and_never_hide_ours() -> None:
 
 
 def test_claimed_devices_and_shared_memory_are_the_trainers() -> None:
-    """All claims of the pod are given to its only container; /dev/shm has the size that is asked for."""
+    """The only container gets all claims of the pod; /dev/shm has the requested size."""
     claims = [{"name": "gpu", "resourceClaimTemplateName": "one-gpu"}, {"name": "nic", "resourceClaimName": "shared"}]
     wish = {"resourceClaims": claims, "resources": {"limits": {"cpu": "2"}}, "shmSize": "8Gi"}
     job = made(trainer=wish)
@@ -195,7 +195,7 @@ def test_claimed_devices_and_shared_memory_are_the_trainers() -> None:
 
 
 def test_pull_secrets_and_policy_come_from_the_chart() -> None:
-    """They are the platform's affair."""
+    """The platform decides them."""
     settings = replace(PODS, image_pull_secrets=("registry",), image_pull_policy="Always")
 
     assert pod_of(made(settings))["imagePullSecrets"] == [{"name": "registry"}]
@@ -214,7 +214,7 @@ def test_the_spec_hash_ignores_what_may_change() -> None:
 
 @pytest.mark.parametrize("path", ["/dev/shm", "/dev/shm/"])
 def test_a_volume_of_the_users_at_dev_shm_takes_the_place_of_ours(path: str) -> None:
-    """The usual recipe of PyTorch's users, beside a GPU: the pod mounts one volume there, theirs."""
+    """The usual recipe for PyTorch with a GPU: the pod mounts only the user's volume there."""
     wish = {
         "resources": {"limits": {"nvidia.com/gpu": 1}},
         "volumes": [{"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "8Gi"}}],
@@ -227,7 +227,7 @@ def test_a_volume_of_the_users_at_dev_shm_takes_the_place_of_ours(path: str) -> 
 
 
 def test_nothing_in_a_pod_is_named_twice() -> None:
-    """Whatever the user names, volumes, variables, ports and mount paths of the pod are distinct."""
+    """For any names of the user, the volumes, variables, ports and mount paths of the pod are distinct."""
     wish = {
         **VARIABLES,
         "volumes": [{"name": name, "emptyDir": {}} for name in ("scratch", "config", "tmp")],

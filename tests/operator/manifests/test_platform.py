@@ -1,4 +1,4 @@
-"""What the platform decides about trainer pods: which images, and what a search gets that asks for nothing."""
+"""The platform's lists and defaults for trainer pods."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ def pod_of(decision: Plan) -> dict[str, Any]:
     return spec
 
 
-def shown(pod: dict[str, Any]) -> dict[str, Any]:
+def explanation(pod: dict[str, Any]) -> dict[str, Any]:
     """The fields that can have a default."""
     resources = pod["containers"][0]["resources"]
     return {name: pod[name] for name in DEFAULTS if name in pod} | ({"resources": resources} if resources else {})
 
 
 def test_a_search_that_asks_for_nothing_gets_what_the_platform_gives() -> None:
-    """All five fields stand in the Job's pod; without defaults none does."""
-    assert shown(pod_of(decided({}, PLATFORM))) == DEFAULTS
-    assert shown(pod_of(decided({}, PODS))) == {}
+    """All five fields are in the Job's pod; without defaults none is."""
+    assert explanation(pod_of(decided({}, PLATFORM))) == DEFAULTS
+    assert explanation(pod_of(decided({}, PODS))) == {}
 
 
 @pytest.mark.parametrize(
@@ -60,24 +60,24 @@ def test_a_search_that_asks_for_nothing_gets_what_the_platform_gives() -> None:
     ],
 )
 def test_a_field_of_the_search_replaces_the_whole_default(field: str, own: Any) -> None:
-    """Nothing is merged: of that field only the search's own word is left, the other four are the platform's."""
-    assert shown(pod_of(decided({field: own}, PLATFORM))) == {**DEFAULTS, field: own}
+    """Nothing is merged: that field has the search's value only, the other four have the platform's."""
+    assert explanation(pod_of(decided({field: own}, PLATFORM))) == {**DEFAULTS, field: own}
 
 
 def test_an_empty_field_of_the_search_declines_the_default() -> None:
-    """`tolerations: []` and `nodeSelector: {}` are words too."""
+    """`tolerations: []` and `nodeSelector: {}` are values too."""
     left = {name: value for name, value in DEFAULTS.items() if name not in ("tolerations", "nodeSelector")}
 
-    assert shown(pod_of(decided({"tolerations": [], "nodeSelector": {}}, PLATFORM))) == left
+    assert explanation(pod_of(decided({"tolerations": [], "nodeSelector": {}}, PLATFORM))) == left
 
 
 def test_a_device_by_default_counts_as_one_that_the_search_asks_for() -> None:
-    """/dev/shm is a volume of its own, and the trainer knows that it should see a GPU; a search that declines is told of none."""
+    """/dev/shm is a volume of its own, and AUTOHAS_GPU names the device; a search that sets the limit to 0 gets neither."""
     device = replace(PODS, defaults=TrainerDefaults.model_validate({"resources": {"limits": {"nvidia.com/gpu": 1}}}))
-    given, declined = (pod_of(decided(own, device))["containers"][0] for own in ({}, {"resources": {"limits": {"nvidia.com/gpu": 0}}}))
+    accepted, declined = (pod_of(decided(own, device))["containers"][0] for own in ({}, {"resources": {"limits": {"nvidia.com/gpu": 0}}}))
 
-    assert "/dev/shm" in [mount["mountPath"] for mount in given["volumeMounts"]]
-    assert [gpu_told_to(container) for container in (given, declined)] == ["nvidia.com/gpu", ""]
+    assert "/dev/shm" in [mount["mountPath"] for mount in accepted["volumeMounts"]]
+    assert [gpu_told_to(container) for container in (accepted, declined)] == ["nvidia.com/gpu", ""]
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_the_trainer_is_told_which_gpu_its_pod_has(limits: dict[str, Any], gpu: 
 
 
 def test_a_claim_counts_as_a_device() -> None:
-    """Nobody but its driver knows what a claim brings, so the trainer looks for a GPU, and /dev/shm is large."""
+    """Only its driver knows what a claim provides, so the trainer looks for a GPU, and /dev/shm is large."""
     claim = {"resourceClaims": [{"name": "card", "resourceClaimTemplateName": "one-gpu"}]}
     (container,) = pod_of(decided(claim, PODS))["containers"]
 
@@ -142,21 +142,26 @@ ALLOWED = ("registry.example/team", "ghcr.io/lab/", "mirror.example/autohas-trai
     ],
 )
 def test_an_image_must_begin_with_what_the_platform_allows(image: str, is_allowed: bool) -> None:  # noqa: FBT001 - a case
-    """Up to a whole part of its name; the chart's own image always passes; the sentence has path, value and what is allowed."""
+    """Prefixes match whole path components; the chart's own image is always allowed; the message has path, value and list."""
     decision = decided({"image": image}, replace(PODS, allowed_images=ALLOWED))
-    told = verdict_of(decision.status, ConditionType.ACCEPTED)
+    explanation = verdict_of(decision.status, ConditionType.ACCEPTED)
 
-    assert told is not None
+    assert explanation is not None
     if is_allowed:
         assert pod_of(decision)["containers"][0]["image"] == (image or PODS.image)
     else:
-        assert (decision.action, decision.status.phase, told.status, told.reason) == (None, Phase.REJECTED, "False", "ImageNotAllowed")
-        assert told.message.startswith(f'spec.trainer.image: "{image}" must begin with an entry of')
-        assert told.message.endswith(": registry.example/team, ghcr.io/lab/, mirror.example/autohas-trainer:0.1.0")
+        assert (decision.action, decision.status.phase, explanation.status, explanation.reason) == (
+            None,
+            Phase.REJECTED,
+            "False",
+            "ImageNotAllowed",
+        )
+        assert explanation.message.startswith(f'spec.trainer.image: "{image}" must begin with an entry of')
+        assert explanation.message.endswith(": registry.example/team, ghcr.io/lab/, mirror.example/autohas-trainer:0.1.0")
 
 
 def test_a_list_of_images_that_appears_later_leaves_a_running_trainer_alone() -> None:
-    """Like an account that is withdrawn: what runs goes on, the next Job is not made."""
+    """As for a withdrawn account: the running Job continues, the next one is not created."""
     wish = with_change(SEARCH, "spec.trainer", {"image": "mine:1"})
     job = stored_job(wish)
     strict = replace(PODS, allowed_images=("registry.example/",))
@@ -167,7 +172,7 @@ def test_a_list_of_images_that_appears_later_leaves_a_running_trainer_alone() ->
 
 
 def test_both_come_from_the_environment() -> None:
-    """A list by commas, the defaults as JSON under the names of spec.trainer."""
+    """A list with commas, the defaults as JSON under the names of spec.trainer."""
     environment = {
         "AUTOHAS_TRAINER_ALLOWED_IMAGES": "registry.example/team, ghcr.io/lab/",
         "AUTOHAS_TRAINER_DEFAULTS": '{"nodeSelector": {"pool": "training"}}',
@@ -194,6 +199,6 @@ def test_both_come_from_the_environment() -> None:
     ],
 )
 def test_defaults_that_cannot_be_used_end_the_operator_at_its_start(text: str, message: str) -> None:
-    """No search meets them first; the message has the variable, the path and what is wrong."""
+    """They are found at the start, not by the first search; the message has the variable, the path and the error."""
     with pytest.raises(SettingError, match=message):
         read_settings([], {"AUTOHAS_TRAINER_DEFAULTS": text})

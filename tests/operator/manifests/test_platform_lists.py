@@ -1,4 +1,4 @@
-"""Which image an attempt takes, what the platform lets a search name, and the way out of every refusal."""
+"""Which image an attempt uses, what the platform lets a search name, and how each refusal is resolved."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def image_of(decided: Plan) -> str:
 
 
 def job_with(image: str) -> dict[str, Any]:
-    """The Job that a chart with this image makes of a search that names none."""
+    """The Job of a search without an image of its own, under a chart with this image."""
     (container,) = JOB["spec"]["template"]["spec"]["containers"]
     return with_change(JOB, "spec.template.spec.containers", [{**container, "image": image}])
 
@@ -43,14 +43,14 @@ def test_an_image_that_was_never_pulled_is_not_kept() -> None:
     waiting = plan(observe(SEARCH, job, waiting_pod(job)), created, MISSPELT, NOW_S + 30)
     corrected = plan(observe(SEARCH, job, waiting_pod(job)), waiting.status, CORRECTED, NOW_S + 60)
     following = plan(observe(SEARCH), corrected.status, CORRECTED, NOW_S + 90)
-    told = verdict_of(corrected.status, ConditionType.TRAINER_READY)
+    explanation = verdict_of(corrected.status, ConditionType.TRAINER_READY)
 
     assert waiting.action is None
     assert verdict(waiting.status, ConditionType.TRAINER_READY) == ("False", "ImagePullFailed")
     assert corrected.action == DeleteJob(name="fashion-5ea4c400-1", uid="job-1")
-    assert told is not None
-    assert told.reason == "JobReplaced"
-    assert told.message == (
+    assert explanation is not None
+    assert explanation.reason == "JobReplaced"
+    assert explanation.message == (
         "Job fashion-5ea4c400-1 cannot pull image autohas-trainer:no-such-tag, with which no trainer has started;"
         " the next attempt uses autohas-trainer:0.1.0"
     )
@@ -66,7 +66,7 @@ NEVER_STARTED = [
 
 @pytest.mark.parametrize("pod", NEVER_STARTED, ids=["not created", "not scheduled", "not started"])
 def test_only_a_trainer_that_started_pins_its_image(pod: dict[str, Any]) -> None:
-    """A suspension deletes the Job: what comes then takes the chart's image of the day."""
+    """A suspension deletes the Job: the next one uses the chart's current image."""
     job = job_with(MISSPELT.image)
     created = plan(observe(SEARCH), Status(), MISSPELT, NOW_S).status
     seen = plan(observe(SEARCH, job, pod), created, MISSPELT, NOW_S + 30).status
@@ -76,17 +76,17 @@ def test_only_a_trainer_that_started_pins_its_image(pod: dict[str, Any]) -> None
 
 @pytest.mark.parametrize("pod", [running_pod(JOB), ended_pod(JOB, code=1)], ids=["running", "failed before its first report"])
 def test_the_image_of_a_trainer_that_started_is_taken_again(pod: dict[str, Any]) -> None:
-    """Heard or not: the checkpoint is that version's."""
+    """Whether it reported or not, the checkpoint has the format of that version."""
     started = decide(observe(SEARCH, JOB, pod), CREATED).status
 
     assert image_of(plan(observe(SEARCH), started, CORRECTED, NOW_S + 90)) == "trainer:1"
 
 
 def test_a_status_of_an_older_operator_keeps_its_image_when_a_trainer_reported() -> None:
-    """It knows no pinnedImage: the image of an attempt that was heard counts."""
+    """It wrote no pinnedImage: the image of an attempt that has reported counts."""
     assert RUNNING.trainer is not None
-    older = RUNNING.model_copy(update={"trainer": RUNNING.trainer.model_copy(update={"pinned_image": None})})
-    unheard = older.model_copy(update={"last_report_time": None})
+    older = RUNNING.replace(trainer=RUNNING.trainer.replace(pinned_image=None))
+    unheard = older.replace(last_report_time=None)
 
     assert image_of(plan(observe(SEARCH), older, CORRECTED, NOW_S + 90)) == "trainer:1"
     assert image_of(plan(observe(SEARCH), unheard, CORRECTED, NOW_S + 90)) == "autohas-trainer:0.1.0"
@@ -96,27 +96,25 @@ STRICT = replace(PODS, image="charts.example/autohas-trainer:2", allowed_images=
 
 
 def test_the_charts_own_image_always_passes() -> None:
-    """Named in the search, as the guide's way out of a version skew says, or an earlier one of its repository that is pinned."""
+    """Named in the search, as docs/troubleshooting.md advises for VersionSkew, or pinned and of the same repository."""
     assert RUNNING.trainer is not None
     named = with_change(SEARCH, "spec.trainer", {"image": STRICT.image})
-    pinned = RUNNING.trainer.model_copy(
-        update={"image": "charts.example/autohas-trainer:1", "pinned_image": "charts.example/autohas-trainer:1"}
-    )
-    earlier = RUNNING.model_copy(update={"trainer": pinned})
+    pinned = RUNNING.trainer.replace(image="charts.example/autohas-trainer:1", pinned_image="charts.example/autohas-trainer:1")
+    earlier = RUNNING.replace(trainer=pinned)
 
     assert image_of(plan(observe(named), Status(), STRICT, NOW_S)) == STRICT.image
     assert image_of(plan(observe(SEARCH), earlier, STRICT, NOW_S)) == "charts.example/autohas-trainer:1"
 
 
 def test_a_pinned_image_is_held_against_the_list_before_each_job() -> None:
-    """Whatever came into status: an image that the platform does not allow is not started, and the sentence says how to go on."""
+    """Even if status pins it, an image that the platform does not allow is not started, and the message says what to do."""
     decided = plan(observe(SEARCH), RUNNING, STRICT, NOW_S)
-    told = verdict_of(decided.status, ConditionType.ACCEPTED)
+    explanation = verdict_of(decided.status, ConditionType.ACCEPTED)
 
     assert (decided.action, decided.status.phase) == (None, Phase.REJECTED)
-    assert told is not None
-    assert told.reason == "ImageNotAllowed"
-    assert told.message == (
+    assert explanation is not None
+    assert explanation.reason == "ImageNotAllowed"
+    assert explanation.message == (
         'status.trainer.pinnedImage: "trainer:1" must begin with an entry of the chart value trainer.allowedImages:'
         " registry.example/team; name another in spec.trainer.image"
     )
@@ -132,21 +130,21 @@ LISTED = [
 
 @pytest.mark.parametrize(("field", "name", "reason", "listed"), LISTED)
 def test_a_class_must_be_one_of_the_platforms(field: str, name: str, reason: str, listed: str) -> None:
-    """Priority, runtime and scheduler: no Job, and path, value and list in the sentence; an empty list allows any."""
+    """Priority, runtime and scheduler: no Job, and the message has path, value and list; an empty list allows any."""
     wish = with_change(SEARCH, "spec.trainer", {field: name})
     refused, free = plan(observe(wish), Status(), LISTS, NOW_S), plan(observe(wish), Status(), PODS, NOW_S)
-    told = verdict_of(refused.status, ConditionType.ACCEPTED)
+    explanation = verdict_of(refused.status, ConditionType.ACCEPTED)
 
     assert (refused.action, refused.status.phase) == (None, Phase.REJECTED)
-    assert told is not None
-    assert (told.status, told.reason) == ("False", reason)
-    assert "must be one that the platform allows (chart value" in told.message
-    assert told.message == f'spec.trainer.{field}: "{name}" must be one that the platform allows (chart value {listed}'
+    assert explanation is not None
+    assert (explanation.status, explanation.reason) == ("False", reason)
+    assert "must be one that the platform allows (chart value" in explanation.message
+    assert explanation.message == f'spec.trainer.{field}: "{name}" must be one that the platform allows (chart value {listed}'
     assert isinstance(free.action, CreateAttempt)
 
 
 def test_what_is_on_the_lists_passes() -> None:
-    """So does the scheduler that a pod gets anyway."""
+    """The default scheduler is always allowed."""
     wish = {"priorityClassName": "batch", "runtimeClassName": "nvidia", "schedulerName": "volcano"}
 
     for trainer in (wish, {"schedulerName": "default-scheduler"}, {}):
@@ -155,14 +153,14 @@ def test_what_is_on_the_lists_passes() -> None:
 
 @pytest.mark.parametrize("pods", [PODS, replace(PODS, priority_classes=("system-node-critical",))], ids=["no list", "on the list"])
 def test_a_system_priority_is_never_allowed(pods: PodSettings) -> None:
-    """Not even by a list: such pods push out the cluster's own. A stored search of before the schema refused it is refused here."""
+    """Not even by a list, because such pods preempt the cluster's own. A search stored before the schema refused it is refused here."""
     begun = with_change(SEARCH, "spec.trainer", {"priorityClassName": "system-node-critical"})
     decided = plan(observe(begun), RUNNING, pods, NOW_S)
-    told = verdict_of(decided.status, ConditionType.ACCEPTED)
+    explanation = verdict_of(decided.status, ConditionType.ACCEPTED)
 
     assert (decided.action, decided.status.phase) == (None, Phase.REJECTED)
-    assert told is not None
-    assert told.message.startswith('spec.trainer.priorityClassName: "system-node-critical" must not begin with system-')
+    assert explanation is not None
+    assert explanation.message.startswith('spec.trainer.priorityClassName: "system-node-critical" must not begin with system-')
 
 
 REFUSALS: dict[str, tuple[dict[str, Any], PodSettings]] = {
@@ -176,22 +174,22 @@ REFUSALS: dict[str, tuple[dict[str, Any], PodSettings]] = {
 
 @pytest.mark.parametrize(("field", "wish", "pods"), [(field, *case) for field, case in REFUSALS.items()], ids=REFUSALS)
 def test_a_refused_search_without_a_job_can_be_suspended(field: str, wish: dict[str, Any], pods: PodSettings) -> None:
-    """Phase Suspended with the refusal in Accepted: its checkpoints are not stranded, and the blamed field may then be edited."""
-    before = RUNNING.model_copy(update={"phase": Phase.REJECTED})
+    """Phase Suspended with the refusal in Accepted: the field can then be edited, and its checkpoints stay usable."""
+    before = RUNNING.replace(phase=Phase.REJECTED)
     resting = plan(observe(stored_search(trainer=wish, suspend=True)), before, pods, NOW_S + 60)
     edited = plan(observe(stored_search(trainer={"image": pods.image})), resting.status, pods, NOW_S + 120)
-    told = verdict_of(resting.status, ConditionType.ACCEPTED)
+    explanation = verdict_of(resting.status, ConditionType.ACCEPTED)
 
     assert (resting.action, resting.status.phase) == (None, Phase.SUSPENDED)
-    assert told is not None
-    assert told.status == "False"
-    assert f"spec.trainer.{field}" in told.message
+    assert explanation is not None
+    assert explanation.status == "False"
+    assert f"spec.trainer.{field}" in explanation.message
     assert isinstance(edited.action, CreateAttempt)
     assert verdict(edited.status, ConditionType.ACCEPTED) == ("True", "Valid")
 
 
 def test_everything_that_the_platform_judges_may_be_edited_at_rest() -> None:
-    """Suspended or Rejected: otherwise a list that becomes stricter would leave a begun search without any way on."""
+    """While Suspended or Rejected: otherwise a search could not continue after a list becomes stricter."""
     rules = {path: expression for expression, _, path in transition_rules()}
 
     assert set(REFUSALS) <= set(MUTABLE_WHILE_SUSPENDED)
@@ -202,7 +200,7 @@ def test_everything_that_the_platform_judges_may_be_edited_at_rest() -> None:
 
 
 def test_a_running_search_is_not_judged_by_new_lists() -> None:
-    """What runs is left alone; only the next Job is refused."""
+    """The running Job stays; only the next one is refused."""
     wish = with_change(SEARCH, "spec.trainer", {"priorityClassName": "urgent"})
     job = stored_job(wish)
     running = plan(observe(wish, job, running_pod(job), report=report(wish)), CREATED, PODS, NOW_S + 1).status
