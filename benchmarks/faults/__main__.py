@@ -1,9 +1,9 @@
-"""`python -m benchmarks.faults`: random faults on the node test cluster, and nothing may come of them.
+"""`python -m benchmarks.faults`: random faults on the node test cluster, none of which may change a result.
 
-A few searches run undisturbed first. Then as many searches as wanted run, several at once, while faults drawn from a seed strike them:
-trainer killed, operator killed, pod deleted, Job deleted, suspended and resumed, API server away. Only faults that hit something
-count. All the time nothing may be there twice; in the end every search must have the undisturbed result, model file and history.
-Exit code 1 when anything is not so. Needs what `make test` needs for its node level.
+A few searches run undisturbed first. Then the other searches run, several at once, under faults drawn from a seed: trainer killed,
+operator killed, pod deleted, Job deleted, suspended and resumed, API server unavailable. Only faults that hit something count. At no
+time may a search have two live pods, Jobs or trainers; in the end every search must have the undisturbed result, model file and
+history. The exit code is 1 otherwise. Needs what `make test` needs for its node level.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from testcluster.processes import this_process
 
 
 def prepare(running: Cluster, claim: Path) -> Line:
-    """The operator, a namespace of the restricted profile and the claim."""
+    """Install the operator, and create a namespace with the restricted profile and the claim."""
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     running.kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": labels}})
     chart.install(running, restart=False)
@@ -44,7 +44,7 @@ def prepare(running: Cluster, claim: Path) -> Line:
 
 
 def at_once(parallel: int, work: Callable[[], None]) -> None:
-    """Run it in `parallel` daemon threads, which end with this program."""
+    """Run `work` in `parallel` daemon threads, which end with this program, and wait for them."""
     threads = [threading.Thread(target=work, daemon=True) for _ in range(parallel)]
     for thread in threads:
         thread.start()
@@ -53,7 +53,7 @@ def at_once(parallel: int, work: Callable[[], None]) -> None:
 
 
 def run_undisturbed(field: Field, parallel: int) -> list[Life]:
-    """One life per spec."""
+    """Run one search per spec without faults."""
     lives: list[Life] = []
     numbers = iter(range(len(SPECS)))
 
@@ -63,17 +63,17 @@ def run_undisturbed(field: Field, parallel: int) -> list[Life]:
     at_once(parallel, work)
     lives.sort(key=lambda life: life.number)
     if len(lives) < len(SPECS):
-        sys.exit("an undisturbed search has no end")
+        sys.exit("an undisturbed search did not end")
     for life in lives:
         print(f"{life.name}: {life.phase} after {life.seconds:.0f} s, {life.digest}", flush=True)
         life.compare(life)
         if life.problems or life.phase != "Succeeded" or life.end is None:
-            sys.exit(f"{life.name} ended {life.phase}, and no fault struck: {'; '.join(life.problems)}")
+            sys.exit(f"{life.name} ended {life.phase} without a fault: {'; '.join(life.problems)}")
     return lives
 
 
 def run_disturbed(field: Field, expected: list[Life], pot: Pot, seed: int, parallel: int) -> list[Life]:
-    """Lives until the faults are used up."""
+    """Run searches under faults until all faults are used."""
     lives: list[Life] = []
     lock = threading.Lock()
 
@@ -106,9 +106,9 @@ def run_disturbed(field: Field, expected: list[Life], pot: Pot, seed: int, paral
 
 
 def measure(running: Cluster, claim: Path, given: argparse.Namespace) -> tuple[str, bool]:
-    """Everything; returns the table and whether all is well."""
+    """Run all searches; returns the table, and whether every search ended as undisturbed."""
     if running.node is None:
-        sys.exit("a cluster without a node of ours: faults need its processes")
+        sys.exit("this cluster has no node of its own: the faults need its processes")
     line = prepare(running, claim)
     view = View(Server.of(running.kubeconfig))
     striker = Striker(line, running.node.control_plane, view)
@@ -128,15 +128,15 @@ def measure(running: Cluster, claim: Path, given: argparse.Namespace) -> tuple[s
 
 
 def main() -> int:
-    """Strike, compare, print; with --out also write."""
+    """Run, compare and print; with --out also write the table to a file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--searches", type=int, default=20, help="how many are struck (default 20)")
-    parser.add_argument("--faults", type=int, default=200, help="how many hit something (default 200)")
-    parser.add_argument("--seed", type=int, default=0, help="of kinds, ways and moments (default 0)")
+    parser.add_argument("--searches", type=int, default=20, help="searches under faults (default 20)")
+    parser.add_argument("--faults", type=int, default=200, help="faults that hit something (default 200)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the kinds, ways and times of the faults (default 0)")
     parser.add_argument("--parallel", type=int, default=8, help="searches at once (default 8)")
     parser.add_argument("--steps", type=int, default=60, help="training.steps of a search: its length (default 60, some 15 CPU seconds)")
     parser.add_argument("--deadline", type=float, default=1200, help="seconds after which a search is lost (default 1200)")
-    parser.add_argument("--minutes", type=float, default=120, help="after which no more faults strike (default 120)")
+    parser.add_argument("--minutes", type=float, default=120, help="minutes after which no more faults begin (default 120)")
     parser.add_argument("--out", type=Path, help="file for the table")
     given = parser.parse_args()
     if (reason := levels.why_no_node()) is not None:

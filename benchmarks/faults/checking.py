@@ -1,4 +1,4 @@
-"""What must never be seen while faults strike. Pure: fed with objects as watches and /proc bring them.
+"""The invariants of a search under faults. Pure: the caller passes objects of watches and of /proc.
 
 A search has at most one live pod, one Job that is not being deleted, one trainer process, one Job of each attempt ever, and one
 result, which stays.
@@ -18,34 +18,34 @@ OVER: Final = ("Succeeded", "Failed")
 
 
 def uid_of(document: Document) -> str:
-    """The object's own uid."""
+    """The uid of an object."""
     return str(document["metadata"]["uid"])
 
 
 def search_of(document: Document) -> str:
-    """Uid of the search that an object belongs to; empty if to none."""
+    """The uid of the search that an object belongs to; empty if there is none."""
     return str(document["metadata"].get("labels", {}).get(LABEL_UID, ""))
 
 
 def is_leaving(document: Document) -> bool:
-    """Whether it is being deleted."""
+    """Whether an object is being deleted."""
     return "deletionTimestamp" in document["metadata"]
 
 
 def is_live(pod: Document) -> bool:
-    """Whether a pod's container runs and has not been asked to end."""
+    """Whether a pod has a running container and is not being deleted."""
     statuses = pod.get("status", {}).get("containerStatuses", [])
     return not is_leaving(pod) and any("running" in status.get("state", {}) for status in statuses)
 
 
 def is_over(pod: Document) -> bool:
-    """Whether nothing of a pod will run any more."""
+    """Whether a pod has ended."""
     return pod.get("status", {}).get("phase") in OVER
 
 
 @dataclass(slots=True)
 class Checker:
-    """Remembers what was seen; `violations` are sentences."""
+    """Keeps the latest objects and checks the invariants; `violations` are sentences."""
 
     pods: dict[str, Document] = field(default_factory=dict)
     jobs: dict[str, Document] = field(default_factory=dict)
@@ -55,23 +55,23 @@ class Checker:
     starts: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     violations: list[str] = field(default_factory=list)
 
-    def saw_pods(self, kind: str, pods: Iterable[Document]) -> None:
-        """`kind` is that of a watch event, or LISTED for all that there are."""
+    def check_pods(self, kind: str, pods: Iterable[Document]) -> None:
+        """Check pods; `kind` is that of a watch event, or LISTED for a complete list."""
         _keep(self.pods, kind, pods)
-        self._at_most_one("live pods", [pod for pod in self.pods.values() if is_live(pod)])
+        self._check_at_most_one("live pods", [pod for pod in self.pods.values() if is_live(pod)])
 
-    def saw_jobs(self, kind: str, jobs: Iterable[Document]) -> None:
-        """As `saw_pods`."""
+    def check_jobs(self, kind: str, jobs: Iterable[Document]) -> None:
+        """Check Jobs; see `check_pods`."""
         _keep(self.jobs, kind, jobs)
         for job in self.jobs.values():
             self.attempts[search_of(job), int(job["metadata"]["labels"][LABEL_ATTEMPT])].add(uid_of(job))
         for (search, attempt), uids in self.attempts.items():
             if len(uids) > 1:
                 self._report_violation(f"search {search}: attempt {attempt} had {len(uids)} Jobs")
-        self._at_most_one("Jobs", [job for job in self.jobs.values() if not is_leaving(job)])
+        self._check_at_most_one("Jobs", [job for job in self.jobs.values() if not is_leaving(job)])
 
-    def saw_searches(self, kind: str, searches: Iterable[Document]) -> None:
-        """As `saw_pods`."""
+    def check_searches(self, kind: str, searches: Iterable[Document]) -> None:
+        """Check searches; see `check_pods`."""
         _keep(self.searches, kind, searches)
         for uid, search in self.searches.items():
             status, seen = search.get("status", {}), self.results[uid]
@@ -81,24 +81,24 @@ class Checker:
             if len(seen) > 1 or (seen and not result):
                 self._report_violation(f"search {uid}: its result changed or went away: {', '.join(seen)}, now {result or 'none'}")
 
-    def saw_processes(self, pods_by_search: Mapping[str, set[str]]) -> None:
-        """Uids of the pods whose trainer process runs on the host at this moment, by uid of the search."""
+    def check_processes(self, pods_by_search: Mapping[str, set[str]]) -> None:
+        """Check the running trainer processes of this host: uids of their pods, by uid of the search."""
         for search, pods in pods_by_search.items():
             self.starts[search] |= pods
             if len(pods) > 1:
                 self._report_violation(f"search {search}: trainers of {len(pods)} pods run at once: {', '.join(sorted(pods))}")
 
     def num_results(self, search: str) -> int:
-        """How many different results a search has had."""
+        """Number of different results that a search has had."""
         return len(self.results[search])
 
     def num_jobs(self, search: str) -> int:
-        """How many Jobs a search has had."""
+        """Number of Jobs that a search has had."""
         return sum(len(uids) for (owner, _), uids in self.attempts.items() if owner == search)
 
-    def _at_most_one(self, what: str, found: list[Document]) -> None:
+    def _check_at_most_one(self, what: str, documents: list[Document]) -> None:
         by_search: dict[str, list[str]] = defaultdict(list)
-        for one in found:
+        for one in documents:
             by_search[search_of(one)].append(one["metadata"]["name"])
         for search, names in by_search.items():
             if search and len(names) > 1:
@@ -109,11 +109,11 @@ class Checker:
             self.violations.append(sentence)
 
 
-def _keep(known: dict[str, Document], kind: str, documents: Iterable[Document]) -> None:
+def _keep(current: dict[str, Document], kind: str, documents: Iterable[Document]) -> None:
     if kind == "LISTED":
-        known.clear()
+        current.clear()
     for document in documents:
         if kind == "DELETED":
-            known.pop(uid_of(document), None)
+            current.pop(uid_of(document), None)
         else:
-            known[uid_of(document)] = document
+            current[uid_of(document)] = document

@@ -1,4 +1,4 @@
-"""Eyes on the cluster: watches of searches, Jobs and pods, and the trainer processes of this host, all fed to the checker.
+"""Watches searches, Jobs, pods and the trainer processes of this host, and passes them to the checker.
 
 A watch that breaks (the API server is killed every now and then) lists again and continues.
 """
@@ -24,7 +24,7 @@ from line import NAMESPACE
 
 Seen = Callable[[str, Iterable[Document]], None]
 ANSWER_S: Final = 30.0
-"""Longer than an API server is frozen."""
+"""Timeout of a request, in seconds; longer than an API server is frozen."""
 RENEWAL_S: Final = 20
 SCAN_S: Final = 0.5
 PATHS: Final = {
@@ -36,7 +36,7 @@ PATHS: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """The API server, asked with a kubeconfig's token."""
+    """The API server, read with the token of a kubeconfig."""
 
     address: str
     context: ssl.SSLContext
@@ -44,21 +44,21 @@ class Server:
 
     @classmethod
     def of(cls, kubeconfig: Path) -> Server:
-        """That of the test cluster's kubeconfig, which is JSON."""
+        """The API server of the test cluster's kubeconfig, which is JSON."""
         document = json.loads(kubeconfig.read_text(encoding="utf-8"))
         cluster = document["clusters"][0]["cluster"]
         context = ssl.create_default_context(cafile=cluster["certificate-authority"])
         return cls(address=urlsplit(cluster["server"]).netloc, context=context, token=document["users"][0]["user"]["token"])
 
     def watch(self, path: str, seen: Seen) -> None:
-        """List, then every change, until the process ends."""
+        """Pass a list and then every change to `seen`, until the process ends."""
         while True:
             try:
                 version = self._list(path, seen)
                 while version:
                     version = self._follow(path, version, seen)
             except (OSError, http.client.HTTPException, ValueError):
-                pass  # the API server is away
+                pass  # the API server is unavailable
             time.sleep(0.2)
 
     def _list(self, path: str, seen: Seen) -> str:
@@ -87,28 +87,28 @@ class Server:
 
 
 class View:
-    """What is known now; safe to ask from any thread."""
+    """The current objects; thread-safe."""
 
     def __init__(self, server: Server) -> None:
         self.checker = Checker()
         self._lock = threading.RLock()
-        seen = {"searches": self.checker.saw_searches, "jobs": self.checker.saw_jobs, "pods": self.checker.saw_pods}
+        seen = {"searches": self.checker.check_searches, "jobs": self.checker.check_jobs, "pods": self.checker.check_pods}
         for name, path in PATHS.items():
             threading.Thread(target=server.watch, args=(path, self._synchronize(seen[name])), daemon=True).start()
         threading.Thread(target=self._scan, daemon=True).start()
 
     def search(self, name: str) -> Document:
-        """A search of this name; empty before it is seen and after it is gone."""
+        """The search of this name; empty if it does not exist."""
         with self._lock:
             return next((s for s in self.checker.searches.values() if s["metadata"]["name"] == name), {})
 
     def jobs(self, uid: str) -> list[Document]:
-        """Jobs of a search."""
+        """The Jobs of a search."""
         with self._lock:
             return [job for job in self.checker.jobs.values() if search_of(job) == uid]
 
     def pods(self, uid: str) -> list[Document]:
-        """Pods of a search that are not over."""
+        """The pods of a search that have not ended."""
         with self._lock:
             return [pod for pod in self.checker.pods.values() if search_of(pod) == uid and not is_over(pod)]
 
@@ -121,15 +121,15 @@ class View:
 
     def _scan(self) -> None:
         while True:
-            found = trainers()
+            processes = trainers()
             with self._lock:
-                self.checker.saw_processes(found)
+                self.checker.check_processes(processes)
             time.sleep(SCAN_S)
 
 
 def trainers() -> dict[str, set[str]]:
     """Uids of the pods whose trainer runs on this host, by uid of the search."""
-    found: dict[str, set[str]] = defaultdict(set)
+    pods: dict[str, set[str]] = defaultdict(set)
     for folder in Path("/proc").iterdir():
         if not folder.name.isdigit():
             continue
@@ -140,7 +140,8 @@ def trainers() -> dict[str, set[str]]:
                 entry.split("=", 1) for entry in (folder / "environ").read_text(encoding="utf-8").split("\0") if "=" in entry
             )
         except OSError:
-            continue  # it has ended meanwhile
+            continue  # the process has ended meanwhile
+
         if ENV_POD_UID in environment:
-            found[environment[ENV_SEARCH_UID]].add(environment[ENV_POD_UID])
-    return found
+            pods[environment[ENV_SEARCH_UID]].add(environment[ENV_POD_UID])
+    return pods

@@ -1,4 +1,4 @@
-"""What a node would do, played: watches of the API server, and a kubelet whose trainers report once and then succeed."""
+"""Plays the node: watches the API server, and acts as a kubelet whose trainers report once and then succeed."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ HTTP_OK: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """The API server over plain HTTP, for watches."""
+    """The API server, read over plain HTTP for watches."""
 
     session: aiohttp.ClientSession
     url: str
     headers: Mapping[str, str]
 
-    async def watch(self, path: str, seen: Callable[[str, dict[str, Any]], Awaitable[None]]) -> None:
-        """Every event from now on, for ever; a watch that the server ends goes on where it was."""
+    async def watch(self, path: str, handle: Callable[[str, dict[str, Any]], Awaitable[None]]) -> None:
+        """Call `handle` with every event from now on, forever; a watch that the server ends continues at its last version."""
         version = await self._version(path)
         while True:
             query = {"watch": "1", "resourceVersion": version, "timeoutSeconds": "3000"}
@@ -38,10 +38,10 @@ class Server:
                 async for line in answer.content:
                     event = json.loads(line)
                     version = event["object"]["metadata"]["resourceVersion"]
-                    await seen(event["type"], event["object"])
+                    await handle(event["type"], event["object"])
 
     async def _version(self, path: str) -> str:
-        """Where a watch begins; a kind that was just defined is not served for a moment."""
+        """The version at which a watch begins; a new CRD is served only after a moment, so this retries."""
         while True:
             async with self.session.get(f"{self.url}{path}", headers=self.headers) as answer:
                 if answer.status == HTTP_OK:
@@ -55,7 +55,7 @@ class Server:
 
 
 class Kubelet:
-    """Runs every pod on an address of its own until its trainer has been asked once."""
+    """Runs every pod on an address of its own until its trainer has been polled once."""
 
     def __init__(self, client: HttpClient, namespace: str) -> None:
         self._namespace = namespace
@@ -64,12 +64,12 @@ class Kubelet:
         self._searches: dict[str, dict[str, Any]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def know(self, search: dict[str, Any]) -> None:
-        """A search exists."""
+    def add_search(self, search: dict[str, Any]) -> None:
+        """Remember a search, for the results of its trainers."""
         self._searches[search["metadata"]["name"]] = search
 
-    async def seen(self, kind: str, pod: dict[str, Any]) -> None:
-        """A new pod is given an address and starts."""
+    async def handle_pod(self, kind: str, pod: dict[str, Any]) -> None:
+        """Give a new pod an address and start it."""
         if kind != "ADDED" or pod["metadata"]["name"] in {p["metadata"]["name"] for p in self._pods.values()}:
             return
         number = len(self._pods) + 1
@@ -78,14 +78,14 @@ class Kubelet:
         self._start(self._set(pod, "Running", {"running": {"startedAt": _now()}}, address))
 
     async def answer(self, request: web.Request) -> web.Response:
-        """GET /progress of whichever pod has this address; afterwards the trainer ends."""
+        """Answer GET /progress for the pod with this address, then end its trainer."""
         address = request.get_extra_info("sockname")[0]
         pod = self._pods[address]
         metadata = pod["metadata"]
         search = self._searches[metadata["labels"][LABEL_SEARCH]]
         self._start(self._end(pod, search, address))
-        said = progress(search, pod_uid=metadata["uid"], attempt=int(metadata["labels"][LABEL_ATTEMPT]))
-        return web.Response(body=encode_progress(said), content_type="application/json")
+        report = progress(search, pod_uid=metadata["uid"], attempt=int(metadata["labels"][LABEL_ATTEMPT]))
+        return web.Response(body=encode_progress(report), content_type="application/json")
 
     async def _end(self, pod: dict[str, Any], search: dict[str, Any], address: str) -> None:
         await asyncio.sleep(1.0)
@@ -110,7 +110,7 @@ class Kubelet:
     def _handle_end(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            sys.stderr.write(f"playing the kubelet failed: {error}\n")
+            sys.stderr.write(f"a task of the played kubelet failed: {error}\n")
 
 
 class _PodStatus(Resource):

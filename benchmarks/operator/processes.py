@@ -1,4 +1,4 @@
-"""The operator as a process of its own, a controller that does nothing beside it, and what both cost."""
+"""Starts the operator, and a controller that does nothing for comparison, as processes, and reads their memory and CPU time."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WRITES: Final = ("POST", "PUT", "PATCH", "DELETE")
 
 
 class Operator:
-    """`python -m autohas_operator`, the whole of it, in a process of its own."""
+    """`python -m autohas_operator` as a process."""
 
     def __init__(self, kubeconfig: Path, log: Path, flags: Mapping[str, object]) -> None:
         (self.port,) = ports.free(1)
@@ -31,24 +31,24 @@ class Operator:
         )
 
     async def page(self, session: aiohttp.ClientSession) -> Samples:
-        """Its metrics."""
+        """The metrics of the operator."""
         async with session.get(f"http://127.0.0.1:{self.port}/metrics") as answer:
             text = await answer.text()
         families = text_string_to_metric_families(text)
         return {(s.name, tuple(sorted(s.labels.items()))): s.value for family in families for s in family.samples}
 
     async def writes(self, session: aiohttp.ClientSession) -> dict[str, int]:
-        """Requests that change something, by verb and resource."""
-        found: dict[str, int] = {}
+        """Number of write requests, by verb and resource."""
+        counts: dict[str, int] = {}
         for (name, labels), value in (await self.page(session)).items():
-            of = dict(labels)
-            if name == "autohas_api_request_duration_seconds_count" and of["verb"] in WRITES:
-                key = f"{of['verb']} {of['resource']}"
-                found[key] = found.get(key, 0) + int(value)
-        return found
+            label = dict(labels)
+            if name == "autohas_api_request_duration_seconds_count" and label["verb"] in WRITES:
+                key = f"{label['verb']} {label['resource']}"
+                counts[key] = counts.get(key, 0) + int(value)
+        return counts
 
     async def wait_ready(self, session: aiohttp.ClientSession) -> None:
-        """Until its cache is filled."""
+        """Wait until the operator's cache is filled."""
         while True:
             if self.process.poll() is not None:
                 raise RuntimeError("the operator has ended")
@@ -61,24 +61,24 @@ class Operator:
             await asyncio.sleep(0.2)
 
     def usage(self) -> tuple[float, float]:
-        """Resident memory in MiB and CPU seconds so far."""
+        """Resident memory in MiB and consumed CPU seconds."""
         return usage_of(self.process.pid)
 
     def stop(self) -> None:
-        """SIGTERM, and wait."""
+        """Send SIGTERM and wait for the end."""
         self.process.terminate()
         self.process.wait(30)
 
 
 def usage_of(pid: int) -> tuple[float, float]:
-    """Resident memory in MiB and CPU seconds of a process."""
+    """Resident memory in MiB and consumed CPU seconds of a process."""
     status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
     times = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     return int(status.partition("VmRSS:")[2].split()[0]) / 1024, (int(times[11]) + int(times[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def server_writes(text: str) -> int:
-    """Writes of objects that only the operator writes, as the API server counted them: searches' status and ConfigMaps, Job creations."""
+    """The API server's count of writes that only the operator makes: status of searches, ConfigMaps, creations and deletions of Jobs."""
     total = 0.0
     for family in text_string_to_metric_families(text):
         for sample in family.samples if family.name == "apiserver_request" else ():
@@ -90,19 +90,19 @@ def server_writes(text: str) -> int:
 
 
 async def num_passes(operator: Operator, session: aiohttp.ClientSession) -> int:
-    """Passes of the operator so far."""
+    """Number of passes that the operator has made."""
     page = await operator.page(session)
     return int(sum(value for (name, _), value in page.items() if name == "autohas_reconcile_duration_seconds_count"))
 
 
-async def passes_done(operator: Operator, session: aiohttp.ClientSession, number: int) -> None:
-    """Until the operator has made so many passes."""
-    while await num_passes(operator, session) < number:  # noqa: ASYNC110 - another process, which can only be asked
+async def wait_passes(operator: Operator, session: aiohttp.ClientSession, number: int) -> None:
+    """Wait until the operator has made `number` passes."""
+    while await num_passes(operator, session) < number:  # noqa: ASYNC110 - another process, which can only be polled
         await asyncio.sleep(1)
 
 
 async def settle(operator: Operator, session: aiohttp.ClientSession) -> None:
-    """Until ten seconds pass without a write."""
+    """Wait until ten seconds pass without a write."""
     before = -1
     while (now := sum((await operator.writes(session)).values())) != before:
         before = now
@@ -112,7 +112,7 @@ async def settle(operator: Operator, session: aiohttp.ClientSession) -> None:
 DO_NOTHING: Final = """
 import asyncio, sys
 import kopf
-from autohas_operator import login
+from autohas_operator.cluster import login
 from autohas_operator.cluster.cache import Cache
 from autohas_operator.cluster.handlers import kopf_settings
 
@@ -136,8 +136,8 @@ asyncio.run(main())
 """
 
 
-async def idle(kubeconfig: Path, seconds: float) -> tuple[float, float]:
-    """Memory and CPU seconds of a kopf program that watches the same and does nothing."""
+async def measure_idle(kubeconfig: Path, seconds: float) -> tuple[float, float]:
+    """Memory and CPU seconds of a kopf program with the same watches that does nothing."""
     process = subprocess.Popen(  # noqa: ASYNC220 - it blocks for a moment, once
         [sys.executable, "-c", DO_NOTHING, str(kubeconfig)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )

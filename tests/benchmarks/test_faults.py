@@ -67,26 +67,26 @@ def test_the_pot_deals_every_fault_and_takes_back_what_hit_nothing() -> None:
 def test_two_live_pods_are_a_duplicate() -> None:
     """Two running containers of one search that were not asked to end are found, also when a list brings them."""
     checker = Checker()
-    checker.saw_pods("ADDED", [a_pod("a")])
-    checker.saw_pods("ADDED", [a_pod("b", "waiting")])
+    checker.check_pods("ADDED", [a_pod("a")])
+    checker.check_pods("ADDED", [a_pod("b", "waiting")])
     assert checker.violations == []
-    checker.saw_pods("MODIFIED", [a_pod("b")])
+    checker.check_pods("MODIFIED", [a_pod("b")])
 
     assert checker.violations == [f"search {SEARCH}: 2 live pods at once: a, b"]
     again = Checker()
-    again.saw_pods("LISTED", [a_pod("a"), a_pod("b")])
+    again.check_pods("LISTED", [a_pod("a"), a_pod("b")])
     assert again.violations == checker.violations
 
 
 def test_pods_that_leave_or_are_gone_are_no_duplicates() -> None:
     """A pod next to a terminating, an ended or a deleted one is as it should be."""
     checker = Checker()
-    checker.saw_pods("ADDED", [a_pod("a")])
-    checker.saw_pods("MODIFIED", [a_pod("a", is_leaving=True)])
-    checker.saw_pods("ADDED", [a_pod("b")])
-    checker.saw_pods("DELETED", [a_pod("b")])
-    checker.saw_pods("ADDED", [a_pod("c")])
-    checker.saw_pods("LISTED", [a_pod("c", "terminated"), a_pod("d")])
+    checker.check_pods("ADDED", [a_pod("a")])
+    checker.check_pods("MODIFIED", [a_pod("a", is_leaving=True)])
+    checker.check_pods("ADDED", [a_pod("b")])
+    checker.check_pods("DELETED", [a_pod("b")])
+    checker.check_pods("ADDED", [a_pod("c")])
+    checker.check_pods("LISTED", [a_pod("c", "terminated"), a_pod("d")])
 
     assert checker.violations == []
 
@@ -94,12 +94,12 @@ def test_pods_that_leave_or_are_gone_are_no_duplicates() -> None:
 def test_two_jobs_at_once_and_two_jobs_of_one_attempt_are_duplicates() -> None:
     """Attempt 2 next to a living attempt 1 is found, and a second Job of attempt 2 even after the first is gone."""
     checker = Checker()
-    checker.saw_jobs("ADDED", [an_object("j-1")])
-    checker.saw_jobs("ADDED", [an_object("j-2", attempt=2)])
+    checker.check_jobs("ADDED", [an_object("j-1")])
+    checker.check_jobs("ADDED", [an_object("j-2", attempt=2)])
     assert checker.violations == [f"search {SEARCH}: 2 Jobs at once: j-1, j-2"]
-    checker.saw_jobs("DELETED", [an_object("j-1")])
-    checker.saw_jobs("DELETED", [an_object("j-2", attempt=2)])
-    checker.saw_jobs("ADDED", [an_object("j-2-again", attempt=2)])
+    checker.check_jobs("DELETED", [an_object("j-1")])
+    checker.check_jobs("DELETED", [an_object("j-2", attempt=2)])
+    checker.check_jobs("ADDED", [an_object("j-2-again", attempt=2)])
 
     assert checker.violations[1:] == [f"search {SEARCH}: attempt 2 had 2 Jobs"]
     assert checker.num_jobs(SEARCH) == 3
@@ -108,10 +108,10 @@ def test_two_jobs_at_once_and_two_jobs_of_one_attempt_are_duplicates() -> None:
 def test_two_trainer_processes_are_a_duplicate() -> None:
     """One after the other is a restart, both at once is a duplicate."""
     checker = Checker()
-    checker.saw_processes({SEARCH: {"a"}})
-    checker.saw_processes({SEARCH: {"b"}})
+    checker.check_processes({SEARCH: {"a"}})
+    checker.check_processes({SEARCH: {"b"}})
     assert (checker.violations, checker.starts[SEARCH]) == ([], {"a", "b"})
-    checker.saw_processes({SEARCH: {"a", "b"}})
+    checker.check_processes({SEARCH: {"a", "b"}})
 
     assert checker.violations == [f"search {SEARCH}: trainers of 2 pods run at once: a, b"]
 
@@ -122,9 +122,9 @@ def test_a_result_that_changes_or_goes_is_found(after: dict[str, Any]) -> None:
     checker = Checker()
     first = {"result": {"digest": "x"}, "completionTime": "1"}
     for status in ({}, first, first):
-        checker.saw_searches("MODIFIED", [{"metadata": {"uid": SEARCH, "name": "s"}, "status": status}])
+        checker.check_searches("MODIFIED", [{"metadata": {"uid": SEARCH, "name": "s"}, "status": status}])
     assert (checker.violations, checker.num_results(SEARCH)) == ([], 1)
-    checker.saw_searches("MODIFIED", [{"metadata": {"uid": SEARCH, "name": "s"}, "status": after}])
+    checker.check_searches("MODIFIED", [{"metadata": {"uid": SEARCH, "name": "s"}, "status": after}])
 
     assert len(checker.violations) == 1
 
