@@ -22,6 +22,8 @@ from testcluster.cluster import Cluster
 from testcluster.commands import CommandFailedError
 
 pytestmark = pytest.mark.control_plane
+ESTABLISHED = '--for=jsonpath={.status.conditions[?(@.type=="Established")].status}=True'
+"""Not `--for=condition`, which fails at once on a CRD that has no conditions yet."""
 ROOT = Path(__file__).parents[2]
 RESTRICTED = ROOT / "examples" / "09-restricted-namespace.yaml"
 SUSPENDED = ("06-gpu-with-claim.yaml", "10-suspended-start.yaml")
@@ -32,7 +34,7 @@ FILES = sorted([*(ROOT / "examples").glob("*.yaml"), *(ROOT / "examples").glob("
 @pytest.fixture(scope="module", name="server")
 def _server(control_plane: Cluster) -> Cluster:
     control_plane.kubectl("apply", "--server-side", "-f", str(ROOT / "crds" / "autohas.dev_autohassearches.yaml"))
-    control_plane.kubectl("wait", "--for=condition=Established", "crd/autohassearches.autohas.dev", "--timeout=30s")
+    control_plane.kubectl("wait", ESTABLISHED, "crd/autohassearches.autohas.dev", "--timeout=30s")
     return control_plane
 
 

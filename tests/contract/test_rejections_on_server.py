@@ -18,13 +18,15 @@ from testcluster.cluster import Cluster
 from testcluster.commands import CommandFailedError
 
 pytestmark = pytest.mark.control_plane
+ESTABLISHED = '--for=jsonpath={.status.conditions[?(@.type=="Established")].status}=True'
+"""Not `--for=condition`, which fails at once on a CRD that has no conditions yet."""
 CRD = Path(__file__).parents[2] / "crds" / "autohas.dev_autohassearches.yaml"
 
 
 @pytest.fixture(scope="module", name="server")
 def _server(control_plane: Cluster) -> Cluster:
     control_plane.kubectl("apply", "--server-side", "-f", str(CRD))
-    control_plane.kubectl("wait", "--for=condition=Established", "crd/autohassearches.autohas.dev", "--timeout=30s")
+    control_plane.kubectl("wait", ESTABLISHED, "crd/autohassearches.autohas.dev", "--timeout=30s")
     return control_plane
 
 

@@ -1,6 +1,6 @@
-"""What schema and CEL cannot express: names against the template, data arguments, a budget that suffices.
+"""Checks that schema and CEL cannot express: names in the template, data arguments, a sufficient budget.
 
-The operator turns what is found into Accepted=False, the command line prints it; the words are the same. Pure.
+The operator reports the errors in the condition Accepted, the command line prints them, in the same words. Pure.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from autohas_api.spec.search import Search, Spec, parse
 from autohas_api.spec.search_space import ArchitectureDecision
 
 MOST_PROBLEMS: Final = 100
-"""Each may list all names that are allowed: thousands of problems would be megabytes that nobody reads."""
+"""Each error may list all allowed names: thousands of errors would be megabytes of text."""
 _MORE: Final = FieldError(path="spec", message=f"and more: only the first {MOST_PROBLEMS} problems are listed; correct them first")
 _DECISIONS: Final = "spec.searchSpace.architecture.decisions"
 _INITIAL: Final = "spec.searchSpace.initialPoints"
@@ -45,7 +45,7 @@ def accept(document: Mapping[str, Any]) -> tuple[Search, Space]:
 
 
 def unacceptable(spec: Spec) -> Iterator[FieldError]:
-    """Problems of a spec that passed schema and rules."""
+    """Errors of a spec that passed schema and rules."""
     yield from find_wrong_data_arguments(spec.task.data)
     yield from find_wrong_keywords(spec.task.model.arguments or {}, "spec.task.model.arguments", reserved=("input_shape", "num_outputs"))
     yield from _requests_beyond_limits(spec)
@@ -77,7 +77,7 @@ def unacceptable(spec: Spec) -> Iterator[FieldError]:
 
 
 def _requests_beyond_limits(spec: Spec) -> Iterator[FieldError]:
-    """Kubernetes guarantees no more than it allows."""
+    """Requests above their limits, which Kubernetes refuses."""
     resources = spec.trainer.resources
     limits = spec.trainer.limits
     for name, asked in ((resources.requests if resources is not None else None) or {}).items():
@@ -87,7 +87,7 @@ def _requests_beyond_limits(spec: Spec) -> Iterator[FieldError]:
 
 
 def _any(problems: Iterable[FieldError]) -> Generator[FieldError, None, bool]:
-    """Pass the problems on one by one; whether there was one."""
+    """Yield the errors one by one; return whether there was one."""
     is_wrong = False
     for problem in problems:
         is_wrong = True
@@ -126,15 +126,15 @@ def _missing_condition(decision: Decision, by_name: Mapping[str, Decision], valu
 
 def _find_repeats(spec: Spec, space: Space) -> Iterator[FieldError]:
     """Initial points that are the default, which is always tried, or an earlier one."""
-    known = {space.default: "the default configuration, which is always tried"}
+    tried = {space.default: "the default configuration, which is always tried"}
     for index, configuration in enumerate(initial_points(spec, space)):
-        if configuration in known:
-            yield FieldError(path=f"{_INITIAL}[{index}]", message=f"is {known[configuration]}: remove it")
-        known.setdefault(configuration, f"the same as initialPoints[{index}]")
+        if configuration in tried:
+            yield FieldError(path=f"{_INITIAL}[{index}]", message=f"is {tried[configuration]}: remove it")
+        tried.setdefault(configuration, f"the same as initialPoints[{index}]")
 
 
 def _never_active(spec: Spec, space: Space) -> Iterator[FieldError]:
-    """What is written about a decision that no choice of the others makes active: it would have no effect."""
+    """Entries for decisions that no choice of the others makes active: they would have no effect."""
     reached: dict[str, bool] = {}
     choices = {d.name: (*d.choices, d.default) for d in space.decisions}
     pinned: dict[str, str] = {}
@@ -227,7 +227,7 @@ def _decisions(spec: Spec, declared: Mapping[str, TemplateDecision]) -> Iterator
 def _check_completeness(
     listed: list[ArchitectureDecision], declared: Mapping[str, TemplateDecision], hyperparameters: AbstractSet[str]
 ) -> Iterator[FieldError]:
-    """Decisions of an entrypoint's model: nobody but the trainer can import it, so the spec must say everything."""
+    """Decisions of an entrypoint's model, which only the trainer can import: the spec must list all fields of each."""
     if not listed:
         yield FieldError(path=_DECISIONS, message="must list the decisions of the entrypoint's model (name, choices, default, when)")
     incomplete = False
@@ -244,13 +244,13 @@ def _check_completeness(
                 )
     if incomplete:
         return
-    # Which values a condition may look at is the model's affair: the choices listed here may be fewer.
+    # The model defines the values that a condition may name: the choices in the spec may be a subset.
     seen: dict[str, set[str]] = {name: set() for name in declared}
     for decision in listed:
         if decision.when is not None:
             seen.setdefault(decision.when.decision, set()).update(decision.when.values)
-    known = {name: replace(d, when=None, choices=(*d.choices, *seen[name])) for name, d in declared.items()}
-    yield from find_wrong_conditions_of_decisions(listed, known)
+    extended = {name: replace(d, when=None, choices=(*d.choices, *seen[name])) for name, d in declared.items()}
+    yield from find_wrong_conditions_of_decisions(listed, extended)
 
 
 def _choices(change: ArchitectureDecision, declared: TemplateDecision, path: str) -> Iterator[FieldError]:

@@ -115,7 +115,7 @@ def find_wrong_data_arguments(data: Data) -> Iterator[FieldError]:
             yield FieldError(path=path, message=f'Invalid value: "{value}": {wrong}')
     for own, what in (("testFile", "which is the test data"), ("testFolder", "which holds the test data")):
         if own in data.arguments and "testFraction" in data.arguments:
-            yield FieldError(path="spec.task.data.arguments.testFraction", message=f"must not be given beside {own}, {what}")
+            yield FieldError(path="spec.task.data.arguments.testFraction", message=f"must not be given together with {own}, {what}")
     for argument in ("categorical", "numeric", "ignore"):
         if data.arguments.get("target", "") in {name.strip() for name in data.arguments.get(argument, "").split(",")} - {""}:
             message = f'"{data.arguments["target"]}" is the target, which is no input: leave it out'

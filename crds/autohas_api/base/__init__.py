@@ -1,1 +1,1 @@
-"""What the other rooms are made of: models and rules, names, sentences about wrong fields, readers of YAML, numbers and text."""
+"""Base of the other packages: models and rules, constants, error messages about fields, YAML reading, numbers and text."""

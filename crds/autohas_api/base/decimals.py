@@ -1,4 +1,4 @@
-"""Numbers as text: rounded for people, exact for machines, or as short as a range allows. Pure."""
+"""Numbers as text: rounded for people, exact for programs, or as short as a range allows. Pure."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ __all__ = ["decimal", "decimal_between", "exact_decimal", "round_digits"]
 
 _SHOWN_DIGITS: Final = 6
 _MOST_DIGITS: Final = 17
-"""Significant digits that tell any two doubles apart."""
+"""Significant digits at which any two doubles differ."""
 _RESOLUTION: Final = 1e-4
-"""Largest rounding of a value of a range, in widths of the range: 32 bases are at least a 31st apart."""
+"""Largest rounding error, as a fraction of the range: 32 bases are at least 1/31 of the range apart."""
 
 
 def decimal(value: float) -> str:
@@ -27,10 +27,10 @@ def exact_decimal(value: float) -> str:
 
 
 def decimal_between(value: float, minimum: float, maximum: float) -> str:
-    """The shortest decimal near `value` inside of a range, of six digits or more; values that a base apart are told apart.
+    """The shortest decimal near `value` within a range, of six digits or more; values that are a basis apart stay different.
 
     Args:
-        value: What is to be written; beyond the range by a rounding, its end is.
+        value: The number; one outside the range is replaced by the nearest end.
         minimum: Smallest number allowed.
         maximum: Largest number allowed, greater than `minimum`.
     """

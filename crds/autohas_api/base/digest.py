@@ -1,4 +1,4 @@
-"""Canonical JSON and the digests by which two runs are called equal."""
+"""Canonical JSON, and the digests that identify equal runs."""
 
 from __future__ import annotations
 

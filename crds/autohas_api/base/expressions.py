@@ -2,7 +2,7 @@
 
 `field("topK").at_most(field("numBases"))` has the text `self.topK <= self.numBases` and the same comparison in Python, so that a rule is
 written once. Operators follow Python: `|`, `&`, `~` for or, and, not; `<`, `<=`, `>`, `>=`, `+`, `-`, `*`, and `//` for whole numbers.
-As in CEL, whoever reads a field that may be absent asks first whether it is `given`. Pure.
+As in CEL, an expression that reads an optional field first checks `is_given`. Pure.
 """
 
 from __future__ import annotations

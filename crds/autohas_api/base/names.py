@@ -31,7 +31,7 @@ ANNOTATION_SPEC_HASH: Final = f"{GROUP}/spec-hash"
 ANNOTATION_STARTS_BEFORE: Final = f"{GROUP}/starts-before"
 """On a Job: trainer processes before it, so that its own interruptions can be counted by any operator."""
 ANNOTATION_STEP_BEFORE: Final = f"{GROUP}/step-before"
-"""On a Job: step of the newest checkpoint before it, so that its progress can be told."""
+"""On a Job: step of the newest checkpoint before it, from which its own progress counts."""
 ANNOTATION_TOUCHED_AT: Final = f"{GROUP}/touched-at"
 """On a Job: when the operator last touched it, so that its controller looks at it once more."""
 
@@ -45,7 +45,7 @@ ANNOTATION_QUEUE_HASH: Final = f"{GROUP}/queue-hash"
 """On a Job: hash of what it got for Kueue, so that a correction made before it was admitted is seen."""
 
 ANNOTATION_PAUSED: Final = f"{GROUP}/paused"
-"""On a search, any value but "false": the operator looks at it and does nothing. A person sets it, nobody else."""
+"""On a search, any value but "false": the operator looks at it and does nothing. Only people set it."""
 ANNOTATION_INTERRUPTIONS_BEFORE: Final = f"{GROUP}/interruptions-before"
 """On a Job: interruptions of the search before it."""
 

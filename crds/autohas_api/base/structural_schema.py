@@ -1,7 +1,7 @@
 """From a contract model to a Kubernetes structural schema.
 
-pydantic's own JSON schema has $defs, anyOf with null, const and other forms that an API server refuses; this turns them
-into the forms it takes, adds the models' rules as CEL and the defaults of nested objects. Pure.
+pydantic's JSON schema has $defs, anyOf with null, const and other forms that an API server refuses. This module converts
+them to the forms that it accepts, and adds the rules of the models as CEL and the defaults of nested objects. Pure.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ def _bounds_of_both(raw: dict[str, Any]) -> dict[str, Any]:
 
 
 def _without_null(raw: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
-    """Resolve a reference and drop the null alternative; keeps the keys beside them (list types)."""
+    """Resolve a reference and drop the null alternative; keeps the keys next to them (list types)."""
     if "$ref" in raw:
         return {**definitions[raw["$ref"].rsplit("/", 1)[-1]], **{k: v for k, v in raw.items() if k != "$ref"}}
     options = [option for option in raw.get("anyOf", []) if option.get("type") != "null"]

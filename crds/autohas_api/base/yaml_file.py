@@ -128,7 +128,7 @@ def _meaning(text: str) -> str:
 
 
 def read_search(path: Path) -> Document:
-    """The one AutoHASSearch of a file, or of standard input for `-`; documents of other kinds beside it are passed over.
+    """The one AutoHASSearch of a file, or of standard input for `-`; documents of other kinds are ignored.
 
     Raises:
         SpecError: the file cannot be read, is no YAML, repeats a key, or holds no search or several; the problem's path is `file:line`.

@@ -18,14 +18,12 @@ def _column(name: str, path: str, *, kind: str = "string", wide: bool = False, d
 def _columns() -> list[dict[str, Any]]:
     reason = '.status.conditions[?(@.type=="Ready")].reason'
     return [
-        _column("Phase", ".status.phase", description="Where the search is in its life."),
+        _column("Phase", ".status.phase", description="Phase of the search."),
         _column("Stage", ".status.stage", description="Stage that the trainer reported last."),
-        _column("Progress", ".status.progress", description="Share of the planned steps."),
-        _column("Best", ".status.best", description="Selection score of the leader; after success the test score."),
+        _column("Progress", ".status.progress", description="Percentage of the planned steps."),
+        _column("Best", ".status.best", description="Selection score of the leading candidate; after success, its test score."),
         _column("ETA", ".status.eta", description="Estimated time left."),
-        _column(
-            "Reason", reason, description="Why it is in this phase: what it waits for, or why it ended (reason of the condition Ready)."
-        ),
+        _column("Reason", reason, description="Reason of the condition Ready: what the search waits for, or why it ended."),
         _column("Age", ".metadata.creationTimestamp", kind="date", description="Time since creation."),
         _column("Entropy", ".status.entropy", wide=True, description="Normalised entropy of the policy."),
         _column("Attempt", ".status.attempt", kind="integer", wide=True, description="Number of the newest Job."),
@@ -35,16 +33,16 @@ def _columns() -> list[dict[str, Any]]:
 def _schema() -> dict[str, Any]:
     transitions = [{"rule": expression, "message": message, "fieldPath": path} for expression, message, path in transition_rules()]
     return {
-        "description": "One search: hyperparameters and architecture, chosen together in one training.",
+        "description": "AutoHASSearch is a search for hyperparameters and a network architecture, which one Job runs within one budget.",
         "type": "object",
         "required": ["spec"],
         "properties": {
             "apiVersion": {"type": "string"},
             "kind": {"type": "string"},
             "metadata": {"type": "object", "properties": {"name": {"type": "string"}}},  # named, so that a rule can point to it
-            "spec": {"description": "What is asked for.", **structural_schema(Spec)},
+            "spec": {"description": "Desired state of the search.", **structural_schema(Spec)},
             "status": {
-                "description": "What was observed; written by the operator alone.",
+                "description": "Observed state of the search. Only the operator writes it.",
                 **structural_schema(Status),
                 # Before the operator's first visit kstatus (Helm, Flux) then sees that the generation has not been observed yet.
                 "default": {"observedGeneration": 0},

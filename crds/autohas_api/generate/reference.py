@@ -33,7 +33,7 @@ _KNOWN_PATTERNS: Final = {
     r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$": "time",
 }
 _MOST_SHOWN: Final = 20
-"""Characters of an object's default that fit beside it; a longer one is seen field by field."""
+"""Characters of an object's default that fit into its row; the table of its fields shows a longer one."""
 _HEAD: Final = f"""<!-- Generated from crds/autohas_api by `make sync`; do not edit. -->
 
 # API reference: {KIND}

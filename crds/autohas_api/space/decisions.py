@@ -1,7 +1,7 @@
 """The search space as data: every decision with its choices, in one fixed order.
 
-Resolved from the spec and the template's declaration by both sides: the trainer samples from it, the operator turns the
-choice indices of the termination message back into names. Pure.
+Both sides resolve it from the spec and the template's declaration: the trainer samples from it, the operator maps the choice
+indices of the termination message to names. Pure.
 """
 
 from __future__ import annotations
@@ -205,13 +205,13 @@ def _range(c: Continuous) -> Range:
 
 
 def initial_points(spec: Spec, space: Space) -> tuple[Configuration, ...]:
-    """The configurations that the spec enqueues beside the default, in its order; what they leave out is the default's."""
+    """The configurations that the spec adds to the default, in its order; values that they leave out are those of the default."""
     default = space.as_mapping(space.default)
-    given = (initial.values for initial in spec.search_space.initial_points)
+    points = (initial.values for initial in spec.search_space.initial_points)
     ranges = {d.name: d.range for d in space.decisions}
     return tuple(
         space.configuration({**default, **{name: exact_decimal(float(v)) if ranges[name] else v for name, v in values.items()}})
-        for values in given
+        for values in points
     )
 
 

@@ -1,7 +1,7 @@
 """The decisions of the built-in model templates, as data.
 
 The operator checks a search space and expands a result with these; the trainer builds networks from them.
-Which tensors a decision cuts is the trainer's affair (`autohas_trainer.templates`).
+`autohas_trainer.templates` maps a decision to the tensors that it slices.
 """
 
 from __future__ import annotations

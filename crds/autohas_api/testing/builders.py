@@ -1,4 +1,4 @@
-"""What the tables of wrong searches are made of: a valid search, changes of it, and what is said about them."""
+"""Builders of the tables of wrong searches: a valid search, a changed copy, and the expected error."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def a_search(name: str = "example") -> dict[str, Any]:
 
 
 def with_change(document: dict[str, Any], path: str, value: Any = _MISSING) -> dict[str, Any]:  # noqa: ANN401 - any JSON value
-    """A copy with the value at `spec.a.b[0].c` replaced, or removed when no value is given. Objects on the way are made."""
+    """A copy with the value at `spec.a.b[0].c` replaced, or removed when no value is given. Missing objects on the path are created."""
     result = copy.deepcopy(document)
     parts: list[str | int] = []
     for segment in path.replace("]", "").split("."):

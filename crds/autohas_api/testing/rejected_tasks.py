@@ -182,7 +182,7 @@ TASK_UNACCEPTABLE: Final = (
         path="spec.task.data",
         value={**_CSV, "arguments": {"target": "y", "testFile": "t.csv", "testFraction": "0.2"}},
         field="spec.task.data.arguments.testFraction",
-        words="must not be given beside testFile",
+        words="must not be given together with testFile",
     ),
     *(
         Rejection(

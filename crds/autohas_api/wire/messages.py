@@ -1,7 +1,7 @@
-"""What a trainer says: the termination message at its exit and /progress while it runs, with their codecs.
+"""Messages of a trainer: the termination message at its exit, and `/progress` while it runs, with their codecs.
 
-Readers ignore unknown fields and reject everything else that is off: size, version, identity, numbers that are not
-finite. What cannot be read never becomes status.
+Readers ignore unknown fields and reject a wrong size, version or identity and numbers that are not finite. A message that
+cannot be read never changes the status.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ NOTICE_TYPES: Final[dict[str, Literal["Normal", "Warning"]]] = {
 
 
 NOTICES_PER_START: Final = 10_000
-"""Ids of a process's notices begin behind so many for each start, so that they grow over all processes."""
+"""Range of notice ids of one process: process n numbers its notices from n times this, so that ids grow over all processes."""
 
 
 class Stage(StrEnum):
@@ -85,7 +85,7 @@ class StopReason(StrEnum):
 
 
 class Message(Model):
-    """Base of what trainers say: who speaks, and which version of the contract."""
+    """Base of the messages: identity of the sender, and version of the protocol."""
 
     model_config = ConfigDict(extra="ignore", strict=False)
 
@@ -110,7 +110,7 @@ class Result(Message):
     """Cost of the whole search in units of one full training."""
     parameters: Count
     cost: Score | None = None
-    """What the winner costs in units of objective.cost.metric; None without one."""
+    """Cost of the winner in units of objective.cost.metric; None without a cost."""
     test_mean: Score | None = None
     """Mean test score over training.seeds trainings of the winner; None with one seed."""
     test_standard_deviation: Score | None = None
@@ -119,7 +119,7 @@ class Result(Message):
     """Trainings of the winner that were finished and tested."""
     stop_reason: StopReason
     active_seconds: Seconds = 0.0
-    """Seconds of work over all processes; what a kill repeated counts once."""
+    """Seconds of work over all processes; work that is repeated after a kill counts once."""
     configuration_digest: Digest
     model_digest: Digest
     digest: Digest
@@ -133,11 +133,11 @@ class Interrupted(Message):
     stage: Stage
     checkpoint_digest: Digest | None = None
     starts: Count = 0
-    """Trainer processes of the search so far, this one included; 0 from one that was stopped before it knew."""
+    """Trainer processes of the search so far, this one included; 0 if the process was stopped before it counted them."""
 
 
 class Error(Message):
-    """The search cannot go on: the sentence a person reads, and the exit code."""
+    """The search cannot continue: an error message for people, and the exit code."""
 
     kind: Literal["Error"] = "Error"
     exit_code: Annotated[int, Field(ge=1, le=255)]
@@ -169,7 +169,7 @@ class TopChoice(Model):
 
 
 class Notice(Model):
-    """Something that a person should hear of once; the operator makes an event of it."""
+    """Message for people, which the operator posts once as an event."""
 
     model_config = ConfigDict(extra="ignore", strict=False)
 
@@ -200,7 +200,7 @@ class Progress(Message):
     interruptions: Annotated[int, Field(ge=0, le=1_000_000)]
     active_seconds: Seconds
     stop_reason: StopReason | None = None
-    """Why the search ends before its plan does, from the moment this is known; None while it goes by its plan."""
+    """Why the search ends before its planned end; None while it follows the plan."""
     notices: Annotated[list[Notice], Field(max_length=MAX_NOTICES)] = Field(default_factory=list)
 
 
@@ -209,7 +209,7 @@ class MessageError(Exception):
 
 
 class VersionError(MessageError):
-    """The message is of another version of the contract: operator and trainer image do not belong together."""
+    """The message is of another version of the contract: operator and trainer image are incompatible."""
 
 
 def encode_progress(progress: Progress) -> bytes:

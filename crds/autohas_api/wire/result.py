@@ -1,4 +1,4 @@
-"""From a result's choice indices to names, checked: the operator trusts nothing that a pod says. Pure."""
+"""Conversion of a result's choice indices to names. Everything is checked, because a pod may report anything. Pure."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ def configuration_of(result: Result, space: Space) -> Configuration:
     """The configuration that a result names.
 
     Raises:
-        MessageError: the indices do not fit the space, or a digest is not that of what is said.
+        MessageError: the indices do not fit the space, or a digest differs from that of the content.
     """
     if len(result.choices) != len(space.decisions):
         raise MessageError(f"result has {len(result.choices)} choices, the space has {len(space.decisions)} decisions")
-    said = iter(result.values)
+    reported_values = iter(result.values)
     values = []
     for decision, index in zip(space.decisions, result.choices, strict=True):
         if index >= len(decision.choices):
             raise MessageError(f"result has choice {index} for {decision.name}, which has {len(decision.choices)}")
-        value = None if decision.role is Role.ARCHITECTURE else next(said, None)
+        value = None if decision.role is Role.ARCHITECTURE else next(reported_values, None)
         values.append(_value(decision, index, value))
-    if next(said, None) is not None:
+    if next(reported_values, None) is not None:
         raise MessageError(f"result has {len(result.values)} hyperparameter values, more than the space has hyperparameters")
     configuration = Configuration(values=tuple(values))
     digest = configuration_digest(space.as_mapping(configuration))
@@ -37,21 +37,21 @@ def configuration_of(result: Result, space: Space) -> Configuration:
     return configuration
 
 
-def _value(decision: Decision, index: int, said: str | None) -> str:
-    """The value of one decision: what its index means; beside an index nothing else may be said of a hyperparameter.
+def _value(decision: Decision, index: int, reported: str | None) -> str:
+    """The value of one decision by its index; a value next to an index must be the same.
 
     Raises:
-        MessageError: the two differ, or a number off the grid is none that the decision allows.
+        MessageError: the two differ, or the decision does not allow a value that is not one of its choices.
     """
-    if said is None and decision.role is not Role.ARCHITECTURE:
+    if reported is None and decision.role is not Role.ARCHITECTURE:
         raise MessageError(f"result has no hyperparameter value for {decision.name}")
     if index == OFF_GRID:
-        meant = said or decision.default
+        meant = reported or decision.default
         if meant in decision.choices or not decision.allows(meant):
             raise MessageError(f"result has the value {meant[:40]!r} off the grid of {decision.name}, which does not allow it")
         return meant
-    if said and said != decision.choices[index]:
-        raise MessageError(f"result has the hyperparameter value {said[:40]!r} for {decision.name}, its choice means another")
+    if reported and reported != decision.choices[index]:
+        raise MessageError(f"result has the hyperparameter value {reported[:40]!r} for {decision.name}, its choice means another")
     return decision.choices[index]
 
 

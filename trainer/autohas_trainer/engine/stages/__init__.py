@@ -1,4 +1,4 @@
-"""The stages of a search in their order: Lanes, Warmup, Supernet, Race, Evaluate."""
+"""The stages of a search; `autohas_api.wire.messages.Stage` has their order."""
 
 from __future__ import annotations
 
