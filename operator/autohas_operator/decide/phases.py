@@ -20,7 +20,14 @@ from autohas_operator.decide.cleanup import CleanUp
 from autohas_operator.decide.conditions import last_flip_s, verdict_of
 from autohas_operator.decide.limits import COULD_START, JobContext, end_without_job, find_broken_limit, next_limit_s, start_due_s
 from autohas_operator.decide.policy import Ending
-from autohas_operator.decide.readiness import Readiness, judge_readiness, judge_spoiled, judge_stopping, judge_unpullable, not_ready
+from autohas_operator.decide.readiness import (
+    Readiness,
+    judge_end_by_ignored_pods,
+    judge_readiness,
+    judge_stopping,
+    judge_unpullable,
+    not_ready,
+)
 from autohas_operator.decide.replacements import describe_sidecars, find_replacement, is_held
 from autohas_operator.errors import Blocker
 from autohas_operator.hints import add_hint
@@ -71,7 +78,7 @@ def apply_rules(context: Context) -> Outcome:
         _replace_outdated,
         _end,
         _await_deletion,
-        _replace_spoiled,
+        _replace_after_ignored_pods,
         _recover_result,
         _suspend,
         _enforce_limits,
@@ -212,19 +219,19 @@ def _end(context: Context, job: JobRecord) -> Outcome | None:
         return _finish(policy.judge_result(succeeded, context.search, context.space), job, pods)
     failure = job.failure or policy.certain_failure(job, pods)
     is_on_its_way = job.is_deleting and _previous_ready_reason(context) in (Reason.POD_LOST, Reason.JOB_DELETED)
-    if failure is None or policy.is_forgiven(job, pods) or (is_on_its_way and failure.reason == policy.BY_LIMIT):
+    if failure is None or policy.is_failed_by_lost_pods(job, pods) or (is_on_its_way and failure.reason == policy.BY_LIMIT):
         return None
-    if policy.is_spoiled(job, pods, ignored):
+    if policy.is_ended_by_ignored_pods(job, pods, ignored):
         return None
     return _finish(policy.judge_failure(job, failure, pods), job, pods)
 
 
-def _replace_spoiled(context: Context, job: JobRecord) -> Outcome | None:
+def _replace_after_ignored_pods(context: Context, job: JobRecord) -> Outcome | None:
     """Replace a Job that was ended by ignored pods."""
-    spoiled = judge_spoiled(job, context.observed, context.previous, is_suspended=context.search.spec.suspend)
-    if spoiled is None:
+    ignored_end = judge_end_by_ignored_pods(job, context.observed, context.previous, is_suspended=context.search.spec.suspend)
+    if ignored_end is None:
         return None
-    waiting, is_replaced = spoiled
+    waiting, is_replaced = ignored_end
     return _delete(context, job, waiting) if is_replaced else _keep_job(context, job, waiting)
 
 

@@ -176,7 +176,7 @@ def certain_failure(job: JobRecord, pods: tuple[PodRecord, ...]) -> JobFailure |
     return None
 
 
-def is_forgiven(job: JobRecord, pods: tuple[PodRecord, ...]) -> bool:
+def is_failed_by_lost_pods(job: JobRecord, pods: tuple[PodRecord, ...]) -> bool:
     """Whether a Job gave up only because its controller counted lost pods as failures."""
     is_exhausted = job.failure is not None and job.failure.reason == BY_LIMIT
     return is_exhausted and bool(lost_pods(job, pods)) and num_failures(job, pods) <= job.backoff_limit
@@ -199,7 +199,7 @@ def has_started(pod: PodRecord) -> bool:
     return pod.is_running or (pod.end is not None and pod.end.reason not in _NEVER_STARTED)
 
 
-def is_spoiled(job: JobRecord, pods: tuple[PodRecord, ...], ignored: tuple[IgnoredPod, ...]) -> bool:
+def is_ended_by_ignored_pods(job: JobRecord, pods: tuple[PodRecord, ...], ignored: tuple[IgnoredPod, ...]) -> bool:
     """Whether ignored pods have ended a Job whose own pods do not explain its end."""
     if not any(item.pod.is_over for item in ignored):
         return False

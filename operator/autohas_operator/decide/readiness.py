@@ -91,7 +91,7 @@ def _creating_for(pod: PodRecord, now_s: float) -> float:
 
 
 def _without_pod_for(job: JobRecord, now_s: float) -> float:
-    """Seconds in which the Job could have made its first pod."""
+    """Seconds in which the Job could have created its first pod."""
     return now_s - max(job.created_s, job.resumed_s or 0.0)
 
 
@@ -125,14 +125,14 @@ def _explain_ignored(item: IgnoredPod, previous: Status) -> Readiness:
     return not_ready(_before_pods(previous), Reason.POD_IGNORED, message, policy.BLOCKED_REQUEUE_S)
 
 
-def judge_spoiled(job: JobRecord, observed: Observed, previous: Status, *, is_suspended: bool) -> tuple[Readiness, bool] | None:
+def judge_end_by_ignored_pods(job: JobRecord, observed: Observed, previous: Status, *, is_suspended: bool) -> tuple[Readiness, bool] | None:
     """Readiness for a Job that ignored pods have ended, and whether the Job is replaced; None for any other Job.
 
     The Job is replaced if a trainer of its own has run. Otherwise a webhook probably changes every pod, for example its image, and the
     next Job would fail the same way.
     """
     pods, ignored = observed.pods_of(job), observed.ignored
-    if not policy.is_spoiled(job, pods, ignored):
+    if not policy.is_ended_by_ignored_pods(job, pods, ignored):
         return None
     culprit = next(item for item in reversed(ignored) if item.pod.is_over)
     ended = f"Job {job.name} was ended by pod {culprit.pod.name}, which the operator ignores: {culprit.difference}"

@@ -33,7 +33,7 @@ def find_replacement(job: JobRecord, pods: tuple[PodRecord, ...], previous: Stat
         message = f"{sidecars}; Job {job.name} is deleted, and the next attempt {continuation(previous)}"
         readiness = not_ready(Phase.INTERRUPTED, Reason.SIDECAR_RUNNING, add_hint(Reason.SIDECAR_RUNNING, message))
         return Replacement(readiness=readiness, rest_s=policy.SIDECAR_S - (policy.outlived_s(newest, now_s) or 0.0))
-    if policy.is_forgiven(job, pods):
+    if policy.is_failed_by_lost_pods(job, pods):
         message = f"Job {job.name} gave up because it counts lost pods as failures; the next attempt {continuation(previous)}"
         pod = f"pod {newest.name}: {describe_end(newest)}; " if newest is not None else ""  # no pod: its node was deleted
         readiness = not_ready(Phase.INTERRUPTED, Reason.POD_LOST, f"{pod}{message}")

@@ -255,7 +255,7 @@ _OPERATOR: Final = Row(
             unit="none",
         ),
         Panel(
-            title="Obstacles",
+            title="Blocked passes",
             description="Passes per second that a refusal blocked, by the reason in the search's conditions.",
             queries=(
                 Query(expr=f"sum by (reason) (rate(autohas_reconcile_blocked_total{{{_JOB}}}[{_RATE}])) or vector(0)", legend="{{reason}}"),
