@@ -27,7 +27,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from autohas_api.base.objective_metrics import TaskKind
-from autohas_api.space.templates import TemplateDecision
+from autohas_api.templates.template_spec import TemplateDecision
 from autohas_trainer.data import RawData
 from autohas_trainer.data.custom import read_splits
 from autohas_trainer.errors import TrainerError

@@ -19,11 +19,11 @@ from autohas_api.base.quantities import amount
 from autohas_api.base.spec_errors import FieldError, SpecError
 from autohas_api.budget.plan import PLATEAU_FILLING_REWARDS, make_request, minimum_trainings, plan_stages
 from autohas_api.space.decisions import Decision, Role, Space, declared_decisions, initial_points, resolve
-from autohas_api.space.templates import TemplateDecision
 from autohas_api.spec.algorithm import name_algorithms
 from autohas_api.spec.hyperparameters import KNOWN
 from autohas_api.spec.search import Search, Spec, parse
 from autohas_api.spec.search_space import ArchitectureDecision
+from autohas_api.templates.template_spec import TemplateDecision
 
 MOST_PROBLEMS: Final = 100
 """Each error may list all allowed names: thousands of errors would be megabytes of text."""

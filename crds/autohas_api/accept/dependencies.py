@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from autohas_api.base.condition import When
 from autohas_api.base.spec_errors import FieldError
-from autohas_api.space.templates import TemplateDecision
-from autohas_api.spec.hyperparameters import Hyperparameter, When, choices_of
+from autohas_api.spec.hyperparameters import Hyperparameter, choices_of
 from autohas_api.spec.search_space import ArchitectureDecision
+from autohas_api.templates.template_spec import TemplateDecision
 
 __all__ = ["find_wrong_conditions_of_decisions", "find_wrong_conditions_of_hyperparameters"]
 

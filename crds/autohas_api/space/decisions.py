@@ -10,13 +10,15 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from autohas_api.base.condition import When
 from autohas_api.base.decimals import decimal, decimal_between, exact_decimal
 from autohas_api.base.model import DECIMAL_PATTERN
 from autohas_api.space.rates import recipe_rate
-from autohas_api.space.templates import TEMPLATES, TemplateDecision
-from autohas_api.spec.hyperparameters import KNOWN, Continuous, Hyperparameter, Role, When, bases, choices_of
+from autohas_api.spec.hyperparameters import KNOWN, Continuous, Hyperparameter, Role, bases, choices_of
 from autohas_api.spec.search import Spec
 from autohas_api.spec.search_space import ArchitectureDecision
+from autohas_api.templates.table import TEMPLATES
+from autohas_api.templates.template_spec import TemplateDecision
 
 __all__ = [
     "OFF_GRID",
@@ -159,7 +161,7 @@ def resolve(spec: Spec) -> Space:
 def declared_decisions(spec: Spec) -> tuple[TemplateDecision, ...]:
     """The model's decisions: the template's, or those that the spec lists for an entrypoint, which only the trainer can import."""
     if spec.task.model.template is not None:
-        return TEMPLATES[spec.task.model.template]
+        return TEMPLATES[spec.task.model.template].decisions
     listed = spec.search_space.architecture.decisions if spec.search_space.architecture is not None else []
     return tuple(
         TemplateDecision(

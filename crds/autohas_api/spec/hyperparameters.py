@@ -10,14 +10,12 @@ from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Field, StringConstraints
 
+from autohas_api.base.condition import MAX_CHOICES, Choice, DecisionName, When
 from autohas_api.base.decimals import decimal_between
 from autohas_api.base.expressions import Expression, choose, field, variable
 from autohas_api.base.model import DECIMAL_PATTERN, Decimal, Model, Rule
 from autohas_api.base.rules import exactly_one, not_negative, one_of, only_with, rule
 
-DecisionName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$", min_length=1, max_length=63)]
-Choice = Annotated[str, StringConstraints(min_length=1, max_length=64)]
-MAX_CHOICES: Final = 32
 Choices = Annotated[list[Choice], Field(min_length=1, max_length=MAX_CHOICES, json_schema_extra={"x-kubernetes-list-type": "set"})]
 MIN_BATCH: Final = 2
 MAX_BATCH: Final = 65536
@@ -158,19 +156,6 @@ class Categorical(Model):
     """Set of named choices."""
 
     choices: Choices = Field(description="Names of the choices.")
-
-
-class When(Model):
-    """Condition under which a decision is active: another decision has one of the values."""
-
-    decision: DecisionName = Field(description="Name of the other decision.")
-    values: tuple[Choice, ...] = Field(
-        min_length=1,
-        max_length=MAX_CHOICES,
-        strict=False,  # a list of JSON becomes a tuple, so that a condition can be hashed
-        json_schema_extra={"x-kubernetes-list-type": "set"},
-        description="Choices of the other decision under which this decision is active.",
-    )
 
 
 def not_on_itself(what: str) -> Rule:

@@ -6,10 +6,11 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+from autohas_api.base.condition import Choice, DecisionName, When
 from autohas_api.base.expressions import Expression, field, literal
 from autohas_api.base.model import Model, Rule
 from autohas_api.base.rules import rule
-from autohas_api.spec.hyperparameters import Choice, Choices, DecisionName, Hyperparameter, RateFactors, When, not_on_itself
+from autohas_api.spec.hyperparameters import Choices, Hyperparameter, RateFactors, not_on_itself
 
 
 class ArchitectureDecision(Model):

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Final, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal
 
 from pydantic import Field, StringConstraints
 
 from autohas_api.base.expressions import Expression, choose, field, literal
 from autohas_api.base.model import Decimal, Model, Rule
 from autohas_api.base.objective_metrics import METRICS
-from autohas_api.base.rules import between, exactly_one, in_range, inside, more_than, not_negative, rule
+from autohas_api.base.rules import between, exactly_one, in_range, inside, join_names, more_than, not_negative, one_of, rule
 from autohas_api.spec.hyperparameters import DEFAULT_RATES, LARGEST_SHARE, MAX_BATCH, MAX_MIXUP
+from autohas_api.templates.table import TEMPLATES
+
+if TYPE_CHECKING:
+    TemplateName = str
+else:
+    TemplateName = Literal[tuple(TEMPLATES)]
+
+_IMAGE_TEMPLATES: Final = tuple(name for name, row in TEMPLATES.items() if row.needs_images)
+_TABLE_TEMPLATES: Final = tuple(name for name in TEMPLATES if name not in _IMAGE_TEMPLATES)
 
 ArgumentValue = Annotated[str, StringConstraints(max_length=1024)]
 Arguments = Annotated[dict[str, ArgumentValue], Field(max_length=32)]
@@ -78,10 +87,9 @@ class Data(Model):
 class ModelTemplate(Model):
     """Family of networks: a built-in template, or custom code."""
 
-    template: Literal["mlp", "conv-small"] | None = Field(
+    template: TemplateName | None = Field(
         default=None,
-        description="Built-in template. mlp: fully connected network of 1 to 3 hidden layers. conv-small: residual "
-        "convolutional network for small images.",
+        description=" ".join(["Built-in template.", *(f"{row.name}: {row.description}" for row in TEMPLATES.values())]),
     )
     entrypoint: Entrypoint | None = Field(
         default=None,
@@ -196,8 +204,8 @@ class Task(Model):
             ~field("data.name").is_given
             | field("data.name").differs("csv")
             | ~field("model.template").is_given
-            | field("model.template").differs("conv-small"),
-            "template conv-small needs images, csv is a table: use mlp",
+            | ~one_of(field("model.template"), _IMAGE_TEMPLATES),
+            f"template {join_names(_IMAGE_TEMPLATES, 'or')} needs images, csv is a table: use {join_names(_TABLE_TEMPLATES, 'or')}",
             at=".model.template",
         ),
     )

@@ -15,13 +15,13 @@ import pytest
 from sklearn.datasets import load_diabetes
 from typer.testing import CliRunner, Result
 
-from autohas_api.space.templates import TEMPLATES
+from autohas_api.templates.table import TEMPLATES
 from autohas_trainer.cli.app import app
 from autohas_trainer.templates import CountsMacs, build_template
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 FASHION_MNIST = Path(__file__).parents[4] / "shared" / "data" / "fashion-mnist"
-DEFAULTS = {name: {decision.name: decision.default for decision in decisions} for name, decisions in TEMPLATES.items()}
+DEFAULTS = {name: {decision.name: decision.default for decision in row.decisions} for name, row in TEMPLATES.items()}
 
 
 def _autohas(example: str, out: Path, *settings: str) -> Result:

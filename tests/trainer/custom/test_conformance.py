@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 import custom_code_fixtures as custom
 from autohas_api.base.objective_metrics import TaskKind
-from autohas_api.space.templates import TEMPLATES
+from autohas_api.templates.table import TEMPLATES
 from autohas_trainer.cli.app import app
 from autohas_trainer.conformance import assert_data_conforms, assert_model_conforms, check_data, check_model, check_template
 from autohas_trainer.seeding import stream

@@ -12,8 +12,8 @@ import pytest
 from scipy.stats import chi2
 
 from autohas_api.accept.acceptance import accept
+from autohas_api.base.condition import When
 from autohas_api.space.decisions import Configuration, Decision, Role, Space
-from autohas_api.spec.hyperparameters import When
 from autohas_api.testing.rejections import a_search, with_change
 from autohas_trainer.seeding import stream
 from autohas_trainer.space.policy import Draw, Policy

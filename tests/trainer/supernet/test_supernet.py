@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional
 
-from autohas_api.space.templates import TEMPLATES
+from autohas_api.templates.table import TEMPLATES
 from autohas_trainer.data import RewardBatch, Splits, TrainBatch, load
 from autohas_trainer.errors import CheckpointError
 from autohas_trainer.optim import OptimizerName, UpdateRule, set_rate, standalone_optimizer

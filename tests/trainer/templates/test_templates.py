@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from autohas_api.space.templates import TEMPLATES
+from autohas_api.templates.table import TEMPLATES
 from autohas_trainer.errors import ConfigurationError
 from autohas_trainer.seeding import stream
 from autohas_trainer.templates import Path, Template, build_template, default_path, export_leaves, load_leaves

@@ -1,6 +1,12 @@
-"""The built-in model templates; their decisions are data in `autohas_api.space.templates`."""
+"""The built-in model templates.
 
-from autohas_api.space.templates import TEMPLATES
+A new one is a file here with a class and a row in `BUILDERS`, next to its file and row in `autohas_api.templates`.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from autohas_api.templates.table import TEMPLATES
 from autohas_trainer.errors import ConfigurationError
 from autohas_trainer.templates._base import (
     Index,
@@ -21,6 +27,7 @@ from autohas_trainer.templates.macs import CountsMacs, count_macs
 from autohas_trainer.templates.mlp import Mlp
 
 __all__ = [
+    "BUILDERS",
     "ConvSmall",
     "CountsMacs",
     "CustomModel",
@@ -45,6 +52,10 @@ __all__ = [
     "whole_path",
 ]
 
+BUILDERS: Final[dict[str, Callable[[Shape, int], Template]]] = {"mlp": Mlp, "conv-small": ConvSmall}
+"""Name of a row of the table to the class that builds its networks, from the shape of an input and the number of outputs."""
+_IMAGE_DIMENSIONS: Final = 3
+
 
 def build_template(name: str, input_shape: tuple[int, ...], num_outputs: int) -> Template:
     """Return the template `name` for inputs of shape (C, H, W) and `num_outputs` ≥ 1 outputs.
@@ -55,14 +66,11 @@ def build_template(name: str, input_shape: tuple[int, ...], num_outputs: int) ->
     if min(input_shape) < 1 or num_outputs < 1:
         message = f"template {name} needs non-empty inputs and at least 1 output, not inputs {input_shape} and {num_outputs} outputs"
         raise ConfigurationError(message)
-    match name:
-        case "mlp":
-            return Mlp(input_shape, num_outputs)
-        case "conv-small":
-            if len(input_shape) != 3:  # noqa: PLR2004 - channels, height, width
-                message = f"task.model.template conv-small needs images (C, H, W), not inputs of shape {input_shape}; use mlp"
-                raise ConfigurationError(message)
-            return ConvSmall((input_shape[0], input_shape[1], input_shape[2]), num_outputs)
-        case _:
-            message = f"there is no template {name!r}; known are {', '.join(sorted(TEMPLATES))}"
-            raise ConfigurationError(message)
+    if name not in TEMPLATES:
+        message = f"there is no template {name!r}; known are {', '.join(sorted(TEMPLATES))}"
+        raise ConfigurationError(message)
+    if TEMPLATES[name].needs_images and len(input_shape) != _IMAGE_DIMENSIONS:
+        others = " or ".join(other for other, row in TEMPLATES.items() if not row.needs_images)
+        message = f"task.model.template {name} needs images (C, H, W), not inputs of shape {input_shape}; use {others}"
+        raise ConfigurationError(message)
+    return BUILDERS[name](input_shape, num_outputs)

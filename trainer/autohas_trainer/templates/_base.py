@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from autohas_api.space.templates import TemplateDecision
+from autohas_api.templates.template_spec import TemplateDecision
 from autohas_trainer.errors import ConfigurationError
 from autohas_trainer.seeding import Key, stream
 

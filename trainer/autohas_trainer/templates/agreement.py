@@ -10,9 +10,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from autohas_api.space.templates import TemplateDecision
 from autohas_api.spec.search import Spec
 from autohas_api.spec.search_space import ArchitectureDecision
+from autohas_api.templates.template_spec import TemplateDecision
 from autohas_trainer.entrypoints import attribute_errors_to
 from autohas_trainer.errors import ConfigurationError
 from autohas_trainer.seeding import seed_globals

@@ -22,7 +22,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from autohas_api.space.templates import TEMPLATES, TemplateDecision
+from autohas_api.templates.table import TEMPLATES
+from autohas_api.templates.template_spec import TemplateDecision
 from autohas_trainer.seeding import Key
 from autohas_trainer.templates._base import (
     ACTIVATIONS,
@@ -40,7 +41,7 @@ from autohas_trainer.templates.dropout import Dropout
 
 __all__ = ["ConvSmall"]
 
-_DECISIONS: Final = TEMPLATES["conv-small"]
+_DECISIONS: Final = TEMPLATES["conv-small"].decisions
 _LARGEST_KERNEL: Final = max(int(kernel) for decision in _DECISIONS if decision.name.endswith("_kernel") for kernel in decision.choices)
 _STEM_KERNEL: Final = 3
 _LARGE_INPUT_PX: Final = 16
@@ -150,7 +151,7 @@ class _Network(nn.Module):
 class ConvSmall:
     """The template; see `Template` for the contract."""
 
-    def __init__(self, input_shape: tuple[int, int, int], num_outputs: int) -> None:
+    def __init__(self, input_shape: Shape, num_outputs: int) -> None:
         """Fix what no decision changes: input channels, outputs, and the stem's stride."""
         self._in_channels, height, width = input_shape
         self._image_size = (height, width)

@@ -29,8 +29,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from autohas_api.base.spec_errors import field_errors_of
-from autohas_api.space.templates import TemplateDecision
 from autohas_api.spec.search_space import ArchitectureDecision
+from autohas_api.templates.template_spec import TemplateDecision
 from autohas_trainer.entrypoints import attribute_errors_to, format_arguments, load_object, require_names
 from autohas_trainer.errors import ConfigurationError
 from autohas_trainer.seeding import Key, seed_globals

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from autohas_api.space.templates import TEMPLATES, TemplateDecision
+from autohas_api.templates.table import TEMPLATES
+from autohas_api.templates.template_spec import TemplateDecision
 from autohas_trainer.seeding import Key
 from autohas_trainer.templates._base import (
     ACTIVATIONS,
@@ -35,7 +36,7 @@ from autohas_trainer.templates.dropout import Dropout
 
 __all__ = ["Mlp"]
 
-_DECISIONS: Final = TEMPLATES["mlp"]
+_DECISIONS: Final = TEMPLATES["mlp"].decisions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

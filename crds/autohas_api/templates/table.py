@@ -1,0 +1,13 @@
+"""The table of built-in model templates: a new one is a file next to this one and a row here."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from autohas_api.templates.conv_small import CONV_SMALL
+from autohas_api.templates.mlp import MLP
+from autohas_api.templates.template_spec import TemplateSpec
+
+__all__ = ["TEMPLATES"]
+
+TEMPLATES: Final[dict[str, TemplateSpec]] = {template.name: template for template in (MLP, CONV_SMALL)}
