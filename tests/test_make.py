@@ -92,14 +92,15 @@ def test_the_summary_names_the_failed_tests_of_a_level(tmp_path: Path) -> None:
     ]
 
 
-def test_ctrl_c_stops_at_its_level(tmp_path: Path) -> None:
-    """The levels after it do not run, nor does what ran in the background; exit 130, as a shell's."""
-    beside = f"trap 'touch {tmp_path}/ended; exit' INT; touch {tmp_path}/beside; while true; do sleep 0.05; done"
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_stops_at_its_level(tmp_path: Path, number: signal.Signals) -> None:
+    """After Ctrl-C, or SIGTERM from a CI, neither the levels after it run nor what ran in the background; exit 130, as a shell's."""
+    beside = f"trap 'touch {tmp_path}/ended; exit' INT TERM; touch {tmp_path}/beside; while true; do sleep 0.05; done"
     first = f"until [ -e {tmp_path}/beside ]; do sleep 0.05; done; touch {tmp_path}/first; exec sleep 600"
     words = ["&beside", beside, "first", first, "second", f"touch {tmp_path}/second"]
     with subprocess.Popen([RUN_ALL, *words], stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
         until((tmp_path / "first").exists, what="the first level runs", deadline_s=30)
-        os.killpg(process.pid, signal.SIGINT)  # a terminal's Ctrl-C goes to the whole group
+        os.killpg(process.pid, number)  # a terminal's Ctrl-C goes to the whole group
         _, said = process.communicate(timeout=30)
 
     assert process.returncode == 130
