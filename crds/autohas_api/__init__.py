@@ -1,4 +1,4 @@
 """The contract between user, operator and trainer: types, names and codecs.
 
-Imported by both sides; imports neither. Everything that crosses a process has its one type here.
+Operator and trainer import it; it imports neither. Every value that crosses a process has its type here.
 """

@@ -1,1 +1,1 @@
-"""What the schema and its rules cannot check: references inside a spec, data arguments, a budget that suffices."""
+"""Checks that the schema and its rules cannot make: references inside a spec, data arguments, a sufficient budget."""

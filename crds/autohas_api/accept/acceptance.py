@@ -33,7 +33,7 @@ _INITIAL: Final = "spec.searchSpace.initialPoints"
 
 
 def accept(document: Mapping[str, Any]) -> tuple[Search, Space]:
-    """Parse a resource and check everything that can be known without data.
+    """Parse a resource and check everything that does not need the data.
 
     Raises:
         SpecError: with a JSON path for each problem.
@@ -155,7 +155,7 @@ def _never_active(spec: Spec, space: Space) -> Iterator[FieldError]:
 
 
 def _idle_momentum(spec: Spec) -> Iterator[FieldError]:
-    """Momentum is searched where no optimizer takes one."""
+    """A searched momentum that no optimizer of the search has."""
     listed = {h.name: h for h in spec.search_space.hyperparameters}
     searched, momentum = listed.get("optimizer"), listed.get("momentum")
     if momentum is None:
@@ -172,13 +172,13 @@ def _idle_momentum(spec: Spec) -> Iterator[FieldError]:
 
 
 def _rewards_after_warmup(spec: Spec, space: Space) -> int:
-    """Steps of stage Supernet, the only stage in which early stopping looks at the controller, that reward it without a break."""
+    """Number of rewarded steps of stage Supernet, the only stage in which early stopping watches the controller."""
     rewards_controller = spec.algorithm.row.rewards_controller
     return 0 if rewards_controller is None else rewards_controller(make_request(spec, space), plan_stages(spec, space))
 
 
 def _early_stopping(spec: Spec, space: Space) -> Iterator[FieldError]:
-    """An early-stopping rule that can never apply is a mistake of its author."""
+    """Early-stopping criteria that can never be met."""
     rewards, stop = _rewards_after_warmup(spec, space), spec.budget.early_stopping
     if stop is not None and rewards == 0:
         yield FieldError(

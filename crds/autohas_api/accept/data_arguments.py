@@ -1,4 +1,4 @@
-"""What each data source takes as `task.data.arguments`, and what its values may be. Pure."""
+"""Arguments of each data source (`task.data.arguments`) and their allowed values. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from autohas_api.spec.task import Data
 __all__ = ["DATA_ARGUMENTS", "find_wrong_data_arguments", "find_wrong_keywords"]
 
 Check = Callable[[str], str | None]
-"""From a value to what is allowed instead, or None."""
+"""Maps a value to the sentence that says what is allowed, or to None if the value is."""
 
 
 def _one_of(*allowed: str) -> Check:
@@ -91,18 +91,18 @@ DATA_ARGUMENTS: Final[dict[str, dict[str, Check]]] = {
         "testFraction": _share,
     },
 }
-"""Argument name to a check that returns what is allowed, or None."""
+"""By data source: name of an argument and its check."""
 
 
 def find_wrong_keywords(arguments: Mapping[str, str], path: str, *, reserved: Sequence[str]) -> Iterator[FieldError]:
-    """Arguments of an entrypoint that cannot be handed over as keywords; `reserved` are handed over already."""
+    """Arguments of an entrypoint that cannot be passed as keywords; the trainer passes `reserved` itself."""
     for name in arguments:
         if not name.isidentifier() or keyword.iskeyword(name) or name in reserved:
             yield FieldError(path=f"{path}.{name}", message=f'"{name}" cannot be a keyword of the entrypoint: choose another name')
 
 
 def find_wrong_data_arguments(data: Data) -> Iterator[FieldError]:
-    """Arguments that are unknown to the source, or whose value means nothing to it."""
+    """Arguments that the data source does not have, and values that it does not allow."""
     if data.name is None:
         yield from find_wrong_keywords(data.arguments, "spec.task.data.arguments", reserved=("path",))
         return

@@ -1,4 +1,4 @@
-"""Whether the conditions of a space hold together: known parents, choices that exist, no cycle. Pure."""
+"""Checks of the conditions between decisions: the parent exists, its choices exist, and there is no cycle. Pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _HYPERPARAMETERS = "spec.searchSpace.hyperparameters"
 def find_wrong_conditions_of_decisions(
     changes: Sequence[ArchitectureDecision], declared: Mapping[str, TemplateDecision]
 ) -> Iterator[FieldError]:
-    """Problems of the conditions that a spec adds to architecture decisions."""
+    """Errors of the conditions that a spec adds to architecture decisions."""
     choices = {name: decision.choices for name, decision in declared.items()}
     for index, change in enumerate(changes):
         if change.when is None or change.name not in declared:
@@ -37,7 +37,7 @@ def find_wrong_conditions_of_decisions(
 def find_wrong_conditions_of_hyperparameters(
     hyperparameters: Sequence[Hyperparameter], declared: Mapping[str, TemplateDecision]
 ) -> Iterator[FieldError]:
-    """Problems of the conditions of hyperparameters: their parents are decisions with named choices, never continuous ranges."""
+    """Errors of the conditions of hyperparameters: their parents must have named choices or integers, not continuous ranges."""
     choices = {h.name: choices_of(h) for h in hyperparameters if h.continuous is None}
     choices |= {name: decision.choices for name, decision in declared.items()}
     for index, hyperparameter in enumerate(hyperparameters):

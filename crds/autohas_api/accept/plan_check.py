@@ -1,4 +1,4 @@
-"""What a plan leaves for each stage, and whether it is enough. Pure arithmetic, for `validate`, the dry run and the search itself."""
+"""Share of each stage in a plan, and warnings about shares that are too small; for `validate`, the dry run and the search. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["REWARDS_PER_DECISION", "largest_selection", "plan_lines", "short_sup
 REWARDS_PER_DECISION: Final = 10
 """Rewarded steps of the supernet per searched architecture decision below which a notice warns.
 
-Ours: a decision of three choices then sees each of them three times, among the noise of all other decisions."""
+Chosen here: a decision of three choices then samples each about three times, in the noise of all other decisions."""
 _LEAST_SELECTION: Final = 2
 """Examples that a comparison needs."""
 _DIGITS: Final = 5000
@@ -25,7 +25,7 @@ _DIGITS: Final = 5000
 
 
 def stage_trainings(plan: StagePlan) -> dict[Stage, float]:
-    """Trainings that each stage may spend, comparisons included; stages without work are left out."""
+    """Trainings of each stage, comparisons included; stages without work are left out."""
     last = plan.rungs[-1]
     warmup, evaluate = plan.warmup_steps / last, plan.evaluate_steps / last
     planned = {
@@ -39,7 +39,7 @@ def stage_trainings(plan: StagePlan) -> dict[Stage, float]:
 
 
 def short_supernet(spec: Spec, space: Space, plan: StagePlan) -> str | None:
-    """A sentence when the supernet's share is too little for what it has to decide; None when it is enough or decides nothing."""
+    """A warning if the supernet has too few rewarded steps for its decisions; None otherwise."""
     num_decisions = len(space.searched(Role.ARCHITECTURE))
     rewarded, wanted = plan.supernet_steps - plan.warmup_steps, REWARDS_PER_DECISION * num_decisions
     if spec.algorithm.row.rewards_controller is None or rewarded >= wanted:
@@ -52,7 +52,7 @@ def short_supernet(spec: Spec, space: Space, plan: StagePlan) -> str | None:
 
 
 def largest_selection(spec: Spec, space: Space) -> int | None:
-    """The most examples of a selection split whose comparisons the budget pays for; None when it pays for any up to a thousand million."""
+    """Largest selection split, in examples, whose comparisons the budget pays for; None if that is more than a thousand million."""
     budget, most = float(spec.budget.trainings), 1_000_000_000
     if minimum_trainings(spec, space, most) <= budget:
         return None
@@ -64,17 +64,17 @@ def largest_selection(spec: Spec, space: Space) -> int | None:
 
 
 def plan_lines(spec: Spec, space: Space) -> list[str]:
-    """What is known of the plan without the data: the share of each stage, what the data may change of it, and warnings."""
+    """Lines about the plan that do not need the data: the share of each stage, what depends on the data, and warnings."""
     plan = plan_stages(spec, space)
     shares = ", ".join(f"{stage} {trainings:.2f}" for stage, trainings in stage_trainings(plan).items())
     lines = [f"trainings per stage: {shares}; comparisons, whose price the data decide, take their part of it"]
-    most, known = largest_selection(spec, space), _most_selected(spec)
+    most, bound = largest_selection(spec, space), _most_selected(spec)
     if most is not None and most < _LEAST_SELECTION:
         lines.append(
             "warning: the budget pays for no comparison of candidates: the search is refused when the data is read; raise"
             " budget.trainings or training.steps"
         )
-    elif most is not None and (known is None or known > most):
+    elif most is not None and (bound is None or bound > most):
         lines.append(
             f"the budget pays for the comparisons of a selection split of {most:,} examples at most"
             f" ({most / float(spec.task.splits.selection):,.0f} training examples): with more the search is refused when the data is read"
@@ -84,7 +84,7 @@ def plan_lines(spec: Spec, space: Space) -> list[str]:
 
 
 def _most_selected(spec: Spec) -> int | None:
-    """Examples that the selection split has at most, where the spec alone bounds them."""
+    """Upper bound of the selection split in examples, if the spec implies one."""
     data = spec.task.data
     limit = _DIGITS if data.name == "digits" else data.arguments.get("trainLimit")
     return None if limit is None else math.ceil(int(limit) * float(spec.task.splits.selection)) + 1

@@ -1,6 +1,6 @@
 """Expressions in two languages at once: the CEL that an API server evaluates, and the Python function that the models evaluate offline.
 
-`field("topK").at_most(field("numBases"))` has the text `self.topK <= self.numBases` and the same comparison in Python, so that a rule is
+`field("topK") <= field("numBases")` has the text `self.topK <= self.numBases` and the same comparison in Python, so that a rule is
 written once. Operators follow Python: `|`, `&`, `~` for or, and, not; `<`, `<=`, `>`, `>=`, `+`, `-`, `*`, and `//` for whole numbers.
 As in CEL, an expression that reads an optional field first checks `is_given`. Pure.
 """
@@ -21,7 +21,7 @@ Scope = Mapping[str, Any]
 """Values by the names that CEL gives them: `self`, and the variables of `every` and `some`."""
 
 _CHOICE, _OR, _AND, _RELATION, _SUM, _PRODUCT, _UNARY, _ATOM = range(8)
-"""How strongly an expression binds: a looser one stands in parentheses inside a stronger one."""
+"""Operator precedence, from loose to tight: a looser expression inside a tighter one gets parentheses."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -34,7 +34,7 @@ class Expression:
     is_double: bool = False
 
     def holds(self, model: Any) -> bool:  # noqa: ANN401 - a model, or any JSON value
-        """Whether it is true of `self`."""
+        """Whether the condition holds for `model` as `self`."""
         return bool(self.compute({"self": model}))
 
     def __bool__(self) -> bool:
@@ -101,15 +101,15 @@ class Expression:
         return self._call("matches", lambda text: compiled.search(text) is not None, _quoted(pattern))
 
     def starts_with(self, prefix: str) -> Expression:
-        """Whether a text begins so."""
+        """Whether a text starts with the prefix."""
         return self._call("startsWith", lambda text: text.startswith(prefix), _quoted(prefix))
 
     def contains(self, part: str) -> Expression:
-        """Whether a text has the part."""
+        """Whether a text contains the part."""
         return self._call("contains", lambda text: part in text, _quoted(part))
 
     def without_end(self, end: str) -> Expression:
-        """A text without `end`, if it ends so and is more than that."""
+        """A text without the suffix `end`; a text that equals `end` stays."""
         path = self.cel
         return Expression(
             cel=f"({path}.endsWith({_quoted(end)}) && {path} != {_quoted(end)} ? {path}.substring(0, size({path}) - {len(end)}) : {path})",
@@ -118,12 +118,12 @@ class Expression:
 
     @property
     def is_given(self) -> Expression:
-        """Whether a field is there; the object that it belongs to must be."""
+        """Whether an optional field is set; its parent must be."""
         return Expression(cel=f"has({self.cel})", compute=lambda scope: self.compute(scope) is not None)
 
     @property
     def or_empty(self) -> Expression:
-        """The list of a field, empty where that is absent."""
+        """The list of a field; empty if the field is not set."""
         return Expression(cel=f"(has({self.cel}) ? {self.cel} : [])", compute=lambda scope: self.compute(scope) or [])
 
     @property
@@ -133,12 +133,12 @@ class Expression:
 
     @property
     def number(self) -> Expression:
-        """The double that a text spells."""
+        """The text as a double."""
         return Expression(cel=f"double({self.cel})", compute=lambda scope: float(self.compute(scope)), is_double=True)
 
     @property
     def integer(self) -> Expression:
-        """The whole number that a text spells."""
+        """The text as an integer."""
         return Expression(cel=f"int({self.cel})", compute=lambda scope: int(self.compute(scope)))
 
     @property
@@ -147,7 +147,7 @@ class Expression:
         return Expression(cel=f"string({self.cel})", compute=lambda scope: str(self.compute(scope)))
 
     def at(self, key: Expression) -> Expression:
-        """The value of a key of a map, which must be there."""
+        """The value of a key of a map; the key must exist."""
         return Expression(cel=f"{self.cel}[{key.cel}]", compute=lambda scope: self.compute(scope)[key.compute(scope)])
 
     def every(self, name: str, condition: Expression) -> Expression:
@@ -163,7 +163,7 @@ class Expression:
         return self._macro("exists_one", name, condition, lambda verdicts: sum(map(bool, verdicts)) == 1)
 
     def within(self, strength: int) -> str:
-        """The text as part of an expression that binds so strongly."""
+        """The text as operand of an operator of this precedence."""
         return self.cel if self.strength >= strength else f"({self.cel})"
 
     def _binary(self, sign: str, function: Callable[[Any, Any], Any], other: Any, strength: int) -> Expression:  # noqa: ANN401
@@ -205,7 +205,7 @@ def variable(name: str) -> Expression:
 
 
 def choose(condition: Expression, then: Expression, otherwise: Expression) -> Expression:
-    """One of two, by a condition."""
+    """The conditional operator."""
     return Expression(
         cel=f"{condition.within(_OR)} ? {then.within(_OR)} : {otherwise.within(_CHOICE)}",
         compute=lambda scope: (then if condition.compute(scope) else otherwise).compute(scope),

@@ -1,4 +1,4 @@
-"""The fields that exist at a place of a model: which names are offered for an unknown one, and which nulls the API server drops. Pure."""
+"""Lookup of fields at a place of a model: suggestions for an unknown name, and nulls that the API server drops. Pure."""
 
 from __future__ import annotations
 
@@ -44,24 +44,24 @@ def _bare(name: str) -> str:
 
 
 def without_nulls(document: Any, model: type[BaseModel]) -> Any:  # noqa: ANN401 - any JSON value
-    """The document without the nulls that the API server drops: those of fields that it knows and of entries of free mappings.
+    """The document without the nulls that the API server drops: those of known fields and of entries of free-form mappings.
 
-    What has a default then takes it, what is required is missing. An unknown field stays, and so does a null inside a list: the server
-    refuses both. (Source: the API server's PruneNonNullableNullsWithoutDefaults, before it fills in defaults.)
+    A field with a default then has it, a required field is missing. An unknown field stays, and so does a null inside a list: the
+    server refuses both. (Source: the API server's PruneNonNullableNullsWithoutDefaults, before it fills in defaults.)
     """
     if not isinstance(document, Mapping):
         return document
-    known = _shapes(model)
+    shapes = _shapes(model)
     return {
-        key: _inside(value, *known[key]) if key in known else value
+        key: _inside(value, *shapes[key]) if key in shapes else value
         for key, value in document.items()
-        if value is not None or key not in known
+        if value is not None or key not in shapes
     }
 
 
 @cache
 def _shapes(model: type[BaseModel]) -> Mapping[str, tuple[type[BaseModel] | None, bool]]:
-    """By the name of the wire: the model inside the field, and whether it is a free mapping."""
+    """By name in JSON: the model inside the field, and whether the field is a free-form mapping."""
     fields = ((field.alias or name, field.annotation) for name, field in model.model_fields.items())
     return {alias: (_inner(annotation), _is_mapping(annotation)) for alias, annotation in fields}
 
@@ -81,7 +81,7 @@ def _is_mapping(annotation: Any) -> bool:  # noqa: ANN401 - any type expression
 
 
 def model_at(model: type[BaseModel], location: Sequence[int | str]) -> type[BaseModel] | None:
-    """The model that describes the object at `location`; None where there is none, as inside a free mapping."""
+    """The model that describes the object at `location`; None if there is none, as inside a free-form mapping."""
     for part in location:
         if isinstance(part, int):
             continue
@@ -97,4 +97,4 @@ def _inner(annotation: Any) -> type[BaseModel] | None:  # noqa: ANN401 - any typ
     """The model inside `list[X]`, `X | None`, `Annotated[...]`."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    return next((found for part in get_args(annotation) if (found := _inner(part)) is not None), None)
+    return next((model for part in get_args(annotation) if (model := _inner(part)) is not None), None)

@@ -1,4 +1,4 @@
-"""How to install the packages of an extra, for the sentence that says one is missing."""
+"""The command that installs an extra, for the error about a missing package."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Literal
 __all__ = ["install_hint"]
 
 _ROOT = Path(__file__).resolve().parents[3]
-"""The checkout where the package is installed from one (`pip install -e`), else a folder of Python's own."""
+"""Root of the checkout if the package is installed from one (`pip install -e`), else a folder of Python."""
 
 
 def install_hint(extra: Literal["operator", "trainer"], root: Path = _ROOT) -> str:
-    """The command that brings the extra's packages: in the checkout, or for an installed wheel."""
+    """The command that installs the packages of the extra: in the checkout, or for an installed wheel."""
     if (root / "Makefile").is_file() and (root / "pyproject.toml").is_file():
         return f"run `make setup` in {root}, or `pip install -e '.[{extra}]'` there"
     return f"run `pip install 'autohas[{extra}]'`"

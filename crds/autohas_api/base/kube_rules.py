@@ -53,7 +53,7 @@ def never(name: str, pattern: str, message: str) -> Rule:
 
 
 def requirement_values(*, numbers: bool) -> Rule:
-    """How many values an operator of a requirement takes; `numbers`: there are Gt and Lt."""
+    """The number of values that an operator of a requirement has; `numbers`: whether there are Gt and Lt."""
     compare, values = field("operator"), field("values").or_empty
     is_number = values.size.equals(1) & values.at(literal(0)).matches(_INTEGER)
     none = values.size.equals(0)

@@ -1,4 +1,4 @@
-"""What every model of the contract shares: camelCase names, no unknown fields, rules in two languages.
+"""Base of all models of the contract: camelCase names, no unknown fields, rules in two languages.
 
 A `Rule` states one condition twice: as CEL, which the API server evaluates, and as a Python predicate, which the models evaluate
 offline. `autohas_api.base.rules` makes both from one expression.
@@ -19,7 +19,7 @@ DECIMAL_PATTERN: Final = r"^-?[0-9]{1,15}(\.[0-9]{1,15})?([eE][+-]?[0-9]{1,2})?$
 """A double as a string. The exponent is bounded: CEL answers `1e400` with an opaque conversion error."""
 
 BY_ALIAS: Final[dict[str, Any]] = {"by_alias": True, "by_name": False}
-"""Options of pydantic for whatever reads a document: `model_validate` has them, a `TypeAdapter` must be given them."""
+"""Options for reading a document with pydantic: `model_validate` sets them; calls of a `TypeAdapter` must pass them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +45,7 @@ class Rule:
 class Model(BaseModel):
     """Base of all contract models: strict types, camelCase on the wire, frozen, unknown fields rejected.
 
-    Python's own names are for constructors only: a document that says `learning_rate` is refused, as the API server refuses it.
+    Python's names are for constructors only: a document with `learning_rate` is refused, as by the API server.
     """
 
     model_config = ConfigDict(
@@ -61,12 +61,12 @@ class Model(BaseModel):
 
     @classmethod
     def model_validate(cls, obj: Any, **options: Any) -> Self:  # noqa: ANN401 - pydantic's; its options pass through
-        """Read a document by the names of the wire."""
+        """Read a document, with the names of the API."""
         return super().model_validate(obj, **{**BY_ALIAS, **options})
 
     @classmethod
     def model_validate_json(cls, json_data: str | bytes | bytearray, **options: Any) -> Self:  # noqa: ANN401 - as above
-        """Read a JSON text by the names of the wire."""
+        """Read a JSON text, with the names of the API."""
         return super().model_validate_json(json_data, **{**BY_ALIAS, **options})
 
     def replace(self, **changes: Any) -> Self:  # noqa: ANN401 - crds/mypy_replace.py has mypy check names and types
@@ -87,7 +87,7 @@ class Model(BaseModel):
 
 
 def field_value(value: Model | Mapping[str, Any], alias: str) -> Any:  # noqa: ANN401 - the value of any field
-    """The value of the field of a model that the wire calls `alias`; also of an object as JSON has it, None where it is absent."""
+    """The value of the field that the API calls `alias`, of a model or of a JSON object; None if it is not set."""
     return getattr(value, _names_by_alias(type(value))[alias]) if isinstance(value, Model) else value.get(alias)
 
 

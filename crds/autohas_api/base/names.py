@@ -1,7 +1,7 @@
 """Names that cross a process: group and kind, labels, variables, paths, ports, exit codes.
 
-Everything that the operator writes and the trainer reads (or the other way round) is spelled here once.
-This module knows nothing else of the project.
+A name that the operator writes and the trainer reads, or the other way round, is defined here only.
+This module imports nothing else of the project.
 """
 
 from __future__ import annotations
@@ -33,24 +33,25 @@ ANNOTATION_STARTS_BEFORE: Final = f"{GROUP}/starts-before"
 ANNOTATION_STEP_BEFORE: Final = f"{GROUP}/step-before"
 """On a Job: step of the newest checkpoint before it, from which its own progress counts."""
 ANNOTATION_TOUCHED_AT: Final = f"{GROUP}/touched-at"
-"""On a Job: when the operator last touched it, so that its controller looks at it once more."""
+"""On a Job: time of the operator's last update, which makes the Job controller reconcile the Job again."""
 
 LABEL_QUEUE: Final = "kueue.x-k8s.io/queue-name"
 LABEL_PRIORITY: Final = "kueue.x-k8s.io/priority-class"
 QUEUE_PREFIXES: Final = ("kueue.x-k8s.io/", "provreq.kueue.x-k8s.io/")
-"""Labels and annotations of a search that its Jobs get too: Kueue reads queue, priority, longest time and provisioning off them."""
+"""Labels and annotations that the operator copies from a search to its Jobs: Kueue reads queue, priority, maximum duration and
+provisioning from them."""
 TOPOLOGY_PREFIX: Final = "kueue.x-k8s.io/podset-"
-"""Annotations of a search that its Jobs' pods get too: Kueue reads topology requests off the pod template."""
+"""Annotations that the operator copies from a search to its pods: Kueue reads topology requests from the pod template."""
 ANNOTATION_QUEUE_HASH: Final = f"{GROUP}/queue-hash"
-"""On a Job: hash of what it got for Kueue, so that a correction made before it was admitted is seen."""
+"""On a Job: hash of its labels and annotations for Kueue, which detects a change before the Job is admitted."""
 
 ANNOTATION_PAUSED: Final = f"{GROUP}/paused"
-"""On a search, any value but "false": the operator looks at it and does nothing. Only people set it."""
+"""On a search, any value but "false": the operator observes it and changes nothing. Only people set it."""
 ANNOTATION_INTERRUPTIONS_BEFORE: Final = f"{GROUP}/interruptions-before"
 """On a Job: interruptions of the search before it."""
 
 ANNOTATION_FAILURES_BEFORE: Final = f"{GROUP}/failures-before"
-"""On a Job: failures of the Jobs that it follows which count towards its backoffLimit, since those could not count them."""
+"""On a Job: failures of earlier Jobs that count towards its backoffLimit, because those Jobs could not count them."""
 
 TRAINER_CONTAINER: Final = "trainer"
 SEARCH_FILE: Final = "search.json"
@@ -63,7 +64,7 @@ ENV_WORKDIR: Final = "AUTOHAS_WORKDIR"
 ENV_TERMINATION_LOG: Final = "AUTOHAS_TERMINATION_LOG"
 ENV_CPU_LIMIT: Final = "AUTOHAS_CPU_LIMIT"
 ENV_GPU: Final = "AUTOHAS_GPU"
-"""The device that the pod asks for, by its name; empty without one."""
+"""Name of the device that the pod requests; empty if it requests none."""
 ENV_PORT: Final = "AUTOHAS_PORT"
 
 CONFIG_DIRECTORY: Final = "/etc/autohas"
@@ -73,16 +74,16 @@ SHM_DIRECTORY: Final = "/dev/shm"  # noqa: S108 - inside the pod
 TERMINATION_LOG: Final = "/dev/termination-log"
 
 TRAINER_PORT: Final = 9464
-"""Usual TCP port of /progress, /metrics and /healthz of a trainer; `spec.monitoring.metricsPort` names another."""
+"""Default TCP port of /progress, /metrics and /healthz of a trainer; `spec.monitoring.metricsPort` overrides it."""
 TRAINER_PORT_NAME: Final = "metrics"
 
 MAX_PROGRESS_BYTES: Final = 16 * 1024
 MAX_TERMINATION_MESSAGE_BYTES: Final = 4096
-"""Kubernetes cuts a container's termination message here."""
+"""The kubelet truncates a container's termination message to this size."""
 
 
 class ExitCode(IntEnum):
-    """What a trainer's exit code means to the Job; docs/protocol.md has the table."""
+    """Exit codes of a trainer and their meaning for the Job; docs/protocol.md has the table."""
 
     RESULT = 0
     BUG = 1
@@ -101,4 +102,4 @@ FATAL_EXIT_CODES: Final = (
     ExitCode.NUMERICAL,
     ExitCode.CONFIGURATION,
 )
-"""The Job fails at once: a repetition would end the same way."""
+"""The Job fails at once, because a retry would end the same way."""

@@ -1,4 +1,4 @@
-"""The metrics by which a search is judged: kind of task, direction, and how a value is written for people. Pure."""
+"""The metrics of an objective: kind of task, direction, and text for people. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class TaskKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricInfo:
-    """One metric: the kind of task that it judges, the direction that is better, whether it is a share of 1 (shown as per cent)."""
+    """One metric: the kind of task, the direction that is better, and whether it is a fraction of 1 (printed as per cent)."""
 
     kind: TaskKind
     direction: Literal["Maximize", "Minimize"]
@@ -36,7 +36,7 @@ METRICS: Final[dict[str, MetricInfo]] = {
 
 
 def metric_text(metric: str, value: float) -> str:
-    """A value of a metric as people read it: shares as per cent with two decimals, everything else with four significant digits."""
+    """A value of a metric as text for people: fractions as per cent with two decimals, others with four significant digits."""
     return f"{100 * value:.2f} %" if METRICS[metric].is_share else f"{value:.4g}"
 
 

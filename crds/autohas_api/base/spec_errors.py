@@ -1,6 +1,6 @@
-"""What is wrong with a spec, in the API server's own words.
+"""Errors of a spec, in the words of the API server.
 
-`kubectl apply` and `autohas run` must say the same about the same file, so pydantic's errors are rendered in the
+`kubectl apply` and `autohas run` must report the same errors of the same file, so this module translates pydantic's errors to the
 sentences that the API server uses for a schema violation.
 """
 
@@ -51,7 +51,7 @@ def json_path(location: Sequence[int | str]) -> str:
 
 
 def format_value(value: Any) -> str:  # noqa: ANN401 - any JSON value
-    """A value as JSON, cut where it is long."""
+    """A value as JSON, truncated to 120 characters."""
     try:
         text = json.dumps(value, ensure_ascii=False)
     except (TypeError, ValueError):
@@ -60,7 +60,7 @@ def format_value(value: Any) -> str:  # noqa: ANN401 - any JSON value
 
 
 _ALTERNATIVES: Final = {"constrained-int": int, "constrained-str": str}
-"""What pydantic puts into a path where a value may be a number or a string (quantities)."""
+"""Parts that pydantic adds to the path of a value that may be a number or a string (quantities)."""
 _TYPE_NAMES: Final = {
     "string_type": "string",
     "int_type": "integer",
@@ -103,7 +103,7 @@ def _sentence(error: ErrorDetails, path: str) -> str:
 
 
 def _is_other_alternative(part: int | str, value: int | str) -> bool:
-    """A string that is no quantity is not blamed for not being a number, nor the other way round."""
+    """Whether an error is about the alternative of another type: a string that is no quantity is not also reported as no number."""
     return isinstance(part, str) and part in _ALTERNATIVES and not isinstance(value, _ALTERNATIVES[part])
 
 
@@ -120,8 +120,8 @@ def _present_path(location: Sequence[int | str]) -> str | None:
 
 
 def field_errors_of(error: ValidationError, model: type[BaseModel] | None = None) -> tuple[FieldError, ...]:
-    """All of pydantic's errors as problems, in the order of the fields; `model`, what was validated, offers names for unknown ones."""
-    found = []
+    """Pydantic's errors, in the order of the fields. With `model`, the validated model, unknown names come with suggestions."""
+    field_errors = []
     errors = error.errors(include_url=False)
     renamed = {_present_path(detail["loc"]) for detail in errors if detail["type"] == "extra_forbidden"}
     for detail in errors:
@@ -132,5 +132,5 @@ def field_errors_of(error: ValidationError, model: type[BaseModel] | None = None
         path = json_path(detail["loc"])
         offer = suggest_fields(model, detail["loc"]) if model is not None and detail["type"] == "extra_forbidden" else ""
         wants_text = detail["type"] == "string_type" or (detail["type"] == "literal_error" and not isinstance(detail["input"], str))
-        found.append(FieldError(path=path, message="; ".join(filter(None, (_sentence(detail, path), offer))), wants_text=wants_text))
-    return tuple(found)
+        field_errors.append(FieldError(path=path, message="; ".join(filter(None, (_sentence(detail, path), offer))), wants_text=wants_text))
+    return tuple(field_errors)

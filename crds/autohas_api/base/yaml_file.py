@@ -70,7 +70,7 @@ class WrittenInteger(int):
         return number
 
     def __getnewargs__(self) -> tuple[int, str]:  # type: ignore[override]  # int's own names the value alone
-        """What a copy is made of."""
+        """Constructor arguments of a copy."""
         return int(self), self.written
 
     def __str__(self) -> str:
@@ -166,7 +166,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
 
 
 def parse_search(text: str, source: str) -> Document:
-    """As `read_search`, for text at hand; `source` is what errors call it."""
+    """As `read_search`, for a text; errors call it `source`."""
     documents = list(_documents(text, source))
     if len(documents) == 1:
         return documents[0]
@@ -176,12 +176,12 @@ def parse_search(text: str, source: str) -> Document:
     kinds = ", ".join(
         f"{d.value.get('kind', 'no kind')} at line {d.lines.get('kind', d.lines.get('', 1))}" for d in documents[:_MOST_KINDS]
     )
-    found = f"found {len(searches)} in {len(documents)} documents ({kinds})" if documents else "it is empty"
-    raise SpecError([FieldError(path=source, message=f"must hold exactly one {KIND}: {found}")])
+    summary = f"found {len(searches)} in {len(documents)} documents ({kinds})" if documents else "it is empty"
+    raise SpecError([FieldError(path=source, message=f"must hold exactly one {KIND}: {summary}")])
 
 
 def parse_scalar(text: str) -> Any:  # noqa: ANN401 - any JSON value
-    """A value as it would stand in a file, for `--set`: `3` is a number, `"3"` and `three` are strings, `[a, b]` is a list.
+    """A value as in a file, for `--set`: `3` is a number, `"3"` and `three` are strings, `[a, b]` is a list.
 
     Raises:
         SpecError: not YAML.
@@ -194,9 +194,9 @@ def parse_scalar(text: str) -> Any:  # noqa: ANN401 - any JSON value
 
 
 def dump(value: Any) -> str:  # noqa: ANN401 - any JSON value
-    """YAML that kubectl reads as it was meant: text that looks like a number or a boolean to kubectl is quoted, keys keep their order.
+    """YAML that kubectl reads back as the same values: text that kubectl would read as a number or a boolean is quoted; keys keep order.
 
-    PyYAML by itself writes the text `1e-4` without quotes, because to its own reader it is no number.
+    PyYAML writes the text `1e-4` without quotes, because its own reader does not read it as a number.
     """
     text: str = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
     return text
@@ -206,7 +206,7 @@ class _Dumper(yaml.SafeDumper):
     """Quotes by kubectl's rules."""
 
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ANN401, ARG002 - PyYAML's signature
-        """Equal parts are written out: kubectl reads aliases, people do not."""
+        """Write equal parts out, without aliases, for people."""
         return True
 
 
@@ -255,10 +255,10 @@ def _is_empty(node: Node) -> bool:
 
 def _yaml_problem(error: yaml.YAMLError, source: str) -> FieldError:
     mark = getattr(error, "problem_mark", None)
-    said = getattr(error, "problem", None) or str(error).splitlines()[0]
+    reason = getattr(error, "problem", None) or str(error).splitlines()[0]
     context = getattr(error, "context", None)
     place = f"{source}:{mark.line + 1}" if mark is not None else source
-    return FieldError(path=place, message=f"is not YAML: {said}" + (f" ({context})" if context else ""))
+    return FieldError(path=place, message=f"is not YAML: {reason}" + (f" ({context})" if context else ""))
 
 
 def _place(source: str, node: Node) -> str:
@@ -290,7 +290,7 @@ class _Reader:
         raise self._error(node, f"unexpected {node.tag}")
 
     def _mapping(self, node: MappingNode, path: str, depth: int) -> dict[str, Any]:
-        found: dict[str, Any] = {}
+        mapping: dict[str, Any] = {}
         for key_node, value_node in node.value:
             key = key_node.value if isinstance(key_node, ScalarNode) else None
             if key is None:
@@ -299,11 +299,11 @@ class _Reader:
                 raise self._error(key_node, "merge keys (<<) are not supported; write the fields out")
             self._check_key(key_node, key)
             inner = f"{path}.{key}" if path else key
-            if key in found:
+            if key in mapping:
                 raise self._error(key_node, f'duplicate key "{key}" (first at line {self.lines[inner]})')
             self.lines[inner] = key_node.start_mark.line + 1
-            found[key] = self.read(value_node, inner, depth + 1)
-        return found
+            mapping[key] = self.read(value_node, inner, depth + 1)
+        return mapping
 
     def _check_key(self, node: Node, key: str) -> None:
         """A key that kubectl would send as another text is refused: `on: x` is sent as `true: x`."""
@@ -328,7 +328,7 @@ class _Reader:
         raise self._error(node, f"the tag {node.tag} is not supported")
 
     def _unicode(self, node: Node, text: str) -> str:
-        """Text whose escapes make whole characters: JSON writes one beyond 16 bits as two halves."""
+        """The text with its surrogate pairs joined: JSON escapes a character beyond 16 bits as two halves."""
         if text.isascii():
             return text
         try:
@@ -341,7 +341,7 @@ class _Reader:
 
 
 def plain(text: str, failing: Callable[[str], Exception]) -> Any:  # noqa: ANN401 - any JSON scalar
-    """What kubectl makes of an unquoted scalar."""
+    """The value that kubectl reads from an unquoted scalar."""
     if text in _NULLS:
         return None
     if text in _BOOLEANS:

@@ -1,6 +1,6 @@
 """How a budget in trainings becomes steps per stage: pure arithmetic, the same for dry run, acceptance and search.
 
-The unit is one full training of `training.steps` steps. How an algorithm divides it stands in its file below `autohas_api.algorithms`.
+The unit is one full training of `training.steps` steps. Each file in `autohas_api.algorithms` divides the budget for one algorithm.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Ours: the loss differences of two candidates, in units of a constant answer's lo
 examples (UCI protein and Fashion-MNIST, mlp, at 1/9 and 1/3), so that 1,024 examples give a standard error of 0.005 to 0.016; candidates
 at 1/9 lay 0.03 to 0.04 apart (one standard deviation). The end of a training, which decides on the winner, takes the whole split."""
 PLATEAU_FILLING_REWARDS: Final = 20
-"""Rewards that only fill the average that budget.earlyStopping.plateauSteps watches: its window is 1/(1 - 0.95) = 20."""
+"""Rewards that only initialise the mean of budget.earlyStopping.plateauSteps: its window is 1/(1 - 0.95) = 20."""
 
 
 def make_request(spec: Spec, space: Space, num_selection: int = 0, num_reward: int = 0) -> PlanRequest:

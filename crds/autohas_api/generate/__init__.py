@@ -1,1 +1,1 @@
-"""What is generated from the models: the CRD, docs/api.md, dashboards and alerts. Not part of the images."""
+"""Generators of the CRD, docs/api.md, dashboards and alerts from the models. Not part of the images."""

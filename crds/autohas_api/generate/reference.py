@@ -1,4 +1,4 @@
-"""docs/api.md: the resource, field by field, read off the same schema that the API server gets. Pure."""
+"""docs/api.md: the fields of the resource, from the schema of the CRD. Pure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ KUBERNETES_TYPES: Final = {
     "spec.trainer.resourceClaims": "PodResourceClaim",
     "spec.trainer.imagePullSecrets": "LocalObjectReference",
 }
-"""Fields whose inside is Kubernetes' own: only their first parts are named."""
+"""Fields of Kubernetes' types, of which only the first level is listed."""
 _KNOWN_PATTERNS: Final = {
     DECIMAL_PATTERN: "decimal",
     QUANTITY_PATTERN: "quantity",
@@ -87,7 +87,7 @@ def _sections(path: str, schema: dict[str, Any]) -> Iterator[str]:
 
 
 def _description(field: dict[str, Any]) -> str:
-    """Without the default and the range, which have columns of their own."""
+    """The description without the default and the range, which have their own columns."""
     text: str = field.get("description", "")
     return text.removesuffix(bounds(field))
 
@@ -99,9 +99,9 @@ def _item_schema(field: dict[str, Any]) -> dict[str, Any]:
 
 
 def _rules(schema: dict[str, Any], inner: Iterable[tuple[str, str]] = ()) -> str:
-    """The rules of an object; `inner` are those of what has no section of its own, with the field that is blamed."""
+    """The rules of an object; `inner` are those of fields without a section, each with the field that it names."""
     own = ((rule["message"], rule.get("fieldPath", "")) for rule in schema.get("x-kubernetes-validations", []))
-    lines = [f"- {_cell(message)}" + (f" (blames `{blamed}`)" if blamed else "") for message, blamed in (*own, *inner)]
+    lines = [f"- {_cell(message)}" + (f" (names `{blamed}`)" if blamed else "") for message, blamed in (*own, *inner)]
     return "\n".join(["\nRules:\n", *lines]) if lines else ""
 
 

@@ -38,7 +38,7 @@ __all__ = [
 DEFAULT_TOP_K = 2
 
 OFF_GRID = -1
-"""Index of a value that is none of the choices: a default outside of them, or a number between two bases."""
+"""Index of a value that is not one of the choices: another default, or a number between two bases."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +49,7 @@ class Range:
         minimum: Smallest value.
         maximum: Largest value.
         is_log: Whether exponents are combined, not values.
-        num_mixed: Draws of a basis, with replacement, that a sample averages; 1 takes a basis as it is.
+        num_mixed: Number of bases, drawn with replacement, that a sample averages; 1 is a single basis.
         expects: Whether the derived value is the expectation over all bases: where it is asked for, and where samples are means.
     """
 
@@ -80,7 +80,7 @@ class Decision:
     range: Range | None = None
 
     def allows(self, value: str) -> bool:
-        """Whether a configuration may hold `value` here."""
+        """Whether `value` is allowed."""
         return value in self.choices or value == self.default or (self.range is not None and self.range.holds(value))
 
 
@@ -147,7 +147,7 @@ class Space:
 
 
 def resolve(spec: Spec) -> Space:
-    """The space that a valid spec describes (see `autohas_api.accept.acceptance` for what is checked before)."""
+    """The space of a valid spec, which `autohas_api.accept.acceptance` has checked."""
     hyperparameters = tuple(_hyperparameter(h, spec) for h in spec.search_space.hyperparameters)
     changes = spec.search_space.architecture
     overrides = {d.name: d for d in changes.decisions} if changes is not None else {}
@@ -234,7 +234,7 @@ def _architecture(declared: TemplateDecision, change: ArchitectureDecision | Non
 
 
 def _parents_first(decisions: list[Decision]) -> list[Decision]:
-    """Stable order in which every decision follows the one its condition looks at."""
+    """Stable order in which every decision follows the parent of its condition."""
     ordered: list[Decision] = []
     placed: set[str] = set()
     waiting = list(decisions)

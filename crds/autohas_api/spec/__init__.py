@@ -1,1 +1,1 @@
-"""What a person writes: the models of `spec`, one module per section, and `search`, which reads a whole resource."""
+"""Models of `spec`, one module per section, and `search`, which reads a whole resource."""

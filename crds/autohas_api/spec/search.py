@@ -1,4 +1,4 @@
-"""The resource itself: `Search` is one AutoHASSearch as a person writes it, `parse` reads one."""
+"""The resource: `Search` is one AutoHASSearch without its status, `parse` reads one."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ All that the platform's lists judge is among them: a list that becomes stricter 
 
 
 class Metadata(Model):
-    """What the contract reads of an object's metadata; Kubernetes' other fields are ignored."""
+    """The metadata that the contract reads; other fields of Kubernetes are ignored."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -169,7 +169,7 @@ class Spec(Model):
 
 
 class Search(Model):
-    """One AutoHASSearch: what a person writes, without status."""
+    """One AutoHASSearch without its status."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -223,17 +223,17 @@ def _is_unchanged(parent: str, name: str) -> str:
 
 def broken_rules(model: Model, path: str = "") -> tuple[FieldError, ...]:
     """Rules that do not hold anywhere inside `model`, outermost first."""
-    found = []
+    field_errors: list[FieldError] = []
     for inner, inner_path in walk(model, path):
         for broken in (each for each in inner.rules if not each.holds(inner)):
             path_of_field = f"{inner_path}{broken.field_path}".lstrip(".")
-            found.append(FieldError(path=path_of_field, message=_with_value(broken, inner)))
-        found += _duplicates(inner, inner_path)
-    return tuple(found)
+            field_errors.append(FieldError(path=path_of_field, message=_with_value(broken, inner)))
+        field_errors += _duplicates(inner, inner_path)
+    return tuple(field_errors)
 
 
 def _with_value(broken: Rule, model: Model) -> str:
-    """The message of a broken rule after the blamed value, where that is a scalar; a message with a value of its own stands alone."""
+    """The message of a broken rule, after the value if that is a scalar; a message that repeats a value stands alone."""
     value: Any = model
     for part in broken.field_path.split(".")[1:]:
         value = field_value(value, part)
@@ -242,8 +242,8 @@ def _with_value(broken: Rule, model: Model) -> str:
 
 
 def _duplicates(model: Model, path: str) -> list[FieldError]:
-    """Items of a set, or of a list with keys, that an earlier one equals, as the API server words it."""
-    found = []
+    """Items of a set, or of a list with keys, that equal an earlier item, in the words of the API server."""
+    duplicates = []
     for name, alias, keys in _keyed_lists(type(model)):
         seen: set[str] = set()
         for index, item in enumerate(getattr(model, name) or []):
@@ -251,9 +251,9 @@ def _duplicates(model: Model, path: str) -> list[FieldError]:
             identity = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
             if identity in seen:
                 message = f"Duplicate value: {identity}"
-                found.append(FieldError(path=f"{path}.{alias}[{index}]".lstrip("."), message=message))
+                duplicates.append(FieldError(path=f"{path}.{alias}[{index}]".lstrip("."), message=message))
             seen.add(identity)
-    return found
+    return duplicates
 
 
 @cache
@@ -274,7 +274,7 @@ def _identity_of(part: Any) -> list[str] | None:  # noqa: ANN401 - a field, or a
             return [str(key) for key in keys]
     annotation = part.annotation if isinstance(part, FieldInfo) else part
     inside = (*get_args(annotation), *getattr(annotation, "__metadata__", ()))
-    return next((found for inner in inside if (found := _identity_of(inner)) is not None), None)
+    return next((keys for inner in inside if (keys := _identity_of(inner)) is not None), None)
 
 
 def parse(document: Mapping[str, Any]) -> Search:

@@ -175,18 +175,18 @@ class Trainer(Model):
 
     @property
     def requested_device(self) -> str:
-        """What the pod asks for beside CPU and memory: nvidia.com/gpu, gpu.intel.com/i915, a claim ...; empty without any device.
+        """The device that the pod requests in addition to CPU and memory: nvidia.com/gpu, gpu.intel.com/i915, a claim ...; empty if none.
 
-        Only its driver knows what a device is: each counts as one to compute on, unless the search says `device: CPU`.
+        Only its driver knows what a device is: each counts as an accelerator unless the search sets `device: CPU`.
         """
-        asked = [name for name, amount in self.limits.items() if "/" in name and str(amount) != "0"]
+        devices = [name for name, amount in self.limits.items() if "/" in name and str(amount) != "0"]
         claims = [f"the resource claim {claim.name}" for claim in self.resource_claims or []]
-        gpus = [name for name in asked if name in WHOLE_GPUS or name.partition("/")[2].startswith(("gpu", "mig-"))]
-        return next(iter((*gpus, *claims, *asked)), "")
+        gpus = [name for name in devices if name in WHOLE_GPUS or name.partition("/")[2].startswith(("gpu", "mig-"))]
+        return next(iter((*gpus, *claims, *devices)), "")
 
     @property
     def has_shared_memory(self) -> bool:
-        """Whether a volume of the search's own is mounted at /dev/shm."""
+        """Whether the search mounts a volume at /dev/shm."""
         return any(normal(mount.mount_path) == SHM_DIRECTORY for mount in self.volume_mounts or [])
 
     rules: ClassVar[tuple[Rule, ...]] = (

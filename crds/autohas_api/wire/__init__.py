@@ -1,1 +1,1 @@
-"""What crosses from trainer to operator and into `status`: messages, the status itself, and the result in names."""
+"""Messages from the trainer to the operator, the status, and the conversion of a result."""
