@@ -42,7 +42,7 @@ class Striker:
 
     def __init__(self, line: Line, plane: ControlPlane, view: View) -> None:
         self._line, self._plane, self._view = line, plane, view
-        self._api = threading.Lock()  # nothing is asked of an API server that this program has taken away
+        self._api = threading.Lock()  # no request goes to an API server that this program has stopped
         self._resumptions: dict[str, threading.Thread] = {}
         self._do: dict[Kind, Callable[[Fault, str], str | None]] = {
             Kind.TRAINER_KILL: self._kill_trainer,
@@ -147,9 +147,9 @@ class Striker:
 
         def answer() -> Document | None:
             with self.api() as line, contextlib.suppress(CommandFailedError):
-                said = line.cluster.kubectl("patch", "-n", NAMESPACE, "ahs", name, "--type=merge", "-p", patch, "-o", "json")
-                found: Document = json.loads(said)
-                return found
+                output = line.cluster.kubectl("patch", "-n", NAMESPACE, "ahs", name, "--type=merge", "-p", patch, "-o", "json")
+                search: Document = json.loads(output)
+                return search
             return None
 
         search = until(answer, what=f"{name} is asked to {'suspend' if wanted else 'resume'}", deadline_s=API_BACK_S)

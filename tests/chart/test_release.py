@@ -1,4 +1,4 @@
-"""The life of a release on a real API server, as docs/install.md tells it: install, upgrade, uninstall, install again, remove."""
+"""A release on a real API server, as docs/install.md describes it: install, upgrade, uninstall, install again, remove."""
 
 from __future__ import annotations
 

@@ -43,20 +43,20 @@ DEFAULTS = {
 
 
 def test_every_setting_is_reachable_from_the_chart(helm: Tool) -> None:
-    """Named as one that is not, or set; and everything that is set is a setting."""
+    """The chart sets every setting but the listed ones, and no other variable."""
     settings = {f"AUTOHAS_{name.upper()}" for name in Settings.model_fields if name not in NOT_IN_THE_CHART}
 
     assert set(environment_of(render(helm))) == settings
 
 
 def test_the_charts_defaults_are_the_operators(helm: Tool) -> None:
-    """An operator of an untouched chart is one without any setting but its name, which is the release's."""
+    """With default values the chart changes no setting but the identity, which is the release's."""
     assert read_settings([], environment_of(render(helm, namespace="team"))) == Settings(identity="team/autohas-operator")
 
 
 @pytest.mark.parametrize(("setting", "value"), NUMBERS.items(), ids=NUMBERS)
 def test_a_number_has_one_bound_in_both(helm: Tool, setting: str, value: str) -> None:
-    """The schema's minimum is the setting's; a value of one's own arrives."""
+    """The schema has the minimum of the setting, and a changed value arrives."""
     schema = json.loads((CHART / "values.schema.json").read_text())["properties"]["operator"]["properties"][value]
     own = SCHEMA[setting]
     settings = read_settings([], environment_of(render(helm, **dict[str, Any]({f"operator__{value}": 1234567}))))
@@ -68,14 +68,14 @@ def test_a_number_has_one_bound_in_both(helm: Tool, setting: str, value: str) ->
 
 
 def test_no_other_number_is_a_setting() -> None:
-    """The table above is complete: whole numbers aside that stand elsewhere in the values."""
+    """The table above contains every numeric setting but those that stand elsewhere in the values."""
     numbers = {name for name, own in SCHEMA.items() if own.get("type") in ("integer", "number")}
 
     assert numbers - set(NUMBERS) == {"listen_port"}
 
 
 def test_defaults_and_images_of_trainers_arrive_whole(helm: Tool) -> None:
-    """All five fields, numbers as numbers; what is empty is not said."""
+    """All five fields arrive, numbers as numbers; empty fields are left out."""
     allowed = ["registry.example/team", "ghcr.io/lab/"]
     settings = read_settings([], environment_of(render(helm, trainer__defaults=DEFAULTS, trainer__allowedImages=allowed))).pods
     one = read_settings([], environment_of(render(helm, trainer__defaults={"nodeSelector": {"a": "b"}}))).pods
@@ -105,7 +105,7 @@ def test_what_the_operator_could_not_read_is_refused_by_helm(helm: Tool, path: s
 
 
 def test_the_values_say_every_value(helm: Tool) -> None:
-    """values.yaml is where people look: each property of the schema that has settings behind it stands there."""
+    """values.yaml contains each property of the schema that maps to settings."""
     values = yaml.safe_load((CHART / "values.yaml").read_text())
 
     assert set(values["operator"]) == set(NUMBERS.values())

@@ -36,7 +36,7 @@ def test_the_crd_is_the_generated_one_and_outlives_the_release(helm: Tool) -> No
 
 
 @pytest.mark.parametrize(
-    ("flags", "said", "unsaid"),
+    ("flags", "present", "absent"),
     [
         ((), "keeps the CustomResourceDefinition", "not part of this release"),
         (("--set=crds.keep=false",), "kubectl get ahs", "CustomResourceDefinition"),
@@ -44,12 +44,12 @@ def test_the_crd_is_the_generated_one_and_outlives_the_release(helm: Tool) -> No
     ],
     ids=["kept", "not kept", "not ours"],
 )
-def test_the_notes_claim_only_what_the_release_has(helm: Tool, flags: tuple[str, ...], said: str, unsaid: str) -> None:
+def test_the_notes_claim_only_what_the_release_has(helm: Tool, flags: tuple[str, ...], present: str, absent: str) -> None:
     """What a person reads after the installation."""
     notes = helm("install", "autohas", CHART, "--dry-run=client", *flags).partition("NOTES:")[2]
 
-    assert said in notes
-    assert unsaid not in notes
+    assert present in notes
+    assert absent not in notes
 
 
 def test_the_operator_pod_is_restricted_single_and_probed(helm: Tool) -> None:
@@ -192,9 +192,9 @@ def test_a_real_api_server_takes_every_object(control_plane: Cluster, flags: lis
     """Server-side dry run with strict field validation."""
     text = control_plane.helm("template", "autohas", CHART, "--namespace", "default", *flags)
 
-    said = control_plane.kubectl("apply", "--dry-run=server", "--server-side", "--validate=strict", "-f", "-", input=text)
+    output = control_plane.kubectl("apply", "--dry-run=server", "--server-side", "--validate=strict", "-f", "-", input=text)
 
-    assert "deployment.apps/autohas-operator" in said
+    assert "deployment.apps/autohas-operator" in output
 
 
 @pytest.mark.control_plane
@@ -324,8 +324,8 @@ def test_a_real_api_server_takes_everything_that_watches(control_plane: Cluster)
     flags = [f"--set-json={path}={json.dumps(value)}" for path, value in values.items()]
     text = control_plane.helm("template", "autohas", CHART, "--namespace", "default", *flags)
 
-    said = control_plane.kubectl("apply", "--dry-run=server", "--server-side", "--validate=strict", "-f", "-", input=text)
+    output = control_plane.kubectl("apply", "--dry-run=server", "--server-side", "--validate=strict", "-f", "-", input=text)
 
     for kind in ("servicemonitor.monitoring", "podmonitor.monitoring", "prometheusrule.monitoring", "networkpolicy.networking"):
-        assert kind in said
-    assert "configmap/autohas-dashboard-search" in said
+        assert kind in output
+    assert "configmap/autohas-dashboard-search" in output

@@ -1,4 +1,4 @@
-"""What the control-plane tests share: the operator as a process of its own, and somebody who plays the kubelet.
+"""Fixtures of the control-plane tests: the operator as a process, and methods with which a test plays the kubelet.
 
 The API server, the Job controller, the scheduler and the garbage collector are real; there is no node, so tests write
 the status of pods. The operator runs with the rights that the chart grants and with nothing else.
@@ -32,7 +32,7 @@ from testcluster.waiting import until
 
 DEADLINE_S = 60.0
 (PORT,) = ports.free(1)
-"""Of the played trainers: a real one may run on this machine and have the usual port on all addresses."""
+"""The port of the played trainers: a real trainer on this machine may listen on the usual port on all addresses."""
 _addresses, _numbers = count(2), count(1)
 
 
@@ -82,17 +82,17 @@ class OperatorProcess:
         until(self._is_ready, what="the operator is ready", deadline_s=DEADLINE_S, context=self._log.read_text)
 
     def wait_for_exit(self) -> int:
-        """Start, and return the exit code of a process that does not go on."""
+        """Start, and return the exit code of a process that ends by itself."""
         self._spawn()
         assert self._process is not None
         return self._process.wait(timeout=DEADLINE_S)
 
     def is_running(self) -> bool:
-        """Whether the process that was started is there."""
+        """Whether the process runs."""
         return self._process is not None and self._process.poll() is None
 
     def log(self) -> str:
-        """What it wrote, of all starts."""
+        """The log lines of all starts."""
         return self._log.read_text()
 
     def start_unready(self, sentence: str) -> None:
@@ -122,24 +122,24 @@ class OperatorProcess:
             self._process = subprocess.Popen(command, stdout=output, stderr=output)
 
     def kill(self) -> None:
-        """SIGKILL."""
+        """Send SIGKILL."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
 
     def terminate(self) -> int:
-        """SIGTERM; the exit code."""
+        """Send SIGTERM; returns the exit code."""
         assert self._process is not None
         self._process.terminate()
         return self._process.wait(timeout=30)
 
     def page(self, path: str) -> str:
-        """What the operator serves."""
+        """The body that the operator serves under a path."""
         found = subprocess.run(["curl", "-fsS", f"http://127.0.0.1:{self.port}{path}"], capture_output=True, text=True, check=False)
         return found.stdout
 
     def memory_mib(self) -> float:
-        """Resident memory."""
+        """The resident memory of the process."""
         assert self._process is not None
         status = Path(f"/proc/{self._process.pid}/status").read_text()
         return int(status.partition("VmRSS:")[2].split()[0]) / 1024
@@ -151,7 +151,7 @@ class OperatorProcess:
 
 
 class Bench:
-    """One namespace on the control plane with the operator at work, and hands to play the kubelet with."""
+    """One namespace on the control plane that the operator serves, with methods to play the kubelet."""
 
     def __init__(self, cluster: Cluster, operator: OperatorProcess, namespace: str) -> None:
         self.cluster = cluster
@@ -186,7 +186,7 @@ class Bench:
         return yaml.safe_dump([item.get("status") for kind in ("ahs", "jobs", "pods") for item in self.objects(kind)])
 
     def pod(self) -> dict[str, Any]:
-        """The newest pod, as soon as there is one that is not over."""
+        """Wait for a pod that has not ended; returns the newest one."""
 
         def newest() -> dict[str, Any] | None:
             alive = [pod for pod in self.objects("pods") if pod["status"]["phase"] not in ("Succeeded", "Failed")]
@@ -196,7 +196,7 @@ class Bench:
         return found
 
     def bind(self, pod: dict[str, Any]) -> dict[str, Any]:
-        """Give a pod to a node that does not exist: deleted, it stays until somebody plays the kubelet that confirms it.
+        """Bind a pod to a node that does not exist: a deleted pod stays until the test confirms its end, as a kubelet would.
 
         A node of its own: 40 s after it missed one, the pod garbage collector deletes whatever is bound to that name by then.
         """
@@ -227,15 +227,15 @@ class Bench:
     def run(self, pod: dict[str, Any], address: str = "127.0.0.1") -> None:
         self.play_kubelet(pod, "Running", {"running": {"startedAt": "2026-01-01T00:00:00Z"}}, address)
 
-    def report_progress(self, trainer: Trainer, pod: dict[str, Any], **said: Any) -> None:
-        """The pod runs and its trainer answers."""
+    def report_progress(self, trainer: Trainer, pod: dict[str, Any], **fields: Any) -> None:
+        """Let the pod run and its trainer answer."""
         attempt = int(pod["metadata"]["labels"]["autohas.dev/attempt"])
-        trainer.body = encode_progress(progress(self.search(), pod_uid=pod["metadata"]["uid"], attempt=attempt, **said))
+        trainer.body = encode_progress(progress(self.search(), pod_uid=pod["metadata"]["uid"], attempt=attempt, **fields))
         self.run(pod, trainer.address)
         self.until_phase("Running")
 
     def succeed(self, pod: dict[str, Any]) -> None:
-        """The trainer ends with a valid result."""
+        """Let the trainer end with a valid result."""
         attempt = int(pod["metadata"]["labels"]["autohas.dev/attempt"])
         self.end(pod, 0, result_text(self.search(), pod_uid=pod["metadata"]["uid"], attempt=attempt))
         self.until_phase("Succeeded")
@@ -248,7 +248,7 @@ class Bench:
 
 
 def install(cluster: Cluster, namespace: str, path: Path, *flags: str) -> Path:
-    """CRD, service account, rights and policies as the chart renders them; a kubeconfig with a token of that account."""
+    """Install CRD, service account, rights and policies as the chart renders them; returns a kubeconfig of that account."""
     rendered = cluster.helm("template", RELEASE, CHART, "--namespace", namespace, *flags)
     rights = ("ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")
     wanted = ("CustomResourceDefinition", *rights, "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")

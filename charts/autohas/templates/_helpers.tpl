@@ -58,7 +58,7 @@ spec:
   validationActions: [Deny]
 {{- end -}}
 
-{{/* What the operator may do in a namespace that it serves. No secrets, no wildcard, nothing about pods but reading. */}}
+{{/* The operator's rights in a namespace that it serves: no secrets, no wildcards, pods only read. */}}
 {{- define "autohas.rules" -}}
 - apiGroups: [autohas.dev]
   resources: [autohassearches]
@@ -72,7 +72,7 @@ spec:
 - apiGroups: [""]
   resources: [configmaps]
   verbs: [get, create, delete]
-# A Lease per namespace says which operator serves it. Only this name: other Leases are those of controllers and nodes.
+# The holder of this Lease serves the namespace. Only this name: other Leases belong to controllers and nodes.
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
   resourceNames: [autohas-operator]

@@ -1,4 +1,4 @@
-"""Objects as an API server would send them, and what trainers say."""
+"""Builds objects as an API server returns them, and the messages of trainers."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ NOW_S: Final = 1_800_000_000.0
 PODS: Final = PodSettings(image="trainer:1", image_pull_policy="IfNotPresent", image_pull_secrets=(), run_as_user=65532, fs_group=65532)
 CLAIM: Final = {"storage": {"persistentVolumeClaim": {"claimName": "ck"}}}
 DURABLE: Final = with_change(a_search("fashion"), "spec.checkpoint", CLAIM)
-"""As a person writes it; its checkpoints lie on a claim."""
+"""A search as a person writes it, with its checkpoints on a claim."""
 SEARCH_UID: Final = "5ea4c400-0000-4000-8000-000000000001"
 
 
 def stored_search(name: str = "fashion", *, durable: bool = True, **spec: Any) -> dict[str, Any]:  # noqa: ANN401 - parts of a spec
-    """A search as it lies in the API server; `spec` replaces parts."""
+    """A search as the API server stores it; `spec` replaces fields."""
     document = a_search(name)
     document["metadata"] |= {"namespace": "ml", "uid": SEARCH_UID, "resourceVersion": "1", "generation": 1}
     document["spec"] |= {"checkpoint": CLAIM} if durable else {}
@@ -43,7 +43,7 @@ def stored_job(
     created_s: float = NOW_S,
     **status: Any,  # noqa: ANN401 - parts of a status
 ) -> dict[str, Any]:
-    """The Job that the operator makes for a search, as it lies in the API server."""
+    """The Job that the operator creates for a search, as the API server stores it."""
     record = search_record(search)
     accepted = accept(json.loads(record.document))[0]
     image = accepted.spec.trainer.image or PODS.image
@@ -114,25 +114,25 @@ def ended_pod(  # noqa: PLR0913 - as above
 
 
 def add_running_sidecar(pod: dict[str, Any], container: str = "istio-proxy") -> dict[str, Any]:
-    """The same pod with a sidecar that still runs: to Kubernetes it has not ended."""
+    """The same pod with a sidecar that still runs, so that the pod has not ended."""
     statuses = [*pod["status"]["containerStatuses"], {"name": container, "state": {"running": {}}, "started": True}]
     return with_change(with_change(pod, "status.containerStatuses", statuses), "status.phase", "Running")
 
 
 def refused_pod(job: Mapping[str, Any], reason: str, message: str, *, uid: str = "pod-1") -> dict[str, Any]:
-    """A pod that its kubelet did not take, or gave up as a whole: it has no container."""
+    """A pod that its kubelet rejected or evicted: it has no container status."""
     pod = stored_pod(job, uid=uid, phase="Failed")
     return {**pod, "status": {**pod["status"], "reason": reason, "message": message}}
 
 
 def observe(search: Mapping[str, Any], *children: Mapping[str, Any], report: Report | None = None, **rest: Any) -> Observed:  # noqa: ANN401
-    """What one pass sees of these objects."""
+    """What a pass observes of these objects."""
     jobs = tuple(job for child in children if "kind" in child and (job := job_record(child)) is not None)
     pods = tuple(pod for child in children if "kind" not in child and (pod := pod_record(child)) is not None)
     return Observed(search=search_record(search), jobs=jobs, pods=pods, report=report, **rest)
 
 
-def progress(search: Mapping[str, Any], *, pod_uid: str = "pod-1", attempt: int = 1, **said: Any) -> Progress:  # noqa: ANN401 - fields of Progress
+def progress(search: Mapping[str, Any], *, pod_uid: str = "pod-1", attempt: int = 1, **fields: Any) -> Progress:  # noqa: ANN401 - fields of Progress
     """A trainer's report, 42 % of the way."""
     usual: dict[str, Any] = {
         "stage": Stage.LANES,
@@ -148,12 +148,12 @@ def progress(search: Mapping[str, Any], *, pod_uid: str = "pod-1", attempt: int 
         "checkpoint": CheckpointInfo(step=400, time=NOW_S, digest=sha256("checkpoint")),
     }
     identity = {"search_uid": search["metadata"]["uid"], "pod_uid": pod_uid, "attempt": attempt}
-    return Progress(**(usual | identity | said))
+    return Progress(**(usual | identity | fields))
 
 
-def report(search: Mapping[str, Any], *, at_s: float = NOW_S, pod_uid: str = "pod-1", **said: Any) -> Report:  # noqa: ANN401
+def report(search: Mapping[str, Any], *, at_s: float = NOW_S, pod_uid: str = "pod-1", **fields: Any) -> Report:  # noqa: ANN401
     """The same as the cache holds it."""
-    return Report(pod_uid=pod_uid, time_s=at_s, progress=progress(search, pod_uid=pod_uid, **said))
+    return Report(pod_uid=pod_uid, time_s=at_s, progress=progress(search, pod_uid=pod_uid, **fields))
 
 
 def notice(number: int, reason: str, message: str = "from step 400") -> Notice:
@@ -161,7 +161,7 @@ def notice(number: int, reason: str, message: str = "from step 400") -> Notice:
     return Notice(id=number, reason=reason, message=message, time=NOW_S)
 
 
-def result(search: Mapping[str, Any], *, pod_uid: str = "pod-1", attempt: int = 1, **said: Any) -> Result:  # noqa: ANN401 - fields of Result
+def result(search: Mapping[str, Any], *, pod_uid: str = "pod-1", attempt: int = 1, **fields: Any) -> Result:  # noqa: ANN401 - fields of Result
     """A valid result: the default configuration has won."""
     _, space = accept({**search, "status": {}})
     values, choices = space.as_mapping(space.default), space.indices(space.default)
@@ -182,21 +182,21 @@ def result(search: Mapping[str, Any], *, pod_uid: str = "pod-1", attempt: int = 
         "digest": result_digest(configuration=configuration, test_score=0.93, model=model),
     }
     identity = {"search_uid": search["metadata"]["uid"], "pod_uid": pod_uid, "attempt": attempt}
-    return Result(**(usual | identity | said))
+    return Result(**(usual | identity | fields))
 
 
-def result_text(search: Mapping[str, Any], **said: Any) -> str:  # noqa: ANN401 - fields of Result
+def result_text(search: Mapping[str, Any], **fields: Any) -> str:  # noqa: ANN401 - fields of Result
     """The same as a termination message."""
-    return encode_termination_message(result(search, **said)).decode()
+    return encode_termination_message(result(search, **fields)).decode()
 
 
 def error_text(search: Mapping[str, Any], message: str, *, code: int, pod_uid: str = "pod-1", attempt: int = 1) -> str:
-    """A trainer's last word about a failure."""
+    """The termination message of a trainer that failed."""
     uid = search["metadata"]["uid"]
     return encode_termination_message(Error(search_uid=uid, pod_uid=pod_uid, attempt=attempt, exit_code=code, message=message)).decode()
 
 
-def interrupted_text(search: Mapping[str, Any], *, pod_uid: str = "pod-1", **said: Any) -> str:  # noqa: ANN401 - fields of Interrupted
-    """A trainer's last word after SIGTERM, without a checkpoint of its own unless one is given."""
+def interrupted_text(search: Mapping[str, Any], *, pod_uid: str = "pod-1", **fields: Any) -> str:  # noqa: ANN401 - fields of Interrupted
+    """The termination message of a trainer after SIGTERM, without a checkpoint of its own by default."""
     identity = {"search_uid": search["metadata"]["uid"], "pod_uid": pod_uid, "attempt": 1}
-    return encode_termination_message(Interrupted(**({"step": 420, "stage": Stage.LANES} | identity | said))).decode()
+    return encode_termination_message(Interrupted(**({"step": 420, "stage": Stage.LANES} | identity | fields))).decode()

@@ -1,4 +1,4 @@
-"""What Kubernetes 1.35 says when a pod does not start, in its own words: tests relay these instead of made-up ones."""
+"""Messages of Kubernetes 1.35 about pods that do not start: tests use these instead of invented ones."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ NO_IMAGE: Final = (
     'Back-off pulling image "ghcr.io/none/trainer:1": ErrImagePull: failed to pull and unpack image "ghcr.io/none/trainer:1":'
     ' failed to resolve reference "ghcr.io/none/trainer:1": ghcr.io/none/trainer:1: not found'
 )
-"""Of the kubelet, beside the reason ImagePullBackOff."""
+"""Of the kubelet, with the reason ImagePullBackOff."""
 NO_ENVIRONMENT: Final = 'secret "token" not found'
-"""Of the kubelet, beside the reason CreateContainerConfigError."""
+"""Of the kubelet, with the reason CreateContainerConfigError."""
 ELSEWHERE: Final = 'Multi-Attach error for volume "pvc-1" Volume is already used by pod(s) other'
 """Of the attach controller, as the event FailedAttachVolume."""
 NO_MOUNT: Final = 'MountVolume.SetUp failed for volume "data" : secret "token" not found'

@@ -1,4 +1,4 @@
-"""Everything that a search can say about its pod, for tests that follow it into the Job."""
+"""Every field of `spec.trainer` that shapes the pod, for tests that compare it with the Job."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ PLACEMENT: Final[dict[str, Any]] = {
     "serviceAccountName": "trainer",
     "terminationGracePeriodSeconds": 300,
 }
-"""What is said about the pod as a whole, as it must reach the pod's spec."""
+"""The fields of the pod as a whole, as the pod's spec must have them."""
 VARIABLES: Final[dict[str, Any]] = {
     "env": [
         {"name": "TMPDIR", "value": "/data/tmp"},

@@ -1,4 +1,4 @@
-"""The cache: versions never go back, lists heal what watches missed, our own writes wake nobody."""
+"""The cache: versions never decrease, lists repair what watches missed, and the operator's own writes queue no search."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_a_search_made_again_replaces_the_one_of_its_name() -> None:
 
 
 def test_a_late_event_of_the_old_search_does_not_evict_the_new_one() -> None:
-    """Deleted and made again in a gap of the watch: the list knows the new one before the watch tells of the old one's life."""
+    """Deleted and recreated in a gap of the watch: the list delivers the new search before the watch delivers events of the old one."""
     cache = Cache()
     cache.put_search(at(with_change(SEARCH, "metadata.uid", "new"), 30))
 
@@ -145,7 +145,7 @@ def test_a_pod_that_is_given_to_another_search_leaves_its_own() -> None:
 
 
 def test_a_job_stays_with_the_search_that_owns_it() -> None:
-    """A label can be changed by anybody who may label; the owner is what counts."""
+    """Every user who may edit labels can change them; the owner reference counts."""
     cache = Cache()
     labels = {**JOB["metadata"]["labels"], "autohas.dev/search": "quarantine"}
 

@@ -1,4 +1,4 @@
-"""Objects as anybody may write them: whatever they hold, the operator goes on with all the others."""
+"""Malformed objects that any user may write: the operator continues with all other objects."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def replace_at(document: Any, path: tuple[Any, ...], odd: object) -> Any:
 
 
 def test_one_object_that_cannot_be_read_costs_nobody_else_anything() -> None:
-    """A start and a resync over it: it is named and counted, the search beside it is served."""
+    """At a start and a resync the operator logs and counts the object, and serves the other search."""
 
     async def scenario() -> tuple[Cache, str]:
         api, cache, metrics = FakeApi(), Cache(), Metrics()

@@ -1,4 +1,4 @@
-"""One operator for each namespace: who holds the Lease acts, the others say so and take over when it has expired."""
+"""One operator for each namespace: the holder of the Lease acts; the others report it and take over when the Lease has expired."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def run(scenario: Callable[[Rivals], Awaitable[Any]]) -> Any:
 
 
 def test_the_first_serves_and_the_second_names_it() -> None:
-    """Each asks twice; the Lease is written once, and who holds it is what the second one says."""
+    """Each operator asks twice; the Lease is written once, and the second operator names its holder."""
 
     async def scenario(cluster: Rivals) -> None:
         answers = [await who.holds("ml") for who in (cluster.first, cluster.second, cluster.first, cluster.second)]
@@ -69,7 +69,7 @@ def test_the_first_serves_and_the_second_names_it() -> None:
 
 
 def test_the_second_takes_over_when_the_first_is_gone() -> None:
-    """Not one second before the Lease has expired; then its searches are looked at again."""
+    """It takes over when the Lease has expired and not a second earlier; then it reconciles the searches again."""
 
     async def scenario(cluster: Rivals) -> None:
         await cluster.first.holds("ml")
@@ -133,7 +133,7 @@ def test_clocks_need_not_agree() -> None:
 
 
 def test_of_two_that_find_it_expired_one_wins() -> None:
-    """Both have read the same version: the second write is a conflict and its author looks again."""
+    """Both have read the same version: the second write is a conflict, and its author reads again."""
 
     async def scenario(cluster: Rivals) -> None:
         third = cluster.operator("c/autohas-operator")

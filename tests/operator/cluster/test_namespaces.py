@@ -1,4 +1,4 @@
-"""watchNamespaces: a namespace that goes, or whose role goes, takes no other one along."""
+"""watchNamespaces: when a namespace or its Role is deleted, the operator still serves the other namespaces."""
 
 from __future__ import annotations
 
@@ -55,25 +55,25 @@ def test_a_namespace_that_cannot_be_read_is_left_out(status: int) -> None:
 
 
 def test_without_any_namespace_the_operator_cannot_go_on() -> None:
-    """It has nothing to do, and its log must say why."""
+    """The operator ends with the error, because it can serve no namespace."""
     with pytest.raises(ForbiddenError, match="no role"):
         refill_cache(Roles(a=403, b=404, c=403))
 
 
 def test_an_error_that_is_not_of_the_namespace_is_one_of_the_whole_list() -> None:
-    """A server in trouble takes no namespace away."""
-    with pytest.raises(OperatorError) as told:
+    """An error of the API server does not make a namespace unreadable."""
+    with pytest.raises(OperatorError) as raised:
         refill_cache(Roles(b=500))
-    assert not isinstance(told.value, (ForbiddenError, UnreachableError))
+    assert not isinstance(raised.value, (ForbiddenError, UnreachableError))
 
 
 def test_every_round_says_which_namespaces_are_lost() -> None:
-    """One goes, it comes back: its searches are there again, those of the others never went."""
+    """A namespace disappears and comes back: so do its searches; those of the others stay throughout."""
 
     async def scenario() -> list[tuple[frozenset[str], int]]:
         api, cache = Roles(), Cache()
         queue: WorkQueue[Key] = WorkQueue(lambda: 0.0, lambda: 0.5)
-        told: list[tuple[frozenset[str], int]] = []
+        rounds: list[tuple[frozenset[str], int]] = []
         resync = Resync(
             api,
             Informer(cache, queue.add, Metrics()),
@@ -82,10 +82,10 @@ def test_every_round_says_which_namespaces_are_lost() -> None:
             period_s=600,
             rng=lambda: 0.5,
             monotonic=lambda: 0.0,
-            lost=lambda lost: told.append((lost, len(cache.searches))),
+            lost=lambda lost: rounds.append((lost, len(cache.searches))),
         )
         for api.refused in ({}, {"b": 403}, {}):
             await resync.round()
-        return told
+        return rounds
 
     assert asyncio.run(scenario()) == [(frozenset(), 3), (frozenset({"b"}), 3), (frozenset(), 3)]

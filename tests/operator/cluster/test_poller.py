@@ -34,7 +34,7 @@ def only_pod() -> PodRecord:
 
 
 def fill_cache() -> Cache:
-    """A cache that knows the search and its Job, which is noted in status."""
+    """A cache with a search and the Job that its status names."""
     cache = Cache()
     cache.put_search({**SEARCH, "status": {"jobUid": "job-1"}})
     cache.put_job(JOB)
@@ -103,7 +103,7 @@ async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 
 
 def poll(answer: Answer, pod: PodRecord | None = None, times: int = 1) -> tuple[Report, str]:
-    """What the cache holds after polls of this server, and the metrics."""
+    """The report in the cache after polls of this server, and the metrics."""
 
     async def scenario() -> tuple[Report, str]:
         cache, metrics = Cache(), Metrics()
@@ -125,7 +125,7 @@ def poll(answer: Answer, pod: PodRecord | None = None, times: int = 1) -> tuple[
 
 
 def test_a_good_answer_is_remembered_and_wakes_the_search() -> None:
-    """The report holds what was said and when."""
+    """The report holds the progress and its time."""
     report, _ = poll(saying(http(GOOD)))
 
     assert report == Report(pod_uid="pod-1", time_s=NOW_S, progress=progress(SEARCH))
@@ -178,7 +178,7 @@ def test_a_hostile_answer_is_a_miss_with_a_sentence(answer: Answer, cause: str) 
 
 
 def test_misses_before_the_startup_probe_passed_are_no_misses_after_it() -> None:
-    """Four while torch loads, then the pod is started: the count begins anew, and three make the progress unreachable."""
+    """Four misses while torch loads, then the startup probe passes: the count restarts, and three make the progress unreachable."""
     error = UnusableError("connection", "no connection")
     pods = [pod_record(running_pod(JOB, started=started)) for started in (False, True)]
     report, counted = None, []
@@ -218,7 +218,7 @@ def test_misses_are_counted_beside_the_last_good_report() -> None:
 
 
 def test_no_answer_says_nothing_about_the_version() -> None:
-    """What a trainer of another version said stays said while it is out of reach; any answer replaces it."""
+    """The problem of another version stays while the trainer is unreachable; any answer replaces it."""
     skewed = poll(saying(http(other(version=2))))[0]
     unreachable = report_miss(only_pod(), skewed, UnusableError("timeout", "no answer"), NOW_S)
     answered = report_miss(only_pod(), unreachable, UnusableError("malformed", "not JSON"), NOW_S)
@@ -228,7 +228,7 @@ def test_no_answer_says_nothing_about_the_version() -> None:
 
 
 def test_a_bug_in_reading_one_trainer_is_a_miss_like_any_other() -> None:
-    """The loop goes on."""
+    """The loop continues."""
 
     class Broken:
         """A fetcher with a bug."""
@@ -269,7 +269,7 @@ class Recording:
 
 
 def test_only_running_trainers_are_asked() -> None:
-    """Pending and ended pods have nothing to say."""
+    """The poller does not ask pending and ended pods."""
     cache = fill_cache()
     for pod in (stored_pod(JOB, uid="a"), ended_pod(JOB, code=0, uid="b"), running_pod(JOB, uid="c")):
         cache.put_pod(pod)

@@ -1,4 +1,4 @@
-"""The work queue and the token bucket, on a clock that tests turn."""
+"""The work queue and the token bucket, on a clock that tests set."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from autohas_operator.rate_limit import TokenBucket
 
 
 class Clock:
-    """A clock that tests turn."""
+    """A clock that tests set."""
 
     def __init__(self) -> None:
         self.now_s = 0.0
@@ -128,7 +128,7 @@ def test_failures_that_last_have_an_age(queue: WorkQueue[str], clock: Clock) -> 
 
 
 def test_back_off_is_jittered(clock: Clock) -> None:
-    """Keys that failed together do not come back together."""
+    """Keys that failed together are not retried together."""
     low, high = WorkQueue[str](clock, lambda: 0.0), WorkQueue[str](clock, lambda: 1.0)
 
     assert low.add_rate_limited("a") == pytest.approx(0.8 * FIRST_DELAY_S)
@@ -192,7 +192,7 @@ def test_the_bucket_lets_a_burst_through_and_then_the_rate(clock: Clock) -> None
 
 
 def test_a_clock_that_is_set_back_takes_no_tokens_away() -> None:
-    """Three tokens of five are left; an hour back they still are, and time goes on from there: half a second later there is a fourth."""
+    """Three tokens of five are left, also after the clock is set back by an hour; half a second later there is a fourth."""
     now = [3600.0]
     bucket = TokenBucket(rate_per_s=2, burst=5, clock=lambda: now[0])
     assert [bucket.take() for _ in range(2)] == [True, True]

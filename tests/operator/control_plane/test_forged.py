@@ -66,8 +66,8 @@ def test_only_the_job_controller_makes_pods_of_a_search(bench: Any, trainer: Any
     claims = [refusal(bench, FORGER, "create", "-f", "-", document=document) for document in (forged, unlabelled, unowned, named)]
 
     assert refusal(bench, FORGER, "create", "-f", "-", document=honest) == ""
-    for said in claims:
-        assert f"only the Job controller makes the pods of AutoHAS searches; forger may not update jobs/status in {bench.namespace}" in said
+    refused = f"only the Job controller makes the pods of AutoHAS searches; forger may not update jobs/status in {bench.namespace}"
+    assert all(refused in message for message in claims)
     assert "and this pod claims autohas.dev/search=fashion, autohas.dev/uid=" in claims[0]
     assert f"and this pod claims owner {pod['metadata']['ownerReferences'][0]['name']} " in claims[1]
     owner = json.dumps({"metadata": {"ownerReferences": pod["metadata"]["ownerReferences"]}})
@@ -93,10 +93,10 @@ def test_no_pod_asks_a_job_to_adopt_it(bench: Any, trainer: Any) -> None:
         "labels": {"batch.kubernetes.io/controller-uid": uid},
         "finalizers": ["batch.kubernetes.io/job-tracking"],
     }
-    said = refusal(bench, FORGER, "create", "-f", "-", document=asking)
+    message = refusal(bench, FORGER, "create", "-f", "-", document=asking)
     honest = {**asking, "metadata": {"name": "honest"}}
 
-    assert f"and this pod claims batch.kubernetes.io/controller-uid={uid} (that Job would adopt it)" in said
+    assert f"and this pod claims batch.kubernetes.io/controller-uid={uid} (that Job would adopt it)" in message
     assert refusal(bench, FORGER, "create", "-f", "-", document=honest) == ""
     label = ("label", "pod", "honest", f"batch.kubernetes.io/controller-uid={uid}")
     assert "(that Job would adopt it)" in refusal(bench, EDITOR, *label)
@@ -143,11 +143,11 @@ def test_only_the_operator_makes_jobs_of_a_search(bench: Any) -> None:
     foreign["spec"]["template"]["metadata"] = {}
     own = {**copy.deepcopy(foreign), "metadata": {"name": "mine"}}
     search = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": f"{stem}-2"}, "data": {"search.json": "{}"}}
-    said = refusal(bench, EDITOR, "create", "-f", "-", document=foreign)
+    message = refusal(bench, EDITOR, "create", "-f", "-", document=foreign)
 
-    assert "only the AutoHAS operator makes the Jobs and ConfigMaps of searches; editor may not update autohassearches/status in" in said
+    assert "only the AutoHAS operator makes the Jobs and ConfigMaps of searches; editor may not update autohassearches/status in" in message
     uid = bench.search()["metadata"]["uid"]
-    assert f"claims autohas.dev/search=fashion, autohas.dev/uid={uid}, autohas.dev/attempt=60, owner fashion {uid}" in said
+    assert f"claims autohas.dev/search=fashion, autohas.dev/uid={uid}, autohas.dev/attempt=60, owner fashion {uid}" in message
     assert refusal(bench, EDITOR, "create", "-f", "-", document=own) == ""
     assert "this object claims search.json" in refusal(bench, EDITOR, "create", "-f", "-", document=search)
     relabel = ("label", "--overwrite", "job", job["metadata"]["name"], "autohas.dev/attempt=60")
@@ -165,13 +165,13 @@ def test_a_forged_result_is_ignored_where_no_policy_protects_the_search(bench: A
     found = next(item for item in bench.objects("pods") if item["metadata"]["name"] == "forged")
     bench.end(bench.bind(found), 0, result_text(bench.search(), pod_uid=found["metadata"]["uid"], test_score=0.999))
     bench.until(lambda: events(bench, "PodIgnored"), "the warning")
-    said = events(bench, "PodIgnored")
+    messages = events(bench, "PodIgnored")
     bench.until(lambda: bench.search()["status"].get("attempt") == 2, "the next attempt")
     following = bench.pod()
     bench.report_progress(trainer, following, starts=2, interruptions=1)
     bench.succeed(following)
 
-    assert said == ['pod forged claims to be a trainer, but its image is "evil:1", not "trainer:test": the operator ignores it']
+    assert messages == ['pod forged claims to be a trainer, but its image is "evil:1", not "trainer:test": the operator ignores it']
     assert bench.search()["status"]["result"]["scores"]["test"] == "0.93"
 
 
@@ -190,8 +190,8 @@ def test_a_foreign_job_is_deleted_where_no_policy_protects_the_search(bench: Any
     bench.until(lambda: len(bench.objects("jobs")) == 1, "the foreign Job is gone")
     status = bench.search()["status"]
 
-    told = f"Job {foreign['metadata']['name']} claims to be attempt 60, but this operator did not create it"
-    assert events(bench, "JobIgnored") == [f"{told}: the operator ignores and deletes it"]
+    difference = f"Job {foreign['metadata']['name']} claims to be attempt 60, but this operator did not create it"
+    assert events(bench, "JobIgnored") == [f"{difference}: the operator ignores and deletes it"]
     assert (status["attempt"], status["jobUid"], status["trainer"]["image"]) == (1, job["metadata"]["uid"], "trainer:test")
     bench.succeed(pod)
 
@@ -236,7 +236,7 @@ def test_the_image_of_a_rejected_search_may_be_edited(bench: Any, phase: str, wo
     bench.operator.kill()
     status = json.dumps({"status": {"phase": phase}})
     bench.kubectl("patch", "ahs", "fashion", "--subresource=status", "--type=merge", "-p", status)
-    said = refusal(bench, "patch", "ahs", "fashion", "--type=merge", "-p", '{"spec": {"trainer": {"image": "mine:2"}}}')
+    message = refusal(bench, "patch", "ahs", "fashion", "--type=merge", "-p", '{"spec": {"trainer": {"image": "mine:2"}}}')
 
-    assert words in said
-    assert bool(words) is bool(said)
+    assert words in message
+    assert bool(words) is bool(message)

@@ -36,10 +36,10 @@ def _release(bench: Any, tmp_path: Path) -> Any:
 def test_a_rejected_search_fails_its_release(bench: Any, release: Any) -> None:
     """Long before the timeout, with the name of what failed."""
     with release(with_change(DURABLE, "spec.trainer", {"serviceAccountName": "other"})) as process:
-        said, _ = process.communicate(timeout=WAIT_S)
+        output, _ = process.communicate(timeout=WAIT_S)
 
-    assert process.returncode == 1, said
-    assert "status: Failed" in said
+    assert process.returncode == 1, output
+    assert "status: Failed" in output
     assert bench.search()["status"]["phase"] == "Rejected"
 
 
@@ -50,11 +50,11 @@ def test_a_release_is_deployed_once_its_search_has_succeeded(bench: Any, release
         bench.report_progress(trainer, pod)
         waits = process.poll() is None
         bench.succeed(pod)
-        said, _ = process.communicate(timeout=WAIT_S)
+        output, _ = process.communicate(timeout=WAIT_S)
 
-    assert waits, said
-    assert process.returncode == 0, said
-    assert "STATUS: deployed" in said
+    assert waits, output
+    assert process.returncode == 0, output
+    assert "STATUS: deployed" in output
 
 
 def test_a_search_that_was_just_made_has_observed_no_generation(bench: Any) -> None:

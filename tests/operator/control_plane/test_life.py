@@ -56,7 +56,7 @@ def test_the_operator_killed_while_starting_and_while_running(bench: Any, traine
 
 
 def test_an_interruption_is_not_counted_and_the_job_makes_the_next_pod(bench: Any, trainer: Any) -> None:
-    """Exit 75: the same Job makes another pod, which finishes; backoffLimit 0 does not mind."""
+    """Exit 75: the same Job creates another pod, which finishes, also with backoffLimit 0."""
     bench.apply(with_change(DURABLE, "spec.failurePolicy", {"backoffLimit": 0}))
     pod = bench.pod()
     bench.report_progress(trainer, pod)
@@ -77,10 +77,10 @@ def test_fatal_exit_codes_fail_the_search_at_once(bench: Any) -> None:
     pod = bench.pod()
     bench.end(pod, 65, error_text(bench.search(), "no file labels in /data", code=65, pod_uid=pod["metadata"]["uid"]))
     bench.until_phase("Failed")
-    told = next(c for c in bench.search()["status"]["conditions"] if c["type"] == "Succeeded")
+    condition = next(c for c in bench.search()["status"]["conditions"] if c["type"] == "Succeeded")
 
-    assert (told["status"], told["reason"]) == ("False", "DataError")
-    assert "no file labels in /data" in told["message"]
+    assert (condition["status"], condition["reason"]) == ("False", "DataError")
+    assert "no file labels in /data" in condition["message"]
     assert len(bench.objects("pods")) == 1
 
 
@@ -89,10 +89,10 @@ def test_failures_are_counted_to_the_backoff_limit(bench: Any) -> None:
     bench.apply(with_change(DURABLE, "spec.failurePolicy", {"backoffLimit": 0}))
     bench.end(bench.pod(), 1, "Traceback: boom")
     bench.until_phase("Failed")
-    told = next(c for c in bench.search()["status"]["conditions"] if c["type"] == "Succeeded")
+    condition = next(c for c in bench.search()["status"]["conditions"] if c["type"] == "Succeeded")
 
-    assert told["reason"] == "BackoffLimitExceeded"
-    assert "Traceback: boom" in told["message"]
+    assert condition["reason"] == "BackoffLimitExceeded"
+    assert "Traceback: boom" in condition["message"]
 
 
 def test_a_job_deleted_by_hand_is_followed_by_one_attempt(bench: Any, trainer: Any) -> None:
@@ -110,7 +110,7 @@ def test_a_job_deleted_by_hand_is_followed_by_one_attempt(bench: Any, trainer: A
 
 
 def test_an_orphaned_pod_is_waited_for(bench: Any, trainer: Any) -> None:
-    """Deleting the Job and keeping its pod makes no second trainer beside it."""
+    """After a deletion that orphans the pod there is no second trainer next to it."""
     bench.apply(DURABLE)
     pod = bench.pod()
     bench.report_progress(trainer, pod)
@@ -145,7 +145,7 @@ def _is_complete(bench: Any) -> bool:
     return any(c["type"] == "Complete" for job in bench.objects("jobs") for c in job.get("status", {}).get("conditions", []))
 
 
-def test_a_search_that_cannot_work_is_rejected_and_mended(bench: Any) -> None:
+def test_a_search_that_cannot_work_is_rejected_until_it_is_corrected(bench: Any) -> None:
     """Accepted=False names the field; the edit starts it; from then on the spec is frozen."""
     bench.apply(with_change(DURABLE, "spec.budget", {"trainings": "1"}))
     bench.until(lambda: bench.condition("Accepted") == ("False", "InvalidSpec"), "a rejection")
@@ -162,9 +162,9 @@ def test_pods_that_policy_forbids_are_explained(bench: Any) -> None:
     bench.kubectl("create", "quota", "none", "--hard=pods=0")
     bench.apply(DURABLE)
     bench.until(lambda: bench.condition("TrainerReady") == ("False", "QuotaExceeded"), "QuotaExceeded")
-    told = next(c for c in bench.search()["status"]["conditions"] if c["type"] == "TrainerReady")
+    condition = next(c for c in bench.search()["status"]["conditions"] if c["type"] == "TrainerReady")
 
-    assert "exceeded quota" in told["message"]
+    assert "exceeded quota" in condition["message"]
 
 
 def test_deleting_a_search_takes_everything_along(bench: Any) -> None:
@@ -220,7 +220,7 @@ def test_an_operator_of_one_namespace_needs_no_rights_elsewhere(bench: Any, trai
 
 
 def test_six_interruptions_in_a_row_end_in_the_result(bench: Any, trainer: Any) -> None:
-    """Each with a checkpoint further on: after three the Job is replaced, twice, so that nobody waits out 40 s and more."""
+    """Each after a newer checkpoint: the operator replaces the Job after every third, so that its back-off never reaches 40 s."""
     began_s, waited = time.monotonic(), []
     bench.apply(DURABLE)
     for number in range(1, 7):

@@ -24,11 +24,11 @@ def test_a_search_that_does_not_start_in_time_fails_and_leaves_nothing(bench: An
     """No node: StartDeadlineExceeded in the scheduler's words, and its Job, pod and ConfigMap go."""
     bench.apply(with_change(DURABLE, "spec.budget", {"trainings": "4", "startDeadlineSeconds": 15}))
     bench.until_phase("Failed")
-    told = next(c for c in bench.search()["status"]["conditions"] if c["type"] == "Succeeded")
+    condition = next(c for c in bench.search()["status"]["conditions"] if c["type"] == "Succeeded")
     bench.until(lambda: children(bench) == [], "nothing is left")
 
-    assert told["reason"] == "StartDeadlineExceeded"
-    assert "no nodes available" in told["message"]
+    assert condition["reason"] == "StartDeadlineExceeded"
+    assert "no nodes available" in condition["message"]
 
 
 def test_what_has_ended_is_cleaned_up_and_the_result_stays(bench: Any, trainer: Any) -> None:
@@ -70,7 +70,7 @@ def test_a_paused_search_is_left_alone(bench: Any) -> None:
     bench.pod()
 
     assert jobs_meanwhile == []
-    bench.until(lambda: bench.condition("ReconciliationPaused") == ("False", "NotPaused"), "the end of the pause is said")
+    bench.until(lambda: bench.condition("ReconciliationPaused") == ("False", "NotPaused"), "the condition shows the end of the pause")
 
 
 @pytest.mark.parametrize("bench", ["narrow"], indirect=True)
@@ -82,16 +82,16 @@ def test_a_right_that_is_missing_is_named(bench: Any) -> None:
     name = role["metadata"]["name"]
     bench.kubectl("patch", "role", name, "--type=merge", "-p", json.dumps({"rules": poorer}))
     bench.apply(DURABLE)
-    bench.until(lambda: bench.condition("TrainerReady") == ("False", "OperatorForbidden"), "the missing right is said")
-    told = next(c for c in bench.search()["status"]["conditions"] if c["type"] == "TrainerReady")
+    bench.until(lambda: bench.condition("TrainerReady") == ("False", "OperatorForbidden"), "the condition shows the missing right")
+    condition = next(c for c in bench.search()["status"]["conditions"] if c["type"] == "TrainerReady")
     bench.kubectl("patch", "role", name, "--type=merge", "-p", json.dumps({"rules": whole}))
     bench.pod()
 
-    assert "the operator may not create jobs; grant it" in told["message"]
+    assert "the operator may not create jobs; grant it" in condition["message"]
 
 
-def test_a_pod_gets_everything_that_is_wished(bench: Any) -> None:
-    """Accepted by CRD, Job validation and admission: the pod that is made has the wishes in its spec."""
+def test_a_pod_gets_every_field_of_the_trainer(bench: Any) -> None:
+    """CRD, Job validation and admission accept the search, and its pod has all fields in its spec."""
     absent = ("serviceAccountName", "priorityClassName", "runtimeClassName")
     wish = {name: value for name, value in EVERY_TRAINER_FIELD.items() if name not in absent}
     bench.apply(with_change(DURABLE, "spec.trainer", wish))
@@ -115,9 +115,9 @@ def test_an_account_that_is_missing_is_named(bench: Any) -> None:
     """Allowed by the platform, absent in the namespace: the Job controller's sentence is in TrainerReady; made, the pod comes."""
     bench.apply(with_change(DURABLE, "spec.trainer", {"serviceAccountName": "absent"}))
     bench.until(lambda: bench.condition("TrainerReady") == ("False", "PodsNotCreated"), "PodsNotCreated")
-    told = next(c for c in bench.search()["status"]["conditions"] if c["type"] == "TrainerReady")
+    condition = next(c for c in bench.search()["status"]["conditions"] if c["type"] == "TrainerReady")
 
-    assert 'serviceaccount "absent" not found' in told["message"]
+    assert 'serviceaccount "absent" not found' in condition["message"]
 
 
 def test_a_policy_that_forbids_the_pod_is_named(bench: Any) -> None:
@@ -127,9 +127,9 @@ def test_a_policy_that_forbids_the_pod_is_named(bench: Any) -> None:
     bench.kubectl("create", "-f", "-", input=json.dumps(small))
     bench.apply(with_change(DURABLE, "spec.trainer", {"resources": {"limits": {"cpu": "3"}}}))
     bench.until(lambda: bench.condition("TrainerReady") == ("False", "PodsNotCreated"), "PodsNotCreated")
-    told = next(c for c in bench.search()["status"]["conditions"] if c["type"] == "TrainerReady")
+    condition = next(c for c in bench.search()["status"]["conditions"] if c["type"] == "TrainerReady")
 
-    assert "maximum cpu usage per Container is 1, but limit is 3" in told["message"]
+    assert "maximum cpu usage per Container is 1, but limit is 3" in condition["message"]
 
 
 def test_a_restricted_namespace_admits_the_pod(bench: Any) -> None:
@@ -144,19 +144,19 @@ def test_a_missing_priority_class_is_named(bench: Any) -> None:
     """Admission refuses the pod and leaves no trace but an event: its text is in TrainerReady."""
     bench.apply(with_change(DURABLE, "spec.trainer", {"priorityClassName": "no-such-class"}))
     bench.until(lambda: bench.condition("TrainerReady") == ("False", "PodsNotCreated"), "PodsNotCreated")
-    told = next(c for c in bench.search()["status"]["conditions"] if c["type"] == "TrainerReady")
+    condition = next(c for c in bench.search()["status"]["conditions"] if c["type"] == "TrainerReady")
 
-    assert "no-such-class" in told["message"]
+    assert "no-such-class" in condition["message"]
 
 
 def test_two_operators_at_once_bring_a_search_to_its_end_once(bench: Any, second_operator: Any, trainer: Any) -> None:
-    """Both read the trainer and both see its termination message: one Job, attempt 1, one result that is told once."""
+    """Both read the trainer and both see its termination message: one Job, attempt 1, and one event about the result."""
     bench.apply(DURABLE)
     pod = bench.pod()
     bench.report_progress(trainer, pod)
     bench.succeed(pod)
     status = bench.search()["status"]
-    bench.until(lambda: "ResultStored" in [event["reason"] for event in bench.objects("events")], "the end is told")
+    bench.until(lambda: "ResultStored" in [event["reason"] for event in bench.objects("events")], "there is an event about the end")
 
     assert (status["attempt"], status["result"]["scores"]["test"]) == (1, "0.93")
     assert len(bench.objects("jobs")) == 1

@@ -93,7 +93,7 @@ def test_an_operator_whose_every_namespace_is_gone_says_so_and_ends(pair: tuple[
 def test_watches_that_are_refused_are_started_anew_without_their_namespace(
     pair: tuple[Any, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """No list has told of the loss yet when kopf gives its refused watch up: the operator asks to be run again, it does not end."""
+    """Kopf gives up its refused watch before a list shows the loss: the operator restarts instead of ending."""
     kept, lost = pair
     kept.operator.kill()
 

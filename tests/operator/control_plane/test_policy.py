@@ -1,4 +1,4 @@
-"""The chart's ValidatingAdmissionPolicy on a real API server: the operator's account can do its work and nothing beside it."""
+"""The chart's ValidatingAdmissionPolicy on a real API server: the operator's account can do its work and nothing else."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def loosen(job: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("bench", ["guarded"], indirect=True)
 def test_the_operator_is_held_to_the_children_of_searches(bench: Any, trainer: Any) -> None:
-    """A foreign ConfigMap or Job is neither made nor deleted by it, nor a Job that is not restricted; a life with a suspension goes on."""
+    """The account can neither create nor delete foreign ConfigMaps and Jobs, nor create unrestricted Jobs; a suspended search continues."""
     foreign = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "foreign"}, "data": {"a": "b"}}
     bench.kubectl("create", "-f", "-", input=json.dumps(foreign))
     bench.until(lambda: "an AutoHASSearch controls" in refusal(bench, "delete", "configmap", "foreign"), "the policy is at work")
@@ -134,8 +134,8 @@ def test_the_operator_is_held_to_the_children_of_searches(bench: Any, trainer: A
     assert "an AutoHASSearch controls" in refusal(bench, *create, document={**foreign, "metadata": {"name": "another"}})
     assert "an AutoHASSearch controls" in refusal(bench, *create, document=nobodys)
     assert "an AutoHASSearch controls" in refusal(bench, *create, document=misnamed)
-    said = [(path, words, refusal(bench, *create, document=loosen(own, path, value))) for path, value, words in LOOSENED]
-    assert [(path, text) for path, words, text in said if words not in text] == []
+    answers = [(path, words, refusal(bench, *create, document=loosen(own, path, value))) for path, value, words in LOOSENED]
+    assert [(path, text) for path, words, text in answers if words not in text] == []
     assert refusal(bench, "annotate", "job", job["metadata"]["name"], "autohas.dev/touched-at=now") == ""
     assert "an AutoHASSearch controls" in refusal(bench, "label", "--overwrite", "job", job["metadata"]["name"], "autohas.dev/uid=other")
 

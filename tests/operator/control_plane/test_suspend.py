@@ -26,7 +26,7 @@ def suspend(bench: Any, *, wanted: bool = True, **trainer: Any) -> None:
 
 def leave(bench: Any, pod: dict[str, Any]) -> None:
     """The kubelet confirms that a pod has stopped."""
-    bench.until(lambda: "deletionTimestamp" in read_job(bench, pod)["metadata"], "the pod is told to stop")
+    bench.until(lambda: "deletionTimestamp" in read_job(bench, pod)["metadata"], "the pod is being deleted")
     bench.kubectl("delete", "pod", pod["metadata"]["name"], "--force", "--grace-period=0")
 
 
@@ -109,7 +109,7 @@ def test_suspend_flipped_back_and_forth_leaves_one_job(bench: Any, trainer: Any)
     bench.until_phase("Suspending")
     for wanted in (False, True, False):
         suspend(bench, wanted=wanted)
-    bench.until(lambda: bench.condition("TrainerReady") == ("False", "JobDeleted"), "the Job is told to go")
+    bench.until(lambda: bench.condition("TrainerReady") == ("False", "JobDeleted"), "the Job is being deleted")
     bench.until(lambda: bench.condition("Suspended") == ("False", "Resumed"), "the operator has seen a flip back")
     meanwhile = [(job["metadata"]["name"][-2:], "deletionTimestamp" in job["metadata"]) for job in bench.objects("jobs")]
     pods_meanwhile = [other["metadata"]["uid"] for other in bench.objects("pods")]
@@ -125,7 +125,7 @@ def test_suspend_flipped_back_and_forth_leaves_one_job(bench: Any, trainer: Any)
 
 
 def test_the_operator_is_killed_while_suspending_and_while_suspended(bench: Any, trainer: Any) -> None:
-    """Both restarts change nothing: the pod is waited for, then the search rests, then it goes on."""
+    """Both restarts change nothing: the operator waits for the pod, then the search is Suspended, then it continues."""
     bench.apply(DURABLE)
     pod = bench.bind(bench.pod())
     bench.report_progress(trainer, pod)

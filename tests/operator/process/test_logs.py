@@ -15,7 +15,7 @@ from autohas_operator.testing.scenarios import play
 
 SOURCES = sorted(path for package in (autohas_operator, autohas_trainer) for path in Path(package.__path__[0]).rglob("*.py"))
 ALIASES = {"text", "err", "msg", "sentence", "reason_text", "exception", "ns", "name_of_search"}
-"""What `message`, `error`, `namespace` and `search` were or could be called."""
+"""Other names that the keys `message`, `error`, `namespace` and `search` must not have."""
 
 EXPECTED_LINES = [
     (
@@ -33,7 +33,7 @@ EXPECTED_LINES = [
 
 @pytest.mark.parametrize(("scenario", "lines"), EXPECTED_LINES, ids=[case[0] for case in EXPECTED_LINES])
 def test_every_transition_is_a_line_of_its_own_name(scenario: str, lines: list[tuple[str, str]]) -> None:
-    """What goes wrong is a warning; search, namespace, reason and sentence are always under the same keys."""
+    """Failures are warnings; search, namespace, reason and message are always under the same keys."""
     with capture_logs() as written:
         play(scenario, FakeCluster())
     pairs = [(line["log_level"], line["event"]) for line in written]
@@ -54,7 +54,7 @@ def _calls() -> list[tuple[str, ast.Call]]:
 
 
 def test_one_thing_has_one_key() -> None:
-    """An error is under `error`, a sentence under `message`; what goes wrong with a bug has its text beside its traceback."""
+    """An error is under `error`, a sentence under `message`; a bug has its text next to its traceback."""
     calls = _calls()
     aliased = [place for place, call in calls for keyword in call.keywords if keyword.arg in ALIASES]
     elsewhere = [

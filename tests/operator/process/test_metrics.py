@@ -115,7 +115,7 @@ def test_series_of_single_searches_can_be_switched_off() -> None:
 
 
 def test_the_series_of_a_deleted_search_go_with_it() -> None:
-    """The census looks at the cache, and remembers nothing itself."""
+    """The collector reads the cache at every scrape and stores nothing itself."""
     cache, metrics = Cache(), Metrics()
     metrics.add(SearchMetrics(cache, lambda: NOW_S, per_search=True))
     search = {**stored_search(), "status": RUNNING}
@@ -134,7 +134,7 @@ def test_switches_of_the_settings_are_true_or_false() -> None:
 
 
 def test_only_growth_of_starts_is_a_restart() -> None:
-    """The first start is none; a trainer that forgot (its disk was not durable) counts from there on."""
+    """The first start is no restart; a trainer whose disk was not durable counts from there on."""
     metrics = Metrics()
     for before, after in pairwise([None, 1, 2, 4, 1, 2]):
         metrics.observe_status("ml", Status(starts=before), Status(starts=after), 5.0)
@@ -160,7 +160,7 @@ def test_only_growth_of_starts_is_a_restart() -> None:
     ],
 )
 def test_a_trainer_that_was_seen_alive_ends_once(code: int, reason: str, disruption: Any, word: str) -> None:
-    """In one word; what was over already when this operator began is not counted again."""
+    """By cause; an exit before the start of this operator is not counted again."""
     ends: list[str] = []
     cache = Cache(lambda pod: ends.append(end_word(pod)))
     search = stored_search()
@@ -206,7 +206,7 @@ def test_the_series_of_a_namespace_go_an_hour_after_its_last_search() -> None:
 
 
 def test_a_life_leaves_its_waits() -> None:
-    """From creation to Job and to the first report, each observed once, by the world's clock."""
+    """From creation to Job and to the first report, each observed once, by the fake cluster's clock."""
 
     async def scenario() -> Samples:
         cluster = FakeCluster()

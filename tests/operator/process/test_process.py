@@ -131,17 +131,17 @@ def test_http_statuses_have_their_error(status: int, kind: type[ApiError]) -> No
 
 
 class Scripted:
-    """A reconciler that returns or raises what it is told."""
+    """A reconciler that returns or raises the steps of a script."""
 
     def __init__(self, *script: object) -> None:
         self._script = list(script)
 
     async def reconcile(self, key: Key) -> float | None:
-        told = self._script.pop(0)
-        if isinstance(told, Exception):
-            raise told
-        assert told is None or isinstance(told, float)
-        return told
+        step = self._script.pop(0)
+        if isinstance(step, Exception):
+            raise step
+        assert step is None or isinstance(step, float)
+        return step
 
 
 def attend_all(*script: object) -> tuple[WorkQueue[Key], str]:
@@ -157,7 +157,7 @@ def attend_all(*script: object) -> tuple[WorkQueue[Key], str]:
 
 
 def test_a_pass_that_asks_for_another_gets_it() -> None:
-    """In its own time; without a wish there is none."""
+    """The key is requeued after the returned delay, and not at all without one."""
     assert attend_all(5.0)[0].num_delayed == 1
     assert attend_all(None)[0].num_delayed == 0
 
@@ -173,7 +173,7 @@ def test_a_pass_that_asks_for_another_gets_it() -> None:
     ids=lambda error: type(error).__name__,
 )
 def test_an_error_is_retried_and_counted(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
-    """Whatever it is, the key comes back and the worker lives."""
+    """After any error the key is requeued and the worker continues."""
     with caplog.at_level(logging.CRITICAL):
         queue, metrics = attend_all(error)
 

@@ -1,4 +1,4 @@
-"""What the operator tells as events, and how much of it."""
+"""The events of the operator and their rate limits."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def notice(message: str) -> Announcement:
 
 
 def post_events(words: dict[str, int], *, later_s: float = 0.0) -> tuple[dict[str, int], str]:
-    """How many events each search has after it said so many things, and again one more `later_s` seconds later; the metrics."""
+    """Number of events of each search after this many announcements, and one more `later_s` seconds later; and the metrics."""
     api, metrics = FakeApi(), Metrics()
     bucket = TokenBucket(rate_per_s=1000, burst=1000, clock=lambda: api.now_s)
     recorder = EventRecorder(api, metrics, lambda: api.now_s, bucket, monotonic=lambda: api.now_s)
@@ -47,7 +47,7 @@ def post_events(words: dict[str, int], *, later_s: float = 0.0) -> tuple[dict[st
 
 
 def test_a_search_that_talks_without_end_leaves_room_for_the_others() -> None:
-    """Of 500 notices 50 become events and 450 are counted as dropped; the other search keeps its word."""
+    """Of 500 notices 50 become events and 450 are counted as dropped; the other search loses none."""
     counts, metrics = post_events({"loud": 500, "quiet": 3})
 
     assert counts == {"loud": SHARE_BURST, "quiet": 3}
@@ -60,8 +60,8 @@ def test_a_share_grows_back_with_time() -> None:
     assert post_events({"loud": 500}, later_s=31)[0] == {"loud": SHARE_BURST + 1}
 
 
-def test_a_clock_that_is_set_back_silences_nobody() -> None:
-    """An hour back would have cost 120 words: what a search may say is rationed by a clock that only goes on."""
+def test_a_clock_that_is_set_back_stops_no_events() -> None:
+    """Setting the clock back by an hour would have cost 120 events: the limit of a search uses a monotonic clock."""
     api, metrics, wall_s = FakeApi(), Metrics(), [NOW_S]
     bucket = TokenBucket(rate_per_s=1000, burst=1000, clock=lambda: 0.0)
     recorder = EventRecorder(api, metrics, lambda: wall_s[0], bucket, monotonic=lambda: 0.0)
@@ -167,7 +167,7 @@ def test_under_a_backlog_an_event_replaces_the_older_one_of_its_kind() -> None:
 
 
 def test_without_a_backlog_nothing_is_lost_and_the_order_stays() -> None:
-    """Three interruptions are three events, posted as they happened; what is said twice is one event that counts both."""
+    """Three interruptions are three events in their order; a repeated announcement is one event with count 2."""
     crowd = RandomInterleaving()
     for pod in ("a", "b", "c", "c"):
         crowd.say("s1", Reason.SEARCH_INTERRUPTED, f"pod {pod} was stopped")

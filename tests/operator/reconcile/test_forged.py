@@ -123,7 +123,7 @@ ADDED_BY_WEBHOOKS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("spec", ADDED_BY_WEBHOOKS.values(), ids=ADDED_BY_WEBHOOKS)
 def test_what_webhooks_add_does_not_cost_a_pod_its_word(spec: dict[str, Any]) -> None:
-    """The pod's result is the search's, and nothing is warned about."""
+    """The pod's result becomes that of the search, without a warning."""
     pod = {**ended_pod(JOB, code=0, message=result_text(SEARCH)), "spec": spec}
     decided = decide(observe(SEARCH, JOB, pod), CREATED)
 
@@ -215,7 +215,7 @@ def test_every_wish_of_a_search_is_part_of_what_its_pods_are_compared_with() -> 
 
 
 def test_the_platform_says_where_its_webhooks_mount() -> None:
-    """Below trainer.injectedMounts whatever a webhook mounts is accepted, beside it nothing."""
+    """Below trainer.injectedMounts the operator accepts any mount of a webhook, elsewhere none."""
     allowing = replace(SETTINGS, injected_mounts=("/etc/ssl/certs",))
     inside, outside = (
         {**ended_pod(JOB, code=0, message=result_text(SEARCH)), "spec": with_mount(path, CODE)}
@@ -229,11 +229,11 @@ def test_the_platform_says_where_its_webhooks_mount() -> None:
 def test_a_forged_pod_alone_is_named_in_the_condition() -> None:
     """A webhook that names another image in every pod: TrainerReady says which, and what to do."""
     mirrored = {**running_pod(JOB), "spec": with_trainer(image="mirror.example/trainer:1")}
-    told = verdict_of(decide(observe(SEARCH, JOB, mirrored), CREATED).status, ConditionType.TRAINER_READY)
+    judgement = verdict_of(decide(observe(SEARCH, JOB, mirrored), CREATED).status, ConditionType.TRAINER_READY)
 
-    assert told is not None
-    assert (told.status, told.reason) == ("False", "PodIgnored")
-    assert 'its image is "mirror.example/trainer:1", not "trainer:1"; if a webhook changes it' in told.message
+    assert judgement is not None
+    assert (judgement.status, judgement.reason) == ("False", "PodIgnored")
+    assert 'its image is "mirror.example/trainer:1", not "trainer:1"; if a webhook changes it' in judgement.message
 
 
 FATAL = condition(
@@ -264,12 +264,12 @@ def test_a_job_that_only_changed_pods_have_ended_is_not_repeated_for_ever() -> N
     job = {**JOB, "status": {"conditions": [condition("Complete")]}}
     changed_pod = {**ended_pod(JOB, code=0, message=result_text(SEARCH)), "spec": with_trainer(image="mirror.example/trainer:1")}
     decided = decide(observe(SEARCH, job, changed_pod), CREATED)
-    told = verdict_of(decided.status, ConditionType.TRAINER_READY)
+    judgement = verdict_of(decided.status, ConditionType.TRAINER_READY)
 
     assert decided.action is None
-    assert told is not None
-    assert told.reason == "PodIgnored"
-    assert "then delete Job fashion-5ea4c400-1: the next attempt follows" in told.message
+    assert judgement is not None
+    assert judgement.reason == "PodIgnored"
+    assert "then delete Job fashion-5ea4c400-1: the next attempt follows" in judgement.message
 
 
 def test_a_real_failure_beside_a_forged_one_is_the_searchs() -> None:
@@ -284,7 +284,7 @@ def test_a_real_failure_beside_a_forged_one_is_the_searchs() -> None:
 
 
 def test_a_forged_pod_is_never_asked_for_progress() -> None:
-    """The poller passes it over, and its report is none of the search's; nor is that of a Job that nobody noted."""
+    """The poller skips the pod, and the search does not take its report; nor that of a Job that is not in the status."""
     cache = Cache()
     cache.put_search({**SEARCH, "status": {"jobUid": "job-1"}})
     for job in (JOB, stored_job(SEARCH, 60)):
@@ -341,7 +341,7 @@ def foreign_image(attempt: int) -> dict[str, Any]:
 
 
 def test_a_job_that_the_operator_did_not_make_is_never_an_attempt() -> None:
-    """Attempt 60 by a user with the role edit: it is deleted, the noted Job works on, and the image of attempt 61 is nobody's."""
+    """Attempt 60 by a user with the role edit: the operator deletes it, the Job in the status continues, and its image is never used."""
 
     async def play() -> FakeCluster:
         cluster = FakeCluster()
@@ -361,12 +361,12 @@ def test_a_job_that_the_operator_did_not_make_is_never_an_attempt() -> None:
     uids: list[str] = []
     cluster = asyncio.run(play())
     warned = [(event["type"], event["reason"]) for event in cluster.api.all(EVENTS) if event["type"] == "Warning"]
-    told = [event["message"] for event in cluster.api.all(EVENTS) if event["type"] == "Warning"]
+    messages = [event["message"] for event in cluster.api.all(EVENTS) if event["type"] == "Warning"]
 
     assert warned == [("Warning", "JobIgnored")]
     assert during == [("Running", 1, *uids)]
     assert [job["metadata"]["name"] for job in cluster.api.all(JOBS)] == ["fashion-5ea4c400-1"]
-    assert told == [
+    assert messages == [
         "Job fashion-5ea4c400-60 claims to be attempt 60, but this operator did not create it: the operator ignores and deletes it"
     ]
     assert (cluster.status["phase"], cluster.status["attempt"], cluster.status["trainer"]["image"]) == ("Succeeded", 1, "trainer:1")
@@ -387,7 +387,7 @@ FOREIGN = {
 
 @pytest.mark.parametrize("job", FOREIGN.values(), ids=FOREIGN)
 def test_a_foreign_job_between_two_attempts_is_not_adopted(job: dict[str, Any]) -> None:
-    """The noted Job is gone and somebody is faster than the operator: what he made is deleted, nothing of it is noted."""
+    """The Job in the status is gone and a user creates one before the operator: the operator deletes it and stores nothing of it."""
     decided = decide(observe(SEARCH, job), RUNNING)
 
     assert [stray.uid for stray in decided.strays] == ["foreign-2"]

@@ -180,7 +180,7 @@ def test_progress_stays_that_of_the_newest_trainer_while_its_job_ends(
 
 
 def test_answers_of_one_trainer_that_arrive_in_the_wrong_order_leave_the_later_one() -> None:
-    """Asked twice at once, the trainer's earlier answer comes second: it is no news, and nobody is woken."""
+    """Of two polls at once the earlier answer arrives second: the cache drops it and queues no search."""
     cache = Cache()
     cache.put_pod(running_pod(JOB))
     late, early = (report(SEARCH, active_seconds=seconds, percent=percent) for seconds, percent in ((70.0, 50.0), (60.0, 42.0)))
@@ -190,7 +190,7 @@ def test_answers_of_one_trainer_that_arrive_in_the_wrong_order_leave_the_later_o
 
 
 def test_an_answer_of_a_pod_that_others_followed_is_history() -> None:
-    """Its successor has reported: what arrives late is not remembered, also when that one is gone."""
+    """Once the successor has reported, the cache drops late reports, also after the successor is gone."""
     cache = Cache()
     first, second = (running_pod(JOB, uid=f"pod-{number}", created_s=NOW_S + number) for number in (1, 2))
     cache.put_pod(first)
@@ -207,10 +207,10 @@ BEFORE = RUNNING.model_copy(update={"starts": 3, "last_notice": 30_004})
 
 
 def test_a_trainer_on_a_claim_that_was_emptied_is_counted_on() -> None:
-    """It believes to be the first, and its pod was made after the last report: it is the fourth start, and its notices are heard."""
+    """The trainer counts itself as the first, but its pod is newer than the last report: it is the fourth start, with new notices."""
     pod = running_pod(JOB, uid="pod-4", created_s=NOW_S + 60)
-    said = report(SEARCH, at_s=NOW_S + 90, pod_uid="pod-4", notices=[notice(10_000, "UpdateRejected")])
-    seen = decide(observe(SEARCH, JOB, pod, report=said), BEFORE, at_s=NOW_S + 90)
+    last_report = report(SEARCH, at_s=NOW_S + 90, pod_uid="pod-4", notices=[notice(10_000, "UpdateRejected")])
+    seen = decide(observe(SEARCH, JOB, pod, report=last_report), BEFORE, at_s=NOW_S + 90)
 
     assert (seen.status.starts, seen.status.last_notice) == (4, 40_000)
     assert [a.reason for a in seen.announcements] == ["UpdateRejected"]
@@ -221,8 +221,8 @@ def test_the_report_of_a_trainer_before_the_last_one_is_not_taken(pods: tuple[st
     """A restarted operator reads the first trainer, which has ended or was followed: progress, starts and notices stay."""
     ended = [ended_pod(JOB, code=75, uid="pod-1", ended_s=NOW_S)]
     later = [running_pod(JOB, uid=uid, created_s=NOW_S + 60) for uid in pods[1:]]
-    said = report(SEARCH, at_s=NOW_S + 90, percent=99.0, notices=[notice(10_000, "UpdateRejected")])
-    seen = decide(observe(SEARCH, JOB, *ended, *later, report=said), BEFORE, at_s=NOW_S + 90)
+    last_report = report(SEARCH, at_s=NOW_S + 90, percent=99.0, notices=[notice(10_000, "UpdateRejected")])
+    seen = decide(observe(SEARCH, JOB, *ended, *later, report=last_report), BEFORE, at_s=NOW_S + 90)
 
     assert (seen.status.starts, seen.status.last_notice, seen.status.progress) == (3, 30_004, "42%")
     assert "UpdateRejected" not in [a.reason for a in seen.announcements]
@@ -235,8 +235,8 @@ OUTDATED = CheckpointInfo(step=200, time=NOW_S - 80, digest=sha256("old"))
 @pytest.mark.parametrize(("checkpoint", "step"), [(GONE_BACK, 200), (OUTDATED, 400)], ids=["written later", "written before"])
 def test_a_checkpoint_of_a_lower_step_counts_only_when_it_is_younger(checkpoint: CheckpointInfo, step: int) -> None:
     """A trainer that could not read step 400 restored an older one and writes from there; an older report says nothing new."""
-    said = report(SEARCH, at_s=NOW_S + 90, checkpoint=checkpoint)
-    after = decide(observe(SEARCH, JOB, running_pod(JOB), report=said), RUNNING, at_s=NOW_S + 90).status.checkpoint
+    last_report = report(SEARCH, at_s=NOW_S + 90, checkpoint=checkpoint)
+    after = decide(observe(SEARCH, JOB, running_pod(JOB), report=last_report), RUNNING, at_s=NOW_S + 90).status.checkpoint
 
     assert after is not None
     assert after.step == step

@@ -83,7 +83,7 @@ def test_a_stale_cache_makes_no_second_attempt() -> None:
 
 
 def test_a_conflicting_status_write_is_repeated_on_what_is_there() -> None:
-    """Somebody edits between read and write: the pass is repeated, nothing is lost."""
+    """A user edits the search between read and write: the pass is repeated, nothing is lost."""
 
     async def play() -> None:
         cluster = FakeCluster()
@@ -135,11 +135,11 @@ def test_a_name_that_is_taken_is_never_adopted() -> None:
         return cluster
 
     cluster = asyncio.run(play())
-    told = [event["message"] for event in cluster.api.all(EVENTS) if event["reason"] == "NameConflict"]
+    messages = [event["message"] for event in cluster.api.all(EVENTS) if event["reason"] == "NameConflict"]
 
     assert (cluster.status["phase"], cluster.status["attempt"]) == ("Starting", 3)
     assert cluster.status["jobUid"] == cluster.job["metadata"]["uid"]
-    assert told == [
+    assert messages == [
         "Job fashion-5ea4c400-1 exists and does not belong to this search; delete or rename it; attempt 1 is passed over",
         "ConfigMap fashion-5ea4c400-2 exists and does not belong to this search; delete or rename it; attempt 2 is passed over",
     ]
@@ -167,14 +167,14 @@ def test_names_that_are_all_taken_are_shown() -> None:
 
 
 @pytest.mark.parametrize(
-    ("refusal", "phase", "said"),
+    ("refusal", "phase", "sentence"),
     [
         (ForbiddenError(status=403, message="exceeded quota: count/jobs.batch", request="POST"), "Pending", "exceeded quota"),
         (InvalidError(status=422, message="spec.template: Invalid value", request="POST"), "Rejected", "spec.template"),
     ],
     ids=["quota", "invalid"],
 )
-def test_a_refused_job_is_explained_and_tried_again(refusal: ForbiddenError, phase: str, said: str) -> None:
+def test_a_refused_job_is_explained_and_tried_again(refusal: ForbiddenError, phase: str, sentence: str) -> None:
     """The API server's sentence is in a condition; when the reason is gone the search starts."""
 
     async def play() -> None:
@@ -187,7 +187,7 @@ def test_a_refused_job_is_explained_and_tried_again(refusal: ForbiddenError, pha
         await cluster.wait(600)
 
         assert refused == phase
-        assert said in text
+        assert sentence in text
         assert cluster.status["phase"] == "Starting"
         assert cluster.api.jobs_made == ["fashion-5ea4c400-1"]
 
@@ -203,13 +203,13 @@ def test_a_job_that_the_server_fails_to_make_is_no_secret() -> None:
         cluster.apply(SEARCH)
         await cluster.settle()
         await cluster.wait(60)
-        refused, text, told = reasons(cluster)["TrainerReady"], json.dumps(cluster.status["conditions"]), cluster.events()
+        refused, text, events = reasons(cluster)["TrainerReady"], json.dumps(cluster.status["conditions"]), cluster.events()
         del cluster.api.refusals["jobs"]
         await cluster.wait(600)
 
         assert refused == ("False", "JobNotCreated")
         assert "the API server answered 500: failed calling webhook; repair the webhook" in text
-        assert told.count("JobNotCreated") == 1
+        assert events.count("JobNotCreated") == 1
         assert cluster.status["phase"] == "Starting"
         assert cluster.api.jobs_made == ["fashion-5ea4c400-1"]
 
@@ -283,8 +283,8 @@ def test_pods_that_are_not_created_are_explained_by_their_event() -> None:
         ready = next(c for c in cluster.status["conditions"] if c["type"] == "TrainerReady")
 
         hint = "leave out in spec.trainer what it names, or allow it in the namespace's Pod Security level; tried again within 10 minutes"
-        said = f'FailedCreate: pods "x" is forbidden: violates PodSecurity; {hint}'
-        assert (ready["reason"], ready["message"]) == ("PodsNotCreated", said)
+        message = f'FailedCreate: pods "x" is forbidden: violates PodSecurity; {hint}'
+        assert (ready["reason"], ready["message"]) == ("PodsNotCreated", message)
 
     asyncio.run(play())
 

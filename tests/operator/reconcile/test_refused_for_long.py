@@ -1,4 +1,4 @@
-"""What a namespace without quota costs the others: refusals and missing pods that last for hours, in a world in memory."""
+"""The cost of a namespace without quota for the others: refusals and missing pods that last for hours, on a fake cluster."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def test_a_quota_that_is_lifted_and_used_up_again_is_asked_after_at_once() -> No
 
 
 def test_a_thousand_stuck_searches_list_as_many_events_as_the_ration_allows() -> None:
-    """At once 100, and 5 for every further second; what is known is told again meanwhile."""
+    """100 lists at once and 5 per further second; between two lists the last warning is reused."""
 
     async def play() -> None:
         api = FakeApi()
@@ -165,7 +165,7 @@ def test_a_thousand_stuck_searches_list_as_many_events_as_the_ration_allows() ->
 
 
 def test_a_wall_clock_that_is_set_back_delays_no_look() -> None:
-    """Told once; an hour passes while somebody sets the clock back by half of one: the newest warning is found all the same."""
+    """An hour passes while the clock is set back by half an hour: the operator still reads the newest warning."""
 
     async def play() -> None:
         api, passed_s = FakeApi(), [0.0]
@@ -182,7 +182,7 @@ def test_a_wall_clock_that_is_set_back_delays_no_look() -> None:
         passed_s[0] += 3600
         new = await warning_events.about(view)
 
-        assert [told and told.message for told in (old, new)] == ["old", "new"]
+        assert [warning and warning.message for warning in (old, new)] == ["old", "new"]
 
     asyncio.run(play())
 

@@ -37,8 +37,8 @@ DELETED = DeleteJob(name=NAME, uid="job-1")
 HINT = 'sidecar.istio.io/inject: "false"'
 
 
-def end_beside_sidecar(code: int, message: str = "", **said: Any) -> dict[str, Any]:
-    return add_running_sidecar(ended_pod(JOB, code=code, message=message, ended_s=NOW_S, **said))
+def end_beside_sidecar(code: int, message: str = "", **fields: Any) -> dict[str, Any]:
+    return add_running_sidecar(ended_pod(JOB, code=code, message=message, ended_s=NOW_S, **fields))
 
 
 def ready(status: Status) -> str:
@@ -149,7 +149,7 @@ def test_a_lost_pod_is_an_interruption(code: int, reason: str, words: str) -> No
 
 @pytest.mark.parametrize(("code", "reason"), [case[:2] for case in LOST])
 def test_a_job_that_gives_up_on_lost_pods_is_replaced(code: int, reason: str) -> None:
-    """With no retries left the search goes on all the same; what really failed is carried over."""
+    """The search continues although no retry is left; the new Job carries over the failures of the trainer itself."""
     search = stored_search(failurePolicy={"backoffLimit": 1})
     job = stored_job(search, failed=2, **EXHAUSTED)
     pods = (ended_pod(job, code=1, ended_s=NOW_S - 60, created_s=NOW_S - 90), ended_pod(job, code=code, reason=reason, uid="pod-2"))
@@ -243,14 +243,14 @@ def test_a_pod_that_failed_without_a_container_says_why(reason: str, message: st
     pod = refused_pod(JOB, reason, message)
     seen = decide(observe(SEARCH, JOB, pod), RUNNING)
     ended = decide(observe(SEARCH, {**JOB, "status": EXHAUSTED}, pod), RUNNING)
-    told = verdict_of(ended.status, ConditionType.SUCCEEDED)
+    judgement = verdict_of(ended.status, ConditionType.SUCCEEDED)
 
     assert verdict(seen.status, ConditionType.TRAINER_READY) == ("False", "TrainerFailed")
     assert f"failed: {reason}: {message}" in ready(seen.status)
     assert hint in ready(seen.status)
-    assert told is not None
-    assert told.message.startswith(f"{reason}: {message}")
-    assert told.message.endswith(hint)
+    assert judgement is not None
+    assert judgement.message.startswith(f"{reason}: {message}")
+    assert judgement.message.endswith(hint)
 
 
 @pytest.mark.parametrize("reason", ["NodeShutdown", "NodeLost"])
@@ -291,13 +291,13 @@ def test_a_trainer_out_of_memory_is_told_what_to_raise() -> None:
     """While there are retries, and at the end."""
     pod = ended_pod(JOB, code=137, reason="OOMKilled", ended_s=NOW_S)
     seen = decide(observe(SEARCH, JOB, pod), RUNNING)
-    told = verdict_of(decide(observe(SEARCH, {**JOB, "status": EXHAUSTED}, pod), RUNNING).status, ConditionType.SUCCEEDED)
+    judgement = verdict_of(decide(observe(SEARCH, {**JOB, "status": EXHAUSTED}, pod), RUNNING).status, ConditionType.SUCCEEDED)
 
     assert verdict(seen.status, ConditionType.TRAINER_READY) == ("False", "TrainerFailed")
     assert "exit code 137 (OOMKilled); raise spec.trainer.resources.limits.memory" in ready(seen.status)
-    assert told is not None
-    assert told.reason == "BackoffLimitExceeded"
-    assert told.message == "exit code 137 (OOMKilled); raise spec.trainer.resources.limits.memory"
+    assert judgement is not None
+    assert judgement.reason == "BackoffLimitExceeded"
+    assert judgement.message == "exit code 137 (OOMKilled); raise spec.trainer.resources.limits.memory"
 
 
 def line(event: str, level: str = "info", **fields: Any) -> str:
@@ -326,10 +326,10 @@ LOGS = {
 }
 
 
-@pytest.mark.parametrize(("log", "said"), LOGS.values(), ids=LOGS)
-def test_the_end_of_a_log_is_read_as_a_person_would(log: str, said: str) -> None:
+@pytest.mark.parametrize(("log", "summary"), LOGS.values(), ids=LOGS)
+def test_the_end_of_a_log_is_read_as_a_person_would(log: str, summary: str) -> None:
     """The last error first, then whole lines only; lines in JSON are text."""
-    assert summarize_log(log) == said
+    assert summarize_log(log) == summary
 
 
 def test_a_killed_trainer_is_quoted_in_whole_lines() -> None:
