@@ -18,12 +18,11 @@ from autohas_api.base import yaml_file
 from autohas_operator.manifests.job import Attempt, build_job
 from autohas_operator.records.observed import search_record
 from autohas_operator.testing.builders import PODS, SEARCH_UID
+from crd_fixtures import install_crd
 from testcluster.cluster import Cluster
 from testcluster.commands import CommandFailedError
 
 pytestmark = pytest.mark.control_plane
-ESTABLISHED = '--for=jsonpath={.status.conditions[?(@.type=="Established")].status}=True'
-"""Not `--for=condition`, which fails at once on a CRD that has no conditions yet."""
 ROOT = Path(__file__).parents[2]
 RESTRICTED = ROOT / "examples" / "09-restricted-namespace.yaml"
 SUSPENDED = ("06-gpu-with-claim.yaml", "10-suspended-start.yaml")
@@ -33,8 +32,7 @@ FILES = sorted([*(ROOT / "examples").glob("*.yaml"), *(ROOT / "examples").glob("
 
 @pytest.fixture(scope="module", name="server")
 def _server(control_plane: Cluster) -> Cluster:
-    control_plane.kubectl("apply", "--server-side", "-f", str(ROOT / "crds" / "autohas.dev_autohassearches.yaml"))
-    control_plane.kubectl("wait", ESTABLISHED, "crd/autohassearches.autohas.dev", "--timeout=30s")
+    install_crd(control_plane)
     return control_plane
 
 

@@ -14,19 +14,17 @@ from autohas_operator.manifests.job import Attempt, build_job
 from autohas_operator.records.observed import search_record
 from autohas_operator.testing.builders import PODS, SEARCH_UID
 from autohas_operator.testing.trainer_fields import EVERY_TRAINER_FIELD, PLACEMENT
+from crd_fixtures import install_crd
 from testcluster.cluster import Cluster
 from testcluster.commands import CommandFailedError
 
 pytestmark = pytest.mark.control_plane
-ESTABLISHED = '--for=jsonpath={.status.conditions[?(@.type=="Established")].status}=True'
-"""Not `--for=condition`, which fails at once on a CRD that has no conditions yet."""
 CRD = Path(__file__).parents[2] / "crds" / "autohas.dev_autohassearches.yaml"
 
 
 @pytest.fixture(scope="module", name="server")
 def _server(control_plane: Cluster) -> Cluster:
-    control_plane.kubectl("apply", "--server-side", "-f", str(CRD))
-    control_plane.kubectl("wait", ESTABLISHED, "crd/autohassearches.autohas.dev", "--timeout=30s")
+    install_crd(control_plane)
     return control_plane
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,13 +15,11 @@ from autohas_api.base.spec_errors import SpecError
 from autohas_api.spec.search import parse
 from autohas_api.testing.documents import EVERY_FIELD, Mutation, mutations
 from autohas_api.testing.rejections import a_search, with_change
+from crd_fixtures import install_crd
 from kubernetes import client, config
 from testcluster.cluster import Cluster
 
 pytestmark = pytest.mark.control_plane
-ESTABLISHED = '--for=jsonpath={.status.conditions[?(@.type=="Established")].status}=True'
-"""Not `--for=condition`, which fails at once on a CRD that has no conditions yet."""
-CRD = Path(__file__).parents[2] / "crds" / "autohas.dev_autohassearches.yaml"
 STRIDE = 17
 """Every 17th of some ten thousand mutations: a prime, so that no kind of mutation is always left out."""
 METADATA: tuple[dict[str, Any], ...] = (
@@ -49,8 +46,7 @@ Create = Callable[[dict[str, Any]], str]
 @pytest.fixture(scope="module", name="create")
 def _create(control_plane: Cluster) -> Iterator[Create]:
     """Sends a document for a dry run; gives what the server says against it, empty when it accepts."""
-    control_plane.kubectl("apply", "--server-side", "-f", str(CRD))
-    control_plane.kubectl("wait", ESTABLISHED, "crd/autohassearches.autohas.dev", "--timeout=30s")
+    install_crd(control_plane)
     with config.new_client_from_config(str(control_plane.kubeconfig)) as connection:
         api = client.CustomObjectsApi(connection)
 

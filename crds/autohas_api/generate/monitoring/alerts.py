@@ -100,7 +100,7 @@ ALERTS: Final = (
         " and on (namespace, name) max by (namespace, name) (autohas_trainer_progress_ratio) < 0.5",
         lasting="5m",
         severity="info",
-        summary=f"The controller of search {_SEARCH} decided before half of the search was done",
+        summary=f"The controller of search {_SEARCH} converged before half of the search was done",
         description="The controller no longer explores. Use a smaller spec.algorithm.autoHAS.policyLearningRate or a longer warm-up.",
     ),
     Alert(
@@ -138,7 +138,7 @@ ALERTS: Final = (
         lasting="5m",
         severity="critical",
         summary="No AutoHAS operator is running",
-        description="Running trainers continue, but until it is back no search is started, recreated or reported.",
+        description="Running trainers continue, but without an operator no search starts, restarts or updates its status.",
     ),
     Alert(
         name="AutoHASReconcileErrors",
@@ -146,7 +146,7 @@ ALERTS: Final = (
         " / on (namespace, job) group_left () sum by (namespace, job) (rate(autohas_reconcile_duration_seconds_count[10m])) > 0.1",
         lasting="15m",
         severity="warning",
-        summary="More than a tenth of the operator's passes end with {{ $labels.reason }}",
+        summary="More than a tenth of the operator's reconciliations end with {{ $labels.reason }}",
         description="The operator's log has the message. ForbiddenError: permissions are missing; UnreachableError: the API server.",
     ),
     Alert(
@@ -154,7 +154,7 @@ ALERTS: Final = (
         expr="max(autohas_workqueue_oldest_failing_seconds) > 1800",
         lasting="0m",
         severity="warning",
-        summary="Every pass over at least one search has failed for {{ $value | humanizeDuration }}",
+        summary="Every reconciliation of at least one search has failed for {{ $value | humanizeDuration }}",
         description="The search is not reconciled, and its status is old. The operator's log names the search and the error.",
     ),
     Alert(

@@ -37,7 +37,7 @@ _SEARCH_ROW: Final = Row(
     panels=(
         Panel(
             title="Running",
-            description="Searches whose trainer reports.",
+            description="Searches in phase Running, whose trainer reports progress.",
             kind="stat",
             queries=(Query(expr=f'sum(autohas_searches{{{_JOB},phase="Running"}})', instant=True),),
             unit="none",
@@ -46,7 +46,7 @@ _SEARCH_ROW: Final = Row(
         ),
         Panel(
             title="Waiting",
-            description="Searches that neither run nor have ended.",
+            description="Searches that have not finished and do not run.",
             kind="stat",
             queries=(Query(expr=f"sum(autohas_searches_waiting{{{_JOB}}}) or vector(0)", instant=True),),
             unit="none",
@@ -55,7 +55,7 @@ _SEARCH_ROW: Final = Row(
         ),
         Panel(
             title="Outcomes",
-            description="Searches that ended in the time shown.",
+            description="Searches that finished in the selected time range.",
             kind="stat",
             queries=(
                 Query(
@@ -70,7 +70,7 @@ _SEARCH_ROW: Final = Row(
         ),
         Panel(
             title="Steps per second",
-            description="Over all running trainers.",
+            description="Training steps of all running trainers.",
             kind="stat",
             queries=(Query(expr=f"sum(rate(autohas_trainer_steps_total{{{_SEARCHES}}}[{_RATE}]))", instant=True),),
             unit="ops",
@@ -79,7 +79,7 @@ _SEARCH_ROW: Final = Row(
         ),
         Panel(
             title="Operator",
-            description="Version of the operator and of the contract that it speaks with trainers.",
+            description="Version of the operator and of its protocol with trainers.",
             kind="stat",
             queries=(Query(expr=f"autohas_operator_build_info{{{_JOB}}}", legend="{{version}} (contract {{contract}})", instant=True),),
             options={"textMode": "name"},
@@ -95,7 +95,7 @@ _SEARCH_ROW: Final = Row(
         ),
         Panel(
             title="Outcomes over time",
-            description="Searches that ended, by result.",
+            description="Searches that finished, by result.",
             queries=(
                 Query(
                     expr=f"sum by (result) (increase(autohas_searches_finished_total{{{_JOB},{_SEARCHES}}}[{_RATE}]))", legend="{{result}}"
@@ -116,7 +116,7 @@ _SEARCH_ROW: Final = Row(
         ),
         Panel(
             title="Running searches",
-            description="Progress, best score, cost and checkpoint age of each; the name leads to its dashboard.",
+            description="Progress, best score, cost and checkpoint age of each search; the name links to its dashboard.",
             kind="table",
             queries=tuple(
                 Query(expr=f"max by (namespace, name) ({metric}{{{_SEARCHES}}})", instant=True, format="table")
@@ -154,47 +154,48 @@ _WAITS: Final = Row(
     panels=(
         Panel(
             title="Waiting, by reason",
-            description="What searches that do not run wait for: the reason of their condition TrainerReady, or of a refusal.",
+            description="Searches that do not run, by the reason of their condition TrainerReady or of their rejection.",
             queries=(Query(expr=f"sum by (reason) (autohas_searches_waiting{{{_JOB}}})", legend="{{reason}}"),),
             custom={"stacking": {"mode": "normal"}, "fillOpacity": 40},
             unit="none",
         ),
         Panel(
             title="From creation to Job",
-            description="How long the operator took. Creation times are whole seconds, so this is right to a second.",
+            description="Time from the creation of a search to its first Job. Creation times are whole seconds, so the value "
+            "is accurate to a second.",
             queries=_quantiles("autohas_search_created_to_job_seconds"),
             unit="s",
         ),
         Panel(
             title="From creation to the first report",
-            description="Quota, scheduling, image and data together.",
+            description="Time from the creation of a search to its first report: quota, scheduling, image pull and data.",
             queries=_quantiles("autohas_search_created_to_report_seconds"),
             unit="s",
         ),
         Panel(
             title="Restarts",
-            description="Trainers started again, for whatever reason.",
+            description="Trainers that were started again, for any reason.",
             queries=(Query(expr=f"sum(increase(autohas_search_restarts_total{{{_JOB},{_SEARCHES}}}[{_RATE}]))", legend="restarts"),),
             custom={"drawStyle": "bars", "fillOpacity": 60},
             unit="none",
         ),
         Panel(
-            title="How trainers ended",
-            description="Since the operator started. Result: well. Interrupted, Disrupted: stopped on request, evicted."
+            title="Trainer exits",
+            description="Exits since the operator started. Result: success. Interrupted, Disrupted: stopped on request, evicted."
             " Lost: with a node or its runtime. OOMKilled, Killed: by the kernel or a person."
             " The others are exit codes of the trainer protocol.",
             queries=(Query(expr=f"sum by (reason) (autohas_trainer_exits_total{{{_JOB},{_SEARCHES}}})", legend="{{reason}}"),),
             unit="none",
         ),
         Panel(
-            title="Length of a life",
-            description="From creation to the end, waits included, by result.",
+            title="Search duration",
+            description="Time from creation to the end, waits included, by result.",
             queries=_quantiles("autohas_search_duration_seconds", by="result"),
             unit="s",
         ),
         Panel(
             title="Oldest checkpoint",
-            description="The five running searches that an interruption would cost most.",
+            description="The five running searches with the oldest checkpoints, to which an interruption would cost most.",
             queries=(
                 Query(
                     expr=f"topk(5, max by (namespace, name) (autohas_trainer_checkpoint_age_seconds{{{_SEARCHES}}}))",
@@ -210,19 +211,19 @@ _OPERATOR: Final = Row(
     panels=(
         Panel(
             title="Reconcile latency",
-            description="One pass over one search, requests to the API server and waits for their turn included.",
+            description="Duration of one reconciliation, requests to the API server and client-side rate limiting included.",
             queries=_quantiles("autohas_reconcile_duration_seconds"),
             unit="s",
         ),
         Panel(
             title="Decision latency",
-            description="The part of a pass that computes: no request, no wait, and nothing else runs meanwhile. Usually below 10 ms.",
+            description="Computing time of one reconciliation, which blocks the event loop. Usually below 10 ms.",
             queries=_quantiles("autohas_reconcile_decide_seconds"),
             unit="s",
         ),
         Panel(
             title="Passes",
-            description="Passes per second by how they ended: ok, retry (see errors), gone (the search was deleted meanwhile).",
+            description="Reconciliations per second by result: ok, retry (see errors), gone (the search has been deleted).",
             queries=(
                 Query(expr=f"sum by (result) (rate(autohas_reconcile_duration_seconds_count{{{_JOB}}}[{_RATE}]))", legend="{{result}}"),
             ),
@@ -230,7 +231,7 @@ _OPERATOR: Final = Row(
         ),
         Panel(
             title="Errors",
-            description="Passes per second that ended with an error, by its kind. A ConflictError now and then is normal.",
+            description="Reconciliations per second that ended with an error, by its kind. Occasional ConflictErrors are normal.",
             queries=(
                 Query(expr=f"sum by (reason) (rate(autohas_reconcile_errors_total{{{_JOB}}}[{_RATE}])) or vector(0)", legend="{{reason}}"),
             ),
@@ -238,7 +239,8 @@ _OPERATOR: Final = Row(
         ),
         Panel(
             title="Work queue",
-            description="Searches that wait for a worker, and those that wait for their time. The first should be 0 most of the time.",
+            description="Searches that wait for a worker, and searches that are scheduled for later. The first should be 0 "
+            "most of the time.",
             queries=(
                 Query(expr=f"sum(autohas_workqueue_depth{{{_JOB}}})", legend="waiting for a worker"),
                 Query(expr=f"sum(autohas_workqueue_delayed{{{_JOB}}})", legend="waiting for their time"),
@@ -246,8 +248,8 @@ _OPERATOR: Final = Row(
             unit="none",
         ),
         Panel(
-            title="Searches that fail",
-            description="Searches whose last pass ended with an error, and for how long the oldest of them has failed.",
+            title="Failing searches",
+            description="Searches whose last reconciliation failed, and seconds the longest-failing search has been failing.",
             queries=(
                 Query(expr=f"sum(autohas_workqueue_failing{{{_JOB}}})", legend="failing"),
                 Query(expr=f"max(autohas_workqueue_oldest_failing_seconds{{{_JOB}}})", legend="seconds, the oldest"),
@@ -256,15 +258,15 @@ _OPERATOR: Final = Row(
         ),
         Panel(
             title="Blocked passes",
-            description="Passes per second that a refusal blocked, by the reason in the search's conditions.",
+            description="Reconciliations per second that a refusal blocked, by the reason in the search's conditions.",
             queries=(
                 Query(expr=f"sum by (reason) (rate(autohas_reconcile_blocked_total{{{_JOB}}}[{_RATE}])) or vector(0)", legend="{{reason}}"),
             ),
             unit="ops",
         ),
         Panel(
-            title="Left out",
-            description="Namespaces that cannot be read or are another operator's, unreadable objects, lists that failed.",
+            title="Ignored namespaces and objects",
+            description="Namespaces that cannot be read or belong to another operator, objects that cannot be read, lists that failed.",
             queries=(
                 Query(expr=f"max(autohas_namespaces_unreadable{{{_JOB}}})", legend="namespaces"),
                 Query(expr=f"max(autohas_namespaces_taken{{{_JOB}}})", legend="namespaces of another operator"),
@@ -275,7 +277,7 @@ _OPERATOR: Final = Row(
         ),
         Panel(
             title="Requests to the API server",
-            description="Per second, by verb and resource.",
+            description="Requests per second, by verb and resource.",
             queries=(
                 Query(
                     expr=f"sum by (verb, resource) (rate(autohas_api_request_duration_seconds_count{{{_JOB}}}[{_RATE}]))",
@@ -285,8 +287,8 @@ _OPERATOR: Final = Row(
             unit="reqps",
         ),
         Panel(
-            title="Requests that failed",
-            description="Share of requests answered with 4xx (conflicts among them) or 5xx, or not at all.",
+            title="Failed requests",
+            description="Fraction of requests with an answer of 4xx (conflicts included) or 5xx, or without an answer.",
             queries=(
                 Query(
                     expr=f'(sum(rate(autohas_api_request_duration_seconds_count{{{_JOB},code=~"0|4..|5.."}}[{_RATE}])) or vector(0))'
@@ -298,8 +300,8 @@ _OPERATOR: Final = Row(
             minimum=0,
         ),
         Panel(
-            title="Latency of requests",
-            description="99th percentile by verb.",
+            title="Request latency",
+            description="99th percentile of the duration of a request, by verb.",
             queries=(
                 Query(
                     expr="histogram_quantile(0.99, sum by (le, verb) "
@@ -310,8 +312,8 @@ _OPERATOR: Final = Row(
             unit="s",
         ),
         Panel(
-            title="Reads of progress",
-            description="Reads of trainers' /progress per second, and those that gave nothing usable, by cause.",
+            title="Progress polls",
+            description="Polls of trainers' /progress per second, and failed ones by cause.",
             queries=(
                 Query(expr=f"sum(rate(autohas_progress_polls_total{{{_JOB}}}[{_RATE}]))", legend="all"),
                 Query(
@@ -322,14 +324,14 @@ _OPERATOR: Final = Row(
             unit="ops",
         ),
         Panel(
-            title="Events not posted",
-            description="Per second: too many, or refused by the API server.",
+            title="Dropped events",
+            description="Events per second that were not posted: above the rate limit, or refused by the API server.",
             queries=(Query(expr=f"sum(rate(autohas_events_dropped_total{{{_JOB}}}[{_RATE}]))", legend="dropped"),),
             unit="ops",
         ),
         Panel(
             title="Memory of the operator",
-            description="Resident.",
+            description="Resident memory of the process.",
             queries=(Query(expr=f"process_resident_memory_bytes{{{_JOB}}}", legend="{{pod}}"),),
             unit="bytes",
             width=12,

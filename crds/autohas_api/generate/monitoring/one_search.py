@@ -31,7 +31,7 @@ _NOW: Final = Row(
     panels=(
         Panel(
             title="Phase",
-            description="What the operator says: one word. The reason is in the conditions (next panel but one).",
+            description="Phase that the operator derives. The panel Conditions has the reason.",
             kind="stat",
             queries=(Query(expr=f"autohas_search_phase{{{SELECTED}}}", legend="{{phase}}", instant=True),),
             options={"textMode": "name"},
@@ -40,7 +40,7 @@ _NOW: Final = Row(
         ),
         Panel(
             title="Stage",
-            description="What the trainer works on.",
+            description="Stage that the trainer is in.",
             kind="stat",
             queries=(Query(expr=f"{_newest('autohas_trainer_stage', 'stage')} == 1", legend="{{stage}}", instant=True),),
             options={"textMode": "name"},
@@ -49,7 +49,7 @@ _NOW: Final = Row(
         ),
         Panel(
             title="Progress",
-            description="Share of the planned steps that are done, over all stages.",
+            description="Percentage of the planned steps, over all stages.",
             kind="gauge",
             queries=(Query(expr=_newest("autohas_trainer_progress_ratio"), instant=True),),
             unit="percentunit",
@@ -60,7 +60,8 @@ _NOW: Final = Row(
         ),
         Panel(
             title="Time",
-            description="Left: estimated from the cost per second of this process, none in its first steps. Worked: over all processes.",
+            description="Left: estimate from the cost per second of this process; missing during its first steps. Worked: seconds of all "
+            "processes.",
             kind="stat",
             queries=(
                 Query(expr=_newest("autohas_trainer_remaining_seconds"), legend="left", instant=True),
@@ -81,7 +82,7 @@ _NOW: Final = Row(
         ),
         Panel(
             title="Starts",
-            description="Trainer processes so far: all but the first resumed from a checkpoint.",
+            description="Trainer processes so far; all but the first resumed from a checkpoint.",
             kind="stat",
             queries=(Query(expr=_newest("autohas_trainer_starts_total"), instant=True),),
             unit="none",
@@ -98,7 +99,7 @@ _NOW: Final = Row(
         ),
         Panel(
             title="Stages",
-            description="Which stage was at work when.",
+            description="Stage of the trainer over time.",
             kind="state-timeline",
             queries=(Query(expr=_newest("autohas_trainer_stage", "stage"), legend="{{stage}}"),),
             mappings=(
@@ -110,7 +111,7 @@ _NOW: Final = Row(
     ),
 )
 _FOUND: Final = Row(
-    title="What it finds",
+    title="Results",
     panels=(
         Panel(
             title="Score over cost",
@@ -125,7 +126,7 @@ _FOUND: Final = Row(
         ),
         Panel(
             title="Progress and cost",
-            description="Share of the planned steps, and cost over the planned cost; a gap between them is normal: steps differ in cost.",
+            description="Percentage of the planned steps and of the planned cost. They differ, because steps differ in cost.",
             queries=(
                 Query(expr=_newest("autohas_trainer_progress_ratio"), legend="steps"),
                 Query(
@@ -145,11 +146,11 @@ _FOUND: Final = Row(
     ),
 )
 _CONTROLLER: Final = Row(
-    title="What the controller believes",
+    title="Controller",
     panels=(
         Panel(
             title="Reward",
-            description="Reward of the latest sample and its moving average, the baseline. Only in the supernet.",
+            description="Reward of the latest sample, and the moving average of rewards, which is the baseline. Stage Supernet only.",
             queries=(
                 Query(expr=_newest("autohas_trainer_reward"), legend="reward"),
                 Query(expr=_newest("autohas_trainer_reward_baseline"), legend="baseline"),
@@ -158,13 +159,14 @@ _CONTROLLER: Final = Row(
         ),
         Panel(
             title="Advantage",
-            description="Advantage of the latest sample over the baseline, normalised: the weight of an update. It scatters around 0.",
+            description="Normalised advantage of the latest sample over the baseline, which weights the update. It scatters around 0.",
             queries=(Query(expr=_newest("autohas_trainer_advantage"), legend="advantage"),),
             unit="none",
         ),
         Panel(
             title="Entropy",
-            description="Of the whole policy and of each decision: 1 undecided, 0 decided. Near 0 early on: the policy has collapsed.",
+            description="Normalised entropy of the policy and of each decision: 1 is uniform, 0 is decided. A policy near 0 "
+            "early in the search has collapsed.",
             queries=(
                 Query(expr=_newest("autohas_policy_normalized_entropy_ratio"), legend="all decisions"),
                 Query(expr=_newest("autohas_policy_entropy_ratio", "decision"), legend="{{decision}}"),
@@ -175,7 +177,8 @@ _CONTROLLER: Final = Row(
         ),
         Panel(
             title="Probability of $decision",
-            description="One row per choice, darker is likelier. With very many choices only the likeliest is exported.",
+            description="Probability of each choice, one row per choice. Above spec.monitoring.perChoiceLimit only the most "
+            "likely choice is exported.",
             kind="status-history",
             queries=(
                 Query(
@@ -195,11 +198,11 @@ _CONTROLLER: Final = Row(
     ),
 )
 _MACHINE: Final = Row(
-    title="How it runs",
+    title="Trainer",
     panels=(
         Panel(
             title="Throughput",
-            description="Steps per second by stage; stages differ in what a step costs.",
+            description="Steps per second by stage. The cost of a step differs between stages.",
             queries=(
                 Query(
                     expr=f"sum by (stage) (rate(autohas_trainer_steps_total{{{SELECTED}}}[$__rate_interval])) > 0",
@@ -210,7 +213,7 @@ _MACHINE: Final = Row(
         ),
         Panel(
             title="Step duration",
-            description="From one step to the next, comparisons and checkpoints left out.",
+            description="Duration of one step, without comparisons and checkpoints.",
             queries=tuple(
                 Query(
                     expr=f"histogram_quantile({q}, sum by (le) "
@@ -232,13 +235,14 @@ _MACHINE: Final = Row(
         ),
         Panel(
             title="Checkpoint age",
-            description="What an interruption now would cost. A saw-tooth as high as spec.checkpoint.periodSeconds.",
+            description="Age of the newest checkpoint: the work that an interruption now would lose. Normally at most "
+            "spec.checkpoint.periodSeconds.",
             queries=(Query(expr=_newest("autohas_trainer_checkpoint_age_seconds"), legend="age"),),
             unit="s",
         ),
         Panel(
             title="Checkpoint duration",
-            description="Time to write the newest checkpoint: the training stands still for it.",
+            description="Time to write the newest checkpoint, during which the training waits.",
             queries=(Query(expr=_newest("autohas_trainer_checkpoint_duration_seconds"), legend="duration"),),
             unit="s",
         ),
@@ -250,25 +254,26 @@ _MACHINE: Final = Row(
         ),
         Panel(
             title="Learning rate",
-            description="Of the weights, and of the controller.",
+            description="Learning rate of the weights and of the controller.",
             queries=(Query(expr=_newest("autohas_trainer_learning_rate", "optimizer"), legend="{{optimizer}}"),),
             unit="none",
         ),
         Panel(
-            title="Losses that are not finite",
-            description="Steps per second whose loss was NaN or infinite: lanes with too high a learning rate, and nothing else.",
+            title="Non-finite losses",
+            description="Steps per second with a loss of NaN or infinity: usually lanes with too high a learning rate.",
             queries=(Query(expr=f"sum(rate(autohas_trainer_non_finite_losses_total{{{SELECTED}}}[$__rate_interval]))", legend="steps"),),
             unit="ops",
         ),
         Panel(
-            title="Checkpoints that failed",
-            description="In this process: the volume was full, read-only or gone. The search goes on, and an interruption costs more.",
+            title="Failed checkpoints",
+            description="Checkpoints that this process failed to write: the volume was full, read-only or lost. The search continues; an "
+            "interruption costs more.",
             queries=(Query(expr=_newest("autohas_trainer_checkpoint_failures_total"), legend="failed"),),
             unit="none",
         ),
         Panel(
             title="Memory",
-            description="Resident memory of the process; on a GPU also what torch's allocator holds of its memory.",
+            description="Resident memory of the process, and on a GPU the memory that PyTorch's allocator has reserved.",
             queries=(
                 Query(
                     expr=f'label_replace(process_resident_memory_bytes{{{SELECTED}}}, "kind", "process", "", "")'
@@ -287,7 +292,7 @@ def build() -> dict[str, Any]:
     return dashboard(
         uid=UID,
         title="AutoHAS / One search",
-        description="Where one AutoHASSearch stands, what it finds, what its controller believes and how it runs.",
+        description="Progress, results, controller and trainer of one AutoHASSearch.",
         variables=_VARIABLES,
         rows=(_NOW, _FOUND, _CONTROLLER, _MACHINE),
     )
