@@ -225,7 +225,7 @@ class Runtime(Containerd):
 
 
 def test_an_image_whose_name_went_on_is_forgotten(tmp_path: Path) -> None:
-    """The runtime holds 6 GiB of old dependencies by their digest until told; named images, also a user's own, and the pause stay."""
+    """The runtime holds 6 GiB of old dependencies by digest until they are removed; named images, also a user's own, and the pause stay."""
     layout = Layout(folder=tmp_path / "layout")
     named = {PAUSE_IMAGE: "p", "trainer": "new", "mine": "own"}
     Runtime.held = {**named, "sha256:1": "p", "sha256:2": "old", "sha256:3": "new", "sha256:4": "own"}

@@ -43,7 +43,7 @@ def test_a_key_refuses_other_types(part: object) -> None:
 
 
 def test_determinism_is_switched_on() -> None:
-    """After `make_deterministic` torch refuses nondeterministic algorithms and uses so many threads."""
+    """After `make_deterministic` torch refuses nondeterministic algorithms and uses the given number of threads."""
     make_deterministic(1)
     assert torch.are_deterministic_algorithms_enabled()
     assert torch.get_num_threads() == 1

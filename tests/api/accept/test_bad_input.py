@@ -20,10 +20,10 @@ _WITH_CODE = re.compile(r"(?:exit )?\b(\d\d) \((\w+)\)")
 
 def _named() -> list[tuple[str, str, list[tuple[str, str]]]]:
     """Input, what is seen, and the tests of each row; `the same` are those of the row above."""
-    told: list[tuple[str, str, list[tuple[str, str]]]] = []
+    rows: list[tuple[str, str, list[tuple[str, str]]]] = []
     for typed, seen, shown in ROWS:
-        told.append((typed, seen, _NAME.findall(shown) or told[-1][2]))
-    return told
+        rows.append((typed, seen, _NAME.findall(shown) or rows[-1][2]))
+    return rows
 
 
 def _excerpts(seen: str) -> list[str]:

@@ -108,12 +108,12 @@ def test_a_search_that_is_wrong_everywhere_is_refused_in_few_words() -> None:
     """Sixteen initial points of 192 unknown names each would be listed with all names that are known: 40 MB of text."""
     wrong = with_change(largest({}), "spec.searchSpace.initialPoints", [{"values": {f"x{n}": "1" for n in range(192)}}] * 16)
 
-    with bounded(MOST_CALLS), pytest.raises(SpecError) as told:
+    with bounded(MOST_CALLS), pytest.raises(SpecError) as caught:
         accept(wrong)
 
-    assert len(told.value.field_errors) == MOST_PROBLEMS + 1
-    assert told.value.field_errors[-1].message == f"and more: only the first {MOST_PROBLEMS} problems are listed; correct them first"
-    assert len(str(told.value)) < 1_000_000
+    assert len(caught.value.field_errors) == MOST_PROBLEMS + 1
+    assert caught.value.field_errors[-1].message == f"and more: only the first {MOST_PROBLEMS} problems are listed; correct them first"
+    assert len(str(caught.value)) < 1_000_000
 
 
 def _supernet_step_by_step(spec: Spec, space: Space, trainings: float) -> int:

@@ -144,7 +144,7 @@ def test_the_search_is_found_beside_other_documents() -> None:
     [(b"\xff", "must be UTF-8"), (b"#" * (1 << 20) + b"#", "must be at most 1048576 bytes long"), (None, "cannot be read: No such file")],
 )
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, content: bytes | None, said: str) -> None:
-    """Encoding, size and absence are told apart."""
+    """Encoding, size and absence have different sentences."""
     path = tmp_path / "search.yaml"
     if content is not None:
         path.write_bytes(content)
@@ -183,8 +183,8 @@ def test_a_word_that_yaml_takes_for_something_else_is_explained(path: str, writt
     with pytest.raises(SpecError) as caught:
         accept(document.value)
 
-    told = {problem.path: explain_unquoted(problem, document).message for problem in caught.value.field_errors}
-    assert told[path].endswith(f'must be of type string: {written} without quotes is {meaning}: write "{written}"')
+    messages = {problem.path: explain_unquoted(problem, document).message for problem in caught.value.field_errors}
+    assert messages[path].endswith(f'must be of type string: {written} without quotes is {meaning}: write "{written}"')
 
 
 @pytest.mark.parametrize("written", ["1:30", "2026-01-01", "0.1.0", "1e", "."])

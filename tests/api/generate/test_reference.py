@@ -88,7 +88,7 @@ def test_types_of_kubernetes_are_not_spelled_out() -> None:
 
 
 def test_a_stale_document_is_found(tmp_path: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """`make check` names the file that was edited by hand; `make sync` mends it."""
+    """`make check` names the file that was edited by hand; `make sync` writes it again."""
     monkeypatch.chdir(tmp_path)
     assert sync.main([]) == 0
     (tmp_path / sync.REFERENCE).write_text(TEXT.replace("decimal", "number"))

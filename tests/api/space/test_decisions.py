@@ -89,7 +89,7 @@ def test_without_architecture_only_hyperparameters_are_searched() -> None:
 
 
 def test_a_custom_models_decisions_are_those_that_the_spec_lists() -> None:
-    """Nobody else knows them: names, choices, defaults and conditions as listed, parents first, and the result expands with them."""
+    """Only the spec lists them: names, choices, defaults and conditions as listed, parents first, and the result expands with them."""
     width = {"name": "width", "choices": ["8", "16"], "default": "16", "when": {"decision": "kind", "values": ["wide"]}}
     listed = [width, {"name": "kind", "choices": ["wide", "slim"], "default": "slim"}]
     document = with_change(

@@ -22,7 +22,7 @@ from engine_fixtures import MemorySink, search
 
 @pytest.fixture
 def _fresh_process() -> Iterator[None]:
-    """Torch as a process finds it: nobody has asked for deterministic algorithms yet."""
+    """Torch as a process finds it: deterministic algorithms are not yet on."""
     torch.set_deterministic_debug_mode("default")
     yield
     torch.set_deterministic_debug_mode("error")

@@ -1,4 +1,4 @@
-"""Custom hyperparameters, losses and augmentations: what reaches custom code, and what is refused because nobody would obey it."""
+"""Custom hyperparameters, losses and augmentations: what reaches custom code, and what is refused because nothing would use it."""
 
 from __future__ import annotations
 
@@ -114,7 +114,10 @@ def test_the_chosen_values_are_in_config_yaml_and_can_be_trained_again(tmp_path:
 
 
 REFUSED = {
-    "nobody takes it": (searched("Plain", NOISE, data="Data"), r"hyperparameters\[0\]\.name: nothing takes noise: the data has no augment"),
+    "nothing takes it": (
+        searched("Plain", NOISE, data="Data"),
+        r"hyperparameters\[0\]\.name: nothing takes noise: the data has no augment",
+    ),
     "augment of another shape": (
         searched("Plain", NOISE, defect="augment shape"),
         r"augment gave \(2, 2\) of torch.float32, it must give \(2, 8\)",
@@ -127,7 +130,7 @@ REFUSED = {
         with_change(searched("Plain", NOISE), "spec.task.recipe.dropout", "0.2"),
         r"dropout is set or searched, but the custom model has no autohas_trainer\.templates\.Dropout layer",
     ),
-    "smoothing beside a custom loss": (
+    "smoothing with a custom loss": (
         with_change(searched("Focal", GAMMA), "spec.task.recipe.labelSmoothing", "0.1"),
         r"label smoothing is set or searched, but the custom model's loss would not obey it",
     ),

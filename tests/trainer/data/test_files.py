@@ -198,7 +198,7 @@ def test_a_home_folder_is_found_on_a_laptop(tmp_path: Path, monkeypatch: pytest.
         ("${DATA}/t.csv", r"variables are not replaced there"),
         ("https://example.org/t.csv", r"is a URL; only files of this machine are read"),
         ("s3://bucket/t.csv", r"is a URL"),
-        ("~nobody-of-that-name/t.csv", r"begins with a home folder that is not known here"),
+        ("~absent-user/t.csv", r"begins with a home folder that is not known here"),
         ("absent/t.csv", r"absent/t\.csv is missing \(relative to /"),
     ],
 )

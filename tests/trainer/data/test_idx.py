@@ -24,12 +24,12 @@ def encoded(array: npt.NDArray[np.uint8], type_code: int = 8) -> bytes:
 
 
 def images(number: int, side: int = 4) -> npt.NDArray[np.uint8]:
-    """So many images of side x side px."""
+    """`number` images of side x side px."""
     return (np.arange(number * side * side) % 251).astype(np.uint8).reshape(number, side, side)
 
 
 def labels(number: int) -> npt.NDArray[np.uint8]:
-    """So many labels in three classes."""
+    """`number` labels in three classes."""
     return (np.arange(number) % 3).astype(np.uint8)
 
 

@@ -261,7 +261,7 @@ def test_more_than_fits_into_memory_is_refused_before_reading(folder: Path, monk
 
 
 def test_a_search_on_images_learns(tmp_path: Path) -> None:
-    """Bright and dark noise are told apart."""
+    """A search learns to separate bright from dark noise."""
     rng = np.random.default_rng(1)
     for label, low in (("bright", 120), ("dark", 0)):
         for number in range(420):

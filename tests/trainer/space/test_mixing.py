@@ -200,7 +200,7 @@ def test_a_search_over_combinations_ends_with_a_result_that_the_operator_reads(m
     ],
 )
 def test_a_range_allows_its_values_only(given: dict[str, str], value: str, *, is_allowed: bool) -> None:
-    """The bounds hold exactly, whatever their number of digits; the recipe's default (0.1) is allowed beside them."""
+    """The bounds hold exactly, whatever their number of digits; the recipe's default (0.1) is allowed in addition."""
     document = with_change(small_search({"autoHAS": {"strategy": "OneStep"}}), RATE, {"numBases": 3, **given})
 
     assert accept(document)[1].decisions[0].allows(value) == is_allowed

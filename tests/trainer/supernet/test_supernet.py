@@ -283,7 +283,7 @@ def test_views_are_cut_once_and_never_go_stale(splits: Splits) -> None:
 
 
 def test_a_non_finite_batch_is_reported_not_hidden() -> None:
-    """Loss and gradients of a broken batch are not finite, and the weights are untouched until somebody commits."""
+    """Loss and gradients of a broken batch are not finite, and the weights are untouched until a commit."""
     made = template("mlp")
     net, targets_B = Supernet(made, TASK, (0,), CPU), torch.zeros(8, dtype=torch.int64)
     before, path = snapshot(net), default_path(made.decisions)
