@@ -139,7 +139,7 @@ LOST = [
 def test_a_lost_pod_is_an_interruption(code: int, reason: str, words: str) -> None:
     """A reboot of its node or a restart of its runtime is not the trainer's fault, whatever the Job counts."""
     lost = ended_pod(JOB, code=code, reason=reason, ended_s=NOW_S)
-    seen = decide(observe(SEARCH, {**JOB, "status": {"unusable data": 1}}, lost), RUNNING, at_s=NOW_S + 5)
+    seen = decide(observe(SEARCH, {**JOB, "status": {"failed": 1}}, lost), RUNNING, at_s=NOW_S + 5)
 
     assert verdict(seen.status, ConditionType.TRAINER_READY) == ("False", "PodLost")
     assert words in ready(seen.status)
@@ -174,7 +174,7 @@ def test_a_lost_pod_that_is_tainted_away_later_is_still_subtracted() -> None:
     )
     seen = decide(observe(search, job, lost), RUNNING, at_s=NOW_S + 5)
     for pods in ((marked,), ()):
-        after = decide(observe(search, {**job, "status": {"unusable data": 1, **EXHAUSTED}}, *pods), seen.status, at_s=NOW_S + 6)
+        after = decide(observe(search, {**job, "status": {"failed": 1, **EXHAUSTED}}, *pods), seen.status, at_s=NOW_S + 6)
 
         assert (after.status.phase, after.status.failures, after.status.interruptions) == (Phase.INTERRUPTED, None, 1)
         assert verdict(after.status, ConditionType.TRAINER_READY) == ("False", "PodLost")
@@ -196,8 +196,8 @@ def test_lost_pods_are_remembered_for_one_job_once_they_are_over() -> None:
     lost = ended_pod(JOB, code=255, reason="Unknown", ended_s=NOW_S)
     other = stored_job(SEARCH, 2)
     held_up = decide(observe(SEARCH, JOB, add_running_sidecar(lost)), RUNNING)
-    over = decide(observe(SEARCH, {**JOB, "status": {"unusable data": 1}}, lost), held_up.status)
-    vanished = decide(observe(SEARCH, {**JOB, "status": {"unusable data": 1}}), over.status)
+    over = decide(observe(SEARCH, {**JOB, "status": {"failed": 1}}, lost), held_up.status)
+    vanished = decide(observe(SEARCH, {**JOB, "status": {"failed": 1}}), over.status)
     following = decide(observe(SEARCH), over.status, at_s=NOW_S + 20)
     unnoted = decide(observe(SEARCH, other), over.status)
 
