@@ -70,10 +70,10 @@ def test_the_server_refuses_what_the_models_refuse(server: Cluster, rejection: R
     with pytest.raises(CommandFailedError) as caught:
         _create(server, rejection.document(), "--dry-run=server")
 
-    said = str(caught.value).replace('\\"', '"')
-    assert rejection.field in said
+    answer = str(caught.value).replace('\\"', '"')
+    assert rejection.field in answer
     if rejection.words not in ("must be of type integer", "must be of type string"):
-        assert rejection.words in said
+        assert rejection.words in answer
 
 
 @pytest.mark.parametrize("rejection", UNACCEPTABLE, ids=str)

@@ -84,9 +84,9 @@ def test_every_field_is_accepted_by_the_server(create: Create) -> None:
 def test_server_and_models_accept_the_same(create: Create) -> None:
     """Some six hundred documents, schema and rules together."""
     differing = [
-        (mutation.name, said, own)
+        (mutation.name, server, models)
         for mutation in _chosen()
-        if bool(said := create(mutation.document)) != bool(own := offline(mutation.document))
+        if bool(server := create(mutation.document)) != bool(models := offline(mutation.document))
     ]
 
     assert differing == []

@@ -106,12 +106,12 @@ def find_wrong_data_arguments(data: Data) -> Iterator[FieldError]:
     if data.name is None:
         yield from find_wrong_keywords(data.arguments, "spec.task.data.arguments", reserved=("path",))
         return
-    known = DATA_ARGUMENTS[data.name]
+    checks = DATA_ARGUMENTS[data.name]
     for name, value in data.arguments.items():
         path = f"spec.task.data.arguments.{name}"
-        if name not in known:
-            yield FieldError(path=path, message=f"unknown argument of data {data.name}: must be one of {', '.join(known)}")
-        elif (wrong := known[name](value)) is not None:
+        if name not in checks:
+            yield FieldError(path=path, message=f"unknown argument of data {data.name}: must be one of {', '.join(checks)}")
+        elif (wrong := checks[name](value)) is not None:
             yield FieldError(path=path, message=f'Invalid value: "{value}": {wrong}')
     for own, what in (("testFile", "which is the test data"), ("testFolder", "which holds the test data")):
         if own in data.arguments and "testFraction" in data.arguments:

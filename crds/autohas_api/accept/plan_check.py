@@ -41,11 +41,11 @@ def stage_trainings(plan: StagePlan) -> dict[Stage, float]:
 def short_supernet(spec: Spec, space: Space, plan: StagePlan) -> str | None:
     """A warning if the supernet has too few rewarded steps for its decisions; None otherwise."""
     num_decisions = len(space.searched(Role.ARCHITECTURE))
-    rewarded, wanted = plan.supernet_steps - plan.warmup_steps, REWARDS_PER_DECISION * num_decisions
-    if spec.algorithm.row.rewards_controller is None or rewarded >= wanted:
+    rewarded, needed = plan.supernet_steps - plan.warmup_steps, REWARDS_PER_DECISION * num_decisions
+    if spec.algorithm.row.rewards_controller is None or rewarded >= needed:
         return None
     return (
-        f"the supernet gets {rewarded} rewarded steps for {num_decisions} architecture decisions, and below {wanted}"
+        f"the supernet gets {rewarded} rewarded steps for {num_decisions} architecture decisions, and below {needed}"
         f" ({REWARDS_PER_DECISION} each) its proposals are little better than chance: raise budget.trainings or training.steps, or search"
         " fewer decisions"
     )

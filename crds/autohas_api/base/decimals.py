@@ -34,15 +34,15 @@ def decimal_between(value: float, minimum: float, maximum: float) -> str:
         minimum: Smallest number allowed.
         maximum: Largest number allowed, greater than `minimum`.
     """
-    wanted = min(max(value, minimum), maximum)
-    if wanted in (minimum, maximum):
-        return exact_decimal(wanted)
+    clamped = min(max(value, minimum), maximum)
+    if clamped in (minimum, maximum):
+        return exact_decimal(clamped)
     slack = _RESOLUTION * (maximum - minimum)
     for digits in range(_SHOWN_DIGITS, _MOST_DIGITS):
-        number = float(text := round_digits(wanted, digits))
-        if minimum <= number <= maximum and abs(number - wanted) <= slack:
+        number = float(text := round_digits(clamped, digits))
+        if minimum <= number <= maximum and abs(number - clamped) <= slack:
             return text
-    return exact_decimal(wanted)
+    return exact_decimal(clamped)
 
 
 def round_digits(value: float, digits: int) -> str:

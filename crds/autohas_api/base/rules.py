@@ -45,10 +45,10 @@ def rule(condition: Expression, message: str, at: str = "", *, message_of_values
 
 def exactly_one(*fields: str) -> Rule:
     """One of the fields is given, no other."""
-    given = [field(name).is_given for name in fields]
-    count = f"[{', '.join(one.cel for one in given)}].filter(x, x).size()"
-    number = Expression(cel=count, compute=lambda scope: sum(one.compute(scope) for one in given))
-    is_one = given[0].differs(given[1]) if len(given) == 2 else number.equals(1)  # noqa: PLR2004 - of two, either
+    presence = [field(name).is_given for name in fields]
+    count = f"[{', '.join(one.cel for one in presence)}].filter(x, x).size()"
+    number = Expression(cel=count, compute=lambda scope: sum(one.compute(scope) for one in presence))
+    is_one = presence[0].differs(presence[1]) if len(presence) == 2 else number.equals(1)  # noqa: PLR2004 - of two, either
     return rule(is_one, f"exactly one of {join_names(fields, 'and')} must be given")
 
 

@@ -295,17 +295,17 @@ def read(document: Mapping[str, Any]) -> Search:
     Raises:
         SpecError: the schema is violated.
     """
-    wanted = {key: value for key, value in without_nulls(document, Search).items() if key != "status"}
+    resource = {key: value for key, value in without_nulls(document, Search).items() if key != "status"}
     missing = [
         FieldError(path=key, message=f"Required value: must be {value!r}".replace("'", '"'))
         for key, value in (("apiVersion", API_VERSION), ("kind", KIND))
-        if key not in wanted
+        if key not in resource
     ]
     if missing:
         raise SpecError(missing)
-    unknown = _unknown_metadata(wanted.get("metadata"))
+    unknown = _unknown_metadata(resource.get("metadata"))
     try:
-        search = Search.model_validate(wanted)
+        search = Search.model_validate(resource)
     except ValidationError as error:
         raise SpecError([*unknown, *field_errors_of(error, Search)]) from error
     if unknown:

@@ -21,8 +21,8 @@ _WITH_CODE = re.compile(r"(?:exit )?\b(\d\d) \((\w+)\)")
 def _named() -> list[tuple[str, str, list[tuple[str, str]]]]:
     """Input, what is seen, and the tests of each row; `the same` are those of the row above."""
     rows: list[tuple[str, str, list[tuple[str, str]]]] = []
-    for typed, seen, shown in ROWS:
-        rows.append((typed, seen, _NAME.findall(shown) or rows[-1][2]))
+    for written, seen, tests in ROWS:
+        rows.append((written, seen, _NAME.findall(tests) or rows[-1][2]))
     return rows
 
 

@@ -152,9 +152,9 @@ def test_steps_of_one_step_are_those_found_one_by_one(fraction: str, knobs: dict
     budgets = [0.25, 0.3, 1.0, 2.07, math.pi, 5.5, 17.0, 100.0]
     for steps in (9, 10, 100, 777, 900):
         spec, space = _one_step(fraction, knobs, steps, architecture=architecture)
-        found = [auto_has._one_step_schedule(make_request(spec, space), trainings)[0] for trainings in budgets]
+        steps_found = [auto_has._one_step_schedule(make_request(spec, space), trainings)[0] for trainings in budgets]
 
-        assert found == [_supernet_step_by_step(spec, space, trainings) for trainings in budgets]
+        assert steps_found == [_supernet_step_by_step(spec, space, trainings) for trainings in budgets]
 
 
 @pytest.mark.parametrize("knobs", KNOBS, ids=str)

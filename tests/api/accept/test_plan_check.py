@@ -137,6 +137,6 @@ def test_data_of_known_size_needs_no_limit() -> None:
     """At most 2,000 training images are 200 for selection, which the budget pays for."""
     spec, space = _images("4")
     data = spec.task.data.replace(arguments={"trainLimit": "2000"})
-    known = spec.replace(task=spec.task.replace(data=data))
+    bounded = spec.replace(task=spec.task.replace(data=data))
 
-    assert len(plan_lines(known, space)) == 1
+    assert len(plan_lines(bounded, space)) == 1

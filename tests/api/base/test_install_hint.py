@@ -27,9 +27,9 @@ def test_a_wheel_is_completed_by_pip_and_a_checkout_by_make(tmp_path: Path, extr
 def test_no_other_sentence_assumes_a_checkout(package: str) -> None:
     """`make` and the checkout are named in one place."""
     named = re.compile(r"make setup|checkout of AutoHAS|'\.\[")
-    found = {str(path.relative_to(ROOT)) for path in (ROOT / package).rglob("*.py") if named.search(path.read_text())}
+    files = {str(path.relative_to(ROOT)) for path in (ROOT / package).rglob("*.py") if named.search(path.read_text())}
 
-    assert found <= {"crds/autohas_api/base/install_hint.py", "trainer/autohas/__init__.py"}
+    assert files <= {"crds/autohas_api/base/install_hint.py", "trainer/autohas/__init__.py"}
 
 
 def test_the_operator_without_its_extra_says_what_to_install() -> None:

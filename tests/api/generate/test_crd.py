@@ -14,14 +14,14 @@ ROOT = Path(__file__).parents[3]
 
 
 def _objects(schema: dict[str, Any], path: str = "") -> list[tuple[str, dict[str, Any]]]:
-    found = [(path, schema)]
+    objects = [(path, schema)]
     for name, child in schema.get("properties", {}).items():
-        found += _objects(child, f"{path}.{name}")
+        objects += _objects(child, f"{path}.{name}")
     if "items" in schema:
-        found += _objects(schema["items"], f"{path}[]")
+        objects += _objects(schema["items"], f"{path}[]")
     if isinstance(schema.get("additionalProperties"), dict):
-        found += _objects(schema["additionalProperties"], f"{path}{{}}")
-    return found
+        objects += _objects(schema["additionalProperties"], f"{path}{{}}")
+    return objects
 
 
 def _schema() -> dict[str, Any]:

@@ -43,9 +43,9 @@ def stored(value: Any, schema: Mapping[str, Any]) -> Any:
     if not isinstance(value, dict) or "type" not in schema:
         return value
     fields, entries = schema.get("properties", {}), schema.get("additionalProperties", {})
-    given = {name: stored(item, fields.get(name, entries)) for name, item in value.items() if item is not None}
+    values = {name: stored(item, fields.get(name, entries)) for name, item in value.items() if item is not None}
     defaults = {name: stored(copy.deepcopy(inner["default"]), inner) for name, inner in fields.items() if "default" in inner}
-    return {**defaults, **given}
+    return {**defaults, **values}
 
 
 def objects(value: Any, schema: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any, list[dict[str, str]]]]:
@@ -99,7 +99,7 @@ def all_rules(schema: Mapping[str, Any]) -> Iterator[str]:
 
 def differences(documents: Iterable[tuple[str, dict[str, Any]]]) -> list[tuple[str, Any, Any]]:
     """Documents that the schema accepts and on which the two sides disagree, with the rules that each calls broken."""
-    found = []
+    differing = []
     for name, document in documents:
         try:
             search = read(document)
@@ -107,8 +107,8 @@ def differences(documents: Iterable[tuple[str, dict[str, Any]]]) -> list[tuple[s
             continue
         there, here = broken_in_cel(document), broken_in_python(search)
         if there != here:
-            found.append((name, there, here))
-    return found
+            differing.append((name, there, here))
+    return differing
 
 
 def test_both_sides_accept_the_valid_documents() -> None:

@@ -110,9 +110,9 @@ def test_the_documents_have_every_field() -> None:
 def test_both_readers_accept_the_same(document: dict[str, Any]) -> None:
     """Thousands of wrong and odd documents: refused by the models exactly where the generated schema refuses them."""
     differing = [
-        (mutation.name, said, offline)
+        (mutation.name, server, offline)
         for mutation in mutations(document)
-        if bool(said := list(complaints(mutation.document["spec"], SCHEMA, "spec")))
+        if bool(server := list(complaints(mutation.document["spec"], SCHEMA, "spec")))
         != bool(offline := refused_by_the_schema_offline(mutation.document))
     ]
 
