@@ -214,10 +214,8 @@ def _once_started(expression: str) -> str:
 
 
 def _is_unchanged(parent: str, name: str) -> str:
-    """Equal, or absent in both; a required field cannot be asked whether it is there."""
+    """Equal, or absent in both: even a required field may be, in what was stored before it was in the schema."""
     new, old = f"self.{parent}.{name}", f"oldSelf.{parent}.{name}"
-    if (parent, name) in (("spec", "task"), ("spec", "searchSpace"), ("spec", "training")):
-        return f"{new} == {old}"
     return f"(has({new}) == has({old}) && (!has({new}) || {new} == {old}))"
 
 

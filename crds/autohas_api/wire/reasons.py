@@ -38,6 +38,13 @@ class Reason(_Explained):
     )
     RUNTIME_CLASS_NOT_ALLOWED = "RuntimeClassNotAllowed", "the platform does not allow this `trainer.runtimeClassName`"
     SCHEDULER_NOT_ALLOWED = "SchedulerNotAllowed", "the platform does not allow this `trainer.schedulerName`"
+    SPEC_UNREADABLE = (
+        "SpecUnreadable",
+        (
+            "the search was stored under a former schema, and its spec does not fit the present one: its result stays, the operator does"
+            " nothing more for it; delete it, and apply it again with the present names of fields"
+        ),
+    )
     VERSION_SKEW = "VersionSkew", "the image of the running trainer has another version of AutoHAS than the operator"
 
     # Admitted

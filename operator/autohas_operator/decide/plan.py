@@ -113,36 +113,36 @@ _NOT_PAUSED = Verdict(status="False", reason=Reason.NOT_PAUSED, message=f"the an
 
 def _plan_finished(observed: Observed, previous: Status, now_s: float) -> Plan:
     """A finished search: its status stays; its children are deleted after their time to live, unless it is paused."""
-    pause = _PAUSED if observed.search.is_paused else _NOT_PAUSED
-    is_current = verdict_of(previous, ConditionType.RECONCILIATION_PAUSED) == pause and len(previous.conditions) == len(ConditionType)
-    status = previous if is_current else _keep_conditions(observed, previous, pause, now_s)
+    judgement = _judge(observed.search.document, has_begun=True)
+    verdicts = {ConditionType.RECONCILIATION_PAUSED: _PAUSED if observed.search.is_paused else _NOT_PAUSED}
+    if isinstance(judgement, Verdict):
+        verdicts[ConditionType.ACCEPTED] = judgement
+    is_current = all(verdict_of(previous, kind) == verdict for kind, verdict in verdicts.items())
+    is_current = is_current and len(previous.conditions) == len(ConditionType)
+    status = previous if is_current else _keep_conditions(observed, previous, verdicts, now_s)
     status = status.replace(observed_generation=observed.search.generation)
     events = announce(previous, status, None)
-    if observed.search.is_paused:
-        return Plan(status=status, announcements=events)
-    judgement = _judge(observed.search.document, has_begun=True)
-    if isinstance(judgement, Verdict):
-        return Plan(status=status, announcements=events)  # a version that this operator cannot read: delete nothing on a guess
+    if observed.search.is_paused or isinstance(judgement, Verdict):
+        return Plan(status=status, announcements=events)  # nothing is deleted for a spec that this operator cannot read
     action, requeue_after_s = plan_cleanup(judgement[0], observed, previous, now_s)
     return Plan(status=status, action=action, announcements=events, requeue_after_s=requeue_after_s)
 
 
 def _plan_paused(observed: Observed, previous: Status, now_s: float) -> Plan:
     """While paused, only ReconciliationPaused changes."""
-    status = _keep_conditions(observed, previous, _PAUSED, now_s)
+    status = _keep_conditions(observed, previous, {ConditionType.RECONCILIATION_PAUSED: _PAUSED}, now_s)
     status = status.replace(phase=previous.phase or Phase.PENDING)
     return Plan(status=status, announcements=announce(previous, status, None))
 
 
-def _keep_conditions(observed: Observed, previous: Status, pause: Verdict, now_s: float) -> Status:
-    """The previous status with a new ReconciliationPaused, and with the summary conditions where an older operator wrote none."""
+def _keep_conditions(observed: Observed, previous: Status, changes: Mapping[ConditionType, Verdict], now_s: float) -> Status:
+    """The previous status with some new conditions, and with the summary conditions where an older operator wrote none."""
     generation = observed.search.generation
     unseen = Verdict(status="Unknown", reason=_PAUSED.reason, message=_PAUSED.message)
     verdicts = {kind: verdict_of(previous, kind) or unseen for kind in ConditionType}
     if previous.phase is not None and verdict_of(previous, ConditionType.READY) is None:
         verdicts = add_summary(previous.phase, verdicts)
-    verdicts[ConditionType.RECONCILIATION_PAUSED] = pause
-    conditions = merge_conditions(previous, verdicts, generation, now_s)
+    conditions = merge_conditions(previous, {**verdicts, **changes}, generation, now_s)
     return previous.replace(observed_generation=generation, conditions=conditions)
 
 
@@ -163,6 +163,10 @@ def _judge(document: str, *, has_begun: bool) -> tuple[Search, Space] | Verdict:
         search = read(json.loads(document))
         return search, resolve(search.spec)
     except SpecError as error:
+        if has_begun:
+            stays = "its status and result stay; delete it, and apply it again with the present names of fields"
+            message = clean(f"the search was stored under a former schema: {error}; {stays}")
+            return Verdict(status="False", reason=Reason.SPEC_UNREADABLE, message=message)
         return Verdict(status="False", reason=Reason.INVALID_SPEC, message=clean(str(error)))
 
 

@@ -32,7 +32,7 @@ def test_a_search_that_does_not_start_in_time_fails_and_leaves_nothing(bench: An
 
 
 def test_what_has_ended_is_cleaned_up_and_the_result_stays(bench: Any, trainer: Any) -> None:
-    """JobTTLSeconds after the end Job, pod and ConfigMap are gone; the search and its result are not."""
+    """After ttlSecondsAfterFinished Job, pod and ConfigMap are gone; the search and its result are not."""
     bench.apply(with_change(DURABLE, "spec.cleanup", {"ttlSecondsAfterFinished": 3}))
     pod = bench.pod()
     bench.report_progress(trainer, pod)
