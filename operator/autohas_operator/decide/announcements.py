@@ -99,8 +99,10 @@ def _announce_acceptance(before: Status, after: Status) -> Iterator[Announcement
     verdict = _find_change(before, after, ConditionType.ACCEPTED)
     if verdict is not None and verdict.status == "True":
         yield Announcement(type="Normal", reason=Reason.SEARCH_ACCEPTED, message=verdict.message)
-    elif verdict is not None and verdict.reason in (Reason.VERSION_SKEW, Reason.SPEC_UNREADABLE):
-        yield Announcement(type="Warning", reason=verdict.reason, message=verdict.message)
+    elif verdict is not None and verdict.reason == Reason.VERSION_SKEW:
+        yield Announcement(type="Warning", reason=Reason.VERSION_SKEW, message=verdict.message)
+    elif verdict is not None and verdict.reason == Reason.SPEC_UNREADABLE:
+        yield Announcement(type="Warning", reason=Reason.SPEC_UNREADABLE, message=verdict.message)
     elif verdict is not None and verdict.status == "False":
         yield Announcement(type="Warning", reason=Reason.SEARCH_REJECTED, message=verdict.message)
     storage = _find_change(before, after, ConditionType.CHECKPOINT_READY)
