@@ -10,6 +10,7 @@ import shlex
 import subprocess
 import sys
 import textwrap
+import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
@@ -220,6 +221,17 @@ def test_the_index_names_every_document() -> None:
     """docs/README.md links each of them."""
     linked = set(LINK.findall((ROOT / "docs" / "README.md").read_text()))
     assert {path.name for path in (ROOT / "docs").glob("*.md")} - {"README.md"} - linked == set()
+
+
+def test_the_map_shows_the_levels_that_the_linter_checks() -> None:
+    """Each row of ARCHITECTURE.md has the modules of a package in the order of import-linter's layers."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    layers = {contract["containers"][0]: contract["layers"] for contract in contracts if contract["type"] == "layers"}
+    levels = {package: [set(re.findall(r"\w+", layer)) - {"__main__"} for layer in rows] for package, rows in layers.items()}
+    rows = re.findall(r"^\| `(autohas_[a-z.]+)` \| (.*) \|$", prose(ROOT / "ARCHITECTURE.md").partition("## Levels")[2], re.MULTILINE)
+    shown = {package: [set(re.findall(r"`(\w+)`", level)) for level in row.split("→")] for package, row in rows}
+
+    assert shown == {package: [level for level in given if level] for package, given in levels.items()}
 
 
 def test_the_guide_names_everything_built_in() -> None:
