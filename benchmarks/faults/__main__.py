@@ -105,7 +105,7 @@ def run_disturbed(field: Field, expected: list[Life], pot: Pot, seed: int, paral
     return sorted(lives, key=lambda life: life.number)
 
 
-def measure(running: Cluster, claim: Path, given: argparse.Namespace) -> tuple[str, bool]:
+def measure(running: Cluster, claim: Path, options: argparse.Namespace) -> tuple[str, bool]:
     """Run all searches; returns the table, and whether every search ended as undisturbed."""
     if running.node is None:
         sys.exit("this cluster has no node of its own: the faults need its processes")
@@ -113,17 +113,22 @@ def measure(running: Cluster, claim: Path, given: argparse.Namespace) -> tuple[s
     view = View(Server.of(running.kubeconfig))
     striker = Striker(line, running.node.control_plane, view)
     field = Field(
-        line=line, striker=striker, view=view, steps=given.steps, deadline_s=given.deadline, last_s=time.monotonic() + 60 * given.minutes
+        line=line,
+        striker=striker,
+        view=view,
+        steps=options.steps,
+        deadline_s=options.deadline,
+        last_s=time.monotonic() + 60 * options.minutes,
     )
     where, begun = provenance(), time.monotonic()
     expected = run_undisturbed(replace(field, deadline_s=600), parallel=2)
-    lives = run_disturbed(field, expected, Pot(given.searches, given.faults), given.seed, given.parallel)
+    lives = run_disturbed(field, expected, Pot(options.searches, options.faults), options.seed, options.parallel)
     minutes = (time.monotonic() - begun) / 60
-    command = f"python -m benchmarks.faults --searches {given.searches} --faults {given.faults} --seed {given.seed}"
+    command = f"python -m benchmarks.faults --searches {options.searches} --faults {options.faults} --seed {options.seed}"
     where += f",\nload average at the end {os.getloadavg()[0]:.1f}"
-    heading = conditions(where, command, given.parallel, given.steps)
+    heading = conditions(where, command, options.parallel, options.steps)
     violations = view.checker.violations
-    is_well = not violations and not any(life.problems for life in lives) and sum(len(life.strikes) for life in lives) == given.faults
+    is_well = not violations and not any(life.problems for life in lives) and sum(len(life.strikes) for life in lives) == options.faults
     return report(heading, expected, lives, violations, minutes), is_well
 
 
@@ -138,7 +143,7 @@ def main() -> int:
     parser.add_argument("--deadline", type=float, default=1200, help="seconds after which a search is lost (default 1200)")
     parser.add_argument("--minutes", type=float, default=120, help="minutes after which no more faults begin (default 120)")
     parser.add_argument("--out", type=Path, help="file for the table")
-    given = parser.parse_args()
+    options = parser.parse_args()
     if (reason := levels.why_no_node()) is not None:
         sys.exit(f"no node cluster here: {reason}")
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
@@ -146,12 +151,12 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as claim:
         running = cluster.start(this_process())
         try:
-            text, is_well = measure(running, Path(claim), given)
+            text, is_well = measure(running, Path(claim), options)
         finally:
             cluster.stop()
     print(text)
-    if given.out is not None:
-        given.out.write_text(text, encoding="utf-8")
+    if options.out is not None:
+        options.out.write_text(text, encoding="utf-8")
     return 0 if is_well else 1
 
 

@@ -74,12 +74,12 @@ class Checker:
         """Check searches; see `check_pods`."""
         _keep(self.searches, kind, searches)
         for uid, search in self.searches.items():
-            status, seen = search.get("status", {}), self.results[uid]
+            status, results = search.get("status", {}), self.results[uid]
             result = f"{status['result']['digest']} of {status.get('completionTime')}" if "result" in status else ""
-            if result and result not in seen:
-                seen.append(result)
-            if len(seen) > 1 or (seen and not result):
-                self._report_violation(f"search {uid}: its result changed or went away: {', '.join(seen)}, now {result or 'none'}")
+            if result and result not in results:
+                results.append(result)
+            if len(results) > 1 or (results and not result):
+                self._report_violation(f"search {uid}: its result changed or went away: {', '.join(results)}, now {result or 'none'}")
 
     def check_processes(self, pods_by_search: Mapping[str, set[str]]) -> None:
         """Check the running trainer processes of this host: uids of their pods, by uid of the search."""

@@ -32,10 +32,10 @@ def document(name: str, number: int, steps: int) -> dict[str, Any]:
     """The search of this number; every fourth has the same spec and must find the same."""
     strategy, seed = SPECS[number % len(SPECS)]
     limits: dict[str, Any] = {"spec.failurePolicy": {"backoffLimit": BACKOFF_LIMIT}, "spec.budget": {"trainings": "4.5"}}
-    found = durable(name, steps=steps, **limits)
-    found = with_change(found, "spec.algorithm", {"name": "AutoHAS", "seed": seed, "autoHAS": {"strategy": strategy}})
-    hyperparameters = found["spec"]["searchSpace"]["hyperparameters"]
-    return with_change(found, "spec.searchSpace.hyperparameters", hyperparameters[: 1 if strategy == "OneStep" else 2])
+    search = durable(name, steps=steps, **limits)
+    search = with_change(search, "spec.algorithm", {"name": "AutoHAS", "seed": seed, "autoHAS": {"strategy": strategy}})
+    hyperparameters = search["spec"]["searchSpace"]["hyperparameters"]
+    return with_change(search, "spec.searchSpace.hyperparameters", hyperparameters[: 1 if strategy == "OneStep" else 2])
 
 
 @dataclass(slots=True, kw_only=True)

@@ -114,8 +114,8 @@ class Striker:
         jobs = self._view.jobs(self._uid(name))
         return self._delete("job", [job for job in jobs if not is_leaving(job)], f"--cascade={fault.how}")
 
-    def _delete(self, kind: str, found: list[Document], *flags: str) -> str | None:
-        for one in found:
+    def _delete(self, kind: str, documents: list[Document], *flags: str) -> str | None:
+        for one in documents:
             target = str(one["metadata"]["name"])
             with self.api() as line, contextlib.suppress(CommandFailedError):
                 line.cluster.kubectl("delete", "-n", NAMESPACE, kind, target, "--wait=false", *flags)

@@ -22,7 +22,7 @@ from benchmarks.faults.checking import Checker, Document, is_over, search_of
 from autohas_api.base.names import API_VERSION, ENV_POD_UID, ENV_SEARCH_UID, PLURAL
 from line import NAMESPACE
 
-Seen = Callable[[str, Iterable[Document]], None]
+Handler = Callable[[str, Iterable[Document]], None]
 ANSWER_S: Final = 30.0
 """Timeout of a request, in seconds; longer than an API server is frozen."""
 RENEWAL_S: Final = 20
@@ -50,23 +50,23 @@ class Server:
         context = ssl.create_default_context(cafile=cluster["certificate-authority"])
         return cls(address=urlsplit(cluster["server"]).netloc, context=context, token=document["users"][0]["user"]["token"])
 
-    def watch(self, path: str, seen: Seen) -> None:
+    def watch(self, path: str, handle: Handler) -> None:
         """Pass a list and then every change to `seen`, until the process ends."""
         while True:
             try:
-                version = self._list(path, seen)
+                version = self._list(path, handle)
                 while version:
-                    version = self._follow(path, version, seen)
+                    version = self._follow(path, version, handle)
             except (OSError, http.client.HTTPException, ValueError):
                 pass  # the API server is unavailable
             time.sleep(0.2)
 
-    def _list(self, path: str, seen: Seen) -> str:
+    def _list(self, path: str, handle: Handler) -> str:
         document = json.loads(self._get(path).read())
-        seen("LISTED", document["items"])
+        handle("LISTED", document["items"])
         return str(document["metadata"]["resourceVersion"])
 
-    def _follow(self, path: str, version: str, seen: Seen) -> str:
+    def _follow(self, path: str, version: str, handle: Handler) -> str:
         """Follow until the server ends the watch; returns where to continue, empty if that is too old."""
         for line in self._get(f"{path}?watch=1&timeoutSeconds={RENEWAL_S}&allowWatchBookmarks=true&resourceVersion={version}"):
             event: dict[str, Any] = json.loads(line)
@@ -74,7 +74,7 @@ class Server:
                 return ""
             version = event["object"]["metadata"]["resourceVersion"]
             if event["type"] != "BOOKMARK":
-                seen(event["type"], [event["object"]])
+                handle(event["type"], [event["object"]])
         return version
 
     def _get(self, path: str) -> http.client.HTTPResponse:
@@ -92,9 +92,9 @@ class View:
     def __init__(self, server: Server) -> None:
         self.checker = Checker()
         self._lock = threading.RLock()
-        seen = {"searches": self.checker.check_searches, "jobs": self.checker.check_jobs, "pods": self.checker.check_pods}
+        handle = {"searches": self.checker.check_searches, "jobs": self.checker.check_jobs, "pods": self.checker.check_pods}
         for name, path in PATHS.items():
-            threading.Thread(target=server.watch, args=(path, self._synchronize(seen[name])), daemon=True).start()
+            threading.Thread(target=server.watch, args=(path, self._synchronize(handle[name])), daemon=True).start()
         threading.Thread(target=self._scan, daemon=True).start()
 
     def search(self, name: str) -> Document:
@@ -112,10 +112,10 @@ class View:
         with self._lock:
             return [pod for pod in self.checker.pods.values() if search_of(pod) == uid and not is_over(pod)]
 
-    def _synchronize(self, seen: Seen) -> Seen:
+    def _synchronize(self, handle: Handler) -> Handler:
         def note(kind: str, documents: Iterable[Document]) -> None:
             with self._lock:
-                seen(kind, documents)
+                handle(kind, documents)
 
         return note
 

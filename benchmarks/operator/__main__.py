@@ -212,7 +212,7 @@ async def _measure_rest(site: Site, scale: Scale) -> dict[str, Any]:
         await operator.wait_ready(session)
         await asyncio.sleep(10)
         restart = sum((await operator.writes(session)).values())
-        seen = server_writes(await server.text("/metrics"))
+        writes_before = server_writes(await server.text("/metrics"))
         passes = await num_passes(operator, session)
         _, cpu_before = operator.usage()
         await wait_passes(operator, session, passes + 2 * scale.searches)
@@ -222,7 +222,7 @@ async def _measure_rest(site: Site, scale: Scale) -> dict[str, Any]:
             "writes after an operator restart": restart,
             "resync: passes": done,
             "resync: writes by the operator's count": sum((await operator.writes(session)).values()) - restart,
-            "resync: writes by the API server's count": server_writes(await server.text("/metrics")) - seen,
+            "resync: writes by the API server's count": server_writes(await server.text("/metrics")) - writes_before,
             "resync: CPU per pass, ms": 1000 * (cpu_after - cpu_before) / done,
             "memory at rest, MiB": memory_mib,
         }

@@ -24,8 +24,8 @@ class Operator:
 
     def __init__(self, kubeconfig: Path, log: Path, flags: Mapping[str, object]) -> None:
         (self.port,) = ports.free(1)
-        usual = {"kubeconfig": kubeconfig, "listen-address": "127.0.0.1", "listen-port": self.port, "trainer-image": "trainer:bench"}
-        options = [f"--{name.replace('_', '-')}={value}" for name, value in {**usual, **flags}.items()]
+        defaults = {"kubeconfig": kubeconfig, "listen-address": "127.0.0.1", "listen-port": self.port, "trainer-image": "trainer:bench"}
+        options = [f"--{name.replace('_', '-')}={value}" for name, value in {**defaults, **flags}.items()]
         self.process = subprocess.Popen(
             [sys.executable, "-m", "autohas_operator", *options], stdout=log.open("ab"), stderr=subprocess.STDOUT
         )

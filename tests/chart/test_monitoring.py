@@ -64,9 +64,9 @@ def list_exported(folder: Path) -> set[str]:
 
 def test_every_metric_asked_for_is_exported(tmp_path: Path) -> None:
     """By the operator or by the trainer; suffixes of counters and histograms taken off."""
-    known = list_exported(tmp_path)
+    exported = list_exported(tmp_path)
     asked = {name for expr in expressions() for name in _METRIC.findall(expr)}
-    unknown = {name for name in asked if name not in known and not any(name.removesuffix(suffix) in known for suffix in _SUFFIXES)}
+    unknown = {name for name in asked if name not in exported and not any(name.removesuffix(suffix) in exported for suffix in _SUFFIXES)}
 
     assert len(asked) > 40
     assert unknown == set()

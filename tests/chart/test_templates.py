@@ -74,7 +74,7 @@ def test_the_operator_pod_is_restricted_single_and_probed(helm: Tool) -> None:
 
 def test_the_operator_reads_every_variable_that_the_chart_sets(helm: Tool) -> None:
     """The chart's names and values are settings of the operator, empty ones included."""
-    usual = read_settings([], environment_of(render(helm)))
+    default = read_settings([], environment_of(render(helm)))
     changed = read_settings(
         [],
         environment_of(
@@ -91,15 +91,15 @@ def test_the_operator_reads_every_variable_that_the_chart_sets(helm: Tool) -> No
             )
         ),
     )
-    known = {f"AUTOHAS_{name.upper()}" for name in type(usual).model_fields}
+    variables = {f"AUTOHAS_{name.upper()}" for name in type(default).model_fields}
 
-    assert set(environment_of(render(helm))) <= known
-    assert (usual.per_search_metrics, changed.per_search_metrics) == (True, False)
-    assert usual.trainer_image == "autohas-trainer:0.1.0"
-    assert (usual.namespaces, usual.trainer_run_as_user, usual.trainer_fs_group) == ((), 65532, 65532)
+    assert set(environment_of(render(helm))) <= variables
+    assert (default.per_search_metrics, changed.per_search_metrics) == (True, False)
+    assert default.trainer_image == "autohas-trainer:0.1.0"
+    assert (default.namespaces, default.trainer_run_as_user, default.trainer_fs_group) == ((), 65532, 65532)
     assert (changed.namespaces, changed.trainer_run_as_user, changed.trainer_fs_group) == (("a", "b"), None, 2000)
     assert (changed.trainer_image, changed.trainer_image_pull_secrets) == ("autohas-trainer:9", ("registry",))
-    assert (usual.trainer_service_accounts, changed.trainer_service_accounts) == ((), ("trainer", "reader"))
+    assert (default.trainer_service_accounts, changed.trainer_service_accounts) == ((), ("trainer", "reader"))
 
 
 def test_a_digest_pins_an_image_and_leaves_no_tag(helm: Tool) -> None:
@@ -280,7 +280,7 @@ def test_an_operator_is_missed_by_its_own_release(helm: Tool) -> None:
 
 
 def test_alerts_on_missing_targets_need_something_that_scrapes_them(helm: Tool) -> None:
-    """Without its monitor each would fire for ever; who scrapes by hand says so, and by which labels the operator is known."""
+    """Without its monitor each alert would fire forever; with scrapedByHand they stay, with the labels that identify the operator."""
     rule: dict[str, Any] = {"prometheusRule": {"enabled": True}}
     by_hand: dict[str, Any] = {"prometheusRule": {"enabled": True, "scrapedByHand": {"trainers": True, "operatorLabels": {"job": "mine"}}}}
 

@@ -135,8 +135,8 @@ class OperatorProcess:
 
     def page(self, path: str) -> str:
         """The body that the operator serves under a path."""
-        found = subprocess.run(["curl", "-fsS", f"http://127.0.0.1:{self.port}{path}"], capture_output=True, text=True, check=False)
-        return found.stdout
+        answer = subprocess.run(["curl", "-fsS", f"http://127.0.0.1:{self.port}{path}"], capture_output=True, text=True, check=False)
+        return answer.stdout
 
     def memory_mib(self) -> float:
         """The resident memory of the process."""
@@ -162,15 +162,15 @@ class Bench:
         return self.cluster.kubectl("-n", self.namespace, *arguments, input=input)
 
     def objects(self, kind: str) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = json.loads(self.kubectl("get", kind, "-o", "json"))["items"]
-        return found
+        objects: list[dict[str, Any]] = json.loads(self.kubectl("get", kind, "-o", "json"))["items"]
+        return objects
 
     def apply(self, document: dict[str, Any]) -> None:
         self.kubectl("apply", "-f", "-", input=json.dumps(with_change(document, "spec.monitoring", {"metricsPort": PORT})))
 
     def search(self) -> dict[str, Any]:
-        (found,) = self.objects("ahs")
-        return found
+        (search,) = self.objects("ahs")
+        return search
 
     def condition(self, kind: str) -> tuple[str, str]:
         conditions = self.search().get("status", {}).get("conditions", [])
@@ -192,8 +192,8 @@ class Bench:
             alive = [pod for pod in self.objects("pods") if pod["status"]["phase"] not in ("Succeeded", "Failed")]
             return alive[-1] if alive else None
 
-        found: dict[str, Any] = self.until(newest, "a pod")
-        return found
+        pod: dict[str, Any] = self.until(newest, "a pod")
+        return pod
 
     def bind(self, pod: dict[str, Any]) -> dict[str, Any]:
         """Bind a pod to a node that does not exist: a deleted pod stays until the test confirms its end, as a kubelet would.
@@ -251,8 +251,8 @@ def install(cluster: Cluster, namespace: str, path: Path, *flags: str) -> Path:
     """Install CRD, service account, rights and policies as the chart renders them; returns a kubeconfig of that account."""
     rendered = cluster.helm("template", RELEASE, CHART, "--namespace", namespace, *flags)
     rights = ("ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")
-    wanted = ("CustomResourceDefinition", *rights, "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
-    objects = [document for document in yaml.safe_load_all(rendered) if document and document["kind"] in wanted]
+    kinds = ("CustomResourceDefinition", *rights, "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
+    objects = [document for document in yaml.safe_load_all(rendered) if document and document["kind"] in kinds]
     cluster.kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
     bundle = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
     cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", input=bundle)

@@ -36,7 +36,7 @@ _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Seen:
+class _LeaseState:
     """A Lease as last read or written; `since_s` is the time at which this renewal was first seen."""
 
     holder: str
@@ -71,7 +71,7 @@ class NamespaceLeases:
         self._wake = wake
         self._clock = clock
         self._monotonic = monotonic
-        self._seen: dict[str, _Seen] = {}
+        self._states: dict[str, _LeaseState] = {}
         self._locks: dict[str, asyncio.Lock] = {}
         self._unwatched: set[str] = set()
 
@@ -81,15 +81,15 @@ class NamespaceLeases:
         Raises:
             OperatorError: the API server did not answer.
         """
-        seen = self._seen.get(namespace)
-        if namespace in self._unwatched or (seen is not None and not self._is_mine_and_expired(seen)):
-            return seen is None or seen.holder == self._identity
+        state = self._states.get(namespace)
+        if namespace in self._unwatched or (state is not None and not self._is_mine_and_expired(state)):
+            return state is None or state.holder == self._identity
         await self.refresh(namespace)
-        return namespace in self._unwatched or self._seen[namespace].holder == self._identity
+        return namespace in self._unwatched or self._states[namespace].holder == self._identity
 
     def list_taken(self) -> dict[str, str]:
         """Namespaces that another operator serves, with its name."""
-        return {namespace: seen.holder for namespace, seen in sorted(self._seen.items()) if seen.holder != self._identity}
+        return {namespace: state.holder for namespace, state in sorted(self._states.items()) if state.holder != self._identity}
 
     async def refresh(self, namespace: str) -> None:
         """Renew the Lease, acquire it if it is free, or read its holder.
@@ -98,39 +98,39 @@ class NamespaceLeases:
             OperatorError: the API server did not answer.
         """
         async with self._locks.setdefault(namespace, asyncio.Lock()):
-            before = self._seen.get(namespace)
+            before = self._states.get(namespace)
             try:
                 after = await self._renew(namespace, before)
             except (ForbiddenError, NotFoundError) as error:
                 self._leave_unwatched(namespace, error)
                 return
             self._unwatched.discard(namespace)
-            self._seen[namespace] = after
+            self._states[namespace] = after
             self._log_change(namespace, before, after)
 
     async def run(self) -> None:
         """Renew the held Leases and read the others, forever; configured namespaces come first, so that their state is known at once."""
         while True:
-            wanted = tuple(dict.fromkeys((*self._namespaces, *self._in_use())))
-            for namespace in wanted:
+            served = tuple(dict.fromkeys((*self._namespaces, *self._in_use())))
+            for namespace in served:
                 try:
                     await self.refresh(namespace)
                 except OperatorError as error:
                     _log.warning("lease renewal failed", namespace=namespace, lease=LEASE_NAME, error=str(error))
                 await asyncio.sleep(PAUSE_S)
-            for namespace in self._seen.keys() - wanted:
-                del self._seen[namespace]  # no search is left there: the Lease expires
+            for namespace in self._states.keys() - served:
+                del self._states[namespace]  # no search is left there: the Lease expires
             self._metrics.set_taken_namespaces(len(self.list_taken()))
-            await asyncio.sleep(max(0.0, PERIOD_S - PAUSE_S * len(wanted)))
+            await asyncio.sleep(max(0.0, PERIOD_S - PAUSE_S * len(served)))
 
-    def _is_mine_and_expired(self, seen: _Seen) -> bool:
+    def _is_mine_and_expired(self, state: _LeaseState) -> bool:
         """A holder that could not renew in time may have a successor, so it reads the Lease before it acts."""
-        return seen.holder == self._identity and self._has_expired(seen)
+        return state.holder == self._identity and self._has_expired(state)
 
-    def _has_expired(self, seen: _Seen) -> bool:
-        return self._monotonic() - seen.since_s >= seen.duration_s
+    def _has_expired(self, state: _LeaseState) -> bool:
+        return self._monotonic() - state.since_s >= state.duration_s
 
-    async def _renew(self, namespace: str, before: _Seen | None) -> _Seen:
+    async def _renew(self, namespace: str, before: _LeaseState | None) -> _LeaseState:
         try:
             lease = await self._client.get(LEASES, namespace, LEASE_NAME)
         except NotFoundError:
@@ -142,7 +142,7 @@ class NamespaceLeases:
         spec = self._spec(is_new_holder=current.holder != self._identity)
         return await self._write(namespace, {"metadata": {"resourceVersion": lease["metadata"]["resourceVersion"]}, "spec": spec})
 
-    async def _write(self, namespace: str, document: dict[str, Any], *, is_new: bool = False) -> _Seen:
+    async def _write(self, namespace: str, document: dict[str, Any], *, is_new: bool = False) -> _LeaseState:
         began_s = self._monotonic()  # before the request, so that a slow answer does not prolong the Lease
         try:
             if is_new:
@@ -152,9 +152,9 @@ class NamespaceLeases:
         except ConflictError:
             return self._read(await self._client.get(LEASES, namespace, LEASE_NAME), None)  # another operator was faster
         spec = document["spec"]
-        return _Seen(holder=self._identity, renewed=spec["renewTime"], duration_s=spec["leaseDurationSeconds"], since_s=began_s)
+        return _LeaseState(holder=self._identity, renewed=spec["renewTime"], duration_s=spec["leaseDurationSeconds"], since_s=began_s)
 
-    def _read(self, lease: Document, before: _Seen | None) -> _Seen:
+    def _read(self, lease: Document, before: _LeaseState | None) -> _LeaseState:
         """The state of a Lease; a renewal that was seen before keeps the time at which it was first seen."""
         spec = get_object(lease, "spec")
         holder, renewed = get_text(spec, "holderIdentity"), get_text(spec, "renewTime")
@@ -162,11 +162,11 @@ class NamespaceLeases:
         since_s = before.since_s if before is not None and is_known else self._monotonic()
         duration = get_int(spec, "leaseDurationSeconds", 0)
         duration_s = min(float(duration), MAX_DURATION_S) if duration > 0 else DURATIONS * PERIOD_S
-        return _Seen(holder=holder, renewed=renewed, duration_s=duration_s, since_s=since_s)
+        return _LeaseState(holder=holder, renewed=renewed, duration_s=duration_s, since_s=since_s)
 
     def _spec(self, *, is_new_holder: bool) -> dict[str, Any]:
         now = datetime.fromtimestamp(self._clock(), UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-        period_s = max(PERIOD_S, PAUSE_S * len(self._seen))
+        period_s = max(PERIOD_S, PAUSE_S * len(self._states))
         spec = {"holderIdentity": self._identity, "leaseDurationSeconds": int(DURATIONS * period_s), "renewTime": now}
         return {**spec, "acquireTime": now} if is_new_holder else spec
 
@@ -176,9 +176,9 @@ class NamespaceLeases:
             self._unwatched.add(namespace)
             message = "without the right to it the operator does not notice another one that serves this namespace"
             _log.warning("lease unavailable", namespace=namespace, lease=LEASE_NAME, message=message, error=str(error))
-        self._seen.pop(namespace, None)
+        self._states.pop(namespace, None)
 
-    def _log_change(self, namespace: str, before: _Seen | None, after: _Seen) -> None:
+    def _log_change(self, namespace: str, before: _LeaseState | None, after: _LeaseState) -> None:
         is_mine, was_others = after.holder == self._identity, before is not None and before.holder != self._identity
         if not is_mine and (before is None or before.holder != after.holder):
             message = f"the operator {after.holder} serves this namespace; this one does nothing in it until the Lease expires"

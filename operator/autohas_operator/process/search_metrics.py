@@ -36,11 +36,11 @@ class SearchMetrics(Collector):
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """One scrape; it may run in another thread, so it copies the records first."""
-        seen = [(record.key, _mapping(record.status)) for record in tuple(self._cache.searches.values())]
-        yield _phases(seen)
-        yield _waits(seen)
+        searches = [(record.key, _mapping(record.status)) for record in tuple(self._cache.searches.values())]
+        yield _phases(searches)
+        yield _waits(searches)
         if self._per_search:
-            shown = [(key, status) for key, status in seen if not self._is_long_over(status)]
+            shown = [(key, status) for key, status in searches if not self._is_long_over(status)]
             yield _phase_of_each(shown)
             yield _conditions_of_each(shown)
 
@@ -49,40 +49,40 @@ class SearchMetrics(Collector):
         return ended_s is not None and self._clock() - ended_s > KEPT_AFTER_END_S
 
 
-Seen = list[tuple[Key, dict[str, Any]]]
+Searches = list[tuple[Key, dict[str, Any]]]
 
 
-def _phases(seen: Seen) -> GaugeMetricFamily:
+def _phases(searches: Searches) -> GaugeMetricFamily:
     family = GaugeMetricFamily("autohas_searches", "Searches by phase.", labels=["phase"])
-    counted = Counter(_phase(status) for _, status in seen)
+    counted = Counter(_phase(status) for _, status in searches)
     for phase in Phase:
         family.add_metric([phase.value], counted[phase.value])
     return family
 
 
-def _waits(seen: Seen) -> GaugeMetricFamily:
+def _waits(searches: Searches) -> GaugeMetricFamily:
     """Searches that do not run, by reason: that of Accepted where it is False, otherwise that of TrainerReady."""
     family = GaugeMetricFamily(
         "autohas_searches_waiting", "Searches that neither run nor are suspended nor have ended, by reason.", labels=["reason"]
     )
-    counted = Counter(_reason(status) for _, status in seen if _phase(status) not in _AT_REST)
+    counted = Counter(_reason(status) for _, status in searches if _phase(status) not in _AT_REST)
     for reason, number in sorted(counted.items()):
         family.add_metric([reason], number)
     return family
 
 
-def _phase_of_each(seen: Seen) -> GaugeMetricFamily:
+def _phase_of_each(searches: Searches) -> GaugeMetricFamily:
     text = "Always 1; the label is the phase of the search."
     family = GaugeMetricFamily("autohas_search_phase", text, labels=["namespace", "name", "phase"])
-    for key, status in seen:
+    for key, status in searches:
         family.add_metric([key.namespace, key.name, _phase(status)], 1)
     return family
 
 
-def _conditions_of_each(seen: Seen) -> GaugeMetricFamily:
+def _conditions_of_each(searches: Searches) -> GaugeMetricFamily:
     text = "Always 1; the labels are the type, status (True, False or Unknown) and reason of the condition."
     family = GaugeMetricFamily("autohas_search_condition", text, labels=["namespace", "name", "type", "status", "reason"])
-    for key, status in seen:
+    for key, status in searches:
         for condition in status.get("conditions", []):
             family.add_metric([key.namespace, key.name, condition["type"], condition["status"], condition["reason"]], 1)
     return family

@@ -134,7 +134,7 @@ def observe(search: Mapping[str, Any], *children: Mapping[str, Any], report: Rep
 
 def progress(search: Mapping[str, Any], *, pod_uid: str = "pod-1", attempt: int = 1, **fields: Any) -> Progress:  # noqa: ANN401 - fields of Progress
     """A trainer's report, 42 % of the way."""
-    usual: dict[str, Any] = {
+    defaults: dict[str, Any] = {
         "stage": Stage.LANES,
         "step": 420,
         "steps": 1000,
@@ -148,7 +148,7 @@ def progress(search: Mapping[str, Any], *, pod_uid: str = "pod-1", attempt: int 
         "checkpoint": CheckpointInfo(step=400, time=NOW_S, digest=sha256("checkpoint")),
     }
     identity = {"search_uid": search["metadata"]["uid"], "pod_uid": pod_uid, "attempt": attempt}
-    return Progress(**(usual | identity | fields))
+    return Progress(**(defaults | identity | fields))
 
 
 def report(search: Mapping[str, Any], *, at_s: float = NOW_S, pod_uid: str = "pod-1", **fields: Any) -> Report:  # noqa: ANN401
@@ -167,7 +167,7 @@ def result(search: Mapping[str, Any], *, pod_uid: str = "pod-1", attempt: int = 
     values, choices = space.as_mapping(space.default), space.indices(space.default)
     configuration, model = configuration_digest(values), sha256("weights")
     numbers = [d for d in zip(space.decisions, choices, strict=True) if d[0].role is not Role.ARCHITECTURE]
-    usual: dict[str, Any] = {
+    defaults: dict[str, Any] = {
         "choices": list(choices),
         "values": [values[decision.name] if index == OFF_GRID else "" for decision, index in numbers],
         "test_score": 0.93,
@@ -182,7 +182,7 @@ def result(search: Mapping[str, Any], *, pod_uid: str = "pod-1", attempt: int = 
         "digest": result_digest(configuration=configuration, test_score=0.93, model=model),
     }
     identity = {"search_uid": search["metadata"]["uid"], "pod_uid": pod_uid, "attempt": attempt}
-    return Result(**(usual | identity | fields))
+    return Result(**(defaults | identity | fields))
 
 
 def result_text(search: Mapping[str, Any], **fields: Any) -> str:  # noqa: ANN401 - fields of Result

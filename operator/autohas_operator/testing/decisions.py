@@ -13,9 +13,9 @@ JOB = stored_job(SEARCH)
 POD = running_pod(JOB)
 
 
-def decide(seen: Observed, previous: Status | None = None, *, at_s: float = NOW_S + 1) -> Plan:
+def decide(observed: Observed, previous: Status | None = None, *, at_s: float = NOW_S + 1) -> Plan:
     """One decision, one second after the beginning."""
-    return plan(seen, previous if previous is not None else Status(), PODS, at_s)
+    return plan(observed, previous if previous is not None else Status(), PODS, at_s)
 
 
 def after(*views: Observed, at_s: float = NOW_S + 1) -> Status:
@@ -28,8 +28,8 @@ def after(*views: Observed, at_s: float = NOW_S + 1) -> Status:
 
 def verdict(status: Status, kind: ConditionType) -> tuple[str, str]:
     """Status and reason of a condition."""
-    found = verdict_of(status, kind)
-    return ("", "") if found is None else (found.status, found.reason)
+    current = verdict_of(status, kind)
+    return ("", "") if current is None else (current.status, current.reason)
 
 
 CREATED = after(observe(SEARCH))

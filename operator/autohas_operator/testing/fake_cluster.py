@@ -122,13 +122,13 @@ class FakeApi:
         """See `KubeClient`."""
         await self._begin("update", resource)
         metadata = document["metadata"]
-        found = self._find(resource, metadata["namespace"], metadata["name"])
-        if metadata["resourceVersion"] != found["metadata"]["resourceVersion"]:
+        stored = self._find(resource, metadata["namespace"], metadata["name"])
+        if metadata["resourceVersion"] != stored["metadata"]["resourceVersion"]:
             raise ConflictError(status=409, message="the object has been modified", request="PUT")
 
         def write() -> dict[str, Any]:
-            found["status"] = json.loads(json.dumps(document["status"]))
-            return self.touch(found)
+            stored["status"] = json.loads(json.dumps(document["status"]))
+            return self.touch(stored)
 
         answer = self._write(write)
         if self.kill_in_phase and answer["status"]["phase"] == self.kill_in_phase:
@@ -140,28 +140,28 @@ class FakeApi:
     async def merge(self, resource: Resource, namespace: str, name: str, patch: Document) -> Document:
         """See `KubeClient`."""
         await self._begin("patch", resource)
-        found = self._find(resource, namespace, name)
-        if patch.get("metadata", {}).get("uid", found["metadata"]["uid"]) != found["metadata"]["uid"]:
+        stored = self._find(resource, namespace, name)
+        if patch.get("metadata", {}).get("uid", stored["metadata"]["uid"]) != stored["metadata"]["uid"]:
             raise ConflictError(status=409, message="the uid differs", request="PATCH")
-        if patch.get("metadata", {}).get("resourceVersion", found["metadata"]["resourceVersion"]) != found["metadata"]["resourceVersion"]:
+        if patch.get("metadata", {}).get("resourceVersion", stored["metadata"]["resourceVersion"]) != stored["metadata"]["resourceVersion"]:
             raise ConflictError(status=409, message="the object has been modified", request="PATCH")
 
         def write() -> dict[str, Any]:
-            merge(found, patch)
-            return self.touch(found)
+            merge(stored, patch)
+            return self.touch(stored)
 
         return self._write(write)
 
     async def delete(self, resource: Resource, namespace: str, name: str, *, uid: str) -> None:
         """See `KubeClient`."""
         await self._begin("delete", resource)
-        found = self._find(resource, namespace, name)
-        if found["metadata"]["uid"] != uid:
+        stored = self._find(resource, namespace, name)
+        if stored["metadata"]["uid"] != uid:
             raise ConflictError(status=409, message="the uid differs", request="DELETE")
 
         def write() -> dict[str, Any]:
-            found["metadata"]["deletionTimestamp"] = timestamp(self.now_s)
-            return self.touch(found)
+            stored["metadata"]["deletionTimestamp"] = timestamp(self.now_s)
+            return self.touch(stored)
 
         self._write(write)
         await self._end("delete", resource)
@@ -203,11 +203,11 @@ class FakeApi:
 
     def edit(self, resource: Resource, namespace: str, name: str, **parts: Any) -> dict[str, Any]:  # noqa: ANN401 - parts of an object
         """Replace top-level fields; a new spec increases the generation."""
-        found = self._find(resource, namespace, name)
-        found.update(copy.deepcopy(parts))
+        stored = self._find(resource, namespace, name)
+        stored.update(copy.deepcopy(parts))
         if "spec" in parts:
-            found["metadata"]["generation"] += 1
-        return self.touch(found)
+            stored["metadata"]["generation"] += 1
+        return self.touch(stored)
 
     def all(self, resource: Resource) -> tuple[dict[str, Any], ...]:
         """Every object of a kind, the oldest first."""

@@ -19,8 +19,8 @@ from testcluster.commands import CommandFailedError
 pytestmark = pytest.mark.control_plane
 
 
-def suspend(bench: Any, *, wanted: bool = True, **trainer: Any) -> None:
-    patch = {"spec": {"suspend": wanted, **({"trainer": trainer} if trainer else {})}}
+def suspend(bench: Any, *, suspended: bool = True, **trainer: Any) -> None:
+    patch = {"spec": {"suspend": suspended, **({"trainer": trainer} if trainer else {})}}
     bench.kubectl("patch", "ahs", "fashion", "--type=merge", "-p", json.dumps(patch))
 
 
@@ -46,7 +46,7 @@ def test_a_search_is_suspended_and_goes_on(bench: Any, trainer: Any) -> None:
     bench.until_phase("Suspended")
     left = (bench.objects("jobs"), bench.objects("pods"), bench.search()["status"]["checkpoint"]["step"])
     placed = {"nodeSelector": {"pool": "spot"}, "tolerations": [{"key": "spot", "operator": "Exists"}]}
-    suspend(bench, wanted=False, image="mine:2", resources={"limits": {"cpu": "3"}}, **placed)
+    suspend(bench, suspended=False, image="mine:2", resources={"limits": {"cpu": "3"}}, **placed)
     following = bench.pod()
     bench.report_progress(trainer, following, starts=2, interruptions=1)
     bench.succeed(following)
@@ -88,9 +88,9 @@ def test_what_runs_and_where_changes_only_while_suspended(bench: Any) -> None:
         with pytest.raises(
             CommandFailedError, match=rf"{name} must not change .* set spec\.suspend to true and wait for the phase Suspended"
         ):
-            suspend(bench, wanted=False, **{name: value})
+            suspend(bench, suspended=False, **{name: value})
     with pytest.raises(CommandFailedError, match="trainer must not change once the search has started"):
-        suspend(bench, wanted=False, device="CPU")
+        suspend(bench, suspended=False, device="CPU")
     suspend(bench)
     bench.until_phase("Suspended")
     suspend(bench, **MOVABLE)
@@ -107,8 +107,8 @@ def test_suspend_flipped_back_and_forth_leaves_one_job(bench: Any, trainer: Any)
     bench.report_progress(trainer, pod)
     suspend(bench)
     bench.until_phase("Suspending")
-    for wanted in (False, True, False):
-        suspend(bench, wanted=wanted)
+    for suspended in (False, True, False):
+        suspend(bench, suspended=suspended)
     bench.until(lambda: bench.condition("TrainerReady") == ("False", "JobDeleted"), "the Job is being deleted")
     bench.until(lambda: bench.condition("Suspended") == ("False", "Resumed"), "the operator has seen a flip back")
     meanwhile = [(job["metadata"]["name"][-2:], "deletionTimestamp" in job["metadata"]) for job in bench.objects("jobs")]
@@ -136,7 +136,7 @@ def test_the_operator_is_killed_while_suspending_and_while_suspended(bench: Any,
     leave(bench, pod)
     bench.until_phase("Suspended")
     bench.operator.kill()
-    suspend(bench, wanted=False)
+    suspend(bench, suspended=False)
     bench.operator.start()
     bench.report_progress(trainer, bench.pod(), starts=2)
 

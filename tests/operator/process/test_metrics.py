@@ -29,8 +29,8 @@ def samples(metrics: Metrics) -> Samples:
     return {(s.name, tuple(sorted(s.labels.items()))): s.value for family in families for s in family.samples}
 
 
-def labels(found: Samples, name: str) -> list[dict[str, str]]:
-    return [dict(pairs) for known, pairs in found if known == name]
+def labels(values: Samples, name: str) -> list[dict[str, str]]:
+    return [dict(pairs) for sample, pairs in values if sample == name]
 
 
 def condition(kind: str, status: str, reason: str) -> dict[str, Any]:
@@ -70,14 +70,14 @@ ENDED = {"phase": "Succeeded", "completionTime": timestamp(NOW_S), "conditions":
 
 def test_searches_are_counted_by_phase_and_by_what_they_wait_for() -> None:
     """Every phase has its series, also at 0; one that no pass has seen is Pending; one that runs, rests or has ended waits for nothing."""
-    found = scrape(RUNNING, STARTING, STARTING, REJECTED, ENDED, SUSPENDED, {})
+    values = scrape(RUNNING, STARTING, STARTING, REJECTED, ENDED, SUSPENDED, {})
 
-    assert found["autohas_searches", (("phase", "Starting"),)] == 2
-    assert found["autohas_searches", (("phase", "Pending"),)] == 1
-    assert found["autohas_searches", (("phase", "Failed"),)] == 0
+    assert values["autohas_searches", (("phase", "Starting"),)] == 2
+    assert values["autohas_searches", (("phase", "Pending"),)] == 1
+    assert values["autohas_searches", (("phase", "Failed"),)] == 0
     assert {
-        waits["reason"]: found["autohas_searches_waiting", (("reason", waits["reason"]),)]
-        for waits in labels(found, "autohas_searches_waiting")
+        waits["reason"]: values["autohas_searches_waiting", (("reason", waits["reason"]),)]
+        for waits in labels(values, "autohas_searches_waiting")
     } == {
         "Unschedulable": 2,
         "InvalidSpec": 1,
@@ -87,10 +87,10 @@ def test_searches_are_counted_by_phase_and_by_what_they_wait_for() -> None:
 
 def test_a_search_has_one_phase_series_and_one_per_condition() -> None:
     """Labels carry phase, status and reason; values are always 1."""
-    found = scrape(RUNNING)
+    values = scrape(RUNNING)
 
-    assert found["autohas_search_phase", (("name", "s0"), ("namespace", "ml"), ("phase", "Running"))] == 1
-    assert labels(found, "autohas_search_condition") == [
+    assert values["autohas_search_phase", (("name", "s0"), ("namespace", "ml"), ("phase", "Running"))] == 1
+    assert labels(values, "autohas_search_condition") == [
         {"namespace": "ml", "name": "s0", "type": "Accepted", "status": "True", "reason": "Valid"},
         {"namespace": "ml", "name": "s0", "type": "TrainerReady", "status": "True", "reason": "Reporting"},
     ]
@@ -99,11 +99,11 @@ def test_a_search_has_one_phase_series_and_one_per_condition() -> None:
 @pytest.mark.parametrize(("age_s", "is_there"), [(0.0, True), (KEPT_AFTER_END_S, True), (KEPT_AFTER_END_S + 1, False)])
 def test_the_series_of_a_search_go_an_hour_after_its_end(age_s: float, is_there: bool) -> None:  # noqa: FBT001 - a column of the table
     """The fleet's count by phase keeps it."""
-    found = scrape(ENDED, now_s=NOW_S + age_s)
+    values = scrape(ENDED, now_s=NOW_S + age_s)
 
-    assert bool(labels(found, "autohas_search_phase")) is is_there
-    assert bool(labels(found, "autohas_search_condition")) is is_there
-    assert found["autohas_searches", (("phase", "Succeeded"),)] == 1
+    assert bool(labels(values, "autohas_search_phase")) is is_there
+    assert bool(labels(values, "autohas_search_condition")) is is_there
+    assert values["autohas_searches", (("phase", "Succeeded"),)] == 1
 
 
 def test_series_of_single_searches_can_be_switched_off() -> None:
@@ -138,10 +138,10 @@ def test_only_growth_of_starts_is_a_restart() -> None:
     metrics = Metrics()
     for before, after in pairwise([None, 1, 2, 4, 1, 2]):
         metrics.observe_status("ml", Status(starts=before), Status(starts=after), 5.0)
-    found = samples(metrics)
+    values = samples(metrics)
 
-    assert found["autohas_search_restarts_total", (("namespace", "ml"),)] == 4
-    assert found["autohas_searches_finished_total", (("namespace", "ml"), ("result", "Succeeded"))] == 0
+    assert values["autohas_search_restarts_total", (("namespace", "ml"),)] == 4
+    assert values["autohas_searches_finished_total", (("namespace", "ml"), ("result", "Succeeded"))] == 0
 
 
 @pytest.mark.parametrize(
@@ -183,10 +183,10 @@ def test_an_end_is_counted_once(status: Any, result: str) -> None:
     ended = Status(completion_time=time, conditions=[succeeded])
     metrics.observe_status("ml", Status(), ended, 120.0)
     metrics.observe_status("ml", ended, ended.model_copy(update={"observed_generation": 2}), 130.0)
-    found = samples(metrics)
+    values = samples(metrics)
 
-    assert found["autohas_searches_finished_total", (("namespace", "ml"), ("result", result))] == 1
-    assert found["autohas_search_duration_seconds_sum", (("result", result),)] == 120
+    assert values["autohas_searches_finished_total", (("namespace", "ml"), ("result", result))] == 1
+    assert values["autohas_search_duration_seconds_sum", (("result", result),)] == 120
 
 
 def test_the_series_of_a_namespace_go_an_hour_after_its_last_search() -> None:
@@ -198,8 +198,8 @@ def test_the_series_of_a_namespace_go_an_hour_after_its_last_search() -> None:
     left = []
     for served, now_s in [({"ml", "gone"}, 0), ({"ml"}, 600), ({"ml", "gone"}, 4000), ({"ml"}, 4600), ({"ml"}, 8199), ({"ml"}, 8200)]:
         metrics.expire_namespaces(served, now_s)
-        found = samples(metrics)
-        left.append({pairs["namespace"] for name, _ in found for pairs in labels(found, name) if "namespace" in pairs})
+        values = samples(metrics)
+        left.append({pairs["namespace"] for name, _ in values for pairs in labels(values, name) if "namespace" in pairs})
 
     assert left == [{"ml", "gone"}] * 5 + [{"ml"}]
     assert samples(metrics)["autohas_search_restarts_total", (("namespace", "ml"),)] == 2
@@ -223,10 +223,10 @@ def test_a_life_leaves_its_waits() -> None:
             await cluster.wait(20)
         return samples(cluster.operator.metrics)
 
-    found = asyncio.run(scenario())
-    assert (found["autohas_search_created_to_job_seconds_count", ()], found["autohas_search_created_to_job_seconds_sum", ()]) == (1, 4)
-    assert found["autohas_search_created_to_report_seconds_count", ()] == 1
-    assert found["autohas_search_created_to_report_seconds_sum", ()] == 54
+    values = asyncio.run(scenario())
+    assert (values["autohas_search_created_to_job_seconds_count", ()], values["autohas_search_created_to_job_seconds_sum", ()]) == (1, 4)
+    assert values["autohas_search_created_to_report_seconds_count", ()] == 1
+    assert values["autohas_search_created_to_report_seconds_sum", ()] == 54
 
 
 class Slow:
@@ -252,14 +252,14 @@ def test_a_decision_is_timed_without_the_requests_of_its_pass() -> None:
         cluster.api.fault = Slow(cluster)
         await cluster.operator.watch()
         await cluster.operator.work()
-        found = samples(cluster.operator.metrics)
+        values = samples(cluster.operator.metrics)
         passes = {
-            bound: found["autohas_reconcile_duration_seconds_bucket", (("le", bound), ("result", "ok"))] for bound in ("60.0", "300.0")
+            bound: values["autohas_reconcile_duration_seconds_bucket", (("le", bound), ("result", "ok"))] for bound in ("60.0", "300.0")
         }
 
         assert passes == {"60.0": 0, "300.0": 1}
-        assert found["autohas_reconcile_duration_seconds_sum", (("result", "ok"),)] == 120
-        assert found["autohas_reconcile_decide_seconds_count", ()] == 2
-        assert found["autohas_reconcile_decide_seconds_sum", ()] < 40
+        assert values["autohas_reconcile_duration_seconds_sum", (("result", "ok"),)] == 120
+        assert values["autohas_reconcile_decide_seconds_count", ()] == 2
+        assert values["autohas_reconcile_decide_seconds_sum", ()] < 40
 
     asyncio.run(play())

@@ -42,9 +42,9 @@ def end_beside_sidecar(code: int, message: str = "", **fields: Any) -> dict[str,
 
 
 def ready(status: Status) -> str:
-    found = verdict_of(status, ConditionType.TRAINER_READY)
-    assert found is not None
-    return found.message
+    current = verdict_of(status, ConditionType.TRAINER_READY)
+    assert current is not None
+    return current.message
 
 
 @pytest.mark.parametrize(
