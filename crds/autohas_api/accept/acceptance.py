@@ -25,9 +25,9 @@ from autohas_api.spec.search import Search, Spec, parse
 from autohas_api.spec.search_space import ArchitectureDecision
 from autohas_api.templates.template_spec import TemplateDecision
 
-MOST_PROBLEMS: Final = 100
+MAX_FIELD_ERRORS: Final = 100
 """Each error may list all allowed names: thousands of errors would be megabytes of text."""
-_MORE: Final = FieldError(path="spec", message=f"and more: only the first {MOST_PROBLEMS} problems are listed; correct them first")
+_MORE: Final = FieldError(path="spec", message=f"and more: only the first {MAX_FIELD_ERRORS} problems are listed; correct them first")
 _DECISIONS: Final = "spec.searchSpace.architecture.decisions"
 _INITIAL: Final = "spec.searchSpace.initialPoints"
 
@@ -39,12 +39,12 @@ def accept(document: Mapping[str, Any]) -> tuple[Search, Space]:
         SpecError: with a JSON path for each problem.
     """
     search = parse(document)
-    if problems := tuple(islice(unacceptable(search.spec), MOST_PROBLEMS + 1)):
-        raise SpecError(problems if len(problems) <= MOST_PROBLEMS else (*problems[:-1], _MORE))
+    if problems := tuple(islice(find_spec_errors(search.spec), MAX_FIELD_ERRORS + 1)):
+        raise SpecError(problems if len(problems) <= MAX_FIELD_ERRORS else (*problems[:-1], _MORE))
     return search, resolve(search.spec)
 
 
-def unacceptable(spec: Spec) -> Iterator[FieldError]:
+def find_spec_errors(spec: Spec) -> Iterator[FieldError]:
     """Errors of a spec that passed schema and rules."""
     yield from find_wrong_data_arguments(spec.task.data)
     yield from find_wrong_keywords(spec.task.model.arguments or {}, "spec.task.model.arguments", reserved=("input_shape", "num_outputs"))

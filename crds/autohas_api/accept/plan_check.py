@@ -68,7 +68,7 @@ def plan_lines(spec: Spec, space: Space) -> list[str]:
     plan = plan_stages(spec, space)
     shares = ", ".join(f"{stage} {trainings:.2f}" for stage, trainings in stage_trainings(plan).items())
     lines = [f"trainings per stage: {shares}; comparisons, whose price the data decide, take their part of it"]
-    most, bound = largest_selection(spec, space), _most_selected(spec)
+    most, bound = largest_selection(spec, space), _max_selection(spec)
     if most is not None and most < _LEAST_SELECTION:
         lines.append(
             "warning: the budget pays for no comparison of candidates: the search is refused when the data is read; raise"
@@ -83,7 +83,7 @@ def plan_lines(spec: Spec, space: Space) -> list[str]:
     return lines
 
 
-def _most_selected(spec: Spec) -> int | None:
+def _max_selection(spec: Spec) -> int | None:
     """Upper bound of the selection split in examples, if the spec implies one."""
     data = spec.task.data
     limit = _DIGITS if data.name == "digits" else data.arguments.get("trainLimit")

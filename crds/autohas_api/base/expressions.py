@@ -98,21 +98,21 @@ class Expression:
         """Whether the pattern, without `^` and `$` anywhere in the text, is found."""
         # Python's $ also stands before a newline at the end, RE2's does not.
         compiled = re.compile(pattern.replace("$", r"\Z"))
-        return self._call("matches", lambda text: compiled.search(text) is not None, _quoted(pattern))
+        return self._call("matches", lambda text: compiled.search(text) is not None, _quote(pattern))
 
     def starts_with(self, prefix: str) -> Expression:
         """Whether a text starts with the prefix."""
-        return self._call("startsWith", lambda text: text.startswith(prefix), _quoted(prefix))
+        return self._call("startsWith", lambda text: text.startswith(prefix), _quote(prefix))
 
     def contains(self, part: str) -> Expression:
         """Whether a text contains the part."""
-        return self._call("contains", lambda text: part in text, _quoted(part))
+        return self._call("contains", lambda text: part in text, _quote(part))
 
     def without_end(self, end: str) -> Expression:
         """A text without the suffix `end`; a text that equals `end` stays."""
         path = self.cel
         return Expression(
-            cel=f"({path}.endsWith({_quoted(end)}) && {path} != {_quoted(end)} ? {path}.substring(0, size({path}) - {len(end)}) : {path})",
+            cel=f"({path}.endsWith({_quote(end)}) && {path} != {_quote(end)} ? {path}.substring(0, size({path}) - {len(end)}) : {path})",
             compute=lambda scope: text if (text := self.compute(scope)) == end else text.removesuffix(end),
         )
 
@@ -213,7 +213,7 @@ def choose(condition: Expression, then: Expression, otherwise: Expression) -> Ex
     )
 
 
-def _quoted(text: str) -> str:
+def _quote(text: str) -> str:
     """A text as CEL writes it."""
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
@@ -221,7 +221,7 @@ def _quoted(text: str) -> str:
 def literal(value: str | float | Sequence[str]) -> Expression:
     """A constant: text, number or list of texts."""
     if isinstance(value, str):
-        cel = _quoted(value)
+        cel = _quote(value)
     else:
-        cel = repr(value) if isinstance(value, int | float) else f"[{', '.join(map(_quoted, value))}]"
+        cel = repr(value) if isinstance(value, int | float) else f"[{', '.join(map(_quote, value))}]"
     return Expression(cel=cel, compute=lambda _: value)

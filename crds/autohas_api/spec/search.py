@@ -196,11 +196,11 @@ def transition_rules() -> tuple[tuple[str, str, str], ...]:
     is_suspended = "has(oldSelf.spec.suspend) && oldSelf.spec.suspend && oldSelf.status.phase == 'Suspended'"
     at_rest = f"(has(oldSelf.status.phase) && (oldSelf.status.phase == 'Rejected' || ({is_suspended})))"
     return (
-        *((_once_started(_is_unchanged("spec", name)), f"{name} {frozen}", f".spec.{name}") for name in IMMUTABLE_ONCE_STARTED),
-        (_once_started(f"has(self.spec.trainer) && has(oldSelf.spec.trainer) && {unchanged}"), f"trainer {frozen}", ".spec.trainer"),
+        *((_allow_before_start(_is_unchanged("spec", name)), f"{name} {frozen}", f".spec.{name}") for name in IMMUTABLE_ONCE_STARTED),
+        (_allow_before_start(f"has(self.spec.trainer) && has(oldSelf.spec.trainer) && {unchanged}"), f"trainer {frozen}", ".spec.trainer"),
         *(
             (
-                _once_started(f"{at_rest} || {_is_unchanged('spec.trainer', name)}"),
+                _allow_before_start(f"{at_rest} || {_is_unchanged('spec.trainer', name)}"),
                 f"{name} must not change while the search runs: set spec.suspend to true and wait for the phase Suspended",
                 f".spec.trainer.{name}",
             )
@@ -209,7 +209,7 @@ def transition_rules() -> tuple[tuple[str, str, str], ...]:
     )
 
 
-def _once_started(expression: str) -> str:
+def _allow_before_start(expression: str) -> str:
     return f"!has(oldSelf.status) || !has(oldSelf.status.attempt) || ({expression})"
 
 

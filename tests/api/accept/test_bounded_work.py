@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from autohas_api.accept.acceptance import MOST_PROBLEMS, accept
+from autohas_api.accept.acceptance import MAX_FIELD_ERRORS, accept
 from autohas_api.algorithms import auto_has
 from autohas_api.algorithms.auto_has import AutoHAS
 from autohas_api.algorithms.plan_request import MIN_SUPERNET_TRAININGS, Comparisons
@@ -111,8 +111,8 @@ def test_a_search_that_is_wrong_everywhere_is_refused_in_few_words() -> None:
     with bounded(MOST_CALLS), pytest.raises(SpecError) as caught:
         accept(wrong)
 
-    assert len(caught.value.field_errors) == MOST_PROBLEMS + 1
-    assert caught.value.field_errors[-1].message == f"and more: only the first {MOST_PROBLEMS} problems are listed; correct them first"
+    assert len(caught.value.field_errors) == MAX_FIELD_ERRORS + 1
+    assert caught.value.field_errors[-1].message == f"and more: only the first {MAX_FIELD_ERRORS} problems are listed; correct them first"
     assert len(str(caught.value)) < 1_000_000
 
 

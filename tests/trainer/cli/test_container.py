@@ -185,7 +185,7 @@ def test_a_stricter_image_ends_no_search_that_has_begun(
     stop.is_requested = True
     new.folder.mkdir()
     begun, _ = pod.run_here(stop)
-    monkeypatch.setattr(acceptance, "unacceptable", lambda _: iter([FieldError(path="spec.task", message="is too hard")]))
+    monkeypatch.setattr(acceptance, "find_spec_errors", lambda _: iter([FieldError(path="spec.task", message="is too hard")]))
     monkeypatch.setattr(Task, "rules", (Rule(message="is too easy", holds=lambda _: False),))
     refused, word = new.run_here()
     finished, repeated = pod.run_here(), pod.run_here()
