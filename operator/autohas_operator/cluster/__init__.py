@@ -1,1 +1,1 @@
-"""What the cluster says: watches, lists and polls into the cache, keys into the work queue, and the Leases of namespaces."""
+"""The state of the cluster: watches, lists and polls fill the cache and the work queue; Leases decide who serves a namespace."""

@@ -1,1 +1,1 @@
-"""The process: everything put together in one event loop, its HTTP server, and the metrics counted from the cache."""
+"""The process: assembles the operator in one event loop, serves HTTP, and exports metrics of searches from the cache."""

@@ -1,1 +1,1 @@
-"""One pass over one search: workers, the reconciler, and what it changes in the cluster: children, status, events."""
+"""Reconciliation: workers, the reconciler's pass over one search, and its changes in the cluster: children, status and events."""

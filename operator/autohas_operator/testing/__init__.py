@@ -1,1 +1,1 @@
-"""Builders and stand-ins for tests of the operator. Not used by any product code."""
+"""Builders, fakes and scenarios for tests of the operator. No product code imports this package."""

@@ -182,7 +182,7 @@ def test_an_end_is_counted_once(status: Any, result: str) -> None:
     succeeded = Condition(type="Succeeded", status=status, last_transition_time=time, reason="R", message="m")
     ended = Status(completion_time=time, conditions=[succeeded])
     metrics.observe_status("ml", Status(), ended, 120.0)
-    metrics.observe_status("ml", ended, ended.model_copy(update={"observed_generation": 2}), 130.0)
+    metrics.observe_status("ml", ended, ended.replace(observed_generation=2), 130.0)
     values = samples(metrics)
 
     assert values["autohas_searches_finished_total", (("namespace", "ml"), ("result", result))] == 1

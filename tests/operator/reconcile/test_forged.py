@@ -461,7 +461,7 @@ def test_a_search_that_an_older_operator_started_goes_on() -> None:
     }
     volumes = [*spec["volumes"][:2], {"name": "autohas-shm", "emptyDir": {"medium": "Memory"}}]
     job = foreign_job(3, containers=[older], volumes=volumes)
-    before = RUNNING.model_copy(update={"attempt": 3, "job_uid": None})
+    before = RUNNING.replace(attempt=3, job_uid=None)
     decided = decide(observe(SEARCH, job, running_pod(job)), before)
 
     assert (decided.action, decided.strays, decided.warnings) == (None, (), {})
@@ -471,7 +471,7 @@ def test_a_search_that_an_older_operator_started_goes_on() -> None:
 @pytest.mark.parametrize("job", [foreign_image(3), foreign_job(3, hostPID=True), foreign_job(3, serviceAccountName="admin")])
 def test_an_upgrade_adopts_no_foreign_job(job: dict[str, Any]) -> None:
     """Without a noted uid too, image, account and host flags must be those that the operator makes."""
-    before = RUNNING.model_copy(update={"attempt": 3, "job_uid": None})
+    before = RUNNING.replace(attempt=3, job_uid=None)
     decided = decide(observe(SEARCH, job), before)
 
     assert [stray.uid for stray in decided.strays] == ["foreign-3"]

@@ -203,7 +203,7 @@ def test_an_answer_of_a_pod_that_others_followed_is_history() -> None:
     assert cache.reports == {}
 
 
-BEFORE = RUNNING.model_copy(update={"starts": 3, "last_notice": 30_004})
+BEFORE = RUNNING.replace(starts=3, last_notice=30_004)
 
 
 def test_a_trainer_on_a_claim_that_was_emptied_is_counted_on() -> None:

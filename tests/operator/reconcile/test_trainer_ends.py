@@ -186,7 +186,7 @@ def test_a_remembered_lost_pod_excuses_no_failures() -> None:
     """With backoffLimit 1 the second failure ends the search, though all pods are gone and the Job had counted a lost one too."""
     search = stored_search(failurePolicy={"backoffLimit": 1})
     job = stored_job(search, failed=3, **EXHAUSTED)
-    ended = decide(observe(search, job), RUNNING.model_copy(update={"lost_pods": ["pod-1"]}))
+    ended = decide(observe(search, job), RUNNING.replace(lost_pods=["pod-1"]))
 
     assert verdict(ended.status, ConditionType.SUCCEEDED) == ("False", "BackoffLimitExceeded")
 
