@@ -84,8 +84,8 @@ def test_a_folder_without_a_result_has_none(tmp_path: Path) -> None:
     ("text", "said"),
     [
         ("{", "cannot be read"),
-        ('{"format": 2}', "has format 2, this version reads 1"),
-        ('{"format": 1}', "is no result of this version: KeyError: 'search'"),
+        ('{"format": 1}', "reads format 2: read it with the version that wrote it, or start again in a new folder"),
+        ('{"format": 2}', "is no result of this version: KeyError: 'search'"),
     ],
 )
 def test_a_damaged_result_is_named(tmp_path: Path, text: str, said: str) -> None:

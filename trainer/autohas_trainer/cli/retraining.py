@@ -28,7 +28,7 @@ from autohas_trainer.engine.checkpointing.origin import Begun
 from autohas_trainer.engine.retraining import SeedScore, SeedTrainer, Spread, spread_of
 from autohas_trainer.engine.training.search_task import reading_text
 from autohas_trainer.errors import DataError
-from autohas_trainer.reporting.sinks.result_files import read_result
+from autohas_trainer.reporting.sinks.result_files import OtherFormatError, read_result
 
 __all__ = ["Retraining", "retrain"]
 
@@ -118,8 +118,11 @@ class _Judge:
                 self._console.print(sentence, markup=False, highlight=False, soft_wrap=True)
 
     def _against_search(self, here: Begun) -> list[str]:
-        """Compare with result.json next to config.yaml; where it is missing, with the digest of the data in config.yaml."""
-        finished = read_result(self._task.config.parent)
+        """Compare with result.json next to config.yaml; where none of this version is there, with config.yaml's digest of the data."""
+        try:
+            finished = read_result(self._task.config.parent)
+        except OtherFormatError:
+            finished = None
         if finished is None or finished.data is None:
             digest = read_mapping(self._task.config).get("dataDigest")
             return ["the data are not those of the search that chose this configuration"] if digest not in (None, here.data.digest) else []

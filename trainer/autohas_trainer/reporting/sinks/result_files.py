@@ -5,6 +5,7 @@ result.json is written last: its presence means that the search is finished.
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -22,11 +23,22 @@ from autohas_trainer.errors import DataError
 from autohas_trainer.events import CandidateRecord, Event, Outcome, RunInfo, SearchFinished, SearchStarted
 from autohas_trainer.provenance import DataIdentity, Environment
 
-__all__ = ["CONFIG_FILE", "COST_UNITS", "ENDINGS", "RESULT_FILE", "Environment", "FilesSink", "FinishedSearch", "list_costs", "read_result"]
+__all__ = [
+    "CONFIG_FILE",
+    "COST_UNITS",
+    "ENDINGS",
+    "RESULT_FILE",
+    "Environment",
+    "FilesSink",
+    "FinishedSearch",
+    "OtherFormatError",
+    "list_costs",
+    "read_result",
+]
 
 RESULT_FILE: Final = "result.json"
 CONFIG_FILE: Final = "config.yaml"
-FORMAT: Final = 1
+FORMAT: Final = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,11 +109,16 @@ ENDINGS: Final = {
 """Sentences on why a search ended before its plan did."""
 
 
+class OtherFormatError(DataError):
+    """The result is of another version of AutoHAS, and not damaged."""
+
+
 def read_result(workdir: Path) -> FinishedSearch | None:
     """Read the finished search of a folder; None when there is no result.json.
 
     Raises:
-        DataError: result.json is damaged or of another version.
+        OtherFormatError: result.json is of another version of AutoHAS.
+        DataError: result.json is damaged.
         OSError: the folder cannot be read.
     """
     path = workdir / RESULT_FILE
@@ -113,7 +130,10 @@ def read_result(workdir: Path) -> FinishedSearch | None:
         raise DataError(f"{path} cannot be read: {error}") from error
     try:
         if record["format"] != FORMAT:
-            raise DataError(f"{path} has format {record['format']}, this version reads {FORMAT}")
+            raise OtherFormatError(
+                f"{path} has format {record['format']}, AutoHAS {importlib.metadata.version('autohas')} reads format {FORMAT}:"
+                " read it with the version that wrote it, or start again in a new folder"
+            )
         search = read(record["search"])
         space = resolve(search.spec)
         return FinishedSearch(
