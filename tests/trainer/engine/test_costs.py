@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from copy import deepcopy
 from itertools import cycle
 from pathlib import Path
 
 import pytest
-from torch import device, int64, nn, zeros
+from torch import Tensor, backends, device, einsum, from_numpy, int64, nn, zeros
 
 from autohas_api.accept.acceptance import accept
 from autohas_api.testing.rejections import with_change
@@ -61,7 +63,7 @@ def test_macs_of_conv_small_are_weights_times_positions() -> None:
 
 
 @pytest.mark.parametrize(("name", "shape"), [("mlp", (3, 9, 7)), ("conv-small", (3, 21, 17)), ("conv-small", (1, 8, 11))])
-def test_closed_forms_equal_what_hooks_count(name: str, shape: tuple[int, ...]) -> None:
+def test_closed_forms_equal_what_is_counted(name: str, shape: tuple[int, ...]) -> None:
     """On odd image sizes too, for the default and for every single change of it."""
     template = build_template(name, shape, 5)
     default = default_path(template.decisions)
@@ -70,13 +72,78 @@ def test_closed_forms_equal_what_hooks_count(name: str, shape: tuple[int, ...]) 
         assert template.num_macs(path) == count_macs(template.build(path, (0, "x")), zeros(1, *shape))  # type: ignore[attr-defined]
 
 
-def test_any_module_is_counted_by_hooks_or_refused() -> None:
-    """Grouped and transposed convolutions and sequences of vectors by hand; a layer with unknown products is named."""
-    network = nn.Sequential(nn.Conv2d(4, 8, 3, groups=2), nn.BatchNorm2d(8), nn.ReLU(), nn.ConvTranspose2d(8, 2, 2, stride=2))
-    assert count_macs(network, zeros(1, 4, 6, 6)) == 8 * 16 * (2 * 9) + 8 * 16 * (2 * 4)
-    assert count_macs(nn.Linear(5, 3), zeros(1, 7, 5)) == 7 * 5 * 3
-    with pytest.raises(ConfigurationError, match=r"layer 0 \(LSTM\) has weights and cannot be counted; use metric parameters or latency"):
-        count_macs(nn.Sequential(nn.LSTM(3, 3)), zeros(1, 2, 3))
+class SelfAttention(nn.MultiheadAttention):
+    """Attention of a sequence to itself."""
+
+    def forward(self, inputs: Tensor) -> Tensor:  # type: ignore[override]
+        outputs, _ = super().forward(inputs, inputs, inputs, need_weights=False)
+        return outputs
+
+
+class Bare(nn.Module):
+    """A weight outside of any layer, and how it meets the inputs."""
+
+    def __init__(self, use: Callable[[Tensor, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(zeros(3, 4))
+        self._use = use
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self._use(inputs, self.weight)
+
+
+ATTENTION = 4 * 5 * 8 * 8 + 2 * 5 * 5 * 8
+"""A sequence of 5 vectors of 8: four projections, products of queries and keys, mean of values."""
+
+
+@pytest.mark.parametrize(
+    ("network", "shape", "macs"),
+    [
+        (nn.Conv2d(4, 8, 3), (4, 6, 6), 8 * 16 * 4 * 9),
+        (nn.Conv2d(4, 8, 3, groups=2, stride=2, padding=1), (4, 6, 6), 8 * 9 * 2 * 9),
+        (nn.ConvTranspose2d(8, 2, 2, stride=2), (8, 4, 4), 8 * 16 * 2 * 4),
+        (nn.Linear(5, 3), (7, 5), 7 * 5 * 3),
+        (nn.Sequential(nn.BatchNorm2d(8), nn.PReLU(), nn.GroupNorm(2, 8), nn.ReLU()), (8, 4, 4), 0),
+        (nn.LayerNorm([4, 8]), (4, 8), 0),
+        (SelfAttention(8, 2, batch_first=True), (5, 8), ATTENTION),
+        (nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), (5, 8), ATTENTION + 2 * 5 * 8 * 16),
+        (nn.LSTM(3, 4, batch_first=True), (6, 3), 6 * 4 * 4 * (3 + 4)),
+        (nn.GRU(3, 4, num_layers=2, bidirectional=True, batch_first=True), (6, 3), 6 * 2 * 3 * 4 * (3 + 4 + 8 + 4)),
+        (Bare(lambda x, w: einsum("bi,ij->bj", x, w)), (3,), 12),
+        (Bare(lambda x, w: (w.t() @ x[0])[None]), (3,), 12),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, nn.Module) else None,
+)
+@pytest.mark.parametrize("at", ["cpu", "meta"])
+def test_products_of_any_module_are_counted(network: nn.Module, shape: tuple[int, ...], macs: int, at: str) -> None:
+    """Numbers by hand, on a device without numbers too; normalisation, activation and biases count nothing."""
+    assert count_macs(deepcopy(network).to(at), zeros(1, *shape, device=at)) == macs
+
+
+@pytest.mark.parametrize(
+    ("network", "layer"),
+    [
+        (nn.Sequential(nn.Linear(3, 3), Bare(lambda x, w: (x[:, :, None] * w).sum(1))), "1"),
+        (nn.Sequential(nn.Linear(3, 3), Bare(lambda x, w: from_numpy(x.numpy() @ w.numpy()))), "1"),
+    ],
+    ids=["elementwise", "numpy"],
+)
+def test_products_that_are_not_seen_are_an_error(network: nn.Module, layer: str) -> None:
+    """A weight matrix that meets the inputs outside of PyTorch's products is named, not counted as nothing."""
+    words = rf"layer {layer} \(Bare\) has weights, but PyTorch counts no multiply-accumulates in it; use metric parameters or latency"
+    with pytest.raises(ConfigurationError, match=words):
+        count_macs(network, zeros(1, 3))
+
+
+def test_a_layer_that_does_not_run_counts_nothing() -> None:
+    """A head for training alone is no error, and counting leaves mode and switches of PyTorch as they were."""
+    network = nn.Sequential(nn.Linear(3, 2))
+    network.add_module("auxiliary", nn.Linear(3, 9))
+    network.forward = network[0].forward  # type: ignore[method-assign]
+
+    assert count_macs(network.train(), zeros(1, 3)) == 6
+    assert network.training
+    assert backends.mha.get_fastpath_enabled()
 
 
 def test_a_machine_that_is_linear_in_macs_is_fitted_exactly() -> None:
@@ -187,8 +254,8 @@ def test_networks_that_take_tokens_are_counted_and_timed() -> None:
     assert stopwatch(tokens, iter(range(1000)).__next__)(network) == 1000.0
 
 
-def test_a_custom_model_is_counted_by_hooks_or_refused_by_name() -> None:
-    """The example's own model in whole; one whose weights stand in no known layer ends with exit 78's sentence."""
+def test_a_custom_model_is_counted_and_timed() -> None:
+    """A matrix of 3 outputs and 8 or 4 inputs, a bare parameter, is as many products; latency is fitted with them."""
     document = with_change(small_search(), "spec.task.model", {"entrypoint": "custom_code_fixtures:Linear"})
     document = with_change(document, "spec.task.data", {"entrypoint": "custom_code_fixtures:Data"})
     decisions = [
@@ -198,8 +265,8 @@ def test_a_custom_model_is_counted_by_hooks_or_refused_by_name() -> None:
     document = with_change(document, "spec.searchSpace.architecture", {"decisions": decisions})
     parsed, space = accept(with_change(document, "spec.objective", {"cost": {"metric": "macs", "target": "9"}}))
     search_task = SearchTask.load(parsed.spec, space, CPU)
-    with pytest.raises(ConfigurationError, match="has weights and cannot be counted; use metric parameters or latencyMilliseconds"):
-        search_task.costs.of(space.default)
+    small = space.configuration({**space.as_mapping(space.default), "inputs": "4"})
+    assert (search_task.costs.of(space.default), search_task.costs.of(small)) == (16, 8)
 
     parsed, space = accept(with_change(document, "spec.objective", {"cost": {"metric": "latencyMilliseconds", "target": "9"}}))
     search_task = SearchTask.load(parsed.spec, space, CPU)

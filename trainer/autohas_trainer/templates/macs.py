@@ -1,32 +1,37 @@
-"""Multiply-accumulates of one forward of one example: convolutions and linear layers. Biases, normalisation, activations count nothing.
+"""Multiply-accumulates of one forward of one example: matrix products, convolutions and attention. All else counts nothing.
 
-A template that knows a closed form has `num_macs`; of any other network they are counted by forward hooks on the network itself.
+A template that knows a closed form has `num_macs`; any other network is run once under `torch.utils.flop_counter`, which sees the
+operations that PyTorch runs, whatever layer or function asks for them, and counts two floating-point operations for a multiply-accumulate.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any, Final, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from autohas_trainer.errors import ConfigurationError
 from autohas_trainer.templates._base import Path
 
 __all__ = ["CountsMacs", "count_macs"]
 
-_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-_FREE = (
+_FREE: Final = (
     nn.modules.batchnorm._NormBase,  # noqa: SLF001 - the one base of all batch and instance normalisations
     nn.LayerNorm,
     nn.GroupNorm,
     nn.RMSNorm,
     nn.PReLU,
     nn.Embedding,
+    nn.EmbeddingBag,
 )
 """Layers with weights and no matrix product."""
+_MATRIX_DIMENSIONS: Final = 2
+"""A weight of fewer dimensions scales or shifts; it is part of no matrix product."""
 
 
 @runtime_checkable
@@ -42,34 +47,69 @@ def count_macs(network: nn.Module, example: Tensor) -> int:
     """Count by running `network` once on `example`: a batch of one, of the type and on the device that it takes.
 
     Raises:
-        ConfigurationError: the network has weights in a layer whose multiply-accumulates are not known here.
+        ConfigurationError: a layer has a matrix of weights and ran without an operation that PyTorch's counter knows.
     """
-    totals: list[int] = []
-    handles = []
-    for name, module in network.named_modules():
-        if isinstance(module, (*_CONVOLUTIONS, nn.Linear)):
-            handles.append(module.register_forward_hook(lambda m, inputs, output: totals.append(_macs_of(m, inputs[0], output))))
-        elif any(True for _ in module.parameters(recurse=False)) and not isinstance(module, _FREE):
-            message = (
-                f"objective.cost.metric macs: layer {name or 'of the model'} ({type(module).__name__}) has weights and cannot be counted;"
-                " use metric parameters or latencyMilliseconds"
-            )
-            raise ConfigurationError(message)
     was_training = network.training
+    counter = FlopCounterMode(display=False, custom_mapping=_FURTHER_FORMULAS)
+    uncounted: list[str] = []
     try:
-        network.eval()(example)
+        with _decomposed(), counter, _watch_layers(network, counter, uncounted):
+            network.eval()(example)
     finally:
         network.train(was_training)
-        for handle in handles:
-            handle.remove()
-    return sum(totals)
+    if uncounted:
+        message = (
+            f"objective.cost.metric macs: layer {uncounted[0]} has weights, but PyTorch counts no multiply-accumulates in it;"
+            " use metric parameters or latencyMilliseconds"
+        )
+        raise ConfigurationError(message)
+    return int(counter.get_total_flops()) // 2
 
 
-def _macs_of(module: nn.Module, inputs: Tensor, output: Tensor) -> int:
-    """One layer, batch of one: every number of the output (of the input when transposed) takes one kernel's worth of products."""
-    weight = module.weight
-    assert isinstance(weight, Tensor)  # noqa: S101 - the layers above have one
-    if isinstance(module, _CONVOLUTIONS):
-        numbers = inputs if isinstance(module, _TRANSPOSED) else output
-        return numbers.numel() * math.prod(weight.shape[1:])
-    return output.numel() * int(weight.shape[1])
+@contextmanager
+def _decomposed() -> Iterator[None]:
+    """Run recurrent layers and attention as the products that they consist of: the fused kernels are not counted."""
+    libraries: tuple[Any, ...] = (torch.backends.mkldnn, torch.backends.cudnn)
+    are_enabled, has_fast_path = [library.enabled for library in libraries], torch.backends.mha.get_fastpath_enabled()
+    try:
+        for library in libraries:
+            library.enabled = False  # their `flags` also set, and warn of, what other machines have
+        torch.backends.mha.set_fastpath_enabled(value=False)
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(value=has_fast_path)
+        for library, is_enabled in zip(libraries, are_enabled, strict=True):
+            library.enabled = is_enabled
+
+
+@contextmanager
+def _watch_layers(network: nn.Module, counter: FlopCounterMode, uncounted: list[str]) -> Iterator[None]:
+    """Collect the layers with a matrix of weights in whose forward nothing is counted; what does not run counts nothing rightly."""
+    begun: dict[str, int] = {}
+
+    def begin(name: str) -> Callable[..., None]:
+        return lambda *_: begun.__setitem__(name, counter.get_total_flops())
+
+    def end(name: str, text: str) -> Callable[..., None]:
+        return lambda *_: uncounted.append(text) if counter.get_total_flops() == begun[name] else None
+
+    with ExitStack() as handles:
+        for name, layer in network.named_modules():
+            is_matrix = any(weight.dim() >= _MATRIX_DIMENSIONS for weight in layer.parameters(recurse=False))
+            if is_matrix and not isinstance(layer, _FREE):
+                text = f"{name or 'of the model'} ({type(layer).__name__})"
+                handles.callback(layer.register_forward_pre_hook(begin(name)).remove)
+                handles.callback(layer.register_forward_hook(end(name, text)).remove)
+        yield
+
+
+def _mv(matrix: Sequence[int], *_: object, **__: object) -> int:
+    return 2 * math.prod(matrix)
+
+
+def _addmv(_: object, matrix: Sequence[int], *__: object, **___: object) -> int:
+    return 2 * math.prod(matrix)
+
+
+_FURTHER_FORMULAS: Final = {torch.ops.aten.mv: _mv, torch.ops.aten.addmv: _addmv, torch.ops.aten.dot: _mv}
+"""Products of PyTorch that its counter has no formula for: from the shapes of the operands to floating-point operations."""
