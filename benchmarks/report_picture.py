@@ -1,4 +1,4 @@
-"""The picture of a report, for the README: one screenshot, from the heading to the end of a section.
+"""Takes the picture of a report for the README: a screenshot from the heading to the end of a section.
 
     python -m benchmarks.report_picture autohas-out/demo
 
@@ -68,14 +68,14 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=980, help="of the window, in CSS pixels")
     parser.add_argument("--scale", type=float, default=1.0, help="pixels of the picture for each of them")
     parser.add_argument("--sections", type=int, default=2, help="how many to show, in the order of the page; 0: all")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     if shutil.which("chromium") is None:
         sys.exit("needs Chromium: apt-get install -y chromium")
-    subprocess.run([sys.executable, "-m", "autohas", "report", given.folder], check=True)
-    page = until_section((given.folder / "report.html").read_text(encoding="utf-8"), given.sections)
-    photograph(page, given.image, width=given.width, scale=given.scale)
-    if (size := given.image.stat().st_size) > MAX_BYTES:
-        sys.exit(f"{given.image} has {size:,} bytes and must have at most {MAX_BYTES:,}: show fewer sections or lower --scale")
+    subprocess.run([sys.executable, "-m", "autohas", "report", arguments.folder], check=True)
+    page = until_section((arguments.folder / "report.html").read_text(encoding="utf-8"), arguments.sections)
+    photograph(page, arguments.image, width=arguments.width, scale=arguments.scale)
+    if (size := arguments.image.stat().st_size) > MAX_BYTES:
+        sys.exit(f"{arguments.image} has {size:,} bytes and must have at most {MAX_BYTES:,}: show fewer sections or lower --scale")
 
 
 if __name__ == "__main__":

@@ -37,8 +37,8 @@ def measure(task: Task, seeds: int, trainings: float, only: list[str] | None) ->
         for name, (algorithm, searched) in OTHERS.items():
             if _is_wanted(name, only):
                 run = _searching(task, name, algorithm, searched, seed)
-                found, budgets[name] = at_equal_cost(run, budgets[name], reference.cpu_s)
-                yield found
+                measurement, budgets[name] = at_equal_cost(run, budgets[name], reference.cpu_s)
+                yield measurement
         for name in PEERS:
             if _is_wanted(name, only):
                 yield peer(task, name, seed, reference.cpu_s)

@@ -1,4 +1,4 @@
-"""Equal cost: budgets are counted in steps, and networks differ in size, so equal seconds are found by trying.
+"""Finds budgets of equal CPU seconds by trying: budgets are counted in steps, and networks differ in size.
 
 A method is run again with its budget scaled until its CPU seconds lie within `TOLERANCE` of the reference's; what is shown is the run
 that came closest. A method that cannot spend more says so by its seconds.
@@ -19,14 +19,14 @@ _LEAST_TRAININGS = 3.0
 
 
 def at_equal_cost(run: Callable[[float], Measurement], trainings: float, cpu_s: float) -> tuple[Measurement, float]:
-    """The run closest to `cpu_s`, and its budget in trainings; the first try is made with `trainings`."""
+    """Return the run closest to `cpu_s`, and its budget in trainings; the first try is made with `trainings`."""
     tried: list[tuple[Measurement, float]] = []
     for _ in range(_TRIES):
-        found = run(trainings)
-        tried.append((found, trainings))
-        if abs(found.cpu_s / cpu_s - 1) <= TOLERANCE:
+        measurement = run(trainings)
+        tried.append((measurement, trainings))
+        if abs(measurement.cpu_s / cpu_s - 1) <= TOLERANCE:
             break
-        trainings = max(trainings * cpu_s / found.cpu_s, _LEAST_TRAININGS)
+        trainings = max(trainings * cpu_s / measurement.cpu_s, _LEAST_TRAININGS)
         if any(abs(trainings / budget - 1) < TOLERANCE / 2 for _, budget in tried):
             break  # the same again
     return min(tried, key=lambda pair: abs(pair[0].cpu_s - cpu_s))

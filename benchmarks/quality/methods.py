@@ -1,4 +1,4 @@
-"""The searches and the default: each runs once with a seed and a budget and says what it reached and what it cost.
+"""The searches and the default: each runs once with a seed and a budget, and its score and cost are measured.
 
 Everything is counted in CPU seconds of this process (`time.process_time`), from before the data are read to after the test, for all alike.
 """
@@ -27,7 +27,7 @@ __all__ = ["Measurement", "default", "measure_training", "problem_of", "search"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
-    """One run: what the network that it returned reaches on the test split, and what the whole method cost.
+    """One run: test score of the returned network and cost of the whole method.
 
     Attributes:
         method: Its name in the table.
@@ -88,7 +88,7 @@ def default(task: Task, seed: int, steps: int, method: str) -> Measurement:
 
 
 def problem_of(task: Task, seed: int, steps: int) -> tuple[SearchTask, float]:
-    """The problem, and the CPU time before its data were read."""
+    """Load the task; returns it with the CPU time before its data were read."""
     make_deterministic(1)
     parsed, space = accept(document(task, {"seed": seed}, trainings=5.5, steps=steps))
     begun = time.process_time()
@@ -98,7 +98,7 @@ def problem_of(task: Task, seed: int, steps: int) -> tuple[SearchTask, float]:
 def measure_training(
     search_task: SearchTask, training: Training, method: str, *, begun: float, winner: str, trainings: float
 ) -> Measurement:
-    """Test a finished training, once, and close the account that was opened at CPU time `begun`."""
+    """Test a finished training once; its CPU seconds count from the CPU time `begun`."""
     batches = list(search_task.splits.test())
     with torch.no_grad():
         outputs = torch.cat([training.outputs(batch) for batch in batches])

@@ -36,12 +36,12 @@ def table(rows: list[Measurement], *, has_price: bool) -> str:
     reference = next(iter(by_method.values()))
     score = "test objective" if has_price else "test accuracy"
     lines = [f"| method | CPU s | {score}, mean | sd | t | parameters, median | every seed |", "|---|---|---|---|---|---|---|"]
-    for method, found in by_method.items():
-        scores = [row.objective for row in found]
-        every = ", ".join(f"{row.objective:.4f} ({row.winner})" for row in found)
+    for method, runs in by_method.items():
+        scores = [row.objective for row in runs]
+        every = ", ".join(f"{row.objective:.4f} ({row.winner})" for row in runs)
         lines.append(
-            f"| {method} | {statistics.mean(row.cpu_s for row in found):.1f} | {statistics.mean(scores):.4f} | {_deviation(scores):.4f}"
-            f" | {_paired_t(reference, found)} | {statistics.median(row.parameters for row in found):,.0f} | {every} |"
+            f"| {method} | {statistics.mean(row.cpu_s for row in runs):.1f} | {statistics.mean(scores):.4f} | {_deviation(scores):.4f}"
+            f" | {_paired_t(reference, runs)} | {statistics.median(row.parameters for row in runs):,.0f} | {every} |"
         )
     return "\n".join(lines)
 
@@ -50,9 +50,9 @@ def _deviation(values: list[float]) -> float:
     return statistics.stdev(values) if len(values) > 1 else 0.0
 
 
-def _paired_t(reference: list[Measurement], found: list[Measurement]) -> str:
+def _paired_t(reference: list[Measurement], rows: list[Measurement]) -> str:
     """Mean difference over its standard error, seed by seed; empty for the reference itself and where nothing varies."""
-    others = {row.seed: row.objective for row in found}
+    others = {row.seed: row.objective for row in rows}
     differences = [row.objective - others[row.seed] for row in reference if row.seed in others]
     error = _deviation(differences) / len(differences) ** 0.5
-    return f"{statistics.mean(differences) / error:+.1f}" if found is not reference and error > 0 else ""
+    return f"{statistics.mean(differences) / error:+.1f}" if rows is not reference and error > 0 else ""

@@ -31,7 +31,7 @@ MAX_KILLS_PER_SEARCH = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class End:
-    """What a search left: digests of result, model and history."""
+    """Digests of result, model and history of a finished search."""
 
     result: str
     model: str
@@ -39,14 +39,14 @@ class End:
 
     @classmethod
     def of(cls, folder: Path) -> End:
-        """Read a finished search's folder."""
+        """Read the folder of a finished search."""
         files = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in ("model.safetensors", "history.jsonl")}
         digest = json.loads((folder / "result.json").read_text(encoding="utf-8"))["digests"]["result"]
         return cls(result=digest, model=files["model.safetensors"], history=files["history.jsonl"])
 
 
 def document(strategy: str, steps: int) -> dict[str, Any]:
-    """A search of some seconds with a checkpoint every second."""
+    """Return a search of some seconds with a checkpoint every second."""
     search = with_change(a_search("killed"), "spec.task.data.arguments", {"variant": "shifted"})
     search = with_change(search, "spec.task.model.template", "conv-small")
     search = with_change(search, "spec.algorithm", {"name": "AutoHAS", "autoHAS": {"strategy": strategy}})

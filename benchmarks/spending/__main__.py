@@ -71,9 +71,9 @@ def _compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterable[st
             yield _summary(task, label, [row for row in run["rows"] if row["task"] == task])
     heading = "| task | rate | seed | supernet before | after | spent before | after | winner before | after | test before | after |"
     yield from ("", f"Each search (budget {BUDGET}):", "", heading, "|---" * 11 + "|")
-    known = {(row["task"], row["rate"], row["seed"]): row for row in before["rows"]}
+    old_rows = {(row["task"], row["rate"], row["seed"]): row for row in before["rows"]}
     for new in after["rows"]:
-        old = known[new["task"], new["rate"], new["seed"]]
+        old = old_rows[new["task"], new["rate"], new["seed"]]
         pairs = (_cells(old), _cells(new))
         shown = " | ".join(f"{one} | {other}" for one, other in zip(*pairs, strict=True))
         yield f"| {new['task']} | {new['rate']} | {new['seed']} | {shown} |"

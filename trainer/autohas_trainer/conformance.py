@@ -1,4 +1,4 @@
-"""The conformance test of custom models and custom data: what AutoHAS relies on, checked one by one.
+"""The conformance test of custom models and data: checks every promise that AutoHAS relies on.
 
 In a test of yours:
 
@@ -47,7 +47,7 @@ _TOLERANCE: Final = 1e-3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One promise: what it is, and the sentence that says how it was broken (None: kept)."""
+    """One promise; `problem` is the sentence that says how it is broken, None where it is kept."""
 
     promise: str
     problem: str | None
@@ -107,17 +107,17 @@ def check_template(template: Template, inputs: Tensor, num_outputs: int) -> list
 
 
 def check_data(data: Any, who: str, kind: TaskKind) -> list[Check]:  # noqa: ANN401 - custom code
-    """Check custom data: its splits can be read, and are the same at every call."""
+    """Check custom data: splits() can be read and returns the same at every call."""
     try:
         seed_globals("custom data")
         one = read_splits(data.splits(), who, kind)
         seed_globals("custom data again")
         other = read_splits(data.splits(), who, kind)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever custom code raises is the answer
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - any exception of custom code is the problem
         return [Check(promise="splits can be read", problem=_describe_error(error))]
     pairs = {name: (getattr(one, name), getattr(other, name)) for name in ("inputs", "targets_N", "test_inputs", "test_targets_N")}
     differing = [name for name, (first, second) in pairs.items() if not np.array_equal(first, second)]
-    problem = f"splits() gave other {differing[0]} at the second call; resuming needs the same every time" if differing else None
+    problem = f"splits() gave other {differing[0]} at the second call; a resume needs the same every time" if differing else None
     overlap = _overlap(one.inputs, one.test_inputs)
     shared = f"{overlap} of {len(one.test_inputs)} test inputs are training inputs too" if overlap else None
     return [
@@ -137,14 +137,14 @@ def _check_augment(data: Any, raw: RawData) -> Check:  # noqa: ANN401 - custom c
             problem = f"augment(inputs, rng, hyperparameters) must give {tuple(inputs.shape)} of {inputs.dtype} as it got"
         elif not torch.equal(one, other):
             problem = "augment() gave other inputs with an equal rng; draw from it only"
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever custom code raises is the answer
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - any exception of custom code is the problem
         problem = _describe_error(error)
     return Check(promise="augment keeps the shape and draws from its generator", problem=problem)
 
 
 def _overlap(inputs: Any, test_inputs: Any) -> int:  # noqa: ANN401 - arrays of any number type
-    known = {row.tobytes() for row in inputs}
-    return sum(row.tobytes() in known for row in test_inputs)
+    training_rows = {row.tobytes() for row in inputs}
+    return sum(row.tobytes() in training_rows for row in test_inputs)
 
 
 def _describe_error(error: BaseException) -> str:
@@ -152,18 +152,18 @@ def _describe_error(error: BaseException) -> str:
 
 
 def _decisions_problem(decisions: tuple[TemplateDecision, ...]) -> str | None:
-    """Say what is wrong with the decisions themselves: each looks only at one before it."""
-    known: dict[str, TemplateDecision] = {}
+    """Return the first problem of the decisions; a condition may name earlier decisions only."""
+    decision_by_name: dict[str, TemplateDecision] = {}
     for decision in decisions:
         if decision.default not in decision.choices:
             return f"{decision.name} has default {decision.default}, which is none of its choices"
         if (when := decision.when) is not None:
-            if when.decision not in known:
+            if when.decision not in decision_by_name:
                 return f"{decision.name} depends on {when.decision}, which must stand before it"
-            foreign = [value for value in when.values if value not in known[when.decision].choices]
+            foreign = [value for value in when.values if value not in decision_by_name[when.decision].choices]
             if foreign:
                 return f"{decision.name} depends on {when.decision} being {foreign[0]}, which is none of its choices"
-        known[decision.name] = decision
+        decision_by_name[decision.name] = decision
     return None
 
 
@@ -191,11 +191,11 @@ _Question = Callable[[Template, Path, Tensor, int], str | None]
 
 
 def _first_problem(problem_of: _Question, template: Template, paths: list[dict[str, str]], inputs: Tensor, num_outputs: int) -> str | None:
-    """Ask a question about every path; the first answer, with its path."""
+    """Ask a question about every path; return the first answer with its path."""
     for path in paths:
         try:
             problem = problem_of(template, path, inputs, num_outputs)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever custom code raises is the answer
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - any exception of custom code is the problem
             problem = _describe_error(error)
         if problem is not None:
             return f"{problem} (path {path})" if path else problem
@@ -252,11 +252,11 @@ def _find_difference(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> 
 
 
 def _inactive_is_idle(template: Template, path: Path, inputs: Tensor, num_outputs: int) -> str | None:  # noqa: ARG001 - one form of question
-    known = {decision.name: decision for decision in template.decisions}
+    decision_by_name = {decision.name: decision for decision in template.decisions}
 
     def is_active(decision: TemplateDecision) -> bool:
         when = decision.when
-        return when is None or (path[when.decision] in when.values and is_active(known[when.decision]))
+        return when is None or (path[when.decision] in when.values and is_active(decision_by_name[when.decision]))
 
     slices = template.slices(path)
     for decision in template.decisions:

@@ -1,4 +1,4 @@
-"""Custom code by its name, `package.module:object`, imported from the trainer's image or its PYTHONPATH.
+"""Imports custom code by its name, `package.module:object`, from the trainer's image or its PYTHONPATH.
 
 An exception of that code during import or the first call is an error of the search's configuration, reported in one sentence.
 """
@@ -53,17 +53,17 @@ def load_object(entrypoint: str, field: str) -> Callable[..., Any]:
 
 
 def require_names(function: Callable[..., Any], names: Sequence[str], who: str, wrapper: str, *, explicit: bool) -> None:
-    """Refuse a function that cannot take what we give it by name, before it is called: by position, a value lands in any parameter.
+    """Refuse a function that does not take the given keywords; positional arguments could land in the wrong parameter.
 
     Args:
         function: Custom code: a factory or a hook.
         names: Keywords that it is called with.
         who: Subject of the error sentence.
-        wrapper: The code to write instead.
+        wrapper: Code that the error suggests.
         explicit: Whether each name must be a parameter: a function of another library takes `**kwargs` and means something else by them.
 
     Raises:
-        ConfigurationError: it does not take them; names its parameters.
+        ConfigurationError: the function does not take them; the sentence names its parameters.
     """
     inner = getattr(function, "forward", None)  # a torch.nn.Module: its __call__ takes anything
     try:
@@ -84,7 +84,7 @@ def require_names(function: Callable[..., Any], names: Sequence[str], who: str, 
 
 
 def _describe_parameter(parameter: inspect.Parameter) -> str:
-    """A parameter without its type and default, marked where it takes no name."""
+    """Return a parameter without type and default, marked where it is positional only."""
     match parameter.kind:
         case inspect.Parameter.VAR_POSITIONAL:
             return f"*{parameter.name}"
@@ -98,7 +98,7 @@ def _describe_parameter(parameter: inspect.Parameter) -> str:
 
 @contextmanager
 def attribute_errors_to(who: str, action: str) -> Iterator[None]:
-    """Say in one sentence what custom code raised inside the block: who, while doing what.
+    """Turn an exception of custom code inside the block into one sentence: who, during which action, raised what.
 
     Raises:
         DataError: It was the operating system's error about a file.
@@ -118,5 +118,5 @@ def attribute_errors_to(who: str, action: str) -> Iterator[None]:
 
 
 def format_arguments(arguments: Mapping[str, str] | None) -> str:
-    """Return arguments as they are handed over, for errors."""
+    """Format the arguments of a call, for errors."""
     return ", ".join(f"{name}={value!r}" for name, value in (arguments or {}).items())

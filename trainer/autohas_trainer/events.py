@@ -162,7 +162,7 @@ class StagesPlanned:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WorkBegan:
+class WorkStarted:
     """Emitted before work that makes no steps and may take long, such as reading the data; possibly before `SearchStarted`."""
 
     description: str
@@ -215,7 +215,7 @@ Event = (
     | CandidateRecord
     | SearchStarted
     | StagesPlanned
-    | WorkBegan
+    | WorkStarted
     | BatchEvaluated
     | CheckpointWritten
     | CheckpointFailed

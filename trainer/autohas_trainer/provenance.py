@@ -53,7 +53,7 @@ class DataIdentity:
         return f"other values in {', '.join(other)}" if other else None
 
     def to_json(self) -> dict[str, Any]:
-        """JSON form."""
+        """Return the JSON form."""
         return {"facts": dict(self.facts), "digests": dict(self.digests)}
 
     @classmethod
@@ -83,7 +83,7 @@ class Environment:
 
     @classmethod
     def here(cls, *, device: str, threads: int, entrypoints: Iterable[str] = ()) -> Environment:
-        """This process; the modules of `entrypoints` have been imported."""
+        """Describe this process; the modules of `entrypoints` must be imported."""
         import torch  # noqa: PLC0415 - the records are read without it
 
         return cls(
@@ -121,7 +121,7 @@ class Environment:
 
 
 def digest_array(array: npt.NDArray[Any]) -> str:
-    """SHA-256 of type, shape and values of an array of numbers."""
+    """Return the SHA-256 of type, shape and values of an array of numbers."""
     whole = np.ascontiguousarray(array)
     digest = hashlib.sha256(f"{whole.dtype.str}{whole.shape}".encode())
     digest.update(whole.reshape(-1).view(np.uint8).data)
@@ -129,7 +129,7 @@ def digest_array(array: npt.NDArray[Any]) -> str:
 
 
 def code_digests(entrypoints: Iterable[str]) -> dict[str, str]:
-    """SHA-256 of the source files of each entrypoint's package that are imported; a package without files is left out."""
+    """Return the SHA-256 of the imported source files of each entrypoint's package; a package without files is left out."""
     digests = {}
     for package in sorted({entrypoint.partition(":")[0].partition(".")[0] for entrypoint in entrypoints}):
         names = sorted(name for name in list(sys.modules) if name == package or name.startswith(f"{package}."))

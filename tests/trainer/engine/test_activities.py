@@ -12,7 +12,7 @@ from autohas_api.base import yaml_file
 from autohas_api.testing.rejections import a_search, with_change
 from autohas_trainer.cli import conformance as conformance_module
 from autohas_trainer.cli.app import app
-from autohas_trainer.events import Event, WorkBegan
+from autohas_trainer.events import Event, WorkStarted
 from autohas_trainer.reporting.sinks.log import LogSink
 from engine_fixtures import MemorySink, search, small_search
 
@@ -41,7 +41,7 @@ def test_the_test_is_said_before_it_begins(tmp_path: Path) -> None:
 
     class Counting(MemorySink):
         def emit(self, event: Event) -> None:
-            if isinstance(event, WorkBegan):
+            if isinstance(event, WorkStarted):
                 steps_at.append(len(self.steps))
             super().emit(event)
 
@@ -60,7 +60,7 @@ def test_a_log_has_a_line_for_each() -> None:
         def info(self, event: str, **facts: object) -> None:
             lines.append((event, facts))
 
-    LogSink(Logger()).emit(WorkBegan(description="reading idx from /data"))
+    LogSink(Logger()).emit(WorkStarted(description="reading idx from /data"))
 
     assert lines == [("work started", {"message": "reading idx from /data"})]
 

@@ -260,8 +260,8 @@ def _conformance(target: str, shape: str | None, outputs: int | None, arguments:
 def _report(folder: Path) -> None:
     from autohas_trainer.reporting.sinks.result_files import read_result  # noqa: PLC0415 - heavy, and not needed by the other commands
 
-    found = read_result(folder)
-    if found is None:
+    finished = read_result(folder)
+    if finished is None:
         raise UsageError(
             f"{folder} holds no result.json: the search has not finished; continue it with autohas run FILE --out {folder} --resume"
         )
@@ -269,7 +269,7 @@ def _report(folder: Path) -> None:
     console.print("writing the report", style="dim", highlight=False)
     from autohas_trainer.reporting.report.report import write_report  # noqa: PLC0415 - loads matplotlib, which takes seconds
 
-    console.print(f"Report: {write_report(folder, found)}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"Report: {write_report(folder, finished)}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _retrain(config: Path, seeds: int, folder: Path, *, resume: bool, stop: StopOnSignal) -> None:
@@ -350,11 +350,11 @@ def _command(source: str, settings: Sequence[str], folder: Path) -> str:
 def _list_unused(document: dict[str, Any]) -> list[str]:
     """List the sections of the file that have no effect without a cluster; `trainer.device` has."""
     written = document.get("spec", {})
-    found = ["spec.suspend"] if written.get("suspend") else []
-    found += [f"spec.trainer.{name}" for name in written.get("trainer", {}) if name != "device"]
+    unused = ["spec.suspend"] if written.get("suspend") else []
+    unused += [f"spec.trainer.{name}" for name in written.get("trainer", {}) if name != "device"]
     if "storage" in written.get("checkpoint", {}):
-        found.append("spec.checkpoint.storage")
+        unused.append("spec.checkpoint.storage")
     if "startDeadlineSeconds" in written.get("budget", {}):
-        found.append("spec.budget.startDeadlineSeconds")
-    found += [f"spec.{section}" for section in ("failurePolicy", "cleanup", "monitoring") if section in written]
-    return found
+        unused.append("spec.budget.startDeadlineSeconds")
+    unused += [f"spec.{section}" for section in ("failurePolicy", "cleanup", "monitoring") if section in written]
+    return unused

@@ -11,7 +11,7 @@ __all__ = ["choose_device", "gpu_memory"]
 
 
 def choose_device(spec: Spec, *, pod_device: str = "") -> str:
-    """`cuda` or `cpu`.
+    """Return `cuda` or `cpu`.
 
     Args:
         spec: The search.
@@ -37,7 +37,7 @@ def choose_device(spec: Spec, *, pod_device: str = "") -> str:
 
 
 def gpu_memory() -> dict[str, int]:
-    """Bytes of GPU memory by kind, as torch's allocator counts them; asking does not wait for the device."""
+    """Return bytes of GPU memory by kind, as torch's allocator counts them, without waiting for the device."""
     return {
         "allocated": torch.cuda.memory_allocated(),
         "reserved": torch.cuda.memory_reserved(),

@@ -1,6 +1,6 @@
-"""Judging a search before it runs: a new one by every rule, one that has begun by its shape alone.
+"""Judges a search before it runs: a new search by all rules, one that has begun by its schema alone.
 
-A newer version may have more rules. The search was accepted when it began, so the newer version must let it end.
+A newer version may have more rules. A search that an earlier version accepted must be able to end under the newer one.
 """
 
 from __future__ import annotations

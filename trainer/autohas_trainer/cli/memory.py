@@ -13,7 +13,7 @@ __all__ = ["training_bytes"]
 
 
 def training_bytes(search_task: SearchTask, configuration: Configuration) -> int:
-    """Bytes of weights, averages, optimizer state and gradients, and of what autograd keeps of one batch until the backward pass.
+    """Count the bytes of weights, averages, optimizer state, gradients and the activations that autograd saves for one batch.
 
     Allocator and kernel workspaces are not included; on a GPU add some hundred MiB.
     """

@@ -42,7 +42,7 @@ from autohas_trainer.events import (
     SearchStarted,
     Sink,
     StopRequest,
-    WorkBegan,
+    WorkStarted,
 )
 from autohas_trainer.seeding import make_deterministic
 
@@ -129,10 +129,10 @@ def run(job: Job, sink: Sink, stop: StopRequest, clocks: Clocks | None = None) -
 
 def _load(job: Job, sink: Sink) -> SearchTask:
     """Read the data, which may take minutes: what is read is said before and after."""
-    sink.emit(WorkBegan(description=reading_text(job.search.spec)))
+    sink.emit(WorkStarted(description=reading_text(job.search.spec)))
     search_task = SearchTask.load(job.search.spec, job.space, torch.device(job.device))
     torch.set_default_dtype(torch.float32)  # custom code that was imported may have changed it
-    sink.emit(WorkBegan(description=search_task.data_text))
+    sink.emit(WorkStarted(description=search_task.data_text))
     return search_task
 
 
@@ -321,7 +321,7 @@ def _learn_costs(state: SearchState, clocks: Clocks) -> None:
     """
     search_task = state.search_task
     if search_task.spec.objective.cost is not None:
-        state.sink.emit(WorkBegan(description=f"measuring {search_task.costs.metric} of networks on {search_task.device.type}"))
+        state.sink.emit(WorkStarted(description=f"measuring {search_task.costs.metric} of networks on {search_task.device.type}"))
     if not search_task.costs.is_measured:
         try:
             measured = search_task.costs.measure(search_task.seed, stopwatch(search_task.costs.example, clocks.monotonic))

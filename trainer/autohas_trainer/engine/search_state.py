@@ -37,7 +37,7 @@ from autohas_trainer.events import (
     Sink,
     StagesPlanned,
     StepRecord,
-    WorkBegan,
+    WorkStarted,
 )
 from autohas_trainer.supernet import Supernet
 
@@ -243,7 +243,7 @@ class SearchState:
         def fail(name: str, error: CandidateError) -> None:
             self._take_out(self.trainings[name], str(error))
 
-        self.sink.emit(WorkBegan(description=f"testing on {self.search_task.splits.num_test:,} examples"))
+        self.sink.emit(WorkStarted(description=f"testing on {self.search_task.splits.num_test:,} examples"))
         return compute_test_scores(self.search_task, self.trainings, self.report_batch, fail)
 
     @property

@@ -116,7 +116,7 @@ def render(finished: FinishedSearch, history: History, command: str | None) -> s
         metric=metric,
         cost=list_costs(finished),
         ending=ENDINGS.get(outcome.result.stop_reason),
-        kept_default=dict(outcome.configuration) == dict(outcome.default),
+        is_default=dict(outcome.configuration) == dict(outcome.default),
         gain=_gain(finished),
         gain_text=_gain_text(finished),
         is_share=METRICS[metric].is_share,

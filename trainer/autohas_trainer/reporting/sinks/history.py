@@ -39,7 +39,7 @@ from autohas_trainer.events import (
     SearchStarted,
     StagesPlanned,
     StepRecord,
-    WorkBegan,
+    WorkStarted,
 )
 
 __all__ = ["History", "HistorySink", "read_history"]
@@ -85,7 +85,7 @@ class HistorySink:
                 self._open(info)
             case StagesPlanned(stages=stages):
                 self._last_policy_step = _end_of_supernet(stages)
-            case WorkBegan() | BatchEvaluated() | CheckpointWritten() | CheckpointFailed():
+            case WorkStarted() | BatchEvaluated() | CheckpointWritten() | CheckpointFailed():
                 pass  # they differ between a resumed search and an undisturbed one, whose histories must be equal
             case NoticeIssued() | EarlyStopDecided() | SearchFinished():
                 pass  # checkpoint and result.json keep them

@@ -29,7 +29,7 @@ from autohas_trainer.events import (
     SearchStarted,
     StagesPlanned,
     StepRecord,
-    WorkBegan,
+    WorkStarted,
 )
 from autohas_trainer.reporting.sinks.history import History, read_history
 
@@ -86,10 +86,10 @@ class Snapshot:
     @property
     def position(self) -> int:
         """Steps done over all stages."""
-        known = [self.info.step if self.info is not None else 0]
-        known += [self.latest.step] if self.latest is not None else []
-        known += [self.checkpoint.info.step] if self.checkpoint is not None else []
-        return max(known)
+        positions = [self.info.step if self.info is not None else 0]
+        positions += [self.latest.step] if self.latest is not None else []
+        positions += [self.checkpoint.info.step] if self.checkpoint is not None else []
+        return max(positions)
 
     @property
     def stage(self) -> Stage:
@@ -109,7 +109,7 @@ _OtherEvent = (
     PolicyRecord
     | CandidateRecord
     | StagesPlanned
-    | WorkBegan
+    | WorkStarted
     | BatchEvaluated
     | CheckpointWritten
     | CheckpointFailed
@@ -186,7 +186,7 @@ class LiveState:
                 self._change(leader=leader(self._snapshot.leader, event), compared=event)
             case StagesPlanned(stages=stages):
                 self._change(stages=dict(stages))
-            case WorkBegan() | BatchEvaluated():
+            case WorkStarted() | BatchEvaluated():
                 self._change()  # a sign of life
             case CheckpointWritten(info=info, seconds=seconds, size_bytes=size):
                 self._change(checkpoint=CheckpointFacts(info=info, seconds=seconds, size_bytes=size))
@@ -244,13 +244,13 @@ class LiveState:
         self._snapshot = replace(self._snapshot, active_at=self._clock(), **facts)  # type: ignore[arg-type]  # names are checked at run time
 
 
-def leader(known: CandidateRecord | None, record: CandidateRecord) -> CandidateRecord | None:
+def leader(current: CandidateRecord | None, record: CandidateRecord) -> CandidateRecord | None:
     """Return the leading candidate: the best score at the largest share of a training so far."""
     if record.score is None:
-        return known
-    if known is None or known.score is None:
+        return current
+    if current is None or current.score is None:
         return record
-    return max(known, record, key=lambda r: (round(r.fraction, 6), r.score or 0.0))
+    return max(current, record, key=lambda r: (round(r.fraction, 6), r.score or 0.0))
 
 
 def stage_at(stages: Mapping[Stage, int], position: int) -> Stage:

@@ -20,7 +20,7 @@ from autohas_trainer.events import (
     SearchStarted,
     StagesPlanned,
     StepRecord,
-    WorkBegan,
+    WorkStarted,
 )
 
 __all__ = ["LogSink"]
@@ -43,7 +43,7 @@ class LogSink:
                 self._log_candidate(event)
             case SearchStarted(info=info):
                 self._log_start(info)
-            case WorkBegan(description=description):
+            case WorkStarted(description=description):
                 self._logger.info("work started", message=description)
             case CheckpointWritten(info=info, seconds=seconds, size_bytes=size):
                 self._logger.info("checkpoint written", step=info.step, seconds=round(seconds, 3), bytes=size, digest=info.digest)

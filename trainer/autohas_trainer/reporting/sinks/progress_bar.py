@@ -24,7 +24,7 @@ from autohas_trainer.events import (
     SearchStarted,
     StagesPlanned,
     StepRecord,
-    WorkBegan,
+    WorkStarted,
 )
 from autohas_trainer.reporting.sinks.live_state import LiveState, stage_at
 from autohas_trainer.reporting.sinks.progress import eta_seconds
@@ -64,7 +64,7 @@ class BarSink:
                 self._start(info)
             case StagesPlanned(stage=stage, stages=stages):
                 self._plan(stage, stages)
-            case WorkBegan(description=description):  # above the bars where there are some: nothing else moves while this lasts
+            case WorkStarted(description=description):  # above the bars where there are some: nothing else moves while this lasts
                 self._console.print(description, style="dim", highlight=False, markup=False, soft_wrap=True)
             case NoticeIssued(notice=notice):
                 self._console.print(notice.message, highlight=False, markup=False, soft_wrap=True)
