@@ -269,7 +269,7 @@ def test_a_termination_log_that_cannot_be_written_changes_no_exit_code(tmp_path:
     variables = {**pod.variables("pod-1", 1), "AUTOHAS_TERMINATION_LOG": str(tmp_path / "no" / "log")}
     assert run_container(variables, StopOnSignal(insist=False)) == 78
     entry = json.loads(capsys.readouterr().err.splitlines()[-1])
-    assert entry["event"] == "termination log cannot be written"
+    assert entry["event"] == "termination log not written"
     assert isinstance(decode_termination_message(entry["termination_message"].strip().encode()), Error)
 
 
