@@ -21,10 +21,10 @@ HINTS: Final = {
     " runtimeClassName",
     Reason.FAILED_MOUNT: "check that the claims and volumes of spec.checkpoint and spec.trainer exist, are bound, and"
     " are held by no other node",
-    Reason.TEMPLATE_REJECTED: "correct the field of spec.trainer that it comes from, or the admission policy; tried again"
+    Reason.TEMPLATE_REJECTED: "correct the field of spec.trainer that it comes from, or the admission policy; the operator retries"
     " within 10 minutes",
-    Reason.JOB_FORBIDDEN: "choose in spec.trainer what is allowed, or change what forbids it; tried again within 10 minutes",
-    Reason.JOB_NOT_CREATED: "repair the webhook that it names, or the API server; tried again within 10 minutes",
+    Reason.JOB_FORBIDDEN: "choose in spec.trainer what is allowed, or change what forbids it; the operator retries within 10 minutes",
+    Reason.JOB_NOT_CREATED: "repair the webhook that it names, or the API server; the operator retries within 10 minutes",
     Reason.POD_IGNORED: "if a webhook changes it, exempt the namespace, or name in the search what it writes"
     " (docs/install.md, Forged pods)",
     Reason.NAME_STILL_TERMINATING: "if it stays, look at its finalizers",
@@ -79,7 +79,7 @@ _CAUSES: Final = (
     ),
 )
 """Causes for which the API server refuses an object. Source: the messages of the admission plugins of Kubernetes 1.35."""
-TRIED_AGAIN: Final = "tried again within 10 minutes"
+RETRIED: Final = "the operator retries within 10 minutes"
 
 
 def explain_refusal(reason: Reason, sentence: str) -> tuple[Reason, str]:
@@ -89,7 +89,7 @@ def explain_refusal(reason: Reason, sentence: str) -> tuple[Reason, str]:
         return reason, add_hint(reason, sentence)
     if cause.hint == TERMINATING:
         return cause.reason or reason, TERMINATING
-    return cause.reason or reason, f"{clean(sentence, MAX_QUOTED).rstrip('.')}; {cause.hint}; {TRIED_AGAIN}"
+    return cause.reason or reason, f"{clean(sentence, MAX_QUOTED).rstrip('.')}; {cause.hint}; {RETRIED}"
 
 
 def add_hint(reason: Reason, sentence: str) -> str:

@@ -95,59 +95,59 @@ class Reconciler:
         if not await self._may_serve(key.namespace):
             return None  # the key is added again when the namespace is taken over
         observed = replace(observed, warning=await self._warning_events.about(observed))
-        decided = self._plan(observed)
+        decision = self._plan(observed)
         try:
-            if decided.needs_fresh_reads:
+            if decision.needs_fresh_reads:
                 fresh = await self._reread(observed)
                 if fresh is None:
                     return None
-                observed, decided = fresh, self._plan(fresh)
-            self._strays.warn(observed.search, decided.warnings)
-            await self._delete_strays(observed, decided)
-            observed, decided = await self._carry_out(observed, decided)
+                observed, decision = fresh, self._plan(fresh)
+            self._strays.warn(observed.search, decision.warnings)
+            await self._delete_strays(observed, decision)
+            observed, decision = await self._carry_out(observed, decision)
         except OperatorError as error:
-            blocker = refusal(error, is_create=isinstance(decided.action, CreateAttempt))
+            blocker = refusal(error, is_create=isinstance(decision.action, CreateAttempt))
             if blocker is None or is_finished(status_of(observed.search)):
-                await self._show_failed_create(observed, decided, error)
+                await self._show_failed_create(observed, decision, error)
                 raise
             self._metrics.count_blocked(blocker.reason)
             observed = replace(observed, blocker=blocker)
-            decided = self._plan(observed)
-            if decided.is_irreversible and not observed.is_fresh:
+            decision = self._plan(observed)
+            if decision.is_irreversible and not observed.is_fresh:
                 raise  # an irreversible status needs fresh reads
-            await self._leave_nothing(observed, decided)
-        await self._write(observed, decided)
-        return decided.requeue_after_s
+            await self._leave_nothing(observed, decision)
+        await self._write(observed, decision)
+        return decision.requeue_after_s
 
-    async def _carry_out(self, observed: Observed, decided: Plan) -> tuple[Observed, Plan]:
+    async def _carry_out(self, observed: Observed, decision: Plan) -> tuple[Observed, Plan]:
         """Act; skip attempts whose Job name is taken by another owner, so that a taken name cannot block a search."""
         for _ in range(MAX_TAKEN):
             try:
-                return observed, await self._act(observed, decided)
+                return observed, await self._act(observed, decision)
             except NameTakenError as error:
-                if not isinstance(decided.action, CreateAttempt):
+                if not isinstance(decision.action, CreateAttempt):
                     raise
-                number = decided.action.number
+                number = decision.action.number
                 message = f"{error}; attempt {number} is passed over"
                 taken = Announcement(type="Warning", reason=Reason.NAME_CONFLICT, message=message)
                 self._strays.warn(observed.search, {f"{observed.search.uid}/{number}": taken})
                 observed = replace(observed, taken=observed.taken | {number})
-                decided = self._plan(observed)
-        return observed, await self._act(observed, decided)
+                decision = self._plan(observed)
+        return observed, await self._act(observed, decision)
 
-    async def _delete_strays(self, observed: Observed, decided: Plan) -> None:
+    async def _delete_strays(self, observed: Observed, decision: Plan) -> None:
         """Delete Jobs that falsely claim to belong to the search; a refused deletion must not stop the search's own Job."""
-        for job in decided.strays:
+        for job in decision.strays:
             try:
                 await self._client.delete(JOBS, observed.search.key.namespace, job.name, uid=job.uid)
             except ApiError as error:
                 key = observed.search.key
                 _log.warning("deletion of a stray job refused", namespace=key.namespace, search=key.name, job=job.name, error=str(error))
 
-    async def _leave_nothing(self, observed: Observed, decided: Plan) -> None:
+    async def _leave_nothing(self, observed: Observed, decision: Plan) -> None:
         """Delete the children before the final status is written: a finished search is not checked again for children."""
         try:
-            await self._act(observed, decided)
+            await self._act(observed, decision)
         except OperatorError as error:
             if refusal(error, is_create=False) is None:
                 raise
@@ -155,10 +155,10 @@ class Reconciler:
             message = "the garbage collector deletes the children with the search"
             _log.warning("clean-up refused", namespace=key.namespace, search=key.name, message=message, error=str(error))
 
-    async def _show_failed_create(self, observed: Observed, decided: Plan, error: OperatorError) -> None:
+    async def _show_failed_create(self, observed: Observed, decision: Plan, error: OperatorError) -> None:
         """Show in a condition why there is no Job; the caller retries the pass with the delay of its error."""
         blocker = blocker_to_creating(error)
-        if blocker is not None and isinstance(decided.action, CreateAttempt):
+        if blocker is not None and isinstance(decision.action, CreateAttempt):
             self._metrics.count_blocked(blocker.reason)
             observed = replace(observed, blocker=blocker)
             await self._write(observed, self._plan(observed))
@@ -191,15 +191,15 @@ class Reconciler:
         )
         return replace(fresh, warning=observed.warning)
 
-    async def _act(self, observed: Observed, decided: Plan) -> Plan:
+    async def _act(self, observed: Observed, decision: Plan) -> Plan:
         """Carry out the plan's action; returns the plan, with the uid of a created Job in its status."""
         namespace = observed.search.key.namespace
-        match decided.action:
+        match decision.action:
             case CreateAttempt() as attempt:
                 job = await create_attempt(self._client, observed.search, attempt)
                 self._cache.put_job(job)
-                decided = replace(decided, status=decided.status.replace(job_uid=job["metadata"]["uid"]))
-                if decided.is_first_attempt:
+                decision = replace(decision, status=decision.status.replace(job_uid=job["metadata"]["uid"]))
+                if decision.is_first_attempt:
                     self._metrics.observe_first_job(self._clock() - observed.search.created_s)
             case DeleteJob(name=name, uid=uid):
                 await self._client.delete(JOBS, namespace, name, uid=uid)
@@ -209,34 +209,34 @@ class Reconciler:
                 await clean_up(self._client, observed.search, rest)
             case None:
                 pass
-        return decided
+        return decision
 
-    async def _write(self, observed: Observed, decided: Plan) -> None:
+    async def _write(self, observed: Observed, decision: Plan) -> None:
         """Write the status if it has changed, then log and post the plan's announcements."""
         before = status_of(observed.search)
-        if decided.status == before:
+        if decision.status == before:
             return
         try:
-            written = await self._client.replace_status(SEARCHES, _with_status(observed.search, decided.status))
+            written = await self._client.replace_status(SEARCHES, _with_status(observed.search, decision.status))
         except InvalidError as error:
-            await self._write_without_report(observed, decided, error)
+            await self._write_without_report(observed, decision, error)
             return
         self._cache.put_search(written)
         key, age_s = observed.search.key, self._clock() - observed.search.created_s
-        self._metrics.observe_status(key.namespace, before, decided.status, age_s)
-        for announcement in decided.announcements:
+        self._metrics.observe_status(key.namespace, before, decision.status, age_s)
+        for announcement in decision.announcements:
             log = _log.warning if announcement.type == "Warning" else _log.info
             fields = {"namespace": key.namespace, "search": key.name, "reason": announcement.reason, "message": announcement.message}
             log(log_event(announcement), **fields)
-        self._events.announce(observed.search, decided.announcements)
+        self._events.announce(observed.search, decision.announcements)
 
     async def _write_without_report(self, observed: Observed, refused: Plan, error: InvalidError) -> None:
         """Write the status without the trainer's report: an invalid report must not keep the operator from storing the end of a search."""
         if observed.report is None:
             raise error
         bare = replace(observed, report=None)
-        decided = self._plan(bare)
-        if decided.action != refused.action or (decided.is_irreversible and not observed.is_fresh):
+        decision = self._plan(bare)
+        if decision.action != refused.action or (decision.is_irreversible and not observed.is_fresh):
             raise error  # the status would name an action that was not taken, or an end that was not read again
         if observed.search.uid not in self._unwritable:
             self._unwritable[observed.search.uid] = None
@@ -246,7 +246,7 @@ class Reconciler:
             _log.warning(
                 "report rejected", message="it does not fit into the status", namespace=key.namespace, search=key.name, error=str(error)
             )
-        await self._write(bare, decided)
+        await self._write(bare, decision)
 
 
 def status_of(record: SearchRecord) -> Status:

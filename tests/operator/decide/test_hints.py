@@ -83,14 +83,14 @@ RELAYED = [
         event("FailedCreate", kubernetes_messages.QUOTA),
         "QuotaExceeded",
         "exceeded quota: gpus, requested: requests.nvidia.com/gpu=1",
-        "raise the quota, or wait until others have ended; tried again within 10 minutes",
+        "raise the quota, or wait until others have ended; the operator retries within 10 minutes",
     ),
     (
         (ended_pod(JOB, code=75, ended_s=NOW_S),),
         event("FailedCreate", kubernetes_messages.QUOTA),
         "QuotaExceeded",
         "exceeded quota: gpus, requested: requests.nvidia.com/gpu=1",
-        "raise the quota, or wait until others have ended; tried again within 10 minutes",
+        "raise the quota, or wait until others have ended; the operator retries within 10 minutes",
     ),
 ]
 

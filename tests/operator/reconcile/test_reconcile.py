@@ -282,8 +282,8 @@ def test_pods_that_are_not_created_are_explained_by_their_event() -> None:
         await cluster.wait(25)
         ready = next(c for c in cluster.status["conditions"] if c["type"] == "TrainerReady")
 
-        hint = "leave out in spec.trainer what it names, or allow it in the namespace's Pod Security level; tried again within 10 minutes"
-        message = f'FailedCreate: pods "x" is forbidden: violates PodSecurity; {hint}'
+        hint = "leave out in spec.trainer what it names, or allow it in the namespace's Pod Security level"
+        message = f'FailedCreate: pods "x" is forbidden: violates PodSecurity; {hint}; the operator retries within 10 minutes'
         assert (ready["reason"], ready["message"]) == ("PodsNotCreated", message)
 
     asyncio.run(play())

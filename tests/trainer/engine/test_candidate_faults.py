@@ -160,7 +160,7 @@ def test_what_failed_is_not_tried_again_after_a_resume(tmp_path: Path, monkeypat
 
 @pytest.mark.parametrize("place", ["a step", "a comparison"])
 def test_the_default_that_fails_ends_the_search(place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without it there is no answer: exit 78 about the default, with the sentence and a cure."""
+    """Without it there is no answer: exit 78 about the default, with the sentence and a hint."""
     is_training = place == "a step"
 
     def fails(module: nn.Module, inputs: torch.Tensor) -> bool:

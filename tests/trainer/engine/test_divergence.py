@@ -91,7 +91,7 @@ def _last_comparison_fails(monkeypatch: pytest.MonkeyPatch, *, of_default: bool)
 
 
 def test_a_default_that_overflows_in_its_last_step_is_a_numerical_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its finished network gives no number: exit 70 with the cure, not a crash."""
+    """Its finished network gives no number: exit 70 with the hint, not a crash."""
     _last_comparison_fails(monkeypatch, of_default=True)
 
     with pytest.raises(NumericalError, match=r"lower task.recipe.learningRate"):

@@ -144,7 +144,7 @@ def test_the_model_and_the_result_must_succeed(disk: Disk, tmp_path: Path) -> No
 
 @pytest.mark.parametrize(("number", "words"), [(errno.EROFS, "file system is read-only"), (errno.EIO, "input/output error")])
 def test_other_defects_of_the_volume_are_said_in_words(number: int, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A volume that turns read-only in the middle: the notice names file and cure, the search ends."""
+    """A volume that turns read-only in the middle: the notice names file and hint, the search ends."""
     real = os.fsync
     is_broken = False
 

@@ -118,12 +118,12 @@ def _free_memory() -> None:
 
 def explain_default_failure(error: CandidateError) -> ConfigurationError:
     """The end of a search whose default cannot be trained: without it there is no answer."""
-    cure = (
+    hint = (
         "lower task.recipe.batchSize, choose a smaller default, or give the search more memory"
         if error.is_memory
         else "correct what raised, or choose another default in task.model and task.recipe"
     )
-    return ConfigurationError(f"the default configuration cannot be trained: {error}; {cure}")
+    return ConfigurationError(f"the default configuration cannot be trained: {error}; {hint}")
 
 
 def device_faults(workdir: Path, search_digest: str, default: str) -> dict[str, str]:

@@ -81,7 +81,7 @@ def _refuse_other_kinds(path: Path, content: bytes) -> None:
     Raises:
         DataError: Names the kind and what to do.
     """
-    kind = next(((what, cure) for first, what, cure in _SIGNATURES if content.startswith(first)), None)
+    kind = next(((what, hint) for first, what, hint in _SIGNATURES if content.startswith(first)), None)
     start = content[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if content.startswith(b"PK\x03\x04"):
         is_workbook = path.suffix.lower() in _WORKBOOK_SUFFIXES or b"xl/" in content[:4096]

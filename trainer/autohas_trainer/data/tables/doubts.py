@@ -48,7 +48,7 @@ def doubt_words(table: Table, name: str, rows: Sequence[int]) -> None:
     looks = notation(words)
     if looks is not None:
         message = (
-            f"{table.place(words[looks.example])}: column {name} looks like {looks.what} ({looks.example!r}); {looks.cure},"
+            f"{table.place(words[looks.example])}: column {name} looks like {looks.what} ({looks.example!r}); {looks.hint},"
             f" or name it in {_ARGUMENTS}.categorical or ignore"
         )
         raise DataError(message)
@@ -80,7 +80,7 @@ def doubt_numbers(table: Table, name: str, rows: Sequence[int]) -> None:
 def describe_notation(*words: str) -> str:
     """Return what the words look like as part of an error, nothing when they look like words."""
     looks = notation(words)
-    return "" if looks is None else f" (it looks like {looks.what}: {looks.cure})"
+    return "" if looks is None else f" (it looks like {looks.what}: {looks.hint})"
 
 
 def _doubt_about_spelling(cells: Sequence[str]) -> tuple[int, str] | None:

@@ -35,10 +35,10 @@ _MIN_AMOUNTS: Final = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notation:
-    """What the words of a column look like: `what` for the sentence, `cure` for what to do, and one of the words."""
+    """What the words of a column look like: `what` for the sentence, `hint` for what to do, and one of the words."""
 
     what: str
-    cure: str
+    hint: str
     example: str
 
 
@@ -47,8 +47,8 @@ _AS_PLAIN: Final = "convert it to plain numbers"
 _AS_DURATION: Final = "convert it to numbers (days since a date, year, month, weekday, hour)"
 _THOUSANDS: Final = "numbers with a separator between thousands"
 _KINDS: Final[tuple[tuple[str, str, re.Pattern[str]], ...]] = tuple(
-    (what, cure, re.compile(pattern, re.IGNORECASE))
-    for what, cure, pattern in (
+    (what, hint, re.compile(pattern, re.IGNORECASE))
+    for what, hint, pattern in (
         ("numbers with a comma, decimal or between thousands,", _AS_PLAIN, rf"{_SIGN}\d{{1,3}},\d{{3}}"),
         ("numbers with a decimal comma", _AS_POINT, rf"{_SIGN}{_COMMA}"),
         (_THOUSANDS, _AS_PLAIN, rf"{_SIGN}{_GROUPED}"),
@@ -71,13 +71,13 @@ def notation(words: Collection[str]) -> Notation | None:
     Args:
         words: Different words of a column that are no numbers; none empty.
     """
-    for what, cure, pattern in _KINDS:
+    for what, hint, pattern in _KINDS:
         matching = [word for word in words if pattern.fullmatch(word)]
         if matching and len(matching) >= _SHARE * len(words):
-            return Notation(what=what, cure=cure, example=matching[0])
+            return Notation(what=what, hint=hint, example=matching[0])
     with_units = {word: match for word in words if (match := _WITH_UNIT.fullmatch(word))}
     units = {match[2] for match in with_units.values()}
     amounts = {match[1] for match in with_units.values()}
     if len(with_units) >= _SHARE * len(words) and len(units) <= _MAX_UNITS and len(amounts) > _MIN_AMOUNTS:
-        return Notation(what="numbers with a unit", cure=_AS_PLAIN, example=next(iter(with_units)))
+        return Notation(what="numbers with a unit", hint=_AS_PLAIN, example=next(iter(with_units)))
     return None

@@ -187,8 +187,8 @@ def _check_missing(one: Table, columns: Sequence[Column], target: str) -> None:
     for column in columns:
         for row, cell in enumerate(one.columns[column.name]):
             if cell in MISSING or (isinstance(column, Numeric) and is_missing_number(cell)):
-                cure = "fill it in, or set task.data.arguments.missing to impute"
-                message = f"{one.place(row)}: column {column.name} has no value ({cell!r}); {cure}"
+                hint = "fill it in, or set task.data.arguments.missing to impute"
+                message = f"{one.place(row)}: column {column.name} has no value ({cell!r}); {hint}"
                 raise DataError(message)
 
 

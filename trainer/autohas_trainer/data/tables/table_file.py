@@ -118,10 +118,10 @@ def _check_delimiter(path: Path, line: str, delimiter: str) -> None:
     if delimiter in line or counts[other] == 0:
         return
     value = "tab" if other == "\t" else other
-    cure = "remove task.data.arguments.delimiter" if other == "," else f'set task.data.arguments.delimiter to "{value}"'
+    hint = "remove task.data.arguments.delimiter" if other == "," else f'set task.data.arguments.delimiter to "{value}"'
     message = (
         f"{path}, line 1 has no {_DELIMITERS.get(delimiter, repr(delimiter))} but {counts[other]}"
-        f" {_DELIMITERS[other]}{'' if counts[other] == 1 else 's'} ({line[:60]!r}): {cure}"
+        f" {_DELIMITERS[other]}{'' if counts[other] == 1 else 's'} ({line[:60]!r}): {hint}"
     )
     raise DataError(message)
 
