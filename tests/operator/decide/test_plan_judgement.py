@@ -58,3 +58,17 @@ def test_a_search_that_is_wrong_is_judged_once(monkeypatch: pytest.MonkeyPatch) 
     assert judged == ["AutoHASSearch"]
     assert verdict(status, ConditionType.ACCEPTED) == ("False", "InvalidSpec")
     assert len(str(kept)) < 2000
+
+
+def test_a_rate_that_sgd_and_adam_share_is_warned_of_in_the_condition() -> None:
+    """Accepted stays true, its message has the warning, and so has the event; with factors there is none."""
+    optimizers = {"name": "optimizer", "categorical": {"choices": ["sgd", "adam"]}}
+    rates = {"name": "learning_rate", "continuous": {"min": "0.01", "max": "1"}}
+    shared = decide(observe(stored_search(searchSpace={"hyperparameters": [optimizers, rates]})))
+    scaled = decide(observe(stored_search(searchSpace={"hyperparameters": [optimizers, {**rates, "rateFactors": {"adam": "0.01"}}]})))
+    messages = [next(c.message for c in plan.status.conditions if c.type == ConditionType.ACCEPTED) for plan in (shared, scaled)]
+
+    assert verdict(shared.status, ConditionType.ACCEPTED) == verdict(scaled.status, ConditionType.ACCEPTED) == ("True", "Valid")
+    assert "; warning: one range of learning_rate serves sgd and adam, whose usual rates are" in messages[0]
+    assert "warning" not in messages[1]
+    assert [a.message for a in shared.announcements if a.reason == "SearchAccepted"] == [messages[0]]

@@ -253,3 +253,16 @@ def test_comparisons_before_the_end_share_one_part_of_the_selection_split(tmp_pa
     assert sizes == [0, 64, num_selection] * 2
     assert asked[0] == asked[1] == asked[3] == asked[4] != asked[2] == asked[5]
     assert prices == pytest.approx([FORWARD_SHARE * n / 64 / 27 for n in (64, 64, num_selection)] * 2)
+
+
+@pytest.mark.parametrize("factors", [{}, {"rateFactors": {"adam": "0.01"}}], ids=["shared", "scaled"])
+def test_a_rate_that_sgd_and_adam_share_is_a_notice(factors: dict[str, Any], tmp_path: Path) -> None:
+    """The first notice of the search, before its first step; with a factor there is none."""
+    rates = {"name": "learning_rate", "continuous": {"min": "0.01", "max": "0.1", "numBases": 2}, **factors}
+    optimizers = {"name": "optimizer", "categorical": {"choices": ["sgd", "adam"]}}
+    document = with_change(with_change(small_search(), "spec.searchSpace.architecture"), "spec.objective", {"goal": "0.01"})
+    sink = MemorySink()
+    search(with_change(document, "spec.searchSpace.hyperparameters", [optimizers, rates]), tmp_path, sink)
+
+    assert [n.reason for n in sink.notices].count("SharedLearningRate") == (0 if factors else 1)
+    assert factors or sink.notices[0].message.startswith("one range of learning_rate serves sgd and adam, whose usual rates")
