@@ -6,7 +6,7 @@ Every measured step is paired: the strategy takes its step, then the subnetwork 
 torch's optimizer, takes the same number of gradients and forwards, after one untimed run. The A/A row pairs two floors.
 Time is CPU time of this process with one thread, so that other work on the machine disturbs little. The algorithm's step is timed:
 sampling, gradients, temporary weights, updates, rewards. The last rows time the whole stage instead: batches, books, history, live state
-around that step, beside a floor that makes its batches too.
+around that step, next to a floor that makes its batches too.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ def row(name: str, pairs: list[Pair]) -> str:
 def heading() -> str:
     """What, when, where, at which commit."""
     return (
-        "# Cost of a supernet step beside its floor\n\n"
+        "# Cost of a supernet step compared with its floor\n\n"
         f"{provenance()}; shifted digits, `conv-small`, batch 64, CPU time.\n\n"
         "Floor: the sampled subnetwork as a stand-alone network, as many gradients with torch's optimizer and as many forward passes as\n"
         "the step ran. Each step is paired with its own floor; the first use of a path (its views are cut then) is part of the step.\n"

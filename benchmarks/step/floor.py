@@ -27,7 +27,7 @@ class Floor:
         self.run()
 
     def run(self, context: SupernetStepContext | None = None) -> None:
-        """The step's gradients, each with its update, and its forward passes; a fresh `context` makes its batches anew."""
+        """The step's gradients, each with its update, and its forward passes; a fresh `context` makes its batches again."""
         context = context or self._context
         train = context.train_batch()
         for _ in range(self._done.num_gradients):

@@ -87,7 +87,7 @@ def test_periodic_checkpoints_that_fail_cost_nothing_but_themselves(disk: Disk, 
     (notice,) = sink.other_notices
     assert notice.reason == "CheckpointFailed"
     assert "tensors.safetensors: the disk is full; free space or enlarge the volume" in notice.message
-    assert notice.message.endswith("The search goes on and tries again every 40 s")
+    assert notice.message.endswith("The search continues and tries again every 40 s")
     assert not any(30 <= info.step < 75 for info in sink.checkpoints)
     assert not (tmp_path / "full" / "checkpoints" / ".writing").exists()
 

@@ -40,7 +40,7 @@ class SupernetStep:
         learning_rate: Absolute rate of the update of the shared weights.
         num_gradients: Gradients that were taken.
         num_reward_forwards: Forward passes on a reward batch.
-        num_train_forwards: Forward passes on a training batch, beside the gradients.
+        num_train_forwards: Forward passes on a training batch, in addition to those of the gradients.
         reward: What the controller learned from; None when it learned nothing, or from a rejection that the sample is blamed for.
         advantage: What moved the controller; None when nothing did.
         is_rejected: Whether the update of the shared weights was taken back.

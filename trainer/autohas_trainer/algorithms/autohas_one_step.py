@@ -73,7 +73,7 @@ class AutoHASOneStep(WindowedSearch):
         if is_same_update and is_kept:
             reward = context.score(sample, context.reward_batch())
         is_at_fault = self._commits_sample and not is_kept
-        # A rejected sample still updates the policy, clipped: otherwise the policy would go on proposing it.
+        # A rejected sample still updates the policy, clipped: otherwise the policy would continue to propose it.
         advantage = -MAX_ADVANTAGE if is_at_fault or reward is None else self.policy.advantage(reward)
         self.policy.update(draw, advantage, (*self.hyperparameters, *self.learning(context)))
         return SupernetStep(

@@ -2,7 +2,7 @@
 
 Ours: every second lane keeps the default architecture, the others draw one. Each choice of a
 hyperparameter is used equally often, and equally often with the default architecture, so few lanes cover a range. Permutations are
-drawn anew, for each hyperparameter by itself, so that two with equally many choices do not go in step.
+drawn for each hyperparameter separately, so that two with equally many choices are not correlated.
 """
 
 from __future__ import annotations

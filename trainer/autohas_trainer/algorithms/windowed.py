@@ -93,7 +93,7 @@ class WindowedSearch:
         return () if context.is_warmup else self.architecture
 
     def temporary_gradient(self, context: StepContext, sample: Configuration, shared: Gradient) -> tuple[Gradient, int]:
-        """The gradient that makes temporary weights, and how many gradients that took beside `shared`."""
+        """The gradient that makes temporary weights, and how many gradients that took in addition to `shared`."""
         if not self._has_own_batch:
             return shared, 0
         return context.gradient(sample, context.temporary_batch()), 1

@@ -170,8 +170,8 @@ def _note(workdir: Path, search_digest: str, error: DeviceError) -> int:
     Raises:
         OSError: the disk does not take it.
     """
-    known: Mapping[str, tuple[str, int]] = _read(workdir, search_digest)
-    count = known.get(error.culprit, ("", 0))[1] + 1
-    errors = {**known, error.culprit: (str(error), count)}
+    earlier: Mapping[str, tuple[str, int]] = _read(workdir, search_digest)
+    count = earlier.get(error.culprit, ("", 0))[1] + 1
+    errors = {**earlier, error.culprit: (str(error), count)}
     write_atomically(workdir / FAULTS_FILE, canonical({"searchDigest": search_digest, "errors": errors}).encode())
     return count

@@ -74,7 +74,7 @@ class EarlyStopping:
         if name is None:
             return
         objective = self._state.search_task.spec.objective
-        best = max(known.items())[1].metric if (known := self._state.comparisons.get(name)) else math.nan
+        best = max(newest.items())[1].metric if (newest := self._state.comparisons.get(name)) else math.nan
         text = f"{name} reached {objective.metric} {best:.4g} on the selection split (goal {objective.goal})"
         self._end(StopReason.GOAL_REACHED, f"{text}: it is finished and tested")
         self._finish(name)
@@ -135,7 +135,7 @@ class EarlyStopping:
         return StopReason.COMPLETED
 
     def _end(self, reason: StopReason, message: str) -> None:
-        """The first reason is the search's; later ones are only told."""
+        """The first reason is the search's; later ones only issue a notice."""
         if self.reason is None:
             self.reason = reason
             self._state.sink.emit(EarlyStopDecided(reason=reason))
@@ -157,8 +157,10 @@ class EarlyStopping:
 
     def leader(self) -> str:
         """The candidate to finish when time is short: the furthest and then best compared, else the best scored, else the default."""
-        known = {n: max(self._state.comparisons[n].items()) for n in self._state.trainings if self._state.comparisons.get(n)}
-        places = {name: (rung, comparison.key, name == DEFAULT) for name, (rung, comparison) in known.items() if comparison.key > -math.inf}
+        newest = {n: max(self._state.comparisons[n].items()) for n in self._state.trainings if self._state.comparisons.get(n)}
+        places = {
+            name: (rung, comparison.key, name == DEFAULT) for name, (rung, comparison) in newest.items() if comparison.key > -math.inf
+        }
         return max(places, key=places.__getitem__, default=self._state.best_sample or DEFAULT)
 
     def _seconds_to_finish(self, name: str) -> float:

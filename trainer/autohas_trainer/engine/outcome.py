@@ -53,7 +53,7 @@ def _result(  # noqa: PLR0913 - what a termination message consists of
     test_scores = evaluated.test_scores
     repeated = (test_scores[winner], *evaluated.repeat_scores)
     search_task, configuration = state.search_task, state.configurations[winner]
-    compared = {name: known[LAST_RUNG].metric for name, known in state.comparisons.items() if LAST_RUNG in known}
+    compared = {name: by_rung[LAST_RUNG].metric for name, by_rung in state.comparisons.items() if LAST_RUNG in by_rung}
     selection = {name: metric for name, metric in compared.items() if metric is not None}
     digest = configuration_digest(search_task.space.as_mapping(configuration))
     choices = search_task.space.indices(configuration)
@@ -104,5 +104,5 @@ def save_model(training: Training, path: Path) -> str:
         write_tensors(training.model_tensors(), temporary)
         with temporary.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        temporary.chmod(0o644)  # safetensors makes it private; whoever reads the claim may read the model
+        temporary.chmod(0o644)  # safetensors makes it private; every process that can read the claim may read the model
     return f"sha256:{digest}"

@@ -1,7 +1,7 @@
 """The search: stages in their order, a checkpoint now and then, one outcome. Read this first.
 
-Called by the command line and by the container's entry point. Knows no Kubernetes, no HTTP and no terminal: what happens is told
-to a `Sink`, a wish to stop is read from a `StopRequest`.
+Called by the command line and by the container's entry point. Knows no Kubernetes, no HTTP and no terminal: it emits events to a
+`Sink`, a wish to stop is read from a `StopRequest`.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def run(job: Job, sink: Sink, stop: StopRequest, clocks: Clocks | None = None) -
 
 
 def _load(job: Job, sink: Sink) -> SearchTask:
-    """Read the data, which may take minutes: what is read is said before and after."""
+    """Read the data, which may take minutes: an event names the data before and after."""
     sink.emit(WorkStarted(description=reading_text(job.search.spec)))
     search_task = SearchTask.load(job.search.spec, job.space, torch.device(job.device))
     torch.set_default_dtype(torch.float32)  # custom code that was imported may have changed it
@@ -223,9 +223,9 @@ class Checkpointer:
             self.sink.emit(CheckpointFailed())
             if not self.is_failing:
                 self.is_failing = True
-                found = storage_sentence(error) or f"{error.filename or 'a file'}: {error.strerror or error}"
+                cause = storage_sentence(error) or f"{error.filename or 'a file'}: {error.strerror or error}"
                 period = self.job.search.spec.checkpoint.period_seconds
-                text = f"no checkpoint at step {self.state.ledger.step}: {found}. The search goes on and tries again every {period} s"
+                text = f"no checkpoint at step {self.state.ledger.step}: {cause}. The search continues and tries again every {period} s"
                 self.state.notify("CheckpointFailed", text)
 
     def save(self, index: int) -> None:
@@ -278,7 +278,7 @@ def _assemble(search_task: SearchTask, sink: Sink, clocks: Clocks) -> tuple[Sear
 
 
 def _restore(state: SearchState, stages: tuple[SearchStage, ...], early_stopping: EarlyStopping, checkpoint: Checkpoint | None) -> int:
-    """Load a checkpoint into state and stages; returns the index of the stage to go on with."""
+    """Load a checkpoint into state and stages; returns the index of the stage that continues."""
     if checkpoint is None:
         return 0
     saved: dict[str, Any] = checkpoint.state
@@ -351,7 +351,7 @@ def _report_resume(state: SearchState, checkpoint: Checkpoint | None, damage: li
     if checkpoint is not None:
         state.notify("CheckpointRestored", f"continued from step {checkpoint.info.step}")
     state.say_faults()
-    known = {notice.message for notice in state.notices}
+    messages = {notice.message for notice in state.notices}
     for sentence in origin.differences():
-        if sentence not in known:
+        if sentence not in messages:
             state.notify("EnvironmentChanged", sentence)

@@ -108,9 +108,9 @@ class SearchState:
 
     def enter(self, name: str, configuration: Configuration) -> str:
         """Give a configuration a training; returns the name under which it runs (an equal one may run already)."""
-        for known, training in self.trainings.items():
+        for other, training in self.trainings.items():
             if training.configuration == configuration and training.repeat == 0:
-                return known
+                return other
         self.configurations[name] = configuration
         self.comparisons.pop(name, None)
         self.trainings[name] = self._begin(configuration)
@@ -137,7 +137,7 @@ class SearchState:
         return Training(self.search_task, configuration, repeat, fault=fault)
 
     def _judge_failure(self, configuration: Configuration, repeat: int, error: CandidateError) -> None:
-        """Another candidate that fails only loses; without the default there is no answer.
+        """Accept the failure of any candidate but the default, without which there is no answer.
 
         Raises:
             ConfigurationError: it was the default.
@@ -152,7 +152,7 @@ class SearchState:
         self.say_faults()
 
     def say_faults(self) -> None:
-        """Say what was left out and is not said yet; after a restore the sinks hear it once they have started."""
+        """Issue a notice for each candidate that was left out, once; after a restore the sinks receive it when they have started."""
         for name, training in self.trainings.items():
             key = fault_key(training.configuration, training.repeat)
             if training.fault is not None and key not in self._said:
@@ -212,14 +212,14 @@ class SearchState:
             ConfigurationError: the default configuration gives no outputs.
             DeviceError: the device failed.
         """
-        known, training = self.comparisons.setdefault(name, {}), self.trainings[name]
-        if rung not in known:
+        comparisons, training = self.comparisons.setdefault(name, {}), self.trainings[name]
+        if rung not in comparisons:
             was_diverged, prices = training.is_diverged, self.search_task.comparisons
-            known[rung] = self._compare(name)
+            comparisons[rung] = self._compare(name)
             if not was_diverged:  # nothing is measured of a training without an answer
                 self.ledger.spend(stage, prices.last if training.is_finished else prices.early)
             self._judge_default(training)
-        if self.goal_reached_by is None and self.search_task.reaches_goal(known[rung].metric):
+        if self.goal_reached_by is None and self.search_task.reaches_goal(comparisons[rung].metric):
             self.goal_reached_by = name
 
     def _compare(self, name: str) -> Comparison:
@@ -258,17 +258,17 @@ class SearchState:
 
     def further_lanes(self, count: int) -> list[Candidate]:
         """The next `count` lanes of the design whose configuration was no candidate yet; fewer when the space is smaller."""
-        search_task, known = self.search_task, set(self.configurations.values())
+        search_task, configurations = self.search_task, set(self.configurations.values())
         initial = initial_points(search_task.spec, search_task.space)
-        lanes = lane_candidates(search_task.space, count + len(known) + 1, search_task.seed, initial) if count > 0 else []
-        return [lane for lane in lanes if lane.configuration not in known][:count]
+        lanes = lane_candidates(search_task.space, count + len(configurations) + 1, search_task.seed, initial) if count > 0 else []
+        return [lane for lane in lanes if lane.configuration not in configurations][:count]
 
     def replan(self, stage: Stage, num_steps: int) -> None:
         """Let the stage at work have `num_steps` more steps than it has taken."""
         self.lay_out(stage, {stage: self.ledger.steps_in_stage + num_steps})
 
     def lay_out(self, stage: Stage, planned: Mapping[Stage, int]) -> None:
-        """Change the plan of the stage at work and of those after it, and tell the sink."""
+        """Change the plan of the stage at work and of those after it, and emit it."""
         self.ledger.lay_out(planned)
         self.sink.emit(StagesPlanned(stage=stage, stages=self.ledger.stages))
 
@@ -278,11 +278,12 @@ class SearchState:
             self.comparisons[name][rung] = replace(self.comparisons[name][rung], contributions="")
 
     def notify(self, reason: str, message: str) -> None:
-        """Tell a person something once.
+        """Issue a notice.
 
-        Ids grow over all processes of a search, whatever a killed one said after its last checkpoint: readers pass over those they know.
+        Ids grow over all processes of a search, also past those that a killed process issued after its last checkpoint: readers skip ids
+        that they have seen.
         """
-        last = max((known.id for known in self.notices), default=0)
+        last = max((notice.id for notice in self.notices), default=0)
         number = max(last, self.starts * NOTICES_PER_START) + 1
         notice = Notice(id=number, reason=reason, message=replace_unprintable(message)[:MAX_NOTICE_LENGTH], time=self._wall_clock())
         self.notices.append(notice)
@@ -353,7 +354,7 @@ class SearchState:
             "costs": self.search_task.costs.state_dict(),
             "configurations": {name: list(c.values) for name, c in self.configurations.items()},
             "trainings": [{"name": name, **training.state_dict()} for name, training in self.trainings.items()],
-            "comparisons": {name: {str(rung): c.to_json() for rung, c in known.items()} for name, known in self.comparisons.items()},
+            "comparisons": {name: {str(rung): c.to_json() for rung, c in by_rung.items()} for name, by_rung in self.comparisons.items()},
             "records": [asdict(record) for record in self.records],
             "notices": [notice.to_json() for notice in self.notices],
             "bestLane": self.best_lane,
@@ -380,7 +381,7 @@ class SearchState:
             training.load(saved, _select(f"training/{index}/", tensors))
             self.trainings[saved["name"]] = training
         self.comparisons = {
-            name: {int(rung): Comparison.from_json(c) for rung, c in known.items()} for name, known in state["comparisons"].items()
+            name: {int(rung): Comparison.from_json(c) for rung, c in by_rung.items()} for name, by_rung in state["comparisons"].items()
         }
         self.records = [CandidateRecord(**{**r, "stage": Stage(r["stage"])}) for r in state["records"]]
         self.notices = [Notice.model_validate(notice) for notice in state["notices"]]
@@ -388,7 +389,7 @@ class SearchState:
 
 
 def finite(value: float) -> float | None:
-    """The value, or None where JSON has no word for it."""
+    """The value, or None for infinities and NaN, which JSON does not have."""
     return value if math.isfinite(value) else None
 
 

@@ -56,5 +56,5 @@ class UpdateRule:
 
 
 def decays(num_dimensions: int) -> bool:
-    """Say whether a parameter of so many dimensions decays: matrices and kernels do, biases and normalisation do not."""
+    """Whether weight decay applies: to matrices and kernels, not to biases and normalisation, which have one dimension."""
     return num_dimensions >= 2  # noqa: PLR2004 - a vector has one

@@ -183,8 +183,8 @@ class _Corrections:
 
     def common(self) -> tuple[list[int], list[int]]:
         """Return the places of the tensors whose cells all have one count, and that count."""
-        known = [(place, count) for place, count in enumerate(self.cells.common(self.counts)) if count is not None]
-        return [place for place, _ in known], [count for _, count in known]
+        counted = [(place, count) for place, count in enumerate(self.cells.common(self.counts)) if count is not None]
+        return [place for place, _ in counted], [count for _, count in counted]
 
     def spread(self, places: Sequence[int], momentum: float) -> tuple[list[Tensor], list[Tensor]]:
         """Return, per element, the factor a of the root of the squares and the summand e in m·r / (a·√s + e), for the other tensors.

@@ -22,12 +22,12 @@ def leave_one_out_advantages(rewards: Sequence[float]) -> list[float]:
     Args:
         rewards: One per sample, at least two; higher is better.
     """
-    known = [reward for reward in rewards if math.isfinite(reward)]
-    if not known:
+    finite_rewards = [reward for reward in rewards if math.isfinite(reward)]
+    if not finite_rewards:
         return [0.0] * len(rewards)
-    mean = math.fsum(known) / len(known)
-    deviation = math.sqrt(math.fsum((reward - mean) ** 2 for reward in known) / len(known))
-    return [_advantage(reward, mean, deviation, len(known)) for reward in rewards]
+    mean = math.fsum(finite_rewards) / len(finite_rewards)
+    deviation = math.sqrt(math.fsum((reward - mean) ** 2 for reward in finite_rewards) / len(finite_rewards))
+    return [_advantage(reward, mean, deviation, len(finite_rewards)) for reward in rewards]
 
 
 def _advantage(reward: float, mean: float, deviation: float, count: int) -> float:

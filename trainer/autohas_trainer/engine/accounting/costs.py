@@ -65,12 +65,12 @@ class Costs:
     def of(self, configuration: Configuration) -> float:
         """The cost of a configuration's network."""
         key = tuple(self._path(configuration).values())
-        known = self._known.get(key)
-        if known is None:
+        cost = self._known.get(key)
+        if cost is None:
             if len(self._known) >= _MAX_KNOWN:
                 self._known.clear()
-            known = self._known[key] = self._of(configuration)
-        return known
+            cost = self._known[key] = self._of(configuration)
+        return cost
 
     def _of(self, configuration: Configuration) -> float:
         match self.metric:

@@ -135,7 +135,7 @@ class CheckpointStore:
         for folder in reversed(folders):
             try:
                 with name_os_errors(folder):
-                    found = self._read(folder)
+                    checkpoint = self._read(folder)
             except _OtherFormatError:
                 raise
             except (CheckpointError, OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
@@ -145,7 +145,7 @@ class CheckpointStore:
                 on_damaged(damage[-1])
             else:
                 self._set_aside(folders[folders.index(folder) + 1 :])
-                return found
+                return checkpoint
         if unanswered is not None:
             raise unanswered
         if folders:

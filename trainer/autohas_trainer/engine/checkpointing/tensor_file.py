@@ -26,7 +26,7 @@ def write_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
     try:
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
     except SafetensorError as error:
-        said = _OS_ERROR.search(str(error).removeprefix("Error while serializing: "))
-        if said is None:
+        os_error = _OS_ERROR.search(str(error).removeprefix("Error while serializing: "))
+        if os_error is None:
             raise
-        raise OSError(int(said[2]), said[1], str(path)) from error
+        raise OSError(int(os_error[2]), os_error[1], str(path)) from error

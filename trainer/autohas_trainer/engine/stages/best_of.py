@@ -1,4 +1,4 @@
-"""The race of RandomSharing: uniform samples scored on the shared weights, the ten best again on more data; the best one is trained.
+"""The race of samples: uniform samples scored on the shared weights, the ten best again on more data; the best one is trained.
 
 Source: Li & Talwalkar, random search with weight sharing; that the best are scored again on the whole split is in their public code.
 Ours: a sample's hyperparameters act through temporary weights, one update ahead, because shared weights alone cannot tell them apart.
@@ -115,7 +115,7 @@ class BestOfStage:
         return search_task.splits.num_reward if is_final else SCORE_BATCHES * search_task.reward_batch_size
 
     def _try_to_score(self, index: int, batches: Iterator[RewardBatch]) -> tuple[float, float]:
-        """As `_score`; a sample that fails has no score, and is said."""
+        """As `_score`; a sample that fails has no score, and a notice names it."""
         name, sample = _name(index), self._samples[index]
         self._context.culprit = name
         try:

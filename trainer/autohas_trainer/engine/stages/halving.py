@@ -1,4 +1,4 @@
-"""Successive halving: candidates are trained to a rung one after another, compared, and some go on to the next.
+"""Successive halving: candidates are trained to a rung one after another, compared, and some continue to the next.
 
 Used by lanes and race. One call of `advance` trains one step or compares one candidate, so that a checkpoint fits between any two.
 """
@@ -14,7 +14,7 @@ from autohas_trainer.engine.search_state import SearchState
 __all__ = ["Halving"]
 
 Choose = Callable[[int, list[str]], list[str]]
-"""(rung, candidates compared there) -> candidates that go on; an empty list ends the halving."""
+"""(rung, candidates compared there) -> candidates that continue; an empty list ends the halving."""
 
 More = Callable[[int, list[str]], list[str]]
 """(rung, candidates compared there) -> further candidates for the same rung."""
@@ -48,7 +48,7 @@ class Halving:
             return True
         self._state.compare(self._stage, name, self._rung)
         self._position += 1
-        if (winner := self._state.goal_reached_by) is not None:  # whoever is left is not trained on (see `early_stopping`)
+        if (winner := self._state.goal_reached_by) is not None:  # the others are not trained any further (see `early_stopping`)
             self._state.report_rung(self._stage, self._rung, self._entrants[: self._position], [winner])
             return True
         if self._position == len(self._entrants):

@@ -75,7 +75,7 @@ class LanesStage:
         return [state.enter(lane.name, lane.configuration) for lane in lanes]
 
     def _choose(self, rung: int, names: list[str]) -> list[str]:
-        """After 1/9 the best third goes on; after 1/3 the best lane is known (the default, when all diverged) and nobody does."""
+        """After 1/9 the best third continues; after 1/3 the best lane is known (the default, when all diverged) and no lane continues."""
         order = rank({name: self._state.comparisons[name][rung] for name in names})
         if rung > 0:
             best = order[0]

@@ -37,7 +37,7 @@ _MORE_PROPOSALS: Final = 64
 
 
 class RaceStage:
-    """Leaves in the search state: the winner's name, its training finished, and the default's beside it."""
+    """Leaves in the search state: the winner's name, its training finished, and the default's."""
 
     name = Stage.RACE
 
@@ -50,9 +50,9 @@ class RaceStage:
         """Enter the default and the new candidates next to the lanes that reached 1/3; as many as the trainings that are left pay for."""
         state = self._state
         entrants = [state.enter(DEFAULT, state.search_task.space.default)]
-        given, proposed = self._list_initial(), self._propose()
-        planned = state.search_task.plan.num_candidates - len(given)
-        self._enter([*given, *proposed[:planned]], entrants)
+        initial, proposed = self._list_initial(), self._propose()
+        planned = state.search_task.plan.num_candidates - len(initial)
+        self._enter([*initial, *proposed[:planned]], entrants)
         base = len(entrants) - 1
         left = state.trainings_left - self._price_of_default()
         self._widen(proposed[planned:], widest_race(left, state.prices, base) - base, entrants)
@@ -86,8 +86,8 @@ class RaceStage:
     def _widen(self, proposed: Sequence[Candidate], count: int, entrants: list[str]) -> None:
         """Enter `count` candidates that were none before: further proposals, then further lanes of the design."""
         state = self._state
-        known = set(state.configurations.values())
-        more = [candidate for candidate in proposed if candidate.configuration not in known][:count]
+        configurations = set(state.configurations.values())
+        more = [candidate for candidate in proposed if candidate.configuration not in configurations][:count]
         self._enter(more, entrants)
         self._enter(state.further_lanes(count - len(more)), entrants)
 
@@ -133,7 +133,7 @@ class RaceStage:
         return kept
 
     def _after_first(self, names: list[str]) -> list[str]:
-        """The default, the lanes that are further already, and of the new ones as many as what is left pays for, the best first."""
+        """The default, the lanes that are further already, and as many new ones as the remaining trainings pay for, the best first."""
         state, prices = self._state, self._state.prices
         ahead = [name for name in names if name != DEFAULT and 1 in state.comparisons[name]]
         new = [name for name in self._order(0, names) if name != DEFAULT and name not in ahead]
@@ -144,7 +144,7 @@ class RaceStage:
         return [DEFAULT, *ahead, *new[:count]]
 
     def _challengers(self, rung: int, names: list[str]) -> list[str]:
-        """Who is trained to the end next to the default: as many as what is left pays for, one at least.
+        """The candidates that are trained to the end next to the default: as many as the remaining trainings pay for, at least one.
 
         The best lane is the first unless a new candidate beats it; without such a lane they go by their order.
         """

@@ -150,8 +150,8 @@ class SupernetStepContext:
             CandidateError: The sample cannot be trained or scored.
         """
         self.failed = configuration
-        if (known := self._state.faults.get(self.culprit)) is not None:
-            raise CandidateError(known)
+        if (fault := self._state.faults.get(self.culprit)) is not None:
+            raise CandidateError(fault)
         with candidate_part(f"a sample at step {self.step}", culprit=self.culprit, is_custom=self._state.search_task.custom.is_custom):
             yield
         self.failed = None
@@ -187,7 +187,7 @@ class SupernetStage:
         """Shared weights and policy are fresh in the search state."""
 
     def advance(self) -> bool:
-        """One supernet step; what cannot be repaired abandons the supernet: the race goes on with the lanes."""
+        """One supernet step; a fault that cannot be repaired abandons the supernet, and the race continues with the lanes."""
         self._leave_failing_device()
         first, last = self._span()
         if first + self._steps_done >= last or self._state.supernet_is_abandoned:
@@ -260,8 +260,8 @@ class SupernetStage:
             )
         if not math.isfinite(done.loss):
             state.supernet_is_abandoned = True
-            found = f"the supernet's loss or gradient is not finite after {self._steps_done} steps of {self.name}"
-            state.notify("SupernetDiverged", f"{found}: it is abandoned, and {self._describe_unspent()}")
+            text = f"the supernet's loss or gradient is not finite after {self._steps_done} steps of {self.name}"
+            state.notify("SupernetDiverged", f"{text}: it is abandoned, and {self._describe_unspent()}")
         elif quality is not None and state.collapse.is_collapsed(quality, state.algorithm.policy.normalized_entropy()):
             state.supernet_is_abandoned = True
             state.notify(

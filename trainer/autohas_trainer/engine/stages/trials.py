@@ -18,7 +18,7 @@ __all__ = ["TrialsStage"]
 
 
 class TrialsStage:
-    """Leaves in the search state: the winner's name, its training finished, and the default's beside it."""
+    """Leaves in the search state: the winner's name, its training finished, and the default's."""
 
     name = Stage.RACE
 
@@ -86,9 +86,9 @@ class TrialsStage:
     def _take(self, name: str) -> None:
         """Keep the leader: the best score so far, unless the default is as good within noise."""
         state = self._state
-        known = {other: state.comparisons[other][LAST_RUNG] for other in (DEFAULT, self._best, name)}
-        is_better = known[name].score > known[self._best].score
-        if is_better and beats(known[name], known[DEFAULT]):
+        comparisons = {other: state.comparisons[other][LAST_RUNG] for other in (DEFAULT, self._best, name)}
+        is_better = comparisons[name].score > comparisons[self._best].score
+        if is_better and beats(comparisons[name], comparisons[DEFAULT]):
             self._best = name
         state.report_rung(self.name, LAST_RUNG, [name], [name] if name == self._best else [])
         state.keep_only({DEFAULT, self._best})

@@ -1,4 +1,4 @@
-"""What custom code adds to a training beside its network: a loss, an augmentation, and hyperparameters of its own names.
+"""What custom code adds to a training apart from its network: a loss, an augmentation and custom hyperparameters.
 
 Values of custom hyperparameters are strings, as arguments are. They reach, under their names,
 
@@ -82,7 +82,7 @@ class CustomCode:
             seed_globals(self._seed, *key)
 
     def _check_taken(self, spec: Spec) -> None:
-        """Refuse a hyperparameter that nobody would see."""
+        """Refuse a hyperparameter that no part of the custom code reads."""
         if self._augment is not None or self._loss is not None or isinstance(self._template, CustomModel):
             return
         for index, declared in enumerate(spec.search_space.hyperparameters):

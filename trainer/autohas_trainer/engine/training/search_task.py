@@ -195,7 +195,7 @@ def _check_budget(spec: Spec, space: Space, num_selection: int, num_reward: int)
         message = (
             f"spec.budget.trainings: {spec.budget.trainings} must be at least {least:.4g} for this data: comparisons of candidates pass"
             f" over the selection split of {num_selection:,} examples, over {EARLY_EXAMPLES:,} of them before the end of a training{again},"
-            f" and {spec.training.steps} steps of {spec.task.recipe.batch_size} examples are short beside that;"
+            f" and {spec.training.steps} steps of {spec.task.recipe.batch_size} examples are few compared with that;"
             f" raise budget.trainings or training.steps, or lower task.splits.selection"
         )
         raise ConfigurationError(message)
