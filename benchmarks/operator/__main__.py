@@ -36,7 +36,7 @@ from autohas_api.testing.rejections import a_search
 from autohas_operator.client import SEARCHES, HttpClient
 from autohas_operator.cluster import login
 from autohas_operator.metrics import Metrics
-from autohas_operator.rate_limit import TokenBucket
+from autohas_operator.token_bucket import TokenBucket
 from testcluster.chart import CHART
 from testcluster.control_plane import ControlPlane
 

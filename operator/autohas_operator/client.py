@@ -21,8 +21,8 @@ from kubernetes.aio.client import ApiClient, Configuration
 from autohas_api.base import names
 from autohas_operator.errors import UnreachableError, api_error
 from autohas_operator.metrics import Metrics
-from autohas_operator.rate_limit import TokenBucket
 from autohas_operator.records.observed import Document
+from autohas_operator.token_bucket import TokenBucket
 
 PAGE_SIZE: Final = 500
 """Objects per page of a list: bounds the memory of the operator and of the API server."""

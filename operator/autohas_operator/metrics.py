@@ -145,7 +145,7 @@ class Metrics:
             self._durations.labels(result).observe(max(0.0, age_s))
 
     def count_trainer_exit(self, namespace: str, reason: str) -> None:
-        """A running trainer has ended; `reason` is one of `autohas_operator.decide.policy.end_word`."""
+        """A running trainer has ended; `reason` is one of `autohas_operator.decide.trainer_exits.end_word`."""
         self._exits.labels(namespace, reason).inc()
 
     def observe_pass(self, result: str, seconds: float) -> None:

@@ -29,8 +29,8 @@ from autohas_api.base.model import Model
 from autohas_api.base.names import API_VERSION, KIND
 from autohas_api.spec.algorithm import Algorithm
 from autohas_api.spec.hyperparameters import KNOWN
+from autohas_api.spec.objective import Cost, Objective
 from autohas_api.spec.search import MUTABLE_WHILE_SUSPENDED, Spec
-from autohas_api.spec.task import Cost, Objective
 from autohas_api.templates.table import TEMPLATES
 from autohas_api.testing.rejections import a_search
 from autohas_trainer.engine.checkpointing.checkpoint import FORMAT

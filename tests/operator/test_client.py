@@ -14,7 +14,7 @@ from kubernetes.aio.client import Configuration
 from autohas_operator.client import JOBS, PODS, SEARCHES, HttpClient, list_all
 from autohas_operator.errors import ApiError, ConflictError, NotFoundError, UnreachableError
 from autohas_operator.metrics import Metrics
-from autohas_operator.rate_limit import TokenBucket
+from autohas_operator.token_bucket import TokenBucket
 
 T = TypeVar("T")
 Handler = Callable[[web.Request], Awaitable[web.Response]]

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from autohas.kubectl import Kubectl, KubectlError
-from autohas_api.base.names import ExitCode
+from autohas_api.base.exit_codes import ExitCode
 from autohas_trainer.cli.app import PlainUsage, app, examples, main
 
 __all__ = ["app", "main"]

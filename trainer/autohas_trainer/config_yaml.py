@@ -1,4 +1,4 @@
-"""Reads config.yaml as a search with one candidate, which `autohas retrain` trains.
+"""Writes config.yaml, and reads it as a search with one candidate, which `autohas retrain` trains.
 
 Users may edit the file, and every value in it is trained as written. Decisions that it does not name take the template's default.
 """
@@ -10,14 +10,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from autohas_api.base import yaml_file
 from autohas_api.base.names import API_VERSION, KIND
 from autohas_api.base.spec_errors import FieldError, SpecError
 from autohas_api.base.yaml_file import read_mapping
 from autohas_api.space.decisions import Space, resolve
 from autohas_api.spec.budget import MIN_STEPS
+from autohas_api.spec.hyperparameters import KNOWN
 from autohas_api.spec.search import Search, parse
+from autohas_trainer.events import Outcome
+from autohas_trainer.provenance import DataIdentity
 
-__all__ = ["read_config"]
+__all__ = ["config_text", "read_config"]
 
 _SECTIONS: Final = ("task", "model", "recipe", "objective", "seed")
 _PLACES: Final = {
@@ -88,3 +92,45 @@ def _place(path: str) -> str:
         if path == place or path.startswith((f"{place}.", f"{place}[")):
             return section + path.removeprefix(place)
     return path
+
+
+def config_text(search: Search, space: Space, outcome: Outcome, data: DataIdentity | None = None) -> str:
+    """Return the text of config.yaml: the winner in absolute values."""
+    task = search.spec.task.to_json()
+    active = [d.name for d in space.decisions if space.is_active(d, outcome.configuration)]
+    record = {
+        "task": {"data": task["data"], "splits": task["splits"]},
+        "model": {
+            **task["model"],
+            "architecture": {n: v for n, v in _architecture(search, outcome).items() if n not in space_names(space) or n in active},
+        },
+        "recipe": {**outcome.recipe, "classWeights": search.spec.task.recipe.class_weights},
+        "objective": {"metric": search.spec.objective.metric},
+        **_custom_hyperparameters(search, outcome),
+        "seed": search.spec.algorithm.seed,
+        "modelDigest": outcome.result.model_digest,
+        "configurationDigest": outcome.result.configuration_digest,
+        **({"dataDigest": data.digest} if data is not None else {}),
+    }
+    heading = (
+        f"# Chosen by the search {search.metadata.name}: test {search.spec.objective.metric} {outcome.result.test_score:.4f}.\n"
+        "# Everything needed to train it again; values are absolute, decimals are quoted.\n"
+    )
+    return heading + yaml_file.dump(record)
+
+
+def space_names(space: Space) -> set[str]:
+    """Return the names of all decisions."""
+    return {d.name for d in space.decisions}
+
+
+def _custom_hyperparameters(search: Search, outcome: Outcome) -> dict[str, Any]:
+    """Those of custom names, as the search declares them, with the chosen values as defaults; nothing when there are none."""
+    declared = [h.to_json() for h in search.spec.search_space.hyperparameters if h.name not in KNOWN]
+    chosen = [{**{k: v for k, v in h.items() if k != "when"}, "default": outcome.configuration[h["name"]]} for h in declared]
+    return {"hyperparameters": chosen} if chosen else {}
+
+
+def _architecture(search: Search, outcome: Outcome) -> dict[str, str]:
+    hyperparameters = {h.name for h in search.spec.search_space.hyperparameters}
+    return {name: value for name, value in outcome.configuration.items() if name not in hyperparameters}

@@ -17,7 +17,7 @@ from __future__ import annotations
 import errno
 from typing import ClassVar, Final
 
-from autohas_api.base.names import ExitCode
+from autohas_api.base.exit_codes import ExitCode
 
 __all__ = [
     "CandidateError",

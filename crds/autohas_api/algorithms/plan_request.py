@@ -5,20 +5,18 @@ The unit is one full training. Costs counted: a training step 1 / steps, a forwa
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
+from autohas_api.algorithms.rungs import RUNG_DIVISORS, rung_steps
 from autohas_api.algorithms.stage_plan import FINALISTS
 from autohas_api.base.model import Model
 
 __all__ = [
     "FORWARD_SHARE",
-    "LAST_RUNG",
     "MAX_NEW_CANDIDATES",
     "MIN_REWARD_BATCH",
     "MIN_SUPERNET_TRAININGS",
-    "RUNG_DIVISORS",
     "Comparisons",
     "PlanRequest",
     "finalists_cost",
@@ -26,12 +24,6 @@ __all__ = [
     "reward_forward",
 ]
 
-RUNG_DIVISORS: Final = (9, 3, 1)
-"""A candidate is compared at 1/9, 1/3 and 1 of a full training.
-
-Ours: successive halving by 3. On a prototype the rank correlation with the final score was 0.73 at 1/9 and 0.97 at 1/3."""
-LAST_RUNG: Final = len(RUNG_DIVISORS) - 1
-"""Number of the rung at which a training is whole."""
 FORWARD_SHARE: Final = 0.35
 """A forward pass in units of a training step of the same network (measured on two families of networks: 0.21 to 0.35)."""
 MAX_NEW_CANDIDATES: Final = 4
@@ -89,7 +81,7 @@ class PlanRequest:
     @property
     def rungs(self) -> tuple[int, int, int]:
         """Steps of a training at which candidates are compared."""
-        first, second, last = (math.ceil(self.steps / divisor) for divisor in RUNG_DIVISORS)
+        first, second, last = (rung_steps(self.steps, number) for number in range(len(RUNG_DIVISORS)))
         return first, second, last
 
     @property

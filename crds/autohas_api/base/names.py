@@ -6,7 +6,6 @@ This module imports nothing else of the project.
 
 from __future__ import annotations
 
-from enum import IntEnum
 from typing import Final
 
 GROUP: Final = "autohas.dev"
@@ -80,26 +79,3 @@ TRAINER_PORT_NAME: Final = "metrics"
 MAX_PROGRESS_BYTES: Final = 16 * 1024
 MAX_TERMINATION_MESSAGE_BYTES: Final = 4096
 """The kubelet truncates a container's termination message to this size."""
-
-
-class ExitCode(IntEnum):
-    """Exit codes of a trainer and their meaning for the Job; docs/protocol.md has the table."""
-
-    RESULT = 0
-    BUG = 1
-    USAGE = 64
-    DATA = 65
-    NO_CHECKPOINT = 66
-    NUMERICAL = 70
-    INTERRUPTED = 75
-    CONFIGURATION = 78
-
-
-FATAL_EXIT_CODES: Final = (
-    ExitCode.USAGE,
-    ExitCode.DATA,
-    ExitCode.NO_CHECKPOINT,
-    ExitCode.NUMERICAL,
-    ExitCode.CONFIGURATION,
-)
-"""The Job fails at once, because a retry would end the same way."""

@@ -23,7 +23,7 @@ from autohas_operator.records.observed import (
     pod_record,
     search_record,
 )
-from autohas_operator.records.pod_template import difference
+from autohas_operator.records.pod_identity import difference
 
 MAX_GONE: Final = 20_000
 """Deleted uids that are remembered, the newest ones: a list or read that is in flight takes seconds, not thousands of deletions."""

@@ -19,8 +19,8 @@ from autohas_api.wire.messages import MessageError, Progress, VersionError, deco
 from autohas_operator.cluster.cache import Cache
 from autohas_operator.cluster.workqueue import WorkQueue
 from autohas_operator.metrics import Metrics
-from autohas_operator.rate_limit import jitter
 from autohas_operator.records.observed import Key, PodRecord, Report
+from autohas_operator.token_bucket import jitter
 
 TICK_S: Final = 0.5
 """Seconds between two checks for trainers that are due."""

@@ -18,8 +18,8 @@ from autohas_operator.cluster.informer import KINDS, Informer
 from autohas_operator.cluster.workqueue import WorkQueue
 from autohas_operator.errors import ForbiddenError, NotFoundError, OperatorError
 from autohas_operator.lenient import get_object, get_text
-from autohas_operator.rate_limit import jitter
 from autohas_operator.records.observed import Key
+from autohas_operator.token_bucket import jitter
 
 JITTER: Final = 0.1
 

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Hashable
 from typing import Final, Generic, NamedTuple, TypeVar
 
-from autohas_operator.rate_limit import jitter
+from autohas_operator.token_bucket import jitter
 
 K = TypeVar("K", bound=Hashable)
 

@@ -12,7 +12,7 @@ from autohas_api.spec.search import Search
 from autohas_api.spec.trainer import Trainer
 from autohas_api.wire.reasons import Reason
 from autohas_api.wire.status import ConditionType, Phase, Status
-from autohas_operator.decide import policy
+from autohas_operator.decide import intervals
 from autohas_operator.decide.conditions import Verdict, continuation, is_durable, verdict_of
 from autohas_operator.records.observed import JobRecord, SearchRecord
 from autohas_operator.settings import PodSettings
@@ -145,7 +145,7 @@ def _judge_held_job(job: JobRecord, previous: Status, now_s: float) -> Verdict:
             (c.last_transition_time for c in previous.conditions if c.type == ConditionType.ADMITTED and c.status == "False"), None
         )
         waited_s = now_s - (epoch(since) or now_s)
-        reason = Reason.WAITING_FOR_QUOTA if waited_s < policy.QUOTA_EXPECTED_S else Reason.WAITING_FOR_QUOTA_TOO_LONG
+        reason = Reason.WAITING_FOR_QUOTA if waited_s < intervals.QUOTA_EXPECTED_S else Reason.WAITING_FOR_QUOTA_TOO_LONG
         message = f"Job {job.name} waits for quota{_name_queue(job)}"
     if not job.queue:
         message = f"Job {job.name} is suspended, but names no queue: set its spec.suspend to false"

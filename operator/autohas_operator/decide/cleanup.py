@@ -8,7 +8,7 @@ from typing import Final
 
 from autohas_api.spec.search import Search
 from autohas_api.wire.status import Status
-from autohas_operator.decide import policy
+from autohas_operator.decide import intervals, trainer_exits
 from autohas_operator.records.observed import JobRecord, Observed, child_name
 from autohas_operator.wording import epoch
 
@@ -41,7 +41,7 @@ def plan_cleanup(search: Search, observed: Observed, status: Status, now_s: floa
     if not left:
         return None, None
     due_s = (epoch(status.completion_time) or now_s) + search.spec.cleanup.ttl_seconds_after_finished - now_s
-    held_s = (epoch(status.completion_time) or now_s) + policy.SIDECAR_S - now_s
+    held_s = (epoch(status.completion_time) or now_s) + intervals.SIDECAR_S - now_s
     if any(_is_held(job, observed) for job in left):
         due_s = min(due_s, held_s)
     config_maps = () if all(job.ttl_s is not None for job in left) else _config_maps(observed, status, left[-1])
@@ -67,7 +67,7 @@ def _has_ended(job: JobRecord, observed: Observed) -> bool:
     """Whether the Job has finished, or will, because its trainer has ended."""
     pods = observed.pods_of(job)
     is_over = job.is_complete or job.failure is not None
-    return is_over or policy.successful_pod(pods) is not None or policy.certain_failure(job, pods) is not None
+    return is_over or trainer_exits.successful_pod(pods) is not None or trainer_exits.certain_failure(job, pods) is not None
 
 
 def _is_held(job: JobRecord, observed: Observed) -> bool:

@@ -13,9 +13,9 @@ from autohas_api.base.structural_schema import MAX_COUNT
 from autohas_api.spec.search import Spec
 from autohas_api.wire.reasons import Reason
 from autohas_api.wire.status import ConditionType, Status
-from autohas_operator.decide import policy
+from autohas_operator.decide import intervals, trainer_exits
 from autohas_operator.decide.conditions import is_durable, last_flip_s, verdict_of
-from autohas_operator.decide.policy import Ending
+from autohas_operator.decide.trainer_exits import Ending
 from autohas_operator.records.observed import JobRecord, Observed
 from autohas_operator.wording import duration
 
@@ -99,7 +99,7 @@ def _check_active_time(context: JobContext) -> Ending | None:
     if limit_s is None or report is None or report.progress is None or not running or report.pod_uid != running[-1].uid:
         return None
     active_s = report.progress.active_seconds + max(0.0, context.now_s - report.time_s)
-    if active_s <= policy.OVERTIME * limit_s:
+    if active_s <= intervals.OVERTIME * limit_s:
         return None
     message = f"the trainer has worked {duration(active_s)}, longer than budget.maxActiveSeconds ({limit_s} s), and did not end by itself"
     return Ending(reason=Reason.DEADLINE_EXCEEDED, message=message)
@@ -124,10 +124,10 @@ def num_interruptions(job: JobRecord, observed: Observed, previous: Status, *, i
     reported = report.progress.starts if report is not None and report.progress is not None else 0
     starts = max(previous.starts or 0, reported) - job.starts_before
     num_alive = 1 if any(not pod.is_over and pod.end is None for pod in pods) else 0
-    num_unstarted = sum(policy.is_failure(pod) and pod.end is None for pod in pods)
+    num_unstarted = sum(trainer_exits.is_failure(pod) and pod.end is None for pod in pods)
     num_noted = (previous.failures or 0) - job.failures_before  # of pods that were deleted before their Job could count them
-    num_failed = max(num_noted, policy.num_failures(job, pods) - num_unstarted)
-    num_succeeded = 1 if policy.successful_pod(pods) is not None else 0
-    num_seen = sum(policy.is_interruption(pod) and pod.end is not None for pod in pods)
+    num_failed = max(num_noted, trainer_exits.num_failures(job, pods) - num_unstarted)
+    num_succeeded = 1 if trainer_exits.successful_pod(pods) is not None else 0
+    num_seen = sum(trainer_exits.is_interruption(pod) and pod.end is not None for pod in pods)
     counted = max(num_seen, starts - num_alive - num_failed - num_succeeded)
     return min(max(earlier, job.interruptions_before + counted), MAX_COUNT)

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from autohas_api.accept.acceptance import accept
-from autohas_api.base.names import ANNOTATION_PAUSED, ExitCode
+from autohas_api.base.exit_codes import ExitCode
+from autohas_api.base.names import ANNOTATION_PAUSED
 from autohas_api.base.spec_errors import SpecError
 from autohas_api.space.decisions import Space, resolve
 from autohas_api.space.rates import shared_rate
@@ -19,14 +20,14 @@ from autohas_api.spec.search import Search, read
 from autohas_api.wire.messages import Stage
 from autohas_api.wire.reasons import Reason
 from autohas_api.wire.status import ConditionType, Phase, Status, TrainerStatus
-from autohas_operator.decide import policy
+from autohas_operator.decide import intervals, trainer_exits
 from autohas_operator.decide.actions import CreateAttempt, DeleteJob, TouchJob
 from autohas_operator.decide.admission import admitted_verdict, find_platform_refusal, pinned_image, suspended_verdict
 from autohas_operator.decide.announcements import Announcement, announce
 from autohas_operator.decide.cleanup import CleanUp, plan_cleanup
 from autohas_operator.decide.conditions import Verdict, add_summary, is_finished, last_flip_s, merge_conditions, verdict_of
+from autohas_operator.decide.job_rules import Context, Outcome, apply_rules, block
 from autohas_operator.decide.limits import num_interruptions
-from autohas_operator.decide.phases import Context, Outcome, apply_rules, block
 from autohas_operator.decide.recognition import recognize
 from autohas_operator.decide.reports import (
     apply_progress,
@@ -40,7 +41,7 @@ from autohas_operator.decide.reports import (
 )
 from autohas_operator.errors import Blamed
 from autohas_operator.records.observed import JobRecord, Observed, PodRecord
-from autohas_operator.records.pod_template import identity_in
+from autohas_operator.records.pod_identity import identity_in
 from autohas_operator.settings import PodSettings
 from autohas_operator.wording import clean, timestamp
 
@@ -190,7 +191,7 @@ def _reject(observed: Observed, previous: Status, accepted: Verdict, now_s: floa
     conditions = merge_conditions(previous, add_summary(Phase.REJECTED, verdicts), generation, now_s)
     status = previous.replace(phase=Phase.REJECTED, observed_generation=generation, conditions=conditions)
     # The API server may accept the Job after a policy is changed; an invalid spec is corrected by an edit, which triggers a pass.
-    requeue_after_s = policy.retry_s(last_flip_s(status, ConditionType.ACCEPTED), now_s) if observed.blocker is not None else None
+    requeue_after_s = intervals.retry_s(last_flip_s(status, ConditionType.ACCEPTED), now_s) if observed.blocker is not None else None
     return Plan(status=status, announcements=announce(previous, status, None), requeue_after_s=requeue_after_s)
 
 
@@ -255,7 +256,7 @@ def _apply_attempt(status: Status, context: Context, outcome: Outcome, attempt: 
         start_time=status.start_time or timestamp(context.now_s),
         trainer=_trainer_status(context, outcome),
         job_uid=job.uid if job is not None else None,
-        lost_pods=(list(policy.lost_pods(job, _own_pods(context))) or None) if job is not None else None,
+        lost_pods=(list(trainer_exits.lost_pods(job, _own_pods(context))) or None) if job is not None else None,
     )
 
 
@@ -287,7 +288,7 @@ def _trainer_status(context: Context, outcome: Outcome) -> TrainerStatus | None:
 
 def _has_started(context: Context, outcome: Outcome) -> bool:
     """Whether a trainer has started with this image; an image that was never pulled is not pinned."""
-    return not isinstance(outcome.action, CreateAttempt) and any(policy.has_started(pod) for pod in _own_pods(context))
+    return not isinstance(outcome.action, CreateAttempt) and any(trainer_exits.has_started(pod) for pod in _own_pods(context))
 
 
 def _judge_admission(context: Context, outcome: Outcome) -> Verdict:
@@ -300,7 +301,7 @@ def _judge_admission(context: Context, outcome: Outcome) -> Verdict:
 
 def _judge_checkpoint(context: Context, status: Status, outcome: Outcome) -> Verdict:
     """The condition CheckpointReady, which keeps its last verdict when the search ends, unless no checkpoint could be read."""
-    if outcome.ending is not None and outcome.ending.reason == policy.FAILURE_REASONS[ExitCode.NO_CHECKPOINT]:
+    if outcome.ending is not None and outcome.ending.reason == trainer_exits.FAILURE_REASONS[ExitCode.NO_CHECKPOINT]:
         return Verdict(status="False", reason=Reason.RESTORE_FAILED, message=outcome.ending.message)
     before = verdict_of(context.previous, ConditionType.CHECKPOINT_READY)
     if before is not None and outcome.ending is not None:

@@ -1,16 +1,16 @@
 """State of the trainer: from Job, pods and report to the condition TrainerReady and the phase. Pure.
 
-Used by `phases` while a Job is neither complete nor failed. Everything that a search may wait for has its reason here.
+Used by `job_rules` while a Job is neither complete nor failed. Everything that a search may wait for has its reason here.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from autohas_api.base.names import ExitCode
+from autohas_api.base.exit_codes import ExitCode
 from autohas_api.wire.reasons import Reason
 from autohas_api.wire.status import ConditionType, Phase, Status
-from autohas_operator.decide import policy
+from autohas_operator.decide import intervals, trainer_exits
 from autohas_operator.decide.conditions import Verdict, continuation, verdict_of
 from autohas_operator.decide.termination_message import describe_end
 from autohas_operator.hints import HINTS, add_hint, explain_refusal
@@ -46,7 +46,7 @@ def judge_readiness(job: JobRecord, observed: Observed, previous: Status, now_s:
     staying = [pod for pod in active if pod.deletion_s is None]
     if job.is_suspended:
         message = f"Job {job.name} is suspended; its pod starts when it is resumed (see the condition Admitted)"
-        return not_ready(Phase.QUEUED, Reason.JOB_SUSPENDED, message, policy.QUOTA_EXPECTED_S)
+        return not_ready(Phase.QUEUED, Reason.JOB_SUSPENDED, message, intervals.QUOTA_EXPECTED_S)
     if staying:
         return _judge_pod(staying[-1], observed, previous, now_s)
     if active:
@@ -63,18 +63,18 @@ def stuck_child(observed: Observed, now_s: float) -> str | None:
         return None
     pods = observed.pods_of(job)
     if not pods:
-        return job.uid if _without_pod_for(job, now_s) >= policy.PODS_EXPECTED_S else None
+        return job.uid if _without_pod_for(job, now_s) >= intervals.PODS_EXPECTED_S else None
     if pods[-1].is_over or pods[-1].end is not None:
         return _ended_child(job, pods, now_s)
-    return pods[-1].uid if _creating_for(pods[-1], now_s) >= policy.CONTAINER_EXPECTED_S else None
+    return pods[-1].uid if _creating_for(pods[-1], now_s) >= intervals.CONTAINER_EXPECTED_S else None
 
 
 def _ended_child(job: JobRecord, pods: tuple[PodRecord, ...], now_s: float) -> str | None:
     """The Job, if its next pod is overdue; else a pod that its liveness probe may have stopped."""
-    next_s, end = policy.next_pod_s(pods), pods[-1].end
-    if next_s is not None and now_s >= next_s + policy.PODS_EXPECTED_S:
+    next_s, end = intervals.next_pod_s(pods), pods[-1].end
+    if next_s is not None and now_s >= next_s + intervals.PODS_EXPECTED_S:
         return job.uid
-    is_known = (end is not None and end.reason == "OOMKilled") or policy.is_lost(pods[-1]) or pods[-1].disruption is not None
+    is_known = (end is not None and end.reason == "OOMKilled") or trainer_exits.is_lost(pods[-1]) or pods[-1].disruption is not None
     is_stopped = end is not None and end.exit_code in _STOPPED_CODES and not is_known
     return pods[-1].uid if is_stopped else None
 
@@ -100,21 +100,21 @@ def _judge_without_pods(job: JobRecord, observed: Observed, previous: Status, no
     if observed.ignored:
         return _explain_ignored(observed.ignored[-1], previous)
     warning = observed.warning if observed.warning is not None and _is_newer_than_report(observed.warning, previous) else None
-    if waited_s < policy.PODS_EXPECTED_S:
-        rest_s = policy.PODS_EXPECTED_S - waited_s
+    if waited_s < intervals.PODS_EXPECTED_S:
+        rest_s = intervals.PODS_EXPECTED_S - waited_s
         return not_ready(_before_pods(previous), Reason.WAITING_FOR_POD, f"Job {job.name} is created, and its pod is not there yet", rest_s)
     if warning is not None:
         return not_ready(
             _before_pods(previous),
             *explain_refusal(Reason.PODS_NOT_CREATED, f"{warning.reason}: {warning.message}"),
-            policy.BLOCKED_REQUEUE_S,
+            intervals.BLOCKED_REQUEUE_S,
         )
     if job.num_failed > 0 or (previous.starts or 0) > job.starts_before:  # pods of an earlier Job do not delay those of this one
         wait = "10 s after the end of a pod that is gone, doubled each time up to 10 minutes"
         message = f"Job {job.name} waits before it creates the next pod: {wait}"
-        return not_ready(Phase.INTERRUPTED, Reason.BACK_OFF, message, policy.BLOCKED_REQUEUE_S)
-    message = f"Job {job.name} has had no pod for {policy.PODS_EXPECTED_S:.0f} s and no event says why: is the Job controller running?"
-    return not_ready(Phase.STARTING, Reason.PODS_NOT_CREATED, message, policy.BLOCKED_REQUEUE_S)
+        return not_ready(Phase.INTERRUPTED, Reason.BACK_OFF, message, intervals.BLOCKED_REQUEUE_S)
+    message = f"Job {job.name} has had no pod for {intervals.PODS_EXPECTED_S:.0f} s and no event says why: is the Job controller running?"
+    return not_ready(Phase.STARTING, Reason.PODS_NOT_CREATED, message, intervals.BLOCKED_REQUEUE_S)
 
 
 def _explain_ignored(item: IgnoredPod, previous: Status) -> Readiness:
@@ -122,7 +122,7 @@ def _explain_ignored(item: IgnoredPod, previous: Status) -> Readiness:
     message = (
         f"the operator ignores pod {item.pod.name}, which is not what its Job describes: {item.difference}; {HINTS[Reason.POD_IGNORED]}"
     )
-    return not_ready(_before_pods(previous), Reason.POD_IGNORED, message, policy.BLOCKED_REQUEUE_S)
+    return not_ready(_before_pods(previous), Reason.POD_IGNORED, message, intervals.BLOCKED_REQUEUE_S)
 
 
 def judge_end_by_ignored_pods(job: JobRecord, observed: Observed, previous: Status, *, is_suspended: bool) -> tuple[Readiness, bool] | None:
@@ -132,7 +132,7 @@ def judge_end_by_ignored_pods(job: JobRecord, observed: Observed, previous: Stat
     next Job would fail the same way.
     """
     pods, ignored = observed.pods_of(job), observed.ignored
-    if not policy.is_ended_by_ignored_pods(job, pods, ignored):
+    if not trainer_exits.is_ended_by_ignored_pods(job, pods, ignored):
         return None
     culprit = next(item for item in reversed(ignored) if item.pod.is_over)
     ended = f"Job {job.name} was ended by pod {culprit.pod.name}, which the operator ignores: {culprit.difference}"
@@ -163,31 +163,31 @@ def _judge_between_pods(
     job: JobRecord, pods: tuple[PodRecord, ...], warning: WarningEvent | None, previous: Status, now_s: float
 ) -> Readiness:
     """Judge a Job whose newest pod is over and whose controller has not created the next one yet."""
-    pod, next_s = pods[-1], policy.next_pod_s(pods)
+    pod, next_s = pods[-1], intervals.next_pod_s(pods)
     ended_s = pod.end.finished_s if pod.end is not None else None
     end, requeue_after_s = describe_end(pod), None
-    is_last = policy.is_failure(pod) and policy.num_failures(job, pods) > job.backoff_limit
+    is_last = trainer_exits.is_failure(pod) and trainer_exits.num_failures(job, pods) > job.backoff_limit
     follows = _describe_next_pod(job, previous, None if is_last else next_s, is_last=is_last)
     stalled = _explain_stall(pod, warning) if warning is not None and warning.reason == "Unhealthy" else None
     if warning is not None and stalled is not None:
         message = f"the kubelet stopped pod {pod.name} because {stalled}; {follows} ({warning.message})"
-        return not_ready(Phase.INTERRUPTED, Reason.STALLED, message, policy.BLOCKED_REQUEUE_S)
+        return not_ready(Phase.INTERRUPTED, Reason.STALLED, message, intervals.BLOCKED_REQUEUE_S)
     if next_s is not None and ended_s is not None and not is_last:
-        is_overdue = now_s >= next_s + policy.PODS_EXPECTED_S
+        is_overdue = now_s >= next_s + intervals.PODS_EXPECTED_S
         if is_overdue and warning is not None and warning.reason == "FailedCreate" and warning.time_s >= ended_s:
             return not_ready(
                 Phase.INTERRUPTED,
                 *explain_refusal(Reason.PODS_NOT_CREATED, f"{warning.reason}: {warning.message}"),
-                policy.BLOCKED_REQUEUE_S,
+                intervals.BLOCKED_REQUEUE_S,
             )
-        requeue_after_s = ended_s + policy.PODS_EXPECTED_S - now_s
+        requeue_after_s = ended_s + intervals.PODS_EXPECTED_S - now_s
         if requeue_after_s <= 0 and not _is_new_failure(pod, previous):
             message = f"pod {pod.name} has ended ({end}); its Job waits longer after each end (10 s to 10 minutes); {follows}"
-            return not_ready(Phase.INTERRUPTED, Reason.BACK_OFF, message, policy.BLOCKED_REQUEUE_S)
-    if policy.is_lost(pod):
+            return not_ready(Phase.INTERRUPTED, Reason.BACK_OFF, message, intervals.BLOCKED_REQUEUE_S)
+    if trainer_exits.is_lost(pod):
         message = f"pod {pod.name} was lost with its node or its container runtime ({end}); {follows}"
         return not_ready(Phase.INTERRUPTED, Reason.POD_LOST, message, requeue_after_s)
-    if policy.is_interruption(pod):
+    if trainer_exits.is_interruption(pod):
         return not_ready(Phase.INTERRUPTED, Reason.INTERRUPTED, f"pod {pod.name} was stopped ({end}); {follows}", requeue_after_s)
     return not_ready(Phase.INTERRUPTED, Reason.TRAINER_FAILED, f"pod {pod.name} failed: {end}; {follows}", requeue_after_s)
 
@@ -211,7 +211,11 @@ def _describe_next_pod(job: JobRecord, previous: Status, next_s: float | None, *
 def _is_new_failure(pod: PodRecord, previous: Status) -> bool:
     """Whether a failure is seen for the first time: it is announced even after a downtime of the operator."""
     before = verdict_of(previous, ConditionType.TRAINER_READY)
-    return policy.is_failure(pod) and previous.phase is not Phase.INTERRUPTED and (before is None or before.reason != Reason.TRAINER_FAILED)
+    return (
+        trainer_exits.is_failure(pod)
+        and previous.phase is not Phase.INTERRUPTED
+        and (before is None or before.reason != Reason.TRAINER_FAILED)
+    )
 
 
 def _is_cause_of_end(pod: PodRecord, warning: WarningEvent) -> bool:
@@ -233,14 +237,14 @@ def _lived_s(pod: PodRecord) -> float:
 
 def judge_stopping(pod: PodRecord, phase: Phase, now_s: float) -> Readiness:
     """Judge a pod that is being deleted: if that takes too long, its node is unreachable."""
-    overdue_s = now_s - (pod.deletion_s or now_s) - policy.NODE_LOST_S
+    overdue_s = now_s - (pod.deletion_s or now_s) - intervals.NODE_LOST_S
     if overdue_s < 0 or not pod.node:
-        return not_ready(phase, Reason.TERMINATING, f"pod {pod.name} is being stopped", max(-overdue_s, policy.TERMINATION_REQUEUE_S))
+        return not_ready(phase, Reason.TERMINATING, f"pod {pod.name} is being stopped", max(-overdue_s, intervals.TERMINATION_REQUEUE_S))
     message = (
         f"node {pod.node} does not confirm that pod {pod.name} has stopped, so no other pod may start; "
         f"repair the node, or delete its Node object (kubectl delete node {pod.node}) if it is gone for good"
     )
-    return not_ready(phase, Reason.NODE_UNREACHABLE, message, policy.BLOCKED_REQUEUE_S)
+    return not_ready(phase, Reason.NODE_UNREACHABLE, message, intervals.BLOCKED_REQUEUE_S)
 
 
 def _judge_pod(pod: PodRecord, observed: Observed, previous: Status, now_s: float) -> Readiness:
@@ -254,13 +258,13 @@ def _judge_pod(pod: PodRecord, observed: Observed, previous: Status, now_s: floa
     if why not in _CREATING_REASONS:
         return _not_created(pod, Reason.CONTAINER_NOT_CREATED, f"{why}: {message}")
     creating_s = _creating_for(pod, now_s)
-    if creating_s >= policy.CONTAINER_EXPECTED_S:
+    if creating_s >= intervals.CONTAINER_EXPECTED_S:
         warning = observed.warning
         reason = Reason.FAILED_MOUNT if warning is not None and warning.reason in _VOLUME_EVENTS else Reason.CONTAINER_NOT_CREATED
         cause = f"{warning.reason}: {warning.message}" if warning is not None else "no event says why"
-        message = add_hint(reason, f"pod {pod.name} has had no container for {policy.CONTAINER_EXPECTED_S:.0f} s: {cause}")
-        return not_ready(Phase.STARTING, reason, message, policy.BLOCKED_REQUEUE_S)
-    rest_s = policy.CONTAINER_EXPECTED_S - creating_s
+        message = add_hint(reason, f"pod {pod.name} has had no container for {intervals.CONTAINER_EXPECTED_S:.0f} s: {cause}")
+        return not_ready(Phase.STARTING, reason, message, intervals.BLOCKED_REQUEUE_S)
+    rest_s = intervals.CONTAINER_EXPECTED_S - creating_s
     return not_ready(Phase.STARTING, Reason.POD_STARTING, f"the container of pod {pod.name} is being created", rest_s)
 
 
@@ -276,7 +280,7 @@ def _judge_running(pod: PodRecord, report: Report | None, previous: Status) -> R
     if report is not None and report.is_version_skew:
         return Readiness(phase=Phase.RUNNING, verdict=Verdict(status="Unknown", reason=Reason.VERSION_SKEW, message=report.problem))
     is_expected = has_reported or was_running or (pod.is_started and report is not None and not report.is_early)
-    if report is not None and report.misses >= policy.MAX_MISSES and is_expected:
+    if report is not None and report.misses >= intervals.MAX_MISSES and is_expected:
         message = f"pod {pod.name} runs, but its progress cannot be read: {report.problem}"
         return Readiness(phase=Phase.RUNNING, verdict=Verdict(status="Unknown", reason=Reason.PROGRESS_UNREACHABLE, message=message))
     if before is not None and was_running and not has_reported:

@@ -16,7 +16,7 @@ from autohas_operator.decide.admission import image_for
 from autohas_operator.decide.announcements import Announcement
 from autohas_operator.manifests.job import Attempt, build_job
 from autohas_operator.records.observed import IgnoredPod, JobRecord, Observed
-from autohas_operator.records.pod_template import PodTemplate, difference, is_made_alike, pod_spec_in, pod_template
+from autohas_operator.records.pod_identity import PodTemplate, difference, is_made_alike, pod_spec_in, pod_template
 from autohas_operator.settings import PodSettings
 
 

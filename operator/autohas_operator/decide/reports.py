@@ -6,16 +6,16 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final, Literal
 
-from autohas_api.base.names import ExitCode
+from autohas_api.base.exit_codes import ExitCode
 from autohas_api.base.structural_schema import MAX_COUNT
 from autohas_api.space.decisions import decimal
 from autohas_api.spec.search import Spec
 from autohas_api.wire.messages import NOTICES_PER_START, Interrupted, MessageError, Progress, StopReason, decode_termination_message
 from autohas_api.wire.reasons import Reason
 from autohas_api.wire.status import CheckpointStatus, ConditionType, Phase, Status
-from autohas_operator.decide import policy
+from autohas_operator.decide import intervals
 from autohas_operator.decide.conditions import Verdict, verdict_of
-from autohas_operator.decide.policy import Ending
+from autohas_operator.decide.trainer_exits import Ending
 from autohas_operator.records.observed import PodRecord, Report
 from autohas_operator.wording import duration, epoch, percent, timestamp
 
@@ -124,7 +124,7 @@ def checkpoint_verdict(  # noqa: PLR0913 - one argument for each thing that it d
     if status.checkpoint is None:
         return Verdict(status="Unknown", reason=Reason.NO_CHECKPOINT_YET, message="the trainer has reported no checkpoint yet")
     age_s = now_s - max(epoch(status.checkpoint.time) or now_s, since_s or 0.0)
-    is_old = age_s > policy.STALE_PERIODS * spec.checkpoint.period_seconds + policy.STALE_SLACK_S
+    is_old = age_s > intervals.STALE_PERIODS * spec.checkpoint.period_seconds + intervals.STALE_SLACK_S
     before = verdict_of(status, ConditionType.CHECKPOINT_READY)
     is_known = before is not None and before.reason not in (Reason.NO_CHECKPOINT_YET, Reason.PROGRESS_UNREACHABLE)
     if before is not None and is_known and status.phase is not Phase.RUNNING:
@@ -138,7 +138,7 @@ _FRESH: Final = Verdict(status="True", reason=Reason.FRESH, message="the newest 
 
 
 def _old_checkpoint(spec: Spec, status: Status, report: Report | None, ready: Verdict) -> Verdict:
-    age = f"older than {policy.STALE_PERIODS:.0f} periods of {spec.checkpoint.period_seconds} s"
+    age = f"older than {intervals.STALE_PERIODS:.0f} periods of {spec.checkpoint.period_seconds} s"
     if ready.status == "Unknown":
         message = f"the newest known checkpoint is {age}, but its trainer cannot be reached and may have written others (see TrainerReady)"
         return Verdict(status="Unknown", reason=Reason.PROGRESS_UNREACHABLE, message=message)
@@ -207,4 +207,4 @@ def write_due_in_s(before: Status, now_s: float) -> float:
     written_s = epoch(before.last_report_time)
     if written_s is None or written_s > now_s:
         return 0.0
-    return max(0.0, written_s + policy.PROGRESS_WRITE_S - now_s)
+    return max(0.0, written_s + intervals.PROGRESS_WRITE_S - now_s)

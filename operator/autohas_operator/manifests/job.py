@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from autohas_api.base.digest import canonical
+from autohas_api.base.exit_codes import FATAL_EXIT_CODES, ExitCode
 from autohas_api.base.names import (
     ANNOTATION_FAILURES_BEFORE,
     ANNOTATION_INTERRUPTIONS_BEFORE,
@@ -17,7 +18,6 @@ from autohas_api.base.names import (
     ANNOTATION_STARTS_BEFORE,
     ANNOTATION_STEP_BEFORE,
     API_VERSION,
-    FATAL_EXIT_CODES,
     KIND,
     LABEL_ATTEMPT,
     LABEL_SEARCH,
@@ -25,7 +25,6 @@ from autohas_api.base.names import (
     SEARCH_FILE,
     TOPOLOGY_PREFIX,
     TRAINER_CONTAINER,
-    ExitCode,
 )
 from autohas_api.spec.search import Search
 from autohas_operator.manifests.pod import build_pod_spec

@@ -26,18 +26,18 @@ from autohas_operator.cluster.leases import NamespaceLeases
 from autohas_operator.cluster.poller import HttpFetcher, Poller
 from autohas_operator.cluster.resync import Resync, refill
 from autohas_operator.cluster.workqueue import WorkQueue
-from autohas_operator.decide.policy import end_word
+from autohas_operator.decide.trainer_exits import end_word
 from autohas_operator.errors import OperatorError
 from autohas_operator.metrics import Metrics
 from autohas_operator.process.search_metrics import SearchMetrics
 from autohas_operator.process.server import Health, Server
-from autohas_operator.rate_limit import TokenBucket
 from autohas_operator.reconcile.events import EventRecorder
 from autohas_operator.reconcile.reconciler import Reconciler
 from autohas_operator.reconcile.warning_events import WarningEvents
 from autohas_operator.reconcile.worker import work
 from autohas_operator.records.observed import Key
 from autohas_operator.settings import Settings
+from autohas_operator.token_bucket import TokenBucket
 
 _log = structlog.get_logger(__name__)
 _IDENTITY: Final = "autohas-operator"

@@ -1,11 +1,10 @@
-"""Creates the children of an attempt idempotently, deletes them, and reads their warning events.
+"""Creates the children of an attempt idempotently, and deletes them.
 
 The operator accepts an existing object only when this search is its controller.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from contextlib import suppress
 
 from autohas_api.base.names import ANNOTATION_TOUCHED_AT
@@ -13,9 +12,9 @@ from autohas_operator.client import CONFIG_MAPS, JOBS, KubeClient, Resource
 from autohas_operator.decide.actions import CreateAttempt, TouchJob
 from autohas_operator.decide.cleanup import CleanUp
 from autohas_operator.errors import ConflictError, NameTakenError, NotFoundError, WaitError
-from autohas_operator.records.observed import Document, SearchRecord, WarningEvent
-from autohas_operator.records.pod_template import difference, pod_spec_in, pod_template
-from autohas_operator.wording import clean, epoch, timestamp
+from autohas_operator.records.observed import Document, SearchRecord
+from autohas_operator.records.pod_identity import difference, pod_spec_in, pod_template
+from autohas_operator.wording import timestamp
 
 DELETION_POLL_S = 2.0
 """Requeue delay while an object with the name of a child is being deleted."""
@@ -108,18 +107,3 @@ async def clean_up(client: KubeClient, search: SearchRecord, action: CleanUp) ->
 def _is_controlled_by(metadata: Document, uid: str) -> bool:
     owners: list[Document] = metadata.get("ownerReferences", [])
     return any(owner.get("controller") and owner.get("uid") == uid for owner in owners)
-
-
-def newest_warning(events: Iterable[Document]) -> WarningEvent | None:
-    """The newest of these events."""
-    newest = max(events, key=_time_s, default=None)
-    if newest is None:
-        return None
-    reason, message = clean(newest.get("reason", ""), 64), clean(newest.get("message", ""), 768)
-    return WarningEvent(reason=reason, message=message, time_s=_time_s(newest))
-
-
-def _time_s(event: Document) -> float:
-    """The time of the event's last occurrence: components set different fields."""
-    times = (event.get("lastTimestamp"), event.get("eventTime"), event.get("metadata", {}).get("creationTimestamp"))
-    return max((epoch(time) or 0.0 for time in times), default=0.0)

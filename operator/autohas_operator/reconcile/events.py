@@ -20,8 +20,8 @@ from autohas_operator.client import EVENTS, KubeClient
 from autohas_operator.decide.announcements import Announcement
 from autohas_operator.errors import ConflictError, OperatorError
 from autohas_operator.metrics import Metrics
-from autohas_operator.rate_limit import TokenBucket
 from autohas_operator.records.observed import SearchRecord
+from autohas_operator.token_bucket import TokenBucket
 from autohas_operator.wording import timestamp
 
 COMPONENT: Final = "autohas-operator"

@@ -11,9 +11,9 @@ from typing import Final, TypeVar
 import structlog
 
 from autohas_operator.decide.announcements import Announcement
-from autohas_operator.rate_limit import TokenBucket
 from autohas_operator.reconcile.events import EventRecorder
 from autohas_operator.records.observed import SearchRecord
+from autohas_operator.token_bucket import TokenBucket
 
 BURST: Final = 5.0
 PER_SECOND: Final = 1 / 60

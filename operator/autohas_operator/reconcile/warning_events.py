@@ -7,16 +7,16 @@ warning is reused, and all lists together are rate-limited.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
 from autohas_operator.client import EVENTS, KubeClient, list_all
 from autohas_operator.decide.readiness import stuck_child
 from autohas_operator.errors import OperatorError
-from autohas_operator.rate_limit import TokenBucket
-from autohas_operator.reconcile.apply import newest_warning
-from autohas_operator.records.observed import Key, Observed, WarningEvent
+from autohas_operator.records.observed import Document, Key, Observed, WarningEvent
+from autohas_operator.token_bucket import TokenBucket
+from autohas_operator.wording import clean, epoch
 
 INTERVALS_S: Final = (60.0, 120.0, 300.0, 600.0)
 """Seconds between two reads of the events of the same stuck child; the last interval repeats."""
@@ -74,3 +74,18 @@ class WarningEvents:
         except OperatorError:
             return  # without the right to list events, or during an outage, only the explanation is missing
         stuck.warning = newest_warning(warnings)
+
+
+def newest_warning(events: Iterable[Document]) -> WarningEvent | None:
+    """The newest of these events."""
+    newest = max(events, key=_time_s, default=None)
+    if newest is None:
+        return None
+    reason, message = clean(newest.get("reason", ""), 64), clean(newest.get("message", ""), 768)
+    return WarningEvent(reason=reason, message=message, time_s=_time_s(newest))
+
+
+def _time_s(event: Document) -> float:
+    """The time of the event's last occurrence: components set different fields."""
+    times = (event.get("lastTimestamp"), event.get("eventTime"), event.get("metadata", {}).get("creationTimestamp"))
+    return max((epoch(time) or 0.0 for time in times), default=0.0)

@@ -32,7 +32,7 @@ from autohas_api.wire.messages import Progress
 from autohas_operator.errors import Blocker
 from autohas_operator.lenient import get_int, get_object, get_objects, get_optional_int, get_text
 from autohas_operator.records.containers import End, end_of, living_in, metrics_port, trainer_in, waiting_of
-from autohas_operator.records.pod_template import PodIdentity, PodTemplate, identity_in, pod_spec_in, pod_template
+from autohas_operator.records.pod_identity import PodIdentity, PodTemplate, identity_in, pod_spec_in, pod_template
 from autohas_operator.wording import epoch
 
 Document: TypeAlias = Mapping[str, Any]

@@ -22,7 +22,6 @@ from autohas_operator.cluster.resync import refill
 from autohas_operator.cluster.workqueue import WorkQueue
 from autohas_operator.errors import ConflictError, NotFoundError, OperatorError
 from autohas_operator.metrics import Metrics
-from autohas_operator.rate_limit import TokenBucket
 from autohas_operator.reconcile.events import EventRecorder
 from autohas_operator.reconcile.reconciler import Reconciler
 from autohas_operator.reconcile.warning_events import WarningEvents
@@ -30,6 +29,7 @@ from autohas_operator.reconcile.worker import attend
 from autohas_operator.records.observed import Document, Key, Report
 from autohas_operator.testing import builders
 from autohas_operator.testing.documents import is_selected, merge, nth_order
+from autohas_operator.token_bucket import TokenBucket
 from autohas_operator.wording import timestamp
 
 MAX_PASSES: Final = 100

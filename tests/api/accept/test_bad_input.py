@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from autohas_operator.decide.policy import FAILURE_REASONS
+from autohas_operator.decide.trainer_exits import FAILURE_REASONS
 
 ROOT = Path(__file__).parents[3]
 TABLE = (ROOT / "docs" / "bad-input.md").read_text()

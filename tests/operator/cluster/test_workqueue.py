@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from autohas_operator.cluster.workqueue import FIRST_DELAY_S, MAX_DELAY_S, WorkQueue
-from autohas_operator.rate_limit import TokenBucket
+from autohas_operator.token_bucket import TokenBucket
 
 
 class Clock:

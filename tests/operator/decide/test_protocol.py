@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from autohas_api.base import names
+from autohas_api.base import exit_codes, names
 from autohas_api.base.model import Model
 from autohas_api.wire.messages import (
     CheckpointInfo,
@@ -24,7 +24,7 @@ from autohas_api.wire.messages import (
     decode_termination_message,
 )
 from autohas_operator.cluster import poller
-from autohas_operator.decide import policy
+from autohas_operator.decide import trainer_exits
 from autohas_operator.manifests import pod
 from autohas_operator.settings import Settings
 from autohas_operator.testing.builders import stored_job, stored_search
@@ -48,8 +48,8 @@ def test_every_variable_and_every_exit_code_is_named() -> None:
     rows = {int(row[0]): row for row in re.findall(r"^\| (\d+) \| (\w+) \|[^|]*\| ([^|]*) \|$", TEXT, re.MULTILINE)}
 
     assert [variable for variable in sorted(variables) if f"`{variable}`" not in TEXT] == []
-    assert {code: row[1] for code, row in rows.items()} == {int(code): code.name for code in names.ExitCode}
-    assert [code for code, reason in policy.FAILURE_REASONS.items() if reason not in rows[int(code)][2]] == []
+    assert {code: row[1] for code, row in rows.items()} == {int(code): code.name for code in exit_codes.ExitCode}
+    assert [code for code, reason in trainer_exits.FAILURE_REASONS.items() if reason not in rows[int(code)][2]] == []
 
 
 def test_every_stage_and_stop_is_named() -> None:
@@ -64,7 +64,7 @@ def test_the_examples_are_messages() -> None:
     assert decode_progress(json.dumps(progress).encode()).stage is Stage.SUPERNET
     word = decode_termination_message(json.dumps(error).encode())
     assert isinstance(word, Error)
-    assert word.exit_code == names.ExitCode.DATA
+    assert word.exit_code == exit_codes.ExitCode.DATA
 
 
 def test_the_limits_are_those_of_the_code() -> None:

@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from autohas_api.wire.status import Condition, Status
 from autohas_operator.cluster.cache import Cache
-from autohas_operator.decide.policy import end_word
+from autohas_operator.decide.trainer_exits import end_word
 from autohas_operator.metrics import Metrics
 from autohas_operator.process.search_metrics import KEPT_AFTER_END_S, SearchMetrics
 from autohas_operator.records.observed import Key

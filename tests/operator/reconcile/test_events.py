@@ -11,11 +11,11 @@ from autohas_api.wire.reasons import Reason
 from autohas_operator.client import EVENTS
 from autohas_operator.decide.announcements import Announcement
 from autohas_operator.metrics import Metrics
-from autohas_operator.rate_limit import TokenBucket
 from autohas_operator.reconcile.events import SHARE_BURST, EventRecorder
 from autohas_operator.records.observed import SearchRecord, search_record
 from autohas_operator.testing.builders import NOW_S, stored_search
 from autohas_operator.testing.fake_cluster import FakeApi
+from autohas_operator.token_bucket import TokenBucket
 
 
 def notice(message: str) -> Announcement:

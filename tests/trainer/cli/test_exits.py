@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from autohas_api.accept.acceptance import accept
-from autohas_api.base.names import ExitCode
+from autohas_api.base.exit_codes import ExitCode
 from autohas_api.base.spec_errors import FieldError, SpecError
 from autohas_api.testing.rejections import a_search, with_change
 from autohas_trainer import errors

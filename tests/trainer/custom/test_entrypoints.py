@@ -23,7 +23,7 @@ from autohas_api.testing.rejections import with_change
 from autohas_trainer.cli.app import app
 from autohas_trainer.data import Splits
 from autohas_trainer.data.custom import custom_data, read_splits
-from autohas_trainer.data.split import SplitIndices
+from autohas_trainer.data.split_indices import SplitIndices
 from autohas_trainer.engine.training.training import Training
 from autohas_trainer.errors import ConfigurationError, DataError
 from autohas_trainer.events import StepRecord

@@ -12,7 +12,7 @@ import torch
 
 from autohas_api.base.objective_metrics import TaskKind
 from autohas_trainer.data import RawData, Splits
-from autohas_trainer.data.split import SplitIndices, split
+from autohas_trainer.data.split_indices import SplitIndices, split
 from autohas_trainer.data.tables.notation import notation
 from autohas_trainer.data.tables.table import table
 from autohas_trainer.errors import ConfigurationError, DataError

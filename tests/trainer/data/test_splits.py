@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from autohas_trainer.data import RawData, Splits, load
-from autohas_trainer.data.split import SplitIndices, split
+from autohas_trainer.data.split_indices import SplitIndices, split
 from autohas_trainer.errors import ConfigurationError, DataError, TrainerError
 
 CPU = torch.device("cpu")

@@ -14,7 +14,7 @@ from autohas_api.base.objective_metrics import TaskKind
 from autohas_api.testing.rejections import with_change
 from autohas_api.wire.messages import decode_termination_message, encode_termination_message
 from autohas_trainer.data import RawData, Splits
-from autohas_trainer.data.split import SplitIndices, split
+from autohas_trainer.data.split_indices import SplitIndices, split
 from autohas_trainer.data.tables.table import table
 from autohas_trainer.engine.training.search_task import SearchTask
 from autohas_trainer.errors import ConfigurationError, DataError

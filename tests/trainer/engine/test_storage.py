@@ -13,7 +13,7 @@ import safetensors.torch
 import torch
 from safetensors import SafetensorError
 
-from autohas_api.base.names import ExitCode
+from autohas_api.base.exit_codes import ExitCode
 from autohas_trainer.cli.exits import exit_of
 from autohas_trainer.engine.checkpointing import tensor_file
 from autohas_trainer.engine.checkpointing.tensor_file import write_tensors

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from autohas_api.budget.stage_steps import stage_steps
+from autohas_api.budget.planned_steps import stage_steps
 from autohas_api.testing.rejections import a_search, with_change
 from autohas_api.wire.messages import Notice, Progress, Stage, TopChoice, decode_progress
 from autohas_trainer.events import CheckpointWritten, NoticeIssued, SearchFinished, SearchStarted

@@ -12,12 +12,13 @@ import pytest
 import yaml
 
 from autohas_trainer.atomic_file import write_atomically
+from autohas_trainer.config_yaml import config_text
 from autohas_trainer.errors import DataError
 from autohas_trainer.events import Event, Outcome, SearchFinished, SearchStarted
 from autohas_trainer.reporting.sinks.fan_out import FanOutSink
 from autohas_trainer.reporting.sinks.history import HistorySink
 from autohas_trainer.reporting.sinks.null import NullSink
-from autohas_trainer.reporting.sinks.result_files import FilesSink, config_text, read_result
+from autohas_trainer.reporting.sinks.result_files import FilesSink, read_result
 from reporting_fixtures import DIGEST, ENVIRONMENT, candidate, outcome, run_info
 
 RACE = (

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from autohas_api.spec.task import Cost
+from autohas_api.spec.objective import Cost
 from autohas_trainer.engine.training.comparison import Comparison, beats, encode, lose_by_divergence, paired_standard_error, rank
 from autohas_trainer.space.objective import normalise_quality, objective
 

@@ -18,7 +18,7 @@ from typer.core import TyperCommand
 
 from autohas_api.accept.acceptance import accept
 from autohas_api.accept.plan_check import plan_lines
-from autohas_api.base.names import ExitCode
+from autohas_api.base.exit_codes import ExitCode
 from autohas_api.base.spec_errors import SpecError
 from autohas_api.base.text_encoding import use_utf8
 from autohas_api.base.yaml_file import Document, read_search

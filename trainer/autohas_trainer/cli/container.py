@@ -15,7 +15,8 @@ from typing import Any, Final
 import structlog
 
 from autohas_api.base import names
-from autohas_api.base.names import MAX_TERMINATION_MESSAGE_BYTES, ExitCode
+from autohas_api.base.exit_codes import ExitCode
+from autohas_api.base.names import MAX_TERMINATION_MESSAGE_BYTES
 from autohas_api.space.decisions import Space
 from autohas_api.spec.search import Search
 from autohas_api.wire.messages import CheckpointInfo, Error, Interrupted, Message, Result, Stage, encode_termination_message

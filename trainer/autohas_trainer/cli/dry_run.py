@@ -11,7 +11,7 @@ from rich.console import Console
 from autohas_api.accept.plan_check import short_supernet, stage_trainings
 from autohas_api.algorithms.stage_plan import StagePlan
 from autohas_api.budget.plan import plan_stages
-from autohas_api.budget.stage_steps import stage_steps
+from autohas_api.budget.planned_steps import stage_steps
 from autohas_api.space.decisions import Configuration, Role, Space
 from autohas_api.space.rates import shared_rate
 from autohas_api.spec.search import Search

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from autohas_api.base.exit_codes import ExitCode
 from autohas_api.base.install_hint import install_hint
-from autohas_api.base.names import ExitCode
 from autohas_api.base.spec_errors import SpecError
 from autohas_api.base.text_encoding import replace_unprintable
 from autohas_trainer.errors import TrainerError, storage_sentence

@@ -14,7 +14,7 @@ from autohas_trainer.data.files.paths import expand_path
 from autohas_trainer.data.images.digits import digits
 from autohas_trainer.data.images.idx import idx
 from autohas_trainer.data.raw import RawData
-from autohas_trainer.data.split import split
+from autohas_trainer.data.split_indices import split
 from autohas_trainer.data.splits import Splits, TestSplit
 from autohas_trainer.data.tables.table import table
 from autohas_trainer.errors import ConfigurationError

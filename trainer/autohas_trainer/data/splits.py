@@ -17,7 +17,7 @@ from torch import Tensor
 from autohas_trainer.data.batches import RewardBatch, SelectionBatch, TestBatch, TrainBatch
 from autohas_trainer.data.preprocessing import preprocessing_record
 from autohas_trainer.data.raw import Floats, Ints, Place, RawData
-from autohas_trainer.data.split import SplitIndices
+from autohas_trainer.data.split_indices import SplitIndices
 from autohas_trainer.errors import ConfigurationError, DataError, TrainerError
 from autohas_trainer.provenance import DataIdentity, digest_array
 from autohas_trainer.seeding import stream

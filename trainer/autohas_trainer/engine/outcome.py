@@ -7,7 +7,7 @@ import json
 import statistics
 from pathlib import Path
 
-from autohas_api.algorithms.plan_request import LAST_RUNG
+from autohas_api.algorithms.rungs import LAST_RUNG
 from autohas_api.base.digest import configuration_digest, result_digest
 from autohas_api.space.decisions import OFF_GRID, Role
 from autohas_api.wire.messages import Result, StopReason

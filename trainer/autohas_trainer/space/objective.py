@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from autohas_api.spec.task import Cost
+from autohas_api.spec.objective import Cost
 
 __all__ = ["normalise_quality", "objective"]
 

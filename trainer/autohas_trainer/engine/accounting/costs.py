@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from autohas_api.space.decisions import Configuration, Role, Space
-from autohas_api.spec.task import Cost
+from autohas_api.spec.objective import Cost
 from autohas_trainer.engine.candidate_faults import candidate_part, fault_key
 from autohas_trainer.errors import CandidateError, ConfigurationError, DeviceError
 from autohas_trainer.seeding import stream

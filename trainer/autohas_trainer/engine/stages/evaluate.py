@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from autohas_api.algorithms.plan_request import LAST_RUNG
+from autohas_api.algorithms.rungs import LAST_RUNG
 from autohas_api.wire.messages import Stage
 from autohas_trainer.engine.search_state import DEFAULT, SearchState
 from autohas_trainer.errors import NumericalError

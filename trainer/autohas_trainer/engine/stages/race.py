@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from autohas_api.algorithms.plan_request import LAST_RUNG
+from autohas_api.algorithms.rungs import LAST_RUNG
 from autohas_api.algorithms.stage_plan import FINALISTS
 from autohas_api.space.decisions import initial_points
 from autohas_api.wire.messages import Stage

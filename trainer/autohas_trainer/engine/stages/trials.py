@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
-from autohas_api.algorithms.plan_request import LAST_RUNG
+from autohas_api.algorithms.rungs import LAST_RUNG
 from autohas_api.wire.messages import Stage
 from autohas_trainer.algorithms import Candidate
 from autohas_trainer.engine.accounting.spending import count_affordable, name_range

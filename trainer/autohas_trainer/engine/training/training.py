@@ -15,7 +15,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from autohas_api.algorithms.plan_request import RUNG_DIVISORS
+from autohas_api.algorithms.rungs import rung_steps
 from autohas_api.budget.plan import EARLY_EXAMPLES
 from autohas_api.space.decisions import Configuration
 from autohas_trainer.data import TestBatch, TrainBatch
@@ -96,7 +96,7 @@ class Training:
 
     def rung(self, number: int) -> int:
         """Steps after which this training is compared at a rung: 1/9, 1/3 or all of them."""
-        return math.ceil(self.recipe.steps / RUNG_DIVISORS[number])
+        return rung_steps(self.recipe.steps, number)
 
     def step(self) -> float:
         """Take one step and return the training loss (nats) before it; a loss or finished weights that are not finite end it.

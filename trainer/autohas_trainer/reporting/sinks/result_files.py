@@ -12,13 +12,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from autohas_api.base import yaml_file
 from autohas_api.base.spec_errors import SpecError
 from autohas_api.space.decisions import Space, resolve
-from autohas_api.spec.hyperparameters import KNOWN
 from autohas_api.spec.search import Search, read
 from autohas_api.wire.messages import Result, Stage, StopReason
 from autohas_trainer.atomic_file import write_atomically
+from autohas_trainer.config_yaml import config_text
 from autohas_trainer.errors import DataError
 from autohas_trainer.events import CandidateRecord, Event, Outcome, RunInfo, SearchFinished, SearchStarted
 from autohas_trainer.provenance import DataIdentity, Environment
@@ -155,48 +154,6 @@ def list_costs(finished: FinishedSearch) -> list[str]:
     if cost is None or amount is None or cost.metric not in COST_UNITS:
         return []
     return [f"{amount:,.0f} {COST_UNITS[cost.metric]}" if cost.metric == "macs" else f"{amount:.3g} {COST_UNITS[cost.metric]}"]
-
-
-def config_text(search: Search, space: Space, outcome: Outcome, data: DataIdentity | None = None) -> str:
-    """Return the text of config.yaml: the winner in absolute values."""
-    task = search.spec.task.to_json()
-    active = [d.name for d in space.decisions if space.is_active(d, outcome.configuration)]
-    record = {
-        "task": {"data": task["data"], "splits": task["splits"]},
-        "model": {
-            **task["model"],
-            "architecture": {n: v for n, v in _architecture(search, outcome).items() if n not in space_names(space) or n in active},
-        },
-        "recipe": {**outcome.recipe, "classWeights": search.spec.task.recipe.class_weights},
-        "objective": {"metric": search.spec.objective.metric},
-        **_custom_hyperparameters(search, outcome),
-        "seed": search.spec.algorithm.seed,
-        "modelDigest": outcome.result.model_digest,
-        "configurationDigest": outcome.result.configuration_digest,
-        **({"dataDigest": data.digest} if data is not None else {}),
-    }
-    heading = (
-        f"# Chosen by the search {search.metadata.name}: test {search.spec.objective.metric} {outcome.result.test_score:.4f}.\n"
-        "# Everything needed to train it again; values are absolute, decimals are quoted.\n"
-    )
-    return heading + yaml_file.dump(record)
-
-
-def space_names(space: Space) -> set[str]:
-    """Return the names of all decisions."""
-    return {d.name for d in space.decisions}
-
-
-def _custom_hyperparameters(search: Search, outcome: Outcome) -> dict[str, Any]:
-    """Those of custom names, as the search declares them, with the chosen values as defaults; nothing when there are none."""
-    declared = [h.to_json() for h in search.spec.search_space.hyperparameters if h.name not in KNOWN]
-    chosen = [{**{k: v for k, v in h.items() if k != "when"}, "default": outcome.configuration[h["name"]]} for h in declared]
-    return {"hyperparameters": chosen} if chosen else {}
-
-
-def _architecture(search: Search, outcome: Outcome) -> dict[str, str]:
-    hyperparameters = {h.name for h in search.spec.search_space.hyperparameters}
-    return {name: value for name, value in outcome.configuration.items() if name not in hyperparameters}
 
 
 def _record(space: Space, outcome: Outcome) -> dict[str, Any]:

@@ -13,13 +13,13 @@ from autohas_api.space.decisions import Space
 from autohas_api.spec.search import Search
 from autohas_api.wire.reasons import Reason
 from autohas_api.wire.status import ConditionType, Phase, Status
-from autohas_operator.decide import policy
+from autohas_operator.decide import intervals, trainer_exits
 from autohas_operator.decide.actions import CreateAttempt, DeleteJob, TouchJob
 from autohas_operator.decide.admission import has_been_admitted, image_for, is_relabelled
 from autohas_operator.decide.cleanup import CleanUp
 from autohas_operator.decide.conditions import last_flip_s, verdict_of
 from autohas_operator.decide.limits import COULD_START, JobContext, end_without_job, find_broken_limit, next_limit_s, start_due_s
-from autohas_operator.decide.policy import Ending
+from autohas_operator.decide.lost_or_held_jobs import describe_sidecars, find_replacement, is_held
 from autohas_operator.decide.readiness import (
     Readiness,
     judge_end_by_ignored_pods,
@@ -28,7 +28,7 @@ from autohas_operator.decide.readiness import (
     judge_unpullable,
     not_ready,
 )
-from autohas_operator.decide.replacements import describe_sidecars, find_replacement, is_held
+from autohas_operator.decide.trainer_exits import Ending
 from autohas_operator.errors import Blocker
 from autohas_operator.hints import add_hint
 from autohas_operator.manifests.job import Attempt, build_config_map, build_job
@@ -93,9 +93,9 @@ def apply_rules(context: Context) -> Outcome:
             return outcome
     going_on = _await_completion(context, job) or judge_readiness(job, context.observed, context.previous, context.now_s)
     limit_s = next_limit_s(_job_context(context, job, going_on))
-    touch_s = policy.next_touch_s(job, context.observed.pods_of(job), epoch(context.previous.last_report_time))
+    touch_s = intervals.next_touch_s(job, context.observed.pods_of(job), epoch(context.previous.last_report_time))
     action = TouchJob(name=job.name, uid=job.uid) if touch_s is not None and touch_s <= context.now_s else None
-    rest_s = None if touch_s is None else max(policy.TERMINATION_REQUEUE_S, touch_s - context.now_s)
+    rest_s = None if touch_s is None else max(intervals.TERMINATION_REQUEUE_S, touch_s - context.now_s)
     requeue_after_s = min((s for s in (going_on.requeue_after_s, limit_s, rest_s) if s is not None), default=None)
     going_on = replace(going_on, requeue_after_s=requeue_after_s)
     return _keep_job(context, job, going_on, action=action)
@@ -112,7 +112,7 @@ def block(context: Context, outcome: Outcome, blocker: Blocker) -> Outcome:
             return Outcome(readiness=not_ready(Phase.FAILED, Reason.FINISHED, "no Job was created"), action=left, ending=late)
         phase = Phase.INTERRUPTED if context.previous.attempt else Phase.PENDING
     since_s = last_flip_s(context.previous, ConditionType.TRAINER_READY, *COULD_START)
-    requeue_after_s, due_s = policy.retry_s(since_s, context.now_s), start_due_s(context.search.spec, context.previous)
+    requeue_after_s, due_s = intervals.retry_s(since_s, context.now_s), start_due_s(context.search.spec, context.previous)
     if due_s is not None:
         requeue_after_s = min(requeue_after_s, max(0.0, due_s - context.now_s))
     shown = not_ready(phase, blocker.reason, blocker.message, requeue_after_s)
@@ -138,7 +138,7 @@ def _await_remaining_pod(context: Context, phase: Phase) -> Readiness | None:
     if stuck is not None and stuck.verdict.reason == Reason.NODE_UNREACHABLE:
         return stuck
     message = f"pod {left[-1].name} of an earlier attempt still runs, although its Job is gone; the operator waits until it has ended"
-    return not_ready(phase, Reason.WAITING_FOR_POD_TERMINATION, message, policy.TERMINATION_REQUEUE_S)
+    return not_ready(phase, Reason.WAITING_FOR_POD_TERMINATION, message, intervals.TERMINATION_REQUEUE_S)
 
 
 def _choose_number(context: Context) -> int:
@@ -171,7 +171,7 @@ def _start_attempt(context: Context) -> Outcome:
     )
     return Outcome(
         readiness=not_ready(
-            Phase.STARTING, Reason.WAITING_FOR_POD, f"Job {name} is created, and its pod is not there yet", policy.PODS_EXPECTED_S
+            Phase.STARTING, Reason.WAITING_FOR_POD, f"Job {name} is created, and its pod is not there yet", intervals.PODS_EXPECTED_S
         ),
         action=CreateAttempt(
             number=number,
@@ -190,7 +190,7 @@ def _replace_outdated(context: Context, job: JobRecord) -> Outcome | None:
     if is_noted or job.spec_hash == context.observed.search.spec_hash:
         return None
     waiting = not_ready(
-        Phase.STARTING, Reason.SPEC_CHANGED, f"Job {job.name} runs an older spec and is replaced", policy.TERMINATION_REQUEUE_S
+        Phase.STARTING, Reason.SPEC_CHANGED, f"Job {job.name} runs an older spec and is replaced", intervals.TERMINATION_REQUEUE_S
     )
     return Outcome(readiness=waiting, action=None if job.is_deleting else DeleteJob(name=job.name, uid=job.uid))
 
@@ -202,7 +202,7 @@ def _await_deletion(context: Context, job: JobRecord) -> Outcome | None:
     is_suspended = context.search.spec.suspend
     phase = Phase.SUSPENDING if is_suspended else Phase.INTERRUPTED
     follows = "" if is_suspended else "; the next attempt follows"
-    waiting = not_ready(phase, Reason.JOB_DELETED, f"Job {job.name} is being deleted{follows}", policy.TERMINATION_REQUEUE_S)
+    waiting = not_ready(phase, Reason.JOB_DELETED, f"Job {job.name} is being deleted{follows}", intervals.TERMINATION_REQUEUE_S)
     lost = next(
         (judge_stopping(pod, phase, context.now_s) for pod in context.observed.pods_of(job) if pod.deletion_s and not pod.is_over), None
     )
@@ -214,16 +214,16 @@ def _await_deletion(context: Context, job: JobRecord) -> Outcome | None:
 def _end(context: Context, job: JobRecord) -> Outcome | None:
     """End a search whose trainer exited with 0 and left a message, or whose Job failed."""
     pods, ignored = context.observed.pods_of(job), context.observed.ignored
-    succeeded = policy.successful_pod(pods)
-    if succeeded is not None and policy.has_termination_message(succeeded):
-        return _finish(policy.judge_result(succeeded, context.search, context.space), job, pods)
-    failure = job.failure or policy.certain_failure(job, pods)
+    succeeded = trainer_exits.successful_pod(pods)
+    if succeeded is not None and trainer_exits.has_termination_message(succeeded):
+        return _finish(trainer_exits.judge_result(succeeded, context.search, context.space), job, pods)
+    failure = job.failure or trainer_exits.certain_failure(job, pods)
     is_on_its_way = job.is_deleting and _previous_ready_reason(context) in (Reason.POD_LOST, Reason.JOB_DELETED)
-    if failure is None or policy.is_failed_by_lost_pods(job, pods) or (is_on_its_way and failure.reason == policy.BY_LIMIT):
+    if failure is None or trainer_exits.is_failed_by_lost_pods(job, pods) or (is_on_its_way and failure.reason == trainer_exits.BY_LIMIT):
         return None
-    if policy.is_ended_by_ignored_pods(job, pods, ignored):
+    if trainer_exits.is_ended_by_ignored_pods(job, pods, ignored):
         return None
-    return _finish(policy.judge_failure(job, failure, pods), job, pods)
+    return _finish(trainer_exits.judge_failure(job, failure, pods), job, pods)
 
 
 def _replace_after_ignored_pods(context: Context, job: JobRecord) -> Outcome | None:
@@ -237,7 +237,7 @@ def _replace_after_ignored_pods(context: Context, job: JobRecord) -> Outcome | N
 
 def _delete(context: Context, job: JobRecord, waiting: Readiness, *, failures: int | None = None) -> Outcome:
     """Delete the Job; its counts stay in status."""
-    waiting = replace(waiting, requeue_after_s=policy.TERMINATION_REQUEUE_S)
+    waiting = replace(waiting, requeue_after_s=intervals.TERMINATION_REQUEUE_S)
     return _keep_job(context, job, waiting, action=DeleteJob(name=job.name, uid=job.uid), failures=failures)
 
 
@@ -262,7 +262,7 @@ def _recover_result(context: Context, job: JobRecord) -> Outcome | None:
 
     The intention is written to status before the Job is deleted, so that it survives a restart of the operator.
     """
-    silent = policy.successful_pod(context.observed.pods_of(job))
+    silent = trainer_exits.successful_pod(context.observed.pods_of(job))
     if not job.is_complete and (silent is None or not is_held(silent, context.now_s)):
         return None
     before, attempt = _succeeded_reason(context, job), context.previous.attempt or 0
@@ -282,11 +282,11 @@ def _suspend(context: Context, job: JobRecord) -> Outcome | None:
 
     A trainer that has just exited with 0 is not stopped: its result comes first.
     """
-    ended_well = policy.successful_pod(context.observed.pods_of(job))
+    ended_well = trainer_exits.successful_pod(context.observed.pods_of(job))
     if not context.search.spec.suspend or (ended_well is not None and not ended_well.is_outlived):
         return None
     waiting = not_ready(
-        Phase.SUSPENDING, Reason.SUSPENDING, f"Job {job.name} is deleted because spec.suspend is true", policy.TERMINATION_REQUEUE_S
+        Phase.SUSPENDING, Reason.SUSPENDING, f"Job {job.name} is deleted because spec.suspend is true", intervals.TERMINATION_REQUEUE_S
     )
     action = DeleteJob(name=job.name, uid=job.uid)
     return Outcome(
@@ -296,7 +296,7 @@ def _suspend(context: Context, job: JobRecord) -> Outcome | None:
 
 def _enforce_limits(context: Context, job: JobRecord) -> Outcome | None:
     """End a search that exceeds a limit of its spec, unless its trainer has just exited with 0."""
-    if policy.successful_pod(context.observed.pods_of(job)) is not None:
+    if trainer_exits.successful_pod(context.observed.pods_of(job)) is not None:
         return None
     ending = find_broken_limit(_job_context(context, job, judge_readiness(job, context.observed, context.previous, context.now_s)))
     return _finish(ending, job) if ending is not None else None
@@ -314,12 +314,12 @@ def _requeue(context: Context, job: JobRecord) -> Outcome | None:
     if not is_relabelled(context.observed.search, job) or has_been_admitted(job, context.previous) or context.observed.pods_of(job):
         return None
     message = f"Job {job.name} was created with other labels or annotations for Kueue, and no queue has admitted it; it is replaced"
-    waiting = not_ready(Phase.QUEUED, Reason.QUEUE_CHANGED, message, policy.TERMINATION_REQUEUE_S)
+    waiting = not_ready(Phase.QUEUED, Reason.QUEUE_CHANGED, message, intervals.TERMINATION_REQUEUE_S)
     return _delete(context, job, waiting)
 
 
 def _replace(context: Context, job: JobRecord) -> Outcome | None:
-    """Replace a Job that cannot continue although its search can (see `replacements`).
+    """Replace a Job that cannot continue although its search can (see `lost_or_held_jobs`).
 
     The reason and the failures that count towards backoffLimit are written to status before the Job is deleted, because its pods may be
     gone afterwards.
@@ -328,7 +328,7 @@ def _replace(context: Context, job: JobRecord) -> Outcome | None:
     replacement = find_replacement(job, pods, context.previous, context.now_s)
     if replacement is None:
         return None
-    failures = job.failures_before + policy.num_failures(job, pods)
+    failures = job.failures_before + trainer_exits.num_failures(job, pods)
     has_reason = _previous_ready_reason(context) == replacement.readiness.verdict.reason
     is_noted = has_reason and failures == (context.previous.failures or 0)
     if replacement.rest_s <= 0 and is_noted:
@@ -350,19 +350,19 @@ def _recreate(context: Context, job: JobRecord) -> Outcome | None:
     queue has admitted is kept: a new one would have to queue again.
     """
     previous, pods = context.previous, context.observed.pods_of(job)
-    is_between_pods = all(pod.is_over for pod in pods) and (not pods or policy.is_interruption(pods[-1]))
-    num_interrupted = (previous.starts or 0) - job.starts_before - policy.num_failures(job, pods)
+    is_between_pods = all(pod.is_over for pod in pods) and (not pods or trainer_exits.is_interruption(pods[-1]))
+    num_interrupted = (previous.starts or 0) - job.starts_before - trainer_exits.num_failures(job, pods)
     step = previous.checkpoint.step if previous.checkpoint is not None else 0
     if (
         job.is_suspended
         or job.resumed_s is not None
         or not is_between_pods
-        or num_interrupted < policy.MAX_IGNORED_ENDS
+        or num_interrupted < intervals.MAX_IGNORED_ENDS
         or step <= job.step_before
     ):
         return None
     message = f"Job {job.name} was interrupted {num_interrupted} times and made progress; a new Job has a shorter back-off"
-    waiting = not_ready(Phase.INTERRUPTED, Reason.JOB_RECREATED, message, policy.TERMINATION_REQUEUE_S)
+    waiting = not_ready(Phase.INTERRUPTED, Reason.JOB_RECREATED, message, intervals.TERMINATION_REQUEUE_S)
     action = DeleteJob(name=job.name, uid=job.uid)
     return Outcome(
         readiness=waiting, action=action, attempt=job.attempt, image=job.image, reason=_succeeded_reason(context, job), failures=0
@@ -377,14 +377,14 @@ def _replace_unpullable(context: Context, job: JobRecord) -> Outcome | None:
 
 def _await_completion(context: Context, job: JobRecord) -> Readiness | None:
     """Wait for the Job controller after a trainer exited with 0 without a message."""
-    succeeded = policy.successful_pod(context.observed.pods_of(job))
+    succeeded = trainer_exits.successful_pod(context.observed.pods_of(job))
     if succeeded is None:
         return None
     return not_ready(
         Phase.FINALIZING,
         Reason.TRAINER_EXITED,
         f"the trainer of pod {succeeded.name} exited with 0; its Job is not complete yet",
-        policy.TERMINATION_REQUEUE_S,
+        intervals.TERMINATION_REQUEUE_S,
     )
 
 

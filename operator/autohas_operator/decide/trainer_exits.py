@@ -1,4 +1,4 @@
-"""Classification of exit codes and pods, intervals, and the verdict on an ended trainer. Pure."""
+"""The ends of trainers: what each exit code and each end of a pod means, and how it ends the search. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from autohas_api.base.names import FATAL_EXIT_CODES, ExitCode
+from autohas_api.base.exit_codes import FATAL_EXIT_CODES, ExitCode
 from autohas_api.space.decisions import Space
 from autohas_api.spec.search import Search
 from autohas_api.wire.messages import MessageError, Result, decode_termination_message
@@ -17,44 +17,6 @@ from autohas_operator.decide.termination_message import describe_end
 from autohas_operator.records.observed import IgnoredPod, JobFailure, JobRecord, PodRecord
 from autohas_operator.wording import clean
 
-PODS_EXPECTED_S: Final = 20.0
-"""A Job without a pod for longer is reported with the message of its newest event: a refused
-pod leaves no other trace."""
-CONTAINER_EXPECTED_S: Final = 60.0
-"""A scheduled pod without a container for longer is reported with the message of its newest event."""
-NODE_LOST_S: Final = 60.0
-"""A pod that exceeds its deletion time by more is on an unreachable node."""
-QUOTA_EXPECTED_S: Final = 600.0
-"""A Job that waits longer for quota causes a warning."""
-MAX_MISSES: Final = 3
-"""Polls without an answer after which a trainer counts as unreachable."""
-PROGRESS_WRITE_S: Final = 15.0
-"""Least time between two writes of status that change progress only."""
-STALE_PERIODS: Final = 2.0
-"""Age, in checkpoint periods, beyond which a checkpoint is stale."""
-STALE_SLACK_S: Final = 60.0
-"""Added to that age for the time of a step and of a poll."""
-MAX_IGNORED_ENDS: Final = 3
-"""Interruptions of one Job after which it is recreated: its back-off has grown to 40 s by then."""
-OVERTIME: Final = 1.2
-"""Multiple of budget.maxActiveSeconds after which the operator ends a search that its trainer should have ended."""
-BACKOFF_S: Final = 10.0
-MAX_BACKOFF_S: Final = 600.0
-"""Back-off of the Job controller before the next pod: BACKOFF_S, doubled with each ended pod up to MAX_BACKOFF_S."""
-TERMINATION_REQUEUE_S: Final = 5.0
-"""Seconds until the next look at pods and Jobs that are being deleted, in case their watch event is lost."""
-BLOCKED_REQUEUE_S: Final = 30.0
-"""Seconds until the next look at the events of a blocked child, and until the first retry of a refused request."""
-MAX_RETRY_S: Final = 600.0
-"""Upper bound of the retry interval, so that one namespace without quota cannot exhaust the shared write budget."""
-
-TOUCH_S: Final = 120.0
-MAX_TOUCH_S: Final = 1800.0
-"""A Job without a running pod is annotated after TOUCH_S, then at intervals that double up to MAX_TOUCH_S: after an outage of the API
-server the Job controller of Kubernetes 1.35 left a Job without a pod for 11 minutes (measured), until an annotation woke it."""
-
-SIDECAR_S: Final = 30.0
-"""Time that the other containers of a pod get to end after its trainer; then its Job is deleted."""
 _LOST_CONTAINERS: Final = frozenset({"Unknown", "ContainerStatusUnknown"})
 """Reasons of containerd (after a reboot) and of the kubelet (after a restart of the runtime) for an end that they have not observed."""
 _LOST_PODS: Final = frozenset({"NodeLost", "NodeShutdown"})
@@ -187,13 +149,6 @@ def fatal_pod(pods: tuple[PodRecord, ...]) -> PodRecord | None:
     return next((p for p in reversed(pods) if p.end is not None and p.end.exit_code in FATAL_EXIT_CODES), None)
 
 
-def outlived_s(pod: PodRecord, now_s: float) -> float | None:
-    """Seconds since the trainer of a pod ended while other containers still run; None if none runs."""
-    if not pod.is_outlived or pod.end is None:
-        return None
-    return now_s - pod.end.finished_s if pod.end.finished_s is not None else SIDECAR_S
-
-
 def has_started(pod: PodRecord) -> bool:
     """Whether the trainer container has run."""
     return pod.is_running or (pod.end is not None and pod.end.reason not in _NEVER_STARTED)
@@ -208,33 +163,6 @@ def is_ended_by_ignored_pods(job: JobRecord, pods: tuple[PodRecord, ...], ignore
     if job.failure.reason not in (_BY_RULE, BY_LIMIT):
         return False
     return fatal_pod(pods) is None and sum(is_failure(pod) for pod in pods) <= job.backoff_limit
-
-
-def next_pod_s(pods: tuple[PodRecord, ...]) -> float | None:
-    """Estimated time at which the Job controller creates the next pod; None if the end of the newest pod is unknown."""
-    ended = [pod.end for pod in pods if pod.end is not None]
-    if not ended or ended[-1].finished_s is None:
-        return None
-    return ended[-1].finished_s + min(MAX_BACKOFF_S, BACKOFF_S * 2.0 ** min(len(ended) - 1, 32))
-
-
-def next_touch_s(job: JobRecord, pods: tuple[PodRecord, ...], reported_s: float | None) -> float | None:
-    """When to annotate a Job next if nothing changes until then; None while it has a running pod or is suspended.
-
-    `reported_s` is the time of its trainer's last report. All times are seconds since the epoch.
-    """
-    if job.is_suspended or any(not pod.is_over for pod in pods):
-        return None
-    ends = (pod.end.finished_s for pod in pods if pod.end is not None)
-    quiet_s = max(moment for moment in (job.created_s, job.resumed_s, reported_s, *ends) if moment is not None)
-    last_s = max(quiet_s, job.touched_s or 0.0)
-    return last_s + min(MAX_TOUCH_S, max(TOUCH_S, last_s - quiet_s))
-
-
-def retry_s(since_s: float | None, now_s: float) -> float:
-    """Seconds until the next retry of a request refused since then: as long again, within BLOCKED_REQUEUE_S and MAX_RETRY_S."""
-    age_s = now_s - since_s if since_s is not None else 0.0
-    return min(MAX_RETRY_S, max(BLOCKED_REQUEUE_S, age_s))
 
 
 def is_interruption(pod: PodRecord) -> bool:
