@@ -62,7 +62,7 @@ def find_spec_errors(spec: Spec) -> Iterator[FieldError]:
     if (yield from _any(_initial(spec, space))) or (yield from _any(_find_repeats(spec, space))):
         return
     yield from _early_stopping(spec, space)
-    if spec.objective.cost is not None and not space.searched(Role.ARCHITECTURE):
+    if spec.objective.cost is not None and not space.searched_decisions(Role.ARCHITECTURE):
         yield FieldError(
             path="spec.objective.cost",
             message="no architecture is searched, so every network costs the same: remove cost, or give searchSpace.architecture",

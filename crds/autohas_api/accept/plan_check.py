@@ -40,7 +40,7 @@ def stage_trainings(plan: StagePlan) -> dict[Stage, float]:
 
 def short_supernet(spec: Spec, space: Space, plan: StagePlan) -> str | None:
     """A warning if the supernet has too few rewarded steps for its decisions; None otherwise."""
-    num_decisions = len(space.searched(Role.ARCHITECTURE))
+    num_decisions = len(space.searched_decisions(Role.ARCHITECTURE))
     rewarded, needed = plan.supernet_steps - plan.warmup_steps, REWARDS_PER_DECISION * num_decisions
     if spec.algorithm.row.rewards_controller is None or rewarded >= needed:
         return None

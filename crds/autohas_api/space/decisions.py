@@ -127,7 +127,7 @@ class Space:
         """Choice indices in order; OFF_GRID where the value is none of the choices."""
         return tuple(d.choices.index(v) if v in d.choices else OFF_GRID for d, v in zip(self.decisions, configuration.values, strict=True))
 
-    def searched(self, *roles: Role) -> tuple[Decision, ...]:
+    def searched_decisions(self, *roles: Role) -> tuple[Decision, ...]:
         """The decisions with more than one choice, of the given roles (all roles when none is given)."""
         return tuple(d for d in self.decisions if len(d.choices) > 1 and (not roles or d.role in roles))
 

@@ -34,13 +34,13 @@ def metrics_port(spec: _Document) -> int:
     return next((get_int(port, "containerPort", TRAINER_PORT) for port in ports if port.get("name") == TRAINER_PORT_NAME), TRAINER_PORT)
 
 
-def waiting_of(state: _Document) -> tuple[str, str] | None:
+def read_waiting(state: _Document) -> tuple[str, str] | None:
     """Reason and message of a waiting container; None for any other."""
     waiting = get_object(state, "waiting")
     return (get_text(waiting, "reason"), get_text(waiting, "message")) if "waiting" in state else None
 
 
-def living_in(status: _Document) -> tuple[str, ...]:
+def list_living(status: _Document) -> tuple[str, ...]:
     """Names of running containers other than the trainer, without native sidecars, which are init containers and end with the pod."""
     statuses = get_objects(status, "containerStatuses")
     return tuple(get_text(c, "name") for c in statuses if c.get("name") != TRAINER_CONTAINER and "running" in get_object(c, "state"))

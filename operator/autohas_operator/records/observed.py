@@ -31,7 +31,7 @@ from autohas_api.base.names import (
 from autohas_api.wire.messages import Progress
 from autohas_operator.errors import Blocker
 from autohas_operator.lenient import get_int, get_object, get_objects, get_optional_int, get_text
-from autohas_operator.records.containers import End, end_of, living_in, metrics_port, trainer_in, waiting_of
+from autohas_operator.records.containers import End, end_of, list_living, metrics_port, read_waiting, trainer_in
 from autohas_operator.records.pod_identity import PodIdentity, PodTemplate, identity_in, pod_spec_in, pod_template
 from autohas_operator.wording import epoch
 
@@ -352,14 +352,14 @@ def pod_record(document: Document) -> PodRecord | None:
         node=get_text(spec, "nodeName"),
         unschedulable=get_text(scheduled, "message") if scheduled.get("reason") == "Unschedulable" else None,
         disruption=None if disruption is None else get_text(disruption, "message"),
-        waiting=waiting_of(state),
+        waiting=read_waiting(state),
         is_running="running" in state,
         is_started=container.get("started") is True,
         end=end_of(state),
         ready_s=epoch(conditions.get("Ready", {}).get("lastTransitionTime")),
         reason=get_text(status, "reason"),
         message=get_text(status, "message"),
-        living=living_in(status),
+        living=list_living(status),
     )
 
 

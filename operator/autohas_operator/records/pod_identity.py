@@ -144,11 +144,11 @@ def is_made_alike(job: PodTemplate, wanted: PodTemplate) -> bool:
     Each emptyDir, the variables and the mounts are left out, because they differ between versions.
     """
 
-    def kept(template: PodTemplate) -> tuple[object, ...]:
+    def comparable_parts(template: PodTemplate) -> tuple[object, ...]:
         volumes = sorted(entry for entry in template.volumes if not entry[1].startswith('{"emptyDir"'))
         return (template.image, template.account, template.fixed, volumes)
 
-    return kept(job) == kept(wanted)
+    return comparable_parts(job) == comparable_parts(wanted)
 
 
 def _find_changed(entries: _Entries, wanted: _Entries, what: str) -> str | None:

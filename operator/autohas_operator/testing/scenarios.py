@@ -378,7 +378,7 @@ class Undisturbed:
 
 
 @functools.cache
-def undisturbed(name: str) -> Undisturbed:
+def play_undisturbed(name: str) -> Undisturbed:
     """The scenario without any fault, played once per process: the expectation of every disturbed one."""
     cluster = play(name, FakeCluster())
     return Undisturbed(outcome(cluster), cluster.api.num_writes)

@@ -66,7 +66,7 @@ def test_one_choice_pins_a_decision() -> None:
     """A pinned decision is not searched."""
     space = _space("spec.searchSpace.architecture.decisions", [{"name": "activation", "choices": ["tanh"]}])
 
-    assert "activation" not in {d.name for d in space.searched()}
+    assert "activation" not in {d.name for d in space.searched_decisions()}
     assert space.as_mapping(space.default)["activation"] == "tanh"
 
 
@@ -85,7 +85,7 @@ def test_without_architecture_only_hyperparameters_are_searched() -> None:
     document = with_change(a_search(), "spec.searchSpace.architecture")
     space = accept(document)[1]
 
-    assert [d.name for d in space.searched()] == ["learning_rate", "weight_decay"]
+    assert [d.name for d in space.searched_decisions()] == ["learning_rate", "weight_decay"]
 
 
 def test_a_custom_models_decisions_are_those_that_the_spec_lists() -> None:

@@ -13,7 +13,7 @@ from autohas_operator.errors import ForbiddenError
 from autohas_operator.testing.builders import stored_search
 from autohas_operator.testing.fake_cluster import FakeCluster
 from autohas_operator.testing.faults import Outage, PatientCluster, RandomFaults, RandomInterleaving, TwoOperators
-from autohas_operator.testing.scenarios import KEY, SCENARIOS, outcome, play, run, run_to_success, start, succeed, undisturbed
+from autohas_operator.testing.scenarios import KEY, SCENARIOS, outcome, play, play_undisturbed, run, run_to_success, start, succeed
 
 SEEDS = range(5)
 
@@ -28,7 +28,7 @@ def test_refused_and_lost_requests_change_no_outcome(name: str) -> None:
         play(name, cluster)
         num_faults += faults.num_faults
 
-        assert outcome(cluster) == undisturbed(name).outcome, seed
+        assert outcome(cluster) == play_undisturbed(name).outcome, seed
     assert num_faults > len(SEEDS)
 
 
@@ -41,7 +41,7 @@ def test_an_outage_of_the_api_server_changes_no_outcome(name: str, first: int) -
     play(name, cluster)
 
     assert outage.has_begun
-    assert outcome(cluster) == undisturbed(name).outcome
+    assert outcome(cluster) == play_undisturbed(name).outcome
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
@@ -49,7 +49,7 @@ def test_watches_that_are_cut_change_no_outcome(name: str) -> None:
     """Before every event of a watch the operator reconciles on its stale cache: it reads from the API server what must be current."""
     cluster = play(name, PatientCluster(is_late=True))
 
-    assert outcome(cluster) == undisturbed(name).outcome
+    assert outcome(cluster) == play_undisturbed(name).outcome
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -60,7 +60,7 @@ def test_two_operators_at_once_do_no_harm(name: str, seed: int) -> None:
     cluster.api.fault = RandomInterleaving(seed)
     play(name, cluster)
 
-    assert outcome(cluster) == undisturbed(name).outcome
+    assert outcome(cluster) == play_undisturbed(name).outcome
     assert len(set(cluster.api.jobs_made)) == len(cluster.api.jobs_made)
 
 
@@ -87,7 +87,7 @@ def test_the_operator_is_killed_in_each_phase(phase: Phase) -> None:
     play(VISITS[phase], cluster)
 
     assert cluster.num_restarts == 1
-    assert outcome(cluster) == undisturbed(VISITS[phase]).outcome
+    assert outcome(cluster) == play_undisturbed(VISITS[phase]).outcome
 
 
 class MissingRight:

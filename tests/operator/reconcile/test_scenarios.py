@@ -9,7 +9,7 @@ import pytest
 
 from autohas_operator.client import CONFIG_MAPS, JOBS, PODS
 from autohas_operator.testing.fake_cluster import FakeCluster, is_owned_by
-from autohas_operator.testing.scenarios import SCENARIOS, outcome, play, undisturbed
+from autohas_operator.testing.scenarios import SCENARIOS, outcome, play, play_undisturbed
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
@@ -26,7 +26,7 @@ def test_every_scenario_comes_to_its_end(name: str) -> None:
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_a_kill_at_any_write_changes_no_outcome(name: str, is_before: bool) -> None:  # noqa: FBT001 - a table
     """An operator is killed at its n-th write, for every n: the next one comes to the same outcome and creates no second Job."""
-    expected = undisturbed(name)
+    expected = play_undisturbed(name)
     for number in range(1, expected.num_writes + 1):
         cluster = FakeCluster()
         cluster.api.kill_at, cluster.api.kill_before = number, is_before

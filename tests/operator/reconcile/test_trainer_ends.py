@@ -306,15 +306,15 @@ def line(event: str, level: str = "info", **fields: Any) -> str:
 
 LOGS = {
     "json": (
-        '0", "event": "stage began", "stage": "Lanes"}\n'
-        + line("notice", "error", message="disk full")
+        '0", "event": "stage started", "stage": "Lanes"}\n'
+        + line("notice issued", "error", message="disk full")
         + "\n"
-        + line("stage began", step=3),
-        "notice (message=disk full); the log ends: stage began (step=3)",
+        + line("stage started", step=3),
+        "notice issued (message=disk full); the log ends: stage started (step=3)",
     ),
     "no error": (
-        line("stage began", step=3) + "\n" + line("stage began", step=4),
-        "stage began (step=4); the log ends: stage began (step=3)",
+        line("stage started", step=3) + "\n" + line("stage started", step=4),
+        "stage started (step=4); the log ends: stage started (step=3)",
     ),
     "traceback": (
         "Traceback (most recent call last):\n  File \"a.py\", line 1, in <module>\n    boom()\nKeyError: 'x'\n",
@@ -334,7 +334,7 @@ def test_the_end_of_a_log_is_read_as_a_person_would(log: str, summary: str) -> N
 
 def test_a_killed_trainer_is_quoted_in_whole_lines() -> None:
     """The condition begins with how it ended, and no line has lost its beginning."""
-    log = ('"Lanes", "event": "candidate compared"}\n' + line("stage began", stage="Race") + "\n") * 1
+    log = ('"Lanes", "event": "candidate compared"}\n' + line("stage started", stage="Race") + "\n") * 1
     seen = decide(observe(SEARCH, JOB, ended_pod(JOB, code=137, message=log, ended_s=NOW_S)), RUNNING)
 
-    assert "failed: exit code 137: stage began (stage=Race); the next pod" in ready(seen.status)
+    assert "failed: exit code 137: stage started (stage=Race); the next pod" in ready(seen.status)

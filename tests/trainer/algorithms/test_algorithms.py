@@ -68,7 +68,7 @@ def test_what_was_learned_under_an_architecture_is_used_under_it(strategy: str) 
     document = small_search({"autoHAS": {"strategy": strategy}}, steps=270)
     parsed, space = accept(with_change(document, "spec.searchSpace.hyperparameters", [momentum]))
     state = SearchState(SearchTask.load(parsed.spec, space, torch.device("cpu")), MemorySink(), Ledger(0, TickingClock()), TickingClock())
-    policy, learned = state.algorithm.policy, space.searched(Role.UPDATE_RULE)
+    policy, learned = state.algorithm.policy, space.searched_decisions(Role.UPDATE_RULE)
     deep = next(d for d in map(policy.sample, (np.random.default_rng(n) for n in range(99))) if d.configuration.values[:2] == ("3", "0"))
     policy.update(deep, 1.0, learned)
     last = state.search_task.plan.warmup_steps - 1  # the window is over, the architecture does not learn yet
@@ -86,7 +86,7 @@ def _momentum_under_depth(knobs: dict[str, Any]) -> tuple[SearchState, Configura
     momentum = {"name": "momentum", "continuous": {"min": "0", "max": "0.5", "numBases": 2}, "when": {"decision": "depth", "values": ["3"]}}
     parsed, space = accept(with_change(small_search({"autoHAS": knobs}, steps=270), "spec.searchSpace.hyperparameters", [momentum, RATES]))
     state = SearchState(SearchTask.load(parsed.spec, space, torch.device("cpu")), MemorySink(), Ledger(0, TickingClock()), TickingClock())
-    policy, learned = state.algorithm.policy, space.searched(Role.UPDATE_RULE)
+    policy, learned = state.algorithm.policy, space.searched_decisions(Role.UPDATE_RULE)
     samples = (policy.sample(np.random.default_rng(n)) for n in itertools.count())
     deep = next(d for d in samples if {"depth": "3", "momentum": "0"}.items() <= space.as_mapping(d.configuration).items())
     policy.update(deep, 1.0, learned)
@@ -234,7 +234,7 @@ def test_a_harmful_update_is_taken_back_bit_for_bit() -> None:
     state = _state({"strategy": "OneStep", "sharedUpdate": "Sampled"}, learning_rate="1e30")
     space = state.search_task.space
     before, policy = _weights(state), state.algorithm.policy.probabilities()
-    for name in space.searched(Role.UPDATE_RULE):
+    for name in space.searched_decisions(Role.UPDATE_RULE):
         assert name.name == "learning_rate"
     wild = space.configuration({**space.as_mapping(space.default), "learning_rate": "1e30"})
     context = SupernetStepContext(state, _in_window(state))

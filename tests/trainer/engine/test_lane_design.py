@@ -40,7 +40,7 @@ def test_a_choice_is_used_as_often_as_its_rivals() -> None:
     lanes = lanes_of(space, 9)[1:]
 
     assert default["learning_rate"] not in space.decisions[0].choices
-    for decision in space.searched():
+    for decision in space.searched_decisions():
         assert Counter(lane[decision.name] for lane in lanes) == dict.fromkeys(decision.choices, 1)
 
 

@@ -35,8 +35,8 @@ def lane_candidates(space: Space, num_lanes: int, seed: int, initial: Sequence[C
 def _design(space: Space, seed: int) -> Iterator[Configuration]:
     """Lanes without end: default architecture and drawn one in turn, where both are searched."""
     uniform = Policy(space, learning_rate=1.0)
-    hyperparameters = space.searched(Role.UPDATE_RULE, Role.TRAINING)
-    is_mixed = bool(hyperparameters) and bool(space.searched(Role.ARCHITECTURE))
+    hyperparameters = space.searched_decisions(Role.UPDATE_RULE, Role.TRAINING)
+    is_mixed = bool(hyperparameters) and bool(space.searched_decisions(Role.ARCHITECTURE))
     for number in count():
         latin = {decision.name: _latin(decision, number, seed) for decision in hyperparameters}
         keeps_default = bool(hyperparameters) and not (is_mixed and number % 2)

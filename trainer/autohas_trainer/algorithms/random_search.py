@@ -55,7 +55,7 @@ class RandomSearch:
 
     def candidates(self, count: int, rng: np.random.Generator) -> list[Candidate]:
         """`count` distinct trials (fewer when the space is smaller), the default first. Needs Optuna."""
-        is_countable = all(decision.range is None for decision in self._space.searched())
+        is_countable = all(decision.range is None for decision in self._space.searched_decisions())
         sampler = _OptunaSampler(self._space, int(rng.integers(2**31)))
         distinct = dict.fromkeys(islice((self._space.default, *self._initial), count))
         drawn: set[Configuration] = set()

@@ -23,8 +23,8 @@ class WindowedSearch:
         """Start uniform; `has_own_batch` gives the temporary weights a gradient of their own."""
         self.policy = Policy(space, policy_learning_rate)
         self._space = space
-        self.architecture = space.searched(Role.ARCHITECTURE)
-        self.hyperparameters = space.searched(Role.UPDATE_RULE)
+        self.architecture = space.searched_decisions(Role.ARCHITECTURE)
+        self.hyperparameters = space.searched_decisions(Role.UPDATE_RULE)
         self._has_own_batch = has_own_batch
 
     def begin(self, reference: Configuration) -> None:

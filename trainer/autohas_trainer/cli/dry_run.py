@@ -104,7 +104,7 @@ def _memory(search_task: SearchTask, largest: Configuration) -> str:
 
 
 def _print_plan(search: Search, space: Space, plan: StagePlan, console: Console) -> None:
-    searched = space.searched()
+    searched = space.searched_decisions()
     shapes = sum(d.role is Role.ARCHITECTURE for d in searched)
     _print_line(
         console,

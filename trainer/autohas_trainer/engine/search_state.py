@@ -163,7 +163,7 @@ class SearchState:
         """The active values of a configuration, for a notice."""
         space = self.search_task.space
         values = space.as_mapping(configuration)
-        return ", ".join(f"{d.name} {values[d.name]}" for d in space.searched() if space.is_active(d, values))
+        return ", ".join(f"{d.name} {values[d.name]}" for d in space.searched_decisions() if space.is_active(d, values))
 
     def keep_only(self, names: set[str]) -> None:
         """End the trainings of all other candidates; their comparisons stay."""

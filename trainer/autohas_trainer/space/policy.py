@@ -80,7 +80,7 @@ class Policy:
         """
         self._space = space
         self._learning_rate = learning_rate
-        self._rows = {decision.name: _Row(len(decision.choices)) for decision in space.searched()}
+        self._rows = {decision.name: _Row(len(decision.choices)) for decision in space.searched_decisions()}
         self._baseline_sum = 0.0
         self._square_sum = 0.0
         self._weight = 0.0
@@ -178,7 +178,9 @@ class Policy:
 
     def derive_values(self) -> dict[str, str]:
         """What `derived` would give each decision if it were active: its value under other choices of its parents too."""
-        asking = [d for d in self._space.searched() if d.range is not None and d.range.expects and not self._rows[d.name].is_undecided]
+        asking = [
+            d for d in self._space.searched_decisions() if d.range is not None and d.range.expects and not self._rows[d.name].is_undecided
+        ]
         return self._likeliest_values() | {d.name: _expectation(d, self._rows[d.name]) for d in asking}
 
     def _likeliest_values(self) -> dict[str, str]:
@@ -199,7 +201,7 @@ class Policy:
         """Log-probability of the active decisions of a configuration; those in `fixed` are given and count for nothing."""
         values = self._space.as_mapping(configuration)
         total = 0.0
-        for decision in self._space.searched():
+        for decision in self._space.searched_decisions():
             is_drawn = decision.name not in fixed and self._space.is_active(decision, values)
             if is_drawn and values[decision.name] in decision.choices:
                 p = self._rows[decision.name].probabilities()[decision.choices.index(values[decision.name])]
@@ -213,7 +215,7 @@ class Policy:
     def normalized_entropy(self) -> float:
         """Return sum P(active)*H / sum P(active)*log n over the searched decisions; 0 when nothing is searched."""
         activity = self._activity()
-        weights = {d.name: activity[d.name] * math.log(len(d.choices)) for d in self._space.searched()}
+        weights = {d.name: activity[d.name] * math.log(len(d.choices)) for d in self._space.searched_decisions()}
         entropy = self.entropy()
         total = sum(weights.values())
         return sum(entropy[name] * weight for name, weight in weights.items()) / total if total > 0 else 0.0

@@ -53,7 +53,7 @@ class Costs:
         self._template = template
         self.example = example
         self._known: dict[tuple[str, ...], float] = {}
-        self._terms = [(d.name, choice) for d in space.searched(Role.ARCHITECTURE) for choice in d.choices]
+        self._terms = [(d.name, choice) for d in space.searched_decisions(Role.ARCHITECTURE) for choice in d.choices]
         self._coefficients: Floats | None = None
         self._default_macs: int | None = None
 
@@ -139,7 +139,7 @@ class Costs:
         values = self._space.as_mapping(self._space.default)
         while True:
             before = dict(values)
-            for decision in self._space.searched(Role.ARCHITECTURE):
+            for decision in self._space.searched_decisions(Role.ARCHITECTURE):
                 costs = {c: sign * cost for c in decision.choices if (cost := self._try_of({**values, decision.name: c})) is not None}
                 best = max(costs, key=costs.__getitem__)
                 if costs[best] > costs.get(values[decision.name], -math.inf):
