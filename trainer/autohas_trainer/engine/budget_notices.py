@@ -7,6 +7,7 @@ from typing import Final
 from autohas_api.accept.plan_check import short_supernet
 from autohas_api.space.rates import shared_rate
 from autohas_api.wire.messages import StopReason
+from autohas_api.wire.reasons import NoticeReason
 from autohas_trainer.engine.search_state import SearchState
 
 __all__ = ["report_unspent", "warn_at_start"]
@@ -23,9 +24,9 @@ def warn_at_start(state: SearchState) -> None:
     """Before the first step: optimizers may share a rate, and the supernet's share may be too little for its decisions."""
     search_task = state.search_task
     if (text := shared_rate(search_task.spec)) is not None:
-        state.notify("SharedLearningRate", text)
+        state.notify(NoticeReason.SHARED_LEARNING_RATE, text)
     if (text := short_supernet(search_task.spec, search_task.space, search_task.plan)) is not None:
-        state.notify("SupernetShort", text)
+        state.notify(NoticeReason.SUPERNET_SHORT, text)
 
 
 def report_unspent(state: SearchState, reason: StopReason | None) -> None:
@@ -45,4 +46,4 @@ def report_unspent(state: SearchState, reason: StopReason | None) -> None:
         why = "every configuration that could be drawn was a candidate"
     else:
         why = "they came free too late, or do not pay for one more candidate"
-    state.notify("BudgetLeft", f"{left:.2f} of {budget} trainings are not spent: {why}")
+    state.notify(NoticeReason.BUDGET_LEFT, f"{left:.2f} of {budget} trainings are not spent: {why}")

@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from autohas_api.budget.plan import PLATEAU_FILLING_REWARDS
 from autohas_api.wire.messages import Stage, StopReason
+from autohas_api.wire.reasons import NoticeReason
 from autohas_trainer.engine.search_state import DEFAULT, SearchState
 from autohas_trainer.events import EarlyStopDecided
 
@@ -131,7 +132,9 @@ class EarlyStopping:
         if state.search_task.reaches_goal(metric):
             return self.reason
         goal = state.search_task.spec.objective.goal
-        state.notify("GoalMissed", f"the finished {state.winner} has {metric:.4g} on the selection split, short of the goal {goal}")
+        state.notify(
+            NoticeReason.GOAL_MISSED, f"the finished {state.winner} has {metric:.4g} on the selection split, short of the goal {goal}"
+        )
         return StopReason.COMPLETED
 
     def _end(self, reason: StopReason, message: str) -> None:
@@ -141,10 +144,10 @@ class EarlyStopping:
             self._state.sink.emit(EarlyStopDecided(reason=reason))
         self._state.notify(
             {
-                StopReason.GOAL_REACHED: "GoalReached",
-                StopReason.CONVERGED: "PolicyConverged",
-                StopReason.PLATEAU: "RewardPlateau",
-                StopReason.BUDGET: "TimeBudgetReached",
+                StopReason.GOAL_REACHED: NoticeReason.GOAL_REACHED,
+                StopReason.CONVERGED: NoticeReason.POLICY_CONVERGED,
+                StopReason.PLATEAU: NoticeReason.REWARD_PLATEAU,
+                StopReason.BUDGET: NoticeReason.TIME_BUDGET_REACHED,
             }[reason],
             message,
         )

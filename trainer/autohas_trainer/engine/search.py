@@ -18,6 +18,7 @@ from autohas_api.base.digest import sha256
 from autohas_api.space.decisions import Space
 from autohas_api.spec.search import Search
 from autohas_api.wire.messages import CheckpointInfo
+from autohas_api.wire.reasons import NoticeReason
 from autohas_trainer.engine.accounting.costs import stopwatch
 from autohas_trainer.engine.accounting.ledger import Ledger
 from autohas_trainer.engine.budget_notices import report_unspent, warn_at_start
@@ -140,7 +141,7 @@ def _begin(checkpointer: Checkpointer, clocks: Clocks) -> None:
     """Before step 0: say what became of the data and what the file warns of, learn the costs, write the first checkpoint."""
     state = checkpointer.state
     if notes := state.search_task.splits.notes:
-        state.notify("DataConverted", "; ".join(notes))
+        state.notify(NoticeReason.DATA_CONVERTED, "; ".join(notes))
     _learn_costs(state, clocks)
     warn_at_start(state)
     checkpointer.stages[0].begin()
@@ -226,7 +227,7 @@ class Checkpointer:
                 cause = storage_sentence(error) or f"{error.filename or 'a file'}: {error.strerror or error}"
                 period = self.job.search.spec.checkpoint.period_seconds
                 text = f"no checkpoint at step {self.state.ledger.step}: {cause}. The search continues and tries again every {period} s"
-                self.state.notify("CheckpointFailed", text)
+                self.state.notify(NoticeReason.CHECKPOINT_FAILED, text)
 
     def save(self, index: int) -> None:
         """Checkpoint before the next step of stage `index`.
@@ -329,7 +330,7 @@ def _learn_costs(state: SearchState, clocks: Clocks) -> None:
             raise
         except CandidateError as error:
             raise explain_default_failure(error) from error
-        state.notify("LatencyMeasured", measured)
+        state.notify(NoticeReason.LATENCY_MEASURED, measured)
     search_task.costs.check_target()
 
 
@@ -347,11 +348,11 @@ def _history_loss(workdir: Path, checkpoint: Checkpoint | None) -> list[str]:
 def _report_resume(state: SearchState, checkpoint: Checkpoint | None, damage: list[str], origin: Origin) -> None:
     """Say what was restored, and what could not be."""
     for sentence in damage:
-        state.notify("RestoreFailed", sentence)
+        state.notify(NoticeReason.RESTORE_FAILED, sentence)
     if checkpoint is not None:
-        state.notify("CheckpointRestored", f"continued from step {checkpoint.info.step}")
+        state.notify(NoticeReason.CHECKPOINT_RESTORED, f"continued from step {checkpoint.info.step}")
     state.say_faults()
     messages = {notice.message for notice in state.notices}
     for sentence in origin.differences():
         if sentence not in messages:
-            state.notify("EnvironmentChanged", sentence)
+            state.notify(NoticeReason.ENVIRONMENT_CHANGED, sentence)

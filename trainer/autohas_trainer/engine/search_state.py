@@ -18,6 +18,7 @@ from autohas_api.base.text_encoding import replace_unprintable
 from autohas_api.budget.plan import plan_at_batch_size
 from autohas_api.space.decisions import Configuration, initial_points
 from autohas_api.wire.messages import NOTICES_PER_START, Notice, Stage
+from autohas_api.wire.reasons import NoticeReason
 from autohas_trainer.algorithms import Algorithm, Candidate, build_algorithm, lane_candidates
 from autohas_trainer.engine.accounting.ledger import Ledger
 from autohas_trainer.engine.accounting.spending import Prices
@@ -157,7 +158,7 @@ class SearchState:
             key = fault_key(training.configuration, training.repeat)
             if training.fault is not None and key not in self._said:
                 self._said.add(key)
-                self.notify("CandidateFailed", f"{name} is out: {training.fault}; {self.values_text(training.configuration)}")
+                self.notify(NoticeReason.CANDIDATE_FAILED, f"{name} is out: {training.fault}; {self.values_text(training.configuration)}")
 
     def values_text(self, configuration: Configuration) -> str:
         """The active values of a configuration, for a notice."""
@@ -277,7 +278,7 @@ class SearchState:
         for name in names:
             self.comparisons[name][rung] = replace(self.comparisons[name][rung], contributions="")
 
-    def notify(self, reason: str, message: str) -> None:
+    def notify(self, reason: NoticeReason, message: str) -> None:
         """Issue a notice.
 
         Ids grow over all processes of a search, also past those that a killed process issued after its last checkpoint: readers skip ids

@@ -15,6 +15,7 @@ from autohas_api.algorithms.random_sharing import SCORE_BATCHES
 from autohas_api.algorithms.stage_plan import num_rescored
 from autohas_api.space.decisions import Configuration
 from autohas_api.wire.messages import Stage
+from autohas_api.wire.reasons import NoticeReason
 from autohas_trainer.data import RewardBatch
 from autohas_trainer.engine.search_state import SearchState, finite
 from autohas_trainer.engine.stages.supernet import SupernetStepContext
@@ -123,7 +124,7 @@ class BestOfStage:
         except DeviceError:
             raise
         except CandidateError as error:
-            self._state.notify("CandidateFailed", f"{name} has no score: {error}; {self._state.values_text(sample)}")
+            self._state.notify(NoticeReason.CANDIDATE_FAILED, f"{name} has no score: {error}; {self._state.values_text(sample)}")
             return math.nan, math.nan
 
     def _score(self, sample: Configuration, batches: Iterator[RewardBatch]) -> tuple[float, float]:

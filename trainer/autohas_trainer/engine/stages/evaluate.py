@@ -7,6 +7,7 @@ from typing import Any
 
 from autohas_api.algorithms.rungs import LAST_RUNG
 from autohas_api.wire.messages import Stage
+from autohas_api.wire.reasons import NoticeReason
 from autohas_trainer.engine.search_state import DEFAULT, SearchState
 from autohas_trainer.errors import NumericalError
 
@@ -70,7 +71,9 @@ class EvaluateStage:
             state.enter_repeat(name, state.configurations[self._winner], repeat)
         state.train(self.name, name)
         if state.trainings[name].is_diverged and state.trainings[name].fault is None:
-            state.notify("RepeatDiverged", f"the winner's training with seed {repeat} diverged; mean and deviation are of the others")
+            state.notify(
+                NoticeReason.REPEAT_DIVERGED, f"the winner's training with seed {repeat} diverged; mean and deviation are of the others"
+            )
 
     def state_dict(self) -> dict[str, Any]:
         """Nothing: the training's position is in the search state, and an interrupted test is repeated."""
@@ -90,7 +93,9 @@ class EvaluateStage:
         """A winner that was never trained before (RandomSharing) may diverge; the default then is the answer."""
         state = self._state
         what = "diverged" if state.trainings[self._winner].fault is None else "failed"
-        state.notify("WinnerDiverged", f"{self._winner} {what} in its final training; the default configuration is trained instead")
+        state.notify(
+            NoticeReason.WINNER_DIVERGED, f"{self._winner} {what} in its final training; the default configuration is trained instead"
+        )
         state.winner = state.enter(DEFAULT, state.search_task.space.default)
         state.replan(self.name, self._missing_steps())
 
@@ -100,7 +105,9 @@ class EvaluateStage:
         repeats = [_repeat_name(repeat) for repeat in range(1, state.search_task.plan.num_repeats + 1)]
         for repeat, name in enumerate(repeats, start=1):
             if name not in scores and not state.trainings[name].is_diverged:
-                state.notify("RepeatDiverged", f"the winner with seed {repeat} {_NO_ANSWER}; mean and deviation are of the others")
+                state.notify(
+                    NoticeReason.REPEAT_DIVERGED, f"the winner with seed {repeat} {_NO_ANSWER}; mean and deviation are of the others"
+                )
         self.test_scores = {name: score for name, score in scores.items() if name not in repeats}
         self.repeat_scores = tuple(scores[name] for name in repeats if name in scores)
         if self._winner not in scores:
@@ -116,7 +123,9 @@ class EvaluateStage:
         if DEFAULT not in self.test_scores:
             message = f"{self._winner} {_NO_ANSWER}: look for numbers in the test inputs that lie far outside of the training inputs"
             raise NumericalError(message)
-        state.notify("WinnerDiverged", f"{self._winner} {_NO_ANSWER}; the default configuration, trained as long, is the answer instead")
+        state.notify(
+            NoticeReason.WINNER_DIVERGED, f"{self._winner} {_NO_ANSWER}; the default configuration, trained as long, is the answer instead"
+        )
         state.winner, self.repeat_scores = DEFAULT, ()
 
 

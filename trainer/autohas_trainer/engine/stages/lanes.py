@@ -8,6 +8,7 @@ from typing import Any
 
 from autohas_api.space.decisions import initial_points
 from autohas_api.wire.messages import Stage
+from autohas_api.wire.reasons import NoticeReason
 from autohas_trainer.algorithms import lane_candidates
 from autohas_trainer.engine.accounting.spending import count_affordable, name_range
 from autohas_trainer.engine.search_state import DEFAULT, SearchState
@@ -71,7 +72,9 @@ class LanesStage:
         lanes = state.further_lanes(count_affordable(spare, prices.first, 0))
         if lanes:
             new = name_range([lane.name for lane in lanes])
-            state.notify("BudgetMoved", f"{num_diverged} lanes diverged: the {spare:.2f} trainings that they did not spend go to {new}")
+            state.notify(
+                NoticeReason.BUDGET_MOVED, f"{num_diverged} lanes diverged: the {spare:.2f} trainings that they did not spend go to {new}"
+            )
         return [state.enter(lane.name, lane.configuration) for lane in lanes]
 
     def _choose(self, rung: int, names: list[str]) -> list[str]:

@@ -15,6 +15,7 @@ from autohas_api.algorithms.rungs import LAST_RUNG
 from autohas_api.algorithms.stage_plan import FINALISTS
 from autohas_api.space.decisions import initial_points
 from autohas_api.wire.messages import Stage
+from autohas_api.wire.reasons import NoticeReason
 from autohas_trainer.algorithms import Candidate
 from autohas_trainer.engine.accounting.spending import (
     count_affordable,
@@ -58,7 +59,7 @@ class RaceStage:
         self._widen(proposed[planned:], widest_race(left, state.prices, base) - base, entrants)
         if new := entrants[1 + base :]:
             spare = left - race_price(base, state.prices)
-            state.notify("BudgetMoved", f"{spare:.2f} trainings are left for a wider race: {name_range(new)} join it")
+            state.notify(NoticeReason.BUDGET_MOVED, f"{spare:.2f} trainings are left for a wider race: {name_range(new)} join it")
         self._halving.begin([*entrants, *(name for name in state.trainings if name not in entrants)])
         finalists = num_finalists(len(entrants) - 1)
         first = self._steps(0, len(entrants) - 1 + self._lacks(0))

@@ -13,6 +13,7 @@ import torch
 from autohas_api.algorithms.plan_request import FORWARD_SHARE
 from autohas_api.space.decisions import Configuration
 from autohas_api.wire.messages import Stage
+from autohas_api.wire.reasons import NoticeReason
 from autohas_trainer.algorithms import SupernetStep
 from autohas_trainer.algorithms._base import Gradient
 from autohas_trainer.data import RewardBatch, TrainBatch
@@ -225,7 +226,7 @@ class SupernetStage:
         if not state.supernet_is_abandoned and sum(fault.startswith(_CULPRIT) for fault in state.faults) >= _MAX_DEVICE_ERRORS:
             state.supernet_is_abandoned = True
             state.notify(
-                "SupernetDiverged",
+                NoticeReason.SUPERNET_DIVERGED,
                 f"the device failed {_MAX_DEVICE_ERRORS} times in the supernet: it is abandoned, and {self._describe_unspent()}",
             )
 
@@ -243,11 +244,11 @@ class SupernetStage:
         self._failures, state.failed_samples = self._failures + 1, state.failed_samples + 1
         if self._failures == 1:
             text = f"a sample of {self.name} failed and is rejected, as others may be: {fault}; {state.values_text(sample)}"
-            state.notify("CandidateFailed", text)
+            state.notify(NoticeReason.CANDIDATE_FAILED, text)
         if state.failed_samples == _MAX_FAILURES:
             state.supernet_is_abandoned, state.supernet_fault = True, fault
             state.notify(
-                "SupernetDiverged",
+                NoticeReason.SUPERNET_DIVERGED,
                 f"{_MAX_FAILURES} samples of the supernet in a row failed: it is abandoned, and {self._describe_unspent()}; {fault}",
             )
 
@@ -256,16 +257,17 @@ class SupernetStage:
         state = self._state
         if done.is_rejected and state.guard.num_rejected == 1:
             state.notify(
-                "UpdateRejected", "an update that harmed its own training batch was taken back; history.jsonl marks such steps as rejected"
+                NoticeReason.UPDATE_REJECTED,
+                "an update that harmed its own training batch was taken back; history.jsonl marks such steps as rejected",
             )
         if not math.isfinite(done.loss):
             state.supernet_is_abandoned = True
             text = f"the supernet's loss or gradient is not finite after {self._steps_done} steps of {self.name}"
-            state.notify("SupernetDiverged", f"{text}: it is abandoned, and {self._describe_unspent()}")
+            state.notify(NoticeReason.SUPERNET_DIVERGED, f"{text}: it is abandoned, and {self._describe_unspent()}")
         elif quality is not None and state.collapse.is_collapsed(quality, state.algorithm.policy.normalized_entropy()):
             state.supernet_is_abandoned = True
             state.notify(
-                "PolicyCollapsed",
+                NoticeReason.POLICY_COLLAPSED,
                 f"the controller has decided while its samples are no better than chance, after {self._steps_done} steps of {self.name};"
                 f" the supernet is abandoned and the race decides; {self._describe_unspent()}",
             )

@@ -8,6 +8,7 @@ from typing import Any
 
 from autohas_api.algorithms.rungs import LAST_RUNG
 from autohas_api.wire.messages import Stage
+from autohas_api.wire.reasons import NoticeReason
 from autohas_trainer.algorithms import Candidate
 from autohas_trainer.engine.accounting.spending import count_affordable, name_range
 from autohas_trainer.engine.search_state import DEFAULT, SearchState
@@ -63,7 +64,7 @@ class TrialsStage:
         if added := self._trials[planned:]:
             state.replan(self.name, len(added) * state.search_task.plan.rungs[-1])
             text = f"{state.trainings_left:.2f} trainings are left because trials diverged: {name_range([t.name for t in added])} follow"
-            state.notify("BudgetMoved", text)
+            state.notify(NoticeReason.BUDGET_MOVED, text)
 
     def state_dict(self) -> dict[str, Any]:
         """Position, leader and number of trials."""
