@@ -46,16 +46,18 @@ def test_levels_that_all_pass_end_with_0() -> None:
     assert (ended.returncode, summary(ended)) == (0, "  first: passed in 0.0 min\n  second: passed in 0.0 min\n  in all: 0.0 min\n")
 
 
-def test_a_part_in_the_background_runs_beside_the_next_and_ends_before_what_waits_for_it(tmp_path: Path) -> None:
+def test_a_part_in_the_background_runs_with_the_next_and_ends_before_what_waits_for_it(tmp_path: Path) -> None:
     """It and the next part each wait for a file of the other; its failure counts, and its output comes whole, after that of the next."""
     meet = f"touch {tmp_path}/%s; until [ -e {tmp_path}/%s ]; do sleep 0.05; done; echo %s met"
-    beside, then = meet % ("a", "b", "beside"), meet % ("b", "a", "next")
-    ended = run_all("&beside", f"{beside}; touch {tmp_path}/end; exit 3", "next", then, "wait", "beside", "last", f"test -e {tmp_path}/end")
+    background, then = meet % ("a", "b", "background"), meet % ("b", "a", "next")
+    ended = run_all(
+        "&background", f"{background}; touch {tmp_path}/end; exit 3", "next", then, "wait", "background", "last", f"test -e {tmp_path}/end"
+    )
 
     assert ended.returncode == 1
-    assert ended.stdout.index("\nnext met\n") < ended.stdout.index("\nbeside met\n") < ended.stdout.index("=== last")
+    assert ended.stdout.index("\nnext met\n") < ended.stdout.index("\nbackground met\n") < ended.stdout.index("=== last")
     assert summary(ended).splitlines() == [
-        "  beside: FAILED with exit code 3 after 0.0 min",
+        "  background: FAILED with exit code 3 after 0.0 min",
         "  next: passed in 0.0 min",
         "  last: passed in 0.0 min",
         "  in all: 0.0 min",
@@ -65,9 +67,9 @@ def test_a_part_in_the_background_runs_beside_the_next_and_ends_before_what_wait
 def test_what_still_runs_in_the_background_is_awaited_at_the_end(tmp_path: Path) -> None:
     """No exit before it has ended, and its exit code counts."""
     go_on = f"until [ -e {tmp_path}/go-on ]; do sleep 0.05; done"
-    ended = run_all("&beside", f"{go_on}; exit 5", "last", f"touch {tmp_path}/go-on")
+    ended = run_all("&background", f"{go_on}; exit 5", "last", f"touch {tmp_path}/go-on")
 
-    assert (ended.returncode, summary(ended).splitlines()[0]) == (1, "  beside: FAILED with exit code 5 after 0.0 min")
+    assert (ended.returncode, summary(ended).splitlines()[0]) == (1, "  background: FAILED with exit code 5 after 0.0 min")
 
 
 def test_the_summary_names_the_failed_tests_of_a_level(tmp_path: Path) -> None:
@@ -95,9 +97,9 @@ def test_the_summary_names_the_failed_tests_of_a_level(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_stops_at_its_level(tmp_path: Path, number: signal.Signals) -> None:
     """After Ctrl-C, or SIGTERM from a CI, neither the levels after it run nor what ran in the background; exit 130, as a shell's."""
-    beside = f"trap 'touch {tmp_path}/ended; exit' INT TERM; touch {tmp_path}/beside; while true; do sleep 0.05; done"
-    first = f"until [ -e {tmp_path}/beside ]; do sleep 0.05; done; touch {tmp_path}/first; exec sleep 600"
-    words = ["&beside", beside, "first", first, "second", f"touch {tmp_path}/second"]
+    background = f"trap 'touch {tmp_path}/ended; exit' INT TERM; touch {tmp_path}/background; while true; do sleep 0.05; done"
+    first = f"until [ -e {tmp_path}/background ]; do sleep 0.05; done; touch {tmp_path}/first; exec sleep 600"
+    words = ["&background", background, "first", first, "second", f"touch {tmp_path}/second"]
     with subprocess.Popen([RUN_ALL, *words], stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
         until((tmp_path / "first").exists, what="the first level runs", deadline_s=30)
         os.killpg(process.pid, number)  # a terminal's Ctrl-C goes to the whole group

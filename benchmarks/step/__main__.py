@@ -72,7 +72,7 @@ def document_of(algorithm: dict[str, Any], steps: int, *, optimizers: bool = Fal
 
 
 def board_of(document: dict[str, Any]) -> SearchState:
-    """A fresh search state whose events nobody reads."""
+    """A fresh search state whose events are dropped."""
     parsed, space = accept(document)
     search_task = SearchTask.load(parsed.spec, space, torch.device("cpu"))
     return SearchState(search_task, NullSink(), Ledger(0, time.monotonic), time.time)

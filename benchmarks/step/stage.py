@@ -13,7 +13,7 @@ import torch
 from benchmarks.step.floor import Floor
 
 from autohas_api.accept.acceptance import accept
-from autohas_api.budget.planned_steps import stage_steps
+from autohas_api.budget.progress_steps import stage_steps
 from autohas_api.spec.search import Search
 from autohas_api.wire.messages import Stage
 from autohas_trainer.algorithms import StepContext, SupernetStep

@@ -117,7 +117,7 @@ def test_the_operator_killed_while_starting_and_while_running(line: Line, undist
 
 
 def test_a_pod_stopped_on_request_is_an_interruption_not_a_failure(line: Line, undisturbed: dict[str, Any]) -> None:
-    """A pod deleted while it runs writes a checkpoint (exit 75); the next one goes on and no failure is counted."""
+    """A pod deleted while it runs writes a checkpoint (exit 75); the next one continues and no failure is counted."""
     line.apply(durable("pod-deleted", {"spec.failurePolicy": {"backoffLimit": 0}}))
     until(lambda: (p := line.progress("pod-deleted")) and p.step > 0, what="the trainer works", deadline_s=180)
     (pod,) = line.objects("pods", "pod-deleted")

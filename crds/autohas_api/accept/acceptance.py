@@ -17,7 +17,7 @@ from autohas_api.algorithms.algorithm_spec import Race
 from autohas_api.algorithms.table import ALGORITHMS
 from autohas_api.base.quantities import amount
 from autohas_api.base.spec_errors import FieldError, SpecError
-from autohas_api.budget.plan import PLATEAU_FILLING_REWARDS, make_request, minimum_trainings, plan_stages
+from autohas_api.budget.steps_per_stage import PLATEAU_FILLING_REWARDS, make_request, minimum_trainings, plan_stages
 from autohas_api.space.decisions import Decision, Role, Space, declared_decisions, initial_points, resolve
 from autohas_api.spec.algorithm import name_algorithms
 from autohas_api.spec.hyperparameters import KNOWN

@@ -6,7 +6,7 @@ import math
 from typing import Final
 
 from autohas_api.algorithms.stage_plan import StagePlan
-from autohas_api.budget.plan import minimum_trainings, plan_stages
+from autohas_api.budget.steps_per_stage import minimum_trainings, plan_stages
 from autohas_api.space.decisions import Role, Space
 from autohas_api.space.rates import shared_rate
 from autohas_api.spec.search import Spec

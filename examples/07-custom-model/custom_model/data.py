@@ -38,7 +38,7 @@ class Waveforms:
     def augment(self, inputs: Tensor, rng: np.random.Generator, hyperparameters: Mapping[str, str]) -> Tensor:
         """Change a training batch: stretch each wave by up to `stretch`, a hyperparameter that the search chooses.
 
-        Optional. `rng` is keyed by the step, so that an interrupted search goes on bit for bit; values are strings.
+        Optional. `rng` is keyed by the step, so that an interrupted search continues bit for bit; values are strings.
         """
         most = float(hyperparameters.get("stretch", "0"))
         factor = torch.from_numpy(rng.uniform(1 - most, 1 + most, (len(inputs), 1, 1))).to(inputs)

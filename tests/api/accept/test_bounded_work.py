@@ -19,7 +19,7 @@ from autohas_api.algorithms import auto_has
 from autohas_api.algorithms.auto_has import AutoHAS
 from autohas_api.algorithms.plan_request import MIN_SUPERNET_TRAININGS, Comparisons
 from autohas_api.base.spec_errors import SpecError
-from autohas_api.budget.plan import make_request, plan_stages
+from autohas_api.budget.steps_per_stage import make_request, plan_stages
 from autohas_api.space.decisions import Space
 from autohas_api.spec.algorithm import Algorithm
 from autohas_api.spec.budget import Budget, Training

@@ -9,7 +9,7 @@ import pytest
 from autohas_api.accept.acceptance import accept
 from autohas_api.accept.plan_check import REWARDS_PER_DECISION, largest_selection, plan_lines, short_supernet, stage_trainings
 from autohas_api.algorithms.plan_request import FORWARD_SHARE
-from autohas_api.budget.plan import EARLY_EXAMPLES, minimum_trainings, plan_stages, price_comparisons
+from autohas_api.budget.steps_per_stage import EARLY_EXAMPLES, minimum_trainings, plan_stages, price_comparisons
 from autohas_api.space.decisions import Space
 from autohas_api.spec.search import Spec
 from autohas_api.testing.rejections import a_search, with_change

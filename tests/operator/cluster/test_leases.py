@@ -22,7 +22,7 @@ LASTS_S = DURATIONS * PERIOD_S
 
 
 class Rivals:
-    """Two releases and one API server; `elapsed_s` is everybody's monotonic clock."""
+    """Two releases and one API server; `elapsed_s` is the monotonic clock of both."""
 
     def __init__(self) -> None:
         self.api = FakeApi()
@@ -152,7 +152,7 @@ def test_a_lease_lasts_no_longer_than_an_operator_would_ask(duration: object) ->
     """People with the role edit may write Leases of a namespace, of any duration: one that is not renewed ends within the hour."""
 
     async def scenario(cluster: Rivals) -> None:
-        spec = {"holderIdentity": "nobody", "leaseDurationSeconds": duration, "renewTime": "2027-01-15T08:00:00.000000Z"}
+        spec = {"holderIdentity": "absent", "leaseDurationSeconds": duration, "renewTime": "2027-01-15T08:00:00.000000Z"}
         cluster.api.add(LEASES, "ml", {"metadata": {"name": "autohas-operator"}, "spec": spec})
         at_first = await cluster.first.holds("ml")
         cluster.elapsed_s = MAX_DURATION_S

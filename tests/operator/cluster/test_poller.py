@@ -280,7 +280,7 @@ def test_only_running_trainers_are_asked() -> None:
 def test_only_pods_of_a_job_that_a_known_search_owns_are_asked() -> None:
     """3,000 labelled sleepers neither stretch the period of a trainer nor speak for its search."""
     cache = fill_cache()
-    strange = with_change(JOB, "metadata", {**JOB["metadata"], "uid": "job-of-nobody", "name": "sleeper", "ownerReferences": []})
+    strange = with_change(JOB, "metadata", {**JOB["metadata"], "uid": "job-without-search", "name": "sleeper", "ownerReferences": []})
     cache.put_job(strange)
     cache.put_pod(POD)
     for number in range(1500):

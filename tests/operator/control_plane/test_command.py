@@ -45,12 +45,12 @@ def test_wait_ends_with_1_when_a_search_is_rejected_or_absent(bench: Any) -> Non
     """The operator's sentence is printed, and the API server's when there is no such search."""
     bench.apply(with_change(DURABLE, "spec.budget.trainings", "2"))
     rejected = _autohas(bench, "wait", "fashion", "--timeout=1m")
-    absent = _autohas(bench, "wait", "nobody")
+    absent = _autohas(bench, "wait", "absent")
 
     assert rejected.returncode == 1
     assert "fashion: Rejected" in rejected.stdout
     assert "spec.budget.trainings: must be at least" in rejected.stdout
-    assert (absent.returncode, '"nobody" not found' in absent.stderr) == (1, True), absent
+    assert (absent.returncode, '"absent" not found' in absent.stderr) == (1, True), absent
 
 
 def test_the_reader_pod_is_admitted_where_only_restricted_pods_are(bench: Any, trainer: Any) -> None:

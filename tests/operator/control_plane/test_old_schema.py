@@ -126,10 +126,10 @@ def test_searches_of_a_former_schema_are_reported_once(upgraded: Any) -> None:
     upgraded.until(lambda: num_passes(upgraded) >= 20, "twenty passes")
     found = {item["metadata"]["name"]: item for item in upgraded.objects("ahs")}
     accepted = {name: next(c for c in item["status"]["conditions"] if c["type"] == "Accepted") for name, item in found.items()}
-    told = [(event["involvedObject"]["name"], event["reason"], event.get("count", 1)) for event in upgraded.objects("events")]
+    posted = [(event["involvedObject"]["name"], event["reason"], event.get("count", 1)) for event in upgraded.objects("events")]
     written = [line for line in upgraded.operator.log().splitlines() if '"reason": "Spec' in line or '"reason": "SearchRejected"' in line]
 
-    assert sorted(told) == [("began", "SpecUnreadable", 1), ("ended", "SpecUnreadable", 1), ("new", "SearchRejected", 1)]
+    assert sorted(posted) == [("began", "SpecUnreadable", 1), ("ended", "SpecUnreadable", 1), ("new", "SearchRejected", 1)]
     assert {name: c["reason"] for name, c in accepted.items()} == {
         "new": "InvalidSpec",
         "began": "SpecUnreadable",

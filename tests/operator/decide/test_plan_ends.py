@@ -279,7 +279,7 @@ def test_a_spec_that_cannot_work_is_rejected_until_it_is_edited() -> None:
     """No Job is created, the message names the field, and the edited spec starts."""
     wrong = with_change(SEARCH, "spec.budget", {"trainings": "1"})
     rejected = decide(observe(wrong))
-    mended = decide(observe(with_change(SEARCH, "metadata.generation", 2)), rejected.status)
+    corrected = decide(observe(with_change(SEARCH, "metadata.generation", 2)), rejected.status)
     explanation = verdict_of(rejected.status, ConditionType.ACCEPTED)
 
     assert rejected.action is None
@@ -290,8 +290,8 @@ def test_a_spec_that_cannot_work_is_rejected_until_it_is_edited() -> None:
     assert "spec.budget.trainings: must be at least" in explanation.message
     assert [a.reason for a in rejected.announcements] == ["SearchRejected"]
     assert len(rejected.status.conditions) == len(ConditionType)
-    assert isinstance(mended.action, CreateAttempt)
-    assert mended.status.phase is Phase.STARTING
+    assert isinstance(corrected.action, CreateAttempt)
+    assert corrected.status.phase is Phase.STARTING
 
 
 def test_a_service_account_must_be_one_that_the_platform_allows() -> None:

@@ -56,7 +56,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Resu
 
 
 def test_a_run_ends_with_the_answer_and_its_files(finished: tuple[Path, Path, Result]) -> None:
-    """Configuration and score beside the default's on the terminal; five files in the folder."""
+    """Configuration and score next to the default's on the terminal; five files in the folder."""
     _, out, printed = finished
     assert printed.exit_code == 0, printed.output
     assert re.search(r"Test accuracy \d+\.\d\d %; the default configuration: \d+\.\d\d %|Nothing beat the default", printed.output)
@@ -70,7 +70,7 @@ def test_a_run_ends_with_the_answer_and_its_files(finished: tuple[Path, Path, Re
 
 
 def test_a_used_folder_is_not_overwritten(finished: tuple[Path, Path, Result]) -> None:
-    """The refusal has the command that goes on."""
+    """The refusal names the command that continues."""
     file, out, _ = finished
     refused = _autohas("run", file, "--out", out)
     assert refused.exit_code == 64

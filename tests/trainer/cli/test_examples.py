@@ -1,6 +1,6 @@
 """Every search under examples/ runs with a reduced budget, by the code of `autohas run`, and keeps the promise of its comments.
 
-07 runs in test_entrypoints. 02 needs the real data beside the repository.
+07 runs in test_entrypoints. 02 needs the real data next to the repository.
 """
 
 from __future__ import annotations
@@ -165,7 +165,7 @@ PASSED_OVER = {
 
 @pytest.mark.parametrize("example", PASSED_OVER)
 def test_what_only_a_cluster_uses_is_named(example: str, tmp_path: Path) -> None:
-    """Nothing in a file is passed over in silence, suspend least of all."""
+    """Every field that a laptop ignores is named, suspend too."""
     begun = _autohas(example, tmp_path, "task.data={name: idx, path: /no/such/folder}", "objective={}", "trainer.device=CPU")
 
     assert begun.exit_code == 65

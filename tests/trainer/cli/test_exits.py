@@ -60,8 +60,8 @@ def test_the_environment_has_defaults_and_units() -> None:
     assert empty.search_file == Path("/etc/autohas/search.json")
     assert empty.workdir == Path("/var/lib/autohas")
     assert (empty.attempt, empty.port, empty.cpu_limit, empty.device) == (1, 9464, None, "")
-    told = {"AUTOHAS_ATTEMPT": "3", "AUTOHAS_PORT": "0", "AUTOHAS_CPU_LIMIT": "1500m", "AUTOHAS_GPU": "nvidia.com/gpu"}
-    full = ContainerEnvironment.read(told)
+    environment = {"AUTOHAS_ATTEMPT": "3", "AUTOHAS_PORT": "0", "AUTOHAS_CPU_LIMIT": "1500m", "AUTOHAS_GPU": "nvidia.com/gpu"}
+    full = ContainerEnvironment.read(environment)
     assert (full.attempt, full.port, full.cpu_limit, full.device) == (3, 0, 1.5, "nvidia.com/gpu")
 
 

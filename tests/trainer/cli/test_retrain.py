@@ -188,7 +188,7 @@ def test_every_optimizer_s_recipe_is_read_back_as_it_was_written(searched: Path,
 
 
 def test_a_retraining_needs_neither_a_search_s_budget_nor_its_rewards(searched: Path, tmp_path: Path) -> None:
-    """Beside 9 steps of 8 examples a selection split of hundreds is too dear to search, and 20 rewards are too few: no matter here."""
+    """A search of 9 steps would refuse this selection split and these 20 rewards; a retraining uses neither."""
     document = yaml_file.read_mapping(searched / "config.yaml")
     document["recipe"] |= {"batchSize": 8, "steps": 9}
     document["task"]["splits"] = {"reward": "0.02", "selection": "0.4"}

@@ -27,16 +27,16 @@ STALL_S = 900.0
 
 
 class SlowSplit:
-    """The batches of a split, each after 400 s; notes what the liveness probe would be told meanwhile."""
+    """The batches of a split, each after 400 s; records what the liveness probe would get meanwhile."""
 
     def __init__(self, batches: Callable[..., Iterator[Any]], state: LiveState, clock: FakeClock) -> None:
         self._batches, self._state, self._clock = batches, state, clock
-        self.told: list[bool] = []
+        self.alive: list[bool] = []
 
     def __call__(self, *arguments: Any) -> Iterator[Any]:
         for batch in self._batches(*arguments):
             self._clock.now += 400
-            self.told.append(health_of(self._state.snapshot(), self._clock.now, STALL_S).is_alive)
+            self.alive.append(health_of(self._state.snapshot(), self._clock.now, STALL_S).is_alive)
             yield batch
 
 
@@ -72,8 +72,8 @@ def test_a_comparison_longer_than_the_stall_timeout_is_no_stall(state: SearchSta
     slow = state.search_task.splits.selection
 
     assert isinstance(slow, SlowSplit)
-    assert len(slow.told) == 9
-    assert all(slow.told)
+    assert len(slow.alive) == 9
+    assert all(slow.alive)
 
 
 def test_the_last_test_is_no_stall_either(state: SearchState) -> None:
@@ -87,5 +87,5 @@ def test_the_last_test_is_no_stall_either(state: SearchState) -> None:
     slow = state.search_task.splits.test
 
     assert isinstance(slow, SlowSplit)
-    assert len(slow.told) > 4 * STALL_S / 400
-    assert all(slow.told)
+    assert len(slow.alive) > 4 * STALL_S / 400
+    assert all(slow.alive)

@@ -37,7 +37,7 @@ def _tear(folder: Path, step: int) -> None:
 
 
 def test_a_torn_newest_checkpoint_does_not_push_out_good_ones(tmp_path: Path) -> None:
-    """10 is read beside a torn 20; after saves at 12, 14, 16 the newest two stand, so tearing 16 leaves 14."""
+    """10 is read next to a torn 20; after saves at 12, 14, 16 the newest two stand, so tearing 16 leaves 14."""
     for step in (10, 20):
         _save(_store(tmp_path), step)
     _tear(tmp_path, 20)

@@ -250,7 +250,7 @@ def test_updates_that_are_taken_back_are_told_once(tmp_path: Path) -> None:
 
 
 def test_samples_are_drawn_once_however_many_are_scored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A thousand samples drawn anew at each of a thousand steps took minutes."""
+    """A thousand samples drawn again at each of a thousand steps took minutes."""
     original = RandomSharing.candidates
     asked: list[int] = []
 

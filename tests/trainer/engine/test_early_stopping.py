@@ -353,7 +353,7 @@ def _goal_is_judged(monkeypatch: pytest.MonkeyPatch, verdicts: Callable[[int], b
 def test_a_trial_that_reaches_the_goal_is_the_result_whether_it_led_or_not(
     which: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is trained once and nobody after it, although the leader is better or no trial is left."""
+    """It is trained once and no other candidate after it, although the leader is better or no trial is left."""
     document = with_change(small_search({"name": "RandomSearch", "seed": 1}), "spec.objective", {"goal": "0.999"})
     plain = MemorySink()
     search(small_search({"name": "RandomSearch", "seed": 1}), tmp_path / "plain", plain)

@@ -26,7 +26,7 @@ _HERE = Environment.here
 
 
 def _write_table(path: Path, rows: int = 900, flipped: int = 0, shift: float = 0.0) -> None:
-    """Two classes told apart by their first number; the first labels may be flipped and the numbers shifted."""
+    """Two classes that differ in their first number; the first labels may be flipped and the numbers shifted."""
     numbers = np.random.default_rng(0).standard_normal((rows, 3)).round(3) + shift
     classes = ["yes" if (a > shift) != (row < flipped) else "no" for row, (a, _, _) in enumerate(numbers)]
     lines = [f"{a},{b},{c},{label}" for (a, b, c), label in zip(numbers, classes, strict=True)]

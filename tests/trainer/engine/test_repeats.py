@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from autohas_api.accept.acceptance import accept
-from autohas_api.budget.plan import minimum_trainings, plan_stages
+from autohas_api.budget.steps_per_stage import minimum_trainings, plan_stages
 from autohas_api.testing.rejections import with_change
 from autohas_api.wire.messages import Stage, StopReason, decode_termination_message, encode_termination_message
 from autohas_trainer.engine.training.training import Training

@@ -127,7 +127,7 @@ def test_a_torn_checkpoint_is_passed_over(tmp_path: Path, tmp_path_factory: pyte
 
 @pytest.mark.parametrize("name", ["tensors.safetensors", "state.json", "manifest.json"])
 def test_no_usable_checkpoint_left_is_an_error_not_a_start_from_zero(name: str, tmp_path: Path) -> None:
-    """When every checkpoint is damaged the search refuses to go on and names the folder."""
+    """When every checkpoint is damaged the search refuses to continue and names the folder."""
     _kill_at(tmp_path, 60)
     for folder in (tmp_path / "checkpoints").iterdir():
         (folder / name).write_bytes(b"garbage")

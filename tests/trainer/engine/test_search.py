@@ -42,7 +42,7 @@ def test_stages_follow_each_other_and_stay_within_the_plan(algorithm: str, tmp_p
 @pytest.mark.parametrize("batch_size", [8, 64, 256])
 @pytest.mark.parametrize("algorithm", ["Lanes", "OneStep", "Paired", "RandomSharing"])
 def test_a_search_costs_what_its_plan_says(algorithm: str, batch_size: int, tmp_path: Path) -> None:
-    """The cost stays within the budget, up to the rounding of rungs to whole steps, whatever a reward batch costs beside a batch."""
+    """The cost stays within the budget, up to the rounding of rungs to whole steps, whatever a reward batch costs compared with a batch."""
     document = with_change(with_change(case(algorithm), "spec.task.recipe.batchSize", batch_size), "spec.training.steps", 45)
     sink = MemorySink()
     outcome = search(with_change(document, "spec.budget.trainings", "5"), tmp_path, sink)

@@ -14,7 +14,7 @@ from torch import device
 
 from autohas_api.accept.acceptance import accept
 from autohas_api.algorithms.plan_request import FORWARD_SHARE, Comparisons
-from autohas_api.budget import plan as budget_module
+from autohas_api.budget import steps_per_stage as budget_module
 from autohas_api.space.decisions import Configuration
 from autohas_api.testing.rejections import with_change
 from autohas_api.wire.messages import Stage, StopReason

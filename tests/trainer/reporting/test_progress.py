@@ -1,4 +1,4 @@
-"""Progress, time left and health from the latest facts, with a clock that is told what time it is."""
+"""Progress, time left and health from the latest facts, with a fake clock."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from autohas_api.budget.planned_steps import stage_steps
+from autohas_api.budget.progress_steps import stage_steps
 from autohas_api.testing.rejections import a_search, with_change
 from autohas_api.wire.messages import Notice, Progress, Stage, TopChoice, decode_progress
 from autohas_trainer.events import CheckpointWritten, NoticeIssued, SearchFinished, SearchStarted
@@ -45,7 +45,7 @@ def test_there_is_no_progress_before_the_search_started() -> None:
 
 
 def test_progress_says_what_is_known(tmp_path: Path) -> None:
-    """Identity, position, leader, policy and checkpoint are those told last."""
+    """Identity, position, leader, policy and checkpoint are the last reported ones."""
     clock = FakeClock()
     state = _started(tmp_path, clock)
     state.emit(lane_step(10))

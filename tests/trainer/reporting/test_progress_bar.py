@@ -55,7 +55,7 @@ def test_without_a_terminal_every_tenth_is_one_line(tmp_path: Path) -> None:
 
 
 def test_a_reward_is_shown_only_where_there_is_one(tmp_path: Path) -> None:
-    """Paired over hyperparameters alone learns from differences: its average of rewards would stand at 0 for ever."""
+    """Paired over hyperparameters alone learns from differences: its average of rewards would stay at 0."""
     with_rewards, without = (_drawn(tmp_path, terminal=False, reward=reward).splitlines() for reward in (0.5, None))
     (rewarded,) = [line for line in with_rewards if line.startswith("Supernet  100 %")]
     (silent,) = [line for line in without if line.startswith("Supernet  100 %")]

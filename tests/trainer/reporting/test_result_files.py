@@ -114,7 +114,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path: Path, monke
 
 
 def test_the_history_is_durable_before_the_result_appears(tmp_path: Path) -> None:
-    """Whoever sees result.json sees the whole history."""
+    """Once result.json exists, the history is whole."""
     seen = []
 
     class Looker(NullSink):

@@ -101,7 +101,7 @@ def test_a_checkpoint_does_not_age_while_no_process_works(served: Served) -> Non
 
 
 def test_every_metric_has_its_value(served: Served) -> None:
-    """What was told last is what Prometheus parses."""
+    """Prometheus parses the last reported values."""
     state = served.state
     state.emit(SearchStarted(info=replace(served.info, starts=3, active_seconds=100.0)))
     state.emit(lane_step(1))

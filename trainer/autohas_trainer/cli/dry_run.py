@@ -10,8 +10,8 @@ from rich.console import Console
 
 from autohas_api.accept.plan_check import short_supernet, stage_trainings
 from autohas_api.algorithms.stage_plan import StagePlan
-from autohas_api.budget.plan import plan_stages
-from autohas_api.budget.planned_steps import stage_steps
+from autohas_api.budget.progress_steps import stage_steps
+from autohas_api.budget.steps_per_stage import plan_stages
 from autohas_api.space.decisions import Configuration, Role, Space
 from autohas_api.space.rates import shared_rate
 from autohas_api.spec.search import Search

@@ -17,7 +17,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
-from autohas_api.budget.plan import PLATEAU_FILLING_REWARDS
+from autohas_api.budget.steps_per_stage import PLATEAU_FILLING_REWARDS
 from autohas_api.wire.messages import Stage, StopReason
 from autohas_api.wire.reasons import NoticeReason
 from autohas_trainer.engine.search_state import DEFAULT, SearchState

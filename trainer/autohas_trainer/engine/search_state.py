@@ -15,7 +15,7 @@ from torch import Tensor
 
 from autohas_api.algorithms.stage_plan import StagePlan
 from autohas_api.base.text_encoding import replace_unprintable
-from autohas_api.budget.plan import plan_at_batch_size
+from autohas_api.budget.steps_per_stage import plan_at_batch_size
 from autohas_api.space.decisions import Configuration, initial_points
 from autohas_api.wire.messages import NOTICES_PER_START, Notice, Stage
 from autohas_api.wire.reasons import NoticeReason

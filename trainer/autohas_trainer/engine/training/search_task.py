@@ -14,7 +14,7 @@ from autohas_api.algorithms.algorithm_spec import Race
 from autohas_api.algorithms.plan_request import FORWARD_SHARE, MIN_REWARD_BATCH, Comparisons
 from autohas_api.algorithms.stage_plan import StagePlan
 from autohas_api.base.objective_metrics import METRICS
-from autohas_api.budget.plan import EARLY_EXAMPLES, minimum_trainings, plan_stages, price_comparisons
+from autohas_api.budget.steps_per_stage import EARLY_EXAMPLES, minimum_trainings, plan_stages, price_comparisons
 from autohas_api.space.decisions import Configuration, Space
 from autohas_api.spec.search import Spec
 from autohas_trainer.data import Splits, load

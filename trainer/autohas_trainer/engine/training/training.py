@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from autohas_api.algorithms.rungs import rung_steps
-from autohas_api.budget.plan import EARLY_EXAMPLES
+from autohas_api.budget.steps_per_stage import EARLY_EXAMPLES
 from autohas_api.space.decisions import Configuration
 from autohas_trainer.data import TestBatch, TrainBatch
 from autohas_trainer.engine.candidate_faults import candidate_part, fault_key

@@ -21,7 +21,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Any, Final, assert_never
 
-from autohas_api.budget.planned_steps import stage_steps
+from autohas_api.budget.progress_steps import stage_steps
 from autohas_api.wire.messages import Stage
 from autohas_trainer.atomic_file import fsync, name_os_errors
 from autohas_trainer.events import (

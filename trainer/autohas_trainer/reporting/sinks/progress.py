@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from autohas_api.base.names import MAX_PROGRESS_BYTES
-from autohas_api.budget.planned_steps import stage_steps
+from autohas_api.budget.progress_steps import stage_steps
 from autohas_api.wire.messages import Progress, Stage, TopChoice, encode_progress
 from autohas_trainer.events import PolicyRecord
 from autohas_trainer.reporting.sinks.live_state import Snapshot

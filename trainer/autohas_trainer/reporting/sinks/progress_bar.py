@@ -8,7 +8,7 @@ from typing import Final, assert_never
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from autohas_api.budget.planned_steps import stage_steps
+from autohas_api.budget.progress_steps import stage_steps
 from autohas_api.wire.messages import Stage
 from autohas_trainer.events import (
     BatchEvaluated,

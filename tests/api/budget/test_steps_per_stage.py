@@ -9,7 +9,7 @@ import pytest
 from autohas_api.accept.acceptance import accept
 from autohas_api.algorithms.plan_request import FORWARD_SHARE
 from autohas_api.algorithms.stage_plan import StagePlan
-from autohas_api.budget.plan import minimum_trainings, plan_stages
+from autohas_api.budget.steps_per_stage import minimum_trainings, plan_stages
 from autohas_api.testing.rejections import a_search, with_change
 
 
