@@ -137,7 +137,7 @@ def test_attempts_are_bounded_by_what_took_jobs_away() -> None:
     assert most_attempts([a_strike(kind, how) for kind, how in struck]) == 5
 
 
-def test_a_search_unlike_the_undisturbed_one_is_told() -> None:
+def test_a_search_unlike_the_undisturbed_one_is_reported() -> None:
     """Phase, digest, files, results and attempts are compared, and the table counts and tells what differs."""
     expected = Life(name="undisturbed-0", number=0, phase="Succeeded", digest="d", end=END, attempt=1, num_jobs=1, num_results=1)
     equal = Life(name="search-0", number=0, phase="Succeeded", digest="d", end=END, attempt=1, num_jobs=1, num_results=1)

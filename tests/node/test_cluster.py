@@ -71,7 +71,7 @@ def run_to_end(cluster: Cluster, manifest: dict[str, Any]) -> dict[str, Any]:
 def test_restricted_pod_leaves_its_termination_message(restricted: Cluster) -> None:
     """A pod of the restricted profile runs as its user, and its termination message reaches its status."""
     code = "import os; open('/dev/termination-log', 'w').write(f'user {os.getuid()}')"
-    status = run_to_end(restricted, pod("last-word", "python", "-c", code))
+    status = run_to_end(restricted, pod("termination-message", "python", "-c", code))
     assert status["containerStatuses"][0]["state"]["terminated"]["message"] == f"user {USER}"
 
 

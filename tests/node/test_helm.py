@@ -130,7 +130,7 @@ def test_an_uninstall_keeps_searches_and_their_trainers(story: Story) -> None:
     assert left.status["phase"] == "Running"
 
 
-def test_a_release_of_another_name_takes_the_kept_definition_only_when_told(story: Story) -> None:
+def test_a_release_of_another_name_takes_the_kept_definition_only_with_the_flag(story: Story) -> None:
     """Helm refuses by name what another release left, and takes it with --take-ownership as the chart's notes say."""
     assert f'"{PLURAL}.{GROUP}"' in story.uninstalled.refusal
     assert "invalid ownership metadata" in story.uninstalled.refusal

@@ -50,8 +50,8 @@ def test_a_search_succeeds_and_says_everything(line: Line, undisturbed: dict[str
 
 
 @pytest.mark.usefixtures("undisturbed")
-def test_an_ordinary_start_is_told_as_what_it_is(history: History) -> None:
-    """Starting until the first report, without a word of a trainer that cannot be reached; from then on Running, and reporting."""
+def test_an_ordinary_start_is_never_unreachable(history: History) -> None:
+    """Starting until the first report, never ProgressUnreachable; from then on Running, and reporting."""
     statuses = history.until_phase("Succeeded")
     before = [one for one in statuses if not one.has_reported]
     running = [one for one in statuses if one.phase == "Running"]

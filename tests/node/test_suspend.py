@@ -141,7 +141,7 @@ def test_created_suspended_it_starts_nothing_and_flips_never_make_two_pods(line:
     assert status["result"]["digest"] == reference.digest()
 
 
-def test_a_frozen_trainer_is_stopped_by_the_kubelet_and_told_as_stalled(reference: Reference, stalled: Future[Stalled]) -> None:
+def test_a_frozen_trainer_is_stopped_by_the_kubelet_and_shown_as_stalled(reference: Reference, stalled: Future[Stalled]) -> None:
     """Three looks at /healthz without an answer, the time to stop, SIGKILL: Stalled in condition and event, the next pod, the same end."""
     frozen = stalled.result()
     lives, said = frozen.lives, {one.message for one in frozen.statuses if (one.status, one.reason) == ("False", "Stalled")}

@@ -70,7 +70,7 @@ def _messages(schema: dict[str, Any]) -> Iterator[str]:
         yield from _messages(inner)
 
 
-def test_every_rule_is_told() -> None:
+def test_every_rule_is_listed() -> None:
     """In the words that the API server answers, those inside of Kubernetes' types too."""
     messages = set(_messages(_schema()))
 

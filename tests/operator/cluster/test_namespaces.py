@@ -54,7 +54,7 @@ def test_a_namespace_that_cannot_be_read_is_left_out(status: int) -> None:
     assert "autohas_namespaces_unreadable 1.0" in metrics
 
 
-def test_without_any_namespace_the_operator_cannot_go_on() -> None:
+def test_without_any_namespace_the_operator_cannot_continue() -> None:
     """The operator ends with the error, because it can serve no namespace."""
     with pytest.raises(ForbiddenError, match="no role"):
         refill_cache(Roles(a=403, b=404, c=403))

@@ -83,7 +83,7 @@ def test_a_delayed_key_ripens_at_its_time(queue: WorkQueue[str], clock: Clock) -
     assert queue.num_delayed == 0
 
 
-def test_back_off_doubles_up_to_its_limit_and_is_forgiven(queue: WorkQueue[str]) -> None:
+def test_back_off_doubles_up_to_its_limit_and_is_forgotten(queue: WorkQueue[str]) -> None:
     """0.5, 1, 2 ... 300 s; a success starts over; a server's Retry-After is obeyed."""
     delays = [queue.add_rate_limited("a") for _ in range(12)]
     queue.forget("a")

@@ -204,7 +204,7 @@ LONG_ONES: list[OperatorError] = [
 
 
 @pytest.mark.parametrize("error", LONG_ONES, ids=lambda error: type(error).__name__)
-def test_however_long_the_sentence_the_cure_is_there(error: OperatorError) -> None:
+def test_a_long_message_leaves_room_for_its_hint(error: OperatorError) -> None:
     """A long message, for example a scheduler's about five thousand nodes, is cut; the hint is not."""
     refused = refusal(error, is_create=True)
     ready = verdict_of(decide(observe(SEARCH, JOB, unscheduled(LONG)), CREATED).status, ConditionType.TRAINER_READY)
@@ -216,6 +216,6 @@ def test_however_long_the_sentence_the_cure_is_there(error: OperatorError) -> No
         assert message.endswith(HINTS[Reason(reason)])
 
 
-def test_every_cure_leaves_room_for_the_sentence_before_it() -> None:
+def test_every_hint_leaves_room_for_the_message_before_it() -> None:
     """No more than 200 characters."""
     assert max(len(hint) for hint in HINTS.values()) < 200

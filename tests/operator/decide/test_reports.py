@@ -88,7 +88,7 @@ def test_a_report_that_does_not_fit_into_status_keeps_no_end_from_being_stored()
     assert [line["event"] for line in lines].count("report rejected") == 1
 
 
-def test_an_obstacle_that_a_condition_names_is_counted() -> None:
+def test_a_blocker_that_a_condition_names_is_counted() -> None:
     """The pass succeeds, because a condition names the blocker; the counter counts it all the same."""
 
     async def play() -> str:

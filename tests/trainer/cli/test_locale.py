@@ -72,7 +72,7 @@ def test_a_trainer_of_another_alphabet_ends_in_an_ascii_locale(tmp_path: Path) -
     variables = {
         "AUTOHAS_SEARCH_FILE": str(tmp_path / "search.json"),
         "AUTOHAS_WORKDIR": str(tmp_path / "work"),
-        "AUTOHAS_TERMINATION_LOG": str(tmp_path / "last-word"),
+        "AUTOHAS_TERMINATION_LOG": str(tmp_path / "termination-message"),
         "AUTOHAS_PORT": "0",
     }
     ran = _run(tmp_path, "-m", "autohas_trainer", **variables)
@@ -83,7 +83,7 @@ def test_a_trainer_of_another_alphabet_ends_in_an_ascii_locale(tmp_path: Path) -
     absent = with_change(document, "spec.task.data.path", str(tmp_path / "fehlt-ü.csv"))
     (tmp_path / "search.json").write_text(json.dumps(absent, ensure_ascii=False), encoding="utf-8")
     ran = _run(tmp_path, "-m", "autohas_trainer", **{**variables, "AUTOHAS_WORKDIR": str(tmp_path / "other")})
-    said = json.loads((tmp_path / "last-word").read_bytes().decode("utf-8"))
+    said = json.loads((tmp_path / "termination-message").read_bytes().decode("utf-8"))
     assert ran.returncode == 65, said
     assert "fehlt-ü.csv" in said["message"]
 

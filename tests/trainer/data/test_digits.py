@@ -20,7 +20,7 @@ def shifted() -> RawData:
 
 
 def made(variant: str, seed: int) -> Splits:
-    """Carved splits of a variant."""
+    """The splits of a variant."""
     arguments = {"variant": variant}
     return load("digits", None, arguments, reward=0.1, selection=0.1, stratify=True, seed=seed, device=CPU)
 

@@ -68,7 +68,7 @@ def test_stratified_splits_have_the_classes_in_proportion() -> None:
         assert np.bincount(task.targets_N[part]).tolist() == [each] * 3
 
 
-def test_the_seed_decides_the_carving() -> None:
+def test_the_seed_decides_the_split() -> None:
     """The same seed splits alike, another differently."""
     task = raw_data()
     assert np.array_equal(divide(task).train, divide(task).train)

@@ -1,4 +1,4 @@
-"""Nothing works in silence: what takes long and makes no steps is said before it begins, on a terminal and in a log."""
+"""Work that takes long and makes no steps is announced before it begins, on a terminal and in a log."""
 
 from __future__ import annotations
 

@@ -260,7 +260,7 @@ def test_a_device_that_fails_under_the_default_ends_the_search_at_the_second_tim
         search(_hyperparameters(WIDTHS), tmp_path, MemorySink())
 
 
-def test_a_torn_or_foreign_note_is_no_obstacle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_torn_or_foreign_note_is_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It costs one more try of the candidate."""
     (tmp_path / FAULTS_FILE).write_text("{", encoding="utf-8")
     monkeypatch.setattr(Faulty, "fault", staticmethod(_raising(DEVICE, PLACES["the first step"])))

@@ -96,7 +96,7 @@ def test_a_disk_that_cannot_be_read_is_no_loss_of_checkpoints(tmp_path: Path, mo
 
 
 def test_a_newest_checkpoint_that_cannot_be_read_leaves_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A bad sector may stay bad: the search goes on from the older one and says so."""
+    """A bad sector may stay bad: the search continues from the older checkpoint and says so."""
     for step in (10, 20):
         _save(_store(tmp_path), step)
     damage: list[str] = []

@@ -118,7 +118,7 @@ def test_a_plateau_is_counted_after_the_average_has_filled(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_an_early_end_survives_kill_and_resume(rule: str, tmp_path: Path) -> None:
+def test_early_stopping_survives_kill_and_resume(rule: str, tmp_path: Path) -> None:
     """Killed around the moment of the early end, the resumed search ends with the undisturbed digest, reason and steps."""
     undisturbed = MemorySink()
     expected = search(_document(rule), tmp_path / "whole", undisturbed)
@@ -140,7 +140,7 @@ def test_an_early_end_survives_kill_and_resume(rule: str, tmp_path: Path) -> Non
         assert outcome.cost_by_stage == expected.cost_by_stage
 
 
-def test_stopping_after_every_seventh_step_keeps_the_early_end(tmp_path: Path) -> None:
+def test_an_interruption_after_every_seventh_step_keeps_early_stopping(tmp_path: Path) -> None:
     """However often the search is interrupted, the same steps are taken once."""
     undisturbed = MemorySink()
     expected = search(_document("plateau"), tmp_path / "whole", undisturbed)

@@ -153,7 +153,7 @@ def test_random_search_draws_further_trials_for_those_that_diverged(tmp_path: Pa
     assert outcome.result.trainings > 5
 
 
-def test_what_an_early_end_saves_is_not_spent_and_told(tmp_path: Path) -> None:
+def test_what_early_stopping_saves_is_not_spent_and_a_notice_names_it(tmp_path: Path) -> None:
     """budget.earlyStopping ends the supernet after a few rewards: the race is the planned one, and the last notice says what is left."""
     document = with_change(_document(trainings="12"), "spec.budget.earlyStopping", {"normalizedEntropyBelow": "0.999"})
     sink = MemorySink()

@@ -1,4 +1,4 @@
-"""A disk that is full, read-only or gone during a search: what is written stays whole, what to do is said, the search goes on if it can."""
+"""A disk that is full, read-only or gone during a search: files stay whole, a message says what to do, the search continues if it can."""
 
 from __future__ import annotations
 

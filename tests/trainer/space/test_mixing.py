@@ -207,7 +207,7 @@ def test_a_range_allows_its_values_only(given: dict[str, str], value: str, *, is
 
 
 def test_a_value_off_the_grid_must_lie_in_the_range(tmp_path: Path) -> None:
-    """What a pod says is checked: a number outside of the range, no number, or one beside a grid index is refused."""
+    """A result is checked: a number outside of the range, no number, or one next to a grid index is refused."""
     outcome = search(_search({}), tmp_path, MemorySink())
     space, result = _space({}), outcome.result
     for value in ("7", "nan", "0.1", "1e999", "x" * 30):
