@@ -47,5 +47,5 @@ def _type_of(model: TypeInfo, name: str) -> Type | None:
 
 
 def plugin(_version: str) -> type[Plugin]:
-    """What mypy asks for."""
+    """The entry point that mypy calls."""
     return ReplacePlugin

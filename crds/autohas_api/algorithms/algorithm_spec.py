@@ -18,7 +18,7 @@ Knobs = TypeVar("Knobs", bound=Model)
 
 
 class Race(StrEnum):
-    """What names the winner of a search."""
+    """How an algorithm chooses the winner of a search."""
 
     HALVING = "Halving"
     """Candidates are trained to 1/9, 1/3 and the whole of a training and compared with the default."""

@@ -37,7 +37,7 @@ Knobs = TypeVar("Knobs", bound=Model)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparisons:
-    """What one comparison of a candidate costs, in trainings: before the end of its training, and at its end."""
+    """Cost of one comparison of a candidate in trainings: before the end of its training, and at its end."""
 
     early: float
     last: float

@@ -85,7 +85,7 @@ def _learning_rate(spec: Spec) -> Hyperparameter | None:
 
 
 def _factor(spec: Spec, optimizer: str) -> Decimal:
-    """What multiplies a value of `learning_rate` for `optimizer`; 1 unless the file names another."""
+    """The factor of `learning_rate` for `optimizer`; 1 if the file gives none."""
     hyperparameter = _learning_rate(spec)
     factors = hyperparameter.rate_factors if hyperparameter is not None else None
     return Decimal(getattr(factors or RateFactors(), optimizer) or "1")

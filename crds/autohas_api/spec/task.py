@@ -79,7 +79,7 @@ class Data(Model):
 
     @property
     def label(self) -> str:
-        """How people call it: the name, or the entrypoint."""
+        """Name in messages: the built-in name, or the entrypoint."""
         return self.name or self.entrypoint or ""
 
 
@@ -109,7 +109,7 @@ class ModelTemplate(Model):
 
     @property
     def label(self) -> str:
-        """How people call it: the template, or the entrypoint."""
+        """Name in messages: the template, or the entrypoint."""
         return self.template or self.entrypoint or ""
 
 

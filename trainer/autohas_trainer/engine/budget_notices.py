@@ -1,4 +1,4 @@
-"""What a person should hear of the budget: that a stage gets too little of it, and what was not spent in the end."""
+"""Notices about the budget: a stage that gets too little of it, and trainings that are not spent at the end."""
 
 from __future__ import annotations
 

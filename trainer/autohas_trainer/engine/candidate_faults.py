@@ -1,4 +1,4 @@
-"""What goes wrong inside one candidate's training is that candidate's: it is out, and the search continues with the others.
+"""Attributes a failure inside one candidate's training to that candidate: it leaves the search, which continues with the others.
 
     memory is full; custom model, loss, augmentation or the optimizer raises     out at once, as one that diverged
     any other error of the device                                             noted, the process ends, out at the next start
@@ -127,7 +127,7 @@ def explain_default_failure(error: CandidateError) -> ConfigurationError:
 
 
 def device_faults(workdir: Path, search_digest: str, default: str) -> dict[str, str]:
-    """What the device failed under in earlier processes, with the sentence; `default`, the default's key, is tried a second time."""
+    """Message by the candidate or step under which the device failed in earlier processes; `default`, the default's key, is tried again."""
     return {culprit: sentence for culprit, (sentence, _) in _read(workdir, search_digest).items() if culprit != default}
 
 

@@ -64,11 +64,11 @@ class SearchState:
         )
         self.supernet_is_abandoned = False
         self.supernet_fault: str | None = None
-        """What kept every sample of the supernet from being trained; None where something was."""
+        """Why no sample of the supernet could be trained; None if one could."""
         self.failed_samples = 0
         """Samples of the supernet in a row that could not be trained."""
         self.faults: dict[str, str] = {}
-        """What failed, by `faults.fault_key` or the name of a step, with the sentence: none of it is tried again."""
+        """Message of each failure, by `candidate_faults.fault_key` or the name of a supernet step: what failed is not tried again."""
         self._said: set[str] = set()
         """Faults that a notice has named."""
         self.guard = UpdateGuard()
@@ -197,7 +197,7 @@ class SearchState:
         self.sink.emit(StepRecord(stage=stage, step=step, steps=steps, cost=cost, loss=finite(loss), learning_rate=rate, candidate=name))
 
     def _judge_default(self, training: Training) -> None:
-        """Whatever else diverges only loses; without the default there is no answer."""
+        """Fail the search if the default diverged: other candidates that diverge lose, but without the default there is no comparison."""
         if training.is_diverged and training.configuration == self.search_task.space.default and training.repeat == 0:
             message = (
                 f"the default configuration diverged at step {training.num_steps_done};"
@@ -254,7 +254,7 @@ class SearchState:
 
     @property
     def prices(self) -> Prices:
-        """What bringing a candidate from one rung to the next costs."""
+        """Prices of taking a candidate from one rung to the next, in trainings."""
         return Prices.of(self.search_task.plan.rungs, self.search_task.comparisons)
 
     def further_lanes(self, count: int) -> list[Candidate]:

@@ -1,4 +1,4 @@
-"""How often Adam has updated each part of each shared tensor.
+"""Number of Adam updates of each part of each shared tensor.
 
 Every cut that a path makes in a shared tensor, in any of its dimensions, is a line of a grid; the cells between the lines have been
 updated equally often at each of their elements, because every update so far touched whole cells. So one number per cell is exact, and

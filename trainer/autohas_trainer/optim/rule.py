@@ -19,7 +19,7 @@ STATE_KEYS: Final[Mapping[OptimizerName, tuple[str, ...]]] = {
     "rmsprop": ("square_avg",),
     "adam": ("exp_avg", "exp_avg_sq"),
 }
-"""What each optimizer keeps per weight, by torch's names."""
+"""State that each optimizer keeps for each weight, by PyTorch's names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""What a damaged gzip file is called, whatever is read out of it."""
+"""Reads gzip files, and names one that is damaged or cut."""
 
 from __future__ import annotations
 

@@ -180,7 +180,7 @@ class Costs:
             raise ConfigurationError(message)
 
     def state_dict(self) -> dict[str, Any]:
-        """What was measured, as JSON; floats survive exactly."""
+        """The measurements, as JSON; floats survive exactly."""
         return {"latency": None if self._coefficients is None else self._coefficients.tolist()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

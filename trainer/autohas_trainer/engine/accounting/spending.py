@@ -97,5 +97,5 @@ def name_range(names: Sequence[str]) -> str:
 
 
 def count_affordable(left: float, price: float, least: int) -> int:
-    """How often `left` pays for `price`, `least` times at least."""
+    """How many times `left` pays for `price`, but at least `least`."""
     return max(least, int((left + _SLACK) / price))

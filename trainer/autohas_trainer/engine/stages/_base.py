@@ -15,7 +15,7 @@ class SearchStage(Protocol):
 
     @property
     def name(self) -> Stage:
-        """What progress calls it."""
+        """Name of the stage in progress reports."""
 
     @property
     def num_steps(self) -> int:

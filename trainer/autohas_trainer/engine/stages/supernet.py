@@ -51,7 +51,7 @@ class SupernetStepContext:
         self.failed: Configuration | None = None
         """The sample that could not be trained or scored."""
         self.last_quality: float | None = None
-        """What `score` measured last, without the price."""
+        """Quality that `score` measured last, without the cost penalty."""
         self._train: TrainBatch | None = None
         self._temporary: TrainBatch | None = None
         self._reward: RewardBatch | None = None
@@ -145,7 +145,7 @@ class SupernetStepContext:
 
     @contextmanager
     def _part(self, configuration: Configuration) -> Iterator[None]:
-        """What fails inside is the sample's doing; nothing is computed where the device failed at this place in an earlier process.
+        """Attribute a failure of the block to the sample; skip the block if the device failed at this step in an earlier process.
 
         Raises:
             CandidateError: The sample cannot be trained or scored.
@@ -273,7 +273,7 @@ class SupernetStage:
             )
 
     def _describe_unspent(self) -> str:
-        """What the supernet leaves, for a sentence."""
+        """The trainings that the supernet does not spend, as a clause."""
         planned, spent = self._state.search_task.plan.supernet_trainings, self._state.ledger.cost_by_stage()
         left = planned - sum(spent.get(stage, 0.0) for stage in (Stage.WARMUP, Stage.SUPERNET))
         return f"{left:.2f} of its {planned:.2f} trainings are not spent"

@@ -83,7 +83,7 @@ class SearchTask:
 
     @property
     def data_text(self) -> str:
-        """What was read, for people."""
+        """One sentence for the user about the data that were read."""
         splits = self.splits
         num_train, num_test = splits.num_train + splits.num_reward + splits.num_selection, splits.num_test
         shape = " x ".join(map(str, splits.input_shape))
@@ -95,7 +95,7 @@ class SearchTask:
         return self.spec.algorithm.seed
 
     def recipe(self, configuration: Configuration) -> TrainingRecipe:
-        """How `configuration` is trained."""
+        """The training recipe of `configuration`."""
         return recipe_of(self.spec, self.space, configuration)
 
     @property
@@ -160,7 +160,7 @@ def _accept_any(num_selection: int, num_reward: int) -> None:
 
 
 def reading_text(spec: Spec) -> str:
-    """What is about to be read, for people."""
+    """One sentence for the user about the data that the search reads next."""
     data = spec.task.data
     return f"reading {data.label}" + (f" from {data.path}" if data.path is not None else "")
 

@@ -56,7 +56,7 @@ class Training:
         self.num_steps_done = 0
         self.is_diverged = False
         self.fault: str | None = None
-        """What failed in it, for a person; None where nothing did."""
+        """Message for the user about what failed in this training; None if nothing did."""
         self.learning_rate = 0.0
         self._search_task = search_task
         self._task = search_task.custom.task(configuration)
@@ -75,12 +75,12 @@ class Training:
         self._average = {name: p.detach().clone() for name, p in self._parameters.items()}
 
     def give_up(self, fault: str) -> None:
-        """Be out, as a training that diverged, and let go of the network."""
+        """Count as diverged, and release the network."""
         self.fault, self.is_diverged = fault, True
         self._hold(nn.Module(), None)
 
     def _part(self, doing: str, *, is_custom: bool | None = None) -> AbstractContextManager[None]:
-        """What fails inside is this training's doing; `is_custom`: whether custom code runs there, by default where there is any."""
+        """Attribute a failure of the block to this training; `is_custom`: whether custom code runs there (default: if any exists)."""
         owned = self._search_task.custom.is_custom if is_custom is None else is_custom
         return candidate_part(doing, culprit=fault_key(self.configuration, self.repeat), is_custom=owned)
 
@@ -193,7 +193,7 @@ class Training:
         )
 
     def _contributions(self, losses_N: Tensor, measured: Measurement) -> str:
-        """What each example adds to the quality that the comparison ranks by, from 1/3 on."""
+        """Contribution of each example to the quality that comparisons rank by, encoded; empty before 1/3 of the training."""
         if self.is_finished:
             return encode(measured.contributions_N)
         is_decided_on = self.num_steps_done >= self.rung(1)
@@ -237,7 +237,7 @@ class Training:
         return network | {f"average/{name}": tensor for name, tensor in self._average.items()} | kept
 
     def state_dict(self) -> dict[str, Any]:
-        """What is not a tensor, as JSON."""
+        """The state apart from tensors, as JSON."""
         return {
             "values": list(self.configuration.values),
             "repeat": self.repeat,
