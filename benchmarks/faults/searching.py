@@ -71,7 +71,7 @@ class Life:
 
 
 def most_attempts(strikes: list[Strike]) -> int:
-    """The first, and one for every time that a Job may have gone: a Job whose pods are deleted is renewed or repeated at times."""
+    """The first attempt, and one for each fault that may end a Job: a Job whose pods are deleted is sometimes recreated."""
     worth = {Kind.JOB_DELETE: 1, Kind.SUSPEND_FLIP: 1, Kind.POD_DELETE: 1}
     return 1 + sum(2 if strike.fault.how == "twice" else worth.get(strike.fault.kind, 0) for strike in strikes)
 

@@ -71,7 +71,7 @@ def document_of(algorithm: dict[str, Any], steps: int, *, optimizers: bool = Fal
     }
 
 
-def board_of(document: dict[str, Any]) -> SearchState:
+def build_state(document: dict[str, Any]) -> SearchState:
     """A fresh search state whose events are dropped."""
     parsed, space = accept(document)
     search_task = SearchTask.load(parsed.spec, space, torch.device("cpu"))
@@ -87,7 +87,7 @@ def timed(work: Callable[[], Any]) -> tuple[float, Any]:
 
 def measure(document: dict[str, Any]) -> list[Pair]:
     """Pairs of a whole supernet stage: uniform steps, the window of the hyperparameters, the steps after it."""
-    state = board_of(document)
+    state = build_state(document)
     total = state.search_task.plan.supernet_steps
     pairs = []
     for number in range(total):
@@ -107,7 +107,7 @@ def measure_stage(document: dict[str, Any]) -> list[Pair]:
 
 def against_itself(steps: int) -> list[Pair]:
     """The A/A row: two floors of the same sampled subnetworks, in random order."""
-    state = board_of(document_of(STRATEGIES["AutoHAS Lanes"], steps))
+    state = build_state(document_of(STRATEGIES["AutoHAS Lanes"], steps))
     order = random.Random(0)  # noqa: S311 - an order, no secret
     pairs = []
     for number in range(state.search_task.plan.supernet_steps):

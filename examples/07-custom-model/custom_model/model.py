@@ -74,10 +74,10 @@ class WaveNets:
 
     def _convolutions(self, path: Path) -> list[tuple[str, int, int]]:
         """Return name, kernel and input channels of each convolution."""
-        found = [("conv1", int(path["kernel"]), self.channels)]
+        convolutions = [("conv1", int(path["kernel"]), self.channels)]
         if path["depth"] == "2":
-            found.append(("conv2", int(path["kernel_2"]), int(path["width"])))
-        return found
+            convolutions.append(("conv2", int(path["kernel_2"]), int(path["width"])))
+        return convolutions
 
 
 class _Network(nn.Module):
