@@ -109,7 +109,7 @@ def test_a_gpu_that_is_asked_for_and_absent_is_refused(monkeypatch: pytest.Monke
     with pytest.raises(errors.ConfigurationError, match="device is CUDA but no GPU is visible"):
         choose_device(asking.spec)
     with pytest.raises(
-        errors.ConfigurationError, match=r"this pod asks for nvidia\.com/gpu but torch sees no GPU.*set spec\.trainer\.device to CPU"
+        errors.ConfigurationError, match=r"this pod requests nvidia\.com/gpu but torch sees no GPU.*set spec\.trainer\.device to CPU"
     ):
         choose_device(auto.spec, pod_device="nvidia.com/gpu")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
