@@ -71,7 +71,7 @@ def peer(task: Task, method: str, seed: int, cpu_budget_s: float) -> Measurement
 def _suggest(trial: optuna.Trial, space: Space) -> Configuration:
     values: dict[str, str] = {}
     for decision in space.decisions:
-        is_free = len(decision.choices) > 1 and space.is_active(decision, values)
+        is_free = decision.is_searched and space.is_active(decision, values)
         values[decision.name] = trial.suggest_categorical(decision.name, decision.choices) if is_free else decision.default
     return space.configuration(values)
 

@@ -79,6 +79,16 @@ class Decision:
     when: When | None = None
     range: Range | None = None
 
+    @property
+    def is_searched(self) -> bool:
+        """Whether there is more than one choice."""
+        return len(self.choices) > 1
+
+    @property
+    def fixed(self) -> str:
+        """The value where none is drawn: the only choice, otherwise the default."""
+        return self.choices[0] if len(self.choices) == 1 else self.default
+
     def allows(self, value: str) -> bool:
         """Whether `value` is allowed."""
         return value in self.choices or value == self.default or (self.range is not None and self.range.holds(value))
@@ -129,7 +139,7 @@ class Space:
 
     def searched_decisions(self, *roles: Role) -> tuple[Decision, ...]:
         """The decisions with more than one choice, of the given roles (all roles when none is given)."""
-        return tuple(d for d in self.decisions if len(d.choices) > 1 and (not roles or d.role in roles))
+        return tuple(d for d in self.decisions if d.is_searched and (not roles or d.role in roles))
 
     def size(self) -> int:
         """Number of distinct active combinations: conditions make a forest, so choices add and siblings multiply."""

@@ -90,9 +90,8 @@ class _OptunaSampler:
         trial = self._study.ask()
         values: dict[str, str] = {}
         for decision in self._space.decisions:
-            only = decision.choices[0] if len(decision.choices) == 1 else decision.default
-            is_free = len(decision.choices) > 1 and self._space.is_active(decision, values)
-            values[decision.name] = _suggest(trial, decision) if is_free else only
+            is_free = decision.is_searched and self._space.is_active(decision, values)
+            values[decision.name] = _suggest(trial, decision) if is_free else decision.fixed
         return self._space.configuration(values)
 
 

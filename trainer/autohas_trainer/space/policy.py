@@ -98,7 +98,7 @@ class Policy:
         for decision in self._space.decisions:
             row = self._rows.get(decision.name)
             if row is None:
-                values[decision.name] = decision.choices[0] if len(decision.choices) == 1 else decision.default
+                values[decision.name] = decision.fixed
                 continue
             indices[decision.name] = draw_bases(row.probabilities(), _num_mixed(decision), rng)
             values[decision.name] = _value_of_draws(decision, indices[decision.name])
@@ -188,7 +188,7 @@ class Policy:
         for decision in self._space.decisions:
             row = self._rows.get(decision.name)
             if row is None:
-                values[decision.name] = decision.choices[0] if len(decision.choices) == 1 else decision.default
+                values[decision.name] = decision.fixed
             else:
                 values[decision.name] = _likeliest(decision, row)
         return values
@@ -260,8 +260,7 @@ class Policy:
     def _mass(self, parent: Decision, values: Sequence[str]) -> float:
         row = self._rows.get(parent.name)
         if row is None:
-            only = parent.choices[0] if len(parent.choices) == 1 else parent.default
-            return float(only in values)
+            return float(parent.fixed in values)
         pairs = zip(parent.choices, row.probabilities(), strict=True)
         return float(sum(p for choice, p in pairs if choice in values))
 

@@ -246,7 +246,7 @@ def _figures(finished: FinishedSearch, history: History) -> _Figures:
 
 def _select_searched(decisions: Sequence[Decision]) -> list[Decision]:
     """Return the decisions with more than one choice."""
-    return [d for d in decisions if len(d.choices) > 1]
+    return [d for d in decisions if d.is_searched]
 
 
 def _spans(cost_by_stage: Mapping[str, float]) -> dict[Stage, tuple[float, float]]:
