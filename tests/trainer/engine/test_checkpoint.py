@@ -17,6 +17,7 @@ from autohas_api.wire.messages import Stage
 from autohas_trainer import atomic_file
 from autohas_trainer.engine.checkpointing import checkpoint
 from autohas_trainer.engine.checkpointing.checkpoint import CheckpointStore
+from autohas_trainer.engine.checkpointing.start_counter import CHECKPOINTS, WRITING, has_begun
 from autohas_trainer.events import StepRecord
 from engine_fixtures import Killed, MemorySink, search, small_search
 
@@ -53,6 +54,18 @@ def test_a_torn_newest_checkpoint_does_not_push_out_good_ones(tmp_path: Path) ->
     assert again is not None
     assert (found.state["step"], again.state["step"]) == (10, 14)
     assert ["000000000020" in sentence for sentence in damage] == [True, False]
+
+
+def test_a_search_has_begun_with_its_first_whole_checkpoint(tmp_path: Path) -> None:
+    """A kill in the first one leaves a part of it, which no process can continue from; a damaged one was whole once."""
+    folder = tmp_path / CHECKPOINTS
+    (folder / WRITING).mkdir(parents=True)
+    before = has_begun(tmp_path)
+    _save(_store(folder), 0)
+    whole = has_begun(tmp_path)
+    _tear(folder, 0)
+
+    assert (before, whole, has_begun(tmp_path)) == (False, True, True)
 
 
 def test_damage_is_reported_once_and_kept_in_bounds(tmp_path: Path) -> None:

@@ -242,7 +242,7 @@ class Checkpointer:
             "stage": index,
             "earlyStopping": self.early_stopping.state_dict(),
             "stages": [stage.state_dict() for stage in self.stages],
-            "board": self.state.state_dict(),
+            "search": self.state.state_dict(),
             "historyBytes": self.sink.flush(),
         }
         info, size = self.store.save(self.state.ledger.step, state, self.state.tensors(), self.origin.begun.to_json())
@@ -283,7 +283,7 @@ def _restore(state: SearchState, stages: tuple[SearchStage, ...], early_stopping
     if checkpoint is None:
         return 0
     saved: dict[str, Any] = checkpoint.state
-    state.load(saved["board"], checkpoint.tensors)
+    state.load(saved["search"], checkpoint.tensors)
     early_stopping.load_state_dict(saved["earlyStopping"])
     for stage, position in zip(stages, saved["stages"], strict=True):
         stage.load_state_dict(position)

@@ -25,6 +25,7 @@ from safetensors.torch import load_file
 from autohas_api.base.digest import canonical, sha256
 from autohas_api.wire.messages import CheckpointInfo
 from autohas_trainer.atomic_file import fsync, move_durably, name_os_errors
+from autohas_trainer.engine.checkpointing.start_counter import WRITING
 from autohas_trainer.engine.checkpointing.tensor_file import write_tensors
 from autohas_trainer.errors import CheckpointError
 
@@ -33,7 +34,6 @@ __all__ = ["Checkpoint", "CheckpointStore"]
 FORMAT: Final = 4
 """Bumped whenever a checkpoint of an earlier version would be read wrongly; `newest` refuses every other one."""
 _TENSORS, _STATE, _MANIFEST = "tensors.safetensors", "state.json", "manifest.json"
-_TEMPORARY: Final = ".writing"
 _DAMAGED: Final = ".damaged-"
 _RETIRED: Final = ".retired-"
 """Before the name of a checkpoint that one of the same step is about to replace."""
@@ -85,7 +85,7 @@ class CheckpointStore:
             self._folder.mkdir(parents=True)
             fsync(self._folder.parent)
         self._settle_replacements()
-        temporary = self._folder / _TEMPORARY
+        temporary = self._folder / WRITING
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
         try:

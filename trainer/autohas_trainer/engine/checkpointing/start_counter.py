@@ -11,20 +11,23 @@ from typing import Final
 
 from autohas_trainer.atomic_file import write_atomically
 
-__all__ = ["CHECKPOINTS", "count_start", "has_begun"]
+__all__ = ["CHECKPOINTS", "WRITING", "count_start", "has_begun"]
 
 CHECKPOINTS: Final = "checkpoints"
 """The folder of checkpoints in the working folder."""
 
+WRITING: Final = ".writing"
+"""Name of a checkpoint while it is written; a kill leaves it behind."""
+
 
 def has_begun(workdir: Path) -> bool:
-    """Whether a checkpoint was ever written there; a damaged one counts.
+    """Whether a checkpoint was ever written there: a damaged one counts, one that a kill cut short does not.
 
     Raises:
         OSError: the folder cannot be read.
     """
     folder = workdir / CHECKPOINTS
-    return folder.is_dir() and next(folder.iterdir(), None) is not None
+    return folder.is_dir() and any(path.name != WRITING for path in folder.iterdir())
 
 
 def count_start(workdir: Path) -> int:
