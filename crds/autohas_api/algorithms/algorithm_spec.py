@@ -57,7 +57,7 @@ class AlgorithmSpec:
         learns_hyperparameters: Whether a controller learns hyperparameters, so that it can mix bases.
         rewards_controller: The supernet steps in a row in which a reward teaches the controller; None: no controller learns.
         policy_learning_rate: Step size of the controller, read from the knobs; None: no controller learns.
-        race: What names the winner.
+        race: How the winner is chosen.
         check: Finds a knob that does not fit the rest of the spec.
         stage_texts: What the report says about a stage where the common text does not fit, by the name of the stage.
         candidate_texts: What the report says about candidates where the common text does not fit, by their name without its number.

@@ -142,6 +142,18 @@ def test_a_search_that_left_its_warm_up_early_does_not_claim_to_sample_uniformly
     assert "samples uniformly" not in words
 
 
+@pytest.mark.parametrize("strategy", ["OneStep", "Paired"])
+def test_a_strategy_without_lanes_is_named(strategy: str, tmp_path: Path) -> None:
+    """The report says where hyperparameters were searched instead."""
+    document = with_change(a_search(), "spec.algorithm", {"name": "AutoHAS", "autoHAS": {"strategy": strategy}})
+    document = with_change(document, "spec.searchSpace.hyperparameters", document["spec"]["searchSpace"]["hyperparameters"][:1])
+    found = _finished(tmp_path, document)
+    outcome = replace(found.outcome, cost_by_stage={"Supernet": 1.0, "Race": 1.0, "Evaluate": 1.0})
+    words = _words(render(replace(found, outcome=outcome), _history(), None))
+
+    assert f"No lanes: strategy {strategy} searches hyperparameters inside the supernet." in words
+
+
 def test_random_sharing_says_what_it_does_not_do(tmp_path: Path) -> None:
     """No race, no controller, no default: sentences instead of empty plots."""
     document = with_change(a_search(), "spec.algorithm", {"name": "RandomSharing", "randomSharing": {"numSamples": 5}})
