@@ -47,7 +47,7 @@ How to use it: [guide.md](guide.md).
 - Rules below a table tie several fields together. The API server, `autohas validate` and `autohas run` check the same ones.
 - Of **Kubernetes' own types** only the parts that the API server takes are there; the names of all parts of one:
   `kubectl explain ahs.spec.trainer.affinity --recursive`.
-- Once the first Job is made `spec` cannot change, except `suspend`, `failurePolicy`, `cleanup` and `monitoring`; what runs and where
+- Once the first Job is created `spec` cannot change, except `suspend`, `failurePolicy`, `cleanup` and `monitoring`; what runs and where
   (`trainer.image`, `trainer.resources`, `trainer.nodeSelector` and the like) may change while the search is suspended. The rules are exact.
 """
 

@@ -52,7 +52,7 @@ class LogSink:
             case SearchFinished(outcome=outcome):
                 self._log_outcome(outcome)
             case PolicyRecord() | StagesPlanned() | BatchEvaluated() | CheckpointFailed() | EarlyStopDecided():
-                pass  # the first three are too frequent for a log; a notice accompanies each failed checkpoint and each early stop
+                pass  # too frequent, or in other lines: stages by their first step, early stops and failing checkpoints by notices
             case _:
                 assert_never(event)
 
