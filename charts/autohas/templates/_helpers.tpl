@@ -15,7 +15,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 
-{{/* A digest names one image for ever; a tag next to it would have no effect. */}}
+{{/* A digest names one image forever; a tag next to it would have no effect. */}}
 {{- define "autohas.image" -}}
 {{- if .image.digest -}}
 {{- printf "%s@%s" .image.repository .image.digest -}}
