@@ -13,8 +13,8 @@ from autohas_api.space.decisions import Space
 from autohas_api.spec.search import Search
 from autohas_trainer.engine.checkpointing.origin import Begun, environment_of
 from autohas_trainer.engine.outcome import save_model, save_preprocessing
+from autohas_trainer.engine.training.final_scores import compute_test_scores
 from autohas_trainer.engine.training.search_task import SearchTask
-from autohas_trainer.engine.training.test_score import compute_test_scores
 from autohas_trainer.engine.training.training import Training
 from autohas_trainer.errors import CandidateError, Interrupted
 from autohas_trainer.events import StopRequest

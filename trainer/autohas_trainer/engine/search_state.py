@@ -24,9 +24,9 @@ from autohas_trainer.engine.accounting.ledger import Ledger
 from autohas_trainer.engine.accounting.spending import Prices
 from autohas_trainer.engine.candidate_faults import explain_default_failure, fault_key
 from autohas_trainer.engine.training.comparison import Comparison
+from autohas_trainer.engine.training.final_scores import compute_test_scores
 from autohas_trainer.engine.training.guard import CollapseWatch, UpdateGuard
 from autohas_trainer.engine.training.search_task import SearchTask
-from autohas_trainer.engine.training.test_score import compute_test_scores
 from autohas_trainer.engine.training.training import Training
 from autohas_trainer.errors import CandidateError, DeviceError, NumericalError
 from autohas_trainer.events import (
