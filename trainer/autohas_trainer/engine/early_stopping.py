@@ -32,7 +32,7 @@ _MARGIN: Final = 1.1
 
 
 class EarlyStopping:
-    """Watches one search. `reason` is None while it goes by its plan."""
+    """Watches one search. `reason` is None while it follows its plan."""
 
     def __init__(self, state: SearchState) -> None:
         """Nothing seen yet."""
@@ -53,7 +53,7 @@ class EarlyStopping:
 
     @property
     def goes_to_evaluate(self) -> bool:
-        """Whether everything between the stage that was left and Evaluate is passed over."""
+        """Whether the search skips all stages between the current one and Evaluate."""
         return self._to_evaluate
 
     def look(self, stage: Stage) -> None:

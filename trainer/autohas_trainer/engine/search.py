@@ -314,7 +314,7 @@ def _run_info(job: Job, state: SearchState, early_stopping: EarlyStopping, check
 
 
 def _learn_costs(state: SearchState, clocks: Clocks) -> None:
-    """Before step 0: measure latency where it is asked for, and refuse a cost that no network of the space can have.
+    """Before step 0: measure latency if the objective has it, and refuse a cost that no network of the space can have.
 
     Raises:
         ConfigurationError: objective.cost.target is out of reach, or the default's network cannot be run.

@@ -75,7 +75,7 @@ class Policy:
         """Start uniform.
 
         Args:
-            space: Decisions with one choice are left alone and take it.
+            space: Decisions with one choice always take it.
             learning_rate: Adam step size of the logits, above 0.
         """
         self._space = space

@@ -25,7 +25,7 @@ UNREAD_SUFFIXES: Final = frozenset(
     {".heic", ".heif", ".avif", ".jp2", ".j2k", ".jxl", ".svg", ".psd", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".ico", ".exr", ".hdr"}
     | {".dcm", ".nii", ".npy", ".npz", ".mat", ".raw", ".cr2", ".nef", ".arw", ".dng", ".mp4", ".avi", ".mov", ".zip", ".tar", ".pdf"}
 )
-"""Kinds that hold examples and are not read: they are never passed over."""
+"""Kinds that hold examples and are not read: one of them is an error."""
 _GREY_MODES: Final = ("1", "L", "LA")
 _MODES: Final = (*_GREY_MODES, "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 _PNG_DEPTH_BYTE: Final = 24
