@@ -267,3 +267,24 @@ def test_samples_are_drawn_once_however_many_are_scored(tmp_path: Path, monkeypa
 def test_a_diverged_comparison_is_below_every_other() -> None:
     """Its key and score are minus infinity."""
     assert (lose_by_divergence(3).key, lose_by_divergence(3).score) == (-math.inf, -math.inf)
+
+
+@pytest.mark.parametrize("algorithm", [None, {"name": "RandomSearch"}], ids=["Lanes", "RandomSearch"])
+@pytest.mark.parametrize("optimizer", ["sgd", "rmsprop", "adam"])
+def test_rates_and_decays_beyond_float32_diverge(optimizer: str, algorithm: dict[str, Any] | None, tmp_path: Path) -> None:
+    """Torch raises for a factor that float32 cannot hold; such a candidate is out as any other that diverges."""
+    ranges = [
+        {"name": "learning_rate", "continuous": {"min": "0.001", "max": "1e60", "scale": "Log", "numBases": 2}},
+        {"name": "weight_decay", "continuous": {"min": "1e-5", "max": "1e60", "scale": "Log", "numBases": 2}},
+    ]
+    document = with_change(small_search(algorithm), "spec.searchSpace.hyperparameters", ranges)
+    document = with_change(document, "spec.task.recipe", {"optimizer": optimizer, "learningRate": "0.001", "momentum": "0.999999"})
+
+    assert math.isfinite(search(document, tmp_path, MemorySink()).result.test_score)
+
+
+@pytest.mark.parametrize("field", ["learningRate", "weightDecay"])
+def test_a_default_beyond_float32_is_a_numerical_failure(field: str, tmp_path: Path) -> None:
+    """Exit 70 with the hint, not a crash."""
+    with pytest.raises(NumericalError, match=r"lower task.recipe.learningRate"):
+        search(with_change(small_search(), "spec.task.recipe", {field: "1e60"}), tmp_path, MemorySink())

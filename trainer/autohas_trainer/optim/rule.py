@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
-__all__ = ["STATE_KEYS", "OptimizerName", "UpdateRule", "decays"]
+__all__ = ["STATE_KEYS", "OptimizerName", "UpdateRule", "clamp_factor", "decays"]
 
 OptimizerName = Literal["sgd", "rmsprop", "adam"]
 
@@ -20,6 +20,8 @@ STATE_KEYS: Final[Mapping[OptimizerName, tuple[str, ...]]] = {
     "adam": ("exp_avg", "exp_avg_sq"),
 }
 """State that each optimizer keeps for each weight, by PyTorch's names."""
+_MAX_FACTOR: Final = 1e30
+"""Torch raises where a factor exceeds float32 (3.4e38), also after Adam's correction, which divides a rate by 1e-6 or more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +55,11 @@ class UpdateRule:
         if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
             message = f"weight_decay must be finite and at least 0, not {self.weight_decay}"
             raise ValueError(message)
+
+
+def clamp_factor(value: float) -> float:
+    """A rate or decay that torch can multiply float32 tensors by; what is above the bound diverges with the bound as well."""
+    return min(value, _MAX_FACTOR)
 
 
 def decays(num_dimensions: int) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from autohas_trainer.optim.rule import UpdateRule, decays
+from autohas_trainer.optim.rule import UpdateRule, clamp_factor, decays
 from autohas_trainer.optim.sliced import ALPHA, BETA2, EPSILON
 
 __all__ = ["set_rate", "standalone_optimizer"]
@@ -38,4 +38,4 @@ def standalone_optimizer(module: nn.Module, rule: UpdateRule) -> torch.optim.Opt
 def set_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
     """Set the absolute rate of every group for the next step."""
     for group in optimizer.param_groups:
-        group["lr"] = learning_rate
+        group["lr"] = clamp_factor(learning_rate)
