@@ -51,6 +51,9 @@ def read_config(path: Path) -> tuple[Search, Space]:
     for name in _SECTIONS[:-1]:
         if not isinstance(value[name], dict):
             raise SpecError([FieldError(path=f"{path}: {name}", message="must be an object")])
+    if not isinstance(value["model"].get("architecture", {}), dict):
+        message = "must be an object that maps each decision to its choice; without the field, every decision has its default"
+        raise SpecError([FieldError(path=f"{path}: model.architecture", message=message)])
     try:
         search = _with_steps(parse(_document(value)), value["recipe"].get("steps"))
         return search, resolve(search.spec)

@@ -11,11 +11,13 @@ from typing import get_args
 
 import numpy as np
 import pytest
+import yaml
 from typer.testing import CliRunner, Result
 
 from autohas_api.accept.acceptance import accept
 from autohas_api.base import yaml_file
 from autohas_api.base.model import DECIMAL_PATTERN
+from autohas_api.base.spec_errors import SpecError
 from autohas_api.spec.task import Recipe
 from autohas_api.testing.rejections import a_search, with_change
 from autohas_trainer.cli.app import app
@@ -111,6 +113,17 @@ def test_a_rate_of_a_file_is_the_one_that_adam_gets(searched: Path, tmp_path: Pa
     search, space = read_config(tmp_path / "config.yaml")
 
     assert recipe_of(search.spec, space, space.default).learning_rate == 0.002
+
+
+@pytest.mark.parametrize("text", ["", " [tanh]", " relu"], ids=["nothing", "list", "word"])
+def test_an_architecture_that_is_no_object_is_refused(searched: Path, tmp_path: Path, text: str) -> None:
+    """An editor leaves such a line behind; the sentence has its place, and says what stands there."""
+    document = yaml.safe_load((searched / "config.yaml").read_text())
+    document["model"]["architecture"] = yaml.safe_load(text)
+    (tmp_path / "config.yaml").write_text(yaml_file.dump(document))
+
+    with pytest.raises(SpecError, match=r"model\.architecture: must be an object that maps each decision to its choice"):
+        read_config(tmp_path / "config.yaml")
 
 
 def test_more_seeds_keep_the_finished_ones(searched: Path, tmp_path: Path) -> None:
