@@ -6,9 +6,11 @@ from collections.abc import Callable
 from copy import deepcopy
 from itertools import cycle
 from pathlib import Path
+from warnings import catch_warnings, simplefilter
 
 import pytest
-from torch import Tensor, backends, device, einsum, from_numpy, int64, nn, zeros
+from torch import Tensor, backends, device, einsum, from_numpy, int64, jit, nn, zeros
+from torch.nn.utils import parametrizations
 
 from autohas_api.accept.acceptance import accept
 from autohas_api.testing.rejections import with_change
@@ -133,6 +135,18 @@ def test_products_that_are_not_seen_are_an_error(network: nn.Module, layer: str)
     words = rf"layer {layer} \(Bare\) has weights, but PyTorch counts no multiply-accumulates in it; use metric parameters or latency"
     with pytest.raises(ConfigurationError, match=words):
         count_macs(network, zeros(1, 3))
+
+
+def _scripted(layer: nn.Module) -> nn.Module:
+    with catch_warnings():
+        simplefilter("ignore")  # TorchScript is deprecated, and still brought
+        return jit.script(layer)
+
+
+@pytest.mark.parametrize("hide", [_scripted, parametrizations.weight_norm], ids=["scripted", "parametrized"])
+def test_layers_that_hide_their_product_are_counted(hide: Callable[[nn.Module], nn.Module]) -> None:
+    """TorchScript takes no hooks, and a parametrization has the weights of a product that runs in another layer."""
+    assert count_macs(nn.Sequential(nn.Linear(3, 3), hide(nn.Linear(3, 2))), zeros(1, 3)) == 9 + 6
 
 
 def test_a_layer_that_does_not_run_counts_nothing() -> None:

@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import ParametrizationList
 from torch.utils.flop_counter import FlopCounterMode
 
 from autohas_trainer.errors import ConfigurationError
@@ -28,8 +29,9 @@ _FREE: Final = (
     nn.PReLU,
     nn.Embedding,
     nn.EmbeddingBag,
+    ParametrizationList,
 )
-"""Layers with weights and no matrix product."""
+"""Layers with weights and no matrix product; a parametrization computes the weight of its layer, which has the product."""
 _MATRIX_DIMENSIONS: Final = 2
 """A weight of fewer dimensions scales or shifts; it is part of no matrix product."""
 
@@ -96,7 +98,7 @@ def _watch_layers(network: nn.Module, counter: FlopCounterMode, uncounted: list[
     with ExitStack() as handles:
         for name, layer in network.named_modules():
             is_matrix = any(weight.dim() >= _MATRIX_DIMENSIONS for weight in layer.parameters(recurse=False))
-            if is_matrix and not isinstance(layer, _FREE):
+            if is_matrix and not isinstance(layer, (*_FREE, torch.jit.ScriptModule)):  # scripted layers take no hooks, but are counted
                 text = f"{name or 'of the model'} ({type(layer).__name__})"
                 handles.callback(layer.register_forward_pre_hook(begin(name)).remove)
                 handles.callback(layer.register_forward_hook(end(name, text)).remove)
