@@ -22,6 +22,11 @@ from autohas_operator.trainer_defaults import NO_DEFAULTS, TrainerDefaults
 PREFIX: Final = "AUTOHAS_"
 _BAD_INPUT: Final = "Input should be "
 """How pydantic's messages about a wrong value begin."""
+_EXAMPLE: Final = '{"nodeSelector": {"pool": "training"}}'
+_MAX_ID: Final = 2_147_483_647
+"""Of a user or group: Kubernetes refuses pods with a greater one."""
+_MAX_COUNT: Final = 10_000
+"""Of workers and connections: each takes memory from the start, and one more digit is a slip of the finger."""
 
 
 class SettingError(OperatorError):
@@ -45,6 +50,12 @@ def _read_empty_as_none(value: object) -> object:
     return None if isinstance(value, str) and not value.strip() else value
 
 
+def _read_text(value: object) -> object:
+    if isinstance(value, str) and not value.strip():
+        raise PydanticCustomError("empty_text", "Input should be a text that is not empty")
+    return value
+
+
 def _read_defaults(value: object) -> object:
     """Fields of `spec.trainer` from JSON, judged as those of a search; the message lists all problems."""
     if not isinstance(value, str):
@@ -52,6 +63,8 @@ def _read_defaults(value: object) -> object:
     try:
         defaults = TrainerDefaults.model_validate_json(value or "{}")
     except ValidationError as error:
+        if not error.errors()[0]["loc"]:  # of the whole text
+            raise PydanticCustomError("no_object", "Input should be a JSON object, as {example}", {"example": _EXAMPLE}) from error
         problems = field_errors_of(error, TrainerDefaults)
     else:
         problems = broken_rules(defaults)
@@ -60,12 +73,13 @@ def _read_defaults(value: object) -> object:
     raise PydanticCustomError("trainer_defaults", "{problems}", {"problems": "; ".join(map(str, problems))})
 
 
+Text = Annotated[str, BeforeValidator(_read_text)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_split_at_commas)]
 """Several names, separated by commas."""
 Bool = Annotated[bool, BeforeValidator(_read_bool)]
-Id = Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(_read_empty_as_none)]
+Id = Annotated[Annotated[int, Field(ge=1, le=_MAX_ID)] | None, BeforeValidator(_read_empty_as_none)]
 """A numeric user or group; empty: none."""
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=_MAX_COUNT)]
 Seconds = Annotated[float, Field(ge=0.1, allow_inf_nan=False)]
 PerSecond = Annotated[float, Field(ge=0.1, allow_inf_nan=False)]
 Burst = Annotated[float, Field(ge=1, allow_inf_nan=False)]
@@ -98,11 +112,11 @@ class Settings(BaseModel):
     namespaces: Names = Field(
         default=(), description="Namespaces to serve, separated by commas. Empty: all, which needs a ClusterRoleBinding."
     )
-    identity: str = Field(
+    identity: Text = Field(
         default="autohas-operator",
         description="Name in the Leases of the namespaces served: the same after a restart, another one for each release.",
     )
-    trainer_image: str = Field(default="autohas-trainer:0.1.0", description="Image of the trainer for searches that name none.")
+    trainer_image: Text = Field(default="autohas-trainer:0.1.0", description="Image of the trainer for searches that name none.")
     trainer_image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = Field(
         default="IfNotPresent", description="Pull policy of the trainer: Always, IfNotPresent or Never."
     )
@@ -202,11 +216,22 @@ def read_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> S
 
 def _parser() -> argparse.ArgumentParser:
     """One flag for each setting; argparse passes texts on, and pydantic converts and judges them."""
-    parser = argparse.ArgumentParser(prog="python -m autohas_operator", description="Operator of AutoHASSearch resources.")
+    parser = argparse.ArgumentParser(
+        prog="python -m autohas_operator", description="Operator of AutoHASSearch resources.", allow_abbrev=False
+    )
     for name, field in Settings.model_fields.items():
-        help_text = f"{field.description} [{_variable(name)}, default {field.default!r}]"
+        help_text = f"{field.description} [{_variable(name)}, default {_default_text(field.default)}]"
         parser.add_argument(_flag(name), help=help_text.replace("%", "%%"))
     return parser
+
+
+def _default_text(default: object) -> str:
+    """A default as a variable or flag would give it."""
+    if isinstance(default, BaseModel):
+        return default.model_dump_json(exclude_none=True)
+    if default is None or default in ((), ""):
+        return "empty"
+    return str(default).lower() if isinstance(default, bool) else str(default)
 
 
 def _variable(name: str) -> str:
@@ -222,5 +247,6 @@ def _explain(problem: ErrorDetails, *, from_flag: bool) -> str:
     name = str(problem["loc"][0])
     source = _flag(name) if from_flag else _variable(name)
     if problem["msg"].startswith(_BAD_INPUT):
-        return f'{source} is "{problem["input"]}" and must be {problem["msg"].removeprefix(_BAD_INPUT)}'
+        allowed, _, _ = problem["msg"].removeprefix(_BAD_INPUT).partition(", unable to parse")
+        return f'{source} is "{problem["input"]}" and must be {allowed}'
     return f"{source}: {problem['msg']}"

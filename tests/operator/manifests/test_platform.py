@@ -187,7 +187,7 @@ def test_both_come_from_the_environment() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "AUTOHAS_TRAINER_DEFAULTS: .*JSON"),
+        ("{", "AUTOHAS_TRAINER_DEFAULTS .*JSON"),
         ('{"affinity": {}}', "AUTOHAS_TRAINER_DEFAULTS: affinity: unknown field"),
         ('{"node_selector": {}}', 'AUTOHAS_TRAINER_DEFAULTS: node_selector: unknown field; did you mean "nodeSelector"'),
         (
