@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
@@ -22,6 +22,7 @@ from autohas_operator.trainer_defaults import NO_DEFAULTS, TrainerDefaults
 PREFIX: Final = "AUTOHAS_"
 _BAD_INPUT: Final = "Input should be "
 """How pydantic's messages about a wrong value begin."""
+_BOUND_ERRORS: Final = ("greater_than_equal", "less_than_equal")
 _EXAMPLE: Final = '{"nodeSelector": {"pool": "training"}}'
 _MAX_ID: Final = 2_147_483_647
 """Of a user or group: Kubernetes refuses pods with a greater one."""
@@ -246,7 +247,18 @@ def _explain(problem: ErrorDetails, *, from_flag: bool) -> str:
     """Variable or flag, value, and what is allowed."""
     name = str(problem["loc"][0])
     source = _flag(name) if from_flag else _variable(name)
+    if problem["type"] in _BOUND_ERRORS:
+        return f'{source} is "{problem["input"]}" and must be {_describe_bounds(name, problem["ctx"])}'
     if problem["msg"].startswith(_BAD_INPUT):
         allowed, _, _ = problem["msg"].removeprefix(_BAD_INPUT).partition(", unable to parse")
         return f'{source} is "{problem["input"]}" and must be {allowed}'
     return f"{source}: {problem['msg']}"
+
+
+def _describe_bounds(name: str, broken: Mapping[str, Any]) -> str:
+    """Every bound of a number: pydantic names the broken one only, and a field may have both."""
+    bounds = {key: getattr(part, key) for part in Settings.model_fields[name].metadata for key in ("ge", "le") if hasattr(part, key)}
+    texts = {key: f"{bound:g}" if isinstance(bound, float) else str(bound) for key, bound in (bounds | broken).items()}
+    if len(texts) > 1:
+        return f"from {texts['ge']} to {texts['le']}"
+    return f"at least {texts['ge']}" if "ge" in texts else f"at most {texts['le']}"

@@ -42,18 +42,18 @@ def test_a_setting_that_cannot_be_read_is_named() -> None:
 @pytest.mark.parametrize(
     ("variable", "text", "allowed"),
     [
-        ("WORKERS", "0", "greater than or equal to 1"),
-        ("POLL_CONCURRENCY", "0", "greater than or equal to 1"),
-        ("WRITES_PER_SECOND", "0", "greater than or equal to 0.1"),
-        ("WRITES_BURST", "0.5", "greater than or equal to 1"),
-        ("EVENTS_PER_SECOND", "0", "greater than or equal to 0.1"),
-        ("EVENTS_BURST", "0", "greater than or equal to 1"),
-        ("REQUEST_TIMEOUT_S", "-1", "greater than or equal to 0.1"),
+        ("WORKERS", "0", "from 1 to 10000"),
+        ("POLL_CONCURRENCY", "0", "from 1 to 10000"),
+        ("WRITES_PER_SECOND", "0", "at least 0.1"),
+        ("WRITES_BURST", "0.5", "at least 1"),
+        ("EVENTS_PER_SECOND", "0", "at least 0.1"),
+        ("EVENTS_BURST", "0", "at least 1"),
+        ("REQUEST_TIMEOUT_S", "-1", "at least 0.1"),
         ("POLL_PERIOD_S", "nan", "a finite number"),
-        ("LISTEN_PORT", "65536", "less than or equal to 65535"),
-        ("TRAINER_RUN_AS_USER", "0", "greater than or equal to 1"),
-        ("TRAINER_FS_GROUP", "2147483648", "less than or equal to 2147483647"),
-        ("WORKERS", "9" * 30, "less than or equal to 10000"),
+        ("LISTEN_PORT", "65536", "from 0 to 65535"),
+        ("TRAINER_RUN_AS_USER", "0", "at least 1"),
+        ("TRAINER_FS_GROUP", "2147483648", "at most 2147483647"),
+        ("WORKERS", "9" * 30, "from 1 to 10000"),
         ("WORKERS", "", "a valid integer"),
         ("POLL_PERIOD_S", "15s", "a valid number"),
         ("IDENTITY", "", "a text that is not empty"),
@@ -77,7 +77,7 @@ def test_all_problems_are_named_at_once_and_flags_by_their_names() -> None:
 
     assert str(raised.value).split("; ") == [
         '--per-search-metrics is "yes" and must be true or false',
-        '--workers is "0" and must be greater than or equal to 1',
+        '--workers is "0" and must be from 1 to 10000',
         'AUTOHAS_POLL_TIMEOUT_S is "inf" and must be a finite number',
     ]
 
