@@ -257,8 +257,10 @@ def _explain(problem: ErrorDetails, *, from_flag: bool) -> str:
 
 def _describe_bounds(name: str, broken: Mapping[str, Any]) -> str:
     """Every bound of a number: pydantic names the broken one only, and a field may have both."""
-    bounds = {key: getattr(part, key) for part in Settings.model_fields[name].metadata for key in ("ge", "le") if hasattr(part, key)}
-    texts = {key: f"{bound:g}" if isinstance(bound, float) else str(bound) for key, bound in (bounds | broken).items()}
+    bounds: dict[str, Any] = {
+        key: getattr(part, key) for part in Settings.model_fields[name].metadata for key in ("ge", "le") if hasattr(part, key)
+    }
+    texts = {key: f"{bound:g}" if isinstance(bound, float) else str(bound) for key, bound in {**bounds, **broken}.items()}
     if len(texts) > 1:
         return f"from {texts['ge']} to {texts['le']}"
     return f"at least {texts['ge']}" if "ge" in texts else f"at most {texts['le']}"
