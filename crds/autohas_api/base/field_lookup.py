@@ -35,6 +35,8 @@ def suggest_fields(model: type[BaseModel], location: Sequence[int | str]) -> str
     near = difflib.get_close_matches(_bare(str(wrong)), bare, n=1)
     if near:
         return f'did you mean "{bare[near[0]]}"?'
+    if len(names) == 1:
+        return f"the only one here is {names[0]}"
     return f"known are {', '.join(names)}" if len(names) <= _MOST_LISTED else ""
 
 

@@ -26,6 +26,7 @@ from autohas_api.testing.rejections import with_change
             2,
             "spec.searchSpace.hyperparameters[0].continuous.foo: unknown field; known are derive, max, min, mixing, numBases, scale, topK",
         ),
+        ("spec.cleanup.x", 1, "spec.cleanup.x: unknown field; the only one here is ttlSecondsAfterFinished"),
         ("spec.checkpoint.storage.emptyDir.zzz", 1, "spec.checkpoint.storage.emptyDir.zzz: unknown field; there are none here"),
         (
             "spec.zzz",
