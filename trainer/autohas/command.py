@@ -129,7 +129,7 @@ def fetch(
     def act(console: Console) -> int:
         from autohas.fetching import fetch as run  # noqa: PLC0415 - as above
 
-        progress = Console(stderr=True)  # standard output lists the copied files
+        progress = Console(stderr=True, emoji=False)  # standard output lists the copied files
 
         def say(doing: str) -> None:
             progress.print(doing, style="dim", markup=False, highlight=False, soft_wrap=True)
@@ -152,9 +152,9 @@ def _run_command(act: Callable[[Console], int]) -> int:
     """Run a command and turn errors of the cluster or the disk into sentences on stderr."""
     from autohas.fetching import FetchError  # noqa: PLC0415 - help and completion need not load it
 
-    stderr = Console(stderr=True)
+    stderr = Console(stderr=True, emoji=False)
     try:
-        return act(Console())
+        return act(Console(emoji=False))
     except (KubectlError, FetchError) as error:
         stderr.print(f"autohas: {error}", markup=False, highlight=False, soft_wrap=True)
     except OSError as error:

@@ -84,7 +84,7 @@ class _NoLive:
     """Replaces rich's Live where there is no terminal."""
 
     def __enter__(self) -> Live:
-        return Live(console=Console(quiet=True), auto_refresh=False)
+        return Live(console=Console(quiet=True, emoji=False), auto_refresh=False)
 
     def __exit__(self, *_: object) -> None:
         """Nothing to end."""

@@ -293,3 +293,10 @@ def test_help_shows_examples_line_by_line(verb: str) -> None:
 
     assert "\\b" not in text
     assert re.search(rf"\n +autohas {verb} \S", text)
+
+
+def test_a_name_that_is_an_emoji_stays_text() -> None:
+    """Rich would show `:X:` of an entrypoint as a picture."""
+    printed = CliRunner().invoke(app, ["conformance", "nope.mod:X"])
+
+    assert "nope.mod:X: there is no module nope" in " ".join(printed.output.split())

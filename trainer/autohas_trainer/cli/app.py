@@ -203,7 +203,7 @@ def main() -> None:
 
 def _run_command(act: Callable[[Document], None], file: Path | None) -> int:
     """Run a command and turn every failure into sentences on stderr and an exit code."""
-    stderr = Console(stderr=True)
+    stderr = Console(stderr=True, emoji=False)
     document: Document | None = None
     try:
         document = read_search(file) if file is not None else Document(source="", value={})
@@ -234,7 +234,7 @@ def _validate(document: Document) -> None:
     search, space = accept(document.value)
     budget = f"{space.size():,} configurations, {search.spec.budget.trainings} trainings"
     lines = [f"{document.source}: {search.metadata.name} is valid: {budget}", *(f"  {line}" for line in plan_lines(search.spec, space))]
-    Console().print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
+    Console(emoji=False).print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
 
 
 def _conformance(target: str, shape: str | None, outputs: int | None, arguments: list[str], *, regression: bool) -> None:
@@ -243,7 +243,7 @@ def _conformance(target: str, shape: str | None, outputs: int | None, arguments:
         raise UsageError(f"--input-shape must be positive numbers joined by x, such as 1x28x28, not {shape!r}")
     if malformed := [argument for argument in arguments if "=" not in argument]:
         raise UsageError(f"--argument must be NAME=VALUE, not {malformed[0]!r}")
-    console = Console()
+    console = Console(emoji=False)
     _print_loading(console)
     from autohas_trainer.cli import conformance as command  # noqa: PLC0415 - loads torch
 
@@ -265,7 +265,7 @@ def _report(folder: Path) -> None:
         raise UsageError(
             f"{folder} holds no result.json: the search has not finished; continue it with autohas run FILE --out {folder} --resume"
         )
-    console = Console()
+    console = Console(emoji=False)
     console.print("writing the report", style="dim", highlight=False)
     from autohas_trainer.reporting.report.report import write_report  # noqa: PLC0415 - loads matplotlib, which takes seconds
 
@@ -274,7 +274,7 @@ def _report(folder: Path) -> None:
 
 def _retrain(config: Path, seeds: int, folder: Path, *, resume: bool, stop: StopOnSignal) -> None:
     let_threads_sleep()
-    console = Console()
+    console = Console(emoji=False)
     _print_loading(console)
     from autohas_trainer.cli import retraining  # noqa: PLC0415 - loads torch, after the signals are taken over
 
@@ -298,7 +298,7 @@ class _Options:
 
 def _run(document: Document, options: _Options, stop: StopOnSignal) -> None:
     folder, search, space = read_for_folder(apply_settings(document.value, options.settings), options.out, resume=options.resume)
-    console, threads = Console(), available_threads(None)
+    console, threads = Console(emoji=False), available_threads(None)
     let_threads_sleep()
     if options.dry_run:
         _print_loading(console)

@@ -78,7 +78,7 @@ def search_here(document: Document, settings: Sequence[str], out: Path | None, *
         search=search, space=space, folder=folder, threads=available_threads(None), command=f"autohas.run(out={str(folder)!r})"
     )
     with stop.take_over(), preserve_process_state():
-        run_on_laptop(task, LiveState(time.monotonic), stop, Console(quiet=quiet))
+        run_on_laptop(task, LiveState(time.monotonic), stop, Console(quiet=quiet, emoji=False))
     finished = find_finished(search, folder)
     if finished is None:
         raise RuntimeError("the search ended without a result")
