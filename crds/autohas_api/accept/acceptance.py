@@ -14,7 +14,7 @@ from typing import Any, Final
 from autohas_api.accept.data_arguments import find_wrong_data_arguments, find_wrong_keywords
 from autohas_api.accept.dependencies import find_wrong_conditions_of_decisions, find_wrong_conditions_of_hyperparameters
 from autohas_api.algorithms.algorithm_spec import Race
-from autohas_api.algorithms.table import ALGORITHMS
+from autohas_api.algorithms.table import ALGORITHM_ROWS
 from autohas_api.base.quantities import amount
 from autohas_api.base.spec_errors import FieldError, SpecError
 from autohas_api.budget.steps_per_stage import PLATEAU_FILLING_REWARDS, make_request, minimum_trainings, plan_stages
@@ -184,7 +184,7 @@ def _early_stopping(spec: Spec, space: Space) -> Iterator[FieldError]:
         yield FieldError(
             path="spec.budget.earlyStopping",
             message="judges the rewards of a controller after the warm-up, and this search has none: search an architecture with algorithm"
-            f" {name_algorithms([row for row in ALGORITHMS if row.rewards_controller is not None])}, or remove earlyStopping",
+            f" {name_algorithms([row for row in ALGORITHM_ROWS if row.rewards_controller is not None])}, or remove earlyStopping",
         )
     elif stop is not None and stop.plateau_steps is not None and stop.plateau_steps + PLATEAU_FILLING_REWARDS > rewards:
         yield FieldError(

@@ -10,9 +10,9 @@ from autohas_api.algorithms.auto_has import LANES, ONE_STEP, PAIRED
 from autohas_api.algorithms.random_search import RANDOM_SEARCH
 from autohas_api.algorithms.random_sharing import RANDOM_SHARING
 
-__all__ = ["ALGORITHMS", "default_rows", "find_algorithm", "list_names"]
+__all__ = ["ALGORITHM_ROWS", "default_rows", "find_algorithm", "list_names"]
 
-ALGORITHMS: Final[list[AlgorithmSpec]] = [LANES, ONE_STEP, PAIRED, RANDOM_SHARING, RANDOM_SEARCH]
+ALGORITHM_ROWS: Final[list[AlgorithmSpec]] = [LANES, ONE_STEP, PAIRED, RANDOM_SHARING, RANDOM_SEARCH]
 """The first row is the default of the spec; of several rows with one name, the first is the default strategy."""
 
 
@@ -22,7 +22,7 @@ def find_algorithm(name: str, strategy: str | None) -> AlgorithmSpec:
     Raises:
         LookupError: The table has no such row.
     """
-    for row in ALGORITHMS:
+    for row in ALGORITHM_ROWS:
         if row.name == name and row.strategy in (None, strategy):
             return row
     message = f"the table of algorithms has no row for {name}" + (f", strategy {strategy}" if strategy is not None else "")
@@ -31,9 +31,9 @@ def find_algorithm(name: str, strategy: str | None) -> AlgorithmSpec:
 
 def default_rows() -> tuple[AlgorithmSpec, ...]:
     """One row for each name, in the order of the table."""
-    return tuple({row.name: row for row in reversed(ALGORITHMS)}[name] for name in list_names())
+    return tuple({row.name: row for row in reversed(ALGORITHM_ROWS)}[name] for name in list_names())
 
 
 def list_names(rows: Iterable[AlgorithmSpec] | None = None) -> tuple[str, ...]:
     """The distinct names of some rows, or of all, in the order of the table."""
-    return tuple(dict.fromkeys(row.name for row in (ALGORITHMS if rows is None else rows)))
+    return tuple(dict.fromkeys(row.name for row in (ALGORITHM_ROWS if rows is None else rows)))

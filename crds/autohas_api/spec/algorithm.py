@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from pydantic import Field, create_model
 
 from autohas_api.algorithms.algorithm_spec import AlgorithmSpec
-from autohas_api.algorithms.table import ALGORITHMS, default_rows, find_algorithm, list_names
+from autohas_api.algorithms.table import ALGORITHM_ROWS, default_rows, find_algorithm, list_names
 from autohas_api.base.expressions import Expression, field
 from autohas_api.base.model import Model
 from autohas_api.base.rules import join_names, one_of, only_with
@@ -86,7 +86,7 @@ def is_one_of(rows: Sequence[AlgorithmSpec]) -> Expression:
 
 def _is_named(name: str, rows: Sequence[AlgorithmSpec]) -> Expression:
     """Whether the algorithm has a name and, unless `rows` are all of that name, the strategy of one of them."""
-    is_named, all_rows = field("algorithm.name").equals(name), [row for row in ALGORITHMS if row.name == name]
+    is_named, all_rows = field("algorithm.name").equals(name), [row for row in ALGORITHM_ROWS if row.name == name]
     if len(rows) == len(all_rows):
         return is_named
     block = field(f"algorithm.{rows[0].block}")
@@ -99,6 +99,6 @@ def name_algorithms(rows: Sequence[AlgorithmSpec]) -> str:
     parts = []
     for name in list_names(rows):
         strategies = [row.strategy for row in rows if row.name == name and row.strategy is not None]
-        is_whole = len(strategies) == sum(row.name == name for row in ALGORITHMS)
+        is_whole = len(strategies) == sum(row.name == name for row in ALGORITHM_ROWS)
         parts.append(f"{name} (strategy {join_names(strategies, 'or')})" if strategies and not is_whole else name)
     return join_names(parts, "or")

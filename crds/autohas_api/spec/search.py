@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal, get_args
 from pydantic import ConfigDict, Field, StringConstraints, ValidationError
 from pydantic.fields import FieldInfo
 
-from autohas_api.algorithms.table import ALGORITHMS
+from autohas_api.algorithms.table import ALGORITHM_ROWS
 from autohas_api.base.expressions import field, variable
 from autohas_api.base.field_lookup import without_nulls
 from autohas_api.base.kube_types import ANNOTATION_KEY_PATTERN, KEY_IS, LABEL_KEY_PATTERN, LabelValue
@@ -101,9 +101,9 @@ _IS_CLASSIFICATION: Final = ~field("objective.metric").is_in(_REGRESSION)
 _SMOOTHS_LABELS: Final = (field("task.recipe.labelSmoothing").number > 0) | _HYPERPARAMETERS.some(
     "h", _HYPERPARAMETER.equals("label_smoothing")
 )
-_BY_TRAININGS: Final = [row for row in ALGORITHMS if row.searches_training_hyperparameters]
+_BY_TRAININGS: Final = [row for row in ALGORITHM_ROWS if row.searches_training_hyperparameters]
 """Algorithms that compare hyperparameters by trainings, not by a reward one step ahead."""
-_BY_CONTROLLER: Final = [row for row in ALGORITHMS if row.learns_hyperparameters]
+_BY_CONTROLLER: Final = [row for row in ALGORITHM_ROWS if row.learns_hyperparameters]
 
 
 class Spec(Model):

@@ -14,7 +14,7 @@ from autohas_api.space.decisions import Space
 from autohas_api.spec.search import Spec
 from autohas_api.testing.rejections import a_search, with_change
 
-ALGORITHMS: list[dict[str, Any]] = [
+ALGORITHM_ROWS: list[dict[str, Any]] = [
     {},
     {"autoHAS": {"strategy": "OneStep"}},
     {"name": "RandomSharing", "randomSharing": {"numSamples": 5}},
@@ -53,7 +53,7 @@ def test_sixty_thousand_images_are_searched_with_a_budget_of_four() -> None:
     assert plan_stages(spec, space, 6000).supernet_steps > 100
 
 
-@pytest.mark.parametrize("algorithm", ALGORITHMS, ids=str)
+@pytest.mark.parametrize("algorithm", ALGORITHM_ROWS, ids=str)
 @pytest.mark.parametrize("num_selection", [0, 500, 6000])
 def test_the_shares_of_the_stages_are_the_whole_plan(algorithm: dict[str, Any], num_selection: int) -> None:
     """Whatever the algorithm, what the stages may spend adds up to what is predicted."""
@@ -78,7 +78,7 @@ def test_a_supernet_with_too_few_rewards_for_its_decisions_is_warned_of() -> Non
     assert short_supernet(*_images("8"), enough) is None
 
 
-@pytest.mark.parametrize("algorithm", ALGORITHMS[2:], ids=str)
+@pytest.mark.parametrize("algorithm", ALGORITHM_ROWS[2:], ids=str)
 def test_without_a_controller_there_is_no_such_warning(algorithm: dict[str, Any]) -> None:
     """RandomSharing and RandomSearch learn no policy."""
     spec, space = _images("4", algorithm)

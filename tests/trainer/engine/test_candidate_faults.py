@@ -24,7 +24,7 @@ from autohas_trainer.errors import CandidateError, ConfigurationError, DataError
 from autohas_trainer.events import Outcome, StepRecord
 from custom_code_fixtures import Faulty, FaultyLinear
 from custom_search_fixtures import custom_search
-from engine_fixtures import ALGORITHMS, Killed, MemorySink, Stop, search
+from engine_fixtures import ALGORITHM_ROWS, Killed, MemorySink, Stop, search
 
 BATCHES: dict[str, Any] = {"name": "batch_size", "integer": {"min": 32, "max": 128, "step": 2, "scale": "Log"}, "default": "64"}
 WIDTHS: dict[str, Any] = {"name": "width", "categorical": {"choices": ["8", "16", "32"]}, "default": "16"}
@@ -277,7 +277,7 @@ def _of_architecture(algorithm: str, **arguments: str) -> dict[str, Any]:
     document = custom_search("FaultyLinear", **arguments)
     rates = [h for h in document["spec"]["searchSpace"]["hyperparameters"] if h["name"] == "learning_rate"]
     document = with_change(document, "spec.searchSpace.hyperparameters", rates)
-    return document if ALGORITHMS[algorithm] is None else with_change(document, "spec.algorithm", ALGORITHMS[algorithm])
+    return document if ALGORITHM_ROWS[algorithm] is None else with_change(document, "spec.algorithm", ALGORITHM_ROWS[algorithm])
 
 
 def _raising_for(error: Exception, *places: str) -> Callable[[dict[str, str], str], None]:

@@ -15,15 +15,15 @@ from autohas_api.testing.rejections import with_change
 from autohas_api.wire.messages import Stage, StopReason, decode_termination_message, encode_termination_message
 from autohas_trainer.engine.training.training import Training
 from autohas_trainer.events import StepRecord
-from engine_fixtures import ALGORITHMS, Killed, MemorySink, search, small_search
+from engine_fixtures import ALGORITHM_ROWS, Killed, MemorySink, search, small_search
 
 
 def _document(algorithm: str = "Lanes", seeds: int = 3) -> dict[str, Any]:
-    document = with_change(small_search(ALGORITHMS[algorithm]), "spec.budget.trainings", "14")
+    document = with_change(small_search(ALGORITHM_ROWS[algorithm]), "spec.budget.trainings", "14")
     return with_change(document, "spec.training.seeds", seeds)
 
 
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("algorithm", ALGORITHM_ROWS)
 def test_every_seed_is_a_whole_training_of_its_own(algorithm: str, tmp_path: Path) -> None:
     """Two further trainings of 27 steps in Evaluate; three scores, mean and sample deviation in the termination message."""
     sink = MemorySink()

@@ -10,7 +10,7 @@ from autohas_api.testing.rejections import with_change
 from autohas_api.wire.messages import Stage
 from autohas_trainer.errors import CheckpointError, Interrupted
 from autohas_trainer.events import Outcome, StepRecord
-from engine_fixtures import ALGORITHMS, STAGES, Killed, MemorySink, Stop, case, search, small_search
+from engine_fixtures import ALGORITHM_ROWS, STAGES, Killed, MemorySink, Stop, case, search, small_search
 
 _undisturbed: dict[str, tuple[Outcome, list[StepRecord]]] = {}
 
@@ -24,7 +24,7 @@ def _reference(algorithm: str, tmp_path_factory: pytest.TempPathFactory) -> tupl
     return _undisturbed[algorithm]
 
 
-CASES = [(algorithm, stage, nth) for algorithm in ALGORITHMS for stage in STAGES[algorithm] for nth in (1, 3)]
+CASES = [(algorithm, stage, nth) for algorithm in ALGORITHM_ROWS for stage in STAGES[algorithm] for nth in (1, 3)]
 
 
 @pytest.mark.parametrize(("algorithm", "stage", "nth"), CASES)
@@ -85,7 +85,7 @@ def test_a_kill_between_the_two_stages_of_scoring_or_within_the_second_changes_n
     assert resumed.steps == expected_steps[-len(resumed.steps) :]
 
 
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("algorithm", ALGORITHM_ROWS)
 def test_stopping_after_every_tenth_step_changes_nothing(algorithm: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Stopped on request again and again, each process does its steps once and the end is the same."""
     expected, expected_steps = _reference(algorithm, tmp_path_factory)

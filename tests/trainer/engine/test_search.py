@@ -19,7 +19,7 @@ from autohas_trainer.engine.training.search_task import SearchTask
 from autohas_trainer.engine.training.training import Training
 from autohas_trainer.errors import ConfigurationError, NumericalError
 from autohas_trainer.events import Identity
-from engine_fixtures import ALGORITHMS, STAGES, MemorySink, Stop, case, search, small_search
+from engine_fixtures import ALGORITHM_ROWS, STAGES, MemorySink, Stop, case, search, small_search
 
 
 def _run(tmp_path: Path, algorithm: str) -> MemorySink:
@@ -28,7 +28,7 @@ def _run(tmp_path: Path, algorithm: str) -> MemorySink:
     return sink
 
 
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("algorithm", ALGORITHM_ROWS)
 def test_stages_follow_each_other_and_stay_within_the_plan(algorithm: str, tmp_path: Path) -> None:
     """Stages come in the algorithm's order, and steps never exceed the plan."""
     sink = _run(tmp_path, algorithm)
