@@ -55,14 +55,14 @@ def test_the_charts_defaults_are_the_operators(helm: Tool) -> None:
 
 
 @pytest.mark.parametrize(("setting", "value"), NUMBERS.items(), ids=NUMBERS)
-def test_a_number_has_one_bound_in_both(helm: Tool, setting: str, value: str) -> None:
-    """The schema has the minimum of the setting, and a changed value arrives."""
+def test_a_number_has_the_same_bounds_in_both(helm: Tool, setting: str, value: str) -> None:
+    """The schema has the bounds of the setting, and a changed value arrives."""
     schema = json.loads((CHART / "values.schema.json").read_text())["properties"]["operator"]["properties"][value]
     own = SCHEMA[setting]
-    settings = read_settings([], environment_of(render(helm, **dict[str, Any]({f"operator__{value}": 1234567}))))
+    settings = read_settings([], environment_of(render(helm, **dict[str, Any]({f"operator__{value}": 4321}))))
 
-    assert schema == {"type": own["type"], "minimum": own["minimum"]}
-    assert getattr(settings, setting) == 1234567
+    assert schema == {key: own[key] for key in ("type", "minimum", "maximum") if key in own}
+    assert getattr(settings, setting) == 4321
     with pytest.raises(CommandFailedError, match=f"operator.{value}|/operator/{value}"):
         helm("template", "autohas", CHART, f"--set=operator.{value}=0")
 
