@@ -121,7 +121,7 @@ class Field:
             print(f"  {life.name}: {fault.kind} ({fault.how}) of {strike.hit} while {strike.phase}", flush=True)
 
     def _is_done(self, life: Life, share: float | None) -> bool:
-        """Whether its trainer says that so much of the work is done."""
+        """Whether its trainer reports at least this share of the work as done."""
         if share is None:
             return True
         for pod in self.view.pods(life.uid):
