@@ -13,6 +13,7 @@ import yaml
 
 from autohas_api.base.names import GROUP, PLURAL
 from autohas_api.testing.rejections import a_search
+from crd_fixtures import wait_until_served
 from testcluster import levels
 from testcluster.commands import CommandFailedError
 from testcluster.control_plane import ControlPlane
@@ -53,7 +54,7 @@ def spec_schema(crd: dict[str, Any]) -> dict[str, Any]:
 
 def apply_search(plane: ControlPlane) -> str:
     """A search, once the API server serves the kind; returns its uid."""
-    plane.kubectl("wait", "--for=condition=Established", f"crd/{CRD}", "--timeout=30s")
+    wait_until_served(plane.kubectl, CRD)
     plane.kubectl("apply", "-f", "-", input=json.dumps(a_search("kept")))
     return uid_of_search(plane)
 

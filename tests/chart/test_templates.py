@@ -11,6 +11,7 @@ import yaml
 from autohas_api.base import names
 from autohas_operator.cluster.leases import LEASE_NAME
 from autohas_operator.settings import read_settings
+from crd_fixtures import wait_until_served
 from rendering import CHART, environment_of, pod_of, render, rules_of
 from testcluster import binaries
 from testcluster.client import Tool
@@ -319,7 +320,7 @@ def test_a_real_api_server_takes_everything_that_watches(control_plane: Cluster)
     for name in ("servicemonitors", "podmonitors", "prometheusrules"):
         crd = binaries.prometheus_operator_crds() / f"monitoring.coreos.com_{name}.yaml"
         control_plane.kubectl("apply", "--server-side", "-f", crd)
-        control_plane.kubectl("wait", "--for=condition=Established", f"crd/{name}.monitoring.coreos.com", "--timeout=30s")
+        wait_until_served(control_plane.kubectl, f"{name}.monitoring.coreos.com")
     values = {"metrics": {**MONITORED, "dashboards": {"enabled": True}}, "networkPolicy": {"enabled": True}, "watchNamespaces": ["default"]}
     flags = [f"--set-json={path}={json.dumps(value)}" for path, value in values.items()]
     text = control_plane.helm("template", "autohas", CHART, "--namespace", "default", *flags)

@@ -16,6 +16,7 @@ import yaml
 
 from autohas_api.testing.rejections import with_change
 from autohas_api.wire.messages import Stage
+from crd_fixtures import wait_until_served
 from line import GIVEN, NAMESPACE, OPERATOR_NAMESPACE, Line, durable
 from queries import has_data, panel_queries, parts, selectors, variable_queries
 from scraping import configuration
@@ -89,7 +90,7 @@ def _line(node_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> It
     for name in ("servicemonitors", "podmonitors", "prometheusrules"):
         file = binaries.prometheus_operator_crds() / f"monitoring.coreos.com_{name}.yaml"
         node_cluster.kubectl("apply", "--server-side", "-f", file)
-        node_cluster.kubectl("wait", "--for=condition=Established", f"crd/{name}.monitoring.coreos.com", "--timeout=30s")
+        wait_until_served(node_cluster.kubectl, f"{name}.monitoring.coreos.com")
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     node_cluster.kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": labels}})
     chart.install(node_cluster, f"--set-json=metrics={json.dumps(MONITORS)}", "--set=operator.pollPeriodSeconds=1", restart=False)

@@ -25,6 +25,7 @@ from autohas_api.base.names import TRAINER_CONTAINER
 from autohas_api.testing.rejections import with_change
 from autohas_api.wire.messages import encode_progress
 from autohas_operator.testing.builders import progress, result_text
+from crd_fixtures import NAME, wait_until_served
 from testcluster import ports
 from testcluster.chart import CHART, NAMESPACE, RELEASE
 from testcluster.cluster import Cluster
@@ -256,7 +257,7 @@ def install(cluster: Cluster, namespace: str, path: Path, *flags: str) -> Path:
     cluster.kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
     bundle = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
     cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", input=bundle)
-    cluster.kubectl("wait", "--for=condition=Established", "crd/autohassearches.autohas.dev", "--timeout=30s")
+    wait_until_served(cluster.kubectl, NAME)
     account = next(item["metadata"]["name"] for item in objects if item["kind"] == "ServiceAccount")
     token = cluster.kubectl("-n", namespace, "create", "token", account, "--duration=4h").strip()
     config = yaml.safe_load(cluster.kubectl("config", "view", "--raw", "--minify", "--flatten"))

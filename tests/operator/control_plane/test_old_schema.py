@@ -15,6 +15,7 @@ import yaml
 
 from autohas_api.base.field_lookup import FORMER_NAMES
 from autohas_operator.testing.builders import DURABLE
+from crd_fixtures import NAME, wait_until_served
 from testcluster import levels
 from testcluster.chart import CHART, NAMESPACE
 from testcluster.cluster import Cluster
@@ -100,7 +101,7 @@ def _upgraded(plane: ControlPlane, tmp_path: Path, bench_parts: Any) -> Iterator
     cluster = Cluster(kubeconfig=plane.kubeconfig, url=plane.url, node=None)
     namespace = f"t-{os.getpid()}-former"
     cluster.kubectl.apply(former_crd())
-    cluster.kubectl("wait", "--for=condition=Established", "crd/autohassearches.autohas.dev", "--timeout=30s")
+    wait_until_served(cluster.kubectl, NAME)
     cluster.kubectl("create", "namespace", namespace)
     operator = operator_process(Path(), tmp_path / "operator.log")
     bench = bench_class(cluster, operator, namespace)
