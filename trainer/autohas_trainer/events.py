@@ -14,7 +14,7 @@ from typing import Final, Protocol
 from autohas_api.algorithms.stage_plan import StagePlan
 from autohas_api.space.decisions import Space
 from autohas_api.spec.search import Search
-from autohas_api.wire.messages import CheckpointInfo, Notice, Result, Stage, StopReason
+from autohas_api.wire.messages import CheckpointInfo, Effect, Notice, Result, Stage, StopReason
 from autohas_trainer.provenance import DataIdentity, Environment
 
 HISTORY_FILE: Final = "history.jsonl"
@@ -141,6 +141,8 @@ class Outcome:
     seconds_by_stage: Mapping[str, float]
     preprocessing_digest: str | None = None
     """Digest of preprocessing.json; None in a result.json of an earlier version, which wrote none."""
+    effects: tuple[Effect, ...] = ()
+    """Every measured effect of a single change to the default, the largest first; empty for algorithms that measure none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import Annotated, Any, Final, Literal
 
@@ -23,12 +24,15 @@ from autohas_api.wire.reasons import NoticeReason
 Score = Annotated[float, Field(allow_inf_nan=False)]
 """Any finite number: an rmse is in the target's own unit, which may be bytes or nanoseconds."""
 Share = Annotated[float, Field(allow_inf_nan=False, ge=0, le=1)]
+NotNegative = Annotated[float, Field(allow_inf_nan=False, ge=0)]
 Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 Seconds = Annotated[float, Field(allow_inf_nan=False, ge=0, le=1e12)]
 Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
 Identity = Annotated[str, StringConstraints(max_length=128)]
 Text = Annotated[str, StringConstraints(max_length=1024)]
 MAX_NOTICES: Final = 16
+MAX_EFFECTS: Final = 8
+"""Effects in a termination message and in status; result.json has all of them."""
 NOTICE_TYPES: Final[dict[str, Literal["Normal", "Warning"]]] = {
     NoticeReason.CHECKPOINT_RESTORED: "Normal",
     NoticeReason.DATA_CONVERTED: "Normal",
@@ -95,6 +99,47 @@ class Message(Model):
     attempt: Count
 
 
+class Effect(Model):
+    """What changing one decision of the default did: the paired difference of the objective to the default."""
+
+    decision: Annotated[str, StringConstraints(max_length=63)]
+    value: Annotated[str, StringConstraints(max_length=64)]
+    """What the decision was changed to."""
+    effect: Score
+    """In units of the objective, higher is better."""
+    standard_error: NotNegative
+    """Of the mean of the paired differences over the examples of the selection split."""
+
+    def in_indices(self, decision: int, choices: Sequence[str]) -> IndexedEffect:
+        """The compact form; `decision` is the index of the decision, which has these `choices`."""
+        is_choice = self.value in choices
+        return IndexedEffect(
+            decision=decision,
+            choice=choices.index(self.value) if is_choice else -1,
+            value=None if is_choice else self.value,
+            effect=_round(self.effect),
+            standard_error=_round(self.standard_error),
+        )
+
+
+class IndexedEffect(Model):
+    """An `Effect` as the termination message has it: indices in the space's order, as in `Result.choices`."""
+
+    model_config = ConfigDict(extra="ignore", strict=False)
+
+    decision: Annotated[int, Field(ge=0, lt=192)]
+    choice: Annotated[int, Field(ge=-1, le=64)]
+    value: Annotated[str, StringConstraints(max_length=32)] | None = None
+    """The decimal where the choice is -1, else absent."""
+    effect: Score
+    standard_error: NotNegative
+
+
+def order_effects(effects: Iterable[Effect]) -> tuple[Effect, ...]:
+    """The effects, the largest first, whatever its sign; equal ones keep their order."""
+    return tuple(sorted(effects, key=lambda effect: -abs(effect.effect)))
+
+
 class Result(Message):
     """The search is done: choice indices in the space's order (-1: the default, which is no basis), scores, digests."""
 
@@ -123,6 +168,8 @@ class Result(Message):
     configuration_digest: Digest
     model_digest: Digest
     digest: Digest
+    effects: Annotated[list[IndexedEffect], Field(max_length=MAX_EFFECTS)] | None = None
+    """The largest effects of single changes, the largest first; None of an algorithm that measures none."""
 
 
 class Interrupted(Message):
@@ -228,6 +275,11 @@ def encode_termination_message(message: Message) -> bytes:
         ValueError: longer than the kubelet keeps (a bug of the writer).
     """
     return _encode(message, MAX_TERMINATION_MESSAGE_BYTES)
+
+
+def _round(value: float) -> float:
+    """Six significant digits, which is more than an effect has."""
+    return float(f"{value:.6g}")
 
 
 def _encode(message: Message, limit: int) -> bytes:

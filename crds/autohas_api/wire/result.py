@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from autohas_api.base.digest import configuration_digest, result_digest
 from autohas_api.space.decisions import OFF_GRID, Configuration, Decision, Role, Space, decimal
 from autohas_api.space.rates import trained_value
 from autohas_api.spec.search import Spec
-from autohas_api.wire.messages import MessageError, Result
-from autohas_api.wire.status import NamedValue, Scores, SearchResult
+from autohas_api.wire.messages import MAX_EFFECTS, Effect, IndexedEffect, MessageError, Result, order_effects
+from autohas_api.wire.status import Importance, NamedValue, Scores, SearchResult
 
 
 def configuration_of(result: Result, space: Space) -> Configuration:
@@ -55,6 +57,31 @@ def _value(decision: Decision, index: int, reported: str | None) -> str:
     return decision.choices[index]
 
 
+def index_effects(effects: Sequence[Effect], space: Space) -> list[IndexedEffect] | None:
+    """The largest effects for the termination message, the largest first; None where there is none."""
+    places = {decision.name: index for index, decision in enumerate(space.decisions)}
+    largest = order_effects(effects)[:MAX_EFFECTS]
+    return [e.in_indices(places[e.decision], space.decisions[places[e.decision]].choices) for e in largest] or None
+
+
+def _importance(effect: IndexedEffect, spec: Spec, space: Space) -> Importance:
+    """One effect with names; learning_rate is the rate that the optimizer gets.
+
+    Raises:
+        MessageError: the indices do not fit the space, or the value is not allowed.
+    """
+    if effect.decision >= len(space.decisions):
+        raise MessageError(f"result has an effect of decision {effect.decision}, the space has {len(space.decisions)} decisions")
+    decision = space.decisions[effect.decision]
+    if effect.choice >= len(decision.choices):
+        raise MessageError(f"result has an effect of choice {effect.choice} of {decision.name}, which has {len(decision.choices)}")
+    if (effect.choice == OFF_GRID) != bool(effect.value):
+        raise MessageError(f"result has an effect of {decision.name} that needs either a choice or a value")
+    changed = {**space.as_mapping(space.default), decision.name: _value(decision, effect.choice, effect.value or "")}
+    value = changed[decision.name] if decision.role is Role.ARCHITECTURE else trained_value(spec, changed, decision.name)
+    return Importance(decision=decision.name, value=value, effect=f"{effect.effect:.6g}", standard_error=f"{effect.standard_error:.6g}")
+
+
 def search_result(result: Result, spec: Spec, space: Space, model_path: str | None) -> SearchResult:
     """`status.result` of a checked result.
 
@@ -87,4 +114,5 @@ def search_result(result: Result, spec: Spec, space: Space, model_path: str | No
         configuration_digest=result.configuration_digest,
         model_digest=result.model_digest,
         digest=result.digest,
+        importance=None if result.effects is None else [_importance(effect, spec, space) for effect in result.effects],
     )

@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field, StringConstraints
 
 from autohas_api.base.model import Model
-from autohas_api.wire.messages import Count
+from autohas_api.wire.messages import MAX_EFFECTS, Count
 
 ShortText = Annotated[str, StringConstraints(max_length=128)]
 Time = Annotated[str, StringConstraints(max_length=32, pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
@@ -84,6 +84,15 @@ class Scores(Model):
     default_selection: ShortText | None = Field(default=None, description="Selection score of the default configuration.")
 
 
+class Importance(Model):
+    """The effect of changing one decision of the default, as decimal strings."""
+
+    decision: Annotated[str, StringConstraints(max_length=63)] = Field(description="Name of the decision.")
+    value: Annotated[str, StringConstraints(max_length=64)] = Field(description="Value to which it was changed.")
+    effect: ShortText = Field(description="Difference of the objective to the default after 1/9 of a training; positive is better.")
+    standard_error: ShortText = Field(description="Standard error of the difference over the compared examples.")
+
+
 _MAP_BY_NAME = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
 
 
@@ -110,6 +119,9 @@ class SearchResult(Model):
     configuration_digest: ShortText = Field(description="SHA-256 of the configuration.")
     model_digest: ShortText = Field(description="SHA-256 of the trained weights.")
     digest: ShortText = Field(description="SHA-256 of configuration, score and weights; equal for equal runs.")
+    importance: Annotated[list[Importance], Field(max_length=MAX_EFFECTS)] | None = Field(
+        default=None, description="Largest effects of single changes to the default, the largest first; absent if none were measured."
+    )
 
 
 class CheckpointStatus(Model):

@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 
 from autohas_api.wire.messages import (
+    MAX_EFFECTS,
+    Effect,
     Error,
+    IndexedEffect,
     MessageError,
     Notice,
     Progress,
@@ -19,6 +22,7 @@ from autohas_api.wire.messages import (
     decode_termination_message,
     encode_progress,
     encode_termination_message,
+    order_effects,
 )
 
 PROGRESS: dict[str, Any] = {
@@ -122,6 +126,7 @@ def test_a_termination_message_longer_than_kubernetes_keeps_is_refused_by_its_wr
 
 def test_the_largest_result_fits_what_kubernetes_keeps() -> None:
     """64 hyperparameters of the longest decimals, 128 architecture decisions, every optional field: below 4,096 bytes."""
+    effect = IndexedEffect(decision=191, choice=-1, value="1.23456e-05", effect=-1.23456e-100, standard_error=1.23456e-100)
     digest = "sha256:" + "0" * 64
     word = Result(
         search_uid="u" * 36,
@@ -144,7 +149,24 @@ def test_the_largest_result_fits_what_kubernetes_keeps() -> None:
         configuration_digest=digest,
         model_digest=digest,
         digest=digest,
+        effects=[effect] * MAX_EFFECTS,
     )
 
-    assert len(encode_termination_message(word)) < 4096 - 1000
+    assert len(encode_termination_message(word)) < 4096
     assert decode_termination_message(encode_termination_message(word)) == word
+
+
+def test_effects_are_ordered_by_size_and_rounded_on_the_wire() -> None:
+    """A harmful change is as important as a useful one; six digits are kept; a value that is no choice travels as text."""
+    small = Effect(decision="depth", value="3", effect=0.1, standard_error=0.01)
+    harm = Effect(decision="learning_rate", value="0.123", effect=-0.2000001234, standard_error=0.0000123456789)
+
+    assert order_effects([small, harm]) == (harm, small)
+    assert small.in_indices(1, ("2", "3")).to_json() == {"decision": 1, "choice": 1, "effect": 0.1, "standardError": 0.01}
+    assert harm.in_indices(0, ("0.1", "0.3")).to_json() == {
+        "decision": 0,
+        "choice": -1,
+        "value": "0.123",
+        "effect": -0.2,
+        "standardError": 1.23457e-05,
+    }

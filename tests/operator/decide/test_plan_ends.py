@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -139,6 +140,24 @@ def test_a_result_says_how_often_it_was_tested_and_how_long_trainers_worked() ->
     assert (one.scores.test_mean, one.scores.test_seeds) == (None, None)
 
 
+EFFECT = {"decision": 2, "choice": 0, "effect": 0.0125, "standardError": 0.004}
+
+
+def test_effects_become_names_and_decimals() -> None:
+    """Importance keeps the trainer's order, and is absent where the algorithm measured no effects."""
+    rate = {"decision": 0, "choice": -1, "value": "0.123", "effect": -2.5e-05, "standardError": 0}
+    texts = (result_text(SEARCH, effects=[EFFECT, rate]), result_text(SEARCH))
+    some, none = (decide(observe(SEARCH, JOB, ended_pod(JOB, code=0, message=text)), RUNNING).status.result for text in texts)
+
+    assert some is not None
+    assert some.to_json()["importance"] == [
+        {"decision": "depth", "value": "1", "effect": "0.0125", "standardError": "0.004"},
+        {"decision": "learning_rate", "value": "0.123", "effect": "-2.5e-05", "standardError": "0"},
+    ]
+    assert none is not None
+    assert "importance" not in none.to_json()
+
+
 def test_a_finished_search_is_left_alone() -> None:
     """Whatever happens to Job and pods, only observedGeneration changes."""
     seen = observe(SEARCH, JOB, ended_pod(JOB, code=0, message=result_text(SEARCH)))
@@ -166,6 +185,14 @@ HOSTILE_RESULTS = {
     "other configuration": result_text(SEARCH, configuration_digest="sha256:" + "0" * 64),
     "too few choices": result_text(SEARCH, choices=[0]),
     "choice out of range": result_text(SEARCH).replace('"choices":[', '"choices":[64,'),
+    "effect of no decision": result_text(SEARCH, effects=[EFFECT | {"decision": 99}]),
+    "effect of no choice": result_text(SEARCH, effects=[EFFECT | {"choice": 50}]),
+    "effect of no value": result_text(SEARCH, effects=[EFFECT | {"choice": -1}]),
+    "effect of a value outside the range": result_text(SEARCH, effects=[EFFECT | {"decision": 0, "choice": -1, "value": "1e9"}]),
+    "effect of both choice and value": result_text(SEARCH, effects=[EFFECT | {"value": "1"}]),
+    "effect that is not finite": result_text(SEARCH, effects=[EFFECT]).replace("0.0125", "1e999"),
+    "negative standard error": result_text(SEARCH, effects=[EFFECT]).replace("0.004", "-0.004"),
+    "too many effects": result_text(SEARCH, effects=[EFFECT] * 8).replace('"effects":[', '"effects":[' + json.dumps(EFFECT) + ","),
     "lone surrogate": '"\ud800"',
 }
 

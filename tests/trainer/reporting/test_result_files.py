@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from autohas_api.wire.messages import Effect
 from autohas_trainer.atomic_file import write_atomically
 from autohas_trainer.config_yaml import config_text
 from autohas_trainer.errors import DataError
@@ -60,6 +61,27 @@ def test_result_json_holds_what_the_contract_promises(tmp_path: Path) -> None:
     assert record["cost"]["byStage"]["Lanes"] == 1.5
     assert set(record["digests"]) == {"configuration", "model", "result", "preprocessing"}
     assert record["message"]["kind"] == "Result"
+
+
+def test_effects_are_kept_whole_and_absent_where_there_are_none(tmp_path: Path) -> None:
+    """result.json has every effect by name; an algorithm without effects leaves the field out."""
+    info, sink = run_info(tmp_path), FilesSink(tmp_path, search_digest=DIGEST)
+    effects = tuple(Effect(decision="depth", value="3", effect=0.1 / n, standard_error=0.01) for n in range(1, 12))
+    sink.emit(SearchStarted(info=info))
+    sink.emit(SearchFinished(outcome=replace(outcome(info), effects=effects)))
+
+    assert json.loads((tmp_path / "result.json").read_text())["effects"][0] == {
+        "decision": "depth",
+        "value": "3",
+        "effect": 0.1,
+        "standardError": 0.01,
+    }
+    found = read_result(tmp_path)
+    assert found is not None
+    assert found.outcome.effects == effects
+
+    _written(tmp_path)
+    assert "effects" not in json.loads((tmp_path / "result.json").read_text())
 
 
 def test_config_yaml_is_a_plain_record_with_absolute_values(tmp_path: Path) -> None:

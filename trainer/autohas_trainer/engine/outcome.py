@@ -10,7 +10,8 @@ from pathlib import Path
 from autohas_api.algorithms.rungs import LAST_RUNG
 from autohas_api.base.digest import configuration_digest, result_digest
 from autohas_api.space.decisions import OFF_GRID, Role
-from autohas_api.wire.messages import Result, StopReason
+from autohas_api.wire.messages import Result, StopReason, order_effects
+from autohas_api.wire.result import index_effects
 from autohas_trainer.atomic_file import replace_file, write_atomically
 from autohas_trainer.data.preprocessing import PREPROCESSING_FILE
 from autohas_trainer.engine.checkpointing.tensor_file import write_tensors
@@ -43,6 +44,7 @@ def build_outcome(state: SearchState, evaluated: EvaluateStage, workdir: Path, i
         cost_by_stage=state.ledger.cost_by_stage(),
         seconds_by_stage=state.ledger.seconds_by_stage(),
         preprocessing_digest=preprocessing_digest,
+        effects=order_effects(state.effects),
     )
 
 
@@ -79,6 +81,7 @@ def _result(  # noqa: PLR0913 - what a termination message consists of
         configuration_digest=digest,
         model_digest=model_digest,
         digest=result_digest(configuration=digest, test_score=test_scores[winner], model=model_digest),
+        effects=index_effects(state.effects, search_task.space),
     )
 
 

@@ -17,7 +17,7 @@ from autohas_api.algorithms.stage_plan import StagePlan
 from autohas_api.base.text_encoding import replace_unprintable
 from autohas_api.budget.steps_per_stage import plan_at_batch_size
 from autohas_api.space.decisions import Configuration, initial_points
-from autohas_api.wire.messages import NOTICES_PER_START, Notice, Stage
+from autohas_api.wire.messages import NOTICES_PER_START, Effect, Notice, Stage
 from autohas_api.wire.reasons import NoticeReason
 from autohas_trainer.algorithms import Algorithm, Candidate, build_algorithm, lane_candidates
 from autohas_trainer.engine.accounting.ledger import Ledger
@@ -77,6 +77,7 @@ class SearchState:
         self.trainings: dict[str, Training] = {}
         self.comparisons: dict[str, dict[int, Comparison]] = {}
         self.records: list[CandidateRecord] = []
+        self.effects: list[Effect] = []
         self.best_lane: str | None = None
         self.best_sample: str | None = None
         """The best of RandomSharing's samples so far: known again from its scores after a restore."""
@@ -279,11 +280,8 @@ class SearchState:
             self.comparisons[name][rung] = replace(self.comparisons[name][rung], contributions="")
 
     def notify(self, reason: NoticeReason, message: str) -> None:
-        """Issue a notice.
-
-        Ids grow over all processes of a search, also past those that a killed process issued after its last checkpoint: readers skip ids
-        that they have seen.
-        """
+        """Issue a notice."""
+        # Readers skip ids that they have seen: ids grow over all processes, also past those of a killed one after its last checkpoint.
         last = max((notice.id for notice in self.notices), default=0)
         number = max(last, self.starts * NOTICES_PER_START) + 1
         notice = Notice(id=number, reason=reason, message=replace_unprintable(message)[:MAX_NOTICE_LENGTH], time=self._wall_clock())
@@ -357,6 +355,7 @@ class SearchState:
             "trainings": [{"name": name, **training.state_dict()} for name, training in self.trainings.items()],
             "comparisons": {name: {str(rung): c.to_json() for rung, c in by_rung.items()} for name, by_rung in self.comparisons.items()},
             "records": [asdict(record) for record in self.records],
+            "effects": [effect.to_json() for effect in self.effects],
             "notices": [notice.to_json() for notice in self.notices],
             "bestLane": self.best_lane,
             "winner": self.winner,
@@ -385,6 +384,7 @@ class SearchState:
             name: {int(rung): Comparison.from_json(c) for rung, c in by_rung.items()} for name, by_rung in state["comparisons"].items()
         }
         self.records = [CandidateRecord(**{**r, "stage": Stage(r["stage"])}) for r in state["records"]]
+        self.effects = [Effect.model_validate(effect) for effect in state["effects"]]
         self.notices = [Notice.model_validate(notice) for notice in state["notices"]]
         self.best_lane, self.winner = state["bestLane"], state["winner"]
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 from autohas_api.base.spec_errors import SpecError
 from autohas_api.space.decisions import Space, resolve
 from autohas_api.spec.search import Search, read
-from autohas_api.wire.messages import Result, Stage, StopReason
+from autohas_api.wire.messages import Effect, Result, Stage, StopReason
 from autohas_trainer.atomic_file import write_atomically
 from autohas_trainer.config_yaml import config_text
 from autohas_trainer.errors import DataError
@@ -179,6 +179,7 @@ def _record(space: Space, outcome: Outcome) -> dict[str, Any]:
             "configuration": dict(outcome.default),
         },
         "runnersUp": _runners_up(outcome),
+        **({"effects": [effect.to_json() for effect in outcome.effects]} if outcome.effects else {}),
         "stopReason": result.stop_reason.value,
         "cost": {
             "trainings": result.trainings,
@@ -235,4 +236,5 @@ def _outcome(record: Mapping[str, Any], space: Space) -> Outcome:
         cost_by_stage=record["cost"]["byStage"],
         seconds_by_stage=record["cost"]["secondsByStage"],
         preprocessing_digest=record["digests"].get("preprocessing"),
+        effects=tuple(Effect.model_validate(effect) for effect in record.get("effects", ())),
     )
