@@ -17,7 +17,7 @@ import torch
 from autohas_api.base.digest import sha256
 from autohas_api.space.decisions import Space
 from autohas_api.spec.search import Search
-from autohas_api.wire.messages import CheckpointInfo
+from autohas_api.wire.messages import CheckpointInfo, Stage
 from autohas_api.wire.reasons import NoticeReason
 from autohas_trainer.engine.accounting.costs import stopwatch
 from autohas_trainer.engine.accounting.ledger import Ledger
@@ -31,6 +31,7 @@ from autohas_trainer.engine.outcome import build_outcome
 from autohas_trainer.engine.search_state import SearchState
 from autohas_trainer.engine.stages import EvaluateStage, SearchStage, build_stages
 from autohas_trainer.engine.training.search_task import SearchTask, reading_text
+from autohas_trainer.engine.training.training import BuildTraining, Training
 from autohas_trainer.errors import CandidateError, CheckpointError, DeviceError, Interrupted, storage_sentence
 from autohas_trainer.events import (
     HISTORY_FILE,
@@ -47,7 +48,7 @@ from autohas_trainer.events import (
 )
 from autohas_trainer.seeding import make_deterministic
 
-__all__ = ["Clocks", "Job", "run", "search_digest"]
+__all__ = ["Clocks", "Job", "choose", "run", "search_digest"]
 
 _DIGESTED: Final = ("task", "objective", "searchSpace", "algorithm", "budget", "training")
 
@@ -90,7 +91,29 @@ def run(job: Job, sink: Sink, stop: StopRequest, clocks: Clocks | None = None) -
         Interrupted: `stop` was requested and a checkpoint is written, or the device failed and the next process leaves a candidate out.
         OSError: the working folder cannot be written.
     """
-    clocks = clocks or Clocks()
+    state, stages, early_stopping = _run_stages(job, sink, stop, clocks or Clocks(), Training)
+    last = stages[-1]
+    assert isinstance(last, EvaluateStage)  # noqa: S101 - build_stages ends with it
+    report_unspent(state, early_stopping.reason)
+    outcome = build_outcome(state, last, job.workdir, job.identity, early_stopping.settle())
+    sink.emit(SearchFinished(outcome=outcome))
+    return outcome
+
+
+def choose(job: Job, sink: Sink, stop: StopRequest, build_training: BuildTraining, clocks: Clocks | None = None) -> SearchState:
+    """Run a search up to its winner, with trainings of `build_training`: no final training, no test, no outcome. For benchmarks.
+
+    Raises:
+        The same as `run`.
+    """
+    state, _, _ = _run_stages(job, sink, stop, clocks or Clocks(), build_training, until=Stage.EVALUATE)
+    return state
+
+
+def _run_stages(  # noqa: PLR0913 - what a search consists of
+    job: Job, sink: Sink, stop: StopRequest, clocks: Clocks, build_training: BuildTraining, *, until: Stage | None = None
+) -> tuple[SearchState, tuple[SearchStage, ...], EarlyStopping]:
+    """Begin or continue a search and let its stages work, before stage `until` if it is given."""
     job.workdir.mkdir(parents=True, exist_ok=True)
     store = _store(job, clocks)
     damage: list[str] = []
@@ -103,7 +126,7 @@ def run(job: Job, sink: Sink, stop: StopRequest, clocks: Clocks | None = None) -
     torch.set_num_threads(checkpoint.state["threads"] if checkpoint is not None else search_task.useful_threads(job.threads))
     origin = Origin.of(search_task, checkpoint, threads=torch.get_num_threads())
     state, stages = _assemble(search_task, sink, clocks)
-    state.starts = starts
+    state.starts, state.build_training = starts, build_training
     place = (job.workdir, search_digest(job.search), fault_key(job.space.default))
     state.faults = device_faults(*place)
     early_stopping = EarlyStopping(state)
@@ -118,14 +141,8 @@ def run(job: Job, sink: Sink, stop: StopRequest, clocks: Clocks | None = None) -
     with leaving_out_at_next_start(*place):
         if checkpoint is None:
             _begin(checkpointer, clocks)
-        _work_through(stages, position, checkpointer, early_stopping, stop)
-
-    last = stages[-1]
-    assert isinstance(last, EvaluateStage)  # noqa: S101 - build_stages ends with it
-    report_unspent(state, early_stopping.reason)
-    outcome = build_outcome(state, last, job.workdir, job.identity, early_stopping.settle())
-    sink.emit(SearchFinished(outcome=outcome))
-    return outcome
+        _work_through(stages, position, checkpointer, early_stopping, stop, until=until)
+    return state, stages, early_stopping
 
 
 def _load(job: Job, sink: Sink) -> SearchTask:
@@ -148,10 +165,16 @@ def _begin(checkpointer: Checkpointer, clocks: Clocks) -> None:
     checkpointer.save(0)
 
 
-def _work_through(
-    stages: tuple[SearchStage, ...], position: int, checkpointer: Checkpointer, early_stopping: EarlyStopping, stop: StopRequest
+def _work_through(  # noqa: PLR0913 - as above
+    stages: tuple[SearchStage, ...],
+    position: int,
+    checkpointer: Checkpointer,
+    early_stopping: EarlyStopping,
+    stop: StopRequest,
+    *,
+    until: Stage | None,
 ) -> None:
-    """Let one stage after another work, from the one at `position` on; an early end may pass over some.
+    """Let one stage after another work, from the one at `position` on and before `until`; an early end may pass over some.
 
     Raises:
         Interrupted: `stop` was requested; a checkpoint is written.
@@ -165,6 +188,8 @@ def _work_through(
         for ended in stages[index:following]:
             ledger.close(ended.name)
         index = following
+        if stages[index].name is until:
+            return
         stages[index].begin()
         checkpointer.state.lay_out(stages[index].name, {stage.name: stage.num_steps for stage in stages[index:]})
         checkpointer.try_to_save(index)

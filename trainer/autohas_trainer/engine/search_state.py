@@ -27,7 +27,7 @@ from autohas_trainer.engine.training.comparison import Comparison
 from autohas_trainer.engine.training.final_scores import compute_test_scores
 from autohas_trainer.engine.training.guard import CollapseWatch, UpdateGuard
 from autohas_trainer.engine.training.search_task import SearchTask
-from autohas_trainer.engine.training.training import Training
+from autohas_trainer.engine.training.training import BuildTraining, Training
 from autohas_trainer.errors import CandidateError, DeviceError, NumericalError
 from autohas_trainer.events import (
     DEFAULT,
@@ -74,6 +74,7 @@ class SearchState:
         self.guard = UpdateGuard()
         self.collapse = CollapseWatch(search_task.task.constant_quality)
         self.configurations: dict[str, Configuration] = {DEFAULT: search_task.space.default}
+        self.build_training: BuildTraining = Training
         self.trainings: dict[str, Training] = {}
         self.comparisons: dict[str, dict[int, Comparison]] = {}
         self.records: list[CandidateRecord] = []
@@ -129,14 +130,14 @@ class SearchState:
         fault = self.faults.get(fault_key(configuration, repeat))
         if fault is None:
             try:
-                return Training(self.search_task, configuration, repeat)
+                return self.build_training(self.search_task, configuration, repeat)
             except DeviceError:
                 raise
             except CandidateError as error:
                 self._judge_failure(configuration, repeat, error)
                 fault = str(error)
         self.faults[fault_key(configuration, repeat)] = fault
-        return Training(self.search_task, configuration, repeat, fault=fault)
+        return self.build_training(self.search_task, configuration, repeat, fault=fault)
 
     def _judge_failure(self, configuration: Configuration, repeat: int, error: CandidateError) -> None:
         """Accept the failure of any candidate but the default, without which there is no answer.

@@ -10,7 +10,7 @@ import copy
 import math
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -31,7 +31,7 @@ from autohas_trainer.space.objective import normalise_quality
 from autohas_trainer.tasks import Measurement
 from autohas_trainer.templates import arm_dropout, disarm_dropout, export_leaves, use_batch_statistics
 
-__all__ = ["Training"]
+__all__ = ["BuildTraining", "Training"]
 
 _TAIL: Final = 9
 """Ours: tail average w̄ += 9/(t+9)·(w - w̄). On a prototype its loss ranked better than that of the last weights: 0.73 and 0.97 at 1/9 and
@@ -271,6 +271,13 @@ class Training:
                 parameter = self._parameters[name]
                 like = saved if key == "step" else parameter  # torch keeps its step counts on the CPU
                 self._optimizer.state[parameter][key] = torch.empty_like(like, requires_grad=False).copy_(saved)
+
+
+class BuildTraining(Protocol):
+    """What begins the trainings of a search: `Training` itself, or a subclass that knows what its comparisons are without its steps."""
+
+    def __call__(self, search_task: SearchTask, configuration: Configuration, repeat: int = 0, *, fault: str | None = None) -> Training:
+        """Begin one at step 0, see `Training.__init__`."""
 
 
 def _network_key(seed: int, repeat: int) -> Key:
