@@ -100,7 +100,10 @@ class Message(Model):
 
 
 class Effect(Model):
-    """What changing one decision of the default did: the paired difference of the objective to the default."""
+    """What changing one decision of the default did: the paired difference of the objective to the default after 1/9 of a training.
+
+    A change whose training diverged has none.
+    """
 
     decision: Annotated[str, StringConstraints(max_length=63)]
     value: Annotated[str, StringConstraints(max_length=64)]

@@ -10,7 +10,7 @@ import pytest
 import structlog
 from rich.console import Console
 
-from autohas_api.wire.messages import Notice, Stage
+from autohas_api.wire.messages import Effect, Notice, Stage
 from autohas_trainer.events import CheckpointWritten, NoticeIssued, SearchFinished, SearchStarted, StagesPlanned
 from autohas_trainer.reporting.sinks.live_state import LiveState
 from autohas_trainer.reporting.sinks.log import LogSink
@@ -94,7 +94,8 @@ def test_the_log_has_one_line_per_fact_and_none_per_step(tmp_path: Path) -> None
         sink.emit(candidate("default", 1 / 9, 0.5))
         sink.emit(CheckpointWritten(info=checkpoint_info(50), seconds=0.1, size_bytes=10))
         sink.emit(NoticeIssued(notice=Notice(id=1, reason="RestoreFailed", message="a checkpoint is torn", time=1.0)))
-        sink.emit(SearchFinished(outcome=outcome(info)))
+        effects = (Effect(decision="depth", value="3", effect=0.0155, standard_error=0.005),)
+        sink.emit(SearchFinished(outcome=replace(outcome(info), effects=effects)))
     assert [line["event"] for line in lines] == [
         "search started",
         "stage started",
@@ -107,6 +108,7 @@ def test_the_log_has_one_line_per_fact_and_none_per_step(tmp_path: Path) -> None
     assert lines[0]["threads"] == 3
     assert lines[5]["log_level"] == "warning"
     assert lines[-1]["winner"] == "argmax"
+    assert lines[-1]["largest_effects"] == ["depth 3: +1.55 ± 0.50 points"]
 
 
 @pytest.mark.parametrize("is_terminal", [False, True])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import io
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,8 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from autohas_api.testing.rejections import a_search, with_change
+from autohas_api.wire.messages import Effect
+from autohas_trainer.cli.printing import print_result
 from autohas_trainer.errors import DataError
 from autohas_trainer.events import CandidateRecord
 from autohas_trainer.reporting.report.report import render, write_report
@@ -193,6 +197,57 @@ def test_many_decisions_are_shown_in_part_and_counted(tmp_path: Path) -> None:
     )
     policies = tuple(policy(s, {d.name: (0.5, 0.25, 0.25) for d in extra}) for s in (1, 2))
     assert "6 further decisions are in history.jsonl" in _words(render(wide, replace(_history(), policies=policies), None))
+
+
+EFFECTS = (
+    Effect(decision="learning_rate", value="3", effect=-0.9, standard_error=0.02),
+    Effect(decision="depth", value="3", effect=0.0155, standard_error=0.005),
+    Effect(decision="depth", value="1", effect=-0.004, standard_error=0.0061),
+)
+
+
+def _with_effects(tmp_path: Path, effects: tuple[Effect, ...]) -> FinishedSearch:
+    found = _finished(tmp_path, a_search())
+    return replace(found, outcome=replace(found.outcome, effects=effects))
+
+
+def test_effects_are_drawn_and_listed_with_their_errors(tmp_path: Path) -> None:
+    """A figure with the values as text, and a table: decision, new value, default, effect and error in points."""
+    page = render(_with_effects(tmp_path, EFFECTS), _history(), None)
+    section = page.partition("<h2>What the changes did</h2>")[2].partition("<h2>")[0]
+
+    figure = html.unescape(re.sub(r"<[^>]*>", " ", section.partition("<svg")[2].partition("</svg>")[0]))
+    assert "learning_rate: 3" in figure
+    assert all(text in figure for text in ("-90.00 ± 2.00 points", "+1.55 ± 0.50 points", "-0.40 ± 0.61 points"))
+    words = _words(section)
+    assert "depth 3 2 +1.55 0.50 depth 1 2 -0.40 0.61" in words
+    assert "The same as a table" in words
+
+
+def test_a_long_list_of_effects_is_whole_in_the_table(tmp_path: Path) -> None:
+    """The figure stays readable: the page says how many bars it leaves out."""
+    many = tuple(Effect(decision="depth", value="3", effect=0.001 * (40 - n), standard_error=0.001) for n in range(30))
+    page = render(_with_effects(tmp_path, many), _history(), None)
+
+    assert "All 30 effects, of which the figure shows the 24 largest" in _words(page)
+    assert page.count("± 0.10 points") == 24
+
+
+def test_an_algorithm_without_effects_has_no_section_about_them(tmp_path: Path) -> None:
+    """No empty heading."""
+    assert "What the changes did" not in render(_finished(tmp_path, a_search()), _history(), None)
+
+
+def test_the_console_names_the_two_largest_effects(tmp_path: Path) -> None:
+    """Largest by size, whatever the sign; nothing is printed where there are no effects."""
+    text = io.StringIO()
+    console = Console(file=text, width=200)
+    print_result(console, _with_effects(tmp_path, EFFECTS), tmp_path, None)
+
+    sentence = "Largest effects of single changes, after 1/9 of a training: "
+    assert f"{sentence}learning_rate 3: -90.00 ± 2.00 points; depth 3: +1.55 ± 0.50 points\n" in text.getvalue()
+    print_result(console, _finished(tmp_path, a_search()), tmp_path, None)
+    assert text.getvalue().count(sentence) == 1
 
 
 def test_a_damaged_history_is_a_data_error(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Final
 
 from rich.console import Console
 from rich.table import Table
@@ -12,10 +13,14 @@ from autohas_api.base.objective_metrics import metric_text
 from autohas_api.base.spec_errors import SpecError
 from autohas_api.base.yaml_file import Document, explain_unquoted
 from autohas_api.space.rates import value_text
+from autohas_trainer.reporting.sinks.effect_text import change_text, points_text
 from autohas_trainer.reporting.sinks.progress_bar import duration
 from autohas_trainer.reporting.sinks.result_files import ENDINGS, FinishedSearch, list_costs
 
 __all__ = ["print_problems", "print_result"]
+
+NUM_EFFECTS_NAMED: Final = 2
+"""Ours: the report has the others."""
 
 
 def print_problems(console: Console, error: SpecError, document: Document | None) -> None:
@@ -49,6 +54,8 @@ def print_result(console: Console, finished: FinishedSearch, folder: Path, repor
         spread = f"{metric_text(metric, result.test_mean)}, standard deviation {metric_text(metric, result.test_standard_deviation)}"
         console.print(f"Over {result.seeds} seeds: mean {spread}", highlight=False)
     console.print(_configuration(finished))
+    if outcome.effects:
+        console.print(_effects_sentence(finished), highlight=False, soft_wrap=True)
     if (ending := ENDINGS.get(result.stop_reason)) is not None:
         console.print(f"Note: {ending}", highlight=False, soft_wrap=True)
     seconds = sum(outcome.seconds_by_stage.values())
@@ -58,6 +65,13 @@ def print_result(console: Console, finished: FinishedSearch, folder: Path, repor
     console.print(f"{folder}/: {names}", highlight=False, soft_wrap=True)
     if report is not None:
         console.print(f"Report: {report}", highlight=False, soft_wrap=True)
+
+
+def _effects_sentence(finished: FinishedSearch) -> str:
+    """Name the two largest effects of single changes."""
+    spec, default = finished.search.spec, finished.outcome.default
+    largest = [f"{e.decision} {change_text(spec, default, e)}: {points_text(e)}" for e in finished.outcome.effects[:NUM_EFFECTS_NAMED]]
+    return f"Largest effects of single changes, after 1/9 of a training: {'; '.join(largest)}"
 
 
 def _configuration(finished: FinishedSearch) -> Table:

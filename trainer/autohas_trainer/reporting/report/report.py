@@ -28,6 +28,8 @@ from autohas_trainer.events import DEFAULT
 from autohas_trainer.provenance import Environment
 from autohas_trainer.reporting.report import charts
 from autohas_trainer.reporting.report.candidate_names import explain_candidates
+from autohas_trainer.reporting.report.effects_chart import MAX_BARS, effects_chart
+from autohas_trainer.reporting.sinks.effect_text import change_text, signed_points
 from autohas_trainer.reporting.sinks.history import History, read_history
 from autohas_trainer.reporting.sinks.live_state import STAGE_ORDER
 from autohas_trainer.reporting.sinks.progress_bar import duration
@@ -59,6 +61,15 @@ class _RaceRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _EffectRow:
+    decision: str
+    value: str
+    default: str
+    effect: str
+    standard_error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _StageRow:
     name: str
     trainings: float
@@ -73,6 +84,7 @@ class _Figures:
 
     story: Markup
     race: Markup
+    effects: Markup
     controller: Markup
     policy: Markup
 
@@ -128,6 +140,8 @@ def render(finished: FinishedSearch, history: History, command: str | None) -> s
             overrides=finished.search.spec.algorithm.row.candidate_texts,
         ),
         stages=_stage_rows(finished),
+        effects=_effect_rows(finished),
+        num_bars=MAX_BARS,
         figures=_figures(finished, history),
         has_lanes=Stage.LANES in outcome.cost_by_stage,
         has_supernet=Stage.SUPERNET in outcome.cost_by_stage,
@@ -212,6 +226,21 @@ def _race_rows(finished: FinishedSearch) -> list[_RaceRow]:
     return rows
 
 
+def _effect_rows(finished: FinishedSearch) -> list[_EffectRow]:
+    """List every measured effect of a single change, the largest first."""
+    spec, default = finished.search.spec, finished.outcome.default
+    return [
+        _EffectRow(
+            decision=effect.decision,
+            value=change_text(spec, default, effect),
+            default=value_text(spec, default, effect.decision),
+            effect=signed_points(effect.effect),
+            standard_error=f"{100 * effect.standard_error:.2f}",
+        )
+        for effect in finished.outcome.effects
+    ]
+
+
 def _stage_rows(finished: FinishedSearch) -> list[_StageRow]:
     outcome = finished.outcome
     whole = sum(outcome.cost_by_stage.values()) or 1.0
@@ -239,9 +268,12 @@ def _figures(finished: FinishedSearch, history: History) -> _Figures:
     is_compared = any(record.score is not None for record in outcome.candidates)
     story = charts.story_chart(rewarded, outcome.candidates, outcome.winner, _spans(outcome.cost_by_stage)) if is_compared else ""
     race = charts.race_chart(outcome.candidates, outcome.winner) if is_compared else ""
+    names = [f"{row.decision}: {row.value}" for row in _effect_rows(finished)]
+    effects = effects_chart(outcome.effects, names) if names else ""
     controller = charts.controller_chart(rewarded, policies) if policies else ""
     policy = charts.policy_chart(policies, _select_searched(finished.space.decisions), outcome.configuration) if policies else ""
-    return _Figures(story=Markup(story), race=Markup(race), controller=Markup(controller), policy=Markup(policy))  # noqa: S704 - matplotlib escapes
+    figures = {"story": story, "race": race, "effects": effects, "controller": controller, "policy": policy}
+    return _Figures(**{name: Markup(svg) for name, svg in figures.items()})  # noqa: S704 - matplotlib escapes
 
 
 def _select_searched(decisions: Sequence[Decision]) -> list[Decision]:

@@ -22,6 +22,7 @@ from autohas_trainer.events import (
     StepRecord,
     WorkStarted,
 )
+from autohas_trainer.reporting.sinks.effect_text import points_text
 
 __all__ = ["LogSink"]
 
@@ -99,6 +100,7 @@ class LogSink:
             test_score=outcome.result.test_score,
             default_test_score=outcome.result.default_test_score,
             trainings=outcome.result.trainings,
+            **({"largest_effects": [f"{e.decision} {e.value}: {points_text(e)}" for e in outcome.effects[:2]]} if outcome.effects else {}),
             stop_reason=outcome.result.stop_reason.value,
             digest=outcome.result.digest,
         )
