@@ -22,6 +22,8 @@ class Race(StrEnum):
 
     HALVING = "Halving"
     """Candidates are trained to 1/9, 1/3 and the whole of a training and compared with the default."""
+    LEADERS = "Leaders"
+    """The best of many candidates at 1/9 are trained to 1/3, the best of these to the end, and compared with the default."""
     SAMPLES = "Samples"
     """Samples are scored on the shared weights; the best one is trained afterwards."""
     TRIALS = "Trials"

@@ -25,7 +25,8 @@ class StagePlan:
 
     `rungs` are the steps of a training at which candidates are compared; `schedule_steps` are those that the supernet's learning rate
     and hyperparameter window are laid out for, of which the first `supernet_steps` are taken; `warmup_steps` of them sample uniformly
-    and do not teach the controller; `num_candidates` enter the race new, `num_samples` are scored on the shared weights,
+    and do not teach the controller; `num_candidates` enter the race new; `num_finalists` lanes continue to 1/3 next to the default, and
+    `num_challengers` of them to the end, where the race is one of leaders; `num_samples` are scored on the shared weights,
     `num_trials` are trained in full, `num_repeats` are trainings of the winner with further seeds.
     `warmup_fraction` is the share of the supernet steps that is uniform, where the plan is made again for another batch size.
     `scoring_trainings` is what scoring costs, `lane_trainings` and `supernet_trainings` what those stages cost, `predicted_trainings` the
@@ -39,6 +40,8 @@ class StagePlan:
     supernet_steps: int = 0
     schedule_steps: int = 0
     num_candidates: int = 0
+    num_finalists: int = 0
+    num_challengers: int = 0
     num_samples: int = 0
     num_trials: int = 0
     num_repeats: int = 0
@@ -68,6 +71,8 @@ class StagePlan:
             return 0
         if self.num_trials:
             return self.num_trials * last
+        if self.num_finalists:
+            return (1 + self.num_finalists) * (second - first) + (1 + self.num_challengers) * (last - second)
         new_default = 0 if self.num_lanes else 1
         finalists = min(FINALISTS, self.num_candidates) + 1
         return (self.num_candidates + new_default) * first + finalists * (second - first) + 2 * (last - second)

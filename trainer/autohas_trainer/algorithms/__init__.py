@@ -15,6 +15,7 @@ from autohas_trainer.algorithms.autohas_lanes import AutoHASLanes
 from autohas_trainer.algorithms.autohas_one_step import AutoHASOneStep
 from autohas_trainer.algorithms.autohas_paired import AutoHASPaired
 from autohas_trainer.algorithms.lanes import lane_candidates
+from autohas_trainer.algorithms.one_factor import OneFactor
 from autohas_trainer.algorithms.random_search import RandomSearch
 from autohas_trainer.algorithms.random_sharing import RandomSharing
 
@@ -22,6 +23,7 @@ __all__ = ["BUILDERS", "Algorithm", "Candidate", "StepContext", "SupernetStep", 
 
 BUILDERS: Final[dict[tuple[str, str | None], Callable[[Spec, Space], Algorithm]]] = {
     ("AutoHAS", "Lanes"): AutoHASLanes.from_spec,
+    ("AutoHAS", "OneFactor"): OneFactor.from_spec,
     ("AutoHAS", "OneStep"): AutoHASOneStep.from_spec,
     ("AutoHAS", "Paired"): AutoHASPaired.from_spec,
     ("RandomSharing", None): RandomSharing.from_spec,

@@ -207,7 +207,7 @@ class SearchState:
             )
             raise NumericalError(message)
 
-    def compare(self, stage: Stage, name: str, rung: int) -> None:
+    def compare(self, stage: Stage, name: str, rung: int, *, keeps_contributions: bool = False) -> None:
         """Measure a candidate at a rung, unless it was measured there before; one that gives no outputs is out.
 
         Raises:
@@ -218,17 +218,17 @@ class SearchState:
         comparisons, training = self.comparisons.setdefault(name, {}), self.trainings[name]
         if rung not in comparisons:
             was_diverged, prices = training.is_diverged, self.search_task.comparisons
-            comparisons[rung] = self._compare(name)
+            comparisons[rung] = self._compare(name, keeps_contributions=keeps_contributions)
             if not was_diverged:  # nothing is measured of a training without an answer
                 self.ledger.spend(stage, prices.last if training.is_finished else prices.early)
             self._judge_default(training)
         if self.goal_reached_by is None and self.search_task.reaches_goal(comparisons[rung].metric):
             self.goal_reached_by = name
 
-    def _compare(self, name: str) -> Comparison:
+    def _compare(self, name: str, *, keeps_contributions: bool) -> Comparison:
         training = self.trainings[name]
         try:
-            return training.compare(self.report_batch)
+            return training.compare(self.report_batch, keeps_contributions=keeps_contributions)
         except DeviceError:
             raise
         except CandidateError as error:

@@ -12,14 +12,21 @@ from autohas_trainer.engine.stages._base import SearchStage
 from autohas_trainer.engine.stages.best_of import BestOfStage
 from autohas_trainer.engine.stages.evaluate import EvaluateStage
 from autohas_trainer.engine.stages.lanes import LanesStage
+from autohas_trainer.engine.stages.leaders import LeadersStage
+from autohas_trainer.engine.stages.one_factor import OneFactorStage
 from autohas_trainer.engine.stages.race import RaceStage
 from autohas_trainer.engine.stages.supernet import SupernetStage
 from autohas_trainer.engine.stages.trials import TrialsStage
 
 __all__ = ["EvaluateStage", "SearchStage", "build_stages"]
 
+_LANES: Final[dict[Race, Callable[[SearchState], SearchStage]]] = {
+    Race.HALVING: LanesStage,
+    Race.LEADERS: OneFactorStage,
+}
 _RACES: Final[dict[Race, Callable[[SearchState], SearchStage]]] = {
     Race.HALVING: RaceStage,
+    Race.LEADERS: LeadersStage,
     Race.SAMPLES: BestOfStage,
     Race.TRIALS: TrialsStage,
 }
@@ -27,14 +34,14 @@ _RACES: Final[dict[Race, Callable[[SearchState], SearchStage]]] = {
 
 def build_stages(state: SearchState) -> tuple[SearchStage, ...]:
     """The stages that the plan gives work to; the last one is always Evaluate."""
-    plan = state.search_task.plan
+    plan, race = state.search_task.plan, state.search_task.spec.algorithm.row.race
     stages: list[SearchStage] = []
     if plan.num_lanes:
-        stages.append(LanesStage(state))
+        stages.append(_LANES[race](state))
     if plan.warmup_steps:
         stages.append(SupernetStage(state, Stage.WARMUP, plan.warmup_steps))
     if plan.supernet_steps:
         stages.append(SupernetStage(state, Stage.SUPERNET, plan.supernet_steps - plan.warmup_steps))
-    stages.append(_RACES[state.search_task.spec.algorithm.row.race](state))
+    stages.append(_RACES[race](state))
     stages.append(EvaluateStage(state))
     return tuple(stages)

@@ -33,9 +33,9 @@ class Halving:
         self._position = 0
         self._entrants: list[str] = []
 
-    def begin(self, entrants: list[str]) -> None:
-        """Start at the first rung with these candidates, in this order."""
-        self._rung, self._position, self._entrants = 0, 0, list(entrants)
+    def begin(self, entrants: list[str], rung: int = 0) -> None:
+        """Start at a rung, the first if none is given, with these candidates, in this order."""
+        self._rung, self._position, self._entrants = rung, 0, list(entrants)
 
     def advance(self) -> bool:
         """Do one step's worth of work; False when nothing is left."""

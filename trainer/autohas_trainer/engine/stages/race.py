@@ -7,7 +7,6 @@ unless it beat the lane at 1/3; ties within noise go to the default, and to the 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -28,7 +27,8 @@ from autohas_trainer.engine.accounting.spending import (
 )
 from autohas_trainer.engine.search_state import DEFAULT, SearchState
 from autohas_trainer.engine.stages.halving import Halving
-from autohas_trainer.engine.training.comparison import beats, rank
+from autohas_trainer.engine.stages.ranking import choose_winner, rank_finite
+from autohas_trainer.engine.training.comparison import beats
 from autohas_trainer.seeding import stream
 
 __all__ = ["RaceStage"]
@@ -129,7 +129,7 @@ class RaceStage:
                 self._state.keep_only(set(kept))
                 self._state.replan(self.name, self._steps(2, len(kept)))
             case _:
-                self._state.winner = self._decide(names, rung)
+                self._state.winner = choose_winner(self._state, names)
                 return [self._state.winner]
         return kept
 
@@ -137,7 +137,7 @@ class RaceStage:
         """The default, the lanes that are further already, and as many new ones as the remaining trainings pay for, the best first."""
         state, prices = self._state, self._state.prices
         ahead = [name for name in names if name != DEFAULT and 1 in state.comparisons[name]]
-        new = [name for name in self._order(0, names) if name != DEFAULT and name not in ahead]
+        new = [name for name in rank_finite(state, 0, names) if name != DEFAULT and name not in ahead]
         left = state.trainings_left - self._price_of_default()
         ends = count_affordable_ends(left, prices, len(new)) * prices.last
         planned = min(FINALISTS, state.search_task.plan.num_candidates)  # a race of lanes alone plans, and pays for, no new finalist
@@ -150,20 +150,9 @@ class RaceStage:
         The best lane is the first unless a new candidate beats it; without such a lane they go by their order.
         """
         comparisons, lane = self._state.comparisons, self._state.best_lane
-        order = [name for name in self._order(rung, names) if name != DEFAULT]
+        order = [name for name in rank_finite(self._state, rung, names) if name != DEFAULT]
         if lane is not None and lane in order:
             better = [name for name in order if beats(comparisons[name][rung], comparisons[lane][rung])]
             order = list(dict.fromkeys((*better, lane, *order)))
         last = self._state.prices.last
         return order[: count_affordable(self._state.trainings_left - last, last, 1)]
-
-    def _order(self, rung: int, names: list[str]) -> list[str]:
-        """From best to worst; what diverged is out."""
-        comparisons = {name: self._state.comparisons[name][rung] for name in names}
-        return [name for name in rank(comparisons) if comparisons[name].key > -math.inf]
-
-    def _decide(self, names: list[str], rung: int) -> str:
-        comparisons = self._state.comparisons
-        challengers = [name for name in self._order(rung, names) if name != DEFAULT]
-        winners = [c for c in challengers if beats(comparisons[c][rung], comparisons[DEFAULT][rung])]
-        return winners[0] if winners else DEFAULT

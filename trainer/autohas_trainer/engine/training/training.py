@@ -153,10 +153,10 @@ class Training:
         torch._foreach_lerp_(averages, weights, rate)
 
     @torch.no_grad()
-    def compare(self, on_batch: Callable[[], None] = lambda: None) -> Comparison:
+    def compare(self, on_batch: Callable[[], None] = lambda: None, *, keeps_contributions: bool = False) -> Comparison:
         """Measure on the selection split: before the end averaged weights with batch statistics on a part, at the end the model itself.
 
-        `on_batch` is called after every batch.
+        `on_batch` is called after every batch; with `keeps_contributions` the comparison has them before 1/3 too.
 
         Raises:
             CandidateError: the network gives no outputs; the training must be given up.
@@ -164,9 +164,9 @@ class Training:
         if self.is_diverged:
             return lose_by_divergence(self.num_steps_done)
         with self._part(f"the comparison after {self.num_steps_done} steps"):
-            return self._compare(on_batch)
+            return self._compare(on_batch, keeps_contributions=keeps_contributions)
 
-    def _compare(self, on_batch: Callable[[], None]) -> Comparison:
+    def _compare(self, on_batch: Callable[[], None], *, keeps_contributions: bool) -> Comparison:
         module = self._module.eval() if self.is_finished else self._average_module()
         self._search_task.custom.seed("compare", self.num_steps_done)
         task = self._search_task.task
@@ -189,14 +189,14 @@ class Training:
             score=self._search_task.objective(measured.quality, self.configuration),
             metric=measured.value,
             loss=loss,
-            contributions=self._contributions(losses_N, measured),
+            contributions=self._contributions(losses_N, measured, keeps_early=keeps_contributions),
         )
 
-    def _contributions(self, losses_N: Tensor, measured: Measurement) -> str:
-        """Contribution of each example to the quality that comparisons rank by, encoded; empty before 1/3 of the training."""
+    def _contributions(self, losses_N: Tensor, measured: Measurement, *, keeps_early: bool) -> str:
+        """Contribution of each example to the quality that comparisons rank by, encoded; before 1/3 of the training only if asked for."""
         if self.is_finished:
             return encode(measured.contributions_N)
-        is_decided_on = self.num_steps_done >= self.rung(1)
+        is_decided_on = keeps_early or self.num_steps_done >= self.rung(1)
         return encode((1 - losses_N / self._search_task.task.constant_loss).cpu().numpy()) if is_decided_on else ""
 
     def _average_module(self) -> nn.Module:

@@ -1,0 +1,235 @@
+"""Lanes of strategy OneFactor, and the race of leaders that follows them.
+
+Lanes: the default, the initial points, neighbours, combinations and refinements, each to 1/9 of a training, one after another. What comes
+next is a function of the seed, the comparisons and the ledger. Race: the best lanes to 1/3, the best of these to the end.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from typing import Any, Final
+
+from autohas_api.algorithms.one_factor import KEPT_PER_FINALIST, NEIGHBOUR_SHARE, REFINEMENTS_PER_ROUND
+from autohas_api.algorithms.rungs import LAST_RUNG
+from autohas_api.space.decisions import Configuration, initial_points
+from autohas_api.wire.messages import Effect, Stage
+from autohas_trainer.algorithms import Candidate
+from autohas_trainer.algorithms.one_factor import (
+    COMBINATION,
+    INITIAL,
+    REFINEMENT,
+    Tried,
+    find_change,
+    list_combinations,
+    list_neighbours,
+    list_refinements,
+    name_change,
+    shuffle,
+)
+from autohas_trainer.engine.search_state import DEFAULT, SearchState
+from autohas_trainer.engine.training.comparison import paired_standard_error, rank
+from autohas_trainer.seeding import stream
+
+__all__ = ["OneFactorStage"]
+
+_FIRST: Final = 0
+"""The rung that lanes reach."""
+_SLACK: Final = 1e-9
+
+
+class _Phase(StrEnum):
+    NEIGHBOURS = "Neighbours"
+    COMBINATIONS = "Combinations"
+    REFINEMENTS = "Refinements"
+
+
+class OneFactorStage:
+    """Leaves in the search state: the trainings of the best lanes and of the default at 1/9, and the effects of single changes."""
+
+    name = Stage.LANES
+
+    def __init__(self, state: SearchState) -> None:
+        self._state = state
+        self._waiting: list[str] = []
+        """Names of the candidates that are trained next: the one at work first."""
+        self._errors: dict[str, float] = {}
+        """Every lane that was compared, in order, with the standard error of its lead over the centre of its round."""
+        self._centre = DEFAULT
+        self._round = 1
+        self._phase = _Phase.NEIGHBOURS
+        self._neighbours_end = 0.0
+        """Trainings spent by the search at which the neighbours of this round have had their share."""
+        self._num_refinements = 0
+        """Of this round."""
+        self._numbers: dict[str, int] = {}
+        """The last number of each kind of name."""
+        self.num_steps = state.search_task.plan.lane_steps
+
+    def begin(self) -> None:
+        """Enter the default and the initial points."""
+        state, search_task = self._state, self._state.search_task
+        self._waiting = [state.enter(DEFAULT, search_task.space.default)]
+        for number, configuration in enumerate(initial_points(search_task.spec, search_task.space), start=1):
+            self._waiting.append(state.enter(f"{INITIAL} {number}", configuration))
+        self._neighbours_end = self._state.ledger.cost + NEIGHBOUR_SHARE * self._left()
+
+    def advance(self) -> bool:
+        """Train or compare one lane; after its comparison enter the next one."""
+        state, name = self._state, self._waiting[0]
+        training = state.trainings[name]
+        if training.num_steps_done < training.rung(_FIRST) and not training.is_diverged:
+            state.train(self.name, name)
+            return True
+        state.compare(self.name, name, _FIRST, keeps_contributions=True)
+        self._waiting.remove(name)
+        self._errors[name] = paired_standard_error(state.comparisons[name][_FIRST], state.comparisons[self._centre][_FIRST])
+        self._note_effect(name)
+        if state.goal_reached_by is not None:  # the search ends here with this lane (see `early_stopping`)
+            state.report_rung(self.name, _FIRST, [name], [name])
+            return True
+        kept = self._let_go()
+        state.report_rung(self.name, _FIRST, [name], [name] if name in kept else [])
+        if not self._waiting and (following := self._choose_next()) is not None:
+            self._waiting.append(state.enter(following.name, following.configuration))
+        if self._waiting:
+            self._replan()
+            return True
+        state.forget_contributions(_FIRST, self._errors)
+        return False
+
+    def _let_go(self) -> set[str]:
+        """End the trainings of the lanes that are too far behind for the race; returns the compared lanes that are kept."""
+        state = self._state
+        best = [other for other in self._rank() if other != DEFAULT]
+        kept = {DEFAULT, self._centre, *best[: KEPT_PER_FINALIST * state.search_task.plan.num_finalists]}
+        state.keep_only(kept | set(self._waiting))
+        state.forget_contributions(_FIRST, [other for other in self._errors if other not in kept])
+        return kept
+
+    def _note_effect(self, name: str) -> None:
+        """The paired difference of a lane that differs from the default in one decision; one that diverged has none."""
+        state, space = self._state, self._state.search_task.space
+        change = find_change(space, space.default, state.configurations[name])
+        lane, default = state.comparisons[name][_FIRST], state.comparisons[DEFAULT][_FIRST]
+        if change is not None and lane.key > -math.inf:
+            error = paired_standard_error(lane, default)
+            state.effects.append(Effect(decision=change[0], value=change[1], effect=lane.key - default.key, standard_error=error))
+
+    def _rank(self) -> list[str]:
+        """The compared lanes from best to worst; what diverged is out."""
+        comparisons = {name: self._state.comparisons[name][_FIRST] for name in self._errors}
+        return [name for name in rank(comparisons) if comparisons[name].key > -math.inf]
+
+    def _list_tried(self) -> list[Tried]:
+        state = self._state
+        return [
+            Tried(configuration=state.configurations[name], key=state.comparisons[name][_FIRST].key, standard_error=error)
+            for name, error in self._errors.items()
+        ]
+
+    def _choose_next(self) -> Candidate | None:
+        """The next lane; None when nothing is left to try or to pay with."""
+        if self._phase is _Phase.NEIGHBOURS:
+            if (neighbour := self._choose_neighbour()) is not None:
+                return self._name(neighbour, REFINEMENT)
+            self._phase = _Phase.COMBINATIONS
+        if self._phase is _Phase.COMBINATIONS:
+            centre = next(tried for tried in self._list_tried() if tried.configuration == self._state.configurations[self._centre])
+            combinations = list_combinations(self._state.search_task.space, centre, self._list_tried())
+            if (combination := self._find_affordable(combinations)) is not None:
+                return self._name(combination, COMBINATION)
+            self._phase = _Phase.REFINEMENTS
+        if self._num_refinements >= REFINEMENTS_PER_ROUND and (neighbour := self._try_to_begin_round()) is not None:
+            return self._name(neighbour, REFINEMENT)
+        self._num_refinements += 1
+        refinement = self._choose_refinement()
+        return None if refinement is None else self._name(refinement, REFINEMENT)
+
+    def _choose_neighbour(self) -> Configuration | None:
+        """The next neighbour of the centre, in random order, while the share of the neighbours pays for it."""
+        search_task = self._state.search_task
+        neighbours = list_neighbours(search_task.space, self._state.configurations[self._centre])
+        found = self._find_affordable(shuffle(neighbours, stream(search_task.seed, "neighbours", self._round)))
+        is_paid = found is not None and self._state.ledger.cost + self._price(found) <= self._neighbours_end + _SLACK
+        return found if is_paid else None
+
+    def _try_to_begin_round(self) -> Configuration | None:
+        """Begin a round around the best lane, if the share of its neighbours pays for one; returns the first."""
+        before = self._centre, self._neighbours_end, self._round
+        self._centre, self._round = self._rank()[0], self._round + 1
+        self._neighbours_end = self._state.ledger.cost + NEIGHBOUR_SHARE * self._left()
+        if (neighbour := self._choose_neighbour()) is None:
+            self._centre, self._neighbours_end, self._round = before
+            return None
+        self._phase, self._num_refinements = _Phase.NEIGHBOURS, 0
+        return neighbour
+
+    def _choose_refinement(self) -> Configuration | None:
+        """A refinement of the best lane; where all of them were tried, of the second best, and so on."""
+        state, tried = self._state, self._list_tried()
+        rng = stream(state.search_task.seed, "refinements", len(tried))
+        for name in self._rank():
+            refinements = list_refinements(state.search_task.space, state.configurations[name], tried, self._num_refinements - 1, rng)
+            if (refinement := self._find_affordable(refinements)) is not None:
+                return refinement
+        return None
+
+    def _find_affordable(self, configurations: Iterable[Configuration]) -> Configuration | None:
+        """The first that was no candidate yet and whose way to the end what is left pays for, next to that of the leaders."""
+        known = set(self._state.configurations.values())
+        return next((c for c in configurations if c not in known and self._left(c) >= self._price(c) - _SLACK), None)
+
+    def _left(self, newcomer: Configuration | None = None) -> float:
+        """Trainings that the lanes may still spend: without the race of the default and of the leaders, `newcomer` among them."""
+        state, plan = self._state, self._state.search_task.plan
+        default = state.search_task.space.default
+        leaders = [state.configurations[name] for name in self._rank() if name != DEFAULT][: plan.num_finalists - (newcomer is not None)]
+        leaders += [newcomer] if newcomer is not None else []
+        leaders += [default] * (plan.num_finalists - len(leaders))
+        ends = sorted((self._price(leader, LAST_RUNG) for leader in leaders), reverse=True)[: plan.num_challengers]
+        thirds = sum(self._price(leader, 1) for leader in (default, *leaders))
+        return state.trainings_left - thirds - sum(ends) - self._price(default, LAST_RUNG)
+
+    def _price(self, configuration: Configuration, rung: int = _FIRST) -> float:  # noqa: ARG002 - so far all have one price
+        """Trainings that bring a candidate to a rung from the one before."""
+        prices = self._state.prices
+        return (prices.first, prices.second, prices.last)[rung]
+
+    def _name(self, configuration: Configuration, kind: str) -> Candidate:
+        """A change of one decision of the default has the name of that change, everything else the name of its kind and a number."""
+        space = self._state.search_task.space
+        if (change := find_change(space, space.default, configuration)) is not None:
+            return Candidate(name=name_change(*change), configuration=configuration)
+        self._numbers[kind] = self._numbers.get(kind, 0) + 1
+        return Candidate(name=f"{kind} {self._numbers[kind]}", configuration=configuration)
+
+    def _replan(self) -> None:
+        """Let progress follow the number of lanes that the ledger pays for."""
+        state, first = self._state, self._state.search_task.plan.rungs[_FIRST]
+        waiting = sum(self._price(state.configurations[name]) for name in self._waiting)
+        further = max(0, int((self._left() - waiting + _SLACK) / state.prices.first))
+        remaining = (len(self._waiting) + further) * first
+        if state.ledger.steps_in_stage + remaining != state.ledger.stages[self.name]:
+            state.replan(self.name, remaining)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The lanes that were compared and that wait, and the position in the rounds."""
+        return {
+            "waiting": self._waiting,
+            "errors": self._errors,
+            "centre": self._centre,
+            "round": self._round,
+            "phase": self._phase,
+            "neighboursEnd": self._neighbours_end,
+            "refinements": self._num_refinements,
+            "numbers": self._numbers,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from `state_dict`."""
+        self._waiting, self._errors = list(state["waiting"]), {name: float(error) for name, error in state["errors"].items()}
+        self._centre, self._round, self._phase = str(state["centre"]), int(state["round"]), _Phase(state["phase"])
+        self._neighbours_end, self._num_refinements = float(state["neighboursEnd"]), int(state["refinements"])
+        self._numbers = {kind: int(number) for kind, number in state["numbers"].items()}

@@ -1,0 +1,26 @@
+"""The order of candidates at a rung, and who wins at the end: what every race has in common."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from autohas_api.algorithms.rungs import LAST_RUNG
+from autohas_trainer.engine.search_state import DEFAULT, SearchState
+from autohas_trainer.engine.training.comparison import beats, rank
+
+__all__ = ["choose_winner", "rank_finite"]
+
+
+def rank_finite(state: SearchState, rung: int, names: Iterable[str]) -> list[str]:
+    """From best to worst; what diverged is out."""
+    comparisons = {name: state.comparisons[name][rung] for name in names}
+    return [name for name in rank(comparisons) if comparisons[name].key > -math.inf]
+
+
+def choose_winner(state: SearchState, names: Iterable[str]) -> str:
+    """The best candidate that beats the default at the end of its training, otherwise the default."""
+    comparisons = state.comparisons
+    challengers = [name for name in rank_finite(state, LAST_RUNG, names) if name != DEFAULT]
+    winners = [name for name in challengers if beats(comparisons[name][LAST_RUNG], comparisons[DEFAULT][LAST_RUNG])]
+    return winners[0] if winners else DEFAULT
