@@ -55,6 +55,7 @@ NOTICE_TYPES: Final[dict[str, Literal["Normal", "Warning"]]] = {
     NoticeReason.BUDGET_LEFT: "Normal",
     NoticeReason.SUPERNET_SHORT: "Warning",
     NoticeReason.SHARED_LEARNING_RATE: "Warning",
+    NoticeReason.WORK_UNCOUNTED: "Warning",
 }
 """Every reason that a trainer may give for a notice, with the type of the event that it becomes."""
 

@@ -282,4 +282,8 @@ class NoticeReason(_Explained):
     WINNER_DIVERGED = "WinnerDiverged", "a loss of the winner, or its output on the test split, is not finite: the default wins instead"
     REPEAT_DIVERGED = "RepeatDiverged", "a loss, or an output on the test split, is not finite in one repetition: its seed is left out"
     DATA_CONVERTED = "DataConverted", "a part of the data was converted or left out; the message says how much"
+    WORK_UNCOUNTED = (
+        "WorkUncounted",
+        "the work of a custom model's networks cannot be counted: every training counts as one, however large its network",
+    )
     LATENCY_MEASURED = "LatencyMeasured", "networks were timed for a price on latency"

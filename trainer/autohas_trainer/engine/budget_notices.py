@@ -21,12 +21,15 @@ _WHY: Final = {
 
 
 def warn_at_start(state: SearchState) -> None:
-    """Before the first step: optimizers may share a rate, and the supernet's share may be too little for its decisions."""
+    """Before the first step: optimizers may share a rate, the supernet's share may be too little, and work may not be countable."""
     search_task = state.search_task
     if (text := shared_rate(search_task.spec)) is not None:
         state.notify(NoticeReason.SHARED_LEARNING_RATE, text)
     if (text := short_supernet(search_task.spec, search_task.space, search_task.plan)) is not None:
         state.notify(NoticeReason.SUPERNET_SHORT, text)
+    if (why := search_task.works.uncounted) is not None:
+        text = f"the work of this model's networks cannot be counted: {why}; every training counts as one, however large its network"
+        state.notify(NoticeReason.WORK_UNCOUNTED, text)
 
 
 def report_unspent(state: SearchState, reason: StopReason | None) -> None:

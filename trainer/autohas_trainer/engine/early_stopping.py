@@ -169,18 +169,21 @@ class EarlyStopping:
     def _seconds_to_finish(self, name: str) -> float:
         """Estimate for the rest of a candidate's training, its comparison and the test."""
         state, search_task = self._state, self._state.search_task
-        training = state.trainings.get(name)
-        steps = search_task.recipe(state.configurations[name]).steps
-        missing = steps - (training.num_steps_done if training is not None else 0)
-        trainings = (
-            (1 + missing) / steps + search_task.plan.num_repeats + search_task.evaluation_cost
-        )  # one more step passes before the next look
-        return _MARGIN * trainings * state.ledger.seconds_per_training(name)
+        training, configuration = state.trainings.get(name), state.configurations[name]
+        missing = search_task.recipe(configuration).steps - (training.num_steps_done if training is not None else 0)
+        work = (
+            (1 + missing) * search_task.step_work(configuration)  # one more step passes before the next look
+            + search_task.plan.num_repeats * search_task.work(configuration)
+            + search_task.evaluation_work(configuration)
+        )
+        return _MARGIN * work * state.ledger.seconds_per_training(name)
 
     def _seconds_after_supernet(self) -> float:
         """Estimate for race and final training at the pace of the search so far."""
         state, search_task = self._state, self._state.search_task
-        cost = search_task.plan.trainings_after_supernet(search_task.spec.training.steps) + search_task.evaluation_cost
+        cost = search_task.plan.trainings_after_supernet(search_task.spec.training.steps) + search_task.evaluation_work(
+            search_task.space.default
+        )
         return _MARGIN * cost * state.ledger.seconds_per_training(None)
 
     def state_dict(self) -> dict[str, Any]:

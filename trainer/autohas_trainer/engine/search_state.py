@@ -194,7 +194,7 @@ class SearchState:
         self._judge_default(training)
         ledger, rate = self.ledger, training.learning_rate
         ledger.advance_to(ledger.step + training.units_done - before)
-        ledger.spend(stage, 1 / training.recipe.steps, candidate=name)
+        ledger.spend(stage, self.search_task.step_work(training.configuration), candidate=name)
         step, steps, cost = ledger.step, ledger.steps, ledger.cost
         self.sink.emit(StepRecord(stage=stage, step=step, steps=steps, cost=cost, loss=finite(loss), learning_rate=rate, candidate=name))
 
@@ -217,10 +217,10 @@ class SearchState:
         """
         comparisons, training = self.comparisons.setdefault(name, {}), self.trainings[name]
         if rung not in comparisons:
-            was_diverged, prices = training.is_diverged, self.search_task.comparisons
+            was_diverged = training.is_diverged
             comparisons[rung] = self._compare(name, keeps_contributions=keeps_contributions)
             if not was_diverged:  # nothing is measured of a training without an answer
-                self.ledger.spend(stage, prices.last if training.is_finished else prices.early)
+                self.ledger.spend(stage, self.search_task.comparison_work(training.configuration, rung))
             self._judge_default(training)
         if self.goal_reached_by is None and self.search_task.reaches_goal(comparisons[rung].metric):
             self.goal_reached_by = name

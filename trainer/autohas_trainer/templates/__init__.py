@@ -23,20 +23,26 @@ from autohas_trainer.templates.agreement import check_agreement, check_first_ste
 from autohas_trainer.templates.conv_small import ConvSmall
 from autohas_trainer.templates.custom import CustomModel, CustomModule, build_custom
 from autohas_trainer.templates.dropout import Dropout, arm_dropout, disarm_dropout
-from autohas_trainer.templates.macs import CountsMacs, count_macs
+from autohas_trainer.templates.macs import CountsMacs, MacCount, count_macs, measure_macs
 from autohas_trainer.templates.mlp import Mlp
+from autohas_trainer.templates.step_cost import CUSTOM_STEP, CountsWork, NetworkSize, StepCost
 
 __all__ = [
     "BUILDERS",
+    "CUSTOM_STEP",
     "ConvSmall",
     "CountsMacs",
+    "CountsWork",
     "CustomModel",
     "CustomModule",
     "Dropout",
     "Index",
+    "MacCount",
     "Mlp",
+    "NetworkSize",
     "Path",
     "Shape",
+    "StepCost",
     "Template",
     "arm_dropout",
     "build_custom",
@@ -48,6 +54,7 @@ __all__ = [
     "disarm_dropout",
     "export_leaves",
     "load_leaves",
+    "measure_macs",
     "use_batch_statistics",
     "whole_path",
 ]

@@ -38,6 +38,7 @@ from autohas_trainer.templates._base import (
     normalise,
 )
 from autohas_trainer.templates.dropout import Dropout
+from autohas_trainer.templates.step_cost import CONV_SMALL_STEP, NetworkSize
 
 __all__ = ["ConvSmall"]
 
@@ -151,6 +152,8 @@ class _Network(nn.Module):
 class ConvSmall:
     """The template; see `Template` for the contract."""
 
+    step_cost = CONV_SMALL_STEP
+
     def __init__(self, input_shape: Shape, num_outputs: int) -> None:
         """Fix what no decision changes: input channels, outputs, and the stem's stride."""
         self._in_channels, height, width = input_shape
@@ -217,14 +220,31 @@ class ConvSmall:
         return materialise(network, initial_leaves(self._shapes(plan), rng_key))
 
     def num_macs(self, path: Path) -> int:
-        """Return weights times positions of each convolution's output, and the head: padding keeps ceil(size / stride)."""
+        """Return weights times positions of each convolution's output, and the head."""
         plan = _read(path)
+        stem, *blocks = self._num_positions(plan)
+        total = self._in_channels * plan.stem_width * _STEM_KERNEL**2 * stem
+        for block, positions in zip(plan.blocks, blocks, strict=True):
+            total += block.mid_width * (block.in_width * block.kernel**2 + block.out_width) * positions
+        return total + plan.head_width * self._num_outputs
+
+    def size(self, path: Path) -> NetworkSize:
+        """Return what the cost of a step depends on: a convolution and its normalisation each give channels times positions."""
+        plan = _read(path)
+        stem, *blocks = self._num_positions(plan)
+        outputs = plan.stem_width * stem + sum((b.mid_width + b.out_width) * n for b, n in zip(plan.blocks, blocks, strict=True))
+        return NetworkSize(
+            macs=self.num_macs(path), num_layers=2 + 4 * len(plan.blocks) + 1, num_activations=2 * outputs + self._num_outputs
+        )
+
+    def _num_positions(self, plan: _Plan) -> list[int]:
+        """Return height times width of what the stem and each block give: padding keeps ceil(size / stride)."""
         height, width = (-(-size // self._stem_stride) for size in self._image_size)
-        total = self._in_channels * plan.stem_width * _STEM_KERNEL**2 * height * width
+        positions = [height * width]
         for block in plan.blocks:
             height, width = -(-height // block.stride), -(-width // block.stride)
-            total += block.mid_width * (block.in_width * block.kernel**2 + block.out_width) * height * width
-        return total + plan.head_width * self._num_outputs
+            positions.append(height * width)
+        return positions
 
     def num_parameters(self, path: Path) -> int:
         """Return the sum of the leaves' sizes."""

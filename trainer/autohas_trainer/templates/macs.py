@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import Any, Final, Protocol, runtime_checkable
 
 import torch
@@ -19,7 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from autohas_trainer.errors import ConfigurationError
 from autohas_trainer.templates._base import Path
 
-__all__ = ["CountsMacs", "count_macs"]
+__all__ = ["CountsMacs", "MacCount", "count_macs", "measure_macs"]
 
 _FREE: Final = (
     nn.modules.batchnorm._NormBase,  # noqa: SLF001 - the one base of all batch and instance normalisations
@@ -44,13 +45,33 @@ class CountsMacs(Protocol):
         """Return the multiply-accumulates of one forward of the network `path` on one example."""
 
 
-@torch.no_grad()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MacCount:
+    """Multiply-accumulates, and the first layer whose matrix of weights ran without one; None: there is none."""
+
+    macs: int
+    uncounted: str | None
+
+
 def count_macs(network: nn.Module, example: Tensor) -> int:
     """Count by running `network` once on `example`: a batch of one, of the type and on the device that it takes.
 
     Raises:
         ConfigurationError: a layer has a matrix of weights and ran without an operation that PyTorch's counter knows.
     """
+    count = measure_macs(network, example)
+    if count.uncounted is not None:
+        message = (
+            f"objective.cost.metric macs: layer {count.uncounted} has weights, but PyTorch counts no multiply-accumulates in it;"
+            " use metric parameters or latencyMilliseconds"
+        )
+        raise ConfigurationError(message)
+    return count.macs
+
+
+@torch.no_grad()
+def measure_macs(network: nn.Module, example: Tensor) -> MacCount:
+    """As `count_macs`, but say which layer is not counted."""
     was_training = network.training
     counter = FlopCounterMode(display=False, custom_mapping=_FURTHER_FORMULAS)
     uncounted: list[str] = []
@@ -59,13 +80,7 @@ def count_macs(network: nn.Module, example: Tensor) -> int:
             network.eval()(example)
     finally:
         network.train(was_training)
-    if uncounted:
-        message = (
-            f"objective.cost.metric macs: layer {uncounted[0]} has weights, but PyTorch counts no multiply-accumulates in it;"
-            " use metric parameters or latencyMilliseconds"
-        )
-        raise ConfigurationError(message)
-    return int(counter.get_total_flops()) // 2
+    return MacCount(macs=int(counter.get_total_flops()) // 2, uncounted=uncounted[0] if uncounted else None)
 
 
 @contextmanager

@@ -33,6 +33,7 @@ from autohas_trainer.templates._base import (
     normalise,
 )
 from autohas_trainer.templates.dropout import Dropout
+from autohas_trainer.templates.step_cost import MLP_STEP, NetworkSize
 
 __all__ = ["Mlp"]
 
@@ -87,6 +88,8 @@ class _Network(nn.Module):
 class Mlp:
     """The template; see `Template` for the contract."""
 
+    step_cost = MLP_STEP
+
     def __init__(self, input_shape: tuple[int, ...], num_outputs: int) -> None:
         """Fix what no decision changes: the number of inputs and of outputs."""
         self._num_inputs = math.prod(input_shape)
@@ -140,6 +143,11 @@ class Mlp:
         """Return inputs times outputs, summed over the linear layers."""
         widths = (self._num_inputs, *_read(path).widths, self._num_outputs)
         return sum(before * after for before, after in pairwise(widths))
+
+    def size(self, path: Path) -> NetworkSize:
+        """Return what the cost of a step depends on: a hidden layer is a product and a normalisation, the head a product."""
+        widths = _read(path).widths
+        return NetworkSize(macs=self.num_macs(path), num_layers=2 * len(widths) + 1, num_activations=2 * sum(widths) + self._num_outputs)
 
     def num_parameters(self, path: Path) -> int:
         """Return the sum of the leaves' sizes."""

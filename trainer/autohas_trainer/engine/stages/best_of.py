@@ -19,7 +19,6 @@ from autohas_api.wire.reasons import NoticeReason
 from autohas_trainer.data import RewardBatch
 from autohas_trainer.engine.search_state import SearchState, finite
 from autohas_trainer.engine.stages.supernet import SupernetStepContext
-from autohas_trainer.engine.training.search_task import forward_cost
 from autohas_trainer.errors import CandidateError, ConfigurationError, DeviceError, NumericalError
 from autohas_trainer.events import StepRecord
 from autohas_trainer.seeding import stream
@@ -143,9 +142,9 @@ class BestOfStage:
     def _book(self, index: int, loss: float, score: float, num_examples: int) -> None:
         """Count a score: a gradient and a forward pass over the examples; and show it."""
         state, sample = self._state, self._samples[index]
-        ledger, spec = state.ledger, state.search_task.spec
+        ledger, works = state.ledger, state.search_task.works
         ledger.step += 1
-        ledger.spend(self.name, 1 / spec.training.steps + forward_cost(num_examples, spec))
+        ledger.spend(self.name, works.gradient(sample, state.supernet_batch_size) + works.forward(sample, num_examples))
         record = StepRecord(
             stage=self.name,
             step=ledger.step,

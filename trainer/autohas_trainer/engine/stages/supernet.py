@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from autohas_api.algorithms.plan_request import FORWARD_SHARE
 from autohas_api.space.decisions import Configuration
 from autohas_api.wire.messages import Stage
 from autohas_api.wire.reasons import NoticeReason
@@ -290,10 +289,10 @@ class SupernetStage:
     def _book(self, done: SupernetStep) -> None:
         state, search_task = self._state, self._state.search_task
         state.ledger.advance_to(state.ledger.step + self._count_units(self._steps_done) - self._count_units(self._steps_done - 1))
-        share = state.supernet_batch_size / search_task.spec.task.recipe.batch_size
-        on_training_batch = share * (done.num_gradients + done.num_train_forwards * FORWARD_SHARE)
-        cost = on_training_batch + done.num_reward_forwards * search_task.reward_forward
-        state.ledger.spend(self.name, cost / search_task.spec.training.steps)
+        works, size = search_task.works, state.supernet_batch_size
+        num_examples = done.num_train_forwards * size + done.num_reward_forwards * search_task.reward_batch_size
+        cost = done.num_gradients * works.gradient(done.sample, size) + works.forward(done.sample, num_examples)
+        state.ledger.spend(self.name, cost)
         record = StepRecord(
             stage=self.name,
             step=state.ledger.step,

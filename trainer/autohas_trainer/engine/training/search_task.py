@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from autohas_api.algorithms.algorithm_spec import Race
-from autohas_api.algorithms.plan_request import FORWARD_SHARE, MIN_REWARD_BATCH, Comparisons
+from autohas_api.algorithms.plan_request import MIN_REWARD_BATCH, Comparisons
+from autohas_api.algorithms.rungs import LAST_RUNG, rung_steps
 from autohas_api.algorithms.stage_plan import StagePlan
 from autohas_api.base.objective_metrics import METRICS
 from autohas_api.budget.steps_per_stage import EARLY_EXAMPLES, minimum_trainings, plan_stages, price_comparisons
@@ -19,6 +20,7 @@ from autohas_api.space.decisions import Configuration, Space
 from autohas_api.spec.search import Spec
 from autohas_trainer.data import Splits, load
 from autohas_trainer.engine.accounting.costs import Costs
+from autohas_trainer.engine.accounting.work import Work
 from autohas_trainer.engine.training.custom_code import CustomCode
 from autohas_trainer.errors import ConfigurationError, DataError
 from autohas_trainer.optim import STATE_KEYS, OptimizerName
@@ -36,7 +38,10 @@ _MIN_SELECTION = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchTask:
-    """Everything about a search that never changes while it runs; `costs` of latency are measured before step 0."""
+    """Everything about a search that never changes while it runs; `costs` of latency are measured before step 0.
+
+    Work and prices are in trainings of the default configuration.
+    """
 
     spec: Spec
     space: Space
@@ -45,6 +50,7 @@ class SearchTask:
     template: Template
     custom: CustomCode
     costs: Costs
+    works: Work
     plan: StagePlan
     device: torch.device
     reward_batch_size: int
@@ -68,14 +74,17 @@ class SearchTask:
         task, plan = build_task(spec, splits, device), plan_stages(spec, space, splits.num_selection, splits.num_reward)
         _check_sizes(splits, max(_batch_sizes(spec, space)), rewards=is_search and plan.supernet_steps > 0)
         template = _template(spec, splits, task)
+        example = splits.train_batch(0, 2, spec.algorithm.seed).inputs[:1]
+        custom = CustomCode(spec, space, template, splits, task)
         return cls(
             spec=spec,
             space=space,
             splits=splits,
             task=task,
             template=template,
-            custom=CustomCode(spec, space, template, splits, task),
-            costs=Costs(spec.objective.cost, space, template, splits.train_batch(0, 2, spec.algorithm.seed).inputs[:1]),
+            custom=custom,
+            costs=Costs(spec.objective.cost, space, template, example),
+            works=Work(spec, space, template, custom.values, example),
             plan=plan,
             device=device,
             reward_batch_size=max(MIN_REWARD_BATCH, min(batch_size, splits.num_reward)),
@@ -139,20 +148,37 @@ class SearchTask:
         batch_elements = self.spec.task.recipe.batch_size * math.prod(self.splits.input_shape)
         return available if batch_elements >= _MIN_PARALLEL_ELEMENTS else 1
 
-    @property
-    def reward_forward(self) -> float:
-        """Training steps that a forward pass over a reward batch costs."""
-        return FORWARD_SHARE * self.reward_batch_size / self.spec.task.recipe.batch_size
+    def work(self, configuration: Configuration) -> float:
+        """The cost of one whole training of `configuration`, comparisons left out; exactly 1 for the default."""
+        return self.works.training(configuration)
+
+    def step_work(self, configuration: Configuration) -> float:
+        """The cost of one step of a training of `configuration`."""
+        return self.work(configuration) / self.recipe(configuration).steps
+
+    def comparison_work(self, configuration: Configuration, rung: int) -> float:
+        """The cost of comparing `configuration` at a rung: on a part of the selection split before the end, on all of it there."""
+        num_selection = self.splits.num_selection
+        return self.works.forward(configuration, num_selection if rung == LAST_RUNG else min(num_selection, EARLY_EXAMPLES))
+
+    def price(self, configuration: Configuration, since: int, until: int) -> float:
+        """What bringing `configuration` from `since` rungs behind it to `until` costs, comparisons included.
+
+        price(c, 0, 1) is the way to 1/9 of its training, price(c, 1, 2) that from there to 1/3, price(c, 0, 3) all of it.
+        """
+        steps = self.recipe(configuration).steps
+        ends = [0, *(rung_steps(steps, rung) for rung in range(LAST_RUNG + 1))]
+        comparisons = sum(self.comparison_work(configuration, rung) for rung in range(since, until))
+        return (ends[until] - ends[since]) / steps * self.work(configuration) + comparisons
 
     @property
     def comparisons(self) -> Comparisons:
-        """Trainings that comparing one candidate costs."""
+        """What comparing the default costs."""
         return price_comparisons(self.spec, self.splits.num_selection)
 
-    @property
-    def evaluation_cost(self) -> float:
-        """Trainings that the last comparison and the test of one network cost."""
-        return forward_cost(self.splits.num_selection + self.splits.num_test, self.spec)
+    def evaluation_work(self, configuration: Configuration) -> float:
+        """The cost of the last comparison and the test of one network."""
+        return self.works.forward(configuration, self.splits.num_selection + self.splits.num_test)
 
 
 def _accept_any(num_selection: int, num_reward: int) -> None:
@@ -266,8 +292,3 @@ def build_task(spec: Spec, splits: Splits, device: torch.device) -> Task:
         return Regression(metric, splits.train_targets_N)
     counts = np.bincount(splits.train_targets_N, minlength=splits.num_classes).tolist()
     return Classification(metric, counts, balanced=spec.task.recipe.class_weights == "Balanced", device=device)
-
-
-def forward_cost(num_examples: int, spec: Spec) -> float:
-    """Trainings that a forward pass over `num_examples` costs."""
-    return FORWARD_SHARE * num_examples / spec.task.recipe.batch_size / spec.training.steps

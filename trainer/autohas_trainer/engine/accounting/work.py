@@ -1,0 +1,146 @@
+"""The work of a training, in trainings of the default configuration: a pure function of the configuration. No clock, no measuring.
+
+A built-in template has closed forms and measured coefficients (`templates.step_cost`). A custom model's network is built once and its
+multiply-accumulates are counted; where they cannot be, every training counts as one, whatever its network, and a notice says so.
+Mixup, augmentation and custom losses are not counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Final
+
+from torch import Tensor
+
+from autohas_api.algorithms.plan_request import FORWARD_SHARE
+from autohas_api.space.decisions import Configuration, Space
+from autohas_api.spec.search import Spec
+from autohas_trainer.engine.candidate_faults import candidate_part, fault_key
+from autohas_trainer.errors import CandidateError
+from autohas_trainer.space.recipe import TrainingRecipe, path_of, recipe_of
+from autohas_trainer.templates import CUSTOM_STEP, CountsWork, NetworkSize, StepCost, Template, measure_macs, whole_path
+
+__all__ = ["Work"]
+
+_MAX_KNOWN: Final = 4096
+
+
+class Work:
+    """Costs of the trainings of one search. Every figure is in trainings of the default."""
+
+    def __init__(
+        self, spec: Spec, space: Space, template: Template, own_values: Callable[[Configuration], Mapping[str, str]], example: Tensor
+    ) -> None:
+        """Count nothing yet.
+
+        Args:
+            spec: The search.
+            space: Its space, whose default is the unit.
+            template: The family of networks.
+            own_values: The custom hyperparameters of a configuration, which a custom model is built from too.
+            example: One input (1, ...).
+        """
+        self._spec = spec
+        self._space = space
+        self._template = template
+        self._own_values = own_values
+        self._example = example.cpu()  # the same count on every device, and no device can fail under it
+        self._known: dict[tuple[tuple[str, str], ...], NetworkSize] = {}
+        self._cost: StepCost = template.step_cost if isinstance(template, CountsWork) else CUSTOM_STEP
+        self._uncounted: str | None = None
+        self._default_size: NetworkSize | None = None
+        self._trainings: dict[Configuration, float] = {}
+
+    @property
+    def uncounted(self) -> str | None:
+        """Why nothing can be counted, so that every training counts as one; None where the networks are counted."""
+        self._size_of_default()
+        return self._uncounted
+
+    def training(self, configuration: Configuration) -> float:
+        """One whole training of `configuration`; exactly 1 for the default."""
+        if self.uncounted is not None:
+            return 1.0
+        work = self._trainings.get(configuration)
+        if work is None:
+            work = self._trainings[configuration] = self._length(configuration) / self._unit
+        return work
+
+    def gradient(self, configuration: Configuration, batch_size: int) -> float:
+        """One step of a supernet along the path of `configuration` with a batch of `batch_size`: gradient and update, no dropout."""
+        unit = self._recipe(self._space.default)
+        if self.uncounted is not None:
+            return batch_size / unit.batch_size / unit.steps
+        optimizer = self._recipe(configuration).optimizer
+        return self._cost.of(self._size(configuration), batch_size, optimizer) / self._unit
+
+    def forward(self, configuration: Configuration, num_examples: int) -> float:
+        """Forward passes of the network of `configuration` over `num_examples`, which come in batches of the default's size."""
+        unit = self._recipe(self._space.default)
+        share = FORWARD_SHARE * num_examples / unit.batch_size / unit.steps
+        if self.uncounted is not None:
+            return share
+        return share * (self._cost.of(self._size(configuration), unit.batch_size) / self._step(self._space.default))
+
+    def _recipe(self, configuration: Configuration) -> TrainingRecipe:
+        return recipe_of(self._spec, self._space, configuration)
+
+    def _built_from(self, configuration: Configuration) -> Mapping[str, str]:
+        path = whole_path(self._template.decisions, path_of(self._space, configuration))
+        return {**path, **self._own_values(configuration)}
+
+    @cached_property
+    def _unit(self) -> float:
+        return self._length(self._space.default)
+
+    def _length(self, configuration: Configuration) -> float:
+        return self._recipe(configuration).steps * self._step(configuration)
+
+    def _step(self, configuration: Configuration) -> float:
+        recipe = self._recipe(configuration)
+        return self._cost.of(self._size(configuration), recipe.batch_size, recipe.optimizer, has_dropout=recipe.dropout > 0)
+
+    def _size_of_default(self) -> NetworkSize:
+        """The size of the default's network, counted once; its failure is that of all."""
+        if self._default_size is None:
+            self._default_size = self._count_or_explain()
+        return self._default_size
+
+    def _count_or_explain(self) -> NetworkSize:
+        try:
+            return self._count(self._space.default)
+        except CandidateError as error:
+            self._uncounted = str(error)
+            return NetworkSize(macs=0)
+
+    def _size(self, configuration: Configuration) -> NetworkSize:
+        """The size of a network; that of the default's for one that cannot be built or run: its training ends before it costs anything."""
+        key = tuple(self._built_from(configuration).items())
+        size = self._known.get(key)
+        if size is None:
+            if len(self._known) >= _MAX_KNOWN:
+                self._known.clear()
+            try:
+                size = self._count(configuration)
+            except CandidateError:
+                size = self._size_of_default()
+            self._known[key] = size
+        return size
+
+    def _count(self, configuration: Configuration) -> NetworkSize:
+        """Count one network.
+
+        Raises:
+            CandidateError: it cannot be built or run, or PyTorch counts no multiply-accumulates in a layer of it.
+        """
+        if isinstance(self._template, CountsWork):
+            return self._template.size(self._built_from(configuration))
+        with candidate_part("counting its work", culprit=fault_key(configuration), is_custom=True):
+            network = self._template.build(self._built_from(configuration), (0, "work"))
+            count = measure_macs(network, self._example)
+        if count.uncounted is not None:
+            raise CandidateError(f"layer {count.uncounted} has weights, but PyTorch counts no multiply-accumulates in it")
+        if count.macs == 0:
+            raise CandidateError("PyTorch counts no multiply-accumulates in it")
+        return NetworkSize(macs=count.macs)
