@@ -12,7 +12,6 @@ from autohas_api.algorithms.stage_plan import StagePlan
 from autohas_api.budget.steps_per_stage import minimum_trainings, plan_stages
 from autohas_api.testing.rejections import a_search, with_change
 
-
 LANES = {"autoHAS": {"strategy": "Lanes"}}
 
 
