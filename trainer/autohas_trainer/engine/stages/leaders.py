@@ -5,21 +5,20 @@ Nothing but the default is returned unless it beat the default at the end; ties 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
 from autohas_api.algorithms.one_factor import num_challengers
 from autohas_api.algorithms.rungs import LAST_RUNG
-from autohas_api.space.decisions import Configuration
 from autohas_api.wire.messages import Stage
 from autohas_api.wire.reasons import NoticeReason
 from autohas_trainer.engine.accounting.spending import name_range
 from autohas_trainer.engine.search_state import DEFAULT, SearchState
 from autohas_trainer.engine.stages.halving import Halving
+from autohas_trainer.engine.stages.race_prices import RacePrices
 from autohas_trainer.engine.stages.ranking import choose_winner, rank_finite
-from autohas_trainer.engine.training.search_task import SearchTask
 
-__all__ = ["LeadersStage", "price_race"]
+__all__ = ["LeadersStage"]
 
 _THIRD: Final = 1
 _SLACK: Final = 1e-9
@@ -32,6 +31,7 @@ class LeadersStage:
 
     def __init__(self, state: SearchState) -> None:
         self._state = state
+        self._prices = RacePrices(state.search_task)
         self._halving = Halving(state, self.name, self._choose)
         self.num_steps = state.search_task.plan.race_steps
 
@@ -64,7 +64,7 @@ class LeadersStage:
         """The most lanes, of the best, whose race is paid for; one at least."""
         leaders = [self._state.configurations[name] for name in order]
         left = self._state.trainings_left + _SLACK
-        return max((number for number in range(1, len(order) + 1) if price_race(self._state, leaders[:number]) <= left), default=1)
+        return max((number for number in range(1, len(order) + 1) if self._prices.race(leaders[:number]) <= left), default=1)
 
     def _choose(self, rung: int, names: list[str]) -> list[str]:
         state = self._state
@@ -80,35 +80,12 @@ class LeadersStage:
 
     def _choose_challengers(self, order: list[str]) -> list[str]:
         """From the best on, every lane whose way to the end is paid for next to the default's; the best one in any case."""
-        search_task, challengers, repeats = self._state.search_task, list[str](), 0.0
-        left = self._state.trainings_left - _price_end(search_task, search_task.space.default)
+        prices, challengers, repeats = self._prices, list[str](), 0.0
+        left = self._state.trainings_left - prices.end(self._state.search_task.space.default)
         for name in order:
             configuration = self._state.configurations[name]
-            price, further = _price_end(search_task, configuration), max(repeats, _price_repeats(search_task, configuration))
+            price, further = prices.end(configuration), max(repeats, prices.repeats(configuration))
             if name != DEFAULT and (price + further <= left + _SLACK or not challengers):
                 challengers.append(name)
                 left, repeats = left - price, further
         return challengers
-
-
-def price_race(state: SearchState, leaders: Sequence[Configuration]) -> float:
-    """Trainings that bring the default and `leaders` from 1/9 to 1/3, and the default and the dearest challengers to the end.
-
-    What repeats of the winner cost beyond what is planned for them is in it.
-    """
-    search_task = state.search_task
-    default = search_task.space.default
-    thirds = sum(search_task.price(leader, _THIRD, LAST_RUNG) for leader in (default, *leaders))
-    ends = sorted((_price_end(search_task, leader) for leader in leaders), reverse=True)[: num_challengers(len(leaders))]
-    repeats = max((_price_repeats(search_task, leader) for leader in leaders), default=0.0)
-    return thirds + sum(ends) + _price_end(search_task, default) + repeats
-
-
-def _price_end(search_task: SearchTask, configuration: Configuration) -> float:
-    """Trainings from 1/3 to the end."""
-    return search_task.price(configuration, LAST_RUNG, LAST_RUNG + 1)
-
-
-def _price_repeats(search_task: SearchTask, configuration: Configuration) -> float:
-    """Trainings that repeats of a winner cost more than those of the default, which the plan sets aside."""
-    return search_task.plan.num_repeats * max(0.0, search_task.work(configuration) - 1)

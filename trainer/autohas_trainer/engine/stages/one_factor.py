@@ -29,7 +29,7 @@ from autohas_trainer.algorithms.one_factor import (
     shuffle,
 )
 from autohas_trainer.engine.search_state import DEFAULT, SearchState
-from autohas_trainer.engine.stages.leaders import price_race
+from autohas_trainer.engine.stages.race_prices import RacePrices
 from autohas_trainer.engine.training.comparison import paired_standard_error, rank
 from autohas_trainer.seeding import stream
 
@@ -53,6 +53,7 @@ class OneFactorStage:
 
     def __init__(self, state: SearchState) -> None:
         self._state = state
+        self._prices = RacePrices(state.search_task)
         self._lane = DEFAULT
         """The lane at work."""
         self._errors: dict[str, float] = {}
@@ -162,7 +163,7 @@ class OneFactorStage:
         search_task = self._state.search_task
         neighbours = list_neighbours(search_task.space, self._state.configurations[self._centre])
         found = self._find_affordable(shuffle(neighbours, stream(search_task.seed, "neighbours", self._round)))
-        is_paid = found is not None and self._state.ledger.cost + self._price(found) <= self._neighbours_end + _SLACK
+        is_paid = found is not None and self._state.ledger.cost + self._prices.lane(found) <= self._neighbours_end + _SLACK
         return found if is_paid else None
 
     def _try_to_begin_round(self) -> Configuration | None:
@@ -189,7 +190,7 @@ class OneFactorStage:
     def _find_affordable(self, configurations: Iterable[Configuration]) -> Configuration | None:
         """The first that was no candidate yet and whose way to the end what is left pays for, next to that of the leaders."""
         known = set(self._state.configurations.values())
-        return next((c for c in configurations if c not in known and self._left(c) >= self._price(c) - _SLACK), None)
+        return next((c for c in configurations if c not in known and self._left(c) >= self._prices.lane(c) - _SLACK), None)
 
     def _left(self, newcomer: Configuration | None = None) -> float:
         """Trainings that the lanes may still spend: without the race of the default and of the leaders, `newcomer` among them."""
@@ -197,11 +198,7 @@ class OneFactorStage:
         leaders = [newcomer] if newcomer is not None else []
         leaders += [state.configurations[name] for name in self._rank() if name != DEFAULT][: num_finalists - len(leaders)]
         leaders += [state.search_task.space.default] * (num_finalists - len(leaders))
-        return state.trainings_left - price_race(state, leaders)
-
-    def _price(self, configuration: Configuration) -> float:
-        """Trainings that a lane costs."""
-        return self._state.search_task.price(configuration, _FIRST, _FIRST + 1)
+        return state.trainings_left - self._prices.race(leaders)
 
     def _name(self, configuration: Configuration, kind: str) -> Candidate:
         """A change of one decision of the default has the name of that change, everything else the name of its kind and a number."""
@@ -214,8 +211,8 @@ class OneFactorStage:
     def _replan(self) -> None:
         """Let progress follow the number of lanes that the ledger pays for, at the price of the default."""
         state, search_task = self._state, self._state.search_task
-        left = self._left() - self._price(state.configurations[self._lane])
-        further = max(0, int((left + _SLACK) / self._price(search_task.space.default)))
+        left = self._left() - self._prices.lane(state.configurations[self._lane])
+        further = max(0, int((left + _SLACK) / self._prices.lane(search_task.space.default)))
         remaining = (1 + further) * search_task.plan.rungs[_FIRST]
         if state.ledger.steps_in_stage + remaining != state.ledger.stages[self.name]:
             state.replan(self.name, remaining)
