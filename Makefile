@@ -83,8 +83,8 @@ cluster: setup ## Leave a test cluster running with the chart installed; says ho
 cluster-down: setup ## End what `make cluster` started
 	$(CLUSTER) down
 
-bench: setup ## Search quality at equal compute, three seeds
-	$(BIN)/python -m benchmarks.quality
+bench: setup ## Search quality at equal work, three seeds; may be stopped and started again
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.quality
 
 bench-ranking: setup ## What the shared weights know about architectures beyond their size
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.ranking

@@ -1,71 +1,153 @@
-"""The tasks of the quality benchmark: one search document per task and method, over one joint space."""
+"""The tasks of the quality benchmark: one joint space over hyperparameters and architecture, and a search document per task.
+
+Tasks with the same data and the same length share their trainings: a price changes what is preferred, not what is trained.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-FASHION_MNIST = Path(os.environ.get("AUTOHAS_FASHION_MNIST") or Path(__file__).parents[3] / "shared" / "data" / "fashion-mnist")
+import numpy as np
+
+from autohas_api.base.objective_metrics import METRICS
+from autohas_trainer.atomic_file import write_atomically
+
+__all__ = ["HYPERPARAMETERS", "RATE_ALONE", "TASKS", "Task", "data_of", "document"]
+
+_SHARED: Final = Path(__file__).parents[3] / "shared" / "data"
+FASHION_MNIST: Final = Path(os.environ.get("AUTOHAS_FASHION_MNIST") or _SHARED / "fashion-mnist")
 """The folder of the four IDX files; CONTRIBUTING.md says how to give another."""
+UCI_PROTEIN: Final = Path(os.environ.get("AUTOHAS_UCI_PROTEIN") or _SHARED / "uci-protein")
+"""The folder of train.csv and test.csv."""
+_PROTEIN_ROWS: Final = 8000
+
+HYPERPARAMETERS: Final[dict[str, dict[str, Any]]] = {
+    "learning_rate": {"continuous": {"min": "0.01", "max": "1", "scale": "Log", "numBases": 7}},
+    "weight_decay": {"continuous": {"min": "1e-5", "max": "1e-2", "scale": "Log", "numBases": 4}},
+    "batch_size": {"integer": {"min": 16, "max": 256, "step": 2, "scale": "Log"}},
+    "dropout": {"continuous": {"min": "0", "max": "0.4", "numBases": 3}},
+}
+"""The joint space's hyperparameters; the template's whole architecture is searched with them."""
+RATE_ALONE: Final = ("learning_rate",)
+"""What a reward one step ahead can see of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """A data set with the length of one training and, perhaps, a price on size; `missing` says why it cannot run here."""
+    """Data, a template, a length and, perhaps, a price on size.
+
+    Attributes:
+        name: Its name in tables and on the command line.
+        data: Name of the data, which trainings are recorded under.
+        template: The built-in family of networks.
+        metric: What is optimised and tested.
+        steps: Steps of one training.
+        is_plateau: Whether the default is meant to gain little by more steps.
+        seconds: CPU seconds of the default's training, roughly, for the plan of a run before one was measured.
+        cost: The price on size.
+    """
 
     name: str
-    data: dict[str, Any]
-    steps: int = 300
-    learning_rate: str = "0.1"
+    data: str
+    template: str
+    metric: str
+    steps: int
+    is_plateau: bool = False
+    seconds: float
     cost: dict[str, str] | None = None
-    missing: str | None = None
+
+    @property
+    def is_maximised(self) -> bool:
+        """Whether more of the metric is better."""
+        return METRICS[self.metric].direction == "Maximize"
+
+    @property
+    def missing(self) -> str | None:
+        """Why the task cannot run here; None if it can."""
+        folder, name = {"fashion": (FASHION_MNIST, "AUTOHAS_FASHION_MNIST"), "protein": (UCI_PROTEIN, "AUTOHAS_UCI_PROTEIN")}.get(
+            self.data, (Path(), "")
+        )
+        return None if folder.is_dir() else f"{folder} is absent; name another folder by {name}"
 
 
-_SHIFTED_DIGITS: dict[str, Any] = {"name": "digits", "arguments": {"variant": "shifted"}}
-_FASHION: dict[str, Any] = {"name": "idx", "path": str(FASHION_MNIST), "arguments": {"trainLimit": "10000"}}
-_ABSENT = None if FASHION_MNIST.is_dir() else f"{FASHION_MNIST} is absent; name another folder by AUTOHAS_FASHION_MNIST"
-_SMALL = {"metric": "parameters", "target": "10000", "weight": "-0.1"}
-"""About half of the default network's parameters; one network in three of the space is smaller."""
-
-TASKS = (
-    Task(name="shifted digits", data=_SHIFTED_DIGITS),
-    Task(name="Fashion-MNIST 10k", data=_FASHION, missing=_ABSENT),
-    Task(name="shifted digits, 10,000 parameters", data=_SHIFTED_DIGITS, cost=_SMALL),
-    Task(name="Fashion-MNIST 10k, 10,000 parameters", data=_FASHION, cost=_SMALL, missing=_ABSENT),
-)
-_RATE = {"name": "learning_rate", "continuous": {"min": "0.01", "max": "1", "scale": "Log", "numBases": 7}}
-_DECAY = {"name": "weight_decay", "continuous": {"min": "1e-5", "max": "1e-2", "scale": "Log", "numBases": 4}}
+def _digits(name: str, steps: int, seconds: float, **more: Any) -> Task:
+    return Task(name=name, data="digits", template="conv-small", metric="accuracy", steps=steps, seconds=seconds, **more)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Searched:
-    """The parts of the space in addition to the learning rate."""
+def _protein(name: str, steps: int, seconds: float, **more: Any) -> Task:
+    return Task(name=name, data="protein", template="mlp", metric="rmse", steps=steps, seconds=seconds, **more)
 
-    weight_decay: bool = False
-    architecture: bool = True
 
-    def space(self) -> dict[str, Any]:
-        """The search space of the document."""
-        space: dict[str, Any] = {"hyperparameters": [_RATE, *([_DECAY] if self.weight_decay else [])]}
-        return space | {"architecture": {}} if self.architecture else space
+TASKS: Final = {
+    task.name: task
+    for task in (
+        _digits("digits", 300, 4.0),
+        _digits("digits-long", 1800, 22.0, is_plateau=True),
+        _digits("digits-price", 300, 4.0, cost={"metric": "parameters", "target": "10000", "weight": "-0.1"}),
+        Task(name="fashion", data="fashion", template="conv-small", metric="accuracy", steps=600, seconds=14.0),
+        _protein("protein", 800, 0.8),
+        _protein("protein-long", 6400, 6.5, is_plateau=True),
+        _protein("protein-price", 800, 0.8, cost={"metric": "parameters", "target": "3000", "weight": "-0.1"}),
+    )
+}
+"""By name."""
+
+
+def data_of(task: Task, folder: Path) -> dict[str, Any]:
+    """The document's data; a table of a part of the rows is written to `folder` if it is not there yet."""
+    match task.data:
+        case "digits":
+            return {"name": "digits", "arguments": {"variant": "shifted"}}
+        case "fashion":
+            return {"name": "idx", "path": str(FASHION_MNIST), "arguments": {"trainLimit": "10000"}}
+        case _:
+            return {"name": "csv", "path": str(_write_protein(folder / "protein") / "train.csv"), "arguments": {"target": "y"}}
+
+
+def _write_protein(folder: Path) -> Path:
+    """Write a part of the table's training rows, always the same, and all of its test rows."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / "train.csv").exists():
+        heading, *rows = (UCI_PROTEIN / "train.csv").read_text(encoding="utf-8").splitlines()
+        kept = np.random.default_rng(0).permutation(len(rows))[:_PROTEIN_ROWS]
+        write_atomically(folder / "test.csv", (UCI_PROTEIN / "test.csv").read_bytes())
+        write_atomically(folder / "train.csv", ("\n".join([heading, *(rows[i] for i in kept)]) + "\n").encode())
+    return folder
 
 
 def document(
-    task: Task, algorithm: dict[str, Any], *, trainings: float, searched: Searched | None = None, steps: int | None = None
+    task: Task,
+    data: dict[str, Any],
+    *,
+    seed: int,
+    algorithm: dict[str, Any] | None = None,
+    trainings: float = 5.5,
+    steps: int | None = None,
+    hyperparameters: Sequence[str] = tuple(HYPERPARAMETERS),
+    has_price: bool = True,
 ) -> dict[str, Any]:
-    """A search on `task`: conv-small, learning rate and architecture by default."""
+    """A search on `task`; without `hyperparameters` of its space these stay at the default's."""
     return {
         "apiVersion": "autohas.dev/v1alpha1",
         "kind": "AutoHASSearch",
         "metadata": {"name": "bench"},
         "spec": {
-            "task": {"data": task.data, "model": {"template": "conv-small"}, "recipe": {"learningRate": task.learning_rate}},
-            "objective": {"metric": "accuracy", **({"cost": task.cost} if task.cost is not None else {})},
-            "searchSpace": (searched or Searched()).space(),
-            "algorithm": algorithm,
-            "budget": {"trainings": f"{trainings:.4f}"},
+            "task": {
+                "data": data,
+                "model": {"template": task.template},
+                "recipe": {"learningRate": "0.1", "dropout": "0", "weightDecay": "1e-4"},
+            },
+            "objective": {"metric": task.metric, **({"cost": task.cost} if task.cost is not None and has_price else {})},
+            "searchSpace": {
+                "hyperparameters": [{"name": name, **HYPERPARAMETERS[name]} for name in hyperparameters],
+                "architecture": {},
+            },
+            "algorithm": {**(algorithm or {}), "seed": seed},
+            "budget": {"trainings": f"{trainings:g}"},
             "training": {"steps": steps or task.steps},
             "checkpoint": {"periodSeconds": 3600},
         },
