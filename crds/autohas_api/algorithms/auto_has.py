@@ -47,10 +47,10 @@ class AutoHAS(Model):
     """Settings of algorithm AutoHAS."""
 
     strategy: Literal["OneFactor", "Lanes", "OneStep", "Paired"] = Field(
-        default="Lanes",
-        description="How hyperparameters are searched. Lanes: successive halving over the first parts of full trainings, "
-        "then REINFORCE for the architecture. OneFactor: one decision of the default changed at a time, then what "
-        "helped combined, each for a ninth of a training; no controller. OneStep: REINFORCE for hyperparameters and architecture "
+        default="OneFactor",
+        description="How configurations are searched. OneFactor: one decision of the default changed at a time, then what helped "
+        "combined, each for 1/9 of a training; no shared weights and no controller. Lanes: successive halving over the first "
+        "parts of full trainings, then REINFORCE for the architecture. OneStep: REINFORCE for hyperparameters and architecture "
         "together, rewarded after one step of temporary weights. Paired: as OneStep, with several update "
         "rules compared on one gradient and one reward batch.",
     )
@@ -234,7 +234,7 @@ def _policy_learning_rate(knobs: Model | None) -> float:
     return float(knobs.policy_learning_rate)
 
 
-DESCRIPTION: Final = "a learned controller."
+DESCRIPTION: Final = "single changes of the default or a learned controller, by its strategy."
 
 LANES: Final = AlgorithmSpec(
     name="AutoHAS",

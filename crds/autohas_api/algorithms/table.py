@@ -13,7 +13,7 @@ from autohas_api.algorithms.random_sharing import RANDOM_SHARING
 
 __all__ = ["ALGORITHM_ROWS", "default_rows", "find_algorithm", "list_names"]
 
-ALGORITHM_ROWS: Final[list[AlgorithmSpec]] = [LANES, ONE_FACTOR, ONE_STEP, PAIRED, RANDOM_SHARING, RANDOM_SEARCH]
+ALGORITHM_ROWS: Final[list[AlgorithmSpec]] = [ONE_FACTOR, LANES, ONE_STEP, PAIRED, RANDOM_SHARING, RANDOM_SEARCH]
 """The first row is the default of the spec; of several rows with one name, the first is the default strategy."""
 
 

@@ -20,6 +20,7 @@ _ONLY_RATE: Final = with_change(
     [h for h in _ONLY_HYPERPARAMETERS["spec"]["searchSpace"]["hyperparameters"] if h["name"] == "learning_rate"],
 )
 _CONTROL: Final = with_change(with_change(a_search(), "spec.algorithm", {"name": "RandomSharing"}), "spec.searchSpace.hyperparameters[1]")
+_LANES: Final = with_change(a_search(), "spec.algorithm", {"name": "AutoHAS", "autoHAS": {"strategy": "Lanes"}})
 _ONLY_INACTIVE_CHOICES: Final = [
     {"name": name, "choices": [choice], "default": choice} for name, choice in (("depth", "1"), ("width_1", "32"), ("activation", "relu"))
 ]
@@ -248,8 +249,8 @@ UNACCEPTABLE: Final = (
         words="rewards of a controller after the warm-up",
     ),
     Rejection(
-        path="spec.budget.earlyStopping",
-        value={"plateauSteps": 100_000, "normalizedEntropyBelow": "0.2"},
+        path="spec",
+        value=with_change(_LANES, "spec.budget.earlyStopping", {"plateauSteps": 100_000, "normalizedEntropyBelow": "0.2"})["spec"],
         field="spec.budget.earlyStopping.plateauSteps",
         words="could never come true: 15 steps are rewarded after the warm-up",
     ),

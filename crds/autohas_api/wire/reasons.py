@@ -249,8 +249,9 @@ class NoticeReason(_Explained):
     CANDIDATE_FAILED = (
         "CandidateFailed",
         (
-            "one candidate cannot be trained (memory, an error in custom code, an error of the device) and leaves the search, or a sample"
-            " of the supernet is rejected: the message has the sentence and the candidate's values; the search continues with the others"
+            "one candidate cannot be trained (memory, an error in custom code, an error of the device), or is an initial point that the"
+            " budget does not pay for, and leaves the search, or a sample of the supernet is rejected: the message has the sentence and the"
+            " candidate's values; the search continues with the others"
         ),
     )
     SUPERNET_SHORT = (

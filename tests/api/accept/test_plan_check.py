@@ -14,21 +14,23 @@ from autohas_api.space.decisions import Space
 from autohas_api.spec.search import Spec
 from autohas_api.testing.rejections import a_search, with_change
 
+LANES: dict[str, Any] = {"autoHAS": {"strategy": "Lanes"}}
 ALGORITHM_ROWS: list[dict[str, Any]] = [
-    {},
+    LANES,
     {"autoHAS": {"strategy": "OneStep"}},
     {"name": "RandomSharing", "randomSharing": {"numSamples": 5}},
     {"name": "RandomSearch"},
+    {},
 ]
 
 
-def _images(trainings: str, algorithm: dict[str, Any] | None = None) -> tuple[Spec, Space]:
+def _images(trainings: str, algorithm: dict[str, Any] = LANES) -> tuple[Spec, Space]:
     """60,000 grey images, of which a tenth is the selection split, 300 steps; 13 decisions of conv-small."""
     document = with_change(a_search(), "spec.task", {"data": {"name": "idx", "path": "/data"}, "model": {"template": "conv-small"}})
     document = with_change(with_change(document, "spec.training.steps", 300), "spec.budget.trainings", trainings)
     hyperparameters = document["spec"]["searchSpace"]["hyperparameters"][:1]
     document = with_change(document, "spec.searchSpace.hyperparameters", hyperparameters)
-    search, space = accept(with_change(document, "spec.algorithm", algorithm or {}))
+    search, space = accept(with_change(document, "spec.algorithm", algorithm))
     return search.spec, space
 
 
@@ -80,7 +82,7 @@ def test_a_supernet_with_too_few_rewards_for_its_decisions_is_warned_of() -> Non
 
 @pytest.mark.parametrize("algorithm", ALGORITHM_ROWS[2:], ids=str)
 def test_without_a_controller_there_is_no_such_warning(algorithm: dict[str, Any]) -> None:
-    """RandomSharing and RandomSearch learn no policy."""
+    """RandomSharing, RandomSearch and the default strategy learn no policy."""
     spec, space = _images("4", algorithm)
 
     assert short_supernet(spec, space, plan_stages(spec, space)) is None
@@ -121,10 +123,15 @@ def test_validate_says_how_large_the_data_may_be() -> None:
     )
 
 
+def test_the_default_strategy_has_lanes_and_a_race() -> None:
+    """Of 300 steps: 15 lanes of 34; three leaders and the default for 66 more, one leader and the default for the last 200."""
+    assert plan_lines(*_images("4", {}))[0].startswith("trainings per stage: Lanes 1.70, Race 2.21; ")
+
+
 def test_a_budget_without_a_comparison_is_warned_of() -> None:
     """At the smallest budget for its stages nothing is left for comparisons, however small the data."""
     document = with_change(with_change(a_search(), "spec.training.steps", 60), "spec.budget.trainings", "3.25")
-    search, space = accept(document)
+    search, space = accept(with_change(document, "spec.algorithm", LANES))
 
     assert largest_selection(search.spec, space) == 0
     assert plan_lines(search.spec, space)[1] == (

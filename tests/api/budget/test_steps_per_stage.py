@@ -12,12 +12,14 @@ from autohas_api.algorithms.stage_plan import StagePlan
 from autohas_api.budget.steps_per_stage import minimum_trainings, plan_stages
 from autohas_api.testing.rejections import a_search, with_change
 
+LANES = {"autoHAS": {"strategy": "Lanes"}}
 
-def _plan(trainings: str, steps: int = 900, algorithm: object = None) -> StagePlan:
+
+def _plan(trainings: str, steps: int = 900, algorithm: object = LANES) -> StagePlan:
     document = with_change(with_change(a_search(), "spec.budget.trainings", trainings), "spec.training.steps", steps)
-    if algorithm is not None:
+    if algorithm is not LANES:
         document = with_change(document, "spec.searchSpace.hyperparameters", [])
-        document = with_change(document, "spec.algorithm", algorithm)
+    document = with_change(document, "spec.algorithm", algorithm)
     search, space = accept(document)
     return plan_stages(search.spec, space)
 
@@ -29,7 +31,7 @@ def test_rungs_are_a_ninth_a_third_and_all() -> None:
 
 
 @pytest.mark.parametrize("trainings", ["3.4", "4", "5.5", "8", "20"])
-@pytest.mark.parametrize("algorithm", [None, {"autoHAS": {"strategy": "OneStep"}}, {"name": "RandomSharing"}], ids=str)
+@pytest.mark.parametrize("algorithm", [LANES, {"autoHAS": {"strategy": "OneStep"}}, {"name": "RandomSharing"}], ids=str)
 def test_a_plan_costs_nearly_its_budget_and_never_more(trainings: str, algorithm: object) -> None:
     """What is predicted stays within the budget and leaves less than one lane and a step of it."""
     predicted = _plan(trainings, algorithm=algorithm).predicted_trainings
@@ -49,7 +51,7 @@ def test_predicted_cost_is_the_sum_of_the_stages() -> None:
 
 def test_the_minimum_is_enough_for_every_stage() -> None:
     """Exactly the minimum gives lanes, supernet and race something to do."""
-    search, space = accept(with_change(a_search(), "spec.training.steps", 900))
+    search, space = accept(with_change(with_change(a_search(), "spec.training.steps", 900), "spec.algorithm", LANES))
     least = minimum_trainings(search.spec, space)
 
     plan = _plan(f"{least + 1e-6:.7f}")
@@ -74,7 +76,7 @@ def test_hyperparameters_alone_end_the_supernet_with_their_window(strategy: str,
     assert 6 - 0.005 < plan.predicted_trainings <= 6
 
 
-@pytest.mark.parametrize("algorithm", [None, {"autoHAS": {"strategy": "OneStep"}}, {"name": "RandomSharing"}], ids=str)
+@pytest.mark.parametrize("algorithm", [LANES, {"autoHAS": {"strategy": "OneStep"}}, {"name": "RandomSharing"}], ids=str)
 def test_a_supernet_that_searches_an_architecture_runs_its_whole_schedule(algorithm: object) -> None:
     """Lanes, OneStep and RandomSharing learn to the last step."""
     plan = _plan("5.5", algorithm=algorithm)
@@ -85,7 +87,7 @@ def test_a_supernet_that_searches_an_architecture_runs_its_whole_schedule(algori
 def test_hyperparameters_alone_need_no_supernet() -> None:
     """Without an architecture to search the whole budget goes to lanes and race."""
     document = with_change(with_change(a_search(), "spec.searchSpace.architecture"), "spec.training.steps", 900)
-    search, space = accept(document)
+    search, space = accept(with_change(document, "spec.algorithm", LANES))
 
     plan = plan_stages(search.spec, space)
 

@@ -15,6 +15,7 @@ from autohas_api.wire.reasons import NoticeReason
 from autohas_trainer.engine.accounting.spending import name_range
 from autohas_trainer.engine.search_state import DEFAULT, SearchState
 from autohas_trainer.engine.stages.halving import Halving
+from autohas_trainer.engine.stages.race_prices import RacePrices
 from autohas_trainer.engine.stages.ranking import choose_winner, rank_finite
 
 __all__ = ["LeadersStage"]
@@ -30,6 +31,7 @@ class LeadersStage:
 
     def __init__(self, state: SearchState) -> None:
         self._state = state
+        self._prices = RacePrices(state.search_task)
         self._halving = Halving(state, self.name, self._choose)
         self.num_steps = state.search_task.plan.race_steps
 
@@ -37,8 +39,7 @@ class LeadersStage:
         """Enter the default and the best lanes, as many as the trainings that are left pay for."""
         state, planned = self._state, self._state.search_task.plan.num_finalists
         order = [name for name in rank_finite(state, 0, state.trainings) if name != DEFAULT]
-        left = state.trainings_left - self._price(DEFAULT, _THIRD) - self._price(DEFAULT, LAST_RUNG)
-        finalists = order[: self._count_finalists(order, left)]
+        finalists = order[: self._count_finalists(order)]
         if len(finalists) > planned:
             names = name_range(finalists[planned:])
             state.notify(NoticeReason.BUDGET_MOVED, f"the trainings that are left pay for a wider race: {names} continue to 1/3 too")
@@ -59,14 +60,11 @@ class LeadersStage:
         """Continue from `state_dict`."""
         self._halving.load_state_dict(state)
 
-    def _count_finalists(self, order: list[str], left: float) -> int:
-        """The most lanes, of the best, whose way to 1/3 and whose challengers' way to the end are paid for; one at least."""
-        count = 0
-        for number in range(1, len(order) + 1):
-            ends = sorted((self._price(name, LAST_RUNG) for name in order[:number]), reverse=True)[: num_challengers(number)]
-            if sum(self._price(name, _THIRD) for name in order[:number]) + sum(ends) <= left + _SLACK:
-                count = number
-        return max(1, count)
+    def _count_finalists(self, order: list[str]) -> int:
+        """The most lanes, of the best, whose race is paid for; one at least."""
+        leaders = [self._state.configurations[name] for name in order]
+        left = self._state.trainings_left + _SLACK
+        return max((number for number in range(1, len(order) + 1) if self._prices.race(leaders[:number]) <= left), default=1)
 
     def _choose(self, rung: int, names: list[str]) -> list[str]:
         state = self._state
@@ -82,15 +80,12 @@ class LeadersStage:
 
     def _choose_challengers(self, order: list[str]) -> list[str]:
         """From the best on, every lane whose way to the end is paid for next to the default's; the best one in any case."""
-        left, challengers = self._state.trainings_left - self._price(DEFAULT, LAST_RUNG), list[str]()
+        prices, challengers, repeats = self._prices, list[str](), 0.0
+        left = self._state.trainings_left - prices.end(self._state.search_task.space.default)
         for name in order:
-            price = self._price(name, LAST_RUNG)
-            if name != DEFAULT and (price <= left + _SLACK or not challengers):
+            configuration = self._state.configurations[name]
+            price, further = prices.end(configuration), max(repeats, prices.repeats(configuration))
+            if name != DEFAULT and (price + further <= left + _SLACK or not challengers):
                 challengers.append(name)
-                left -= price
+                left, repeats = left - price, further
         return challengers
-
-    def _price(self, name: str, rung: int) -> float:  # noqa: ARG002 - so far all candidates have one price
-        """Trainings that bring a candidate to a rung from the one before."""
-        prices = self._state.prices
-        return (prices.first, prices.second, prices.last)[rung]

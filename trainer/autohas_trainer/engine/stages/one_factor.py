@@ -12,9 +12,9 @@ from enum import StrEnum
 from typing import Any, Final
 
 from autohas_api.algorithms.one_factor import KEPT_PER_FINALIST, NEIGHBOUR_SHARE, REFINEMENTS_PER_ROUND
-from autohas_api.algorithms.rungs import LAST_RUNG
 from autohas_api.space.decisions import Configuration, initial_points
 from autohas_api.wire.messages import Effect, Stage
+from autohas_api.wire.reasons import NoticeReason
 from autohas_trainer.algorithms import Candidate
 from autohas_trainer.algorithms.one_factor import (
     COMBINATION,
@@ -29,6 +29,7 @@ from autohas_trainer.algorithms.one_factor import (
     shuffle,
 )
 from autohas_trainer.engine.search_state import DEFAULT, SearchState
+from autohas_trainer.engine.stages.race_prices import RacePrices
 from autohas_trainer.engine.training.comparison import paired_standard_error, rank
 from autohas_trainer.seeding import stream
 
@@ -52,8 +53,9 @@ class OneFactorStage:
 
     def __init__(self, state: SearchState) -> None:
         self._state = state
-        self._waiting: list[str] = []
-        """Names of the candidates that are trained next: the one at work first."""
+        self._prices = RacePrices(state.search_task)
+        self._lane = DEFAULT
+        """The lane at work."""
         self._errors: dict[str, float] = {}
         """Every lane that was compared, in order, with the standard error of its lead over the centre of its round."""
         self._centre = DEFAULT
@@ -68,22 +70,18 @@ class OneFactorStage:
         self.num_steps = state.search_task.plan.lane_steps
 
     def begin(self) -> None:
-        """Enter the default and the initial points."""
-        state, search_task = self._state, self._state.search_task
-        self._waiting = [state.enter(DEFAULT, search_task.space.default)]
-        for number, configuration in enumerate(initial_points(search_task.spec, search_task.space), start=1):
-            self._waiting.append(state.enter(f"{INITIAL} {number}", configuration))
+        """Enter the default."""
+        self._lane = self._state.enter(DEFAULT, self._state.search_task.space.default)
         self._neighbours_end = self._state.ledger.cost + NEIGHBOUR_SHARE * self._left()
 
     def advance(self) -> bool:
         """Train or compare one lane; after its comparison enter the next one."""
-        state, name = self._state, self._waiting[0]
+        state, name = self._state, self._lane
         training = state.trainings[name]
         if training.num_steps_done < training.rung(_FIRST) and not training.is_diverged:
             state.train(self.name, name)
             return True
         state.compare(self.name, name, _FIRST, keeps_contributions=True)
-        self._waiting.remove(name)
         self._errors[name] = paired_standard_error(state.comparisons[name][_FIRST], state.comparisons[self._centre][_FIRST])
         self._note_effect(name)
         if state.goal_reached_by is not None:  # the search ends here with this lane (see `early_stopping`)
@@ -91,20 +89,19 @@ class OneFactorStage:
             return True
         kept = self._let_go()
         state.report_rung(self.name, _FIRST, [name], [name] if name in kept else [])
-        if not self._waiting and (following := self._choose_next()) is not None:
-            self._waiting.append(state.enter(following.name, following.configuration))
-        if self._waiting:
-            self._replan()
-            return True
-        state.forget_contributions(_FIRST, self._errors)
-        return False
+        if (following := self._choose_next()) is None:
+            state.forget_contributions(_FIRST, self._errors)
+            return False
+        self._lane = state.enter(following.name, following.configuration)
+        self._replan()
+        return True
 
     def _let_go(self) -> set[str]:
         """End the trainings of the lanes that are too far behind for the race; returns the compared lanes that are kept."""
         state = self._state
         best = [other for other in self._rank() if other != DEFAULT]
         kept = {DEFAULT, self._centre, *best[: KEPT_PER_FINALIST * state.search_task.plan.num_finalists]}
-        state.keep_only(kept | set(self._waiting))
+        state.keep_only(kept)
         state.forget_contributions(_FIRST, [other for other in self._errors if other not in kept])
         return kept
 
@@ -131,6 +128,8 @@ class OneFactorStage:
 
     def _choose_next(self) -> Candidate | None:
         """The next lane; None when nothing is left to try or to pay with."""
+        if (initial := self._choose_initial()) is not None:
+            return initial
         if self._phase is _Phase.NEIGHBOURS:
             if (neighbour := self._choose_neighbour()) is not None:
                 return self._name(neighbour, REFINEMENT)
@@ -147,12 +146,24 @@ class OneFactorStage:
         refinement = self._choose_refinement()
         return None if refinement is None else self._name(refinement, REFINEMENT)
 
+    def _choose_initial(self) -> Candidate | None:
+        """The next initial point; one whose way to the end is not paid for is left out, and a notice says so."""
+        state, search_task = self._state, self._state.search_task
+        points = initial_points(search_task.spec, search_task.space)
+        while (number := self._numbers.get(INITIAL, 0) + 1) <= len(points):
+            self._numbers[INITIAL], point = number, points[number - 1]
+            if self._find_affordable([point]) is not None:
+                return Candidate(name=f"{INITIAL} {number}", configuration=point)
+            price = f"its training costs {search_task.work(point):.3g} trainings of the default, more than are left for it"
+            state.notify(NoticeReason.CANDIDATE_FAILED, f"{INITIAL} {number} is out: {price}; {state.values_text(point)}")
+        return None
+
     def _choose_neighbour(self) -> Configuration | None:
         """The next neighbour of the centre, in random order, while the share of the neighbours pays for it."""
         search_task = self._state.search_task
         neighbours = list_neighbours(search_task.space, self._state.configurations[self._centre])
         found = self._find_affordable(shuffle(neighbours, stream(search_task.seed, "neighbours", self._round)))
-        is_paid = found is not None and self._state.ledger.cost + self._price(found) <= self._neighbours_end + _SLACK
+        is_paid = found is not None and self._state.ledger.cost + self._prices.lane(found) <= self._neighbours_end + _SLACK
         return found if is_paid else None
 
     def _try_to_begin_round(self) -> Configuration | None:
@@ -179,23 +190,15 @@ class OneFactorStage:
     def _find_affordable(self, configurations: Iterable[Configuration]) -> Configuration | None:
         """The first that was no candidate yet and whose way to the end what is left pays for, next to that of the leaders."""
         known = set(self._state.configurations.values())
-        return next((c for c in configurations if c not in known and self._left(c) >= self._price(c) - _SLACK), None)
+        return next((c for c in configurations if c not in known and self._left(c) >= self._prices.lane(c) - _SLACK), None)
 
     def _left(self, newcomer: Configuration | None = None) -> float:
         """Trainings that the lanes may still spend: without the race of the default and of the leaders, `newcomer` among them."""
-        state, plan = self._state, self._state.search_task.plan
-        default = state.search_task.space.default
-        leaders = [state.configurations[name] for name in self._rank() if name != DEFAULT][: plan.num_finalists - (newcomer is not None)]
-        leaders += [newcomer] if newcomer is not None else []
-        leaders += [default] * (plan.num_finalists - len(leaders))
-        ends = sorted((self._price(leader, LAST_RUNG) for leader in leaders), reverse=True)[: plan.num_challengers]
-        thirds = sum(self._price(leader, 1) for leader in (default, *leaders))
-        return state.trainings_left - thirds - sum(ends) - self._price(default, LAST_RUNG)
-
-    def _price(self, configuration: Configuration, rung: int = _FIRST) -> float:  # noqa: ARG002 - so far all have one price
-        """Trainings that bring a candidate to a rung from the one before."""
-        prices = self._state.prices
-        return (prices.first, prices.second, prices.last)[rung]
+        state, num_finalists = self._state, self._state.search_task.plan.num_finalists
+        leaders = [newcomer] if newcomer is not None else []
+        leaders += [state.configurations[name] for name in self._rank() if name != DEFAULT][: num_finalists - len(leaders)]
+        leaders += [state.search_task.space.default] * (num_finalists - len(leaders))
+        return state.trainings_left - self._prices.race(leaders)
 
     def _name(self, configuration: Configuration, kind: str) -> Candidate:
         """A change of one decision of the default has the name of that change, everything else the name of its kind and a number."""
@@ -206,18 +209,18 @@ class OneFactorStage:
         return Candidate(name=f"{kind} {self._numbers[kind]}", configuration=configuration)
 
     def _replan(self) -> None:
-        """Let progress follow the number of lanes that the ledger pays for."""
-        state, first = self._state, self._state.search_task.plan.rungs[_FIRST]
-        waiting = sum(self._price(state.configurations[name]) for name in self._waiting)
-        further = max(0, int((self._left() - waiting + _SLACK) / state.prices.first))
-        remaining = (len(self._waiting) + further) * first
+        """Let progress follow the number of lanes that the ledger pays for, at the price of the default."""
+        state, search_task = self._state, self._state.search_task
+        left = self._left() - self._prices.lane(state.configurations[self._lane])
+        further = max(0, int((left + _SLACK) / self._prices.lane(search_task.space.default)))
+        remaining = (1 + further) * search_task.plan.rungs[_FIRST]
         if state.ledger.steps_in_stage + remaining != state.ledger.stages[self.name]:
             state.replan(self.name, remaining)
 
     def state_dict(self) -> dict[str, Any]:
-        """The lanes that were compared and that wait, and the position in the rounds."""
+        """The lane at work, those that were compared, and the position in the rounds."""
         return {
-            "waiting": self._waiting,
+            "lane": self._lane,
             "errors": self._errors,
             "centre": self._centre,
             "round": self._round,
@@ -229,7 +232,7 @@ class OneFactorStage:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from `state_dict`."""
-        self._waiting, self._errors = list(state["waiting"]), {name: float(error) for name, error in state["errors"].items()}
+        self._lane, self._errors = str(state["lane"]), {name: float(error) for name, error in state["errors"].items()}
         self._centre, self._round, self._phase = str(state["centre"]), int(state["round"]), _Phase(state["phase"])
         self._neighbours_end, self._num_refinements = float(state["neighboursEnd"]), int(state["refinements"])
         self._numbers = {kind: int(number) for kind, number in state["numbers"].items()}
