@@ -64,7 +64,7 @@ def read_config(path: Path) -> tuple[Search, Space]:
 def _document(value: Mapping[str, Any]) -> dict[str, Any]:
     model, recipe = copy.deepcopy(dict(value["model"])), dict(value["recipe"])
     architecture = model.pop("architecture", {})
-    steps = recipe.pop("steps", None)
+    steps, epochs = recipe.pop("steps", None), recipe.pop("epochs", None)
     if type(steps) is int and steps < 1:
         raise SpecError([FieldError(path="spec.training.steps", message=f"Invalid value: {steps}: must be at least 1")])
     decisions = [{"name": name, "choices": [choice], "default": choice} for name, choice in architecture.items()]
@@ -77,7 +77,10 @@ def _document(value: Mapping[str, Any]) -> dict[str, Any]:
             "objective": value["objective"],
             "searchSpace": {"hyperparameters": value.get("hyperparameters", []), "architecture": {"decisions": decisions}},
             "algorithm": {"seed": value["seed"]},
-            "training": {"steps": max(steps, MIN_STEPS) if type(steps) is int else steps} if steps is not None else {},
+            "training": {
+                **({"steps": max(steps, MIN_STEPS) if type(steps) is int else steps} if steps is not None else {}),
+                **({"epochs": epochs} if epochs is not None else {}),
+            },
         },
     }
 
@@ -86,7 +89,9 @@ def _with_steps(search: Search, steps: object) -> Search:
     """Restore a number of steps below the minimum of a search: with large batches few steps are many examples."""
     if type(steps) is not int or steps >= MIN_STEPS:
         return search
-    training = search.spec.training.model_copy(update={"steps": steps})  # not `replace`, which would refuse fewer steps than MIN_STEPS
+    training = search.spec.training.model_copy(
+        update={"given_steps": steps}
+    )  # not `replace`, which would refuse fewer steps than MIN_STEPS
     return search.replace(spec=search.spec.replace(training=training))
 
 
@@ -117,7 +122,8 @@ def config_text(search: Search, space: Space, outcome: Outcome, data: DataIdenti
     }
     heading = (
         f"# Chosen by the search {search.metadata.name}: test {search.spec.objective.metric} {outcome.result.test_score:.4f}.\n"
-        "# Everything needed to train it again; values are absolute, decimals are quoted.\n"
+        "# Everything needed to train it again; values are absolute, decimals are quoted. recipe.epochs may stand in place of"
+        " recipe.steps.\n"
     )
     return heading + yaml_file.dump(record)
 

@@ -61,6 +61,8 @@ class RunInfo:
     """Notices of earlier processes: issued again, since a killed process may have reached no reader."""
     data: DataIdentity | None = None
     """The examples that the run trains on."""
+    num_train: int = 0
+    """Number of examples of the train split; 0 where it is not known."""
     environment: Environment | None = None
     """Versions and hardware of this process."""
 

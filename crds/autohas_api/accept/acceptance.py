@@ -17,6 +17,7 @@ from autohas_api.algorithms.algorithm_spec import Race
 from autohas_api.algorithms.table import ALGORITHM_ROWS
 from autohas_api.base.quantities import amount
 from autohas_api.base.spec_errors import FieldError, SpecError
+from autohas_api.budget.epochs import assume_steps
 from autohas_api.budget.steps_per_stage import PLATEAU_FILLING_REWARDS, make_request, minimum_trainings, plan_stages
 from autohas_api.space.decisions import Decision, Role, Space, declared_decisions, initial_points, resolve
 from autohas_api.spec.algorithm import name_algorithms
@@ -55,8 +56,13 @@ def find_spec_errors(spec: Spec) -> Iterator[FieldError]:
         return
     space = resolve(spec)
     if space.size() == 1:
-        yield FieldError(path="spec.searchSpace", message="nothing to search: every decision that can be active has one choice")
+        yield FieldError(
+            path="spec.searchSpace",
+            message="nothing to search: every decision that can be active has one choice; give a decision another choice, or train the one"
+            " configuration by autohas retrain",
+        )
         return
+    spec = assume_steps(spec)
     yield from _idle_momentum(spec)
     yield from _never_active(spec, space)
     if (yield from _any(_initial(spec, space))) or (yield from _any(_find_repeats(spec, space))):

@@ -6,6 +6,7 @@ import math
 from typing import Final
 
 from autohas_api.algorithms.stage_plan import StagePlan
+from autohas_api.budget.epochs import assume_steps, few_epochs_of_spec
 from autohas_api.budget.steps_per_stage import minimum_trainings, plan_stages
 from autohas_api.space.decisions import Role, Space
 from autohas_api.space.rates import shared_rate
@@ -65,11 +66,15 @@ def largest_selection(spec: Spec, space: Space) -> int | None:
 
 def plan_lines(spec: Spec, space: Space) -> list[str]:
     """Lines about the plan that do not need the data: the share of each stage, what depends on the data, and warnings."""
+    given, spec = spec, assume_steps(spec)
     plan = plan_stages(spec, space)
     shares = ", ".join(f"{stage} {trainings:.2f}" for stage, trainings in stage_trainings(plan).items())
     lines = [f"trainings per stage: {shares}; comparisons, whose price the data decide, take their part of it"]
+    warnings = [short_supernet(spec, space, plan), shared_rate(spec), few_epochs_of_spec(given)]
     most, bound = largest_selection(spec, space), _max_selection(spec)
-    if most is not None and most < _LEAST_SELECTION:
+    if given.training.given_steps is None:
+        lines.append("the number of steps follows from training.epochs when the data is read, and the plan is checked again")
+    elif most is not None and most < _LEAST_SELECTION:
         lines.append(
             "warning: the budget pays for no comparison of candidates: the search is refused when the data is read; raise"
             " budget.trainings or training.steps"
@@ -79,7 +84,7 @@ def plan_lines(spec: Spec, space: Space) -> list[str]:
             f"the budget pays for the comparisons of a selection split of {most:,} examples at most"
             f" ({most / float(spec.task.splits.selection):,.0f} training examples): with more the search is refused when the data is read"
         )
-    lines += [f"warning: {warning}" for warning in (short_supernet(spec, space, plan), shared_rate(spec)) if warning is not None]
+    lines += [f"warning: {warning}" for warning in warnings if warning is not None]
     return lines
 
 

@@ -99,9 +99,11 @@ def inside(name: str, low: float, high: float, *, is_optional: bool = False) -> 
     return rule(_where_given(name, fits, is_optional=is_optional), message, at=f".{name}")
 
 
-def more_than(name: str, bound: float) -> Rule:
+def more_than(name: str, bound: float, *, is_optional: bool = False) -> Rule:
     """A lower bound of a decimal, excluded."""
-    return rule(field(name).number > bound, f"{name} must be greater than {bound:g}", at=f".{name}")
+    return rule(
+        _where_given(name, field(name).number > bound, is_optional=is_optional), f"{name} must be greater than {bound:g}", at=f".{name}"
+    )
 
 
 def not_negative(name: str, *, is_optional: bool = False) -> Rule:

@@ -8,10 +8,11 @@ from pydantic import Field
 
 from autohas_api.base.expressions import field
 from autohas_api.base.model import Decimal, Model, Rule
-from autohas_api.base.rules import between, inside, not_negative, only_with, rule
+from autohas_api.base.rules import between, exactly_one, inside, more_than, not_negative, only_with, rule
 
 MIN_STEPS: Final = 9
 """Of a full training in a search: its first rung is a ninth."""
+MAX_STEPS: Final = 100_000_000
 
 
 class EarlyStopping(Model):
@@ -79,8 +80,17 @@ class Budget(Model):
 class Training(Model):
     """A full training: its length, which is the unit of the budget, and the number of trainings of the winner."""
 
-    steps: int = Field(
-        ge=MIN_STEPS, le=100_000_000, description="Number of optimizer steps of one full training at the recipe's batch size."
+    given_steps: int | None = Field(
+        default=None,
+        alias="steps",
+        ge=MIN_STEPS,
+        le=MAX_STEPS,
+        description="Number of optimizer steps of one full training at the recipe's batch size.",
+    )
+    epochs: Decimal | None = Field(
+        default=None,
+        description="Length of one full training in passes over the training examples that are in no other split, a decimal greater"
+        " than 0, in place of steps. The number of steps is rounded up.",
     )
     seeds: int = Field(
         default=1,
@@ -90,3 +100,21 @@ class Training(Model):
         "standard deviation of the test score; each further training costs 1 of budget.trainings. The model "
         "of the first one is kept.",
     )
+
+    rules: ClassVar[tuple[Rule, ...]] = (exactly_one("steps", "epochs"), more_than("epochs", 0, is_optional=True))
+
+    @property
+    def length(self) -> str:
+        """Length of one full training as text, as the spec gives it."""
+        return f"{self.epochs} epochs" if self.given_steps is None else f"{self.given_steps:,} steps"
+
+    @property
+    def steps(self) -> int:
+        """Number of optimizer steps of one full training.
+
+        Raises:
+            ValueError: epochs are given in their place, and `autohas_api.budget.epochs` has not turned them into steps.
+        """
+        if self.given_steps is None:
+            raise ValueError("the number of steps depends on the data, which are not read yet")
+        return self.given_steps

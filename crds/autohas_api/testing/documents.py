@@ -170,6 +170,7 @@ _DOCUMENTS: Final = (
     with_change(a_search(), "spec.trainer.affinity.podAntiAffinity", _AROUND),
     _learn({"strategy": "OneStep", "sharedUpdate": "Sampled", "temporaryBatch": "Own"}),
     _learn({"strategy": "Paired", "pairedSamples": 4}),
+    with_change(a_search(), "spec.training", {"epochs": "12.5"}),
     with_change(
         {**a_search(), "spec": {**a_search()["spec"], "searchSpace": {"architecture": {}}}},
         "spec.algorithm",

@@ -63,6 +63,7 @@ REJECTED_BY_SCHEMA: Final = (
     ),
     Rejection(path="spec.objective.goal", value=0.9, field="spec.objective.goal", words="must be of type string"),
     Rejection(path="spec.training.steps", value=8, field="spec.training.steps", words="greater than or equal to 9"),
+    Rejection(path="spec.training", value={"epochs": 8}, field="spec.training.epochs", words="must be of type string"),
     Rejection(path="spec.training.seeds", value=21, field="spec.training.seeds", words="less than or equal to 20"),
     Rejection(path="spec.trainer.device", value="TPU", field="spec.trainer.device", words='"Auto", "CPU", "CUDA"'),
     Rejection(path="spec.checkpoint.periodSeconds", value=0, field="spec.checkpoint.periodSeconds", words="greater than or equal to 1"),
@@ -167,6 +168,9 @@ REJECTED_BY_RULE: Final = (
         field="spec.algorithm.autoHAS.pairedSamples",
         words="must not be given unless strategy is Paired",
     ),
+    Rejection(path="spec.training", value={}, field="spec.training", words="exactly one of steps and epochs"),
+    Rejection(path="spec.training.epochs", value="8", field="spec.training", words="exactly one of steps and epochs"),
+    Rejection(path="spec.training", value={"epochs": "0"}, field="spec.training.epochs", words="epochs must be greater than 0"),
     Rejection(path="spec.budget.trainings", value="0.5", field="spec.budget.trainings", words="between 1 and 10000"),
     Rejection(path="spec.budget.earlyStopping", value={}, field="spec.budget.earlyStopping", words="at least one of plateauSteps"),
     Rejection(

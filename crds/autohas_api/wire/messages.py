@@ -56,6 +56,8 @@ NOTICE_TYPES: Final[dict[str, Literal["Normal", "Warning"]]] = {
     NoticeReason.SUPERNET_SHORT: "Warning",
     NoticeReason.SHARED_LEARNING_RATE: "Warning",
     NoticeReason.WORK_UNCOUNTED: "Warning",
+    NoticeReason.FEW_EPOCHS: "Warning",
+    NoticeReason.SMALL_SELECTION: "Warning",
 }
 """Every reason that a trainer may give for a notice, with the type of the event that it becomes."""
 

@@ -268,6 +268,20 @@ class NoticeReason(_Explained):
             " sgd's: give `rateFactors`; the condition Accepted has the same sentence"
         ),
     )
+    FEW_EPOCHS = (
+        "FewEpochs",
+        (
+            "one training sees each training example less than three times, so that longer trainings gain more than a search: write"
+            ' `training.epochs: "3"` or more in place of `training.steps`'
+        ),
+    )
+    SMALL_SELECTION = (
+        "SmallSelection",
+        (
+            "the selection split is too small to tell most candidates apart; the message has the smallest difference that it shows: raise"
+            " `task.splits.selection`, or give more data"
+        ),
+    )
     BUDGET_MOVED = (
         "BudgetMoved",
         (

@@ -14,6 +14,7 @@ from autohas_api.accept.acceptance import accept
 from autohas_api.base.exit_codes import ExitCode
 from autohas_api.base.names import ANNOTATION_PAUSED
 from autohas_api.base.spec_errors import SpecError
+from autohas_api.budget.epochs import few_epochs_of_spec
 from autohas_api.space.decisions import Space, resolve
 from autohas_api.space.rates import shared_rate
 from autohas_api.spec.search import Search, read
@@ -323,9 +324,10 @@ def _judge_acceptance(context: Context, status: Status, outcome: Outcome) -> Ver
         return Verdict(status="False", reason=Reason.VERSION_SKEW, message=message)
     if (refusal := _find_refusal(context)) is not None:
         return refusal
-    warning = shared_rate(context.search.spec)
-    message = "the spec is valid, and the platform allows it"
-    return Verdict(status="True", reason=Reason.VALID, message=message if warning is None else f"{message}; warning: {warning}")
+    spec = context.search.spec
+    warnings = [f"warning: {warning}" for warning in (shared_rate(spec), few_epochs_of_spec(spec)) if warning is not None]
+    message = "; ".join(["the spec is valid, and the platform allows it", *warnings])
+    return Verdict(status="True", reason=Reason.VALID, message=message)
 
 
 def _end_verdicts(outcome: Outcome) -> dict[ConditionType, Verdict]:

@@ -141,7 +141,7 @@ def _one_step(fraction: str, knobs: dict[str, Any], steps: int, *, architecture:
     document = with_change(document, "spec.algorithm", {"autoHAS": {"strategy": "OneStep"}})
     search, space = accept(document)
     chosen = Algorithm.model_validate({"autoHAS": AutoHAS(warmup_fraction=fraction, **knobs).to_json()})
-    return search.spec.replace(algorithm=chosen, training=Training(steps=steps), budget=Budget(trainings=TRAININGS)), space
+    return search.spec.replace(algorithm=chosen, training=Training(given_steps=steps), budget=Budget(trainings=TRAININGS)), space
 
 
 @pytest.mark.parametrize("knobs", KNOBS, ids=str)

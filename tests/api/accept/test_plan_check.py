@@ -9,6 +9,7 @@ import pytest
 from autohas_api.accept.acceptance import accept
 from autohas_api.accept.plan_check import REWARDS_PER_DECISION, largest_selection, plan_lines, short_supernet, stage_trainings
 from autohas_api.algorithms.plan_request import FORWARD_SHARE
+from autohas_api.base.spec_errors import SpecError
 from autohas_api.budget.steps_per_stage import EARLY_EXAMPLES, minimum_trainings, plan_stages, price_comparisons
 from autohas_api.space.decisions import Space
 from autohas_api.spec.search import Spec
@@ -147,3 +148,20 @@ def test_data_of_known_size_needs_no_limit() -> None:
     bounded = spec.replace(task=spec.task.replace(data=data))
 
     assert len(plan_lines(bounded, space)) == 1
+
+
+def test_a_space_of_one_configuration_is_refused_in_one_sentence() -> None:
+    """There is nothing to compare: the sentence says what to do instead."""
+    single = [
+        {"name": name, "choices": [choice], "default": choice}
+        for name, choice in (("depth", "1"), ("width_1", "32"), ("activation", "relu"))
+    ]
+    document = with_change(a_search(), "spec.searchSpace", {"architecture": {"decisions": single}})
+    with pytest.raises(SpecError) as caught:
+        accept(document)
+
+    sentence = (
+        "spec.searchSpace: nothing to search: every decision that can be active has one choice; give a decision another choice, or train"
+        " the one configuration by autohas retrain"
+    )
+    assert [str(problem) for problem in caught.value.field_errors] == [sentence]

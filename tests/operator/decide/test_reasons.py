@@ -137,7 +137,7 @@ UNHEALTHY = event("Unhealthy", "Liveness probe failed: HTTP probe failed with st
 SCENARIOS: dict[Reason, Callable[[], Plan]] = {
     Reason.VALID: lambda: decide(observe(SEARCH)),
     Reason.INVALID_SPEC: lambda: decide(observe(stored_search(budget={"trainings": "1"}))),
-    Reason.SPEC_UNREADABLE: lambda: decide(observe(stored_search(training={})), RUNNING),
+    Reason.SPEC_UNREADABLE: lambda: decide(observe(stored_search(task={})), RUNNING),
     Reason.TEMPLATE_REJECTED: lambda: plan_after_refusal(INVALID),
     Reason.SERVICE_ACCOUNT_NOT_ALLOWED: lambda: asks(serviceAccountName="admin"),
     Reason.IMAGE_NOT_ALLOWED: lambda: asks(image="mine:1"),

@@ -57,7 +57,7 @@ def test_a_file_keeps_its_numbers_however_they_are_written(written: str, steps: 
     search, _ = accept(changed)
     assert search.spec.training.steps == steps
     assert str(changed["spec"]["training"]["steps"]) == str(parse_scalar(written))
-    assert json.loads(search.spec.training.model_dump_json())["steps"] == steps
+    assert json.loads(search.spec.training.model_dump_json(by_alias=True))["steps"] == steps
 
 
 @pytest.mark.parametrize(

@@ -247,10 +247,10 @@ def test_a_part_of_the_selection_split_is_always_the_same_with_classes_in_propor
 
 def test_the_size_of_the_selection_split_may_be_refused_before_anything_is_converted(monkeypatch: pytest.MonkeyPatch) -> None:
     """A search whose budget is too small for its data ends before minutes of standardising, not after them."""
-    seen: list[tuple[int, int]] = []
+    seen: list[tuple[int, int, int]] = []
 
-    def refuse(num_selection: int, num_reward: int) -> None:
-        seen.append((num_selection, num_reward))
+    def refuse(num_train: int, num_selection: int, num_reward: int) -> None:
+        seen.append((num_train, num_selection, num_reward))
         raise ConfigurationError("too small")
 
     monkeypatch.setattr(Splits, "__init__", lambda *_: pytest.fail("the data was converted"))

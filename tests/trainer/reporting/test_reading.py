@@ -28,7 +28,9 @@ RACE = tuple(candidate(name, 1 / 9, 0.5, cost=0.3) for name in ("default", "lane
 def page(tmp_path: Path, document: dict[str, Any] | None = None, **changes: Any) -> str:
     info = run_info(tmp_path, document or a_search())
     found = replace(outcome(info, candidates=RACE), **changes)
-    finished = FinishedSearch(search=info.search, space=info.space, search_digest=DIGEST, outcome=found, environment=ENVIRONMENT, starts=1)
+    finished = FinishedSearch(
+        search=info.search, space=info.space, search_digest=DIGEST, outcome=found, environment=ENVIRONMENT, starts=1, steps=27
+    )
     return render(finished, NOTHING, None)
 
 

@@ -40,6 +40,7 @@ def _finished(tmp_path: Path, document: dict[str, Any], *, candidates: tuple[Can
         outcome=outcome(info, candidates=candidates, **scores),
         environment=ENVIRONMENT,
         starts=2,
+        steps=27,
     )
 
 

@@ -10,7 +10,9 @@ from rich.console import Console
 
 from autohas_api.accept.plan_check import short_supernet, stage_trainings
 from autohas_api.algorithms.stage_plan import StagePlan
+from autohas_api.budget.epochs import few_epochs
 from autohas_api.budget.progress_steps import stage_steps
+from autohas_api.budget.selection_size import small_selection, visible_difference
 from autohas_api.budget.steps_per_stage import plan_stages
 from autohas_api.space.decisions import Configuration, Role, Space
 from autohas_api.space.rates import shared_rate
@@ -44,13 +46,14 @@ def dry_run(search: Search, space: Space, threads: int, console: Console) -> Non
     try:
         search_task = SearchTask.load(search.spec, space, torch.device(device))
     except TrainerError:
-        _print_plan(search, space, plan_stages(search.spec, space), console)
+        _print_plan(search, space, None, console)
         raise
     threads = search_task.useful_threads(threads)
     torch.set_num_threads(threads)
     _print_plan(search, space, search_task.plan, console)
     _print_line(console, search_task.data_text)
     _print_data(search_task, console)
+    _print_warnings(search_task, console)
     _print_line(console, "measuring a few training steps")
     try:
         seconds = _seconds_per_step(search_task)
@@ -58,7 +61,7 @@ def dry_run(search: Search, space: Space, threads: int, console: Console) -> Non
         raise explain_default_failure(error) from error
     _print_sizes(search_task, console)
     if seconds is not None:
-        total_s = seconds * search.spec.training.steps * search_task.plan.predicted_trainings
+        total_s = seconds * search_task.spec.training.steps * search_task.plan.predicted_trainings
         where = f"{device}, {threads} thread{'' if threads == 1 else 's'}"
         _print_line(console, f"about {duration(total_s)} on this machine ({where}) if every step took as long as the default network's;")
         _print_line(console, "larger candidates take longer per step: budget.maxActiveSeconds limits the time")
@@ -103,7 +106,22 @@ def _memory(search_task: SearchTask, largest: Configuration) -> str:
     return f"memory: the largest network takes {mebibytes:,.1f} MiB in training at batch {search_task.recipe(largest).batch_size}"
 
 
-def _print_plan(search: Search, space: Space, plan: StagePlan, console: Console) -> None:
+def _print_warnings(search_task: SearchTask, console: Console) -> None:
+    spec, splits = search_task.spec, search_task.splits
+    _print_line(console, f"selection: {visible_difference(spec.objective.metric, splits.num_selection)}")
+    warnings = (
+        shared_rate(spec),
+        few_epochs(spec, splits.num_train),
+        small_selection(spec, splits.num_selection),
+        short_supernet(spec, search_task.space, search_task.plan),
+    )
+    for warning in warnings:
+        if warning is not None:
+            _print_line(console, f"warning: {warning}")
+
+
+def _print_plan(search: Search, space: Space, plan: StagePlan | None, console: Console) -> None:
+    """Print the space and the plan; None: the data cannot be read, so that the plan does not count what depends on them."""
     searched = space.searched_decisions()
     shapes = sum(d.role is Role.ARCHITECTURE for d in searched)
     _print_line(
@@ -111,18 +129,18 @@ def _print_plan(search: Search, space: Space, plan: StagePlan, console: Console)
         f"{search.metadata.name}: {space.size():,} configurations"
         f" ({len(searched) - shapes} hyperparameters, {shapes} architecture decisions), algorithm {search.spec.algorithm.name}",
     )
-    total, shares = 0, stage_trainings(plan)
+    training = search.spec.training
+    if plan is None and training.given_steps is None:
+        _print_line(console, f"  one training: {training.epochs} epochs, whose steps depend on the data")
+        return
+    plan = plan or plan_stages(search.spec, space)
+    total, shares, steps_of_training = 0, stage_trainings(plan), plan.rungs[-1]
     for stage, steps in stage_steps(plan).items():
         total += steps
         if steps:
             _print_line(console, f"  {stage:<9}{steps:>9,} steps {shares.get(stage, 0.0):>8.2f} trainings")
-    _print_line(
-        console,
-        f"  {'together':<9}{total:>9,} steps planned: {plan.predicted_trainings:.2f} trainings of {search.spec.training.steps:,} steps",
-    )
-    for warning in (short_supernet(search.spec, space, plan), shared_rate(search.spec)):
-        if warning is not None:
-            _print_line(console, f"warning: {warning}")
+    length = f"{steps_of_training:,} steps" + ("" if training.epochs is None else f" ({training.epochs} epochs)")
+    _print_line(console, f"  {'together':<9}{total:>9,} steps planned: {plan.predicted_trainings:.2f} trainings of {length}")
 
 
 def _seconds_per_step(search_task: SearchTask) -> float | None:

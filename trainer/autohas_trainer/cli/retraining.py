@@ -79,10 +79,10 @@ def _print_activity(console: Console, activity: str) -> None:
 def _train_seed(trainer: SeedTrainer, seed: int, *, stop: StopOnSignal, judge: Callable[[Begun], None], console: Console) -> SeedScore:
     columns = (TextColumn("{task.description:<9}"), BarColumn(bar_width=32), TextColumn("{task.percentage:>3.0f} %"))
     begun, search = time.monotonic(), trainer.search
-    _print_activity(console, f"seed {seed}: {reading_text(search.spec)}, then {search.spec.training.steps:,} steps")
+    _print_activity(console, f"seed {seed}: {reading_text(search.spec)}, then {search.spec.training.length}")
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
-        bar = bars.add_task(f"seed {seed}", total=search.spec.training.steps)
-        score = trainer.train(seed, stop, on_step=lambda step: bars.update(bar, completed=step), judge=judge)
+        bar = bars.add_task(f"seed {seed}", total=None)
+        score = trainer.train(seed, stop, on_step=lambda step, steps: bars.update(bar, completed=step, total=steps), judge=judge)
     metric = search.spec.objective.metric
     outcome_text = "diverged" if score.test is None else f"test {metric} {metric_text(metric, score.test)}"
     console.print(f"seed {seed}: {outcome_text}, {time.monotonic() - begun:.1f} s", markup=False, highlight=False)
@@ -155,7 +155,7 @@ def _write_scores(task: Retraining, search: Search, digest: str, scores: Sequenc
     record = {
         "configuration": digest,
         "metric": search.spec.objective.metric,
-        "steps": search.spec.training.steps,
+        "steps": search.spec.training.given_steps or max(score.steps for score in scores),
         "scores": [asdict(score) for score in scores],
         "summary": asdict(spread) if spread is not None else None,
         "origin": begun.to_json() if begun is not None else None,
@@ -197,7 +197,7 @@ def _html(task: Retraining, search: Search, scores: Sequence[SeedScore]) -> str:
         config=str(task.config),
         text=task.config.read_text(encoding="utf-8"),
         metric=metric,
-        steps=search.spec.training.steps,
+        length=search.spec.training.length,
         rows=_rows(metric, scores),
         summary=_summary(metric, spread_of(scores)),
     )

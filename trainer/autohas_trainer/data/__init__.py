@@ -33,7 +33,7 @@ def load(  # noqa: PLR0913 - one keyword per field of task.data and task.splits
     stratify: bool,
     seed: int,
     device: torch.device,
-    check: Callable[[int, int], None] = lambda *_: None,
+    check: Callable[[int, int, int], None] = lambda *_: None,
 ) -> Splits:
     """Read a task's data and split it.
 
@@ -47,7 +47,7 @@ def load(  # noqa: PLR0913 - one keyword per field of task.data and task.splits
         stratify: Whether each class is divided by itself.
         seed: Keys the split; the test split does not depend on it.
         device: Where everything then lives.
-        check: Is given the sizes of the selection and the reward split, and may refuse them, before anything is converted.
+        check: Is given the sizes of the train, the selection and the reward split, and may refuse them, before anything is converted.
 
     Raises:
         ConfigurationError: The search asks for data or splits that cannot be.
@@ -55,7 +55,7 @@ def load(  # noqa: PLR0913 - one keyword per field of task.data and task.splits
     """
     raw = _read_raw(name, None if path is None else expand_path(path), arguments, kind)
     indices = split(raw, reward=reward, selection=selection, stratify=stratify, seed=seed)
-    check(len(indices.selection), len(indices.reward))
+    check(len(indices.train), len(indices.selection), len(indices.reward))
     return Splits(raw, indices, device)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from autohas_api.accept.plan_check import short_supernet
+from autohas_api.budget.epochs import few_epochs
+from autohas_api.budget.selection_size import small_selection
 from autohas_api.space.rates import shared_rate
 from autohas_api.wire.messages import StopReason
 from autohas_api.wire.reasons import NoticeReason
@@ -21,10 +23,14 @@ _WHY: Final = {
 
 
 def warn_at_start(state: SearchState) -> None:
-    """Before the first step: optimizers may share a rate, the supernet's share may be too little, and work may not be countable."""
+    """Before the first step: what the spec and the sizes of the data say about how well the search can work."""
     search_task = state.search_task
     if (text := shared_rate(search_task.spec)) is not None:
         state.notify(NoticeReason.SHARED_LEARNING_RATE, text)
+    if (text := few_epochs(search_task.spec, search_task.splits.num_train)) is not None:
+        state.notify(NoticeReason.FEW_EPOCHS, text)
+    if (text := small_selection(search_task.spec, search_task.splits.num_selection)) is not None:
+        state.notify(NoticeReason.SMALL_SELECTION, text)
     if (text := short_supernet(search_task.spec, search_task.space, search_task.plan)) is not None:
         state.notify(NoticeReason.SUPERNET_SHORT, text)
     if (why := search_task.works.uncounted) is not None:

@@ -22,10 +22,19 @@ import torch
 
 from autohas_api.base.digest import canonical
 from autohas_api.space.decisions import Configuration
+from autohas_api.spec.search import Spec
 from autohas_trainer.atomic_file import write_atomically
-from autohas_trainer.errors import CandidateError, ConfigurationError, DeviceError, Interrupted, TrainerError
+from autohas_trainer.errors import CandidateError, ConfigurationError, DeviceError, Interrupted, NumericalError, TrainerError
 
-__all__ = ["FAULTS_FILE", "candidate_part", "device_faults", "explain_default_failure", "fault_key", "leaving_out_at_next_start"]
+__all__ = [
+    "FAULTS_FILE",
+    "candidate_part",
+    "device_faults",
+    "explain_default_divergence",
+    "explain_default_failure",
+    "fault_key",
+    "leaving_out_at_next_start",
+]
 
 FAULTS_FILE: Final = "device-errors.json"
 _MEMORY_WORDS: Final = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
@@ -124,6 +133,16 @@ def explain_default_failure(error: CandidateError) -> ConfigurationError:
         else "correct what raised, or choose another default in task.model and task.recipe"
     )
     return ConfigurationError(f"the default configuration cannot be trained: {error}; {hint}")
+
+
+def explain_default_divergence(spec: Spec, *, step: int, steps: int, rate: float, peak: float) -> NumericalError:
+    """The end of a search whose default diverged in `step` of `steps`, at the learning rate `rate` below the `peak`."""
+    defaults = [h.name == "learning_rate" and h.default is not None for h in spec.search_space.hyperparameters]
+    field = f"searchSpace.hyperparameters[{defaults.index(True)}].default" if any(defaults) else "task.recipe.learningRate"
+    return NumericalError(
+        f"the default configuration diverged at step {step:,} of {steps:,}, where the learning rate was {rate:.3g} (its peak is {peak:.3g}):"
+        f" lower {field}, for example to {peak / 3:.2g}, or raise task.recipe.warmupFraction ({spec.task.recipe.warmup_fraction})"
+    )
 
 
 def device_faults(workdir: Path, search_digest: str, default: str) -> dict[str, str]:

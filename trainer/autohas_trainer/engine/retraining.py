@@ -56,9 +56,10 @@ class SeedTrainer:
     device: str
     threads: int
 
-    def train(self, seed: int, stop: StopRequest, on_step: Callable[[int], None], judge: Callable[[Begun], None]) -> SeedScore:
-        """Train and test one seed; `on_step` hears the number of steps done. The data are read again: the test split opens once per seed.
+    def train(self, seed: int, stop: StopRequest, on_step: Callable[[int, int], None], judge: Callable[[Begun], None]) -> SeedScore:
+        """Train and test one seed; the data are read again, since the test split opens once per seed.
 
+        `on_step` is given the number of steps done and that of all steps.
         `judge` is given the data and the environment before the first step, and raises where they are not what they must be.
 
         Raises:
@@ -73,7 +74,7 @@ class SeedTrainer:
         training = Training(search_task, self.space.default, seed)
         while not training.is_finished and not training.is_diverged:
             training.step()
-            on_step(training.num_steps_done)
+            on_step(training.num_steps_done, training.recipe.steps)
             if stop.is_requested:
                 raise Interrupted(f"stopped on request at step {training.num_steps_done} of seed {seed}; finished seeds are kept")
         selection = training.compare().metric  # may find that the finished weights give no finite loss

@@ -332,6 +332,7 @@ def _run_info(job: Job, state: SearchState, early_stopping: EarlyStopping, check
         checkpoint=info,
         threads=torch.get_num_threads(),
         data=origin.begun.data,
+        num_train=state.search_task.splits.num_train,
         environment=origin.environment,
         stop_reason=early_stopping.reason,
         notices=tuple(state.notices),

@@ -22,13 +22,13 @@ from autohas_api.wire.reasons import NoticeReason
 from autohas_trainer.algorithms import Algorithm, Candidate, build_algorithm, lane_candidates
 from autohas_trainer.engine.accounting.ledger import Ledger
 from autohas_trainer.engine.accounting.spending import Prices
-from autohas_trainer.engine.candidate_faults import explain_default_failure, fault_key
+from autohas_trainer.engine.candidate_faults import explain_default_divergence, explain_default_failure, fault_key
 from autohas_trainer.engine.training.comparison import Comparison
 from autohas_trainer.engine.training.final_scores import compute_test_scores
 from autohas_trainer.engine.training.guard import CollapseWatch, UpdateGuard
 from autohas_trainer.engine.training.search_task import SearchTask
 from autohas_trainer.engine.training.training import BuildTraining, Training
-from autohas_trainer.errors import CandidateError, DeviceError, NumericalError
+from autohas_trainer.errors import CandidateError, DeviceError
 from autohas_trainer.events import (
     DEFAULT,
     BatchEvaluated,
@@ -201,11 +201,9 @@ class SearchState:
     def _judge_default(self, training: Training) -> None:
         """Fail the search if the default diverged: other candidates that diverge lose, but without the default there is no comparison."""
         if training.is_diverged and training.configuration == self.search_task.space.default and training.repeat == 0:
-            message = (
-                f"the default configuration diverged at step {training.num_steps_done};"
-                " lower task.recipe.learningRate or raise task.recipe.warmupFraction"
-            )
-            raise NumericalError(message)
+            recipe, rate = training.recipe, training.learning_rate
+            step, spec = training.num_steps_done, self.search_task.spec
+            raise explain_default_divergence(spec, step=step, steps=recipe.steps, rate=rate, peak=recipe.learning_rate)
 
     def compare(self, stage: Stage, name: str, rung: int, *, keeps_contributions: bool = False) -> None:
         """Measure a candidate at a rung, unless it was measured there before; one that gives no outputs is out.

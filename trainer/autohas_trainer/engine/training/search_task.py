@@ -10,11 +10,13 @@ from functools import partial
 import numpy as np
 import torch
 
+from autohas_api.accept.acceptance import find_spec_errors
 from autohas_api.algorithms.algorithm_spec import Race
 from autohas_api.algorithms.plan_request import MIN_REWARD_BATCH, Comparisons
 from autohas_api.algorithms.rungs import LAST_RUNG, rung_steps
 from autohas_api.algorithms.stage_plan import StagePlan
 from autohas_api.base.objective_metrics import METRICS
+from autohas_api.budget.epochs import resolve_steps
 from autohas_api.budget.steps_per_stage import EARLY_EXAMPLES, minimum_trainings, plan_stages, price_comparisons
 from autohas_api.space.decisions import Configuration, Space
 from autohas_api.spec.search import Spec
@@ -69,7 +71,8 @@ class SearchTask:
             DataError: The files are missing or damaged, or too small for the recipe.
             ConfigurationError: The data cannot be divided or read as asked for.
         """
-        splits = load_splits(spec, device, check=partial(_check_budget, spec, space) if is_search else _accept_any)
+        splits = load_splits(spec, device, check=partial(_check_plan, spec, space) if is_search else _accept_any)
+        spec = _with_steps(spec, splits.num_train)
         batch_size = spec.task.recipe.batch_size
         task, plan = build_task(spec, splits, device), plan_stages(spec, space, splits.num_selection, splits.num_reward)
         _check_sizes(splits, max(_batch_sizes(spec, space)), rewards=is_search and plan.supernet_steps > 0)
@@ -181,7 +184,7 @@ class SearchTask:
         return self.works.forward(configuration, self.splits.num_selection + self.splits.num_test)
 
 
-def _accept_any(num_selection: int, num_reward: int) -> None:
+def _accept_any(num_train: int, num_selection: int, num_reward: int) -> None:
     """A single training compares nothing."""
 
 
@@ -191,8 +194,8 @@ def reading_text(spec: Spec) -> str:
     return f"reading {data.label}" + (f" from {data.path}" if data.path is not None else "")
 
 
-def load_splits(spec: Spec, device: torch.device, check: Callable[[int, int], None] = _accept_any) -> Splits:
-    """The data of a search, divided as it asks for; `check` may refuse the sizes of its selection and reward splits."""
+def load_splits(spec: Spec, device: torch.device, check: Callable[[int, int, int], None] = _accept_any) -> Splits:
+    """The data of a search, divided as it asks for; `check` may refuse the sizes of its train, selection and reward splits."""
     data, shares = spec.task.data, spec.task.splits
     return load(
         data.label,
@@ -206,6 +209,31 @@ def load_splits(spec: Spec, device: torch.device, check: Callable[[int, int], No
         device=device,
         check=check,
     )
+
+
+def _with_steps(spec: Spec, num_train: int) -> Spec:
+    """The spec with the steps that `training.epochs` stand for.
+
+    Raises:
+        ConfigurationError: they are too few, or too many.
+    """
+    try:
+        return resolve_steps(spec, num_train)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from error
+
+
+def _check_plan(spec: Spec, space: Space, num_train: int, num_selection: int, num_reward: int) -> None:
+    """Repeat the checks of the spec with the steps that `training.epochs` stand for, and check the price of comparisons.
+
+    Raises:
+        ConfigurationError: a number of the spec does not fit the size of the data.
+    """
+    resolved = _with_steps(spec, num_train)
+    if resolved is not spec and (problem := next(find_spec_errors(resolved), None)) is not None:
+        message = f"{problem.path}: {problem.message} (training.epochs: {spec.training.epochs} are {resolved.training.steps:,} steps)"
+        raise ConfigurationError(message)
+    _check_budget(resolved, space, num_selection, num_reward)
 
 
 def _check_budget(spec: Spec, space: Space, num_selection: int, num_reward: int) -> None:

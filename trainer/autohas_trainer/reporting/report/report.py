@@ -127,6 +127,7 @@ def render(finished: FinishedSearch, history: History, command: str | None) -> s
         outcome=outcome,
         metric=metric,
         cost=list_costs(finished),
+        training_text=_training_text(finished),
         ending=ENDINGS.get(outcome.result.stop_reason),
         is_default=dict(outcome.configuration) == dict(outcome.default),
         gain=_gain(finished),
@@ -161,6 +162,15 @@ def _environment_text(environment: Environment) -> str:
     hardware = (environment.gpu, environment.cpu or environment.machine, environment.instructions, threads)
     versions = f"autohas {environment.autohas}, Python {environment.python}, torch {environment.torch}"
     return f"{versions}; {environment.device}: {', '.join(part for part in hardware if part)}"
+
+
+def _training_text(finished: FinishedSearch) -> str:
+    """The length of one training in steps and, where the number of examples is known, in passes over them."""
+    steps, num_train = f"{finished.steps:,} steps", finished.num_train
+    if not num_train:
+        return steps
+    epochs = finished.steps * finished.search.spec.task.recipe.batch_size / num_train
+    return f"{steps}, {epochs:.2g} passes over the {num_train:,} training examples"
 
 
 def _gain(finished: FinishedSearch) -> float | None:

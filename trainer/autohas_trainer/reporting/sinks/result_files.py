@@ -52,6 +52,10 @@ class FinishedSearch:
     starts: int
     data: DataIdentity | None = None
     """The examples of the search; None in a result of an earlier version."""
+    steps: int
+    """Number of steps of one full training."""
+    num_train: int = 0
+    """Number of examples of the train split; 0 in a result of an earlier version."""
 
 
 class FilesSink:
@@ -89,6 +93,7 @@ class FilesSink:
             "search": self._info.search.to_json(),
             "searchDigest": self._search_digest,
             "starts": self._info.starts,
+            "training": {"steps": self._info.plan.rungs[-1], "examples": self._info.num_train},
             "environment": asdict(self._info.environment),
             **({"data": data.to_json()} if data is not None else {}),
             **_record(self._info.space, outcome),
@@ -143,6 +148,8 @@ def read_result(workdir: Path) -> FinishedSearch | None:
             environment=Environment(**record["environment"]),
             starts=int(record["starts"]),
             data=DataIdentity.from_json(record["data"]) if "data" in record else None,
+            steps=record["training"]["steps"] if "training" in record else search.spec.training.steps,
+            num_train=record["training"]["examples"] if "training" in record else 0,
         )
     except (KeyError, TypeError, ValueError, SpecError) as error:
         raise DataError(f"{path} is no result of this version: {type(error).__name__}: {error}") from error
