@@ -159,7 +159,7 @@ def test_ctrl_c_prints_the_command_that_goes_on(searched: Path, tmp_path: Path, 
     [
         ("seed: 0\n", "", "config.yaml: is no config.yaml of a search: it has no seed; autohas run writes one"),
         ("  batchSize: 64\n", "  batchSize: 1\n", "config.yaml: recipe.batchSize: Invalid value: 1"),
-        ("  steps: 27\n", "", "config.yaml: recipe.steps: Required value"),
+        ("  steps: 27\n", "", "config.yaml: recipe: exactly one of steps and epochs must be given"),
         ("  steps: 27\n", "  steps: 0\n", "config.yaml: recipe.steps: Invalid value: 0: must be at least 1"),
         ("  template: mlp\n", "  template: vgg\n", 'config.yaml: model.template: Unsupported value: "vgg"'),
     ],

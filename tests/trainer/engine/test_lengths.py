@@ -149,7 +149,5 @@ def test_a_default_that_diverges_names_step_rate_and_what_to_do(default: str | N
 
     text = str(caught.value)
     assert text.startswith("the default configuration diverged at step ")
-    assert (
-        f"of 27, where the learning rate was 1e+30 (its peak is 1e+30): lower {field}, for example to 3.3e+29, or raise task.recipe.warmupFraction (0.05)"
-        in text
-    )
+    assert f"of 27, where the learning rate was 1e+30 (its peak is 1e+30): lower {field}, for example to 3.3e+29," in text
+    assert text.endswith(" or raise task.recipe.warmupFraction (0.05)")

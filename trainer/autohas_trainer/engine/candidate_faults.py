@@ -140,8 +140,9 @@ def explain_default_divergence(spec: Spec, *, step: int, steps: int, rate: float
     defaults = [h.name == "learning_rate" and h.default is not None for h in spec.search_space.hyperparameters]
     field = f"searchSpace.hyperparameters[{defaults.index(True)}].default" if any(defaults) else "task.recipe.learningRate"
     return NumericalError(
-        f"the default configuration diverged at step {step:,} of {steps:,}, where the learning rate was {rate:.3g} (its peak is {peak:.3g}):"
-        f" lower {field}, for example to {peak / 3:.2g}, or raise task.recipe.warmupFraction ({spec.task.recipe.warmup_fraction})"
+        f"the default configuration diverged at step {step:,} of {steps:,}, where the learning rate was {rate:.3g} (its peak is"
+        f" {peak:.3g}): lower {field}, for example to {peak / 3:.2g}, or raise task.recipe.warmupFraction"
+        f" ({spec.task.recipe.warmup_fraction})"
     )
 
 
