@@ -19,7 +19,7 @@ from autohas_trainer.engine.training.search_task import SearchTask
 from autohas_trainer.engine.training.training import Training
 from autohas_trainer.errors import ConfigurationError, NumericalError
 from autohas_trainer.events import Identity
-from engine_fixtures import ALGORITHM_ROWS, STAGES, MemorySink, Stop, case, search, small_search
+from engine_fixtures import ALGORITHM_ROWS, LANES, STAGES, MemorySink, Stop, case, search, small_search
 
 
 def _run(tmp_path: Path, algorithm: str) -> MemorySink:
@@ -190,7 +190,7 @@ def test_another_seed_is_another_search(tmp_path: Path) -> None:
     """The seed keys every draw."""
     outcomes = []
     for seed in (0, 1):
-        document = with_change(small_search(), "spec.algorithm", {"seed": seed})
+        document = with_change(small_search(), "spec.algorithm", {"seed": seed, **LANES})
         outcomes.append(search(document, tmp_path / str(seed), MemorySink()).result.digest)
 
     assert outcomes[0] != outcomes[1]

@@ -23,6 +23,7 @@ from reporting_fixtures import (
     policy,
     run_info,
     supernet_step,
+    with_lanes,
     without_architecture,
 )
 
@@ -108,7 +109,8 @@ def test_a_checkpoint_at_a_stages_end_moves_to_the_next_stage(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("document", "stages"),
     [
-        (a_search(), [Stage.LANES, Stage.WARMUP, Stage.SUPERNET, Stage.RACE, Stage.EVALUATE]),
+        (a_search(), [Stage.LANES, Stage.RACE, Stage.EVALUATE]),
+        (with_lanes(), [Stage.LANES, Stage.WARMUP, Stage.SUPERNET, Stage.RACE, Stage.EVALUATE]),
         (without_architecture(), [Stage.LANES, Stage.RACE, Stage.EVALUATE]),
         (
             with_change(
@@ -119,7 +121,7 @@ def test_a_checkpoint_at_a_stages_end_moves_to_the_next_stage(tmp_path: Path) ->
             [Stage.SUPERNET, Stage.RACE, Stage.EVALUATE],
         ),
     ],
-    ids=["lanes", "hyperparameters only", "random sharing"],
+    ids=["one factor", "lanes", "hyperparameters only", "random sharing"],
 )
 def test_every_position_belongs_to_one_stage(tmp_path: Path, document: dict[str, object], stages: list[Stage]) -> None:
     """Walking through all positions meets the planned stages in order."""

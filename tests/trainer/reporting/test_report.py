@@ -21,7 +21,7 @@ from autohas_trainer.events import CandidateRecord
 from autohas_trainer.reporting.report.report import render, write_report
 from autohas_trainer.reporting.sinks.history import History
 from autohas_trainer.reporting.sinks.result_files import FinishedSearch
-from reporting_fixtures import DIGEST, ENVIRONMENT, candidate, outcome, policy, run_info, supernet_step, without_architecture
+from reporting_fixtures import DIGEST, ENVIRONMENT, candidate, outcome, policy, run_info, supernet_step, with_lanes, without_architecture
 
 RACE = tuple(
     candidate(name, fraction, score, cost=0.3 + index)
@@ -142,7 +142,7 @@ def test_a_controller_without_rewards_shows_its_entropy(tmp_path: Path) -> None:
 
 def test_a_search_that_left_its_warm_up_early_does_not_claim_to_sample_uniformly(tmp_path: Path) -> None:
     """Out of time before the first sample was rewarded: AutoHAS has a controller, which has learned nothing."""
-    words = _words(render(_finished(tmp_path, a_search()), replace(NOTHING, candidates=RACE), None))
+    words = _words(render(_finished(tmp_path, with_lanes()), replace(NOTHING, candidates=RACE), None))
     assert "The search continued with its race before the controller had learned from a sample." in words
     assert "samples uniformly" not in words
 

@@ -18,7 +18,7 @@ from autohas_trainer.engine.stages.supernet import SupernetStepContext
 from autohas_trainer.engine.training.search_task import SearchTask
 from autohas_trainer.engine.training.training import Training
 from autohas_trainer.optim import clip, norm_of
-from engine_fixtures import MemorySink, TickingClock, search, small_search
+from engine_fixtures import LANES, MemorySink, TickingClock, search, small_search
 
 DIABETES = Path(__file__).parents[3] / "examples" / "03-tabular-csv" / "diabetes.csv"
 
@@ -118,7 +118,7 @@ def test_a_stand_alone_training_is_not_clipped() -> None:
 
 
 def _table(rate: str, seed: int) -> dict[str, Any]:
-    document = with_change(small_search({"seed": seed}, steps=300), "spec.task.data", {"name": "csv", "path": str(DIABETES)})
+    document = with_change(small_search({"seed": seed, **LANES}, steps=300), "spec.task.data", {"name": "csv", "path": str(DIABETES)})
     arguments = {"target": "progression", "categorical": "sex", "testFraction": "0.2"}
     document = with_change(document, "spec.task.data.arguments", arguments)
     document = with_change(document, "spec.task.recipe", {"batchSize": 32, "learningRate": rate})
