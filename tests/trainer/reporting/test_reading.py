@@ -72,9 +72,18 @@ def test_every_name_that_an_algorithm_gives_has_its_explanation() -> None:
 
 def test_samples_without_a_controller_are_no_proposals_of_one() -> None:
     """RandomSharing draws uniformly."""
-    assert explain_candidates(["sample 3"], overrides=RANDOM_SHARING.candidate_texts) == {
+    assert explain_candidates(["sample 3"], overrides=RANDOM_SHARING.candidate_texts, decisions=()) == {
         "sample …": "a network drawn at random and scored on the shared weights; its number says which one it was"
     }
+
+
+def test_a_candidate_named_after_its_change_is_explained_with_the_numbered_ones() -> None:
+    """Strategy OneFactor: a word, a number and a decision that is called seed; what is no decision stays without a sentence."""
+    names = ["default", "activation silu", "seed: 3", "combination 2", "refinement 1", "initial 1", "unknown 3"]
+    explained = explain_candidates(names, overrides={}, decisions=["activation", "seed"])
+
+    assert list(explained) == ["default", "initial …", "combination …", "refinement …", "a decision and its value"]
+    assert "a decision and its value" not in explain_candidates(["default", "unknown 3"], overrides={}, decisions=["activation"])
 
 
 SPANS = {

@@ -139,6 +139,7 @@ def render(finished: FinishedSearch, history: History, command: str | None) -> s
         explanations=explain_candidates(
             dict.fromkeys((outcome.winner, *(record.name for record in outcome.candidates))),
             overrides=finished.search.spec.algorithm.row.candidate_texts,
+            decisions=outcome.configuration,
         ),
         stages=_stage_rows(finished),
         effects=_effect_rows(finished),
