@@ -57,11 +57,12 @@ def test_the_reachable_costs_are_shown_and_a_target_outside_is_refused(tmp_path:
 
 
 def _tiny(folder: Path) -> dict[str, Any]:
-    """Eighty rows: 6 of them would reward, 64 are needed."""
+    """Eighty rows: 6 of them would reward, 64 are needed where a supernet is rewarded."""
     rows = "\n".join(f"{n}.5,{n * n % 7},{'even' if n % 2 == 0 else 'odd'}" for n in range(80))
     (folder / "tiny.csv").write_text(f"a,b,label\n{rows}\n", encoding="utf-8")
     data = {"name": "csv", "path": str(folder / "tiny.csv"), "arguments": {"target": "label"}}
-    return with_change(with_change(a_search(), "spec.task.recipe.batchSize", 16), "spec.task.data", data)
+    document = with_change(a_search(), "spec.algorithm", {"autoHAS": {"strategy": "Lanes"}})
+    return with_change(with_change(document, "spec.task.recipe.batchSize", 16), "spec.task.data", data)
 
 
 def _own(model: str) -> dict[str, Any]:
