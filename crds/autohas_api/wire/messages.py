@@ -45,6 +45,7 @@ NOTICE_TYPES: Final[dict[str, Literal["Normal", "Warning"]]] = {
     NoticeReason.RESTORE_FAILED: "Warning",
     NoticeReason.ENVIRONMENT_CHANGED: "Warning",
     NoticeReason.UPDATE_REJECTED: "Warning",
+    NoticeReason.SUPERNET_RESTARTED: "Warning",
     NoticeReason.SUPERNET_DIVERGED: "Warning",
     NoticeReason.CHECKPOINT_FAILED: "Warning",
     NoticeReason.WINNER_DIVERGED: "Warning",

@@ -290,9 +290,19 @@ class NoticeReason(_Explained):
         ),
     )
     BUDGET_LEFT = "BudgetLeft", "the message says how many trainings of the budget are not spent at the end, and why"
+    SUPERNET_RESTARTED = (
+        "SupernetRestarted",
+        (
+            "a loss or gradient of the supernet is not finite: the supernet continues from its last finite state at a third of the rate"
+            " (twice per search at most); the message says how many steps and trainings are lost"
+        ),
+    )
     SUPERNET_DIVERGED = (
         "SupernetDiverged",
-        "a loss of the supernet is not finite: the supernet is abandoned, and the message says how much of its share is not spent",
+        (
+            "a loss or gradient of the supernet is not finite, after two restarts: the supernet is abandoned, and the message says how much"
+            " of its share is not spent"
+        ),
     )
     WINNER_DIVERGED = "WinnerDiverged", "a loss of the winner, or its output on the test split, is not finite: the default wins instead"
     REPEAT_DIVERGED = "RepeatDiverged", "a loss, or an output on the test split, is not finite in one repetition: its seed is left out"

@@ -241,7 +241,7 @@ def test_a_harmful_update_is_taken_back_bit_for_bit() -> None:
     gradient = context.gradient(wild, context.train_batch())
 
     assert not context.try_commit(wild, gradient, wild)
-    assert state.guard.num_rejected == 1
+    assert state.guards.update.num_rejected == 1
     assert all(torch.equal(tensor, before[name]) for name, tensor in _weights(state).items())
     assert state.algorithm.policy.probabilities() == policy
 
@@ -261,7 +261,7 @@ class _Refusing(UpdateGuard):
 def _refused_step(knobs: dict[str, Any]) -> tuple[SupernetStep, float, bool]:
     """A step in the window whose update is refused: what was done, how the probability of the sample's rate moved, weights kept."""
     state = _state(knobs)
-    state.guard = _Refusing()
+    state.guards.update = _Refusing()
     policy = state.algorithm.policy
     policy.advantage(-1.0)  # any accuracy is better than this baseline
     before, uniform = _weights(state), policy.probabilities()["learning_rate"]
@@ -308,7 +308,7 @@ def test_the_guard_compares_one_loss_with_itself(model: str | None) -> None:
         document = with_change(document, "spec.task.data", {"entrypoint": "custom_code_fixtures:Data"})
     parsed, space = accept(document)
     state = SearchState(SearchTask.load(parsed.spec, space, torch.device("cpu")), MemorySink(), Ledger(0, TickingClock()), TickingClock())
-    guard = state.guard = _Refusing()
+    guard = state.guards.update = _Refusing()
     still = SupernetStepContext(state, 0)  # the schedule's warm-up starts at a rate near 0
     still.learning_rate = lambda configuration: 0.0  # type: ignore[method-assign]
     still.try_commit(space.default, still.gradient(space.default, still.train_batch()), space.default)

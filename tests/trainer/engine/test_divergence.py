@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,6 @@ from autohas_trainer.engine.training import training as training_module
 from autohas_trainer.engine.training.comparison import Comparison, lose_by_divergence, rank
 from autohas_trainer.engine.training.training import Training
 from autohas_trainer.errors import NumericalError
-from autohas_trainer.supernet import Supernet
 from engine_fixtures import MemorySink, search, small_search
 
 SHARING: dict[str, Any] = {"name": "RandomSharing", "randomSharing": {"numSamples": 5}}
@@ -204,34 +202,6 @@ def test_lanes_that_all_diverged_leave_the_default_as_the_reference(tmp_path: Pa
     assert all(
         sample is not None and {n: sample[n] for n in hyperparameters} == {n: default[n] for n in hyperparameters} for sample in used
     )
-
-
-def test_a_supernet_that_is_lost_is_told_and_the_race_decides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its loss is no number at the first step after a warm-up of 4: a notice, no further step, a race of default and lanes."""
-    original = Supernet.gradient
-    asked = count(1)
-
-    def gradient(self: Supernet, *arguments: Any) -> Any:
-        loss, tensors = original(self, *arguments)
-        return (loss * math.nan if next(asked) == 5 else loss), tensors
-
-    monkeypatch.setattr(Supernet, "gradient", gradient)
-    sink = MemorySink()
-    outcome = search(small_search(), tmp_path, sink)
-    supernet = [record for record in sink.steps if record.stage in (Stage.WARMUP, Stage.SUPERNET)]
-
-    found = "the supernet's loss or gradient is not finite after 1 steps of Supernet"
-    assert [(n.reason, n.message) for n in sink.notices if n.reason not in ("SupernetShort", "FewEpochs")] == [
-        (
-            "SupernetDiverged",
-            f"{found}: it is abandoned, and 0.40 of its 0.60 trainings are not spent",
-        ),
-        ("BudgetMoved", "1.50 trainings are left for a wider race: lane 3 to lane 9 (7) join it"),
-    ]
-    assert [record.loss is None for record in supernet] == [False] * 4 + [True]
-    raced = {record.name for record in sink.candidates if record.stage is Stage.RACE}
-    assert outcome.winner in raced
-    assert raced <= {"default", *(f"lane {n}" for n in range(99))}
 
 
 def test_updates_that_are_taken_back_are_told_once(tmp_path: Path) -> None:

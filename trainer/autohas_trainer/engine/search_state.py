@@ -25,7 +25,7 @@ from autohas_trainer.engine.accounting.spending import Prices
 from autohas_trainer.engine.candidate_faults import explain_default_divergence, explain_default_failure, fault_key
 from autohas_trainer.engine.training.comparison import Comparison
 from autohas_trainer.engine.training.final_scores import compute_test_scores
-from autohas_trainer.engine.training.guard import CollapseWatch, UpdateGuard
+from autohas_trainer.engine.training.guard import SupernetGuards
 from autohas_trainer.engine.training.search_task import SearchTask
 from autohas_trainer.engine.training.training import BuildTraining, Training
 from autohas_trainer.errors import CandidateError, DeviceError
@@ -71,8 +71,7 @@ class SearchState:
         """Message of each failure, by `candidate_faults.fault_key` or the name of a supernet step: what failed is not tried again."""
         self._said: set[str] = set()
         """Faults that a notice has named."""
-        self.guard = UpdateGuard()
-        self.collapse = CollapseWatch(search_task.task.constant_quality)
+        self.guards = SupernetGuards(search_task.task)
         self.configurations: dict[str, Configuration] = {DEFAULT: search_task.space.default}
         self.build_training: BuildTraining = Training
         self.trainings: dict[str, Training] = {}
@@ -332,6 +331,7 @@ class SearchState:
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor that changes, by name."""
         named = {f"supernet/{name}": tensor for name, tensor in self.supernet.state_dict().items()}
+        named |= {f"guards/{name}": tensor for name, tensor in self.guards.tensors().items()}
         for index, training in enumerate(self.trainings.values()):
             named |= {f"training/{index}/{name}": tensor for name, tensor in training.tensors().items()}
         return named
@@ -347,8 +347,7 @@ class SearchState:
             "faults": self.faults,
             "faultsSaid": sorted(self._said),
             "withheld": self.withheld,
-            "guard": self.guard.state_dict(),
-            "collapse": self.collapse.state_dict(),
+            "guards": self.guards.state_dict(),
             "costs": self.search_task.costs.state_dict(),
             "configurations": {name: list(c.values) for name, c in self.configurations.items()},
             "trainings": [{"name": name, **training.state_dict()} for name, training in self.trainings.items()],
@@ -369,8 +368,7 @@ class SearchState:
         self.faults = {**self.faults, **state["faults"]}
         self._said = set(state["faultsSaid"])
         self.withheld = float(state["withheld"])
-        self.guard.load_state_dict(state["guard"])
-        self.collapse.load_state_dict(state["collapse"])
+        self.guards.load(state["guards"], _select("guards/", tensors))
         self.search_task.costs.load_state_dict(state["costs"])
         self.supernet.load_state_dict(_select("supernet/", tensors))
         self.configurations = {n: Configuration(values=tuple(v)) for n, v in state["configurations"].items()}

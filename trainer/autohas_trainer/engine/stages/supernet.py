@@ -19,9 +19,10 @@ from autohas_trainer.data import RewardBatch, TrainBatch
 from autohas_trainer.engine.candidate_faults import candidate_part
 from autohas_trainer.engine.search_state import SearchState, finite
 from autohas_trainer.engine.training.rule import rule_of
+from autohas_trainer.engine.training.safety_copy import MAX_RESTARTS
 from autohas_trainer.errors import CandidateError, DeviceError
 from autohas_trainer.events import StepRecord
-from autohas_trainer.optim import UpdateRule, clip, norm_of, schedule
+from autohas_trainer.optim import clip, norm_of, schedule
 from autohas_trainer.seeding import stream
 
 __all__ = ["SupernetStage", "SupernetStepContext"]
@@ -96,14 +97,16 @@ class SupernetStepContext:
 
     @contextmanager
     def trial(self, configuration: Configuration, gradient: Gradient) -> Iterator[None]:
-        """Temporary weights under the configuration's own hyperparameters."""
-        with self._state.supernet.trial(self._state.search_task.path(configuration), gradient.tensors, self._rule(configuration)):
+        """Temporary weights under the configuration's own hyperparameters, whose rate no restart of the supernet lowers: it is judged."""
+        rule = rule_of(self._state.search_task.recipe(configuration), self._scheduled_rate(configuration))
+        with self._state.supernet.trial(self._state.search_task.path(configuration), gradient.tensors, rule):
             yield
 
     def commit(self, configuration: Configuration, gradient: Gradient, reference: Configuration) -> None:
         """Update the shared weights, unless the gradient is of a loss that is not finite."""
         if math.isfinite(gradient.loss):
-            self._state.supernet.commit(self._state.search_task.path(configuration), gradient.tensors, self._rule(reference))
+            rule = rule_of(self._state.search_task.recipe(reference), self.learning_rate(reference))
+            self._state.supernet.commit(self._state.search_task.path(configuration), gradient.tensors, rule)
 
     def try_commit(self, configuration: Configuration, gradient: Gradient, reference: Configuration) -> bool:
         """Update the shared weights and take it back when the guard calls it harmful."""
@@ -112,7 +115,7 @@ class SupernetStepContext:
         optimizer = self._state.search_task.recipe(reference).optimizer
         with self._state.supernet.revertible(self._state.search_task.path(configuration), optimizer) as revert:
             self.commit(configuration, gradient, reference)
-            is_kept = self._state.guard.accepts(gradient.loss, self._training_loss(configuration))
+            is_kept = self._state.guards.update.accepts(gradient.loss, self._training_loss(configuration))
             if not is_kept:
                 revert()
         return is_kept
@@ -157,16 +160,16 @@ class SupernetStepContext:
         self.failed = None
 
     def learning_rate(self, configuration: Configuration) -> float:
-        """Peak of the configuration times the supernet's own schedule."""
+        """Peak of the configuration times the supernet's own schedule, lowered by each restart."""
+        return self._scheduled_rate(configuration) * self._state.guards.safety.rate_factor
+
+    def _scheduled_rate(self, configuration: Configuration) -> float:
         recipe = self._state.search_task.recipe(configuration)
         return recipe.learning_rate * schedule(self.step, self.num_steps, recipe.warmup_fraction, recipe.schedule)
 
     def rng(self, name: str) -> np.random.Generator:
         """A generator keyed by (seed, stage, step, name)."""
         return stream(self._state.search_task.seed, "supernet", self.step, name)
-
-    def _rule(self, configuration: Configuration) -> UpdateRule:
-        return rule_of(self._state.search_task.recipe(configuration), self.learning_rate(configuration))
 
 
 class SupernetStage:
@@ -192,6 +195,7 @@ class SupernetStage:
         first, last = self._span()
         if first + self._steps_done >= last or self._state.supernet_is_abandoned:
             return False
+        self._keep_copy(first + self._steps_done)
         context = SupernetStepContext(self._state, first + self._steps_done)
         try:
             done = self._state.algorithm.step(context)
@@ -207,7 +211,22 @@ class SupernetStage:
             self._state.failed_samples = 0
             self._book(done)
             self._watch(done, context.last_quality)
-        return first + self._steps_done < last and not self._state.supernet_is_abandoned
+        has_more = first + self._steps_done < last and not self._state.supernet_is_abandoned
+        if not has_more:
+            self._drop_copy()
+        return has_more
+
+    def _keep_copy(self, step: int) -> None:
+        """Copy the state before `step` now and then, if it is healthy: the supernet restarts from there should it diverge."""
+        state, safety = self._state, self._state.guards.safety
+        if safety.is_due(step, state.supernet_plan.schedule_steps) and safety.is_healthy(tensors := state.supernet.state_dict()):
+            learners = {"algorithm": state.algorithm.state_dict(), "guards": state.guards.learned_state()}
+            safety.keep(tensors, {"step": step, "cost": state.ledger.cost, **learners})
+
+    def _drop_copy(self) -> None:
+        """Free the copy once no step of the supernet follows."""
+        if self.name is Stage.SUPERNET or self._state.supernet_is_abandoned:
+            self._state.guards.safety.drop()
 
     def _span(self) -> tuple[int, int]:
         """(number of its first step among all of the supernet, number of the step after its last), at the batch size of the best lane."""
@@ -254,22 +273,45 @@ class SupernetStage:
     def _watch(self, done: SupernetStep, quality: float | None) -> None:
         """Abandon shared weights that are lost, and a controller that decided on nothing."""
         state = self._state
-        if done.is_rejected and state.guard.num_rejected == 1:
+        if done.is_rejected and state.guards.update.num_rejected == 1:
             state.notify(
                 NoticeReason.UPDATE_REJECTED,
                 "an update that harmed its own training batch was taken back; history.jsonl marks such steps as rejected",
             )
-        if not math.isfinite(done.loss):
-            state.supernet_is_abandoned = True
-            text = f"the supernet's loss or gradient is not finite after {self._steps_done} steps of {self.name}"
-            state.notify(NoticeReason.SUPERNET_DIVERGED, f"{text}: it is abandoned, and {self._describe_unspent()}")
-        elif quality is not None and state.collapse.is_collapsed(quality, state.algorithm.policy.normalized_entropy()):
+        if math.isfinite(done.loss):
+            state.guards.safety.record(done.loss)
+        else:
+            self._restart()
+            return
+        if quality is not None and state.guards.collapse.is_collapsed(quality, state.algorithm.policy.normalized_entropy()):
             state.supernet_is_abandoned = True
             state.notify(
                 NoticeReason.POLICY_COLLAPSED,
                 f"the controller has decided while its samples are no better than chance, after {self._steps_done} steps of {self.name};"
                 f" the supernet is abandoned and the race decides; {self._describe_unspent()}",
             )
+
+    def _restart(self) -> None:
+        """Continue from the last finite state at a third of the rate; after two restarts leave the supernet to the race."""
+        state, safety = self._state, self._state.guards.safety
+        text = f"the supernet's loss or gradient is not finite after {self._steps_done} steps of {self.name}"
+        rate = _name_rate(safety.rate_factor)
+        lost = state.ledger.cost - safety.state.get("cost", state.ledger.cost)
+        if (last := safety.restart(lost)) is None:
+            state.supernet_is_abandoned = True
+            cost = f"; its {safety.num_restarts} restarts lost {safety.trainings_lost:.2f} trainings" if safety.num_restarts else ""
+            state.notify(NoticeReason.SUPERNET_DIVERGED, f"{text}{rate}: it is abandoned, and {self._describe_unspent()}{cost}")
+            return
+        tensors, learners = last
+        state.supernet.load_state_dict(tensors)
+        state.algorithm.load_state_dict(learners["algorithm"])
+        state.guards.load_learned_state(learners["guards"])
+        first, _ = self._span()
+        state.notify(
+            NoticeReason.SUPERNET_RESTARTED,
+            f"{text}{rate}: restart {safety.num_restarts} of {MAX_RESTARTS} continues{_name_rate(safety.rate_factor)} from its state after"
+            f" {learners['step']} steps in all; {first + self._steps_done - learners['step']} steps, {lost:.2f} trainings, are lost",
+        )
 
     def _describe_unspent(self) -> str:
         """The trainings that the supernet does not spend, as a clause."""
@@ -306,3 +348,8 @@ class SupernetStage:
             sample=search_task.space.as_mapping(done.sample),
         )
         state.report_supernet(record, has_learned=done.has_learned)
+
+
+def _name_rate(factor: float) -> str:
+    """What restarts left of the rate, as a clause; empty before the first."""
+    return f" at 1/{round(1 / factor)} of the rate" if factor < 1 else ""

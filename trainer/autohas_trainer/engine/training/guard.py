@@ -1,4 +1,4 @@
-"""Two watchmen of the supernet: one takes back updates that do harm, one notices that the controller has collapsed. Pure.
+"""The guards of the supernet: one takes back updates that do harm, one notices a controller that has collapsed, one keeps a way back.
 
 Ours: one update with a rate of 3 ruins shared weights, and with ruined weights the rewards are noise on which the controller decides
 all the same (measured, docs/algorithm.md).
@@ -11,7 +11,12 @@ import statistics
 from collections.abc import Mapping
 from typing import Any, Final
 
-__all__ = ["CollapseWatch", "UpdateGuard"]
+from torch import Tensor
+
+from autohas_trainer.engine.training.safety_copy import SafetyCopy
+from autohas_trainer.tasks import Task
+
+__all__ = ["CollapseWatch", "SupernetGuards", "UpdateGuard"]
 
 _MEMORY: Final = 64
 _MIN_MEMORY: Final = 16
@@ -94,3 +99,36 @@ class CollapseWatch:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from `state_dict`."""
         self._sum, self._weight, self._rewards = float(state["sum"]), float(state["weight"]), int(state["rewards"])
+
+
+class SupernetGuards:
+    """The three guards of one search."""
+
+    def __init__(self, task: Task) -> None:
+        """Nothing seen yet."""
+        self.update = UpdateGuard()
+        self.collapse = CollapseWatch(task.constant_quality)
+        self.safety = SafetyCopy(task.constant_loss)
+
+    def learned_state(self) -> dict[str, Any]:
+        """What the first two guards have learned of the shared weights, as JSON: it belongs to a copy of them."""
+        return {"update": self.update.state_dict(), "collapse": self.collapse.state_dict()}
+
+    def load_learned_state(self, state: Mapping[str, Any]) -> None:
+        """Go back to `learned_state`; updates that were taken back since then stay counted."""
+        self.update.load_state_dict({**state["update"], "numRejected": self.update.num_rejected})
+        self.collapse.load_state_dict(state["collapse"])
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The tensors of the safety copy by name."""
+        return self.safety.tensors()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that is no tensor, as JSON."""
+        return {**self.learned_state(), "safety": self.safety.state_dict()}
+
+    def load(self, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        """Continue from `state_dict` and `tensors`."""
+        self.update.load_state_dict(state["update"])
+        self.collapse.load_state_dict(state["collapse"])
+        self.safety.load(state["safety"], tensors)
