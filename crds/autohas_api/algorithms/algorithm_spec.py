@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeVar
 
-from autohas_api.algorithms.plan_request import PlanRequest
+from autohas_api.algorithms.plan_request import PlanRequest, SupernetSteps
 from autohas_api.algorithms.stage_plan import StagePlan
 from autohas_api.base.model import Model
 
@@ -53,6 +53,7 @@ class AlgorithmSpec:
         strategy: Value of the knob `strategy`; the first row of a name must be that of the knob's default.
         knobs: Model of the block of the algorithm's own settings, which the spec names after the algorithm; None: it has no settings.
         plan: The steps per stage that a number of trainings pays for.
+        supernet: The steps of a supernet that a number of trainings pays for; None: the algorithm has no supernet.
         minimum: The smallest number of trainings with which every stage can do its work.
         searches_training_hyperparameters: Whether candidates are compared by trainings, so that hyperparameters whose effect is not
             visible one step ahead (weight decay, batch size, custom ones) can be searched.
@@ -70,6 +71,7 @@ class AlgorithmSpec:
     strategy: str | None = None
     knobs: type[Model] | None = None
     plan: Callable[[PlanRequest, float], StagePlan]
+    supernet: Callable[[PlanRequest, float], SupernetSteps] | None = None
     minimum: Callable[[PlanRequest], float]
     searches_training_hyperparameters: bool = False
     learns_hyperparameters: bool = False

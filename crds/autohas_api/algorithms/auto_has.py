@@ -18,6 +18,7 @@ from autohas_api.algorithms.plan_request import (
     MIN_SUPERNET_TRAININGS,
     Comparisons,
     PlanRequest,
+    SupernetSteps,
     finalists_cost,
     race_cost,
 )
@@ -151,6 +152,11 @@ def _supernet_steps(request: PlanRequest, trainings: float) -> tuple[int, int, f
     return steps, warmup, (warmup + (steps - warmup) * (1 + forward)) / request.steps
 
 
+def _lanes_supernet(request: PlanRequest, trainings: float) -> SupernetSteps:
+    steps, warmup, cost = _supernet_steps(request, trainings)
+    return SupernetSteps(schedule=steps, steps=steps, warmup=warmup, trainings=cost)
+
+
 def _window(request: PlanRequest, schedule: int) -> tuple[int, int]:
     """(first step, step after the last) in which hyperparameters are learned."""
     first, last = (math.ceil(schedule * bound) for bound in HYPERPARAMETER_WINDOW)
@@ -195,6 +201,12 @@ def _one_step_schedule(request: PlanRequest, trainings: float) -> tuple[int, flo
 def num_paired(knobs: AutoHAS) -> int:
     """Update rules that Paired compares on one gradient."""
     return knobs.paired_samples or PAIRED_SAMPLES
+
+
+def _one_step_supernet(request: PlanRequest, trainings: float) -> SupernetSteps:
+    schedule, cost = _one_step_schedule(request, trainings)
+    steps, warmup = _steps_of_schedule(request, schedule)
+    return SupernetSteps(schedule=schedule, steps=steps, warmup=warmup, trainings=cost)
 
 
 def _minimum_one_step(request: PlanRequest) -> float:
@@ -242,6 +254,7 @@ LANES: Final = AlgorithmSpec(
     strategy="Lanes",
     knobs=AutoHAS,
     plan=_plan_lanes,
+    supernet=_lanes_supernet,
     minimum=_minimum_lanes,
     searches_training_hyperparameters=True,
     rewards_controller=_reward_architecture,
@@ -253,6 +266,7 @@ ONE_STEP: Final = AlgorithmSpec(
     strategy="OneStep",
     knobs=AutoHAS,
     plan=_plan_one_step,
+    supernet=_one_step_supernet,
     minimum=_minimum_one_step,
     learns_hyperparameters=True,
     rewards_controller=_reward_both,
@@ -264,6 +278,7 @@ PAIRED: Final = AlgorithmSpec(
     strategy="Paired",
     knobs=AutoHAS,
     plan=_plan_one_step,
+    supernet=_one_step_supernet,
     minimum=_minimum_one_step,
     learns_hyperparameters=True,
     rewards_controller=_reward_architecture,

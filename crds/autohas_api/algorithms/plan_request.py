@@ -1,6 +1,7 @@
 """What the plan of an algorithm depends on, and the prices that all algorithms share. Pure arithmetic.
 
-The unit is one full training. Costs counted: a training step 1 / steps, a forward pass FORWARD_SHARE of it.
+The unit is one full training of the default configuration. A plan assumes that every candidate costs as much: a training step 1 / steps,
+a forward pass FORWARD_SHARE of it. What candidates cost in truth is known to the trainer, whose stages follow its ledger.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ __all__ = [
     "MIN_SUPERNET_TRAININGS",
     "Comparisons",
     "PlanRequest",
+    "SupernetPrices",
+    "SupernetSteps",
     "finalists_cost",
     "race_cost",
     "reward_forward",
@@ -44,6 +47,28 @@ class Comparisons:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SupernetPrices:
+    """Price of a supernet's step without rewards, and of a forward pass over a reward batch, in training steps of the default."""
+
+    step: float
+    reward: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SupernetSteps:
+    """The steps of a supernet that a number of trainings pays for.
+
+    `schedule` steps lay out rate and window, the first `steps` of them are taken, the first `warmup` of these are uniform; `trainings` is
+    what the steps cost.
+    """
+
+    schedule: int
+    steps: int
+    warmup: int
+    trainings: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PlanRequest:
     """The numbers of a spec, its space and its data that a plan depends on.
 
@@ -56,6 +81,7 @@ class PlanRequest:
         searches_update_rule: Whether a hyperparameter is searched whose effect is visible one step ahead.
         comparison: Price of comparing a candidate.
         num_reward: Examples of the reward split; 0 until the data is read.
+        reward_price: Steps of the supernet that a forward pass over a reward batch costs; None: as for the default's network.
     """
 
     knobs: Model | None
@@ -66,6 +92,7 @@ class PlanRequest:
     searches_update_rule: bool
     comparison: Comparisons
     num_reward: int = 0
+    reward_price: float | None = None
 
     def knobs_as(self, kind: type[Knobs]) -> Knobs:
         """The knobs, which must be of `kind`.
@@ -87,7 +114,7 @@ class PlanRequest:
     @property
     def reward_forward(self) -> float:
         """Training steps that a forward pass over a reward batch costs; less only where the reward split is smaller than a batch."""
-        return reward_forward(self.batch_size)
+        return reward_forward(self.batch_size) if self.reward_price is None else self.reward_price
 
     @property
     def num_candidates(self) -> int:

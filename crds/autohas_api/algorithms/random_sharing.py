@@ -7,7 +7,7 @@ from typing import Final
 from pydantic import Field
 
 from autohas_api.algorithms.algorithm_spec import AlgorithmSpec, Race, SpecProblem
-from autohas_api.algorithms.plan_request import FORWARD_SHARE, MIN_SUPERNET_TRAININGS, PlanRequest
+from autohas_api.algorithms.plan_request import FORWARD_SHARE, MIN_SUPERNET_TRAININGS, PlanRequest, SupernetSteps
 from autohas_api.algorithms.stage_plan import StagePlan, num_rescored
 from autohas_api.base.model import Model
 
@@ -46,17 +46,22 @@ def _scoring_cost(request: PlanRequest) -> float:
 
 def _plan(request: PlanRequest, trainings: float) -> StagePlan:
     scoring, last = _scoring_cost(request), request.comparison.last
-    steps = max(1, int((trainings - 1 - last - scoring) * request.steps))
+    supernet = _supernet(request, trainings - 1 - last - scoring)
     return StagePlan(
         rungs=request.rungs,
-        supernet_steps=steps,
-        schedule_steps=steps,
+        supernet_steps=supernet.steps,
+        schedule_steps=supernet.schedule,
         num_candidates=1,
         num_samples=_num_samples(request),
         scoring_trainings=scoring,
-        supernet_trainings=steps / request.steps,
-        predicted_trainings=1 + last + scoring + steps / request.steps,
+        supernet_trainings=supernet.trainings,
+        predicted_trainings=1 + last + scoring + supernet.trainings,
     )
+
+
+def _supernet(request: PlanRequest, trainings: float) -> SupernetSteps:
+    steps = max(1, int(trainings * request.steps))
+    return SupernetSteps(schedule=steps, steps=steps, warmup=0, trainings=steps / request.steps)
 
 
 def _check(request: PlanRequest) -> SpecProblem | None:
@@ -70,6 +75,7 @@ RANDOM_SHARING: Final = AlgorithmSpec(
     description="the one-shot control, which samples uniformly and scores with shared weights.",
     knobs=RandomSharing,
     plan=_plan,
+    supernet=_supernet,
     minimum=lambda request: 1 + request.comparison.last + MIN_SUPERNET_TRAININGS + _scoring_cost(request),
     race=Race.SAMPLES,
     check=_check,

@@ -1,15 +1,15 @@
 """How a budget in trainings becomes steps per stage: pure arithmetic, the same for dry run, acceptance and search.
 
-The unit is one full training of `training.steps` steps. Each file in `autohas_api.algorithms` divides the budget for one algorithm.
+The unit is one full training of the default configuration, and every candidate counts as one. Each file in `autohas_api.algorithms` divides
+the budget for one algorithm.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import Final
 
-from autohas_api.algorithms.plan_request import FORWARD_SHARE, Comparisons, PlanRequest, reward_forward
+from autohas_api.algorithms.plan_request import FORWARD_SHARE, Comparisons, PlanRequest, SupernetPrices
 from autohas_api.algorithms.stage_plan import StagePlan
 from autohas_api.space.decisions import Role, Space
 from autohas_api.spec.search import Spec
@@ -19,8 +19,8 @@ __all__ = [
     "PLATEAU_FILLING_REWARDS",
     "make_request",
     "minimum_trainings",
-    "plan_at_batch_size",
     "plan_stages",
+    "plan_supernet",
     "price_comparisons",
 ]
 
@@ -78,13 +78,16 @@ def minimum_trainings(spec: Spec, space: Space, num_selection: int = 0, num_rewa
     return spec.algorithm.row.minimum(make_request(spec, space, num_selection, num_reward)) + spec.training.seeds - 1
 
 
-def plan_at_batch_size(spec: Spec, plan: StagePlan, batch_size: int) -> StagePlan:
-    """The plan with as many supernet steps of `batch_size` examples as its supernet's trainings pay for.
-
-    A gradient of twice as many examples costs twice as much; a reward does not depend on it.
-    """
-    share, reward, fraction = batch_size / spec.task.recipe.batch_size, reward_forward(spec.task.recipe.batch_size), plan.warmup_fraction
-    if share == 1 or not plan.supernet_steps:
+def plan_supernet(spec: Spec, request: PlanRequest, plan: StagePlan, trainings: float, prices: SupernetPrices) -> StagePlan:
+    """The plan with the supernet steps that `trainings` pay for at `prices`; a plan without a supernet stays as it is."""
+    row = spec.algorithm.row
+    if row.supernet is None or not plan.supernet_steps:
         return plan
-    steps = max(1, int(plan.supernet_trainings * spec.training.steps / (share + reward * (1 - fraction))))
-    return replace(plan, supernet_steps=steps, schedule_steps=steps, warmup_steps=math.ceil(steps * fraction))
+    paid = row.supernet(replace(request, reward_price=prices.reward / prices.step), trainings / prices.step)
+    return replace(
+        plan,
+        supernet_steps=paid.steps,
+        schedule_steps=paid.schedule,
+        warmup_steps=paid.warmup,
+        supernet_trainings=paid.trainings * prices.step,
+    )

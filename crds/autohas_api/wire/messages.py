@@ -59,6 +59,8 @@ NOTICE_TYPES: Final[dict[str, Literal["Normal", "Warning"]]] = {
     NoticeReason.WORK_UNCOUNTED: "Warning",
     NoticeReason.FEW_EPOCHS: "Warning",
     NoticeReason.SMALL_SELECTION: "Warning",
+    NoticeReason.BUDGET_EXCEEDED: "Warning",
+    NoticeReason.CANDIDATE_UNAFFORDABLE: "Warning",
 }
 """Every reason that a trainer may give for a notice, with the type of the event that it becomes."""
 

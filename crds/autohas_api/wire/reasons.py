@@ -297,6 +297,11 @@ class NoticeReason(_Explained):
             " (twice per search at most); the message says how many steps and trainings are lost"
         ),
     )
+    BUDGET_EXCEEDED = "BudgetExceeded", "the search spent more than its budget by more than 5 %: the message says how much"
+    CANDIDATE_UNAFFORDABLE = (
+        "CandidateUnaffordable",
+        "a configuration of `initialPoints` costs more than the budget can finish: it is left out, and the message says its price",
+    )
     SUPERNET_DIVERGED = (
         "SupernetDiverged",
         (

@@ -52,7 +52,7 @@ def test_a_new_candidate_takes_the_place_of_the_best_lane_only_beyond_noise(new:
         state.enter(name, space.configuration(values))
         state.comparisons[name] = {1: _at_a_third({"default": [0.0] * 100, "lane 1": NOISE, "argmax": new}[name])}
     state.best_lane = best_lane
-    state.ledger.spend(Stage.LANES, state.trainings_left - 2 * state.prices.last)  # the default and one other can be finished
+    state.ledger.spend(Stage.LANES, state.trainings_left - 2 * state.prices("default").last)  # the default and one other can be finished
     race = RaceStage(state)
 
     assert race._choose(1, ["default", "argmax", "lane 1"]) == ["default", kept if best_lane == "lane 1" else "argmax"]

@@ -14,6 +14,7 @@ from autohas_api.accept.acceptance import accept
 from autohas_api.testing.rejections import with_change
 from autohas_api.wire.messages import Stage, decode_termination_message, encode_termination_message
 from autohas_api.wire.result import configuration_of
+from autohas_trainer.engine.accounting.supernet_share import limit_of_samples, price_of_whole
 from autohas_trainer.engine.search import Job, run
 from autohas_trainer.engine.training.search_task import SearchTask
 from autohas_trainer.engine.training.training import Training
@@ -63,16 +64,24 @@ def test_the_ten_best_samples_are_scored_again_on_the_whole_reward_split(tmp_pat
     search_task = SearchTask.load(parsed.spec, space, device("cpu"))
     scored = [(record.candidate, record.reward or -math.inf) for record in sink.steps if record.stage is Stage.RACE]
     first, again, examples = scored[:15], scored[15:], search_task.splits.num_reward
-    per_example = 0.35 / parsed.spec.task.recipe.batch_size
-    steps = 15 * (1 + 4 * search_task.reward_batch_size * per_example) + 10 * (1 + examples * per_example)
+    samples = {record.candidate: space.configuration(dict(record.sample or {})) for record in sink.steps if record.stage is Stage.RACE}
+    works, num_first = search_task.works, 4 * search_task.reward_batch_size
+    counts = [(name, num_first) for name, _ in first] + [(name, examples) for name, _ in again]
+    cost = sum(works.gradient(samples[name], 64) + works.forward(samples[name], number) for name, number in counts)
+    limit = limit_of_samples(search_task)
+    affordable = [pair for pair in first if price_of_whole(search_task, samples[pair[0]]) <= limit]
 
-    assert [name for name, _ in again] == [name for name, _ in sorted(first, key=lambda pair: -pair[1])[:10]]
+    assert 10 < len(affordable) < 15
+    assert [name for name, _ in again] == [name for name, _ in sorted(affordable, key=lambda pair: -pair[1])[:10]]
     assert outcome.winner == max(again, key=lambda pair: pair[1])[0]
     assert all(examples * accuracy == pytest.approx(round(examples * accuracy), abs=1e-3) for _, accuracy in again)
     assert len({round(examples * accuracy, 2) % 1 for _, accuracy in first}) > 1  # four batches that overlap are no whole split
     assert sink.info is not None
-    assert outcome.cost_by_stage[Stage.RACE] == pytest.approx(steps / 27)
+    assert outcome.cost_by_stage[Stage.RACE] == pytest.approx(cost)
+    per_example = 0.35 / 64
+    steps = 15 * (1 + num_first * per_example) + 10 * (1 + examples * per_example)
     assert sink.info.plan.scoring_trainings == pytest.approx(steps / 27)
+    assert outcome.result.trainings <= 6 * 1.02
     assert sink.steps[-1].step == sink.steps[-1].steps
 
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 from typing import Final
 
 from autohas_api.accept.plan_check import short_supernet
+from autohas_api.algorithms.rungs import LAST_RUNG
 from autohas_api.budget.epochs import few_epochs
 from autohas_api.budget.selection_size import small_selection
+from autohas_api.space.decisions import Configuration
 from autohas_api.space.rates import shared_rate
 from autohas_api.wire.messages import StopReason
 from autohas_api.wire.reasons import NoticeReason
-from autohas_trainer.engine.search_state import SearchState
+from autohas_trainer.engine.further_lanes import further_lanes
+from autohas_trainer.engine.search_state import DEFAULT, SearchState
 
-__all__ = ["report_unspent", "warn_at_start"]
+__all__ = ["report_unaffordable", "report_unspent", "warn_at_start"]
 
 _WHY: Final = {
     StopReason.GOAL_REACHED: "the goal ended the search",
@@ -20,6 +23,8 @@ _WHY: Final = {
     StopReason.PLATEAU: "budget.earlyStopping ended the supernet to save them",
     StopReason.BUDGET: "budget.maxActiveSeconds ended the search first",
 }
+_MOST_OVERDRAWN: Final = 0.05
+"""Share of the budget that may be spent beyond it without a sentence: rungs are whole steps."""
 
 
 def warn_at_start(state: SearchState) -> None:
@@ -38,8 +43,18 @@ def warn_at_start(state: SearchState) -> None:
         state.notify(NoticeReason.WORK_UNCOUNTED, text)
 
 
+def report_unaffordable(state: SearchState, name: str, configuration: Configuration) -> None:
+    """A configuration that the spec asks for costs more than what is left can finish."""
+    price, left = state.search_task.price(configuration, 0, LAST_RUNG + 1), state.trainings_left
+    text = (
+        f"{name}, of searchSpace.initialPoints, is left out: its training costs {price:.2f} trainings of the default, and all candidates"
+        f" together have {left:.2f}; raise budget.trainings; {state.values_text(configuration)}"
+    )
+    state.notify(NoticeReason.CANDIDATE_UNAFFORDABLE, text)
+
+
 def report_unspent(state: SearchState, reason: StopReason | None) -> None:
-    """After the last step: how much of the budget is left and why, where it would have paid for one more candidate at 1/9.
+    """After the last step: what was spent beyond the budget, or is left of it and why, where it had paid for the default at 1/9.
 
     Args:
         state: The finished search.
@@ -47,12 +62,15 @@ def report_unspent(state: SearchState, reason: StopReason | None) -> None:
     """
     budget = state.search_task.spec.budget.trainings
     left = float(budget) - state.ledger.cost
-    if left < state.prices.first:
+    if left < -_MOST_OVERDRAWN * float(budget):
+        text = f"{state.ledger.cost:.2f} trainings are spent, of {budget}: the last candidates cost more than was set aside for them"
+        state.notify(NoticeReason.BUDGET_EXCEEDED, text)
+    if left < state.prices(DEFAULT).first:
         return
     if reason is not None and reason in _WHY:
         why = _WHY[reason]
-    elif not state.further_lanes(1):
+    elif not further_lanes(state, 1):
         why = "every configuration that could be drawn was a candidate"
     else:
-        why = "they came free too late, or do not pay for one more candidate"
+        why = "they came free too late, or do not pay for the whole way of one more candidate"
     state.notify(NoticeReason.BUDGET_LEFT, f"{left:.2f} of {budget} trainings are not spent: {why}")

@@ -97,11 +97,11 @@ class EarlyStopping:
         if stop.normalized_entropy_below is not None and entropy < float(stop.normalized_entropy_below):
             text = f"the policy has converged: normalised entropy {entropy:.4f} is below {stop.normalized_entropy_below}"
             self._end(StopReason.CONVERGED, f"{text}; the race begins")
-            self._leave(Stage.SUPERNET, StopReason.CONVERGED)
+            self._leave(Stage.SUPERNET)
         elif stop.plateau_steps is not None and self._rewards_since_rise >= stop.plateau_steps:
             text = f"the averaged reward {self._best_average:.4f} has not risen for {self._rewards_since_rise} steps"
             self._end(StopReason.PLATEAU, f"{text}; the race begins")
-            self._leave(Stage.SUPERNET, StopReason.PLATEAU)
+            self._leave(Stage.SUPERNET)
 
     def _look_at_time(self, stage: Stage) -> None:
         limit = self._state.search_task.spec.budget.max_active_seconds
@@ -114,14 +114,15 @@ class EarlyStopping:
             self._finish(name)
         elif stage in _SUPERNET and left <= self._seconds_after_supernet():
             self._end(StopReason.BUDGET, f"maxActiveSeconds ({limit} s) leaves time only for the race and the final training")
-            self._leave(stage, StopReason.BUDGET)
+            self._leave(stage)
 
-    def _leave(self, stage: Stage, reason: StopReason) -> None:
-        """The race comes next, as it is planned: what the supernet does not spend is saved. Short of time it is as narrow as it may be."""
+    def _leave(self, stage: Stage) -> None:
+        """The race comes next, as it is planned: what the supernet does not spend is saved."""
         self._left = stage
         state = self._state
-        beyond_plan = state.trainings_left - state.search_task.plan.race_trainings
-        state.withheld = state.search_task.plan.search_trainings if reason is StopReason.BUDGET else max(0.0, beyond_plan)
+        reserve = state.supernet_share.reserve
+        planned = state.search_task.plan.race_trainings if reserve is None else reserve
+        state.withheld = max(0.0, state.trainings_left - planned)
 
     def settle(self) -> StopReason:
         """The reason at the end: a goal that the finished winner misses is taken back, with a notice."""

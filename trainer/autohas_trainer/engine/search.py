@@ -161,7 +161,11 @@ def _begin(checkpointer: Checkpointer, clocks: Clocks) -> None:
         state.notify(NoticeReason.DATA_CONVERTED, "; ".join(notes))
     _learn_costs(state, clocks)
     warn_at_start(state)
-    checkpointer.stages[0].begin()
+    stages = checkpointer.stages
+    stages[0].begin()
+    planned = {stage.name: stage.num_steps for stage in stages}
+    if planned != state.ledger.stages:  # the first stage knows the prices of its candidates only now
+        state.lay_out(stages[0].name, planned)
     checkpointer.save(0)
 
 

@@ -15,13 +15,13 @@ from torch import Tensor
 
 from autohas_api.algorithms.stage_plan import StagePlan
 from autohas_api.base.text_encoding import replace_unprintable
-from autohas_api.budget.steps_per_stage import plan_at_batch_size
-from autohas_api.space.decisions import Configuration, initial_points
+from autohas_api.space.decisions import Configuration
 from autohas_api.wire.messages import NOTICES_PER_START, Effect, Notice, Stage
 from autohas_api.wire.reasons import NoticeReason
-from autohas_trainer.algorithms import Algorithm, Candidate, build_algorithm, lane_candidates
+from autohas_trainer.algorithms import Algorithm, build_algorithm
 from autohas_trainer.engine.accounting.ledger import Ledger
 from autohas_trainer.engine.accounting.spending import Prices
+from autohas_trainer.engine.accounting.supernet_share import SupernetShare
 from autohas_trainer.engine.candidate_faults import explain_default_divergence, explain_default_failure, fault_key
 from autohas_trainer.engine.training.comparison import Comparison
 from autohas_trainer.engine.training.final_scores import compute_test_scores
@@ -84,6 +84,7 @@ class SearchState:
         self.winner: str | None = None
         self.goal_reached_by: str | None = None
         """The first compared candidate whose metric reached objective.goal."""
+        self.supernet_share = SupernetShare(search_task)
         self.withheld = 0.0
         """Trainings of the budget that an early end saves: the race must not spend them."""
         self.starts = 1
@@ -92,15 +93,19 @@ class SearchState:
         """Rewards in this process."""
 
     @property
+    def supernet_reference(self) -> Configuration:
+        """The configuration whose batch size and hyperparameters the supernet has: the best lane's, the default's where no lane ran."""
+        return self.configurations[self.best_lane or DEFAULT]
+
+    @property
     def supernet_batch_size(self) -> int:
-        """Examples in a training batch of the supernet: those that the best lane's rate belongs to, the default's where no lane ran."""
-        best = self.best_lane or DEFAULT
-        return self.search_task.recipe(self.configurations[best]).batch_size
+        """Examples in a training batch of the supernet: those that the best lane's rate belongs to."""
+        return self.search_task.recipe(self.supernet_reference).batch_size
 
     @property
     def supernet_plan(self) -> StagePlan:
-        """The plan with the supernet's steps at its batch size; their cost is what was planned."""
-        return plan_at_batch_size(self.search_task.spec, self.search_task.plan, self.supernet_batch_size)
+        """The plan with the supernet's steps that its share pays for."""
+        return self.supernet_share.plan(self.supernet_reference)
 
     def enter_repeat(self, name: str, configuration: Configuration, repeat: int) -> None:
         """Give a configuration one more training, from other first weights and in another order of the data."""
@@ -251,17 +256,9 @@ class SearchState:
         """Trainings that lanes and race may still spend: without the repeats, and without what an early end saves."""
         return self.search_task.plan.search_trainings - self.withheld - self.ledger.cost
 
-    @property
-    def prices(self) -> Prices:
-        """Prices of taking a candidate from one rung to the next, in trainings."""
-        return Prices.of(self.search_task.plan.rungs, self.search_task.comparisons)
-
-    def further_lanes(self, count: int) -> list[Candidate]:
-        """The next `count` lanes of the design whose configuration was no candidate yet; fewer when the space is smaller."""
-        search_task, configurations = self.search_task, set(self.configurations.values())
-        initial = initial_points(search_task.spec, search_task.space)
-        lanes = lane_candidates(search_task.space, count + len(configurations) + 1, search_task.seed, initial) if count > 0 else []
-        return [lane for lane in lanes if lane.configuration not in configurations][:count]
+    def prices(self, name: str) -> Prices:
+        """The prices of a candidate from one rung to the next."""
+        return self.search_task.prices(self.configurations[name])
 
     def replan(self, stage: Stage, num_steps: int) -> None:
         """Let the stage at work have `num_steps` more steps than it has taken."""
@@ -346,6 +343,7 @@ class SearchState:
             "failedSamples": self.failed_samples,
             "faults": self.faults,
             "faultsSaid": sorted(self._said),
+            "supernetShare": self.supernet_share.state_dict(),
             "withheld": self.withheld,
             "guards": self.guards.state_dict(),
             "costs": self.search_task.costs.state_dict(),
@@ -367,6 +365,7 @@ class SearchState:
         self.failed_samples = int(state["failedSamples"])
         self.faults = {**self.faults, **state["faults"]}
         self._said = set(state["faultsSaid"])
+        self.supernet_share.load_state_dict(state["supernetShare"])
         self.withheld = float(state["withheld"])
         self.guards.load(state["guards"], _select("guards/", tensors))
         self.search_task.costs.load_state_dict(state["costs"])

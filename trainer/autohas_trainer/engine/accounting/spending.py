@@ -1,52 +1,52 @@
-"""How many candidates a race can pay for: what earlier stages did not spend is spent here. Pure.
+"""Which candidates the trainings that are left pay for, each at its own price. Pure.
 
-A stage may cost less than its plan: a lane or the supernet diverges, a proposal equals a lane, a space has no more configurations. The
-rest makes the race wider, at its beginning and again at each of its rungs, always from the trainings booked so far, which a checkpoint
-holds: a resumed race is as wide as the undisturbed one.
+A stage enters and continues candidates in their order while their prices fit; one that does not fit is passed over. What a stage does not
+spend is left for the next one, always by the trainings booked so far, which a checkpoint holds: a resumed search chooses as the
+undisturbed one.
 """
 
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from statistics import fmean
+from typing import Final, TypeVar
 
-from autohas_api.algorithms.plan_request import Comparisons
 from autohas_api.algorithms.stage_plan import FINALISTS
 
 __all__ = [
+    "TOLERANCE",
+    "Lanes",
     "Prices",
-    "count_affordable",
-    "count_affordable_ends",
+    "Race",
+    "choose_affordable",
     "name_range",
     "num_challengers",
     "num_finalists",
-    "race_price",
-    "widest_race",
+    "price_of_ends",
 ]
 
-_SLACK = 1e-9
+_SLACK: Final = 1e-9
 """Rounding of sums of prices: a candidate that costs exactly what is left is affordable."""
+
+TOLERANCE: Final = 0.02
+"""Share of the budget by which what was planned may exceed it: rungs are whole steps, the plan counts with ninths and thirds."""
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prices:
-    """Trainings that bring one candidate to 1/9, from there to 1/3 and from there to the end, each with its comparison."""
+    """Trainings that bring one candidate to 1/9, from there to 1/3 and from there to the end, each with its comparison.
+
+    `repeats` is what its repeats with further seeds cost beyond those of the default, which the plan sets aside.
+    """
 
     first: float
     second: float
     last: float
-
-    @classmethod
-    def of(cls, rungs: tuple[int, int, int], comparisons: Comparisons) -> Prices:
-        """The prices where candidates are compared after `rungs` steps."""
-        first, second, last = rungs
-        return cls(
-            first=first / last + comparisons.early,
-            second=(second - first) / last + comparisons.early,
-            last=(last - second) / last + comparisons.last,
-        )
+    repeats: float = 0.0
 
     def rest(self, rung: int) -> float:
         """Price of the whole way to the end for a candidate that was compared at all rungs before `rung`."""
@@ -63,30 +63,92 @@ def num_challengers(finalists: int) -> int:
     return max(1, finalists // 3)
 
 
-def widest_race(left: float, prices: Prices, least: int) -> int:
-    """New candidates whose race `left` trainings pay for, `least` at least; the default's own way is not in it.
+def price_of_ends(candidates: Iterable[Prices], count: int) -> float:
+    """Price of training the `count` most expensive of the candidates to the end, and of repeating the most expensive one."""
+    candidates = list(candidates)
+    ends = sorted((prices.last for prices in candidates), reverse=True)[:count]
+    return sum(ends) + max((prices.repeats for prices in candidates), default=0.0)
 
-    What is left after the last of them pays for candidates that add no finalist. Where not even one new candidate can be brought to 1/3
-    there are none: nothing could become of them.
+
+class Lanes:
+    """The lanes of a stage, entered one after another."""
+
+    def __init__(self, share: float, in_all: float) -> None:
+        """`share`: what lanes may spend; `in_all`: the same and what the end of the best of them may cost."""
+        self._share, self._in_all = share, in_all
+        self._entered: list[Prices] = []
+
+    def enter(self, prices: Prices, tolerance: float = 0.0) -> bool:
+        """Enter a lane if it and those before it are paid for, the best third of all to 1/3; returns whether it is."""
+        lanes = [*self._entered, prices]
+        cost = sum(lane.first for lane in lanes) + math.ceil(len(lanes) / 3) * fmean(lane.second for lane in lanes)
+        over = max(cost - self._share, cost + price_of_ends(lanes, 1) - self._in_all)
+        is_paid = over <= tolerance + _SLACK
+        if is_paid:
+            self._entered = lanes
+        return is_paid
+
+
+class Race:
+    """The new candidates of a race, entered one after another while what is left pays for the race of all of them."""
+
+    def __init__(self, left: float, lane: Prices | None = None) -> None:
+        """`left`: trainings without the default's own way; `lane`: the best lane, which needs only the way to the end."""
+        self._left, self._lane = left, lane
+        self._entered: list[Prices] = []
+        self._finalists = 0
+
+    @property
+    def spare(self) -> float:
+        """Trainings that the race of those entered leaves."""
+        return self._left - self._price(self._entered, self._finalists)
+
+    def enter(self, prices: Prices, tolerance: float = 0.0) -> bool:
+        """Enter a candidate if it is paid for, as a further finalist or, where that costs too much, as none; returns whether it is."""
+        candidates = [*self._entered, prices]
+        if prices.rest(0) + prices.repeats > self._left + tolerance + _SLACK:
+            return False  # nothing could become of it
+        for finalists in (num_finalists(len(candidates)), self._finalists):
+            if finalists and self._price(candidates, finalists) <= self._left + tolerance + _SLACK:
+                self._entered, self._finalists = candidates, finalists
+                return True
+        return False
+
+    def _price(self, candidates: Sequence[Prices], finalists: int) -> float:
+        """Trainings that the race is expected to cost: who continues is not known yet, so that the mean is set aside for it."""
+        end = self._lane.last + self._lane.repeats if self._lane is not None else 0.0
+        if not candidates:
+            return end
+        seconds = finalists * fmean(prices.second for prices in candidates)
+        ends = num_challengers(finalists) * fmean(prices.last for prices in candidates) + fmean(prices.repeats for prices in candidates)
+        return sum(prices.first for prices in candidates) + seconds + max(ends, end)
+
+
+def choose_affordable(
+    order: Iterable[Item], prices_of: Callable[[Item], Prices], left: float, ahead: Iterable[Prices] = (), tolerance: float = 0.0
+) -> list[Item]:
+    """The candidates, the best first, whose way from 1/9 to 1/3 `left` pays for next to the end of the most expensive ones.
+
+    Args:
+        order: Candidates at 1/9, the best first; one that does not fit is passed over.
+        prices_of: The prices of a candidate.
+        left: Trainings without the default's own way.
+        ahead: Candidates that are at 1/3 already.
+        tolerance: Trainings by which the first FINALISTS may exceed what is left.
     """
-    most = max(least, int(left / prices.first) + 1)
-    more = range(least + 1, most + 1)
-    width = least + bisect_right(more, left + _SLACK, key=lambda number: race_price(number, prices))
-    return width + count_affordable(left - race_price(width, prices), prices.first, 0) if width else 0
-
-
-def count_affordable_ends(left: float, prices: Prices, num_new: int) -> int:
-    """Challengers to set trainings aside for when `num_new` candidates were compared at 1/9: a third of the finalists, one at least."""
-    ends = num_challengers(num_finalists(num_new))
-    while ends > 1 and num_challengers(count_affordable(left - ends * prices.last, prices.second, 0)) < ends:
-        ends -= 1
-    return ends
-
-
-def race_price(num_new: int, prices: Prices) -> float:
-    """Trainings of a race of `num_new` candidates that all begin at 0; the default's own way is not in it."""
-    finalists = num_finalists(num_new)
-    return num_new * prices.first + finalists * prices.second + num_challengers(finalists) * prices.last
+    ahead = list(ahead)
+    chosen: list[Item] = []
+    count = 1
+    for candidate in order:
+        prices = [prices_of(other) for other in (*chosen, candidate)]
+        thirds = sum(p.second for p in prices)
+        allowed = left + _SLACK + (tolerance if len(prices) <= FINALISTS else 0.0)
+        for ends in (num_challengers(len(prices)), count):
+            if thirds + price_of_ends([*prices, *ahead], ends) <= allowed:
+                chosen.append(candidate)
+                count = ends
+                break
+    return chosen
 
 
 def name_range(names: Sequence[str]) -> str:
@@ -94,8 +156,3 @@ def name_range(names: Sequence[str]) -> str:
     if len(names) <= 2:  # noqa: PLR2004 - both are named
         return " and ".join(names)
     return f"{names[0]} to {names[-1]} ({len(names)})"
-
-
-def count_affordable(left: float, price: float, least: int) -> int:
-    """How many times `left` pays for `price`, but at least `least`."""
-    return max(least, int((left + _SLACK) / price))

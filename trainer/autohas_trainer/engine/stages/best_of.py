@@ -17,6 +17,7 @@ from autohas_api.space.decisions import Configuration
 from autohas_api.wire.messages import Stage
 from autohas_api.wire.reasons import NoticeReason
 from autohas_trainer.data import RewardBatch
+from autohas_trainer.engine.accounting.supernet_share import limit_of_samples, price_of_whole
 from autohas_trainer.engine.search_state import SearchState, finite
 from autohas_trainer.engine.stages.supernet import SupernetStepContext
 from autohas_trainer.errors import CandidateError, ConfigurationError, DeviceError, NumericalError
@@ -37,7 +38,6 @@ class BestOfStage:
         """One per sample so far, on SCORE_BATCHES batches; None where it is not finite."""
         self._final_scores: list[float | None] = []
         """One per finalist so far, on the whole reward split."""
-        self._context = SupernetStepContext(state, state.search_task.plan.supernet_steps // 2)
         self.num_steps = state.search_task.plan.scoring_steps
 
     def begin(self) -> None:
@@ -69,9 +69,22 @@ class BestOfStage:
         return False
 
     def _finalists(self) -> list[int]:
-        """The best samples with a finite score, the best first; among equals the first leads."""
-        finite_ones = [(-score, index) for index, score in enumerate(self._scores) if score is not None]
+        """The best samples with a finite score whose training is paid for, the best first; among equals the first leads."""
+        finite_ones = [(-score, index) for index, score in enumerate(self._scores) if score is not None and index in self._affordable]
         return [index for _, index in sorted(finite_ones)[: num_rescored(len(self._samples))]]
+
+    @cached_property
+    def _affordable(self) -> set[int]:
+        """The samples whose training costs no more than was set aside for it; the cheapest ones where none does."""
+        search_task = self._state.search_task
+        prices = [price_of_whole(search_task, sample) for sample in self._samples]
+        limit = max(limit_of_samples(search_task), min(prices))
+        return {index for index, price in enumerate(prices) if price <= limit}
+
+    @cached_property
+    def _context(self) -> SupernetStepContext:
+        """Half-way through the schedule of the supernet, which has ended."""
+        return SupernetStepContext(self._state, self._state.supernet_plan.supernet_steps // 2)
 
     def _lead(self) -> None:
         """Note the best sample so far, should time end the search here: of those scored on the whole split if there are any."""

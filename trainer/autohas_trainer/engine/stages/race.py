@@ -7,24 +7,25 @@ unless it beat the lane at 1/3; ties within noise go to the default, and to the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from autohas_api.algorithms.rungs import LAST_RUNG
-from autohas_api.algorithms.stage_plan import FINALISTS
 from autohas_api.space.decisions import initial_points
 from autohas_api.wire.messages import Stage
 from autohas_api.wire.reasons import NoticeReason
 from autohas_trainer.algorithms import Candidate
 from autohas_trainer.engine.accounting.spending import (
-    count_affordable,
-    count_affordable_ends,
+    TOLERANCE,
+    Race,
+    choose_affordable,
     name_range,
     num_challengers,
     num_finalists,
-    race_price,
-    widest_race,
+    price_of_ends,
 )
+from autohas_trainer.engine.budget_notices import report_unaffordable
+from autohas_trainer.engine.further_lanes import further_lanes
 from autohas_trainer.engine.search_state import DEFAULT, SearchState
 from autohas_trainer.engine.stages.halving import Halving
 from autohas_trainer.engine.stages.ranking import choose_winner, rank_finite
@@ -35,6 +36,10 @@ __all__ = ["RaceStage"]
 
 _MORE_PROPOSALS: Final = 64
 """Proposals beyond the plan that a wider race may take from the supernet before it takes lanes of the design."""
+_LOOK_AHEAD: Final = 24
+"""Lanes of the design that are looked at, and as many again for each training that is left."""
+_OVERDRAFT: Final = 0.04
+"""Share of the budget by which the first challenger may exceed it: without one the race decides nothing."""
 
 
 class RaceStage:
@@ -49,16 +54,17 @@ class RaceStage:
 
     def begin(self) -> None:
         """Enter the default and the new candidates next to the lanes that reached 1/3; as many as the trainings that are left pay for."""
-        state = self._state
+        state, plan = self._state, self._state.search_task.plan
         entrants = [state.enter(DEFAULT, state.search_task.space.default)]
+        lane = state.best_lane if state.best_lane not in (None, DEFAULT) else None
+        field = Race(state.trainings_left - self._price_of_default(), None if lane is None else state.prices(lane))
         initial, proposed = self._list_initial(), self._propose()
-        planned = state.search_task.plan.num_candidates - len(initial)
-        self._enter([*initial, *proposed[:planned]], entrants)
-        base = len(entrants) - 1
-        left = state.trainings_left - self._price_of_default()
-        self._widen(proposed[planned:], widest_race(left, state.prices, base) - base, entrants)
+        planned = plan.num_candidates - len(initial)
+        self._enter([*initial, *proposed[:planned]], field, entrants, TOLERANCE * plan.search_trainings)
+        base, spare = len(entrants) - 1, field.spare
+        self._enter(self._list_new(proposed[planned:]), field, entrants)
+        self._enter(further_lanes(state, _LOOK_AHEAD + int(_LOOK_AHEAD * max(0.0, field.spare))), field, entrants)
         if new := entrants[1 + base :]:
-            spare = left - race_price(base, state.prices)
             state.notify(NoticeReason.BUDGET_MOVED, f"{spare:.2f} trainings are left for a wider race: {name_range(new)} join it")
         self._halving.begin([*entrants, *(name for name in state.trainings if name not in entrants)])
         finalists = num_finalists(len(entrants) - 1)
@@ -78,22 +84,28 @@ class RaceStage:
             return []
         return state.algorithm.candidates(plan.num_candidates + _MORE_PROPOSALS, stream(state.search_task.seed, "race", "candidates"))
 
-    def _enter(self, candidates: Iterable[Candidate], entrants: list[str]) -> None:
-        for candidate in candidates:
-            name = self._state.enter(candidate.name, candidate.configuration)
-            if name not in entrants:
-                entrants.append(name)
+    def _list_new(self, proposed: Iterable[Candidate]) -> list[Candidate]:
+        """The proposals that were no candidates before."""
+        configurations = set(self._state.configurations.values())
+        return [candidate for candidate in proposed if candidate.configuration not in configurations]
 
-    def _widen(self, proposed: Sequence[Candidate], count: int, entrants: list[str]) -> None:
-        """Enter `count` candidates that were none before: further proposals, then further lanes of the design."""
+    def _enter(self, candidates: Iterable[Candidate], field: Race, entrants: list[str], tolerance: float = 0.0) -> None:
+        """Enter the candidates that what is left pays for, in their order; one that runs already stays as it is."""
         state = self._state
-        configurations = set(state.configurations.values())
-        more = [candidate for candidate in proposed if candidate.configuration not in configurations][:count]
-        self._enter(more, entrants)
-        self._enter(state.further_lanes(count - len(more)), entrants)
+        initial = set(initial_points(state.search_task.spec, state.search_task.space))
+        running = {training.configuration for training in state.trainings.values()}
+        for candidate in candidates:
+            configuration = candidate.configuration
+            if configuration in running or field.enter(state.search_task.prices(configuration), tolerance):
+                running.add(configuration)
+                name = state.enter(candidate.name, configuration)
+                if name not in entrants:
+                    entrants.append(name)
+            elif configuration in initial:
+                report_unaffordable(state, candidate.name, configuration)
 
     def _price_of_default(self) -> float:
-        return self._state.prices.rest(sum(rung in self._state.comparisons.get(DEFAULT, {}) for rung in range(LAST_RUNG)))
+        return self._state.prices(DEFAULT).rest(sum(rung in self._state.comparisons.get(DEFAULT, {}) for rung in range(LAST_RUNG)))
 
     def _lacks(self, rung: int) -> int:
         """1 where the default was not compared at a rung yet, 0 where it was."""
@@ -135,17 +147,17 @@ class RaceStage:
 
     def _after_first(self, names: list[str]) -> list[str]:
         """The default, the lanes that are further already, and as many new ones as the remaining trainings pay for, the best first."""
-        state, prices = self._state, self._state.prices
+        state, plan = self._state, self._state.search_task.plan
         ahead = [name for name in names if name != DEFAULT and 1 in state.comparisons[name]]
         new = [name for name in rank_finite(state, 0, names) if name != DEFAULT and name not in ahead]
         left = state.trainings_left - self._price_of_default()
-        ends = count_affordable_ends(left, prices, len(new)) * prices.last
-        planned = min(FINALISTS, state.search_task.plan.num_candidates)  # a race of lanes alone plans, and pays for, no new finalist
-        count = count_affordable(left - ends, prices.second, planned)
-        return [DEFAULT, *ahead, *new[:count]]
+        lanes = [state.prices(name) for name in ahead if name == state.best_lane]
+        # a race of lanes alone plans, and pays for, no new finalist
+        tolerance = TOLERANCE * plan.search_trainings if plan.num_candidates else 0.0
+        return [DEFAULT, *ahead, *choose_affordable(new, state.prices, left, lanes, tolerance)]
 
     def _challengers(self, rung: int, names: list[str]) -> list[str]:
-        """The candidates that are trained to the end next to the default: as many as the remaining trainings pay for, at least one.
+        """The candidates that are trained to the end next to the default: those whose end the remaining trainings pay for.
 
         The best lane is the first unless a new candidate beats it; without such a lane they go by their order.
         """
@@ -154,5 +166,11 @@ class RaceStage:
         if lane is not None and lane in order:
             better = [name for name in order if beats(comparisons[name][rung], comparisons[lane][rung])]
             order = list(dict.fromkeys((*better, lane, *order)))
-        last = self._state.prices.last
-        return order[: count_affordable(self._state.trainings_left - last, last, 1)]
+        left = self._state.trainings_left - self._state.prices(DEFAULT).last
+        overdraft = _OVERDRAFT * self._state.search_task.plan.search_trainings
+        chosen: list[str] = []
+        for name in order:
+            prices = [self._state.prices(other) for other in (*chosen, name)]
+            if price_of_ends(prices, len(prices)) <= left + (0.0 if chosen else overdraft):
+                chosen.append(name)
+        return chosen

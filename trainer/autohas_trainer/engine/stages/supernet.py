@@ -17,7 +17,7 @@ from autohas_trainer.algorithms import SupernetStep
 from autohas_trainer.algorithms._base import Gradient
 from autohas_trainer.data import RewardBatch, TrainBatch
 from autohas_trainer.engine.candidate_faults import candidate_part
-from autohas_trainer.engine.search_state import SearchState, finite
+from autohas_trainer.engine.search_state import DEFAULT, SearchState, finite
 from autohas_trainer.engine.training.rule import rule_of
 from autohas_trainer.engine.training.safety_copy import MAX_RESTARTS
 from autohas_trainer.errors import CandidateError, DeviceError
@@ -184,16 +184,28 @@ class SupernetStage:
         self._steps_done = 0
         self._failures = 0
         self.name = name
-        self.num_steps = num_steps
+        self._num_planned = num_steps
+
+    @property
+    def num_steps(self) -> int:
+        """Its part of the progress, in steps at the default batch size: those that its share pays for, once that is fixed."""
+        state = self._state
+        if state.supernet_share.trainings is None:
+            return self._num_planned
+        first, last = self._span()
+        return round((last - first) * state.supernet_batch_size / state.search_task.spec.task.recipe.batch_size)
 
     def begin(self) -> None:
-        """Shared weights and policy are fresh in the search state."""
+        """Fix what the supernet may spend; shared weights and policy are fresh in the search state."""
+        state = self._state
+        lane = None if state.best_lane is None else state.prices(state.best_lane)
+        state.supernet_share.open(state.trainings_left, state.supernet_reference, len(state.comparisons.get(DEFAULT, {})), lane)
 
     def advance(self) -> bool:
         """One supernet step; a fault that cannot be repaired abandons the supernet, and the race continues with the lanes."""
         self._leave_failing_device()
         first, last = self._span()
-        if first + self._steps_done >= last or self._state.supernet_is_abandoned:
+        if first + self._steps_done >= last or self._state.supernet_is_abandoned or self._is_overdrawn():
             return False
         self._keep_copy(first + self._steps_done)
         context = SupernetStepContext(self._state, first + self._steps_done)
@@ -232,6 +244,9 @@ class SupernetStage:
         """(number of its first step among all of the supernet, number of the step after its last), at the batch size of the best lane."""
         plan = self._state.supernet_plan
         return (0, plan.warmup_steps) if self.name is Stage.WARMUP else (plan.warmup_steps, plan.supernet_steps)
+
+    def _is_overdrawn(self) -> bool:
+        return self._state.supernet_share.is_overdrawn(self._state.ledger.cost_by_stage())
 
     def _count_units(self, steps: int) -> int:
         """Steps in units of the progress: `num_steps` of them are the stage, whatever its batch."""
@@ -315,7 +330,7 @@ class SupernetStage:
 
     def _describe_unspent(self) -> str:
         """The trainings that the supernet does not spend, as a clause."""
-        planned, spent = self._state.search_task.plan.supernet_trainings, self._state.ledger.cost_by_stage()
+        planned, spent = self._state.supernet_share.planned, self._state.ledger.cost_by_stage()
         left = planned - sum(spent.get(stage, 0.0) for stage in (Stage.WARMUP, Stage.SUPERNET))
         return f"{left:.2f} of its {planned:.2f} trainings are not spent"
 

@@ -59,6 +59,11 @@ class CustomCode:
         """Whether model or data are custom code."""
         return self._is_custom
 
+    @property
+    def has_model(self) -> bool:
+        """Whether the model is custom code."""
+        return self._template is not None
+
     def values(self, configuration: Configuration) -> dict[str, str]:
         """The custom hyperparameters of a configuration."""
         searched = self._space.as_mapping(configuration)

@@ -22,6 +22,7 @@ from autohas_api.space.decisions import Configuration, Space
 from autohas_api.spec.search import Spec
 from autohas_trainer.data import Splits, load
 from autohas_trainer.engine.accounting.costs import Costs
+from autohas_trainer.engine.accounting.spending import Prices
 from autohas_trainer.engine.accounting.work import Work
 from autohas_trainer.engine.training.custom_code import CustomCode
 from autohas_trainer.errors import ConfigurationError, DataError
@@ -173,6 +174,12 @@ class SearchTask:
         ends = [0, *(rung_steps(steps, rung) for rung in range(LAST_RUNG + 1))]
         comparisons = sum(self.comparison_work(configuration, rung) for rung in range(since, until))
         return (ends[until] - ends[since]) / steps * self.work(configuration) + comparisons
+
+    def prices(self, configuration: Configuration) -> Prices:
+        """The prices of `configuration` from one rung to the next."""
+        first, second, last = (self.price(configuration, rung, rung + 1) for rung in range(LAST_RUNG + 1))
+        repeats = self.plan.num_repeats * max(0.0, self.work(configuration) - 1)
+        return Prices(first=first, second=second, last=last, repeats=repeats)
 
     @property
     def comparisons(self) -> Comparisons:
