@@ -6,6 +6,10 @@ Twenty searches of template mlp on each of two tables: four seeds times five lea
     python -m benchmarks.spending --save after.json
     python -m benchmarks.spending --table before.json after.json
 
+    python -m benchmarks.spending --cost cost.md
+
+`--cost` measures the CPU time of searches compared with their budget, on three tasks and with five strategies.
+
 `--save` measures the checkout that it runs in, so `before.json` comes from a checkout of the other commit; `--table` writes both next to
 each other.
 """
@@ -21,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.provenance import provenance
+from benchmarks.spending.cost import measure_costs
 from benchmarks.spending.searching import BUDGET, RATES, SEEDS, search_once
 from benchmarks.spending.tables import TABLES, Table
 
@@ -34,7 +39,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.spending", description="Trainings spent of budget.trainings.")
     parser.add_argument("--save", type=Path, help="run the searches and write their rows to this file")
     parser.add_argument("--table", type=Path, nargs=2, metavar=("BEFORE", "AFTER"), help="print two saved runs next to each other")
+    parser.add_argument("--cost", type=Path, help="measure CPU time over the budget's and write the table to this file")
     arguments = parser.parse_args()
+    if arguments.cost:
+        lines: list[str] = []
+        for line in measure_costs():
+            print(line, flush=True)
+            lines.append(line)
+            write_atomically(arguments.cost, ("\n".join(lines) + "\n").encode())
+        return
     if arguments.table:
         print("\n".join(_compare(*(json.loads(path.read_text(encoding="utf-8")) for path in arguments.table))))
         return

@@ -25,6 +25,7 @@ import torch
 from benchmarks.provenance import provenance
 from benchmarks.step.floor import Floor
 from benchmarks.step.stage import stage_pairs
+from benchmarks.step.work import measure_work
 
 from autohas_api.accept.acceptance import accept
 from autohas_trainer.engine.accounting.ledger import Ledger
@@ -149,7 +150,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=200, help="training.steps; a stage has a few times as many (default 200)")
     parser.add_argument("--out", type=Path, help="markdown file to write (default: print only)")
+    parser.add_argument("--work", action="store_true", help="measure the work of training steps instead: see benchmarks.step.work")
+    parser.add_argument("--networks", type=int, default=120, help="with --work: random networks per template (default 120)")
+    parser.add_argument("--raw", type=Path, help="with --work: JSON file of the timings; where it exists, they are not taken again")
     arguments = parser.parse_args()
+    if arguments.work:
+        measured = list(measure_work(arguments.networks, 8, arguments.raw))
+        print("\n".join(measured))
+        if arguments.out:
+            arguments.out.write_text("\n".join(measured) + "\n", encoding="utf-8")
+        return
     make_deterministic(1)
     lines = [heading(), row("A/A: floor against floor", against_itself(arguments.steps))]
     print("\n".join(lines), flush=True)

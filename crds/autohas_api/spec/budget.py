@@ -52,8 +52,8 @@ class Budget(Model):
 
     trainings: Decimal = Field(
         default="5.5",
-        description="Cost of the whole search in units of one full training (training.steps), the final training "
-        "included; a decimal from 1 to 10000.",
+        description="Cost of the whole search in trainings of the default configuration, the final training "
+        "included. A configuration whose training takes twice the computation counts twice. A decimal from 1 to 10000.",
     )
     max_active_seconds: int | None = Field(
         default=None,

@@ -57,6 +57,7 @@ class SupernetShare:
         """
         if self.trainings is not None:
             return
+        self._plans.clear()
         paths = draw_paths(self._search_task, reference)
         self.reserve = _price_of_rest(self._search_task, paths, default_rungs, lane)
         self.trainings = max(left - self.reserve, min(MIN_SUPERNET_TRAININGS, self._search_task.plan.supernet_trainings))
@@ -65,9 +66,7 @@ class SupernetShare:
         """The plan with the steps that the share pays for at the batch size of `reference`, with its hyperparameters on uniform paths."""
         plan = self._plans.get(reference)
         if plan is None:
-            plan = self._make_plan(reference)
-            if self.trainings is not None:
-                self._plans[reference] = plan
+            plan = self._plans[reference] = self._make_plan(reference)
         return plan
 
     def _make_plan(self, reference: Configuration) -> StagePlan:
