@@ -223,7 +223,7 @@ class SupernetStage:
             self._state.failed_samples = 0
             self._book(done)
             self._watch(done, context.last_quality)
-        has_more = first + self._steps_done < last and not self._state.supernet_is_abandoned
+        has_more = first + self._steps_done < last and not self._state.supernet_is_abandoned and not self._is_overdrawn()
         if not has_more:
             self._drop_copy()
         return has_more
