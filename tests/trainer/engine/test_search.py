@@ -14,9 +14,9 @@ from autohas_api.accept.acceptance import accept
 from autohas_api.testing.rejections import with_change
 from autohas_api.wire.messages import Stage, decode_termination_message, encode_termination_message
 from autohas_api.wire.result import configuration_of
-from autohas_trainer.engine.accounting.supernet_share import limit_of_samples, price_of_whole
 from autohas_trainer.engine.search import Job, run
 from autohas_trainer.engine.training.search_task import SearchTask
+from autohas_trainer.engine.training.supernet_share import limit_of_samples, price_of_whole
 from autohas_trainer.engine.training.training import Training
 from autohas_trainer.errors import ConfigurationError, NumericalError
 from autohas_trainer.events import Identity

@@ -5,17 +5,15 @@ from __future__ import annotations
 from typing import Final
 
 from autohas_api.accept.plan_check import short_supernet
-from autohas_api.algorithms.rungs import LAST_RUNG
 from autohas_api.budget.epochs import few_epochs
 from autohas_api.budget.selection_size import small_selection
-from autohas_api.space.decisions import Configuration
 from autohas_api.space.rates import shared_rate
 from autohas_api.wire.messages import StopReason
 from autohas_api.wire.reasons import NoticeReason
-from autohas_trainer.engine.further_lanes import further_lanes
 from autohas_trainer.engine.search_state import DEFAULT, SearchState
+from autohas_trainer.engine.stages.further_lanes import further_lanes
 
-__all__ = ["report_unaffordable", "report_unspent", "warn_at_start"]
+__all__ = ["report_unspent", "warn_at_start"]
 
 _WHY: Final = {
     StopReason.GOAL_REACHED: "the goal ended the search",
@@ -41,16 +39,6 @@ def warn_at_start(state: SearchState) -> None:
     if (why := search_task.works.uncounted) is not None:
         text = f"the work of this model's networks cannot be counted: {why}; every training counts as one, however large its network"
         state.notify(NoticeReason.WORK_UNCOUNTED, text)
-
-
-def report_unaffordable(state: SearchState, name: str, configuration: Configuration) -> None:
-    """A configuration that the spec asks for costs more than what is left can finish."""
-    price, left = state.search_task.price(configuration, 0, LAST_RUNG + 1), state.trainings_left
-    text = (
-        f"{name}, of searchSpace.initialPoints, is left out: its training costs {price:.2f} trainings of the default, and all candidates"
-        f" together have {left:.2f}; raise budget.trainings; {state.values_text(configuration)}"
-    )
-    state.notify(NoticeReason.CANDIDATE_UNAFFORDABLE, text)
 
 
 def report_unspent(state: SearchState, reason: StopReason | None) -> None:

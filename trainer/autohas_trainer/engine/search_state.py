@@ -21,12 +21,12 @@ from autohas_api.wire.reasons import NoticeReason
 from autohas_trainer.algorithms import Algorithm, build_algorithm
 from autohas_trainer.engine.accounting.ledger import Ledger
 from autohas_trainer.engine.accounting.spending import Prices
-from autohas_trainer.engine.accounting.supernet_share import SupernetShare
 from autohas_trainer.engine.candidate_faults import explain_default_divergence, explain_default_failure, fault_key
 from autohas_trainer.engine.training.comparison import Comparison
 from autohas_trainer.engine.training.final_scores import compute_test_scores
 from autohas_trainer.engine.training.guard import SupernetGuards
 from autohas_trainer.engine.training.search_task import SearchTask
+from autohas_trainer.engine.training.supernet_share import SupernetShare
 from autohas_trainer.engine.training.training import BuildTraining, Training
 from autohas_trainer.errors import CandidateError, DeviceError
 from autohas_trainer.events import (

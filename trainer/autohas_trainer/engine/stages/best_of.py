@@ -17,9 +17,9 @@ from autohas_api.space.decisions import Configuration
 from autohas_api.wire.messages import Stage
 from autohas_api.wire.reasons import NoticeReason
 from autohas_trainer.data import RewardBatch
-from autohas_trainer.engine.accounting.supernet_share import limit_of_samples, price_of_whole
 from autohas_trainer.engine.search_state import SearchState, finite
 from autohas_trainer.engine.stages.supernet import SupernetStepContext
+from autohas_trainer.engine.training.supernet_share import limit_of_samples, price_of_whole
 from autohas_trainer.errors import CandidateError, ConfigurationError, DeviceError, NumericalError
 from autohas_trainer.events import StepRecord
 from autohas_trainer.seeding import stream

@@ -12,9 +12,8 @@ from autohas_api.wire.messages import Stage
 from autohas_api.wire.reasons import NoticeReason
 from autohas_trainer.algorithms import lane_candidates
 from autohas_trainer.engine.accounting.spending import TOLERANCE, Lanes, name_range
-from autohas_trainer.engine.budget_notices import report_unaffordable
-from autohas_trainer.engine.further_lanes import further_lanes
 from autohas_trainer.engine.search_state import DEFAULT, SearchState
+from autohas_trainer.engine.stages.further_lanes import further_lanes, report_unaffordable
 from autohas_trainer.engine.stages.halving import Halving
 from autohas_trainer.engine.training.comparison import rank
 

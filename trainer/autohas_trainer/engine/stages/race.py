@@ -24,9 +24,8 @@ from autohas_trainer.engine.accounting.spending import (
     num_finalists,
     price_of_ends,
 )
-from autohas_trainer.engine.budget_notices import report_unaffordable
-from autohas_trainer.engine.further_lanes import further_lanes
 from autohas_trainer.engine.search_state import DEFAULT, SearchState
+from autohas_trainer.engine.stages.further_lanes import further_lanes, report_unaffordable
 from autohas_trainer.engine.stages.halving import Halving
 from autohas_trainer.engine.stages.ranking import choose_winner, rank_finite
 from autohas_trainer.engine.training.comparison import beats

@@ -204,8 +204,8 @@ class SupernetStage:
     def advance(self) -> bool:
         """One supernet step; a fault that cannot be repaired abandons the supernet, and the race continues with the lanes."""
         self._leave_failing_device()
-        first, last = self._span()
-        if first + self._steps_done >= last or self._state.supernet_is_abandoned or self._is_overdrawn():
+        first, _ = self._span()
+        if not self._has_more():
             return False
         self._keep_copy(first + self._steps_done)
         context = SupernetStepContext(self._state, first + self._steps_done)
@@ -223,10 +223,10 @@ class SupernetStage:
             self._state.failed_samples = 0
             self._book(done)
             self._watch(done, context.last_quality)
-        has_more = first + self._steps_done < last and not self._state.supernet_is_abandoned and not self._is_overdrawn()
-        if not has_more:
+        if not self._has_more():
             self._drop_copy()
-        return has_more
+            return False
+        return True
 
     def _keep_copy(self, step: int) -> None:
         """Copy the state before `step` now and then, if it is healthy: the supernet restarts from there should it diverge."""
@@ -245,8 +245,11 @@ class SupernetStage:
         plan = self._state.supernet_plan
         return (0, plan.warmup_steps) if self.name is Stage.WARMUP else (plan.warmup_steps, plan.supernet_steps)
 
-    def _is_overdrawn(self) -> bool:
-        return self._state.supernet_share.is_overdrawn(self._state.ledger.cost_by_stage())
+    def _has_more(self) -> bool:
+        """Whether steps are left that the share pays for."""
+        first, last = self._span()
+        is_overdrawn = self._state.supernet_share.is_overdrawn(self._state.ledger.cost_by_stage())
+        return first + self._steps_done < last and not self._state.supernet_is_abandoned and not is_overdrawn
 
     def _count_units(self, steps: int) -> int:
         """Steps in units of the progress: `num_steps` of them are the stage, whatever its batch."""

@@ -12,8 +12,8 @@ from autohas_api.wire.messages import Stage
 from autohas_api.wire.reasons import NoticeReason
 from autohas_trainer.algorithms import Candidate
 from autohas_trainer.engine.accounting.spending import name_range
-from autohas_trainer.engine.budget_notices import report_unaffordable
 from autohas_trainer.engine.search_state import DEFAULT, SearchState
+from autohas_trainer.engine.stages.further_lanes import report_unaffordable
 from autohas_trainer.engine.training.comparison import beats
 from autohas_trainer.seeding import stream
 
