@@ -25,7 +25,7 @@ from benchmarks.provenance import provenance
 from autohas_api.testing.rejections import a_search, with_change
 from autohas_trainer.atomic_file import write_atomically
 
-STRATEGIES = ("Lanes", "OneStep")
+STRATEGIES = ("OneFactor", "Lanes", "OneStep")
 MAX_KILLS_PER_SEARCH = 5
 
 

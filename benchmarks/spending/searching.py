@@ -83,7 +83,7 @@ def _document(table: Table, path: Path, rate: str, seed: int) -> dict[str, Any]:
             },
             "objective": {"metric": "rmse"},
             "searchSpace": {"hyperparameters": list(table.hyperparameters), "architecture": {}},
-            "algorithm": {"seed": seed},
+            "algorithm": {"seed": seed, "autoHAS": {"strategy": "Lanes"}},
             "budget": {"trainings": BUDGET},
             "training": {"steps": table.steps},
             "checkpoint": {"periodSeconds": 3600},
