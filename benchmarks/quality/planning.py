@@ -53,4 +53,4 @@ def _seconds_of_default(store: Store, runner: Runner, task: Task, seeds: Sequenc
     """Mean CPU seconds of the default's recorded trainings; the task's rough figure where there are none."""
     trainings = [runner.trainings(task, seed) for seed in seeds]
     recorded = [store.find(one.key(one.space.default), LAST_RUNG) for one in trainings]
-    return statistics.fmean([measured.cpu_s for measured in recorded if measured is not None] or [task.seconds])
+    return statistics.fmean([record.cpu_s for record in recorded if record is not None] or [task.seconds])

@@ -68,8 +68,8 @@ def search(strategy: Strategy, trainings: Trainings, budget: float) -> tuple[Con
     """
     task, seed = trainings.task, trainings.seed
     data = data_of(task, trainings.store.path.parent / ".tables")
-    asked = document(task, data, seed=seed, algorithm=strategy.algorithm, trainings=budget, hyperparameters=strategy.hyperparameters)
-    parsed, space = accept(asked)
+    request = document(task, data, seed=seed, algorithm=strategy.algorithm, trainings=budget, hyperparameters=strategy.hyperparameters)
+    parsed, space = accept(request)
     with tempfile.TemporaryDirectory() as folder:
         identity = Identity(search_uid="", pod_uid="", attempt=1)
         job = Job(search=parsed, space=space, workdir=Path(folder), identity=identity, threads=1, device="cpu")

@@ -66,14 +66,14 @@ def qualify(runner: Runner, task: Task, seeds: Sequence[int], random_seeds: Sequ
     """Train what the figures need: the default once and at twice the steps on `seeds`, random configurations on `random_seeds`."""
     once = [_value_of_default(runner, task, seed, 1) for seed in seeds]
     twice = [_value_of_default(runner, task, seed, 2) for seed in seeds]
-    drawn = [_rank_random(runner, task, seed) for seed in random_seeds]
+    ranked_by_seed = [_rank_random(runner, task, seed) for seed in random_seeds]
     defaults = [_value_of_default(runner, task, seed, 1) for seed in random_seeds]
     return Qualification(
         deviation=deviation(once),
-        few=statistics.fmean(best_of(_FEW, values) for values in drawn),
-        many=statistics.fmean(best_of(_MANY, values) for values in drawn),
+        few=statistics.fmean(best_of(_FEW, values) for values in ranked_by_seed),
+        many=statistics.fmean(best_of(_MANY, values) for values in ranked_by_seed),
         better=statistics.fmean(
-            sum(value > default for value in values) / len(values) for values, default in zip(drawn, defaults, strict=True)
+            sum(value > default for value in values) / len(values) for values, default in zip(ranked_by_seed, defaults, strict=True)
         ),
         gain=statistics.fmean(twice) - statistics.fmean(once),
     )

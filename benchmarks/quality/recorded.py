@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
+from benchmarks.quality.store import RungRecord
 from benchmarks.quality.trainings import Trainings
 from torch import Tensor
 
@@ -45,17 +46,24 @@ class RecordedTraining(Training):
         )  # a strategy may search a part of the joint space
         super().__init__(search_task, configuration, repeat, fault="nothing is built")
         self.fault, self.is_diverged = None, False
+        self._ahead: tuple[int, RungRecord] | None = None
 
     def step(self) -> float:
         """Count one step, or diverge where the recorded training did; the loss, which is not recorded, is NaN."""
-        rung = next(rung for rung in _RUNGS if self.num_steps_done < self.rung(rung))
-        measured = self._trainings.measure(self._recorded_as, rung)
-        if measured.is_diverged and measured.step == self.num_steps_done:
+        record = self._record_ahead()
+        if record.is_diverged and record.step == self.num_steps_done:
             self.is_diverged = True
             return math.nan
         self.num_steps_done += 1
-        self.is_diverged = self.is_finished and measured.is_diverged
+        self.is_diverged = self.is_finished and record.is_diverged
         return math.nan
+
+    def _record_ahead(self) -> RungRecord:
+        """The record of the next rung, read once on the way to it."""
+        rung = next(rung for rung in _RUNGS if self.num_steps_done < self.rung(rung))
+        if self._ahead is None or self._ahead[0] != rung:
+            self._ahead = (rung, self._trainings.measure(self._recorded_as, rung))
+        return self._ahead[1]
 
     def compare(self, on_batch: Callable[[], None] = lambda: None, *, keeps_contributions: bool = False) -> Comparison:
         """The recorded comparison.

@@ -84,8 +84,8 @@ class Runner:
             NotInstalledError: the peer's environment is not there.
         """
         key = _key(task, method, seed, budget)
-        if (kept := self._store.find_run(key)) is not None:
-            return Run.read(kept)
+        if (text := self._store.find_run(key)) is not None:
+            return Run.read(text)
         run = self._run(task, method, seed, budget)
         self._store.add_run(key, run.write())
         return run
@@ -139,10 +139,10 @@ class Runner:
 
     def _measure(self, task: Task, run: Run, values: tuple[str, ...], judge: Callable[[Trainings, float, float], float]) -> float:
         trainings = self.trainings(task, run.seed, run.steps)
-        measured = trainings.measure(Configuration(values=values), LAST_RUNG)
-        if measured.test is None or measured.test_quality is None:
+        record = trainings.measure(Configuration(values=values), LAST_RUNG)
+        if record.test is None or record.test_quality is None:
             return -math.inf
-        return judge(trainings, measured.test, measured.test_quality)
+        return judge(trainings, record.test, record.test_quality)
 
 
 def _key(task: Task, method: str, seed: int, budget: float) -> RunKey:

@@ -9,7 +9,7 @@ from autohas_api.algorithms.rungs import LAST_RUNG
 from autohas_api.space.decisions import Configuration, Space
 from autohas_trainer.engine.training.comparison import Comparison
 
-__all__ = ["Compares", "Price", "Session"]
+__all__ = ["ComparisonSource", "Price", "Session"]
 
 _SLACK: Final = 1e-9
 """Rounding of sums of prices: a rung that costs exactly what is left is affordable."""
@@ -18,7 +18,7 @@ Price = Callable[[Configuration, int, int], float]
 """(configuration, rungs behind it, rungs wanted) -> work in trainings of the default, comparisons included."""
 
 
-class Compares(Protocol):
+class ComparisonSource(Protocol):
     """Where a session's comparisons come from."""
 
     def compare(self, configuration: Configuration, rung: int) -> Comparison:
@@ -33,7 +33,7 @@ class Session:
         curve: (work, configuration) wherever the best finished trial changed; the score on the selection split decides.
     """
 
-    def __init__(self, space: Space, seed: int, budget: float, trainings: Compares, price: Price) -> None:
+    def __init__(self, space: Space, seed: int, budget: float, trainings: ComparisonSource, price: Price) -> None:
         """Nothing is spent."""
         self.space, self.seed, self.budget = space, seed, budget
         self.spent = 0.0

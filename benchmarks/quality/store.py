@@ -11,7 +11,7 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Final
 
-__all__ = ["Measured", "RunKey", "Store", "TrainingKey"]
+__all__ = ["RunKey", "RungRecord", "Store", "TrainingKey"]
 
 _SEPARATOR: Final = "|"
 _WAIT_SECONDS: Final = 120.0
@@ -48,7 +48,7 @@ class RunKey:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class RungRecord:
     """A training at a rung. Qualities are without any price.
 
     Attributes:
@@ -82,7 +82,7 @@ class Measured:
 
 
 class Store:
-    """The trainings and runs that were measured so far."""
+    """The trainings and runs so far."""
 
     def __init__(self, path: Path) -> None:
         """Open the file, or make it; its folder must exist."""
@@ -92,28 +92,28 @@ class Store:
         self._database.execute("pragma synchronous=normal")
         self._database.executescript(_SCHEMA)
 
-    def find(self, key: TrainingKey, rung: int) -> Measured | None:
+    def find(self, key: TrainingKey, rung: int) -> RungRecord | None:
         """A training at a rung; None if it was not measured there."""
         row = self._database.execute(
             "select step,key,score,metric,loss,contributions,test,test_quality,error,cpu_s from trainings"
             " where data=? and seed=? and steps=? and configuration=? and rung=?",
             (*_columns(key), rung),
         ).fetchone()
-        return Measured(*row) if row is not None else None
+        return RungRecord(*row) if row is not None else None
 
-    def add(self, key: TrainingKey, measured: dict[int, Measured]) -> None:
-        """Keep what was measured, by rung; what was there before is replaced."""
+    def add(self, key: TrainingKey, records: dict[int, RungRecord]) -> None:
+        """Keep records by rung, in the place of those that were there before."""
         with self._database:
             self._database.executemany(
                 "insert or replace into trainings values (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-                [(*_columns(key), rung, *astuple(one)) for rung, one in measured.items()],
+                [(*_columns(key), rung, *astuple(record)) for rung, record in records.items()],
             )
 
-    def list_trainings(self) -> Iterator[tuple[TrainingKey, int, Measured]]:
+    def list_trainings(self) -> Iterator[tuple[TrainingKey, int, RungRecord]]:
         """Every training at every rung, in the order of their keys."""
         cursor = self._database.execute("select * from trainings order by data,seed,steps,configuration,rung")
-        for data, seed, steps, configuration, rung, *measured in cursor:
-            yield TrainingKey(data=data, seed=seed, steps=steps, values=tuple(configuration.split(_SEPARATOR))), rung, Measured(*measured)
+        for data, seed, steps, configuration, rung, *record in cursor:
+            yield TrainingKey(data=data, seed=seed, steps=steps, values=tuple(configuration.split(_SEPARATOR))), rung, RungRecord(*record)
 
     def find_run(self, key: RunKey) -> str | None:
         """What `add_run` kept."""

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-from benchmarks.quality.store import Measured, Store, TrainingKey
+from benchmarks.quality.store import RungRecord, Store, TrainingKey
 
 from autohas_api.algorithms.rungs import LAST_RUNG
 from autohas_api.space.decisions import Configuration, Space
@@ -50,35 +50,33 @@ def write_table(store: Store, path: Path, space_of: SpaceOf) -> int:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_HEADING)
-    defaults: dict[tuple[str, int, int, int], Measured] = {}
-    for key, rung, measured in store.list_trainings():
+    defaults: dict[tuple[str, int, int, int], RungRecord] = {}
+    for key, rung, record in store.list_trainings():
         if key.values == space_of(key.data).default.values:
-            defaults[key.data, key.seed, key.steps, rung] = measured
+            defaults[key.data, key.seed, key.steps, rung] = record
     count = 0
-    for key, rung, measured in store.list_trainings():
-        writer.writerow(
-            _row(key, rung, measured, _error(measured, defaults.get((key.data, key.seed, key.steps, rung))), space_of(key.data))
-        )
+    for key, rung, record in store.list_trainings():
+        writer.writerow(_row(key, rung, record, _error(record, defaults.get((key.data, key.seed, key.steps, rung))), space_of(key.data)))
         count += 1
     write_atomically(path, text.getvalue().encode())
     return count
 
 
-def _row(key: TrainingKey, rung: int, measured: Measured, error: float | None, space: Space) -> Iterable[str | int]:
+def _row(key: TrainingKey, rung: int, record: RungRecord, error: float | None, space: Space) -> Iterable[str | int]:
     return (
         key.data,
         key.seed,
         key.steps,
         _encode(space, key.values),
         rung,
-        measured.step,
-        "" if rung == LAST_RUNG and measured.key == measured.score else _number(measured.key),
-        _number(measured.score),
-        "" if measured.metric == measured.score else _number(measured.metric),
-        _number(measured.test),
-        "" if measured.test_quality == measured.test else _number(measured.test_quality),
+        record.step,
+        "" if rung == LAST_RUNG and record.key == record.score else _number(record.key),
+        _number(record.score),
+        "" if record.metric == record.score else _number(record.metric),
+        _number(record.test),
+        "" if record.test_quality == record.test else _number(record.test_quality),
         "" if error is None else f"{error:.4g}",
-        f"{measured.cpu_s:.3g}",
+        f"{record.cpu_s:.3g}",
     )
 
 
@@ -86,16 +84,16 @@ def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.9g}"
 
 
-def _error(measured: Measured, default: Measured | None) -> float | None:
+def _error(record: RungRecord, default: RungRecord | None) -> float | None:
     """Standard error of the paired difference to the default, from the contributions where they are there."""
-    if measured.contributions and default is not None and default.contributions:
-        return paired_standard_error(_explain(measured), _explain(default))
-    return measured.error
+    if record.contributions and default is not None and default.contributions:
+        return paired_standard_error(_explain(record), _explain(default))
+    return record.error
 
 
-def _explain(measured: Measured) -> Comparison:
+def _explain(record: RungRecord) -> Comparison:
     """A comparison of which only the contributions are read."""
-    return Comparison(step=measured.step, key=0.0, score=0.0, metric=None, loss=0.0, contributions=measured.contributions)
+    return Comparison(step=record.step, key=0.0, score=0.0, metric=None, loss=0.0, contributions=record.contributions)
 
 
 def _encode(space: Space, values: tuple[str, ...]) -> str:
@@ -116,14 +114,14 @@ def read_table(store: Store, path: Path, space_of: SpaceOf) -> int:
         ValueError: the file is no such table.
     """
     count = 0
-    for key, rung, measured in _read(path, space_of):
+    for key, rung, record in _read(path, space_of):
         if store.find(key, rung) is None:
-            store.add(key, {rung: measured})
+            store.add(key, {rung: record})
             count += 1
     return count
 
 
-def _read(path: Path, space_of: SpaceOf) -> Iterator[tuple[TrainingKey, int, Measured]]:
+def _read(path: Path, space_of: SpaceOf) -> Iterator[tuple[TrainingKey, int, RungRecord]]:
     with path.open(encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file)
         if tuple(reader.fieldnames or ()) != _HEADING:
@@ -136,12 +134,12 @@ def _read(path: Path, space_of: SpaceOf) -> Iterator[tuple[TrainingKey, int, Mea
                 steps=int(row["steps"]),
                 values=_decode(space_of(row["data"]), row["configuration"]),
             )
-            yield key, int(row["rung"]), _measured(row)
+            yield key, int(row["rung"]), _parse(row)
 
 
-def _measured(row: dict[str, str]) -> Measured:
+def _parse(row: dict[str, str]) -> RungRecord:
     score, test = _optional(row["score"]), _optional(row["test"])
-    return Measured(
+    return RungRecord(
         step=int(row["step"]),
         key=_optional(row["key"]) if row["key"] else score,
         score=score,

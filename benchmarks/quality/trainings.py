@@ -1,4 +1,4 @@
-"""Stand-alone trainings of one task and seed: recorded ones from the store, new ones trained for real and recorded."""
+"""Stand-alone trainings of one task and seed: the store has those that ran before, others run here and are recorded."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Final
 
 import torch
-from benchmarks.quality.store import Measured, Store, TrainingKey
+from benchmarks.quality.store import RungRecord, Store, TrainingKey
 from benchmarks.quality.tasks import Task, data_of, document
 
 from autohas_api.accept.acceptance import accept
@@ -34,7 +34,7 @@ class Trainings:
         """Nothing is read yet; `steps` of the default's whole training, those of the task unless they are given."""
         self.store, self.task, self.seed = store, task, seed
         self.steps = steps or task.steps
-        self._unfinished: dict[Configuration, _Timed] = {}
+        self._unfinished: dict[Configuration, _TimedTraining] = {}
 
     @cached_property
     def search_task(self) -> SearchTask:
@@ -69,69 +69,68 @@ class Trainings:
         """What the training of a configuration is recorded under."""
         return TrainingKey(data=self.task.data, seed=self.seed, steps=self.steps, values=configuration.values)
 
-    def measure(self, configuration: Configuration, rung: int, *, needs_contributions: bool = False) -> Measured:
+    def measure(self, configuration: Configuration, rung: int, *, needs_contributions: bool = False) -> RungRecord:
         """A training at a rung, without a price. It runs only if it is not recorded, or without the contributions that are needed."""
-        measured = self.store.find(self.key(configuration), rung)
-        if measured is None or (needs_contributions and not measured.is_diverged and not measured.contributions):
-            self._train(configuration, rung)
-            measured = self.store.find(self.key(configuration), rung)
-            assert measured is not None  # noqa: S101 - it was recorded
-        return measured
+        record = self.store.find(self.key(configuration), rung)
+        if record is None or (needs_contributions and not record.is_diverged and not record.contributions):
+            record = self._train(configuration, rung)
+        return record
 
     def compare(self, configuration: Configuration, rung: int, *, needs_contributions: bool = False) -> Comparison:
         """The comparison of a training at a rung, with the task's price."""
-        measured = self.measure(configuration, rung, needs_contributions=needs_contributions)
+        record = self.measure(configuration, rung, needs_contributions=needs_contributions)
         price = self.search_task.objective
         return Comparison(
-            step=measured.step,
-            key=-math.inf if measured.key is None else price(measured.key, configuration),
-            score=-math.inf if measured.score is None else price(measured.score, configuration),
-            metric=measured.metric,
-            loss=math.inf if measured.loss is None else measured.loss,
-            contributions=measured.contributions,
+            step=record.step,
+            key=-math.inf if record.key is None else price(record.key, configuration),
+            score=-math.inf if record.score is None else price(record.score, configuration),
+            metric=record.metric,
+            loss=math.inf if record.loss is None else record.loss,
+            contributions=record.contributions,
         )
 
     def continue_to(self, configuration: Configuration, num_steps: int) -> Training:
-        """A training for real after a number of steps, for who asks for its weights."""
+        """A training for real after a number of steps, for a caller that needs its weights."""
         timed = self._resume(configuration, num_steps)
         timed.run_to(num_steps)
         self._keep(timed)
         return timed.training
 
-    def _train(self, configuration: Configuration, rung: int) -> None:
-        """Train up to a rung and record what is measured there and on the way."""
+    def _train(self, configuration: Configuration, rung: int) -> RungRecord:
+        """Train up to a rung, record what is measured there and on the way, and return the last of it."""
         timed = self._resume(configuration, rung_steps(self.search_task.recipe(configuration).steps, rung))
-        training, measured = timed.training, {}
+        training, records = timed.training, {}
         for number in range(rung + 1):
             if number == rung or training.num_steps_done < training.rung(number):
                 timed.run_to(training.rung(number))
-                measured[number] = self._look(timed, is_last=number == LAST_RUNG)
-        self.store.add(self.key(configuration), measured)
+                records[number] = self._look(timed, is_last=number == LAST_RUNG)
+        self.store.add(self.key(configuration), records)
         self._keep(timed)
+        return records[rung]
 
     def _begin(self, configuration: Configuration) -> Training:
         return Training(self._plain_task, configuration)
 
-    def _resume(self, configuration: Configuration, num_steps: int) -> _Timed:
+    def _resume(self, configuration: Configuration, num_steps: int) -> _TimedTraining:
         """The unfinished training of a configuration if it is not beyond a number of steps, else a new one."""
         timed = self._unfinished.pop(configuration, None)
         if timed is None or timed.training.num_steps_done > num_steps:
-            timed = _Timed(self._begin(configuration))
+            timed = _TimedTraining(self._begin(configuration))
         return timed
 
-    def _keep(self, timed: _Timed) -> None:
+    def _keep(self, timed: _TimedTraining) -> None:
         if not timed.training.is_finished and not timed.training.is_diverged:
             self._unfinished[timed.training.configuration] = timed
         while len(self._unfinished) > _MOST_KEPT:
             del self._unfinished[next(iter(self._unfinished))]
 
-    def _look(self, timed: _Timed, *, is_last: bool) -> Measured:
+    def _look(self, timed: _TimedTraining, *, is_last: bool) -> RungRecord:
         """Measure a training where it stands, on the test split too if it is finished."""
         training = timed.training
         comparison = training.compare(keeps_contributions=True)
         test = self._test(training) if is_last and not training.is_diverged else None
         is_diverged = training.is_diverged
-        return Measured(
+        return RungRecord(
             step=comparison.step,
             key=None if is_diverged else comparison.key,
             score=None if is_diverged else comparison.score,
@@ -149,7 +148,7 @@ class Trainings:
         return self._plain_task.task.measure(outputs, torch.cat([batch.targets_B for batch in self._test_batches]))
 
 
-class _Timed:
+class _TimedTraining:
     """A training for real, with the CPU seconds of its steps."""
 
     def __init__(self, training: Training) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from benchmarks.quality.peers import PEERS
 from benchmarks.quality.peers import hosted as hosted_peers
-from benchmarks.quality.peers.hosted import Hosted, NotInstalledError
+from benchmarks.quality.peers.hosted import HostedPeer, NotInstalledError
 from benchmarks.quality.peers.optuna import Halving, search, uniform
 from benchmarks.quality.session import Session
 
@@ -122,7 +122,7 @@ def test_a_peer_without_its_environment_says_where_to_install_it(tmp_path: Path,
     """The message names the folder and the package."""
     monkeypatch.setattr(hosted_peers, "ENVIRONMENTS", tmp_path)
     with pytest.raises(NotInstalledError) as caught:
-        Hosted(peer="dehb", package="dehb")(a_session(5))
+        HostedPeer(peer="dehb", package="dehb")(a_session(5))
 
     assert str(caught.value) == f"not installed: make a virtual environment in {tmp_path / 'dehb'} and pip install dehb there"
 
@@ -155,7 +155,7 @@ def test_a_hosted_peer_is_answered_until_the_budget_is_spent(environments: Path)
     """The default, then four trainings of 1.03 fit into 5.5; the child receives the negative key as its loss."""
     (environments / "child.py").write_text(CHILD.replace("{ENDING}", ""), encoding="utf-8")
     session = a_session(5.5)
-    Hosted(peer="x", package="x")(session)
+    HostedPeer(peer="x", package="x")(session)
 
     assert session.spent == pytest.approx(5 * 1.03)
     assert session.curve[-1][1].values == ("4", "a")
@@ -165,4 +165,4 @@ def test_a_hosted_peer_that_ends_by_itself_is_an_error(environments: Path) -> No
     """What it printed to its errors is in the message."""
     (environments / "child.py").write_text(CHILD.replace("{ENDING}", "raise SystemExit('no idea left')"), encoding="utf-8")
     with pytest.raises(RuntimeError, match="x ended before the budget was spent: no idea left"):
-        Hosted(peer="x", package="x")(a_session(100))
+        HostedPeer(peer="x", package="x")(a_session(100))

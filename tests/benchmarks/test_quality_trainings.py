@@ -7,14 +7,13 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pytest
 from benchmarks.quality import tasks
 from benchmarks.quality.product import STRATEGIES, search
 from benchmarks.quality.recorded import RecordedTraining
 from benchmarks.quality.runs import AS_LONG, Runner
-from benchmarks.quality.store import Measured, Store, TrainingKey
-from benchmarks.quality.tasks import Task, data_of, document
+from benchmarks.quality.store import RungRecord, Store, TrainingKey
+from benchmarks.quality.tasks import data_of, document
 from benchmarks.quality.training_table import read_table, write_table
 from benchmarks.quality.trainings import Trainings
 
@@ -27,8 +26,8 @@ from autohas_trainer.engine.training.training import BuildTraining, Training
 from autohas_trainer.events import Identity
 from autohas_trainer.seeding import make_deterministic
 from engine_fixtures import MemorySink, Stop
+from quality_fixtures import TINY, write_small_table
 
-TINY = Task(name="tiny", data="protein", template="mlp", metric="rmse", steps=36, seconds=0.1)
 BUDGET = 5.5
 
 
@@ -36,14 +35,7 @@ BUDGET = 5.5
 def _deterministic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One thread, and a table of 1,000 rows in the place of the real one."""
     make_deterministic(1)
-    rng = np.random.default_rng(0)
-    (tmp_path / "protein").mkdir()
-    for name, count in (("train", 1000), ("test", 100)):
-        inputs = rng.normal(size=(count, 3))
-        targets = inputs[:, 0] * inputs[:, 1] + np.sin(2 * inputs[:, 2]) + 0.1 * rng.normal(size=count)
-        rows = np.column_stack([inputs, targets])
-        np.savetxt(tmp_path / "protein" / f"{name}.csv", rows, delimiter=",", header="a,b,c,y", comments="")
-    monkeypatch.setattr(tasks, "UCI_PROTEIN", tmp_path / "protein")
+    monkeypatch.setattr(tasks, "UCI_PROTEIN", write_small_table(tmp_path / "protein"))
 
 
 @pytest.fixture
@@ -105,9 +97,9 @@ def test_a_search_on_recorded_trainings_is_the_search_itself(
 def test_a_training_that_diverged_diverges_again_at_the_same_step(trainings: Trainings) -> None:
     """After five steps the loss is not finite; the next search sees that in its sixth step and pays for no more."""
     default = trainings.space.default
-    diverged = Measured(5, None, None, None, None, "", None, None, None, 0.1)
+    diverged = RungRecord(5, None, None, None, None, "", None, None, None, 0.1)
     trainings.store.add(
-        trainings.key(default), dict.fromkeys(range(3), diverged) | {0: Measured(4, 0.5, 0.5, 0.5, 1.0, "", None, None, None, 0.1)}
+        trainings.key(default), dict.fromkeys(range(3), diverged) | {0: RungRecord(4, 0.5, 0.5, 0.5, 1.0, "", None, None, None, 0.1)}
     )
     training = RecordedTraining(trainings, trainings.search_task, default)
     taken = 0
@@ -182,7 +174,7 @@ def test_the_table_of_trainings_fills_a_store_that_peers_need_nothing_more_than(
     for configuration, rung in ((default, 2), (other, 1), (off_grid, 0)):
         trainings.measure(configuration, rung)
     gone = space.configuration(space.as_mapping(default) | {"batch_size": "16"})
-    trainings.store.add(trainings.key(gone), {0: Measured(7, None, None, None, None, "", None, None, None, 0.1)})
+    trainings.store.add(trainings.key(gone), {0: RungRecord(7, None, None, None, None, "", None, None, None, 0.1)})
     path, filled = tmp_path / "table.csv", Store(tmp_path / "filled.sqlite")
     assert write_table(trainings.store, path, lambda _: space) == 3 + 2 + 1 + 1
     assert read_table(filled, path, lambda _: space) == 7
@@ -215,9 +207,9 @@ def test_several_processes_may_share_a_store(tmp_path: Path) -> None:
     """What one connection adds another finds, and a second addition replaces the first."""
     one, other = Store(tmp_path / "s.sqlite"), Store(tmp_path / "s.sqlite")
     key = TrainingKey(data="d", seed=1, steps=9, values=("a", "b"))
-    measured = Measured(1, 0.5, 0.5, 0.5, 1.0, "", None, None, None, 0.1)
+    measured = RungRecord(1, 0.5, 0.5, 0.5, 1.0, "", None, None, None, 0.1)
     one.add(key, {0: measured})
-    other.add(key, {0: Measured(2, 0.5, 0.5, 0.5, 1.0, "", None, None, None, 0.1), 1: measured})
+    other.add(key, {0: RungRecord(2, 0.5, 0.5, 0.5, 1.0, "", None, None, None, 0.1), 1: measured})
 
     assert [(k, rung, m.step) for k, rung, m in one.list_trainings()] == [(key, 0, 2), (key, 1, 1)]
     assert one.find(TrainingKey(data="d", seed=2, steps=9, values=("a", "b")), 0) is None

@@ -17,7 +17,7 @@ from benchmarks.quality.session import Session
 from autohas_api.algorithms.rungs import LAST_RUNG
 from autohas_api.space.decisions import Configuration, Space
 
-__all__ = ["DEHB", "PRIOR_BAND", "SMAC", "Hosted", "NotInstalledError"]
+__all__ = ["DEHB", "PRIOR_BAND", "SMAC", "HostedPeer", "NotInstalledError"]
 
 ENVIRONMENTS: Final = Path(os.environ.get("AUTOHAS_BENCH_PEERS") or Path(__file__).parents[1] / ".peers")
 """A folder with one virtual environment per package."""
@@ -31,7 +31,7 @@ class NotInstalledError(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hosted:
+class HostedPeer:
     """A peer in an environment of its own: its name in `child.PEERS`, and the package to install."""
 
     peer: str
@@ -100,6 +100,6 @@ def _read(space: Space, indices: dict[str, int]) -> Configuration:
     return space.configuration(values | chosen)
 
 
-DEHB: Final = Hosted(peer="dehb", package="dehb")
-PRIOR_BAND: Final = Hosted(peer="neps", package="neural-pipeline-search")
-SMAC: Final = Hosted(peer="smac", package="smac")
+DEHB: Final = HostedPeer(peer="dehb", package="dehb")
+PRIOR_BAND: Final = HostedPeer(peer="neps", package="neural-pipeline-search")
+SMAC: Final = HostedPeer(peer="smac", package="smac")
