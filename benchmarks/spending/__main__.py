@@ -40,10 +40,11 @@ def main() -> None:
     parser.add_argument("--save", type=Path, help="run the searches and write their rows to this file")
     parser.add_argument("--table", type=Path, nargs=2, metavar=("BEFORE", "AFTER"), help="print two saved runs next to each other")
     parser.add_argument("--cost", type=Path, help="measure CPU time over the budget's and write the table to this file")
+    parser.add_argument("--share", type=float, default=1.0, help="with --cost: part of the usual steps of a training (default 1)")
     arguments = parser.parse_args()
     if arguments.cost:
         lines: list[str] = []
-        for line in measure_costs():
+        for line in measure_costs(arguments.share):
             print(line, flush=True)
             lines.append(line)
             write_atomically(arguments.cost, ("\n".join(lines) + "\n").encode())

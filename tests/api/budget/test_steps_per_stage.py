@@ -7,9 +7,9 @@ import math
 import pytest
 
 from autohas_api.accept.acceptance import accept
-from autohas_api.algorithms.plan_request import FORWARD_SHARE
+from autohas_api.algorithms.plan_request import FORWARD_SHARE, SupernetPrices
 from autohas_api.algorithms.stage_plan import StagePlan
-from autohas_api.budget.steps_per_stage import minimum_trainings, plan_stages
+from autohas_api.budget.steps_per_stage import make_request, minimum_trainings, plan_stages, plan_supernet
 from autohas_api.testing.rejections import a_search, with_change
 
 LANES = {"autoHAS": {"strategy": "Lanes"}}
@@ -93,3 +93,26 @@ def test_hyperparameters_alone_need_no_supernet() -> None:
 
     assert plan.supernet_steps == 0
     assert plan.num_lanes > 3
+
+
+@pytest.mark.parametrize(("step", "reward"), [(1.0, 0.35), (2.0, 0.35), (0.5, 1.0)])
+def test_a_supernet_of_another_price_gets_the_steps_that_its_share_pays_for(step: float, reward: float) -> None:
+    """900 steps a training, a quarter uniform and not rewarded: 2 trainings pay for 1,800 / (step + 3/4 reward) steps."""
+    search, space = accept(with_change(with_change(a_search(), "spec.training.steps", 900), "spec.algorithm", LANES))
+    plan, request = plan_stages(search.spec, space), make_request(search.spec, space)
+
+    paid = plan_supernet(search.spec, request, plan, 2.0, SupernetPrices(step=step, reward=reward))
+
+    steps = int(1800 / (step + 0.75 * reward))
+    warmup = math.ceil(steps / 4)
+    assert (paid.supernet_steps, paid.schedule_steps, paid.warmup_steps) == (steps, steps, warmup)
+    assert paid.supernet_trainings == pytest.approx((steps * step + (steps - warmup) * reward) / 900)
+    assert (paid.num_lanes, paid.predicted_trainings) == (plan.num_lanes, plan.predicted_trainings)
+
+
+def test_a_plan_without_a_supernet_stays_as_it_is() -> None:
+    """RandomSearch has none, whatever a step would cost."""
+    document = with_change(a_search(), "spec.algorithm", {"name": "RandomSearch"})
+    search, space = accept(document)
+    plan = plan_stages(search.spec, space)
+    assert plan_supernet(search.spec, make_request(search.spec, space), plan, 2.0, SupernetPrices(step=2.0, reward=1.0)) == plan

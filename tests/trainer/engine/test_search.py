@@ -16,7 +16,7 @@ from autohas_api.wire.messages import Stage, decode_termination_message, encode_
 from autohas_api.wire.result import configuration_of
 from autohas_trainer.engine.search import Job, run
 from autohas_trainer.engine.training.search_task import SearchTask
-from autohas_trainer.engine.training.supernet_share import limit_of_samples, price_of_whole
+from autohas_trainer.engine.training.supernet_share import SupernetShare, limit_of_samples, price_of_whole
 from autohas_trainer.engine.training.training import Training
 from autohas_trainer.errors import ConfigurationError, NumericalError
 from autohas_trainer.events import Identity
@@ -92,16 +92,20 @@ def test_hyperparameters_alone_end_the_supernet_with_their_window(algorithm: str
     sink = MemorySink()
     outcome = search(document, tmp_path, sink)
     assert sink.info is not None
-    plan = sink.info.plan
+    parsed, space = accept(document)
+    search_task = SearchTask.load(parsed.spec, space, device("cpu"))
+    share = SupernetShare(search_task)
+    share.open(sink.info.plan.search_trainings, space.default, 0, None)
+    plan, step = share.plan(space.default), 27 * search_task.works.gradient(space.default, 64)
     supernet = [record for record in sink.steps if record.stage is Stage.SUPERNET]
     window = plan.supernet_steps - math.ceil(0.05 * plan.schedule_steps)
-    per_step_in_window = {"OneStep": 2 * 0.35, "Sampled": 1 + 2 * 0.35, "Paired": 4 * 0.35}[algorithm]
+    per_step_in_window = {"OneStep": 2 * 0.35, "Sampled": step + 2 * 0.35, "Paired": 4 * 0.35}[algorithm]
 
     assert (plan.warmup_steps, plan.supernet_steps) == (0, math.ceil(0.2 * plan.schedule_steps))
     assert len(supernet) == plan.supernet_steps
-    assert outcome.cost_by_stage[Stage.SUPERNET] == pytest.approx((plan.supernet_steps + per_step_in_window * window) / 27)
+    assert outcome.cost_by_stage[Stage.SUPERNET] == pytest.approx((plan.supernet_steps * step + per_step_in_window * window) / 27)
     assert outcome.result.trainings <= 5 + 2 / 27
-    assert 5 - 0.05 <= plan.predicted_trainings <= 5 + 1e-9
+    assert 5 - 0.05 <= sink.info.plan.predicted_trainings <= 5 + 1e-9
     rates = [(record.sample["learning_rate"], record.learning_rate) for record in supernet[-3:] if record.sample is not None]
     if algorithm == "OneStep":  # the shared weights move at the derived rate, which is the default's or a basis
         rate = sink.info.space.decisions[0]

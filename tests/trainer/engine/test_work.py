@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,9 +16,12 @@ from autohas_api.accept.acceptance import accept
 from autohas_api.algorithms.plan_request import FORWARD_SHARE
 from autohas_api.space.decisions import Configuration
 from autohas_api.testing.rejections import with_change
+from autohas_trainer.engine.accounting.work import Work
 from autohas_trainer.engine.training.search_task import SearchTask
-from autohas_trainer.templates import ConvSmall, Mlp, NetworkSize, StepCost
-from engine_fixtures import small_search
+from autohas_trainer.engine.training.supernet_share import SupernetShare, draw_paths
+from autohas_trainer.templates import CUSTOM_STEP, ConvSmall, Mlp, NetworkSize, StepCost
+from autohas_trainer.templates.custom import wrap_custom
+from engine_fixtures import MemorySink, search, small_search
 
 _JOINT: list[dict[str, Any]] = [
     {"name": "batch_size", "integer": {"min": 32, "max": 128, "step": 2, "scale": "Log"}},
@@ -92,7 +98,8 @@ def test_a_training_of_the_default_is_the_unit(template: str) -> None:
     task = _task(template)
     default, steps = task.space.default, task.spec.training.steps
     assert task.work(default) == 1.0
-    assert task.works.gradient(default, 64) == pytest.approx(1 / steps)
+    cost, size = task.template.step_cost, task.template.size(task.path(default))  # type: ignore[attr-defined]
+    assert task.works.gradient(default, 64) == pytest.approx((1 + cost.supernet / cost.of(size, 64)) / steps)
     assert task.price(default, 0, 1) == pytest.approx(task.plan.rungs[0] / steps + task.comparisons.early)
     assert task.price(default, 0, 3) == pytest.approx(1 + 2 * task.comparisons.early + task.comparisons.last)
 
@@ -129,3 +136,108 @@ def test_prices_add_up_along_the_rungs() -> None:
     cost, size, unit = task.template.step_cost, task.template.size(task.path(wide)), task.template.size(task.path(task.space.default))  # type: ignore[attr-defined]
     forward = FORWARD_SHARE * 640 / 64 / task.spec.training.steps * cost.of(size, 64) / cost.of(unit, 64)
     assert task.works.forward(wide, 640) == pytest.approx(forward)
+
+
+class _Elementwise(nn.Module):
+    """A layer whose matrix of weights takes part in no product that PyTorch counts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(64, 10))
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return (inputs.flatten(1)[:, :, None] * self.weight).sum(dim=1)
+
+
+def _make(network: Callable[[], nn.Module]) -> Callable[..., nn.Module]:
+    """A custom factory of one network, with the parameters that the contract asks for."""
+
+    def make(input_shape: object, num_outputs: object) -> nn.Module:
+        return network()
+
+    return make
+
+
+def _custom_work(network: Callable[[], nn.Module]) -> tuple[SearchTask, Work]:
+    """The work of a custom module, with the recipes of a search over the batch size."""
+    document = with_change(with_change(small_search(), "spec.searchSpace.hyperparameters", _JOINT[:1]), "spec.searchSpace.architecture")
+    parsed, space = accept(document)
+    task = SearchTask.load(parsed.spec, space, torch.device("cpu"))
+    template = wrap_custom(_make(network), "task.model.entrypoint test", None, (1, 8, 8), 10)
+    return task, Work(parsed.spec, space, template, lambda _: {}, torch.zeros(1, 1, 8, 8))
+
+
+def test_a_custom_model_is_counted_by_its_multiply_accumulates() -> None:
+    """One product of 64 x 10; half the batch is twice the steps, each with the constant and half of the products."""
+    task, work = _custom_work(lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 10)))
+    half = _configuration(task, {"batch_size": "32"})
+    constant, per_mac = CUSTOM_STEP.per_step, CUSTOM_STEP.per_mac
+    assert work.uncounted is None
+    assert work.training(task.space.default) == 1.0
+    assert work.training(half) == pytest.approx(2 * (constant + 32 * per_mac * 640) / (constant + 64 * per_mac * 640))
+
+
+def test_where_nothing_can_be_counted_every_training_is_one() -> None:
+    """The reason names the layer; gradients and passes count by their examples, as for the default."""
+    task, work = _custom_work(_Elementwise)
+    half = _configuration(task, {"batch_size": "32"})
+    assert work.uncounted is not None
+    assert "_Elementwise" in work.uncounted
+    assert (work.training(task.space.default), work.training(half)) == (1.0, 1.0)
+    assert work.gradient(half, 32) == pytest.approx(0.5 / 27)
+    assert work.forward(half, 128) == pytest.approx(FORWARD_SHARE * 2 / 27)
+
+
+def test_prices_and_the_supernet_s_share_read_no_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every clock raises: work, prices, plan and share are computed all the same, and twice the same."""
+    task = _task()
+    for clock in ("time", "monotonic", "perf_counter", "process_time", "thread_time"):
+        monkeypatch.setattr(time, clock, _raise)
+    shares = []
+    for _ in range(2):
+        share = SupernetShare(task)
+        share.open(3.0, task.space.default, 0, None)
+        shares.append((share.trainings, share.reserve, share.plan(task.space.default)))
+    assert shares[0] == shares[1]
+
+
+def _raise() -> float:
+    raise AssertionError("a clock was read")
+
+
+def test_the_supernet_s_steps_follow_from_the_mean_path() -> None:
+    """The share is what is left without the race; its steps cost it at the mean prices of the drawn paths."""
+    task = _task()
+    default, share = task.space.default, SupernetShare(task)
+    share.open(4.0, default, 0, None)
+    paths = draw_paths(task, default)
+    assert len(paths) == 256
+    assert share.trainings is not None
+    assert share.reserve is not None
+    assert share.trainings == pytest.approx(4.0 - share.reserve)
+    prices = [task.prices(path) for path in paths]
+    first, second, last = (statistics.fmean(values) for values in zip(*((p.first, p.second, p.last) for p in prices), strict=True))
+    assert share.reserve == pytest.approx(task.prices(default).rest(0) + 4 * first + 2 * second + last)
+    step = statistics.fmean(task.works.gradient(path, 64) for path in paths)
+    reward = statistics.fmean(task.works.forward(path, task.reward_batch_size) for path in paths)
+    plan = share.plan(default)
+    spent = plan.supernet_steps * step + (plan.supernet_steps - plan.warmup_steps) * reward
+    assert spent == pytest.approx(plan.supernet_trainings)
+    assert share.trainings - 2 * (step + reward) <= spent <= share.trainings
+
+
+@pytest.mark.parametrize("algorithm", [None, {"name": "RandomSearch"}], ids=["Lanes", "RandomSearch"])
+def test_a_space_of_expensive_networks_stays_within_its_budget(algorithm: dict[str, Any] | None, tmp_path: Path) -> None:
+    """Batches of 4 examples where the default has 64 cost about ten times as much: what cannot be finished is passed over."""
+    batch = {"name": "batch_size", "integer": {"min": 4, "max": 64, "step": 16, "scale": "Log"}}
+    document = with_change(small_search(algorithm, steps=45), "spec.searchSpace.hyperparameters", [batch])
+    document = with_change(document, "spec.budget.trainings", "6")
+    sink = MemorySink()
+    outcome = search(document, tmp_path, sink)
+    parsed, space = accept(document)
+    task = SearchTask.load(parsed.spec, space, torch.device("cpu"))
+
+    assert task.work(_configuration(task, {"batch_size": "4"})) > 9
+    assert all(record.values["batch_size"] == "64" for record in sink.candidates)
+    assert outcome.result.trainings <= 6 * 1.02
+    assert outcome.result.trainings >= 6 * 0.9 or "BudgetLeft" in [notice.reason for notice in sink.notices]

@@ -51,6 +51,8 @@ class Work:
         self._uncounted: str | None = None
         self._default_size: NetworkSize | None = None
         self._trainings: dict[Configuration, float] = {}
+        self._recipes: dict[Configuration, TrainingRecipe] = {}
+        self._sizes: dict[Configuration, NetworkSize] = {}
 
     @property
     def uncounted(self) -> str | None:
@@ -69,22 +71,28 @@ class Work:
 
     def gradient(self, configuration: Configuration, batch_size: int) -> float:
         """One step of a supernet along the path of `configuration` with a batch of `batch_size`: gradient and update, no dropout."""
-        unit = self._recipe(self._space.default)
+        unit = self.recipe(self._space.default)
         if self.uncounted is not None:
             return batch_size / unit.batch_size / unit.steps
-        optimizer = self._recipe(configuration).optimizer
-        return self._cost.of(self._size(configuration), batch_size, optimizer) / self._unit
+        optimizer = self.recipe(configuration).optimizer
+        return (self._cost.of(self._size(configuration), batch_size, optimizer) + self._cost.supernet) / self._unit
 
     def forward(self, configuration: Configuration, num_examples: int) -> float:
         """Forward passes of the network of `configuration` over `num_examples`, which come in batches of the default's size."""
-        unit = self._recipe(self._space.default)
+        unit = self.recipe(self._space.default)
         share = FORWARD_SHARE * num_examples / unit.batch_size / unit.steps
         if self.uncounted is not None:
             return share
         return share * (self._cost.of(self._size(configuration), unit.batch_size) / self._step(self._space.default))
 
-    def _recipe(self, configuration: Configuration) -> TrainingRecipe:
-        return recipe_of(self._spec, self._space, configuration)
+    def recipe(self, configuration: Configuration) -> TrainingRecipe:
+        """The training recipe of a configuration: every step of a training and of a supernet asks for it, so it is kept."""
+        recipe = self._recipes.get(configuration)
+        if recipe is None:
+            if len(self._recipes) >= _MAX_KNOWN:
+                self._recipes.clear()
+            recipe = self._recipes[configuration] = recipe_of(self._spec, self._space, configuration)
+        return recipe
 
     def _built_from(self, configuration: Configuration) -> Mapping[str, str]:
         path = whole_path(self._template.decisions, path_of(self._space, configuration))
@@ -95,10 +103,10 @@ class Work:
         return self._length(self._space.default)
 
     def _length(self, configuration: Configuration) -> float:
-        return self._recipe(configuration).steps * self._step(configuration)
+        return self.recipe(configuration).steps * self._step(configuration)
 
     def _step(self, configuration: Configuration) -> float:
-        recipe = self._recipe(configuration)
+        recipe = self.recipe(configuration)
         return self._cost.of(self._size(configuration), recipe.batch_size, recipe.optimizer, has_dropout=recipe.dropout > 0)
 
     def _size_of_default(self) -> NetworkSize:
@@ -116,6 +124,15 @@ class Work:
 
     def _size(self, configuration: Configuration) -> NetworkSize:
         """The size of a network; that of the default's for one that cannot be built or run: its training ends before it costs anything."""
+        size = self._sizes.get(configuration)
+        if size is None:
+            if len(self._sizes) >= _MAX_KNOWN:
+                self._sizes.clear()
+            size = self._sizes[configuration] = self._size_of_network(configuration)
+        return size
+
+    def _size_of_network(self, configuration: Configuration) -> NetworkSize:
+        """As `_size`; a network that several configurations have is counted once."""
         key = tuple(self._built_from(configuration).items())
         size = self._known.get(key)
         if size is None:

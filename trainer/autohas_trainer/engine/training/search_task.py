@@ -28,7 +28,7 @@ from autohas_trainer.engine.training.custom_code import CustomCode
 from autohas_trainer.errors import ConfigurationError, DataError
 from autohas_trainer.optim import STATE_KEYS, OptimizerName
 from autohas_trainer.space.objective import objective
-from autohas_trainer.space.recipe import TrainingRecipe, path_of, recipe_of
+from autohas_trainer.space.recipe import TrainingRecipe, path_of
 from autohas_trainer.tasks import Classification, Regression, Task
 from autohas_trainer.templates import Path, Template, build_custom, build_template, check_agreement, check_first_step, whole_path
 
@@ -109,7 +109,7 @@ class SearchTask:
 
     def recipe(self, configuration: Configuration) -> TrainingRecipe:
         """The training recipe of `configuration`."""
-        return recipe_of(self.spec, self.space, configuration)
+        return self.works.recipe(configuration)
 
     @property
     def optimizers(self) -> tuple[OptimizerName, ...]:
