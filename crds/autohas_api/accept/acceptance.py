@@ -78,8 +78,15 @@ def find_spec_errors(spec: Spec) -> Iterator[FieldError]:
         yield FieldError(
             path="spec.budget.trainings",
             message=f"must be at least {least:.3g} for this space and algorithm: {spec.budget.trainings} does not pay for"
-            " the final training of the winner and of the default",
+            f" {_last_work(spec)}",
         )
+
+
+def _last_work(spec: Spec) -> str:
+    """What a budget must pay for at least."""
+    if spec.algorithm.row.race in (Race.SAMPLES, Race.NONE):
+        return "the supernet and the final training"
+    return "the final training of the winner and of the default"
 
 
 def _requests_beyond_limits(spec: Spec) -> Iterator[FieldError]:
@@ -198,11 +205,12 @@ def _early_stopping(spec: Spec, space: Space) -> Iterator[FieldError]:
             message=f"could never come true: {rewards} steps are rewarded after the warm-up,"
             f" and the first {PLATEAU_FILLING_REWARDS} only fill the average: {_at_most(rewards - PLATEAU_FILLING_REWARDS)}",
         )
-    if spec.objective.goal is not None and spec.algorithm.row.race is Race.SAMPLES:
+    if spec.objective.goal is not None and spec.algorithm.row.race in (Race.SAMPLES, Race.NONE):
         yield FieldError(
             path="spec.objective.goal",
             message="is judged when candidates are compared, and"
-            f" {spec.algorithm.name} compares none before its final training: remove goal",
+            f" {spec.algorithm.name}{' with result Argmax' if spec.algorithm.row.race is Race.NONE else ''} compares none before its final"
+            " training: remove goal",
         )
 
 

@@ -10,10 +10,11 @@ from autohas_api.budget.epochs import assume_steps, few_epochs_of_spec
 from autohas_api.budget.steps_per_stage import minimum_trainings, plan_stages
 from autohas_api.space.decisions import Role, Space
 from autohas_api.space.rates import shared_rate
-from autohas_api.spec.search import Spec
+from autohas_api.spec.algorithm import name_algorithms
+from autohas_api.spec.search import BY_TRAININGS, Spec
 from autohas_api.wire.messages import Stage
 
-__all__ = ["REWARDS_PER_DECISION", "largest_selection", "plan_lines", "short_supernet", "stage_trainings"]
+__all__ = ["REWARDS_PER_DECISION", "hardly_seen", "largest_selection", "plan_lines", "short_supernet", "stage_trainings"]
 
 REWARDS_PER_DECISION: Final = 10
 """Rewarded steps of the supernet per searched architecture decision below which a notice warns.
@@ -29,6 +30,8 @@ def stage_trainings(plan: StagePlan) -> dict[Stage, float]:
     """Trainings of each stage, comparisons included; stages without work are left out."""
     last = plan.rungs[-1]
     warmup, evaluate = plan.warmup_steps / last, plan.evaluate_steps / last
+    if plan.trains_derived:
+        evaluate = plan.predicted_trainings - plan.supernet_trainings
     planned = {
         Stage.LANES: plan.lane_trainings,
         Stage.WARMUP: warmup,
@@ -52,6 +55,16 @@ def short_supernet(spec: Spec, space: Space, plan: StagePlan) -> str | None:
     )
 
 
+def hardly_seen(spec: Spec, space: Space) -> str | None:
+    """A warning if rewards one step ahead are to judge a weight decay; None otherwise."""
+    if spec.algorithm.row.searches_training_hyperparameters or all(d.name != "weight_decay" for d in space.searched_decisions()):
+        return None
+    return (
+        "a reward one step ahead hardly sees weight_decay: a step multiplies the weights by 1 - rate * weight_decay, 0.9999 for 0.1 and"
+        f" 0.001; algorithm {name_algorithms(BY_TRAININGS)} compares it by trainings"
+    )
+
+
 def largest_selection(spec: Spec, space: Space) -> int | None:
     """Largest selection split, in examples, whose comparisons the budget pays for; None if that is more than a thousand million."""
     budget, most = float(spec.budget.trainings), 1_000_000_000
@@ -70,7 +83,13 @@ def plan_lines(spec: Spec, space: Space) -> list[str]:
     plan = plan_stages(spec, space)
     shares = ", ".join(f"{stage} {trainings:.2f}" for stage, trainings in stage_trainings(plan).items())
     lines = [f"trainings per stage: {shares}; comparisons, whose price the data decide, take their part of it"]
-    warnings = [short_supernet(spec, space, plan), shared_rate(spec), few_epochs_of_spec(given)]
+    warnings = [
+        spec.algorithm.row.notice,
+        hardly_seen(spec, space),
+        short_supernet(spec, space, plan),
+        shared_rate(spec),
+        few_epochs_of_spec(given),
+    ]
     most, bound = largest_selection(spec, space), _max_selection(spec)
     if given.training.given_steps is None:
         lines.append("the number of steps follows from training.epochs when the data is read, and the plan is checked again")

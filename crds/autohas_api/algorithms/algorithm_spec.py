@@ -28,6 +28,8 @@ class Race(StrEnum):
     """Samples are scored on the shared weights; the best one is trained afterwards."""
     TRIALS = "Trials"
     """Candidates are trained in full, one after another."""
+    NONE = "None"
+    """What the controller derives is trained and compared with nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +43,11 @@ class SpecProblem:
 def _fits(_: PlanRequest) -> SpecProblem | None:
     """Accept every combination."""
     return None
+
+
+def _keep(row: AlgorithmSpec, _: Model | None) -> AlgorithmSpec:
+    """The row serves all knobs."""
+    return row
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,8 +67,11 @@ class AlgorithmSpec:
         learns_hyperparameters: Whether a controller learns hyperparameters, so that it can mix bases.
         rewards_controller: The supernet steps in a row in which a reward teaches the controller; None: no controller learns.
         policy_learning_rate: Step size of the controller, read from the knobs; None: no controller learns.
+        mixing: Value of a sample of a continuous range whose spec does not say: one of those of `Continuous.mixing`.
         race: How the winner is chosen.
         check: Finds a knob that does not fit the rest of the spec.
+        refine: The row for given knobs, where knobs change what it says.
+        notice: What a person who starts such a search must know of its form; None: nothing.
         stage_texts: What the report says about a stage where the common text does not fit, by the name of the stage.
         candidate_texts: What the report says about candidates where the common text does not fit, by their name without its number.
     """
@@ -77,8 +87,11 @@ class AlgorithmSpec:
     learns_hyperparameters: bool = False
     rewards_controller: Callable[[PlanRequest, StagePlan], int] | None = None
     policy_learning_rate: Callable[[Model | None], float] | None = None
+    mixing: str = "OneHot"
     race: Race = Race.HALVING
     check: Callable[[PlanRequest], SpecProblem | None] = _fits
+    refine: Callable[[AlgorithmSpec, Model | None], AlgorithmSpec] = _keep
+    notice: str | None = None
     stage_texts: Mapping[str, str] = field(default_factory=dict)
     candidate_texts: Mapping[str, str] = field(default_factory=dict)
 

@@ -1,4 +1,4 @@
-"""AutoHAS: a learned controller, by three strategies (Lanes, OneStep, Paired). Knobs, plans and rows.
+"""AutoHAS: a learned controller, by three strategies (Lanes, OneStep, Paired). Plans and rows; the settings are next door.
 
 Ours: the stage shares. About a third of the default budget goes to lanes, a quarter to the supernet, the rest to the race.
 """
@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from typing import Annotated, ClassVar, Final, Literal
+from dataclasses import replace
+from typing import Final
 
-from pydantic import Field
-
-from autohas_api.algorithms.algorithm_spec import AlgorithmSpec
+from autohas_api.algorithms.algorithm_spec import AlgorithmSpec, Race, SpecProblem
+from autohas_api.algorithms.auto_has_knobs import AutoHAS
 from autohas_api.algorithms.plan_request import (
     FORWARD_SHARE,
     MAX_NEW_CANDIDATES,
@@ -23,67 +23,19 @@ from autohas_api.algorithms.plan_request import (
     race_cost,
 )
 from autohas_api.algorithms.stage_plan import FINALISTS, StagePlan
-from autohas_api.base.model import Decimal, Model, Rule
-from autohas_api.base.rules import between, more_than, only_with
+from autohas_api.base.model import Model
 
-__all__ = ["DESCRIPTION", "HYPERPARAMETER_WINDOW", "LANES", "ONE_STEP", "PAIRED", "PAIRED_SAMPLES", "AutoHAS"]
+__all__ = ["DESCRIPTION", "LANES", "ONE_STEP", "PAIRED", "AutoHAS"]
 
 MIN_LANES: Final = 3
 LANE_SHARE: Final = 0.55
 """Share of what the race leaves that pays for lanes when an architecture is searched too."""
 _LANE_COSTS_AT_LEAST: Final = 5 / 27
 """A ninth, and of every third lane two ninths."""
-HYPERPARAMETER_WINDOW: Final = (0.05, 0.20)
-"""Share of the supernet steps in which OneStep and Paired sample and learn hyperparameters; then they are frozen.
-
-Ours: rewards one step ahead prefer too large rates before the window and, after it, rates that are 10 to 100 times too small
-(measured, docs/algorithm.md). Where no architecture is searched, nothing is learned afterwards: the supernet ends with the window, and its
-budget pays for a longer schedule."""
-PAIRED_SAMPLES: Final = 4
+MIN_ARGMAX_TRAININGS: Final = 2.0
+"""With result Argmax: one for the derived configuration and one for the supernet that it is derived from (Ours)."""
 _ROUNDING_STEPS: Final = 100
 """More steps than the rounding of warm-up and window can be worth: at most 35 rewards, in units of at least 0.3 rewards a step."""
-
-
-class AutoHAS(Model):
-    """Settings of algorithm AutoHAS."""
-
-    strategy: Literal["OneFactor", "Lanes", "OneStep", "Paired"] = Field(
-        default="OneFactor",
-        description="How configurations are searched. OneFactor: one decision of the default changed at a time, then what helped "
-        "combined, each for 1/9 of a training; no shared weights and no controller. Lanes: successive halving over the first "
-        "parts of full trainings, then REINFORCE for the architecture. OneStep: REINFORCE for hyperparameters and architecture "
-        "together, rewarded after one step of temporary weights. Paired: as OneStep, with several update "
-        "rules compared on one gradient and one reward batch.",
-    )
-    policy_learning_rate: Decimal = Field(
-        default="0.1", description="Learning rate of Adam for the controller's logits, a decimal greater than 0."
-    )
-    warmup_fraction: Decimal = Field(
-        default="0.25",
-        description="Fraction of the supernet's steps that sample uniformly before the controller learns, a decimal from 0 to 0.9.",
-    )
-    shared_update: Literal["Reference", "Sampled"] | None = Field(
-        default=None,
-        description="Hyperparameters that update the shared weights; only with strategy OneStep. Reference: those that "
-        "the controller derives for the sampled architecture. Sampled: the sampled ones. If not set, "
-        "Reference.",
-    )
-    temporary_batch: Literal["Shared", "Own"] | None = Field(
-        default=None,
-        description="Training batch that produces the temporary weights; only with strategy OneStep or Paired. Shared: "
-        "the batch of the step. Own: a second batch, which costs a second gradient. If not set, Shared.",
-    )
-    paired_samples: Annotated[int, Field(ge=2, le=32)] | None = Field(
-        default=None, description="Number of update rules that are compared on one gradient; only with strategy Paired. If not set, 4."
-    )
-
-    rules: ClassVar[tuple[Rule, ...]] = (
-        only_with("sharedUpdate", "strategy", "OneStep"),
-        only_with("temporaryBatch", "strategy", "OneStep", "Paired"),
-        only_with("pairedSamples", "strategy", "Paired"),
-        more_than("policyLearningRate", 0),
-        between("warmupFraction", 0, 0.9),
-    )
 
 
 def _knobs(request: PlanRequest) -> AutoHAS:
@@ -137,7 +89,7 @@ def _plan_lanes(request: PlanRequest, trainings: float) -> StagePlan:
         supernet_steps=steps,
         schedule_steps=steps,
         num_candidates=MAX_NEW_CANDIDATES if request.searches_architecture else 0,
-        warmup_fraction=float(_knobs(request).warmup_fraction),
+        warmup_fraction=_knobs(request).uniform_share,
         lane_trainings=lanes,
         supernet_trainings=supernet,
         predicted_trainings=race + lanes + supernet,
@@ -146,7 +98,7 @@ def _plan_lanes(request: PlanRequest, trainings: float) -> StagePlan:
 
 def _supernet_steps(request: PlanRequest, trainings: float) -> tuple[int, int, float]:
     """(steps, of which uniform, trainings they cost): warm-up steps are not rewarded."""
-    fraction, forward = float(_knobs(request).warmup_fraction), request.reward_forward
+    fraction, forward = _knobs(request).uniform_share, request.reward_forward
     steps = max(1, int(max(trainings, MIN_SUPERNET_TRAININGS) * request.steps / (1 + forward * (1 - fraction))))
     warmup = math.ceil(steps * fraction)
     return steps, warmup, (warmup + (steps - warmup) * (1 + forward)) / request.steps
@@ -159,7 +111,7 @@ def _lanes_supernet(request: PlanRequest, trainings: float) -> SupernetSteps:
 
 def _window(request: PlanRequest, schedule: int) -> tuple[int, int]:
     """(first step, step after the last) in which hyperparameters are learned."""
-    first, last = (math.ceil(schedule * bound) for bound in HYPERPARAMETER_WINDOW)
+    first, last = (math.ceil(schedule * bound) for bound in _knobs(request).window)
     return (first, last) if request.searches_update_rule else (0, 0)
 
 
@@ -167,13 +119,13 @@ def _steps_of_schedule(request: PlanRequest, schedule: int) -> tuple[int, int]:
     """(steps taken, of which uniform): all of them for an architecture; for hyperparameters alone no more than their window needs."""
     if not request.searches_architecture:
         return _window(request, schedule)[1], 0
-    return schedule, math.ceil(schedule * float(_knobs(request).warmup_fraction))
+    return schedule, math.ceil(schedule * _knobs(request).uniform_share)
 
 
 def _cost_of_schedule(request: PlanRequest, schedule: int) -> float:
     """Training steps that a supernet stage of OneStep or Paired costs.
 
-    Inside the window: one reward per update rule, a look at the training loss after the update, perhaps a gradient of its own;
+    Inside the window: one reward per update rule, a look at the training loss if the guard takes one, perhaps a gradient of its own;
     outside it one reward of the architecture once the warm-up is over. Paired rewards the architecture in addition to its update rules.
     """
     knobs = _knobs(request)
@@ -181,10 +133,10 @@ def _cost_of_schedule(request: PlanRequest, schedule: int) -> float:
     first, last = _window(request, schedule)
     window = last - first
     taught, taught_in_window = (steps - warmup, max(last - max(first, warmup), 0)) if request.searches_architecture else (0, 0)
-    rewards_in_window = num_paired(knobs) * window + taught_in_window if knobs.strategy == "Paired" else window
+    rewards_in_window = knobs.num_paired * window + taught_in_window if knobs.strategy == "Paired" else window
     rewards = taught - taught_in_window + rewards_in_window
-    gradients = steps + (window if knobs.temporary_batch == "Own" else 0)
-    return gradients + request.reward_forward * rewards + FORWARD_SHARE * window
+    gradients = steps + (window if knobs.has_own_batch else 0)
+    return gradients + request.reward_forward * rewards + (FORWARD_SHARE * window if knobs.has_guard else 0)
 
 
 def _one_step_schedule(request: PlanRequest, trainings: float) -> tuple[int, float]:
@@ -196,11 +148,6 @@ def _one_step_schedule(request: PlanRequest, trainings: float) -> tuple[int, flo
     while schedule > 1 and _cost_of_schedule(request, schedule) > paid:
         schedule -= 1
     return schedule, _cost_of_schedule(request, schedule) / request.steps
-
-
-def num_paired(knobs: AutoHAS) -> int:
-    """Update rules that Paired compares on one gradient."""
-    return knobs.paired_samples or PAIRED_SAMPLES
 
 
 def _one_step_supernet(request: PlanRequest, trainings: float) -> SupernetSteps:
@@ -223,7 +170,7 @@ def _plan_one_step(request: PlanRequest, trainings: float) -> StagePlan:
         supernet_steps=steps,
         schedule_steps=schedule,
         num_candidates=request.num_candidates,
-        warmup_fraction=float(_knobs(request).warmup_fraction),
+        warmup_fraction=_knobs(request).uniform_share,
         supernet_trainings=supernet,
         predicted_trainings=race + supernet,
     )
@@ -233,17 +180,66 @@ def _reward_architecture(request: PlanRequest, plan: StagePlan) -> int:
     return plan.supernet_steps - plan.warmup_steps if request.searches_architecture else 0
 
 
+def _minimum_argmax(request: PlanRequest) -> float:
+    return max(MIN_ARGMAX_TRAININGS, 1 + request.comparison.last + MIN_SUPERNET_TRAININGS)
+
+
+def _plan_argmax(request: PlanRequest, trainings: float) -> StagePlan:
+    """Of the budget one training and its comparison are set aside; the supernet gets the rest."""
+    last = 1 + request.comparison.last
+    schedule, supernet = _one_step_schedule(request, trainings - last)
+    steps, warmup = _steps_of_schedule(request, schedule)
+    return StagePlan(
+        rungs=request.rungs,
+        warmup_steps=warmup,
+        supernet_steps=steps,
+        schedule_steps=schedule,
+        trains_derived=True,
+        warmup_fraction=_knobs(request).uniform_share,
+        supernet_trainings=supernet,
+        predicted_trainings=last + supernet,
+    )
+
+
+def _check_argmax(request: PlanRequest) -> SpecProblem | None:
+    if request.num_initial:
+        message = "Argmax compares nothing, so initialPoints would have no effect: remove them, or take Race"
+        return SpecProblem(knob="preset" if _knobs(request).is_published else "result", message=message)
+    return None
+
+
 def _reward_both(request: PlanRequest, plan: StagePlan) -> int:
-    """OneStep forgets its average where the window of the hyperparameters closes, if that is later than the end of the warm-up."""
-    first, last = (math.ceil(plan.schedule_steps * bound) for bound in HYPERPARAMETER_WINDOW)
-    if not request.searches_architecture:
-        return plan.supernet_steps - first
-    return plan.supernet_steps - max(plan.warmup_steps, last if request.searches_update_rule else 0)
+    """OneStep forgets its average where the window of the hyperparameters opens and closes: those after the last of these count."""
+    edges = [edge for edge in _window(request, plan.schedule_steps) if edge < plan.supernet_steps]
+    return plan.supernet_steps - max(plan.warmup_steps, *edges, 0)
 
 
 def _policy_learning_rate(knobs: Model | None) -> float:
     assert isinstance(knobs, AutoHAS)  # noqa: S101 - the rows below say so
     return float(knobs.policy_learning_rate)
+
+
+_MEASURED: Final = "preset Published is the paper's form, for comparison: MEASURED"
+
+
+def _refine(row: AlgorithmSpec, knobs: Model | None) -> AlgorithmSpec:
+    """The row with what follows from `result` and `preset`."""
+    assert isinstance(knobs, AutoHAS)  # noqa: S101 - the rows below say so
+    if knobs.has_race:
+        return row
+    return replace(
+        row,
+        plan=_plan_argmax,
+        minimum=_minimum_argmax,
+        check=_check_argmax,
+        race=Race.NONE,
+        mixing="TopK" if knobs.is_published else row.mixing,
+        notice=_MEASURED if knobs.is_published else None,
+        stage_texts={
+            "Supernet": "shared weights, the controller learns hyperparameters and architecture from rewards",
+            "Evaluate": "the derived configuration trained in full, one look at the test split",
+        },
+    )
 
 
 DESCRIPTION: Final = "single changes of the default or a learned controller, by its strategy."
@@ -269,8 +265,10 @@ ONE_STEP: Final = AlgorithmSpec(
     supernet=_one_step_supernet,
     minimum=_minimum_one_step,
     learns_hyperparameters=True,
+    mixing="Gaussian",
     rewards_controller=_reward_both,
     policy_learning_rate=_policy_learning_rate,
+    refine=_refine,
 )
 PAIRED: Final = AlgorithmSpec(
     name="AutoHAS",
@@ -281,6 +279,8 @@ PAIRED: Final = AlgorithmSpec(
     supernet=_one_step_supernet,
     minimum=_minimum_one_step,
     learns_hyperparameters=True,
+    mixing="Gaussian",
     rewards_controller=_reward_architecture,
     policy_learning_rate=_policy_learning_rate,
+    refine=_refine,
 )

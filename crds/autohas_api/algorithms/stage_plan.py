@@ -27,7 +27,8 @@ class StagePlan:
     and hyperparameter window are laid out for, of which the first `supernet_steps` are taken; `warmup_steps` of them sample uniformly
     and do not teach the controller; `num_candidates` enter the race new; `num_finalists` lanes continue to 1/3 next to the default, and
     `num_challengers` of them to the end, where the race is one of leaders; `num_samples` are scored on the shared weights,
-    `num_trials` are trained in full, `num_repeats` are trainings of the winner with further seeds.
+    `num_trials` are trained in full, `num_repeats` are trainings of the winner with further seeds; `trains_derived` says that no race
+    but the last stage trains what was found.
     `warmup_fraction` is the share of the supernet steps that is uniform, where the plan is made again for another batch size.
     `scoring_trainings` is what scoring costs, `lane_trainings` and `supernet_trainings` what those stages cost, `predicted_trainings` the
     most that the plan can cost, `search_trainings` what everything but the repeats may cost: the race spends what is left of it.
@@ -45,6 +46,7 @@ class StagePlan:
     num_samples: int = 0
     num_trials: int = 0
     num_repeats: int = 0
+    trains_derived: bool = False
     warmup_fraction: float = 0.0
     scoring_trainings: float = 0.0
     lane_trainings: float = 0.0
@@ -65,9 +67,9 @@ class StagePlan:
 
     @property
     def race_steps(self) -> int:
-        """The most training steps that the race can take (0 for a race that only scores samples)."""
+        """The most training steps that the race can take (0 for a race that only scores samples, and where there is none)."""
         first, second, last = self.rungs
-        if self.num_samples:
+        if self.num_samples or self.trains_derived:
             return 0
         if self.num_trials:
             return self.num_trials * last
@@ -80,7 +82,7 @@ class StagePlan:
     @property
     def evaluate_steps(self) -> int:
         """Training steps of the last stage: the repeats, and the final training where no race has done it."""
-        return (self.num_repeats + (1 if self.num_samples else 0)) * self.rungs[-1]
+        return (self.num_repeats + (1 if self.num_samples or self.trains_derived else 0)) * self.rungs[-1]
 
     @property
     def scoring_steps(self) -> int:

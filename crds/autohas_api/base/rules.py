@@ -82,9 +82,10 @@ def one_of(value: Expression, choices: tuple[str, ...]) -> Expression:
     return value.equals(choices[0]) if len(choices) == 1 else value.is_in(choices)
 
 
-def between(name: str, low: float, high: float) -> Rule:
+def between(name: str, low: float, high: float, *, is_optional: bool = False) -> Rule:
     """Bounds of a decimal, both included."""
-    return rule(in_range(name, low, high), f"{name} must be between {low:g} and {high:g}", at=f".{name}")
+    fits = _where_given(name, in_range(name, low, high), is_optional=is_optional)
+    return rule(fits, f"{name} must be between {low:g} and {high:g}", at=f".{name}")
 
 
 def in_range(name: str, low: float, high: float) -> Expression:

@@ -6,6 +6,7 @@ indices of the termination message to names. Pure.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -51,6 +52,7 @@ class Range:
         is_log: Whether exponents are combined, not values.
         num_mixed: Number of bases, drawn with replacement, that a sample averages; 1 is a single basis.
         expects: Whether the derived value is the expectation over all bases: where it is asked for, and where samples are means.
+        is_gaussian: Whether samples come from a Gaussian over the range instead of its bases.
     """
 
     minimum: float
@@ -58,10 +60,24 @@ class Range:
     is_log: bool
     num_mixed: int = 1
     expects: bool = False
+    is_gaussian: bool = False
 
     def holds(self, value: str) -> bool:
         """Whether a text is a decimal of this range."""
         return re.fullmatch(DECIMAL_PATTERN, value) is not None and self.minimum <= float(value) <= self.maximum
+
+    def position(self, value: float) -> float:
+        """Where a value lies: 0 at the minimum, 1 at the maximum and beyond; by exponents on a log scale."""
+        inside = min(max(value, self.minimum), self.maximum)
+        if self.is_log:
+            return math.log(inside / self.minimum) / math.log(self.maximum / self.minimum)
+        return (inside - self.minimum) / (self.maximum - self.minimum)
+
+    def at(self, position: float) -> float:
+        """The value at a position from 0 to 1."""
+        if self.is_log:
+            return self.minimum * math.pow(self.maximum / self.minimum, position)
+        return self.minimum + position * (self.maximum - self.minimum)
 
     def write(self, value: float) -> str:
         """A computed value of this range, with as few digits as tell it apart."""
@@ -206,14 +222,21 @@ def _hyperparameter(declared: Hyperparameter, spec: Spec) -> Decision:
         choices=choices_of(declared),
         default=exact_decimal(float(default)) if declared.continuous is not None else default,
         when=declared.when,
-        range=_range(declared.continuous) if declared.continuous is not None else None,
+        range=_range(declared.continuous, spec.algorithm.row.mixing) if declared.continuous is not None else None,
     )
 
 
-def _range(c: Continuous) -> Range:
-    num_mixed = (c.top_k or DEFAULT_TOP_K) if c.mixing == "TopK" else 1
-    expects = c.derive == "Expectation" or num_mixed > 1
-    return Range(minimum=float(c.min), maximum=float(c.max), is_log=c.scale == "Log", num_mixed=num_mixed, expects=expects)
+def _range(c: Continuous, default_mixing: str) -> Range:
+    mixing = c.mixing or default_mixing
+    num_mixed = (c.top_k or DEFAULT_TOP_K) if mixing == "TopK" else 1
+    return Range(
+        minimum=float(c.min),
+        maximum=float(c.max),
+        is_log=c.scale == "Log",
+        num_mixed=num_mixed,
+        expects=c.derive == "Expectation" or num_mixed > 1,
+        is_gaussian=mixing == "Gaussian",
+    )
 
 
 def initial_points(spec: Spec, space: Space) -> tuple[Configuration, ...]:

@@ -53,8 +53,10 @@ class AlgorithmFields(Model):
 
     @property
     def row(self) -> AlgorithmSpec:
-        """What the table says about the algorithm."""
-        return find_algorithm(self.name, getattr(self.knobs, "strategy", None))
+        """What the table says about the algorithm with these settings."""
+        knobs = self.knobs
+        row = find_algorithm(self.name, getattr(knobs, "strategy", None))
+        return row.refine(row, knobs)
 
 
 if TYPE_CHECKING:

@@ -50,7 +50,7 @@ KNOWN: Final[dict[str, Known]] = {
     "learning_rate": Known(role=Role.UPDATE_RULE, kind="continuous"),
     "optimizer": Known(role=Role.UPDATE_RULE, kind="categorical", choices=("sgd", "rmsprop", "adam")),
     "momentum": Known(role=Role.UPDATE_RULE, kind="continuous", below=1.0),
-    "weight_decay": Known(role=Role.TRAINING, kind="continuous"),
+    "weight_decay": Known(role=Role.UPDATE_RULE, kind="continuous"),
     "dropout": Known(role=Role.TRAINING, kind="continuous", below=1.0),
     "label_smoothing": Known(role=Role.TRAINING, kind="continuous", below=1.0),
     "mixup": Known(role=Role.TRAINING, kind="continuous"),
@@ -83,17 +83,18 @@ class Continuous(Model):
         le=MAX_CHOICES,
         description="Number of bases, min and max included. RandomSearch samples the range itself.",
     )
-    mixing: Literal["OneHot", "TopK"] = Field(
-        default="OneHot",
+    mixing: Literal["OneHot", "TopK", "Gaussian"] | None = Field(
+        default=None,
         description="Value of a sample; only with strategy OneStep or Paired. OneHot: one basis. TopK: the mean of topK "
-        "bases, which are drawn with replacement.",
+        "bases, which are drawn with replacement. Gaussian: any value of the range, and the mean is derived. If not set, "
+        "Gaussian; TopK with preset Published.",
     )
     top_k: Annotated[int, Field(ge=2, le=MAX_CHOICES)] | None = Field(
         default=None, description="Number of bases in a sample; only with mixing TopK, at most numBases. If not set, 2."
     )
     derive: Literal["Argmax", "Expectation"] | None = Field(
         default=None,
-        description="Value that is derived from the controller; only with strategy OneStep or Paired. Argmax: the most "
+        description="Value that is derived from the controller; only with mixing OneHot or TopK. Argmax: the most "
         "likely basis. Expectation: the mean of all bases weighted by their probabilities, which competes "
         "with the most likely basis in the race. If not set, Expectation with mixing TopK, else Argmax.",
     )
@@ -106,10 +107,11 @@ class Continuous(Model):
             at=".max",
         ),
         rule(field("scale").differs("Log") | (_MIN > 0), "min must be greater than 0 when scale is Log", at=".min"),
-        only_with("topK", "mixing", "TopK"),
+        only_with("topK", "mixing", "TopK", has_default=False),
+        only_with("derive", "mixing", "OneHot", "TopK", has_default=False),
         rule(~field("topK").is_given | (field("topK") <= field("numBases")), "topK must be at most numBases", at=".topK"),
         rule(
-            field("mixing").differs("TopK") | ~field("derive").is_given | field("derive").equals("Expectation"),
+            ~field("derive").is_given | ~field("mixing").is_given | field("mixing").differs("TopK") | field("derive").equals("Expectation"),
             "derive must not be Argmax when mixing is TopK: the samples are means of bases, and so is what they teach",
             at=".derive",
         ),

@@ -95,13 +95,15 @@ _UPDATE_RULE: Final = tuple(name for name, known in KNOWN.items() if known.role 
 
 _HYPERPARAMETERS, _HYPERPARAMETER = field("searchSpace.hyperparameters"), field("name", of="h")
 _MIXING, _DERIVE = field("continuous.mixing", of="h"), field("continuous.derive", of="h")
-_MIXES_BASES: Final = field("continuous", of="h").is_given & (_MIXING.equals("TopK") | (_DERIVE.is_given & _DERIVE.equals("Expectation")))
+_NEEDS_CONTROLLER: Final = field("continuous", of="h").is_given & (
+    (_MIXING.is_given & _MIXING.differs("OneHot")) | (_DERIVE.is_given & _DERIVE.equals("Expectation"))
+)
 _HAS_ENTRYPOINT: Final = field("task.data.entrypoint").is_given | field("task.model.entrypoint").is_given
 _IS_CLASSIFICATION: Final = ~field("objective.metric").is_in(_REGRESSION)
 _SMOOTHS_LABELS: Final = (field("task.recipe.labelSmoothing").number > 0) | _HYPERPARAMETERS.some(
     "h", _HYPERPARAMETER.equals("label_smoothing")
 )
-_BY_TRAININGS: Final = [row for row in ALGORITHM_ROWS if row.searches_training_hyperparameters]
+BY_TRAININGS: Final = [row for row in ALGORITHM_ROWS if row.searches_training_hyperparameters]
 """Algorithms that compare hyperparameters by trainings, not by a reward one step ahead."""
 _BY_CONTROLLER: Final = [row for row in ALGORITHM_ROWS if row.learns_hyperparameters]
 
@@ -130,14 +132,14 @@ class Spec(Model):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         rule(
-            _HYPERPARAMETERS.every("h", _HYPERPARAMETER.is_in(_UPDATE_RULE)) | is_one_of(_BY_TRAININGS),
+            _HYPERPARAMETERS.every("h", _HYPERPARAMETER.is_in(_UPDATE_RULE)) | is_one_of(BY_TRAININGS),
             f"{', '.join(_TRAINING)} and custom hyperparameters cannot be seen by a one-step reward:"
-            f" search them with algorithm {name_algorithms(_BY_TRAININGS)}, or remove them",
+            f" search them with algorithm {name_algorithms(BY_TRAININGS)}, or remove them",
             at=".searchSpace.hyperparameters",
         ),
         rule(
-            ~_HYPERPARAMETERS.some("h", _MIXES_BASES) | is_one_of(_BY_CONTROLLER),
-            "mixing TopK and derive Expectation need a controller that learns hyperparameters: algorithm"
+            ~_HYPERPARAMETERS.some("h", _NEEDS_CONTROLLER) | is_one_of(_BY_CONTROLLER),
+            "mixing TopK, mixing Gaussian and derive Expectation need a controller that learns hyperparameters: algorithm"
             f" {name_algorithms(_BY_CONTROLLER)}",
             at=".searchSpace.hyperparameters",
         ),

@@ -169,7 +169,8 @@ _DOCUMENTS: Final = (
     with_change(a_search(), "spec.trainer.affinity", _NEAR),
     with_change(a_search(), "spec.trainer.affinity.podAntiAffinity", _AROUND),
     _learn({"strategy": "OneStep", "sharedUpdate": "Sampled", "temporaryBatch": "Own"}),
-    _learn({"strategy": "Paired", "pairedSamples": 4}),
+    _learn({"strategy": "Paired", "pairedSamples": 4, "hyperparameterWindow": {"from": "0.1", "to": "0.3"}, "result": "Race"}),
+    _learn({"strategy": "OneStep", "preset": "Published"}),
     with_change(a_search(), "spec.training", {"epochs": "12.5"}),
     with_change(
         {**a_search(), "spec": {**a_search()["spec"], "searchSpace": {"architecture": {}}}},

@@ -30,7 +30,7 @@ REJECTED_BY_SCHEMA: Final = (
         words="greater than or equal to 1",
     ),
     Rejection(path=f"{_RATE}.continuous.numBases", value=1, field=f"{_RATE}.continuous.numBases", words="greater than or equal to 2"),
-    Rejection(path=f"{_RATE}.continuous.mixing", value="TopTwo", field=f"{_RATE}.continuous.mixing", words='"OneHot", "TopK"'),
+    Rejection(path=f"{_RATE}.continuous.mixing", value="TopTwo", field=f"{_RATE}.continuous.mixing", words='"OneHot", "TopK", "Gaussian"'),
 )
 
 REJECTED_BY_RULE: Final = (
@@ -53,6 +53,21 @@ REJECTED_BY_RULE: Final = (
         field=f"{_RATE}.continuous.derive",
         words="must not be Argmax when mixing is TopK",
     ),
+    *(
+        Rejection(
+            path=f"{_RATE}.continuous",
+            value={"min": "0.1", "max": "1", "derive": "Argmax"} | mixing,
+            field=f"{_RATE}.continuous.derive",
+            words="must not be given unless mixing is OneHot or TopK",
+        )
+        for mixing in ({}, {"mixing": "Gaussian"})
+    ),
+    Rejection(
+        path=f"{_RATE}.continuous.mixing",
+        value="Gaussian",
+        field="spec.searchSpace.hyperparameters",
+        words="need a controller that learns hyperparameters",
+    ),
     Rejection(
         path=f"{_RATE}.continuous.mixing",
         value="TopK",
@@ -60,8 +75,8 @@ REJECTED_BY_RULE: Final = (
         words="need a controller that learns hyperparameters",
     ),
     Rejection(
-        path=f"{_RATE}.continuous.derive",
-        value="Expectation",
+        path=f"{_RATE}.continuous",
+        value={"min": "0.1", "max": "1", "mixing": "OneHot", "derive": "Expectation"},
         field="spec.searchSpace.hyperparameters",
         words="need a controller that learns hyperparameters",
     ),

@@ -282,6 +282,17 @@ class NoticeReason(_Explained):
             " `task.splits.selection`, or give more data"
         ),
     )
+    PUBLISHED_FORM = (
+        "PublishedForm",
+        "the search has the published form of AutoHAS (`preset: Published`); the message says what was measured of it",
+    )
+    WEAK_REWARD = (
+        "WeakReward",
+        (
+            "`weight_decay` is searched by rewards one step ahead, which hardly depend on it: AutoHAS (strategy Lanes) or RandomSearch"
+            " compare it by trainings"
+        ),
+    )
     BUDGET_MOVED = (
         "BudgetMoved",
         (

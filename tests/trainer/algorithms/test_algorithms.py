@@ -26,11 +26,13 @@ from autohas_trainer.engine.training.search_task import SearchTask
 from autohas_trainer.space.paired import leave_one_out_advantages
 from engine_fixtures import MIXED, MemorySink, TickingClock, search, small_search
 
-RATES = {"name": "learning_rate", "continuous": {"min": "0.03", "max": "0.3", "scale": "Log", "numBases": 3}}
+RATES = {"name": "learning_rate", "continuous": {"min": "0.03", "max": "0.3", "scale": "Log", "numBases": 3, "mixing": "OneHot"}}
 
 
 def _state(knobs: dict[str, Any], *, learning_rate: str = "0.1") -> SearchState:
+    """A search state in which a sample's rate is one of three bases."""
     document = with_change(small_search({"autoHAS": knobs}, steps=270), "spec.task.recipe.learningRate", learning_rate)
+    document = with_change(document, "spec.searchSpace.hyperparameters[0].continuous.mixing", "OneHot")
     parsed, space = accept(document)
     return SearchState(SearchTask.load(parsed.spec, space, torch.device("cpu")), MemorySink(), Ledger(0, TickingClock()), TickingClock())
 
@@ -64,7 +66,11 @@ def test_equal_rewards_teach_nothing_and_a_broken_one_is_the_worst() -> None:
 @pytest.mark.parametrize("strategy", ["OneStep", "Paired"])
 def test_what_was_learned_under_an_architecture_is_used_under_it(strategy: str) -> None:
     """Momentum is searched in deep networks only and learns 0 there: deep samples train with 0 although the derived network is flat."""
-    momentum = {"name": "momentum", "continuous": {"min": "0", "max": "0.5", "numBases": 2}, "when": {"decision": "depth", "values": ["3"]}}
+    momentum = {
+        "name": "momentum",
+        "continuous": {"min": "0", "max": "0.5", "numBases": 2, "mixing": "OneHot"},
+        "when": {"decision": "depth", "values": ["3"]},
+    }
     document = small_search({"autoHAS": {"strategy": strategy}}, steps=270)
     parsed, space = accept(with_change(document, "spec.searchSpace.hyperparameters", [momentum]))
     state = SearchState(SearchTask.load(parsed.spec, space, torch.device("cpu")), MemorySink(), Ledger(0, TickingClock()), TickingClock())
@@ -83,7 +89,11 @@ def test_what_was_learned_under_an_architecture_is_used_under_it(strategy: str) 
 
 def _momentum_under_depth(knobs: dict[str, Any]) -> tuple[SearchState, Configuration]:
     """A search state whose policy has learned momentum 0 in networks of depth 3, where alone it is searched, and such a network."""
-    momentum = {"name": "momentum", "continuous": {"min": "0", "max": "0.5", "numBases": 2}, "when": {"decision": "depth", "values": ["3"]}}
+    momentum = {
+        "name": "momentum",
+        "continuous": {"min": "0", "max": "0.5", "numBases": 2, "mixing": "OneHot"},
+        "when": {"decision": "depth", "values": ["3"]},
+    }
     parsed, space = accept(with_change(small_search({"autoHAS": knobs}, steps=270), "spec.searchSpace.hyperparameters", [momentum, RATES]))
     state = SearchState(SearchTask.load(parsed.spec, space, torch.device("cpu")), MemorySink(), Ledger(0, TickingClock()), TickingClock())
     policy, learned = state.algorithm.policy, space.searched_decisions(Role.UPDATE_RULE)

@@ -110,19 +110,20 @@ def _cosine(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64]) -> flo
 @pytest.mark.parametrize("num_draws", [1, 2, 3])
 def test_the_mean_gradient_is_that_of_the_expected_reward(logits: list[float], num_draws: int) -> None:
     """Direction and length of REINFORCE's mean agree with autograd through the enumerated expectation, for one basis and for means."""
-    mixing = {"mixing": "TopK", "topK": num_draws} if num_draws > 1 else {}
+    mixing = {"mixing": "TopK", "topK": num_draws} if num_draws > 1 else {"mixing": "OneHot"}
     estimated, true = _estimated_gradient(_policy(logits, mixing), num_draws), _true_gradient(logits, num_draws)
 
     assert _cosine(estimated, true) > 0.999
     assert estimated == pytest.approx(true, rel=1e-4, abs=1e-6)  # values are written with six digits
 
 
-@pytest.mark.parametrize("mixing", [{}, {"mixing": "TopK"}, {"mixing": "TopK", "topK": 3}], ids=["one", "two", "three"])
+@pytest.mark.parametrize("mixing", [{"mixing": "OneHot"}, {"mixing": "TopK"}, {"mixing": "TopK", "topK": 3}], ids=["one", "two", "three"])
 def test_draws_are_independent_and_follow_the_probabilities(mixing: dict[str, Any]) -> None:
     """Chi-square of 5,000 samples over all tuples of bases, against products of the probabilities; its 99.99 % point bounds it."""
     policy = _policy(_POLICIES[0], mixing)
-    p, num_draws, number = policy.probabilities()["learning_rate"], mixing.get("topK", 2) if mixing else 1, 5000
-    counts = Counter(policy.sample(stream("draws", i)).indices["learning_rate"] for i in range(number))
+    p, number = policy.probabilities()["learning_rate"], 5000
+    num_draws = mixing.get("topK", 2) if mixing["mixing"] == "TopK" else 1
+    counts = Counter(policy.sample(stream("draws", i)).drawn["learning_rate"] for i in range(number))
     tuples = list(itertools.product(range(len(p)), repeat=num_draws))
     expected = {indices: number * math.prod(p[i] for i in indices) for indices in tuples}
     statistic = sum((counts[indices] - expected[indices]) ** 2 / expected[indices] for indices in tuples)
@@ -151,7 +152,9 @@ def test_a_fresh_top_k_sample_is_the_mean_of_its_draws() -> None:
     assert {"0.01", "0.1", "1"} <= values
 
 
-@pytest.mark.parametrize("mixing", [{"mixing": "TopK"}, {"mixing": "TopK", "topK": 3, "derive": "Expectation"}, {"derive": "Expectation"}])
+@pytest.mark.parametrize(
+    "mixing", [{"mixing": "TopK"}, {"mixing": "TopK", "topK": 3, "derive": "Expectation"}, {"mixing": "OneHot", "derive": "Expectation"}]
+)
 def test_where_samples_are_means_the_value_is_the_mean_of_the_policy(mixing: dict[str, Any]) -> None:
     """With TopK, whether derive says so or not, the derived rate is the mean exponent under the policy; the likeliest basis races it."""
     policy = _policy(_POLICIES[1], mixing)
@@ -163,7 +166,7 @@ def test_where_samples_are_means_the_value_is_the_mean_of_the_policy(mixing: dic
 
 def test_an_expectation_weighs_all_bases() -> None:
     """After updates towards 1 the derived rate is the mean exponent under the policy; the argmax is a base."""
-    space = _space({"derive": "Expectation"})
+    space = _space({"mixing": "OneHot", "derive": "Expectation"})
     policy = Policy(space, learning_rate=0.5)
     assert policy.derive() == space.default
     draw = next(d for d in (policy.sample(stream(i)) for i in range(100)) if d.configuration.values[0] == "1")
@@ -174,7 +177,7 @@ def test_an_expectation_weighs_all_bases() -> None:
     assert policy.most_likely().values[0] == "1"
 
 
-@pytest.mark.parametrize("mixing", [{"mixing": "TopK", "topK": 3}, {"derive": "Expectation"}])
+@pytest.mark.parametrize("mixing", [{"mixing": "TopK", "topK": 3}, {"mixing": "OneHot", "derive": "Expectation"}, {"mixing": "Gaussian"}])
 def test_a_search_over_combinations_ends_with_a_result_that_the_operator_reads(mixing: dict[str, Any], tmp_path: Path) -> None:
     """Values off the grid race, and travel as decimals."""
     sink = MemorySink()

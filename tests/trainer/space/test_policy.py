@@ -32,7 +32,7 @@ NESTED = Space(decisions=(DEPTH, WIDTH))
 def _draw(space: Space, *values: str) -> Draw:
     """A sample of these choices."""
     indices = {d.name: (d.choices.index(value),) for d, value in zip(space.decisions, values, strict=True)}
-    return Draw(configuration=Configuration(values=values), indices=indices)
+    return Draw(configuration=Configuration(values=values), drawn=indices)
 
 
 def test_fresh_policy_is_uniform() -> None:
@@ -248,7 +248,7 @@ def test_a_first_reward_does_not_move_a_default_between_two_bases(derive: str) -
     document = with_change(a_search(), "spec.algorithm", {"autoHAS": {"strategy": "OneStep"}})
     document["spec"]["searchSpace"]["hyperparameters"] = document["spec"]["searchSpace"]["hyperparameters"][:1]
     document["spec"]["searchSpace"]["hyperparameters"][0] |= {"default": "0.2"}
-    document["spec"]["searchSpace"]["hyperparameters"][0]["continuous"] |= {"derive": derive}
+    document["spec"]["searchSpace"]["hyperparameters"][0]["continuous"] |= {"mixing": "OneHot", "derive": derive}
     _, space = accept(document)
     policy = Policy(space, learning_rate=0.1)
     sample = policy.sample(stream(4))

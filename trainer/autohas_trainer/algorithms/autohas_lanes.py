@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from autohas_api.algorithms.auto_has import AutoHAS
+from autohas_api.algorithms.auto_has_knobs import AutoHAS
 from autohas_api.space.decisions import Configuration, Role, Space
 from autohas_api.spec.search import Spec
 from autohas_trainer.algorithms._base import Candidate, StepContext, SupernetStep

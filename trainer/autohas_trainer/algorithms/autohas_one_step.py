@@ -7,14 +7,14 @@ update uses (`sharedUpdate`; Ours: those that the policy derives for the sample'
 a batch of its own (`temporaryBatch`; Ours: one gradient serves both). With Sampled and Shared the temporary weights *are* the next
 shared ones.
 Ours: hyperparameters learn inside a window only and are then frozen (see HYPERPARAMETER_WINDOW), and while they do, an update that
-harms its own training batch is taken back.
+harms its own training batch is taken back. With preset Published neither holds: both kinds of decisions learn at every step.
 """
 
 from __future__ import annotations
 
 from typing import Self
 
-from autohas_api.algorithms.auto_has import AutoHAS
+from autohas_api.algorithms.auto_has_knobs import AutoHAS
 from autohas_api.space.decisions import Configuration, Space
 from autohas_api.spec.search import Spec
 from autohas_trainer.algorithms._base import Gradient, StepContext, SupernetStep
@@ -28,8 +28,8 @@ class AutoHASOneStep(WindowedSearch):
     """REINFORCE on architecture and update-rule hyperparameters with a reward one step ahead."""
 
     def __init__(self, space: Space, knobs: AutoHAS) -> None:
-        super().__init__(space, float(knobs.policy_learning_rate), has_own_batch=knobs.temporary_batch == "Own")
-        self._commits_sample = knobs.shared_update == "Sampled"
+        super().__init__(space, knobs)
+        self._commits_sample = knobs.commits_sample
 
     @classmethod
     def from_spec(cls, spec: Spec, space: Space) -> Self:
@@ -69,7 +69,7 @@ class AutoHASOneStep(WindowedSearch):
         temporary, extra_gradients = self.temporary_gradient(context, sample, gradient)
         is_same_update = self._commits_sample and temporary is gradient
         reward = None if is_same_update else self._reward_ahead(context, sample, temporary)
-        is_kept = context.try_commit(sample, gradient, reference)
+        is_kept = self.commit_in_window(context, sample, gradient, reference)
         if is_same_update and is_kept:
             reward = context.score(sample, context.reward_batch())
         is_at_fault = self._commits_sample and not is_kept
@@ -82,7 +82,7 @@ class AutoHASOneStep(WindowedSearch):
             learning_rate=context.learning_rate(reference),
             num_gradients=1 + extra_gradients,
             num_reward_forwards=int(reward is not None),
-            num_train_forwards=1,
+            num_train_forwards=self.num_guard_forwards,
             reward=None if is_at_fault else reward,
             advantage=advantage,
             is_rejected=not is_kept,

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Self
 
-from autohas_api.algorithms.auto_has import PAIRED_SAMPLES, AutoHAS
+from autohas_api.algorithms.auto_has_knobs import AutoHAS
 from autohas_api.space.decisions import Configuration, Space
 from autohas_api.spec.search import Spec
 from autohas_trainer.algorithms._base import Gradient, StepContext, SupernetStep
@@ -25,8 +25,8 @@ class AutoHASPaired(WindowedSearch):
     """REINFORCE on update rules by paired comparison, and on the architecture as OneStep does."""
 
     def __init__(self, space: Space, knobs: AutoHAS) -> None:
-        super().__init__(space, float(knobs.policy_learning_rate), has_own_batch=knobs.temporary_batch == "Own")
-        self._num_samples = knobs.paired_samples or PAIRED_SAMPLES
+        super().__init__(space, knobs)
+        self._num_samples = knobs.num_paired
 
     @classmethod
     def from_spec(cls, spec: Spec, space: Space) -> Self:
@@ -44,7 +44,7 @@ class AutoHASPaired(WindowedSearch):
             temporary, extra_gradients = self.temporary_gradient(context, sample, gradient)
             self._compare(context, sample, temporary)
             num_gradients, num_forwards = 1 + extra_gradients, self._num_samples
-            is_kept = context.try_commit(sample, gradient, sample)
+            is_kept = self.commit_in_window(context, sample, gradient, sample)
         else:
             context.commit(sample, gradient, sample)
         reward = advantage = None
@@ -58,7 +58,7 @@ class AutoHASPaired(WindowedSearch):
             learning_rate=context.learning_rate(sample),
             num_gradients=num_gradients,
             num_reward_forwards=num_forwards + int(reward is not None),
-            num_train_forwards=int(in_window),
+            num_train_forwards=self.num_guard_forwards if in_window else 0,
             reward=reward,
             advantage=advantage,
             is_rejected=not is_kept,

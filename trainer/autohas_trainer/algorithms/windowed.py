@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from autohas_api.algorithms.auto_has import HYPERPARAMETER_WINDOW
+from autohas_api.algorithms.auto_has_knobs import AutoHAS
 from autohas_api.space.decisions import Configuration, Decision, Role, Space
 from autohas_trainer.algorithms._base import Candidate, Gradient, StepContext
 from autohas_trainer.algorithms.policy_candidates import policy_candidates
@@ -19,13 +19,15 @@ __all__ = ["WindowedSearch"]
 class WindowedSearch:
     """REINFORCE on architecture and update-rule hyperparameters; the latter learn inside the window and are then frozen."""
 
-    def __init__(self, space: Space, policy_learning_rate: float, *, has_own_batch: bool) -> None:
-        """Start uniform; `has_own_batch` gives the temporary weights a gradient of their own."""
-        self.policy = Policy(space, policy_learning_rate)
+    def __init__(self, space: Space, knobs: AutoHAS) -> None:
+        """Start undecided."""
+        self.policy = Policy(space, float(knobs.policy_learning_rate))
         self._space = space
         self.architecture = space.searched_decisions(Role.ARCHITECTURE)
         self.hyperparameters = space.searched_decisions(Role.UPDATE_RULE)
-        self._has_own_batch = has_own_batch
+        self._window = knobs.window
+        self._has_own_batch = knobs.has_own_batch
+        self._has_guard = knobs.has_guard
 
     def begin(self, reference: Configuration) -> None:
         """Nothing to take: there are no lanes, and the policy derives its own reference."""
@@ -60,7 +62,7 @@ class WindowedSearch:
         return self._is_in_window(context.step, context.num_steps)
 
     def _is_in_window(self, step: int, num_steps: int) -> bool:
-        first, last = HYPERPARAMETER_WINDOW
+        first, last = self._window
         return bool(self.hyperparameters) and first * num_steps <= step < last * num_steps
 
     def forget_baseline_at_edges(self, context: StepContext) -> None:
@@ -91,6 +93,18 @@ class WindowedSearch:
     def learning(self, context: StepContext) -> tuple[Decision, ...]:
         """The architecture decisions, once the warm-up is over."""
         return () if context.is_warmup else self.architecture
+
+    def commit_in_window(self, context: StepContext, sample: Configuration, gradient: Gradient, reference: Configuration) -> bool:
+        """Update the shared weights while hyperparameters are sampled; whether the update was kept: without a guard, always."""
+        if self._has_guard:
+            return context.try_commit(sample, gradient, reference)
+        context.commit(sample, gradient, reference)
+        return True
+
+    @property
+    def num_guard_forwards(self) -> int:
+        """Forward passes on the training batch that a step of the window takes."""
+        return int(self._has_guard)
 
     def temporary_gradient(self, context: StepContext, sample: Configuration, shared: Gradient) -> tuple[Gradient, int]:
         """The gradient that makes temporary weights, and how many gradients that took in addition to `shared`."""

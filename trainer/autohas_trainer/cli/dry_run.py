@@ -8,7 +8,7 @@ import time
 import torch
 from rich.console import Console
 
-from autohas_api.accept.plan_check import short_supernet, stage_trainings
+from autohas_api.accept.plan_check import hardly_seen, short_supernet, stage_trainings
 from autohas_api.algorithms.stage_plan import StagePlan
 from autohas_api.budget.epochs import few_epochs
 from autohas_api.budget.progress_steps import stage_steps
@@ -110,6 +110,8 @@ def _print_warnings(search_task: SearchTask, console: Console) -> None:
     spec, splits = search_task.spec, search_task.splits
     _print_line(console, f"selection: {visible_difference(spec.objective.metric, splits.num_selection)}")
     warnings = (
+        spec.algorithm.row.notice,
+        hardly_seen(spec, search_task.space),
         shared_rate(spec),
         few_epochs(spec, splits.num_train),
         small_selection(spec, splits.num_selection),

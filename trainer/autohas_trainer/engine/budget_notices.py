@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from autohas_api.accept.plan_check import short_supernet
+from autohas_api.accept.plan_check import hardly_seen, short_supernet
 from autohas_api.budget.epochs import few_epochs
 from autohas_api.budget.selection_size import small_selection
 from autohas_api.space.rates import shared_rate
@@ -28,6 +28,10 @@ _MOST_OVERDRAWN: Final = 0.05
 def warn_at_start(state: SearchState) -> None:
     """Before the first step: what the spec and the sizes of the data say about how well the search can work."""
     search_task = state.search_task
+    if (text := search_task.spec.algorithm.row.notice) is not None:
+        state.notify(NoticeReason.PUBLISHED_FORM, text)
+    if (text := hardly_seen(search_task.spec, search_task.space)) is not None:
+        state.notify(NoticeReason.WEAK_REWARD, text)
     if (text := shared_rate(search_task.spec)) is not None:
         state.notify(NoticeReason.SHARED_LEARNING_RATE, text)
     if (text := few_epochs(search_task.spec, search_task.splits.num_train)) is not None:
@@ -57,6 +61,8 @@ def report_unspent(state: SearchState, reason: StopReason | None) -> None:
         return
     if reason is not None and reason in _WHY:
         why = _WHY[reason]
+    elif not state.has_race:
+        why = "no race follows the supernet that could spend them"
     elif not further_lanes(state, 1):
         why = "every configuration that could be drawn was a candidate"
     else:

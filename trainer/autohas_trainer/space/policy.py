@@ -1,6 +1,4 @@
-"""The controller: independent categoricals, REINFORCE in closed form. numpy only.
-
-    p = softmax(logits),   d log p(i) / d logits = onehot(i) - p,   gradient = advantage * (onehot(i) - p)
+"""The controller: one independent distribution per decision (see `rows`), REINFORCE in closed form. numpy only.
 
 Source: TuNAS controller.py: logits start at 0, Adam with beta1 = 0, baseline = exponential average 0.95 of the reward, zero-debiased.
 Ours: the advantage is divided by its own running deviation and clipped at 3, and no reward moves baseline
@@ -19,15 +17,13 @@ import numpy as np
 import numpy.typing as npt
 
 from autohas_api.space.decisions import Configuration, Decision, Space
-from autohas_trainer.space.mixing import combine, draw_bases, draws_gradient
+from autohas_trainer.space.rows import Drawn, build_row
 
 __all__ = ["MAX_ADVANTAGE", "Draw", "Policy"]
 
 Floats = npt.NDArray[np.float64]
 
 _BASELINE_MOMENTUM: Final = 0.95
-_BETA2: Final = 0.999
-_EPSILON: Final = 1e-8
 MAX_ADVANTAGE: Final = 3.0
 _LEAST_DEVIATION: Final = 0.2
 """Ours: what outliers are measured by while the rewards' deviation is smaller, a fifth of the way from a constant answer's quality to 1."""
@@ -35,52 +31,27 @@ _FIRST_REACH: Final = 1.0
 """Ours: how far from 0 the first reward, which no other judges, may put the baseline: qualities of use lie between 0 and 1."""
 
 
-class _Row:
-    """Logits of one decision with their second moment and the number of updates they had."""
-
-    def __init__(self, num_choices: int) -> None:
-        self.logits: Floats = np.zeros(num_choices)
-        self.moment: Floats = np.zeros(num_choices)
-        self.updates = 0
-
-    @property
-    def is_undecided(self) -> bool:
-        """Whether all choices are equal: no update yet, or none that taught anything (an advantage of 0, as of the first reward)."""
-        return bool((self.logits == self.logits[0]).all())
-
-    def probabilities(self) -> Floats:
-        shifted = np.exp(self.logits - self.logits.max())
-        return np.asarray(shifted / shifted.sum())
-
-    def ascend(self, gradient: Floats, learning_rate: float) -> None:
-        """One Adam step uphill, beta1 = 0."""
-        self.updates += 1
-        self.moment = _BETA2 * self.moment + (1 - _BETA2) * gradient**2
-        deviation = np.sqrt(self.moment / (1 - _BETA2**self.updates))
-        self.logits = self.logits + learning_rate * gradient / (deviation + _EPSILON)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draw:
-    """A sample with what was drawn for it: one index per decision, or as many as a range mixes."""
+    """A sample with what was drawn for it."""
 
     configuration: Configuration
-    indices: Mapping[str, tuple[int, ...]]
+    drawn: Mapping[str, Drawn]
 
 
 class Policy:
-    """Categorical policy over the searched decisions of a space. Lifecycle: `sample`, train, `update`; `state_dict` at any time."""
+    """The policy over the searched decisions of a space. Lifecycle: `sample`, train, `update`; `state_dict` at any time."""
 
     def __init__(self, space: Space, learning_rate: float) -> None:
-        """Start uniform.
+        """Start undecided: choices are equally likely, ranges with a Gaussian are spread around their default.
 
         Args:
             space: Decisions with one choice always take it.
-            learning_rate: Adam step size of the logits, above 0.
+            learning_rate: Step size of the rows, above 0.
         """
         self._space = space
         self._learning_rate = learning_rate
-        self._rows = {decision.name: _Row(len(decision.choices)) for decision in space.searched_decisions()}
+        self._rows = {decision.name: build_row(decision) for decision in space.searched_decisions()}
         self._baseline_sum = 0.0
         self._square_sum = 0.0
         self._weight = 0.0
@@ -92,20 +63,20 @@ class Policy:
         return self._space.decisions
 
     def sample(self, rng: np.random.Generator, fixed: Mapping[str, str] | None = None) -> Draw:
-        """Draw one configuration; decisions in `fixed` take the given value. Draws a uniform number per index, fixed or not."""
+        """Draw one configuration; decisions in `fixed` take the given value. Fixed ones are drawn all the same."""
         values: dict[str, str] = {}
-        indices: dict[str, tuple[int, ...]] = {}
+        drawn: dict[str, Drawn] = {}
         for decision in self._space.decisions:
             row = self._rows.get(decision.name)
             if row is None:
                 values[decision.name] = decision.fixed
                 continue
-            indices[decision.name] = draw_bases(row.probabilities(), _num_mixed(decision), rng)
-            values[decision.name] = _value_of_draws(decision, indices[decision.name])
+            drawn[decision.name] = row.draw(rng)
+            values[decision.name] = row.value(drawn[decision.name])
         held = fixed or {}
         return Draw(
             configuration=self._space.configuration({**values, **held}),
-            indices={name: drawn for name, drawn in indices.items() if name not in held},
+            drawn={name: of for name, of in drawn.items() if name not in held},
         )
 
     def advantage(self, reward: float) -> float:
@@ -138,7 +109,7 @@ class Policy:
         self._num_rewards += 1
 
     def update(self, draw: Draw, advantage: float, decisions: Sequence[Decision]) -> None:
-        """Move the rows of `decisions` that are active in the sample; the others stay, logits and moments."""
+        """Move the rows of `decisions` that are active in the sample; the others stay as they are."""
         self.update_together([draw], [advantage], decisions)
 
     def update_together(self, draws: Sequence[Draw], advantages: Sequence[float], decisions: Sequence[Decision]) -> None:
@@ -148,13 +119,13 @@ class Policy:
             row = self._rows.get(decision.name)
             if row is None:
                 continue
-            gradients = [
-                advantage * draws_gradient(row.logits, draw.indices[decision.name])
+            active = [
+                (draw.drawn[decision.name], advantage)
                 for values, draw, advantage in zip(mappings, draws, advantages, strict=True)
                 if self._space.is_active(decision, values)
             ]
-            if gradients:
-                row.ascend(np.mean(gradients, axis=0), self._learning_rate)
+            if active:
+                row.ascend([drawn for drawn, _ in active], [advantage for _, advantage in active], self._learning_rate)
 
     def reject(self, values: Mapping[str, str], decisions: Sequence[Decision]) -> None:
         """Give a sample that cannot be trained the lowest advantage in the rows of `decisions`; the baseline stays as it is.
@@ -163,14 +134,16 @@ class Policy:
             values: The sample, every decision of the space by name.
             decisions: Those that are to blame; one whose value mixes bases is not.
         """
-        drawn = {d.name: (d.choices.index(values[d.name]),) for d in decisions if values[d.name] in d.choices}
+        rows = {d.name: self._rows[d.name] for d in decisions if d.name in self._rows}
+        drawn = {name: found for name, row in rows.items() if (found := row.find(values[name])) is not None}
         configuration = self._space.configuration({d.name: values[d.name] for d in self._space.decisions})
-        draw = Draw(configuration=configuration, indices=drawn)
+        draw = Draw(configuration=configuration, drawn=drawn)
         self.update(draw, -MAX_ADVANTAGE, [decision for decision in decisions if decision.name in drawn])
 
     def most_likely(self, fixed: Mapping[str, str] | None = None) -> Configuration:
         """The configuration of the most likely choices; among equals the default, else the first. `fixed` choices are held."""
-        return self._space.configuration({**self._likeliest_values(), **(fixed or {})})
+        likeliest = {name: row.likeliest() for name, row in self._rows.items()}
+        return self._space.configuration({**self._fixed_values(), **likeliest, **(fixed or {})})
 
     def derive(self) -> Configuration:
         """As `most_likely`, but ranges that ask for their expectation, and those whose samples mix bases, stand at it."""
@@ -178,39 +151,36 @@ class Policy:
 
     def derive_values(self) -> dict[str, str]:
         """What `derived` would give each decision if it were active: its value under other choices of its parents too."""
-        asking = [
-            d for d in self._space.searched_decisions() if d.range is not None and d.range.expects and not self._rows[d.name].is_undecided
-        ]
-        return self._likeliest_values() | {d.name: _expectation(d, self._rows[d.name]) for d in asking}
+        return self._fixed_values() | {name: row.derived() for name, row in self._rows.items()}
 
-    def _likeliest_values(self) -> dict[str, str]:
-        values = {}
-        for decision in self._space.decisions:
-            row = self._rows.get(decision.name)
-            if row is None:
-                values[decision.name] = decision.fixed
-            else:
-                values[decision.name] = _likeliest(decision, row)
-        return values
+    def _fixed_values(self) -> dict[str, str]:
+        """Values of the decisions that are not searched."""
+        return {d.name: d.fixed for d in self._space.decisions if d.name not in self._rows}
 
     def probabilities(self) -> dict[str, tuple[float, ...]]:
-        """Probability of every choice of every searched decision, in the order of the choices."""
+        """Probability of every choice of every searched decision, in the order of the choices.
+
+        Under a Gaussian a basis has the mass that lies nearest to it.
+        """
         return {name: tuple(float(p) for p in row.probabilities()) for name, row in self._rows.items()}
 
     def log_probability(self, configuration: Configuration, fixed: Collection[str] = ()) -> float:
-        """Log-probability of the active decisions of a configuration; those in `fixed` are given and count for nothing."""
+        """Log-probability of the active decisions of a configuration; those in `fixed` are given and count for nothing.
+
+        Of a value of a range it is that of its basis, under a Gaussian of the nearest one; a mean of bases counts for nothing.
+        """
         values = self._space.as_mapping(configuration)
         total = 0.0
         for decision in self._space.searched_decisions():
+            row = self._rows[decision.name]
             is_drawn = decision.name not in fixed and self._space.is_active(decision, values)
-            if is_drawn and values[decision.name] in decision.choices:
-                p = self._rows[decision.name].probabilities()[decision.choices.index(values[decision.name])]
-                total += math.log(max(float(p), 1e-300))
+            if is_drawn and (index := row.index(values[decision.name])) is not None:
+                total += math.log(max(float(row.probabilities()[index]), 1e-300))
         return total
 
     def entropy(self) -> dict[str, float]:
         """Entropy of each searched decision divided by log n: 1 is uniform, 0 decided."""
-        return {name: _entropy(row.probabilities()) / math.log(len(row.logits)) for name, row in self._rows.items()}
+        return {name: _entropy(p) / math.log(len(p)) for name, row in self._rows.items() for p in (row.probabilities(),)}
 
     def normalized_entropy(self) -> float:
         """Return sum P(active)*H / sum P(active)*log n over the searched decisions; 0 when nothing is searched."""
@@ -232,17 +202,14 @@ class Policy:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that changes, as JSON; floats survive exactly."""
-        rows = {n: {"logits": r.logits.tolist(), "moment": r.moment.tolist(), "updates": r.updates} for n, r in self._rows.items()}
+        rows = {name: row.state_dict() for name, row in self._rows.items()}
         average = {"baselineSum": self._baseline_sum, "squareSum": self._square_sum, "weight": self._weight, "rewards": self._num_rewards}
         return {"rows": rows, **average}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from `state_dict`."""
         for name, row in self._rows.items():
-            saved = state["rows"][name]
-            row.logits = np.asarray(saved["logits"], dtype=np.float64)
-            row.moment = np.asarray(saved["moment"], dtype=np.float64)
-            row.updates = int(saved["updates"])
+            row.load_state_dict(state["rows"][name])
         self._baseline_sum, self._square_sum, self._weight = state["baselineSum"], state["squareSum"], state["weight"]
         self._num_rewards = int(state["rewards"])
 
@@ -267,35 +234,6 @@ class Policy:
 
 def _clip(value: float, reach: float) -> float:
     return max(-reach, min(reach, value))
-
-
-def _num_mixed(decision: Decision) -> int:
-    return decision.range.num_mixed if decision.range is not None else 1
-
-
-def _value_of_draws(decision: Decision, drawn: Sequence[int]) -> str:
-    """The choice itself where one was drawn, once or every time; else the combination in which each draw counts the same."""
-    if len(set(drawn)) == 1 or decision.range is None:
-        return decision.choices[drawn[0]]
-    return _combination(decision, [drawn.count(index) for index in range(len(decision.choices))])
-
-
-def _combination(decision: Decision, weights: Sequence[float]) -> str:
-    """The combination of all bases of a range by `weights`."""
-    assert decision.range is not None  # noqa: S101 - only ranges have bases
-    return decision.range.write(combine([float(choice) for choice in decision.choices], weights, is_log=decision.range.is_log))
-
-
-def _likeliest(decision: Decision, row: _Row) -> str:
-    if row.is_undecided:
-        return decision.default
-    winners = [c for c, logit in zip(decision.choices, row.logits, strict=True) if logit == row.logits.max()]
-    return decision.default if decision.default in winners else winners[0]
-
-
-def _expectation(decision: Decision, row: _Row) -> str:
-    """The combination of all bases by their probabilities."""
-    return _combination(decision, [float(p) for p in row.probabilities()])
 
 
 def _entropy(probabilities: Floats) -> float:

@@ -10,6 +10,7 @@ from autohas_api.wire.messages import Stage
 from autohas_trainer.engine.search_state import SearchState
 from autohas_trainer.engine.stages._base import SearchStage
 from autohas_trainer.engine.stages.best_of import BestOfStage
+from autohas_trainer.engine.stages.derive import DeriveStage
 from autohas_trainer.engine.stages.evaluate import EvaluateStage
 from autohas_trainer.engine.stages.lanes import LanesStage
 from autohas_trainer.engine.stages.leaders import LeadersStage
@@ -42,6 +43,7 @@ def build_stages(state: SearchState) -> tuple[SearchStage, ...]:
         stages.append(SupernetStage(state, Stage.WARMUP, plan.warmup_steps))
     if plan.supernet_steps:
         stages.append(SupernetStage(state, Stage.SUPERNET, plan.supernet_steps - plan.warmup_steps))
-    stages.append(_RACES[race](state))
-    stages.append(EvaluateStage(state))
+    if race in _RACES:
+        stages.append(_RACES[race](state))
+    stages.append(EvaluateStage(state) if race in _RACES else DeriveStage(state))
     return tuple(stages)

@@ -301,7 +301,9 @@ class SupernetStage:
         else:
             self._restart()
             return
-        if quality is not None and state.guards.collapse.is_collapsed(quality, state.algorithm.policy.normalized_entropy()):
+        if quality is None or not state.has_race:
+            return
+        if state.guards.collapse.is_collapsed(quality, state.algorithm.policy.normalized_entropy()):
             state.supernet_is_abandoned = True
             state.notify(
                 NoticeReason.POLICY_COLLAPSED,
