@@ -30,7 +30,7 @@ _BETA2: Final = 0.999
 _EPSILON: Final = 1e-8
 _FIRST_DEVIATION: Final = 0.3
 """Of a Gaussian row, in ranges. Ours: near that of a uniform distribution, 0.29, so that the whole range is sampled at first."""
-_DEVIATIONS: Final = (0.02, 0.5)
+_DEVIATIONS: Final = (0.01, 0.5)
 """Least and largest deviation of a Gaussian row, in ranges. Ours: a lower one would stop learning; half a range is ASNG's upper bound."""
 
 
