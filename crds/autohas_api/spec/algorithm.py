@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import Field, create_model
 
-from autohas_api.algorithms.algorithm_spec import AlgorithmSpec
+from autohas_api.algorithms.algorithm_spec import AlgorithmSpec, Race
 from autohas_api.algorithms.table import ALGORITHM_ROWS, default_rows, find_algorithm, list_names
 from autohas_api.base.expressions import Expression, field
 from autohas_api.base.model import Model
@@ -57,6 +57,11 @@ class AlgorithmFields(Model):
         knobs = self.knobs
         row = find_algorithm(self.name, getattr(knobs, "strategy", None))
         return row.refine(row, knobs)
+
+    @property
+    def has_race(self) -> bool:
+        """Whether anything is compared after the supernet."""
+        return self.row.race is not Race.NONE
 
 
 if TYPE_CHECKING:

@@ -182,9 +182,21 @@ def test_what_concerns_clusters_changes_nothing_here(tmp_path: Path) -> None:
     assert restricted["winner"] == suspended["winner"]
 
 
+def test_the_published_form_trains_what_it_derived_and_nothing_else(tmp_path: Path) -> None:
+    """11: rate, optimizer, weight decay and architecture; no runner-up, no score of the default, and what was measured of it is said."""
+    done = _autohas("11-autohas-published.yaml", tmp_path, "training.steps=36")
+    record = json.loads((tmp_path / "result.json").read_text())
+
+    assert done.exit_code == 0, done.output
+    assert record["runnersUp"] == []
+    assert {"learning_rate", "optimizer", "weight_decay"} < record["winner"]["configuration"].keys()
+    assert "without comparing it" in _flat(done.output)
+    assert "not trained" in (tmp_path / "report.html").read_text()
+
+
 def test_the_list_of_examples_is_complete() -> None:
     """README.md links each once."""
     text = (EXAMPLES / "README.md").read_text()
     files = sorted(path for path in EXAMPLES.rglob("*.yaml") if "kind: AutoHASSearch" in path.read_text())
 
-    assert [text.count(f"]({path.relative_to(EXAMPLES)})") for path in files] == [1] * 10
+    assert [text.count(f"]({path.relative_to(EXAMPLES)})") for path in files] == [1] * 11

@@ -41,11 +41,11 @@ class _Refusing(UpdateGuard):
         return False
 
 
-@pytest.mark.parametrize("number", [0, 100])
+@pytest.mark.parametrize("number", [1, 100])
 def test_a_step_samples_and_learns_everything_and_keeps_the_samples_update(number: int) -> None:
     """At any step: two gradients and a reward, all rows move, and the weights are those of a commit under the sample, whatever it does."""
     state, twin = _state(PUBLISHED), _state(PUBLISHED)
-    state.guard = _Refusing()
+    state.guards.update = _Refusing()
     policy, space = state.algorithm.policy, state.search_task.space
     policy.advantage(-1.0)  # any accuracy is better than this baseline
     before = policy.probabilities()

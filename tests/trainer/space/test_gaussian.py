@@ -98,7 +98,7 @@ def test_an_untaught_range_derives_its_default_and_samples_around_it(default: st
     mode = int(np.argmax(policy.probabilities()["learning_rate"]))
 
     assert policy.derive() == policy.most_likely() == space.default
-    assert mode == round((math.log10(float(default)) + 3) / 3 * 7)
+    assert abs(mode - (math.log10(float(default)) + 3) / 3 * 7) <= 1  # an end has half as much room around it
     assert 0.7 < policy.normalized_entropy() < 1
 
 
@@ -110,7 +110,7 @@ def test_a_default_outside_of_the_range_begins_at_its_end() -> None:
 
     assert policy.derive().values == ("0.1",)
     assert 0.2 <= min(rates) < max(rates) <= 1
-    assert np.argmax(policy.probabilities()["learning_rate"]) == 0
+    assert policy.state_dict()["rows"]["learning_rate"]["mean"] == 0
 
 
 def test_the_mean_is_derived_and_entropy_falls() -> None:
@@ -165,7 +165,7 @@ def test_a_state_survives_json_exactly() -> None:
         ({"autoHAS": {"strategy": "Paired"}}, True, 1),
         ({"autoHAS": {"strategy": "OneStep", "preset": "Published"}}, False, 2),
         ({"autoHAS": {"strategy": "Lanes"}}, False, 1),
-        ({"name": "RandomSharing"}, False, 1),
+        ({"name": "RandomSharing", "randomSharing": {"numSamples": 5}}, False, 1),
         ({"name": "RandomSearch"}, False, 1),
     ],
     ids=str,

@@ -61,7 +61,7 @@ def report_unspent(state: SearchState, reason: StopReason | None) -> None:
         return
     if reason is not None and reason in _WHY:
         why = _WHY[reason]
-    elif not state.has_race:
+    elif not state.search_task.spec.algorithm.has_race:
         why = "no race follows the supernet that could spend them"
     elif not further_lanes(state, 1):
         why = "every configuration that could be drawn was a candidate"

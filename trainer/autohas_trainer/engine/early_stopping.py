@@ -89,6 +89,12 @@ class EarlyStopping:
         else:
             self._rewards_since_rise += 1
 
+    @property
+    def _what_follows(self) -> str:
+        """What comes after the supernet, as a clause."""
+        has_race = self._state.search_task.spec.algorithm.has_race
+        return "the race begins" if has_race else "the derived configuration is trained"
+
     def _look_at_controller(self) -> None:
         stop = self._state.search_task.spec.budget.early_stopping
         if stop is None:
@@ -96,11 +102,11 @@ class EarlyStopping:
         entropy = self._state.algorithm.policy.normalized_entropy()
         if stop.normalized_entropy_below is not None and entropy < float(stop.normalized_entropy_below):
             text = f"the policy has converged: normalised entropy {entropy:.4f} is below {stop.normalized_entropy_below}"
-            self._end(StopReason.CONVERGED, f"{text}; {self._state.what_follows_supernet}")
+            self._end(StopReason.CONVERGED, f"{text}; {self._what_follows}")
             self._leave(Stage.SUPERNET)
         elif stop.plateau_steps is not None and self._rewards_since_rise >= stop.plateau_steps:
             text = f"the averaged reward {self._best_average:.4f} has not risen for {self._rewards_since_rise} steps"
-            self._end(StopReason.PLATEAU, f"{text}; {self._state.what_follows_supernet}")
+            self._end(StopReason.PLATEAU, f"{text}; {self._what_follows}")
             self._leave(Stage.SUPERNET)
 
     def _look_at_time(self, stage: Stage) -> None:

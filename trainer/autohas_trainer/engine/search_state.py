@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from autohas_api.algorithms.algorithm_spec import Race
 from autohas_api.algorithms.stage_plan import StagePlan
 from autohas_api.base.text_encoding import replace_unprintable
 from autohas_api.space.decisions import Configuration
@@ -107,16 +106,6 @@ class SearchState:
     def supernet_plan(self) -> StagePlan:
         """The plan with the supernet's steps that its share pays for."""
         return self.supernet_share.plan(self.supernet_reference)
-
-    @property
-    def has_race(self) -> bool:
-        """Whether candidates are compared after the supernet."""
-        return self.search_task.spec.algorithm.row.race is not Race.NONE
-
-    @property
-    def what_follows_supernet(self) -> str:
-        """What comes after the supernet, as a clause."""
-        return "the race begins" if self.has_race else "the derived configuration is trained"
 
     def enter_repeat(self, name: str, configuration: Configuration, repeat: int) -> None:
         """Give a configuration one more training, from other first weights and in another order of the data."""

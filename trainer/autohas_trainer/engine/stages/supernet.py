@@ -301,7 +301,7 @@ class SupernetStage:
         else:
             self._restart()
             return
-        if quality is None or not state.has_race:
+        if quality is None or not state.search_task.spec.algorithm.has_race:
             return
         if state.guards.collapse.is_collapsed(quality, state.algorithm.policy.normalized_entropy()):
             state.supernet_is_abandoned = True
