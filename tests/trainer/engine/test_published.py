@@ -65,7 +65,7 @@ def test_a_window_says_when_hyperparameters_are_sampled(strategy: str) -> None:
     """From half to three quarters of the steps they learn; before and after it a sample has the derived ones, and the guard is idle."""
     knobs = {"strategy": strategy, "hyperparameterWindow": {"from": "0.5", "to": "0.75"}, "warmupFraction": "0"}
     state = _state({"autoHAS": knobs})
-    total = state.search_task.plan.schedule_steps
+    total = SupernetStepContext(state, 0).num_steps
     looks = {
         number: state.algorithm.step(SupernetStepContext(state, number)).num_train_forwards
         for number in (0, math.ceil(total / 2) - 1, math.ceil(total / 2), math.ceil(total * 0.75) - 1, math.ceil(total * 0.75), total - 1)
