@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from autohas_api.algorithms.stage_plan import StagePlan
+from autohas_api.base.objective_metrics import metric_text
 from autohas_api.space.decisions import Space
 from autohas_api.spec.search import Search
 from autohas_api.wire.messages import CheckpointInfo, Effect, Notice, Result, Stage, StopReason
@@ -126,6 +127,26 @@ class CandidateRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LongerTraining:
+    """What `steps`, twice those of a training, would give the default: its metric on the selection split, predicted from its own curve.
+
+    `now` is what it has; `low` and `high` are one standard deviation from `predicted`, the worse and the better end.
+    """
+
+    steps: int
+    now: float
+    predicted: float
+    low: float
+    high: float
+    is_clear: bool
+    """Whether the gain is more than its standard deviation and takes away a twentieth of the error."""
+
+    def text(self, metric: str) -> str:
+        """The prediction with its spread, for people."""
+        return f"{metric_text(metric, self.predicted)} ({metric_text(metric, self.low)} to {metric_text(metric, self.high)})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """The result of a search: the termination message and everything that result.json adds to it."""
 
@@ -145,6 +166,8 @@ class Outcome:
     """Digest of preprocessing.json; None in a result.json of an earlier version, which wrote none."""
     effects: tuple[Effect, ...] = ()
     """Every measured effect of a single change to the default, the largest first; empty for algorithms that measure none."""
+    longer: LongerTraining | None = None
+    """None where the default was not compared after 1/3 and at the end of its training."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

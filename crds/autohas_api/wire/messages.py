@@ -61,6 +61,7 @@ NOTICE_TYPES: Final[dict[str, Literal["Normal", "Warning"]]] = {
     NoticeReason.SMALL_SELECTION: "Warning",
     NoticeReason.BUDGET_EXCEEDED: "Warning",
     NoticeReason.CANDIDATE_UNAFFORDABLE: "Warning",
+    NoticeReason.TRAIN_LONGER: "Warning",
 }
 """Every reason that a trainer may give for a notice, with the type of the event that it becomes."""
 

@@ -293,6 +293,13 @@ class NoticeReason(_Explained):
             " compare it by trainings"
         ),
     )
+    TRAIN_LONGER = (
+        "TrainLonger",
+        (
+            "the default still learns at the end of its training: the message has what twice the steps would give it, with the standard"
+            " deviation; train longer first, unless the search gains more"
+        ),
+    )
     BUDGET_MOVED = (
         "BudgetMoved",
         (

@@ -14,6 +14,7 @@ from autohas_api.base.spec_errors import SpecError
 from autohas_api.base.yaml_file import Document, explain_unquoted
 from autohas_api.space.rates import value_text
 from autohas_trainer.reporting.sinks.effect_text import change_text, points_text
+from autohas_trainer.reporting.sinks.longer_text import longer_sentence
 from autohas_trainer.reporting.sinks.progress_bar import duration
 from autohas_trainer.reporting.sinks.result_files import ENDINGS, FinishedSearch, list_costs
 
@@ -56,6 +57,8 @@ def print_result(console: Console, finished: FinishedSearch, folder: Path, repor
     console.print(_configuration(finished))
     if outcome.effects:
         console.print(_effects_sentence(finished), highlight=False, soft_wrap=True)
+    if outcome.longer is not None and outcome.longer.is_clear:
+        console.print(longer_sentence(finished), highlight=False, soft_wrap=True)
     if (ending := ENDINGS.get(result.stop_reason)) is not None:
         console.print(f"Note: {ending}", highlight=False, soft_wrap=True)
     seconds = sum(outcome.seconds_by_stage.values())

@@ -5,15 +5,20 @@ from __future__ import annotations
 from typing import Final
 
 from autohas_api.accept.plan_check import hardly_seen, short_supernet
+from autohas_api.algorithms.rungs import LAST_RUNG
+from autohas_api.base.objective_metrics import metric_text
 from autohas_api.budget.epochs import few_epochs
 from autohas_api.budget.selection_size import small_selection
+from autohas_api.budget.steps_per_stage import EARLY_EXAMPLES
 from autohas_api.space.rates import shared_rate
 from autohas_api.wire.messages import StopReason
 from autohas_api.wire.reasons import NoticeReason
 from autohas_trainer.engine.search_state import DEFAULT, SearchState
 from autohas_trainer.engine.stages.further_lanes import further_lanes
+from autohas_trainer.engine.training.longer import predict_longer
+from autohas_trainer.events import LongerTraining
 
-__all__ = ["report_unspent", "warn_at_start"]
+__all__ = ["predict_default", "report_longer", "report_unspent", "warn_at_start"]
 
 _WHY: Final = {
     StopReason.GOAL_REACHED: "the goal ended the search",
@@ -43,6 +48,38 @@ def warn_at_start(state: SearchState) -> None:
     if (why := search_task.works.uncounted) is not None:
         text = f"the work of this model's networks cannot be counted: {why}; every training counts as one, however large its network"
         state.notify(NoticeReason.WORK_UNCOUNTED, text)
+
+
+def predict_default(state: SearchState) -> LongerTraining | None:
+    """What twice the steps would give the default; None until it was compared after 1/3 and at the end of its training."""
+    by_rung, search_task = state.comparisons.get(DEFAULT, {}), state.search_task
+    if LAST_RUNG not in by_rung or LAST_RUNG - 1 not in by_rung:
+        return None
+    num_selection = search_task.splits.num_selection
+    return predict_longer(
+        search_task.spec.objective.metric,
+        by_rung[LAST_RUNG - 1].metric,
+        by_rung[LAST_RUNG].metric,
+        steps=search_task.spec.training.steps,
+        num_examples=(min(num_selection, EARLY_EXAMPLES), num_selection),
+    )
+
+
+def report_longer(state: SearchState) -> None:
+    """As soon as the default's training is complete: say it if the default still learns, once."""
+    longer = predict_default(state)
+    if longer is None or not longer.is_clear or any(notice.reason == NoticeReason.TRAIN_LONGER for notice in state.notices):
+        return
+    spec, third = state.search_task.spec, state.comparisons[DEFAULT][LAST_RUNG - 1].metric
+    metric, epochs = spec.objective.metric, spec.training.epochs
+    assert third is not None  # noqa: S101 - nothing is predicted without it
+    field = f"training.steps: {longer.steps}" if epochs is None else f'training.epochs: "{2 * float(epochs):g}"'
+    state.notify(
+        NoticeReason.TRAIN_LONGER,
+        f"the default still learns at the end of its training: {metric} {metric_text(metric, third)} after 1/3 of it and"
+        f" {metric_text(metric, longer.now)} at its end put twice the steps ({field}) at about {longer.text(metric)}, by a power law with"
+        " its standard deviation; train longer first, unless this search gains more",
+    )
 
 
 def report_unspent(state: SearchState, reason: StopReason | None) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,7 +21,7 @@ from autohas_api.wire.messages import CheckpointInfo, Stage
 from autohas_api.wire.reasons import NoticeReason
 from autohas_trainer.engine.accounting.costs import stopwatch
 from autohas_trainer.engine.accounting.ledger import Ledger
-from autohas_trainer.engine.budget_notices import report_unspent, warn_at_start
+from autohas_trainer.engine.budget_notices import predict_default, report_longer, report_unspent, warn_at_start
 from autohas_trainer.engine.candidate_faults import device_faults, explain_default_failure, fault_key, leaving_out_at_next_start
 from autohas_trainer.engine.checkpointing.checkpoint import Checkpoint, CheckpointStore
 from autohas_trainer.engine.checkpointing.origin import Origin
@@ -95,7 +95,7 @@ def run(job: Job, sink: Sink, stop: StopRequest, clocks: Clocks | None = None) -
     last = stages[-1]
     assert isinstance(last, EvaluateStage)  # noqa: S101 - build_stages ends with it
     report_unspent(state, early_stopping.reason)
-    outcome = build_outcome(state, last, job.workdir, job.identity, early_stopping.settle())
+    outcome = replace(build_outcome(state, last, job.workdir, job.identity, early_stopping.settle()), longer=predict_default(state))
     sink.emit(SearchFinished(outcome=outcome))
     return outcome
 
@@ -209,6 +209,7 @@ def _work(stage: SearchStage, checkpointer: Checkpointer, early_stopping: EarlyS
     while not early_stopping.leaves(stage.name):
         has_more = stage.advance()
         early_stopping.look(stage.name)
+        report_longer(checkpointer.state)
         if not has_more:
             return
         if stop.is_requested:

@@ -32,6 +32,7 @@ from autohas_trainer.reporting.report.effects_chart import MAX_BARS, effects_cha
 from autohas_trainer.reporting.sinks.effect_text import change_text, signed_points
 from autohas_trainer.reporting.sinks.history import History, read_history
 from autohas_trainer.reporting.sinks.live_state import STAGE_ORDER
+from autohas_trainer.reporting.sinks.longer_text import longer_sentence
 from autohas_trainer.reporting.sinks.progress_bar import duration
 from autohas_trainer.reporting.sinks.result_files import CONFIG_FILE, ENDINGS, FinishedSearch, list_costs
 
@@ -128,6 +129,7 @@ def render(finished: FinishedSearch, history: History, command: str | None) -> s
         metric=metric,
         cost=list_costs(finished),
         training_text=_training_text(finished),
+        longer=longer_sentence(finished),
         ending=ENDINGS.get(outcome.result.stop_reason),
         is_default=dict(outcome.configuration) == dict(outcome.default),
         gain=_gain(finished),

@@ -100,6 +100,7 @@ class LogSink:
             test_score=outcome.result.test_score,
             default_test_score=outcome.result.default_test_score,
             trainings=outcome.result.trainings,
+            **({"default_at_twice_the_steps": outcome.longer.predicted} if outcome.longer is not None else {}),
             **({"largest_effects": [f"{e.decision} {e.value}: {points_text(e)}" for e in outcome.effects[:2]]} if outcome.effects else {}),
             stop_reason=outcome.result.stop_reason.value,
             digest=outcome.result.digest,

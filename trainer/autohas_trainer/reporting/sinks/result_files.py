@@ -19,7 +19,7 @@ from autohas_api.wire.messages import Effect, Result, Stage, StopReason
 from autohas_trainer.atomic_file import write_atomically
 from autohas_trainer.config_yaml import config_text
 from autohas_trainer.errors import DataError
-from autohas_trainer.events import CandidateRecord, Event, Outcome, RunInfo, SearchFinished, SearchStarted
+from autohas_trainer.events import CandidateRecord, Event, LongerTraining, Outcome, RunInfo, SearchFinished, SearchStarted
 from autohas_trainer.provenance import DataIdentity, Environment
 
 __all__ = [
@@ -186,6 +186,7 @@ def _record(space: Space, outcome: Outcome) -> dict[str, Any]:
             "configuration": dict(outcome.default),
         },
         "runnersUp": _runners_up(outcome),
+        **({"longer": _longer(outcome.longer)} if outcome.longer is not None else {}),
         **({"effects": [effect.to_json() for effect in outcome.effects]} if outcome.effects else {}),
         "stopReason": result.stop_reason.value,
         "cost": {
@@ -224,6 +225,15 @@ def _runners_up(outcome: Outcome) -> list[dict[str, Any]]:
     ]
 
 
+def _longer(longer: LongerTraining) -> dict[str, Any]:
+    record = asdict(longer)
+    return {**{name: value for name, value in record.items() if name != "is_clear"}, "isClear": longer.is_clear}
+
+
+def _read_longer(record: Mapping[str, Any]) -> LongerTraining:
+    return LongerTraining(**{name: value for name, value in record.items() if name != "isClear"}, is_clear=record["isClear"])
+
+
 def _candidate(record: CandidateRecord) -> dict[str, Any]:
     return {**asdict(record), "values": dict(record.values), "stage": record.stage.value}
 
@@ -243,5 +253,6 @@ def _outcome(record: Mapping[str, Any], space: Space) -> Outcome:
         cost_by_stage=record["cost"]["byStage"],
         seconds_by_stage=record["cost"]["secondsByStage"],
         preprocessing_digest=record["digests"].get("preprocessing"),
+        longer=_read_longer(record["longer"]) if "longer" in record else None,
         effects=tuple(Effect.model_validate(effect) for effect in record.get("effects", ())),
     )
