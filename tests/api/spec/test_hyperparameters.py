@@ -44,7 +44,7 @@ def test_whole_numbers_are_spaced_by_difference_or_ratio(given: dict[str, Any], 
 
 
 def test_names_say_who_can_see_a_hyperparameter() -> None:
-    """Update rules are visible to a reward one step ahead, everything else is a matter of whole trainings."""
+    """Update rules, weight decay among them, change how a gradient moves weights; everything else is a matter of whole trainings."""
     numbers = {"min": "0.1", "max": "0.5"}
     space = _space(
         {"name": "learning_rate", "continuous": numbers},
@@ -58,7 +58,7 @@ def test_names_say_who_can_see_a_hyperparameter() -> None:
     )
     roles = [d.role for d in space.decisions if d.role is not Role.ARCHITECTURE]
 
-    assert roles == [Role.UPDATE_RULE] * 3 + [Role.TRAINING] * 5
+    assert roles == [Role.UPDATE_RULE] * 4 + [Role.TRAINING] * 4
 
 
 def test_defaults_are_the_recipes_or_their_own() -> None:
