@@ -123,7 +123,7 @@ def test_a_default_that_diverges_ends_the_search(tmp_path: Path) -> None:
     """Without the default there is nothing to compare with."""
     document = with_change(_document(), "spec.task.recipe.learningRate", "1e12")
 
-    with pytest.raises(NumericalError, match=r"the default configuration diverged at step \d+; lower task\.recipe\.learningRate"):
+    with pytest.raises(NumericalError, match=r"the default configuration diverged at step .*lower task\.recipe\.learningRate"):
         search(document, tmp_path, MemorySink())
 
 
