@@ -62,6 +62,8 @@ NOTICE_TYPES: Final[dict[str, Literal["Normal", "Warning"]]] = {
     NoticeReason.BUDGET_EXCEEDED: "Warning",
     NoticeReason.CANDIDATE_UNAFFORDABLE: "Warning",
     NoticeReason.TRAIN_LONGER: "Warning",
+    NoticeReason.PUBLISHED_FORM: "Normal",
+    NoticeReason.WEAK_REWARD: "Warning",
 }
 """Every reason that a trainer may give for a notice, with the type of the event that it becomes."""
 

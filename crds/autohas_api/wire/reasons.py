@@ -249,9 +249,8 @@ class NoticeReason(_Explained):
     CANDIDATE_FAILED = (
         "CandidateFailed",
         (
-            "one candidate cannot be trained (memory, an error in custom code, an error of the device), or is an initial point that the"
-            " budget does not pay for, and leaves the search, or a sample of the supernet is rejected: the message has the sentence and the"
-            " candidate's values; the search continues with the others"
+            "one candidate cannot be trained (memory, an error in custom code, an error of the device) and leaves the search, or a sample"
+            " of the supernet is rejected: the message has the sentence and the candidate's values; the search continues with the others"
         ),
     )
     SUPERNET_SHORT = (
@@ -289,8 +288,8 @@ class NoticeReason(_Explained):
     WEAK_REWARD = (
         "WeakReward",
         (
-            "`weight_decay` is searched by rewards one step ahead, which hardly depend on it: AutoHAS (strategy Lanes) or RandomSearch"
-            " compare it by trainings"
+            "`weight_decay` is searched by rewards one step ahead, which hardly depend on it: AutoHAS (strategy OneFactor or Lanes) or"
+            " RandomSearch compares it by trainings"
         ),
     )
     TRAIN_LONGER = (
@@ -323,8 +322,8 @@ class NoticeReason(_Explained):
     SUPERNET_DIVERGED = (
         "SupernetDiverged",
         (
-            "a loss or gradient of the supernet is not finite, after two restarts: the supernet is abandoned, and the message says how much"
-            " of its share is not spent"
+            "the supernet diverged after two restarts, or its samples or the device failed again and again: the supernet is abandoned, and"
+            " the message says why and how much of its share is not spent"
         ),
     )
     WINNER_DIVERGED = "WinnerDiverged", "a loss of the winner, or its output on the test split, is not finite: the default wins instead"
