@@ -176,7 +176,7 @@ def test_an_initial_point_that_the_budget_does_not_pay_for_is_left_out(tmp_path:
     document = with_change(_document("3"), "spec.searchSpace.hyperparameters", [sizes])
     sink = _run(with_change(document, "spec.searchSpace.initialPoints", [{"values": {"batch_size": "2"}}]), tmp_path)
 
-    assert [n.message.partition(": ")[0] for n in sink.notices if n.reason == "CandidateFailed"] == ["initial 1 is out"]
+    assert [n.message.partition(",")[0] for n in sink.notices if n.reason == "CandidateUnaffordable"] == ["initial 1"]
     assert {record.values["batch_size"] for record in sink.candidates} == {"64"}
 
 

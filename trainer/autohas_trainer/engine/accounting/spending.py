@@ -16,6 +16,7 @@ from typing import Final, TypeVar
 from autohas_api.algorithms.stage_plan import FINALISTS
 
 __all__ = [
+    "SLACK",
     "TOLERANCE",
     "Lanes",
     "Prices",
@@ -27,7 +28,7 @@ __all__ = [
     "price_of_ends",
 ]
 
-_SLACK: Final = 1e-9
+SLACK: Final = 1e-9
 """Rounding of sums of prices: a candidate that costs exactly what is left is affordable."""
 
 TOLERANCE: Final = 0.02
@@ -83,7 +84,7 @@ class Lanes:
         lanes = [*self._entered, prices]
         cost = sum(lane.first for lane in lanes) + math.ceil(len(lanes) / 3) * fmean(lane.second for lane in lanes)
         over = max(cost - self._share, cost + price_of_ends(lanes, 1) - self._in_all)
-        is_paid = over <= tolerance + _SLACK
+        is_paid = over <= tolerance + SLACK
         if is_paid:
             self._entered = lanes
         return is_paid
@@ -106,10 +107,10 @@ class Race:
     def enter(self, prices: Prices, tolerance: float = 0.0) -> bool:
         """Enter a candidate if it is paid for, as a further finalist or, where that costs too much, as none; returns whether it is."""
         candidates = [*self._entered, prices]
-        if prices.rest(0) + prices.repeats > self._left + tolerance + _SLACK:
+        if prices.rest(0) + prices.repeats > self._left + tolerance + SLACK:
             return False  # nothing could become of it
         for finalists in (num_finalists(len(candidates)), self._finalists):
-            if finalists and self._price(candidates, finalists) <= self._left + tolerance + _SLACK:
+            if finalists and self._price(candidates, finalists) <= self._left + tolerance + SLACK:
                 self._entered, self._finalists = candidates, finalists
                 return True
         return False
@@ -142,7 +143,7 @@ def choose_affordable(
     for candidate in order:
         prices = [prices_of(other) for other in (*chosen, candidate)]
         thirds = sum(p.second for p in prices)
-        allowed = left + _SLACK + (tolerance if len(prices) <= FINALISTS else 0.0)
+        allowed = left + SLACK + (tolerance if len(prices) <= FINALISTS else 0.0)
         for ends in (num_challengers(len(prices)), count):
             if thirds + price_of_ends([*prices, *ahead], ends) <= allowed:
                 chosen.append(candidate)

@@ -12,7 +12,7 @@ from autohas_api.algorithms.one_factor import num_challengers
 from autohas_api.algorithms.rungs import LAST_RUNG
 from autohas_api.wire.messages import Stage
 from autohas_api.wire.reasons import NoticeReason
-from autohas_trainer.engine.accounting.spending import name_range
+from autohas_trainer.engine.accounting.spending import SLACK, name_range
 from autohas_trainer.engine.search_state import DEFAULT, SearchState
 from autohas_trainer.engine.stages.halving import Halving
 from autohas_trainer.engine.stages.race_prices import RacePrices
@@ -21,7 +21,6 @@ from autohas_trainer.engine.stages.ranking import choose_winner, rank_finite
 __all__ = ["LeadersStage"]
 
 _THIRD: Final = 1
-_SLACK: Final = 1e-9
 
 
 class LeadersStage:
@@ -63,7 +62,7 @@ class LeadersStage:
     def _count_finalists(self, order: list[str]) -> int:
         """The most lanes, of the best, whose race is paid for; one at least."""
         leaders = [self._state.configurations[name] for name in order]
-        left = self._state.trainings_left + _SLACK
+        left = self._state.trainings_left + SLACK
         return max((number for number in range(1, len(order) + 1) if self._prices.race(leaders[:number]) <= left), default=1)
 
     def _choose(self, rung: int, names: list[str]) -> list[str]:
@@ -81,11 +80,11 @@ class LeadersStage:
     def _choose_challengers(self, order: list[str]) -> list[str]:
         """From the best on, every lane whose way to the end is paid for next to the default's; the best one in any case."""
         prices, challengers, repeats = self._prices, list[str](), 0.0
-        left = self._state.trainings_left - prices.end(self._state.search_task.space.default)
+        left = self._state.trainings_left - prices.of(self._state.search_task.space.default).last
         for name in order:
-            configuration = self._state.configurations[name]
-            price, further = prices.end(configuration), max(repeats, prices.repeats(configuration))
-            if name != DEFAULT and (price + further <= left + _SLACK or not challengers):
+            lane = prices.of(self._state.configurations[name])
+            further = max(repeats, lane.repeats)
+            if name != DEFAULT and (lane.last + further <= left + SLACK or not challengers):
                 challengers.append(name)
-                left, repeats = left - price, further
+                left, repeats = left - lane.last, further
         return challengers

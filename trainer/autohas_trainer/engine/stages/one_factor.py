@@ -14,7 +14,6 @@ from typing import Any, Final
 from autohas_api.algorithms.one_factor import KEPT_PER_FINALIST, NEIGHBOUR_SHARE, REFINEMENTS_PER_ROUND
 from autohas_api.space.decisions import Configuration, initial_points
 from autohas_api.wire.messages import Effect, Stage
-from autohas_api.wire.reasons import NoticeReason
 from autohas_trainer.algorithms import Candidate
 from autohas_trainer.algorithms.one_factor import (
     COMBINATION,
@@ -28,7 +27,9 @@ from autohas_trainer.algorithms.one_factor import (
     name_change,
     shuffle,
 )
+from autohas_trainer.engine.accounting.spending import SLACK
 from autohas_trainer.engine.search_state import DEFAULT, SearchState
+from autohas_trainer.engine.stages.further_lanes import report_unaffordable
 from autohas_trainer.engine.stages.race_prices import RacePrices
 from autohas_trainer.engine.training.comparison import paired_standard_error, rank
 from autohas_trainer.seeding import stream
@@ -37,7 +38,6 @@ __all__ = ["OneFactorStage"]
 
 _FIRST: Final = 0
 """The rung that lanes reach."""
-_SLACK: Final = 1e-9
 
 
 class _Phase(StrEnum):
@@ -154,8 +154,7 @@ class OneFactorStage:
             self._numbers[INITIAL], point = number, points[number - 1]
             if self._find_affordable([point]) is not None:
                 return Candidate(name=f"{INITIAL} {number}", configuration=point)
-            price = f"its training costs {search_task.work(point):.3g} trainings of the default, more than are left for it"
-            state.notify(NoticeReason.CANDIDATE_FAILED, f"{INITIAL} {number} is out: {price}; {state.values_text(point)}")
+            report_unaffordable(state, f"{INITIAL} {number}", point)
         return None
 
     def _choose_neighbour(self) -> Configuration | None:
@@ -163,7 +162,7 @@ class OneFactorStage:
         search_task = self._state.search_task
         neighbours = list_neighbours(search_task.space, self._state.configurations[self._centre])
         found = self._find_affordable(shuffle(neighbours, stream(search_task.seed, "neighbours", self._round)))
-        is_paid = found is not None and self._state.ledger.cost + self._prices.lane(found) <= self._neighbours_end + _SLACK
+        is_paid = found is not None and self._state.ledger.cost + self._prices.of(found).first <= self._neighbours_end + SLACK
         return found if is_paid else None
 
     def _try_to_begin_round(self) -> Configuration | None:
@@ -190,7 +189,7 @@ class OneFactorStage:
     def _find_affordable(self, configurations: Iterable[Configuration]) -> Configuration | None:
         """The first that was no candidate yet and whose way to the end what is left pays for, next to that of the leaders."""
         known = set(self._state.configurations.values())
-        return next((c for c in configurations if c not in known and self._left(c) >= self._prices.lane(c) - _SLACK), None)
+        return next((c for c in configurations if c not in known and self._left(c) >= self._prices.of(c).first - SLACK), None)
 
     def _left(self, newcomer: Configuration | None = None) -> float:
         """Trainings that the lanes may still spend: without the race of the default and of the leaders, `newcomer` among them."""
@@ -211,8 +210,8 @@ class OneFactorStage:
     def _replan(self) -> None:
         """Let progress follow the number of lanes that the ledger pays for, at the price of the default."""
         state, search_task = self._state, self._state.search_task
-        left = self._left() - self._prices.lane(state.configurations[self._lane])
-        further = max(0, int((left + _SLACK) / self._prices.lane(search_task.space.default)))
+        left = self._left() - self._prices.of(state.configurations[self._lane]).first
+        further = max(0, int((left + SLACK) / self._prices.of(search_task.space.default).first))
         remaining = (1 + further) * search_task.plan.rungs[_FIRST]
         if state.ledger.steps_in_stage + remaining != state.ledger.stages[self.name]:
             state.replan(self.name, remaining)

@@ -11,7 +11,7 @@ from autohas_api.space.decisions import initial_points
 from autohas_api.wire.messages import Stage
 from autohas_api.wire.reasons import NoticeReason
 from autohas_trainer.algorithms import Candidate
-from autohas_trainer.engine.accounting.spending import name_range
+from autohas_trainer.engine.accounting.spending import SLACK, name_range
 from autohas_trainer.engine.search_state import DEFAULT, SearchState
 from autohas_trainer.engine.stages.further_lanes import report_unaffordable
 from autohas_trainer.engine.training.comparison import beats
@@ -21,8 +21,6 @@ __all__ = ["TrialsStage"]
 
 _DRAWS_PER_TRIAL: Final = 6
 """Draws that are looked at per planned trial: those that cost too much are passed over, and cheap ones leave room for more."""
-_SLACK: Final = 1e-9
-"""Rounding of sums of prices."""
 
 
 class TrialsStage:
@@ -89,7 +87,7 @@ class TrialsStage:
                 continue
             repeats = max(dearest, search_task.prices(trial.configuration).repeats)
             price = search_task.work(trial.configuration) + search_task.comparison_work(trial.configuration, LAST_RUNG)
-            if place == 0 or price + repeats <= left + _SLACK:
+            if place == 0 or price + repeats <= left + SLACK:
                 self._trials.append(place)
                 left, dearest = left - price, repeats
             elif trial.configuration in initial:
