@@ -1,6 +1,6 @@
-"""AutoHAS: a learned controller, by three strategies (Lanes, OneStep, Paired). Plans and rows; the settings are next door.
+"""AutoHAS, the strategies with a learned controller: plans and rows of Lanes, OneStep and Paired.
 
-Ours: the stage shares. About a third of the default budget goes to lanes, a quarter to the supernet, the rest to the race.
+Ours: the stage shares. With Lanes about a third of the default budget goes to lanes, a quarter to the supernet, the rest to the race.
 """
 
 from __future__ import annotations
@@ -89,7 +89,6 @@ def _plan_lanes(request: PlanRequest, trainings: float) -> StagePlan:
         supernet_steps=steps,
         schedule_steps=steps,
         num_candidates=MAX_NEW_CANDIDATES if request.searches_architecture else 0,
-        warmup_fraction=_knobs(request).uniform_share,
         lane_trainings=lanes,
         supernet_trainings=supernet,
         predicted_trainings=race + lanes + supernet,
@@ -170,7 +169,6 @@ def _plan_one_step(request: PlanRequest, trainings: float) -> StagePlan:
         supernet_steps=steps,
         schedule_steps=schedule,
         num_candidates=request.num_candidates,
-        warmup_fraction=_knobs(request).uniform_share,
         supernet_trainings=supernet,
         predicted_trainings=race + supernet,
     )
@@ -195,7 +193,6 @@ def _plan_argmax(request: PlanRequest, trainings: float) -> StagePlan:
         supernet_steps=steps,
         schedule_steps=schedule,
         trains_derived=True,
-        warmup_fraction=_knobs(request).uniform_share,
         supernet_trainings=supernet,
         predicted_trainings=last + supernet,
     )

@@ -29,7 +29,6 @@ class StagePlan:
     `num_challengers` of them to the end, where the race is one of leaders; `num_samples` are scored on the shared weights,
     `num_trials` are trained in full, `num_repeats` are trainings of the winner with further seeds; `trains_derived` says that no race
     but the last stage trains what was found.
-    `warmup_fraction` is the share of the supernet steps that is uniform, where the plan is made again for another batch size.
     `scoring_trainings` is what scoring costs, `lane_trainings` and `supernet_trainings` what those stages cost, `predicted_trainings` the
     most that the plan can cost, `search_trainings` what everything but the repeats may cost: the race spends what is left of it.
     """
@@ -47,7 +46,6 @@ class StagePlan:
     num_trials: int = 0
     num_repeats: int = 0
     trains_derived: bool = False
-    warmup_fraction: float = 0.0
     scoring_trainings: float = 0.0
     lane_trainings: float = 0.0
     supernet_trainings: float = 0.0
