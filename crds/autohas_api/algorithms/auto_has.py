@@ -213,7 +213,7 @@ def _reward_both(request: PlanRequest, plan: StagePlan) -> int:
 
 def _policy_learning_rate(knobs: Model | None) -> float:
     assert isinstance(knobs, AutoHAS)  # noqa: S101 - the rows below say so
-    return float(knobs.policy_learning_rate)
+    return knobs.controller_rate
 
 
 _MEASURED: Final = (

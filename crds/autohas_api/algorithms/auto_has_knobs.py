@@ -20,6 +20,9 @@ Ours: rewards one step ahead prefer too large rates before the window and, after
 (measured, docs/algorithm.md). Where no architecture is searched, nothing is learned afterwards: the supernet ends with the window, and its
 budget pays for a longer schedule."""
 _WHOLE_SUPERNET: Final = (0.0, 1.0)
+_WITH_CONTROLLER: Final = ("Lanes", "OneStep", "Paired")
+POLICY_LEARNING_RATE: Final = 0.1
+"""Ours: TuNAS's step is made for batches of thousands of images."""
 WARMUP_FRACTION: Final = 0.25
 """Source: TuNAS, which leaves the controller alone in the first quarter."""
 PAIRED_SAMPLES: Final = 4
@@ -66,15 +69,15 @@ class AutoHAS(Model):
         "sharedUpdate Sampled, temporaryBatch Own, hyperparameterWindow from 0 to 1 and result Argmax; no update "
         "is taken back.",
     )
-    policy_learning_rate: Decimal = Field(
-        default="0.1",
+    policy_learning_rate: Decimal | None = Field(
+        default=None,
         description="Learning rate of the controller: of Adam for logits, of the natural gradient for ranges with mixing "
-        "Gaussian. A decimal greater than 0.",
+        "Gaussian. A decimal greater than 0; not with strategy OneFactor. If not set, 0.1.",
     )
     warmup_fraction: Decimal | None = Field(
         default=None,
         description="Fraction of the supernet's steps that sample uniformly before the controller learns, a decimal from 0 to "
-        "0.9. If not set, 0.25; 0 with preset Published.",
+        "0.9; not with strategy OneFactor. If not set, 0.25; 0 with preset Published.",
     )
     hyperparameter_window: HyperparameterWindow | None = Field(
         default=None,
@@ -106,6 +109,7 @@ class AutoHAS(Model):
         only_with("preset", "strategy", "OneStep"),
         only_with("sharedUpdate", "strategy", "OneStep"),
         *(only_with(name, "strategy", "OneStep", "Paired") for name in ("hyperparameterWindow", "temporaryBatch", "result")),
+        *(only_with(name, "strategy", *_WITH_CONTROLLER) for name in ("policyLearningRate", "warmupFraction")),
         only_with("pairedSamples", "strategy", "Paired"),
         rule(
             ~field("preset").is_given | (_AGREES[0] & _AGREES[1] & _AGREES[2] & _WINDOW_IS_WHOLE),
@@ -113,7 +117,7 @@ class AutoHAS(Model):
             " from 0 to 1: remove what differs, or remove preset",
             at=".preset",
         ),
-        more_than("policyLearningRate", 0),
+        more_than("policyLearningRate", 0, is_optional=True),
         between("warmupFraction", 0, 0.9, is_optional=True),
     )
 
@@ -121,6 +125,11 @@ class AutoHAS(Model):
     def is_published(self) -> bool:
         """Whether the search has the published form."""
         return self.preset == "Published"
+
+    @property
+    def controller_rate(self) -> float:
+        """Step size of the controller."""
+        return POLICY_LEARNING_RATE if self.policy_learning_rate is None else float(self.policy_learning_rate)
 
     @property
     def uniform_share(self) -> float:

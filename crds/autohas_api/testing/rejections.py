@@ -209,9 +209,18 @@ REJECTED_BY_RULE: Final = (
     ),
     Rejection(
         path="spec.algorithm.autoHAS",
-        value={"policyLearningRate": "0"},
+        value={"strategy": "Lanes", "policyLearningRate": "0"},
         field="spec.algorithm.autoHAS.policyLearningRate",
         words="greater than 0",
+    ),
+    *(
+        Rejection(
+            path="spec.algorithm.autoHAS",
+            value={name: "0.2"},
+            field=f"spec.algorithm.autoHAS.{name}",
+            words="must not be given unless strategy is Lanes, OneStep or Paired",
+        )
+        for name in ("policyLearningRate", "warmupFraction")
     ),
     Rejection(
         path="spec.algorithm.autoHAS",

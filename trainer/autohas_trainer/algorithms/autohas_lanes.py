@@ -32,7 +32,7 @@ class AutoHASLanes:
     @classmethod
     def from_spec(cls, spec: Spec, space: Space) -> Self:
         """The algorithm of a search, at its start."""
-        return cls(space, float(spec.algorithm.knobs_as(AutoHAS).policy_learning_rate))
+        return cls(space, spec.algorithm.knobs_as(AutoHAS).controller_rate)
 
     def begin(self, reference: Configuration) -> None:
         """Take the best lane's hyperparameters for every step."""

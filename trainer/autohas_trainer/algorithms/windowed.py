@@ -21,7 +21,7 @@ class WindowedSearch:
 
     def __init__(self, space: Space, knobs: AutoHAS) -> None:
         """Start undecided."""
-        self.policy = Policy(space, float(knobs.policy_learning_rate))
+        self.policy = Policy(space, knobs.controller_rate)
         self._space = space
         self.architecture = space.searched_decisions(Role.ARCHITECTURE)
         self.hyperparameters = space.searched_decisions(Role.UPDATE_RULE)
