@@ -69,6 +69,54 @@ def test_a_search_that_cannot_be_meant_is_refused(path: str, value: Any, said: s
 
 
 @pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        (
+            "spec.algorithm.autoHAS",
+            {"strategy": "OneStep", "preset": "Published", "result": "Race"},
+            (
+                'spec.algorithm.autoHAS.preset: Invalid value: "Published": preset Published sets sharedUpdate to Sampled, temporaryBatch to'
+                " Own, result to Argmax and hyperparameterWindow from 0 to 1: remove what differs, or remove preset"
+            ),
+        ),
+        (
+            "spec.algorithm.autoHAS",
+            {"strategy": "Lanes", "hyperparameterWindow": {"from": "0", "to": "1"}},
+            ("spec.algorithm.autoHAS.hyperparameterWindow: hyperparameterWindow must not be given unless strategy is OneStep or Paired"),
+        ),
+        (
+            "spec.algorithm.autoHAS",
+            {"strategy": "OneStep", "hyperparameterWindow": {"from": "0.3", "to": "0.2"}},
+            (
+                'spec.algorithm.autoHAS.hyperparameterWindow.to: Invalid value: "0.2": to must be greater than from, and both must be from 0'
+                " to 1"
+            ),
+        ),
+        (
+            "spec.algorithm.autoHAS",
+            {"policyLearningRate": "0.2"},
+            (
+                'spec.algorithm.autoHAS.policyLearningRate: Invalid value: "0.2": policyLearningRate must not be given unless strategy is'
+                " Lanes, OneStep or Paired"
+            ),
+        ),
+        ("spec.training", {"steps": 300, "epochs": "8"}, "spec.training: exactly one of steps and epochs must be given"),
+        (
+            "spec.budget.earlyStopping",
+            {"plateauSteps": 100},
+            (
+                "spec.budget.earlyStopping: judges the rewards of a controller after the warm-up, and this search has none: search an"
+                " architecture with algorithm AutoHAS (strategy Lanes, OneStep or Paired), or remove earlyStopping"
+            ),
+        ),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(path: str, value: Any, said: str) -> None:
+    """A preset with another value, a setting that the strategy does not read, a window without steps, two lengths of a training."""
+    assert sentence(path, value) == said
+
+
+@pytest.mark.parametrize(
     ("trainer", "said"),
     [
         (
