@@ -75,8 +75,8 @@ def test_a_search_that_cannot_be_meant_is_refused(path: str, value: Any, said: s
             "spec.algorithm.autoHAS",
             {"strategy": "OneStep", "preset": "Published", "result": "Race"},
             (
-                'spec.algorithm.autoHAS.preset: Invalid value: "Published": preset Published sets sharedUpdate to Sampled, temporaryBatch to'
-                " Own, result to Argmax and hyperparameterWindow from 0 to 1: remove what differs, or remove preset"
+                'spec.algorithm.autoHAS.preset: Invalid value: "Published": preset Published sets sharedUpdate to Sampled, temporaryBatch'
+                " to Own, result to Argmax and hyperparameterWindow from 0 to 1: remove what differs, or remove preset"
             ),
         ),
         (
@@ -88,8 +88,8 @@ def test_a_search_that_cannot_be_meant_is_refused(path: str, value: Any, said: s
             "spec.algorithm.autoHAS",
             {"strategy": "OneStep", "hyperparameterWindow": {"from": "0.3", "to": "0.2"}},
             (
-                'spec.algorithm.autoHAS.hyperparameterWindow.to: Invalid value: "0.2": to must be greater than from, and both must be from 0'
-                " to 1"
+                'spec.algorithm.autoHAS.hyperparameterWindow.to: Invalid value: "0.2": to must be greater than from, and both must be from'
+                " 0 to 1"
             ),
         ),
         (
