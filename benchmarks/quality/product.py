@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.quality.recorded import RecordedTraining
-from benchmarks.quality.tasks import HYPERPARAMETERS, RATE_ALONE, data_of, document
+from benchmarks.quality.tasks import HYPERPARAMETERS, RATE_ALONE, RATE_AND_DECAY, data_of, document
 from benchmarks.quality.trainings import Trainings
 
 from autohas_api.accept.acceptance import accept
@@ -41,7 +41,9 @@ STRATEGIES: Final = {
     "AutoHAS Lanes": Strategy(algorithm={"name": "AutoHAS", "autoHAS": {"strategy": "Lanes"}}),
     "AutoHAS OneStep": Strategy(algorithm={"name": "AutoHAS", "autoHAS": {"strategy": "OneStep"}}, hyperparameters=RATE_ALONE),
     "AutoHAS Paired": Strategy(algorithm={"name": "AutoHAS", "autoHAS": {"strategy": "Paired"}}, hyperparameters=RATE_ALONE),
-    "AutoHAS Published": Strategy(algorithm={"name": "AutoHAS", "autoHAS": {"preset": "Published"}}, hyperparameters=RATE_ALONE),
+    "AutoHAS Published": Strategy(
+        algorithm={"name": "AutoHAS", "autoHAS": {"strategy": "OneStep", "preset": "Published"}}, hyperparameters=RATE_AND_DECAY
+    ),
     "RandomSharing": Strategy(algorithm={"name": "RandomSharing"}, hyperparameters=RATE_ALONE),
     "RandomSearch": Strategy(algorithm={"name": "RandomSearch"}),
 }

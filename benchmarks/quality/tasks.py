@@ -16,7 +16,7 @@ import numpy as np
 from autohas_api.base.objective_metrics import METRICS
 from autohas_trainer.atomic_file import write_atomically
 
-__all__ = ["HYPERPARAMETERS", "RATE_ALONE", "TASKS", "Task", "data_of", "document"]
+__all__ = ["HYPERPARAMETERS", "RATE_ALONE", "RATE_AND_DECAY", "TASKS", "Task", "data_of", "document"]
 
 _SHARED: Final = Path(__file__).parents[3] / "shared" / "data"
 FASHION_MNIST: Final = Path(os.environ.get("AUTOHAS_FASHION_MNIST") or _SHARED / "fashion-mnist")
@@ -34,6 +34,8 @@ HYPERPARAMETERS: Final[dict[str, dict[str, Any]]] = {
 """The joint space's hyperparameters; the template's whole architecture is searched with them."""
 RATE_ALONE: Final = ("learning_rate",)
 """What a reward one step ahead can see of them."""
+RATE_AND_DECAY: Final = (*RATE_ALONE, "weight_decay")
+"""What the published form searches of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
