@@ -79,7 +79,8 @@ def largest_selection(spec: Spec, space: Space) -> int | None:
 
 def plan_lines(spec: Spec, space: Space) -> list[str]:
     """Lines about the plan that do not need the data: the share of each stage, what depends on the data, and warnings."""
-    given, spec = spec, assume_steps(spec)
+    length_of_spec = spec.training
+    few_epochs, spec = few_epochs_of_spec(spec), assume_steps(spec)
     plan = plan_stages(spec, space)
     shares = ", ".join(f"{stage} {trainings:.2f}" for stage, trainings in stage_trainings(plan).items())
     lines = [f"trainings per stage: {shares}; comparisons, whose price the data decide, take their part of it"]
@@ -88,10 +89,10 @@ def plan_lines(spec: Spec, space: Space) -> list[str]:
         hardly_seen(spec, space),
         short_supernet(spec, space, plan),
         shared_rate(spec),
-        few_epochs_of_spec(given),
+        few_epochs,
     ]
     most, bound = largest_selection(spec, space), _max_selection(spec)
-    if given.training.given_steps is None:
+    if length_of_spec.given_steps is None:
         lines.append("the number of steps follows from training.epochs when the data is read, and the plan is checked again")
     elif most is not None and most < _LEAST_SELECTION:
         lines.append(

@@ -33,7 +33,7 @@ REFINEMENTS_PER_ROUND: Final = 6
 FINALISTS_PER_TRAINING: Final = 0.75
 """Lanes that continue to 1/3 next to the default, per training of the budget: 2 of 3, 4 of 5.5, 8 of 11, 16 of 22."""
 LANES_PER_CHALLENGER: Final = 4
-"""Of so many lanes at 1/3 one is trained to the end next to the default; one at least."""
+"""Of this number of lanes at 1/3 one is trained to the end next to the default; one at least."""
 KEPT_PER_FINALIST: Final = 2
 """Lanes, the best ones, whose trainings are kept for the race, per planned finalist: a race may be wider than planned."""
 MIN_NEIGHBOURS: Final = 3

@@ -38,7 +38,7 @@ def resolve_steps(spec: Spec, num_train: int) -> Spec:
 
 
 def assume_steps(spec: Spec) -> Spec:
-    """The spec for checks before the data are read: `training.epochs` count as so many steps that rounding to whole steps costs nothing."""
+    """The spec for checks before the data are read: `training.epochs` count as MAX_STEPS, where rounding to whole steps costs nothing."""
     return spec if spec.training.given_steps is not None else _with_steps(spec, MAX_STEPS)
 
 

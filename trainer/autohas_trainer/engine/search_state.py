@@ -47,6 +47,12 @@ __all__ = ["DEFAULT", "SearchState"]
 MAX_NOTICE_LENGTH = 1024
 
 
+def _build_supernet(search_task: SearchTask) -> Supernet:
+    """Fresh shared weights."""
+    task = search_task.custom.task(search_task.space.default)
+    return Supernet(search_task.template, task, (search_task.seed, "supernet"), search_task.device, optimizers=search_task.optimizers)
+
+
 class SearchState:
     """The state of a search between any two steps."""
 
@@ -58,10 +64,7 @@ class SearchState:
         self.sink = sink
         self.ledger = ledger
         self.algorithm: Algorithm = build_algorithm(search_task.spec, search_task.space)
-        task = search_task.custom.task(search_task.space.default)
-        self.supernet = Supernet(
-            search_task.template, task, (search_task.seed, "supernet"), search_task.device, optimizers=search_task.optimizers
-        )
+        self.supernet = _build_supernet(search_task)
         self.supernet_is_abandoned = False
         self.supernet_fault: str | None = None
         """Why no sample of the supernet could be trained; None if one could."""

@@ -135,10 +135,10 @@ class Policy:
             decisions: Those that are to blame; one whose value mixes bases is not.
         """
         rows = {d.name: self._rows[d.name] for d in decisions if d.name in self._rows}
-        drawn = {name: found for name, row in rows.items() if (found := row.find(values[name])) is not None}
+        drawn = {name: draw for name, row in rows.items() if (draw := row.find(values[name])) is not None}
         configuration = self._space.configuration({d.name: values[d.name] for d in self._space.decisions})
-        draw = Draw(configuration=configuration, drawn=drawn)
-        self.update(draw, -MAX_ADVANTAGE, [decision for decision in decisions if decision.name in drawn])
+        blamed = [decision for decision in decisions if decision.name in drawn]
+        self.update(Draw(configuration=configuration, drawn=drawn), -MAX_ADVANTAGE, blamed)
 
     def most_likely(self, fixed: Mapping[str, str] | None = None) -> Configuration:
         """The configuration of the most likely choices; among equals the default, else the first. `fixed` choices are held."""
@@ -151,7 +151,7 @@ class Policy:
 
     def derive_values(self) -> dict[str, str]:
         """What `derived` would give each decision if it were active: its value under other choices of its parents too."""
-        return self._fixed_values() | {name: row.derived() for name, row in self._rows.items()}
+        return self._fixed_values() | {name: row.derive() for name, row in self._rows.items()}
 
     def _fixed_values(self) -> dict[str, str]:
         """Values of the decisions that are not searched."""

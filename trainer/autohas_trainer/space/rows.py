@@ -59,7 +59,7 @@ class Row(Protocol):
     def likeliest(self) -> str:
         """The most likely value."""
 
-    def derived(self) -> str:
+    def derive(self) -> str:
         """The value that a derived configuration has."""
 
     def ascend(self, draws: Sequence[Drawn], advantages: Sequence[float], learning_rate: float) -> None:
@@ -120,7 +120,7 @@ class _CategoricalRow:
         winners = [c for c, logit in zip(decision.choices, self._logits, strict=True) if logit == self._logits.max()]
         return decision.default if decision.default in winners else winners[0]
 
-    def derived(self) -> str:
+    def derive(self) -> str:
         """The most likely choice, or the combination of all bases by their probabilities where that is asked for."""
         if self._decision.range is None or not self._decision.range.expects or self.is_undecided:
             return self.likeliest()
@@ -185,7 +185,7 @@ class _GaussianRow:
         """The mean, where the density is highest; before anything was learned the default, which may lie outside of the range."""
         return self._decision.default if self.is_undecided else self.value(self._mean)
 
-    def derived(self) -> str:
+    def derive(self) -> str:
         return self.likeliest()
 
     def ascend(self, draws: Sequence[Drawn], advantages: Sequence[float], learning_rate: float) -> None:

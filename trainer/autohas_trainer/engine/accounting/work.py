@@ -23,7 +23,8 @@ from autohas_trainer.templates import CUSTOM_STEP, CountsWork, NetworkSize, Step
 
 __all__ = ["Work"]
 
-_MAX_KNOWN: Final = 4096
+_MAX_KEPT: Final = 4096
+"""Recipes, sizes and trainings that are kept each: a supernet draws more configurations than memory should hold."""
 
 
 class Work:
@@ -46,7 +47,7 @@ class Work:
         self._template = template
         self._own_values = own_values
         self._example = example.cpu()  # the same count on every device, and no device can fail under it
-        self._known: dict[tuple[tuple[str, str], ...], NetworkSize] = {}
+        self._network_sizes: dict[tuple[tuple[str, str], ...], NetworkSize] = {}
         self._cost: StepCost = template.step_cost if isinstance(template, CountsWork) else CUSTOM_STEP
         self._uncounted: str | None = None
         self._default_size: NetworkSize | None = None
@@ -66,6 +67,8 @@ class Work:
             return 1.0
         work = self._trainings.get(configuration)
         if work is None:
+            if len(self._trainings) >= _MAX_KEPT:
+                self._trainings.clear()
             work = self._trainings[configuration] = self._length(configuration) / self._unit
         return work
 
@@ -89,7 +92,7 @@ class Work:
         """The training recipe of a configuration: every step of a training and of a supernet asks for it, so it is kept."""
         recipe = self._recipes.get(configuration)
         if recipe is None:
-            if len(self._recipes) >= _MAX_KNOWN:
+            if len(self._recipes) >= _MAX_KEPT:
                 self._recipes.clear()
             recipe = self._recipes[configuration] = recipe_of(self._spec, self._space, configuration)
         return recipe
@@ -126,7 +129,7 @@ class Work:
         """The size of a network; that of the default's for one that cannot be built or run: its training ends before it costs anything."""
         size = self._sizes.get(configuration)
         if size is None:
-            if len(self._sizes) >= _MAX_KNOWN:
+            if len(self._sizes) >= _MAX_KEPT:
                 self._sizes.clear()
             size = self._sizes[configuration] = self._size_of_network(configuration)
         return size
@@ -134,15 +137,15 @@ class Work:
     def _size_of_network(self, configuration: Configuration) -> NetworkSize:
         """As `_size`; a network that several configurations have is counted once."""
         key = tuple(self._built_from(configuration).items())
-        size = self._known.get(key)
+        size = self._network_sizes.get(key)
         if size is None:
-            if len(self._known) >= _MAX_KNOWN:
-                self._known.clear()
+            if len(self._network_sizes) >= _MAX_KEPT:
+                self._network_sizes.clear()
             try:
                 size = self._count(configuration)
             except CandidateError:
                 size = self._size_of_default()
-            self._known[key] = size
+            self._network_sizes[key] = size
         return size
 
     def _count(self, configuration: Configuration) -> NetworkSize:

@@ -161,9 +161,9 @@ class OneFactorStage:
         """The next neighbour of the centre, in random order, while the share of the neighbours pays for it."""
         search_task = self._state.search_task
         neighbours = list_neighbours(search_task.space, self._state.configurations[self._centre])
-        found = self._find_affordable(shuffle(neighbours, stream(search_task.seed, "neighbours", self._round)))
-        is_paid = found is not None and self._state.ledger.cost + self._prices.of(found).first <= self._neighbours_end + SLACK
-        return found if is_paid else None
+        neighbour = self._find_affordable(shuffle(neighbours, stream(search_task.seed, "neighbours", self._round)))
+        is_paid = neighbour is not None and self._state.ledger.cost + self._prices.of(neighbour).first <= self._neighbours_end + SLACK
+        return neighbour if is_paid else None
 
     def _try_to_begin_round(self) -> Configuration | None:
         """Begin a round around the best lane, if the share of its neighbours pays for one; returns the first."""
@@ -188,8 +188,8 @@ class OneFactorStage:
 
     def _find_affordable(self, configurations: Iterable[Configuration]) -> Configuration | None:
         """The first that was no candidate yet and whose way to the end what is left pays for, next to that of the leaders."""
-        known = set(self._state.configurations.values())
-        return next((c for c in configurations if c not in known and self._left(c) >= self._prices.of(c).first - SLACK), None)
+        candidates = set(self._state.configurations.values())
+        return next((c for c in configurations if c not in candidates and self._left(c) >= self._prices.of(c).first - SLACK), None)
 
     def _left(self, newcomer: Configuration | None = None) -> float:
         """Trainings that the lanes may still spend: without the race of the default and of the leaders, `newcomer` among them."""

@@ -11,7 +11,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import jinja2
 from markupsafe import Markup
@@ -119,36 +119,15 @@ def render(finished: FinishedSearch, history: History, command: str | None) -> s
     """Return the HTML of the report."""
     loader = jinja2.PackageLoader("autohas_trainer.reporting.report", "templates")
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
-    outcome, metric = finished.outcome, finished.search.spec.objective.metric
+    metric = finished.search.spec.objective.metric
     environment.filters["score"] = lambda value: metric_text(metric, value).replace(" ", "\u00a0")  # the unit stays with its number
     return environment.get_template(_TEMPLATE).render(
-        finished=finished,
-        search=finished.search,
-        result=outcome.result,
-        outcome=outcome,
-        metric=metric,
-        cost=list_costs(finished),
-        training_text=_training_text(finished),
-        longer=longer_sentence(finished),
-        ending=ENDINGS.get(outcome.result.stop_reason),
-        is_default=dict(outcome.configuration) == dict(outcome.default),
-        gain=_gain(finished),
-        gain_text=_gain_text(finished),
-        is_share=METRICS[metric].is_share,
-        seconds=duration(sum(outcome.seconds_by_stage.values())),
-        decisions=[_decision_row(finished, d) for d in finished.space.decisions],
+        **_describe_result(finished),
         race=_race_rows(finished),
-        explanations=explain_candidates(
-            dict.fromkeys((outcome.winner, *(record.name for record in outcome.candidates))),
-            overrides=finished.search.spec.algorithm.row.candidate_texts,
-            decisions=outcome.configuration,
-        ),
         stages=_stage_rows(finished),
         effects=_effect_rows(finished),
         num_bars=MAX_BARS,
         figures=_figures(finished, history),
-        has_lanes=Stage.LANES in outcome.cost_by_stage,
-        has_supernet=Stage.SUPERNET in outcome.cost_by_stage,
         has_policy=bool(history.policies),
         num_hidden=max(0, len(history.policies[0].probabilities) - charts.MAX_POLICY_PANELS) if history.policies else 0,
         num_samples=sum(step.reward is not None for step in history.steps),
@@ -157,6 +136,35 @@ def render(finished: FinishedSearch, history: History, command: str | None) -> s
         config_file=CONFIG_FILE,
         environment_text=_environment_text(finished.environment),
     )
+
+
+def _describe_result(finished: FinishedSearch) -> dict[str, Any]:
+    """What the page says about the winner and the default, by the names of the template."""
+    outcome, metric = finished.outcome, finished.search.spec.objective.metric
+    return {
+        "finished": finished,
+        "search": finished.search,
+        "result": outcome.result,
+        "outcome": outcome,
+        "metric": metric,
+        "cost": list_costs(finished),
+        "training_text": _training_text(finished),
+        "longer": longer_sentence(finished),
+        "ending": ENDINGS.get(outcome.result.stop_reason),
+        "is_default": dict(outcome.configuration) == dict(outcome.default),
+        "gain": _gain(finished),
+        "gain_text": _gain_text(finished),
+        "is_share": METRICS[metric].is_share,
+        "seconds": duration(sum(outcome.seconds_by_stage.values())),
+        "decisions": [_decision_row(finished, d) for d in finished.space.decisions],
+        "explanations": explain_candidates(
+            dict.fromkeys((outcome.winner, *(record.name for record in outcome.candidates))),
+            overrides=finished.search.spec.algorithm.row.candidate_texts,
+            decisions=outcome.configuration,
+        ),
+        "has_lanes": Stage.LANES in outcome.cost_by_stage,
+        "has_supernet": Stage.SUPERNET in outcome.cost_by_stage,
+    }
 
 
 def _environment_text(environment: Environment) -> str:
