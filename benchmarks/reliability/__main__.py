@@ -25,7 +25,18 @@ from benchmarks.provenance import provenance
 from autohas_api.testing.rejections import a_search, with_change
 from autohas_trainer.atomic_file import write_atomically
 
-STRATEGIES = ("OneFactor", "Lanes", "OneStep")
+ALGORITHMS: dict[str, dict[str, Any]] = {
+    "OneFactor": {"name": "AutoHAS"},
+    "Lanes": {"name": "AutoHAS", "autoHAS": {"strategy": "Lanes"}},
+    "OneStep": {"name": "AutoHAS", "autoHAS": {"strategy": "OneStep"}},
+    "Paired": {"name": "AutoHAS", "autoHAS": {"strategy": "Paired"}},
+    "Published": {"name": "AutoHAS", "autoHAS": {"strategy": "OneStep", "preset": "Published"}},
+    "Argmax": {"name": "AutoHAS", "autoHAS": {"strategy": "OneStep", "result": "Argmax"}},
+    "RandomSharing": {"name": "RandomSharing"},
+    "RandomSearch": {"name": "RandomSearch"},
+}
+"""`spec.algorithm` of each strategy."""
+SEARCHES_UPDATE_RULE_ONLY = ("OneStep", "Paired", "Published", "Argmax", "RandomSharing")
 MAX_KILLS_PER_SEARCH = 5
 
 
@@ -49,9 +60,9 @@ def document(strategy: str, steps: int) -> dict[str, Any]:
     """Return a search of some seconds with a checkpoint every second."""
     search = with_change(a_search("killed"), "spec.task.data.arguments", {"variant": "shifted"})
     search = with_change(search, "spec.task.model.template", "conv-small")
-    search = with_change(search, "spec.algorithm", {"name": "AutoHAS", "autoHAS": {"strategy": strategy}})
+    search = with_change(search, "spec.algorithm", ALGORITHMS[strategy])
     hyperparameters = search["spec"]["searchSpace"]["hyperparameters"]
-    search = with_change(search, "spec.searchSpace.hyperparameters", hyperparameters[: 1 if strategy == "OneStep" else 2])
+    search = with_change(search, "spec.searchSpace.hyperparameters", hyperparameters[: 1 if strategy in SEARCHES_UPDATE_RULE_ONLY else 2])
     search = with_change(search, "spec.checkpoint.periodSeconds", 1)
     return with_change(search, "spec.training.steps", steps)
 
@@ -111,7 +122,7 @@ def trial(strategy: str, steps: int, kills: int, rng: random.Random) -> Iterator
 def main() -> int:
     """Kill, resume, compare, write the file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=30, help="kills in all, half per strategy (default 30)")
+    parser.add_argument("--kills", type=int, default=32, help="kills in all, divided by the strategies (default 32)")
     parser.add_argument("--steps", type=int, default=60, help="training.steps of the search (default 60)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the moments")
     parser.add_argument("--out", type=Path, help="markdown file to write (default: print only)")
@@ -125,12 +136,12 @@ def main() -> int:
     ]
     print("\n".join(lines), flush=True)
     failed = 0
-    for strategy in STRATEGIES:
-        for line, is_different in trial(strategy, arguments.steps, arguments.kills // len(STRATEGIES), rng):
+    for strategy in ALGORITHMS:
+        for line, is_different in trial(strategy, arguments.steps, max(1, arguments.kills // len(ALGORITHMS)), rng):
             lines.append(line)
             failed += is_different
             print(line, flush=True)
-    lines.append(f"\n{arguments.kills} kills, {failed} searches with another end.")
+    lines.append(f"\n{arguments.kills // len(ALGORITHMS) * len(ALGORITHMS)} kills, {failed} searches with another end.")
     print(lines[-1])
     if arguments.out:
         write_atomically(arguments.out, "\n".join([*lines, ""]).encode())
