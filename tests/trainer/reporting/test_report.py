@@ -213,13 +213,13 @@ def _with_effects(tmp_path: Path, effects: tuple[Effect, ...]) -> FinishedSearch
 
 
 def test_effects_are_drawn_and_listed_with_their_errors(tmp_path: Path) -> None:
-    """A figure with the values as text, and a table: decision, new value, default, effect and error in points."""
+    """A figure with the values as text, and a table: decision, new value, default, effect and error in percent."""
     page = render(_with_effects(tmp_path, EFFECTS), _history(), None)
     section = page.partition("<h2>What the changes did</h2>")[2].partition("<h2>")[0]
 
     figure = html.unescape(re.sub(r"<[^>]*>", " ", section.partition("<svg")[2].partition("</svg>")[0]))
     assert "learning_rate: 3" in figure
-    assert all(text in figure for text in ("-90.00 ± 2.00 points", "+1.55 ± 0.50 points", "-0.40 ± 0.61 points"))
+    assert all(text in figure for text in ("-90.00 ± 2.00 %", "+1.55 ± 0.50 %", "-0.40 ± 0.61 %"))
     words = _words(section)
     assert "depth 3 2 +1.55 0.50 depth 1 2 -0.40 0.61" in words
     assert "The same as a table" in words
@@ -231,7 +231,7 @@ def test_a_long_list_of_effects_is_whole_in_the_table(tmp_path: Path) -> None:
     page = render(_with_effects(tmp_path, many), _history(), None)
 
     assert "All 30 effects, of which the figure shows the 24 largest" in _words(page)
-    assert page.count("± 0.10 points") == 24
+    assert page.count("± 0.10 %") == 24
 
 
 def test_an_algorithm_without_effects_has_no_section_about_them(tmp_path: Path) -> None:
@@ -245,8 +245,8 @@ def test_the_console_names_the_two_largest_effects(tmp_path: Path) -> None:
     console = Console(file=text, width=200)
     print_result(console, _with_effects(tmp_path, EFFECTS), tmp_path, None)
 
-    sentence = "Largest effects of single changes, after 1/9 of a training: "
-    assert f"{sentence}learning_rate 3: -90.00 ± 2.00 points; depth 3: +1.55 ± 0.50 points\n" in text.getvalue()
+    sentence = "Largest effects of single changes, after 1/9 of a training, in % of the loss of a constant answer: "
+    assert f"{sentence}learning_rate 3: -90.00 ± 2.00 %; depth 3: +1.55 ± 0.50 %\n" in text.getvalue()
     print_result(console, _finished(tmp_path, a_search()), tmp_path, None)
     assert text.getvalue().count(sentence) == 1
 

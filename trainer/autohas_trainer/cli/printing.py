@@ -13,7 +13,7 @@ from autohas_api.base.objective_metrics import metric_text
 from autohas_api.base.spec_errors import SpecError
 from autohas_api.base.yaml_file import Document, explain_unquoted
 from autohas_api.space.rates import value_text
-from autohas_trainer.reporting.sinks.effect_text import change_text, points_text
+from autohas_trainer.reporting.sinks.effect_text import EFFECT_UNIT, change_text, effect_text
 from autohas_trainer.reporting.sinks.longer_text import longer_sentence
 from autohas_trainer.reporting.sinks.progress_bar import duration
 from autohas_trainer.reporting.sinks.result_files import ENDINGS, FinishedSearch, list_costs
@@ -73,8 +73,8 @@ def print_result(console: Console, finished: FinishedSearch, folder: Path, repor
 def _effects_sentence(finished: FinishedSearch) -> str:
     """Name the two largest effects of single changes."""
     spec, default = finished.search.spec, finished.outcome.default
-    largest = [f"{e.decision} {change_text(spec, default, e)}: {points_text(e)}" for e in finished.outcome.effects[:NUM_EFFECTS_NAMED]]
-    return f"Largest effects of single changes, after 1/9 of a training: {'; '.join(largest)}"
+    largest = [f"{e.decision} {change_text(spec, default, e)}: {effect_text(e)}" for e in finished.outcome.effects[:NUM_EFFECTS_NAMED]]
+    return f"Largest effects of single changes, after 1/9 of a training, {EFFECT_UNIT}: {'; '.join(largest)}"
 
 
 def _configuration(finished: FinishedSearch) -> Table:

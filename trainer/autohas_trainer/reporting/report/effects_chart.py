@@ -7,7 +7,7 @@ from typing import Final
 
 from autohas_api.wire.messages import Effect
 from autohas_trainer.reporting.report.figure_style import ACCENT, INK, LINE, MUTED, clean, new_figure, to_svg
-from autohas_trainer.reporting.sinks.effect_text import points_text
+from autohas_trainer.reporting.sinks.effect_text import EFFECT_UNIT, effect_text
 
 __all__ = ["MAX_BARS", "effects_chart"]
 
@@ -22,7 +22,7 @@ def effects_chart(effects: Sequence[Effect], names: Sequence[str]) -> str:
     shown = effects[:MAX_BARS]
     figure = new_figure(0.75 + _ROW_INCHES * len(shown))
     axes = figure.add_subplot()
-    clean(axes, xlabel="difference of the objective to the default, in points")
+    clean(axes, xlabel=f"difference to the default, {EFFECT_UNIT}")
     axes.grid(visible=False, axis="y")
     axes.grid(axis="x", color=LINE, linewidth=0.6)
     for row, effect in enumerate(shown):
@@ -32,7 +32,7 @@ def effects_chart(effects: Sequence[Effect], names: Sequence[str]) -> str:
     low, high = _limits(shown)
     for row, effect in enumerate(shown):
         axes.annotate(
-            points_text(effect),
+            effect_text(effect),
             (high, row),
             xytext=(8, 0),
             textcoords="offset points",
@@ -50,7 +50,7 @@ def effects_chart(effects: Sequence[Effect], names: Sequence[str]) -> str:
 
 
 def _limits(effects: Sequence[Effect]) -> tuple[float, float]:
-    """Both ends of the axis in points: every bar with its error, but for the longest losses."""
+    """Both ends of the axis in percent: every bar with its error, but for the longest losses."""
     low = min(0.0, *(100 * (e.effect - e.standard_error) for e in effects))
     high = max(0.0, *(100 * (e.effect + e.standard_error) for e in effects))
     if high > 0:

@@ -29,7 +29,7 @@ from autohas_trainer.provenance import Environment
 from autohas_trainer.reporting.report import charts
 from autohas_trainer.reporting.report.candidate_names import explain_candidates
 from autohas_trainer.reporting.report.effects_chart import MAX_BARS, effects_chart
-from autohas_trainer.reporting.sinks.effect_text import change_text, signed_points
+from autohas_trainer.reporting.sinks.effect_text import change_text, signed_percent
 from autohas_trainer.reporting.sinks.history import History, read_history
 from autohas_trainer.reporting.sinks.live_state import STAGE_ORDER
 from autohas_trainer.reporting.sinks.longer_text import longer_sentence
@@ -255,7 +255,7 @@ def _effect_rows(finished: FinishedSearch) -> list[_EffectRow]:
             decision=effect.decision,
             value=change_text(spec, default, effect),
             default=value_text(spec, default, effect.decision),
-            effect=signed_points(effect.effect),
+            effect=signed_percent(effect.effect),
             standard_error=f"{100 * effect.standard_error:.2f}",
         )
         for effect in finished.outcome.effects

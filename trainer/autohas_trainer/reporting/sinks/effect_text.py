@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 from autohas_api.space.rates import value_text
 from autohas_api.spec.search import Spec
 from autohas_api.wire.messages import Effect
 
-__all__ = ["change_text", "points_text", "signed_points"]
+__all__ = ["EFFECT_UNIT", "change_text", "effect_text", "signed_percent"]
+
+EFFECT_UNIT: Final = "in % of the loss of a constant answer"
+"""Before the end of a training, candidates are compared by their loss, whatever the metric is."""
 
 
 def change_text(spec: Spec, default: Mapping[str, str], effect: Effect) -> str:
@@ -16,11 +20,11 @@ def change_text(spec: Spec, default: Mapping[str, str], effect: Effect) -> str:
     return value_text(spec, {**default, effect.decision: effect.value}, effect.decision)
 
 
-def signed_points(value: float) -> str:
-    """A difference of the objective in hundredths, with its sign."""
+def signed_percent(value: float) -> str:
+    """A difference in hundredths, with its sign."""
     return f"{100 * value:+.2f}"
 
 
-def points_text(effect: Effect) -> str:
-    """The effect with its standard error, in hundredths of the objective."""
-    return f"{signed_points(effect.effect)} ± {100 * effect.standard_error:.2f} points"
+def effect_text(effect: Effect) -> str:
+    """The effect with its standard error, in hundredths."""
+    return f"{signed_percent(effect.effect)} ± {100 * effect.standard_error:.2f} %"

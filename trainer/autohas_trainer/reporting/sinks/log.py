@@ -22,7 +22,7 @@ from autohas_trainer.events import (
     StepRecord,
     WorkStarted,
 )
-from autohas_trainer.reporting.sinks.effect_text import points_text
+from autohas_trainer.reporting.sinks.effect_text import effect_text
 
 __all__ = ["LogSink"]
 
@@ -101,7 +101,7 @@ class LogSink:
             default_test_score=outcome.result.default_test_score,
             trainings=outcome.result.trainings,
             **({"default_at_twice_the_steps": outcome.longer.predicted} if outcome.longer is not None else {}),
-            **({"largest_effects": [f"{e.decision} {e.value}: {points_text(e)}" for e in outcome.effects[:2]]} if outcome.effects else {}),
+            **({"largest_effects": [f"{e.decision} {e.value}: {effect_text(e)}" for e in outcome.effects[:2]]} if outcome.effects else {}),
             stop_reason=outcome.result.stop_reason.value,
             digest=outcome.result.digest,
         )
