@@ -194,6 +194,32 @@ def test_a_neighbour_that_diverges_is_out(tmp_path: Path, monkeypatch: pytest.Mo
     assert sink.outcome.result.trainings > 0.95 * 11
 
 
+def test_what_lies_behind_a_neighbour_that_diverges_is_not_tried_and_the_notice_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of widths 32, 64 and 128 the second diverges: the third is no neighbour of anything that trains."""
+    wide = {**WIDE, "choices": ["32", "64", "128"], "default": "32"}
+    _judge(monkeypatch, lambda values: math.nan if values["width_1"] == "64" else 0.5)
+    sink = _run(_document(decisions=[wide, {**ACTIVE, "choices": ["relu"]}]), tmp_path)
+
+    assert _lanes(sink) == ["default", "width_1 64"]
+    assert [n.message.partition("spent: ")[2] for n in sink.notices if n.reason == "BudgetLeft"] == [
+        "every configuration next to one that did not diverge was a candidate"
+    ]
+
+
+def test_one_lane_that_joins_the_race_continues_in_the_singular(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Five lanes next to the default, and 5.5 trainings plan for four of them."""
+    wide = {**WIDE, "choices": ["32", "64", "128"], "default": "32"}
+    _judge(monkeypatch, lambda values: 0.5 + 0.001 * float(values["width_1"]))
+    sink = _run(_document(decisions=[wide, ACTIVE]), tmp_path)
+    moved = [n.message for n in sink.notices if n.reason == "BudgetMoved"]
+
+    assert len(_lanes(sink)) == 6
+    assert len(moved) == 1
+    assert moved[0].endswith(" continues to 1/3 too")
+
+
 @pytest.mark.parametrize("trainings", ["3", "5.5", "11", "22"])
 def test_the_budget_is_spent(trainings: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """To within 5 %, or a notice says why, and never more; steps are those of the plan at every moment."""

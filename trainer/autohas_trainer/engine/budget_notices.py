@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 from autohas_api.accept.plan_check import hardly_seen, short_supernet
+from autohas_api.algorithms.algorithm_spec import Race
 from autohas_api.algorithms.rungs import LAST_RUNG
 from autohas_api.base.objective_metrics import metric_text
 from autohas_api.budget.epochs import few_epochs
@@ -13,6 +15,7 @@ from autohas_api.budget.steps_per_stage import EARLY_EXAMPLES
 from autohas_api.space.rates import shared_rate
 from autohas_api.wire.messages import StopReason
 from autohas_api.wire.reasons import NoticeReason
+from autohas_trainer.algorithms.one_factor import list_neighbours
 from autohas_trainer.engine.search_state import DEFAULT, SearchState
 from autohas_trainer.engine.stages.further_lanes import further_lanes
 from autohas_trainer.engine.training.longer import predict_longer
@@ -102,6 +105,17 @@ def report_unspent(state: SearchState, reason: StopReason | None) -> None:
         why = "no race follows the supernet that could spend them"
     elif not further_lanes(state, 1):
         why = "every configuration that could be drawn was a candidate"
+    elif state.search_task.spec.algorithm.row.race is Race.LEADERS and not _has_untried_neighbour(state):
+        why = "every configuration next to one that did not diverge was a candidate"
     else:
         why = "they came free too late, or do not pay for the whole way of one more candidate"
     state.notify(NoticeReason.BUDGET_LEFT, f"{left:.2f} of {budget} trainings are not spent: {why}")
+
+
+def _has_untried_neighbour(state: SearchState) -> bool:
+    """Whether a configuration one step away from one that was compared at 1/9, and did not diverge there, was no candidate."""
+    space, tried = state.search_task.space, set(state.configurations.values())
+    finite = [
+        state.configurations[name] for name, by_rung in state.comparisons.items() if by_rung and by_rung[min(by_rung)].key > -math.inf
+    ]
+    return any(neighbour not in tried for configuration in finite for neighbour in list_neighbours(space, configuration))

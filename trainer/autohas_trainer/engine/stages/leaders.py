@@ -41,7 +41,8 @@ class LeadersStage:
         finalists = order[: self._count_finalists(order)]
         if len(finalists) > planned:
             names = name_range(finalists[planned:])
-            state.notify(NoticeReason.BUDGET_MOVED, f"the trainings that are left pay for a wider race: {names} continue to 1/3 too")
+            verb = "continues" if len(finalists) == planned + 1 else "continue"
+            state.notify(NoticeReason.BUDGET_MOVED, f"the trainings that are left pay for a wider race: {names} {verb} to 1/3 too")
         state.keep_only({DEFAULT, *finalists})
         self._halving.begin([DEFAULT, *finalists], _THIRD)
         _, second, third, last = (0, *state.search_task.plan.rungs)
