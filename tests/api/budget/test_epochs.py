@@ -14,6 +14,10 @@ from autohas_api.spec.search import Spec
 from autohas_api.testing.rejections import a_search, with_change
 
 
+LANES = {"name": "AutoHAS", "autoHAS": {"strategy": "Lanes"}}
+"""The first strategy with a controller."""
+
+
 def _document(**training: Any) -> dict[str, Any]:
     return with_change(a_search(), "spec.training", training)
 
@@ -72,10 +76,14 @@ def test_a_budget_that_no_data_could_make_enough_is_refused_at_acceptance() -> N
 def test_a_plateau_that_depends_on_the_data_is_accepted() -> None:
     """27 steps could never have 5,000 rewards, 8 epochs of unknown data may."""
     stopping = {"plateauSteps": 5000}
-    with pytest.raises(SpecError, match="could never come true"):
-        accept(with_change(_document(steps=27), "spec.budget.earlyStopping", stopping))
 
-    accept(with_change(_document(epochs="8"), "spec.budget.earlyStopping", stopping))
+    def document(**training: Any) -> dict[str, Any]:
+        return with_change(with_change(_document(**training), "spec.algorithm", LANES), "spec.budget.earlyStopping", stopping)
+
+    with pytest.raises(SpecError, match="could never come true"):
+        accept(document(steps=27))
+
+    accept(document(epochs="8"))
 
 
 def test_validate_says_what_depends_on_the_data() -> None:

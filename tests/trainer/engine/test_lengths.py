@@ -51,7 +51,8 @@ def test_epochs_are_the_search_of_their_steps_bit_for_bit(tmp_path: Path) -> Non
 
 def test_epochs_that_make_a_number_impossible_are_refused_when_the_data_is_read(tmp_path: Path) -> None:
     """What acceptance could not know is checked before the first step, with the steps that came out."""
-    document = with_change(with_change(a_search(), "spec.training", {"epochs": EPOCHS}), "spec.budget.earlyStopping", {"plateauSteps": 500})
+    lanes = with_change(a_search(), "spec.algorithm", {"name": "AutoHAS", "autoHAS": {"strategy": "Lanes"}})
+    document = with_change(with_change(lanes, "spec.training", {"epochs": EPOCHS}), "spec.budget.earlyStopping", {"plateauSteps": 500})
     with pytest.raises(
         ConfigurationError, match=r"earlyStopping.plateauSteps: could never come true.*\(training.epochs: 1.6 are 27 steps\)"
     ):

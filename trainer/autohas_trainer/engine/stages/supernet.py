@@ -199,7 +199,7 @@ class SupernetStage:
         """Fix what the supernet may spend; shared weights and policy are fresh in the search state."""
         state = self._state
         lane = None if state.best_lane is None else state.prices(state.best_lane)
-        state.supernet_share.open(state.trainings_left, state.supernet_reference, len(state.comparisons.get(DEFAULT, {})), lane)
+        state.supernet_share.fix(state.trainings_left, state.supernet_reference, len(state.comparisons.get(DEFAULT, {})), lane)
 
     def advance(self) -> bool:
         """One supernet step; a fault that cannot be repaired abandons the supernet, and the race continues with the lanes."""

@@ -46,7 +46,7 @@ class SupernetShare:
         """What the supernet may spend; the plan's figure before it begins."""
         return self.trainings if self.trainings is not None else self._search_task.plan.supernet_trainings
 
-    def open(self, left: float, reference: Configuration, default_rungs: int, lane: Prices | None) -> None:
+    def fix(self, left: float, reference: Configuration, default_rungs: int, lane: Prices | None) -> None:
         """Fix the share, unless it is fixed.
 
         Args:
