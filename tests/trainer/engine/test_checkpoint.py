@@ -19,7 +19,7 @@ from autohas_trainer.engine.checkpointing import checkpoint
 from autohas_trainer.engine.checkpointing.checkpoint import CheckpointStore
 from autohas_trainer.engine.checkpointing.start_counter import CHECKPOINTS, WRITING, has_begun
 from autohas_trainer.events import StepRecord
-from engine_fixtures import Killed, MemorySink, search, small_search
+from engine_fixtures import NOTICES_OF_BUDGETS, Killed, MemorySink, search, small_search
 
 BATCHES: dict[str, Any] = {"name": "batch_size", "integer": {"min": 128, "max": 256, "step": 2, "scale": "Log"}}
 
@@ -160,7 +160,7 @@ def test_steps_never_fall_so_the_newest_checkpoint_has_the_highest_name(tmp_path
     assert lanes[-1] > sink.info.plan.lane_steps
     assert steps == sorted(steps)
     assert named == sorted(named)
-    assert steps[-1] <= sink.info.steps
+    assert steps[-1] <= sink.steps[-1].steps
 
 
 def test_a_kill_after_a_stage_went_beyond_its_plan_repeats_one_step(tmp_path: Path) -> None:
@@ -216,7 +216,7 @@ def test_what_was_told_before_a_kill_is_shown_again(tmp_path: Path) -> None:
         with suppress(Killed):
             search(small_search(), tmp_path, sink)
     assert sink.info is not None
-    assert [notice.reason for notice in sink.info.notices if notice.reason not in ("SupernetShort", "FewEpochs")] == ["CheckpointRestored"]
+    assert [notice.reason for notice in sink.info.notices if notice.reason not in NOTICES_OF_BUDGETS] == ["CheckpointRestored"]
 
 
 def test_a_history_that_lost_a_part_is_reported(tmp_path: Path) -> None:

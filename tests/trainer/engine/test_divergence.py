@@ -54,7 +54,7 @@ def test_a_winner_that_is_the_default_under_another_name_ends_the_search(tmp_pat
 
 
 def test_another_winner_that_diverges_falls_back_to_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The default is trained instead, once, and a notice says so."""
+    """The default is trained instead, once; one notice says so, another that nothing was set aside for this training."""
     original = Training.step
 
     def stepped(self: Training) -> float:
@@ -68,14 +68,14 @@ def test_another_winner_that_diverges_falls_back_to_the_default(tmp_path: Path, 
     outcome = search(small_search(SHARING), tmp_path, sink)
 
     assert outcome.winner == "default"
-    assert [notice.reason for notice in sink.other_notices] == ["WinnerDiverged"]
+    assert [notice.reason for notice in sink.other_notices] == ["WinnerDiverged", "BudgetExceeded"]
 
 
 def _last_comparison_fails(monkeypatch: pytest.MonkeyPatch, *, of_default: bool) -> None:
     """Let the last update of trainings overflow: every loss before it was finite, the comparison is not."""
     compare = Training.compare
 
-    def compared(self: Training, on_batch: Callable[[], None]) -> Comparison:
+    def compared(self: Training, on_batch: Callable[[], None], *, keeps_contributions: bool = False) -> Comparison:
         is_default = self.configuration == self._search_task.space.default
         if self.is_finished and is_default == of_default:
             for parameter in self._parameters.values():
@@ -83,7 +83,7 @@ def _last_comparison_fails(monkeypatch: pytest.MonkeyPatch, *, of_default: bool)
             for buffer in self._module.buffers():
                 if buffer.is_floating_point():
                     buffer.fill_(math.nan)
-        return compare(self, on_batch)
+        return compare(self, on_batch, keeps_contributions=keeps_contributions)
 
     monkeypatch.setattr(training_module.Training, "compare", compared)
 
@@ -206,7 +206,11 @@ def test_lanes_that_all_diverged_leave_the_default_as_the_reference(tmp_path: Pa
 
 def test_updates_that_are_taken_back_are_told_once(tmp_path: Path) -> None:
     """Rates of 1e38 in the window: every such update is marked as rejected, one notice says so, and the race decides."""
-    rates = {"name": "learning_rate", "continuous": {"min": "0.1", "max": "1e38", "scale": "Log", "numBases": 2}, "default": "0.1"}
+    rates = {
+        "name": "learning_rate",
+        "continuous": {"min": "0.1", "max": "1e38", "scale": "Log", "numBases": 2, "mixing": "OneHot"},
+        "default": "0.1",
+    }
     document = small_search({"autoHAS": {"strategy": "OneStep", "sharedUpdate": "Sampled"}}, steps=90)
     sink = MemorySink()
     outcome = search(with_change(document, "spec.searchSpace.hyperparameters", [rates]), tmp_path, sink)
