@@ -13,7 +13,6 @@ from autohas_api.budget.epochs import few_epochs, few_epochs_of_spec, resolve_st
 from autohas_api.spec.search import Spec
 from autohas_api.testing.rejections import a_search, with_change
 
-
 LANES = {"name": "AutoHAS", "autoHAS": {"strategy": "Lanes"}}
 """The first strategy with a controller."""
 
