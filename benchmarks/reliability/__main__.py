@@ -32,7 +32,7 @@ ALGORITHMS: dict[str, dict[str, Any]] = {
     "Paired": {"name": "AutoHAS", "autoHAS": {"strategy": "Paired"}},
     "Published": {"name": "AutoHAS", "autoHAS": {"strategy": "OneStep", "preset": "Published"}},
     "Argmax": {"name": "AutoHAS", "autoHAS": {"strategy": "OneStep", "result": "Argmax"}},
-    "RandomSharing": {"name": "RandomSharing"},
+    "RandomSharing": {"name": "RandomSharing", "randomSharing": {"numSamples": 5}},
     "RandomSearch": {"name": "RandomSearch"},
 }
 """`spec.algorithm` of each strategy."""
