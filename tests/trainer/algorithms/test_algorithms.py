@@ -37,7 +37,7 @@ def _state(knobs: dict[str, Any], *, learning_rate: str = "0.1") -> SearchState:
 
 
 def _in_window(state: SearchState) -> int:
-    return round(0.1 * state.search_task.plan.supernet_steps)
+    return round(0.1 * state.supernet_plan.schedule_steps)
 
 
 def _step(state: SearchState, number: int) -> SupernetStep:
@@ -76,7 +76,7 @@ def test_what_was_learned_under_an_architecture_is_used_under_it(strategy: str) 
     policy, learned = state.algorithm.policy, space.searched_decisions(Role.UPDATE_RULE)
     deep = next(d for d in map(policy.sample, (np.random.default_rng(n) for n in range(99))) if d.configuration.values[:2] == ("3", "0"))
     policy.update(deep, 1.0, learned)
-    last = state.search_task.plan.warmup_steps - 1  # the window is over, the architecture does not learn yet
+    last = state.supernet_plan.warmup_steps - 1  # the window is over, the architecture does not learn yet
     steps = [_step(state, last - n) for n in range(12)]
     used = {(values["depth"], values["momentum"]) for values in (space.as_mapping(step.sample) for step in steps)}
     raced = [space.as_mapping(c.configuration) for c in state.algorithm.candidates(64, np.random.default_rng(0))]
@@ -115,7 +115,7 @@ def test_the_shared_update_uses_what_is_reported(knobs: dict[str, Any], place: s
     state, deep = _momentum_under_depth(knobs)
     twin, space = _momentum_under_depth(knobs)[0], state.search_task.space
     learned = {name: space.as_mapping(deep)[name] for name in ("momentum", "learning_rate")}
-    first = _in_window(state) if place == "in the window" else state.search_task.plan.warmup_steps - 12
+    first = _in_window(state) if place == "in the window" else state.supernet_plan.warmup_steps - 12
     for number in range(first, first + 40):  # until a deep one is drawn
         before, moved = _weights(state), state.algorithm.state_dict()
         done = _step(state, number)
@@ -146,7 +146,7 @@ def test_random_sharing_reports_the_hyperparameters_that_it_trains_with() -> Non
 def test_the_window_and_the_architecture_have_a_baseline_each() -> None:
     """The average and the deviation of the window's rewards are forgotten when it closes, and those before it when it opens."""
     state = _state({"strategy": "OneStep", "warmupFraction": "0"})
-    policy, total = state.algorithm.policy, state.search_task.plan.supernet_steps
+    policy, total = state.algorithm.policy, state.supernet_plan.schedule_steps
     opens, closes = math.ceil(0.05 * total), math.ceil(0.2 * total)
     num_rewards = []
     for number in range(closes + 2):
@@ -161,8 +161,8 @@ def test_rewards_after_the_window_are_not_measured_by_its_baseline() -> None:
     """After a window of rewards of 0.2 and the steps of 0.6 that follow it, half of the first twenty advantages are positive."""
     state = _state({"strategy": "OneStep"})
     rewards = np.random.default_rng(0)
-    total = state.search_task.plan.supernet_steps
-    contexts = [SupernetStepContext(state, number) for number in range(round(0.05 * total), state.search_task.plan.warmup_steps + 40)]
+    total = state.supernet_plan.schedule_steps
+    contexts = [SupernetStepContext(state, number) for number in range(round(0.05 * total), state.supernet_plan.warmup_steps + 40)]
     advantages = []
     for context in contexts:
         level = 0.2 if context.step < 0.2 * total else 0.6
@@ -175,31 +175,39 @@ def test_rewards_after_the_window_are_not_measured_by_its_baseline() -> None:
     assert advantages[0] == 0
 
 
-@pytest.mark.parametrize(("batch_size", "steps"), [("32", 1.656), ("64", 1.0), ("128", 0.558)])
-def test_the_supernet_takes_the_batch_size_that_belongs_to_the_rate(batch_size: str, steps: float) -> None:
+@pytest.mark.parametrize(("batch_size", "step", "steps"), [("32", 1.5968, 23), ("64", 1.6493, 23), ("128", 1.7543, 21)])
+def test_the_supernet_takes_the_batch_size_that_belongs_to_the_rate(batch_size: str, step: float, steps: int) -> None:
     """After a lane of 128 examples its steps take 128: fewer steps, for the trainings that were planned and to the end of the progress.
 
-    With a reward of 0.35 after a quarter of the steps a default step costs 1.2625, one of twice as many examples 2.2625.
+    The mean path costs `step` steps of the default, of which a supernet adds 0.65, and a reward 0.35 after a quarter of the steps: the
+    44.1 steps that are planned pay for 44.1 / (step + 0.75 * 0.35).
     """
     sizes = {"name": "batch_size", "integer": {"min": 32, "max": 128, "step": 2, "scale": "Log"}}
     document = with_change(small_search(steps=54), "spec.searchSpace.hyperparameters", [sizes, RATES])
     parsed, space = accept(with_change(document, "spec.task.recipe.batchSize", 64))
-    state = SearchState(SearchTask.load(parsed.spec, space, torch.device("cpu")), MemorySink(), Ledger(0, TickingClock()), TickingClock())
+    sink = MemorySink()
+    state = SearchState(SearchTask.load(parsed.spec, space, torch.device("cpu")), sink, Ledger(0, TickingClock()), TickingClock())
     lane = space.configuration({**space.as_mapping(space.default), "batch_size": batch_size})
     state.best_lane = state.enter("lane 1", lane)
     state.algorithm.begin(lane)
-    plan, stages = state.search_task.plan, build_stages(state)[1:3]
+    plan, stages, works = state.search_task.plan, build_stages(state)[1:3], state.search_task.works
     state.ledger.steps = plan.supernet_steps
     for stage in stages:
         while stage.advance():
             pass
-    planned = plan.warmup_steps + (plan.supernet_steps - plan.warmup_steps) * 1.35
-    taken = sum(stage.state_dict()["step"] for stage in stages)
+    warmup, taken = stages[0].state_dict()["step"], sum(stage.state_dict()["step"] for stage in stages)
+    samples = [space.configuration(record.sample or {}) for record in sink.steps]
+    gradients = sum(works.gradient(sample, int(batch_size)) for sample in samples)
+    rewards = sum(works.forward(sample, 64) for sample, record in zip(samples, sink.steps, strict=True) if record.reward is not None)
+    planned = warmup * step + (taken - warmup) * (step + 0.35)
 
     assert SupernetStepContext(state, 0).train_batch().inputs.shape[0] == int(batch_size)
-    assert taken == pytest.approx(steps * plan.supernet_steps, rel=0.01, abs=1)
+    assert taken == len(samples) == steps == int(44.1 / (step + 0.75 * 0.35))
+    assert warmup == math.ceil(0.25 * steps)
     assert state.ledger.step == plan.supernet_steps
-    assert planned - 2 * 1.35 <= 54 * state.ledger.cost <= planned + 1e-9
+    assert state.ledger.cost == pytest.approx(gradients + rewards)
+    assert 54 * state.ledger.cost == pytest.approx(planned, rel=0.05)  # the paths that were drawn are not the mean one
+    assert planned <= 54 * plan.supernet_trainings + 1e-9 < planned + step + 2 * 0.35
     assert SupernetStepContext(state, 0).num_steps == taken
 
 
@@ -439,10 +447,21 @@ def test_random_search_does_not_draw_on_when_the_space_is_used_up(monkeypatch: p
     assert len(set(drawn[:-1])) == 1
 
 
-def test_random_search_pays_one_training_per_trial(tmp_path: Path) -> None:
-    """A budget of 6 pays for five trials of 27 steps and their comparisons, each trained to the end."""
-    sink = MemorySink()
-    search(with_change(small_search({"name": "RandomSearch"}), "spec.budget.trainings", "6"), tmp_path, sink)
+def test_random_search_pays_for_each_trial_by_its_work(tmp_path: Path) -> None:
+    """A budget of 6 pays for the first five trials, 5.26 with their comparisons; of the draws after them trial 10 is the first below 0.74.
 
-    assert [record.candidate for record in sink.steps[::27]] == ["default", "trial 1", "trial 2", "trial 3", "trial 4"]
-    assert [record.fraction for record in sink.candidates] == [1.0] * 5
+    Each is trained to the end.
+    """
+    sink = MemorySink()
+    document = with_change(small_search({"name": "RandomSearch"}), "spec.budget.trainings", "6")
+    outcome = search(document, tmp_path, sink)
+    parsed, space = accept(document)
+    search_task = SearchTask.load(parsed.spec, space, torch.device("cpu"))
+    trained = [space.configuration(record.values) for record in sink.candidates]
+    prices = [search_task.work(trial) + search_task.comparison_work(trial, 2) for trial in trained]  # compared at the end alone
+
+    assert [record.candidate for record in sink.steps[::27]] == ["default", "trial 1", "trial 2", "trial 3", "trial 4", "trial 10"]
+    assert [record.fraction for record in sink.candidates] == [1.0] * 6
+    assert sum(prices[:5]) == pytest.approx(5.26034, abs=1e-5)
+    assert prices[5] == pytest.approx(0.72315, abs=1e-5)
+    assert outcome.result.trainings == pytest.approx(sum(prices), abs=1e-5)
