@@ -34,6 +34,8 @@ class Ledger:
         self._seconds: dict[str, float] = {}
         self._paces: dict[str, tuple[float, float]] = {}
         """(trainings, seconds) per candidate: a step of a larger batch is more of a training, so steps of two batches are no unit."""
+        self._supernet_pace = (0.0, 0.0)
+        """The same of the supernet's steps, by the work that their gradients would be in a training."""
 
     @property
     def cost(self) -> float:
@@ -70,21 +72,34 @@ class Ledger:
         self._seconds[stage] = self._seconds.get(stage, 0.0) + now - self._mark
         self._mark = now
 
-    def spend(self, stage: Stage, trainings: float, *, candidate: str | None = None) -> None:
-        """Book a cost and the time since the last booking; `candidate`: the cost is one training step of it."""
+    def spend(self, stage: Stage, trainings: float, *, candidate: str | None = None, gradients: float = 0.0) -> None:
+        """Book a cost and the time since the last booking.
+
+        Args:
+            stage: The stage at work.
+            trainings: The cost.
+            candidate: The cost is one training step of it.
+            gradients: The cost is a step of the supernet, whose gradients would cost this much in a training.
+        """
         self._cost[stage] = self._cost.get(stage, 0.0) + trainings
         before = self._mark
         self.book_time(stage)
         if candidate is not None:
             done, seconds = self._paces.get(candidate, (0.0, 0.0))
             self._paces[candidate] = (done + trainings, seconds + self._mark - before)
+        if gradients:
+            done, seconds = self._supernet_pace
+            self._supernet_pace = (done + gradients, seconds + self._mark - before)
 
     def seconds_per_training(self, candidate: str | None) -> float:
-        """Seconds of a full training at the pace of a candidate's steps; at the search's pace when it has taken none or is None."""
-        trainings, seconds = self._paces.get(candidate or "", (0.0, 0.0))
-        if trainings:
-            return seconds / trainings
-        return self.active_seconds / self.cost if self.cost else 0.0
+        """Seconds of a full training at the pace of a candidate's steps; at the search's pace when it has taken none or is None.
+
+        The search's pace is that of all candidates' steps, before the first of them that of the supernet's gradients. How much longer than
+        a gradient a supernet's step takes, and a forward pass, depends on the device: their prices would promise too fast a training.
+        """
+        all_paces = (math.fsum(p[0] for p in self._paces.values()), math.fsum(p[1] for p in self._paces.values()))
+        paces = (self._paces.get(candidate or "", (0.0, 0.0)), all_paces, self._supernet_pace, (self.cost, self.active_seconds))
+        return next((seconds / trainings for trainings, seconds in paces if trainings), 0.0)
 
     def cost_by_stage(self) -> dict[str, float]:
         """Trainings per stage."""
@@ -103,6 +118,7 @@ class Ledger:
             "cost": self._cost,
             "seconds": self._seconds,
             "paces": {n: list(p) for n, p in self._paces.items()},
+            "supernetPace": list(self._supernet_pace),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -111,4 +127,6 @@ class Ledger:
         self.lay_out({Stage(name): int(steps) for name, steps in state["stages"].items()})
         self._cost, self._seconds = dict(state["cost"]), dict(state["seconds"])
         self._paces = {name: (float(trainings), float(seconds)) for name, (trainings, seconds) in state["paces"].items()}
+        trainings, seconds = state["supernetPace"]
+        self._supernet_pace = (float(trainings), float(seconds))
         self._mark = self._clock()

@@ -74,11 +74,18 @@ class Work:
 
     def gradient(self, configuration: Configuration, batch_size: int) -> float:
         """One step of a supernet along the path of `configuration` with a batch of `batch_size`: gradient and update, no dropout."""
+        return self._gradient(configuration, batch_size, self._cost.supernet)
+
+    def gradient_alone(self, configuration: Configuration, batch_size: int) -> float:
+        """The same in a training of the network of `configuration`: without what a supernet adds to it."""
+        return self._gradient(configuration, batch_size, 0.0)
+
+    def _gradient(self, configuration: Configuration, batch_size: int, added: float) -> float:
         unit = self.recipe(self._space.default)
         if self.uncounted is not None:
             return batch_size / unit.batch_size / unit.steps
         optimizer = self.recipe(configuration).optimizer
-        return (self._cost.of(self._size(configuration), batch_size, optimizer) + self._cost.supernet) / self._unit
+        return (self._cost.of(self._size(configuration), batch_size, optimizer) + added) / self._unit
 
     def forward(self, configuration: Configuration, num_examples: int) -> float:
         """Forward passes of the network of `configuration` over `num_examples`, which come in batches of the default's size."""

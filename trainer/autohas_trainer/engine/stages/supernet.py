@@ -354,7 +354,7 @@ class SupernetStage:
         works, size = search_task.works, state.supernet_batch_size
         num_examples = done.num_train_forwards * size + done.num_reward_forwards * search_task.reward_batch_size
         cost = done.num_gradients * works.gradient(done.sample, size) + works.forward(done.sample, num_examples)
-        state.ledger.spend(self.name, cost)
+        state.ledger.spend(self.name, cost, gradients=done.num_gradients * works.gradient_alone(done.sample, size))
         record = StepRecord(
             stage=self.name,
             step=state.ledger.step,
