@@ -42,22 +42,29 @@ def _timed(
     document: dict[str, Any],
     workdir: Path,
     sink: MemorySink,
-    seconds: Callable[[StepRecord], float] = lambda record: 1.0,
+    score_seconds: float = 1.0,
     stop: Stop | None = None,
 ) -> Outcome:
-    """Run with a clock that passes only in steps."""
+    """Run with a clock that passes only in steps, one second before each is booked, and in scores, after they are booked."""
     clock = FakeClock()
-    before = sink.on_step
+    before, spend = sink.on_step, Ledger.spend
+
+    def step(ledger: Ledger, stage: Stage, trainings: float, *, candidate: str | None = None, gradients: float = 0.0) -> None:
+        clock.now += 1.0 if candidate is not None or gradients else 0.0
+        spend(ledger, stage, trainings, candidate=candidate, gradients=gradients)
 
     def tick(record: StepRecord) -> None:
-        clock.now += seconds(record)
+        is_score = record.stage is Stage.RACE and record.reward is not None
+        clock.now += score_seconds if is_score else 0.0
         before(record)
 
     sink.on_step = tick
     parsed, space = accept(document)
     identity = Identity(search_uid="uid", pod_uid="pod", attempt=1)
     job = Job(search=parsed, space=space, workdir=workdir, identity=identity, threads=1, device="cpu")
-    return run(job, sink, stop or Stop(), Clocks(monotonic=clock, wall=clock))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Ledger, "spend", step)
+        return run(job, sink, stop or Stop(), Clocks(monotonic=clock, wall=clock))
 
 
 def _by_work() -> Callable[[StepRecord], float]:
@@ -187,12 +194,12 @@ def test_time_ends_the_search_within_the_limit_when_one_training_fits(limit: int
     outcome = _timed(document, tmp_path, sink)
 
     assert outcome.result.active_seconds == len(sink.steps)
-    assert len(sink.steps) <= max(limit, 27) + 2  # the clock of this test ticks after a step is booked
+    assert len(sink.steps) <= max(limit, 27) + 2  # a score's second passes after it is booked
     assert outcome.result.test_score > 0.2
     assert sink.info is not None
     if limit == 1:
         assert (outcome.result.stop_reason, outcome.winner) == (StopReason.BUDGET, "default")
-    if limit < sink.info.plan.predicted_trainings * 27 * 0.9:
+    if limit < sink.steps[0].steps * 0.9:  # what it would take: a step of the supernet is priced higher than one second
         assert outcome.result.stop_reason is StopReason.BUDGET
 
 
@@ -213,11 +220,11 @@ def test_time_that_ends_in_the_lanes_of_one_factor_finishes_the_best_lane(tmp_pa
 def test_time_that_runs_out_is_told_with_its_limit(tmp_path: Path) -> None:
     """Notices TimeBudgetReached say what the time that is left is used for: race and final training, then the final training alone."""
     sink = MemorySink()
-    outcome = _timed(with_change(small_search(), "spec.budget.maxActiveSeconds", 40), tmp_path, sink)
+    outcome = _timed(with_change(small_search(), "spec.budget.maxActiveSeconds", 45), tmp_path, sink)
 
     assert [(notice.reason, notice.message) for notice in sink.other_notices] == [
-        ("TimeBudgetReached", "maxActiveSeconds (40 s) leaves time only for the race and the final training"),
-        ("TimeBudgetReached", f"maxActiveSeconds (40 s) leaves time only to finish {outcome.winner}: it is finished and tested"),
+        ("TimeBudgetReached", "maxActiveSeconds (45 s) leaves time only for the race and the final training"),
+        ("TimeBudgetReached", f"maxActiveSeconds (45 s) leaves time only to finish {outcome.winner}: it is finished and tested"),
     ]
 
 
@@ -248,9 +255,7 @@ def test_time_that_ends_while_samples_are_scored_gives_the_best_so_far(tmp_path:
     """RandomSharing whose scoring is slower than its plan: the best of the samples that were scored is finished, not the default."""
     document = small_search({"name": "RandomSharing", "randomSharing": {"numSamples": 20}})
     sink = MemorySink()
-    outcome = _timed(
-        with_change(document, "spec.budget.maxActiveSeconds", 300), tmp_path, sink, lambda r: 15.0 if r.stage is Stage.RACE else 1.0
-    )
+    outcome = _timed(with_change(document, "spec.budget.maxActiveSeconds", 300), tmp_path, sink, score_seconds=15.0)
     scored = {record.candidate: record.reward for record in sink.steps if record.stage is Stage.RACE}
 
     assert outcome.result.stop_reason is StopReason.BUDGET
@@ -272,7 +277,7 @@ def test_a_restored_search_still_knows_the_best_sample_so_far(tmp_path: Path) ->
     with pytest.raises(Interrupted):
         _timed(document, tmp_path, first, stop=stop)
     second = MemorySink()
-    outcome = _timed(document, tmp_path, second, lambda r: 300.0 if r.stage is Stage.RACE else 1.0)
+    outcome = _timed(document, tmp_path, second, score_seconds=300.0)
     scored = {r.candidate: r.reward for r in [*first.steps, *second.steps] if r.stage is Stage.RACE}
 
     assert outcome.winner == max(scored, key=lambda name: scored[name] or -math.inf)
