@@ -94,12 +94,15 @@ class Ledger:
     def seconds_per_training(self, candidate: str | None) -> float:
         """Seconds of a full training at the pace of a candidate's steps; at the search's pace when it has taken none or is None.
 
-        The search's pace is that of all candidates' steps, before the first of them that of the supernet's gradients. How much longer than
-        a gradient a supernet's step takes, and a forward pass, depends on the device: their prices would promise too fast a training.
+        The search's pace is that of all candidates' steps, before the first of them that of the supernet's gradients, or that of all its
+        work if this is slower. How much longer than a gradient a supernet's step and a forward pass take depends on the device: by their
+        prices alone a training would seem faster than it is.
         """
-        all_paces = (math.fsum(p[0] for p in self._paces.values()), math.fsum(p[1] for p in self._paces.values()))
-        paces = (self._paces.get(candidate or "", (0.0, 0.0)), all_paces, self._supernet_pace, (self.cost, self.active_seconds))
-        return next((seconds / trainings for trainings, seconds in paces if trainings), 0.0)
+        if candidate in self._paces:
+            return _divide(*reversed(self._paces[candidate]))
+        trainings, seconds = (math.fsum(pace[index] for pace in self._paces.values()) for index in (0, 1))
+        steps = _divide(seconds, trainings) if trainings else _divide(*reversed(self._supernet_pace))
+        return max(steps, _divide(self.active_seconds, self.cost))
 
     def cost_by_stage(self) -> dict[str, float]:
         """Trainings per stage."""
@@ -130,3 +133,8 @@ class Ledger:
         trainings, seconds = state["supernetPace"]
         self._supernet_pace = (float(trainings), float(seconds))
         self._mark = self._clock()
+
+
+def _divide(seconds: float, trainings: float) -> float:
+    """Seconds per training; 0 before the first work."""
+    return seconds / trainings if trainings else 0.0
