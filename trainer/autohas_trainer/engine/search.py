@@ -106,7 +106,8 @@ def choose(job: Job, sink: Sink, stop: StopRequest, build_training: BuildTrainin
     Raises:
         The same as `run`.
     """
-    state, _, _ = _run_stages(job, sink, stop, clocks or Clocks(), build_training, until=Stage.EVALUATE)
+    state, stages, _ = _run_stages(job, sink, stop, clocks or Clocks(), build_training, until=Stage.EVALUATE)
+    stages[-1].begin()  # without a race it is the last stage that names the winner
     return state
 
 
