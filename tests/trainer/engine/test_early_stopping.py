@@ -67,18 +67,6 @@ def _timed(
         return run(job, sink, stop or Stop(), Clocks(monotonic=clock, wall=clock))
 
 
-def _by_work() -> Callable[[StepRecord], float]:
-    """Seconds of a step: 27 for the work of one training of the default, comparisons included."""
-    before = 0.0
-
-    def seconds(record: StepRecord) -> float:
-        nonlocal before
-        work, before = record.cost - before, record.cost
-        return 27 * work
-
-    return seconds
-
-
 def test_a_search_that_goes_by_its_plan_is_completed(tmp_path: Path) -> None:
     """Without any rule nothing ends early."""
     sink = MemorySink()
@@ -206,7 +194,7 @@ def test_time_ends_the_search_within_the_limit_when_one_training_fits(limit: int
 def test_time_that_ends_in_the_lanes_of_one_factor_finishes_the_best_lane(tmp_path: Path) -> None:
     """60 seconds at 27 per training end the lanes early: the best lane that was compared is finished, and the effects are kept."""
     sink = MemorySink()
-    outcome = _timed(with_change(small_search({"name": "AutoHAS"}), "spec.budget.maxActiveSeconds", 60), tmp_path, sink, _by_work())
+    outcome = _timed(with_change(small_search({"name": "AutoHAS"}), "spec.budget.maxActiveSeconds", 60), tmp_path, sink)
     losses = {record.name: record.loss or math.inf for record in sink.candidates if record.stage is Stage.LANES}
 
     assert {record.stage for record in sink.steps} == {Stage.LANES, Stage.EVALUATE}

@@ -39,7 +39,7 @@ def _plan_supernet(document: dict[str, Any]) -> tuple[SearchTask, StagePlan]:
     parsed, space = accept(document)
     search_task = SearchTask.load(parsed.spec, space, device("cpu"))
     share = SupernetShare(search_task)
-    share.open(search_task.plan.search_trainings, space.default, 0, None)
+    share.fix(search_task.plan.search_trainings, space.default, 0, None)
     return search_task, share.plan(space.default)
 
 

@@ -196,7 +196,7 @@ def test_prices_and_the_supernet_s_share_read_no_clock(monkeypatch: pytest.Monke
     shares = []
     for _ in range(2):
         share = SupernetShare(task)
-        share.open(3.0, task.space.default, 0, None)
+        share.fix(3.0, task.space.default, 0, None)
         shares.append((share.trainings, share.reserve, share.plan(task.space.default)))
     assert shares[0] == shares[1]
 
@@ -209,7 +209,7 @@ def test_the_supernet_s_steps_follow_from_the_mean_path() -> None:
     """The share is what is left without the race; its steps cost it at the mean prices of the drawn paths."""
     task = _task()
     default, share = task.space.default, SupernetShare(task)
-    share.open(4.0, default, 0, None)
+    share.fix(4.0, default, 0, None)
     paths = draw_paths(task, default)
     assert len(paths) == 256
     assert share.trainings is not None
