@@ -86,7 +86,7 @@ def _last_work(spec: Spec) -> str:
     """What a budget must pay for at least."""
     if spec.algorithm.row.race in (Race.SAMPLES, Race.NONE):
         return "the supernet and the final training"
-    return "the final training of the winner and of the default"
+    return "its fewest candidates and the final training of the winner and of the default"
 
 
 def _requests_beyond_limits(spec: Spec) -> Iterator[FieldError]:

@@ -217,9 +217,8 @@ def _policy_learning_rate(knobs: Model | None) -> float:
 
 
 _MEASURED: Final = (
-    "preset Published is the paper's form, for comparison: it returns what its controller derived without comparing it. On shifted digits"
-    " (quickstart, 2026-11-30) two searches reached 0.918 and 0.834, and the default alone reaches 0.848; strategies with a race return"
-    " the default where nothing beats it"
+    "preset Published is the paper's form, for comparison: it returns what its controller derived without comparing it. On the UCI protein"
+    " table (ten seeds, 5.5 trainings, 2026-11-30) its mean rmse is 0.609, where the default alone has 0.578 and strategy OneFactor 0.569"
 )
 
 
