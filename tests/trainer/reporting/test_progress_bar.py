@@ -108,7 +108,7 @@ def test_the_log_has_one_line_per_fact_and_none_per_step(tmp_path: Path) -> None
     assert lines[0]["threads"] == 3
     assert lines[5]["log_level"] == "warning"
     assert lines[-1]["winner"] == "argmax"
-    assert lines[-1]["largest_effects"] == ["depth 3: +1.55 ± 0.50 points"]
+    assert lines[-1]["largest_effects"] == ["depth 3: +1.55 ± 0.50 %"]
 
 
 @pytest.mark.parametrize("is_terminal", [False, True])
