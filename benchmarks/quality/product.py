@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from benchmarks.jobs import NeverStopped, make_job
 from benchmarks.quality.recorded import RecordedTraining
 from benchmarks.quality.tasks import HYPERPARAMETERS, RATE_ALONE, RATE_AND_DECAY, data_of, document
 from benchmarks.quality.trainings import Trainings
@@ -17,9 +18,8 @@ from autohas_api.accept.acceptance import accept
 from autohas_api.algorithms.rungs import LAST_RUNG
 from autohas_api.algorithms.table import ALGORITHM_ROWS
 from autohas_api.space.decisions import Configuration
-from autohas_trainer.engine.search import Job, choose
+from autohas_trainer.engine.search import choose
 from autohas_trainer.engine.search_state import SearchState
-from autohas_trainer.events import Identity
 from autohas_trainer.reporting.sinks.null import NullSink
 
 __all__ = ["DEFAULT_STRATEGY", "STRATEGIES", "Strategy", "search"]
@@ -50,10 +50,6 @@ STRATEGIES: Final = {
 """By name."""
 
 
-class _NeverStopped:
-    is_requested = False
-
-
 def search(strategy: Strategy, trainings: Trainings, budget: float) -> tuple[Configuration, float]:
     """Run a search up to its winner, and let the winner be trained to its end.
 
@@ -73,9 +69,7 @@ def search(strategy: Strategy, trainings: Trainings, budget: float) -> tuple[Con
     request = document(task, data, seed=seed, algorithm=strategy.algorithm, trainings=budget, hyperparameters=strategy.hyperparameters)
     parsed, space = accept(request)
     with tempfile.TemporaryDirectory() as folder:
-        identity = Identity(search_uid="", pod_uid="", attempt=1)
-        job = Job(search=parsed, space=space, workdir=Path(folder), identity=identity, threads=1, device="cpu")
-        state = choose(job, NullSink(), _NeverStopped(), partial(RecordedTraining, trainings))
+        state = choose(make_job(parsed, space, Path(folder)), NullSink(), NeverStopped(), partial(RecordedTraining, trainings))
     return _finish(state, trainings)
 
 

@@ -1,6 +1,6 @@
 """The memo of the benchmark: what a training gave at each of its rungs, and what a method chose. One sqlite file, any number of processes.
 
-Trainings are deterministic: the same data, seed, length and configuration give the same bits whoever asks, so each runs once.
+Trainings are deterministic: the same data, seed, length and configuration give the same bits to every method, and each runs once.
 """
 
 from __future__ import annotations

@@ -15,15 +15,16 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
+from benchmarks.jobs import NeverStopped, make_job
 from benchmarks.provenance import provenance
 from benchmarks.quality.tasks import FASHION_MNIST
 from benchmarks.spending.tables import TABLES, Table
 
 from autohas_api.accept.acceptance import accept
-from autohas_trainer.engine.search import Job, run
+from autohas_trainer.engine.search import run
 from autohas_trainer.engine.training.search_task import SearchTask
 from autohas_trainer.engine.training.training import Training
-from autohas_trainer.events import Event, Identity, SearchFinished, SearchStarted
+from autohas_trainer.events import Event, SearchFinished, SearchStarted
 from autohas_trainer.reporting.sinks.null import NullSink
 from autohas_trainer.seeding import make_deterministic
 
@@ -95,10 +96,6 @@ class _Stopwatch(NullSink):
             self.ended = time.process_time()
 
 
-class _NeverStopped:
-    is_requested = False
-
-
 def measure_costs(share: float = 1.0) -> Iterator[str]:
     """The lines of the result, one task and strategy after another; `share`: part of the usual steps of a training."""
     make_deterministic(1)
@@ -128,16 +125,9 @@ def _measure(task: _Task, strategy: str, seed: int, table: Path | None, folder: 
     search_task = SearchTask.load(search.spec, space, torch.device("cpu"))
     torch.set_num_threads(1)
     watch = _Stopwatch()
-    job = Job(
-        search=search,
-        space=space,
-        workdir=Path(tempfile.mkdtemp(dir=folder)),
-        identity=Identity(search_uid="", pod_uid="", attempt=1),
-        threads=1,
-        device="cpu",
-    )
+    job = make_job(search, space, Path(tempfile.mkdtemp(dir=folder)))
     before = _train_default(search_task)
-    outcome = run(job, watch, _NeverStopped())
+    outcome = run(job, watch, NeverStopped())
     default = (before + _train_default(search_task)) / 2
     budget = float(BUDGET)
     return (watch.ended - watch.begun) / default / budget, outcome.result.trainings / budget, default, outcome.winner

@@ -6,13 +6,14 @@ import tempfile
 from pathlib import Path
 from typing import Any, Final
 
+from benchmarks.jobs import NeverStopped, make_job
 from benchmarks.spending.tables import Table
 
 from autohas_api.accept.acceptance import accept
 from autohas_api.wire.messages import Stage
-from autohas_trainer.engine.search import Job, run
+from autohas_trainer.engine.search import run
 from autohas_trainer.errors import NumericalError
-from autohas_trainer.events import Event, Identity, NoticeIssued, StepRecord
+from autohas_trainer.events import Event, NoticeIssued, StepRecord
 from autohas_trainer.reporting.sinks.null import NullSink
 
 __all__ = ["BUDGET", "RATES", "SEEDS", "search_once"]
@@ -40,25 +41,14 @@ class _Watch(NullSink):
             self.has_diverged = self.has_diverged or event.notice.reason == "SupernetDiverged"
 
 
-class _NeverStopped:
-    is_requested = False
-
-
 def search_once(table: Table, path: Path, folder: Path, *, rate: str, seed: int) -> dict[str, Any]:
     """Search `table` once and return what is compared; `failure` says why there is no result."""
     search, space = accept(_document(table, path, rate, seed))
     watch = _Watch()
-    job = Job(
-        search=search,
-        space=space,
-        workdir=Path(tempfile.mkdtemp(dir=folder)),
-        identity=Identity(search_uid="", pod_uid="", attempt=1),
-        threads=1,
-        device="cpu",
-    )
+    job = make_job(search, space, Path(tempfile.mkdtemp(dir=folder)))
     row: dict[str, Any] = {"failure": None}
     try:
-        outcome = run(job, watch, _NeverStopped())
+        outcome = run(job, watch, NeverStopped())
     except NumericalError:
         row["failure"] = "the default diverged"
     else:

@@ -13,7 +13,7 @@ from autohas_trainer.events import LongerTraining, StepRecord
 from engine_fixtures import Killed, MemorySink, case, search, small_search
 
 MANY = (10**9, 10**9)
-"""Compared examples at 1/3 and at the end, so many that sampling has no noise."""
+"""Compared examples at 1/3 and at the end: with this number sampling has no noise."""
 
 
 def _predicted(metric: str, third: float | None, end: float | None, num_examples: tuple[int, int] = MANY) -> LongerTraining:

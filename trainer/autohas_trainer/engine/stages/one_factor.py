@@ -31,7 +31,8 @@ from autohas_trainer.engine.accounting.spending import SLACK
 from autohas_trainer.engine.search_state import DEFAULT, SearchState
 from autohas_trainer.engine.stages.further_lanes import report_unaffordable
 from autohas_trainer.engine.stages.race_prices import RacePrices
-from autohas_trainer.engine.training.comparison import paired_standard_error, rank
+from autohas_trainer.engine.stages.ranking import rank_finite
+from autohas_trainer.engine.training.comparison import paired_standard_error
 from autohas_trainer.seeding import stream
 
 __all__ = ["OneFactorStage"]
@@ -116,8 +117,7 @@ class OneFactorStage:
 
     def _rank(self) -> list[str]:
         """The compared lanes from best to worst; what diverged is out."""
-        comparisons = {name: self._state.comparisons[name][_FIRST] for name in self._errors}
-        return [name for name in rank(comparisons) if comparisons[name].key > -math.inf]
+        return rank_finite(self._state, _FIRST, self._errors)
 
     def _list_tried(self) -> list[Tried]:
         state = self._state

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from autohas_api.algorithms.one_factor import num_challengers
 from autohas_api.space.decisions import Configuration
-from autohas_trainer.engine.accounting.spending import Prices
+from autohas_trainer.engine.accounting.spending import Prices, price_of_ends
 from autohas_trainer.engine.training.search_task import SearchTask
 
 __all__ = ["RacePrices"]
@@ -30,5 +30,4 @@ class RacePrices:
         """The default and `leaders` from 1/9 to 1/3, the default and the dearest challengers from there to the end, and their repeats."""
         default, prices = self.of(self._search_task.space.default), [self.of(leader) for leader in leaders]
         thirds = sum(p.second for p in (default, *prices))
-        ends = sorted((p.last for p in prices), reverse=True)[: num_challengers(len(prices))]
-        return thirds + sum(ends) + default.last + max((p.repeats for p in prices), default=0.0)
+        return thirds + price_of_ends(prices, num_challengers(len(prices))) + default.last
