@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +38,8 @@ def test_generated_files_are_current() -> None:
 
 
 def test_the_file_stays_small() -> None:
-    """Below 200 KiB, so that client-side apply works."""
-    assert all(len(text) < 200 * 1024 for text in generated_files().values())
+    """Client-side apply keeps the object as compact JSON in an annotation, and annotations may have 256 KiB: 200 are ours."""
+    assert len(json.dumps(custom_resource_definition(), separators=(",", ":")).encode()) < 200 * 1024
 
 
 def test_everything_is_bounded() -> None:
