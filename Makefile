@@ -18,7 +18,7 @@ help: ## Show the commands
 setup: $(STAMP) ## Make .venv with everything pinned in constraints.txt
 
 $(STAMP): pyproject.toml constraints.txt
-	@$(call install,operator$(COMMA)trainer$(COMMA)dev)
+	@$(call install,operator$(COMMA)trainer$(COMMA)export$(COMMA)dev)
 	@touch $(TRAINER_STAMP) $@
 
 $(TRAINER_STAMP): pyproject.toml constraints.txt

@@ -161,7 +161,7 @@ def test_the_demo_installs_only_the_trainer_and_setup_completes_it(checkout: Pat
     _, again = make(checkout, "demo")
 
     assert demo.endswith("-e .[trainer]")
-    assert setup.endswith("-e .[operator,trainer,dev]")
+    assert setup.endswith("-e .[operator,trainer,export,dev]")
     assert again == ""
 
 
