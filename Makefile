@@ -89,7 +89,7 @@ bench: setup ## Search quality at equal work, three seeds; may be stopped and st
 bench-ranking: setup ## What the shared weights know about architectures beyond their size
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.ranking
 
-bench-spending: setup ## Forty searches of template mlp: supernets that diverge, trainings spent of the budget
+bench-spending: setup ## Forty searches of template mlp-small: supernets that diverge, trainings spent of the budget
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.spending
 
 bench-reliability: setup ## Thirty kill -9 at random moments: every search ends bit for bit as undisturbed

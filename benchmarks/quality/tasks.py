@@ -81,7 +81,7 @@ def _digits(name: str, steps: int, seconds: float, **more: Any) -> Task:
 
 
 def _protein(name: str, steps: int, seconds: float, **more: Any) -> Task:
-    return Task(name=name, data="protein", template="mlp", metric="rmse", steps=steps, seconds=seconds, **more)
+    return Task(name=name, data="protein", template="mlp-small", metric="rmse", steps=steps, seconds=seconds, **more)
 
 
 TASKS: Final = {

@@ -19,9 +19,9 @@ from benchmarks.ranking.tasks import RATE, TASKS, RankingTask, load
 from benchmarks.ranking.truth import Floats, judge
 from scipy.stats import rankdata, spearmanr
 
-_LAST_WIDTH = {"mlp": ("width_2", ("16", "32", "64", "128")), "conv-small": ("stage2_width", ("16", "32", "48"))}
+_LAST_WIDTH = {"mlp-small": ("width_2", ("16", "32", "64", "128")), "conv-small": ("stage2_width", ("16", "32", "48"))}
 """The decision that sets the number of the head's inputs in the default network, and its choices."""
-_DEPTH = {"mlp": ("depth", ("1", "2", "3")), "conv-small": ("stage2_depth", ("1", "2"))}
+_DEPTH = {"mlp-small": ("depth", ("1", "2", "3")), "conv-small": ("stage2_depth", ("1", "2"))}
 
 
 def partial(score: Floats, truth: Floats, given: Floats) -> float:

@@ -38,7 +38,7 @@ class RankingTask:
 TASKS = (
     RankingTask(  # 6,400 of the rows are the train split: 800 batches of 64 are 8 epochs
         name="UCI protein",
-        template="mlp",
+        template="mlp-small",
         metric="rmse",
         steps=800,
         data={"name": "csv", "arguments": {"target": "y"}},
@@ -63,7 +63,7 @@ def _protein_folder() -> Path:
 def load(task: RankingTask, seed: int) -> SearchTask:
     """Read the data of `task` and plan a search of its template with everything else at its default."""
     make_deterministic(1)
-    data = task.data if task.template != "mlp" else {**task.data, "path": str(_protein_folder())}
+    data = task.data if task.template != "mlp-small" else {**task.data, "path": str(_protein_folder())}
     document = {
         "apiVersion": "autohas.dev/v1alpha1",
         "kind": "AutoHASSearch",

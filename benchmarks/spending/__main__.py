@@ -1,6 +1,6 @@
 """`python -m benchmarks.spending`: does a search spend its budget, and does its supernet survive?
 
-Twenty searches of template mlp on each of two tables: four seeds times five learning rates from 0.01 to 0.3, by sgd, with a budget of
+Twenty searches of template mlp-small on each of two tables: four seeds times five learning rates from 0.01 to 0.3, by sgd, with a budget of
 5.5 trainings. For each: whether the supernet diverged and after how many of its steps, the trainings spent, the winner and its scores.
 
     python -m benchmarks.spending --save after.json

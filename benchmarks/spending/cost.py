@@ -63,7 +63,7 @@ class _Task:
 
 
 _TASKS: Final = (
-    _Task(name="UCI protein, 8,000 rows", template="mlp", metric="rmse", steps=600, data=_TABLE, hyperparameters=_JOINT),
+    _Task(name="UCI protein, 8,000 rows", template="mlp-small", metric="rmse", steps=600, data=_TABLE, hyperparameters=_JOINT),
     _Task(
         name="shifted digits",
         template="conv-small",

@@ -67,7 +67,7 @@ def _document(table: Table, path: Path, rate: str, seed: int) -> dict[str, Any]:
         "spec": {
             "task": {
                 "data": {"name": "csv", "path": str(path), "arguments": table.arguments},
-                "model": {"template": "mlp"},
+                "model": {"template": "mlp-small"},
                 "recipe": {"learningRate": rate, "batchSize": table.batch_size},
                 **({"splits": table.splits} if table.splits else {}),
             },

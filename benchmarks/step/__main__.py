@@ -140,7 +140,7 @@ def heading() -> str:
         "Floor: the sampled subnetwork as a stand-alone network, as many gradients with torch's optimizer and as many forward passes as\n"
         "the step ran. Each step is paired with its own floor; the first use of a path (its views are cut then) is part of the step.\n"
         "Timed is the algorithm's step: sampling, gradients, temporary weights, updates, rewards. *Whole stage* also times batches,\n"
-        "books, history on disk and live state, and its floor makes the same batches; an `mlp` step is so short that these show most.\n\n"
+        "books, history on disk and live state, and its floor makes the same batches; in short steps as of `mlp-small` they show most.\n\n"
         "| strategy | steps | step, ms | floor, ms | ratio, median (quartiles) | ratio of sums |\n|---|---|---|---|---|---|"
     )
 
@@ -169,7 +169,7 @@ def main() -> None:
     lanes, one_step = STRATEGIES["AutoHAS Lanes"], STRATEGIES["AutoHAS OneStep"]
     lines.append(row("AutoHAS OneStep, three optimizers", measure(document_of(one_step, arguments.steps, optimizers=True))))
     print(lines[-1], flush=True)
-    for template in ("conv-small", "mlp"):
+    for template in ("conv-small", "mlp-small"):
         lines.append(row(f"whole stage: AutoHAS Lanes, {template}", measure_stage(document_of(lanes, arguments.steps, template=template))))
         print(lines[-1], flush=True)
     if arguments.out:

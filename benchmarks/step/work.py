@@ -32,7 +32,7 @@ from autohas_trainer.templates import CountsWork
 
 __all__ = ["measure_work"]
 
-_STEPS: Final = {"mlp": 12, "conv-small": 4}
+_STEPS: Final = {"mlp-small": 12, "conv-small": 4}
 """Steps of one timing."""
 _COLUMNS: Final = ("per_step", "per_layer", "per_mac", "per_activation", "adam", "rmsprop", "dropout")
 _DIGITS: Final = {"name": "digits", "arguments": {"variant": "shifted"}}
@@ -108,7 +108,7 @@ def _fit_line(template: str, terms: str, rows: list[Timed], columns: Sequence[st
 
 def _time(template: str, networks: int, rounds: int, folder: Path) -> list[Timed]:
     """Random networks on two shapes of input, half of them each."""
-    shapes = (_table(folder), (_DIGITS, "accuracy")) if template == "mlp" else ((_DIGITS, "accuracy"), _images(folder))
+    shapes = (_table(folder), (_DIGITS, "accuracy")) if template == "mlp-small" else ((_DIGITS, "accuracy"), _images(folder))
     trainings: list[tuple[SearchTask, Training, list[float]]] = []
     for number, (data, metric) in enumerate(shapes):
         task = _load(template, data, metric)

@@ -11,7 +11,7 @@ __all__ = ["DEVIATION", "USUAL_DIFFERENCE", "small_selection", "smallest_differe
 
 DEVIATION: Final = math.sqrt(0.16 * 0.52)
 """Of the paired difference of two candidates' losses per example, in units of a constant answer's loss: 0.29, the geometric mean of the
-0.16 to 0.52 that were measured (UCI protein and Fashion-MNIST, mlp, at 1/9 and 1/3)."""
+0.16 to 0.52 that were measured (UCI protein and Fashion-MNIST, mlp-small, at 1/9 and 1/3)."""
 USUAL_DIFFERENCE: Final = 0.05
 """Ours: candidates at 1/9 had standard deviations of 0.03 to 0.04 of a constant answer's loss, so two of them differ by about as much."""
 _SIGMAS: Final = 2

@@ -28,7 +28,7 @@ EARLY_EXAMPLES: Final = 1024
 """Examples of the selection split, always the same ones, on which candidates are compared before the end of their training.
 
 Ours: the loss differences of two candidates, in units of a constant answer's loss, had standard deviations of 0.16 to 0.52 over the
-examples (UCI protein and Fashion-MNIST, mlp, at 1/9 and 1/3), so that 1,024 examples give a standard error of 0.005 to 0.016; candidates
+examples (protein and Fashion-MNIST, mlp-small, at 1/9 and 1/3), so that 1,024 examples give a standard error of 0.005 to 0.016; candidates
 at 1/9 lay 0.03 to 0.04 apart (one standard deviation). The end of a training, which decides on the winner, takes the whole split."""
 PLATEAU_FILLING_REWARDS: Final = 20
 """Rewards that only initialise the mean of budget.earlyStopping.plateauSteps: its window is 1/(1 - 0.95) = 20."""

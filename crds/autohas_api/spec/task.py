@@ -139,7 +139,7 @@ class Recipe(Model):
     dropout: Decimal = Field(
         default="0",
         description="Dropout probability in trainings outside the supernet, a decimal of at least 0 and less than 1. It "
-        "applies to hidden units of mlp and to the inputs of the last layer of conv-small.",
+        "applies to hidden units of mlp-small and to the inputs of the last layer of conv-small.",
     )
     label_smoothing: Decimal = Field(
         default="0",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from autohas_api.templates.conv_small import CONV_SMALL
-from autohas_api.templates.mlp import MLP
+from autohas_api.templates.mlp_small import MLP_SMALL
 from autohas_api.templates.template_spec import TemplateSpec
 
 __all__ = ["TEMPLATES"]
 
-TEMPLATES: Final[dict[str, TemplateSpec]] = {template.name: template for template in (MLP, CONV_SMALL)}
+TEMPLATES: Final[dict[str, TemplateSpec]] = {template.name: template for template in (MLP_SMALL, CONV_SMALL)}

@@ -20,7 +20,7 @@ def a_search(name: str = "example") -> dict[str, Any]:
         "kind": KIND,
         "metadata": {"name": name},
         "spec": {
-            "task": {"data": {"name": "digits"}, "model": {"template": "mlp"}},
+            "task": {"data": {"name": "digits"}, "model": {"template": "mlp-small"}},
             "searchSpace": {
                 "hyperparameters": [
                     {"name": "learning_rate", "continuous": {"min": "0.03", "max": "3", "scale": "Log", "numBases": 3}},

@@ -104,7 +104,7 @@ _TABLE: Final[dict[str, Any]] = {
     "suspend": True,
     "task": {
         "data": {"name": "csv", "path": "/data/a.csv", "arguments": {"target": "label", "testFraction": "0.2"}},
-        "model": {"template": "mlp"},
+        "model": {"template": "mlp-small"},
         "recipe": _RECIPE,
         "splits": {"reward": "0.1", "selection": "0.2", "stratify": True},
     },

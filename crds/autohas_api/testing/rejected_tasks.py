@@ -11,7 +11,7 @@ __all__ = ["TASK_REJECTED_BY_RULE", "TASK_REJECTED_BY_SCHEMA", "TASK_UNACCEPTABL
 _DECISIONS: Final = "spec.searchSpace.architecture.decisions"
 _CSV: Final = {"name": "csv", "path": "/data", "arguments": {"target": "y"}}
 _REGRESSION_WITH_CLASS_WEIGHTS: Final = {
-    "task": {"data": _CSV, "model": {"template": "mlp"}, "recipe": {"classWeights": "Balanced"}},
+    "task": {"data": _CSV, "model": {"template": "mlp-small"}, "recipe": {"classWeights": "Balanced"}},
     "objective": {"metric": "rmse"},
     "searchSpace": {"architecture": {}},
     "training": {"steps": 27},
@@ -22,7 +22,7 @@ def _regression_with_goal(metric: str) -> dict[str, Any]:
     """A spec whose goal no error can reach."""
     return {
         **_REGRESSION_WITH_CLASS_WEIGHTS,
-        "task": {"data": _CSV, "model": {"template": "mlp"}},
+        "task": {"data": _CSV, "model": {"template": "mlp-small"}},
         "objective": {"metric": metric, "goal": "-0.1"},
     }
 
@@ -39,7 +39,7 @@ def _custom_model(decisions: object) -> dict[str, Any]:
 
 TASK_REJECTED_BY_SCHEMA: Final = (
     Rejection(path="spec.task.data.name", value="text", field="spec.task.data.name", words='"digits", "idx", "csv", "image-folder"'),
-    Rejection(path="spec.task.model.template", value="resnet", field="spec.task.model.template", words='"mlp", "conv-small"'),
+    Rejection(path="spec.task.model.template", value="vgg", field="spec.task.model.template", words='"mlp-small", "conv-small"'),
     Rejection(path="spec.task.model", value={"entrypoint": "a.b"}, field="spec.task.model.entrypoint", words="should match"),
     Rejection(path="spec.task.data", value={"entrypoint": "a b:C"}, field="spec.task.data.entrypoint", words="should match"),
     Rejection(path="spec.objective.metric", value="bleu", field="spec.objective.metric", words='"accuracy", "f1", "auc", "log_loss"'),
@@ -52,7 +52,7 @@ TASK_REJECTED_BY_RULE: Final = (
         path="spec",
         value={
             **_REGRESSION_WITH_CLASS_WEIGHTS,
-            "task": {"data": _CSV, "model": {"template": "mlp"}, "recipe": {"labelSmoothing": "0.1"}},
+            "task": {"data": _CSV, "model": {"template": "mlp-small"}, "recipe": {"labelSmoothing": "0.1"}},
         },
         field="spec.task.recipe.labelSmoothing",
         words="labels can be smoothed only where there are classes",
@@ -69,7 +69,7 @@ TASK_REJECTED_BY_RULE: Final = (
         path="spec.task",
         value={"data": {"name": "csv", "path": "/data", "arguments": {"target": "y"}}, "model": {"template": "conv-small"}},
         field="spec.task.model.template",
-        words="csv is a table: use mlp",
+        words="csv is a table: use mlp-small",
     ),
     Rejection(path="spec.objective.metric", value="rmse", field="spec.objective.metric", words="which of the built-in data only csv has"),
     Rejection(path="spec.task.data", value={}, field="spec.task.data", words="exactly one of name and entrypoint"),
@@ -80,7 +80,7 @@ TASK_REJECTED_BY_RULE: Final = (
         path="spec",
         value={
             **a_search()["spec"],
-            "task": {"data": {"entrypoint": "a.b:C"}, "model": {"template": "mlp"}},
+            "task": {"data": {"entrypoint": "a.b:C"}, "model": {"template": "mlp-small"}},
             "searchSpace": {"hyperparameters": [{"name": "noise", "continuous": {"min": "0", "max": "1"}}]},
         },
         field="spec.searchSpace.hyperparameters",

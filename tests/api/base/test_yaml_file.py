@@ -17,7 +17,7 @@ apiVersion: autohas.dev/v1alpha1
 kind: AutoHASSearch
 metadata: {name: small}
 spec:
-  task: {data: {name: digits}, model: {template: mlp}}
+  task: {data: {name: digits}, model: {template: mlp-small}}
   searchSpace: {architecture: {}}
   budget:
     trainings: "5.5"

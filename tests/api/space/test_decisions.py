@@ -20,7 +20,7 @@ def _space(path: str = "", value: object = None) -> Space:
 
 
 def test_size_counts_active_combinations_only() -> None:
-    """mlp: depth 1 has 4 widths, depth 2 has 4², depth 3 has 4³; times 3 activations, 3 rates and 4 decays."""
+    """mlp-small: depth 1 has 4 widths, depth 2 has 4², depth 3 has 4³; times 3 activations, 3 rates and 4 decays."""
     assert _space().size() == 3 * 4 * 3 * (4 + 4**2 + 4**3)
 
 

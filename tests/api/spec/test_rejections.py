@@ -21,9 +21,9 @@ def test_the_example_is_accepted() -> None:
 
 def test_an_empty_map_of_arguments_is_none_at_all() -> None:
     """An empty map means the same as none."""
-    search, _ = accept(with_change(a_search(), "spec.task.model", {"template": "mlp", "arguments": {}}))
+    search, _ = accept(with_change(a_search(), "spec.task.model", {"template": "mlp-small", "arguments": {}}))
 
-    assert search.spec.task.model.template == "mlp"
+    assert search.spec.task.model.template == "mlp-small"
 
 
 @pytest.mark.parametrize("rejection", [*REJECTED_BY_SCHEMA, *REJECTED_BY_RULE], ids=str)

@@ -70,7 +70,8 @@ def test_hyperparameters_only_keeps_the_network(tmp_path: Path) -> None:
     record = _searched("04-hyperparameters-only.yaml", tmp_path, "training.steps=45")
     winner = record["winner"]
 
-    assert [{name: tried[name] for name in DEFAULTS["mlp"]} for tried in _tried(record)] == [DEFAULTS["mlp"]] * len(_tried(record))
+    default = DEFAULTS["mlp-small"]
+    assert [{name: tried[name] for name in default} for tried in _tried(record)] == [default] * len(_tried(record))
     assert len({tuple(tried.values()) for tried in _tried(record)}) > 2
     assert winner["recipe"]["batchSize"] * winner["recipe"]["steps"] == 64 * 45
     assert len(winner["testScores"]) == 2

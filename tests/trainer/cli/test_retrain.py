@@ -161,7 +161,7 @@ def test_ctrl_c_prints_the_command_that_goes_on(searched: Path, tmp_path: Path, 
         ("  batchSize: 64\n", "  batchSize: 1\n", "config.yaml: recipe.batchSize: Invalid value: 1"),
         ("  steps: 27\n", "", "config.yaml: recipe: exactly one of steps and epochs must be given"),
         ("  steps: 27\n", "  steps: 0\n", "config.yaml: recipe.steps: Invalid value: 0: must be at least 1"),
-        ("  template: mlp\n", "  template: vgg\n", 'config.yaml: model.template: Unsupported value: "vgg"'),
+        ("  template: mlp-small\n", "  template: vgg\n", 'config.yaml: model.template: Unsupported value: "vgg"'),
     ],
 )
 def test_a_wrong_file_is_named_with_its_own_paths(searched: Path, tmp_path: Path, old: str, new: str, words: str) -> None:

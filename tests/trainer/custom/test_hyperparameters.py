@@ -158,6 +158,6 @@ def test_the_recipes_dropout_is_obeyed_by_its_layer() -> None:
 
 def test_own_names_need_custom_code() -> None:
     """Without an entrypoint a name that the recipe does not know is refused by the schema's rules."""
-    document = with_change(searched("Plain", NOISE), "spec.task", {"data": {"name": "digits"}, "model": {"template": "mlp"}})
+    document = with_change(searched("Plain", NOISE), "spec.task", {"data": {"name": "digits"}, "model": {"template": "mlp-small"}})
     with pytest.raises(SpecError, match=r"spec\.searchSpace\.hyperparameters: every name must be one of .*; custom names need custom data"):
         accept(document)

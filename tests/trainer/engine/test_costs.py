@@ -19,7 +19,7 @@ from autohas_trainer.engine.accounting.costs import Costs, stopwatch
 from autohas_trainer.engine.training.search_task import SearchTask
 from autohas_trainer.errors import ConfigurationError
 from autohas_trainer.templates import build_template, count_macs, default_path
-from autohas_trainer.templates.mlp import Mlp
+from autohas_trainer.templates.mlp_small import MlpSmall
 from engine_fixtures import Killed, MemorySink, search, small_search
 
 CPU = device("cpu")
@@ -41,7 +41,7 @@ def _macs_time(network: nn.Module) -> float:
 
 def test_macs_of_the_mlp_are_its_matrix_products() -> None:
     """Default on 64 inputs, two layers of 64, ten classes: 64*64 + 64*64 + 64*10."""
-    mlp = Mlp((64,), 10)
+    mlp = MlpSmall((64,), 10)
     assert mlp.num_macs(default_path(mlp.decisions)) == 64 * 64 + 64 * 64 + 64 * 10
 
 
@@ -64,7 +64,7 @@ def test_macs_of_conv_small_are_weights_times_positions() -> None:
     assert conv.num_macs(path) == stem + stage1 + stage2 + 16 * 10  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize(("name", "shape"), [("mlp", (3, 9, 7)), ("conv-small", (3, 21, 17)), ("conv-small", (1, 8, 11))])
+@pytest.mark.parametrize(("name", "shape"), [("mlp-small", (3, 9, 7)), ("conv-small", (3, 21, 17)), ("conv-small", (1, 8, 11))])
 def test_closed_forms_equal_what_is_counted(name: str, shape: tuple[int, ...]) -> None:
     """On odd image sizes too, for the default and for every single change of it."""
     template = build_template(name, shape, 5)

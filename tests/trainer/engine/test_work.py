@@ -19,7 +19,7 @@ from autohas_api.testing.rejections import with_change
 from autohas_trainer.engine.accounting.work import Work
 from autohas_trainer.engine.training.search_task import SearchTask
 from autohas_trainer.engine.training.supernet_share import SupernetShare, draw_paths
-from autohas_trainer.templates import CUSTOM_STEP, ConvSmall, Mlp, NetworkSize, StepCost
+from autohas_trainer.templates import CUSTOM_STEP, ConvSmall, MlpSmall, NetworkSize, StepCost
 from autohas_trainer.templates.custom import wrap_custom
 from engine_fixtures import MemorySink, search, small_search
 
@@ -30,7 +30,7 @@ _JOINT: list[dict[str, Any]] = [
 ]
 
 
-def _task(template: str = "mlp", **changes: Any) -> SearchTask:
+def _task(template: str = "mlp-small", **changes: Any) -> SearchTask:
     document = with_change(small_search(), "spec.searchSpace.hyperparameters", _JOINT)
     document = with_change(document, "spec.task.model.template", template)
     for path, value in changes.items():
@@ -63,8 +63,8 @@ def test_a_step_costs_what_the_formula_says() -> None:
 
 
 def test_sizes_of_networks_in_closed_form() -> None:
-    """An mlp of 64 -> 32 -> 16 -> 10, and a conv-small of one block per stage on 8x8 images, layer by layer."""
-    mlp = Mlp((1, 8, 8), 10)
+    """An mlp-small of 64 -> 32 -> 16 -> 10, and a conv-small of one block per stage on 8x8 images, layer by layer."""
+    mlp = MlpSmall((1, 8, 8), 10)
     path = {"depth": "2", "width_1": "32", "width_2": "16", "width_3": "64", "activation": "relu"}
     assert mlp.size(path) == NetworkSize(macs=64 * 32 + 32 * 16 + 16 * 10, num_layers=5, num_activations=32 * 2 + 16 * 2 + 10)
 
@@ -81,18 +81,18 @@ def test_sizes_of_networks_in_closed_form() -> None:
     assert conv.size(path) == NetworkSize(macs=macs, num_layers=11, num_activations=stem + stage1 + stage2 + 10)
 
 
-@pytest.mark.parametrize("template", ["mlp", "conv-small"])
+@pytest.mark.parametrize("template", ["mlp-small", "conv-small"])
 def test_the_layers_and_activations_are_those_of_the_stand_alone_network(template: str) -> None:
     """Every layer with weights of the built network, and what it gives for one example."""
     task = _task(template)
-    for values in ({}, {"depth": "3"} if template == "mlp" else {"stage1_depth": "1", "stage2_block2_expansion": "2"}):
+    for values in ({}, {"depth": "3"} if template == "mlp-small" else {"stage1_depth": "1", "stage2_block2_expansion": "2"}):
         path = task.path(_configuration(task, values))
         outputs = _output_sizes(task.template.build(path, (0, "x")), torch.zeros(1, *task.splits.input_shape))
         size = task.template.size(path)  # type: ignore[attr-defined]
         assert (size.num_layers, size.num_activations) == (len(outputs), sum(outputs))
 
 
-@pytest.mark.parametrize("template", ["mlp", "conv-small"])
+@pytest.mark.parametrize("template", ["mlp-small", "conv-small"])
 def test_a_training_of_the_default_is_the_unit(template: str) -> None:
     """Exactly 1.0, and a comparison and a gradient of it cost what the plan assumes."""
     task = _task(template)

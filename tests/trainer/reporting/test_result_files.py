@@ -90,7 +90,7 @@ def test_config_yaml_is_a_plain_record_with_absolute_values(tmp_path: Path) -> N
     found = outcome(info)
     record = yaml.safe_load(config_text(info.search, info.space, replace(found, configuration={**found.configuration, "depth": "1"})))
     assert record["task"]["data"]["name"] == "digits"
-    assert record["model"]["template"] == "mlp"
+    assert record["model"]["template"] == "mlp-small"
     assert "width_1" in record["model"]["architecture"]
     assert "width_2" not in record["model"]["architecture"]
     assert "learning_rate" not in record["model"]["architecture"]

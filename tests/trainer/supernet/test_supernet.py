@@ -167,7 +167,7 @@ def test_a_single_path_trains_as_its_standalone_network(name: str, splits: Split
 
 def test_score_is_the_mean_over_the_batch(splits: Splits) -> None:
     """Loss and share of correct answers are those of the logits, computed by hand."""
-    made = template("mlp")
+    made = template("mlp-small")
     net, batch = Supernet(made, TASK, (0,), CPU), splits.reward_batch(0, 64, 0)
     path = default_path(made.decisions)
     loss, quality = net.loss_and_quality(path, batch)
@@ -252,7 +252,7 @@ def test_a_taken_back_update_of_adam_counts_nothing(splits: Splits) -> None:
 @pytest.mark.parametrize("defect", ["missing", "unknown", "shape", "type"])
 def test_a_foreign_state_is_refused_whole(defect: str) -> None:
     """A state with a wrong tensor is named and changes nothing."""
-    made = template("mlp")
+    made = template("mlp-small")
     net, state = Supernet(made, TASK, (0,), CPU), dict(Supernet(made, TASK, (1,), CPU).state_dict())
     entry = "weights/head.bias"
     match defect:
@@ -284,7 +284,7 @@ def test_views_are_cut_once_and_never_go_stale(splits: Splits) -> None:
 
 def test_a_non_finite_batch_is_reported_not_hidden() -> None:
     """Loss and gradients of a broken batch are not finite, and the weights are untouched until a commit."""
-    made = template("mlp")
+    made = template("mlp-small")
     net, targets_B = Supernet(made, TASK, (0,), CPU), torch.zeros(8, dtype=torch.int64)
     before, path = snapshot(net), default_path(made.decisions)
     loss, _ = net.gradient(path, TrainBatch(inputs=torch.full((8, 1, 8, 8), torch.nan), targets_B=targets_B))

@@ -86,7 +86,7 @@ def test_parameters_are_counted_in_closed_form(name: str) -> None:
 
 def test_default_sizes_by_hand() -> None:
     """By hand, mlp on 400 inputs: 400·64+128 + 64·64+128 + 64·10+10. conv-small: stem 16·9+32, four blocks, head 32·10+10."""
-    mlp, conv = template("mlp"), template("conv-small")
+    mlp, conv = template("mlp-small"), template("conv-small")
     assert mlp.num_parameters(default_path(mlp.decisions)) == 400 * 64 + 2 * 64 + 64 * 64 + 2 * 64 + 64 * 10 + 10
 
     def block(width_in: int, width_out: int) -> int:
@@ -185,7 +185,7 @@ def test_large_inputs_are_halved_by_the_stem() -> None:
 
 def test_leaves_go_out_and_in_by_name() -> None:
     """Exported leaves loaded into another network make it equal; leaves of another path are refused by name."""
-    made = template("mlp")
+    made = template("mlp-small")
     path = default_path(made.decisions)
     one, other = made.build(path, (0,)), made.build(path, (1,))
     load_leaves(other, export_leaves(one))
@@ -195,7 +195,7 @@ def test_leaves_go_out_and_in_by_name() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "shape", "classes"), [("resnet", SHAPE, 10), ("mlp", (1, 0, 8), 10), ("conv-small", SHAPE, 0), ("conv-small", (5,), 2)]
+    ("name", "shape", "classes"), [("vgg", SHAPE, 10), ("mlp-small", (1, 0, 8), 10), ("conv-small", SHAPE, 0), ("conv-small", (5,), 2)]
 )
 def test_impossible_templates_are_named(name: str, shape: tuple[int, ...], classes: int) -> None:
     """An unknown template, empty inputs, no output or a table for a convolution are refused with the template's name."""

@@ -1,7 +1,7 @@
 """The norm that a gradient of the shared weights may have.
 
 Ours: a path of the supernet meets weights that other paths have moved since it was last sampled, so that single gradients are far
-larger than any of a stand-alone training; template mlp at a rate of 0.1 lost its shared weights within a hundred steps in most searches
+larger than any of a stand-alone training; mlp-small at a rate of 0.1 lost its shared weights within a hundred steps in most searches
 (`benchmarks.spending`). A stand-alone training is not clipped.
 
 A limit relative to a running norm follows a supernet that diverges (docs/decisions/algorithms.md has the measurement).

@@ -24,7 +24,7 @@ from autohas_trainer.templates.conv_small import ConvSmall
 from autohas_trainer.templates.custom import CustomModel, CustomModule, build_custom
 from autohas_trainer.templates.dropout import Dropout, arm_dropout, disarm_dropout
 from autohas_trainer.templates.macs import CountsMacs, MacCount, count_macs, measure_macs
-from autohas_trainer.templates.mlp import Mlp
+from autohas_trainer.templates.mlp_small import MlpSmall
 from autohas_trainer.templates.step_cost import CUSTOM_STEP, CountsWork, NetworkSize, StepCost
 
 __all__ = [
@@ -38,7 +38,7 @@ __all__ = [
     "Dropout",
     "Index",
     "MacCount",
-    "Mlp",
+    "MlpSmall",
     "NetworkSize",
     "Path",
     "Shape",
@@ -59,7 +59,7 @@ __all__ = [
     "whole_path",
 ]
 
-BUILDERS: Final[dict[str, Callable[[Shape, int], Template]]] = {"mlp": Mlp, "conv-small": ConvSmall}
+BUILDERS: Final[dict[str, Callable[[Shape, int], Template]]] = {"mlp-small": MlpSmall, "conv-small": ConvSmall}
 """Name of a row of the table to the class that builds its networks, from the shape of an input and the number of outputs."""
 _IMAGE_DIMENSIONS: Final = 3
 

@@ -15,7 +15,7 @@ from typing import Final, Protocol, runtime_checkable
 
 from autohas_trainer.templates._base import Path
 
-__all__ = ["CONV_SMALL_STEP", "CUSTOM_STEP", "MLP_STEP", "CountsWork", "NetworkSize", "StepCost"]
+__all__ = ["CONV_SMALL_STEP", "CUSTOM_STEP", "MLP_SMALL_STEP", "CountsWork", "NetworkSize", "StepCost"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +48,7 @@ class StepCost:
     optimizers: Mapping[str, float]
     dropout: float = 0.0
     supernet: float = 5e5
-    """Ours, measured: the step of an mlp takes 1.7 times as long in the supernet, of conv-small 1.04 to 1.09 times; both are half a
+    """Ours, measured: the step of an mlp-small takes 1.7 times as long in the supernet, of conv-small 1.04 to 1.09 times; both are half a
     millisecond."""
 
     def of(self, size: NetworkSize, batch_size: int, optimizer: str = "sgd", *, has_dropout: bool = False) -> float:
@@ -67,7 +67,7 @@ class CountsWork(Protocol):
         """Return what the cost of a step of the network `path` depends on, in closed form."""
 
 
-MLP_STEP: Final = StepCost(
+MLP_SMALL_STEP: Final = StepCost(
     per_step=302e3,
     per_layer=76.3e3,
     per_mac=0.0787,
@@ -85,4 +85,4 @@ CONV_SMALL_STEP: Final = StepCost(
 )
 CUSTOM_STEP: Final = StepCost(per_step=1e6, per_mac=0.1, optimizers={})
 """Of a custom model only the multiply-accumulates are known. Ours: a step costs what 10 million of them cost, wherever they come from:
-between mlp (about 8 million) and conv-small (about 40 million, of which the activations, not counted here, are half)."""
+between mlp-small (about 8 million) and conv-small (about 40 million, of which the activations, not counted here, are half)."""

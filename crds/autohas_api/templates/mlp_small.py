@@ -1,4 +1,4 @@
-"""Template `mlp`: the decisions of a fully connected network."""
+"""Template `mlp-small`: the decisions of a fully connected network."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Final
 from autohas_api.base.condition import When
 from autohas_api.templates.template_spec import TemplateDecision, TemplateSpec
 
-__all__ = ["MLP"]
+__all__ = ["MLP_SMALL"]
 
 _WIDTHS: Final = ("16", "32", "64", "128")
 
 
-def _mlp() -> tuple[TemplateDecision, ...]:
+def _mlp_small() -> tuple[TemplateDecision, ...]:
     """Fully connected: 1 to 3 hidden layers, each with its width; one activation for all."""
     at_least = {2: ("2", "3"), 3: ("3",)}
     widths = tuple(
@@ -31,4 +31,4 @@ def _mlp() -> tuple[TemplateDecision, ...]:
     )
 
 
-MLP: Final = TemplateSpec(name="mlp", description="fully connected network of 1 to 3 hidden layers.", decisions=_mlp())
+MLP_SMALL: Final = TemplateSpec(name="mlp-small", description="fully connected network of 1 to 3 hidden layers.", decisions=_mlp_small())

@@ -1,4 +1,4 @@
-"""Template `mlp`: flattened inputs, one to three hidden layers (linear, normalisation, activation), a linear head.
+"""Template `mlp-small`: flattened inputs, one to three hidden layers (linear, normalisation, activation), a linear head.
 
 Widths cut leading units, so a narrow layer is a corner of the wide one. Ours: layers are normalised, because a corner's inputs are
 fewer than the wide layer was initialised for, and because without it a peak rate of 0.3 fails (digits, 300 steps: 0.39 and 0.94; with
@@ -33,11 +33,11 @@ from autohas_trainer.templates._base import (
     normalise,
 )
 from autohas_trainer.templates.dropout import Dropout
-from autohas_trainer.templates.step_cost import MLP_STEP, NetworkSize
+from autohas_trainer.templates.step_cost import MLP_SMALL_STEP, NetworkSize
 
-__all__ = ["Mlp"]
+__all__ = ["MlpSmall"]
 
-_DECISIONS: Final = TEMPLATES["mlp"].decisions
+_DECISIONS: Final = TEMPLATES["mlp-small"].decisions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,10 +85,10 @@ class _Network(nn.Module):
         return logits_BC
 
 
-class Mlp:
+class MlpSmall:
     """The template; see `Template` for the contract."""
 
-    step_cost = MLP_STEP
+    step_cost = MLP_SMALL_STEP
 
     def __init__(self, input_shape: tuple[int, ...], num_outputs: int) -> None:
         """Fix what no decision changes: the number of inputs and of outputs."""
