@@ -11,11 +11,13 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
 
-__all__ = ["Key", "make_deterministic", "seed_globals", "stream"]
+__all__ = ["Key", "make_deterministic", "seed_globals", "seeded_block", "stream"]
 
 Key = tuple[int | str, ...]
 """Names one stream. Integers and strings only: `1` and `"1"` are different keys."""
@@ -64,7 +66,32 @@ def make_deterministic(threads: int) -> None:
 
 def seed_globals(*key: int | str) -> None:
     """Seed torch's, numpy's and Python's global generators by `key`, for custom code, which may draw from them."""
-    torch.manual_seed(int(stream(*key).integers(2**63)))
-    seed = int(stream(*key, "global").integers(2**32))
+    torch_seed, seed = _global_seeds(key)
+    torch.manual_seed(torch_seed)
     np.random.seed(seed)  # noqa: NPY002 - it is the global one that custom code may use
     random.seed(seed)
+
+
+@contextmanager
+def seeded_block(*key: int | str) -> Iterator[None]:
+    """Seed the global generators of the CPU by `key` inside the block, as `seed_globals` does, and put them back after it.
+
+    For code that may run in the middle of a step, whose later draws must not depend on whether it ran.
+    """
+    generator = torch.default_generator  # torch.manual_seed formats a stack trace for each kind of device: milliseconds
+    states = generator.get_state(), np.random.get_state(), random.getstate()  # noqa: NPY002 - it is the global one
+    torch_seed, seed = _global_seeds(key)
+    generator.manual_seed(torch_seed)
+    np.random.seed(seed)  # noqa: NPY002 - it is the global one
+    random.seed(seed)
+    try:
+        yield
+    finally:
+        generator.set_state(states[0])
+        np.random.set_state(states[1])  # noqa: NPY002 - it is the global one
+        random.setstate(states[2])
+
+
+def _global_seeds(key: Key) -> tuple[int, int]:
+    """Return the seeds of torch's generator, and of numpy's and Python's."""
+    return int(stream(*key).integers(2**63)), int(stream(*key, "global").integers(2**32))

@@ -20,6 +20,8 @@ from torch.nn import functional
 
 from autohas_api.templates.template_spec import TemplateDecision
 from autohas_trainer.errors import ConfigurationError
+from autohas_trainer.nn.searchable import Index, Path, Shape
+from autohas_trainer.nn.skeleton import use_batch_statistics
 from autohas_trainer.seeding import Key, stream
 
 __all__ = [
@@ -39,14 +41,6 @@ __all__ = [
     "use_batch_statistics",
     "whole_path",
 ]
-
-Path = Mapping[str, str]
-"""Decision name → choice, every decision present. Inactive decisions stand at any choice and change nothing."""
-
-Shape = tuple[int, ...]
-
-Index = tuple[slice, ...]
-"""Cuts a leaf out of the shared tensor of the same name, one slice per dimension."""
 
 ACTIVATIONS: Final[Mapping[str, Callable[[Tensor], Tensor]]] = {
     "relu": torch.relu,
@@ -155,12 +149,3 @@ def normalise(features: Tensor, leaves: Mapping[str, Tensor], name: str) -> Tens
     """
     weight_C, bias_C = leaves[f"{name}.weight"], leaves[f"{name}.bias"]
     return functional.batch_norm(features, None, None, weight_C, bias_C, training=True, eps=NORM_EPSILON)
-
-
-def use_batch_statistics(module: nn.Module) -> nn.Module:
-    """Set a network to evaluation with the batch's own statistics, as a supernet computes: dropout off, batch normalisation on."""
-    module.eval()
-    for inner in module.modules():
-        if isinstance(inner, nn.modules.batchnorm._BatchNorm):  # noqa: SLF001 - the one base of all batch normalisations
-            inner.train()
-    return module
