@@ -130,7 +130,8 @@ def check_data(data: Any, who: str, kind: TaskKind) -> list[Check]:  # noqa: ANN
 
 def _check_augment(data: Any, raw: RawData) -> Check:  # noqa: ANN401 - custom code
     """Check that an augmentation keeps shape and type and draws from its generator only."""
-    inputs, problem = torch.from_numpy(raw.inputs[:_NUM_INPUTS]), None
+    assert isinstance(raw.inputs, np.ndarray)  # noqa: S101 - splits() gives arrays
+    inputs, problem = torch.tensor(raw.as_numbers(raw.inputs[:_NUM_INPUTS])), None
     try:
         one, other = (data.augment(inputs.clone(), stream("conformance", "augment"), {}) for _ in range(2))
         if not isinstance(one, Tensor) or (one.shape, one.dtype) != (inputs.shape, inputs.dtype):

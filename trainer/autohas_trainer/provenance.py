@@ -10,7 +10,7 @@ import hashlib
 import importlib.metadata
 import platform
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +23,7 @@ from autohas_api.base.digest import sha256
 __all__ = ["DataIdentity", "Environment", "code_digests", "digest_array"]
 
 _CPU_INFO: Final = Path("/proc/cpuinfo")
+_DIGESTED_ROWS: Final = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,11 +121,12 @@ class Environment:
         return sentences
 
 
-def digest_array(array: npt.NDArray[Any]) -> str:
-    """Return the SHA-256 of type, shape and values of an array of numbers."""
-    whole = np.ascontiguousarray(array)
-    digest = hashlib.sha256(f"{whole.dtype.str}{whole.shape}".encode())
-    digest.update(whole.reshape(-1).view(np.uint8).data)
+def digest_array(array: npt.NDArray[Any], convert: Callable[[npt.NDArray[Any]], npt.NDArray[Any]] | None = None) -> str:
+    """Return the SHA-256 of type, shape and values of an array of numbers, as `convert` makes them from some rows at a time."""
+    convert = convert or (lambda rows: rows)
+    digest = hashlib.sha256(f"{convert(array[:0]).dtype.str}{array.shape}".encode())
+    for start in range(0, len(array), _DIGESTED_ROWS):
+        digest.update(np.ascontiguousarray(convert(array[start : start + _DIGESTED_ROWS])).reshape(-1).view(np.uint8).data)
     return f"sha256:{digest.hexdigest()}"
 
 

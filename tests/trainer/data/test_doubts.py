@@ -16,6 +16,7 @@ from autohas_trainer.data.split_indices import SplitIndices, split
 from autohas_trainer.data.tables.notation import notation
 from autohas_trainer.data.tables.table import table
 from autohas_trainer.errors import ConfigurationError, DataError
+from data_fixtures import test_numbers, train_numbers
 
 CLASSES, NUMBERS = TaskKind.CLASSIFICATION, TaskKind.REGRESSION
 ROWS = 40
@@ -136,7 +137,7 @@ def test_numbers_in_the_ways_of_writing_that_mean_one_thing_are_numbers(tmp_path
     file.write_text("a,label\n 12 ,x\n+5,y\n1e3,x\n1E-3,y\n.5,x\n5.,y\n")
 
     task = table(file, {"target": "label"}, CLASSES)
-    assert sorted([*task.inputs[:, 0], *task.test_inputs[:, 0]]) == [0.001, 0.5, 5, 5, 12, 1000]
+    assert sorted([*train_numbers(task)[:, 0], *test_numbers(task)[:, 0]]) == [0.001, 0.5, 5, 5, 12, 1000]
 
 
 @pytest.mark.parametrize("cell", ["NaN", "NA", "null", "-", "--", "n/a", "NULL", "none", "#N/A", "<NA>", "nan", "-nan", ".", "\\N"])
@@ -148,7 +149,7 @@ def test_every_spelling_of_a_missing_number_is_one(cell: str, tmp_path: Path) ->
         table(file, arguments, CLASSES)
 
     task = table(file, {**arguments, "missing": "impute"}, CLASSES)
-    assert np.isnan(task.inputs[:, 0]).sum() + np.isnan(task.test_inputs[:, 0]).sum() == 1
+    assert np.isnan(train_numbers(task)[:, 0]).sum() + np.isnan(test_numbers(task)[:, 0]).sum() == 1
     assert task.columns == ("a", "a", "b")
 
 

@@ -14,6 +14,7 @@ import torch
 from autohas_trainer.data import load
 from autohas_trainer.data.images.idx import idx
 from autohas_trainer.errors import ConfigurationError, DataError
+from data_fixtures import test_numbers, train_numbers
 
 FASHION = Path(os.environ.get("AUTOHAS_FASHION_MNIST") or Path(__file__).parents[4] / "shared" / "data" / "fashion-mnist")
 
@@ -46,8 +47,8 @@ def folder(tmp_path: Path) -> Path:
 def test_a_sound_folder_is_read_whole(folder: Path) -> None:
     """Images become (N, 1, H, W) in 0..1 with their labels, plain and gzipped alike."""
     task = idx(folder, {})
-    assert np.array_equal(task.inputs, images(60)[:, None].astype(np.float32) / 255)
-    assert np.array_equal(task.test_inputs, images(12)[:, None].astype(np.float32) / 255)
+    assert np.array_equal(train_numbers(task), images(60)[:, None].astype(np.float32) / 255)
+    assert np.array_equal(test_numbers(task), images(12)[:, None].astype(np.float32) / 255)
     assert np.array_equal(task.targets_N, labels(60))
     assert task.num_classes == 3
 
@@ -157,4 +158,4 @@ def test_fashion_mnist_is_read() -> None:
     task = idx(FASHION, {"trainLimit": "2000", "testLimit": "500"})
     assert task.inputs.shape == (2000, 1, 28, 28)
     assert (task.num_classes, len(task.test_targets_N)) == (10, 500)
-    assert task.inputs.max() == 1
+    assert train_numbers(task).max() == 1

@@ -14,6 +14,7 @@ from PIL import ExifTags, Image
 from autohas_api.testing.rejections import with_change
 from autohas_trainer.data.images.image_folder import image_folder
 from autohas_trainer.errors import ConfigurationError, DataError
+from data_fixtures import train_numbers
 from engine_fixtures import MemorySink, search, small_search
 
 
@@ -41,7 +42,7 @@ def test_a_sound_folder_is_read_in_order(folder: Path) -> None:
     task = image_folder(folder, {})
 
     assert (task.inputs.shape, task.test_inputs.shape, task.num_classes) == ((4, 3, 4, 6), (2, 3, 4, 6), 2)
-    assert task.inputs[:, :, 0, 0].tolist() == [[0, 0, 0], [0, np.float32(0.2), 0], [1, 0, 0], [1, np.float32(0.2), 0]]
+    assert train_numbers(task)[:, :, 0, 0].tolist() == [[0, 0, 0], [0, np.float32(0.2), 0], [1, 0, 0], [1, np.float32(0.2), 0]]
     assert (task.targets_N.tolist(), task.test_targets_N.tolist()) == ([0, 0, 1, 1], [0, 1])
 
 
@@ -50,7 +51,7 @@ def test_images_are_resized_and_turned_grey(folder: Path) -> None:
     task = image_folder(folder, {"size": "5x7", "grayscale": "true"})
 
     assert task.inputs.shape == (4, 1, 5, 7)
-    assert np.unique(task.inputs[2, 0]).tolist() == [np.float32(76 / 255)]
+    assert np.unique(train_numbers(task)[2, 0]).tolist() == [np.float32(76 / 255)]
     assert image_folder(folder, {"size": "8"}).inputs.shape == (4, 3, 8, 8)
 
 
@@ -107,7 +108,7 @@ def test_what_is_converted_keeps_its_shape_and_is_counted(kind: str, folder: Pat
     make(folder / f"train/dog/2{suffix}")
     task = image_folder(folder, {})
 
-    assert (task.inputs[4, :, 1, (0, 5)] * 255).round().astype(int).tolist() == [[level] * 3 for level in levels]
+    assert (train_numbers(task)[4, :, 1, (0, 5)] * 255).round().astype(int).tolist() == [[level] * 3 for level in levels]
     assert note in "; ".join(task.notes)
 
 
@@ -117,9 +118,9 @@ def test_the_background_is_the_search_s_to_choose(folder: Path) -> None:
     Image.open(folder / "train/cat/0.png").convert("RGBA").save(folder / "train/cat/0.png")
     on_black, on_grey = (image_folder(folder, {"background": colour}) for colour in ("black", "#808080"))
 
-    assert on_black.inputs[4, 0, 1, (0, 5)].tolist() == [0, 1]
-    assert on_grey.inputs[4, 0, 1, (0, 5)].tolist() == [np.float32(128 / 255), 1]
-    assert on_black.inputs[0, :, 0, 0].tolist() == [0, 0, 0]
+    assert train_numbers(on_black)[4, 0, 1, (0, 5)].tolist() == [0, 1]
+    assert train_numbers(on_grey)[4, 0, 1, (0, 5)].tolist() == [np.float32(128 / 255), 1]
+    assert train_numbers(on_black)[0, :, 0, 0].tolist() == [0, 0, 0]
     assert "1 of 7 images have transparent parts: laid on black" in "; ".join(on_black.notes)
 
 

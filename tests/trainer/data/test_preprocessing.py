@@ -24,6 +24,7 @@ from autohas_trainer.events import Outcome, StepRecord
 from autohas_trainer.reporting.sinks.fan_out import FanOutSink
 from autohas_trainer.reporting.sinks.history import HistorySink
 from autohas_trainer.reporting.sinks.result_files import FilesSink, read_result
+from data_fixtures import test_numbers
 from engine_fixtures import MemorySink, Stop, search, small_search
 
 DIGEST = "sha256:" + "0" * 64
@@ -138,7 +139,7 @@ def test_raw_digits_are_predicted(tmp_path: Path) -> None:
     """Levels 0 to 16 as scikit-learn gives them."""
     out, score = searched(tmp_path, {"name": "digits"})
     used, task = guide(out), digits({})
-    levels = (task.test_inputs * 16).astype(int)
+    levels = (test_numbers(task) * 16).astype(int)
     answers = used["predict"](levels / np.float32(used["data"]["divideBy"]))
 
     assert float(np.mean([answer == str(label) for answer, label in zip(answers, task.test_targets_N, strict=True)])) == score

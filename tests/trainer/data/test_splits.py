@@ -10,6 +10,7 @@ from torch import Tensor
 from autohas_trainer.data import RawData, Splits, load
 from autohas_trainer.data.split_indices import SplitIndices, split
 from autohas_trainer.errors import ConfigurationError, DataError, TrainerError
+from data_fixtures import train_numbers
 
 CPU = torch.device("cpu")
 
@@ -42,7 +43,7 @@ def splits(task: RawData | None = None, seed: int = 0) -> Splits:
 
 def rows(task: RawData, indices: SplitIndices, batches: Iterable[Tensor]) -> list[int]:
     """Undo the normalisation: the row numbers that batches of inputs were made of."""
-    train = task.inputs[indices.train]
+    train = train_numbers(task)[indices.train]
     return [round(float(value * train.std() + train.mean())) for inputs in batches for value in inputs[:, 0, 0, 0]]
 
 
@@ -95,7 +96,7 @@ def test_inputs_are_normalised_by_train_alone() -> None:
     inputs = made.train_batch(0, made.num_train, 0).inputs
     assert inputs.mean().item() == pytest.approx(0, abs=1e-6)
     assert inputs.std(correction=0).item() == pytest.approx(1, abs=1e-6)
-    train = task.inputs[divide(task).train]
+    train = train_numbers(task)[divide(task).train]
     assert next(made.test()).inputs[0, 0, 0, 0].item() == pytest.approx(-train.mean() / train.std(), rel=1e-6)
 
 
@@ -210,7 +211,7 @@ def test_one_class_only_is_named() -> None:
 def test_constant_or_missing_data_are_named() -> None:
     """Inputs without variation cannot be normalised, and an empty test split tests nothing."""
     task = raw_data()
-    task.inputs[:] = 4
+    train_numbers(task)[:] = 4
     with pytest.raises(DataError, match="made up: the training inputs are constant"):
         splits(task)
     with pytest.raises(DataError, match="made up: the test split is empty"):

@@ -18,6 +18,7 @@ from autohas_trainer.data.split_indices import SplitIndices, split
 from autohas_trainer.data.tables.table import table
 from autohas_trainer.engine.training.search_task import SearchTask
 from autohas_trainer.errors import ConfigurationError, DataError
+from data_fixtures import test_numbers, train_numbers
 from engine_fixtures import MemorySink, search, small_search
 
 CLASSES, NUMBERS = TaskKind.CLASSIFICATION, TaskKind.REGRESSION
@@ -40,8 +41,8 @@ def test_words_become_columns_of_zeros_and_ones(folder: Path) -> None:
     """Columns are found by name in both files; a city that training never saw is 0 everywhere; classes are in alphabetical order."""
     task = table(folder, {"target": "label"}, CLASSES)
 
-    assert task.inputs.tolist() == [[10, 0, 1], [20, 1, 0], [30, 0, 1], [40, 1, 0]]
-    assert task.test_inputs.tolist() == [[15, 0, 1], [25, 0, 0]]
+    assert train_numbers(task).tolist() == [[10, 0, 1], [20, 1, 0], [30, 0, 1], [40, 1, 0]]
+    assert test_numbers(task).tolist() == [[15, 0, 1], [25, 0, 0]]
     assert (task.targets_N.tolist(), task.test_targets_N.tolist(), task.num_classes) == ([0, 1, 0, 1], [1, 0], 2)
     assert task.scaled_C == (True, False, False)
 
@@ -50,7 +51,7 @@ def test_numbers_may_be_declared_words_and_columns_ignored(folder: Path) -> None
     """A declared category is one column per value, an ignored column is none."""
     task = table(folder, {"target": "label", "categorical": "age", "ignore": "city"}, CLASSES)
 
-    assert task.inputs.tolist() == np.eye(4).tolist()
+    assert train_numbers(task).tolist() == np.eye(4).tolist()
 
 
 def test_numeric_classes_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
@@ -59,7 +60,7 @@ def test_numeric_classes_are_in_the_order_of_their_numbers(tmp_path: Path) -> No
 
     first = table(file, {"target": "y", "numeric": "x"}, CLASSES)
     assert first.classes == ("9", "10")
-    assert all(int(x) % 2 == label for x, label in zip(first.inputs[:, 0], first.targets_N, strict=True))
+    assert all(int(x) % 2 == label for x, label in zip(train_numbers(first)[:, 0], first.targets_N, strict=True))
 
 
 def test_a_share_of_the_rows_is_the_test_and_always_the_same(tmp_path: Path) -> None:
@@ -68,8 +69,8 @@ def test_a_share_of_the_rows_is_the_test_and_always_the_same(tmp_path: Path) -> 
     task, again = (table(file, {"target": "y", "numeric": "x", "delimiter": ";"}, CLASSES) for _ in range(2))
 
     assert np.bincount(task.test_targets_N).tolist() == [2, 4]
-    assert sorted([*task.inputs[:, 0], *task.test_inputs[:, 0]]) == list(range(30))
-    assert np.array_equal(task.test_inputs, again.test_inputs)
+    assert sorted([*train_numbers(task)[:, 0], *test_numbers(task)[:, 0]]) == list(range(30))
+    assert np.array_equal(test_numbers(task), test_numbers(again))
 
 
 def test_missing_values_become_the_mean_of_the_train_split_and_a_mark(tmp_path: Path) -> None:
@@ -301,5 +302,5 @@ def test_the_problem_is_the_same_at_every_reading(folder: Path) -> None:
     one, other = (table(folder, {"target": "label"}, CLASSES) for _ in range(2))
 
     assert isinstance(one, RawData)
-    assert np.array_equal(one.inputs, other.inputs)
+    assert np.array_equal(train_numbers(one), train_numbers(other))
     assert np.array_equal(one.targets_N, other.targets_N)

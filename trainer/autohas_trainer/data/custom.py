@@ -18,11 +18,10 @@ from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 from torch import Tensor
 
 from autohas_api.base.objective_metrics import TaskKind
-from autohas_trainer.data.raw import Floats, Ints, RawData
+from autohas_trainer.data.raw import Array, Floats, Ints, RawData
 from autohas_trainer.data.spellings import equal_numbers
 from autohas_trainer.entrypoints import attribute_errors_to, format_arguments, load_object, require_names
 from autohas_trainer.errors import ConfigurationError, DataError
@@ -31,8 +30,8 @@ from autohas_trainer.seeding import seed_globals
 __all__ = ["custom_data", "make_data", "read_splits"]
 
 FIELD: Final = "task.data.entrypoint"
-Array = npt.NDArray[Any]
 _MAX_CLASSES: Final = 100_000
+_WIDER: Final = {"uint16": np.int32, "uint32": np.int64, "uint64": np.int64}
 _MAX_ROUNDING: Final = 0.01
 """Of an input's standard deviation."""
 
@@ -117,7 +116,7 @@ def read_splits(splits: Any, who: str, kind: TaskKind) -> RawData:  # noqa: ANN4
     )
 
 
-def _parts(split: Any, name: str, who: str, kind: TaskKind) -> tuple[Floats, Ints | Floats, Array | None]:  # noqa: ANN401 - custom code
+def _parts(split: Any, name: str, who: str, kind: TaskKind) -> tuple[Array, Ints | Floats, Array | None]:  # noqa: ANN401 - custom code
     """Return inputs, targets and perhaps groups of one split."""
     allowed = (2, 3) if name == "train" else (2,)
     if not isinstance(split, tuple | list) or len(split) not in allowed:
@@ -160,10 +159,10 @@ def _sources(groups: Array, who: str) -> Ints:
         return np.unique(groups, return_inverse=True)[1]
 
 
-def _inputs(inputs: Array, name: str, who: str) -> Floats:
-    """Return float32, or int64 for tokens; finite."""
+def _inputs(inputs: Array, name: str, who: str) -> Array:
+    """Return float32, float16 as it is, or integers, in a type that torch indexes; finite."""
     if np.issubdtype(inputs.dtype, np.integer):
-        return inputs.astype(np.int64)
+        return inputs.astype(_WIDER.get(inputs.dtype.name, inputs.dtype))
     if not (np.issubdtype(inputs.dtype, np.floating) or inputs.dtype == np.bool_):
         message = f"{who}: {name} inputs are of type {inputs.dtype}; they must be numbers"
         raise ConfigurationError(message)
@@ -177,7 +176,7 @@ def _inputs(inputs: Array, name: str, who: str) -> Floats:
         raise DataError(message)
     if inputs.dtype == np.float64:
         _refuse_lost_differences(inputs, single, name, who)
-    return single
+    return inputs.copy() if inputs.dtype == np.float16 else single
 
 
 def _refuse_lost_differences(inputs: Array, single: Floats, name: str, who: str) -> None:

@@ -33,7 +33,7 @@ def preprocessing_record(
     """
     inputs: dict[str, Any] = {
         "shape": list(raw.inputs.shape[1:]),
-        "type": "int64" if np.issubdtype(raw.inputs.dtype, np.integer) else "float32",
+        "type": "int64" if np.issubdtype(raw.number_type, np.integer) else "float32",
     }
     if moments is not None:
         mean_C, deviation_C = moments

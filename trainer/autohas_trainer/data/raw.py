@@ -10,8 +10,11 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-__all__ = ["Augment", "Floats", "Ints", "RawData"]
+from autohas_trainer.data.examples.protocol import Source
 
+__all__ = ["Array", "Augment", "Floats", "Ints", "RawData"]
+
+Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.floating[Any]]
 Ints = npt.NDArray[np.int64]
 
@@ -33,7 +36,7 @@ class RawData:
 
     Attributes:
         name: How errors call it.
-        inputs: Training inputs (N, C, ...), not normalised.
+        inputs: Training inputs (N, C, ...), not normalised: an array in memory, or a `Source` of examples that are read per batch.
         targets_N: Class of each, int64 in [0, num_classes), or, in a regression, its number.
         sources_N: Which original each was made from; examples of one source never land in two splits.
         test_inputs: Test inputs, made of other sources.
@@ -41,6 +44,7 @@ class RawData:
         num_classes: At least 2; None in a regression.
         scaled_C: Which channels are standardised by the train split, and NaN replaced by its mean; None: all; empty: the inputs are used as
             they are (custom data; integers stay integers).
+        divide_by: Inputs that are bytes of images are divided by this, in float32, before anything else; None: inputs are used as they are.
         augment: Custom data's change of a batch that makes gradients.
         columns: Names of the C input columns of a table; empty: errors count them.
         place: Where a training row lies, for errors.
@@ -52,13 +56,14 @@ class RawData:
     """
 
     name: str
-    inputs: Floats
+    inputs: Array | Source
     targets_N: Ints | Floats
     sources_N: Ints
-    test_inputs: Floats
+    test_inputs: Array | Source
     test_targets_N: Ints | Floats
     num_classes: int | None
     scaled_C: tuple[bool, ...] | None = None
+    divide_by: float | None = None
     augment: Augment | None = None
     columns: tuple[str, ...] = ()
     place: Place = "training row {}".format
@@ -72,7 +77,20 @@ class RawData:
         """Return how a person calls class number `label`."""
         return repr(self.classes[label]) if self.classes else str(label)
 
-    def with_test(self, test_inputs: Floats, test_targets_N: Ints | Floats, place: Place) -> RawData:
+    def as_numbers(self, inputs: Array) -> Array:
+        """Return inputs in the numbers that they stand for, whatever type holds them: float32, float64 or int64."""
+        if self.divide_by is not None:
+            return inputs.astype(np.float32) / np.float32(self.divide_by)
+        if np.issubdtype(inputs.dtype, np.integer):
+            return inputs.astype(np.int64, copy=False)
+        return inputs.astype(np.float32) if inputs.dtype == np.float16 else inputs
+
+    @property
+    def number_type(self) -> np.dtype[Any]:
+        """The type of `as_numbers`."""
+        return self.as_numbers(self.inputs[:0]).dtype if isinstance(self.inputs, np.ndarray) else self.inputs.dtype
+
+    def with_test(self, test_inputs: Array | Source, test_targets_N: Ints | Floats, place: Place) -> RawData:
         """Return the data with other test data, whose rows are at `place`."""
         return replace(self, test_inputs=test_inputs, test_targets_N=test_targets_N, test_place=place)
 

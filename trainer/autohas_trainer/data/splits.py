@@ -1,4 +1,4 @@
-"""The splits of a task, resident on the device: a batch is one `index_select`.
+"""The splits of a task: which examples are in which batch, whatever they are read from (see `examples`).
 
 Every batch is a pure function of its arguments: there is no iterator to checkpoint, and all lanes see the same data order by
 construction. Only `TestSplit` has state: it opens once.
@@ -6,17 +6,21 @@ construction. Only `TestSplit` has state: it opens once.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from autohas_trainer.data.batches import RewardBatch, SelectionBatch, TestBatch, TrainBatch
+from autohas_trainer.data.examples import Draw, Examples, Resident, Rows, Source, Taken
+from autohas_trainer.data.examples.protocol import Moments
+from autohas_trainer.data.moments import input_moments, target_moments
 from autohas_trainer.data.preprocessing import preprocessing_record
-from autohas_trainer.data.raw import Floats, Ints, Place, RawData
+from autohas_trainer.data.raw import Array, Floats, Ints, Place, RawData
 from autohas_trainer.data.split_indices import SplitIndices
 from autohas_trainer.errors import ConfigurationError, DataError, TrainerError
 from autohas_trainer.provenance import DataIdentity, digest_array
@@ -31,12 +35,17 @@ _MAX_ORDERS = 8
 """Epoch orders kept: one per lane in flight and its successor; 480 kB each at 60,000 examples."""
 
 
-def _chunks(total: int) -> Iterator[tuple[int, int]]:
-    """Yield (start, length) of the fewest chunks whose lengths differ by at most one."""
-    number = math.ceil(total / _CHUNK)
-    for chunk in range(number):
-        start = total * chunk // number
-        yield start, total * (chunk + 1) // number - start
+def _chunk(rows_N: Rows) -> list[Rows]:
+    """Return the rows in the fewest chunks whose lengths differ by at most one."""
+    number = math.ceil(len(rows_N) / _CHUNK)
+    ends = [len(rows_N) * chunk // number for chunk in range(number + 1)]
+    return [rows_N[start:end] for start, end in itertools.pairwise(ends)]
+
+
+def _pass_over(examples: Examples, chunks: Sequence[Rows]) -> Iterator[Taken]:
+    """Yield one chunk after another, as examples that are evaluated."""
+    for number, rows_B in enumerate(chunks):
+        yield examples.take(rows_B, None, ((later, None) for later in chunks[number + 1 :]))
 
 
 class TestSplit:
@@ -44,15 +53,14 @@ class TestSplit:
 
     __test__ = False  # pytest: a name, not a test class
 
-    def __init__(self, inputs: Tensor, targets_N: Tensor) -> None:
+    def __init__(self, examples: Examples) -> None:
         """Hold the data; they are sealed until `open`."""
-        self._inputs = inputs
-        self._targets_N = targets_N
+        self._examples = examples
         self._opened = False
 
     def __len__(self) -> int:
         """Return the number of examples, which is no secret."""
-        return len(self._targets_N)
+        return len(self._examples)
 
     def open(self) -> Iterator[TestBatch]:
         """Return the batches, in file order.
@@ -64,10 +72,12 @@ class TestSplit:
             message = "the test split was opened a second time; it is read once, by the final evaluation"
             raise TrainerError(message)
         self._opened = True
-        return (
-            TestBatch(inputs=self._inputs.narrow(0, start, length), targets_B=self._targets_N.narrow(0, start, length))
-            for start, length in _chunks(len(self))
-        )
+        rows_N = torch.arange(len(self), device=self._examples.rows_device)
+        return (TestBatch(inputs=inputs, targets_B=targets) for inputs, targets in _pass_over(self._examples, _chunk(rows_N)))
+
+    def close(self) -> None:
+        """End processes that read."""
+        self._examples.close()
 
 
 class Splits:
@@ -84,21 +94,17 @@ class Splits:
             message = f"{raw_data.name}: the test split is empty"
             raise DataError(message)
         self.train_targets_N = raw_data.targets_N[indices.train]
-        mean, deviation = _target_moments(raw_data, self.train_targets_N)
-        moments = None if raw_data.scaled_C == () else _moments(raw_data, indices.train)
-        self._inputs = _resident(raw_data.inputs, moments, device)
-        self._targets_N = _resident_targets(raw_data.targets_N, mean, deviation, device)
-        test_inputs = _resident(raw_data.test_inputs, moments, device)
+        mean, deviation = target_moments(raw_data, self.train_targets_N)
+        moments = input_moments(raw_data, indices.train)
+        targets_N = _resident_targets(raw_data.targets_N, mean, deviation, device)
         test_targets_N = _resident_targets(raw_data.test_targets_N, mean, deviation, device)
-        columns = [f"column {name}" for name in raw_data.columns]
-        _check_range(self._inputs, raw_data.inputs, columns, raw_data.place)
-        _check_range(test_inputs, raw_data.test_inputs, columns, raw_data.test_place)
-        _check_range(self._targets_N[:, None], raw_data.targets_N[:, None], ("the target",), raw_data.place)
-        _check_range(test_targets_N[:, None], raw_data.test_targets_N[:, None], ("the target",), raw_data.test_place)
-        self._test = TestSplit(test_inputs, test_targets_N)
-        self._device = device
+        self._examples = _open(raw_data, raw_data.inputs, targets_N, moments, device, raw_data.place)
+        self._test = TestSplit(_open(raw_data, raw_data.test_inputs, test_targets_N, moments, device, raw_data.test_place))
+        _check_targets(targets_N, raw_data.targets_N, raw_data.place)
+        _check_targets(test_targets_N, raw_data.test_targets_N, raw_data.test_place)
+        self._rows_device = self._examples.rows_device
         self._indices = indices
-        self._selection = torch.tensor(indices.selection, device=device)
+        self._selection = torch.tensor(indices.selection, device=self._rows_device)
         self._reward_strata, self._selection_strata = (
             _group_by_class(raw_data, indices.reward),
             _group_by_class(raw_data, indices.selection),
@@ -108,8 +114,8 @@ class Splits:
         self.name, self.num_classes, self.augment = raw_data.name, raw_data.num_classes, raw_data.augment
         self.summary, self.notes = raw_data.summary, (*raw_data.notes, *_describe_unlearned_classes(raw_data, self.train_targets_N))
         self.preprocessing = preprocessing_record(raw_data, moments, mean, deviation)
-        self.has_real_inputs = self._inputs.is_floating_point()
-        self.input_shape = tuple(raw_data.inputs.shape[1:])
+        self.has_real_inputs = self._examples.dtype.is_floating_point
+        self.input_shape = self._examples.shape
         self.num_train, self.num_reward = len(indices.train), len(indices.reward)
         self.num_selection, self.num_test = len(indices.selection), len(raw_data.test_targets_N)
 
@@ -124,11 +130,17 @@ class Splits:
         if not 1 <= size <= self.num_train:
             message = f"a batch of {size} examples cannot be taken from {self.num_train} training examples"
             raise ConfigurationError(message)
+        rows_B = self._train_rows(step, size, seed, replica)
+        ahead = ((self._train_rows(later, size, seed, replica), Draw(seed, replica, later)) for later in itertools.count(step + 1))
+        inputs, targets_B = self._examples.take(rows_B, Draw(seed, replica, step), ahead)
+        return TrainBatch(inputs=inputs, targets_B=targets_B)
+
+    def _train_rows(self, step: int, size: int, seed: int, replica: int) -> Rows:
         epoch, start = divmod(step * size, self.num_train)
         rows_B = self._order(seed, replica, epoch)[start : start + size]
         if len(rows_B) < size:
             rows_B = torch.cat((rows_B, self._order(seed, replica, epoch + 1)[: size - len(rows_B)]))
-        return TrainBatch(inputs=self._inputs.index_select(0, rows_B), targets_B=self._targets_N.index_select(0, rows_B))
+        return rows_B
 
     def reward_batch(self, step: int, size: int, seed: int) -> RewardBatch:
         """Return `size` reward examples keyed by (seed, step): classes in proportion, none twice.
@@ -139,20 +151,24 @@ class Splits:
         if not 1 <= size <= self.num_reward:
             message = f"a reward batch of {size} examples cannot be taken from {self.num_reward}; enlarge task.splits.reward"
             raise ConfigurationError(message)
+        ahead = ((self._reward_rows(later, size, seed), None) for later in itertools.count(step + 1))
+        inputs, targets_B = self._examples.take(self._reward_rows(step, size, seed), None, ahead)
+        return RewardBatch(inputs=inputs, targets_B=targets_B)
+
+    def _reward_rows(self, step: int, size: int, seed: int) -> Rows:
         rng = stream(seed, "reward-batch", step)
         quotas = _quotas([len(rows) for rows in self._reward_strata], size)
         rows = [
             rows[rng.choice(len(rows), quota, replace=False, shuffle=False)]
             for rows, quota in zip(self._reward_strata, quotas, strict=True)
         ]
-        rows_B = torch.from_numpy(np.concatenate(rows)).to(self._device)
-        return RewardBatch(inputs=self._inputs.index_select(0, rows_B), targets_B=self._targets_N.index_select(0, rows_B))
+        return torch.from_numpy(np.concatenate(rows)).to(self._rows_device)
 
     def reward(self, size: int, seed: int) -> Iterator[RewardBatch]:
         """Yield every reward example once, in an order keyed by `seed`, in as many batches as reach `size` examples each."""
-        rows_N = torch.from_numpy(stream(seed, "reward-split").permutation(self._indices.reward)).to(self._device)
-        for rows_B in torch.tensor_split(rows_N, max(1, self.num_reward // size)):
-            yield RewardBatch(inputs=self._inputs.index_select(0, rows_B), targets_B=self._targets_N.index_select(0, rows_B))
+        rows_N = torch.from_numpy(stream(seed, "reward-split").permutation(self._indices.reward)).to(self._rows_device)
+        for inputs, targets_B in _pass_over(self._examples, torch.tensor_split(rows_N, max(1, self.num_reward // size))):
+            yield RewardBatch(inputs=inputs, targets_B=targets_B)
 
     def selection(self, most: int | None = None) -> Iterator[SelectionBatch]:
         """Yield the selection split in a fixed order, in chunks of nearly equal size.
@@ -161,9 +177,8 @@ class Splits:
             most: Yield at most this number of examples: always the same ones, classes in proportion. None: the whole split.
         """
         rows_N = self._selection if most is None or most >= self.num_selection else self._selection_of(most)
-        for start, length in _chunks(len(rows_N)):
-            rows_B = rows_N[start : start + length]
-            yield SelectionBatch(inputs=self._inputs.index_select(0, rows_B), targets_B=self._targets_N.index_select(0, rows_B))
+        for inputs, targets_B in _pass_over(self._examples, _chunk(rows_N)):
+            yield SelectionBatch(inputs=inputs, targets_B=targets_B)
 
     def _selection_of(self, size: int) -> Tensor:
         """Return the rows of a fixed part of the selection split, in its order."""
@@ -173,27 +188,32 @@ class Splits:
             for label, (rows, quota) in enumerate(zip(self._selection_strata, quotas, strict=True))
         ]
         is_drawn_N = np.isin(self._indices.selection, np.concatenate(drawn))
-        return self._selection[torch.from_numpy(is_drawn_N).to(self._device)]
+        return self._selection[torch.from_numpy(is_drawn_N).to(self._rows_device)]
 
     def test(self) -> Iterator[TestBatch]:
         """Open the test split; a second call raises `TrainerError`."""
         return self._test.open()
 
+    def close(self) -> None:
+        """End processes that read; a later batch starts them again."""
+        self._examples.close()
+        self._test.close()
+
     def _order(self, seed: int, replica: int, epoch: int) -> Tensor:
-        """Return the rows of one epoch in order, int64 on the device; computed once while it is in use."""
+        """Return the rows of one epoch in order, int64; computed once while it is in use."""
         key = (seed, replica, epoch)
         order_N = self._orders.get(key)
         if order_N is None:
             if len(self._orders) >= _MAX_ORDERS:
                 del self._orders[next(iter(self._orders))]
             permutation = stream(seed, "data-order", replica, epoch).permutation(self._indices.train)
-            order_N = self._orders[key] = torch.tensor(permutation, device=self._device)
+            order_N = self._orders[key] = torch.tensor(permutation, device=self._rows_device)
         return order_N
 
 
 def _identity(raw_data: RawData, indices: SplitIndices) -> DataIdentity:
     """Identify the examples by what was read, before it is normalised, and the rows of each split."""
-    parts = {
+    parts: dict[str, Array | Source] = {
         "train inputs": raw_data.inputs,
         "train targets": raw_data.targets_N,
         "train groups": raw_data.sources_N,
@@ -201,15 +221,28 @@ def _identity(raw_data: RawData, indices: SplitIndices) -> DataIdentity:
         "test targets": raw_data.test_targets_N,
         "the division into splits": np.concatenate((indices.train, [-1], indices.reward, [-1], indices.selection)),
     }
+    digests = {
+        name: digest_array(part, raw_data.as_numbers if name.endswith("inputs") else None)
+        if isinstance(part, np.ndarray)
+        else part.digest()
+        for name, part in parts.items()
+    }
     facts = {
         "rows": str(len(raw_data.targets_N)),
         "test rows": str(len(raw_data.test_targets_N)),
         "shape": " x ".join(map(str, raw_data.inputs.shape[1:])),
-        "type": str(raw_data.inputs.dtype),
+        "type": str(raw_data.number_type),
         "classes": "none" if raw_data.num_classes is None else str(raw_data.num_classes),
         **({"columns": ", ".join(raw_data.columns)} if raw_data.columns else {}),
     }
-    return DataIdentity(facts=facts, digests={name: digest_array(array) for name, array in parts.items()})
+    return DataIdentity(facts=facts, digests=digests)
+
+
+def _digest(part: Array | Source, raw: RawData | None) -> str:
+    """Return the digest of a part; inputs, those of `raw`, count as the numbers that they stand for, whatever type holds them."""
+    if not isinstance(part, np.ndarray):
+        return part.digest()
+    return digest_array(part, None if raw is None else raw.as_numbers)
 
 
 def _describe_unlearned_classes(raw_data: RawData, train_targets_N: Ints | Floats) -> Iterator[str]:
@@ -241,64 +274,23 @@ def _group_by_class(raw_data: RawData, rows: Ints) -> list[Ints]:
     return [rows[classes == label] for label in np.unique(classes)]
 
 
-def _moments(raw_data: RawData, train: Ints) -> tuple[Floats, Floats]:
-    """Return mean and deviation per channel over the train split only."""
-    inputs = raw_data.inputs[train]  # a copy, reused in place: a whole MNIST is 190 MB
-    is_present = None if raw_data.scaled_C is None else ~np.isnan(inputs)
-    mean_C = _mean_per_channel(inputs, is_present).astype(inputs.dtype)
-    inputs -= _per_channel(mean_C, inputs.ndim)
-    np.square(inputs, out=inputs)
-    deviation_C = np.sqrt(_mean_per_channel(inputs, is_present)).astype(inputs.dtype)
-    if not np.isfinite(deviation_C).all() or not deviation_C.any():
-        message = f"{raw_data.name}: the training inputs are constant or not finite (deviation per channel {deviation_C.tolist()[:16]})"
-        raise DataError(message)
-    deviation_C[deviation_C == 0] = 1  # a channel that is constant over the train split says nothing, and divides by nothing
-    if raw_data.scaled_C is not None:
-        unscaled_C = ~np.array(raw_data.scaled_C)
-        mean_C[unscaled_C], deviation_C[unscaled_C] = 0, 1
-    return mean_C, deviation_C
-
-
-def _mean_per_channel(inputs: Floats, is_present: npt.NDArray[np.bool_] | None) -> npt.NDArray[np.float64]:
-    """Return the mean (C,) of inputs (N, C, ...) where they are known (None: all are); 0 where none is."""
-    axes = (0, *range(2, inputs.ndim))
-    if is_present is None:
-        return np.asarray(inputs.mean(axis=axes, dtype=np.float64))
-    return np.asarray(inputs.sum(axis=axes, where=is_present, dtype=np.float64) / np.maximum(is_present.sum(axis=axes), 1))
-
-
-def _target_moments(raw_data: RawData, train_targets_N: Ints | Floats) -> tuple[float, float]:
-    """Return mean and deviation of a regression's training targets, (0, 1) for classes.
+def _open(  # noqa: PLR0913, PLR0917 - what the examples of a split consist of
+    raw: RawData, inputs: Array | Source, targets_N: Tensor, moments: Moments | None, device: torch.device, place: Place
+) -> Examples:
+    """Return examples for batches on `device`.
 
     Raises:
-        DataError: There is nothing to tell apart: one class only, or one number only.
+        DataError: A number lies so far from the others that it is infinite in float32.
     """
-    if raw_data.num_classes is not None:
-        if len(np.unique(train_targets_N)) == 1:
-            only = raw_data.class_name(int(train_targets_N[0]))
-            message = f"{raw_data.name}: all {len(train_targets_N)} training examples are of class {only}; two are needed"
-            raise DataError(message)
-        return 0.0, 1.0
-    mean, deviation = float(train_targets_N.mean(dtype=np.float64)), float(train_targets_N.std(dtype=np.float64))
-    if not (np.isfinite(deviation) and deviation > 0):
-        message = f"{raw_data.name}: the training targets are constant or not finite (deviation {deviation}); there is nothing to learn"
-        raise DataError(message)
-    return mean, deviation
-
-
-def _per_channel(values_C: Floats, num_dimensions: int) -> Floats:
-    """Return values that broadcast over inputs (N, C, ...)."""
-    return values_C.reshape(-1, *[1] * (num_dimensions - 2))
-
-
-def _resident(inputs: Floats, moments: tuple[Floats, Floats] | None, device: torch.device) -> Tensor:
-    """Return inputs in torch's own memory, standardised by (mean_C, deviation_C) where given."""
-    resident = torch.tensor(inputs)
-    if moments is None:
-        return resident.to(device)
-    mean_C, deviation_C = moments
-    resident.sub_(torch.tensor(_per_channel(mean_C, inputs.ndim))).div_(torch.tensor(_per_channel(deviation_C, inputs.ndim)))
-    return resident.masked_fill_(resident.isnan(), 0.0).to(device, torch.float32)  # a missing value becomes the mean
+    if not isinstance(inputs, np.ndarray):
+        return inputs.open(targets_N, moments, device)
+    resident = Resident(inputs, targets_N, moments=moments, divide_by=raw.divide_by, device=device)
+    index = resident.first_not_finite()
+    if index is not None:
+        row, channel = index[0], index[1]
+        column = f"column {raw.columns[channel]}" if raw.columns else f"channel {channel}"
+        _refuse_infinite(inputs[index], column, place(row))
+    return resident
 
 
 def _resident_targets(targets_N: Ints | Floats, mean: float, deviation: float, device: torch.device) -> Tensor:
@@ -309,19 +301,17 @@ def _resident_targets(targets_N: Ints | Floats, mean: float, deviation: float, d
     return torch.tensor(standardised_N, dtype=torch.float32, device=device)
 
 
-def _check_range(resident: Tensor, raw: Floats | Ints, columns: Sequence[str], place: Place) -> None:
-    """Refuse what no network can be given, before anything is trained on it: a loss would not be finite, or a score.
+def _check_targets(standardised_N: Tensor, targets_N: Array, place: Place) -> None:
+    """Refuse a number that no loss can be made of, before anything is trained on it.
 
     Raises:
-        DataError: A number is not finite once standardised and in float32; names column and row.
+        DataError: It is not finite once standardised and in float32; names the row.
     """
-    if not resident.is_floating_point() or bool(resident.isfinite().all()):
-        return
-    first = int((~resident.isfinite()).reshape(-1).to(torch.uint8).argmax())
-    row, channel, *_ = (int(index) for index in np.unravel_index(first, tuple(resident.shape)))
-    column = columns[channel] if columns else f"channel {channel}"
-    message = (
-        f"{place(row)}: {raw.reshape(-1)[first]!s} in {column} is too large: standardised by the training rows it is no finite"
-        " float32; fix or drop it"
-    )
+    if standardised_N.is_floating_point() and not bool(standardised_N.isfinite().all()):
+        row = int((~standardised_N.isfinite()).to(torch.uint8).argmax())
+        _refuse_infinite(targets_N[row], "the target", place(row))
+
+
+def _refuse_infinite(value: Any, column: str, place: str) -> None:  # noqa: ANN401 - a number of the raw data
+    message = f"{place}: {value!s} in {column} is too large: standardised by the training rows it is no finite float32; fix or drop it"
     raise DataError(message)

@@ -11,16 +11,17 @@ import numpy.typing as npt
 
 from autohas_trainer.data.files.paths import relative_to
 from autohas_trainer.data.images.idx_file import read_idx
-from autohas_trainer.data.raw import Floats, Ints, RawData
+from autohas_trainer.data.raw import Ints, RawData
 from autohas_trainer.errors import ConfigurationError, DataError
 
 __all__ = ["idx"]
 
 _LIMITS: Final = ("trainLimit", "testLimit")
+_WHITE_LEVEL: Final = 255
 
 
 def idx(folder: Path, arguments: Mapping[str, str]) -> RawData:
-    """Return the images (1 channel, 0 to 1) and labels of `folder`.
+    """Return the images (1 channel, bytes) and labels of `folder`.
 
     Args:
         folder: Holds train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte, each plain or
@@ -48,7 +49,8 @@ def idx(folder: Path, arguments: Mapping[str, str]) -> RawData:
         test_inputs=test_inputs,
         test_targets_N=test_targets_N,
         num_classes=num_classes,
-        preprocessing={"kind": "pixels", "divideBy": 255},
+        divide_by=_WHITE_LEVEL,
+        preprocessing={"kind": "pixels", "divideBy": _WHITE_LEVEL},
     )
 
 
@@ -97,8 +99,8 @@ def _find_file(folder: Path, name: str) -> Path:
     raise DataError(message)
 
 
-def _read_pair(folder: Path, prefix: str, limit: int | None) -> tuple[Floats, Ints]:
-    """Return images (N, 1, H, W) in 0..1 and their labels, the first `limit` of them."""
+def _read_pair(folder: Path, prefix: str, limit: int | None) -> tuple[npt.NDArray[np.uint8], Ints]:
+    """Return images (N, 1, H, W) of bytes and their labels, the first `limit` of them."""
     image_file, label_file = _find_file(folder, f"{prefix}-images-idx3-ubyte"), _find_file(folder, f"{prefix}-labels-idx1-ubyte")
     images_NHW: npt.NDArray[np.uint8] = read_idx(image_file, 3)
     labels_N = read_idx(label_file, 1)
@@ -109,5 +111,4 @@ def _read_pair(folder: Path, prefix: str, limit: int | None) -> tuple[Floats, In
         argument = "trainLimit" if prefix == "train" else "testLimit"
         message = f"{image_file} has {len(images_NHW)} images, fewer than task.data.arguments.{argument} {limit}; lower it"
         raise DataError(message)
-    inputs_NCHW = images_NHW[:limit, None].astype(np.float32) / np.float32(255)
-    return inputs_NCHW, labels_N[:limit].astype(np.int64)
+    return images_NHW[:limit, None], labels_N[:limit].astype(np.int64)

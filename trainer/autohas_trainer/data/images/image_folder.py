@@ -10,9 +10,9 @@ from typing import Final
 import numpy as np
 
 from autohas_trainer.data.held_out import with_held_out_test
-from autohas_trainer.data.images.image_file import ImageOptions, ImageReader
+from autohas_trainer.data.images.image_file import Bytes, ImageOptions, ImageReader
 from autohas_trainer.data.images.image_layout import find_images
-from autohas_trainer.data.raw import Floats, RawData
+from autohas_trainer.data.raw import RawData
 from autohas_trainer.errors import ConfigurationError, DataError
 
 __all__ = ["image_folder"]
@@ -56,7 +56,7 @@ class _Options:
 
 
 def image_folder(folder: Path, arguments: Mapping[str, str]) -> RawData:
-    """Return the images of `folder` (N, C, H, W) in 0..1 and their classes, in alphabetical order of the class folders.
+    """Return the images of `folder` (N, C, H, W) as bytes and their classes, in alphabetical order of the class folders.
 
     Args:
         folder: Holds train/ with one folder of images per class (PNG, JPEG, WebP, BMP, GIF or TIFF; 8 bits, one frame), and test/ of the
@@ -83,6 +83,7 @@ def image_folder(folder: Path, arguments: Mapping[str, str]) -> RawData:
         test_inputs=_read(layout.test_files, size, reader),
         test_targets_N=np.array(layout.test_labels, dtype=np.int64),
         num_classes=len(layout.classes),
+        divide_by=_WHITE_LEVEL,
         place=lambda row: str(layout.files[row]),
         test_place=lambda row: str(layout.test_files[row]),
         classes=tuple(layout.classes),
@@ -119,11 +120,10 @@ def _check_memory(folder: Path, number: int, size: tuple[int, int], channels: in
         raise DataError(message)
 
 
-def _read(files: list[Path], size: tuple[int, int], reader: ImageReader) -> Floats:
-    """Return images (N, C, H, W) float32 in 0..1."""
-    images = np.empty((len(files), reader.options.channels, *size), dtype=np.float32)
+def _read(files: list[Path], size: tuple[int, int], reader: ImageReader) -> Bytes:
+    """Return images (N, C, H, W) of bytes."""
+    images = np.empty((len(files), reader.options.channels, *size), dtype=np.uint8)
     for index, file in enumerate(files):
         pixels = reader.read(file, size)
         images[index] = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)  # noqa: PLR2004 - grey has no channels
-    images /= np.float32(_WHITE_LEVEL)
     return images

@@ -1,0 +1,8 @@
+"""What a batch is taken from: the protocol `Examples`, and one module per implementation."""
+
+from __future__ import annotations
+
+from autohas_trainer.data.examples.protocol import Draw, Examples, Rows, Source, Taken
+from autohas_trainer.data.examples.resident import Resident
+
+__all__ = ["Draw", "Examples", "Resident", "Rows", "Source", "Taken"]
