@@ -23,8 +23,9 @@ FROM build AS requirements
 COPY pyproject.toml /build/
 RUN python3 -c "import pathlib, tomllib; \
 project = tomllib.loads(pathlib.Path('/build/pyproject.toml').read_text())['project']; \
-[pathlib.Path('/build', extra + '.txt').write_text('\n'.join(project['dependencies'] + project['optional-dependencies'][extra])) \
-for extra in ('operator', 'trainer')]"
+[pathlib.Path('/build', image + '.txt').write_text('\n'.join(project['dependencies'] + \
+sum((project['optional-dependencies'][extra] for extra in extras), []))) \
+for image, extras in (('operator', ['operator']), ('trainer', ['trainer', 's3', 'gcs', 'hf', 'arrow']))]"
 
 FROM build AS source
 ARG SSL_CERT_FILE

@@ -3,6 +3,7 @@
     TrainerError                 exit 1: a bug of AutoHAS
     ├── ConfigurationError       exit 78: the search cannot run as written
     ├── DataError                exit 65: a data file is missing or damaged
+    │   └── UnreachableError     exit 1: a store does not answer, and may later
     ├── CheckpointError          exit 66: no checkpoint is usable
     ├── NumericalError           exit 70: the default configuration diverges
     ├── CandidateError           exit 78: one candidate cannot be trained; a search continues with the others
@@ -28,6 +29,7 @@ __all__ = [
     "Interrupted",
     "NumericalError",
     "TrainerError",
+    "UnreachableError",
     "storage_sentence",
 ]
 
@@ -60,6 +62,12 @@ class DataError(TrainerError):
     """A data file is missing or damaged; the sentence names the file, and the row where there is one."""
 
     exit_code: ClassVar[ExitCode] = ExitCode.DATA
+
+
+class UnreachableError(DataError):
+    """A store of data does not answer; the Job tries again up to backoffLimit."""
+
+    exit_code: ClassVar[ExitCode] = ExitCode.BUG
 
 
 class CheckpointError(TrainerError):

@@ -48,9 +48,10 @@ def status() -> None:
 
 
 def prepare_in_process() -> None:
-    """Build what the in-process tests need: helm."""
-    if not _is_left_out(binaries.why_not_buildable(), "helm"):
+    """Build what the in-process tests need: helm, and an S3 server."""
+    if not _is_left_out(binaries.why_not_buildable(), "helm and the S3 server"):
         binaries.helm()
+        binaries.versitygw()
 
 
 def prepare_control_plane() -> None:

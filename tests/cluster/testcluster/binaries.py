@@ -38,6 +38,7 @@ HELM = Released(name="helm", package="helm.sh/helm/v4/cmd/helm", version="v4.3.1
 PROMETHEUS = "github.com/prometheus/prometheus/cmd/"
 PROMETHEUS_TAGS = "remove_all_sd,enable_kubernetes_sd"  # of the service discoveries only the one that is tested
 OPERATOR_CRDS = Released(name="prometheus-operator-crds", package="github.com/prometheus-operator/prometheus-operator", version="v0.85.0")
+VERSITYGW = Released(name="versitygw", package="github.com/versity/versitygw/cmd/versitygw", version="v1.8.0")
 KUBECONFORM = Released(name="kubeconform", package="github.com/yannh/kubeconform/cmd/kubeconform", version="v0.8.0")
 
 
@@ -123,6 +124,11 @@ def helm() -> Path:
 def kubeconform() -> Path:
     """An executable named kubeconform."""
     return _script("kubeconform", [str(released(KUBECONFORM))])
+
+
+def versitygw() -> Path:
+    """An S3 server over a folder of this machine; a build takes a minute and a half of one core."""
+    return released(VERSITYGW)
 
 
 def tools_folder() -> Path:

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from testcluster import cache, cluster, images, levels, solitary
+from testcluster import binaries, cache, cluster, images, levels, solitary
 from testcluster.cluster import Cluster
 from testcluster.processes import this_process
+from testcluster.s3 import S3Server
 
 LOGS = pytest.StashKey[list[Path]]()
 FIRST_IMPORT_S = 600
@@ -53,6 +54,17 @@ def node_cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
         yield started
     finally:
         cluster.stop()
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """An S3 server on loopback."""
+    reason = binaries.why_not_buildable()
+    if reason:
+        levels.leave_out(reason)
+    server = S3Server.start(tmp_path_factory.mktemp("s3"))
+    yield server
+    server.stop()
 
 
 def pytest_terminal_summary(exitstatus: int, config: pytest.Config, terminalreporter: pytest.TerminalReporter) -> None:

@@ -152,7 +152,7 @@ def _project() -> dict[str, Any]:
 def _generation() -> Path:
     """Folder for all images with the present dependencies; others are deleted, for each takes many gigabytes."""
     project = _project()
-    extras = [project["optional-dependencies"][target] for target in TARGETS]
+    extras = {extra: packages for extra, packages in project["optional-dependencies"].items() if extra != "dev"}
     dependencies = json.dumps([project["dependencies"], extras])
     key = cache.key(SUITE, BASE_PACKAGES, dependencies, PROJECT / "constraints.txt")
     shelf = cache.root() / "images"

@@ -192,13 +192,20 @@ def test_a_home_folder_is_found_on_a_laptop(tmp_path: Path, monkeypatch: pytest.
     assert loaded("~/t.csv") == 20
 
 
+def test_a_file_url_is_a_path(tmp_path: Path) -> None:
+    """With blanks written as %20."""
+    (tmp_path / "my t.csv").write_text(text())
+
+    assert loaded(f"file://{tmp_path}/my%20t.csv") == 20
+
+
 @pytest.mark.parametrize(
     ("path", "words"),
     [
         ("$HOME/t.csv", r"'\$HOME/t\.csv' is missing: variables are not replaced there; write the path out, or begin it with ~"),
         ("${DATA}/t.csv", r"variables are not replaced there"),
-        ("https://example.org/t.csv", r"is a URL; only files of this machine are read"),
-        ("s3://bucket/t.csv", r"is a URL"),
+        ("https://example.org/t.csv", r"is a URL of a kind that is not read \(s3://, gs://, hf://, file:// are\)"),
+        ("file://data/t.csv", r"must have three slashes and an absolute path, for example file:///data/train\.csv"),
         ("~absent-user/t.csv", r"begins with a home folder that is not known here"),
         ("absent/t.csv", r"absent/t\.csv is missing \(relative to /"),
     ],

@@ -1,7 +1,8 @@
 """Maps exceptions to exit codes and sentences, in one place.
 
-A full, read-only or inaccessible disk exits 1, which the Job retries up to backoffLimit: the checkpoints are whole, and the user can free
-space or remount the volume while the Job backs off. Exit code 78 would end the search, 75 would retry without limit.
+A full, read-only or inaccessible disk exits 1, and so does a store of data that does not answer. The Job retries both up to backoffLimit:
+the checkpoints are whole, and the user can free space or remount the volume while the Job backs off. Exit code 78 would end the search, 75
+would retry without limit.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from autohas_api.base.exit_codes import ExitCode
 from autohas_api.base.install_hint import install_hint
 from autohas_api.base.spec_errors import SpecError
 from autohas_api.base.text_encoding import replace_unprintable
-from autohas_trainer.errors import TrainerError, storage_sentence
+from autohas_trainer.errors import TrainerError, UnreachableError, storage_sentence
 
 __all__ = ["Exit", "UsageError", "exit_of", "make_folder"]
 
@@ -60,7 +61,8 @@ def _classify(error: BaseException) -> Exit | None:
             text = f"the search does not fit into the device's memory ({error}); lower task.recipe.batchSize or give it more memory"
         case _:
             return None
-    return Exit(code=code, sentence=replace_unprintable(text), is_bug=isinstance(error, TrainerError) and code is ExitCode.BUG)
+    is_bug = isinstance(error, TrainerError) and code is ExitCode.BUG and not isinstance(error, UnreachableError)
+    return Exit(code=code, sentence=replace_unprintable(text), is_bug=is_bug)
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

@@ -10,7 +10,7 @@ import torch
 from autohas_api.base.objective_metrics import TaskKind
 from autohas_trainer.data.batches import RewardBatch, SelectionBatch, TestBatch, TrainBatch
 from autohas_trainer.data.custom import custom_data
-from autohas_trainer.data.files.paths import expand_path
+from autohas_trainer.data.files.paths import expand_path, is_remote
 from autohas_trainer.data.images.digits import digits
 from autohas_trainer.data.images.idx import idx
 from autohas_trainer.data.raw import RawData
@@ -39,7 +39,8 @@ def load(  # noqa: PLR0913 - one keyword per field of task.data and task.splits
 
     Args:
         name: `digits`, `idx`, `csv`, `image-folder`, or an entrypoint `package.module:object`.
-        path: The folder or file; a leading ~ is this machine's home folder. None for `digits`.
+        path: The folder or file; a leading ~ is this machine's home folder; s3://, gs:// and hf:// are read through a cache folder. None
+            for `digits`.
         arguments: The source's own; see `digits`, `idx`, `table`, `image_folder` and `custom_data`.
         kind: What the targets are; only `csv` and an entrypoint can give numbers.
         reward: Share of the training data that rewards the policy, in (0, 1).
@@ -53,10 +54,19 @@ def load(  # noqa: PLR0913 - one keyword per field of task.data and task.splits
         ConfigurationError: The search asks for data or splits that cannot be.
         DataError: A file is missing or damaged.
     """
-    raw = _read_raw(name, None if path is None else expand_path(path), arguments, kind)
+    raw = _read(name, None if path is None else expand_path(path), arguments, kind)
     indices = split(raw, reward=reward, selection=selection, stratify=stratify, seed=seed)
     check(len(indices.train), len(indices.selection), len(indices.reward))
     return Splits(raw, indices, device)
+
+
+def _read(name: str, path: str | None, arguments: Mapping[str, str], kind: TaskKind) -> RawData:
+    if path is None or not is_remote(path):
+        return _read_raw(name, path, arguments, kind)
+    # fcntl is imported here, which not every system has
+    from autohas_trainer.data.remote_data import read_remote  # noqa: PLC0415
+
+    return read_remote(name, path, arguments, lambda local: _read_raw(name, local, arguments, kind))
 
 
 def _read_raw(name: str, path: str | None, arguments: Mapping[str, str], kind: TaskKind) -> RawData:

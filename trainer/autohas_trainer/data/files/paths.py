@@ -5,25 +5,40 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Final
+from urllib.parse import unquote, urlsplit
 
 from autohas_api.base.text_encoding import as_file_name
 from autohas_trainer.errors import DataError
 
-__all__ = ["expand_path", "relative_to"]
+__all__ = ["REMOTE_SCHEMES", "expand_path", "is_remote", "relative_to"]
 
-_URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]+://")
+REMOTE_SCHEMES: Final = ("s3", "gs", "hf")
+"""Schemes that are read through the cache folder."""
+_URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]+)://")
 _VARIABLE: Final = re.compile(r"\$\{?[A-Za-z_]")
 
 
+def is_remote(path: str) -> bool:
+    """Whether `path` is an address of a store that is read through the cache folder."""
+    match = _URL.match(path)
+    return match is not None and match[1] in REMOTE_SCHEMES
+
+
 def expand_path(path: str) -> str:
-    """Return `path` with a leading ~ replaced by the home folder.
+    """Return `path` with a leading ~ replaced by the home folder; `file://` leads to a path of this machine, remote addresses stay.
 
     Raises:
-        DataError: There is no such home, or the path is a URL or holds a variable that a shell would replace and nothing here does.
+        DataError: There is no such home, or the path is a URL of another kind, or holds a variable that a shell would replace and nothing
+            here does.
     """
     path = as_file_name(path)
+    if is_remote(path):
+        return path
+    if path.startswith("file://"):
+        return _local_path(path)
     if _URL.match(path):
-        message = f"task.data.path {path!r} is a URL; only files of this machine are read: download it first, or mount it"
+        listed = ", ".join(f"{scheme}://" for scheme in (*REMOTE_SCHEMES, "file"))
+        message = f"task.data.path {path!r} is a URL of a kind that is not read ({listed} are): download it first, or mount it"
         raise DataError(message)
     if _VARIABLE.search(path) and not Path(path).exists():
         message = f"task.data.path {path!r} is missing: variables are not replaced there; write the path out, or begin it with ~"
@@ -38,3 +53,12 @@ def expand_path(path: str) -> str:
 def relative_to(path: Path) -> str:
     """Return where a relative path was looked for, as part of an error; nothing for an absolute one."""
     return "" if path.is_absolute() else f" (relative to {Path.cwd()})"
+
+
+def _local_path(url: str) -> str:
+    """Return the path of a file:// URL."""
+    parts = urlsplit(url)
+    if parts.netloc not in ("", "localhost") or not parts.path:
+        message = f"task.data.path {url!r} must have three slashes and an absolute path, for example file:///data/train.csv"
+        raise DataError(message)
+    return unquote(parts.path)
