@@ -39,17 +39,8 @@ class S3Server:
         for name in ("buckets", "users"):
             (directory / name).mkdir(parents=True)
         keys = ["--access", ACCESS_KEY, "--secret", SECRET_KEY]
-        command = [
-            binaries.versitygw(),
-            *keys,
-            "--port",
-            f"{address}:{port}",
-            "--iam-dir",
-            directory / "users",
-            "posix",
-            directory / "buckets",
-        ]
-        server._processes.start(NAME, command)
+        flags = [*keys, "--port", f"{address}:{port}", "--iam-dir", str(directory / "users")]
+        server._processes.start(NAME, [binaries.versitygw(), *flags, "posix", directory / "buckets"])
         try:
             until(server._is_ready, what="the S3 server is ready", deadline_s=READY_S, context=server._processes.explain)
             user = ["create-user", "--access", STRANGER, "--secret", STRANGERS_SECRET, "--role", "user"]
