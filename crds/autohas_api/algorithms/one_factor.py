@@ -12,16 +12,16 @@ from typing import Final
 from autohas_api.algorithms.algorithm_spec import AlgorithmSpec, Race
 from autohas_api.algorithms.auto_has import DESCRIPTION, AutoHAS
 from autohas_api.algorithms.plan_request import PlanRequest
-from autohas_api.algorithms.stage_plan import StagePlan
+from autohas_api.algorithms.stage_plan import StagePlan, num_challengers
 
 __all__ = [
     "EFFECT_WIDTH",
     "KEPT_PER_FINALIST",
+    "LANES_PER_CHALLENGER",
     "MIN_NEIGHBOURS",
     "NEIGHBOUR_SHARE",
     "ONE_FACTOR",
     "REFINEMENTS_PER_ROUND",
-    "num_challengers",
 ]
 
 NEIGHBOUR_SHARE: Final = 0.5
@@ -41,11 +41,6 @@ MIN_NEIGHBOURS: Final = 3
 _SLACK: Final = 1e-9
 
 
-def num_challengers(finalists: int) -> int:
-    """Lanes that are trained to the end next to the default, of those that reach 1/3."""
-    return max(1, finalists // LANES_PER_CHALLENGER)
-
-
 def _lane_price(request: PlanRequest) -> float:
     first, _, last = request.rungs
     return first / last + request.comparison.early
@@ -56,7 +51,7 @@ def _race_price(request: PlanRequest, finalists: int) -> float:
     first, second, last = request.rungs
     to_third = (second - first) / last + request.comparison.early
     to_end = (last - second) / last + request.comparison.last
-    return (1 + finalists) * to_third + (1 + num_challengers(finalists)) * to_end
+    return (1 + finalists) * to_third + (1 + num_challengers(finalists, LANES_PER_CHALLENGER)) * to_end
 
 
 def _fewest_lanes(request: PlanRequest) -> int:
@@ -82,7 +77,7 @@ def _plan(request: PlanRequest, trainings: float) -> StagePlan:
         rungs=request.rungs,
         num_lanes=num_lanes,
         num_finalists=finalists,
-        num_challengers=num_challengers(finalists),
+        num_challengers=num_challengers(finalists, LANES_PER_CHALLENGER),
         lane_trainings=num_lanes * lane,
         predicted_trainings=num_lanes * lane + race,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["FINALISTS", "RESCORED_SAMPLES", "StagePlan", "num_rescored"]
+__all__ = ["FINALISTS", "RESCORED_SAMPLES", "StagePlan", "num_challengers", "num_rescored"]
 
 FINALISTS: Final = 2
 """The fewest new candidates that continue from 1/9 to 1/3 of a training; the default continues in addition."""
@@ -17,6 +17,11 @@ RESCORED_SAMPLES: Final = 10
 def num_rescored(num_samples: int) -> int:
     """Samples that are scored twice."""
     return min(num_samples, RESCORED_SAMPLES)
+
+
+def num_challengers(finalists: int, finalists_per_challenger: int) -> int:
+    """Candidates at 1/3 of a training that are trained to the end next to the default; one at least."""
+    return max(1, finalists // finalists_per_challenger)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

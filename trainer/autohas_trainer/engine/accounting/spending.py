@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Final, TypeVar
 
-from autohas_api.algorithms.stage_plan import FINALISTS
+from autohas_api.algorithms.stage_plan import FINALISTS, num_challengers
 
 __all__ = [
+    "FINALISTS_PER_CHALLENGER",
     "SLACK",
     "TOLERANCE",
     "Lanes",
@@ -23,7 +24,6 @@ __all__ = [
     "Race",
     "choose_affordable",
     "name_range",
-    "num_challengers",
     "num_finalists",
     "price_of_ends",
 ]
@@ -59,9 +59,8 @@ def num_finalists(num_new: int) -> int:
     return min(num_new, max(FINALISTS, math.ceil(num_new / 3)))
 
 
-def num_challengers(finalists: int) -> int:
-    """Candidates that are trained to the end next to the default: a third of those at 1/3, one at least."""
-    return max(1, finalists // 3)
+FINALISTS_PER_CHALLENGER: Final = 3
+"""Of this number of candidates at 1/3 one is trained to the end next to the default, in the race after a supernet; one at least."""
 
 
 def price_of_ends(candidates: Iterable[Prices], count: int) -> float:
@@ -121,7 +120,8 @@ class Race:
         if not candidates:
             return end
         seconds = finalists * fmean(prices.second for prices in candidates)
-        ends = num_challengers(finalists) * fmean(prices.last for prices in candidates) + fmean(prices.repeats for prices in candidates)
+        challengers = num_challengers(finalists, FINALISTS_PER_CHALLENGER)
+        ends = challengers * fmean(prices.last for prices in candidates) + fmean(prices.repeats for prices in candidates)
         return sum(prices.first for prices in candidates) + seconds + max(ends, end)
 
 
@@ -144,7 +144,7 @@ def choose_affordable(
         prices = [prices_of(other) for other in (*chosen, candidate)]
         thirds = sum(p.second for p in prices)
         allowed = left + SLACK + (tolerance if len(prices) <= FINALISTS else 0.0)
-        for ends in (num_challengers(len(prices)), count):
+        for ends in (num_challengers(len(prices), FINALISTS_PER_CHALLENGER), count):
             if thirds + price_of_ends([*prices, *ahead], ends) <= allowed:
                 chosen.append(candidate)
                 count = ends

@@ -8,15 +8,16 @@ Mixup, augmentation and custom losses are not counted.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Final
 
 from torch import Tensor
 
 from autohas_api.algorithms.plan_request import FORWARD_SHARE
+from autohas_api.base.digest import canonical
 from autohas_api.space.decisions import Configuration, Space
 from autohas_api.spec.search import Spec
-from autohas_trainer.engine.candidate_faults import candidate_part, fault_key
+from autohas_trainer.engine.candidate_faults import candidate_part
 from autohas_trainer.errors import CandidateError
 from autohas_trainer.space.recipe import TrainingRecipe, path_of, recipe_of
 from autohas_trainer.templates import CUSTOM_STEP, CountsWork, NetworkSize, StepCost, Template, measure_macs, whole_path
@@ -47,30 +48,24 @@ class Work:
         self._template = template
         self._own_values = own_values
         self._example = example.cpu()  # the same count on every device, and no device can fail under it
-        self._network_sizes: dict[tuple[tuple[str, str], ...], NetworkSize] = {}
         self._cost: StepCost = template.step_cost if isinstance(template, CountsWork) else CUSTOM_STEP
         self._uncounted: str | None = None
-        self._default_size: NetworkSize | None = None
-        self._trainings: dict[Configuration, float] = {}
-        self._recipes: dict[Configuration, TrainingRecipe] = {}
-        self._sizes: dict[Configuration, NetworkSize] = {}
+        keep = lru_cache(maxsize=_MAX_KEPT)
+        self.recipe = keep(self._read_recipe)
+        """The training recipe of a configuration: every step of a training and of a supernet asks for it."""
+        self._length = keep(self._count_length)
+        self._size = keep(self._find_size)
+        self._size_of_network = keep(self._count)
 
     @property
     def uncounted(self) -> str | None:
         """Why nothing can be counted, so that every training counts as one; None where the networks are counted."""
-        self._size_of_default()
+        _ = self._size_of_default
         return self._uncounted
 
     def training(self, configuration: Configuration) -> float:
         """One whole training of `configuration`; exactly 1 for the default."""
-        if self.uncounted is not None:
-            return 1.0
-        work = self._trainings.get(configuration)
-        if work is None:
-            if len(self._trainings) >= _MAX_KEPT:
-                self._trainings.clear()
-            work = self._trainings[configuration] = self._length(configuration) / self._unit
-        return work
+        return 1.0 if self.uncounted is not None else self._length(configuration) / self._length(self._space.default)
 
     def gradient(self, configuration: Configuration, batch_size: int) -> float:
         """One step of a supernet along the path of `configuration` with a batch of `batch_size`: gradient and update, no dropout."""
@@ -85,7 +80,7 @@ class Work:
         if self.uncounted is not None:
             return batch_size / unit.batch_size / unit.steps
         optimizer = self.recipe(configuration).optimizer
-        return (self._cost.of(self._size(configuration), batch_size, optimizer) + added) / self._unit
+        return (self._cost.of(self._size(configuration), batch_size, optimizer) + added) / self._length(self._space.default)
 
     def forward(self, configuration: Configuration, num_examples: int) -> float:
         """Forward passes of the network of `configuration` over `num_examples`, which come in batches of the default's size."""
@@ -95,76 +90,48 @@ class Work:
             return share
         return share * (self._cost.of(self._size(configuration), unit.batch_size) / self._step(self._space.default))
 
-    def recipe(self, configuration: Configuration) -> TrainingRecipe:
-        """The training recipe of a configuration: every step of a training and of a supernet asks for it, so it is kept."""
-        recipe = self._recipes.get(configuration)
-        if recipe is None:
-            if len(self._recipes) >= _MAX_KEPT:
-                self._recipes.clear()
-            recipe = self._recipes[configuration] = recipe_of(self._spec, self._space, configuration)
-        return recipe
+    def _read_recipe(self, configuration: Configuration) -> TrainingRecipe:
+        return recipe_of(self._spec, self._space, configuration)
 
-    def _built_from(self, configuration: Configuration) -> Mapping[str, str]:
+    def _built_from(self, configuration: Configuration) -> tuple[tuple[str, str], ...]:
+        """What a network is built from; several configurations may have the same."""
         path = whole_path(self._template.decisions, path_of(self._space, configuration))
-        return {**path, **self._own_values(configuration)}
+        return tuple({**path, **self._own_values(configuration)}.items())
 
-    @cached_property
-    def _unit(self) -> float:
-        return self._length(self._space.default)
-
-    def _length(self, configuration: Configuration) -> float:
+    def _count_length(self, configuration: Configuration) -> float:
         return self.recipe(configuration).steps * self._step(configuration)
 
     def _step(self, configuration: Configuration) -> float:
         recipe = self.recipe(configuration)
         return self._cost.of(self._size(configuration), recipe.batch_size, recipe.optimizer, has_dropout=recipe.dropout > 0)
 
+    @cached_property
     def _size_of_default(self) -> NetworkSize:
-        """The size of the default's network, counted once; its failure is that of all."""
-        if self._default_size is None:
-            self._default_size = self._count_or_explain()
-        return self._default_size
-
-    def _count_or_explain(self) -> NetworkSize:
+        """The size of the default's network; its failure is that of all."""
         try:
-            return self._count(self._space.default)
+            return self._size_of_network(self._built_from(self._space.default))
         except CandidateError as error:
             self._uncounted = str(error)
             return NetworkSize(macs=0)
 
-    def _size(self, configuration: Configuration) -> NetworkSize:
+    def _find_size(self, configuration: Configuration) -> NetworkSize:
         """The size of a network; that of the default's for one that cannot be built or run: its training ends before it costs anything."""
-        size = self._sizes.get(configuration)
-        if size is None:
-            if len(self._sizes) >= _MAX_KEPT:
-                self._sizes.clear()
-            size = self._sizes[configuration] = self._size_of_network(configuration)
-        return size
+        try:
+            return self._size_of_network(self._built_from(configuration))
+        except CandidateError:
+            return self._size_of_default
 
-    def _size_of_network(self, configuration: Configuration) -> NetworkSize:
-        """As `_size`; a network that several configurations have is counted once."""
-        key = tuple(self._built_from(configuration).items())
-        size = self._network_sizes.get(key)
-        if size is None:
-            if len(self._network_sizes) >= _MAX_KEPT:
-                self._network_sizes.clear()
-            try:
-                size = self._count(configuration)
-            except CandidateError:
-                size = self._size_of_default()
-            self._network_sizes[key] = size
-        return size
-
-    def _count(self, configuration: Configuration) -> NetworkSize:
+    def _count(self, built_from: tuple[tuple[str, str], ...]) -> NetworkSize:
         """Count one network.
 
         Raises:
             CandidateError: it cannot be built or run, or PyTorch counts no multiply-accumulates in a layer of it.
         """
+        values = dict(built_from)
         if isinstance(self._template, CountsWork):
-            return self._template.size(self._built_from(configuration))
-        with candidate_part("counting its work", culprit=fault_key(configuration), is_custom=True):
-            network = self._template.build(self._built_from(configuration), (0, "work"))
+            return self._template.size(values)
+        with candidate_part("counting its work", culprit=canonical(values), is_custom=True):
+            network = self._template.build(values, (0, "work"))
             count = measure_macs(network, self._example)
         if count.uncounted is not None:
             raise CandidateError(f"layer {count.uncounted} has weights, but PyTorch counts no multiply-accumulates in it")

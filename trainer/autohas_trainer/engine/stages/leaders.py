@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from autohas_api.algorithms.one_factor import num_challengers
+from autohas_api.algorithms.one_factor import LANES_PER_CHALLENGER
 from autohas_api.algorithms.rungs import LAST_RUNG
+from autohas_api.algorithms.stage_plan import num_challengers
 from autohas_api.wire.messages import Stage
 from autohas_api.wire.reasons import NoticeReason
 from autohas_trainer.engine.accounting.spending import SLACK, name_range
@@ -46,7 +47,8 @@ class LeadersStage:
         state.keep_only({DEFAULT, *finalists})
         self._halving.begin([DEFAULT, *finalists], _THIRD)
         _, second, third, last = (0, *state.search_task.plan.rungs)
-        self.num_steps = (1 + len(finalists)) * (third - second) + (1 + num_challengers(len(finalists))) * (last - third)
+        challengers = num_challengers(len(finalists), LANES_PER_CHALLENGER)
+        self.num_steps = (1 + len(finalists)) * (third - second) + (1 + challengers) * (last - third)
 
     def advance(self) -> bool:
         """Train or compare one candidate."""

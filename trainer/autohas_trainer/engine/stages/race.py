@@ -11,16 +11,17 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from autohas_api.algorithms.rungs import LAST_RUNG
+from autohas_api.algorithms.stage_plan import num_challengers
 from autohas_api.space.decisions import initial_points
 from autohas_api.wire.messages import Stage
 from autohas_api.wire.reasons import NoticeReason
 from autohas_trainer.algorithms import Candidate
 from autohas_trainer.engine.accounting.spending import (
+    FINALISTS_PER_CHALLENGER,
     TOLERANCE,
     Race,
     choose_affordable,
     name_range,
-    num_challengers,
     num_finalists,
     price_of_ends,
 )
@@ -68,7 +69,8 @@ class RaceStage:
         self._halving.begin([*entrants, *(name for name in state.trainings if name not in entrants)])
         finalists = num_finalists(len(entrants) - 1)
         first = self._steps(0, len(entrants) - 1 + self._lacks(0))
-        self.num_steps = first + self._steps(1, finalists + self._lacks(1)) + self._steps(2, 1 + num_challengers(finalists))
+        challengers = num_challengers(finalists, FINALISTS_PER_CHALLENGER)
+        self.num_steps = first + self._steps(1, finalists + self._lacks(1)) + self._steps(2, 1 + challengers)
 
     def _list_initial(self) -> list[Candidate]:
         """What the spec enqueues, unless the lanes had it."""
@@ -133,7 +135,7 @@ class RaceStage:
                 kept = self._after_first(names)
                 self._state.keep_only(set(kept))
                 new = sum(1 not in self._state.comparisons[name] for name in kept)
-                self._state.replan(self.name, self._steps(1, new) + self._steps(2, 1 + num_challengers(new)))
+                self._state.replan(self.name, self._steps(1, new) + self._steps(2, 1 + num_challengers(new, FINALISTS_PER_CHALLENGER)))
             case 1:
                 kept = [DEFAULT, *self._challengers(rung, names)]
                 self._state.forget_contributions(rung, names)

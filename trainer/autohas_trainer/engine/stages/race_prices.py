@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from autohas_api.algorithms.one_factor import num_challengers
+from autohas_api.algorithms.one_factor import LANES_PER_CHALLENGER
+from autohas_api.algorithms.stage_plan import num_challengers
 from autohas_api.space.decisions import Configuration
 from autohas_trainer.engine.accounting.spending import Prices, price_of_ends
 from autohas_trainer.engine.training.search_task import SearchTask
@@ -30,4 +31,4 @@ class RacePrices:
         """The default and `leaders` from 1/9 to 1/3, the default and the dearest challengers from there to the end, and their repeats."""
         default, prices = self.of(self._search_task.space.default), [self.of(leader) for leader in leaders]
         thirds = sum(p.second for p in (default, *prices))
-        return thirds + price_of_ends(prices, num_challengers(len(prices))) + default.last
+        return thirds + price_of_ends(prices, num_challengers(len(prices), LANES_PER_CHALLENGER)) + default.last
