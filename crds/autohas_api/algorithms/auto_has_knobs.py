@@ -19,6 +19,8 @@ are frozen.
 Ours: rewards one step ahead prefer too large rates before the window and, after it, rates that are 10 to 100 times too small
 (measured, docs/algorithm.md). Where no architecture is searched, nothing is learned afterwards: the supernet ends with the window, and its
 budget pays for a longer schedule."""
+MIN_WINDOW: Final = 0.01
+"""Share of the supernet's steps: 100 steps then have one in the window."""
 _WHOLE_SUPERNET: Final = (0.0, 1.0)
 _WITH_CONTROLLER: Final = ("Lanes", "OneStep", "Paired")
 POLICY_LEARNING_RATE: Final = 0.1
@@ -38,6 +40,11 @@ class HyperparameterWindow(Model):
         rule(
             (field("from").number >= 0) & (field("from").number < field("to").number) & (field("to").number <= 1),
             "to must be greater than from, and both must be from 0 to 1",
+            at=".to",
+        ),
+        rule(
+            (field("to").number <= field("from").number) | (field("to").number - field("from").number >= MIN_WINDOW - 1e-9),
+            f"to must be at least from + {MIN_WINDOW}: a narrower window may hold no step of the supernet",
             at=".to",
         ),
     )

@@ -8,11 +8,17 @@ from pydantic import Field
 
 from autohas_api.base.expressions import field
 from autohas_api.base.model import Decimal, Model, Rule
-from autohas_api.base.rules import between, exactly_one, inside, more_than, not_negative, only_with, rule
+from autohas_api.base.rules import between, exactly_one, inside, not_negative, only_with, rule
 
 MIN_STEPS: Final = 9
 """Of a full training in a search: its first rung is a ninth."""
 MAX_STEPS: Final = 100_000_000
+_MAX_EPOCHS: Final = 1_000_000
+_EPOCHS: Final = rule(
+    ~field("epochs").is_given | ((field("epochs").number > 0) & (field("epochs").number <= _MAX_EPOCHS)),
+    f"epochs must be greater than 0 and at most {_MAX_EPOCHS}",
+    at=".epochs",
+)
 
 
 class EarlyStopping(Model):
@@ -101,7 +107,7 @@ class Training(Model):
         "of the first one is kept.",
     )
 
-    rules: ClassVar[tuple[Rule, ...]] = (exactly_one("steps", "epochs"), more_than("epochs", 0, is_optional=True))
+    rules: ClassVar[tuple[Rule, ...]] = (exactly_one("steps", "epochs"), _EPOCHS)
 
     @property
     def length(self) -> str:

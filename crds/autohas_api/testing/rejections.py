@@ -179,6 +179,12 @@ REJECTED_BY_RULE: Final = (
         )
         for begin, end in (("0.2", "0.2"), ("0.3", "0.2"), ("-0.1", "0.2"), ("0", "1.1"))
     ),
+    Rejection(
+        path="spec.algorithm.autoHAS",
+        value={"strategy": "OneStep", "hyperparameterWindow": {"from": "0.5", "to": "0.505"}},
+        field="spec.algorithm.autoHAS.hyperparameterWindow.to",
+        words="to must be at least from + 0.01",
+    ),
     *(
         Rejection(
             path="spec.algorithm.autoHAS",
@@ -242,7 +248,15 @@ REJECTED_BY_RULE: Final = (
     ),
     Rejection(path="spec.training", value={}, field="spec.training", words="exactly one of steps and epochs"),
     Rejection(path="spec.training.epochs", value="8", field="spec.training", words="exactly one of steps and epochs"),
-    Rejection(path="spec.training", value={"epochs": "0"}, field="spec.training.epochs", words="epochs must be greater than 0"),
+    *(
+        Rejection(
+            path="spec.training",
+            value={"epochs": epochs},
+            field="spec.training.epochs",
+            words="epochs must be greater than 0 and at most 1000000",
+        )
+        for epochs in ("0", "1000001")
+    ),
     Rejection(path="spec.budget.trainings", value="0.5", field="spec.budget.trainings", words="between 1 and 10000"),
     Rejection(path="spec.budget.earlyStopping", value={}, field="spec.budget.earlyStopping", words="at least one of plateauSteps"),
     Rejection(
