@@ -14,6 +14,8 @@ __all__ = ["EFFECT_UNIT", "change_text", "effect_text", "signed_percent"]
 EFFECT_UNIT: Final = "in % of the loss of a constant answer"
 """Before the end of a training, candidates are compared by their loss, whatever the metric is."""
 
+_NO_SIZE: Final = -1.0
+
 
 def change_text(spec: Spec, default: Mapping[str, str], effect: Effect) -> str:
     """The value that the decision was changed to; of learning_rate, the rate that the optimizer got."""
@@ -26,5 +28,7 @@ def signed_percent(value: float) -> str:
 
 
 def effect_text(effect: Effect) -> str:
-    """The effect with its standard error, in hundredths."""
+    """The effect with its standard error, in hundredths; a loss of more than a constant answer's has no size worth reading."""
+    if effect.effect < _NO_SIZE:
+        return f"below {signed_percent(_NO_SIZE)} %, worse than a constant answer"
     return f"{signed_percent(effect.effect)} ± {100 * effect.standard_error:.2f} %"
