@@ -26,5 +26,5 @@ def needs_trainer(what: str) -> Iterator[None]:
     except ModuleNotFoundError as error:
         if error.name is not None and error.name.partition(".")[0] in ("autohas", "autohas_api", "autohas_trainer"):
             raise
-        message = f"{what} trains on this machine and needs the package {error.name}, which is not installed: {install_hint('trainer')}"
+        message = f"{what} needs the package {error.name}, which is not installed: {install_hint('trainer')}"
         raise MissingExtraError(message, name=error.name) from error

@@ -7,13 +7,17 @@ the unit of a number. Numbers are exact: JSON keeps every digit of a float64.
 
 from __future__ import annotations
 
+import importlib.metadata
+import json
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from autohas_trainer.data.raw import Floats, RawData
+from autohas_trainer.errors import DataError
 
-__all__ = ["PREPROCESSING_FILE", "preprocessing_record"]
+__all__ = ["PREPROCESSING_FILE", "preprocessing_record", "read_preprocessing"]
 
 PREPROCESSING_FILE: Final = "preprocessing.json"
 _FORMAT: Final = 1
@@ -42,3 +46,24 @@ def preprocessing_record(
     if raw.num_classes is not None:
         target = {"kind": "classes", "classes": list(raw.classes or map(str, range(raw.num_classes)))}
     return {"format": _FORMAT, "data": dict(raw.preprocessing), "inputs": inputs, "target": target}
+
+
+def read_preprocessing(folder: Path) -> dict[str, Any]:
+    """Return the record in the folder of a finished search.
+
+    Raises:
+        DataError: The file is missing, damaged, or of another version of AutoHAS; names it.
+    """
+    path = folder / PREPROCESSING_FILE
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        written = record["format"]
+        sections = {name: record[name] for name in ("data", "inputs", "target")}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        message = f"{path} cannot be read: {type(error).__name__}: {error}"
+        raise DataError(message) from error
+    if written != _FORMAT:
+        version = importlib.metadata.version("autohas")
+        message = f"{path} has format {written}, AutoHAS {version} reads format {_FORMAT}: read it with the version that wrote it"
+        raise DataError(message)
+    return {"format": written, **sections}

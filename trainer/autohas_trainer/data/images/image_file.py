@@ -81,9 +81,18 @@ class ImageReader:
             DataError: The file cannot be read or decoded, has more than 8 bits, several frames, another size, or no shape but its
                 transparency.
         """
-        self.counts["images"] += 1
         opened, facts = _open(file)
         self.counts.update(facts)
+        return self.convert(opened, file, size)
+
+    def convert(self, opened: Image.Image, file: Path | str, size: tuple[int, int]) -> Bytes:
+        """Return an opened image as `read` does; `file` is its name in errors.
+
+        Raises:
+            DataError: As `read`.
+        """
+        self.counts["images"] += 1
+        _refuse_mode(opened, file)
         image = self._flat(opened, file).convert(self.options.mode)
         if (image.height, image.width) != size:
             if self.options.size is None:
@@ -114,7 +123,7 @@ class ImageReader:
             notes.append(f"{counts['grey']:,} of {number:,} images are grey: their three channels are equal")
         return notes
 
-    def _flat(self, image: Image.Image, file: Path) -> Image.Image:
+    def _flat(self, image: Image.Image, file: Path | str) -> Image.Image:
         """Return the image without transparency."""
         self.counts["CMYK"] += image.mode == "CMYK"
         self.counts["grey"] += image.mode in _GREY_MODES
@@ -166,9 +175,20 @@ def _refuse_lossy(image: Image.Image, file: Path) -> None:
         message = f"{file} has {frames} frames; only still images are read: keep one frame, or remove it"
         raise DataError(message)
     bits = _bits(image, file)
-    if bits > _MAX_BITS or image.mode.startswith(("I", "F")):
-        what = f"{bits} bits per channel" if bits > _MAX_BITS else f"more than 8 bits per channel (mode {image.mode})"
-        message = f"{file} has {what}, which would be cut; convert it to 8 bits"
+    if bits > _MAX_BITS:
+        message = f"{file} has {bits} bits per channel, which would be cut; convert it to 8 bits"
+        raise DataError(message)
+    _refuse_mode(image, file)
+
+
+def _refuse_mode(image: Image.Image, file: Path | str) -> None:
+    """Refuse a colour mode that 8-bit grey or colour cannot hold.
+
+    Raises:
+        DataError: Names the mode.
+    """
+    if image.mode.startswith(("I", "F")):
+        message = f"{file} has more than 8 bits per channel (mode {image.mode}), which would be cut; convert it to 8 bits"
         raise DataError(message)
     if image.mode not in _MODES:
         message = f"{file} has the colour mode {image.mode}, which is not converted; save it as RGB or grey"

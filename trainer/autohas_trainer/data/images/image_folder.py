@@ -94,7 +94,7 @@ def image_folder(folder: Path, arguments: Mapping[str, str]) -> RawData:
             "width": size[1],
             "mode": options.image.mode,
             "background": list(options.image.colour),
-            "resize": "bilinear",
+            "resize": "bilinear" if options.image.size is not None else None,
             "divideBy": _WHITE_LEVEL,
         },
     )

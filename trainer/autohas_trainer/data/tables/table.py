@@ -27,7 +27,7 @@ from autohas_trainer.data.tables.table_file import Table, hint_at_missing_header
 from autohas_trainer.data.tables.targets import read_targets
 from autohas_trainer.errors import ConfigurationError, DataError
 
-__all__ = ["table"]
+__all__ = ["check_missing", "table"]
 
 _ARGUMENTS: Final = ("target", "categorical", "numeric", "ignore", "missing", "delimiter", "header", "testFile", "testFraction")
 _MAX_SHOWN: Final = 5
@@ -60,7 +60,8 @@ def table(path: Path, arguments: Mapping[str, str], kind: TaskKind) -> RawData:
     columns = read_columns(train, names, Declared(categorical=options.categorical, numeric=options.numeric))
     for one in (train, test):
         if one is not None:
-            _check_missing(one, columns if options.missing == "error" else [], options.target)
+            _check_target(one, options.target)
+            check_missing(one, columns if options.missing == "error" else [], "fill it in, or set task.data.arguments.missing to impute")
     targets_N, classes = read_targets(train, options.target, kind)
     raw = RawData(
         name=f"csv ({train_file})",
@@ -129,7 +130,13 @@ class _Options:
     def record(self) -> dict[str, Any]:
         """Return how the file is read, for preprocessing.json."""
         missing = {"missing": sorted(MISSING), "missingNumbers": sorted(MISSING_NUMBERS)}
-        return {"target": self.target, "delimiter": self.delimiter, "hasHeader": self.has_header, **missing}
+        return {
+            "target": self.target,
+            "delimiter": self.delimiter,
+            "hasHeader": self.has_header,
+            "refusesMissing": self.missing == "error",
+            **missing,
+        }
 
 
 def _names(listed: str) -> frozenset[str]:
@@ -178,16 +185,23 @@ def _test_table(train: Table, test: Table) -> Table:
     return test
 
 
-def _check_missing(one: Table, columns: Sequence[Column], target: str) -> None:
-    """Refuse a missing target, and missing inputs of `columns`."""
+def _check_target(one: Table, target: str) -> None:
+    """Refuse a missing target."""
     for row, cell in enumerate(one.columns[target]):
         if cell in MISSING:
             message = f"{one.place(row)}: column {target} has no value ({cell!r}); remove the row"
             raise DataError(message)
+
+
+def check_missing(one: Table, columns: Sequence[Column], hint: str) -> None:
+    """Refuse missing inputs of `columns`; `hint` says what to do.
+
+    Raises:
+        DataError: Names row and column.
+    """
     for column in columns:
         for row, cell in enumerate(one.columns[column.name]):
             if cell in MISSING or (isinstance(column, Numeric) and is_missing_number(cell)):
-                hint = "fill it in, or set task.data.arguments.missing to impute"
                 message = f"{one.place(row)}: column {column.name} has no value ({cell!r}); {hint}"
                 raise DataError(message)
 

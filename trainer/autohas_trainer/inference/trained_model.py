@@ -1,0 +1,137 @@
+"""The trained network between the user's examples and the user's answers.
+
+Shape letters: N examples, C channels or columns, K outputs.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from autohas_trainer.errors import ConfigurationError
+from autohas_trainer.inference.encoding import Encoder, encoder_of
+
+__all__ = ["TrainedModel"]
+
+_CHUNK: Final = 512
+"""Examples per forward pass, as in the test of a search."""
+
+
+class Standardise(nn.Module):
+    """Subtracts the mean of the train split and divides by its deviation, in the type of the training; NaN becomes the mean."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, inputs: Mapping[str, Any]) -> None:
+        """`inputs` is that section of preprocessing.json."""
+        super().__init__()
+        dtype = getattr(torch, inputs["computedIn"])
+        ones = [1] * (len(inputs["shape"]) - 1)
+        for name in ("mean", "deviation"):
+            self.register_buffer(name, torch.tensor(inputs[name], dtype=dtype).reshape(1, -1, *ones))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(N, C, ...) as encoded to float32 as the network takes them."""
+        standardised = (inputs.to(self.mean.dtype) - self.mean) / self.deviation
+        return torch.where(standardised.isnan(), torch.zeros_like(standardised), standardised).to(torch.float32)
+
+
+class TrainedModel(nn.Module):
+    """A trained network with the preparation of its inputs and outputs.
+
+    `model.predict(examples)` takes raw examples and answers in class names or in the target's unit. `model(inputs)` takes what
+    `model.encode(examples)` gives, (N, C, ...), and returns logits (N, K) of classes, or numbers (N,) in the target's unit: this is what
+    `autohas export` writes. `model.network` is the bare network, between standardised inputs and raw outputs, for further training.
+
+    Attributes:
+        network: The network as it was trained.
+        classes: Names of the classes in the order of the outputs; empty in a regression.
+        configuration: Every decision of the network and its choice, and every hyperparameter of an own model.
+        preprocessing: The content of preprocessing.json.
+    """
+
+    def __init__(self, network: nn.Module, preprocessing: Mapping[str, Any], *, configuration: Mapping[str, str]) -> None:
+        """Put the parts together.
+
+        Raises:
+            DataError: preprocessing.json does not describe what this version encodes.
+        """
+        super().__init__()
+        self.preprocessing, self.configuration = dict(preprocessing), dict(configuration)
+        target = preprocessing["target"]
+        self.classes: tuple[str, ...] = tuple(target.get("classes", ()))
+        self.network = network
+        self.standardise: nn.Module = Standardise(preprocessing["inputs"]) if "mean" in preprocessing["inputs"] else nn.Identity()
+        self._scale = None if self.classes else (float(target["mean"]), float(target["deviation"]))
+        self._encoder: Encoder = encoder_of(preprocessing)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Encoded inputs (N, C, ...) to logits (N, K), or to numbers (N,) in the target's unit."""
+        outputs: Tensor = self.network(self.standardise(inputs))
+        if self._scale is None:
+            return outputs
+        mean, deviation = self._scale
+        return outputs.squeeze(1).double() * deviation + mean
+
+    def encode(self, examples: Any) -> Tensor:  # noqa: ANN401 - whatever the user has
+        """Return raw examples as inputs (N, C, ...), read as the training data were.
+
+        Args:
+            examples: A table: the path of a CSV file, a mapping from column to values, or anything with `__dataframe__`. Images: paths,
+                Pillow images or uint8 arrays (H, W) or (H, W, C), as a list or one array. Own data: an array (N, ...).
+
+        Raises:
+            DataError: An example is not as in training; names column and row, or the image.
+        """
+        return self._encoder(examples)
+
+    def predict(self, examples: Any) -> Any:  # noqa: ANN401 - two kinds of answers
+        """Return the answer for each example: a list of class names, or numbers float64 (N,) in the target's unit.
+
+        Raises:
+            DataError: As `encode`.
+        """
+        outputs = self._answer(examples)
+        if not self.classes:
+            return outputs.double().numpy()
+        return [self.classes[index] for index in outputs.argmax(dim=1).tolist()]
+
+    def predict_proba(self, examples: Any) -> npt.NDArray[np.float64]:  # noqa: ANN401 - whatever the user has
+        """Return the probability of each class, float64 (N, K), columns in the order of `classes`.
+
+        Raises:
+            ConfigurationError: The model predicts a number.
+            DataError: As `encode`.
+        """
+        if not self.classes:
+            message = "this model predicts a number, which has no probabilities; call predict"
+            raise ConfigurationError(message)
+        probabilities: npt.NDArray[np.float64] = self._answer(examples).double().softmax(dim=1).numpy()
+        return probabilities
+
+    def _answer(self, examples: Any) -> Tensor:  # noqa: ANN401 - whatever the user has
+        """Return the outputs of all examples on the CPU, computed in evaluation mode."""
+        inputs = self.encode(examples)
+        modes = {module: module.training for module in self.modules()}
+        self.eval()
+        try:
+            with torch.no_grad():
+                parts = [self(part).cpu() for part in self._chunks(inputs)]
+        finally:
+            for module, mode in modes.items():
+                module.training = mode
+        return torch.cat(parts) if parts else torch.empty((0, len(self.classes)) if self.classes else (0,))
+
+    def _chunks(self, inputs: Tensor) -> Iterator[Tensor]:
+        device = next((parameter.device for parameter in self.parameters()), inputs.device)
+        number = -(-len(inputs) // _CHUNK)
+        bounds = [len(inputs) * chunk // number for chunk in range(number + 1)] if number else []
+        for start, end in itertools.pairwise(bounds):
+            yield inputs[start:end].to(device)
