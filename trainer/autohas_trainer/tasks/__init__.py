@@ -1,8 +1,25 @@
 """Kinds of tasks: what a training minimises, what a search is judged by, and how both are put on one scale."""
 
-from autohas_trainer.tasks._base import Measurement, Task
+from autohas_trainer.tasks._base import IGNORED, Measurement, Statistics, Task
 from autohas_trainer.tasks.classification import Classification
 from autohas_trainer.tasks.custom_loss import CustomLoss, CustomLossFunction
 from autohas_trainer.tasks.regression import Regression
+from autohas_trainer.tasks.several_labels import SeveralLabels
+from autohas_trainer.tasks.several_numbers import SeveralNumbers
+from autohas_trainer.tasks.soft_labels import SoftLabels
+from autohas_trainer.tasks.token_labels import TokenLabels
 
-__all__ = ["Classification", "CustomLoss", "CustomLossFunction", "Measurement", "Regression", "Task"]
+__all__ = [
+    "IGNORED",
+    "Classification",
+    "CustomLoss",
+    "CustomLossFunction",
+    "Measurement",
+    "Regression",
+    "SeveralLabels",
+    "SeveralNumbers",
+    "SoftLabels",
+    "Statistics",
+    "Task",
+    "TokenLabels",
+]

@@ -1,23 +1,29 @@
 """What a task is: loss, metric and quality of one kind of targets.
 
 Quality is what rewards and comparisons use: higher is better, 1 is perfect. Ours: accuracy as it is (so are
-f1 and auc), R² for regression, 1 - loss / loss of a constant otherwise.
+f1, auc and top5), R² for regression, 1 - loss / loss of a constant otherwise.
 
-Shape letters: N examples of a split, B of a batch, K outputs of the network.
+Shape letters: N examples of a split, B of a batch, K outputs of the network, T positions of a sequence. Where an example has several
+targets (tokens, labels, numbers), its loss is the mean over those that are given.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-__all__ = ["Floats", "Measurement", "Task"]
+__all__ = ["IGNORED", "Floats", "Measurement", "Statistics", "Task", "join"]
 
 Floats = npt.NDArray[np.float64]
+Statistics = tuple[npt.NDArray[Any], ...]
+"""What a metric needs of each example of a batch: arrays (B, ...) in the host's memory."""
+IGNORED = -100
+"""Label of a position that has no target, as in torch's cross_entropy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +50,10 @@ class Task(Protocol):
         """K: what the network's last layer must give."""
 
     @property
+    def output_shape(self) -> tuple[int, ...]:
+        """Shape of the outputs of one example: (K,), or (T, K)."""
+
+    @property
     def constant_loss(self) -> float:
         """Mean loss of the best constant answer on the training examples; greater than 0."""
 
@@ -63,5 +73,16 @@ class Task(Protocol):
         Metrics that are no mean over examples (f1, auc) are too noisy on one batch: their reward is the loss against a constant's.
         """
 
+    def statistics(self, outputs_BK: Tensor, targets_B: Tensor) -> Statistics:
+        """Return what `summarise` needs of one batch; a few numbers per example, for auc its K probabilities."""
+
+    def summarise(self, statistics: Sequence[Statistics]) -> Measurement:
+        """Return the metric over a whole split by the statistics of its batches; outputs must have been finite."""
+
     def measure(self, outputs_NK: Tensor, targets_N: Tensor) -> Measurement:
-        """Return the metric over a whole split; outputs must be finite."""
+        """Return the metric over outputs that are all there."""
+
+
+def join(statistics: Sequence[Statistics]) -> Statistics:
+    """Return the statistics of all batches as one: arrays (N, ...)."""
+    return tuple(np.concatenate(parts) for parts in zip(*statistics, strict=True))

@@ -1,18 +1,24 @@
-"""Classification: cross-entropy over classes; judged by accuracy, f1, auc or log_loss."""
+"""Classification: cross-entropy over classes; judged by accuracy, top5, f1, auc, log_loss or perplexity."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from autohas_trainer.tasks._base import Floats, Measurement
+from autohas_trainer.tasks._base import Floats, Measurement, Statistics, join
 from autohas_trainer.tasks.macro import auc_contributions, f1_contributions
 
-__all__ = ["Classification"]
+__all__ = ["TOP", "Classification", "entropy", "is_among_top", "measure_losses"]
+
+TOP: Final = 5
+_LARGEST_LOSS: Final = 700.0
+"""Nats. Its exponential is the largest power of e^100 that a float holds."""
 
 
 class Classification:
@@ -22,7 +28,7 @@ class Classification:
         """Fix the scale by the class counts of the train split.
 
         Args:
-            metric: accuracy, f1 (macro), auc (macro, one class against the rest) or log_loss (nats).
+            metric: accuracy, top5, f1 (macro), auc (macro, one class against the rest), log_loss (nats) or perplexity (its exponential).
             class_counts: Training examples per class.
             balanced: Weigh each class by N / (K · its count), so that all classes matter alike to the loss (not to the metric).
             device: Where losses are computed.
@@ -32,13 +38,19 @@ class Classification:
         self._weights_K = _balanced_weights(counts_K) if balanced else np.ones(len(counts_K))
         self._class_weights = torch.tensor(self._weights_K, dtype=torch.float32, device=device) if balanced else None
         self._commonest_share = float(counts_K.max() / counts_K.sum())
-        self._prior_entropy = _entropy(counts_K)
-        self._constant_loss = _entropy(counts_K * self._weights_K) * float((counts_K * self._weights_K).sum() / counts_K.sum())
+        self._top_share = float(np.sort(counts_K)[-TOP:].sum() / counts_K.sum())
+        self._prior_entropy = entropy(counts_K)
+        self._constant_loss = entropy(counts_K * self._weights_K) * float((counts_K * self._weights_K).sum() / counts_K.sum())
 
     @property
     def num_outputs(self) -> int:
         """K, the number of classes."""
         return len(self._weights_K)
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """(K,)."""
+        return (self.num_outputs,)
 
     @property
     def constant_loss(self) -> float:
@@ -47,8 +59,8 @@ class Classification:
 
     @property
     def constant_quality(self) -> float:
-        """The share of the commonest class for accuracy, 0 for what is measured against a constant."""
-        return self._commonest_share if self._metric == "accuracy" else 0.0
+        """The share of the commonest class for accuracy, of five for top5, 0 for what is measured against a constant."""
+        return {"accuracy": self._commonest_share, "top5": self._top_share}.get(self._metric, 0.0)
 
     def losses(self, outputs_BK: Tensor, targets_B: Tensor) -> Tensor:
         """Cross-entropy in nats, times the weight of the class."""
@@ -61,28 +73,57 @@ class Classification:
         )
 
     def qualities(self, outputs_BK: Tensor, targets_B: Tensor) -> Tensor:
-        """Whether the answer is correct, for accuracy; otherwise 1 - loss / loss of a constant."""
+        """Whether the answer is correct, for accuracy and top5; otherwise 1 - loss / loss of a constant."""
         if self._metric == "accuracy":
             return (outputs_BK.argmax(dim=1) == targets_B).float()
+        if self._metric == "top5":
+            return is_among_top(outputs_BK, targets_B).float()
         return 1 - self.losses(outputs_BK, targets_B).float() / self._constant_loss
 
-    def measure(self, outputs_NK: Tensor, targets_N: Tensor) -> Measurement:
-        """The metric, by scikit-learn but for accuracy, which needs none."""
-        logits_NK = outputs_NK.double().cpu()
-        labels_N = targets_N.cpu().numpy()
+    def statistics(self, outputs_BK: Tensor, targets_B: Tensor) -> Statistics:
+        """Hits, losses, answers with labels, or probabilities with labels: what the metric needs."""
+        logits_BK, labels_B = outputs_BK.double().cpu(), targets_B.cpu()
         match self._metric:
             case "accuracy":
-                hits_N: Floats = (logits_NK.argmax(dim=1).numpy() == labels_N).astype(np.float64)
-                value = float(hits_N.mean())
-                return Measurement(value=value, quality=value, contributions_N=hits_N)
+                return ((logits_BK.argmax(dim=1) == labels_B).numpy().astype(np.float64),)
+            case "top5":
+                return (is_among_top(logits_BK, labels_B).numpy().astype(np.float64),)
             case "f1":
-                return f1_contributions(logits_NK.argmax(dim=1).numpy(), labels_N, self.num_outputs)
+                return logits_BK.argmax(dim=1).numpy(), labels_B.numpy()
             case "auc":
-                return auc_contributions(logits_NK.softmax(dim=1).numpy(), labels_N)
+                return logits_BK.softmax(dim=1).numpy(), labels_B.numpy()
             case _:
-                loss_N: Floats = functional.cross_entropy(logits_NK, targets_N.cpu(), reduction="none").numpy()
-                contributions_N = 1 - loss_N / self._prior_entropy
-                return Measurement(value=float(loss_N.mean()), quality=float(contributions_N.mean()), contributions_N=contributions_N)
+                return (functional.cross_entropy(logits_BK, labels_B, reduction="none").numpy(),)
+
+    def summarise(self, statistics: Sequence[Statistics]) -> Measurement:
+        """The metric, by scikit-learn where it is no mean over examples."""
+        first_N, *rest = join(statistics)
+        match self._metric:
+            case "accuracy" | "top5":
+                return Measurement(value=float(first_N.mean()), quality=float(first_N.mean()), contributions_N=first_N)
+            case "f1":
+                return f1_contributions(first_N, rest[0], self.num_outputs)
+            case "auc":
+                return auc_contributions(first_N, rest[0])
+            case _:
+                return measure_losses(first_N, self._prior_entropy, is_perplexity=self._metric == "perplexity")
+
+    def measure(self, outputs_NK: Tensor, targets_N: Tensor) -> Measurement:
+        """The metric over outputs that are all there."""
+        return self.summarise([self.statistics(outputs_NK, targets_N)])
+
+
+def is_among_top(outputs_BK: Tensor, labels_B: Tensor) -> Tensor:
+    """Whether each label (...) is among the five largest of its outputs (..., K)."""
+    return (outputs_BK.topk(min(TOP, outputs_BK.shape[-1]), dim=-1).indices == labels_B.unsqueeze(-1)).any(dim=-1)
+
+
+def measure_losses(losses_N: Floats, constant_loss: float, *, is_perplexity: bool, unit: float = 1.0) -> Measurement:
+    """The mean loss in a unit (nats: 1), or its exponential; the quality is 1 - loss / loss of a constant."""
+    contributions_N = 1 - losses_N / constant_loss
+    mean = float(losses_N.mean())
+    value = math.exp(min(mean, _LARGEST_LOSS)) if is_perplexity else mean / unit
+    return Measurement(value=value, quality=float(contributions_N.mean()), contributions_N=contributions_N)
 
 
 def _balanced_weights(counts_K: Floats) -> Floats:
@@ -93,7 +134,7 @@ def _balanced_weights(counts_K: Floats) -> Floats:
     return weights_K
 
 
-def _entropy(amounts_K: Floats) -> float:
+def entropy(amounts_K: Floats) -> float:
     """Entropy in nats of a distribution given by amounts."""
     shares = amounts_K[amounts_K > 0] / amounts_K.sum()
     return float(-(shares * np.log(shares)).sum())

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from torch import Tensor
 
-from autohas_trainer.tasks._base import Measurement, Task
+from autohas_trainer.tasks._base import Measurement, Statistics, Task
 
 __all__ = ["CustomLoss", "CustomLossFunction"]
 
 
 class CustomLossFunction(Protocol):
-    """(outputs (B, K), targets (B,), custom hyperparameters) to losses (B,); called by name."""
+    """(outputs (B, K) or (B, T, K), targets (B, ...), custom hyperparameters) to losses (B,); called by name."""
 
     def __call__(self, *, outputs: Tensor, targets: Tensor, hyperparameters: Mapping[str, str]) -> Tensor:
         """The training loss of each example."""
@@ -32,6 +32,11 @@ class CustomLoss:
     def num_outputs(self) -> int:
         """As the task's."""
         return self._task.num_outputs
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """As the task's."""
+        return self._task.output_shape
 
     @property
     def constant_loss(self) -> float:
@@ -54,6 +59,14 @@ class CustomLoss:
     def qualities(self, outputs_BK: Tensor, targets_B: Tensor) -> Tensor:
         """As the task's."""
         return self._task.qualities(outputs_BK, targets_B)
+
+    def statistics(self, outputs_BK: Tensor, targets_B: Tensor) -> Statistics:
+        """As the task's."""
+        return self._task.statistics(outputs_BK, targets_B)
+
+    def summarise(self, statistics: Sequence[Statistics]) -> Measurement:
+        """As the task's."""
+        return self._task.summarise(statistics)
 
     def measure(self, outputs_NK: Tensor, targets_N: Tensor) -> Measurement:
         """As the task's."""

@@ -11,9 +11,10 @@ import numpy.typing as npt
 
 from autohas_trainer.tasks._base import Floats, Measurement
 
-__all__ = ["auc_contributions", "f1_contributions"]
+__all__ = ["auc_contributions", "auc_of_labels", "f1_contributions", "f1_of_labels"]
 
 Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 
 
 def f1_contributions(answers_N: Ints, labels_N: Ints, num_classes: int) -> Measurement:
@@ -52,6 +53,35 @@ def auc_contributions(probabilities_NK: Floats, labels_N: Ints) -> Measurement:
             influence_N += _auc_influence(probabilities_NK[:, label], positive_N, area)
     if not areas:  # no pair to put in order: as good as a coin
         return Measurement(value=0.5, quality=0.5, contributions_N=np.full(len(labels_N), 0.5))
+    value = float(np.mean(areas))
+    return Measurement(value=value, quality=value, contributions_N=value + influence_N / len(areas))
+
+
+def f1_of_labels(is_answer_NK: Bools, is_label_NK: Bools) -> Measurement:
+    """Mean f1 over the K labels that occur, among labels or answers; the influence of an example is as in `f1_contributions`."""
+    hits_K, answers_K, labels_K = (part.mean(axis=0, dtype=np.float64) for part in (is_answer_NK & is_label_NK, is_answer_NK, is_label_NK))
+    occurs_K = answers_K + labels_K > 0
+    amounts_K = np.where(occurs_K, answers_K + labels_K, 1.0)
+    f1_K = 2 * hits_K / amounts_K
+    influence_NK = (2.0 * (is_answer_NK & is_label_NK) - f1_K * (is_answer_NK.astype(np.float64) + is_label_NK)) / amounts_K
+    number = max(1, int(occurs_K.sum()))
+    value = float(f1_K[occurs_K].sum()) / number
+    return Measurement(value=value, quality=value, contributions_N=value + influence_NK[:, occurs_K].sum(axis=1) / number)
+
+
+def auc_of_labels(probabilities_NK: Floats, is_label_NK: Bools) -> Measurement:
+    """Mean area under the ROC curve over the K labels; those that every example has, or none, have no curve and do not count."""
+    from sklearn.metrics import roc_auc_score  # noqa: PLC0415 - seconds long, and other metrics do without
+
+    number = len(is_label_NK)
+    areas, influence_N = [], np.zeros(number)
+    for label in range(is_label_NK.shape[1]):
+        positive_N = is_label_NK[:, label]
+        if positive_N.any() and not positive_N.all():
+            areas.append(float(roc_auc_score(positive_N, probabilities_NK[:, label])))
+            influence_N += _auc_influence(probabilities_NK[:, label], positive_N, areas[-1])
+    if not areas:
+        return Measurement(value=0.5, quality=0.5, contributions_N=np.full(number, 0.5))
     value = float(np.mean(areas))
     return Measurement(value=value, quality=value, contributions_N=value + influence_N / len(areas))
 

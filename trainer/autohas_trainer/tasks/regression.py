@@ -1,10 +1,11 @@
-"""Regression: squared error of one number; judged by rmse or mae in the target's own unit.
+"""Regression: squared error of one number; judged by rmse or mae in the target's own unit, or by r2.
 
 Networks learn the standardised target (mean 0, deviation 1 over the train split), so that a learning rate means the same on any unit.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from autohas_trainer.tasks._base import Floats, Measurement
+from autohas_trainer.tasks._base import Floats, Measurement, Statistics, join
 
 __all__ = ["Regression"]
 
@@ -24,7 +25,7 @@ class Regression:
         """Fix the scale by the train split's targets.
 
         Args:
-            metric: rmse or mae.
+            metric: rmse, mae or r2.
             train_targets_N: Training targets in their unit, not all equal.
         """
         targets_N = train_targets_N.astype(np.float64)
@@ -36,6 +37,11 @@ class Regression:
     def num_outputs(self) -> int:
         """One number."""
         return 1
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """(1,)."""
+        return (1,)
 
     @property
     def constant_loss(self) -> float:
@@ -58,14 +64,33 @@ class Regression:
         return self.losses(outputs_BK, targets_B)
 
     def qualities(self, outputs_BK: Tensor, targets_B: Tensor) -> Tensor:
-        """1 - squared error / variance for rmse (their mean is R²), 1 - error / error of the median for mae."""
+        """1 - squared error / variance for rmse and r2 (their mean is R²), 1 - error / error of the median for mae."""
         error_B = outputs_BK.squeeze(1).float() - targets_B
-        return 1 - (error_B.square() if self._metric == "rmse" else error_B.abs() / self._constant_error)
+        return 1 - (error_B.abs() / self._constant_error if self._metric == "mae" else error_B.square())
+
+    def statistics(self, outputs_BK: Tensor, targets_B: Tensor) -> Statistics:
+        """The standardised error and target of each example."""
+        targets_B = targets_B.double()
+        return (outputs_BK.squeeze(1).double() - targets_B).cpu().numpy(), targets_B.cpu().numpy()
+
+    def summarise(self, statistics: Sequence[Statistics]) -> Measurement:
+        """The metric in the target's unit; r2 has none."""
+        errors_N, targets_N = (torch.from_numpy(part) for part in join(statistics))
+        is_absolute = self._metric == "mae"
+        contributions_N: Floats = (1 - (errors_N.abs() / self._constant_error if is_absolute else errors_N.square())).numpy()
+        if self._metric == "r2":
+            value = _determination(errors_N.numpy(), targets_N.numpy())
+        else:
+            value = float(errors_N.abs().mean() if is_absolute else torch.sqrt(errors_N.square().mean())) * self._deviation
+        return Measurement(value=value, quality=float(contributions_N.mean()), contributions_N=contributions_N)
 
     def measure(self, outputs_NK: Tensor, targets_N: Tensor) -> Measurement:
-        """The metric in the target's unit."""
-        error_N = (outputs_NK.squeeze(1).double() - targets_N.double()).cpu()
-        squared = self._metric == "rmse"
-        contributions_N: Floats = (1 - (error_N.square() if squared else error_N.abs() / self._constant_error)).numpy()
-        value = torch.sqrt(error_N.square().mean()) if squared else error_N.abs().mean()
-        return Measurement(value=float(value) * self._deviation, quality=float(contributions_N.mean()), contributions_N=contributions_N)
+        """The metric over outputs that are all there."""
+        return self.summarise([self.statistics(outputs_NK, targets_N)])
+
+
+def _determination(errors_N: Floats, targets_N: Floats) -> float:
+    """R² by the variance of these targets; of equal targets, 1 without an error and 0 with one (as scikit-learn's)."""
+    spread = float(np.square(targets_N - targets_N.mean()).sum())
+    error = float(np.square(errors_N).sum())
+    return 1 - error / spread if spread > 0 else float(error == 0)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-import torch
-from torch import Tensor
-
 from autohas_trainer.engine.training.search_task import SearchTask
 from autohas_trainer.engine.training.training import Training
 from autohas_trainer.errors import CandidateError, DeviceError
+from autohas_trainer.tasks import Statistics
 
 __all__ = ["compute_test_scores"]
 
@@ -29,19 +27,20 @@ def compute_test_scores(
         DeviceError: the device failed; nothing more can be tested in this process.
     """
     finished = {name: training for name, training in trainings.items() if training.is_finished and not training.is_diverged}
-    targets: list[Tensor] = []
-    outputs: dict[str, list[Tensor]] = {name: [] for name in finished}
+    task = search_task.task
+    statistics: dict[str, list[Statistics]] = {name: [] for name in finished}
     for batch in search_task.splits.test():
-        targets.append(batch.targets_B)
         for name, training in list(finished.items()):
             try:
-                outputs[name].append(training.outputs(batch))
+                outputs_BK = training.outputs(batch)
             except DeviceError:
                 raise
             except CandidateError as error:
-                del finished[name], outputs[name]
+                del finished[name], statistics[name]
                 on_failure(name, error)
+            else:
+                statistics[name].append(task.statistics(outputs_BK, batch.targets_B))
+                if not bool(outputs_BK.isfinite().all()):
+                    del finished[name], statistics[name]
             on_batch()
-    targets_N = torch.cat(targets)
-    joined = {name: torch.cat(parts) for name, parts in outputs.items()}
-    return {name: search_task.task.measure(out_NK, targets_N).value for name, out_NK in joined.items() if bool(out_NK.isfinite().all())}
+    return {name: task.summarise(parts).value for name, parts in statistics.items()}

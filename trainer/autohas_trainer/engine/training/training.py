@@ -170,18 +170,18 @@ class Training:
         module = self._module.eval() if self.is_finished else self._average_module()
         self._search_task.custom.seed("compare", self.num_steps_done)
         task = self._search_task.task
-        outputs, targets = [], []
+        losses, statistics = [], []
         for batch in self._search_task.splits.selection(None if self.is_finished else EARLY_EXAMPLES):
-            outputs.append(module(batch.inputs))
-            targets.append(batch.targets_B)
+            outputs_BK = module(batch.inputs)
+            losses.append(task.losses(outputs_BK, batch.targets_B).double())
+            statistics.append(task.statistics(outputs_BK, batch.targets_B))
             on_batch()
-        outputs_NK, targets_N = torch.cat(outputs), torch.cat(targets)
-        losses_N = task.losses(outputs_NK, targets_N).double()
+        losses_N = torch.cat(losses)
         loss = float(losses_N.mean())
         if not math.isfinite(loss):
             self.is_diverged = True
             return lose_by_divergence(self.num_steps_done)
-        measured = task.measure(outputs_NK, targets_N)
+        measured = task.summarise(statistics)
         quality = measured.quality if self.is_finished else normalise_quality(loss, task.constant_loss)
         return Comparison(
             step=self.num_steps_done,
