@@ -12,10 +12,10 @@ import torch
 from benchmarks.ranking.tasks import draw
 from benchmarks.ranking.truth import Floats, Sample
 
-from autohas_trainer.engine.training.rule import rule_of
+from autohas_trainer.engine.training.rule import rate_at, rule_of
 from autohas_trainer.engine.training.search_task import SearchTask
 from autohas_trainer.engine.training.training import Training
-from autohas_trainer.optim import clip, norm_of, schedule
+from autohas_trainer.optim import clip, norm_of
 from autohas_trainer.supernet import Supernet
 
 __all__ = ["BEGINNINGS", "Shared", "losses", "share", "spread_of_outputs"]
@@ -60,7 +60,7 @@ def share(search_task: SearchTask, steps: int, begin: Callable[[SearchTask, Supe
         norm = float(norm_of(gradient))
         if not (math.isfinite(norm) and math.isfinite(float(loss))):
             return Shared(net=net, diverged_at=step)
-        rate = recipe.learning_rate * schedule(step, steps, recipe.warmup_fraction, recipe.schedule)
+        rate = rate_at(recipe, step, steps)
         net.commit(path, clip(gradient, norm), rule_of(recipe, rate))
     return Shared(net=net, diverged_at=None)
 

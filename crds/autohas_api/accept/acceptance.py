@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from autohas_api.accept.data_arguments import find_wrong_data_arguments, find_wrong_keywords
 from autohas_api.accept.dependencies import find_wrong_conditions_of_decisions, find_wrong_conditions_of_hyperparameters
+from autohas_api.accept.recipe_check import find_idle_fields, find_uneven_batches
 from autohas_api.algorithms.algorithm_spec import Race
 from autohas_api.algorithms.table import ALGORITHM_ROWS
 from autohas_api.base.quantities import amount
@@ -63,7 +64,8 @@ def find_spec_errors(spec: Spec) -> Iterator[FieldError]:
         )
         return
     spec = assume_steps(spec)
-    yield from _idle_momentum(spec)
+    yield from find_idle_fields(spec)
+    yield from find_uneven_batches(spec, space)
     yield from _never_active(spec, space)
     if (yield from _any(_initial(spec, space))) or (yield from _any(_find_repeats(spec, space))):
         return
@@ -165,23 +167,6 @@ def _never_active(spec: Spec, space: Space) -> Iterator[FieldError]:
         for index, name in enumerate(names):
             if name in pinned:
                 yield FieldError(path=f"{place}[{index}]", message=f'"{name}" has no effect: {pinned[name]}; remove it')
-
-
-def _idle_momentum(spec: Spec) -> Iterator[FieldError]:
-    """A searched momentum that no optimizer of the search has."""
-    listed = {h.name: h for h in spec.search_space.hyperparameters}
-    searched, momentum = listed.get("optimizer"), listed.get("momentum")
-    if momentum is None:
-        return
-    optimizers = searched.categorical.choices if searched is not None and searched.categorical is not None else [spec.task.recipe.optimizer]
-    if momentum.when is not None and momentum.when.decision == "optimizer":
-        optimizers = [name for name in optimizers if name in momentum.when.values]
-    if set(optimizers) == {"rmsprop"}:
-        index = list(listed).index("momentum")
-        yield FieldError(
-            path=f"spec.searchSpace.hyperparameters[{index}].name",
-            message='"momentum" has no effect: it is searched where the optimizer is rmsprop, which has none; remove it, or take sgd',
-        )
 
 
 def _rewards_after_warmup(spec: Spec, space: Space) -> int:

@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Final
 
 from autohas_api.base.condition import When
 from autohas_api.base.decimals import decimal, decimal_between, exact_decimal
@@ -202,16 +203,23 @@ def declared_decisions(spec: Spec) -> tuple[TemplateDecision, ...]:
 
 def recipe_value(spec: Spec, name: str) -> str:
     """The recipe's value of a known hyperparameter, as a decision writes it."""
-    recipe = spec.task.recipe
-    match name:
-        case "optimizer":
-            return recipe.optimizer
-        case "batch_size":
-            return str(recipe.batch_size)
-        case "learning_rate":
-            return recipe_rate(spec)
-        case _:
-            return exact_decimal(float(getattr(recipe, name)))
+    recipe, optimizer = spec.task.recipe, spec.task.optimizer
+    texts = {
+        "optimizer": optimizer,
+        "schedule": recipe.schedule,
+        "nesterov": "true" if recipe.nesterov else "false",
+        "batch_size": str(recipe.batch_size),
+    }
+    if name in texts:
+        return texts[name]
+    if name == "learning_rate":
+        return recipe_rate(spec)
+    value = recipe.decay_of(optimizer) if name == "weight_decay" else getattr(recipe, name)
+    return exact_decimal(float(value or _UNSET_VALUES[name]))
+
+
+_UNSET_VALUES: Final = {"beta2": "0.999", "epsilon": "1e-8", "gradient_clip": "0", "ema": "0", "schedule_floor": "0"}
+"""What a recipe means that does not set a known hyperparameter; a clip or an ema of 0 stands for none."""
 
 
 def _hyperparameter(declared: Hyperparameter, spec: Spec) -> Decision:

@@ -12,7 +12,7 @@ from autohas_api.spec.search import Spec
 
 __all__ = ["optimizer_rate", "recipe_rate", "shared_rate", "trained_value", "value_text"]
 
-_NORMALISED: Final = ("rmsprop", "adam")
+_NORMALISED: Final = ("rmsprop", "adam", "adamw")
 """Optimizers that divide a gradient by its size: their usual rates are about a hundredth of sgd's."""
 
 
@@ -31,7 +31,7 @@ def optimizer_rate(spec: Spec, optimizer: str, value: str | None) -> float:
 
 def trained_value(spec: Spec, values: Mapping[str, str], name: str) -> str:
     """A value of a configuration as it is trained with: of `learning_rate`, the rate that the configuration's optimizer gets."""
-    optimizer = values.get("optimizer", spec.task.recipe.optimizer)
+    optimizer = values.get("optimizer", spec.task.optimizer)
     if name != "learning_rate" or _factor(spec, optimizer) == 1:
         return values[name]
     return exact_decimal(optimizer_rate(spec, optimizer, values[name]))
@@ -45,8 +45,8 @@ def value_text(spec: Spec, values: Mapping[str, str], name: str) -> str:
 
 def recipe_rate(spec: Spec) -> str:
     """The recipe's rate as a value of the hyperparameter `learning_rate`: what times the factor of the recipe's optimizer is that rate."""
-    recipe = spec.task.recipe
-    return exact_decimal(float(Decimal(recipe.rate_of(recipe.optimizer)) / _factor(spec, recipe.optimizer)))
+    optimizer = spec.task.optimizer
+    return exact_decimal(float(Decimal(spec.task.recipe.rate_of(optimizer)) / _factor(spec, optimizer)))
 
 
 def shared_rate(spec: Spec) -> str | None:

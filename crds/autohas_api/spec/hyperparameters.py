@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, ClassVar, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal, get_args
 
 from pydantic import Field, StringConstraints
 
@@ -15,14 +15,17 @@ from autohas_api.base.decimals import decimal_between
 from autohas_api.base.expressions import Expression, choose, field, variable
 from autohas_api.base.model import DECIMAL_PATTERN, Decimal, Model, Rule
 from autohas_api.base.rules import exactly_one, not_negative, one_of, only_with, rule
+from autohas_api.templates.template_spec import OptimizerName
 
 Choices = Annotated[list[Choice], Field(min_length=1, max_length=MAX_CHOICES, json_schema_extra={"x-kubernetes-list-type": "set"})]
 MIN_BATCH: Final = 2
 MAX_BATCH: Final = 65536
 MAX_MIXUP: Final = 100
 """Largest alpha: above it every share is a half."""
+MAX_WARMUP: Final = 0.5
+"""Largest share of a training in which the learning rate rises."""
 LARGEST_SHARE: Final = 0.999999
-"""Largest momentum, dropout or label smoothing: closer to 1 than a millionth, an update never ends and nothing is left to learn from."""
+"""Largest momentum, average, dropout or label smoothing: closer to 1, an update never ends and nothing is left to learn."""
 LEAST_WIDTH: Final = 1e-9
 """Of a range, in its largest value: 32 bases within are further apart than the spacing of doubles, a ten-millionth of this."""
 
@@ -44,17 +47,30 @@ class Known:
     minimum: float = 0.0
     below: float = math.inf
     choices: tuple[str, ...] = ()
+    is_positive: bool = False
 
+
+OPTIMIZERS: Final[tuple[OptimizerName, ...]] = get_args(OptimizerName)
+ScheduleName = Literal["Cosine", "Constant", "Linear", "OneCycle", "WSD", "Step"]
+"""Values of `spec.task.recipe.schedule`."""
 
 KNOWN: Final[dict[str, Known]] = {
     "learning_rate": Known(role=Role.UPDATE_RULE, kind="continuous"),
-    "optimizer": Known(role=Role.UPDATE_RULE, kind="categorical", choices=("sgd", "rmsprop", "adam")),
+    "optimizer": Known(role=Role.UPDATE_RULE, kind="categorical", choices=OPTIMIZERS),
     "momentum": Known(role=Role.UPDATE_RULE, kind="continuous", below=1.0),
     "weight_decay": Known(role=Role.UPDATE_RULE, kind="continuous"),
     "dropout": Known(role=Role.TRAINING, kind="continuous", below=1.0),
     "label_smoothing": Known(role=Role.TRAINING, kind="continuous", below=1.0),
     "mixup": Known(role=Role.TRAINING, kind="continuous"),
     "batch_size": Known(role=Role.TRAINING, kind="integer", minimum=MIN_BATCH),
+    "nesterov": Known(role=Role.TRAINING, kind="categorical", choices=("true", "false")),
+    "beta2": Known(role=Role.TRAINING, kind="continuous", below=1.0),
+    "epsilon": Known(role=Role.TRAINING, kind="continuous", is_positive=True),
+    "gradient_clip": Known(role=Role.TRAINING, kind="continuous", is_positive=True),
+    "ema": Known(role=Role.TRAINING, kind="continuous", below=1.0, is_positive=True),
+    "schedule": Known(role=Role.TRAINING, kind="categorical", choices=get_args(ScheduleName)),
+    "schedule_floor": Known(role=Role.TRAINING, kind="continuous", below=1.0),
+    "warmup_fraction": Known(role=Role.TRAINING, kind="continuous"),
 }
 """Hyperparameters by name; the recipe has a field for each."""
 
@@ -63,8 +79,11 @@ _MIN, _MAX = field("min").number, field("max").number
 _IS_LOG = field("scale").equals("Log")
 
 
-DEFAULT_RATES: Final[Mapping[str, str]] = {"sgd": "0.1", "rmsprop": "0.001", "adam": "0.001"}
-"""Peak learning rate of an optimizer where the recipe gives none. For rmsprop and adam: the usual one of Adam (Kingma & Ba)."""
+DEFAULT_RATES: Final[Mapping[str, str]] = {"sgd": "0.1", "rmsprop": "0.001", "adam": "0.001", "adamw": "0.001"}
+"""Peak learning rate of an optimizer where the recipe gives none. For all but sgd: the usual one of Adam (Kingma & Ba)."""
+DEFAULT_DECAYS: Final[Mapping[str, str]] = {"sgd": "1e-4", "rmsprop": "1e-4", "adam": "1e-4", "adamw": "0.01"}
+"""Weight decay of an optimizer where the recipe gives none. adamw multiplies it by the learning rate, so that a useful one is larger:
+0.01 is PyTorch's default."""
 
 
 class Continuous(Model):
@@ -186,7 +205,8 @@ def _default_fits(kind: str, fits: Expression, message: str) -> Rule:
 
 
 _BELOW_ONE: Final = tuple(name for name, known in KNOWN.items() if known.below == 1)
-_OPTIMIZERS: Final = KNOWN["optimizer"].choices
+_POSITIVE: Final = tuple(name for name, known in KNOWN.items() if known.is_positive)
+_CHOSEN: Final = tuple(name for name, known in KNOWN.items() if known.choices)
 _KIND_RULES: Final = (
     *(_kind_rule(kind) for kind in ("continuous", "integer", "categorical")),
     _bound(
@@ -197,6 +217,14 @@ _KIND_RULES: Final = (
         "max",
     ),
     _bound(("mixup",), "continuous", field("continuous.max").number <= MAX_MIXUP, f"max of mixup must be at most {MAX_MIXUP}", "max"),
+    _bound(
+        ("warmup_fraction",),
+        "continuous",
+        field("continuous.max").number <= MAX_WARMUP,
+        f"max of warmup_fraction must be at most {MAX_WARMUP}",
+        "max",
+    ),
+    _bound(_POSITIVE, "continuous", field("continuous.min").number > 0, f"min of {', '.join(_POSITIVE)} must be greater than 0", "min"),
     _bound(("batch_size",), "integer", field("integer.min") >= MIN_BATCH, f"min of batch_size must be at least {MIN_BATCH}", "min"),
     _bound(
         ("batch_size",),
@@ -205,12 +233,15 @@ _KIND_RULES: Final = (
         f"max of batch_size must be at most {MAX_BATCH}, as recipe.batchSize",
         "max",
     ),
-    _bound(
-        ("optimizer",),
-        "categorical",
-        field("categorical.choices").every("c", variable("c").is_in(_OPTIMIZERS)),
-        f"choices of optimizer must be among {', '.join(_OPTIMIZERS)}",
-        "choices",
+    *(
+        _bound(
+            (name,),
+            "categorical",
+            field("categorical.choices").every("c", variable("c").is_in(KNOWN[name].choices)),
+            f"choices of {name} must be among {', '.join(KNOWN[name].choices)}",
+            "choices",
+        )
+        for name in _CHOSEN
     ),
 )
 """Each known name with its own bounds."""
@@ -222,9 +253,10 @@ class RateFactors(Model):
     sgd: Decimal | None = Field(default=None, description="Factor for sgd, a decimal greater than 0. If not set, 1.")
     rmsprop: Decimal | None = Field(default=None, description="Factor for rmsprop, a decimal greater than 0. If not set, 1.")
     adam: Decimal | None = Field(default=None, description="Factor for adam, a decimal greater than 0. If not set, 1.")
+    adamw: Decimal | None = Field(default=None, description="Factor for adamw, a decimal greater than 0. If not set, 1.")
 
     rules: ClassVar[tuple[Rule, ...]] = tuple(
-        rule(~field(name).is_given | (field(name).number > 0), f"{name} must be greater than 0", at=f".{name}") for name in _OPTIMIZERS
+        rule(~field(name).is_given | (field(name).number > 0), f"{name} must be greater than 0", at=f".{name}") for name in OPTIMIZERS
     )
 
 
@@ -233,15 +265,16 @@ class Hyperparameter(Model):
 
     name: DecisionName = Field(
         description="Name of the hyperparameter: learning_rate (peak learning rate of the optimizer, before rateFactors),"
-        " optimizer, momentum (of sgd; beta1 of adam), weight_decay (L2 penalty of the weights), dropout, "
-        "label_smoothing, mixup (alpha), or batch_size (the number of examples of a full training stays the "
-        "same). A task with an entrypoint may have custom names, which its code reads; they need a default."
+        " optimizer, momentum (of sgd; beta1 of adam and adamw), weight_decay, dropout, label_smoothing, mixup (alpha), "
+        "batch_size (the number of examples of a full training stays the same), nesterov, beta2, epsilon, gradient_clip, "
+        "ema, schedule, schedule_floor or warmup_fraction, as the fields of the recipe. "
+        "A task with an entrypoint may have custom names, which its code reads; they need a default."
     )
     continuous: Continuous | None = Field(
-        default=None, description="Continuous range, for learning_rate, momentum, weight_decay, dropout, label_smoothing and mixup."
+        default=None, description="Continuous range, for all but optimizer, nesterov, schedule and batch_size."
     )
     integer: Integer | None = Field(default=None, description="Range of integers, for batch_size.")
-    categorical: Categorical | None = Field(default=None, description="Set of named choices, for optimizer.")
+    categorical: Categorical | None = Field(default=None, description="Set of named choices, for optimizer, nesterov and schedule.")
     default: Annotated[str, StringConstraints(min_length=1, max_length=64)] | None = Field(
         default=None,
         description="Value in the default configuration; must be within the range or one of the choices. If not set, the "

@@ -8,9 +8,18 @@ from pydantic import Field, StringConstraints
 
 from autohas_api.base.expressions import field, literal
 from autohas_api.base.model import Decimal, Model, Rule
-from autohas_api.base.rules import between, exactly_one, in_range, inside, join_names, not_negative, one_of, rule
-from autohas_api.spec.hyperparameters import DEFAULT_RATES, LARGEST_SHARE, MAX_BATCH, MAX_MIXUP
+from autohas_api.base.rules import between, exactly_one, in_range, inside, join_names, more_than, not_negative, one_of, rule
+from autohas_api.spec.hyperparameters import (
+    DEFAULT_DECAYS,
+    DEFAULT_RATES,
+    LARGEST_SHARE,
+    MAX_BATCH,
+    MAX_MIXUP,
+    MAX_WARMUP,
+    ScheduleName,
+)
 from autohas_api.templates.table import TEMPLATES
+from autohas_api.templates.template_spec import OptimizerName
 
 if TYPE_CHECKING:
     TemplateName = str
@@ -113,28 +122,103 @@ class ModelTemplate(Model):
         return self.template or self.entrypoint or ""
 
 
+_OTHER_OPTIMIZERS: Final = [(name, row.default_optimizer) for name, row in TEMPLATES.items() if row.default_optimizer != "sgd"]
+MAX_DECAY: Final = 0.5
+"""Largest share of a training in which WSD falls: with the longest warm-up, the peak is then a moment."""
+
+
+def _share(name: str, *, is_optional: bool = False) -> Rule:
+    """A decimal from 0 to almost 1."""
+    fits = in_range(name, 0, LARGEST_SHARE)
+    return rule(
+        ~field(name).is_given | fits if is_optional else fits,
+        f"{name} must be at least 0 and less than 1, at most {LARGEST_SHARE}",
+        at=f".{name}",
+    )
+
+
+PrecisionName = Literal["Float32", "TF32", "BFloat16"]
+
+
 class Recipe(Model):
     """Default configuration of a training, which every search also evaluates."""
 
     batch_size: int = Field(default=64, ge=2, le=MAX_BATCH, description="Number of examples per optimizer step.")
-    optimizer: Literal["sgd", "rmsprop", "adam"] = Field(default="sgd", description="Optimizer.")
+    optimizer: OptimizerName | None = Field(
+        default=None,
+        description="Optimizer. If not set, sgd"
+        + "".join(f", for template {name} {optimizer}" for name, optimizer in _OTHER_OPTIMIZERS)
+        + ".",
+    )
     learning_rate: Decimal | None = Field(
         default=None,
-        description="Peak learning rate of the optimizer, a decimal greater than 0. If not set, 0.1 for sgd, 0.001 for rmsprop and adam.",
+        description="Peak learning rate of the optimizer, a decimal greater than 0. If not set, 0.1 for sgd, 0.001 for the others.",
     )
-    schedule: Literal["Cosine", "Constant"] = Field(
+    schedule: ScheduleName = Field(
         default="Cosine",
-        description="Learning rate schedule after the warm-up. Cosine: falls to 0 at the last step. Constant: stays at the peak.",
+        description="Learning rate schedule after the warm-up. Constant: stays at the peak. Cosine, Linear: fall to scheduleFloor. WSD: "
+        "stays at the peak, then falls linearly over decayFraction. Step: is multiplied by stepFactor after every stepFraction of "
+        "the training. OneCycle: rises from a 25th of the peak and falls to almost 0, both by a cosine.",
+    )
+    schedule_floor: Decimal | None = Field(
+        default=None,
+        description="Fraction of the peak at which Cosine, Linear and WSD end, a decimal of at least 0 and less than 1. If not set, 0.",
+    )
+    decay_fraction: Decimal | None = Field(
+        default=None, description="Fraction of the steps in which WSD falls, a decimal greater than 0 and at most 0.5. If not set, 0.2."
+    )
+    step_fraction: Decimal | None = Field(
+        default=None,
+        description="Fraction of the steps between two drops of schedule Step, a decimal between 0 and 1, both excluded. If not set, 0.3.",
+    )
+    step_factor: Decimal | None = Field(
+        default=None, description="Factor of each drop of schedule Step, a decimal between 0 and 1, both excluded. If not set, 0.1."
     )
     warmup_fraction: Decimal = Field(
         default="0.05", description="Fraction of the steps in which the learning rate rises linearly to its peak, a decimal from 0 to 0.5."
     )
-    weight_decay: Decimal = Field(
-        default="1e-4", description="L2 penalty of the weights, a decimal of at least 0. Biases and normalisation layers have none."
+    weight_decay: Decimal | None = Field(
+        default=None,
+        description="L2 penalty of the weights; of adamw, the share that a step of rate 1 takes off them. A decimal of at least 0. If not "
+        "set, 0.01 for adamw, 1e-4 for the others.",
+    )
+    decay_norms: bool | None = Field(
+        default=None, description="Whether biases and normalisation layers decay as the other weights do. If not set, they do not."
     )
     momentum: Decimal = Field(
         default="0.9",
-        description="Momentum of sgd and beta1 of adam, a decimal of at least 0 and less than 1. It has no effect on rmsprop.",
+        description="Momentum of sgd and beta1 of adam and adamw, a decimal of at least 0 and less than 1. It has no effect on rmsprop.",
+    )
+    nesterov: bool | None = Field(
+        default=None, description="Whether sgd looks ahead along its momentum (Nesterov). If not set, it does not."
+    )
+    beta2: Decimal | None = Field(
+        default=None,
+        description="Decay of the average of squared gradients, of adam and adamw, a decimal from 0 to less than 1. If not set, 0.999.",
+    )
+    epsilon: Decimal | None = Field(
+        default=None, description="Summand in the divisor of adam, adamw and rmsprop, a decimal greater than 0. If not set, 1e-8."
+    )
+    gradient_clip: Decimal | None = Field(
+        default=None,
+        description="Largest norm of the gradient over all weights in trainings outside the supernet, a decimal greater than 0; a larger "
+        "gradient is scaled down to it. If not set, gradients are not clipped.",
+    )
+    accumulate: Annotated[int, Field(ge=1, le=MAX_BATCH)] | None = Field(
+        default=None,
+        description="Number of parts of a batch that are computed one after another in trainings outside the supernet, to save memory. "
+        "It must divide every batch size. Batch normalisation sees one part at a time. If not set, 1.",
+    )
+    ema: Decimal | None = Field(
+        default=None,
+        description="Decay of an average of the weights, which is kept as the trained model, a decimal greater than 0 and less than 1, for "
+        "example 0.999. If not set, the last weights are kept.",
+    )
+    precision: PrecisionName | None = Field(
+        default=None,
+        description="Precision of training. TF32: a GPU rounds the factors of products and convolutions to 10 bits. BFloat16: forward "
+        "passes of training steps under autocast; weights, comparisons and the test are float32. If not set, PyTorch's default: Float32, "
+        "on a GPU with TF32 in convolutions.",
     )
     dropout: Decimal = Field(
         default="0",
@@ -161,18 +245,24 @@ class Recipe(Model):
         rule(
             ~field("learningRate").is_given | (field("learningRate").number > 0), "learningRate must be greater than 0", at=".learningRate"
         ),
-        between("warmupFraction", 0, 0.5),
-        not_negative("weightDecay"),
-        *(
-            rule(in_range(name, 0, LARGEST_SHARE), f"{name} must be at least 0 and less than 1, at most {LARGEST_SHARE}", at=f".{name}")
-            for name in ("momentum", "dropout", "labelSmoothing")
-        ),
+        between("warmupFraction", 0, MAX_WARMUP),
+        not_negative("weightDecay", is_optional=True),
+        *(_share(name) for name in ("momentum", "dropout", "labelSmoothing")),
+        *(_share(name, is_optional=True) for name in ("beta2", "scheduleFloor", "ema")),
         between("mixup", 0, MAX_MIXUP),
+        *(more_than(name, 0, is_optional=True) for name in ("epsilon", "gradientClip", "ema", "decayFraction")),
+        between("decayFraction", 0, MAX_DECAY, is_optional=True),
+        inside("stepFraction", 0, 1, is_optional=True),
+        inside("stepFactor", 0, 1, is_optional=True),
     )
 
     def rate_of(self, optimizer: str) -> str:
         """The peak learning rate where `optimizer` trains and no other rate is searched."""
         return self.learning_rate or DEFAULT_RATES[optimizer]
+
+    def decay_of(self, optimizer: str) -> str:
+        """The weight decay where `optimizer` trains and no decay is searched."""
+        return self.weight_decay or DEFAULT_DECAYS[optimizer]
 
 
 class Splits(Model):
@@ -197,6 +287,12 @@ class Task(Model):
     model: ModelTemplate = Field(description="Family of networks.")
     recipe: Recipe = Field(default_factory=Recipe, description="Default configuration of a training, which every search also evaluates.")
     splits: Splits = Field(default_factory=Splits, description="Split of the training data.")
+
+    @property
+    def optimizer(self) -> OptimizerName:
+        """The recipe's optimizer, or the template's where it names none."""
+        row = TEMPLATES.get(self.model.template or "")
+        return self.recipe.optimizer or (row.default_optimizer if row is not None else "sgd")
 
     rules: ClassVar[tuple[Rule, ...]] = (
         rule(

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from autohas_api.base.condition import When
+
+OptimizerName = Literal["sgd", "rmsprop", "adam", "adamw"]
+"""Values of `spec.task.recipe.optimizer`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,9 +30,11 @@ class TemplateSpec:
         description: What `kubectl explain` says about it.
         decisions: The architecture decisions of a path, parents first.
         needs_images: Whether inputs must be images (C, H, W); a table then needs another template.
+        default_optimizer: The optimizer where the recipe names none.
     """
 
     name: str
     description: str
     decisions: tuple[TemplateDecision, ...]
     needs_images: bool = False
+    default_optimizer: OptimizerName = "sgd"

@@ -7,6 +7,7 @@ from typing import Any, Final
 from autohas_api.testing import rejected_hyperparameters as hyperparameters
 from autohas_api.testing.builders import Rejection, a_search, with_change
 from autohas_api.testing.rejected_pods import POD_REJECTED_BY_RULE, POD_REJECTED_BY_SCHEMA, POD_UNACCEPTABLE
+from autohas_api.testing.rejected_recipes import RECIPE_REJECTED_BY_RULE, RECIPE_REJECTED_BY_SCHEMA, RECIPE_UNACCEPTABLE
 from autohas_api.testing.rejected_tasks import TASK_REJECTED_BY_RULE, TASK_REJECTED_BY_SCHEMA, TASK_UNACCEPTABLE
 from autohas_api.testing.rejected_trainers import TRAINER_REJECTED_BY_RULE, TRAINER_REJECTED_BY_SCHEMA
 
@@ -45,6 +46,7 @@ REJECTED_BY_SCHEMA: Final = (
     *POD_REJECTED_BY_SCHEMA,
     *hyperparameters.REJECTED_BY_SCHEMA,
     *TASK_REJECTED_BY_SCHEMA,
+    *RECIPE_REJECTED_BY_SCHEMA,
     Rejection(path="spec.typo", value=1, field="spec.typo", words="unknown field"),
     Rejection(path="spec.task.recipe.batchSize", value=1, field="spec.task.recipe.batchSize", words="greater than or equal to 2"),
     Rejection(path="spec.task.recipe.batchSize", value="64", field="spec.task.recipe.batchSize", words="must be of type integer"),
@@ -107,6 +109,7 @@ REJECTED_BY_RULE: Final = (
     *POD_REJECTED_BY_RULE,
     *hyperparameters.REJECTED_BY_RULE,
     *TASK_REJECTED_BY_RULE,
+    *RECIPE_REJECTED_BY_RULE,
     Rejection(
         path="spec.algorithm",
         value={"name": "RandomSearch", "autoHAS": {}},
@@ -156,13 +159,13 @@ REJECTED_BY_RULE: Final = (
         path="spec",
         value=_with_dropout({"name": "RandomSharing"}),
         field="spec.searchSpace.hyperparameters",
-        words="dropout, label_smoothing, mixup, batch_size and custom hyperparameters cannot be seen by a one-step reward",
+        words="schedule_floor, warmup_fraction and custom hyperparameters cannot be seen by a one-step reward",
     ),
     Rejection(
         path="spec",
         value=_with_dropout({"autoHAS": {"strategy": "OneStep"}}),
         field="spec.searchSpace.hyperparameters",
-        words="dropout, label_smoothing, mixup, batch_size and custom hyperparameters cannot be seen by a one-step reward",
+        words="schedule_floor, warmup_fraction and custom hyperparameters cannot be seen by a one-step reward",
     ),
     Rejection(
         path="spec.algorithm.randomSharing",
@@ -303,6 +306,7 @@ REJECTED_BY_RULE: Final = (
 UNACCEPTABLE: Final = (
     *hyperparameters.UNACCEPTABLE,
     *TASK_UNACCEPTABLE,
+    *RECIPE_UNACCEPTABLE,
     *POD_UNACCEPTABLE,
     Rejection(path=_DECISIONS, value=[{"name": "kernel"}], field=f"{_DECISIONS}[0].name", words="must be one of depth"),
     Rejection(

@@ -1,6 +1,7 @@
 """The sliced update against torch.optim.SGD and against arithmetic."""
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -53,16 +54,54 @@ def network() -> nn.Module:
     return module
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "rmsprop", "adam"])
+@pytest.mark.parametrize("optimizer", ["sgd", "rmsprop", "adam", "adamw"])
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 @pytest.mark.parametrize("weight_decay", [0.0, 0.01])
 def test_whole_network_moves_bit_for_bit_as_torch_does(optimizer: OptimizerName, momentum: float, weight_decay: float) -> None:
     """Over ten steps at changing rates, our update and torch.optim's give equal bits."""
+    rule = UpdateRule(optimizer=optimizer, learning_rate=1.0, momentum=momentum, weight_decay=weight_decay)
+    _compare_with(standalone_optimizer, rule)
+
+
+TORCH: dict[str, tuple[UpdateRule, Callable[[list[nn.Parameter]], torch.optim.Optimizer]]] = {
+    "nesterov": (
+        UpdateRule(learning_rate=1.0, momentum=0.9, weight_decay=0.01, decays_vectors=True, is_nesterov=True),
+        lambda weights: torch.optim.SGD(weights, momentum=0.9, weight_decay=0.01, nesterov=True),
+    ),
+    "nesterov without momentum": (
+        UpdateRule(learning_rate=1.0, momentum=0.0, weight_decay=0.01, decays_vectors=True, is_nesterov=True),
+        lambda weights: torch.optim.SGD(weights, weight_decay=0.01),
+    ),
+    "adamw": (
+        UpdateRule(optimizer="adamw", learning_rate=1.0, momentum=0.8, weight_decay=0.1, decays_vectors=True, beta2=0.95, epsilon=1e-6),
+        lambda weights: torch.optim.AdamW(weights, betas=(0.8, 0.95), eps=1e-6, weight_decay=0.1),
+    ),
+    "adam": (
+        UpdateRule(optimizer="adam", learning_rate=1.0, momentum=0.9, weight_decay=0.01, decays_vectors=True, beta2=0.9, epsilon=1e-3),
+        lambda weights: torch.optim.Adam(weights, betas=(0.9, 0.9), eps=1e-3, weight_decay=0.01),
+    ),
+    "rmsprop": (
+        UpdateRule(optimizer="rmsprop", learning_rate=1.0, momentum=0.9, weight_decay=0.01, decays_vectors=True, epsilon=1e-3),
+        lambda weights: torch.optim.RMSprop(weights, eps=1e-3, weight_decay=0.01),
+    ),
+}
+"""Rules that decay every weight, each with torch's optimizer as its users write it."""
+
+
+@pytest.mark.parametrize("name", TORCH)
+def test_every_number_of_a_rule_is_torchs_own(name: str) -> None:
+    """Nesterov, beta2, epsilon, decoupled decay and decay of vectors give the bits of the optimizer that a user would write."""
+    rule, build = TORCH[name]
+    _compare_with(lambda module, _: build(list(module.parameters())), rule)
+    _compare_with(standalone_optimizer, rule)
+
+
+def _compare_with(build: Callable[[nn.Module, UpdateRule], torch.optim.Optimizer], rule: UpdateRule) -> None:
+    """Ten steps of our update and of torch's optimizer on one network, at changing rates, end at equal weights."""
     module = network()
     names = sorted(dict(module.named_parameters()), key=lambda name: not decays(module.get_parameter(name).ndim))
     ours = slices(*(module.get_parameter(name).detach().clone() for name in names))
-    rule = UpdateRule(optimizer=optimizer, learning_rate=1.0, momentum=momentum, weight_decay=weight_decay)
-    theirs = standalone_optimizer(module, rule)
+    theirs = build(module, rule)
     for step in range(10):
         rate = 0.1 / (step + 1)
         grads = [keyed("gradient", step, name, shape=tuple(module.get_parameter(name).shape)) for name in names]
@@ -73,6 +112,24 @@ def test_whole_network_moves_bit_for_bit_as_torch_does(optimizer: OptimizerName,
         apply_update(ours, grads, replace(rule, learning_rate=rate))
     for name, weight in zip(names, ours.weights, strict=True):
         assert torch.equal(weight, module.get_parameter(name).detach()), name
+
+
+def test_adamw_shrinks_weights_without_a_gradient_and_spares_vectors() -> None:
+    """With a gradient of 0 a step of rate 0.1 and decay 0.5 leaves 0.95 of a matrix, and a vector as it was unless vectors decay."""
+    rule = UpdateRule(optimizer="adamw", learning_rate=0.1, momentum=0.9, weight_decay=0.5)
+    for decays_vectors, expected in ((False, 1.0), (True, 0.95)):
+        ours = slices(torch.ones(2, 2), torch.ones(2))
+        apply_update(ours, [torch.zeros(2, 2), torch.zeros(2)], replace(rule, decays_vectors=decays_vectors))
+
+        assert ours.weights[0].tolist() == [[pytest.approx(0.95)] * 2] * 2
+        assert ours.weights[1].tolist() == [pytest.approx(expected)] * 2
+
+
+@pytest.mark.parametrize("wrong", [{"beta2": 1.0}, {"epsilon": 0.0}, {"epsilon": math.inf}, {"momentum": -0.1}])
+def test_numbers_under_which_a_rule_means_nothing_are_refused(wrong: dict[str, float]) -> None:
+    """Each is named."""
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        replace(RULE, **wrong)
 
 
 def test_one_step_of_adam_and_rmsprop_in_closed_form() -> None:
@@ -231,7 +288,7 @@ def test_no_momentum_leaves_the_buffers() -> None:
     assert ours.moments["momentum_buffer"][0].isnan().all()
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "rmsprop", "adam"])
+@pytest.mark.parametrize("optimizer", ["sgd", "rmsprop", "adam", "adamw"])
 def test_temporary_weights_equal_the_committed_ones(optimizer: OptimizerName) -> None:
     """Inside the block stands exactly what a commit would leave, moments included in the step."""
     ours, rule = slices(keyed("w", shape=(3, 3)), keyed("b", shape=(3,))), replace(RULE, optimizer=optimizer)
@@ -243,7 +300,7 @@ def test_temporary_weights_equal_the_committed_ones(optimizer: OptimizerName) ->
     assert all(torch.equal(one, other) for one, other in zip(inside, ours.weights, strict=True))
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "rmsprop", "adam"])
+@pytest.mark.parametrize("optimizer", ["sgd", "rmsprop", "adam", "adamw"])
 def test_temporary_weights_are_torchs_step_on_a_copy_and_leave_no_trace(optimizer: OptimizerName) -> None:
     """After five steps the sixth, tried only, gives torch.optim's bits on a copy; weights, moments and counts are then the fifth's."""
     module = network()

@@ -1,8 +1,8 @@
 """Updates of weights: the sliced rule of the supernet, its stand-alone equal, and the schedule both follow."""
 
 from autohas_trainer.optim.clipping import MAX_NORM, clip, norm_of
-from autohas_trainer.optim.rule import STATE_KEYS, OptimizerName, UpdateRule, clamp_factor, decays
-from autohas_trainer.optim.schedule import schedule
+from autohas_trainer.optim.rule import STATE_KEYS, OptimizerName, UpdateRule, clamp_factor, counts_updates, decays
+from autohas_trainer.optim.schedule import Schedule, schedule
 from autohas_trainer.optim.sliced import Slices, apply_update, temporary_update
 from autohas_trainer.optim.standalone import set_rate, standalone_optimizer
 
@@ -10,11 +10,13 @@ __all__ = [
     "MAX_NORM",
     "STATE_KEYS",
     "OptimizerName",
+    "Schedule",
     "Slices",
     "UpdateRule",
     "apply_update",
     "clamp_factor",
     "clip",
+    "counts_updates",
     "decays",
     "norm_of",
     "schedule",

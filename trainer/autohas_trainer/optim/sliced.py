@@ -1,4 +1,4 @@
-"""Updates on slices of shared tensors, in place: SGD, RMSprop and Adam.
+"""Updates on slices of shared tensors, in place: SGD, RMSprop, Adam and AdamW.
 
 Called by the supernet with the views that one path samples: decay and moments touch those views and nothing else. The operations and
 their order are torch.optim's (foreach), so a path that is the whole network moves bit for bit as a stand-alone one. Adam corrects the
@@ -20,13 +20,11 @@ import torch
 from torch import Tensor
 
 from autohas_trainer.optim.cells import Cells
-from autohas_trainer.optim.rule import STATE_KEYS, UpdateRule, decays
+from autohas_trainer.optim.rule import STATE_KEYS, UpdateRule, counts_updates, decays
 
 __all__ = ["Slices", "apply_update", "temporary_update"]
 
 ALPHA: Final = 0.99
-BETA2: Final = 0.999
-EPSILON: Final = 1e-8
 
 # torch keeps its multi-tensor operations under a leading underscore; torch.optim is built on them and so are we, only in this file.
 _add = torch._foreach_add  # noqa: SLF001
@@ -108,18 +106,25 @@ def temporary_update(slices: Slices, grads: Sequence[Tensor], rule: UpdateRule) 
 
 def _decay(slices: Slices, grads: Sequence[Tensor], rule: UpdateRule) -> list[Tensor]:
     """Return g + d·w; the given gradients stay as they are, since trial and commit share them."""
-    if rule.weight_decay == 0 or slices.num_decaying == 0:
+    n = _num_decaying(slices, rule)
+    if n == 0 or rule.optimizer == "adamw":
         return list(grads)
-    n = slices.num_decaying
     return [*_add(list(grads[:n]), list(slices.weights[:n]), alpha=rule.weight_decay), *grads[n:]]
+
+
+def _num_decaying(slices: Slices, rule: UpdateRule) -> int:
+    """Return how many of the weights, the first ones, decay under `rule`."""
+    if rule.weight_decay == 0:
+        return 0
+    return len(slices.weights) if rule.decays_vectors else slices.num_decaying
 
 
 def _next_counts(slices: Slices, rule: UpdateRule) -> _Counts | None:
     """Return Adam's updates of each cell with this one; None for rules that count nothing."""
-    if rule.optimizer != "adam":
+    if not counts_updates(rule.optimizer):
         return None
     if slices.cells is None:
-        message = "slices without cells cannot be moved by adam"
+        message = f"slices without cells cannot be moved by {rule.optimizer}"
         raise ValueError(message)
     return slices.cells.current() + 1
 
@@ -132,7 +137,9 @@ def _move(slices: Slices, direction: list[Tensor], moments: _Moments, counts: _C
             _move_sgd(weights, direction, moments["momentum_buffer"], rule)
         case "rmsprop":
             _move_rmsprop(weights, direction, moments["square_avg"], rule)
-        case "adam":
+        case "adam" | "adamw":
+            if rule.optimizer == "adamw" and (n := _num_decaying(slices, rule)):
+                _mul_(weights[:n], 1 - rule.learning_rate * rule.weight_decay)
             assert slices.cells is not None  # noqa: S101 - `_next_counts` has asked
             assert counts is not None  # noqa: S101
             _move_adam(weights, direction, moments, _Corrections(slices.cells, counts), rule)
@@ -142,7 +149,7 @@ def _move_sgd(weights: list[Tensor], direction: list[Tensor], buffers: list[Tens
     if rule.momentum != 0:
         _mul_(buffers, rule.momentum)
         _add_(buffers, direction)
-        direction = buffers
+        direction = list(_add(direction, buffers, alpha=rule.momentum)) if rule.is_nesterov else buffers
     _add_(weights, direction, alpha=-rule.learning_rate)
 
 
@@ -150,26 +157,26 @@ def _move_rmsprop(weights: list[Tensor], direction: list[Tensor], squares: list[
     _mul_(squares, ALPHA)
     _addcmul_(squares, direction, direction, value=1 - ALPHA)
     scales = list(_sqrt(squares))
-    _add_(scales, EPSILON)
+    _add_(scales, rule.epsilon)
     _addcdiv_(weights, direction, scales, value=-rule.learning_rate)
 
 
 def _move_adam(weights: list[Tensor], direction: list[Tensor], moments: _Moments, corrections: _Corrections, rule: UpdateRule) -> None:
     averages, squares = moments["exp_avg"], moments["exp_avg_sq"]
     _lerp_(averages, direction, 1 - rule.momentum)
-    _mul_(squares, BETA2)
-    _addcmul_(squares, direction, direction, 1 - BETA2)
+    _mul_(squares, rule.beta2)
+    _addcmul_(squares, direction, direction, 1 - rule.beta2)
     scales = list(_sqrt(squares))
     places, counts = corrections.common()
     if places:
         even = [scales[place] for place in places]
-        _div_(even, [(1 - BETA2**count) ** 0.5 for count in counts])
-        _add_(even, EPSILON)
+        _div_(even, [(1 - rule.beta2**count) ** 0.5 for count in counts])
+        _add_(even, rule.epsilon)
         rates = [-rule.learning_rate / (1 - rule.momentum**count) for count in counts]
         _addcdiv_([weights[place] for place in places], [averages[place] for place in places], even, rates)
     if len(places) < len(weights):
         rest = sorted(set(range(len(weights))).difference(places))
-        factors, summands = corrections.spread(rest, rule.momentum)
+        factors, summands = corrections.spread(rest, rule)
         divisors = list(_addcmul(summands, [scales[place] for place in rest], factors))
         _addcdiv_([weights[place] for place in rest], [averages[place] for place in rest], divisors, value=-rule.learning_rate)
 
@@ -186,11 +193,11 @@ class _Corrections:
         counted = [(place, count) for place, count in enumerate(self.cells.common(self.counts)) if count is not None]
         return [place for place, _ in counted], [count for _, count in counted]
 
-    def spread(self, places: Sequence[int], momentum: float) -> tuple[list[Tensor], list[Tensor]]:
+    def spread(self, places: Sequence[int], rule: UpdateRule) -> tuple[list[Tensor], list[Tensor]]:
         """Return, per element, the factor a of the root of the squares and the summand e in m·r / (a·√s + e), for the other tensors.
 
         With n updates a = (1 - β1ⁿ) / √(1 - β2ⁿ) and e = (1 - β1ⁿ)·ε: the same as dividing both moments by their bias first.
         """
-        first, second = 1 - momentum**self.counts, np.sqrt(1 - BETA2**self.counts)
-        both = self.cells.spread(np.stack((first / second, first * EPSILON)), places)
+        first, second = 1 - rule.momentum**self.counts, np.sqrt(1 - rule.beta2**self.counts)
+        both = self.cells.spread(np.stack((first / second, first * rule.epsilon)), places)
         return [tensor[0] for tensor in both], [tensor[1] for tensor in both]

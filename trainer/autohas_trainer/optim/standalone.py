@@ -8,31 +8,45 @@ import torch
 from torch import nn
 
 from autohas_trainer.optim.rule import UpdateRule, clamp_factor, decays
-from autohas_trainer.optim.sliced import ALPHA, BETA2, EPSILON
+from autohas_trainer.optim.sliced import ALPHA
 
 __all__ = ["set_rate", "standalone_optimizer"]
 
 
 def standalone_optimizer(module: nn.Module, rule: UpdateRule) -> torch.optim.Optimizer:
-    """Return the rule's optimizer over all parameters of `module`, decaying matrices and kernels only.
+    """Return the rule's optimizer over all parameters of `module`, in the groups that the rule decays and does not.
 
     Args:
         module: The network; its parameters are held, not copied.
         rule: Kind, initial rate, momentum and decay; later rates go through `set_rate`.
     """
     parameters = list(module.parameters())
+    does_decay = [rule.decays_vectors or decays(parameter.ndim) for parameter in parameters]
     split = [
-        {"params": [p for p in parameters if decays(p.ndim)], "weight_decay": rule.weight_decay},
-        {"params": [p for p in parameters if not decays(p.ndim)], "weight_decay": 0.0},
+        {"params": [p for p, decays in zip(parameters, does_decay, strict=True) if decays], "weight_decay": rule.weight_decay},
+        {"params": [p for p, decays in zip(parameters, does_decay, strict=True) if not decays], "weight_decay": 0.0},
     ]
     groups: list[dict[str, Any]] = [group for group in split if group["params"]]
+    rate, betas = rule.learning_rate, (rule.momentum, rule.beta2)
     match rule.optimizer:
         case "sgd":
-            return torch.optim.SGD(groups, lr=rule.learning_rate, momentum=rule.momentum, foreach=True)
+            is_nesterov = rule.is_nesterov and rule.momentum > 0
+            return torch.optim.SGD(groups, lr=rate, momentum=rule.momentum, nesterov=is_nesterov, foreach=True)
         case "rmsprop":
-            return torch.optim.RMSprop(groups, lr=rule.learning_rate, alpha=ALPHA, eps=EPSILON, foreach=True)
+            return torch.optim.RMSprop(groups, lr=rate, alpha=ALPHA, eps=rule.epsilon, foreach=True)
         case "adam":
-            return torch.optim.Adam(groups, lr=rule.learning_rate, betas=(rule.momentum, BETA2), eps=EPSILON, foreach=True)
+            return torch.optim.Adam(groups, lr=rate, betas=betas, eps=rule.epsilon, foreach=True)
+        case "adamw":
+            return torch.optim.AdamW(groups, lr=rate, betas=betas, eps=rule.epsilon, **_kernels(parameters))
+
+
+def _kernels(parameters: list[nn.Parameter]) -> dict[str, bool]:
+    """Return the choice of kernels: on a GPU one for a whole update, elsewhere torch's multi-tensor operations, as in the supernet.
+
+    Only adamw chooses: the last digits of both differ, and the other optimizers keep theirs.
+    """
+    is_fused = all(parameter.is_cuda and parameter.is_floating_point() for parameter in parameters)
+    return {"fused": True} if is_fused else {"foreach": True}
 
 
 def set_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:

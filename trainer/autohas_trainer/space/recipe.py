@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal, cast
+from dataclasses import MISSING, asdict, dataclass, fields
+from typing import Final, cast
+
+from pydantic.alias_generators import to_camel
 
 from autohas_api.base.decimals import exact_decimal
 from autohas_api.space.decisions import Configuration, Role, Space, recipe_value
 from autohas_api.space.rates import optimizer_rate
-from autohas_api.spec.hyperparameters import KNOWN
+from autohas_api.spec.hyperparameters import KNOWN, ScheduleName
 from autohas_api.spec.search import Spec
+from autohas_api.spec.task import PrecisionName
+from autohas_api.templates.template_spec import OptimizerName
 
 __all__ = ["TrainingRecipe", "path_of", "recipe_of"]
 
@@ -21,22 +25,39 @@ class TrainingRecipe:
     """How one network is trained: everything but its architecture. `learning_rate` is the absolute peak.
 
     `steps` is the length of a full training at `batch_size`: as many examples as training.steps batches of the default size.
+    A `gradient_clip` or an `ema` of 0 stands for none.
     """
 
     batch_size: int
-    optimizer: Literal["sgd", "rmsprop", "adam"]
+    optimizer: OptimizerName
     learning_rate: float
     weight_decay: float
     momentum: float
     dropout: float
     label_smoothing: float
     mixup: float
-    schedule: Literal["Cosine", "Constant"]
+    schedule: ScheduleName
     warmup_fraction: float
     steps: int
+    nesterov: bool = False
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    decay_norms: bool = False
+    gradient_clip: float = 0.0
+    accumulate: int = 1
+    ema: float = 0.0
+    schedule_floor: float = 0.0
+    decay_fraction: float = 0.2
+    step_fraction: float = 0.3
+    step_factor: float = 0.1
+    precision: PrecisionName | None = None
 
     def record(self) -> dict[str, str | int]:
-        """The recipe as config.yaml shows it: decimals as strings, each of which reads back as the number that was trained with."""
+        """The recipe as config.yaml shows it: decimals as strings, each of which reads back as the number that was trained with.
+
+        Of the fields that a recipe may leave out, those that it gives.
+        """
+        optional = {to_camel(name): value for name, value in asdict(self).items() if name in _OPTIONAL and value != _OPTIONAL[name]}
         return {
             "batchSize": self.batch_size,
             "optimizer": self.optimizer,
@@ -49,7 +70,16 @@ class TrainingRecipe:
             "schedule": self.schedule,
             "warmupFraction": exact_decimal(self.warmup_fraction),
             "steps": self.steps,
+            **{name: exact_decimal(value) if isinstance(value, float) else value for name, value in optional.items()},
         }
+
+
+_OPTIONAL: Final = {f.name: f.default for f in fields(TrainingRecipe) if f.default is not MISSING}
+"""Fields that a recipe may leave out, and what they then are."""
+_SEARCHED: Final = ("beta2", "epsilon", "gradient_clip", "ema", "schedule_floor")
+"""Those of them that are decimals and may be searched."""
+_SHAPE: Final = ("decay_fraction", "step_fraction", "step_factor")
+"""Those that give a schedule its shape and are not searched."""
 
 
 def path_of(space: Space, configuration: Configuration) -> Mapping[str, str]:
@@ -62,18 +92,25 @@ def recipe_of(spec: Spec, space: Space, configuration: Configuration) -> Trainin
     """The training recipe of a configuration; what is not searched is the recipe of the spec."""
     searched = space.as_mapping(configuration)
     value = {name: searched.get(name, recipe_value(spec, name)) for name in KNOWN}
-    optimizer = cast("Literal['sgd', 'rmsprop', 'adam']", value["optimizer"])
+    optimizer = cast("OptimizerName", value["optimizer"])
     batch_size, recipe = int(value["batch_size"]), spec.task.recipe
+    shape = {name: float(given) for name in _SHAPE if (given := getattr(recipe, name)) is not None}
     return TrainingRecipe(
         batch_size=batch_size,
         optimizer=optimizer,
         learning_rate=optimizer_rate(spec, optimizer, searched.get("learning_rate")),
-        weight_decay=float(value["weight_decay"]),
+        weight_decay=float(searched.get("weight_decay", recipe.decay_of(optimizer))),
         momentum=float(value["momentum"]),
         dropout=float(value["dropout"]),
         label_smoothing=float(value["label_smoothing"]),
         mixup=float(value["mixup"]),
-        schedule=recipe.schedule,
-        warmup_fraction=float(recipe.warmup_fraction),
+        schedule=cast("ScheduleName", value["schedule"]),
+        warmup_fraction=float(value["warmup_fraction"]),
+        nesterov=value["nesterov"] == "true",
+        decay_norms=bool(recipe.decay_norms),
+        accumulate=recipe.accumulate or 1,
+        precision=recipe.precision,
+        **{name: float(value[name]) for name in _SEARCHED},
+        **shape,
         steps=math.ceil(spec.training.steps * recipe.batch_size / batch_size),
     )

@@ -20,7 +20,7 @@ from torch import Tensor
 from autohas_trainer.data.batches import RewardBatch, SelectionBatch, TrainBatch
 from autohas_trainer.errors import CheckpointError
 from autohas_trainer.optim.cells import Cells, UpdateCounts
-from autohas_trainer.optim.rule import STATE_KEYS, OptimizerName, UpdateRule, decays
+from autohas_trainer.optim.rule import STATE_KEYS, OptimizerName, UpdateRule, counts_updates, decays
 from autohas_trainer.optim.sliced import Slices, apply_update, temporary_update
 from autohas_trainer.seeding import Key
 from autohas_trainer.tasks import Task
@@ -87,7 +87,7 @@ class Supernet:
         keys = sorted({key for optimizer in optimizers for key in STATE_KEYS[optimizer]})
         self._moments = {key: {name: torch.zeros_like(weight) for name, weight in self._weights.items()} for key in keys}
         shapes = {name: tuple(weight.shape) for name, weight in self._weights.items()}
-        self._counts = UpdateCounts(shapes, device) if "adam" in optimizers else None
+        self._counts = UpdateCounts(shapes, device) if any(map(counts_updates, optimizers)) else None
         self._views: dict[_CutKey, _View] = {}
         self._cuts: dict[tuple[str, ...], _Cut] = {}
 
@@ -148,7 +148,7 @@ class Supernet:
         By copy, never by undoing the step: rounding would stay behind, and NaN forever.
         """
         slices = self._cut(path).slices
-        cells = slices.cells if optimizer == "adam" else None
+        cells = slices.cells if counts_updates(optimizer) else None
         live = [*slices.weights, *(moment for key in STATE_KEYS[optimizer] for moment in slices.moments[key])]
         saved, counts = [tensor.detach().clone() for tensor in live], None if cells is None else cells.current()
 

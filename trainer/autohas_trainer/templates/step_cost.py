@@ -33,6 +33,10 @@ class NetworkSize:
     num_activations: int = 0
 
 
+_MEASURED_AS: Final = {"adamw": "adam"}
+"""The optimizer whose operations another one has."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepCost:
     """The coefficients of one template, in nanoseconds.
@@ -53,7 +57,12 @@ class StepCost:
 
     def of(self, size: NetworkSize, batch_size: int, optimizer: str = "sgd", *, has_dropout: bool = False) -> float:
         """The cost of one step with a batch of `batch_size` examples: forward, backward, update."""
-        constant = self.per_step + self.per_layer * size.num_layers + self.optimizers.get(optimizer, 0.0) + self.dropout * has_dropout
+        constant = (
+            self.per_step
+            + self.per_layer * size.num_layers
+            + self.optimizers.get(_MEASURED_AS.get(optimizer, optimizer), 0.0)
+            + self.dropout * has_dropout
+        )
         return constant + batch_size * (self.per_mac * size.macs + self.per_activation * size.num_activations)
 
 

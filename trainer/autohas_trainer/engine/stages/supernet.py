@@ -18,11 +18,11 @@ from autohas_trainer.algorithms._base import Gradient
 from autohas_trainer.data import RewardBatch, TrainBatch
 from autohas_trainer.engine.candidate_faults import candidate_part
 from autohas_trainer.engine.search_state import DEFAULT, SearchState, finite
-from autohas_trainer.engine.training.rule import rule_of
+from autohas_trainer.engine.training.rule import rate_at, rule_of
 from autohas_trainer.engine.training.safety_copy import MAX_RESTARTS
 from autohas_trainer.errors import CandidateError, DeviceError
 from autohas_trainer.events import StepRecord
-from autohas_trainer.optim import clip, norm_of, schedule
+from autohas_trainer.optim import clip, norm_of
 from autohas_trainer.seeding import stream
 
 __all__ = ["SupernetStage", "SupernetStepContext"]
@@ -164,8 +164,7 @@ class SupernetStepContext:
         return self._scheduled_rate(configuration) * self._state.guards.safety.rate_factor
 
     def _scheduled_rate(self, configuration: Configuration) -> float:
-        recipe = self._state.search_task.recipe(configuration)
-        return recipe.learning_rate * schedule(self.step, self.num_steps, recipe.warmup_fraction, recipe.schedule)
+        return rate_at(self._state.search_task.recipe(configuration), self.step, self.num_steps)
 
     def rng(self, name: str) -> np.random.Generator:
         """A generator keyed by (seed, stage, step, name)."""

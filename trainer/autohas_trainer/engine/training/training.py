@@ -22,10 +22,10 @@ from autohas_trainer.data import TestBatch, TrainBatch
 from autohas_trainer.engine.candidate_faults import candidate_part, fault_key
 from autohas_trainer.engine.training.comparison import Comparison, encode, lose_by_divergence
 from autohas_trainer.engine.training.regularisation import keep_unmixed, mix
-from autohas_trainer.engine.training.rule import rule_of
+from autohas_trainer.engine.training.rule import rate_at, rule_of
 from autohas_trainer.engine.training.search_task import SearchTask
 from autohas_trainer.errors import CheckpointError
-from autohas_trainer.optim import schedule, set_rate, standalone_optimizer
+from autohas_trainer.optim import set_rate, standalone_optimizer
 from autohas_trainer.seeding import Key, stream
 from autohas_trainer.space.objective import normalise_quality
 from autohas_trainer.tasks import Measurement
@@ -110,7 +110,7 @@ class Training:
     def _step(self) -> float:
         recipe, search_task = self.recipe, self._search_task
         batch = search_task.splits.train_batch(self.num_steps_done, recipe.batch_size, search_task.seed, replica=self.repeat)
-        self.learning_rate = recipe.learning_rate * schedule(self.num_steps_done, recipe.steps, recipe.warmup_fraction, recipe.schedule)
+        self.learning_rate = rate_at(recipe, self.num_steps_done, recipe.steps)
         assert self._optimizer is not None  # noqa: S101 - a training that was given up takes no steps
         set_rate(self._optimizer, self.learning_rate)
         search_task.custom.seed("step", self.repeat, self.num_steps_done)
