@@ -125,11 +125,18 @@ def test_adamw_shrinks_weights_without_a_gradient_and_spares_vectors() -> None:
         assert ours.weights[1].tolist() == [pytest.approx(expected)] * 2
 
 
-@pytest.mark.parametrize("wrong", [{"beta2": 1.0}, {"epsilon": 0.0}, {"epsilon": math.inf}, {"momentum": -0.1}])
-def test_numbers_under_which_a_rule_means_nothing_are_refused(wrong: dict[str, float]) -> None:
+@pytest.mark.parametrize(("name", "value"), [("beta2", 1.0), ("epsilon", 0.0), ("epsilon", math.inf), ("momentum", -0.1)])
+def test_numbers_under_which_a_rule_means_nothing_are_refused(name: str, value: float) -> None:
     """Each is named."""
-    with pytest.raises(ValueError, match=next(iter(wrong))):
-        replace(RULE, **wrong)
+    numbers = {"learning_rate": 0.1, "momentum": 0.9, "weight_decay": 0.0, "beta2": 0.9, "epsilon": 1e-8} | {name: value}
+    with pytest.raises(ValueError, match=name):
+        UpdateRule(
+            learning_rate=numbers["learning_rate"],
+            momentum=numbers["momentum"],
+            weight_decay=numbers["weight_decay"],
+            beta2=numbers["beta2"],
+            epsilon=numbers["epsilon"],
+        )
 
 
 def test_one_step_of_adam_and_rmsprop_in_closed_form() -> None:
