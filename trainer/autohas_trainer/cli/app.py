@@ -57,6 +57,7 @@ app = typer.Typer(
     "autohas validate search.yaml                   check a search offline, as kubectl apply would\n"
     "autohas report autohas-out/quickstart          write the report again\n"
     "autohas retrain autohas-out/quickstart/config.yaml --seeds 5\n"
+    "autohas export autohas-out/quickstart --onnx   write the model as ONNX\n"
     "autohas watch -n ml                            follow the searches of a cluster\n"
     "autohas wait fashion && autohas fetch fashion  wait for the end, then copy the model\n"
     "autohas --install-completion                   complete commands and search names in this shell",
@@ -135,6 +136,30 @@ def validate(files: Annotated[list[Path], typer.Argument(metavar="FILE", help="S
 def report(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a finished search.", show_default=False)]) -> None:
     """Write report.html again, from result.json and history.jsonl."""
     raise typer.Exit(_run_command(lambda _: _report(folder), None))
+
+
+@app.command(
+    cls=PlainUsage,
+    epilog=examples(
+        "autohas export autohas-out/quickstart --onnx",
+        "autohas export autohas-out/quickstart --torch-export --hf quickstart-model",
+    ),
+)
+def export(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of a finished search.", show_default=False)],
+    hf: Annotated[
+        Path | None,
+        typer.Option("--hf", metavar="DIR", help="Write a folder for the Hugging Face hub, with its card.", show_default=False),
+    ] = None,
+    *,
+    onnx: Annotated[bool, typer.Option("--onnx", help="Write model.onnx next to the model; needs the extra export.")] = False,
+    torch_export: Annotated[bool, typer.Option("--torch-export", help="Write model.pt2, a program of torch.export.")] = False,
+) -> None:
+    """Write the model of a finished search in another format: ONNX, torch.export, a folder for the Hugging Face hub.
+
+    The file takes encoded inputs, as autohas.load(FOLDER).encode gives them, and gives logits of classes or numbers in the target's unit.
+    """
+    raise typer.Exit(_run_command(lambda _: _export(folder, hf, onnx=onnx, torch_export=torch_export), None))
 
 
 @app.command(
@@ -270,6 +295,18 @@ def _report(folder: Path) -> None:
     from autohas_trainer.reporting.report.report import write_report  # noqa: PLC0415 - loads matplotlib, which takes seconds
 
     console.print(f"Report: {write_report(folder, finished)}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _export(folder: Path, hub: Path | None, *, onnx: bool, torch_export: bool) -> None:
+    if not (onnx or torch_export or hub is not None):
+        raise UsageError("name a format: --onnx, --torch-export or --hf DIR")
+    progress = Console(stderr=True, emoji=False)  # standard output lists the files
+    _print_loading(progress)
+    from autohas_trainer.cli import exporting  # noqa: PLC0415 - loads torch
+
+    formats = exporting.Formats(onnx=onnx, torch_export=torch_export, hub=hub)
+    for path in exporting.export(folder, formats, lambda doing: progress.print(doing, style="dim", markup=False, highlight=False)):
+        Console(emoji=False).print(str(path), markup=False, highlight=False, soft_wrap=True)
 
 
 def _retrain(config: Path, seeds: int, folder: Path, *, resume: bool, stop: StopOnSignal) -> None:

@@ -72,6 +72,18 @@ class TrainedModel(nn.Module):
         self._scale = None if self.classes else (float(target["mean"]), float(target["deviation"]))
         self._encoder: Encoder = encoder_of(preprocessing)
 
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one encoded example, (C, ...)."""
+        return tuple(self.preprocessing["inputs"]["shape"])
+
+    @property
+    def input_type(self) -> torch.dtype:
+        """Type of encoded examples: float64 for the numbers of a table, else that of the network."""
+        inputs = self.preprocessing["inputs"]
+        dtype: torch.dtype = getattr(torch, inputs.get("computedIn", inputs["type"]))
+        return dtype
+
     def forward(self, inputs: Tensor) -> Tensor:
         """Encoded inputs (N, C, ...) to logits (N, K), or to numbers (N,) in the target's unit."""
         outputs: Tensor = self.network(self.standardise(inputs))
