@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -217,3 +218,31 @@ def test_foreign_status_is_read_without_trust() -> None:
     """A status of another version, or none, gives a line and no error."""
     assert line_of(stored("Running", progress="a lot", conditions=None)).percent is None
     assert line_of(stored()).phase == "Pending"
+
+
+def test_watch_prints_one_json_object_at_the_end(cluster: Cluster) -> None:
+    """The last state of the searches by field; the lines are on standard error; the exit code is the text's."""
+    cluster.answers(stored("Failed", best="0.93"))
+    ended = invoke("watch", "fashion", "-n", "ml", "-o", "json")
+    answer = json.loads(ended.stdout)
+
+    assert ended.exit_code == answer["exitCode"] == 1
+    assert [(line["name"], line["phase"], line["best"]) for line in answer["searches"]] == [("fashion", "Failed", "0.93")]
+    assert "fashion: Failed" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        ((), 64, "-o json writes one object at the end: name the searches, or give --once"),
+        (("absent",), 1, "there is no search absent"),
+    ],
+)
+def test_watch_says_as_json_why_it_failed(cluster: Cluster, arguments: tuple[str, ...], code: int, sentence: str) -> None:
+    """No name and no end, a search that does not exist."""
+    cluster.answers(stored("Running"))
+    ended = invoke("watch", *arguments, "-o", "json")
+    answer = json.loads(ended.stdout)
+
+    assert ended.exit_code == answer["exitCode"] == code
+    assert sentence in answer["error"]

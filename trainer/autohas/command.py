@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -11,8 +11,11 @@ import typer
 from rich.console import Console
 
 from autohas.kubectl import Kubectl, KubectlError
+from autohas.progress_view import SearchLine
 from autohas_api.base.exit_codes import ExitCode
-from autohas_trainer.cli.app import PlainUsage, app, examples, main
+from autohas_trainer.cli.app import app, main
+from autohas_trainer.cli.command_form import Answer, OutputFormat, OutputOption, PlainUsage, examples
+from autohas_trainer.cli.exits import UsageError
 
 __all__ = ["app", "main"]
 
@@ -45,6 +48,7 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the search.",
         "autohas watch",
         "autohas watch fashion -n ml",
         "autohas watch --all-namespaces --once",
+        "autohas watch fashion -n ml -o json | jq '.searches[0].best'",
     ),
 )
 def watch(  # noqa: PLR0913 - one parameter per option
@@ -55,6 +59,7 @@ def watch(  # noqa: PLR0913 - one parameter per option
     namespace: Namespace = "",
     context: Context = "",
     kubeconfig: Kubeconfig = "",
+    output: OutputOption = OutputFormat.TEXT,
     *,
     all_namespaces: Annotated[bool, typer.Option("--all-namespaces", "-A", help="Searches of all namespaces.")] = False,
     once: Annotated[bool, typer.Option("--once", help="Print the current state and exit.")] = False,
@@ -65,13 +70,25 @@ def watch(  # noqa: PLR0913 - one parameter per option
     ends it. Into a pipe it writes one line per change. Needs kubectl with access to the searches.
     """
     kubectl = Kubectl(namespace=namespace, context=context, kubeconfig=kubeconfig, all_namespaces=all_namespaces)
+    answer = Answer() if output is OutputFormat.JSON else None
 
     def act(console: Console) -> int:
         from autohas.watching import watch as run  # noqa: PLC0415 - help and completion need not load it
 
-        return run(kubectl, names or (), console, once=once)
+        if answer is None:
+            return run(kubectl, names or (), console, once=once)
+        if not (names or once):
+            raise UsageError("-o json writes one object at the end: name the searches, or give --once")
 
-    raise typer.Exit(_run_command(act))
+        def keep(lines: Sequence[SearchLine]) -> None:
+            answer.fields["searches"] = [line.to_json() for line in lines]
+
+        return run(kubectl, names or (), Console(stderr=True, emoji=False, force_terminal=False), once=once, on_end=keep)
+
+    code = _run_command(act, answer)
+    if answer is not None:
+        answer.print(code)
+    raise typer.Exit(code)
 
 
 @app.command(
@@ -148,17 +165,23 @@ def _seconds(text: str) -> float:
     return float(match[1]) * _UNITS_S[match[2] or "s"]
 
 
-def _run_command(act: Callable[[Console], int]) -> int:
-    """Run a command and turn errors of the cluster or the disk into sentences on stderr."""
+def _run_command(act: Callable[[Console], int], answer: Answer | None = None) -> int:
+    """Run a command and turn errors of the cluster or the disk into sentences on stderr, and into fields of the `answer`."""
     from autohas.fetching import FetchError  # noqa: PLC0415 - help and completion need not load it
 
-    stderr = Console(stderr=True, emoji=False)
+    code = int(ExitCode.BUG)
     try:
         return act(Console(emoji=False))
+    except UsageError as error:
+        code, sentence = int(ExitCode.USAGE), str(error)
     except (KubectlError, FetchError) as error:
-        stderr.print(f"autohas: {error}", markup=False, highlight=False, soft_wrap=True)
+        sentence = str(error)
     except OSError as error:
-        stderr.print(f"autohas: {error.filename or 'a file'}: {error.strerror or error}", markup=False, highlight=False, soft_wrap=True)
+        sentence = f"{error.filename or 'a file'}: {error.strerror or error}"
     except KeyboardInterrupt:
-        return 130
-    return 1
+        code, sentence = 130, "ended by Ctrl-C"
+    if answer is not None:
+        answer.fields["error"] = sentence
+    if code != 130:  # noqa: PLR2004 - of a shell, for Ctrl-C
+        Console(stderr=True, emoji=False).print(f"autohas: {sentence}", markup=False, highlight=False, soft_wrap=True)
+    return code

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from autohas_api.wire.status import ConditionType, Phase
@@ -43,6 +43,10 @@ class SearchLine:
     def is_over(self) -> bool:
         """Whether the search has ended."""
         return self.is_succeeded or self.is_lost
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields for `-o json`; `percent` is null before the first report."""
+        return asdict(self)
 
     def text(self) -> str:
         """Return the line for logs and pipes: the fields that have a value."""

@@ -58,8 +58,18 @@ def wait(kubectl: Kubectl, name: str, timeout_s: float | None, console: Console,
         pace.sleep(pace.period_s)
 
 
-def watch(kubectl: Kubectl, names: Sequence[str], console: Console, *, once: bool, pace: Pace | None = None) -> int:
+def watch(  # noqa: PLR0913 - one parameter per option
+    kubectl: Kubectl,
+    names: Sequence[str],
+    console: Console,
+    *,
+    once: bool,
+    pace: Pace | None = None,
+    on_end: Callable[[Sequence[SearchLine]], None] = lambda _: None,
+) -> int:
     """Draw the searches until those in `names` end (without names: until Ctrl-C); returns 0, or 1 when one of `names` failed.
+
+    `on_end` is given the last state.
 
     Raises:
         KubectlError: a named search does not exist, or the cluster does not answer.
@@ -76,6 +86,7 @@ def watch(kubectl: Kubectl, names: Sequence[str], console: Console, *, once: boo
                 else:
                     _print_changes(lines, printed, console)
             if once or (lines is not None and names and all(line.is_over for line in lines)):
+                on_end(lines or ())
                 return LOST if names and lines and any(line.is_lost for line in lines) else 0
             pace.sleep(pace.period_s)
 

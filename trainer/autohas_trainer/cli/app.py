@@ -6,7 +6,6 @@ import importlib.metadata
 import shlex
 import sys
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,37 +13,23 @@ from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
-from typer.core import TyperCommand
 
 from autohas_api.accept.acceptance import accept
 from autohas_api.accept.plan_check import plan_lines
 from autohas_api.base.exit_codes import ExitCode
-from autohas_api.base.spec_errors import SpecError
 from autohas_api.base.text_encoding import use_utf8
-from autohas_api.base.yaml_file import Document, read_search
+from autohas_api.base.yaml_file import Document
 from autohas_trainer import errors
+from autohas_trainer.cli.command_form import Answer, OutputFormat, OutputOption, PlainUsage, examples, print_loading, run_command
 from autohas_trainer.cli.environment import available_threads, let_threads_sleep
-from autohas_trainer.cli.exits import UsageError, exit_of, make_folder
+from autohas_trainer.cli.exits import UsageError, make_folder
 from autohas_trainer.cli.judging import read_for_folder
 from autohas_trainer.cli.settings import apply_settings
 from autohas_trainer.cli.signals import StopOnSignal
 
-__all__ = ["PlainUsage", "app", "examples", "main"]
+__all__ = ["app", "main"]
 
 _CLICK_USAGE: Final = 2
-
-
-def examples(*lines: str) -> str:
-    """Return the end of a command's help: example command lines, not wrapped."""
-    return "\n".join(["\b", "Examples:", *(f"  {line}" for line in lines)])
-
-
-class PlainUsage(TyperCommand):
-    """A command whose usage line has `FILE` for an argument that must be given, not typer's `{FILE}`."""
-
-    def collect_usage_pieces(self, ctx: Any) -> list[str]:  # noqa: ANN401 - typer's context is of click or of its own copy, by version
-        """As typer's, without the braces."""
-        return [piece.replace("{", "").replace("}", "") for piece in super().collect_usage_pieces(ctx)]
 
 
 app = typer.Typer(
@@ -89,6 +74,7 @@ File = Annotated[Path, typer.Argument(metavar="FILE", help="The search: a YAML f
         "autohas run examples/01-quickstart.yaml",
         "autohas run search.yaml --set budget.trainings=8 --set task.recipe.learningRate=3e-2 --seed 1 --out out/b",
         "autohas run search.yaml --set 'algorithm={name: RandomSearch}' --dry-run",
+        "autohas run search.yaml -o json | jq .result.testScore",
     ),
 )
 def run(  # noqa: PLR0913 - one parameter per option
@@ -99,6 +85,7 @@ def run(  # noqa: PLR0913 - one parameter per option
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Short for --set algorithm.seed=N.", show_default=False)] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for the results; autohas-out/NAME when absent.")] = None,
+    output: OutputOption = OutputFormat.TEXT,
     *,
     resume: Annotated[bool, typer.Option("--resume", help="Continue from the newest checkpoint in the folder.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print space, steps, memory and predicted time without training.")] = False,
@@ -111,19 +98,35 @@ def run(  # noqa: PLR0913 - one parameter per option
     if not dry_run:
         stop.install()
     all_settings = (*(settings or ()), *((f"algorithm.seed={seed}",) if seed is not None else ()))
-    options = _Options(settings=all_settings, out=out, resume=resume, dry_run=dry_run)
-    raise typer.Exit(_run_command(lambda document: _run(document, options, stop), file))
+    answer = Answer() if output is OutputFormat.JSON else None
+    options = _Options(settings=all_settings, out=out, resume=resume, dry_run=dry_run, answer=answer)
+    code = run_command(lambda document: _run(document, options, stop), file, answer)
+    if answer is not None:
+        answer.print(code)
+    raise typer.Exit(code)
 
 
 @app.command(
     cls=PlainUsage,
     epilog=examples(
         "autohas validate examples/*.yaml",
+        "autohas validate search.yaml -o json",
     ),
 )
-def validate(files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Searches to check.", show_default=False)]) -> None:
+def validate(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Searches to check.", show_default=False)],
+    output: OutputOption = OutputFormat.TEXT,
+) -> None:
     """Check searches offline, by the rules and with the messages of the API server."""
-    codes = [_run_command(_validate, file) for file in files]
+    if output is OutputFormat.TEXT:
+        raise typer.Exit(max(run_command(_validate, file) for file in files))
+    answers = [Answer() for _ in files]
+    codes = [run_command(_fill_in(answer), file, answer) for file, answer in zip(files, answers, strict=True)]
+    whole = Answer()
+    whole.fields["searches"] = [
+        {"file": str(file), "valid": code == 0, **answer.fields} for file, code, answer in zip(files, codes, answers, strict=True)
+    ]
+    whole.print(max(codes))
     raise typer.Exit(max(codes))
 
 
@@ -135,7 +138,7 @@ def validate(files: Annotated[list[Path], typer.Argument(metavar="FILE", help="S
 )
 def report(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a finished search.", show_default=False)]) -> None:
     """Write report.html again, from result.json and history.jsonl."""
-    raise typer.Exit(_run_command(lambda _: _report(folder), None))
+    raise typer.Exit(run_command(lambda _: _report(folder), None))
 
 
 @app.command(
@@ -159,7 +162,7 @@ def export(
 
     The file takes encoded inputs, as autohas.load(FOLDER).encode gives them, and gives logits of classes or numbers in the target's unit.
     """
-    raise typer.Exit(_run_command(lambda _: _export(folder, hf, onnx=onnx, torch_export=torch_export), None))
+    raise typer.Exit(run_command(lambda _: _export(folder, hf, onnx=onnx, torch_export=torch_export), None))
 
 
 @app.command(
@@ -186,7 +189,7 @@ def retrain(
     """
     stop = StopOnSignal(insist=True)
     stop.install()
-    raise typer.Exit(_run_command(lambda _: _retrain(config, seeds, out or config.parent / "retrain", resume=resume, stop=stop), None))
+    raise typer.Exit(run_command(lambda _: _retrain(config, seeds, out or config.parent / "retrain", resume=resume, stop=stop), None))
 
 
 @app.command(
@@ -212,7 +215,7 @@ def conformance(
     regression: Annotated[bool, typer.Option("--regression", help="The data's targets are numbers.")] = False,
 ) -> None:
     """Check custom data and models against the entrypoint contract; custom code is found as Python finds it (PYTHONPATH)."""
-    raise typer.Exit(_run_command(lambda _: _conformance(target, input_shape, outputs, arguments or [], regression=regression), None))
+    raise typer.Exit(run_command(lambda _: _conformance(target, input_shape, outputs, arguments or [], regression=regression), None))
 
 
 def main() -> None:
@@ -226,33 +229,16 @@ def main() -> None:
         raise
 
 
-def _run_command(act: Callable[[Document], None], file: Path | None) -> int:
-    """Run a command and turn every failure into sentences on stderr and an exit code."""
-    stderr = Console(stderr=True, emoji=False)
-    document: Document | None = None
-    try:
-        document = read_search(file) if file is not None else Document(source="", value={})
-        act(document)
-    except SpecError as error:
-        from autohas_trainer.cli.printing import print_problems  # noqa: PLC0415 - after the fast path
+def _fill_in(answer: Answer) -> Callable[[Document], None]:
+    """Return `_validate` for `-o json`."""
 
-        print_problems(stderr, error, document)
-        return int(ExitCode.CONFIGURATION)
-    except Exception as error:  # noqa: BLE001 - mapped in one place
-        end = exit_of(error)
-        if end.is_bug:
-            traceback.print_exception(error)
-        stderr.print(f"autohas: {end.sentence}", markup=False, highlight=False, soft_wrap=True)
-        return int(end.code)
-    except KeyboardInterrupt as error:
-        stderr.print(f"autohas: {exit_of(error).sentence}", markup=False, highlight=False)
-        return 130
-    return int(ExitCode.RESULT)
+    def act(document: Document) -> None:
+        search, space = accept(document.value)
+        plan = [" ".join(line.split()) for line in plan_lines(search.spec, space)]
+        answer.fields |= {"name": search.metadata.name, "configurations": space.size(), "trainings": float(search.spec.budget.trainings)}
+        answer.fields["plan"] = plan
 
-
-def _print_loading(console: Console) -> None:
-    """Print a line before torch is imported, which takes seconds, and tens of them on a cold disk."""
-    console.print("loading PyTorch", style="dim", highlight=False)
+    return act
 
 
 def _validate(document: Document) -> None:
@@ -269,7 +255,7 @@ def _conformance(target: str, shape: str | None, outputs: int | None, arguments:
     if malformed := [argument for argument in arguments if "=" not in argument]:
         raise UsageError(f"--argument must be NAME=VALUE, not {malformed[0]!r}")
     console = Console(emoji=False)
-    _print_loading(console)
+    print_loading(console)
     from autohas_trainer.cli import conformance as command  # noqa: PLC0415 - loads torch
 
     options = command.Target(
@@ -301,7 +287,7 @@ def _export(folder: Path, hub: Path | None, *, onnx: bool, torch_export: bool) -
     if not (onnx or torch_export or hub is not None):
         raise UsageError("name a format: --onnx, --torch-export or --hf DIR")
     progress = Console(stderr=True, emoji=False)  # standard output lists the files
-    _print_loading(progress)
+    print_loading(progress)
     from autohas_trainer.cli import exporting  # noqa: PLC0415 - loads torch
 
     formats = exporting.Formats(onnx=onnx, torch_export=torch_export, hub=hub)
@@ -312,7 +298,7 @@ def _export(folder: Path, hub: Path | None, *, onnx: bool, torch_export: bool) -
 def _retrain(config: Path, seeds: int, folder: Path, *, resume: bool, stop: StopOnSignal) -> None:
     let_threads_sleep()
     console = Console(emoji=False)
-    _print_loading(console)
+    print_loading(console)
     from autohas_trainer.cli import retraining  # noqa: PLC0415 - loads torch, after the signals are taken over
 
     task = retraining.Retraining(config=config, seeds=seeds, folder=folder, threads=available_threads(None), resume=resume)
@@ -331,14 +317,19 @@ class _Options:
     out: Path | None
     resume: bool
     dry_run: bool
+    answer: Answer | None
+    """Filled in for `-o json`; None for text."""
 
 
 def _run(document: Document, options: _Options, stop: StopOnSignal) -> None:
+    if options.dry_run and options.answer is not None:
+        raise UsageError("--dry-run prints text; leave out -o json")
     folder, search, space = read_for_folder(apply_settings(document.value, options.settings), options.out, resume=options.resume)
-    console, threads = Console(emoji=False), available_threads(None)
+    console = Console(emoji=False, force_terminal=None if options.answer is None else False)  # bars do not mix with JSON
+    threads = available_threads(None)
     let_threads_sleep()
     if options.dry_run:
-        _print_loading(console)
+        print_loading(console)
         from autohas_trainer.cli import dry_run as dry  # noqa: PLC0415 - loads torch
 
         dry.dry_run(search, space, threads, console)
@@ -352,13 +343,16 @@ def _run(document: Document, options: _Options, stop: StopOnSignal) -> None:
     if ignored := _list_unused(document.value):
         console.print(f"Not used on this machine: {', '.join(ignored)}", style="dim", highlight=False)
 
-    _print_loading(console)
+    print_loading(console)
+    from autohas_trainer.cli.json_result import result_fields  # noqa: PLC0415 - as below
     from autohas_trainer.cli.laptop import LaptopRun, run_on_laptop  # noqa: PLC0415 - loads torch, after the signals are taken over
     from autohas_trainer.reporting.sinks.live_state import LiveState  # noqa: PLC0415 - as above
 
     task = LaptopRun(search=search, space=space, folder=folder, threads=threads, command=command)
     try:
-        run_on_laptop(task, LiveState(time.monotonic), stop, console)
+        finished = run_on_laptop(task, LiveState(time.monotonic), stop, console)
+        if options.answer is not None:
+            options.answer.fields |= result_fields(finished, folder)
     except errors.Interrupted as error:
         raise errors.Interrupted(f"{error}. Continue with\n  {command} --resume") from error
 

@@ -42,8 +42,8 @@ class LaptopRun:
     """The command line that runs the same search again."""
 
 
-def run_on_laptop(task: LaptopRun, state: LiveState, stop: StopOnSignal, console: Console) -> None:
-    """Run or resume a search to its end and print the result; a finished search is only printed.
+def run_on_laptop(task: LaptopRun, state: LiveState, stop: StopOnSignal, console: Console) -> FinishedSearch:
+    """Run or resume a search to its end, print the result and return it; a finished search is only printed.
 
     Raises:
         Interrupted: stopped on request, a checkpoint is written.
@@ -61,6 +61,7 @@ def run_on_laptop(task: LaptopRun, state: LiveState, stop: StopOnSignal, console
     console.print("writing the report", style="dim", highlight=False)
     report = write_report(folder, finished, command=task.command)
     print_result(console, finished, task.folder, task.folder / report.name)
+    return finished
 
 
 def search_here(document: Document, settings: Sequence[str], out: Path | None, *, resume: bool, quiet: bool) -> tuple[FinishedSearch, Path]:
@@ -78,11 +79,7 @@ def search_here(document: Document, settings: Sequence[str], out: Path | None, *
         search=search, space=space, folder=folder, threads=available_threads(None), command=f"autohas.run(out={str(folder)!r})"
     )
     with stop.take_over(), preserve_process_state():
-        run_on_laptop(task, LiveState(time.monotonic), stop, Console(quiet=quiet, emoji=False))
-    finished = find_finished(search, folder)
-    if finished is None:
-        raise RuntimeError("the search ended without a result")
-    return finished, folder
+        return run_on_laptop(task, LiveState(time.monotonic), stop, Console(quiet=quiet, emoji=False)), folder
 
 
 def _search(task: LaptopRun, folder: Path, state: LiveState, stop: StopOnSignal, console: Console) -> None:
