@@ -31,8 +31,10 @@ from autohas_api.templates.template_spec import TemplateDecision
 from autohas_trainer.data import RawData
 from autohas_trainer.data.custom import read_splits
 from autohas_trainer.errors import TrainerError
+from autohas_trainer.nn.searchable import Searchable
+from autohas_trainer.nn.sizes import check_sizes
 from autohas_trainer.seeding import seed_globals, stream
-from autohas_trainer.templates import Path, Shape, Template, default_path, load_leaves, use_batch_statistics
+from autohas_trainer.templates import Path, Shape, Template, default_path, load_leaves, trained_parameters, use_batch_statistics
 from autohas_trainer.templates.agreement import build_problem, forward_problem
 from autohas_trainer.templates.custom import wrap_custom
 
@@ -97,6 +99,11 @@ def check_model(
 def check_template(template: Template, inputs: Tensor, num_outputs: int) -> list[Check]:
     """Check any family of networks: the default path, every choice once, and random paths."""
     decisions = _decisions_problem(template.decisions)
+    if decisions is None and isinstance(template, Searchable):
+        try:
+            check_sizes(template, "the model", inputs)
+        except TrainerError as error:
+            decisions = str(error)
     checks = [Check(promise="decisions are sound", problem=decisions)]
     if decisions is not None:
         return checks
@@ -231,12 +238,31 @@ def _forms_agree(template: Template, path: Path, inputs: Tensor, num_outputs: in
     return f"forward() and build() differ by {float((expected - actual).abs().max()):.3g} with the same weights and the batch's statistics"
 
 
+def _forms_agree_in_training(template: Template, path: Path, inputs: Tensor, num_outputs: int) -> str | None:  # noqa: ARG001 - one form of question
+    """Ask the same of both forms in training mode, whose dropout draws from the global generators.
+
+    A model with a forward of its own may leave out the dropout of its networks; that is no disagreement.
+    """
+    leaves, network = _leaves(template, path), template.build(path, ("conformance",))
+    load_leaves(network, leaves)
+    outputs: list[Tensor] = []
+    for seed in (1, 1, 2):
+        seed_globals("conformance", seed)
+        outputs.append(network.train()(inputs).detach() if outputs else template.forward(inputs, path, leaves).detach())
+    actual, expected, other = outputs
+    if torch.allclose(expected, actual, rtol=_TOLERANCE, atol=_TOLERANCE):
+        return None
+    if not isinstance(template, Searchable) and not torch.allclose(expected, other, rtol=_TOLERANCE, atol=_TOLERANCE):
+        return None
+    return f"forward() and build() differ by {float((expected - actual).abs().max()):.3g} in training mode with the same weights and seeds"
+
+
 @torch.no_grad()
 def _is_deterministic(template: Template, path: Path, inputs: Tensor, num_outputs: int) -> str | None:  # noqa: ARG001 - one form of question
     one, other = template.shared(("conformance", 1)), template.shared(("conformance", 1))
     if differing := _find_difference(one, other):
         return f"shared() gave another {differing} with the same seeds; draw from torch's, numpy's or Python's global generator only"
-    first, second = (dict(template.build(path, ("conformance", 2)).named_parameters()) for _ in range(2))
+    first, second = (template.build(path, ("conformance", 2)).state_dict() for _ in range(2))
     if differing := _find_difference(first, second):
         return f"build() gave another {differing} with the same seeds; draw from torch's, numpy's or Python's global generator only"
     leaves, outputs = _leaves(template, path), []
@@ -271,7 +297,7 @@ def _inactive_is_idle(template: Template, path: Path, inputs: Tensor, num_output
 
 def _is_counted(template: Template, path: Path, inputs: Tensor, num_outputs: int) -> str | None:  # noqa: ARG001 - one form of question
     counted = template.num_parameters(path)
-    built = sum(parameter.numel() for parameter in template.build(path, ("conformance",)).parameters())
+    built = sum(parameter.numel() for parameter in trained_parameters(template.build(path, ("conformance",))).values())
     return None if counted == built else f"slices(path) hold {counted} parameters, build() has {built}"
 
 
@@ -280,7 +306,7 @@ def _survives_a_file(template: Template, path: Path, inputs: Tensor, num_outputs
     network, twin = template.build(path, ("conformance", 1)).eval(), template.build(path, ("conformance", 2)).eval()
     with tempfile.TemporaryDirectory() as folder:
         file = File(folder) / "model.safetensors"
-        save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, file)
+        save_file({name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in network.state_dict().items()}, file)
         twin.load_state_dict(load_file(file))
     return None if torch.equal(network(inputs), twin(inputs)) else "a network loaded from a file gives other outputs than the one saved"
 
@@ -289,6 +315,7 @@ _PROMISES: Final[dict[str, _Question]] = {
     "forward gives (B, K) and uses its leaves": _forward,
     "build has the same parameters": _build,
     "both forms compute the same": _forms_agree,
+    "both forms compute the same in training mode": _forms_agree_in_training,
     "equal seeds give equal numbers": _is_deterministic,
     "inactive decisions change nothing": _inactive_is_idle,
     "parameters are counted": _is_counted,

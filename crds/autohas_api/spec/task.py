@@ -92,6 +92,19 @@ class Data(Model):
         return self.name or self.entrypoint or ""
 
 
+class Pretrained(Model):
+    """Weights that training starts from."""
+
+    path: Annotated[str, StringConstraints(min_length=1, max_length=1024)] = Field(
+        description="Path of a safetensors file or of a torch state dict in the trainer's file system."
+    )
+    exclude: Annotated[list[Annotated[str, StringConstraints(min_length=1, max_length=253)]], Field(max_length=64)] = Field(
+        default_factory=list,
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+        description="Tensors that are not loaded, by name or by the name of their module, for example the head.",
+    )
+
+
 class ModelTemplate(Model):
     """Family of networks: a built-in template, or custom code."""
 
@@ -106,6 +119,10 @@ class ModelTemplate(Model):
         " with decisions, which searchSpace.architecture must list.",
     )
     arguments: Arguments | None = Field(default=None, description="Keywords of entrypoint. Templates have none.")
+    pretrained: Pretrained | None = Field(
+        default=None,
+        description="Pretrained weights of the entrypoint's model, by name. The shared weights and every network start from them.",
+    )
 
     rules: ClassVar[tuple[Rule, ...]] = (
         exactly_one("template", "entrypoint"),
@@ -113,6 +130,11 @@ class ModelTemplate(Model):
             ~field("arguments").is_given | field("arguments").size.equals(0) | field("entrypoint").is_given,
             "arguments must not be given without entrypoint: templates take none",
             at=".arguments",
+        ),
+        rule(
+            ~field("pretrained").is_given | field("entrypoint").is_given,
+            "pretrained must not be given without entrypoint: templates start from random weights",
+            at=".pretrained",
         ),
     )
 

@@ -28,7 +28,7 @@ def test_built_in_templates_conform(name: str) -> None:
     checks = check_template(build_template(name, (1, 16, 16), 10), inputs, 10)
 
     assert [(check.promise, check.problem) for check in checks if check.problem] == []
-    assert len(checks) == 8
+    assert len(checks) == 9
 
 
 @pytest.mark.parametrize("model", [custom.Linear, custom.Plain])
@@ -64,11 +64,17 @@ def test_each_defect_breaks_its_promise(model: type) -> None:
         assert_model_conforms(model, input_shape=(8,), num_outputs=2)
 
 
-def test_tied_weights_do_not_conform() -> None:
-    """Two names of one tensor cannot be saved."""
-    problems = [check.problem for check in check_model(custom.Tied, input_shape=(64,), num_outputs=2) if check.problem]
+@pytest.mark.parametrize("model", [custom.Tied, custom.Frozen, custom.Rotary])
+def test_tied_and_frozen_weights_and_tables_that_are_not_saved_conform(model: type) -> None:
+    """One parameter under two names, parameters without gradients, a buffer that is in no file."""
+    assert_model_conforms(model, input_shape=(64,), num_outputs=2)
 
-    assert any("one.weight and other.weight in one tensor" in problem for problem in problems)
+
+def test_two_parameters_in_one_memory_do_not_conform() -> None:
+    """They cannot be saved, and are no tied weights: each would be trained on its own."""
+    problems = [check.problem for check in check_model(custom.Overlapping, input_shape=(64,), num_outputs=2) if check.problem]
+
+    assert any("one.weight and other.weight in one memory" in problem for problem in problems)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +110,7 @@ def test_the_command_checks_a_search_file(monkeypatch: pytest.MonkeyPatch) -> No
     printed = CliRunner().invoke(app, ["conformance", str(EXAMPLE / "search.yaml")])
 
     assert printed.exit_code == 0
-    assert len(re.findall(r"^  kept", printed.output, re.MULTILINE)) == 13
+    assert len(re.findall(r"^  kept", printed.output, re.MULTILINE)) == 14
     assert "agrees with the spec" in printed.output
 
 
@@ -118,7 +124,7 @@ def test_the_command_checks_an_entrypoint() -> None:
     broken = run(app, ["conformance", "custom_code_fixtures:OtherFunction", *options])
     assert broken.exit_code == 78
     assert "BROKEN  both forms compute the same: forward() and build() differ" in broken.output
-    assert "1 promise is broken; see above" in broken.output
+    assert "2 promises are broken; see above" in broken.output
     assert run(app, ["conformance", "custom_code_fixtures:Linear", "--input-shape", "8"]).exit_code == 64
     assert run(app, ["conformance", "custom_code_fixtures:Linear", "--input-shape", "8by8"]).exit_code == 64
     assert run(app, ["conformance", "custom_code_fixtures:Data", "--argument", "rows"]).exit_code == 64

@@ -254,10 +254,10 @@ def test_a_model_that_cannot_take_a_step_is_refused_before_the_first(model: str)
         loaded(custom_search(model))
 
 
-def test_two_names_of_one_tensor_are_refused() -> None:
-    """Tied weights cannot be saved by name."""
-    document = with_change(custom_search("Plain"), "spec.task", {"data": {"name": "digits"}, "model": {"entrypoint": f"{OWN}:Tied"}})
-    with pytest.raises(ConfigurationError, match=r"build\(\) has one\.weight and other\.weight in one tensor"):
+def test_two_parameters_in_one_memory_are_refused() -> None:
+    """They cannot be saved by name."""
+    document = with_change(custom_search("Plain"), "spec.task", {"data": {"name": "digits"}, "model": {"entrypoint": f"{OWN}:Overlapping"}})
+    with pytest.raises(ConfigurationError, match=r"build\(\) has one\.weight and other\.weight in one memory"):
         loaded(document)
 
 

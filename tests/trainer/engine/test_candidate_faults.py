@@ -451,7 +451,7 @@ def test_a_network_whose_cost_cannot_be_taken_is_no_end(metric: str, tmp_path: P
     """Networks of 4 inputs cannot be built: they are neither timed nor counted, and lose as candidates."""
     monkeypatch.setattr(FaultyLinear, "fault", staticmethod(_raising_for(ValueError("no"), "build")))
     monkeypatch.setattr("autohas_trainer.engine.search.stopwatch", lambda *_: lambda network: 1.0)
-    monkeypatch.setattr("autohas_trainer.engine.accounting.costs.count_macs", lambda network, example: 16)
+    monkeypatch.setattr("autohas_trainer.engine.accounting.costs.count_path", lambda template, path, example: 16)
     target = "16" if metric == "macs" else "1"
     document = with_change(_of_architecture("OneStep"), "spec.objective", {"cost": {"metric": metric, "target": target}})
     outcome = search(document, tmp_path, MemorySink())

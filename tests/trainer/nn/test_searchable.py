@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn as torch_nn
 
 from autohas import nn
 from autohas_api.base.condition import When
 from autohas_trainer.conformance import check_template
+from autohas_trainer.errors import ConfigurationError
 from autohas_trainer.nn import Searchable
+from autohas_trainer.nn.sizes import check_sizes
 from autohas_trainer.seeding import stream
 from autohas_trainer.templates import default_path
 
@@ -62,3 +65,28 @@ def test_a_kernel_is_cut_from_the_centre_and_a_width_from_the_front() -> None:
 
     assert family.slices(default_path(family.decisions))["2.conv.0.weight"] == (slice(0, 32), slice(0, 16), slice(1, 4), slice(1, 4))
     assert family.shared((0,))["2.conv.0.weight"].shape == (64, 32, 5, 5)
+
+
+def test_a_width_that_leaves_its_block_is_refused_by_name() -> None:
+    """The layer that meets it, both widths and the choice."""
+
+    def leaking(input_shape: tuple[int, ...], num_outputs: int) -> torch_nn.Module:
+        width = nn.Choice("width", (8, 4), default=8)
+        return torch_nn.Sequential(torch_nn.Flatten(), nn.ElasticLinear(input_shape[0], width), torch_nn.Linear(8, num_outputs))
+
+    with pytest.raises(ConfigurationError, match=r"^the model: 2 \(Linear\) takes 8 features where width is 8, but gets 4 where it is 4: "):
+        check_sizes(Searchable(leaking, (5,), 2), "the model", torch.zeros(2, 5))
+
+
+def test_shapes_that_depend_on_data_are_refused() -> None:
+    """A forward that selects by values cannot be computed from shapes."""
+
+    class Selecting(torch_nn.Module):
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            return inputs[inputs > 0]
+
+    def selecting(input_shape: tuple[int, ...], num_outputs: int) -> torch_nn.Module:
+        return torch_nn.Sequential(Selecting(), nn.Skippable("again", Selecting()))
+
+    with pytest.raises(ConfigurationError, match=r"^the model: 0 \(Selecting\) raised .* depend on the values of its inputs"):
+        check_sizes(Searchable(selecting, (5,), 2), "the model", torch.zeros(2, 5))

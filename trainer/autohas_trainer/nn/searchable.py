@@ -29,6 +29,7 @@ from autohas_trainer.errors import ConfigurationError
 from autohas_trainer.nn.branches import mixing
 from autohas_trainer.nn.choices import Construction, constructing
 from autohas_trainer.nn.derivation import derive_decisions
+from autohas_trainer.nn.pretrained import Pretrained, match_pretrained
 from autohas_trainer.nn.skeleton import Skeleton, build_seeded
 from autohas_trainer.seeding import Key
 
@@ -52,7 +53,7 @@ _MAX_SKELETONS: Final = 256
 class Searchable:
     """The template that a factory stands for; see `Template` for the contract."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a factory, what it is called with, and where weights come from
         self,
         factory: Callable[..., Any],
         input_shape: Shape,
@@ -60,6 +61,7 @@ class Searchable:
         *,
         who: str = "the model",
         initialise: Initialise | None = None,
+        pretrained: Pretrained | None = None,
     ) -> None:
         """Make the whole network once and read its decisions.
 
@@ -69,9 +71,11 @@ class Searchable:
             num_outputs: Number of outputs of one example.
             who: Subject of error sentences.
             initialise: Makes initial weights instead of the layers and the factory; gets all leaves of a network at once.
+            pretrained: Weights of a file, which stand for initial ones in the shared weights and, cut, in every network.
 
         Raises:
-            ConfigurationError: the factory raises or gives no new module, or its decisions contradict each other.
+            ConfigurationError: the factory raises or gives no new module, its decisions contradict each other, or the weights of the
+                file do not fit.
         """
         self._factory = factory
         self._input_shape = input_shape
@@ -85,6 +89,8 @@ class Searchable:
             self._decisions = derive_decisions(whole, construction.read)
         self._names = frozenset(decision.name for decision in self._decisions)
         self._centres = _find_centres(whole)
+        self._pretrained = match_pretrained(pretrained, whole) if pretrained is not None else {}
+        _copy(self._pretrained, whole)
         self._frozen = {name: p.detach().clone() for name, p in whole.named_parameters(remove_duplicate=False) if not p.requires_grad}
         buffers = {name: buffer.clone() for name, buffer in whole.named_buffers(remove_duplicate=False)}
         self._constants: dict[str, Tensor] = {**self._frozen, **buffers}
@@ -99,9 +105,11 @@ class Searchable:
     def shared(self, rng_key: Key) -> dict[str, Tensor]:
         """Return the initial weights of the whole network, float32 on the CPU."""
         if self._initialise is not None:
-            return dict(self._initialise(self._shapes, rng_key))
-        whole = self._make(Construction(), rng_key, {}, draws=True)
-        return {name: parameter.detach().clone() for name, parameter in whole.named_parameters() if parameter.requires_grad}
+            leaves = dict(self._initialise(self._shapes, rng_key))
+        else:
+            whole = self._make(Construction(), rng_key, {}, draws=True)
+            leaves = {name: parameter.detach().float().cpu() for name, parameter in whole.named_parameters() if parameter.requires_grad}
+        return {name: self._pretrained.get(name, leaf).clone(memory_format=torch.contiguous_format) for name, leaf in leaves.items()}
 
     def slices(self, path: Path) -> dict[str, Index]:
         """Return the leaves of `path` as indices into `shared`."""
@@ -118,15 +126,16 @@ class Searchable:
         """Return the stand-alone network on the CPU; its parameters are named as the leaves and depend on both arguments only."""
         draws = self._initialise is None
         network = self._make(Construction(self._canonical(path)), rng_key, self._keywords(path), draws=draws).cpu()
-        parameters = dict(network.named_parameters(remove_duplicate=False))
-        with torch.no_grad():
-            if self._initialise is not None:
-                names = [name for name, parameter in network.named_parameters() if parameter.requires_grad]
-                for name, leaf in self._initialise({name: tuple(parameters[name].shape) for name in names}, rng_key).items():
-                    parameters[name].copy_(leaf)
-            for name, tensor in self._cut_frozen(self._skeleton(path), path).items():
-                parameters[name].copy_(tensor)
+        shapes = {name: tuple(parameter.shape) for name, parameter in network.named_parameters() if parameter.requires_grad}
+        if self._initialise is not None:
+            _copy(self._initialise(shapes, rng_key), network)
+        _copy(self._cut_constants(self._frozen, network, path), network)
+        _copy(self._cut_constants(self._pretrained, network, path), network)
         return network
+
+    def build_undrawn(self, path: Path) -> nn.Module:
+        """Return the network of `path` on the CPU with undefined weights: cheap, for its shapes and costs."""
+        return self._make(Construction(self._canonical(path)), ("whole",), self._keywords(path), draws=False).cpu()
 
     def num_parameters(self, path: Path) -> int:
         """Return the number of trainable parameters of the network `path`."""
@@ -201,17 +210,20 @@ class Searchable:
             self._skeletons.move_to_end(key)
             return skeleton
         network = self._make(Construction(canonical, kept or {}), ("whole",), keywords, draws=False).cpu()
+        _copy(self._cut_constants(self._frozen, network, path), network)
+        _copy(self._cut_constants(self._pretrained, network, path), network)
         skeleton = Skeleton(network, self._constants)
-        skeleton.adopt_frozen(self._cut_frozen(skeleton, path))
         if len(self._skeletons) >= _MAX_SKELETONS:
             self._skeletons.popitem(last=False)
         self._skeletons[key] = skeleton
         return skeleton
 
-    def _cut_frozen(self, skeleton: Skeleton, path: Path) -> dict[str, Tensor]:
-        """Return the frozen weights of a path: parts of those of the whole network."""
-        shapes = {name: tuple(tensor.shape) for name, tensor in self._frozen.items()}
-        return {name: self._frozen[name][index] for name, index in self._cut(skeleton.frozen_shapes, shapes, path).items()}
+    def _cut_constants(self, constants: Mapping[str, Tensor], network: nn.Module, path: Path) -> dict[str, Tensor]:
+        """Return the parts of whole tensors that belong to the parameters and buffers of a path's network."""
+        own = _tensors_of(network)
+        shapes = {name: tuple(own[name].shape) for name in constants.keys() & own.keys()}
+        whole = {name: tuple(tensor.shape) for name, tensor in constants.items()}
+        return {name: constants[name][index] for name, index in self._cut(shapes, whole, path).items()}
 
     def _cut(self, shapes: Mapping[str, Shape], whole: Mapping[str, Shape], path: Path) -> dict[str, Index]:
         """Return where each shape lies in the whole tensor of its name.
@@ -242,3 +254,16 @@ def _find_centres(network: nn.Module) -> dict[str, tuple[int, ...]]:
         for parameter, dimensions in getattr(module, "centred", {}).items():
             centres[f"{name}.{parameter}" if name else parameter] = dimensions
     return centres
+
+
+def _tensors_of(network: nn.Module) -> dict[str, Tensor]:
+    """Return parameters and buffers by every name that they have."""
+    return {**dict(network.named_parameters(remove_duplicate=False)), **dict(network.named_buffers(remove_duplicate=False))}
+
+
+@torch.no_grad()
+def _copy(tensors: Mapping[str, Tensor], network: nn.Module) -> None:
+    """Copy tensors into the parameters and buffers of their names; the network has others too, and lacks some."""
+    own = _tensors_of(network)
+    for name in tensors.keys() & own.keys():
+        own[name].copy_(tensors[name])

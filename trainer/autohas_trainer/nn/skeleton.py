@@ -67,7 +67,6 @@ class Skeleton:
         parameters = dict(network.named_parameters())
         self.shapes = {name: tuple(parameters[name].shape) for name in self.names}
         frozen = {name: p.detach() for name, p in network.named_parameters(remove_duplicate=False) if not p.requires_grad}
-        self.frozen_shapes = {name: tuple(tensor.shape) for name, tensor in frozen.items()}
         self._constants = frozen | dict(network.named_buffers(remove_duplicate=False))
         for name, tensor in self._constants.items():
             shared = constants.get(name)
@@ -76,10 +75,6 @@ class Skeleton:
         self._device = torch.device("cpu")
         self._is_training: bool | None = None
         _drop_weights(network)
-
-    def adopt_frozen(self, frozen: Mapping[str, Tensor]) -> None:
-        """Use these values of frozen parameters."""
-        self._constants.update(frozen)
 
     def forward(self, inputs: Tensor, leaves: Mapping[str, Tensor], *, is_training: bool) -> Tensor:
         """Return the network's outputs with weights `leaves`: in training mode, or whole with the batch's own statistics."""

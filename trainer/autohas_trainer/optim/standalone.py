@@ -14,13 +14,13 @@ __all__ = ["set_rate", "standalone_optimizer"]
 
 
 def standalone_optimizer(module: nn.Module, rule: UpdateRule) -> torch.optim.Optimizer:
-    """Return the rule's optimizer over all parameters of `module`, in the groups that the rule decays and does not.
+    """Return the rule's optimizer over all parameters of `module` that train, in the groups that the rule decays and does not.
 
     Args:
         module: The network; its parameters are held, not copied.
         rule: Kind, initial rate, momentum and decay; later rates go through `set_rate`.
     """
-    parameters = list(module.parameters())
+    parameters = [p for p in module.parameters() if p.requires_grad]
     does_decay = [rule.decays_vectors or decays(parameter.ndim) for parameter in parameters]
     split = [
         {"params": [p for p, decays in zip(parameters, does_decay, strict=True) if decays], "weight_decay": rule.weight_decay},

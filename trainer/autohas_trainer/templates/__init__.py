@@ -16,6 +16,8 @@ from autohas_trainer.templates._base import (
     default_path,
     export_leaves,
     load_leaves,
+    tied_names,
+    trained_parameters,
     use_batch_statistics,
     whole_path,
 )
@@ -23,7 +25,7 @@ from autohas_trainer.templates.agreement import check_agreement, check_first_ste
 from autohas_trainer.templates.conv_small import ConvSmall
 from autohas_trainer.templates.custom import CustomModel, CustomModule, build_custom
 from autohas_trainer.templates.dropout import Dropout, arm_dropout, disarm_dropout
-from autohas_trainer.templates.macs import CountsMacs, MacCount, count_macs, measure_macs
+from autohas_trainer.templates.macs import CountsMacs, MacCount, count_macs, count_path, measure_macs, measure_path
 from autohas_trainer.templates.mlp_small import MlpSmall
 from autohas_trainer.templates.step_cost import CUSTOM_STEP, CountsWork, NetworkSize, StepCost
 
@@ -50,11 +52,15 @@ __all__ = [
     "check_agreement",
     "check_first_step",
     "count_macs",
+    "count_path",
     "default_path",
     "disarm_dropout",
     "export_leaves",
     "load_leaves",
     "measure_macs",
+    "measure_path",
+    "tied_names",
+    "trained_parameters",
     "use_batch_statistics",
     "whole_path",
 ]

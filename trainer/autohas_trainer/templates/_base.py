@@ -38,6 +38,8 @@ __all__ = [
     "load_leaves",
     "materialise",
     "normalise",
+    "tied_names",
+    "trained_parameters",
     "use_batch_statistics",
     "whole_path",
 ]
@@ -106,19 +108,31 @@ def initial_leaves(shapes: Mapping[str, Shape], rng_key: Key) -> dict[str, Tenso
     return {name: _initial_leaf(name, shape, rng_key) for name, shape in shapes.items()}
 
 
+def trained_parameters(module: nn.Module) -> dict[str, nn.Parameter]:
+    """Return the parameters of a stand-alone network by leaf name: those that are not frozen, tied ones under their first name."""
+    return {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
+
+
+def tied_names(module: nn.Module) -> set[str]:
+    """Return the further names of parameters and buffers that have several."""
+    everything = [*module.named_parameters(remove_duplicate=False), *module.named_buffers(remove_duplicate=False)]
+    once = {name for name, _ in module.named_parameters()} | {name for name, _ in module.named_buffers()}
+    return {name for name, _ in everything if name not in once}
+
+
 def export_leaves(module: nn.Module) -> dict[str, Tensor]:
-    """Return the parameters of a stand-alone network by leaf name, detached but sharing memory."""
-    return {name: parameter.detach() for name, parameter in module.named_parameters()}
+    """Return the trained parameters of a stand-alone network by leaf name, detached but sharing memory."""
+    return {name: parameter.detach() for name, parameter in trained_parameters(module).items()}
 
 
 @torch.no_grad()
 def load_leaves(module: nn.Module, leaves: Mapping[str, Tensor]) -> None:
-    """Copy `leaves` into the parameters of a stand-alone network.
+    """Copy `leaves` into the trained parameters of a stand-alone network.
 
     Raises:
         ConfigurationError: Names or shapes differ: the leaves are another path's.
     """
-    parameters = dict(module.named_parameters())
+    parameters = trained_parameters(module)
     have = {name: tuple(leaf.shape) for name, leaf in leaves.items()}
     want = {name: tuple(parameter.shape) for name, parameter in parameters.items()}
     if have != want:

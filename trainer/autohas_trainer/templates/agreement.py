@@ -15,8 +15,10 @@ from autohas_api.spec.search_space import ArchitectureDecision
 from autohas_api.templates.template_spec import TemplateDecision
 from autohas_trainer.entrypoints import attribute_errors_to
 from autohas_trainer.errors import ConfigurationError
+from autohas_trainer.nn.searchable import Searchable
+from autohas_trainer.nn.sizes import check_sizes
 from autohas_trainer.seeding import seed_globals
-from autohas_trainer.templates._base import Path, Template, default_path
+from autohas_trainer.templates._base import Path, Template, default_path, tied_names, trained_parameters
 
 __all__ = ["build_problem", "check_agreement", "check_first_step", "forward_problem", "initial_leaves_of"]
 
@@ -79,6 +81,8 @@ def check_first_step(template: Template, who: str, inputs: Tensor, num_outputs: 
     Raises:
         ConfigurationError: The model raises, gives outputs of another shape, or its two forms differ.
     """
+    if isinstance(template, Searchable):
+        check_sizes(template, who, inputs)
     path = default_path(template.decisions)
     leaves = {name: leaf.to(inputs.device) for name, leaf in initial_leaves_of(template, path).items()}
     with attribute_errors_to(who, f"forward() of the default path on inputs {tuple(inputs.shape)}{_place(inputs)}"):
@@ -122,7 +126,7 @@ def forward_problem(template: Template, path: Path, leaves: Mapping[str, Tensor]
 def build_problem(template: Template, path: Path, leaves: Mapping[str, Tensor], inputs: Tensor, num_outputs: int) -> str | None:
     """Say what is wrong with the stand-alone network and its gradient, if anything."""
     network = template.build(path, ("agreement",)).train()
-    parameters = {name: tuple(parameter.shape) for name, parameter in network.named_parameters()}
+    parameters = {name: tuple(parameter.shape) for name, parameter in trained_parameters(network).items()}
     leaf_shapes = {name: tuple(leaf.shape) for name, leaf in leaves.items()}
     if parameters != leaf_shapes:
         name = next(n for n in sorted(parameters.keys() | leaf_shapes.keys()) if parameters.get(n) != leaf_shapes.get(n))
@@ -131,7 +135,10 @@ def build_problem(template: Template, path: Path, leaves: Mapping[str, Tensor], 
             " they must be equal"
         )
     if shared := _find_shared_memory(network):
-        return f"build() has {shared[0]} and {shared[1]} in one tensor, which cannot be saved; give each its own"
+        return (
+            f"build() has {shared[0]} and {shared[1]} in one memory, which cannot be saved; use one parameter for both (tied weights),"
+            " or give each its own"
+        )
     seed_globals("agreement", "forward")
     network.to(inputs.device)
     outputs_BK = network(inputs)
@@ -141,9 +148,10 @@ def build_problem(template: Template, path: Path, leaves: Mapping[str, Tensor], 
 
 
 def _find_shared_memory(network: nn.Module) -> tuple[str, str] | None:
-    """Return two names of one tensor, if there are."""
+    """Return two tensors that lie in one memory, if there are; two names of one parameter are tied weights, which are no harm."""
     owners: dict[int, str] = {}
+    tied = tied_names(network)
     for name, tensor in network.state_dict().items():
-        if tensor.numel() and (owner := owners.setdefault(tensor.data_ptr(), name)) != name:
+        if name not in tied and tensor.numel() and (owner := owners.setdefault(tensor.data_ptr(), name)) != name:
             return owner, name
     return None

@@ -1,7 +1,7 @@
-"""Custom models by entrypoint, as templates: a model with decisions, or a plain `torch.nn.Module`.
+"""Custom models by entrypoint, as templates: an ordinary `torch.nn.Module`, or an object that cuts shared weights itself.
 
 The object is called as `object(input_shape=..., num_outputs=..., **arguments)`, always by name, and both names must be parameters of its
-own: `**kwargs` alone is refused. It gives either a module or an object with these methods:
+own: `**kwargs` alone is refused. It gives either a module, whose decisions are its `autohas.nn` wrappers, or an object with these methods:
 
     decisions() -> list of {name, choices, default, when}    as in searchSpace.architecture.decisions, which must agree
     shared() -> {leaf: Tensor}                               full-size float32 weights, freshly initialised
@@ -11,7 +11,7 @@ own: `**kwargs` alone is refused. It gives either a module or an object with the
     loss(outputs, targets, hyperparameters) -> Tensor (B,)   optional, of a plain module too: what trainings minimise
 
 `path` and `configuration` map every decision to its choice; `configuration` also holds the search's own hyperparameters by name, which a
-plain module's factory gets as keywords where it has parameters of these names. All values are strings. Custom code may draw from torch's,
+module's factory gets as keywords where it has parameters of these names. All values are strings. Custom code may draw from torch's,
 numpy's and Python's global generators: they are seeded before every call. Conformance is checked by `autohas conformance` and, for the
 default path, when a search starts.
 """
@@ -26,16 +26,17 @@ from typing import Any, Final
 import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from autohas_api.base.spec_errors import field_errors_of
 from autohas_api.spec.search_space import ArchitectureDecision
 from autohas_api.templates.template_spec import TemplateDecision
 from autohas_trainer.entrypoints import attribute_errors_to, format_arguments, load_object, require_names
 from autohas_trainer.errors import ConfigurationError
+from autohas_trainer.nn.pretrained import Pretrained
+from autohas_trainer.nn.searchable import Searchable
 from autohas_trainer.seeding import Key, seed_globals
 from autohas_trainer.tasks import CustomLossFunction
-from autohas_trainer.templates._base import Index, Path, Shape, Template, use_batch_statistics
+from autohas_trainer.templates._base import Index, Path, Shape, Template
 
 __all__ = ["CustomModel", "CustomModule", "build_custom"]
 
@@ -43,22 +44,35 @@ FIELD: Final = "task.model.entrypoint"
 _METHODS: Final = ("decisions", "shared", "slices", "forward", "build")
 
 
-def build_custom(entrypoint: str, arguments: Mapping[str, str] | None, input_shape: Shape, num_outputs: int) -> Template:
+def build_custom(
+    entrypoint: str,
+    arguments: Mapping[str, str] | None,
+    input_shape: Shape,
+    num_outputs: int,
+    pretrained: Pretrained | None = None,
+) -> Template:
     """Import a custom model and wrap it.
 
     Raises:
-        ConfigurationError: It is not there, raises, or gives something else than a model; names the JSON path.
+        ConfigurationError: It is not there, raises, or gives something else than a model, or `pretrained` does not fit; names the JSON
+            path.
     """
-    return wrap_custom(load_object(entrypoint, FIELD), f"{FIELD} {entrypoint}", arguments, input_shape, num_outputs)
+    return wrap_custom(load_object(entrypoint, FIELD), f"{FIELD} {entrypoint}", arguments, input_shape, num_outputs, pretrained=pretrained)
 
 
-def wrap_custom(
-    factory: Callable[..., Any], who: str, arguments: Mapping[str, str] | None, input_shape: Shape, num_outputs: int
+def wrap_custom(  # noqa: PLR0913 - a factory, what it is called with, and its weights
+    factory: Callable[..., Any],
+    who: str,
+    arguments: Mapping[str, str] | None,
+    input_shape: Shape,
+    num_outputs: int,
+    *,
+    pretrained: Pretrained | None = None,
 ) -> Template:
     """Call a factory and wrap what it gives; `who` speaks in errors."""
     require_names(factory, ("input_shape", "num_outputs"), who, _wrapper(factory), explicit=True)
 
-    def make(**own: str) -> Any:  # noqa: ANN401 - whatever custom code gives
+    def make(input_shape: Shape = input_shape, num_outputs: int = num_outputs, **own: str) -> Any:  # noqa: ANN401 - whatever it gives
         keyword_arguments = {**(arguments or {}), **own}
         with attribute_errors_to(
             who, f"calling it with {', '.join(filter(None, (str(input_shape), str(num_outputs), format_arguments(keyword_arguments))))}"
@@ -68,7 +82,7 @@ def wrap_custom(
     seed_globals("custom model")
     network = make()
     if isinstance(network, nn.Module) and not all(callable(getattr(network, method, None)) for method in ("decisions", "slices", "build")):
-        return CustomModule(make, factory, who)
+        return CustomModule(make, input_shape, num_outputs, factory=factory, network=network, who=who, pretrained=pretrained)
     absent = [method for method in _METHODS if not callable(getattr(network, method, None))]
     if absent:
         message = (
@@ -76,7 +90,7 @@ def wrap_custom(
             f" or an object with {', '.join(_METHODS)}"
         )
         raise ConfigurationError(message)
-    return CustomModel(network, who)
+    return CustomModel(network, who, pretrained)
 
 
 def _wrapper(factory: Callable[..., Any]) -> str:
@@ -89,12 +103,20 @@ def _wrapper(factory: Callable[..., Any]) -> str:
 class CustomModel:
     """A model with decisions; see the module's contract."""
 
-    def __init__(self, model: Any, who: str) -> None:  # noqa: ANN401 - custom code
-        """Read its decisions and the shapes of its shared tensors."""
+    def __init__(self, model: Any, who: str, pretrained: Pretrained | None = None) -> None:  # noqa: ANN401 - custom code
+        """Read its decisions and the shapes of its shared tensors.
+
+        Raises:
+            ConfigurationError: A method raises or gives something else than the contract says, or `pretrained` does not fit.
+        """
         self._model = model
         self._who = who
+        self._pretrained: Mapping[str, Tensor] = {}
         self._decisions = self._read_decisions()
-        self._shapes = {name: tuple(tensor.shape) for name, tensor in self.shared(("shapes",)).items()}
+        shared = self.shared(("shapes",))
+        self._shapes = {name: tuple(tensor.shape) for name, tensor in shared.items()}
+        if pretrained is not None:
+            self._pretrained = pretrained.match({name: [name] for name in shared}, self._shapes, optional=())
 
     @property
     def decisions(self) -> tuple[TemplateDecision, ...]:
@@ -117,7 +139,8 @@ class CustomModel:
         for name, tensor in tensors.items():
             if not isinstance(tensor, Tensor) or tensor.dtype != torch.float32:
                 raise self._wrong("shared()", f"gave {_kind(tensor)} for leaf {name}, it must be a float32 tensor")
-        return {str(name): tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
+        leaves = {str(name): tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
+        return leaves | {name: tensor.clone() for name, tensor in self._pretrained.items()}
 
     def slices(self, path: Path) -> dict[str, Index]:
         """Return the leaves that `path` uses, each with one slice of explicit bounds per dimension."""
@@ -139,6 +162,11 @@ class CustomModel:
             module = self._model.build(dict(path))
         if not isinstance(module, nn.Module):
             raise self._wrong("build(configuration)", f"gave {_kind(module)}, it must give a torch.nn.Module")
+        if self._pretrained:
+            indices, parameters = self.slices(path), dict(module.named_parameters())
+            with torch.no_grad():
+                for name in indices.keys() & self._pretrained.keys() & parameters.keys():
+                    parameters[name].copy_(self._pretrained[name][indices[name]])
         return module.cpu()
 
     def num_parameters(self, path: Path) -> int:
@@ -183,58 +211,41 @@ class CustomModel:
         return ConfigurationError(f"{self._who}: {where} {what}")
 
 
-class CustomModule:
-    """A plain module: no decisions, so its hyperparameters are all that a search can vary."""
+class CustomModule(Searchable):
+    """An ordinary module: its decisions are those of the `autohas.nn` wrappers in it, a plain one has none.
 
-    def __init__(self, make: Callable[..., Any], factory: Callable[..., Any], who: str) -> None:
-        """Build one network, through which forwards of given leaves go; `make` hands keywords on to `factory`."""
-        self._make = make
+    Custom hyperparameters of the search reach the factory as keywords.
+    """
+
+    def __init__(  # noqa: PLR0913 - a factory, what it gave, and what it is called with
+        self,
+        make: Callable[..., Any],
+        input_shape: Shape,
+        num_outputs: int,
+        *,
+        factory: Callable[..., Any],
+        network: nn.Module,
+        who: str,
+        pretrained: Pretrained | None,
+    ) -> None:
+        """Read decisions and shapes; `make` calls `factory` with the search's arguments, and gave `network`."""
         self._parameters = _parameters_of(factory)
-        self._who = who
-        self._network = self.build({}, ("prototype",))
-
-    @property
-    def decisions(self) -> tuple[TemplateDecision, ...]:
-        """None."""
-        return ()
+        loss = getattr(network, "loss", None)
+        self._loss = loss if callable(loss) else None
+        super().__init__(make, input_shape, num_outputs, who=who, pretrained=pretrained)
 
     @property
     def custom_loss(self) -> CustomLossFunction | None:
         """The module's training loss, if it has one."""
-        loss = getattr(self._network, "loss", None)
-        return loss if callable(loss) else None
+        return self._loss
 
     def takes(self, name: str) -> bool:
         """Whether the factory has a parameter of this name, or takes any."""
         return any(p.name == name or p.kind is inspect.Parameter.VAR_KEYWORD for p in self._parameters)
 
-    def shared(self, rng_key: Key) -> dict[str, Tensor]:
-        """Return the parameters of a new network: its only path uses all of them."""
-        return {name: parameter.detach().clone() for name, parameter in self.build({}, rng_key).named_parameters()}
-
-    def slices(self, path: Path) -> dict[str, Index]:  # noqa: ARG002 - there is one path
-        """Return everything."""
-        return {name: tuple(slice(0, size) for size in parameter.shape) for name, parameter in self._network.named_parameters()}
-
-    def forward(self, inputs: Tensor, path: Path, leaves: Mapping[str, Tensor]) -> Tensor:  # noqa: ARG002 - there is one path
-        """Return outputs (B, K): in training mode where gradients are taken, else with the batch's own statistics."""
-        self._network.train() if torch.is_grad_enabled() else use_batch_statistics(self._network)
-        outputs_BK: Tensor = functional_call(self._network.to(inputs.device), dict(leaves), (inputs,))
-        return outputs_BK
-
-    def build(self, path: Path, rng_key: Key) -> nn.Module:
-        """Return a new network on the CPU, seeded by `rng_key`; `path` holds custom hyperparameters only."""
-        seed_globals(*rng_key)
-        network = self._make(**{name: value for name, value in path.items() if self.takes(name)})
-        if not isinstance(network, nn.Module):
-            message = f"{self._who} gave {_kind(network)} this time, it gave a torch.nn.Module before"
-            raise ConfigurationError(message)
-        return network.cpu()
-
-    def num_parameters(self, path: Path) -> int:
-        """Return the number of parameters."""
-        network = self.build(path, ("count",)) if path else self._network
-        return sum(parameter.numel() for parameter in network.parameters())
+    def _keywords(self, path: Path) -> dict[str, str]:
+        """Return the custom hyperparameters in `path` that the factory takes."""
+        return {name: value for name, value in path.items() if name not in self._names and self.takes(name)}
 
 
 def _parameters_of(factory: Callable[..., Any]) -> tuple[inspect.Parameter, ...]:

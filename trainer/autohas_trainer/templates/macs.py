@@ -18,9 +18,10 @@ from torch.nn.utils.parametrize import ParametrizationList
 from torch.utils.flop_counter import FlopCounterMode
 
 from autohas_trainer.errors import ConfigurationError
-from autohas_trainer.templates._base import Path
+from autohas_trainer.nn.searchable import Searchable
+from autohas_trainer.templates._base import Path, Template
 
-__all__ = ["CountsMacs", "MacCount", "count_macs", "measure_macs"]
+__all__ = ["CountsMacs", "MacCount", "count_macs", "count_path", "measure_macs", "measure_path"]
 
 _FREE: Final = (
     nn.modules.batchnorm._NormBase,  # noqa: SLF001 - the one base of all batch and instance normalisations
@@ -59,7 +60,15 @@ def count_macs(network: nn.Module, example: Tensor) -> int:
     Raises:
         ConfigurationError: a layer has a matrix of weights and ran without an operation that PyTorch's counter knows.
     """
-    count = measure_macs(network, example)
+    return _require_counted(measure_macs(network, example))
+
+
+def count_path(template: Template, path: Path, example: Tensor) -> int:
+    """As `count_macs`, for the network of `path` of a template without a closed form."""
+    return _require_counted(measure_path(template, path, example))
+
+
+def _require_counted(count: MacCount) -> int:
     if count.uncounted is not None:
         message = (
             f"objective.cost.metric macs: layer {count.uncounted} has weights, but PyTorch counts no multiply-accumulates in it;"
@@ -67,6 +76,23 @@ def count_macs(network: nn.Module, example: Tensor) -> int:
         )
         raise ConfigurationError(message)
     return count.macs
+
+
+def measure_path(template: Template, path: Path, example: Tensor) -> MacCount:
+    """Count the network of `path`, on the meta device where it runs there: no numbers are computed.
+
+    Args:
+        template: The family of networks.
+        path: The choices, with custom hyperparameters.
+        example: A batch of one, of the type that the network takes.
+    """
+    if isinstance(template, Searchable):
+        try:
+            return measure_macs(template.build_undrawn(path).to("meta"), example.to("meta"))
+        except (RuntimeError, NotImplementedError):  # a constant that is no buffer, an operation that must see its numbers
+            pass
+    network = template.build(path, (0, "work"))
+    return measure_macs(network.to(example.device), example)
 
 
 @torch.no_grad()

@@ -24,7 +24,7 @@ from autohas_trainer.errors import CandidateError, ConfigurationError, DeviceErr
 from autohas_trainer.seeding import stream
 from autohas_trainer.space.policy import Policy
 from autohas_trainer.space.recipe import path_of
-from autohas_trainer.templates import CountsMacs, CustomModel, Path, Template, count_macs, whole_path
+from autohas_trainer.templates import CountsMacs, CustomModel, Path, Template, count_path, whole_path
 
 __all__ = ["Costs", "Stopwatch", "stopwatch"]
 
@@ -89,7 +89,7 @@ class Costs:
         path = self._path(configuration)
         if isinstance(self._template, CountsMacs):
             return self._template.num_macs(path)
-        return count_macs(self._build(path), self.example)
+        return count_path(self._template, path, self.example)
 
     def measure(self, seed: int, time_network: Stopwatch) -> str:
         """Fit latency; returns a sentence about it. The networks are drawn by `seed`, the times are the machine's.

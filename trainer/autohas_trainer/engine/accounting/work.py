@@ -20,7 +20,7 @@ from autohas_api.spec.search import Spec
 from autohas_trainer.engine.candidate_faults import candidate_part
 from autohas_trainer.errors import CandidateError
 from autohas_trainer.space.recipe import TrainingRecipe, path_of, recipe_of
-from autohas_trainer.templates import CUSTOM_STEP, CountsWork, NetworkSize, StepCost, Template, measure_macs, whole_path
+from autohas_trainer.templates import CUSTOM_STEP, CountsWork, NetworkSize, StepCost, Template, measure_path, whole_path
 
 __all__ = ["Work"]
 
@@ -131,8 +131,7 @@ class Work:
         if isinstance(self._template, CountsWork):
             return self._template.size(values)
         with candidate_part("counting its work", culprit=canonical(values), is_custom=True):
-            network = self._template.build(values, (0, "work"))
-            count = measure_macs(network, self._example)
+            count = measure_path(self._template, values, self._example)
         if count.uncounted is not None:
             raise CandidateError(f"layer {count.uncounted} has weights, but PyTorch counts no multiply-accumulates in it")
         if count.macs == 0:

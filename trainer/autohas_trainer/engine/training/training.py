@@ -29,7 +29,7 @@ from autohas_trainer.optim import set_rate, standalone_optimizer
 from autohas_trainer.seeding import Key, stream
 from autohas_trainer.space.objective import normalise_quality
 from autohas_trainer.tasks import Measurement
-from autohas_trainer.templates import arm_dropout, disarm_dropout, export_leaves, use_batch_statistics
+from autohas_trainer.templates import arm_dropout, disarm_dropout, export_leaves, tied_names, use_batch_statistics
 
 __all__ = ["BuildTraining", "Training"]
 
@@ -71,7 +71,7 @@ class Training:
 
     def _hold(self, module: nn.Module, optimizer: torch.optim.Optimizer | None) -> None:
         self._module, self._optimizer = module, optimizer
-        self._parameters = dict(module.named_parameters())
+        self._parameters = {name: p for name, p in module.named_parameters() if p.requires_grad}  # frozen weights stay as they are
         self._average = {name: p.detach().clone() for name, p in self._parameters.items()}
 
     def give_up(self, fault: str) -> None:
@@ -202,8 +202,9 @@ class Training:
     def _average_module(self) -> nn.Module:
         """A copy with the averaged weights; batch statistics, because running ones belong to other weights."""
         module = use_batch_statistics(copy.deepcopy(self._module))
-        for name, parameter in module.named_parameters():
-            parameter.copy_(self._average[name])
+        parameters = dict(module.named_parameters())
+        for name, average in self._average.items():
+            parameters[name].copy_(average)
         return module
 
     @torch.no_grad()
@@ -222,8 +223,15 @@ class Training:
         return export_leaves(self._module)
 
     def model_tensors(self) -> dict[str, Tensor]:
-        """Weights and buffers of the network: what model.safetensors holds."""
-        return {name: tensor.detach() for name, tensor in self._module.state_dict().items()}
+        """Weights and buffers of the network: what model.safetensors holds. Tied weights stand under each of their names."""
+        tied = tied_names(self._module)
+        state = {name: tensor.detach() for name, tensor in self._module.state_dict().items()}
+        return {name: tensor.clone() if name in tied else tensor for name, tensor in state.items()}  # a file holds no shared memory
+
+    def _network_tensors(self) -> dict[str, Tensor]:
+        """Weights and buffers of the network, tied weights once."""
+        tied = tied_names(self._module)
+        return {name: tensor.detach() for name, tensor in self._module.state_dict().items() if name not in tied}
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that changes, by name: network, average, and what the optimizer keeps per parameter."""
@@ -233,7 +241,7 @@ class Training:
             for key, value in (self._optimizer.state.get(parameter, {}) if self._optimizer is not None else {}).items()
             if isinstance(value, Tensor)
         }
-        network = {f"network/{name}": tensor for name, tensor in self.model_tensors().items()}
+        network = {f"network/{name}": tensor for name, tensor in self._network_tensors().items()}
         return network | {f"average/{name}": tensor for name, tensor in self._average.items()} | kept
 
     def state_dict(self) -> dict[str, Any]:
@@ -256,7 +264,7 @@ class Training:
         self.num_steps_done, self.is_diverged = int(state["step"]), bool(state["diverged"]) or self.fault is not None
         if self._optimizer is None:
             return
-        targets = {f"network/{name}": tensor for name, tensor in self._module.state_dict().items()}
+        targets = {f"network/{name}": tensor for name, tensor in self._network_tensors().items()}
         targets |= {f"average/{name}": tensor for name, tensor in self._average.items()}
         for name, target in targets.items():
             source = tensors.get(name)
