@@ -88,6 +88,12 @@ TASK_REJECTED_BY_RULE: Final = (
     ),
     Rejection(path="spec.task.model.arguments", value={"a": "1"}, field="spec.task.model.arguments", words="templates take none"),
     Rejection(
+        path="spec.task.model.pretrained",
+        value={"path": "/data/weights.safetensors"},
+        field="spec.task.model.pretrained",
+        words="templates start from random weights",
+    ),
+    Rejection(
         path="spec",
         value=_REGRESSION_WITH_CLASS_WEIGHTS,
         field="spec.task.recipe.classWeights",
