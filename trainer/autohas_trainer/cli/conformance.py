@@ -21,6 +21,7 @@ from autohas_trainer.data.custom import make_data
 from autohas_trainer.engine.training.search_task import build_task, load_splits
 from autohas_trainer.entrypoints import load_object
 from autohas_trainer.errors import ConfigurationError
+from autohas_trainer.nn.pretrained import read_pretrained
 from autohas_trainer.seeding import make_deterministic
 from autohas_trainer.templates import build_template, check_agreement
 from autohas_trainer.templates.custom import FIELD as MODEL_FIELD
@@ -108,7 +109,7 @@ def _model_checks(spec: Spec) -> list[Check]:
     if model.template is not None:
         return check_template(build_template(model.template, splits.input_shape, num_outputs), inputs, num_outputs)
     assert model.entrypoint is not None  # noqa: S101 - the contract's rule: exactly one of both
-    template = build_custom(model.entrypoint, model.arguments, splits.input_shape, num_outputs)
+    template = build_custom(model.entrypoint, model.arguments, splits.input_shape, num_outputs, read_pretrained(model.pretrained))
     try:
         check_agreement(spec, template)
     except ConfigurationError as error:

@@ -12,10 +12,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from autohas_api.spec.task import Pretrained as PretrainedSpec
 from autohas_trainer.errors import ConfigurationError, DataError
 from autohas_trainer.nn.branches import Branches, OneOf
 
-__all__ = ["FIELD", "Pretrained", "match_pretrained"]
+__all__ = ["FIELD", "Pretrained", "match_pretrained", "read_pretrained"]
 
 FIELD: Final = "task.model.pretrained"
 _INNER: Final = ("state_dict", "model_state_dict", "model")
@@ -104,6 +105,15 @@ class Pretrained:
 
     def _is_excluded(self, name: str) -> bool:
         return any(_begins(name, prefix) for prefix in self._exclude)
+
+
+def read_pretrained(field: PretrainedSpec | None) -> Pretrained | None:
+    """Read the file that `task.model.pretrained` names, if it names one.
+
+    Raises:
+        DataError: see `Pretrained.read`.
+    """
+    return None if field is None else Pretrained.read(field.path, field.exclude)
 
 
 def _parent(name: str) -> str:

@@ -26,7 +26,7 @@ from autohas_trainer.engine.accounting.spending import Prices
 from autohas_trainer.engine.accounting.work import Work
 from autohas_trainer.engine.training.custom_code import CustomCode
 from autohas_trainer.errors import ConfigurationError, DataError
-from autohas_trainer.nn.pretrained import Pretrained
+from autohas_trainer.nn.pretrained import read_pretrained
 from autohas_trainer.optim import STATE_KEYS, OptimizerName
 from autohas_trainer.space.objective import objective
 from autohas_trainer.space.recipe import TrainingRecipe, path_of
@@ -301,7 +301,7 @@ def _template(spec: Spec, splits: Splits, task: Task) -> Template:
         _check_real(splits, model.template)
         return build_template(model.template, splits.input_shape, task.num_outputs)
     assert model.entrypoint is not None  # noqa: S101 - the contract's rule: exactly one of both
-    weights = None if model.pretrained is None else Pretrained.read(model.pretrained.path, model.pretrained.exclude)
+    weights = read_pretrained(model.pretrained)
     template = build_custom(model.entrypoint, model.arguments, splits.input_shape, task.num_outputs, weights)
     check_agreement(spec, template)
     check_first_step(template, f"task.model.entrypoint {model.entrypoint}", splits.train_batch(0, 2, 0).inputs, task.num_outputs)
