@@ -66,6 +66,8 @@ class RunInfo:
     """Number of examples of the train split; 0 where it is not known."""
     environment: Environment | None = None
     """Versions and hardware of this process."""
+    space_digest: str | None = None
+    """Digest of space.json; None where the search lists its decisions, or has a template."""
 
     @property
     def steps(self) -> int:

@@ -20,7 +20,7 @@ from autohas_api.base.quantities import amount
 from autohas_api.base.spec_errors import FieldError, SpecError
 from autohas_api.budget.epochs import assume_steps
 from autohas_api.budget.steps_per_stage import PLATEAU_FILLING_REWARDS, make_request, minimum_trainings, plan_stages
-from autohas_api.space.decisions import Decision, Role, Space, declared_decisions, initial_points, resolve
+from autohas_api.space.decisions import Decision, Role, Space, declared_decisions, initial_points, reads_decisions_from_code, resolve
 from autohas_api.spec.algorithm import name_algorithms
 from autohas_api.spec.hyperparameters import KNOWN
 from autohas_api.spec.search import Search, Spec, parse
@@ -55,6 +55,9 @@ def find_spec_errors(spec: Spec) -> Iterator[FieldError]:
     wrong = chain(_decisions(spec, declared), find_wrong_conditions_of_hyperparameters(spec.search_space.hyperparameters, declared))
     if (yield from _any(wrong)):
         return
+    if reads_decisions_from_code(spec):
+        yield from _idle_momentum(spec)
+        return  # the trainer repeats the checks when it has listed the decisions
     space = resolve(spec)
     if space.size() == 1:
         yield FieldError(
@@ -226,9 +229,7 @@ def _decisions(spec: Spec, declared: Mapping[str, TemplateDecision]) -> Iterator
 def _check_completeness(
     listed: list[ArchitectureDecision], declared: Mapping[str, TemplateDecision], hyperparameters: AbstractSet[str]
 ) -> Iterator[FieldError]:
-    """Decisions of an entrypoint's model, which only the trainer can import: the spec must list all fields of each."""
-    if not listed:
-        yield FieldError(path=_DECISIONS, message="must list the decisions of the entrypoint's model (name, choices, default, when)")
+    """Decisions of an entrypoint's model, which only the trainer can import: the spec must list all fields of each, or no decision."""
     incomplete = False
     for index, decision in enumerate(listed):
         if decision.name in hyperparameters:

@@ -49,7 +49,8 @@ def find_wrong_conditions_of_hyperparameters(
 
 def _find_wrong_condition(when: When, choices: Mapping[str, Sequence[str]], path: str) -> Iterator[FieldError]:
     if when.decision not in choices:
-        yield FieldError(path=f"{path}.decision", message=f'"{when.decision}" must be one of {", ".join(choices)}')
+        allowed_text = f"must be one of {', '.join(choices)}" if choices else "is no decision that the search lists"
+        yield FieldError(path=f"{path}.decision", message=f'"{when.decision}" {allowed_text}')
         return
     allowed = choices[when.decision]
     for position, value in enumerate(when.values):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -18,7 +18,7 @@ from autohas_api.base.model import DECIMAL_PATTERN
 from autohas_api.space.rates import recipe_rate
 from autohas_api.spec.hyperparameters import KNOWN, Continuous, Hyperparameter, Role, bases, choices_of
 from autohas_api.spec.search import Spec
-from autohas_api.spec.search_space import ArchitectureDecision
+from autohas_api.spec.search_space import Architecture, ArchitectureDecision
 from autohas_api.templates.table import TEMPLATES
 from autohas_api.templates.template_spec import TemplateDecision
 
@@ -33,6 +33,8 @@ __all__ = [
     "decimal",
     "exact_decimal",
     "initial_points",
+    "list_decisions",
+    "reads_decisions_from_code",
     "recipe_value",
     "resolve",
 ]
@@ -199,6 +201,18 @@ def declared_decisions(spec: Spec) -> tuple[TemplateDecision, ...]:
         )
         for d in listed
     )
+
+
+def reads_decisions_from_code(spec: Spec) -> bool:
+    """Whether the search has all decisions of an entrypoint's model and lists none: only the trainer, which imports it, knows the space."""
+    architecture = spec.search_space.architecture
+    return spec.task.model.entrypoint is not None and architecture is not None and not architecture.decisions
+
+
+def list_decisions(spec: Spec, decisions: Iterable[TemplateDecision]) -> Spec:
+    """The spec that lists the decisions which it reads from code."""
+    listed = [ArchitectureDecision(name=d.name, choices=list(d.choices), default=d.default, when=d.when) for d in decisions]
+    return spec.replace(search_space=spec.search_space.replace(architecture=Architecture(decisions=listed)))
 
 
 def recipe_value(spec: Spec, name: str) -> str:

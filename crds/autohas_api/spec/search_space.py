@@ -50,7 +50,8 @@ class Architecture(Model):
         default_factory=list,
         max_length=128,
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
-        description="Changes of the template's decisions. If empty, all decisions are searched as the template defines them.",
+        description="Changes of the template's decisions. If empty, all decisions are searched as the template, or the"
+        " entrypoint's model, defines them. Decisions of an entrypoint are listed whole.",
     )
 
 

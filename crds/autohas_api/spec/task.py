@@ -115,8 +115,8 @@ class ModelTemplate(Model):
     entrypoint: Entrypoint | None = Field(
         default=None,
         description="Custom model as package.module:object, instead of template. The trainer calls it with the shape of "
-        "one input, the number of outputs and arguments as keywords; it returns a torch.nn.Module, or a model"
-        " with decisions, which searchSpace.architecture must list.",
+        "one input, the number of outputs and arguments as keywords; it returns a torch.nn.Module, whose decisions are its"
+        " autohas.nn wrappers, or an object that cuts shared weights itself.",
     )
     arguments: Arguments | None = Field(default=None, description="Keywords of entrypoint. Templates have none.")
     pretrained: Pretrained | None = Field(

@@ -217,7 +217,6 @@ TASK_UNACCEPTABLE: Final = (
         field="spec.task.model.arguments.in-width",
         words="cannot be a keyword",
     ),
-    Rejection(path="spec.task.model", value={"entrypoint": "a.b:C"}, field=_DECISIONS, words="must list the decisions"),
     Rejection(
         path="spec",
         value=_custom_model([{**_WIDTH, "name": "dropout"}]),

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 
+from autohas_api.base.condition import DecisionName
 from autohas_api.base.digest import canonical
 from autohas_api.base.model import BY_ALIAS, Model
 from autohas_api.base.names import CONTRACT_VERSION, MAX_PROGRESS_BYTES, MAX_TERMINATION_MESSAGE_BYTES
@@ -31,6 +32,7 @@ Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
 Identity = Annotated[str, StringConstraints(max_length=128)]
 Text = Annotated[str, StringConstraints(max_length=1024)]
 MAX_NOTICES: Final = 16
+ChoiceText = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 MAX_EFFECTS: Final = 8
 """Effects in a termination message and in status; result.json has all of them."""
 NOTICE_TYPES: Final[dict[str, Literal["Normal", "Warning"]]] = {
@@ -182,6 +184,12 @@ class Result(Message):
     digest: Digest
     effects: Annotated[list[IndexedEffect], Field(max_length=MAX_EFFECTS)] | None = None
     """The largest effects of single changes, the largest first; None of an algorithm that measures none."""
+    architecture: Annotated[dict[DecisionName, ChoiceText], Field(max_length=128)] | None = None
+    """Active decisions by name, where the trainer has read them from the model's code: `choices` are those of hyperparameters then."""
+    architecture_omitted: Count = 0
+    """Active decisions that found no room in the message; result.json has all of them."""
+    named_effects: Annotated[list[Effect], Field(max_length=MAX_EFFECTS)] | None = None
+    """As `effects`, of a search whose decisions the operator does not know."""
 
 
 class Interrupted(Message):
@@ -253,6 +261,8 @@ class Progress(Message):
     entropy: Share | None = None
     """Normalised entropy of the policy, 1 = uniform."""
     top: Annotated[list[TopChoice], Field(max_length=64)] = Field(default_factory=list)
+    space_digest: Digest | None = None
+    """Digest of space.json, in which the trainer has written the decisions that it read from the model's code."""
     checkpoint: CheckpointInfo | None = None
     starts: Annotated[int, Field(ge=0, le=1_000_000)]
     """Processes that worked on this search so far."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from autohas_api.base.digest import configuration_digest, result_digest
-from autohas_api.space.decisions import OFF_GRID, Configuration, Decision, Role, Space, decimal
+from autohas_api.base.digest import canonical, configuration_digest, result_digest
+from autohas_api.base.names import MAX_TERMINATION_MESSAGE_BYTES
+from autohas_api.space.decisions import OFF_GRID, Configuration, Decision, Role, Space, decimal, reads_decisions_from_code
 from autohas_api.space.rates import trained_value
 from autohas_api.spec.search import Spec
 from autohas_api.wire.messages import MAX_EFFECTS, Effect, IndexedEffect, MessageError, Result, order_effects
@@ -30,10 +31,9 @@ def configuration_of(result: Result, space: Space) -> Configuration:
     if next(reported_values, None) is not None:
         raise MessageError(f"result has {len(result.values)} hyperparameter values, more than the space has hyperparameters")
     configuration = Configuration(values=tuple(values))
-    digest = configuration_digest(space.as_mapping(configuration))
-    if digest != result.configuration_digest:
+    if result.architecture is None and configuration_digest(space.as_mapping(configuration)) != result.configuration_digest:
         raise MessageError("result has a configuration digest that is not that of its choices")
-    whole = result_digest(configuration=digest, test_score=result.test_score, model=result.model_digest)
+    whole = result_digest(configuration=result.configuration_digest, test_score=result.test_score, model=result.model_digest)
     if whole != result.digest:
         raise MessageError("result has a digest that is not that of configuration, score and model")
     return configuration
@@ -64,6 +64,40 @@ def index_effects(effects: Sequence[Effect], space: Space) -> list[IndexedEffect
     return [e.in_indices(places[e.decision], space.decisions[places[e.decision]].choices) for e in largest] or None
 
 
+def name_decisions(result: Result, configuration: Configuration, effects: Sequence[Effect], spec: Spec, space: Space) -> Result:
+    """The result of a search that has read its decisions from code, which the operator does not know: with names, as many as have room.
+
+    Args:
+        result: The result with choices in indices of `space`.
+        configuration: The winner.
+        effects: All effects of single changes.
+        spec: The search.
+        space: All decisions, those of the model too.
+    """
+    values, default = space.as_mapping(configuration), space.as_mapping(space.default)
+    hyperparameters = [d.role is not Role.ARCHITECTURE for d in space.decisions]
+    choices = [index for index, is_own in zip(result.choices, hyperparameters, strict=True) if is_own]
+    named = [effect.replace(value=_trained(effect, spec, space)) for effect in order_effects(effects)[:MAX_EFFECTS]] or None
+    result = result.replace(choices=choices, effects=None, named_effects=named, architecture={})
+    active = [d.name for d in space.decisions if d.role is Role.ARCHITECTURE and space.is_active(d, values)]
+    active.sort(key=lambda name: values[name] == default[name])  # stable: what differs from the default comes first
+    chosen: dict[str, str] = {}
+    for name in active:
+        longer = result.replace(architecture={**chosen, name: values[name]}, architecture_omitted=len(active))
+        if len(canonical(longer.to_json()).encode()) > MAX_TERMINATION_MESSAGE_BYTES:
+            break
+        chosen[name] = values[name]
+    return result.replace(architecture=chosen, architecture_omitted=len(active) - len(chosen))
+
+
+def _trained(effect: Effect, spec: Spec, space: Space) -> str:
+    """The value of an effect as a training gets it."""
+    decision = next(d for d in space.decisions if d.name == effect.decision)
+    if decision.role is Role.ARCHITECTURE:
+        return effect.value
+    return trained_value(spec, {**space.as_mapping(space.default), effect.decision: effect.value}, effect.decision)
+
+
 def _importance(effect: IndexedEffect, spec: Spec, space: Space) -> Importance:
     """One effect with names; learning_rate is the rate that the optimizer gets.
 
@@ -79,7 +113,7 @@ def _importance(effect: IndexedEffect, spec: Spec, space: Space) -> Importance:
         raise MessageError(f"result has an effect of {decision.name} that needs either a choice or a value")
     changed = {**space.as_mapping(space.default), decision.name: _value(decision, effect.choice, effect.value or "")}
     value = changed[decision.name] if decision.role is Role.ARCHITECTURE else trained_value(spec, changed, decision.name)
-    return Importance(decision=decision.name, value=value, effect=f"{effect.effect:.6g}", standard_error=f"{effect.standard_error:.6g}")
+    return _write_importance(decision.name, value, effect.effect, effect.standard_error)
 
 
 def search_result(result: Result, spec: Spec, space: Space, model_path: str | None) -> SearchResult:
@@ -88,13 +122,19 @@ def search_result(result: Result, spec: Spec, space: Space, model_path: str | No
     Raises:
         MessageError: see `configuration_of`.
     """
+    if (result.architecture is not None) != reads_decisions_from_code(spec):
+        expected = "without" if result.architecture is not None else "with"
+        raise MessageError(
+            f"result must name its architecture only where decisions are read from code: a result {expected} names was expected"
+        )
     values = space.as_mapping(configuration_of(result, space))
     active = [d for d in space.decisions if space.is_active(d, values)]
+    named = [NamedValue(name=name, value=choice) for name, choice in (result.architecture or {}).items()]
     return SearchResult(
         hyperparameters=[
             NamedValue(name=d.name, value=trained_value(spec, values, d.name)) for d in active if d.role is not Role.ARCHITECTURE
         ],
-        architecture=[NamedValue(name=d.name, value=values[d.name]) for d in active if d.role is Role.ARCHITECTURE],
+        architecture=[*(NamedValue(name=d.name, value=values[d.name]) for d in active if d.role is Role.ARCHITECTURE), *named],
         scores=Scores(
             metric=spec.objective.metric,
             test=decimal(result.test_score),
@@ -114,5 +154,16 @@ def search_result(result: Result, spec: Spec, space: Space, model_path: str | No
         configuration_digest=result.configuration_digest,
         model_digest=result.model_digest,
         digest=result.digest,
-        importance=None if result.effects is None else [_importance(effect, spec, space) for effect in result.effects],
+        importance=_importances(result, spec, space),
     )
+
+
+def _importances(result: Result, spec: Spec, space: Space) -> list[Importance] | None:
+    """The effects with names; where the trainer has named them, hyperparameters stand as it trained them."""
+    if result.named_effects is not None:
+        return [_write_importance(e.decision, e.value, e.effect, e.standard_error) for e in result.named_effects]
+    return None if result.effects is None else [_importance(effect, spec, space) for effect in result.effects]
+
+
+def _write_importance(decision: str, value: str, effect: float, standard_error: float) -> Importance:
+    return Importance(decision=decision, value=value, effect=f"{effect:.6g}", standard_error=f"{standard_error:.6g}")

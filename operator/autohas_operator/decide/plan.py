@@ -15,7 +15,7 @@ from autohas_api.base.exit_codes import ExitCode
 from autohas_api.base.names import ANNOTATION_PAUSED
 from autohas_api.base.spec_errors import SpecError
 from autohas_api.budget.epochs import few_epochs_of_spec
-from autohas_api.space.decisions import Space, resolve
+from autohas_api.space.decisions import Space, reads_decisions_from_code, resolve
 from autohas_api.space.rates import shared_rate
 from autohas_api.spec.search import Search, read
 from autohas_api.wire.messages import Stage
@@ -326,7 +326,10 @@ def _judge_acceptance(context: Context, status: Status, outcome: Outcome) -> Ver
         return refusal
     spec = context.search.spec
     warnings = [f"warning: {warning}" for warning in (shared_rate(spec), few_epochs_of_spec(spec)) if warning is not None]
-    message = "; ".join(["the spec is valid, and the platform allows it", *warnings])
+    unseen = (
+        ["the decisions of the model are checked by the trainer, which reads them from its code"] if reads_decisions_from_code(spec) else []
+    )
+    message = "; ".join(["the spec is valid, and the platform allows it", *unseen, *warnings])
     return Verdict(status="True", reason=Reason.VALID, message=message)
 
 

@@ -19,6 +19,8 @@ from autohas_api.accept.plan_check import plan_lines
 from autohas_api.base.exit_codes import ExitCode
 from autohas_api.base.text_encoding import use_utf8
 from autohas_api.base.yaml_file import Document
+from autohas_api.space.decisions import Space, reads_decisions_from_code
+from autohas_api.spec.search import Search
 from autohas_trainer import errors
 from autohas_trainer.cli.command_form import Answer, OutputFormat, OutputOption, PlainUsage, examples, print_loading, run_command
 from autohas_trainer.cli.environment import available_threads, let_threads_sleep
@@ -234,8 +236,9 @@ def _fill_in(answer: Answer) -> Callable[[Document], None]:
 
     def act(document: Document) -> None:
         search, space = accept(document.value)
-        plan = [" ".join(line.split()) for line in plan_lines(search.spec, space)]
-        answer.fields |= {"name": search.metadata.name, "configurations": space.size(), "trainings": float(search.spec.budget.trainings)}
+        size, lines = _describe_plan(search, space)
+        plan = [" ".join(line.split()) for line in lines]
+        answer.fields |= {"name": search.metadata.name, "configurations": size, "trainings": float(search.spec.budget.trainings)}
         answer.fields["plan"] = plan
 
     return act
@@ -243,9 +246,18 @@ def _fill_in(answer: Answer) -> Callable[[Document], None]:
 
 def _validate(document: Document) -> None:
     search, space = accept(document.value)
-    budget = f"{space.size():,} configurations, {search.spec.budget.trainings} trainings"
-    lines = [f"{document.source}: {search.metadata.name} is valid: {budget}", *(f"  {line}" for line in plan_lines(search.spec, space))]
+    size, plan = _describe_plan(search, space)
+    size_text = "the decisions of its model" if size is None else f"{size:,} configurations"
+    heading = f"{document.source}: {search.metadata.name} is valid: {size_text}, {search.spec.budget.trainings} trainings"
+    lines = [heading, *(f"  {line}" for line in plan)]
     Console(emoji=False).print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
+
+
+def _describe_plan(search: Search, space: Space) -> tuple[int | None, list[str]]:
+    """Return the number of configurations, None where only the trainer knows it, and lines about the plan."""
+    if reads_decisions_from_code(search.spec):
+        return None, ["the trainer reads the decisions from the model's code and checks them: see --dry-run"]
+    return space.size(), plan_lines(search.spec, space)
 
 
 def _conformance(target: str, shape: str | None, outputs: int | None, arguments: list[str], *, regression: bool) -> None:

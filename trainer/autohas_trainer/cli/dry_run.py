@@ -14,7 +14,7 @@ from autohas_api.budget.epochs import few_epochs
 from autohas_api.budget.progress_steps import stage_steps
 from autohas_api.budget.selection_size import small_selection, visible_difference
 from autohas_api.budget.steps_per_stage import plan_stages
-from autohas_api.space.decisions import Configuration, Role, Space
+from autohas_api.space.decisions import Configuration, Role, Space, reads_decisions_from_code
 from autohas_api.space.rates import shared_rate
 from autohas_api.spec.search import Search
 from autohas_trainer.cli.devices import choose_device
@@ -46,11 +46,12 @@ def dry_run(search: Search, space: Space, threads: int, console: Console) -> Non
     try:
         search_task = SearchTask.load(search.spec, space, torch.device(device))
     except TrainerError:
-        _print_plan(search, space, None, console)
+        if not reads_decisions_from_code(search.spec):
+            _print_plan(search, space, None, console)
         raise
     threads = search_task.useful_threads(threads)
     torch.set_num_threads(threads)
-    _print_plan(search, space, search_task.plan, console)
+    _print_plan(search, search_task.space, search_task.plan, console)
     _print_line(console, search_task.data_text)
     _print_data(search_task, console)
     _print_warnings(search_task, console)

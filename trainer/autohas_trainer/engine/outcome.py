@@ -11,7 +11,7 @@ from autohas_api.algorithms.rungs import LAST_RUNG
 from autohas_api.base.digest import configuration_digest, result_digest
 from autohas_api.space.decisions import OFF_GRID, Role
 from autohas_api.wire.messages import Result, StopReason, order_effects
-from autohas_api.wire.result import index_effects
+from autohas_api.wire.result import index_effects, name_decisions
 from autohas_trainer.atomic_file import replace_file, write_atomically
 from autohas_trainer.data.preprocessing import PREPROCESSING_FILE
 from autohas_trainer.engine.checkpointing.tensor_file import write_tensors
@@ -60,7 +60,7 @@ def _result(  # noqa: PLR0913 - what a termination message consists of
     digest = configuration_digest(search_task.space.as_mapping(configuration))
     choices = search_task.space.indices(configuration)
     decided = zip(search_task.space.decisions, choices, configuration.values, strict=True)
-    return Result(
+    message = Result(
         search_uid=identity.search_uid,
         pod_uid=identity.pod_uid,
         attempt=identity.attempt,
@@ -83,6 +83,9 @@ def _result(  # noqa: PLR0913 - what a termination message consists of
         digest=result_digest(configuration=digest, test_score=test_scores[winner], model=model_digest),
         effects=index_effects(state.effects, search_task.space),
     )
+    if not search_task.has_read_decisions:
+        return message
+    return name_decisions(message, configuration, state.effects, search_task.spec, search_task.space)
 
 
 def save_preprocessing(search_task: SearchTask, folder: Path) -> str:

@@ -25,6 +25,7 @@ from autohas_trainer.engine.budget_notices import predict_default, report_longer
 from autohas_trainer.engine.candidate_faults import device_faults, explain_default_failure, fault_key, leaving_out_at_next_start
 from autohas_trainer.engine.checkpointing.checkpoint import Checkpoint, CheckpointStore
 from autohas_trainer.engine.checkpointing.origin import Origin
+from autohas_trainer.engine.checkpointing.space_file import keep_space
 from autohas_trainer.engine.checkpointing.start_counter import CHECKPOINTS, count_start
 from autohas_trainer.engine.early_stopping import EarlyStopping
 from autohas_trainer.engine.outcome import build_outcome
@@ -116,6 +117,7 @@ def _run_stages(  # noqa: PLR0913 - what a search consists of
 ) -> tuple[SearchState, tuple[SearchStage, ...], EarlyStopping]:
     """Begin or continue a search and let its stages work, before stage `until` if it is given."""
     job.workdir.mkdir(parents=True, exist_ok=True)
+    digest = search_digest(job.search)
     store = _store(job, clocks)
     damage: list[str] = []
     checkpoint = store.newest(damage.append)
@@ -124,17 +126,22 @@ def _run_stages(  # noqa: PLR0913 - what a search consists of
 
     make_deterministic(job.threads)
     search_task = _load(job, sink)
+    space_digest = None
+    if search_task.has_read_decisions:
+        listed = job.search.replace(spec=job.search.spec.replace(search_space=search_task.spec.search_space))
+        job, space_digest = replace(job, search=listed, space=search_task.space), keep_space(job.workdir, search_task.space)
     torch.set_num_threads(checkpoint.state["threads"] if checkpoint is not None else search_task.useful_threads(job.threads))
     origin = Origin.of(search_task, checkpoint, threads=torch.get_num_threads())
     state, stages = _assemble(search_task, sink, clocks)
     state.starts, state.build_training = starts, build_training
-    place = (job.workdir, search_digest(job.search), fault_key(job.space.default))
+    place = (job.workdir, digest, fault_key(job.space.default))
     state.faults = device_faults(*place)
     early_stopping = EarlyStopping(state)
     with leaving_out_at_next_start(*place):
         position = _restore(state, stages, early_stopping, checkpoint)
     damage += _history_loss(job.workdir, checkpoint)
-    sink.emit(SearchStarted(info=_run_info(job, state, early_stopping, checkpoint, origin)))
+    info = _run_info(job, state, early_stopping, checkpoint, origin)
+    sink.emit(SearchStarted(info=replace(info, space_digest=space_digest)))
     _report_resume(state, checkpoint, damage, origin)
     checkpointer = Checkpointer(
         job=job, store=store, origin=origin, state=state, stages=stages, early_stopping=early_stopping, sink=sink, clock=clocks.monotonic

@@ -18,8 +18,9 @@ from autohas_api.algorithms.stage_plan import StagePlan
 from autohas_api.base.objective_metrics import METRICS
 from autohas_api.budget.epochs import resolve_steps
 from autohas_api.budget.steps_per_stage import EARLY_EXAMPLES, minimum_trainings, plan_stages, price_comparisons
-from autohas_api.space.decisions import Configuration, Space
+from autohas_api.space.decisions import Configuration, Space, list_decisions, reads_decisions_from_code, resolve
 from autohas_api.spec.search import Spec
+from autohas_api.templates.template_spec import TemplateDecision
 from autohas_trainer.data import Splits, load
 from autohas_trainer.engine.accounting.costs import Costs
 from autohas_trainer.engine.accounting.spending import Prices
@@ -36,6 +37,7 @@ from autohas_trainer.templates import Path, Template, build_custom, build_templa
 __all__ = ["SearchTask", "build_task", "load_splits", "reading_text"]
 
 _MIN_PARALLEL_ELEMENTS = 2**20
+_MAX_DECISIONS = 128
 _MIN_SELECTION = 2
 """Rungs normalise by the statistics of the batch, which one example does not have."""
 
@@ -48,7 +50,10 @@ class SearchTask:
     """
 
     spec: Spec
+    """The search; where it reads decisions from code, with all of them listed."""
     space: Space
+    has_read_decisions: bool
+    """Whether the decisions were read from the model's code."""
     splits: Splits
     task: Task
     template: Template
@@ -65,7 +70,7 @@ class SearchTask:
 
         Args:
             spec: The search.
-            space: Its space.
+            space: Its space; without the model's decisions where the search reads them from code.
             device: Where the data lie.
             is_search: Whether budget and reward split must do for a search; a single training needs neither.
 
@@ -73,17 +78,23 @@ class SearchTask:
             DataError: The files are missing or damaged, or too small for the recipe.
             ConfigurationError: The data cannot be divided or read as asked for.
         """
-        splits = load_splits(spec, device, check=partial(_check_plan, spec, space) if is_search else _accept_any)
+        is_open = is_search and reads_decisions_from_code(spec)
+        splits = load_splits(spec, device, check=partial(_check_plan, spec, space) if is_search and not is_open else _accept_any)
+        task = build_task(spec, splits, device)
+        own = _build_own(spec, splits, task) if is_open else None
+        if own is not None:
+            spec, space = _read_decisions(spec, own.decisions, splits)
         spec = _with_steps(spec, splits.num_train)
         batch_size = spec.task.recipe.batch_size
-        task, plan = build_task(spec, splits, device), plan_stages(spec, space, splits.num_selection, splits.num_reward)
+        plan = plan_stages(spec, space, splits.num_selection, splits.num_reward)
         _check_sizes(splits, max(_batch_sizes(spec, space)), rewards=is_search and plan.supernet_steps > 0)
-        template = _template(spec, splits, task)
+        template = _template(spec, splits, task, own)
         example = splits.train_batch(0, 2, spec.algorithm.seed).inputs[:1]
         custom = CustomCode(spec, space, template, splits, task)
         return cls(
             spec=spec,
             space=space,
+            has_read_decisions=is_open,
             splits=splits,
             task=task,
             template=template,
@@ -231,6 +242,26 @@ def _with_steps(spec: Spec, num_train: int) -> Spec:
         raise ConfigurationError(str(error)) from error
 
 
+def _read_decisions(spec: Spec, decisions: tuple[TemplateDecision, ...], splits: Splits) -> tuple[Spec, Space]:
+    """List the decisions of the model and repeat the checks that need them.
+
+    Raises:
+        ConfigurationError: the model has none or too many, or the search is refused with them.
+    """
+    if not 0 < len(decisions) <= _MAX_DECISIONS:
+        what = f"has {len(decisions)} decisions, at most {_MAX_DECISIONS} can be searched" if decisions else "has no decisions"
+        hint = "leave some out" if decisions else "give it some by autohas.nn, or remove searchSpace.architecture"
+        raise ConfigurationError(f"spec.searchSpace.architecture: the model of {spec.task.model.label} {what}; {hint}")
+    spec = list_decisions(spec, decisions)
+    if (problem := next(find_spec_errors(spec), None)) is not None:
+        raise ConfigurationError(
+            f"{problem.path}: {problem.message} (decisions are listed as the model of {spec.task.model.label} has them)"
+        )
+    space = resolve(spec)
+    _check_plan(spec, space, splits.num_train, splits.num_selection, splits.num_reward)
+    return spec, space
+
+
 def _check_plan(spec: Spec, space: Space, num_train: int, num_selection: int, num_reward: int) -> None:
     """Repeat the checks of the spec with the steps that `training.epochs` stand for, and check the price of comparisons.
 
@@ -294,18 +325,23 @@ def _check_sizes(splits: Splits, batch_size: int, *, rewards: bool) -> None:
         raise DataError(message)
 
 
-def _template(spec: Spec, splits: Splits, task: Task) -> Template:
-    """The built-in family of networks, or the custom model, checked against the spec."""
+def _template(spec: Spec, splits: Splits, task: Task, own: Template | None) -> Template:
+    """The built-in family of networks, or the custom model, built now unless it is `own`, checked against the spec."""
     model = spec.task.model
     if model.template is not None:
         _check_real(splits, model.template)
         return build_template(model.template, splits.input_shape, task.num_outputs)
-    assert model.entrypoint is not None  # noqa: S101 - the contract's rule: exactly one of both
-    weights = read_pretrained(model.pretrained)
-    template = build_custom(model.entrypoint, model.arguments, splits.input_shape, task.num_outputs, weights)
+    template = own or _build_own(spec, splits, task)
     check_agreement(spec, template)
     check_first_step(template, f"task.model.entrypoint {model.entrypoint}", splits.train_batch(0, 2, 0).inputs, task.num_outputs)
     return template
+
+
+def _build_own(spec: Spec, splits: Splits, task: Task) -> Template:
+    """The custom model of an entrypoint, with its pretrained weights."""
+    model = spec.task.model
+    assert model.entrypoint is not None  # noqa: S101 - the contract's rule: exactly one of both
+    return build_custom(model.entrypoint, model.arguments, splits.input_shape, task.num_outputs, read_pretrained(model.pretrained))
 
 
 def _check_real(splits: Splits, template: str) -> None:

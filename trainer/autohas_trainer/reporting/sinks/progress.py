@@ -73,6 +73,7 @@ def build_progress(snapshot: Snapshot, now: float) -> Progress | None:
         best=leader.metric if leader is not None else None,
         entropy=min(1.0, max(0.0, policy.normalized_entropy)) if policy is not None else None,
         top=_top(policy, {d.name: d.choices for d in info.space.decisions}) if policy is not None else [],
+        space_digest=info.space_digest,
         checkpoint=checkpoint.info if checkpoint is not None else None,
         starts=info.starts,
         interruptions=info.interruptions,
