@@ -56,7 +56,7 @@ def find_spec_errors(spec: Spec) -> Iterator[FieldError]:
     if (yield from _any(wrong)):
         return
     if reads_decisions_from_code(spec):
-        yield from _idle_momentum(spec)
+        yield from find_idle_fields(assume_steps(spec))
         return  # the trainer repeats the checks when it has listed the decisions
     space = resolve(spec)
     if space.size() == 1:

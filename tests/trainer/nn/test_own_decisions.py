@@ -113,9 +113,8 @@ def a_result(choices: list[int], values: list[str], architecture: dict[str, str]
 def test_names_that_find_no_room_are_counted(document: dict[str, Any]) -> None:
     """The message stays within what the kubelet keeps; choices that differ from the default come first."""
     task = loaded(document)
-    decisions: list[dict[str, Any]] = [
-        {"name": f"decision_{i:03}_{'x' * 40}", "choices": ["a" * 60, "b" * 60], "default": "a" * 60} for i in range(100)
-    ]
+    names = [f"decision_{i:03}_{'x' * 40}" for i in range(100)]
+    decisions = [{"name": name, "choices": ["a" * 60, "b" * 60], "default": "a" * 60} for name in names]
     listed = with_change(document, "spec.searchSpace.architecture.decisions", decisions)
     parsed, space = accept(listed)
     configuration = space.configuration({**space.as_mapping(space.default), names[99]: "b" * 60})
