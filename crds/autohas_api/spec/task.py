@@ -19,15 +19,15 @@ from autohas_api.spec.hyperparameters import (
     ScheduleName,
 )
 from autohas_api.templates.table import TEMPLATES
-from autohas_api.templates.template_spec import OptimizerName
+from autohas_api.templates.template_spec import InputKind, OptimizerName
 
 if TYPE_CHECKING:
     TemplateName = str
 else:
     TemplateName = Literal[tuple(TEMPLATES)]
 
-_IMAGE_TEMPLATES: Final = tuple(name for name, row in TEMPLATES.items() if row.needs_images)
-_TABLE_TEMPLATES: Final = tuple(name for name in TEMPLATES if name not in _IMAGE_TEMPLATES)
+INPUTS: Final = {"digits": InputKind.IMAGES, "idx": InputKind.IMAGES, "csv": InputKind.TABLES, "image-folder": InputKind.IMAGES}
+"""Name of a built-in reader to what its examples are."""
 
 ArgumentValue = Annotated[str, StringConstraints(max_length=1024)]
 Arguments = Annotated[dict[str, ArgumentValue], Field(max_length=32)]
@@ -245,7 +245,7 @@ class Recipe(Model):
     dropout: Decimal = Field(
         default="0",
         description="Dropout probability in trainings outside the supernet, a decimal of at least 0 and less than 1. It "
-        "applies to hidden units of mlp-small and to the inputs of the last layer of conv-small.",
+        "applies to hidden units of mlp, mlp-small and transformer, and to the inputs of the last layer of the other templates.",
     )
     label_smoothing: Decimal = Field(
         default="0",
@@ -302,6 +302,26 @@ class Splits(Model):
     rules: ClassVar[tuple[Rule, ...]] = (inside("reward", 0, 0.5), inside("selection", 0, 0.5))
 
 
+def _refusing(kind: InputKind) -> tuple[str, ...]:
+    """Return the templates that cannot take a kind of examples."""
+    return tuple(name for name, row in TEMPLATES.items() if kind not in row.inputs)
+
+
+def _refuse_inputs(kind: InputKind) -> Rule:
+    """A built-in template takes what a built-in reader gives."""
+    readers = tuple(name for name, given in INPUTS.items() if given == kind)
+    taking = tuple(name for name in TEMPLATES if name not in _refusing(kind))
+    return rule(
+        ~field("data.name").is_given
+        | ~one_of(field("data.name"), readers)
+        | ~field("model.template").is_given
+        | one_of(field("model.template"), taking),
+        f"{join_names(readers, 'and')} {'gives' if len(readers) == 1 else 'give'} {kind}, which template"
+        f" {join_names(_refusing(kind), 'or')} cannot take: use {join_names(taking, 'or')}",
+        at=".model.template",
+    )
+
+
 class Task(Model):
     """Data, model, default recipe and data splits."""
 
@@ -316,13 +336,4 @@ class Task(Model):
         row = TEMPLATES.get(self.model.template or "")
         return self.recipe.optimizer or (row.default_optimizer if row is not None else "sgd")
 
-    rules: ClassVar[tuple[Rule, ...]] = (
-        rule(
-            ~field("data.name").is_given
-            | field("data.name").differs("csv")
-            | ~field("model.template").is_given
-            | ~one_of(field("model.template"), _IMAGE_TEMPLATES),
-            f"template {join_names(_IMAGE_TEMPLATES, 'or')} needs images, csv is a table: use {join_names(_TABLE_TEMPLATES, 'or')}",
-            at=".model.template",
-        ),
-    )
+    rules: ClassVar[tuple[Rule, ...]] = tuple(_refuse_inputs(kind) for kind in InputKind if _refusing(kind) and kind in INPUTS.values())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from autohas_api.base.condition import When
-from autohas_api.templates.template_spec import TemplateDecision, TemplateSpec
+from autohas_api.templates.template_spec import InputKind, TemplateDecision, TemplateSpec
 
 __all__ = ["CONV_SMALL"]
 
@@ -36,5 +36,5 @@ CONV_SMALL: Final = TemplateSpec(
     name="conv-small",
     description="residual convolutional network for small images.",
     decisions=_conv_small(),
-    needs_images=True,
+    inputs=frozenset({InputKind.IMAGES}),
 )

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Literal
 
 from autohas_api.base.condition import When
 
 OptimizerName = Literal["sgd", "rmsprop", "adam", "adamw"]
 """Values of `spec.task.recipe.optimizer`."""
+
+
+class InputKind(StrEnum):
+    """What one example is; the value is how a sentence calls several of them."""
+
+    TABLES = "tables"
+    """A row of numbers (D,)."""
+    IMAGES = "images"
+    """(C, H, W)."""
+    TOKENS = "tokens"
+    """Whole numbers (T,) from 0 to the size of the vocabulary, which is the number of outputs; each position predicts the next token."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,12 +41,12 @@ class TemplateSpec:
         name: Value of `spec.task.model.template`.
         description: What `kubectl explain` says about it.
         decisions: The architecture decisions of a path, parents first.
-        needs_images: Whether inputs must be images (C, H, W); a table then needs another template.
         default_optimizer: The optimizer where the recipe names none.
+        inputs: The kinds of examples that its networks take.
     """
 
     name: str
     description: str
     decisions: tuple[TemplateDecision, ...]
-    needs_images: bool = False
     default_optimizer: OptimizerName = "sgd"
+    inputs: frozenset[InputKind] = frozenset({InputKind.TABLES, InputKind.IMAGES})

@@ -39,7 +39,9 @@ def _custom_model(decisions: object) -> dict[str, Any]:
 
 TASK_REJECTED_BY_SCHEMA: Final = (
     Rejection(path="spec.task.data.name", value="text", field="spec.task.data.name", words='"digits", "idx", "csv", "image-folder"'),
-    Rejection(path="spec.task.model.template", value="vgg", field="spec.task.model.template", words='"mlp-small", "conv-small"'),
+    Rejection(
+        path="spec.task.model.template", value="vgg", field="spec.task.model.template", words='"mlp", "mlp-small", "conv-small", "resnet"'
+    ),
     Rejection(path="spec.task.model", value={"entrypoint": "a.b"}, field="spec.task.model.entrypoint", words="should match"),
     Rejection(path="spec.task.data", value={"entrypoint": "a b:C"}, field="spec.task.data.entrypoint", words="should match"),
     Rejection(path="spec.objective.metric", value="bleu", field="spec.objective.metric", words='"accuracy", "f1", "auc", "log_loss"'),
@@ -69,7 +71,7 @@ TASK_REJECTED_BY_RULE: Final = (
         path="spec.task",
         value={"data": {"name": "csv", "path": "/data", "arguments": {"target": "y"}}, "model": {"template": "conv-small"}},
         field="spec.task.model.template",
-        words="csv is a table: use mlp-small",
+        words="cannot take: use mlp or mlp-small",
     ),
     Rejection(path="spec.objective.metric", value="rmse", field="spec.objective.metric", words="which of the built-in data only csv has"),
     Rejection(path="spec.task.data", value={}, field="spec.task.data", words="exactly one of name and entrypoint"),

@@ -408,7 +408,7 @@ def test_a_target_of_own_data_that_float32_cannot_hold_is_named() -> None:
 
 @pytest.mark.parametrize("template", ["mlp-small", "conv-small"])
 def test_integers_for_a_built_in_template_are_refused_before_the_first_step(template: str) -> None:
-    """Images of bytes stay integers, which only a custom model can take: 78 says what to return instead."""
+    """Images of bytes stay integers, which these templates cannot take: 78 says what to return instead."""
     document = with_change(custom_search(defect="images"), "spec.task.model", {"template": template})
     with pytest.raises(ConfigurationError, match=rf"Data: inputs are integers, .* {template} needs floats: return .*float32.* by 255"):
         loaded(with_change(document, "spec.searchSpace.architecture", {}))

@@ -52,9 +52,10 @@ class OneOf(Branches):
         OneOf("act", {"relu": nn.ReLU(), "silu": nn.SiLU()}, default="relu")
 
     Several with one name and the same choices decide together. A choice's module is called with whatever the wrapper is called with.
+    Large branches are given as functions, `"conv": lambda: Block(64)`: then only the chosen one is made.
     """
 
-    def __init__(self, name: str, branches: Mapping[str, nn.Module], *, default: str | None = None) -> None:
+    def __init__(self, name: str, branches: Mapping[str, nn.Module | Callable[[], nn.Module]], *, default: str | None = None) -> None:
         """Keep the branches of the network that is being built; the default is the first.
 
         Raises:
@@ -65,13 +66,12 @@ class OneOf(Branches):
             if not isinstance(choice, str):
                 message = f"OneOf {name}: choice {choice!r} is a {type(choice).__name__}; choices are text: write {str(choice)!r}"
                 raise TypeError(message)
-            if not isinstance(branch, nn.Module):
-                message = f"OneOf {name}: branch {choice} is a {type(branch).__name__}; give a torch.nn.Module, nn.Identity() for nothing"
-                raise TypeError(message)
+            if not isinstance(branch, nn.Module) and not callable(branch):
+                raise _wrong_branch(name, choice, branch)
         if len(branches) <= 1:
             message = f"OneOf {name} has {len(branches)} branches ({', '.join(branches) or 'none'}); give at least two to choose from"
             raise ValueError(message)
-        _require_distinct(f"OneOf {name}", branches)
+        _require_distinct(f"OneOf {name}", {choice: branch for choice, branch in branches.items() if isinstance(branch, nn.Module)})
         super().__init__(Choice(name, tuple(branches), default=default))
         self._child_names = {choice: _child_name(choice) for choice in branches}
         if len(set(self._child_names.values())) < len(branches):
@@ -79,7 +79,11 @@ class OneOf(Branches):
             raise ValueError(message)
         self.kept = current_construction().branches_of(self.decision)
         for choice in self.kept:
-            self.add_module(self._child_names[choice], branches[choice])
+            branch = branches[choice]
+            module = branch if isinstance(branch, nn.Module) else branch()
+            if not isinstance(module, nn.Module):
+                raise _wrong_branch(name, choice, module)
+            self.add_module(self._child_names[choice], module)
 
     def choices_with(self, child: str) -> tuple[str, ...]:
         """Return the one choice whose branch this is."""
@@ -169,6 +173,11 @@ def _child_name(choice: str) -> str:
     """Return the name of a choice's module: a module name has no dot and is no attribute of every module."""
     name = choice.replace(".", "_")
     return f"{name}_" if hasattr(OneOf, name) or name in ("decision", "kept", "training") else name
+
+
+def _wrong_branch(name: str, choice: str, branch: object) -> TypeError:
+    message = f"OneOf {name}: branch {choice} is a {type(branch).__name__}; give a torch.nn.Module, nn.Identity() for nothing"
+    return TypeError(message)
 
 
 def _require_distinct(who: str, modules: Mapping[str, nn.Module]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from autohas_api.templates.table import TEMPLATES
+from autohas_api.templates.template_spec import InputKind
 from autohas_trainer.errors import ConfigurationError
 from autohas_trainer.templates._base import (
     Index,
@@ -22,16 +23,23 @@ from autohas_trainer.templates._base import (
     whole_path,
 )
 from autohas_trainer.templates.agreement import check_agreement, check_first_step
+from autohas_trainer.templates.cell import Cell
 from autohas_trainer.templates.conv_small import ConvSmall
 from autohas_trainer.templates.custom import CustomModel, CustomModule, build_custom
 from autohas_trainer.templates.dropout import Dropout, arm_dropout, disarm_dropout
 from autohas_trainer.templates.macs import CountsMacs, MacCount, count_macs, count_path, measure_macs, measure_path
+from autohas_trainer.templates.mlp import Mlp
 from autohas_trainer.templates.mlp_small import MlpSmall
+from autohas_trainer.templates.mobilenet import Mobilenet
+from autohas_trainer.templates.module_template import ModuleTemplate
+from autohas_trainer.templates.resnet import Resnet
 from autohas_trainer.templates.step_cost import CUSTOM_STEP, CountsWork, NetworkSize, StepCost
+from autohas_trainer.templates.transformer import Transformer
 
 __all__ = [
     "BUILDERS",
     "CUSTOM_STEP",
+    "Cell",
     "ConvSmall",
     "CountsMacs",
     "CountsWork",
@@ -40,12 +48,17 @@ __all__ = [
     "Dropout",
     "Index",
     "MacCount",
+    "Mlp",
     "MlpSmall",
+    "Mobilenet",
+    "ModuleTemplate",
     "NetworkSize",
     "Path",
+    "Resnet",
     "Shape",
     "StepCost",
     "Template",
+    "Transformer",
     "arm_dropout",
     "build_custom",
     "build_template",
@@ -65,13 +78,21 @@ __all__ = [
     "whole_path",
 ]
 
-BUILDERS: Final[dict[str, Callable[[Shape, int], Template]]] = {"mlp-small": MlpSmall, "conv-small": ConvSmall}
+BUILDERS: Final[dict[str, Callable[[Shape, int], Template]]] = {
+    "mlp": Mlp,
+    "mlp-small": MlpSmall,
+    "conv-small": ConvSmall,
+    "resnet": Resnet,
+    "cell": Cell,
+    "mobilenet": Mobilenet,
+    "transformer": Transformer,
+}
 """Name of a row of the table to the class that builds its networks, from the shape of an input and the number of outputs."""
-_IMAGE_DIMENSIONS: Final = 3
+_SHAPES: Final[dict[InputKind, str]] = {InputKind.TABLES: "(D,)", InputKind.IMAGES: "(C, H, W)", InputKind.TOKENS: "(T,)"}
 
 
-def build_template(name: str, input_shape: tuple[int, ...], num_outputs: int) -> Template:
-    """Return the template `name` for inputs of shape (C, H, W) and `num_outputs` ≥ 1 outputs.
+def build_template(name: str, input_shape: tuple[int, ...], num_outputs: int, *, is_tokens: bool = False) -> Template:
+    """Return the template `name` for inputs of `input_shape` and `num_outputs` ≥ 1 outputs; tokens have one per word of the vocabulary.
 
     Raises:
         ConfigurationError: There is no such template, or it cannot take these inputs.
@@ -82,8 +103,24 @@ def build_template(name: str, input_shape: tuple[int, ...], num_outputs: int) ->
     if name not in TEMPLATES:
         message = f"there is no template {name!r}; known are {', '.join(sorted(TEMPLATES))}"
         raise ConfigurationError(message)
-    if TEMPLATES[name].needs_images and len(input_shape) != _IMAGE_DIMENSIONS:
-        others = " or ".join(other for other, row in TEMPLATES.items() if not row.needs_images)
-        message = f"task.model.template {name} needs images (C, H, W), not inputs of shape {input_shape}; use {others}"
+    kind = _kind_of(input_shape, is_tokens=is_tokens)
+    if kind not in TEMPLATES[name].inputs:
+        wanted = " or ".join(f"{wanted} {_SHAPES[wanted]}" for wanted in InputKind if wanted in TEMPLATES[name].inputs)
+        others = [other for other, row in TEMPLATES.items() if kind in row.inputs]
+        message = (
+            f"task.model.template {name} needs {wanted}, not {kind or 'inputs'} of shape {input_shape};"
+            f" use {' or '.join(others) or 'task.model.entrypoint'}"
+        )
         raise ConfigurationError(message)
     return BUILDERS[name](input_shape, num_outputs)
+
+
+def _kind_of(input_shape: tuple[int, ...], *, is_tokens: bool) -> InputKind | None:
+    """Return what one example is; None: nothing that a built-in template takes."""
+    match len(input_shape):
+        case 1:
+            return InputKind.TOKENS if is_tokens else InputKind.TABLES
+        case 3:
+            return None if is_tokens else InputKind.IMAGES
+        case _:
+            return None

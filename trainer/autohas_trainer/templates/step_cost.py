@@ -92,6 +92,11 @@ CONV_SMALL_STEP: Final = StepCost(
     optimizers={"adam": 486e3, "rmsprop": 321e3},
     dropout=363e3,
 )
+MLP_STEP: Final = MLP_SMALL_STEP
+RESNET_STEP: Final = CONV_SMALL_STEP
+CELL_STEP: Final = CONV_SMALL_STEP
+MOBILENET_STEP: Final = CONV_SMALL_STEP
+TRANSFORMER_STEP: Final = CONV_SMALL_STEP
 CUSTOM_STEP: Final = StepCost(per_step=1e6, per_mac=0.1, optimizers={})
 """Of a custom model only the multiply-accumulates are known. Ours: a step costs what 10 million of them cost, wherever they come from:
 between mlp-small (about 8 million) and conv-small (about 40 million, of which the activations, not counted here, are half)."""

@@ -20,7 +20,8 @@ from autohas_api.budget.epochs import resolve_steps
 from autohas_api.budget.steps_per_stage import EARLY_EXAMPLES, minimum_trainings, plan_stages, price_comparisons
 from autohas_api.space.decisions import Configuration, Space, list_decisions, reads_decisions_from_code, resolve
 from autohas_api.spec.search import Spec
-from autohas_api.templates.template_spec import TemplateDecision
+from autohas_api.templates.table import TEMPLATES
+from autohas_api.templates.template_spec import InputKind, TemplateDecision
 from autohas_trainer.data import Splits, load
 from autohas_trainer.engine.accounting.costs import Costs
 from autohas_trainer.engine.accounting.spending import Prices
@@ -330,7 +331,7 @@ def _template(spec: Spec, splits: Splits, task: Task, own: Template | None) -> T
     model = spec.task.model
     if model.template is not None:
         _check_real(splits, model.template)
-        return build_template(model.template, splits.input_shape, task.num_outputs)
+        return build_template(model.template, splits.input_shape, task.num_outputs, is_tokens=not splits.has_real_inputs)
     template = own or _build_own(spec, splits, task)
     check_agreement(spec, template)
     check_first_step(template, f"task.model.entrypoint {model.entrypoint}", splits.train_batch(0, 2, 0).inputs, task.num_outputs)
@@ -350,9 +351,9 @@ def _check_real(splits: Splits, template: str) -> None:
     Raises:
         ConfigurationError: The inputs are integers.
     """
-    if not splits.has_real_inputs:
+    if not splits.has_real_inputs and InputKind.TOKENS not in TEMPLATES[template].inputs:
         message = (
-            f"{splits.name}: inputs are integers, which only a custom model can take; template {template} needs floats:"
+            f"{splits.name}: inputs are integers, but template {template} needs floats:"
             " return inputs.astype('float32'), images of bytes divided by 255, or give task.model.entrypoint"
         )
         raise ConfigurationError(message)
