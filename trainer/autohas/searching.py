@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autohas.extras import needs_trainer
+from autohas.notebook import result_html
 from autohas_api.base import yaml_file
+from autohas_api.wire.messages import Effect
 
 if TYPE_CHECKING:
+    from autohas_trainer.reporting.sinks.history import History
     from autohas_trainer.reporting.sinks.result_files import FinishedSearch
 
 __all__ = ["Result", "run"]
@@ -36,6 +39,9 @@ class Result:
     parameters: int
     stop_reason: str
     """Completed, Budget, Plateau, Converged or GoalReached."""
+    default_configuration: Mapping[str, str]
+    effects: tuple[Effect, ...]
+    """What single changes to the default did, the largest first; empty for algorithms that measure none."""
     digest: str
     """Equal for equal runs: configuration, score and weights."""
     folder: Path
@@ -43,8 +49,28 @@ class Result:
 
     @property
     def model(self) -> Path:
-        """The trained weights."""
+        """The trained weights; `autohas.load(result.folder)` is the model."""
         return self.folder / "model.safetensors"
+
+    @property
+    def report(self) -> Path:
+        """The report, a page for a browser."""
+        return self.folder / "report.html"
+
+    @property
+    def history(self) -> History:
+        """Steps, states of the controller and comparisons, as far as history.jsonl keeps them.
+
+        Raises:
+            ValueError: A line of history.jsonl is damaged; names it.
+        """
+        with needs_trainer("autohas"):
+            from autohas_trainer.reporting.sinks.history import read_history  # noqa: PLC0415 - `import autohas` must not load numpy
+        return read_history(self.folder)
+
+    def _repr_html_(self) -> str:
+        """Return scores, configuration and effects for a notebook, with a link to the report."""
+        return result_html(self)
 
 
 def run(
@@ -93,6 +119,8 @@ def _summary(finished: FinishedSearch, folder: Path) -> Result:
         trainings=result.trainings,
         parameters=result.parameters,
         stop_reason=result.stop_reason.value,
+        default_configuration=dict(finished.outcome.default),
+        effects=tuple(finished.outcome.effects),
         digest=result.digest,
         folder=folder,
     )

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -19,7 +20,7 @@ def _autohas(*arguments: object) -> Result:
     return CliRunner().invoke(app, [*map(str, arguments), "-o", "json"])
 
 
-def _file(folder: Path, name: str = "search.yaml", **fields: object) -> Path:
+def _file(folder: Path, name: str = "search.yaml", **fields: Any) -> Path:
     document = a_search("small")
     for field, value in fields.items():
         document = with_change(document, field.replace("__", "."), value)
@@ -40,7 +41,7 @@ def test_run_prints_the_result_and_nothing_else(tmp_path: Path) -> None:
     )
     file = _file(tmp_path, spec__task__data={"entrypoint": "talking:Talking"}, spec__task__recipe__batchSize=32)
     fixtures = Path(__file__).parents[2] / "fixtures"
-    command = [sys.executable, "-m", "autohas", "run", file, "--out", tmp_path / "out", "-o", "json"]
+    command: list[str | Path] = [sys.executable, "-m", "autohas", "run", file, "--out", tmp_path / "out", "-o", "json"]
     environment = {"PYTHONPATH": f"{tmp_path}:{fixtures}", "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"}
     ended = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     again = subprocess.run([*command, "--resume"], capture_output=True, text=True, check=False, env=environment)
@@ -63,7 +64,7 @@ def test_run_prints_the_result_and_nothing_else(tmp_path: Path) -> None:
         ({"spec__task__data": {"name": "csv", "path": "/absent.csv", "arguments": {"target": "a"}}}, 65, "error"),
     ],
 )
-def test_a_failed_run_prints_why(fields: dict[str, object], code: int, key: str, tmp_path: Path) -> None:
+def test_a_failed_run_prints_why(fields: dict[str, Any], code: int, key: str, tmp_path: Path) -> None:
     """The sentence, and the problems of a wrong search with their paths."""
     ended = _autohas("run", _file(tmp_path, **fields), "--out", tmp_path / "out")
     answer = json.loads(ended.stdout)

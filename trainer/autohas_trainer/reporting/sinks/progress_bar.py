@@ -1,4 +1,4 @@
-"""Progress on a terminal: one bar per stage. Without a terminal: one line per tenth of a stage."""
+"""Progress on a terminal and in a notebook: one bar per stage. Elsewhere: one line per tenth of a stage."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from autohas_trainer.events import (
     WorkStarted,
 )
 from autohas_trainer.reporting.sinks.live_state import LiveState, stage_at
+from autohas_trainer.reporting.sinks.notebook_bars import NotebookBars
 from autohas_trainer.reporting.sinks.progress import eta_seconds
 
 __all__ = ["BarSink", "duration"]
@@ -51,7 +52,11 @@ class BarSink:
         self._tenths: dict[Stage, int] = {}
         self._notes: dict[Stage, str] = {}
         self._is_rewarded = False
-        self._bars = _Bars(console) if console.is_terminal else None
+        self._bars: _Bars | NotebookBars | None = None
+        if console.is_jupyter:
+            self._bars = NotebookBars(_TOTAL)
+        elif console.is_terminal:
+            self._bars = _Bars(console)
 
     def emit(self, event: Event) -> None:
         """Draw the event."""
