@@ -17,7 +17,6 @@ from typing import Any, Final
 
 import nbclient
 import nbformat
-
 from benchmarks.report_picture import ROOT, photograph
 
 STYLE: Final = """
@@ -52,6 +51,13 @@ def render(outputs: list[Any]) -> str:
     return "".join(parts)
 
 
+def make_notebook(*sources: str) -> Any:
+    """A notebook of code cells."""
+    cell = {"cell_type": "code", "metadata": {}, "execution_count": None, "outputs": []}
+    cells = [{**cell, "source": source} for source in sources]
+    return nbformat.from_dict({"nbformat": 4, "nbformat_minor": 4, "metadata": {}, "cells": cells})  # type: ignore[no-untyped-call]
+
+
 def main() -> None:
     """Write the picture."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.notebook_picture", description=__doc__.partition("\n")[0])
@@ -61,7 +67,7 @@ def main() -> None:
     run, show = f'import autohas\n\nresult = autohas.run("{arguments.search}")', "result"
     real = run.replace(f'"{arguments.search}"', f'"{arguments.search.absolute()}", out="out"')
     with tempfile.TemporaryDirectory() as folder:
-        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in (real, show)])
+        notebook = make_notebook(real, show)
         client = Watching(notebook, timeout=1800, resources={"metadata": {"path": folder}})
         asyncio.run(client.async_execute())
     page = (
