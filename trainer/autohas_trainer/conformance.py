@@ -221,11 +221,11 @@ def _leaves(template: Template, path: Path) -> dict[str, Tensor]:
 
 
 def _forward(template: Template, path: Path, inputs: Tensor, num_outputs: int) -> str | None:
-    return forward_problem(template, path, _leaves(template, path), inputs, num_outputs)
+    return forward_problem(template, path, _leaves(template, path), inputs, (num_outputs,))
 
 
 def _build(template: Template, path: Path, inputs: Tensor, num_outputs: int) -> str | None:
-    return build_problem(template, path, _leaves(template, path), inputs, num_outputs)
+    return build_problem(template, path, _leaves(template, path), inputs, (num_outputs,))
 
 
 @torch.no_grad()

@@ -29,9 +29,13 @@ METRICS: Final[dict[str, MetricInfo]] = {
     "accuracy": MetricInfo(kind=TaskKind.CLASSIFICATION, direction="Maximize", is_share=True),
     "f1": MetricInfo(kind=TaskKind.CLASSIFICATION, direction="Maximize", is_share=True),
     "auc": MetricInfo(kind=TaskKind.CLASSIFICATION, direction="Maximize", is_share=True),
+    "top5": MetricInfo(kind=TaskKind.CLASSIFICATION, direction="Maximize", is_share=True),
     "log_loss": MetricInfo(kind=TaskKind.CLASSIFICATION, direction="Minimize", is_share=False),
+    "perplexity": MetricInfo(kind=TaskKind.CLASSIFICATION, direction="Minimize", is_share=False),
+    "bpb": MetricInfo(kind=TaskKind.CLASSIFICATION, direction="Minimize", is_share=False),
     "rmse": MetricInfo(kind=TaskKind.REGRESSION, direction="Minimize", is_share=False),
     "mae": MetricInfo(kind=TaskKind.REGRESSION, direction="Minimize", is_share=False),
+    "r2": MetricInfo(kind=TaskKind.REGRESSION, direction="Maximize", is_share=False),
 }
 
 

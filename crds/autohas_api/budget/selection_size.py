@@ -17,6 +17,7 @@ USUAL_DIFFERENCE: Final = 0.05
 _SIGMAS: Final = 2
 _UNITS: Final = {
     "rmse": "of R²",
+    "r2": "of R²",
     "mae": "of the best constant answer's error",
     "log_loss": "of the best constant answer's loss",
 }

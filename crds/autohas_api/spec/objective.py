@@ -46,7 +46,8 @@ class Cost(Model):
 
 _SHARES: Final = tuple(name for name, metric in METRICS.items() if metric.is_share)
 _MINIMIZED: Final = tuple(name for name, metric in METRICS.items() if metric.direction == "Minimize")
-_ERRORS: Final = tuple(name for name, metric in METRICS.items() if not metric.is_share)
+_ERRORS: Final = tuple(name for name, metric in METRICS.items() if metric.direction == "Minimize")
+_MAXIMIZED: Final = tuple(name for name in METRICS if name not in _MINIMIZED)
 
 
 _GOAL = field("goal")
@@ -60,12 +61,14 @@ def _goal(metrics: tuple[str, ...], bound: Expression, fate: str) -> Rule:
 class Objective(Model):
     """Metric to optimise, and an optional cost penalty."""
 
-    metric: Literal["accuracy", "f1", "auc", "log_loss", "rmse", "mae"] = Field(
+    metric: Literal[tuple(METRICS)] = Field(  # type: ignore[valid-type]  # the table's names
         default="accuracy",
         description="Metric. accuracy: fraction of correctly classified examples. f1: mean F1 of the classes. auc: area "
-        "under the ROC curve, with more than two classes the mean of one-versus-rest. log_loss: cross-entropy"
-        " in nats. rmse, mae: root mean squared and mean absolute error in the unit of the target; they make "
-        "the task a regression, which csv and entrypoint support.",
+        "under the ROC curve, with more than two classes the mean of one-versus-rest. top5: fraction of examples "
+        "whose class is among the five largest outputs. log_loss: cross-entropy in nats. perplexity: its "
+        "exponential. bpb: bits per byte of text. rmse, mae: root mean squared and mean absolute error in the unit "
+        "of the target. r2: explained fraction of the variance. rmse, mae and r2 make the task a regression, which "
+        "csv, parquet and entrypoint support.",
     )
     direction: Literal["Maximize", "Minimize"] | None = Field(
         default=None,
@@ -74,8 +77,8 @@ class Objective(Model):
     goal: Decimal | None = Field(
         default=None,
         description="Value of the metric on the selection split at which the search stops comparing: the first candidate "
-        "that reaches it is trained to the end and returned. A decimal greater than 0, for accuracy, f1 and "
-        "auc at most 1. If not set, the search uses its whole budget.",
+        "that reaches it is trained to the end and returned. A decimal greater than 0, for accuracy, f1, auc, "
+        "top5 and r2 at most 1. If not set, the search uses its whole budget.",
     )
     cost: Cost | None = Field(default=None, description="Penalty on the cost of a network. If not set, only the metric counts.")
 
@@ -83,10 +86,11 @@ class Objective(Model):
         rule(
             ~field("direction").is_given
             | choose(field("metric").is_in(_MINIMIZED), field("direction").equals("Minimize"), field("direction").equals("Maximize")),
-            "direction must be the metric's own: Maximize for accuracy, f1, auc, Minimize for log_loss, rmse, mae; or leave it out",
+            f"direction must be the metric's own: Maximize for {', '.join(_MAXIMIZED)}, Minimize for {', '.join(_MINIMIZED)}; or leave it out",
             at=".direction",
         ),
         *(_goal((name,), _GOAL.number <= 1, f' is more than 1: {name} is a share, write 95 % as "0.95"') for name in _SHARES),
-        _goal(_SHARES, _GOAL.number > 0, " must be greater than 0: every candidate reaches it"),
+        _goal(("r2",), _GOAL.number <= 1, " is more than 1: r2 is the explained share of the variance"),
+        _goal((*_SHARES, "r2"), _GOAL.number > 0, " must be greater than 0: every candidate reaches it"),
         _goal(_ERRORS, _GOAL.number > 0, f" must be greater than 0: no candidate reaches it, {', '.join(_ERRORS)} are never less"),
     )

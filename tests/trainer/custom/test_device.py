@@ -31,9 +31,9 @@ def _fresh_process() -> Iterator[None]:
 def test_a_constant_that_is_no_buffer_is_refused_where_the_search_runs() -> None:
     """It stays on the CPU while inputs and leaves lie on the device: 78 before the first step, not exit 1 in it."""
     template, inputs = build_custom(f"{OWN}:Constant", None, (8,), 2), torch.zeros(2, 8)
-    check_first_step(template, "the model", inputs, 2)
+    check_first_step(template, "the model", inputs, (2,))
     with pytest.raises(ConfigurationError, match=r"the model: forward\(\) of the default path on inputs \(2, 8\) on meta raised .*device"):
-        check_first_step(template, "the model", inputs.to("meta"), 2)
+        check_first_step(template, "the model", inputs.to("meta"), (2,))
 
 
 @pytest.mark.usefixtures("_fresh_process")

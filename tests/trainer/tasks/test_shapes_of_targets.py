@@ -10,8 +10,9 @@ import torch
 from sklearn.metrics import f1_score, r2_score, roc_auc_score
 from torch import Tensor
 
+from autohas_trainer.data.targets import IGNORED
 from autohas_trainer.seeding import stream
-from autohas_trainer.tasks import IGNORED, Classification, Regression, SeveralLabels, SeveralNumbers, SoftLabels, Task, TokenLabels
+from autohas_trainer.tasks import Classification, Regression, SeveralLabels, SeveralNumbers, SoftLabels, Task, TokenLabels
 
 CPU = torch.device("cpu")
 rng = stream("shapes of targets")

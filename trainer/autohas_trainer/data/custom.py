@@ -3,8 +3,9 @@
     splits() -> {"train": (inputs, targets), "test": (inputs, targets)}
 
 Inputs are numpy arrays or tensors (N, ...), numbers or, for tokens, integers; they are used as they are, so normalise them. Targets are
-(N,): classes counted from 0, or numbers when the metric is rmse or mae. Reward and selection are split off train. A third array
-next to train's targets names the group of each example (a patient, a document): a group never lies in two splits.
+(N,): classes counted from 0, or numbers when the metric is rmse, mae or r2; or several of each example, see `custom_targets`. Reward and
+selection are split off train. A third array next to train's targets names the group of each example (a patient, a document): a group
+never lies in two splits.
 
     augment(inputs, rng, hyperparameters) -> inputs     optional: changes each batch that makes gradients
 
@@ -21,6 +22,7 @@ import numpy as np
 from torch import Tensor
 
 from autohas_api.base.objective_metrics import TaskKind
+from autohas_trainer.data.custom_targets import check_alike, count_classes, read_custom_targets
 from autohas_trainer.data.raw import Array, Floats, Ints, RawData
 from autohas_trainer.data.spellings import equal_numbers
 from autohas_trainer.entrypoints import attribute_errors_to, format_arguments, load_object, require_names
@@ -30,7 +32,6 @@ from autohas_trainer.seeding import seed_globals
 __all__ = ["custom_data", "make_data", "read_splits"]
 
 FIELD: Final = "task.data.entrypoint"
-_MAX_CLASSES: Final = 100_000
 _WIDER: Final = {"uint16": np.int32, "uint32": np.int64, "uint64": np.int64}
 _MAX_ROUNDING: Final = 0.01
 """Of an input's standard deviation."""
@@ -91,16 +92,9 @@ def read_splits(splits: Any, who: str, kind: TaskKind) -> RawData:  # noqa: ANN4
             " they must be alike"
         )
         raise ConfigurationError(message)
-    num_classes = None
-    if kind is TaskKind.CLASSIFICATION:
-        num_classes = int(targets_N.max()) + 1
-        if num_classes > _MAX_CLASSES:
-            message = (
-                f"{who}: the train target of row {int(targets_N.argmax())} is class {num_classes - 1}; at most {_MAX_CLASSES} are taken"
-            )
-            raise DataError(message)
-        _check_classes(targets_N, "train", who, num_classes)
-        _check_classes(test_targets_N, "test", who, num_classes)
+    has_classes = kind is TaskKind.CLASSIFICATION
+    check_alike(targets_N, test_targets_N, who, has_classes=has_classes)
+    num_classes = count_classes(targets_N, test_targets_N, who) if has_classes else None
     return RawData(
         name=who,
         inputs=inputs,
@@ -125,15 +119,15 @@ def _parts(split: Any, name: str, who: str, kind: TaskKind) -> tuple[Array, Ints
     arrays = [_array(part, f"{name} {what}", who) for part, what in zip(split, ("inputs", "targets", "groups"), strict=False)]
     inputs, *rows = arrays
     targets_N, *groups = rows
-    if len({len(array) if array.ndim else -1 for array in arrays}) > 1 or inputs.ndim < 2 or any(array.ndim != 1 for array in rows):  # noqa: PLR2004 - (N, ...)
+    if len({len(array) if array.ndim else -1 for array in arrays}) > 1 or inputs.ndim < 2 or any(array.ndim != 1 for array in groups):  # noqa: PLR2004 - (N, ...)
         shapes = ", ".join(str(array.shape) for array in arrays)
-        message = f"{who}: {name} arrays have shapes {shapes}; inputs must be (N, ...), targets and groups (N,), all of one length"
+        message = f"{who}: {name} arrays have shapes {shapes}; inputs must be (N, ...), targets (N,) or more, groups (N,), of one length"
         raise ConfigurationError(message)
     if len(targets_N) == 0:
         message = f"{who}: {name} has no examples"
         raise DataError(message)
     inputs = _inputs(inputs, name, who)
-    return inputs, _targets(targets_N, name, who, kind), groups[0] if groups else None
+    return inputs, read_custom_targets(targets_N, name, who, kind), groups[0] if groups else None
 
 
 def _array(part: Any, what: str, who: str) -> Array:  # noqa: ANN401 - custom code
@@ -193,30 +187,4 @@ def _refuse_lost_differences(inputs: Array, single: Floats, name: str, who: str)
             f"{who}: {name} inputs [:, {', '.join(map(str, place))}] lie around {float(inputs[(0, *place)]):g} and differ by about"
             f" {float(deviation[place]):g}, which float32 rounds away; subtract their mean first"
         )
-        raise DataError(message)
-
-
-def _targets(targets_N: Array, name: str, who: str, kind: TaskKind) -> Ints | Floats:
-    if kind is TaskKind.CLASSIFICATION:
-        if not np.issubdtype(targets_N.dtype, np.integer):
-            message = (
-                f"{who}: {name} targets are of type {targets_N.dtype}; classes must be integers from 0, numbers need metric rmse or mae"
-            )
-            raise ConfigurationError(message)
-        return targets_N.astype(np.int64)
-    if not np.issubdtype(targets_N.dtype, np.number) or np.iscomplexobj(targets_N):
-        message = f"{who}: {name} targets are of type {targets_N.dtype}; with metric rmse or mae they must be numbers"
-        raise ConfigurationError(message)
-    numbers_N = targets_N.astype(np.float64)
-    if not np.isfinite(numbers_N).all():
-        message = f"{who}: the {name} target of row {int(np.argmin(np.isfinite(numbers_N)))} is not finite; fix or drop it"
-        raise DataError(message)
-    return numbers_N
-
-
-def _check_classes(targets_N: Ints | Floats, name: str, who: str, num_classes: int) -> None:
-    wrong = np.flatnonzero((targets_N < 0) | (targets_N >= num_classes))
-    if len(wrong):
-        row = int(wrong[0])
-        message = f"{who}: the {name} target of row {row} is class {targets_N[row]}; train has 0 to {num_classes - 1}"
         raise DataError(message)

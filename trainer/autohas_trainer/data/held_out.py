@@ -12,7 +12,7 @@ __all__ = ["with_held_out_test"]
 
 def with_held_out_test(raw: RawData, fraction: float, source: str) -> RawData:
     """Return the data with `fraction` of its rows as test; `source` keys the draw."""
-    classes = raw.targets_N if raw.num_classes is not None else np.zeros(len(raw.targets_N), dtype=np.int64)
+    classes = raw.labels if raw.labels is not None else np.zeros(len(raw.targets_N), dtype=np.int64)
     is_test = np.zeros(len(classes), dtype=bool)
     for label in np.unique(classes):
         rows = np.flatnonzero(classes == label)

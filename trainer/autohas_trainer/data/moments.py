@@ -94,18 +94,21 @@ def _mean_per_channel(inputs: Floats, is_present: npt.NDArray[np.bool_] | None) 
 
 
 def target_moments(raw_data: RawData, train_targets_N: Ints | Floats) -> tuple[float, float]:
-    """Return mean and deviation of a regression's training targets, (0, 1) for classes.
+    """Return mean and deviation of a regression's training targets, of all numbers together where there are several; (0, 1) for classes.
 
     Raises:
         DataError: There is nothing to tell apart: one class only, or one number only.
     """
     if raw_data.num_classes is not None:
-        if len(np.unique(train_targets_N)) == 1:
+        if raw_data.labels is not None and len(np.unique(train_targets_N)) == 1:
             only = raw_data.class_name(int(train_targets_N[0]))
             message = f"{raw_data.name}: all {len(train_targets_N)} training examples are of class {only}; two are needed"
             raise DataError(message)
         return 0.0, 1.0
-    mean, deviation = float(train_targets_N.mean(dtype=np.float64)), float(train_targets_N.std(dtype=np.float64))
+    if train_targets_N.ndim > 1:  # several numbers, of which some may not be given
+        mean, deviation = float(np.nanmean(train_targets_N)), float(np.nanstd(train_targets_N))
+    else:
+        mean, deviation = float(train_targets_N.mean(dtype=np.float64)), float(train_targets_N.std(dtype=np.float64))
     if not (np.isfinite(deviation) and deviation > 0):
         message = f"{raw_data.name}: the training targets are constant or not finite (deviation {deviation}); there is nothing to learn"
         raise DataError(message)

@@ -15,12 +15,14 @@ from typing import Any, Final
 import numpy as np
 
 from autohas_trainer.data.raw import Floats, RawData
+from autohas_trainer.data.targets import TargetKind
 from autohas_trainer.errors import DataError
 
 __all__ = ["PREPROCESSING_FILE", "preprocessing_record", "read_preprocessing"]
 
 PREPROCESSING_FILE: Final = "preprocessing.json"
 _FORMAT: Final = 1
+_KINDS: Final = {TargetKind.CLASS: "classes", TargetKind.TOKENS: "tokens", TargetKind.LABELS: "labels", TargetKind.SHARES: "shares"}
 
 
 def preprocessing_record(
@@ -44,7 +46,9 @@ def preprocessing_record(
         inputs |= {"computedIn": str(mean_C.dtype), "mean": mean_C.tolist(), "deviation": deviation_C.tolist()}
     target: dict[str, Any] = {"kind": "number", "mean": target_mean, "deviation": target_deviation}
     if raw.num_classes is not None:
-        target = {"kind": "classes", "classes": list(raw.classes or map(str, range(raw.num_classes)))}
+        target = {"kind": _KINDS[raw.target_kind], "classes": list(raw.classes or map(str, range(raw.num_classes)))}
+    elif raw.target_kind is TargetKind.NUMBERS:
+        target |= {"kind": "numbers", "shape": list(raw.targets_N.shape[1:])}
     return {"format": _FORMAT, "data": dict(raw.preprocessing), "inputs": inputs, "target": target}
 
 

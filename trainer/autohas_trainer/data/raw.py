@@ -11,6 +11,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from autohas_trainer.data.examples.protocol import Source
+from autohas_trainer.data.targets import NextTokens, TargetFacts, TargetKind, count_labels
 
 __all__ = ["Array", "Augment", "Floats", "Ints", "RawData"]
 
@@ -37,11 +38,13 @@ class RawData:
     Attributes:
         name: How errors call it.
         inputs: Training inputs (N, C, ...), not normalised: an array in memory, or a `Source` of examples that are read per batch.
-        targets_N: Class of each, int64 in [0, num_classes), or, in a regression, its number.
+        targets_N: Class of each, int64 in [0, num_classes), or, in a regression, its number; or several targets of each (N, ...), see
+            `TargetKind`. Zeros where `next_tokens` gives them.
         sources_N: Which original each was made from; examples of one source never land in two splits.
         test_inputs: Test inputs, made of other sources.
         test_targets_N: Target of each.
         num_classes: At least 2; None in a regression.
+        next_tokens: Says that the inputs, a `Source`, give the targets themselves.
         scaled_C: Which channels are standardised by the train split, and NaN replaced by its mean; None: all; empty: the inputs are used as
             they are (custom data; integers stay integers).
         divide_by: Inputs that are bytes of images are divided by this, in float32, before anything else; None: inputs are used as they are.
@@ -72,6 +75,35 @@ class RawData:
     summary: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     preprocessing: Mapping[str, Any] = field(default_factory=dict)
+    next_tokens: NextTokens | None = None
+
+    @property
+    def target_kind(self) -> TargetKind:
+        """What the targets are."""
+        if self.next_tokens is not None:
+            return TargetKind.TOKENS
+        return TargetKind.of(self.targets_N, has_classes=self.num_classes is not None)
+
+    @property
+    def labels(self) -> Ints | None:
+        """The class of each training example, by which splits are stratified; None where it has no single one."""
+        return self.targets_N if self.target_kind is TargetKind.CLASS else None  # type: ignore[return-value]  # then they are integers
+
+    def facts(self, train: Ints) -> TargetFacts:
+        """Return what a task must know of the targets; `train` are the training rows."""
+        kind, targets = self.target_kind, self.targets_N[train]
+        counts = None
+        if self.next_tokens is not None:
+            return TargetFacts(
+                kind=kind,
+                shape=(self.next_tokens.length,),
+                class_counts=self.next_tokens.count(train),
+                train_targets=targets,
+                bytes_per_token=self.next_tokens.bytes_per_token,
+            )
+        if self.num_classes is not None and kind in {TargetKind.CLASS, TargetKind.TOKENS}:
+            counts = count_labels(targets, self.num_classes)
+        return TargetFacts(kind=kind, shape=targets.shape[1:], class_counts=counts, train_targets=targets)
 
     def class_name(self, label: int) -> str:
         """Return how a person calls class number `label`."""

@@ -35,9 +35,9 @@ def _count(total: int, fraction: float) -> int:
 def _strata(raw: RawData, *, stratify: bool) -> list[Ints]:
     """Return the sources to divide, one group per class (or one in all: not stratified, or a regression)."""
     sources, first = np.unique(raw.sources_N, return_index=True)
-    classes = raw.targets_N[first]
-    if not stratify or raw.num_classes is None:
+    if not stratify or raw.labels is None:
         return [sources]
+    classes = raw.labels[first]
     return [sources[classes == label] for label in np.unique(classes)]
 
 
@@ -46,9 +46,9 @@ def _too_few(raw: RawData, sources: Ints, counts: tuple[int, int, int], *, by_cl
     what = "examples" if len(np.unique(raw.sources_N)) == len(raw.sources_N) else "sources"
     have = f"has {len(sources)} {what if len(sources) != 1 else what[:-1]}"
     splits = "too few for splits of {} train, {} reward and {} selection".format(*counts)
-    if not by_class or raw.num_classes is None:
+    if not by_class or raw.labels is None:
         return f"{raw.name}: the training data {have}, {splits}; enlarge task.splits or the data"
-    label = int(raw.targets_N[raw.sources_N == sources[0]][0])
+    label = int(raw.labels[raw.sources_N == sources[0]][0])
     is_numeric = len(raw.classes) >= _MANY_CLASSES and all(number(name) is not None for name in raw.classes)
     regression = "; if the target is a number and no class, set objective.metric to rmse" if is_numeric else ""
     return (

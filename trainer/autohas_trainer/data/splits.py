@@ -35,9 +35,9 @@ _MAX_ORDERS = 8
 """Epoch orders kept: one per lane in flight and its successor; 480 kB each at 60,000 examples."""
 
 
-def _chunk(rows_N: Rows) -> list[Rows]:
-    """Return the rows in the fewest chunks whose lengths differ by at most one."""
-    number = math.ceil(len(rows_N) / _CHUNK)
+def _chunk(rows_N: Rows, largest: int | None) -> list[Rows]:
+    """Return the rows in the fewest chunks of at most `largest` (None: 512) whose lengths differ by at most one."""
+    number = math.ceil(len(rows_N) / (largest or _CHUNK))
     ends = [len(rows_N) * chunk // number for chunk in range(number + 1)]
     return [rows_N[start:end] for start, end in itertools.pairwise(ends)]
 
@@ -62,8 +62,8 @@ class TestSplit:
         """Return the number of examples, which is no secret."""
         return len(self._examples)
 
-    def open(self) -> Iterator[TestBatch]:
-        """Return the batches, in file order.
+    def open(self, largest: int | None = None) -> Iterator[TestBatch]:
+        """Return the batches of at most `largest` examples, in file order.
 
         Raises:
             TrainerError: It was opened before: some choice could have depended on the test data.
@@ -73,7 +73,7 @@ class TestSplit:
             raise TrainerError(message)
         self._opened = True
         rows_N = torch.arange(len(self), device=self._examples.rows_device)
-        return (TestBatch(inputs=inputs, targets_B=targets) for inputs, targets in _pass_over(self._examples, _chunk(rows_N)))
+        return (TestBatch(inputs=inputs, targets_B=targets) for inputs, targets in _pass_over(self._examples, _chunk(rows_N, largest)))
 
     def close(self) -> None:
         """End processes that read."""
@@ -93,7 +93,8 @@ class Splits:
         if len(raw_data.test_targets_N) == 0:
             message = f"{raw_data.name}: the test split is empty"
             raise DataError(message)
-        self.train_targets_N = raw_data.targets_N[indices.train]
+        self.targets = raw_data.facts(indices.train)
+        self.train_targets_N = self.targets.train_targets
         mean, deviation = target_moments(raw_data, self.train_targets_N)
         moments = input_moments(raw_data, indices.train)
         targets_N = _resident_targets(raw_data.targets_N, mean, deviation, device)
@@ -170,14 +171,15 @@ class Splits:
         for inputs, targets_B in _pass_over(self._examples, torch.tensor_split(rows_N, max(1, self.num_reward // size))):
             yield RewardBatch(inputs=inputs, targets_B=targets_B)
 
-    def selection(self, most: int | None = None) -> Iterator[SelectionBatch]:
+    def selection(self, most: int | None = None, largest: int | None = None) -> Iterator[SelectionBatch]:
         """Yield the selection split in a fixed order, in chunks of nearly equal size.
 
         Args:
             most: Yield at most this number of examples: always the same ones, classes in proportion. None: the whole split.
+            largest: Examples of one chunk at most; None: 512.
         """
         rows_N = self._selection if most is None or most >= self.num_selection else self._selection_of(most)
-        for inputs, targets_B in _pass_over(self._examples, _chunk(rows_N)):
+        for inputs, targets_B in _pass_over(self._examples, _chunk(rows_N, largest)):
             yield SelectionBatch(inputs=inputs, targets_B=targets_B)
 
     def _selection_of(self, size: int) -> Tensor:
@@ -190,9 +192,9 @@ class Splits:
         is_drawn_N = np.isin(self._indices.selection, np.concatenate(drawn))
         return self._selection[torch.from_numpy(is_drawn_N).to(self._rows_device)]
 
-    def test(self) -> Iterator[TestBatch]:
+    def test(self, largest: int | None = None) -> Iterator[TestBatch]:
         """Open the test split; a second call raises `TrainerError`."""
-        return self._test.open()
+        return self._test.open(largest)
 
     def close(self) -> None:
         """End processes that read; a later batch starts them again."""
@@ -247,9 +249,9 @@ def _digest(part: Array | Source, raw: RawData | None) -> str:
 
 def _describe_unlearned_classes(raw_data: RawData, train_targets_N: Ints | Floats) -> Iterator[str]:
     """Yield a sentence if some class of the data has no training example: splits that are not stratified may leave one out."""
-    if raw_data.num_classes is None:
+    if raw_data.labels is None:
         return
-    absent = np.setdiff1d(np.concatenate((raw_data.targets_N, raw_data.test_targets_N)), train_targets_N)
+    absent = np.setdiff1d(np.concatenate((raw_data.labels, raw_data.test_targets_N)), train_targets_N)
     if len(absent):
         listed = ", ".join(raw_data.class_name(int(label)) for label in absent[:_MAX_SHOWN])
         number = f"{len(absent)} classes have" if len(absent) > 1 else "one class has"
@@ -268,9 +270,9 @@ def _quotas(counts: list[int], size: int) -> list[int]:
 
 def _group_by_class(raw_data: RawData, rows: Ints) -> list[Ints]:
     """Group rows by class; in a regression they are one group."""
-    if raw_data.num_classes is None:
+    if raw_data.labels is None:
         return [rows]
-    classes = raw_data.targets_N[rows]
+    classes = raw_data.labels[rows]
     return [rows[classes == label] for label in np.unique(classes)]
 
 
@@ -294,7 +296,7 @@ def _open(  # noqa: PLR0913, PLR0917 - what the examples of a split consist of
 
 
 def _resident_targets(targets_N: Ints | Floats, mean: float, deviation: float, device: torch.device) -> Tensor:
-    """Return classes as int64, numbers standardised as float32."""
+    """Return classes as int64, numbers standardised as float32, several labels as 0 and 1 in float32."""
     if np.issubdtype(targets_N.dtype, np.integer):
         return torch.tensor(targets_N, dtype=torch.int64, device=device)
     standardised_N = (targets_N.astype(np.float64) - mean) / deviation
@@ -307,8 +309,9 @@ def _check_targets(standardised_N: Tensor, targets_N: Array, place: Place) -> No
     Raises:
         DataError: It is not finite once standardised and in float32; names the row.
     """
-    if standardised_N.is_floating_point() and not bool(standardised_N.isfinite().all()):
-        row = int((~standardised_N.isfinite()).to(torch.uint8).argmax())
+    is_infinite_N = standardised_N.reshape(len(standardised_N), -1).isinf().any(dim=1)
+    if bool(is_infinite_N.any()):
+        row = int(is_infinite_N.to(torch.uint8).argmax())
         _refuse_infinite(targets_N[row], "the target", place(row))
 
 

@@ -1,8 +1,9 @@
 """Kinds of tasks: what a training minimises, what a search is judged by, and how both are put on one scale."""
 
-from autohas_trainer.tasks._base import IGNORED, Measurement, Statistics, Task
+from autohas_trainer.tasks._base import Measurement, Statistics, Task
 from autohas_trainer.tasks.classification import Classification
 from autohas_trainer.tasks.custom_loss import CustomLoss, CustomLossFunction
+from autohas_trainer.tasks.for_targets import build_task_for
 from autohas_trainer.tasks.regression import Regression
 from autohas_trainer.tasks.several_labels import SeveralLabels
 from autohas_trainer.tasks.several_numbers import SeveralNumbers
@@ -10,7 +11,6 @@ from autohas_trainer.tasks.soft_labels import SoftLabels
 from autohas_trainer.tasks.token_labels import TokenLabels
 
 __all__ = [
-    "IGNORED",
     "Classification",
     "CustomLoss",
     "CustomLossFunction",
@@ -22,4 +22,5 @@ __all__ = [
     "Statistics",
     "Task",
     "TokenLabels",
+    "build_task_for",
 ]

@@ -17,13 +17,11 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-__all__ = ["IGNORED", "Floats", "Measurement", "Statistics", "Task", "join"]
+__all__ = ["Floats", "Measurement", "Statistics", "Task", "join"]
 
 Floats = npt.NDArray[np.float64]
 Statistics = tuple[npt.NDArray[Any], ...]
 """What a metric needs of each example of a batch: arrays (B, ...) in the host's memory."""
-IGNORED = -100
-"""Label of a position that has no target, as in torch's cross_entropy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

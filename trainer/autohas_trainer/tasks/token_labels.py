@@ -13,7 +13,8 @@ import numpy.typing as npt
 from torch import Tensor
 from torch.nn import functional
 
-from autohas_trainer.tasks._base import IGNORED, Measurement, Statistics, join
+from autohas_trainer.data.targets import IGNORED
+from autohas_trainer.tasks._base import Measurement, Statistics, join
 from autohas_trainer.tasks.classification import TOP, entropy, is_among_top, measure_losses
 
 __all__ = ["TokenLabels"]

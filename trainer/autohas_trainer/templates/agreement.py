@@ -20,6 +20,8 @@ from autohas_trainer.nn.sizes import check_sizes
 from autohas_trainer.seeding import seed_globals
 from autohas_trainer.templates._base import Path, Template, default_path, tied_names, trained_parameters
 
+Shape = tuple[int, ...]
+
 __all__ = ["build_problem", "check_agreement", "check_first_step", "forward_problem", "initial_leaves_of"]
 
 _LISTED = "spec.searchSpace.architecture.decisions"
@@ -72,8 +74,10 @@ def _format_decision(decision: TemplateDecision) -> str:
     return f"{{name: {decision.name}, choices: [{', '.join(decision.choices)}], default: {decision.default}{condition}}}"
 
 
-def check_first_step(template: Template, who: str, inputs: Tensor, num_outputs: int) -> None:
+def check_first_step(template: Template, who: str, inputs: Tensor, output_shape: Shape) -> None:
     """Try the default path on the device of `inputs` before anything is trained; `who` speaks in errors.
+
+    `output_shape` is the shape of the outputs of one example: (K,), or (T, K) where each position has a target.
 
     Forward and gradient of both forms run where the search will run and, with deterministic algorithms chosen before, under its rules:
     a constant that is no buffer or an operation without a deterministic gradient shows here. What is not run: other paths, the optimizer.
@@ -86,10 +90,10 @@ def check_first_step(template: Template, who: str, inputs: Tensor, num_outputs: 
     path = default_path(template.decisions)
     leaves = {name: leaf.to(inputs.device) for name, leaf in initial_leaves_of(template, path).items()}
     with attribute_errors_to(who, f"forward() of the default path on inputs {tuple(inputs.shape)}{_place(inputs)}"):
-        problem = forward_problem(template, path, leaves, inputs, num_outputs)
+        problem = forward_problem(template, path, leaves, inputs, output_shape)
     if problem is None:
         with attribute_errors_to(who, f"build() of the default path{_place(inputs)}"):
-            problem = build_problem(template, path, leaves, inputs, num_outputs)
+            problem = build_problem(template, path, leaves, inputs, output_shape)
     if problem is not None:
         message = f"{who}: {problem}; try autohas conformance"
         raise ConfigurationError(message)
@@ -106,14 +110,16 @@ def initial_leaves_of(template: Template, path: Path) -> dict[str, Tensor]:
     return {name: shared[name][index] for name, index in template.slices(path).items()}
 
 
-def forward_problem(template: Template, path: Path, leaves: Mapping[str, Tensor], inputs: Tensor, num_outputs: int) -> str | None:
+def forward_problem(
+    template: Template, path: Path, leaves: Mapping[str, Tensor], inputs: Tensor, output_shape: Shape
+) -> str | None:
     """Say what is wrong with the supernet's forward and its gradient, if anything."""
     seed_globals("agreement", "forward")
     traced_leaves = {name: leaf.detach().requires_grad_() for name, leaf in leaves.items()}
     outputs_BK: object = template.forward(inputs, path, traced_leaves)  # custom code may give anything
-    if not isinstance(outputs_BK, Tensor) or outputs_BK.shape != (len(inputs), num_outputs):
+    if not isinstance(outputs_BK, Tensor) or outputs_BK.shape != (len(inputs), *output_shape):
         shape = tuple(outputs_BK.shape) if isinstance(outputs_BK, Tensor) else type(outputs_BK).__name__
-        return f"forward(inputs, path, leaves) gave {shape}, it must give ({len(inputs)}, {num_outputs})"
+        return f"forward(inputs, path, leaves) gave {shape}, it must give {(len(inputs), *output_shape)}"
     if not outputs_BK.isfinite().all():
         return "forward(inputs, path, leaves) gave outputs that are not finite with freshly initialised leaves"
     if not outputs_BK.requires_grad:
@@ -123,7 +129,9 @@ def forward_problem(template: Template, path: Path, leaves: Mapping[str, Tensor]
     return f"slices(path) gives leaf {unused[0]}, which forward does not use; give only the leaves of the path" if unused else None
 
 
-def build_problem(template: Template, path: Path, leaves: Mapping[str, Tensor], inputs: Tensor, num_outputs: int) -> str | None:
+def build_problem(
+    template: Template, path: Path, leaves: Mapping[str, Tensor], inputs: Tensor, output_shape: Shape
+) -> str | None:
     """Say what is wrong with the stand-alone network and its gradient, if anything."""
     network = template.build(path, ("agreement",)).train()
     parameters = {name: tuple(parameter.shape) for name, parameter in trained_parameters(network).items()}
@@ -144,7 +152,8 @@ def build_problem(template: Template, path: Path, leaves: Mapping[str, Tensor], 
     outputs_BK = network(inputs)
     outputs_BK.sum().backward()
     shape = tuple(outputs_BK.shape)
-    return None if shape == (len(inputs), num_outputs) else f"build() gives outputs {shape}, they must be ({len(inputs)}, {num_outputs})"
+    expected = (len(inputs), *output_shape)
+    return None if shape == expected else f"build() gives outputs {shape}, they must be {expected}"
 
 
 def _find_shared_memory(network: nn.Module) -> tuple[str, str] | None:

@@ -140,7 +140,7 @@ class CustomCode:
             raise ConfigurationError(message)
         if self._loss is None:
             return
-        outputs_BK = torch.zeros(2, self._task.num_outputs, device=batch.inputs.device, requires_grad=True)
+        outputs_BK = torch.zeros(2, *self._task.output_shape, device=batch.inputs.device, requires_grad=True)
         with attribute_errors_to("task.model.entrypoint", "loss(outputs, targets, hyperparameters)"):
             values = self.values(self._space.default)
             losses_B: object = self._loss(outputs=outputs_BK, targets=batch.targets_B, hyperparameters=values)

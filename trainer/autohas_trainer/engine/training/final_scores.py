@@ -29,7 +29,7 @@ def compute_test_scores(
     finished = {name: training for name, training in trainings.items() if training.is_finished and not training.is_diverged}
     task = search_task.task
     statistics: dict[str, list[Statistics]] = {name: [] for name in finished}
-    for batch in search_task.splits.test():
+    for batch in search_task.splits.test(search_task.evaluation_chunk):
         for name, training in list(finished.items()):
             try:
                 outputs_BK = training.outputs(batch)

@@ -61,9 +61,11 @@ def predict_longer(
 
 
 def _error(metric: str, value: float) -> float:
-    """What falls as a power law: the missing share, the squared error of rmse, other losses as they are."""
-    if METRICS[metric].is_share:
+    """What falls as a power law: the missing share, the squared error of rmse, the logarithm of perplexity, other losses as they are."""
+    if METRICS[metric].is_share or metric == "r2":
         return 1 - value
+    if metric == "perplexity":
+        return math.log(max(value, 1.0))
     return value * value if metric == "rmse" else value
 
 
@@ -71,6 +73,10 @@ def _metric(metric: str, now: float, factor: float) -> float:
     """The metric when its error is `factor` times what it is now."""
     if METRICS[metric].is_share:
         return max(1 - (1 - now) * factor, 0.0)
+    if metric == "r2":
+        return 1 - (1 - now) * factor
+    if metric == "perplexity":
+        return math.exp(math.log(now) * factor)
     return now * math.sqrt(factor) if metric == "rmse" else now * factor
 
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-import numpy as np
 import torch
 
 from autohas_api.accept.acceptance import find_spec_errors
@@ -32,13 +31,14 @@ from autohas_trainer.nn.pretrained import read_pretrained
 from autohas_trainer.optim import STATE_KEYS, OptimizerName
 from autohas_trainer.space.objective import objective
 from autohas_trainer.space.recipe import TrainingRecipe, path_of
-from autohas_trainer.tasks import Classification, Regression, Task
+from autohas_trainer.tasks import Task, build_task_for
 from autohas_trainer.templates import Path, Template, build_custom, build_template, check_agreement, check_first_step, whole_path
 
 __all__ = ["SearchTask", "build_task", "load_splits", "reading_text"]
 
 _MIN_PARALLEL_ELEMENTS = 2**20
 _MAX_DECISIONS = 128
+_LARGEST_EVALUATED = 512
 _MIN_SELECTION = 2
 """Rungs normalise by the statistics of the batch, which one example does not have."""
 
@@ -114,6 +114,11 @@ class SearchTask:
         num_train, num_test = splits.num_train + splits.num_reward + splits.num_selection, splits.num_test
         shape = " x ".join(map(str, splits.input_shape))
         return f"read {num_train:,} training and {num_test:,} test examples of {shape}"
+
+    @property
+    def evaluation_chunk(self) -> int | None:
+        """Examples that are evaluated at once; None: the splits' own number. Outputs at many positions take no more memory than a step."""
+        return min(self.spec.task.recipe.batch_size, _LARGEST_EVALUATED) if self.splits.targets.has_parts else None
 
     @property
     def seed(self) -> int:
@@ -334,7 +339,7 @@ def _template(spec: Spec, splits: Splits, task: Task, own: Template | None) -> T
         return build_template(model.template, splits.input_shape, task.num_outputs, is_tokens=not splits.has_real_inputs)
     template = own or _build_own(spec, splits, task)
     check_agreement(spec, template)
-    check_first_step(template, f"task.model.entrypoint {model.entrypoint}", splits.train_batch(0, 2, 0).inputs, task.num_outputs)
+    check_first_step(template, f"task.model.entrypoint {model.entrypoint}", splits.train_batch(0, 2, 0).inputs, task.output_shape)
     return template
 
 
@@ -360,9 +365,10 @@ def _check_real(splits: Splits, template: str) -> None:
 
 
 def build_task(spec: Spec, splits: Splits, device: torch.device) -> Task:
-    """The kind of targets with the metric of the spec, on the scale of the train split."""
-    metric = spec.objective.metric
-    if splits.num_classes is None:
-        return Regression(metric, splits.train_targets_N)
-    counts = np.bincount(splits.train_targets_N, minlength=splits.num_classes).tolist()
-    return Classification(metric, counts, balanced=spec.task.recipe.class_weights == "Balanced", device=device)
+    """The kind of targets with the metric of the spec, on the scale of the train split.
+
+    Raises:
+        ConfigurationError: the metric, or weights of classes, cannot be computed for these targets.
+    """
+    balanced = spec.task.recipe.class_weights == "Balanced"
+    return build_task_for(spec.objective.metric, splits.targets, balanced=balanced, name=splits.name, device=device)

@@ -171,7 +171,7 @@ class Training:
         self._search_task.custom.seed("compare", self.num_steps_done)
         task = self._search_task.task
         losses, statistics = [], []
-        for batch in self._search_task.splits.selection(None if self.is_finished else EARLY_EXAMPLES):
+        for batch in self._search_task.splits.selection(None if self.is_finished else EARLY_EXAMPLES, self._search_task.evaluation_chunk):
             outputs_BK = module(batch.inputs)
             losses.append(task.losses(outputs_BK, batch.targets_B).double())
             statistics.append(task.statistics(outputs_BK, batch.targets_B))
