@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keyword
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
@@ -69,6 +70,19 @@ def _share(value: str) -> str | None:
     return None if is_share else 'must be a quoted decimal greater than 0 and at most 0.5, for example "0.2"'
 
 
+def _positive(value: str) -> str | None:
+    try:
+        is_positive = 0 < float(value) < math.inf
+    except ValueError:
+        is_positive = False
+    return None if is_positive else 'must be a quoted decimal greater than 0, for example "4.2"'
+
+
+def _tokenizer(value: str) -> str | None:
+    is_known = value in ("Bytes", "Characters") or re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", value, re.ASCII) is not None
+    return None if is_known else "must be Characters, Bytes or an entrypoint package.module:object"
+
+
 DATA_ARGUMENTS: Final[dict[str, dict[str, Check]]] = {
     "digits": {"variant": _one_of("original", "shifted")},
     "idx": {"trainLimit": _positive_integer, "testLimit": _positive_integer},
@@ -81,6 +95,23 @@ DATA_ARGUMENTS: Final[dict[str, dict[str, Check]]] = {
         "delimiter": _delimiter,
         "header": _one_of("true", "false"),
         "testFile": _file_next_to,
+        "testFraction": _share,
+    },
+    "parquet": {
+        "target": _name,
+        "categorical": _names,
+        "numeric": _names,
+        "ignore": _names,
+        "missing": _one_of("error", "impute"),
+        "testFile": _file_next_to,
+        "testFraction": _share,
+    },
+    "text": {"length": _positive_integer, "tokenizer": _tokenizer, "testFraction": _share},
+    "tokens": {
+        "length": _positive_integer,
+        "vocabulary": _positive_integer,
+        "type": _one_of("uint8", "uint16", "uint32"),
+        "bytesPerToken": _positive,
         "testFraction": _share,
     },
     "image-folder": {

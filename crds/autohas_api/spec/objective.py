@@ -86,7 +86,8 @@ class Objective(Model):
         rule(
             ~field("direction").is_given
             | choose(field("metric").is_in(_MINIMIZED), field("direction").equals("Minimize"), field("direction").equals("Maximize")),
-            f"direction must be the metric's own: Maximize for {', '.join(_MAXIMIZED)}, Minimize for {', '.join(_MINIMIZED)}; or leave it out",
+            f"direction must be the metric's own: Maximize for {', '.join(_MAXIMIZED)}, Minimize for {', '.join(_MINIMIZED)}; or"
+            " leave it out",
             at=".direction",
         ),
         *(_goal((name,), _GOAL.number <= 1, f' is more than 1: {name} is a share, write 95 % as "0.95"') for name in _SHARES),

@@ -25,7 +25,7 @@ from autohas_api.spec.hyperparameters import KNOWN, Role
 from autohas_api.spec.objective import Objective
 from autohas_api.spec.operation import Checkpoint, Cleanup, FailurePolicy, Monitoring
 from autohas_api.spec.search_space import SearchSpace
-from autohas_api.spec.task import Task
+from autohas_api.spec.task import TABLES, TEXTS, Task
 from autohas_api.spec.trainer import Trainer
 
 NAME_PATTERN: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
@@ -88,8 +88,6 @@ class Metadata(Model):
 
 
 _TRAINING: Final = tuple(name for name, known in KNOWN.items() if known.role is Role.TRAINING)
-_TABLES: Final = ("csv", "parquet")
-_TEXTS: Final = ("text", "tokens")
 _REGRESSION: Final = tuple(name for name, metric in METRICS.items() if metric.kind is TaskKind.REGRESSION)
 _UPDATE_RULE: Final = tuple(name for name, known in KNOWN.items() if known.role is Role.UPDATE_RULE)
 """Hyperparameters that a reward one step ahead can see; all others, own ones too, it cannot."""
@@ -157,12 +155,14 @@ class Spec(Model):
         ),
         rule(
             _IS_CLASSIFICATION | ~_SMOOTHS_LABELS,
-            "labels can be smoothed only where there are classes: remove labelSmoothing and label_smoothing when the metric is rmse, mae or r2",
+            "labels can be smoothed only where there are classes: remove labelSmoothing and label_smoothing when the metric is rmse, mae"
+            " or r2",
             at=".task.recipe.labelSmoothing",
         ),
         rule(
-            _IS_CLASSIFICATION | ~field("task.data.name").is_given | field("task.data.name").is_in(_TABLES),
-            "rmse, mae and r2 need a target that is a number, which of the built-in data only csv and parquet have: use accuracy, f1, auc or log_loss",
+            _IS_CLASSIFICATION | ~field("task.data.name").is_given | field("task.data.name").is_in(TABLES),
+            "rmse, mae and r2 need a target that is a number, which of the built-in data only csv and parquet have: use accuracy, f1, auc"
+            " or log_loss",
             at=".objective.metric",
         ),
         rule(
@@ -171,13 +171,13 @@ class Spec(Model):
             at=".task.recipe.classWeights",
         ),
         rule(
-            field("objective.metric").differs("bpb") | ~field("task.data.name").is_given | field("task.data.name").is_in(_TEXTS),
+            field("objective.metric").differs("bpb") | ~field("task.data.name").is_given | field("task.data.name").is_in(TEXTS),
             "bpb is measured per byte of text, which of the built-in data only text and tokens have: use log_loss",
             at=".objective.metric",
         ),
         rule(
             ~field("task.data.name").is_given
-            | ~field("task.data.name").is_in(_TEXTS)
+            | ~field("task.data.name").is_in(TEXTS)
             | field("objective.metric").is_in(("accuracy", "top5", "log_loss", "perplexity", "bpb")),
             "the next token is judged by accuracy, top5, log_loss, perplexity or bpb",
             at=".objective.metric",

@@ -26,7 +26,15 @@ if TYPE_CHECKING:
 else:
     TemplateName = Literal[tuple(TEMPLATES)]
 
-INPUTS: Final = {"digits": InputKind.IMAGES, "idx": InputKind.IMAGES, "csv": InputKind.TABLES, "image-folder": InputKind.IMAGES}
+INPUTS: Final = {
+    "digits": InputKind.IMAGES,
+    "idx": InputKind.IMAGES,
+    "csv": InputKind.TABLES,
+    "parquet": InputKind.TABLES,
+    "image-folder": InputKind.IMAGES,
+    "text": InputKind.TOKENS,
+    "tokens": InputKind.TOKENS,
+}
 """Name of a built-in reader to what its examples are."""
 
 ArgumentValue = Annotated[str, StringConstraints(max_length=1024)]
@@ -37,17 +45,22 @@ Entrypoint = Annotated[
 """`package.module:object`, from the trainer's image or its PYTHONPATH."""
 
 
+TABLES: Final = tuple(name for name, kind in INPUTS.items() if kind == InputKind.TABLES)
+TEXTS: Final = tuple(name for name, kind in INPUTS.items() if kind == InputKind.TOKENS)
+"""Built-in readers whose targets are the next tokens."""
 _NAME = field("name")
 
 
 class Data(Model):
     """Data set: a built-in reader, or custom code."""
 
-    name: Literal["digits", "idx", "csv", "image-folder"] | None = Field(
+    name: Literal["digits", "idx", "csv", "parquet", "image-folder", "text", "tokens"] | None = Field(
         default=None,
         description="Built-in reader. digits: the 8x8 handwritten digits of scikit-learn. idx: a folder of IDX files as "
         "of MNIST. csv: a table with a header and a target column, which is a class, or a number with metric "
-        "rmse or mae. image-folder: images in train/CLASS/ and optionally test/CLASS/.",
+        "rmse, mae or r2. parquet: the same from Parquet or Arrow files. image-folder: images in train/CLASS/ and "
+        "optionally test/CLASS/. text: a text, of which the next token is learned. tokens: the same from an array of "
+        "token numbers.",
     )
     entrypoint: Entrypoint | None = Field(
         default=None,
@@ -56,9 +69,11 @@ class Data(Model):
     )
     path: Annotated[str, StringConstraints(min_length=1, max_length=1024)] | None = Field(
         default=None,
-        description="Path of the data in the trainer's file system. idx: a folder. csv: a file, plain or gzipped, or a "
-        "folder with train.csv and optionally test.csv. image-folder: the folder that contains train, or the "
-        "folders of the classes. `autohas run` expands a leading ~ to the home folder; a pod does not.",
+        description="Path of the data in the trainer's file system, or an address (s3://, gs://, hf://) that is read through a "
+        "cache folder. idx: a folder. csv: a file, plain or gzipped, or a folder with train.csv and optionally "
+        "test.csv. parquet, text, tokens: a file, or a folder with train and optionally test. image-folder: the "
+        "folder that contains train, or the folders of the classes. `autohas run` expands a leading ~ to the home "
+        "folder; a pod does not.",
     )
     arguments: Arguments = Field(
         default_factory=dict,
@@ -68,7 +83,11 @@ class Data(Model):
         "(true, or false: columns are named 1, 2, ...), testFile (next to path) or testFraction (default "
         "0.2). image-folder: size (pixels, for example 32 or 24x32), grayscale (true, false), background "
         "(white, black or #rrggbb, for transparent pixels), testFolder (default test) or testFraction (if "
-        "there are no test images; default 0.2). entrypoint: keywords of the custom reader.",
+        "there are no test images; default 0.2). parquet: as csv, without delimiter "
+        "and header. text: length (tokens of an example, required), tokenizer (Characters, Bytes or "
+        "package.module:object), testFraction (default 0.1). tokens: length, vocabulary (number of different tokens, "
+        "required), type (uint8, uint16 or uint32, for files without a header), bytesPerToken, testFraction. "
+        "entrypoint: keywords of the custom reader.",
     )
 
     rules: ClassVar[tuple[Rule, ...]] = (
@@ -80,8 +99,18 @@ class Data(Model):
             at=".path",
         ),
         rule(
-            ~_NAME.is_given | _NAME.differs("csv") | literal("target").is_in(field("arguments")),
-            "arguments.target must name the column to learn when name is csv",
+            ~_NAME.is_given | ~_NAME.is_in(TABLES) | literal("target").is_in(field("arguments")),
+            "arguments.target must name the column to learn when name is csv or parquet",
+            at=".arguments",
+        ),
+        rule(
+            ~_NAME.is_given | ~_NAME.is_in(TEXTS) | literal("length").is_in(field("arguments")),
+            "arguments.length must be the number of tokens of an example when name is text or tokens",
+            at=".arguments",
+        ),
+        rule(
+            ~_NAME.is_given | _NAME.differs("tokens") | literal("vocabulary").is_in(field("arguments")),
+            "arguments.vocabulary must be the number of different tokens when name is tokens",
             at=".arguments",
         ),
     )

@@ -10,6 +10,7 @@ __all__ = ["TASK_REJECTED_BY_RULE", "TASK_REJECTED_BY_SCHEMA", "TASK_UNACCEPTABL
 
 _DECISIONS: Final = "spec.searchSpace.architecture.decisions"
 _CSV: Final = {"name": "csv", "path": "/data", "arguments": {"target": "y"}}
+_TEXT: Final = {"name": "text", "path": "/data", "arguments": {"length": "8"}}
 _REGRESSION_WITH_CLASS_WEIGHTS: Final = {
     "task": {"data": _CSV, "model": {"template": "mlp-small"}, "recipe": {"classWeights": "Balanced"}},
     "objective": {"metric": "rmse"},
@@ -73,7 +74,25 @@ TASK_REJECTED_BY_RULE: Final = (
         field="spec.task.model.template",
         words="cannot take: use mlp or mlp-small",
     ),
-    Rejection(path="spec.objective.metric", value="rmse", field="spec.objective.metric", words="which of the built-in data only csv has"),
+    Rejection(
+        path="spec.objective.metric",
+        value="rmse",
+        field="spec.objective.metric",
+        words="which of the built-in data only csv and parquet have",
+    ),
+    Rejection(path="spec.objective.metric", value="bpb", field="spec.objective.metric", words="bpb is measured per byte of text"),
+    Rejection(
+        path="spec",
+        value={**a_search()["spec"], "objective": {"metric": "f1"}, "task": {"data": _TEXT, "model": {"entrypoint": "a.b:C"}}},
+        field="spec.objective.metric",
+        words="the next token is judged by accuracy, top5, log_loss, perplexity or bpb",
+    ),
+    Rejection(
+        path="spec",
+        value={**a_search()["spec"], "task": {"data": {**_TEXT, "arguments": {}}, "model": {"entrypoint": "a.b:C"}}},
+        field="spec.task.data.arguments",
+        words="arguments.length must be the number of tokens of an example",
+    ),
     Rejection(path="spec.task.data", value={}, field="spec.task.data", words="exactly one of name and entrypoint"),
     Rejection(path="spec.task.data.entrypoint", value="a.b:C", field="spec.task.data", words="exactly one of name and entrypoint"),
     Rejection(path="spec.task.model", value={}, field="spec.task.model", words="exactly one of template and entrypoint"),
@@ -125,7 +144,7 @@ TASK_REJECTED_BY_RULE: Final = (
             ("auc", "100", "100 is more than 1: auc is a share"),
             ("accuracy", "0", "0 must be greater than 0: every candidate reaches it"),
             ("auc", "-0.5", "-0.5 must be greater than 0: every candidate reaches it"),
-            ("log_loss", "-1", "-1 must be greater than 0: no candidate reaches it, log_loss, rmse, mae are never less"),
+            ("log_loss", "-1", "-1 must be greater than 0: no candidate reaches it, log_loss, perplexity, bpb, rmse, mae are never less"),
             ("log_loss", "0", "0 must be greater than 0: no candidate reaches it"),
         )
     ),
@@ -137,6 +156,12 @@ TASK_REJECTED_BY_RULE: Final = (
             words="-0.1 must be greater than 0: no candidate reaches it",
         )
         for metric in ("rmse", "mae")
+    ),
+    Rejection(
+        path="spec",
+        value={**_regression_with_goal("r2"), "objective": {"metric": "r2", "goal": "1.5"}},
+        field="spec.objective.goal",
+        words="1.5 is more than 1: r2 is the explained share of the variance",
     ),
 )
 

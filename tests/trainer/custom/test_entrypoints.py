@@ -358,7 +358,10 @@ DATA_FAULTS: dict[str, tuple[type[Exception], str]] = {
     "large": (DataError, r"test inputs have a value that is not finite in float32 in row 7; fix or drop it"),
     "class": (DataError, r"the test target of row 5 is class 2; train has 0 to 1"),
     "huge class": (DataError, r"the train target of row 9 is class 1000000000; at most 100000 are taken"),
-    "float classes": (ConfigurationError, r"train targets are of type float64; classes must be integers from 0, numbers need metric rmse"),
+    "float classes": (
+        ConfigurationError,
+        r"train targets are of type float64 and shape \(900,\); classes must be integers from 0 .* numbers need metric rmse",
+    ),
     "shapes": (ConfigurationError, r"train arrays have shapes \(900, 8\), \(899,\); inputs must be \(N, \.\.\.\)"),
     "alike": (ConfigurationError, r"train inputs are \(8,\) of float32, test inputs \(4,\) of float32; they must be alike"),
     "empty": (DataError, r"test has no examples"),
@@ -368,7 +371,7 @@ DATA_FAULTS: dict[str, tuple[type[Exception], str]] = {
     "groups in two spellings": (DataError, r"the train group of row 2 is '1\.0', the number that row 0 writes as '1': one group in two"),
     "groups of two": (
         ConfigurationError,
-        r"train arrays have shapes \(900, 8\), \(900,\), \(900, 2\); inputs .* targets and groups \(N,\)",
+        r"train arrays have shapes \(900, 8\), \(900,\), \(900, 2\); inputs .* targets \(N,\) or more, groups \(N,\)",
     ),
     "groups of two kinds": (ConfigurationError, r"comparing the train groups raised TypeError: .*'int' and 'str'"),
     "ragged": (ConfigurationError, r"reading the train inputs as an array raised ValueError: .*inhomogeneous"),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Final
 
 import torch
 
 from autohas_api.base.objective_metrics import TaskKind
+from autohas_trainer.data.arrow.parquet import parquet
 from autohas_trainer.data.batches import RewardBatch, SelectionBatch, TestBatch, TrainBatch
 from autohas_trainer.data.custom import custom_data
 from autohas_trainer.data.files.paths import expand_path, is_remote
@@ -17,6 +19,8 @@ from autohas_trainer.data.raw import RawData
 from autohas_trainer.data.split_indices import split
 from autohas_trainer.data.splits import Splits, TestSplit
 from autohas_trainer.data.tables.table import table
+from autohas_trainer.data.tokens.text import text
+from autohas_trainer.data.tokens.tokens import tokens
 from autohas_trainer.errors import ConfigurationError
 
 __all__ = ["RawData", "RewardBatch", "SelectionBatch", "Splits", "TestBatch", "TestSplit", "TrainBatch", "load"]
@@ -38,11 +42,11 @@ def load(  # noqa: PLR0913 - one keyword per field of task.data and task.splits
     """Read a task's data and split it.
 
     Args:
-        name: `digits`, `idx`, `csv`, `image-folder`, or an entrypoint `package.module:object`.
+        name: `digits`, `idx`, `csv`, `parquet`, `text`, `tokens`, `image-folder`, or an entrypoint `package.module:object`.
         path: The folder or file; a leading ~ is this machine's home folder; s3://, gs:// and hf:// are read through a cache folder. None
             for `digits`.
         arguments: The source's own; see `digits`, `idx`, `table`, `image_folder` and `custom_data`.
-        kind: What the targets are; only `csv` and an entrypoint can give numbers.
+        kind: What the targets are; only `csv`, `parquet` and an entrypoint can give numbers.
         reward: Share of the training data that rewards the policy, in (0, 1).
         selection: Share that chooses between candidates, in (0, 1).
         stratify: Whether each class is divided by itself.
@@ -69,7 +73,12 @@ def _read(name: str, path: str | None, arguments: Mapping[str, str], kind: TaskK
     return read_remote(name, path, arguments, lambda local: _read_raw(name, local, arguments, kind))
 
 
-def _read_raw(name: str, path: str | None, arguments: Mapping[str, str], kind: TaskKind) -> RawData:
+_TEXTS: Final[dict[str, Callable[[Path, Mapping[str, str]], RawData]]] = {"text": text, "tokens": tokens}
+
+
+def _read_raw(  # noqa: PLR0911 - one per source
+    name: str, path: str | None, arguments: Mapping[str, str], kind: TaskKind
+) -> RawData:
     if ":" in name:
         return custom_data(name, path, arguments, kind)
     match name:
@@ -82,13 +91,17 @@ def _read_raw(name: str, path: str | None, arguments: Mapping[str, str], kind: T
             return idx(_require_path(path, "idx reads a folder"), arguments)
         case "csv":
             return table(_require_path(path, "csv reads a file or a folder"), arguments, kind)
+        case "parquet":
+            return parquet(_require_path(path, "parquet reads a file or a folder"), arguments, kind)
+        case "text" | "tokens":
+            return _TEXTS[name](_require_path(path, f"{name} reads a file or a folder"), arguments)
         case "image-folder":
             # Pillow is imported here, since only this source needs it
             from autohas_trainer.data.images.image_folder import image_folder  # noqa: PLC0415
 
             return image_folder(_require_path(path, "image-folder reads a folder"), arguments)
         case _:
-            message = f"task.data.name must be digits, idx, csv or image-folder, not {name!r}"
+            message = f"task.data.name must be digits, idx, csv, parquet, text, tokens or image-folder, not {name!r}"
             raise ConfigurationError(message)
 
 

@@ -54,7 +54,7 @@ class TestSplit:
     __test__ = False  # pytest: a name, not a test class
 
     def __init__(self, examples: Examples) -> None:
-        """Hold the data; they are sealed until `open`."""
+        """Hold the data; they are sealed until `unseal`."""
         self._examples = examples
         self._opened = False
 
@@ -62,7 +62,7 @@ class TestSplit:
         """Return the number of examples, which is no secret."""
         return len(self._examples)
 
-    def open(self, largest: int | None = None) -> Iterator[TestBatch]:
+    def unseal(self, largest: int | None = None) -> Iterator[TestBatch]:
         """Return the batches of at most `largest` examples, in file order.
 
         Raises:
@@ -194,7 +194,7 @@ class Splits:
 
     def test(self, largest: int | None = None) -> Iterator[TestBatch]:
         """Open the test split; a second call raises `TrainerError`."""
-        return self._test.open(largest)
+        return self._test.unseal(largest)
 
     def close(self) -> None:
         """End processes that read; a later batch starts them again."""

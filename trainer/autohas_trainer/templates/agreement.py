@@ -110,9 +110,7 @@ def initial_leaves_of(template: Template, path: Path) -> dict[str, Tensor]:
     return {name: shared[name][index] for name, index in template.slices(path).items()}
 
 
-def forward_problem(
-    template: Template, path: Path, leaves: Mapping[str, Tensor], inputs: Tensor, output_shape: Shape
-) -> str | None:
+def forward_problem(template: Template, path: Path, leaves: Mapping[str, Tensor], inputs: Tensor, output_shape: Shape) -> str | None:
     """Say what is wrong with the supernet's forward and its gradient, if anything."""
     seed_globals("agreement", "forward")
     traced_leaves = {name: leaf.detach().requires_grad_() for name, leaf in leaves.items()}
@@ -129,9 +127,7 @@ def forward_problem(
     return f"slices(path) gives leaf {unused[0]}, which forward does not use; give only the leaves of the path" if unused else None
 
 
-def build_problem(
-    template: Template, path: Path, leaves: Mapping[str, Tensor], inputs: Tensor, output_shape: Shape
-) -> str | None:
+def build_problem(template: Template, path: Path, leaves: Mapping[str, Tensor], inputs: Tensor, output_shape: Shape) -> str | None:
     """Say what is wrong with the stand-alone network and its gradient, if anything."""
     network = template.build(path, ("agreement",)).train()
     parameters = {name: tuple(parameter.shape) for name, parameter in trained_parameters(network).items()}

@@ -205,7 +205,10 @@ class FsspecStore:
 
     def read(self, entry: Entry) -> Iterator[bytes]:
         """The file in chunks."""
-        with explain_store_errors(f"{self._url} ({entry.name})", self.place, doing="reading"), self._files.open(entry.key, "rb") as file:
+        with (
+            explain_store_errors(f"{self._url} ({entry.name})", self.place, doing="reading"),
+            self._files.open(entry.key, mode="rb") as file,
+        ):
             while chunk := file.read(_CHUNK):
                 yield chunk
 

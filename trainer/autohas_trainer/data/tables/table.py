@@ -50,13 +50,21 @@ def table(path: Path, arguments: Mapping[str, str], kind: TaskKind) -> RawData:
         ConfigurationError: An argument is unknown or cannot be.
         DataError: A file is missing or damaged, or a column is doubtful; names file and line.
     """
-    options = _Options.read(arguments)
+    options = TableOptions.read(arguments, _ARGUMENTS, "csv")
     train_file, test_file = _files(path, options.test_file)
     train = read_table(train_file, options.delimiter, has_header=options.has_header)
+    test = None if test_file is None else read_table(test_file, options.delimiter, has_header=options.has_header)
+    return table_of("csv", train, test, options, kind)
+
+
+def table_of(source: str, train: Table, test: Table | None, options: TableOptions, kind: TaskKind) -> RawData:
+    """Return the rows of a training table, and of a test table if there is one, as inputs (N, D) and targets; `source` is its name.
+
+    Raises:
+        DataError: A column that the options name is absent, or a column is doubtful; names file and line.
+    """
     names = _input_names(train, options)
-    test = None
-    if test_file is not None:
-        test = _test_table(train, read_table(test_file, options.delimiter, has_header=options.has_header))
+    test = None if test is None else _test_table(train, test)
     columns = read_columns(train, names, Declared(categorical=options.categorical, numeric=options.numeric))
     for one in (train, test):
         if one is not None:
@@ -64,7 +72,7 @@ def table(path: Path, arguments: Mapping[str, str], kind: TaskKind) -> RawData:
             check_missing(one, columns if options.missing == "error" else [], "fill it in, or set task.data.arguments.missing to impute")
     targets_N, classes = read_targets(train, options.target, kind)
     raw = RawData(
-        name=f"csv ({train_file})",
+        name=f"{source} ({train.path})",
         inputs=np.concatenate([column.encode(train) for column in columns], axis=1),
         targets_N=targets_N,
         sources_N=np.arange(len(train)),
@@ -79,7 +87,7 @@ def table(path: Path, arguments: Mapping[str, str], kind: TaskKind) -> RawData:
         preprocessing={"kind": "table", **options.record(), "columns": [column.record() for column in columns]},
     )
     if test is None:
-        return with_held_out_test(raw, options.test_fraction, "csv")
+        return with_held_out_test(raw, options.test_fraction, source)
     test_inputs = np.concatenate([column.encode(test) for column in columns], axis=1)
     test_targets_N, _ = read_targets(test, options.target, kind, classes)
     raw = replace(raw, notes=_notes(train, test, columns, test_inputs))
@@ -87,7 +95,7 @@ def table(path: Path, arguments: Mapping[str, str], kind: TaskKind) -> RawData:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Options:
+class TableOptions:
     """The arguments, read."""
 
     target: str
@@ -101,11 +109,11 @@ class _Options:
     test_fraction: float
 
     @classmethod
-    def read(cls, arguments: Mapping[str, str]) -> _Options:
+    def read(cls, arguments: Mapping[str, str], known: Sequence[str], source: str) -> TableOptions:
         """Read arguments that acceptance has passed; entry points and tests may hand over others."""
-        unknown = sorted(arguments.keys() - set(_ARGUMENTS))
+        unknown = sorted(arguments.keys() - set(known))
         if unknown:
-            message = f"task.data.arguments.{unknown[0]} is unknown to csv; it takes {', '.join(_ARGUMENTS)}"
+            message = f"task.data.arguments.{unknown[0]} is unknown to {source}; it takes {', '.join(known)}"
             raise ConfigurationError(message)
         if not arguments.get("target"):
             message = "task.data.arguments.target is missing: it names the column that is to be learned"
@@ -157,7 +165,7 @@ def _files(path: Path, test_file: str | None) -> tuple[Path, Path | None]:
     return train, next((file for file in tests if file.is_file()), None)
 
 
-def _input_names(train: Table, options: _Options) -> list[str]:
+def _input_names(train: Table, options: TableOptions) -> list[str]:
     """Return the input columns in the file's order.
 
     Raises:
@@ -206,7 +214,7 @@ def check_missing(one: Table, columns: Sequence[Column], hint: str) -> None:
                 raise DataError(message)
 
 
-def _summary(train: Table, options: _Options, columns: Sequence[Column], classes: tuple[str, ...] | None) -> tuple[str, ...]:
+def _summary(train: Table, options: TableOptions, columns: Sequence[Column], classes: tuple[str, ...] | None) -> tuple[str, ...]:
     """Return what each column became, in the file's order."""
     inputs_by_name = {column.name: column for column in columns}
     described = []

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -31,6 +31,7 @@ class Table:
         columns: Cells by column, each as long as `lines`.
         lines: Line of the file on which each row ends, the header being line 1.
         is_headerless: Whether columns are named by their position, counted from 1.
+        place_of: Where a row lies, for a table without lines; None: on its line.
     """
 
     path: Path
@@ -38,6 +39,7 @@ class Table:
     columns: dict[str, tuple[str, ...]]
     lines: tuple[int, ...]
     is_headerless: bool = False
+    place_of: Callable[[int], str] | None = None
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -45,7 +47,7 @@ class Table:
 
     def place(self, row: int) -> str:
         """Return where row number `row` lies, for an error."""
-        return f"{self.path}, line {self.lines[row]}"
+        return f"{self.path}, line {self.lines[row]}" if self.place_of is None else self.place_of(row)
 
 
 def read_table(path: Path, delimiter: str, *, has_header: bool = True) -> Table:
