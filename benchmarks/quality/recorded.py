@@ -48,7 +48,7 @@ class RecordedTraining(Training):
         self.fault, self.is_diverged = None, False
         self._ahead: tuple[int, RungRecord] | None = None
 
-    def step(self) -> float:
+    def step(self) -> float | None:
         """Count one step, or diverge where the recorded training did; the loss, which is not recorded, is NaN."""
         record = self._record_ahead()
         if record.is_diverged and record.step == self.num_steps_done:

@@ -50,7 +50,7 @@ class Steps:
         self.count, self.until = 0, 10**9
         step = Training.step
 
-        def counted(training: Training) -> float:
+        def counted(training: Training) -> float | None:
             if self.count == self.until:
                 raise KeyboardInterrupt
             self.count += 1

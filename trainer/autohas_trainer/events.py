@@ -79,7 +79,8 @@ class RunInfo:
 class StepRecord:
     """Emitted after every optimisation step.
 
-    `loss` is the training loss (nats) before it, None when it was not finite; `reward` and `sample` only in the supernet.
+    `loss` is the training loss (nats) before it, None when it was not finite or is not read from the device in this step; `reward` and
+    `sample` only in the supernet.
     """
 
     stage: Stage
@@ -89,6 +90,8 @@ class StepRecord:
     loss: float | None
     learning_rate: float
     candidate: str | None = None
+    is_finite: bool = True
+    """Whether no loss that was read in this step shows a divergence."""
     reward: float | None = None
     advantage: float | None = None
     is_rejected: bool = False

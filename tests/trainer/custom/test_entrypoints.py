@@ -202,7 +202,10 @@ def test_names_count_and_not_positions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(f"{OWN}.Data", TurnedData)
     search_task = loaded(custom_search("Plain"))
 
-    assert Training(search_task, search_task.space.default).step() > 0
+    training = Training(search_task, search_task.space.default)
+    training.step()
+
+    assert training.read_loss() > 0
 
 
 def test_hooks_that_cannot_take_our_names_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

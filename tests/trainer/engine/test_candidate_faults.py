@@ -374,10 +374,10 @@ def test_a_repeat_that_fails_is_left_out(tmp_path: Path, monkeypatch: pytest.Mon
     """The second of three seeds raises at its first step: mean and deviation are of the others."""
     original = Training._loss
 
-    def loss(self: Training, batch: Any) -> torch.Tensor:
+    def loss(self: Training, part: Any, draw: Any) -> torch.Tensor:
         if self.repeat == 1:
             raise MemoryError
-        return original(self, batch)
+        return original(self, part, draw)
 
     monkeypatch.setattr(Training, "_loss", loss)
     document = with_change(with_change(_hyperparameters(WIDTHS), "spec.training.seeds", 3), "spec.budget.trainings", "7")

@@ -32,7 +32,7 @@ def _diverge_at(monkeypatch: pytest.MonkeyPatch, step: int, *, only_default: boo
     """Let trainings lose all sense at a step."""
     original = Training.step
 
-    def stepped(self: Training) -> float:
+    def stepped(self: Training) -> float | None:
         is_default = self.configuration == self._search_task.space.default
         if self.num_steps_done == step and (is_default or not only_default):
             self.is_diverged = True
@@ -57,7 +57,7 @@ def test_another_winner_that_diverges_falls_back_to_the_default(tmp_path: Path, 
     """The default is trained instead, once; one notice says so, another that nothing was set aside for this training."""
     original = Training.step
 
-    def stepped(self: Training) -> float:
+    def stepped(self: Training) -> float | None:
         if self.num_steps_done == 20 and self.configuration != self._search_task.space.default:
             self.is_diverged = True
             return math.nan
@@ -183,7 +183,7 @@ def test_lanes_that_all_diverged_leave_the_default_as_the_reference(tmp_path: Pa
     """Every survivor but the default diverges between 1/9 and 1/3: the supernet trains with the default's hyperparameters."""
     original = Training.step
 
-    def stepped(self: Training) -> float:
+    def stepped(self: Training) -> float | None:
         if self.num_steps_done == 5 and self.configuration != self._search_task.space.default:
             self.is_diverged = True
             return math.nan

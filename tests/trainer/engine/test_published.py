@@ -102,7 +102,7 @@ def _diverge(monkeypatch: pytest.MonkeyPatch, *, default_too: bool) -> None:
     """Let trainings lose all sense at step 20."""
     original = Training.step
 
-    def stepped(self: Training) -> float:
+    def stepped(self: Training) -> float | None:
         if self.num_steps_done == 20 and (default_too or self.configuration != self._search_task.space.default):
             self.is_diverged = True
             return math.nan

@@ -49,7 +49,7 @@ def _trainings_diverge(monkeypatch: pytest.MonkeyPatch, concerned: Callable[[Tra
     """Let trainings lose all sense, but for the default's."""
     original = Training.step
 
-    def stepped(self: Training) -> float:
+    def stepped(self: Training) -> float | None:
         if self.configuration != self._search_task.space.default and concerned(self):
             self.is_diverged = True
             return math.nan

@@ -28,6 +28,12 @@ RECIPES: dict[str, dict[str, Any]] = {
     "dropout": {"dropout": "0.5"},
     "label_smoothing": {"labelSmoothing": "0.1"},
     "mixup": {"mixup": "0.4"},
+    "adamw": {"optimizer": "adamw", "decayNorms": True, "beta2": "0.95", "epsilon": "1e-6"},
+    "nesterov": {"nesterov": True},
+    "gradient_clip": {"gradientClip": "0.5"},
+    "linear": {"schedule": "Linear", "scheduleFloor": "0.1"},
+    "bfloat16": {"precision": "BFloat16"},
+    "new": {"optimizer": "adamw", "gradientClip": "0.5", "accumulate": 4, "ema": "0.9", "precision": "BFloat16", "schedule": "WSD"},
     "all": {"optimizer": "adam", "dropout": "0.2", "labelSmoothing": "0.1", "mixup": "1", "batchSize": 32},
 }
 
@@ -73,7 +79,7 @@ def test_every_part_of_the_recipe_changes_the_training(recipe: str) -> None:
     assert not torch.equal(trainings[0].model_tensors()["head.weight"], trainings[1].model_tensors()["head.weight"])
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "rmsprop", "adam"])
+@pytest.mark.parametrize("optimizer", ["sgd", "rmsprop", "adam", "adamw"])
 def test_the_optimizer_gets_the_rate_of_the_recipe(optimizer: str) -> None:
     """Torch's optimizer is built with the recipe's 0.05, whichever it is; the schedule reaches that peak, and the record says it."""
     search_task = _search_task({"optimizer": optimizer, "learningRate": "0.05", "schedule": "Constant", "warmupFraction": "0"})

@@ -201,9 +201,21 @@ class SearchState:
         self._judge_default(training)
         ledger, rate = self.ledger, training.learning_rate
         ledger.advance_to(ledger.step + training.units_done - before)
-        ledger.spend(stage, self.search_task.step_work(training.configuration), candidate=name)
-        step, steps, cost = ledger.step, ledger.steps, ledger.cost
-        self.sink.emit(StepRecord(stage=stage, step=step, steps=steps, cost=cost, loss=finite(loss), learning_rate=rate, candidate=name))
+        # A divergence is read some steps late: the budget is that of a search that reads every loss.
+        num_steps = 1 - training.num_steps_lost
+        ledger.spend(stage, num_steps * self.search_task.step_work(training.configuration), candidate=name)
+        self.sink.emit(
+            StepRecord(
+                stage=stage,
+                step=ledger.step,
+                steps=ledger.steps,
+                cost=ledger.cost,
+                loss=None if loss is None else finite(loss),
+                is_finite=loss is None or math.isfinite(loss),
+                learning_rate=rate,
+                candidate=name,
+            )
+        )
 
     def _judge_default(self, training: Training) -> None:
         """Fail the search if the default diverged: other candidates that diverge lose, but without the default there is no comparison."""

@@ -1,6 +1,7 @@
 """Updates of weights: the sliced rule of the supernet, its stand-alone equal, and the schedule both follow."""
 
 from autohas_trainer.optim.clipping import MAX_NORM, clip, norm_of
+from autohas_trainer.optim.masking import keep_gradients
 from autohas_trainer.optim.rule import STATE_KEYS, OptimizerName, UpdateRule, clamp_factor, counts_updates, decays
 from autohas_trainer.optim.schedule import Schedule, schedule
 from autohas_trainer.optim.sliced import Slices, apply_update, temporary_update
@@ -18,6 +19,7 @@ __all__ = [
     "clip",
     "counts_updates",
     "decays",
+    "keep_gradients",
     "norm_of",
     "schedule",
     "set_rate",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Dropout", "arm_dropout", "disarm_dropout"]
+__all__ = ["Dropout", "arm_dropout", "arm_layers", "disarm_dropout", "dropout_layers"]
 
 
 class Dropout(nn.Module):
@@ -31,13 +33,24 @@ class Dropout(nn.Module):
 
 def arm_dropout(module: nn.Module, p: float, seed: int) -> None:
     """Let every dropout of `module` drop with probability `p`, each by a mask of its own."""
-    layers = [layer for layer in module.modules() if isinstance(layer, Dropout)]
+    arm_layers(dropout_layers(module), p, seed)
+
+
+def dropout_layers(module: nn.Module) -> list[Dropout]:
+    """List the dropouts of `module`: a training looks for them once."""
+    return [layer for layer in module.modules() if isinstance(layer, Dropout)]
+
+
+def arm_layers(layers: Sequence[Dropout], p: float, seed: int | None) -> None:
+    """As `arm_dropout`, for layers that were listed; a `seed` of None disarms them."""
+    if seed is None:
+        for layer in layers:
+            layer.seed = None
+        return
     for number, layer in enumerate(layers):
         layer.p, layer.seed = p, seed + number
 
 
 def disarm_dropout(module: nn.Module) -> None:
     """Let `module` be whole again."""
-    for layer in module.modules():
-        if isinstance(layer, Dropout):
-            layer.seed = None
+    arm_layers(dropout_layers(module), 0.0, None)

@@ -360,6 +360,7 @@ class SupernetStage:
             steps=state.ledger.steps,
             cost=state.ledger.cost,
             loss=finite(done.loss),
+            is_finite=math.isfinite(done.loss),
             learning_rate=done.learning_rate,
             reward=done.reward,
             advantage=done.advantage,

@@ -82,8 +82,8 @@ class CustomCode:
         return TrainBatch(inputs=inputs, targets_B=batch.targets_B)
 
     def seed(self, *key: int | str) -> None:
-        """Key what custom code draws from global generators, as our draws are. Built-in networks draw nothing."""
-        if self._is_custom:
+        """Key what custom code draws from global generators, as our draws are. Built-in networks draw nothing, nor do custom data alone."""
+        if self._template is not None or self._augment is not None:
             seed_globals(self._seed, *key)
 
     def _check_taken(self, spec: Spec) -> None:

@@ -1,41 +1,40 @@
 """One ordinary training of one stand-alone network: a lane, a candidate of the race, the final model.
 
 A lane is a prefix of the final training: seed, data order and schedule do not depend on who asks for it, so the winner is
-finished, not repeated. Knows nothing of stages.
+finished, not repeated. A step waits for no device: losses are read after every 16th step and before a comparison, and a training whose
+loss is not finite ends then, as of the step that gave it. Knows nothing of stages.
 """
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from autohas_api.algorithms.rungs import rung_steps
+from autohas_api.algorithms.rungs import LAST_RUNG, rung_steps
 from autohas_api.budget.steps_per_stage import EARLY_EXAMPLES
 from autohas_api.space.decisions import Configuration
 from autohas_trainer.data import TestBatch, TrainBatch
 from autohas_trainer.engine.candidate_faults import candidate_part, fault_key
 from autohas_trainer.engine.training.comparison import Comparison, encode, lose_by_divergence
-from autohas_trainer.engine.training.regularisation import keep_unmixed, mix
-from autohas_trainer.engine.training.rule import rate_at, rule_of
+from autohas_trainer.engine.training.loss_window import LENGTH, LossWindow
+from autohas_trainer.engine.training.regularisation import Mixture, keep_unmixed, mix
+from autohas_trainer.engine.training.rule import rule_of, schedule_of
 from autohas_trainer.engine.training.search_task import SearchTask
-from autohas_trainer.errors import CheckpointError
-from autohas_trainer.optim import set_rate, standalone_optimizer
+from autohas_trainer.engine.training.weight_average import WeightAverage, recalibrate, steps_of_recalibration
+from autohas_trainer.errors import CandidateError, CheckpointError, DeviceError
+from autohas_trainer.optim import keep_gradients, set_rate, standalone_optimizer
 from autohas_trainer.seeding import Key, stream
 from autohas_trainer.space.objective import normalise_quality
 from autohas_trainer.tasks import Measurement
-from autohas_trainer.templates import arm_dropout, disarm_dropout, export_leaves, tied_names, use_batch_statistics
+from autohas_trainer.templates import arm_layers, dropout_layers, export_leaves, tied_names, use_batch_statistics
 
 __all__ = ["BuildTraining", "Training"]
-
-_TAIL: Final = 9
-"""Ours: tail average w̄ += 9/(t+9)·(w - w̄). On a prototype its loss ranked better than that of the last weights: 0.73 and 0.97 at 1/9 and
-1/3 instead of 0.70 and 0.94."""
 
 
 class Training:
@@ -58,7 +57,12 @@ class Training:
         self.fault: str | None = None
         """Message for the user about what failed in this training; None if nothing did."""
         self.learning_rate = 0.0
+        self.num_steps_lost = 0
+        """Steps that were taken after the one that diverged, before its loss was read."""
         self._search_task = search_task
+        self._schedule = schedule_of(self.recipe)
+        self._reads_at = {self.rung(number) for number in range(LAST_RUNG + 1)}
+        self._keeps_average = repeat == 0 or self.recipe.ema > 0
         self._task = search_task.custom.task(configuration)
         if fault is not None:
             self.give_up(fault)
@@ -72,7 +76,11 @@ class Training:
     def _hold(self, module: nn.Module, optimizer: torch.optim.Optimizer | None) -> None:
         self._module, self._optimizer = module, optimizer
         self._parameters = {name: p for name, p in module.named_parameters() if p.requires_grad}  # frozen weights stay as they are
-        self._average = {name: p.detach().clone() for name, p in self._parameters.items()}
+        self._dropouts, self._is_training = dropout_layers(module), False
+        self._losses = LossWindow(self._search_task.device)
+        self._average = WeightAverage(self._parameters, self.recipe.ema)
+        if not self._keeps_average:
+            self._average.drop()
 
     def give_up(self, fault: str) -> None:
         """Count as diverged, and release the network."""
@@ -98,59 +106,114 @@ class Training:
         """Steps after which this training is compared at a rung: 1/9, 1/3 or all of them."""
         return rung_steps(self.recipe.steps, number)
 
-    def step(self) -> float:
-        """Take one step and return the training loss (nats) before it; a loss or finished weights that are not finite end it.
+    def step(self) -> float | None:
+        """Take one step; return its training loss (nats) before the update if it is read now, NaN if the training has diverged, else None.
+
+        A loss or finished weights that are not finite end the training: `num_steps_done` is then the step that gave that loss.
 
         Raises:
             CandidateError: the step cannot be taken; the training must be given up.
         """
-        with self._part(f"training step {self.num_steps_done}", is_custom=False):
-            return self._step()
+        try:
+            with self._part(f"training step {self.num_steps_done}", is_custom=False):
+                self._step()
+                return self.read_loss() if self._is_read_now() else None
+        except DeviceError:
+            raise
+        except CandidateError:
+            if self.num_steps_done and math.isnan(self.read_loss()):
+                return math.nan  # it had diverged before: that is why it raised
+            raise
 
-    def _step(self) -> float:
+    def _is_read_now(self) -> bool:
+        """Whether the losses are read after the step that was taken: a function of its number, so that a resume reads at the same steps."""
+        return self.num_steps_done % LENGTH == 0 or self.num_steps_done in self._reads_at
+
+    def read_loss(self) -> float:
+        """Wait for the device and return the latest step's loss; NaN if one since the last reading was not finite: the training ends."""
+        loss, diverged_at = self._losses.read(self.num_steps_done)
+        if diverged_at is not None:
+            self.is_diverged = True
+            self.num_steps_lost, self.num_steps_done = self.num_steps_done - 1 - diverged_at, diverged_at
+            self.learning_rate = self._rate()
+        elif self.is_finished and not _are_finite(self._parameters.values()):
+            self.is_diverged = True  # no later loss would show that the last update overflowed
+        return math.nan if self.is_diverged else loss
+
+    def _rate(self) -> float:
+        return self.recipe.learning_rate * self._schedule.at(self.num_steps_done, self.recipe.steps)
+
+    def _step(self) -> None:
         recipe, search_task = self.recipe, self._search_task
         batch = search_task.splits.train_batch(self.num_steps_done, recipe.batch_size, search_task.seed, replica=self.repeat)
-        self.learning_rate = rate_at(recipe, self.num_steps_done, recipe.steps)
+        self.learning_rate = self._rate()
         assert self._optimizer is not None  # noqa: S101 - a training that was given up takes no steps
         set_rate(self._optimizer, self.learning_rate)
         search_task.custom.seed("step", self.repeat, self.num_steps_done)
         with self._part(f"training step {self.num_steps_done}"):
-            loss = self._loss(batch)
             self._optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]  # torch has no annotation here
-            value = float(loss.detach())
-            if not math.isfinite(value):
-                self.is_diverged = True
-                return value
+            self._losses.write(self.num_steps_done, self._backward(batch))
+            gradients = [p.grad for p in self._parameters.values() if p.grad is not None]
+            keep_gradients(gradients, self._losses.are_finite())  # weights stay finite until the loss is read
+            if recipe.gradient_clip > 0:
+                nn.utils.clip_grad_norm_(self._parameters.values(), recipe.gradient_clip, foreach=True)
             self._optimizer.step()
         self._update_average()
         self.num_steps_done += 1
-        if self.is_finished and not all(bool(p.isfinite().all()) for p in self._parameters.values()):
-            self.is_diverged = True  # no later loss would show that the last update overflowed
-        return value
+        if self.is_finished and recipe.ema > 0:
+            with self._part("the statistics of the averaged weights"):
+                self._keep_average()
 
-    def _loss(self, batch: TrainBatch) -> Tensor:
-        """Mean training loss under the recipe's dropout, label smoothing and mixup, drawn from streams of the step."""
-        recipe, task, seed = self.recipe, self._task, self._search_task.seed
-        draw = (self.repeat, self.num_steps_done)
+    def _backward(self, batch: TrainBatch) -> Tensor:
+        """Add up the gradients of the batch's parts; returns the mean training loss, a scalar tensor."""
+        recipe, draw = self.recipe, (self.repeat, self.num_steps_done)
         batch = self._search_task.custom.augment(batch, self.configuration, *draw)
-        mixture = mix(batch, recipe.mixup, stream(seed, "mixup", *draw)) if recipe.mixup > 0 else keep_unmixed(batch)
-        self._module.train()
+        mixup = stream(self._search_task.seed, "mixup", *draw) if recipe.mixup > 0 else None
+        mixture = keep_unmixed(batch) if mixup is None else mix(batch, recipe.mixup, mixup)
+        if not self._is_training:
+            self._module.train()
+            self._is_training = True
+        losses = []
+        for number, part in enumerate(mixture.split(recipe.accumulate)):
+            loss = self._loss(part, (*draw, number) if number else draw)
+            losses.append(loss.detach())
+            (loss if recipe.accumulate == 1 else loss / recipe.accumulate).backward()  # type: ignore[no-untyped-call]  # torch's
+        return losses[0] if len(losses) == 1 else torch.stack(losses).mean()
+
+    def _loss(self, part: Mixture, draw: Key) -> Tensor:
+        """Mean training loss of a part of the batch under the recipe's dropout and label smoothing, drawn from streams of the step."""
+        recipe, task = self.recipe, self._task
         if recipe.dropout > 0:
-            arm_dropout(self._module, recipe.dropout, int(stream(seed, "dropout", *draw).integers(2**53)))
-        outputs_BK = self._module(mixture.inputs)
-        disarm_dropout(self._module)
-        losses_B = task.training_losses(outputs_BK, batch.targets_B, recipe.label_smoothing)
-        if mixture.partners_B is not None:
-            partners_B = task.training_losses(outputs_BK, mixture.partners_B, recipe.label_smoothing)
-            losses_B = mixture.share * losses_B + (1 - mixture.share) * partners_B
+            arm_layers(self._dropouts, recipe.dropout, int(stream(self._search_task.seed, "dropout", *draw).integers(2**53)))
+        with torch.autocast(self._search_task.device.type, dtype=torch.bfloat16, enabled=recipe.precision == "BFloat16"):
+            outputs_BK = self._module(part.inputs)
+        arm_layers(self._dropouts, 0.0, None)
+        if recipe.precision == "BFloat16":
+            outputs_BK = outputs_BK.float()
+        losses_B = task.training_losses(outputs_BK, part.targets_B, recipe.label_smoothing)
+        if part.partners_B is not None:
+            partners_B = task.training_losses(outputs_BK, part.partners_B, recipe.label_smoothing)
+            losses_B = part.share * losses_B + (1 - part.share) * partners_B
         return losses_B.mean()
 
-    @torch.no_grad()
     def _update_average(self) -> None:
-        rate = _TAIL / (self.num_steps_done + _TAIL)
-        averages, weights = list(self._average.values()), [p.detach() for p in self._parameters.values()]
-        torch._foreach_lerp_(averages, weights, rate)
+        """Take the step's weights into the average; without `ema` nothing reads it after the comparison at 1/3."""
+        if self.recipe.ema == 0 and self.num_steps_done >= self.rung(1):
+            self._average.drop()
+        self._average.update(self.num_steps_done)
+
+    def _keep_average(self) -> None:
+        """Let the averaged weights be the model, with statistics of batch normalisation that belong to them."""
+        search_task, size = self._search_task, self.recipe.batch_size
+        self._average.put_into(self._module)
+        search_task.custom.seed("recalibrate", self.repeat)
+        steps = range(steps_of_recalibration(search_task.splits.num_train, size))
+        recalibrate(
+            self._module,
+            (search_task.splits.train_batch(step, size, search_task.seed, replica=self.repeat).inputs for step in steps),
+        )
+        self._is_training = False
+        self._average.drop()
 
     @torch.no_grad()
     def compare(self, on_batch: Callable[[], None] = lambda: None, *, keeps_contributions: bool = False) -> Comparison:
@@ -164,10 +227,12 @@ class Training:
         if self.is_diverged:
             return lose_by_divergence(self.num_steps_done)
         with self._part(f"the comparison after {self.num_steps_done} steps"):
+            if self.num_steps_done and math.isnan(self.read_loss()):
+                return lose_by_divergence(self.num_steps_done)
             return self._compare(on_batch, keeps_contributions=keeps_contributions)
 
     def _compare(self, on_batch: Callable[[], None], *, keeps_contributions: bool) -> Comparison:
-        module = self._module.eval() if self.is_finished else self._average_module()
+        module = self._evaluated() if self.is_finished else self._average_module()
         self._search_task.custom.seed("compare", self.num_steps_done)
         task = self._search_task.task
         losses, statistics = [], []
@@ -200,12 +265,21 @@ class Training:
         return encode((1 - losses_N / self._search_task.task.constant_loss).cpu().numpy()) if is_decided_on else ""
 
     def _average_module(self) -> nn.Module:
-        """A copy with the averaged weights; batch statistics, because running ones belong to other weights."""
+        """A copy with the averaged weights; batch statistics, because running ones belong to other weights.
+
+        Raises:
+            ValueError: the average is not kept any more; comparisons before the end are at 1/9 and 1/3.
+        """
+        if not self._average.tensors:
+            raise ValueError(f"a training has no average to compare after {self.num_steps_done} of {self.recipe.steps} steps")
         module = use_batch_statistics(copy.deepcopy(self._module))
-        parameters = dict(module.named_parameters())
-        for name, average in self._average.items():
-            parameters[name].copy_(average)
+        self._average.put_into(module)
         return module
+
+    def _evaluated(self) -> nn.Module:
+        """The network in evaluation mode."""
+        self._is_training = False
+        return self._module.eval()
 
     @torch.no_grad()
     def outputs(self, batch: TestBatch) -> Tensor:
@@ -215,7 +289,7 @@ class Training:
             CandidateError: the network gives none.
         """
         with self._part("the test"):
-            outputs_BK: Tensor = self._module.eval()(batch.inputs)
+            outputs_BK: Tensor = self._evaluated()(batch.inputs)
             return outputs_BK
 
     def parameters(self) -> dict[str, Tensor]:
@@ -234,7 +308,7 @@ class Training:
         return {name: tensor.detach() for name, tensor in self._module.state_dict().items() if name not in tied}
 
     def tensors(self) -> dict[str, Tensor]:
-        """Everything that changes, by name: network, average, and what the optimizer keeps per parameter."""
+        """Everything that changes, by name: network, average, losses that were not read, and what the optimizer keeps per parameter."""
         kept = {
             f"optimizer/{key}/{name}": value
             for name, parameter in self._parameters.items()
@@ -242,7 +316,8 @@ class Training:
             if isinstance(value, Tensor)
         }
         network = {f"network/{name}": tensor for name, tensor in self._network_tensors().items()}
-        return network | {f"average/{name}": tensor for name, tensor in self._average.items()} | kept
+        average = {f"average/{name}": tensor for name, tensor in self._average.tensors.items()}
+        return network | average | kept | ({"losses": self._losses.losses} if self._optimizer is not None else {})
 
     def state_dict(self) -> dict[str, Any]:
         """The state apart from tensors, as JSON."""
@@ -265,7 +340,9 @@ class Training:
         if self._optimizer is None:
             return
         targets = {f"network/{name}": tensor for name, tensor in self._network_tensors().items()}
-        targets |= {f"average/{name}": tensor for name, tensor in self._average.items()}
+        if not any(name.startswith("average/") for name in tensors):
+            self._average.drop()
+        targets |= {f"average/{name}": tensor for name, tensor in self._average.tensors.items()} | {"losses": self._losses.losses}
         for name, target in targets.items():
             source = tensors.get(name)
             if source is None or source.shape != target.shape:
@@ -286,6 +363,12 @@ class BuildTraining(Protocol):
 
     def __call__(self, search_task: SearchTask, configuration: Configuration, repeat: int = 0, *, fault: str | None = None) -> Training:
         """Begin one at step 0, see `Training.__init__`."""
+
+
+@torch.no_grad()
+def _are_finite(tensors: Iterable[Tensor]) -> bool:
+    """Whether all elements are finite; one wait for the device."""
+    return bool(torch.stack([tensor.isfinite().all() for tensor in tensors]).all())
 
 
 def _network_key(seed: int, repeat: int) -> Key:

@@ -134,10 +134,11 @@ def _steps(snapshot: Snapshot) -> Iterator[Metric]:
 
 
 def _losses(snapshot: Snapshot) -> Iterator[Metric]:
-    train = snapshot.latest.loss if snapshot.latest is not None else None
     selection = snapshot.compared.loss if snapshot.compared is not None else None
-    losses = {split: loss for split, loss in (("train", train), ("selection", selection)) if loss is not None}
-    yield _labelled_gauge("autohas_trainer_loss", "Loss in nats: of the latest step, and of the latest comparison.", "split", losses)
+    losses = {split: loss for split, loss in (("train", snapshot.train_loss), ("selection", selection)) if loss is not None}
+    yield _labelled_gauge(
+        "autohas_trainer_loss", "Loss in nats: of the latest step whose loss was read, and of the latest comparison.", "split", losses
+    )
     yield _counter("autohas_trainer_non_finite_losses", "Steps of this process whose loss was not finite.", snapshot.non_finite_losses)
 
 

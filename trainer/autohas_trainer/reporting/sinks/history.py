@@ -232,6 +232,8 @@ def _step_line(record: StepRecord) -> dict[str, Any]:
     }
     optional = {"candidate": record.candidate, "reward": record.reward, "advantage": record.advantage}
     line |= {name: value for name, value in optional.items() if value is not None}
+    if not record.is_finite:
+        line["finite"] = False
     if record.is_rejected:
         line["rejected"] = True
     if record.sample is not None:
@@ -250,6 +252,7 @@ def _step_of(line: Mapping[str, Any]) -> StepRecord:
         candidate=line.get("candidate"),
         reward=line.get("reward"),
         advantage=line.get("advantage"),
+        is_finite=line.get("finite", True),
         is_rejected=line.get("rejected", False),
         sample=line.get("sample"),
     )

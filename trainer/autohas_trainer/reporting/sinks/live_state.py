@@ -80,6 +80,8 @@ class Snapshot:
     steps_by_stage: Mapping[Stage, int] = field(default_factory=dict)
     samples: int = 0
     non_finite_losses: int = 0
+    train_loss: float | None = None
+    """The loss of a training step that was read last; None where it was not finite, or none was read."""
     step_buckets: tuple[int, ...] = (0,) * (len(STEP_SECONDS) + 1)
     step_seconds: float = 0.0
 
@@ -134,6 +136,7 @@ class LiveState:
         self._buckets = [0] * (len(STEP_SECONDS) + 1)
         self._samples = 0
         self._non_finite_losses = 0
+        self._train_loss: float | None = None
         self._step_seconds = 0.0
         self._first: tuple[StepRecord, float] | None = None
         self._latest: StepRecord | None = None
@@ -162,6 +165,7 @@ class LiveState:
                 steps_by_stage=dict(self._steps_by_stage),
                 samples=self._samples,
                 non_finite_losses=self._non_finite_losses,
+                train_loss=self._train_loss,
                 step_buckets=tuple(self._buckets),
                 step_seconds=self._step_seconds,
             )
@@ -234,7 +238,10 @@ class LiveState:
             self._steps_by_stage[record.stage] = self._steps_by_stage.get(record.stage, 0) + 1
             if record.sample is not None:
                 self._samples += 1
-            if record.loss is None:
+            if record.loss is not None:
+                self._train_loss = record.loss
+            if not record.is_finite:
+                self._train_loss = None
                 self._non_finite_losses += 1
             if record.reward is not None:
                 self._rewarded = record

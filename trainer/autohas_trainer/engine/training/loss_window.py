@@ -1,0 +1,38 @@
+"""The losses of the latest steps, on the device: written in every step, read in some, so that no other step waits for the device."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+import torch
+from torch import Tensor
+
+__all__ = ["LENGTH", "LossWindow"]
+
+LENGTH: Final = 16
+"""Ours: steps between two readings. A training that diverges computes at most 15 steps more, and one wait in 16 steps costs nothing."""
+
+
+class LossWindow:
+    """The losses since the last step whose number is a multiple of LENGTH; the rest of the window is older and finite."""
+
+    def __init__(self, device: torch.device) -> None:
+        """Nothing written: zeros, which are finite."""
+        self.losses = torch.zeros(LENGTH, dtype=torch.float64, device=device)
+        """(LENGTH,) in nats, float64 so that a loss of any type is kept as it is; part of a checkpoint."""
+
+    def write(self, step: int, loss: Tensor) -> None:
+        """Keep the loss (scalar tensor) of step `step`; nothing waits."""
+        self.losses[step % LENGTH].copy_(loss)
+
+    def are_finite(self) -> Tensor:
+        """Whether every loss so far was finite: a boolean scalar on the device."""
+        return self.losses.isfinite().all()
+
+    def read(self, num_steps: int) -> tuple[float, int | None]:
+        """Wait for the device; return the loss of the latest of `num_steps` steps, and the first step whose loss was not finite, if any."""
+        count = (num_steps - 1) % LENGTH + 1
+        losses = self.losses[:count].tolist()
+        first = next((place for place, loss in enumerate(losses) if not math.isfinite(loss)), None)
+        return (losses[-1], None) if first is None else (losses[first], num_steps - count + first)
