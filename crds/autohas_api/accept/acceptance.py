@@ -51,6 +51,7 @@ def find_spec_errors(spec: Spec) -> Iterator[FieldError]:
     yield from find_wrong_data_arguments(spec.task.data)
     yield from find_wrong_keywords(spec.task.model.arguments or {}, "spec.task.model.arguments", reserved=("input_shape", "num_outputs"))
     yield from _requests_beyond_limits(spec)
+    yield from _workers_beyond_limit(spec)
     declared = {d.name: d for d in declared_decisions(spec)}
     wrong = chain(_decisions(spec, declared), find_wrong_conditions_of_hyperparameters(spec.search_space.hyperparameters, declared))
     if (yield from _any(wrong)):
@@ -102,6 +103,14 @@ def _requests_beyond_limits(spec: Spec) -> Iterator[FieldError]:
         if name in limits and amount(asked) > amount(limits[name]):
             path = f"spec.trainer.resources.requests.{name}"
             yield FieldError(path=path, message=f'Invalid value: "{asked}": must be at most the limit, which is {limits[name]}')
+
+
+def _workers_beyond_limit(spec: Spec) -> Iterator[FieldError]:
+    """More processes that read than CPUs: they would take the time of the training."""
+    workers, limit = spec.task.data.workers, spec.trainer.limits.get("cpu")
+    if workers and limit is not None and workers > amount(limit):
+        message = f"{workers} must be at most the CPU limit of the trainer, which is {limit}: lower workers, or raise the limit"
+        yield FieldError(path="spec.task.data.workers", message=message)
 
 
 def _any(problems: Iterable[FieldError]) -> Generator[FieldError, None, bool]:

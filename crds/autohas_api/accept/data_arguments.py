@@ -94,6 +94,8 @@ DATA_ARGUMENTS: Final[dict[str, dict[str, Check]]] = {
         "missing": _one_of("error", "impute"),
         "delimiter": _delimiter,
         "header": _one_of("true", "false"),
+        "group": _name,
+        "order": _name,
         "testFile": _file_next_to,
         "testFraction": _share,
     },
@@ -103,6 +105,8 @@ DATA_ARGUMENTS: Final[dict[str, dict[str, Check]]] = {
         "numeric": _names,
         "ignore": _names,
         "missing": _one_of("error", "impute"),
+        "group": _name,
+        "order": _name,
         "testFile": _file_next_to,
         "testFraction": _share,
     },
@@ -118,6 +122,7 @@ DATA_ARGUMENTS: Final[dict[str, dict[str, Check]]] = {
         "size": _image_size,
         "grayscale": _one_of("true", "false"),
         "background": _colour,
+        "fit": _one_of("stretch", "crop"),
         "testFolder": _folder_next_to,
         "testFraction": _share,
     },
@@ -132,6 +137,28 @@ def find_wrong_keywords(arguments: Mapping[str, str], path: str, *, reserved: Se
             yield FieldError(path=f"{path}.{name}", message=f'"{name}" cannot be a keyword of the entrypoint: choose another name')
 
 
+def _find_missing_size(data: Data) -> Iterator[FieldError]:
+    """Fields of image-folder that need to know the size of the inputs."""
+    if data.name != "image-folder" or "size" in data.arguments:
+        return
+    if data.arguments.get("fit") == "crop":
+        yield FieldError(path="spec.task.data.arguments.fit", message="crop has no effect without size: give size, or remove fit")
+    if data.augmentation is not None and data.augmentation.random_resized_crop is not None:
+        path = "spec.task.data.augmentation.randomResizedCrop"
+        yield FieldError(path=path, message='needs arguments.size, the size of the crops, for example "32"')
+
+
+def _find_wrong_roles(data: Data) -> Iterator[FieldError]:
+    """Columns of a csv that would be two things, and groups of rows that have an order."""
+    if "group" in data.arguments and "order" in data.arguments:
+        yield FieldError(path="spec.task.data.arguments.group", message="must not be given together with order, which divides rows by time")
+    for role in ("group", "order"):
+        if role in data.arguments and data.arguments[role] == data.arguments.get("target"):
+            yield FieldError(
+                path=f"spec.task.data.arguments.{role}", message=f'"{data.arguments[role]}" is the target: name another column'
+            )
+
+
 def find_wrong_data_arguments(data: Data) -> Iterator[FieldError]:
     """Arguments that the data source does not have, and values that it does not allow."""
     if data.name is None:
@@ -144,6 +171,8 @@ def find_wrong_data_arguments(data: Data) -> Iterator[FieldError]:
             yield FieldError(path=path, message=f"unknown argument of data {data.name}: must be one of {', '.join(checks)}")
         elif (wrong := checks[name](value)) is not None:
             yield FieldError(path=path, message=f'Invalid value: "{value}": {wrong}')
+    yield from _find_missing_size(data)
+    yield from _find_wrong_roles(data)
     for own, what in (("testFile", "which is the test data"), ("testFolder", "which holds the test data")):
         if own in data.arguments and "testFraction" in data.arguments:
             yield FieldError(path="spec.task.data.arguments.testFraction", message=f"must not be given together with {own}, {what}")

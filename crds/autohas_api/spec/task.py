@@ -8,7 +8,8 @@ from pydantic import Field, StringConstraints
 
 from autohas_api.base.expressions import field, literal
 from autohas_api.base.model import Decimal, Model, Rule
-from autohas_api.base.rules import between, exactly_one, in_range, inside, join_names, more_than, not_negative, one_of, rule
+from autohas_api.base.rules import between, exactly_one, in_range, inside, join_names, more_than, not_negative, one_of, only_with, rule
+from autohas_api.spec.augmentation import Augmentation
 from autohas_api.spec.hyperparameters import (
     DEFAULT_DECAYS,
     DEFAULT_RATES,
@@ -48,6 +49,7 @@ Entrypoint = Annotated[
 TABLES: Final = tuple(name for name, kind in INPUTS.items() if kind == InputKind.TABLES)
 TEXTS: Final = tuple(name for name, kind in INPUTS.items() if kind == InputKind.TOKENS)
 """Built-in readers whose targets are the next tokens."""
+MAX_WORKERS: Final = 64
 _NAME = field("name")
 
 
@@ -80,9 +82,12 @@ class Data(Model):
         description="Arguments of the reader. digits: variant (original, shifted). idx: trainLimit, testLimit (number of "
         "first examples to use). csv: target (column to learn, required), categorical, numeric and ignore "
         "(comma-separated column names), missing (error, impute), delimiter (one character, or tab), header "
-        "(true, or false: columns are named 1, 2, ...), testFile (next to path) or testFraction (default "
+        "(true, or false: columns are named 1, 2, ...), group (column: equal cells are never in two splits), order "
+        "(column of numbers or dates: the latest rows are the test, then selection, then reward), testFile (next to path) or "
+        "testFraction (default "
         "0.2). image-folder: size (pixels, for example 32 or 24x32), grayscale (true, false), background "
-        "(white, black or #rrggbb, for transparent pixels), testFolder (default test) or testFraction (if "
+        "(white, black or #rrggbb, for transparent pixels), fit (stretch, or crop: keeps the aspect and cuts the "
+        "centre), testFolder (default test) or testFraction (if "
         "there are no test images; default 0.2). parquet: as csv, without delimiter "
         "and header. text: length (tokens of an example, required), tokenizer (Characters, Bytes or "
         "package.module:object), testFraction (default 0.1). tokens: length, vocabulary (number of different tokens, "
@@ -90,8 +95,24 @@ class Data(Model):
         "entrypoint: keywords of the custom reader.",
     )
 
+    loading: Literal["Resident", "Files"] | None = Field(
+        default=None,
+        description="Where the images of image-folder are between steps. Resident: in memory, decoded once. Files: on disk, decoded for"
+        " each batch. If not set, Files for more than 8 GiB of float32 pixels and for randomResizedCrop.",
+    )
+    workers: int | None = Field(
+        default=None,
+        ge=0,
+        le=MAX_WORKERS,
+        description="Number of processes that decode and augment images while the model trains, 0 if not set. Results do not depend on it.",
+    )
+    augmentation: Augmentation | None = Field(default=None, description="Random changes of the training images of image-folder or idx.")
+
     rules: ClassVar[tuple[Rule, ...]] = (
         exactly_one("name", "entrypoint"),
+        only_with("loading", "name", "image-folder", has_default=False),
+        only_with("workers", "name", "image-folder", "idx", has_default=False),
+        only_with("augmentation", "name", "image-folder", "idx", has_default=False),
         rule(~_NAME.is_given | _NAME.equals("digits") | field("path").is_given, "path must be given unless name is digits", at=".path"),
         rule(
             ~_NAME.is_given | _NAME.differs("digits") | ~field("path").is_given,

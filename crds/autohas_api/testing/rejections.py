@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from autohas_api.testing import rejected_hyperparameters as hyperparameters
 from autohas_api.testing.builders import Rejection, a_search, with_change
+from autohas_api.testing.rejected_data import DATA_REJECTED_BY_RULE, DATA_REJECTED_BY_SCHEMA, DATA_UNACCEPTABLE
 from autohas_api.testing.rejected_pods import POD_REJECTED_BY_RULE, POD_REJECTED_BY_SCHEMA, POD_UNACCEPTABLE
 from autohas_api.testing.rejected_recipes import RECIPE_REJECTED_BY_RULE, RECIPE_REJECTED_BY_SCHEMA, RECIPE_UNACCEPTABLE
 from autohas_api.testing.rejected_tasks import TASK_REJECTED_BY_RULE, TASK_REJECTED_BY_SCHEMA, TASK_UNACCEPTABLE
@@ -47,6 +48,7 @@ REJECTED_BY_SCHEMA: Final = (
     *hyperparameters.REJECTED_BY_SCHEMA,
     *TASK_REJECTED_BY_SCHEMA,
     *RECIPE_REJECTED_BY_SCHEMA,
+    *DATA_REJECTED_BY_SCHEMA,
     Rejection(path="spec.typo", value=1, field="spec.typo", words="unknown field"),
     Rejection(path="spec.task.recipe.batchSize", value=1, field="spec.task.recipe.batchSize", words="greater than or equal to 2"),
     Rejection(path="spec.task.recipe.batchSize", value="64", field="spec.task.recipe.batchSize", words="must be of type integer"),
@@ -110,6 +112,7 @@ REJECTED_BY_RULE: Final = (
     *hyperparameters.REJECTED_BY_RULE,
     *TASK_REJECTED_BY_RULE,
     *RECIPE_REJECTED_BY_RULE,
+    *DATA_REJECTED_BY_RULE,
     Rejection(
         path="spec.algorithm",
         value={"name": "RandomSearch", "autoHAS": {}},
@@ -307,6 +310,7 @@ UNACCEPTABLE: Final = (
     *hyperparameters.UNACCEPTABLE,
     *TASK_UNACCEPTABLE,
     *RECIPE_UNACCEPTABLE,
+    *DATA_UNACCEPTABLE,
     *POD_UNACCEPTABLE,
     Rejection(path=_DECISIONS, value=[{"name": "kernel"}], field=f"{_DECISIONS}[0].name", words="must be one of depth"),
     Rejection(

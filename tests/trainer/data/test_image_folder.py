@@ -13,6 +13,7 @@ from PIL import ExifTags, Image
 
 from autohas_api.testing.rejections import with_change
 from autohas_trainer.data.images.image_folder import image_folder
+from autohas_trainer.data.images.reading import ImageReading
 from autohas_trainer.errors import ConfigurationError, DataError
 from data_fixtures import train_numbers
 from engine_fixtures import MemorySink, search, small_search
@@ -254,11 +255,15 @@ def test_unknown_arguments_are_refused(folder: Path) -> None:
         image_folder(folder, {"crop": "3"})
 
 
-def test_more_than_fits_into_memory_is_refused_before_reading(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The sentence says how much it would be and how to make it less."""
-    monkeypatch.setattr("autohas_trainer.data.images.image_folder._MAX_GIB", 0)
-    with pytest.raises(DataError, match=r"6 images of 4x6 px are 0\.0 GiB in memory.*smaller task\.data\.arguments\.size"):
-        image_folder(folder, {})
+def test_more_than_fits_into_memory_is_read_per_batch_or_refused_before_reading(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Above the limit images stay files; a search that wants them in memory hears how much it would be and what to do."""
+    assert isinstance(image_folder(folder, {}).inputs, np.ndarray)
+    monkeypatch.setattr("autohas_trainer.data.images.reading._MAX_GIB", 0)
+    assert not isinstance(image_folder(folder, {}).inputs, np.ndarray)
+    with pytest.raises(
+        DataError, match=r"6 images of 4x6 px are 0\.0 GiB as float32.*loading to Files, or a smaller task\.data\.arguments"
+    ):
+        image_folder(folder, {}, ImageReading(loading="Resident"))
 
 
 def test_a_search_on_images_learns(tmp_path: Path) -> None:

@@ -49,6 +49,8 @@ def _classify(error: BaseException) -> Exit | None:
             code = ExitCode.CONFIGURATION
         case UsageError():
             code = ExitCode.USAGE
+        case ChildProcessError():
+            pass  # a process that reads was killed: a retry continues from the checkpoint
         case OSError() if (sentence := storage_sentence(error)) is not None:
             text = sentence
         case ModuleNotFoundError() if not (error.name or "autohas").startswith("autohas"):

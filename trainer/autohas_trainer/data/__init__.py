@@ -15,6 +15,7 @@ from autohas_trainer.data.custom import custom_data
 from autohas_trainer.data.files.paths import expand_path, is_remote
 from autohas_trainer.data.images.digits import digits
 from autohas_trainer.data.images.idx import idx
+from autohas_trainer.data.images.reading import AS_FITS, ImageReading
 from autohas_trainer.data.raw import RawData
 from autohas_trainer.data.split_indices import split
 from autohas_trainer.data.splits import Splits, TestSplit
@@ -23,7 +24,7 @@ from autohas_trainer.data.tokens.text import text
 from autohas_trainer.data.tokens.tokens import tokens
 from autohas_trainer.errors import ConfigurationError
 
-__all__ = ["RawData", "RewardBatch", "SelectionBatch", "Splits", "TestBatch", "TestSplit", "TrainBatch", "load"]
+__all__ = ["ImageReading", "RawData", "RewardBatch", "SelectionBatch", "Splits", "TestBatch", "TestSplit", "TrainBatch", "load"]
 
 
 def load(  # noqa: PLR0913 - one keyword per field of task.data and task.splits
@@ -38,6 +39,7 @@ def load(  # noqa: PLR0913 - one keyword per field of task.data and task.splits
     seed: int,
     device: torch.device,
     check: Callable[[int, int, int], None] = lambda *_: None,
+    reading: ImageReading = AS_FITS,
 ) -> Splits:
     """Read a task's data and split it.
 
@@ -53,31 +55,32 @@ def load(  # noqa: PLR0913 - one keyword per field of task.data and task.splits
         seed: Keys the split; the test split does not depend on it.
         device: Where everything then lives.
         check: Is given the sizes of the train, the selection and the reward split, and may refuse them, before anything is converted.
+        reading: Where images lie between steps, how many processes read them, and how they are augmented.
 
     Raises:
         ConfigurationError: The search asks for data or splits that cannot be.
         DataError: A file is missing or damaged.
     """
-    raw = _read(name, None if path is None else expand_path(path), arguments, kind)
+    raw = _read(name, None if path is None else expand_path(path), arguments, kind, reading)
     indices = split(raw, reward=reward, selection=selection, stratify=stratify, seed=seed)
     check(len(indices.train), len(indices.selection), len(indices.reward))
     return Splits(raw, indices, device)
 
 
-def _read(name: str, path: str | None, arguments: Mapping[str, str], kind: TaskKind) -> RawData:
+def _read(name: str, path: str | None, arguments: Mapping[str, str], kind: TaskKind, reading: ImageReading) -> RawData:
     if path is None or not is_remote(path):
-        return _read_raw(name, path, arguments, kind)
+        return _read_raw(name, path, arguments, kind, reading)
     # fcntl is imported here, which not every system has
     from autohas_trainer.data.remote_data import read_remote  # noqa: PLC0415
 
-    return read_remote(name, path, arguments, lambda local: _read_raw(name, local, arguments, kind))
+    return read_remote(name, path, arguments, lambda local: _read_raw(name, local, arguments, kind, reading))
 
 
 _TEXTS: Final[dict[str, Callable[[Path, Mapping[str, str]], RawData]]] = {"text": text, "tokens": tokens}
 
 
 def _read_raw(  # noqa: PLR0911 - one per source
-    name: str, path: str | None, arguments: Mapping[str, str], kind: TaskKind
+    name: str, path: str | None, arguments: Mapping[str, str], kind: TaskKind, reading: ImageReading
 ) -> RawData:
     if ":" in name:
         return custom_data(name, path, arguments, kind)
@@ -88,7 +91,7 @@ def _read_raw(  # noqa: PLR0911 - one per source
                 raise ConfigurationError(message)
             return digits(arguments)
         case "idx":
-            return idx(_require_path(path, "idx reads a folder"), arguments)
+            return idx(_require_path(path, "idx reads a folder"), arguments, reading)
         case "csv":
             return table(_require_path(path, "csv reads a file or a folder"), arguments, kind)
         case "parquet":
@@ -99,7 +102,7 @@ def _read_raw(  # noqa: PLR0911 - one per source
             # Pillow is imported here, since only this source needs it
             from autohas_trainer.data.images.image_folder import image_folder  # noqa: PLC0415
 
-            return image_folder(_require_path(path, "image-folder reads a folder"), arguments)
+            return image_folder(_require_path(path, "image-folder reads a folder"), arguments, reading)
         case _:
             message = f"task.data.name must be digits, idx, csv, parquet, text, tokens or image-folder, not {name!r}"
             raise ConfigurationError(message)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -45,6 +45,7 @@ class RawData:
         test_targets_N: Target of each.
         num_classes: At least 2; None in a regression.
         next_tokens: Says that the inputs, a `Source`, give the targets themselves.
+        order_N: Position of each training row in time: later ones reward, choose and test; None: rows have no order.
         scaled_C: Which channels are standardised by the train split, and NaN replaced by its mean; None: all; empty: the inputs are used as
             they are (custom data; integers stay integers).
         divide_by: Inputs that are bytes of images are divided by this, in float32, before anything else; None: inputs are used as they are.
@@ -55,6 +56,7 @@ class RawData:
         classes: Names of the classes in order; empty: they are called by their numbers.
         summary: What became of each part of the data, a line each, for `--dry-run`.
         notes: What was converted or left out, a sentence each, which a person should see once.
+        notes_of_reading: Notes about the examples that were read to measure the moments of a `Source`.
         preprocessing: How one raw example becomes one row of inputs, as preprocessing.json says it; moments are the splits' to add.
     """
 
@@ -65,6 +67,7 @@ class RawData:
     test_inputs: Array | Source
     test_targets_N: Ints | Floats
     num_classes: int | None
+    order_N: Ints | None = None
     scaled_C: tuple[bool, ...] | None = None
     divide_by: float | None = None
     augment: Augment | None = None
@@ -74,6 +77,7 @@ class RawData:
     classes: tuple[str, ...] = ()
     summary: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    notes_of_reading: Callable[[], Iterable[str]] = tuple
     preprocessing: Mapping[str, Any] = field(default_factory=dict)
     next_tokens: NextTokens | None = None
 
@@ -133,6 +137,7 @@ class RawData:
             inputs=self.inputs[~is_test_N],
             targets_N=self.targets_N[~is_test_N],
             sources_N=self.sources_N[~is_test_N],
+            order_N=None if self.order_N is None else self.order_N[~is_test_N],
             test_inputs=self.inputs[is_test_N],
             test_targets_N=self.targets_N[is_test_N],
             place=_of(self.place, ~is_test_N),

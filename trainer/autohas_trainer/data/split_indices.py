@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from autohas_trainer.data.held_out import first_of_latest
 from autohas_trainer.data.raw import Ints, RawData
 from autohas_trainer.data.spellings import number
 from autohas_trainer.errors import ConfigurationError
@@ -74,13 +75,21 @@ def split(raw: RawData, *, reward: float, selection: float, stratify: bool, seed
         raw: What is divided.
         reward: Share of the sources (of each class, when stratified) that rewards the policy, in (0, 1).
         selection: Share that chooses between candidates, in (0, 1); what remains trains.
-        stratify: Whether each class is divided by itself.
+        stratify: Whether each class is divided by itself; without effect on rows that have an order.
         seed: Keys the draw.
 
     Raises:
         ConfigurationError: A share is out of range, or so small that a split gets nothing (of some class, when stratified).
     """
     _check_fractions(reward, selection)
+    owner_N = _split_by_order(raw, reward, selection) if raw.order_N is not None else _split_sources(raw, reward, selection, stratify, seed)
+    rows = stream(seed, "carve", "order").permutation(len(raw.targets_N))
+    owners = owner_N[rows]
+    return SplitIndices(train=rows[owners == _TRAIN], reward=rows[owners == _REWARD], selection=rows[owners == _SELECTION])
+
+
+def _split_sources(raw: RawData, reward: float, selection: float, stratify: bool, seed: int) -> Ints:  # noqa: FBT001 - as `split` says
+    """Return the split (N,) of each row, drawn by source."""
     owner = np.full(int(raw.sources_N.max()) + 1, _TRAIN)
     for index, sources in enumerate(_strata(raw, stratify=stratify)):
         num_reward, num_selection = _count(len(sources), reward), _count(len(sources), selection)
@@ -91,6 +100,22 @@ def split(raw: RawData, *, reward: float, selection: float, stratify: bool, seed
         owner[shuffled] = _TRAIN
         owner[shuffled[:num_reward]] = _REWARD
         owner[shuffled[num_reward : num_reward + num_selection]] = _SELECTION
-    rows = stream(seed, "carve", "order").permutation(len(raw.targets_N))
-    owners = owner[raw.sources_N[rows]]
-    return SplitIndices(train=rows[owners == _TRAIN], reward=rows[owners == _REWARD], selection=rows[owners == _SELECTION])
+    owner_N: Ints = owner[raw.sources_N]
+    return owner_N
+
+
+def _split_by_order(raw: RawData, reward: float, selection: float) -> Ints:
+    """Return the split (N,) of each row: the earliest train, the latest choose, those between reward; no draw, the same for every seed."""
+    order_N = raw.order_N
+    assert order_N is not None  # noqa: S101 - the caller has looked
+    owner_N = np.full(len(order_N), _TRAIN)
+    owner_N[order_N >= first_of_latest(order_N, reward + selection)] = _REWARD
+    owner_N[order_N >= first_of_latest(order_N, selection)] = _SELECTION
+    counts = np.bincount(owner_N, minlength=3)
+    if counts.min() == 0:
+        message = (
+            f"{raw.name}: ordered by time, the {len(order_N)} training rows give {counts[_TRAIN]} train, {counts[_REWARD]} reward and"
+            f" {counts[_SELECTION]} selection; rows of one time stay together: enlarge task.splits or the data, or order by a finer column"
+        )
+        raise ConfigurationError(message)
+    return owner_N

@@ -113,7 +113,14 @@ class Splits:
         self._orders: dict[tuple[int, int, int], Tensor] = {}
         self.identity = _identity(raw_data, indices)
         self.name, self.num_classes, self.augment = raw_data.name, raw_data.num_classes, raw_data.augment
-        self.summary, self.notes = raw_data.summary, (*raw_data.notes, *_describe_unlearned_classes(raw_data, self.train_targets_N))
+        self.summary, self.notes = (
+            raw_data.summary,
+            (
+                *raw_data.notes,
+                *raw_data.notes_of_reading(),
+                *_describe_unlearned_classes(raw_data, self.train_targets_N),
+            ),
+        )
         self.preprocessing = preprocessing_record(raw_data, moments, mean, deviation)
         self.has_real_inputs = self._examples.dtype.is_floating_point
         self.input_shape = self._examples.shape

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -77,10 +78,11 @@ class Clocks:
 def search_digest(search: Search) -> str:
     """Digest of everything that a checkpoint depends on; trainer, storage and failure policy are not part of it.
 
-    The folder of the data is not either: the same files may be mounted elsewhere.
+    The folder of the data is not either: the same files may be mounted elsewhere. Nor is the number of processes that read them.
     """
     spec = search.spec.to_json()
-    spec["task"]["data"].pop("path", None)
+    for name in ("path", "workers"):
+        spec["task"]["data"].pop(name, None)
     return sha256({name: spec.get(name) for name in _DIGESTED})
 
 
@@ -146,7 +148,7 @@ def _run_stages(  # noqa: PLR0913 - what a search consists of
     checkpointer = Checkpointer(
         job=job, store=store, origin=origin, state=state, stages=stages, early_stopping=early_stopping, sink=sink, clock=clocks.monotonic
     )
-    with leaving_out_at_next_start(*place):
+    with closing(search_task.splits), leaving_out_at_next_start(*place):
         if checkpoint is None:
             _begin(checkpointer, clocks)
         _work_through(stages, position, checkpointer, early_stopping, stop, until=until)

@@ -31,7 +31,7 @@ class ImageEncoder:
         self._divide_by = np.float32(data["divideBy"])
         background = "#{:02x}{:02x}{:02x}".format(*data["background"])
         size = self._size if data["resize"] is not None else None
-        self._options = ImageOptions(size=size, mode=str(data["mode"]), background=background)
+        self._options = ImageOptions(size=size, mode=str(data["mode"]), background=background, fit=str(data.get("fit", "stretch")))
 
     def __call__(self, examples: Any) -> Tensor:  # noqa: ANN401 - whatever the user has
         """Return float32 (N, C, H, W) in 0..1."""

@@ -15,7 +15,7 @@ from autohas_trainer.errors import DataError
 
 __all__ = ["parquet"]
 
-_ARGUMENTS: Final = ("target", "categorical", "numeric", "ignore", "missing", "testFile", "testFraction")
+_ARGUMENTS: Final = ("target", "categorical", "numeric", "ignore", "missing", "group", "order", "testFile", "testFraction")
 _SUFFIXES: Final = (".parquet", ".arrow")
 
 

@@ -9,24 +9,27 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from autohas_trainer.data.examples import Source
+from autohas_trainer.data.examples.reading_processes import ReadingProcesses
 from autohas_trainer.data.files.paths import relative_to
 from autohas_trainer.data.images.idx_file import read_idx
-from autohas_trainer.data.raw import Ints, RawData
+from autohas_trainer.data.images.reading import AS_FITS, WHITE_LEVEL, ImageReading
+from autohas_trainer.data.raw import Array, Ints, RawData
 from autohas_trainer.errors import ConfigurationError, DataError
 
 __all__ = ["idx"]
 
 _LIMITS: Final = ("trainLimit", "testLimit")
-_WHITE_LEVEL: Final = 255
 
 
-def idx(folder: Path, arguments: Mapping[str, str]) -> RawData:
+def idx(folder: Path, arguments: Mapping[str, str], reading: ImageReading = AS_FITS) -> RawData:
     """Return the images (1 channel, bytes) and labels of `folder`.
 
     Args:
         folder: Holds train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte, each plain or
             with .gz; where both exist the plain one is read.
         arguments: `trainLimit`, `testLimit`: read only that number of rows from the start (the published files are shuffled).
+        reading: How images that make gradients are augmented, and how many processes do it.
 
     Raises:
         ConfigurationError: An argument is unknown or not a positive integer.
@@ -37,21 +40,38 @@ def idx(folder: Path, arguments: Mapping[str, str]) -> RawData:
         message = f"{folder} is not a folder{relative_to(folder)}; mount the volume with the IDX files there"
         raise DataError(message)
     inputs_NCHW, labels_N = _read_pair(folder, "train", limits.get("trainLimit"))
-    test_inputs, test_targets_N = _read_pair(folder, "t10k", limits.get("testLimit"))
+    test_inputs_NCHW, test_targets_N = _read_pair(folder, "t10k", limits.get("testLimit"))
     num_classes = int(labels_N.max()) + 1
     _check_labels(folder, labels_N, num_classes)
-    _check_fit(folder, inputs_NCHW.shape[2:], test_inputs.shape[2:], test_targets_N, num_classes)
+    _check_fit(folder, inputs_NCHW.shape[2:], test_inputs_NCHW.shape[2:], test_targets_N, num_classes)
+    name = f"idx ({folder})"
+    inputs, test_inputs = (_per_batch(name, images_NCHW, reading) for images_NCHW in (inputs_NCHW, test_inputs_NCHW))
     return RawData(
-        name=f"idx ({folder})",
-        inputs=inputs_NCHW,
+        name=name,
+        inputs=inputs,
         targets_N=labels_N,
         sources_N=np.arange(len(labels_N)),
         test_inputs=test_inputs,
         test_targets_N=test_targets_N,
         num_classes=num_classes,
-        divide_by=_WHITE_LEVEL,
-        preprocessing={"kind": "pixels", "divideBy": _WHITE_LEVEL},
+        divide_by=WHITE_LEVEL,
+        notes=tuple(reading.notes(is_per_batch=reading.of_examples is not None)),
+        preprocessing={"kind": "pixels", "divideBy": WHITE_LEVEL},
     )
+
+
+def _per_batch(name: str, images_NCHW: npt.NDArray[np.uint8], reading: ImageReading) -> Array | Source:
+    """Return the images, to be augmented per batch if the search says so."""
+    if reading.of_examples is None:
+        return images_NCHW
+    # Pillow is imported here, since only augmentation needs it
+    from autohas_trainer.data.images.image_file import ImageOptions  # noqa: PLC0415
+    from autohas_trainer.data.images.image_reader import BatchReader  # noqa: PLC0415
+    from autohas_trainer.data.images.per_batch import ImageSource  # noqa: PLC0415
+
+    size = images_NCHW.shape[2], images_NCHW.shape[3]
+    reader = BatchReader(ImageOptions(size=size, mode="L", background="white"), size, reading.of_examples)
+    return ImageSource(name, images_NCHW, reader, ReadingProcesses(reader, reading.workers))
 
 
 def _check_fit(folder: Path, size: tuple[int, ...], test_size: tuple[int, ...], test_targets_N: Ints, num_classes: int) -> None:

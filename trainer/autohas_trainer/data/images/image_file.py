@@ -5,6 +5,7 @@ Transparent parts are laid on a background; an image whose shape is in its trans
 
 from __future__ import annotations
 
+import errno
 import warnings
 from collections import Counter
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from PIL import ExifTags, Image, ImageOps
 
 from autohas_trainer.errors import DataError
 
-__all__ = ["SUFFIXES", "UNREAD_SUFFIXES", "Bytes", "ImageOptions", "ImageReader"]
+__all__ = ["SUFFIXES", "UNREAD_SUFFIXES", "Bytes", "ImageOptions", "ImageReader", "fit_image"]
 
 _FORMATS: Final = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff")
@@ -33,6 +34,7 @@ _MAX_BITS: Final = 8
 _BITS_PER_SAMPLE: Final = 258
 """Tag of TIFF."""
 _OPAQUE: Final = 255
+_PASSING: Final = (errno.EIO, errno.ESTALE)
 
 Bytes = npt.NDArray[np.uint8]
 Colour = tuple[int, int, int]
@@ -40,11 +42,15 @@ Colour = tuple[int, int, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageOptions:
-    """How images are brought to one form: (height, width) px or None for as they are, grey (L) or colour (RGB), and the background."""
+    """How images are brought to one form: (height, width) px or None for as they are, grey (L) or colour (RGB), and the background.
+
+    `fit` says what becomes of another aspect: `stretch`, or `crop`, which keeps it and cuts the centre.
+    """
 
     size: tuple[int, int] | None
     mode: str
     background: str
+    fit: str = "stretch"
 
     @property
     def channels(self) -> int:
@@ -78,12 +84,19 @@ class ImageReader:
         """Return one image (H, W) or (H, W, 3).
 
         Raises:
-            DataError: The file cannot be read or decoded, has more than 8 bits, several frames, another size, or no shape but its
-                transparency.
+            DataError: As `decode`, or it has another size and none is set.
+        """
+        return np.asarray(self.fit(self.decode(file), file, size), dtype=np.uint8)
+
+    def decode(self, file: Path) -> Image.Image:
+        """Return one image in its own size, grey or in colour as the options say.
+
+        Raises:
+            DataError: The file cannot be read or decoded, has more than 8 bits, several frames, or no shape but its transparency.
         """
         opened, facts = _open(file)
         self.counts.update(facts)
-        return self.convert(opened, file, size)
+        return self._form(opened, file)
 
     def convert(self, opened: Image.Image, file: Path | str, size: tuple[int, int]) -> Bytes:
         """Return an opened image as `read` does; `file` is its name in errors.
@@ -91,22 +104,35 @@ class ImageReader:
         Raises:
             DataError: As `read`.
         """
+        return np.asarray(self.fit(self._form(opened, file), file, size), dtype=np.uint8)
+
+    def _form(self, opened: Image.Image, file: Path | str) -> Image.Image:
+        """Return an opened image in its own size, grey or in colour."""
         self.counts["images"] += 1
         _refuse_mode(opened, file)
-        image = self._flat(opened, file).convert(self.options.mode)
-        if (image.height, image.width) != size:
-            if self.options.size is None:
-                message = (
-                    f"{file} is {image.height}x{image.width} px, the first image {size[0]}x{size[1]} px;"
-                    ' set task.data.arguments.size, for example "32", to bring all to one size'
-                )
-                raise DataError(message)
-            self.counts["stretched"] += image.height * size[1] != image.width * size[0]
-            image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
-        return np.asarray(image, dtype=np.uint8)
+        return self._flat(opened, file).convert(self.options.mode)
 
-    def notes(self) -> list[str]:
-        """Return a sentence for each kind of conversion, with the number of images."""
+    def fit(self, image: Image.Image, file: Path | str, size: tuple[int, int]) -> Image.Image:
+        """Return an image of `size`, (height, width) px.
+
+        Raises:
+            DataError: It has another size, and the search sets none.
+        """
+        if (image.height, image.width) == size:
+            return image
+        if self.options.size is None:
+            message = (
+                f"{file} is {image.height}x{image.width} px, the first image {size[0]}x{size[1]} px;"
+                ' set task.data.arguments.size, for example "32", to bring all to one size'
+            )
+            raise DataError(message)
+        is_other_aspect = image.height * size[1] != image.width * size[0]
+        self.counts["stretched" if self.options.fit == "stretch" else "cut"] += is_other_aspect
+        self.counts["small"] += image.height < size[0] or image.width < size[1]
+        return fit_image(image, size, self.options.fit)
+
+    def notes(self, what: str = "images") -> list[str]:
+        """Return a sentence for each kind of conversion, with the number of images; `what` they are called."""
         number, counts = self.counts["images"], self.counts
         form = "" if self.options.size is None else "{}x{} px".format(*self.options.size)
         sentences = {
@@ -115,12 +141,14 @@ class ImageReader:
             "CMYK": "are CMYK: converted to RGB without their colour profile",
             "several": "hold further pictures (MPO): the first is read",
             "stretched": f"have another aspect than {form}: stretched to it",
+            "cut": f"have another aspect than {form}: cut to it around their centre",
+            "small": f"are smaller than {form}: enlarged",
         }
-        notes = [f"{counts[kind]:,} of {number:,} images {words}" for kind, words in sentences.items() if counts[kind]]
-        if self.options.mode == "RGB" and counts["grey"] == number:
-            notes.append(f'all {number:,} images are grey: grayscale "true" makes the inputs a third as large')
+        notes = [f"{counts[kind]:,} of {number:,} {what} {words}" for kind, words in sentences.items() if counts[kind]]
+        if number and self.options.mode == "RGB" and counts["grey"] == number:
+            notes.append(f'all {number:,} {what} are grey: grayscale "true" makes the inputs a third as large')
         elif self.options.mode == "RGB" and counts["grey"]:
-            notes.append(f"{counts['grey']:,} of {number:,} images are grey: their three channels are equal")
+            notes.append(f"{counts['grey']:,} of {number:,} {what} are grey: their three channels are equal")
         return notes
 
     def _flat(self, image: Image.Image, file: Path | str) -> Image.Image:
@@ -147,6 +175,13 @@ class ImageReader:
         return flat
 
 
+def fit_image(image: Image.Image, size: tuple[int, int], fit: str) -> Image.Image:
+    """Return an image of `size`, (height, width) px: stretched, or resized to cover it and cut around the centre."""
+    if fit == "stretch":
+        return image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
+    return ImageOps.fit(image, (size[1], size[0]), Image.Resampling.BILINEAR)
+
+
 def _open(file: Path) -> tuple[Image.Image, list[str]]:
     """Return the image, decoded and turned as its camera says, and what there is to count."""
     try:
@@ -157,7 +192,12 @@ def _open(file: Path) -> tuple[Image.Image, list[str]]:
             facts = [fact for fact, holds in (("several", image.format == "MPO"), ("turned", is_turned)) if holds]
             upright = ImageOps.exif_transpose(image)
             upright.load()
+    except FileNotFoundError as error:
+        message = f"{file} has vanished since the folder was listed; put it back, or start a new search without it"
+        raise DataError(message) from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        if isinstance(error, OSError) and error.errno in _PASSING:
+            raise  # a fault of the file system: the next start may find the file sound
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).replace(str(file), "the file")
         message = f"{file} is no sound image ({reason}); replace or remove it"
         raise DataError(message) from error

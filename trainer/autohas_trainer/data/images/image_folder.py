@@ -1,26 +1,27 @@
-"""Data `image-folder`: train/CLASS/*.png and perhaps test/CLASS/*.png, or the classes alone, read whole into memory."""
+"""Data `image-folder`: train/CLASS/*.png and perhaps test/CLASS/*.png, or the classes alone."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
+from autohas_trainer.data.examples.reading_processes import ReadingProcesses
 from autohas_trainer.data.held_out import with_held_out_test
 from autohas_trainer.data.images.image_file import Bytes, ImageOptions, ImageReader
 from autohas_trainer.data.images.image_layout import find_images
+from autohas_trainer.data.images.image_reader import BatchReader
+from autohas_trainer.data.images.per_batch import ImageSource
+from autohas_trainer.data.images.reading import AS_FITS, WHITE_LEVEL, ImageReading
 from autohas_trainer.data.raw import RawData
-from autohas_trainer.errors import ConfigurationError, DataError
+from autohas_trainer.errors import ConfigurationError
 
 __all__ = ["image_folder"]
 
-_ARGUMENTS: Final = ("size", "grayscale", "background", "testFolder", "testFraction")
-_MAX_GIB: Final = 8
-"""Of float32 in memory."""
-_WHITE_LEVEL: Final = 255
+_ARGUMENTS: Final = ("size", "grayscale", "background", "fit", "testFolder", "testFraction")
 _MAX_SHOWN: Final = 10
 
 
@@ -46,6 +47,7 @@ class _Options:
             size=None if size is None else (int(height), int(width or height)),
             mode="L" if arguments.get("grayscale") == "true" else "RGB",
             background=arguments.get("background", "white"),
+            fit=arguments.get("fit", "stretch"),
         )
         return cls(
             image=image,
@@ -55,8 +57,8 @@ class _Options:
         )
 
 
-def image_folder(folder: Path, arguments: Mapping[str, str]) -> RawData:
-    """Return the images of `folder` (N, C, H, W) as bytes and their classes, in alphabetical order of the class folders.
+def image_folder(folder: Path, arguments: Mapping[str, str], reading: ImageReading = AS_FITS) -> RawData:
+    """Return the images of `folder` (N, C, H, W) as bytes, or to be read per batch, and their classes, in order of the class folders.
 
     Args:
         folder: Holds train/ with one folder of images per class (PNG, JPEG, WebP, BMP, GIF or TIFF; 8 bits, one frame), and test/ of the
@@ -64,7 +66,9 @@ def image_folder(folder: Path, arguments: Mapping[str, str]) -> RawData:
             same for every seed.
         arguments: `size`: "32" or "24x32" (height x width, px), to which images are resized; without it all must be of one size.
             `grayscale`: `true` or `false` (default). `background`: `white` (default), `black` or `#rrggbb`, on which transparent parts are
-            laid. `testFolder`: the folder of the test images, default `test`. `testFraction`: default 0.2.
+            laid. `fit`: `stretch` (default) or `crop`, which keeps the aspect and cuts the centre. `testFolder`: the folder of the test
+            images, default `test`. `testFraction`: default 0.2.
+        reading: Where the images lie between steps, and what is done to those that make gradients.
 
     Raises:
         ConfigurationError: An argument is unknown.
@@ -74,32 +78,48 @@ def image_folder(folder: Path, arguments: Mapping[str, str]) -> RawData:
     layout = find_images(folder, options.test_folder, may_divide=options.may_divide)
     reader = ImageReader(options=options.image)
     size = options.image.size or reader.size_of(layout.files[0])
-    _check_memory(folder, len(layout.files) + len(layout.test_files), size, options.image.channels)
+    name = f"image-folder ({folder})"
+    batches = BatchReader(options.image, size, reading.of_examples)
+    are_files = reading.reads_files(len(layout.files) + len(layout.test_files), size, options.image.channels, str(folder))
+    processes = ReadingProcesses(batches, reading.workers)
+    sources = [
+        ImageSource(name, [str(file) for file in files] if are_files else _read(files, size, reader), batches, processes)
+        for files in (layout.files, layout.test_files)
+    ]
+    is_per_batch = are_files or batches.augmentation is not None
+    inputs, test_inputs = (source if is_per_batch else source.array for source in sources)
     raw = RawData(
-        name=f"image-folder ({folder})",
-        inputs=_read(layout.files, size, reader),
+        name=name,
+        inputs=inputs,
         targets_N=np.array(layout.labels, dtype=np.int64),
         sources_N=np.arange(len(layout.files)),
-        test_inputs=_read(layout.test_files, size, reader),
+        test_inputs=test_inputs,
         test_targets_N=np.array(layout.test_labels, dtype=np.int64),
         num_classes=len(layout.classes),
-        divide_by=_WHITE_LEVEL,
+        divide_by=WHITE_LEVEL,
         place=lambda row: str(layout.files[row]),
         test_place=lambda row: str(layout.test_files[row]),
         classes=tuple(layout.classes),
         summary=_summary(layout.classes, layout.labels, size, options.image.channels),
-        preprocessing={
-            "kind": "images",
-            "height": size[0],
-            "width": size[1],
-            "mode": options.image.mode,
-            "background": list(options.image.colour),
-            "resize": "bilinear" if options.image.size is not None else None,
-            "divideBy": _WHITE_LEVEL,
-        },
+        preprocessing=_record(options.image, size),
+        notes_of_reading=lambda: ImageReader(options=options.image, counts=sources[0].counts).notes("training images that were measured"),
     )
-    raw = replace(raw, notes=(*layout.notes, *reader.notes()))
+    raw = replace(raw, notes=(*layout.notes, *reader.notes(), *reading.notes(is_per_batch=is_per_batch)))
     return raw if layout.test_files else with_held_out_test(raw, options.test_fraction, "image-folder")
+
+
+def _record(options: ImageOptions, size: tuple[int, int]) -> dict[str, Any]:
+    """Return what preprocessing.json says about the images."""
+    return {
+        "kind": "images",
+        "height": size[0],
+        "width": size[1],
+        "mode": options.mode,
+        "background": list(options.colour),
+        "resize": "bilinear" if options.size is not None else None,
+        "divideBy": WHITE_LEVEL,
+        **({} if options.fit == "stretch" else {"fit": options.fit}),
+    }
 
 
 def _summary(classes: list[str], labels: list[int], size: tuple[int, int], channels: int) -> tuple[str, ...]:
@@ -108,16 +128,6 @@ def _summary(classes: list[str], labels: list[int], size: tuple[int, int], chann
     listed = ", ".join(f"{name} {count:,}" for name, count in zip(classes[:_MAX_SHOWN], counts, strict=False))
     more = f" and {len(classes) - _MAX_SHOWN} more" if len(classes) > _MAX_SHOWN else ""
     return (f"{len(classes)} classes: {listed}{more}", f"images: {size[0]}x{size[1]} px, {channels} channel{'' if channels == 1 else 's'}")
-
-
-def _check_memory(folder: Path, number: int, size: tuple[int, int], channels: int) -> None:
-    needed = number * size[0] * size[1] * channels * 4
-    if needed > _MAX_GIB << 30:
-        message = (
-            f"{folder}: {number} images of {size[0]}x{size[1]} px are {needed / 2**30:.1f} GiB in memory, more than the {_MAX_GIB} that"
-            " are taken; set a smaller task.data.arguments.size"
-        )
-        raise DataError(message)
 
 
 def _read(files: list[Path], size: tuple[int, int], reader: ImageReader) -> Bytes:

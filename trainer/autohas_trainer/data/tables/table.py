@@ -23,13 +23,26 @@ from autohas_trainer.data.tables.columns import (
     is_missing_number,
     read_columns,
 )
+from autohas_trainer.data.tables.row_roles import read_groups, read_order
 from autohas_trainer.data.tables.table_file import Table, hint_at_missing_header, read_table
 from autohas_trainer.data.tables.targets import read_targets
 from autohas_trainer.errors import ConfigurationError, DataError
 
 __all__ = ["check_missing", "table"]
 
-_ARGUMENTS: Final = ("target", "categorical", "numeric", "ignore", "missing", "delimiter", "header", "testFile", "testFraction")
+_ARGUMENTS: Final = (
+    "target",
+    "categorical",
+    "numeric",
+    "ignore",
+    "missing",
+    "delimiter",
+    "header",
+    "group",
+    "order",
+    "testFile",
+    "testFraction",
+)
 _MAX_SHOWN: Final = 5
 _TRAIN_FILES, _TEST_FILES = ("train.csv", "train.csv.gz"), ("test.csv", "test.csv.gz")
 
@@ -42,8 +55,9 @@ def table(path: Path, arguments: Mapping[str, str], kind: TaskKind) -> RawData:
         arguments: `target`: name of the target's column. `categorical`, `numeric`, `ignore`: names separated by commas; a column of words
             is categorical and a column of numbers is numeric anyway, and one that is doubtful is refused until it is named. `missing`:
             `error` (default) or `impute` (the mean of the train split and a mark; a category of its own). `delimiter`: one character
-            (default a comma) or `tab`. `header`: `true` (default), or `false`: columns are called 1, 2, ... `testFile`: next to `path`;
-            else `testFraction` of the rows (default 0.2), the same for every seed.
+            (default a comma) or `tab`. `header`: `true` (default), or `false`: columns are called 1, 2, ... `group`: a column whose equal
+            cells never lie in two splits; `order`: a column of numbers or dates by which later rows choose and test; neither is an input.
+            `testFile`: next to `path`; else `testFraction` of the rows (default 0.2), the same for every seed.
         kind: Whether the target is a class (any text) or a number.
 
     Raises:
@@ -75,7 +89,8 @@ def table_of(source: str, train: Table, test: Table | None, options: TableOption
         name=f"{source} ({train.path})",
         inputs=np.concatenate([column.encode(train) for column in columns], axis=1),
         targets_N=targets_N,
-        sources_N=np.arange(len(train)),
+        sources_N=np.arange(len(train)) if options.group is None else read_groups(train, options.group),
+        order_N=None if options.order is None else read_order(train, options.order),
         test_inputs=np.empty((0, 0)),
         test_targets_N=targets_N[:0],
         num_classes=None if classes is None else len(classes),
@@ -105,6 +120,8 @@ class TableOptions:
     missing: str
     delimiter: str
     has_header: bool
+    group: str | None
+    order: str | None
     test_file: str | None
     test_fraction: float
 
@@ -131,6 +148,8 @@ class TableOptions:
             missing=arguments.get("missing", "error"),
             delimiter="\t" if delimiter == "tab" else delimiter,
             has_header=arguments.get("header", "true") == "true",
+            group=arguments.get("group"),
+            order=arguments.get("order"),
             test_file=arguments.get("testFile"),
             test_fraction=float(arguments.get("testFraction", "0.2")),
         )
@@ -173,12 +192,16 @@ def _input_names(train: Table, options: TableOptions) -> list[str]:
     """
     listed = ", ".join(train.header[:20])
     lists = {"categorical": options.categorical, "numeric": options.numeric, "ignore": options.ignored}
-    named = [("target", options.target), *((argument, name) for argument, listing in lists.items() for name in listing)]
+    roles = {"target": options.target, "group": options.group, "order": options.order}
+    named = [
+        *((argument, name) for argument, name in roles.items() if name is not None),
+        *((argument, name) for argument, listing in lists.items() for name in listing),
+    ]
     for argument, name in sorted(named):
         if name not in train.header:
             message = f"{train.path} has no column {name!r} (task.data.arguments.{argument}); its columns are {listed}"
             raise DataError(message + hint_at_missing_header(train.header if not train.is_headerless else ()))
-    names = [name for name in train.header if name != options.target and name not in options.ignored]
+    names = [name for name in train.header if name not in roles.values() and name not in options.ignored]
     if not names:
         message = f"{train.path} has no column left as input apart from the target {options.target}; its columns are {listed}"
         raise DataError(message)
@@ -224,6 +247,8 @@ def _summary(train: Table, options: TableOptions, columns: Sequence[Column], cla
         elif name == options.target:
             shown = ", ".join((classes or ())[:_MAX_SHOWN]) + (", ..." if len(classes or ()) > _MAX_SHOWN else "")
             described.append(f"{name}: target, " + ("a number" if classes is None else f"{len(classes)} classes ({shown})"))
+        elif name in {options.group, options.order}:
+            described.append(f"{name}: {'group' if name == options.group else 'order'} of the rows, no input")
         else:
             described.append(f"{name}: ignored")
     return tuple(described)

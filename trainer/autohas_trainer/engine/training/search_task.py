@@ -21,7 +21,7 @@ from autohas_api.space.decisions import Configuration, Space, list_decisions, re
 from autohas_api.spec.search import Spec
 from autohas_api.templates.table import TEMPLATES
 from autohas_api.templates.template_spec import InputKind, TemplateDecision
-from autohas_trainer.data import Splits, load
+from autohas_trainer.data import ImageReading, Splits, load
 from autohas_trainer.engine.accounting.costs import Costs
 from autohas_trainer.engine.accounting.spending import Prices
 from autohas_trainer.engine.accounting.work import Work
@@ -233,6 +233,7 @@ def load_splits(spec: Spec, device: torch.device, check: Callable[[int, int, int
         seed=spec.algorithm.seed,
         device=device,
         check=check,
+        reading=ImageReading(loading=data.loading, workers=data.workers or 0, augmentation=data.augmentation),
     )
 
 
