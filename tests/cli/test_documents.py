@@ -273,8 +273,8 @@ def choices_of(model: type[Model], field: str) -> tuple[str, ...]:
 
 
 def test_the_custom_model_of_the_page_keeps_its_contract(tmp_path: Path) -> None:
-    """The modules and the search, from docs/custom-models.md, pass the conformance test; so do the plain module and the page's tests."""
-    page = ROOT / "docs" / "custom-models.md"
+    """The modules and the search, from docs/own-models.md, pass the conformance test; so do the plain module and the page's tests."""
+    page = ROOT / "docs" / "own-models.md"
     for text in blocks(page, "python"):
         name = text.partition("\n")[0].removeprefix("# ") if text.startswith("# mine/") else "test_mine.py"
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -284,6 +284,7 @@ def test_the_custom_model_of_the_page_keeps_its_contract(tmp_path: Path) -> None
     calls = (
         ["conformance", "search.yaml"],
         ["conformance", "mine.plain:net", "--input-shape", "8", "--outputs", "3"],
+        ["conformance", "mine.digits:net", "--input-shape", "1x8x8", "--outputs", "10"],
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
     programs = [["-m", "autohas", *call] for call in calls] + [["-m", "pytest", "-q", "-p", "no:cacheprovider", "test_mine.py"]]
