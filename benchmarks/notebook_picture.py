@@ -53,7 +53,7 @@ def render(outputs: list[Any]) -> str:
 
 def make_notebook(*sources: str) -> Any:
     """A notebook of code cells."""
-    cell = {"cell_type": "code", "metadata": {}, "execution_count": None, "outputs": []}
+    cell: dict[str, Any] = {"cell_type": "code", "metadata": {}, "execution_count": None, "outputs": []}
     cells = [{**cell, "source": source} for source in sources]
     return nbformat.from_dict({"nbformat": 4, "nbformat_minor": 4, "metadata": {}, "cells": cells})  # type: ignore[no-untyped-call]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from autohas_operator.cluster.cache import Cache
 from autohas_operator.cluster.workqueue import WorkQueue
 from autohas_operator.metrics import Metrics
 from autohas_operator.process.search_metrics import SearchMetrics
-from autohas_trainer.events import CheckpointWritten, SearchStarted
+from autohas_trainer.events import CheckpointWritten, SearchStarted, StepUse
 from autohas_trainer.reporting.http.metrics import build_registry
 from autohas_trainer.reporting.sinks.live_state import LiveState
 from queries import parts
@@ -47,9 +48,11 @@ def operator_registry() -> CollectorRegistry:
 def trainer_registry(folder: Path) -> CollectorRegistry:
     clock = FakeClock()
     state = LiveState(clock)
-    state.emit(SearchStarted(info=run_info(folder, with_change(a_search(), "spec.budget.maxActiveSeconds", 86400))))
+    info = run_info(folder, with_change(a_search(), "spec.budget.maxActiveSeconds", 86400))
+    assert info.environment is not None
+    state.emit(SearchStarted(info=replace(info, environment=replace(info.environment, gpu="NVIDIA L4"))))
     for step in range(1, 20):
-        state.emit(supernet_step(step))
+        state.emit(replace(supernet_step(step), use=StepUse(num_examples=64, flops=1e9, waited_s=0.01)))
         clock.now += 0.1
     state.emit(policy(19))
     state.emit(candidate("lane 1", 1 / 9, 0.6))

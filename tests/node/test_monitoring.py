@@ -41,8 +41,11 @@ VARIABLES = {
     "__rate_interval": "15s",
     "__range": "30m",
 }
-WITHOUT_DATA = {f'autohas_trainer_gpu_memory_bytes{{namespace="{NAMESPACE}",name="{SEARCH}"}}': "the node has no GPU"}
-"""The one query of both dashboards that this cluster cannot answer, and why."""
+WITHOUT_DATA = {
+    f'autohas_trainer_gpu_memory_bytes{{namespace="{NAMESPACE}",name="{SEARCH}"}}': "the node has no GPU",
+    f'max (autohas_trainer_mfu_ratio{{namespace="{NAMESPACE}",name="{SEARCH}"}})': "the peak of its CPU is not known",
+}
+"""The queries of both dashboards that this cluster cannot answer, and why."""
 FAULTS = (
     'rate(autohas_reconcile_errors_total{reason="ApiError"}[15s]) > 0',
     'rate(autohas_api_request_duration_seconds_count{resource="jobs",code="500"}[15s]) > 0',

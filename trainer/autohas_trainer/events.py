@@ -6,8 +6,9 @@ Costs are in units of one full training; steps count all stages together.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -23,6 +24,11 @@ HISTORY_FILE: Final = "history.jsonl"
 
 DEFAULT: Final = "default"
 """Name of the default configuration among the candidates."""
+
+
+def finite(value: float) -> float | None:
+    """The value, or None for infinities and NaN, which JSON does not have."""
+    return value if math.isfinite(value) else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +82,30 @@ class RunInfo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StepUse:
+    """What a step used: for people, never for a decision, and in no digest.
+
+    `flops` counts two per multiply-accumulate of the network, the backward pass as two forward passes; 0 where it cannot be counted.
+    """
+
+    num_examples: int
+    flops: float
+    waited_s: float
+    """Seconds that the step waited for its batches."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageUse:
+    """What the steps of a stage used, over all processes that worked on it."""
+
+    num_examples: int = 0
+    flops: float = 0.0
+    waited_s: float = 0.0
+    peak_memory: Mapping[str, int] = field(default_factory=dict)
+    """Bytes by kind: `process` (resident) and, on a GPU, `device` (as torch's allocator counts them)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StepRecord:
     """Emitted after every optimisation step.
 
@@ -97,6 +127,7 @@ class StepRecord:
     is_rejected: bool = False
     """Whether the guard undid the update of the shared weights."""
     sample: Mapping[str, str] | None = None
+    use: StepUse | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,6 +198,8 @@ class Outcome:
     """Test scores of the winner, the kept model first, then its further seeds."""
     cost_by_stage: Mapping[str, float]
     seconds_by_stage: Mapping[str, float]
+    use_by_stage: Mapping[str, StageUse] = field(default_factory=dict)
+    """Empty in a result.json of an earlier version."""
     preprocessing_digest: str | None = None
     """Digest of preprocessing.json; None in a result.json of an earlier version, which wrote none."""
     effects: tuple[Effect, ...] = ()
@@ -191,6 +224,8 @@ class StagesPlanned:
 
     stage: Stage
     stages: Mapping[Stage, int]
+    use: Mapping[str, StageUse] = field(default_factory=dict)
+    """What the stages that have ended used."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,7 @@ from autohas_api.testing.rejections import a_search, with_change
 from autohas_api.wire.messages import Effect
 from autohas_trainer.cli.printing import print_result
 from autohas_trainer.errors import DataError
-from autohas_trainer.events import CandidateRecord
+from autohas_trainer.events import CandidateRecord, StageUse
 from autohas_trainer.reporting.report.report import render, write_report
 from autohas_trainer.reporting.sinks.history import History
 from autohas_trainer.reporting.sinks.result_files import FinishedSearch
@@ -257,3 +257,16 @@ def test_a_damaged_history_is_a_data_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"history\.jsonl:1: damaged line"):
         write_report(tmp_path, _finished(tmp_path, a_search()))
     assert not (tmp_path / "report.html").exists()
+
+
+def test_the_stages_show_speed_waiting_and_memory_where_they_are_known(tmp_path: Path) -> None:
+    """3,000 examples in 15 s, of which 1.5 s waited; the peak of the device before that of the process; MFU only on a listed GPU."""
+    use = StageUse(num_examples=3000, flops=15 * 3.03e12, waited_s=1.5, peak_memory={"process": 5 << 30, "device": 3 << 29})
+    finished = _finished(tmp_path, with_lanes())
+    finished = replace(finished, outcome=replace(finished.outcome, use_by_stage={"Lanes": use}))
+    on_gpu = replace(finished, environment=replace(ENVIRONMENT, gpu="NVIDIA L4"))
+    plain, with_mfu = (re.findall(r"<tr><td>Lanes</td>.*?</tr>", render(each, NOTHING, None))[0] for each in (finished, on_gpu))
+
+    assert re.findall(r'class="number">(.*?)<', plain)[2:] == ["200", "10.0 %", "1.5 GiB"]
+    assert re.findall(r'class="number">(.*?)<', with_mfu)[2:] == ["200", "10.0 %", "10.0 %", "1.5 GiB"]
+    assert "MFU" not in render(finished, NOTHING, None)

@@ -14,9 +14,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from autohas_api.accept.acceptance import accept
 from autohas_api.testing.rejections import a_search, with_change
-from autohas_api.wire.messages import decode_progress
+from autohas_api.wire.messages import Stage, decode_progress
 from autohas_trainer.errors import ConfigurationError
-from autohas_trainer.events import CheckpointWritten, SearchStarted
+from autohas_trainer.events import CheckpointWritten, SearchStarted, StagesPlanned, StageUse, StepUse
 from autohas_trainer.reporting.http.server import TrainerServer
 from autohas_trainer.reporting.sinks.live_state import LiveState
 from reporting_fixtures import FakeClock, candidate, checkpoint_info, lane_step, policy, run_info, supernet_step
@@ -173,6 +173,24 @@ def test_stage_losses_rates_and_memory_have_their_labels(served: Served) -> None
     assert samples["autohas_trainer_learning_rate", (("optimizer", "policy"),)] == 0.1
     assert samples["autohas_trainer_non_finite_losses_total", ()] == 1
     assert samples["autohas_trainer_gpu_memory_bytes", (("kind", "peak"),)] == 7
+
+
+def test_the_pace_of_the_newest_steps_and_the_peaks_of_ended_stages_are_exported(served: Served) -> None:
+    """64 examples in 0.5 s, of which 0.1 s waited for data, at a tenth of the peak; no MFU where the device is not listed."""
+    state, environment = served.state, served.info.environment
+    assert environment is not None
+    state.emit(SearchStarted(info=replace(served.info, environment=replace(environment, gpu="NVIDIA L4"))))
+    for step in (1, 2, 3):
+        state.emit(replace(lane_step(step), use=StepUse(num_examples=64, flops=0.5 * 3.03e12, waited_s=0.1)))
+        served.clock.now += 0.5
+    state.emit(StagesPlanned(stage=Stage.RACE, stages=served.info.stages, use={"Lanes": StageUse(peak_memory={"process": 5, "device": 7})}))
+    samples = served.samples()
+    expected = {"autohas_trainer_examples_per_second": 128, "autohas_trainer_data_wait_ratio": 0.2, "autohas_trainer_mfu_ratio": 0.1}
+
+    assert {name: samples[name, ()] for name in expected} == pytest.approx(expected)
+    assert samples["autohas_trainer_peak_memory_bytes", (("kind", "device"), ("stage", "Lanes"))] == 7
+    state.emit(SearchStarted(info=replace(served.info, environment=replace(environment, gpu="Unheard of"))))
+    assert ("autohas_trainer_mfu_ratio", ()) not in served.samples()
 
 
 def test_a_limit_of_time_is_exported_where_there_is_one(served: Served) -> None:

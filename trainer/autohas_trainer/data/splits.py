@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -103,6 +104,7 @@ class Splits:
         self._test = TestSplit(_open(raw_data, raw_data.test_inputs, test_targets_N, moments, device, raw_data.test_place))
         _check_targets(targets_N, raw_data.targets_N, raw_data.place)
         _check_targets(test_targets_N, raw_data.test_targets_N, raw_data.test_place)
+        self._waited_s = 0.0
         self._rows_device = self._examples.rows_device
         self._indices = indices
         self._selection = torch.tensor(indices.selection, device=self._rows_device)
@@ -140,8 +142,20 @@ class Splits:
             raise ConfigurationError(message)
         rows_B = self._train_rows(step, size, seed, replica)
         ahead = ((self._train_rows(later, size, seed, replica), Draw(seed, replica, later)) for later in itertools.count(step + 1))
-        inputs, targets_B = self._examples.take(rows_B, Draw(seed, replica, step), ahead)
+        inputs, targets_B = self._take(rows_B, Draw(seed, replica, step), ahead)
         return TrainBatch(inputs=inputs, targets_B=targets_B)
+
+    def _take(self, rows_B: Rows, draw: Draw | None, ahead: Iterator[tuple[Rows, Draw | None]]) -> Taken:
+        """Take examples and count the seconds that this takes."""
+        begun = time.perf_counter()
+        taken = self._examples.take(rows_B, draw, ahead)
+        self._waited_s += time.perf_counter() - begun
+        return taken
+
+    def take_waited_s(self) -> float:
+        """Return the seconds that steps waited for batches since the last call: for people, never for a decision."""
+        waited_s, self._waited_s = self._waited_s, 0.0
+        return waited_s
 
     def _train_rows(self, step: int, size: int, seed: int, replica: int) -> Rows:
         epoch, start = divmod(step * size, self.num_train)
@@ -160,7 +174,7 @@ class Splits:
             message = f"a reward batch of {size} examples cannot be taken from {self.num_reward}; enlarge task.splits.reward"
             raise ConfigurationError(message)
         ahead = ((self._reward_rows(later, size, seed), None) for later in itertools.count(step + 1))
-        inputs, targets_B = self._examples.take(self._reward_rows(step, size, seed), None, ahead)
+        inputs, targets_B = self._take(self._reward_rows(step, size, seed), None, ahead)
         return RewardBatch(inputs=inputs, targets_B=targets_B)
 
     def _reward_rows(self, step: int, size: int, seed: int) -> Rows:

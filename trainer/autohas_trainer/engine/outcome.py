@@ -43,6 +43,7 @@ def build_outcome(state: SearchState, evaluated: EvaluateStage, workdir: Path, i
         test_scores=(evaluated.test_scores[state.winner], *evaluated.repeat_scores),
         cost_by_stage=state.ledger.cost_by_stage(),
         seconds_by_stage=state.ledger.seconds_by_stage(),
+        use_by_stage=state.ledger.usage.by_stage(),
         preprocessing_digest=preprocessing_digest,
         effects=order_effects(state.effects),
     )

@@ -276,6 +276,7 @@ class Checkpointer:
             OSError: the disk is full, read-only or gone; the checkpoints before are whole.
         """
         self.state.ledger.book_time(self.stages[index].name)
+        self.state.ledger.usage.observe_memory(self.stages[index].name)
         begun = self.clock()
         state = {
             "threads": torch.get_num_threads(),

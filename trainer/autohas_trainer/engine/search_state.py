@@ -39,6 +39,7 @@ from autohas_trainer.events import (
     StagesPlanned,
     StepRecord,
     WorkStarted,
+    finite,
 )
 from autohas_trainer.supernet import Supernet
 
@@ -167,13 +168,8 @@ class SearchState:
             key = fault_key(training.configuration, training.repeat)
             if training.fault is not None and key not in self._said:
                 self._said.add(key)
-                self.notify(NoticeReason.CANDIDATE_FAILED, f"{name} is out: {training.fault}; {self.values_text(training.configuration)}")
-
-    def values_text(self, configuration: Configuration) -> str:
-        """The active values of a configuration, for a notice."""
-        space = self.search_task.space
-        values = space.as_mapping(configuration)
-        return ", ".join(f"{d.name} {values[d.name]}" for d in space.searched_decisions() if space.is_active(d, values))
+                values = self.search_task.values_text(training.configuration)
+                self.notify(NoticeReason.CANDIDATE_FAILED, f"{name} is out: {training.fault}; {values}")
 
     def keep_only(self, names: set[str]) -> None:
         """End the trainings of all other candidates; their comparisons stay."""
@@ -188,8 +184,7 @@ class SearchState:
             ConfigurationError: the default configuration cannot be trained.
             DeviceError: the device failed.
         """
-        training = self.trainings[name]
-        before = training.units_done
+        before = (training := self.trainings[name]).units_done
         try:
             loss = training.step()
         except DeviceError:
@@ -199,11 +194,11 @@ class SearchState:
             self._take_out(training, str(error))
             loss = math.nan
         self._judge_default(training)
-        ledger, rate = self.ledger, training.learning_rate
+        ledger = self.ledger
         ledger.advance_to(ledger.step + training.units_done - before)
         # A divergence is read some steps late: the budget is that of a search that reads every loss.
-        num_steps = 1 - training.num_steps_lost
-        ledger.spend(stage, num_steps * self.search_task.step_work(training.configuration), candidate=name)
+        ledger.spend(stage, (1 - training.num_steps_lost) * self.search_task.step_work(training.configuration), candidate=name)
+        ledger.usage.add(stage, use := self.search_task.use(training.configuration, training.recipe.batch_size))
         self.sink.emit(
             StepRecord(
                 stage=stage,
@@ -212,8 +207,9 @@ class SearchState:
                 cost=ledger.cost,
                 loss=None if loss is None else finite(loss),
                 is_finite=loss is None or math.isfinite(loss),
-                learning_rate=rate,
+                learning_rate=training.learning_rate,
                 candidate=name,
+                use=use,
             )
         )
 
@@ -282,7 +278,7 @@ class SearchState:
     def lay_out(self, stage: Stage, planned: Mapping[Stage, int]) -> None:
         """Change the plan of the stage at work and of those after it, and emit it."""
         self.ledger.lay_out(planned)
-        self.sink.emit(StagesPlanned(stage=stage, stages=self.ledger.stages))
+        self.sink.emit(StagesPlanned(stage=stage, stages=self.ledger.stages, use=self.ledger.usage.by_stage()))
 
     def forget_contributions(self, rung: int, names: Iterable[str]) -> None:
         """Drop what no further paired comparison needs: a number per example and candidate in every checkpoint."""
@@ -292,8 +288,7 @@ class SearchState:
     def notify(self, reason: NoticeReason, message: str) -> None:
         """Issue a notice."""
         # Readers skip ids that they have seen: ids grow over all processes, also past those of a killed one after its last checkpoint.
-        last = max((notice.id for notice in self.notices), default=0)
-        number = max(last, self.starts * NOTICES_PER_START) + 1
+        number = max((self.starts * NOTICES_PER_START, *(notice.id for notice in self.notices))) + 1
         notice = Notice(id=number, reason=reason, message=replace_unprintable(message)[:MAX_NOTICE_LENGTH], time=self._wall_clock())
         self.notices.append(notice)
         self.sink.emit(NoticeIssued(notice=notice))
@@ -398,11 +393,6 @@ class SearchState:
         self.effects = [Effect.model_validate(effect) for effect in state["effects"]]
         self.notices = [Notice.model_validate(notice) for notice in state["notices"]]
         self.best_lane, self.winner = state["bestLane"], state["winner"]
-
-
-def finite(value: float) -> float | None:
-    """The value, or None for infinities and NaN, which JSON does not have."""
-    return value if math.isfinite(value) else None
 
 
 def _select(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

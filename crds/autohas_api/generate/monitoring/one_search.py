@@ -272,6 +272,30 @@ _MACHINE: Final = Row(
             unit="none",
         ),
         Panel(
+            title="Examples per second",
+            description="Training examples per second over the newest 128 steps.",
+            queries=(Query(expr=_newest("autohas_trainer_examples_per_second"), legend="examples"),),
+            unit="ops",
+        ),
+        Panel(
+            title="Waiting and utilisation",
+            description="Share of the steps' time that they waited for data, and the share of the GPU's peak that the networks' own "
+            "operations reach (MFU), where the peak is known.",
+            queries=(
+                Query(expr=_newest("autohas_trainer_data_wait_ratio"), legend="waiting for data"),
+                Query(expr=_newest("autohas_trainer_mfu_ratio"), legend="MFU"),
+            ),
+            unit="percentunit",
+            minimum=0,
+            maximum=1,
+        ),
+        Panel(
+            title="Peak memory by stage",
+            description="Peak memory of each stage that has ended: of the process, and on a GPU of PyTorch's allocator.",
+            queries=(Query(expr=_newest("autohas_trainer_peak_memory_bytes", "stage, kind"), legend="{{stage}} {{kind}}"),),
+            unit="bytes",
+        ),
+        Panel(
             title="Memory",
             description="Resident memory of the process, and on a GPU the memory that PyTorch's allocator has reserved.",
             queries=(

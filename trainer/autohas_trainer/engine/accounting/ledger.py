@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from autohas_api.wire.messages import Stage
+from autohas_trainer.engine.accounting.usage import Usage
 
 __all__ = ["Ledger"]
 
@@ -19,6 +20,7 @@ class Ledger:
             stage ended, before its plan or, by rounding (see `Training.units_done`), beyond it.
         steps: Steps over all stages: those that the stages behind took and those that are planned for the others.
         stages: The same per stage, in their order.
+        usage: What the steps used, for people.
     """
 
     def __init__(self, steps: int, clock: Callable[[], float]) -> None:
@@ -28,6 +30,7 @@ class Ledger:
         self.stages: dict[Stage, int] = {}
         self._begun = 0
         """Position at which the stage at work began."""
+        self.usage = Usage()
         self._clock = clock
         self._mark = clock()
         self._cost: dict[str, float] = {}
@@ -54,6 +57,8 @@ class Ledger:
 
     def close(self, stage: Stage) -> None:
         """End a stage, or pass it over: what it took takes the place of what was planned for it."""
+        if self.step > self._begun:
+            self.usage.observe_memory(stage, ends=True)
         self.lay_out({stage: self.step - self._begun})
         self._begun = self.step
 
@@ -122,6 +127,7 @@ class Ledger:
             "seconds": self._seconds,
             "paces": {n: list(p) for n, p in self._paces.items()},
             "supernetPace": list(self._supernet_pace),
+            "usage": self.usage.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -132,6 +138,7 @@ class Ledger:
         self._paces = {name: (float(trainings), float(seconds)) for name, (trainings, seconds) in state["paces"].items()}
         trainings, seconds = state["supernetPace"]
         self._supernet_pace = (float(trainings), float(seconds))
+        self.usage.load_state_dict(state.get("usage", {}))  # a checkpoint of an earlier version has none
         self._mark = self._clock()
 
 

@@ -67,6 +67,15 @@ class Work:
         """One whole training of `configuration`; exactly 1 for the default."""
         return 1.0 if self.uncounted is not None else self._length(configuration) / self._length(self._space.default)
 
+    def flops(self, configuration: Configuration, num_gradients: int, num_forwards: int) -> float:
+        """Floating-point operations of gradients and forward passes over that number of examples; 0 where they cannot be counted.
+
+        A multiply-accumulate is two; a backward pass costs two forward passes.
+        """
+        if self.uncounted is not None:
+            return 0.0
+        return 2.0 * self._size(configuration).macs * (3 * num_gradients + num_forwards)
+
     def gradient(self, configuration: Configuration, batch_size: int) -> float:
         """One step of a supernet along the path of `configuration` with a batch of `batch_size`: gradient and update, no dropout."""
         return self._gradient(configuration, batch_size, self._cost.supernet)

@@ -17,11 +17,11 @@ from autohas_api.space.decisions import Configuration
 from autohas_api.wire.messages import Stage
 from autohas_api.wire.reasons import NoticeReason
 from autohas_trainer.data import RewardBatch
-from autohas_trainer.engine.search_state import SearchState, finite
+from autohas_trainer.engine.search_state import SearchState
 from autohas_trainer.engine.stages.supernet import SupernetStepContext
 from autohas_trainer.engine.training.supernet_share import limit_of_samples, price_of_whole
 from autohas_trainer.errors import CandidateError, ConfigurationError, DeviceError, NumericalError
-from autohas_trainer.events import StepRecord
+from autohas_trainer.events import StepRecord, finite
 from autohas_trainer.seeding import stream
 
 __all__ = ["BestOfStage"]
@@ -136,7 +136,9 @@ class BestOfStage:
         except DeviceError:
             raise
         except CandidateError as error:
-            self._state.notify(NoticeReason.CANDIDATE_FAILED, f"{name} has no score: {error}; {self._state.values_text(sample)}")
+            self._state.notify(
+                NoticeReason.CANDIDATE_FAILED, f"{name} has no score: {error}; {self._state.search_task.values_text(sample)}"
+            )
             return math.nan, math.nan
 
     def _score(self, sample: Configuration, batches: Iterator[RewardBatch]) -> tuple[float, float]:
@@ -158,7 +160,10 @@ class BestOfStage:
         ledger, works = state.ledger, state.search_task.works
         ledger.step += 1
         ledger.spend(self.name, works.gradient(sample, state.supernet_batch_size) + works.forward(sample, num_examples))
+        use = state.search_task.use(sample, state.supernet_batch_size, num_examples)
+        ledger.usage.add(self.name, use)
         record = StepRecord(
+            use=use,
             stage=self.name,
             step=ledger.step,
             steps=ledger.steps,

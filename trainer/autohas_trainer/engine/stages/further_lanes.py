@@ -24,6 +24,6 @@ def report_unaffordable(state: SearchState, name: str, configuration: Configurat
     price, left = state.search_task.price(configuration, 0, LAST_RUNG + 1), state.trainings_left
     text = (
         f"{name}, of searchSpace.initialPoints, is left out: its training costs {price:.2f} trainings of the default, and all candidates"
-        f" together have {left:.2f}; raise budget.trainings; {state.values_text(configuration)}"
+        f" together have {left:.2f}; raise budget.trainings; {state.search_task.values_text(configuration)}"
     )
     state.notify(NoticeReason.CANDIDATE_UNAFFORDABLE, text)

@@ -17,11 +17,11 @@ from autohas_trainer.algorithms import SupernetStep
 from autohas_trainer.algorithms._base import Gradient
 from autohas_trainer.data import RewardBatch, TrainBatch
 from autohas_trainer.engine.candidate_faults import candidate_part
-from autohas_trainer.engine.search_state import DEFAULT, SearchState, finite
+from autohas_trainer.engine.search_state import DEFAULT, SearchState
 from autohas_trainer.engine.training.rule import rate_at, rule_of
 from autohas_trainer.engine.training.safety_copy import MAX_RESTARTS
 from autohas_trainer.errors import CandidateError, DeviceError
-from autohas_trainer.events import StepRecord
+from autohas_trainer.events import StepRecord, finite
 from autohas_trainer.optim import clip, norm_of
 from autohas_trainer.seeding import stream
 
@@ -278,7 +278,7 @@ class SupernetStage:
         state = self._state
         self._failures, state.failed_samples = self._failures + 1, state.failed_samples + 1
         if self._failures == 1:
-            text = f"a sample of {self.name} failed and is rejected, as others may be: {fault}; {state.values_text(sample)}"
+            text = f"a sample of {self.name} failed and is rejected, as others may be: {fault}; {state.search_task.values_text(sample)}"
             state.notify(NoticeReason.CANDIDATE_FAILED, text)
         if state.failed_samples == _MAX_FAILURES:
             state.supernet_is_abandoned, state.supernet_fault = True, fault
@@ -354,7 +354,10 @@ class SupernetStage:
         num_examples = done.num_train_forwards * size + done.num_reward_forwards * search_task.reward_batch_size
         cost = done.num_gradients * works.gradient(done.sample, size) + works.forward(done.sample, num_examples)
         state.ledger.spend(self.name, cost, gradients=done.num_gradients * works.gradient_alone(done.sample, size))
+        use = search_task.use(done.sample, done.num_gradients * size, num_examples)
+        state.ledger.usage.add(self.name, use)
         record = StepRecord(
+            use=use,
             stage=self.name,
             step=state.ledger.step,
             steps=state.ledger.steps,

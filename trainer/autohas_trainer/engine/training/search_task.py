@@ -27,6 +27,7 @@ from autohas_trainer.engine.accounting.spending import Prices
 from autohas_trainer.engine.accounting.work import Work
 from autohas_trainer.engine.training.custom_code import CustomCode
 from autohas_trainer.errors import ConfigurationError, DataError
+from autohas_trainer.events import StepUse
 from autohas_trainer.nn.pretrained import read_pretrained
 from autohas_trainer.optim import STATE_KEYS, OptimizerName
 from autohas_trainer.space.objective import objective
@@ -148,6 +149,11 @@ class SearchTask:
         """Trainable parameters of `configuration`'s network."""
         return self.template.num_parameters(self.built_from(configuration))
 
+    def values_text(self, configuration: Configuration) -> str:
+        """The active values of a configuration, for a notice."""
+        values = self.space.as_mapping(configuration)
+        return ", ".join(f"{d.name} {values[d.name]}" for d in self.space.searched_decisions() if self.space.is_active(d, values))
+
     def objective(self, quality: float, configuration: Configuration) -> float:
         """Quality with the price of what the configuration's network costs."""
         cost = self.spec.objective.cost
@@ -177,6 +183,11 @@ class SearchTask:
     def step_work(self, configuration: Configuration) -> float:
         """The cost of one step of a training of `configuration`."""
         return self.work(configuration) / self.recipe(configuration).steps
+
+    def use(self, configuration: Configuration, num_gradients: int, num_forwards: int = 0) -> StepUse:
+        """What a step used that took gradients and forward passes of that number of examples, and waited since the last call."""
+        flops = self.works.flops(configuration, num_gradients, num_forwards)
+        return StepUse(num_examples=num_gradients, flops=flops, waited_s=self.splits.take_waited_s())
 
     def comparison_work(self, configuration: Configuration, rung: int) -> float:
         """The cost of comparing `configuration` at a rung: on a part of the selection split before the end, on all of it there."""

@@ -15,6 +15,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from autohas_trainer.events import PolicyRecord, RunInfo
+from autohas_trainer.reporting.sinks.device_peak import mfu, peak_flops
 from autohas_trainer.reporting.sinks.live_state import STEP_SECONDS, CheckpointFacts, Snapshot
 from autohas_trainer.reporting.sinks.progress import eta_seconds
 
@@ -46,6 +47,7 @@ class SearchCollector(Collector):
         if snapshot.info is not None:
             yield from _run(snapshot, snapshot.info, self._monotonic())
         yield from _steps(snapshot)
+        yield from _usage(snapshot)
         yield from _losses(snapshot)
         yield from _learning_rates(snapshot)
         yield from _supernet(snapshot)
@@ -131,6 +133,24 @@ def _steps(snapshot: Snapshot) -> Iterator[Metric]:
         buckets=list(zip(bounds, buckets, strict=True)),
         sum_value=snapshot.step_seconds,
     )
+
+
+def _usage(snapshot: Snapshot) -> Iterator[Metric]:
+    """Yield how fast the newest steps were, and the peak memory of the stages that have ended."""
+    pace, info = snapshot.pace, snapshot.info
+    if pace is not None and info is not None:
+        yield _gauge("autohas_trainer_examples_per_second", "Training examples per second over the newest 128 steps.", pace.examples)
+        yield _gauge("autohas_trainer_data_wait_ratio", "Share of the time of these steps that they waited for data.", pace.waited)
+        utilisation = mfu(pace.flops, peak_flops(info.search, info.environment))
+        if utilisation is not None:
+            text = "Floating-point operations of the networks in these steps over the peak of the GPU; absent where a figure is not known."
+            yield _gauge("autohas_trainer_mfu_ratio", text, utilisation)
+    text = "Peak memory of a stage that has ended: of the process, and on a GPU of PyTorch's allocator."
+    family = GaugeMetricFamily("autohas_trainer_peak_memory_bytes", text, labels=["stage", "kind"])
+    for stage, use in snapshot.use_by_stage.items():
+        for kind, peak in use.peak_memory.items():
+            family.add_metric([stage, kind], peak)
+    yield family
 
 
 def _losses(snapshot: Snapshot) -> Iterator[Metric]:

@@ -29,6 +29,7 @@ from autohas_trainer.provenance import Environment
 from autohas_trainer.reporting.report import charts
 from autohas_trainer.reporting.report.candidate_names import explain_candidates
 from autohas_trainer.reporting.report.effects_chart import MAX_BARS, effects_chart
+from autohas_trainer.reporting.report.stage_usage import usage_texts
 from autohas_trainer.reporting.sinks.effect_text import change_text, signed_percent
 from autohas_trainer.reporting.sinks.history import History, read_history
 from autohas_trainer.reporting.sinks.live_state import STAGE_ORDER
@@ -76,6 +77,10 @@ class _StageRow:
     trainings: float
     share: float
     seconds: str
+    examples_per_second: str
+    mfu: str
+    waited: str
+    peak_memory: str
     purpose: str
 
 
@@ -128,6 +133,7 @@ def render(finished: FinishedSearch, history: History, command: str | None) -> s
         effects=_effect_rows(finished),
         num_bars=MAX_BARS,
         figures=_figures(finished, history),
+        has_mfu=any(row.mfu for row in _stage_rows(finished)),
         has_policy=bool(history.policies),
         num_hidden=max(0, len(history.policies[0].probabilities) - charts.MAX_POLICY_PANELS) if history.policies else 0,
         num_samples=sum(step.reward is not None for step in history.steps),
@@ -271,6 +277,7 @@ def _stage_rows(finished: FinishedSearch) -> list[_StageRow]:
             trainings=outcome.cost_by_stage[stage],
             share=outcome.cost_by_stage[stage] / whole,
             seconds=duration(outcome.seconds_by_stage.get(stage, 0.0)),
+            **usage_texts(finished, stage),
             purpose=_purpose(stage, finished),
         )
         for stage in STAGE_ORDER

@@ -28,17 +28,21 @@ from autohas_trainer.events import (
     SearchFinished,
     SearchStarted,
     StagesPlanned,
+    StageUse,
     StepRecord,
+    StepUse,
     WorkStarted,
 )
 from autohas_trainer.reporting.sinks.history import History, read_history
 
-__all__ = ["STAGE_ORDER", "STEP_SECONDS", "CheckpointFacts", "LiveState", "Snapshot", "leader", "stage_at"]
+__all__ = ["STAGE_ORDER", "STEP_SECONDS", "CheckpointFacts", "LiveState", "Pace", "Snapshot", "leader", "stage_at"]
 
 STAGE_ORDER: Final = (Stage.LANES, Stage.WARMUP, Stage.SUPERNET, Stage.RACE, Stage.EVALUATE)
 """The stages in their order."""
 STEP_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds of the histogram of step durations, in seconds; a last bucket is unbounded."""
+_PACE_STEPS: Final = 128
+"""Steps over which a pace is taken."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +52,16 @@ class CheckpointFacts:
     info: CheckpointInfo
     seconds: float | None = None
     size_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """What the newest steps used per second, comparisons and checkpoints left out; `flops` is 0 where they cannot be counted."""
+
+    examples: float
+    flops: float
+    waited: float
+    """Share of the time that steps waited for their batches, 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +98,9 @@ class Snapshot:
     """The loss of a training step that was read last; None where it was not finite, or none was read."""
     step_buckets: tuple[int, ...] = (0,) * (len(STEP_SECONDS) + 1)
     step_seconds: float = 0.0
+    pace: Pace | None = None
+    use_by_stage: Mapping[str, StageUse] = field(default_factory=dict)
+    """What the stages that have ended used."""
 
     @property
     def position(self) -> int:
@@ -138,6 +155,8 @@ class LiveState:
         self._non_finite_losses = 0
         self._train_loss: float | None = None
         self._step_seconds = 0.0
+        self._uses: deque[tuple[float, StepUse]] = deque(maxlen=_PACE_STEPS)
+        """Duration and use of the newest steps."""
         self._first: tuple[StepRecord, float] | None = None
         self._latest: StepRecord | None = None
         self._latest_at = now
@@ -168,6 +187,7 @@ class LiveState:
                 train_loss=self._train_loss,
                 step_buckets=tuple(self._buckets),
                 step_seconds=self._step_seconds,
+                pace=self._pace(),
             )
 
     def emit(self, event: Event) -> None:
@@ -188,8 +208,8 @@ class LiveState:
                 self._num_policy_updates += 1
             case CandidateRecord():
                 self._change(leader=leader(self._snapshot.leader, event), compared=event)
-            case StagesPlanned(stages=stages):
-                self._change(stages=dict(stages))
+            case StagesPlanned(stages=stages, use=use):
+                self._change(stages=dict(stages), use_by_stage=dict(use))
             case WorkStarted() | BatchEvaluated():
                 self._change()  # a sign of life
             case CheckpointWritten(info=info, seconds=seconds, size_bytes=size):
@@ -202,7 +222,7 @@ class LiveState:
             case EarlyStopDecided(reason=reason):
                 self._change(stop_reason=reason)
             case SearchFinished(outcome=outcome):
-                self._change(outcome=outcome)
+                self._change(outcome=outcome, use_by_stage=dict(outcome.use_by_stage))
             case _:
                 assert_never(event)
 
@@ -233,6 +253,8 @@ class LiveState:
                 duration = now - self._latest_at
                 self._buckets[bisect.bisect_left(STEP_SECONDS, duration)] += 1
                 self._step_seconds += duration
+                if record.use is not None:
+                    self._uses.append((duration, record.use))
             self._is_interrupted = False
             self._latest, self._latest_at = record, now
             self._steps_by_stage[record.stage] = self._steps_by_stage.get(record.stage, 0) + 1
@@ -245,6 +267,16 @@ class LiveState:
                 self._non_finite_losses += 1
             if record.reward is not None:
                 self._rewarded = record
+
+    def _pace(self) -> Pace | None:
+        """Return the pace of the newest steps; None before the second of them."""
+        seconds = sum(duration for duration, _ in self._uses)
+        if seconds <= 0:
+            return None
+        examples, flops, waited_s = (
+            sum(values) for values in zip(*((u.num_examples, u.flops, u.waited_s) for _, u in self._uses), strict=True)
+        )
+        return Pace(examples=examples / seconds, flops=flops / seconds, waited=min(1.0, waited_s / seconds))
 
     def _change(self, **facts: object) -> None:
         self._is_interrupted = True

@@ -19,7 +19,7 @@ from autohas_api.wire.messages import Effect, Result, Stage, StopReason
 from autohas_trainer.atomic_file import write_atomically
 from autohas_trainer.config_yaml import config_text
 from autohas_trainer.errors import DataError
-from autohas_trainer.events import CandidateRecord, Event, LongerTraining, Outcome, RunInfo, SearchFinished, SearchStarted
+from autohas_trainer.events import CandidateRecord, Event, LongerTraining, Outcome, RunInfo, SearchFinished, SearchStarted, StageUse
 from autohas_trainer.provenance import DataIdentity, Environment
 
 __all__ = [
@@ -193,6 +193,7 @@ def _record(space: Space, outcome: Outcome) -> dict[str, Any]:
             "trainings": result.trainings,
             "byStage": dict(outcome.cost_by_stage),
             "secondsByStage": {stage: round(seconds, 3) for stage, seconds in outcome.seconds_by_stage.items()},
+            "usageByStage": {stage: _usage(use) for stage, use in outcome.use_by_stage.items()},
         },
         "digests": {
             "configuration": result.configuration_digest,
@@ -225,6 +226,21 @@ def _runners_up(outcome: Outcome) -> list[dict[str, Any]]:
     ]
 
 
+def _usage(use: StageUse) -> dict[str, Any]:
+    """Return what a stage used; `flops` is null where it could not be counted."""
+    return {
+        "examples": use.num_examples,
+        "flops": use.flops or None,
+        "dataWaitSeconds": round(use.waited_s, 3),
+        "peakMemoryBytes": dict(use.peak_memory),
+    }
+
+
+def _read_usage(record: Mapping[str, Any]) -> StageUse:
+    waited_s, peaks = float(record["dataWaitSeconds"]), dict(record["peakMemoryBytes"])
+    return StageUse(num_examples=int(record["examples"]), flops=float(record["flops"] or 0.0), waited_s=waited_s, peak_memory=peaks)
+
+
 def _longer(longer: LongerTraining) -> dict[str, Any]:
     record = asdict(longer)
     return {**{name: value for name, value in record.items() if name != "is_clear"}, "isClear": longer.is_clear}
@@ -252,6 +268,7 @@ def _outcome(record: Mapping[str, Any], space: Space) -> Outcome:
         candidates=tuple(CandidateRecord(**{**c, "stage": Stage(c["stage"])}) for c in record["candidates"]),
         cost_by_stage=record["cost"]["byStage"],
         seconds_by_stage=record["cost"]["secondsByStage"],
+        use_by_stage={stage: _read_usage(use) for stage, use in record["cost"].get("usageByStage", {}).items()},
         preprocessing_digest=record["digests"].get("preprocessing"),
         longer=_read_longer(record["longer"]) if "longer" in record else None,
         effects=tuple(Effect.model_validate(effect) for effect in record.get("effects", ())),
