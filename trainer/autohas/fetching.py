@@ -20,7 +20,7 @@ from autohas_trainer.atomic_file import move_durably
 
 __all__ = ["FETCHED", "FetchError", "fetch", "reader_pod"]
 
-FETCHED: Final = ("result.json", "config.yaml", "model.safetensors", "preprocessing.json", "history.jsonl", "report.html")
+FETCHED: Final = ("result.json", "config.yaml", "model.safetensors", "preprocessing.json", "history.jsonl", "report.html", "profile.json")
 _ARRIVING: Final = ".fetching"
 """Subfolder that receives the files; they move to the target folder when all have arrived and their digests are right."""
 _CONTAINER: Final = "reader"

@@ -90,7 +90,7 @@ class Cleanup(Model):
 
 
 class Monitoring(Model):
-    """Metrics port and cardinality limit of the trainer. A change takes effect with the next Job."""
+    """Metrics port, cardinality limit and profile of the trainer. A change takes effect with the next Job."""
 
     metrics_port: int = Field(
         default=TRAINER_PORT, ge=1024, le=65535, description="TCP port on which the trainer serves /metrics, /progress and /healthz."
@@ -101,4 +101,11 @@ class Monitoring(Model):
         le=2000,
         description="Maximum number of exported choice probabilities. A search with more choices exports only the most "
         "likely choice of each decision; 0 exports none.",
+    )
+    profile_steps: int | None = Field(
+        default=None,
+        ge=1,
+        le=1000,
+        description="Number of steps that torch.profiler records after the first 10 steps of the search, into profile.json in the working "
+        "folder. If not set, none.",
     )

@@ -128,7 +128,7 @@ class Spec(Model):
     checkpoint: Checkpoint = Field(default_factory=Checkpoint, description="Interval, number and storage of checkpoints.")
     failure_policy: FailurePolicy = Field(default_factory=FailurePolicy, description="Retry limits and stall timeout of the trainer.")
     cleanup: Cleanup = Field(default_factory=Cleanup, description="Deletion of the Job and its pods after the search has finished.")
-    monitoring: Monitoring = Field(default_factory=Monitoring, description="Metrics port and cardinality limit of the trainer.")
+    monitoring: Monitoring = Field(default_factory=Monitoring, description="Metrics port, cardinality limit and profile of the trainer.")
 
     rules: ClassVar[tuple[Rule, ...]] = (
         rule(

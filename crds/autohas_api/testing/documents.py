@@ -161,7 +161,7 @@ _TABLE: Final[dict[str, Any]] = {
     "checkpoint": {"periodSeconds": 60, "keepLast": 3, "storage": {"persistentVolumeClaim": {"claimName": "ck"}}},
     "failurePolicy": {"backoffLimit": 3, "maxInterruptions": 9, "stallTimeoutSeconds": 900},
     "cleanup": {"ttlSecondsAfterFinished": 60},
-    "monitoring": {"metricsPort": 9465, "perChoiceLimit": 10},
+    "monitoring": {"metricsPort": 9465, "perChoiceLimit": 10, "profileSteps": 20},
 }
 _ONLY_RATE: Final = {
     "name": "learning_rate",

@@ -102,6 +102,7 @@ REJECTED_BY_SCHEMA: Final = (
     Rejection(
         path="spec.monitoring.perChoiceLimit", value=2001, field="spec.monitoring.perChoiceLimit", words="less than or equal to 2000"
     ),
+    Rejection(path="spec.monitoring.profileSteps", value=0, field="spec.monitoring.profileSteps", words="greater than or equal to 1"),
     Rejection(path="spec.failurePolicy.backoffLimit", value=51, field="spec.failurePolicy.backoffLimit", words="less than or equal to 50"),
 )
 """Refused by the schema itself; in the same words offline."""

@@ -60,7 +60,7 @@ def test_a_run_ends_with_the_answer_and_its_files(finished: tuple[Path, Path, Re
     _, out, printed = finished
     assert printed.exit_code == 0, printed.output
     assert re.search(r"Test accuracy \d+\.\d\d %; the default configuration: \d+\.\d\d %|Nothing beat the default", printed.output)
-    unused = "spec.trainer.image, spec.checkpoint.storage, spec.cleanup, spec.monitoring"
+    unused = "spec.trainer.image, spec.checkpoint.storage, spec.cleanup, spec.monitoring.perChoiceLimit"
     assert f"Not used on this machine: {unused}" in _flat(printed.output)
     assert {"result.json", "config.yaml", "model.safetensors", "history.jsonl", "report.html"} <= {p.name for p in out.iterdir()}
     record = json.loads((out / "result.json").read_text())

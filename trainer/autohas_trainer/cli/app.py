@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
 from rich.console import Console
@@ -26,7 +26,7 @@ from autohas_trainer.cli.command_form import Answer, OutputFormat, OutputOption,
 from autohas_trainer.cli.environment import available_threads, let_threads_sleep
 from autohas_trainer.cli.exits import UsageError, make_folder
 from autohas_trainer.cli.judging import read_for_folder
-from autohas_trainer.cli.settings import apply_settings
+from autohas_trainer.cli.settings import apply_settings, list_unused
 from autohas_trainer.cli.signals import StopOnSignal
 
 __all__ = ["app", "main"]
@@ -352,7 +352,7 @@ def _run(document: Document, options: _Options, stop: StopOnSignal) -> None:
     elif not (folder / "checkpoints").is_dir() and not (folder / "result.json").exists():
         console.print(f"{folder} holds nothing to continue from: the search starts.", markup=False, highlight=False, soft_wrap=True)
     make_folder(folder)
-    if ignored := _list_unused(document.value):
+    if ignored := list_unused(document.value):
         console.print(f"Not used on this machine: {', '.join(ignored)}", style="dim", highlight=False)
 
     print_loading(console)
@@ -388,16 +388,3 @@ def _command(source: str, settings: Sequence[str], folder: Path) -> str:
     """Return the command line that runs the same search into the same folder."""
     options = [part for setting in settings for part in ("--set", setting)]
     return shlex.join([_program(), "run", source, *options, "--out", str(folder)])
-
-
-def _list_unused(document: dict[str, Any]) -> list[str]:
-    """List the sections of the file that have no effect without a cluster; `trainer.device` has."""
-    written = document.get("spec", {})
-    unused = ["spec.suspend"] if written.get("suspend") else []
-    unused += [f"spec.trainer.{name}" for name in written.get("trainer", {}) if name != "device"]
-    if "storage" in written.get("checkpoint", {}):
-        unused.append("spec.checkpoint.storage")
-    if "startDeadlineSeconds" in written.get("budget", {}):
-        unused.append("spec.budget.startDeadlineSeconds")
-    unused += [f"spec.{section}" for section in ("failurePolicy", "cleanup", "monitoring") if section in written]
-    return unused

@@ -19,6 +19,7 @@ from autohas_trainer.reporting.sinks.fan_out import FanOutSink
 from autohas_trainer.reporting.sinks.history import HistorySink
 from autohas_trainer.reporting.sinks.live_state import LiveState
 from autohas_trainer.reporting.sinks.log import LogSink
+from autohas_trainer.reporting.sinks.profile import ProfileSink
 from autohas_trainer.reporting.sinks.result_files import FilesSink, FinishedSearch, read_result
 
 __all__ = ["build_pod_job", "find_finished", "repeat_result", "run_in_pod", "run_with"]
@@ -99,7 +100,11 @@ def run_with(job: Job, stop: StopRequest, *listeners: Listener) -> Outcome:
     job.workdir.mkdir(parents=True, exist_ok=True)
     history = HistorySink(job.workdir)
     files = FilesSink(job.workdir, search_digest=search_digest(job.search))
+    num_profiled = job.search.spec.monitoring.profile_steps
+    profiles = [ProfileSink(job.workdir, num_profiled)] if num_profiled is not None else []
     try:
-        return run(job, FanOutSink(history, *listeners, files), stop)
+        return run(job, FanOutSink(history, *listeners, *profiles, files), stop)
     finally:
+        for profile in profiles:
+            profile.close()
         history.close()

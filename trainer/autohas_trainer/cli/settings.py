@@ -13,7 +13,7 @@ from autohas_api.base.structural_schema import structural_schema
 from autohas_api.base.yaml_file import parse_scalar
 from autohas_api.spec.search import Spec
 
-__all__ = ["apply_settings"]
+__all__ = ["apply_settings", "list_unused"]
 
 _PART: Final = re.compile(r"([A-Za-z0-9_./-]+?)((?:\[[0-9]+\])*)")
 _ROOTS: Final = ("spec", "metadata")
@@ -87,3 +87,17 @@ def _inside(place: Any, key: str | int, path: str) -> Any:  # noqa: ANN401 - any
     key_text = f"[{key}]" if isinstance(key, int) else key
     extent = f" of {len(place)} items" if isinstance(place, list) else ""
     raise SpecError([FieldError(path=path, message=f"leads nowhere: there is no {key_text} in {kind}{extent}")])
+
+
+def list_unused(document: dict[str, Any]) -> list[str]:
+    """List the sections of the file that have no effect without a cluster; `trainer.device` and the profile have."""
+    written = document.get("spec", {})
+    unused = ["spec.suspend"] if written.get("suspend") else []
+    unused += [f"spec.trainer.{name}" for name in written.get("trainer", {}) if name != "device"]
+    if "storage" in written.get("checkpoint", {}):
+        unused.append("spec.checkpoint.storage")
+    if "startDeadlineSeconds" in written.get("budget", {}):
+        unused.append("spec.budget.startDeadlineSeconds")
+    unused += [f"spec.{section}" for section in ("failurePolicy", "cleanup") if section in written]
+    unused += [f"spec.monitoring.{name}" for name in written.get("monitoring", {}) if name != "profileSteps"]
+    return unused
