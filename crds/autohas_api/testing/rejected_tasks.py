@@ -39,13 +39,13 @@ def _custom_model(decisions: object) -> dict[str, Any]:
 
 
 TASK_REJECTED_BY_SCHEMA: Final = (
-    Rejection(path="spec.task.data.name", value="text", field="spec.task.data.name", words='"digits", "idx", "csv", "image-folder"'),
+    Rejection(path="spec.task.data.name", value="tables", field="spec.task.data.name", words='"digits", "idx", "csv", "parquet", "image-folder"'),
     Rejection(
         path="spec.task.model.template", value="vgg", field="spec.task.model.template", words='"mlp", "mlp-small", "conv-small", "resnet"'
     ),
     Rejection(path="spec.task.model", value={"entrypoint": "a.b"}, field="spec.task.model.entrypoint", words="should match"),
     Rejection(path="spec.task.data", value={"entrypoint": "a b:C"}, field="spec.task.data.entrypoint", words="should match"),
-    Rejection(path="spec.objective.metric", value="bleu", field="spec.objective.metric", words='"accuracy", "f1", "auc", "log_loss"'),
+    Rejection(path="spec.objective.metric", value="bleu", field="spec.objective.metric", words='"accuracy", "f1", "auc", "top5", "log_loss"'),
     Rejection(path="spec.objective.direction", value="minimize", field="spec.objective.direction", words='"Maximize", "Minimize"'),
     Rejection(path="spec.task.recipe.classWeights", value="on", field="spec.task.recipe.classWeights", words='"Uniform", "Balanced"'),
 )
@@ -81,6 +81,18 @@ TASK_REJECTED_BY_RULE: Final = (
         words="which of the built-in data only csv and parquet have",
     ),
     Rejection(path="spec.objective.metric", value="bpb", field="spec.objective.metric", words="bpb is measured per byte of text"),
+    Rejection(
+        path="spec.task.data",
+        value={"name": "tokens", "path": "/data", "arguments": {"length": "8"}},
+        field="spec.task.data.arguments",
+        words="arguments.vocabulary must be the number of different tokens when name is tokens",
+    ),
+    Rejection(
+        path="spec",
+        value={**a_search()["spec"], "objective": {"metric": "bpb"}, "task": {"data": _TEXT, "model": {"template": "mlp"}}},
+        field="spec.task.model.template",
+        words="text and tokens give tokens, which template",
+    ),
     Rejection(
         path="spec",
         value={**a_search()["spec"], "objective": {"metric": "f1"}, "task": {"data": _TEXT, "model": {"entrypoint": "a.b:C"}}},
@@ -142,6 +154,7 @@ TASK_REJECTED_BY_RULE: Final = (
             ("accuracy", "95", '95 is more than 1: accuracy is a share, write 95 % as "0.95"'),
             ("f1", "1.5", '1.5 is more than 1: f1 is a share, write 95 % as "0.95"'),
             ("auc", "100", "100 is more than 1: auc is a share"),
+            ("top5", "2", "2 is more than 1: top5 is a share"),
             ("accuracy", "0", "0 must be greater than 0: every candidate reaches it"),
             ("auc", "-0.5", "-0.5 must be greater than 0: every candidate reaches it"),
             ("log_loss", "-1", "-1 must be greater than 0: no candidate reaches it, log_loss, perplexity, bpb, rmse, mae are never less"),

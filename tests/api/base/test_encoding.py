@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[3]
 _TEXT_METHODS = {"read_text": 0, "write_text": 1}
 """Methods of a path with the position of `encoding`."""
-_BINARY_OPENERS = {"os", "Image", "tarfile", "gzip", "zipfile", "urllib", "webbrowser"}
+_BINARY_OPENERS = {"inputs", "os", "Image", "tarfile", "gzip", "zipfile", "urllib", "webbrowser"}
 
 
 def _keywords(call: ast.Call) -> dict[str, ast.expr]:
