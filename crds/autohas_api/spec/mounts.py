@@ -10,16 +10,16 @@ from pydantic import Field, StringConstraints
 
 from autohas_api.base.expressions import Expression, field
 from autohas_api.base.kube_rules import never
-from autohas_api.base.kube_types import DataKey, DnsName, FileMode, Quantity
+from autohas_api.base.kube_types import DnsName, FileMode, Quantity
 from autohas_api.base.model import Model, Rule
 from autohas_api.base.names import CHECKPOINT_DIRECTORY, CONFIG_DIRECTORY, SCRATCH_DIRECTORY, SHM_DIRECTORY
 from autohas_api.base.rules import exactly_one, no_prefix, rule
+from autohas_api.spec.volume_sources import UPWARD, CsiSource, EphemeralSource, ImageSource, KeyToPath, ProjectedSource
 
 __all__ = [
     "ClaimSource",
     "ConfigMapSource",
     "EmptyDirSource",
-    "KeyToPath",
     "SecretSource",
     "Volume",
     "VolumeMount",
@@ -27,7 +27,6 @@ __all__ = [
     "normal",
 ]
 
-_UPWARD: Final = r"(^|/)\.\.(/|$)"
 _WHOLE: Final = (CONFIG_DIRECTORY, CHECKPOINT_DIRECTORY, SCRATCH_DIRECTORY, "/proc", "/sys", "/opt/autohas", "/opt/venv")
 """With everything below: the operator's own mounts, what the kernel shows, and the trainer in its image."""
 _EXACT: Final = (
@@ -35,18 +34,6 @@ _EXACT: Final = (
     *("/usr", "/usr/bin", "/usr/lib", "/usr/local", "/usr/local/bin", "/usr/local/lib", "/bin", "/sbin", "/lib", "/lib64"),
 )
 """The folders around the above, and those without which no image runs; below them a search may mount."""
-
-
-class KeyToPath(Model):
-    """Mapping of a key of a ConfigMap or Secret to a file."""
-
-    key: DataKey = Field(description="Key to project.")
-    path: Annotated[str, StringConstraints(pattern=r"^[^/]", min_length=1, max_length=1024)] = Field(
-        description="Relative path of the file; must not contain the part '..'."
-    )
-    mode: FileMode | None = Field(default=None, description="Permission bits of the file. If not set, defaultMode.")
-
-    rules: ClassVar[tuple[Rule, ...]] = (never("path", rf"^\.\.|{_UPWARD}", "path must not begin with .. or contain it as a part"),)
 
 
 class ConfigMapSource(Model):
@@ -86,7 +73,7 @@ class EmptyDirSource(Model):
 
 
 class Volume(Model):
-    """Volume of the trainer pod: a claim, a ConfigMap, a Secret or an empty directory; never a path of the host."""
+    """Volume of the trainer pod: never a path of the host. The chart's admission policy allows the same kinds."""
 
     name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", min_length=1, max_length=63)] = Field(
         description="Name of the volume, a DNS label."
@@ -95,9 +82,15 @@ class Volume(Model):
     config_map: ConfigMapSource | None = Field(default=None, description="ConfigMap in the namespace of the search.")
     secret: SecretSource | None = Field(default=None, description="Secret in the namespace of the search.")
     empty_dir: EmptyDirSource | None = Field(default=None, description="Empty directory that is deleted with the pod.")
+    csi: CsiSource | None = Field(default=None, description="Inline volume of a CSI driver.")
+    ephemeral: EphemeralSource | None = Field(default=None, description="Claim that is created and deleted with the pod.")
+    projected: ProjectedSource | None = Field(
+        default=None, description="ConfigMaps, Secrets and fields of the pod in one directory; never a token of a service account."
+    )
+    image: ImageSource | None = Field(default=None, description="Files of a container image or OCI artifact, read-only.")
 
     rules: ClassVar[tuple[Rule, ...]] = (
-        exactly_one("persistentVolumeClaim", "configMap", "secret", "emptyDir"),
+        exactly_one("persistentVolumeClaim", "configMap", "secret", "emptyDir", "csi", "ephemeral", "projected", "image"),
         no_prefix("name", "autohas-", "names that start with autohas- are the operator's"),
     )
 
@@ -116,7 +109,7 @@ class VolumeMount(Model):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         never("mountPath", r"//|/\.\.?(/|$)", "mountPath must be a plain absolute path: without //, /. and /.."),
-        never("subPath", rf"^/|{_UPWARD}", "subPath must be relative and must not contain .. as a part"),
+        never("subPath", rf"^/|{UPWARD}", "subPath must be relative and must not contain .. as a part"),
     )
 
 

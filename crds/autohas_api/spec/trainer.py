@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import Field, StringConstraints
@@ -14,6 +15,7 @@ from autohas_api.base.model import Model, Rule
 from autohas_api.base.names import LABEL_PRIORITY, LABEL_QUEUE, SHM_DIRECTORY
 from autohas_api.base.rules import no_prefix, rule
 from autohas_api.spec.environment import EnvFrom, EnvVar
+from autohas_api.spec.init_containers import InitContainer, init_container_rules
 from autohas_api.spec.mounts import Volume, VolumeMount, mount_rules, normal
 from autohas_api.spec.placement import Affinity, ResourceClaim, Toleration, TopologySpreadConstraint
 
@@ -114,6 +116,11 @@ class Trainer(Model):
         description="Volumes that are mounted into the container.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["mountPath"]},
     )
+    init_containers: Annotated[list[InitContainer], Field(max_length=4)] | None = Field(
+        default=None,
+        description="Containers that run before the trainer, one after another.",
+        json_schema_extra=_BY_NAME,
+    )
     shm_size: Quantity | None = Field(
         default=None,
         description="Size limit of /dev/shm, which counts as memory. If not set, there is no limit for a pod with a "
@@ -169,6 +176,16 @@ class Trainer(Model):
     )
 
     @property
+    def other_images(self) -> Iterator[tuple[str, str]]:
+        """Field and reference of every image of the pod but the trainer's own."""
+        for index, volume in enumerate(self.volumes or []):
+            if volume.image is not None:
+                yield f"volumes[{index}].image.reference", volume.image.reference
+        for index, container in enumerate(self.init_containers or []):
+            if container.image:
+                yield f"initContainers[{index}].image", container.image
+
+    @property
     def limits(self) -> Resources:
         """Limits of the container; empty without any."""
         return (self.resources.limits if self.resources is not None else None) or {}
@@ -191,6 +208,7 @@ class Trainer(Model):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         *mount_rules(),
+        *init_container_rules(),
         rule(
             field("image").equals("") | field("image").matches(_IMAGE),
             "image must be a reference such as registry.example/team/trainer:1.2: lower case after the registry, no spaces",

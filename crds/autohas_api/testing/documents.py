@@ -42,6 +42,52 @@ _TRAINER: Final[dict[str, Any]] = {
         {"name": "config", "configMap": {"name": "m", **_FILES}},
         {"name": "secret", "secret": {"secretName": "s", **_FILES}},
         {"name": "empty", "emptyDir": {"medium": "Memory", "sizeLimit": "1Gi"}},
+        {
+            "name": "driver",
+            "csi": {
+                "driver": "d.example",
+                "fsType": "ext4",
+                "readOnly": True,
+                "volumeAttributes": {"a": "b"},
+                "nodePublishSecretRef": {"name": "s"},
+            },
+        },
+        {
+            "name": "own",
+            "ephemeral": {
+                "volumeClaimTemplate": {
+                    "metadata": {"labels": {"a": "b"}},
+                    "spec": {
+                        "accessModes": ["ReadWriteOnce"],
+                        "resources": {"requests": {"storage": "1Gi"}},
+                        "storageClassName": "fast",
+                    },
+                }
+            },
+        },
+        {
+            "name": "mixed",
+            "projected": {
+                "sources": [
+                    {"configMap": {"name": "m", "items": [{"key": "a", "path": "b"}], "optional": True}},
+                    {"secret": {"name": "s"}},
+                    {"downwardAPI": {"items": [{"path": "name", "fieldRef": {"fieldPath": "metadata.name"}}]}},
+                ],
+                "defaultMode": 420,
+            },
+        },
+        {"name": "files", "image": {"reference": "registry.example/data:1", "pullPolicy": "Always"}},
+    ],
+    "initContainers": [
+        {
+            "name": "fetch",
+            "image": "registry.example/fetch:1",
+            "command": ["a"],
+            "args": ["b"],
+            "env": [{"name": "A", "value": "1"}],
+            "envFrom": [{"secretRef": {"name": "s"}}],
+            "volumeMounts": [{"name": "own", "mountPath": "/data"}],
+        }
     ],
     "volumeMounts": [{"name": "claim", "mountPath": "/data", "subPath": "a", "readOnly": True}],
     "shmSize": "1Gi",

@@ -39,13 +39,13 @@ def _custom_model(decisions: object) -> dict[str, Any]:
 
 
 TASK_REJECTED_BY_SCHEMA: Final = (
-    Rejection(path="spec.task.data.name", value="tables", field="spec.task.data.name", words='"digits", "idx", "csv", "parquet", "image-folder"'),
+    Rejection(path="spec.task.data.name", value="tables", field="spec.task.data.name", words='"digits", "idx", "csv", "parquet"'),
     Rejection(
         path="spec.task.model.template", value="vgg", field="spec.task.model.template", words='"mlp", "mlp-small", "conv-small", "resnet"'
     ),
     Rejection(path="spec.task.model", value={"entrypoint": "a.b"}, field="spec.task.model.entrypoint", words="should match"),
     Rejection(path="spec.task.data", value={"entrypoint": "a b:C"}, field="spec.task.data.entrypoint", words="should match"),
-    Rejection(path="spec.objective.metric", value="bleu", field="spec.objective.metric", words='"accuracy", "f1", "auc", "top5", "log_loss"'),
+    Rejection(path="spec.objective.metric", value="bleu", field="spec.objective.metric", words='"accuracy", "f1", "auc", "top5"'),
     Rejection(path="spec.objective.direction", value="minimize", field="spec.objective.direction", words='"Maximize", "Minimize"'),
     Rejection(path="spec.task.recipe.classWeights", value="on", field="spec.task.recipe.classWeights", words='"Uniform", "Balanced"'),
 )

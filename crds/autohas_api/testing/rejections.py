@@ -287,6 +287,50 @@ REJECTED_BY_RULE: Final = (
     Rejection(path="spec.checkpoint.storage", value={}, field="spec.checkpoint.storage", words="exactly one of"),
     Rejection(path="spec.checkpoint.storage", value=_CLAIM_AND_EMPTY, field="spec.checkpoint.storage", words="exactly one of"),
     Rejection(
+        path="spec.trainer.initContainers",
+        value=[{"name": "fetch", "volumeMounts": [{"name": "absent", "mountPath": "/data"}]}],
+        field="spec.trainer.initContainers",
+        words="every volumeMount of an init container must name one of volumes",
+    ),
+    Rejection(
+        path="spec.trainer",
+        value={
+            "volumes": [{"name": "v", "emptyDir": {}}],
+            "initContainers": [{"name": "fetch", "volumeMounts": [{"name": "v", "mountPath": "/scratch/"}]}],
+        },
+        field="spec.trainer.initContainers",
+        words="must not mount a volume at /, /scratch",
+    ),
+    Rejection(
+        path="spec.trainer.initContainers",
+        value=[{"name": "trainer"}],
+        field="spec.trainer.initContainers[0].name",
+        words="the name trainer is that of the operator's own container",
+    ),
+    Rejection(
+        path="spec.trainer.initContainers",
+        value=[{"name": "autohas-x"}],
+        field="spec.trainer.initContainers[0].name",
+        words="names that start with autohas- are the operator's",
+    ),
+    Rejection(
+        path="spec.trainer.volumes",
+        value=[{"name": "p", "projected": {"sources": [{}]}}],
+        field="spec.trainer.volumes[0].projected.sources[0]",
+        words="exactly one of configMap, secret and downwardAPI",
+    ),
+    Rejection(
+        path="spec.trainer.volumes",
+        value=[
+            {
+                "name": "p",
+                "projected": {"sources": [{"downwardAPI": {"items": [{"path": "../x", "fieldRef": {"fieldPath": "metadata.name"}}]}}]},
+            }
+        ],
+        field="spec.trainer.volumes[0].projected.sources[0].downwardAPI.items[0].path",
+        words="path must not begin with ..",
+    ),
+    Rejection(
         path="spec.trainer.volumes", value=[{"name": "data"}], field="spec.trainer.volumes[0]", words="exactly one of persistentVolumeClaim"
     ),
     Rejection(

@@ -57,7 +57,7 @@ def find_platform_refusal(search: Search, status: Status, pods: PodSettings) -> 
     if _is_missing(scheduler, (*pods.schedulers, *([_USUAL_SCHEDULER] if pods.schedulers else []))):
         message = _describe_allowed("schedulerName", scheduler, "schedulers", pods.schedulers)
         return Verdict(status="False", reason=Reason.SCHEDULER_NOT_ALLOWED, message=message)
-    return _check_image(trainer, status, pods)
+    return _check_other_images(trainer, pods) or _check_image(trainer, status, pods)
 
 
 def _is_missing(name: str | None, allowed: tuple[str, ...]) -> bool:
@@ -80,6 +80,16 @@ def _check_image(trainer: Trainer, status: Status, pods: PodSettings) -> Verdict
     message = f'{where}: "{image}" must begin with an entry of the chart value trainer.allowedImages: {allowed}'
     hint = "" if trainer.image else "; name another in spec.trainer.image"
     return Verdict(status="False", reason=Reason.IMAGE_NOT_ALLOWED, message=message + hint)
+
+
+def _check_other_images(trainer: Trainer, pods: PodSettings) -> Verdict | None:
+    """Why an image of a volume or of an init container is not allowed, or None."""
+    for name, image in trainer.other_images:
+        if image != pods.image and pods.allowed_images and not any(_begins_with(image, part) for part in pods.allowed_images):
+            allowed = ", ".join(pods.allowed_images)
+            message = f'spec.trainer.{name}: "{image}" must begin with an entry of the chart value trainer.allowedImages: {allowed}'
+            return Verdict(status="False", reason=Reason.IMAGE_NOT_ALLOWED, message=message)
+    return None
 
 
 def _repository(image: str) -> str:

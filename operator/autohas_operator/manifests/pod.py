@@ -21,6 +21,12 @@ STARTUP_PERIOD_S: Final = 10
 LIVENESS_PERIOD_S: Final = 30
 LIVENESS_FAILURES: Final = 3
 PROBE_TIMEOUT_S: Final = 5
+_SECURITY: Final = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
+}
+"""Of every container: with the pod's, the restricted Pod Security standard."""
 _CONFIG, _CHECKPOINT, _SCRATCH, _SHM = "autohas-config", "autohas-checkpoint", "autohas-scratch", "autohas-shm"
 
 
@@ -35,6 +41,7 @@ def build_pod_spec(search: Search, *, name: str, attempt: int, image: str, setti
         "terminationGracePeriodSeconds": trainer.termination_grace_period_seconds,
         "securityContext": _pod_security(settings),
         "containers": [_container(search, attempt, image, settings)],
+        **_init_containers(trainer, image, settings),
         "volumes": [*_own_volumes(search, name), *_to_documents(trainer.volumes)],
         **_pod_options(trainer, settings),
     }
@@ -73,16 +80,40 @@ def _container(search: Search, attempt: int, image: str, settings: PodSettings) 
         "ports": [{"name": names.TRAINER_PORT_NAME, "containerPort": search.spec.monitoring.metrics_port, "protocol": "TCP"}],
         "resources": _resources(trainer),
         "volumeMounts": [*_own_mounts(search), *_to_documents(trainer.volume_mounts)],
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": _SECURITY,
         "startupProbe": _probe("/progress", STARTUP_PERIOD_S, STARTUP_S // STARTUP_PERIOD_S),
         "livenessProbe": _probe("/healthz", LIVENESS_PERIOD_S, LIVENESS_FAILURES),
         "terminationMessagePath": names.TERMINATION_LOG,
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }
+
+
+def _init_containers(trainer: Trainer, image: str, settings: PodSettings) -> dict[str, Any]:
+    """The init containers with the trainer's security context and limits; the scratch volume is their home too. Nothing without any."""
+    resources = trainer.resources.to_json() if trainer.resources is not None else {}
+    folders = [{"name": name, "value": names.SCRATCH_DIRECTORY} for name in ("HOME", "TMPDIR")]
+    containers = []
+    for container in trainer.init_containers or []:
+        given = {variable.name for variable in container.env or []}
+        options = {"command": container.command, "args": container.args, "envFrom": _to_documents(container.env_from)}
+        containers.append(
+            {
+                "name": container.name,
+                "image": container.image or image,
+                "imagePullPolicy": settings.image_pull_policy,
+                "env": [*(entry for entry in folders if entry["name"] not in given), *_to_documents(container.env)],
+                "resources": {side: _without_devices(amounts) for side, amounts in resources.items()},
+                "volumeMounts": [{"name": _SCRATCH, "mountPath": names.SCRATCH_DIRECTORY}, *_to_documents(container.volume_mounts)],
+                "securityContext": _SECURITY,
+                "terminationMessagePolicy": "FallbackToLogsOnError",
+                **{key: value for key, value in options.items() if value},
+            }
+        )
+    return {"initContainers": containers} if containers else {}
+
+
+def _without_devices(amounts: dict[str, Any]) -> dict[str, Any]:
+    return {name: amount for name, amount in amounts.items() if "/" not in name}
 
 
 def _resources(trainer: Trainer) -> dict[str, Any]:

@@ -46,6 +46,15 @@ VARIABLES: Final[dict[str, Any]] = {
     ],
     "envFrom": [{"prefix": "S3_", "secretRef": {"name": "bucket"}}, {"configMapRef": {"name": "common", "optional": True}}],
 }
+_CLAIM: Final[dict[str, Any]] = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+VOLUMES: Final[list[dict[str, Any]]] = [
+    {"name": "data", "persistentVolumeClaim": {"claimName": "mnist", "readOnly": True}},
+    {"name": "driver", "csi": {"driver": "secrets-store.csi.k8s.io", "readOnly": True, "volumeAttributes": {"class": "keys"}}},
+    {"name": "own", "ephemeral": {"volumeClaimTemplate": {"metadata": {"labels": {"team": "vision"}}, "spec": _CLAIM}}},
+    {"name": "mixed", "projected": {"sources": [{"secret": {"name": "keys"}}, {"configMap": {"name": "common"}}]}},
+    {"name": "files", "image": {"reference": "registry.example/team/data:1", "pullPolicy": "IfNotPresent"}},
+]
+"""A volume of each kind that a driver, several objects or an image fill."""
 EVERY_TRAINER_FIELD: Final[dict[str, Any]] = {
     **PLACEMENT,
     **VARIABLES,
@@ -54,6 +63,17 @@ EVERY_TRAINER_FIELD: Final[dict[str, Any]] = {
     "shmSize": "8Gi",
     "resources": {"limits": {"nvidia.com/gpu": 1, "cpu": "2", "memory": "4Gi"}, "requests": {"cpu": "500m"}},
     "resourceClaims": [{"name": "gpu", "resourceClaimTemplateName": "one-gpu"}],
-    "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "mnist", "readOnly": True}}],
+    "volumes": VOLUMES,
+    "initContainers": [
+        {
+            "name": "fetch",
+            "image": "registry.example/team/fetch:1",
+            "command": ["fetch"],
+            "args": ["s3://bucket/data", "/data"],
+            "env": [{"name": "HOME", "value": "/data"}],
+            "envFrom": [{"secretRef": {"name": "bucket"}}],
+            "volumeMounts": [{"name": "data", "mountPath": "/data"}],
+        }
+    ],
     "volumeMounts": [{"name": "data", "mountPath": "/data", "readOnly": True}],
 }

@@ -1,0 +1,89 @@
+"""Init containers and volumes that a driver, several objects or an image fill: what the pod has of them, and whose images are allowed.
+
+`image` volumes are shown on a control plane only (tests/contract, tests/operator/control_plane): the test node's runtime cannot mount them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from autohas_api.accept.acceptance import accept
+from autohas_api.base.spec_errors import SpecError
+from autohas_api.testing.rejections import a_search, with_change
+from autohas_api.wire.status import ConditionType, Status
+from autohas_operator.decide.actions import CreateAttempt
+from autohas_operator.decide.conditions import verdict_of
+from autohas_operator.decide.plan import Plan, plan
+from autohas_operator.testing.builders import NOW_S, PODS, observe, stored_search
+from autohas_operator.testing.trainer_fields import EVERY_TRAINER_FIELD, VOLUMES
+
+OURS = replace(PODS, allowed_images=("registry.example/team",), service_accounts=("trainer",))
+
+
+def decide_on(trainer: dict[str, Any]) -> Plan:
+    return plan(observe(stored_search(trainer=trainer)), Status(), OURS, NOW_S)
+
+
+def pod_of(trainer: dict[str, Any]) -> dict[str, Any]:
+    decided = decide_on(trainer)
+    assert isinstance(decided.action, CreateAttempt)
+    spec: dict[str, Any] = decided.action.job["spec"]["template"]["spec"]
+    return spec
+
+
+def test_an_init_container_has_the_trainers_security_context_and_no_device() -> None:
+    """Its limits are the trainer's without the GPU; the scratch volume is mounted, and its own variables win."""
+    pod = pod_of(EVERY_TRAINER_FIELD)
+    (fetch,), (trainer,) = pod["initContainers"], pod["containers"]
+
+    assert fetch["securityContext"] == trainer["securityContext"]
+    assert fetch["resources"] == {"limits": {"cpu": "2", "memory": "4Gi"}, "requests": {"cpu": "500m"}}
+    assert (fetch["image"], fetch["command"], fetch["args"]) == ("registry.example/team/fetch:1", ["fetch"], ["s3://bucket/data", "/data"])
+    assert [mount["mountPath"] for mount in fetch["volumeMounts"]] == ["/scratch", "/data"]
+    assert fetch["env"] == [{"name": "TMPDIR", "value": "/scratch"}, {"name": "HOME", "value": "/data"}]
+    assert fetch["envFrom"] == [{"secretRef": {"name": "bucket"}}]
+
+
+def test_an_init_container_without_an_image_runs_the_trainers() -> None:
+    """A search without init containers has no such field."""
+    pod = pod_of({"initContainers": [{"name": "fetch", "command": ["true"]}]})
+
+    assert pod["initContainers"][0]["image"] == pod["containers"][0]["image"]
+    assert "initContainers" not in pod_of({})
+
+
+def test_every_kind_of_volume_is_in_the_pod_as_written() -> None:
+    """After the operator's own."""
+    assert pod_of(EVERY_TRAINER_FIELD)["volumes"][-len(VOLUMES) :] == VOLUMES
+
+
+@pytest.mark.parametrize(
+    ("trainer", "place"),
+    [
+        ({"initContainers": [{"name": "fetch", "image": "evil.example/x:1"}]}, "initContainers[0].image"),
+        ({"volumes": [{"name": "v", "image": {"reference": "evil.example/x:1"}}]}, "volumes[0].image.reference"),
+    ],
+)
+def test_the_list_of_allowed_images_holds_for_every_image_of_the_pod(trainer: dict[str, Any], place: str) -> None:
+    """No Job is created, and the sentence names the field."""
+    decided = decide_on(trainer)
+    refusal = verdict_of(decided.status, ConditionType.ACCEPTED)
+
+    assert decided.action is None
+    assert refusal is not None
+    assert (refusal.status, refusal.reason) == ("False", "ImageNotAllowed")
+    assert refusal.message == (
+        f'spec.trainer.{place}: "evil.example/x:1" must begin with an entry of the chart value trainer.allowedImages: registry.example/team'
+    )
+
+
+def test_a_token_of_a_service_account_is_refused() -> None:
+    """The field does not exist."""
+    source = {"sources": [{"serviceAccountToken": {"path": "token"}}]}
+    search = with_change(a_search(), "spec.trainer", {"volumes": [{"name": "v", "projected": source}]})
+
+    with pytest.raises(SpecError, match=r"serviceAccountToken"):
+        accept(search)
