@@ -320,17 +320,6 @@ REJECTED_BY_RULE: Final = (
         words="exactly one of configMap, secret and downwardAPI",
     ),
     Rejection(
-        path="spec.trainer.volumes",
-        value=[
-            {
-                "name": "p",
-                "projected": {"sources": [{"downwardAPI": {"items": [{"path": "../x", "fieldRef": {"fieldPath": "metadata.name"}}]}}]},
-            }
-        ],
-        field="spec.trainer.volumes[0].projected.sources[0].downwardAPI.items[0].path",
-        words="path must not begin with ..",
-    ),
-    Rejection(
         path="spec.trainer.volumes", value=[{"name": "data"}], field="spec.trainer.volumes[0]", words="exactly one of persistentVolumeClaim"
     ),
     Rejection(

@@ -80,10 +80,17 @@ def test_the_list_of_allowed_images_holds_for_every_image_of_the_pod(trainer: di
     )
 
 
-def test_a_token_of_a_service_account_is_refused() -> None:
-    """The field does not exist."""
-    source = {"sources": [{"serviceAccountToken": {"path": "token"}}]}
-    search = with_change(a_search(), "spec.trainer", {"volumes": [{"name": "v", "projected": source}]})
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ({"serviceAccountToken": {"path": "token"}}, "serviceAccountToken"),
+        ({"secret": {"name": "s", "items": [{"key": "k", "path": "../x"}]}}, r"projected\.sources\[0\]\.secret\.items\[0\]\.path"),
+        ({"downwardAPI": {"items": [{"path": "a/../x", "fieldRef": {"fieldPath": "metadata.name"}}]}}, r"downwardAPI\.items\[0\]\.path"),
+    ],
+)
+def test_a_token_of_a_service_account_and_a_path_upwards_are_refused(source: dict[str, Any], words: str) -> None:
+    """There is no field for a token, and the pattern of a path has no parts that begin with a point."""
+    search = with_change(a_search(), "spec.trainer", {"volumes": [{"name": "v", "projected": {"sources": [source]}}]})
 
-    with pytest.raises(SpecError, match=r"serviceAccountToken"):
+    with pytest.raises(SpecError, match=words):
         accept(search)
