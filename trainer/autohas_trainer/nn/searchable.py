@@ -95,6 +95,7 @@ class Searchable:
         buffers = {name: buffer.clone() for name, buffer in whole.named_buffers(remove_duplicate=False)}
         self._constants: dict[str, Tensor] = {**self._frozen, **buffers}
         self._shapes = {name: tuple(p.shape) for name, p in whole.named_parameters() if p.requires_grad}
+        self._copies: dict[tuple[int, torch.device], Tensor] = {}
         self._skeletons: OrderedDict[tuple[Any, ...], Skeleton] = OrderedDict()
 
     @property
@@ -212,7 +213,7 @@ class Searchable:
         network = self._make(Construction(canonical, kept or {}), ("whole",), keywords, draws=False).cpu()
         _copy(self._cut_constants(self._frozen, network, path), network)
         _copy(self._cut_constants(self._pretrained, network, path), network)
-        skeleton = Skeleton(network, self._constants)
+        skeleton = Skeleton(network, self._constants, self._copies)
         if len(self._skeletons) >= _MAX_SKELETONS:
             self._skeletons.popitem(last=False)
         self._skeletons[key] = skeleton

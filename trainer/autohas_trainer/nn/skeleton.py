@@ -59,8 +59,14 @@ def _names_of_parameters(module: nn.Module) -> dict[str, tuple[str, ...]]:
 class Skeleton:
     """One path's network."""
 
-    def __init__(self, network: nn.Module, constants: Mapping[str, Tensor]) -> None:
-        """Take over `network`, whose weights are dropped; `constants` of the whole network stand for equal ones of this."""
+    def __init__(self, network: nn.Module, constants: Mapping[str, Tensor], copies: dict[tuple[int, torch.device], Tensor]) -> None:
+        """Take over `network`, whose weights are dropped.
+
+        Args:
+            network: The path's network, on the CPU.
+            constants: Those of the whole network by name; they stand for equal ones of this network.
+            copies: Where copies of `constants` on other devices are kept for all paths, by identity and device.
+        """
         replace_all_batch_norm_modules_(network)
         self.network = network
         self.names = _names_of_parameters(network)
@@ -72,7 +78,10 @@ class Skeleton:
             shared = constants.get(name)
             if shared is not None and shared.shape == tensor.shape and torch.equal(shared, tensor):
                 self._constants[name] = shared
+        self._shared = {id(tensor) for tensor in constants.values()}
+        self._copies = copies
         self._device = torch.device("cpu")
+        self._placed = self._constants
         self._is_training: bool | None = None
         _drop_weights(network)
 
@@ -83,13 +92,22 @@ class Skeleton:
             self.network.train() if is_training else use_batch_statistics(self.network)
         if self._device != inputs.device:
             self._device = inputs.device
-            self._constants = {name: tensor.to(inputs.device) for name, tensor in self._constants.items()}
-        given = dict(self._constants)
+            self._placed = {name: self._place(tensor, inputs.device) for name, tensor in self._constants.items()}
+        given = dict(self._placed)
         for name, others in self.names.items():
             for other in others:
                 given[other] = leaves[name]
         outputs: Tensor = functional_call(self.network, given, (inputs,), tie_weights=False)
         return outputs
+
+    def _place(self, constant: Tensor, device: torch.device) -> Tensor:
+        """Return a constant on a device; one copy serves all paths that share it."""
+        if id(constant) not in self._shared:
+            return constant.to(device)
+        copy = self._copies.get((id(constant), device))
+        if copy is None:
+            copy = self._copies[id(constant), device] = constant.to(device)
+        return copy
 
 
 def _drop_weights(network: nn.Module) -> None:
