@@ -72,3 +72,15 @@ def test_a_rate_that_sgd_and_adam_share_is_warned_of_in_the_condition() -> None:
     assert "; warning: one range of learning_rate serves sgd and adam, whose usual rates are" in messages[0]
     assert "warning" not in messages[1]
     assert [a.message for a in shared.announcements if a.reason == "SearchAccepted"] == [messages[0]]
+
+
+def test_decisions_that_only_the_trainer_knows_are_left_to_it() -> None:
+    """A model by entrypoint with all of its decisions is accepted, and the condition says who checks them; a list is checked here."""
+    own = {"data": {"name": "digits"}, "model": {"entrypoint": "mine.digits:net"}}
+    unseen = decide(observe(stored_search(task=own, searchSpace={"architecture": {}})))
+    listed = decide(observe(stored_search(task=own, searchSpace={"architecture": {"decisions": [{"name": "width"}]}})))
+    messages = [next(c.message for c in plan.status.conditions if c.type == ConditionType.ACCEPTED) for plan in (unseen, listed)]
+
+    assert verdict(unseen.status, ConditionType.ACCEPTED) == ("True", "Valid")
+    assert messages[0].endswith("; the decisions of the model are checked by the trainer, which reads them from its code")
+    assert verdict(listed.status, ConditionType.ACCEPTED) == ("False", "InvalidSpec")

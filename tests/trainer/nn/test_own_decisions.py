@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 from autohas import nn
 from autohas_api.accept.acceptance import accept
@@ -15,6 +16,7 @@ from autohas_api.base.names import MAX_TERMINATION_MESSAGE_BYTES
 from autohas_api.testing.rejections import with_change
 from autohas_api.wire.messages import Effect, MessageError, Result, StopReason, encode_termination_message
 from autohas_api.wire.result import name_decisions, search_result
+from autohas_trainer.cli.app import app
 from autohas_trainer.engine.checkpointing.space_file import SPACE_FILE
 from autohas_trainer.errors import CheckpointError, ConfigurationError
 from autohas_trainer.events import StepRecord
@@ -135,3 +137,20 @@ def test_a_result_names_its_architecture_only_where_the_operator_does_not_know_i
     result = a_result([0], [""], {"width": "64"})
     with pytest.raises(MessageError, match="only where decisions are read from code"):
         search_result(result, parsed.spec, space, None)
+
+
+def test_the_example_runs_by_its_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`autohas run`, and then its result: every decision of the model in result.json and in config.yaml, which retrain reads."""
+    monkeypatch.syspath_prepend(str(EXAMPLE))
+    run, file = CliRunner().invoke, str(EXAMPLE / "search.yaml")
+    settings = ["--set", "training.steps=27", "--out", str(tmp_path)]
+    ended, valid = run(app, ["run", file, *settings]), run(app, ["validate", file])
+    record, config = json.loads((tmp_path / "result.json").read_text()), yaml.safe_load((tmp_path / "config.yaml").read_text())
+
+    assert ended.exit_code == valid.exit_code == 0
+    assert "own-model is valid: the decisions of its model, 4 trainings" in valid.output
+    assert set(record["winner"]["configuration"]) == {"learning_rate", "width", "activation", "second_layer"}
+    assert set(config["model"]["architecture"]) == {"width", "activation", "second_layer"}
+    again = run(app, ["retrain", str(tmp_path / "config.yaml"), "--seeds", "1"])
+    assert again.exit_code == 0
+    assert json.loads((tmp_path / "retrain" / "scores.json").read_text())["scores"][0]["test"] == record["winner"]["testScore"]
