@@ -8,6 +8,8 @@ from __future__ import annotations
 import csv
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -201,3 +203,14 @@ def test_the_list_of_examples_is_complete() -> None:
     files = sorted(path for path in EXAMPLES.rglob("*.yaml") if "kind: AutoHASSearch" in path.read_text())
 
     assert [text.count(f"]({path.relative_to(EXAMPLES)})") for path in files] == [1] * 11
+
+
+def test_a_folder_of_jpegs_is_augmented(tmp_path: Path) -> None:
+    """18: the script draws the folder; its images are read per batch, and preprocessing.json says how one is predicted."""
+    script = EXAMPLES / "18-image-folder" / "make_images.py"
+    subprocess.run([sys.executable, script, tmp_path / "shapes", "90"], check=True)
+    few = ("task.data.workers=0", "training.steps=27", "task.recipe.batchSize=16", "budget.trainings=4")
+    _searched("18-image-folder/search.yaml", tmp_path / "out", f"task.data.path={tmp_path / 'shapes'}", *few)
+
+    data = json.loads((tmp_path / "out" / "preprocessing.json").read_text())["data"]
+    assert (data["height"], data["width"], data["fit"]) == (24, 24, "crop")

@@ -35,7 +35,7 @@ from autohas_trainer.provenance import digest_array
 __all__ = ["ImageSource"]
 
 _MEASURED: Final = 4096
-"""Ours: training images by which mean and deviation are measured: their error is below a hundredth of the deviation."""
+"""Ours: training images by which mean and deviation are measured: the standard error of a mean is a 64th of the deviation of images."""
 _AHEAD: Final = 2
 """Batches of a stream that are read ahead."""
 _KEPT: Final = 8

@@ -1,10 +1,12 @@
-"""Mixup: examples and their targets mixed in pairs. A function of the step's stream, so that a resumed training draws the same.
+"""Mixup and CutMix: examples and their targets mixed in pairs. A function of the step's streams, so that a resume draws the same.
 
-Source: Zhang et al., "mixup: Beyond Empirical Risk Minimization": one share per batch, drawn from Beta(alpha, alpha).
+Source: Zhang et al., "mixup: Beyond Empirical Risk Minimization": one share per batch, drawn from Beta(alpha, alpha); Yun et al., "CutMix":
+a rectangle of the partner instead of a weighted mean, whose area is the partner's share.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -13,8 +15,9 @@ import torch
 from torch import Tensor
 
 from autohas_trainer.data import TrainBatch
+from autohas_trainer.seeding import stream
 
-__all__ = ["Mixture", "keep_unmixed", "mix", "put_on"]
+__all__ = ["Mixture", "cut_mix", "keep_unmixed", "mix", "mix_by_key", "put_on"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,3 +61,28 @@ def mix(batch: TrainBatch, alpha: float, rng: np.random.Generator) -> Mixture:
     order_B = put_on(torch.from_numpy(rng.permutation(len(batch.targets_B))), batch.inputs.device)
     inputs = batch.inputs * share + batch.inputs.index_select(0, order_B) * (1 - share)
     return Mixture(inputs=inputs, targets_B=batch.targets_B, share=share, partners_B=batch.targets_B.index_select(0, order_B))
+
+
+def cut_mix(batch: TrainBatch, alpha: float, rng: np.random.Generator) -> Mixture:
+    """Put a rectangle of another image of the batch into each image (B, C, H, W); all have the same rectangle."""
+    height, width = batch.inputs.shape[-2:]
+    side = math.sqrt(1 - float(rng.beta(alpha, alpha)))
+    (top, bottom), (left, right) = (_side(size, side, rng) for size in (height, width))
+    order_B = put_on(torch.from_numpy(rng.permutation(len(batch.targets_B))), batch.inputs.device)
+    inputs = batch.inputs.clone()
+    inputs[..., top:bottom, left:right] = batch.inputs[..., top:bottom, left:right].index_select(0, order_B)
+    share = 1 - (bottom - top) * (right - left) / (height * width)  # the rectangle may reach beyond the image
+    return Mixture(inputs=inputs, targets_B=batch.targets_B, share=share, partners_B=batch.targets_B.index_select(0, order_B))
+
+
+def _side(size: int, share: float, rng: np.random.Generator) -> tuple[int, int]:
+    """Return first and last px of a side of the rectangle, around a centre anywhere in the image."""
+    half, centre = int(size * share) // 2, int(rng.integers(size))
+    return max(0, centre - half), min(size, centre + half)
+
+
+def mix_by_key(batch: TrainBatch, mixup: float, cutmix: float, seed: int, *draw: int) -> Mixture:
+    """Mix a batch by the alphas, of which 0 means not at all; by one of both, each with probability 1/2, where both are greater than 0."""
+    if cutmix > 0 and (mixup <= 0 or stream(seed, "mixup-or-cutmix", *draw).random() < 0.5):  # noqa: PLR2004 - a fair coin
+        return cut_mix(batch, cutmix, stream(seed, "cutmix", *draw))
+    return mix(batch, mixup, stream(seed, "mixup", *draw)) if mixup > 0 else keep_unmixed(batch)

@@ -126,6 +126,12 @@ class SearchTask:
         """The key of every draw."""
         return self.spec.algorithm.seed
 
+    @property
+    def cutmix(self) -> float:
+        """Alpha of CutMix in trainings; 0: none."""
+        augmentation = self.spec.task.data.augmentation
+        return 0.0 if augmentation is None or augmentation.cut_mix is None else float(augmentation.cut_mix)
+
     def recipe(self, configuration: Configuration) -> TrainingRecipe:
         """The training recipe of `configuration`."""
         return self.works.recipe(configuration)

@@ -23,7 +23,7 @@ from autohas_trainer.data import TestBatch, TrainBatch
 from autohas_trainer.engine.candidate_faults import candidate_part, fault_key
 from autohas_trainer.engine.training.comparison import Comparison, encode, lose_by_divergence
 from autohas_trainer.engine.training.loss_window import LENGTH, LossWindow
-from autohas_trainer.engine.training.regularisation import Mixture, keep_unmixed, mix
+from autohas_trainer.engine.training.regularisation import Mixture, mix_by_key
 from autohas_trainer.engine.training.rule import rule_of, schedule_of
 from autohas_trainer.engine.training.search_task import SearchTask
 from autohas_trainer.engine.training.weight_average import WeightAverage, recalibrate, steps_of_recalibration
@@ -168,8 +168,7 @@ class Training:
         """Add up the gradients of the batch's parts; returns the mean training loss, a scalar tensor."""
         recipe, draw = self.recipe, (self.repeat, self.num_steps_done)
         batch = self._search_task.custom.augment(batch, self.configuration, *draw)
-        mixup = stream(self._search_task.seed, "mixup", *draw) if recipe.mixup > 0 else None
-        mixture = keep_unmixed(batch) if mixup is None else mix(batch, recipe.mixup, mixup)
+        mixture = mix_by_key(batch, recipe.mixup, self._search_task.cutmix, self._search_task.seed, *draw)
         if not self._is_training:
             self._module.train()
             self._is_training = True
