@@ -17,6 +17,7 @@ from autohas_trainer.data.tables.table import check_missing
 from autohas_trainer.data.tables.table_file import Table
 from autohas_trainer.errors import DataError
 from autohas_trainer.inference.table_input import as_table
+from autohas_trainer.inference.text_input import TextEncoder
 
 __all__ = ["Encoder", "encoder_of"]
 
@@ -43,6 +44,10 @@ def encoder_of(preprocessing: Mapping[str, Any]) -> Encoder:
             return ImageEncoder(data)
         case "pixels":
             return _PixelEncoder(shape, float(data["divideBy"]))
+        case "text":
+            return TextEncoder(shape[0], data)
+        case "tokens":
+            return _ArrayEncoder(shape, inputs["type"], "its own data", vocabulary=int(data["vocabulary"]))
         case "custom":
             return _ArrayEncoder(shape, inputs["type"], str(data.get("entrypoint", "its own data")))
         case kind:
@@ -139,9 +144,9 @@ def _levels(example: Any, number: int) -> Any:  # noqa: ANN401 - a file, a Pillo
 class _ArrayEncoder:
     """Arrays as an own data source gives them: nothing is known of how they were made."""
 
-    def __init__(self, shape: tuple[int, ...], dtype: str, source: str) -> None:
-        """`shape` of one input, `dtype` as the network takes it."""
-        self._shape, self._dtype, self._source = shape, dtype, source
+    def __init__(self, shape: tuple[int, ...], dtype: str, source: str, *, vocabulary: int | None = None) -> None:
+        """`shape` of one input, `dtype` as the network takes it; integers must be below `vocabulary`."""
+        self._shape, self._dtype, self._source, self._vocabulary = shape, dtype, source, vocabulary
 
     def __call__(self, examples: Any) -> Tensor:  # noqa: ANN401 - whatever the user has
         """Return the array as a tensor (N, ...)."""
@@ -154,6 +159,9 @@ class _ArrayEncoder:
             message = f"inputs are of type {array.dtype}, they must be integers, as {self._source} gives them"
             raise DataError(message)
         encoded = array.astype(self._dtype)
+        if self._vocabulary is not None and array.size and not (array.min() >= 0 and array.max() < self._vocabulary):
+            message = f"inputs have tokens from {array.min()} to {array.max()}, the vocabulary has 0 to {self._vocabulary - 1}"
+            raise DataError(message)
         if not np.isfinite(encoded).all():
             rows = (~np.isfinite(encoded)).reshape(len(encoded), -1).any(axis=1)
             message = f"inputs have a value that is not finite in row {int(np.argmax(rows))}; fix or drop it"

@@ -57,7 +57,7 @@ def load(folder: Path) -> TrainedModel:
 def _build_network(search: Search, space: Space, prepared: Mapping[str, Any]) -> nn.Module:
     """Build the network of the configuration in config.yaml, with weights that are overwritten next."""
     shape, target, model = tuple(prepared["inputs"]["shape"]), prepared["target"], search.spec.task.model
-    num_outputs = len(target["classes"]) if target["kind"] == "classes" else 1
+    num_outputs = len(target["classes"]) if "classes" in target else target.get("shape", [1])[-1]
     if model.template is not None:
         template = build_template(model.template, shape, num_outputs)
         return template.build(whole_path(template.decisions, path_of(space, space.default)), ("load",))

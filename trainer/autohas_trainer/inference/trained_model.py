@@ -69,6 +69,7 @@ class TrainedModel(nn.Module):
         self.classes: tuple[str, ...] = tuple(target.get("classes", ()))
         self.network = network
         self.standardise: nn.Module = Standardise(preprocessing["inputs"]) if "mean" in preprocessing["inputs"] else nn.Identity()
+        self._kind = str(target["kind"])
         self._scale = None if self.classes else (float(target["mean"]), float(target["deviation"]))
         self._encoder: Encoder = encoder_of(preprocessing)
 
@@ -90,14 +91,15 @@ class TrainedModel(nn.Module):
         if self._scale is None:
             return outputs
         mean, deviation = self._scale
-        return outputs.squeeze(1).double() * deviation + mean
+        return (outputs.squeeze(1) if self._kind == "number" else outputs).double() * deviation + mean
 
     def encode(self, examples: Any) -> Tensor:  # noqa: ANN401 - whatever the user has
         """Return raw examples as inputs (N, C, ...), read as the training data were.
 
         Args:
             examples: A table: the path of a CSV file, a mapping from column to values, or anything with `__dataframe__`. Images: paths,
-                Pillow images or uint8 arrays (H, W) or (H, W, C), as a list or one array. Own data: an array (N, ...).
+                Pillow images or uint8 arrays (H, W) or (H, W, C), as a list or one array. Texts: a list of strings, of which the last
+                tokens are read. Own data: an array (N, ...).
 
         Raises:
             DataError: An example is not as in training; names column and row, or the image.
@@ -105,7 +107,10 @@ class TrainedModel(nn.Module):
         return self._encoder(examples)
 
     def predict(self, examples: Any) -> Any:  # noqa: ANN401 - two kinds of answers
-        """Return the answer for each example: a list of class names, or numbers float64 (N,) in the target's unit.
+        """Return the answer for each example.
+
+        A class is a name, several labels are a list of the names that apply, tokens are a list with a name per position (for text: the
+        token that follows it). Numbers are float64 (N,) or (N, ...), in the target's unit.
 
         Raises:
             DataError: As `encode`.
@@ -113,10 +118,12 @@ class TrainedModel(nn.Module):
         outputs = self._answer(examples)
         if not self.classes:
             return outputs.double().numpy()
-        return [self.classes[index] for index in outputs.argmax(dim=1).tolist()]
+        if self._kind == "labels":
+            return [[name for name, logit in zip(self.classes, row, strict=True) if logit > 0] for row in outputs.tolist()]
+        return _named(outputs.argmax(dim=-1).tolist(), self.classes)
 
     def predict_proba(self, examples: Any) -> npt.NDArray[np.float64]:  # noqa: ANN401 - whatever the user has
-        """Return the probability of each class, float64 (N, K), columns in the order of `classes`.
+        """Return the probability of each class, float64 (N, K) or (N, T, K), in the order of `classes`; of several labels, each by itself.
 
         Raises:
             ConfigurationError: The model predicts a number.
@@ -125,7 +132,8 @@ class TrainedModel(nn.Module):
         if not self.classes:
             message = "this model predicts a number, which has no probabilities; call predict"
             raise ConfigurationError(message)
-        probabilities: npt.NDArray[np.float64] = self._answer(examples).double().softmax(dim=1).numpy()
+        outputs = self._answer(examples).double()
+        probabilities: npt.NDArray[np.float64] = (outputs.sigmoid() if self._kind == "labels" else outputs.softmax(dim=-1)).numpy()
         return probabilities
 
     def _answer(self, examples: Any) -> Tensor:  # noqa: ANN401 - whatever the user has
@@ -147,3 +155,8 @@ class TrainedModel(nn.Module):
         bounds = [len(inputs) * chunk // number for chunk in range(number + 1)] if number else []
         for start, end in itertools.pairwise(bounds):
             yield inputs[start:end].to(device)
+
+
+def _named(indices: list[Any], classes: tuple[str, ...]) -> list[Any]:
+    """Return class names in place of their indices, at any depth."""
+    return [_named(index, classes) if isinstance(index, list) else classes[index] for index in indices]
